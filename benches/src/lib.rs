@@ -1,0 +1,1 @@
+//! The house beside its rivals.

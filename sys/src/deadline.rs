@@ -1,0 +1,133 @@
+//! One absolute instant on the monotonic clock, passed down unchanged from the outermost call to the system call.
+//!
+//! A relative timeout that is handed from layer to layer grows with every retry. A [`Deadline`] is made once, so a
+//! signal that interrupts the wait or a loop that waits again only ever sees what is left of it.
+//!
+//! | made from | means |
+//! | --- | --- |
+//! | [`Deadline::NEVER`], `None` | wait for as long as it takes |
+//! | [`Deadline::NOW`], `Duration::ZERO` | look once, never sleep, never read the clock |
+//! | a `Duration`, `Some(duration)` | that long from now; beyond the clock's range it is `NEVER` |
+//!
+//! ```
+//! use core::time::Duration;
+//! use ossature_sys::deadline::Deadline;
+//!
+//! let deadline = Deadline::after(Duration::from_millis(20));
+//! assert!(deadline.remaining().unwrap() <= Duration::from_millis(20));
+//! assert_eq!(Deadline::NEVER.remaining(), None);
+//! assert_eq!(Deadline::from(None), Deadline::NEVER);
+//! ```
+//!
+//! Source: clock_gettime(2), `CLOCK_MONOTONIC`.
+
+use core::time::Duration;
+
+pub use rustix::time::Timespec;
+
+/// An instant on the monotonic clock, in nanoseconds; 0 and the largest number stand for `NOW` and `NEVER`.
+///
+/// Differs from Python's float seconds: cannot be negative or not-a-number, so most of Python's error cases cannot be
+/// written.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Deadline(u64);
+
+const NANOS_PER_SEC: u64 = 1_000_000_000;
+
+impl Deadline {
+    /// Wait for as long as it takes.
+    pub const NEVER: Self = Self(u64::MAX);
+    /// Look once and return: the clock is not even read.
+    pub const NOW: Self = Self(0);
+
+    /// The instant `span` from now.
+    ///
+    /// A zero `span` is [`NOW`](Self::NOW); one beyond the range of the clock (584 years) is [`NEVER`](Self::NEVER).
+    #[inline]
+    pub fn after(span: Duration) -> Self {
+        if span.is_zero() {
+            return Self::NOW;
+        }
+        match u64::try_from(span.as_nanos()) {
+            Ok(nanos) => Self(monotonic_nanos().saturating_add(nanos)),
+            Err(_) => Self::NEVER,
+        }
+    }
+
+    /// What is left: `None` for [`NEVER`](Self::NEVER), zero once the instant has passed.
+    #[inline]
+    pub fn remaining(self) -> Option<Duration> {
+        self.nanos_left().map(Duration::from_nanos)
+    }
+
+    /// Whether the instant has passed.
+    #[inline]
+    pub fn has_passed(self) -> bool {
+        self.nanos_left() == Some(0)
+    }
+
+    /// The sooner of two deadlines.
+    #[inline]
+    pub fn or_sooner(self, other: Self) -> Self {
+        self.min(other)
+    }
+
+    /// What is left as the kernel's seconds and nanoseconds; `None` for `NEVER`.
+    #[inline]
+    pub(crate) fn timespec_left(self) -> Option<Timespec> {
+        self.nanos_left().map(to_timespec)
+    }
+
+    /// The instant itself on `CLOCK_MONOTONIC`, for calls that take it absolute; `None` for `NEVER`.
+    #[inline]
+    pub(crate) fn timespec_at(self) -> Option<Timespec> {
+        (self != Self::NEVER).then(|| to_timespec(self.0))
+    }
+
+    #[inline]
+    fn nanos_left(self) -> Option<u64> {
+        match self {
+            Self::NEVER => None,
+            Self::NOW => Some(0),
+            Self(at) => Some(at.saturating_sub(monotonic_nanos())),
+        }
+    }
+}
+
+#[inline]
+fn to_timespec(nanos: u64) -> Timespec {
+    // The quotient of two u64 by 10^9 is below 2^35, so neither field can lose a bit.
+    Timespec { tv_sec: (nanos / NANOS_PER_SEC) as i64, tv_nsec: (nanos % NANOS_PER_SEC) as _ }
+}
+
+/// The monotonic clock in nanoseconds since boot.
+#[inline]
+fn monotonic_nanos() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // The monotonic clock starts at boot, so both fields are non-negative.
+    (now.tv_sec as u64).saturating_mul(NANOS_PER_SEC).saturating_add(now.tv_nsec as u64)
+}
+
+impl From<Duration> for Deadline {
+    #[inline]
+    fn from(span: Duration) -> Self {
+        Self::after(span)
+    }
+}
+
+impl From<Option<Duration>> for Deadline {
+    #[inline]
+    fn from(span: Option<Duration>) -> Self {
+        span.map_or(Self::NEVER, Self::after)
+    }
+}
+
+impl core::fmt::Debug for Deadline {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match *self {
+            Self::NEVER => f.write_str("Deadline::NEVER"),
+            Self::NOW => f.write_str("Deadline::NOW"),
+            later => write!(f, "Deadline({:?} left)", later.remaining().unwrap_or_default()),
+        }
+    }
+}

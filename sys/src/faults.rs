@@ -1,0 +1,247 @@
+//! The fault hook, present only under `--cfg ossature_faults`: fail, shorten, delay or kill at the nth call of a name.
+//!
+//! For people who test what their own program does when the system says no. Build with
+//! `RUSTFLAGS="--cfg ossature_faults"`, arm a rule, run the code, drop the rule:
+//!
+//! ```
+//! use ossature_sys::{epoll::Epoll, errno::Errno, faults::{Fault, Rule}};
+//!
+//! let armed = Rule::on("epoll_create1", Fault::Fail(Errno::MFILE)).arm().unwrap();
+//! assert_eq!(Epoll::new().unwrap_err(), Errno::MFILE);
+//! drop(armed);
+//! assert!(Epoll::new().is_ok());
+//! ```
+//!
+//! Names are those of the C functions, whichever entry point the crate really uses; `"*"` means every call. A rule
+//! belongs to the thread that armed it unless it says [`everywhere`](Rule::everywhere), so tests may run side by side.
+//! Counting is exact: the nth call *of that rule* is the nth that matched it since it was armed.
+//!
+//! The table is a fixed array of atomics: no allocation, usable in a forked child.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use core::time::Duration;
+
+use crate::errno::{Errno, Result};
+
+/// What shall happen at the chosen call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The call is not made and answers with this error.
+    Fail(Errno),
+    /// The call moves at most this many bytes (never fewer than one, which would read as end of file).
+    Shorten(usize),
+    /// The call is made after this time.
+    Delay(Duration),
+    /// The process kills itself with SIGKILL before the call.
+    Kill,
+    /// The call is made; the rule only counts.
+    Count,
+}
+
+/// Which calls a fault meets: built up, then [armed](Rule::arm).
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a rule does nothing until it is armed"]
+pub struct Rule {
+    name: &'static str,
+    fault: Fault,
+    first: u64,
+    times: u64,
+    everywhere: bool,
+}
+
+impl Rule {
+    /// Every call of `name` from the first on (`"*"`: of anything).
+    pub fn on(name: &'static str, fault: Fault) -> Self {
+        Self { name, fault, first: 1, times: u64::MAX, everywhere: false }
+    }
+
+    /// Only the `nth` call, counted from 1.
+    pub fn nth(self, nth: u64) -> Self {
+        Self { first: nth, times: 1, ..self }
+    }
+
+    /// From the `first` call on, counted from 1.
+    pub fn from(self, first: u64) -> Self {
+        Self { first, ..self }
+    }
+
+    /// At most `times` calls.
+    pub fn times(self, times: u64) -> Self {
+        Self { times, ..self }
+    }
+
+    /// Whichever thread calls, and in forked children too (which count on their own).
+    pub fn everywhere(self) -> Self {
+        Self { everywhere: true, ..self }
+    }
+
+    /// Puts the rule into force until the answer is dropped.
+    ///
+    /// # Errors
+    /// `ENOSPC` when 16 rules are in force already.
+    pub fn arm(self) -> Result<Armed> {
+        let (kind, argument) = encode(self.fault);
+        for (index, slot) in TABLE.iter().enumerate() {
+            if slot.state.compare_exchange(FREE, FILLING, SeqCst, SeqCst).is_err() {
+                continue;
+            }
+            slot.name.store(self.name.as_ptr() as usize, SeqCst);
+            slot.name_len.store(self.name.len(), SeqCst);
+            slot.kind.store(kind, SeqCst);
+            slot.argument.store(argument, SeqCst);
+            slot.first.store(self.first, SeqCst);
+            slot.times.store(self.times, SeqCst);
+            slot.seen.store(0, SeqCst);
+            slot.hits.store(0, SeqCst);
+            slot.thread.store(if self.everywhere { 0 } else { this_thread() }, SeqCst);
+            slot.state.store(IN_FORCE, SeqCst);
+            return Ok(Armed { index });
+        }
+        Err(Errno::NOSPC)
+    }
+}
+
+/// A rule in force; dropping it takes the rule back.
+#[derive(Debug)]
+#[must_use = "dropping this takes the rule back"]
+pub struct Armed {
+    index: usize,
+}
+
+impl Armed {
+    /// How many calls matched the rule's name so far, hit or not.
+    pub fn seen(&self) -> u64 {
+        TABLE[self.index].seen.load(SeqCst)
+    }
+
+    /// How many calls the fault met: a test asserts that it is not 0, for a rule that never matched proves nothing.
+    pub fn hits(&self) -> u64 {
+        TABLE[self.index].hits.load(SeqCst)
+    }
+}
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        TABLE[self.index].state.store(FREE, SeqCst);
+    }
+}
+
+const FREE: u32 = 0;
+const FILLING: u32 = 1;
+const IN_FORCE: u32 = 2;
+
+struct Slot {
+    state: AtomicU32,
+    kind: AtomicU32,
+    thread: AtomicU32,
+    name: AtomicUsize,
+    name_len: AtomicUsize,
+    argument: AtomicU64,
+    first: AtomicU64,
+    times: AtomicU64,
+    seen: AtomicU64,
+    hits: AtomicU64,
+}
+
+static TABLE: [Slot; 16] = [const {
+    Slot {
+        state: AtomicU32::new(FREE),
+        kind: AtomicU32::new(0),
+        thread: AtomicU32::new(0),
+        name: AtomicUsize::new(0),
+        name_len: AtomicUsize::new(0),
+        argument: AtomicU64::new(0),
+        first: AtomicU64::new(0),
+        times: AtomicU64::new(0),
+        seen: AtomicU64::new(0),
+        hits: AtomicU64::new(0),
+    }
+}; 16];
+
+const FAIL: u32 = 1;
+const SHORTEN: u32 = 2;
+const DELAY: u32 = 3;
+const KILL: u32 = 4;
+const COUNT: u32 = 5;
+
+fn encode(fault: Fault) -> (u32, u64) {
+    match fault {
+        Fault::Fail(errno) => (FAIL, errno.raw_os_error() as u64),
+        Fault::Shorten(len) => (SHORTEN, len.max(1) as u64),
+        Fault::Delay(span) => (DELAY, u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+        Fault::Kill => (KILL, 0),
+        Fault::Count => (COUNT, 0),
+    }
+}
+
+impl Slot {
+    fn matches(&self, name: &str) -> bool {
+        if self.state.load(SeqCst) != IN_FORCE {
+            return false;
+        }
+        let thread = self.thread.load(SeqCst);
+        if thread != 0 && thread != this_thread() {
+            return false;
+        }
+        let wanted = (self.name.load(SeqCst) as *const u8, self.name_len.load(SeqCst));
+        // SAFETY: pointer and length were taken from one `&'static str` before the slot came into force.
+        let wanted = unsafe { core::slice::from_raw_parts(wanted.0, wanted.1) };
+        wanted == b"*" || wanted == name.as_bytes()
+    }
+
+    /// Counts a match and says whether this one is chosen.
+    fn chosen(&self) -> bool {
+        let nth = self.seen.fetch_add(1, SeqCst) + 1;
+        let first = self.first.load(SeqCst);
+        let chosen = nth >= first && nth - first < self.times.load(SeqCst);
+        if chosen {
+            self.hits.fetch_add(1, SeqCst);
+        }
+        chosen
+    }
+}
+
+/// The hook: runs before every foreign call.
+pub(crate) fn before(name: &str) -> Result<()> {
+    for slot in &TABLE {
+        let kind = slot.kind.load(SeqCst);
+        if kind == SHORTEN || !slot.matches(name) || !slot.chosen() {
+            continue;
+        }
+        let argument = slot.argument.load(SeqCst);
+        match kind {
+            FAIL => return Err(Errno::from_raw_os_error(argument as i32)),
+            DELAY => delay(argument),
+            KILL => kill_self(),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The hook of transfers: how many of `len` bytes may move.
+pub(crate) fn shortened(name: &str, len: usize) -> usize {
+    let mut allowed = len;
+    for slot in &TABLE {
+        if slot.kind.load(SeqCst) == SHORTEN && slot.matches(name) && slot.chosen() {
+            allowed = allowed.min(slot.argument.load(SeqCst) as usize);
+        }
+    }
+    allowed
+}
+
+fn this_thread() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get() as u32
+}
+
+fn delay(nanos: u64) {
+    let span = rustix::time::Timespec { tv_sec: (nanos / 1_000_000_000) as i64, tv_nsec: (nanos % 1_000_000_000) as _ };
+    // An interrupted delay is a shorter delay: nothing depends on its length.
+    let _ = rustix::thread::nanosleep(&span);
+}
+
+fn kill_self() {
+    let me = rustix::process::getpid();
+    // A process may always signal itself; there is nobody left to hear of an error.
+    let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
+}

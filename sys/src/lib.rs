@@ -1,0 +1,50 @@
+//! The lower half of Ossature: the raw calls of Linux and the thin safe modules over them, without std and without an
+//! allocator. All the unsafe code of the house is here, each operation with its argument.
+//!
+//! Modules stand in layer order; a file imports only from layers above it in this list.
+//!
+//! | layer | modules |
+//! | --- | --- |
+//! | foreign calls, never public | `raw` |
+//! | ground | [`errno`], [`deadline`], [`fd`] |
+//! | readiness | [`select`], [`poll`], [`epoll`] |
+//! | words to wait on | [`futex`] |
+//! | descriptors that are events | [`pipe`], [`eventfd`], [`timerfd`], [`signalfd`], [`inotify`], [`socket`] |
+//! | memory | [`mmap`], [`pthread`] |
+//! | processes and the machine | [`process`], [`sched`], [`signal`], [`tty`] |
+//!
+//! Three rules hold everywhere:
+//!
+//! * A descriptor comes in as `AsFd` and goes out as `OwnedFd`, closed on exec.
+//! * A call that can wait takes a [`Deadline`](deadline::Deadline); a signal makes it wait for what is left.
+//! * Running out of time is a value, never an error.
+#![no_std]
+#![warn(unreachable_pub)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod raw;
+
+#[cfg(ossature_faults)]
+pub mod faults;
+
+pub mod deadline;
+pub mod errno;
+pub mod fd;
+
+pub mod epoll;
+pub mod poll;
+pub mod select;
+
+pub mod eventfd;
+pub mod futex;
+pub mod inotify;
+pub mod mmap;
+pub mod pipe;
+pub mod process;
+pub mod pthread;
+pub mod sched;
+pub mod signal;
+pub mod signalfd;
+pub mod socket;
+pub mod timerfd;
+pub mod tty;

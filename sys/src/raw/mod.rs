@@ -1,0 +1,69 @@
+//! Foreign calls and C layouts. Nothing here is public outside the crate.
+//!
+//! Every call that leaves this crate, whether through rustix or libc, passes [`call`] (or one of its shapes) under the
+//! name of the C function. Without `--cfg ossature_faults` that compiles to the call itself; with it, the one hook of
+//! [`faults`](crate::faults) may fail, shorten, delay or kill there.
+
+use core::ffi::c_int;
+
+use crate::errno::{Errno, Result};
+
+/// Makes one foreign call that already answers with a `Result`.
+#[inline(always)]
+pub(crate) fn call<T>(name: &'static str, foreign: impl FnOnce() -> Result<T>) -> Result<T> {
+    #[cfg(ossature_faults)]
+    crate::faults::before(name)?;
+    #[cfg(not(ossature_faults))]
+    let _ = name;
+    foreign()
+}
+
+/// Makes one foreign call that answers -1 and sets errno.
+#[inline(always)]
+pub(crate) fn call_c(name: &'static str, foreign: impl FnOnce() -> c_int) -> Result<c_int> {
+    call(name, || match foreign() {
+        -1 => Err(last_errno()),
+        answer => Ok(answer),
+    })
+}
+
+/// Makes one foreign call of the pthread kind, which answers with the error number itself.
+#[inline(always)]
+pub(crate) fn call_errno(name: &'static str, foreign: impl FnOnce() -> c_int) -> Result<()> {
+    call(name, || match foreign() {
+        0 => Ok(()),
+        error => Err(Errno::from_raw_os_error(error)),
+    })
+}
+
+/// Makes one `libc::syscall`, which answers -1 and sets errno.
+#[inline(always)]
+pub(crate) fn call_long(name: &'static str, foreign: impl FnOnce() -> core::ffi::c_long) -> Result<core::ffi::c_long> {
+    call(name, || match foreign() {
+        -1 => Err(last_errno()),
+        answer => Ok(answer),
+    })
+}
+
+/// How many of `len` bytes the next call of `name` may move: all of them, unless the fault hook shortens it.
+///
+/// Never makes a non-empty transfer empty, because that would read as end of file.
+#[inline(always)]
+pub(crate) fn allowed(name: &'static str, len: usize) -> usize {
+    #[cfg(ossature_faults)]
+    return crate::faults::shortened(name, len);
+    #[cfg(not(ossature_faults))]
+    {
+        let _ = name;
+        len
+    }
+}
+
+/// The calling thread's errno.
+#[cold]
+pub(crate) fn last_errno() -> Errno {
+    // SAFETY: __errno_location(3) has no preconditions and returns the calling thread's own errno.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: the pointer is valid for the life of the thread and nobody else writes there.
+    Errno::from_raw_os_error(unsafe { *place })
+}

@@ -1,0 +1,21 @@
+//! The thin layer from outside: a file per module, names state facts.
+
+mod support;
+
+mod deadline;
+mod epoll;
+mod eventfd;
+mod futex;
+mod inotify;
+mod mmap;
+mod pipe;
+mod poll;
+mod process;
+mod pthread;
+mod sched;
+mod select;
+mod signal;
+mod signalfd;
+mod socket;
+mod timerfd;
+mod tty;

@@ -1,0 +1,37 @@
+//! What several test files share: a deadline that says where a test hung.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+/// Runs `body` under a deadline. A body that is still running then is a hang: the stacks cannot be unwound from outside,
+/// so the name of the test, the wait channel of each of its threads and the place of this call are printed and the
+/// process aborts.
+#[track_caller]
+pub fn within<R>(limit: Duration, body: impl FnOnce() -> R) -> R {
+    let place = std::panic::Location::caller();
+    let name = thread::current().name().unwrap_or("?").to_owned();
+    let (done, watch) = channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            if watch.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                eprintln!("HANG: {name} did not end within {limit:?} ({place})");
+                for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+                    let read = |file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
+                    eprintln!("  {} {} at {}", read("comm").trim(), read("syscall").trim(), read("wchan").trim());
+                }
+                std::process::abort();
+            }
+        });
+        let result = body();
+        drop(done);
+        result
+    })
+}
+
+/// [`within`] ten seconds: the house's patience.
+#[track_caller]
+pub fn soon<R>(body: impl FnOnce() -> R) -> R {
+    within(Duration::from_secs(10), body)
+}
