@@ -1,0 +1,51 @@
+//! Descriptors: duplicating, flags, reading and writing.
+
+use std::fs::File;
+use std::io::pipe;
+
+use ossature_sys::errno::{Errno, Result};
+use ossature_sys::faults::{Fault, Rule};
+use ossature_sys::fd;
+
+use crate::sweep::{alone, fails_with, survives, sweep};
+
+fn null() -> File {
+    File::options().read(true).write(true).open("/dev/null").expect("/dev/null is there")
+}
+
+#[test]
+fn everything_about_a_descriptor_ends_and_leaks_nothing() {
+    let null = null();
+    let seen = sweep("fd", &["read", "write"], || -> Result<()> {
+        let copy = fd::duplicate(&null)?;
+        fd::set_cloexec(&copy, false)?;
+        fd::is_cloexec(&copy)?;
+        fd::write(&copy, b"gone")?;
+        fd::read(&copy, &mut [0; 4])?;
+        Ok(())
+    });
+    assert_eq!(seen.calls, 5);
+    // Five errnos for each of five calls; only EINTR of read and write is not an answer.
+    assert_eq!((seen.refused, seen.survived), (23, 2));
+}
+
+#[test]
+fn no_descriptor_left_is_an_error() {
+    fails_with("fcntl", Errno::MFILE, || fd::duplicate(null()));
+}
+
+#[test]
+fn interrupted_read_and_write_are_made_again() {
+    let null = null();
+    survives("read", Errno::INTR, || fd::read(&null, &mut [0; 4]));
+    survives("write", Errno::INTR, || fd::write(&null, b"gone"));
+}
+
+#[test]
+fn shortened_write_says_how_many_bytes_went() {
+    let _alone = alone();
+    let (_reader, writer) = pipe().expect("a pipe");
+    let rule = Rule::on("write", Fault::Shorten(3)).arm().expect("a rule is free");
+    assert_eq!(fd::write(&writer, b"ossature"), Ok(3));
+    assert_eq!(rule.hits(), 1);
+}

@@ -1,0 +1,11 @@
+//! The thin layer when the system says no: every foreign call of an operation fails in turn, and nothing is lost by it.
+//!
+//! Present only under `--cfg ossature_faults`. Descriptors and mappings are counted for the whole process, so the tests
+//! of this binary run one at a time behind [`alone`].
+#![cfg(ossature_faults)]
+
+#[path = "../it/support.rs"]
+mod support;
+mod sweep;
+
+mod fd;
