@@ -1,3 +1,5 @@
+//! One instant handed down: what is left, what never ends, what has passed.
+
 use core::time::Duration;
 
 use ossature_sys::deadline::Deadline;

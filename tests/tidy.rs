@@ -1,0 +1,574 @@
+//! The house rules that a machine can check: rows, layers, unsafe code and its arguments, docs, leftovers.
+//!
+//! Each rule is a function from a file's path and text to its complaints, so that [`every_rule_finds_a_planted_defect`]
+//! can try it on a file that breaks it.
+
+use std::fs;
+use std::path::Path;
+
+/// What is wrong, with the place.
+type Complaints = Vec<String>;
+
+/// A rule over one file: its path from the root of the repository, and its text.
+type Rule = fn(&str, &str) -> Complaints;
+
+// ---- layers -------------------------------------------------------------------------------------------------------
+
+/// The modules of `sys`, level by level: a file imports from the levels before its own.
+const SYS: &[&[&str]] = &[
+    &["raw", "faults", "errno", "deadline", "atomic"],
+    &["fd"],
+    &[
+        "select", "poll", "epoll", "futex", "kqueue", "mmap", "shm", "pthread", "pipe", "eventfd", "timerfd",
+        "signalfd", "inotify", "socket", "process", "sched", "signal", "tty",
+    ],
+    &["scope", "sync"],
+];
+
+/// The few edges within a level of `sys`.
+const SYS_EDGES: &[(&str, &str)] = &[
+    ("raw", "errno"),
+    ("raw", "faults"),
+    ("faults", "errno"),
+    ("errno", "deadline"),
+    ("kqueue", "epoll"),
+    ("kqueue", "futex"),
+    ("shm", "mmap"),
+    ("scope", "sync"),
+    ("sync", "scope"),
+];
+
+/// The modules of the upper crate, level by level.
+const SRC: &[&[&str]] = &[
+    &["error"],
+    &["select", "mmap", "thread", "dummy_thread", "threading", "dummy_threading", "readline"],
+    &["rlcompleter", "multiprocessing"],
+];
+
+/// The few edges within a level of the upper crate.
+const SRC_EDGES: &[(&str, &str)] = &[("dummy_threading", "dummy_thread"), ("threading", "thread")];
+
+/// Modules that only the named ones may know.
+const SECRETS: &[(&str, &[&str])] = &[("futex", &["kqueue", "scope", "sync"])];
+
+/// What a module of the upper crate must not see of `sys`.
+const HIDDEN: &[(&str, &[&str])] =
+    &[("threading", &["shm"]), ("readline", &["shm", "sync", "scope", "process", "mmap"])];
+
+/// The thin modules with a family of system calls each: their docs name the man page.
+const WITH_SOURCE: &[&str] = &[
+    "select", "poll", "epoll", "futex", "mmap", "pthread", "pipe", "eventfd", "timerfd", "signalfd", "inotify",
+    "socket", "process", "sched", "signal", "tty", "errno", "deadline", "fd",
+];
+
+/// The module of a file: the first part of its path below `src`.
+fn module<'a>(path: &'a str, root: &str) -> Option<&'a str> {
+    let below = path.strip_prefix(root)?.strip_prefix("src/")?;
+    let first = below.split('/').next()?;
+    let name = first.strip_suffix(".rs").unwrap_or(first);
+    (name != "lib").then_some(name)
+}
+
+/// The modules that a text names as `PREFIX::module` or `PREFIX::{module, ...}` outside comments and strings.
+fn named_after(prefix: &str, text: &str) -> Vec<String> {
+    let code = code_of(text).join("\n");
+    let start = format!("{prefix}::");
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices(&start) {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$' || c == ':') {
+            continue;
+        }
+        let rest = &code[at + start.len()..];
+        match rest.strip_prefix('{') {
+            None => found.push(word(rest)),
+            Some(group) => {
+                let (mut depth, mut begins) = (0, true);
+                for (i, c) in group.char_indices() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => begins = true,
+                        c if begins && !c.is_whitespace() => {
+                            found.push(word(&group[i..]));
+                            begins = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn word(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+fn level(levels: &[&[&str]], module: &str) -> Option<usize> {
+    levels.iter().position(|level| level.contains(&module))
+}
+
+fn layers(path: &str, text: &str) -> Complaints {
+    let mut wrong = Vec::new();
+    for (root, levels, edges) in [("sys/", SYS, SYS_EDGES), ("", SRC, SRC_EDGES)] {
+        let Some(from) = module(path, root) else { continue };
+        let Some(mine) = level(levels, from) else {
+            wrong.push(format!("{path}: {from} stands on no level of the table in tests/tidy.rs"));
+            continue;
+        };
+        for to in named_after("crate", text) {
+            // `crate::name!` is a macro, `crate::Name` a re-export: neither is a module.
+            if to == from || text.contains(&format!("crate::{to}!")) || to.starts_with(char::is_uppercase) {
+                continue;
+            }
+            let listed = edges.contains(&(from, to.as_str()));
+            match level(levels, &to) {
+                Some(theirs) if theirs < mine || listed => {}
+                Some(_) => wrong.push(format!("{path}: {from} imports {to}, which is not to its left")),
+                None => wrong.push(format!("{path}: {from} imports {to}, which stands on no level")),
+            }
+            let secret = SECRETS.iter().find(|(what, _)| *what == to && root == "sys/");
+            if secret.is_some_and(|(_, friends)| !friends.contains(&from)) {
+                wrong.push(format!("{path}: {from} must not know {to}"));
+            }
+        }
+        if root.is_empty() {
+            let hidden = HIDDEN.iter().find(|(who, _)| *who == from).map_or(&[][..], |(_, what)| what);
+            let seen = [named_after("ossature_sys", text), named_after("crate::sys", text)].concat();
+            for to in seen.iter().filter(|to| hidden.contains(&to.as_str())) {
+                wrong.push(format!("{path}: {from} must not see sys::{to}"));
+            }
+        }
+    }
+    wrong
+}
+
+fn raw_stays_inside(path: &str, text: &str) -> Complaints {
+    let inside = path.starts_with("sys/src/");
+    let shown = |line: &str| {
+        let line = line.trim_start();
+        line.starts_with("pub mod raw") || (line.starts_with("pub use") && line.contains("raw::"))
+    };
+    let lines = code_of(text).into_iter().enumerate();
+    lines
+        .filter(|(_, line)| inside && shown(line))
+        .map(|(n, _)| format!("{path}:{}: raw is re-exported", n + 1))
+        .collect()
+}
+
+// ---- unsafe code --------------------------------------------------------------------------------------------------
+
+/// Whether `line` begins an unsafe block, impl or extern block.
+fn begins_unsafe(line: &str) -> bool {
+    line.contains("unsafe {") || line.contains("unsafe impl") || line.contains("unsafe extern \"C\" {")
+}
+
+fn unsafe_is_argued(path: &str, text: &str) -> Complaints {
+    let lines: Vec<&str> = text.lines().collect();
+    let code = code_of(text);
+    let mut wrong = Vec::new();
+    for (n, _) in code.iter().enumerate().filter(|(_, line)| begins_unsafe(line)) {
+        // The argument is the nearest comment above, at most six lines of the same statement away.
+        let above: Vec<&str> = lines[..n].iter().rev().map(|line| line.trim_start()).collect();
+        let Some(gap) = above.iter().take(7).position(|line| line.starts_with("//")) else {
+            wrong.push(format!("{path}:{}: unsafe without a SAFETY argument above it", n + 1));
+            continue;
+        };
+        let mut comment = above[gap..].iter().take_while(|line| line.starts_with("//"));
+        if !comment.any(|line| line.contains("SAFETY: ") || line.contains("# Safety")) {
+            wrong.push(format!("{path}:{}: the comment above this unsafe is not a SAFETY argument", n + 1));
+        }
+    }
+    wrong
+}
+
+fn unsafe_stays_below_the_line(path: &str, text: &str) -> Complaints {
+    if !path.starts_with("src/") {
+        return Vec::new();
+    }
+    let mut wrong = Vec::new();
+    if path == "src/lib.rs" && !text.contains("#![deny(unsafe_code)]") {
+        wrong.push(format!("{path}: does not deny unsafe code"));
+    }
+    // The one file that maps files may, with its own allowance.
+    if path != "src/mmap.rs" {
+        let code = code_of(text).into_iter().enumerate();
+        let words = |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
+        wrong.extend(
+            code.filter(|(_, line)| words(line)).map(|(n, _)| format!("{path}:{}: unsafe above the line", n + 1)),
+        );
+    }
+    wrong
+}
+
+// ---- docs and leftovers -------------------------------------------------------------------------------------------
+
+fn file_begins_with_its_doc(path: &str, text: &str) -> Complaints {
+    let begins = text.trim_start().starts_with("//!") && text.lines().next().is_some_and(|line| line.len() > 12);
+    if begins { Vec::new() } else { vec![format!("{path}: does not begin with a //! doc that says what it is for")] }
+}
+
+fn source_is_named(path: &str, text: &str) -> Complaints {
+    let Some(name) = module(path, "sys/") else { return Vec::new() };
+    let is_root = path == format!("sys/src/{name}.rs") || path == format!("sys/src/{name}/mod.rs");
+    let named = text.lines().filter(|line| line.starts_with("//! Source: ")).count();
+    if is_root && WITH_SOURCE.contains(&name) && named != 1 {
+        return vec![format!("{path}: names its man page {named} times in its module doc, not once")];
+    }
+    Vec::new()
+}
+
+fn nothing_is_left_over(path: &str, text: &str) -> Complaints {
+    // Put together here, so that this file does not complain of itself.
+    let words = [
+        ["TO", "DO"],
+        ["FIX", "ME"],
+        ["todo", "!("],
+        ["unimplemented", "!("],
+        ["#[ig", "nore"],
+        ["/wo", "rk/"],
+        ["../sha", "red"],
+        ["/tmp", "/wt"],
+        ["Being wri", "tten."],
+    ]
+    .map(|halves| halves.concat());
+    let found = |line: &str| words.iter().find(|word| line.contains(word.as_str())).cloned();
+    let lines = text.lines().enumerate();
+    lines.filter_map(|(n, line)| found(line).map(|word| format!("{path}:{}: {word}", n + 1))).collect()
+}
+
+fn file_is_not_too_long(path: &str, text: &str) -> Complaints {
+    let lines = text.lines().count();
+    if lines > 600 { vec![format!("{path}: {lines} lines: would two rooms be clearer than one?")] } else { Vec::new() }
+}
+
+/// The lines of a Rust text without comments and without what stands in string and character literals.
+fn code_of(text: &str) -> Vec<String> {
+    text.lines().map(code_of_line).collect()
+}
+
+fn code_of_line(line: &str) -> String {
+    let (mut code, mut rest, mut in_string) = (String::new(), line.chars().peekable(), false);
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' if in_string => drop(rest.next()),
+            '"' => {
+                in_string = !in_string;
+                code.push(c);
+            }
+            _ if in_string => {}
+            '\'' if rest.peek() == Some(&'"') => drop((rest.next(), rest.next())),
+            '/' if rest.peek() == Some(&'/') => break,
+            c => code.push(c),
+        }
+    }
+    // A literal that names the ABI is part of the code.
+    if line.contains("unsafe extern \"C\" {") { line.to_owned() } else { code }
+}
+
+// ---- the tree -----------------------------------------------------------------------------------------------------
+
+/// The files below the root whose names end in one of `endings`, built things and the fuzzer's finds apart.
+fn tree(endings: &[&str]) -> Vec<(String, String)> {
+    fn walk(root: &Path, dir: &Path, endings: &[&str], found: &mut Vec<(String, String)>) {
+        for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() && !["target", ".git", "corpus", "artifacts", "coverage"].contains(&name.as_str()) {
+                walk(root, &path, endings, found);
+            } else if kind.is_file() && endings.iter().any(|ending| name.ends_with(ending)) {
+                let short = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+                let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{short}: {error}"));
+                // A module that is announced and not there yet, and its test file.
+                if !text.trim().is_empty() && text.trim() != ["//! Being wri", "tten."].concat() {
+                    found.push((short, text));
+                }
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    walk(root, root, endings, &mut found);
+    found.sort();
+    found
+}
+
+#[track_caller]
+fn keep(rule: Rule, endings: &[&str]) {
+    let files = tree(endings);
+    assert!(files.len() > 5, "looked at {} files only", files.len());
+    let wrong: Complaints = files.iter().flat_map(|(path, text)| rule(path, text)).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+const CODE: &[&str] = &[".rs"];
+const TEXTS: &[&str] = &[".rs", ".md", ".toml", ".tsv", ".sh", "run", "portability", "long", "msrv", "no-std"];
+
+#[test]
+fn imports_point_left() {
+    keep(layers, CODE);
+}
+
+#[test]
+fn raw_is_never_re_exported() {
+    keep(raw_stays_inside, CODE);
+}
+
+#[test]
+fn every_unsafe_has_its_argument() {
+    keep(unsafe_is_argued, CODE);
+}
+
+#[test]
+fn no_unsafe_above_the_line() {
+    keep(unsafe_stays_below_the_line, CODE);
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    keep(file_begins_with_its_doc, CODE);
+}
+
+#[test]
+fn every_thin_module_names_its_man_page() {
+    keep(source_is_named, CODE);
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    keep(nothing_is_left_over, TEXTS);
+}
+
+#[test]
+fn no_file_is_over_600_lines() {
+    keep(file_is_not_too_long, CODE);
+}
+
+#[test]
+fn every_rule_finds_a_planted_defect() {
+    let unargued = ["let x = ", "unsafe { f() };"].concat();
+    let misargued = ["// it works\nlet x = ", "unsafe { f() };"].concat();
+    let unsafe_impl = ["unsafe", " impl Send for X {}"].concat();
+    let late = ["//! A file with a doc.\n// TO", "DO: finish"].concat();
+    let place = ["//! See /wo", "rk/here."].concat();
+    let long = "//! Long.\n".repeat(601);
+    let planted: &[(Rule, &str, &str)] = &[
+        (layers, "sys/src/errno.rs", "use crate::epoll::Epoll;"),
+        (layers, "sys/src/epoll.rs", "use crate::poll;"),
+        (layers, "sys/src/epoll.rs", "use crate::{\n    errno::{self, retry},\n    sync::Lock,\n};"),
+        (layers, "sys/src/sched.rs", "fn f() { crate::scope::wait() }"),
+        (layers, "sys/src/novel.rs", "use crate::errno;"),
+        (layers, "sys/src/shm.rs", "use crate::futex;"),
+        (layers, "src/error.rs", "use crate::select::Poll;"),
+        (layers, "src/threading/thread.rs", "use ossature_sys::shm::Shm;"),
+        (layers, "src/readline/mod.rs", "use crate::multiprocessing;"),
+        (raw_stays_inside, "sys/src/lib.rs", "pub mod raw;"),
+        (raw_stays_inside, "sys/src/fd.rs", "pub use crate::raw::call;"),
+        (unsafe_is_argued, "sys/src/fd.rs", &unargued),
+        (unsafe_is_argued, "sys/src/fd.rs", &misargued),
+        (unsafe_is_argued, "sys/src/fd.rs", &unsafe_impl),
+        (unsafe_stays_below_the_line, "src/select.rs", &unargued),
+        (unsafe_stays_below_the_line, "src/lib.rs", "//! No denial."),
+        (file_begins_with_its_doc, "src/select.rs", "use std::fs;"),
+        (file_begins_with_its_doc, "src/select.rs", "//! short"),
+        (source_is_named, "sys/src/epoll.rs", "//! Readiness.\n"),
+        (source_is_named, "sys/src/process/mod.rs", "//! Source: fork(2).\n//! Source: wait(2).\n"),
+        (nothing_is_left_over, "src/select.rs", &late),
+        (nothing_is_left_over, "README.md", &place),
+        (file_is_not_too_long, "src/select.rs", &long),
+    ];
+    for (rule, path, text) in planted {
+        assert!(!rule(path, text).is_empty(), "passes: {path}: {text}");
+    }
+    // And each lets its opposite pass.
+    let argued = ["// SAFETY: f(3) has no preconditions,\n// as its page says.\nlet x = ", "unsafe { f() };"].concat();
+    assert_eq!(unsafe_is_argued("sys/src/fd.rs", &argued), Complaints::new());
+    assert_eq!(layers("sys/src/shm.rs", "use crate::{errno::Errno, mmap::Region};"), Complaints::new());
+    assert_eq!(layers("sys/src/shm.rs", "/// Like `crate::sync`.\nuse crate::raw;"), Complaints::new());
+    assert_eq!(source_is_named("sys/src/process/mod.rs", "//! Source: fork(2).\n"), Complaints::new());
+    assert_eq!(unsafe_stays_below_the_line("src/select.rs", "// unsafe\nlet s = \"unsafe\";"), Complaints::new());
+}
+
+// ---- rows ---------------------------------------------------------------------------------------------------------
+
+/// The families of rows and the highest number in each: ids run from 1 without a gap.
+const FAMILIES: &[(&str, usize)] = &[
+    ("SEL", 114),
+    ("MM", 73),
+    ("TLL", 24),
+    ("THR", 93),
+    ("DTL", 14),
+    ("DTH", 17),
+    ("MP", 280),
+    ("WF", 112),
+    ("RL", 45),
+    ("RC", 8),
+    ("RLX", 40),
+];
+
+fn rows(text: &str, read: &dyn Fn(&str) -> Option<String>) -> Complaints {
+    let mut wrong = Vec::new();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    for line in &lines {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let &[id, section, owner, name, state, evidence] = fields.as_slice() else {
+            wrong.push(format!("{line}: {} fields, not 6", fields.len()));
+            continue;
+        };
+        if section.is_empty() || !matches!(owner, "A" | "B" | "C" | "D" | "E" | "F" | "G") || name.is_empty() {
+            wrong.push(format!("{id}: section, owner or name is missing"));
+        }
+        match (state, evidence.trim()) {
+            ("open", "") => {}
+            ("open", _) => wrong.push(format!("{id}: open, yet with evidence")),
+            ("differs" | "none", reason) if reason.len() > 10 => {}
+            ("differs" | "none", _) => wrong.push(format!("{id}: {state} without a reason")),
+            ("done", "") => wrong.push(format!("{id}: done without a test")),
+            ("done", tests) => wrong.extend(tests.split_whitespace().filter_map(|test| absent(id, test, read))),
+            _ => wrong.push(format!("{id}: {state} is not a state")),
+        }
+    }
+    let has = |id: &str| lines.iter().filter(|line| line.split('\t').next() == Some(id)).count();
+    for (family, highest) in FAMILIES {
+        for id in (1..=*highest).map(|n| format!("{family}-{n}")) {
+            match has(&id) {
+                1 => {}
+                n => wrong.push(format!("{id} stands there {n} times")),
+            }
+        }
+    }
+    let total: usize = FAMILIES.iter().map(|(_, highest)| highest).sum();
+    assert_eq!(total, 820, "the specification has 820 rows");
+    if lines.len() != total {
+        wrong.push(format!("{} rows, not {total}", lines.len()));
+    }
+    wrong
+}
+
+/// The complaint about a test that is not there: `path/to/file.rs::name_of_the_test`.
+fn absent(id: &str, test: &str, read: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let Some((path, name)) = test.split_once("::") else { return Some(format!("{id}: {test} is not file::test")) };
+    let Some(text) = read(path) else { return Some(format!("{id}: there is no file {path}")) };
+    let there = text.contains(&format!("fn {name}("));
+    (!there).then(|| format!("{id}: {path} has no test {name}"))
+}
+
+fn read(path: &str) -> Option<String> {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).ok()
+}
+
+#[test]
+fn every_row_is_there_once_and_its_test_exists() {
+    let wrong = rows(&read("docs/rows.tsv").expect("docs/rows.tsv is there"), &read);
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_planted_row_is_found() {
+    let good = read("docs/rows.tsv").expect("docs/rows.tsv is there");
+    let test = |path: &str| (path == "tests/a.rs").then(|| "#[test]\nfn shown() {}".to_owned());
+    let any = |path: &str| test(path).or_else(|| read(path));
+    let with = |row: &str| {
+        let mut lines: Vec<&str> = good.lines().filter(|line| !line.starts_with("RC-8\t")).collect();
+        lines.push(row);
+        rows(&lines.join("\n"), &any)
+    };
+    assert_eq!(with("RC-8\t16.8\tG\tname\tdone\ttests/a.rs::shown"), Complaints::new());
+    assert_eq!(with("RC-8\t16.8\tG\tname\tdiffers\tbecause of a reason"), Complaints::new());
+    for bad in [
+        "RC-8\t16.8\tG\tname\tdone\t",
+        "RC-8\t16.8\tG\tname\tdone\ttests/a.rs::hidden",
+        "RC-8\t16.8\tG\tname\tdone\ttests/none.rs::shown",
+        "RC-8\t16.8\tG\tname\tdone\tshown",
+        "RC-8\t16.8\tG\tname\tdiffers\t",
+        "RC-8\t16.8\tG\tname\tnone\t",
+        "RC-8\t16.8\tG\tname\topen\ttests/a.rs::shown",
+        "RC-8\t16.8\tG\tname\tready\t",
+        "RC-8\t16.8\tH\tname\topen\t",
+    ] {
+        assert_eq!(with(bad).len(), 1, "{bad}: {:?}", with(bad));
+    }
+    // A row that took another's place, and one that lost a field: both the row and the gap show.
+    assert_eq!(with("RC-7\t16.8\tG\tname\topen\t").len(), 2);
+    assert!(!with("RC-8\t16.8\tG\tname\topen").is_empty());
+}
+
+// ---- the front door -----------------------------------------------------------------------------------------------
+
+#[test]
+fn files_at_the_root_are_there_and_short() {
+    let limits = [
+        ("README.md", 120),
+        ("ARCHITECTURE.md", 150),
+        ("CONTRIBUTING.md", 60),
+        ("CHANGELOG.md", 600),
+        ("SECURITY.md", 60),
+        ("sys/README.md", 60),
+    ];
+    for (path, limit) in limits {
+        let lines = read(path).unwrap_or_else(|| panic!("{path} is missing")).lines().count();
+        assert!((5..=limit).contains(&lines), "{path} has {lines} lines; at most {limit}");
+    }
+    for (path, words) in [("LICENSE-MIT", "Permission is hereby granted"), ("LICENSE-APACHE", "Apache License")] {
+        for path in [path.to_owned(), format!("sys/{path}")] {
+            assert!(read(&path).is_some_and(|text| text.contains(words)), "{path} is missing or not its text");
+        }
+    }
+}
+
+#[test]
+fn readme_gives_two_commands_and_a_table_whose_names_exist() {
+    let readme = read("README.md").expect("README.md is there");
+    let commands: Vec<&str> = readme.lines().filter(|line| line.starts_with("cargo ")).collect();
+    assert_eq!(commands, ["cargo run --release --example words", "cargo test"]);
+    let wrong = readme_table(&readme, &tree(CODE));
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    // And a name that does not exist is found.
+    let planted = "| Python | here | today |\n| --- | --- | --- |\n| `select.x` | `select::NoSuchThing` | yes |\n";
+    assert_eq!(readme_table(planted, &tree(CODE)).len(), 1);
+}
+
+/// Every row of the README's table is marked, and a name that is marked as working is declared in its module.
+fn readme_table(readme: &str, files: &[(String, String)]) -> Complaints {
+    let mut wrong = Vec::new();
+    for row in readme.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let &[_, ours, today] = cells.as_slice() else {
+            wrong.push(format!("README.md: {row}: not three cells"));
+            continue;
+        };
+        match today {
+            "yes" => {}
+            "not yet" => continue,
+            _ => wrong.push(format!("README.md: {row}: marked neither `yes` nor `not yet`")),
+        }
+        for path in ours.split('`').skip(1).step_by(2) {
+            let Some((module, name)) = path.rsplit_once("::") else {
+                wrong.push(format!("README.md: {path} names no module"));
+                continue;
+            };
+            let (root, module) = module.strip_prefix("sys::").map_or(("src/", module), |inner| ("sys/src/", inner));
+            let place = format!("{root}{}", module.split("::").next().unwrap_or(module));
+            let mut here = files.iter().filter(|(path, _)| path.starts_with(&place));
+            let declared = |text: &str| {
+                let kinds = ["struct", "enum", "trait", "fn", "const", "type", "mod"];
+                kinds.iter().any(|kind| {
+                    let start = format!("pub {kind} {name}");
+                    text.match_indices(&start).any(|(at, _)| word(&text[at + start.len()..]).is_empty())
+                }) || code_of(text).join(" ").split("pub use ").skip(1).any(|rest| {
+                    let list = rest.split(';').next().unwrap_or(rest);
+                    list.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
+                })
+            };
+            if !here.any(|(_, text)| declared(text)) {
+                wrong.push(format!("README.md: {path} is marked `yes` and is not declared under {place}"));
+            }
+        }
+    }
+    wrong
+}
