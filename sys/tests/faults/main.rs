@@ -9,3 +9,4 @@ mod support;
 mod sweep;
 
 mod fd;
+mod mmap;

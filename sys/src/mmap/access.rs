@@ -1,0 +1,148 @@
+//! Getting at the bytes: checked ranges, copies, atomics, and slices where nobody else can write.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+use super::{Backing, Protection, Region, copy};
+use crate::errno::{Errno, Result};
+
+impl Region {
+    /// Copies `into.len()` bytes from `offset` on out of the memory.
+    ///
+    /// Sound whoever else writes: each byte is one that somebody stored there, but a value of several bytes may be torn.
+    ///
+    /// # Errors
+    /// `ERANGE` when the range is not within the region (nothing is copied), `EACCES` when it may not be read.
+    #[inline]
+    pub fn copy_out(&self, offset: usize, into: &mut [u8]) -> Result<()> {
+        let from = self.range(offset, into.len(), Protection::READ)?;
+        // SAFETY: `range` found that many readable bytes there, mapped for as long as `self` is borrowed; `into` is ours alone.
+        unsafe { copy::load(from.as_ptr(), into.as_mut_ptr(), into.len()) };
+        Ok(())
+    }
+
+    /// Copies `bytes` into the memory from `offset` on.
+    ///
+    /// Sound whoever else reads or writes; they may see the bytes arrive in any order.
+    ///
+    /// # Errors
+    /// `ERANGE` when the range is not within the region (nothing is copied), `EACCES` when it may not be written.
+    #[inline]
+    pub fn copy_in(&self, offset: usize, bytes: &[u8]) -> Result<()> {
+        let to = self.range(offset, bytes.len(), Protection::WRITE)?;
+        // SAFETY: `range` found that many writable bytes there, mapped for as long as `self` is borrowed; `bytes` is a slice
+        // and so no shared memory.
+        unsafe { copy::store(bytes.as_ptr(), to.as_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    /// Stores `byte` in `len` bytes from `offset` on.
+    ///
+    /// # Errors
+    /// `ERANGE` when the range is not within the region (nothing is stored), `EACCES` when it may not be written.
+    #[inline]
+    pub fn fill(&self, offset: usize, len: usize, byte: u8) -> Result<()> {
+        let to = self.range(offset, len, Protection::WRITE)?;
+        // SAFETY: `range` found that many writable bytes there, mapped for as long as `self` is borrowed.
+        unsafe { copy::fill(to.as_ptr(), len, byte) };
+        Ok(())
+    }
+
+    /// The four bytes at `offset` as an atomic number, in the byte order of this machine.
+    ///
+    /// # Errors
+    /// `ERANGE` when they are not within the region, `EINVAL` when their address is not a multiple of 4, `EACCES` when they may
+    /// not be both read and written.
+    ///
+    /// # Examples
+    /// ```
+    /// use core::sync::atomic::Ordering::SeqCst;
+    ///
+    /// let region = ossature_sys::mmap::Region::anonymous(64)?;
+    /// region.atomic_u32(8)?.fetch_add(7, SeqCst);
+    /// assert_eq!(region.atomic_u32(8)?.load(SeqCst), 7);
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    #[inline]
+    pub fn atomic_u32(&self, offset: usize) -> Result<&AtomicU32> {
+        let place = self.aligned::<AtomicU32>(offset)?;
+        // SAFETY: readable, writable and aligned, says `aligned`; every number is valid; mapped for as long as `self` is
+        // borrowed; in safe code bytes are reached only by atomics and by copies that act as atomics.
+        Ok(unsafe { place.as_ref() })
+    }
+
+    /// The eight bytes at `offset` as an atomic number, in the byte order of this machine.
+    ///
+    /// # Errors
+    /// As [`atomic_u32`](Self::atomic_u32), with 8 for 4.
+    #[inline]
+    pub fn atomic_u64(&self, offset: usize) -> Result<&AtomicU64> {
+        let place = self.aligned::<AtomicU64>(offset)?;
+        // SAFETY: as in `atomic_u32`.
+        Ok(unsafe { place.as_ref() })
+    }
+
+    /// The bytes, where they cannot change: only for [`Region::sealed`].
+    #[inline]
+    pub fn as_slice(&self) -> Option<&[u8]> {
+        let settled = self.backing == Backing::Sealed && self.protection.contains(Protection::READ);
+        // SAFETY: the file was found sealed against writing and shrinking, and seals are never taken back; the mapping is
+        // private and `protect` never makes it writable.
+        settled.then(|| unsafe { self.as_slice_unchecked() })
+    }
+
+    /// The bytes, where nobody else can reach them: only for [`Region::private`] while it may be read and written.
+    #[inline]
+    pub fn as_mut_slice(&mut self) -> Option<&mut [u8]> {
+        let ours = self.backing == Backing::Private && self.protection.contains(Protection::READ | Protection::WRITE);
+        // SAFETY: anonymous private memory is seen by no other process, and `&mut self` excludes every other way to it here.
+        ours.then(|| unsafe { self.as_mut_slice_unchecked() })
+    }
+
+    /// The bytes of any region.
+    ///
+    /// # Safety
+    /// While the slice lives:
+    /// * the region may be read;
+    /// * nobody writes these bytes: no other process, no other mapping of the same file, no [`copy_in`](Self::copy_in) and no
+    ///   atomic;
+    /// * nobody cuts the file short.
+    #[inline]
+    pub unsafe fn as_slice_unchecked(&self) -> &[u8] {
+        // SAFETY: mapped for as long as `self` is borrowed, at most isize::MAX bytes, initialised by the kernel; unchanged, as
+        // the caller promises.
+        unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+
+    /// The bytes of any region, for writing.
+    ///
+    /// # Safety
+    /// While the slice lives:
+    /// * the region may be read and written;
+    /// * nobody else reads or writes these bytes: no other process and no other mapping of the same file;
+    /// * nobody cuts the file short.
+    #[inline]
+    pub unsafe fn as_mut_slice_unchecked(&mut self) -> &mut [u8] {
+        // SAFETY: as in `as_slice_unchecked`; nobody else reaches the bytes, as the caller promises.
+        unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+
+    /// The start of `len` bytes at `offset`, if they lie within and allow `access`.
+    #[inline]
+    pub(super) fn range(&self, offset: usize, len: usize, access: Protection) -> Result<NonNull<u8>> {
+        if offset > self.len || len > self.len - offset {
+            return Err(Errno::RANGE);
+        }
+        if !self.protection.contains(access) {
+            return Err(Errno::ACCESS);
+        }
+        // SAFETY: `offset` is at most the length of this one mapping, which is at most isize::MAX.
+        Ok(unsafe { self.start.add(offset) })
+    }
+
+    #[inline]
+    fn aligned<T>(&self, offset: usize) -> Result<NonNull<T>> {
+        let place = self.range(offset, size_of::<T>(), Protection::READ | Protection::WRITE)?.cast::<T>();
+        if place.is_aligned() { Ok(place) } else { Err(Errno::INVAL) }
+    }
+}

@@ -1,0 +1,289 @@
+//! What the kernel is told about a region: advice, locks, write-back, protection, a new length.
+
+use core::ffi::c_void;
+use core::ptr::NonNull;
+
+use rustix::mm::{MlockFlags, MprotectFlags, MremapFlags, MsyncFlags};
+
+use super::{Backing, Protection, Region, page_size, whole_len};
+use crate::errno::{Errno, Result, retry};
+use crate::raw;
+
+use rustix::mm::Advice as Raw;
+
+/// How a range will be used: never changes what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Advice {
+    /// No special treatment.
+    #[doc(alias = "MADV_NORMAL")]
+    Normal,
+    /// Pages are wanted in no order: read no more than is asked for.
+    #[doc(alias = "MADV_RANDOM")]
+    Random,
+    /// Pages are wanted in order: read far ahead, drop soon.
+    #[doc(alias = "MADV_SEQUENTIAL")]
+    Sequential,
+    /// The range is wanted soon: start to read it.
+    #[doc(alias = "MADV_WILLNEED")]
+    WillNeed,
+    /// The kernel may merge equal pages (`EINVAL` where it was built without).
+    #[doc(alias = "MADV_MERGEABLE")]
+    Mergeable,
+    /// Undoes `Mergeable`.
+    #[doc(alias = "MADV_UNMERGEABLE")]
+    Unmergeable,
+    /// Use huge pages (`EINVAL` where the kernel was built without).
+    #[doc(alias = "MADV_HUGEPAGE")]
+    HugePage,
+    /// Do not use huge pages.
+    #[doc(alias = "MADV_NOHUGEPAGE")]
+    NoHugePage,
+    /// Leave the range out of a core dump.
+    #[doc(alias = "MADV_DONTDUMP")]
+    DontDump,
+    /// Undoes `DontDump`.
+    #[doc(alias = "MADV_DODUMP")]
+    DoDump,
+    /// The range is not wanted for a while: reclaim it first.
+    #[doc(alias = "MADV_COLD")]
+    Cold,
+    /// Reclaim the range now; it is read back when it is touched.
+    #[doc(alias = "MADV_PAGEOUT")]
+    PageOut,
+    /// Make the pages readable now (`EINVAL` before Linux 5.14).
+    #[doc(alias = "MADV_POPULATE_READ")]
+    PopulateRead,
+    /// Make the pages writable now (`EINVAL` before Linux 5.14).
+    #[doc(alias = "MADV_POPULATE_WRITE")]
+    PopulateWrite,
+}
+
+/// Advice that loses what a range holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Discard {
+    /// Drop the pages now: private memory reads as zero, a file is read again.
+    #[doc(alias = "MADV_DONTNEED")]
+    DontNeed,
+    /// The pages may be dropped at any later time, until they are written: private anonymous memory only.
+    #[doc(alias = "MADV_FREE")]
+    Free,
+    /// Drop the pages and their place in the file: a hole that reads as zero.
+    #[doc(alias = "MADV_REMOVE")]
+    Remove,
+    /// Treat the page as broken hardware would be: for privileged tests.
+    #[doc(alias = "MADV_HWPOISON")]
+    Poison,
+}
+
+/// What a forked child finds in a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Inherit {
+    /// What the parent has: undoes `Nothing`.
+    #[doc(alias = "MADV_DOFORK")]
+    Pages,
+    /// No mapping at all.
+    #[doc(alias = "MADV_DONTFORK")]
+    Nothing,
+    /// Zeros: private anonymous memory only.
+    #[doc(alias = "MADV_WIPEONFORK")]
+    Zeros,
+    /// What the parent has: undoes `Zeros`.
+    #[doc(alias = "MADV_KEEPONFORK")]
+    Contents,
+}
+
+impl Region {
+    /// `madvise(...)`: says how the pages of a range will be used. The range is widened to whole pages.
+    ///
+    /// # Errors
+    /// `ERANGE` when the range is not within the region, `EINVAL` when the kernel does not know the advice or it does not fit
+    /// this memory, `EAGAIN` and `ENOMEM` when the kernel is short of memory.
+    #[doc(alias = "madvise")]
+    pub fn advise(&self, offset: usize, len: usize, advice: Advice) -> Result<()> {
+        let advice = match advice {
+            Advice::Normal => Raw::Normal,
+            Advice::Random => Raw::Random,
+            Advice::Sequential => Raw::Sequential,
+            Advice::WillNeed => Raw::WillNeed,
+            Advice::Mergeable => Raw::LinuxMergeable,
+            Advice::Unmergeable => Raw::LinuxUnmergeable,
+            Advice::HugePage => Raw::LinuxHugepage,
+            Advice::NoHugePage => Raw::LinuxNoHugepage,
+            Advice::DontDump => Raw::LinuxDontDump,
+            Advice::DoDump => Raw::LinuxDoDump,
+            Advice::Cold => Raw::LinuxCold,
+            Advice::PageOut => Raw::LinuxPageOut,
+            Advice::PopulateRead => Raw::LinuxPopulateRead,
+            Advice::PopulateWrite => Raw::LinuxPopulateWrite,
+        };
+        let (base, len) = self.pages(offset, len)?;
+        // SAFETY: the range lies within this mapping and none of these changes what it holds or whether it is mapped.
+        unsafe { madvise(base, len, advice) }
+    }
+
+    /// `madvise(...)`: gives up what the pages of a range hold. The range is widened to whole pages.
+    ///
+    /// # Errors
+    /// As [`advise`](Self::advise).
+    ///
+    /// # Safety
+    /// * No value that somebody relies on lies in these pages, nor will until the advice has taken effect.
+    /// * With [`Discard::Poison`]: nobody touches the pages again.
+    pub unsafe fn discard(&self, offset: usize, len: usize, how: Discard) -> Result<()> {
+        let advice = match how {
+            Discard::DontNeed => Raw::LinuxDontNeed,
+            Discard::Free => Raw::LinuxFree,
+            Discard::Remove => Raw::LinuxRemove,
+            Discard::Poison => Raw::LinuxHwPoison,
+        };
+        let (base, len) = self.pages(offset, len)?;
+        // SAFETY: the range lies within this mapping; the caller answers for what it holds.
+        unsafe { madvise(base, len, advice) }
+    }
+
+    /// `madvise(...)`: says what a forked child finds in a range. The range is widened to whole pages.
+    ///
+    /// # Errors
+    /// As [`advise`](Self::advise).
+    ///
+    /// # Safety
+    /// A child forked while [`Inherit::Nothing`] or [`Inherit::Zeros`] holds does not use or drop this region, nor anything that
+    /// lies in it or borrows from it: what is mapped there may be something else by then.
+    pub unsafe fn inherit(&self, offset: usize, len: usize, how: Inherit) -> Result<()> {
+        let advice = match how {
+            Inherit::Pages => Raw::LinuxDoFork,
+            Inherit::Nothing => Raw::LinuxDontFork,
+            Inherit::Zeros => Raw::LinuxWipeOnFork,
+            Inherit::Contents => Raw::LinuxKeepOnFork,
+        };
+        let (base, len) = self.pages(offset, len)?;
+        // SAFETY: the range lies within this mapping; nothing changes in this process, and the caller answers for the child.
+        unsafe { madvise(base, len, advice) }
+    }
+
+    /// `mlock(...)`: brings the pages of a range into memory and keeps them there until [`unlock`](Self::unlock) or the drop.
+    ///
+    /// # Errors
+    /// `ERANGE` when the range is not within the region, `ENOMEM` and `EAGAIN` when there is not that much memory or
+    /// `RLIMIT_MEMLOCK` is in the way, `EPERM` when that limit is 0.
+    #[doc(alias = "mlock")]
+    pub fn lock(&self, offset: usize, len: usize) -> Result<()> {
+        let (base, len) = self.pages(offset, len)?;
+        // SAFETY: the range lies within this mapping; mlock(2) changes only where the pages are kept.
+        retry(|| raw::call("mlock", || unsafe { rustix::mm::mlock(base, len) }))
+    }
+
+    /// `mlock2(..., MLOCK_ONFAULT)`: keeps each page of a range in memory from its first use on.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    #[doc(alias = "mlock2")]
+    pub fn lock_on_use(&self, offset: usize, len: usize) -> Result<()> {
+        let (base, len) = self.pages(offset, len)?;
+        // SAFETY: as in `lock`.
+        retry(|| raw::call("mlock2", || unsafe { rustix::mm::mlock_with(base, len, MlockFlags::ONFAULT) }))
+    }
+
+    /// `munlock(...)`: undoes [`lock`](Self::lock).
+    ///
+    /// # Errors
+    /// `ERANGE` when the range is not within the region.
+    #[doc(alias = "munlock")]
+    pub fn unlock(&self, offset: usize, len: usize) -> Result<()> {
+        let (base, len) = self.pages(offset, len)?;
+        // SAFETY: as in `lock`.
+        retry(|| raw::call("munlock", || unsafe { rustix::mm::munlock(base, len) }))
+    }
+
+    /// `msync(..., MS_SYNC)`: writes the pages of a range to the file and waits for it; does nothing without a file.
+    ///
+    /// Differs from Python's `flush`: an offset need not be a multiple of the page size.
+    ///
+    /// # Errors
+    /// `ERANGE` when the range is not within the region, `EIO` when the device failed.
+    #[doc(alias = "msync")]
+    #[doc(alias = "flush")]
+    pub fn sync(&self, offset: usize, len: usize) -> Result<()> {
+        self.msync(offset, len, MsyncFlags::SYNC)
+    }
+
+    /// `msync(..., MS_ASYNC)`: asks for the pages of a range to be written to the file some time.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
+    pub fn sync_later(&self, offset: usize, len: usize) -> Result<()> {
+        self.msync(offset, len, MsyncFlags::ASYNC)
+    }
+
+    fn msync(&self, offset: usize, len: usize, flags: MsyncFlags) -> Result<()> {
+        let (base, len) = self.pages(offset, len)?;
+        // SAFETY: the range lies within this mapping; msync(2) without MS_INVALIDATE changes no byte of it.
+        retry(|| raw::call("msync", || unsafe { rustix::mm::msync(base, len, flags) }))
+    }
+
+    /// `mprotect(...)`: changes what may be done with the whole region.
+    ///
+    /// # Errors
+    /// `EINVAL` for bits that [`Protection`] does not name, `EPERM` to make a [sealed](Self::sealed) region writable, `EACCES` when
+    /// the file was not opened for it, `ENOMEM`.
+    #[doc(alias = "mprotect")]
+    pub fn protect(&mut self, protection: Protection) -> Result<()> {
+        if !(Protection::READ | Protection::WRITE | Protection::EXEC).contains(protection) {
+            return Err(Errno::INVAL);
+        }
+        if self.backing == Backing::Sealed && protection.contains(Protection::WRITE) {
+            return Err(Errno::PERM);
+        }
+        let (base, whole) = (self.base(), self.whole());
+        let flags = MprotectFlags::from_bits_retain(protection.bits());
+        // SAFETY: this mapping is ours; `&mut self` shows that nothing is borrowed from it, and every later access checks
+        // `self.protection`.
+        retry(|| raw::call("mprotect", || unsafe { rustix::mm::mprotect(base, whole, flags) }))?;
+        self.protection = protection;
+        Ok(())
+    }
+
+    /// `mremap(..., MREMAP_MAYMOVE)`: makes the region `len` bytes long; it may move.
+    ///
+    /// What it holds stays up to the shorter of both lengths; new private memory is zero. A file is not made longer: do that
+    /// first, or the new pages fault with SIGBUS. On an error nothing has changed.
+    ///
+    /// # Errors
+    /// `EINVAL` when `len` is 0, or to grow a region that cannot: a shared anonymous one (the new pages would fault) or a
+    /// [sealed](Self::sealed) one; `ENOMEM` when there is not that much memory or address space.
+    #[doc(alias = "mremap")]
+    #[doc(alias = "resize")]
+    pub fn remap(&mut self, len: usize) -> Result<()> {
+        let fixed = matches!(self.backing, Backing::Anonymous | Backing::Sealed);
+        if len == 0 || (fixed && len > self.len) {
+            return Err(Errno::INVAL);
+        }
+        let whole = whole_len(self.skew, len).ok_or(Errno::NOMEM)?;
+        let (base, old) = (self.base(), self.whole());
+        // SAFETY: this mapping is ours; `&mut self` shows that nothing is borrowed from it, so it may move and lose its end.
+        let base =
+            retry(|| raw::call("mremap", || unsafe { rustix::mm::mremap(base, old, whole, MremapFlags::MAYMOVE) }))?;
+        // mremap(2) never answers with address 0.
+        self.start = NonNull::new(base.cast::<u8>().wrapping_add(self.skew)).ok_or(Errno::NOMEM)?;
+        self.len = len;
+        Ok(())
+    }
+
+    /// A range widened down to the start of its first page; the kernel widens its end.
+    fn pages(&self, offset: usize, len: usize) -> Result<(*mut c_void, usize)> {
+        let start = self.range(offset, len, Protection::empty())?;
+        let into_page = start.addr().get() & (page_size() - 1);
+        // The page starts within this mapping, because the mapping starts at a page.
+        Ok((start.as_ptr().wrapping_sub(into_page).cast(), into_page + len))
+    }
+}
+
+/// # Safety
+/// The range lies within a mapping that the caller may treat so.
+unsafe fn madvise(base: *mut c_void, len: usize, advice: Raw) -> Result<()> {
+    // SAFETY: the caller's promise.
+    retry(|| raw::call("madvise", || unsafe { rustix::mm::madvise(base, len, advice) }))
+}

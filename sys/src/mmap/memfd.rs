@@ -1,0 +1,154 @@
+//! Files without a name: memory that a descriptor owns and seals can vouch for.
+
+use core::ffi::CStr;
+
+use bitflags::bitflags;
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+
+use crate::errno::{Errno, Result, retry};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::raw;
+
+bitflags! {
+    /// What can never again be done to a [`Memfd`], by anyone.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct Seals: u32 {
+        /// No more seals.
+        #[doc(alias = "F_SEAL_SEAL")]
+        const SEAL = SealFlags::SEAL.bits();
+        /// It never gets shorter, so no mapping of it ever faults with SIGBUS.
+        #[doc(alias = "F_SEAL_SHRINK")]
+        const SHRINK = SealFlags::SHRINK.bits();
+        /// It never gets longer.
+        #[doc(alias = "F_SEAL_GROW")]
+        const GROW = SealFlags::GROW.bits();
+        /// Its bytes never change.
+        #[doc(alias = "F_SEAL_WRITE")]
+        const WRITE = SealFlags::WRITE.bits();
+        /// No new writer: writable mappings that exist keep working.
+        #[doc(alias = "F_SEAL_FUTURE_WRITE")]
+        const FUTURE_WRITE = SealFlags::FUTURE_WRITE.bits();
+        /// It never becomes executable (Linux 6.3; [`Memfd::new`] sets it where it exists).
+        #[doc(alias = "F_SEAL_EXEC")]
+        const EXEC = SealFlags::EXEC.bits();
+        const _ = !0;
+    }
+}
+
+/// A file in memory without a name, closed on exec, which takes seals.
+///
+/// It lives as long as a descriptor or a mapping of it does, so that nothing is left behind when every holder is killed.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::mmap::{Memfd, Region, Seals};
+///
+/// let memory = Memfd::new(c"counts")?;
+/// memory.set_len(4096)?;
+/// memory.add_seals(Seals::SHRINK | Seals::GROW)?;
+/// let (here, there) = (Region::shared(&memory, 4096)?, Region::shared(&memory, 4096)?);
+/// here.copy_in(100, b"seen by all")?;
+/// let mut bytes = [0; 11];
+/// there.copy_out(100, &mut bytes)?;
+/// assert_eq!(&bytes, b"seen by all");
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+#[derive(Debug)]
+#[doc(alias = "memfd_create")]
+pub struct Memfd(OwnedFd);
+
+impl Memfd {
+    /// `memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL)`: an empty one.
+    ///
+    /// The name is for people who read /proc; it need not be unique. Before Linux 6.3 it is made without `MFD_NOEXEC_SEAL`.
+    ///
+    /// # Errors
+    /// `EINVAL` when the name is longer than 249 bytes, `EMFILE` and `ENFILE` when there is no descriptor left.
+    pub fn new(name: &CStr) -> Result<Self> {
+        let sealable = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let create = |flags| retry(|| raw::call("memfd_create", || rustix::fs::memfd_create(name, flags))).map(Self);
+        match create(sealable | MemfdFlags::NOEXEC_SEAL) {
+            // An older kernel refuses the flag it does not know. A name too long fails once more, with the same answer.
+            Err(Errno::INVAL) => create(sealable),
+            done => done,
+        }
+    }
+
+    /// Takes a descriptor for what it is said to be: a memfd, perhaps of another process.
+    ///
+    /// Nothing is believed: every later call asks the kernel.
+    ///
+    /// # Errors
+    /// `EINVAL` when `fd` is not a file that takes seals.
+    pub fn from_fd(fd: OwnedFd) -> Result<Self> {
+        let memory = Self(fd);
+        memory.seals().map(|_| memory)
+    }
+
+    /// `fstat(fd)`: its length in bytes.
+    ///
+    /// # Errors
+    /// `EBADF` when the descriptor is not open (which owning it excludes).
+    #[expect(clippy::len_without_is_empty, reason = "a file is asked for its length, and the asking may fail")]
+    pub fn len(&self) -> Result<u64> {
+        let stat = raw::call("fstat", || rustix::fs::fstat(&self.0))?;
+        u64::try_from(stat.st_size).map_err(|_| Errno::OVERFLOW)
+    }
+
+    /// `ftruncate(fd, len)`: makes it that long; new bytes read as zero and cost nothing until they are touched.
+    ///
+    /// # Errors
+    /// `EPERM` when a seal forbids it, `EINVAL` and `EFBIG` when `len` is beyond what a file can have.
+    #[doc(alias = "ftruncate")]
+    pub fn set_len(&self, len: u64) -> Result<()> {
+        retry(|| raw::call("ftruncate", || rustix::fs::ftruncate(&self.0, len)))
+    }
+
+    /// `fallocate(fd, 0, 0, len)`: finds the memory for the first `len` bytes now and makes it that long if it is shorter,
+    /// so that a full machine is an error here and not a SIGBUS later.
+    ///
+    /// # Errors
+    /// `ENOSPC` and `ENOMEM` when there is not that much memory, `EPERM` when a seal forbids it, `EINVAL` when `len` is 0.
+    #[doc(alias = "fallocate")]
+    pub fn reserve(&self, len: u64) -> Result<()> {
+        retry(|| raw::call("fallocate", || rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len)))
+    }
+
+    /// `fcntl(fd, F_ADD_SEALS, seals)`: sets seals; none is ever taken back.
+    ///
+    /// # Errors
+    /// `EBUSY` for [`Seals::WRITE`] while a writable shared mapping exists anywhere, `EPERM` after [`Seals::SEAL`], `EINVAL`
+    /// for a seal that the kernel does not know.
+    #[doc(alias = "F_ADD_SEALS")]
+    pub fn add_seals(&self, seals: Seals) -> Result<()> {
+        let seals = SealFlags::from_bits_retain(seals.bits());
+        retry(|| raw::call("fcntl", || rustix::fs::fcntl_add_seals(&self.0, seals)))
+    }
+
+    /// `fcntl(fd, F_GET_SEALS)`: the seals it has.
+    ///
+    /// # Errors
+    /// `EINVAL` when the descriptor is not a file that takes seals.
+    #[doc(alias = "F_GET_SEALS")]
+    pub fn seals(&self) -> Result<Seals> {
+        seals_of(self.as_fd())
+    }
+}
+
+/// The seals of any descriptor.
+pub(super) fn seals_of(fd: BorrowedFd<'_>) -> Result<Seals> {
+    let seals = retry(|| raw::call("fcntl", || rustix::fs::fcntl_get_seals(fd)))?;
+    Ok(Seals::from_bits_retain(seals.bits()))
+}
+
+impl AsFd for Memfd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<Memfd> for OwnedFd {
+    fn from(memory: Memfd) -> Self {
+        memory.0
+    }
+}

@@ -1,0 +1,318 @@
+//! Mapped memory: a [`Region`] is unmapped when it is dropped, knows whether its bytes may change under the reader, and
+//! lends a slice only where they cannot.
+//!
+//! | made by | seen by | safe access |
+//! | --- | --- | --- |
+//! | [`Region::private`] | this process; forked children get a copy | [`as_mut_slice`](Region::as_mut_slice), copies |
+//! | [`Region::anonymous`] | this process and the children it forks | copies, atomics |
+//! | [`Region::shared`] | every process that has the memory file | copies, atomics |
+//! | [`Region::sealed`] | every process that has the memory file; nobody writes it any more | [`as_slice`](Region::as_slice), copies |
+//! | [`Region::file_read`], [`Region::file_write`] | every process that opens the file | copies, atomics |
+//! | [`Region::file_copy`] | this process sees its own changes | copies, atomics |
+//!
+//! Memory that somebody else may write is never a `&[u8]`: not by custom but by type. [`copy_out`](Region::copy_out) and
+//! [`copy_in`](Region::copy_in) move bytes as if each were loaded and stored by a relaxed atomic of its own, at the speed of
+//! `memcpy`; what they read may be torn, it is never undefined. [`atomic_u32`](Region::atomic_u32) lends a word for
+//! everything that needs order.
+//!
+//! A file that somebody cuts short while it is mapped makes the access of the lost pages fail with SIGBUS: seal a memory
+//! file against that ([`Seals::SHRINK`]), map only files that you trust to stay, or read instead of mapping.
+//!
+//! ```
+//! use ossature_sys::mmap::Region;
+//!
+//! let region = Region::anonymous(10_000)?;
+//! region.copy_in(9_990, b"0123456789")?;
+//! let mut last = [0; 4];
+//! region.copy_out(9_996, &mut last)?;
+//! assert_eq!(&last, b"6789");
+//! assert!(region.copy_in(9_991, b"0123456789").is_err());
+//! # Ok::<(), ossature_sys::errno::Errno>(())
+//! ```
+//!
+//! Source: mmap(2), memfd_create(2), madvise(2), mlock(2), msync(2), mremap(2), mprotect(2).
+
+mod access;
+pub(crate) mod copy;
+mod manage;
+mod memfd;
+
+use core::ptr::NonNull;
+
+use bitflags::bitflags;
+use rustix::fs::FileType;
+use rustix::mm::{MapFlags, ProtFlags};
+
+use crate::errno::{Errno, Result, retry};
+use crate::fd::{AsFd, BorrowedFd};
+use crate::raw;
+
+pub use manage::{Advice, Discard, Inherit};
+pub use memfd::{Memfd, Seals};
+
+bitflags! {
+    /// What may be done with the bytes of a [`Region`]; none of it is a mapping that faults on any access.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct Protection: u32 {
+        /// They may be read.
+        #[doc(alias = "PROT_READ")]
+        const READ = ProtFlags::READ.bits();
+        /// They may be written.
+        #[doc(alias = "PROT_WRITE")]
+        const WRITE = ProtFlags::WRITE.bits();
+        /// They may be executed.
+        #[doc(alias = "PROT_EXEC")]
+        const EXEC = ProtFlags::EXEC.bits();
+        const _ = !0;
+    }
+}
+
+/// What stands behind a mapping: decides what may be lent and how it may grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backing {
+    /// Anonymous and private: nobody else can reach it.
+    Private,
+    /// Anonymous and shared with forked children: the kernel never lets it grow.
+    Anonymous,
+    /// A file: anybody may write it or cut it short.
+    File,
+    /// A memory file whose bytes and length are sealed.
+    Sealed,
+}
+
+/// A mapping of this process, unmapped when dropped.
+///
+/// Differs from Python's `mmap`: has no position, an offset need not be a multiple of the page size, and is never
+/// unmapped while a borrow of it lives.
+#[derive(Debug)]
+pub struct Region {
+    /// The first byte asked for: up to a page after the start of the mapping.
+    start: NonNull<u8>,
+    len: usize,
+    /// How far `start` lies behind the start of the mapping.
+    skew: usize,
+    protection: Protection,
+    backing: Backing,
+}
+
+// SAFETY: a mapping belongs to the process, not to a thread: any thread may use and unmap it.
+unsafe impl Send for Region {}
+// SAFETY: through `&Region` bytes are only reached by copies that act as relaxed atomics, by atomics, or, where nobody can
+// write, by `&[u8]`.
+unsafe impl Sync for Region {}
+
+/// `sysconf(_SC_PAGESIZE)`: the size of a page on this machine, in bytes; a power of two.
+///
+/// # Examples
+/// ```
+/// assert!(ossature_sys::mmap::page_size().is_power_of_two());
+/// ```
+#[doc(alias = "PAGESIZE")]
+#[doc(alias = "ALLOCATIONGRANULARITY")]
+pub fn page_size() -> usize {
+    // SAFETY: sysconf(3) has no preconditions; this name is known on every Linux, so the answer is never -1.
+    (unsafe { libc::sysconf(libc::_SC_PAGESIZE) }) as usize
+}
+
+impl Region {
+    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)`: zeroed memory of this process alone.
+    ///
+    /// # Errors
+    /// `EINVAL` when `len` is 0, `ENOMEM` when there is not that much memory or address space.
+    #[doc(alias = "MAP_PRIVATE")]
+    pub fn private(len: usize) -> Result<Self> {
+        Self::map(None, 0, len, Protection::READ | Protection::WRITE, MapFlags::PRIVATE, Backing::Private)
+    }
+
+    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)`: zeroed memory shared with the children
+    /// forked from now on.
+    ///
+    /// # Errors
+    /// `EINVAL` when `len` is 0, `ENOMEM` when there is not that much memory or address space.
+    #[doc(alias = "MAP_ANONYMOUS")]
+    #[doc(alias = "MAP_SHARED")]
+    pub fn anonymous(len: usize) -> Result<Self> {
+        Self::map(None, 0, len, Protection::READ | Protection::WRITE, MapFlags::SHARED, Backing::Anonymous)
+    }
+
+    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)`: the first `len` bytes of a memory file, for reading and
+    /// writing together with everybody who maps it.
+    ///
+    /// # Errors
+    /// As [`file_write`](Self::file_write).
+    pub fn shared(fd: impl AsFd, len: usize) -> Result<Self> {
+        Self::file_write(fd, 0, len)
+    }
+
+    /// `mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, 0)`: the first `len` bytes of a memory file that is sealed with
+    /// [`Seals::WRITE`] and [`Seals::SHRINK`], so that they may be lent as a slice.
+    ///
+    /// # Errors
+    /// `EPERM` when one of the seals is missing, `EINVAL` when `len` is 0 or the descriptor takes no seals, `ERANGE` when the
+    /// file is shorter.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::mmap::{Memfd, Region, Seals};
+    ///
+    /// let memory = Memfd::new(c"settled")?;
+    /// ossature_sys::fd::write(&memory, b"for ever")?;
+    /// memory.add_seals(Seals::WRITE | Seals::SHRINK)?;
+    /// let region = Region::sealed(&memory, 8)?;
+    /// assert_eq!(region.as_slice(), Some(&b"for ever"[..]));
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    pub fn sealed(fd: impl AsFd, len: usize) -> Result<Self> {
+        let fd = fd.as_fd();
+        if !memfd::seals_of(fd)?.contains(Seals::WRITE | Seals::SHRINK) {
+            return Err(Errno::PERM);
+        }
+        // Private, because before Linux 6.7 a write-sealed file cannot be mapped shared at all.
+        Self::map(Some(fd), 0, len, Protection::READ, MapFlags::PRIVATE, Backing::Sealed)
+    }
+
+    /// `mmap(NULL, len, PROT_READ, MAP_SHARED, fd, offset)`: part of a file, to be read.
+    ///
+    /// Differs from the C call: `offset` need not be a multiple of the page size, and a range that is not within a regular
+    /// file is refused instead of faulting later.
+    ///
+    /// # Errors
+    /// `EINVAL` when `len` is 0, `ERANGE` when the range ends behind the end of a regular file, `EACCES` when the descriptor
+    /// is not open for reading, `ENODEV` when such a file cannot be mapped (a pipe, a directory), `ENOMEM`.
+    pub fn file_read(fd: impl AsFd, offset: u64, len: usize) -> Result<Self> {
+        Self::map(Some(fd.as_fd()), offset, len, Protection::READ, MapFlags::SHARED, Backing::File)
+    }
+
+    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset)`: part of a file; what is written reaches the file.
+    ///
+    /// Differs from the C call as [`file_read`](Self::file_read) does.
+    ///
+    /// # Errors
+    /// As [`file_read`](Self::file_read); `EACCES` also when the descriptor is not open for reading and writing, `EPERM` when
+    /// a seal forbids to write.
+    #[doc(alias = "ACCESS_WRITE")]
+    pub fn file_write(fd: impl AsFd, offset: u64, len: usize) -> Result<Self> {
+        let protection = Protection::READ | Protection::WRITE;
+        Self::map(Some(fd.as_fd()), offset, len, protection, MapFlags::SHARED, Backing::File)
+    }
+
+    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, offset)`: part of a file; what is written stays here.
+    ///
+    /// Pages that were not written yet may still show what others write to the file. Differs from the C call as
+    /// [`file_read`](Self::file_read) does.
+    ///
+    /// # Errors
+    /// As [`file_read`](Self::file_read).
+    #[doc(alias = "ACCESS_COPY")]
+    pub fn file_copy(fd: impl AsFd, offset: u64, len: usize) -> Result<Self> {
+        let protection = Protection::READ | Protection::WRITE;
+        Self::map(Some(fd.as_fd()), offset, len, protection, MapFlags::PRIVATE, Backing::File)
+    }
+
+    fn map(
+        fd: Option<BorrowedFd<'_>>,
+        offset: u64,
+        len: usize,
+        protection: Protection,
+        flags: MapFlags,
+        backing: Backing,
+    ) -> Result<Self> {
+        if len == 0 {
+            return Err(Errno::INVAL);
+        }
+        if let Some(fd) = fd {
+            within_file(fd, offset, len)?;
+        }
+        // Less than a page, so it fits any usize.
+        let skew = (offset % page_size() as u64) as usize;
+        let whole = whole_len(skew, len).ok_or(Errno::NOMEM)?;
+        let prot = ProtFlags::from_bits_retain(protection.bits());
+        let null = core::ptr::null_mut();
+        let base = retry(|| {
+            raw::call("mmap", || match fd {
+                // SAFETY: without MAP_FIXED the kernel chooses addresses that nothing else uses.
+                Some(fd) => unsafe { rustix::mm::mmap(null, whole, prot, flags, fd, offset - skew as u64) },
+                // SAFETY: as above.
+                None => unsafe { rustix::mm::mmap_anonymous(null, whole, prot, flags) },
+            })
+        })?;
+        let start = base.cast::<u8>().wrapping_add(skew);
+        // Without MAP_FIXED mmap(2) never answers with address 0.
+        let start = NonNull::new(start).ok_or(Errno::NOMEM)?;
+        Ok(Self { start, len, skew, protection, backing })
+    }
+
+    /// Its first byte. Aligned to the page when it was mapped from the start of a file or from none.
+    ///
+    /// The memory may be written by others; see the module for what may be done with it.
+    #[inline]
+    pub fn as_ptr(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// How many bytes it has: what was asked for, not rounded to pages; never 0.
+    #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "a mapping has at least one byte")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// What may be done with its bytes.
+    #[inline]
+    pub fn protection(&self) -> Protection {
+        self.protection
+    }
+
+    /// Gives the memory up to the life of the process: it is never unmapped.
+    ///
+    /// # Examples
+    /// ```
+    /// let for_ever = ossature_sys::mmap::Region::private(64)?.leak();
+    /// assert_eq!(for_ever.len(), 64);
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    pub fn leak(self) -> NonNull<[u8]> {
+        let region = core::mem::ManuallyDrop::new(self);
+        NonNull::slice_from_raw_parts(region.start, region.len)
+    }
+
+    /// The start of the mapping itself, at the start of a page.
+    fn base(&self) -> *mut core::ffi::c_void {
+        self.start.as_ptr().wrapping_sub(self.skew).cast()
+    }
+
+    /// The length of the mapping itself, whose end the kernel rounds to a page.
+    fn whole(&self) -> usize {
+        self.skew + self.len
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        let (base, whole) = (self.base(), self.whole());
+        // SAFETY: this mapping was made (or moved) by this value, which nobody can use any more; slices and atomics lent from
+        // it borrow it, so none is left. Unless it succeeds munmap(2) changes nothing, and it is called again only then.
+        let unmap = || raw::call("munmap", || unsafe { rustix::mm::munmap(base, whole) });
+        // It fails only where it would split what the kernel had merged and the process has too many mappings, which another
+        // thread may be mending. After the second time the memory is lost to the process, and nothing worse.
+        let _ = unmap().or_else(|_| unmap());
+    }
+}
+
+/// The length to map, or `None` when no pointer could span it.
+fn whole_len(skew: usize, len: usize) -> Option<usize> {
+    let whole = skew.checked_add(len)?;
+    // Rust's pointers span at most isize::MAX bytes; the kernel rounds up to a page.
+    (whole <= isize::MAX as usize - page_size()).then_some(whole)
+}
+
+/// Refuses a range that is not within a regular file: its pages would fault.
+fn within_file(fd: BorrowedFd<'_>, offset: u64, len: usize) -> Result<()> {
+    let stat = raw::call("fstat", || rustix::fs::fstat(fd))?;
+    let end = offset.checked_add(len as u64).ok_or(Errno::RANGE)?;
+    let size = u64::try_from(stat.st_size).map_err(|_| Errno::OVERFLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && end > size {
+        return Err(Errno::RANGE);
+    }
+    Ok(())
+}

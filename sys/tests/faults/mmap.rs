@@ -1,0 +1,104 @@
+//! Mapped memory: making it, changing it, giving it back.
+
+use ossature_sys::errno::{Errno, Result};
+use ossature_sys::faults::{Fault, Rule};
+use ossature_sys::mmap::{Advice, Memfd, Protection, Region, Seals};
+
+use crate::sweep::{alone, anonymous_bytes, fails_with, survives, sweep};
+
+/// A size that no allocator asks for.
+const ODD: usize = 123 << 20;
+
+fn memory(len: u64) -> Memfd {
+    let memory = Memfd::new(c"faults").expect("a memfd");
+    memory.set_len(len).expect("a length");
+    memory
+}
+
+#[test]
+fn a_memory_file_is_made_mapped_and_given_back_whatever_fails() {
+    let seen =
+        sweep("memfd", &["memfd_create", "ftruncate", "fallocate", "fcntl", "mmap", "munmap"], || -> Result<()> {
+            let memory = Memfd::new(c"swept")?;
+            memory.set_len(8192)?;
+            memory.reserve(8192)?;
+            memory.add_seals(Seals::SHRINK | Seals::GROW)?;
+            let region = Region::shared(&memory, 8192)?;
+            region.copy_in(100, b"bytes")?;
+            drop(region);
+            memory.add_seals(Seals::WRITE)?;
+            drop(Region::sealed(&memory, 8192)?);
+            Ok(())
+        });
+    // memfd_create ftruncate fallocate fcntl, fstat mmap munmap, fcntl, fcntl fstat mmap munmap
+    assert_eq!(seen.calls, 12);
+}
+
+#[test]
+fn a_region_is_managed_whatever_fails() {
+    let memory = memory(8192);
+    let retried = ["mmap", "madvise", "mlock", "mlock2", "munlock", "msync", "mprotect", "mremap", "munmap"];
+    sweep("region", &retried, || -> Result<()> {
+        let mut region = Region::file_write(&memory, 1, 100)?;
+        region.advise(0, 100, Advice::WillNeed)?;
+        region.lock(0, 1)?;
+        region.lock_on_use(0, 1)?;
+        region.unlock(0, 1)?;
+        region.sync(0, 100)?;
+        region.sync_later(0, 100)?;
+        region.remap(6000)?;
+        region.protect(Protection::READ)
+    });
+}
+
+#[test]
+fn private_memory_is_given_back_whatever_fails() {
+    {
+        let _alone = alone();
+        assert_eq!(anonymous_bytes(ODD), 0);
+    }
+    sweep("private", &["mmap", "mremap"], || Region::private(ODD)?.remap(ODD + 1));
+    let _alone = alone();
+    assert_eq!(anonymous_bytes(ODD), 0);
+}
+
+#[test]
+fn no_memory_is_an_error_that_names_itself() {
+    fails_with("mmap", Errno::NOMEM, || Region::private(100));
+    fails_with("mmap", Errno::AGAIN, || Region::anonymous(100));
+    fails_with("memfd_create", Errno::MFILE, || Memfd::new(c"x"));
+    let memory = memory(100);
+    fails_with("fallocate", Errno::NOSPC, || memory.reserve(100));
+    fails_with("fstat", Errno::IO, || Region::shared(&memory, 100));
+}
+
+#[test]
+fn a_region_that_cannot_be_changed_is_as_it_was() {
+    let mut region = Region::private(100).expect("a page");
+    region.fill(0, 100, 3).expect("within");
+    fails_with("mremap", Errno::NOMEM, || region.remap(100_000));
+    fails_with("mprotect", Errno::NOMEM, || region.protect(Protection::READ));
+    assert_eq!((region.len(), region.protection()), (100, Protection::READ | Protection::WRITE));
+    assert_eq!(region.as_mut_slice(), Some(&mut [3; 100][..]));
+}
+
+#[test]
+fn a_kernel_without_the_noexec_seal_makes_the_memory_file_without_it() {
+    survives("memfd_create", Errno::INVAL, || {
+        let memory = Memfd::new(c"old kernel")?;
+        memory.set_len(10)?;
+        assert!(!memory.seals()?.contains(Seals::EXEC));
+        memory.add_seals(Seals::SHRINK)
+    });
+    fails_with("memfd_create", Errno::INVAL, || Memfd::new(c"every time"));
+}
+
+#[test]
+fn memory_that_cannot_be_unmapped_at_once_is_unmapped_after_all() {
+    survives("munmap", Errno::NOMEM, || Region::shared(memory(100), 100).map(drop));
+    let _alone = alone();
+    let region = Region::private(100).expect("a page");
+    let rule = Rule::on("munmap", Fault::Count).arm().expect("a rule is free");
+    drop(region);
+    assert_eq!(rule.hits(), 1);
+}
