@@ -1,1 +1,144 @@
-//! Being written.
+//! A number in the kernel that one side adds to and the other takes, with a descriptor to wait on.
+//!
+//! | made by | a take gives | and leaves |
+//! | --- | --- | --- |
+//! | [`EventFd::counter`] | everything added so far | 0 |
+//! | [`EventFd::semaphore`] | 1 | one less |
+//!
+//! The descriptor is readable while the number is not 0. It is non-blocking inside: the waits of this module sleep in
+//! `ppoll(2)`, which keeps the deadline.
+//!
+//! ```
+//! use ossature_sys::{deadline::Deadline, eventfd::EventFd};
+//!
+//! let event = EventFd::counter(0)?;
+//! assert_eq!(event.take(Deadline::NOW)?, None);
+//! event.try_add(2)?;
+//! event.try_add(3)?;
+//! assert_eq!(event.take(Deadline::NOW)?, Some(5));
+//! # Ok::<(), ossature_sys::errno::Errno>(())
+//! ```
+//!
+//! Source: eventfd(2).
+
+use core::time::Duration;
+
+use rustix::event::EventfdFlags;
+
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result, retry, retry_until};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd, PollFlags, by_deadline, read_u64, ready};
+use crate::raw;
+
+/// An event counter or semaphore with a descriptor.
+#[derive(Debug)]
+#[doc(alias = "os.eventfd")]
+pub struct EventFd(OwnedFd);
+
+/// How long an [`EventFd::add`] sleeps between looks where the kernel does not wake for it.
+const SLICE: Duration = Duration::from_millis(1);
+
+impl EventFd {
+    /// `eventfd(start, EFD_CLOEXEC | EFD_NONBLOCK)`: a counter, of which a take gives everything.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE` when no descriptor is left, `ENOMEM`.
+    #[doc(alias = "eventfd")]
+    pub fn counter(start: u32) -> Result<Self> {
+        Self::with_flags(start, EventfdFlags::empty())
+    }
+
+    /// `eventfd(start, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE)`: a semaphore, of which a take gives 1.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE` when no descriptor is left, `ENOMEM`.
+    #[doc(alias = "EFD_SEMAPHORE")]
+    pub fn semaphore(start: u32) -> Result<Self> {
+        Self::with_flags(start, EventfdFlags::SEMAPHORE)
+    }
+
+    fn with_flags(start: u32, flags: EventfdFlags) -> Result<Self> {
+        let flags = flags | EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        raw::call("eventfd", || rustix::event::eventfd(start, flags)).map(Self)
+    }
+
+    /// `write(fd, &amount, 8)`: adds without waiting; `false` when the sum would not fit (it is at most 2⁶⁴ - 2).
+    ///
+    /// # Errors
+    /// `EINVAL` for an amount of 2⁶⁴ - 1, which never fits.
+    #[doc(alias = "os.eventfd_write")]
+    pub fn try_add(&self, amount: u64) -> Result<bool> {
+        match retry(|| self.write(amount)) {
+            Err(Errno::AGAIN) => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+
+    /// Adds, waiting until the sum fits; `false` when it did not by the deadline.
+    ///
+    /// The kernel reports room as soon as 1 fits: waiting for more than that looks again every millisecond.
+    ///
+    /// # Errors
+    /// `EINVAL` for an amount of 2⁶⁴ - 1, which never fits.
+    pub fn add(&self, amount: u64, timeout: impl Into<Deadline>) -> Result<bool> {
+        let deadline = timeout.into();
+        let mut room_for_one = false;
+        while !self.try_add(amount)? {
+            if deadline.has_passed() {
+                return Ok(false);
+            }
+            if room_for_one {
+                let slice = deadline.or_sooner(Deadline::after(SLICE));
+                retry_until(slice, |left| raw::call("ppoll", || rustix::event::poll(&mut [], left)))?;
+            }
+            room_for_one = ready(self.as_fd(), PollFlags::OUT, deadline)?;
+        }
+        Ok(true)
+    }
+
+    /// `read(fd, &value, 8)`: takes without waiting; `None` when the number is 0.
+    ///
+    /// # Errors
+    /// `EBADF` when the descriptor is not open, which this type excludes.
+    pub fn try_take(&self) -> Result<Option<u64>> {
+        self.take(Deadline::NOW)
+    }
+
+    /// Takes, waiting until the number is not 0; `None` when it still was by the deadline.
+    ///
+    /// Python's `os.eventfd_read` has no timeout.
+    ///
+    /// # Errors
+    /// `EBADF` when the descriptor is not open, which this type excludes.
+    #[doc(alias = "os.eventfd_read")]
+    pub fn take(&self, timeout: impl Into<Deadline>) -> Result<Option<u64>> {
+        by_deadline(self.as_fd(), PollFlags::IN, timeout.into(), || read_u64(self.as_fd()))
+    }
+
+    fn write(&self, amount: u64) -> Result<()> {
+        // An event counter takes 8 bytes or nothing, so there is no short write to go on after.
+        raw::call("write", || rustix::io::write(&self.0, &amount.to_ne_bytes())).map(drop)
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Takes an event counter that came from elsewhere, which is made non-blocking.
+impl TryFrom<OwnedFd> for EventFd {
+    type Error = Errno;
+
+    fn try_from(fd: OwnedFd) -> Result<Self> {
+        crate::fd::set_nonblocking(&fd, true)?;
+        Ok(Self(fd))
+    }
+}
+
+impl From<EventFd> for OwnedFd {
+    fn from(event: EventFd) -> Self {
+        event.0
+    }
+}

@@ -2,10 +2,13 @@
 //!
 //! Source: fcntl(2), dup(2).
 
+use rustix::event::PollFd;
+pub(crate) use rustix::event::PollFlags;
 pub use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::io::FdFlags;
 
-use crate::errno::{Result, retry};
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result, retry, retry_until};
 use crate::raw;
 
 /// `fcntl(fd, F_DUPFD_CLOEXEC, 0)`: another descriptor for the same open file description, closed on exec.
@@ -65,4 +68,41 @@ pub fn write(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
         let len = raw::allowed("write", bytes.len());
         raw::call("write", || rustix::io::write(fd, &bytes[..len]))
     })
+}
+
+/// Waits until `fd` is ready for `wanted` or the deadline has passed; says which.
+///
+/// An error or a hang-up counts as ready, because the call that follows reports it.
+pub(crate) fn ready(fd: BorrowedFd<'_>, wanted: PollFlags, deadline: Deadline) -> Result<bool> {
+    let mut one = [PollFd::from_borrowed_fd(fd, wanted)];
+    Ok(retry_until(deadline, |left| raw::call("ppoll", || rustix::event::poll(&mut one, left)))? != 0)
+}
+
+/// Makes `attempt`, a call that answers `EAGAIN` instead of sleeping, until it has something or the deadline has passed.
+///
+/// The attempt comes first and once more after the wait, so `NOW` costs exactly one call and what arrives at the last
+/// moment is not lost; a competitor that is always quicker cannot hold the caller beyond the deadline.
+pub(crate) fn by_deadline<T>(
+    fd: BorrowedFd<'_>,
+    wanted: PollFlags,
+    deadline: Deadline,
+    mut attempt: impl FnMut() -> Result<T>,
+) -> Result<Option<T>> {
+    loop {
+        match retry(&mut attempt) {
+            Err(Errno::AGAIN) if deadline.has_passed() => return Ok(None),
+            Err(Errno::AGAIN) => ready(fd, wanted, deadline)?,
+            done => return done.map(Some),
+        };
+    }
+}
+
+/// Reads the one number that event counters and timers answer with.
+pub(crate) fn read_u64(fd: BorrowedFd<'_>) -> Result<u64> {
+    let mut value = [0; 8];
+    match raw::call("read", || rustix::io::read(fd, &mut value[..]))? {
+        8 => Ok(u64::from_ne_bytes(value)),
+        // Both kinds of descriptor give 8 bytes or an error; anything else is another kind of descriptor.
+        _ => Err(Errno::INVAL),
+    }
 }

@@ -1,1 +1,94 @@
-//! Being written.
+//! Pipes: two descriptors and the bytes between them.
+//!
+//! A write of at most [`PIPE_BUF`] bytes is never mixed with another writer's, which is what makes one pipe usable by
+//! many writers. How many bytes fit before a writer has to wait is the [`capacity`].
+//!
+//! ```
+//! use ossature_sys::{fd, pipe::{self, Flags}};
+//!
+//! let (reader, writer) = pipe::pipe(Flags::NONBLOCK)?;
+//! fd::write(&writer, b"hello")?;
+//! assert_eq!(pipe::unread(&reader)?, 5);
+//! let mut buffer = [0; 16];
+//! assert_eq!(fd::read(&reader, &mut buffer)?, 5);
+//! # Ok::<(), ossature_sys::errno::Errno>(())
+//! ```
+//!
+//! Source: pipe(7).
+
+use bitflags::bitflags;
+use rustix::pipe::PipeFlags;
+
+use crate::errno::Result;
+use crate::fd::{AsFd, OwnedFd};
+use crate::raw;
+
+/// The longest write that is never mixed with another writer's, in bytes.
+#[doc(alias = "select.PIPE_BUF")]
+pub const PIPE_BUF: usize = 4096;
+static_assertions::const_assert_eq!(PIPE_BUF, rustix::pipe::PIPE_BUF);
+
+bitflags! {
+    /// How a pipe behaves.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+    pub struct Flags: u32 {
+        /// Reading from an empty pipe and writing to a full one answer `EAGAIN` instead of waiting.
+        #[doc(alias = "O_NONBLOCK")]
+        const NONBLOCK = PipeFlags::NONBLOCK.bits();
+        /// Each write is a packet of its own (of at most [`PIPE_BUF`] bytes) and each read takes one.
+        #[doc(alias = "O_DIRECT")]
+        const DIRECT = PipeFlags::DIRECT.bits();
+        const _ = !0;
+    }
+}
+
+/// `pipe2(fds, flags | O_CLOEXEC)`: a new pipe, as the end to read from and the end to write to.
+///
+/// # Errors
+/// `EMFILE` or `ENFILE` when the process or the system has no descriptor left; `ENFILE` also when the user's pipes hold
+/// too many pages already; `EINVAL` for unknown flags.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{fd, pipe::{self, Flags}};
+///
+/// let (reader, writer) = pipe::pipe(Flags::empty())?;
+/// drop(writer);
+/// assert_eq!(fd::read(&reader, &mut [0; 1])?, 0, "the end: nobody writes any more");
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+#[doc(alias = "pipe2")]
+#[doc(alias = "os.pipe")]
+pub fn pipe(flags: Flags) -> Result<(OwnedFd, OwnedFd)> {
+    let flags = PipeFlags::from_bits_retain(flags.bits()) | PipeFlags::CLOEXEC;
+    raw::call("pipe2", || rustix::pipe::pipe_with(flags))
+}
+
+/// `fcntl(fd, F_GETPIPE_SZ)`: how many bytes the pipe holds before a writer has to wait.
+///
+/// # Errors
+/// `EBADF` when `fd` is no pipe.
+#[doc(alias = "F_GETPIPE_SZ")]
+pub fn capacity(fd: impl AsFd) -> Result<usize> {
+    raw::call("fcntl", || rustix::pipe::fcntl_getpipe_size(fd.as_fd()))
+}
+
+/// `fcntl(fd, F_SETPIPE_SZ, bytes)`: asks for a capacity and says what was given, which is rounded up to a power of two
+/// pages.
+///
+/// # Errors
+/// `EBUSY` when more bytes than that are in the pipe, `EPERM` beyond `/proc/sys/fs/pipe-max-size` without the capability,
+/// `EINVAL` beyond 2 GiB, `ENOMEM`, `EBADF` when `fd` is no pipe.
+#[doc(alias = "F_SETPIPE_SZ")]
+pub fn set_capacity(fd: impl AsFd, bytes: usize) -> Result<usize> {
+    raw::call("fcntl", || rustix::pipe::fcntl_setpipe_size(fd.as_fd(), bytes))
+}
+
+/// `ioctl(fd, FIONREAD, ...)`: how many bytes wait to be read.
+///
+/// # Errors
+/// `ENOTTY` for a descriptor whose driver does not know the call.
+#[doc(alias = "FIONREAD")]
+pub fn unread(fd: impl AsFd) -> Result<u64> {
+    raw::call("ioctl", || rustix::io::ioctl_fionread(fd.as_fd()))
+}

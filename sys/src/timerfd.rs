@@ -1,1 +1,190 @@
-//! Being written.
+//! Timers with a descriptor that becomes readable when they expire.
+//!
+//! | clock | counts | stands still while the machine sleeps | jumps when somebody sets it |
+//! | --- | --- | --- | --- |
+//! | [`Clock::Monotonic`] | from boot | yes | no |
+//! | [`Clock::Boottime`] | from boot | no | no |
+//! | [`Clock::Realtime`] | from 1970 | no | yes |
+//!
+//! Spans and instants are `Duration`s; an instant is the time since the zero of the timer's clock. The descriptor is
+//! non-blocking inside: [`TimerFd::expirations`] sleeps in `ppoll(2)`, which keeps the deadline.
+//!
+//! ```
+//! use core::time::Duration;
+//! use ossature_sys::timerfd::{Clock, TimerFd};
+//!
+//! let timer = TimerFd::new(Clock::Monotonic)?;
+//! timer.set_once(Duration::from_millis(2))?;
+//! assert_eq!(timer.expirations(Duration::from_secs(5))?, Some(1));
+//! # Ok::<(), ossature_sys::errno::Errno>(())
+//! ```
+//!
+//! Source: timerfd_create(2).
+
+use core::time::Duration;
+
+use rustix::time::{ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
+
+use crate::deadline::{Deadline, Timespec};
+use crate::errno::{Errno, Result};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd, PollFlags, by_deadline, read_u64};
+use crate::raw;
+
+/// What a timer counts by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Clock {
+    /// Since boot, without the time the machine slept.
+    #[doc(alias = "CLOCK_MONOTONIC")]
+    Monotonic,
+    /// Since boot, with the time the machine slept.
+    #[doc(alias = "CLOCK_BOOTTIME")]
+    Boottime,
+    /// Since 1970, as set by people and by the network.
+    #[doc(alias = "CLOCK_REALTIME")]
+    Realtime,
+}
+
+impl Clock {
+    /// `clock_gettime(clock, ...)`: the time since the clock's zero (zero for a wall clock set before 1970).
+    pub fn now(self) -> Duration {
+        from_timespec(rustix::time::clock_gettime(match self {
+            Self::Monotonic => ClockId::Monotonic,
+            Self::Boottime => ClockId::Boottime,
+            Self::Realtime => ClockId::Realtime,
+        }))
+    }
+}
+
+/// A timer with a descriptor.
+#[derive(Debug)]
+pub struct TimerFd(OwnedFd);
+
+impl TimerFd {
+    /// `timerfd_create(clock, TFD_CLOEXEC | TFD_NONBLOCK)`: a timer that is not set.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE` when no descriptor is left, `ENOMEM`.
+    #[doc(alias = "timerfd_create")]
+    pub fn new(clock: Clock) -> Result<Self> {
+        let clock = match clock {
+            Clock::Monotonic => TimerfdClockId::Monotonic,
+            Clock::Boottime => TimerfdClockId::Boottime,
+            Clock::Realtime => TimerfdClockId::Realtime,
+        };
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        raw::call("timerfd_create", || rustix::time::timerfd_create(clock, flags)).map(Self)
+    }
+
+    /// `timerfd_settime(fd, 0, {0, after}, NULL)`: expires once, `after` from now.
+    ///
+    /// A zero `after` expires at once; the kernel's "zero disarms" is [`disarm`](Self::disarm).
+    ///
+    /// # Errors
+    /// `EINVAL` beyond the range of the kernel's seconds.
+    #[doc(alias = "timerfd_settime")]
+    pub fn set_once(&self, after: Duration) -> Result<()> {
+        self.set(TimerfdTimerFlags::empty(), after, Duration::ZERO)
+    }
+
+    /// `timerfd_settime(fd, 0, {every, first}, NULL)`: expires `first` from now and then every `every`.
+    ///
+    /// Expirations that nobody took are counted, not queued: a late reader sees how many it missed.
+    ///
+    /// # Errors
+    /// `EINVAL` when `every` is zero or either is beyond the range of the kernel's seconds.
+    pub fn set_every(&self, first: Duration, every: Duration) -> Result<()> {
+        if every.is_zero() {
+            return Err(Errno::INVAL);
+        }
+        self.set(TimerfdTimerFlags::empty(), first, every)
+    }
+
+    /// `timerfd_settime(fd, TFD_TIMER_ABSTIME, {0, instant}, NULL)`: expires once, when the timer's clock shows
+    /// `instant`; at once when it has already.
+    ///
+    /// # Errors
+    /// `EINVAL` beyond the range of the kernel's seconds.
+    #[doc(alias = "TFD_TIMER_ABSTIME")]
+    pub fn set_at(&self, instant: Duration) -> Result<()> {
+        self.set(TimerfdTimerFlags::ABSTIME, instant, Duration::ZERO)
+    }
+
+    /// `timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, {0, instant}, NULL)`: like
+    /// [`set_at`](Self::set_at), and when somebody sets the wall clock [`expirations`](Self::expirations) answers
+    /// `ECANCELED`.
+    ///
+    /// For a timer on [`Clock::Realtime`]; the kernel ignores the wish on the others.
+    ///
+    /// # Errors
+    /// `EINVAL` beyond the range of the kernel's seconds; `ECANCELED` when the clock was set since the last look (the
+    /// timer is set all the same).
+    #[doc(alias = "TFD_TIMER_CANCEL_ON_SET")]
+    pub fn set_at_unless_clock_is_set(&self, instant: Duration) -> Result<()> {
+        self.set(TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET, instant, Duration::ZERO)
+    }
+
+    /// `timerfd_settime(fd, 0, {0, 0}, NULL)`: not set any more; what expired and was not taken is gone too.
+    ///
+    /// # Errors
+    /// `EBADF` when the descriptor is not open, which this type excludes.
+    pub fn disarm(&self) -> Result<()> {
+        self.set_raw(TimerfdTimerFlags::empty(), ZERO, ZERO)
+    }
+
+    /// `timerfd_gettime(fd, ...)`: how long until the next expiration; `None` when it is not set or has expired for the
+    /// last time.
+    ///
+    /// # Errors
+    /// `EBADF` when the descriptor is not open, which this type excludes.
+    #[doc(alias = "timerfd_gettime")]
+    pub fn remaining(&self) -> Result<Option<Duration>> {
+        let state = raw::call("timerfd_gettime", || rustix::time::timerfd_gettime(&self.0))?;
+        let left = from_timespec(state.it_value);
+        Ok((!left.is_zero()).then_some(left))
+    }
+
+    /// `read(fd, &count, 8)`: how often the timer has expired since it was set or last asked; waits for the first, and
+    /// says `None` when there was none by the deadline.
+    ///
+    /// # Errors
+    /// `ECANCELED` when the wall clock was set under
+    /// [`set_at_unless_clock_is_set`](Self::set_at_unless_clock_is_set).
+    pub fn expirations(&self, timeout: impl Into<Deadline>) -> Result<Option<u64>> {
+        by_deadline(self.as_fd(), PollFlags::IN, timeout.into(), || read_u64(self.as_fd()))
+    }
+
+    fn set(&self, flags: TimerfdTimerFlags, value: Duration, every: Duration) -> Result<()> {
+        // Zero would disarm; one nanosecond is the kernel's nearest "at once".
+        self.set_raw(flags, to_timespec(value.max(Duration::from_nanos(1)))?, to_timespec(every)?)
+    }
+
+    fn set_raw(&self, flags: TimerfdTimerFlags, value: Timespec, every: Timespec) -> Result<()> {
+        let state = Itimerspec { it_interval: every, it_value: value };
+        raw::call("timerfd_settime", || rustix::time::timerfd_settime(&self.0, flags, &state)).map(drop)
+    }
+}
+
+const ZERO: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
+fn to_timespec(span: Duration) -> Result<Timespec> {
+    let tv_sec = i64::try_from(span.as_secs()).map_err(|_| Errno::INVAL)?;
+    // Below 10^9, which every width of the field holds.
+    Ok(Timespec { tv_sec, tv_nsec: span.subsec_nanos() as _ })
+}
+
+fn from_timespec(time: Timespec) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+impl AsFd for TimerFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<TimerFd> for OwnedFd {
+    fn from(timer: TimerFd) -> Self {
+        timer.0
+    }
+}

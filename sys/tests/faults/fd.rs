@@ -15,6 +15,7 @@ fn null() -> File {
 
 #[test]
 fn everything_about_a_descriptor_ends_and_leaks_nothing() {
+    let _alone = alone();
     let null = null();
     let seen = sweep("fd", &["read", "write"], || -> Result<()> {
         let copy = fd::duplicate(&null)?;
@@ -31,11 +32,13 @@ fn everything_about_a_descriptor_ends_and_leaks_nothing() {
 
 #[test]
 fn no_descriptor_left_is_an_error() {
+    let _alone = alone();
     fails_with("fcntl", Errno::MFILE, || fd::duplicate(null()));
 }
 
 #[test]
 fn interrupted_read_and_write_are_made_again() {
+    let _alone = alone();
     let null = null();
     survives("read", Errno::INTR, || fd::read(&null, &mut [0; 4]));
     survives("write", Errno::INTR, || fd::write(&null, b"gone"));

@@ -8,5 +8,8 @@
 mod support;
 mod sweep;
 
+mod eventfd;
 mod fd;
 mod mmap;
+mod pipe;
+mod timerfd;

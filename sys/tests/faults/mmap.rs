@@ -17,6 +17,7 @@ fn memory(len: u64) -> Memfd {
 
 #[test]
 fn a_memory_file_is_made_mapped_and_given_back_whatever_fails() {
+    let _alone = alone();
     let seen =
         sweep("memfd", &["memfd_create", "ftruncate", "fallocate", "fcntl", "mmap", "munmap"], || -> Result<()> {
             let memory = Memfd::new(c"swept")?;
@@ -36,6 +37,7 @@ fn a_memory_file_is_made_mapped_and_given_back_whatever_fails() {
 
 #[test]
 fn a_region_is_managed_whatever_fails() {
+    let _alone = alone();
     let memory = memory(8192);
     let retried = ["mmap", "madvise", "mlock", "mlock2", "munlock", "msync", "mprotect", "mremap", "munmap"];
     sweep("region", &retried, || -> Result<()> {
@@ -53,6 +55,7 @@ fn a_region_is_managed_whatever_fails() {
 
 #[test]
 fn private_memory_is_given_back_whatever_fails() {
+    let _alone = alone();
     {
         let _alone = alone();
         assert_eq!(anonymous_bytes(ODD), 0);
@@ -64,6 +67,7 @@ fn private_memory_is_given_back_whatever_fails() {
 
 #[test]
 fn no_memory_is_an_error_that_names_itself() {
+    let _alone = alone();
     fails_with("mmap", Errno::NOMEM, || Region::private(100));
     fails_with("mmap", Errno::AGAIN, || Region::anonymous(100));
     fails_with("memfd_create", Errno::MFILE, || Memfd::new(c"x"));
@@ -74,6 +78,7 @@ fn no_memory_is_an_error_that_names_itself() {
 
 #[test]
 fn a_region_that_cannot_be_changed_is_as_it_was() {
+    let _alone = alone();
     let mut region = Region::private(100).expect("a page");
     region.fill(0, 100, 3).expect("within");
     fails_with("mremap", Errno::NOMEM, || region.remap(100_000));
@@ -84,6 +89,7 @@ fn a_region_that_cannot_be_changed_is_as_it_was() {
 
 #[test]
 fn a_kernel_without_the_noexec_seal_makes_the_memory_file_without_it() {
+    let _alone = alone();
     survives("memfd_create", Errno::INVAL, || {
         let memory = Memfd::new(c"old kernel")?;
         memory.set_len(10)?;
@@ -95,6 +101,7 @@ fn a_kernel_without_the_noexec_seal_makes_the_memory_file_without_it() {
 
 #[test]
 fn memory_that_cannot_be_unmapped_at_once_is_unmapped_after_all() {
+    let _alone = alone();
     survives("munmap", Errno::NOMEM, || Region::shared(memory(100), 100).map(drop));
     let _alone = alone();
     let region = Region::private(100).expect("a page");

@@ -1,8 +1,10 @@
 //! The helper of this binary: fail the nth call of an operation, for every n and every errno, and look for what is lost.
 #![allow(dead_code, reason = "each module uses its part")]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
+use std::marker::PhantomData;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ossature_sys::errno::{Errno, Result};
@@ -14,10 +16,31 @@ use crate::support::soon;
 pub const USUAL: [Errno; 5] = [Errno::INTR, Errno::NOMEM, Errno::MFILE, Errno::AGAIN, Errno::PERM];
 
 /// Holds the other tests of this binary back: descriptors and mappings are counted for the whole process.
+///
+/// A test that opens something outside of [`sweep`] and its like takes this first; taking it again in the same thread is
+/// allowed.
 #[must_use = "others run as soon as this is dropped"]
-pub fn alone() -> MutexGuard<'static, ()> {
+pub fn alone() -> Alone {
     static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    let mut held = HELD.take();
+    held.1.get_or_insert_with(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner));
+    HELD.set((held.0 + 1, held.1));
+    Alone(PhantomData)
+}
+
+thread_local! {
+    /// How often this thread has taken [`alone`], and the lock from the first time on.
+    static HELD: Cell<(u32, Option<MutexGuard<'static, ()>>)> = const { Cell::new((0, None)) };
+}
+
+/// What [`alone`] answers; stays in its thread.
+pub struct Alone(PhantomData<*const ()>);
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        let (depth, lock) = HELD.take();
+        HELD.set((depth - 1, lock.filter(|_| depth > 1)));
+    }
 }
 
 /// The open descriptors of this process and what each one leads to.

@@ -1,5 +1,6 @@
 //! The thin layer from outside: a file per module, names state facts.
 
+mod interrupt;
 mod support;
 
 mod deadline;
