@@ -54,7 +54,8 @@ pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> Result<usize> {
     let fd = fd.as_fd();
     retry(|| {
         let len = raw::allowed("read", buffer.len());
-        raw::call("read", || rustix::io::read(fd, &mut buffer[..len]))
+        let buffer = buffer.get_mut(..len).unwrap_or_default();
+        raw::call("read", || rustix::io::read(fd, buffer))
     })
 }
 
@@ -66,7 +67,8 @@ pub fn write(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
     let fd = fd.as_fd();
     retry(|| {
         let len = raw::allowed("write", bytes.len());
-        raw::call("write", || rustix::io::write(fd, &bytes[..len]))
+        let bytes = bytes.get(..len).unwrap_or_default();
+        raw::call("write", || rustix::io::write(fd, bytes))
     })
 }
 
