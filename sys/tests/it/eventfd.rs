@@ -1,4 +1,4 @@
-//! Event counters.
+//! Event counters: what is added is taken, by deadline.
 
 use std::thread;
 use std::time::{Duration, Instant};

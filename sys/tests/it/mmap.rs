@@ -1,3 +1,5 @@
+//! Mapped memory from outside: maps, memory files, seals, copies.
+
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsFd;

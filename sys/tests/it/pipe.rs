@@ -1,4 +1,4 @@
-//! Pipes.
+//! Pipes: their ends, their flags and how much they hold.
 
 use std::fs::File;
 

@@ -1,4 +1,4 @@
-//! Timers.
+//! Timers with a descriptor: one-shot, interval, absolute, disarmed.
 
 use std::time::{Duration, Instant};
 
