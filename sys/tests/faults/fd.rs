@@ -1,7 +1,7 @@
 //! Descriptors: duplicating, flags, reading and writing.
 
 use std::fs::File;
-use std::io::pipe;
+use std::os::unix::net::UnixStream;
 
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::faults::{Fault, Rule};
@@ -47,7 +47,7 @@ fn interrupted_read_and_write_are_made_again() {
 #[test]
 fn shortened_write_says_how_many_bytes_went() {
     let _alone = alone();
-    let (_reader, writer) = pipe().expect("a pipe");
+    let (_reader, writer) = UnixStream::pair().expect("a pair of sockets");
     let rule = Rule::on("write", Fault::Shorten(3)).arm().expect("a rule is free");
     assert_eq!(fd::write(&writer, b"ossature"), Ok(3));
     assert_eq!(rule.hits(), 1);
