@@ -31,6 +31,7 @@ const SYS_EDGES: &[(&str, &str)] = &[
     ("raw", "faults"),
     ("faults", "errno"),
     ("errno", "deadline"),
+    ("select", "poll"),
     ("kqueue", "epoll"),
     ("kqueue", "futex"),
     ("shm", "mmap"),

@@ -8,8 +8,11 @@
 mod support;
 mod sweep;
 
+mod epoll;
 mod eventfd;
 mod fd;
 mod mmap;
 mod pipe;
+mod poll;
+mod select;
 mod timerfd;
