@@ -1,1 +1,361 @@
-//! Being written.
+//! Process-shared pthread mutexes, for memory that programs in other languages lock too.
+//!
+//! A Rust program that only meets itself wants the locks of this house, which keep a stronger promise: a pthread mutex that
+//! is handed over to a thread that dies before it wakes can stay unlocked beside a sleeping waiter. This module is for the
+//! day when the other side is C.
+//!
+//! A [`Mutex`] has no constructor, because it must never move: libc's list of held robust mutexes points into it. It is set
+//! up in place, in shared memory ([`Options::init_at`]) or for the life of the process ([`Options::leak`]), or found where
+//! another program set it up ([`Mutex::from_ptr`]).
+//!
+//! | the owner died | [`robust`](Options::robust) | otherwise |
+//! | --- | --- | --- |
+//! | the next taker | gets a guard that says [`owner_died`](Guard::owner_died) | waits for ever |
+//! | after [`make_consistent`](Guard::make_consistent) | all is as before | |
+//! | after a drop without it | every taker gets `ENOTRECOVERABLE` | |
+//!
+//! ```
+//! use ossature_sys::pthread::{Kind, Options};
+//!
+//! let mutex = Options::new().kind(Kind::ErrorChecking).robust().leak()?;
+//! let guard = mutex.lock()?;
+//! assert!(!guard.owner_died());
+//! drop(guard);
+//! # Ok::<(), ossature_sys::errno::Errno>(())
+//! ```
+//!
+//! Source: pthread_mutex_lock(3p), pthread_mutexattr_setrobust(3).
+
+use core::cell::UnsafeCell;
+use core::marker::{PhantomData, PhantomPinned};
+use core::ptr::NonNull;
+use core::time::Duration;
+
+use libc::pthread_mutex_t;
+
+use crate::deadline::{Deadline, Timespec};
+use crate::errno::{Errno, Result};
+use crate::mmap::Region;
+use crate::raw;
+
+/// What happens when the owner locks once more, and when somebody else unlocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Locking once more waits for ever.
+    #[default]
+    #[doc(alias = "PTHREAD_MUTEX_NORMAL")]
+    Normal,
+    /// Locking once more succeeds and must be undone as often.
+    #[doc(alias = "PTHREAD_MUTEX_RECURSIVE")]
+    Recursive,
+    /// Locking once more is the error `EDEADLK`.
+    #[doc(alias = "PTHREAD_MUTEX_ERRORCHECK")]
+    ErrorChecking,
+}
+
+/// How a mutex shall be set up: built up, then put in place by [`init_at`](Self::init_at) or [`leak`](Self::leak).
+#[derive(Clone, Copy, Debug, Default)]
+#[doc(alias = "pthread_mutexattr_t")]
+pub struct Options {
+    kind: Kind,
+    robust: bool,
+    inherit: bool,
+}
+
+impl Options {
+    /// A normal mutex, neither robust nor with priority inheritance.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Of this kind.
+    pub fn kind(self, kind: Kind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// The death of an owner is told to the next taker.
+    #[doc(alias = "PTHREAD_MUTEX_ROBUST")]
+    pub fn robust(self) -> Self {
+        Self { robust: true, ..self }
+    }
+
+    /// An owner runs at the highest priority of those who wait for it.
+    #[doc(alias = "PTHREAD_PRIO_INHERIT")]
+    pub fn priority_inheritance(self) -> Self {
+        Self { inherit: true, ..self }
+    }
+
+    /// `pthread_mutex_init(place, attributes)`: sets a process-shared mutex up where it will stay.
+    ///
+    /// # Errors
+    /// `ENOTSUP` when this libc or kernel has no priority inheritance, `ENOMEM`. Nothing is set up then.
+    ///
+    /// # Safety
+    /// For all of `'a`, and in every process that maps the place:
+    /// * it is readable and writable, aligned for `pthread_mutex_t`, and large enough;
+    /// * it is not moved, unmapped or written except by pthread calls, not even after `'a` while a thread holds the mutex or may
+    ///   still be on its way out of unlocking it;
+    /// * now, nobody uses it as a mutex;
+    /// * all those processes use the same libc in the same word size.
+    pub unsafe fn init_at<'a>(self, place: NonNull<Mutex>) -> Result<&'a Mutex> {
+        // SAFETY: the caller's promise: in bounds, aligned, and lasting for 'a; the contents are in an UnsafeCell.
+        let mutex = unsafe { place.as_ref() };
+        let wanted = raw::pthread::Attributes {
+            kind: match self.kind {
+                Kind::Normal => libc::PTHREAD_MUTEX_NORMAL,
+                Kind::Recursive => libc::PTHREAD_MUTEX_RECURSIVE,
+                Kind::ErrorChecking => libc::PTHREAD_MUTEX_ERRORCHECK,
+            },
+            robust: if self.robust { libc::PTHREAD_MUTEX_ROBUST } else { libc::PTHREAD_MUTEX_STALLED },
+            protocol: if self.inherit { libc::PTHREAD_PRIO_INHERIT } else { libc::PTHREAD_PRIO_NONE },
+        };
+        // SAFETY: writable and not yet a mutex, as the caller promises.
+        unsafe { raw::pthread::init(mutex.raw.get(), &wanted) }?;
+        Ok(mutex)
+    }
+
+    /// A mutex in shared memory of its own, which is never given back: for this process and those it forks.
+    ///
+    /// # Errors
+    /// As [`init_at`](Self::init_at), and `ENOMEM` when there is no memory to map.
+    pub fn leak(self) -> Result<&'static Mutex> {
+        let region = Region::anonymous(size_of::<Mutex>())?;
+        let place = region.as_ptr().cast();
+        // SAFETY: a fresh mapping at the start of a page, large enough; nobody else knows of it; leaked below, and if that is not
+        // reached it was not set up. Forked children run the same program.
+        let mutex = unsafe { self.init_at(place) }?;
+        region.leak();
+        Ok(mutex)
+    }
+}
+
+/// The last second of the wall clock that C's time can say on this machine: in 2038 where it has 32 bits.
+const LAST_SECOND: i64 = if size_of::<libc::time_t>() == 4 { i32::MAX as i64 } else { i64::MAX };
+
+/// A process-shared pthread mutex in its place: shared with C as `pthread_mutex_t`.
+///
+/// It guards what the program says it guards; nothing is inside.
+#[repr(transparent)]
+#[doc(alias = "pthread_mutex_t")]
+pub struct Mutex {
+    raw: UnsafeCell<pthread_mutex_t>,
+    _never_moved: PhantomPinned,
+}
+
+static_assertions::assert_eq_size!(Mutex, pthread_mutex_t);
+static_assertions::assert_eq_align!(Mutex, pthread_mutex_t);
+
+// SAFETY: any thread may call any pthread mutex function on it at any time; that is what it is for.
+unsafe impl Sync for Mutex {}
+
+impl Mutex {
+    /// A mutex that somebody else has set up, in this program or another.
+    ///
+    /// # Safety
+    /// As [`Options::init_at`], except that it was set up before, process-shared if it is shared between processes.
+    pub unsafe fn from_ptr<'a>(mutex: NonNull<pthread_mutex_t>) -> &'a Self {
+        // SAFETY: the caller's promise; the type has the layout of the C type.
+        unsafe { mutex.cast::<Self>().as_ref() }
+    }
+
+    /// Its address, for C.
+    pub fn as_ptr(&self) -> *mut pthread_mutex_t {
+        self.raw.get()
+    }
+
+    /// `pthread_mutex_lock(mutex)`: waits for the mutex for as long as it takes.
+    ///
+    /// # Errors
+    /// `EDEADLK` when this thread holds it and it checks errors, `EAGAIN` when it is recursive and held too often,
+    /// `ENOTRECOVERABLE` when an owner died and nobody made it consistent.
+    #[doc(alias = "pthread_mutex_lock")]
+    pub fn lock(&self) -> Result<Guard<'_>> {
+        // SAFETY: set up and in its place, as whoever made this reference promised.
+        let answer = raw::call_errno("pthread_mutex_lock", || unsafe { libc::pthread_mutex_lock(self.as_ptr()) });
+        self.taken(answer)
+    }
+
+    /// `pthread_mutex_trylock(mutex)`: takes it if nobody has it.
+    ///
+    /// With glibc the call is `pthread_mutex_clocklock` with a time long past: where `pthread_mutex_trylock` answers
+    /// `ENOTRECOVERABLE` there it leaves the mutex locked, and every later `pthread_mutex_lock` hangs.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock), but a mutex that this thread holds is `None`, unless it is recursive.
+    #[doc(alias = "pthread_mutex_trylock")]
+    pub fn try_lock(&self) -> Result<Option<Guard<'_>>> {
+        match self.lock_at_once() {
+            Err(Errno::BUSY | Errno::TIMEDOUT | Errno::DEADLK) => Ok(None),
+            answer => self.taken(answer).map(Some),
+        }
+    }
+
+    #[cfg(target_env = "gnu")]
+    fn lock_at_once(&self) -> Result<()> {
+        match self.lock_by_steady_clock(Deadline::NOW) {
+            Err(Errno::INVAL) => self.lock_by_wall_clock(Timespec { tv_sec: 0, tv_nsec: 0 }),
+            answer => answer,
+        }
+    }
+
+    #[cfg(not(target_env = "gnu"))]
+    fn lock_at_once(&self) -> Result<()> {
+        // SAFETY: as in `lock`.
+        raw::call_errno("pthread_mutex_trylock", || unsafe { libc::pthread_mutex_trylock(self.as_ptr()) })
+    }
+
+    /// `pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, deadline)`: waits for the mutex until the deadline; `None` when it has
+    /// passed.
+    ///
+    /// Where libc (musl) or the kernel (with priority inheritance, before Linux 5.14) knows only the wall clock it waits by
+    /// that, and once more when somebody has put it forward; one that is put back makes the wait longer by as much.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    #[doc(alias = "pthread_mutex_clocklock")]
+    #[doc(alias = "pthread_mutex_timedlock")]
+    pub fn lock_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<Guard<'_>>> {
+        match timeout.into() {
+            Deadline::NEVER => self.lock().map(Some),
+            Deadline::NOW => self.try_lock(),
+            deadline => self.lock_until(deadline),
+        }
+    }
+
+    fn lock_until(&self, deadline: Deadline) -> Result<Option<Guard<'_>>> {
+        loop {
+            let answer = match self.lock_by_steady_clock(deadline) {
+                Err(Errno::INVAL | Errno::NOSYS) => self.lock_by_wall_clock(on_the_wall(deadline)),
+                answer => answer,
+            };
+            match answer {
+                // The wall clock was put forward, or the instant was beyond what C's time can say.
+                Err(Errno::TIMEDOUT) if !deadline.has_passed() => {}
+                Err(Errno::TIMEDOUT) => return Ok(None),
+                answer => return self.taken(answer).map(Some),
+            }
+        }
+    }
+
+    #[cfg(target_env = "gnu")]
+    fn lock_by_steady_clock(&self, deadline: Deadline) -> Result<()> {
+        let Some(at) = deadline.timespec_at() else { return Err(Errno::INVAL) };
+        // A `long` may have 32 bits, which count the seconds since boot for 68 years; beyond that the caller's loop waits again.
+        let tv_sec = at.tv_sec.min(i64::from(i32::MAX)) as _;
+        let at = raw::pthread::LongTimespec { tv_sec, tv_nsec: at.tv_nsec as _ };
+        raw::call_errno("pthread_mutex_clocklock", || {
+            // SAFETY: as in `lock`; `at` lives across the call.
+            unsafe { raw::pthread::pthread_mutex_clocklock(self.as_ptr(), libc::CLOCK_MONOTONIC, &at) }
+        })
+    }
+
+    #[cfg(not(target_env = "gnu"))]
+    fn lock_by_steady_clock(&self, _: Deadline) -> Result<()> {
+        Err(Errno::NOSYS)
+    }
+
+    #[allow(clippy::unnecessary_min_or_max, reason = "elsewhere `time_t` has 32 bits")]
+    fn lock_by_wall_clock(&self, until: Timespec) -> Result<()> {
+        // SAFETY: all zeros is a value of this C structure of numbers, which has padding on some machines.
+        let mut at: libc::timespec = unsafe { core::mem::zeroed() };
+        at.tv_sec = until.tv_sec.min(LAST_SECOND) as _;
+        at.tv_nsec = until.tv_nsec as _;
+        raw::call_errno("pthread_mutex_timedlock", || {
+            // SAFETY: as in `lock`; `at` lives across the call.
+            unsafe { libc::pthread_mutex_timedlock(self.as_ptr(), &at) }
+        })
+    }
+
+    fn taken(&self, answer: Result<()>) -> Result<Guard<'_>> {
+        let owner_died = match answer {
+            Ok(()) => false,
+            Err(Errno::OWNERDEAD) => true,
+            Err(error) => return Err(error),
+        };
+        Ok(Guard { mutex: self, owner_died, _this_thread: PhantomData })
+    }
+
+    /// `pthread_mutex_destroy(mutex)`: ends its use.
+    ///
+    /// # Errors
+    /// `EBUSY` when a thread holds it; it goes on then.
+    ///
+    /// # Safety
+    /// Nobody uses it any more, in any process, unless it is set up again.
+    #[doc(alias = "pthread_mutex_destroy")]
+    pub unsafe fn destroy(&self) -> Result<()> {
+        // SAFETY: set up and in its place; the caller promises that nobody comes later.
+        raw::call_errno("pthread_mutex_destroy", || unsafe { libc::pthread_mutex_destroy(self.as_ptr()) })
+    }
+}
+
+/// When the deadline will be by the wall clock, if nobody moves its hands.
+fn on_the_wall(deadline: Deadline) -> Timespec {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let left = deadline.remaining().unwrap_or(Duration::MAX);
+    // Both are below 10^9.
+    let nanos = now.tv_nsec as u64 + u64::from(left.subsec_nanos());
+    let seconds = i64::try_from(left.as_secs()).unwrap_or(i64::MAX).saturating_add((nanos / 1_000_000_000) as i64);
+    Timespec { tv_sec: now.tv_sec.saturating_add(seconds), tv_nsec: (nanos % 1_000_000_000) as _ }
+}
+
+impl core::fmt::Debug for Mutex {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        // What it looks like inside is libc's affair, and reading it would race.
+        f.debug_struct("Mutex").finish_non_exhaustive()
+    }
+}
+
+/// A held mutex, unlocked when dropped. Stays with its thread, as the mutex does.
+#[must_use = "dropping this unlocks the mutex"]
+#[derive(Debug)]
+pub struct Guard<'a> {
+    mutex: &'a Mutex,
+    owner_died: bool,
+    _this_thread: PhantomData<*const ()>,
+}
+
+impl Guard<'_> {
+    /// Whether the owner before died with the mutex held, so that what it guards may be half-written.
+    #[doc(alias = "EOWNERDEAD")]
+    pub fn owner_died(&self) -> bool {
+        self.owner_died
+    }
+
+    /// `pthread_mutex_consistent(mutex)`: says that what the mutex guards is whole again.
+    ///
+    /// Without it a mutex whose owner died is unusable for ever as soon as this guard is dropped.
+    ///
+    /// # Errors
+    /// `EINVAL` when the owner before did not die, or it was said already.
+    #[doc(alias = "pthread_mutex_consistent")]
+    pub fn make_consistent(&mut self) -> Result<()> {
+        let mutex = self.mutex.as_ptr();
+        // SAFETY: as in `Mutex::lock`.
+        raw::call_errno("pthread_mutex_consistent", || unsafe { libc::pthread_mutex_consistent(mutex) })?;
+        self.owner_died = false;
+        Ok(())
+    }
+
+    /// `pthread_mutex_unlock(mutex)`: what the drop does, with its answer.
+    ///
+    /// # Errors
+    /// `EPERM` when this thread is not the owner, as in a forked child.
+    #[doc(alias = "pthread_mutex_unlock")]
+    pub fn unlock(self) -> Result<()> {
+        core::mem::ManuallyDrop::new(self).release()
+    }
+
+    fn release(&self) -> Result<()> {
+        let mutex = self.mutex.as_ptr();
+        // SAFETY: as in `Mutex::lock`; this thread took it, for a guard never leaves its thread.
+        raw::call_errno("pthread_mutex_unlock", || unsafe { libc::pthread_mutex_unlock(mutex) })
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        // EPERM in a forked child: the mutex is the parent's, and stays so.
+        let _ = self.release();
+    }
+}

@@ -4,6 +4,8 @@
 //! name of the C function. Without `--cfg ossature_faults` that compiles to the call itself; with it, the one hook of
 //! [`faults`](crate::faults) may fail, shorten, delay or kill there.
 
+pub(crate) mod pthread;
+
 use core::ffi::c_int;
 
 use crate::errno::{Errno, Result};

@@ -14,5 +14,6 @@ mod fd;
 mod mmap;
 mod pipe;
 mod poll;
+mod pthread;
 mod select;
 mod timerfd;

@@ -56,12 +56,8 @@ fn a_region_is_managed_whatever_fails() {
 #[test]
 fn private_memory_is_given_back_whatever_fails() {
     let _alone = alone();
-    {
-        let _alone = alone();
-        assert_eq!(anonymous_bytes(ODD), 0);
-    }
+    assert_eq!(anonymous_bytes(ODD), 0);
     sweep("private", &["mmap", "mremap"], || Region::private(ODD)?.remap(ODD + 1));
-    let _alone = alone();
     assert_eq!(anonymous_bytes(ODD), 0);
 }
 
@@ -103,7 +99,6 @@ fn a_kernel_without_the_noexec_seal_makes_the_memory_file_without_it() {
 fn memory_that_cannot_be_unmapped_at_once_is_unmapped_after_all() {
     let _alone = alone();
     survives("munmap", Errno::NOMEM, || Region::shared(memory(100), 100).map(drop));
-    let _alone = alone();
     let region = Region::private(100).expect("a page");
     let rule = Rule::on("munmap", Fault::Count).arm().expect("a rule is free");
     drop(region);
