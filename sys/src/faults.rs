@@ -219,7 +219,7 @@ pub(crate) fn before(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The hook of transfers: how many of `len` bytes may move.
+/// The hook of transfers: how many of `len` bytes may move; never more than `len`.
 pub(crate) fn shortened(name: &str, len: usize) -> usize {
     let mut allowed = len;
     for slot in &TABLE {

@@ -1,1 +1,193 @@
-//! Being written.
+//! Waiting on a word of memory: sleep while it holds a value, wake those who sleep there.
+//!
+//! The kernel keeps no object; a futex is any aligned 32-bit word. [`wait`] compares and falls asleep in one step, so a
+//! change made before the [`wake`] is never missed. A wait may also end for no reason, so callers look again.
+//!
+//! [`Reach`] says who may sleep on the word: the threads of this process, or whoever maps it.
+//!
+//! ```
+//! use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+//! use ossature_sys::{deadline::Deadline, futex::{Reach, Wait, wait, wake}};
+//!
+//! static READY: AtomicU32 = AtomicU32::new(0);
+//! # extern crate std;
+//! let waiter = std::thread::spawn(|| {
+//!     while READY.load(SeqCst) == 0 {
+//!         wait(&READY, 0, Reach::Private, Deadline::NEVER).unwrap();
+//!     }
+//! });
+//! READY.store(1, SeqCst);
+//! wake(&READY, 1, Reach::Private).unwrap();
+//! waiter.join().unwrap();
+//! assert_eq!(wait(&READY, 0, Reach::Private, Deadline::NOW), Ok(Wait::Changed));
+//! ```
+//!
+//! Source: futex(2), futex_waitv in the kernel's userspace-api/futex2.
+
+use core::num::NonZeroU32;
+use core::sync::atomic::{AtomicU32, Ordering};
+use core::time::Duration;
+
+use rustix::thread::futex::{self as sys, Flags, WaitFlags};
+use static_assertions::const_assert_eq;
+
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result, retry};
+use crate::raw;
+
+/// Who may sleep on a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Threads of this process: the kernel finds the sleepers by virtual address, which is faster.
+    Private,
+    /// Every process that maps the memory the word lies in.
+    Shared,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a wake that was taken must be acted upon or passed on"]
+pub enum Wait {
+    /// Somebody called wake. It may have been meant for an earlier use of the word: look again.
+    Woken,
+    /// The word did not hold the expected value, so nobody slept.
+    Changed,
+    /// The deadline passed.
+    TimedOut,
+}
+
+const ANY: NonZeroU32 = NonZeroU32::MAX;
+
+fn flags(reach: Reach) -> Flags {
+    match reach {
+        Reach::Private => Flags::PRIVATE,
+        Reach::Shared => Flags::empty(),
+    }
+}
+
+/// `futex(word, FUTEX_WAIT_BITSET, expected, timeout, ~0)`: sleeps while `word` holds `expected`.
+///
+/// The timeout is absolute on the monotonic clock, so a signal neither shortens nor lengthens the wait.
+///
+/// # Errors
+/// `EFAULT` when the word's page cannot be read.
+#[doc(alias = "FUTEX_WAIT")]
+pub fn wait(word: &AtomicU32, expected: u32, reach: Reach, timeout: impl Into<Deadline>) -> Result<Wait> {
+    let until = timeout.into().timespec_at();
+    ended(retry(|| raw::call("futex", || sys::wait_bitset(word, flags(reach), expected, until.as_ref(), ANY))))
+}
+
+/// `futex(word, FUTEX_WAKE, count)`: wakes at most `count` sleepers and says how many there were.
+///
+/// # Errors
+/// `EFAULT` when a shared word's page cannot be read.
+#[doc(alias = "FUTEX_WAKE")]
+pub fn wake(word: &AtomicU32, count: u32, reach: Reach) -> Result<u32> {
+    // The kernel reads the count as a signed number and takes anything below 1 for 1.
+    let count = count.min(i32::MAX as u32);
+    if count == 0 {
+        return Ok(0);
+    }
+    raw::call("futex", || sys::wake(word, flags(reach), count)).map(|woken| woken as u32)
+}
+
+fn ended(answer: Result<()>) -> Result<Wait> {
+    match answer {
+        Ok(()) => Ok(Wait::Woken),
+        Err(Errno::AGAIN) => Ok(Wait::Changed),
+        Err(Errno::TIMEDOUT) => Ok(Wait::TimedOut),
+        Err(other) => Err(other),
+    }
+}
+
+/// The most words that [`wait_any`] takes.
+pub const WAIT_ANY_MAX: usize = 128;
+
+/// One word of [`wait_any`]: sleep while it holds the expected value.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+pub struct Waiter<'w> {
+    inner: sys::Wait,
+    word: core::marker::PhantomData<&'w AtomicU32>,
+}
+const_assert_eq!(size_of::<Waiter<'_>>(), 24);
+
+// SAFETY: a `Waiter` is a `&AtomicU32` in the kernel's spelling, and such a reference may go to any thread.
+unsafe impl Send for Waiter<'_> {}
+// SAFETY: as for Send; nothing in it can be changed through a shared reference.
+unsafe impl Sync for Waiter<'_> {}
+
+impl<'w> Waiter<'w> {
+    /// Sleep while `word` holds `expected`.
+    pub fn new(word: &'w AtomicU32, expected: u32, reach: Reach) -> Self {
+        let mut inner = sys::Wait::new();
+        inner.val = u64::from(expected);
+        inner.uaddr = sys::WaitPtr::new(word.as_ptr().cast());
+        inner.flags = WaitFlags::SIZE_U32;
+        if reach == Reach::Private {
+            inner.flags |= WaitFlags::PRIVATE;
+        }
+        Self { inner, word: core::marker::PhantomData }
+    }
+
+    fn word(&self) -> &'w AtomicU32 {
+        // SAFETY: the pointer was taken from a `&'w AtomicU32` in `new`.
+        unsafe { AtomicU32::from_ptr(self.inner.uaddr.ptr.cast()) }
+    }
+
+    fn expected(&self) -> u32 {
+        self.inner.val as u32
+    }
+
+    fn reach(&self) -> Reach {
+        if self.inner.flags.contains(WaitFlags::PRIVATE) { Reach::Private } else { Reach::Shared }
+    }
+}
+
+/// `futex_waitv(waiters, n, 0, timeout, CLOCK_MONOTONIC)`: sleeps while every word holds its expected value.
+///
+/// Answers `Woken` when a sleeper of any of the words was woken. Before Linux 5.16 there is no such call: then the first
+/// word is waited on in slices of at most 10 ms and the others are looked at in between, so a change of theirs is seen
+/// late, never missed.
+///
+/// # Errors
+/// `EINVAL` for no words or more than [`WAIT_ANY_MAX`].
+#[doc(alias = "futex_waitv")]
+pub fn wait_any(waiters: &[Waiter<'_>], timeout: impl Into<Deadline>) -> Result<Wait> {
+    if waiters.is_empty() || waiters.len() > WAIT_ANY_MAX {
+        return Err(Errno::INVAL);
+    }
+    let deadline = timeout.into();
+    let until = deadline.timespec_at();
+    // SAFETY: `Waiter` is a transparent wrapper of `sys::Wait` (a second, zero-sized field apart), so a slice of the one
+    // has the layout of a slice of the other, and it is borrowed for as long.
+    let raw_waiters = unsafe { core::slice::from_raw_parts(waiters.as_ptr().cast::<sys::Wait>(), waiters.len()) };
+    let answer = retry(|| {
+        raw::call("futex_waitv", || {
+            sys::waitv(raw_waiters, sys::WaitvFlags::empty(), until.as_ref(), rustix::thread::ClockId::Monotonic)
+        })
+    });
+    match answer {
+        Err(Errno::NOSYS) => wait_any_in_slices(waiters, deadline),
+        other => ended(other.map(drop)),
+    }
+}
+
+/// The slice in which the first word is waited on where `futex_waitv` is missing.
+const SLICE: Duration = Duration::from_millis(10);
+
+#[cold]
+fn wait_any_in_slices(waiters: &[Waiter<'_>], deadline: Deadline) -> Result<Wait> {
+    let Some(first) = waiters.first() else { return Err(Errno::INVAL) };
+    loop {
+        if waiters.iter().any(|waiter| waiter.word().load(Ordering::SeqCst) != waiter.expected()) {
+            return Ok(Wait::Changed);
+        }
+        let slice = deadline.or_sooner(Deadline::after(SLICE));
+        match wait(first.word(), first.expected(), first.reach(), slice)? {
+            Wait::TimedOut if deadline.has_passed() => return Ok(Wait::TimedOut),
+            Wait::TimedOut => {}
+            ended => return Ok(ended),
+        }
+    }
+}

@@ -12,6 +12,7 @@
 //! | descriptors that are events | [`pipe`], [`eventfd`], [`timerfd`], [`signalfd`], [`inotify`], [`socket`] |
 //! | memory | [`mmap`], [`pthread`] |
 //! | processes and the machine | [`process`], [`sched`], [`signal`], [`tty`] |
+//! | who waits, where it lives, on what | [`scope`], [`shm`], [`sync`] |
 //!
 //! Three rules hold everywhere:
 //!
@@ -22,6 +23,7 @@
 #![warn(unreachable_pub)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod atomic;
 mod raw;
 
 #[cfg(ossature_faults)]
@@ -48,3 +50,7 @@ pub mod signalfd;
 pub mod socket;
 pub mod timerfd;
 pub mod tty;
+
+pub mod scope;
+pub mod shm;
+pub mod sync;

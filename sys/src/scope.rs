@@ -1,0 +1,170 @@
+//! Who may wait on a primitive: one source, three scopes.
+//!
+//! | scope | who may wait | lives | when a holder dies | `lock()` answers |
+//! | --- | --- | --- | --- | --- |
+//! | [`Private`] | the threads of this process | anywhere, `static` too | the process dies with it | the guard |
+//! | [`Shared`] | every process that maps it | only in a [`Shm`](crate::shm::Shm) | the next taker gets it at once, told so | the guard, or why not |
+//! | [`Local`] | one thread: no atomics | anywhere in that thread | cannot happen | the guard, or why not |
+//!
+//! `Private` cannot fail, so it hands out the bare guard; the other two hand out a `Result`, because a `Shared` object
+//! may have been given up by a holder that could not repair it, and a `Local` wait could only wait for ever.
+//! [`Scope::settle`] turns each of them into a `Result` for code that is generic over the scope.
+
+use core::fmt;
+
+use crate::deadline::Deadline;
+use crate::sync::local::LocalLock;
+use crate::sync::private::PrivateLock;
+use crate::sync::shared::SharedLock;
+
+/// Waiting within this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Private {}
+
+/// Waiting between processes that share memory, surviving the death of any of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {}
+
+/// No waiting: for one thread, where blocking would be for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Local {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Private {}
+    impl Sealed for super::Shared {}
+    impl Sealed for super::Local {}
+}
+
+/// One of [`Private`], [`Shared`], [`Local`].
+pub trait Scope: sealed::Sealed + 'static {
+    /// The raw lock of this scope.
+    type Lock: RawLock;
+    /// What an operation that may wait answers with: `G`, or a `Result` where it can be refused.
+    type Outcome<G>;
+
+    /// Spells a result as this scope's outcome.
+    ///
+    /// # Panics
+    /// Never for a result that this scope's own lock gave: `Private` locks do not refuse.
+    #[doc(hidden)]
+    fn outcome<G>(result: Result<G, Refused>) -> Self::Outcome<G>;
+
+    /// Spells this scope's outcome as a result.
+    ///
+    /// # Errors
+    /// Why the operation was refused; never in [`Private`].
+    fn settle<G>(outcome: Self::Outcome<G>) -> Result<G, Refused>;
+}
+
+impl Scope for Private {
+    type Lock = PrivateLock;
+    type Outcome<G> = G;
+
+    #[inline(always)]
+    fn outcome<G>(result: Result<G, Refused>) -> G {
+        match result {
+            Ok(guard) => guard,
+            Err(refused) => unreachable!("a private lock refused: {refused}"),
+        }
+    }
+
+    #[inline(always)]
+    fn settle<G>(outcome: G) -> Result<G, Refused> {
+        Ok(outcome)
+    }
+}
+
+impl Scope for Shared {
+    type Lock = SharedLock;
+    type Outcome<G> = Result<G, Refused>;
+
+    #[inline(always)]
+    fn outcome<G>(result: Result<G, Refused>) -> Result<G, Refused> {
+        result
+    }
+
+    #[inline(always)]
+    fn settle<G>(outcome: Result<G, Refused>) -> Result<G, Refused> {
+        outcome
+    }
+}
+
+impl Scope for Local {
+    type Lock = LocalLock;
+    type Outcome<G> = Result<G, Refused>;
+
+    #[inline(always)]
+    fn outcome<G>(result: Result<G, Refused>) -> Result<G, Refused> {
+        result
+    }
+
+    #[inline(always)]
+    fn settle<G>(outcome: Result<G, Refused>) -> Result<G, Refused> {
+        outcome
+    }
+}
+
+/// Why a primitive cannot serve, however long one waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// A holder died, and the one who got the object next gave it up as beyond repair.
+    GivenUp,
+    /// The calling thread holds the lock itself, so waiting for it would be for ever.
+    WouldDeadlock,
+    /// The bare release came from a thread that does not hold the lock.
+    NotOwner,
+    /// This thread holds as many shared locks and leases as the kernel would clean up after its death.
+    TooMany,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::GivenUp => "the shared object was given up after its holder died: make a new one",
+            Self::WouldDeadlock => "this thread already holds the lock: waiting for it would never end; use an RLock",
+            Self::NotOwner => "the lock is not held by this thread: only its owner may release it",
+            Self::TooMany => "this thread holds 1,900 shared locks and leases already: release some first",
+        })
+    }
+}
+
+impl core::error::Error for Refused {}
+
+/// A lock without data. [`Lock`](crate::sync::lock::Lock) puts the data behind it.
+///
+/// # Safety
+/// After `take` has answered `Ok(true)`, and until `release`, every other `take` of the same object waits or answers
+/// otherwise. What the holder wrote before `release` is seen by the next taker.
+pub unsafe trait RawLock {
+    /// Takes the lock, waiting until the deadline at most. `Ok(false)` says that the time ran out.
+    ///
+    /// # Errors
+    /// [`Refused`], when waiting has no sense.
+    fn take(&self, deadline: Deadline) -> Result<bool, Refused>;
+
+    /// Gives the lock back.
+    ///
+    /// # Safety
+    /// The calling thread took it and has not released it since. (A forked child that inherited a guard may call this:
+    /// it does nothing there, since the child is not the owner.)
+    unsafe fn release(&self);
+
+    /// Whether a holder died and nobody repaired the data since.
+    fn abandoned(&self) -> bool {
+        false
+    }
+
+    /// Declares the data whole again. Called by the holder.
+    fn repair(&self) {}
+
+    /// Releases the lock for good: every later `take` is refused where the scope can say so.
+    ///
+    /// # Safety
+    /// As for [`release`](Self::release).
+    unsafe fn give_up(&self) {
+        // SAFETY: same obligation, passed on.
+        unsafe { self.release() }
+    }
+}

@@ -1,0 +1,168 @@
+//! What stands before the value: enough to refuse a process that would misread it.
+
+use core::fmt;
+use core::mem::MaybeUninit;
+
+use super::shareable::Shareable;
+use super::{SEALS, mix, name};
+use crate::errno::{Errno, retry};
+use crate::fd::{AsFd, OwnedFd};
+use crate::mmap::Memfd;
+use crate::raw;
+use crate::sync::robust::{Form, form};
+
+/// The first bytes of the memory. Written once, before anyone else can have the descriptor.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    magic: u64,
+    abi: u64,
+    /// Of the whole memory, header included.
+    pub(super) size: u64,
+    len: u64,
+    align: u64,
+    fingerprint: u64,
+    pid_namespace: u64,
+}
+
+const MAGIC: u64 = u64::from_ne_bytes(*b"ossature");
+
+/// The version of the layouts in shared memory. Goes up when a word, a node or the header changes.
+const VERSION: u64 = 1;
+
+impl Header {
+    /// The header of memory for `len` values; its size is `u64::MAX` when that cannot be addressed.
+    pub(super) fn of<T: Shareable>(len: usize) -> Self {
+        const { assert!(!core::mem::needs_drop::<T>(), "what lives in shared memory has no Drop") };
+        let size = size_of::<T>()
+            .checked_mul(len)
+            .and_then(|bytes| bytes.checked_add(Self::value_offset::<T>()))
+            .filter(|&bytes| bytes <= isize::MAX as usize)
+            .map_or(u64::MAX, |bytes| bytes as u64);
+        Self {
+            magic: MAGIC,
+            abi: abi(),
+            size,
+            len: len as u64,
+            align: align_of::<T>() as u64,
+            fingerprint: T::FINGERPRINT,
+            pid_namespace: pid_namespace(),
+        }
+    }
+
+    /// Where the value begins: on a cache line of its own, more aligned only if it asks for it.
+    pub(super) const fn value_offset<T>() -> usize {
+        let align = align_of::<T>();
+        // A page is the most that a mapping's beginning is aligned to everywhere.
+        assert!(align <= 4096, "a value in shared memory cannot be aligned to more than 4096 bytes");
+        let least = size_of::<Self>();
+        let align = if align < 64 { 64 } else { align };
+        least.div_ceil(align) * align
+    }
+
+    /// Whether memory that begins with `found` is what this header describes.
+    pub(super) fn admit(&self, found: &Self) -> Result<(), AttachError> {
+        if found.abi != self.abi {
+            return Err(AttachError::OtherAbi);
+        }
+        if (found.fingerprint, found.align, found.len, found.size)
+            != (self.fingerprint, self.align, self.len, self.size)
+        {
+            return Err(AttachError::OtherType);
+        }
+        if found.pid_namespace != self.pid_namespace {
+            return Err(AttachError::OtherPidNamespace);
+        }
+        Ok(())
+    }
+}
+
+/// Libc, word size and the form of the locks, with the version of the layouts, as one number.
+fn abi() -> u64 {
+    let libc = if cfg!(target_env = "musl") { name("musl") } else { name("gnu") };
+    let form = match form() {
+        Form::Node => 1,
+        Form::Pthread => 2,
+    };
+    mix(mix(mix(libc, size_of::<usize>() as u64), form), VERSION)
+}
+
+/// Reads the header of memory that somebody else made, after checking that it cannot shrink.
+pub(super) fn read(memory: &OwnedFd) -> Result<Header, AttachError> {
+    let file =
+        Memfd::from_fd(crate::fd::duplicate(memory).map_err(AttachError::Os)?).map_err(|_| AttachError::NotSealed)?;
+    if !file.seals().map_err(|_| AttachError::NotSealed)?.contains(SEALS) {
+        return Err(AttachError::NotSealed);
+    }
+    let size = file.len().map_err(AttachError::Os)?;
+    let mut bytes = [0; size_of::<Header>()];
+    let read =
+        retry(|| raw::call("pread", || rustix::io::pread(memory.as_fd(), &mut bytes, 0))).map_err(AttachError::Os)?;
+    if read != bytes.len() {
+        return Err(AttachError::NotOurs);
+    }
+    let mut header = MaybeUninit::<Header>::uninit();
+    // SAFETY: both are as long as a header, and apart.
+    unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), header.as_mut_ptr().cast(), bytes.len()) };
+    // SAFETY: every byte was written, and a header is numbers only.
+    let header = unsafe { header.assume_init() };
+    if header.magic != MAGIC {
+        return Err(AttachError::NotOurs);
+    }
+    if header.size != size {
+        return Err(AttachError::OtherType);
+    }
+    Ok(header)
+}
+
+/// The number of values, as the header says; checked by [`Header::admit`] against the size.
+pub(super) fn len_of(memory: &OwnedFd) -> Result<usize, AttachError> {
+    usize::try_from(read(memory)?.len).map_err(|_| AttachError::OtherType)
+}
+
+/// The inode of this process's pid namespace; 0 where it cannot be told, which then matches only itself.
+fn pid_namespace() -> u64 {
+    match raw::call("stat", || rustix::fs::stat(c"/proc/self/ns/pid")) {
+        Ok(stat) => stat.st_ino as u64,
+        Err(_) => 0,
+    }
+}
+
+/// Why memory cannot be attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// It is not a memory file sealed against shrinking and growing.
+    NotSealed,
+    /// It does not begin with this library's header.
+    NotOurs,
+    /// It was made by another version, libc or word size, or where locks have another form.
+    OtherAbi,
+    /// It holds another type: other fields, offsets, length or size.
+    OtherType,
+    /// It was made in another pid namespace.
+    OtherPidNamespace,
+    /// A system call failed.
+    Os(Errno),
+}
+
+impl fmt::Display for AttachError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotSealed => {
+                "shared memory: the descriptor is not a memory file sealed against shrinking; make it with Shm::place"
+            }
+            Self::NotOurs => "shared memory: no header of this library; pass the descriptor of a Shm",
+            Self::OtherAbi => "shared memory: made by another version, libc or word size; build both programs alike",
+            Self::OtherType => {
+                "shared memory: holds another type; both sides must name the same struct with the same fields"
+            }
+            Self::OtherPidNamespace => {
+                "shared memory: made in another pid namespace, where thread ids mean other threads; share within one"
+            }
+            Self::Os(errno) => return write!(f, "shared memory: {errno}"),
+        })
+    }
+}
+
+impl core::error::Error for AttachError {}

@@ -1,0 +1,238 @@
+//! Shared memory as one smart pointer: where a value lives that several processes use.
+//!
+//! [`Shm::place`] makes a sealed memory file, writes the value into it and maps it. A forked child has the mapping
+//! already; another process [attaches](Shm::from_fd) to the descriptor. What may live there is what [`Shareable`] says:
+//! numbers, their atomics, [`Racy`] cells, arrays, the primitives in scope [`Shared`](crate::scope::Shared), and structs
+//! made of those with [`shareable!`](crate::shareable).
+//!
+//! ```
+//! use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+//! use ossature_sys::{scope::Shared, shareable, shm::Shm, sync::lock::Lock};
+//!
+//! shareable! {
+//!     /// A counter and who may change the total.
+//!     pub struct Tally {
+//!         hits: AtomicU32,
+//!         total: Lock<u64, Shared>,
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let tally = Shm::place(Tally::init(AtomicU32::new(0), Lock::shared(0)))?;
+//! let again = tally.try_clone()?; // a second mapping of the same memory
+//! tally.hits.fetch_add(1, Relaxed);
+//! *tally.total.lock()? += 7;
+//! assert_eq!((again.hits.load(Relaxed), *again.total.lock()?), (1, 7));
+//! # Ok(()) }
+//! ```
+//!
+//! **Nothing to clean up.** There is no name in the file system: the memory is gone when the last process that maps it
+//! is, however it ended. It cannot shrink, and its pages are reserved, so no access ends in SIGBUS.
+//!
+//! **Never unmapped under the kernel.** While a thread of this process holds a lock in it, a mapping is part of that
+//! thread's robust list. Borrowing keeps the two in order, but `mem::forget` on a guard does not, so dropping a `Shm`
+//! looks: a mapping in which something is still linked is leaked, not unmapped.
+//!
+//! **No descriptor, no `DerefMut`.** With the descriptor safe code could map the memory again and write under somebody's
+//! guard, and a second process always has a reference.
+//!
+//! ```compile_fail
+//! let shm = ossature_sys::shm::Shm::place(5_u32).unwrap();
+//! *shm = 6; // shared with others: use an atomic, a Racy or a Lock
+//! ```
+//!
+//! ```compile_fail
+//! use ossature_sys::shm::Shm;
+//! let shm = Shm::place(String::new()); // a pointer means nothing to another process
+//! ```
+//!
+//! Source: memfd_create(2), fcntl(2) for the seals.
+
+mod header;
+mod racy;
+mod shareable;
+
+use core::fmt;
+use core::ops::Deref;
+use core::ptr::NonNull;
+
+pub use header::AttachError;
+pub use racy::Racy;
+pub use shareable::{Init, Nodes, Plain, Shareable, array};
+#[doc(hidden)]
+pub use shareable::{InitWith, mix, name};
+
+use self::header::Header;
+use crate::errno::{Errno, Result};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd, duplicate};
+use crate::mmap::{Memfd, Region, Seals};
+
+/// A value in memory that several processes map.
+#[doc(alias = "SharedMemory")]
+pub struct Shm<T: ?Sized + Shareable> {
+    value: NonNull<T>,
+    region: Option<Region>,
+    memory: OwnedFd,
+}
+
+// SAFETY: `Shm` owns a mapping, which belongs to the process and not to a thread, and lends `&T`; `T` is Send and Sync.
+unsafe impl<T: ?Sized + Shareable> Send for Shm<T> {}
+// SAFETY: as for Send.
+unsafe impl<T: ?Sized + Shareable> Sync for Shm<T> {}
+
+const SEALS: Seals = Seals::SHRINK.union(Seals::GROW).union(Seals::SEAL);
+
+impl<T: Shareable> Shm<T> {
+    /// Makes shared memory with a value in it. Numbers are their own initialiser; shared primitives and
+    /// [`shareable!`](crate::shareable) structs have a function that makes one.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE` without descriptors, `ENOMEM` or `ENOSPC` when the pages cannot be reserved.
+    pub fn place(init: impl Init<T>) -> Result<Self> {
+        let (memory, region) = make(Header::of::<T>(1))?;
+        let value = value_in::<T>(&region);
+        // SAFETY: the region is new, large enough and aligned for a header and a `T` (`Header::of`), and nobody else has it.
+        unsafe { init.init(value.as_ptr()) }?;
+        Ok(Self { value, region: Some(region), memory })
+    }
+
+    /// Attaches to memory that another process made.
+    ///
+    /// # Errors
+    /// [`AttachError`]: the memory is not sealed, is too short, is of another program, type or ABI, or was made in another
+    /// pid namespace, where the ids in its locks mean other threads.
+    ///
+    /// # Safety
+    /// Every process that has the descriptor follows the protocol of `T`: it uses the memory through `Shm` only, or as
+    /// `Shm` would. Seals, size and header are checked; what the bytes mean cannot be.
+    pub unsafe fn from_fd(memory: OwnedFd) -> core::result::Result<Self, AttachError> {
+        let region = attach(&memory, Header::of::<T>(1))?;
+        Ok(Self { value: value_in::<T>(&region), region: Some(region), memory })
+    }
+
+    /// A second mapping of the same memory.
+    ///
+    /// # Errors
+    /// `EMFILE` without descriptors, `ENOMEM` without room for the mapping.
+    pub fn try_clone(&self) -> Result<Self> {
+        let (memory, region) = self.map_again()?;
+        Ok(Self { value: value_in::<T>(&region), region: Some(region), memory })
+    }
+}
+
+impl<T: Shareable> Shm<[T]> {
+    /// Makes shared memory with `len` values in it, the one at `index` from `init(index)`.
+    ///
+    /// # Errors
+    /// As for [`place`](Shm::place); `ENOMEM` also when the length cannot be addressed.
+    pub fn place_slice<I: Init<T>>(len: usize, mut init: impl FnMut(usize) -> I) -> Result<Self> {
+        let header = Header::of::<T>(len);
+        if header.size == u64::MAX {
+            return Err(Errno::NOMEM);
+        }
+        let (memory, region) = make(header)?;
+        let first = value_in::<T>(&region);
+        for index in 0..len {
+            // SAFETY: the region has room for `len` values, and `index` is below it.
+            let place = unsafe { first.add(index) };
+            // SAFETY: as in `place`.
+            unsafe { init(index).init(place.as_ptr()) }?;
+        }
+        Ok(Self { value: NonNull::slice_from_raw_parts(first, len), region: Some(region), memory })
+    }
+
+    /// Attaches to a slice that another process made; the length is the maker's.
+    ///
+    /// # Errors
+    /// As for [`from_fd`](Shm::from_fd).
+    ///
+    /// # Safety
+    /// As for [`from_fd`](Shm::from_fd).
+    pub unsafe fn slice_from_fd(memory: OwnedFd) -> core::result::Result<Self, AttachError> {
+        let len = header::len_of(&memory)?;
+        let region = attach(&memory, Header::of::<T>(len))?;
+        let value = NonNull::slice_from_raw_parts(value_in::<T>(&region), len);
+        Ok(Self { value, region: Some(region), memory })
+    }
+
+    /// A second mapping of the same memory.
+    ///
+    /// # Errors
+    /// `EMFILE` without descriptors, `ENOMEM` without room for the mapping.
+    pub fn try_clone(&self) -> Result<Self> {
+        let (memory, region) = self.map_again()?;
+        let value = NonNull::slice_from_raw_parts(value_in::<T>(&region), self.len());
+        Ok(Self { value, region: Some(region), memory })
+    }
+}
+
+impl<T: ?Sized + Shareable> Shm<T> {
+    /// The descriptor, to hand to a process that will [attach](Shm::from_fd).
+    ///
+    /// # Safety
+    /// It only goes to processes that follow the protocol of `T`, and is not mapped or written by other means: this
+    /// process hands out `&mut` references into the memory through guards.
+    pub unsafe fn descriptor(&self) -> BorrowedFd<'_> {
+        self.memory.as_fd()
+    }
+
+    fn map_again(&self) -> Result<(OwnedFd, Region)> {
+        let memory = duplicate(&self.memory)?;
+        let region = Region::shared(&memory, self.region.as_ref().map_or(0, Region::len))?;
+        Ok((memory, region))
+    }
+}
+
+impl<T: ?Sized + Shareable> Deref for Shm<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the value was initialised before anyone got the `Shm`, stays mapped as long as it, and is Shareable:
+        // whatever the other processes store there is a valid value, changed through atomics or guards only.
+        unsafe { self.value.as_ref() }
+    }
+}
+
+impl<T: ?Sized + Shareable> Drop for Shm<T> {
+    fn drop(&mut self) {
+        let mut nodes = Nodes::default();
+        // SAFETY: the value is mapped still, and valid.
+        unsafe { T::nodes(self.value.as_ptr(), &mut nodes) };
+        if nodes.any_linked() {
+            // The kernel and this process's threads still know addresses in here.
+            self.region.take().map(Region::leak);
+        }
+    }
+}
+
+impl<T: ?Sized + Shareable + fmt::Debug> fmt::Debug for Shm<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shm").field(&&**self).finish()
+    }
+}
+
+fn make(header: Header) -> Result<(OwnedFd, Region)> {
+    let len = usize::try_from(header.size).map_err(|_| Errno::NOMEM)?;
+    let memory = Memfd::new(c"ossature")?;
+    memory.set_len(header.size)?;
+    memory.reserve(header.size)?;
+    memory.add_seals(SEALS)?;
+    let region = Region::shared(&memory, len)?;
+    // SAFETY: the region is new, page-aligned and longer than a header.
+    unsafe { region.as_ptr().cast::<Header>().write(header) };
+    Ok((memory.into(), region))
+}
+
+fn attach(memory: &OwnedFd, expected: Header) -> core::result::Result<Region, AttachError> {
+    let found = header::read(memory)?;
+    expected.admit(&found)?;
+    let len = usize::try_from(expected.size).map_err(|_| AttachError::Os(Errno::NOMEM))?;
+    Region::shared(memory, len).map_err(AttachError::Os)
+}
+
+/// Where the value lies behind the header: `Header::of` made room for it.
+fn value_in<T>(region: &Region) -> NonNull<T> {
+    // SAFETY: the region is longer than the value's offset (`Header::of`).
+    unsafe { region.as_ptr().add(Header::value_offset::<T>()) }.cast()
+}

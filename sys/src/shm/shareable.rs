@@ -1,0 +1,329 @@
+//! What may live in shared memory, and how it gets there.
+
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize};
+
+use crate::errno::Result;
+use crate::sync::shared::SharedLock;
+
+/// What may live in shared memory.
+///
+/// Numbers, their atomics, arrays, [`Racy`](super::Racy), the primitives in scope [`Shared`](crate::scope::Shared), and
+/// structs of those made with [`shareable!`](crate::shareable). Not `bool`, `char`, enums or references, nor anything
+/// [`Private`](crate::scope::Private).
+///
+/// # Safety
+/// - No pointer, reference, handle or index to anything outside the value is followed by anyone but its maker.
+/// - No `Drop`, and a fixed layout (`repr(C)`, or a primitive).
+/// - Any bytes that a cooperating process may leave, half-written by a kill included, are a valid value.
+/// - `nodes` visits every lock in the value.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot live in shared memory",
+    note = "numbers, atomics, arrays, `Racy` and the primitives in scope `Shared` can; make a struct of them with `shareable!`"
+)]
+pub unsafe trait Shareable: Send + Sync {
+    /// A number made of names, types and offsets, by which two programs know that they mean the same layout.
+    const FINGERPRINT: u64;
+
+    /// Shows every lock in the value to `visit`.
+    ///
+    /// # Safety
+    /// `place` points to a value in a mapping.
+    #[doc(hidden)]
+    unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
+        let _ = (place, visit);
+    }
+}
+
+/// What may be read and written in shared memory without a lock.
+///
+/// # Safety
+/// Every bit pattern is a valid value, and there is no padding.
+pub unsafe trait Plain: Shareable + Copy {}
+
+/// Makes a value at its place in shared memory.
+///
+/// # Safety
+/// On success `init` has made the place a valid `T`.
+pub unsafe trait Init<T> {
+    /// Writes the value.
+    ///
+    /// # Errors
+    /// What making the value met; the place may then hold anything.
+    ///
+    /// # Safety
+    /// `place` is valid for writes of a `T`, aligned, in shared memory that nobody else uses yet, and stays mapped for as
+    /// long as anyone uses the value.
+    unsafe fn init(self, place: *mut T) -> Result<()>;
+}
+
+/// The locks of a value, as far as they concern unmapping it.
+#[derive(Debug, Default)]
+pub struct Nodes {
+    linked: bool,
+}
+
+impl Nodes {
+    pub(crate) fn lock(&mut self, lock: &SharedLock) {
+        self.linked |= lock.is_linked_here();
+    }
+
+    pub(super) fn any_linked(&self) -> bool {
+        self.linked
+    }
+}
+
+/// The fingerprint of a name.
+#[doc(hidden)]
+pub const fn name(text: &str) -> u64 {
+    // FNV-1a: all that is asked is that different names give different numbers.
+    let bytes = text.as_bytes();
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut at = 0;
+    while at < bytes.len() {
+        #[allow(clippy::indexing_slicing, reason = "the loop's bound; iterators are not const")]
+        let byte = bytes[at];
+        hash = (hash ^ byte as u64).wrapping_mul(0x0100_0000_01b3);
+        at += 1;
+    }
+    hash
+}
+
+/// The fingerprint of two in this order.
+#[doc(hidden)]
+pub const fn mix(first: u64, second: u64) -> u64 {
+    (first.rotate_left(17) ^ second).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+macro_rules! numbers {
+    ($($number:ident)+) => {$(
+        // SAFETY: a number holds no pointer, has no Drop and a fixed layout, and all its bit patterns are valid.
+        unsafe impl Shareable for $number {
+            const FINGERPRINT: u64 = mix(name(stringify!($number)), size_of::<$number>() as u64);
+        }
+        // SAFETY: as above, and there is no padding in a number.
+        unsafe impl Plain for $number {}
+    )+};
+}
+
+macro_rules! atomics {
+    ($($atomic:ident)+) => {$(
+        // SAFETY: an atomic has the layout of its number.
+        unsafe impl Shareable for $atomic {
+            const FINGERPRINT: u64 = mix(name(stringify!($atomic)), size_of::<$atomic>() as u64);
+        }
+        // SAFETY: the atomic is moved into the place.
+        unsafe impl Init<$atomic> for $atomic {
+            unsafe fn init(self, place: *mut $atomic) -> Result<()> {
+                // SAFETY: the caller's obligation.
+                unsafe { place.write(self) };
+                Ok(())
+            }
+        }
+    )+};
+}
+
+numbers!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64);
+atomics!(AtomicU8 AtomicU16 AtomicU32 AtomicU64 AtomicUsize AtomicI8 AtomicI16 AtomicI32 AtomicI64 AtomicIsize);
+
+// SAFETY: an array is its elements, one after the other.
+unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {
+    const FINGERPRINT: u64 = mix(mix(name("array"), N as u64), T::FINGERPRINT);
+
+    unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
+        // SAFETY: an array of N is a slice of N; the caller vouches for the place.
+        unsafe { <[T]>::nodes(core::ptr::slice_from_raw_parts(place.cast(), N), visit) };
+    }
+}
+// SAFETY: no padding between elements, and none in them.
+unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
+
+// SAFETY: a slice is its elements, one after the other.
+unsafe impl<T: Shareable> Shareable for [T] {
+    const FINGERPRINT: u64 = mix(name("slice"), T::FINGERPRINT);
+
+    unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
+        for index in 0..place.len() {
+            let element = place.cast::<T>().wrapping_add(index);
+            // SAFETY: the element is inside the slice that the caller vouches for.
+            unsafe { T::nodes(element, visit) };
+        }
+    }
+}
+
+// SAFETY: a plain value is moved into the place.
+unsafe impl<T: Plain> Init<T> for T {
+    unsafe fn init(self, place: *mut T) -> Result<()> {
+        // SAFETY: the caller's obligation.
+        unsafe { place.write(self) };
+        Ok(())
+    }
+}
+
+/// An initialiser made of a function that writes the place; what [`shareable!`](crate::shareable) structs use.
+#[doc(hidden)]
+pub struct InitWith<T, F> {
+    write: F,
+    makes: PhantomData<fn() -> T>,
+}
+
+impl<T, F: FnOnce(*mut T) -> Result<()>> InitWith<T, F> {
+    /// # Safety
+    /// `write` may be called with a place as [`Init::init`] describes it, and makes it a valid `T` on success.
+    pub unsafe fn new(write: F) -> Self {
+        Self { write, makes: PhantomData }
+    }
+}
+
+impl<T, F> core::fmt::Debug for InitWith<T, F> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("InitWith")
+    }
+}
+
+// SAFETY: whoever made it vouched for it.
+unsafe impl<T, F: FnOnce(*mut T) -> Result<()>> Init<T> for InitWith<T, F> {
+    unsafe fn init(self, place: *mut T) -> Result<()> {
+        (self.write)(place)
+    }
+}
+
+/// An initialiser for an array, the element at `index` from `init(index)`.
+///
+/// ```
+/// use ossature_sys::{scope::Shared, shm::{Shm, array}, sync::lock::Lock};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let locks = Shm::place(array::<Lock<u32, Shared>, _, 4>(|index| Lock::shared(index as u32)))?;
+/// assert_eq!(*locks[3].lock()?, 3);
+/// # Ok(()) }
+/// ```
+pub fn array<T: Shareable, I: Init<T>, const N: usize>(mut init: impl FnMut(usize) -> I) -> impl Init<[T; N]> {
+    let write = move |place: *mut [T; N]| {
+        for index in 0..N {
+            let element = place.cast::<T>().wrapping_add(index);
+            // SAFETY: the element is inside the array's place, which is as `Init::init` asks.
+            unsafe { init(index).init(element) }?;
+        }
+        Ok(())
+    };
+    // SAFETY: every element is made, so the array is.
+    unsafe { InitWith::new(write) }
+}
+
+/// Makes a struct that may live in shared memory.
+///
+/// Every field must be [`Shareable`]. The struct becomes `repr(C)` and gets a function `init` that takes an initialiser
+/// for each field, in order, and returns one for the struct. With the word `plain` before `struct` it is
+/// [`Plain`] as well: every field is, and there must be no padding, which is checked.
+///
+/// ```
+/// use ossature_sys::{shareable, shm::{Racy, Shm}};
+///
+/// shareable! {
+///     /// A point that may be read while somebody writes it.
+///     #[derive(PartialEq, Debug)]
+///     pub plain struct Point {
+///         pub x: i32,
+///         pub y: i32,
+///     }
+/// }
+///
+/// let point = Shm::place(Racy::new(Point { x: 1, y: 2 }))?;
+/// point.set(Point { x: 3, y: 4 });
+/// assert_eq!(point.get(), Point { x: 3, y: 4 });
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+///
+/// What another process cannot use is refused:
+///
+/// ```compile_fail
+/// ossature_sys::shareable! { struct Named { name: &'static str } }
+/// ```
+///
+/// ```compile_fail
+/// ossature_sys::shareable! { struct Flag { up: bool } } // a half-written bool is not a bool
+/// ```
+///
+/// ```compile_fail
+/// use ossature_sys::sync::lock::Lock;
+/// ossature_sys::shareable! { struct Wrong { lock: Lock<u32> } } // a private lock cannot wake another process
+/// ```
+///
+/// ```compile_fail
+/// ossature_sys::shareable! { plain struct Padded { small: u8, large: u32 } }
+/// const _: u64 = <Padded as ossature_sys::shm::Shareable>::FINGERPRINT;
+/// ```
+#[macro_export]
+macro_rules! shareable {
+    (
+        $(#[$meta:meta])*
+        $vis:vis plain struct $name:ident {
+            $($(#[$field_meta:meta])* $field_vis:vis $field:ident : $type:ty),+ $(,)?
+        }
+    ) => {
+        $crate::shareable! {
+            $(#[$meta])*
+            #[derive(Clone, Copy)]
+            $vis struct $name { $($(#[$field_meta])* $field_vis $field: $type),+ }
+        }
+        // SAFETY: every field is Plain, and there is no padding: the sizes add up, which is checked.
+        unsafe impl $crate::shm::Plain for $name {}
+        const _: () = {
+            const fn plain<T: $crate::shm::Plain>() -> usize {
+                ::core::mem::size_of::<T>()
+            }
+            ::core::assert!(0 $(+ plain::<$type>())+ == ::core::mem::size_of::<$name>(), "a plain struct has no padding");
+        };
+    };
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident {
+            $($(#[$field_meta:meta])* $field_vis:vis $field:ident : $type:ty),+ $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        #[repr(C)]
+        $vis struct $name { $($(#[$field_meta])* $field_vis $field: $type),+ }
+
+        // SAFETY: every field is Shareable, the layout is C's, and there is no Drop, which is checked where it is placed.
+        unsafe impl $crate::shm::Shareable for $name {
+            const FINGERPRINT: u64 = {
+                let print = $crate::shm::name(::core::stringify!($name));
+                $(
+                    let print = $crate::shm::mix(print, $crate::shm::name(::core::stringify!($field)));
+                    let print = $crate::shm::mix(print, <$type as $crate::shm::Shareable>::FINGERPRINT);
+                    let print = $crate::shm::mix(print, ::core::mem::offset_of!($name, $field) as u64);
+                )+
+                $crate::shm::mix(print, ::core::mem::size_of::<$name>() as u64)
+            };
+
+            unsafe fn nodes(place: *const Self, visit: &mut $crate::shm::Nodes) {
+                $(
+                    let field = place.cast::<u8>().wrapping_add(::core::mem::offset_of!($name, $field));
+                    // SAFETY: the field lies inside the value that the caller vouches for.
+                    unsafe { <$type as $crate::shm::Shareable>::nodes(field.cast::<$type>(), visit) };
+                )+
+            }
+        }
+
+        #[allow(dead_code, reason = "a plain struct is its own initialiser")]
+        impl $name {
+            /// What makes the struct at its place in shared memory, of what makes each field.
+            #[allow(clippy::too_many_arguments, reason = "one for each field")]
+            $vis fn init($($field: impl $crate::shm::Init<$type>),+) -> impl $crate::shm::Init<$name> {
+                let write = move |place: *mut $name| {
+                    $(
+                        let part = place.cast::<u8>().wrapping_add(::core::mem::offset_of!($name, $field));
+                        // SAFETY: the field lies inside the place, which is as `Init::init` asks.
+                        unsafe { $crate::shm::Init::<$type>::init($field, part.cast::<$type>()) }?;
+                    )+
+                    ::core::result::Result::Ok(())
+                };
+                // SAFETY: every field is made, so the struct is.
+                unsafe { $crate::shm::InitWith::new(write) }
+            }
+        }
+    };
+}

@@ -1,0 +1,251 @@
+//! Mutual exclusion around data.
+//!
+//! One source for three scopes. `Lock<T>` is for threads and works in a `static`; `Lock<T, Shared>` lives in a
+//! [`Shm`](crate::shm::Shm) and survives the death of any process at any instruction; `Lock<T, Local>` is for code that is
+//! generic over the scope but runs in one thread.
+//!
+//! ```
+//! use ossature_sys::sync::lock::Lock;
+//!
+//! static TOTAL: Lock<u64> = Lock::new(0);
+//! *TOTAL.lock() += 5;
+//! assert_eq!(*TOTAL.lock(), 5);
+//! ```
+//!
+//! **When a holder is killed** (scope `Shared`) the next taker gets the lock at once. Its guard says
+//! [`abandoned`](Guard::abandoned), and so does every later guard until one of them calls [`repair`](Guard::repair); a
+//! holder that cannot repair the data calls [`give_up`](Guard::give_up), and every later take is refused.
+//!
+//! **Cost.** A free lock is taken and released with one atomic compare-exchange each, in every scope but `Local`, and
+//! without a system call.
+
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+
+use crate::deadline::Deadline;
+use crate::errno::Result as ErrnoResult;
+use crate::scope::{Local, Private, RawLock, Scope, Shared};
+use crate::shm::{Init, Nodes, Shareable};
+use crate::sync::local::LocalLock;
+use crate::sync::private::PrivateLock;
+use crate::sync::shared::SharedLock;
+
+/// Data that one taker at a time may use.
+///
+/// Differs from Python's `threading.Lock`: the data is inside, it is released by dropping the guard, and in scope
+/// [`Shared`] it belongs to the thread that took it.
+#[doc(alias = "Mutex")]
+#[repr(C)]
+pub struct Lock<T: ?Sized, S: Scope = Private> {
+    raw: S::Lock,
+    data: UnsafeCell<T>,
+}
+
+// SAFETY: the data goes to one thread at a time (the contract of RawLock), so it need only be Send; the raw lock says
+// itself whether it may be shared.
+unsafe impl<T: ?Sized + Send, S: Scope> Sync for Lock<T, S> where S::Lock: Sync {}
+
+impl<T> Lock<T> {
+    /// A free lock for threads, usable in a `static`.
+    #[cfg(not(loom))]
+    pub const fn new(data: T) -> Self {
+        Self { raw: PrivateLock::new(), data: UnsafeCell::new(data) }
+    }
+
+    /// A free lock for threads.
+    #[cfg(loom)]
+    pub fn new(data: T) -> Self {
+        Self { raw: PrivateLock::new(), data: UnsafeCell::new(data) }
+    }
+}
+
+impl<T> Lock<T, Local> {
+    /// A free lock for a single thread.
+    pub const fn local(data: T) -> Self {
+        Self { raw: LocalLock::new(), data: UnsafeCell::new(data) }
+    }
+}
+
+impl<T: Shareable> Lock<T, Shared> {
+    /// What [`Shm::place`](crate::shm::Shm::place) makes a free shared lock of.
+    ///
+    /// A shared lock on the stack or on the heap cannot exist: it would be unmapped while the kernel still knows it.
+    ///
+    /// ```compile_fail
+    /// use ossature_sys::{scope::Shared, sync::lock::Lock};
+    /// let stray: Lock<u32, Shared> = Lock::shared(0); // an initialiser is not a lock
+    /// ```
+    pub fn shared<I: Init<T>>(data: I) -> SharedInit<I> {
+        SharedInit(data)
+    }
+}
+
+/// Makes a shared [`Lock`] where a [`Shm`](crate::shm::Shm) puts it.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "an initialiser does nothing until it is placed"]
+pub struct SharedInit<I>(I);
+
+// SAFETY: both fields are written, so the place holds a valid lock on success.
+unsafe impl<T: Shareable, I: Init<T>> Init<Lock<T, Shared>> for SharedInit<I> {
+    unsafe fn init(self, place: *mut Lock<T, Shared>) -> ErrnoResult<()> {
+        // SAFETY: `place` is valid for writes of a whole lock (the caller's obligation), so its field is in bounds.
+        let raw = unsafe { &raw mut (*place).raw };
+        // SAFETY: the field lies in the shared mapping that the caller vouches for.
+        unsafe { SharedLock::init(raw) }?;
+        // SAFETY: as for `raw`.
+        let data = unsafe { &raw mut (*place).data };
+        // SAFETY: `UnsafeCell<T>` has the layout of `T`, and the place is valid for writes of it.
+        unsafe { self.0.init(data.cast()) }
+    }
+}
+
+// SAFETY: a shared lock holds no pointer that anyone but its holder follows, has no Drop, is repr(C), and any state that a
+// killed process leaves is one of the states of the word's table; the data is Shareable itself.
+unsafe impl<T: Shareable> Shareable for Lock<T, Shared> {
+    const FINGERPRINT: u64 = crate::shm::mix(crate::shm::name("Lock"), T::FINGERPRINT);
+
+    unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
+        // SAFETY: `place` points to a lock in a mapping (the caller's obligation).
+        let raw = unsafe { &raw const (*place).raw };
+        // SAFETY: the field of a valid lock is a valid raw lock, and its atomics may be read beside writers.
+        visit.lock(unsafe { &*raw });
+        // SAFETY: as for `raw`.
+        let data = unsafe { &raw const (*place).data };
+        // SAFETY: `UnsafeCell<T>` has the layout of `T`; nested nodes are atomics too.
+        unsafe { T::nodes(data.cast(), visit) };
+    }
+}
+
+impl<T: ?Sized, S: Scope> Lock<T, S> {
+    /// Takes the lock, waiting for as long as it takes.
+    ///
+    /// # Errors
+    /// In `Shared`: [`Refused::GivenUp`], [`Refused::WouldDeadlock`] when this thread holds it already,
+    /// [`Refused::TooMany`]. In `Local`: `WouldDeadlock`, since nobody could release it meanwhile.
+    #[doc(alias = "acquire")]
+    #[inline]
+    pub fn lock(&self) -> S::Outcome<Guard<'_, T, S>> {
+        S::outcome(match self.raw.take(Deadline::NEVER) {
+            Ok(_) => Ok(self.guard()),
+            Err(refused) => Err(refused),
+        })
+    }
+
+    /// Takes the lock if it is free; `None` if it is not.
+    ///
+    /// # Errors
+    /// As for [`lock`](Self::lock).
+    #[inline]
+    pub fn try_lock(&self) -> S::Outcome<Option<Guard<'_, T, S>>> {
+        self.lock_timeout(Deadline::NOW)
+    }
+
+    /// Takes the lock, waiting until the deadline at most; `None` when the time ran out.
+    ///
+    /// # Errors
+    /// As for [`lock`](Self::lock).
+    #[inline]
+    pub fn lock_timeout(&self, timeout: impl Into<Deadline>) -> S::Outcome<Option<Guard<'_, T, S>>> {
+        S::outcome(self.raw.take(timeout.into()).map(|taken| taken.then(|| self.guard())))
+    }
+
+    /// The data, without locking: nobody else can have a reference.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.data.get_mut()
+    }
+
+    #[inline]
+    fn guard(&self) -> Guard<'_, T, S> {
+        Guard { lock: self, stays: PhantomData }
+    }
+}
+
+impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for Lock<T, S> {
+    /// Shows the data if the lock is free, without waiting.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Lock");
+        match S::settle(self.try_lock()) {
+            Ok(Some(guard)) => shown.field("data", &&*guard),
+            Ok(None) => shown.field("data", &format_args!("<locked>")),
+            Err(refused) => shown.field("data", &format_args!("<{refused:?}>")),
+        }
+        .finish()
+    }
+}
+
+/// The right to the data of a [`Lock`]; dropping it releases the lock.
+///
+/// Not `Send`: the lock belongs to the thread that took it.
+///
+/// ```compile_fail
+/// use ossature_sys::sync::lock::Lock;
+/// static LOCK: Lock<u32> = Lock::new(0);
+/// let guard = LOCK.lock();
+/// std::thread::spawn(move || drop(guard)); // a guard does not cross threads
+/// ```
+#[must_use = "the lock is released at once if the guard is not kept"]
+pub struct Guard<'l, T: ?Sized, S: Scope = Private> {
+    lock: &'l Lock<T, S>,
+    /// Raw pointers are not Send, so neither is the guard.
+    stays: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard only lends `&T`.
+unsafe impl<T: ?Sized + Sync, S: Scope> Sync for Guard<'_, T, S> {}
+
+impl<T: ?Sized, S: Scope> Guard<'_, T, S> {
+    /// Whether a holder of the lock died and nobody has repaired the data since. Always `false` but in `Shared`.
+    #[inline]
+    pub fn abandoned(&self) -> bool {
+        self.lock.raw.abandoned()
+    }
+
+    /// Declares the data whole again, after an abandonment.
+    #[inline]
+    pub fn repair(&mut self) {
+        self.lock.raw.repair();
+    }
+
+    /// Releases the lock for good, because the data cannot be repaired: in `Shared` every later take is refused with
+    /// [`Refused::GivenUp`]. In the other scopes, where nobody dies alone, this is a plain release.
+    pub fn give_up(self) {
+        let lock = self.lock;
+        core::mem::forget(self);
+        // SAFETY: the guard proves that this thread took the lock; it is forgotten, so it releases no second time.
+        unsafe { lock.raw.give_up() };
+    }
+}
+
+impl<T: ?Sized, S: Scope> Deref for Guard<'_, T, S> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: while the guard lives the lock is held, so nobody else has a mutable reference.
+        unsafe { &*self.lock.data.get() }
+    }
+}
+
+impl<T: ?Sized, S: Scope> DerefMut for Guard<'_, T, S> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: while the guard lives the lock is held, and the guard itself is borrowed mutably.
+        unsafe { &mut *self.lock.data.get() }
+    }
+}
+
+impl<T: ?Sized, S: Scope> Drop for Guard<'_, T, S> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the guard proves that this thread took the lock and has not released it.
+        unsafe { self.lock.raw.release() };
+    }
+}
+
+impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for Guard<'_, T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Guard").field(&&**self).finish()
+    }
+}

@@ -1,0 +1,276 @@
+//! The raw lock of processes: the word of `word`, linked into the list of `robust`.
+//!
+//! **A take.** Look for room in the list, name the node as pending, take the word, link the node, clear pending. A word
+//! that is not free leads to the slow path, through which the node stays pending, the sleep included: should the thread
+//! be killed after it was chosen by a wake, the kernel passes the wake on.
+//!
+//! **A release.** Name the node as pending, unlink it, free the word, wake one if the word says so, clear pending.
+//!
+//! **Abandonment** is a flag beside the word: set by the taker that finds the word marked by the kernel, before it lets
+//! anyone see the data; killed before that, it leaves the word marked again. It stays until a holder repairs. A lock that
+//! was **given up** rests in the state `DIED + WAITERS`, which no fast path takes; whoever takes it in the slow path sees
+//! the flag, puts the state back, wakes the next and answers with the refusal.
+//!
+//! **Spinning** is learned by each lock, between processes: a look costs a pause, a useless spin halves the budget, and a
+//! useful one draws it towards what it took. On one core, where no spin can succeed, the budget is soon zero; one slow
+//! take in thirty-two looks for longer, to notice that times have changed.
+
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::atomic::spin_hint;
+use crate::deadline::Deadline;
+use crate::errno::Result as ErrnoResult;
+use crate::futex::{Reach, Wait};
+use crate::scope::{RawLock, Refused};
+use crate::sync::fallback;
+use crate::sync::robust::{Form, Here, LOCK, Node, form};
+use crate::sync::word::{DIED, OWNER, Take};
+
+/// A lock for every process that maps it. Lives in a [`Shm`](crate::shm::Shm) only.
+#[repr(C)]
+#[derive(Debug)]
+pub struct SharedLock {
+    /// Where the pthread form serves, this is the `pthread_mutex_t` instead.
+    node: Node,
+    flags: AtomicU32,
+    spin: AtomicU32,
+}
+
+/// In `flags`: a holder died, and nobody has repaired the data since.
+const ABANDONED: u32 = 1;
+/// In `flags`: nobody will be let in again.
+const GIVEN_UP: u32 = 2;
+
+impl SharedLock {
+    /// # Safety
+    /// `place` is valid for writes of a `SharedLock`, lies in shared memory and stays mapped while the lock is linked.
+    pub(crate) unsafe fn init(place: *mut Self) -> ErrnoResult<()> {
+        // SAFETY: all-zero bytes are a free lock: each field is an atomic number, or padding.
+        unsafe { place.write_bytes(0, 1) };
+        match form() {
+            Form::Node => {
+                // SAFETY: the place was just made a valid lock.
+                let lock = unsafe { &*place };
+                lock.node.kind.store(LOCK, Relaxed);
+                Ok(())
+            }
+            // SAFETY: the node is at least as large as a mutex and as aligned (asserted there), and stays where it is.
+            Form::Pthread => unsafe { fallback::init(place.cast()) },
+        }
+    }
+
+    /// Whether a thread of this process holds the lock through this mapping: then it must not be unmapped.
+    pub(crate) fn is_linked_here(&self) -> bool {
+        match form() {
+            Form::Node => self.node.is_linked_here(),
+            Form::Pthread => fallback::holds_any(),
+        }
+    }
+
+    /// The whole take, when the list is not empty, the word not free, or nothing is known yet.
+    #[cold]
+    #[inline(never)]
+    fn take_slow(&self, deadline: Deadline) -> Result<bool, Refused> {
+        let Some((here, id)) = Here::now() else {
+            // SAFETY: there is no `Here` where the form is `Pthread`.
+            return unsafe { self.take_fallback(deadline) };
+        };
+        let Some(depth) = here.room() else { return Err(Refused::TooMany) };
+        here.pend(&self.node);
+        let answer = self.take_pending(id, deadline);
+        if answer == Ok(true) {
+            here.link(&self.node, depth);
+        }
+        here.settle();
+        answer
+    }
+
+    /// Takes the word. The node is pending, and stays so.
+    fn take_pending(&self, id: u32, deadline: Deadline) -> Result<bool, Refused> {
+        let word = &self.node.word;
+        let mut slept = false;
+        let mut spun = false;
+        loop {
+            let held = match word.take(id, slept) {
+                Take::Taken { died } => return self.taken(died),
+                Take::Held(futex) => futex,
+            };
+            if held & OWNER == id {
+                return Err(Refused::WouldDeadlock);
+            }
+            if deadline == Deadline::NOW {
+                return Ok(false);
+            }
+            if !spun {
+                spun = true;
+                if self.spin_until_free() {
+                    continue;
+                }
+            }
+            if !word.announce(held) {
+                continue;
+            }
+            match self.sleep(held | crate::sync::word::WAITERS, deadline) {
+                // Nobody chose us, so nobody counts on us: we may leave.
+                Wait::TimedOut => return Ok(false),
+                Wait::Woken | Wait::Changed => slept = true,
+            }
+        }
+    }
+
+    /// The word is ours: is the lock fit to be handed out?
+    fn taken(&self, died: bool) -> Result<bool, Refused> {
+        let flags = self.flags.load(Relaxed);
+        if flags & GIVEN_UP != 0 {
+            self.free_contended(DIED);
+            return Err(Refused::GivenUp);
+        }
+        if died {
+            self.flags.store(flags | ABANDONED, Relaxed);
+        }
+        Ok(true)
+    }
+
+    /// Frees a word that somebody may sleep on and wakes one. `leave` is what the word keeps besides.
+    fn free_contended(&self, leave: u32) {
+        let left = self.node.word.release_contended(leave);
+        // The only error is an unmapped word, which `&self` excludes.
+        let woken = crate::futex::wake(self.node.futex(), 1, Reach::Shared).unwrap_or(0);
+        if woken == 0 && leave == 0 {
+            self.node.word.settle(left);
+        }
+    }
+
+    fn sleep(&self, expected: u32, deadline: Deadline) -> Wait {
+        // As above: an impossible error counts as a change, and the caller looks again.
+        crate::futex::wait(self.node.futex(), expected, Reach::Shared, deadline).unwrap_or(Wait::Changed)
+    }
+
+    /// Looks a while for the word to become free, and learns from it.
+    fn spin_until_free(&self) -> bool {
+        let learned = self.spin.load(Relaxed);
+        let (budget, tries) = (learned & 0xffff, learned >> 16);
+        let looks = if tries % EXPLORE_EVERY == 0 { LOOKS_MAX } else { budget };
+        let next = |budget: u32| (tries.wrapping_add(1) << 16) | budget;
+        for look in 0..looks {
+            spin_hint();
+            if self.node.word.futex() & OWNER == 0 {
+                self.spin.store(next((3 * budget + (2 * look + 1)).div_ceil(4).min(LOOKS_MAX)), Relaxed);
+                return true;
+            }
+        }
+        self.spin.store(next(budget / 2), Relaxed);
+        false
+    }
+
+    /// The whole release, when the node is not alone in the list.
+    #[cold]
+    #[inline(never)]
+    fn release_slow(&self) {
+        let Some((here, id)) = Here::now() else {
+            // SAFETY: the form is `Pthread`, so there is a mutex at this place.
+            return unsafe { fallback::release(self.mutex()) };
+        };
+        // A forked child that inherited the guard is not the owner, and the links are the parent's.
+        if self.node.word.futex() & OWNER != id {
+            return;
+        }
+        here.pend(&self.node);
+        here.unlink(&self.node);
+        if !self.node.word.release_free() {
+            self.free_contended(0);
+        }
+        here.settle();
+    }
+
+    /// The rest of a release, when the node is unlinked but somebody waits for the word.
+    #[cold]
+    #[inline(never)]
+    fn release_contended(&self, here: Here<'_>) {
+        self.free_contended(0);
+        here.settle();
+    }
+
+    /// # Safety
+    /// Only where the form is `Pthread`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn take_fallback(&self, deadline: Deadline) -> Result<bool, Refused> {
+        // SAFETY: in this form `init` made a mutex at this place.
+        match unsafe { fallback::take(self.mutex(), deadline) }? {
+            fallback::Taken::No => return Ok(false),
+            fallback::Taken::Yes => {}
+            fallback::Taken::AfterDeath => self.flags.store(self.flags.load(Relaxed) | ABANDONED, Relaxed),
+        }
+        if self.flags.load(Relaxed) & GIVEN_UP == 0 {
+            return Ok(true);
+        }
+        // SAFETY: this thread has just taken it.
+        unsafe { fallback::release(self.mutex()) };
+        Err(Refused::GivenUp)
+    }
+
+    fn mutex(&self) -> *mut libc::pthread_mutex_t {
+        (&raw const self.node).cast_mut().cast()
+    }
+}
+
+/// The longest spin, in looks of one pause each.
+const LOOKS_MAX: u32 = 60;
+/// One slow take in so many looks for as long as that.
+const EXPLORE_EVERY: u32 = 32;
+
+// SAFETY: the word has one owner from its take to its release, since a take only succeeds on a word without one, and the
+// kernel clears an owner only after its death. Takes are Acquire and releases Release.
+unsafe impl RawLock for SharedLock {
+    #[inline]
+    fn take(&self, deadline: Deadline) -> Result<bool, Refused> {
+        if let Some(here) = Here::alone() {
+            here.pend(&self.node);
+            if self.node.word.take_free(here.id()) {
+                here.link_alone(&self.node);
+                here.settle();
+                return Ok(true);
+            }
+        }
+        self.take_slow(deadline)
+    }
+
+    #[inline]
+    unsafe fn release(&self) {
+        let Some(here) = Here::holding_only(&self.node) else {
+            return self.release_slow();
+        };
+        here.pend(&self.node);
+        here.unlink_alone();
+        if !self.node.word.release_free() {
+            return self.release_contended(here);
+        }
+        here.settle();
+    }
+
+    fn abandoned(&self) -> bool {
+        self.flags.load(Relaxed) & ABANDONED != 0
+    }
+
+    fn repair(&self) {
+        self.flags.store(self.flags.load(Relaxed) & !ABANDONED, Relaxed);
+    }
+
+    #[cold]
+    unsafe fn give_up(&self) {
+        self.flags.store(self.flags.load(Relaxed) | GIVEN_UP, Relaxed);
+        let Some((here, id)) = Here::now() else {
+            // SAFETY: the caller holds the lock.
+            return unsafe { fallback::release(self.mutex()) };
+        };
+        if self.node.word.futex() & OWNER != id {
+            return;
+        }
+        here.pend(&self.node);
+        here.unlink(&self.node);
+        self.free_contended(DIED);
+        here.settle();
+    }
+}

@@ -1,0 +1,179 @@
+//! The state word of the lock that survives death, as a protocol of its own: no list, no system call.
+//!
+//! Sixty-four bits, so that one compare-exchange covers the futex word, which the kernel knows, and a generation:
+//!
+//! | half | bits | meaning |
+//! | --- | --- | --- |
+//! | futex | `0..30` owner | the kernel's id of the thread that holds it; 0: free |
+//! | futex | `30` [`DIED`] | set by the kernel when it cleared a dead owner |
+//! | futex | `31` [`WAITERS`] | somebody may sleep on the word |
+//! | generation | all | counts the takes of a word that was not plainly free |
+//!
+//! | from | to | who |
+//! | --- | --- | --- |
+//! | `0` | owner | a taker, at once |
+//! | `WAITERS`, `DIED`, both | owner, `WAITERS` inherited, next generation | a taker |
+//! | owner | owner + `WAITERS` | a waiter, before it sleeps |
+//! | owner | `0` | the holder's release |
+//! | owner + `WAITERS` | `WAITERS` | the holder's release; then it wakes one |
+//! | `WAITERS` | `0`, same generation | that release, if its wake found nobody |
+//! | owner (+ `WAITERS`) | `DIED` (+ `WAITERS`) | the kernel, which then wakes one |
+//! | `DIED` + `WAITERS`, for ever | itself | a lock that was given up |
+//!
+//! **Why a contended release leaves `WAITERS`, not 0.** The sleeper that the release chose may be killed before it takes
+//! the word. If another thread took it meanwhile, the kernel does nothing at that death, so this other thread's release
+//! must wake the next sleeper: it inherits the bit.
+//!
+//! **Why there is a generation.** The bit has to be cleared some time, or every later release pays a system call. The one
+//! who may clear it is a release whose wake found nobody, but only if the word was not taken in between: else it could
+//! clear the bit of somebody else's release, whose chosen sleeper might then die beside a third holder that does not
+//! know of the others. Taking from `WAITERS` starts a new generation, which the clearing compare-exchange sees.
+//!
+//! Orderings: takes are `Acquire`, releases `Release`. Announcing a waiter and clearing the bit are `Relaxed`: they carry
+//! no data, and the kernel's compare in the futex call orders itself with both.
+
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::atomic::AtomicU64;
+
+/// Somebody may sleep on the word (the kernel's `FUTEX_WAITERS`).
+pub(crate) const WAITERS: u32 = 0x8000_0000;
+/// The owner died (the kernel's `FUTEX_OWNER_DIED`).
+pub(crate) const DIED: u32 = 0x4000_0000;
+/// The owner's thread id (the kernel's `FUTEX_TID_MASK`).
+pub(crate) const OWNER: u32 = 0x3fff_ffff;
+
+/// Where in its eight bytes the futex half lies: at byte 0 with glibc, at byte 4 with musl.
+pub(crate) const FUTEX_AT: usize = if cfg!(target_env = "musl") { 4 } else { 0 };
+
+/// How far the futex half is shifted within the number.
+const SHIFT: u32 = if (FUTEX_AT == 0) == cfg!(target_endian = "little") { 0 } else { 32 };
+const GENERATION: u64 = 1 << (32 - SHIFT);
+const FUTEX: u64 = (u32::MAX as u64) << SHIFT;
+
+/// The futex half of a state.
+#[inline(always)]
+pub(crate) const fn half(state: u64) -> u32 {
+    (state >> SHIFT) as u32
+}
+
+#[inline(always)]
+const fn with_half(state: u64, half: u32) -> u64 {
+    (state & !FUTEX) | ((half as u64) << SHIFT)
+}
+
+/// The next generation; the carry out of the upper half is lost, and the lower half's stops at the word's end.
+#[inline(always)]
+const fn next_generation(state: u64) -> u64 {
+    (state & FUTEX) | (state.wrapping_add(GENERATION) & !FUTEX)
+}
+
+/// A take that was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Take {
+    /// The word is ours; `died` says that the kernel cleared a dead owner.
+    Taken { died: bool },
+    /// Somebody holds it: the futex half as seen.
+    Held(u32),
+}
+
+/// The word. Zero bytes are a free one.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct Word(AtomicU64);
+
+impl Word {
+    #[cfg(loom)]
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// The futex half as it is now.
+    #[inline(always)]
+    pub(crate) fn futex(&self) -> u32 {
+        half(self.0.load(Relaxed))
+    }
+
+    /// Takes a plainly free word: the fast path.
+    #[inline(always)]
+    pub(crate) fn take_free(&self, owner: u32) -> bool {
+        let seen = self.0.load(Relaxed);
+        half(seen) == 0 && self.0.compare_exchange(seen, with_half(seen, owner), Acquire, Relaxed).is_ok()
+    }
+
+    /// Takes a word that nobody holds, whatever its bits. A taker that has slept adds `WAITERS`: others may sleep still.
+    pub(crate) fn take(&self, owner: u32, slept: bool) -> Take {
+        let add = if slept { WAITERS } else { 0 };
+        let mut seen = self.0.load(Relaxed);
+        loop {
+            let futex = half(seen);
+            if futex & OWNER != 0 {
+                return Take::Held(futex);
+            }
+            let taken = with_half(next_generation(seen), (futex & WAITERS) | add | owner);
+            match self.0.compare_exchange_weak(seen, taken, Acquire, Relaxed) {
+                Ok(_) => return Take::Taken { died: futex & DIED != 0 },
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Sets `WAITERS` on a held word; false when the word has changed from `seen`.
+    pub(crate) fn announce(&self, seen: u32) -> bool {
+        if seen & WAITERS != 0 {
+            return true;
+        }
+        let now = self.0.load(Relaxed);
+        half(now) == seen && self.0.compare_exchange(now, with_half(now, seen | WAITERS), Relaxed, Relaxed).is_ok()
+    }
+
+    /// Releases a word that the caller holds and nobody waits for; false when somebody does (the word is then still held).
+    #[inline(always)]
+    pub(crate) fn release_free(&self) -> bool {
+        let seen = self.0.load(Relaxed);
+        half(seen) & WAITERS == 0 && self.0.compare_exchange(seen, with_half(seen, 0), Release, Relaxed).is_ok()
+    }
+
+    /// Releases a word that somebody waits for: leaves `WAITERS`, and `leave` besides, and answers with what it left. The
+    /// caller wakes one, and calls [`settle`](Self::settle) if there was nobody to wake.
+    pub(crate) fn release_contended(&self, leave: u32) -> Left {
+        let mut seen = self.0.load(Relaxed);
+        loop {
+            let left = with_half(seen, WAITERS | leave);
+            match self.0.compare_exchange_weak(seen, left, Release, Relaxed) {
+                Ok(_) => return Left(left),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Clears `WAITERS` after a wake that found nobody, unless the word was taken since.
+    pub(crate) fn settle(&self, left: Left) {
+        // Losing the race means that a taker came, who now cares for the bit.
+        let _ = self.0.compare_exchange(left.0, with_half(left.0, 0), Relaxed, Relaxed);
+    }
+
+    /// What the kernel does to a word when the thread `owner` dies: for the model only. Answers whether it wakes one.
+    #[cfg(loom)]
+    pub(crate) fn owner_dies(&self, owner: u32) -> bool {
+        let mut seen = self.0.load(Relaxed);
+        loop {
+            let futex = half(seen);
+            if futex & OWNER == 0 {
+                return true;
+            }
+            if futex & OWNER != owner {
+                return false;
+            }
+            let dead = with_half(seen, (futex & WAITERS) | DIED);
+            match self.0.compare_exchange(seen, dead, core::sync::atomic::Ordering::SeqCst, Relaxed) {
+                Ok(_) => return futex & WAITERS != 0,
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
+
+/// The state that a contended release left behind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Left(u64);

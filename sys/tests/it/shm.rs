@@ -1,0 +1,206 @@
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::thread;
+
+use ossature_sys::fd::{OwnedFd, duplicate};
+use ossature_sys::mmap::{Memfd, Region, Seals};
+use ossature_sys::scope::Shared;
+use ossature_sys::shareable;
+use ossature_sys::shm::{AttachError, Plain, Racy, Shareable, Shm};
+use ossature_sys::sync::lock::Lock;
+
+shareable! {
+    struct Board {
+        turns: AtomicU32,
+        score: Lock<[u32; 4], Shared>,
+        seen: Racy<u64>,
+    }
+}
+
+shareable! {
+    #[derive(Debug, PartialEq)]
+    plain struct Pixel { r: u8, g: u8, b: u8 }
+}
+
+fn descriptor<T: ?Sized + Shareable>(shm: &Shm<T>) -> OwnedFd {
+    // SAFETY: the tests use the memory through `Shm`, or look at it while nobody else uses it.
+    duplicate(unsafe { shm.descriptor() }).unwrap()
+}
+
+fn attach<T: Shareable>(memory: OwnedFd) -> Result<Shm<T>, AttachError> {
+    // SAFETY: all who have the descriptor are in this test, and use it through `Shm`.
+    unsafe { Shm::from_fd(memory) }
+}
+
+#[test]
+fn attached_memory_is_the_same_memory() {
+    let board = Shm::place(Board::init(AtomicU32::new(3), Lock::shared([1, 2, 3, 4]), Racy::new(9))).unwrap();
+    let other: Shm<Board> = attach(descriptor(&board)).unwrap();
+    other.turns.fetch_add(1, Relaxed);
+    other.score.lock().unwrap()[2] = 30;
+    other.seen.set(u64::MAX);
+    assert_eq!(board.turns.load(Relaxed), 4);
+    assert_eq!(*board.score.lock().unwrap(), [1, 2, 30, 4]);
+    assert_eq!(board.seen.get(), u64::MAX);
+}
+
+#[test]
+fn slice_keeps_its_length() {
+    let cells = Shm::place_slice(1000, |index| Racy::new(index as u16)).unwrap();
+    // SAFETY: as in `attach`.
+    let other = unsafe { Shm::<[Racy<u16>]>::slice_from_fd(descriptor(&cells)) }.unwrap();
+    assert_eq!(other.len(), 1000);
+    assert_eq!(other[999].get(), 999);
+    assert_eq!(cells.try_clone().unwrap()[7].get(), 7);
+    assert_eq!(Shm::place_slice(0, |_| 0_u8).unwrap().len(), 0);
+    assert!(Shm::place_slice(usize::MAX, |_| 0_u64).is_err());
+}
+
+#[test]
+fn other_type_is_refused() {
+    let board = Shm::place(Board::init(AtomicU32::new(3), Lock::shared([1, 2, 3, 4]), Racy::new(9))).unwrap();
+    assert_eq!(attach::<u64>(descriptor(&board)).unwrap_err(), AttachError::OtherType);
+    assert_eq!(attach::<i32>(descriptor(&Shm::place(5_u32).unwrap())).unwrap_err(), AttachError::OtherType);
+    let four = Shm::place([1_u32; 4]).unwrap();
+    assert_eq!(attach::<[u32; 5]>(descriptor(&four)).unwrap_err(), AttachError::OtherType);
+    // SAFETY: as in `attach`.
+    let slice = unsafe { Shm::<[u32]>::slice_from_fd(descriptor(&four)) };
+    assert_eq!(slice.unwrap_err(), AttachError::OtherType);
+}
+
+#[test]
+fn fields_of_other_names_or_types_are_another_type() {
+    mod a {
+        ossature_sys::shareable! { pub struct S { pub x: u32, pub y: u32 } }
+    }
+    mod b {
+        ossature_sys::shareable! { pub struct S { pub y: u32, pub x: u32 } }
+    }
+    mod c {
+        ossature_sys::shareable! { pub struct S { pub x: u32, pub y: i32 } }
+    }
+    let prints = [a::S::FINGERPRINT, b::S::FINGERPRINT, c::S::FINGERPRINT, Board::FINGERPRINT];
+    for (i, one) in prints.iter().enumerate() {
+        assert!(prints[..i].iter().all(|other| other != one));
+    }
+}
+
+#[test]
+fn memory_that_could_shrink_is_refused() {
+    let memory = Memfd::new(c"unsealed").unwrap();
+    memory.set_len(4096).unwrap();
+    assert_eq!(attach::<u32>(memory.into()).unwrap_err(), AttachError::NotSealed);
+    let null: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
+    assert_eq!(attach::<u32>(null).unwrap_err(), AttachError::NotSealed);
+}
+
+#[test]
+fn foreign_or_short_memory_is_refused() {
+    for len in [0, 8, 4096] {
+        let memory = Memfd::new(c"foreign").unwrap();
+        memory.set_len(len).unwrap();
+        memory.add_seals(Seals::SHRINK | Seals::GROW | Seals::SEAL).unwrap();
+        assert_eq!(attach::<u32>(memory.into()).unwrap_err(), AttachError::NotOurs);
+    }
+}
+
+/// Where the header's fields lie: its layout is part of what two programs must agree on.
+const ABI_AT: usize = 8;
+const PID_NAMESPACE_AT: usize = 48;
+
+#[test]
+fn other_abi_and_other_pid_namespace_are_refused() {
+    for (at, expected) in [(ABI_AT, AttachError::OtherAbi), (PID_NAMESPACE_AT, AttachError::OtherPidNamespace)] {
+        let shm = Shm::place(5_u32).unwrap();
+        let memory = descriptor(&shm);
+        let region = Region::shared(&memory, 64).unwrap();
+        let mut field = [0; 8];
+        region.copy_out(at, &mut field).unwrap();
+        field[3] ^= 0x40;
+        region.copy_in(at, &field).unwrap();
+        assert_eq!(attach::<u32>(memory).unwrap_err(), expected);
+        assert!(!expected.to_string().is_empty());
+    }
+}
+
+#[test]
+fn sealed_memory_cannot_be_resized() {
+    let shm = Shm::place(5_u32).unwrap();
+    let memory = Memfd::from_fd(descriptor(&shm)).unwrap();
+    assert!(memory.set_len(0).is_err());
+    assert!(memory.set_len(1 << 20).is_err());
+    assert!(memory.add_seals(Seals::WRITE).is_err());
+}
+
+fn mapped(address: usize) -> bool {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines().any(|line| {
+        let (start, rest) = line.split_once('-').unwrap();
+        let end = rest.split_once(' ').unwrap().0;
+        let range = usize::from_str_radix(start, 16).unwrap()..usize::from_str_radix(end, 16).unwrap();
+        range.contains(&address) && line.contains("memfd:ossature")
+    })
+}
+
+/// The schedule of a guard that is leaked and then unmapped: libc, taking another robust mutex, would write into whatever
+/// is mapped there next.
+#[test]
+fn mapping_with_a_leaked_guard_is_leaked_too() {
+    let lock = Shm::place(Lock::<u32, Shared>::shared(0)).unwrap();
+    let address = core::ptr::from_ref(&*lock) as usize;
+    thread::spawn(move || {
+        core::mem::forget(lock.lock().unwrap());
+        drop(lock);
+        assert!(mapped(address));
+        // The list still goes through the leaked node, and works.
+        let next = Shm::place(Lock::<u32, Shared>::shared(1)).unwrap();
+        assert_eq!(*next.lock().unwrap(), 1);
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
+fn mapping_without_guards_is_unmapped_even_while_another_mapping_has_one() {
+    let lock = Shm::place(Lock::<u32, Shared>::shared(0)).unwrap();
+    let clone = lock.try_clone().unwrap();
+    let address = core::ptr::from_ref(&*clone) as usize;
+    assert!(mapped(address));
+    let held = lock.lock().unwrap();
+    drop(clone);
+    assert!(!mapped(address) || std::env::var_os("OSSATURE_EMULATED").is_some());
+    drop(held);
+}
+
+#[test]
+fn racy_cells_of_every_width_keep_their_value() {
+    fn check<T: Plain + PartialEq + core::fmt::Debug>(one: T, two: T) {
+        let cell = Racy::new(one);
+        assert_eq!(cell.get(), one);
+        cell.set(two);
+        assert_eq!(cell.get(), two);
+    }
+    check(1_u8, 255);
+    check(1_i16, -2);
+    check(1_u32, u32::MAX);
+    check(1.5_f64, -0.25);
+    check(1_u128, u128::MAX - 5);
+    check([1_u8; 7], [2; 7]);
+    check([1_u64; 5], [u64::MAX; 5]);
+    check(Pixel { r: 1, g: 2, b: 3 }, Pixel { r: 250, g: 251, b: 252 });
+}
+
+#[test]
+fn words_of_a_racy_cell_are_never_torn() {
+    let cell = Shm::place(Racy::new(0_usize)).unwrap();
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for turn in 0..200_000 {
+                cell.set(if turn % 2 == 0 { 0 } else { usize::MAX });
+            }
+        });
+        while !writer.is_finished() {
+            let seen = cell.get();
+            assert!(seen == 0 || seen == usize::MAX, "{seen:x}");
+        }
+    });
+}
