@@ -35,6 +35,7 @@ const SYS_EDGES: &[(&str, &str)] = &[
     ("kqueue", "epoll"),
     ("kqueue", "futex"),
     ("shm", "mmap"),
+    ("pthread", "mmap"),
     ("scope", "sync"),
     ("sync", "scope"),
 ];

@@ -53,6 +53,7 @@ pub(crate) struct LongTimespec {
     pub(crate) tv_nsec: c_long,
 }
 
+// SAFETY: the declaration of glibc's pthread.h, with `struct timespec` as it is behind the plain name of the symbol.
 #[cfg(target_env = "gnu")]
 unsafe extern "C" {
     /// glibc 2.30.
