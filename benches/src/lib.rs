@@ -1,1 +1,22 @@
-//! The house beside its rivals.
+//! The harness of every bench of the house: rivals beside us in interleaved rounds, one `RATIO` line for each row and
+//! rival.
+//!
+//! | module | what it knows |
+//! | --- | --- |
+//! | [`bench`] | the command line, and the process that counts instructions instead of time |
+//! | [`rounds`] | short bursts of each contender in turn, and the ratio that comes out of them |
+//! | [`callgrind`] | instructions of one operation, by valgrind |
+//! | [`placement`] | whether the two cores are near or far |
+//! | [`report`] | how a line is written and judged |
+//! | [`machine`] | pinning, descriptor limits |
+//! | [`pair`] | two processes at work on one thing |
+//! | [`rivals`] | rivals that have no crate |
+
+pub mod bench;
+pub mod callgrind;
+pub mod machine;
+pub mod pair;
+pub mod placement;
+pub mod report;
+pub mod rivals;
+pub mod rounds;

@@ -35,6 +35,7 @@
 //!
 //! Source: epoll(7), epoll_create1(2), epoll_ctl(2), epoll_wait(2).
 
+use core::ffi::c_int;
 use core::fmt;
 use core::mem::MaybeUninit;
 
@@ -153,8 +154,6 @@ pub struct Epoll {
     fd: OwnedFd,
 }
 
-const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-
 /// The most events that one call may ask for: beyond it the kernel answers `EINVAL`.
 const MOST_EVENTS: usize = i32::MAX as usize / size_of::<Event>();
 
@@ -223,11 +222,11 @@ impl Epoll {
     #[doc(alias("epoll_wait", "epoll_pwait", "epoll_pwait2"))]
     pub fn poll<'e>(&self, events: &'e mut [MaybeUninit<Event>], timeout: impl Into<Deadline>) -> Result<&'e [Event]> {
         let deadline = timeout.into();
-        let first = if deadline == Deadline::NEVER { None } else { Some(&AT_ONCE) };
-        let filled = match self.wait(events, first) {
-            Ok(0) if deadline != Deadline::NOW => self.wait_on(events, deadline)?,
-            Err(Errno::INTR) => self.wait_on(events, deadline)?,
-            done => done?,
+        let first = self.wait(events, if deadline == Deadline::NEVER { -1 } else { 0 });
+        let filled = match first {
+            Ok(filled) if filled > 0 => filled,
+            Ok(_) => self.wait_on(events, deadline, None)?,
+            Err(error) => self.wait_on(events, deadline, Some(error))?,
         };
         // SAFETY: the kernel has written the first `filled` elements, at most `events.len()` of them.
         Ok(unsafe { core::slice::from_raw_parts(events.as_ptr().cast(), filled) })
@@ -247,22 +246,31 @@ impl Epoll {
         }
     }
 
-    /// One wait in whole milliseconds, or for ever.
+    /// One wait in whole milliseconds, or for ever with -1.
+    ///
+    /// Through libc and not rustix, because the latter's `epoll_pwait` costs the kernel a look at the signal mask more.
     #[inline]
-    fn wait(&self, events: &mut [MaybeUninit<Event>], timeout: Option<&Timespec>) -> Result<usize> {
-        let (room, _) = events.split_at_mut(events.len().min(MOST_EVENTS));
-        let room = room as *mut [MaybeUninit<Event>] as *mut [MaybeUninit<kernel::Event>];
-        // SAFETY: `Event` is a transparent wrapper of the kernel's type, and the exclusive borrow is handed on.
-        let room = unsafe { &mut *room };
-        raw::call("epoll_wait", || kernel::wait(&self.fd, room, timeout).map(|(filled, _)| filled.len()))
+    fn wait(&self, events: &mut [MaybeUninit<Event>], millis: c_int) -> Result<usize> {
+        let room = events.len().min(MOST_EVENTS) as c_int;
+        let place = events.as_mut_ptr().cast();
+        raw::call_c("epoll_wait", || {
+            // SAFETY: the kernel writes at most `room` events from `place` on, which are ours, in the layout asserted above.
+            unsafe { libc::epoll_wait(self.fd.as_raw_fd(), place, room, millis) }
+        })
+        .map(|filled| filled as usize) // not negative: that is the error branch
     }
 
-    /// Nothing was ready, or a signal came: waits for what is left of the deadline.
+    /// Nothing was ready, or a signal came, or the call failed: waits for what is left of the deadline.
     #[cold]
     #[inline(never)]
-    fn wait_on(&self, events: &mut [MaybeUninit<Event>], deadline: Deadline) -> Result<usize> {
+    fn wait_on(&self, events: &mut [MaybeUninit<Event>], deadline: Deadline, error: Option<Errno>) -> Result<usize> {
+        match error {
+            None if deadline == Deadline::NOW => return Ok(0),
+            None | Some(Errno::INTR) => {}
+            Some(error) => return Err(error),
+        }
         let waited = retry_until(deadline, |left| match left {
-            None => self.wait(events, None),
+            None => self.wait(events, -1),
             Some(left) => self.pwait2(events, left),
         });
         match waited {
@@ -280,7 +288,7 @@ impl Epoll {
             nsec: i64,
         }
         let left = KernelTimespec { sec: left.tv_sec, nsec: wide(left.tv_nsec) };
-        let room = events.len().min(MOST_EVENTS) as core::ffi::c_int;
+        let room = events.len().min(MOST_EVENTS) as c_int;
         let place = events.as_mut_ptr();
         let no_mask = core::ptr::null::<core::ffi::c_void>();
         raw::call_long("epoll_pwait2", || {
@@ -303,14 +311,12 @@ impl Epoll {
 
     /// The way of kernels before 5.11: whole milliseconds, rounded up so that a short wait does not become a busy loop.
     fn wait_in_millis(&self, events: &mut [MaybeUninit<Event>], deadline: Deadline) -> Result<usize> {
-        const LONGEST: i64 = i32::MAX as i64 / 1000 - 1;
         loop {
-            let left = deadline.timespec_left().map(|left| {
-                let millis = (wide(left.tv_nsec) + 999_999) / 1_000_000;
-                let sec = left.tv_sec.min(LONGEST) + millis / 1000;
-                Timespec { tv_sec: sec, tv_nsec: (millis % 1000 * 1_000_000) as _ }
+            let millis = deadline.remaining().map_or(-1, |left| {
+                let whole = left.as_nanos().div_ceil(1_000_000);
+                c_int::try_from(whole).unwrap_or(c_int::MAX)
             });
-            match self.wait(events, left.as_ref()) {
+            match self.wait(events, millis) {
                 Err(Errno::INTR) => {}
                 Ok(0) if !deadline.has_passed() => {}
                 done => return done,

@@ -1,0 +1,62 @@
+//! The three ways to wait, as each contender spells them.
+
+use std::time::Duration;
+
+use nix::sys::epoll::EpollTimeout;
+use ossature_sys::deadline::Deadline;
+use rustix::event::Timespec;
+
+/// Look once, wait for ever, or wait until an instant that is far off.
+#[derive(Clone, Copy)]
+pub enum Wait {
+    Now,
+    Never,
+    Deadline,
+}
+
+const FAR: u16 = 60_000;
+
+impl Wait {
+    pub const ALL: [Self; 3] = [Self::Now, Self::Never, Self::Deadline];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Now => "now",
+            Self::Never => "never",
+            Self::Deadline => "deadline",
+        }
+    }
+
+    pub fn ours(self) -> Deadline {
+        self.duration().into()
+    }
+
+    pub fn libc(self) -> i32 {
+        match self {
+            Self::Now => 0,
+            Self::Never => -1,
+            Self::Deadline => i32::from(FAR),
+        }
+    }
+
+    pub fn nix(self) -> EpollTimeout {
+        match self {
+            Self::Now => EpollTimeout::ZERO,
+            Self::Never => EpollTimeout::NONE,
+            Self::Deadline => FAR.into(),
+        }
+    }
+
+    pub fn rustix(self) -> Option<Timespec> {
+        self.duration().map(|span| Timespec { tv_sec: span.as_secs() as i64, tv_nsec: 0 })
+    }
+
+    /// As std, mio and polling have it.
+    pub fn duration(self) -> Option<Duration> {
+        match self {
+            Self::Now => Some(Duration::ZERO),
+            Self::Never => None,
+            Self::Deadline => Some(Duration::from_millis(u64::from(FAR))),
+        }
+    }
+}

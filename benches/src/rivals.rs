@@ -1,0 +1,117 @@
+//! Rivals that have no crate: a futex lock of three states, and pthread's robust mutex.
+
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering::*};
+
+use crate::machine;
+
+/// The plain futex lock that every textbook has: it sleeps at once and does not survive its holder's death.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct PlainFutex {
+    /// 0 free, 1 taken, 2 taken and someone may sleep.
+    word: AtomicU32,
+    value: UnsafeCell<u64>,
+}
+
+// SAFETY: `value` is reached only between lock and unlock, by one party at a time.
+unsafe impl Sync for PlainFutex {}
+
+impl PlainFutex {
+    /// Runs `body` on the value under the lock.
+    #[inline]
+    pub fn with<R>(&self, body: impl FnOnce(&mut u64) -> R) -> R {
+        if self.word.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
+            self.lock_contended();
+        }
+        // SAFETY: the word says that the value is ours alone until it is given back below.
+        let result = body(unsafe { &mut *self.value.get() });
+        if self.word.swap(0, Release) == 2 {
+            futex_wake(&self.word, 1);
+        }
+        result
+    }
+
+    #[cold]
+    fn lock_contended(&self) {
+        while self.word.swap(2, Acquire) != 0 {
+            futex_wait(&self.word, 2);
+        }
+    }
+}
+
+/// `pthread_mutex_t` with `PTHREAD_MUTEX_ROBUST` and `PTHREAD_PROCESS_SHARED`.
+#[repr(align(128))]
+pub struct PthreadRobust {
+    mutex: UnsafeCell<libc::pthread_mutex_t>,
+    value: UnsafeCell<u64>,
+}
+
+// SAFETY: the mutex is made to be used by many threads, and `value` is reached only while it is held.
+unsafe impl Sync for PthreadRobust {}
+
+impl std::fmt::Debug for PthreadRobust {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PthreadRobust").finish_non_exhaustive()
+    }
+}
+
+impl PthreadRobust {
+    /// A mutex in memory that children share.
+    pub fn shared() -> &'static Self {
+        let mutex = UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER);
+        let place = machine::shared(Self { mutex, value: UnsafeCell::new(0) });
+        let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
+        let attributes = attributes.as_mut_ptr();
+        // SAFETY: pthread_mutexattr_init(3) initialises the place it is given.
+        check(unsafe { libc::pthread_mutexattr_init(attributes) });
+        // SAFETY: the attributes are initialised.
+        check(unsafe { libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) });
+        // SAFETY: the attributes are initialised.
+        check(unsafe { libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) });
+        // SAFETY: nobody else knows the mutex yet, and it never moves.
+        check(unsafe { libc::pthread_mutex_init(place.mutex.get(), attributes) });
+        place
+    }
+
+    /// Runs `body` on the value under the lock.
+    #[inline]
+    pub fn with<R>(&self, body: impl FnOnce(&mut u64) -> R) -> R {
+        // SAFETY: `shared` initialised the mutex in place.
+        match unsafe { libc::pthread_mutex_lock(self.mutex.get()) } {
+            0 => (),
+            error => self.recover(error),
+        }
+        // SAFETY: the mutex is held until it is given back below.
+        let result = body(unsafe { &mut *self.value.get() });
+        // SAFETY: this thread holds the mutex.
+        check(unsafe { libc::pthread_mutex_unlock(self.mutex.get()) });
+        result
+    }
+
+    #[cold]
+    fn recover(&self, error: i32) {
+        assert_eq!(error, libc::EOWNERDEAD, "pthread_mutex_lock");
+        // SAFETY: EOWNERDEAD means that this thread holds the mutex.
+        check(unsafe { libc::pthread_mutex_consistent(self.mutex.get()) });
+    }
+}
+
+fn check(error: i32) {
+    assert_eq!(error, 0, "pthread answers {}", std::io::Error::from_raw_os_error(error));
+}
+
+/// Sleeps while `word` has the value `seen`, in whatever process the waker is.
+pub fn futex_wait(word: &AtomicU32, seen: u32) {
+    let forever = ptr::null::<libc::timespec>();
+    // SAFETY: FUTEX_WAIT reads the word, which is borrowed for the call, and a null timeout.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, forever) };
+}
+
+/// Wakes up to `sleepers` of those asleep on `word`, in whatever process they are.
+pub fn futex_wake(word: &AtomicU32, sleepers: i32) {
+    // SAFETY: FUTEX_WAKE uses only the address of the word.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, sleepers) };
+}
