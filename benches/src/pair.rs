@@ -42,9 +42,6 @@ struct Control {
     done: AtomicU64,
 }
 
-/// Operations between two looks at the clock.
-const BETWEEN_LOOKS: u64 = 64;
-
 impl<'a> Pair<'a> {
     /// Two parties for `cores`, which may be the same one twice, and no job yet.
     pub fn on(cores: [usize; 2]) -> Self {
@@ -59,20 +56,21 @@ impl<'a> Pair<'a> {
         Self { cores, jobs: Vec::new(), partner: None, control: machine::shared(control) }
     }
 
-    /// Adds the job of repeating `operation`, and answers with its number.
+    /// Adds the job of repeating `operation`, with `between` of them between two looks at the clock, and answers with its
+    /// number.
     ///
     /// # Panics
     ///
     /// If the pair is at work already.
-    pub fn add(&mut self, operation: impl Fn() + 'a) -> usize {
+    pub fn add(&mut self, between: u64, operation: impl Fn() + 'a) -> usize {
         assert!(self.partner.is_none(), "the partner already has its list of jobs");
         self.jobs.push(Box::new(move |stop| {
             let mut done = 0;
             while monotonic() < stop {
-                for _ in 0..BETWEEN_LOOKS {
+                for _ in 0..between {
                     operation();
                 }
-                done += BETWEEN_LOOKS;
+                done += between;
             }
             done
         }));

@@ -1,0 +1,22 @@
+//! Locks: alone, with two processes at it, on one core, and after a death.
+
+mod alone;
+mod death;
+mod together;
+
+use ossature_benches::{bench, machine};
+
+fn main() {
+    bench::main("locks", alone::COUNTED, |bench| {
+        // The first thread has come and gone when anything is measured: see `Placement::measure` and this.
+        machine::have_had_a_thread();
+        let placement = bench.placement();
+        let core = machine::cores()[0];
+        machine::on_core(core, || alone::rows(bench));
+        if let (Some(cores), Some(placement)) = (machine::two_cores(), placement) {
+            together::two_cores(bench, cores, placement);
+        }
+        together::one_core(bench, core);
+        death::hand_over(bench);
+    });
+}

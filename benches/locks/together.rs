@@ -1,0 +1,83 @@
+//! Two processes that want the same lock all the time, each on its own core, or both on one.
+
+use std::time::Duration;
+
+use ossature_benches::bench::Bench;
+use ossature_benches::machine;
+use ossature_benches::pair::{Outcome, Pair};
+use ossature_benches::placement::Placement;
+use ossature_benches::report::{Bar, Line, Unit};
+use ossature_benches::rivals::{PlainFutex, PthreadRobust};
+use ossature_benches::rounds::{Samples, median};
+
+use crate::alone::{shared, turn};
+
+/// Each on its own core: speed and, since the two are bought from each other, fairness.
+pub fn two_cores(bench: &Bench, cores: [usize; 2], placement: Placement) {
+    if !bench.wants("hammer") {
+        return;
+    }
+    let (ours, pthread) = (shared(), PthreadRobust::shared());
+    let mut pair = Pair::on(cores);
+    let jobs = [
+        ("ours", pair.add(64, || turn(&ours))),
+        ("pthread-robust", pair.add(64, || pthread.with(|value| *value += 1))),
+    ];
+    let ran = stretches(bench, &mut pair, &jobs, 150, Duration::from_millis(4));
+    let bar = if placement.is_near() { 0.9 } else { 1.05 };
+    bench.compare("hammer", &ran.each, "ours", "pthread-robust", Bar::AtMost(bar));
+    bench.print(Line {
+        row: "hammer-fairness".to_owned(),
+        unit: Unit::Share,
+        ours: median(ran.fairness.of("ours").iter().copied()),
+        rival: "even".to_owned(),
+        theirs: Some(1.0),
+        ratio: None,
+        bar: Bar::AtLeast(0.6),
+    });
+}
+
+/// Both on one core, where no spin can succeed: each holder gives the core away inside the lock, so that the other party
+/// meets it taken every time. What ours costs over a lock that never spins.
+pub fn one_core(bench: &Bench, core: usize) {
+    if !bench.wants("one-core-spin") {
+        return;
+    }
+    let (ours, plain) = (shared(), machine::shared(PlainFutex::default()));
+    let mut pair = Pair::on([core, core]);
+    let jobs = [
+        ("ours", pair.add(1, || count_and_yield(&mut ours.lock().expect("nobody gave the lock up")))),
+        ("plain-futex", pair.add(1, || plain.with(count_and_yield))),
+    ];
+    let ran = stretches(bench, &mut pair, &jobs, 60, Duration::from_millis(20));
+    bench.compare("one-core-spin", &ran.each, "ours", "plain-futex", Bar::AtMost(1.15));
+}
+
+fn count_and_yield(value: &mut u64) {
+    *value += 1;
+    std::thread::yield_now();
+}
+
+struct Ran {
+    each: Samples,
+    fairness: Samples,
+}
+
+/// Gives each job its stretch in every round, in an order that turns.
+fn stretches(bench: &Bench, pair: &mut Pair<'_>, jobs: &[(&'static str, usize)], rounds: usize, span: Duration) -> Ran {
+    let names = || jobs.iter().map(|(name, _)| *name);
+    let (mut each, mut fairness) = (Samples::of_names(names()), Samples::of_names(names()));
+    for (_, job) in jobs {
+        // Both sides meet the memory, and an adaptive lock the machine.
+        pair.run(*job, span);
+    }
+    for round in 0..bench.scaled(rounds) {
+        for turn in 0..jobs.len() {
+            let (name, job) = jobs[(turn + round) % jobs.len()];
+            let Outcome { each: time, fairness: share } = pair.run(job, span);
+            each.push(name, time);
+            fairness.push(name, share);
+        }
+    }
+    Ran { each, fairness }
+}
