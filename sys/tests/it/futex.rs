@@ -1,3 +1,5 @@
+//! Words to wait on: what wakes, what does not, and what the deadline does.
+
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use core::time::Duration;
 use std::thread;

@@ -1,3 +1,5 @@
+//! The lock in its three scopes: exclusion, deadlines, what a holder leaves behind.
+
 use core::time::Duration;
 use std::thread;
 use std::time::Instant;

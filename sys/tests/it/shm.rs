@@ -1,3 +1,5 @@
+//! Shared memory: what goes in comes out through another mapping, and strangers are refused.
+
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
 
