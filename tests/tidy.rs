@@ -38,6 +38,7 @@ const SYS_EDGES: &[(&str, &str)] = &[
     ("shm", "sync"),
     ("sync", "shm"),
     ("pthread", "mmap"),
+    ("signalfd", "signal"),
     ("scope", "sync"),
     ("sync", "scope"),
 ];

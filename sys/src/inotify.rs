@@ -1,1 +1,279 @@
-//! Being written.
+//! News from the file system: what happens to watched files and directories.
+//!
+//! A watch is a number within one [`Inotify`]; events carry it. Events are read into the caller's buffer and parsed
+//! there, so nothing is allocated. When the kernel's queue overflows an event with [`Events::Q_OVERFLOW`] and no
+//! watch says that some are lost: look at everything again.
+//!
+//! ```
+//! use core::time::Duration;
+//! use ossature_sys::inotify::{Events, Inotify, ROOM};
+//!
+//! let news = Inotify::new()?;
+//! let watch = news.add(c"/dev/null", Events::OPEN)?;
+//! let _opened = std::fs::File::open("/dev/null").unwrap();
+//! let mut buffer = [0; ROOM];
+//! let event = news.read(&mut buffer, Duration::from_secs(5))?.next().expect("it was opened");
+//! assert_eq!(event.watch(), Some(watch));
+//! assert!(event.events().contains(Events::OPEN));
+//! # Ok::<(), ossature_sys::errno::Errno>(())
+//! ```
+//!
+//! Source: inotify(7).
+
+use core::ffi::CStr;
+use core::fmt;
+
+use bitflags::bitflags;
+use rustix::fs::inotify::{self as kernel, CreateFlags, WatchFlags};
+
+use crate::deadline::Deadline;
+use crate::errno::Result;
+use crate::fd::{AsFd, BorrowedFd, OwnedFd, PollFlags, by_deadline};
+use crate::raw;
+
+bitflags! {
+    /// What to watch for, what happened, and how to watch.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+    pub struct Events: u32 {
+        /// It was read.
+        #[doc(alias = "IN_ACCESS")]
+        const ACCESS = 0x1;
+        /// It was written or truncated.
+        #[doc(alias = "IN_MODIFY")]
+        const MODIFY = 0x2;
+        /// Its mode, owner, times, links or extended attributes changed.
+        #[doc(alias = "IN_ATTRIB")]
+        const ATTRIB = 0x4;
+        /// Somebody who had it open for writing closed it.
+        #[doc(alias = "IN_CLOSE_WRITE")]
+        const CLOSE_WRITE = 0x8;
+        /// Somebody who had it open not for writing closed it.
+        #[doc(alias = "IN_CLOSE_NOWRITE")]
+        const CLOSE_NOWRITE = 0x10;
+        /// It was opened.
+        #[doc(alias = "IN_OPEN")]
+        const OPEN = 0x20;
+        /// Something was moved out of the watched directory.
+        #[doc(alias = "IN_MOVED_FROM")]
+        const MOVED_FROM = 0x40;
+        /// Something was moved into the watched directory.
+        #[doc(alias = "IN_MOVED_TO")]
+        const MOVED_TO = 0x80;
+        /// Something was made in the watched directory.
+        #[doc(alias = "IN_CREATE")]
+        const CREATE = 0x100;
+        /// Something in the watched directory was removed.
+        #[doc(alias = "IN_DELETE")]
+        const DELETE = 0x200;
+        /// The watched thing itself was removed.
+        #[doc(alias = "IN_DELETE_SELF")]
+        const DELETE_SELF = 0x400;
+        /// The watched thing itself was moved.
+        #[doc(alias = "IN_MOVE_SELF")]
+        const MOVE_SELF = 0x800;
+        /// Either end of a move.
+        #[doc(alias = "IN_MOVE")]
+        const MOVE = 0xc0;
+        /// Either kind of close.
+        #[doc(alias = "IN_CLOSE")]
+        const CLOSE = 0x18;
+        /// All that can be watched for.
+        #[doc(alias = "IN_ALL_EVENTS")]
+        const ALL = 0xfff;
+
+        /// Reported: the file system was unmounted.
+        #[doc(alias = "IN_UNMOUNT")]
+        const UNMOUNT = 0x2000;
+        /// Reported, without a watch: the queue overflowed and events are lost.
+        #[doc(alias = "IN_Q_OVERFLOW")]
+        const Q_OVERFLOW = 0x4000;
+        /// Reported: the watch is gone (removed, or its file is).
+        #[doc(alias = "IN_IGNORED")]
+        const IGNORED = 0x8000;
+        /// Reported: what it happened to is a directory.
+        #[doc(alias = "IN_ISDIR")]
+        const ISDIR = 0x4000_0000;
+
+        /// How: only if it is a directory.
+        #[doc(alias = "IN_ONLYDIR")]
+        const ONLYDIR = 0x0100_0000;
+        /// How: a symbolic link itself, not what it points to.
+        #[doc(alias = "IN_DONT_FOLLOW")]
+        const DONT_FOLLOW = 0x0200_0000;
+        /// How: nothing more about what was unlinked from the directory.
+        #[doc(alias = "IN_EXCL_UNLINK")]
+        const EXCL_UNLINK = 0x0400_0000;
+        /// How: only if it is not watched already.
+        #[doc(alias = "IN_MASK_CREATE")]
+        const MASK_CREATE = 0x1000_0000;
+        /// How: in addition to what is watched for already.
+        #[doc(alias = "IN_MASK_ADD")]
+        const MASK_ADD = 0x2000_0000;
+        /// How: for one event.
+        #[doc(alias = "IN_ONESHOT")]
+        const ONESHOT = 0x8000_0000;
+        const _ = !0;
+    }
+}
+
+/// A watch of one [`Inotify`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Watch(i32);
+
+/// Bytes that hold at least one event, however long its name: the least that [`Inotify::read`] should be given.
+pub const ROOM: usize = HEADER + 256;
+
+/// A queue of file-system events.
+#[derive(Debug)]
+pub struct Inotify(OwnedFd);
+
+impl Inotify {
+    /// `inotify_init1(IN_CLOEXEC | IN_NONBLOCK)`: a queue without watches.
+    ///
+    /// # Errors
+    /// `EMFILE` when the process has no descriptor left or the user too many queues, `ENFILE`, `ENOMEM`.
+    #[doc(alias = "inotify_init1")]
+    pub fn new() -> Result<Self> {
+        raw::call("inotify_init1", || kernel::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)).map(Self)
+    }
+
+    /// `inotify_add_watch(fd, path, events)`: watches a path; a path that is watched already keeps its number and gets
+    /// these events instead.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EACCES` and `ENOTDIR` for the path, `EEXIST` with [`Events::MASK_CREATE`] when it is watched already,
+    /// `EINVAL` when `events` names nothing to watch for, `ENOSPC` when the user has too many watches, `ENOMEM`.
+    #[doc(alias = "inotify_add_watch")]
+    pub fn add(&self, path: &CStr, events: Events) -> Result<Watch> {
+        let flags = WatchFlags::from_bits_retain(events.bits());
+        raw::call("inotify_add_watch", || kernel::add_watch(&self.0, path, flags)).map(Watch)
+    }
+
+    /// `inotify_rm_watch(fd, watch)`: watches no more; an event with [`Events::IGNORED`] is the last of it.
+    ///
+    /// # Errors
+    /// `EINVAL` when the watch is gone already.
+    #[doc(alias = "inotify_rm_watch")]
+    pub fn remove(&self, watch: Watch) -> Result<()> {
+        raw::call("inotify_rm_watch", || kernel::remove_watch(&self.0, watch.0))
+    }
+
+    /// `read(fd, buffer, ...)`: takes as many events as fit, waiting for the first; none when there was none by the
+    /// deadline.
+    ///
+    /// # Errors
+    /// `EINVAL` when the buffer is too small for the next event: [`ROOM`] bytes never are.
+    pub fn read<'b>(&self, buffer: &'b mut [u8], timeout: impl Into<Deadline>) -> Result<Iter<'b>> {
+        let len = by_deadline(self.as_fd(), PollFlags::IN, timeout.into(), || {
+            raw::call("read", || rustix::io::read(&self.0, &mut *buffer))
+        })?;
+        Ok(Iter::new(buffer.get(..len.unwrap_or(0)).unwrap_or_default()))
+    }
+}
+
+impl AsFd for Inotify {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<Inotify> for OwnedFd {
+    fn from(news: Inotify) -> Self {
+        news.0
+    }
+}
+
+/// One event, in the buffer that it was read into.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[doc(alias = "inotify_event")]
+pub struct Event<'b> {
+    watch: i32,
+    events: u32,
+    cookie: u32,
+    name: &'b [u8],
+}
+
+impl<'b> Event<'b> {
+    /// The watch that it belongs to; `None` for an overflow.
+    #[doc(alias = "wd")]
+    pub fn watch(&self) -> Option<Watch> {
+        (self.watch >= 0).then_some(Watch(self.watch))
+    }
+
+    /// What happened.
+    #[doc(alias = "mask")]
+    pub fn events(&self) -> Events {
+        Events::from_bits_retain(self.events)
+    }
+
+    /// What the two ends of one move have in common; 0 for everything else.
+    pub fn cookie(&self) -> u32 {
+        self.cookie
+    }
+
+    /// The name within a watched directory, without zeros; `None` when it happened to the watched thing itself.
+    pub fn name(&self) -> Option<&'b [u8]> {
+        (!self.name.is_empty()).then_some(self.name)
+    }
+}
+
+impl fmt::Debug for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Event");
+        shown.field("watch", &self.watch).field("events", &self.events()).field("cookie", &self.cookie);
+        shown.field("name", &format_args!("{}", self.name.escape_ascii())).finish()
+    }
+}
+
+/// The events in a buffer.
+///
+/// A buffer that ends within an event, or whose event claims a longer name than there is, ends the iteration there.
+#[derive(Clone, Debug)]
+pub struct Iter<'b> {
+    rest: &'b [u8],
+}
+
+/// Bytes of an event before its name: watch, mask, cookie and the length of the name.
+const HEADER: usize = 16;
+
+impl<'b> Iter<'b> {
+    /// Parses bytes that were read from an inotify descriptor by other means.
+    ///
+    /// ```
+    /// use ossature_sys::inotify::Iter;
+    ///
+    /// assert_eq!(Iter::new(b"too short").count(), 0);
+    /// ```
+    pub fn new(bytes: &'b [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    fn parse(&self) -> Option<(Event<'b>, &'b [u8])> {
+        let (watch, rest) = self.rest.split_first_chunk::<4>()?;
+        let (events, rest) = rest.split_first_chunk::<4>()?;
+        let (cookie, rest) = rest.split_first_chunk::<4>()?;
+        let (len, rest) = rest.split_first_chunk::<4>()?;
+        let len = usize::try_from(u32::from_ne_bytes(*len)).ok()?;
+        let (padded, rest) = rest.split_at_checked(len)?;
+        let event = Event {
+            watch: i32::from_ne_bytes(*watch),
+            events: u32::from_ne_bytes(*events),
+            cookie: u32::from_ne_bytes(*cookie),
+            name: padded.split(|&byte| byte == 0).next().unwrap_or_default(),
+        };
+        Some((event, rest))
+    }
+}
+
+impl<'b> Iterator for Iter<'b> {
+    type Item = Event<'b>;
+
+    fn next(&mut self) -> Option<Event<'b>> {
+        let parsed = self.parse();
+        // What cannot be parsed now cannot be later either.
+        self.rest = parsed.map_or(&[], |(_, rest)| rest);
+        parsed.map(|(event, _)| event)
+    }
+}
+
+impl core::iter::FusedIterator for Iter<'_> {}

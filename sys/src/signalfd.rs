@@ -1,1 +1,162 @@
-//! Being written.
+//! Signals as records that are read from a descriptor, so that one loop can wait for them and for everything else.
+//!
+//! The traps, all of them the kernel's:
+//!
+//! * The signals must be blocked in *every* thread, or the process-directed ones (SIGINT from a terminal, SIGCHLD) do
+//!   what they usually do in some thread that does not block them. Block them first thing in `main`, before any thread
+//!   starts: threads inherit the mask.
+//! * A signal sent to one thread is read by that thread only. Whoever reads gets its own and the process's.
+//! * Pending signals that are not real-time are merged: one SIGCHLD may stand for many children.
+//! * Blocked signals stay blocked in what the process executes, and in forked children: unblock them there.
+//! * In an epoll set the descriptor reports the signals of the process that *registered* it, not of one that inherited
+//!   it.
+//!
+//! ```
+//! use core::{mem::MaybeUninit, time::Duration};
+//! use ossature_sys::{signal::{self, Signal, SignalSet}, signalfd::SignalFd};
+//!
+//! let set = SignalSet::from([Signal::USR2]);
+//! let _blocked = signal::block(set)?;
+//! let signals = SignalFd::new(set)?;
+//! signal::raise(Signal::USR2)?;
+//! let mut buffer = [const { MaybeUninit::uninit() }; 4];
+//! let infos = signals.read(&mut buffer, Duration::from_secs(5))?;
+//! assert_eq!(infos[0].signal(), Some(Signal::USR2));
+//! # Ok::<(), ossature_sys::errno::Errno>(())
+//! ```
+//!
+//! Source: signalfd(2).
+
+use core::mem::{MaybeUninit, size_of, size_of_val};
+use core::slice;
+
+use rustix::process::{Pid, Signal};
+
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result};
+use crate::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, PollFlags, by_deadline};
+use crate::raw;
+use crate::signal::{SignalSet, numbered};
+
+/// One signal as it was read.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+#[doc(alias = "signalfd_siginfo")]
+pub struct Info(libc::signalfd_siginfo);
+
+static_assertions::const_assert_eq!(size_of::<Info>(), 128);
+
+impl Info {
+    /// Which signal it was; `None` for one that libc keeps to itself.
+    #[doc(alias = "ssi_signo")]
+    pub fn signal(&self) -> Option<Signal> {
+        numbered(self.0.ssi_signo as i32)
+    }
+
+    /// Why it was sent: `SI_USER`, `SI_QUEUE`, `CLD_EXITED` and the like.
+    #[doc(alias = "ssi_code")]
+    pub fn code(&self) -> i32 {
+        self.0.ssi_code
+    }
+
+    /// The sender, or the child that SIGCHLD is about; `None` where the kernel sent it.
+    #[doc(alias = "ssi_pid")]
+    pub fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(self.0.ssi_pid as i32)
+    }
+
+    /// The sender's real user id.
+    #[doc(alias = "ssi_uid")]
+    pub fn uid(&self) -> u32 {
+        self.0.ssi_uid
+    }
+
+    /// The value that was queued with it, or 0.
+    #[doc(alias = "ssi_ptr")]
+    pub fn value(&self) -> u64 {
+        self.0.ssi_ptr
+    }
+
+    /// For SIGCHLD the exit status or the signal that ended the child.
+    #[doc(alias = "ssi_status")]
+    pub fn status(&self) -> i32 {
+        self.0.ssi_status
+    }
+}
+
+impl core::fmt::Debug for Info {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let mut shown = f.debug_struct("Info");
+        shown.field("number", &self.0.ssi_signo).field("code", &self.0.ssi_code);
+        shown.field("pid", &self.pid()).field("value", &self.0.ssi_ptr).finish()
+    }
+}
+
+/// A descriptor from which blocked signals are read.
+#[derive(Debug)]
+pub struct SignalFd(OwnedFd);
+
+impl SignalFd {
+    /// `signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK)`: a descriptor for these signals, which stay unblocked unless
+    /// [blocked](crate::signal::block): see the traps above.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE` when no descriptor is left, `ENOMEM`.
+    #[doc(alias = "signalfd")]
+    pub fn new(set: SignalSet) -> Result<Self> {
+        let fd = change(-1, set)?;
+        // SAFETY: signalfd(-1, ..) answered a new descriptor that nobody else owns.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// `signalfd(fd, set, ...)`: reads these signals from now on instead.
+    ///
+    /// # Errors
+    /// `EINVAL` for a descriptor of another kind, which this type excludes.
+    pub fn set(&self, set: SignalSet) -> Result<()> {
+        change(self.0.as_raw_fd(), set).map(drop)
+    }
+
+    /// `read(fd, infos, ...)`: takes pending signals into `buffer`, waiting for the first; empty when there was none by
+    /// the deadline (and when `buffer` has no room).
+    ///
+    /// # Errors
+    /// `EBADF` when the descriptor is not open, which this type excludes.
+    pub fn read<'b>(&self, buffer: &'b mut [MaybeUninit<Info>], timeout: impl Into<Deadline>) -> Result<&'b [Info]> {
+        if buffer.is_empty() {
+            return Ok(&[]);
+        }
+        let len = size_of_val(buffer);
+        let start = buffer.as_mut_ptr().cast::<MaybeUninit<u8>>();
+        // SAFETY: the same memory as `buffer`, as bytes that need not be initialised, borrowed for as long.
+        let bytes: &'b mut [MaybeUninit<u8>] = unsafe { slice::from_raw_parts_mut(start, len) };
+        let read = by_deadline(self.as_fd(), PollFlags::IN, timeout.into(), || {
+            // The kernel takes whole records only, so the transfer is never shortened below one.
+            let room = raw::allowed("read", len).max(size_of::<Info>());
+            let (part, _) = bytes.split_at_mut_checked(room).ok_or(Errno::INVAL)?;
+            raw::call("read", || rustix::io::read(&self.0, part)).map(|(filled, _)| filled.len())
+        })?;
+        let count = read.unwrap_or(0) / size_of::<Info>();
+        // SAFETY: the kernel wrote `count` whole records at the start of `buffer`, plain integers, and they stay
+        // borrowed for as long as the answer.
+        Ok(unsafe { slice::from_raw_parts(bytes.as_ptr().cast::<Info>(), count) })
+    }
+}
+
+fn change(fd: i32, set: SignalSet) -> Result<i32> {
+    let set = set.to_c();
+    // SAFETY: the set is initialised and outlives the call.
+    raw::call_c("signalfd", || unsafe { libc::signalfd(fd, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })
+}
+
+impl AsFd for SignalFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<SignalFd> for OwnedFd {
+    fn from(signals: SignalFd) -> Self {
+        signals.0
+    }
+}

@@ -1,1 +1,241 @@
-//! Being written.
+//! Terminals: raw mode that is undone, the window's size, pseudo-terminals, the foreground process group.
+//!
+//! [`raw`] and [`cbreak`] answer a guard that puts the former settings back when it is dropped, so a panic or an early
+//! return never leaves the user's terminal without echo.
+//!
+//! ```
+//! use ossature_sys::tty::{self, Pty, WindowSize};
+//!
+//! let pty = Pty::open()?;
+//! let raw = tty::raw(&pty.terminal)?;
+//! tty::set_window_size(&pty.controller, WindowSize { rows: 24, columns: 80, ..WindowSize::default() })?;
+//! assert_eq!(tty::window_size(&pty.terminal)?.columns, 80);
+//! drop(raw);
+//! # Ok::<(), ossature_sys::errno::Errno>(())
+//! ```
+//!
+//! Source: termios(3), ioctl_tty(2), pty(7).
+
+use core::fmt;
+
+use rustix::process::Pid;
+use rustix::pty::OpenptFlags;
+use rustix::termios::{
+    ControlModes, InputModes, LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Termios, Winsize,
+};
+
+use crate::errno::{Errno, Result, retry};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::raw as foreign;
+
+/// `isatty(fd)`: whether it is a terminal.
+#[doc(alias = "isatty")]
+#[doc(alias = "os.isatty")]
+pub fn is_terminal(fd: impl AsFd) -> bool {
+    let answer = || if rustix::termios::isatty(fd.as_fd()) { Ok(()) } else { Err(Errno::NOTTY) };
+    foreign::call("isatty", answer).is_ok()
+}
+
+/// `cfmakeraw` and `tcsetattr(fd, TCSADRAIN, ...)`: every byte comes as it is typed, nothing is echoed, translated or
+/// made a signal, until the answer is dropped.
+///
+/// Differs from Python's `tty.setraw` in that what was typed already is kept (Python's default discards it), and in the
+/// guard.
+///
+/// # Errors
+/// `ENOTTY` when it is no terminal, `EIO` for a process in an orphaned background group.
+#[doc(alias = "cfmakeraw")]
+#[doc(alias = "tty.setraw")]
+pub fn raw(fd: &(impl AsFd + ?Sized)) -> Result<Restore<'_>> {
+    Restore::after(fd.as_fd(), |settings| {
+        settings.input_modes -= InputModes::IGNBRK
+            | InputModes::BRKINT
+            | InputModes::PARMRK
+            | InputModes::ISTRIP
+            | InputModes::INLCR
+            | InputModes::IGNCR
+            | InputModes::ICRNL
+            | InputModes::IXON;
+        settings.output_modes -= OutputModes::OPOST;
+        settings.local_modes -=
+            LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN;
+        settings.control_modes -= ControlModes::CSIZE | ControlModes::PARENB;
+        settings.control_modes |= ControlModes::CS8;
+        byte_by_byte(settings);
+    })
+}
+
+/// `tcsetattr(fd, TCSADRAIN, ...)` without `ICANON` and `ECHO`: every byte comes as it is typed and is not echoed, while
+/// Ctrl-C and its like stay signals, until the answer is dropped.
+///
+/// Differs from Python's `tty.setcbreak` like [`raw`] from `tty.setraw`.
+///
+/// # Errors
+/// `ENOTTY` when it is no terminal, `EIO` for a process in an orphaned background group.
+#[doc(alias = "tty.setcbreak")]
+pub fn cbreak(fd: &(impl AsFd + ?Sized)) -> Result<Restore<'_>> {
+    Restore::after(fd.as_fd(), |settings| {
+        settings.local_modes -= LocalModes::ECHO | LocalModes::ICANON;
+        byte_by_byte(settings);
+    })
+}
+
+/// A read waits for one byte, however long it takes.
+fn byte_by_byte(settings: &mut Termios) {
+    settings.special_codes[SpecialCodeIndex::VMIN] = 1;
+    settings.special_codes[SpecialCodeIndex::VTIME] = 0;
+}
+
+/// Changed settings of a terminal; dropping this puts the former ones back.
+#[must_use = "dropping this puts the former settings back"]
+pub struct Restore<'fd> {
+    fd: BorrowedFd<'fd>,
+    before: Termios,
+}
+
+impl<'fd> Restore<'fd> {
+    fn after(fd: BorrowedFd<'fd>, change: impl FnOnce(&mut Termios)) -> Result<Self> {
+        let before = retry(|| foreign::call("tcgetattr", || rustix::termios::tcgetattr(fd)))?;
+        let mut wanted = before.clone();
+        change(&mut wanted);
+        set(fd, OptionalActions::Drain, &wanted)?;
+        Ok(Self { fd, before })
+    }
+
+    /// Puts the former settings back now, and says whether that worked (a drop cannot).
+    ///
+    /// # Errors
+    /// `EIO` when the terminal has hung up.
+    pub fn restore(self) -> Result<()> {
+        let this = core::mem::ManuallyDrop::new(self);
+        this.put_back()
+    }
+
+    fn put_back(&self) -> Result<()> {
+        // Not after a drain: a terminal that the user stopped with Ctrl-S would hold the caller there.
+        set(self.fd, OptionalActions::Now, &self.before)
+    }
+}
+
+impl Drop for Restore<'_> {
+    fn drop(&mut self) {
+        // A terminal that has hung up has no settings to put back.
+        let _ = self.put_back();
+    }
+}
+
+impl fmt::Debug for Restore<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Restore").field("fd", &self.fd).finish_non_exhaustive()
+    }
+}
+
+fn set(fd: BorrowedFd<'_>, when: OptionalActions, settings: &Termios) -> Result<()> {
+    retry(|| foreign::call("tcsetattr", || rustix::termios::tcsetattr(fd, when, settings)))
+}
+
+/// The size of a terminal's window; zeros where it is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[doc(alias = "winsize")]
+#[doc(alias = "os.terminal_size")]
+pub struct WindowSize {
+    /// Lines of text.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
+    /// Width in pixels; mostly 0.
+    pub x_pixels: u16,
+    /// Height in pixels; mostly 0.
+    pub y_pixels: u16,
+}
+
+/// `ioctl(fd, TIOCGWINSZ, ...)`: the size of the window.
+///
+/// # Errors
+/// `ENOTTY` when it is no terminal.
+#[doc(alias = "TIOCGWINSZ")]
+#[doc(alias = "os.get_terminal_size")]
+pub fn window_size(fd: impl AsFd) -> Result<WindowSize> {
+    let size = foreign::call("tcgetwinsize", || rustix::termios::tcgetwinsize(fd.as_fd()))?;
+    Ok(WindowSize { rows: size.ws_row, columns: size.ws_col, x_pixels: size.ws_xpixel, y_pixels: size.ws_ypixel })
+}
+
+/// `ioctl(fd, TIOCSWINSZ, ...)`: changes the size; the foreground group gets SIGWINCH if it differs.
+///
+/// # Errors
+/// `ENOTTY` when it is no terminal.
+#[doc(alias = "TIOCSWINSZ")]
+pub fn set_window_size(fd: impl AsFd, size: WindowSize) -> Result<()> {
+    let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: size.x_pixels, ws_ypixel: size.y_pixels };
+    foreign::call("tcsetwinsize", || rustix::termios::tcsetwinsize(fd.as_fd(), size))
+}
+
+/// `tcgetpgrp(fd)`: the process group that reads from the terminal; `None` when there is none.
+///
+/// # Errors
+/// `ENOTTY` when it is no terminal, or not the one that controls this session.
+#[doc(alias = "tcgetpgrp")]
+#[doc(alias = "os.tcgetpgrp")]
+pub fn foreground(fd: impl AsFd) -> Result<Option<Pid>> {
+    match foreign::call("tcgetpgrp", || rustix::termios::tcgetpgrp(fd.as_fd())) {
+        // The wrapper's word for the kernel's group 0.
+        Err(Errno::OPNOTSUPP) => Ok(None),
+        done => done.map(Some),
+    }
+}
+
+/// `tcsetpgrp(fd, group)`: gives the terminal to a process group of this session.
+///
+/// From a background group this sends SIGTTOU to the group, unless the signal is blocked or ignored.
+///
+/// # Errors
+/// `ENOTTY` when it does not control this session, `EPERM` when the group is not in this session, `ESRCH` when there is
+/// no such group.
+#[doc(alias = "tcsetpgrp")]
+#[doc(alias = "os.tcsetpgrp")]
+pub fn set_foreground(fd: impl AsFd, group: Pid) -> Result<()> {
+    let fd = fd.as_fd();
+    retry(|| foreign::call("tcsetpgrp", || rustix::termios::tcsetpgrp(fd, group)))
+}
+
+/// `ioctl(fd, TIOCSCTTY, 0)`: makes it the terminal that controls this session, whose leader must be the caller.
+///
+/// # Errors
+/// `EPERM` when the caller leads no session, has a terminal already, or the terminal controls another session; `ENOTTY`
+/// when it is no terminal.
+#[doc(alias = "TIOCSCTTY")]
+pub fn make_controlling(fd: impl AsFd) -> Result<()> {
+    foreign::call("ioctl", || rustix::process::ioctl_tiocsctty(fd.as_fd()))
+}
+
+/// A pseudo-terminal: what is written to one side is read from the other.
+#[derive(Debug)]
+#[doc(alias = "openpty")]
+#[doc(alias = "os.openpty")]
+pub struct Pty {
+    /// The side of the program that plays the terminal.
+    #[doc(alias = "master")]
+    pub controller: OwnedFd,
+    /// The side that programs take for their terminal.
+    #[doc(alias = "slave")]
+    pub terminal: OwnedFd,
+}
+
+impl Pty {
+    /// `posix_openpt`, `grantpt`, `unlockpt` and `ioctl(fd, TIOCGPTPEER, ...)`: both sides of a new pseudo-terminal,
+    /// closed on exec.
+    ///
+    /// It does not become the controlling terminal. The far side is opened through the near one, not by its name, so
+    /// it is right in whatever mount namespace.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE` when no descriptor is left, `EAGAIN` when no pseudo-terminal is, `ENOENT` without `/dev/ptmx`.
+    pub fn open() -> Result<Self> {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let controller = retry(|| foreign::call("posix_openpt", || rustix::pty::openpt(flags)))?;
+        foreign::call("grantpt", || rustix::pty::grantpt(&controller))?;
+        foreign::call("unlockpt", || rustix::pty::unlockpt(&controller))?;
+        let terminal = retry(|| foreign::call("ioctl", || rustix::pty::ioctl_tiocgptpeer(&controller, flags)))?;
+        Ok(Self { controller, terminal })
+    }
+}

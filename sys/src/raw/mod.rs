@@ -5,6 +5,7 @@
 //! [`faults`](crate::faults) may fail, shorten, delay or kill there.
 
 pub(crate) mod pthread;
+pub(crate) mod signal;
 
 use core::ffi::c_int;
 

@@ -1,0 +1,165 @@
+//! What a signal does: its default, nothing, or a handler.
+
+use core::ffi::c_int;
+use core::mem::MaybeUninit;
+use core::ptr;
+
+use bitflags::bitflags;
+use rustix::process::Signal;
+
+use super::SignalSet;
+use crate::errno::Result;
+use crate::raw;
+
+bitflags! {
+    /// How a handler is run.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+    pub struct Flags: u32 {
+        /// Calls that the handler interrupted go on by themselves where the kernel can (waits with a deadline cannot).
+        #[doc(alias = "SA_RESTART")]
+        const RESTART = libc::SA_RESTART as u32;
+        /// The signal is not blocked while its handler runs.
+        #[doc(alias = "SA_NODEFER")]
+        const NODEFER = libc::SA_NODEFER as u32;
+        /// The handler runs on the alternate stack, where there is one.
+        #[doc(alias = "SA_ONSTACK")]
+        const ONSTACK = libc::SA_ONSTACK as u32;
+        /// The handler runs once, then the default is back.
+        #[doc(alias = "SA_RESETHAND")]
+        const RESETHAND = libc::SA_RESETHAND as u32;
+        /// SIGCHLD only for children that end, not for those that stop or go on.
+        #[doc(alias = "SA_NOCLDSTOP")]
+        const NOCLDSTOP = libc::SA_NOCLDSTOP as u32;
+        /// Children that end leave no exit status behind.
+        #[doc(alias = "SA_NOCLDWAIT")]
+        const NOCLDWAIT = libc::SA_NOCLDWAIT as u32;
+        const _ = !0;
+    }
+}
+
+/// What a signal does at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Disposition {
+    /// What the system does with it: ends, stops or continues the process, or nothing.
+    #[doc(alias = "SIG_DFL")]
+    Default,
+    /// Nothing; it is discarded.
+    #[doc(alias = "SIG_IGN")]
+    Ignored,
+    /// A handler runs.
+    Handled,
+}
+
+/// What a signal did before it was changed, to put it back with [`reinstate`].
+#[derive(Clone, Copy)]
+#[doc(alias = "sigaction")]
+pub struct Action(libc::sigaction);
+
+impl Action {
+    /// The kind of it.
+    pub fn disposition(&self) -> Disposition {
+        match self.0.sa_sigaction {
+            libc::SIG_DFL => Disposition::Default,
+            libc::SIG_IGN => Disposition::Ignored,
+            _ => Disposition::Handled,
+        }
+    }
+}
+
+impl core::fmt::Debug for Action {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Action").field(&self.disposition()).finish()
+    }
+}
+
+/// `sigaction(signal, NULL, &action)`: what the signal does at present, in the whole process.
+///
+/// # Errors
+/// None for a [`Signal`]; the fault hook may give one.
+#[doc(alias = "signal.getsignal")]
+pub fn disposition(signal: Signal) -> Result<Disposition> {
+    change(signal, None).map(|action| action.disposition())
+}
+
+/// `sigaction(signal, {SIG_IGN}, &before)`: discards the signal from now on, in the whole process and in what it
+/// executes; answers what it did before.
+///
+/// With SIGCHLD ignored children leave no exit status behind.
+///
+/// # Errors
+/// `EINVAL` for SIGKILL and SIGSTOP.
+#[doc(alias = "SIG_IGN")]
+pub fn ignore(signal: Signal) -> Result<Action> {
+    change(signal, Some(&action(libc::SIG_IGN, Flags::empty(), SignalSet::EMPTY)))
+}
+
+/// `sigaction(signal, {SIG_DFL}, &before)`: gives the signal its default, in the whole process; answers what it did
+/// before.
+///
+/// # Errors
+/// `EINVAL` for SIGKILL and SIGSTOP.
+#[doc(alias = "SIG_DFL")]
+pub fn restore_default(signal: Signal) -> Result<Action> {
+    change(signal, Some(&action(libc::SIG_DFL, Flags::empty(), SignalSet::EMPTY)))
+}
+
+/// `sigaction(signal, {handler, flags, blocked}, &before)`: runs `handler` inside whatever thread the signal interrupts,
+/// with `blocked` held back meanwhile; answers what the signal did before.
+///
+/// Python runs its handlers later, between two bytecodes of the main thread; this one really interrupts. [`wait`] and
+/// [`SignalFd`](crate::signalfd::SignalFd) need no such care.
+///
+/// # Errors
+/// `EINVAL` for SIGKILL and SIGSTOP.
+///
+/// # Safety
+/// * `handler` must be async-signal-safe (signal-safety(7)): no allocation, no lock, no panic, errno as it found it.
+/// * It must stay callable for as long as it is installed.
+/// * For SIGSEGV, SIGBUS, SIGFPE and SIGILL it must not return to an instruction that the language believes never fails.
+///
+/// [`wait`]: super::wait
+#[doc(alias = "signal.signal")]
+pub unsafe fn handle(
+    signal: Signal,
+    handler: extern "C" fn(c_int),
+    flags: Flags,
+    blocked: SignalSet,
+) -> Result<Action> {
+    // A handler of one argument: the flag that promises three would only be a lie.
+    let flags = flags - Flags::from_bits_retain(libc::SA_SIGINFO as u32);
+    change(signal, Some(&action(handler as usize, flags, blocked)))
+}
+
+/// `sigaction(signal, before, NULL)`: puts back what the signal did.
+///
+/// # Errors
+/// `EINVAL` for SIGKILL and SIGSTOP.
+///
+/// # Safety
+/// A handler that `before` names must still be callable and fit `signal`: the obligations of [`handle`] hold for it.
+pub unsafe fn reinstate(signal: Signal, before: Action) -> Result<Action> {
+    change(signal, Some(&before.0))
+}
+
+fn action(handler: usize, flags: Flags, blocked: SignalSet) -> libc::sigaction {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: all zeros are a valid sigaction: the default, no flags, an empty mask, no restorer.
+    let action = unsafe { action.assume_init_mut() };
+    action.sa_sigaction = handler;
+    action.sa_flags = flags.bits() as _;
+    action.sa_mask = blocked.to_c();
+    *action
+}
+
+/// Changes what the signal does (not at all without an action) and answers what it did.
+fn change(signal: Signal, action: Option<&libc::sigaction>) -> Result<Action> {
+    let action = action.map_or(ptr::null(), ptr::from_ref);
+    let mut before = MaybeUninit::zeroed();
+    raw::call_c("sigaction", || {
+        // SAFETY: `action` is null or whole and outlives the call, `before` is valid for a write; that a handler may
+        // run is the promise of whoever called `handle` or `reinstate`.
+        unsafe { libc::sigaction(signal.as_raw(), action, before.as_mut_ptr()) }
+    })?;
+    // SAFETY: sigaction succeeded, so it wrote the former action (which was zeroed anyway).
+    Ok(Action(unsafe { before.assume_init() }))
+}

@@ -1,0 +1,118 @@
+//! The calling thread's mask: which signals are held back.
+
+use core::ffi::c_int;
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+use core::ptr;
+
+use super::SignalSet;
+use crate::errno::Result;
+use crate::raw;
+
+/// `pthread_sigmask(SIG_BLOCK, NULL, &mask)`: the signals that are blocked in this thread.
+///
+/// # Errors
+/// None that the system documents; the fault hook may give one.
+#[doc(alias = "pthread_sigmask")]
+pub fn mask() -> Result<SignalSet> {
+    change(libc::SIG_BLOCK, None).map(|before| SignalSet::from_c(&before))
+}
+
+/// `pthread_sigmask(SIG_BLOCK, set, &before)`: holds these back as well, until the answer is dropped.
+///
+/// SIGKILL and SIGSTOP cannot be blocked; the kernel passes over them.
+///
+/// # Errors
+/// None that the system documents; the fault hook may give one.
+#[doc(alias = "SIG_BLOCK")]
+#[doc(alias = "signal.pthread_sigmask")]
+pub fn block(set: SignalSet) -> Result<Masked> {
+    Masked::by(libc::SIG_BLOCK, set)
+}
+
+/// `pthread_sigmask(SIG_UNBLOCK, set, &before)`: lets these through, until the answer is dropped.
+///
+/// What was pending takes effect before this returns.
+///
+/// # Errors
+/// None that the system documents; the fault hook may give one.
+#[doc(alias = "SIG_UNBLOCK")]
+pub fn unblock(set: SignalSet) -> Result<Masked> {
+    Masked::by(libc::SIG_UNBLOCK, set)
+}
+
+/// `pthread_sigmask(SIG_SETMASK, set, &before)`: holds back exactly these, until the answer is dropped.
+///
+/// # Errors
+/// None that the system documents; the fault hook may give one.
+#[doc(alias = "SIG_SETMASK")]
+pub fn set_mask(set: SignalSet) -> Result<Masked> {
+    Masked::by(libc::SIG_SETMASK, set)
+}
+
+/// `sigpending(&set)`: the blocked signals that were sent to this thread or to the process and that nobody took yet.
+///
+/// # Errors
+/// None that the system documents; the fault hook may give one.
+#[doc(alias = "sigpending")]
+#[doc(alias = "signal.sigpending")]
+pub fn pending() -> Result<SignalSet> {
+    let mut set = MaybeUninit::zeroed();
+    // SAFETY: the pointer is valid for a write of a sigset_t.
+    raw::call_c("sigpending", || unsafe { libc::sigpending(set.as_mut_ptr()) })?;
+    // SAFETY: sigpending succeeded, so it wrote the set (which was zeroed anyway).
+    Ok(SignalSet::from_c(&unsafe { set.assume_init() }))
+}
+
+/// A change of this thread's mask; dropping it puts the mask back that was in force before.
+///
+/// Drop several of them in reverse order, as scopes do. It stays in its thread.
+#[must_use = "dropping this puts the former mask back"]
+pub struct Masked {
+    before: libc::sigset_t,
+    this_thread: PhantomData<*const ()>,
+}
+
+impl Masked {
+    fn by(how: c_int, set: SignalSet) -> Result<Self> {
+        let before = change(how, Some(&set.to_c()))?;
+        Ok(Self { before, this_thread: PhantomData })
+    }
+
+    /// What was blocked before.
+    pub fn before(&self) -> SignalSet {
+        SignalSet::from_c(&self.before)
+    }
+
+    /// Leaves the change in force for good.
+    pub fn keep(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for Masked {
+    fn drop(&mut self) {
+        // pthread_sigmask fails only for an unknown `how`; it does not pass the fault hook here, because a mask that
+        // nobody can put back would prove nothing.
+        // SAFETY: the set came from pthread_sigmask itself; a null old set is allowed.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, ptr::null_mut()) };
+    }
+}
+
+impl core::fmt::Debug for Masked {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Masked").field("before", &self.before()).finish()
+    }
+}
+
+/// Changes the mask (not at all without a set) and answers the one before.
+fn change(how: c_int, set: Option<&libc::sigset_t>) -> Result<libc::sigset_t> {
+    let set = set.map_or(ptr::null(), ptr::from_ref);
+    let mut before = MaybeUninit::zeroed();
+    raw::call_errno("pthread_sigmask", || {
+        // SAFETY: `set` is null or an initialised set that outlives the call; `before` is valid for a write.
+        unsafe { libc::pthread_sigmask(how, set, before.as_mut_ptr()) }
+    })?;
+    // SAFETY: pthread_sigmask succeeded, so it wrote the former mask (which was zeroed anyway).
+    Ok(unsafe { before.assume_init() })
+}

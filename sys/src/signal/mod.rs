@@ -1,0 +1,176 @@
+//! Signals: which are blocked, which wait, what they do, and taking them in order instead of being interrupted.
+//!
+//! A signal that is *blocked* in every thread stays pending until somebody takes it with [`wait`] (or a
+//! [`SignalFd`](crate::signalfd::SignalFd)). That is the safe way to react to signals: no code runs inside a handler.
+//!
+//! | wanted | use |
+//! | --- | --- |
+//! | hold signals back for a while | [`block`], undone when the answer is dropped |
+//! | take a pending signal by a deadline | [`wait`] |
+//! | send one to a thread of this process | [`raise`], [`send`], [`queue`] |
+//! | ignore a signal, or have its default | [`ignore`], [`restore_default`] |
+//! | run code inside a handler | [`handle`], which is unsafe |
+//!
+//! ```
+//! use core::time::Duration;
+//! use ossature_sys::signal::{self, Signal, SignalSet};
+//!
+//! let hup = SignalSet::from([Signal::HUP]);
+//! let _blocked = signal::block(hup)?;
+//! signal::raise(Signal::HUP)?;
+//! let info = signal::wait(hup, Duration::from_secs(5))?.expect("it is pending");
+//! assert_eq!(info.signal(), Some(Signal::HUP));
+//! # Ok::<(), ossature_sys::errno::Errno>(())
+//! ```
+//!
+//! Source: signal(7).
+
+mod action;
+mod mask;
+mod send;
+mod set;
+
+use core::mem::MaybeUninit;
+use core::ptr;
+use core::time::Duration;
+
+pub use rustix::process::{Pid, Signal};
+
+pub use action::{Action, Disposition, Flags, disposition, handle, ignore, reinstate, restore_default};
+pub use mask::{Masked, block, mask, pending, set_mask, unblock};
+pub use send::{queue, raise, send};
+pub use set::{SignalSet, Signals};
+
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result};
+use crate::raw::{self, signal::Siginfo};
+
+/// The signal with this number; `None` for a number that is no signal or that libc keeps to itself.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::signal::{Signal, numbered};
+///
+/// assert_eq!(numbered(9), Some(Signal::KILL));
+/// assert_eq!(numbered(0), None);
+/// assert_eq!(numbered(32), None, "libc's threads use it");
+/// ```
+#[doc(alias = "signal.Signals")]
+pub fn numbered(number: i32) -> Option<Signal> {
+    if let Some(named) = Signal::from_named_raw(number) {
+        return Some(named);
+    }
+    if number < libc::SIGRTMIN() || number > libc::SIGRTMAX() {
+        return None;
+    }
+    // SAFETY: the number lies in the real-time range that libc leaves to programs, so it is valid and not reserved.
+    Some(unsafe { Signal::from_raw_unchecked(number) })
+}
+
+/// The real-time signal `SIGRTMIN + n`; `None` beyond `SIGRTMAX`.
+///
+/// Real-time signals are queued, one for each time they were sent; all others are merged while they are pending.
+#[doc(alias = "SIGRTMIN")]
+pub fn realtime(n: u8) -> Option<Signal> {
+    numbered(libc::SIGRTMIN() + i32::from(n))
+}
+
+/// What is known about a signal that was taken.
+#[derive(Clone, Copy)]
+#[doc(alias = "siginfo_t")]
+pub struct Info(Siginfo);
+
+impl Info {
+    /// Which signal it was; `None` for one that libc keeps to itself.
+    #[doc(alias = "si_signo")]
+    pub fn signal(&self) -> Option<Signal> {
+        numbered(self.0.signo)
+    }
+
+    /// Why it was sent: `SI_USER`, `SI_QUEUE`, `CLD_EXITED` and the like.
+    #[doc(alias = "si_code")]
+    pub fn code(&self) -> i32 {
+        self.0.code
+    }
+
+    /// The sender, or the child that SIGCHLD is about; `None` where the kernel sent it and where the sender is in a pid
+    /// namespace that is invisible from here.
+    #[doc(alias = "si_pid")]
+    pub fn pid(&self) -> Option<Pid> {
+        self.has_sender().then(|| Pid::from_raw(self.0.pid)).flatten()
+    }
+
+    /// The sender's real user id; `None` where the kernel sent it.
+    #[doc(alias = "si_uid")]
+    pub fn uid(&self) -> Option<u32> {
+        self.has_sender().then_some(self.0.uid)
+    }
+
+    /// The value that came with it, when it was [queued](queue).
+    #[doc(alias = "si_value")]
+    pub fn value(&self) -> Option<usize> {
+        matches!(self.0.code, libc::SI_QUEUE | libc::SI_TIMER | libc::SI_MESGQ).then_some(self.0.value)
+    }
+
+    fn has_sender(&self) -> bool {
+        let by_process = matches!(self.0.code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL | libc::SI_MESGQ);
+        by_process || self.0.signo == libc::SIGCHLD
+    }
+}
+
+impl core::fmt::Debug for Info {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let mut shown = f.debug_struct("Info");
+        shown.field("number", &self.0.signo).field("code", &self.0.code);
+        shown.field("pid", &self.pid()).field("value", &self.value()).finish()
+    }
+}
+
+/// The longest sleep asked of the kernel at once: a 32-bit libc has no field for more.
+const LONGEST: Duration = Duration::from_secs(1 << 30);
+
+/// `sigtimedwait(set, &info, timeout)`: takes one pending signal of `set`, waiting for it; `None` when there was none by
+/// the deadline.
+///
+/// The signals must be blocked in this thread, and for signals sent to the process in every other thread too: otherwise
+/// what the signal usually does happens instead. Signals outside of `set` that are handled meanwhile do not end the wait.
+///
+/// Differs from Python's `signal.sigtimedwait` in that the deadline is kept in nanoseconds.
+///
+/// # Errors
+/// `EINVAL` for a deadline that the kernel cannot represent, which this crate never makes.
+#[doc(alias = "sigtimedwait")]
+#[doc(alias = "sigwaitinfo")]
+pub fn wait(set: SignalSet, timeout: impl Into<Deadline>) -> Result<Option<Info>> {
+    let deadline = timeout.into();
+    let set = set.to_c();
+    loop {
+        let slice = deadline.remaining().map(|left| c_timespec(left.min(LONGEST)));
+        match wait_once(&set, slice.as_ref()) {
+            Err(Errno::AGAIN) if deadline.has_passed() => return Ok(None),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            done => return done.map(Some),
+        }
+    }
+}
+
+fn wait_once(set: &libc::sigset_t, timeout: Option<&libc::timespec>) -> Result<Info> {
+    let timeout = timeout.map_or(ptr::null(), ptr::from_ref);
+    let mut info = Siginfo::ZERO;
+    let place = (&raw mut info).cast();
+    raw::call_c("sigtimedwait", || {
+        // SAFETY: set and timeout (or null) are initialised and outlive the call; `place` is a whole siginfo_t.
+        unsafe { libc::sigtimedwait(set, place, timeout) }
+    })?;
+    Ok(Info(info))
+}
+
+fn c_timespec(span: Duration) -> libc::timespec {
+    let mut time = MaybeUninit::<libc::timespec>::zeroed();
+    // SAFETY: all zeros are a valid timespec; it is not built by its fields because some targets have padding there.
+    let time = unsafe { time.assume_init_mut() };
+    // At most LONGEST, which every width of the field holds.
+    time.tv_sec = span.as_secs() as _;
+    time.tv_nsec = span.subsec_nanos() as _;
+    *time
+}

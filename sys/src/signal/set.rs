@@ -1,0 +1,142 @@
+//! Sets of signals.
+
+use core::mem::MaybeUninit;
+
+use rustix::process::Signal;
+
+use super::numbered;
+
+/// A set of signals, as one word.
+///
+/// ```
+/// use ossature_sys::signal::{Signal, SignalSet};
+///
+/// let set = SignalSet::from([Signal::INT, Signal::TERM]);
+/// assert!(set.contains(Signal::INT) && !set.contains(Signal::HUP));
+/// assert_eq!(set.iter().count(), 2);
+/// assert!(SignalSet::FULL.without(Signal::INT).contains(Signal::TERM));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[doc(alias = "sigset_t")]
+pub struct SignalSet(u64);
+
+impl SignalSet {
+    /// No signal.
+    #[doc(alias = "sigemptyset")]
+    pub const EMPTY: Self = Self(0);
+    /// Every signal. What libc keeps to itself is passed over wherever the set is used.
+    #[doc(alias = "sigfillset")]
+    pub const FULL: Self = Self(!0);
+
+    /// This set and `signal`.
+    #[doc(alias = "sigaddset")]
+    pub const fn with(self, signal: Signal) -> Self {
+        Self(self.0 | bit(signal.as_raw()))
+    }
+
+    /// This set but not `signal`.
+    #[doc(alias = "sigdelset")]
+    pub const fn without(self, signal: Signal) -> Self {
+        Self(self.0 & !bit(signal.as_raw()))
+    }
+
+    /// Whether `signal` is in the set.
+    #[doc(alias = "sigismember")]
+    pub const fn contains(self, signal: Signal) -> bool {
+        self.0 & bit(signal.as_raw()) != 0
+    }
+
+    /// Whether no signal is in the set.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// What is in either set.
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The signals of the set in order of their numbers, but not those that libc keeps to itself.
+    pub fn iter(self) -> Signals {
+        Signals(self.0)
+    }
+
+    /// The same set in libc's form.
+    pub(crate) fn to_c(self) -> libc::sigset_t {
+        let mut set = MaybeUninit::zeroed();
+        // SAFETY: the pointer is valid for a write of a sigset_t.
+        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+        // SAFETY: sigset_t is plain integers, all of them zeroed and then set up by sigemptyset.
+        let mut set = unsafe { set.assume_init() };
+        for signal in self.iter() {
+            // SAFETY: the set is initialised; a number that libc refuses leaves it as it was.
+            unsafe { libc::sigaddset(&mut set, signal.as_raw()) };
+        }
+        set
+    }
+
+    pub(super) fn from_c(set: &libc::sigset_t) -> Self {
+        let mut word = 0;
+        for number in 1..=i64::BITS as i32 {
+            // SAFETY: the set is initialised; a number that libc refuses answers -1.
+            if unsafe { libc::sigismember(set, number) } == 1 {
+                word |= bit(number);
+            }
+        }
+        Self(word)
+    }
+}
+
+/// Signal 1 is bit 0; a number that has no bit (there is none on the targets of this crate) has none here.
+const fn bit(number: i32) -> u64 {
+    match number {
+        1..=64 => 1 << (number - 1),
+        _ => 0,
+    }
+}
+
+/// The signals of a [`SignalSet`], lowest number first.
+#[derive(Clone, Debug)]
+pub struct Signals(u64);
+
+impl Iterator for Signals {
+    type Item = Signal;
+
+    fn next(&mut self) -> Option<Signal> {
+        while self.0 != 0 {
+            let number = self.0.trailing_zeros() as i32 + 1;
+            self.0 &= self.0 - 1;
+            if let Some(signal) = numbered(number) {
+                return Some(signal);
+            }
+        }
+        None
+    }
+}
+
+impl<const N: usize> From<[Signal; N]> for SignalSet {
+    fn from(signals: [Signal; N]) -> Self {
+        signals.into_iter().collect()
+    }
+}
+
+impl FromIterator<Signal> for SignalSet {
+    fn from_iter<I: IntoIterator<Item = Signal>>(signals: I) -> Self {
+        signals.into_iter().fold(Self::EMPTY, Self::with)
+    }
+}
+
+impl IntoIterator for SignalSet {
+    type Item = Signal;
+    type IntoIter = Signals;
+
+    fn into_iter(self) -> Signals {
+        self.iter()
+    }
+}
+
+impl core::fmt::Debug for SignalSet {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
