@@ -20,7 +20,7 @@ const SYS: &[&[&str]] = &[
     &["fd"],
     &[
         "select", "poll", "epoll", "futex", "kqueue", "mmap", "pthread", "pipe", "eventfd", "timerfd", "signalfd",
-        "inotify", "socket", "process", "sched", "signal", "tty",
+        "inotify", "socket", "process", "ptrace", "sched", "signal", "tty",
     ],
     // What lives in shared memory and what may live there know each other.
     &["shm", "scope", "sync"],
@@ -41,6 +41,10 @@ const SYS_EDGES: &[(&str, &str)] = &[
     ("signalfd", "signal"),
     ("scope", "sync"),
     ("sync", "scope"),
+    ("process", "signal"),
+    ("ptrace", "process"),
+    // Fork refuses while a lock in shared memory is held, and nothing else of the locks is its concern.
+    ("process", "sync"),
 ];
 
 /// The modules of the upper crate, level by level.
@@ -63,7 +67,7 @@ const HIDDEN: &[(&str, &[&str])] =
 /// The thin modules with a family of system calls each: their docs name the man page.
 const WITH_SOURCE: &[&str] = &[
     "select", "poll", "epoll", "futex", "mmap", "pthread", "pipe", "eventfd", "timerfd", "signalfd", "inotify",
-    "socket", "process", "sched", "signal", "tty", "errno", "deadline", "fd",
+    "socket", "process", "ptrace", "sched", "signal", "tty", "errno", "deadline", "fd",
 ];
 
 /// The module of a file: the first part of its path below `src`.

@@ -4,6 +4,7 @@
 //! name of the C function. Without `--cfg ossature_faults` that compiles to the call itself; with it, the one hook of
 //! [`faults`](crate::faults) may fail, shorten, delay or kill there.
 
+pub(crate) mod process;
 pub(crate) mod pthread;
 pub(crate) mod signal;
 

@@ -1,0 +1,155 @@
+//! A child: its number, its descriptor, and its end, learnt once.
+
+use core::fmt;
+
+use super::{Exit, Pid, Signal, Usage, generation, pidfd};
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::raw::process::{RawUsage, Waited};
+
+/// A child process, reaped at most once and signalled without the danger of meeting another that got its number.
+///
+/// As a descriptor it is the child's pidfd, Python's *sentinel*: readable once the child has ended, so it can stand in a
+/// poll, an epoll or a select beside anything else.
+///
+/// Dropping it never waits. A child that has ended is reaped; one that still runs is left alone, and becomes a zombie from
+/// its end until this process ends: wait for what shall not be left. In a forked child that inherited it, dropping only
+/// closes that process's copy of the descriptor.
+#[doc(alias = "sentinel")]
+pub struct Child {
+    pid: Pid,
+    pidfd: OwnedFd,
+    generation: u32,
+    end: Option<Exit>,
+    usage: Option<Usage>,
+}
+
+impl Child {
+    pub(super) fn new(pid: Pid, pidfd: OwnedFd) -> Self {
+        Self { pid, pidfd, generation: generation(), end: None, usage: None }
+    }
+
+    /// The number of the child. After it was waited for, another process may have it.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// `waitid(P_PIDFD, ...)`: waits until the child has ended, reaps it and tells how it ended; then tells the same again.
+    ///
+    /// When somebody else reaped it, the status comes from the kernel's memory (Linux 6.15), otherwise it is
+    /// [`Exit::Unknown`]. A forked child that inherited this may wait too: it sees the end without reaping.
+    ///
+    /// # Errors
+    /// None in a process that is not being tampered with.
+    #[doc(alias = "waitpid")]
+    #[doc(alias = "join")]
+    pub fn wait(&mut self) -> Result<Exit> {
+        // Without a deadline there is always an end.
+        self.wait_timeout(Deadline::NEVER)?.ok_or(Errno::TIMEDOUT)
+    }
+
+    /// [`wait`](Self::wait) with a deadline; `None` when the time ran out.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout(&mut self, timeout: impl Into<Deadline>) -> Result<Option<Exit>> {
+        if self.end.is_some() {
+            return Ok(self.end);
+        }
+        let Some(end) = pidfd::wait(self.pidfd.as_fd(), timeout.into())? else { return Ok(None) };
+        // Who only witnessed the end may learn the status later, when the parent has reaped: do not settle for "unknown".
+        if end.exit != Exit::Unknown || self.is_ours() {
+            self.end = Some(end.exit);
+            self.usage = end.usage;
+        }
+        Ok(Some(end.exit))
+    }
+
+    /// [`wait`](Self::wait) without waiting: `None` while the child runs.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    #[doc(alias = "poll")]
+    pub fn try_wait(&mut self) -> Result<Option<Exit>> {
+        self.wait_timeout(Deadline::NOW)
+    }
+
+    /// How the child ended, if that was waited for already. Makes no system call.
+    pub fn exit(&self) -> Option<Exit> {
+        self.end
+    }
+
+    /// What the child used of the machine, if this process reaped it.
+    #[doc(alias = "wait4")]
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// `pidfd_send_signal(...)`: sends a signal to the child.
+    ///
+    /// # Errors
+    /// `ESRCH` when it was reaped, `EPERM` when it became another user's.
+    #[doc(alias = "send_signal")]
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        pidfd::pidfd_send_signal(&self.pidfd, signal)
+    }
+
+    /// Kills the child with `SIGKILL`. One that has ended already is no error.
+    ///
+    /// # Errors
+    /// `EPERM` when it became another user's.
+    #[doc(alias = "SIGKILL")]
+    pub fn kill(&self) -> Result<()> {
+        match self.signal(Signal::KILL) {
+            Err(Errno::SRCH) => Ok(()),
+            sent => sent,
+        }
+    }
+
+    /// Asks the child to end, with `SIGTERM`. One that has ended already is no error.
+    ///
+    /// # Errors
+    /// `EPERM` when it became another user's.
+    #[doc(alias = "SIGTERM")]
+    pub fn terminate(&self) -> Result<()> {
+        match self.signal(Signal::TERM) {
+            Err(Errno::SRCH) => Ok(()),
+            sent => sent,
+        }
+    }
+
+    /// Whether this process is the one that started the child, and not a copy of it.
+    fn is_ours(&self) -> bool {
+        self.generation == generation()
+    }
+
+    /// For a tracer, who learns of the end by a wait of its own.
+    pub(crate) fn ended(&mut self, waited: Waited, usage: &RawUsage) -> Exit {
+        let exit = Exit::from_waited(waited);
+        self.end = Some(exit);
+        self.usage = Some(Usage::from_raw(usage));
+        exit
+    }
+}
+
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child").field("pid", &self.pid).field("pidfd", &self.pidfd).field("end", &self.end).finish()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.end.is_none() && self.is_ours() {
+            // Nobody can be told of an error here; the child is left alone then.
+            let _ = self.try_wait();
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Lists of C strings as exec wants them: pointers, then a null.
+
+use core::ffi::{CStr, c_char};
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+use static_assertions::assert_eq_size;
+
+use crate::errno::{Errno, Result};
+
+/// One string of an argument list or an environment, or the mark that ends it.
+///
+/// An array of these in the caller's memory is what C calls `argv`; its last element is [`END`](Self::END).
+#[doc(alias = "argv")]
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub struct Argument<'a>(Option<NonNull<c_char>>, PhantomData<&'a CStr>);
+
+assert_eq_size!(Argument<'_>, *const c_char);
+
+impl<'a> Argument<'a> {
+    /// The null pointer at the end of a list.
+    pub const END: Self = Self(None, PhantomData);
+
+    /// A string of the list.
+    pub const fn new(string: &'a CStr) -> Self {
+        Self(NonNull::new(string.as_ptr().cast_mut()), PhantomData)
+    }
+
+    /// Writes `strings` and the end mark into `slots` and lends back the list.
+    ///
+    /// # Errors
+    /// `E2BIG` when there are fewer slots than strings and one more.
+    pub fn list<'s>(slots: &'s mut [Self], strings: impl IntoIterator<Item = &'a CStr>) -> Result<&'s [Self]> {
+        let mut len = 0;
+        for string in strings {
+            *slots.get_mut(len).ok_or(Errno::TOOBIG)? = Self::new(string);
+            len += 1;
+        }
+        *slots.get_mut(len).ok_or(Errno::TOOBIG)? = Self::END;
+        slots.get(..=len).ok_or(Errno::TOOBIG)
+    }
+}
+
+impl<'a> From<&'a CStr> for Argument<'a> {
+    fn from(string: &'a CStr) -> Self {
+        Self::new(string)
+    }
+}
+
+impl fmt::Debug for Argument<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("END"),
+            // SAFETY: the pointer came from a `&'a CStr`, and `'a` has not ended while this value exists.
+            Some(string) => unsafe { CStr::from_ptr(string.as_ptr()) }.fmt(f),
+        }
+    }
+}
+
+/// `list`, if it ends as exec needs it.
+pub(super) fn ended<'a>(list: &'a [Argument<'a>]) -> Result<&'a [Argument<'a>]> {
+    match list.last() {
+        Some(Argument(None, _)) => Ok(list),
+        _ => Err(Errno::INVAL),
+    }
+}

@@ -1,0 +1,106 @@
+//! Where a start failed.
+
+use core::fmt;
+
+use crate::errno::Errno;
+
+/// The step of a [`Plan`](super::Plan) that failed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Making the new process, before it ran.
+    Clone,
+    /// Signal actions and the mask.
+    Signals,
+    /// Entering the cgroup.
+    Cgroup,
+    /// The process group or session.
+    Group,
+    /// The parent-death signal, or the parent died before it took effect (`ESRCH`).
+    ParentDeath,
+    /// Becoming a subreaper.
+    Subreaper,
+    /// The working directory.
+    Directory,
+    /// Dealing out the descriptors.
+    Descriptors,
+    /// A resource limit.
+    Limits,
+    /// Running the program.
+    Exec,
+}
+
+impl Stage {
+    const ALL: [Self; 10] = [
+        Self::Clone,
+        Self::Signals,
+        Self::Cgroup,
+        Self::Group,
+        Self::ParentDeath,
+        Self::Subreaper,
+        Self::Directory,
+        Self::Descriptors,
+        Self::Limits,
+        Self::Exec,
+    ];
+
+    fn named(self) -> &'static str {
+        match self {
+            Self::Clone => "making the process",
+            Self::Signals => "setting signals",
+            Self::Cgroup => "entering the cgroup",
+            Self::Group => "setting the process group",
+            Self::ParentDeath => "setting the parent-death signal",
+            Self::Subreaper => "becoming a subreaper",
+            Self::Directory => "changing the directory",
+            Self::Descriptors => "handing over descriptors",
+            Self::Limits => "setting limits",
+            Self::Exec => "running the program",
+        }
+    }
+}
+
+/// A program that did not start: which step failed, and why. No process is left of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StartError {
+    pub(super) stage: Stage,
+    pub(super) errno: Errno,
+}
+
+impl StartError {
+    /// The step that failed.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// The error of the call that failed.
+    pub fn errno(&self) -> Errno {
+        self.errno
+    }
+
+    /// What the child sends when it must give up.
+    pub(super) fn to_bytes(self) -> [u8; 8] {
+        let [a, b, c, d] = self.errno.raw_os_error().to_ne_bytes();
+        [self.stage as u8, 0, 0, 0, a, b, c, d]
+    }
+
+    pub(super) fn from_bytes([stage, _, _, _, a, b, c, d]: [u8; 8]) -> Self {
+        let errno = Errno::from_raw_os_error(i32::from_ne_bytes([a, b, c, d]));
+        Self { stage: Stage::ALL.get(usize::from(stage)).copied().unwrap_or(Stage::Exec), errno }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot start the program: {}: {}", self.stage.named(), self.errno)
+    }
+}
+
+impl core::error::Error for StartError {}
+
+impl From<StartError> for Errno {
+    fn from(error: StartError) -> Self {
+        error.errno
+    }
+}

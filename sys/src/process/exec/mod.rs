@@ -1,0 +1,254 @@
+//! Starting another program from a plan made beforehand.
+
+mod argument;
+mod error;
+mod start;
+mod steps;
+
+use core::cell::Cell;
+use core::ffi::{CStr, c_char};
+
+use super::{Pid, Resource, Rlimit, Signal};
+use crate::errno::{Errno, Result};
+use crate::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use crate::signal::SignalSet;
+
+pub use argument::Argument;
+pub use error::{Stage, StartError};
+
+/// What a new program shall be: image, arguments, environment, descriptors, and the state of its process.
+///
+/// All of it lies in the caller's memory, so that starting allocates nothing, takes no lock and runs no code of the user's
+/// between clone and exec: it works beside any number of threads. Everything that is not said is inherited, like the
+/// environment. Signal handlers become default, ignored signals stay ignored.
+///
+/// Differs from Python's `subprocess`: no shell and no search along `PATH`; name the file.
+///
+/// # Examples
+/// A program that gets a pipe as its standard output and none of this process's environment:
+/// ```
+/// use ossature_sys::{fd, pipe, process::{Argument, Exit, Inherit, Plan}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (reader, writer) = pipe::pipe(pipe::Flags::empty())?;
+/// let arguments = [Argument::new(c"echo"), Argument::new(c"bones"), Argument::END];
+/// let descriptors = [Inherit::as_number(&writer, 1)?];
+/// let environment = [Argument::END];
+/// let mut child = Plan::new(c"/bin/echo", &arguments)?
+///     .environment(&environment)?
+///     .descriptors(&descriptors)
+///     .start()?;
+/// assert_eq!(child.wait()?, Exit::Code(0));
+/// let mut text = [0; 16];
+/// assert_eq!(fd::read(&reader, &mut text)?, 6);
+/// assert_eq!(&text[..6], b"bones\n");
+/// # Ok(()) }
+/// ```
+#[doc(alias = "posix_spawn")]
+#[doc(alias = "execve")]
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a plan does nothing until it is started"]
+pub struct Plan<'a> {
+    program: Program<'a>,
+    arguments: &'a [Argument<'a>],
+    environment: Option<&'a [Argument<'a>]>,
+    descriptors: &'a [Inherit<'a>],
+    close_others: bool,
+    directory: Directory<'a>,
+    umask: Option<u32>,
+    group: Group,
+    parent_death: Option<Signal>,
+    limits: &'a [(Resource, Rlimit)],
+    blocked: Option<SignalSet>,
+    default_signals: bool,
+    cgroup: Option<BorrowedFd<'a>>,
+    subreaper: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Program<'a> {
+    Path(&'a CStr),
+    Image(BorrowedFd<'a>),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Directory<'a> {
+    Inherited,
+    Path(&'a CStr),
+    Open(BorrowedFd<'a>),
+}
+
+/// The process group of a new program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Group {
+    /// That of its parent.
+    #[default]
+    Inherited,
+    /// A new one, which it leads: `setpgid(0, 0)`.
+    New,
+    /// An existing one of the same session: `setpgid(0, group)`.
+    Join(Pid),
+    /// A new session and group, without a terminal: `setsid()`.
+    Session,
+}
+
+/// A descriptor for the new program, and the number it shall have there.
+#[derive(Debug)]
+pub struct Inherit<'a> {
+    source: BorrowedFd<'a>,
+    target: RawFd,
+    /// Where the child keeps its copy while the numbers are dealt out.
+    moved: Cell<RawFd>,
+}
+
+impl<'a> Inherit<'a> {
+    /// `dup2(fd, number)` in the child: `fd` shall be descriptor `number` there and stay open on exec. Any set of numbers may
+    /// be dealt out, swapped ones included.
+    ///
+    /// # Errors
+    /// `EBADF` when `number` is negative.
+    pub fn as_number<F: AsFd>(fd: &'a F, number: RawFd) -> Result<Self> {
+        if number < 0 {
+            return Err(Errno::BADF);
+        }
+        Ok(Self { source: fd.as_fd(), target: number, moved: Cell::new(-1) })
+    }
+
+    /// `fd` shall stay open on exec under its own number.
+    pub fn as_is<F: AsFd>(fd: &'a F) -> Self {
+        let source = fd.as_fd();
+        Self { source, target: source.as_raw_fd(), moved: Cell::new(-1) }
+    }
+}
+
+impl<'a> Plan<'a> {
+    /// A plan to run the file `program` with `arguments`, the first of which is the program's name for itself.
+    ///
+    /// # Errors
+    /// `EINVAL` when the last of `arguments` is not [`Argument::END`].
+    pub fn new(program: &'a CStr, arguments: &'a [Argument<'a>]) -> Result<Self> {
+        Self::of(Program::Path(program), arguments)
+    }
+
+    /// A plan to run an image that is open already (a file or a memfd), by `execveat(image, "", ..., AT_EMPTY_PATH)`.
+    ///
+    /// A script cannot be run so: its interpreter would find the descriptor closed.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    #[doc(alias = "fexecve")]
+    #[doc(alias = "execveat")]
+    pub fn of_image<F: AsFd>(image: &'a F, arguments: &'a [Argument<'a>]) -> Result<Self> {
+        Self::of(Program::Image(image.as_fd()), arguments)
+    }
+
+    fn of(program: Program<'a>, arguments: &'a [Argument<'a>]) -> Result<Self> {
+        Ok(Self {
+            program,
+            arguments: argument::ended(arguments)?,
+            environment: None,
+            descriptors: &[],
+            close_others: false,
+            directory: Directory::Inherited,
+            umask: None,
+            group: Group::Inherited,
+            parent_death: None,
+            limits: &[],
+            blocked: None,
+            default_signals: false,
+            cgroup: None,
+            subreaper: false,
+        })
+    }
+
+    /// The environment, as `NAME=value`; this process's when not given.
+    ///
+    /// # Errors
+    /// `EINVAL` when the last of `environment` is not [`Argument::END`].
+    pub fn environment(self, environment: &'a [Argument<'a>]) -> Result<Self> {
+        Ok(Self { environment: Some(argument::ended(environment)?), ..self })
+    }
+
+    /// Descriptors to hand over. Others stay open if they are not closed on exec.
+    pub fn descriptors(self, descriptors: &'a [Inherit<'a>]) -> Self {
+        Self { descriptors, ..self }
+    }
+
+    /// Closes every descriptor from 3 up that is not among [`descriptors`](Self::descriptors), whoever opened it.
+    #[doc(alias = "close_fds")]
+    #[doc(alias = "close_range")]
+    pub fn close_other_descriptors(self) -> Self {
+        Self { close_others: true, ..self }
+    }
+
+    /// `chdir(path)`. A relative path of the program is then looked up there.
+    #[doc(alias = "chdir")]
+    pub fn directory(self, path: &'a CStr) -> Self {
+        Self { directory: Directory::Path(path), ..self }
+    }
+
+    /// `fchdir(directory)`.
+    #[doc(alias = "fchdir")]
+    pub fn directory_at<F: AsFd>(self, directory: &'a F) -> Self {
+        Self { directory: Directory::Open(directory.as_fd()), ..self }
+    }
+
+    /// `umask(mask)`: the permission bits that new files do not get.
+    pub fn umask(self, mask: u32) -> Self {
+        Self { umask: Some(mask), ..self }
+    }
+
+    /// The process group or session.
+    pub fn group(self, group: Group) -> Self {
+        Self { group, ..self }
+    }
+
+    /// `prctl(PR_SET_PDEATHSIG, signal)`: the signal that the program gets when the *thread* that starts it ends. If that is
+    /// gone before the call takes effect, the program is not started.
+    #[doc(alias = "PR_SET_PDEATHSIG")]
+    pub fn parent_death_signal(self, signal: Signal) -> Self {
+        Self { parent_death: Some(signal), ..self }
+    }
+
+    /// `setrlimit(resource, limit)` for each.
+    #[doc(alias = "setrlimit")]
+    pub fn limits(self, limits: &'a [(Resource, Rlimit)]) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Blocks exactly these signals in the program; the set of the calling thread when not given.
+    #[doc(alias = "sigprocmask")]
+    pub fn blocked_signals(self, signals: SignalSet) -> Self {
+        Self { blocked: Some(signals), ..self }
+    }
+
+    /// Gives ignored signals their default action too. Rust programs ignore `SIGPIPE`, which most others do not expect to
+    /// inherit.
+    #[doc(alias = "restore_signals")]
+    pub fn default_signals(self) -> Self {
+        Self { default_signals: true, ..self }
+    }
+
+    /// `clone3(CLONE_INTO_CGROUP)`: the program is born in this cgroup (version 2), given as its open directory.
+    #[doc(alias = "CLONE_INTO_CGROUP")]
+    pub fn cgroup<F: AsFd>(self, directory: &'a F) -> Self {
+        Self { cgroup: Some(directory.as_fd()), ..self }
+    }
+
+    /// `prctl(PR_SET_CHILD_SUBREAPER, 1)`: orphans among the program's descendants become its children.
+    #[doc(alias = "PR_SET_CHILD_SUBREAPER")]
+    pub fn subreaper(self) -> Self {
+        Self { subreaper: true, ..self }
+    }
+
+    fn argv(&self) -> *const *const c_char {
+        self.arguments.as_ptr().cast()
+    }
+
+    fn envp(&self) -> *const *const c_char {
+        match self.environment {
+            Some(environment) => environment.as_ptr().cast(),
+            None => crate::raw::process::environment(),
+        }
+    }
+}

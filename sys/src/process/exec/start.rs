@@ -1,0 +1,163 @@
+//! The parent's side: clone, and what became of it.
+
+use core::ffi::c_int;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::steps::Rest;
+use super::{Plan, Stage, StartError};
+use crate::errno::{Errno, Result, retry};
+use crate::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use crate::process::fork::abandon;
+use crate::process::{Child, Pid, exit, id, pidfd_open};
+use crate::raw;
+use crate::raw::process::{self as raw_process, CloneArgs, Mask};
+
+impl Plan<'_> {
+    /// `clone3(CLONE_PIDFD | CLONE_VFORK | CLONE_CLEAR_SIGHAND, ...)`, then the plan, then `execve`: starts the program.
+    ///
+    /// The calling thread sleeps until the program runs or could not be run, so a failure is an error here and never a child
+    /// that ends for no reason. A kernel or sandbox without clone3 gets fork and pidfd_open.
+    ///
+    /// With SIGCHLD ignored the end of the child is seen, but its status only on Linux 6.15 and later.
+    ///
+    /// # Errors
+    /// The step that failed with its errno: `EAGAIN`, `ENOMEM` or `EMFILE` at [`Stage::Clone`]; `ENOENT`, `EACCES`, `ENOEXEC`, `E2BIG`
+    /// at [`Stage::Exec`]; and so on. No process is left then.
+    pub fn start(&self) -> core::result::Result<Child, StartError> {
+        let failed = |errno| StartError { stage: Stage::Clone, errno };
+        // Not blocking: who reads has been woken because the writer wrote or is gone.
+        let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
+        let (reader, writer) = raw::call("pipe2", || pipe_with(flags)).map_err(failed)?;
+        // No handler may run in the child while it is half a copy of this process.
+        let mask = raw_process::set_mask(&Mask::FULL).map_err(failed)?;
+        let born = self.bear(&writer, mask);
+        // It takes back what succeeded a moment ago, so it does not fail; were it to, there is nothing else to try.
+        let _ = raw_process::set_mask(&mask);
+        drop(writer);
+        let (mut child, way) = born.map_err(failed)?;
+        let failure = match read_report(&reader, &child, way) {
+            Ok(None) => return Ok(child),
+            // The child reported as its last act, so the wait for it is short.
+            Ok(Some(failure)) => failure,
+            // Whether it runs cannot be learnt: better no program than one that nobody knows of.
+            Err(errno) => {
+                let _ = child.kill();
+                failed(errno)
+            }
+        };
+        let _ = child.wait();
+        Err(failure)
+    }
+
+    /// `execve`: makes this very process run the program. Comes back only with an error, and then whatever steps of the plan
+    /// came before the failure have been taken already.
+    ///
+    /// The parent-death signal is that of the process's present parent. Locks in shared memory held by this thread are reported
+    /// abandoned.
+    ///
+    /// # Safety
+    /// * No other thread may use descriptors that the plan replaces: another file than the one opened would be found under
+    ///   their numbers if exec fails.
+    /// * If it fails, the caller must not use a descriptor whose number was a target of the plan.
+    #[doc(alias = "execve")]
+    pub unsafe fn exec(&self) -> StartError {
+        let mask = match raw_process::set_mask(&Mask::FULL) {
+            Ok(mask) => mask,
+            Err(errno) => return StartError { stage: Stage::Signals, errno },
+        };
+        let rest = Rest { handlers: false, cgroup: self.cgroup.is_some(), parent: crate::process::parent_id(), mask };
+        let error = self.become_program(&rest, None);
+        let _ = raw_process::set_mask(&mask);
+        error
+    }
+
+    fn bear(&self, writer: &OwnedFd, mask: Mask) -> Result<(Child, Way)> {
+        let parent = Some(id());
+        let mut pidfd: c_int = -1;
+        let mut args = CloneArgs {
+            flags: raw_process::CLONE_PIDFD | raw_process::CLONE_VFORK | raw_process::CLONE_CLEAR_SIGHAND,
+            pidfd: (&raw mut pidfd).addr() as u64,
+            exit_signal: libc::SIGCHLD as u64,
+            ..CloneArgs::default()
+        };
+        if let Some(cgroup) = self.cgroup {
+            args.flags |= raw_process::CLONE_INTO_CGROUP;
+            args.cgroup = cgroup.as_raw_fd() as u64;
+        }
+        // The address left as a number; the kernel writes through it.
+        let _ = (&raw mut pidfd).expose_provenance();
+        // SAFETY: memory is copied, not shared, and no stack is given; the child goes straight into the steps, which make
+        // raw calls only and end in exec or exit; `pidfd` is a C int that outlives the call.
+        match unsafe { raw_process::clone3(&args) } {
+            Ok(0) => self.live(writer, &Rest { handlers: false, cgroup: false, parent, mask }),
+            Ok(pid) => {
+                // SAFETY: CLONE_PIDFD made the kernel store a new descriptor there, which nobody else knows.
+                let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+                let pid = Pid::from_raw(pid as i32).ok_or(Errno::CHILD)?;
+                Ok((Child::new(pid, pidfd), Way::Vfork))
+            }
+            // Sandboxes that cannot look into the structure forbid the call, in either way.
+            Err(Errno::NOSYS | Errno::PERM) => self.bear_by_fork(writer, parent, mask),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn bear_by_fork(&self, writer: &OwnedFd, parent: Option<Pid>, mask: Mask) -> Result<(Child, Way)> {
+        let reserved = pidfd_open(id())?;
+        // SAFETY: the child makes async-signal-safe calls only, until it execs or exits.
+        let pid = unsafe { raw_process::fork() }?;
+        let Some(pid) = Pid::from_raw(pid) else {
+            self.live(writer, &Rest { handlers: true, cgroup: self.cgroup.is_some(), parent, mask })
+        };
+        drop(reserved);
+        match pidfd_open(pid) {
+            Ok(pidfd) => Ok((Child::new(pid, pidfd), Way::Fork)),
+            Err(errno) => {
+                abandon(pid);
+                Err(errno)
+            }
+        }
+    }
+
+    /// The whole life of a child that does not become the program.
+    fn live(&self, writer: &OwnedFd, rest: &Rest) -> ! {
+        let mut report = writer.as_raw_fd();
+        let error = self.become_program(rest, Some(&mut report));
+        // SAFETY: the number is that of the pipe or of the copy just made of it, open until this process ends.
+        let report = unsafe { crate::fd::BorrowedFd::borrow_raw(report) };
+        // The parent reads; if it is dead there is nobody to tell.
+        let _ = retry(|| raw::call("write", || rustix::io::write(report, &error.to_bytes())));
+        // What shells answer for a program that cannot be run.
+        exit(127)
+    }
+}
+
+/// How the child was made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// This thread slept until the child had exec'd or ended.
+    Vfork,
+    /// The child may be anywhere.
+    Fork,
+}
+
+/// What the child said before it gave up; nothing if it became the program.
+fn read_report(reader: &OwnedFd, child: &Child, way: Way) -> Result<Option<StartError>> {
+    if way == Way::Fork {
+        // For the report, or the end of the pipe, or the end of the child, should a stranger hold a copy of the pipe.
+        let pidfd = child.as_fd();
+        retry(|| {
+            let mut list = [PollFd::new(reader, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
+            raw::call("ppoll", || poll(&mut list, None))
+        })?;
+    }
+    let mut report = [0; 8];
+    match retry(|| raw::call("read", || rustix::io::read(reader, &mut report))) {
+        Ok(8) => Ok(Some(StartError::from_bytes(report))),
+        // The end of the pipe, or an empty pipe of which somebody holds a copy. Eight bytes are written at once or not.
+        Ok(_) | Err(Errno::AGAIN) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}

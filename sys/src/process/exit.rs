@@ -1,0 +1,105 @@
+//! How a process ended, and how to end this one.
+
+use core::fmt;
+
+use crate::raw::process::{self as raw, Waited};
+
+/// How a process ended.
+///
+/// Differs from Python's one number: a signal, an exit code and "nobody knows" cannot be confused. [`python_code`] gives
+/// Python's number.
+///
+/// [`python_code`]: Exit::python_code
+#[doc(alias = "exitcode")]
+#[doc(alias = "WEXITSTATUS")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Exit {
+    /// It called `_exit` with this code, of which the kernel keeps eight bits.
+    Code(u8),
+    /// A signal ended it.
+    Signal {
+        /// The number of the signal; real-time signals have no names, so this is a number.
+        signal: i32,
+        /// Whether the kernel wrote a core file.
+        core_dumped: bool,
+    },
+    /// It ended, and how is not to be learnt: somebody else reaped it, or the kernel was told to, and this kernel (before
+    /// Linux 6.15) keeps no memory of it. Never invented.
+    Unknown,
+}
+
+impl Exit {
+    /// Whether it exited with code 0.
+    pub fn success(self) -> bool {
+        self == Self::Code(0)
+    }
+
+    /// The exit code; `None` when a signal ended it or nobody knows.
+    pub fn code(self) -> Option<u8> {
+        match self {
+            Self::Code(code) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// The signal that ended it.
+    #[doc(alias = "WTERMSIG")]
+    pub fn signal(self) -> Option<i32> {
+        match self {
+            Self::Signal { signal, .. } => Some(signal),
+            _ => None,
+        }
+    }
+
+    /// Whether a signal ended it and the kernel wrote a core file.
+    #[doc(alias = "WCOREDUMP")]
+    pub fn core_dumped(self) -> bool {
+        matches!(self, Self::Signal { core_dumped: true, .. })
+    }
+
+    /// As Python counts: the exit code, or the number of the signal below zero.
+    ///
+    /// Differs from Python, which invents 255 where the status is lost: that is `None` here.
+    #[doc(alias = "waitstatus_to_exitcode")]
+    pub fn python_code(self) -> Option<i32> {
+        match self {
+            Self::Code(code) => Some(i32::from(code)),
+            Self::Signal { signal, .. } => Some(-signal),
+            Self::Unknown => None,
+        }
+    }
+
+    pub(super) fn from_waited(waited: Waited) -> Self {
+        match waited.code {
+            libc::CLD_EXITED => Self::Code(waited.status as u8),
+            libc::CLD_KILLED => Self::Signal { signal: waited.status, core_dumped: false },
+            libc::CLD_DUMPED => Self::Signal { signal: waited.status, core_dumped: true },
+            _ => Self::Unknown,
+        }
+    }
+
+    /// From the status word of wait(2): signal in the low seven bits, then the core flag, then the code.
+    pub(super) fn from_status(status: u32) -> Self {
+        match status & 0x7f {
+            0 => Self::Code((status >> 8) as u8),
+            signal => Self::Signal { signal: signal as i32, core_dumped: status & 0x80 != 0 },
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal { signal, core_dumped: false } => write!(f, "signal {signal}"),
+            Self::Signal { signal, core_dumped: true } => write!(f, "signal {signal}, core dumped"),
+            Self::Unknown => f.write_str("unknown exit status"),
+        }
+    }
+}
+
+/// `_exit(code)`: ends this process at once. No destructor, no `atexit` function and no flush of a buffer runs.
+#[doc(alias = "_exit")]
+pub fn exit(code: u8) -> ! {
+    raw::exit(code.into())
+}

@@ -1,0 +1,193 @@
+//! Fork with a closure, after proof that it is safe.
+
+use core::fmt;
+use core::result::Result;
+use core::time::Duration;
+
+use super::pidfd::{pause, pidfd_open};
+use super::{Child, Pid, exit};
+use crate::deadline::Deadline;
+use crate::errno::{self, Errno, retry};
+use crate::raw;
+use crate::raw::process::{self as raw_process, RawUsage, WaitFor};
+
+/// Why [`fork`] did not fork.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ForkError {
+    /// The process has more than one thread: the others would be missing in the child, with whatever they hold.
+    MultiThreaded,
+    /// Neither unshare(2) nor /proc could say whether the process has one thread only.
+    Unproven,
+    /// This thread holds a lock, permit or claim in shared memory, which the child would seem to hold too.
+    LockHeld,
+    /// SIGCHLD is ignored, so the kernel would reap the child and might give its number to another.
+    SigchldIgnored,
+    /// The kernel could not.
+    Os(Errno),
+}
+
+impl fmt::Display for ForkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MultiThreaded => f.write_str(
+                "cannot fork: the process has other threads; fork before starting them, join them first, or start a \
+                 program from a plan",
+            ),
+            Self::Unproven => f.write_str(
+                "cannot fork: cannot tell whether the process has other threads; allow unshare(CLONE_VM) or mount /proc",
+            ),
+            Self::LockHeld => {
+                f.write_str("cannot fork: this thread holds a lock in shared memory; drop the guard before forking")
+            }
+            Self::SigchldIgnored => f.write_str(
+                "cannot fork: SIGCHLD is ignored, so the child's status would be lost; give SIGCHLD its default action",
+            ),
+            Self::Os(errno) => write!(f, "cannot fork: {errno}"),
+        }
+    }
+}
+
+impl core::error::Error for ForkError {}
+
+impl From<Errno> for ForkError {
+    fn from(errno: Errno) -> Self {
+        Self::Os(errno)
+    }
+}
+
+impl ForkError {
+    /// The errno that says it best, for callers that know no other errors.
+    pub fn errno(self) -> Errno {
+        match self {
+            Self::MultiThreaded | Self::LockHeld => Errno::BUSY,
+            Self::Unproven => Errno::PERM,
+            Self::SigchldIgnored => Errno::CHILD,
+            Self::Os(errno) => errno,
+        }
+    }
+}
+
+/// `fork()`: runs `child` in a new process, which ends with the code that it returns.
+///
+/// The closure may borrow: the new process has its own copy of this memory, and what the closure changes there is not seen
+/// here. Memory mapped as shared stays shared. A panic in the closure ends the child with code 101. Buffered output is
+/// written twice or not at all, as in every language: flush before forking, and at the end of the closure.
+///
+/// The child ends by `_exit`: neither destructors of this stack nor `atexit` functions run in it.
+///
+/// Differs from Python, which forks beside other threads and warns: here that is an error.
+///
+/// # Errors
+/// * [`ForkError::MultiThreaded`] when the process has a second thread. One that was just joined may still be leaving; it is
+///   waited for, up to 10 ms.
+/// * [`ForkError::Unproven`] when that cannot be learnt.
+/// * [`ForkError::LockHeld`] while this thread holds something exclusive in shared memory.
+/// * [`ForkError::SigchldIgnored`] when `SIGCHLD` is ignored or has `SA_NOCLDWAIT`.
+/// * [`ForkError::Os`]: `EAGAIN` when the user or cgroup has too many processes, `ENOMEM`, `EMFILE` when there is no
+///   descriptor for the pidfd. No child is left then.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{Exit, fork};
+///
+/// let mut child = fork(|| 42).unwrap();
+/// assert_eq!(child.wait(), Ok(Exit::Code(42)));
+/// ```
+pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
+    if raw_process::children_are_reaped_by_the_kernel()? {
+        return Err(ForkError::SigchldIgnored);
+    }
+    if crate::sync::robust::holds_exclusively() {
+        return Err(ForkError::LockHeld);
+    }
+    prove_single_thread()?;
+    // SAFETY: this is the only thread, so nothing that another held can be missed in the child; it holds no lock in shared
+    // memory; and the child runs one closure and exits, so it never returns into a caller that did not expect a second
+    // return. The closure's own copies and borrows are copied with the memory they lie in.
+    match unsafe { fork_unchecked() }? {
+        Some(started) => Ok(started),
+        None => run(child),
+    }
+}
+
+/// `fork()` and `pidfd_open(child)`: `None` in the child.
+///
+/// # Errors
+/// `EAGAIN`, `ENOMEM`, `EMFILE` as [`fork`]; no child is left then. `ESRCH` when the child ended at once and the kernel
+/// reaped it, because SIGCHLD is ignored.
+///
+/// # Safety
+/// * In a process with several threads the child may make async-signal-safe calls only: whatever a thread held (the lock of
+///   the allocator, of standard output, ...) stays held in the child for ever.
+/// * The child holds copies of every value on the stack. It must not release twice what the parent releases as well: guards
+///   of locks in shared memory, files to be unlinked.
+/// * Both processes return from this call, so the caller and its callers must be prepared for that.
+pub unsafe fn fork_unchecked() -> errno::Result<Option<Child>> {
+    // A pidfd of our own keeps a descriptor free for the child's, and shows that the system gives pidfds at all. So the
+    // usual errors come up before there is a child that might have begun its work.
+    let reserved = pidfd_open(rustix::process::getpid())?;
+    // SAFETY: the caller keeps the conditions of fork(2).
+    let pid = unsafe { raw_process::fork() }?;
+    drop(reserved);
+    let Some(pid) = Pid::from_raw(pid) else { return Ok(None) };
+    match pidfd_open(pid) {
+        Ok(pidfd) => Ok(Some(Child::new(pid, pidfd))),
+        Err(errno) => {
+            abandon(pid);
+            Err(errno)
+        }
+    }
+}
+
+/// Ends and reaps a child for which there is no descriptor: an error must not leave a process behind.
+pub(super) fn abandon(pid: Pid) {
+    // The number is still its own: nobody has reaped it. If the kernel did, both calls fail and there is nothing to end.
+    let _ = raw::call("kill", || rustix::process::kill_process(pid, super::Signal::KILL));
+    let _ = retry(|| raw_process::waitid(WaitFor::Pid(pid), libc::WEXITED, &mut RawUsage::default()));
+}
+
+/// The whole life of the child.
+fn run<F: FnOnce() -> u8>(child: F) -> ! {
+    /// Ends the process if the closure unwinds: the frames below belong to the parent.
+    struct NoReturn;
+    impl Drop for NoReturn {
+        fn drop(&mut self) {
+            // What a Rust program exits with after a panic.
+            exit(101)
+        }
+    }
+    let _no_return = NoReturn;
+    exit(child())
+}
+
+/// Asks the kernel, which shares one address space among the threads and so knows best.
+fn prove_single_thread() -> Result<(), ForkError> {
+    const PATIENCE: Duration = Duration::from_millis(10);
+    const PAUSE: Duration = Duration::from_micros(50);
+    let mut patience = None;
+    loop {
+        let single = match raw_process::unshare_vm() {
+            Ok(()) => true,
+            Err(Errno::INVAL) => false,
+            // A sandbox may forbid the call.
+            Err(_) => is_only_task()?,
+        };
+        if single {
+            return Ok(());
+        }
+        // A thread that was joined tells its joiner a moment before the kernel takes it off the list.
+        if patience.get_or_insert_with(|| Deadline::after(PATIENCE)).has_passed() {
+            return Err(ForkError::MultiThreaded);
+        }
+        pause(PAUSE);
+    }
+}
+
+/// By the link count of /proc/self/task: one for each thread, and two that every directory has.
+fn is_only_task() -> Result<bool, ForkError> {
+    match raw::call("stat", || rustix::fs::stat(c"/proc/self/task")) {
+        Ok(stat) if stat.st_nlink >= 3 => Ok(stat.st_nlink == 3),
+        _ => Err(ForkError::Unproven),
+    }
+}

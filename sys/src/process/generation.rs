@@ -1,0 +1,47 @@
+//! The fork generation: tells a destructor that it runs in a child, without a system call.
+
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+use crate::raw::process as raw;
+
+/// The handler is not registered yet.
+const UNSET: u32 = 0;
+/// It could not be registered: the process id serves instead.
+const ASK_THE_KERNEL: u32 = u32::MAX;
+
+static GENERATION: AtomicU32 = AtomicU32::new(UNSET);
+
+/// Which copy of the program this is: a number that differs between a process and the children it forks.
+///
+/// For destructors: keep the number beside what a process owns, and in a process that answers with another number do not
+/// unlink, unlock or reap it, for the parent still owns it. Costs one load; the first call registers a handler with
+/// pthread_atfork(3). Counts forks that go through libc (this crate's all do); a raw clone(2) is not seen.
+#[inline]
+pub fn generation() -> u32 {
+    match GENERATION.load(SeqCst) {
+        UNSET | ASK_THE_KERNEL => first(),
+        generation => generation,
+    }
+}
+
+#[cold]
+fn first() -> u32 {
+    if GENERATION.load(SeqCst) == UNSET {
+        // Two threads may both register: the count then goes up by two at a fork, which still differs. Whoever comes
+        // second leaves the count alone, so that no thread sees it change outside a fork.
+        let start = if raw::atfork_child(bump).is_ok() { 1 } else { ASK_THE_KERNEL };
+        let _ = GENERATION.compare_exchange(UNSET, start, SeqCst, SeqCst);
+    }
+    match GENERATION.load(SeqCst) {
+        // Distinct from counted generations, which stay far below.
+        ASK_THE_KERNEL => rustix::process::getpid().as_raw_nonzero().get() as u32 | 1 << 31,
+        generation => generation,
+    }
+}
+
+extern "C" fn bump() {
+    let generation = GENERATION.load(SeqCst);
+    if generation != ASK_THE_KERNEL {
+        GENERATION.store(generation.wrapping_add(1), SeqCst);
+    }
+}

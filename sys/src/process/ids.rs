@@ -1,0 +1,107 @@
+//! Numbers, groups, sessions, and what binds a process to its parent.
+
+use super::{Pid, Signal};
+use crate::errno::Result;
+use crate::raw;
+
+/// `getpid()`: the number of this process.
+#[doc(alias = "getpid")]
+pub fn id() -> Pid {
+    // The call cannot fail, so it does not pass the fault hook.
+    rustix::process::getpid()
+}
+
+/// `getppid()`: the number of the parent; `None` when that is outside this pid namespace.
+#[doc(alias = "getppid")]
+pub fn parent_id() -> Option<Pid> {
+    rustix::process::getppid()
+}
+
+/// `getpgid(pid)`: the process group; `None` asks for this process's.
+///
+/// # Errors
+/// `ESRCH` when there is no such process.
+#[doc(alias = "getpgid")]
+pub fn group_of(pid: Option<Pid>) -> Result<Pid> {
+    raw::call("getpgid", || rustix::process::getpgid(pid))
+}
+
+/// `setpgid(pid, group)`: moves this process or a child that has not exec'd into a group; `None` for `group` makes it the
+/// leader of a new one.
+///
+/// # Errors
+/// `EPERM` when the group is in another session or `pid` leads a session, `EACCES` when the child has exec'd, `ESRCH` when `pid` is
+/// neither this process nor a child.
+#[doc(alias = "setpgid")]
+pub fn set_group(pid: Option<Pid>, group: Option<Pid>) -> Result<()> {
+    raw::call("setpgid", || rustix::process::setpgid(pid, group))
+}
+
+/// `getsid(pid)`: the session; `None` asks for this process's.
+///
+/// # Errors
+/// `ESRCH` when there is no such process.
+#[doc(alias = "getsid")]
+pub fn session_of(pid: Option<Pid>) -> Result<Pid> {
+    raw::call("getsid", || rustix::process::getsid(pid))
+}
+
+/// `setsid()`: starts a new session and group with this process as leader and no terminal.
+///
+/// # Errors
+/// `EPERM` when this process leads a group already.
+#[doc(alias = "setsid")]
+pub fn new_session() -> Result<Pid> {
+    raw::call("setsid", rustix::process::setsid)
+}
+
+/// `killpg(group, signal)`: sends a signal to every process of a group.
+///
+/// A group is only a number: keep a child of yours in it unreaped as long as you signal it, then the number stays its own.
+///
+/// # Errors
+/// `ESRCH` when the group has no process, `EPERM` when none of them may be signalled.
+#[doc(alias = "killpg")]
+pub fn signal_group(group: Pid, signal: Signal) -> Result<()> {
+    raw::call("killpg", || rustix::process::kill_process_group(group, signal))
+}
+
+/// `prctl(PR_SET_PDEATHSIG, signal)`: the signal that this process gets when its parent dies; `None` takes it back.
+///
+/// "The parent" is the *thread* that forked: when that one returns, the signal comes. If the parent is dead already, nothing
+/// comes at all: compare [`parent_id`] after this call with what it was expected to be. Lost on exec of a set-user-id
+/// program, not inherited by children.
+///
+/// # Errors
+/// `EINVAL` when the kernel does not know the signal.
+#[doc(alias = "PR_SET_PDEATHSIG")]
+pub fn set_parent_death_signal(signal: Option<Signal>) -> Result<()> {
+    raw::call("prctl", || rustix::process::set_parent_process_death_signal(signal))
+}
+
+/// `prctl(PR_SET_CHILD_SUBREAPER, 1)`: orphans among this process's descendants become its children, instead of init's.
+///
+/// # Errors
+/// None that the kernel documents for this request.
+#[doc(alias = "PR_SET_CHILD_SUBREAPER")]
+pub fn become_subreaper() -> Result<()> {
+    // Any number but zero switches it on.
+    raw::call("prctl", || rustix::process::set_child_subreaper(Some(Pid::INIT)))
+}
+
+/// `prctl(PR_SET_CHILD_SUBREAPER, 0)`: takes [`become_subreaper`] back.
+///
+/// # Errors
+/// None that the kernel documents for this request.
+pub fn resign_subreaper() -> Result<()> {
+    raw::call("prctl", || rustix::process::set_child_subreaper(None))
+}
+
+/// `prctl(PR_GET_CHILD_SUBREAPER)`: whether this process is a subreaper.
+///
+/// # Errors
+/// None that the kernel documents for this request.
+#[doc(alias = "PR_GET_CHILD_SUBREAPER")]
+pub fn is_subreaper() -> Result<bool> {
+    Ok(raw::call("prctl", rustix::process::child_subreaper)?.is_some())
+}

@@ -1,0 +1,43 @@
+//! Resource limits. `None` in a [`Rlimit`] means no limit.
+
+use super::{Pid, Resource, Rlimit};
+use crate::errno::Result;
+use crate::raw;
+
+/// `getrlimit(resource)`: the soft limit in force and the hard one it may be raised to.
+///
+/// # Errors
+/// None that the kernel documents for a named resource.
+#[doc(alias = "getrlimit")]
+pub fn rlimit(resource: Resource) -> Result<Rlimit> {
+    raw::call("getrlimit", || Ok(rustix::process::getrlimit(resource)))
+}
+
+/// `setrlimit(resource, limit)`: changes a limit of this process, which its children inherit.
+///
+/// # Errors
+/// `EPERM` when the hard limit would rise without the privilege, `EINVAL` when the soft limit is above the hard one.
+#[doc(alias = "setrlimit")]
+pub fn set_rlimit(resource: Resource, limit: Rlimit) -> Result<()> {
+    raw::call("setrlimit", || rustix::process::setrlimit(resource, limit))
+}
+
+/// `prlimit(pid, resource, NULL)`: the limit of another process.
+///
+/// # Errors
+/// `EPERM` when it is another user's, `ESRCH` when there is none.
+#[doc(alias = "prlimit")]
+pub fn rlimit_of(pid: Pid, resource: Resource) -> Result<Rlimit> {
+    let [current, maximum] = raw::process::prlimit_get(pid, resource as _)?;
+    let limit = |number: u64| (number != u64::MAX).then_some(number);
+    Ok(Rlimit { current: limit(current), maximum: limit(maximum) })
+}
+
+/// `prlimit(pid, resource, limit)`: changes a limit of another process and tells the old one.
+///
+/// # Errors
+/// As [`set_rlimit`], and `ESRCH` when there is no such process.
+#[doc(alias = "prlimit")]
+pub fn replace_rlimit(pid: Pid, resource: Resource, limit: Rlimit) -> Result<Rlimit> {
+    raw::call("prlimit", || rustix::process::prlimit(Some(pid), resource, limit))
+}

@@ -1,0 +1,60 @@
+//! Processes: a fork that proves itself safe, programs started from a plan made beforehand, and children that are
+//! descriptors, waited for with a deadline and never confused with a stranger who got the same number.
+//!
+//! [`fork`] takes a closure and answers with a [`Child`]. The closure may borrow, for the child has its own copy of the
+//! stack and never returns into it. It is a safe function because it refuses whenever it would not be safe: beside a
+//! second thread, and while the thread holds a lock in shared memory.
+//!
+//! ```
+//! use core::time::Duration;
+//! use ossature_sys::process::{self, Exit};
+//!
+//! let word = [b'o', b's'];
+//! let mut child = process::fork(|| word.len() as u8).unwrap();
+//! assert_eq!(child.wait_timeout(Duration::from_secs(10)).unwrap(), Some(Exit::Code(2)));
+//! ```
+//!
+//! [`Plan`] starts another program: whatever the child shall be (its descriptors, limits, group, cgroup, ...) is said
+//! beforehand in the caller's memory, and between clone and exec runs no lock and no code of the user's. This form works
+//! beside any number of threads.
+//!
+//! ```
+//! use ossature_sys::process::{Argument, Exit, Plan};
+//!
+//! let arguments = [Argument::new(c"sh"), Argument::new(c"-c"), Argument::new(c"exit 7"), Argument::END];
+//! let mut child = Plan::new(c"/bin/sh", &arguments).unwrap().start().unwrap();
+//! assert_eq!(child.wait().unwrap(), Exit::Code(7));
+//! ```
+//!
+//! In a test binary, where libtest's threads run, `fork` answers [`ForkError::MultiThreaded`]: give such tests a binary of
+//! their own with `harness = false` and one thread.
+//!
+//! Source: fork(2), clone3(2), execve(2), execveat(2), pidfd_open(2), waitid(2), getrusage(2), getrlimit(2), prctl(2),
+//! setpgid(2), setsid(2).
+
+mod child;
+mod exec;
+mod exit;
+mod fork;
+mod generation;
+mod ids;
+mod limits;
+mod pidfd;
+mod usage;
+
+pub use rustix::process::{Pid, Resource, Rlimit, Signal};
+
+pub use child::Child;
+pub use exec::{Argument, Group, Inherit, Plan, Stage, StartError};
+pub use exit::{Exit, exit};
+pub use fork::{ForkError, fork, fork_unchecked};
+pub use generation::generation;
+pub use ids::{
+    become_subreaper, group_of, id, is_subreaper, new_session, parent_id, resign_subreaper, session_of, set_group,
+    set_parent_death_signal, signal_group,
+};
+pub use limits::{replace_rlimit, rlimit, rlimit_of, set_rlimit};
+pub use pidfd::{pidfd_getfd, pidfd_open, pidfd_send_signal, pidfd_wait};
+pub use usage::Usage;
+
+pub(crate) use pidfd::pause;

@@ -1,0 +1,119 @@
+//! Processes as descriptors: a pidfd names one process for ever, even when its number is given to another.
+
+use core::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags};
+
+use super::{Exit, Pid, Signal, Usage};
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result, retry, retry_until};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use crate::raw;
+use crate::raw::process::{RawUsage, WaitFor, pidfd_exit_status, waitid};
+
+/// `pidfd_open(pid, 0)`: a descriptor for a process, closed on exec, readable once it has ended.
+///
+/// For a process other than a child of this one `pid` is only a number: it may end and the number be given to another
+/// before the call. Check through another channel (its parent, its socket) after opening.
+///
+/// # Errors
+/// `ESRCH` when there is no such process, `EMFILE` when no descriptor is left, `EINVAL` when `pid` is a thread that does
+/// not lead its process.
+pub fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
+    raw::call("pidfd_open", || rustix::process::pidfd_open(pid, PidfdFlags::empty()))
+}
+
+/// `pidfd_send_signal(pidfd, signal, NULL, 0)`: sends a signal to this very process, or to nobody.
+///
+/// # Errors
+/// `ESRCH` when it has ended and was reaped, `EPERM` when it is another user's.
+pub fn pidfd_send_signal(pidfd: impl AsFd, signal: Signal) -> Result<()> {
+    raw::call("pidfd_send_signal", || rustix::process::pidfd_send_signal(pidfd.as_fd(), signal))
+}
+
+/// `pidfd_getfd(pidfd, target, 0)`: a copy of another process's descriptor `target`, closed on exec.
+///
+/// # Errors
+/// `EBADF` when it has no such descriptor, `EPERM` when this process may not trace it, `ESRCH` when it has ended,
+/// `EMFILE` when no descriptor is left here.
+pub fn pidfd_getfd(pidfd: impl AsFd, target: RawFd) -> Result<OwnedFd> {
+    raw::call("pidfd_getfd", || rustix::process::pidfd_getfd(pidfd.as_fd(), target, PidfdGetfdFlags::empty()))
+}
+
+/// Waits until the process of `pidfd` has ended, and tells how. `None` when the time ran out.
+///
+/// A child is reaped by it (use [`Child::wait`](super::Child::wait) for one's own). Of any other process the end is seen, and the
+/// status as far as the kernel tells it: [`Exit::Unknown`] before Linux 6.15, and as long as its parent has not reaped it.
+///
+/// # Errors
+/// `EBADF` when the descriptor is not a pidfd.
+pub fn pidfd_wait(pidfd: impl AsFd, timeout: impl Into<Deadline>) -> Result<Option<Exit>> {
+    Ok(wait(pidfd.as_fd(), timeout.into())?.map(|end| end.exit))
+}
+
+/// An end that was waited for.
+pub(super) struct End {
+    pub(super) exit: Exit,
+    /// Told only to the one who reaps.
+    pub(super) usage: Option<Usage>,
+}
+
+pub(super) fn wait(pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<Option<End>> {
+    /// How often to look again when the kernel calls a process ended that cannot be reaped yet: while a tracer has it.
+    const PAUSE: Duration = Duration::from_millis(1);
+    let sleep = if deadline == Deadline::NEVER { 0 } else { libc::WNOHANG };
+    loop {
+        match reap(pidfd, sleep) {
+            Ok(Some(end)) => return Ok(Some(end)),
+            Ok(None) if deadline.has_passed() => return Ok(None),
+            Ok(None) => {}
+            Err(Errno::CHILD) => return witness(pidfd, deadline),
+            Err(other) => return Err(other),
+        }
+        if !ended(pidfd, deadline)? {
+            return Ok(None);
+        }
+        match reap(pidfd, libc::WNOHANG) {
+            Ok(None) => pause(PAUSE),
+            // A child that another thread reaped meanwhile is witnessed in the next round.
+            Err(Errno::CHILD) => {}
+            done => return done,
+        }
+    }
+}
+
+/// `waitid(P_PIDFD, pidfd, WEXITED | options)`.
+fn reap(pidfd: BorrowedFd<'_>, options: i32) -> Result<Option<End>> {
+    let mut usage = RawUsage::default();
+    let waited = retry(|| waitid(WaitFor::Pidfd(pidfd), libc::WEXITED | options, &mut usage))?;
+    Ok(waited.map(|waited| End { exit: Exit::from_waited(waited), usage: Some(Usage::from_raw(&usage)) }))
+}
+
+/// The end of a process that is not ours to reap: a stranger's, or one that somebody else reaped.
+fn witness(pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<Option<End>> {
+    if !ended(pidfd, deadline)? {
+        return Ok(None);
+    }
+    // Whatever the kernel answers instead of a status (ESRCH and ENOTTY of those that keep none), nobody knows it.
+    let status = pidfd_exit_status(pidfd).ok().flatten();
+    Ok(Some(End { exit: status.map_or(Exit::Unknown, Exit::from_status), usage: None }))
+}
+
+/// Waits for a pidfd to become readable, which it does when the process ends.
+fn ended(pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<bool> {
+    retry_until(deadline, |left| {
+        let mut list = [PollFd::new(&pidfd, PollFlags::IN)];
+        Ok(raw::call("ppoll", || poll(&mut list, left))? > 0)
+    })
+}
+
+/// Sleeps for about `span`.
+pub(crate) fn pause(span: Duration) {
+    let span = rustix::time::Timespec { tv_sec: span.as_secs() as i64, tv_nsec: span.subsec_nanos() as _ };
+    // A pause cut short by a signal is a shorter pause: nothing depends on its length.
+    let _ = raw::call("nanosleep", || {
+        let _ = rustix::thread::nanosleep(&span);
+        Ok(())
+    });
+}

@@ -1,0 +1,159 @@
+//! The little of ptrace(2) that a test of death needs: run a child one instruction at a time, and kill it between two.
+//!
+//! The child asks to be traced with [`stop_for_tracer`]; its parent, from the thread that will give all further orders, waits for
+//! the stop with [`wait`] and then steps or resumes it. All of it works on a [`Child`], whose number cannot be given to
+//! another while it is not reaped.
+//!
+//! ```
+//! use core::time::Duration;
+//! use ossature_sys::process::{Exit, Signal, fork};
+//! use ossature_sys::ptrace::{self, State};
+//!
+//! let mut child = fork(|| {
+//!     ptrace::stop_for_tracer().unwrap();
+//!     3
+//! })
+//! .unwrap();
+//! let patience = Duration::from_secs(10);
+//! assert_eq!(ptrace::wait(&mut child, patience).unwrap(), Some(State::Stopped(Signal::STOP.as_raw())));
+//! ptrace::resume(&child).unwrap();
+//! assert_eq!(ptrace::wait(&mut child, patience).unwrap(), Some(State::Ended(Exit::Code(3))));
+//! ```
+//!
+//! Source: ptrace(2), waitid(2).
+
+use core::ffi::c_long;
+use core::time::Duration;
+
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result, retry};
+use crate::fd::AsFd;
+use crate::process::{Child, Exit, Signal, id};
+use crate::raw;
+use crate::raw::process::{self as raw_process, RawUsage, WaitFor};
+
+const TRACEME: c_long = 0;
+const CONT: c_long = 7;
+const SINGLESTEP: c_long = 9;
+const SEIZE: c_long = 0x4206;
+const INTERRUPT: c_long = 0x4207;
+const O_EXITKILL: c_long = 1 << 20;
+
+/// What a traced child is doing, when it is not running.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// It stands still because of this signal: `SIGTRAP` after a step, `SIGSTOP` or the signal that is about to be delivered.
+    Stopped(i32),
+    /// It has ended, and was reaped.
+    Ended(Exit),
+}
+
+/// `ptrace(PTRACE_TRACEME)` and `raise(SIGSTOP)`, in a child: stands still until the parent gives orders.
+///
+/// The tracer is the *thread* of the parent that forked.
+///
+/// # Errors
+/// `EPERM` when this process is traced already or tracing is forbidden.
+#[doc(alias = "PTRACE_TRACEME")]
+pub fn stop_for_tracer() -> Result<()> {
+    // SAFETY: PTRACE_TRACEME takes no arguments.
+    unsafe { raw_process::ptrace(TRACEME, 0, 0) }?;
+    raw::call("kill", || rustix::process::kill_process(id(), Signal::STOP))
+}
+
+/// `ptrace(PTRACE_SEIZE, child, PTRACE_O_EXITKILL)`: begins to trace a running child, which dies when this thread does.
+///
+/// # Errors
+/// `ESRCH` when it has ended, `EPERM` when it is traced already or tracing is forbidden.
+#[doc(alias = "PTRACE_SEIZE")]
+pub fn seize(child: &Child) -> Result<()> {
+    order(child, SEIZE, O_EXITKILL)
+}
+
+/// `ptrace(PTRACE_INTERRUPT, child)`: stops a seized child; [`wait`] tells when it stands.
+///
+/// # Errors
+/// `ESRCH` when it has ended, `EIO` when it was not seized but asked for it itself: send it a `SIGSTOP` then.
+#[doc(alias = "PTRACE_INTERRUPT")]
+pub fn interrupt(child: &Child) -> Result<()> {
+    order(child, INTERRUPT, 0)
+}
+
+/// `ptrace(PTRACE_SINGLESTEP, child)`: runs one instruction of a stopped child; [`wait`] tells when it is done.
+///
+/// A system call counts as one instruction, however long it sleeps.
+///
+/// # Errors
+/// `ESRCH` when the child does not stand still or has ended, `EIO` where the processor cannot (32-bit ARM, RISC-V).
+#[doc(alias = "PTRACE_SINGLESTEP")]
+pub fn single_step(child: &Child) -> Result<()> {
+    order(child, SINGLESTEP, 0)
+}
+
+/// `ptrace(PTRACE_CONT, child)`: lets a stopped child run on, without the signal that stopped it.
+///
+/// # Errors
+/// `ESRCH` when the child does not stand still or has ended.
+#[doc(alias = "PTRACE_CONT")]
+pub fn resume(child: &Child) -> Result<()> {
+    order(child, CONT, 0)
+}
+
+/// [`resume`] that delivers `signal`, for a child that stands still because a signal came for it.
+///
+/// # Errors
+/// As [`resume`].
+pub fn resume_with(child: &Child, signal: Signal) -> Result<()> {
+    order(child, CONT, c_long::from(signal.as_raw()))
+}
+
+/// Waits until a traced child stands still or has ended; `None` when the time ran out and it runs still.
+///
+/// # Errors
+/// `ECHILD` when somebody else reaped it.
+pub fn wait(child: &mut Child, timeout: impl Into<Deadline>) -> Result<Option<State>> {
+    /// A step takes a few microseconds, so the first looks follow one another without sleep.
+    const LOOKS: u32 = 200;
+    const PAUSE: Duration = Duration::from_micros(50);
+    let deadline = timeout.into();
+    if let Some(exit) = child.exit() {
+        return Ok(Some(State::Ended(exit)));
+    }
+    // A pidfd becomes readable at the end only, not at a stop: with a deadline one has to look again and again.
+    let sleep = if deadline == Deadline::NEVER { 0 } else { libc::WNOHANG };
+    let mut looks = 0;
+    loop {
+        let options = libc::WEXITED | libc::WSTOPPED | libc::__WALL | sleep;
+        let mut usage = RawUsage::default();
+        let seen = retry(|| raw_process::waitid(WaitFor::Pidfd(child.as_fd()), options, &mut usage))?;
+        match seen {
+            Some(stop) if matches!(stop.code, libc::CLD_TRAPPED | libc::CLD_STOPPED) => {
+                // The low byte is the signal; above it stands the kind of event, for tracers that asked for events.
+                return Ok(Some(State::Stopped(stop.status & 0xff)));
+            }
+            Some(end) => {
+                let exit = child.ended(end, &usage);
+                return Ok(Some(State::Ended(exit)));
+            }
+            None if deadline.has_passed() => return Ok(None),
+            None => {}
+        }
+        looks += 1;
+        if looks < LOOKS {
+            rustix::thread::sched_yield();
+        } else {
+            crate::process::pause(PAUSE);
+        }
+    }
+}
+
+fn order(child: &Child, request: c_long, data: c_long) -> Result<()> {
+    if child.exit().is_some() {
+        // Its number may be another's by now.
+        return Err(Errno::SRCH);
+    }
+    let pid = c_long::from(child.pid().as_raw_nonzero().get());
+    // SAFETY: the requests of this file take a signal number or options, no pointer; the number is that of a process that
+    // the caller has not reaped.
+    unsafe { raw_process::ptrace(request, pid, data) }
+}

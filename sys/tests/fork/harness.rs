@@ -1,0 +1,115 @@
+//! A test runner of one thread: each test under an alarm, and after each no child and no descriptor more than before.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Instant;
+
+use ossature_sys::errno::Errno;
+
+pub type Test = (&'static str, fn());
+
+/// Seconds after which a test counts as hung.
+const PATIENCE: u32 = 60;
+
+/// The name of the running test, for the handler of the alarm.
+static RUNNING: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+pub fn run(tests: &[Test]) {
+    let filter: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    if std::env::args().any(|arg| arg == "--list") {
+        tests.iter().for_each(|(name, _)| println!("{name}: test"));
+        return;
+    }
+    let threads = threads();
+    if threads > 1 {
+        // An emulator of user space has helper threads in the very process, which the kernel counts like any other.
+        println!("SKIPPED: {} tests, for the kernel counts {threads} threads before the first test", tests.len());
+        return;
+    }
+    arm_alarm();
+    let (mut passed, mut failed) = (0, 0);
+    for &(name, test) in tests {
+        if !filter.is_empty() && !filter.iter().any(|part| name.contains(part.as_str())) {
+            continue;
+        }
+        RUNNING[0].store(name.as_ptr() as usize, SeqCst);
+        RUNNING[1].store(name.len(), SeqCst);
+        let before = descriptors();
+        let start = Instant::now();
+        // SAFETY: alarm(2) has no preconditions; its handler is installed.
+        unsafe { libc::alarm(PATIENCE) };
+        let mut ok = catch_unwind(test).is_ok();
+        // SAFETY: as above.
+        unsafe { libc::alarm(0) };
+        if has_children() {
+            eprintln!("{name}: left a child behind");
+            ok = false;
+        }
+        if descriptors() != before {
+            eprintln!("{name}: descriptors before {before:?}, after {:?}", descriptors());
+            ok = false;
+        }
+        println!("test {name} ... {} ({:.2?})", if ok { "ok" } else { "FAILED" }, start.elapsed());
+        if ok { passed += 1 } else { failed += 1 }
+    }
+    println!("{passed} passed, {failed} failed");
+    if failed > 0 {
+        std::process::exit(1);
+    }
+}
+
+/// Threads of this process as the kernel counts them.
+fn threads() -> u64 {
+    fs::metadata("/proc/self/task").map_or(1, |task| task.nlink() - 2)
+}
+
+/// A pipe as std's files: the end to read and the end to write.
+pub fn pipe() -> (File, File) {
+    let (reader, writer) = ossature_sys::pipe::pipe(ossature_sys::pipe::Flags::empty()).expect("descriptors are left");
+    (reader.into(), writer.into())
+}
+
+/// Whether this process has a child, running or dead; a dead one is reaped, so that it fails one test only.
+pub fn has_children() -> bool {
+    // SAFETY: waitpid(2) may be given a null pointer for the status.
+    let answer = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) };
+    answer != -1 || std::io::Error::last_os_error().raw_os_error() != Some(Errno::CHILD.raw_os_error())
+}
+
+/// Open descriptors and what they lead to.
+pub fn descriptors() -> BTreeMap<i32, String> {
+    let entries = fs::read_dir("/proc/self/fd").expect("/proc is mounted").flatten();
+    let open = entries.filter_map(|entry| {
+        let number = entry.file_name().to_string_lossy().parse().expect("descriptors are numbers");
+        let target = fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned();
+        (!target.ends_with("/fd")).then_some((number, target))
+    });
+    open.collect()
+}
+
+extern "C" fn hung(_: libc::c_int) {
+    let name = (RUNNING[0].load(SeqCst) as *const u8, RUNNING[1].load(SeqCst));
+    for (text, len) in [(c"HANG: ".as_ptr().cast(), 6), name, (c"\n".as_ptr().cast(), 1)] {
+        // SAFETY: write(2) is async-signal-safe; the texts are static, and the name is that of a static table.
+        unsafe { libc::write(2, text.cast(), len) };
+    }
+    // Where: the system call, its arguments and the place in the program.
+    let mut place = [0_u8; 256];
+    // SAFETY: open(2) is async-signal-safe, the path ends with a null.
+    let file = unsafe { libc::open(c"/proc/self/syscall".as_ptr(), libc::O_RDONLY) };
+    // SAFETY: read(2) writes at most that many bytes there.
+    let len = unsafe { libc::read(file, place.as_mut_ptr().cast(), place.len()) };
+    // SAFETY: write(2) reads what was read.
+    unsafe { libc::write(2, place.as_ptr().cast(), len.max(0) as usize) };
+    // SAFETY: _exit(2) has no preconditions.
+    unsafe { libc::_exit(1) }
+}
+
+fn arm_alarm() {
+    let handler: extern "C" fn(libc::c_int) = hung;
+    // SAFETY: the handler makes async-signal-safe calls only.
+    unsafe { libc::signal(libc::SIGALRM, handler as libc::sighandler_t) };
+}

@@ -1,0 +1,131 @@
+//! A child under ptrace: stopped, stepped, resumed, killed between two instructions.
+
+use std::time::Duration;
+
+use ossature_sys::errno::Errno;
+use ossature_sys::process::{Child, Exit, Signal, fork};
+use ossature_sys::ptrace::{self, State};
+
+use crate::harness::Test;
+
+pub const TESTS: &[Test] = &[
+    ("traced_child_stands_still_until_resumed", traced_child_stands_still_until_resumed),
+    ("child_is_stepped_to_its_end", child_is_stepped_to_its_end),
+    ("child_is_killed_after_some_instructions", child_is_killed_after_some_instructions),
+    ("seized_child_is_interrupted", seized_child_is_interrupted),
+    ("signal_is_delivered_on_resume", signal_is_delivered_on_resume),
+    ("orders_to_an_ended_child_are_refused", orders_to_an_ended_child_are_refused),
+];
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn stopped(body: impl FnOnce() -> u8) -> Child {
+    let mut child = fork(|| {
+        ptrace::stop_for_tracer().unwrap();
+        body()
+    })
+    .unwrap();
+    assert_eq!(ptrace::wait(&mut child, PATIENCE), Ok(Some(State::Stopped(Signal::STOP.as_raw()))));
+    child
+}
+
+fn traced_child_stands_still_until_resumed() {
+    let mut child = stopped(|| 5);
+    assert_eq!(ptrace::wait(&mut child, Duration::from_millis(20)), Ok(None));
+    ptrace::resume(&child).unwrap();
+    assert_eq!(ptrace::wait(&mut child, PATIENCE), Ok(Some(State::Ended(Exit::Code(5)))));
+    assert_eq!(child.wait(), Ok(Exit::Code(5)));
+    assert!(child.usage().is_some());
+    assert_eq!(ptrace::wait(&mut child, PATIENCE), Ok(Some(State::Ended(Exit::Code(5)))));
+}
+
+/// Whether this processor can do it; says so if not.
+fn can_step(child: &mut Child) -> bool {
+    match ptrace::single_step(child) {
+        Ok(()) => {
+            assert_eq!(ptrace::wait(child, PATIENCE), Ok(Some(State::Stopped(Signal::TRAP.as_raw()))));
+            true
+        }
+        Err(Errno::IO) => {
+            println!("SKIPPED: this processor does not step");
+            child.kill().unwrap();
+            child.wait().unwrap();
+            false
+        }
+        Err(errno) => panic!("{errno}"),
+    }
+}
+
+fn child_is_stepped_to_its_end() {
+    let mut child = stopped(|| 6);
+    if !can_step(&mut child) {
+        return;
+    }
+    for steps in 1.. {
+        ptrace::single_step(&child).unwrap();
+        match ptrace::wait(&mut child, PATIENCE).unwrap().unwrap() {
+            State::Stopped(signal) => assert_eq!(signal, Signal::TRAP.as_raw()),
+            State::Ended(exit) => {
+                assert_eq!(exit, Exit::Code(6));
+                assert!(steps > 10, "{steps} instructions are too few to return from a function and exit");
+                return;
+            }
+        }
+    }
+}
+
+fn child_is_killed_after_some_instructions() {
+    for steps in [1, 2, 3, 50] {
+        let mut child = stopped(|| 7);
+        if !can_step(&mut child) {
+            return;
+        }
+        for _ in 1..steps {
+            ptrace::single_step(&child).unwrap();
+            assert_eq!(ptrace::wait(&mut child, Duration::MAX), Ok(Some(State::Stopped(Signal::TRAP.as_raw()))));
+        }
+        child.kill().unwrap();
+        assert_eq!(child.wait_timeout(PATIENCE).unwrap().unwrap().signal(), Some(9));
+    }
+}
+
+fn seized_child_is_interrupted() {
+    let mut child = fork(|| {
+        loop {
+            std::hint::spin_loop();
+        }
+    })
+    .unwrap();
+    match ptrace::seize(&child) {
+        Err(Errno::PERM) => println!("SKIPPED: seized_child_is_interrupted may not trace here"),
+        seized => {
+            seized.unwrap();
+            ptrace::interrupt(&child).unwrap();
+            assert_eq!(ptrace::wait(&mut child, PATIENCE), Ok(Some(State::Stopped(Signal::TRAP.as_raw()))));
+            ptrace::resume(&child).unwrap();
+        }
+    }
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+fn signal_is_delivered_on_resume() {
+    let mut child = stopped(|| {
+        loop {
+            std::hint::spin_loop();
+        }
+    });
+    ptrace::resume(&child).unwrap();
+    child.signal(Signal::TERM).unwrap();
+    assert_eq!(ptrace::wait(&mut child, PATIENCE), Ok(Some(State::Stopped(Signal::TERM.as_raw()))));
+    ptrace::resume_with(&child, Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
+}
+
+fn orders_to_an_ended_child_are_refused() {
+    let mut child = fork(|| 0).unwrap();
+    child.wait().unwrap();
+    for refused in [ptrace::resume(&child), ptrace::single_step(&child), ptrace::seize(&child)] {
+        assert_eq!(refused, Err(Errno::SRCH));
+    }
+}
