@@ -3,3 +3,6 @@
 #![warn(unreachable_pub)]
 
 pub use ossature_sys as sys;
+
+pub mod error;
+pub mod select;

@@ -46,6 +46,15 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> Result<()> {
     raw::call("ioctl", || rustix::io::ioctl_fionbio(fd.as_fd(), on))
 }
 
+/// `fstat(fd, ...)`: whether this is a character device: a terminal, `/dev/null` and the like.
+///
+/// # Errors
+/// `EBADF` when `fd` is not open.
+pub fn is_character_device(fd: impl AsFd) -> Result<bool> {
+    let kind = rustix::fs::FileType::from_raw_mode(raw::call("fstat", || rustix::fs::fstat(fd.as_fd()))?.st_mode);
+    Ok(kind == rustix::fs::FileType::CharacterDevice)
+}
+
 /// `read(fd, ...)`: reads at most `buffer.len()` bytes; 0 is the end of the file.
 ///
 /// # Errors

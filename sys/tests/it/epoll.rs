@@ -1,7 +1,7 @@
 //! epoll: the kernel keeps the set.
 
 use std::fs::File;
-use std::io::{Read, Write, pipe};
+use std::io::{Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -12,7 +12,7 @@ use ossature_sys::epoll::{Epoll, Event, Interest};
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, is_cloexec};
 
-use crate::support::soon;
+use crate::support::{pipe, soon};
 
 /// What the set reports, as pairs sorted by token.
 fn reported(epoll: &Epoll, timeout: impl Into<Deadline>) -> Vec<(u64, Interest)> {

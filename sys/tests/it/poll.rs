@@ -1,7 +1,7 @@
 //! ppoll: questions in, answers out.
 
 use std::fs::File;
-use std::io::{Write, pipe};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::fd::{AsFd, AsRawFd, BorrowedFd};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 
-use crate::support::soon;
+use crate::support::{pipe, soon};
 
 /// What one descriptor reports at once to one question.
 fn asked(fd: impl AsFd, events: PollFlags) -> PollFlags {

@@ -1,6 +1,6 @@
 //! select over the caller's bit arrays, and over a slice by ppoll.
 
-use std::io::{Write, pipe};
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use ossature_sys::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use ossature_sys::poll::{PollFd, PollFlags};
 use ossature_sys::select::{EXCEPT, FdSet, READ, WRITE, select, select_slice};
 
-use crate::support::soon;
+use crate::support::{pipe, soon};
 
 /// A duplicate of `fd` with a number of at least `least`; the process's limit is raised if it must.
 fn moved_up(fd: impl AsFd, least: i32) -> OwnedFd {

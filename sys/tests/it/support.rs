@@ -1,6 +1,7 @@
 //! What several test files share: a deadline that says where a test hung.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::fs::File;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -34,4 +35,10 @@ pub fn within<R>(limit: Duration, body: impl FnOnce() -> R) -> R {
 #[track_caller]
 pub fn soon<R>(body: impl FnOnce() -> R) -> R {
     within(Duration::from_secs(10), body)
+}
+
+/// A pipe as files: its reading end and its writing end.
+pub fn pipe() -> std::io::Result<(File, File)> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    Ok((reader.into(), writer.into()))
 }

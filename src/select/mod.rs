@@ -1,0 +1,183 @@
+//! Waiting for descriptors: Python's `select` and `selectors` modules.
+//!
+//! | Python | here |
+//! | --- | --- |
+//! | `select.select(r, w, x, timeout)` | [`select`] over slices of your own objects |
+//! | `select.poll()` | [`Poll`]: borrows its descriptors, answers in registration order |
+//! | `select.epoll()` | [`Epoll`], with [`EpollExt`] for lists that it allocates |
+//! | `selectors` | [`selectors`]: one trait, several kernels' ways |
+//!
+//! A *waitable object* is whatever is `AsFd`: files, sockets, pipes, children's pidfds, an `Epoll`; a `BorrowedFd` is
+//! the face of a bare number. Timeouts are a `Duration`, an `Option<Duration>` (`None` waits for as long as it takes) or a
+//! [`Deadline`]. A signal never ends a wait early.
+//!
+//! ```
+//! use ossature::select::select;
+//! use std::{io::Write, os::unix::net::UnixStream, time::Duration};
+//!
+//! let pairs = [UnixStream::pair().unwrap(), UnixStream::pair().unwrap()];
+//! (&pairs[1].1).write_all(b"x").unwrap();
+//! let readers = [&pairs[0].0, &pairs[1].0];
+//! let ready = select(&readers, &[], &[], Duration::from_secs(1)).unwrap();
+//! assert!(ready.read.len() == 1 && std::ptr::eq(*ready.read[0], readers[1]));
+//! ```
+//!
+//! Every backend is there on Linux, so Python's habit of testing for names has no counterpart; whether a kernel object
+//! can really be made now is what [`Epoll::new`] answers.
+
+mod poll;
+pub mod selectors;
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+pub use ossature_sys::deadline::Deadline;
+pub use ossature_sys::epoll::{Epoll, Event, Interest};
+pub use ossature_sys::pipe::PIPE_BUF;
+pub use ossature_sys::poll::PollFlags;
+pub use poll::Poll;
+
+use ossature_sys::errno::Errno;
+use ossature_sys::poll::PollFd;
+use ossature_sys::select::{EXCEPT, FdSet, READ, WRITE, select_slice};
+
+use crate::error::{Error, Result};
+
+/// How many events Python's `epoll.poll` reports at most when not told: `FD_SETSIZE - 1`.
+pub const MAX_EVENTS: usize = 1023;
+
+/// What [`select`] found: the caller's own objects, in the order in which they were given, duplicates kept.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ready<'a, T> {
+    /// Those that can be read (or accept, or are at their end).
+    pub read: Vec<&'a T>,
+    /// Those that can be written.
+    pub write: Vec<&'a T>,
+    /// Those in an exceptional condition: TCP with urgent data, mostly.
+    pub except: Vec<&'a T>,
+}
+
+impl<T> Ready<'_, T> {
+    /// Whether the time ran out with nothing ready.
+    pub fn is_empty(&self) -> bool {
+        self.read.is_empty() && self.write.is_empty() && self.except.is_empty()
+    }
+}
+
+/// Waits until one of `read` can be read, one of `write` written or one of `except` is in an exceptional condition.
+///
+/// Running out of time answers three empty lists; three empty slices with a timeout just sleep. Plain files are always
+/// ready. Built on ppoll, so numbers above 1,023 and long lists are welcome, unlike in Python, and a closed descriptor is
+/// always noticed, unlike in C.
+///
+/// # Errors
+/// [`ErrorKind::Os`](crate::error::ErrorKind::Os) with `EBADF` when an object's descriptor is not open, and the message
+/// says which; with `ENOMEM` when the kernel lacks memory.
+pub fn select<'a, T: AsFd>(
+    read: &'a [T],
+    write: &'a [T],
+    except: &'a [T],
+    timeout: impl Into<Deadline>,
+) -> Result<Ready<'a, T>> {
+    let deadline = timeout.into();
+    // Each object is asked for its descriptor once, whatever it answers the next time.
+    let asked = [read, write, except].map(|list| list.iter().map(|object| (object, object.as_fd())).collect());
+    let lists = Lists { asked };
+    let mut fds = lists.questions();
+    match select_slice(&mut fds, deadline) {
+        Ok(0) => {}
+        // Something happened, but nothing that was asked: ppoll reports hang-ups to writers, select waits on.
+        Ok(_) if fds.iter().all(|entry| !entry.revents().intersects(entry.events())) => return lists.exactly(deadline),
+        Ok(_) => {}
+        Err(errno) => return Err(lists.refused(errno, &fds)),
+    }
+    let found = |fd: RawFd| {
+        let place = fds.binary_search_by_key(&fd, |entry| entry.fd().as_raw_fd());
+        place.map_or(PollFlags::empty(), |place| fds[place].revents())
+    };
+    Ok(lists
+        .keep([READ, WRITE, EXCEPT].map(|wanted| move |fd: BorrowedFd<'_>| found(fd.as_raw_fd()).intersects(wanted))))
+}
+
+/// The three lists with the descriptor of each object.
+struct Lists<'a, T> {
+    asked: [Vec<(&'a T, BorrowedFd<'a>)>; 3],
+}
+
+impl<'a, T> Lists<'a, T> {
+    /// One entry for each descriptor, sorted by number.
+    fn questions(&self) -> Vec<PollFd<'a>> {
+        let wanted = self.asked.iter().zip([READ, WRITE, EXCEPT]);
+        let mut fds: Vec<_> = wanted
+            .flat_map(|(list, flags)| list.iter().map(move |(_, fd)| PollFd::from_borrowed(*fd, flags)))
+            .collect();
+        fds.sort_unstable_by_key(|entry| entry.fd().as_raw_fd());
+        fds.dedup_by(|later, kept| {
+            let same = later.fd().as_raw_fd() == kept.fd().as_raw_fd();
+            if same {
+                kept.set_events(kept.events() | later.events());
+            }
+            same
+        });
+        fds
+    }
+
+    fn keep<P: Fn(BorrowedFd<'_>) -> bool>(&self, is_ready: [P; 3]) -> Ready<'a, T> {
+        let chosen = |list: usize| {
+            let ready = self.asked[list].iter().filter(|(_, fd)| is_ready[list](*fd));
+            ready.map(|(object, _)| *object).collect()
+        };
+        Ready { read: chosen(0), write: chosen(1), except: chosen(2) }
+    }
+
+    /// The same wait by select(2), for the few cases that ppoll cannot express.
+    #[cold]
+    fn exactly(&self, deadline: Deadline) -> Result<Ready<'a, T>> {
+        let top = self.asked.iter().flatten().map(|(_, fd)| fd.as_raw_fd()).max().unwrap_or(-1);
+        let mut words = [(); 3].map(|()| vec![0; FdSet::words_for((top + 1) as usize)]);
+        let mut sets = words.each_mut().map(|words| FdSet::new(words));
+        for (set, list) in sets.iter_mut().zip(&self.asked) {
+            list.iter().try_for_each(|(_, fd)| set.insert(*fd))?;
+        }
+        let [read, write, except] = &mut sets;
+        ossature_sys::select::select(read, write, except, deadline).map_err(|errno| self.refused(errno, &[]))?;
+        Ok(self.keep(sets.each_ref().map(|set| move |fd: BorrowedFd<'_>| set.contains(fd))))
+    }
+
+    #[cold]
+    fn refused(&self, errno: Errno, fds: &[PollFd<'_>]) -> Error {
+        let closed = fds.iter().find(|entry| entry.revents().contains(PollFlags::NVAL));
+        let Some(closed) = closed.map(|entry| entry.fd().as_raw_fd()).filter(|_| errno == Errno::BADF) else {
+            return Error::os(errno, "select");
+        };
+        let places = self.asked.iter().zip(["read", "write", "except"]).filter_map(|(list, name)| {
+            let place = list.iter().position(|(_, fd)| fd.as_raw_fd() == closed)?;
+            Some(format!("{name}[{place}]"))
+        });
+        let places: Vec<_> = places.collect();
+        let places = places.join(", ");
+        Error::os(errno, format!("select: descriptor {closed} in {places} is not open; take it out before closing it"))
+    }
+}
+
+/// Python's `epoll.poll`, which makes its own list.
+pub trait EpollExt {
+    /// Waits until something is ready and lists it: at most `max_events`, usually [`MAX_EVENTS`].
+    ///
+    /// An empty list means that the time ran out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Os`](crate::error::ErrorKind::Os) with `EINVAL` when `max_events` is 0.
+    fn poll_list(&self, timeout: impl Into<Deadline>, max_events: usize) -> Result<Vec<Event>>;
+}
+
+impl EpollExt for Epoll {
+    fn poll_list(&self, timeout: impl Into<Deadline>, max_events: usize) -> Result<Vec<Event>> {
+        let mut room = vec![MaybeUninit::uninit(); max_events];
+        match self.poll(&mut room, timeout) {
+            Ok(events) => Ok(events.to_vec()),
+            Err(errno) if max_events == 0 => Err(Error::os(errno, "epoll: max_events must be at least 1")),
+            Err(errno) => Err(Error::os(errno, "epoll")),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The kernel's ways to wait, small enough to compare side by side.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::epoll::{self, Epoll, Event};
+use ossature_sys::errno;
+use ossature_sys::poll::{PollFd, PollFlags, poll};
+
+use super::{Interest, Map, Token};
+use crate::error::{Error, Result};
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// One of the kernel's ways to wait; the [aliases](super) name the selectors made of them.
+///
+/// Sealed: what it is given has been checked against the selector's map.
+pub trait Backend: sealed::Sealed + Sized {
+    /// Makes the kernel object, if it takes one.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn new() -> Result<Self>;
+
+    /// Begins to watch `fd`.
+    ///
+    /// # Errors
+    /// What the kernel says; `fd` is not watched then.
+    fn add(&mut self, _fd: BorrowedFd<'_>, _interest: Interest, _token: Token) -> errno::Result<()> {
+        Ok(())
+    }
+
+    /// Watches `fd` for something else.
+    ///
+    /// # Errors
+    /// What the kernel says; `fd` is watched as before then.
+    fn change(&mut self, _fd: BorrowedFd<'_>, _interest: Interest, _token: Token) -> errno::Result<()> {
+        Ok(())
+    }
+
+    /// Watches `fd` no longer, even if it was closed meanwhile.
+    fn remove(&mut self, _fd: BorrowedFd<'_>) {}
+
+    /// Waits, and lists what is ready.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn wait<F: AsFd, T>(&mut self, map: &Map<F, T>, deadline: Deadline) -> Result<Vec<(Token, Interest)>>;
+}
+
+/// select.
+#[derive(Debug)]
+pub struct SelectBackend(());
+
+impl sealed::Sealed for SelectBackend {}
+
+impl Backend for SelectBackend {
+    fn new() -> Result<Self> {
+        Ok(Self(()))
+    }
+
+    fn wait<F: AsFd, T>(&mut self, map: &Map<F, T>, deadline: Deadline) -> Result<Vec<(Token, Interest)>> {
+        let wanting = |wanted: Interest| -> Vec<BorrowedFd<'_>> {
+            let keys = map.iter().filter(|(_, key)| key.interest().contains(wanted));
+            keys.map(|(_, key)| key.file().as_fd()).collect()
+        };
+        let (read, write) = (wanting(Interest::READ), wanting(Interest::WRITE));
+        let found = crate::select::select(&read, &write, &[], deadline)?;
+        let mut ready: Vec<(Token, Interest)> = Vec::with_capacity(found.read.len() + found.write.len());
+        let lists = [(found.read, Interest::READ), (found.write, Interest::WRITE)];
+        for (fd, flag) in lists.into_iter().flat_map(|(list, flag)| list.into_iter().map(move |fd| (fd, flag))) {
+            ready.extend(map.find(fd).map(|token| (token, flag)));
+        }
+        ready.sort_unstable_by_key(|(token, _)| *token);
+        ready.dedup_by(|later, kept| {
+            let same = later.0 == kept.0;
+            if same {
+                kept.1 |= later.1;
+            }
+            same
+        });
+        Ok(ready)
+    }
+}
+
+/// ppoll.
+#[derive(Debug)]
+pub struct PollBackend(());
+
+impl sealed::Sealed for PollBackend {}
+
+impl Backend for PollBackend {
+    fn new() -> Result<Self> {
+        Ok(Self(()))
+    }
+
+    fn wait<F: AsFd, T>(&mut self, map: &Map<F, T>, deadline: Deadline) -> Result<Vec<(Token, Interest)>> {
+        let question = |interest: Interest| {
+            let read = if interest.contains(Interest::READ) { PollFlags::IN } else { PollFlags::empty() };
+            let write = if interest.contains(Interest::WRITE) { PollFlags::OUT } else { PollFlags::empty() };
+            read | write
+        };
+        let mut asked: Vec<PollFd<'_>> =
+            map.iter().map(|(_, key)| PollFd::new(key.file(), question(key.interest()))).collect();
+        poll(&mut asked, deadline).map_err(|errno| Error::os(errno, "selector"))?;
+        let answers = map.iter().zip(&asked).map(|((token, key), asked)| {
+            let flags = asked.revents();
+            let other_than = |flag: PollFlags| !flags.difference(flag).is_empty();
+            (token, meaning(other_than(PollFlags::OUT), other_than(PollFlags::IN)) & key.interest())
+        });
+        Ok(answers.filter(|(_, ready)| !ready.is_empty()).collect())
+    }
+}
+
+/// epoll.
+pub struct EpollBackend {
+    set: Epoll,
+    room: Vec<MaybeUninit<Event>>,
+}
+
+impl sealed::Sealed for EpollBackend {}
+
+impl EpollBackend {
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.set.as_fd()
+    }
+}
+
+impl Backend for EpollBackend {
+    fn new() -> Result<Self> {
+        let set = Epoll::new().map_err(|errno| Error::os(errno, "selector: cannot make an epoll set"))?;
+        Ok(Self { set, room: Vec::new() })
+    }
+
+    fn add(&mut self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> errno::Result<()> {
+        self.set.register(fd, question(interest), token.to_bits())
+    }
+
+    fn change(&mut self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> errno::Result<()> {
+        self.set.modify(fd, question(interest), token.to_bits())
+    }
+
+    fn remove(&mut self, fd: BorrowedFd<'_>) {
+        // ENOENT and EBADF: closed behind our back, so the kernel has forgotten it already. There are no others.
+        let _ = self.set.unregister(fd);
+    }
+
+    fn wait<F: AsFd, T>(&mut self, map: &Map<F, T>, deadline: Deadline) -> Result<Vec<(Token, Interest)>> {
+        // At least one, so that an empty selector waits as long as it was told.
+        self.room.resize(map.len().max(1), MaybeUninit::uninit());
+        let events = self.set.poll(&mut self.room, deadline).map_err(|errno| Error::os(errno, "selector"))?;
+        let answers = events.iter().filter_map(|event| {
+            let (token, flags) = (Token::from_bits(event.token()), event.flags());
+            let other_than = |flag: epoll::Interest| !flags.difference(flag).is_empty();
+            let ready = meaning(other_than(epoll::Interest::OUT), other_than(epoll::Interest::IN));
+            Some((token, ready & map.get(token)?.interest()))
+        });
+        Ok(answers.filter(|(_, ready)| !ready.is_empty()).collect())
+    }
+}
+
+fn question(interest: Interest) -> epoll::Interest {
+    let read = if interest.contains(Interest::READ) { epoll::Interest::IN } else { epoll::Interest::empty() };
+    let write = if interest.contains(Interest::WRITE) { epoll::Interest::OUT } else { epoll::Interest::empty() };
+    read | write
+}
+
+fn meaning(read: bool, write: bool) -> Interest {
+    let read = if read { Interest::READ } else { Interest::empty() };
+    let write = if write { Interest::WRITE } else { Interest::empty() };
+    read | write
+}
+
+impl fmt::Debug for EpollBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("EpollBackend").field(&self.set.as_raw_fd()).finish()
+    }
+}
+
+/// The first of epoll and poll that can really be made.
+#[derive(Debug)]
+pub struct FirstUsable(Usable);
+
+#[derive(Debug)]
+enum Usable {
+    Epoll(EpollBackend),
+    Poll(PollBackend),
+}
+
+impl sealed::Sealed for FirstUsable {}
+
+impl Backend for FirstUsable {
+    fn new() -> Result<Self> {
+        match EpollBackend::new() {
+            Ok(epoll) => Ok(Self(Usable::Epoll(epoll))),
+            Err(_) => PollBackend::new().map(|poll| Self(Usable::Poll(poll))),
+        }
+    }
+
+    fn add(&mut self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> errno::Result<()> {
+        match &mut self.0 {
+            Usable::Epoll(epoll) => epoll.add(fd, interest, token),
+            Usable::Poll(poll) => poll.add(fd, interest, token),
+        }
+    }
+
+    fn change(&mut self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> errno::Result<()> {
+        match &mut self.0 {
+            Usable::Epoll(epoll) => epoll.change(fd, interest, token),
+            Usable::Poll(poll) => poll.change(fd, interest, token),
+        }
+    }
+
+    fn remove(&mut self, fd: BorrowedFd<'_>) {
+        match &mut self.0 {
+            Usable::Epoll(epoll) => epoll.remove(fd),
+            Usable::Poll(poll) => poll.remove(fd),
+        }
+    }
+
+    fn wait<F: AsFd, T>(&mut self, map: &Map<F, T>, deadline: Deadline) -> Result<Vec<(Token, Interest)>> {
+        match &mut self.0 {
+            Usable::Epoll(epoll) => epoll.wait(map, deadline),
+            Usable::Poll(poll) => poll.wait(map, deadline),
+        }
+    }
+}

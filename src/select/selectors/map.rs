@@ -1,0 +1,138 @@
+//! What a selector has in it: keys by token and by descriptor number.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use super::Interest;
+
+/// Names one registration; never used twice by a selector, so a stale one finds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(u64);
+
+impl Token {
+    pub(super) fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    pub(super) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+}
+
+/// Python's `SelectorKey`: an object, what it is watched for, and the data attached to it.
+#[derive(Clone)]
+pub struct Key<F, T> {
+    pub(super) file: F,
+    pub(super) fd: RawFd,
+    pub(super) interest: Interest,
+    pub(super) data: T,
+}
+
+impl<F, T> Key<F, T> {
+    /// The registered object.
+    #[doc(alias = "fileobj")]
+    pub fn file(&self) -> &F {
+        &self.file
+    }
+
+    /// The number of its descriptor, as it was when it was registered.
+    pub fn fd(&self) -> RawFd {
+        self.fd
+    }
+
+    /// What it is watched for.
+    #[doc(alias = "events")]
+    pub fn interest(&self) -> Interest {
+        self.interest
+    }
+
+    /// The data attached to it.
+    pub fn data(&self) -> &T {
+        &self.data
+    }
+
+    /// The object and the data.
+    pub fn into_parts(self) -> (F, T) {
+        (self.file, self.data)
+    }
+}
+
+impl<F, T> fmt::Debug for Key<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").field("fd", &self.fd).field("interest", &self.interest).finish_non_exhaustive()
+    }
+}
+
+/// The registrations of a selector, as it sees them now.
+pub struct Map<F, T> {
+    keys: HashMap<Token, Key<F, T>>,
+    by_fd: HashMap<RawFd, Token>,
+    next: u64,
+}
+
+impl<F, T> Default for Map<F, T> {
+    fn default() -> Self {
+        Self { keys: HashMap::new(), by_fd: HashMap::new(), next: 0 }
+    }
+}
+
+impl<F, T> Map<F, T> {
+    /// The key of a token; `None` when its object is no longer registered.
+    pub fn get(&self, token: Token) -> Option<&Key<F, T>> {
+        self.keys.get(&token)
+    }
+
+    /// The token of the object with this descriptor.
+    pub fn find(&self, fd: impl AsFd) -> Option<Token> {
+        self.by_fd.get(&fd.as_fd().as_raw_fd()).copied()
+    }
+
+    /// Every registration, in no order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (Token, &Key<F, T>)> {
+        self.keys.iter().map(|(token, key)| (*token, key))
+    }
+
+    /// How many are registered.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether none is registered.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    pub(super) fn get_mut(&mut self, token: Token) -> Option<&mut Key<F, T>> {
+        self.keys.get_mut(&token)
+    }
+
+    /// The token that the next [`insert`](Self::insert) will answer.
+    pub(super) fn next(&self) -> Token {
+        Token(self.next)
+    }
+
+    pub(super) fn insert(&mut self, file: F, fd: RawFd, interest: Interest, data: T) -> Token {
+        let token = self.next();
+        self.next += 1; // 2^64 registrations take longer than the machine lasts
+        self.by_fd.insert(fd, token);
+        self.keys.insert(token, Key { file, fd, interest, data });
+        token
+    }
+
+    pub(super) fn remove(&mut self, token: Token) -> Option<Key<F, T>> {
+        let key = self.keys.remove(&token)?;
+        self.by_fd.remove(&key.fd);
+        Some(key)
+    }
+
+    pub(super) fn into_keys(self) -> Vec<Key<F, T>> {
+        self.keys.into_values().collect()
+    }
+}
+
+impl<F, T> fmt::Debug for Map<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(&self.keys).finish()
+    }
+}

@@ -1,0 +1,246 @@
+//! Readiness with your own objects and data attached: Python's `selectors` module.
+//!
+//! A selector **owns** what is registered: anything `AsFd`, which is a socket itself, an `Arc` of one, a `&socket` or a
+//! `BorrowedFd`, as the program likes. That is what an event loop that accepts connections needs (a selector that could
+//! only borrow would never let one go), it keeps every registered descriptor open as Python's keys do by holding the
+//! object, and [`unregister`](Selector::unregister) gives the object back. Events come as [`Token`]s, which are never
+//! used twice: one for an object that was taken out meanwhile finds nothing, even if its number has been opened
+//! again.
+//!
+//! | Python | here |
+//! | --- | --- |
+//! | `EVENT_READ`, `EVENT_WRITE` | [`Interest::READ`], [`Interest::WRITE`] |
+//! | `SelectorKey` | [`Key`] |
+//! | `get_map()`, `get_key(obj)` | [`Selector::map`] with [`Map::get`], [`Map::find`] |
+//! | `DefaultSelector` | [`DefaultSelector`]: epoll, or poll where no epoll set can be made |
+//!
+//! ```
+//! use ossature::select::selectors::{DefaultSelector, Interest, Selector};
+//! use std::{io::{Read, Write}, os::unix::net::UnixStream, time::Duration};
+//!
+//! let (mut client, server) = UnixStream::pair().unwrap();
+//! let mut selector = DefaultSelector::new().unwrap();
+//! selector.register(server, Interest::READ, "the peer").unwrap();
+//! client.write_all(b"hello").unwrap();
+//! for (token, ready) in selector.select(Duration::from_secs(1)).unwrap() {
+//!     assert_eq!(ready, Interest::READ);
+//!     let key = selector.unregister(token).unwrap();
+//!     let (mut server, name) = key.into_parts();
+//!     let mut buffer = [0; 16];
+//!     let len = server.read(&mut buffer).unwrap();
+//!     assert_eq!((&buffer[..len], name), (&b"hello"[..], "the peer"));
+//! }
+//! ```
+
+mod backend;
+mod map;
+
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use ossature_sys::deadline::Deadline;
+
+use crate::error::{Error, ErrorKind, Result};
+pub use backend::{Backend, EpollBackend, FirstUsable, PollBackend, SelectBackend};
+pub use map::{Key, Map, Token};
+
+bitflags::bitflags! {
+    /// What to wait for on an object, and what it is ready for.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct Interest: u8 {
+        /// Reading (or accepting, or noticing the end).
+        #[doc(alias = "EVENT_READ")]
+        const READ = 1;
+        /// Writing.
+        #[doc(alias = "EVENT_WRITE")]
+        const WRITE = 2;
+    }
+}
+
+/// What every selector does.
+pub trait Selector<F: AsFd, T> {
+    /// Takes `file` in, to be watched for `interest`, with `data` attached.
+    ///
+    /// # Errors
+    /// The [`Refused`] gives `file` and `data` back, and nothing has changed.
+    /// * [`ErrorKind::InvalidInput`]: `interest` is empty or has unknown bits.
+    /// * [`ErrorKind::AlreadyRegistered`]: an object with the same descriptor is in.
+    /// * [`ErrorKind::Os`]: the kernel refuses, as epoll does plain files (`EPERM`).
+    fn register(&mut self, file: F, interest: Interest, data: T) -> std::result::Result<Token, Refused<F, T>>;
+
+    /// Takes an object out and gives it back.
+    ///
+    /// It works as well for one whose descriptor was closed behind the selector's back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotRegistered`] when the token's object is no longer in.
+    fn unregister(&mut self, token: Token) -> Result<Key<F, T>>;
+
+    /// Changes what an object is watched for, and its data; answers the old data.
+    ///
+    /// When the interest stays the same no system call is made. Differs from Python: when the kernel refuses, the entry
+    /// stays as it was instead of vanishing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotRegistered`], [`ErrorKind::InvalidInput`] as for [`register`](Self::register);
+    /// [`ErrorKind::Os`] when the kernel refuses.
+    fn modify(&mut self, token: Token, interest: Interest, data: T) -> Result<T>;
+
+    /// Waits until an object is ready; lists the ready ones with what they are ready for, out of what was asked.
+    ///
+    /// An error or a hang-up shows as ready for reading and writing both, so that the next operation meets it. An empty
+    /// list means that the time ran out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Os`] from the system call beneath.
+    fn select(&mut self, timeout: impl Into<Deadline>) -> Result<Vec<(Token, Interest)>>;
+
+    /// What is registered.
+    fn map(&self) -> &Map<F, T>;
+
+    /// The data of an object, to be changed in place.
+    fn data_mut(&mut self, token: Token) -> Option<&mut T>;
+
+    /// Frees what the kernel holds and gives every object back. Dropping the selector drops them.
+    fn close(self) -> Vec<Key<F, T>>
+    where
+        Self: Sized;
+}
+
+/// A registration that did not happen: why, and what was to be registered.
+pub struct Refused<F, T> {
+    /// Why.
+    pub error: Error,
+    /// The object, given back.
+    pub file: F,
+    /// The data, given back.
+    pub data: T,
+}
+
+impl<F, T> From<Refused<F, T>> for Error {
+    fn from(refused: Refused<F, T>) -> Self {
+        refused.error
+    }
+}
+
+impl<F, T> fmt::Debug for Refused<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<F, T> fmt::Display for Refused<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<F, T> std::error::Error for Refused<F, T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+/// A selector over one of the kernel's ways to wait; use its names [`DefaultSelector`], [`EpollSelector`],
+/// [`PollSelector`] and [`SelectSelector`].
+pub struct Selecting<B, F, T = ()> {
+    map: Map<F, T>,
+    backend: B,
+}
+
+/// The first of epoll and poll that can really be made now.
+pub type DefaultSelector<F, T = ()> = Selecting<FirstUsable, F, T>;
+/// Over epoll: the cost of waiting depends on how many are ready. Is itself a descriptor that can be waited for.
+pub type EpollSelector<F, T = ()> = Selecting<EpollBackend, F, T>;
+/// Over ppoll: any object that can be opened, at a cost that depends on how many are registered.
+pub type PollSelector<F, T = ()> = Selecting<PollBackend, F, T>;
+/// Over [`select`](crate::select::select()), without its limit of 1,024.
+pub type SelectSelector<F, T = ()> = Selecting<SelectBackend, F, T>;
+
+impl<B: Backend, F: AsFd, T> Selecting<B, F, T> {
+    /// An empty selector.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Os`] with `EMFILE` or `ENFILE` when it needs a descriptor and none is left.
+    pub fn new() -> Result<Self> {
+        Ok(Self { map: Map::default(), backend: B::new()? })
+    }
+}
+
+impl<B: Backend, F: AsFd, T> Selector<F, T> for Selecting<B, F, T> {
+    fn register(&mut self, file: F, interest: Interest, data: T) -> std::result::Result<Token, Refused<F, T>> {
+        let added = check(interest).and_then(|()| {
+            let fd = file.as_fd();
+            let number = fd.as_raw_fd();
+            if self.map.find(fd).is_some() {
+                let message = format!("selector: descriptor {number} is registered already; use modify");
+                return Err(Error::new(ErrorKind::AlreadyRegistered, message));
+            }
+            let token = self.map.next();
+            let refused = |errno| Error::os(errno, format!("selector: cannot watch descriptor {number}"));
+            self.backend.add(fd, interest, token).map_err(refused)?;
+            Ok(number)
+        });
+        match added {
+            Ok(number) => Ok(self.map.insert(file, number, interest, data)),
+            Err(error) => Err(Refused { error, file, data }),
+        }
+    }
+
+    fn unregister(&mut self, token: Token) -> Result<Key<F, T>> {
+        let key = self.map.remove(token).ok_or_else(unknown)?;
+        self.backend.remove(key.file().as_fd());
+        Ok(key)
+    }
+
+    fn modify(&mut self, token: Token, interest: Interest, data: T) -> Result<T> {
+        check(interest)?;
+        let key = self.map.get_mut(token).ok_or_else(unknown)?;
+        if key.interest != interest {
+            let refused = |errno| Error::os(errno, format!("selector: cannot change descriptor {}", key.fd));
+            self.backend.change(key.file.as_fd(), interest, token).map_err(refused)?;
+            key.interest = interest;
+        }
+        Ok(std::mem::replace(&mut key.data, data))
+    }
+
+    fn select(&mut self, timeout: impl Into<Deadline>) -> Result<Vec<(Token, Interest)>> {
+        self.backend.wait(&self.map, timeout.into())
+    }
+
+    fn map(&self) -> &Map<F, T> {
+        &self.map
+    }
+
+    fn data_mut(&mut self, token: Token) -> Option<&mut T> {
+        self.map.get_mut(token).map(|key| &mut key.data)
+    }
+
+    fn close(self) -> Vec<Key<F, T>> {
+        self.map.into_keys()
+    }
+}
+
+fn check(interest: Interest) -> Result<()> {
+    if interest.is_empty() || !Interest::all().contains(interest) {
+        return Err(Error::new(ErrorKind::InvalidInput, "selector: the interest must be READ, WRITE or both"));
+    }
+    Ok(())
+}
+
+#[cold]
+fn unknown() -> Error {
+    Error::new(ErrorKind::NotRegistered, "selector: the token's object is not registered (any more)")
+}
+
+impl<F, T> AsFd for Selecting<EpollBackend, F, T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.backend.as_fd()
+    }
+}
+
+impl<B: fmt::Debug, F, T> fmt::Debug for Selecting<B, F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Selecting").field("backend", &self.backend).field("map", &self.map).finish()
+    }
+}

@@ -1,0 +1,10 @@
+//! The upper half from outside: a file per module, names state facts.
+
+#[path = "../../sys/tests/it/support.rs"]
+mod support;
+
+mod error;
+mod poll;
+mod poll_differential;
+mod select;
+mod selectors;

@@ -1,0 +1,175 @@
+//! Python's poll object.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use ossature::error::ErrorKind;
+use ossature::select::{Epoll, Interest, Poll, PollFlags};
+use ossature::sys::errno::Errno;
+
+use crate::support::{pipe, soon};
+
+fn now(poll: &mut Poll<'_>) -> Vec<(i32, PollFlags)> {
+    poll.poll(Duration::ZERO).unwrap().map(|(fd, flags)| (fd.as_raw_fd(), flags)).collect()
+}
+
+#[test]
+fn an_empty_set_holds_nothing_and_sleeps() {
+    let mut poll = Poll::new();
+    assert!(poll.is_empty() && poll.len() == 0);
+    let begin = Instant::now();
+    assert_eq!(soon(|| poll.poll(Duration::from_millis(3)).unwrap().count()), 0);
+    assert!(begin.elapsed() >= Duration::from_millis(3));
+}
+
+#[test]
+fn the_ready_come_in_order_of_registration() {
+    let pairs: Vec<_> = (0..4).map(|_| UnixStream::pair().unwrap()).collect();
+    let mut poll = Poll::new();
+    let order = [2, 0, 3, 1];
+    for i in order {
+        poll.register(pairs[i].0.as_fd(), PollFlags::default());
+    }
+    poll.register(pairs[0].0.as_fd(), PollFlags::OUT); // again: keeps its place
+    assert_eq!(now(&mut poll), order.map(|i| (pairs[i].0.as_raw_fd(), PollFlags::OUT)));
+    poll.unregister(&pairs[2].0).unwrap();
+    poll.register(pairs[2].0.as_fd(), PollFlags::OUT);
+    assert_eq!(now(&mut poll), [0, 3, 1, 2].map(|i: usize| (pairs[i].0.as_raw_fd(), PollFlags::OUT)));
+}
+
+#[test]
+fn registering_twice_replaces_the_events() {
+    let (near, _far) = UnixStream::pair().unwrap();
+    let mut poll = Poll::new();
+    poll.register(near.as_fd(), PollFlags::OUT);
+    poll.register(near.as_fd(), PollFlags::IN);
+    assert_eq!((poll.len(), now(&mut poll)), (1, vec![]));
+    assert_eq!(poll.unregister(&near).unwrap(), PollFlags::IN);
+}
+
+#[test]
+fn modify_changes_the_events_of_what_is_registered_only() {
+    let (near, _far) = UnixStream::pair().unwrap();
+    let mut poll = Poll::new();
+    let error = poll.modify(&near, PollFlags::OUT).unwrap_err();
+    assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(Errno::NOENT)));
+    poll.register(near.as_fd(), PollFlags::IN);
+    poll.modify(&near, PollFlags::OUT).unwrap();
+    assert_eq!(now(&mut poll), [(near.as_raw_fd(), PollFlags::OUT)]);
+    assert_eq!(format!("{poll:?}"), format!("{{{}: PollFlags(OUT)}}", near.as_raw_fd()));
+}
+
+#[test]
+fn unregistering_what_is_not_in_is_another_kind_of_error() {
+    let (near, _far) = UnixStream::pair().unwrap();
+    let error = Poll::new().unregister(&near).unwrap_err();
+    assert_eq!((error.kind(), error.errno()), (ErrorKind::NotRegistered, None));
+    assert!(error.to_string().contains(&near.as_raw_fd().to_string()));
+}
+
+#[test]
+fn plain_files_are_always_ready_beside_others() {
+    let file = File::open(std::env::current_exe().unwrap()).unwrap();
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let mut poll = Poll::new();
+    poll.register(near.as_fd(), PollFlags::IN);
+    poll.register(file.as_fd(), PollFlags::default());
+    let always = (file.as_raw_fd(), PollFlags::IN | PollFlags::OUT);
+    assert_eq!(soon(|| poll.poll(None).unwrap().count()), 1);
+    assert_eq!(now(&mut poll), [always]);
+    far.write_all(b"x").unwrap();
+    assert_eq!(now(&mut poll), [(near.as_raw_fd(), PollFlags::IN), always]);
+    poll.unregister(&file).unwrap();
+    assert_eq!(now(&mut poll), [(near.as_raw_fd(), PollFlags::IN)]);
+}
+
+#[test]
+fn a_file_that_is_never_ready_does_not_end_the_wait_of_others() {
+    let file = File::open(std::env::current_exe().unwrap()).unwrap();
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let mut poll = Poll::new();
+    poll.register(file.as_fd(), PollFlags::PRI);
+    poll.register(near.as_fd(), PollFlags::IN);
+    let begin = Instant::now();
+    assert_eq!(soon(|| poll.poll(Duration::from_millis(3)).unwrap().count()), 0);
+    assert!(begin.elapsed() >= Duration::from_millis(3));
+    let writer = std::thread::spawn(move || far.write_all(b"x").map(|()| far));
+    let found: Vec<_> = soon(|| poll.poll(None).unwrap().map(|(fd, _)| fd.as_raw_fd()).collect());
+    assert_eq!(found, [near.as_raw_fd()]);
+    drop(writer.join().unwrap());
+}
+
+#[test]
+fn a_descriptor_that_was_closed_before_answers_nval() {
+    // SAFETY: no call but poll and epoll_ctl sees the number, and they refuse it.
+    let gone = unsafe { BorrowedFd::borrow_raw(60_003) };
+    let mut poll = Poll::new();
+    poll.register(gone, PollFlags::IN);
+    assert_eq!(now(&mut poll), [(60_003, PollFlags::NVAL)]);
+    poll.unregister(gone).unwrap();
+    assert_eq!(now(&mut poll), []);
+}
+
+#[test]
+fn hang_ups_and_errors_come_unasked() {
+    let (lonely_reader, writer) = pipe().unwrap();
+    let (reader, lonely_writer) = pipe().unwrap();
+    drop((writer, reader));
+    let mut poll = Poll::new();
+    poll.register(lonely_reader.as_fd(), PollFlags::empty());
+    poll.register(lonely_writer.as_fd(), PollFlags::empty());
+    assert_eq!(
+        now(&mut poll),
+        [(lonely_reader.as_raw_fd(), PollFlags::HUP), (lonely_writer.as_raw_fd(), PollFlags::ERR)]
+    );
+}
+
+#[test]
+fn duplicates_of_one_object_are_registered_apart() {
+    let (near, _far) = UnixStream::pair().unwrap();
+    let copy = near.try_clone().unwrap();
+    let mut poll = Poll::new();
+    poll.register(near.as_fd(), PollFlags::OUT);
+    poll.register(copy.as_fd(), PollFlags::WRNORM);
+    let both = [(near.as_raw_fd(), PollFlags::OUT), (copy.as_raw_fd(), PollFlags::WRNORM)];
+    assert_eq!(now(&mut poll), both);
+    poll.unregister(&near).unwrap();
+    assert_eq!(now(&mut poll), both[1..]);
+}
+
+#[test]
+fn an_epoll_set_can_be_polled() {
+    let (near, mut far) = UnixStream::pair().unwrap();
+    // Nested as deep as the kernel allows, so that the Poll's own set refuses it and must ask otherwise.
+    let mut sets = vec![Epoll::new().unwrap()];
+    sets[0].register(&near, Interest::IN, 0).unwrap();
+    loop {
+        let outer = Epoll::new().unwrap();
+        match outer.register(sets.last().unwrap(), Interest::IN, 0) {
+            Ok(()) => sets.push(outer),
+            Err(errno) => break assert_eq!(errno, Errno::LOOP),
+        }
+    }
+    let deepest = sets.last().unwrap();
+    let mut poll = Poll::new();
+    poll.register(deepest.as_fd(), PollFlags::IN);
+    assert_eq!(now(&mut poll), []);
+    far.write_all(b"x").unwrap();
+    assert_eq!(now(&mut poll), [(deepest.as_raw_fd(), PollFlags::IN)]);
+}
+
+#[test]
+fn many_registrations_report_the_one_that_is_ready() {
+    let mut pairs: Vec<_> = (0..200).map(|_| UnixStream::pair().unwrap()).collect();
+    pairs[137].1.write_all(b"x").unwrap();
+    let mut poll = Poll::new();
+    for (near, _) in &pairs {
+        poll.register(near.as_fd(), PollFlags::IN);
+    }
+    assert_eq!(now(&mut poll), [(pairs[137].0.as_raw_fd(), PollFlags::IN)]);
+    (&pairs[137].0).read_exact(&mut [0]).unwrap();
+    assert_eq!(now(&mut poll), []);
+}
