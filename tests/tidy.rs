@@ -39,6 +39,9 @@ const SYS_EDGES: &[(&str, &str)] = &[
     ("sync", "shm"),
     ("pthread", "mmap"),
     ("signalfd", "signal"),
+    ("process", "sync"), // fork asks whether the thread holds any
+    ("model", "atomic"),
+    ("model", "futex"),
     ("scope", "sync"),
     ("sync", "scope"),
     ("process", "signal"),

@@ -110,7 +110,8 @@ unsafe impl<T: Shareable> Shareable for Lock<T, Shared> {
         // SAFETY: `place` points to a lock in a mapping (the caller's obligation).
         let raw = unsafe { &raw const (*place).raw };
         // SAFETY: the field of a valid lock is a valid raw lock, and its atomics may be read beside writers.
-        visit.lock(unsafe { &*raw });
+        let raw = unsafe { &*raw };
+        visit.note(raw.is_linked_here());
         // SAFETY: as for `raw`.
         let data = unsafe { &raw const (*place).data };
         // SAFETY: `UnsafeCell<T>` has the layout of `T`; nested nodes are atomics too.
