@@ -111,7 +111,9 @@ impl SharedLock {
     /// Frees a word that somebody may sleep on and wakes one. `leave` is what the word keeps besides.
     fn free_contended(&self, leave: u32) {
         // The only error of a wake is an unmapped word, which `&self` excludes.
-        self.node.word.release_contended(leave, || crate::futex::wake(self.node.futex(), 1, Reach::Shared).unwrap_or(0));
+        self.node
+            .word
+            .release_contended(leave, || crate::futex::wake(self.node.futex(), 1, Reach::Shared).unwrap_or(0));
     }
 
     /// Looks a while for the word to become free, and learns from it.
