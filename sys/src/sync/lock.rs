@@ -12,6 +12,22 @@
 //! assert_eq!(*TOTAL.lock(), 5);
 //! ```
 //!
+//! Between processes:
+//!
+//! ```no_run
+//! use ossature_sys::{process::fork, scope::Shared, shm::Shm, sync::lock::Lock};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let total = Shm::place(Lock::<u64, Shared>::shared(40))?;
+//! let mut child = fork(|| {
+//!     *total.lock().unwrap() += 2;
+//!     0
+//! })?;
+//! child.wait()?;
+//! assert_eq!(*total.lock()?, 42);
+//! # Ok(()) }
+//! ```
+//!
 //! **When a holder is killed** (scope `Shared`) the next taker gets the lock at once. Its guard says
 //! [`abandoned`](Guard::abandoned), and so does every later guard until one of them calls [`repair`](Guard::repair); a
 //! holder that cannot repair the data calls [`give_up`](Guard::give_up), and every later take is refused.

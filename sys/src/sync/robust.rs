@@ -341,7 +341,6 @@ impl Node {
 }
 
 /// Whether the calling thread holds anything exclusively in shared memory: our locks, or libc's robust mutexes.
-#[expect(dead_code, reason = "fork asks it")]
 pub(crate) fn holds_exclusively() -> bool {
     match Here::now() {
         None => crate::sync::fallback::holds_any(),
