@@ -19,6 +19,5 @@ mod pthread;
 mod select;
 mod signal;
 mod signalfd;
-mod socket;
 mod timerfd;
 mod tty;
