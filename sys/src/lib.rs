@@ -21,6 +21,7 @@
 //! * Running out of time is a value, never an error.
 #![no_std]
 #![warn(unreachable_pub)]
+#![cfg_attr(loom, allow(dead_code, unreachable_pub, reason = "the model uses parts only"))]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod atomic;
@@ -28,6 +29,8 @@ mod raw;
 
 #[cfg(ossature_faults)]
 pub mod faults;
+#[cfg(loom)]
+pub mod model;
 
 pub mod deadline;
 pub mod errno;
@@ -53,5 +56,6 @@ pub mod timerfd;
 pub mod tty;
 
 pub mod scope;
+#[cfg(not(loom))]
 pub mod shm;
 pub mod sync;

@@ -13,9 +13,8 @@
 use core::fmt;
 
 use crate::deadline::Deadline;
-use crate::sync::local::LocalLock;
-use crate::sync::private::PrivateLock;
-use crate::sync::shared::SharedLock;
+#[cfg(not(loom))]
+use crate::sync::{local::LocalLock, private::PrivateLock, shared::SharedLock};
 
 /// Waiting within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +56,7 @@ pub trait Scope: sealed::Sealed + 'static {
     fn settle<G>(outcome: Self::Outcome<G>) -> Result<G, Refused>;
 }
 
+#[cfg(not(loom))]
 impl Scope for Private {
     type Lock = PrivateLock;
     type Outcome<G> = G;
@@ -75,6 +75,7 @@ impl Scope for Private {
     }
 }
 
+#[cfg(not(loom))]
 impl Scope for Shared {
     type Lock = SharedLock;
     type Outcome<G> = Result<G, Refused>;
@@ -90,6 +91,7 @@ impl Scope for Shared {
     }
 }
 
+#[cfg(not(loom))]
 impl Scope for Local {
     type Lock = LocalLock;
     type Outcome<G> = Result<G, Refused>;

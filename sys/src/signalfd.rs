@@ -62,7 +62,8 @@ impl Info {
     /// The sender, or the child that SIGCHLD is about; `None` where the kernel sent it.
     #[doc(alias = "ssi_pid")]
     pub fn pid(&self) -> Option<Pid> {
-        Pid::from_raw(self.0.ssi_pid as i32)
+        // The sender of a queued signal may write anything there.
+        Pid::from_raw(i32::try_from(self.0.ssi_pid).unwrap_or(0))
     }
 
     /// The sender's real user id.

@@ -13,6 +13,9 @@ use ossature_sys::eventfd::EventFd;
 use ossature_sys::fd::{self, BorrowedFd};
 use ossature_sys::mmap::{Memfd, Region, Seals};
 use ossature_sys::pipe::{Flags, pipe};
+use ossature_sys::scope::{Refused, Shared};
+use ossature_sys::shm::{Racy, Shm};
+use ossature_sys::sync::lock::Lock;
 use ossature_sys::timerfd::{Clock, TimerFd};
 
 const PIPE: u64 = 1;
@@ -72,6 +75,32 @@ fn memory() -> Result<()> {
     if &seen == b"seen from everywhere" && file.set_len(0).is_err() { Ok(()) } else { Err(Errno::PROTO) }
 }
 
+/// An array of cells that anybody may read and write, seen through two mappings.
+fn cells() -> Result<()> {
+    let here = Shm::place_slice(16, |_| Racy::new(0_u32))?;
+    let there = here.try_clone()?;
+    for (n, cell) in here.iter().enumerate() {
+        cell.set(n as u32 * 3);
+    }
+    if there.iter().enumerate().all(|(n, cell)| cell.get() == n as u32 * 3) { Ok(()) } else { Err(Errno::PROTO) }
+}
+
+/// A lock that every process can take and any holder may die with.
+fn lock() -> Result<()> {
+    let here = Shm::place(Lock::<u64, Shared>::shared(40))?;
+    let there = here.try_clone()?;
+    for shm in [&here, &there] {
+        let Ok(mut guard) = shm.lock() else { return Err(Errno::PROTO) };
+        *guard += 1;
+        // Through the other mapping too it is this thread's already.
+        if !matches!(there.try_lock(), Err(Refused::WouldDeadlock)) {
+            return Err(Errno::PROTO);
+        }
+    }
+    let Ok(sum) = here.lock() else { return Err(Errno::PROTO) };
+    if *sum == 42 && !sum.abandoned() { Ok(()) } else { Err(Errno::PROTO) }
+}
+
 fn say(text: &str) {
     // SAFETY: a program is started with descriptor 1 open, and nothing here closes it.
     let out = unsafe { BorrowedFd::borrow_raw(1) };
@@ -83,7 +112,9 @@ fn say(text: &str) {
 // SAFETY: this program defines no other `main`, and the C library calls this one with its signature, once.
 #[unsafe(no_mangle)]
 extern "C" fn main(_count: c_int, _words: *const *const c_char) -> c_int {
-    for (name, part) in [("events\n", events as fn() -> Result<()>), ("memory\n", memory)] {
+    let parts: [(&str, fn() -> Result<()>); 4] =
+        [("events\n", events), ("memory\n", memory), ("cells\n", cells), ("lock\n", lock)];
+    for (name, part) in parts {
         if part().is_err() {
             say("failed: ");
             say(name);

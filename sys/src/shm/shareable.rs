@@ -5,7 +5,6 @@ use core::sync::atomic::{AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize}
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize};
 
 use crate::errno::Result;
-use crate::sync::shared::SharedLock;
 
 /// What may live in shared memory.
 ///
@@ -65,8 +64,9 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    pub(crate) fn lock(&mut self, lock: &SharedLock) {
-        self.linked |= lock.is_linked_here();
+    /// Notes one lock: whether a thread of this process holds it through this mapping.
+    pub(crate) fn note(&mut self, linked: bool) {
+        self.linked |= linked;
     }
 
     pub(super) fn any_linked(&self) -> bool {

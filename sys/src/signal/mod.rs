@@ -97,7 +97,8 @@ impl Info {
     /// namespace that is invisible from here.
     #[doc(alias = "si_pid")]
     pub fn pid(&self) -> Option<Pid> {
-        self.has_sender().then(|| Pid::from_raw(self.0.pid)).flatten()
+        // The sender of a queued signal may write anything there.
+        self.has_sender().then(|| Pid::from_raw(self.0.pid.max(0))).flatten()
     }
 
     /// The sender's real user id; `None` where the kernel sent it.

@@ -12,6 +12,22 @@
 //! assert_eq!(*TOTAL.lock(), 5);
 //! ```
 //!
+//! Between processes:
+//!
+//! ```no_run
+//! use ossature_sys::{process::fork, scope::Shared, shm::Shm, sync::lock::Lock};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let total = Shm::place(Lock::<u64, Shared>::shared(40))?;
+//! let mut child = fork(|| {
+//!     *total.lock().unwrap() += 2;
+//!     0
+//! })?;
+//! child.wait()?;
+//! assert_eq!(*total.lock()?, 42);
+//! # Ok(()) }
+//! ```
+//!
 //! **When a holder is killed** (scope `Shared`) the next taker gets the lock at once. Its guard says
 //! [`abandoned`](Guard::abandoned), and so does every later guard until one of them calls [`repair`](Guard::repair); a
 //! holder that cannot repair the data calls [`give_up`](Guard::give_up), and every later take is refused.
@@ -110,7 +126,8 @@ unsafe impl<T: Shareable> Shareable for Lock<T, Shared> {
         // SAFETY: `place` points to a lock in a mapping (the caller's obligation).
         let raw = unsafe { &raw const (*place).raw };
         // SAFETY: the field of a valid lock is a valid raw lock, and its atomics may be read beside writers.
-        visit.lock(unsafe { &*raw });
+        let raw = unsafe { &*raw };
+        visit.note(raw.is_linked_here());
         // SAFETY: as for `raw`.
         let data = unsafe { &raw const (*place).data };
         // SAFETY: `UnsafeCell<T>` has the layout of `T`; nested nodes are atomics too.

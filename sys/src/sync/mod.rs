@@ -10,11 +10,16 @@
 //! | `fallback` | the raw lock of processes where that list cannot be used: a pthread robust mutex |
 //! | `local` | the raw lock of a single thread |
 
+#[cfg(not(loom))]
 pub(crate) mod fallback;
+#[cfg(not(loom))]
 pub(crate) mod local;
+#[cfg(not(loom))]
 pub mod lock;
 pub(crate) mod private;
+#[cfg(not(loom))]
 pub(crate) mod robust;
+#[cfg(not(loom))]
 pub(crate) mod shared;
 pub(crate) mod word;
 

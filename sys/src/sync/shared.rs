@@ -25,7 +25,7 @@ use crate::futex::{Reach, Wait};
 use crate::scope::{RawLock, Refused};
 use crate::sync::fallback;
 use crate::sync::robust::{Form, Here, LOCK, Node, form};
-use crate::sync::word::{DIED, OWNER, Take};
+use crate::sync::word::{DIED, OWNER, Take, Waiter};
 
 /// A lock for every process that maps it. Lives in a [`Shm`](crate::shm::Shm) only.
 #[repr(C)]
@@ -88,34 +88,10 @@ impl SharedLock {
 
     /// Takes the word. The node is pending, and stays so.
     fn take_pending(&self, id: u32, deadline: Deadline) -> Result<bool, Refused> {
-        let word = &self.node.word;
-        let mut slept = false;
-        let mut spun = false;
-        loop {
-            let held = match word.take(id, slept) {
-                Take::Taken { died } => return self.taken(died),
-                Take::Held(futex) => futex,
-            };
-            if held & OWNER == id {
-                return Err(Refused::WouldDeadlock);
-            }
-            if deadline == Deadline::NOW {
-                return Ok(false);
-            }
-            if !spun {
-                spun = true;
-                if self.spin_until_free() {
-                    continue;
-                }
-            }
-            if !word.announce(held) {
-                continue;
-            }
-            match self.sleep(held | crate::sync::word::WAITERS, deadline) {
-                // Nobody chose us, so nobody counts on us: we may leave.
-                Wait::TimedOut => return Ok(false),
-                Wait::Woken | Wait::Changed => slept = true,
-            }
+        match self.node.word.take(id, &mut Sleeper { lock: self, deadline }) {
+            Take::Taken { died } => self.taken(died),
+            Take::Own => Err(Refused::WouldDeadlock),
+            Take::TimedOut => Ok(false),
         }
     }
 
@@ -134,17 +110,10 @@ impl SharedLock {
 
     /// Frees a word that somebody may sleep on and wakes one. `leave` is what the word keeps besides.
     fn free_contended(&self, leave: u32) {
-        let left = self.node.word.release_contended(leave);
-        // The only error is an unmapped word, which `&self` excludes.
-        let woken = crate::futex::wake(self.node.futex(), 1, Reach::Shared).unwrap_or(0);
-        if woken == 0 && leave == 0 {
-            self.node.word.settle(left);
-        }
-    }
-
-    fn sleep(&self, expected: u32, deadline: Deadline) -> Wait {
-        // As above: an impossible error counts as a change, and the caller looks again.
-        crate::futex::wait(self.node.futex(), expected, Reach::Shared, deadline).unwrap_or(Wait::Changed)
+        // The only error of a wake is an unmapped word, which `&self` excludes.
+        self.node
+            .word
+            .release_contended(leave, || crate::futex::wake(self.node.futex(), 1, Reach::Shared).unwrap_or(0));
     }
 
     /// Looks a while for the word to become free, and learns from it.
@@ -213,6 +182,27 @@ impl SharedLock {
 
     fn mutex(&self) -> *mut libc::pthread_mutex_t {
         (&raw const self.node).cast_mut().cast()
+    }
+}
+
+/// One taker of one lock, for as long as it waits.
+struct Sleeper<'l> {
+    lock: &'l SharedLock,
+    deadline: Deadline,
+}
+
+impl Waiter for Sleeper<'_> {
+    fn sleep(&mut self, expected: u32) -> Wait {
+        // As for a wake: an impossible error counts as a change, and the taker looks again.
+        crate::futex::wait(self.lock.node.futex(), expected, Reach::Shared, self.deadline).unwrap_or(Wait::Changed)
+    }
+
+    fn spin(&mut self) -> bool {
+        self.lock.spin_until_free()
+    }
+
+    fn in_a_hurry(&self) -> bool {
+        self.deadline == Deadline::NOW
     }
 }
 

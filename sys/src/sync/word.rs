@@ -35,6 +35,7 @@
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::atomic::AtomicU64;
+use crate::futex::Wait;
 
 /// Somebody may sleep on the word (the kernel's `FUTEX_WAITERS`).
 pub(crate) const WAITERS: u32 = 0x8000_0000;
@@ -68,13 +69,31 @@ const fn next_generation(state: u64) -> u64 {
     (state & FUTEX) | (state.wrapping_add(GENERATION) & !FUTEX)
 }
 
-/// A take that was tried.
+/// A take that was tried once.
+enum Try {
+    Taken { died: bool },
+    Held(u32),
+}
+
+/// How a take ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Take {
     /// The word is ours; `died` says that the kernel cleared a dead owner.
     Taken { died: bool },
-    /// Somebody holds it: the futex half as seen.
-    Held(u32),
+    /// It was ours before: waiting would never end.
+    Own,
+    /// The time ran out.
+    TimedOut,
+}
+
+/// What a taker does besides changing the word: the model checker has its own.
+pub(crate) trait Waiter {
+    /// Sleeps while the futex half is `expected`, unless there is no time.
+    fn sleep(&mut self, expected: u32) -> Wait;
+    /// Looks a while for the word to become free; called once, before the first sleep.
+    fn spin(&mut self) -> bool;
+    /// Whether there is no time to wait at all.
+    fn in_a_hurry(&self) -> bool;
 }
 
 /// The word. Zero bytes are a free one.
@@ -101,25 +120,57 @@ impl Word {
         half(seen) == 0 && self.0.compare_exchange(seen, with_half(seen, owner), Acquire, Relaxed).is_ok()
     }
 
-    /// Takes a word that nobody holds, whatever its bits. A taker that has slept adds `WAITERS`: others may sleep still.
-    pub(crate) fn take(&self, owner: u32, slept: bool) -> Take {
+    /// Takes the word, whatever its bits, waiting while somebody holds it. The caller keeps the node pending throughout.
+    pub(crate) fn take(&self, owner: u32, waiter: &mut impl Waiter) -> Take {
+        let mut slept = false;
+        let mut spun = false;
+        loop {
+            let held = match self.try_take(owner, slept) {
+                Try::Taken { died } => return Take::Taken { died },
+                Try::Held(futex) => futex,
+            };
+            if held & OWNER == owner {
+                return Take::Own;
+            }
+            if waiter.in_a_hurry() {
+                return Take::TimedOut;
+            }
+            if !spun {
+                spun = true;
+                if waiter.spin() {
+                    continue;
+                }
+            }
+            if !self.announce(held) {
+                continue;
+            }
+            match waiter.sleep(held | WAITERS) {
+                // Nobody chose us, so nobody counts on us: we may leave.
+                Wait::TimedOut => return Take::TimedOut,
+                Wait::Woken | Wait::Changed => slept = true,
+            }
+        }
+    }
+
+    /// Takes a word that nobody holds. A taker that has slept adds `WAITERS`: others may sleep still.
+    fn try_take(&self, owner: u32, slept: bool) -> Try {
         let add = if slept { WAITERS } else { 0 };
         let mut seen = self.0.load(Relaxed);
         loop {
             let futex = half(seen);
             if futex & OWNER != 0 {
-                return Take::Held(futex);
+                return Try::Held(futex);
             }
             let taken = with_half(next_generation(seen), (futex & WAITERS) | add | owner);
             match self.0.compare_exchange_weak(seen, taken, Acquire, Relaxed) {
-                Ok(_) => return Take::Taken { died: futex & DIED != 0 },
+                Ok(_) => return Try::Taken { died: futex & DIED != 0 },
                 Err(now) => seen = now,
             }
         }
     }
 
     /// Sets `WAITERS` on a held word; false when the word has changed from `seen`.
-    pub(crate) fn announce(&self, seen: u32) -> bool {
+    fn announce(&self, seen: u32) -> bool {
         if seen & WAITERS != 0 {
             return true;
         }
@@ -134,23 +185,21 @@ impl Word {
         half(seen) & WAITERS == 0 && self.0.compare_exchange(seen, with_half(seen, 0), Release, Relaxed).is_ok()
     }
 
-    /// Releases a word that somebody waits for: leaves `WAITERS`, and `leave` besides, and answers with what it left. The
-    /// caller wakes one, and calls [`settle`](Self::settle) if there was nobody to wake.
-    pub(crate) fn release_contended(&self, leave: u32) -> Left {
+    /// Releases a word that somebody may wait for: leaves `WAITERS`, and `leave` besides, and wakes one. The bit goes if
+    /// there was nobody to wake and the word was not taken since.
+    pub(crate) fn release_contended(&self, leave: u32, wake_one: impl FnOnce() -> u32) {
         let mut seen = self.0.load(Relaxed);
-        loop {
+        let left = loop {
             let left = with_half(seen, WAITERS | leave);
             match self.0.compare_exchange_weak(seen, left, Release, Relaxed) {
-                Ok(_) => return Left(left),
+                Ok(_) => break left,
                 Err(now) => seen = now,
             }
+        };
+        if wake_one() == 0 && leave == 0 {
+            // Losing this race means that a taker came, who now cares for the bit.
+            let _ = self.0.compare_exchange(left, with_half(left, 0), Relaxed, Relaxed);
         }
-    }
-
-    /// Clears `WAITERS` after a wake that found nobody, unless the word was taken since.
-    pub(crate) fn settle(&self, left: Left) {
-        // Losing the race means that a taker came, who now cares for the bit.
-        let _ = self.0.compare_exchange(left.0, with_half(left.0, 0), Relaxed, Relaxed);
     }
 
     /// What the kernel does to a word when the thread `owner` dies: for the model only. Answers whether it wakes one.
@@ -173,7 +222,3 @@ impl Word {
         }
     }
 }
-
-/// The state that a contended release left behind.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Left(u64);

@@ -19,5 +19,6 @@ mod pthread;
 mod select;
 mod signal;
 mod signalfd;
+mod socket;
 mod timerfd;
 mod tty;

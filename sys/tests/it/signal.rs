@@ -116,6 +116,23 @@ fn queued_values_come_in_order_and_none_is_merged() {
 }
 
 #[test]
+fn sender_that_lies_about_itself_is_no_sender() {
+    let signal = realtime(3).unwrap();
+    let set = SignalSet::from([signal]);
+    let _guard = block(set).unwrap();
+    // signo, errno, code, then the union, which is aligned like a pointer.
+    let mut info = [0i32; 32];
+    (info[0], info[2]) = (signal.as_raw(), libc::SI_QUEUE);
+    info[(12usize).next_multiple_of(size_of::<usize>()) / 4] = -5;
+    let (process, thread) = (std::process::id(), this_thread().as_raw_pid());
+    // SAFETY: the array is as long as a siginfo_t and outlives the call.
+    let sent = unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, signal.as_raw(), info.as_ptr()) };
+    assert_eq!(sent, 0);
+    let info = soon(|| wait(set, Deadline::NEVER)).unwrap().unwrap();
+    assert_eq!((info.signal(), info.pid()), (Some(signal), None));
+}
+
+#[test]
 fn usual_signals_are_merged_while_they_wait() {
     let set = SignalSet::from([Signal::USR1]);
     let _guard = block(set).unwrap();

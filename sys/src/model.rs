@@ -1,0 +1,201 @@
+//! What the model checker sees of the waiting primitives: a futex made of its own parts, and the raw protocols.
+//!
+//! Present only under `--cfg loom`. `sys/tests/loom.rs` holds the models.
+
+extern crate std;
+
+use std::vec::Vec;
+
+use loom::sync::{Condvar, Mutex};
+
+use crate::atomic::AtomicU32;
+use crate::deadline::Deadline;
+use crate::futex::Wait;
+use crate::scope::{RawLock, Refused};
+use crate::sync::private::PrivateLock;
+use crate::sync::word::{Take, WAITERS, Waiter, Word};
+
+loom::lazy_static! {
+    static ref KERNEL: Futex = Futex { queue: Mutex::new(Queue::default()), changed: Condvar::new() };
+}
+
+struct Futex {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+/// The sleepers, in order of arrival, each with the word it sleeps on.
+#[derive(Default)]
+struct Queue {
+    sleepers: Vec<(usize, usize)>,
+    next: usize,
+}
+
+/// Sleeps on `word` while `holds` says so. Compare and sleep are one step, as in the kernel.
+fn sleep_on(word: usize, holds: impl FnOnce() -> bool) -> Wait {
+    let mut queue = KERNEL.queue.lock().unwrap();
+    if !holds() {
+        return Wait::Changed;
+    }
+    let me = (word, queue.next);
+    queue.next += 1;
+    queue.sleepers.push(me);
+    while queue.sleepers.contains(&me) {
+        queue = KERNEL.changed.wait(queue).unwrap();
+    }
+    Wait::Woken
+}
+
+fn wake_on(word: usize, count: u32) -> u32 {
+    let mut queue = KERNEL.queue.lock().unwrap();
+    let mut woken = 0;
+    queue.sleepers.retain(|sleeper| {
+        let chosen = sleeper.0 == word && woken < count;
+        woken += u32::from(chosen);
+        !chosen
+    });
+    KERNEL.changed.notify_all();
+    woken
+}
+
+pub(crate) fn wait(word: &AtomicU32, expected: u32, _deadline: Deadline) -> Wait {
+    let holds = || word.load(core::sync::atomic::Ordering::SeqCst) == expected;
+    sleep_on(core::ptr::from_ref(word) as usize, holds)
+}
+
+pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
+    wake_on(core::ptr::from_ref(word) as usize, count)
+}
+
+/// The lock of threads.
+#[derive(Debug)]
+pub struct Private(PrivateLock);
+
+impl Private {
+    /// A free one.
+    #[allow(clippy::new_without_default, reason = "a model has no defaults")]
+    pub fn new() -> Self {
+        Self(PrivateLock::new())
+    }
+
+    /// Takes it.
+    pub fn take(&self) -> Result<bool, Refused> {
+        self.0.take(Deadline::NEVER)
+    }
+
+    /// Gives it back.
+    pub fn release(&self) {
+        // SAFETY: the models release what they took.
+        unsafe { self.0.release() }
+    }
+}
+
+/// The word of the lock that survives death, with the kernel's part played by [`Robust::die`].
+#[derive(Debug)]
+pub struct Robust(Word);
+
+/// How a participant's take ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It holds the word.
+    Yes,
+    /// It holds the word, and learned that the holder before it died.
+    AfterDeath,
+    /// It was killed when a wake had chosen it and it had not acted yet.
+    KilledWhenChosen,
+}
+
+struct Participant<'w> {
+    word: &'w Word,
+    dies_when_chosen: bool,
+    killed: bool,
+}
+
+impl Waiter for Participant<'_> {
+    fn sleep(&mut self, expected: u32) -> Wait {
+        let ended = sleep_on(core::ptr::from_ref(self.word) as usize, || self.word.futex() == expected);
+        if self.dies_when_chosen && ended == Wait::Woken {
+            self.killed = true;
+            return Wait::TimedOut; // leaves the loop without touching the word
+        }
+        ended
+    }
+
+    fn spin(&mut self) -> bool {
+        false
+    }
+
+    fn in_a_hurry(&self) -> bool {
+        false
+    }
+}
+
+impl Robust {
+    /// A free one.
+    #[allow(clippy::new_without_default, reason = "a model has no defaults")]
+    pub fn new() -> Self {
+        Self(Word::new())
+    }
+
+    /// Takes it as `id`, the fast path first.
+    pub fn take(&self, id: u32) -> Taken {
+        self.take_as(id, false)
+    }
+
+    /// Takes it as `id`, which is killed if it sleeps and is woken: between the kernel's choice and its next instruction.
+    pub fn take_or_die_when_chosen(&self, id: u32) -> Taken {
+        self.take_as(id, true)
+    }
+
+    fn take_as(&self, id: u32, dies_when_chosen: bool) -> Taken {
+        if self.0.take_free(id) {
+            return Taken::Yes;
+        }
+        let mut participant = Participant { word: &self.0, dies_when_chosen, killed: false };
+        match self.0.take(id, &mut participant) {
+            Take::Taken { died: false } => Taken::Yes,
+            Take::Taken { died: true } => Taken::AfterDeath,
+            Take::TimedOut if participant.killed => {
+                self.die(id);
+                Taken::KilledWhenChosen
+            }
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    /// Gives it back.
+    pub fn release(&self) {
+        if !self.0.release_free() {
+            self.0.release_contended(0, || self.wake_one());
+        }
+    }
+
+    /// Stores the release of a contended word and is killed before the wake, as `id`.
+    pub fn release_and_die_before_the_wake(&self, id: u32) {
+        if !self.0.release_free() {
+            let left = core::cell::Cell::new(false);
+            self.0.release_contended(0, || {
+                left.set(true);
+                self.die(id);
+                1 // the dead do not clear the bit
+            });
+            assert!(left.get());
+        }
+    }
+
+    /// What the kernel does when `id` dies with the node pending: it marks the word, or passes a wake on.
+    pub fn die(&self, id: u32) {
+        if self.0.owner_dies(id) {
+            self.wake_one();
+        }
+    }
+
+    /// Whether the word says that somebody may sleep.
+    pub fn has_waiters(&self) -> bool {
+        self.0.futex() & WAITERS != 0
+    }
+
+    fn wake_one(&self) -> u32 {
+        wake_on(core::ptr::from_ref(&self.0) as usize, 1)
+    }
+}

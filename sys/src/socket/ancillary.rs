@@ -1,0 +1,252 @@
+//! What travels beside the bytes: descriptors and credentials.
+
+use core::ffi::c_int;
+use core::mem::{MaybeUninit, align_of, size_of};
+use core::slice;
+
+use rustix::process::Pid;
+
+use crate::errno::Result;
+use crate::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use crate::raw;
+
+/// Who a peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[doc(alias = "ucred")]
+pub struct Credentials {
+    /// The process; `None` when it is in a pid namespace that is invisible from here.
+    pub pid: Option<Pid>,
+    /// The user id.
+    pub uid: u32,
+    /// The group id.
+    pub gid: u32,
+}
+
+/// What one [`recv_with`](super::Socket::recv_with) got.
+#[derive(Debug)]
+pub struct Received<const N: usize> {
+    /// Bytes in the buffer; 0 at the end of a stream.
+    pub len: usize,
+    /// The descriptors that came along, closed on exec.
+    pub descriptors: Descriptors<N>,
+    /// Who sent it, when the socket passes credentials.
+    pub credentials: Option<Credentials>,
+    /// Whether the message was longer than the buffer and its rest is lost.
+    #[doc(alias = "MSG_TRUNC")]
+    pub truncated: bool,
+    /// Whether more descriptors came than there was room for, so that all of them were closed; or as many as this
+    /// process may have open at all.
+    #[doc(alias = "MSG_CTRUNC")]
+    pub descriptors_lost: bool,
+}
+
+/// Up to `N` owned descriptors, in the order they were sent.
+#[derive(Debug)]
+pub struct Descriptors<const N: usize> {
+    held: [Option<OwnedFd>; N],
+    len: usize,
+}
+
+impl<const N: usize> Descriptors<N> {
+    const fn new() -> Self {
+        Self { held: [const { None }; N], len: 0 }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Keeps a descriptor; one for which there is no room is closed, and the answer is `false`.
+    fn push(&mut self, fd: OwnedFd) -> bool {
+        let Some(place) = self.held.get_mut(self.len) else { return false };
+        *place = Some(fd);
+        self.len += 1;
+        true
+    }
+}
+
+impl<const N: usize> IntoIterator for Descriptors<N> {
+    type Item = OwnedFd;
+    type IntoIter = core::iter::Flatten<core::array::IntoIter<Option<OwnedFd>, N>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.held.into_iter().flatten()
+    }
+}
+
+/// One message of a control buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(alias = "cmsghdr")]
+pub struct ControlMessage<'b> {
+    /// The protocol it belongs to, `SOL_SOCKET` for those of this module.
+    pub level: i32,
+    /// What it is, `SCM_RIGHTS` for instance.
+    pub kind: i32,
+    /// What it says.
+    pub data: &'b [u8],
+}
+
+/// The messages of a control buffer as `recvmsg` filled it.
+///
+/// A buffer that ends within a message, or whose message claims to be longer than it is, ends the iteration there.
+///
+/// ```
+/// use ossature_sys::socket::ControlMessages;
+///
+/// assert_eq!(ControlMessages::new(&[0xff; 40]).count(), 0);
+/// ```
+#[derive(Clone, Debug)]
+#[doc(alias = "CMSG_NXTHDR")]
+pub struct ControlMessages<'b> {
+    rest: &'b [u8],
+}
+
+/// The kernel's header is a `size_t` and two `int`s, whatever libc makes of it.
+const HEADER: usize = size_of::<usize>() + 2 * size_of::<c_int>();
+
+static_assertions::const_assert_eq!(HEADER, size_of::<libc::cmsghdr>());
+static_assertions::const_assert!(HEADER % size_of::<usize>() == 0);
+
+impl<'b> ControlMessages<'b> {
+    /// Parses `bytes`, which must begin where the first header does.
+    pub fn new(bytes: &'b [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    fn parse(&self) -> Option<(ControlMessage<'b>, &'b [u8])> {
+        let (len, rest) = self.rest.split_first_chunk::<{ size_of::<usize>() }>()?;
+        let (level, rest) = rest.split_first_chunk::<4>()?;
+        let (kind, rest) = rest.split_first_chunk::<4>()?;
+        let len = usize::from_ne_bytes(*len).checked_sub(HEADER)?;
+        let data = rest.get(..len)?;
+        // The next header is aligned like a `size_t`; the last message may do without the padding.
+        let padded = len.checked_next_multiple_of(size_of::<usize>())?;
+        let message = ControlMessage { level: i32::from_ne_bytes(*level), kind: i32::from_ne_bytes(*kind), data };
+        Some((message, rest.get(padded..).unwrap_or_default()))
+    }
+}
+
+impl<'b> Iterator for ControlMessages<'b> {
+    type Item = ControlMessage<'b>;
+
+    fn next(&mut self) -> Option<ControlMessage<'b>> {
+        let parsed = self.parse();
+        self.rest = parsed.map_or(&[], |(_, rest)| rest);
+        parsed.map(|(message, _)| message)
+    }
+}
+
+impl core::iter::FusedIterator for ControlMessages<'_> {}
+
+/// Room for credentials, the header of the descriptors, and `N` descriptors.
+#[repr(C)]
+struct Control<const N: usize> {
+    /// Words, so that the first header is aligned.
+    fixed: [usize; FIXED],
+    descriptors: [c_int; N],
+}
+
+/// Two headers, the twelve bytes of credentials, and the padding after them.
+const FIXED: usize = (2 * HEADER + size_of::<libc::ucred>().next_multiple_of(size_of::<usize>())) / size_of::<usize>();
+
+impl<const N: usize> Control<N> {
+    /// What counts: not the padding that the structure may end with.
+    const LEN: usize = FIXED * size_of::<usize>() + N * size_of::<c_int>();
+
+    fn bytes(&self) -> &[u8] {
+        let start = (&raw const *self).cast::<u8>();
+        // SAFETY: the first LEN bytes of the structure are its two arrays of integers without a gap, initialised and
+        // borrowed for as long as the answer.
+        unsafe { slice::from_raw_parts(start, Self::LEN) }
+    }
+}
+
+static_assertions::const_assert!(align_of::<Control<1>>() >= align_of::<libc::cmsghdr>());
+
+/// `SCM_PIDFD` of newer kernels: a descriptor that a socket made by a stranger may be set to send along.
+const SCM_PIDFD: c_int = 4;
+
+pub(super) fn receive<const N: usize>(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received<N>> {
+    let mut control = Control { fixed: [0; FIXED], descriptors: [0; N] };
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut header = MaybeUninit::<libc::msghdr>::zeroed();
+    // SAFETY: all zeros are a valid msghdr: null pointers of length zero.
+    let header = unsafe { header.assume_init_mut() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = (&raw mut control).cast();
+    header.msg_controllen = Control::<N>::LEN as _;
+
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    let place = &raw mut *header;
+    let len = raw::call("recvmsg", || {
+        // SAFETY: the header's pointers are to `buffer` and `control`, with their true lengths, and outlive the call.
+        match unsafe { libc::recvmsg(fd.as_raw_fd(), place, flags) } {
+            -1 => Err(raw::last_errno()),
+            len => Ok(len),
+        }
+    })?;
+
+    let told = control.bytes().get(..header.msg_controllen as usize).unwrap_or_default();
+    let mut descriptors = Descriptors::<N>::new();
+    let mut credentials = None;
+    let mut lost = header.msg_flags & libc::MSG_CTRUNC != 0;
+    for message in ControlMessages::new(told).filter(|message| message.level == libc::SOL_SOCKET) {
+        match message.kind {
+            libc::SCM_RIGHTS => own(message.data, |fd| lost |= !descriptors.push(fd)),
+            SCM_PIDFD => own(message.data, drop),
+            libc::SCM_CREDENTIALS => credentials = read_credentials(message.data),
+            _ => {}
+        }
+    }
+    if lost {
+        descriptors = Descriptors::new();
+    }
+    Ok(Received {
+        // Not negative, and at most the buffer's length: MSG_TRUNC was not among the flags.
+        len: len as usize,
+        descriptors,
+        credentials,
+        truncated: header.msg_flags & libc::MSG_TRUNC != 0,
+        descriptors_lost: lost,
+    })
+}
+
+/// Takes possession of the descriptors whose numbers the kernel wrote into a control message just now.
+fn own(numbers: &[u8], mut keep: impl FnMut(OwnedFd)) {
+    for number in numbers.chunks_exact(size_of::<c_int>()) {
+        let number = number.try_into().map_or(-1, c_int::from_ne_bytes);
+        if number >= 0 {
+            // SAFETY: recvmsg just opened this descriptor for us and told nobody else its number.
+            keep(unsafe { OwnedFd::from_raw_fd(number) });
+        }
+    }
+}
+
+/// Process, user, group.
+fn read_credentials(data: &[u8]) -> Option<Credentials> {
+    let (pid, rest) = data.split_first_chunk::<4>()?;
+    let (uid, rest) = rest.split_first_chunk::<4>()?;
+    let gid = rest.first_chunk::<4>()?;
+    let pid = Pid::from_raw(i32::from_ne_bytes(*pid).max(0));
+    Some(Credentials { pid, uid: u32::from_ne_bytes(*uid), gid: u32::from_ne_bytes(*gid) })
+}
+
+pub(super) fn peer_credentials(fd: BorrowedFd<'_>) -> Result<Option<Credentials>> {
+    let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    let (place, room) = ((&raw mut peer).cast(), &raw mut len);
+    raw::call_c("getsockopt", || {
+        // SAFETY: `place` has room for the `len` bytes of a ucred, plain integers; both outlive the call.
+        unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, place, room) }
+    })?;
+    // What the kernel says where there is no peer.
+    let nobody = peer.pid == 0 && peer.uid == u32::MAX;
+    Ok((!nobody).then(|| Credentials { pid: Pid::from_raw(peer.pid.max(0)), uid: peer.uid, gid: peer.gid }))
+}

@@ -1,0 +1,217 @@
+//! Sockets: making, naming, connecting and accepting, sending and receiving, descriptors and credentials included.
+//!
+//! A [`Socket`] is closed on exec and non-blocking inside; every wait is a `ppoll(2)` that keeps the deadline. Sending
+//! to a peer that is gone is `EPIPE` and never a SIGPIPE.
+//!
+//! | to find out who the peer is | use |
+//! | --- | --- |
+//! | of a connection, when it was made | [`Socket::peer_credentials`] |
+//! | of each message | [`Socket::set_pass_credentials`] and [`Socket::recv_with`] |
+//!
+//! ```
+//! use core::time::Duration;
+//! use ossature_sys::{fd::AsFd, socket::{Kind, Socket}};
+//!
+//! let (near, far) = Socket::pair(Kind::Stream)?;
+//! near.send_with(b"an event", &[ossature_sys::eventfd::EventFd::counter(3)?.as_fd()], Duration::from_secs(5))?;
+//! let mut buffer = [0; 16];
+//! let got = far.recv_with::<1>(&mut buffer, Duration::from_secs(5))?.expect("it was sent");
+//! assert_eq!(&buffer[..got.len], b"an event");
+//! let event = got.descriptors.into_iter().next().expect("the descriptor came along");
+//! assert_eq!(ossature_sys::eventfd::EventFd::try_from(event)?.try_take()?, Some(3));
+//! # Ok::<(), ossature_sys::errno::Errno>(())
+//! ```
+//!
+//! Source: socket(7), unix(7), ip(7).
+
+mod address;
+mod ancillary;
+mod connect;
+mod transfer;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+pub use address::{Address, UnixAddress};
+pub use ancillary::{ControlMessage, ControlMessages, Credentials, Descriptors, Received};
+pub use rustix::net::Shutdown;
+
+use crate::errno::{Errno, Result};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd, set_nonblocking};
+use crate::raw;
+
+/// What a socket's addresses are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// Paths and abstract names on this machine.
+    #[doc(alias = "AF_UNIX")]
+    Unix,
+    /// Internet addresses of version 4.
+    #[doc(alias = "AF_INET")]
+    V4,
+    /// Internet addresses of version 6.
+    #[doc(alias = "AF_INET6")]
+    V6,
+}
+
+/// How a socket carries bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Bytes in order, without limits between them.
+    #[doc(alias = "SOCK_STREAM")]
+    Stream,
+    /// Messages, each on its own.
+    #[doc(alias = "SOCK_DGRAM")]
+    Datagram,
+    /// Messages in order over a connection.
+    #[doc(alias = "SOCK_SEQPACKET")]
+    SeqPacket,
+}
+
+impl Kind {
+    fn to_c(self) -> SocketType {
+        match self {
+            Self::Stream => SocketType::STREAM,
+            Self::Datagram => SocketType::DGRAM,
+            Self::SeqPacket => SocketType::SEQPACKET,
+        }
+    }
+}
+
+/// What every socket of this crate is made with.
+const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+
+/// An open socket, non-blocking inside.
+///
+/// Made from an `OwnedFd` it is switched to non-blocking, and so is every other descriptor of the same open file
+/// description; made into one it stays so ([`set_nonblocking`] undoes it).
+#[derive(Debug)]
+#[doc(alias = "socket.socket")]
+pub struct Socket(OwnedFd);
+
+impl Socket {
+    /// `socket(family, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)`: a socket without a name.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE` when no descriptor is left, `EAFNOSUPPORT` and `EPROTONOSUPPORT` for what the system lacks,
+    /// `ENOMEM`, `ENOBUFS`.
+    #[doc(alias = "socket")]
+    pub fn new(family: Family, kind: Kind) -> Result<Self> {
+        let family = match family {
+            Family::Unix => AddressFamily::UNIX,
+            Family::V4 => AddressFamily::INET,
+            Family::V6 => AddressFamily::INET6,
+        };
+        raw::call("socket", || rustix::net::socket_with(family, kind.to_c(), FLAGS, None)).map(Self)
+    }
+
+    /// `socketpair(AF_UNIX, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds)`: two sockets connected to each other.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE` when no descriptor is left, `ENOMEM`.
+    #[doc(alias = "socketpair")]
+    #[doc(alias = "socket.socketpair")]
+    pub fn pair(kind: Kind) -> Result<(Self, Self)> {
+        let made = raw::call("socketpair", || rustix::net::socketpair(AddressFamily::UNIX, kind.to_c(), FLAGS, None));
+        made.map(|(one, other)| (Self(one), Self(other)))
+    }
+
+    /// `bind(fd, address, ...)`: gives the socket its own address.
+    ///
+    /// Binding to a path makes a file there, which stays until somebody removes it; binding to
+    /// [`UnixAddress::UNNAMED`] lets the kernel choose an abstract name, and to port 0 a port.
+    ///
+    /// # Errors
+    /// `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` for the address, `ENOENT` and `ENOTDIR` for a path, `EINVAL` when the
+    /// socket has an address or the address is of another family.
+    pub fn bind(&self, address: &Address) -> Result<()> {
+        raw::call("bind", || rustix::net::bind(&self.0, address))
+    }
+
+    /// `listen(fd, backlog)`: takes connections, of which about `backlog` may wait to be accepted.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` for a socket of datagrams, `EADDRINUSE` for a taken port, `EINVAL` for a connected socket or one
+    /// of family [`Family::Unix`] without an address.
+    pub fn listen(&self, backlog: u32) -> Result<()> {
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        raw::call("listen", || rustix::net::listen(&self.0, backlog))
+    }
+
+    /// `shutdown(fd, how)`: ends one direction or both, for every descriptor of this socket.
+    ///
+    /// # Errors
+    /// `ENOTCONN` when an internet socket is not connected.
+    pub fn shutdown(&self, how: Shutdown) -> Result<()> {
+        raw::call("shutdown", || rustix::net::shutdown(&self.0, how))
+    }
+
+    /// `getsockname(fd, ...)`: the socket's own address.
+    ///
+    /// # Errors
+    /// `ENOBUFS` when the system is out of memory.
+    #[doc(alias = "getsockname")]
+    pub fn local_address(&self) -> Result<Address> {
+        raw::call("getsockname", || rustix::net::getsockname(&self.0)).map(|any| Address::from_any(&any))
+    }
+
+    /// `getpeername(fd, ...)`: the address of the other side.
+    ///
+    /// # Errors
+    /// `ENOTCONN` when it is not connected.
+    #[doc(alias = "getpeername")]
+    pub fn peer_address(&self) -> Result<Address> {
+        let any = raw::call("getpeername", || rustix::net::getpeername(&self.0))?;
+        Ok(any.map_or(Address::Unix(UnixAddress::UNNAMED), |any| Address::from_any(&any)))
+    }
+
+    /// `setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ...)`: whether a port may be bound though connections of its former
+    /// owner are still fading away.
+    ///
+    /// # Errors
+    /// `ENOTSOCK` for a descriptor that is no socket.
+    #[doc(alias = "SO_REUSEADDR")]
+    pub fn set_reuse_address(&self, on: bool) -> Result<()> {
+        raw::call("setsockopt", || sockopt::set_socket_reuseaddr(&self.0, on))
+    }
+
+    /// `setsockopt(fd, SOL_SOCKET, SO_PASSCRED, ...)`: whether each received message tells who sent it.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` (on newer kernels) for sockets of another family than [`Family::Unix`].
+    #[doc(alias = "SO_PASSCRED")]
+    pub fn set_pass_credentials(&self, on: bool) -> Result<()> {
+        raw::call("setsockopt", || sockopt::set_socket_passcred(&self.0, on))
+    }
+
+    /// `getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ...)`: who made the connection (or the pair); `None` when nobody did.
+    ///
+    /// These are the credentials of that moment: the peer may have changed them or handed its end on since.
+    ///
+    /// # Errors
+    /// `ENOTSOCK` for a descriptor that is no socket.
+    #[doc(alias = "SO_PEERCRED")]
+    pub fn peer_credentials(&self) -> Result<Option<Credentials>> {
+        ancillary::peer_credentials(self.as_fd())
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl TryFrom<OwnedFd> for Socket {
+    type Error = Errno;
+
+    fn try_from(fd: OwnedFd) -> Result<Self> {
+        set_nonblocking(&fd, true)?;
+        Ok(Self(fd))
+    }
+}
+
+impl From<Socket> for OwnedFd {
+    fn from(socket: Socket) -> Self {
+        socket.0
+    }
+}

@@ -1,0 +1,139 @@
+//! Sending and receiving by a deadline.
+
+use core::mem::MaybeUninit;
+
+use rustix::fd::BorrowedFd;
+use rustix::io::IoSlice;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+
+use super::ancillary::{self, Received};
+use super::{Address, Socket};
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result};
+use crate::fd::{AsFd, PollFlags, by_deadline};
+use crate::raw;
+
+/// Sending never raises SIGPIPE; waiting is ours, whatever the mode of the descriptor.
+const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
+
+/// The kernel's limit of descriptors in one message, `SCM_MAX_FD`.
+const MOST: usize = 253;
+
+impl Socket {
+    /// `send(fd, bytes, MSG_NOSIGNAL)`: sends some of `bytes` (all of a message) and says how many, waiting for room;
+    /// `None` when there was none by the deadline.
+    ///
+    /// # Errors
+    /// `EPIPE` or `ECONNRESET` when the peer is gone, `ENOTCONN`, `EMSGSIZE` for a message that never fits, `ENOBUFS`.
+    pub fn send(&self, bytes: &[u8], timeout: impl Into<Deadline>) -> Result<Option<usize>> {
+        by_deadline(self.as_fd(), PollFlags::OUT, timeout.into(), || {
+            let part = bytes.get(..raw::allowed("send", bytes.len())).unwrap_or_default();
+            raw::call("send", || rustix::net::send(&self.0, part, SEND))
+        })
+    }
+
+    /// `sendto(fd, bytes, MSG_NOSIGNAL, address, ...)`: sends a message to an address, waiting for room; `None` when
+    /// there was none by the deadline.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send), and `ECONNREFUSED`, `ENOENT`, `EACCES` for the address.
+    #[doc(alias = "sendto")]
+    pub fn send_to(&self, bytes: &[u8], address: &Address, timeout: impl Into<Deadline>) -> Result<Option<usize>> {
+        by_deadline(self.as_fd(), PollFlags::OUT, timeout.into(), || {
+            raw::call("sendto", || rustix::net::sendto(&self.0, bytes, SEND, address))
+        })
+    }
+
+    /// `sendmsg(fd, {bytes, SCM_RIGHTS}, MSG_NOSIGNAL)`: sends some of `bytes` (all of a message) and with the first of
+    /// them these descriptors; `None` when there was no room by the deadline, and then nothing was sent.
+    ///
+    /// The receiver gets descriptors of its own for the same open files; the sender's may be closed at once.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send); `EINVAL` for descriptors without a byte to carry them or more than 253 of them,
+    /// `ETOOMANYREFS` when too many of this user are on their way.
+    #[doc(alias = "SCM_RIGHTS")]
+    #[doc(alias = "socket.send_fds")]
+    pub fn send_with(
+        &self,
+        bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        timeout: impl Into<Deadline>,
+    ) -> Result<Option<usize>> {
+        let mut space = [MaybeUninit::<u8>::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() {
+            let fits = !bytes.is_empty() && descriptors.len() <= MOST;
+            if !fits || !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+                return Err(Errno::INVAL);
+            }
+        }
+        by_deadline(self.as_fd(), PollFlags::OUT, timeout.into(), || {
+            let part = bytes.get(..raw::allowed("sendmsg", bytes.len())).unwrap_or_default();
+            raw::call("sendmsg", || rustix::net::sendmsg(&self.0, &[IoSlice::new(part)], &mut control, SEND))
+        })
+    }
+
+    /// `recv(fd, buffer, 0)`: receives some bytes (or one message, of which what does not fit is lost) and says how many,
+    /// waiting for them; 0 at the end of a stream, `None` when there was nothing by the deadline.
+    ///
+    /// Descriptors that come along are closed: [`recv_with`](Self::recv_with) takes them.
+    ///
+    /// # Errors
+    /// `ECONNRESET` when the peer went without reading everything, `ENOTCONN`, `ECONNREFUSED`.
+    pub fn recv(&self, buffer: &mut [u8], timeout: impl Into<Deadline>) -> Result<Option<usize>> {
+        self.recv_flags(buffer, RecvFlags::DONTWAIT, timeout.into())
+    }
+
+    /// `recv(fd, buffer, MSG_PEEK)`: like [`recv`](Self::recv), and leaves the bytes there to be received again.
+    ///
+    /// # Errors
+    /// As for [`recv`](Self::recv).
+    #[doc(alias = "MSG_PEEK")]
+    pub fn peek(&self, buffer: &mut [u8], timeout: impl Into<Deadline>) -> Result<Option<usize>> {
+        self.recv_flags(buffer, RecvFlags::DONTWAIT | RecvFlags::PEEK, timeout.into())
+    }
+
+    fn recv_flags(&self, buffer: &mut [u8], flags: RecvFlags, deadline: Deadline) -> Result<Option<usize>> {
+        by_deadline(self.as_fd(), PollFlags::IN, deadline, || {
+            let part = buffer.get_mut(..raw::allowed("recv", buffer.len())).unwrap_or_default();
+            raw::call("recv", || rustix::net::recv(&self.0, part, flags)).map(|(len, _)| len)
+        })
+    }
+
+    /// `recvfrom(fd, buffer, 0, address, ...)`: receives one message and tells where it came from; `None` when there was
+    /// nothing by the deadline.
+    ///
+    /// # Errors
+    /// As for [`recv`](Self::recv).
+    #[doc(alias = "recvfrom")]
+    pub fn recv_from(&self, buffer: &mut [u8], timeout: impl Into<Deadline>) -> Result<Option<(usize, Address)>> {
+        let got = by_deadline(self.as_fd(), PollFlags::IN, timeout.into(), || {
+            raw::call("recvfrom", || rustix::net::recvfrom(&self.0, &mut *buffer, RecvFlags::DONTWAIT))
+        })?;
+        Ok(got.map(|(len, _, from)| (len, from.map_or(Address::Other(0), |any| Address::from_any(&any)))))
+    }
+
+    /// `recvmsg(fd, {buffer, control}, MSG_CMSG_CLOEXEC)`: receives some bytes or one message, with up to `N`
+    /// descriptors that came along and, under [`set_pass_credentials`](Self::set_pass_credentials), who sent it; `None`
+    /// when there was nothing by the deadline.
+    ///
+    /// Nothing leaks whatever the peer sends: when more descriptors came than there is room for, all of them are closed
+    /// and [`Received::descriptors_lost`] says so.
+    ///
+    /// # Errors
+    /// As for [`recv`](Self::recv).
+    #[doc(alias = "recvmsg")]
+    #[doc(alias = "MSG_CMSG_CLOEXEC")]
+    #[doc(alias = "socket.recv_fds")]
+    pub fn recv_with<const N: usize>(
+        &self,
+        buffer: &mut [u8],
+        timeout: impl Into<Deadline>,
+    ) -> Result<Option<Received<N>>> {
+        by_deadline(self.as_fd(), PollFlags::IN, timeout.into(), || {
+            let part = buffer.get_mut(..raw::allowed("recvmsg", buffer.len())).unwrap_or_default();
+            ancillary::receive(self.as_fd(), part)
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! Models of the locks, in every interleaving that loom reaches: `RUSTFLAGS="--cfg loom" cargo test --release --test loom`.
+//!
+//! A deadlock of the model is a lost wake: loom reports it by itself. Every model ends with the lock free and everybody
+//! served.
+#![cfg(loom)]
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::thread;
+use ossature_sys::model::{Private, Robust, Taken};
+
+fn explore(model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    // Two switches away from a running thread are explored in seconds; LOOM_MAX_PREEMPTIONS=3 takes minutes.
+    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    builder.max_branches = 10_000;
+    builder.check(model);
+}
+
+struct Guarded<L> {
+    lock: L,
+    data: UnsafeCell<u32>,
+}
+
+// SAFETY: the models touch the data only while they hold the lock, which loom itself checks.
+unsafe impl<L> Sync for Guarded<L> {}
+// SAFETY: as for Sync.
+unsafe impl<L> Send for Guarded<L> {}
+
+impl<L> Guarded<L> {
+    fn new(lock: L) -> Arc<Self> {
+        Arc::new(Self { lock, data: UnsafeCell::new(0) })
+    }
+
+    fn add_one(&self) {
+        // SAFETY: the caller holds the lock; loom fails the model if another thread is here too.
+        self.data.with_mut(|data| unsafe { *data += 1 });
+    }
+
+    fn value(&self) -> u32 {
+        // SAFETY: as above.
+        self.data.with(|data| unsafe { *data })
+    }
+}
+
+#[test]
+fn private_lock_excludes_and_wakes_everyone() {
+    explore(|| {
+        let shared = Guarded::new(Private::new());
+        let others = [0; 2].map(|_| {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                assert_eq!(shared.lock.take(), Ok(true));
+                shared.add_one();
+                shared.lock.release();
+            })
+        });
+        assert_eq!(shared.lock.take(), Ok(true));
+        shared.add_one();
+        shared.lock.release();
+        for other in others {
+            other.join().unwrap();
+        }
+        assert_eq!(shared.value(), 3);
+    });
+}
+
+#[test]
+fn robust_word_excludes_and_wakes_everyone() {
+    explore(|| {
+        let shared = Guarded::new(Robust::new());
+        let others = [2, 3].map(|id| {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                assert_eq!(shared.lock.take(id), Taken::Yes);
+                shared.add_one();
+                shared.lock.release();
+            })
+        });
+        assert_eq!(shared.lock.take(1), Taken::Yes);
+        shared.add_one();
+        shared.lock.release();
+        for other in others {
+            other.join().unwrap();
+        }
+        assert_eq!(shared.value(), 3);
+        assert_eq!(shared.lock.take(1), Taken::Yes);
+        shared.lock.release();
+        assert!(!shared.lock.has_waiters(), "an uncontended release has settled the bit");
+    });
+}
+
+#[test]
+fn holder_that_dies_is_told_to_the_next() {
+    explore(|| {
+        let shared = Guarded::new(Robust::new());
+        assert_eq!(shared.lock.take(1), Taken::Yes);
+        let next = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                assert_eq!(shared.lock.take(2), Taken::AfterDeath);
+                shared.add_one();
+                shared.lock.release();
+            })
+        };
+        shared.add_one();
+        shared.lock.die(1);
+        next.join().unwrap();
+        assert_eq!(shared.value(), 2);
+    });
+}
+
+#[test]
+fn releaser_that_dies_before_its_wake_leaves_nobody_asleep() {
+    explore(|| {
+        let shared = Guarded::new(Robust::new());
+        assert_eq!(shared.lock.take(1), Taken::Yes);
+        let others = [2, 3].map(|id| {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                assert_eq!(shared.lock.take(id), Taken::Yes);
+                shared.add_one();
+                shared.lock.release();
+            })
+        });
+        shared.lock.release_and_die_before_the_wake(1);
+        for other in others {
+            other.join().unwrap();
+        }
+        assert_eq!(shared.value(), 2);
+    });
+}
+
+#[test]
+fn chosen_waiter_that_dies_passes_the_lock_on_even_past_a_barger() {
+    explore(|| {
+        let shared = Guarded::new(Robust::new());
+        assert_eq!(shared.lock.take(1), Taken::Yes);
+        let doomed = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                if shared.lock.take_or_die_when_chosen(2) != Taken::KilledWhenChosen {
+                    shared.lock.release();
+                }
+            })
+        };
+        let survivor = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                assert_eq!(shared.lock.take(3), Taken::Yes);
+                shared.add_one();
+                shared.lock.release();
+            })
+        };
+        shared.lock.release();
+        // The barger: takes it again before the chosen one can.
+        assert_eq!(shared.lock.take(1), Taken::Yes);
+        shared.lock.release();
+        doomed.join().unwrap();
+        survivor.join().unwrap();
+        assert_eq!(shared.value(), 1);
+    });
+}

@@ -1,0 +1,127 @@
+//! Nothing of the lower half allocates, and neither do lock, unlock, wait and register through the upper names: a counting
+//! allocator watches this thread through every call.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use ossature::sys;
+
+#[path = "no_alloc/thin.rs"]
+mod thin;
+
+struct Counting;
+
+thread_local! {
+    static ASKED: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is ending has no counter any more, and nothing left to measure.
+    let _ = ASKED.try_with(|asked| asked.set(asked.get() + 1));
+}
+
+// SAFETY: every call is System's, with the caller's own arguments; counting does not touch the memory.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's obligation is System's own.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's obligation is System's own.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, len: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's obligation is System's own.
+        unsafe { System.realloc(place, layout, len) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: the caller's obligation is System's own, and alloc's memory was System's.
+        unsafe { System.dealloc(place, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// How often this thread asked for memory during `body`.
+fn asked<R>(body: impl FnOnce() -> R) -> (R, u64) {
+    let before = ASKED.get();
+    let result = body();
+    (result, ASKED.get() - before)
+}
+
+/// Runs an expression and asserts that this thread asked for no memory meanwhile; gives its value.
+macro_rules! no_alloc {
+    ($name:literal, $expr:expr) => {{
+        let (value, times) = crate::asked(|| $expr);
+        assert_eq!(times, 0, "{} allocates", $name);
+        value
+    }};
+}
+pub(crate) use no_alloc;
+
+#[test]
+fn the_counter_counts() {
+    let (boxed, times) = asked(|| Box::new(7_u64));
+    assert_eq!((*boxed, times), (7, 1));
+    let (text, times) = asked(|| String::from("a") + "b");
+    assert!(text == "ab" && times >= 1);
+}
+
+#[test]
+#[should_panic(expected = "a planted box allocates")]
+fn an_allocation_is_found() {
+    no_alloc!("a planted box", std::hint::black_box(Box::new(1)));
+}
+
+#[test]
+fn locks_of_every_scope_allocate_nothing() {
+    use std::time::Duration;
+    use sys::scope::{Local, Shared};
+    use sys::shm::Shm;
+    use sys::sync::lock::Lock;
+
+    let private: Lock<u64> = Lock::new(1);
+    no_alloc!("private lock and unlock", *private.lock() += 1);
+    no_alloc!("private try_lock", drop(private.try_lock().expect("free")));
+    no_alloc!("private lock_timeout", drop(private.lock_timeout(Duration::from_secs(1)).expect("free")));
+    let held = private.lock();
+    assert!(no_alloc!("private lock that times out", private.lock_timeout(Duration::from_millis(2))).is_none());
+    drop(held);
+
+    let local = Lock::<u64, Local>::local(1);
+    no_alloc!("local lock and unlock", *local.lock().expect("free") += 1);
+
+    let shared = no_alloc!("placing a lock", Shm::place(Lock::<u64, Shared>::shared(1))).expect("shared memory");
+    let again = no_alloc!("mapping again", shared.try_clone()).expect("a second mapping");
+    no_alloc!("shared lock and unlock", *again.lock().expect("free") += 1);
+    no_alloc!("shared try_lock", drop(shared.try_lock().expect("free").expect("free")));
+    no_alloc!("shared lock_timeout", drop(shared.lock_timeout(Duration::from_secs(1)).expect("free")));
+    no_alloc!("unmapping", drop((shared, again)));
+}
+
+#[test]
+fn waiting_for_a_contended_lock_allocates_nothing() {
+    use sys::scope::Shared;
+    use sys::shm::Shm;
+    use sys::sync::lock::Lock;
+
+    let lock = Shm::place(Lock::<u64, Shared>::shared(0)).expect("shared memory");
+    let rounds = 20_000;
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..rounds {
+                    no_alloc!("a contended lock", *lock.lock().expect("not given up") += 1);
+                }
+            });
+        }
+    });
+    assert_eq!(*lock.lock().expect("not given up"), 2 * rounds);
+}
