@@ -6,6 +6,7 @@
 
 pub(crate) mod process;
 pub(crate) mod pthread;
+pub(crate) mod sched;
 pub(crate) mod signal;
 
 use core::ffi::c_int;

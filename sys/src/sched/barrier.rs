@@ -1,0 +1,93 @@
+//! Memory barriers on other processors' behalf: the rare side pays, the frequent side has none.
+
+use rustix::thread::{MembarrierCommand, membarrier};
+
+use crate::errno::Result;
+use crate::raw;
+
+/// The kinds of barrier that this kernel offers.
+#[doc(alias = "MEMBARRIER_CMD_QUERY")]
+#[doc(inline)]
+pub use rustix::thread::MembarrierQuery as Barriers;
+
+/// `membarrier(MEMBARRIER_CMD_QUERY)`: which of the calls below this kernel offers.
+///
+/// # Errors
+/// None: a kernel or sandbox without the call offers nothing.
+pub fn barriers() -> Result<Barriers> {
+    raw::call("membarrier", || Ok(rustix::thread::membarrier_query()))
+}
+
+/// `membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)`: when it returns, every running thread of this process has passed a full
+/// memory barrier. Costs an interrupt on each processor that runs one.
+///
+/// # Errors
+/// `EPERM` before [`register_private`], `EINVAL` or `ENOSYS` where the kernel or a sandbox does not offer it.
+#[doc(alias = "MEMBARRIER_CMD_PRIVATE_EXPEDITED")]
+pub fn membarrier_private() -> Result<()> {
+    run(MembarrierCommand::PrivateExpedited)
+}
+
+/// `membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)`: says that this process will use [`membarrier_private`].
+///
+/// # Errors
+/// `EINVAL` or `ENOSYS` where it is not offered.
+#[doc(alias = "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED")]
+pub fn register_private() -> Result<()> {
+    run(MembarrierCommand::RegisterPrivateExpedited)
+}
+
+/// `membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE)`: as [`membarrier_private`], and no thread goes on with instructions that it
+/// fetched before: for those who write code at run time.
+///
+/// # Errors
+/// As [`membarrier_private`], with [`register_private_sync_core`].
+#[doc(alias = "MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE")]
+pub fn membarrier_private_sync_core() -> Result<()> {
+    run(MembarrierCommand::PrivateExpeditedSyncCore)
+}
+
+/// `membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE)`: says that this process will use
+/// [`membarrier_private_sync_core`].
+///
+/// # Errors
+/// `EINVAL` or `ENOSYS` where it is not offered.
+#[doc(alias = "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE")]
+pub fn register_private_sync_core() -> Result<()> {
+    run(MembarrierCommand::RegisterPrivateExpeditedSyncCore)
+}
+
+/// `membarrier(MEMBARRIER_CMD_GLOBAL)`: when it returns, every running thread of the system has passed a full memory barrier.
+/// Needs no registration, and takes milliseconds.
+///
+/// # Errors
+/// `EINVAL` on kernels with full dynamic ticks, `ENOSYS` where it is not offered.
+#[doc(alias = "MEMBARRIER_CMD_GLOBAL")]
+#[doc(alias = "MEMBARRIER_CMD_SHARED")]
+pub fn membarrier_global() -> Result<()> {
+    run(MembarrierCommand::Global)
+}
+
+/// `membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED)`: when it returns, every running thread of the processes that called
+/// [`register_global`] has passed a full memory barrier. For memory that processes share.
+///
+/// # Errors
+/// `EINVAL` or `ENOSYS` where it is not offered.
+#[doc(alias = "MEMBARRIER_CMD_GLOBAL_EXPEDITED")]
+pub fn membarrier_global_expedited() -> Result<()> {
+    run(MembarrierCommand::GlobalExpedited)
+}
+
+/// `membarrier(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED)`: says that this process shall receive the barriers of
+/// [`membarrier_global_expedited`].
+///
+/// # Errors
+/// `EINVAL` or `ENOSYS` where it is not offered.
+#[doc(alias = "MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED")]
+pub fn register_global() -> Result<()> {
+    run(MembarrierCommand::RegisterGlobalExpedited)
+}
+
+fn run(command: MembarrierCommand) -> Result<()> {
+    raw::call("membarrier", || membarrier(command))
+}

@@ -1,0 +1,127 @@
+//! Who runs where, when and before whom: the calls that a scheduler in user space is written on.
+//!
+//! A *thread* is named by its number (`gettid`), `None` being the calling one; a process is named by its first thread, and
+//! only that thread is meant. New threads and processes inherit all of this unless
+//! [`Flags::RESET_ON_FORK`] says otherwise.
+//!
+//! ```
+//! use ossature_sys::sched::{self, CpuSet, Policy};
+//!
+//! // Stay where we are, and run only when nobody else wants to.
+//! let allowed = sched::affinity(None)?;
+//! sched::set_affinity(None, &CpuSet::of([sched::current_cpu()]))?;
+//! sched::set_policy(None, Policy::Batch { nice: 0 })?;
+//! assert_eq!(sched::policy(None)?, Policy::Batch { nice: 0 });
+//! sched::set_affinity(None, &allowed)?;
+//! # Ok::<(), ossature_sys::errno::Errno>(())
+//! ```
+//!
+//! Source: sched(7), sched_setattr(2), sched_setaffinity(2), getpriority(2), getcpu(2), membarrier(2), prctl(2).
+
+mod barrier;
+mod cpuset;
+mod policy;
+
+use core::num::NonZeroU64;
+use core::time::Duration;
+
+pub use rustix::process::Pid;
+
+pub use barrier::{
+    Barriers, barriers, membarrier_global, membarrier_global_expedited, membarrier_private,
+    membarrier_private_sync_core, register_global, register_private, register_private_sync_core,
+};
+pub use cpuset::{CpuSet, Cpus, affinity, set_affinity};
+pub use policy::{Flags, Policy, Scheduling, policy, scheduling, set_policy, set_scheduling};
+
+use crate::errno::{Errno, Result};
+use crate::raw;
+
+/// A processor and the memory node that it belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Place {
+    /// The number of the processor, as in a [`CpuSet`].
+    pub cpu: usize,
+    /// The number of the NUMA node.
+    pub node: usize,
+}
+
+/// `getcpu(cpu, node)`: where the calling thread runs; it may be elsewhere when this returns, unless it is bound.
+///
+/// # Errors
+/// `ENOSYS` in a sandbox that forbids it.
+#[doc(alias = "getcpu")]
+pub fn place() -> Result<Place> {
+    let (cpu, node) = raw::sched::getcpu()?;
+    Ok(Place { cpu: cpu as usize, node: node as usize })
+}
+
+/// `sched_getcpu()`: [`place`] without the node, through the vDSO where there is one.
+#[doc(alias = "sched_getcpu")]
+pub fn current_cpu() -> usize {
+    // The call cannot fail, so it does not pass the fault hook.
+    rustix::thread::sched_getcpu()
+}
+
+/// `sched_yield()`: lets other threads of the same priority run first.
+///
+/// Under the ordinary policies this says little about who runs next: to wait for somebody, sleep on a futex.
+#[doc(alias = "sched_yield")]
+#[doc(alias = "yield")]
+pub fn yield_now() {
+    // The call cannot fail, so it does not pass the fault hook.
+    rustix::thread::sched_yield();
+}
+
+/// `getpriority(PRIO_PROCESS, thread)`: the nice value, -20 (favoured) to 19.
+///
+/// # Errors
+/// `ESRCH` when there is no such thread.
+#[doc(alias = "getpriority")]
+pub fn nice(thread: Option<Pid>) -> Result<i32> {
+    raw::call("getpriority", || rustix::process::getpriority_process(thread))
+}
+
+/// `setpriority(PRIO_PROCESS, thread, nice)`: sets the nice value; beyond -20 and 19 it is clamped.
+///
+/// # Errors
+/// `EACCES` when it would be favoured without the privilege or the limit (`RLIMIT_NICE`), `EPERM` when the thread is another user's,
+/// `ESRCH` when there is none.
+#[doc(alias = "setpriority")]
+pub fn set_nice(thread: Option<Pid>, nice: i32) -> Result<()> {
+    raw::call("setpriority", || rustix::process::setpriority_process(thread, nice))
+}
+
+/// `prctl(PR_GET_TIMERSLACK)`: how late the calling thread's timed waits may end, for the sake of fewer wake-ups.
+///
+/// # Errors
+/// None that the kernel documents for this request.
+#[doc(alias = "PR_GET_TIMERSLACK")]
+pub fn timer_slack() -> Result<Duration> {
+    Ok(Duration::from_nanos(raw::call("prctl", rustix::thread::current_timer_slack)?))
+}
+
+/// `prctl(PR_SET_TIMERSLACK, slack)`: how late the calling thread's timed waits may end. Threads under a real-time policy have
+/// none, whatever is said here.
+///
+/// # Errors
+/// `EINVAL` for zero (which to the kernel means the default: [`reset_timer_slack`]), `ERANGE` beyond the width of a C long.
+#[doc(alias = "PR_SET_TIMERSLACK")]
+pub fn set_timer_slack(slack: Duration) -> Result<()> {
+    let nanos = u64::try_from(slack.as_nanos()).map_err(|_| Errno::RANGE)?;
+    let nanos = NonZeroU64::new(nanos).ok_or(Errno::INVAL)?;
+    raw::call("prctl", || rustix::thread::set_current_timer_slack(Some(nanos)))
+}
+
+/// `prctl(PR_SET_TIMERSLACK, 0)`: gives the calling thread the slack that it was born with, usually 50 microseconds.
+///
+/// # Errors
+/// None that the kernel documents for this request.
+pub fn reset_timer_slack() -> Result<()> {
+    raw::call("prctl", || rustix::thread::set_current_timer_slack(None))
+}
+
+/// The number by which these calls name a thread; 0 is the calling one.
+fn number(thread: Option<Pid>) -> i32 {
+    thread.map_or(0, |thread| thread.as_raw_nonzero().get())
+}
