@@ -197,16 +197,27 @@ pub(crate) fn environment() -> *const *const c_char {
     unsafe { environ }
 }
 
-/// Whether SIGCHLD is ignored in either way: the kernel then reaps children by itself.
-pub(crate) fn children_are_reaped_by_the_kernel() -> Result<bool> {
+/// `sigaction(signal, NULL, old)`: the action and its flags.
+fn action(signal: c_int) -> Result<(libc::sighandler_t, c_int)> {
     let mut old = MaybeUninit::<libc::sigaction>::zeroed();
     raw::call_c("sigaction", || {
         // SAFETY: sigaction(2) with no new action only writes the old one to a place of its type.
-        unsafe { libc::sigaction(libc::SIGCHLD, core::ptr::null(), old.as_mut_ptr()) }
+        unsafe { libc::sigaction(signal, core::ptr::null(), old.as_mut_ptr()) }
     })?;
     // SAFETY: the call succeeded, so libc filled the structure (and it was zeroed before, a value of its type).
     let old = unsafe { old.assume_init() };
-    Ok(old.sa_sigaction == libc::SIG_IGN || old.sa_flags & libc::SA_NOCLDWAIT != 0)
+    Ok((old.sa_sigaction, old.sa_flags))
+}
+
+/// Whether `signal` is ignored.
+pub(crate) fn is_ignored(signal: c_int) -> Result<bool> {
+    Ok(action(signal)?.0 == libc::SIG_IGN)
+}
+
+/// Whether SIGCHLD is ignored in either way: the kernel then reaps children by itself.
+pub(crate) fn children_are_reaped_by_the_kernel() -> Result<bool> {
+    let (action, flags) = action(libc::SIGCHLD)?;
+    Ok(action == libc::SIG_IGN || flags & libc::SA_NOCLDWAIT != 0)
 }
 
 /// Gives `signal` its default action.

@@ -16,6 +16,7 @@ mod mmap;
 mod pipe;
 mod poll;
 mod pthread;
+mod sched;
 mod select;
 mod signal;
 mod signalfd;

@@ -3,6 +3,8 @@
 //! `cargo test -p ossature-sys --test fork -- NAME` runs the tests whose names contain NAME.
 
 mod child;
+#[cfg(ossature_faults)]
+mod faults;
 mod fork;
 mod group;
 mod harness;
@@ -14,5 +16,15 @@ fn main() {
     for module in [fork::TESTS, child::TESTS, plan::TESTS, group::TESTS, trace::TESTS] {
         tests.extend_from_slice(module);
     }
+    #[cfg(ossature_faults)]
+    tests.extend_from_slice(faults::TESTS);
+    #[cfg(ossature_faults)]
+    let _no_handler = std::env::var_os(faults::NO_HANDLER).map(|_| {
+        use ossature_sys::{
+            errno::Errno,
+            faults::{Fault, Rule},
+        };
+        Rule::on("pthread_atfork", Fault::Fail(Errno::NOMEM)).everywhere().arm().expect("a rule is free")
+    });
     harness::run(&tests)
 }

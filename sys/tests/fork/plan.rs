@@ -159,7 +159,7 @@ fn descriptor_stays_open_under_its_own_number() {
     assert_eq!(child.wait(), Ok(Exit::Code(0)));
 }
 
-fn other_descriptors_are_closed_on_request() {
+pub fn other_descriptors_are_closed_on_request() {
     // High, so that no descriptor that the shell or ls opens gets the same number; not closed on exec.
     // SAFETY: fcntl(2) copies the descriptor of standard input.
     let number = unsafe { libc::fcntl(0, libc::F_DUPFD, 77) };

@@ -74,12 +74,20 @@ impl Plan<'_> {
         }
         for signal in 1..=64 {
             // SIGKILL and SIGSTOP have no other action, and libc keeps a few to itself.
-            match raw_process::default_action(signal) {
+            match self.action(signal) {
                 Ok(()) | Err(Errno::INVAL) => {}
                 Err(errno) => return Err(errno),
             }
         }
         Ok(())
+    }
+
+    fn action(&self, signal: c_int) -> Result<()> {
+        // What is ignored stays so over exec, unless the plan says otherwise.
+        if !self.default_signals && raw_process::is_ignored(signal)? {
+            return Ok(());
+        }
+        raw_process::default_action(signal)
     }
 
     fn mask(&self, rest: &Rest) -> Result<()> {

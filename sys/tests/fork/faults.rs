@@ -1,0 +1,260 @@
+//! Forking and starting when the system says no: an error, and neither a process nor a descriptor left behind.
+
+use std::sync::Barrier;
+use std::time::Duration;
+
+use ossature_sys::errno::{Errno, Result};
+use ossature_sys::faults::{Armed, Fault, Rule};
+use ossature_sys::process::{
+    self, Argument, Child, Exit, ForkError, Group, Plan, Resource, Rlimit, Signal, Stage, fork,
+};
+
+use crate::harness::{Test, descriptors, has_children};
+use crate::plan;
+
+pub const TESTS: &[Test] = &[
+    ("failed_fork_leaves_nothing", failed_fork_leaves_nothing),
+    ("process_limit_is_told", process_limit_is_told),
+    ("child_without_a_descriptor_is_ended", child_without_a_descriptor_is_ended),
+    ("forbidden_unshare_is_made_up_for_by_proc", forbidden_unshare_is_made_up_for_by_proc),
+    ("leaving_thread_is_waited_for_a_while", leaving_thread_is_waited_for_a_while),
+    ("interrupted_wait_is_made_again", interrupted_wait_is_made_again),
+    ("failed_wait_may_be_made_again", failed_wait_may_be_made_again),
+    ("lost_status_is_unknown", lost_status_is_unknown),
+    ("failed_start_leaves_nothing", failed_start_leaves_nothing),
+    ("failed_start_without_clone3_leaves_nothing", failed_start_without_clone3_leaves_nothing),
+    ("every_plan_works_without_clone3", every_plan_works_without_clone3),
+    ("descriptors_are_closed_without_close_range", descriptors_are_closed_without_close_range),
+    ("failure_in_the_child_names_its_step", failure_in_the_child_names_its_step),
+    ("killed_before_exec_is_told_as_such", killed_before_exec_is_told_as_such),
+    ("generation_works_without_a_handler", generation_works_without_a_handler),
+];
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const ERRNOS: [Errno; 6] = [Errno::INTR, Errno::NOMEM, Errno::MFILE, Errno::AGAIN, Errno::PERM, Errno::NOSYS];
+
+fn fail(name: &'static str, errno: Errno) -> Rule {
+    Rule::on(name, Fault::Fail(errno))
+}
+
+fn arm(rule: Rule) -> Armed {
+    rule.arm().unwrap()
+}
+
+/// Runs `operation` with each of its foreign calls failing in each way; what it started is ended. How often it was
+/// refused and how often it was not.
+fn sweep(operation: impl Fn() -> Result<Child>) -> (u32, u32) {
+    let clean = |child: Result<Child>| match child {
+        Ok(mut child) => {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            true
+        }
+        Err(_) => false,
+    };
+    assert!(clean(operation()));
+    let before = descriptors();
+    let count = arm(Rule::on("*", Fault::Count));
+    let undisturbed = operation();
+    let calls = count.seen();
+    drop(count);
+    assert!(clean(undisturbed));
+    assert!(calls > 0);
+    let (mut refused, mut survived) = (0, 0);
+    for nth in 1..=calls {
+        for errno in ERRNOS {
+            let rule = arm(fail("*", errno).nth(nth));
+            let answer = operation();
+            assert_eq!(rule.hits(), 1, "call {nth} of {calls} with {errno:?}");
+            drop(rule);
+            if clean(answer) {
+                survived += 1
+            } else {
+                refused += 1
+            }
+            assert!(!has_children(), "a child is left after {errno:?} at call {nth}");
+            assert_eq!(descriptors(), before, "after {errno:?} at call {nth}");
+            unblock();
+        }
+    }
+    (refused, survived)
+}
+
+/// Starting blocks all signals for a moment; when the call that unblocks them is made to fail, they stay so.
+fn unblock() {
+    let set = ossature_sys::signal::SignalSet::default();
+    ossature_sys::signal::set_mask(set).unwrap().keep();
+}
+
+fn failed_fork_leaves_nothing() {
+    let (refused, survived) = sweep(|| fork(|| 0).map_err(ForkError::errno));
+    // SIGCHLD's action, a reserved pidfd, the fork and the child's pidfd: nothing makes up for those.
+    assert!(refused >= 4 * ERRNOS.len() as u32, "{refused}");
+    // For unshare the link count does.
+    assert!(survived >= ERRNOS.len() as u32, "{survived}");
+}
+
+fn process_limit_is_told() {
+    let _rule = arm(fail("fork", Errno::AGAIN));
+    assert_eq!(fork(|| 0).unwrap_err(), ForkError::Os(Errno::AGAIN));
+}
+
+fn child_without_a_descriptor_is_ended() {
+    // The first is the reservation, the second the child's.
+    let rule = arm(fail("pidfd_open", Errno::MFILE).nth(2));
+    let refused = fork(|| {
+        std::thread::sleep(Duration::from_secs(1000));
+        0
+    });
+    assert_eq!(rule.hits(), 1);
+    assert_eq!(refused.unwrap_err(), ForkError::Os(Errno::MFILE));
+    assert!(!has_children());
+}
+
+fn forbidden_unshare_is_made_up_for_by_proc() {
+    let forbidden = arm(fail("unshare", Errno::PERM));
+    assert_eq!(fork(|| 8).unwrap().wait(), Ok(Exit::Code(8)));
+    let gate = Barrier::new(2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| gate.wait());
+        assert_eq!(fork(|| 0).unwrap_err(), ForkError::MultiThreaded);
+        gate.wait();
+    });
+    // The thread may still be leaving: that is waited for too.
+    assert_eq!(fork(|| 9).unwrap().wait(), Ok(Exit::Code(9)));
+    let _missing = arm(fail("stat", Errno::NOENT));
+    assert_eq!(fork(|| 0).unwrap_err(), ForkError::Unproven);
+    assert!(forbidden.hits() >= 4);
+}
+
+fn leaving_thread_is_waited_for_a_while() {
+    let rule = arm(fail("unshare", Errno::INVAL).times(3));
+    assert_eq!(fork(|| 1).unwrap().wait(), Ok(Exit::Code(1)));
+    assert_eq!(rule.hits(), 3);
+    drop(rule);
+    let _rule = arm(fail("unshare", Errno::INVAL));
+    assert_eq!(fork(|| 1).unwrap_err(), ForkError::MultiThreaded);
+}
+
+fn interrupted_wait_is_made_again() {
+    let mut child = fork(|| 2).unwrap();
+    let rule = arm(fail("waitid", Errno::INTR).times(3));
+    assert_eq!(child.wait(), Ok(Exit::Code(2)));
+    assert_eq!(rule.hits(), 3);
+    drop(rule);
+    let mut child = fork(|| {
+        std::thread::sleep(Duration::from_millis(30));
+        3
+    })
+    .unwrap();
+    let rule = arm(fail("ppoll", Errno::INTR).times(3));
+    assert_eq!(child.wait_timeout(PATIENCE), Ok(Some(Exit::Code(3))));
+    assert_eq!(rule.hits(), 3);
+}
+
+fn failed_wait_may_be_made_again() {
+    let mut child = fork(|| 4).unwrap();
+    let rule = arm(fail("waitid", Errno::NOMEM));
+    assert_eq!(child.wait(), Err(Errno::NOMEM));
+    assert_eq!(child.exit(), None);
+    drop(rule);
+    assert_eq!(child.wait(), Ok(Exit::Code(4)));
+}
+
+fn lost_status_is_unknown() {
+    let mut child = fork(|| 5).unwrap();
+    // SAFETY: waitpid(2) may be given a null pointer for the status.
+    unsafe { libc::waitpid(child.pid().as_raw_nonzero().get(), std::ptr::null_mut(), 0) };
+    // A kernel before 6.15.
+    let rule = arm(fail("ioctl", Errno::NOTTY));
+    assert_eq!(child.wait(), Ok(Exit::Unknown));
+    assert_eq!(rule.hits(), 1);
+    assert_eq!(child.wait().unwrap().python_code(), None);
+}
+
+fn start() -> Result<Child> {
+    let arguments = [Argument::new(c"sleep"), Argument::new(c"1000"), Argument::END];
+    Ok(Plan::new(c"/bin/sleep", &arguments)?.start()?)
+}
+
+fn failed_start_leaves_nothing() {
+    let (refused, _) = sweep(start);
+    // The pipe, the mask, the clone (for which fork makes up twice in six) and the report.
+    assert!(refused >= 14, "{refused}");
+}
+
+fn failed_start_without_clone3_leaves_nothing() {
+    let rule = arm(fail("clone3", Errno::NOSYS));
+    let (refused, _) = sweep(start);
+    assert!(refused >= 24, "{refused}");
+    drop(rule);
+    let _forbidden = arm(fail("clone3", Errno::PERM));
+    let mut child = start().unwrap();
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+fn every_plan_works_without_clone3() {
+    let rule = arm(fail("clone3", Errno::NOSYS).everywhere());
+    for (name, test) in plan::TESTS {
+        // Its step of the cgroup fails elsewhere: the child enters by itself.
+        if *name != "each_step_that_fails_is_named" {
+            test();
+        }
+    }
+    assert!(rule.hits() > 20);
+}
+
+fn descriptors_are_closed_without_close_range() {
+    for errno in [Errno::NOSYS, Errno::INVAL] {
+        let _rule = arm(fail("close_range", errno).everywhere());
+        plan::other_descriptors_are_closed_on_request();
+    }
+}
+
+fn failure_in_the_child_names_its_step() {
+    let arguments = [Argument::new(c"sh"), Argument::END];
+    let limits = [(Resource::Core, Rlimit { current: Some(0), maximum: None })];
+    let plan = Plan::new(c"/bin/sh", &arguments).unwrap().directory(c"/").group(Group::New).limits(&limits);
+    let plan = plan.parent_death_signal(Signal::KILL).close_other_descriptors().default_signals();
+    let subreaper = Plan::new(c"/bin/sh", &arguments).unwrap().subreaper();
+    for (plan, call, stage) in [
+        (plan, "sigaction", Stage::Signals),
+        (plan, "setpgid", Stage::Group),
+        (plan, "prctl", Stage::ParentDeath),
+        (subreaper, "prctl", Stage::Subreaper),
+        (plan, "chdir", Stage::Directory),
+        (plan, "close_range", Stage::Descriptors),
+        (plan, "setrlimit", Stage::Limits),
+        (plan, "execve", Stage::Exec),
+    ] {
+        let _rule = arm(fail(call, Errno::NOMEM).everywhere());
+        let error = plan.start().unwrap_err();
+        assert_eq!((error.stage(), error.errno()), (stage, Errno::NOMEM), "{call}");
+    }
+}
+
+fn killed_before_exec_is_told_as_such() {
+    for missing in [None, Some("clone3")] {
+        let _missing = missing.map(|call| arm(fail(call, Errno::NOSYS)));
+        let _rule = arm(Rule::on("execve", Fault::Kill).everywhere());
+        // The program was not refused, so this is the end of a child like any other.
+        assert_eq!(start().unwrap().wait().unwrap().signal(), Some(9));
+    }
+}
+
+/// Set for a run of this binary in which no handler can be registered.
+pub const NO_HANDLER: &str = "OSSATURE_TEST_NO_ATFORK";
+
+fn generation_works_without_a_handler() {
+    // The handler is registered once for the life of a process: this takes a fresh one.
+    let this = std::env::current_exe().unwrap();
+    let output = std::process::Command::new(this)
+        .args(["generation_differs", "inherited_child", "drop_", "panic_in_the_child"])
+        .env(NO_HANDLER, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("\n5 passed, 0 failed"), "{text}");
+    assert!(process::generation() < 1 << 31);
+}
