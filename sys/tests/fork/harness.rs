@@ -18,8 +18,8 @@ const PATIENCE: u32 = 60;
 static RUNNING: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 pub fn run(tests: &[Test]) {
-    let filter: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    if std::env::args().any(|arg| arg == "--list") {
+    let Choice { wanted, skipped, list } = Choice::of(std::env::args().skip(1));
+    if list {
         tests.iter().for_each(|(name, _)| println!("{name}: test"));
         return;
     }
@@ -27,12 +27,15 @@ pub fn run(tests: &[Test]) {
     if threads > 1 {
         // An emulator of user space has helper threads in the very process, which the kernel counts like any other.
         println!("SKIPPED: {} tests, for the kernel counts {threads} threads before the first test", tests.len());
+        println!("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; {} filtered out", tests.len());
         return;
     }
     arm_alarm();
-    let (mut passed, mut failed) = (0, 0);
+    let (mut passed, mut failed, mut left_out) = (0, 0, 0);
     for &(name, test) in tests {
-        if !filter.is_empty() && !filter.iter().any(|part| name.contains(part.as_str())) {
+        let named_in = |list: &[String]| list.iter().any(|part| name.contains(part.as_str()));
+        if (!wanted.is_empty() && !named_in(&wanted)) || named_in(&skipped) {
+            left_out += 1;
             continue;
         }
         RUNNING[0].store(name.as_ptr() as usize, SeqCst);
@@ -56,8 +59,36 @@ pub fn run(tests: &[Test]) {
         if ok { passed += 1 } else { failed += 1 }
     }
     println!("{passed} passed, {failed} failed");
+    // The line that libtest prints, for whoever counts.
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    println!(
+        "test result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {left_out} filtered out"
+    );
     if failed > 0 {
         std::process::exit(1);
+    }
+}
+
+/// What the command line asks for, in libtest's words: parts of names, `--skip PART`, `--list`.
+struct Choice {
+    wanted: Vec<String>,
+    skipped: Vec<String>,
+    list: bool,
+}
+
+impl Choice {
+    fn of(mut arguments: impl Iterator<Item = String>) -> Self {
+        let mut choice = Self { wanted: Vec::new(), skipped: Vec::new(), list: false };
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--skip" => choice.skipped.extend(arguments.next()),
+                "--list" => choice.list = true,
+                // The rest of libtest's options mean nothing to one thread.
+                option if option.starts_with('-') => {}
+                _ => choice.wanted.push(argument),
+            }
+        }
+        choice
     }
 }
 
