@@ -1,8 +1,10 @@
-//! Readiness: our thin layer beside the raw calls and the crates that wrap them. All of it on one core.
+//! Readiness and processes: our thin layer beside the raw calls and the crates that wrap them. All of it on one core.
 
 mod counted;
 mod edge;
+mod fork;
 mod level;
+mod many;
 mod objects;
 mod raw;
 mod waits;
@@ -34,5 +36,7 @@ fn main() {
             level::all_ready(bench, registered);
             edge::all_ready(bench, registered);
         }
+        many::one_ready(bench);
+        fork::empty_child(bench);
     });
 }

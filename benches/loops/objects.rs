@@ -35,15 +35,20 @@ impl Events {
 
     /// What dispatching an event does here: takes the count, so that the descriptor is not ready any more.
     pub fn take(&self, token: u64) {
-        let mut count = 0u64;
-        // SAFETY: read(2) writes at most eight bytes to `count`.
-        let read = unsafe { libc::read(self.raw(token), (&raw mut count).cast(), 8) };
-        assert_eq!(read, 8);
+        take_from(self.raw(token));
     }
 
     fn raw(&self, token: u64) -> RawFd {
         self.0[token as usize].as_raw_fd()
     }
+}
+
+/// Takes the count of an eventfd.
+pub fn take_from(fd: RawFd) {
+    let mut count = 0u64;
+    // SAFETY: read(2) writes at most eight bytes to `count`.
+    let read = unsafe { libc::read(fd, (&raw mut count).cast(), 8) };
+    assert_eq!(read, 8);
 }
 
 fn eventfd() -> OwnedFd {
