@@ -4,9 +4,13 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+
+use ossature::sys::tty::Pty;
 
 /// The program beside the tests: `cargo test` has built it, `cargo test --test words` alone has not.
 fn words() -> Command {
@@ -108,7 +112,7 @@ fn without_a_file_the_shipped_text_is_counted() {
 #[test]
 fn files_are_counted_together_and_words_do_not_cross_them() {
     let place = Place::new("files");
-    let long = shipped().repeat(100);
+    let long = shipped().repeat(20);
     let (first, empty, last) = (place.file("a", b"one two th"), place.file("b", b""), place.file("c", &long));
     for workers in [1, 2, 7] {
         let output = run([
@@ -128,7 +132,7 @@ fn files_are_counted_together_and_words_do_not_cross_them() {
 #[test]
 fn a_killed_worker_changes_nothing() {
     let place = Place::new("kill");
-    let text = shipped().repeat(200);
+    let text = shipped().repeat(40);
     let file = place.file("text", &text);
     for workers in ["1", "2", "5"] {
         let output = run([OsStr::new("--kill"), "--workers".as_ref(), workers.as_ref(), file.as_os_str()]);
@@ -156,8 +160,8 @@ fn words_of_every_length_at_every_place_are_told_apart() {
 }
 
 #[test]
-fn a_million_distinct_words_are_counted() {
-    let text: Vec<u8> = (0..1_000_000).flat_map(|number| format!("w{number}\n").into_bytes()).collect();
+fn many_distinct_words_are_counted() {
+    let text: Vec<u8> = (0..200_000).flat_map(|number| format!("w{number}\n").into_bytes()).collect();
     check(&fed(&["--workers", "2", "-"], &text), &[&text], 20, 2);
 }
 
@@ -179,6 +183,46 @@ fn what_cannot_be_read_is_named_with_the_reason() {
     assert!(errors.contains(&format!("words: {}: No such file", missing.display())), "{errors}");
     assert!(errors.contains(&format!("words: {}: is a directory", place.0.display())), "{errors}");
     assert!(!errors.contains("good"), "{errors}");
+}
+
+#[test]
+fn a_file_that_fails_to_be_read_is_an_error() {
+    // Address 0 of a process is never mapped, and this file, unlike its length, says so.
+    let output = run(["/proc/self/mem"]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("words: /proc/self/mem: Input/output error"), "{errors}");
+}
+
+#[test]
+fn a_file_without_permission_is_an_error() {
+    let place = Place::new("permission");
+    let secret = place.file("secret", b"words");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    // Root may read everything, so root runs a copy of the program as nobody.
+    let program = place.0.join("words");
+    fs::copy(words().get_program(), &program).unwrap();
+    fs::set_permissions(&place.0, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(program);
+    if fs::read(&secret).is_ok() {
+        command.uid(65534);
+    }
+    let output = command.arg(&secret).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains(&format!("words: {}: Permission denied", secret.display())), "{errors}");
+}
+
+#[test]
+fn a_terminal_sees_a_bar_and_a_clean_line_after_it() {
+    let pty = Pty::open().unwrap();
+    let output = words().args(["--workers", "2"]).stderr(Stdio::from(pty.terminal)).output().unwrap();
+    check(&output, &[&shipped()], 20, 2);
+    let mut seen = vec![0; 1 << 16];
+    let len = ossature::sys::fd::read(&pty.controller, &mut seen).unwrap();
+    let seen = String::from_utf8_lossy(&seen[..len]);
+    assert!(seen.starts_with("\r[") && seen.contains("]   0%"), "{seen:?}");
+    assert!(seen.contains("] 100%") && seen.ends_with(" \r"), "{seen:?}");
 }
 
 #[test]
