@@ -1,0 +1,89 @@
+//! The kernel itself says no: a seccomp filter on one thread answers chosen system calls with an errno, whichever way the
+//! crate makes them. The fault hook stands before the call; this stands behind it.
+
+use std::mem::MaybeUninit;
+use std::sync::atomic::AtomicU32;
+use std::thread;
+use std::time::Duration;
+
+use libc::{c_long, c_ushort, sock_filter, sock_fprog};
+use ossature_sys::deadline::Deadline;
+use ossature_sys::epoll::{Epoll, Event, Interest};
+use ossature_sys::errno::Errno;
+use ossature_sys::eventfd::EventFd;
+use ossature_sys::futex::{Reach, Wait, Waiter, wait_any};
+use ossature_sys::mmap::Memfd;
+use ossature_sys::pipe::{Flags, pipe};
+use ossature_sys::timerfd::{Clock, TimerFd};
+
+const LOAD_NUMBER: sock_filter = instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0);
+
+const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
+    sock_filter { code: code as c_ushort, jt, jf, k }
+}
+
+/// Runs `body` on a thread of its own, where every system call in `calls` answers `errno` and is not made.
+fn refused<R: Send>(calls: &[c_long], errno: Errno, body: impl FnOnce() -> R + Send) -> R {
+    let mut filter = vec![LOAD_NUMBER];
+    for &number in calls {
+        filter.push(instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number as u32));
+        filter.push(instruction(
+            libc::BPF_RET | libc::BPF_K,
+            0,
+            0,
+            libc::SECCOMP_RET_ERRNO | errno.raw_os_error() as u32,
+        ));
+    }
+    filter.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
+    let work = move || {
+        let program = sock_fprog { len: filter.len() as c_ushort, filter: filter.as_mut_ptr() };
+        // SAFETY: prctl(2) with PR_SET_NO_NEW_PRIVS reads no memory.
+        let alone = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        // SAFETY: `program` points to its `len` instructions for the whole call, and the kernel copies them.
+        let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+        assert_eq!((alone, set), (0, 0), "{}", std::io::Error::last_os_error());
+        body()
+    };
+    thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+#[test]
+fn refusals_of_the_kernel_come_back_as_they_are() {
+    for errno in [Errno::MFILE, Errno::NOMEM, Errno::PERM] {
+        assert_eq!(refused(&[libc::SYS_epoll_create1], errno, || Epoll::new().err()), Some(errno));
+        assert_eq!(refused(&[libc::SYS_eventfd2], errno, || EventFd::counter(0).err()), Some(errno));
+        assert_eq!(refused(&[libc::SYS_timerfd_create], errno, || TimerFd::new(Clock::Monotonic).err()), Some(errno));
+        assert_eq!(refused(&[libc::SYS_pipe2], errno, || pipe(Flags::empty()).err()), Some(errno));
+        assert_eq!(refused(&[libc::SYS_memfd_create], errno, || Memfd::new(c"refused").err()), Some(errno));
+    }
+}
+
+#[test]
+fn epoll_waits_without_epoll_pwait2() {
+    let epoll = Epoll::new().unwrap();
+    let counter = EventFd::counter(1).unwrap();
+    epoll.register(&counter, Interest::IN, 5).unwrap();
+    let wait = |timeout: Deadline| {
+        let mut room = [const { MaybeUninit::<Event>::uninit() }; 2];
+        epoll.poll(&mut room, timeout).map(|ready| ready.iter().map(Event::token).collect::<Vec<_>>())
+    };
+    let timeouts = [Duration::ZERO, Duration::from_micros(1500), Duration::from_secs(3600)];
+    for timeout in timeouts {
+        let ready = refused(&[libc::SYS_epoll_pwait2], Errno::NOSYS, || wait(timeout.into()));
+        assert_eq!(ready, Ok(vec![5]), "{timeout:?}");
+    }
+    epoll.unregister(&counter).unwrap();
+    let ready = refused(&[libc::SYS_epoll_pwait2], Errno::NOSYS, || wait(Duration::from_micros(1500).into()));
+    assert_eq!(ready, Ok(vec![]));
+}
+
+#[test]
+fn several_words_are_waited_on_without_futex_waitv() {
+    let words = [AtomicU32::new(1), AtomicU32::new(2)];
+    let waiters = [Waiter::new(&words[0], 1, Reach::Private), Waiter::new(&words[1], 2, Reach::Private)];
+    // futex_waitv(2) has this number on every architecture.
+    let wait = || wait_any(&waiters, Duration::from_millis(5));
+    assert_eq!(refused(&[449], Errno::NOSYS, wait), Ok(Wait::TimedOut));
+    words[1].store(3, std::sync::atomic::Ordering::SeqCst);
+    assert!(matches!(refused(&[449], Errno::NOSYS, wait), Ok(answer) if answer != Wait::TimedOut));
+}
