@@ -125,3 +125,19 @@ fn waiting_for_a_contended_lock_allocates_nothing() {
     });
     assert_eq!(*lock.lock().expect("not given up"), 2 * rounds);
 }
+
+#[test]
+fn the_poll_object_allocates_nothing_once_it_has_room() {
+    use ossature::select::{Poll, PollFlags};
+    use std::os::fd::AsFd;
+    let pairs: Vec<_> = (0..20).map(|_| std::os::unix::net::UnixStream::pair().unwrap()).collect();
+    let mut poll = Poll::new();
+    pairs.iter().for_each(|(near, _)| poll.register(near.as_fd(), PollFlags::OUT));
+    let (ready, allocations) = asked(|| {
+        let first = poll.poll(None).map(|ready| ready.len());
+        let taken_out = poll.unregister(&pairs[3].0).is_ok() && poll.modify(&pairs[4].0, PollFlags::IN).is_ok();
+        poll.register(pairs[3].0.as_fd(), PollFlags::OUT);
+        (first.ok(), taken_out, poll.poll(std::time::Duration::from_secs(1)).map(|ready| ready.len()).ok())
+    });
+    assert_eq!((ready, allocations), ((Some(20), true, Some(19)), 0));
+}

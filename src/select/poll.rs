@@ -9,6 +9,7 @@ use ossature_sys::epoll::{Epoll, Event, Interest};
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::is_character_device;
 use ossature_sys::poll::{PollFd, PollFlags, poll};
+use ossature_sys::process::generation;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -37,7 +38,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// closes afterwards breaks the promise of `BorrowedFd` and is silent. Calling `poll` takes `&mut self`: two at once, an
 /// error in Python, do not compile.
 ///
-/// A forked child has the same kernel set, not a copy: let it make its own `Poll`.
+/// A forked child goes on with a set of its own: what parent and child register is no concern of the other's.
 ///
 /// # Examples
 /// ```
@@ -59,6 +60,7 @@ pub struct Poll<'fd> {
     registered: usize,
     next_sequence: u64,
     set: Option<Epoll>,
+    generation: u32,              // of the process that made the set
     one_by_one: Vec<PollFd<'fd>>, // what is not in the set
     room: Vec<MaybeUninit<Event>>,
     found: Vec<Found<'fd>>,
@@ -90,6 +92,7 @@ impl<'fd> Poll<'fd> {
     ///
     /// A descriptor that is in already keeps its place in the order and gets the new events.
     pub fn register(&mut self, fd: BorrowedFd<'fd>, events: PollFlags) {
+        self.own_the_set();
         match self.entry(fd.as_raw_fd()) {
             Some(known) => self.replace(Entry { fd, events, ..known }),
             None => {
@@ -113,6 +116,7 @@ impl<'fd> Poll<'fd> {
     /// # Errors
     /// [`ErrorKind::Os`] with `ENOENT` when `fd` is not registered.
     pub fn modify(&mut self, fd: impl AsFd, events: PollFlags) -> Result<()> {
+        self.own_the_set();
         let number = fd.as_fd().as_raw_fd();
         let known = self.entry(number).ok_or_else(|| {
             Error::os(Errno::NOENT, format!("poll: descriptor {number} is not registered; register it first"))
@@ -126,6 +130,7 @@ impl<'fd> Poll<'fd> {
     /// # Errors
     /// [`ErrorKind::NotRegistered`] when `fd` is not in.
     pub fn unregister(&mut self, fd: impl AsFd) -> Result<PollFlags> {
+        self.own_the_set();
         let number = fd.as_fd().as_raw_fd();
         let known = self.entry(number).ok_or_else(|| {
             let message = format!("poll: descriptor {number} is not registered, so it cannot be taken out");
@@ -159,6 +164,7 @@ impl<'fd> Poll<'fd> {
         timeout: impl Into<Deadline>,
     ) -> Result<impl ExactSizeIterator<Item = (BorrowedFd<'fd>, PollFlags)>> {
         let deadline = timeout.into();
+        self.own_the_set();
         self.found.clear();
         if self.one_by_one.is_empty() && self.set.is_some() {
             self.look_in_set(deadline)?;
@@ -167,6 +173,25 @@ impl<'fd> Poll<'fd> {
         }
         self.found.sort_unstable_by_key(|found| found.sequence);
         Ok(self.found.iter().map(|found| (found.fd, found.flags)))
+    }
+
+    /// In a forked child the kernel's set is the parent's as well: leaves it alone and makes another like it.
+    #[inline]
+    fn own_the_set(&mut self) {
+        if self.set.is_some() && self.generation != generation() {
+            self.make_the_set_anew();
+        }
+    }
+
+    #[cold]
+    fn make_the_set_anew(&mut self) {
+        self.set = None; // closes the child's descriptor of it, which takes nothing out
+        for index in 0..self.entries.len() {
+            if let Some(entry) = self.entries[index].filter(|entry| entry.in_set) {
+                let in_set = self.watch(entry.fd, entry.events);
+                self.entries[index] = Some(Entry { in_set, ..entry });
+            }
+        }
     }
 
     fn look_in_set(&mut self, deadline: Deadline) -> Result<()> {
@@ -238,6 +263,7 @@ impl<'fd> Poll<'fd> {
         // Whether it can be told from here at all costs a look at the kind of each new descriptor.
         let told = wakes_name_it(events) && !is_character_device(fd).unwrap_or(true);
         if told && self.set.is_none() {
+            self.generation = generation();
             self.set = Epoll::new().ok(); // without one everything is asked one by one, and the next registration tries again
         }
         let interest = Interest::from_bits_retain(events.bits().into());
