@@ -241,7 +241,7 @@ pub fn select(
 /// Select's questions asked by ppoll: entries ask for [`READ`], [`WRITE`], [`EXCEPT`] or several of them, their answers
 /// are tested with `revents().intersects(READ)` and so on. Says how many entries report something.
 ///
-/// Unlike [`poll`](crate::poll::poll), a descriptor that is not open is an error. Unlike [`select`], any number of descriptors
+/// Unlike [`poll()`], a descriptor that is not open is an error. Unlike [`select`], any number of descriptors
 /// of any number needs no bit array, and a hang-up ends the wait of an entry that did not ask for [`READ`].
 ///
 /// # Errors
