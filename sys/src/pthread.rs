@@ -130,7 +130,7 @@ impl Options {
 }
 
 /// The last second of the wall clock that C's time can say on this machine: in 2038 where it has 32 bits.
-const LAST_SECOND: i64 = if size_of::<libc::time_t>() == 4 { i32::MAX as i64 } else { i64::MAX };
+const LAST_SECOND: i64 = if size_of::<libc::timespec>() == 8 { i32::MAX as i64 } else { i64::MAX };
 
 /// A process-shared pthread mutex in its place: shared with C as `pthread_mutex_t`.
 ///
