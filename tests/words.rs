@@ -198,7 +198,7 @@ fn a_file_that_fails_to_be_read_is_an_error() {
 fn a_file_without_permission_is_an_error() {
     let place = Place::new("permission");
     let secret = place.file("secret", b"words");
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     // Root may read everything, so root runs a copy of the program as nobody.
     let program = place.0.join("words");
     fs::copy(words().get_program(), &program).unwrap();

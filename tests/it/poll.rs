@@ -19,7 +19,8 @@ fn now(poll: &mut Poll<'_>) -> Vec<(i32, PollFlags)> {
 #[test]
 fn an_empty_set_holds_nothing_and_sleeps() {
     let mut poll = Poll::new();
-    assert!(poll.is_empty() && poll.len() == 0);
+    assert!(poll.is_empty());
+    assert_eq!(poll.len(), 0);
     let begin = Instant::now();
     assert_eq!(soon(|| poll.poll(Duration::from_millis(3)).unwrap().count()), 0);
     assert!(begin.elapsed() >= Duration::from_millis(3));
