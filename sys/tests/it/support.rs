@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::fs::File;
+use std::io::Write;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -17,10 +18,18 @@ pub fn within<R>(limit: Duration, body: impl FnOnce() -> R) -> R {
     thread::scope(|scope| {
         scope.spawn(move || {
             if watch.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-                eprintln!("HANG: {name} did not end within {limit:?} ({place})");
+                // Not eprintln!, which the harness would capture and lose with the process.
+                let mut err = std::io::stderr();
+                let _ = writeln!(err, "HANG: {name} did not end within {limit:?} ({place})");
                 for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
                     let read = |file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
-                    eprintln!("  {} {} at {}", read("comm").trim(), read("syscall").trim(), read("wchan").trim());
+                    let _ = writeln!(
+                        err,
+                        "  {} {} at {}",
+                        read("comm").trim(),
+                        read("syscall").trim(),
+                        read("wchan").trim()
+                    );
                 }
                 std::process::abort();
             }
