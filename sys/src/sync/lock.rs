@@ -139,8 +139,8 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
     /// Takes the lock, waiting for as long as it takes.
     ///
     /// # Errors
-    /// In `Shared`: [`Refused::GivenUp`], [`Refused::WouldDeadlock`] when this thread holds it already,
-    /// [`Refused::TooMany`]. In `Local`: `WouldDeadlock`, since nobody could release it meanwhile.
+    /// In `Shared`: [`GivenUp`](crate::scope::Refused::GivenUp), [`WouldDeadlock`](crate::scope::Refused::WouldDeadlock) when this thread holds it already,
+    /// [`TooMany`](crate::scope::Refused::TooMany). In `Local`: `WouldDeadlock`, since nobody could release it meanwhile.
     #[doc(alias = "acquire")]
     #[inline]
     pub fn lock(&self) -> S::Outcome<Guard<'_, T, S>> {
@@ -226,7 +226,7 @@ impl<T: ?Sized, S: Scope> Guard<'_, T, S> {
     }
 
     /// Releases the lock for good, because the data cannot be repaired: in `Shared` every later take is refused with
-    /// [`Refused::GivenUp`]. In the other scopes, where nobody dies alone, this is a plain release.
+    /// [`GivenUp`](crate::scope::Refused::GivenUp). In the other scopes, where nobody dies alone, this is a plain release.
     pub fn give_up(self) {
         let lock = self.lock;
         core::mem::forget(self);
