@@ -139,7 +139,8 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
     /// Takes the lock, waiting for as long as it takes.
     ///
     /// # Errors
-    /// In `Shared`: [`GivenUp`](crate::scope::Refused::GivenUp), [`WouldDeadlock`](crate::scope::Refused::WouldDeadlock) when this thread holds it already,
+    /// In `Shared`: [`GivenUp`](crate::scope::Refused::GivenUp),
+    /// [`WouldDeadlock`](crate::scope::Refused::WouldDeadlock) when this thread holds it already,
     /// [`TooMany`](crate::scope::Refused::TooMany). In `Local`: `WouldDeadlock`, since nobody could release it meanwhile.
     #[doc(alias = "acquire")]
     #[inline]
