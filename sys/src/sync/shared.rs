@@ -53,6 +53,8 @@ impl SharedLock {
                 // SAFETY: the place was just made a valid lock.
                 let lock = unsafe { &*place };
                 lock.node.kind.store(LOCK, Relaxed);
+                // As after a first useless spin: a lock that is rarely contended is rarely spun on.
+                lock.spin.store(1 << 16, Relaxed);
                 Ok(())
             }
             // SAFETY: the node is at least as large as a mutex and as aligned (asserted there), and stays where it is.

@@ -27,7 +27,8 @@
 //! **Why there is a generation.** The bit has to be cleared some time, or every later release pays a system call. The one
 //! who may clear it is a release whose wake found nobody, but only if the word was not taken in between: else it could
 //! clear the bit of somebody else's release, whose chosen sleeper might then die beside a third holder that does not
-//! know of the others. Taking from `WAITERS` starts a new generation, which the clearing compare-exchange sees.
+//! know of the others. Taking from `WAITERS` starts a new generation, which the clearing compare-exchange sees. So the
+//! bit is never gone while anyone sleeps, and a taker that has slept need not set it again.
 //!
 //! Orderings: takes are `Acquire`, releases `Release`. Announcing a waiter and clearing the bit are `Relaxed`: they carry
 //! no data, and the kernel's compare in the futex call orders itself with both.
@@ -122,10 +123,9 @@ impl Word {
 
     /// Takes the word, whatever its bits, waiting while somebody holds it. The caller keeps the node pending throughout.
     pub(crate) fn take(&self, owner: u32, waiter: &mut impl Waiter) -> Take {
-        let mut slept = false;
         let mut spun = false;
         loop {
-            let held = match self.try_take(owner, slept) {
+            let held = match self.try_take(owner) {
                 Try::Taken { died } => return Take::Taken { died },
                 Try::Held(futex) => futex,
             };
@@ -147,21 +147,20 @@ impl Word {
             match waiter.sleep(held | WAITERS) {
                 // Nobody chose us, so nobody counts on us: we may leave.
                 Wait::TimedOut => return Take::TimedOut,
-                Wait::Woken | Wait::Changed => slept = true,
+                Wait::Woken | Wait::Changed => {}
             }
         }
     }
 
-    /// Takes a word that nobody holds. A taker that has slept adds `WAITERS`: others may sleep still.
-    fn try_take(&self, owner: u32, slept: bool) -> Try {
-        let add = if slept { WAITERS } else { 0 };
+    /// Takes a word that nobody holds, and its `WAITERS`.
+    fn try_take(&self, owner: u32) -> Try {
         let mut seen = self.0.load(Relaxed);
         loop {
             let futex = half(seen);
             if futex & OWNER != 0 {
                 return Try::Held(futex);
             }
-            let taken = with_half(next_generation(seen), (futex & WAITERS) | add | owner);
+            let taken = with_half(next_generation(seen), (futex & WAITERS) | owner);
             match self.0.compare_exchange_weak(seen, taken, Acquire, Relaxed) {
                 Ok(_) => return Try::Taken { died: futex & DIED != 0 },
                 Err(now) => seen = now,

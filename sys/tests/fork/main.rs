@@ -7,13 +7,14 @@ mod child;
 mod faults;
 mod fork;
 mod group;
+mod handover;
 mod harness;
 mod plan;
 mod trace;
 
 fn main() {
     let mut tests = Vec::new();
-    for module in [fork::TESTS, child::TESTS, plan::TESTS, group::TESTS, trace::TESTS] {
+    for module in [fork::TESTS, child::TESTS, plan::TESTS, group::TESTS, handover::TESTS, trace::TESTS] {
         tests.extend_from_slice(module);
     }
     #[cfg(ossature_faults)]

@@ -75,7 +75,7 @@ fn child_is_stepped_to_its_end() {
 }
 
 fn child_is_killed_after_some_instructions() {
-    for steps in [1, 2, 3, 50] {
+    for steps in [1, 2, 3, 10] {
         let mut child = stopped(|| 7);
         if !can_step(&mut child) {
             return;

@@ -1,0 +1,71 @@
+//! The command line.
+
+pub const USAGE: &str = "usage: storm PRIMITIVE|all [--kills N] [--seed N] [--step]
+       storm --self-test
+
+  --kills N    kill so many participants at random instants (2000)
+  --seed N     where the random numbers begin (1)
+  --step       kill one participant after 1, 2, 3, ... instructions instead
+  --self-test  a short storm of both kinds on every primitive";
+
+/// Which of the two storms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Kills,
+    Step,
+}
+
+#[derive(Debug)]
+pub struct Arguments {
+    pub name: String,
+    pub kills: u32,
+    pub seed: u64,
+    step: bool,
+    self_test: bool,
+}
+
+impl Arguments {
+    pub fn names_it(&self, primitive: &str) -> bool {
+        self.name == "all" || self.name == primitive
+    }
+
+    pub fn modes(&self) -> Vec<Mode> {
+        match (self.self_test, self.step) {
+            (true, _) => vec![Mode::Kills, Mode::Step],
+            (false, true) => vec![Mode::Step],
+            (false, false) => vec![Mode::Kills],
+        }
+    }
+}
+
+pub fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
+    let mut parsed = Arguments { name: String::new(), kills: 2000, seed: 1, step: false, self_test: false };
+    let mut words = words;
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--kills" => parsed.kills = number(&word, words.next())?,
+            "--seed" => parsed.seed = number(&word, words.next())?,
+            "--step" => parsed.step = true,
+            "--self-test" => {
+                parsed.self_test = true;
+                parsed.kills = 200;
+                parsed.name = "all".to_owned();
+            }
+            option if option.starts_with('-') => return Err(format!("unknown option {option}")),
+            name if parsed.name.is_empty() => parsed.name = name.to_owned(),
+            extra => return Err(format!("one primitive at a time, or all: what is {extra:?}?")),
+        }
+    }
+    if parsed.name.is_empty() {
+        return Err("which primitive?".to_owned());
+    }
+    if parsed.kills == 0 {
+        return Err("--kills 0 would show nothing: ask for one at least".to_owned());
+    }
+    Ok(parsed)
+}
+
+fn number<N: std::str::FromStr>(option: &str, word: Option<String>) -> Result<N, String> {
+    let word = word.ok_or_else(|| format!("{option} needs a number"))?;
+    word.parse().map_err(|_| format!("{option} needs a number, not {word:?}"))
+}

@@ -1,0 +1,218 @@
+//! The schedules in which a robust lock can forget a sleeper, made certain: everyone on one processor, and the parent, as a
+//! real-time process, runs until it sleeps, so a woken child cannot move before the parent says so.
+//!
+//! In the second of them a pthread robust mutex leaves the survivor asleep beside a free lock.
+
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use ossature_sys::eventfd::EventFd;
+use ossature_sys::process::{Child, Exit, fork};
+use ossature_sys::sched::{CpuSet, Policy, affinity, policy, set_affinity, set_policy};
+use ossature_sys::scope::{Refused, Shared};
+use ossature_sys::shareable;
+use ossature_sys::shm::{Shm, array};
+use ossature_sys::sync::lock::Lock;
+
+use crate::harness::Test;
+
+pub const TESTS: &[Test] = &[
+    ("killed_chosen_waiter_passes_the_lock_on", killed_chosen_waiter_passes_the_lock_on),
+    ("killed_chosen_waiter_passes_the_lock_on_past_a_barger", killed_chosen_waiter_passes_the_lock_on_past_a_barger),
+    ("killed_holder_is_reported_to_those_who_sleep", killed_holder_is_reported_to_those_who_sleep),
+    ("holder_that_gives_up_frees_those_who_sleep", holder_that_gives_up_frees_those_who_sleep),
+    ("stopped_holder_is_waited_for", stopped_holder_is_waited_for),
+];
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+shareable! {
+    struct Stage {
+        lock: Lock<u32, Shared>,
+        /// Which of the children are about to take the lock.
+        arrived: [AtomicU32; 2],
+        /// What the lock told them: 1 whole, 2 abandoned, 3 given up.
+        told: [AtomicU32; 2],
+    }
+}
+
+fn stage() -> Shm<Stage> {
+    let words = || array(|_| AtomicU32::new(0));
+    Shm::place(Stage::init(Lock::shared(0), words(), words())).unwrap()
+}
+
+fn asleep(child: &Child) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.pid().as_raw_nonzero())).unwrap();
+    stat.rsplit(") ").next().unwrap().starts_with('S')
+}
+
+#[track_caller]
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Two children that go to the lock when told, one after the other, and say what they found.
+struct Sleepers<'s> {
+    stage: &'s Stage,
+    turn: [EventFd; 2],
+    children: Vec<Child>,
+}
+
+impl<'s> Sleepers<'s> {
+    fn start(stage: &'s Stage) -> Self {
+        let turn = [0; 2].map(|_| EventFd::counter(0).unwrap());
+        let children = (0..2).map(|index| {
+            fork(|| {
+                turn[index].take(PATIENCE).unwrap();
+                stage.arrived[index].store(1, SeqCst);
+                let told = match stage.lock.lock() {
+                    Ok(mut guard) => {
+                        *guard += 1;
+                        1 + u32::from(guard.abandoned())
+                    }
+                    Err(Refused::GivenUp) => 3,
+                    Err(other) => panic!("{other}"),
+                };
+                stage.told[index].store(told, SeqCst);
+                0
+            })
+            .unwrap()
+        });
+        let children = children.collect();
+        Self { stage, turn, children }
+    }
+
+    /// Both sleep on the lock, the first one in front. Somebody holds it.
+    fn arrive(&self) {
+        for (index, child) in self.children.iter().enumerate() {
+            self.turn[index].add(1, PATIENCE).unwrap();
+            until("a child sleeps on the lock", || self.stage.arrived[index].load(SeqCst) == 1 && asleep(child));
+        }
+    }
+
+    #[track_caller]
+    fn is_served(&mut self, index: usize) -> u32 {
+        let end = self.children[index].wait_timeout(PATIENCE).unwrap();
+        if end.is_none() {
+            for child in &mut self.children {
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+        }
+        assert_eq!(end, Some(Exit::Code(0)), "child {index} sleeps beside a free lock");
+        self.stage.told[index].load(SeqCst)
+    }
+}
+
+/// One processor for this process and its children, and this one before them; undone when dropped.
+struct Conductor {
+    cpus: CpuSet,
+    policy: Policy,
+}
+
+impl Conductor {
+    fn new() -> Option<Self> {
+        let before = Self { cpus: affinity(None).unwrap(), policy: policy(None).unwrap() };
+        if set_policy(None, Policy::Fifo { priority: 50 }).is_err() {
+            println!("SKIPPED: a certain schedule needs the right to real-time priority");
+            return None;
+        }
+        before.relax();
+        set_affinity(None, &CpuSet::of(before.cpus.iter().take(1))).unwrap();
+        Some(before)
+    }
+
+    fn conduct(&self) {
+        set_policy(None, Policy::Fifo { priority: 50 }).unwrap();
+    }
+
+    fn relax(&self) {
+        set_policy(None, self.policy).unwrap();
+    }
+}
+
+impl Drop for Conductor {
+    fn drop(&mut self) {
+        self.relax();
+        set_affinity(None, &self.cpus).unwrap();
+    }
+}
+
+fn chosen_waiter_is_killed(barge: bool) {
+    let Some(conductor) = Conductor::new() else { return };
+    let stage = stage();
+    let mut sleepers = Sleepers::start(&stage);
+    let held = stage.lock.lock().unwrap();
+    sleepers.arrive();
+    conductor.conduct();
+    drop(held);
+    let barged = barge.then(|| stage.lock.lock().unwrap());
+    sleepers.children[0].kill().unwrap();
+    conductor.relax();
+    assert!(matches!(sleepers.children[0].wait().unwrap(), Exit::Signal { .. }));
+    drop(barged);
+    assert_eq!(sleepers.is_served(1), 1);
+    assert_eq!(*stage.lock.lock_timeout(PATIENCE).unwrap().unwrap(), 1, "the killed one never had it");
+}
+
+fn killed_chosen_waiter_passes_the_lock_on() {
+    chosen_waiter_is_killed(false);
+}
+
+fn killed_chosen_waiter_passes_the_lock_on_past_a_barger() {
+    chosen_waiter_is_killed(true);
+}
+
+/// A child that holds the lock until it is killed.
+fn holder(stage: &Stage) -> Child {
+    let ready = EventFd::counter(0).unwrap();
+    let child = fork(|| {
+        let mut guard = stage.lock.lock().unwrap();
+        *guard += 10;
+        ready.add(1, PATIENCE).unwrap();
+        EventFd::counter(0).unwrap().take(None).unwrap();
+        drop(guard);
+        0
+    });
+    let child = child.unwrap();
+    assert_eq!(ready.take(PATIENCE), Ok(Some(1)));
+    child
+}
+
+fn killed_holder_is_reported_to_those_who_sleep() {
+    let stage = stage();
+    let mut sleepers = Sleepers::start(&stage);
+    let mut holder = holder(&stage);
+    sleepers.arrive();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    // Sticky: nobody repaired it.
+    assert_eq!((sleepers.is_served(0), sleepers.is_served(1)), (2, 2));
+    let guard = stage.lock.lock_timeout(PATIENCE).unwrap().unwrap();
+    assert!(guard.abandoned() && *guard == 12);
+}
+
+fn holder_that_gives_up_frees_those_who_sleep() {
+    let stage = stage();
+    let mut sleepers = Sleepers::start(&stage);
+    let held = stage.lock.lock().unwrap();
+    sleepers.arrive();
+    held.give_up();
+    assert_eq!((sleepers.is_served(0), sleepers.is_served(1)), (3, 3));
+    assert_eq!(stage.lock.lock().map(drop), Err(Refused::GivenUp));
+}
+
+/// A stopped holder is not a dead one.
+fn stopped_holder_is_waited_for() {
+    let stage = stage();
+    let mut holder = holder(&stage);
+    holder.signal(ossature_sys::process::Signal::STOP).unwrap();
+    assert!(stage.lock.lock_timeout(Duration::from_millis(50)).unwrap().is_none());
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert!(stage.lock.lock_timeout(PATIENCE).unwrap().unwrap().abandoned());
+}

@@ -1,0 +1,69 @@
+//! Death from outside: `examples/storm` in its short form. There is no second engine.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+fn storm(arguments: &[&str]) -> (bool, String) {
+    let mut program = std::env::current_exe().unwrap();
+    program.pop();
+    program.set_file_name("examples");
+    program.push("storm");
+    build(&program);
+    let output = Command::new(&program).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.success(), said + &String::from_utf8_lossy(&output.stderr))
+}
+
+/// `cargo test` has built the program, `cargo test --test kill` alone has not.
+fn build(program: &Path) {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        if !program.exists() {
+            let cargo = std::env::var_os("CARGO").expect("tests are run by cargo");
+            let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+            let built =
+                Command::new(cargo).args(["build", "--example", "storm", "--profile", profile]).status().unwrap();
+            assert!(built.success() && program.exists(), "{} was not built", program.display());
+        }
+    });
+}
+
+/// The number after `word=` in the storm's line.
+fn count(line: &str, word: &str) -> u32 {
+    let at = line.find(&format!("{word}=")).unwrap_or_else(|| panic!("no {word} in {line:?}"));
+    let digits = line[at + word.len() + 1..].chars().take_while(char::is_ascii_digit);
+    digits.collect::<String>().parse().unwrap()
+}
+
+#[test]
+fn lock_survives_kills_at_random_instants() {
+    let (good, said) = storm(&["lock", "--kills", "200", "--seed", "7"]);
+    assert!(good, "{said}");
+    assert!(said.starts_with("lock: kills=200 died-inside="), "{said}");
+    assert!(count(&said, "died-inside") >= 20, "{said}");
+    assert!(said.contains(" hangs=0 broken=0 leaked=0 seconds="), "{said}");
+}
+
+#[test]
+fn lock_survives_a_kill_after_every_instruction() {
+    let (good, said) = storm(&["lock", "--step"]);
+    assert!(good, "{said}");
+    // Through four scenes; fewer would mean that a scene was not played.
+    assert!(count(&said, "steps") >= 200, "{said}");
+    assert!(said.contains(" hangs=0 broken=0 leaked=0"), "{said}");
+}
+
+#[test]
+fn wrong_words_are_told_with_the_right_ones() {
+    for (arguments, part) in [
+        (&["locc"][..], "there are: lock"),
+        (&[], "which primitive?"),
+        (&["lock", "--kills", "many"], "needs a number, not \"many\""),
+        (&["lock", "--kills"], "needs a number"),
+        (&["lock", "--kills", "0"], "at least"),
+        (&["lock", "--spin"], "unknown option --spin"),
+    ] {
+        let (good, said) = storm(arguments);
+        assert!(!good && said.contains(part), "{arguments:?}: {said}");
+    }
+}
