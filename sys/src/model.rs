@@ -109,6 +109,7 @@ struct Participant<'w> {
     word: &'w Word,
     dies_when_chosen: bool,
     killed: bool,
+    paused: bool,
 }
 
 impl Waiter for Participant<'_> {
@@ -121,9 +122,15 @@ impl Waiter for Participant<'_> {
         ended
     }
 
-    fn spin(&mut self) -> bool {
-        false
+    fn pause(&mut self) -> bool {
+        let first = !core::mem::replace(&mut self.paused, true);
+        if first {
+            crate::atomic::spin_hint();
+        }
+        first
     }
+
+    fn won(&mut self) {}
 
     fn in_a_hurry(&self) -> bool {
         false
@@ -151,7 +158,7 @@ impl Robust {
         if self.0.take_free(id) {
             return Taken::Yes;
         }
-        let mut participant = Participant { word: &self.0, dies_when_chosen, killed: false };
+        let mut participant = Participant { word: &self.0, dies_when_chosen, killed: false, paused: false };
         match self.0.take(id, &mut participant) {
             Take::Taken { died: false } => Taken::Yes,
             Take::Taken { died: true } => Taken::AfterDeath,

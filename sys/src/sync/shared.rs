@@ -11,9 +11,11 @@
 //! was **given up** rests in the state `DIED + WAITERS`, which no fast path takes; whoever takes it in the slow path sees
 //! the flag, puts the state back, wakes the next and answers with the refusal.
 //!
-//! **Spinning** is learned by each lock, between processes: a look costs a pause, a useless spin halves the budget, and a
-//! useful one draws it towards what it took. On one core, where no spin can succeed, the budget is soon zero; one slow
-//! take in thirty-two looks for longer, to notice that times have changed.
+//! **Spinning** is ever rarer tries: each one takes the cache line from the holder, so between tries that failed the
+//! holder is left to work at full speed, and a party that wants the lock all the time gets it in stretches of some dozen
+//! turns instead of paying the line's way for each. Whether to spin at all is learned by each lock, between processes: a
+//! useful spin allows the longest, a useless one halves what is allowed. On one core, where no spin can succeed, that is
+//! soon nothing; one slow take in thirty-two spins all the same, to notice that times have changed.
 
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
@@ -90,7 +92,7 @@ impl SharedLock {
 
     /// Takes the word. The node is pending, and stays so.
     fn take_pending(&self, id: u32, deadline: Deadline) -> Result<bool, Refused> {
-        match self.node.word.take(id, &mut Sleeper { lock: self, deadline }) {
+        match self.node.word.take(id, &mut Sleeper::new(self, deadline)) {
             Take::Taken { died } => self.taken(died),
             Take::Own => Err(Refused::WouldDeadlock),
             Take::TimedOut => Ok(false),
@@ -116,23 +118,6 @@ impl SharedLock {
         self.node
             .word
             .release_contended(leave, || crate::futex::wake(self.node.futex(), 1, Reach::Shared).unwrap_or(0));
-    }
-
-    /// Looks a while for the word to become free, and learns from it.
-    fn spin_until_free(&self) -> bool {
-        let learned = self.spin.load(Relaxed);
-        let (budget, tries) = (learned & 0xffff, learned >> 16);
-        let looks = if tries % EXPLORE_EVERY == 0 { LOOKS_MAX } else { budget };
-        let next = |budget: u32| (tries.wrapping_add(1) << 16) | budget;
-        for look in 0..looks {
-            spin_hint();
-            if self.node.word.futex() & OWNER == 0 {
-                self.spin.store(next((3 * budget + (2 * look + 1)).div_ceil(4).min(LOOKS_MAX)), Relaxed);
-                return true;
-            }
-        }
-        self.spin.store(next(budget / 2), Relaxed);
-        false
     }
 
     /// The whole release, when the node is not alone in the list.
@@ -191,6 +176,25 @@ impl SharedLock {
 struct Sleeper<'l> {
     lock: &'l SharedLock,
     deadline: Deadline,
+    learned: u32,
+    paused: u32,
+    gap: u32,
+}
+
+impl<'l> Sleeper<'l> {
+    fn new(lock: &'l SharedLock, deadline: Deadline) -> Self {
+        Self { lock, deadline, learned: lock.spin.load(Relaxed), paused: 0, gap: FIRST_GAP }
+    }
+
+    /// What the lock has learned: how many pauses to allow, and how many spins there were.
+    fn budget(&self) -> (u32, u32) {
+        (self.learned & 0xffff, self.learned >> 16)
+    }
+
+    fn learn(&self, pauses: u32) {
+        let (_, spins) = self.budget();
+        self.lock.spin.store((spins.wrapping_add(1) << 16) | pauses, Relaxed);
+    }
 }
 
 impl Waiter for Sleeper<'_> {
@@ -199,8 +203,23 @@ impl Waiter for Sleeper<'_> {
         crate::futex::wait(self.lock.node.futex(), expected, Reach::Shared, self.deadline).unwrap_or(Wait::Changed)
     }
 
-    fn spin(&mut self) -> bool {
-        self.lock.spin_until_free()
+    fn pause(&mut self) -> bool {
+        let (pauses, spins) = self.budget();
+        let allowed = if spins % EXPLORE_EVERY == 0 { PAUSES_MAX } else { pauses };
+        if self.paused >= allowed {
+            self.learn(pauses / 2);
+            return false;
+        }
+        for _ in 0..self.gap {
+            spin_hint();
+        }
+        self.paused += self.gap;
+        self.gap = (2 * self.gap).min(LONGEST_GAP);
+        true
+    }
+
+    fn won(&mut self) {
+        self.learn(PAUSES_MAX);
     }
 
     fn in_a_hurry(&self) -> bool {
@@ -208,9 +227,13 @@ impl Waiter for Sleeper<'_> {
     }
 }
 
-/// The longest spin, in looks of one pause each.
-const LOOKS_MAX: u32 = 60;
-/// One slow take in so many looks for as long as that.
+/// The longest spin, in pauses.
+const PAUSES_MAX: u32 = 400;
+/// Pauses before the first try after the one that failed.
+const FIRST_GAP: u32 = 6;
+/// The most pauses between two tries.
+const LONGEST_GAP: u32 = 64;
+/// One slow take in so many spins for as long as that.
 const EXPLORE_EVERY: u32 = 32;
 
 // SAFETY: the word has one owner from its take to its release, since a take only succeeds on a word without one, and the

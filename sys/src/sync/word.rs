@@ -91,8 +91,10 @@ pub(crate) enum Take {
 pub(crate) trait Waiter {
     /// Sleeps while the futex half is `expected`, unless there is no time.
     fn sleep(&mut self, expected: u32) -> Wait;
-    /// Looks a while for the word to become free; called once, before the first sleep.
-    fn spin(&mut self) -> bool;
+    /// Lets a while pass before another try, each time a longer one; false when it is time to sleep.
+    fn pause(&mut self) -> bool;
+    /// A try after such a pause took the word.
+    fn won(&mut self);
     /// Whether there is no time to wait at all.
     fn in_a_hurry(&self) -> bool;
 }
@@ -137,9 +139,14 @@ impl Word {
             }
             if !spun {
                 spun = true;
-                if waiter.spin() {
-                    continue;
+                let mut seen = self.0.load(Relaxed);
+                while waiter.pause() {
+                    if let Try::Taken { died } = self.try_unseen(owner, &mut seen) {
+                        waiter.won();
+                        return Take::Taken { died };
+                    }
                 }
+                continue;
             }
             if !self.announce(held) {
                 continue;
@@ -164,6 +171,21 @@ impl Word {
             match self.0.compare_exchange_weak(seen, taken, Acquire, Relaxed) {
                 Ok(_) => return Try::Taken { died: futex & DIED != 0 },
                 Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Takes a word that nobody holds, and that is as it was left plainly free, without a look first: a look would fetch
+    /// the cache line once to read and once more to write, and the holder could have the word again in between. `seen` is
+    /// the state as last seen, and is brought up to date.
+    fn try_unseen(&self, owner: u32, seen: &mut u64) -> Try {
+        let free = with_half(*seen, 0);
+        match self.0.compare_exchange(free, with_half(free, owner), Acquire, Relaxed) {
+            Ok(_) => Try::Taken { died: false },
+            Err(now) if half(now) & OWNER == 0 => self.try_take(owner, false),
+            Err(now) => {
+                *seen = now;
+                Try::Held(half(now))
             }
         }
     }
