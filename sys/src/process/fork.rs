@@ -2,7 +2,10 @@
 
 use core::fmt;
 use core::result::Result;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
 
 use super::pidfd::{pause, pidfd_open};
 use super::{Child, Pid, exit};
@@ -98,6 +101,7 @@ pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
     if raw_process::children_are_reaped_by_the_kernel()? {
         return Err(ForkError::SigchldIgnored);
     }
+    #[cfg(not(loom))]
     if crate::sync::robust::holds_exclusively() {
         return Err(ForkError::LockHeld);
     }
@@ -124,12 +128,9 @@ pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
 ///   of locks in shared memory, files to be unlinked.
 /// * Both processes return from this call, so the caller and its callers must be prepared for that.
 pub unsafe fn fork_unchecked() -> errno::Result<Option<Child>> {
-    // A pidfd of our own keeps a descriptor free for the child's, and shows that the system gives pidfds at all. So the
-    // usual errors come up before there is a child that might have begun its work.
-    let reserved = pidfd_open(rustix::process::getpid())?;
+    descriptor_is_free()?;
     // SAFETY: the caller keeps the conditions of fork(2).
     let pid = unsafe { raw_process::fork() }?;
-    drop(reserved);
     let Some(pid) = Pid::from_raw(pid) else { return Ok(None) };
     match pidfd_open(pid) {
         Ok(pidfd) => Ok(Some(Child::new(pid, pidfd))),
@@ -138,6 +139,27 @@ pub unsafe fn fork_unchecked() -> errno::Result<Option<Child>> {
             Err(errno)
         }
     }
+}
+
+/// Brings up the usual errors before there is a child that might have begun its work: that no descriptor is left for its
+/// pidfd, or that the system gives none at all.
+///
+/// What is opened to see it is closed again before the fork: the child would have to close it too, and pays for every page
+/// of code and data that it touches for the first time. Once pidfds are known to work a path descriptor is asked for, at a
+/// third of the price.
+fn descriptor_is_free() -> errno::Result<()> {
+    static PIDFDS_WORK: AtomicBool = AtomicBool::new(false);
+    if PIDFDS_WORK.load(Relaxed) {
+        let opened = raw::call("open", || rustix::fs::open(c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()));
+        return match opened {
+            Err(full @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => Err(full),
+            // A sandbox may forbid this call, which says nothing of descriptors.
+            Ok(_) | Err(_) => Ok(()),
+        };
+    }
+    pidfd_open(rustix::process::getpid())?;
+    PIDFDS_WORK.store(true, Relaxed);
+    Ok(())
 }
 
 /// Ends and reaps a child for which there is no descriptor: an error must not leave a process behind.

@@ -182,7 +182,7 @@ impl Word {
         let free = with_half(*seen, 0);
         match self.0.compare_exchange(free, with_half(free, owner), Acquire, Relaxed) {
             Ok(_) => Try::Taken { died: false },
-            Err(now) if half(now) & OWNER == 0 => self.try_take(owner, false),
+            Err(now) if half(now) & OWNER == 0 => self.try_take(owner),
             Err(now) => {
                 *seen = now;
                 Try::Held(half(now))
