@@ -41,7 +41,7 @@ const SYS_EDGES: &[(&str, &str)] = &[
     ("sync", "shm"),
     ("pthread", "mmap"),
     ("signalfd", "signal"),
-    ("sync", "model"), // under the model checker a futex is made of its own parts
+    ("futex", "model"), // under the model checker a futex is made of its own parts
     ("scope", "sync"),
     ("sync", "scope"),
     ("process", "signal"),

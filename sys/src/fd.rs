@@ -16,7 +16,7 @@ use crate::raw;
 /// # Errors
 /// `EMFILE` when the process has no descriptor left.
 pub fn duplicate(fd: impl AsFd) -> Result<OwnedFd> {
-    raw::call("fcntl", || rustix::io::fcntl_dupfd_cloexec(fd.as_fd(), 0))
+    retry(|| raw::call("fcntl", || rustix::io::fcntl_dupfd_cloexec(fd.as_fd(), 0)))
 }
 
 /// `fcntl(fd, F_GETFD)`: whether exec closes this descriptor.

@@ -19,6 +19,16 @@
 //! * A descriptor comes in as `AsFd` and goes out as `OwnedFd`, closed on exec.
 //! * A call that can wait takes a [`Deadline`](deadline::Deadline); a signal makes it wait for what is left.
 //! * Running out of time is a value, never an error.
+//!
+//! **What the compiler refuses.** Each line is a `compile_fail` test in the docs of the item it names:
+//!
+//! | misuse | where |
+//! | --- | --- |
+//! | a shared lock on the stack or the heap | [`Lock::shared`](sync::lock::Lock::shared) |
+//! | a guard sent to another thread | [`Guard`](sync::lock::Guard) |
+//! | writing through a `Shm`, or placing what has a pointer in it | [`shm`] |
+//! | closing a descriptor that is about to be polled | [`PollFd`](poll::PollFd) |
+//! | a reference, a `bool` or a private lock in a shared struct, padding in a plain one | [`shareable!`] |
 #![no_std]
 #![warn(unreachable_pub)]
 #![cfg_attr(loom, allow(dead_code, unreachable_pub, reason = "the model uses parts only"))]

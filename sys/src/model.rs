@@ -10,9 +10,7 @@ use loom::sync::{Condvar, Mutex};
 
 use crate::atomic::AtomicU32;
 use crate::deadline::Deadline;
-use crate::futex::Wait;
-use crate::scope::{RawLock, Refused};
-use crate::sync::private::PrivateLock;
+use crate::futex::{Wait, WordLock};
 use crate::sync::word::{Take, WAITERS, Waiter, Word};
 
 loom::lazy_static! {
@@ -58,7 +56,7 @@ fn wake_on(word: usize, count: u32) -> u32 {
     woken
 }
 
-pub(crate) fn wait(word: &AtomicU32, expected: u32, _deadline: Deadline) -> Wait {
+pub(crate) fn wait(word: &AtomicU32, expected: u32) -> Wait {
     let holds = || word.load(core::sync::atomic::Ordering::SeqCst) == expected;
     sleep_on(core::ptr::from_ref(word) as usize, holds)
 }
@@ -69,17 +67,17 @@ pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
 
 /// The lock of threads.
 #[derive(Debug)]
-pub struct Private(PrivateLock);
+pub struct Private(WordLock);
 
 impl Private {
     /// A free one.
     #[allow(clippy::new_without_default, reason = "a model has no defaults")]
     pub fn new() -> Self {
-        Self(PrivateLock::new())
+        Self(WordLock::new())
     }
 
     /// Takes it.
-    pub fn take(&self) -> Result<bool, Refused> {
+    pub fn take(&self) -> bool {
         self.0.take(Deadline::NEVER)
     }
 

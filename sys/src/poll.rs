@@ -79,6 +79,14 @@ impl Default for PollFlags {
 }
 
 /// `struct pollfd`: a borrowed descriptor, what to wait for on it, and what came of it.
+///
+/// ```compile_fail,E0505
+/// use ossature_sys::poll::{PollFd, PollFlags};
+/// let file = std::fs::File::open("/dev/null").unwrap();
+/// let entry = PollFd::new(&file, PollFlags::IN);
+/// drop(file); // a closed descriptor cannot be polled: its number may be another's by then
+/// entry.revents();
+/// ```
 #[doc(alias = "pollfd")]
 #[derive(Clone, Debug)]
 #[repr(C)]

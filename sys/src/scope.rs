@@ -14,7 +14,11 @@ use core::fmt;
 
 use crate::deadline::Deadline;
 #[cfg(not(loom))]
-use crate::sync::{local::LocalLock, private::PrivateLock, shared::SharedLock};
+use crate::futex::WordLock;
+#[cfg(not(loom))]
+pub use crate::sync::robust::Form;
+#[cfg(not(loom))]
+use crate::sync::{local::LocalLock, shared::SharedLock};
 
 /// Waiting within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,18 @@ pub enum Private {}
 /// Waiting between processes that share memory, surviving the death of any of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shared {}
+
+#[cfg(not(loom))]
+impl Shared {
+    /// How the locks of this scope survive a death in this process: [`Form::Node`] on x86_64, aarch64, riscv64, s390x, i686
+    /// and armv7 with glibc or musl under a Linux kernel, [`Form::Pthread`] under emulators that do not tell where libc's
+    /// list is.
+    ///
+    /// It is found out once, by asking the kernel. Processes in which it differs cannot attach to each other's memory.
+    pub fn form() -> Form {
+        crate::sync::robust::form()
+    }
+}
 
 /// No waiting: for one thread, where blocking would be for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +74,7 @@ pub trait Scope: sealed::Sealed + 'static {
 
 #[cfg(not(loom))]
 impl Scope for Private {
-    type Lock = PrivateLock;
+    type Lock = WordLock;
     type Outcome<G> = G;
 
     #[inline(always)]

@@ -122,7 +122,7 @@ pub(super) fn len_of(memory: &OwnedFd) -> Result<usize, AttachError> {
 
 /// The inode of this process's pid namespace; 0 where it cannot be told, which then matches only itself.
 fn pid_namespace() -> u64 {
-    match raw::call("stat", || rustix::fs::stat(c"/proc/self/ns/pid")) {
+    match retry(|| raw::call("stat", || rustix::fs::stat(c"/proc/self/ns/pid"))) {
         Ok(stat) => stat.st_ino as u64,
         Err(_) => 0,
     }

@@ -42,10 +42,10 @@ use core::ops::{Deref, DerefMut};
 
 use crate::deadline::Deadline;
 use crate::errno::Result as ErrnoResult;
+use crate::futex::WordLock;
 use crate::scope::{Local, Private, RawLock, Scope, Shared};
 use crate::shm::{Init, Nodes, Shareable};
 use crate::sync::local::LocalLock;
-use crate::sync::private::PrivateLock;
 use crate::sync::shared::SharedLock;
 
 /// Data that one taker at a time may use.
@@ -67,13 +67,13 @@ impl<T> Lock<T> {
     /// A free lock for threads, usable in a `static`.
     #[cfg(not(loom))]
     pub const fn new(data: T) -> Self {
-        Self { raw: PrivateLock::new(), data: UnsafeCell::new(data) }
+        Self { raw: WordLock::new(), data: UnsafeCell::new(data) }
     }
 
     /// A free lock for threads.
     #[cfg(loom)]
     pub fn new(data: T) -> Self {
-        Self { raw: PrivateLock::new(), data: UnsafeCell::new(data) }
+        Self { raw: WordLock::new(), data: UnsafeCell::new(data) }
     }
 }
 

@@ -102,12 +102,13 @@ struct Head {
 }
 const_assert_eq!(size_of::<Head>(), 3 * size_of::<usize>());
 
-/// How shared locks of this process survive death.
+/// How the shared locks of this process survive a death.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// Our node in libc's list.
+pub enum Form {
+    /// A node of our own in libc's robust list: any participant may die at any instruction.
     Node,
-    /// A pthread robust mutex: the list's form is not known here.
+    /// A pthread robust mutex, because the list's form is not known here: a dead holder is reported, but a waiter that is
+    /// killed when it has been chosen and before it takes the lock may leave the others asleep beside it.
     Pthread,
 }
 

@@ -9,6 +9,7 @@ use ossature_sys::process::{
     self, Argument, Child, Exit, ForkError, Group, Plan, Resource, Rlimit, Signal, Stage, fork,
 };
 
+use crate::handover::NO_LIST;
 use crate::harness::{Test, descriptors, has_children};
 use crate::plan;
 
@@ -28,6 +29,7 @@ pub const TESTS: &[Test] = &[
     ("failure_in_the_child_names_its_step", failure_in_the_child_names_its_step),
     ("killed_before_exec_is_told_as_such", killed_before_exec_is_told_as_such),
     ("generation_works_without_a_handler", generation_works_without_a_handler),
+    ("deaths_are_told_where_the_list_is_hidden", deaths_are_told_where_the_list_is_hidden),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -246,17 +248,44 @@ fn killed_before_exec_is_told_as_such() {
 }
 
 /// Set for a run of this binary in which no handler can be registered.
-pub const NO_HANDLER: &str = "OSSATURE_TEST_NO_ATFORK";
+const NO_HANDLER: &str = "OSSATURE_TEST_NO_ATFORK";
+
+/// The rules that hold for a whole run of this binary: what is learnt once in the life of a process takes a fresh one.
+pub fn from_environment() -> Vec<Armed> {
+    let rules = [(NO_HANDLER, "pthread_atfork", Errno::NOMEM), (NO_LIST, "get_robust_list", Errno::NOSYS)];
+    let wanted = rules.into_iter().filter(|(variable, ..)| std::env::var_os(variable).is_some());
+    wanted
+        .map(|(_, call, errno)| Rule::on(call, Fault::Fail(errno)).everywhere().arm().expect("a rule is free"))
+        .collect()
+}
+
+/// What a run of this binary says, with one of those variables set.
+fn said_with(variable: &str, tests: &[&str]) -> String {
+    let this = std::env::current_exe().unwrap();
+    let output = std::process::Command::new(this).args(tests).env(variable, "1").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
 
 fn generation_works_without_a_handler() {
-    // The handler is registered once for the life of a process: this takes a fresh one.
-    let this = std::env::current_exe().unwrap();
-    let output = std::process::Command::new(this)
-        .args(["generation_differs", "inherited_child", "drop_", "panic_in_the_child"])
-        .env(NO_HANDLER, "1")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("\n5 passed, 0 failed"), "{text}");
+    let text = said_with(NO_HANDLER, &["generation_differs", "inherited_child", "drop_", "panic_in_the_child"]);
+    assert!(text.contains("\n5 passed, 0 failed"), "{text}");
     assert!(process::generation() < 1 << 31);
+}
+
+fn deaths_are_told_where_the_list_is_hidden() {
+    let tests = [
+        "form_is",
+        "killed_holder",
+        "gives_up",
+        "stopped_holder",
+        "guard_is_held",
+        "guard_in_the_child",
+        "told_to_the_next",
+    ];
+    let text = said_with(NO_LIST, &tests);
+    for test in ["form_is_our_own_node", "killed_holder_is_reported", "holder_that_gives_up", "stopped_holder"] {
+        assert!(text.contains(test), "{test} ran: {text}");
+    }
 }

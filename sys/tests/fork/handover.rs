@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ossature_sys::eventfd::EventFd;
 use ossature_sys::process::{Child, Exit, fork};
 use ossature_sys::sched::{CpuSet, Policy, affinity, policy, set_affinity, set_policy};
-use ossature_sys::scope::{Refused, Shared};
+use ossature_sys::scope::{Form, Refused, Shared};
 use ossature_sys::shareable;
 use ossature_sys::shm::{Shm, array};
 use ossature_sys::sync::lock::Lock;
@@ -22,7 +22,11 @@ pub const TESTS: &[Test] = &[
     ("killed_holder_is_reported_to_those_who_sleep", killed_holder_is_reported_to_those_who_sleep),
     ("holder_that_gives_up_frees_those_who_sleep", holder_that_gives_up_frees_those_who_sleep),
     ("stopped_holder_is_waited_for", stopped_holder_is_waited_for),
+    ("form_is_our_own_node", form_is_our_own_node),
 ];
+
+/// Set for a run of this binary in which the kernel does not tell where the robust list is.
+pub const NO_LIST: &str = "OSSATURE_TEST_NO_ROBUST_LIST";
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -140,6 +144,12 @@ impl Drop for Conductor {
         self.relax();
         set_affinity(None, &self.cpus).unwrap();
     }
+}
+
+/// Everywhere but where the kernel hides the list: then, and only then, the weaker form serves.
+fn form_is_our_own_node() {
+    let hidden = std::env::var_os(NO_LIST).is_some();
+    assert_eq!(Shared::form(), if hidden { Form::Pthread } else { Form::Node });
 }
 
 fn chosen_waiter_is_killed(barge: bool) {

@@ -20,12 +20,6 @@ fn main() {
     #[cfg(ossature_faults)]
     tests.extend_from_slice(faults::TESTS);
     #[cfg(ossature_faults)]
-    let _no_handler = std::env::var_os(faults::NO_HANDLER).map(|_| {
-        use ossature_sys::{
-            errno::Errno,
-            faults::{Fault, Rule},
-        };
-        Rule::on("pthread_atfork", Fault::Fail(Errno::NOMEM)).everywhere().arm().expect("a rule is free")
-    });
+    let _rules = faults::from_environment();
     harness::run(&tests)
 }

@@ -24,6 +24,8 @@
 //!
 //! Source: futex(2), futex_waitv in the kernel's userspace-api/futex2.
 
+mod lock;
+
 use core::num::NonZeroU32;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
@@ -34,6 +36,8 @@ use static_assertions::const_assert_eq;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry};
 use crate::raw;
+
+pub use lock::WordLock;
 
 /// Who may sleep on a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

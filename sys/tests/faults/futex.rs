@@ -1,0 +1,79 @@
+//! Words to wait on: interrupted, refused, and without the newest call.
+
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use core::time::Duration;
+use std::thread;
+use std::time::Instant;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
+use ossature_sys::faults::{Fault, Rule};
+use ossature_sys::futex::{Reach, Wait, Waiter, wait, wait_any, wake};
+
+use crate::support::soon;
+
+#[test]
+fn an_interrupted_wait_goes_on_to_its_deadline() {
+    let word = AtomicU32::new(0);
+    let span = Duration::from_millis(15);
+    for (call, words) in [("futex", 1), ("futex_waitv", 2)] {
+        let rule = Rule::on(call, Fault::Fail(Errno::INTR)).times(3).arm().unwrap();
+        let start = Instant::now();
+        let ended = soon(|| match words {
+            1 => wait(&word, 0, Reach::Shared, span),
+            _ => wait_any(&[Waiter::new(&word, 0, Reach::Shared); 2], span),
+        });
+        assert_eq!(ended, Ok(Wait::TimedOut));
+        assert!(start.elapsed() >= span);
+        assert_eq!(rule.hits(), 3);
+    }
+}
+
+#[test]
+fn refusals_come_back_as_they_are() {
+    let word = AtomicU32::new(0);
+    for errno in [Errno::NOMEM, Errno::PERM, Errno::FAULT] {
+        let rule = Rule::on("futex", Fault::Fail(errno)).arm().unwrap();
+        assert_eq!(wait(&word, 0, Reach::Private, Deadline::NOW), Err(errno));
+        assert_eq!(wake(&word, 1, Reach::Private), Err(errno));
+        assert_eq!(rule.hits(), 2);
+    }
+}
+
+#[test]
+fn without_futex_waitv_any_of_the_words_still_ends_the_wait() {
+    let words = [const { AtomicU32::new(0) }; 3];
+    for changed in 0..3 {
+        soon(|| {
+            thread::scope(|scope| {
+                let sleeper = scope.spawn(|| {
+                    let missing = Rule::on("futex_waitv", Fault::Fail(Errno::NOSYS)).arm().unwrap();
+                    let waiters = [0, 1, 2].map(|index| Waiter::new(&words[index], 0, Reach::Private));
+                    let ended = wait_any(&waiters, Deadline::NEVER).unwrap();
+                    (ended, missing.hits())
+                });
+                words[changed].store(1, SeqCst);
+                while !sleeper.is_finished() {
+                    wake(&words[changed], 1, Reach::Private).unwrap();
+                    thread::yield_now();
+                }
+                let (ended, hits) = sleeper.join().unwrap();
+                assert!(ended == Wait::Changed || (changed == 0 && ended == Wait::Woken), "{ended:?}");
+                assert_eq!(hits, 1);
+            });
+        });
+        words[changed].store(0, SeqCst);
+    }
+}
+
+#[test]
+fn without_futex_waitv_the_deadline_holds() {
+    let word = AtomicU32::new(0);
+    let _missing = Rule::on("futex_waitv", Fault::Fail(Errno::NOSYS)).arm().unwrap();
+    let waiters = [Waiter::new(&word, 0, Reach::Shared); 2];
+    let span = Duration::from_millis(35);
+    let start = Instant::now();
+    assert_eq!(soon(|| wait_any(&waiters, span)), Ok(Wait::TimedOut));
+    assert!(start.elapsed() >= span);
+    assert_eq!(wait_any(&waiters, Deadline::NOW), Ok(Wait::TimedOut));
+}

@@ -1,0 +1,70 @@
+//! Shared memory and the locks in it: nothing is left of what could not be made, and no refusal makes a lock hang.
+
+use core::time::Duration;
+use std::thread;
+
+use ossature_sys::errno::{Errno, Result};
+use ossature_sys::faults::{Fault, Rule};
+use ossature_sys::fd::duplicate;
+use ossature_sys::scope::Shared;
+use ossature_sys::shm::{AttachError, Shm};
+use ossature_sys::sync::lock::Lock;
+
+use crate::support::soon;
+use crate::sweep::{alone, sweep};
+
+type Shared32 = Lock<u32, Shared>;
+
+#[test]
+fn shared_memory_is_made_and_given_back_whatever_fails() {
+    let _alone = alone();
+    drop(Shm::place(Shared32::shared(0)).unwrap()); // what is learnt once is learnt
+    let retried = ["memfd_create", "ftruncate", "fallocate", "fcntl", "mmap", "munmap", "stat"];
+    sweep("place", &retried, || -> Result<()> {
+        let lock = Shm::place(Shared32::shared(7))?;
+        let again = lock.try_clone()?;
+        drop(Shm::place_slice(3, |_| Shared32::shared(1))?);
+        *again.lock().expect("free") += 1;
+        Ok(())
+    });
+}
+
+#[test]
+fn attaching_leaves_nothing_whatever_fails() {
+    let _alone = alone();
+    let lock = Shm::place(Shared32::shared(0)).unwrap();
+    let retried = ["fcntl", "mmap", "munmap", "stat", "pread"];
+    sweep("attach", &retried, || -> Result<()> {
+        // SAFETY: the descriptor stays in this test, which uses the memory through `Shm`.
+        let memory = duplicate(unsafe { lock.descriptor() })?;
+        // SAFETY: as above.
+        match unsafe { Shm::<Shared32>::from_fd(memory) } {
+            Ok(attached) => attached.lock().map(drop).map_err(|_| Errno::IO),
+            Err(AttachError::Os(errno)) => Err(errno),
+            // A seal or a namespace that cannot be asked for counts as the wrong one.
+            Err(_) => Err(Errno::INVAL),
+        }
+    });
+}
+
+#[test]
+fn a_refused_sleep_only_makes_the_taker_look_again() {
+    let _alone = alone();
+    let lock = Shm::place(Shared32::shared(0)).unwrap();
+    for errno in [Errno::INTR, Errno::PERM, Errno::NOMEM] {
+        soon(|| {
+            thread::scope(|scope| {
+                let held = lock.lock().unwrap();
+                let taker = scope.spawn(|| {
+                    let rule = Rule::on("futex", Fault::Fail(errno)).times(5).arm().unwrap();
+                    *lock.lock().unwrap() += 1;
+                    rule.hits()
+                });
+                thread::sleep(Duration::from_millis(20)); // long enough for it to have to sleep; right either way
+                drop(held);
+                assert!(taker.join().unwrap() <= 5);
+            });
+        });
+    }
+    assert_eq!(*lock.lock().unwrap(), 3);
+}
