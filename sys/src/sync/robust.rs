@@ -21,6 +21,10 @@
 //! is awake), so at every instant the node of an owned word is in the list or pending. The kernel reads all of it from
 //! the dying thread itself, in program order, so compiler fences are all it takes.
 //!
+//! **The kernel's part.** A dying thread whose pending word has no owner wakes one sleeper there. Before Linux 6.2, and the
+//! stable kernels of January 2023 on, it did so only for a word of plain 0: on those a release that is killed between its
+//! store and its wake, or a chosen sleeper killed beside a free lock, leaves the others asleep until the next release.
+//!
 //! Source: get_robust_list(2), and robust-futex-ABI in the kernel's locking documents.
 
 use core::marker::PhantomData;
