@@ -1,11 +1,12 @@
 //! The command line.
 
-pub const USAGE: &str = "usage: storm PRIMITIVE|all [--kills N] [--seed N] [--step]
+pub const USAGE: &str = "usage: storm PRIMITIVE|all [--kills N] [--seed N] [--step [--stride N]]
        storm --self-test
 
   --kills N    kill so many participants at random instants (2000)
   --seed N     where the random numbers begin (1)
   --step       kill one participant after 1, 2, 3, ... instructions instead
+  --stride N   with --step: every Nth instruction only (1)
   --self-test  a short storm of both kinds on every primitive";
 
 /// Which of the two storms.
@@ -20,6 +21,7 @@ pub struct Arguments {
     pub name: String,
     pub kills: u32,
     pub seed: u64,
+    pub stride: u32,
     step: bool,
     self_test: bool,
 }
@@ -39,16 +41,18 @@ impl Arguments {
 }
 
 pub fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut parsed = Arguments { name: String::new(), kills: 2000, seed: 1, step: false, self_test: false };
+    let mut parsed = Arguments { name: String::new(), kills: 2000, seed: 1, stride: 1, step: false, self_test: false };
     let mut words = words;
     while let Some(word) = words.next() {
         match word.as_str() {
             "--kills" => parsed.kills = number(&word, words.next())?,
             "--seed" => parsed.seed = number(&word, words.next())?,
             "--step" => parsed.step = true,
+            "--stride" => parsed.stride = number::<u32>(&word, words.next())?.max(1),
             "--self-test" => {
                 parsed.self_test = true;
-                parsed.kills = 200;
+                parsed.kills = 100;
+                parsed.stride = 7;
                 parsed.name = "all".to_owned();
             }
             option if option.starts_with('-') => return Err(format!("unknown option {option}")),

@@ -106,7 +106,7 @@ fn run(name: &str, make: Make, mode: Mode, arguments: &Arguments) -> bool {
     let began = std::time::Instant::now();
     let tally = match mode {
         Mode::Kills => kills::storm(&*make(), arguments.kills, arguments.seed),
-        Mode::Step => step::storm(make),
+        Mode::Step => step::storm(make, arguments.stride),
     };
     let leaked = Holdings::now().beyond(&before);
     let Tally { kills, died_inside, hangs, broken } = tally;

@@ -28,7 +28,7 @@ enum Scene {
     Wake,
 }
 
-pub fn storm(make: Make) -> Tally {
+pub fn storm(make: Make, stride: u32) -> Tally {
     let mut tally = Tally::default();
     for scene in [Scene::Free, Scene::Wait, Scene::Barge, Scene::Wake] {
         let mut steps = 1;
@@ -42,7 +42,7 @@ pub fn storm(make: Make) -> Tally {
             if ended == Ended::ByItself {
                 break;
             }
-            steps += 1;
+            steps += stride;
         }
     }
     tally
