@@ -131,8 +131,8 @@ pub enum Refused {
     GivenUp,
     /// The calling thread holds the lock itself, so waiting for it would be for ever.
     WouldDeadlock,
-    /// The bare release came from a thread that does not hold the lock.
-    NotOwner,
+    /// The kernel does not know the robust list of this thread (a sandbox forbids it), so nobody would hear of its death.
+    Unlisted,
     /// This thread holds as many shared locks and leases as the kernel would clean up after its death.
     TooMany,
 }
@@ -142,7 +142,9 @@ impl fmt::Display for Refused {
         f.write_str(match self {
             Self::GivenUp => "the shared object was given up after its holder died: make a new one",
             Self::WouldDeadlock => "this thread already holds the lock: waiting for it would never end; use an RLock",
-            Self::NotOwner => "the lock is not held by this thread: only its owner may release it",
+            Self::Unlisted => {
+                "the kernel does not know this thread's robust list: allow set_robust_list in the sandbox"
+            }
             Self::TooMany => "this thread holds 1,900 shared locks and leases already: release some first",
         })
     }
@@ -168,6 +170,15 @@ pub unsafe trait RawLock {
     /// The calling thread took it and has not released it since. (A forked child that inherited a guard may call this:
     /// it does nothing there, since the child is not the owner.)
     unsafe fn release(&self);
+
+    /// Marks the data as abandoned, as if the holder had died, and releases.
+    ///
+    /// # Safety
+    /// As for [`release`](Self::release).
+    unsafe fn abandon(&self) {
+        // SAFETY: same obligation, passed on.
+        unsafe { self.release() }
+    }
 
     /// Whether a holder died and nobody repaired the data since.
     fn abandoned(&self) -> bool {

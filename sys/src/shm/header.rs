@@ -33,7 +33,12 @@ const VERSION: u64 = 1;
 impl Header {
     /// The header of memory for `len` values; its size is `u64::MAX` when that cannot be addressed.
     pub(super) fn of<T: Shareable>(len: usize) -> Self {
-        const { assert!(!core::mem::needs_drop::<T>(), "what lives in shared memory has no Drop") };
+        const {
+            assert!(!core::mem::needs_drop::<T>(), "what lives in shared memory has no Drop");
+            // A page is the most that a mapping's beginning is aligned to everywhere.
+            assert!(align_of::<T>() <= 4096, "a value in shared memory cannot be aligned to more than 4096 bytes");
+            assert!(size_of::<T>() > 0, "a value without size has nothing to share");
+        }
         let size = size_of::<T>()
             .checked_mul(len)
             .and_then(|bytes| bytes.checked_add(Self::value_offset::<T>()))
@@ -53,8 +58,6 @@ impl Header {
     /// Where the value begins: on a cache line of its own, more aligned only if it asks for it.
     pub(super) const fn value_offset<T>() -> usize {
         let align = align_of::<T>();
-        // A page is the most that a mapping's beginning is aligned to everywhere.
-        assert!(align <= 4096, "a value in shared memory cannot be aligned to more than 4096 bytes");
         let least = size_of::<Self>();
         let align = if align < 64 { 64 } else { align };
         least.div_ceil(align) * align
@@ -70,7 +73,7 @@ impl Header {
         {
             return Err(AttachError::OtherType);
         }
-        if found.pid_namespace != self.pid_namespace {
+        if found.pid_namespace != self.pid_namespace || found.pid_namespace == UNKNOWN {
             return Err(AttachError::OtherPidNamespace);
         }
         Ok(())
@@ -120,11 +123,14 @@ pub(super) fn len_of(memory: &OwnedFd) -> Result<usize, AttachError> {
     usize::try_from(read(memory)?.len).map_err(|_| AttachError::OtherType)
 }
 
-/// The inode of this process's pid namespace; 0 where it cannot be told, which then matches only itself.
+/// A pid namespace that could not be told: never taken for the same as another.
+const UNKNOWN: u64 = 0;
+
+/// The inode of this process's pid namespace, which only /proc tells on every kernel.
 fn pid_namespace() -> u64 {
     match retry(|| raw::call("stat", || rustix::fs::stat(c"/proc/self/ns/pid"))) {
         Ok(stat) => stat.st_ino as u64,
-        Err(_) => 0,
+        Err(_) => UNKNOWN,
     }
 }
 
@@ -140,7 +146,7 @@ pub enum AttachError {
     OtherAbi,
     /// It holds another type: other fields, offsets, length or size.
     OtherType,
-    /// It was made in another pid namespace.
+    /// It was made in another pid namespace, or /proc is not there to tell.
     OtherPidNamespace,
     /// A system call failed.
     Os(Errno),

@@ -33,6 +33,10 @@
 //! thread's robust list. Borrowing keeps the two in order, but `mem::forget` on a guard does not, so dropping a `Shm`
 //! looks: a mapping in which something is still linked is leaked, not unmapped.
 //!
+//! **One pid namespace.** The locks know their holders by thread id, so all processes that use the memory must be in one pid
+//! namespace. Attaching checks that; inheriting cannot: a process that has called `unshare(CLONE_NEWPID)` must not let its
+//! further children use memory that they inherit.
+//!
 //! **No descriptor, no `DerefMut`.** With the descriptor safe code could map the memory again and write under somebody's
 //! guard, and a second process always has a reference.
 //!

@@ -16,7 +16,7 @@ use crate::errno::Result;
 /// - No pointer, reference, handle or index to anything outside the value is followed by anyone but its maker.
 /// - No `Drop`, and a fixed layout (`repr(C)`, or a primitive).
 /// - Any bytes that a cooperating process may leave, half-written by a kill included, are a valid value.
-/// - `nodes` visits every lock in the value.
+/// - `nodes` visits every lock in the value, and `LOCKS` says whether there is one.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot live in shared memory",
     note = "numbers, atomics, arrays, `Racy` and the primitives in scope `Shared` can; make a struct of them with `shareable!`"
@@ -24,6 +24,10 @@ use crate::errno::Result;
 pub unsafe trait Shareable: Send + Sync {
     /// A number made of names, types and offsets, by which two programs know that they mean the same layout.
     const FINGERPRINT: u64;
+
+    /// Whether there is a lock in the value, which must therefore not be moved.
+    #[doc(hidden)]
+    const LOCKS: bool = false;
 
     /// Shows every lock in the value to `visit`.
     ///
@@ -130,6 +134,7 @@ atomics!(AtomicU8 AtomicU16 AtomicU32 AtomicU64 AtomicUsize AtomicI8 AtomicI16 A
 // SAFETY: an array is its elements, one after the other.
 unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {
     const FINGERPRINT: u64 = mix(mix(name("array"), N as u64), T::FINGERPRINT);
+    const LOCKS: bool = T::LOCKS;
 
     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
         // SAFETY: an array of N is a slice of N; the caller vouches for the place.
@@ -142,6 +147,7 @@ unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 // SAFETY: a slice is its elements, one after the other.
 unsafe impl<T: Shareable> Shareable for [T] {
     const FINGERPRINT: u64 = mix(name("slice"), T::FINGERPRINT);
+    const LOCKS: bool = T::LOCKS;
 
     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
         for index in 0..place.len() {
@@ -252,6 +258,11 @@ pub fn array<T: Shareable, I: Init<T>, const N: usize>(mut init: impl FnMut(usiz
 /// ```
 ///
 /// ```compile_fail
+/// ossature_sys::shareable! { #[repr(packed)] struct Packed { small: u8, large: u32 } } // a misaligned word is not atomic
+/// let shm = ossature_sys::shm::Shm::place(Packed::init(1, 2));
+/// ```
+///
+/// ```compile_fail
 /// ossature_sys::shareable! { plain struct Padded { small: u8, large: u32 } }
 /// const _: u64 = <Padded as ossature_sys::shm::Shareable>::FINGERPRINT;
 /// ```
@@ -287,17 +298,27 @@ macro_rules! shareable {
         #[repr(C)]
         $vis struct $name { $($(#[$field_meta])* $field_vis $field: $type),+ }
 
+        // What is checked of the struct is checked even if it is never placed.
+        const _: u64 = <$name as $crate::shm::Shareable>::FINGERPRINT;
+
         // SAFETY: every field is Shareable, the layout is C's, and there is no Drop, which is checked where it is placed.
         unsafe impl $crate::shm::Shareable for $name {
             const FINGERPRINT: u64 = {
                 let print = $crate::shm::name(::core::stringify!($name));
                 $(
+                    // An attribute could have packed the struct.
+                    ::core::assert!(
+                        ::core::mem::offset_of!($name, $field) % ::core::mem::align_of::<$type>() == 0
+                            && ::core::mem::align_of::<$name>() >= ::core::mem::align_of::<$type>(),
+                        "every field of a shared struct is aligned"
+                    );
                     let print = $crate::shm::mix(print, $crate::shm::name(::core::stringify!($field)));
                     let print = $crate::shm::mix(print, <$type as $crate::shm::Shareable>::FINGERPRINT);
                     let print = $crate::shm::mix(print, ::core::mem::offset_of!($name, $field) as u64);
                 )+
                 $crate::shm::mix(print, ::core::mem::size_of::<$name>() as u64)
             };
+            const LOCKS: bool = false $(|| <$type as $crate::shm::Shareable>::LOCKS)+;
 
             unsafe fn nodes(place: *const Self, visit: &mut $crate::shm::Nodes) {
                 $(

@@ -11,19 +11,20 @@ use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::Relaxed;
 use core::time::Duration;
 
-use libc::{pthread_mutex_t, pthread_mutexattr_t};
+use libc::pthread_mutex_t;
 use static_assertions::const_assert;
 
 use crate::deadline::Deadline;
-use crate::errno::Result;
-use crate::raw;
+use crate::errno::{Errno, Result};
+use crate::raw::{self, pthread::Attributes};
 use crate::scope::Refused;
 use crate::sync::robust::Node;
 
 const_assert!(size_of::<pthread_mutex_t>() <= size_of::<Node>());
 const_assert!(align_of::<pthread_mutex_t>() <= align_of::<Node>());
 
-/// How many of these mutexes this process holds. A thread that forks is alone, so its own count is this.
+/// How many of these mutexes this process holds. A thread that forks is alone, so its own count is this, or more: a thread
+/// that ended with a leaked guard is not subtracted, and then fork refuses and mappings stay, which is the safe side.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
 pub(crate) fn holds_any() -> bool {
@@ -43,25 +44,13 @@ pub(crate) enum Taken {
 /// # Safety
 /// `place` is valid for writes of a mutex and is not moved or unmapped while it is in use.
 pub(crate) unsafe fn init(place: *mut pthread_mutex_t) -> Result<()> {
-    let mut attributes = MaybeUninit::<pthread_mutexattr_t>::uninit();
-    let attributes = attributes.as_mut_ptr();
-    // SAFETY: the place is valid for writes.
-    raw::call_errno("pthread_mutexattr_init", || unsafe { libc::pthread_mutexattr_init(attributes) })?;
-    // SAFETY: the attributes are initialised.
-    raw::call_errno("pthread_mutexattr_setpshared", || unsafe {
-        libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED)
-    })?;
-    // SAFETY: the attributes are initialised.
-    raw::call_errno("pthread_mutexattr_setrobust", || unsafe {
-        libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST)
-    })?;
-    // SAFETY: the attributes are initialised.
-    raw::call_errno("pthread_mutexattr_settype", || unsafe {
-        libc::pthread_mutexattr_settype(attributes, libc::PTHREAD_MUTEX_ERRORCHECK)
-    })?;
-    // SAFETY: the caller vouches for the place; the attributes are initialised.
-    raw::call_errno("pthread_mutex_init", || unsafe { libc::pthread_mutex_init(place, attributes) })
-    // Attributes own nothing in glibc or musl: there is nothing to destroy.
+    let wanted = Attributes {
+        kind: libc::PTHREAD_MUTEX_ERRORCHECK,
+        robust: libc::PTHREAD_MUTEX_ROBUST,
+        protocol: libc::PTHREAD_PRIO_NONE,
+    };
+    // SAFETY: the same obligation, passed on.
+    unsafe { raw::pthread::init(place, &wanted) }
 }
 
 /// Takes the mutex, and makes it consistent at once if its holder died: what is sticky is the caller's flag.
@@ -72,18 +61,20 @@ pub(crate) unsafe fn take(mutex: *mut pthread_mutex_t, deadline: Deadline) -> co
     loop {
         // SAFETY: the mutex is initialised.
         let answer = match unsafe { wait(mutex, deadline) } {
-            0 => Taken::Yes,
-            libc::EOWNERDEAD => {
+            Ok(()) => Taken::Yes,
+            Err(Errno::OWNERDEAD) => {
                 // SAFETY: this thread holds it, in the state that the call is for.
-                unsafe { libc::pthread_mutex_consistent(mutex) };
+                let whole = || unsafe { libc::pthread_mutex_consistent(mutex) };
+                // It fails for a mutex that is whole already, which is as well.
+                let _ = raw::call_errno("pthread_mutex_consistent", whole);
                 Taken::AfterDeath
             }
-            libc::EDEADLK => return Err(Refused::WouldDeadlock),
-            libc::ENOTRECOVERABLE => return Err(Refused::GivenUp),
-            libc::EBUSY => return Ok(Taken::No),
+            Err(Errno::DEADLK) => return Err(Refused::WouldDeadlock),
+            Err(Errno::NOTRECOVERABLE) => return Err(Refused::GivenUp),
+            Err(Errno::BUSY) => return Ok(Taken::No),
             // ETIMEDOUT of one slice, or of all of it.
-            _ if deadline.has_passed() => return Ok(Taken::No),
-            _ => continue,
+            Err(_) if deadline.has_passed() => return Ok(Taken::No),
+            Err(_) => continue,
         };
         HELD.fetch_add(1, Relaxed);
         return Ok(answer);
@@ -95,24 +86,26 @@ const SLICE: Duration = Duration::from_secs(1);
 
 /// # Safety
 /// `mutex` was made by [`init`].
-unsafe fn wait(mutex: *mut pthread_mutex_t, deadline: Deadline) -> i32 {
+unsafe fn wait(mutex: *mut pthread_mutex_t, deadline: Deadline) -> Result<()> {
     match deadline.remaining() {
         // SAFETY: the mutex is initialised.
-        None => unsafe { libc::pthread_mutex_lock(mutex) },
-        // SAFETY: the mutex is initialised.
-        Some(left) if left.is_zero() => unsafe { libc::pthread_mutex_trylock(mutex) },
+        None => raw::call_errno("pthread_mutex_lock", || unsafe { libc::pthread_mutex_lock(mutex) }),
+        Some(left) if left.is_zero() => {
+            // SAFETY: the mutex is initialised.
+            raw::call_errno("pthread_mutex_trylock", || unsafe { libc::pthread_mutex_trylock(mutex) })
+        }
         Some(left) => {
             let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
             let slice = left.min(SLICE);
             let nanos = now.tv_nsec as u64 + u64::from(slice.subsec_nanos());
+            // Whichever width `time_t` has here, libc's own clock fits it.
             let until = libc::timespec {
-                tv_sec: now.tv_sec as libc::time_t
-                    + slice.as_secs() as libc::time_t
-                    + (nanos / 1_000_000_000) as libc::time_t,
+                tv_sec: (now.tv_sec as u64 + slice.as_secs() + nanos / 1_000_000_000) as _,
                 tv_nsec: (nanos % 1_000_000_000) as _,
             };
             // SAFETY: the mutex is initialised and the time is a valid one.
-            unsafe { libc::pthread_mutex_timedlock(mutex, &raw const until) }
+            let wait = || unsafe { libc::pthread_mutex_timedlock(mutex, &raw const until) };
+            raw::call_errno("pthread_mutex_timedlock", wait)
         }
     }
 }
@@ -121,7 +114,7 @@ unsafe fn wait(mutex: *mut pthread_mutex_t, deadline: Deadline) -> i32 {
 /// `mutex` was made by [`init`].
 pub(crate) unsafe fn release(mutex: *mut pthread_mutex_t) {
     // SAFETY: the mutex is initialised; for anyone but its owner the call fails and changes nothing.
-    if unsafe { libc::pthread_mutex_unlock(mutex) } == 0 {
+    if raw::call_errno("pthread_mutex_unlock", || unsafe { libc::pthread_mutex_unlock(mutex) }) == Ok(()) {
         HELD.fetch_sub(1, Relaxed);
     }
 }
@@ -135,10 +128,10 @@ pub(crate) fn take_one_robust_mutex() {
         return;
     }
     // SAFETY: initialised above; nobody else knows it.
-    if unsafe { libc::pthread_mutex_lock(mutex) } == 0 {
-        // SAFETY: locked in the line before.
-        unsafe { libc::pthread_mutex_unlock(mutex) };
+    if raw::call_errno("pthread_mutex_lock", || unsafe { libc::pthread_mutex_lock(mutex) }) == Ok(()) {
+        // SAFETY: locked in the line before. Unlocking what one holds does not fail.
+        let _ = raw::call_errno("pthread_mutex_unlock", || unsafe { libc::pthread_mutex_unlock(mutex) });
     }
-    // SAFETY: initialised above, and not locked.
-    unsafe { libc::pthread_mutex_destroy(mutex) };
+    // SAFETY: initialised above, and not locked, so this does not fail.
+    let _ = raw::call_errno("pthread_mutex_destroy", || unsafe { libc::pthread_mutex_destroy(mutex) });
 }

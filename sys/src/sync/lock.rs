@@ -32,6 +32,27 @@
 //! [`abandoned`](Guard::abandoned), and so does every later guard until one of them calls [`repair`](Guard::repair); a
 //! holder that cannot repair the data calls [`give_up`](Guard::give_up), and every later take is refused.
 //!
+//! ```no_run
+//! # use ossature_sys::{scope::Shared, shm::Shm, sync::lock::Lock};
+//! # fn check(_: &mut [u64; 2]) -> bool { true }
+//! # fn use_it(pair: &Shm<Lock<[u64; 2], Shared>>) -> Result<(), Box<dyn std::error::Error>> {
+//! let mut pair = pair.lock()?;
+//! if pair.abandoned() {
+//!     pair[1] = pair[0]; // whatever makes it whole
+//!     pair.repair();
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! Only a death abandons. A guard that is dropped by a panic is an ordinary release, as with the locks of other crates that
+//! do not poison; call [`abandon`](Guard::abandon) on the way out where that matters.
+//!
+//! **What it cannot see.** A guard that is leaked (`mem::forget`) holds the lock until its thread ends, and that end counts as
+//! a death: do not keep a reference to the data beyond it. A holder whose data another thread works on must outlive that
+//! work. A signal handler must not take a shared lock: it would overwrite what the interrupted take has announced. A holder
+//! that dumps core hands over when the dump is written, and one that runs out of memory may lose its list to the kernel's
+//! reaper.
+//!
 //! **Cost.** A free lock is taken and released with one atomic compare-exchange each, in every scope but `Local`, and
 //! without a system call.
 
@@ -93,7 +114,16 @@ impl<T: Shareable> Lock<T, Shared> {
     /// use ossature_sys::{scope::Shared, sync::lock::Lock};
     /// let stray: Lock<u32, Shared> = Lock::shared(0); // an initialiser is not a lock
     /// ```
+    ///
+    /// The data is lent as `&mut`, so it could be moved; a lock must not be, so there are none inside. Put the locks beside
+    /// each other.
+    ///
+    /// ```compile_fail
+    /// use ossature_sys::{scope::Shared, shm::Shm, sync::lock::Lock};
+    /// let nested = Shm::place(Lock::<Lock<u32, Shared>, Shared>::shared(Lock::shared(0)));
+    /// ```
     pub fn shared<I: Init<T>>(data: I) -> SharedInit<I> {
+        const { assert!(!T::LOCKS, "a shared lock cannot hold another: its data could be moved, and a lock must not") };
         SharedInit(data)
     }
 }
@@ -121,6 +151,7 @@ unsafe impl<T: Shareable, I: Init<T>> Init<Lock<T, Shared>> for SharedInit<I> {
 // killed process leaves is one of the states of the word's table; the data is Shareable itself.
 unsafe impl<T: Shareable> Shareable for Lock<T, Shared> {
     const FINGERPRINT: u64 = crate::shm::mix(crate::shm::name("Lock"), T::FINGERPRINT);
+    const LOCKS: bool = true;
 
     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
         // SAFETY: `place` points to a lock in a mapping (the caller's obligation).
@@ -169,14 +200,16 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
         S::outcome(self.raw.take(timeout.into()).map(|taken| taken.then(|| self.guard())))
     }
 
-    /// The data, without locking: nobody else can have a reference.
-    pub fn get_mut(&mut self) -> &mut T {
-        self.data.get_mut()
-    }
-
     #[inline]
     fn guard(&self) -> Guard<'_, T, S> {
         Guard { lock: self, stays: PhantomData }
+    }
+}
+
+impl<T: ?Sized> Lock<T> {
+    /// The data, without locking: nobody else can have a reference.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.data.get_mut()
     }
 }
 
@@ -215,15 +248,28 @@ unsafe impl<T: ?Sized + Sync, S: Scope> Sync for Guard<'_, T, S> {}
 
 impl<T: ?Sized, S: Scope> Guard<'_, T, S> {
     /// Whether a holder of the lock died and nobody has repaired the data since. Always `false` but in `Shared`.
+    #[doc(alias = "poison")]
+    #[doc(alias = "EOWNERDEAD")]
     #[inline]
     pub fn abandoned(&self) -> bool {
         self.lock.raw.abandoned()
     }
 
     /// Declares the data whole again, after an abandonment.
+    #[doc(alias = "clear_poison")]
+    #[doc(alias = "pthread_mutex_consistent")]
     #[inline]
     pub fn repair(&mut self) {
         self.lock.raw.repair();
+    }
+
+    /// Releases the lock with its data marked as abandoned, as if this holder had died: what a holder does that cannot finish
+    /// what it began. In the other scopes, where nobody dies alone, this is a plain release.
+    pub fn abandon(self) {
+        let lock = self.lock;
+        core::mem::forget(self);
+        // SAFETY: the guard proves that this thread took the lock; it is forgotten, so it releases no second time.
+        unsafe { lock.raw.abandon() };
     }
 
     /// Releases the lock for good, because the data cannot be repaired: in `Shared` every later take is refused with

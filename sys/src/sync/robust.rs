@@ -21,15 +21,16 @@
 //! is awake), so at every instant the node of an owned word is in the list or pending. The kernel reads all of it from
 //! the dying thread itself, in program order, so compiler fences are all it takes.
 //!
-//! **The kernel's part.** A dying thread whose pending word has no owner wakes one sleeper there. Before Linux 6.2, and the
-//! stable kernels of January 2023 on, it did so only for a word of plain 0: on those a release that is killed between its
-//! store and its wake, or a chosen sleeper killed beside a free lock, leaves the others asleep until the next release.
+//! **The kernel's part.** A dying thread whose pending word has no owner wakes one sleeper there. Before Linux 6.2 (some
+//! stable kernels of January 2023 on have it too) that was so for a word of plain 0 only. On those a release that is killed
+//! between its store and its wake, or a chosen sleeper killed beside a free lock, would leave the others asleep, so there
+//! everyone sleeps in slices of 50 ms and looks.
 //!
 //! Source: get_robust_list(2), and robust-futex-ABI in the kernel's locking documents.
 
 use core::marker::PhantomData;
-use core::sync::atomic::Ordering::{Relaxed, SeqCst};
-use core::sync::atomic::{AtomicIsize, AtomicU8, AtomicU32, AtomicUsize, compiler_fence};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicIsize, AtomicU8, AtomicU32, AtomicUsize, compiler_fence};
 
 use static_assertions::const_assert_eq;
 
@@ -150,10 +151,13 @@ impl Here<'_> {
 
     /// The calling thread, if it is known without asking and `node` is the one entry of its list.
     ///
-    /// That also proves that this thread owns the node's word: libc empties the list of a forked child.
+    /// That also proves that this thread owns the node's word: glibc empties the list of a forked child, and musl unregisters it.
     #[inline(always)]
     pub(crate) fn holding_only(node: &Node) -> Option<Self> {
         let here = Self::guess();
+        if cfg!(target_env = "musl") && here.head.futex_offset.load(Relaxed) != FUTEX_OFFSET {
+            return None;
+        }
         (here.head.list.load(Relaxed) == node.entry() && node.next.load(Relaxed) == here.end()).then_some(here)
     }
 
@@ -180,7 +184,8 @@ impl Here<'_> {
         core::ptr::from_ref(self.head) as usize
     }
 
-    /// The calling thread and its id; `None` where [`Form::Pthread`] serves.
+    /// The calling thread and its id; `None` where [`Form::Pthread`] serves, and for a thread whose list the kernel was never
+    /// told of.
     pub(crate) fn now() -> Option<(Self, u32)> {
         if form() == Form::Pthread {
             return None;
@@ -189,6 +194,8 @@ impl Here<'_> {
         // SAFETY: the address lies in this thread's descriptor, which lives as long as the thread; `Here` is not kept.
         let here = Self { head: unsafe { &*head }, stays: PhantomData };
         if here.head.futex_offset.load(Relaxed) != FUTEX_OFFSET {
+            // musl leaves the parent's entries in a forked child's list, unregistered: they are not this thread's.
+            here.head.list.store(here.end(), Relaxed);
             register_thread();
             if here.head.futex_offset.load(Relaxed) != FUTEX_OFFSET {
                 return None;
@@ -244,8 +251,7 @@ impl Here<'_> {
     pub(crate) fn link_alone(self, node: &Node) {
         node.home.store(core::ptr::from_ref(node) as usize, Relaxed);
         node.next.store(self.end(), Relaxed);
-        #[cfg(not(all(not(target_env = "musl"), target_pointer_width = "32")))]
-        node.prev.store(self.end(), Relaxed);
+        // `prev` is not looked at while a node is at the front, and is set when another comes before it.
         compiler_fence(SeqCst);
         self.head.list.store(node.entry(), Relaxed);
     }
@@ -280,7 +286,8 @@ impl Here<'_> {
         let next = node.next.load(Relaxed);
         #[cfg(not(all(not(target_env = "musl"), target_pointer_width = "32")))]
         {
-            let prev = node.prev.load(Relaxed);
+            let front = self.head.list.load(Relaxed) == node.entry();
+            let prev = if front { self.end() } else { node.prev.load(Relaxed) };
             // SAFETY: `prev` is an entry of this thread's list, or its head, whose first field has the same meaning.
             unsafe { link_at(prev) }.store(next, Relaxed);
             if next != self.end() {
@@ -377,10 +384,9 @@ fn thread_pointer() -> *const u8 {
     #[cfg(target_arch = "x86_64")]
     {
         let this: *const u8;
-        // SAFETY: the System V ABI for x86-64 has the thread pointer stand at %fs:0; it never changes, so the read may be
-        // shared between uses.
+        // SAFETY: the System V ABI for x86-64 has the thread pointer stand at %fs:0.
         unsafe {
-            core::arch::asm!("mov {}, fs:[0]", out(reg) this, options(nostack, preserves_flags, nomem, pure));
+            core::arch::asm!("mov {}, fs:[0]", out(reg) this, options(nostack, preserves_flags, readonly, pure));
         }
         this
     }
@@ -409,7 +415,8 @@ fn id_place(this: *const u8, head: &Head) -> *const u32 {
 
 /// The form of this process, learned at the first call.
 pub(crate) fn form() -> Form {
-    match FORM.load(Relaxed) {
+    // Acquire: who sees the form sees the distance that was stored before it.
+    match FORM.load(Acquire) {
         NODE => Form::Node,
         PTHREAD => Form::Pthread,
         _ => learn(),
@@ -439,7 +446,8 @@ fn learn() -> Form {
         }
         _ => PTHREAD,
     };
-    FORM.store(form, Relaxed);
+    PASSES_ON.store(kernel_passes_wakes_on(), Relaxed);
+    FORM.store(form, Release);
     if form == NODE { Form::Node } else { Form::Pthread }
 }
 
@@ -453,6 +461,26 @@ fn find_head() -> Option<*const Head> {
     })
     .ok()?;
     (!head.is_null() && len == size_of::<Head>()).then_some(head)
+}
+
+/// Whether a thread that dies with a pending word of waiters but no owner wakes one of them; false until it is known.
+static PASSES_ON: AtomicBool = AtomicBool::new(false);
+
+/// Whether the kernel passes a wake on for a word that has waiters but no owner. Where it does not, sleeps are sliced.
+pub(crate) fn wakes_are_passed_on() -> bool {
+    PASSES_ON.load(Relaxed)
+}
+
+/// By the kernel's version: 6.2 has it. Older kernels that were given it too are taken for those that were not, which costs
+/// a sleeper a look now and then.
+fn kernel_passes_wakes_on() -> bool {
+    let Ok(system) = raw::call("uname", || Ok(rustix::system::uname())) else { return false };
+    let mut numbers = system.release().to_bytes().split(|byte| !byte.is_ascii_digit());
+    let mut next = || {
+        let digits = numbers.next().unwrap_or_default();
+        digits.iter().fold(0_u32, |number, digit| number.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
+    };
+    (next(), next()) >= (6, 2)
 }
 
 /// Makes musl register the calling thread's head, which it does when the thread first takes a robust mutex.

@@ -19,6 +19,7 @@
 
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
+use core::time::Duration;
 
 use crate::atomic::spin_hint;
 use crate::deadline::Deadline;
@@ -26,7 +27,7 @@ use crate::errno::Result as ErrnoResult;
 use crate::futex::{Reach, Wait};
 use crate::scope::{RawLock, Refused};
 use crate::sync::fallback;
-use crate::sync::robust::{Form, Here, LOCK, Node, form};
+use crate::sync::robust::{Form, Here, LOCK, Node, form, wakes_are_passed_on};
 use crate::sync::word::{DIED, OWNER, Take, Waiter};
 
 /// A lock for every process that maps it. Lives in a [`Shm`](crate::shm::Shm) only.
@@ -76,10 +77,11 @@ impl SharedLock {
     #[cold]
     #[inline(never)]
     fn take_slow(&self, deadline: Deadline) -> Result<bool, Refused> {
-        let Some((here, id)) = Here::now() else {
-            // SAFETY: there is no `Here` where the form is `Pthread`.
+        if form() == Form::Pthread {
+            // SAFETY: in this form.
             return unsafe { self.take_fallback(deadline) };
-        };
+        }
+        let Some((here, id)) = Here::now() else { return Err(Refused::Unlisted) };
         let Some(depth) = here.room() else { return Err(Refused::TooMany) };
         here.pend(&self.node);
         let answer = self.take_pending(id, deadline);
@@ -114,20 +116,22 @@ impl SharedLock {
 
     /// Frees a word that somebody may sleep on and wakes one. `leave` is what the word keeps besides.
     fn free_contended(&self, leave: u32) {
-        // The only error of a wake is an unmapped word, which `&self` excludes.
+        // A wake that failed (a sandbox, no memory) woke nobody, but somebody may be there: the bit stays.
         self.node
             .word
-            .release_contended(leave, || crate::futex::wake(self.node.futex(), 1, Reach::Shared).unwrap_or(0));
+            .release_contended(leave, || crate::futex::wake(self.node.futex(), 1, Reach::Shared).unwrap_or(1));
     }
 
     /// The whole release, when the node is not alone in the list.
     #[cold]
     #[inline(never)]
     fn release_slow(&self) {
-        let Some((here, id)) = Here::now() else {
-            // SAFETY: the form is `Pthread`, so there is a mutex at this place.
+        if form() == Form::Pthread {
+            // SAFETY: in this form `init` made a mutex at this place.
             return unsafe { fallback::release(self.mutex()) };
-        };
+        }
+        // A thread without a list took nothing: it is a forked child's, which inherited the guard.
+        let Some((here, id)) = Here::now() else { return };
         // A forked child that inherited the guard is not the owner, and the links are the parent's.
         if self.node.word.futex() & OWNER != id {
             return;
@@ -199,8 +203,12 @@ impl<'l> Sleeper<'l> {
 
 impl Waiter for Sleeper<'_> {
     fn sleep(&mut self, expected: u32) -> Wait {
-        // As for a wake: an impossible error counts as a change, and the taker looks again.
-        crate::futex::wait(self.lock.node.futex(), expected, Reach::Shared, self.deadline).unwrap_or(Wait::Changed)
+        let until = if wakes_are_passed_on() { self.deadline } else { self.deadline.or_sooner(Deadline::after(SLICE)) };
+        // A refused sleep counts as a change: the taker looks again.
+        match crate::futex::wait(self.lock.node.futex(), expected, Reach::Shared, until).unwrap_or(Wait::Changed) {
+            Wait::TimedOut if until != self.deadline && !self.deadline.has_passed() => Wait::Changed,
+            ended => ended,
+        }
     }
 
     fn pause(&mut self) -> bool {
@@ -226,6 +234,9 @@ impl Waiter for Sleeper<'_> {
         self.deadline == Deadline::NOW
     }
 }
+
+/// How long anyone sleeps at a stretch on a kernel that may forget to pass a wake on.
+const SLICE: Duration = Duration::from_millis(50);
 
 /// The longest spin, in pauses.
 const PAUSES_MAX: u32 = 400;
@@ -274,12 +285,20 @@ unsafe impl RawLock for SharedLock {
     }
 
     #[cold]
+    unsafe fn abandon(&self) {
+        self.flags.store(self.flags.load(Relaxed) | ABANDONED, Relaxed);
+        // SAFETY: the same obligation.
+        unsafe { self.release() };
+    }
+
+    #[cold]
     unsafe fn give_up(&self) {
         self.flags.store(self.flags.load(Relaxed) | GIVEN_UP, Relaxed);
-        let Some((here, id)) = Here::now() else {
-            // SAFETY: the caller holds the lock.
+        if form() == Form::Pthread {
+            // SAFETY: in this form `init` made a mutex at this place.
             return unsafe { fallback::release(self.mutex()) };
-        };
+        }
+        let Some((here, id)) = Here::now() else { return };
         if self.node.word.futex() & OWNER != id {
             return;
         }

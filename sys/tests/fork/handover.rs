@@ -31,8 +31,8 @@ pub const NO_LIST: &str = "OSSATURE_TEST_NO_ROBUST_LIST";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 shareable! {
-    struct Stage {
-        lock: Lock<u32, Shared>,
+    pub struct Stage {
+        pub lock: Lock<u32, Shared>,
         /// Which of the children are about to take the lock.
         arrived: [AtomicU32; 2],
         /// What the lock told them: 1 whole, 2 abandoned, 3 given up.
@@ -40,7 +40,7 @@ shareable! {
     }
 }
 
-fn stage() -> Shm<Stage> {
+pub fn stage() -> Shm<Stage> {
     let words = || array(|_| AtomicU32::new(0));
     Shm::place(Stage::init(Lock::shared(0), words(), words())).unwrap()
 }
@@ -60,14 +60,14 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Two children that go to the lock when told, one after the other, and say what they found.
-struct Sleepers<'s> {
+pub struct Sleepers<'s> {
     stage: &'s Stage,
     turn: [EventFd; 2],
     children: Vec<Child>,
 }
 
 impl<'s> Sleepers<'s> {
-    fn start(stage: &'s Stage) -> Self {
+    pub fn start(stage: &'s Stage) -> Self {
         let turn = [0; 2].map(|_| EventFd::counter(0).unwrap());
         let children = (0..2).map(|index| {
             fork(|| {
@@ -91,7 +91,7 @@ impl<'s> Sleepers<'s> {
     }
 
     /// Both sleep on the lock, the first one in front. Somebody holds it.
-    fn arrive(&self) {
+    pub fn arrive(&self) {
         for (index, child) in self.children.iter().enumerate() {
             self.turn[index].add(1, PATIENCE).unwrap();
             until("a child sleeps on the lock", || self.stage.arrived[index].load(SeqCst) == 1 && asleep(child));
@@ -99,7 +99,7 @@ impl<'s> Sleepers<'s> {
     }
 
     #[track_caller]
-    fn is_served(&mut self, index: usize) -> u32 {
+    pub fn is_served(&mut self, index: usize) -> u32 {
         let end = self.children[index].wait_timeout(PATIENCE).unwrap();
         if end.is_none() {
             for child in &mut self.children {
