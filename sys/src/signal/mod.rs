@@ -158,12 +158,37 @@ pub fn wait(set: SignalSet, timeout: impl Into<Deadline>) -> Result<Option<Info>
 fn wait_once(set: &libc::sigset_t, timeout: Option<&libc::timespec>) -> Result<Info> {
     let timeout = timeout.map_or(ptr::null(), ptr::from_ref);
     let mut info = Siginfo::ZERO;
-    let place = (&raw mut info).cast();
+    let place = (&raw mut info).cast::<libc::siginfo_t>();
+    #[cfg(not(target_env = "musl"))]
     raw::call_c("sigtimedwait", || {
         // SAFETY: set and timeout (or null) are initialised and outlive the call; `place` is a whole siginfo_t.
         unsafe { libc::sigtimedwait(set, place, timeout) }
     })?;
+    #[cfg(target_env = "musl")]
+    kernel_sigtimedwait(set, place, timeout)?;
     Ok(Info(info))
+}
+
+/// The system call itself: musl's function begins the whole time anew whenever another signal interrupts it.
+#[cfg(target_env = "musl")]
+fn kernel_sigtimedwait(
+    set: &libc::sigset_t,
+    place: *mut libc::siginfo_t,
+    timeout: *const libc::timespec,
+) -> Result<()> {
+    /// The call that takes 64-bit times, which has one number on all 32-bit machines.
+    const CALL: core::ffi::c_long = if cfg!(target_pointer_width = "64") { libc::SYS_rt_sigtimedwait } else { 421 };
+    /// The kernel's own set is shorter than the C library's.
+    const SET_BYTES: usize = 8;
+    // SAFETY: null, or a reference that the caller still has.
+    let time = unsafe { timeout.as_ref() }.map(|time| [time.tv_sec as i64, time.tv_nsec as i64]);
+    let time = time.as_ref().map_or(ptr::null(), |time| time.as_ptr());
+    raw::call_long("sigtimedwait", || {
+        // SAFETY: set and time (or null) are initialised, laid out as the kernel's, and outlive the call; `place` is a whole
+        // siginfo_t.
+        unsafe { libc::syscall(CALL, ptr::from_ref(set), place, time, SET_BYTES) }
+    })?;
+    Ok(())
 }
 
 fn c_timespec(span: Duration) -> libc::timespec {
