@@ -11,11 +11,29 @@
 //! let error: std::io::Error = error.into(); // for functions that speak io::Error
 //! assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
 //! ```
+//!
+//! The errors of the lower half turn into it by `?`, and stay within reach as its
+//! [source](std::error::Error::source):
+//!
+//! ```
+//! use ossature::sys::{process, scope::Shared, shm::Shm, sync::lock::Lock};
+//!
+//! fn count() -> ossature::Result<u32> {
+//!     let counter = Shm::place(Lock::<u32, Shared>::shared(0))?;
+//!     *counter.lock()? += 1;
+//!     let sum = *counter.lock()?;
+//!     Ok(sum)
+//! }
+//! assert_eq!(count().unwrap(), 1);
+//! ```
 
 use std::borrow::Cow;
 use std::{error, fmt, io};
 
 use ossature_sys::errno::Errno;
+use ossature_sys::process::{ForkError, StartError};
+use ossature_sys::scope::Refused;
+use ossature_sys::shm::AttachError;
 
 /// What every fallible call of this crate returns.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -24,7 +42,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The kernel said no; [`Error::errno`] says how.
+    /// The kernel said no, or would have; [`Error::errno`] says how.
     Os,
     /// An argument that no call could make sense of.
     InvalidInput,
@@ -32,6 +50,16 @@ pub enum ErrorKind {
     NotRegistered,
     /// The object is registered there already.
     AlreadyRegistered,
+    /// The process has a second thread, or may have one, where it must have only one.
+    MultiThreaded,
+    /// A lock in shared memory is held, where none may be.
+    LockHeld,
+    /// The thread would wait for itself.
+    WouldDeadlock,
+    /// The shared object was given up after its holder died.
+    GivenUp,
+    /// The shared memory was made by another program, for another type or in another place.
+    Incompatible,
 }
 
 /// A failed call: its [kind](ErrorKind), and a message that says what failed on what object and what to do about it.
@@ -41,15 +69,26 @@ struct Inner {
     kind: ErrorKind,
     message: Cow<'static, str>,
     errno: Option<Errno>,
+    /// What it was made from, if that says more than `errno`; the message is the whole of its text then.
+    cause: Option<Box<dyn error::Error + Send + Sync>>,
 }
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), errno: None }))
+        Self(Box::new(Inner { kind, message: message.into(), errno: None, cause: None }))
     }
 
     pub(crate) fn os(errno: Errno, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind: ErrorKind::Os, message: message.into(), errno: Some(errno) }))
+        Self(Box::new(Inner { kind: ErrorKind::Os, message: message.into(), errno: Some(errno), cause: None }))
+    }
+
+    fn caused(
+        kind: ErrorKind,
+        errno: impl Into<Option<Errno>>,
+        cause: impl error::Error + Send + Sync + 'static,
+    ) -> Self {
+        let message = cause.to_string().into();
+        Self(Box::new(Inner { kind, message, errno: errno.into(), cause: Some(Box::new(cause)) }))
     }
 
     /// What went wrong, coarsely.
@@ -66,6 +105,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.errno {
+            _ if self.0.cause.is_some() => f.write_str(&self.0.message),
             None => f.write_str(&self.0.message),
             Some(errno) if self.0.message.is_empty() => errno.fmt(f),
             Some(errno) => write!(f, "{}: {errno}", self.0.message),
@@ -81,7 +121,10 @@ impl fmt::Debug for Error {
 
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.0.errno.as_ref().map(|errno| errno as _)
+        match &self.0.cause {
+            Some(cause) => Some(cause.as_ref()),
+            None => self.0.errno.as_ref().map(|errno| errno as _),
+        }
     }
 }
 
@@ -91,14 +134,66 @@ impl From<Errno> for Error {
     }
 }
 
+/// The refusals that the kernel has no say in have kinds of their own; the others are [`ErrorKind::Os`].
+impl From<ForkError> for Error {
+    fn from(error: ForkError) -> Self {
+        match error {
+            ForkError::MultiThreaded | ForkError::Unproven => Self::caused(ErrorKind::MultiThreaded, None, error),
+            ForkError::LockHeld => Self::caused(ErrorKind::LockHeld, None, error),
+            ForkError::Os(errno) => Self::os(errno, "cannot fork"),
+            _ => Self::caused(ErrorKind::Os, error.errno(), error),
+        }
+    }
+}
+
+/// [`ErrorKind::Os`]: the source says at which step.
+impl From<StartError> for Error {
+    fn from(error: StartError) -> Self {
+        Self::caused(ErrorKind::Os, error.errno(), error)
+    }
+}
+
+/// [`ErrorKind::Os`] with `EAGAIN` for too many, and with `EPERM` where a sandbox hides the robust list.
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::GivenUp => Self::caused(ErrorKind::GivenUp, None, refused),
+            Refused::WouldDeadlock => Self::caused(ErrorKind::WouldDeadlock, None, refused),
+            Refused::TooMany => Self::caused(ErrorKind::Os, Errno::AGAIN, refused),
+            Refused::Unlisted => Self::caused(ErrorKind::Os, Errno::PERM, refused),
+            _ => Self::caused(ErrorKind::Os, None, refused),
+        }
+    }
+}
+
+/// [`ErrorKind::Incompatible`], unless a system call failed.
+impl From<AttachError> for Error {
+    fn from(error: AttachError) -> Self {
+        match error {
+            AttachError::Os(errno) => Self::os(errno, "shared memory"),
+            _ => Self::caused(ErrorKind::Incompatible, None, error),
+        }
+    }
+}
+
 impl From<Error> for io::Error {
-    /// Keeps the message and the source: the [`Error`] can be had back by `downcast`.
+    /// An error that is nothing but the kernel's number stays that, with its `raw_os_error`. Any other keeps the message and
+    /// the source: the [`Error`] can be had back by `downcast`.
     fn from(error: Error) -> Self {
+        if let Inner { kind: ErrorKind::Os, message, errno: Some(errno), cause: None } = &*error.0 {
+            if message.is_empty() {
+                return Self::from_raw_os_error(errno.raw_os_error());
+            }
+        }
         let kind = match error.kind() {
             ErrorKind::Os => error.errno().map_or(io::ErrorKind::Other, io_kind),
             ErrorKind::InvalidInput => io::ErrorKind::InvalidInput,
             ErrorKind::NotRegistered => io::ErrorKind::NotFound,
             ErrorKind::AlreadyRegistered => io::ErrorKind::AlreadyExists,
+            ErrorKind::MultiThreaded | ErrorKind::LockHeld => io::ErrorKind::ResourceBusy,
+            ErrorKind::WouldDeadlock => io::ErrorKind::Deadlock,
+            ErrorKind::GivenUp => io::ErrorKind::Other,
+            ErrorKind::Incompatible => io::ErrorKind::InvalidData,
         };
         Self::new(kind, error)
     }

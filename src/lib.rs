@@ -6,3 +6,5 @@ pub use ossature_sys as sys;
 
 pub mod error;
 pub mod select;
+
+pub use error::{Error, ErrorKind, Result};

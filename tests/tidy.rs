@@ -48,6 +48,11 @@ const SYS_EDGES: &[(&str, &str)] = &[
     ("ptrace", "process"),
     // Fork refuses while a lock in shared memory is held, and nothing else of the locks is its concern.
     ("process", "sync"),
+    // The same for C's mutexes, whose guards know in which process they were taken.
+    ("process", "pthread"),
+    ("pthread", "process"),
+    // Numbers that make no deadline are refused by errno.
+    ("deadline", "errno"),
 ];
 
 /// The modules of the upper crate, level by level.

@@ -9,6 +9,13 @@
 //! | [`Deadline::NOW`], `Duration::ZERO` | look once, never sleep, never read the clock |
 //! | a `Duration`, `Some(duration)` | that long from now; beyond the clock's range it is `NEVER` |
 //!
+//! For bindings to other languages, whose numbers can say more than a `Duration`, with Python's rules:
+//!
+//! | made by | like Python's | zero | negative | not-a-number | too large |
+//! | --- | --- | --- | --- | --- | --- |
+//! | [`Deadline::from_secs_f64`] | `select.select` | `NOW` | `EINVAL` | `EINVAL` | `ERANGE` above 2^63 ns |
+//! | [`Deadline::from_millis_i64`] | `poll.poll` | `NOW` | `NEVER` | | `ERANGE` above 2^31 - 1 ms |
+//!
 //! ```
 //! use core::time::Duration;
 //! use ossature_sys::deadline::Deadline;
@@ -24,6 +31,8 @@
 use core::time::Duration;
 
 pub use rustix::time::Timespec;
+
+use crate::errno::{Errno, Result};
 
 /// An instant on the monotonic clock, in nanoseconds; 0 and the largest number stand for `NOW` and `NEVER`.
 ///
@@ -51,6 +60,42 @@ impl Deadline {
         match u64::try_from(span.as_nanos()) {
             Ok(nanos) => Self(monotonic_nanos().saturating_add(nanos)),
             Err(_) => Self::NEVER,
+        }
+    }
+
+    /// The instant so many seconds from now, with the rules of Python's `select.select`.
+    ///
+    /// Rounded away from zero to nanoseconds, so that a wait is never shorter than asked and only zero (of either sign) is
+    /// [`NOW`](Self::NOW). Python rounds to microseconds.
+    ///
+    /// # Errors
+    /// `EINVAL` when negative or not a number, `ERANGE` when it is 2^63 nanoseconds (292 years) or more, or infinite.
+    pub fn from_secs_f64(seconds: f64) -> Result<Self> {
+        // 2^63 exactly.
+        const TOO_LARGE: f64 = 9_223_372_036_854_775_808.0;
+        if seconds.is_nan() || seconds < 0.0 {
+            return Err(Errno::INVAL);
+        }
+        // Rounded to the nearest number that a float can say, so that 0.1 is not a nanosecond more than a tenth.
+        let nanos = seconds * NANOS_PER_SEC as f64;
+        if nanos >= TOO_LARGE {
+            return Err(Errno::RANGE);
+        }
+        let whole = nanos as u64;
+        let up = u64::from((whole as f64) < nanos);
+        Ok(Self::after(Duration::from_nanos(whole + up)))
+    }
+
+    /// The instant so many milliseconds from now, with the rules of Python's `poll.poll`: any negative number is
+    /// [`NEVER`](Self::NEVER).
+    ///
+    /// # Errors
+    /// `ERANGE` when it is above 2^31 - 1 (24 days).
+    pub fn from_millis_i64(millis: i64) -> Result<Self> {
+        match u64::try_from(millis) {
+            Err(_) => Ok(Self::NEVER),
+            Ok(millis) if millis > i32::MAX as u64 => Err(Errno::RANGE),
+            Ok(millis) => Ok(Self::after(Duration::from_millis(millis))),
         }
     }
 

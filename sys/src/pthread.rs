@@ -24,11 +24,15 @@
 //! # Ok::<(), ossature_sys::errno::Errno>(())
 //! ```
 //!
+//! **Fork.** [`process::fork`](crate::process::fork()) refuses while any guard exists in the process. After
+//! [`fork_unchecked`](crate::process::fork_unchecked) the child's copies of guards do nothing: the mutex is the parent's.
+//!
 //! Source: pthread_mutex_lock(3p), pthread_mutexattr_setrobust(3).
 
 use core::cell::UnsafeCell;
 use core::marker::{PhantomData, PhantomPinned};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
 
 use libc::pthread_mutex_t;
@@ -36,6 +40,7 @@ use libc::pthread_mutex_t;
 use crate::deadline::{Deadline, Timespec};
 use crate::errno::{Errno, Result};
 use crate::mmap::Region;
+use crate::process::generation;
 use crate::raw;
 
 /// What happens when the owner locks once more, and when somebody else unlocks.
@@ -272,7 +277,7 @@ impl Mutex {
             Err(Errno::OWNERDEAD) => true,
             Err(error) => return Err(error),
         };
-        Ok(Guard { mutex: self, owner_died, _this_thread: PhantomData })
+        Ok(Guard { mutex: self, owner_died, generation: count_taken(), _this_thread: PhantomData })
     }
 
     /// `pthread_mutex_destroy(mutex)`: ends its use.
@@ -306,12 +311,40 @@ impl core::fmt::Debug for Mutex {
     }
 }
 
+/// How many guards there are (lower half) in the process of which generation (upper half): a forked child has none of its
+/// own, whatever it inherits.
+///
+/// Relaxed everywhere: fork asks when there is no second thread.
+static GUARDS: AtomicU64 = AtomicU64::new(0);
+
+/// Counts one more guard; answers the generation that it belongs to.
+fn count_taken() -> u32 {
+    let here = generation();
+    // A program cannot have 2^32 guards: each is several bytes long, and a leaked one is followed by a deadlock or an error.
+    let more = |guards| Some(if of_generation(guards, here) { guards + 1 } else { u64::from(here) << 32 | 1 });
+    let _ = GUARDS.fetch_update(Relaxed, Relaxed, more);
+    here
+}
+
+fn of_generation(guards: u64, generation: u32) -> bool {
+    (guards >> 32) as u32 == generation
+}
+
+/// Whether any guard exists in this process, of any thread, or was leaked.
+pub(crate) fn holds_any() -> bool {
+    let guards = GUARDS.load(Relaxed);
+    guards as u32 != 0 && of_generation(guards, generation())
+}
+
 /// A held mutex, unlocked when dropped. Stays with its thread, as the mutex does.
+///
+/// In a forked child a copy of it does nothing, and its calls answer `EPERM`.
 #[must_use = "dropping this unlocks the mutex"]
 #[derive(Debug)]
 pub struct Guard<'a> {
     mutex: &'a Mutex,
     owner_died: bool,
+    generation: u32, // of the process that took it
     _this_thread: PhantomData<*const ()>,
 }
 
@@ -327,9 +360,10 @@ impl Guard<'_> {
     /// Without it a mutex whose owner died is unusable for ever as soon as this guard is dropped.
     ///
     /// # Errors
-    /// `EINVAL` when the owner before did not die, or it was said already.
+    /// `EINVAL` when the owner before did not die, or it was said already; `EPERM` in a forked child.
     #[doc(alias = "pthread_mutex_consistent")]
     pub fn make_consistent(&mut self) -> Result<()> {
+        self.check_process()?;
         let mutex = self.mutex.as_ptr();
         // SAFETY: as in `Mutex::lock`.
         raw::call_errno("pthread_mutex_consistent", || unsafe { libc::pthread_mutex_consistent(mutex) })?;
@@ -346,10 +380,19 @@ impl Guard<'_> {
         core::mem::ManuallyDrop::new(self).release()
     }
 
+    /// A mutex that does not check errors would let the child unlock what the parent holds.
+    fn check_process(&self) -> Result<()> {
+        if self.generation == generation() { Ok(()) } else { Err(Errno::PERM) }
+    }
+
     fn release(&self) -> Result<()> {
+        self.check_process()?;
         let mutex = self.mutex.as_ptr();
-        // SAFETY: as in `Mutex::lock`; this thread took it, for a guard never leaves its thread.
-        raw::call_errno("pthread_mutex_unlock", || unsafe { libc::pthread_mutex_unlock(mutex) })
+        // SAFETY: as in `Mutex::lock`; this thread took it, for a guard never leaves its thread or process.
+        raw::call_errno("pthread_mutex_unlock", || unsafe { libc::pthread_mutex_unlock(mutex) })?;
+        // It was counted in this generation, so the lower half is not zero.
+        GUARDS.fetch_sub(1, Relaxed);
+        Ok(())
     }
 }
 

@@ -4,9 +4,13 @@ use std::error::Error as _;
 use std::io;
 use std::os::unix::net::UnixStream;
 
-use ossature::error::{Error, ErrorKind};
 use ossature::select::{Poll, PollFlags};
 use ossature::sys::errno::Errno;
+use ossature::sys::process::{Argument, ForkError, Plan, Stage, StartError, fork};
+use ossature::sys::scope::Refused;
+use ossature::sys::shm::{AttachError, Shm};
+use ossature::sys::sync::lock::Lock;
+use ossature::{Error, ErrorKind, Result};
 
 #[test]
 fn an_error_keeps_kind_message_and_source_on_its_way_into_io() {
@@ -26,4 +30,71 @@ fn a_bare_errno_speaks_for_itself() {
     let error = Error::from(Errno::MFILE);
     assert_eq!(error.to_string(), Errno::MFILE.to_string());
     assert_eq!(format!("{error:?}"), format!("Os({error})"));
+}
+
+#[test]
+fn a_bare_errno_stays_an_os_error_in_io() {
+    let io: io::Error = Error::from(Errno::MFILE).into();
+    assert_eq!(io.raw_os_error(), Some(Errno::MFILE.raw_os_error()));
+    // One with more to say keeps saying it.
+    let io: io::Error = Error::from(ForkError::Os(Errno::NOMEM)).into();
+    assert_eq!((io.raw_os_error(), io.kind()), (None, io::ErrorKind::OutOfMemory));
+    assert!(io.to_string().starts_with("cannot fork: "), "{io}");
+}
+
+/// The kind and errno that `error` turns into, checked to keep its text, and itself as the source.
+fn turned<E>(error: E) -> (ErrorKind, Option<Errno>, io::ErrorKind)
+where
+    E: std::error::Error + PartialEq + Copy + 'static,
+    Error: From<E>,
+{
+    let ours = Error::from(error);
+    assert_eq!(ours.to_string(), error.to_string());
+    let source = ours.source().expect("has a source");
+    match source.downcast_ref::<E>() {
+        Some(source) => assert!(*source == error),
+        None => assert_eq!(source.downcast_ref(), ours.errno().as_ref()),
+    }
+    (ours.kind(), ours.errno(), io::Error::from(ours).kind())
+}
+
+#[test]
+fn errors_of_the_lower_half_keep_their_meaning() {
+    use ErrorKind as Kind;
+    let busy = io::ErrorKind::ResourceBusy;
+    assert_eq!(turned(ForkError::MultiThreaded), (Kind::MultiThreaded, None, busy));
+    assert_eq!(turned(ForkError::Unproven), (Kind::MultiThreaded, None, busy));
+    assert_eq!(turned(ForkError::LockHeld), (Kind::LockHeld, None, busy));
+    assert_eq!(turned(ForkError::SigchldIgnored).1, Some(Errno::CHILD));
+    assert_eq!(turned(ForkError::Os(Errno::AGAIN)), (Kind::Os, Some(Errno::AGAIN), io::ErrorKind::WouldBlock));
+    assert_eq!(turned(Refused::GivenUp), (Kind::GivenUp, None, io::ErrorKind::Other));
+    assert_eq!(turned(Refused::WouldDeadlock), (Kind::WouldDeadlock, None, io::ErrorKind::Deadlock));
+    assert_eq!(turned(Refused::TooMany), (Kind::Os, Some(Errno::AGAIN), io::ErrorKind::WouldBlock));
+    assert_eq!(turned(Refused::Unlisted), (Kind::Os, Some(Errno::PERM), io::ErrorKind::PermissionDenied));
+    assert_eq!(turned(AttachError::OtherType), (Kind::Incompatible, None, io::ErrorKind::InvalidData));
+    assert_eq!(turned(AttachError::Os(Errno::NOMEM)), (Kind::Os, Some(Errno::NOMEM), io::ErrorKind::OutOfMemory));
+}
+
+#[test]
+fn a_question_mark_is_enough() {
+    fn refused_by_a_lock() -> Result<()> {
+        let shared = Shm::place(Lock::shared(0_u32))?;
+        let _guard = shared.lock()?;
+        let _again = shared.lock()?;
+        Ok(())
+    }
+    fn refused_by_fork() -> Result<u32> {
+        Ok(fork(|| 0)?.pid().as_raw_nonzero().get() as u32)
+    }
+    fn refused_by_the_program() -> Result<()> {
+        let arguments = [Argument::new(c"nothing"), Argument::END];
+        Plan::new(c"/nonexistent/program", &arguments)?.start()?.wait()?;
+        Ok(())
+    }
+    assert_eq!(refused_by_a_lock().unwrap_err().kind(), ErrorKind::WouldDeadlock);
+    // libtest has a thread for the test and one of its own.
+    assert_eq!(refused_by_fork().unwrap_err().kind(), ErrorKind::MultiThreaded);
+    let error = refused_by_the_program().unwrap_err();
+    let stage = error.source().and_then(|source| source.downcast_ref()).map(StartError::stage);
+    assert_eq!((error.errno(), stage), (Some(Errno::NOENT), Some(Stage::Exec)));
 }

@@ -37,6 +37,7 @@ every_selector! {
     what_was_closed_behind_its_back_can_be_unregistered,
     the_map_is_live,
     closing_gives_every_object_back,
+    what_is_no_longer_registered_does_not_end_the_wait,
 }
 
 type Stream = Arc<UnixStream>;
@@ -167,6 +168,24 @@ fn closing_gives_every_object_back(mut selector: impl Selector<Stream, u8>) {
     assert_eq!(keys.len(), 1);
     let (file, data) = keys.into_iter().next().unwrap().into_parts();
     assert!(Arc::ptr_eq(&file, &near) && data == 3);
+}
+
+fn what_is_no_longer_registered_does_not_end_the_wait(mut selector: impl Selector<Number, u8>) {
+    let ((near, mut far), (other, mut far_other)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+    // Closed while registered, and kept alive by `near`: epoll goes on to tell of it.
+    let high = rustix::io::fcntl_dupfd_cloexec(&near, 800).unwrap().into_raw_fd();
+    let token = selector.register(Number(high), Interest::READ, 1).unwrap();
+    far.write_all(b"x").unwrap();
+    // SAFETY: the number is this test's own.
+    drop(unsafe { OwnedFd::from_raw_fd(high) });
+    selector.unregister(token).unwrap();
+    let begin = Instant::now();
+    assert_eq!(soon(|| selector.select(Duration::from_millis(20))).unwrap(), []);
+    assert!(begin.elapsed() >= Duration::from_millis(20));
+    let live = selector.register(Number(other.as_raw_fd()), Interest::READ, 2).unwrap();
+    assert_eq!(now(&mut selector), []);
+    far_other.write_all(b"x").unwrap();
+    assert_eq!(soon(|| selector.select(None)).unwrap(), [(live, Interest::READ)]);
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::{self, Epoll, Event};
-use ossature_sys::errno;
+use ossature_sys::errno::{self, Errno};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
+use ossature_sys::process::generation;
 
 use super::{Interest, Map, Token};
 use crate::error::{Error, Result};
@@ -25,6 +26,14 @@ pub trait Backend: sealed::Sealed + Sized {
     /// # Errors
     /// What the kernel says.
     fn new() -> Result<Self>;
+
+    /// Makes sure, before any other call, that what the kernel keeps is this process's own.
+    ///
+    /// # Errors
+    /// What the kernel says; it is asked again the next time.
+    fn own<F: AsFd, T>(&mut self, _map: &Map<F, T>) -> errno::Result<()> {
+        Ok(())
+    }
 
     /// Begins to watch `fd`.
     ///
@@ -64,16 +73,16 @@ impl Backend for SelectBackend {
     }
 
     fn wait<F: AsFd, T>(&mut self, map: &Map<F, T>, deadline: Deadline) -> Result<Vec<(Token, Interest)>> {
-        let wanting = |wanted: Interest| -> Vec<BorrowedFd<'_>> {
+        let wanting = |wanted: Interest| -> Vec<Asked<'_>> {
             let keys = map.iter().filter(|(_, key)| key.interest().contains(wanted));
-            keys.map(|(_, key)| key.file().as_fd()).collect()
+            keys.map(|(token, key)| Asked { token, fd: key.file().as_fd() }).collect()
         };
         let (read, write) = (wanting(Interest::READ), wanting(Interest::WRITE));
         let found = crate::select::select(&read, &write, &[], deadline)?;
         let mut ready: Vec<(Token, Interest)> = Vec::with_capacity(found.read.len() + found.write.len());
         let lists = [(found.read, Interest::READ), (found.write, Interest::WRITE)];
-        for (fd, flag) in lists.into_iter().flat_map(|(list, flag)| list.into_iter().map(move |fd| (fd, flag))) {
-            ready.extend(map.find(fd).map(|token| (token, flag)));
+        for (list, flag) in lists {
+            ready.extend(list.into_iter().map(|asked| (asked.token, flag)));
         }
         ready.sort_unstable_by_key(|(token, _)| *token);
         ready.dedup_by(|later, kept| {
@@ -84,6 +93,18 @@ impl Backend for SelectBackend {
             same
         });
         Ok(ready)
+    }
+}
+
+/// An object that select is asked about; it is found again by its token, whatever descriptor it lent.
+struct Asked<'a> {
+    token: Token,
+    fd: BorrowedFd<'a>,
+}
+
+impl AsFd for Asked<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd
     }
 }
 
@@ -119,12 +140,29 @@ impl Backend for PollBackend {
 /// epoll.
 pub struct EpollBackend {
     set: Epoll,
+    generation: u32, // of the process that made the set
     room: Vec<MaybeUninit<Event>>,
 }
 
 impl sealed::Sealed for EpollBackend {}
 
 impl EpollBackend {
+    /// In a forked child the kernel's set is the parent's as well: leaves it alone and makes another like it.
+    #[cold]
+    fn make_the_set_anew<F: AsFd, T>(&mut self, map: &Map<F, T>) -> errno::Result<()> {
+        let set = Epoll::new()?;
+        for (token, key) in map.iter() {
+            match set.register(key.file(), question(key.interest()), token.to_bits()) {
+                // Closed behind our back: the kernel has forgotten it in the other set too.
+                Ok(()) | Err(Errno::BADF) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        self.set = set; // closes the child's descriptor of the other, which takes nothing out
+        self.generation = generation();
+        Ok(())
+    }
+
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
         self.set.as_fd()
     }
@@ -133,7 +171,11 @@ impl EpollBackend {
 impl Backend for EpollBackend {
     fn new() -> Result<Self> {
         let set = Epoll::new().map_err(|errno| Error::os(errno, "selector: cannot make an epoll set"))?;
-        Ok(Self { set, room: Vec::new() })
+        Ok(Self { set, generation: generation(), room: Vec::new() })
+    }
+
+    fn own<F: AsFd, T>(&mut self, map: &Map<F, T>) -> errno::Result<()> {
+        if self.generation == generation() { Ok(()) } else { self.make_the_set_anew(map) }
     }
 
     fn add(&mut self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> errno::Result<()> {
@@ -153,14 +195,27 @@ impl Backend for EpollBackend {
         // At least one, so that an empty selector waits as long as it was told.
         self.room.resize(map.len().max(1), MaybeUninit::uninit());
         let events = self.set.poll(&mut self.room, deadline).map_err(|errno| Error::os(errno, "selector"))?;
+        let came = !events.is_empty();
         let answers = events.iter().filter_map(|event| {
             let (token, flags) = (Token::from_bits(event.token()), event.flags());
             let other_than = |flag: epoll::Interest| !flags.difference(flag).is_empty();
             let ready = meaning(other_than(epoll::Interest::OUT), other_than(epoll::Interest::IN));
             Some((token, ready & map.get(token)?.interest()))
         });
-        Ok(answers.filter(|(_, ready)| !ready.is_empty()).collect())
+        let ready: Vec<_> = answers.filter(|(_, ready)| !ready.is_empty()).collect();
+        if ready.is_empty() && came {
+            return without_the_stale(map, deadline);
+        }
+        Ok(ready)
     }
+}
+
+/// The wait when the set told only of descriptors that are no longer registered: closed while registered, and kept alive
+/// by a duplicate. Nothing can name them to the kernel any more, and the set would tell of them again at once for ever, so
+/// this wait is by ppoll.
+#[cold]
+fn without_the_stale<F: AsFd, T>(map: &Map<F, T>, deadline: Deadline) -> Result<Vec<(Token, Interest)>> {
+    PollBackend(()).wait(map, deadline)
 }
 
 fn question(interest: Interest) -> epoll::Interest {
@@ -198,6 +253,13 @@ impl Backend for FirstUsable {
         match EpollBackend::new() {
             Ok(epoll) => Ok(Self(Usable::Epoll(epoll))),
             Err(_) => PollBackend::new().map(|poll| Self(Usable::Poll(poll))),
+        }
+    }
+
+    fn own<F: AsFd, T>(&mut self, map: &Map<F, T>) -> errno::Result<()> {
+        match &mut self.0 {
+            Usable::Epoll(epoll) => epoll.own(map),
+            Usable::Poll(poll) => poll.own(map),
         }
     }
 

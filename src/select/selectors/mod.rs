@@ -7,6 +7,10 @@
 //! used twice: one for an object that was taken out meanwhile finds nothing, even if its number has been opened
 //! again.
 //!
+//! A forked child may use the selector that it inherits: what it changes is its own. Where an epoll set stands behind it the
+//! child makes another at its first call. Two things stay shared until then or for good: the descriptor that an
+//! [`EpollSelector`] lends, and the objects themselves.
+//!
 //! | Python | here |
 //! | --- | --- |
 //! | `EVENT_READ`, `EVENT_WRITE` | [`Interest::READ`], [`Interest::WRITE`] |
@@ -89,10 +93,11 @@ pub trait Selector<F: AsFd, T> {
     /// Waits until an object is ready; lists the ready ones with what they are ready for, out of what was asked.
     ///
     /// An error or a hang-up shows as ready for reading and writing both, so that the next operation meets it. An empty
-    /// list means that the time ran out.
+    /// list means that the time ran out; what comes of objects that are no longer registered does not end the wait.
     ///
     /// # Errors
-    /// [`ErrorKind::Os`] from the system call beneath.
+    /// [`ErrorKind::Os`] from the system call beneath; in a forked child also `EMFILE` and the like, when there can be no
+    /// epoll set of its own.
     fn select(&mut self, timeout: impl Into<Deadline>) -> Result<Vec<(Token, Interest)>>;
 
     /// What is registered.
@@ -151,6 +156,9 @@ pub struct Selecting<B, F, T = ()> {
 /// The first of epoll and poll that can really be made now.
 pub type DefaultSelector<F, T = ()> = Selecting<FirstUsable, F, T>;
 /// Over epoll: the cost of waiting depends on how many are ready. Is itself a descriptor that can be waited for.
+///
+/// In a forked child that descriptor is the parent's set until the first call, which makes another set with another
+/// descriptor: what waits for the selector there must be told of it anew.
 pub type EpollSelector<F, T = ()> = Selecting<EpollBackend, F, T>;
 /// Over ppoll: any object that can be opened, at a cost that depends on how many are registered.
 pub type PollSelector<F, T = ()> = Selecting<PollBackend, F, T>;
@@ -178,7 +186,7 @@ impl<B: Backend, F: AsFd, T> Selector<F, T> for Selecting<B, F, T> {
             }
             let token = self.map.next();
             let refused = |errno| Error::os(errno, format!("selector: cannot watch descriptor {number}"));
-            self.backend.add(fd, interest, token).map_err(refused)?;
+            self.backend.own(&self.map).and_then(|()| self.backend.add(fd, interest, token)).map_err(refused)?;
             Ok(number)
         });
         match added {
@@ -189,23 +197,30 @@ impl<B: Backend, F: AsFd, T> Selector<F, T> for Selecting<B, F, T> {
 
     fn unregister(&mut self, token: Token) -> Result<Key<F, T>> {
         let key = self.map.remove(token).ok_or_else(unknown)?;
-        self.backend.remove(key.file().as_fd());
+        // A set that is not ours is left alone; ours will be made without this object.
+        if self.backend.own(&self.map).is_ok() {
+            self.backend.remove(key.file().as_fd());
+        }
         Ok(key)
     }
 
     fn modify(&mut self, token: Token, interest: Interest, data: T) -> Result<T> {
         check(interest)?;
-        let key = self.map.get_mut(token).ok_or_else(unknown)?;
+        let Self { map, backend } = self;
+        let owned = backend.own(map);
+        let key = map.get_mut(token).ok_or_else(unknown)?;
         if key.interest != interest {
             let refused = |errno| Error::os(errno, format!("selector: cannot change descriptor {}", key.fd));
-            self.backend.change(key.file.as_fd(), interest, token).map_err(refused)?;
+            owned.and_then(|()| backend.change(key.file.as_fd(), interest, token)).map_err(refused)?;
             key.interest = interest;
         }
         Ok(std::mem::replace(&mut key.data, data))
     }
 
     fn select(&mut self, timeout: impl Into<Deadline>) -> Result<Vec<(Token, Interest)>> {
-        self.backend.wait(&self.map, timeout.into())
+        let deadline = timeout.into();
+        self.backend.own(&self.map).map_err(|errno| Error::os(errno, "selector: cannot make an epoll set"))?;
+        self.backend.wait(&self.map, deadline)
     }
 
     fn map(&self) -> &Map<F, T> {

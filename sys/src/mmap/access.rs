@@ -1,7 +1,12 @@
 //! Getting at the bytes: checked ranges, copies, atomics, and slices where nobody else can write.
+//!
+//! Safe code reaches a byte that others may write in two ways only. *Copies* go as if each byte were a relaxed atomic of its
+//! own, in assembly where that is faster. *Atomics* are of one width, four bytes at multiples of four, so two of them are the
+//! same place or do not touch; the language leaves open what overlapping atomics of different widths do. A copy beside an
+//! atomic on the same bytes may see or leave half of a word, and orders nothing: bring one to rest before using the other.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::AtomicU32;
 
 use super::{Backing, Protection, Region, copy};
 use crate::errno::{Errno, Result};
@@ -67,18 +72,7 @@ impl Region {
     pub fn atomic_u32(&self, offset: usize) -> Result<&AtomicU32> {
         let place = self.aligned::<AtomicU32>(offset)?;
         // SAFETY: readable, writable and aligned, says `aligned`; every number is valid; mapped for as long as `self` is
-        // borrowed; in safe code bytes are reached only by atomics and by copies that act as atomics.
-        Ok(unsafe { place.as_ref() })
-    }
-
-    /// The eight bytes at `offset` as an atomic number, in the byte order of this machine.
-    ///
-    /// # Errors
-    /// As [`atomic_u32`](Self::atomic_u32), with 8 for 4.
-    #[inline]
-    pub fn atomic_u64(&self, offset: usize) -> Result<&AtomicU64> {
-        let place = self.aligned::<AtomicU64>(offset)?;
-        // SAFETY: as in `atomic_u32`.
+        // borrowed; in safe code bytes are reached only by atomics of this width and by copies that act as atomics.
         Ok(unsafe { place.as_ref() })
     }
 

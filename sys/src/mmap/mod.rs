@@ -13,7 +13,8 @@
 //! Memory that somebody else may write is never a `&[u8]`: not by custom but by type. [`copy_out`](Region::copy_out) and
 //! [`copy_in`](Region::copy_in) move bytes as if each were loaded and stored by a relaxed atomic of its own, at the speed of
 //! `memcpy`; what they read may be torn, it is never undefined. [`atomic_u32`](Region::atomic_u32) lends a word for
-//! everything that needs order.
+//! everything that needs order. It is the one width, because atomics of two widths must not meet on one place; a copy over
+//! such a word may tear it, so give words and copied bytes places of their own.
 //!
 //! A file that somebody cuts short while it is mapped makes the access of the lost pages fail with SIGBUS: seal a memory
 //! file against that ([`Seals::SHRINK`]), map only files that you trust to stay, or read instead of mapping.

@@ -8,7 +8,7 @@ use core::time::Duration;
 use rustix::fs::{Mode, OFlags};
 
 use super::pidfd::{pause, pidfd_open};
-use super::{Child, Pid, exit};
+use super::{Child, Pid, exit, generation};
 use crate::deadline::Deadline;
 use crate::errno::{self, Errno, retry};
 use crate::raw;
@@ -19,10 +19,14 @@ use crate::raw::process::{self as raw_process, RawUsage, WaitFor};
 #[non_exhaustive]
 pub enum ForkError {
     /// The process has more than one thread: the others would be missing in the child, with whatever they hold.
+    ///
+    /// Threads that the kernel made for io_uring count as well: its workers while they run, and an `SQPOLL` thread for as
+    /// long as its ring is open. They share the memory like any other.
     MultiThreaded,
     /// Neither unshare(2) nor /proc could say whether the process has one thread only.
     Unproven,
-    /// This thread holds a lock, permit or claim in shared memory, which the child would seem to hold too.
+    /// This thread holds a lock, permit or claim in shared memory, or the process holds a
+    /// [pthread mutex](crate::pthread), which the child would seem to hold too.
     LockHeld,
     /// SIGCHLD is ignored, so the kernel would reap the child and might give its number to another.
     SigchldIgnored,
@@ -41,7 +45,7 @@ impl fmt::Display for ForkError {
                 "cannot fork: cannot tell whether the process has other threads; allow unshare(CLONE_VM) or mount /proc",
             ),
             Self::LockHeld => {
-                f.write_str("cannot fork: this thread holds a lock in shared memory; drop the guard before forking")
+                f.write_str("cannot fork: a lock in shared memory is held; drop the guard before forking")
             }
             Self::SigchldIgnored => f.write_str(
                 "cannot fork: SIGCHLD is ignored, so the child's status would be lost; give SIGCHLD its default action",
@@ -85,10 +89,13 @@ impl ForkError {
 /// * [`ForkError::MultiThreaded`] when the process has a second thread. One that was just joined may still be leaving; it is
 ///   waited for, up to 10 ms.
 /// * [`ForkError::Unproven`] when that cannot be learnt.
-/// * [`ForkError::LockHeld`] while this thread holds something exclusive in shared memory.
+/// * [`ForkError::LockHeld`] while this thread holds something exclusive in shared memory, or any thread has or has leaked a
+///   [guard of a pthread mutex](crate::pthread::Guard).
 /// * [`ForkError::SigchldIgnored`] when `SIGCHLD` is ignored or has `SA_NOCLDWAIT`.
 /// * [`ForkError::Os`]: `EAGAIN` when the user or cgroup has too many processes, `ENOMEM`, `EMFILE` when there is no
-///   descriptor for the pidfd. No child is left then.
+///   descriptor for the pidfd. No child is left then, unless somebody else reaps it: a handler of `SIGCHLD` that waits for
+///   any child (`waitpid(-1, ...)`) must not run during the call. If it reaped the child just now, the pidfd would be
+///   refused with `ESRCH` or, if the number was given to another child at once, lead to that one.
 ///
 /// # Examples
 /// ```
@@ -102,7 +109,7 @@ pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
         return Err(ForkError::SigchldIgnored);
     }
     #[cfg(not(loom))]
-    if crate::sync::robust::holds_exclusively() {
+    if crate::sync::robust::holds_exclusively() || crate::pthread::holds_any() {
         return Err(ForkError::LockHeld);
     }
     prove_single_thread()?;
@@ -119,7 +126,7 @@ pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
 ///
 /// # Errors
 /// `EAGAIN`, `ENOMEM`, `EMFILE` as [`fork`]; no child is left then. `ESRCH` when the child ended at once and the kernel
-/// reaped it, because SIGCHLD is ignored.
+/// reaped it, because SIGCHLD is ignored. As with [`fork`], no handler of `SIGCHLD` may reap any child meanwhile.
 ///
 /// # Safety
 /// * In a process with several threads the child may make async-signal-safe calls only: whatever a thread held (the lock of
@@ -128,6 +135,8 @@ pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
 ///   of locks in shared memory, files to be unlinked.
 /// * Both processes return from this call, so the caller and its callers must be prepared for that.
 pub unsafe fn fork_unchecked() -> errno::Result<Option<Child>> {
+    // Counts this very fork too: a handler that the first question registers hears of later forks only.
+    let _ = generation();
     descriptor_is_free()?;
     // SAFETY: the caller keeps the conditions of fork(2).
     let pid = unsafe { raw_process::fork() }?;
@@ -164,7 +173,8 @@ fn descriptor_is_free() -> errno::Result<()> {
 
 /// Ends and reaps a child for which there is no descriptor: an error must not leave a process behind.
 pub(super) fn abandon(pid: Pid) {
-    // The number is still its own: nobody has reaped it. If the kernel did, both calls fail and there is nothing to end.
+    // The number is still its own: nobody has reaped it, says the doc of `fork`. If the kernel did, both calls fail and there
+    // is nothing to end.
     let _ = raw::call("kill", || rustix::process::kill_process(pid, super::Signal::KILL));
     let _ = retry(|| raw_process::waitid(WaitFor::Pid(pid), libc::WEXITED, &mut RawUsage::default()));
 }

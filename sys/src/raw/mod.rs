@@ -3,6 +3,10 @@
 //! Every call that leaves this crate, whether through rustix or libc, passes [`call`] (or one of its shapes) under the
 //! name of the C function. Without `--cfg ossature_faults` that compiles to the call itself; with it, the one hook of
 //! [`faults`](crate::faults) may fail, shorten, delay or kill there.
+//!
+//! The exceptions can neither fail in use nor lose anything: `clock_gettime`, `getpid`, `getppid`, `gettid`, `pthread_self`,
+//! `sched_yield`, `sched_getcpu`, `sysconf`, `umask`, the pause of `nanosleep`, `_exit`, and the functions on a `sigset_t`,
+//! which are no system calls; and the calls of the hook itself.
 
 pub(crate) mod process;
 pub(crate) mod pthread;

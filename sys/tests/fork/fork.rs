@@ -7,7 +7,7 @@ use std::thread;
 
 use ossature_sys::errno::Errno;
 use ossature_sys::process::{self, Exit, ForkError, Resource, Rlimit, fork, fork_unchecked, generation};
-
+use ossature_sys::pthread::{Kind, Options};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::lock::Lock;
 
@@ -23,6 +23,8 @@ pub const TESTS: &[Test] = &[
     ("other_threads_refuse_the_fork", other_threads_refuse_the_fork),
     ("fork_right_after_a_join_succeeds", fork_right_after_a_join_succeeds),
     ("held_lock_refuses_the_fork", held_lock_refuses_the_fork),
+    ("held_pthread_mutex_refuses_the_fork", held_pthread_mutex_refuses_the_fork),
+    ("pthread_guard_does_nothing_in_the_child", pthread_guard_does_nothing_in_the_child),
     ("lock_taken_in_the_child_is_the_childs", lock_taken_in_the_child_is_the_childs),
     ("ignored_sigchld_refuses_the_fork", ignored_sigchld_refuses_the_fork),
     ("no_descriptor_left_is_an_error_before_the_child_runs", no_descriptor_left_is_an_error_before_the_child_runs),
@@ -30,6 +32,8 @@ pub const TESTS: &[Test] = &[
     ("process_of_two_gibibytes_forks", process_of_two_gibibytes_forks),
     ("unchecked_fork_returns_twice", unchecked_fork_returns_twice),
     ("generation_differs_between_parent_and_child_only", generation_differs_between_parent_and_child_only),
+    ("first_fork_changes_the_count_of_forks", first_fork_changes_the_count_of_forks),
+    ("program_that_has_never_forked_counts_its_first", program_that_has_never_forked_counts_its_first),
     ("refusal_names_the_remedy", refusal_names_the_remedy),
 ];
 
@@ -158,6 +162,50 @@ fn held_lock_refuses_the_fork() {
     assert_eq!(fork(|| 3).unwrap().wait(), Ok(Exit::Code(3)));
 }
 
+fn held_pthread_mutex_refuses_the_fork() {
+    for options in [Options::new(), Options::new().kind(Kind::Recursive), Options::new().robust()] {
+        let mutex = options.leak().unwrap();
+        let first = mutex.lock().unwrap();
+        let other = Options::new().leak().unwrap();
+        let second = other.lock().unwrap();
+        drop(first);
+        let mut ran = false;
+        let refused = fork(|| {
+            ran = true;
+            0
+        });
+        assert_eq!(refused.unwrap_err(), ForkError::LockHeld);
+        assert!(!ran);
+        second.unlock().unwrap();
+        assert_eq!(fork(|| 3).unwrap().wait(), Ok(Exit::Code(3)), "{options:?}");
+    }
+}
+
+fn pthread_guard_does_nothing_in_the_child() {
+    for kind in [Kind::Normal, Kind::Recursive, Kind::ErrorChecking] {
+        let (mutex, other) = (Options::new().kind(kind).leak().unwrap(), Options::new().leak().unwrap());
+        let (guard, mut spare) = (mutex.lock().unwrap(), other.lock().unwrap());
+        // SAFETY: one thread; the child ends by `exit`, and what it drops are guards, which know their process.
+        match unsafe { fork_unchecked() }.unwrap() {
+            None => {
+                let refused = spare.make_consistent() == Err(Errno::PERM) && spare.unlock() == Err(Errno::PERM);
+                drop(guard);
+                let still_held = matches!((mutex.try_lock(), other.try_lock()), (Ok(None), Ok(None)));
+                // Nothing is held by this process, so it may fork in turn; and not while it takes something itself.
+                let free = fork(|| 9).is_ok_and(|mut child| child.wait() == Ok(Exit::Code(9)));
+                let own = Options::new().leak().unwrap();
+                let _own = own.lock().unwrap();
+                let held = fork(|| 0).is_err_and(|error| error == ForkError::LockHeld);
+                process::exit(u8::from(refused) | u8::from(still_held) << 1 | u8::from(free) << 2 | u8::from(held) << 3)
+            }
+            Some(mut child) => assert_eq!(child.wait(), Ok(Exit::Code(15)), "{kind:?}"),
+        }
+        assert!(fork(|| 0).is_err_and(|error| error == ForkError::LockHeld));
+        guard.unlock().unwrap();
+        spare.unlock().unwrap();
+    }
+}
+
 fn lock_taken_in_the_child_is_the_childs() {
     let shared = Shm::place(Lock::shared(0_u32)).unwrap();
     *shared.lock().unwrap() += 1;
@@ -264,6 +312,31 @@ fn generation_differs_between_parent_and_child_only() {
     .unwrap();
     assert_eq!(child.wait(), Ok(Exit::Code(1)));
     assert_eq!(generation(), here);
+}
+
+fn first_fork_changes_the_count_of_forks() {
+    let (mut reader, mut writer) = pipe();
+    // No question before the fork: in a program of its own, this is the first.
+    // SAFETY: one thread, and the child exits at once.
+    match unsafe { fork_unchecked() }.unwrap() {
+        None => {
+            let told = writer.write_all(&generation().to_ne_bytes());
+            process::exit(u8::from(told.is_err()))
+        }
+        Some(mut child) => {
+            let mut there = [0; 4];
+            reader.read_exact(&mut there).unwrap();
+            assert_eq!(child.wait(), Ok(Exit::Code(0)));
+            assert_ne!(u32::from_ne_bytes(there), generation());
+        }
+    }
+}
+
+fn program_that_has_never_forked_counts_its_first() {
+    let this = std::env::current_exe().unwrap();
+    let output = std::process::Command::new(this).arg("first_fork_changes").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("1 passed, 0 failed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn refusal_names_the_remedy() {
