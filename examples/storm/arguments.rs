@@ -40,13 +40,15 @@ impl Arguments {
     }
 }
 
-pub fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
+/// `None` when help was asked for.
+pub fn parse(words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
     let mut parsed = Arguments { name: String::new(), kills: 2000, seed: 1, stride: 1, step: false, self_test: false };
     let mut words = words;
     while let Some(word) = words.next() {
         match word.as_str() {
             "--kills" => parsed.kills = number(&word, words.next())?,
             "--seed" => parsed.seed = number(&word, words.next())?,
+            "--help" | "-h" => return Ok(None),
             "--step" => parsed.step = true,
             "--stride" => parsed.stride = number::<u32>(&word, words.next())?.max(1),
             "--self-test" => {
@@ -66,7 +68,7 @@ pub fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
     if parsed.kills == 0 {
         return Err("--kills 0 would show nothing: ask for one at least".to_owned());
     }
-    Ok(parsed)
+    Ok(Some(parsed))
 }
 
 fn number<N: std::str::FromStr>(option: &str, word: Option<String>) -> Result<N, String> {

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use ossature::sys::deadline::Deadline;
 use ossature::sys::futex::{self, Reach};
-use ossature::sys::process::{Child, Signal, fork, set_parent_death_signal};
+use ossature::sys::process::{self, Child, ForkError, Signal, fork, parent_id, set_parent_death_signal};
 
 use ossature::sys::shareable;
 use ossature::sys::shm::{Shm, array};
@@ -144,9 +144,13 @@ pub fn storm(primitive: &dyn Primitive, kills: u32, seed: u64) -> Tally {
 fn start(primitive: &dyn Primitive, board: &Board, index: usize) -> Child {
     let seat = &board.seats[index];
     seat.state.store(OUTSIDE, SeqCst);
-    fork(|| {
-        // Whoever starts the storm may be killed too: its children go with it.
-        let _ = set_parent_death_signal(Some(Signal::KILL));
+    let parent = process::id();
+    let child = fork(|| {
+        // Whoever started the storm may be killed too: its children go with it, even if it died before this.
+        let bound = set_parent_death_signal(Some(Signal::KILL));
+        if bound.is_err() || parent_id() != Some(parent) {
+            return 1;
+        }
         loop {
             if board.is_open() {
                 primitive.turn(seat);
@@ -155,8 +159,16 @@ fn start(primitive: &dyn Primitive, board: &Board, index: usize) -> Child {
                 board.wait_until_open();
             }
         }
+    });
+    started(child)
+}
+
+/// Ends the storm with a plain sentence where the machine has no room for a participant.
+pub fn started(child: Result<Child, ForkError>) -> Child {
+    child.unwrap_or_else(|error| {
+        eprintln!("storm: cannot start a participant: {error}");
+        std::process::exit(2)
     })
-    .expect("the storm has one thread and holds nothing")
 }
 
 /// Lets the storm run for a random while. Half of the time the end is put where the doomed one says that it waits or

@@ -27,6 +27,7 @@ mod random;
 mod step;
 
 use core::time::Duration;
+use std::io::Write;
 use std::process::ExitCode;
 
 use arguments::{Arguments, Mode};
@@ -76,8 +77,13 @@ type Make = fn() -> Box<dyn Primitive>;
 const PRIMITIVES: &[(&str, Make)] = &[("lock", || Box::new(lock::LockStorm::new()))];
 
 fn main() -> ExitCode {
-    let arguments = match arguments::parse(std::env::args().skip(1)) {
-        Ok(arguments) => arguments,
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let arguments = match arguments::parse(words) {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            let told = writeln!(std::io::stdout(), "{}", arguments::USAGE);
+            return if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
         Err(complaint) => {
             eprintln!("storm: {complaint}\n{}", arguments::USAGE);
             return ExitCode::from(2);
@@ -111,11 +117,15 @@ fn run(name: &str, make: Make, mode: Mode, arguments: &Arguments) -> bool {
     let leaked = Holdings::now().beyond(&before);
     let Tally { kills, died_inside, hangs, broken } = tally;
     let seconds = began.elapsed().as_secs_f64();
-    match mode {
-        Mode::Kills => println!(
+    let line = match mode {
+        Mode::Kills => format!(
             "{name}: kills={kills} died-inside={died_inside} hangs={hangs} broken={broken} leaked={leaked} seconds={seconds:.1}"
         ),
-        Mode::Step => println!("{name}: steps={kills} hangs={hangs} broken={broken} leaked={leaked}"),
+        Mode::Step => format!("{name}: steps={kills} hangs={hangs} broken={broken} leaked={leaked}"),
+    };
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        eprintln!("storm: cannot write to standard output: {error}\n{line}");
+        return false;
     }
     let telling = mode == Mode::Step || died_inside * 10 >= kills;
     if !telling {

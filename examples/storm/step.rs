@@ -17,7 +17,7 @@ use std::time::Instant;
 use ossature::sys::process::{Child, fork};
 use ossature::sys::ptrace::{self, State};
 
-use crate::kills::Board;
+use crate::kills::{Board, started};
 use crate::{Check, Make, PATIENCE, Primitive, Tally};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +60,13 @@ fn play(primitive: &dyn Primitive, scene: Scene, steps: u32, tally: &mut Tally) 
     let board = Board::place();
     let board = &*board;
     // All are forked before the parent holds anything: with a lock held fork refuses.
-    let mut stepped = fork(|| {
-        let _ = ptrace::stop_for_tracer();
+    let mut stepped = started(fork(|| {
+        if ptrace::stop_for_tracer().is_err() {
+            return 1;
+        }
         primitive.turn(board.seat(0));
         0
-    })
-    .expect("the storm has one thread and holds nothing");
+    }));
     let state = ptrace::wait(&mut stepped, PATIENCE).expect("a child can be waited for");
     assert!(matches!(state, Some(State::Stopped(_))), "the participant stands still: {state:?}");
     let mut neighbour = (scene != Scene::Free).then(|| Neighbour::start(primitive, board));
@@ -156,7 +157,7 @@ impl<'b> Neighbour<'b> {
             primitive.turn(board.seat(1));
             0
         });
-        Self { child: child.expect("the storm has one thread and holds nothing"), board, arrived: false }
+        Self { child: started(child), board, arrived: false }
     }
 
     /// Goes to the primitive and sleeps there, or is done with it.

@@ -173,7 +173,9 @@ pub trait EpollExt {
 
 impl EpollExt for Epoll {
     fn poll_list(&self, timeout: impl Into<Deadline>, max_events: usize) -> Result<Vec<Event>> {
-        let mut room = vec![MaybeUninit::uninit(); max_events];
+        /// More than this at once is left for the next call, whatever was asked for.
+        const MOST: usize = 1 << 16;
+        let mut room = vec![MaybeUninit::uninit(); max_events.min(MOST)];
         match self.poll(&mut room, timeout) {
             Ok(events) => Ok(events.to_vec()),
             Err(errno) if max_events == 0 => Err(Error::os(errno, "epoll: max_events must be at least 1")),

@@ -40,7 +40,7 @@ use core::fmt;
 use core::mem::MaybeUninit;
 
 use rustix::event::epoll as kernel;
-use static_assertions::assert_eq_size;
+use static_assertions::{assert_eq_size, assert_impl_all};
 
 use crate::deadline::{Deadline, Timespec};
 use crate::errno::{Errno, Result, retry_until};
@@ -118,6 +118,12 @@ impl Default for Interest {
 #[repr(transparent)]
 pub struct Event(kernel::Event);
 
+// SAFETY: an event is two numbers; the kernel's union also has a pointer's form of the second, which is never followed.
+unsafe impl Send for Event {}
+// SAFETY: as for Send; nothing in it changes through a shared reference.
+unsafe impl Sync for Event {}
+
+assert_impl_all!(Epoll: Send, Sync);
 assert_eq_size!(Event, libc::epoll_event);
 const _: () = assert!(
     core::mem::offset_of!(kernel::Event, flags) == core::mem::offset_of!(libc::epoll_event, events)

@@ -20,6 +20,10 @@
 //! * A call that can wait takes a [`Deadline`](deadline::Deadline); a signal makes it wait for what is left.
 //! * Running out of time is a value, never an error.
 //!
+//! With std, use it through the crate `ossature`, or depend on `rustix` with its feature `std` beside it: then descriptors are
+//! std's own types, and [`Errno`](errno::Errno) is a `std::error::Error` that becomes an `io::Error`. Without std, they are
+//! rustix's.
+//!
 //! **What the compiler refuses.** Each line is a `compile_fail` test in the docs of the item it names:
 //!
 //! | misuse | where |

@@ -133,7 +133,7 @@ pub enum Refused {
     WouldDeadlock,
     /// The kernel does not know the robust list of this thread (a sandbox forbids it), so nobody would hear of its death.
     Unlisted,
-    /// This thread holds as many shared locks and leases as the kernel would clean up after its death.
+    /// This thread holds 1,900 shared locks and leases, about as many as the kernel would clean up after its death.
     TooMany,
 }
 

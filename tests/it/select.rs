@@ -145,4 +145,5 @@ fn epoll_lists_what_is_ready_as_python_does() {
     assert_eq!(events.len(), 1);
     assert_eq!((events[0].token(), events[0].flags()), (near.as_raw_fd() as u64, Interest::OUT));
     assert_eq!(epoll.poll_list(None, 0).unwrap_err().errno(), Some(Errno::INVAL));
+    assert_eq!(epoll.poll_list(None, usize::MAX).unwrap().len(), events.len());
 }

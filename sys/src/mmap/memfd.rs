@@ -107,10 +107,18 @@ impl Memfd {
     /// `fallocate(fd, 0, 0, len)`: finds the memory for the first `len` bytes now and makes it that long if it is shorter,
     /// so that a full machine is an error here and not a SIGBUS later.
     ///
+    /// The kernel hands out pages until there are none and then kills processes, so more than the machine has, memory and
+    /// swap together, is refused here. What is less than that and still too much is the caller's to know.
+    ///
     /// # Errors
     /// `ENOSPC` and `ENOMEM` when there is not that much memory, `EPERM` when a seal forbids it, `EINVAL` when `len` is 0.
     #[doc(alias = "fallocate")]
     pub fn reserve(&self, len: u64) -> Result<()> {
+        let machine = retry(|| raw::call("sysinfo", || Ok(rustix::system::sysinfo())))?;
+        let pages = (machine.totalram as u64).saturating_add(machine.totalswap as u64);
+        if len > pages.saturating_mul(u64::from(machine.mem_unit)) {
+            return Err(Errno::NOMEM);
+        }
         retry(|| raw::call("fallocate", || rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len)))
     }
 

@@ -206,6 +206,25 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
     }
 }
 
+impl<T: Default> Default for Lock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T> From<T> for Lock<T> {
+    fn from(data: T) -> Self {
+        Self::new(data)
+    }
+}
+
+impl<T> Lock<T> {
+    /// The data, without the lock: nobody else has it any more.
+    pub fn into_inner(self) -> T {
+        self.data.into_inner()
+    }
+}
+
 impl<T: ?Sized> Lock<T> {
     /// The data, without locking: nobody else can have a reference.
     pub fn get_mut(&mut self) -> &mut T {

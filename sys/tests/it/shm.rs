@@ -54,7 +54,12 @@ fn slice_keeps_its_length() {
     assert_eq!(other[999].get(), 999);
     assert_eq!(cells.try_clone().unwrap()[7].get(), 7);
     assert_eq!(Shm::place_slice(0, |_| 0_u8).unwrap().len(), 0);
-    assert!(Shm::place_slice(usize::MAX, |_| 0_u64).is_err());
+    for too_many in
+        [usize::MAX, usize::MAX >> 3, isize::MAX as usize >> if cfg!(target_pointer_width = "64") { 4 } else { 0 }]
+    {
+        // More than the machine has: refused before the kernel begins to look for pages.
+        assert!(Shm::place_slice(too_many, |_| 0_u64).is_err());
+    }
 }
 
 #[test]
