@@ -29,7 +29,7 @@
 //! ```
 //!
 //! [`sys`] is the crate `ossature-sys`, for programs without std too. Errors there are the kernel's numbers; here they are
-//! one [`Error`](error::Error) that names the object and the remedy.
+//! one [`Error`] that names the object and the remedy.
 #![deny(unsafe_code)]
 #![warn(unreachable_pub)]
 

@@ -43,6 +43,16 @@ impl<L> Guarded<L> {
     }
 }
 
+/// A participant that takes the word, adds one and gives it back.
+fn one_turn(shared: &Arc<Guarded<Robust>>, id: u32) -> thread::JoinHandle<()> {
+    let shared = shared.clone();
+    thread::spawn(move || {
+        assert_eq!(shared.lock.take(id), Taken::Yes);
+        shared.add_one();
+        shared.lock.release();
+    })
+}
+
 #[test]
 fn private_lock_excludes_and_wakes_everyone() {
     explore(|| {
@@ -69,14 +79,7 @@ fn private_lock_excludes_and_wakes_everyone() {
 fn robust_word_excludes_and_wakes_everyone() {
     explore(|| {
         let shared = Guarded::new(Robust::new());
-        let others = [2, 3].map(|id| {
-            let shared = shared.clone();
-            thread::spawn(move || {
-                assert_eq!(shared.lock.take(id), Taken::Yes);
-                shared.add_one();
-                shared.lock.release();
-            })
-        });
+        let others = [2, 3].map(|id| one_turn(&shared, id));
         assert_eq!(shared.lock.take(1), Taken::Yes);
         shared.add_one();
         shared.lock.release();
@@ -115,14 +118,7 @@ fn releaser_that_dies_before_its_wake_leaves_nobody_asleep() {
     explore(|| {
         let shared = Guarded::new(Robust::new());
         assert_eq!(shared.lock.take(1), Taken::Yes);
-        let others = [2, 3].map(|id| {
-            let shared = shared.clone();
-            thread::spawn(move || {
-                assert_eq!(shared.lock.take(id), Taken::Yes);
-                shared.add_one();
-                shared.lock.release();
-            })
-        });
+        let others = [2, 3].map(|id| one_turn(&shared, id));
         shared.lock.release_and_die_before_the_wake(1);
         for other in others {
             other.join().unwrap();
@@ -144,14 +140,7 @@ fn chosen_waiter_that_dies_passes_the_lock_on_even_past_a_barger() {
                 }
             })
         };
-        let survivor = {
-            let shared = shared.clone();
-            thread::spawn(move || {
-                assert_eq!(shared.lock.take(3), Taken::Yes);
-                shared.add_one();
-                shared.lock.release();
-            })
-        };
+        let survivor = one_turn(&shared, 3);
         shared.lock.release();
         // The barger: takes it again before the chosen one can.
         assert_eq!(shared.lock.take(1), Taken::Yes);

@@ -40,7 +40,6 @@ use crate::sync::word::{FUTEX_AT, Word};
 const GLIBC_32: bool = cfg!(all(not(target_env = "musl"), target_pointer_width = "32"));
 
 /// One entry of a thread's list: the futex word at the distance from `next` that this libc's mutexes have.
-#[cfg(target_pointer_width = "64")]
 #[repr(C, align(8))]
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -48,38 +47,21 @@ pub(crate) struct Node {
     /// What the node is. In a pthread mutex the owner's id or a count stands here, neither of which has the top bit.
     pub(crate) kind: AtomicU32,
     /// How many entries the list had with this one, at most: what [`Here::room`] goes by.
+    #[cfg(not(all(target_env = "musl", target_pointer_width = "32")))]
     depth: AtomicU32,
+    #[cfg(target_pointer_width = "64")]
     spare: [u32; 2],
+    #[cfg(all(not(target_env = "musl"), target_pointer_width = "32"))]
+    spare: u32,
+    /// 32-bit glibc's lists have none.
+    #[cfg(not(all(not(target_env = "musl"), target_pointer_width = "32")))]
     prev: AtomicUsize,
     next: AtomicUsize,
     /// Where the node is in the memory of the process whose thread linked it last.
     home: AtomicUsize,
-}
-
-/// One entry of a thread's list: with 32-bit musl there is no room for `depth` before the links.
-#[cfg(all(target_env = "musl", target_pointer_width = "32"))]
-#[repr(C, align(8))]
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) word: Word,
-    pub(crate) kind: AtomicU32,
-    prev: AtomicUsize,
-    next: AtomicUsize,
-    home: AtomicUsize,
+    /// With 32-bit musl there is no room for it before the links.
+    #[cfg(all(target_env = "musl", target_pointer_width = "32"))]
     depth: AtomicU32,
-}
-
-/// One entry of a thread's list: 32-bit glibc's has no `prev`.
-#[cfg(all(not(target_env = "musl"), target_pointer_width = "32"))]
-#[repr(C, align(8))]
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) word: Word,
-    pub(crate) kind: AtomicU32,
-    depth: AtomicU32,
-    spare: u32,
-    next: AtomicUsize,
-    home: AtomicUsize,
 }
 
 /// How far before `next` the futex word lies, as the head says it: negative.

@@ -122,24 +122,24 @@ impl SharedLock {
             .release_contended(leave, || crate::futex::wake(self.node.futex(), 1, Reach::Shared).unwrap_or(1));
     }
 
-    /// The whole release, when the node is not alone in the list.
+    /// The whole release, when the node is not alone in the list, or the word is to keep something.
     #[cold]
     #[inline(never)]
-    fn release_slow(&self) {
+    fn release_slow(&self, leave: u32) {
         if form() == Form::Pthread {
             // SAFETY: in this form `init` made a mutex at this place.
             return unsafe { fallback::release(self.mutex()) };
         }
         // A thread without a list took nothing: it is a forked child's, which inherited the guard.
         let Some((here, id)) = Here::now() else { return };
-        // A forked child that inherited the guard is not the owner, and the links are the parent's.
+        // Nor is any other forked child the owner, and the links are the parent's.
         if self.node.word.futex() & OWNER != id {
             return;
         }
         here.pend(&self.node);
         here.unlink(&self.node);
-        if !self.node.word.release_free() {
-            self.free_contended(0);
+        if leave != 0 || !self.node.word.release_free() {
+            self.free_contended(leave);
         }
         here.settle();
     }
@@ -266,7 +266,7 @@ unsafe impl RawLock for SharedLock {
     #[inline]
     unsafe fn release(&self) {
         let Some(here) = Here::holding_only(&self.node) else {
-            return self.release_slow();
+            return self.release_slow(0);
         };
         here.pend(&self.node);
         here.unlink_alone();
@@ -294,17 +294,6 @@ unsafe impl RawLock for SharedLock {
     #[cold]
     unsafe fn give_up(&self) {
         self.flags.store(self.flags.load(Relaxed) | GIVEN_UP, Relaxed);
-        if form() == Form::Pthread {
-            // SAFETY: in this form `init` made a mutex at this place.
-            return unsafe { fallback::release(self.mutex()) };
-        }
-        let Some((here, id)) = Here::now() else { return };
-        if self.node.word.futex() & OWNER != id {
-            return;
-        }
-        here.pend(&self.node);
-        here.unlink(&self.node);
-        self.free_contended(DIED);
-        here.settle();
+        self.release_slow(DIED);
     }
 }
