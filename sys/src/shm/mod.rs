@@ -91,7 +91,9 @@ impl<T: Shareable> Shm<T> {
     /// [`shareable!`](crate::shareable) structs have a function that makes one.
     ///
     /// # Errors
-    /// `EMFILE` or `ENFILE` without descriptors, `ENOMEM` or `ENOSPC` when the pages cannot be reserved.
+    /// `EMFILE` or `ENFILE` without descriptors, `ENOMEM` or `ENOSPC` when the pages cannot be reserved, `EOPNOTSUPP` for a
+    /// lock where neither the kernel nor the C library keeps robust lists (some emulators): there is no shared lock that does
+    /// not survive a death.
     pub fn place(init: impl Init<T>) -> Result<Self> {
         let (memory, region) = make(Header::of::<T>(1))?;
         let value = value_in::<T>(&region);
