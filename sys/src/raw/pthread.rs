@@ -54,7 +54,6 @@ pub(crate) struct LongTimespec {
 }
 
 // SAFETY: the declaration of glibc's pthread.h, with `struct timespec` as it is behind the plain name of the symbol.
-// SAFETY: declared as pthread_mutex_clocklock(3) of glibc is.
 #[cfg(target_env = "gnu")]
 unsafe extern "C" {
     /// glibc 2.30.

@@ -1,6 +1,7 @@
 //! The lock in its three scopes: exclusion, deadlines, what a holder leaves behind.
 
 use core::time::Duration;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use ossature_sys::scope::{Local, Private, Refused, Scope, Shared};
 use ossature_sys::shm::{Shm, array};
 use ossature_sys::sync::lock::Lock;
 
-use crate::support::soon;
+use crate::support::{soon, thread_id, until_asleep};
 
 /// Each behaviour that all scopes share is written once and stamped for each.
 macro_rules! in_every_scope {
@@ -157,8 +158,13 @@ fn timed_wait_gets_a_lock_that_is_released_meanwhile() {
     soon(|| {
         thread::scope(|scope| {
             let held = lock.lock().unwrap();
-            let waiter = scope.spawn(|| lock.lock_timeout(Duration::from_secs(3600)).unwrap().is_some());
-            thread::sleep(Duration::from_millis(5)); // so that it probably sleeps; right either way
+            let (tell, told) = channel();
+            let lock = &lock;
+            let waiter = scope.spawn(move || {
+                tell.send(thread_id()).unwrap();
+                lock.lock_timeout(Duration::from_secs(3600)).unwrap().is_some()
+            });
+            until_asleep(told.recv().unwrap());
             drop(held);
             assert!(waiter.join().unwrap());
         });
@@ -192,8 +198,16 @@ fn given_up_lock_refuses_everyone_even_those_who_slept() {
     soon(|| {
         thread::scope(|scope| {
             let held = lock.lock().unwrap();
-            let waiters = [0; 3].map(|_| scope.spawn(|| lock.lock().map(drop)));
-            thread::sleep(Duration::from_millis(5)); // so that they probably sleep; right either way
+            let (tell, told) = channel();
+            let lock = &lock;
+            let waiters = [0; 3].map(|_| {
+                let tell = tell.clone();
+                scope.spawn(move || {
+                    tell.send(thread_id()).unwrap();
+                    lock.lock().map(drop)
+                })
+            });
+            told.iter().take(3).for_each(until_asleep);
             held.give_up();
             for waiter in waiters {
                 assert_eq!(waiter.join().unwrap(), Err(Refused::GivenUp));

@@ -40,6 +40,26 @@ pub fn within<R>(limit: Duration, body: impl FnOnce() -> R) -> R {
     })
 }
 
+/// The number by which the kernel knows the calling thread.
+pub fn thread_id() -> i32 {
+    rustix::thread::gettid().as_raw_nonzero().get()
+}
+
+/// Waits until that thread of this process sleeps.
+#[track_caller]
+pub fn until_asleep(thread: i32) {
+    soon(|| {
+        loop {
+            let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+            // `id (name) state ...`, and the name may hold anything.
+            if stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S')) {
+                return;
+            }
+            thread::yield_now();
+        }
+    });
+}
+
 /// [`within`] ten seconds: the house's patience.
 #[track_caller]
 pub fn soon<R>(body: impl FnOnce() -> R) -> R {
