@@ -17,13 +17,15 @@ pub fn parent_id() -> Option<Pid> {
     rustix::process::getppid()
 }
 
-/// `getpgid(pid)`: the process group; `None` asks for this process's.
+/// `getpgid(pid)`: the process group; `None` asks for this process's. Answers `None` when the group's number belongs to an
+/// outer pid namespace, where the kernel says 0.
 ///
 /// # Errors
 /// `ESRCH` when there is no such process.
 #[doc(alias = "getpgid")]
-pub fn group_of(pid: Option<Pid>) -> Result<Pid> {
-    raw::call("getpgid", || rustix::process::getpgid(pid))
+pub fn group_of(pid: Option<Pid>) -> Result<Option<Pid>> {
+    // SAFETY: getpgid(2) takes a number and touches no memory.
+    number_or_outside("getpgid", || unsafe { libc::getpgid(Pid::as_raw(pid)) })
 }
 
 /// `setpgid(pid, group)`: moves this process or a child that has not exec'd into a group; `None` for `group` makes it the
@@ -37,13 +39,20 @@ pub fn set_group(pid: Option<Pid>, group: Option<Pid>) -> Result<()> {
     raw::call("setpgid", || rustix::process::setpgid(pid, group))
 }
 
-/// `getsid(pid)`: the session; `None` asks for this process's.
+/// `getsid(pid)`: the session; `None` asks for this process's. Answers `None` when the session's number belongs to an outer
+/// pid namespace, as it does in a container whose first process started no session.
 ///
 /// # Errors
 /// `ESRCH` when there is no such process.
 #[doc(alias = "getsid")]
-pub fn session_of(pid: Option<Pid>) -> Result<Pid> {
-    raw::call("getsid", || rustix::process::getsid(pid))
+pub fn session_of(pid: Option<Pid>) -> Result<Option<Pid>> {
+    // SAFETY: getsid(2) takes a number and touches no memory.
+    number_or_outside("getsid", || unsafe { libc::getsid(Pid::as_raw(pid)) })
+}
+
+/// Reads the answer of a call that says 0 for a number outside this pid namespace, which rustix takes for impossible.
+fn number_or_outside(name: &'static str, call: impl FnOnce() -> libc::pid_t) -> Result<Option<Pid>> {
+    raw::call_c(name, call).map(Pid::from_raw)
 }
 
 /// `setsid()`: starts a new session and group with this process as leader and no terminal.
