@@ -92,7 +92,7 @@ fn each_step_that_fails_is_named() {
     let failures = [
         (plan().directory(c"/nonexistent"), Stage::Directory, Errno::NOENT),
         (plan().directory_at(&null), Stage::Directory, Errno::NOTDIR),
-        (plan().group(Group::Join(process::Pid::from_raw(i32::MAX - 1).unwrap())), Stage::Group, Errno::PERM),
+        (plan().group(Group::Join(Pid::from_raw(i32::MAX - 1).unwrap())), Stage::Group, Errno::PERM),
         (plan().limits(&limits), Stage::Limits, Errno::INVAL),
         (plan().descriptors(&descriptors), Stage::Descriptors, Errno::INVAL),
         (plan().cgroup(&null), Stage::Clone, Errno::BADF),
