@@ -6,6 +6,8 @@ pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64};
 
+pub(crate) use core::sync::atomic::Ordering;
+
 /// Tells the processor that this is a spin loop, or the model that another thread must run.
 #[inline(always)]
 pub(crate) fn spin_hint() {

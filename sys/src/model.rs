@@ -9,8 +9,7 @@ use std::vec::Vec;
 use loom::sync::{Condvar, Mutex};
 
 use crate::atomic::AtomicU32;
-use crate::deadline::Deadline;
-use crate::futex::{Wait, WordLock};
+use crate::futex::{Limit, Wait, WordLock};
 use crate::sync::word::{Take, WAITERS, Waiter, Word};
 
 loom::lazy_static! {
@@ -78,7 +77,7 @@ impl Private {
 
     /// Takes it.
     pub fn take(&self) -> bool {
-        self.0.take(Deadline::NEVER)
+        self.0.take(Limit::NEVER)
     }
 
     /// Gives it back.

@@ -12,13 +12,14 @@
 
 use core::fmt;
 
-use crate::deadline::Deadline;
+use crate::futex::{Limit, WordLock};
+use crate::sync::gate::{Gate, PrivateGate};
 #[cfg(not(loom))]
-use crate::futex::WordLock;
+use crate::sync::gate::{LocalGate, SharedGate};
 #[cfg(not(loom))]
 pub use crate::sync::robust::Form;
 #[cfg(not(loom))]
-use crate::sync::{local::LocalLock, shared::SharedLock};
+use crate::sync::{local::LocalLock, rlock::OwnedWord, shared::SharedLock};
 
 /// Waiting within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,12 @@ mod sealed {
 pub trait Scope: sealed::Sealed + 'static {
     /// The raw lock of this scope.
     type Lock: RawLock;
+    /// The raw lock of this scope that knows its holder, below a lock that its holder may take again.
+    #[cfg(not(loom))]
+    type RLock: Owned;
+    /// How a waiter of this scope sleeps, and how the one who wakes it is covered against dying half-way.
+    #[doc(hidden)]
+    type Gate: Gate;
     /// What an operation that may wait answers with: `G`, or a `Result` where it can be refused.
     type Outcome<G>;
 
@@ -72,9 +79,11 @@ pub trait Scope: sealed::Sealed + 'static {
     fn settle<G>(outcome: Self::Outcome<G>) -> Result<G, Refused>;
 }
 
-#[cfg(not(loom))]
 impl Scope for Private {
     type Lock = WordLock;
+    #[cfg(not(loom))]
+    type RLock = OwnedWord;
+    type Gate = PrivateGate;
     type Outcome<G> = G;
 
     #[inline(always)]
@@ -94,6 +103,8 @@ impl Scope for Private {
 #[cfg(not(loom))]
 impl Scope for Shared {
     type Lock = SharedLock;
+    type RLock = SharedLock;
+    type Gate = SharedGate;
     type Outcome<G> = Result<G, Refused>;
 
     #[inline(always)]
@@ -110,6 +121,8 @@ impl Scope for Shared {
 #[cfg(not(loom))]
 impl Scope for Local {
     type Lock = LocalLock;
+    type RLock = LocalLock;
+    type Gate = LocalGate;
     type Outcome<G> = Result<G, Refused>;
 
     #[inline(always)]
@@ -158,11 +171,11 @@ impl core::error::Error for Refused {}
 /// After `take` has answered `Ok(true)`, and until `release`, every other `take` of the same object waits or answers
 /// otherwise. What the holder wrote before `release` is seen by the next taker.
 pub unsafe trait RawLock {
-    /// Takes the lock, waiting until the deadline at most. `Ok(false)` says that the time ran out.
+    /// Takes the lock, waiting within the limit. `Ok(false)` says that the time ran out or the wait was cancelled.
     ///
     /// # Errors
     /// [`Refused`], when waiting has no sense.
-    fn take(&self, deadline: Deadline) -> Result<bool, Refused>;
+    fn take(&self, limit: Limit<'_>) -> Result<bool, Refused>;
 
     /// Gives the lock back.
     ///
@@ -171,14 +184,11 @@ pub unsafe trait RawLock {
     /// it does nothing there, since the child is not the owner.)
     unsafe fn release(&self);
 
-    /// Marks the data as abandoned, as if the holder had died, and releases.
-    ///
-    /// # Safety
-    /// As for [`release`](Self::release).
-    unsafe fn abandon(&self) {
-        // SAFETY: same obligation, passed on.
-        unsafe { self.release() }
-    }
+    /// Whether somebody holds it, as it was a moment ago.
+    fn is_held(&self) -> bool;
+
+    /// Marks the data as abandoned, as if the holder had died. Called by the holder.
+    fn mark_abandoned(&self) {}
 
     /// Whether a holder died and nobody repaired the data since.
     fn abandoned(&self) -> bool {
@@ -188,6 +198,9 @@ pub unsafe trait RawLock {
     /// Declares the data whole again. Called by the holder.
     fn repair(&self) {}
 
+    /// Whether [`give_up`](Self::give_up) does more than release.
+    const CAN_BE_GIVEN_UP: bool = false;
+
     /// Releases the lock for good: every later `take` is refused where the scope can say so.
     ///
     /// # Safety
@@ -196,4 +209,13 @@ pub unsafe trait RawLock {
         // SAFETY: same obligation, passed on.
         unsafe { self.release() }
     }
+}
+
+/// A raw lock that knows its holder.
+///
+/// # Safety
+/// `is_mine` answers `true` only in the thread that took the lock and has not released it since; not in a forked child of it.
+pub unsafe trait Owned: RawLock {
+    /// Whether the calling thread holds it.
+    fn is_mine(&self) -> bool;
 }

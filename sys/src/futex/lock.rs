@@ -11,9 +11,8 @@
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use super::Wait;
+use super::{Limit, Wait};
 use crate::atomic::{AtomicU32, spin_hint};
-use crate::deadline::Deadline;
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
@@ -25,11 +24,11 @@ const LOOKS: u32 = 100;
 /// A lock without data, for building others: [`sync::lock::Lock`](crate::sync::lock::Lock) is the one with data.
 ///
 /// ```
-/// use ossature_sys::{deadline::Deadline, futex::WordLock};
+/// use ossature_sys::futex::{Limit, WordLock};
 ///
 /// static LOCK: WordLock = WordLock::new();
-/// assert!(LOCK.take(Deadline::NEVER));
-/// assert!(!LOCK.take(Deadline::NOW), "held");
+/// assert!(LOCK.take(Limit::NEVER));
+/// assert!(!LOCK.take(Limit::NOW), "held");
 /// // SAFETY: taken two lines above.
 /// unsafe { LOCK.release() };
 /// ```
@@ -55,13 +54,13 @@ impl WordLock {
         Self(AtomicU32::new(FREE))
     }
 
-    /// Takes the lock, waiting until the deadline at most; false when the time ran out.
+    /// Takes the lock, waiting within the limit; false when the time ran out or the wait was cancelled.
     ///
     /// A thread that holds it already waits for itself.
     #[inline]
     #[must_use = "the lock was not taken if this is false"]
-    pub fn take(&self, deadline: Deadline) -> bool {
-        self.0.compare_exchange(FREE, HELD, Acquire, Relaxed).is_ok() || self.take_slow(deadline)
+    pub fn take(&self, limit: Limit<'_>) -> bool {
+        self.0.compare_exchange(FREE, HELD, Acquire, Relaxed).is_ok() || self.take_slow(limit)
     }
 
     /// Gives the lock back and wakes one who waits for it.
@@ -75,9 +74,15 @@ impl WordLock {
         }
     }
 
+    /// Whether somebody holds it, as it was a moment ago.
+    #[inline]
+    pub fn is_held(&self) -> bool {
+        self.0.load(Relaxed) != FREE
+    }
+
     #[cold]
-    fn take_slow(&self, deadline: Deadline) -> bool {
-        if deadline == Deadline::NOW {
+    fn take_slow(&self, limit: Limit<'_>) -> bool {
+        if limit.is_now() {
             return false;
         }
         let mut seen = self.look();
@@ -92,7 +97,7 @@ impl WordLock {
             if seen != CONTENDED && self.0.swap(CONTENDED, Acquire) == FREE {
                 return true;
             }
-            if self.sleep(deadline) == Wait::TimedOut {
+            if self.sleep(limit) == Wait::TimedOut {
                 return self.0.compare_exchange(FREE, CONTENDED, Acquire, Relaxed).is_ok();
             }
             seen = self.look();
@@ -112,14 +117,12 @@ impl WordLock {
     }
 
     #[cfg(not(loom))]
-    fn sleep(&self, deadline: Deadline) -> Wait {
-        // The only error is a word outside the address space, which a reference excludes; should a kernel invent another, the
-        // taker looks again, which is right after any wake.
-        super::wait(&self.0, CONTENDED, super::Reach::Private, deadline).unwrap_or(Wait::Changed)
+    fn sleep(&self, limit: Limit<'_>) -> Wait {
+        super::sleep(&self.0, CONTENDED, super::Reach::Private, limit)
     }
 
     #[cfg(loom)]
-    fn sleep(&self, _deadline: Deadline) -> Wait {
+    fn sleep(&self, _limit: Limit<'_>) -> Wait {
         crate::model::wait(&self.0, CONTENDED)
     }
 

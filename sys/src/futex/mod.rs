@@ -24,6 +24,7 @@
 //!
 //! Source: futex(2), futex_waitv in the kernel's userspace-api/futex2.
 
+mod limit;
 mod lock;
 
 use core::num::NonZeroU32;
@@ -37,6 +38,7 @@ use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry};
 use crate::raw;
 
+pub use limit::{Cancel, Limit};
 pub use lock::WordLock;
 
 /// Who may sleep on a word.
@@ -158,10 +160,14 @@ impl<'w> Waiter<'w> {
 /// `EINVAL` for no words or more than [`WAIT_ANY_MAX`].
 #[doc(alias = "futex_waitv")]
 pub fn wait_any(waiters: &[Waiter<'_>], timeout: impl Into<Deadline>) -> Result<Wait> {
+    wait_any_at(waiters, timeout.into()).map(|(ended, _)| ended)
+}
+
+/// [`wait_any`], with the place of the word that was woken: of the last one in the list if several were.
+pub(crate) fn wait_any_at(waiters: &[Waiter<'_>], deadline: Deadline) -> Result<(Wait, usize)> {
     if waiters.is_empty() || waiters.len() > WAIT_ANY_MAX {
         return Err(Errno::INVAL);
     }
-    let deadline = timeout.into();
     let until = deadline.timespec_at();
     // SAFETY: `Waiter` is a transparent wrapper of `sys::Wait` (a second, zero-sized field apart), so a slice of the one
     // has the layout of a slice of the other, and it is borrowed for as long.
@@ -172,8 +178,29 @@ pub fn wait_any(waiters: &[Waiter<'_>], timeout: impl Into<Deadline>) -> Result<
         })
     });
     match answer {
-        Err(Errno::NOSYS) => wait_any_in_slices(waiters, deadline),
-        other => ended(other.map(drop)),
+        Err(Errno::NOSYS) => wait_any_in_slices(waiters, deadline).map(|ended| (ended, 0)),
+        Ok(woken) => Ok((Wait::Woken, woken as usize)),
+        Err(error) => ended(Err(error)).map(|ended| (ended, 0)),
+    }
+}
+
+/// Sleeps on `word` while it holds `expected`, within the limit.
+///
+/// `TimedOut`, by the clock or by cancelling, says that no wake of the word met this sleeper.
+pub(crate) fn sleep(word: &AtomicU32, expected: u32, reach: Reach, limit: Limit<'_>) -> Wait {
+    // The only errors are a word outside the address space, which a reference excludes, and a sandbox that forbids the call;
+    // whoever sleeps looks again, which is right after any wake.
+    let Some(watched) = limit.watched() else {
+        return wait(word, expected, reach, limit.deadline()).unwrap_or(Wait::Changed);
+    };
+    if limit.is_cancelled() {
+        return Wait::TimedOut;
+    }
+    // The word stands last, so that its wake is not hidden behind that of the other.
+    match wait_any_at(&[watched, Waiter::new(word, expected, reach)], limit.deadline()) {
+        Ok((Wait::Woken, 0)) if limit.is_cancelled() => Wait::TimedOut,
+        Ok((Wait::Woken, 0)) | Err(_) => Wait::Changed,
+        Ok((ended, _)) => ended,
     }
 }
 

@@ -25,7 +25,7 @@ pub unsafe trait Shareable: Send + Sync {
     /// A number made of names, types and offsets, by which two programs know that they mean the same layout.
     const FINGERPRINT: u64;
 
-    /// Whether there is a lock in the value, which must therefore not be moved.
+    /// Whether there is a lock or another waiting primitive in the value, which must therefore not be moved.
     #[doc(hidden)]
     const LOCKS: bool = false;
 
@@ -178,6 +178,21 @@ impl<T, F: FnOnce(*mut T) -> Result<()>> InitWith<T, F> {
     /// # Safety
     /// `write` may be called with a place as [`Init::init`] describes it, and makes it a valid `T` on success.
     pub unsafe fn new(write: F) -> Self {
+        Self { write, makes: PhantomData }
+    }
+}
+
+impl<T> InitWith<T, fn(*mut T) -> Result<()>> {
+    /// An initialiser for a value of zero bytes.
+    ///
+    /// # Safety
+    /// Zero bytes are a valid `T`.
+    pub(crate) unsafe fn zeroed() -> Self {
+        fn write<T>(place: *mut T) -> Result<()> {
+            // SAFETY: the place is as `Init::init` asks, and `InitWith` has no other user of this function.
+            unsafe { place.write_bytes(0, 1) };
+            Ok(())
+        }
         Self { write, makes: PhantomData }
     }
 }

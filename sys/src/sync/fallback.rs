@@ -16,6 +16,7 @@ use static_assertions::const_assert;
 
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
+use crate::futex::Limit;
 use crate::raw::{self, pthread::Attributes};
 use crate::scope::Refused;
 use crate::sync::robust::Node;
@@ -57,10 +58,10 @@ pub(crate) unsafe fn init(place: *mut pthread_mutex_t) -> Result<()> {
 ///
 /// # Safety
 /// `mutex` was made by [`init`].
-pub(crate) unsafe fn take(mutex: *mut pthread_mutex_t, deadline: Deadline) -> core::result::Result<Taken, Refused> {
+pub(crate) unsafe fn take(mutex: *mut pthread_mutex_t, limit: Limit<'_>) -> core::result::Result<Taken, Refused> {
     loop {
         // SAFETY: the mutex is initialised.
-        let answer = match unsafe { wait(mutex, deadline) } {
+        let answer = match unsafe { wait(mutex, limit) } {
             Ok(()) => Taken::Yes,
             Err(Errno::OWNERDEAD) => {
                 // SAFETY: this thread holds it, in the state that the call is for.
@@ -73,7 +74,7 @@ pub(crate) unsafe fn take(mutex: *mut pthread_mutex_t, deadline: Deadline) -> co
             Err(Errno::NOTRECOVERABLE) => return Err(Refused::GivenUp),
             Err(Errno::BUSY) => return Ok(Taken::No),
             // ETIMEDOUT of one slice, or of all of it.
-            Err(_) if deadline.has_passed() => return Ok(Taken::No),
+            Err(_) if limit.is_over() => return Ok(Taken::No),
             Err(_) => continue,
         };
         HELD.fetch_add(1, Relaxed);
@@ -83,11 +84,16 @@ pub(crate) unsafe fn take(mutex: *mut pthread_mutex_t, deadline: Deadline) -> co
 
 /// The longest wait by the wall clock, so that setting that clock back is noticed.
 const SLICE: Duration = Duration::from_secs(1);
+/// The longest wait that may have to be cancelled.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// # Safety
 /// `mutex` was made by [`init`].
-unsafe fn wait(mutex: *mut pthread_mutex_t, deadline: Deadline) -> Result<()> {
-    match deadline.remaining() {
+unsafe fn wait(mutex: *mut pthread_mutex_t, limit: Limit<'_>) -> Result<()> {
+    // A mutex cannot be waited for together with anything else: whether the wait was cancelled is asked now and then.
+    let slice = if limit.watched().is_some() { LOOK } else { SLICE };
+    let deadline = limit.deadline();
+    match if deadline == Deadline::NEVER && slice == LOOK { Some(LOOK) } else { deadline.remaining() } {
         // SAFETY: the mutex is initialised.
         None => raw::call_errno("pthread_mutex_lock", || unsafe { libc::pthread_mutex_lock(mutex) }),
         Some(left) if left.is_zero() => {
@@ -96,7 +102,7 @@ unsafe fn wait(mutex: *mut pthread_mutex_t, deadline: Deadline) -> Result<()> {
         }
         Some(left) => {
             let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-            let slice = left.min(SLICE);
+            let slice = left.min(slice);
             let nanos = now.tv_nsec as u64 + u64::from(slice.subsec_nanos());
             // Whichever width `time_t` has here, libc's own clock fits it.
             let until = libc::timespec {

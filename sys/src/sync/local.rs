@@ -2,8 +2,8 @@
 
 use core::cell::Cell;
 
-use crate::deadline::Deadline;
-use crate::scope::{RawLock, Refused};
+use crate::futex::Limit;
+use crate::scope::{Owned, RawLock, Refused};
 
 /// A flag that cannot leave its thread.
 #[derive(Debug, Default)]
@@ -18,15 +18,26 @@ impl LocalLock {
 // SAFETY: `Cell` is not Sync, so only one thread ever sees the object; the flag is set from take to release, and a take
 // that finds it set never answers `Ok(true)`.
 unsafe impl RawLock for LocalLock {
-    fn take(&self, deadline: Deadline) -> Result<bool, Refused> {
+    fn take(&self, limit: Limit<'_>) -> Result<bool, Refused> {
         if !self.0.replace(true) {
             return Ok(true);
         }
-        // Nobody else can run, so nobody can release it meanwhile: with a deadline the answer is known at once.
-        if deadline == Deadline::NEVER { Err(Refused::WouldDeadlock) } else { Ok(false) }
+        // Nobody else can run, so nobody can release it meanwhile: with a limit the answer is known at once.
+        if limit.is_never() { Err(Refused::WouldDeadlock) } else { Ok(false) }
     }
 
     unsafe fn release(&self) {
         self.0.set(false);
+    }
+
+    fn is_held(&self) -> bool {
+        self.0.get()
+    }
+}
+
+// SAFETY: there is one thread, so whoever asks is the holder.
+unsafe impl Owned for LocalLock {
+    fn is_mine(&self) -> bool {
+        self.0.get()
     }
 }

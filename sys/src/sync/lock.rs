@@ -61,9 +61,8 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
-use crate::deadline::Deadline;
 use crate::errno::Result as ErrnoResult;
-use crate::futex::WordLock;
+use crate::futex::{Limit, WordLock};
 use crate::scope::{Local, Private, RawLock, Scope, Shared};
 use crate::shm::{Init, Nodes, Shareable};
 use crate::sync::local::LocalLock;
@@ -176,7 +175,7 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
     #[doc(alias = "acquire")]
     #[inline]
     pub fn lock(&self) -> S::Outcome<Guard<'_, T, S>> {
-        S::outcome(match self.raw.take(Deadline::NEVER) {
+        S::outcome(match self.raw.take(Limit::NEVER) {
             Ok(_) => Ok(self.guard()),
             Err(refused) => Err(refused),
         })
@@ -188,16 +187,23 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
     /// As for [`lock`](Self::lock).
     #[inline]
     pub fn try_lock(&self) -> S::Outcome<Option<Guard<'_, T, S>>> {
-        self.lock_timeout(Deadline::NOW)
+        self.lock_timeout(Limit::NOW)
     }
 
-    /// Takes the lock, waiting until the deadline at most; `None` when the time ran out.
+    /// Takes the lock, waiting within the limit; `None` when the time ran out or the wait was
+    /// [cancelled](crate::futex::Cancel).
     ///
     /// # Errors
     /// As for [`lock`](Self::lock).
     #[inline]
-    pub fn lock_timeout(&self, timeout: impl Into<Deadline>) -> S::Outcome<Option<Guard<'_, T, S>>> {
-        S::outcome(self.raw.take(timeout.into()).map(|taken| taken.then(|| self.guard())))
+    pub fn lock_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<Option<Guard<'_, T, S>>> {
+        S::outcome(self.raw.take(limit.into()).map(|taken| taken.then(|| self.guard())))
+    }
+
+    /// Whether somebody holds the lock, as it was a moment ago.
+    #[doc(alias = "locked")]
+    pub fn is_locked(&self) -> bool {
+        self.raw.is_held()
     }
 
     #[inline]
@@ -285,10 +291,7 @@ impl<T: ?Sized, S: Scope> Guard<'_, T, S> {
     /// Releases the lock with its data marked as abandoned, as if this holder had died: what a holder does that cannot finish
     /// what it began. In the other scopes, where nobody dies alone, this is a plain release.
     pub fn abandon(self) {
-        let lock = self.lock;
-        core::mem::forget(self);
-        // SAFETY: the guard proves that this thread took the lock; it is forgotten, so it releases no second time.
-        unsafe { lock.raw.abandon() };
+        self.lock.raw.mark_abandoned();
     }
 
     /// Releases the lock for good, because the data cannot be repaired: in `Shared` every later take is refused with

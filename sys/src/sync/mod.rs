@@ -3,6 +3,11 @@
 //! | file | idea |
 //! | --- | --- |
 //! | [`lock`] | mutual exclusion around data, the guard |
+//! | [`rlock`] | mutual exclusion that its holder may enter again |
+//! | [`event`] | a flag that one sets and many wait for |
+//! | `gate` | how a waiter sleeps, and how a wake survives the death of those who pass it on |
+//! | `lease` | a participant's entry, whose word tells everyone when the participant's thread dies |
+//! | `spin` | looking before sleeping, and learning whether that helps |
 //! | `private` | the raw lock of threads: one futex word |
 //! | `word` | the state word of the lock that survives death, as a protocol of its own |
 //! | `robust` | the list that the kernel walks when a thread dies, and our entries in it |
@@ -10,15 +15,23 @@
 //! | `fallback` | the raw lock of processes where that list cannot be used: a pthread robust mutex |
 //! | `local` | the raw lock of a single thread |
 
+pub mod event;
 #[cfg(not(loom))]
 pub(crate) mod fallback;
+pub(crate) mod gate;
+#[allow(dead_code, reason = "its users come next")]
+#[cfg(not(loom))]
+pub(crate) mod lease;
 #[cfg(not(loom))]
 pub(crate) mod local;
 #[cfg(not(loom))]
 pub mod lock;
 pub(crate) mod private;
 #[cfg(not(loom))]
+pub mod rlock;
+#[cfg(not(loom))]
 pub(crate) mod robust;
 #[cfg(not(loom))]
 pub(crate) mod shared;
+pub(crate) mod spin;
 pub(crate) mod word;

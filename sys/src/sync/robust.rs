@@ -77,8 +77,10 @@ const _: () = {
     assert!(FUTEX_OFFSET == expected, "the node must have the form of this libc's robust mutexes");
 };
 
-/// A lock: an exclusive holding.
+/// An exclusive holding: a lock, a permit.
 pub(crate) const LOCK: u32 = 0x8000_0001;
+/// A participant's lease, which excludes nobody: a forked child may begin without it.
+pub(crate) const LEASE: u32 = 0x8000_0002;
 
 /// `struct robust_list_head` of the kernel, in libc's thread descriptor.
 #[repr(C)]
@@ -195,6 +197,14 @@ impl Here<'_> {
         compiler_fence(SeqCst);
     }
 
+    /// Names a word that is always 0. If the thread dies before [`settle`](Self::settle), the kernel wakes one sleeper there.
+    #[inline(always)]
+    pub(crate) fn pend_word(self, word: &AtomicU32) {
+        let entry = (core::ptr::from_ref(word) as usize).wrapping_add_signed(-FUTEX_OFFSET);
+        self.head.pending.store(entry, Relaxed);
+        compiler_fence(SeqCst);
+    }
+
     /// The stores that [`pend`](Self::pend) announced are done.
     #[inline(always)]
     pub(crate) fn settle(self) {
@@ -209,12 +219,8 @@ impl Here<'_> {
         if first == self.end() {
             return Some(1);
         }
-        let node = (first & !1).wrapping_sub(core::mem::offset_of!(Node, next));
-        let node = core::ptr::with_exposed_provenance::<Node>(node);
-        // SAFETY: an entry of the list lies at this place of either a node or a libc mutex, whose first words are as long.
-        let kind = unsafe { &raw const (*node).kind };
-        // SAFETY: as above: in both it is an aligned u32.
-        if unsafe { &*kind }.load(Relaxed) == LOCK {
+        let (node, kind) = node_at(first);
+        if kind == LOCK || kind == LEASE {
             // SAFETY: the kind says that this is a node of ours, which is linked and so still mapped.
             let depth = unsafe { &*node }.depth.load(Relaxed).max(1) + 1;
             if depth <= HOLDINGS_MAX {
@@ -334,12 +340,22 @@ impl Node {
     }
 }
 
-/// Whether the calling thread holds anything exclusively in shared memory: our locks, or libc's robust mutexes.
+/// Whether the calling thread holds anything exclusively in shared memory: our locks and permits, or libc's robust mutexes.
 pub(crate) fn holds_exclusively() -> bool {
     match Here::now() {
         None => crate::sync::fallback::holds_any(),
-        Some((here, _)) => here.entries().any(|_| true),
+        Some((here, _)) => here.entries().any(|entry| node_at(entry).1 != LEASE),
     }
+}
+
+/// The node of an entry of the calling thread's list, if it is one of ours, and its kind, which tells.
+fn node_at(entry: usize) -> (*const Node, u32) {
+    let node = (entry & !1).wrapping_sub(core::mem::offset_of!(Node, next));
+    let node = core::ptr::with_exposed_provenance::<Node>(node);
+    // SAFETY: an entry of the list lies at this place of either a node or a libc mutex, whose first words are as long.
+    let kind = unsafe { &raw const (*node).kind };
+    // SAFETY: as above: in both it is an aligned u32.
+    (node, unsafe { &*kind }.load(Relaxed))
 }
 
 /// # Safety
@@ -362,7 +378,7 @@ unsafe fn prev_of<'l>(entry: usize) -> &'l AtomicUsize {
 
 /// An address at a constant distance from the thread's descriptor.
 #[inline(always)]
-fn thread_pointer() -> *const u8 {
+pub(crate) fn thread_pointer() -> *const u8 {
     #[cfg(target_arch = "x86_64")]
     {
         let this: *const u8;

@@ -24,10 +24,10 @@ use core::time::Duration;
 use crate::atomic::spin_hint;
 use crate::deadline::Deadline;
 use crate::errno::Result as ErrnoResult;
-use crate::futex::{Reach, Wait};
-use crate::scope::{RawLock, Refused};
+use crate::futex::{Limit, Reach, Wait};
+use crate::scope::{Owned, RawLock, Refused};
 use crate::sync::fallback;
-use crate::sync::robust::{Form, Here, LOCK, Node, form, wakes_are_passed_on};
+use crate::sync::robust::{Form, Here, LOCK, Node, form, gettid, wakes_are_passed_on};
 use crate::sync::word::{DIED, OWNER, Take, Waiter};
 
 /// A lock for every process that maps it. Lives in a [`Shm`](crate::shm::Shm) only.
@@ -37,6 +37,7 @@ pub struct SharedLock {
     /// Where the pthread form serves, this is the `pthread_mutex_t` instead.
     node: Node,
     flags: AtomicU32,
+    /// What the lock has learned of spinning; in the pthread form the thread that took it last and did not release it.
     spin: AtomicU32,
 }
 
@@ -76,15 +77,15 @@ impl SharedLock {
     /// The whole take, when the list is not empty, the word not free, or nothing is known yet.
     #[cold]
     #[inline(never)]
-    fn take_slow(&self, deadline: Deadline) -> Result<bool, Refused> {
+    fn take_slow(&self, limit: Limit<'_>) -> Result<bool, Refused> {
         if form() == Form::Pthread {
             // SAFETY: in this form.
-            return unsafe { self.take_fallback(deadline) };
+            return unsafe { self.take_fallback(limit) };
         }
         let Some((here, id)) = Here::now() else { return Err(Refused::Unlisted) };
         let Some(depth) = here.room() else { return Err(Refused::TooMany) };
         here.pend(&self.node);
-        let answer = self.take_pending(id, deadline);
+        let answer = self.take_pending(id, limit);
         if answer == Ok(true) {
             here.link(&self.node, depth);
         }
@@ -93,8 +94,8 @@ impl SharedLock {
     }
 
     /// Takes the word. The node is pending, and stays so.
-    fn take_pending(&self, id: u32, deadline: Deadline) -> Result<bool, Refused> {
-        match self.node.word.take(id, &mut Sleeper::new(self, deadline)) {
+    fn take_pending(&self, id: u32, limit: Limit<'_>) -> Result<bool, Refused> {
+        match self.node.word.take(id, &mut Sleeper::new(self, limit)) {
             Take::Taken { died } => self.taken(died),
             Take::Own => Err(Refused::WouldDeadlock),
             Take::TimedOut => Ok(false),
@@ -127,6 +128,9 @@ impl SharedLock {
     #[inline(never)]
     fn release_slow(&self, leave: u32) {
         if form() == Form::Pthread {
+            if self.spin.load(Relaxed) == gettid() {
+                self.spin.store(0, Relaxed);
+            }
             // SAFETY: in this form `init` made a mutex at this place.
             return unsafe { fallback::release(self.mutex()) };
         }
@@ -156,14 +160,15 @@ impl SharedLock {
     /// Only where the form is `Pthread`.
     #[cold]
     #[inline(never)]
-    unsafe fn take_fallback(&self, deadline: Deadline) -> Result<bool, Refused> {
+    unsafe fn take_fallback(&self, limit: Limit<'_>) -> Result<bool, Refused> {
         // SAFETY: in this form `init` made a mutex at this place.
-        match unsafe { fallback::take(self.mutex(), deadline) }? {
+        match unsafe { fallback::take(self.mutex(), limit) }? {
             fallback::Taken::No => return Ok(false),
             fallback::Taken::Yes => {}
             fallback::Taken::AfterDeath => self.flags.store(self.flags.load(Relaxed) | ABANDONED, Relaxed),
         }
         if self.flags.load(Relaxed) & GIVEN_UP == 0 {
+            self.spin.store(gettid(), Relaxed);
             return Ok(true);
         }
         // SAFETY: this thread has just taken it.
@@ -179,15 +184,15 @@ impl SharedLock {
 /// One taker of one lock, for as long as it waits.
 struct Sleeper<'l> {
     lock: &'l SharedLock,
-    deadline: Deadline,
+    limit: Limit<'l>,
     learned: u32,
     paused: u32,
     gap: u32,
 }
 
 impl<'l> Sleeper<'l> {
-    fn new(lock: &'l SharedLock, deadline: Deadline) -> Self {
-        Self { lock, deadline, learned: lock.spin.load(Relaxed), paused: 0, gap: FIRST_GAP }
+    fn new(lock: &'l SharedLock, limit: Limit<'l>) -> Self {
+        Self { lock, limit, learned: lock.spin.load(Relaxed), paused: 0, gap: FIRST_GAP }
     }
 
     /// What the lock has learned: how many pauses to allow, and how many spins there were.
@@ -203,10 +208,9 @@ impl<'l> Sleeper<'l> {
 
 impl Waiter for Sleeper<'_> {
     fn sleep(&mut self, expected: u32) -> Wait {
-        let until = if wakes_are_passed_on() { self.deadline } else { self.deadline.or_sooner(Deadline::after(SLICE)) };
-        // A refused sleep counts as a change: the taker looks again.
-        match crate::futex::wait(self.lock.node.futex(), expected, Reach::Shared, until).unwrap_or(Wait::Changed) {
-            Wait::TimedOut if until != self.deadline && !self.deadline.has_passed() => Wait::Changed,
+        let limit = if wakes_are_passed_on() { self.limit } else { self.limit.or_sooner(Deadline::after(SLICE)) };
+        match crate::futex::sleep(self.lock.node.futex(), expected, Reach::Shared, limit) {
+            Wait::TimedOut if !self.limit.is_over() => Wait::Changed,
             ended => ended,
         }
     }
@@ -231,7 +235,7 @@ impl Waiter for Sleeper<'_> {
     }
 
     fn in_a_hurry(&self) -> bool {
-        self.deadline == Deadline::NOW
+        self.limit.is_now()
     }
 }
 
@@ -251,7 +255,7 @@ const EXPLORE_EVERY: u32 = 32;
 // kernel clears an owner only after its death. Takes are Acquire and releases Release.
 unsafe impl RawLock for SharedLock {
     #[inline]
-    fn take(&self, deadline: Deadline) -> Result<bool, Refused> {
+    fn take(&self, limit: Limit<'_>) -> Result<bool, Refused> {
         if let Some(here) = Here::alone() {
             here.pend(&self.node);
             if self.node.word.take_free(here.id()) {
@@ -260,7 +264,7 @@ unsafe impl RawLock for SharedLock {
                 return Ok(true);
             }
         }
-        self.take_slow(deadline)
+        self.take_slow(limit)
     }
 
     #[inline]
@@ -276,6 +280,13 @@ unsafe impl RawLock for SharedLock {
         here.settle();
     }
 
+    fn is_held(&self) -> bool {
+        match form() {
+            Form::Node => self.node.word.futex() & OWNER != 0,
+            Form::Pthread => self.spin.load(Relaxed) != 0,
+        }
+    }
+
     fn abandoned(&self) -> bool {
         self.flags.load(Relaxed) & ABANDONED != 0
     }
@@ -285,15 +296,26 @@ unsafe impl RawLock for SharedLock {
     }
 
     #[cold]
-    unsafe fn abandon(&self) {
+    fn mark_abandoned(&self) {
         self.flags.store(self.flags.load(Relaxed) | ABANDONED, Relaxed);
-        // SAFETY: the same obligation.
-        unsafe { self.release() };
     }
+
+    const CAN_BE_GIVEN_UP: bool = true;
 
     #[cold]
     unsafe fn give_up(&self) {
         self.flags.store(self.flags.load(Relaxed) | GIVEN_UP, Relaxed);
         self.release_slow(DIED);
+    }
+}
+
+// SAFETY: the word of a live owner holds its thread id, and the kernel clears it at that thread's death.
+unsafe impl Owned for SharedLock {
+    #[inline]
+    fn is_mine(&self) -> bool {
+        match Here::now() {
+            Some((_, id)) => self.node.word.futex() & OWNER == id,
+            None => form() == Form::Pthread && self.spin.load(Relaxed) == gettid(),
+        }
     }
 }

@@ -33,7 +33,7 @@
 //! Orderings: takes are `Acquire`, releases `Release`. Announcing a waiter and clearing the bit are `Relaxed`: they carry
 //! no data, and the kernel's compare in the futex call orders itself with both.
 
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::atomic::AtomicU64;
 use crate::futex::Wait;
@@ -114,6 +114,28 @@ impl Word {
     #[inline(always)]
     pub(crate) fn futex(&self) -> u32 {
         half(self.0.load(Relaxed))
+    }
+
+    #[allow(dead_code, reason = "its users come next")]
+    /// The futex half as it is now, and what its writer wrote before.
+    #[inline(always)]
+    pub(crate) fn futex_acquired(&self) -> u32 {
+        half(self.0.load(Acquire))
+    }
+
+    #[allow(dead_code, reason = "its users come next")]
+    /// Changes the futex half from `from` to `to`, starting a generation; false when it is something else. For
+    /// [leases](super::lease), whose transitions are single steps.
+    #[inline]
+    pub(crate) fn swap_half(&self, from: u32, to: u32) -> bool {
+        let mut seen = self.0.load(Relaxed);
+        while half(seen) == from {
+            match self.0.compare_exchange_weak(seen, with_half(next_generation(seen), to), AcqRel, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
     }
 
     /// Takes a plainly free word: the fast path.

@@ -5,6 +5,7 @@ mod support;
 
 mod deadline;
 mod epoll;
+mod event;
 mod eventfd;
 mod futex;
 mod inotify;
@@ -14,6 +15,7 @@ mod pipe;
 mod poll;
 mod process;
 mod pthread;
+mod rlock;
 mod sched;
 mod select;
 mod shm;

@@ -1,0 +1,191 @@
+//! How waiters sleep on a word, and how a wake survives the death of those who pass it on.
+//!
+//! Whatever is not a lock has no owner whose death the kernel could report. What has to survive is the wake: a setter may
+//! be killed between its store and its wake, and a sleeper that a wake has chosen may be killed before it acts. So each
+//! shared object has a *gate*, a word that is always 0. Sleepers wait on `[word, gate]`; wakers and sleepers alike keep the
+//! kernel's pending entry pointing at the gate over their critical stretch. A thread that is killed there has a pending word
+//! without an owner, so the kernel wakes one sleeper at the gate. That one looks at everything anew and does the dead one's
+//! part, itself covered.
+//!
+//! | kernel | what it has | what we do |
+//! | --- | --- | --- |
+//! | 5.16 and later | futex_waitv | sleep on word and gate at once |
+//! | before | neither | look every 10 ms: the change is seen, late |
+//!
+//! In a thread whose list the kernel does not know, nothing can be covered: sleepers then look every 50 ms.
+//!
+//! In `Private` no thread dies alone and in `Local` nobody sleeps, so there both parts are nothing.
+
+#[cfg(not(loom))]
+use core::time::Duration;
+
+use crate::atomic::AtomicU32;
+#[cfg(not(loom))]
+use crate::deadline::Deadline;
+#[cfg(not(loom))]
+use crate::futex::{self, Reach, Waiter};
+use crate::futex::{Limit, Wait};
+#[cfg(not(loom))]
+use crate::sync::robust::Here;
+
+/// How a sleep ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woke {
+    /// A wake chose this sleeper, or the word had another value: look again.
+    Look,
+    /// Somebody died half-way: look again, and do what the dead one may have left undone.
+    Inherit,
+    /// The time ran out or the wait was cancelled, and no wake was meant for this sleeper.
+    TimedOut,
+    /// Nobody could ever end this wait.
+    Never,
+}
+
+/// Where the waiters of one object sleep.
+pub trait Gate {
+    /// Runs a critical stretch: should the thread be killed in it, one sleeper of this gate inherits what it left undone.
+    fn covered<R>(&self, critical: impl FnOnce() -> R) -> R;
+
+    /// Sleeps while `word` holds `expected`. To be called in a covered stretch.
+    fn sleep(&self, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke;
+
+    /// Wakes sleepers of `word`, and says how many there were, or 1 if that is not known.
+    fn wake(&self, word: &AtomicU32, count: u32) -> u32;
+
+    /// Whether looking for a while before sleeping can help.
+    const CAN_SPIN: bool;
+}
+
+/// The gate of threads: no one dies alone.
+#[derive(Debug, Default)]
+pub struct PrivateGate;
+
+impl Gate for PrivateGate {
+    const CAN_SPIN: bool = true;
+
+    #[inline(always)]
+    fn covered<R>(&self, critical: impl FnOnce() -> R) -> R {
+        critical()
+    }
+
+    #[cfg(not(loom))]
+    fn sleep(&self, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke {
+        match futex::sleep(word, expected, Reach::Private, limit) {
+            Wait::Woken | Wait::Changed => Woke::Look,
+            Wait::TimedOut => Woke::TimedOut,
+        }
+    }
+
+    #[cfg(loom)]
+    fn sleep(&self, word: &AtomicU32, expected: u32, _limit: Limit<'_>) -> Woke {
+        match crate::model::wait(word, expected) {
+            Wait::Woken | Wait::Changed => Woke::Look,
+            Wait::TimedOut => Woke::TimedOut,
+        }
+    }
+
+    fn wake(&self, word: &AtomicU32, count: u32) -> u32 {
+        #[cfg(not(loom))]
+        return futex::wake(word, count, Reach::Private).unwrap_or(1);
+        #[cfg(loom)]
+        return crate::model::wake(word, count);
+    }
+}
+
+/// The gate of processes: a word that is always 0. Zero bytes are one.
+#[cfg(not(loom))]
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub struct SharedGate(AtomicU32);
+
+/// How long a sleeper that nobody can cover sleeps at a stretch.
+#[cfg(not(loom))]
+const SLICE: Duration = Duration::from_millis(50);
+
+#[cfg(not(loom))]
+impl SharedGate {
+    /// [`Gate::sleep`] on several words at once: answers the place of the one that was woken, of the last if several were,
+    /// and the number of words when it was the gate. `words` has room behind its first `count` entries for two more.
+    pub(crate) fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize) {
+        if limit.is_cancelled() {
+            return (Woke::TimedOut, 0);
+        }
+        let gate = Waiter::new(&self.0, 0, Reach::Shared);
+        // The gate stands last, so that its wake is never hidden behind another; a cancelling first, so that it hides none.
+        let mut used = count;
+        let mut shifted = 0;
+        if let Some(watched) = limit.watched() {
+            words.copy_within(..count, 1);
+            if let Some(first) = words.first_mut() {
+                *first = watched;
+            }
+            shifted = 1;
+            used += 1;
+        }
+        if let Some(last) = words.get_mut(used) {
+            *last = gate;
+            used += 1;
+        }
+        let Some(words) = words.get(..used) else { return (Woke::Look, 0) };
+        let until =
+            if Here::now().is_some() { limit.deadline() } else { limit.deadline().or_sooner(Deadline::after(SLICE)) };
+        match futex::wait_any_at(words, until) {
+            Ok((Wait::Woken, at)) if at + 1 == used => (Woke::Inherit, count),
+            Ok((Wait::Woken, at)) if at < shifted => {
+                (if limit.is_cancelled() { Woke::TimedOut } else { Woke::Look }, count)
+            }
+            Ok((Wait::Woken, at)) => (Woke::Look, at - shifted),
+            Ok((Wait::TimedOut, _)) if limit.deadline().has_passed() => (Woke::TimedOut, count),
+            // A refused sleep counts as a change: whoever waits looks again.
+            Ok((Wait::Changed | Wait::TimedOut, _)) | Err(_) => (Woke::Look, count),
+        }
+    }
+}
+
+#[cfg(not(loom))]
+impl Gate for SharedGate {
+    const CAN_SPIN: bool = true;
+
+    #[inline]
+    fn covered<R>(&self, critical: impl FnOnce() -> R) -> R {
+        let Some((here, _)) = Here::now() else { return critical() };
+        here.pend_word(&self.0);
+        let answer = critical();
+        here.settle();
+        answer
+    }
+
+    fn sleep(&self, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke {
+        let waiter = Waiter::new(word, expected, Reach::Shared);
+        self.sleep_on(&mut [waiter; 3], 1, limit).0
+    }
+
+    fn wake(&self, word: &AtomicU32, count: u32) -> u32 {
+        // A wake that failed (a sandbox) woke nobody that is known of, but somebody may be there.
+        futex::wake(word, count, Reach::Shared).unwrap_or(1)
+    }
+}
+
+/// The gate of a single thread: nobody could wake who sleeps.
+#[cfg(not(loom))]
+#[derive(Debug, Default)]
+pub struct LocalGate;
+
+#[cfg(not(loom))]
+impl Gate for LocalGate {
+    const CAN_SPIN: bool = false;
+
+    #[inline(always)]
+    fn covered<R>(&self, critical: impl FnOnce() -> R) -> R {
+        critical()
+    }
+
+    fn sleep(&self, _word: &AtomicU32, _expected: u32, limit: Limit<'_>) -> Woke {
+        // With a limit the answer is known at once: nothing can happen before it.
+        if limit.is_never() { Woke::Never } else { Woke::TimedOut }
+    }
+
+    fn wake(&self, _word: &AtomicU32, _count: u32) -> u32 {
+        0
+    }
+}

@@ -1,0 +1,122 @@
+//! One participant's entry beside a shared object: a word that tells everyone when the participant's thread dies.
+//!
+//! | futex half of the word | meaning |
+//! | --- | --- |
+//! | `0` | free: nobody's |
+//! | thread id + `WAITERS` | held by that thread, in whose list it is linked |
+//! | `DIED` + `WAITERS` | its holder died; it stays so until somebody [buries](Lease::bury) it |
+//!
+//! | from | to | who |
+//! | --- | --- | --- |
+//! | free | held, next generation | [`claim`](Lease::claim) |
+//! | held | free | its holder |
+//! | held | dead | the kernel, which wakes one who sleeps on the word |
+//! | dead | free, next generation | whoever has dealt with the death |
+//!
+//! It is born with `WAITERS` set, so that those who watch need not touch it. A death wakes one watcher only: whoever is woken
+//! looks at everything, and wakes the next if there is more to do.
+//!
+//! A participant is a *thread*, because the kernel's list is a thread's: a lease of a thread that returns reads as a death. A
+//! forked child holds none of its parent's. Where the locks have the [pthread form](super::robust::Form::Pthread), nothing
+//! is linked and no death is seen.
+//!
+//! Orderings: claims are `Acquire`, releases are `Release`, deaths are looked for with `Acquire`.
+
+use crate::futex::{Reach, Waiter};
+use crate::scope::Refused;
+use crate::sync::robust::{Form, Here, LEASE, Node, form, gettid};
+use crate::sync::word::{DIED, OWNER, WAITERS};
+
+/// What a lease says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    Nobody,
+    /// The thread with this id, alive.
+    Thread(u32),
+    /// One that died.
+    Dead,
+}
+
+/// The entry. Zero bytes are a free one.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Lease(Node);
+
+impl Lease {
+    /// Takes the lease for the calling thread; false when it is not free.
+    ///
+    /// # Errors
+    /// [`Unlisted`](Refused::Unlisted) and [`TooMany`](Refused::TooMany), before anything is taken.
+    pub(crate) fn claim(&self) -> Result<bool, Refused> {
+        let Some((here, id)) = Here::now() else { return self.claim_unlinked() };
+        let Some(depth) = here.room() else { return Err(Refused::TooMany) };
+        here.pend(&self.0);
+        let taken = self.0.word.swap_half(0, id | WAITERS);
+        if taken {
+            self.0.kind.store(LEASE, core::sync::atomic::Ordering::Relaxed);
+            here.link(&self.0, depth);
+        }
+        here.settle();
+        Ok(taken)
+    }
+
+    #[cold]
+    fn claim_unlinked(&self) -> Result<bool, Refused> {
+        if form() == Form::Node {
+            return Err(Refused::Unlisted);
+        }
+        Ok(self.0.word.swap_half(0, gettid() | WAITERS))
+    }
+
+    /// Gives the lease back. For anyone but its holder, a forked child of it for one, this does nothing.
+    pub(crate) fn release(&self) {
+        let Some((here, id)) = Here::now() else {
+            if form() == Form::Pthread {
+                self.0.word.swap_half(gettid() | WAITERS, 0);
+            }
+            return;
+        };
+        if self.0.word.futex() & OWNER != id {
+            return;
+        }
+        here.pend(&self.0);
+        here.unlink(&self.0);
+        self.0.word.swap_half(id | WAITERS, 0);
+        here.settle();
+    }
+
+    /// Whose it is.
+    #[inline]
+    pub(crate) fn holder(&self) -> Holder {
+        let futex = self.0.word.futex_acquired();
+        match futex & OWNER {
+            0 if futex & DIED != 0 => Holder::Dead,
+            0 => Holder::Nobody,
+            id => Holder::Thread(id),
+        }
+    }
+
+    /// Whether the calling thread holds it.
+    pub(crate) fn is_mine(&self) -> bool {
+        let id = match Here::now() {
+            Some((_, id)) => id,
+            None => gettid(),
+        };
+        self.holder() == Holder::Thread(id)
+    }
+
+    /// Frees a lease whose holder died: the death has been dealt with. False when somebody else has freed it.
+    pub(crate) fn bury(&self) -> bool {
+        self.0.word.swap_half(DIED | WAITERS, 0)
+    }
+
+    /// To sleep until its present holder dies: ends at once if the lease has changed hands since `holder`.
+    pub(crate) fn watch(&self) -> Waiter<'_> {
+        Waiter::new(self.0.futex(), self.0.word.futex(), Reach::Shared)
+    }
+
+    /// Whether a thread of this process holds it through this mapping: then it must not be unmapped.
+    pub(crate) fn is_linked_here(&self) -> bool {
+        form() == Form::Node && self.0.is_linked_here()
+    }
+}

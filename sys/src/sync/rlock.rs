@@ -1,0 +1,342 @@
+//! Mutual exclusion that its holder may enter again.
+//!
+//! ```
+//! use core::cell::Cell;
+//! use ossature_sys::sync::rlock::RLock;
+//!
+//! let depth = RLock::new(Cell::new(0));
+//! let outer = depth.lock();
+//! let inner = depth.lock(); // the same thread: at once
+//! outer.set(inner.get() + 1);
+//! assert_eq!(depth.lock().get(), 1);
+//! ```
+//!
+//! A holder may have several guards at a time, so a guard lends `&T`, never `&mut T`: what is to change is a `Cell`, an
+//! atomic, or in shared memory a [`Racy`](crate::shm::Racy).
+//!
+//! | field | meaning |
+//! | --- | --- |
+//! | the scope's raw lock | taken at the first level, given back at the last; knows its holder |
+//! | depth | how many levels the holder has; of no meaning while nobody holds the lock |
+//!
+//! **When a holder is killed** (scope `Shared`) the next taker gets the lock at once, at its first level, and its guard says
+//! [`abandoned`](RLockGuard::abandoned), as with [`Lock`](super::lock::Lock).
+//!
+//! **Cost.** The first level is the raw lock's cost; another one is a look at the holder and a store.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::Deref;
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU32, AtomicUsize};
+
+use crate::futex::{Limit, WordLock};
+use crate::scope::{Local, Owned, Private, RawLock, Refused, Scope, Shared};
+use crate::shm::{Init, InitWith, Nodes, Shareable};
+use crate::sync::local::LocalLock;
+use crate::sync::robust::thread_pointer;
+use crate::sync::shared::SharedLock;
+
+/// The raw lock of threads that knows its holder, by the holder's thread pointer.
+#[derive(Debug)]
+pub struct OwnedWord {
+    word: WordLock,
+    owner: AtomicUsize,
+}
+
+impl OwnedWord {
+    const fn new() -> Self {
+        Self { word: WordLock::new(), owner: AtomicUsize::new(0) }
+    }
+}
+
+// SAFETY: the word excludes; the owner beside it is only stored by the holder.
+unsafe impl RawLock for OwnedWord {
+    #[inline]
+    fn take(&self, limit: Limit<'_>) -> Result<bool, Refused> {
+        let taken = self.word.take(limit);
+        if taken {
+            self.owner.store(thread_pointer() as usize, Relaxed);
+        }
+        Ok(taken)
+    }
+
+    #[inline]
+    unsafe fn release(&self) {
+        self.owner.store(0, Relaxed);
+        // SAFETY: the same obligation, passed on.
+        unsafe { self.word.release() };
+    }
+
+    fn is_held(&self) -> bool {
+        self.word.is_held()
+    }
+}
+
+// SAFETY: a thread finds its own pointer there only if it stored it itself and has not cleared it since: thread pointers
+// differ between living threads, and one that ended while holding leaves the lock taken, so a new thread at the same
+// place in memory would find itself the holder of a lock that nobody else can have.
+unsafe impl Owned for OwnedWord {
+    #[inline]
+    fn is_mine(&self) -> bool {
+        self.owner.load(Relaxed) == thread_pointer() as usize
+    }
+}
+
+/// Data that one thread at a time may look at, as deep as it likes.
+///
+/// Differs from Python's `threading.RLock`: the data is inside, and a level is given back by dropping its guard, so it cannot
+/// be given back by another thread.
+#[doc(alias = "ReentrantMutex")]
+#[repr(C)]
+pub struct RLock<T: ?Sized, S: Scope = Private> {
+    raw: S::RLock,
+    depth: AtomicU32,
+    data: T,
+}
+
+// SAFETY: only one thread at a time gets a reference, so the data need only be Send; the raw lock says itself whether it may
+// be shared.
+unsafe impl<T: ?Sized + Send, S: Scope> Sync for RLock<T, S> where S::RLock: Sync {}
+
+impl<T> RLock<T> {
+    /// A free lock for threads, usable in a `static`.
+    pub const fn new(data: T) -> Self {
+        Self { raw: OwnedWord::new(), depth: AtomicU32::new(0), data }
+    }
+
+    /// The data, without the lock: nobody else has it any more.
+    pub fn into_inner(self) -> T {
+        self.data
+    }
+}
+
+impl<T: ?Sized> RLock<T> {
+    /// The data, without locking: nobody else can have a reference.
+    pub fn get_mut(&mut self) -> &mut T {
+        &mut self.data
+    }
+}
+
+impl<T: Default> Default for RLock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T> RLock<T, Local> {
+    /// A free lock for a single thread.
+    pub const fn local(data: T) -> Self {
+        Self { raw: LocalLock::new(), depth: AtomicU32::new(0), data }
+    }
+}
+
+impl<T: Shareable> RLock<T, Shared> {
+    /// What [`Shm::place`](crate::shm::Shm::place) makes a free shared lock of.
+    pub fn shared<I: Init<T>>(data: I) -> impl Init<Self> {
+        let write = move |place: *mut Self| {
+            // SAFETY: `place` is valid for writes of a whole lock (the caller's obligation), so its field is in bounds.
+            let raw = unsafe { &raw mut (*place).raw };
+            // SAFETY: the field lies in the shared mapping that the caller vouches for.
+            unsafe { SharedLock::init(raw) }?;
+            // SAFETY: as for `raw`.
+            let depth = unsafe { &raw mut (*place).depth };
+            // SAFETY: as for `raw`.
+            unsafe { depth.write(AtomicU32::new(0)) };
+            // SAFETY: as for `raw`.
+            let inner = unsafe { &raw mut (*place).data };
+            // SAFETY: the place is valid for writes of the data.
+            unsafe { data.init(inner) }
+        };
+        // SAFETY: every field is made.
+        unsafe { InitWith::new(write) }
+    }
+}
+
+// SAFETY: as for `Lock`: no pointer that anyone but the holder follows, no Drop, repr(C), any state of the raw lock is one of
+// its table's, any depth is overwritten by the next taker; the data is Shareable itself, and never lent mutably.
+unsafe impl<T: Shareable> Shareable for RLock<T, Shared> {
+    const FINGERPRINT: u64 = crate::shm::mix(crate::shm::name("RLock"), T::FINGERPRINT);
+    const LOCKS: bool = true;
+
+    unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
+        // SAFETY: `place` points to a lock in a mapping (the caller's obligation).
+        let raw = unsafe { &raw const (*place).raw };
+        // SAFETY: the field of a valid lock is a valid raw lock, and its atomics may be read beside writers.
+        let raw = unsafe { &*raw };
+        visit.note(raw.is_linked_here());
+        // SAFETY: as for `raw`.
+        let data = unsafe { &raw const (*place).data };
+        // SAFETY: the data lies in the mapping that the caller vouches for.
+        unsafe { T::nodes(data, visit) };
+    }
+}
+
+impl<T: ?Sized, S: Scope> RLock<T, S> {
+    /// Takes a level, waiting for as long as another thread holds the lock.
+    ///
+    /// # Errors
+    /// In `Shared`: [`GivenUp`](Refused::GivenUp), [`TooMany`](Refused::TooMany). Beyond 2^32 - 1 levels it is as if the lock
+    /// were not this thread's: it waits for itself in `Private`, and is told
+    /// [`WouldDeadlock`](Refused::WouldDeadlock) in the others.
+    #[doc(alias = "acquire")]
+    #[inline]
+    pub fn lock(&self) -> S::Outcome<RLockGuard<'_, T, S>> {
+        S::outcome(self.enter(Limit::NEVER).map(|_| self.guard()))
+    }
+
+    /// Takes a level if the lock is free or this thread's; `None` if it is another's.
+    ///
+    /// # Errors
+    /// As for [`lock`](Self::lock).
+    #[inline]
+    pub fn try_lock(&self) -> S::Outcome<Option<RLockGuard<'_, T, S>>> {
+        self.lock_timeout(Limit::NOW)
+    }
+
+    /// Takes a level, waiting within the limit; `None` when the time ran out or the wait was
+    /// [cancelled](crate::futex::Cancel).
+    ///
+    /// # Errors
+    /// As for [`lock`](Self::lock).
+    #[inline]
+    pub fn lock_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<Option<RLockGuard<'_, T, S>>> {
+        S::outcome(self.enter(limit.into()).map(|taken| taken.then(|| self.guard())))
+    }
+
+    /// Whether somebody holds the lock, as it was a moment ago.
+    #[doc(alias = "locked")]
+    pub fn is_locked(&self) -> bool {
+        self.raw.is_held()
+    }
+
+    /// Whether the calling thread holds the lock.
+    #[doc(alias = "_is_owned")]
+    pub fn is_mine(&self) -> bool {
+        self.raw.is_mine()
+    }
+
+    /// How many levels the calling thread holds.
+    pub fn depth(&self) -> u32 {
+        if self.raw.is_mine() { self.depth.load(Relaxed) } else { 0 }
+    }
+
+    #[inline]
+    fn guard(&self) -> RLockGuard<'_, T, S> {
+        RLockGuard { lock: self, stays: PhantomData }
+    }
+
+    #[inline]
+    fn enter(&self, limit: Limit<'_>) -> Result<bool, Refused> {
+        if self.raw.is_mine() {
+            if let Some(deeper) = self.depth.load(Relaxed).checked_add(1) {
+                self.depth.store(deeper, Relaxed);
+                return Ok(true);
+            }
+        }
+        let taken = self.raw.take(limit)?;
+        if taken {
+            self.depth.store(1, Relaxed);
+        }
+        Ok(taken)
+    }
+
+    #[inline]
+    fn leave(&self) {
+        // Not so in a forked child that inherited a guard: the lock is its parent's.
+        if !self.raw.is_mine() {
+            return;
+        }
+        let left = self.depth.load(Relaxed).saturating_sub(1);
+        self.depth.store(left, Relaxed);
+        if left == 0 {
+            // SAFETY: this thread is the holder, and this was its last level.
+            unsafe { self.raw.release() };
+        }
+    }
+}
+
+impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for RLock<T, S> {
+    /// Shows the data if the lock is free or this thread's, without waiting.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("RLock");
+        match S::settle(self.try_lock()) {
+            Ok(Some(guard)) => shown.field("data", &&*guard),
+            Ok(None) => shown.field("data", &format_args!("<locked>")),
+            Err(refused) => shown.field("data", &format_args!("<{refused:?}>")),
+        }
+        .finish()
+    }
+}
+
+/// One level of an [`RLock`]; dropping it gives the level back.
+///
+/// Not `Send`: the lock belongs to the thread that took it.
+///
+/// ```compile_fail
+/// use ossature_sys::sync::rlock::RLock;
+/// static LOCK: RLock<u32> = RLock::new(0);
+/// let guard = LOCK.lock();
+/// std::thread::spawn(move || drop(guard)); // a guard does not cross threads
+/// ```
+#[must_use = "the level is given back at once if the guard is not kept"]
+pub struct RLockGuard<'l, T: ?Sized, S: Scope = Private> {
+    lock: &'l RLock<T, S>,
+    /// Raw pointers are not Send, so neither is the guard.
+    stays: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard only lends `&T`.
+unsafe impl<T: ?Sized + Sync, S: Scope> Sync for RLockGuard<'_, T, S> {}
+
+impl<T: ?Sized, S: Scope> RLockGuard<'_, T, S> {
+    /// Whether a holder of the lock died and nobody has repaired the data since. Always `false` but in `Shared`.
+    #[inline]
+    pub fn abandoned(&self) -> bool {
+        self.lock.raw.abandoned()
+    }
+
+    /// Declares the data whole again, after an abandonment.
+    #[inline]
+    pub fn repair(&self) {
+        self.lock.raw.repair();
+    }
+
+    /// Gives this level back with the data marked as abandoned, as if the holder had died. In the other scopes, where nobody
+    /// dies alone, the data is not marked.
+    pub fn abandon(self) {
+        self.lock.raw.mark_abandoned();
+    }
+
+    /// Releases the lock for good, with all levels, because the data cannot be repaired: in `Shared` every later take is
+    /// refused with [`GivenUp`](Refused::GivenUp). In the other scopes, where nobody dies alone, this gives one level back.
+    pub fn give_up(self) {
+        if S::RLock::CAN_BE_GIVEN_UP {
+            // SAFETY: the guard proves that this thread holds the lock. Guards of other levels lend on to this thread alone,
+            // since nobody else gets in any more, and find when they are dropped that the lock is no longer theirs.
+            unsafe { self.lock.raw.give_up() };
+        }
+    }
+}
+
+impl<T: ?Sized, S: Scope> Deref for RLockGuard<'_, T, S> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.lock.data
+    }
+}
+
+impl<T: ?Sized, S: Scope> Drop for RLockGuard<'_, T, S> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.leave();
+    }
+}
+
+impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for RLockGuard<'_, T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RLockGuard").field(&&**self).finish()
+    }
+}
