@@ -33,7 +33,7 @@ use std::{error, fmt, io};
 use ossature_sys::errno::Errno;
 use ossature_sys::process::{ForkError, StartError};
 use ossature_sys::scope::Refused;
-use ossature_sys::shm::AttachError;
+use ossature_sys::shm::{AttachError, OutOfBounds};
 
 /// What every fallible call of this crate returns.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -46,6 +46,8 @@ pub enum ErrorKind {
     Os,
     /// An argument that no call could make sense of.
     InvalidInput,
+    /// An index or a range that is not there (Python's `IndexError`).
+    OutOfRange,
     /// The object was never registered there, or is no longer (Python's `KeyError`).
     NotRegistered,
     /// The object is registered there already.
@@ -56,6 +58,8 @@ pub enum ErrorKind {
     LockHeld,
     /// The thread would wait for itself.
     WouldDeadlock,
+    /// A holder of the shared object died in the middle of its work, and nobody has repaired the data since.
+    Abandoned,
     /// The shared object was given up after its holder died.
     GivenUp,
     /// The shared memory was made by another program, for another type or in another place.
@@ -176,6 +180,13 @@ impl From<AttachError> for Error {
     }
 }
 
+/// [`ErrorKind::OutOfRange`].
+impl From<OutOfBounds> for Error {
+    fn from(error: OutOfBounds) -> Self {
+        Self::caused(ErrorKind::OutOfRange, None, error)
+    }
+}
+
 impl From<Error> for io::Error {
     /// An error that is nothing but the kernel's number stays that, with its `raw_os_error`. Any other keeps the message and
     /// the source: the [`Error`] can be had back by `downcast`.
@@ -187,12 +198,12 @@ impl From<Error> for io::Error {
         }
         let kind = match error.kind() {
             ErrorKind::Os => error.errno().map_or(io::ErrorKind::Other, io_kind),
-            ErrorKind::InvalidInput => io::ErrorKind::InvalidInput,
+            ErrorKind::InvalidInput | ErrorKind::OutOfRange => io::ErrorKind::InvalidInput,
             ErrorKind::NotRegistered => io::ErrorKind::NotFound,
             ErrorKind::AlreadyRegistered => io::ErrorKind::AlreadyExists,
             ErrorKind::MultiThreaded | ErrorKind::LockHeld => io::ErrorKind::ResourceBusy,
             ErrorKind::WouldDeadlock => io::ErrorKind::Deadlock,
-            ErrorKind::GivenUp => io::ErrorKind::Other,
+            ErrorKind::Abandoned | ErrorKind::GivenUp => io::ErrorKind::Other,
             ErrorKind::Incompatible => io::ErrorKind::InvalidData,
         };
         Self::new(kind, error)

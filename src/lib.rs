@@ -4,6 +4,7 @@
 //! | Python | here |
 //! | --- | --- |
 //! | `select`, `selectors` | [`select`], [`select::selectors`] |
+//! | `multiprocessing.Value`, `Array`, `sharedctypes` | [`multiprocessing`], [`multiprocessing::sharedctypes`] |
 //! | `os.fork`, `os.waitid`, `os.posix_spawn` | [`sys::process`] |
 //! | a lock and a value that several processes share | [`sys::sync::lock`] in [`sys::shm`] |
 //! | descriptors, signals, terminals, scheduling | the modules of [`sys`] |
@@ -36,6 +37,7 @@
 pub use ossature_sys as sys;
 
 pub mod error;
+pub mod multiprocessing;
 pub mod select;
 
 pub use error::{Error, ErrorKind, Result};

@@ -8,3 +8,4 @@ mod poll;
 mod poll_differential;
 mod select;
 mod selectors;
+mod sharedctypes;

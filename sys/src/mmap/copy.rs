@@ -8,6 +8,10 @@
 #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
+/// Whether the copy is the assembly. Where it is not, it is one atomic for each byte, which memory that is otherwise used by
+/// wider atomics must not mix with: there an owner of such memory copies by its own width.
+pub(crate) const IS_ASSEMBLY: bool = cfg!(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)));
+
 /// Copies `len` bytes out of shared memory.
 ///
 /// # Safety

@@ -1,5 +1,6 @@
 //! What stands before the value: enough to refuse a process that would misread it.
 
+use core::alloc::Layout;
 use core::fmt;
 use core::mem::MaybeUninit;
 
@@ -9,6 +10,8 @@ use crate::errno::{Errno, retry};
 use crate::fd::{AsFd, OwnedFd};
 use crate::mmap::Memfd;
 use crate::raw;
+use crate::scope::Shared;
+use crate::sync::lock::Lock;
 use crate::sync::robust::{Form, form};
 
 /// The first bytes of the memory. Written once, before anyone else can have the descriptor.
@@ -31,17 +34,23 @@ const MAGIC: u64 = u64::from_ne_bytes(*b"ossature");
 const VERSION: u64 = 1;
 
 impl Header {
-    /// The header of memory for `len` values; its size is `u64::MAX` when that cannot be addressed.
+    /// The header of memory for `len` values.
     pub(super) fn of<T: Shareable>(len: usize) -> Self {
-        const {
-            assert!(!core::mem::needs_drop::<T>(), "what lives in shared memory has no Drop");
-            // A page is the most that a mapping's beginning is aligned to everywhere.
-            assert!(align_of::<T>() <= 4096, "a value in shared memory cannot be aligned to more than 4096 bytes");
-            assert!(size_of::<T>() > 0, "a value without size has nothing to share");
-        }
-        let size = size_of::<T>()
-            .checked_mul(len)
-            .and_then(|bytes| bytes.checked_add(Self::value_offset::<T>()))
+        const { fits_in_shared_memory::<T>() };
+        Self::describing(Layout::array::<T>(len).ok(), len, align_of::<T>(), T::FINGERPRINT)
+    }
+
+    /// The header of memory for one lock around `len` values.
+    pub(super) fn of_locked<T: Shareable>(len: usize) -> Self {
+        const { fits_in_shared_memory::<T>() };
+        let layout = Lock::<[T], Shared>::layout(len);
+        Self::describing(layout, len, align_of::<Lock<T, Shared>>(), Lock::<[T], Shared>::FINGERPRINT)
+    }
+
+    /// Its size is `u64::MAX` when that cannot be addressed.
+    fn describing(value: Option<Layout>, len: usize, align: usize, fingerprint: u64) -> Self {
+        let size = value
+            .and_then(|value| value.size().checked_add(Self::value_offset(align)))
             .filter(|&bytes| bytes <= isize::MAX as usize)
             .map_or(u64::MAX, |bytes| bytes as u64);
         Self {
@@ -49,15 +58,14 @@ impl Header {
             abi: abi(),
             size,
             len: len as u64,
-            align: align_of::<T>() as u64,
-            fingerprint: T::FINGERPRINT,
+            align: align as u64,
+            fingerprint,
             pid_namespace: pid_namespace(),
         }
     }
 
-    /// Where the value begins: on a cache line of its own, more aligned only if it asks for it.
-    pub(super) const fn value_offset<T>() -> usize {
-        let align = align_of::<T>();
+    /// Where a value of that alignment begins: on a cache line of its own, more aligned only if it asks for it.
+    pub(super) const fn value_offset(align: usize) -> usize {
         let least = size_of::<Self>();
         let align = if align < 64 { 64 } else { align };
         least.div_ceil(align) * align
@@ -78,6 +86,14 @@ impl Header {
         }
         Ok(())
     }
+}
+
+/// Asked of every type when the program is compiled.
+const fn fits_in_shared_memory<T>() {
+    assert!(!core::mem::needs_drop::<T>(), "what lives in shared memory has no Drop");
+    // A page is the most that a mapping's beginning is aligned to everywhere.
+    assert!(align_of::<T>() <= 4096, "a value in shared memory cannot be aligned to more than 4096 bytes");
+    assert!(size_of::<T>() > 0, "a value without size has nothing to share");
 }
 
 /// Libc, word size and the form of the locks, with the version of the layouts, as one number.

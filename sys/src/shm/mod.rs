@@ -52,17 +52,20 @@
 //!
 //! Source: memfd_create(2), fcntl(2) for the seals.
 
+mod cells;
 mod header;
 mod racy;
 mod shareable;
+mod slice;
 
 use core::fmt;
 use core::ops::Deref;
 use core::ptr::NonNull;
 
+pub use cells::{OutOfBounds, RacySlice};
 pub use header::AttachError;
 pub use racy::Racy;
-pub use shareable::{Init, Nodes, Plain, Shareable, array};
+pub use shareable::{Init, Nodes, Plain, Shareable, Zeroed, array};
 #[doc(hidden)]
 pub use shareable::{InitWith, mix, name};
 
@@ -123,52 +126,6 @@ impl<T: Shareable> Shm<T> {
     pub fn try_clone(&self) -> Result<Self> {
         let (memory, region) = self.map_again()?;
         Ok(Self { value: value_in::<T>(&region), region: Some(region), memory })
-    }
-}
-
-impl<T: Shareable> Shm<[T]> {
-    /// Makes shared memory with `len` values in it, the one at `index` from `init(index)`.
-    ///
-    /// # Errors
-    /// As for [`place`](Shm::place); `ENOMEM` also when the length cannot be addressed.
-    pub fn place_slice<I: Init<T>>(len: usize, mut init: impl FnMut(usize) -> I) -> Result<Self> {
-        let header = Header::of::<T>(len);
-        if header.size == u64::MAX {
-            return Err(Errno::NOMEM);
-        }
-        let (memory, region) = make(header)?;
-        let first = value_in::<T>(&region);
-        for index in 0..len {
-            // SAFETY: the region has room for `len` values, and `index` is below it.
-            let place = unsafe { first.add(index) };
-            // SAFETY: as in `place`.
-            unsafe { init(index).init(place.as_ptr()) }?;
-        }
-        Ok(Self { value: NonNull::slice_from_raw_parts(first, len), region: Some(region), memory })
-    }
-
-    /// Attaches to a slice that another process made; the length is the maker's.
-    ///
-    /// # Errors
-    /// As for [`from_fd`](Shm::from_fd).
-    ///
-    /// # Safety
-    /// As for [`from_fd`](Shm::from_fd).
-    pub unsafe fn slice_from_fd(memory: OwnedFd) -> core::result::Result<Self, AttachError> {
-        let len = header::len_of(&memory)?;
-        let region = attach(&memory, Header::of::<T>(len))?;
-        let value = NonNull::slice_from_raw_parts(value_in::<T>(&region), len);
-        Ok(Self { value, region: Some(region), memory })
-    }
-
-    /// A second mapping of the same memory.
-    ///
-    /// # Errors
-    /// `EMFILE` without descriptors, `ENOMEM` without room for the mapping.
-    pub fn try_clone(&self) -> Result<Self> {
-        let (memory, region) = self.map_again()?;
-        let value = NonNull::slice_from_raw_parts(value_in::<T>(&region), self.len());
-        Ok(Self { value, region: Some(region), memory })
     }
 }
 
@@ -240,5 +197,5 @@ fn attach(memory: &OwnedFd, expected: Header) -> core::result::Result<Region, At
 /// Where the value lies behind the header: `Header::of` made room for it.
 fn value_in<T>(region: &Region) -> NonNull<T> {
     // SAFETY: the region is longer than the value's offset (`Header::of`).
-    unsafe { region.as_ptr().add(Header::value_offset::<T>()) }.cast()
+    unsafe { region.as_ptr().add(Header::value_offset(align_of::<T>())) }.cast()
 }

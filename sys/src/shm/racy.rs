@@ -1,5 +1,7 @@
 //! A cell in shared memory for use without a lock.
 //!
+//! Several at a time are read and written by [`RacySlice`](super::RacySlice).
+//!
 //! Reads and writes go through atomics of one fixed width, so a race is not undefined behaviour, only a race: the width
 //! is the type's alignment, at most that of the machine word. A value of that width is read whole; a wider one may be
 //! seen half old and half new.
@@ -10,7 +12,7 @@ use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
-use super::shareable::{Init, Plain, Shareable, mix, name};
+use super::shareable::{Init, Plain, Shareable, Zeroed, mix, name};
 use crate::errno::Result;
 
 /// A plain value that anyone may read and write at any time.
@@ -25,6 +27,14 @@ unsafe impl<T: Plain> Sync for Racy<T> {}
 // SAFETY: transparent around a Plain value.
 unsafe impl<T: Plain> Shareable for Racy<T> {
     const FINGERPRINT: u64 = mix(name("Racy"), T::FINGERPRINT);
+}
+
+// SAFETY: transparent around a plain value, for which zeroes are valid.
+unsafe impl<T: Plain> Init<Racy<T>> for Zeroed {
+    unsafe fn init(self, place: *mut Racy<T>) -> Result<()> {
+        // SAFETY: the caller's obligation; the cell has the layout of its value.
+        unsafe { Init::<T>::init(self, place.cast()) }
+    }
 }
 
 // SAFETY: the cell is moved into the place.

@@ -150,6 +150,9 @@ unsafe impl<T: Shareable> Shareable for [T] {
     const LOCKS: bool = T::LOCKS;
 
     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
+        if !T::LOCKS {
+            return;
+        }
         for index in 0..place.len() {
             let element = place.cast::<T>().wrapping_add(index);
             // SAFETY: the element is inside the slice that the caller vouches for.
@@ -163,6 +166,28 @@ unsafe impl<T: Plain> Init<T> for T {
     unsafe fn init(self, place: *mut T) -> Result<()> {
         // SAFETY: the caller's obligation.
         unsafe { place.write(self) };
+        Ok(())
+    }
+}
+
+/// The initialiser that makes any plain value out of zero bytes: the number 0, in each field or item.
+///
+/// ```
+/// use ossature_sys::shm::{Racy, Shm, Zeroed};
+///
+/// let cells = Shm::place_slice::<Zeroed>(1000, |_| Zeroed)?;
+/// let _: &[Racy<f64>] = &cells;
+/// assert_eq!(cells[999].get(), 0.0);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Zeroed;
+
+// SAFETY: every bit pattern of a plain value is valid, so zeroes are.
+unsafe impl<T: Plain> Init<T> for Zeroed {
+    unsafe fn init(self, place: *mut T) -> Result<()> {
+        // SAFETY: the caller's obligation.
+        unsafe { place.write_bytes(0, 1) };
         Ok(())
     }
 }

@@ -56,6 +56,7 @@
 //! **Cost.** A free lock is taken and released with one atomic compare-exchange each, in every scope but `Local`, and
 //! without a system call.
 
+use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
@@ -127,6 +128,34 @@ impl<T: Shareable> Lock<T, Shared> {
     }
 }
 
+impl<T: Shareable> Lock<[T], Shared> {
+    /// How much room the lock and `len` values take; `None` when that cannot be addressed.
+    pub(crate) fn layout(len: usize) -> Option<Layout> {
+        const { assert!(!T::LOCKS, "a shared lock cannot hold another: its data could be moved, and a lock must not") };
+        let (both, _) = Layout::new::<SharedLock>().extend(Layout::array::<T>(len).ok()?).ok()?;
+        Some(both.pad_to_align())
+    }
+
+    /// Makes a free lock around the slice, whose length is in `place`.
+    ///
+    /// # Safety
+    /// As for [`Init::init`], of as many bytes as [`layout`](Self::layout) says.
+    pub(crate) unsafe fn init_slice<I: Init<T>>(place: *mut Self, mut init: impl FnMut(usize) -> I) -> ErrnoResult<()> {
+        // SAFETY: `place` is valid for writes of a whole lock (the caller's obligation), so its field is in bounds.
+        let raw = unsafe { &raw mut (*place).raw };
+        // SAFETY: the field lies in the shared mapping that the caller vouches for.
+        unsafe { SharedLock::init(raw) }?;
+        // SAFETY: as for `raw`.
+        let data = UnsafeCell::raw_get(unsafe { &raw const (*place).data });
+        for index in 0..data.len() {
+            let item = data.cast::<T>().wrapping_add(index);
+            // SAFETY: the item is inside the slice, whose place is as `Init::init` asks.
+            unsafe { init(index).init(item) }?;
+        }
+        Ok(())
+    }
+}
+
 /// Makes a shared [`Lock`] where a [`Shm`](crate::shm::Shm) puts it.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "an initialiser does nothing until it is placed"]
@@ -148,7 +177,7 @@ unsafe impl<T: Shareable, I: Init<T>> Init<Lock<T, Shared>> for SharedInit<I> {
 
 // SAFETY: a shared lock holds no pointer that anyone but its holder follows, has no Drop, is repr(C), and any state that a
 // killed process leaves is one of the states of the word's table; the data is Shareable itself.
-unsafe impl<T: Shareable> Shareable for Lock<T, Shared> {
+unsafe impl<T: ?Sized + Shareable> Shareable for Lock<T, Shared> {
     const FINGERPRINT: u64 = crate::shm::mix(crate::shm::name("Lock"), T::FINGERPRINT);
     const LOCKS: bool = true;
 
@@ -161,7 +190,7 @@ unsafe impl<T: Shareable> Shareable for Lock<T, Shared> {
         // SAFETY: as for `raw`.
         let data = unsafe { &raw const (*place).data };
         // SAFETY: `UnsafeCell<T>` has the layout of `T`; nested nodes are atomics too.
-        unsafe { T::nodes(data.cast(), visit) };
+        unsafe { T::nodes(UnsafeCell::raw_get(data), visit) };
     }
 }
 
@@ -209,6 +238,21 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
     #[inline]
     fn guard(&self) -> Guard<'_, T, S> {
         Guard { lock: self, stays: PhantomData }
+    }
+}
+
+impl<T, S: Scope> Lock<[T], S> {
+    /// How many values the lock is around. It never changes, so nobody has to hold the lock to ask.
+    #[inline]
+    pub fn len(&self) -> usize {
+        // The length is in the pointer: nothing of the data is read.
+        (core::ptr::from_ref(self) as *const [T]).len()
+    }
+
+    /// Whether the lock is around no value at all.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 

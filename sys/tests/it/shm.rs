@@ -1,13 +1,14 @@
 //! Shared memory: what goes in comes out through another mapping, and strangers are refused.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::os::unix::fs::MetadataExt;
 use std::thread;
 
 use ossature_sys::fd::{OwnedFd, duplicate};
 use ossature_sys::mmap::{Memfd, Region, Seals};
 use ossature_sys::scope::Shared;
 use ossature_sys::shareable;
-use ossature_sys::shm::{AttachError, Plain, Racy, Shareable, Shm};
+use ossature_sys::shm::{AttachError, OutOfBounds, Plain, Racy, RacySlice, Shareable, Shm, Zeroed};
 use ossature_sys::sync::lock::Lock;
 
 shareable! {
@@ -138,13 +139,19 @@ fn sealed_memory_cannot_be_resized() {
     assert!(memory.add_seals(Seals::WRITE).is_err());
 }
 
-fn mapped(address: usize) -> bool {
+/// The number of the memory file. Others may map theirs at an address that was just given back.
+fn file<T: ?Sized + Shareable>(shm: &Shm<T>) -> u64 {
+    std::fs::File::from(descriptor(shm)).metadata().unwrap().ino()
+}
+
+fn mapped(file: u64, address: usize) -> bool {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     maps.lines().any(|line| {
         let (start, rest) = line.split_once('-').unwrap();
         let end = rest.split_once(' ').unwrap().0;
         let range = usize::from_str_radix(start, 16).unwrap()..usize::from_str_radix(end, 16).unwrap();
-        range.contains(&address) && line.contains("memfd:ossature")
+        let inode = rest.split_whitespace().nth(4).unwrap();
+        range.contains(&address) && inode == file.to_string()
     })
 }
 
@@ -153,11 +160,11 @@ fn mapped(address: usize) -> bool {
 #[test]
 fn mapping_with_a_leaked_guard_is_leaked_too() {
     let lock = Shm::place(Lock::<u32, Shared>::shared(0)).unwrap();
-    let address = core::ptr::from_ref(&*lock) as usize;
+    let (file, address) = (file(&lock), core::ptr::from_ref(&*lock) as usize);
     thread::spawn(move || {
         core::mem::forget(lock.lock().unwrap());
         drop(lock);
-        assert!(mapped(address));
+        assert!(mapped(file, address));
         // The list still goes through the leaked node, and works.
         let next = Shm::place(Lock::<u32, Shared>::shared(1)).unwrap();
         assert_eq!(*next.lock().unwrap(), 1);
@@ -170,11 +177,11 @@ fn mapping_with_a_leaked_guard_is_leaked_too() {
 fn mapping_without_guards_is_unmapped_even_while_another_mapping_has_one() {
     let lock = Shm::place(Lock::<u32, Shared>::shared(0)).unwrap();
     let clone = lock.try_clone().unwrap();
-    let address = core::ptr::from_ref(&*clone) as usize;
-    assert!(mapped(address));
+    let (file, address) = (file(&clone), core::ptr::from_ref(&*clone) as usize);
+    assert!(mapped(file, address));
     let held = lock.lock().unwrap();
     drop(clone);
-    assert!(!mapped(address));
+    assert!(!mapped(file, address));
     drop(held);
 }
 
@@ -210,4 +217,126 @@ fn words_of_a_racy_cell_are_never_torn() {
             assert!(seen == 0 || seen == usize::MAX, "{seen:x}");
         }
     });
+}
+
+#[test]
+fn locked_slice_is_the_same_through_another_mapping() {
+    let lock = Shm::place_locked_slice(1000, |index| index as u16).unwrap();
+    // SAFETY: as in `attach`.
+    let other = unsafe { Shm::<Lock<[u16], Shared>>::locked_slice_from_fd(descriptor(&lock)) }.unwrap();
+    assert_eq!((other.len(), other.is_empty()), (1000, false));
+    other.lock().unwrap()[999] += 1;
+    let clone = lock.try_clone().unwrap();
+    assert_eq!(lock.lock().unwrap()[999], 1000);
+    assert!(clone.lock().unwrap().iter().take(999).copied().eq(0..999));
+    assert!(format!("{clone:?}").contains("1000"));
+}
+
+#[test]
+fn locked_slices_of_any_alignment_and_length_have_room() {
+    fn check<T: Plain + PartialEq + core::fmt::Debug>(full: T) {
+        for len in [0, 1, 2, 3, 63, 64, 65, 4097] {
+            let lock = Shm::<Lock<[T], Shared>>::place_locked_slice(len, |_| Zeroed).unwrap();
+            let mut items = lock.lock().unwrap();
+            assert_eq!(items.len(), len);
+            assert!(items.as_ptr().is_aligned());
+            items.fill(full);
+            drop(items);
+            // What stands before the items is untouched: the lock works, and holds them.
+            assert!(lock.try_clone().unwrap().lock().unwrap().iter().all(|item| *item == full));
+        }
+    }
+    check(u8::MAX);
+    check(u32::MAX);
+    check(u64::MAX);
+    check(u128::MAX);
+    check([u8::MAX; 3]);
+    check(Pixel { r: 255, g: 254, b: 253 });
+}
+
+#[test]
+fn locked_slice_refuses_other_types_and_lengths_that_cannot_be() {
+    let lock = Shm::place_locked_slice(4, |_| 7_u32).unwrap();
+    // SAFETY: as in `attach`.
+    let wider = unsafe { Shm::<Lock<[u64], Shared>>::locked_slice_from_fd(descriptor(&lock)) };
+    assert_eq!(wider.unwrap_err(), AttachError::OtherType);
+    // SAFETY: as in `attach`.
+    let bare = unsafe { Shm::<[u32]>::slice_from_fd(descriptor(&lock)) };
+    assert_eq!(bare.unwrap_err(), AttachError::OtherType);
+    assert_eq!(attach::<Lock<u32, Shared>>(descriptor(&lock)).unwrap_err(), AttachError::OtherType);
+    for too_many in [usize::MAX, usize::MAX / 8, isize::MAX as usize] {
+        assert!(Shm::place_locked_slice(too_many, |_| 0_u64).is_err());
+    }
+}
+
+#[test]
+fn initialiser_that_fails_ends_the_slice() {
+    /// Fails for one item.
+    struct Fails(bool);
+    // SAFETY: on success the number is written.
+    unsafe impl ossature_sys::shm::Init<u32> for Fails {
+        unsafe fn init(self, place: *mut u32) -> ossature_sys::errno::Result<()> {
+            if self.0 {
+                return Err(ossature_sys::errno::Errno::NOMEM);
+            }
+            // SAFETY: the caller's obligation.
+            unsafe { place.write(1) };
+            Ok(())
+        }
+    }
+    let mut made = 0;
+    let slice = Shm::<Lock<[u32], Shared>>::place_locked_slice(10, |index| {
+        made = index;
+        Fails(index == 4)
+    });
+    assert_eq!((slice.err(), made), (Some(ossature_sys::errno::Errno::NOMEM), 4));
+}
+
+#[test]
+fn leaked_guard_of_a_slice_keeps_its_mapping() {
+    let lock = Shm::place_locked_slice(3, |_| 0_u8).unwrap();
+    let (file, address) = (file(&lock), core::ptr::from_ref(&*lock).cast::<u8>() as usize);
+    thread::spawn(move || {
+        core::mem::forget(lock.lock().unwrap());
+        drop(lock);
+        assert!(mapped(file, address));
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
+fn racy_slices_are_copied_whole_within_their_bounds() {
+    let cells = Shm::place_slice(100, |index| Racy::new(index as u64)).unwrap();
+    let mut out = [0; 10];
+    cells.copy_out(90, &mut out).unwrap();
+    assert!(out.into_iter().eq(90..100));
+    cells.copy_in(0, &out).unwrap();
+    assert!(cells.iter().take(11).map(Racy::get).eq((90..100).chain([10])));
+    cells[50..60].set_all(u64::MAX);
+    assert!(cells.iter().enumerate().all(|(i, cell)| (cell.get() == u64::MAX) == (50..60).contains(&i)));
+
+    let beyond = |index| Err(OutOfBounds { index, len: 100 });
+    assert_eq!(cells.copy_out(91, &mut out), beyond(100));
+    assert_eq!(cells.copy_in(usize::MAX, &out), beyond(usize::MAX));
+    assert_eq!(cells.copy_out(101, &mut []), beyond(101));
+    assert_eq!(cells.copy_out(100, &mut []), Ok(()));
+    assert_eq!(OutOfBounds { index: 100, len: 99 }.to_string(), "index 100 is out of range: there are 99 items");
+}
+
+#[test]
+fn racy_slices_may_be_written_by_all_at_once() {
+    let cells = Shm::place_slice(3000, |_| Racy::new(0_u8)).unwrap();
+    thread::scope(|scope| {
+        let writers = [1_u8, 2].map(|byte| {
+            let cells = &cells;
+            scope.spawn(move || (0..300).for_each(|_| cells.copy_in(0, &[byte; 3000]).unwrap()))
+        });
+        let mut seen = vec![0; 3000];
+        while writers.iter().any(|writer| !writer.is_finished()) {
+            cells.copy_out(0, &mut seen).unwrap();
+            assert!(seen.iter().all(|byte| *byte < 3));
+        }
+    });
+    assert!(cells.iter().all(|cell| cell.get() != 0));
 }

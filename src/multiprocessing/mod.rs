@@ -1,0 +1,29 @@
+//! Several processes at work on one thing, under the names of Python's `multiprocessing`.
+//!
+//! | Python | here |
+//! | --- | --- |
+//! | `Value(code, v)`, `Array(code, size_or_items)` | [`Value`], [`Array`]: a lock and what it guards in shared memory |
+//! | `RawValue`, `RawArray`, `lock=False` | [`RawValue`], [`RawArray`]: no lock |
+//! | `sharedctypes.copy`, `synchronized`, the type codes | [`sharedctypes`] |
+//!
+//! A forked child has what its parent made; nothing is copied or passed.
+//!
+//! ```no_run
+//! use ossature::multiprocessing::{Array, Value};
+//! use ossature::sys::process::fork;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let number = Value::new(0.0)?;
+//! let squares = Array::from_slice(&[0, 1, 2, 3])?;
+//! let mut child = fork(|| {
+//!     let done = number.set(3.1415927).and_then(|()| squares.with(|all| all.iter_mut().for_each(|x| *x *= *x)));
+//!     u8::from(done.is_err())
+//! })?;
+//! assert!(child.wait()?.success());
+//! assert_eq!((number.get()?, squares.to_vec()?), (3.1415927, vec![0, 1, 4, 9]));
+//! # Ok(()) }
+//! ```
+
+pub mod sharedctypes;
+
+pub use sharedctypes::{Array, RawArray, RawValue, Value};

@@ -1,0 +1,174 @@
+//! Many values behind one lock.
+
+use std::ops::Deref;
+
+use ossature_sys::scope::Shared;
+use ossature_sys::shm::{Init, Plain, Shareable, Shm, Zeroed};
+use ossature_sys::sync::lock::Lock;
+
+use super::index::{other_length, place, stretch};
+use super::{Index, Items, Number, Span, TypeCode, whole};
+use crate::error::Result;
+
+/// An array in shared memory behind a lock of its own: Python's `multiprocessing.Array`.
+///
+/// It is a [`Lock`] for every process that maps it, whose methods it has: [`lock`](Lock::lock) is Python's `get_lock()`
+/// and gives a guard that lends the data as a slice, which is also how to iterate; [`len`](Lock::len) takes no lock. The
+/// methods here take and release the lock themselves, so two calls are two turns.
+///
+/// [`Index`]es and [ranges](Span) may be negative, counted from the end.
+#[derive(Debug)]
+#[doc(alias = "SynchronizedArray")]
+pub struct Array<T: Shareable>(Shm<Lock<[T], Shared>>);
+
+impl<T: Shareable> Array<T> {
+    /// Makes an array in shared memory of `len` items, the one at `index` from `init(index)`.
+    ///
+    /// # Errors
+    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory,
+    /// with `EOPNOTSUPP` where no lock would survive a death.
+    pub fn from_fn<I: Init<T>>(len: usize, init: impl FnMut(usize) -> I) -> Result<Self> {
+        Ok(Self(Shm::place_locked_slice(len, init)?))
+    }
+
+    /// Runs `change` on the items in one turn of the lock.
+    ///
+    /// # Errors
+    /// [`Abandoned`](crate::ErrorKind::Abandoned), [`GivenUp`](crate::ErrorKind::GivenUp),
+    /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the lock already; `change` has not run then.
+    #[inline]
+    pub fn with<R>(&self, change: impl FnOnce(&mut [T]) -> R) -> Result<R> {
+        Ok(change(&mut *whole(self)?))
+    }
+
+    /// A second mapping of the same memory, for an owner of its own.
+    ///
+    /// # Errors
+    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
+    pub fn try_clone(&self) -> Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
+    /// The shared memory itself, for what only [`Shm`] can do.
+    pub fn as_shm(&self) -> &Shm<Lock<[T], Shared>> {
+        &self.0
+    }
+}
+
+impl<T: Plain> Array<T> {
+    /// Makes an array of `len` zeroes.
+    ///
+    /// # Errors
+    /// As [`from_fn`](Self::from_fn).
+    pub fn new(len: usize) -> Result<Self> {
+        Self::from_fn(len, |_| Zeroed)
+    }
+}
+
+impl<T: Shareable + Copy + Init<T>> Array<T> {
+    /// Makes an array of these items.
+    ///
+    /// # Errors
+    /// As [`from_fn`](Self::from_fn).
+    pub fn from_slice(items: &[T]) -> Result<Self> {
+        // One item for each index below the length.
+        Self::from_fn(items.len(), |index| items[index])
+    }
+}
+
+/// Every method in one turn of the lock.
+///
+/// # Errors
+/// Of them all: [`OutOfRange`](crate::ErrorKind::OutOfRange) for what is not there, [`Abandoned`](crate::ErrorKind::Abandoned),
+/// [`GivenUp`](crate::ErrorKind::GivenUp), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the lock
+/// already. Nothing is changed then.
+impl<T: Shareable + Copy> Array<T> {
+    /// One item: Python's `a[index]`.
+    ///
+    /// # Errors
+    /// Those of all.
+    #[inline]
+    pub fn get(&self, index: impl Index) -> Result<T> {
+        let index = place(index, self.len())?;
+        Ok(whole(self)?[index])
+    }
+
+    /// Replaces one item: Python's `a[index] = value`.
+    ///
+    /// # Errors
+    /// Those of all.
+    #[inline]
+    pub fn set(&self, index: impl Index, value: T) -> Result<()> {
+        let index = place(index, self.len())?;
+        whole(self)?[index] = value;
+        Ok(())
+    }
+
+    /// The items of a range: Python's `a[2:5]`.
+    ///
+    /// # Errors
+    /// Those of all.
+    pub fn slice(&self, span: impl Span) -> Result<Vec<T>> {
+        let range = stretch(span, self.len())?;
+        Ok(whole(self)?[range].to_vec())
+    }
+
+    /// Replaces the items of a range: Python's `a[2:5] = items`.
+    ///
+    /// # Errors
+    /// Those of all; [`InvalidInput`](crate::ErrorKind::InvalidInput) when there are more or fewer items than places, because an
+    /// array keeps its size.
+    pub fn set_slice(&self, span: impl Span, items: &[T]) -> Result<()> {
+        let range = stretch(span, self.len())?;
+        if range.len() != items.len() {
+            return Err(other_length(range.len(), items.len()));
+        }
+        whole(self)?[range].copy_from_slice(items);
+        Ok(())
+    }
+
+    /// All items: Python's `a[:]`.
+    ///
+    /// # Errors
+    /// Those of all.
+    pub fn to_vec(&self) -> Result<Vec<T>> {
+        self.slice(..)
+    }
+}
+
+impl<T: Number> Array<T> {
+    /// Zeroes for a length, or the items given, for a [type code](TypeCode) that must be that of `T`.
+    ///
+    /// # Errors
+    /// As [`from_fn`](Self::from_fn); [`InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown code, or that of another
+    /// type.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Array;
+    ///
+    /// let zeroes: Array<f64> = Array::typed('d', 10)?;
+    /// let ones = Array::typed('h', &[1_i16, 1, 1])?;
+    /// assert_eq!((zeroes.len(), ones.len()), (10, 3));
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn typed(code: char, items: impl Items<T>) -> Result<Self> {
+        TypeCode::checked::<T>(code)?;
+        items.given().map_or_else(|len| Self::new(len), Self::from_slice)
+    }
+}
+
+impl<T: Shareable> From<Shm<Lock<[T], Shared>>> for Array<T> {
+    fn from(shm: Shm<Lock<[T], Shared>>) -> Self {
+        Self(shm)
+    }
+}
+
+impl<T: Shareable> Deref for Array<T> {
+    type Target = Lock<[T], Shared>;
+
+    #[inline]
+    fn deref(&self) -> &Lock<[T], Shared> {
+        &self.0
+    }
+}

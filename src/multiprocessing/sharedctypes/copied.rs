@@ -1,0 +1,74 @@
+//! Copies into shared memory of their own.
+
+use ossature_sys::shm::{Plain, Racy, RacySlice, Shm};
+
+use super::{Array, RawArray, RawValue, Value, whole};
+use crate::error::Result;
+
+/// What [`copy`] can copy.
+pub trait Copied {
+    /// The same without a lock.
+    type Raw;
+
+    /// The copy; see [`copy`].
+    ///
+    /// # Errors
+    /// See [`copy`].
+    fn copied(&self) -> Result<Self::Raw>;
+}
+
+/// A new object without a lock that holds what `object` holds now: Python's `sharedctypes.copy`.
+///
+/// # Errors
+/// [`Os`](crate::ErrorKind::Os) when the memory cannot be had, as for [`RawValue::new`]; of what has a lock also
+/// [`Abandoned`](crate::ErrorKind::Abandoned), [`GivenUp`](crate::ErrorKind::GivenUp) and
+/// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock).
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::{Value, sharedctypes::copy};
+///
+/// let count = Value::new(5_u64)?;
+/// let before = copy(&count)?;
+/// *count.lock()? += 1;
+/// assert_eq!((before.get(), count.get()?), (5, 6));
+/// # Ok::<(), ossature::Error>(())
+/// ```
+pub fn copy<O: Copied>(object: &O) -> Result<O::Raw> {
+    object.copied()
+}
+
+impl<T: Plain> Copied for Value<T> {
+    type Raw = RawValue<T>;
+
+    fn copied(&self) -> Result<RawValue<T>> {
+        RawValue::new(self.get()?)
+    }
+}
+
+impl<T: Plain> Copied for RawValue<T> {
+    type Raw = Self;
+
+    fn copied(&self) -> Result<Self> {
+        Self::new(self.get())
+    }
+}
+
+impl<T: Plain> Copied for Array<T> {
+    type Raw = RawArray<T>;
+
+    fn copied(&self) -> Result<RawArray<T>> {
+        let new = RawArray::new(self.len())?;
+        new.copy_in(0, &whole(self)?)?;
+        Ok(new)
+    }
+}
+
+impl<T: Plain> Copied for RawArray<T> {
+    type Raw = Self;
+
+    fn copied(&self) -> Result<Self> {
+        // Item by item: nothing but the new memory is needed.
+        Ok(Shm::place_slice(self.len(), |index| Racy::new(self[index].get()))?.into())
+    }
+}

@@ -1,0 +1,95 @@
+//! Values and arrays in shared memory: Python's `multiprocessing.sharedctypes`.
+//!
+//! [`Value`] and [`Array`] have a lock around the data; [`RawValue`] and [`RawArray`] have none, and anybody may read and
+//! write them at any time. What may live in them is what [`Shareable`](crate::sys::shm::Shareable) says: numbers, arrays
+//! of those, and structs made with [`shareable!`](crate::sys::shareable).
+//!
+//! ```
+//! use ossature::multiprocessing::{Array, RawArray, RawValue, Value};
+//!
+//! let count = Value::new(5_i32)?;
+//! count.set(count.get()? + 1)?; // two turns of the lock: somebody may come between, as in Python
+//! *count.lock()? += 1; // one turn
+//! assert_eq!(count.get()?, 7);
+//!
+//! let samples = Array::<f64>::new(10)?; // zeroes
+//! samples.set_slice(2..4, &[1.5, 2.5])?;
+//! assert_eq!(samples.get(-7)?, 2.5);
+//! assert_eq!(samples.lock()?.iter().sum::<f64>(), 4.0);
+//!
+//! let flag = RawValue::new(0_u8)?;
+//! flag.set(1);
+//! let line = RawArray::from_slice(b"hello\0 and the rest")?;
+//! assert_eq!((flag.get(), line.value()), (1, b"hello".to_vec()));
+//! # Ok::<(), ossature::Error>(())
+//! ```
+//!
+//! # What differs from Python
+//!
+//! | Python | here |
+//! | --- | --- |
+//! | `Value('i', 5)` | `Value::new(5_i32)`; [`Value::typed`] takes the [code](TypeCode) too, and checks it |
+//! | `with v.get_lock(): v.value += 1` | `*v.lock()? += 1` |
+//! | the lock is an `RLock` | the data is lent as `&mut`, so a second [`lock`](crate::sys::sync::lock::Lock::lock) by the same thread is refused with [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) |
+//! | `v.value = 2**31` wraps silently in `'i'` | does not compile; `wrapping_add` and `as` say so where it is meant |
+//! | `a[-1]` | `a.get(-1)`, with [`isize` or `i32`](Index) |
+//! | `a[2:100]` ends where the array does | is refused with [`OutOfRange`](crate::ErrorKind::OutOfRange): nothing is cut off silently |
+//! | `a[::2]` | `a.lock()?.iter().step_by(2)` |
+//! | a process killed inside the lock leaves it locked for ever | the next one is told, see below |
+//! | `Value(..., lock=False)` | [`RawValue`] |
+//! | `Value(..., lock=other)` | [`synchronized_with`], or both values in one struct in one [`Value`] |
+//! | `synchronized(synchronized(v))` fails when it runs | does not compile |
+//!
+//! **When a holder is killed** in the middle of a change, the data may be half changed. Then every method here that takes the
+//! lock by itself is refused with [`Abandoned`](crate::ErrorKind::Abandoned), until somebody takes `lock()`, whose guard
+//! lends the data all the same, looks at it, and calls [`repair`](crate::sys::sync::lock::Guard::repair). [`Value::set`]
+//! replaces all of the data and so repairs by itself.
+//!
+//! ```no_run
+//! # fn check(value: &ossature::multiprocessing::Value<[u64; 2]>) -> ossature::Result<()> {
+//! let mut pair = value.lock()?;
+//! if pair.abandoned() {
+//!     pair[1] = pair[0]; // whatever makes it whole
+//!     pair.repair();
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! **Cost.** A turn of the lock that nobody else wants is some ten nanoseconds; raw single items are one load or store.
+
+mod array;
+mod bytes;
+mod copied;
+mod index;
+mod raw;
+mod synchronized;
+mod typecode;
+mod value;
+
+pub use array::Array;
+pub use copied::{Copied, copy};
+pub use index::{Index, Span};
+pub use raw::{RawArray, RawValue};
+pub use synchronized::{Acquire, Raw, Synchronized, synchronized, synchronized_with};
+pub use typecode::{Items, Number, TypeCode};
+pub use value::Value;
+
+use ossature_sys::scope::Shared;
+use ossature_sys::sync::lock::{Guard, Lock};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Takes the lock and vouches that the data is whole.
+#[inline]
+fn whole<T: ?Sized>(lock: &Lock<T, Shared>) -> Result<Guard<'_, T, Shared>> {
+    let guard = lock.lock()?;
+    if guard.abandoned() { Err(abandoned()) } else { Ok(guard) }
+}
+
+#[cold]
+fn abandoned() -> Error {
+    Error::new(
+        ErrorKind::Abandoned,
+        "a process died while it held the lock, and the data may be half changed: take lock(), mend it, call repair()",
+    )
+}

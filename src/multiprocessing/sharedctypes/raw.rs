@@ -1,0 +1,189 @@
+//! Values and arrays without a lock.
+
+use std::ops::Deref;
+
+use ossature_sys::shm::{Plain, Racy, RacySlice, Shm, Zeroed};
+
+use super::index::{other_length, place, stretch};
+use super::{Index, Items, Number, Span, TypeCode};
+use crate::error::Result;
+
+/// A value in shared memory without a lock: Python's `RawValue`, and `Value(..., lock=False)`.
+///
+/// It is a [`Racy`] cell: [`get`](Racy::get) and [`set`](Racy::set) are one atomic load or store each, of a whole value up
+/// to the width of a machine word. A wider one may be seen half old and half new. Nothing waits and nothing can be
+/// abandoned; reading, adding and writing back loses what others wrote meanwhile.
+#[derive(Debug)]
+pub struct RawValue<T: Plain>(Shm<Racy<T>>);
+
+impl<T: Plain> RawValue<T> {
+    /// Makes a value in shared memory.
+    ///
+    /// # Errors
+    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory.
+    pub fn new(value: T) -> Result<Self> {
+        Ok(Self(Shm::place(Racy::new(value))?))
+    }
+
+    /// A second mapping of the same memory, for an owner of its own.
+    ///
+    /// # Errors
+    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
+    pub fn try_clone(&self) -> Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
+    /// The shared memory itself, for what only [`Shm`] can do.
+    pub fn as_shm(&self) -> &Shm<Racy<T>> {
+        &self.0
+    }
+}
+
+impl<T: Number> RawValue<T> {
+    /// As [`new`](Self::new), for a [type code](TypeCode) that must be that of `T`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); [`InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown code, or that of another type.
+    pub fn typed(code: char, value: T) -> Result<Self> {
+        TypeCode::checked::<T>(code)?;
+        Self::new(value)
+    }
+}
+
+impl<T: Plain> From<Shm<Racy<T>>> for RawValue<T> {
+    fn from(shm: Shm<Racy<T>>) -> Self {
+        Self(shm)
+    }
+}
+
+impl<T: Plain> Deref for RawValue<T> {
+    type Target = Racy<T>;
+
+    #[inline]
+    fn deref(&self) -> &Racy<T> {
+        &self.0
+    }
+}
+
+/// An array in shared memory without a lock: Python's `RawArray`, and `Array(..., lock=False)`.
+///
+/// It is a slice of [`Racy`] cells, so `raw[3].get()` works as well as `raw.get(3)?`, and so do `iter()` and `len()`. Single
+/// items are atomic loads and stores; ranges are [copied](RacySlice) at the speed of any copy, and somebody who writes
+/// meanwhile may be seen half done, in the middle of an item too.
+///
+/// [`Index`]es and [ranges](Span) may be negative, counted from the end.
+#[derive(Debug)]
+pub struct RawArray<T: Plain>(Shm<[Racy<T>]>);
+
+impl<T: Plain> RawArray<T> {
+    /// Makes an array of `len` zeroes.
+    ///
+    /// # Errors
+    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory.
+    pub fn new(len: usize) -> Result<Self> {
+        Ok(Self(Shm::<[Racy<T>]>::place_slice(len, |_| Zeroed)?))
+    }
+
+    /// Makes an array of these items.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn from_slice(items: &[T]) -> Result<Self> {
+        // One item for each index below the length.
+        Ok(Self(Shm::place_slice(items.len(), |index| Racy::new(items[index]))?))
+    }
+
+    /// One item: Python's `a[index]`.
+    ///
+    /// # Errors
+    /// [`OutOfRange`](crate::ErrorKind::OutOfRange) when it is not there.
+    #[inline]
+    pub fn get(&self, index: impl Index) -> Result<T> {
+        Ok(self[place(index, self.len())?].get())
+    }
+
+    /// Replaces one item: Python's `a[index] = value`.
+    ///
+    /// # Errors
+    /// [`OutOfRange`](crate::ErrorKind::OutOfRange) when it is not there.
+    #[inline]
+    pub fn set(&self, index: impl Index, value: T) -> Result<()> {
+        self[place(index, self.len())?].set(value);
+        Ok(())
+    }
+
+    /// The items of a range: Python's `a[2:5]`.
+    ///
+    /// # Errors
+    /// [`OutOfRange`](crate::ErrorKind::OutOfRange) when they are not all there.
+    pub fn slice(&self, span: impl Span) -> Result<Vec<T>> {
+        let cells = &self[stretch(span, self.len())?];
+        let Some(first) = cells.first() else { return Ok(Vec::new()) };
+        let mut items = vec![first.get(); cells.len()];
+        cells.copy_out(0, &mut items)?;
+        Ok(items)
+    }
+
+    /// Replaces the items of a range: Python's `a[2:5] = items`.
+    ///
+    /// # Errors
+    /// [`OutOfRange`](crate::ErrorKind::OutOfRange) when they are not all there, [`InvalidInput`](crate::ErrorKind::InvalidInput)
+    /// when there are more or fewer items than places, because an array keeps its size. Nothing is changed then.
+    #[inline]
+    pub fn set_slice(&self, span: impl Span, items: &[T]) -> Result<()> {
+        let range = stretch(span, self.len())?;
+        if range.len() != items.len() {
+            return Err(other_length(range.len(), items.len()));
+        }
+        Ok(self.copy_in(range.start, items)?)
+    }
+
+    /// Stores `value` in every place.
+    pub fn set_all(&self, value: T) {
+        RacySlice::set_all(&**self, value);
+    }
+
+    /// All items: Python's `a[:]`.
+    pub fn to_vec(&self) -> Vec<T> {
+        self.slice(..).unwrap_or_default() // all of it is always there
+    }
+
+    /// A second mapping of the same memory, for an owner of its own.
+    ///
+    /// # Errors
+    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
+    pub fn try_clone(&self) -> Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
+    /// The shared memory itself, for what only [`Shm`] can do.
+    pub fn as_shm(&self) -> &Shm<[Racy<T>]> {
+        &self.0
+    }
+}
+
+impl<T: Number> RawArray<T> {
+    /// Zeroes for a length, or the items given, for a [type code](TypeCode) that must be that of `T`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); [`InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown code, or that of another type.
+    pub fn typed(code: char, items: impl Items<T>) -> Result<Self> {
+        TypeCode::checked::<T>(code)?;
+        items.given().map_or_else(|len| Self::new(len), Self::from_slice)
+    }
+}
+
+impl<T: Plain> From<Shm<[Racy<T>]>> for RawArray<T> {
+    fn from(shm: Shm<[Racy<T>]>) -> Self {
+        Self(shm)
+    }
+}
+
+impl<T: Plain> Deref for RawArray<T> {
+    type Target = [Racy<T>];
+
+    #[inline]
+    fn deref(&self) -> &[Racy<T>] {
+        &self.0
+    }
+}

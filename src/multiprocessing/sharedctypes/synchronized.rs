@@ -1,0 +1,223 @@
+//! Raw objects behind a lock that stands elsewhere.
+
+use ossature_sys::scope::Shared;
+use ossature_sys::shm::{Plain, Shareable, Shm};
+use ossature_sys::sync::lock::Lock;
+
+use super::{Array, Index, RawArray, RawValue, Span, Value, whole};
+use crate::error::Result;
+
+mod sealed {
+    use ossature_sys::shm::Plain;
+
+    pub trait Sealed {}
+    impl<T: Plain> Sealed for super::RawValue<T> {}
+    impl<T: Plain> Sealed for super::RawArray<T> {}
+}
+
+/// What has no lock yet: [`RawValue`] and [`RawArray`].
+pub trait Raw: sealed::Sealed {}
+
+impl<T: Plain> Raw for RawValue<T> {}
+impl<T: Plain> Raw for RawArray<T> {}
+
+/// What one party at a time can hold: Python asks for `acquire` and `release`.
+///
+/// A lock in shared memory can be held, whatever it guards, and so can the [`Value`] or [`Array`] that has one.
+pub trait Acquire {
+    /// Runs `body` while it is held.
+    ///
+    /// # Errors
+    /// [`Abandoned`](crate::ErrorKind::Abandoned) when a holder died and nobody has repaired what it guards,
+    /// [`GivenUp`](crate::ErrorKind::GivenUp), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds it.
+    /// `body` has not run then.
+    fn holding<O>(&self, body: impl FnOnce() -> O) -> Result<O>;
+}
+
+impl<T: ?Sized> Acquire for Lock<T, Shared> {
+    #[inline]
+    fn holding<O>(&self, body: impl FnOnce() -> O) -> Result<O> {
+        let _held = whole(self)?;
+        Ok(body())
+    }
+}
+
+impl<T: Shareable> Acquire for Value<T> {
+    #[inline]
+    fn holding<O>(&self, body: impl FnOnce() -> O) -> Result<O> {
+        (**self).holding(body)
+    }
+}
+
+impl<T: Shareable> Acquire for Array<T> {
+    #[inline]
+    fn holding<O>(&self, body: impl FnOnce() -> O) -> Result<O> {
+        (**self).holding(body)
+    }
+}
+
+impl<T: ?Sized + Shareable + Acquire> Acquire for Shm<T> {
+    #[inline]
+    fn holding<O>(&self, body: impl FnOnce() -> O) -> Result<O> {
+        (**self).holding(body)
+    }
+}
+
+impl<A: ?Sized + Acquire> Acquire for &A {
+    #[inline]
+    fn holding<O>(&self, body: impl FnOnce() -> O) -> Result<O> {
+        (**self).holding(body)
+    }
+}
+
+/// A raw object and the lock that every access through here takes: Python's `Synchronized` and `SynchronizedArray`.
+///
+/// Others may have the raw object too, so the data is only copied in and out, and never lent. Where nobody needs it raw,
+/// [`Value`] and [`Array`] do better: their lock and data lie together, and their guards lend the data.
+#[derive(Debug)]
+pub struct Synchronized<R, L = Shm<Lock<u8, Shared>>> {
+    raw: R,
+    lock: L,
+}
+
+/// A raw object behind a new lock: Python's `synchronized(obj)`. Clones share the object, not this lock: whoever should wait
+/// for it uses this `Synchronized`.
+///
+/// ```
+/// use ossature::multiprocessing::{RawArray, sharedctypes::synchronized};
+///
+/// let counts = synchronized(RawArray::<u32>::new(5)?)?;
+/// counts.set(2, 9)?;
+/// counts.with(3, |count| *count += 1)?;
+/// assert_eq!((counts.slice(1..4)?, counts.raw().get(2)?), (vec![0, 9, 1], 9));
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
+/// What has a lock already cannot get a second one:
+///
+/// ```compile_fail
+/// use ossature::multiprocessing::{RawValue, sharedctypes::synchronized};
+/// let twice = synchronized(synchronized(RawValue::new(5_u32).unwrap()).unwrap());
+/// ```
+///
+/// # Errors
+/// As [`Value::new`]: the lock needs shared memory of its own.
+pub fn synchronized<R: Raw>(raw: R) -> Result<Synchronized<R>> {
+    Ok(synchronized_with(raw, Shm::place(Lock::<u8, Shared>::shared(0))?))
+}
+
+/// A raw object behind a lock that there is: Python's `synchronized(obj, lock)` and the argument `lock` of `Value` and `Array`.
+///
+/// ```
+/// use ossature::multiprocessing::{RawValue, Value, sharedctypes::synchronized_with};
+///
+/// let first = Value::new(5)?;
+/// let second = synchronized_with(RawValue::new(0.5)?, &first); // whoever holds the first holds both
+/// let held = first.lock()?;
+/// assert_eq!(second.get().unwrap_err().kind(), ossature::ErrorKind::WouldDeadlock);
+/// drop(held);
+/// assert_eq!(second.get()?, 0.5);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
+/// ```compile_fail
+/// use ossature::multiprocessing::{RawValue, sharedctypes::synchronized_with};
+/// let value = synchronized_with(RawValue::new(5).unwrap(), "no value"); // nothing that could be acquired
+/// ```
+pub fn synchronized_with<R: Raw, L: Acquire>(raw: R, lock: L) -> Synchronized<R, L> {
+    Synchronized { raw, lock }
+}
+
+impl<R, L> Synchronized<R, L> {
+    /// The object without its lock: Python's `get_obj()`.
+    #[doc(alias = "get_obj")]
+    pub fn raw(&self) -> &R {
+        &self.raw
+    }
+
+    /// The lock: Python's `get_lock()`. While it is held, work with [`raw`](Self::raw).
+    #[doc(alias = "get_lock")]
+    pub fn lock(&self) -> &L {
+        &self.lock
+    }
+}
+
+/// Every method in one turn of the lock, with its [errors](Acquire::holding).
+impl<T: Plain, L: Acquire> Synchronized<RawValue<T>, L> {
+    /// The value.
+    ///
+    /// # Errors
+    /// [`Acquire::holding`].
+    pub fn get(&self) -> Result<T> {
+        self.lock.holding(|| self.raw.get())
+    }
+
+    /// Replaces the value.
+    ///
+    /// # Errors
+    /// [`Acquire::holding`].
+    pub fn set(&self, value: T) -> Result<()> {
+        self.lock.holding(|| self.raw.set(value))
+    }
+
+    /// Runs `change` on a copy of the value and stores that.
+    ///
+    /// # Errors
+    /// [`Acquire::holding`].
+    pub fn with<O>(&self, change: impl FnOnce(&mut T) -> O) -> Result<O> {
+        self.lock.holding(|| {
+            let mut value = self.raw.get();
+            let answer = change(&mut value);
+            self.raw.set(value);
+            answer
+        })
+    }
+}
+
+/// Every method in one turn of the lock, with its [errors](Acquire::holding) and those of [`RawArray`].
+impl<T: Plain, L: Acquire> Synchronized<RawArray<T>, L> {
+    /// One item.
+    ///
+    /// # Errors
+    /// [`Acquire::holding`], [`RawArray::get`].
+    pub fn get(&self, index: impl Index) -> Result<T> {
+        self.lock.holding(|| self.raw.get(index))?
+    }
+
+    /// Replaces one item.
+    ///
+    /// # Errors
+    /// [`Acquire::holding`], [`RawArray::set`].
+    pub fn set(&self, index: impl Index, value: T) -> Result<()> {
+        self.lock.holding(|| self.raw.set(index, value))?
+    }
+
+    /// Runs `change` on a copy of one item and stores that.
+    ///
+    /// # Errors
+    /// [`Acquire::holding`], [`RawArray::get`].
+    pub fn with<O>(&self, index: impl Index, change: impl FnOnce(&mut T) -> O) -> Result<O> {
+        self.lock.holding(|| {
+            let mut value = self.raw.get(index)?;
+            let answer = change(&mut value);
+            self.raw.set(index, value)?;
+            Ok(answer)
+        })?
+    }
+
+    /// The items of a range.
+    ///
+    /// # Errors
+    /// [`Acquire::holding`], [`RawArray::slice`].
+    pub fn slice(&self, span: impl Span) -> Result<Vec<T>> {
+        self.lock.holding(|| self.raw.slice(span))?
+    }
+
+    /// Replaces the items of a range.
+    ///
+    /// # Errors
+    /// [`Acquire::holding`], [`RawArray::set_slice`].
+    pub fn set_slice(&self, span: impl Span, items: &[T]) -> Result<()> {
+        self.lock.holding(|| self.raw.set_slice(span, items))?
+    }
+}

@@ -1,0 +1,229 @@
+//! Python's one-letter names of C types.
+
+use std::ffi::{c_int, c_long, c_short};
+use std::fmt;
+
+use ossature_sys::shm::{Init, Plain};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A C type by the letter that Python's `array`, `Value` and `Array` know it by. Byte order and alignment are the machine's.
+///
+/// In Rust the type of a value is known when the program is compiled, so a code never chooses it: the constructors named
+/// `typed` only check that it is that of the type at hand.
+///
+/// ```
+/// use ossature::multiprocessing::sharedctypes::TypeCode;
+///
+/// let code = TypeCode::try_from('h')?;
+/// assert_eq!((code, code.size(), code.code()), (TypeCode::Short, 2, 'h'));
+/// assert!(code.is::<i16>() && !code.is::<u16>());
+/// let error = TypeCode::try_from('x').unwrap_err();
+/// assert_eq!(error.to_string(), "unknown type code 'x': there are c, u, b, B, h, H, i, I, l, L, q, Q, f and d");
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TypeCode {
+    /// `c`: a byte of text, `u8`. Arrays of it have [`value`](super::Array::value) and [`raw`](super::Array::raw).
+    #[doc(alias = "c_char")]
+    Char,
+    /// `u`: a wide character, `u32`. A `char` cannot live in shared memory, since not every number is one.
+    #[doc(alias = "c_wchar")]
+    WideChar,
+    /// `b`: `i8`.
+    #[doc(alias = "c_byte")]
+    SignedChar,
+    /// `B`: `u8`.
+    #[doc(alias = "c_ubyte")]
+    UnsignedChar,
+    /// `h`: `i16`.
+    #[doc(alias = "c_short")]
+    Short,
+    /// `H`: `u16`.
+    #[doc(alias = "c_ushort")]
+    UnsignedShort,
+    /// `i`: `i32`.
+    #[doc(alias = "c_int")]
+    Int,
+    /// `I`: `u32`.
+    #[doc(alias = "c_uint")]
+    UnsignedInt,
+    /// `l`: `i64`, or `i32` on 32-bit machines.
+    #[doc(alias = "c_long")]
+    Long,
+    /// `L`: `u64`, or `u32` on 32-bit machines.
+    #[doc(alias = "c_ulong")]
+    UnsignedLong,
+    /// `q`: `i64`.
+    #[doc(alias = "c_longlong")]
+    LongLong,
+    /// `Q`: `u64`.
+    #[doc(alias = "c_ulonglong")]
+    UnsignedLongLong,
+    /// `f`: `f32`.
+    #[doc(alias = "c_float")]
+    Float,
+    /// `d`: `f64`.
+    #[doc(alias = "c_double")]
+    Double,
+}
+
+/// What kind of number, besides its size.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Signed,
+    Unsigned,
+    Float,
+}
+
+/// A number that a [`TypeCode`] may name.
+pub trait Number: Plain + Init<Self> {
+    /// What kind of number it is.
+    #[doc(hidden)]
+    const KIND: Kind;
+}
+
+macro_rules! numbers {
+    ($($kind:ident: $($number:ident)+;)+) => {$($(
+        impl Number for $number {
+            const KIND: Kind = Kind::$kind;
+        }
+    )+)+};
+}
+
+numbers! {
+    Signed: i8 i16 i32 i64 isize;
+    Unsigned: u8 u16 u32 u64 usize;
+    Float: f32 f64;
+}
+
+impl TypeCode {
+    /// All fourteen.
+    pub const ALL: [Self; 14] = [
+        Self::Char,
+        Self::WideChar,
+        Self::SignedChar,
+        Self::UnsignedChar,
+        Self::Short,
+        Self::UnsignedShort,
+        Self::Int,
+        Self::UnsignedInt,
+        Self::Long,
+        Self::UnsignedLong,
+        Self::LongLong,
+        Self::UnsignedLongLong,
+        Self::Float,
+        Self::Double,
+    ];
+
+    /// The letter, and what it stands for.
+    const fn meaning(self) -> (char, Kind, usize) {
+        match self {
+            Self::Char => ('c', Kind::Unsigned, 1),
+            Self::WideChar => ('u', Kind::Unsigned, 4),
+            Self::SignedChar => ('b', Kind::Signed, 1),
+            Self::UnsignedChar => ('B', Kind::Unsigned, 1),
+            Self::Short => ('h', Kind::Signed, size_of::<c_short>()),
+            Self::UnsignedShort => ('H', Kind::Unsigned, size_of::<c_short>()),
+            Self::Int => ('i', Kind::Signed, size_of::<c_int>()),
+            Self::UnsignedInt => ('I', Kind::Unsigned, size_of::<c_int>()),
+            Self::Long => ('l', Kind::Signed, size_of::<c_long>()),
+            Self::UnsignedLong => ('L', Kind::Unsigned, size_of::<c_long>()),
+            Self::LongLong => ('q', Kind::Signed, 8),
+            Self::UnsignedLongLong => ('Q', Kind::Unsigned, 8),
+            Self::Float => ('f', Kind::Float, 4),
+            Self::Double => ('d', Kind::Float, 8),
+        }
+    }
+
+    /// The letter.
+    pub const fn code(self) -> char {
+        self.meaning().0
+    }
+
+    /// Bytes of one value.
+    #[allow(clippy::len_without_is_empty, reason = "no collection")]
+    pub const fn size(self) -> usize {
+        self.meaning().2
+    }
+
+    /// Whether values of this code are `T` here.
+    pub fn is<T: Number>(self) -> bool {
+        let (_, kind, size) = self.meaning();
+        kind == T::KIND && size == size_of::<T>()
+    }
+
+    /// The type of that letter, if it is `T` here.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a letter that is none of the [fourteen](Self::ALL), or of
+    /// another type.
+    pub fn checked<T: Number>(code: char) -> Result<Self> {
+        let found = Self::try_from(code)?;
+        if found.is::<T>() {
+            return Ok(found);
+        }
+        let (_, kind, size) = found.meaning();
+        let letter = match kind {
+            Kind::Signed => 'i',
+            Kind::Unsigned => 'u',
+            Kind::Float => 'f',
+        };
+        let (bits, asked) = (8 * size, std::any::type_name::<T>());
+        let message = format!("type code '{code}' is {letter}{bits} here, not {asked}");
+        Err(Error::new(ErrorKind::InvalidInput, message))
+    }
+}
+
+impl TryFrom<char> for TypeCode {
+    type Error = Error;
+
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for any other letter.
+    fn try_from(code: char) -> Result<Self> {
+        Self::ALL.into_iter().find(|known| known.code() == code).ok_or_else(|| {
+            let message = format!("unknown type code {code:?}: there are c, u, b, B, h, H, i, I, l, L, q, Q, f and d");
+            Error::new(ErrorKind::InvalidInput, message)
+        })
+    }
+}
+
+impl fmt::Display for TypeCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.code().fmt(f)
+    }
+}
+
+/// What an array is made of: a length, for zeroes, or the items themselves. Python's `size_or_initializer`.
+pub trait Items<T> {
+    /// The items.
+    ///
+    /// # Errors
+    /// The length, when there is nothing but that.
+    fn given(&self) -> std::result::Result<&[T], usize>;
+}
+
+impl<T> Items<T> for usize {
+    fn given(&self) -> std::result::Result<&[T], usize> {
+        Err(*self)
+    }
+}
+
+impl<T, const N: usize> Items<T> for &[T; N] {
+    fn given(&self) -> std::result::Result<&[T], usize> {
+        Ok(*self)
+    }
+}
+
+impl<T> Items<T> for &[T] {
+    fn given(&self) -> std::result::Result<&[T], usize> {
+        Ok(self)
+    }
+}
+
+impl<T> Items<T> for Vec<T> {
+    fn given(&self) -> std::result::Result<&[T], usize> {
+        Ok(self)
+    }
+}

@@ -1,0 +1,141 @@
+//! One value behind a lock.
+
+use std::ops::Deref;
+
+use ossature_sys::scope::Shared;
+use ossature_sys::shm::{Init, Shareable, Shm};
+use ossature_sys::sync::lock::Lock;
+
+use super::{Number, TypeCode, whole};
+use crate::error::Result;
+
+/// A value in shared memory behind a lock of its own: Python's `multiprocessing.Value`.
+///
+/// It is a [`Lock`] for every process that maps it, whose methods it has: [`lock`](Lock::lock) is Python's `get_lock()`
+/// and gives a guard that lends the data, [`try_lock`](Lock::try_lock) and [`lock_timeout`](Lock::lock_timeout) do so
+/// if they can. The methods here take and release the lock themselves, so two calls are two turns.
+///
+/// Structs made with [`shareable!`](crate::sys::shareable) are placed by their `init`; those that are `plain`, like
+/// numbers, by themselves:
+///
+/// ```
+/// use ossature::multiprocessing::Value;
+/// use ossature::sys::shareable;
+///
+/// shareable! {
+///     #[derive(Clone, Copy, Debug, PartialEq)]
+///     struct Sample { channel: u8, volts: f64 } // with padding between the two
+/// }
+/// shareable! {
+///     plain struct Point { x: i32, y: i32 }
+/// }
+///
+/// let sample = Value::new(Sample::init(3, 0.5))?;
+/// sample.with(|sample| sample.volts *= 2.0)?;
+/// assert_eq!(sample.get()?, Sample { channel: 3, volts: 1.0 });
+/// let point = Value::new(Point { x: 1, y: 2 })?;
+/// point.lock()?.x += 1;
+/// assert_eq!(point.get()?.x, 2);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Debug)]
+#[doc(alias = "SynchronizedBase")]
+pub struct Value<T: Shareable>(Shm<Lock<T, Shared>>);
+
+impl<T: Shareable> Value<T> {
+    /// Makes a value in shared memory.
+    ///
+    /// # Errors
+    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory,
+    /// with `EOPNOTSUPP` where no lock would survive a death.
+    pub fn new(init: impl Init<T>) -> Result<Self> {
+        Ok(Self(Shm::place(Lock::<T, Shared>::shared(init))?))
+    }
+
+    /// Runs `change` on the data in one turn of the lock.
+    ///
+    /// # Errors
+    /// [`Abandoned`](crate::ErrorKind::Abandoned), [`GivenUp`](crate::ErrorKind::GivenUp),
+    /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the lock already; `change` has not run then.
+    #[inline]
+    pub fn with<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R> {
+        Ok(change(&mut *whole(self)?))
+    }
+
+    /// A second mapping of the same memory, for an owner of its own.
+    ///
+    /// # Errors
+    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
+    pub fn try_clone(&self) -> Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
+    /// The shared memory itself, for what only [`Shm`] can do.
+    pub fn as_shm(&self) -> &Shm<Lock<T, Shared>> {
+        &self.0
+    }
+}
+
+impl<T: Shareable + Copy> Value<T> {
+    /// The value, in one turn of the lock: Python's `v.value`.
+    ///
+    /// # Errors
+    /// [`Abandoned`](crate::ErrorKind::Abandoned), [`GivenUp`](crate::ErrorKind::GivenUp),
+    /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the lock already.
+    #[inline]
+    pub fn get(&self) -> Result<T> {
+        Ok(*whole(self)?)
+    }
+
+    /// Replaces the value, in one turn of the lock: Python's `v.value = ...`. All of it is replaced, so an abandoned value is
+    /// whole again.
+    ///
+    /// # Errors
+    /// [`GivenUp`](crate::ErrorKind::GivenUp), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the
+    /// lock already.
+    #[inline]
+    pub fn set(&self, value: T) -> Result<()> {
+        let mut guard = self.lock()?;
+        *guard = value;
+        if guard.abandoned() {
+            guard.repair();
+        }
+        Ok(())
+    }
+}
+
+impl<T: Number> Value<T> {
+    /// As [`new`](Self::new), for a [type code](TypeCode) that must be that of `T`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); [`InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown code, or that of another type.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Value;
+    ///
+    /// let count = Value::typed('i', 5)?; // the code does not choose the type, it only checks it: i32 comes from below
+    /// let _: i32 = count.get()?;
+    /// assert!(Value::typed('d', 5_i32).is_err());
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn typed(code: char, value: T) -> Result<Self> {
+        TypeCode::checked::<T>(code)?;
+        Self::new(value)
+    }
+}
+
+impl<T: Shareable> From<Shm<Lock<T, Shared>>> for Value<T> {
+    fn from(shm: Shm<Lock<T, Shared>>) -> Self {
+        Self(shm)
+    }
+}
+
+impl<T: Shareable> Deref for Value<T> {
+    type Target = Lock<T, Shared>;
+
+    #[inline]
+    fn deref(&self) -> &Lock<T, Shared> {
+        &self.0
+    }
+}

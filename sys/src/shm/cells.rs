@@ -1,0 +1,102 @@
+//! Several racy cells at a time: copies in and out, without a lock and without a reference to the data.
+
+use core::fmt;
+
+use super::racy::Racy;
+use super::shareable::Plain;
+use crate::mmap::copy;
+
+/// Copies between cells that anybody may write and memory that is ours.
+///
+/// Whoever else writes meanwhile, every byte that is copied out is one that somebody stored there. But a copy is not one
+/// operation: others may see half of it, and between single items that are wider than a byte and copies of them the same
+/// goes for half an item. Who needs order or whole items takes a [`Lock`](crate::sync::lock::Lock).
+///
+/// ```
+/// use ossature_sys::shm::{Racy, RacySlice, Shm};
+///
+/// let cells = Shm::place_slice(10, |index| Racy::new(index as u32))?;
+/// cells.copy_in(2, &[20, 30, 40]).unwrap();
+/// let mut four = [0; 4];
+/// cells.copy_out(1, &mut four).unwrap();
+/// assert_eq!(four, [1, 20, 30, 40]);
+/// cells[..5].set_all(7);
+/// assert_eq!((cells[4].get(), cells[5].get()), (7, 5));
+///
+/// let error = cells.copy_in(8, &[0; 3]).unwrap_err();
+/// assert_eq!(error.to_string(), "index 10 is out of range: there are 10 items");
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+pub trait RacySlice<T: Plain> {
+    /// Copies `into.len()` items from `start` on out of the cells.
+    ///
+    /// # Errors
+    /// [`OutOfBounds`] when they are not all there; nothing is copied then.
+    fn copy_out(&self, start: usize, into: &mut [T]) -> Result<(), OutOfBounds>;
+
+    /// Copies `items` into the cells from `start` on.
+    ///
+    /// # Errors
+    /// [`OutOfBounds`] when there are not as many; nothing is copied then.
+    fn copy_in(&self, start: usize, items: &[T]) -> Result<(), OutOfBounds>;
+
+    /// Stores `value` in every cell.
+    fn set_all(&self, value: T);
+}
+
+impl<T: Plain> RacySlice<T> for [Racy<T>] {
+    #[inline]
+    fn copy_out(&self, start: usize, into: &mut [T]) -> Result<(), OutOfBounds> {
+        let cells = part(self, start, into.len())?;
+        if copy::IS_ASSEMBLY {
+            let (from, to) = (cells.as_ptr().cast(), into.as_mut_ptr().cast());
+            // SAFETY: both are as many bytes long (`part`) and apart, since `into` is ours alone; a cell has the layout of its
+            // value, of which every bit pattern is valid.
+            unsafe { copy::load(from, to, size_of_val(cells)) };
+        } else {
+            cells.iter().zip(into).for_each(|(cell, item)| *item = cell.get());
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn copy_in(&self, start: usize, items: &[T]) -> Result<(), OutOfBounds> {
+        let cells = part(self, start, items.len())?;
+        if copy::IS_ASSEMBLY {
+            let (from, to) = (items.as_ptr().cast(), cells.as_ptr().cast::<u8>().cast_mut());
+            // SAFETY: both are as many bytes long (`part`); nobody writes `items`, so they are apart from the cells; a plain
+            // value has no padding; cells may be written through a shared reference.
+            unsafe { copy::store(from, to, size_of_val(cells)) };
+        } else {
+            cells.iter().zip(items).for_each(|(cell, item)| cell.set(*item));
+        }
+        Ok(())
+    }
+
+    fn set_all(&self, value: T) {
+        self.iter().for_each(|cell| cell.set(value));
+    }
+}
+
+#[inline]
+fn part<T: Plain>(cells: &[Racy<T>], start: usize, count: usize) -> Result<&[Racy<T>], OutOfBounds> {
+    let wanted = cells.get(start..).and_then(|rest| rest.get(..count));
+    wanted.ok_or(OutOfBounds { index: start.saturating_add(count.saturating_sub(1)), len: cells.len() })
+}
+
+/// An item that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfBounds {
+    /// The furthest item that was asked for.
+    pub index: usize,
+    /// How many there are.
+    pub len: usize,
+}
+
+impl fmt::Display for OutOfBounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "index {} is out of range: there are {} items", self.index, self.len)
+    }
+}
+
+impl core::error::Error for OutOfBounds {}
