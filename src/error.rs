@@ -163,7 +163,7 @@ impl From<Refused> for Error {
         match refused {
             Refused::GivenUp => Self::caused(ErrorKind::GivenUp, None, refused),
             Refused::WouldDeadlock => Self::caused(ErrorKind::WouldDeadlock, None, refused),
-            Refused::TooMany => Self::caused(ErrorKind::Os, Errno::AGAIN, refused),
+            Refused::TooMany | Refused::TableFull => Self::caused(ErrorKind::Os, Errno::AGAIN, refused),
             Refused::Unlisted => Self::caused(ErrorKind::Os, Errno::PERM, refused),
             _ => Self::caused(ErrorKind::Os, None, refused),
         }

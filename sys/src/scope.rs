@@ -17,6 +17,9 @@ use crate::sync::gate::{Gate, PrivateGate};
 #[cfg(not(loom))]
 use crate::sync::gate::{LocalGate, SharedGate};
 #[cfg(not(loom))]
+use crate::sync::queue::{LocalQueue, SharedQueue};
+use crate::sync::queue::{PrivateQueue, Queue};
+#[cfg(not(loom))]
 pub use crate::sync::robust::Form;
 #[cfg(not(loom))]
 use crate::sync::{local::LocalLock, rlock::OwnedWord, shared::SharedLock};
@@ -62,6 +65,9 @@ pub trait Scope: sealed::Sealed + 'static {
     /// How a waiter of this scope sleeps, and how the one who wakes it is covered against dying half-way.
     #[doc(hidden)]
     type Gate: Gate;
+    /// Those of this scope who wait for a condition.
+    #[doc(hidden)]
+    type Queue: Queue;
     /// What an operation that may wait answers with: `G`, or a `Result` where it can be refused.
     type Outcome<G>;
 
@@ -84,6 +90,7 @@ impl Scope for Private {
     #[cfg(not(loom))]
     type RLock = OwnedWord;
     type Gate = PrivateGate;
+    type Queue = PrivateQueue;
     type Outcome<G> = G;
 
     #[inline(always)]
@@ -105,6 +112,7 @@ impl Scope for Shared {
     type Lock = SharedLock;
     type RLock = SharedLock;
     type Gate = SharedGate;
+    type Queue = SharedQueue;
     type Outcome<G> = Result<G, Refused>;
 
     #[inline(always)]
@@ -123,6 +131,7 @@ impl Scope for Local {
     type Lock = LocalLock;
     type RLock = LocalLock;
     type Gate = LocalGate;
+    type Queue = LocalQueue;
     type Outcome<G> = Result<G, Refused>;
 
     #[inline(always)]
@@ -148,6 +157,8 @@ pub enum Refused {
     Unlisted,
     /// This thread holds 1,900 shared locks and leases, about as many as the kernel would clean up after its death.
     TooMany,
+    /// The object's table of participants is full: 120 use it at once.
+    TableFull,
 }
 
 impl fmt::Display for Refused {
@@ -158,6 +169,7 @@ impl fmt::Display for Refused {
             Self::Unlisted => {
                 "the kernel does not know this thread's robust list: allow set_robust_list in the sandbox"
             }
+            Self::TableFull => "120 participants use the shared object at once already: wait until some are done",
             Self::TooMany => "this thread holds 1,900 shared locks and leases already: release some first",
         })
     }

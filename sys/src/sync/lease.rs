@@ -96,15 +96,6 @@ impl Lease {
         }
     }
 
-    /// Whether the calling thread holds it.
-    pub(crate) fn is_mine(&self) -> bool {
-        let id = match Here::now() {
-            Some((_, id)) => id,
-            None => gettid(),
-        };
-        self.holder() == Holder::Thread(id)
-    }
-
     /// Frees a lease whose holder died: the death has been dealt with. False when somebody else has freed it.
     pub(crate) fn bury(&self) -> bool {
         self.0.word.swap_half(DIED | WAITERS, 0)

@@ -64,8 +64,9 @@ use core::ops::{Deref, DerefMut};
 
 use crate::errno::Result as ErrnoResult;
 use crate::futex::{Limit, WordLock};
-use crate::scope::{Local, Private, RawLock, Scope, Shared};
+use crate::scope::{Local, Private, RawLock, Refused, Scope, Shared};
 use crate::shm::{Init, Nodes, Shareable};
+use crate::sync::condition::Held;
 use crate::sync::local::LocalLock;
 use crate::sync::shared::SharedLock;
 
@@ -377,5 +378,24 @@ impl<T: ?Sized, S: Scope> Drop for Guard<'_, T, S> {
 impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for Guard<'_, T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Guard").field(&&**self).finish()
+    }
+}
+
+// SAFETY: the guard proves that this thread holds the lock; letting go releases it, and taking again is an ordinary take.
+unsafe impl<T: ?Sized, S: Scope> Held for Guard<'_, T, S> {
+    type Scope = S;
+
+    fn is_abandoned(&self) -> bool {
+        self.abandoned()
+    }
+
+    unsafe fn let_go(&self) -> u32 {
+        // SAFETY: the caller does not use the guard until the lock is taken again.
+        unsafe { self.lock.raw.release() };
+        1
+    }
+
+    unsafe fn take_again(&self, _levels: u32) -> Result<(), Refused> {
+        self.lock.raw.take(Limit::NEVER).map(drop)
     }
 }

@@ -5,6 +5,8 @@
 //! | [`lock`] | mutual exclusion around data, the guard |
 //! | [`rlock`] | mutual exclusion that its holder may enter again |
 //! | [`event`] | a flag that one sets and many wait for |
+//! | [`condition`] | waiting, with a lock let go, until something changes |
+//! | `queue` | those who wait for a condition, in order of arrival: one for each scope |
 //! | `gate` | how a waiter sleeps, and how a wake survives the death of those who pass it on |
 //! | `lease` | a participant's entry, whose word tells everyone when the participant's thread dies |
 //! | `spin` | looking before sleeping, and learning whether that helps |
@@ -15,11 +17,11 @@
 //! | `fallback` | the raw lock of processes where that list cannot be used: a pthread robust mutex |
 //! | `local` | the raw lock of a single thread |
 
+pub mod condition;
 pub mod event;
 #[cfg(not(loom))]
 pub(crate) mod fallback;
 pub(crate) mod gate;
-#[allow(dead_code, reason = "its users come next")]
 #[cfg(not(loom))]
 pub(crate) mod lease;
 #[cfg(not(loom))]
@@ -27,6 +29,7 @@ pub(crate) mod local;
 #[cfg(not(loom))]
 pub mod lock;
 pub(crate) mod private;
+pub(crate) mod queue;
 #[cfg(not(loom))]
 pub mod rlock;
 #[cfg(not(loom))]

@@ -33,6 +33,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize};
 use crate::futex::{Limit, WordLock};
 use crate::scope::{Local, Owned, Private, RawLock, Refused, Scope, Shared};
 use crate::shm::{Init, InitWith, Nodes, Shareable};
+use crate::sync::condition::Held;
 use crate::sync::local::LocalLock;
 use crate::sync::robust::thread_pointer;
 use crate::sync::shared::SharedLock;
@@ -338,5 +339,32 @@ impl<T: ?Sized, S: Scope> Drop for RLockGuard<'_, T, S> {
 impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for RLockGuard<'_, T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("RLockGuard").field(&&**self).finish()
+    }
+}
+
+// SAFETY: the guard proves that this thread holds the lock; letting go releases every level of it. Guards of other levels lend
+// only `&T`, to a thread that waits meanwhile.
+unsafe impl<T: ?Sized, S: Scope> Held for RLockGuard<'_, T, S> {
+    type Scope = S;
+
+    fn is_abandoned(&self) -> bool {
+        self.abandoned()
+    }
+
+    unsafe fn let_go(&self) -> u32 {
+        let lock = self.lock;
+        if !lock.raw.is_mine() {
+            return 1; // a forked child's guard: the lock is its parent's
+        }
+        let levels = lock.depth.swap(0, Relaxed);
+        // SAFETY: this thread is the holder, and none of its guards is used until the lock is taken again.
+        unsafe { lock.raw.release() };
+        levels
+    }
+
+    unsafe fn take_again(&self, levels: u32) -> Result<(), Refused> {
+        self.lock.raw.take(Limit::NEVER)?;
+        self.lock.depth.store(levels, Relaxed);
+        Ok(())
     }
 }

@@ -116,14 +116,12 @@ impl Word {
         half(self.0.load(Relaxed))
     }
 
-    #[allow(dead_code, reason = "its users come next")]
     /// The futex half as it is now, and what its writer wrote before.
     #[inline(always)]
     pub(crate) fn futex_acquired(&self) -> u32 {
         half(self.0.load(Acquire))
     }
 
-    #[allow(dead_code, reason = "its users come next")]
     /// Changes the futex half from `from` to `to`, starting a generation; false when it is something else. For
     /// [leases](super::lease), whose transitions are single steps.
     #[inline]

@@ -45,13 +45,13 @@ pub fn stage() -> Shm<Stage> {
     Shm::place(Stage::init(Lock::shared(0), words(), words())).unwrap()
 }
 
-fn asleep(child: &Child) -> bool {
+pub fn asleep(child: &Child) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.pid().as_raw_nonzero())).unwrap();
     stat.rsplit(") ").next().unwrap().starts_with('S')
 }
 
 #[track_caller]
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < PATIENCE, "never: {what}");

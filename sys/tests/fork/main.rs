@@ -3,6 +3,7 @@
 //! `cargo test -p ossature-sys --test fork -- NAME` runs the tests whose names contain NAME.
 
 mod child;
+mod condition;
 #[cfg(ossature_faults)]
 mod faults;
 mod fork;
@@ -14,7 +15,9 @@ mod trace;
 
 fn main() {
     let mut tests = Vec::new();
-    for module in [fork::TESTS, child::TESTS, plan::TESTS, group::TESTS, handover::TESTS, trace::TESTS] {
+    for module in
+        [fork::TESTS, child::TESTS, plan::TESTS, group::TESTS, handover::TESTS, trace::TESTS, condition::TESTS]
+    {
         tests.extend_from_slice(module);
     }
     #[cfg(ossature_faults)]

@@ -1,0 +1,254 @@
+//! Waiting, with a lock let go, until another thread or process says that something has changed.
+//!
+//! ```
+//! use ossature_sys::sync::{condition::Condition, lock::Lock};
+//!
+//! static ITEMS: Lock<u32> = Lock::new(0);
+//! static CHANGED: Condition = Condition::new();
+//! # extern crate std;
+//!
+//! let consumer = std::thread::spawn(|| {
+//!     let mut items = ITEMS.lock();
+//!     while *items == 0 {
+//!         items = CHANGED.wait(items);
+//!     }
+//!     *items -= 1;
+//! });
+//! *ITEMS.lock() += 1;
+//! CHANGED.notify(1);
+//! consumer.join().unwrap();
+//! assert_eq!(*ITEMS.lock(), 0);
+//! ```
+//!
+//! A wait takes the guard and gives it back, so that nobody can use the data meanwhile; every level of an
+//! [`RLock`](super::rlock::RLock) is let go and taken again. Waiters stand in a queue in order of arrival, and each has a word
+//! of its own:
+//!
+//! | word | meaning | left by |
+//! | --- | --- | --- |
+//! | waiting | in the queue, looking | going to sleep; a notification; the end of its time |
+//! | asleep | in the queue, sleeping on the word | a notification, which wakes it; the end of its time |
+//! | notified | out of the queue, on its way to the lock | having the lock |
+//!
+//! So a notification goes to exactly one waiter, the one that has waited longest, which returns for no other reason; and a
+//! waiter whose time ran out is out of the queue by one step of its own word, so it never takes a notification with it.
+//! Nobody ever waits for a waiter.
+//!
+//! **When a waiter is killed** (scope `Shared`) before it was notified, notifications pass it over. If it was notified and had not
+//! got the lock yet, the notification goes to the next in the queue; should the one who passes it on be killed too,
+//! the next may be given it twice, which is the one case of a wake without a notification. **When a notifier is killed**
+//! half-way, whom it had chosen is woken all the same. [`wait_for`](Condition::wait_for) tells when the lock came back
+//! abandoned, before it looks at the data.
+//!
+//! **Limits.** In `Shared` 120 participants may wait at a time, each with one entry of its thread's
+//! list; the table makes a shared condition 8 kB large. In `Private` there is no limit: a waiter's word is on its stack.
+//!
+//! **Cost.** A notification nobody waits for is a look at the queue, without a system call; one that meets a waiter which
+//! is still looking makes none either.
+//!
+//! Orderings: notifying is `Release` and finding oneself notified `Acquire`; the data is ordered by its lock.
+
+use crate::futex::Limit;
+#[cfg(not(loom))]
+use crate::scope::{Local, Shared};
+use crate::scope::{Private, Refused, Scope};
+#[cfg(not(loom))]
+use crate::shm::{Init, InitWith, Nodes, Shareable};
+use crate::sync::queue::{PrivateQueue, Queue};
+
+/// A queue of those who wait for a change of what a lock guards.
+///
+/// Differs from Python's `threading.Condition`: it does not own the lock, which stands beside it, so several conditions may
+/// share one, and notifying does not need it. (Notify while you hold it, or the waiter may find the change undone.)
+#[doc(alias = "Condvar")]
+#[derive(Debug)]
+#[repr(C)]
+pub struct Condition<S: Scope = Private> {
+    queue: S::Queue,
+}
+
+/// How [`Condition::wait_for`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "only `Ready` says that the condition holds"]
+pub enum Wait {
+    /// The condition holds.
+    Ready,
+    /// The time ran out, or the wait was [cancelled](crate::futex::Cancel), and the condition does not hold.
+    TimedOut,
+    /// A holder of the lock died and nobody has repaired the data since: it was not looked at.
+    Abandoned,
+}
+
+impl Condition {
+    /// A condition for threads, usable in a `static`.
+    #[cfg(not(loom))]
+    pub const fn new() -> Self {
+        Self { queue: PrivateQueue::new() }
+    }
+
+    /// A condition for threads.
+    #[cfg(loom)]
+    pub fn new() -> Self {
+        Self { queue: PrivateQueue::new() }
+    }
+}
+
+impl Default for Condition {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(not(loom))]
+impl Condition<Local> {
+    /// A condition for a single thread.
+    pub const fn local() -> Self {
+        Self { queue: crate::sync::queue::LocalQueue }
+    }
+}
+
+#[cfg(not(loom))]
+impl Condition<Shared> {
+    /// What [`Shm::place`](crate::shm::Shm::place) makes a shared condition of.
+    pub fn shared() -> impl Init<Self> {
+        // SAFETY: zero bytes are a condition that nobody has ever waited for.
+        unsafe { InitWith::zeroed() }
+    }
+}
+
+// SAFETY: atomics only, no Drop, repr(C); every state that a killed process leaves is one that the others complete.
+#[cfg(not(loom))]
+unsafe impl Shareable for Condition<Shared> {
+    const FINGERPRINT: u64 = crate::shm::name("Condition");
+    const LOCKS: bool = true;
+
+    unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
+        // SAFETY: `place` points to a condition in a mapping (the caller's obligation); atomics may be read beside writers.
+        visit.note(unsafe { &*place }.queue.is_linked_here());
+    }
+}
+
+/// A guard whose lock a [`Condition`] lets go and takes again: [`Guard`](super::lock::Guard) and
+/// [`RLockGuard`](super::rlock::RLockGuard).
+///
+/// # Safety
+/// After `let_go` other threads may take the lock, and after `take_again` has answered `Ok` none may, as if the guard had just been
+/// made.
+pub unsafe trait Held: Sized {
+    /// The scope of the lock.
+    type Scope: Scope;
+
+    /// Whether a holder of the lock died and nobody has repaired the data since.
+    #[doc(hidden)]
+    fn is_abandoned(&self) -> bool;
+
+    /// Releases the lock, all levels of it, and says how many they were.
+    ///
+    /// # Safety
+    /// The guard is not used, nor dropped, until `take_again` has answered `Ok`.
+    #[doc(hidden)]
+    unsafe fn let_go(&self) -> u32;
+
+    /// Takes the lock again, as deep as before.
+    ///
+    /// # Errors
+    /// The lock was given up meanwhile.
+    ///
+    /// # Safety
+    /// `let_go` was called and answered with `levels`.
+    #[doc(hidden)]
+    unsafe fn take_again(&self, levels: u32) -> Result<(), Refused>;
+}
+
+impl<S: Scope> Condition<S> {
+    /// Lets the lock go, waits for a notification and takes the lock again.
+    ///
+    /// Differs from Python: a thread that does not hold the lock cannot call it.
+    ///
+    /// # Errors
+    /// The lock is released then. In `Shared`: [`GivenUp`](Refused::GivenUp) when that happened to the lock meanwhile,
+    /// [`TableFull`](Refused::TableFull) when 120 participants wait already, [`TooMany`](Refused::TooMany). In `Local`:
+    /// [`WouldDeadlock`](Refused::WouldDeadlock), since nobody could notify meanwhile.
+    pub fn wait<G: Held<Scope = S>>(&self, guard: G) -> S::Outcome<G> {
+        S::outcome(self.wait_within(guard, Limit::NEVER).map(|(guard, _)| guard))
+    }
+
+    /// [`wait`](Self::wait) within the limit: the answer beside the guard is false when the time ran out, or the wait was
+    /// [cancelled](crate::futex::Cancel), without a notification.
+    ///
+    /// The limit is for the notification: the lock is waited for as long as it takes. A limit that is over already lets the
+    /// lock go and takes it again all the same.
+    ///
+    /// # Errors
+    /// As for [`wait`](Self::wait), but in `Local` the answer is false at once.
+    pub fn wait_timeout<'c, G: Held<Scope = S>>(&self, guard: G, limit: impl Into<Limit<'c>>) -> S::Outcome<(G, bool)> {
+        S::outcome(self.wait_within(guard, limit.into()))
+    }
+
+    /// Waits until `ready` answers true, which is asked with the lock held: first before any wait, then after each
+    /// notification and once when the time has run out.
+    ///
+    /// # Errors
+    /// As for [`wait_timeout`](Self::wait_timeout); in `Local` [`WouldDeadlock`](Refused::WouldDeadlock) without a limit.
+    #[doc(alias = "wait_while")]
+    pub fn wait_for<'c, G: Held<Scope = S>>(
+        &self,
+        guard: G,
+        mut ready: impl FnMut(&mut G) -> bool,
+        limit: impl Into<Limit<'c>>,
+    ) -> S::Outcome<(G, Wait)> {
+        let limit = limit.into();
+        let mut guard = guard;
+        let mut in_time = true;
+        S::outcome(loop {
+            if guard.is_abandoned() {
+                break Ok((guard, Wait::Abandoned));
+            }
+            if ready(&mut guard) {
+                break Ok((guard, Wait::Ready));
+            }
+            if !in_time {
+                break Ok((guard, Wait::TimedOut));
+            }
+            match self.wait_within(guard, limit) {
+                Ok((again, notified)) => {
+                    guard = again;
+                    in_time = notified;
+                }
+                Err(refused) => break Err(refused),
+            }
+        })
+    }
+
+    /// Frees the `count` waiters that have waited longest, or as many as there are, and says how many that were.
+    #[doc(alias = "notify_one")]
+    #[doc(alias = "signal")]
+    #[inline]
+    pub fn notify(&self, count: u32) -> u32 {
+        self.queue.notify(count)
+    }
+
+    /// Frees everybody who waits now, and says how many that were.
+    #[doc(alias = "broadcast")]
+    #[doc(alias = "notifyAll")]
+    #[inline]
+    pub fn notify_all(&self) -> u32 {
+        self.queue.notify(u32::MAX)
+    }
+
+    fn wait_within<G: Held<Scope = S>>(&self, guard: G, limit: Limit<'_>) -> Result<(G, bool), Refused> {
+        let levels = core::cell::Cell::new(0);
+        // SAFETY: the queue calls this once, and the guard is used again only after `take_again`.
+        let let_go = || levels.set(unsafe { guard.let_go() });
+        // SAFETY: called after `let_go`, with what that answered.
+        let take_again = || unsafe { guard.take_again(levels.get()) };
+        match self.queue.wait(limit, let_go, take_again)? {
+            (notified, Ok(())) => Ok((guard, notified)),
+            (_, Err(refused)) => {
+                // The lock is not this thread's any more, so there is nothing to release.
+                core::mem::forget(guard);
+                Err(refused)
+            }
+        }
+    }
+}
