@@ -109,6 +109,23 @@ fn locks_of_every_scope_allocate_nothing() {
 }
 
 #[test]
+fn values_and_arrays_allocate_nothing() {
+    use ossature::multiprocessing::{Array, RawArray, RawValue, Value};
+
+    let (value, raw) = no_alloc!("making values", (Value::new(1_u64), RawValue::new(1_u64)));
+    let (value, raw) = (value.expect("shared memory"), raw.expect("shared memory"));
+    no_alloc!("Value::get and set", value.set(value.get().expect("free") + 1)).expect("free");
+    no_alloc!("Value::lock and with", value.with(|v| *v += 1)).expect("free");
+    no_alloc!("RawValue::get and set", raw.set(raw.get() + 1));
+    let (array, cells) = no_alloc!("making arrays", (Array::<u32>::new(1000), RawArray::<u32>::new(1000)));
+    let (array, cells) = (array.expect("shared memory"), cells.expect("shared memory"));
+    no_alloc!("Array::get and set", array.set(-1, array.get(0).expect("free"))).expect("free");
+    no_alloc!("Array::set_slice", array.set_slice(500.., &[7; 500])).expect("free");
+    no_alloc!("RawArray::get and set", cells.set(-1, cells.get(0).expect("there"))).expect("there");
+    no_alloc!("RawArray::set_slice", cells.set_slice(..500, &[7; 500])).expect("there");
+}
+
+#[test]
 fn waiting_for_a_contended_lock_allocates_nothing() {
     use sys::scope::Shared;
     use sys::shm::Shm;

@@ -38,6 +38,8 @@ const SYS_EDGES: &[(&str, &str)] = &[
     ("kqueue", "epoll"),
     ("kqueue", "futex"),
     ("shm", "sync"),
+    // A lock in shared memory is one of scope `Shared`.
+    ("shm", "scope"),
     ("sync", "shm"),
     ("pthread", "mmap"),
     ("signalfd", "signal"),

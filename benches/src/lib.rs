@@ -10,6 +10,7 @@
 //! | [`report`] | how a line is written and judged |
 //! | [`machine`] | pinning, descriptor limits |
 //! | [`pair`] | two processes at work on one thing |
+//! | [`python`] | CPython as a rival |
 //! | [`rivals`] | rivals that have no crate |
 
 pub mod bench;
@@ -17,6 +18,7 @@ pub mod callgrind;
 pub mod machine;
 pub mod pair;
 pub mod placement;
+pub mod python;
 pub mod report;
 pub mod rivals;
 pub mod rounds;

@@ -138,6 +138,7 @@ fn array_of_a_length_is_zero_each_time() {
 }
 
 #[test]
+#[allow(clippy::reversed_empty_ranges, reason = "counted from the end they are not")]
 fn negative_indexes_count_from_the_end() {
     let (array, raw) = (Array::from_slice(&SEQUENCE).unwrap(), RawArray::from_slice(&SEQUENCE).unwrap());
     assert_eq!((array.get(-1).unwrap(), raw.get(-10).unwrap()), (831, 680));
@@ -191,9 +192,11 @@ fn slice_that_would_change_the_size_is_refused_and_changes_nothing() {
 
 #[test]
 fn raw_slices_of_every_length_arrive_whole_and_touch_nothing_else() {
-    let items: Vec<u8> = (0..5000_u32).map(|i| (i * 7 + i / 251) as u8 | 1).collect();
-    let raw = RawArray::<u8>::new(5200).unwrap();
-    let lengths = (0..300).chain([500, 511, 512, 513, 1000, 1499, 1500, 1501, 2047, 2048, 4095, 4096, 4097, 5000]);
+    let items: Vec<u8> = (0..25_000_u32).map(|i| (i * 7 + i / 251) as u8 | 1).collect();
+    let raw = RawArray::<u8>::new(26_000).unwrap();
+    let lengths = (0..300).chain([
+        500, 511, 512, 513, 1000, 1499, 1500, 1501, 2047, 2048, 4095, 4096, 4097, 24_575, 24_576, 24_577, 25_000,
+    ]);
     for (turn, len) in lengths.enumerate() {
         let start = 64 + turn % 19;
         raw.set_all(0);

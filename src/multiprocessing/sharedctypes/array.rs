@@ -38,7 +38,7 @@ impl<T: Shareable> Array<T> {
     /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the lock already; `change` has not run then.
     #[inline]
     pub fn with<R>(&self, change: impl FnOnce(&mut [T]) -> R) -> Result<R> {
-        Ok(change(&mut *whole(self)?))
+        Ok(change(&mut whole(self)?))
     }
 
     /// A second mapping of the same memory, for an owner of its own.

@@ -1,9 +1,12 @@
 //! Copies between memory that anybody may write and memory that is ours.
 //!
-//! Rust has no such copy yet (RFC 3301, atomic byte-wise memcpy, is open). What these functions promise is one relaxed atomic
-//! load or store for each byte, in no order. Byte by byte that is eight times slower than it need be, so on the common
-//! machines the copy is a short piece of assembly: to the compiler it is an opaque operation whose effect is exactly that of
-//! the relaxed atomics, and the machine is allowed to do them sixteen at a time.
+//! Rust has no such copy yet (RFC 3301, atomic byte-wise memcpy, is open). What these functions promise is relaxed atomic
+//! loads or stores of each byte, in no order and some of them twice. Byte by byte that is eight times slower than it need be,
+//! so on the common machines the copy is a short piece of assembly: to the compiler it is an opaque operation whose effect is
+//! exactly that of the relaxed atomics, and the machine is allowed to do many at a time.
+//!
+//! On x86_64 a copy of any length but the longest ends with a move that is as wide as those before it and overlaps them: that
+//! is what happens twice, and saves the small steps at the end.
 
 #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -52,94 +55,10 @@ pub(crate) unsafe fn fill(into: *mut u8, len: usize, byte: u8) {
     }
 }
 
-/// From here on the string instruction, which moves whole cache lines, is faster than the loop.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-const LONG: usize = 1500;
-
-/// # Safety
-/// `from` is readable and `into` writable for `len` bytes, and they do not overlap.
+mod x86_64;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-#[inline]
-unsafe fn transfer(from: *const u8, into: *mut u8, len: usize) {
-    use core::arch::asm;
-
-    if len >= LONG {
-        // SAFETY: moves exactly `len` bytes upwards (the ABI keeps the direction flag clear) between ranges that the caller
-        // vouches for.
-        unsafe {
-            asm!("rep movsb", inout("rcx") len => _, inout("rsi") from => _, inout("rdi") into => _,
-                options(nostack, preserves_flags));
-        }
-        return;
-    }
-    // SAFETY: each part moves as many bytes as it takes from the count, which is `len` at first and never drops below zero:
-    // 64 while there are 64, then 16 while there are 16, then one for each bit of the rest.
-    unsafe {
-        asm!(
-            "sub {n}, 64",
-            "jb 3f",
-            "2:",
-            "movdqu {a}, [{f}]",
-            "movdqu {b}, [{f} + 16]",
-            "movdqu {c}, [{f} + 32]",
-            "movdqu {d}, [{f} + 48]",
-            "movdqu [{t}], {a}",
-            "movdqu [{t} + 16], {b}",
-            "movdqu [{t} + 32], {c}",
-            "movdqu [{t} + 48], {d}",
-            "add {f}, 64",
-            "add {t}, 64",
-            "sub {n}, 64",
-            "jae 2b",
-            "3:",
-            "add {n}, 48", // n is now what is left, less 16
-            "js 5f",
-            "4:",
-            "movdqu {a}, [{f}]",
-            "movdqu [{t}], {a}",
-            "add {f}, 16",
-            "add {t}, 16",
-            "sub {n}, 16",
-            "jns 4b",
-            "5:", // the low four bits of n are those of what is left
-            "test {n:l}, 8",
-            "jz 6f",
-            "mov {w}, [{f}]",
-            "mov [{t}], {w}",
-            "add {f}, 8",
-            "add {t}, 8",
-            "6:",
-            "test {n:l}, 4",
-            "jz 7f",
-            "mov {w:e}, [{f}]",
-            "mov [{t}], {w:e}",
-            "add {f}, 4",
-            "add {t}, 4",
-            "7:",
-            "test {n:l}, 2",
-            "jz 8f",
-            "mov {w:x}, [{f}]",
-            "mov [{t}], {w:x}",
-            "add {f}, 2",
-            "add {t}, 2",
-            "8:",
-            "test {n:l}, 1",
-            "jz 9f",
-            "mov {w:l}, [{f}]",
-            "mov [{t}], {w:l}",
-            "9:",
-            n = inout(reg) len => _,
-            f = inout(reg) from => _,
-            t = inout(reg) into => _,
-            w = out(reg) _,
-            a = out(xmm_reg) _,
-            b = out(xmm_reg) _,
-            c = out(xmm_reg) _,
-            d = out(xmm_reg) _,
-            options(nostack),
-        );
-    }
-}
+use x86_64::transfer;
 
 /// # Safety
 /// `from` is readable and `into` writable for `len` bytes, and they do not overlap.

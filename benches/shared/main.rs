@@ -1,0 +1,14 @@
+//! Values and arrays in shared memory: beside CPython's, and slices beside memcpy.
+
+mod slices;
+mod values;
+
+use ossature_benches::{bench, machine};
+
+fn main() {
+    bench::main("shared", &[], |bench| {
+        machine::have_had_a_thread();
+        values::rows(bench);
+        machine::on_core(machine::cores()[0], || slices::rows(bench));
+    });
+}

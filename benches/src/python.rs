@@ -1,0 +1,67 @@
+//! CPython as a rival: an interpreter beside us that times a statement whenever it is its turn.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// Reads a line of code or of a number and a statement, and answers with the seconds that so many of them took.
+const DRIVER: &str = r"
+import sys, timeit
+names = {}
+for line in sys.stdin:
+    kind, rest = line.rstrip('\n').split(' ', 1)
+    if kind == 'run':
+        exec(rest, names)
+        print(0, flush=True)
+    else:
+        number, statement = rest.split(' ', 1)
+        print(timeit.timeit(statement, globals=names, number=int(number)), flush=True)
+";
+
+/// A running interpreter; ends with its owner.
+#[derive(Debug)]
+pub struct Python {
+    child: Child,
+    tell: ChildStdin,
+    hear: BufReader<ChildStdout>,
+}
+
+impl Python {
+    /// Starts `python3` and runs `setup` in it, statements of one line; `None` where there is no such interpreter, or the setup
+    /// fails there.
+    pub fn start(setup: &[&str]) -> Option<Self> {
+        let mut command = Command::new("python3");
+        command.args(["-c", DRIVER]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().ok()?;
+        let (tell, hear) = (child.stdin.take()?, BufReader::new(child.stdout.take()?));
+        let mut python = Self { child, tell, hear };
+        for line in setup {
+            python.ask(&format!("run {line}"))?;
+        }
+        Some(python)
+    }
+
+    fn ask(&mut self, line: &str) -> Option<f64> {
+        writeln!(self.tell, "{line}").ok()?;
+        let mut answer = String::new();
+        self.hear.read_line(&mut answer).ok()?;
+        answer.trim().parse().ok()
+    }
+
+    /// Nanoseconds of one of `repeats` times the statement, the loop around it included, as it is on our side.
+    ///
+    /// # Panics
+    ///
+    /// If the interpreter has died.
+    pub fn time(&mut self, statement: &str, repeats: u64) -> f64 {
+        let seconds = self.ask(&format!("time {repeats} {statement}")).expect("the interpreter answers");
+        seconds * 1e9 / repeats as f64
+    }
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        // It is killed and reaped here; if that fails it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
