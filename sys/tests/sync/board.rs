@@ -1,0 +1,222 @@
+//! What participants tell each other and the test, in shared memory in every world: who they are, that they are about to
+//! wait, how they ended.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ossature_sys::process::{Child, Exit};
+use ossature_sys::shareable;
+use ossature_sys::shm::{Shm, array};
+
+/// The most participants beside the test.
+pub const MOST: usize = 8;
+/// The house's patience.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+const RUNNING: u32 = 0;
+const WELL: u32 = 1;
+const FAILED: u32 = 2;
+const KILLED: u32 = 3;
+
+shareable! {
+    struct Seat {
+        /// The number by which the kernel knows the participant's thread; 0 before it has begun.
+        id: AtomicU32,
+        /// How often it said that it is about to wait.
+        waits: AtomicU32,
+        end: AtomicU32,
+        /// What it failed with.
+        text: [AtomicU8; 244],
+    }
+}
+
+shareable! {
+    struct Table {
+        seats: [Seat; MOST],
+        /// How far the test has gone, in its own count.
+        told: AtomicU32,
+    }
+}
+
+/// A word for each participant and each thing worth telling.
+pub struct Board(Shm<Table>);
+
+/// Counters that every participant of every world sees.
+pub type Tally = Shm<[AtomicU32; 16]>;
+
+/// Sixteen counters at 0.
+pub fn tally() -> Tally {
+    Shm::place(array(|_| AtomicU32::new(0))).expect("memory for a tally")
+}
+
+/// Waits until it is so, and says what was waited for when it never is.
+#[track_caller]
+pub fn until(what: &str, is_so: impl FnMut() -> bool) {
+    assert!(is_so_within(PATIENCE, is_so), "never: {what}");
+}
+
+fn is_so_within(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+    let began = Instant::now();
+    while !is_so() {
+        if began.elapsed() > patience {
+            return false;
+        }
+        thread::yield_now();
+    }
+    true
+}
+
+fn thread_id() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get() as u32
+}
+
+fn task(id: u32, file: &str) -> String {
+    fs::read_to_string(format!("/proc/{id}/task/{id}/{file}")).unwrap_or_default()
+}
+
+fn sleeps(id: u32) -> bool {
+    // `id (name) state ...`, and the name may hold anything.
+    task(id, "stat").rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
+}
+
+impl Board {
+    pub fn new() -> Self {
+        let seat = |_| {
+            let zero = || AtomicU32::new(0);
+            Seat::init(zero(), zero(), zero(), array(|_| AtomicU8::new(0)))
+        };
+        Self(Shm::place(Table::init(array(seat), AtomicU32::new(0))).expect("memory for a board"))
+    }
+
+    /// A participant's whole life: what it fails with is written down.
+    pub fn sit(&self, index: usize, body: impl FnOnce(&Me<'_>)) {
+        let seat = &self.0.seats[index];
+        seat.id.store(thread_id(), SeqCst);
+        let verdict = catch_unwind(AssertUnwindSafe(|| body(&Me { index, seat, told: &self.0.told })));
+        if let Err(panic) = &verdict {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text");
+            for (byte, place) in text.bytes().zip(&seat.text) {
+                place.store(byte, SeqCst);
+            }
+        }
+        seat.end.store(if verdict.is_ok() { WELL } else { FAILED }, SeqCst);
+    }
+
+    /// Whether the first `n` have ended, waiting for them.
+    pub fn all_ended(&self, n: usize, patience: Duration) -> bool {
+        is_so_within(patience, || self.0.seats[..n].iter().all(|seat| seat.end.load(SeqCst) != RUNNING))
+    }
+
+    /// Whether the way a process ended is the one that was meant for it.
+    pub fn expects(&self, index: usize, exit: Exit) -> bool {
+        match self.0.seats[index].end.load(SeqCst) {
+            RUNNING => false,
+            KILLED => matches!(exit, Exit::Signal { .. }),
+            _ => exit == Exit::Code(0),
+        }
+    }
+
+    /// What is wrong with the first `n`, a line for each.
+    pub fn complaints(&self, n: usize) -> String {
+        (0..n).filter_map(|index| self.complaint(index)).collect()
+    }
+
+    /// What is wrong with a participant that should have ended by now.
+    pub fn complaint(&self, index: usize) -> Option<String> {
+        let seat = &self.0.seats[index];
+        match seat.end.load(SeqCst) {
+            WELL | KILLED => None,
+            FAILED => {
+                let bytes: Vec<u8> = seat.text.iter().map(|byte| byte.load(SeqCst)).filter(|byte| *byte != 0).collect();
+                Some(format!("participant {index} failed: {}\n", String::from_utf8_lossy(&bytes)))
+            }
+            _ => {
+                let (id, waits) = (seat.id.load(SeqCst), seat.waits.load(SeqCst));
+                let [state, call, place] = ["stat", "syscall", "wchan"].map(|file| task(id, file));
+                let state = state.rsplit(") ").next().and_then(|rest| rest.chars().next()).unwrap_or('?');
+                let (call, place) = (call.trim(), place.trim());
+                Some(format!(
+                    "participant {index} (task {id}) did not end after announcing {waits} waits: state {state}, \
+                     in {call} at {place}\n"
+                ))
+            }
+        }
+    }
+}
+
+/// A participant, as it knows itself.
+pub struct Me<'b> {
+    index: usize,
+    seat: &'b Seat,
+    told: &'b AtomicU32,
+}
+
+impl Me<'_> {
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Waits until the test has [told](Crowd::tell) that it has come so far.
+    #[track_caller]
+    pub fn until_told(&self, step: u32) {
+        until(&format!("the test comes to its step {step}"), || self.told.load(SeqCst) >= step);
+    }
+
+    /// Says that the next thing that can sleep is what the test is about.
+    pub fn about_to_wait(&self) {
+        self.seat.waits.fetch_add(1, SeqCst);
+    }
+}
+
+/// The participants, as the test sees them.
+pub struct Crowd<'b> {
+    pub board: &'b Board,
+    pub size: usize,
+    /// One for each if they are processes.
+    pub children: &'b [Child],
+}
+
+impl Crowd<'_> {
+    /// Lets go on who waits for the test to come so far.
+    pub fn tell(&self, step: u32) {
+        self.board.0.told.store(step, SeqCst);
+    }
+
+    /// Waits until the participant sleeps in the wait that it announced as its `nth`, from 1.
+    #[track_caller]
+    pub fn until_asleep(&self, index: usize, nth: u32) {
+        let seat = &self.board.0.seats[index];
+        let asleep = || {
+            assert_eq!(seat.end.load(SeqCst), RUNNING, "participant {index} ended instead of waiting");
+            seat.waits.load(SeqCst) >= nth && sleeps(seat.id.load(SeqCst))
+        };
+        until(&format!("participant {index} sleeps in its wait {nth}"), asleep);
+    }
+
+    /// Waits until every participant sleeps in its `nth` wait.
+    #[track_caller]
+    pub fn until_all_sleep(&self, nth: u32) {
+        (0..self.size).for_each(|index| self.until_asleep(index, nth));
+    }
+
+    /// Waits until the participant has ended.
+    #[track_caller]
+    pub fn until_ended(&self, index: usize) {
+        until(&format!("participant {index} ends"), || self.board.0.seats[index].end.load(SeqCst) != RUNNING);
+    }
+
+    /// Kills the participant, a process, and waits until it is dead.
+    #[track_caller]
+    pub fn kill(&self, index: usize) {
+        self.children[index].kill().expect("one may kill one's child");
+        self.board.0.seats[index].end.store(KILLED, SeqCst);
+        let id = self.board.0.seats[index].id.load(SeqCst);
+        until(&format!("participant {index} dies"), || {
+            task(id, "stat").rsplit(") ").next().is_none_or(|rest| !rest.starts_with(['R', 'S', 'D', 'T', 't']))
+        });
+    }
+}

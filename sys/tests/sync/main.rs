@@ -1,0 +1,26 @@
+//! Every waiting primitive, each behaviour written once and stamped for the worlds in which it has a meaning: private by
+//! threads, shared by threads, shared by processes, local.
+//!
+//! Processes are forked, so this binary has a main of its own with one thread. Names are file, world, behaviour:
+//! `cargo test -p ossature-sys --test sync -- event::processes` runs those whose names contain that.
+
+#[path = "../fork/harness.rs"]
+#[allow(dead_code, reason = "the runner is shared, its pipes are not needed here")]
+mod harness;
+#[macro_use]
+mod stamp;
+mod board;
+mod world;
+
+mod company;
+mod event;
+mod lock;
+mod rlock;
+
+fn main() {
+    let mut tests = Vec::new();
+    for module in [company::TESTS, lock::TESTS, rlock::TESTS, event::TESTS] {
+        tests.extend_from_slice(module);
+    }
+    harness::run_where(&tests, |name| name.contains("::processes::"))
+}

@@ -1,0 +1,156 @@
+//! The worlds: who the participants are, what scope they wait in.
+
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::thread;
+use std::time::Duration;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::process::fork;
+use ossature_sys::scope::{Local, Private, Refused, Scope, Shared};
+
+use crate::board::{Board, Crowd, MOST, Me, PATIENCE};
+
+/// How long participants of a test that has failed already may take to end.
+const LITTLE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where a behaviour is tried.
+pub trait World: 'static {
+    type Scope: Scope;
+
+    /// Whether data can be marked as abandoned.
+    const NAMES_DEATHS: bool = false;
+
+    /// The outcome of this scope as a result.
+    fn settle<G>(outcome: <Self::Scope as Scope>::Outcome<G>) -> Result<G, Refused> {
+        <Self::Scope>::settle(outcome)
+    }
+}
+
+/// A world in which there is somebody else.
+pub trait Company: World<Scope: Scope<Lock: Sync, RLock: Sync, Gate: Sync, Queue: Sync>> {
+    /// Runs `each` in `size` participants beside `main`. Fails if one of them fails, or does not end.
+    fn crowd<R>(size: usize, each: impl Fn(&Me<'_>) + Sync, main: impl FnOnce(&Crowd<'_>) -> R) -> R;
+
+    /// Runs `body` in one other participant, beside `main`.
+    fn crowd_of_one<R>(body: impl Fn() + Sync, main: impl FnOnce() -> R) -> R {
+        Self::crowd(1, |_| body(), |_| main())
+    }
+
+    /// Runs `body` in one other participant to its end, and nothing beside it.
+    #[track_caller]
+    fn other(body: impl Fn() + Sync) {
+        Self::crowd(1, |_| body(), |_| ());
+    }
+}
+
+/// A world in which a participant may die without the others.
+pub trait Mortal: Company<Scope = Shared> {}
+impl Mortal for Threads<Shared> {}
+impl Mortal for Processes {}
+
+/// Threads of this process, waiting in scope `S`.
+pub struct Threads<S>(PhantomData<S>);
+
+/// Children of this process, which is one of them.
+pub enum Processes {}
+
+/// One thread.
+pub enum Alone {}
+
+impl World for Threads<Private> {
+    type Scope = Private;
+}
+
+impl World for Threads<Shared> {
+    type Scope = Shared;
+    const NAMES_DEATHS: bool = true;
+}
+
+impl World for Processes {
+    type Scope = Shared;
+    const NAMES_DEATHS: bool = true;
+}
+
+impl World for Alone {
+    type Scope = Local;
+}
+
+impl Company for Threads<Private> {
+    fn crowd<R>(size: usize, each: impl Fn(&Me<'_>) + Sync, main: impl FnOnce(&Crowd<'_>) -> R) -> R {
+        threads(size, each, main)
+    }
+}
+
+impl Company for Threads<Shared> {
+    fn crowd<R>(size: usize, each: impl Fn(&Me<'_>) + Sync, main: impl FnOnce(&Crowd<'_>) -> R) -> R {
+        threads(size, each, main)
+    }
+}
+
+fn threads<R>(size: usize, each: impl Fn(&Me<'_>) + Sync, main: impl FnOnce(&Crowd<'_>) -> R) -> R {
+    assert!(size <= MOST);
+    let board = Board::new();
+    let (board, each) = (&board, &each);
+    let result = thread::scope(|scope| {
+        let crew: Vec<_> = (0..size).map(|index| scope.spawn(move || board.sit(index, each))).collect();
+        let crowd = Crowd { board, size, children: &[] };
+        let result = catch_unwind(AssertUnwindSafe(|| main(&crowd)));
+        if !board.all_ended(size, if result.is_ok() { PATIENCE } else { LITTLE_PATIENCE }) {
+            // Threads cannot be ended from outside, so neither can the tests go on.
+            eprintln!("HANG: {}", board.complaints(size));
+            std::process::exit(1);
+        }
+        for member in crew {
+            member.join().expect("its panic is on the board");
+        }
+        result
+    });
+    finish(result, board.complaints(size))
+}
+
+impl Company for Processes {
+    fn crowd<R>(size: usize, each: impl Fn(&Me<'_>) + Sync, main: impl FnOnce(&Crowd<'_>) -> R) -> R {
+        assert!(size <= MOST);
+        let board = Board::new();
+        let start = |index| {
+            fork(|| {
+                // SAFETY: prctl(2) takes plain numbers here; the child shall not outlive a test that hangs.
+                unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+                board.sit(index, &each);
+                0
+            })
+            .expect("a child")
+        };
+        let mut children: Vec<_> = (0..size).map(start).collect();
+        let crowd = Crowd { board: &board, size, children: &children };
+        let result = catch_unwind(AssertUnwindSafe(|| main(&crowd)));
+        let patience = Deadline::after(if result.is_ok() { PATIENCE } else { LITTLE_PATIENCE });
+        let mut complaints = String::new();
+        for (index, child) in children.iter_mut().enumerate() {
+            let exit = child.wait_timeout(patience).expect("one's child");
+            complaints += &match exit.filter(|exit| !board.expects(index, *exit)) {
+                Some(exit) => format!("participant {index} ended by itself: {exit:?}\n"),
+                None => board.complaint(index).unwrap_or_default(),
+            };
+        }
+        for mut child in children {
+            child.kill().and_then(|()| child.wait()).expect("one may kill one's child");
+        }
+        finish(result, complaints)
+    }
+}
+
+/// The first of what went wrong in the test and beside it.
+fn finish<R>(result: thread::Result<R>, complaints: String) -> R {
+    match result {
+        Ok(result) => {
+            assert!(complaints.is_empty(), "{complaints}");
+            result
+        }
+        Err(panic) => {
+            eprint!("{complaints}");
+            resume_unwind(panic)
+        }
+    }
+}
