@@ -208,6 +208,21 @@ fn raw_slices_of_every_length_arrive_whole_and_touch_nothing_else() {
     }
 }
 
+/// Long enough for every way of copying.
+#[test]
+fn raw_slices_of_megabytes_arrive_whole() {
+    const ALL: usize = 7 << 20;
+    let items: Vec<u8> = (0..ALL as u32).map(|i| (i ^ (i >> 9)) as u8 | 1).collect();
+    let raw = RawArray::<u8>::new(ALL).unwrap();
+    for (start, len) in [(0, ALL), (5, 6 << 20), (31, (6 << 20) + 1), (33, (6 << 20) - 1), (64, (6 << 20) + 127)] {
+        raw.set_all(0);
+        raw.set_slice(start..start + len, &items[..len]).unwrap();
+        let all = raw.to_vec();
+        assert!(all[start..start + len] == items[..len], "{len} at {start}");
+        assert!(all[..start].iter().chain(&all[start + len..]).all(|byte| *byte == 0), "{len} at {start}");
+    }
+}
+
 // _TestValue.test_getobj_getlock, _TestArray.test_getobj_getlock_obj
 #[test]
 fn object_and_lock_of_a_synchronized_one_are_those_given() {

@@ -3,12 +3,15 @@
 //! Up to 128 bytes are two halves that may overlap: all is read, then all is written. Longer copies are blocks through the
 //! registers of 32 bytes, with a last block that overlaps the one before, up to about the size of the first cache. The longest
 //! are left to the string instruction, which moves whole cache lines; so are those above 128 where there are no such registers.
+//! What is larger than a core's share of any cache is written past the caches, which spares reading what it replaces.
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// From here on the string instruction is faster than blocks.
 const LONG: usize = 24 << 10;
+/// From here on it is faster to write past the caches.
+const HUGE: usize = 6 << 20;
 
 /// # Safety
 /// `from` is readable and `into` writable for `len` bytes, and they do not overlap.
@@ -121,6 +124,8 @@ unsafe fn many(from: *const u8, into: *mut u8, len: usize) {
         },
         // SAFETY: more than 128 bytes, and the processor has the instructions.
         ..LONG if has_wide_registers() => unsafe { blocks(from, into, len) },
+        // SAFETY: more than 160 bytes, and the processor has the instructions.
+        HUGE.. if has_wide_registers() => unsafe { past_the_caches(from, into, len) },
         // SAFETY: moves exactly `len` bytes upwards (the ABI keeps the direction flag clear) between ranges that the caller
         // vouches for.
         _ => unsafe {
@@ -161,6 +166,59 @@ unsafe fn blocks(from: *const u8, into: *mut u8, len: usize) {
             "vmovdqu [rdx + 32], ymm1",
             "vmovdqu [rdx + 64], ymm2",
             "vmovdqu [rdx + 96], ymm3",
+            "vzeroupper",
+            inout("rsi") from => _,
+            inout("rdi") into => _,
+            inout("rdx") len => _,
+            clobber_abi("sysv64"),
+            options(nostack),
+        );
+    }
+}
+
+/// # Safety
+/// As for [`transfer`], `len` is at least 160, and the processor has AVX.
+#[inline]
+unsafe fn past_the_caches(from: *const u8, into: *mut u8, len: usize) {
+    // SAFETY: 32 bytes; then, from the first multiple of 32 behind `into`, which those 32 reach, blocks of 128 as long as one
+    // begins before the last 128 bytes, so each ends within; then those last. `sfence` brings the stores that went past the
+    // caches before whatever is stored later, as all other stores are. Prefetching reads nothing. The registers as in `blocks`.
+    unsafe {
+        asm!(
+            "vmovdqu ymm0, [rsi]",
+            "vmovdqu [rdi], ymm0",
+            "lea rax, [rdi + rdx - 128]",
+            "lea rdx, [rsi + rdx - 128]",
+            "mov rcx, rdi",
+            "or rcx, 31",
+            "inc rcx",
+            "sub rcx, rdi",
+            "add rdi, rcx",
+            "add rsi, rcx",
+            "2:",
+            "prefetchnta [rsi + 1024]",
+            "prefetchnta [rsi + 1088]",
+            "vmovdqu ymm0, [rsi]",
+            "vmovdqu ymm1, [rsi + 32]",
+            "vmovdqu ymm2, [rsi + 64]",
+            "vmovdqu ymm3, [rsi + 96]",
+            "add rsi, 128",
+            "vmovntdq [rdi], ymm0",
+            "vmovntdq [rdi + 32], ymm1",
+            "vmovntdq [rdi + 64], ymm2",
+            "vmovntdq [rdi + 96], ymm3",
+            "add rdi, 128",
+            "cmp rdi, rax",
+            "jb 2b",
+            "sfence",
+            "vmovdqu ymm0, [rdx]",
+            "vmovdqu ymm1, [rdx + 32]",
+            "vmovdqu ymm2, [rdx + 64]",
+            "vmovdqu ymm3, [rdx + 96]",
+            "vmovdqu [rax], ymm0",
+            "vmovdqu [rax + 32], ymm1",
+            "vmovdqu [rax + 64], ymm2",
+            "vmovdqu [rax + 96], ymm3",
             "vzeroupper",
             inout("rsi") from => _,
             inout("rdi") into => _,
