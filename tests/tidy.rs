@@ -43,7 +43,9 @@ const SYS_EDGES: &[(&str, &str)] = &[
     ("sync", "shm"),
     ("pthread", "mmap"),
     ("signalfd", "signal"),
-    ("futex", "model"), // under the model checker a futex is made of its own parts
+    // Under the model checker a futex is made of its own parts, and what sleeps on one knows.
+    ("futex", "model"),
+    ("sync", "model"),
     ("scope", "sync"),
     ("sync", "scope"),
     ("process", "signal"),

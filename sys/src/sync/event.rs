@@ -54,7 +54,7 @@ const RAISE: u32 = 4;
 
 /// A flag to wait for.
 ///
-/// Differs from Python's `threading.Event`: `set` and `clear` take no lock. In scope [`Local`](crate::scope::Local) nobody
+/// Differs from Python's `threading.Event`: `set` and `clear` take no lock. In scope [`Local`] nobody
 /// could raise the flag meanwhile, so a wait without a limit is an error, and one with a limit answers at once.
 #[derive(Debug)]
 #[repr(C)]
