@@ -34,6 +34,8 @@ use ossature_sys::errno::Errno;
 use ossature_sys::process::{ForkError, StartError};
 use ossature_sys::scope::Refused;
 use ossature_sys::shm::{AttachError, OutOfBounds};
+use ossature_sys::sync::handoff::NotLocked;
+use ossature_sys::sync::semaphore::Overflow;
 
 /// What every fallible call of this crate returns.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -167,6 +169,20 @@ impl From<Refused> for Error {
             Refused::Unlisted => Self::caused(ErrorKind::Os, Errno::PERM, refused),
             _ => Self::caused(ErrorKind::Os, None, refused),
         }
+    }
+}
+
+/// [`ErrorKind::InvalidInput`]: nothing was released (Python's `ValueError`).
+impl From<Overflow> for Error {
+    fn from(error: Overflow) -> Self {
+        Self::caused(ErrorKind::InvalidInput, None, error)
+    }
+}
+
+/// [`ErrorKind::InvalidInput`]: nothing was released (Python's `RuntimeError`).
+impl From<NotLocked> for Error {
+    fn from(error: NotLocked) -> Self {
+        Self::caused(ErrorKind::InvalidInput, None, error)
     }
 }
 

@@ -7,6 +7,10 @@
 //! | [`event`] | a flag that one sets and many wait for |
 //! | [`condition`] | waiting, with a lock let go, until something changes |
 //! | `queue` | those who wait for a condition, in order of arrival: one for each scope |
+//! | [`semaphore`] | a number of units that many take and give back |
+//! | [`handoff`] | a lock that anyone may release |
+//! | `units` | the count of a semaphore, as a protocol of its own |
+//! | `permits` | where the units of permits live |
 //! | `gate` | how a waiter sleeps, and how a wake survives the death of those who pass it on |
 //! | `lease` | a participant's entry, whose word tells everyone when the participant's thread dies |
 //! | `spin` | looking before sleeping, and learning whether that helps |
@@ -23,11 +27,15 @@ pub mod event;
 pub(crate) mod fallback;
 pub(crate) mod gate;
 #[cfg(not(loom))]
+pub mod handoff;
+#[cfg(not(loom))]
 pub(crate) mod lease;
 #[cfg(not(loom))]
 pub(crate) mod local;
 #[cfg(not(loom))]
 pub mod lock;
+#[cfg(not(loom))]
+pub(crate) mod permits;
 pub(crate) mod private;
 pub(crate) mod queue;
 #[cfg(not(loom))]
@@ -35,6 +43,10 @@ pub mod rlock;
 #[cfg(not(loom))]
 pub(crate) mod robust;
 #[cfg(not(loom))]
+pub mod semaphore;
+#[cfg(not(loom))]
 pub(crate) mod shared;
 pub(crate) mod spin;
+#[cfg(not(loom))]
+pub(crate) mod units;
 pub(crate) mod word;

@@ -28,7 +28,7 @@ pub const TESTS: &[Test] = &[
 /// Set for a run of this binary in which the kernel does not tell where the robust list is.
 pub const NO_LIST: &str = "OSSATURE_TEST_NO_ROBUST_LIST";
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 shareable! {
     pub struct Stage {
@@ -113,13 +113,13 @@ impl<'s> Sleepers<'s> {
 }
 
 /// One processor for this process and its children, and this one before them; undone when dropped.
-struct Conductor {
+pub struct Conductor {
     cpus: CpuSet,
     policy: Policy,
 }
 
 impl Conductor {
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         let before = Self { cpus: affinity(None).unwrap(), policy: policy(None).unwrap() };
         if set_policy(None, Policy::Fifo { priority: 50 }).is_err() {
             println!("SKIPPED: a certain schedule needs the right to real-time priority");
@@ -130,11 +130,11 @@ impl Conductor {
         Some(before)
     }
 
-    fn conduct(&self) {
+    pub fn conduct(&self) {
         set_policy(None, Policy::Fifo { priority: 50 }).unwrap();
     }
 
-    fn relax(&self) {
+    pub fn relax(&self) {
         set_policy(None, self.policy).unwrap();
     }
 }

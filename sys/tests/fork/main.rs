@@ -11,13 +11,21 @@ mod group;
 mod handover;
 mod harness;
 mod plan;
+mod semaphore;
 mod trace;
 
 fn main() {
     let mut tests = Vec::new();
-    for module in
-        [fork::TESTS, child::TESTS, plan::TESTS, group::TESTS, handover::TESTS, trace::TESTS, condition::TESTS]
-    {
+    for module in [
+        fork::TESTS,
+        child::TESTS,
+        plan::TESTS,
+        group::TESTS,
+        handover::TESTS,
+        trace::TESTS,
+        condition::TESTS,
+        semaphore::TESTS,
+    ] {
         tests.extend_from_slice(module);
     }
     #[cfg(ossature_faults)]

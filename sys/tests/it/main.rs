@@ -17,6 +17,7 @@ mod process;
 mod pthread;
 mod sched;
 mod select;
+mod semaphore;
 mod shm;
 mod signal;
 mod signalfd;

@@ -1,0 +1,165 @@
+//! A lock that anyone may release: Python's.
+//!
+//! ```
+//! use ossature_sys::sync::handoff::HandoffLock;
+//!
+//! static TURN: HandoffLock = HandoffLock::new();
+//! TURN.acquire();
+//! # extern crate std;
+//! std::thread::spawn(|| TURN.release()).join().unwrap().unwrap(); // by another thread than the one that took it
+//! assert!(!TURN.locked());
+//! assert!(TURN.release().is_err(), "nobody holds it");
+//! ```
+//!
+//! It guards no data and knows no owner: [`Lock`](super::lock::Lock) does both, and is what guards data between threads and
+//! processes. This one is for turns that one party takes and another gives back.
+//!
+//! The state is that of a [`Semaphore`](super::semaphore) of one unit that never has two.
+//!
+//! **When a holder is killed** (scope `Shared`) the lock stays taken, because nobody knows who was to release it; anyone may.
+//! When one is killed that releases or waits, another waiter is woken in its place.
+//!
+//! **Cost.** As for a semaphore: one atomic instruction each way.
+
+use core::fmt;
+
+use crate::futex::Limit;
+use crate::scope::{Local, Private, Refused, Scope, Shared};
+use crate::shm::{Init, InitWith, Shareable};
+use crate::sync::gate::{LocalGate, PrivateGate, SharedGate};
+use crate::sync::permits::NoTable;
+use crate::sync::units::{Units, count};
+
+/// A lock without an owner.
+#[doc(alias = "allocate_lock")]
+#[repr(C)]
+pub struct HandoffLock<S: Scope = Private> {
+    units: Units<S>,
+}
+
+/// A lock was released that nobody held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotLocked;
+
+impl fmt::Display for NotLocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("release of a lock that is not locked: acquire it first")
+    }
+}
+
+impl core::error::Error for NotLocked {}
+
+impl HandoffLock {
+    /// A free lock for threads, usable in a `static`.
+    pub const fn new() -> Self {
+        Self { units: Units::new(1, 1, PrivateGate) }
+    }
+}
+
+impl Default for HandoffLock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl HandoffLock<Local> {
+    /// A free lock for a single thread.
+    pub const fn local() -> Self {
+        Self { units: Units::new(1, 1, LocalGate) }
+    }
+}
+
+impl HandoffLock<Shared> {
+    /// What [`Shm::place`](crate::shm::Shm::place) makes a free shared lock of.
+    pub fn shared() -> impl Init<Self> {
+        let write = |place: *mut Self| {
+            // SAFETY: `place` is valid for writes of a whole lock (the caller's obligation).
+            unsafe { place.write(Self { units: Units::new(1, 1, SharedGate::default()) }) };
+            Ok(())
+        };
+        // SAFETY: the whole value is written.
+        unsafe { InitWith::new(write) }
+    }
+}
+
+// SAFETY: atomics only, no Drop, repr(C); every state that a killed process leaves is one of the table of `units`.
+unsafe impl Shareable for HandoffLock<Shared> {
+    const FINGERPRINT: u64 = crate::shm::name("HandoffLock");
+    const LOCKS: bool = true;
+}
+
+impl<S: Scope> HandoffLock<S> {
+    /// Takes the lock, waiting for as long as it takes.
+    ///
+    /// # Errors
+    /// In `Local`: [`WouldDeadlock`](Refused::WouldDeadlock) when it is taken. In `Shared` none.
+    #[inline]
+    pub fn acquire(&self) -> S::Outcome<()> {
+        S::outcome(self.take(Limit::NEVER).map(|_| ()))
+    }
+
+    /// Takes the lock if it is free, and says whether it was.
+    ///
+    /// # Errors
+    /// None.
+    #[inline]
+    pub fn try_acquire(&self) -> S::Outcome<bool> {
+        S::outcome(self.take(Limit::NOW))
+    }
+
+    /// Takes the lock, waiting within the limit; false when the time ran out or the wait was
+    /// [cancelled](crate::futex::Cancel).
+    ///
+    /// # Errors
+    /// None: in `Local` a wait with a limit answers at once.
+    #[inline]
+    pub fn acquire_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<bool> {
+        S::outcome(self.take(limit.into()))
+    }
+
+    /// Frees the lock and wakes one who waits, whoever took it.
+    ///
+    /// # Errors
+    /// [`NotLocked`] when it is free.
+    #[inline]
+    pub fn release(&self) -> Result<(), NotLocked> {
+        self.units.give(1).map_err(|_| NotLocked)
+    }
+
+    /// Whether it is taken, as it was a moment ago.
+    #[doc(alias = "is_locked")]
+    pub fn locked(&self) -> bool {
+        count(self.units.state()) == 0
+    }
+
+    /// Runs `body` with the lock taken. It is released afterwards, and on unwinding too, unless `body` has done so.
+    ///
+    /// # Errors
+    /// As for [`acquire`](Self::acquire); `body` has not run then.
+    pub fn with<R>(&self, body: impl FnOnce() -> R) -> S::Outcome<R> {
+        S::outcome(self.take(Limit::NEVER).map(|_| {
+            let _releases = Releases(self);
+            body()
+        }))
+    }
+
+    #[inline]
+    fn take(&self, limit: Limit<'_>) -> Result<bool, Refused> {
+        self.units.take_within(&NoTable, limit)
+    }
+}
+
+/// Releases when it is dropped.
+struct Releases<'l, S: Scope>(&'l HandoffLock<S>);
+
+impl<S: Scope> Drop for Releases<'_, S> {
+    fn drop(&mut self) {
+        let _ = self.0.release();
+    }
+}
+
+impl<S: Scope> fmt::Debug for HandoffLock<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandoffLock").field("locked", &self.locked()).finish_non_exhaustive()
+    }
+}

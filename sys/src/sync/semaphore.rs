@@ -1,0 +1,244 @@
+//! A number of units that many take and give back.
+//!
+//! ```
+//! use ossature_sys::sync::semaphore::Semaphore;
+//!
+//! static SEATS: Semaphore = Semaphore::bounded(2);
+//! let first = SEATS.permit();
+//! SEATS.acquire(); // without an owner: anyone may give it back
+//! assert!(!SEATS.try_acquire());
+//! drop(first);
+//! SEATS.release(1).unwrap();
+//! assert_eq!(SEATS.value(), 2);
+//! assert!(SEATS.release(1).is_err(), "beyond what it began with");
+//! ```
+//!
+//! There are two ways to have a unit. What [`acquire`](Semaphore::acquire) takes has no owner: any thread or process may
+//! [`release`](Semaphore::release) it. A [`Permit`] belongs to who took it and is given back when it is dropped.
+//!
+//! The state word counts what is free and says whether somebody may sleep:
+//!
+//! | from | to | who |
+//! | --- | --- | --- |
+//! | count over 0 | one less | `acquire` |
+//! | any | count more by `n` | `release(n)`, which then wakes `n` if somebody may sleep |
+//! | count 0 | somebody may sleep | a waiter, before it sleeps |
+//! | somebody may sleep | nobody | the release whose wake found nobody, if nothing happened since |
+//!
+//! Who comes first is not served first: a unit goes to whoever takes it, and one that is awake is faster than one that sleeps.
+//!
+//! **When someone is killed** (scope `Shared`):
+//!
+//! | who | what becomes of the unit |
+//! | --- | --- |
+//! | one that had acquired it | it is gone, as with Python: nobody knows whose it was |
+//! | one that releases | it is there, and a sleeper is woken for each, or it is as if there had been no release |
+//! | one that waits, chosen by a wake or not | another waiter is woken in its place |
+//!
+//! **Cost.** Taking what is there and giving back are one atomic instruction each in every scope, and no system call unless
+//! somebody sleeps.
+//!
+//! Orderings: releases are `Release` and takes are `Acquire`, so what was written before a release is seen after the take that
+//! gets its unit.
+
+use core::fmt;
+
+use crate::futex::Limit;
+use crate::scope::{Local, Private, Scope, Shared};
+use crate::shm::{Init, InitWith, Shareable};
+use crate::sync::gate::{LocalGate, PrivateGate, SharedGate};
+use crate::sync::permits::NoTable;
+use crate::sync::units::{Units, count};
+
+/// A number of units that many take and give back.
+///
+/// Differs from Python's `threading.Semaphore` and `BoundedSemaphore`: one type for both, which differ in what
+/// [`release`](Self::release) refuses, and a unit can be held as a [`Permit`]. The value is at most `u32::MAX`.
+#[doc(alias = "sem_t")]
+#[doc(alias = "BoundedSemaphore")]
+#[repr(C)]
+pub struct Semaphore<S: Scope = Private> {
+    units: Units<S>,
+}
+
+/// A release would have made the value too large. Nothing was released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow;
+
+impl fmt::Display for Overflow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("semaphore released too many times: its value would exceed its bound, and nothing was released")
+    }
+}
+
+impl core::error::Error for Overflow {}
+
+impl Semaphore {
+    /// A semaphore for threads with that many units; usable in a `static`.
+    pub const fn new(value: u32) -> Self {
+        Self { units: Units::new(value, u32::MAX, PrivateGate) }
+    }
+
+    /// The same, never to have more units than that.
+    pub const fn bounded(value: u32) -> Self {
+        Self { units: Units::new(value, value, PrivateGate) }
+    }
+}
+
+impl Semaphore<Local> {
+    /// A semaphore for a single thread with that many units.
+    pub const fn local(value: u32) -> Self {
+        Self { units: Units::new(value, u32::MAX, LocalGate) }
+    }
+
+    /// The same, never to have more units than that.
+    pub const fn local_bounded(value: u32) -> Self {
+        Self { units: Units::new(value, value, LocalGate) }
+    }
+}
+
+impl Semaphore<Shared> {
+    /// What [`Shm::place`](crate::shm::Shm::place) makes a shared semaphore of that many units of.
+    pub fn shared(value: u32) -> impl Init<Self> {
+        Self::placed(value, u32::MAX)
+    }
+
+    /// The same, never to have more units than that.
+    pub fn shared_bounded(value: u32) -> impl Init<Self> {
+        Self::placed(value, value)
+    }
+
+    fn placed(value: u32, bound: u32) -> impl Init<Self> {
+        let write = move |place: *mut Self| {
+            // SAFETY: `place` is valid for writes of a whole semaphore (the caller's obligation).
+            unsafe { place.write(Self { units: Units::new(value, bound, SharedGate::default()) }) };
+            Ok(())
+        };
+        // SAFETY: the whole value is written.
+        unsafe { InitWith::new(write) }
+    }
+}
+
+// SAFETY: atomics only, no Drop, repr(C); every state that a killed process leaves is one of the table's.
+unsafe impl Shareable for Semaphore<Shared> {
+    const FINGERPRINT: u64 = crate::shm::name("Semaphore");
+    const LOCKS: bool = true;
+}
+
+impl<S: Scope> Semaphore<S> {
+    /// Takes a unit, waiting for as long as it takes.
+    ///
+    /// # Errors
+    /// In `Local`: [`WouldDeadlock`](crate::scope::Refused::WouldDeadlock) when there is none. In `Shared` none.
+    #[doc(alias = "sem_wait")]
+    #[inline]
+    pub fn acquire(&self) -> S::Outcome<()> {
+        S::outcome(self.units.take_within(&NoTable, Limit::NEVER).map(|_| ()))
+    }
+
+    /// Takes a unit if there is one, and says whether there was.
+    ///
+    /// # Errors
+    /// None.
+    #[doc(alias = "sem_trywait")]
+    #[inline]
+    pub fn try_acquire(&self) -> S::Outcome<bool> {
+        self.acquire_timeout(Limit::NOW)
+    }
+
+    /// Takes a unit, waiting within the limit; false when the time ran out or the wait was
+    /// [cancelled](crate::futex::Cancel).
+    ///
+    /// # Errors
+    /// None: in `Local` a wait with a limit answers at once.
+    #[doc(alias = "sem_timedwait")]
+    #[inline]
+    pub fn acquire_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<bool> {
+        S::outcome(self.units.take_within(&NoTable, limit.into()))
+    }
+
+    /// Gives `units` back, all or none, and wakes as many who wait. Whoever took them, and in whatever process.
+    ///
+    /// # Errors
+    /// [`Overflow`] when that would exceed what a bounded semaphore began with, or `u32::MAX`.
+    #[doc(alias = "sem_post")]
+    #[inline]
+    pub fn release(&self, units: u32) -> Result<(), Overflow> {
+        self.units.give(units)
+    }
+
+    /// How many units are free, as it was a moment ago.
+    #[doc(alias = "get_value")]
+    #[doc(alias = "sem_getvalue")]
+    pub fn value(&self) -> u32 {
+        count(self.units.state())
+    }
+
+    /// Whether no unit is free, as it was a moment ago.
+    #[doc(alias = "locked")]
+    pub fn is_locked(&self) -> bool {
+        self.value() == 0
+    }
+
+    /// Takes a unit that is given back when the answer is dropped, waiting for as long as it takes.
+    ///
+    /// # Errors
+    /// As for [`acquire`](Self::acquire).
+    #[inline]
+    pub fn permit(&self) -> S::Outcome<Permit<'_, S>> {
+        S::outcome(self.units.take_within(&NoTable, Limit::NEVER).map(|_| Permit { semaphore: self }))
+    }
+
+    /// The same if there is one; `None` if there is not.
+    ///
+    /// # Errors
+    /// As for [`acquire_timeout`](Self::acquire_timeout).
+    #[inline]
+    pub fn try_permit(&self) -> S::Outcome<Option<Permit<'_, S>>> {
+        self.permit_timeout(Limit::NOW)
+    }
+
+    /// The same, waiting within the limit; `None` when the time ran out or the wait was [cancelled](crate::futex::Cancel).
+    ///
+    /// # Errors
+    /// As for [`acquire_timeout`](Self::acquire_timeout).
+    #[inline]
+    pub fn permit_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<Option<Permit<'_, S>>> {
+        let taken = self.units.take_within(&NoTable, limit.into());
+        S::outcome(taken.map(|taken| taken.then(|| Permit { semaphore: self })))
+    }
+}
+
+impl<S: Scope> fmt::Debug for Semaphore<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Semaphore").field("value", &self.value()).finish_non_exhaustive()
+    }
+}
+
+/// A unit of a [`Semaphore`]; dropping it gives the unit back.
+#[must_use = "the unit is given back at once if the permit is not kept"]
+pub struct Permit<'s, S: Scope = Private> {
+    semaphore: &'s Semaphore<S>,
+}
+
+impl<S: Scope> Permit<'_, S> {
+    /// Keeps the unit without an owner, as [`acquire`](Semaphore::acquire) does: it comes back by a
+    /// [`release`](Semaphore::release) only.
+    pub fn forget(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl<S: Scope> Drop for Permit<'_, S> {
+    #[inline]
+    fn drop(&mut self) {
+        // A bounded semaphore that was released too often meanwhile keeps its bound: the unit is there already.
+        let _ = self.semaphore.units.give(1);
+    }
+}
+
+impl<S: Scope> fmt::Debug for Permit<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
+    }
+}

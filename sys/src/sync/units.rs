@@ -1,0 +1,281 @@
+//! The count of a semaphore: the state word, what changes it, and who sleeps on it.
+//!
+//! Sixty-four bits, so that one compare-exchange covers the count and everything that decides whether somebody must be woken:
+//!
+//! | half | bits | meaning |
+//! | --- | --- | --- |
+//! | count | `0..32` | units that anyone may take here |
+//! | futex | `0` [`SLEEPERS`] | somebody may sleep on this half |
+//! | futex | `1` [`MOVING`] | a unit is on its way between the count and a slot of the [table](super::permits) |
+//! | futex | `2..9` slotted | units that live in slots of the table, whoever has them |
+//! | futex | `9..32` generation | counts the changes of a word with sleepers |
+//!
+//! | from | to | who |
+//! | --- | --- | --- |
+//! | count over 0 | one less | a taker |
+//! | any | count more by `n`, within the bound | a release, which then wakes `n` if the bit is there |
+//! | count 0 | sleepers' bit | a waiter, before it sleeps |
+//! | sleepers' bit | none, same generation | the release whose wake found nobody |
+//! | count | slotted, and back | whoever moves a unit, under the table's lock |
+//!
+//! Every change of a word with the sleepers' bit starts a generation, but for the clearing of the bit.
+//!
+//! **Why no wake is lost.** A waiter sleeps only on the very state in which it saw the count at 0, and each release issues as
+//! many wakes as it adds units. The bit is cleared only by a release whose wake found nobody, and only from the state that it
+//! left, in which the count is not 0: nobody can have fallen asleep on that. So the bit is there while anyone sleeps.
+//!
+//! **When one is killed** half-way, a release before its wakes or a waiter that a wake has chosen, the kernel wakes a sleeper
+//! at the gate. That one sets the bit again, takes a unit if there is one, and wakes as many as there are units left.
+//!
+//! Orderings: takes are `Acquire`, releases `Release`. Whatever decides about sleeping is `SeqCst`, because a slot of the table
+//! is freed beside this word: either its holder sees the bit, or the waiter sees the slot free.
+
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+use crate::futex::Limit;
+use crate::scope::{Refused, Scope};
+use crate::sync::gate::{Gate, Woke};
+use crate::sync::permits::Table;
+use crate::sync::semaphore::Overflow;
+use crate::sync::spin::Spin;
+
+pub(crate) const SLEEPERS: u64 = 1 << 32;
+#[allow(dead_code, reason = "its user comes next")]
+pub(crate) const MOVING: u64 = 1 << 33;
+/// One unit in the table.
+pub(crate) const SLOTTED: u64 = 1 << 34;
+const SLOTTED_BITS: u32 = 7;
+/// How far the generation lies above the sleepers' bit.
+const ABOVE: u32 = 9;
+static_assertions::const_assert_eq!(SLEEPERS << ABOVE, SLOTTED << SLOTTED_BITS);
+
+/// Where in the state the futex half lies, in half-words: the upper half of the number.
+const HALF_AT: usize = if cfg!(target_endian = "little") { 1 } else { 0 };
+
+/// The units that a state counts.
+#[inline(always)]
+pub(crate) const fn count(state: u64) -> u32 {
+    state as u32
+}
+
+/// The futex half of a state.
+#[inline(always)]
+const fn half(state: u64) -> u32 {
+    (state >> 32) as u32
+}
+
+/// The units that a state says live in slots.
+#[inline(always)]
+const fn slotted(state: u64) -> u64 {
+    (state / SLOTTED) % (1 << SLOTTED_BITS)
+}
+
+/// The same in the next generation, if there are sleepers. The carry out of the word is lost.
+#[inline(always)]
+pub(crate) const fn moved_on(state: u64) -> u64 {
+    state.wrapping_add((state & SLEEPERS) << ABOVE)
+}
+
+/// The count with its bound, and where its waiters sleep.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Units<S: Scope> {
+    state: AtomicU64,
+    bound: AtomicU32,
+    spin: Spin,
+    gate: S::Gate,
+}
+
+/// What a waiter does next, its cover given up.
+pub(crate) enum Step<R> {
+    Done(Result<R, Refused>),
+    /// A unit lies in the table, or may: move or mend it, and look again.
+    Table,
+}
+
+impl<S: Scope> Units<S> {
+    #[inline]
+    pub(crate) const fn new(value: u32, bound: u32, gate: S::Gate) -> Self {
+        Self { state: AtomicU64::new(value as u64), bound: AtomicU32::new(bound), spin: Spin::new(), gate }
+    }
+
+    /// The state as it is now. `SeqCst`.
+    #[inline(always)]
+    pub(crate) fn state(&self) -> u64 {
+        self.state.load(SeqCst)
+    }
+
+    /// The futex half, for the kernel alone: this crate reads and writes the whole word only.
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        let half = (&raw const self.state).cast::<u32>().cast_mut().wrapping_add(HALF_AT);
+        // SAFETY: the half lies inside the state and is aligned for u32; nothing is accessed through the reference but by
+        // the kernel's own atomic instructions, and by looks where the kernel cannot watch several words.
+        unsafe { AtomicU32::from_ptr(half) }
+    }
+
+    /// Takes a unit from the count, if there is one.
+    #[inline(always)]
+    pub(crate) fn take(&self) -> bool {
+        let mut seen = self.state.load(Relaxed);
+        while count(seen) != 0 {
+            match self.state.compare_exchange_weak(seen, moved_on(seen - 1), Acquire, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    /// Takes a unit, waiting within the limit.
+    #[inline(always)]
+    pub(crate) fn take_within<T: Table<S>>(&self, table: &T, limit: Limit<'_>) -> Result<bool, Refused> {
+        if self.take() { Ok(true) } else { self.take_slow(table, limit) }
+    }
+
+    #[cold]
+    fn take_slow<T: Table<S>>(&self, table: &T, limit: Limit<'_>) -> Result<bool, Refused> {
+        self.look_for_a_while(table, limit);
+        let mut inherited = false;
+        loop {
+            match self.gate.covered(|| self.wait(table, limit, &mut inherited)) {
+                Step::Done(answer) => return answer,
+                Step::Table if !table.bring_out(self, limit)? => return Ok(false),
+                Step::Table => {}
+            }
+        }
+    }
+
+    /// Spins while there is nothing to take, if that pays.
+    pub(crate) fn look_for_a_while<T: Table<S>>(&self, table: &T, limit: Limit<'_>) {
+        if S::Gate::CAN_SPIN && !limit.is_now() {
+            self.spin.until(|| count(self.state.load(Relaxed)) != 0 || table.lying() != 0);
+        }
+    }
+
+    /// The covered part of a wait.
+    fn wait<T: Table<S>>(&self, table: &T, limit: Limit<'_>, inherited: &mut bool) -> Step<bool> {
+        loop {
+            let seen = self.state();
+            let lying = table.lying();
+            if count(seen) != 0 {
+                let left = moved_on(seen - 1) | if *inherited { SLEEPERS } else { 0 };
+                if self.state.compare_exchange_weak(seen, left, Acquire, Relaxed).is_err() {
+                    continue;
+                }
+                if *inherited {
+                    self.wake(count(left).saturating_add(lying));
+                }
+                return Step::Done(Ok(true));
+            }
+            if lying != 0 {
+                self.pass_on(seen, lying);
+                return Step::Table;
+            }
+            if let Some(step) = self.sleep(table, seen, limit, inherited) {
+                return step;
+            }
+        }
+    }
+
+    /// Sleeps on a state in which there was nothing to take; `None` when it is to look again. To be called covered.
+    pub(crate) fn sleep<T: Table<S>, R: Default>(
+        &self,
+        table: &T,
+        seen: u64,
+        limit: Limit<'_>,
+        inherited: &mut bool,
+    ) -> Option<Step<R>> {
+        if limit.is_now() {
+            return Some(Step::Done(Ok(R::default())));
+        }
+        let announced = if seen & SLEEPERS != 0 { seen } else { moved_on(seen | SLEEPERS) };
+        if announced != seen && self.state.compare_exchange(seen, announced, SeqCst, Relaxed).is_err() {
+            return None;
+        }
+        match table.sleep(&self.gate, self.word(), half(announced), limit) {
+            Woke::Look => None,
+            Woke::Inherit => {
+                *inherited = true;
+                // The dead one may have cleared the bit and not woken those who came to sleep just before.
+                let seen = self.state.fetch_or(SLEEPERS, SeqCst) | SLEEPERS;
+                if !table.may_need_mending() {
+                    return None;
+                }
+                self.pass_on(seen, table.lying());
+                Some(Step::Table)
+            }
+            Woke::TimedOut => Some(Step::Done(Ok(R::default()))),
+            Woke::Never => Some(Step::Done(Err(Refused::WouldDeadlock))),
+        }
+    }
+
+    /// Lets others care for what is free, because the caller is about to give up its cover.
+    pub(crate) fn pass_on(&self, seen: u64, lying: u32) {
+        if seen & SLEEPERS != 0 {
+            self.wake(count(seen).saturating_add(lying));
+        }
+    }
+
+    /// Wakes sleepers and says how many there were.
+    pub(crate) fn wake(&self, sleepers: u32) -> u32 {
+        if sleepers == 0 { 0 } else { self.gate.wake(self.word(), sleepers) }
+    }
+
+    /// Whether that many more would be too many.
+    #[inline(always)]
+    fn is_beyond(&self, seen: u64, units: u32) -> bool {
+        u64::from(count(seen)) + slotted(seen) + u64::from(units) > u64::from(self.bound.load(Relaxed))
+    }
+
+    /// Adds units to the count.
+    #[inline(always)]
+    pub(crate) fn give(&self, units: u32) -> Result<(), Overflow> {
+        let mut seen = self.state.load(Relaxed);
+        while seen & SLEEPERS == 0 {
+            if self.is_beyond(seen, units) {
+                return Err(Overflow);
+            }
+            match self.state.compare_exchange_weak(seen, seen + u64::from(units), Release, Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(now) => seen = now,
+            }
+        }
+        self.give_and_wake(units)
+    }
+
+    #[cold]
+    fn give_and_wake(&self, units: u32) -> Result<(), Overflow> {
+        self.gate.covered(|| {
+            let mut seen = self.state.load(Relaxed);
+            let left = loop {
+                if self.is_beyond(seen, units) {
+                    return Err(Overflow);
+                }
+                let left = moved_on(seen + u64::from(units));
+                match self.state.compare_exchange_weak(seen, left, Release, Relaxed) {
+                    Ok(_) => break left,
+                    Err(now) => seen = now,
+                }
+            };
+            if units != 0 && left & SLEEPERS != 0 && self.wake(units) == 0 {
+                // Losing this race leaves the bit, which costs a later release a system call.
+                let _ = self.state.compare_exchange(left, left & !SLEEPERS, Relaxed, Relaxed);
+            }
+            Ok(())
+        })
+    }
+
+    /// Changes the state to what `change` makes of it, in the next generation; `None` when that says no. `SeqCst`.
+    #[allow(dead_code, reason = "its user comes next")]
+    pub(crate) fn change(&self, change: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+        let mut seen = self.state();
+        loop {
+            let left = moved_on(change(seen)?);
+            match self.state.compare_exchange_weak(seen, left, SeqCst, SeqCst) {
+                Ok(_) => return Some(left),
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
