@@ -66,6 +66,16 @@ pub enum ErrorKind {
     GivenUp,
     /// The shared memory was made by another program, for another type or in another place.
     Incompatible,
+    /// The thread or timer was started before; each can be started once.
+    AlreadyStarted,
+    /// The thread was not started yet, so there is nothing to wait for.
+    NotStarted,
+    /// [`threading::shutdown`](crate::threading::shutdown()) has begun, and this may not begin any more.
+    ShuttingDown,
+    /// The thread panicked instead of returning a value.
+    Panicked,
+    /// There is no value to have: it was taken before, or the thread left without one.
+    NoResult,
 }
 
 /// A failed call: its [kind](ErrorKind), and a message that says what failed on what object and what to do about it.
@@ -221,6 +231,9 @@ impl From<Error> for io::Error {
             ErrorKind::WouldDeadlock => io::ErrorKind::Deadlock,
             ErrorKind::Abandoned | ErrorKind::GivenUp => io::ErrorKind::Other,
             ErrorKind::Incompatible => io::ErrorKind::InvalidData,
+            ErrorKind::AlreadyStarted => io::ErrorKind::AlreadyExists,
+            ErrorKind::NotStarted | ErrorKind::NoResult => io::ErrorKind::NotFound,
+            ErrorKind::ShuttingDown | ErrorKind::Panicked => io::ErrorKind::Other,
         };
         Self::new(kind, error)
     }

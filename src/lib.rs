@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `select`, `selectors` | [`select`], [`select::selectors`] |
 //! | `multiprocessing.Value`, `Array`, `sharedctypes` | [`multiprocessing`], [`multiprocessing::sharedctypes`] |
+//! | `threading`, `_thread` | [`threading`], [`thread`] |
 //! | `os.fork`, `os.waitid`, `os.posix_spawn` | [`sys::process`] |
 //! | a lock and a value that several processes share | [`sys::sync::lock`] in [`sys::shm`] |
 //! | descriptors, signals, terminals, scheduling | the modules of [`sys`] |
@@ -39,5 +40,7 @@ pub use ossature_sys as sys;
 pub mod error;
 pub mod multiprocessing;
 pub mod select;
+pub mod thread;
+pub mod threading;
 
 pub use error::{Error, ErrorKind, Result};

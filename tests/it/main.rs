@@ -9,3 +9,5 @@ mod poll_differential;
 mod select;
 mod selectors;
 mod sharedctypes;
+mod thread;
+mod threading;

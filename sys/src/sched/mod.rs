@@ -21,6 +21,7 @@
 mod barrier;
 mod cpuset;
 mod policy;
+mod thread;
 
 use core::num::NonZeroU64;
 use core::time::Duration;
@@ -33,6 +34,7 @@ pub use barrier::{
 };
 pub use cpuset::{CpuSet, Cpus, affinity, set_affinity};
 pub use policy::{Flags, Policy, Scheduling, policy, scheduling, set_policy, set_scheduling};
+pub use thread::{set_thread_name, thread_id};
 
 use crate::errno::{Errno, Result};
 use crate::raw;

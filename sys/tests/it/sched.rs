@@ -186,3 +186,16 @@ fn yielding_lets_another_thread_on_the_same_processor_run() {
         });
     });
 }
+
+#[test]
+fn a_thread_has_a_number_and_a_name_of_15_bytes() {
+    std::thread::spawn(|| {
+        let number = sched::thread_id();
+        assert_ne!(number, ossature_sys::process::id(), "not the first thread");
+        sched::set_thread_name(c"seventeen letters").unwrap();
+        let comm = format!("/proc/self/task/{}/comm", number.as_raw_nonzero());
+        assert_eq!(std::fs::read_to_string(comm).unwrap(), "seventeen lette\n");
+    })
+    .join()
+    .unwrap();
+}

@@ -1,0 +1,104 @@
+//! Threads and timers: start and join beside std's, timers beside timerfds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use ossature::sys::epoll::{Epoll, Event, Interest};
+use ossature::sys::timerfd::{Clock, TimerFd};
+use ossature::threading::{Thread, Timer};
+use ossature_benches::bench::{self, Bench};
+use ossature_benches::report::Bar;
+use ossature_benches::rounds::{Rounds, Samples};
+
+fn main() {
+    bench::main("threads", &[], |bench| {
+        start_and_join(bench);
+        make_and_cancel(bench);
+        lateness(bench);
+    });
+}
+
+/// A thread that does nothing, from its start to the end of the wait for it.
+fn start_and_join(bench: &Bench) {
+    if !bench.wants("start-join") {
+        return;
+    }
+    let mut rounds = Rounds::new();
+    rounds.add("ossature", || {
+        Thread::spawn(|| ()).and_then(|thread| thread.join()).expect("a thread starts");
+    });
+    rounds.add("std", || std::thread::spawn(|| ()).join().expect("a thread starts"));
+    let samples = rounds.run(bench.scaled(600), Duration::from_millis(1));
+    bench.compare("start-join", &samples, "ossature", "std", Bar::AtMost(1.05));
+}
+
+/// A timer that is made, started and cancelled, with a thousand others pending.
+fn make_and_cancel(bench: &Bench) {
+    if !bench.wants("timer-cancel") {
+        return;
+    }
+    let hour = Duration::from_secs(3600);
+    let pending: Vec<Timer> = (0..1000).map(|n| Timer::new(hour + Duration::from_millis(n), || ())).collect();
+    pending.iter().for_each(|timer| timer.start().expect("a timer starts"));
+    let _descriptors: Vec<TimerFd> = (0..1000).map(|_| armed(hour)).collect();
+    let mut rounds = Rounds::new();
+    rounds.add("ossature", || {
+        let timer = Timer::new(hour, || ());
+        timer.start().expect("a timer starts");
+        assert!(timer.cancel());
+    });
+    rounds.add("timerfd", || drop(armed(hour)));
+    let samples = rounds.run(bench.scaled(1000), Duration::from_micros(300));
+    bench.compare("timer-cancel", &samples, "ossature", "timerfd", Bar::AtMost(0.05));
+    pending.iter().for_each(|timer| assert!(timer.cancel()));
+}
+
+fn armed(span: Duration) -> TimerFd {
+    let timer = TimerFd::new(Clock::Monotonic).expect("descriptors are left");
+    timer.set_once(span).expect("arms");
+    timer
+}
+
+/// How long after its instant a timer of a millisecond comes: ours in its callback, the other where epoll returns and
+/// the descriptor is read. Each waits in a thread of its own.
+fn lateness(bench: &Bench) {
+    if !bench.wants("timer-lateness") {
+        return;
+    }
+    let span = Duration::from_millis(1);
+    let mut samples = Samples::of_names(["ossature", "timerfd"]);
+    let ours = || {
+        let late = Arc::new(AtomicU64::new(0));
+        let (told, due) = (late.clone(), Instant::now() + span);
+        let timer = Timer::new(span, move || told.store(nanos_since(due), SeqCst));
+        timer.start().expect("a timer starts");
+        timer.wait();
+        late.load(SeqCst) as f64
+    };
+    let theirs = || {
+        let waiter = std::thread::spawn(move || {
+            let epoll = Epoll::new().expect("descriptors are left");
+            let due = Instant::now() + span;
+            let timer = armed(span);
+            epoll.register(&timer, Interest::IN, 0).expect("registers");
+            let mut room = [std::mem::MaybeUninit::<Event>::uninit(); 1];
+            epoll.poll(&mut room, None).expect("waits");
+            timer.expirations(Duration::ZERO).expect("reads");
+            nanos_since(due)
+        });
+        waiter.join().expect("ends") as f64
+    };
+    for round in 0..bench.scaled(3000) {
+        // In turns, and each goes first every second time.
+        for turn in [round % 2, 1 - round % 2] {
+            let (name, figure) = if turn == 0 { ("ossature", ours()) } else { ("timerfd", theirs()) };
+            samples.push(name, figure);
+        }
+    }
+    bench.compare("timer-lateness", &samples, "ossature", "timerfd", Bar::AtMost(1.0));
+}
+
+fn nanos_since(due: Instant) -> u64 {
+    Instant::now().saturating_duration_since(due).as_nanos() as u64
+}

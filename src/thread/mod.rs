@@ -1,0 +1,153 @@
+//! Threads without names, handles or lists: Python's `_thread`, called `thread` until Python 2.
+//!
+//! What [`threading`](crate::threading) is built on: a start, a number, an end.
+//!
+//! ```
+//! use ossature::thread;
+//!
+//! let handle = thread::start_joinable_thread(|| println!("in thread {}", thread::get_ident()))?;
+//! handle.join()?;
+//! assert!(handle.is_done());
+//! # Ok::<(), ossature::Error>(())
+//! ```
+//!
+//! A panic in such a thread is reported by the process's panic hook and ends that thread only.
+//!
+//! | Python's caveat | here |
+//! | --- | --- |
+//! | `sys.exit` in a thread ends the thread | [`exit`] does; `std::process::exit` ends the process |
+//! | the main thread's end ends the process | the same: other threads are stopped where they are, without destructors |
+//! | standard files are flushed at that point | only what Rust's `stdout` holds |
+//! | signal handlers run in the main thread | a handler runs in any thread that does not block the signal |
+//!
+//! Source: pthreads(7), gettid(2), prctl(2).
+
+mod ident;
+mod native;
+mod panic;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ossature_sys::futex::Limit;
+
+use crate::error::{ErrorKind, Result};
+
+#[doc(no_inline)]
+pub use crate::error::Error;
+pub use ident::{Ident, Pid, get_ident, get_native_id, set_name};
+pub use native::{count, set_stack_size, stack_size};
+pub use panic::exit;
+
+pub(crate) use ident::is_first;
+pub(crate) use native::{Counted, Native, Plan, checked};
+pub(crate) use panic::{Escaped, Place, aloud, catch, install, is_exit, text};
+
+/// The longest timeout that Python takes, 292 years: it refuses longer ones. Here any `Duration` is a timeout, and one
+/// that the clock cannot count (584 years) means no limit.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(9_223_372_036);
+
+/// Whether a thread may run that the process does not wait for at its end: always, since there are no sub-interpreters.
+pub const fn daemon_threads_allowed() -> bool {
+    true
+}
+
+/// Starts a thread that nobody can join, and answers with its number. It may not have run yet.
+///
+/// Such a thread is not waited for: it stops wherever it is when the process ends.
+///
+/// # Errors
+/// `EAGAIN` when the system has no room for another thread, or for its [stack](set_stack_size).
+///
+/// # Examples
+/// ```
+/// let (tell, hear) = std::sync::mpsc::channel();
+/// let ident = ossature::thread::start_new_thread(move || tell.send(ossature::thread::get_ident()).unwrap())?;
+/// assert_eq!(hear.recv().unwrap(), ident);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[doc(alias = "start_new")]
+pub fn start_new_thread(body: impl FnOnce() + Send + 'static) -> Result<Ident> {
+    start(body).map(|(ident, _)| ident)
+}
+
+/// Starts a thread that can be joined; it goes on without its handle when that is dropped.
+///
+/// # Errors
+/// `EAGAIN` when the system has no room for another thread, or for its [stack](set_stack_size).
+pub fn start_joinable_thread(body: impl FnOnce() + Send + 'static) -> Result<Handle> {
+    start(body).map(|(_, native)| Handle(native))
+}
+
+fn start(body: impl FnOnce() + Send + 'static) -> Result<(Ident, Arc<Native>)> {
+    /// The end of the thread, by return or by panic.
+    struct Leave(Arc<Native>, Option<Counted>);
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            drop(self.1.take());
+            self.0.leave();
+        }
+    }
+
+    let native = Arc::new(Native::new());
+    let (mut counted, inner) = (Counted::new(), native.clone());
+    let plan = Plan { name: None, stack: stack_size() };
+    let ident = native.start(
+        plan,
+        |_| Ok(()),
+        move || {
+            inner.enter();
+            counted.enter();
+            let _leave = Leave(inner, Some(counted));
+            body();
+        },
+    )?;
+    Ok((ident, native))
+}
+
+/// A thread that was started with [`start_joinable_thread`].
+#[derive(Clone)]
+pub struct Handle(Arc<Native>);
+
+impl Handle {
+    /// Its number.
+    pub fn ident(&self) -> Ident {
+        // It is given at the start, before there is a handle.
+        self.0.ident().unwrap_or(Ident::MAIN)
+    }
+
+    /// Waits for its end, by return or by panic.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WouldDeadlock`] in the thread itself.
+    pub fn join(&self) -> Result<()> {
+        self.join_timeout(Limit::NEVER).map(drop)
+    }
+
+    /// Waits for its end within the limit; says whether it has ended.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WouldDeadlock`] in the thread itself.
+    pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
+        if self.0.is_here() && self.ident() == get_ident() {
+            return Err(joins_itself("the thread"));
+        }
+        Ok(self.0.join(limit.into()))
+    }
+
+    /// Whether it has ended.
+    pub fn is_done(&self) -> bool {
+        !self.0.is_alive()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({}, {:?})", self.ident(), self.0)
+    }
+}
+
+pub(crate) fn joins_itself(what: &str) -> Error {
+    Error::new(ErrorKind::WouldDeadlock, format!("{what} would wait for its own end: join it from another thread"))
+}

@@ -1,0 +1,322 @@
+//! A thread of the system: its start, its number, its end and those who wait for it. What `thread` and `threading` share.
+
+use std::fmt;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
+use std::thread::{Builder, JoinHandle};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
+use ossature_sys::futex::{self, Limit, Reach};
+use ossature_sys::process::generation;
+use ossature_sys::sync::event::Event;
+use ossature_sys::sync::lock::Lock;
+
+use super::ident::{Ident, Pid, adopt_ident, get_ident, get_native_id};
+use crate::error::{Error, ErrorKind, Result};
+
+const INITIAL: u32 = 0;
+const STARTED: u32 = 1;
+
+/// The kernel's number is not known yet, and somebody waits for it.
+const AWAITED: u32 = u32::MAX;
+
+/// One thread of the system, before, during and after its life.
+pub(crate) struct Native {
+    phase: AtomicU32,
+    ident: AtomicU64,
+    /// The kernel's number, 0 until the thread has told it, or [`AWAITED`].
+    tid: AtomicU32,
+    /// In which process it runs: a forked child has the handle and not the thread.
+    generation: AtomicU32,
+    done: Event,
+    os: Lock<Option<JoinHandle<()>>>,
+}
+
+impl Native {
+    /// Not started.
+    pub(crate) const fn new() -> Self {
+        Self {
+            phase: AtomicU32::new(INITIAL),
+            ident: AtomicU64::new(0),
+            tid: AtomicU32::new(0),
+            generation: AtomicU32::new(0),
+            done: Event::new(),
+            os: Lock::new(None),
+        }
+    }
+
+    /// The calling thread, however it was started.
+    pub(crate) fn current() -> Self {
+        let native = Self::new();
+        native.adopt();
+        native
+    }
+
+    /// The first thread of this process, seen from another.
+    pub(crate) fn first() -> Self {
+        let native = Self::new();
+        native.ident.store(Ident::MAIN.get(), Relaxed);
+        native.tid.store(number(ossature_sys::process::id()), Relaxed);
+        native.generation.store(generation(), Relaxed);
+        native.phase.store(STARTED, Release);
+        native
+    }
+
+    /// Makes it the calling thread's: the one that a fork was called in lives on in the child.
+    pub(crate) fn adopt(&self) {
+        self.ident.store(get_ident().get(), Relaxed);
+        self.tid.store(number(get_native_id()), Relaxed);
+        self.generation.store(generation(), Relaxed);
+        self.phase.store(STARTED, Release);
+    }
+
+    /// Starts the thread, unless `admit` objects to the number that it will run under. `body` is to call
+    /// [`enter`](Self::enter) first and [`leave`](Self::leave) last.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyStarted`], what `admit` says, or `EAGAIN` when the system has no room for another thread or its
+    /// stack: after those two it can be started again.
+    pub(crate) fn start(
+        &self,
+        plan: Plan,
+        admit: impl FnOnce(Ident) -> Result<()>,
+        body: impl FnOnce() + Send + 'static,
+    ) -> Result<Ident> {
+        // Held meanwhile, so that whoever joins finds what to join, or that nothing came of it.
+        let mut os = self.os.lock();
+        if self.is_started() {
+            return Err(Error::new(ErrorKind::AlreadyStarted, "a thread can be started once: make a new one"));
+        }
+        let ident = Ident::fresh();
+        self.generation.store(generation(), Relaxed);
+        self.ident.store(ident.get(), Release);
+        self.phase.store(STARTED, Release);
+        match admit(ident).and_then(|()| plan.spawn(body)) {
+            Ok(handle) => {
+                *os = Some(handle);
+                Ok(ident)
+            }
+            Err(error) => {
+                self.phase.store(INITIAL, Release);
+                self.ident.store(0, Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    /// Called first in the new thread.
+    pub(crate) fn enter(&self) {
+        if let Some(ident) = self.ident() {
+            adopt_ident(ident);
+        }
+        if self.tid.swap(number(get_native_id()), AcqRel) == AWAITED {
+            // There is no error to hear of: the word is mapped.
+            let _ = futex::wake(&self.tid, u32::MAX, Reach::Private);
+        }
+    }
+
+    /// Called last in the thread: those who wait go on.
+    pub(crate) fn leave(&self) {
+        self.done.set();
+    }
+
+    /// Its number: `None` before the start.
+    pub(crate) fn ident(&self) -> Option<Ident> {
+        Ident::from_number(self.ident.load(Acquire))
+    }
+
+    /// The kernel's number: `None` before the start. Waits for a thread that is about to tell it.
+    pub(crate) fn native_id(&self) -> Option<Pid> {
+        self.ident()?;
+        loop {
+            match self.tid.load(Acquire) {
+                // It never came to tell it.
+                0 | AWAITED if !self.is_alive() => return None,
+                0 => drop(self.tid.compare_exchange(0, AWAITED, Relaxed, Relaxed)),
+                AWAITED => drop(futex::wait(&self.tid, AWAITED, Reach::Private, Deadline::NEVER)),
+                known => return Pid::from_raw(known as i32),
+            }
+        }
+    }
+
+    pub(crate) fn is_started(&self) -> bool {
+        self.phase.load(Acquire) == STARTED
+    }
+
+    /// Whether it belongs to this process, not to the one that this was forked from.
+    pub(crate) fn is_here(&self) -> bool {
+        self.generation.load(Relaxed) == generation()
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.done.is_set()
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.is_started() && !self.is_done() && self.is_here()
+    }
+
+    /// Waits for its end, within the limit; says whether it has ended. In a forked child it has.
+    ///
+    /// Without a limit this waits until the kernel is done with it; with one, until its own work is.
+    pub(crate) fn join(&self, limit: Limit<'_>) -> bool {
+        if !self.is_here() {
+            return true;
+        }
+        if !limit.is_never() {
+            return self.done.wait_timeout(limit);
+        }
+        // One of those who wait does so in the kernel's way, which costs the thread nothing at its end; the others wait here.
+        let mut os = self.os.lock();
+        if let Some(handle) = os.take() {
+            let _ = handle.join(); // what it panicked with was reported where it was caught
+            return true;
+        }
+        drop(os);
+        self.is_started() && self.done.wait_timeout(Limit::NEVER)
+    }
+}
+
+/// What the system is to know of a new thread.
+#[derive(Default)]
+pub(crate) struct Plan {
+    pub(crate) name: Option<String>,
+    /// 0 for the default.
+    pub(crate) stack: usize,
+}
+
+impl Plan {
+    fn spawn(self, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+        let mut builder = Builder::new();
+        // A name with a null in it is one that std refuses.
+        if let Some(name) = self.name.filter(|name| !name.contains('\0')) {
+            builder = builder.name(name);
+        }
+        builder = match self.stack {
+            0 => builder,
+            // More than C libraries take without failing in ways that std does not expect.
+            huge if huge > usize::MAX / 8 => return Err(refused(Errno::AGAIN)),
+            size => builder.stack_size(size),
+        };
+        builder
+            .spawn(body)
+            .map_err(|error| refused(error.raw_os_error().map_or(Errno::AGAIN, Errno::from_raw_os_error)))
+    }
+}
+
+impl Drop for Native {
+    fn drop(&mut self) {
+        if self.generation.load(Relaxed) != generation() {
+            // The C library of a forked child has forgotten the thread, so nothing may be asked of it.
+            std::mem::forget(self.os.get_mut().take());
+        }
+    }
+}
+
+impl fmt::Debug for Native {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = match (self.is_started(), self.is_alive()) {
+            (false, _) => "initial",
+            (true, true) => "started",
+            (true, false) => "stopped",
+        };
+        f.write_str(phase)
+    }
+}
+
+fn number(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get() as u32
+}
+
+fn refused(errno: Errno) -> Error {
+    Error::os(errno, "can't start new thread")
+}
+
+static STACK: AtomicUsize = AtomicUsize::new(0);
+
+/// The smallest stack that [`set_stack_size`] takes.
+const SMALLEST: usize = 32 * 1024;
+
+/// The size of the stack of threads that are started later, in bytes; 0 is the default of Rust, 2 MiB unless
+/// `RUST_MIN_STACK` says otherwise.
+pub fn stack_size() -> usize {
+    STACK.load(Relaxed)
+}
+
+/// Sets the size of the stack of threads that are started later, in bytes, and answers with what it was. 0 is the default of
+/// Rust, 2 MiB unless `RUST_MIN_STACK` says otherwise (Python's is that of the C library, 8 MiB). Rounded up to pages.
+///
+/// Too large is not found out here: the next start fails.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`] below 32,768 bytes; the size stays as it was.
+pub fn set_stack_size(size: usize) -> Result<usize> {
+    checked(size)?;
+    Ok(STACK.swap(size, Relaxed))
+}
+
+/// The size, if a stack may have it.
+pub(crate) fn checked(size: usize) -> Result<usize> {
+    if size != 0 && size < SMALLEST {
+        let message = format!("a stack of {size} bytes is too small: size not valid, 0 or at least {SMALLEST}");
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    Ok(size)
+}
+
+/// How many threads run that were started here: the generation of the process above, the count below.
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+fn change(by: i64, floor: u64) -> u64 {
+    let now = u64::from(generation()) << 32;
+    let step = |before: u64| {
+        // In a forked child the others are gone.
+        let count = if before & !0xFFFF_FFFF == now { before & 0xFFFF_FFFF } else { floor };
+        Some(now | count.saturating_add_signed(by))
+    };
+    let before = COUNT.fetch_update(SeqCst, SeqCst, step).unwrap_or_default();
+    step(before).unwrap_or_default() & 0xFFFF_FFFF
+}
+
+thread_local!(static COUNTED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
+
+/// One more counted thread, from its start to its end.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    entered: bool,
+}
+
+impl Counted {
+    pub(crate) fn new() -> Self {
+        change(1, survivors());
+        Self { entered: false }
+    }
+
+    /// Called in the new thread.
+    pub(crate) fn enter(&mut self) {
+        self.entered = true;
+        COUNTED.set(true);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        change(-1, survivors());
+        if self.entered {
+            COUNTED.set(false);
+        }
+    }
+}
+
+/// How many counted threads a fork leaves in the child: the calling one, if it is.
+fn survivors() -> u64 {
+    u64::from(COUNTED.get())
+}
+
+/// How many threads run that were started with this module or with [`threading`](crate::threading); the first thread is not
+/// among them.
+#[doc(alias = "_count")]
+pub fn count() -> usize {
+    change(0, survivors()) as usize
+}

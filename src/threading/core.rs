@@ -1,0 +1,198 @@
+//! What every handle of one thread shares, and the calling thread's own.
+
+use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+
+use ossature_sys::sync::lock::Lock;
+
+use super::Thread;
+use super::registry::era;
+use crate::thread::{self, Native, is_first};
+
+/// What a thread does between its first and its last breath.
+pub(super) type Body = Box<dyn FnOnce(&Thread) + Send>;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// Started by this module.
+    Ours,
+    /// The first thread of the process.
+    Main,
+    /// Started by somebody else, and seen here.
+    Dummy,
+    /// A thread of the house, which stands in no list.
+    Service,
+}
+
+pub(super) struct Core {
+    pub(super) native: Native,
+    kind: AtomicU8,
+    /// The N of "Thread-N".
+    number: u32,
+    name: Lock<Option<Arc<str>>>,
+    pub(super) daemon: AtomicBool,
+    pub(super) stack: Option<usize>,
+    pub(super) body: Lock<Option<Body>>,
+}
+
+impl Core {
+    pub(super) fn new(native: Native, kind: Kind, name: Option<Arc<str>>, daemon: bool) -> Self {
+        static COUNTER: AtomicU32 = AtomicU32::new(1);
+        let number = if name.is_none() { COUNTER.fetch_add(1, Relaxed) } else { 0 };
+        Self {
+            native,
+            kind: AtomicU8::new(kind as u8),
+            number,
+            name: Lock::new(name),
+            daemon: AtomicBool::new(daemon),
+            stack: None,
+            body: Lock::new(None),
+        }
+    }
+
+    pub(super) fn is(&self, kind: Kind) -> bool {
+        self.kind.load(Relaxed) == kind as u8
+    }
+
+    /// The handle of a thread that was not started here becomes that of the first thread, in a forked child.
+    pub(super) fn become_main(&self) {
+        self.native.adopt();
+        if self.is(Kind::Dummy) {
+            self.kind.store(Kind::Main as u8, Relaxed);
+            self.set_name("MainThread".into());
+            self.daemon.store(false, Relaxed);
+        }
+    }
+
+    pub(super) fn given_name(&self) -> Option<Arc<str>> {
+        self.name.lock().clone()
+    }
+
+    pub(super) fn name(&self) -> String {
+        match self.given_name() {
+            Some(name) => name.as_ref().to_owned(),
+            None if self.is(Kind::Dummy) => format!("Dummy-{}", self.number),
+            None => format!("Thread-{}", self.number),
+        }
+    }
+
+    /// Names the calling thread, which is this one, for the kernel. std has done so with a name that was given, but may
+    /// have cut it in the middle of a character.
+    pub(super) fn name_in_kernel(&self) {
+        // A sandbox may forbid it, and the name is for the eye only.
+        let _ = match self.given_name() {
+            Some(name) if name.is_char_boundary(name.len().min(15)) && !name.contains('\0') => Ok(()),
+            Some(name) => thread::set_name(&name),
+            None => {
+                let mut room = [0_u8; 24];
+                let mut rest = &mut room[..];
+                let _ = write!(rest, "Thread-{}", self.number);
+                let len = 24 - rest.len();
+                thread::set_name(std::str::from_utf8(&room[..len]).unwrap_or_default())
+            }
+        };
+    }
+
+    pub(super) fn set_name(&self, name: Arc<str>) {
+        let before = self.name.lock().replace(name);
+        drop(before);
+    }
+}
+
+/// The calling thread's handle. Without a destructor, which would cost every thread its registration: a thread of this
+/// module takes it out at its end, and the others have [`Farewell`].
+type Here = RefCell<Option<ManuallyDrop<Arc<Core>>>>;
+
+/// Takes a thread that was started elsewhere off the list when it ends.
+struct Farewell;
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let Some(core) = unsettle() else { return };
+        if core.is(Kind::Dummy) && core.native.is_here() {
+            if let Some(ident) = core.native.ident() {
+                era().forget(ident);
+            }
+            core.native.leave();
+        }
+    }
+}
+
+/// What a thread that is started here inherits.
+const UNKNOWN: u8 = 0;
+const DAEMON: u8 = 1;
+const FOREGROUND: u8 = 2;
+
+thread_local! {
+    static HERE: Here = const { RefCell::new(None) };
+    static INHERITED: Cell<u8> = const { Cell::new(UNKNOWN) };
+    static FAREWELL: Farewell = const { Farewell };
+}
+
+/// Makes `core` the handle of the calling thread.
+pub(super) fn settle(core: Arc<Core>) {
+    set_inherited(core.daemon.load(Relaxed));
+    let before = HERE.replace(Some(ManuallyDrop::new(core)));
+    drop(before.map(ManuallyDrop::into_inner));
+}
+
+/// The calling thread has no handle any more.
+pub(super) fn unsettle() -> Option<Arc<Core>> {
+    HERE.take().map(ManuallyDrop::into_inner)
+}
+
+/// Whether threads that the calling thread makes are daemons, unless they say otherwise.
+pub(super) fn inherited() -> bool {
+    match INHERITED.get() {
+        UNKNOWN => {
+            // A thread that was started elsewhere is a daemon, as nobody here waits for it.
+            let daemon = !is_first();
+            set_inherited(daemon);
+            daemon
+        }
+        known => known == DAEMON,
+    }
+}
+
+pub(super) fn set_inherited(daemon: bool) {
+    INHERITED.set(if daemon { DAEMON } else { FOREGROUND });
+}
+
+/// The handle that the calling thread has, if it has one and it is this process's.
+pub(super) fn known() -> Option<Arc<Core>> {
+    let core = carried()?;
+    if !core.native.is_here() {
+        // In a forked child: the first use of the registry may make it the main thread.
+        era();
+    }
+    core.native.is_here().then_some(core)
+}
+
+/// The handle that the calling thread has, or had before its process was forked.
+pub(super) fn carried() -> Option<Arc<Core>> {
+    HERE.with_borrow(|here| here.as_deref().cloned())
+}
+
+/// The handle of the calling thread, made if there is none.
+pub(super) fn current() -> Arc<Core> {
+    if let Some(core) = known() {
+        return core;
+    }
+    if is_first() {
+        let main = era().main.clone();
+        main.native.adopt();
+        settle(main.clone());
+        return main;
+    }
+    let dummy = Arc::new(Core::new(Native::current(), Kind::Dummy, None, true));
+    // While the thread's last values are dropped nobody would take it off the list again.
+    if FAREWELL.try_with(|_| ()).is_ok() {
+        settle(dummy.clone());
+        era().put(dummy.clone());
+    }
+    dummy
+}

@@ -1,0 +1,211 @@
+//! What is called when a thread begins, ends or panics.
+
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::time::{Duration, Instant};
+
+use super::Thread;
+use super::registry::era;
+use crate::thread::{Escaped, Place, aloud, is_exit, text};
+
+/// What [`set_excepthook`] takes.
+pub type ExceptHook = Arc<dyn Fn(&PanicReport<'_>) + Send + Sync>;
+/// What [`set_trace`] takes.
+pub type TraceHook = Arc<dyn Fn(&Thread, Moment) + Send + Sync>;
+/// What [`set_profile`] takes.
+pub type ProfileHook = Arc<dyn Fn(&Thread, Duration) + Send + Sync>;
+
+/// At which end of a thread the [`TraceHook`] is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before its work.
+    Start,
+    /// After its work, by return or by panic.
+    End,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Hooks {
+    except: Option<ExceptHook>,
+    trace: Option<TraceHook>,
+    profile: Option<ProfileHook>,
+}
+
+impl Hooks {
+    pub(super) fn any(&self) -> bool {
+        self.trace.is_some() || self.profile.is_some()
+    }
+}
+
+/// A panic that ended a thread's work.
+pub struct PanicReport<'p> {
+    thread: &'p Thread,
+    payload: &'p (dyn Any + Send),
+    place: Option<&'p Place>,
+}
+
+impl PanicReport<'_> {
+    /// The thread, which is the calling one.
+    pub fn thread(&self) -> &Thread {
+        self.thread
+    }
+
+    /// What it panicked with.
+    #[doc(alias = "exc_value")]
+    pub fn payload(&self) -> &(dyn Any + Send) {
+        self.payload
+    }
+
+    /// The words of the panic; `None` when it panicked with something that is no text.
+    pub fn message(&self) -> Option<&str> {
+        text(self.payload)
+    }
+
+    /// The file, line and column; `None` when the unwinding was resumed by hand, or another panic hook was set meanwhile.
+    pub fn location(&self) -> Option<&str> {
+        self.place.map(|place| place.location.as_str())
+    }
+
+    /// Where it panicked, if `RUST_BACKTRACE` asks for that.
+    #[doc(alias = "exc_traceback")]
+    pub fn backtrace(&self) -> Option<&Backtrace> {
+        self.place.map(|place| &place.backtrace).filter(|backtrace| backtrace.status() == BacktraceStatus::Captured)
+    }
+
+    /// Whether the thread left by [`exit`](super::exit), Python's `SystemExit`, which is no fault.
+    pub fn is_exit(&self) -> bool {
+        is_exit(self.payload)
+    }
+}
+
+impl fmt::Debug for PanicReport<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PanicReport")
+            .field("thread", self.thread)
+            .field("message", &self.message())
+            .field("location", &self.location())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Says what is called when a panic ends a thread's work, or a timer's; `None` for [`default_excepthook`]. Called in that
+/// thread. Other threads and the exit code are not affected.
+///
+/// Such a panic does not reach the process's panic hook, unless this hook panics itself: that one is reported there, and the
+/// thread ends as it would have. A panic that the thread catches is not reported at all.
+///
+/// ```
+/// use std::sync::{Arc, mpsc};
+/// use ossature::threading::{self, Thread};
+///
+/// let (tell, hear) = mpsc::channel();
+/// threading::set_excepthook(Some(Arc::new(move |report| {
+///     let _ = tell.send(format!("{} said {:?}", report.thread().name(), report.message()));
+/// })));
+/// let thread = Thread::builder().name("clerk").spawn(|| panic!("no more paper"))?;
+/// thread.join()?;
+/// assert_eq!(hear.recv().unwrap(), "clerk said Some(\"no more paper\")");
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[doc(alias = "excepthook")]
+pub fn set_excepthook(hook: Option<ExceptHook>) {
+    change(|hooks| std::mem::replace(&mut hooks.except, hook));
+}
+
+/// What [`set_excepthook`] set.
+pub fn excepthook() -> Option<ExceptHook> {
+    era().hooks.lock().except.clone()
+}
+
+/// Says what every thread that starts later calls before and after its work; `None` for nothing. Rust has no lines or calls to
+/// trace, so these two moments are all there is.
+#[doc(alias = "settrace")]
+pub fn set_trace(hook: Option<TraceHook>) {
+    change(|hooks| std::mem::replace(&mut hooks.trace, hook));
+}
+
+/// What [`set_trace`] set.
+#[doc(alias = "gettrace")]
+pub fn trace() -> Option<TraceHook> {
+    era().hooks.lock().trace.clone()
+}
+
+/// Says what every thread that starts later calls after its work, with the time that took; `None` for nothing.
+#[doc(alias = "setprofile")]
+pub fn set_profile(hook: Option<ProfileHook>) {
+    change(|hooks| std::mem::replace(&mut hooks.profile, hook));
+}
+
+/// What [`set_profile`] set.
+#[doc(alias = "getprofile")]
+pub fn profile() -> Option<ProfileHook> {
+    era().hooks.lock().profile.clone()
+}
+
+fn change<H>(replace: impl FnOnce(&mut Hooks) -> Option<H>) {
+    let era = era();
+    let mut hooks = era.hooks.lock();
+    let before = replace(&mut hooks);
+    era.hooked.store(hooks.any(), Release);
+    drop(hooks);
+    drop(before); // outside the lock: what it captured may come back here
+}
+
+/// Prints the panic to standard error as Rust does; nothing for [`exit`](super::exit), nor when there is no standard error.
+///
+/// Python's `__excepthook__`: call it from a hook of your own to have both.
+#[doc(alias = "__excepthook__")]
+pub fn default_excepthook(report: &PanicReport<'_>) {
+    if report.is_exit() {
+        return;
+    }
+    let mut text = format!("\nthread '{}'", report.thread.name());
+    if let Some(native) = report.thread.native_id() {
+        let _ = write!(text, " ({})", native.as_raw_nonzero());
+    }
+    let _ = match report.location() {
+        Some(location) => writeln!(text, " panicked at {location}:"),
+        None => writeln!(text, " panicked:"),
+    };
+    let _ = writeln!(text, "{}", report.message().unwrap_or("Box<dyn Any>"));
+    let _ = match report.backtrace() {
+        Some(backtrace) => writeln!(text, "stack backtrace:\n{backtrace}"),
+        None => writeln!(text, "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace"),
+    };
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Tells the hook what escaped from the calling thread's work.
+pub(super) fn report(thread: &Thread, escaped: &Escaped) {
+    let report = PanicReport { thread, payload: &*escaped.payload, place: escaped.place.as_ref() };
+    match excepthook() {
+        Some(hook) => aloud(|| hook(&report)),
+        None => aloud(|| default_excepthook(&report)),
+    }
+}
+
+/// Runs the work of a thread between the hooks that were there at its start.
+pub(super) fn around(thread: &Thread, work: impl FnOnce()) {
+    let era = era();
+    if !era.hooked.load(Relaxed) {
+        return work();
+    }
+    let Hooks { trace, profile, .. } = era.hooks.lock().clone();
+    let tell = |moment| {
+        if let Some(trace) = &trace {
+            aloud(|| trace(thread, moment));
+        }
+    };
+    tell(Moment::Start);
+    let start = Instant::now();
+    work();
+    let took = start.elapsed();
+    if let Some(profile) = &profile {
+        aloud(|| profile(thread, took));
+    }
+    tell(Moment::End);
+}

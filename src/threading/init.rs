@@ -1,0 +1,263 @@
+//! Initialising something once, by whoever comes first, with an error where a plain lock would hang.
+//!
+//! Two threads that initialise each other's objects, a thread that needs what it is just making, one that starts another
+//! and waits for it while that other waits for the object: each would wait for ever. Here the one that closes the circle is told
+//! so, with [`ErrorKind::WouldDeadlock`], and can undo what it holds.
+//!
+//! ```
+//! use ossature::{ErrorKind, Result};
+//! use ossature::threading::init::Once;
+//!
+//! static CONFIG: Once<String> = Once::new();
+//! static PARSER: Once<usize> = Once::new();
+//!
+//! fn config() -> Result<&'static String> {
+//!     CONFIG.get_or_try_init(|| Ok(format!("parsed by {}", parser()?)))
+//! }
+//! fn parser() -> Result<&'static usize> {
+//!     PARSER.get_or_try_init(|| Ok(config()?.len()))
+//! }
+//! assert_eq!(config().unwrap_err().kind(), ErrorKind::WouldDeadlock);
+//! ```
+//!
+//! Python's import lock is the same idea: one lock a module, with the circles found out. There the module is seen half made
+//! instead, which Rust has no form for.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::futex::{self, Reach};
+
+use super::registry::era;
+use super::shutting_down;
+use crate::error::{Error, ErrorKind, Result};
+use crate::thread::{Ident, get_ident};
+
+/// Who holds which lock, and who waits for what. One for the process; in a forked child nobody holds anything.
+#[derive(Default)]
+pub(super) struct Graph {
+    holders: BTreeMap<u64, Ident>,
+    waiting: BTreeMap<Ident, Awaited>,
+}
+
+/// What a thread waits for.
+#[derive(Clone, Copy)]
+enum Awaited {
+    Lock(u64),
+    End(Ident),
+}
+
+impl Graph {
+    /// Whether waiting for `what` would be waiting for `me`.
+    fn leads_to(&self, me: Ident, mut what: Awaited) -> bool {
+        loop {
+            let holder = match what {
+                Awaited::Lock(lock) => self.holders.get(&lock).copied(),
+                Awaited::End(thread) => Some(thread),
+            };
+            match holder {
+                None => return false,
+                Some(holder) if holder == me => return true,
+                // Nobody waits in a circle, for each is found before it is closed: so this ends.
+                Some(holder) => match self.waiting.get(&holder) {
+                    None => return false,
+                    Some(next) => what = *next,
+                },
+            }
+        }
+    }
+}
+
+thread_local! {
+    /// How many of these locks the thread holds: who holds none can close no circle by joining.
+    static HELD: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A lock that is held while something is initialised, and knows who waits for whom.
+///
+/// ```
+/// use ossature::ErrorKind;
+/// use ossature::threading::init::InitLock;
+///
+/// static LOCK: InitLock = InitLock::new();
+/// let held = LOCK.acquire()?;
+/// assert_eq!(LOCK.acquire().unwrap_err().kind(), ErrorKind::WouldDeadlock);
+/// drop(held);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct InitLock {
+    /// Its key in the graph, given at the first use.
+    key: AtomicU64,
+    /// Goes up at each release.
+    releases: AtomicU32,
+}
+
+/// The right to initialise; dropping it lets the next one in.
+#[derive(Debug)]
+#[must_use = "the lock is released at once if this is not kept"]
+pub struct InitGuard<'l> {
+    lock: &'l InitLock,
+    stays: std::marker::PhantomData<*const ()>,
+}
+
+impl InitLock {
+    /// A free lock.
+    pub const fn new() -> Self {
+        Self { key: AtomicU64::new(0), releases: AtomicU32::new(0) }
+    }
+
+    fn key(&self) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        match self.key.load(Relaxed) {
+            0 => {
+                let fresh = NEXT.fetch_add(1, Relaxed);
+                self.key.compare_exchange(0, fresh, Relaxed, Relaxed).map_or_else(|taken| taken, |_| fresh)
+            }
+            key => key,
+        }
+    }
+
+    /// Takes the lock, waiting until it is free.
+    ///
+    /// # Errors
+    /// * [`ErrorKind::WouldDeadlock`] when the calling thread holds it, or when its holder waits for the calling thread: for a
+    ///   lock that this one holds, for its end, or for another thread that does.
+    /// * [`ErrorKind::ShuttingDown`] once [`shutdown`](super::shutdown()) has begun.
+    pub fn acquire(&self) -> Result<InitGuard<'_>> {
+        let (era, me, key) = (era(), get_ident(), self.key());
+        loop {
+            if era.ending.load(Acquire) {
+                return Err(shutting_down("can't initialise"));
+            }
+            let mut graph = era.graph.lock();
+            graph.waiting.remove(&me);
+            if let Entry::Vacant(free) = graph.holders.entry(key) {
+                free.insert(me);
+                HELD.set(HELD.get() + 1);
+                return Ok(InitGuard { lock: self, stays: std::marker::PhantomData });
+            }
+            if graph.leads_to(me, Awaited::Lock(key)) {
+                return Err(circle("what is being initialised"));
+            }
+            graph.waiting.insert(me, Awaited::Lock(key));
+            let releases = self.releases.load(Acquire);
+            drop(graph);
+            // There is no error to hear of: the word is mapped.
+            let _ = futex::wait(&self.releases, releases, Reach::Private, Deadline::NEVER);
+        }
+    }
+
+    /// Whether somebody holds it now.
+    pub fn is_held(&self) -> bool {
+        era().graph.lock().holders.contains_key(&self.key())
+    }
+}
+
+impl Drop for InitGuard<'_> {
+    fn drop(&mut self) {
+        HELD.set(HELD.get() - 1);
+        era().graph.lock().holders.remove(&self.lock.key());
+        self.lock.releases.fetch_add(1, Release);
+        let _ = futex::wake(&self.lock.releases, u32::MAX, Reach::Private);
+    }
+}
+
+fn circle(what: &str) -> Error {
+    let message = format!("{what} waits for this thread, which would wait for it: initialise it before, or elsewhere");
+    Error::new(ErrorKind::WouldDeadlock, message)
+}
+
+/// A wait for the end of a thread, while an init lock is held.
+pub(super) struct Joining(Ident);
+
+impl Drop for Joining {
+    fn drop(&mut self) {
+        era().graph.lock().waiting.remove(&self.0);
+    }
+}
+
+/// The calling thread is about to wait for the end of `thread`.
+pub(super) fn joining(thread: Ident) -> Result<Option<Joining>> {
+    if HELD.get() == 0 {
+        return Ok(None);
+    }
+    let me = get_ident();
+    let mut graph = era().graph.lock();
+    if graph.leads_to(me, Awaited::End(thread)) {
+        return Err(circle("the thread to be joined"));
+    }
+    graph.waiting.insert(me, Awaited::End(thread));
+    Ok(Some(Joining(me)))
+}
+
+/// A value that is made when it is first asked for.
+///
+/// Unlike std's `OnceLock` and `LazyLock`, asking for it in a circle is an error instead of a hang or a panic.
+#[derive(Default)]
+pub struct Once<T> {
+    lock: InitLock,
+    value: OnceLock<T>,
+}
+
+impl<T> Once<T> {
+    /// No value yet.
+    pub const fn new() -> Self {
+        Self { lock: InitLock::new(), value: OnceLock::new() }
+    }
+
+    /// The value, if there is one.
+    #[inline]
+    pub fn get(&self) -> Option<&T> {
+        self.value.get()
+    }
+
+    /// The value, made by `make` if there is none. Who comes meanwhile waits; if `make` panics, the next one makes it.
+    ///
+    /// # Errors
+    /// * [`ErrorKind::WouldDeadlock`] when whoever makes it waits for the calling thread, or is it.
+    /// * [`ErrorKind::ShuttingDown`] when there is none and [`shutdown`](super::shutdown()) has begun.
+    #[inline]
+    pub fn get_or_init(&self, make: impl FnOnce() -> T) -> Result<&T> {
+        self.get_or_try_init(|| Ok(make()))
+    }
+
+    /// The value, made by `make` if there is none; if that fails, the next one makes it.
+    ///
+    /// # Errors
+    /// What `make` says, and as for [`get_or_init`](Self::get_or_init).
+    #[inline]
+    pub fn get_or_try_init<E: From<Error>>(
+        &self,
+        make: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> std::result::Result<&T, E> {
+        match self.value.get() {
+            Some(value) => Ok(value),
+            None => self.init(make),
+        }
+    }
+
+    #[cold]
+    fn init<E: From<Error>>(&self, make: impl FnOnce() -> std::result::Result<T, E>) -> std::result::Result<&T, E> {
+        let _guard = self.lock.acquire()?;
+        match self.value.get() {
+            Some(value) => Ok(value),
+            None => {
+                let value = make()?;
+                Ok(self.value.get_or_init(|| value))
+            }
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Once<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Once").field(&self.get()).finish()
+    }
+}

@@ -1,0 +1,228 @@
+//! Values that each thread has its own of: [`Local`].
+//!
+//! ```
+//! use std::cell::Cell;
+//! use ossature::threading::{Local, Thread};
+//!
+//! static CALLS: Local<Cell<u32>> = Local::new(|| Cell::new(0));
+//!
+//! CALLS.with(|calls| calls.set(7));
+//! Thread::spawn(|| CALLS.with(|calls| assert_eq!(calls.get(), 0)))?.result()?;
+//! CALLS.with(|calls| assert_eq!(calls.get(), 7));
+//! # Ok::<(), ossature::Error>(())
+//! ```
+//!
+//! Unlike std's `thread_local!` it is a value like any other: it can be made at run time, be a field, and die. When it
+//! does, the values of all threads die with it, in the thread that drops it; therefore they are `Send`. When a thread ends, its
+//! values die in that thread, before whoever joins it goes on.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock, Weak};
+
+use ossature_sys::process::generation;
+use ossature_sys::sync::lock::Lock;
+use ossature_sys::sync::rlock::RLock;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::thread::aloud;
+
+/// One thread's value. The lock is that thread's while it looks at the value, and nobody ever waits for it.
+type Slot<T> = Arc<RLock<RefCell<Option<T>>>>;
+
+/// The values of all threads: by number, with the process that the thread is of.
+type Slots<T> = Lock<BTreeMap<u64, (u32, Slot<T>)>>;
+
+/// A value for each thread, made in the thread by its first use.
+///
+/// Differs from Python: it holds one value of a type, not a bag of attributes. What a subclass does in `__init__` is what
+/// `init` does, in each thread anew; what all threads share stands beside it.
+pub struct Local<T: Send + 'static, F = fn() -> T> {
+    init: F,
+    /// The list of the values, and the number under which each thread has its own.
+    made: OnceLock<(u64, Arc<Slots<T>>)>,
+}
+
+/// A number for a `Local` or a value that none had before.
+fn fresh() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Relaxed)
+}
+
+/// What a thread keeps for one `Local`.
+trait Kept {
+    /// The [`Slot`].
+    fn slot(&self) -> &dyn Any;
+    fn number(&self) -> u64;
+    /// Takes the value off the list, so that it dies with this.
+    fn leave(&self);
+    /// Whether the `Local` is gone, and the value with it.
+    fn is_orphan(&self) -> bool;
+}
+
+struct Keep<T: Send + 'static> {
+    slot: Slot<T>,
+    number: u64,
+    slots: Weak<Slots<T>>,
+}
+
+impl<T: Send + 'static> Kept for Keep<T> {
+    fn slot(&self) -> &dyn Any {
+        &self.slot
+    }
+
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn leave(&self) {
+        if let Some(slots) = self.slots.upgrade() {
+            let listed = slots.lock().remove(&self.number);
+            drop(listed);
+        }
+    }
+
+    fn is_orphan(&self) -> bool {
+        self.slots.strong_count() == 0
+    }
+}
+
+/// The values of one thread, by the number of their `Local`.
+#[derive(Default)]
+struct Mine {
+    kept: RefCell<BTreeMap<u64, Box<dyn Kept>>>,
+}
+
+impl Mine {
+    /// Drops all values; those that their destructors make, too, a few times over.
+    fn clear(&self) {
+        const ROUNDS: u32 = 4;
+        for _ in 0..ROUNDS {
+            let kept = self.kept.take();
+            if kept.is_empty() {
+                return;
+            }
+            for one in kept.into_values() {
+                one.leave();
+                aloud(|| drop(one));
+            }
+        }
+    }
+}
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+thread_local! {
+    static MINE: Mine = const { Mine { kept: RefCell::new(BTreeMap::new()) } };
+    /// Whether the thread ever had a value: the first touch of the values costs the registration of their destructor.
+    static USED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The calling thread ends: drops its values.
+pub(super) fn clear() {
+    if USED.get() {
+        let _ = MINE.try_with(Mine::clear);
+    }
+}
+
+impl<T: Send + 'static, F: Fn() -> T> Local<T, F> {
+    /// A value for each thread, made by `init`.
+    pub const fn new(init: F) -> Self {
+        Self { init, made: OnceLock::new() }
+    }
+
+    /// Lends the calling thread's value to `look`. It may ask for it again meanwhile.
+    ///
+    /// # Panics
+    /// When the thread is past its end: in a destructor of another thread-local value, in a thread that was started
+    /// elsewhere. [`try_with`](Self::try_with) is for those.
+    #[track_caller]
+    pub fn with<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        match self.try_with(look) {
+            Ok(result) => result,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Lends the calling thread's value to `look`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoResult`] when the thread is past its end.
+    pub fn try_with<R>(&self, look: impl FnOnce(&T) -> R) -> Result<R> {
+        let over = || Error::new(ErrorKind::NoResult, "a thread that is past its end has no local values any more");
+        let (key, slots) = self.made.get_or_init(|| (fresh(), Arc::default()));
+        let find = |mine: &Mine| Some(mine.kept.borrow().get(key)?.slot().downcast_ref::<Slot<T>>()?.clone());
+        let slot = match MINE.try_with(find).map_err(|_| over())? {
+            Some(slot) => slot,
+            None => {
+                // The initialiser may use other values of this kind, or this one.
+                let made = (self.init)();
+                MINE.try_with(|mine| mine.keep(*key, slots, made)).map_err(|_| over())?
+            }
+        };
+        let guard = slot.lock();
+        let value = guard.borrow();
+        value.as_ref().map(look).ok_or_else(over)
+    }
+
+    /// How many threads have a value now.
+    pub fn threads(&self) -> usize {
+        self.made.get().map_or(0, |(_, slots)| slots.lock().len())
+    }
+}
+
+impl Mine {
+    fn keep<T: Send + 'static>(&self, key: u64, slots: &Arc<Slots<T>>, value: T) -> Slot<T> {
+        USED.set(true);
+        let (number, slot) = (fresh(), Arc::new(RLock::new(RefCell::new(Some(value)))));
+        slots.lock().insert(number, (generation(), slot.clone()));
+        let mut kept = self.kept.borrow_mut();
+        // What is left of dead ones is swept away whenever their number may have doubled.
+        let mut dead = Vec::new();
+        if kept.len().is_power_of_two() {
+            let orphans: Vec<u64> = kept.iter().filter(|(_, one)| one.is_orphan()).map(|(key, _)| *key).collect();
+            dead.extend(orphans.into_iter().filter_map(|key| kept.remove(&key)));
+        }
+        let before = kept.insert(key, Box::new(Keep { slot: slot.clone(), number, slots: Arc::downgrade(slots) }));
+        drop(kept);
+        if let Some(before) = before {
+            // The initialiser used the value that it was to make: the outer one is it.
+            before.leave();
+        }
+        drop(dead);
+        slot
+    }
+}
+
+impl<T: Send + 'static, F> Drop for Local<T, F> {
+    /// Drops the values of all threads.
+    fn drop(&mut self) {
+        let Some((key, slots)) = self.made.take() else { return };
+        let mine = MINE.try_with(|mine| Some(mine.kept.borrow().get(&key)?.number())).ok().flatten();
+        // With the list gone from here, ending threads leave without it.
+        let all = std::mem::take(&mut *slots.lock());
+        for (number, (process, slot)) in all {
+            if process != generation() && mine != Some(number) {
+                // A value of a thread that stayed in the parent, which may have been looking at it.
+                std::mem::forget(slot);
+                continue;
+            }
+            let value = slot.lock().take();
+            drop(value);
+        }
+    }
+}
+
+impl<T: Send + fmt::Debug + 'static, F: Fn() -> T> fmt::Debug for Local<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Local").field("threads", &self.threads()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,66 @@
+//! Threads with names, handles and an orderly end; timers, per-thread values: Python's `threading`.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use ossature::threading::{self, Lock, ShutdownGuard, Thread};
+//!
+//! fn main() -> ossature::Result<()> {
+//!     let _end = ShutdownGuard::new(); // waits for every thread that is no daemon
+//!     let sum = Arc::new(Lock::new(0));
+//!     let workers = (1..=4).map(|n| {
+//!         let sum = Arc::clone(&sum);
+//!         Thread::builder().name(format!("worker {n}")).spawn(move || *sum.lock() += n)
+//!     });
+//!     for worker in workers.collect::<Result<Vec<_>, _>>()? {
+//!         worker.join()?;
+//!     }
+//!     assert_eq!(*sum.lock(), 10);
+//!     assert_eq!(threading::current_thread().name(), "MainThread");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | `thread` | the handle and the life of a thread |
+//! | `core` | what the handles of one thread share; the calling thread's own |
+//! | `registry` | who lives; what a forked child begins anew |
+//! | `hooks` | what is called at a start, an end, a panic |
+//! | `shutdown` | callbacks, then waiting for everybody |
+//! | `timer` | one set behind all timers |
+//! | [`local`] | values that each thread has its own of |
+//! | [`init`] | making something once without hanging |
+//!
+//! **After a fork** the thread that called it is the main thread of the child, and the only one: every other handle is of a
+//! thread that has ended, timers of the parent do not fire, callbacks of its shutdown are not called.
+//!
+//! **Not here:** tracing of single lines (Rust has none), and applying a hook to threads that run already. Python 2's
+//! `verbose` argument is `Debug` on everything.
+
+mod core;
+mod hooks;
+pub mod init;
+pub mod local;
+mod registry;
+mod shutdown;
+mod thread;
+mod timer;
+
+pub use ossature_sys::sync::event::Event;
+pub use ossature_sys::sync::lock::Lock;
+pub use ossature_sys::sync::rlock::RLock;
+
+#[doc(no_inline)]
+pub use crate::error::Error as ThreadError;
+pub use crate::thread::{Ident, Pid, TIMEOUT_MAX, exit, get_ident, get_native_id, set_stack_size, stack_size};
+pub use hooks::{
+    ExceptHook, Moment, PanicReport, ProfileHook, TraceHook, default_excepthook, excepthook, profile, set_excepthook,
+    set_profile, set_trace, trace,
+};
+pub use local::Local;
+pub use registry::{active_count, current_thread, enumerate, main_thread};
+pub use shutdown::{ShutdownGuard, at_shutdown, shutdown};
+pub use thread::{Builder, Thread};
+pub use timer::Timer;
+
+use shutdown::shutting_down;

@@ -1,0 +1,154 @@
+//! Who lives: one table for the process, and a new one for each forked child.
+//!
+//! A child has a copy of its parent's memory, with locks held by threads that it does not have. So everything here that has
+//! a lock belongs to an *era*, the time between two forks; the first who asks in a child begins the next one, which takes
+//! over from the last what is not locked. Eras are never freed: there are as many as forks above this process.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, OnceLock};
+
+use ossature_sys::process::generation;
+use ossature_sys::sync::lock::Lock;
+
+use super::core::{Core, Kind, carried, current};
+use super::hooks::Hooks;
+use super::init::Graph;
+use super::shutdown::End;
+use super::timer::Wheel;
+use super::{Thread, shutting_down};
+use crate::error::Result;
+use crate::thread::{Ident, Native, is_first};
+
+/// Everything of this module that belongs to one process.
+pub(super) struct Era {
+    generation: u32,
+    pub(super) main: Arc<Core>,
+    pub(super) table: Lock<Table>,
+    pub(super) hooks: Lock<Hooks>,
+    /// Whether a thread has to look at the hooks at all.
+    pub(super) hooked: AtomicBool,
+    pub(super) end: Lock<End>,
+    /// Whether [`shutdown`](super::shutdown()) has begun.
+    pub(super) ending: AtomicBool,
+    pub(super) wheel: Wheel,
+    pub(super) graph: Lock<Graph>,
+    /// Goes up when a timer that shutdown waits for has come to its end.
+    pub(super) calm: AtomicU32,
+    next: OnceLock<Box<Era>>,
+}
+
+/// The living threads, by their numbers, which is the order in which they were started.
+pub(super) struct Table {
+    living: BTreeMap<Ident, Arc<Core>>,
+    /// Nothing may be started any more.
+    pub(super) closed: bool,
+}
+
+static FIRST: OnceLock<Era> = OnceLock::new();
+
+/// What belongs to this process.
+pub(super) fn era() -> &'static Era {
+    let mut era = FIRST.get_or_init(|| Era::new(None));
+    while era.generation != generation() {
+        era = era.next.get_or_init(|| Box::new(Era::new(Some(era))));
+    }
+    era
+}
+
+impl Era {
+    fn new(before: Option<&Self>) -> Self {
+        let main = match carried().filter(|_| before.is_some() && is_first()) {
+            // The thread that forked goes on here, and is the first.
+            Some(core) => {
+                core.become_main();
+                core
+            }
+            None => {
+                let native = if is_first() { Native::current() } else { Native::first() };
+                Arc::new(Core::new(native, Kind::Main, Some("MainThread".into()), false))
+            }
+        };
+        let hooks = before.and_then(|before| Some(before.hooks.try_lock()?.clone())).unwrap_or_default();
+        let living = main.native.ident().map(|ident| (ident, main.clone())).into_iter().collect();
+        Self {
+            generation: generation(),
+            main,
+            table: Lock::new(Table { living, closed: false }),
+            hooked: AtomicBool::new(hooks.any()),
+            hooks: Lock::new(hooks),
+            end: Lock::new(End::default()),
+            ending: AtomicBool::new(false),
+            wheel: Wheel::new(),
+            graph: Lock::new(Graph::default()),
+            calm: AtomicU32::new(0),
+            next: OnceLock::new(),
+        }
+    }
+
+    /// Lists a thread that is about to start.
+    pub(super) fn enlist(&self, core: Arc<Core>, ident: Ident) -> Result<()> {
+        let mut table = self.table.lock();
+        if table.closed {
+            return Err(shutting_down("can't start new thread"));
+        }
+        table.living.insert(ident, core);
+        Ok(())
+    }
+
+    /// Lists a thread that runs already.
+    pub(super) fn put(&self, core: Arc<Core>) {
+        if let Some(ident) = core.native.ident() {
+            self.table.lock().living.insert(ident, core);
+        }
+    }
+
+    /// Takes a thread off the list.
+    pub(super) fn forget(&self, ident: Ident) {
+        let gone = self.table.lock().living.remove(&ident);
+        drop(gone); // outside the lock: it may be the last handle
+    }
+
+    fn living(&self) -> Vec<Arc<Core>> {
+        self.table.lock().living.values().cloned().collect()
+    }
+}
+
+impl Table {
+    /// A living thread that the process has to wait for, other than `me`.
+    pub(super) fn awaited(&self, me: Option<Ident>) -> Option<Arc<Core>> {
+        use std::sync::atomic::Ordering::Relaxed;
+        let waits = |core: &&Arc<Core>| {
+            !core.is(Kind::Main) && !core.daemon.load(Relaxed) && core.native.ident() != me && core.native.is_alive()
+        };
+        self.living.values().find(waits).cloned()
+    }
+}
+
+/// How many threads live: as many as [`enumerate`] lists.
+#[doc(alias = "activeCount")]
+pub fn active_count() -> usize {
+    era().table.lock().living.len()
+}
+
+/// The living threads, in the order of their start: the main thread, daemons, and threads started elsewhere that have asked
+/// for their [handle](current_thread). From the call of `start` to the end of what they do.
+///
+/// May be called anywhere but in a signal handler, by a destructor or hook that another of these calls runs into as well.
+pub fn enumerate() -> Vec<Thread> {
+    era().living().into_iter().map(Thread::of).collect()
+}
+
+/// The handle of the calling thread.
+///
+/// A thread that was not started with this module gets one named `Dummy-N`, which is a daemon, cannot be joined, and is
+/// taken off the list when the thread ends.
+#[doc(alias = "currentThread")]
+pub fn current_thread() -> Thread {
+    Thread::of(current())
+}
+
+/// The handle of the first thread, `MainThread`. In a forked child that is the thread that called fork, under the name that it had.
+pub fn main_thread() -> Thread {
+    Thread::of(era().main.clone())
+}

@@ -1,0 +1,110 @@
+//! The orderly end of a program: callbacks first, then every thread that is no daemon.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::{Acquire, Release};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::futex::{self, Limit, Reach};
+
+use super::registry::era;
+use crate::error::{Error, ErrorKind, Result};
+use crate::thread::{get_ident, is_first};
+
+/// What shutdown has to do first.
+#[derive(Default)]
+pub(super) struct End {
+    began: bool,
+    callbacks: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+pub(super) fn shutting_down(what: &str) -> Error {
+    Error::new(ErrorKind::ShuttingDown, format!("{what}: shutdown has begun"))
+}
+
+/// Has `callback` called when [`shutdown`] begins, before threads are waited for; the last registered first. It is where a pool tells
+/// its workers to stop.
+///
+/// A forked child does not have its parent's callbacks.
+///
+/// # Errors
+/// [`ErrorKind::ShuttingDown`] once shutdown has begun.
+#[doc(alias = "_register_atexit")]
+pub fn at_shutdown(callback: impl FnOnce() + Send + 'static) -> Result<()> {
+    let mut end = era().end.lock();
+    if end.began {
+        return Err(shutting_down("can't register a callback"));
+    }
+    end.callbacks.push(Box::new(callback));
+    Ok(())
+}
+
+/// Ends the program's threads in order: calls what [`at_shutdown`] registered, then waits for every thread and timer that is
+/// no daemon. To be called at the end of `main`, or by a [`ShutdownGuard`]; Rust ends a process without it at the return of
+/// `main`, and stops all threads where they are.
+///
+/// From its beginning nothing can be registered or [lazily initialised](super::init) any more; threads can be started until
+/// the last one that is waited for has ended, and then no more. Panics of callbacks are reported by the process's panic hook. A
+/// second call waits as well.
+#[doc(alias = "_shutdown")]
+pub fn shutdown() {
+    let era = era();
+    let callbacks = {
+        let mut end = era.end.lock();
+        end.began = true;
+        era.ending.store(true, Release);
+        std::mem::take(&mut end.callbacks)
+    };
+    for callback in callbacks.into_iter().rev() {
+        let _ = catch_unwind(AssertUnwindSafe(callback)); // the panic hook has reported it
+    }
+    if is_first() {
+        // Whoever joins the main thread need not wait for longer.
+        era.main.native.leave();
+    }
+    let me = Some(get_ident());
+    loop {
+        let mut table = era.table.lock();
+        if let Some(core) = table.awaited(me) {
+            drop(table);
+            core.native.join(Limit::NEVER);
+            continue;
+        }
+        let calm = era.calm.load(Acquire);
+        if era.wheel.close() {
+            table.closed = true;
+            return;
+        }
+        drop(table);
+        // A timer is to fire still. There is no error to hear of: the word is mapped.
+        let _ = futex::wait(&era.calm, calm, Reach::Private, Deadline::NEVER);
+    }
+}
+
+/// Calls [`shutdown`] when it is dropped: keep one in `main`.
+///
+/// ```
+/// use ossature::threading::{ShutdownGuard, Thread};
+///
+/// fn main() -> ossature::Result<()> {
+///     let _end = ShutdownGuard::new();
+///     Thread::spawn(|| println!("printed, though nobody joins"))?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "shutdown happens where this is dropped"]
+pub struct ShutdownGuard(());
+
+impl ShutdownGuard {
+    /// A guard that calls [`shutdown`] when it is dropped.
+    #[expect(clippy::new_without_default, reason = "what matters is where it is kept")]
+    pub fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Drop for ShutdownGuard {
+    fn drop(&mut self) {
+        shutdown();
+    }
+}

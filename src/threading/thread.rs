@@ -1,0 +1,375 @@
+//! The handle of a thread, and the thread's whole life.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use ossature_sys::futex::Limit;
+use ossature_sys::sync::lock::Lock;
+
+use super::core::{Core, Kind, inherited, known, settle, unsettle};
+use super::registry::era;
+use super::{hooks, init, local};
+use crate::error::{Error, ErrorKind, Result};
+use crate::thread::{
+    self, Counted, Ident, Native, Pid, Plan, catch, checked, get_ident, is_exit, joins_itself, stack_size, text,
+};
+
+/// What a thread left behind.
+type Left<T> = std::thread::Result<T>;
+
+/// A thread: a handle that names it, waits for it and takes its result. Clones are the same thread.
+///
+/// Dropping the handle lets the thread go on; nobody waits then but [`shutdown`](super::shutdown()).
+///
+/// ```
+/// use ossature::threading::Thread;
+///
+/// let thread = Thread::new(|| 6 * 7);
+/// thread.start()?;
+/// thread.join()?;
+/// assert!(!thread.is_alive());
+/// assert_eq!(thread.result()?, 42);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
+/// Differs from Python: the work is a closure, which has its arguments in it, so there is nothing to override, no `args`
+/// and no name of the target in the thread's name; and what it returns can be had with [`result`](Self::result).
+pub struct Thread<T = ()> {
+    core: Arc<Core>,
+    /// `None` in a handle that was not made with the closure.
+    left: Option<Arc<Lock<Option<Left<T>>>>>,
+}
+
+impl<T> Clone for Thread<T> {
+    fn clone(&self) -> Self {
+        Self { core: self.core.clone(), left: self.left.clone() }
+    }
+}
+
+impl<T: Send + 'static> Thread<T> {
+    /// A thread that will run `work` once it is [started](Self::start). Named `Thread-N`, counted from 1; a daemon if the
+    /// calling thread is one.
+    pub fn new(work: impl FnOnce() -> T + Send + 'static) -> Self {
+        Builder::default().prepare(work)
+    }
+
+    /// [`new`](Self::new) and [`start`](Self::start).
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn spawn(work: impl FnOnce() -> T + Send + 'static) -> Result<Self> {
+        Builder::default().spawn(work)
+    }
+}
+
+impl Thread {
+    /// A thread with a name, a stack or a daemon flag of its own.
+    ///
+    /// ```
+    /// use ossature::threading::Thread;
+    ///
+    /// let reader = Thread::builder().name("reader").daemon(true).stack_size(64 * 1024).spawn(|| ())?;
+    /// assert_eq!(reader.name(), "reader");
+    /// # reader.join()?;
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(super) fn of(core: Arc<Core>) -> Self {
+        Self { core, left: None }
+    }
+}
+
+impl<T> Thread<T> {
+    /// Starts it. When this returns the thread is listed and has its [`ident`](Self::ident), though it may not have run yet.
+    ///
+    /// # Errors
+    /// * [`ErrorKind::AlreadyStarted`] the second time, after its end too.
+    /// * `EAGAIN` when the system has no room for another thread, or for its stack. It is not listed then, and may be started
+    ///   again later.
+    /// * [`ErrorKind::ShuttingDown`] after [`shutdown`](super::shutdown()).
+    pub fn start(&self) -> Result<()> {
+        let core = &self.core;
+        let (name, stack) = (core.given_name(), core.stack.unwrap_or_else(stack_size));
+        let plan = Plan { name: name.map(|name| name.as_ref().to_owned()), stack };
+        let (mut counted, this) = (Counted::new(), Thread::of(core.clone()));
+        let (era, mut listed) = (era(), None);
+        thread::install();
+        let admit = |ident| {
+            era.enlist(core.clone(), ident)?;
+            listed = Some(ident);
+            Ok(())
+        };
+        let started = core.native.start(plan, admit, move || {
+            counted.enter();
+            this.run(counted);
+        });
+        match (started, listed) {
+            (Ok(_), _) => Ok(()),
+            (Err(error), None) => Err(error),
+            (Err(error), Some(ident)) => {
+                era.forget(ident);
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for its end, however it ends. Any number of threads may wait, any number of times. What the thread did before
+    /// its end is seen afterwards.
+    ///
+    /// As in Python this says nothing of the outcome: that is [`result`](Self::result).
+    ///
+    /// # Errors
+    /// * [`ErrorKind::NotStarted`] before its start.
+    /// * [`ErrorKind::WouldDeadlock`] in the thread itself, and when it waits for an
+    ///   [initialisation](super::init) that the calling thread is at.
+    /// * [`ErrorKind::InvalidInput`] for a thread that was started elsewhere.
+    pub fn join(&self) -> Result<()> {
+        self.join_timeout(Limit::NEVER).map(drop)
+    }
+
+    /// Waits for its end within the limit; says whether it has ended.
+    ///
+    /// With a limit this ends when the thread's own work and its [local values](super::local) are over, a moment before the
+    /// kernel is done with it.
+    ///
+    /// # Errors
+    /// As for [`join`](Self::join).
+    pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
+        let native = &self.core.native;
+        if !native.is_started() {
+            let message = format!("thread {} cannot be joined before it is started", self.core.name());
+            return Err(Error::new(ErrorKind::NotStarted, message));
+        }
+        if native.is_alive() {
+            if native.ident() == Some(get_ident()) {
+                return Err(joins_itself(&format!("thread {}", self.core.name())));
+            }
+            if self.core.is(Kind::Dummy) {
+                let message = format!("thread {} was started elsewhere: join it there", self.core.name());
+                return Err(Error::new(ErrorKind::InvalidInput, message));
+            }
+        }
+        let limit = limit.into();
+        let _edge = match native.ident() {
+            Some(ident) if limit.is_never() => init::joining(ident)?,
+            _ => None,
+        };
+        Ok(native.join(limit))
+    }
+
+    /// Waits for its end and takes what it returned.
+    ///
+    /// # Errors
+    /// * [`ErrorKind::Panicked`] with the words of the panic. It was reported by the [`excepthook`](super::set_excepthook)
+    ///   already.
+    /// * [`ErrorKind::NoResult`] when it was taken before, when the thread left by [`exit`](super::exit) or stayed in the
+    ///   parent of a forked child, and for a handle from [`enumerate`](super::enumerate) and the like.
+    /// * As for [`join`](Self::join).
+    pub fn result(&self) -> Result<T> {
+        self.join()?;
+        let name = || self.core.name();
+        match self.take() {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(payload)) if is_exit(&*payload) => {
+                Err(Error::new(ErrorKind::NoResult, format!("thread {} left by exit()", name())))
+            }
+            Some(Err(payload)) => {
+                let words = text(&*payload).unwrap_or("with something that is no text");
+                Err(Error::new(ErrorKind::Panicked, format!("thread {} panicked: {words}", name())))
+            }
+            None => {
+                let message = format!("thread {}: its result was taken before, or is not here to be taken", name());
+                Err(Error::new(ErrorKind::NoResult, message))
+            }
+        }
+    }
+
+    /// Takes what it left, a value or the payload of a panic, as std's `join` gives it; `None` when it has left nothing yet or it
+    /// was taken. Does not wait.
+    pub fn take(&self) -> Option<std::thread::Result<T>> {
+        self.left.as_ref()?.lock().take()
+    }
+
+    /// The same thread, as a handle that has no result.
+    pub fn handle(&self) -> Thread {
+        Thread::of(self.core.clone())
+    }
+
+    /// Its name, which means nothing and may be another thread's too.
+    #[doc(alias = "getName")]
+    pub fn name(&self) -> String {
+        self.core.name()
+    }
+
+    /// Names it. A thread that names itself gets that name in the kernel too, cut to 15 bytes; so does one that is started
+    /// with a name.
+    #[doc(alias = "setName")]
+    pub fn set_name(&self, name: impl Into<Arc<str>>) {
+        let name = name.into();
+        if self.core.native.is_alive() && self.core.native.ident() == Some(get_ident()) {
+            let _ = thread::set_name(&name); // a sandbox may forbid it, and the name is for the eye only
+        }
+        self.core.set_name(name);
+    }
+
+    /// Its number in this process; `None` before its start.
+    pub fn ident(&self) -> Option<Ident> {
+        self.core.native.ident()
+    }
+
+    /// The kernel's number for it, `gettid()`; `None` before its start. It may be another thread's after its end.
+    pub fn native_id(&self) -> Option<Pid> {
+        self.look();
+        self.core.native.native_id()
+    }
+
+    /// Whether it was started and has not ended. In a forked child only the thread that called fork is alive.
+    #[doc(alias = "isAlive")]
+    pub fn is_alive(&self) -> bool {
+        self.look();
+        self.core.native.is_alive()
+    }
+
+    /// In a forked child the calling thread's own handle is this process's once it was looked for.
+    fn look(&self) {
+        if !self.core.native.is_here() {
+            drop(known());
+        }
+    }
+
+    /// Whether [`shutdown`](super::shutdown()) goes by without waiting for it.
+    #[doc(alias = "isDaemon")]
+    pub fn daemon(&self) -> bool {
+        self.core.daemon.load(Relaxed)
+    }
+
+    /// Says whether [`shutdown`](super::shutdown()) goes by without waiting for it. A process that ends by the return of `main`
+    /// stops all of its threads, daemons or not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyStarted`] after its start.
+    #[doc(alias = "setDaemon")]
+    pub fn set_daemon(&self, daemon: bool) -> Result<()> {
+        if self.core.native.is_started() {
+            let message = format!("thread {} was started: whether it is a daemon is said before", self.core.name());
+            return Err(Error::new(ErrorKind::AlreadyStarted, message));
+        }
+        self.core.daemon.store(daemon, Relaxed);
+        Ok(())
+    }
+}
+
+impl Thread {
+    /// The thread itself.
+    fn run(self, counted: Counted) {
+        /// The end of the thread; by panic only if this file has a defect.
+        struct Leave(Thread, Option<Counted>);
+        impl Drop for Leave {
+            fn drop(&mut self) {
+                if let Some(ident) = self.0.ident() {
+                    era().forget(ident);
+                }
+                drop(self.1.take());
+                drop(unsettle());
+                self.0.core.native.leave();
+            }
+        }
+        self.core.native.enter();
+        settle(self.core.clone());
+        let leave = Leave(self, Some(counted));
+        let this = &leave.0;
+        this.core.name_in_kernel();
+        hooks::around(this, || {
+            let body = this.core.body.lock().take();
+            let left = body.map(|body| catch(|| body(this)));
+            if let Some(Err(escaped)) = left {
+                hooks::report(this, &escaped);
+            }
+        });
+        local::clear();
+    }
+}
+
+impl<T, U> PartialEq<Thread<U>> for Thread<T> {
+    fn eq(&self, other: &Thread<U>) -> bool {
+        Arc::ptr_eq(&self.core, &other.core)
+    }
+}
+
+impl<T> Eq for Thread<T> {}
+
+impl<T> fmt::Debug for Thread<T> {
+    /// As Python shows it: `Thread(Thread-1, started daemon 7)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Thread({}, {:?}", self.core.name(), self.core.native)?;
+        if self.daemon() {
+            f.write_str(" daemon")?;
+        }
+        match self.ident() {
+            Some(ident) => write!(f, " {ident})"),
+            None => f.write_str(")"),
+        }
+    }
+}
+
+/// What a thread is to be: see [`Thread::builder`].
+#[derive(Clone, Debug, Default)]
+#[must_use = "it describes a thread; spawn or prepare makes one"]
+pub struct Builder {
+    name: Option<Arc<str>>,
+    daemon: Option<bool>,
+    stack: Option<usize>,
+}
+
+impl Builder {
+    /// Its name, instead of `Thread-N`.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Whether [`shutdown`](super::shutdown()) goes by without waiting for it, instead of what the calling thread is.
+    pub fn daemon(mut self, daemon: bool) -> Self {
+        self.daemon = Some(daemon);
+        self
+    }
+
+    /// The size of its stack in bytes, instead of that of [`set_stack_size`](super::set_stack_size); 0 is Rust's default.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack = Some(bytes);
+        self
+    }
+
+    /// A thread that will run `work` once it is [started](Thread::start).
+    pub fn prepare<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Thread<T> {
+        let left = Arc::new(Lock::new(None));
+        let daemon = self.daemon.unwrap_or_else(inherited);
+        let mut core = Core::new(Native::new(), Kind::Ours, self.name, daemon);
+        core.stack = self.stack;
+        let slot = left.clone();
+        *core.body.get_mut() = Some(Box::new(move |thread: &Thread| {
+            let result: Left<T> = catch(work).map_err(|escaped| {
+                hooks::report(thread, &escaped);
+                escaped.payload as Box<dyn Any + Send>
+            });
+            *slot.lock() = Some(result);
+        }));
+        Thread { core: Arc::new(core), left: Some(left) }
+    }
+
+    /// Starts a thread that runs `work`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for a stack below 32,768 bytes, and as for [`Thread::start`].
+    pub fn spawn<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<Thread<T>> {
+        checked(self.stack.unwrap_or_default())?;
+        let thread = self.prepare(work);
+        thread.start()?;
+        Ok(thread)
+    }
+}

@@ -1,0 +1,231 @@
+//! Something to do later: [`Timer`].
+//!
+//! One ordered set stands behind all timers, and one thread sleeps until the first of them. A timer costs one allocation and a
+//! place in the set, no thread and no descriptor, and one that is cancelled before its time costs no wake-up.
+//!
+//! ```
+//! use std::time::Duration;
+//! use ossature::threading::Timer;
+//!
+//! let timer = Timer::new(Duration::from_millis(5), || println!("five milliseconds later"));
+//! timer.start()?;
+//! timer.wait();
+//! assert!(!timer.cancel(), "too late");
+//! # Ok::<(), ossature::Error>(())
+//! ```
+//!
+//! **Who calls.** The thread that slept calls what is due, so that nothing comes between the clock and the call; before it does, it
+//! leaves the sleeping to another thread if other timers wait. So a slow callback makes no other timer late. Such threads
+//! are kept for a tenth of a second after their last use (until then [`fork`](ossature_sys::process::fork()) refuses) and stand in
+//! no list of threads; to themselves they are named `Timer`.
+
+mod wheel;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
+use std::time::Duration;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::futex::Limit;
+use ossature_sys::process::generation;
+use ossature_sys::sync::event::Event;
+use ossature_sys::sync::lock::Lock;
+
+use super::core::inherited;
+use super::registry::era;
+use crate::error::{Error, ErrorKind, Result};
+
+pub(super) use wheel::Wheel;
+
+const INITIAL: u8 = 0;
+const PENDING: u8 = 1;
+const RUNNING: u8 = 2;
+const OVER: u8 = 3;
+
+/// What all timers have.
+struct State {
+    phase: AtomicU8,
+    /// Whether shutdown goes by without waiting for it.
+    daemon: AtomicBool,
+    /// In which process it was started.
+    generation: AtomicU32,
+    interval: AtomicU64,
+    finished: Event,
+}
+
+/// A timer with its callback.
+struct Shot<F: ?Sized = dyn Call> {
+    state: State,
+    callback: F,
+}
+
+/// A callback that is there until it is called or given up.
+trait Call: Send + Sync {
+    fn call(&self);
+    fn discard(&self);
+}
+
+impl<F: FnOnce() + Send> Call for Lock<Option<F>> {
+    fn call(&self) {
+        let callback = self.lock().take();
+        if let Some(callback) = callback {
+            callback();
+        }
+    }
+
+    fn discard(&self) {
+        let callback = self.lock().take();
+        drop(callback); // outside the lock: what it captured may come back here
+    }
+}
+
+/// Calls something once, some time after its start, unless it is cancelled before. Clones are the same timer; dropping it
+/// changes nothing.
+///
+/// Differs from Python: it is no thread, so it has no name, is in no list, and [`wait`](Self::wait) stands for `join`. The callback has
+/// its arguments in it. A panic in it is reported by the [`excepthook`](super::set_excepthook).
+///
+/// In a forked child the parent's timers do not fire; new ones do.
+#[derive(Clone)]
+pub struct Timer(Arc<Shot>);
+
+impl Timer {
+    /// A timer that will call `callback` so long after its [start](Self::start). It is waited for by
+    /// [`shutdown`](super::shutdown()), unless the calling thread is a daemon or [`set_daemon`](Self::set_daemon) says otherwise.
+    #[inline]
+    pub fn new(interval: Duration, callback: impl FnOnce() + Send + 'static) -> Self {
+        let state = State {
+            phase: AtomicU8::new(INITIAL),
+            daemon: AtomicBool::new(inherited()),
+            generation: AtomicU32::new(0),
+            interval: AtomicU64::new(nanos(interval)),
+            finished: Event::new(),
+        };
+        Self(Arc::new(Shot { state, callback: Lock::new(Some(callback)) }))
+    }
+
+    /// Starts the interval. A timer that was cancelled before is over at once.
+    ///
+    /// # Errors
+    /// * [`ErrorKind::AlreadyStarted`] the second time.
+    /// * `EAGAIN` when there is no thread for timers yet and the system has no room for one; it can be started again.
+    /// * [`ErrorKind::ShuttingDown`] after [`shutdown`](super::shutdown()).
+    #[inline]
+    pub fn start(&self) -> Result<()> {
+        let state = &self.0.state;
+        match state.phase.load(Acquire) {
+            INITIAL => era().start(&self.0, Deadline::after(self.interval())),
+            // Cancelled before its start, which is only once.
+            OVER if state.generation.swap(generation(), AcqRel) == 0 => Ok(()),
+            _ => Err(Error::new(ErrorKind::AlreadyStarted, "a timer can be started once: make a new one")),
+        }
+    }
+
+    /// Cancels it if its time has not come; says whether that kept it from calling. Any thread may, any number of times. The callback
+    /// is dropped at once.
+    #[inline]
+    pub fn cancel(&self) -> bool {
+        let state = &self.0.state;
+        let cancelled = match state.phase.compare_exchange(INITIAL, OVER, AcqRel, Acquire) {
+            Ok(_) => true,
+            Err(PENDING) if state.generation.load(Relaxed) == generation() => era().cancel(&self.0),
+            // The parent's timer, which nobody will come to call here.
+            Err(PENDING) => state.phase.compare_exchange(PENDING, OVER, AcqRel, Relaxed).is_ok(),
+            Err(_) => false,
+        };
+        if cancelled {
+            self.0.callback.discard();
+            state.finished.set();
+        }
+        cancelled
+    }
+
+    /// How long it waits.
+    pub fn interval(&self) -> Duration {
+        Duration::from_nanos(self.0.state.interval.load(Relaxed))
+    }
+
+    /// Changes how long it waits, before its start. Kept in nanoseconds, up to 584 years.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyStarted`] after its start.
+    pub fn set_interval(&self, interval: Duration) -> Result<()> {
+        self.is_initial()?;
+        self.0.state.interval.store(nanos(interval), Relaxed);
+        Ok(())
+    }
+
+    /// Whether [`shutdown`](super::shutdown()) goes by without waiting for it.
+    pub fn daemon(&self) -> bool {
+        self.0.state.daemon.load(Relaxed)
+    }
+
+    /// Says whether [`shutdown`](super::shutdown()) goes by without waiting for it, before its start.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyStarted`] after its start.
+    pub fn set_daemon(&self, daemon: bool) -> Result<()> {
+        self.is_initial()?;
+        self.0.state.daemon.store(daemon, Relaxed);
+        Ok(())
+    }
+
+    fn is_initial(&self) -> Result<()> {
+        match self.0.state.phase.load(Acquire) {
+            INITIAL => Ok(()),
+            _ => Err(Error::new(ErrorKind::AlreadyStarted, "the timer was started: say this before")),
+        }
+    }
+
+    /// Whether it was started and has neither been cancelled nor come to the end of its call.
+    pub fn is_alive(&self) -> bool {
+        let state = &self.0.state;
+        matches!(state.phase.load(Acquire), PENDING | RUNNING) && state.generation.load(Relaxed) == generation()
+    }
+
+    /// Whether its call has ended or it was cancelled.
+    #[doc(alias = "finished")]
+    pub fn is_finished(&self) -> bool {
+        self.0.state.finished.is_set()
+    }
+
+    /// Waits until its call has ended or it was cancelled: for ever, if nobody starts it.
+    #[doc(alias = "join")]
+    pub fn wait(&self) {
+        self.wait_timeout(Limit::NEVER);
+    }
+
+    /// Waits until its call has ended or it was cancelled, within the limit; says whether.
+    pub fn wait_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> bool {
+        self.0.state.finished.wait_timeout(limit)
+    }
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = match self.0.state.phase.load(Acquire) {
+            INITIAL => "initial",
+            PENDING => "pending",
+            RUNNING => "running",
+            _ => "finished",
+        };
+        write!(f, "Timer({:?}, {phase})", self.interval())
+    }
+}
+
+fn nanos(interval: Duration) -> u64 {
+    u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Called by the thread that found it due.
+fn fire(shot: &Shot) {
+    shot.callback.call();
+}
+
+/// Called after that.
+fn finish(shot: &Shot) {
+    shot.state.phase.store(OVER, Release);
+    shot.state.finished.set();
+}
