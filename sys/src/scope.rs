@@ -22,6 +22,9 @@ use crate::sync::queue::{PrivateQueue, Queue};
 #[cfg(not(loom))]
 pub use crate::sync::robust::Form;
 #[cfg(not(loom))]
+use crate::sync::roster::Table;
+use crate::sync::roster::{Headcount, Roster};
+#[cfg(not(loom))]
 use crate::sync::{local::LocalLock, rlock::OwnedWord, shared::SharedLock};
 
 /// Waiting within this process.
@@ -68,6 +71,9 @@ pub trait Scope: sealed::Sealed + 'static {
     /// Those of this scope who wait for a condition.
     #[doc(hidden)]
     type Queue: Queue;
+    /// How the parties of a barrier of this scope are known.
+    #[doc(hidden)]
+    type Roster: Roster<Self::Gate>;
     /// What an operation that may wait answers with: `G`, or a `Result` where it can be refused.
     type Outcome<G>;
 
@@ -91,6 +97,7 @@ impl Scope for Private {
     type RLock = OwnedWord;
     type Gate = PrivateGate;
     type Queue = PrivateQueue;
+    type Roster = Headcount;
     type Outcome<G> = G;
 
     #[inline(always)]
@@ -113,6 +120,7 @@ impl Scope for Shared {
     type RLock = SharedLock;
     type Gate = SharedGate;
     type Queue = SharedQueue;
+    type Roster = Table;
     type Outcome<G> = Result<G, Refused>;
 
     #[inline(always)]
@@ -132,6 +140,7 @@ impl Scope for Local {
     type RLock = LocalLock;
     type Gate = LocalGate;
     type Queue = LocalQueue;
+    type Roster = Headcount;
     type Outcome<G> = Result<G, Refused>;
 
     #[inline(always)]

@@ -5,6 +5,8 @@
 //! | [`lock`] | mutual exclusion around data, the guard |
 //! | [`rlock`] | mutual exclusion that its holder may enter again |
 //! | [`event`] | a flag that one sets and many wait for |
+//! | [`barrier`] | a place where a number of parties wait for each other |
+//! | `roster` | who takes part in a barrier, and who of them is inside |
 //! | [`condition`] | waiting, with a lock let go, until something changes |
 //! | `queue` | those who wait for a condition, in order of arrival: one for each scope |
 //! | [`semaphore`] | a number of units that many take and give back |
@@ -21,6 +23,7 @@
 //! | `fallback` | the raw lock of processes where that list cannot be used: a pthread robust mutex |
 //! | `local` | the raw lock of a single thread |
 
+pub mod barrier;
 pub mod condition;
 pub mod event;
 #[cfg(not(loom))]
@@ -42,6 +45,7 @@ pub(crate) mod queue;
 pub mod rlock;
 #[cfg(not(loom))]
 pub(crate) mod robust;
+pub(crate) mod roster;
 #[cfg(not(loom))]
 pub mod semaphore;
 #[cfg(not(loom))]

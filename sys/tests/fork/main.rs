@@ -2,6 +2,7 @@
 //!
 //! `cargo test -p ossature-sys --test fork -- NAME` runs the tests whose names contain NAME.
 
+mod barrier;
 mod child;
 mod condition;
 #[cfg(ossature_faults)]
@@ -17,6 +18,7 @@ mod trace;
 fn main() {
     let mut tests = Vec::new();
     for module in [
+        barrier::TESTS,
         fork::TESTS,
         child::TESTS,
         plan::TESTS,

@@ -3,6 +3,7 @@
 mod interrupt;
 mod support;
 
+mod barrier;
 mod condition;
 mod deadline;
 mod epoll;

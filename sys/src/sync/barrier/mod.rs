@@ -1,0 +1,402 @@
+//! A place where a fixed number of parties wait for each other, again and again.
+//!
+//! ```
+//! use ossature_sys::sync::barrier::Barrier;
+//!
+//! static HALVES: Barrier = Barrier::new(2);
+//! # extern crate std;
+//! let other = std::thread::spawn(|| HALVES.wait());
+//! let mine = HALVES.wait().unwrap();
+//! let other = other.join().unwrap().unwrap();
+//! assert_eq!(mine + other, 1, "one is number 0, the other number 1");
+//! ```
+//!
+//! | phase | meaning | a party that comes | one that is inside |
+//! | --- | --- | --- | --- |
+//! | filling | not all are there | goes inside, gets the next number | waits |
+//! | acting | the last one runs its action, without the lock | waits | waits |
+//! | draining | all have been there, and leave | waits | leaves with its number |
+//! | doomed | draining, and broken when all have left | waits | leaves with its number |
+//! | resetting | [`reset`](Barrier::reset) with somebody inside | waits | leaves: [`Broken::Reset`] |
+//! | broken | until `reset` | leaves with the reason | leaves with the reason |
+//!
+//! The phase changes under an internal lock, in one store each; the sleepers' bit alone is set without. The lock is not held
+//! while anybody sleeps or while the action runs, so a wait that ends in the middle of an action breaks the barrier, and the
+//! party that ran the action is told so although it did.
+//!
+//! **When a party is killed** (scope `Shared`) the barrier breaks at once, whether the party waited or computed, if it had
+//! enrolled: by [`join`](Barrier::join), until the [`Party`] is dropped, or for the time of a wait by waiting. (A thread that
+//! has waited without joining and returns is not taken for a dead one.) The kernel's word of the death wakes one of those who
+//! wait, who all watch each other; with nobody waiting, the next one who comes sees it. One that dies before it enrols is
+//! missed only by the deadlines of the others. One that dies in the internal lock breaks the barrier, and a change that
+//! was stored but not announced is announced by whoever the kernel wakes at the gate. A party that has all but left counts
+//! as dead; the others, who were all there, still get their numbers. `reset` makes the barrier whole again.
+//!
+//! **Cost.** A wait takes the internal lock twice, and sleeps unless it is the last. A cycle is one system call for each that
+//! sleeps and one that wakes them all. In `Shared` each wait looks at the seats that were ever used.
+//!
+//! Orderings: the internal lock orders what the parties wrote before they arrived with what they read after they left.
+
+mod broken;
+mod party;
+mod phase;
+
+use core::marker::PhantomData;
+
+pub use self::broken::Broken;
+pub use self::party::Party;
+use self::phase::{
+    ABORTED, ACTING, BROKEN, DOOMED, DRAINING, FILLING, Held, PANICKED, PHASE, RESETTING, SLEEPERS, TIMED_OUT, changed,
+    why,
+};
+use crate::atomic::AtomicU32;
+use crate::atomic::Ordering::{Acquire, Relaxed};
+#[cfg(not(loom))]
+use crate::errno::Errno;
+use crate::futex::{Limit, WordLock};
+#[cfg(not(loom))]
+use crate::scope::{Local, Shared};
+use crate::scope::{Private, RawLock, Refused, Scope};
+#[cfg(not(loom))]
+use crate::shm::{Init, InitWith, Nodes, Shareable};
+use crate::sync::gate::{Gate, PrivateGate, Woke};
+#[cfg(not(loom))]
+use crate::sync::local::LocalLock;
+#[cfg(not(loom))]
+use crate::sync::roster::SEATS;
+use crate::sync::roster::{Headcount, Roster};
+#[cfg(not(loom))]
+use crate::sync::shared::SharedLock;
+use crate::sync::spin::Spin;
+
+/// A barrier for a fixed number of parties.
+///
+/// Differs from Python's `threading.Barrier`: the action is given to the wait, the last one to arrive runs its own; a wait that
+/// runs out of time while the cycle before drains breaks the barrier too; [`abort`](Self::abort) lets those who leave a complete
+/// cycle have their success.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Barrier<S: Scope = Private> {
+    lock: S::Lock,
+    state: AtomicU32,
+    parties: u32,
+    spin: Spin,
+    gate: S::Gate,
+    roster: S::Roster,
+}
+
+impl Barrier {
+    /// A barrier for so many threads, usable in a `static`; none counts as one.
+    #[cfg(not(loom))]
+    pub const fn new(parties: u32) -> Self {
+        Self {
+            lock: WordLock::new(),
+            state: AtomicU32::new(FILLING),
+            parties: if parties == 0 { 1 } else { parties },
+            spin: Spin::new(),
+            gate: PrivateGate,
+            roster: Headcount::new(),
+        }
+    }
+
+    /// A barrier for so many threads; none counts as one.
+    #[cfg(loom)]
+    pub fn new(parties: u32) -> Self {
+        Self {
+            lock: WordLock::new(),
+            state: AtomicU32::new(FILLING),
+            parties: parties.max(1),
+            spin: Spin::new(),
+            gate: PrivateGate,
+            roster: Headcount::new(),
+        }
+    }
+}
+
+#[cfg(not(loom))]
+impl Barrier<Local> {
+    /// A barrier for a single thread. It never waits: with more than one party every wait ends at once with an error.
+    pub const fn local(parties: u32) -> Self {
+        Self {
+            lock: LocalLock::new(),
+            state: AtomicU32::new(FILLING),
+            parties: if parties == 0 { 1 } else { parties },
+            spin: Spin::new(),
+            gate: crate::sync::gate::LocalGate,
+            roster: Headcount::new(),
+        }
+    }
+}
+
+#[cfg(not(loom))]
+impl Barrier<Shared> {
+    /// What [`Shm::place`](crate::shm::Shm::place) makes a shared barrier of; no parties count as one. Placing fails with
+    /// `EINVAL` for more than 120, as many as can watch each other.
+    pub fn shared(parties: u32) -> impl Init<Self> {
+        let write = move |place: *mut Self| {
+            if parties as usize > SEATS {
+                return Err(Errno::INVAL);
+            }
+            // SAFETY: the place is valid for writes of a whole barrier (the caller's obligation).
+            unsafe { place.write_bytes(0, 1) };
+            // SAFETY: as above, so its field is in bounds.
+            let lock = unsafe { &raw mut (*place).lock };
+            // SAFETY: the field lies in the shared mapping that the caller vouches for.
+            unsafe { SharedLock::init(lock) }?;
+            // SAFETY: as for `lock`.
+            let count = unsafe { &raw mut (*place).parties };
+            // SAFETY: as for `lock`.
+            unsafe { count.write(parties.max(1)) };
+            Ok(())
+        };
+        // SAFETY: the lock and the number are made; of all the rest zero bytes are the beginning.
+        unsafe { InitWith::new(write) }
+    }
+}
+
+// SAFETY: atomics, a number that is not written again, no Drop, repr(C); any phase is one of the table's or is waited for,
+// any count follows from the leases, and the lock is one that survives death.
+#[cfg(not(loom))]
+unsafe impl Shareable for Barrier<Shared> {
+    const FINGERPRINT: u64 = crate::shm::name("Barrier");
+    const LOCKS: bool = true;
+
+    unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
+        // SAFETY: `place` points to a barrier in a mapping (the caller's obligation), which may be read beside writers.
+        let barrier = unsafe { &*place };
+        visit.note(barrier.lock.is_linked_here());
+        barrier.roster.note_nodes(visit);
+    }
+}
+
+type NoAction = fn();
+
+impl<S: Scope> Barrier<S> {
+    /// Enrols the calling thread until the [`Party`] is dropped: should it die meanwhile, the barrier breaks at once.
+    ///
+    /// Only in `Shared` is there anything to it. Whoever does not join is a party all the same while it waits.
+    ///
+    /// # Errors
+    /// In `Shared`: [`TableFull`](Refused::TableFull) when 120 threads have joined or wait, [`TooMany`](Refused::TooMany),
+    /// [`Unlisted`](Refused::Unlisted).
+    pub fn join(&self) -> S::Outcome<Party<'_, S>> {
+        let party = self.enter().and_then(|held| {
+            let seat = self.roster.keep(|| held.renew())?;
+            Ok(Party { barrier: self, seat, stays: PhantomData })
+        });
+        S::outcome(party)
+    }
+
+    /// Waits until all parties wait, and answers this one's number: each gets another, from 0 in order of arrival.
+    ///
+    /// # Errors
+    /// [`Broken`], and why.
+    #[inline]
+    pub fn wait(&self) -> Result<u32, Broken> {
+        self.pass(Limit::NEVER, None::<NoAction>)
+    }
+
+    /// Waits within the limit. Running out of time, or being [cancelled](crate::futex::Cancel), breaks the barrier for
+    /// everybody.
+    ///
+    /// # Errors
+    /// [`Broken`], and why.
+    #[inline]
+    pub fn wait_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<u32, Broken> {
+        self.pass(limit.into(), None::<NoAction>)
+    }
+
+    /// Waits, and runs the action if this is the last to arrive, before the others are let go.
+    ///
+    /// An action that panics breaks the barrier, and the panic goes on.
+    ///
+    /// # Errors
+    /// [`Broken`], and why; also after the action was run, when the barrier was broken or reset meanwhile.
+    #[inline]
+    pub fn wait_with(&self, action: impl FnOnce()) -> Result<u32, Broken> {
+        self.pass(Limit::NEVER, Some(action))
+    }
+
+    /// [`wait_with`](Self::wait_with) within the limit, which does not end the action.
+    ///
+    /// # Errors
+    /// As for `wait_with`.
+    #[inline]
+    pub fn wait_with_timeout<'c>(&self, limit: impl Into<Limit<'c>>, action: impl FnOnce()) -> Result<u32, Broken> {
+        self.pass(limit.into(), Some(action))
+    }
+
+    /// Breaks the barrier: present and later waits end with [`Broken::Aborted`], until [`reset`](Self::reset).
+    ///
+    /// # Errors
+    /// In `Shared`: [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted).
+    pub fn abort(&self) -> S::Outcome<()> {
+        S::outcome(self.enter().map(|held| held.break_up(ABORTED)))
+    }
+
+    /// Makes the barrier empty and whole: those who wait end with [`Broken::Reset`], those who come meanwhile wait until they
+    /// have left. A complete cycle is left to end.
+    ///
+    /// # Errors
+    /// As for [`abort`](Self::abort).
+    pub fn reset(&self) -> S::Outcome<()> {
+        S::outcome(self.enter().map(|held| {
+            match self.state.load(Relaxed) & PHASE {
+                FILLING if self.roster.inside() == 0 => {}
+                FILLING | ACTING | BROKEN => held.change(RESETTING),
+                DOOMED => held.change(DRAINING),
+                _ => {}
+            }
+            held.settle();
+        }))
+    }
+
+    /// How many parties it takes.
+    #[inline]
+    pub fn parties(&self) -> u32 {
+        self.parties
+    }
+
+    /// How many wait for the others, as it was a moment ago; none while a cycle drains or the barrier is broken.
+    #[doc(alias = "n_waiting")]
+    pub fn waiting(&self) -> u32 {
+        loop {
+            let seen = self.state.load(Acquire);
+            let waiting = match seen & PHASE {
+                FILLING | ACTING if !self.roster.has_dead() => self.roster.inside(),
+                _ => 0,
+            };
+            if !changed(seen, self.state.load(Acquire)) {
+                return waiting;
+            }
+        }
+    }
+
+    /// Whether it is broken, or will be when the present cycle has drained.
+    #[doc(alias = "broken")]
+    pub fn is_broken(&self) -> bool {
+        matches!(self.state.load(Acquire) & PHASE, BROKEN | DOOMED) || self.roster.has_dead()
+    }
+
+    /// Takes the internal lock, and deals with deaths.
+    fn enter(&self) -> Result<Held<'_, S>, Refused> {
+        while !self.lock.take(Limit::NEVER)? {}
+        let held = Held(self);
+        if self.lock.abandoned() || self.roster.has_dead() {
+            held.mourn();
+        }
+        Ok(held)
+    }
+
+    fn pass<A: FnOnce()>(&self, limit: Limit<'_>, action: Option<A>) -> Result<u32, Broken> {
+        let mut held = self.enter()?;
+        let seat = self.roster.seat(|| held.renew())?;
+        if self.roster.is_inside(seat) {
+            return Err(Broken::WouldDeadlock);
+        }
+        let mut number = None;
+        loop {
+            let seen = self.state.load(Relaxed);
+            match (seen & PHASE, number) {
+                (FILLING, None) => {
+                    let next = self.roster.inside();
+                    self.roster.sit(seat);
+                    if next + 1 >= self.parties {
+                        return self.complete(held, seat, next, action);
+                    }
+                    number = Some(next);
+                }
+                (DRAINING | DOOMED, Some(number)) => {
+                    held.leave(seat, true);
+                    return Ok(number);
+                }
+                (BROKEN | RESETTING, Some(_)) | (BROKEN, None) => {
+                    held.leave(seat, number.is_some());
+                    return Err(why(seen));
+                }
+                _ => {}
+            }
+            // In front of the kernel's compare: what is changed from here on ends the sleep.
+            let seen = self.state.load(Relaxed);
+            drop(held);
+            let woke = self.sleep(seen, limit);
+            // Refused, the thread cannot take back that it arrived: its end will, as a death.
+            held = self.enter()?;
+            let ended = match woke {
+                Woke::TimedOut if !changed(seen, self.state.load(Relaxed)) => Broken::TimedOut,
+                Woke::Never => Broken::WouldDeadlock,
+                _ => continue,
+            };
+            if ended == Broken::TimedOut {
+                held.break_up(TIMED_OUT);
+            }
+            held.leave(seat, number.is_some());
+            return Err(ended);
+        }
+    }
+
+    /// What the last to arrive does.
+    fn complete<'b, A: FnOnce()>(
+        &'b self,
+        mut held: Held<'b, S>,
+        seat: usize,
+        number: u32,
+        action: Option<A>,
+    ) -> Result<u32, Broken> {
+        if let Some(action) = action {
+            held.change(ACTING);
+            drop(held);
+            let unwinding = Acting { barrier: self, seat };
+            action();
+            core::mem::forget(unwinding);
+            held = self.enter()?;
+        }
+        let seen = self.state.load(Relaxed);
+        let complete = matches!(seen & PHASE, FILLING | ACTING);
+        if complete {
+            held.change(DRAINING);
+        }
+        held.leave(seat, true);
+        if complete { Ok(number) } else { Err(why(seen)) }
+    }
+
+    fn sleep(&self, seen: u32, limit: Limit<'_>) -> Woke {
+        let news = || changed(seen, self.state.load(Relaxed));
+        if S::Gate::CAN_SPIN && !limit.is_now() && self.spin.until(news) {
+            return Woke::Look;
+        }
+        self.gate.covered(|| {
+            loop {
+                let now = self.state.load(Relaxed);
+                if changed(seen, now) {
+                    return Woke::Look;
+                }
+                if now & SLEEPERS != 0 || self.state.compare_exchange(now, now | SLEEPERS, Relaxed, Relaxed).is_ok() {
+                    break;
+                }
+            }
+            let woke = self.roster.sleep(&self.gate, &self.state, seen | SLEEPERS, limit);
+            if woke == Woke::Inherit {
+                // Whoever changed the phase died before all were awake.
+                self.gate.wake(&self.state, u32::MAX);
+            }
+            woke
+        })
+    }
+}
+
+/// Breaks the barrier when an action panics.
+struct Acting<'b, S: Scope> {
+    barrier: &'b Barrier<S>,
+    seat: usize,
+}
+
+impl<S: Scope> Drop for Acting<'_, S> {
+    fn drop(&mut self) {
+        // Refused, the thread's end will break it.
+        if let Ok(held) = self.barrier.enter() {
+            held.break_up(PANICKED);
+            held.leave(self.seat, true);
+        }
+    }
+}

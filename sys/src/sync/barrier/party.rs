@@ -1,0 +1,48 @@
+//! A thread that takes part in a barrier beyond a wait.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::Deref;
+
+use crate::scope::{Private, Scope};
+use crate::sync::barrier::Barrier;
+use crate::sync::roster::Roster;
+
+/// A thread's enrolment at a barrier; dropping it ends it, and the others wait on for somebody else. It lends the barrier.
+///
+/// Not `Send`: it is the thread's death that breaks the barrier. In a forked child it does nothing: the child is not enrolled.
+///
+/// ```compile_fail
+/// use ossature_sys::sync::barrier::Barrier;
+/// static BARRIER: Barrier = Barrier::new(2);
+/// let party = BARRIER.join();
+/// std::thread::spawn(move || party.wait()); // a party is a thread
+/// ```
+#[must_use = "the enrolment ends at once if the party is not kept"]
+pub struct Party<'b, S: Scope = Private> {
+    pub(super) barrier: &'b Barrier<S>,
+    pub(super) seat: usize,
+    /// Raw pointers are not Send, so neither is the party.
+    pub(super) stays: PhantomData<*const ()>,
+}
+
+impl<S: Scope> Deref for Party<'_, S> {
+    type Target = Barrier<S>;
+
+    #[inline]
+    fn deref(&self) -> &Barrier<S> {
+        self.barrier
+    }
+}
+
+impl<S: Scope> fmt::Debug for Party<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Party").field("seat", &self.seat).finish_non_exhaustive()
+    }
+}
+
+impl<S: Scope> Drop for Party<'_, S> {
+    fn drop(&mut self) {
+        self.barrier.roster.forgo(self.seat);
+    }
+}
