@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::machine;
 use crate::rivals::{futex_wait, futex_wake};
 
-/// What each of the two does until the given instant; answers with how often it did it.
-type Job<'a> = Box<dyn Fn(u64) -> u64 + 'a>;
+/// What each of the two, the first or the second, does until the given instant; answers with how often it did it.
+type Job<'a> = Box<dyn Fn(u64, usize) -> u64 + 'a>;
 
 /// Jobs, and the two processes that do them.
 pub struct Pair<'a> {
@@ -40,7 +40,11 @@ struct Control {
     start: AtomicU64,
     stop: AtomicU64,
     done: AtomicU64,
+    over: AtomicU32,
 }
+
+/// How many exchanges there are between two looks at the clock.
+const LOOK: u64 = 16;
 
 impl<'a> Pair<'a> {
     /// Two parties for `cores`, which may be the same one twice, and no job yet.
@@ -52,6 +56,7 @@ impl<'a> Pair<'a> {
             start: AtomicU64::new(0),
             stop: AtomicU64::new(0),
             done: AtomicU64::new(0),
+            over: AtomicU32::new(0),
         };
         Self { cores, jobs: Vec::new(), partner: None, control: machine::shared(control) }
     }
@@ -64,7 +69,7 @@ impl<'a> Pair<'a> {
     /// If the pair is at work already.
     pub fn add(&mut self, between: u64, operation: impl Fn() + 'a) -> usize {
         assert!(self.partner.is_none(), "the partner already has its list of jobs");
-        self.jobs.push(Box::new(move |stop| {
+        self.jobs.push(Box::new(move |stop, _| {
             let mut done = 0;
             while monotonic() < stop {
                 for _ in 0..between {
@@ -73,6 +78,42 @@ impl<'a> Pair<'a> {
                 done += between;
             }
             done
+        }));
+        self.jobs.len() - 1
+    }
+
+    /// Adds the job of sending something back and forth: `post` puts it into the mailbox of one of the two, `take` waits for it
+    /// in its own. Each way counts as one operation. Answers with the job's number.
+    ///
+    /// # Panics
+    ///
+    /// If the pair is at work already.
+    pub fn exchange(&mut self, post: impl Fn(usize) + 'a, take: impl Fn(usize) + 'a) -> usize {
+        assert!(self.partner.is_none(), "the partner already has its list of jobs");
+        let over = &self.control.over;
+        self.jobs.push(Box::new(move |stop, side| {
+            let mut done = 0;
+            loop {
+                if side == 1 {
+                    take(1);
+                    // Before the answer, after which the first one may say something else.
+                    let last = over.load(Relaxed) == 1;
+                    post(0);
+                    done += 1;
+                    if last {
+                        return done;
+                    }
+                } else {
+                    let last = done % LOOK == LOOK - 1 && monotonic() >= stop;
+                    over.store(u32::from(last), Relaxed);
+                    post(1);
+                    take(0);
+                    done += 1;
+                    if last {
+                        return done;
+                    }
+                }
+            }
         }));
         self.jobs.len() - 1
     }
@@ -90,7 +131,7 @@ impl<'a> Pair<'a> {
         control.stop.store(start + span.as_nanos() as u64, Relaxed);
         let turn = control.command.fetch_add(1, Release) + 1;
         futex_wake(&control.command, 1);
-        let mine = machine::on_core(self.cores[0], || control.work(&self.jobs));
+        let mine = machine::on_core(self.cores[0], || control.work(&self.jobs, 0));
         loop {
             let answers = control.answers.load(Acquire);
             if answers == turn {
@@ -118,7 +159,7 @@ impl<'a> Pair<'a> {
             while control.command.load(Acquire) != turn {
                 futex_wait(&control.command, turn - 1);
             }
-            control.done.store(control.work(&self.jobs), Relaxed);
+            control.done.store(control.work(&self.jobs, 1), Relaxed);
             control.answers.store(turn, Release);
             futex_wake(&control.answers, 1);
         }
@@ -128,13 +169,13 @@ impl<'a> Pair<'a> {
 
 impl Control {
     /// Does the job of this turn, in its time.
-    fn work(&self, jobs: &[Job<'_>]) -> u64 {
+    fn work(&self, jobs: &[Job<'_>], side: usize) -> u64 {
         let job = &jobs[self.job.load(Relaxed) as usize];
         // On one core the other party has to get there too.
         while monotonic() < self.start.load(Relaxed) {
             std::thread::yield_now();
         }
-        job(self.stop.load(Relaxed))
+        job(self.stop.load(Relaxed), side)
     }
 }
 

@@ -99,6 +99,98 @@ impl PthreadRobust {
     }
 }
 
+/// `pthread_cond_t` and its mutex with `PTHREAD_PROCESS_SHARED`, and a flag: a mailbox for one token.
+#[repr(align(128))]
+pub struct PthreadMailbox {
+    mutex: UnsafeCell<libc::pthread_mutex_t>,
+    condition: UnsafeCell<libc::pthread_cond_t>,
+    full: UnsafeCell<bool>,
+}
+
+// SAFETY: mutex and condition are made to be used by many threads, and `full` is reached only while the mutex is held.
+unsafe impl Sync for PthreadMailbox {}
+
+impl std::fmt::Debug for PthreadMailbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PthreadMailbox").finish_non_exhaustive()
+    }
+}
+
+impl PthreadMailbox {
+    /// An empty one in memory that children share.
+    pub fn shared() -> &'static Self {
+        let place = machine::shared(Self {
+            mutex: UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER),
+            condition: UnsafeCell::new(libc::PTHREAD_COND_INITIALIZER),
+            full: UnsafeCell::new(false),
+        });
+        let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
+        let attributes = attributes.as_mut_ptr();
+        // SAFETY: pthread_mutexattr_init(3) initialises the place it is given.
+        check(unsafe { libc::pthread_mutexattr_init(attributes) });
+        // SAFETY: the attributes are initialised.
+        check(unsafe { libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) });
+        // SAFETY: nobody else knows the mutex yet, and it never moves.
+        check(unsafe { libc::pthread_mutex_init(place.mutex.get(), attributes) });
+        let mut attributes = MaybeUninit::<libc::pthread_condattr_t>::uninit();
+        let attributes = attributes.as_mut_ptr();
+        // SAFETY: pthread_condattr_init(3) initialises the place it is given.
+        check(unsafe { libc::pthread_condattr_init(attributes) });
+        // SAFETY: the attributes are initialised.
+        check(unsafe { libc::pthread_condattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) });
+        // SAFETY: nobody else knows the condition yet, and it never moves.
+        check(unsafe { libc::pthread_cond_init(place.condition.get(), attributes) });
+        place
+    }
+
+    /// Puts the token in.
+    pub fn post(&self) {
+        // SAFETY: `shared` initialised the mutex in place.
+        check(unsafe { libc::pthread_mutex_lock(self.mutex.get()) });
+        // SAFETY: the mutex is held.
+        unsafe { *self.full.get() = true };
+        // SAFETY: `shared` initialised the condition in place.
+        check(unsafe { libc::pthread_cond_signal(self.condition.get()) });
+        // SAFETY: this thread holds the mutex.
+        check(unsafe { libc::pthread_mutex_unlock(self.mutex.get()) });
+    }
+
+    /// Waits for the token and takes it out.
+    pub fn take(&self) {
+        // SAFETY: `shared` initialised the mutex in place.
+        check(unsafe { libc::pthread_mutex_lock(self.mutex.get()) });
+        // SAFETY: the mutex is held.
+        while !unsafe { *self.full.get() } {
+            // SAFETY: both were initialised in place, and the mutex is held.
+            check(unsafe { libc::pthread_cond_wait(self.condition.get(), self.mutex.get()) });
+        }
+        // SAFETY: the mutex is held.
+        unsafe { *self.full.get() = false };
+        // SAFETY: this thread holds the mutex.
+        check(unsafe { libc::pthread_mutex_unlock(self.mutex.get()) });
+    }
+}
+
+/// A word that is slept on at once: the least that handing over by the kernel can cost.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct FutexMailbox(AtomicU32);
+
+impl FutexMailbox {
+    /// Puts the token in.
+    pub fn post(&self) {
+        self.0.store(1, Release);
+        futex_wake(&self.0, 1);
+    }
+
+    /// Waits for the token and takes it out.
+    pub fn take(&self) {
+        while self.0.swap(0, Acquire) == 0 {
+            futex_wait(&self.0, 0);
+        }
+    }
+}
+
 fn check(error: i32) {
     assert_eq!(error, 0, "pthread answers {}", std::io::Error::from_raw_os_error(error));
 }

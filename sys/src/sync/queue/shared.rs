@@ -1,62 +1,104 @@
 //! The queue of processes: a table of places, each with a lease that tells when the waiter dies.
 //!
-//! A place is a [`Lease`] and a word. Every step is one compare-exchange of one word, so whatever a killed participant leaves
-//! is a state of this table, and the next one who looks completes it:
+//! A place is a [`Lease`] and a word of 64 bits: the futex half, on which its waiter sleeps, and the waiter's ticket, a running
+//! number that is never 0. Every step is one compare-exchange of one word, so whatever a killed participant leaves is a state
+//! of this table, and the next one who looks completes it:
 //!
-//! | lease | word | meaning | what the next one does |
-//! | --- | --- | --- | --- |
-//! | free | none | nobody's place | |
-//! | held | none | somebody is coming or going | |
-//! | held | waiting or asleep, ticket | in the queue, where its ticket says | |
-//! | held | notified | on its way to the lock | wakes it: its notifier may be dead |
-//! | dead | none, waiting, asleep | died in the queue, or before, or after | frees the place |
-//! | dead | notified | died with a notification that it had not used | notifies the next, then frees the place |
+//! | lease | futex half | ticket | meaning | what the next one does |
+//! | --- | --- | --- | --- | --- |
+//! | free | 0 | none | nobody's place | |
+//! | held | 0 | none | somebody is coming or going | |
+//! | held | `WAITING` or `ASLEEP` | its own | in the queue, where its ticket says | |
+//! | held | 0 | its own | notified, on its way to the lock | |
+//! | dead | any but notified | | died in the queue, or before, or after | frees the place |
+//! | dead | 0 | its own | died with a notification that it had not used | notifies the next, then frees the place |
 //!
-//! The word also holds the ticket, thirty bits of a running number: who has the oldest is first. (The order of two waiters is
-//! lost if one sleeps through 2^29 arrivals.)
+//! Who has the oldest ticket is first. (The order of two waiters is lost if one sleeps through 2^31 arrivals.)
 //!
-//! Who watches whom: a sleeper sleeps on its own word, on the gate, and on the leases of those before it. Only those can
-//! have been notified while it still sleeps, so should one of them die with a notification, somebody who needs it hears of it.
+//! **A notifier** keeps the kernel's pending entry at the word that it changes. Its half never looks as if it had an owner,
+//! so when the notifier is killed before its wake, the kernel wakes the waiter in its stead.
 //!
-//! Orderings: giving a ticket and notifying are `Release`, looking at words `Acquire`. A place is entered while the user's lock
-//! is held, so a notifier that has had the lock since finds it.
+//! **A notified waiter's** death is seen by those behind it: a sleeper sleeps on its own word and on the leases of those that
+//! were before it. Only those can have been notified while it still sleeps, so should one die with a notification, somebody
+//! who needs it hears of it. A watcher is covered by the gate until it has passed the notification on; a sleeper that
+//! had nobody before it neither watches nor inherits anything, and sleeps on its own word alone.
+//!
+//! Orderings: entering and notifying are `Release`, looking at words `Acquire`. A place is entered while the user's lock is
+//! held, so a notifier that has had the lock since finds it.
 
 use core::mem::MaybeUninit;
 
 use super::Queue;
-use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::futex::{Limit, Reach, Waiter};
+use crate::atomic::{AtomicU32, AtomicU64};
+use crate::futex::{self, Limit, Reach, Wait, Waiter};
 use crate::scope::Refused;
 use crate::sync::gate::{Gate, SharedGate, Woke};
 use crate::sync::lease::{Holder, Lease};
+use crate::sync::robust::Here;
 use crate::sync::spin::Spin;
 
 /// How many may wait at a time. `futex_waitv` takes 128 words, of which the gate, a place's own word and a `Cancel` are three.
 const PLACES: usize = 120;
 
-const NONE: u32 = 0;
-const WAITING: u32 = 1;
-const ASLEEP: u32 = 2;
-const NOTIFIED: u32 = 3;
-const STATUS: u32 = 3;
-/// One ticket, above the status.
-const TICKET: u32 = 4;
+/// In the futex half: in the queue, looking.
+const WAITING: u32 = 1 << 30;
+/// In the futex half: in the queue, asleep.
+const ASLEEP: u32 = 1 << 31;
+/// The word of a place that nobody waits at.
+const NONE: u64 = 0;
+
+/// The word of a waiter: of one that was notified, if it is neither waiting nor asleep.
+const fn word(ticket: u32, half: u32) -> u64 {
+    ((ticket as u64) << 32) | half as u64
+}
+
+const fn ticket_of(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+/// Whether a place with this word is in the queue.
+const fn waits(word: u64) -> bool {
+    word as u32 != 0
+}
+
+const fn is_notified(word: u64) -> bool {
+    word != NONE && word as u32 == 0
+}
+
+/// How many tickets before `now` a waiter arrived; 0 for one that arrived later.
+const fn age(word: u64, now: u32) -> u32 {
+    let age = now.wrapping_sub(ticket_of(word));
+    if age > u32::MAX / 2 { 0 } else { age }
+}
 
 /// One waiter's place, on a cache line of its own.
 #[repr(C, align(64))]
 #[derive(Debug)]
 struct Place {
     lease: Lease,
-    word: AtomicU32,
+    word: AtomicU64,
 }
 
 impl Place {
+    /// The futex half of the word, for the kernel alone.
+    fn half(&self) -> &AtomicU32 {
+        let at = if cfg!(target_endian = "little") { 0 } else { 1 };
+        let half = (&raw const self.word).cast::<u32>().cast_mut().wrapping_add(at);
+        // SAFETY: the half lies inside the word and is aligned for u32; nothing is accessed through the reference but by the
+        // kernel's own atomic instructions.
+        unsafe { AtomicU32::from_ptr(half) }
+    }
+
+    fn is_notified(&self) -> bool {
+        is_notified(self.word.load(Acquire))
+    }
+
     /// Frees a place whose holder died, when nothing is left to do for it. `word` is what it said.
-    fn bury(&self, word: u32) {
+    fn bury(&self, word: u64) {
         // The word first: a free place has none. Whoever loses one of these two races finds it done by another.
         let _ = self.word.compare_exchange(word, NONE, AcqRel, Relaxed);
-        if self.word.load(Acquire) & STATUS == NONE {
+        if self.word.load(Acquire) == NONE {
             self.lease.bury();
         }
     }
@@ -68,7 +110,7 @@ impl Place {
 pub struct SharedQueue {
     gate: SharedGate,
     spin: Spin,
-    /// The next ticket.
+    /// The ticket that was given last.
     tickets: AtomicU32,
     /// Places from here on were never used.
     used: AtomicU32,
@@ -108,96 +150,115 @@ impl SharedQueue {
             if !dead {
                 break;
             }
-            self.gate.covered(|| self.complete());
+            self.complete();
         }
         Err(Refused::TableFull)
     }
 
-    /// The tickets that are given out by now.
-    fn now(&self) -> u32 {
-        self.tickets.load(Acquire)
-    }
-
-    /// Notifies the living waiter that came first, if it came before `now`; false when there is none. In a covered stretch.
-    fn notify_first(&self, now: u32) -> bool {
-        loop {
-            let mut first: Option<(&Place, u32)> = None;
-            for place in self.in_use() {
-                let word = place.word.load(Acquire);
-                if waits(word) && age(word, now) > first.map_or(0, |(_, oldest)| age(oldest, now)) {
-                    if matches!(place.lease.holder(), Holder::Thread(_)) {
-                        first = Some((place, word));
-                    } else {
-                        place.bury(word);
-                    }
-                }
-            }
-            let Some((place, word)) = first else { return false };
-            let notified = word & !STATUS | NOTIFIED;
-            if place.word.compare_exchange(word, notified, AcqRel, Relaxed).is_ok() {
-                if word & STATUS == ASLEEP {
-                    self.gate.wake(&place.word, 1);
-                }
-                return true;
-            }
+    /// A ticket: the next number, but not 0.
+    fn ticket(&self) -> u32 {
+        match self.tickets.fetch_add(1, AcqRel).wrapping_add(1) {
+            0 => self.ticket(),
+            ticket => ticket,
         }
     }
 
-    /// Completes what the dead have left undone. In a covered stretch.
+    /// One more than the ticket that was given last.
+    fn now(&self) -> u32 {
+        self.tickets.load(Acquire).wrapping_add(1)
+    }
+
+    /// The living waiter that came first, if it came before `now`, and its word.
+    fn first(&self, now: u32) -> Option<(&Place, u64)> {
+        let mut first: Option<(&Place, u64)> = None;
+        for place in self.in_use() {
+            let word = place.word.load(Acquire);
+            if waits(word) && age(word, now) > first.map_or(0, |(_, oldest)| age(oldest, now)) {
+                if matches!(place.lease.holder(), Holder::Thread(_)) {
+                    first = Some((place, word));
+                } else {
+                    place.bury(word);
+                }
+            }
+        }
+        first
+    }
+
+    /// Notifies a waiter whose word is still as it was seen.
+    fn tell(&self, place: &Place, seen: u64) -> bool {
+        let told = place.word.compare_exchange(seen, word(ticket_of(seen), 0), AcqRel, Relaxed).is_ok();
+        if told && seen as u32 == ASLEEP {
+            self.gate.wake(place.half(), 1);
+        }
+        told
+    }
+
+    /// Passes on what the dead have left. The calling thread is covered by the gate, or has no duty to.
     fn complete(&self) {
         let now = self.now();
         for place in self.in_use() {
-            let holder = place.lease.holder();
             let word = place.word.load(Acquire);
-            match (holder, word & STATUS) {
-                (Holder::Dead, NOTIFIED) => {
-                    self.notify_first(now);
-                    place.bury(word);
+            if place.lease.holder() != Holder::Dead {
+                if is_notified(word) {
+                    // Whoever passed this on may have died before its wake.
+                    self.gate.wake(place.half(), 1);
                 }
-                (Holder::Dead, _) => place.bury(word),
-                (Holder::Thread(_), NOTIFIED) => {
-                    self.gate.wake(&place.word, 1);
-                }
-                _ => {}
+                continue;
             }
+            if is_notified(word) {
+                while self.first(now).is_some_and(|(first, seen)| !self.tell(first, seen)) {}
+            }
+            place.bury(word);
         }
     }
 
     /// Waits until `mine` is notified; false when the limit is over and it is out of the queue.
     fn sleep(&self, mine: &Place, ticket: u32, limit: Limit<'_>) -> bool {
-        let notified = || mine.word.load(Acquire) & STATUS == NOTIFIED;
-        if !limit.is_now() && self.spin.until(notified) {
+        if !limit.is_now() && self.spin.until(|| mine.is_notified()) {
             return true;
         }
-        let (waiting, asleep) = (ticket | WAITING, ticket | ASLEEP);
-        self.gate.covered(|| {
-            let mut seen = waiting;
-            if !limit.is_now() && mine.word.compare_exchange(waiting, asleep, Relaxed, Relaxed).is_ok() {
-                seen = asleep;
-                while !notified() {
-                    match self.sleep_once(mine, asleep, limit) {
-                        Woke::Look => {}
-                        Woke::Inherit => self.complete(),
-                        Woke::TimedOut | Woke::Never => break,
-                    }
+        let (waiting, asleep) = (word(ticket, WAITING), word(ticket, ASLEEP));
+        let mut seen = waiting;
+        if !limit.is_now() && mine.word.compare_exchange(waiting, asleep, Relaxed, Relaxed).is_ok() {
+            seen = asleep;
+            self.sleep_alone_or_covered(mine, asleep, limit);
+        }
+        // Out of the queue, unless somebody was faster and notified it.
+        mine.word.compare_exchange(seen, NONE, AcqRel, Relaxed).is_err()
+    }
+
+    /// Sleeps until `mine` is notified or the limit is over.
+    fn sleep_alone_or_covered(&self, mine: &Place, asleep: u64, limit: Limit<'_>) {
+        let now = self.now();
+        let before = |place: &Place| {
+            // Whoever waits behind this one is notified after it.
+            let word = place.word.load(Acquire);
+            place.lease.holder() != Holder::Nobody && !(waits(word) && age(word, now) <= age(asleep, now))
+        };
+        if !self.in_use().iter().any(before) && Here::now().is_some() {
+            while !mine.is_notified() {
+                if futex::sleep(mine.half(), ASLEEP, Reach::Shared, limit) == Wait::TimedOut {
+                    return;
                 }
             }
-            // Out of the queue, unless somebody was faster and notified it.
-            mine.word.compare_exchange(seen, NONE, AcqRel, Relaxed).is_err()
-        })
+            return;
+        }
+        self.gate.covered(|| {
+            while !mine.is_notified() {
+                match self.sleep_once(mine, before, limit) {
+                    Woke::Look => {}
+                    Woke::Inherit => self.complete(),
+                    Woke::TimedOut | Woke::Never => return,
+                }
+            }
+        });
     }
 
     /// Sleeps on the own word and on the leases of those before it.
-    fn sleep_once(&self, mine: &Place, asleep: u32, limit: Limit<'_>) -> Woke {
+    fn sleep_once(&self, mine: &Place, before: impl Fn(&Place) -> bool, limit: Limit<'_>) -> Woke {
         let mut words = [const { MaybeUninit::uninit() }; PLACES + 3];
-        let now = self.now();
-        let mut words = Words::new(&mut words, Waiter::new(&mine.word, asleep, Reach::Shared));
-        for place in self.in_use() {
-            // Whoever waits behind this one is notified after it.
-            let word = place.word.load(Acquire);
-            if waits(word) && age(word, now) <= age(asleep, now) {
-                continue;
-            }
+        let mut words = Words::new(&mut words, Waiter::new(mine.half(), ASLEEP, Reach::Shared));
+        for place in self.in_use().iter().filter(|place| before(place)) {
             match place.lease.holder() {
                 Holder::Thread(_) => words.push(place.lease.watch()),
                 // It died before anyone watched it.
@@ -214,15 +275,13 @@ impl SharedQueue {
     }
 }
 
-/// Whether a place with this word is in the queue.
-fn waits(word: u32) -> bool {
-    matches!(word & STATUS, WAITING | ASLEEP)
-}
-
-/// How many tickets before `now` a waiter arrived; 0 for one that arrived later.
-fn age(word: u32, now: u32) -> u32 {
-    let age = now.wrapping_sub(word / TICKET) & (u32::MAX / TICKET);
-    if age > u32::MAX / TICKET / 2 { 0 } else { age }
+/// Runs a stretch with the kernel's pending entry at a word whose futex half never has an owner.
+fn cover<R>(word: &AtomicU32, critical: impl FnOnce() -> R) -> R {
+    let Some((here, _)) = Here::now() else { return critical() };
+    here.pend_word(word);
+    let answer = critical();
+    here.settle();
+    answer
 }
 
 /// The words of one sleep, the own one first.
@@ -266,8 +325,8 @@ impl Queue for SharedQueue {
         take_again: impl FnOnce() -> R,
     ) -> Result<(bool, R), Refused> {
         let mine = self.claim()?;
-        let ticket = self.tickets.fetch_add(1, Release).wrapping_mul(TICKET);
-        mine.word.store(ticket | WAITING, Release);
+        let ticket = self.ticket();
+        mine.word.store(word(ticket, WAITING), Release);
         let_go();
         if !self.sleep(mine, ticket, limit) {
             mine.lease.release();
@@ -281,16 +340,15 @@ impl Queue for SharedQueue {
     }
 
     fn notify(&self, count: u32) -> u32 {
-        if self.used.load(Acquire) == 0 || count == 0 {
+        if self.used.load(Acquire) == 0 {
             return 0;
         }
-        self.gate.covered(|| {
-            let now = self.now();
-            let mut notified = 0;
-            while notified < count && self.notify_first(now) {
-                notified += 1;
-            }
-            notified
-        })
+        let now = self.now();
+        let mut notified = 0;
+        while notified < count {
+            let Some((first, seen)) = self.first(now) else { break };
+            notified += u32::from(cover(first.half(), || self.tell(first, seen)));
+        }
+        notified
     }
 }

@@ -1,0 +1,21 @@
+//! The waiting primitives: handing over between processes, and the lock of threads when it is contended.
+
+mod handover;
+mod private;
+
+use ossature_benches::{bench, machine};
+
+fn main() {
+    bench::main("sync", &[], |bench| {
+        // The first thread has come and gone when anything is measured: see `Placement::measure` and this.
+        machine::have_had_a_thread();
+        let placement = bench.placement();
+        let core = machine::cores()[0];
+        if let (Some(cores), Some(placement)) = (machine::two_cores(), placement) {
+            handover::two_cores(bench, cores, placement);
+            handover::after_a_sleep(bench, cores);
+            private::contended(bench, cores);
+        }
+        handover::one_core(bench, core);
+    });
+}
