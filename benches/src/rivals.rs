@@ -143,16 +143,30 @@ impl PthreadMailbox {
         place
     }
 
-    /// Puts the token in.
+    /// Puts the token in and signals while the mutex is held, as most programs do.
     pub fn post(&self) {
+        self.fill(|| self.signal());
+    }
+
+    /// Puts the token in and signals when the mutex is given back.
+    pub fn post_late(&self) {
+        self.fill(|| ());
+        self.signal();
+    }
+
+    fn fill(&self, then: impl FnOnce()) {
         // SAFETY: `shared` initialised the mutex in place.
         check(unsafe { libc::pthread_mutex_lock(self.mutex.get()) });
         // SAFETY: the mutex is held.
         unsafe { *self.full.get() = true };
-        // SAFETY: `shared` initialised the condition in place.
-        check(unsafe { libc::pthread_cond_signal(self.condition.get()) });
+        then();
         // SAFETY: this thread holds the mutex.
         check(unsafe { libc::pthread_mutex_unlock(self.mutex.get()) });
+    }
+
+    fn signal(&self) {
+        // SAFETY: `shared` initialised the condition in place.
+        check(unsafe { libc::pthread_cond_signal(self.condition.get()) });
     }
 
     /// Waits for the token and takes it out.

@@ -105,8 +105,7 @@ fn both(cores: [usize; 2], work: Work, turn: impl Fn() + Sync) -> f64 {
         go.store(true, Release);
         thread::sleep(Duration::from_millis(4));
         stop.store(true, Relaxed);
-        let span = began.elapsed();
-        span
+        began.elapsed()
     })
     .as_nanos() as f64
         / total.load(Relaxed) as f64

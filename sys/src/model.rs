@@ -10,6 +10,7 @@ use loom::sync::{Condvar, Mutex};
 
 use crate::atomic::AtomicU32;
 use crate::futex::{Limit, Wait, WordLock};
+use crate::sync::half::Half;
 use crate::sync::word::{Take, WAITERS, Waiter, Word};
 
 loom::lazy_static! {
@@ -62,6 +63,16 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32) -> Wait {
 
 pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
     wake_on(core::ptr::from_ref(word) as usize, count)
+}
+
+pub(crate) fn wait_at(state: &Half, expected: u32) -> Wait {
+    sleep_on(core::ptr::from_ref(state) as usize, || {
+        state.load(core::sync::atomic::Ordering::SeqCst) as u32 == expected
+    })
+}
+
+pub(crate) fn wake_at(state: &Half, count: u32) {
+    wake_on(core::ptr::from_ref(state) as usize, count);
 }
 
 /// The lock of threads.

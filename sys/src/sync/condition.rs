@@ -14,8 +14,8 @@
 //!     }
 //!     *items -= 1;
 //! });
-//! *ITEMS.lock() += 1;
-//! CHANGED.notify(1);
+//! *ITEMS.lock() += 1; // under the lock
+//! CHANGED.notify(1); // and after it
 //! consumer.join().unwrap();
 //! assert_eq!(*ITEMS.lock(), 0);
 //! ```
@@ -59,7 +59,8 @@ use crate::sync::queue::{PrivateQueue, Queue};
 /// A queue of those who wait for a change of what a lock guards.
 ///
 /// Differs from Python's `threading.Condition`: it does not own the lock, which stands beside it, so several conditions may
-/// share one, and notifying does not need it. (Notify while you hold it, or the waiter may find the change undone.)
+/// share one, and notifying does not need it. What is waited for must be changed under the lock; notify when you have given it
+/// back, and the waiter does not run into it.
 #[doc(alias = "Condvar")]
 #[derive(Debug)]
 #[repr(C)]

@@ -10,26 +10,26 @@
 //! assert!(READY.wait_timeout(Duration::from_millis(1)));
 //! ```
 //!
-//! | state word, bits | meaning |
+//! | state, bits | meaning |
 //! | --- | --- |
-//! | `0` | the flag |
-//! | `1` | somebody may sleep on the word |
-//! | `2..32` | how often the flag was raised |
+//! | `30..32`, slept on | 0: down; 1: down, and one may sleep; 2: down, and several may; 3: up |
+//! | `32..62` | how often the flag was raised |
+//! | `62` [`LEFT`] | somebody slept at the last raise, and its wake may not have been yet |
+//! | `63` [`MANY`] | several did |
 //!
 //! | from | to | who |
 //! | --- | --- | --- |
-//! | flag down | flag up, one more raise, sleepers' bit kept | `set`, which then wakes all if the bit is there |
-//! | flag up | flag down | `clear` |
-//! | flag down | sleepers' bit | a waiter, before it sleeps |
-//! | sleepers' bit | none | the `set` that woke them, if nothing happened since |
+//! | down | up, one more raise; `LEFT`, `MANY` if there are sleepers, whom it then wakes | `set` |
+//! | up | down | `clear` |
+//! | down, nobody or one sleeps | one sleeps, several sleep | a waiter, before it sleeps |
+//! | `LEFT`, `MANY` | neither, if nothing happened since | the `set` that has woken them |
 //!
 //! **A waiter is freed by a raise**, not by the flag: one that sleeps when the flag goes up sees another number of raises, and
-//! goes, even if the flag is down again by then. (After 2^30 raises the number repeats; a waiter that was not woken by any
-//! of them would have to sleep through exactly as many.)
+//! goes, even if the flag is down again by then. (After 2^30 raises the number repeats.)
 //!
-//! **When the setter is killed** (scope `Shared`) between its store and its wake, the kernel wakes one sleeper at the
-//! gate, who wakes all the others. The same when that one is killed before it has done so. A `set` of a flag that is up
-//! already wakes sleepers too, should its setter have been stopped half-way.
+//! **When the setter is killed** (scope `Shared`) between its store and its wake, the kernel wakes one sleeper, since the
+//! setter's pending entry is the state itself. That one finds `MANY` if there are others, and wakes them, covered in the same
+//! way. A `set` of a flag that is up already wakes whom `LEFT` tells of, should the setter have been stopped half-way.
 //!
 //! **Cost.** `set`, `clear` and a wait for a flag that is up are one atomic instruction each and no system call unless
 //! somebody sleeps.
@@ -37,7 +37,8 @@
 //! Orderings: raising is `Release` and looking is `Acquire`, so what was written before `set` is seen after `wait`. The rest
 //! is `Relaxed`: the kernel's compare orders itself with the announcing.
 
-use crate::atomic::AtomicU32;
+use core::marker::PhantomData;
+
 use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::futex::Limit;
 #[cfg(not(loom))]
@@ -45,12 +46,18 @@ use crate::scope::{Local, Shared};
 use crate::scope::{Private, Refused, Scope};
 #[cfg(not(loom))]
 use crate::shm::{Init, InitWith, Shareable};
-use crate::sync::gate::{Gate, PrivateGate, Woke};
+use crate::sync::gate::{Gate, Woke};
+use crate::sync::half::Half;
 use crate::sync::spin::Spin;
 
-const SET: u32 = 1;
-const SLEEPERS: u32 = 2;
-const RAISE: u32 = 4;
+const ONE_SLEEPS: u64 = 1 << 30;
+const SEVERAL_SLEEP: u64 = 2 << 30;
+const UP: u64 = 3 << 30;
+const FLAG: u64 = 3 << 30;
+const RAISE: u64 = 1 << 32;
+const RAISES: u64 = (LEFT - 1) & !(RAISE - 1);
+const LEFT: u64 = 1 << 62;
+const MANY: u64 = 1 << 63;
 
 /// A flag to wait for.
 ///
@@ -59,22 +66,22 @@ const RAISE: u32 = 4;
 #[derive(Debug)]
 #[repr(C)]
 pub struct Event<S: Scope = Private> {
-    state: AtomicU32,
+    state: Half,
     spin: Spin,
-    gate: S::Gate,
+    scope: PhantomData<S>,
 }
 
 impl Event {
     /// An event for threads, its flag down; usable in a `static`.
     #[cfg(not(loom))]
     pub const fn new() -> Self {
-        Self { state: AtomicU32::new(0), spin: Spin::new(), gate: PrivateGate }
+        Self { state: Half::new(0), spin: Spin::new(), scope: PhantomData }
     }
 
     /// An event for threads, its flag down.
     #[cfg(loom)]
     pub fn new() -> Self {
-        Self { state: AtomicU32::new(0), spin: Spin::new(), gate: PrivateGate }
+        Self { state: Half::new(0), spin: Spin::new(), scope: PhantomData }
     }
 }
 
@@ -88,7 +95,7 @@ impl Default for Event {
 impl Event<Local> {
     /// An event for a single thread, its flag down.
     pub const fn local() -> Self {
-        Self { state: AtomicU32::new(0), spin: Spin::new(), gate: crate::sync::gate::LocalGate }
+        Self { state: Half::new(0), spin: Spin::new(), scope: PhantomData }
     }
 }
 
@@ -113,44 +120,59 @@ impl<S: Scope> Event<S> {
     #[inline]
     pub fn set(&self) {
         let mut seen = self.state.load(Relaxed);
-        while seen & (SET | SLEEPERS) == 0 {
-            match self.state.compare_exchange_weak(seen, seen.wrapping_add(RAISE) | SET, Release, Relaxed) {
+        loop {
+            let next = match seen & FLAG {
+                0 if seen & LEFT == 0 => raised(seen),
+                // Up already; but what this thread wrote before must be seen by whoever sees the flag from now on.
+                UP if seen & LEFT == 0 => seen,
+                _ => return self.set_and_wake(),
+            };
+            match self.state.change(seen, next, Release) {
                 Ok(_) => return,
                 Err(now) => seen = now,
             }
-        }
-        if seen & SLEEPERS != 0 {
-            self.set_and_wake();
-        } else {
-            // It is up, but what this thread wrote before must be seen by whoever sees it up.
-            self.state.fetch_or(SET, Release);
         }
     }
 
     /// The whole of `set`, when somebody may sleep.
     #[cold]
     fn set_and_wake(&self) {
-        self.gate.covered(|| {
+        S::Gate::covered_at(&self.state, || {
             let mut seen = self.state.load(Relaxed);
             let left = loop {
-                let next = if seen & SET != 0 { seen } else { seen.wrapping_add(RAISE) | SET };
-                match self.state.compare_exchange_weak(seen, next, Release, Relaxed) {
+                let next = if seen & FLAG == UP { seen } else { raised(seen) };
+                match self.state.change(seen, next, Release) {
                     Ok(_) => break next,
                     Err(now) => seen = now,
                 }
             };
-            self.gate.wake(&self.state, u32::MAX);
-            // Whoever comes to sleep now finds the flag up, or another state. Losing this race leaves the bit, which costs a
-            // later `set` a system call.
-            let _ = self.state.compare_exchange(left, left & !SLEEPERS, Relaxed, Relaxed);
+            if left & LEFT != 0 {
+                self.wake_all(left);
+            }
         });
+    }
+
+    /// Wakes those that raises up to that of `left` have left asleep.
+    fn wake_all(&self, left: u64) {
+        S::Gate::wake_at(&self.state, u32::MAX);
+        let mut seen = self.state.load(Relaxed);
+        while seen & RAISES == left & RAISES && seen & (LEFT | MANY) != 0 {
+            match self.state.change(seen, seen & !(LEFT | MANY), Relaxed) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
     }
 
     /// Lowers the flag: later waits wait. Those that waited when it was raised are free all the same.
     #[inline]
     pub fn clear(&self) {
-        if self.state.load(Relaxed) & SET != 0 {
-            self.state.fetch_and(!SET, AcqRel);
+        let mut seen = self.state.load(Relaxed);
+        while seen & FLAG == UP {
+            match self.state.change(seen, seen & !FLAG, AcqRel) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
         }
     }
 
@@ -158,7 +180,7 @@ impl<S: Scope> Event<S> {
     #[doc(alias = "isSet")]
     #[inline]
     pub fn is_set(&self) -> bool {
-        self.state.load(Acquire) & SET != 0
+        self.state.load(Acquire) & FLAG == UP
     }
 
     /// Waits until the flag is up, or was up at some time since the call.
@@ -183,39 +205,49 @@ impl<S: Scope> Event<S> {
     #[inline]
     fn wait_within(&self, limit: Limit<'_>) -> Result<bool, Refused> {
         let seen = self.state.load(Acquire);
-        if seen & SET != 0 {
+        if seen & FLAG == UP {
             return Ok(true);
         }
         self.wait_slow(seen, limit)
     }
 
     #[cold]
-    fn wait_slow(&self, first: u32, limit: Limit<'_>) -> Result<bool, Refused> {
+    fn wait_slow(&self, first: u64, limit: Limit<'_>) -> Result<bool, Refused> {
         if limit.is_now() {
             return Ok(false);
         }
-        let freed = || raises(self.state.load(Acquire)) != raises(first);
-        if S::Gate::CAN_SPIN && self.spin.until(freed) {
+        let freed = |state| state & RAISES != first & RAISES;
+        if S::Gate::CAN_SPIN && self.spin.until(|| freed(self.state.load(Acquire))) {
             return Ok(true);
         }
-        self.gate.covered(|| {
+        S::Gate::covered_at(&self.state, || {
+            let mut slept = false;
             loop {
                 let seen = self.state.load(Acquire);
-                if raises(seen) != raises(first) {
+                if freed(seen) {
+                    if seen & MANY != 0 {
+                        // The setter has not finished waking the others, or never will.
+                        self.wake_all(seen);
+                    }
                     return Ok(true);
                 }
-                // The flag is down: else there was a raise.
-                if seen & SLEEPERS == 0 && self.state.compare_exchange(seen, seen | SLEEPERS, Acquire, Relaxed).is_err()
-                {
+                if slept && seen & LEFT != 0 {
+                    // A wake that was meant for one of those before met this one.
+                    self.wake_all(seen);
+                    slept = false;
                     continue;
                 }
-                match self.gate.sleep(&self.state, seen | SLEEPERS, limit) {
-                    Woke::Look => {}
-                    Woke::Inherit => {
-                        // A setter died, or one whom it had woken to pass the news on.
-                        self.gate.wake(&self.state, u32::MAX);
-                    }
-                    Woke::TimedOut => return Ok(raises(self.state.load(Acquire)) != raises(first)),
+                // The flag is down: else there was a raise.
+                let announced = match seen & FLAG {
+                    0 => ONE_SLEEPS,
+                    _ => SEVERAL_SLEEP,
+                };
+                if seen & FLAG != announced && self.state.change(seen, seen & !FLAG | announced, Acquire).is_err() {
+                    continue;
+                }
+                match S::Gate::sleep_at(&self.state, announced as u32, limit) {
+                    Woke::Look | Woke::Inherit => slept = true,
+                    Woke::TimedOut => return Ok(freed(self.state.load(Acquire))),
                     Woke::Never => return Err(Refused::WouldDeadlock),
                 }
             }
@@ -223,6 +255,14 @@ impl<S: Scope> Event<S> {
     }
 }
 
-fn raises(state: u32) -> u32 {
-    state / RAISE
+/// The state after one more raise.
+fn raised(state: u64) -> u64 {
+    let sleepers = match state & FLAG {
+        0 => 0,
+        ONE_SLEEPS => LEFT,
+        _ => LEFT | MANY,
+    };
+    // Sleepers whom an earlier raise has left come along: the flag was lowered before they were woken.
+    let raises = state.wrapping_add(RAISE) & RAISES;
+    raises | UP | sleepers | state & (LEFT | MANY)
 }

@@ -12,6 +12,10 @@
 //! | 5.16 and later | futex_waitv | sleep on word and gate at once |
 //! | before | neither | look every 10 ms: the change is seen, late |
 //!
+//! Where nobody sleeps on anything but one word, and that word is the lower half of a [`Half`] without any bit of an owner,
+//! it serves as its own gate, and the sleep is one on a single word. (Before Linux 6.2 the kernel did not wake at such a word
+//! unless it was 0: there sleepers look every 50 ms.)
+//!
 //! In a thread whose list the kernel does not know, nothing can be covered: sleepers then look every 50 ms.
 //!
 //! In `Private` no thread dies alone and in `Local` nobody sleeps, so there both parts are nothing.
@@ -25,8 +29,9 @@ use crate::deadline::Deadline;
 #[cfg(not(loom))]
 use crate::futex::{self, Reach, Waiter};
 use crate::futex::{Limit, Wait};
+use crate::sync::half::Half;
 #[cfg(not(loom))]
-use crate::sync::robust::Here;
+use crate::sync::robust::{Here, wakes_are_passed_on};
 
 /// How a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +56,16 @@ pub trait Gate {
 
     /// Wakes sleepers of `word`, and says how many there were, or 1 if that is not known.
     fn wake(&self, word: &AtomicU32, count: u32) -> u32;
+
+    /// Runs a critical stretch whose only sleepers sleep on `state` itself, the lower half of which never looks as if it had an
+    /// owner: should the thread be killed in it, one of them is woken.
+    fn covered_at<R>(state: &Half, critical: impl FnOnce() -> R) -> R;
+
+    /// Sleeps while the lower half of `state` is `expected`. To be called in a stretch that is covered there.
+    fn sleep_at(state: &Half, expected: u32, limit: Limit<'_>) -> Woke;
+
+    /// Wakes sleepers of the lower half of `state`.
+    fn wake_at(state: &Half, count: u32);
 
     /// Whether looking for a while before sleeping can help.
     const CAN_SPIN: bool;
@@ -89,6 +104,31 @@ impl Gate for PrivateGate {
         return futex::wake(word, count, Reach::Private).unwrap_or(1);
         #[cfg(loom)]
         return crate::model::wake(word, count);
+    }
+
+    #[inline(always)]
+    fn covered_at<R>(_state: &Half, critical: impl FnOnce() -> R) -> R {
+        critical()
+    }
+
+    #[cfg(not(loom))]
+    fn sleep_at(state: &Half, expected: u32, limit: Limit<'_>) -> Woke {
+        Self.sleep(state.futex(), expected, limit)
+    }
+
+    #[cfg(loom)]
+    fn sleep_at(state: &Half, expected: u32, _limit: Limit<'_>) -> Woke {
+        match crate::model::wait_at(state, expected) {
+            Wait::Woken | Wait::Changed => Woke::Look,
+            Wait::TimedOut => Woke::TimedOut,
+        }
+    }
+
+    fn wake_at(state: &Half, count: u32) {
+        #[cfg(not(loom))]
+        Self.wake(state.futex(), count);
+        #[cfg(loom)]
+        crate::model::wake_at(state, count);
     }
 }
 
@@ -164,6 +204,28 @@ impl Gate for SharedGate {
         // A wake that failed (a sandbox) woke nobody that is known of, but somebody may be there.
         futex::wake(word, count, Reach::Shared).unwrap_or(1)
     }
+
+    fn covered_at<R>(state: &Half, critical: impl FnOnce() -> R) -> R {
+        let Some((here, _)) = Here::now() else { return critical() };
+        here.pend_word(state.futex());
+        let answer = critical();
+        here.settle();
+        answer
+    }
+
+    fn sleep_at(state: &Half, expected: u32, limit: Limit<'_>) -> Woke {
+        let passed_on = wakes_are_passed_on() && Here::now().is_some();
+        let until = if passed_on { limit } else { limit.or_sooner(Deadline::after(SLICE)) };
+        match futex::sleep(state.futex(), expected, Reach::Shared, until) {
+            Wait::TimedOut if limit.is_over() => Woke::TimedOut,
+            Wait::Woken | Wait::Changed | Wait::TimedOut => Woke::Look,
+        }
+    }
+
+    fn wake_at(state: &Half, count: u32) {
+        // There is no error to hear of: the word is mapped.
+        let _ = futex::wake(state.futex(), count, Reach::Shared);
+    }
 }
 
 /// The gate of a single thread: nobody could wake who sleeps.
@@ -188,4 +250,15 @@ impl Gate for LocalGate {
     fn wake(&self, _word: &AtomicU32, _count: u32) -> u32 {
         0
     }
+
+    #[inline(always)]
+    fn covered_at<R>(_state: &Half, critical: impl FnOnce() -> R) -> R {
+        critical()
+    }
+
+    fn sleep_at(_state: &Half, _expected: u32, limit: Limit<'_>) -> Woke {
+        if limit.is_never() { Woke::Never } else { Woke::TimedOut }
+    }
+
+    fn wake_at(_state: &Half, _count: u32) {}
 }

@@ -14,6 +14,7 @@
 //! | `units` | the count of a semaphore, as a protocol of its own |
 //! | `permits` | where the units of permits live |
 //! | `gate` | how a waiter sleeps, and how a wake survives the death of those who pass it on |
+//! | `half` | a state of 64 bits, of which the lower 32 can be slept on |
 //! | `lease` | a participant's entry, whose word tells everyone when the participant's thread dies |
 //! | `spin` | looking before sleeping, and learning whether that helps |
 //! | `private` | the raw lock of threads: one futex word |
@@ -29,6 +30,7 @@ pub mod event;
 #[cfg(not(loom))]
 pub(crate) mod fallback;
 pub(crate) mod gate;
+pub(crate) mod half;
 #[cfg(not(loom))]
 pub mod handoff;
 #[cfg(not(loom))]

@@ -29,11 +29,12 @@
 use core::mem::MaybeUninit;
 
 use super::Queue;
+use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::atomic::{AtomicU32, AtomicU64};
 use crate::futex::{self, Limit, Reach, Wait, Waiter};
 use crate::scope::Refused;
 use crate::sync::gate::{Gate, SharedGate, Woke};
+use crate::sync::half::Half;
 use crate::sync::lease::{Holder, Lease};
 use crate::sync::robust::Here;
 use crate::sync::spin::Spin;
@@ -77,19 +78,10 @@ const fn age(word: u64, now: u32) -> u32 {
 #[derive(Debug)]
 struct Place {
     lease: Lease,
-    word: AtomicU64,
+    word: Half,
 }
 
 impl Place {
-    /// The futex half of the word, for the kernel alone.
-    fn half(&self) -> &AtomicU32 {
-        let at = if cfg!(target_endian = "little") { 0 } else { 1 };
-        let half = (&raw const self.word).cast::<u32>().cast_mut().wrapping_add(at);
-        // SAFETY: the half lies inside the word and is aligned for u32; nothing is accessed through the reference but by the
-        // kernel's own atomic instructions.
-        unsafe { AtomicU32::from_ptr(half) }
-    }
-
     fn is_notified(&self) -> bool {
         is_notified(self.word.load(Acquire))
     }
@@ -97,7 +89,7 @@ impl Place {
     /// Frees a place whose holder died, when nothing is left to do for it. `word` is what it said.
     fn bury(&self, word: u64) {
         // The word first: a free place has none. Whoever loses one of these two races finds it done by another.
-        let _ = self.word.compare_exchange(word, NONE, AcqRel, Relaxed);
+        let _ = self.word.change(word, NONE, AcqRel);
         if self.word.load(Acquire) == NONE {
             self.lease.bury();
         }
@@ -186,9 +178,9 @@ impl SharedQueue {
 
     /// Notifies a waiter whose word is still as it was seen.
     fn tell(&self, place: &Place, seen: u64) -> bool {
-        let told = place.word.compare_exchange(seen, word(ticket_of(seen), 0), AcqRel, Relaxed).is_ok();
+        let told = place.word.change(seen, word(ticket_of(seen), 0), AcqRel).is_ok();
         if told && seen as u32 == ASLEEP {
-            self.gate.wake(place.half(), 1);
+            self.gate.wake(place.word.futex(), 1);
         }
         told
     }
@@ -201,7 +193,7 @@ impl SharedQueue {
             if place.lease.holder() != Holder::Dead {
                 if is_notified(word) {
                     // Whoever passed this on may have died before its wake.
-                    self.gate.wake(place.half(), 1);
+                    self.gate.wake(place.word.futex(), 1);
                 }
                 continue;
             }
@@ -219,12 +211,12 @@ impl SharedQueue {
         }
         let (waiting, asleep) = (word(ticket, WAITING), word(ticket, ASLEEP));
         let mut seen = waiting;
-        if !limit.is_now() && mine.word.compare_exchange(waiting, asleep, Relaxed, Relaxed).is_ok() {
+        if !limit.is_now() && mine.word.change(waiting, asleep, Relaxed).is_ok() {
             seen = asleep;
             self.sleep_alone_or_covered(mine, asleep, limit);
         }
         // Out of the queue, unless somebody was faster and notified it.
-        mine.word.compare_exchange(seen, NONE, AcqRel, Relaxed).is_err()
+        mine.word.change(seen, NONE, AcqRel).is_err()
     }
 
     /// Sleeps until `mine` is notified or the limit is over.
@@ -237,7 +229,7 @@ impl SharedQueue {
         };
         if !self.in_use().iter().any(before) && Here::now().is_some() {
             while !mine.is_notified() {
-                if futex::sleep(mine.half(), ASLEEP, Reach::Shared, limit) == Wait::TimedOut {
+                if futex::sleep(mine.word.futex(), ASLEEP, Reach::Shared, limit) == Wait::TimedOut {
                     return;
                 }
             }
@@ -257,7 +249,7 @@ impl SharedQueue {
     /// Sleeps on the own word and on the leases of those before it.
     fn sleep_once(&self, mine: &Place, before: impl Fn(&Place) -> bool, limit: Limit<'_>) -> Woke {
         let mut words = [const { MaybeUninit::uninit() }; PLACES + 3];
-        let mut words = Words::new(&mut words, Waiter::new(mine.half(), ASLEEP, Reach::Shared));
+        let mut words = Words::new(&mut words, Waiter::new(mine.word.futex(), ASLEEP, Reach::Shared));
         for place in self.in_use().iter().filter(|place| before(place)) {
             match place.lease.holder() {
                 Holder::Thread(_) => words.push(place.lease.watch()),
@@ -273,15 +265,6 @@ impl SharedQueue {
             (woke, _) => woke,
         }
     }
-}
-
-/// Runs a stretch with the kernel's pending entry at a word whose futex half never has an owner.
-fn cover<R>(word: &AtomicU32, critical: impl FnOnce() -> R) -> R {
-    let Some((here, _)) = Here::now() else { return critical() };
-    here.pend_word(word);
-    let answer = critical();
-    here.settle();
-    answer
 }
 
 /// The words of one sleep, the own one first.
@@ -347,7 +330,7 @@ impl Queue for SharedQueue {
         let mut notified = 0;
         while notified < count {
             let Some((first, seen)) = self.first(now) else { break };
-            notified += u32::from(cover(first.half(), || self.tell(first, seen)));
+            notified += u32::from(SharedGate::covered_at(&first.word, || self.tell(first, seen)));
         }
         notified
     }
