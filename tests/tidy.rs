@@ -473,7 +473,9 @@ fn absent(id: &str, test: &str, read: &dyn Fn(&str) -> Option<String>) -> Option
     let Some((path, name)) = test.split_once("::") else { return Some(format!("{id}: {test} is not file::test")) };
     let Some(text) = read(path) else { return Some(format!("{id}: there is no file {path}")) };
     // A behaviour that is stamped for several worlds is generic over them.
-    let there = ["(", "<"].iter().any(|next| text.contains(&format!("fn {name}{next}")));
+    let function = ["(", "<"].iter().any(|next| text.contains(&format!("fn {name}{next}")));
+    let stamp = |line: &str| line.trim_start().strip_prefix(name).is_some_and(|rest| rest.starts_with([':', '(']));
+    let there = function || text.lines().any(stamp);
     (!there).then(|| format!("{id}: {path} has no test {name}"))
 }
 

@@ -68,7 +68,7 @@ const MANY: u64 = 1 << 63;
 pub struct Event<S: Scope = Private> {
     state: Half,
     spin: Spin,
-    scope: PhantomData<S>,
+    scope: PhantomData<fn() -> S>,
 }
 
 impl Event {

@@ -141,14 +141,11 @@ fn shared() -> Shm<Semaphore<Shared>> {
 }
 
 /// Starts threads that sleep in `wait`, and answers when they do.
-fn asleep<'s, T: Send>(
+fn asleep<'s, T: Send + 's>(
     scope: &'s thread::Scope<'s, '_>,
     count: usize,
     wait: impl Fn() -> T + Clone + Send + 's,
-) -> Vec<thread::ScopedJoinHandle<'s, T>>
-where
-    T: 's,
-{
+) -> Vec<thread::ScopedJoinHandle<'s, T>> {
     let start = || {
         let (tell, told) = channel();
         let wait = wait.clone();
