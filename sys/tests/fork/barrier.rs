@@ -29,6 +29,8 @@ pub const TESTS: &[Test] = &[
 ];
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a child waits that is to hear of a death: longer than anyone waits for the child.
+const LONG: Duration = Duration::from_secs(50);
 
 shareable! {
     struct Stage {
@@ -71,7 +73,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 /// A child that ends with the code of how its wait ended.
 fn waiter(barrier: &Barrier<Shared>) -> Child {
     let before = barrier.waiting();
-    let child = fork(|| code(barrier.wait_timeout(PATIENCE))).unwrap();
+    let child = fork(|| code(barrier.wait_timeout(LONG))).unwrap();
     until("the child waits", || barrier.waiting() == before + 1);
     child
 }
@@ -105,7 +107,7 @@ fn kill(mut child: Child) {
 
 #[track_caller]
 fn ends(mut child: Child, with: u8) {
-    let end = child.wait_timeout(PATIENCE + PATIENCE).unwrap();
+    let end = child.wait_timeout(PATIENCE).unwrap();
     assert_eq!(end, Some(Exit::Code(with)));
 }
 

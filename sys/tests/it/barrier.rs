@@ -18,38 +18,38 @@ use crate::support::{soon, thread_id, until_asleep};
 const LONG: Duration = Duration::from_secs(60);
 
 macro_rules! between_threads {
-    ($($name:ident($parties:expr): $test:ident),+ $(,)?) => {$(
-        mod $name {
+    ($($test:ident($parties:expr)),+ $(,)?) => {$(
+        mod $test {
             use super::*;
 
             #[test]
             fn private() {
-                soon(|| $test::<Private>(&Barrier::new($parties)));
+                soon(|| super::$test::<Private>(&Barrier::new($parties)));
             }
 
             #[test]
             fn shared() {
-                soon(|| $test::<Shared>(&*Shm::place(Barrier::shared($parties)).unwrap()));
+                soon(|| super::$test::<Shared>(&*Shm::place(Barrier::shared($parties)).unwrap()));
             }
         }
     )+};
 }
 
 between_threads! {
-    each_party_gets_its_number_in_order_of_arrival(3): numbers_in_order,
-    barrier_serves_a_thousand_cycles(4): thousand_cycles,
-    cycle_does_not_begin_before_the_last_has_drained(2): cycles_do_not_mix,
-    last_to_arrive_runs_its_action_before_the_others_go(3): action_runs_once,
-    action_that_panics_breaks_it_and_the_panic_goes_on(2): action_panics,
-    running_out_of_time_breaks_it_for_everybody(3): times_out,
-    cancelled_wait_breaks_it_for_everybody(3): cancelled,
-    timeout_during_the_action_breaks_it_for_the_actor_too(2): times_out_while_acting,
-    abort_breaks_it_until_reset(3): aborted,
-    reset_sends_off_those_who_wait_and_serves_the_next(2): reset_with_waiters,
-    reset_of_an_empty_barrier_changes_nothing(2): reset_empty,
-    party_may_leave_while_others_wait(2): party_leaves,
-    one_party_never_waits(1): alone,
-    party_dropped_by_the_action_stays_until_its_wait_ends(1): dropped_in_action,
+    each_party_gets_its_number_in_order_of_arrival(3),
+    barrier_serves_a_thousand_cycles(4),
+    cycle_does_not_begin_before_the_last_has_drained(2),
+    last_to_arrive_runs_its_action_before_the_others_go(3),
+    action_that_panics_breaks_it_and_the_panic_goes_on(2),
+    running_out_of_time_breaks_it_for_everybody(3),
+    cancelled_wait_breaks_it_for_everybody(3),
+    timeout_during_the_action_breaks_it_for_the_actor_too(2),
+    abort_breaks_it_until_reset(3),
+    reset_sends_off_those_who_wait_and_serves_the_next(2),
+    reset_of_an_empty_barrier_changes_nothing(2),
+    party_may_leave_while_others_wait(2),
+    one_party_never_waits(1),
+    party_dropped_by_the_action_stays_until_its_wait_ends(1),
 }
 
 /// A thread that does something and is asleep in it when this returns.
@@ -82,7 +82,7 @@ where
     waiter
 }
 
-fn numbers_in_order<S: Scope>(barrier: &Barrier<S>)
+fn each_party_gets_its_number_in_order_of_arrival<S: Scope>(barrier: &Barrier<S>)
 where
     Barrier<S>: Sync,
 {
@@ -97,7 +97,7 @@ where
     assert_eq!((barrier.waiting(), barrier.is_broken()), (0, false));
 }
 
-fn thousand_cycles<S: Scope>(barrier: &Barrier<S>)
+fn barrier_serves_a_thousand_cycles<S: Scope>(barrier: &Barrier<S>)
 where
     Barrier<S>: Sync,
 {
@@ -132,7 +132,7 @@ where
 }
 
 /// Four threads at a barrier for two: whoever comes too early waits for the drain, and nobody is counted in two cycles.
-fn cycles_do_not_mix<S: Scope>(barrier: &Barrier<S>)
+fn cycle_does_not_begin_before_the_last_has_drained<S: Scope>(barrier: &Barrier<S>)
 where
     Barrier<S>: Sync,
 {
@@ -150,7 +150,7 @@ where
     assert_eq!(passed.map(AtomicU32::into_inner), [1_000, 1_000]);
 }
 
-fn action_runs_once<S: Scope>(barrier: &Barrier<S>)
+fn last_to_arrive_runs_its_action_before_the_others_go<S: Scope>(barrier: &Barrier<S>)
 where
     Barrier<S>: Sync,
 {
@@ -171,7 +171,7 @@ where
     });
 }
 
-fn action_panics<S: Scope>(barrier: &Barrier<S>)
+fn action_that_panics_breaks_it_and_the_panic_goes_on<S: Scope>(barrier: &Barrier<S>)
 where
     Barrier<S>: Sync,
 {
@@ -202,7 +202,7 @@ where
     }
 }
 
-fn times_out<S: Scope>(barrier: &Barrier<S>)
+fn running_out_of_time_breaks_it_for_everybody<S: Scope>(barrier: &Barrier<S>)
 where
     Barrier<S>: Sync,
 {
@@ -218,7 +218,7 @@ where
     assert!(barrier.is_broken());
 }
 
-fn cancelled<S: Scope>(barrier: &Barrier<S>)
+fn cancelled_wait_breaks_it_for_everybody<S: Scope>(barrier: &Barrier<S>)
 where
     Barrier<S>: Sync,
 {
@@ -233,7 +233,7 @@ where
     serves_after_reset(barrier);
 }
 
-fn times_out_while_acting<S: Scope>(barrier: &Barrier<S>)
+fn timeout_during_the_action_breaks_it_for_the_actor_too<S: Scope>(barrier: &Barrier<S>)
 where
     Barrier<S>: Sync,
 {
@@ -255,7 +255,7 @@ where
     serves_after_reset(barrier);
 }
 
-fn aborted<S: Scope>(barrier: &Barrier<S>)
+fn abort_breaks_it_until_reset<S: Scope>(barrier: &Barrier<S>)
 where
     Barrier<S>: Sync,
 {
@@ -271,7 +271,7 @@ where
     serves_after_reset(barrier);
 }
 
-fn reset_with_waiters<S: Scope>(barrier: &Barrier<S>)
+fn reset_sends_off_those_who_wait_and_serves_the_next<S: Scope>(barrier: &Barrier<S>)
 where
     Barrier<S>: Sync,
 {
@@ -289,7 +289,7 @@ where
     assert!(!barrier.is_broken());
 }
 
-fn reset_empty<S: Scope>(barrier: &Barrier<S>)
+fn reset_of_an_empty_barrier_changes_nothing<S: Scope>(barrier: &Barrier<S>)
 where
     Barrier<S>: Sync,
 {
@@ -297,7 +297,7 @@ where
     serves_after_reset(barrier);
 }
 
-fn party_leaves<S: Scope>(barrier: &Barrier<S>)
+fn party_may_leave_while_others_wait<S: Scope>(barrier: &Barrier<S>)
 where
     Barrier<S>: Sync,
 {
@@ -312,7 +312,7 @@ where
     });
 }
 
-fn alone<S: Scope>(barrier: &Barrier<S>) {
+fn one_party_never_waits<S: Scope>(barrier: &Barrier<S>) {
     let mut acted = 0;
     for _ in 0..3 {
         assert_eq!(barrier.wait(), Ok(0));
@@ -321,7 +321,7 @@ fn alone<S: Scope>(barrier: &Barrier<S>) {
     assert_eq!(acted, 3);
 }
 
-fn dropped_in_action<S: Scope>(barrier: &Barrier<S>) {
+fn party_dropped_by_the_action_stays_until_its_wait_ends<S: Scope>(barrier: &Barrier<S>) {
     let party = S::settle(barrier.join()).unwrap();
     let inside = || {
         drop(party);
@@ -333,15 +333,15 @@ fn dropped_in_action<S: Scope>(barrier: &Barrier<S>) {
 
 #[test]
 fn no_parties_count_as_one() {
-    alone::<Private>(&Barrier::new(0));
-    alone::<Shared>(&Shm::place(Barrier::shared(0)).unwrap());
-    alone::<Local>(&Barrier::local(0));
+    one_party_never_waits::<Private>(&Barrier::new(0));
+    one_party_never_waits::<Shared>(&Shm::place(Barrier::shared(0)).unwrap());
+    one_party_never_waits::<Local>(&Barrier::local(0));
 }
 
 #[test]
 fn single_thread_passes_a_barrier_of_one_and_no_other() {
-    alone::<Local>(&Barrier::local(1));
-    dropped_in_action::<Local>(&Barrier::local(1));
+    one_party_never_waits::<Local>(&Barrier::local(1));
+    party_dropped_by_the_action_stays_until_its_wait_ends::<Local>(&Barrier::local(1));
     let two = Barrier::local(2);
     assert_eq!(two.wait(), Err(Broken::WouldDeadlock));
     assert_eq!((two.waiting(), two.is_broken()), (0, false), "as it was");
