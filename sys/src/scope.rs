@@ -25,7 +25,12 @@ pub use crate::sync::robust::Form;
 use crate::sync::roster::Table;
 use crate::sync::roster::{Headcount, Roster};
 #[cfg(not(loom))]
-use crate::sync::{local::LocalLock, rlock::OwnedWord, shared::SharedLock};
+use crate::sync::{
+    local::LocalLock,
+    permits::{NoTable, Permits, Slots},
+    rlock::OwnedWord,
+    shared::SharedLock,
+};
 
 /// Waiting within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +64,7 @@ mod sealed {
 }
 
 /// One of [`Private`], [`Shared`], [`Local`].
-pub trait Scope: sealed::Sealed + 'static {
+pub trait Scope: sealed::Sealed + Sized + 'static {
     /// The raw lock of this scope.
     type Lock: RawLock;
     /// The raw lock of this scope that knows its holder, below a lock that its holder may take again.
@@ -68,6 +73,10 @@ pub trait Scope: sealed::Sealed + 'static {
     /// How a waiter of this scope sleeps, and how the one who wakes it is covered against dying half-way.
     #[doc(hidden)]
     type Gate: Gate;
+    /// Where the units of a semaphore's permits live.
+    #[cfg(not(loom))]
+    #[doc(hidden)]
+    type Permits: Permits<Self>;
     /// Those of this scope who wait for a condition.
     #[doc(hidden)]
     type Queue: Queue;
@@ -96,6 +105,8 @@ impl Scope for Private {
     #[cfg(not(loom))]
     type RLock = OwnedWord;
     type Gate = PrivateGate;
+    #[cfg(not(loom))]
+    type Permits = NoTable;
     type Queue = PrivateQueue;
     type Roster = Headcount;
     type Outcome<G> = G;
@@ -119,6 +130,7 @@ impl Scope for Shared {
     type Lock = SharedLock;
     type RLock = SharedLock;
     type Gate = SharedGate;
+    type Permits = Slots;
     type Queue = SharedQueue;
     type Roster = Table;
     type Outcome<G> = Result<G, Refused>;
@@ -139,6 +151,7 @@ impl Scope for Local {
     type Lock = LocalLock;
     type RLock = LocalLock;
     type Gate = LocalGate;
+    type Permits = NoTable;
     type Queue = LocalQueue;
     type Roster = Headcount;
     type Outcome<G> = Result<G, Refused>;

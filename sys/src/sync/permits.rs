@@ -1,16 +1,76 @@
-//! Where the units of permits live.
+//! Where the units of permits live: in `Private` and `Local` nowhere but in the count, in `Shared` in slots that die with
+//! their holders.
+//!
+//! A unit of the count has no owner, so no death can give it back. A unit in a *slot* is owned by the slot's word, which is
+//! linked into the holder's robust list as a lock is. Taking and giving it back change that word alone, so there is no
+//! instant at which a death finds the unit in two places or in none.
+//!
+//! | futex half of a slot | meaning |
+//! | --- | --- |
+//! | `0` free | a unit lies here, nobody's |
+//! | thread id + `WAITERS` | a unit, that thread's |
+//! | `DIED` + `WAITERS` | a unit, whose holder died: as good as free |
+//! | [`EMPTY`] | no unit |
+//! | [`ARRIVING`], [`LEAVING`] | a unit is on its way from the count, or to it |
+//!
+//! | from | to | who |
+//! | --- | --- | --- |
+//! | free, dead | thread's | a taker |
+//! | thread's | free | its holder, who then wakes a sleeper if somebody may sleep |
+//! | thread's | dead | the kernel, which then wakes one who watches the slot |
+//! | empty | arriving, then free | whoever wants a permit and finds units in the count only |
+//! | free, dead | leaving, then empty | whoever wants a bare unit and finds units in slots only |
+//! | thread's | leaving, then empty | a holder that [forgets](super::semaphore::Permit::forget) its permit |
+//!
+//! Sleepers sleep on the count's word and watch every slot in use.
+//!
+//! **On its way** a unit is only under the table's own lock, in steps: mark the slot, change the count together with
+//! [`MOVING`], unmark the slot, clear `MOVING`. Whoever gets that lock abandoned finds the marked slot and by `MOVING`
+//! whether the count has been changed, and so ends the move or undoes it. A waiter that sees a marked slot does not sleep
+//! but takes the lock.
+//!
+//! **The cover.** Before a waiter gives up the cover of the gate, it wakes as many others as there are units beside the
+//! one that it is about to take. So its death leaves no unit that nobody knows of.
+//!
+//! **Clearing the sleepers' bit** after a slot was freed is no step of the slot's word, so somebody may have come to sleep
+//! meanwhile, and found the unit taken again. So everybody is woken once more when the bit has been cleared.
 
+use core::marker::PhantomData;
 use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::time::Duration;
 
-use crate::futex::Limit;
-use crate::scope::{Refused, Scope};
-use crate::sync::gate::{Gate, Woke};
-use crate::sync::units::Units;
+use crate::errno::Result as ErrnoResult;
+use crate::futex::{Limit, Reach, Waiter};
+use crate::scope::{RawLock, Refused, Scope, Shared};
+use crate::sync::gate::{Gate, SharedGate, Woke};
+use crate::sync::robust::{Form, Here, LOCK, Node, form};
+use crate::sync::shared::SharedLock;
+use crate::sync::units::{MOVING, SLOTTED, Step, Units, count};
+use crate::sync::word::{DIED, OWNER, WAITERS};
 
 /// Where the units of permits live, beside the count.
-pub(crate) trait Table<S: Scope> {
+pub trait Permits<S: Scope> {
+    /// What a permit remembers.
+    type Ticket;
+
     /// How many units lie here that nobody has, those on their way included.
     fn lying(&self) -> u32;
+
+    /// How many of them can be had at once.
+    fn free(&self) -> u32;
+
+    /// Takes a unit for a permit, waiting within the limit.
+    ///
+    /// # Errors
+    /// Why a permit cannot be had.
+    fn take(&self, units: &Units<S>, limit: Limit<'_>) -> Result<Option<Self::Ticket>, Refused>;
+
+    /// Gives a permit's unit back. In a forked child of its holder this does nothing.
+    fn give(&self, units: &Units<S>, ticket: &Self::Ticket);
+
+    /// Takes the owner from a permit's unit.
+    fn disown(&self, units: &Units<S>, ticket: &Self::Ticket);
 
     /// Moves a unit that lies here to the count, if there is one; false when the time ran out.
     ///
@@ -25,15 +85,35 @@ pub(crate) trait Table<S: Scope> {
     fn sleep(&self, gate: &S::Gate, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke;
 }
 
-/// No table: a permit is a unit of the count like any other.
+/// No table: a permit's unit is one of the count like any other.
 #[derive(Debug, Default)]
-pub(crate) struct NoTable;
+pub struct NoTable;
 
-impl<S: Scope> Table<S> for NoTable {
+impl<S: Scope> Permits<S> for NoTable {
+    type Ticket = ();
+
     #[inline(always)]
     fn lying(&self) -> u32 {
         0
     }
+
+    #[inline(always)]
+    fn free(&self) -> u32 {
+        0
+    }
+
+    #[inline(always)]
+    fn take(&self, units: &Units<S>, limit: Limit<'_>) -> Result<Option<()>, Refused> {
+        units.take_within(self, limit).map(|taken| taken.then_some(()))
+    }
+
+    #[inline(always)]
+    fn give(&self, units: &Units<S>, _ticket: &()) {
+        // A bounded semaphore that was released too often meanwhile keeps its bound: the unit is there already.
+        let _ = units.give(1);
+    }
+
+    fn disown(&self, _units: &Units<S>, _ticket: &()) {}
 
     fn bring_out(&self, _units: &Units<S>, _limit: Limit<'_>) -> Result<bool, Refused> {
         Ok(true)
@@ -47,5 +127,352 @@ impl<S: Scope> Table<S> for NoTable {
     #[inline]
     fn sleep(&self, gate: &S::Gate, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke {
         gate.sleep(word, expected, limit)
+    }
+}
+
+/// How many permits of one semaphore there can be at a time: as many slots as one sleeper can watch.
+pub(crate) const SLOTS: usize = 120;
+
+const FREE: u32 = 0;
+const DEAD: u32 = DIED | WAITERS;
+// Owners that no thread can be: the kernel's ids end at 2^22.
+const EMPTY: u32 = OWNER;
+const ARRIVING: u32 = OWNER - 1;
+const LEAVING: u32 = OWNER - 2;
+
+fn is_free(half: u32) -> bool {
+    half == FREE || half == DEAD
+}
+
+fn is_on_its_way(half: u32) -> bool {
+    half == ARRIVING || half == LEAVING
+}
+
+/// The slots of a shared semaphore. Those beyond `used` mean nothing yet.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Slots {
+    /// Held by whoever moves a unit between the count and a slot.
+    lock: SharedLock,
+    used: AtomicU32,
+    /// The slot that was given back last; [`NOWHERE`] at first. A hint.
+    hint: AtomicU32,
+    slots: [Node; SLOTS],
+}
+
+/// No slot's number.
+const NOWHERE: u32 = u32::MAX;
+
+/// How long one that will not wait waits for another's move to end.
+const MOMENT: Duration = Duration::from_millis(10);
+
+/// The number of a permit's slot; [`NOWHERE`] if its unit is the count's. The slot is linked into this thread's list.
+#[derive(Debug)]
+pub struct Ticket {
+    at: u32,
+    /// Raw pointers are not Send, so neither is the ticket.
+    stays: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared reference to a number.
+unsafe impl Sync for Ticket {}
+
+impl Ticket {
+    fn of(at: u32) -> Self {
+        Self { at, stays: PhantomData }
+    }
+}
+
+impl Slots {
+    /// # Safety
+    /// As for [`SharedLock::init`], with a place for all of this.
+    pub(crate) unsafe fn init(place: *mut Self) -> ErrnoResult<()> {
+        // SAFETY: all-zero bytes are a table with no slot in use: every field is made of atomic numbers, or padding.
+        unsafe { place.write_bytes(0, 1) };
+        // SAFETY: the place was just made a valid table.
+        unsafe { &*place }.hint.store(NOWHERE, Relaxed);
+        // SAFETY: the place is valid, so its field is in bounds.
+        let lock = unsafe { &raw mut (*place).lock };
+        // SAFETY: the caller's obligation.
+        unsafe { SharedLock::init(lock) }
+    }
+
+    /// Whether a thread of this process holds a permit, or the table's lock, through this mapping.
+    pub(crate) fn is_linked_here(&self) -> bool {
+        self.lock.is_linked_here() || self.in_use().iter().any(Node::is_linked_here)
+    }
+
+    fn in_use(&self) -> &[Node] {
+        let used = self.used.load(SeqCst) as usize;
+        self.slots.get(..used).unwrap_or(&self.slots)
+    }
+
+    fn halves(&self) -> impl Iterator<Item = u32> {
+        self.in_use().iter().map(|slot| slot.word.futex_ordered())
+    }
+
+    /// A slot that is free, or whose holder died: the hinted one if it will do.
+    fn find_free(&self) -> Option<u32> {
+        let hint = self.hint.load(Relaxed);
+        let hinted = self.in_use().get(hint as usize).is_some_and(|slot| is_free(slot.word.futex_ordered()));
+        if hinted { Some(hint) } else { self.halves().position(is_free).map(|at| at as u32) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_slow(&self, units: &Units<Shared>, limit: Limit<'_>) -> Result<Option<Ticket>, Refused> {
+        if form() == Form::Pthread {
+            return units.take_within(&NoTable, limit).map(|taken| taken.then(|| Ticket::of(NOWHERE)));
+        }
+        let Some((here, id)) = Here::now() else { return Err(Refused::Unlisted) };
+        let Some(depth) = here.room() else { return Err(Refused::TooMany) };
+        units.look_for_a_while(self, limit);
+        let mut inherited = false;
+        loop {
+            match units.gate().covered(|| self.wait(units, here, id, depth, limit, &mut inherited)) {
+                Step::Done(answer) => return answer,
+                Step::Table if !self.bring_in(units, limit)? => return Ok(None),
+                Step::Table | Step::Again => {}
+            }
+        }
+    }
+
+    /// The covered part of a wait for a permit.
+    fn wait(
+        &self,
+        units: &Units<Shared>,
+        here: Here<'_>,
+        id: u32,
+        depth: u32,
+        limit: Limit<'_>,
+        inherited: &mut bool,
+    ) -> Step<Option<Ticket>> {
+        loop {
+            let seen = units.state();
+            let lying = self.lying();
+            if let Some((at, slot)) = self.find_free().and_then(|at| Some((at, self.slots.get(at as usize)?))) {
+                // While it is pending the kernel cares for a free slot, but before Linux 6.2 not for a dead one's.
+                let cared_for = u32::from(slot.word.futex_ordered() == FREE);
+                units.pass_on(seen, lying.saturating_sub(cared_for));
+                here.pend(slot);
+                let mine = id | WAITERS;
+                if slot.word.swap_half(FREE, mine) || slot.word.swap_half(DEAD, mine) {
+                    here.link(slot, depth);
+                    return Step::Done(Ok(Some(Ticket::of(at))));
+                }
+                return Step::Again;
+            }
+            if count(seen) != 0 || lying != 0 {
+                units.pass_on(seen, lying);
+                return Step::Table;
+            }
+            if let Some(step) = units.sleep(self, seen, limit, inherited) {
+                return step;
+            }
+        }
+    }
+
+    /// Runs `change` with the table's lock held, covered, everything mended; `None` when the time ran out.
+    fn locked<R>(
+        &self,
+        units: &Units<Shared>,
+        limit: Limit<'_>,
+        change: impl FnOnce() -> R,
+    ) -> Result<Option<R>, Refused> {
+        let limit = if limit.is_now() { Limit::from(MOMENT) } else { limit };
+        if !self.lock.take(limit)? {
+            return Ok(None);
+        }
+        let answer = units.gate().covered(|| {
+            if self.lock.abandoned() {
+                self.mend(units);
+            }
+            change()
+        });
+        // SAFETY: taken above.
+        unsafe { self.lock.release() };
+        Ok(Some(answer))
+    }
+
+    /// Ends or undoes the move of one who died. The lock is held.
+    #[cold]
+    fn mend(&self, units: &Units<Shared>) {
+        let counted = units.state() & MOVING != 0;
+        for slot in self.in_use() {
+            slot.word.swap_half(ARRIVING, if counted { FREE } else { EMPTY });
+            slot.word.swap_half(LEAVING, if counted { EMPTY } else { FREE });
+        }
+        units.change(|state| Some(state & !MOVING));
+        // There may be a slot that they do not watch yet.
+        units.wake(u32::MAX);
+        self.lock.repair();
+    }
+
+    /// Moves a unit of the count to a slot, if there is one in the count and none in a slot.
+    fn bring_in(&self, units: &Units<Shared>, limit: Limit<'_>) -> Result<bool, Refused> {
+        let moved = self.locked(units, limit, || {
+            if self.find_free().is_some() || count(units.state()) == 0 {
+                return Ok(());
+            }
+            let Some(at) = self.vacate(units) else { return Err(Refused::TableFull) };
+            let Some(slot) = self.slots.get(at as usize) else { return Ok(()) };
+            if units.change(|state| (count(state) != 0).then_some((state + SLOTTED - 1) | MOVING)).is_none() {
+                slot.word.swap_half(ARRIVING, EMPTY);
+                return Ok(());
+            }
+            slot.word.swap_half(ARRIVING, FREE);
+            units.change(|state| Some(state & !MOVING));
+            self.hint.store(at, Relaxed);
+            Ok(())
+        })?;
+        moved.transpose().map(|moved| moved.is_some())
+    }
+
+    /// Finds an empty slot and marks it as one where a unit arrives; `None` when all are in use. The lock is held.
+    fn vacate(&self, units: &Units<Shared>) -> Option<u32> {
+        let used = self.used.load(SeqCst);
+        if let Some((at, slot)) = self.in_use().iter().enumerate().find(|(_, slot)| slot.word.futex() == EMPTY) {
+            slot.word.swap_half(EMPTY, ARRIVING);
+            return Some(at as u32);
+        }
+        let slot = self.slots.get(used as usize)?;
+        slot.kind.store(LOCK, Relaxed);
+        slot.word.reset_half(ARRIVING);
+        self.used.store(used + 1, SeqCst);
+        // The generation tells those who are about to sleep, the wake those who do, to watch this slot too.
+        if units.change(Some).is_some_and(crate::sync::units::has_sleepers) {
+            units.wake(u32::MAX);
+        }
+        Some(used)
+    }
+
+    /// The slot is free again: somebody may sleep.
+    #[cold]
+    #[inline(never)]
+    fn wake_one(units: &Units<Shared>) {
+        units.gate().covered(|| units.wake_for_slot());
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_slow(&self, units: &Units<Shared>, at: u32) {
+        let Some(slot) = self.slots.get(at as usize) else {
+            let _ = units.give(1);
+            return;
+        };
+        // A thread without a list holds nothing, nor does a forked child of the holder.
+        let Some((here, id)) = Here::now() else { return };
+        if slot.word.futex() & OWNER != id {
+            return;
+        }
+        here.pend(slot);
+        here.unlink(slot);
+        self.free_slot(units, here, slot, at);
+    }
+
+    /// Frees a slot that is this thread's, unlinked and pending, and wakes one who waits.
+    #[inline(always)]
+    fn free_slot(&self, units: &Units<Shared>, here: Here<'_>, slot: &Node, at: u32) {
+        slot.word.free();
+        self.hint.store(at, Relaxed);
+        if crate::sync::units::has_sleepers(units.state()) {
+            return Self::wake_one(units);
+        }
+        here.settle();
+    }
+}
+
+impl Permits<Shared> for Slots {
+    type Ticket = Ticket;
+
+    fn lying(&self) -> u32 {
+        self.halves().filter(|&half| is_free(half) || is_on_its_way(half)).count() as u32
+    }
+
+    fn free(&self) -> u32 {
+        self.halves().filter(|&half| is_free(half)).count() as u32
+    }
+
+    #[inline]
+    fn take(&self, units: &Units<Shared>, limit: Limit<'_>) -> Result<Option<Ticket>, Refused> {
+        let at = self.hint.load(Relaxed);
+        if let (Some(slot), Some(here)) = (self.slots.get(at as usize), Here::alone()) {
+            here.pend(slot);
+            if slot.word.take_free(here.id() | WAITERS) {
+                here.link_alone(slot);
+                here.settle();
+                return Ok(Some(Ticket::of(at)));
+            }
+            here.settle();
+        }
+        self.take_slow(units, limit)
+    }
+
+    #[inline]
+    fn give(&self, units: &Units<Shared>, ticket: &Ticket) {
+        if let Some(slot) = self.slots.get(ticket.at as usize) {
+            if let Some(here) = Here::holding_only(slot) {
+                here.pend(slot);
+                here.unlink_alone();
+                return self.free_slot(units, here, slot, ticket.at);
+            }
+        }
+        self.give_slow(units, ticket.at);
+    }
+
+    fn disown(&self, units: &Units<Shared>, ticket: &Ticket) {
+        let Some(slot) = self.slots.get(ticket.at as usize) else { return };
+        let Some((here, id)) = Here::now() else { return };
+        if slot.word.futex() & OWNER != id {
+            return;
+        }
+        // A thread that holds too much to take this lock keeps the permit until it ends.
+        let _ = self.locked(units, Limit::NEVER, || {
+            // What is linked and not this thread's by its word is nothing to the kernel.
+            slot.word.swap_half(id | WAITERS, LEAVING);
+            here.unlink(slot);
+            units.change(|state| Some((state - SLOTTED) | MOVING));
+            slot.word.swap_half(LEAVING, EMPTY);
+            units.change(|state| Some(state & !MOVING));
+        });
+    }
+
+    fn bring_out(&self, units: &Units<Shared>, limit: Limit<'_>) -> Result<bool, Refused> {
+        let moved = self.locked(units, limit, || {
+            let free = self
+                .in_use()
+                .iter()
+                .find(|slot| slot.word.swap_half(FREE, LEAVING) || slot.word.swap_half(DEAD, LEAVING));
+            let Some(slot) = free else { return };
+            units.change(|state| Some((state - SLOTTED + 1) | MOVING));
+            slot.word.swap_half(LEAVING, EMPTY);
+            units.change(|state| Some(state & !MOVING));
+        })?;
+        Ok(moved.is_some())
+    }
+
+    fn may_need_mending(&self) -> bool {
+        self.used.load(SeqCst) != 0
+    }
+
+    #[cold]
+    fn sleep(&self, gate: &SharedGate, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke {
+        let slots = self.in_use();
+        if slots.is_empty() {
+            return gate.sleep(word, expected, limit);
+        }
+        let mut words = [Waiter::new(word, expected, Reach::Shared); SLOTS + 3];
+        for (slot, watched) in slots.iter().zip(words.iter_mut().skip(1)) {
+            let half = slot.word.futex_ordered();
+            if is_free(half) || is_on_its_way(half) {
+                return Woke::Look;
+            }
+            *watched = Waiter::new(slot.futex(), half, Reach::Shared);
+        }
+        match gate.sleep_on(&mut words, 1 + slots.len(), limit) {
+            // A holder's death wakes one who watches its slot.
+            (Woke::Look, at) if (1..=slots.len()).contains(&at) => Woke::Inherit,
+            (woke, _) => woke,
+        }
     }
 }

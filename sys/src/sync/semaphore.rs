@@ -31,12 +31,19 @@
 //!
 //! | who | what becomes of the unit |
 //! | --- | --- |
+//! | one that has a [`Permit`] | it is free again at once, and one who waits is woken |
 //! | one that had acquired it | it is gone, as with Python: nobody knows whose it was |
 //! | one that releases | it is there, and a sleeper is woken for each, or it is as if there had been no release |
 //! | one that waits, chosen by a wake or not | another waiter is woken in its place |
 //!
-//! **Cost.** Taking what is there and giving back are one atomic instruction each in every scope, and no system call unless
-//! somebody sleeps.
+//! That a permit comes back is the kernel's doing: in scope `Shared` its unit lives in a slot of the semaphore, whose word is
+//! linked into its holder's robust list as a lock is. There can be 120 permits of one semaphore at a time, and any number of
+//! units without an owner. A unit moves to a slot when a permit is wanted and no slot has a free one, and back when a bare
+//! unit is wanted and the count is 0; there it stays. Where the locks have the
+//! [pthread form](crate::scope::Form::Pthread) a permit's unit is like any other, and is gone with its holder.
+//!
+//! **Cost.** Taking what is there and giving back are one atomic instruction each in every scope, permits included, and no
+//! system call unless somebody sleeps. Moving a unit costs a lock and some more. A shared semaphore has six kilobytes.
 //!
 //! Orderings: releases are `Release` and takes are `Acquire`, so what was written before a release is seen after the take that
 //! gets its unit.
@@ -44,10 +51,10 @@
 use core::fmt;
 
 use crate::futex::Limit;
-use crate::scope::{Local, Private, Scope, Shared};
-use crate::shm::{Init, InitWith, Shareable};
+use crate::scope::{Local, Private, Refused, Scope, Shared};
+use crate::shm::{Init, InitWith, Nodes, Shareable};
 use crate::sync::gate::{LocalGate, PrivateGate, SharedGate};
-use crate::sync::permits::NoTable;
+use crate::sync::permits::{NoTable, Permits, Slots};
 use crate::sync::units::{Units, count};
 
 /// A number of units that many take and give back.
@@ -59,6 +66,7 @@ use crate::sync::units::{Units, count};
 #[repr(C)]
 pub struct Semaphore<S: Scope = Private> {
     units: Units<S>,
+    permits: S::Permits,
 }
 
 /// A release would have made the value too large. Nothing was released.
@@ -76,24 +84,24 @@ impl core::error::Error for Overflow {}
 impl Semaphore {
     /// A semaphore for threads with that many units; usable in a `static`.
     pub const fn new(value: u32) -> Self {
-        Self { units: Units::new(value, u32::MAX, PrivateGate) }
+        Self { units: Units::new(value, u32::MAX, PrivateGate), permits: NoTable }
     }
 
     /// The same, never to have more units than that.
     pub const fn bounded(value: u32) -> Self {
-        Self { units: Units::new(value, value, PrivateGate) }
+        Self { units: Units::new(value, value, PrivateGate), permits: NoTable }
     }
 }
 
 impl Semaphore<Local> {
     /// A semaphore for a single thread with that many units.
     pub const fn local(value: u32) -> Self {
-        Self { units: Units::new(value, u32::MAX, LocalGate) }
+        Self { units: Units::new(value, u32::MAX, LocalGate), permits: NoTable }
     }
 
     /// The same, never to have more units than that.
     pub const fn local_bounded(value: u32) -> Self {
-        Self { units: Units::new(value, value, LocalGate) }
+        Self { units: Units::new(value, value, LocalGate), permits: NoTable }
     }
 }
 
@@ -110,36 +118,50 @@ impl Semaphore<Shared> {
 
     fn placed(value: u32, bound: u32) -> impl Init<Self> {
         let write = move |place: *mut Self| {
-            // SAFETY: `place` is valid for writes of a whole semaphore (the caller's obligation).
-            unsafe { place.write(Self { units: Units::new(value, bound, SharedGate::default()) }) };
-            Ok(())
+            // SAFETY: `place` is valid for writes of a whole semaphore (the caller's obligation), so its field is in bounds.
+            let units = unsafe { &raw mut (*place).units };
+            // SAFETY: as above.
+            unsafe { units.write(Units::new(value, bound, SharedGate::default())) };
+            // SAFETY: as for `units`.
+            let permits = unsafe { &raw mut (*place).permits };
+            // SAFETY: the field lies in the shared mapping that the caller vouches for.
+            unsafe { Slots::init(permits) }
         };
-        // SAFETY: the whole value is written.
+        // SAFETY: both fields are made.
         unsafe { InitWith::new(write) }
     }
 }
 
-// SAFETY: atomics only, no Drop, repr(C); every state that a killed process leaves is one of the table's.
+// SAFETY: no pointer that anyone but a slot's holder follows, no Drop, repr(C); every state that a killed process leaves is
+// one of the tables'.
 unsafe impl Shareable for Semaphore<Shared> {
     const FINGERPRINT: u64 = crate::shm::name("Semaphore");
     const LOCKS: bool = true;
+
+    unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
+        // SAFETY: `place` points to a semaphore in a mapping (the caller's obligation).
+        let permits = unsafe { &raw const (*place).permits };
+        // SAFETY: the field of a valid semaphore is a valid table, and its atomics may be read beside writers.
+        visit.note(unsafe { &*permits }.is_linked_here());
+    }
 }
 
 impl<S: Scope> Semaphore<S> {
     /// Takes a unit, waiting for as long as it takes.
     ///
     /// # Errors
-    /// In `Local`: [`WouldDeadlock`](crate::scope::Refused::WouldDeadlock) when there is none. In `Shared` none.
+    /// In `Local`: [`WouldDeadlock`](Refused::WouldDeadlock) when there is none. In `Shared`, and only when a unit must be
+    /// had from where permits left it: [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted).
     #[doc(alias = "sem_wait")]
     #[inline]
     pub fn acquire(&self) -> S::Outcome<()> {
-        S::outcome(self.units.take_within(&NoTable, Limit::NEVER).map(|_| ()))
+        S::outcome(self.units.take_within(&self.permits, Limit::NEVER).map(|_| ()))
     }
 
     /// Takes a unit if there is one, and says whether there was.
     ///
     /// # Errors
-    /// None.
+    /// As for [`acquire_timeout`](Self::acquire_timeout).
     #[doc(alias = "sem_trywait")]
     #[inline]
     pub fn try_acquire(&self) -> S::Outcome<bool> {
@@ -150,11 +172,11 @@ impl<S: Scope> Semaphore<S> {
     /// [cancelled](crate::futex::Cancel).
     ///
     /// # Errors
-    /// None: in `Local` a wait with a limit answers at once.
+    /// As for [`acquire`](Self::acquire), but never `WouldDeadlock`: in `Local` a wait with a limit answers at once.
     #[doc(alias = "sem_timedwait")]
     #[inline]
     pub fn acquire_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<bool> {
-        S::outcome(self.units.take_within(&NoTable, limit.into()))
+        S::outcome(self.units.take_within(&self.permits, limit.into()))
     }
 
     /// Gives `units` back, all or none, and wakes as many who wait. Whoever took them, and in whatever process.
@@ -171,7 +193,7 @@ impl<S: Scope> Semaphore<S> {
     #[doc(alias = "get_value")]
     #[doc(alias = "sem_getvalue")]
     pub fn value(&self) -> u32 {
-        count(self.units.state())
+        count(self.units.state()).saturating_add(self.permits.free())
     }
 
     /// Whether no unit is free, as it was a moment ago.
@@ -183,16 +205,22 @@ impl<S: Scope> Semaphore<S> {
     /// Takes a unit that is given back when the answer is dropped, waiting for as long as it takes.
     ///
     /// # Errors
-    /// As for [`acquire`](Self::acquire).
+    /// As for [`acquire`](Self::acquire), and in `Shared`: [`TableFull`](Refused::TableFull),
+    /// [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted).
     #[inline]
     pub fn permit(&self) -> S::Outcome<Permit<'_, S>> {
-        S::outcome(self.units.take_within(&NoTable, Limit::NEVER).map(|_| Permit { semaphore: self }))
+        S::outcome(loop {
+            // Without a limit there is no other answer.
+            if let Some(permit) = self.take_permit(Limit::NEVER).transpose() {
+                break permit;
+            }
+        })
     }
 
     /// The same if there is one; `None` if there is not.
     ///
     /// # Errors
-    /// As for [`acquire_timeout`](Self::acquire_timeout).
+    /// As for [`permit`](Self::permit), but never [`WouldDeadlock`](Refused::WouldDeadlock).
     #[inline]
     pub fn try_permit(&self) -> S::Outcome<Option<Permit<'_, S>>> {
         self.permit_timeout(Limit::NOW)
@@ -201,11 +229,16 @@ impl<S: Scope> Semaphore<S> {
     /// The same, waiting within the limit; `None` when the time ran out or the wait was [cancelled](crate::futex::Cancel).
     ///
     /// # Errors
-    /// As for [`acquire_timeout`](Self::acquire_timeout).
+    /// As for [`try_permit`](Self::try_permit).
     #[inline]
     pub fn permit_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<Option<Permit<'_, S>>> {
-        let taken = self.units.take_within(&NoTable, limit.into());
-        S::outcome(taken.map(|taken| taken.then(|| Permit { semaphore: self })))
+        S::outcome(self.take_permit(limit.into()))
+    }
+
+    #[inline]
+    fn take_permit(&self, limit: Limit<'_>) -> Result<Option<Permit<'_, S>>, Refused> {
+        let ticket = self.permits.take(&self.units, limit)?;
+        Ok(ticket.map(|ticket| Permit { semaphore: self, ticket }))
     }
 }
 
@@ -215,25 +248,35 @@ impl<S: Scope> fmt::Debug for Semaphore<S> {
     }
 }
 
-/// A unit of a [`Semaphore`]; dropping it gives the unit back.
+/// A unit of a [`Semaphore`]; dropping it gives the unit back, and in scope `Shared` so does the death of its thread.
+///
+/// In `Private` it may be dropped by another thread. In `Shared` it belongs to the thread that took it, as a lock's guard does:
+///
+/// ```compile_fail
+/// use ossature_sys::{shm::Shm, sync::semaphore::Semaphore};
+/// let semaphore = Shm::place(Semaphore::shared(1)).unwrap();
+/// let permit = semaphore.permit().unwrap();
+/// std::thread::scope(|scope| scope.spawn(move || drop(permit)).join().unwrap());
+/// ```
 #[must_use = "the unit is given back at once if the permit is not kept"]
 pub struct Permit<'s, S: Scope = Private> {
     semaphore: &'s Semaphore<S>,
+    ticket: <S::Permits as Permits<S>>::Ticket,
 }
 
 impl<S: Scope> Permit<'_, S> {
     /// Keeps the unit without an owner, as [`acquire`](Semaphore::acquire) does: it comes back by a
     /// [`release`](Semaphore::release) only.
     pub fn forget(self) {
-        core::mem::forget(self);
+        let permit = core::mem::ManuallyDrop::new(self);
+        permit.semaphore.permits.disown(&permit.semaphore.units, &permit.ticket);
     }
 }
 
 impl<S: Scope> Drop for Permit<'_, S> {
     #[inline]
     fn drop(&mut self) {
-        // A bounded semaphore that was released too often meanwhile keeps its bound: the unit is there already.
-        let _ = self.semaphore.units.give(1);
+        self.semaphore.permits.give(&self.semaphore.units, &self.ticket);
     }
 }
 

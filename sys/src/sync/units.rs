@@ -15,14 +15,15 @@
 //! | count over 0 | one less | a taker |
 //! | any | count more by `n`, within the bound | a release, which then wakes `n` if the bit is there |
 //! | count 0 | sleepers' bit | a waiter, before it sleeps |
-//! | sleepers' bit | none, same generation | the release whose wake found nobody |
+//! | sleepers' bit | none, same generation | whoever gave a unit back and whose wake found nobody |
 //! | count | slotted, and back | whoever moves a unit, under the table's lock |
 //!
 //! Every change of a word with the sleepers' bit starts a generation, but for the clearing of the bit.
 //!
 //! **Why no wake is lost.** A waiter sleeps only on the very state in which it saw the count at 0, and each release issues as
 //! many wakes as it adds units. The bit is cleared only by a release whose wake found nobody, and only from the state that it
-//! left, in which the count is not 0: nobody can have fallen asleep on that. So the bit is there while anyone sleeps.
+//! left, in which the count is not 0: nobody can have fallen asleep on that. So the bit is there while anyone sleeps. (Where a
+//! [slot](super::permits) was freed, the count says nothing, and everybody is woken once more after the clearing.)
 //!
 //! **When one is killed** half-way, a release before its wakes or a waiter that a wake has chosen, the kernel wakes a sleeper
 //! at the gate. That one sets the bit again, takes a unit if there is one, and wakes as many as there are units left.
@@ -36,12 +37,11 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 use crate::futex::Limit;
 use crate::scope::{Refused, Scope};
 use crate::sync::gate::{Gate, Woke};
-use crate::sync::permits::Table;
+use crate::sync::permits::Permits;
 use crate::sync::semaphore::Overflow;
 use crate::sync::spin::Spin;
 
-pub(crate) const SLEEPERS: u64 = 1 << 32;
-#[allow(dead_code, reason = "its user comes next")]
+const SLEEPERS: u64 = 1 << 32;
 pub(crate) const MOVING: u64 = 1 << 33;
 /// One unit in the table.
 pub(crate) const SLOTTED: u64 = 1 << 34;
@@ -71,6 +71,12 @@ const fn slotted(state: u64) -> u64 {
     (state / SLOTTED) % (1 << SLOTTED_BITS)
 }
 
+/// Whether somebody may sleep.
+#[inline(always)]
+pub(crate) const fn has_sleepers(state: u64) -> bool {
+    state & SLEEPERS != 0
+}
+
 /// The same in the next generation, if there are sleepers. The carry out of the word is lost.
 #[inline(always)]
 pub(crate) const fn moved_on(state: u64) -> u64 {
@@ -80,7 +86,7 @@ pub(crate) const fn moved_on(state: u64) -> u64 {
 /// The count with its bound, and where its waiters sleep.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Units<S: Scope> {
+pub struct Units<S: Scope> {
     state: AtomicU64,
     bound: AtomicU32,
     spin: Spin,
@@ -90,8 +96,10 @@ pub(crate) struct Units<S: Scope> {
 /// What a waiter does next, its cover given up.
 pub(crate) enum Step<R> {
     Done(Result<R, Refused>),
-    /// A unit lies in the table, or may: move or mend it, and look again.
+    /// A unit must be moved or mended before it can be had.
     Table,
+    /// Look again.
+    Again,
 }
 
 impl<S: Scope> Units<S> {
@@ -104,6 +112,11 @@ impl<S: Scope> Units<S> {
     #[inline(always)]
     pub(crate) fn state(&self) -> u64 {
         self.state.load(SeqCst)
+    }
+
+    #[inline(always)]
+    pub(crate) fn gate(&self) -> &S::Gate {
+        &self.gate
     }
 
     /// The futex half, for the kernel alone: this crate reads and writes the whole word only.
@@ -129,32 +142,32 @@ impl<S: Scope> Units<S> {
 
     /// Takes a unit, waiting within the limit.
     #[inline(always)]
-    pub(crate) fn take_within<T: Table<S>>(&self, table: &T, limit: Limit<'_>) -> Result<bool, Refused> {
+    pub(crate) fn take_within<T: Permits<S>>(&self, table: &T, limit: Limit<'_>) -> Result<bool, Refused> {
         if self.take() { Ok(true) } else { self.take_slow(table, limit) }
     }
 
     #[cold]
-    fn take_slow<T: Table<S>>(&self, table: &T, limit: Limit<'_>) -> Result<bool, Refused> {
+    fn take_slow<T: Permits<S>>(&self, table: &T, limit: Limit<'_>) -> Result<bool, Refused> {
         self.look_for_a_while(table, limit);
         let mut inherited = false;
         loop {
             match self.gate.covered(|| self.wait(table, limit, &mut inherited)) {
                 Step::Done(answer) => return answer,
                 Step::Table if !table.bring_out(self, limit)? => return Ok(false),
-                Step::Table => {}
+                Step::Table | Step::Again => {}
             }
         }
     }
 
     /// Spins while there is nothing to take, if that pays.
-    pub(crate) fn look_for_a_while<T: Table<S>>(&self, table: &T, limit: Limit<'_>) {
+    pub(crate) fn look_for_a_while<T: Permits<S>>(&self, table: &T, limit: Limit<'_>) {
         if S::Gate::CAN_SPIN && !limit.is_now() {
             self.spin.until(|| count(self.state.load(Relaxed)) != 0 || table.lying() != 0);
         }
     }
 
     /// The covered part of a wait.
-    fn wait<T: Table<S>>(&self, table: &T, limit: Limit<'_>, inherited: &mut bool) -> Step<bool> {
+    fn wait<T: Permits<S>>(&self, table: &T, limit: Limit<'_>, inherited: &mut bool) -> Step<bool> {
         loop {
             let seen = self.state();
             let lying = table.lying();
@@ -179,7 +192,7 @@ impl<S: Scope> Units<S> {
     }
 
     /// Sleeps on a state in which there was nothing to take; `None` when it is to look again. To be called covered.
-    pub(crate) fn sleep<T: Table<S>, R: Default>(
+    pub(crate) fn sleep<T: Permits<S>, R: Default>(
         &self,
         table: &T,
         seen: u64,
@@ -212,7 +225,7 @@ impl<S: Scope> Units<S> {
 
     /// Lets others care for what is free, because the caller is about to give up its cover.
     pub(crate) fn pass_on(&self, seen: u64, lying: u32) {
-        if seen & SLEEPERS != 0 {
+        if has_sleepers(seen) {
             self.wake(count(seen).saturating_add(lying));
         }
     }
@@ -266,8 +279,19 @@ impl<S: Scope> Units<S> {
         })
     }
 
+    /// Wakes one because a slot was freed. To be called covered.
+    pub(crate) fn wake_for_slot(&self) {
+        let seen = self.state();
+        if has_sleepers(seen)
+            && self.wake(1) == 0
+            && self.state.compare_exchange(seen, seen & !SLEEPERS, SeqCst, Relaxed).is_ok()
+        {
+            // Somebody may have come to sleep meanwhile, when the slot was taken again.
+            self.wake(u32::MAX);
+        }
+    }
+
     /// Changes the state to what `change` makes of it, in the next generation; `None` when that says no. `SeqCst`.
-    #[allow(dead_code, reason = "its user comes next")]
     pub(crate) fn change(&self, change: impl Fn(u64) -> Option<u64>) -> Option<u64> {
         let mut seen = self.state();
         loop {

@@ -33,7 +33,7 @@
 //! Orderings: takes are `Acquire`, releases `Release`. Announcing a waiter and clearing the bit are `Relaxed`: they carry
 //! no data, and the kernel's compare in the futex call orders itself with both.
 
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use crate::atomic::AtomicU64;
 use crate::futex::Wait;
@@ -122,13 +122,31 @@ impl Word {
         half(self.0.load(Acquire))
     }
 
+    /// The futex half as it is now, in the order of everything that is `SeqCst`.
+    #[inline(always)]
+    pub(crate) fn futex_ordered(&self) -> u32 {
+        half(self.0.load(SeqCst))
+    }
+
+    /// Sets the futex half of a word that nobody else uses yet.
+    pub(crate) fn reset_half(&self, to: u32) {
+        self.0.store(with_half(0, to), Relaxed);
+    }
+
+    /// Frees a word that the caller holds, whatever its bits; what it loads after that is loaded after it.
+    #[inline(always)]
+    pub(crate) fn free(&self) {
+        let seen = self.0.load(Relaxed);
+        self.0.swap(with_half(seen, 0), SeqCst);
+    }
+
     /// Changes the futex half from `from` to `to`, starting a generation; false when it is something else. For
-    /// [leases](super::lease), whose transitions are single steps.
+    /// [leases](super::lease) and [slots](super::permits), whose transitions are single steps.
     #[inline]
     pub(crate) fn swap_half(&self, from: u32, to: u32) -> bool {
         let mut seen = self.0.load(Relaxed);
         while half(seen) == from {
-            match self.0.compare_exchange_weak(seen, with_half(next_generation(seen), to), AcqRel, Relaxed) {
+            match self.0.compare_exchange_weak(seen, with_half(next_generation(seen), to), SeqCst, Relaxed) {
                 Ok(_) => return true,
                 Err(now) => seen = now,
             }
@@ -256,7 +274,7 @@ impl Word {
                 return false;
             }
             let dead = with_half(seen, (futex & WAITERS) | DIED);
-            match self.0.compare_exchange(seen, dead, core::sync::atomic::Ordering::SeqCst, Relaxed) {
+            match self.0.compare_exchange(seen, dead, SeqCst, Relaxed) {
                 Ok(_) => return futex & WAITERS != 0,
                 Err(now) => seen = now,
             }

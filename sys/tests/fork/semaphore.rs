@@ -1,8 +1,11 @@
 //! The semaphore between processes, and what a death leaves of it.
 
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
 use ossature_sys::eventfd::EventFd;
-use ossature_sys::process::{Child, Exit, fork};
-use ossature_sys::scope::Shared;
+use ossature_sys::process::{Child, Exit, ForkError, fork};
+use ossature_sys::ptrace::{self, State};
+use ossature_sys::scope::{Form, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::handoff::HandoffLock;
 use ossature_sys::sync::semaphore::Semaphore;
@@ -14,6 +17,14 @@ pub const TESTS: &[Test] = &[
     ("semaphore_is_released_by_another_process", semaphore_is_released_by_another_process),
     ("killed_acquirer_loses_its_unit_and_no_other", killed_acquirer_loses_its_unit_and_no_other),
     ("killed_chosen_acquirer_leaves_the_unit_to_another", killed_chosen_acquirer_leaves_the_unit_to_another),
+    ("killed_permit_holder_gives_its_unit_back_to_those_who_sleep", killed_permit_holder_gives_its_unit_back),
+    ("killed_permit_holders_units_are_free_for_later", killed_permit_holders_units_are_free_for_later),
+    ("killed_forgetful_holder_has_lost_its_unit", killed_forgetful_holder_has_lost_its_unit),
+    ("killed_chosen_permit_taker_leaves_the_unit_to_another", killed_chosen_permit_taker_leaves_the_unit_to_another),
+    ("kill_at_any_instant_keeps_a_permits_unit", kill_at_any_instant_keeps_a_permits_unit),
+    ("kill_at_any_instant_of_a_forget_keeps_account", kill_at_any_instant_of_a_forget_keeps_account),
+    ("kill_at_any_instant_of_a_bare_take_from_a_slot_keeps_account", kill_at_any_instant_of_a_bare_take),
+    ("fork_refuses_while_a_permit_is_held", fork_refuses_while_a_permit_is_held),
     ("handoff_lock_is_released_by_another_process", handoff_lock_is_released_by_another_process),
 ];
 
@@ -101,6 +112,208 @@ fn killed_chosen_acquirer_leaves_the_unit_to_another() {
         ends_well(&mut second);
         assert_eq!(semaphore.value(), 0);
     }
+}
+
+/// Where the kernel hides its list, a permit's unit has no owner: then there is nothing to see here.
+fn permits_have_owners() -> bool {
+    let so = Shared::form() == Form::Node;
+    if !so {
+        println!("SKIPPED: permits have no owner here");
+    }
+    so
+}
+
+/// Three processes: one holds the only permit and is killed, two sleep.
+fn killed_permit_holder_gives_its_unit_back() {
+    if !permits_have_owners() {
+        return;
+    }
+    let semaphore = Shm::place(Semaphore::shared_bounded(1)).unwrap();
+    let holder = child_after(|| core::mem::forget(semaphore.permit().unwrap()));
+    let mut for_a_permit = sleeper(|| drop(semaphore.permit().unwrap()));
+    let mut bare = sleeper(|| {
+        semaphore.acquire().unwrap();
+        semaphore.release(1).unwrap();
+    });
+    kill(holder);
+    ends_well(&mut for_a_permit);
+    ends_well(&mut bare);
+    assert_eq!(semaphore.value(), 1);
+    assert!(semaphore.release(1).is_err());
+}
+
+fn killed_permit_holders_units_are_free_for_later() {
+    if !permits_have_owners() {
+        return;
+    }
+    let semaphore = place(3);
+    for _ in 0..3 {
+        let holder = child_after(|| {
+            for _ in 0..3 {
+                core::mem::forget(semaphore.permit().unwrap());
+            }
+            assert!(semaphore.try_permit().unwrap().is_none());
+        });
+        assert_eq!(semaphore.value(), 0);
+        kill(holder);
+        assert_eq!(semaphore.value(), 3);
+        let permit = semaphore.try_permit().unwrap().unwrap();
+        assert!(semaphore.try_acquire().unwrap() && semaphore.try_acquire().unwrap());
+        assert!(!semaphore.try_acquire().unwrap() && semaphore.try_permit().unwrap().is_none());
+        semaphore.release(2).unwrap();
+        drop(permit);
+    }
+}
+
+fn killed_forgetful_holder_has_lost_its_unit() {
+    let semaphore = place(2);
+    kill(child_after(|| semaphore.permit().unwrap().forget()));
+    assert_eq!(semaphore.value(), 1);
+    semaphore.release(1).unwrap();
+    assert_eq!(semaphore.value(), 2);
+}
+
+/// Two sleep for a permit, one is given back and chooses the first, which is killed before it can run.
+fn killed_chosen_permit_taker_leaves_the_unit_to_another() {
+    let Some(conductor) = Conductor::new() else { return };
+    for barge in [false, true] {
+        let semaphore = place(1);
+        let turn = [0; 2].map(|_| EventFd::counter(0).unwrap());
+        let arrived = Shm::place(AtomicU32::new(0)).unwrap();
+        let mut children = [0, 1].map(|index| {
+            let child = fork(|| {
+                turn[index].take(PATIENCE).unwrap();
+                arrived.fetch_add(1, SeqCst);
+                drop(semaphore.permit().unwrap());
+                0
+            });
+            child.unwrap()
+        });
+        let held = semaphore.permit().unwrap();
+        for (before, (turn, child)) in turn.iter().zip(&children).enumerate() {
+            turn.add(1, PATIENCE).unwrap();
+            until("a child sleeps on the semaphore", || arrived.load(SeqCst) > before as u32 && asleep(child));
+        }
+        conductor.conduct();
+        drop(held);
+        let barged = barge.then(|| semaphore.try_permit().unwrap().unwrap());
+        children[0].kill().unwrap();
+        conductor.relax();
+        assert!(matches!(children[0].wait().unwrap(), Exit::Signal { .. }));
+        drop(barged);
+        ends_well(&mut children[1]);
+        assert_eq!(semaphore.value(), 1);
+    }
+}
+
+/// Runs `turn` in a child one instruction at a time and kills it after 1, 1 + stride, ... of them, each time with another
+/// semaphore of one unit; `check` looks at what is left.
+fn at_any_instant(
+    stride: u32,
+    prepare: impl Fn(&Semaphore<Shared>),
+    turn: impl Fn(&Semaphore<Shared>),
+    check: impl Fn(&Semaphore<Shared>),
+) {
+    let mut steps = 1;
+    loop {
+        let semaphore = Shm::place(Semaphore::shared_bounded(1)).unwrap();
+        prepare(&semaphore);
+        let mut child = fork(|| {
+            ptrace::stop_for_tracer().unwrap();
+            turn(&semaphore);
+            0
+        })
+        .unwrap();
+        assert!(matches!(ptrace::wait(&mut child, PATIENCE), Ok(Some(State::Stopped(_)))));
+        let ended = (0..steps).any(|_| {
+            ptrace::single_step(&child).unwrap();
+            !matches!(ptrace::wait(&mut child, PATIENCE), Ok(Some(State::Stopped(_))))
+        });
+        if !ended {
+            kill(child);
+        }
+        check(&semaphore);
+        if ended {
+            assert!(steps > 100, "there was something to kill");
+            return;
+        }
+        steps += stride;
+    }
+}
+
+/// The unit is there, once, and counts for the bound.
+#[track_caller]
+fn has_one_unit(semaphore: &Semaphore<Shared>) {
+    let permit = semaphore.permit_timeout(PATIENCE).unwrap().expect("the unit is there");
+    assert!(semaphore.try_permit().unwrap().is_none() && !semaphore.try_acquire().unwrap(), "it is there once");
+    assert!(semaphore.release(1).is_err(), "a held permit counts for the bound");
+    drop(permit);
+    assert_eq!(semaphore.value(), 1);
+    assert!(semaphore.try_acquire().unwrap());
+    assert!(!semaphore.try_acquire().unwrap() && semaphore.try_permit().unwrap().is_none());
+    semaphore.release(1).unwrap();
+    assert!(semaphore.release(1).is_err());
+}
+
+/// The same, if a bare holder was killed with it: whoever releases makes up for that.
+#[track_caller]
+fn has_one_unit_or_lost_it(semaphore: &Semaphore<Shared>) {
+    if !semaphore.try_acquire().unwrap() {
+        assert_eq!(semaphore.release(1), Ok(()), "a lost unit does not count for the bound");
+    } else {
+        semaphore.release(1).unwrap();
+    }
+    has_one_unit(semaphore);
+}
+
+fn kill_at_any_instant_keeps_a_permits_unit() {
+    if !permits_have_owners() {
+        return;
+    }
+    let other = Shm::place(Semaphore::shared(1)).unwrap();
+    // The first permit moves the unit to a slot, the second finds it there, the third beside another one.
+    at_any_instant(
+        37,
+        |_| {},
+        |semaphore| {
+            drop(semaphore.permit().unwrap());
+            drop(semaphore.permit().unwrap());
+            let beside = other.permit().unwrap();
+            drop(semaphore.permit().unwrap());
+            drop(beside);
+        },
+        has_one_unit,
+    );
+}
+
+fn kill_at_any_instant_of_a_forget_keeps_account() {
+    if !permits_have_owners() {
+        return;
+    }
+    let in_a_slot = |semaphore: &Semaphore<Shared>| drop(semaphore.permit().unwrap());
+    at_any_instant(7, in_a_slot, |semaphore| semaphore.permit().unwrap().forget(), has_one_unit_or_lost_it);
+}
+
+fn kill_at_any_instant_of_a_bare_take() {
+    if !permits_have_owners() {
+        return;
+    }
+    let in_a_slot = |semaphore: &Semaphore<Shared>| drop(semaphore.permit().unwrap());
+    let turn = |semaphore: &Semaphore<Shared>| {
+        semaphore.acquire().unwrap();
+        semaphore.release(1).unwrap();
+    };
+    at_any_instant(7, in_a_slot, turn, has_one_unit_or_lost_it);
+}
+
+fn fork_refuses_while_a_permit_is_held() {
+    let semaphore = place(1);
+    let permit = semaphore.permit().unwrap();
+    if permits_have_owners() {
+        assert!(matches!(fork(|| 0), Err(ForkError::LockHeld)));
+    }
+    drop(permit);
+    ends_well(&mut fork(|| 0).unwrap());
 }
 
 fn handoff_lock_is_released_by_another_process() {

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use ossature_sys::futex::Cancel;
-use ossature_sys::scope::{Local, Private, Refused, Scope, Shared};
+use ossature_sys::scope::{Form, Local, Private, Refused, Scope, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::handoff::{HandoffLock, NotLocked};
 use ossature_sys::sync::semaphore::{Overflow, Semaphore};
@@ -316,6 +316,74 @@ fn private_permit_may_be_dropped_by_another_thread() {
     let permit = SEMAPHORE.permit();
     thread::spawn(move || drop(permit)).join().unwrap();
     assert_eq!(SEMAPHORE.value(), 1);
+}
+
+/// As many as a sleeper can watch; without an owner there may be any number.
+#[test]
+fn shared_semaphore_has_120_permits_at_a_time() {
+    let semaphore = Shm::place(Semaphore::shared(200)).unwrap();
+    let mut permits: Vec<_> = (0..120).map(|_| semaphore.permit().unwrap()).collect();
+    if Shared::form() == Form::Node {
+        assert_eq!(semaphore.permit().map(|_| ()), Err(Refused::TableFull));
+        assert_eq!(semaphore.try_permit().map(|_| ()), Err(Refused::TableFull));
+    }
+    assert_eq!(semaphore.value(), 80);
+    for _ in 0..80 {
+        assert!(semaphore.try_acquire().unwrap());
+    }
+    assert!(!semaphore.try_acquire().unwrap() && semaphore.try_permit().unwrap().is_none());
+    // In another order than they were taken in.
+    permits.drain(40..80).for_each(drop);
+    permits.drain(..).rev().for_each(drop);
+    assert_eq!(semaphore.value(), 120);
+    for _ in 0..120 {
+        assert!(semaphore.try_acquire().unwrap(), "units in slots are units");
+    }
+    assert_eq!(semaphore.value(), 0);
+    semaphore.release(120).unwrap();
+    drop(semaphore.permit().unwrap());
+    assert_eq!(semaphore.value(), 120);
+}
+
+#[test]
+fn permit_of_a_thread_that_ends_comes_back() {
+    let semaphore = Shm::place(Semaphore::shared_bounded(1)).unwrap();
+    if Shared::form() == Form::Pthread {
+        return println!("SKIPPED: permits have no owner here");
+    }
+    soon(|| {
+        thread::scope(|scope| {
+            let semaphore = &semaphore;
+            let (end, until) = channel::<()>();
+            let (tell, told) = channel();
+            scope.spawn(move || {
+                core::mem::forget(semaphore.permit().unwrap());
+                tell.send(()).unwrap();
+                let _ = until.recv();
+            });
+            told.recv().unwrap();
+            assert!(semaphore.is_locked());
+            let sleepers = asleep(scope, 1, move || drop(semaphore.permit().unwrap()));
+            drop(end);
+            for sleeper in sleepers {
+                sleeper.join().unwrap();
+            }
+        });
+        while semaphore.value() != 1 {
+            thread::yield_now();
+        }
+    });
+}
+
+#[test]
+fn held_permit_counts_for_the_bound() {
+    let semaphore = Shm::place(Semaphore::shared_bounded(2)).unwrap();
+    let permit = semaphore.permit().unwrap();
+    if Shared::form() == Form::Node {
+        assert_eq!(semaphore.release(1), Err(Overflow));
+    }
+    drop(permit);
+    assert_eq!(semaphore.value(), 2);
 }
 
 mod handoff {
