@@ -1,7 +1,9 @@
-//! The waiting primitives: handing over between processes, and the lock of threads when it is contended.
+//! The waiting primitives: handing over between processes, the lock of threads when it is contended, and
+//! the semaphore beside that of libc.
 
 mod handover;
 mod private;
+mod semaphore;
 
 use ossature_benches::{bench, machine};
 
@@ -17,5 +19,6 @@ fn main() {
             private::contended(bench, cores);
         }
         handover::one_core(bench, core);
+        machine::on_core(core, || semaphore::rows(bench));
     });
 }

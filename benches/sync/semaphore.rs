@@ -1,0 +1,68 @@
+//! Taking a unit that is there and giving it back, in a process that has had a second thread.
+
+use std::cell::UnsafeCell;
+use std::hint::black_box;
+use std::mem::MaybeUninit;
+
+use ossature_benches::bench::Bench;
+use ossature_benches::machine;
+use ossature_benches::report::Bar;
+use ossature_benches::rounds::Rounds;
+use ossature_sys::scope::Shared;
+use ossature_sys::shm::Shm;
+use ossature_sys::sync::semaphore::Semaphore;
+
+/// `sem_t` in memory that processes share.
+struct PosixSemaphore(UnsafeCell<libc::sem_t>);
+
+// SAFETY: a semaphore is made to be used by many threads.
+unsafe impl Sync for PosixSemaphore {}
+
+impl PosixSemaphore {
+    fn shared(value: u32) -> &'static Self {
+        // SAFETY: sem_t is plain C data, for which zero bytes are a value; `sem_init` makes it a semaphore.
+        let place = machine::shared(Self(UnsafeCell::new(unsafe { MaybeUninit::zeroed().assume_init() })));
+        // SAFETY: nobody else knows the place yet, and it never moves.
+        assert_eq!(unsafe { libc::sem_init(place.0.get(), 1, value) }, 0);
+        place
+    }
+
+    fn turn(&self) {
+        // SAFETY: `shared` made the semaphore.
+        assert_eq!(unsafe { libc::sem_wait(self.0.get()) }, 0);
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::sem_post(self.0.get()) }, 0);
+    }
+}
+
+/// The rows of bare units and of permits.
+pub fn rows(bench: &Bench) {
+    if !bench.wants("semaphore") {
+        return;
+    }
+    let posix = PosixSemaphore::shared(4);
+    let samples = bench.table(4, |turn| {
+        let (private, bare) = (Semaphore::new(4), shared());
+        let permits = shared();
+        let (private, bare, permits) = black_box((&private, &*bare, &*permits));
+        let mut rounds = Rounds::new();
+        rounds.add("private", || {
+            private.acquire();
+            let _ = private.release(1);
+        });
+        rounds.add("bare", || {
+            let _ = bare.acquire();
+            let _ = bare.release(1);
+        });
+        rounds.add("permit", || drop(permits.permit()));
+        rounds.add("sem_t", || posix.turn());
+        turn.run(200, rounds);
+    });
+    bench.compare("semaphore-private-pair", &samples, "private", "sem_t", Bar::AtMost(1.0));
+    bench.compare("semaphore-pair", &samples, "bare", "sem_t", Bar::AtMost(1.0));
+    bench.compare("semaphore-permit-pair", &samples, "permit", "sem_t", Bar::AtMost(1.4));
+}
+
+fn shared() -> Shm<Semaphore<Shared>> {
+    Shm::place(Semaphore::shared(4)).expect("shared memory")
+}
