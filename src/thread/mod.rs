@@ -23,6 +23,7 @@
 //! Source: pthreads(7), gettid(2), prctl(2).
 
 mod ident;
+mod interrupt;
 mod native;
 mod panic;
 
@@ -31,12 +32,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ossature_sys::futex::Limit;
+pub use ossature_sys::sync::handoff::HandoffLock as LockType;
 
 use crate::error::{ErrorKind, Result};
 
 #[doc(no_inline)]
 pub use crate::error::Error;
 pub use ident::{Ident, Pid, get_ident, get_native_id, set_name};
+pub use interrupt::{interrupt_main, interrupts, take_interrupt};
 pub use native::{count, set_stack_size, stack_size};
 pub use panic::exit;
 
@@ -51,6 +54,22 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(9_223_372_036);
 /// Whether a thread may run that the process does not wait for at its end: always, since there are no sub-interpreters.
 pub const fn daemon_threads_allowed() -> bool {
     true
+}
+
+/// A free lock without an owner, which any thread may release: Python's.
+///
+/// For data, [`threading::Lock`](crate::threading::Lock) is the one that cannot be misused.
+///
+/// ```
+/// let lock = ossature::thread::allocate_lock();
+/// lock.acquire();
+/// assert!(lock.locked() && !lock.try_acquire());
+/// std::thread::scope(|scope| scope.spawn(|| lock.release().unwrap()).join().unwrap());
+/// assert!(lock.release().is_err(), "nobody holds it");
+/// ```
+#[doc(alias = "allocate")]
+pub const fn allocate_lock() -> LockType {
+    LockType::new()
 }
 
 /// Starts a thread that nobody can join, and answers with its number. It may not have run yet.

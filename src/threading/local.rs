@@ -175,7 +175,10 @@ impl<T: Send + 'static, F: Fn() -> T> Local<T, F> {
 
     /// How many threads have a value now.
     pub fn threads(&self) -> usize {
-        self.made.get().map_or(0, |(_, slots)| slots.lock().len())
+        let Some((key, slots)) = self.made.get() else { return 0 };
+        // In a forked child those of other threads are of no thread.
+        let (now, mine) = (generation(), mine(*key));
+        slots.lock().iter().filter(|(number, (process, _))| *process == now || mine == Some(**number)).count()
     }
 }
 
@@ -202,11 +205,16 @@ impl Mine {
     }
 }
 
+/// The number of the calling thread's value of one `Local`.
+fn mine(key: u64) -> Option<u64> {
+    MINE.try_with(|mine| Some(mine.kept.borrow().get(&key)?.number())).ok()?
+}
+
 impl<T: Send + 'static, F> Drop for Local<T, F> {
     /// Drops the values of all threads.
     fn drop(&mut self) {
         let Some((key, slots)) = self.made.take() else { return };
-        let mine = MINE.try_with(|mine| Some(mine.kept.borrow().get(&key)?.number())).ok().flatten();
+        let mine = mine(key);
         // With the list gone from here, ending threads leave without it.
         let all = std::mem::take(&mut *slots.lock());
         for (number, (process, slot)) in all {

@@ -46,9 +46,11 @@ mod shutdown;
 mod thread;
 mod timer;
 
+pub use ossature_sys::sync::condition::Condition;
 pub use ossature_sys::sync::event::Event;
 pub use ossature_sys::sync::lock::Lock;
 pub use ossature_sys::sync::rlock::RLock;
+pub use ossature_sys::sync::semaphore::Semaphore;
 
 #[doc(no_inline)]
 pub use crate::error::Error as ThreadError;

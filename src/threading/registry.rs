@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use ossature_sys::process::generation;
 use ossature_sys::sync::lock::Lock;
 
-use super::core::{Core, Kind, carried, current};
+use super::core::{Core, Kind, carried, current, settle};
 use super::hooks::Hooks;
 use super::init::Graph;
 use super::shutdown::End;
@@ -69,6 +69,10 @@ impl Era {
                 Arc::new(Core::new(native, Kind::Main, Some("MainThread".into()), false))
             }
         };
+        if is_first() {
+            // So that a child of it knows which of the handles is its own.
+            settle(main.clone());
+        }
         let hooks = before.and_then(|before| Some(before.hooks.try_lock()?.clone())).unwrap_or_default();
         let living = main.native.ident().map(|ident| (ident, main.clone())).into_iter().collect();
         Self {

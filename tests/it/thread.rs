@@ -160,3 +160,21 @@ fn constants_say_what_they_promise() {
         assert!(handle.join_timeout(Duration::MAX).unwrap());
     });
 }
+
+#[test]
+fn a_lock_is_released_by_any_thread() {
+    soon(|| {
+        let lock = Arc::new(thread::allocate_lock());
+        lock.acquire();
+        assert!(lock.locked() && !lock.try_acquire() && !lock.acquire_timeout(Duration::from_millis(5)));
+        let other = lock.clone();
+        let waiter = thread::start_joinable_thread(move || other.acquire()).unwrap();
+        lock.release().unwrap();
+        waiter.join().unwrap();
+        assert!(lock.locked());
+        lock.release().unwrap();
+        assert!(lock.release().is_err() && !lock.locked());
+        assert!(lock.with(|| lock.locked()));
+        assert!(!lock.locked());
+    });
+}
