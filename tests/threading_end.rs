@@ -36,6 +36,14 @@ fn main() {
         ("the_main_thread_can_be_joined_while_it_shuts_down", the_main_thread_can_be_joined_while_it_shuts_down),
         ("a_child_has_the_main_thread_only", a_child_has_the_main_thread_only),
         ("a_forking_thread_is_main_in_the_child", a_forking_thread_is_main_in_the_child),
+        (
+            "a_joined_thread_that_forks_can_be_joined_in_the_child",
+            a_joined_thread_that_forks_can_be_joined_in_the_child,
+        ),
+        (
+            "a_thread_that_forks_while_it_initialises_goes_on_in_the_child",
+            a_thread_that_forks_while_it_initialises_goes_on_in_the_child,
+        ),
         ("a_forking_thread_from_elsewhere_is_main_in_the_child", a_forking_thread_from_elsewhere_is_main_in_the_child),
         ("a_fork_in_the_middle_of_it_leaves_no_lock_held", a_fork_in_the_middle_of_it_leaves_no_lock_held),
         ("timers_of_the_parent_do_not_fire_in_the_child", timers_of_the_parent_do_not_fire_in_the_child),
@@ -349,7 +357,43 @@ fn a_forking_thread_is_main_in_the_child() {
                 threading::shutdown();
             });
         });
+        // It is being joined meanwhile.
         forking.unwrap().result().unwrap();
+    });
+}
+
+fn a_joined_thread_that_forks_can_be_joined_in_the_child() {
+    apart(|| {
+        let forking = Thread::spawn(|| {
+            // Give the joiner time to be in the middle of it; either way is right.
+            std::thread::sleep(Duration::from_millis(10));
+            inside(|| {
+                let joiner = Thread::spawn(|| main_thread().join().unwrap()).unwrap();
+                threading::shutdown();
+                assert!(!joiner.is_alive());
+            });
+        });
+        forking.unwrap().result().unwrap();
+    });
+}
+
+fn a_thread_that_forks_while_it_initialises_goes_on_in_the_child() {
+    apart(|| {
+        let once: Arc<Once<u32>> = Arc::new(Once::new());
+        let made = once.clone();
+        let value = once.get_or_init(move || {
+            let (tell, hear) = channel();
+            Thread::spawn(move || tell.send(()).unwrap()).unwrap().join().unwrap();
+            hear.recv().unwrap();
+            inside(|| {
+                assert_eq!(made.get_or_init(|| 2).unwrap_err().kind(), ErrorKind::WouldDeadlock);
+                let other = made.clone();
+                let asks = Thread::spawn(move || other.get_or_init(|| 3).copied()).unwrap();
+                assert!(!asks.join_timeout(Duration::from_millis(10)).unwrap(), "it is being made");
+            });
+            1
+        });
+        assert_eq!(*value.unwrap(), 1);
     });
 }
 

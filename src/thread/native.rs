@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 use std::thread::{Builder, JoinHandle};
 
 use ossature_sys::deadline::Deadline;
@@ -30,6 +30,8 @@ pub(crate) struct Native {
     /// In which process it runs: a forked child has the handle and not the thread.
     generation: AtomicU32,
     done: Event,
+    /// Nobody started it here: it ran already, or it lives on in a forked child.
+    adopted: AtomicBool,
     os: Lock<Option<JoinHandle<()>>>,
 }
 
@@ -42,6 +44,7 @@ impl Native {
             tid: AtomicU32::new(0),
             generation: AtomicU32::new(0),
             done: Event::new(),
+            adopted: AtomicBool::new(false),
             os: Lock::new(None),
         }
     }
@@ -65,6 +68,7 @@ impl Native {
 
     /// Makes it the calling thread's: the one that a fork was called in lives on in the child.
     pub(crate) fn adopt(&self) {
+        self.adopted.store(true, Relaxed);
         self.ident.store(get_ident().get(), Relaxed);
         self.tid.store(number(get_native_id()), Relaxed);
         self.generation.store(generation(), Relaxed);
@@ -83,10 +87,14 @@ impl Native {
         admit: impl FnOnce(Ident) -> Result<()>,
         body: impl FnOnce() + Send + 'static,
     ) -> Result<Ident> {
+        let again = || Error::new(ErrorKind::AlreadyStarted, "a thread can be started once: make a new one");
+        if self.is_started() {
+            return Err(again()); // without the lock, which whoever joins it holds
+        }
         // Held meanwhile, so that whoever joins finds what to join, or that nothing came of it.
         let mut os = self.os.lock();
         if self.is_started() {
-            return Err(Error::new(ErrorKind::AlreadyStarted, "a thread can be started once: make a new one"));
+            return Err(again());
         }
         let ident = Ident::fresh();
         self.generation.store(generation(), Relaxed);
@@ -164,7 +172,8 @@ impl Native {
         if !self.is_here() {
             return true;
         }
-        if !limit.is_never() {
+        // In a forked child the one who joined it in the parent holds the lock for ever.
+        if !limit.is_never() || self.adopted.load(Relaxed) {
             return self.done.wait_timeout(limit);
         }
         // One of those who wait does so in the kernel's way, which costs the thread nothing at its end; the others wait here.
@@ -207,7 +216,7 @@ impl Plan {
 
 impl Drop for Native {
     fn drop(&mut self) {
-        if self.generation.load(Relaxed) != generation() {
+        if self.generation.load(Relaxed) != generation() || *self.adopted.get_mut() {
             // The C library of a forked child has forgotten the thread, so nothing may be asked of it.
             std::mem::forget(self.os.get_mut().take());
         }

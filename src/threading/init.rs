@@ -54,6 +54,12 @@ enum Awaited {
 }
 
 impl Graph {
+    /// What `me` holds, for a child that it has forked in the middle of it.
+    pub(super) fn of(&self, me: Ident) -> Self {
+        let mine = self.holders.iter().filter(|(_, holder)| **holder == me);
+        Self { holders: mine.map(|(lock, holder)| (*lock, *holder)).collect(), waiting: BTreeMap::new() }
+    }
+
     /// Whether waiting for `what` would be waiting for `me`.
     fn leads_to(&self, me: Ident, mut what: Awaited) -> bool {
         loop {
@@ -163,7 +169,11 @@ impl InitLock {
 impl Drop for InitGuard<'_> {
     fn drop(&mut self) {
         HELD.set(HELD.get() - 1);
-        era().graph.lock().holders.remove(&self.lock.key());
+        if let Entry::Occupied(held) = era().graph.lock().holders.entry(self.lock.key()) {
+            if *held.get() == get_ident() {
+                held.remove();
+            }
+        }
         self.lock.releases.fetch_add(1, Release);
         let _ = futex::wake(&self.lock.releases, u32::MAX, Reach::Private);
     }

@@ -18,7 +18,7 @@ use super::shutdown::End;
 use super::timer::Wheel;
 use super::{Thread, shutting_down};
 use crate::error::Result;
-use crate::thread::{Ident, Native, is_first};
+use crate::thread::{Ident, Native, get_ident, is_first};
 
 /// Everything of this module that belongs to one process.
 pub(super) struct Era {
@@ -84,7 +84,9 @@ impl Era {
             end: Lock::new(End::default()),
             ending: AtomicBool::new(false),
             wheel: Wheel::new(),
-            graph: Lock::new(Graph::default()),
+            graph: Lock::new(
+                before.and_then(|before| Some(before.graph.try_lock()?.of(get_ident()))).unwrap_or_default(),
+            ),
             calm: AtomicU32::new(0),
             next: OnceLock::new(),
         }
@@ -119,11 +121,14 @@ impl Era {
 }
 
 impl Table {
-    /// A living thread that the process has to wait for, other than `me`.
-    pub(super) fn awaited(&self, me: Option<Ident>) -> Option<Arc<Core>> {
+    /// A living thread that the process has to wait for, other than its first and `me`.
+    pub(super) fn awaited(&self, main: &Arc<Core>, me: Option<Ident>) -> Option<Arc<Core>> {
         use std::sync::atomic::Ordering::Relaxed;
         let waits = |core: &&Arc<Core>| {
-            !core.is(Kind::Main) && !core.daemon.load(Relaxed) && core.native.ident() != me && core.native.is_alive()
+            !Arc::ptr_eq(core, main)
+                && !core.daemon.load(Relaxed)
+                && core.native.ident() != me
+                && core.native.is_alive()
         };
         self.living.values().find(waits).cloned()
     }

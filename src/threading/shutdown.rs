@@ -64,7 +64,7 @@ pub fn shutdown() {
     let me = Some(get_ident());
     loop {
         let mut table = era.table.lock();
-        if let Some(core) = table.awaited(me) {
+        if let Some(core) = table.awaited(&era.main, me) {
             drop(table);
             core.native.join(Limit::NEVER);
             continue;

@@ -136,8 +136,8 @@ impl Timer {
             Err(_) => false,
         };
         if cancelled {
-            self.0.callback.discard();
             state.finished.set();
+            self.0.callback.discard();
         }
         cancelled
     }
@@ -191,7 +191,7 @@ impl Timer {
         self.0.state.finished.is_set()
     }
 
-    /// Waits until its call has ended or it was cancelled: for ever, if nobody starts it.
+    /// Waits until its call has ended or it was cancelled: for ever, if nobody starts it, or in its own call.
     #[doc(alias = "join")]
     pub fn wait(&self) {
         self.wait_timeout(Limit::NEVER);

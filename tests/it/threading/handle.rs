@@ -43,6 +43,23 @@ fn a_thread_starts_once_even_after_its_end() {
 }
 
 #[test]
+fn a_second_start_does_not_wait_for_the_joiner() {
+    soon(|| {
+        let (end, thread) = waiting();
+        let (tell, hear) = channel();
+        let joined = thread.clone();
+        let joiner = std::thread::spawn(move || {
+            tell.send(thread_id()).unwrap();
+            joined.join().unwrap();
+        });
+        until_asleep(hear.recv().unwrap());
+        assert_eq!(thread.start().unwrap_err().kind(), ErrorKind::AlreadyStarted);
+        end.set();
+        joiner.join().unwrap();
+    });
+}
+
+#[test]
 fn of_many_starters_one_starts_it() {
     soon(|| {
         for _ in 0..100 {
