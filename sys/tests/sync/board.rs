@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ossature_sys::process::{Child, Exit};
 use ossature_sys::shareable;
 use ossature_sys::shm::{Shm, array};
+use ossature_sys::signal::Signal;
 
 /// The most participants beside the test.
 pub const MOST: usize = 8;
@@ -77,9 +78,10 @@ fn task(id: u32, file: &str) -> String {
     fs::read_to_string(format!("/proc/{id}/task/{id}/{file}")).unwrap_or_default()
 }
 
-fn sleeps(id: u32) -> bool {
+/// The letter of its state, if there is such a task.
+fn state(id: u32) -> Option<char> {
     // `id (name) state ...`, and the name may hold anything.
-    task(id, "stat").rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
+    task(id, "stat").rsplit(") ").next().and_then(|rest| rest.chars().next())
 }
 
 impl Board {
@@ -136,8 +138,8 @@ impl Board {
             }
             _ => {
                 let (id, waits) = (seat.id.load(SeqCst), seat.waits.load(SeqCst));
-                let [state, call, place] = ["stat", "syscall", "wchan"].map(|file| task(id, file));
-                let state = state.rsplit(") ").next().and_then(|rest| rest.chars().next()).unwrap_or('?');
+                let [call, place] = ["syscall", "wchan"].map(|file| task(id, file));
+                let state = state(id).unwrap_or('?');
                 let (call, place) = (call.trim(), place.trim());
                 Some(format!(
                     "participant {index} (task {id}) did not end after announcing {waits} waits: state {state}, \
@@ -192,7 +194,7 @@ impl Crowd<'_> {
         let seat = &self.board.0.seats[index];
         let asleep = || {
             assert_eq!(seat.end.load(SeqCst), RUNNING, "participant {index} ended instead of waiting");
-            seat.waits.load(SeqCst) >= nth && sleeps(seat.id.load(SeqCst))
+            seat.waits.load(SeqCst) >= nth && state(seat.id.load(SeqCst)) == Some('S')
         };
         until(&format!("participant {index} sleeps in its wait {nth}"), asleep);
     }
@@ -215,8 +217,30 @@ impl Crowd<'_> {
         self.children[index].kill().expect("one may kill one's child");
         self.board.0.seats[index].end.store(KILLED, SeqCst);
         let id = self.board.0.seats[index].id.load(SeqCst);
-        until(&format!("participant {index} dies"), || {
-            task(id, "stat").rsplit(") ").next().is_none_or(|rest| !rest.starts_with(['R', 'S', 'D', 'T', 't']))
-        });
+        until(&format!("participant {index} dies"), || !matches!(state(id), Some('R' | 'S' | 'D' | 'T' | 't')));
+    }
+
+    /// Stops the participant, a process, and waits until it stands.
+    #[track_caller]
+    pub fn stop(&self, index: usize) {
+        self.children[index].signal(Signal::STOP).expect("one may stop one's child");
+        let id = self.board.0.seats[index].id.load(SeqCst);
+        until(&format!("participant {index} stops"), || state(id) == Some('T'));
+    }
+
+    /// Lets a stopped one go on.
+    #[track_caller]
+    pub fn go_on(&self, index: usize) {
+        self.children[index].signal(Signal::CONT).expect("one may wake one's child");
+    }
+
+    /// Has the participants begin one after the other: each waits [to be told](Me::until_told) one more than its index, and
+    /// the next begins when it sleeps in its first wait.
+    #[track_caller]
+    pub fn line_up(&self) {
+        for index in 0..self.size {
+            self.tell(index as u32 + 1);
+            self.until_asleep(index, 1);
+        }
     }
 }

@@ -13,13 +13,14 @@ mod board;
 mod world;
 
 mod company;
+mod condition;
 mod event;
 mod lock;
 mod rlock;
 
 fn main() {
     let mut tests = Vec::new();
-    for module in [company::TESTS, lock::TESTS, rlock::TESTS, event::TESTS] {
+    for module in [company::TESTS, lock::TESTS, rlock::TESTS, event::TESTS, condition::TESTS] {
         tests.extend_from_slice(module);
     }
     harness::run_where(&tests, |name| name.contains("::processes::"))
