@@ -15,12 +15,16 @@ mod world;
 mod company;
 mod condition;
 mod event;
+mod handoff;
 mod lock;
 mod rlock;
+mod semaphore;
 
 fn main() {
     let mut tests = Vec::new();
-    for module in [company::TESTS, lock::TESTS, rlock::TESTS, event::TESTS, condition::TESTS] {
+    for module in
+        [company::TESTS, lock::TESTS, rlock::TESTS, event::TESTS, condition::TESTS, semaphore::TESTS, handoff::TESTS]
+    {
         tests.extend_from_slice(module);
     }
     harness::run_where(&tests, |name| name.contains("::processes::"))
