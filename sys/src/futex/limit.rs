@@ -126,6 +126,12 @@ impl<'c> Limit<'c> {
         self.cancel.is_some_and(Cancel::is_cancelled)
     }
 
+    /// The word that tells of the cancelling.
+    #[cfg(loom)]
+    pub(crate) fn cancelling(self) -> Option<&'c AtomicU32> {
+        self.cancel.map(|cancel| &cancel.0)
+    }
+
     /// The word to watch beside the one that is waited for.
     pub(crate) fn watched(self) -> Option<Waiter<'c>> {
         #[cfg(not(loom))]

@@ -122,8 +122,8 @@ impl WordLock {
     }
 
     #[cfg(loom)]
-    fn sleep(&self, _limit: Limit<'_>) -> Wait {
-        crate::model::wait(&self.0, CONTENDED)
+    fn sleep(&self, limit: Limit<'_>) -> Wait {
+        crate::model::wait(&self.0, CONTENDED, limit)
     }
 
     #[cold]

@@ -99,6 +99,14 @@ impl Event<Local> {
     }
 }
 
+#[cfg(loom)]
+impl Event<crate::model::Mortal> {
+    /// An event for participants who may die, its flag down.
+    pub fn mortal() -> Self {
+        Self { state: Half::new(0), spin: Spin::new(), scope: PhantomData }
+    }
+}
+
 #[cfg(not(loom))]
 impl Event<Shared> {
     /// What [`Shm::place`](crate::shm::Shm::place) makes a shared event of, its flag down.

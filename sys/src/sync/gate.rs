@@ -92,8 +92,8 @@ impl Gate for PrivateGate {
     }
 
     #[cfg(loom)]
-    fn sleep(&self, word: &AtomicU32, expected: u32, _limit: Limit<'_>) -> Woke {
-        match crate::model::wait(word, expected) {
+    fn sleep(&self, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke {
+        match crate::model::wait(word, expected, limit) {
             Wait::Woken | Wait::Changed => Woke::Look,
             Wait::TimedOut => Woke::TimedOut,
         }
@@ -117,8 +117,8 @@ impl Gate for PrivateGate {
     }
 
     #[cfg(loom)]
-    fn sleep_at(state: &Half, expected: u32, _limit: Limit<'_>) -> Woke {
-        match crate::model::wait_at(state, expected) {
+    fn sleep_at(state: &Half, expected: u32, limit: Limit<'_>) -> Woke {
+        match crate::model::wait_at(state, expected, limit) {
             Wait::Woken | Wait::Changed => Woke::Look,
             Wait::TimedOut => Woke::TimedOut,
         }

@@ -1,22 +1,11 @@
-//! Models of the locks, in every interleaving that loom reaches: `RUSTFLAGS="--cfg loom" cargo test --release --test loom`.
-//!
-//! A deadlock of the model is a lost wake: loom reports it by itself. Every model ends with the lock free and everybody
-//! served.
-#![cfg(loom)]
+//! The private lock, and the word of the lock that survives death.
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 use ossature_sys::model::{Private, Robust, Taken};
-use ossature_sys::sync::barrier::{Barrier, Broken};
 
-fn explore(model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    // Two switches away from a running thread are explored in seconds; LOOM_MAX_PREEMPTIONS=3 takes minutes.
-    builder.preemption_bound = builder.preemption_bound.or(Some(2));
-    builder.max_branches = 10_000;
-    builder.check(model);
-}
+use crate::explore;
 
 struct Guarded<L> {
     lock: L,
@@ -149,51 +138,5 @@ fn chosen_waiter_that_dies_passes_the_lock_on_even_past_a_barger() {
         doomed.join().unwrap();
         survivor.join().unwrap();
         assert_eq!(shared.value(), 1);
-    });
-}
-
-#[test]
-fn barrier_lets_all_go_and_gives_each_a_number() {
-    explore(|| {
-        let barrier = Arc::new(Barrier::new(2));
-        let other = {
-            let barrier = barrier.clone();
-            thread::spawn(move || [barrier.wait().unwrap(), barrier.wait().unwrap()])
-        };
-        let mine = [barrier.wait().unwrap(), barrier.wait().unwrap()];
-        let others = other.join().unwrap();
-        assert_eq!([mine[0] + others[0], mine[1] + others[1]], [1, 1]);
-        assert_eq!((barrier.waiting(), barrier.is_broken()), (0, false));
-    });
-}
-
-#[test]
-fn barrier_that_is_aborted_frees_who_waits() {
-    explore(|| {
-        let barrier = Arc::new(Barrier::new(2));
-        let other = {
-            let barrier = barrier.clone();
-            thread::spawn(move || barrier.wait())
-        };
-        barrier.abort();
-        assert_eq!(other.join().unwrap(), Err(Broken::Aborted));
-        barrier.reset();
-        assert!(!barrier.is_broken());
-    });
-}
-
-#[test]
-fn barrier_may_be_aborted_while_its_action_runs() {
-    explore(|| {
-        let barrier = Arc::new(Barrier::new(1));
-        let other = {
-            let barrier = barrier.clone();
-            thread::spawn(move || barrier.wait_with(thread::yield_now))
-        };
-        barrier.abort();
-        assert!(matches!(other.join().unwrap(), Ok(0) | Err(Broken::Aborted)));
-        assert!(barrier.is_broken());
-        barrier.reset();
-        assert_eq!(barrier.wait(), Ok(0));
     });
 }

@@ -1,79 +1,23 @@
 //! What the model checker sees of the waiting primitives: a futex made of its own parts, and the raw protocols.
 //!
-//! Present only under `--cfg loom`. `sys/tests/loom.rs` holds the models.
+//! Present only under `--cfg loom`. `sys/tests/loom` holds the models.
 
 extern crate std;
 
-use std::vec::Vec;
+mod kernel;
+mod mortal;
 
-use loom::sync::{Condvar, Mutex};
+use core::cell::Cell;
 
-use crate::atomic::AtomicU32;
+use self::kernel::{sleep_any, wake_on};
 use crate::futex::{Limit, Wait, WordLock};
-use crate::sync::half::Half;
+use crate::scope::Refused;
+use crate::sync::queue::{PrivateQueue, Queue};
 use crate::sync::word::{Take, WAITERS, Waiter, Word};
 
-loom::lazy_static! {
-    static ref KERNEL: Futex = Futex { queue: Mutex::new(Queue::default()), changed: Condvar::new() };
-}
-
-struct Futex {
-    queue: Mutex<Queue>,
-    changed: Condvar,
-}
-
-/// The sleepers, in order of arrival, each with the word it sleeps on.
-#[derive(Default)]
-struct Queue {
-    sleepers: Vec<(usize, usize)>,
-    next: usize,
-}
-
-/// Sleeps on `word` while `holds` says so. Compare and sleep are one step, as in the kernel.
-fn sleep_on(word: usize, holds: impl FnOnce() -> bool) -> Wait {
-    let mut queue = KERNEL.queue.lock().unwrap();
-    if !holds() {
-        return Wait::Changed;
-    }
-    let me = (word, queue.next);
-    queue.next += 1;
-    queue.sleepers.push(me);
-    while queue.sleepers.contains(&me) {
-        queue = KERNEL.changed.wait(queue).unwrap();
-    }
-    Wait::Woken
-}
-
-fn wake_on(word: usize, count: u32) -> u32 {
-    let mut queue = KERNEL.queue.lock().unwrap();
-    let mut woken = 0;
-    queue.sleepers.retain(|sleeper| {
-        let chosen = sleeper.0 == word && woken < count;
-        woken += u32::from(chosen);
-        !chosen
-    });
-    KERNEL.changed.notify_all();
-    woken
-}
-
-pub(crate) fn wait(word: &AtomicU32, expected: u32) -> Wait {
-    let holds = || word.load(core::sync::atomic::Ordering::SeqCst) == expected;
-    sleep_on(core::ptr::from_ref(word) as usize, holds)
-}
-
-pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
-    wake_on(core::ptr::from_ref(word) as usize, count)
-}
-
-pub(crate) fn wait_at(state: &Half, expected: u32) -> Wait {
-    sleep_on(core::ptr::from_ref(state) as usize, || {
-        state.load(core::sync::atomic::Ordering::SeqCst) as u32 == expected
-    })
-}
-
-pub(crate) fn wake_at(state: &Half, count: u32) {
-    wake_on(core::ptr::from_ref(state) as usize, count);
-}
+pub use self::kernel::sleepers;
+pub(crate) use self::kernel::{wait, wait_at, wake, wake_at};
+pub use self::mortal::{Mortal, doomed};
 
 /// The lock of threads.
 #[derive(Debug)]
@@ -122,7 +66,10 @@ struct Participant<'w> {
 
 impl Waiter for Participant<'_> {
     fn sleep(&mut self, expected: u32) -> Wait {
-        let ended = sleep_on(core::ptr::from_ref(self.word) as usize, || self.word.futex() == expected);
+        let ended = match sleep_any(&[core::ptr::from_ref(self.word) as usize], || self.word.futex() == expected) {
+            Some(_) => Wait::Woken,
+            None => Wait::Changed,
+        };
         if self.dies_when_chosen && ended == Wait::Woken {
             self.killed = true;
             return Wait::TimedOut; // leaves the loop without touching the word
@@ -188,7 +135,7 @@ impl Robust {
     /// Stores the release of a contended word and is killed before the wake, as `id`.
     pub fn release_and_die_before_the_wake(&self, id: u32) {
         if !self.0.release_free() {
-            let left = core::cell::Cell::new(false);
+            let left = Cell::new(false);
             self.0.release_contended(0, || {
                 left.set(true);
                 self.die(id);
@@ -212,5 +159,31 @@ impl Robust {
 
     fn wake_one(&self) -> u32 {
         wake_on(core::ptr::from_ref(&self.0) as usize, 1)
+    }
+}
+
+/// The queue of a condition among threads.
+#[derive(Debug)]
+pub struct Waiters(PrivateQueue);
+
+impl Waiters {
+    /// An empty one.
+    #[allow(clippy::new_without_default, reason = "a model has no defaults")]
+    pub fn new() -> Self {
+        Self(PrivateQueue::new())
+    }
+
+    /// Lets `lock` go, waits to be notified within the limit, and takes it again. Says whether there was a notification.
+    pub fn wait(&self, lock: &Private, limit: Limit<'_>) -> bool {
+        let refused = Cell::new(false);
+        let take_again = || refused.set(!lock.take());
+        let waited: Result<_, Refused> = self.0.wait(limit, || lock.release(), take_again);
+        assert!(!refused.get(), "a private lock refuses nobody");
+        matches!(waited, Ok((true, ())))
+    }
+
+    /// Frees the first `count`, and says how many there were.
+    pub fn notify(&self, count: u32) -> u32 {
+        self.0.notify(count)
     }
 }

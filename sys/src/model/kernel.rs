@@ -1,0 +1,106 @@
+//! The kernel's part: sleepers in order of arrival, and wakes that choose among them.
+
+use super::std;
+use std::vec::Vec;
+
+use loom::sync::{Condvar, Mutex};
+
+use crate::atomic::AtomicU32;
+use crate::atomic::Ordering::SeqCst;
+use crate::futex::{Limit, Wait};
+use crate::sync::half::Half;
+
+loom::lazy_static! {
+    static ref KERNEL: Futex = Futex { queue: Mutex::new(Queue::default()), changed: Condvar::new() };
+}
+
+struct Futex {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    sleepers: Vec<Sleeper>,
+    next: usize,
+}
+
+/// One that sleeps, on several words if it likes. It stays until it has run again, so a wake of another of its words may
+/// choose it a second time, as in the kernel.
+struct Sleeper {
+    id: usize,
+    /// Each word, and whether it was woken.
+    words: Vec<(usize, bool)>,
+}
+
+/// Sleeps on the words while `holds` says so: compare and sleep are one step. Answers the place of the word that was woken,
+/// of the last if several were.
+pub(super) fn sleep_any(words: &[usize], holds: impl FnOnce() -> bool) -> Option<usize> {
+    let mut queue = KERNEL.queue.lock().unwrap();
+    if !holds() {
+        return None;
+    }
+    let id = queue.next;
+    queue.next += 1;
+    queue.sleepers.push(Sleeper { id, words: words.iter().map(|word| (*word, false)).collect() });
+    loop {
+        let at = queue.sleepers.iter().position(|sleeper| sleeper.id == id).unwrap();
+        if let Some(woken) = queue.sleepers[at].words.iter().rposition(|(_, woken)| *woken) {
+            queue.sleepers.remove(at);
+            return Some(woken);
+        }
+        queue = KERNEL.changed.wait(queue).unwrap();
+    }
+}
+
+pub(super) fn wake_on(word: usize, count: u32) -> u32 {
+    let mut queue = KERNEL.queue.lock().unwrap();
+    let entries = queue.sleepers.iter_mut().flat_map(|sleeper| &mut sleeper.words);
+    let mut woken = 0;
+    for entry in entries.filter(|entry| **entry == (word, false)).take(count as usize) {
+        entry.1 = true;
+        woken += 1;
+    }
+    KERNEL.changed.notify_all();
+    woken
+}
+
+/// How many sleep and were not woken.
+pub fn sleepers() -> usize {
+    let queue = KERNEL.queue.lock().unwrap();
+    queue.sleepers.iter().filter(|sleeper| sleeper.words.iter().all(|(_, woken)| !woken)).count()
+}
+
+/// As the real one sleeps: the word stands behind the cancelling, so that no wake of it is hidden.
+fn wait_while(word: usize, holds: impl FnOnce() -> bool, limit: Limit<'_>) -> Wait {
+    if limit.is_cancelled() {
+        return Wait::TimedOut;
+    }
+    let cancelling = limit.cancelling().map(address);
+    let words: Vec<usize> = cancelling.into_iter().chain([word]).collect();
+    match sleep_any(&words, || holds() && !limit.is_cancelled()) {
+        Some(at) if at + 1 == words.len() => Wait::Woken,
+        Some(_) if limit.is_cancelled() => Wait::TimedOut,
+        Some(_) | None => Wait::Changed,
+    }
+}
+
+pub(crate) fn wait(word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Wait {
+    wait_while(address(word), || word.load(SeqCst) == expected, limit)
+}
+
+pub(crate) fn wait_at(state: &Half, expected: u32, limit: Limit<'_>) -> Wait {
+    wait_while(address(state), || state.load(SeqCst) as u32 == expected, limit)
+}
+
+pub(crate) fn wake_at(state: &Half, count: u32) {
+    wake_on(address(state), count);
+}
+
+pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
+    wake_on(address(word), count)
+}
+
+pub(super) fn address<T>(word: &T) -> usize {
+    core::ptr::from_ref(word) as usize
+}

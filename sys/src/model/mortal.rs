@@ -1,0 +1,145 @@
+//! A scope whose participants may die: the gate of processes, with the kernel's part played here.
+//!
+//! A participant dies between any two steps of its critical stretch at which others can notice: when it has been covered, before
+//! and behind each sleep and each wake, before its cover ends. The kernel then wakes one sleeper at the gate that was
+//! pending, as it does for a word without an owner.
+
+use super::std;
+use core::cell::Cell;
+use std::boxed::Box;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::vec::Vec;
+
+use super::kernel::{address, sleep_any, wait_at, wake_at, wake_on};
+use crate::atomic::AtomicU32;
+use crate::atomic::Ordering::SeqCst;
+use crate::futex::{Limit, Wait, WordLock};
+use crate::scope::{Refused, Scope, sealed};
+use crate::sync::gate::{Gate, Woke};
+use crate::sync::half::Half;
+use crate::sync::queue::PrivateQueue;
+use crate::sync::roster::Headcount;
+
+/// Waiting between participants who may die.
+#[derive(Debug)]
+pub enum Mortal {}
+
+impl sealed::Sealed for Mortal {}
+
+impl Scope for Mortal {
+    type Lock = WordLock;
+    type Gate = MortalGate;
+    type Queue = PrivateQueue;
+    type Roster = Headcount;
+    type Outcome<G> = Result<G, Refused>;
+
+    fn outcome<G>(result: Result<G, Refused>) -> Result<G, Refused> {
+        result
+    }
+
+    fn settle<G>(outcome: Result<G, Refused>) -> Result<G, Refused> {
+        outcome
+    }
+}
+
+/// Only its address matters.
+#[derive(Debug, Default)]
+pub struct MortalGate(u32);
+
+loom::thread_local! {
+    /// How many steps this participant has left, if it is to die.
+    static LEFT: Cell<Option<u32>> = Cell::new(None);
+    /// The gate that is pending in this participant.
+    static PENDING: Cell<usize> = Cell::new(0);
+}
+
+struct Died;
+
+/// Runs `body` in this thread until it has made so many steps, and kills it at the next. `None` if it died.
+pub fn doomed<R>(steps: u32, body: impl FnOnce() -> R) -> Option<R> {
+    LEFT.with(|left| left.set(Some(steps)));
+    let ended = catch_unwind(AssertUnwindSafe(body));
+    LEFT.with(|left| left.set(None));
+    match ended {
+        Ok(answer) => Some(answer),
+        Err(panic) if panic.is::<Died>() => None,
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+fn step() {
+    match LEFT.with(Cell::get) {
+        None => {}
+        Some(0) => {
+            LEFT.with(|left| left.set(None));
+            let gate = PENDING.with(|pending| pending.replace(0));
+            if gate != 0 {
+                wake_on(gate, 1);
+            }
+            resume_unwind(Box::new(Died));
+        }
+        Some(more) => LEFT.with(|left| left.set(Some(more - 1))),
+    }
+}
+
+/// Runs `critical` with that word pending.
+fn covered_by<R>(word: usize, critical: impl FnOnce() -> R) -> R {
+    PENDING.with(|pending| pending.set(word));
+    step();
+    let answer = critical();
+    step();
+    PENDING.with(|pending| pending.set(0));
+    answer
+}
+
+impl Gate for MortalGate {
+    const CAN_SPIN: bool = false;
+
+    fn covered<R>(&self, critical: impl FnOnce() -> R) -> R {
+        covered_by(address(self), critical)
+    }
+
+    fn sleep(&self, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke {
+        step();
+        if limit.is_cancelled() {
+            return Woke::TimedOut;
+        }
+        let cancelling = limit.cancelling().map(address);
+        let words: Vec<usize> = cancelling.into_iter().chain([address(word), address(self)]).collect();
+        let woken = sleep_any(&words, || word.load(SeqCst) == expected && !limit.is_cancelled());
+        step();
+        match woken {
+            Some(at) if at + 1 == words.len() => Woke::Inherit,
+            Some(at) if at + 2 == words.len() => Woke::Look,
+            Some(_) if limit.is_cancelled() => Woke::TimedOut,
+            Some(_) | None => Woke::Look,
+        }
+    }
+
+    fn wake(&self, word: &AtomicU32, count: u32) -> u32 {
+        step();
+        let woken = wake_on(address(word), count);
+        step();
+        woken
+    }
+
+    fn covered_at<R>(state: &Half, critical: impl FnOnce() -> R) -> R {
+        covered_by(address(state), critical)
+    }
+
+    fn sleep_at(state: &Half, expected: u32, limit: Limit<'_>) -> Woke {
+        step();
+        let ended = wait_at(state, expected, limit);
+        step();
+        match ended {
+            Wait::Woken | Wait::Changed => Woke::Look,
+            Wait::TimedOut => Woke::TimedOut,
+        }
+    }
+
+    fn wake_at(state: &Half, count: u32) {
+        step();
+        wake_at(state, count);
+        step();
+    }
+}

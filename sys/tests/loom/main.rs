@@ -1,0 +1,18 @@
+//! Models of the waiting primitives, in every interleaving that loom reaches:
+//! `RUSTFLAGS="--cfg loom" cargo test -p ossature-sys --release --test loom --target-dir target/loom`.
+//!
+//! A deadlock of the model is a lost wake: loom reports it by itself. Every model ends with everybody served.
+#![cfg(loom)]
+
+mod barrier;
+mod condition;
+mod event;
+mod lock;
+
+fn explore(model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    // Two switches away from a running thread are explored in seconds; LOOM_MAX_PREEMPTIONS=3 takes minutes.
+    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    builder.max_branches = 10_000;
+    builder.check(model);
+}
