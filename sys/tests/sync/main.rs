@@ -12,6 +12,7 @@ mod stamp;
 mod board;
 mod world;
 
+mod barrier;
 mod company;
 mod condition;
 mod event;
@@ -22,9 +23,16 @@ mod semaphore;
 
 fn main() {
     let mut tests = Vec::new();
-    for module in
-        [company::TESTS, lock::TESTS, rlock::TESTS, event::TESTS, condition::TESTS, semaphore::TESTS, handoff::TESTS]
-    {
+    for module in [
+        company::TESTS,
+        lock::TESTS,
+        rlock::TESTS,
+        event::TESTS,
+        condition::TESTS,
+        semaphore::TESTS,
+        handoff::TESTS,
+        barrier::TESTS,
+    ] {
         tests.extend_from_slice(module);
     }
     harness::run_where(&tests, |name| name.contains("::processes::"))

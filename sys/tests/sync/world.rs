@@ -28,7 +28,7 @@ pub trait World: 'static {
 }
 
 /// A world in which there is somebody else.
-pub trait Company: World<Scope: Scope<Lock: Sync, RLock: Sync, Gate: Sync, Queue: Sync>> {
+pub trait Company: World<Scope: Scope<Lock: Sync, RLock: Sync, Gate: Sync, Queue: Sync, Roster: Sync>> {
     /// Runs `each` in `size` participants beside `main`. Fails if one of them fails, or does not end.
     fn crowd<R>(size: usize, each: impl Fn(&Me<'_>) + Sync, main: impl FnOnce(&Crowd<'_>) -> R) -> R;
 
