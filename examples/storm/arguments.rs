@@ -1,12 +1,13 @@
 //! The command line.
 
-pub const USAGE: &str = "usage: storm PRIMITIVE|all [--kills N] [--seed N] [--step [--stride N]]
+pub const USAGE: &str = "usage: storm PRIMITIVE|all [--kills N] [--seed N] [--step [--stride N] [--most N]]
        storm --self-test
 
   --kills N    kill so many participants at random instants (2000)
   --seed N     where the random numbers begin (1)
   --step       kill one participant after 1, 2, 3, ... instructions instead
   --stride N   with --step: every Nth instruction only (1)
+  --most N     with --step: so many instructions of each scene only, evenly (all)
   --self-test  a short storm of both kinds on every primitive";
 
 /// Which of the two storms.
@@ -22,6 +23,7 @@ pub struct Arguments {
     pub kills: u32,
     pub seed: u64,
     pub stride: u32,
+    pub most: u32,
     step: bool,
     self_test: bool,
 }
@@ -42,7 +44,15 @@ impl Arguments {
 
 /// `None` when help was asked for.
 pub fn parse(words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
-    let mut parsed = Arguments { name: String::new(), kills: 2000, seed: 1, stride: 1, step: false, self_test: false };
+    let mut parsed = Arguments {
+        name: String::new(),
+        kills: 2000,
+        seed: 1,
+        stride: 1,
+        most: u32::MAX,
+        step: false,
+        self_test: false,
+    };
     let mut words = words;
     while let Some(word) = words.next() {
         match word.as_str() {
@@ -51,10 +61,11 @@ pub fn parse(words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
             "--help" | "-h" => return Ok(None),
             "--step" => parsed.step = true,
             "--stride" => parsed.stride = number::<u32>(&word, words.next())?.max(1),
+            "--most" => parsed.most = number::<u32>(&word, words.next())?.max(1),
             "--self-test" => {
                 parsed.self_test = true;
-                parsed.kills = 100;
-                parsed.stride = 7;
+                parsed.kills = 25;
+                parsed.most = 10;
                 parsed.name = "all".to_owned();
             }
             option if option.starts_with('-') => return Err(format!("unknown option {option}")),

@@ -1,135 +1,69 @@
-//! The first form: participants are killed at random instants.
+//! The first form: participants die at random instants.
 //!
-//! A round: everyone uses the primitive for a random while; one is killed, at times two; the others are asked to rest, and
-//! must: who sleeps beside a free primitive does not, and that is a hang. Then the parent takes the primitive itself,
-//! looks at the data, and the dead are replaced.
+//! A round: everyone uses the primitive for a random while, at times with one of them stopped; one dies, at times two, by a
+//! kill or because it executes another program; the others are asked to rest, and must, once the stopped one goes on. Who
+//! sleeps beside a free primitive does not, and that is a hang. Then the parent looks at the primitive itself and the dead are replaced.
 
 use core::hint::spin_loop;
-use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::thread;
 use std::time::Instant;
 
-use ossature::sys::deadline::Deadline;
-use ossature::sys::futex::{self, Reach};
 use ossature::sys::process::{self, Child, ForkError, Signal, fork, parent_id, set_parent_death_signal};
 
-use ossature::sys::shareable;
-use ossature::sys::shm::{Shm, array};
-
+use crate::blows::{self, Blow};
+use crate::board::{Board, PARTICIPANTS, Seat};
 use crate::random::Random;
-use crate::{Check, PATIENCE, Primitive, Tally};
-
-const PARTICIPANTS: usize = 4;
-
-shareable! {
-    /// What one participant says of itself.
-    pub struct Seat {
-        state: AtomicU32,
-        /// How long it holds the primitive, in pauses.
-        work: AtomicU32,
-    }
-}
-
-const RESTS: u32 = 0;
-const OUTSIDE: u32 = 1;
-const WAITS: u32 = 2;
-const HOLDS: u32 = 3;
-
-impl Seat {
-    pub fn waits(&self) {
-        self.state.store(WAITS, SeqCst);
-    }
-
-    pub fn holds(&self) {
-        self.state.store(HOLDS, SeqCst);
-    }
-
-    pub fn leaves(&self) {
-        self.state.store(OUTSIDE, SeqCst);
-    }
-
-    pub fn work(&self) -> u32 {
-        self.work.load(SeqCst)
-    }
-
-    pub fn is_waiting(&self) -> bool {
-        self.is(WAITS)
-    }
-
-    pub fn is_holding(&self) -> bool {
-        self.is(HOLDS)
-    }
-
-    fn is(&self, state: u32) -> bool {
-        self.state.load(SeqCst) == state
-    }
-}
-
-shareable! {
-    /// What the parent says to all.
-    pub struct Board {
-        go: AtomicU32,
-        seats: [Seat; PARTICIPANTS],
-    }
-}
-
-impl Board {
-    pub fn place() -> Shm<Self> {
-        let seats = array(|index| Seat::init(AtomicU32::new(OUTSIDE), AtomicU32::new([0, 5, 20, 80][index % 4])));
-        Shm::place(Self::init(AtomicU32::new(0), seats)).expect("memory for the storm")
-    }
-
-    /// Lets those begin who wait for it.
-    pub fn open(&self) {
-        self.go.store(1, SeqCst);
-        futex::wake(&self.go, u32::MAX, Reach::Shared).expect("the board is mapped");
-    }
-
-    pub fn wait_until_open(&self) {
-        while !self.is_open() {
-            // Woken, or open already: looks again either way.
-            let _ = futex::wait(&self.go, 0, Reach::Shared, Deadline::NEVER);
-        }
-    }
-
-    fn is_open(&self) -> bool {
-        self.go.load(SeqCst) == 1
-    }
-
-    pub fn seat(&self, index: usize) -> &Seat {
-        &self.seats[index]
-    }
-}
+use crate::{PATIENCE, Primitive, Tally};
 
 pub fn storm(primitive: &dyn Primitive, kills: u32, seed: u64) -> Tally {
     let board = Board::place();
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
-    let mut children: Vec<_> = (0..PARTICIPANTS).map(|index| start(primitive, &board, index)).collect();
+    let mut children: Vec<_> = board.seats().map(|seat| start(primitive, &board, seat)).collect();
     while tally.kills < kills && tally.hangs == 0 {
-        board.open();
         let doomed = random.below(PARTICIPANTS as u64) as usize;
-        wait_a_while(&board.seats[doomed], &mut random);
         let two = tally.kills + 1 < kills && random.below(8) == 0;
         let victims = if two { vec![doomed, (doomed + 1) % PARTICIPANTS] } else { vec![doomed] };
-        for &victim in &victims {
-            children[victim].kill().expect("a child can be killed");
+        let stopped = (random.below(4) == 0).then_some((doomed + 2) % PARTICIPANTS);
+
+        // One that is stopped at rest owes nobody anything: the others go on.
+        let idle = stopped.filter(|&stopped| random.below(4) == 0 && primitive.can_spare(board.seat(stopped)));
+        if let Some(idle) = idle {
+            send(&children[idle], Signal::STOP);
         }
-        board.go.store(0, SeqCst);
+        board.open();
+        if (idle.is_some() || random.below(4) == 0) && !go_on(&board, idle) {
+            tally.hang(if idle.is_some() { "nobody goes on beside one stopped at rest" } else { "nobody goes on" });
+        }
+        if let Some(stopped) = stopped.filter(|_| idle.is_none()) {
+            pause(&mut random);
+            send(&children[stopped], Signal::STOP);
+        }
+        wait_a_while(board.seat(doomed), &mut random);
+        let blow = Blow::any(&mut random);
         for &victim in &victims {
-            children[victim].wait().expect("a child can be waited for");
+            board.seat(victim).dooms();
+            blow.strike(&children[victim]);
+        }
+        board.close();
+        for &victim in &victims {
+            blow.end(&mut children[victim]);
+            let seat = board.seat(victim);
             tally.kills += 1;
-            tally.died_inside += u32::from(board.seats[victim].is(HOLDS));
+            tally.execs += u32::from(blow == Blow::Exec);
+            tally.died_inside += u32::from(primitive.is_inside(seat));
+            primitive.bury(seat);
         }
-        tally.hangs += unrest(&board, &victims);
-        match primitive.check(PATIENCE) {
-            Check::Whole => {}
-            Check::Broken => tally.broken += 1,
-            Check::Hangs => tally.hangs += 1,
+        if let Some(stopped) = stopped {
+            pause(&mut random);
+            send(&children[stopped], Signal::CONT);
+            tally.stops += 1;
         }
+        rest(primitive, &board, &mut tally);
+        tally.count(primitive.check(&board, PATIENCE));
         if tally.hangs == 0 {
             for victim in victims {
-                children[victim] = start(primitive, &board, victim);
+                children[victim] = start(primitive, &board, board.seat(victim));
             }
         }
     }
@@ -137,30 +71,33 @@ pub fn storm(primitive: &dyn Primitive, kills: u32, seed: u64) -> Tally {
         child.kill().expect("a child can be killed");
         child.wait().expect("a child can be waited for");
     }
-    tally.broken += primitive.broken();
+    tally.broken += board.broken();
     tally
 }
 
-fn start(primitive: &dyn Primitive, board: &Board, index: usize) -> Child {
-    let seat = &board.seats[index];
-    seat.state.store(OUTSIDE, SeqCst);
+fn start(primitive: &dyn Primitive, board: &Board, seat: Seat<'_>) -> Child {
+    seat.is_given(seat.index == 0);
     let parent = process::id();
-    let child = fork(|| {
+    let child = started(fork(|| {
         // Whoever started the storm may be killed too: its children go with it, even if it died before this.
         let bound = set_parent_death_signal(Some(Signal::KILL));
         if bound.is_err() || parent_id() != Some(parent) {
             return 1;
         }
+        blows::be_ready();
+        primitive.join(seat);
         loop {
-            if board.is_open() {
-                primitive.turn(seat);
-            } else {
-                seat.state.store(RESTS, SeqCst);
-                board.wait_until_open();
-            }
+            board.wait_until_open(seat);
+            primitive.turn(seat);
+            seat.ends_its_turn();
         }
-    });
-    started(child)
+    }));
+    seat.belongs_to(child.pid());
+    // Only one that is ready can be told to become another program.
+    while !seat.is_resting() {
+        thread::yield_now();
+    }
+    child
 }
 
 /// Ends the storm with a plain sentence where the machine has no room for a participant.
@@ -171,39 +108,59 @@ pub fn started(child: Result<Child, ForkError>) -> Child {
     })
 }
 
+fn send(child: &Child, signal: Signal) {
+    child.signal(signal).expect("a child can be sent a signal");
+}
+
 /// Lets the storm run for a random while. Half of the time the end is put where the doomed one says that it waits or
 /// holds, so that instants of interest are not rare; which instruction it is at by then is chance.
-fn wait_a_while(doomed: &Seat, random: &mut Random) {
+fn wait_a_while(doomed: Seat<'_>, random: &mut Random) {
     let began = Instant::now();
-    let least = random.below(120);
-    let aim = [OUTSIDE, WAITS, HOLDS, HOLDS][random.below(4) as usize];
-    while (began.elapsed().as_micros() as u64) < least {
-        thread::yield_now();
-    }
+    pause(random);
+    let aim = random.below(4);
+    let met = || match aim {
+        0 => doomed.is_outside(),
+        1 => doomed.is_waiting(),
+        _ => doomed.is_holding(),
+    };
     if random.below(2) == 0 {
-        while !doomed.is(aim) && (began.elapsed().as_micros() as u64) < 2_000 {
+        while !met() && (began.elapsed().as_micros() as u64) < 2_000 {
             spin_loop();
         }
     }
 }
 
-/// How many of the living do not come to rest.
-fn unrest(board: &Board, dead: &[usize]) -> u32 {
+fn pause(random: &mut Random) {
     let began = Instant::now();
-    let restless = || {
-        let seats = board.seats.iter().enumerate();
-        seats.filter(|(index, seat)| !dead.contains(index) && !seat.is(RESTS)).collect::<Vec<_>>()
-    };
-    while !restless().is_empty() {
+    let least = random.below(120);
+    while (began.elapsed().as_micros() as u64) < least {
+        thread::yield_now();
+    }
+}
+
+/// Whether turns are taken, by others than the one that stands still.
+fn go_on(board: &Board, still: Option<usize>) -> bool {
+    let turns = || board.seats().filter(|seat| Some(seat.index) != still).map(Seat::turns).fold(0, u32::wrapping_add);
+    let (before, began) = (turns(), Instant::now());
+    while turns() == before && began.elapsed() < PATIENCE {
+        thread::yield_now();
+    }
+    turns() != before
+}
+
+/// Waits until all the living rest.
+fn rest(primitive: &dyn Primitive, board: &Board, tally: &mut Tally) {
+    let began = Instant::now();
+    while !board.living().all(Seat::is_resting) {
         if began.elapsed() >= PATIENCE {
-            let still = restless();
-            for (index, seat) in &still {
-                let state = ["resting", "outside", "waiting", "holding"][seat.state.load(SeqCst) as usize % 4];
-                eprintln!("storm: participant {index} is {state} for {PATIENCE:?}");
+            for seat in board.living().filter(|seat| !seat.is_resting()) {
+                tally.hang(&format!("participant {} is {} for {PATIENCE:?}", seat.index, seat.state()));
             }
-            return still.len() as u32;
+            return;
+        }
+        if let Err(why) = primitive.relieve(board) {
+            return tally.hang(why);
         }
         thread::yield_now();
     }
-    0
 }

@@ -5,25 +5,31 @@
 //! cargo run --release --example storm -- lock --step
 //! ```
 //!
-//! The first form starts processes that take and release the primitive and kills them at random instants. After every
-//! kill the survivors must come to rest and the primitive must be free, with its data whole or reported as abandoned. The
-//! second form runs one participant an instruction at a time, through a free take and release, through a wait, and through
-//! a release that has to wake somebody, and kills it after 1, 2, 3, ... instructions until none is left.
+//! The first form starts processes that use the primitive and ends them at random instants, by SIGKILL or because they execute
+//! another program, while others are stopped and go on. After every blow the survivors must come to rest and the primitive must
+//! be as good as new. The second form runs one participant an instruction at a time, through each [scene](step), and kills it
+//! after 1, 2, 3, ... instructions until none is left.
 //!
 //! | word | means |
 //! | --- | --- |
-//! | `died-inside` | kills that met a holder: a storm in which these are rare shows nothing, and fails |
-//! | `hangs` | waiters not served within ten seconds while nobody alive held the primitive |
-//! | `broken` | two holders at once, or half-written data that nobody was told about |
+//! | `kills` | deaths, by SIGKILL or exec |
+//! | `died-inside` | those that met a holder, or for an event and the like one in the midst of using it: a storm in which these are rare shows nothing, and fails |
+//! | `execs`, `stops` | how many of the deaths were execs; how often a participant was stopped beside |
+//! | `hangs` | waiters not served within ten seconds while nobody alive kept them waiting |
+//! | `broken` | what must not be: more holders than may be, half-written data that nobody was told about, a lost permit |
 //! | `leaked` | descriptors, mappings and children that this program had at the end and not at the beginning |
 //!
 //! A primitive joins by a file that implements [`Primitive`] and a line in [`PRIMITIVES`].
 
 mod arguments;
+mod blows;
+mod board;
+mod event;
 mod kills;
 mod leaks;
 mod lock;
 mod random;
+mod rlock;
 mod step;
 
 use core::time::Duration;
@@ -31,23 +37,59 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use arguments::{Arguments, Mode};
+use board::{Board, Seat};
 use leaks::Holdings;
+use step::Scene;
 
-/// How long a waiter may wait while nobody alive holds the primitive.
+/// How long a waiter may wait while nobody alive keeps it waiting.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a storm needs of a primitive: one turn of using it, and what must be true whenever nobody does.
 ///
-/// The implementation lives in shared memory: every participant is a forked process that calls [`turn`](Self::turn).
+/// The implementation lives in shared memory: every participant is a forked process that calls [`turn`](Self::turn). Where the
+/// parts differ, the seat tells whether its participant [leads](Seat::leads).
 trait Primitive {
-    /// Takes, changes the data and releases; `board` hears when the turn waits and when it holds.
-    fn turn(&self, board: &kills::Seat);
-    /// Takes with a deadline, in the parent, when no participant is inside; repairs what the dead left.
-    fn check(&self, patience: Duration) -> Check;
-    /// Takes, and keeps it until the answer is dropped: what participants wait for in the second form.
+    /// What a participant does before its first turn.
+    fn join(&self, _seat: Seat<'_>) {}
+    /// Uses the primitive once; the seat hears when the turn waits, holds and leaves.
+    fn turn(&self, seat: Seat<'_>);
+    /// Looks in the parent, when no participant is inside, whether all is well; repairs what the dead left.
+    fn check(&self, board: &Board, patience: Duration) -> Check;
+
+    /// Whether a death in this state is one that the storm is about.
+    fn is_inside(&self, dead: Seat<'_>) -> bool {
+        dead.is_holding()
+    }
+    /// Whether the others can take turns without this one.
+    fn can_spare(&self, _seat: Seat<'_>) -> bool {
+        true
+    }
+    /// Hears of a death, whose seat is as the dead one left it.
+    fn bury(&self, _dead: Seat<'_>) {}
+    /// Does in the parent, while others come to rest, what those need who wait for somebody that rests or is dead; never for those who need
+    /// no help. Called again and again; an error when it finds one waiting that ought not to.
+    fn relieve(&self, _board: &Board) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    /// Makes all others wait until the answer is dropped: the second form's beginning.
     fn hold(&self) -> Box<dyn Held + '_>;
-    /// How often a participant found something that must not be.
-    fn broken(&self) -> u32;
+    /// The same over the heads of those who have just been let go and could not run yet.
+    fn barge(&self) -> Option<Box<dyn Held + '_>> {
+        Some(self.hold())
+    }
+    /// Whether a leader has changed the primitive so that others need not wait, as opposed to having woken them.
+    fn is_half_done(&self) -> bool {
+        true
+    }
+    /// Whether those beside must come out of the scene without [relief](Self::relieve).
+    fn owes(&self, _scene: Scene, _dead: Seat<'_>) -> bool {
+        false
+    }
+    /// Which scenes of the second form have a meaning.
+    fn scenes(&self) -> &'static [Scene] {
+        &[Scene::Free, Scene::Wait, Scene::Barge, Scene::Wake]
+    }
 }
 
 /// Whatever dropping releases.
@@ -58,8 +100,8 @@ impl<T> Held for T {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
     Whole,
-    Broken,
-    Hangs,
+    Broken(&'static str),
+    Hangs(&'static str),
 }
 
 /// What one run counted.
@@ -67,14 +109,34 @@ enum Check {
 struct Tally {
     kills: u32,
     died_inside: u32,
+    execs: u32,
+    stops: u32,
     hangs: u32,
     broken: u32,
 }
 
-type Make = fn() -> Box<dyn Primitive>;
+impl Tally {
+    fn hang(&mut self, what: &str) {
+        eprintln!("storm: {what}");
+        self.hangs += 1;
+    }
+
+    fn count(&mut self, check: Check) {
+        match check {
+            Check::Whole => {}
+            Check::Hangs(what) => self.hang(what),
+            Check::Broken(what) => {
+                eprintln!("storm: {what}");
+                self.broken += 1;
+            }
+        }
+    }
+}
+
+type Make = fn(Mode) -> Box<dyn Primitive>;
 
 /// The primitives by name.
-const PRIMITIVES: &[(&str, Make)] = &[("lock", || Box::new(lock::LockStorm::new()))];
+const PRIMITIVES: &[(&str, Make)] = &[("lock", lock::make), ("rlock", rlock::make), ("event", event::make)];
 
 fn main() -> ExitCode {
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
@@ -107,19 +169,19 @@ fn main() -> ExitCode {
 /// Runs one storm, prints its line and says whether it was good.
 fn run(name: &str, make: Make, mode: Mode, arguments: &Arguments) -> bool {
     // The first storm of a process makes what stays for its life (the random list of libc, buffers): have it before counting.
-    drop(make());
+    drop(make(mode));
     let before = Holdings::now();
     let began = std::time::Instant::now();
     let tally = match mode {
-        Mode::Kills => kills::storm(&*make(), arguments.kills, arguments.seed),
-        Mode::Step => step::storm(make, arguments.stride),
+        Mode::Kills => kills::storm(&*make(mode), arguments.kills, arguments.seed),
+        Mode::Step => step::storm(make, arguments.stride, arguments.most),
     };
     let leaked = Holdings::now().beyond(&before);
-    let Tally { kills, died_inside, hangs, broken } = tally;
+    let Tally { kills, died_inside, execs, stops, hangs, broken } = tally;
     let seconds = began.elapsed().as_secs_f64();
     let line = match mode {
         Mode::Kills => format!(
-            "{name}: kills={kills} died-inside={died_inside} hangs={hangs} broken={broken} leaked={leaked} seconds={seconds:.1}"
+            "{name}: kills={kills} died-inside={died_inside} execs={execs} stops={stops} hangs={hangs} broken={broken} leaked={leaked} seconds={seconds:.1}"
         ),
         Mode::Step => format!("{name}: steps={kills} hangs={hangs} broken={broken} leaked={leaked}"),
     };
@@ -127,9 +189,10 @@ fn run(name: &str, make: Make, mode: Mode, arguments: &Arguments) -> bool {
         eprintln!("storm: cannot write to standard output: {error}\n{line}");
         return false;
     }
-    let telling = mode == Mode::Step || died_inside * 10 >= kills;
+    // Of few kills the share says nothing.
+    let telling = mode == Mode::Step || kills < 100 || died_inside * 10 >= kills;
     if !telling {
-        eprintln!("storm: fewer than a tenth of the kills met a holder, so this run shows nothing");
+        eprintln!("storm: fewer than a tenth of the kills met anybody inside, so this run shows nothing");
     }
     kills > 0 && telling && hangs == 0 && broken == 0 && leaked == 0
 }

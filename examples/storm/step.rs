@@ -3,46 +3,48 @@
 //! | scene | the participant | beside it |
 //! | --- | --- | --- |
 //! | free | takes and releases a free primitive | nobody |
-//! | wait | finds it held, sleeps, is woken, takes and releases | a second one sleeps behind it |
+//! | wait | finds it held, sleeps, is woken, takes and releases | two sleep behind it |
 //! | barge | the same, but the parent takes it again before the woken one can, and lets go later | the same |
-//! | wake | takes, and has to wake somebody when it releases | one that sleeps on it |
+//! | wake | takes, and has to wake the others when it releases | two that sleep on it |
+//! | inherit | sleeps, is woken because one was killed half-way, and has to do that one's part | two sleep behind it |
 //!
-//! Every kill meets a new primitive, so that one play of a scene takes the same instructions as the next. After each kill whoever is beside must be served, and then the parent.
+//! Every kill meets a new primitive, so that one play of a scene takes the same instructions as the next. After each kill
+//! whoever is beside must be served, and then the parent.
 
 use core::time::Duration;
-use std::fs;
 use std::thread;
 use std::time::Instant;
 
 use ossature::sys::process::{Child, fork};
 use ossature::sys::ptrace::{self, State};
 
-use crate::kills::{Board, started};
-use crate::{Check, Make, PATIENCE, Primitive, Tally};
+use crate::board::{Board, Seat};
+use crate::kills::started;
+use crate::{Make, Mode, PATIENCE, Primitive, Tally};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scene {
+pub enum Scene {
     Free,
     Wait,
     Barge,
     Wake,
+    Inherit,
 }
 
-pub fn storm(make: Make, stride: u32) -> Tally {
+/// Kills after every `stride`th instruction of each scene, or as many of them as make `most`.
+pub fn storm(make: Make, stride: u32, most: u32) -> Tally {
     let mut tally = Tally::default();
-    for scene in [Scene::Free, Scene::Wait, Scene::Barge, Scene::Wake] {
+    for &scene in make(Mode::Step).scenes() {
+        // Played to its end first, without a kill.
+        let Ended::After(length) = play(&*make(Mode::Step), scene, u32::MAX, &mut tally) else { return tally };
+        let stride = stride.max(length / most);
         let mut steps = 1;
-        loop {
-            let primitive = make();
-            let ended = play(&*primitive, scene, steps, &mut tally);
-            tally.broken += primitive.broken();
-            if tally.hangs > 0 {
-                return tally;
-            }
-            if ended == Ended::ByItself {
-                break;
-            }
+        while tally.hangs == 0 && play(&*make(Mode::Step), scene, steps, &mut tally) == Ended::Killed {
             steps += stride;
+        }
+        if tally.hangs > 0 {
+            eprintln!("storm: that was {scene:?} with a kill after {steps} instructions");
+            return tally;
         }
     }
     tally
@@ -52,40 +54,35 @@ pub fn storm(make: Make, stride: u32) -> Tally {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
     Killed,
-    /// It had no instruction left.
-    ByItself,
+    /// By itself: it had no instruction left after so many.
+    After(u32),
 }
 
 fn play(primitive: &dyn Primitive, scene: Scene, steps: u32, tally: &mut Tally) -> Ended {
     let board = Board::place();
     let board = &*board;
     // All are forked before the parent holds anything: with a lock held fork refuses.
-    let mut stepped = started(fork(|| {
-        if ptrace::stop_for_tracer().is_err() {
-            return 1;
-        }
-        primitive.turn(board.seat(0));
-        0
-    }));
-    let state = ptrace::wait(&mut stepped, PATIENCE).expect("a child can be waited for");
-    assert!(matches!(state, Some(State::Stopped(_))), "the participant stands still: {state:?}");
-    let mut neighbour = (scene != Scene::Free).then(|| Neighbour::start(primitive, board));
+    let me = board.seat(0);
+    let mut stepped = standing(primitive, me, matches!(scene, Scene::Free | Scene::Wake));
+    let mut beside = Beside::start(primitive, board, if scene == Scene::Free { 0 } else { 2 });
+    let mut leader = (scene == Scene::Inherit).then(|| standing(primitive, board.seat(3), true));
     let mut held = matches!(scene, Scene::Wait | Scene::Barge).then(|| primitive.hold());
     let mut barges = scene == Scene::Barge;
 
     let mut ended = Ended::Killed;
-    for _ in 0..steps {
+    for step in 0..steps {
         ptrace::single_step(&stepped).expect("it stands still");
-        let mut state = stop_or_sleep(&mut stepped);
+        let mut state = stop_or_sleep(&mut stepped, me);
         if state.is_none() {
-            // It sleeps: let the neighbour arrive behind it, and then let go.
-            if let Some(neighbour) = &mut neighbour {
-                neighbour.arrive();
-            }
+            // It sleeps: let the others arrive behind it, and then let go.
+            beside.arrive();
             drop(held.take());
+            if let Some(leader) = leader.take() {
+                die_half_way(primitive, leader, board.seat(3));
+            }
             if barges {
                 // It was chosen, but cannot run before its next step.
-                held = Some(primitive.hold());
+                held = primitive.barge();
                 barges = false;
             }
             state = ptrace::wait(&mut stepped, PATIENCE).expect("a child can be waited for");
@@ -93,97 +90,132 @@ fn play(primitive: &dyn Primitive, scene: Scene, steps: u32, tally: &mut Tally) 
         match state {
             Some(State::Stopped(_)) => {}
             Some(State::Ended(_)) => {
-                ended = Ended::ByItself;
+                ended = Ended::After(step);
                 break;
             }
             None => {
-                eprintln!("storm: {scene:?}: the participant is not served");
-                tally.hangs += 1;
+                tally.hang("the participant is not served");
                 break;
             }
         }
-        match &mut neighbour {
-            Some(neighbour) if scene == Scene::Wake && board.seat(0).is_holding() => neighbour.arrive(),
-            _ => {}
+        if scene == Scene::Wake && me.is_holding() {
+            beside.arrive();
         }
     }
     if ended == Ended::Killed {
         tally.kills += 1;
-        stepped.kill().expect("a child can be killed");
-        stepped.wait().expect("a child can be waited for");
+        me.dooms();
+        end(&mut stepped);
+        primitive.bury(me);
     }
     drop(held);
-    if neighbour.is_some_and(|neighbour| !neighbour.gets_its_turn()) {
-        eprintln!("storm: {scene:?}: after {steps} instructions and a kill the neighbour is not served");
-        tally.hangs += 1;
+    if let Some(leader) = leader.take() {
+        // The participant never slept, so there is nothing to inherit from it.
+        die_half_way(primitive, leader, board.seat(3));
     }
-    match primitive.check(PATIENCE) {
-        Check::Whole => {}
-        Check::Broken => tally.broken += 1,
-        Check::Hangs => tally.hangs += 1,
-    }
+    beside.serve(primitive, scene, tally);
+    tally.count(primitive.check(board, PATIENCE));
+    tally.broken += board.broken();
     ended
 }
 
+/// A child that stands still before its turn.
+fn standing(primitive: &dyn Primitive, seat: Seat<'_>, leads: bool) -> Child {
+    seat.is_given(leads);
+    let mut child = started(fork(|| {
+        if ptrace::stop_for_tracer().is_err() {
+            return 1;
+        }
+        primitive.join(seat);
+        primitive.turn(seat);
+        0
+    }));
+    seat.belongs_to(child.pid());
+    let state = ptrace::wait(&mut child, PATIENCE).expect("a child can be waited for");
+    assert!(matches!(state, Some(State::Stopped(_))), "the participant stands still: {state:?}");
+    child
+}
+
+/// Runs `leader` to where the primitive is changed and nobody has been woken, and kills it there.
+fn die_half_way(primitive: &dyn Primitive, mut leader: Child, seat: Seat<'_>) {
+    while !primitive.is_half_done() {
+        ptrace::single_step(&leader).expect("it stands still");
+        let state = ptrace::wait(&mut leader, PATIENCE).expect("a child can be waited for");
+        assert!(matches!(state, Some(State::Stopped(_))), "the leader comes half-way: {state:?}");
+    }
+    seat.dooms();
+    end(&mut leader);
+    primitive.bury(seat);
+}
+
+fn end(child: &mut Child) {
+    child.kill().expect("a child can be killed");
+    child.wait().expect("a child can be waited for");
+}
+
 /// Waits until a step is done, or `None` when it is a system call that sleeps.
-fn stop_or_sleep(stepped: &mut Child) -> Option<State> {
+fn stop_or_sleep(stepped: &mut Child, seat: Seat<'_>) -> Option<State> {
     let began = Instant::now();
     loop {
         let state = ptrace::wait(stepped, Duration::from_millis(1)).expect("a child can be waited for");
-        if state.is_some() || state_of(stepped) == Some('S') || began.elapsed() > PATIENCE {
+        if state.is_some() || seat.kernel_state() == Some('S') || began.elapsed() > PATIENCE {
             return state;
         }
     }
 }
 
-/// What the kernel says a child does: `R` runs, `S` sleeps, `t` stands still for its tracer, `Z` has ended.
-fn state_of(child: &Child) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", child.pid().as_raw_nonzero())).ok()?;
-    // `pid (name) state ...`, and the name may hold anything.
-    stat.rsplit(") ").next()?.chars().next()
-}
-
-/// The one beside: started early, let go to the primitive when the scene asks for it.
-struct Neighbour<'b> {
-    child: Child,
+/// Those beside: started early, let go to the primitive when the scene asks for it.
+struct Beside<'b> {
     board: &'b Board,
-    arrived: bool,
+    children: Vec<(Child, Seat<'b>)>,
 }
 
-impl<'b> Neighbour<'b> {
-    fn start(primitive: &dyn Primitive, board: &'b Board) -> Self {
-        let child = fork(|| {
-            board.wait_until_open();
-            primitive.turn(board.seat(1));
-            0
-        });
-        Self { child: started(child), board, arrived: false }
+impl<'b> Beside<'b> {
+    fn start(primitive: &dyn Primitive, board: &'b Board, count: usize) -> Self {
+        let start = |index| {
+            let seat = board.seat(index);
+            seat.is_given(false);
+            let child = started(fork(|| {
+                board.wait_until_open(seat);
+                primitive.join(seat);
+                primitive.turn(seat);
+                0
+            }));
+            seat.belongs_to(child.pid());
+            (child, seat)
+        };
+        Self { board, children: (1..=count).map(start).collect() }
     }
 
-    /// Goes to the primitive and sleeps there, or is done with it.
-    fn arrive(&mut self) {
-        if self.arrived {
+    /// They go to the primitive and sleep there, or are done with it.
+    fn arrive(&self) {
+        if self.board.is_open() {
             return;
         }
-        self.arrived = true;
         self.board.open();
         let began = Instant::now();
-        while !self.waits_asleep() && state_of(&self.child) != Some('Z') && began.elapsed() < PATIENCE {
+        let there = |seat: Seat<'_>| seat.is_asleep() || seat.kernel_state() == Some('Z');
+        while !self.children.iter().all(|(_, seat)| there(*seat)) && began.elapsed() < PATIENCE {
             thread::yield_now();
         }
     }
 
-    fn waits_asleep(&self) -> bool {
-        self.board.seat(1).is_waiting() && state_of(&self.child) == Some('S')
-    }
-
-    fn gets_its_turn(mut self) -> bool {
+    /// Waits until all have had their turn, helping them where nobody owes it to them.
+    fn serve(&mut self, primitive: &dyn Primitive, scene: Scene, tally: &mut Tally) {
         self.board.open();
-        let served = self.child.wait_timeout(PATIENCE).expect("a child can be waited for").is_some();
-        if !served {
-            self.child.kill().expect("a child can be killed");
-            self.child.wait().expect("a child can be waited for");
+        let began = Instant::now();
+        let ended = |(child, _): &mut (Child, Seat<'_>)| child.try_wait().expect("a child can be waited for").is_some();
+        while !self.children.iter_mut().all(ended) {
+            let late = began.elapsed() > PATIENCE;
+            let helped = if primitive.owes(scene, self.board.seat(0)) { Ok(()) } else { primitive.relieve(self.board) };
+            if let Err(why) = if late { Err("after the kill a neighbour is not served") } else { helped } {
+                tally.hang(why);
+                break;
+            }
+            thread::yield_now();
         }
-        served
+        for (child, _) in self.children.iter_mut().filter(|(child, _)| child.exit().is_none()) {
+            end(child);
+        }
     }
 }

@@ -35,22 +35,42 @@ fn count(line: &str, word: &str) -> u32 {
     digits.collect::<String>().parse().unwrap()
 }
 
+fn survives_random_instants(primitive: &str) {
+    let (good, said) = storm(&[primitive, "--kills", "100", "--seed", "7"]);
+    assert!(good, "{said}");
+    assert!(said.starts_with(&format!("{primitive}: kills=100 died-inside=")), "{said}");
+    assert!(count(&said, "died-inside") >= 10, "{said}");
+    assert!(said.contains(" hangs=0 broken=0 leaked=0 seconds="), "{said}");
+}
+
+fn survives_a_kill_after_any_instruction(primitive: &str, most: u32) {
+    let (good, said) = storm(&[primitive, "--step", "--most", &most.to_string()]);
+    assert!(good, "{said}");
+    // Through four scenes at least; fewer would mean that one was not played.
+    assert!(count(&said, "steps") >= 3 * most, "{said}");
+    assert!(said.contains(" hangs=0 broken=0 leaked=0"), "{said}");
+}
+
 #[test]
 fn lock_survives_kills_at_random_instants() {
-    let (good, said) = storm(&["lock", "--kills", "200", "--seed", "7"]);
-    assert!(good, "{said}");
-    assert!(said.starts_with("lock: kills=200 died-inside="), "{said}");
-    assert!(count(&said, "died-inside") >= 20, "{said}");
-    assert!(said.contains(" hangs=0 broken=0 leaked=0 seconds="), "{said}");
+    survives_random_instants("lock");
 }
 
 #[test]
 fn lock_survives_a_kill_after_every_instruction() {
-    let (good, said) = storm(&["lock", "--step"]);
-    assert!(good, "{said}");
-    // Through four scenes; fewer would mean that a scene was not played.
-    assert!(count(&said, "steps") >= 200, "{said}");
-    assert!(said.contains(" hangs=0 broken=0 leaked=0"), "{said}");
+    survives_a_kill_after_any_instruction("lock", 60);
+}
+
+#[test]
+fn rlock_survives_kills() {
+    survives_random_instants("rlock");
+    survives_a_kill_after_any_instruction("rlock", 20);
+}
+
+#[test]
+fn event_survives_kills() {
+    survives_random_instants("event");
+    survives_a_kill_after_any_instruction("event", 20);
 }
 
 #[test]
