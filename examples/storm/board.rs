@@ -161,6 +161,11 @@ impl Seat<'_> {
         self.mark().leads.load(SeqCst) == 1
     }
 
+    /// Whether somebody has been doomed.
+    pub fn sees_doom(self) -> bool {
+        self.board.seats().any(Seat::is_doomed)
+    }
+
     fn says(self, state: u32) {
         self.mark().state.store(state, SeqCst);
     }
@@ -195,6 +200,11 @@ impl Seat<'_> {
     /// Whether it knows that the board is closed, and so begins nothing before it is opened.
     pub fn is_resting(self) -> bool {
         self.is(RESTS) && self.mark().rested.load(SeqCst) == self.board.go.load(SeqCst)
+    }
+
+    /// Whether it has not said anything yet.
+    pub fn is_new(self) -> bool {
+        self.is(NEW)
     }
 
     pub fn is_outside(self) -> bool {

@@ -13,22 +13,22 @@ use ossature::sys::sync::event::Event;
 
 use crate::board::{Board, Seat};
 use crate::step::Scene;
-use crate::{Check, Held, Mode, Primitive};
+use crate::{Check, Held, Primitive};
 
 pub struct EventStorm {
     event: Shm<Event<Shared>>,
     pauses: bool,
 }
 
-pub fn make(mode: Mode) -> Box<dyn Primitive> {
+pub fn make(scene: Option<Scene>) -> Box<dyn Primitive> {
     let event = Shm::place(Event::shared()).expect("memory for the storm");
-    if mode == Mode::Step {
+    if scene.is_some() {
         // Teaches it that looking before sleeping does not pay: that would be most of the instructions.
         let _ = event.wait_timeout(Duration::from_nanos(1));
         event.set();
         event.clear();
     }
-    Box::new(EventStorm { event, pauses: mode == Mode::Kills })
+    Box::new(EventStorm { event, pauses: scene.is_none() })
 }
 
 impl EventStorm {

@@ -9,7 +9,8 @@ use ossature::sys::shm::Shm;
 use ossature::sys::sync::lock::{Guard, Lock};
 
 use crate::board::{Board, Seat};
-use crate::{Check, Held, Mode, Primitive};
+use crate::step::Scene;
+use crate::{Check, Held, Primitive};
 
 shareable! {
     /// Equal, but for a holder that is between the two.
@@ -21,7 +22,7 @@ shareable! {
 
 pub struct LockStorm(Shm<Lock<Pair, Shared>>);
 
-pub fn make(_: Mode) -> Box<dyn Primitive> {
+pub fn make(_: Option<Scene>) -> Box<dyn Primitive> {
     let pair = Lock::shared(Pair { first: 0, second: 0 });
     Box::new(LockStorm(Shm::place(pair).expect("memory for the storm")))
 }

@@ -22,14 +22,17 @@
 //! A primitive joins by a file that implements [`Primitive`] and a line in [`PRIMITIVES`].
 
 mod arguments;
+mod barrier;
 mod blows;
 mod board;
+mod condition;
 mod event;
 mod kills;
 mod leaks;
 mod lock;
 mod random;
 mod rlock;
+mod semaphore;
 mod step;
 
 use core::time::Duration;
@@ -133,10 +136,18 @@ impl Tally {
     }
 }
 
-type Make = fn(Mode) -> Box<dyn Primitive>;
+/// Makes a primitive, for one scene of the second form if not for the first.
+type Make = fn(Option<Scene>) -> Box<dyn Primitive>;
 
 /// The primitives by name.
-const PRIMITIVES: &[(&str, Make)] = &[("lock", lock::make), ("rlock", rlock::make), ("event", event::make)];
+const PRIMITIVES: &[(&str, Make)] = &[
+    ("lock", lock::make),
+    ("rlock", rlock::make),
+    ("condition", condition::make),
+    ("semaphore", semaphore::make),
+    ("event", event::make),
+    ("barrier", barrier::make),
+];
 
 fn main() -> ExitCode {
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
@@ -169,11 +180,11 @@ fn main() -> ExitCode {
 /// Runs one storm, prints its line and says whether it was good.
 fn run(name: &str, make: Make, mode: Mode, arguments: &Arguments) -> bool {
     // The first storm of a process makes what stays for its life (the random list of libc, buffers): have it before counting.
-    drop(make(mode));
+    drop(make(None));
     let before = Holdings::now();
     let began = std::time::Instant::now();
     let tally = match mode {
-        Mode::Kills => kills::storm(&*make(mode), arguments.kills, arguments.seed),
+        Mode::Kills => kills::storm(&*make(None), arguments.kills, arguments.seed),
         Mode::Step => step::storm(make, arguments.stride, arguments.most),
     };
     let leaked = Holdings::now().beyond(&before);

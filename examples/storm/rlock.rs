@@ -10,7 +10,8 @@ use ossature::sys::shm::Shm;
 use ossature::sys::sync::rlock::{RLock, RLockGuard};
 
 use crate::board::{Board, Seat};
-use crate::{Check, Held, Mode, Primitive};
+use crate::step::Scene;
+use crate::{Check, Held, Primitive};
 
 shareable! {
     /// Equal, but for a holder that is between the two.
@@ -22,7 +23,7 @@ shareable! {
 
 pub struct RLockStorm(Shm<RLock<Pair, Shared>>);
 
-pub fn make(_: Mode) -> Box<dyn Primitive> {
+pub fn make(_: Option<Scene>) -> Box<dyn Primitive> {
     let pair = RLock::shared(Pair::init(AtomicU32::new(0), AtomicU32::new(0)));
     Box::new(RLockStorm(Shm::place(pair).expect("memory for the storm")))
 }

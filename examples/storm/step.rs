@@ -20,7 +20,7 @@ use ossature::sys::ptrace::{self, State};
 
 use crate::board::{Board, Seat};
 use crate::kills::started;
-use crate::{Make, Mode, PATIENCE, Primitive, Tally};
+use crate::{Make, PATIENCE, Primitive, Tally};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {
@@ -34,12 +34,12 @@ pub enum Scene {
 /// Kills after every `stride`th instruction of each scene, or as many of them as make `most`.
 pub fn storm(make: Make, stride: u32, most: u32) -> Tally {
     let mut tally = Tally::default();
-    for &scene in make(Mode::Step).scenes() {
+    for &scene in make(None).scenes() {
         // Played to its end first, without a kill.
-        let Ended::After(length) = play(&*make(Mode::Step), scene, u32::MAX, &mut tally) else { return tally };
+        let Ended::After(length) = play(&*make(Some(scene)), scene, u32::MAX, &mut tally) else { return tally };
         let stride = stride.max(length / most);
         let mut steps = 1;
-        while tally.hangs == 0 && play(&*make(Mode::Step), scene, steps, &mut tally) == Ended::Killed {
+        while tally.hangs == 0 && play(&*make(Some(scene)), scene, steps, &mut tally) == Ended::Killed {
             steps += stride;
         }
         if tally.hangs > 0 {

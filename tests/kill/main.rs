@@ -74,6 +74,24 @@ fn event_survives_kills() {
 }
 
 #[test]
+fn semaphore_survives_kills() {
+    survives_random_instants("semaphore");
+    survives_a_kill_after_any_instruction("semaphore", 20);
+}
+
+#[test]
+fn condition_survives_kills() {
+    survives_random_instants("condition");
+    survives_a_kill_after_any_instruction("condition", 20);
+}
+
+#[test]
+fn barrier_survives_kills() {
+    survives_random_instants("barrier");
+    survives_a_kill_after_any_instruction("barrier", 20);
+}
+
+#[test]
 fn wrong_words_are_told_with_the_right_ones() {
     for (arguments, part) in [
         (&["locc"][..], "there are: lock"),

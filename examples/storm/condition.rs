@@ -1,0 +1,190 @@
+//! The storm's use of [`Condition`]: producers and consumers at a small queue under a lock.
+//!
+//! A consumer must not sleep beside an item, nor a producer beside room: each put and each take notifies one, and a
+//! notification that was meant for one who died goes to the next. Where the queue is empty (or full) while the others rest,
+//! the parent puts (or takes) an item, with a notification for each, and that must be enough.
+
+use core::time::Duration;
+
+use ossature::sys::scope::Shared;
+use ossature::sys::shareable;
+use ossature::sys::shm::Shm;
+use ossature::sys::sync::condition::Condition;
+use ossature::sys::sync::lock::{Guard, Lock};
+
+use crate::board::{Board, Seat};
+use crate::step::Scene;
+use crate::{Check, Held, Primitive};
+
+const ROOM: u64 = 3;
+
+shareable! {
+    /// The items are numbers in order.
+    plain struct Ring {
+        items: [u64; 3],
+        put: u64,
+        taken: u64,
+    }
+}
+
+shareable! {
+    struct Stage {
+        ring: Lock<Ring, Shared>,
+        more: Condition<Shared>,
+        less: Condition<Shared>,
+    }
+}
+
+pub struct ConditionStorm {
+    stage: Shm<Stage>,
+    scene: Option<Scene>,
+}
+
+pub fn make(scene: Option<Scene>) -> Box<dyn Primitive> {
+    let ring = Lock::shared(Ring { items: [0; 3], put: 0, taken: 0 });
+    let stage = Stage::init(ring, Condition::shared(), Condition::shared());
+    Box::new(ConditionStorm { stage: Shm::place(stage).expect("memory for the storm"), scene })
+}
+
+type Inside<'s> = Guard<'s, Ring, Shared>;
+
+impl Ring {
+    fn is_empty(&self) -> bool {
+        self.put == self.taken
+    }
+
+    fn is_full(&self) -> bool {
+        self.put == self.taken + ROOM
+    }
+
+    fn put(&mut self) {
+        let at = (self.put % ROOM) as usize;
+        self.items[at] = self.put;
+        self.put += 1;
+    }
+
+    /// Whether it was the item that it had to be.
+    fn take(&mut self) -> bool {
+        let item = self.items[(self.taken % ROOM) as usize];
+        self.taken += 1;
+        item == self.taken - 1
+    }
+}
+
+impl ConditionStorm {
+    fn enter(&self) -> Inside<'_> {
+        self.mended(self.stage.ring.lock().expect("nobody gives the lock up"))
+    }
+
+    /// What everyone does who has just got the lock: a dead holder's put or take is forgotten, with all items, and since it may have owed
+    /// a notification, all look again.
+    fn mended<'s>(&self, mut ring: Inside<'s>) -> Inside<'s> {
+        if ring.abandoned() {
+            ring.taken = ring.put;
+            ring.repair();
+            self.stage.more.notify_all();
+            self.stage.less.notify_all();
+        }
+        ring
+    }
+
+    fn wait_on<'s>(&self, condition: &Condition<Shared>, ring: Inside<'s>) -> Inside<'s> {
+        self.mended(condition.wait(ring).expect("few wait and nobody gives the lock up"))
+    }
+
+    fn produces(&self, seat: Seat<'_>) -> bool {
+        if self.scene.is_some() { seat.leads() } else { seat.index % 2 == 0 }
+    }
+
+    fn put(&self, mut ring: Inside<'_>, items: u32) {
+        for _ in 0..items {
+            ring.put();
+        }
+        self.stage.more.notify(items);
+    }
+
+    fn take_all(&self) {
+        let mut ring = self.enter();
+        ring.taken = ring.put;
+    }
+}
+
+/// Dropping puts an item for everybody.
+struct Empty<'s>(&'s ConditionStorm);
+
+impl Drop for Empty<'_> {
+    fn drop(&mut self) {
+        self.0.put(self.0.enter(), ROOM as u32);
+    }
+}
+
+impl Primitive for ConditionStorm {
+    fn turn(&self, seat: Seat<'_>) {
+        seat.waits();
+        let alone = |seat: Seat<'_>| {
+            if seat.holds() > 1 && self.scene.is_none() {
+                seat.breaks("two hold the lock");
+            }
+        };
+        if self.produces(seat) {
+            if self.scene.is_some() {
+                // The others come now, while it does not hold the lock yet.
+                seat.holds();
+            }
+            let mut ring = self.enter();
+            while ring.is_full() {
+                ring = self.wait_on(&self.stage.less, ring);
+            }
+            alone(seat);
+            // In a scene it has two to wake.
+            let items = if self.scene.is_some() { 2 } else { 1 };
+            (0..items).for_each(|_| ring.put());
+            self.stage.more.notify(items);
+            seat.leaves();
+        } else {
+            let mut ring = self.enter();
+            while ring.is_empty() {
+                ring = self.wait_on(&self.stage.more, ring);
+            }
+            alone(seat);
+            if !ring.take() {
+                seat.breaks("an item was taken twice or never");
+            }
+            self.stage.less.notify(1);
+            seat.leaves();
+        }
+    }
+
+    fn is_inside(&self, dead: Seat<'_>) -> bool {
+        dead.is_holding() || dead.is_waiting()
+    }
+
+    fn relieve(&self, board: &Board) -> Result<(), &'static str> {
+        let mut ring = self.enter();
+        let waits = |produces| board.living().any(|seat| self.produces(seat) == produces && seat.is_waiting());
+        if ring.is_empty() && waits(false) {
+            self.put(ring, 1);
+        } else if ring.is_full() && waits(true) {
+            ring.take();
+            self.stage.less.notify(1);
+        }
+        Ok(())
+    }
+
+    fn check(&self, _: &Board, patience: Duration) -> Check {
+        let ring = self.stage.ring.lock_timeout(patience).expect("nobody gives the lock up");
+        let Some(ring) = ring.map(|ring| self.mended(ring)) else {
+            return Check::Hangs("the lock is not free");
+        };
+        if ring.put - ring.taken <= ROOM { Check::Whole } else { Check::Broken("the queue is more than full") }
+    }
+
+    fn hold(&self) -> Box<dyn Held + '_> {
+        Box::new(Empty(self))
+    }
+
+    fn barge(&self) -> Option<Box<dyn Held + '_>> {
+        self.take_all();
+        Some(self.hold())
+    }
+}
