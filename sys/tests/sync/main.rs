@@ -15,6 +15,7 @@ mod world;
 mod barrier;
 mod company;
 mod condition;
+mod conditions;
 mod event;
 mod handoff;
 mod lock;
