@@ -20,38 +20,42 @@ use ossature::threading::{
     self, Event, Local, ShutdownGuard, Thread, Timer, active_count, current_thread, enumerate, main_thread,
 };
 
-/// Tests beside their names.
-macro_rules! tests {
-    ($($name:ident),+ $(,)?) => {[$((stringify!($name), $name as fn())),+]};
-}
-
 fn main() {
-    harness::run(&tests![
-        the_living_are_counted,
-        threads_of_both_modules_are_counted_by_the_lower,
-        stack_size_is_told_and_checked,
-        shutdown_calls_back_in_reverse_and_then_joins,
-        shutdown_does_not_wait_for_daemons,
-        shutdown_waits_for_what_threads_start_meanwhile,
-        shutdown_waits_for_timers,
-        nothing_begins_after_shutdown,
-        a_callback_can_register_no_other_but_start_threads,
-        a_callback_that_panics_stops_no_other,
-        a_guard_shuts_down_and_callbacks_come_once,
-        the_main_thread_can_be_joined_while_it_shuts_down,
-        a_child_has_the_main_thread_only,
-        a_forking_thread_is_main_in_the_child,
-        a_joined_thread_that_forks_can_be_joined_in_the_child,
-        a_thread_that_forks_while_it_initialises_goes_on_in_the_child,
-        a_forking_thread_from_elsewhere_is_main_in_the_child,
-        a_fork_in_the_middle_of_it_leaves_no_lock_held,
-        timers_of_the_parent_do_not_fire_in_the_child,
-        a_child_has_the_forking_threads_values_only,
-        an_initialisation_of_the_parent_does_not_stop_the_child,
-        an_interrupt_ends_the_main_threads_wait,
-        an_interrupt_runs_the_handler_in_the_main_thread,
-        an_ignored_interrupt_does_nothing,
-        threads_of_timers_go_when_they_are_not_needed,
+    harness::run(&[
+        ("the_living_are_counted", the_living_are_counted),
+        ("threads_of_both_modules_are_counted_by_the_lower", threads_of_both_modules_are_counted_by_the_lower),
+        ("stack_size_is_told_and_checked", stack_size_is_told_and_checked),
+        ("shutdown_calls_back_in_reverse_and_then_joins", shutdown_calls_back_in_reverse_and_then_joins),
+        ("shutdown_does_not_wait_for_daemons", shutdown_does_not_wait_for_daemons),
+        ("shutdown_waits_for_what_threads_start_meanwhile", shutdown_waits_for_what_threads_start_meanwhile),
+        ("shutdown_waits_for_timers", shutdown_waits_for_timers),
+        ("nothing_begins_after_shutdown", nothing_begins_after_shutdown),
+        ("a_callback_can_register_no_other_but_start_threads", a_callback_can_register_no_other_but_start_threads),
+        ("a_callback_that_panics_stops_no_other", a_callback_that_panics_stops_no_other),
+        ("a_guard_shuts_down_and_callbacks_come_once", a_guard_shuts_down_and_callbacks_come_once),
+        ("the_main_thread_can_be_joined_while_it_shuts_down", the_main_thread_can_be_joined_while_it_shuts_down),
+        ("a_child_has_the_main_thread_only", a_child_has_the_main_thread_only),
+        ("a_forking_thread_is_main_in_the_child", a_forking_thread_is_main_in_the_child),
+        (
+            "a_joined_thread_that_forks_can_be_joined_in_the_child",
+            a_joined_thread_that_forks_can_be_joined_in_the_child,
+        ),
+        (
+            "a_thread_that_forks_while_it_initialises_goes_on_in_the_child",
+            a_thread_that_forks_while_it_initialises_goes_on_in_the_child,
+        ),
+        ("a_forking_thread_from_elsewhere_is_main_in_the_child", a_forking_thread_from_elsewhere_is_main_in_the_child),
+        ("a_fork_in_the_middle_of_it_leaves_no_lock_held", a_fork_in_the_middle_of_it_leaves_no_lock_held),
+        ("timers_of_the_parent_do_not_fire_in_the_child", timers_of_the_parent_do_not_fire_in_the_child),
+        ("a_child_has_the_forking_threads_values_only", a_child_has_the_forking_threads_values_only),
+        (
+            "an_initialisation_of_the_parent_does_not_stop_the_child",
+            an_initialisation_of_the_parent_does_not_stop_the_child,
+        ),
+        ("an_interrupt_ends_the_main_threads_wait", an_interrupt_ends_the_main_threads_wait),
+        ("an_interrupt_runs_the_handler_in_the_main_thread", an_interrupt_runs_the_handler_in_the_main_thread),
+        ("an_ignored_interrupt_does_nothing", an_ignored_interrupt_does_nothing),
+        ("threads_of_timers_go_when_they_are_not_needed", threads_of_timers_go_when_they_are_not_needed),
     ]);
 }
 

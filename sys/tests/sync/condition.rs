@@ -1,15 +1,19 @@
 //! The condition: who is freed, in which order, and who is not.
 
+use std::ops::Deref;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use ossature_sys::futex::Cancel;
-use ossature_sys::scope::Refused;
-use ossature_sys::sync::condition::Wait;
+use ossature_sys::scope::{Local, Private, Refused, Shared};
+use ossature_sys::shm::Shm;
+use ossature_sys::sync::condition::{Condition, Wait};
+use ossature_sys::sync::lock::Lock;
+use ossature_sys::sync::rlock::RLock;
 
 use crate::board::{tally, until};
-use crate::conditions::Conditions;
-use crate::world::{Company, Mortal, World};
+use crate::world::{Alone, Company, Mortal, Processes, Threads, World};
 
 stamp! { "condition":
     in all: wait_without_a_notification_is_false, notification_that_meets_nobody_is_gone, condition_is_asked_before_any_wait,
@@ -27,6 +31,60 @@ stamp! { "condition":
 }
 
 const AN_HOUR: Duration = Duration::from_secs(3600);
+
+trait Conditions: World {
+    fn lock() -> impl Deref<Target = Lock<u32, Self::Scope>>;
+    fn rlock() -> impl Deref<Target = RLock<AtomicU32, Self::Scope>>;
+    fn condition() -> impl Deref<Target = Condition<Self::Scope>>;
+}
+
+impl Conditions for Threads<Private> {
+    fn lock() -> impl Deref<Target = Lock<u32>> {
+        Box::new(Lock::new(0))
+    }
+    fn rlock() -> impl Deref<Target = RLock<AtomicU32>> {
+        Box::new(RLock::new(AtomicU32::new(0)))
+    }
+    fn condition() -> impl Deref<Target = Condition> {
+        Box::new(Condition::new())
+    }
+}
+
+impl Conditions for Threads<Shared> {
+    fn lock() -> impl Deref<Target = Lock<u32, Shared>> {
+        Shm::place(Lock::shared(0)).expect("memory for a lock")
+    }
+    fn rlock() -> impl Deref<Target = RLock<AtomicU32, Shared>> {
+        Shm::place(RLock::shared(AtomicU32::new(0))).expect("memory for a lock")
+    }
+    fn condition() -> impl Deref<Target = Condition<Shared>> {
+        Shm::place(Condition::shared()).expect("memory for a condition")
+    }
+}
+
+impl Conditions for Processes {
+    fn lock() -> impl Deref<Target = Lock<u32, Shared>> {
+        Threads::<Shared>::lock()
+    }
+    fn rlock() -> impl Deref<Target = RLock<AtomicU32, Shared>> {
+        Threads::<Shared>::rlock()
+    }
+    fn condition() -> impl Deref<Target = Condition<Shared>> {
+        Threads::<Shared>::condition()
+    }
+}
+
+impl Conditions for Alone {
+    fn lock() -> impl Deref<Target = Lock<u32, Local>> {
+        Box::new(Lock::local(0))
+    }
+    fn rlock() -> impl Deref<Target = RLock<AtomicU32, Local>> {
+        Box::new(RLock::local(AtomicU32::new(0)))
+    }
+    fn condition() -> impl Deref<Target = Condition<Local>> {
+        Box::new(Condition::local())
+    }
+}
 
 /// CPython: _TestCondition.test_timeout, test_wait_result.
 fn wait_without_a_notification_is_false<W: Conditions>() {

@@ -15,7 +15,6 @@ mod world;
 mod barrier;
 mod company;
 mod condition;
-mod conditions;
 mod event;
 mod handoff;
 mod lock;
