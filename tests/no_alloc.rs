@@ -8,6 +8,8 @@ use ossature::sys;
 
 #[path = "no_alloc/machine.rs"]
 mod machine;
+#[path = "no_alloc/sync.rs"]
+mod sync;
 #[path = "no_alloc/thin.rs"]
 mod thin;
 

@@ -21,7 +21,7 @@ stamp! { "lock":
     in fallible: waiting_for_oneself_is_refused;
     in company: held_lock_is_not_anothers, those_who_wait_get_it_one_after_the_other, waiter_takes_it_again_and_again,
         released_lock_is_free_to_the_others, everybody_counts_right, timed_wait_ends_at_its_deadline_and_not_before,
-        timed_wait_gets_a_lock_that_is_released_meanwhile, locks_are_released_in_any_order;
+        timed_wait_gets_a_lock_that_is_released_meanwhile, locks_are_released_in_any_order, held_lock_may_be_dropped;
     in threads: wait_ends_when_it_is_cancelled;
     in shared: holder_that_ends_abandons_it, given_up_lock_refuses_everyone_even_those_who_slept;
     in processes: killed_holder_abandons_it, killed_waiter_takes_nobody_with_it;
@@ -105,6 +105,18 @@ fn lock_is_whole_after_a_wait_that_timed_out<W: Locks>() {
     drop(guard);
     assert!(!lock.is_locked());
     assert!(W::settle(lock.try_lock()).unwrap().is_some());
+}
+
+/// CPython: BaseLockTests.test_acquire_destroy.
+fn held_lock_may_be_dropped<W: Company + Locks>() {
+    // By another, for whoever has leaked a guard of a shared lock does not fork any more.
+    W::other(|| {
+        let lock = W::lock();
+        forget(W::settle(lock.lock()).unwrap());
+        assert!(lock.is_locked());
+        drop(lock);
+        drop(W::settle(W::lock().lock()).unwrap());
+    });
 }
 
 fn abandoning_is_told_where_it_can_be<W: Locks>() {
