@@ -29,6 +29,7 @@ fn main() {
         rlock::TESTS,
         event::TESTS,
         condition::TESTS,
+        condition::deaths::TESTS,
         semaphore::TESTS,
         handoff::TESTS,
         barrier::TESTS,

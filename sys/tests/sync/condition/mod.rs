@@ -1,5 +1,7 @@
 //! The condition: who is freed, in which order, and who is not.
 
+pub mod deaths;
+
 use std::ops::Deref;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
@@ -13,7 +15,7 @@ use ossature_sys::sync::lock::Lock;
 use ossature_sys::sync::rlock::RLock;
 
 use crate::board::{tally, until};
-use crate::world::{Alone, Company, Mortal, Processes, Threads, World};
+use crate::world::{Alone, Company, Processes, Threads, World};
 
 stamp! { "condition":
     in all: wait_without_a_notification_is_false, notification_that_meets_nobody_is_gone, condition_is_asked_before_any_wait,
@@ -25,9 +27,6 @@ stamp! { "condition":
         every_notification_frees_exactly_one, waits_until_the_condition_holds, waits_for_a_condition_in_vain,
         two_conditions_share_one_lock, every_level_is_let_go_and_taken_again;
     in threads: wait_ends_when_it_is_cancelled, cancelled_waiter_leaves_the_notification_to_the_next;
-    in shared: lock_given_up_meanwhile_ends_the_wait, abandoned_data_is_not_looked_at;
-    in processes: killed_waiters_are_passed_over, notifier_does_not_wait_for_a_stopped_waiter,
-        killed_holder_does_not_notify;
 }
 
 const AN_HOUR: Duration = Duration::from_secs(3600);
@@ -516,136 +515,6 @@ fn cancelled_waiter_leaves_the_notification_to_the_next<W: Company + Conditions>
             crowd.line_up();
             cancel.cancel();
             crowd.until_ended(0);
-            assert_eq!(condition.notify(1), 1);
-        },
-    );
-}
-
-fn lock_given_up_meanwhile_ends_the_wait<W: Mortal + Conditions>() {
-    let (lock, condition) = (W::lock(), W::condition());
-    let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
-        1,
-        |me| {
-            let guard = lock.lock().unwrap();
-            me.about_to_wait();
-            assert_eq!(condition.wait(guard).err(), Some(Refused::GivenUp));
-        },
-        |crowd| {
-            crowd.until_asleep(0, 1);
-            let guard = lock.lock().unwrap();
-            condition.notify(1);
-            guard.give_up();
-        },
-    );
-}
-
-fn abandoned_data_is_not_looked_at<W: Mortal + Conditions>() {
-    let (lock, condition) = (W::lock(), W::condition());
-    let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
-        1,
-        |me| {
-            let guard = lock.lock().unwrap();
-            me.about_to_wait();
-            let (mut guard, ended) = condition
-                .wait_for(
-                    guard,
-                    |value| {
-                        assert!(!value.abandoned());
-                        false
-                    },
-                    None,
-                )
-                .unwrap();
-            assert_eq!(ended, Wait::Abandoned);
-            guard.repair();
-            let (_guard, ended) = condition.wait_for(guard, |_| true, None).unwrap();
-            assert_eq!(ended, Wait::Ready);
-        },
-        |crowd| {
-            crowd.until_asleep(0, 1);
-            let guard = lock.lock().unwrap();
-            condition.notify(1);
-            guard.abandon();
-        },
-    );
-}
-
-fn killed_waiters_are_passed_over<W: Mortal + Conditions>() {
-    let (lock, condition) = (W::lock(), W::condition());
-    let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
-        5,
-        |me| {
-            me.until_told(me.index() as u32 + 1);
-            let guard = lock.lock().unwrap();
-            me.about_to_wait();
-            let guard = condition.wait(guard).unwrap();
-            assert!(!guard.abandoned(), "who waits does not hold the lock");
-        },
-        |crowd| {
-            crowd.line_up();
-            crowd.kill(0);
-            crowd.kill(2);
-            for (dead, next) in [(0, 1), (2, 3)] {
-                assert_eq!(condition.notify(1), 1, "{dead} is passed over");
-                crowd.until_ended(next);
-            }
-            crowd.until_asleep(4, 1);
-            assert_eq!(condition.notify_all(), 1);
-        },
-    );
-}
-
-fn notifier_does_not_wait_for_a_stopped_waiter<W: Mortal + Conditions>() {
-    let (lock, condition) = (W::lock(), W::condition());
-    let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
-        3,
-        |me| {
-            me.until_told(me.index() as u32 + 1);
-            let guard = lock.lock().unwrap();
-            me.about_to_wait();
-            drop(condition.wait(guard).unwrap());
-        },
-        |crowd| {
-            crowd.line_up();
-            crowd.stop(0);
-            assert_eq!(condition.notify(2), 2);
-            crowd.until_ended(1);
-            assert_eq!(condition.notify(1), 1);
-            crowd.until_ended(2);
-            crowd.go_on(0);
-        },
-    );
-}
-
-fn killed_holder_does_not_notify<W: Mortal + Conditions>() {
-    let (lock, condition, held) = (W::lock(), W::condition(), tally());
-    let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
-        2,
-        |me| {
-            if me.index() == 1 {
-                me.until_told(1);
-                let _guard = lock.lock().unwrap();
-                held[0].store(1, SeqCst);
-                loop {
-                    std::thread::park();
-                }
-            }
-            let guard = lock.lock().unwrap();
-            me.about_to_wait();
-            let guard = condition.wait(guard).unwrap();
-            assert!(guard.abandoned());
-        },
-        |crowd| {
-            crowd.until_asleep(0, 1);
-            crowd.tell(1);
-            until("the doomed one holds the lock", || held[0].load(SeqCst) == 1);
-            crowd.kill(1);
-            crowd.until_asleep(0, 1);
             assert_eq!(condition.notify(1), 1);
         },
     );
