@@ -64,8 +64,8 @@ pub fn parse(words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
             "--most" => parsed.most = number::<u32>(&word, words.next())?.max(1),
             "--self-test" => {
                 parsed.self_test = true;
-                parsed.kills = 25;
-                parsed.most = 10;
+                parsed.kills = 12;
+                parsed.most = 4;
                 parsed.name = "all".to_owned();
             }
             option if option.starts_with('-') => return Err(format!("unknown option {option}")),

@@ -96,11 +96,9 @@ impl ConditionStorm {
         if self.scene.is_some() { seat.leads() } else { seat.index % 2 == 0 }
     }
 
-    fn put(&self, mut ring: Inside<'_>, items: u32) {
-        for _ in 0..items {
-            ring.put();
-        }
-        self.stage.more.notify(items);
+    fn put(&self, mut ring: Inside<'_>) {
+        ring.put();
+        self.stage.more.notify(1);
     }
 
     fn take_all(&self) {
@@ -109,12 +107,12 @@ impl ConditionStorm {
     }
 }
 
-/// Dropping puts an item for everybody.
+/// Dropping puts an item, for the one that waits longest or, should that one die, for the next.
 struct Empty<'s>(&'s ConditionStorm);
 
 impl Drop for Empty<'_> {
     fn drop(&mut self) {
-        self.0.put(self.0.enter(), ROOM as u32);
+        self.0.put(self.0.enter());
     }
 }
 
@@ -163,7 +161,7 @@ impl Primitive for ConditionStorm {
         let mut ring = self.enter();
         let waits = |produces| board.living().any(|seat| self.produces(seat) == produces && seat.is_waiting());
         if ring.is_empty() && waits(false) {
-            self.put(ring, 1);
+            self.put(ring);
         } else if ring.is_full() && waits(true) {
             ring.take();
             self.stage.less.notify(1);

@@ -85,7 +85,7 @@ fn play(primitive: &dyn Primitive, scene: Scene, steps: u32, tally: &mut Tally) 
                 held = primitive.barge();
                 barges = false;
             }
-            state = ptrace::wait(&mut stepped, PATIENCE).expect("a child can be waited for");
+            state = woken(primitive, scene, board, &mut stepped);
         }
         match state {
             Some(State::Stopped(_)) => {}
@@ -117,6 +117,20 @@ fn play(primitive: &dyn Primitive, scene: Scene, steps: u32, tally: &mut Tally) 
     tally.count(primitive.check(board, PATIENCE));
     tally.broken += board.broken();
     ended
+}
+
+/// Waits until a step that slept is done, helping where nobody owes it to those who wait.
+fn woken(primitive: &dyn Primitive, scene: Scene, board: &Board, stepped: &mut Child) -> Option<State> {
+    let began = Instant::now();
+    loop {
+        let state = ptrace::wait(stepped, Duration::from_millis(1)).expect("a child can be waited for");
+        if state.is_some() || began.elapsed() > PATIENCE {
+            return state;
+        }
+        if !primitive.owes(scene, board.seat(0)) && primitive.relieve(board).is_err() {
+            return None;
+        }
+    }
 }
 
 /// A child that stands still before its turn.
