@@ -76,6 +76,10 @@ pub enum ErrorKind {
     Panicked,
     /// There is no value to have: it was taken before, or the thread left without one.
     NoResult,
+    /// This backend or this system cannot do it, whatever the arguments.
+    Unsupported,
+    /// [`dummy_thread::interrupt_main`](crate::dummy_thread::interrupt_main) was called (Python's `KeyboardInterrupt`).
+    Interrupted,
 }
 
 /// A failed call: its [kind](ErrorKind), and a message that says what failed on what object and what to do about it.
@@ -234,6 +238,8 @@ impl From<Error> for io::Error {
             ErrorKind::AlreadyStarted => io::ErrorKind::AlreadyExists,
             ErrorKind::NotStarted | ErrorKind::NoResult => io::ErrorKind::NotFound,
             ErrorKind::ShuttingDown | ErrorKind::Panicked => io::ErrorKind::Other,
+            ErrorKind::Unsupported => io::ErrorKind::Unsupported,
+            ErrorKind::Interrupted => io::ErrorKind::Interrupted,
         };
         Self::new(kind, error)
     }

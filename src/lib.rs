@@ -6,6 +6,7 @@
 //! | `select`, `selectors` | [`select`], [`select::selectors`] |
 //! | `multiprocessing.Value`, `Array`, `sharedctypes` | [`multiprocessing`], [`multiprocessing::sharedctypes`] |
 //! | `threading`, `_thread` | [`threading`], [`thread`] |
+//! | `dummy_threading`, `dummy_thread` | [`dummy_threading`], [`dummy_thread`] |
 //! | `os.fork`, `os.waitid`, `os.posix_spawn` | [`sys::process`] |
 //! | a lock and a value that several processes share | [`sys::sync::lock`] in [`sys::shm`] |
 //! | descriptors, signals, terminals, scheduling | the modules of [`sys`] |
@@ -37,6 +38,8 @@
 
 pub use ossature_sys as sys;
 
+pub mod dummy_thread;
+pub mod dummy_threading;
 pub mod error;
 pub mod multiprocessing;
 pub mod select;

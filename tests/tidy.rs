@@ -62,12 +62,14 @@ const SYS_EDGES: &[(&str, &str)] = &[
 /// The modules of the upper crate, level by level.
 const SRC: &[&[&str]] = &[
     &["error"],
-    &["select", "mmap", "thread", "dummy_thread", "threading", "dummy_threading", "readline"],
+    &["select", "mmap", "thread", "readline"],
+    &["threading", "dummy_thread"],
+    &["dummy_threading"],
     &["rlcompleter", "multiprocessing"],
 ];
 
 /// The few edges within a level of the upper crate.
-const SRC_EDGES: &[(&str, &str)] = &[("dummy_threading", "dummy_thread"), ("threading", "thread")];
+const SRC_EDGES: &[(&str, &str)] = &[];
 
 /// Modules that only the named ones may know.
 const SECRETS: &[(&str, &[&str])] = &[("futex", &["kqueue", "scope", "sync", "model"])];

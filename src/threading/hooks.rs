@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::Thread;
 use super::registry::era;
-use crate::thread::{Escaped, Place, aloud, is_exit, text};
+use crate::thread::{Escaped, Pid, Place, aloud, is_exit, text};
 
 /// What [`set_excepthook`] takes.
 pub type ExceptHook = Arc<dyn Fn(&PanicReport<'_>) + Send + Sync>;
@@ -42,15 +42,39 @@ impl Hooks {
 }
 
 /// A panic that ended a thread's work.
-pub struct PanicReport<'p> {
-    thread: &'p Thread,
+///
+/// `H` is the kind of handle: [`dummy_threading`](crate::dummy_threading) has its own.
+pub struct PanicReport<'p, H = Thread> {
+    thread: &'p H,
     payload: &'p (dyn Any + Send),
     place: Option<&'p Place>,
 }
 
-impl PanicReport<'_> {
+impl<'p, H> PanicReport<'p, H> {
+    pub(crate) fn new(thread: &'p H, escaped: &'p Escaped) -> Self {
+        Self { thread, payload: &*escaped.payload, place: escaped.place.as_ref() }
+    }
+
+    /// Prints it as Rust does.
+    pub(crate) fn print(&self, name: &str, native: Option<Pid>) {
+        let mut text = format!("\nthread '{name}'");
+        if let Some(native) = native {
+            let _ = write!(text, " ({})", native.as_raw_nonzero());
+        }
+        let _ = match self.location() {
+            Some(location) => writeln!(text, " panicked at {location}:"),
+            None => writeln!(text, " panicked:"),
+        };
+        let _ = writeln!(text, "{}", self.message().unwrap_or("Box<dyn Any>"));
+        let _ = match self.backtrace() {
+            Some(backtrace) => writeln!(text, "stack backtrace:\n{backtrace}"),
+            None => writeln!(text, "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace"),
+        };
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+
     /// The thread, which is the calling one.
-    pub fn thread(&self) -> &Thread {
+    pub fn thread(&self) -> &H {
         self.thread
     }
 
@@ -82,7 +106,7 @@ impl PanicReport<'_> {
     }
 }
 
-impl fmt::Debug for PanicReport<'_> {
+impl<H: fmt::Debug> fmt::Debug for PanicReport<'_, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PanicReport")
             .field("thread", self.thread)
@@ -163,25 +187,12 @@ pub fn default_excepthook(report: &PanicReport<'_>) {
     if report.is_exit() {
         return;
     }
-    let mut text = format!("\nthread '{}'", report.thread.name());
-    if let Some(native) = report.thread.native_id() {
-        let _ = write!(text, " ({})", native.as_raw_nonzero());
-    }
-    let _ = match report.location() {
-        Some(location) => writeln!(text, " panicked at {location}:"),
-        None => writeln!(text, " panicked:"),
-    };
-    let _ = writeln!(text, "{}", report.message().unwrap_or("Box<dyn Any>"));
-    let _ = match report.backtrace() {
-        Some(backtrace) => writeln!(text, "stack backtrace:\n{backtrace}"),
-        None => writeln!(text, "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace"),
-    };
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    report.print(&report.thread.name(), report.thread.native_id());
 }
 
 /// Tells the hook what escaped from the calling thread's work.
 pub(super) fn report(thread: &Thread, escaped: &Escaped) {
-    let report = PanicReport { thread, payload: &*escaped.payload, place: escaped.place.as_ref() };
+    let report = PanicReport::new(thread, escaped);
     match excepthook() {
         Some(hook) => aloud(|| hook(&report)),
         None => aloud(|| default_excepthook(&report)),

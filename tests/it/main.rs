@@ -3,6 +3,8 @@
 #[path = "../../sys/tests/it/support.rs"]
 mod support;
 
+mod dummy_thread;
+mod dummy_threading;
 mod error;
 mod poll;
 mod poll_differential;

@@ -1,0 +1,125 @@
+//! [`thread`](crate::thread) without threads: what is started runs at once, inside the call. Python's `dummy_thread`, called
+//! `_dummy_thread` from 3.0 on.
+//!
+//! ```
+//! use ossature::dummy_thread as thread;
+//!
+//! let lock = thread::allocate_lock();
+//! let mut lines = Vec::new();
+//! thread::start_new_thread(|| lines.push("in the thread"))?;
+//! lock.with(|| lines.push("after it"))?;
+//! assert_eq!(lines, ["in the thread", "after it"]);
+//! # Ok::<(), ossature::Error>(())
+//! ```
+//!
+//! **Nothing lies and nothing hangs.** Where Python's says that a taken lock was acquired, this one says
+//! [`WouldDeadlock`](ossature_sys::scope::Refused::WouldDeadlock): nobody else runs who could release it. A wait with a time
+//! limit answers at once, since nothing can happen meanwhile.
+//!
+//! Each thread of the system has a world of its own here; they do not hear of each other.
+//!
+//! **Not here:** `_set_sentinel`, a lock that Python's threads give to whoever joins them.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use ossature_sys::scope::Local;
+use ossature_sys::sync::{handoff, rlock};
+
+use crate::error::{ErrorKind, Result};
+use crate::thread::aloud;
+
+#[doc(no_inline)]
+pub use crate::error::Error;
+pub use crate::thread::{Ident, exit};
+
+/// The longest timeout that Python takes here, 2^31 seconds. Any `Duration` is one for us.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(1 << 31);
+
+/// A lock that any frame may release.
+///
+/// Differs from Python: acquiring a taken one is an error, instead of an answer that it was acquired.
+pub type LockType = handoff::HandoffLock<Local>;
+
+/// A lock that may be taken again by who has it, which here is everybody. Each level is a guard, so none can be released
+/// too often.
+pub type RLock<T = ()> = rlock::RLock<T, Local>;
+
+thread_local! {
+    // Without destructors, so that a thread's last values may start something still.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+    static INTERRUPTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `body` before it returns. A panic is reported by the process's panic hook and goes no further; [`exit`] ends
+/// `body` and is not reported.
+///
+/// Differs from Python: answers with the number as [`thread::start_new_thread`](crate::thread::start_new_thread) does. `body`
+/// may borrow and need not be `Send`.
+///
+/// # Errors
+/// [`ErrorKind::Interrupted`] when [`interrupt_main`] was called during the run, which went on to its end.
+pub fn start_new_thread(body: impl FnOnce()) -> Result<Ident> {
+    /// One run less, however it ended.
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            DEPTH.set(DEPTH.get().saturating_sub(1));
+        }
+    }
+
+    DEPTH.set(DEPTH.get().saturating_add(1));
+    let leave = Leave;
+    aloud(body);
+    drop(leave);
+    if INTERRUPTED.replace(false) { Err(interrupted()) } else { Ok(get_ident()) }
+}
+
+/// Interrupts who is waiting for the present run: [`start_new_thread`] will answer with an error once `body` has ended.
+///
+/// # Errors
+/// [`ErrorKind::Interrupted`] outside of any run: there it is the caller who is interrupted.
+///
+/// ```
+/// use ossature::{ErrorKind, dummy_thread};
+///
+/// let started = dummy_thread::start_new_thread(|| dummy_thread::interrupt_main().unwrap());
+/// assert_eq!(started.unwrap_err().kind(), ErrorKind::Interrupted);
+/// ```
+pub fn interrupt_main() -> Result<()> {
+    if DEPTH.get() == 0 {
+        return Err(interrupted());
+    }
+    INTERRUPTED.set(true);
+    Ok(())
+}
+
+fn interrupted() -> Error {
+    Error::new(ErrorKind::Interrupted, "interrupted: interrupt_main() was called")
+}
+
+/// The number of every thread here: 1.
+pub fn get_ident() -> Ident {
+    Ident::MAIN
+}
+
+/// A free lock.
+#[doc(alias = "allocate")]
+pub fn allocate_lock() -> LockType {
+    LockType::local()
+}
+
+/// The size of the stack of a new thread: 0, for there is none.
+pub fn stack_size() -> usize {
+    0
+}
+
+/// Refuses: what runs here runs on its caller's stack.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`], whatever the size.
+pub fn set_stack_size(size: usize) -> Result<usize> {
+    let message =
+        format!("setting thread stack size not supported ({size} bytes): nothing here has a stack of its own");
+    Err(Error::new(ErrorKind::Unsupported, message))
+}

@@ -1,0 +1,95 @@
+//! The primitives of both worlds by one name: what generic code makes its locks of.
+
+use ossature_sys::scope::{Local, Private, Scope};
+use ossature_sys::sync::barrier::Barrier;
+use ossature_sys::sync::condition::Condition;
+use ossature_sys::sync::event::Event;
+use ossature_sys::sync::handoff::HandoffLock;
+use ossature_sys::sync::lock::Lock;
+use ossature_sys::sync::rlock::RLock;
+use ossature_sys::sync::semaphore::Semaphore;
+
+/// The primitives of [`threading`](crate::threading), for threads of the system.
+pub type Native = Private;
+/// The primitives of [`dummy_threading`](crate::dummy_threading), for what runs inside `start`.
+pub type Inline = Local;
+
+/// [`Native`] or [`Inline`]: makes the primitives of that world. What their waits answer becomes a `Result` in both by
+/// [`settle`](Scope::settle).
+///
+/// ```
+/// use ossature::dummy_threading::{Backend, Inline, Native};
+/// use ossature::sys::{scope::Refused, sync::semaphore::Semaphore};
+///
+/// struct Pool<B: Backend> {
+///     seats: Semaphore<B>,
+/// }
+///
+/// impl<B: Backend> Pool<B> {
+///     fn new(seats: u32) -> Self {
+///         Self { seats: B::bounded_semaphore(seats) }
+///     }
+///     fn sit(&self) -> Result<(), Refused> {
+///         B::settle(self.seats.acquire())
+///     }
+/// }
+///
+/// assert_eq!(Pool::<Native>::new(1).sit(), Ok(()));
+/// let pool = Pool::<Inline>::new(1);
+/// assert_eq!((pool.sit(), pool.sit()), (Ok(()), Err(Refused::WouldDeadlock)));
+/// ```
+///
+/// A closure that is started in a thread has to be `Send` for the one and not for the other, which a trait cannot say: how
+/// things are started is chosen by what is imported.
+pub trait Backend: Scope + Sized {
+    /// A free lock around `data`.
+    fn lock<T>(data: T) -> Lock<T, Self>;
+    /// A free lock around `data` that its holder may take again.
+    fn rlock<T>(data: T) -> RLock<T, Self>;
+    /// A free lock that anyone may release.
+    fn handoff_lock() -> HandoffLock<Self>;
+    /// A condition that nobody waits for.
+    fn condition() -> Condition<Self>;
+    /// An event with its flag down.
+    fn event() -> Event<Self>;
+    /// A semaphore with that many units.
+    fn semaphore(value: u32) -> Semaphore<Self>;
+    /// A semaphore with that many units, and never more.
+    fn bounded_semaphore(value: u32) -> Semaphore<Self>;
+    /// A barrier for so many parties; none counts as one.
+    fn barrier(parties: u32) -> Barrier<Self>;
+}
+
+macro_rules! backend {
+    ($scope:ty, $make:ident, $make_bounded:ident) => {
+        impl Backend for $scope {
+            fn lock<T>(data: T) -> Lock<T, Self> {
+                Lock::<T, Self>::$make(data)
+            }
+            fn rlock<T>(data: T) -> RLock<T, Self> {
+                RLock::<T, Self>::$make(data)
+            }
+            fn handoff_lock() -> HandoffLock<Self> {
+                HandoffLock::<Self>::$make()
+            }
+            fn condition() -> Condition<Self> {
+                Condition::<Self>::$make()
+            }
+            fn event() -> Event<Self> {
+                Event::<Self>::$make()
+            }
+            fn semaphore(value: u32) -> Semaphore<Self> {
+                Semaphore::<Self>::$make(value)
+            }
+            fn bounded_semaphore(value: u32) -> Semaphore<Self> {
+                Semaphore::<Self>::$make_bounded(value)
+            }
+            fn barrier(parties: u32) -> Barrier<Self> {
+                Barrier::<Self>::$make(parties)
+            }
+        }
+    };
+}
+
+backend!(Private, new, bounded);
+backend!(Local, local, local_bounded);

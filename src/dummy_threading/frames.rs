@@ -1,0 +1,182 @@
+//! Who runs: the calling thread of the system, and what it has started inside each other.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::Thread;
+use super::hooks::Hooks;
+use super::shutdown::End;
+use crate::thread::aloud;
+
+/// What a thread does when it is started.
+pub(super) type Body = Box<dyn FnOnce(&Thread)>;
+
+/// The local values of one frame, by the number of their `Local`.
+type Values = RefCell<BTreeMap<u64, Rc<dyn Any>>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Initial,
+    Started,
+    Stopped,
+}
+
+/// What the handles of one thread share.
+pub(super) struct Core {
+    number: u32,
+    name: RefCell<Option<Arc<str>>>,
+    pub(super) daemon: Cell<bool>,
+    pub(super) stack: usize,
+    pub(super) phase: Cell<Phase>,
+    pub(super) body: RefCell<Option<Body>>,
+    pub(super) values: Values,
+}
+
+impl Core {
+    pub(super) fn new(name: Option<Arc<str>>, daemon: bool, stack: usize) -> Self {
+        let number = if name.is_none() { frames().count() } else { 0 };
+        Self {
+            number,
+            name: RefCell::new(name),
+            daemon: Cell::new(daemon),
+            stack,
+            phase: Cell::new(Phase::Initial),
+            body: RefCell::new(None),
+            values: Values::default(),
+        }
+    }
+
+    pub(super) fn name(&self) -> String {
+        let name = self.name.borrow();
+        name.as_deref().map_or_else(|| format!("Thread-{}", self.number), str::to_owned)
+    }
+
+    pub(super) fn set_name(&self, name: Arc<str>) {
+        self.name.replace(Some(name));
+    }
+
+    /// Drops the local values; those that their destructors make, too, a few times over.
+    fn clear(&self) {
+        const ROUNDS: u32 = 4;
+        for _ in 0..ROUNDS {
+            let values = self.values.take();
+            if values.is_empty() {
+                return;
+            }
+            for value in values.into_values() {
+                aloud(|| drop(value));
+            }
+        }
+    }
+}
+
+/// Everything of this module that belongs to one thread of the system.
+pub(super) struct Frames {
+    main: Rc<Core>,
+    /// What was started and has not ended, the innermost last.
+    inner: RefCell<Vec<Rc<Core>>>,
+    numbers: Cell<u32>,
+    pub(super) hooks: RefCell<Hooks>,
+    pub(super) end: RefCell<End>,
+}
+
+thread_local!(static FRAMES: Rc<Frames> = Rc::new(Frames::new()));
+
+/// What belongs to the calling thread of the system; past its end, something that is forgotten at once.
+pub(super) fn frames() -> Rc<Frames> {
+    living().unwrap_or_else(|| Rc::new(Frames::new()))
+}
+
+/// The same, or `None` past the end of the calling thread of the system.
+pub(super) fn living() -> Option<Rc<Frames>> {
+    FRAMES.try_with(Rc::clone).ok()
+}
+
+impl Frames {
+    fn new() -> Self {
+        let main = Core {
+            number: 0,
+            name: RefCell::new(Some("MainThread".into())),
+            daemon: Cell::new(false),
+            stack: 0,
+            phase: Cell::new(Phase::Started),
+            body: RefCell::new(None),
+            values: Values::default(),
+        };
+        Self {
+            main: Rc::new(main),
+            inner: RefCell::default(),
+            numbers: Cell::new(0),
+            hooks: RefCell::default(),
+            end: RefCell::default(),
+        }
+    }
+
+    /// The next N of "Thread-N".
+    fn count(&self) -> u32 {
+        self.numbers.set(self.numbers.get().wrapping_add(1));
+        self.numbers.get()
+    }
+
+    /// The innermost.
+    pub(super) fn current(&self) -> Rc<Core> {
+        self.inner.borrow().last().unwrap_or(&self.main).clone()
+    }
+
+    /// All of them, the outermost first.
+    pub(super) fn all(&self) -> Vec<Rc<Core>> {
+        let inner = self.inner.borrow();
+        std::iter::once(&self.main).chain(inner.iter()).cloned().collect()
+    }
+
+    /// Runs `work` in a frame of its own.
+    pub(super) fn within(&self, core: Rc<Core>, work: impl FnOnce()) {
+        /// The end of the frame.
+        struct Leave<'f>(&'f Frames, Rc<Core>);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                self.1.clear();
+                drop(self.0.inner.borrow_mut().pop());
+                self.1.phase.set(Phase::Stopped);
+            }
+        }
+        core.phase.set(Phase::Started);
+        self.inner.borrow_mut().push(core.clone());
+        let _leave = Leave(self, core);
+        work();
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        // A value may hold a handle of its own thread.
+        self.main.clear();
+    }
+}
+
+/// How many threads live: always 1, the one that runs.
+#[doc(alias = "activeCount")]
+pub fn active_count() -> usize {
+    1
+}
+
+/// The one thread that runs.
+pub fn enumerate() -> Vec<Thread> {
+    vec![current_thread()]
+}
+
+/// The thread that runs: the one that was started last and has not ended, or `MainThread`.
+///
+/// Differs from Python, which loses the main thread once anything was started and answers with `Dummy-1` for ever.
+#[doc(alias = "currentThread")]
+pub fn current_thread() -> Thread {
+    Thread::of(frames().current())
+}
+
+/// `MainThread`, which is every thread of the system to itself.
+pub fn main_thread() -> Thread {
+    Thread::of(frames().main.clone())
+}

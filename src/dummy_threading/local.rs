@@ -1,0 +1,104 @@
+//! Values that each thread has its own of, where threads are frames of one.
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::frames::living;
+use crate::error::{Error, ErrorKind, Result};
+
+/// A value for each thread, made in the thread by its first use: what is started does not see that of who started it, which
+/// is there again afterwards. A thread's values die at its end, those of the main thread with the thread of the system.
+///
+/// Differs from [`threading::Local`](crate::threading::Local): when it dies, values in other threads of the system stay until
+/// the end of those; so they need not be `Send`.
+///
+/// ```
+/// use std::cell::Cell;
+/// use ossature::dummy_threading::{Local, Thread};
+///
+/// static CALLS: Local<Cell<u32>> = Local::new(|| Cell::new(0));
+///
+/// CALLS.with(|calls| calls.set(7));
+/// Thread::spawn(|| CALLS.with(|calls| assert_eq!(calls.get(), 0)))?.result()?;
+/// CALLS.with(|calls| assert_eq!(calls.get(), 7));
+/// # Ok::<(), ossature::Error>(())
+/// ```
+pub struct Local<T: 'static, F = fn() -> T> {
+    init: F,
+    key: OnceLock<u64>,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T: 'static, F: Fn() -> T> Local<T, F> {
+    /// A value for each thread, made by `init`.
+    pub const fn new(init: F) -> Self {
+        Self { init, key: OnceLock::new(), value: PhantomData }
+    }
+
+    /// Lends the current thread's value to `look`. It may ask for it again meanwhile.
+    ///
+    /// # Panics
+    /// When the thread of the system is past its end: in a destructor of another thread-local value.
+    /// [`try_with`](Self::try_with) is for those.
+    #[track_caller]
+    pub fn with<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        match self.try_with(look) {
+            Ok(result) => result,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Lends the current thread's value to `look`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoResult`] when the thread of the system is past its end.
+    pub fn try_with<R>(&self, look: impl FnOnce(&T) -> R) -> Result<R> {
+        let over = || Error::new(ErrorKind::NoResult, "a thread that is past its end has no local values any more");
+        let key = self.key.get_or_init(|| {
+            static NEXT: AtomicU64 = AtomicU64::new(0);
+            NEXT.fetch_add(1, Relaxed)
+        });
+        let core = living().ok_or_else(over)?.current();
+        let found = core.values.borrow().get(key).cloned().and_then(|value| value.downcast::<T>().ok());
+        let value = match found {
+            Some(value) => value,
+            None => {
+                // The initialiser may use other values of this kind, or this one: the outer one is it then.
+                let value = Rc::new((self.init)());
+                let before = core.values.borrow_mut().insert(*key, value.clone());
+                drop(before); // no longer borrowed: its destructor may come back here
+                value
+            }
+        };
+        Ok(look(&value))
+    }
+}
+
+impl<T: 'static, F> Local<T, F> {
+    /// How many of the threads that have not ended have a value.
+    pub fn threads(&self) -> usize {
+        let (Some(key), Some(frames)) = (self.key.get(), living()) else { return 0 };
+        frames.all().iter().filter(|core| core.values.borrow().contains_key(key)).count()
+    }
+}
+
+impl<T: 'static, F> Drop for Local<T, F> {
+    /// Drops the values in this thread of the system.
+    fn drop(&mut self) {
+        let (Some(key), Some(frames)) = (self.key.take(), living()) else { return };
+        let values: Vec<Rc<dyn Any>> =
+            frames.all().iter().filter_map(|core| core.values.borrow_mut().remove(&key)).collect();
+        drop(values); // no longer borrowed: their destructors may come back here
+    }
+}
+
+impl<T: 'static, F> fmt::Debug for Local<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Local").field("threads", &self.threads()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,72 @@
+//! The orderly end: callbacks, and nobody to wait for.
+
+use super::frames::frames;
+use crate::error::{Error, ErrorKind, Result};
+use crate::thread::aloud;
+
+/// What shutdown has to do.
+#[derive(Default)]
+pub(super) struct End {
+    began: bool,
+    closed: bool,
+    callbacks: Vec<Box<dyn FnOnce()>>,
+}
+
+fn shutting_down(what: &str) -> Error {
+    Error::new(ErrorKind::ShuttingDown, format!("{what}: shutdown has begun"))
+}
+
+/// Whether something may be started.
+pub(super) fn admit() -> Result<()> {
+    if frames().end.borrow().closed { Err(shutting_down("can't start new thread")) } else { Ok(()) }
+}
+
+/// Has `callback` called when [`shutdown`] begins, the last registered first.
+///
+/// # Errors
+/// [`ErrorKind::ShuttingDown`] once shutdown has begun.
+#[doc(alias = "_register_atexit")]
+pub fn at_shutdown(callback: impl FnOnce() + 'static) -> Result<()> {
+    let frames = frames();
+    let mut end = frames.end.borrow_mut();
+    if end.began {
+        return Err(shutting_down("can't register a callback"));
+    }
+    end.callbacks.push(Box::new(callback));
+    Ok(())
+}
+
+/// Calls what [`at_shutdown`] registered in this thread of the system; afterwards nothing can be started in it. There is nobody to
+/// wait for. Panics of callbacks are reported by the process's panic hook.
+#[doc(alias = "_shutdown")]
+pub fn shutdown() {
+    let frames = frames();
+    let callbacks = {
+        let mut end = frames.end.borrow_mut();
+        end.began = true;
+        std::mem::take(&mut end.callbacks)
+    };
+    for callback in callbacks.into_iter().rev() {
+        aloud(callback);
+    }
+    frames.end.borrow_mut().closed = true;
+}
+
+/// Calls [`shutdown`] when it is dropped: keep one in `main`.
+#[derive(Debug)]
+#[must_use = "shutdown happens where this is dropped"]
+pub struct ShutdownGuard(());
+
+impl ShutdownGuard {
+    /// A guard that calls [`shutdown`] when it is dropped.
+    #[expect(clippy::new_without_default, reason = "what matters is where it is kept")]
+    pub fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Drop for ShutdownGuard {
+    fn drop(&mut self) {
+        shutdown();
+    }
+}

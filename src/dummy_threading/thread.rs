@@ -1,0 +1,299 @@
+//! The handle of something that runs inside `start`.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ossature_sys::futex::Limit;
+
+use super::frames::{Core, Phase, frames};
+use super::{hooks, shutdown};
+use crate::dummy_thread::{self, Ident, get_ident};
+use crate::error::{Error, ErrorKind, Result};
+use crate::thread::{Pid, catch, get_native_id, install, is_exit, text};
+
+/// What a thread left behind.
+type Left<T> = std::thread::Result<T>;
+
+/// A thread that runs inside [`start`](Self::start). Clones are the same thread.
+///
+/// ```
+/// use ossature::dummy_threading::Thread;
+///
+/// let thread = Thread::new(|| 6 * 7);
+/// thread.start()?;
+/// assert!(!thread.is_alive(), "it is over");
+/// assert_eq!(thread.result()?, 42);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+pub struct Thread<T = ()> {
+    core: Rc<Core>,
+    /// `None` in a handle that was not made with the closure.
+    left: Option<Rc<RefCell<Option<Left<T>>>>>,
+}
+
+impl<T> Clone for Thread<T> {
+    fn clone(&self) -> Self {
+        Self { core: self.core.clone(), left: self.left.clone() }
+    }
+}
+
+impl<T: 'static> Thread<T> {
+    /// A thread that will run `work` in [`start`](Self::start). Named `Thread-N`, counted from 1 in each thread of the system; a
+    /// daemon if the current one is.
+    pub fn new(work: impl FnOnce() -> T + 'static) -> Self {
+        Builder::default().prepare(work)
+    }
+
+    /// [`new`](Self::new) and [`start`](Self::start).
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn spawn(work: impl FnOnce() -> T + 'static) -> Result<Self> {
+        Builder::default().spawn(work)
+    }
+}
+
+impl Thread {
+    /// A thread with a name or a daemon flag of its own.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(super) fn of(core: Rc<Core>) -> Self {
+        Self { core, left: None }
+    }
+}
+
+impl<T> Thread<T> {
+    /// Runs the work and returns when it is over. A panic is reported by the [`excepthook`](super::set_excepthook) and goes no
+    /// further.
+    ///
+    /// # Errors
+    /// * [`ErrorKind::AlreadyStarted`] the second time, after its end too.
+    /// * [`ErrorKind::Interrupted`] when [`interrupt_main`](dummy_thread::interrupt_main) was called meanwhile. The work is over.
+    /// * [`ErrorKind::Unsupported`] when it was to have a stack of some size.
+    /// * [`ErrorKind::ShuttingDown`] after [`shutdown`](super::shutdown()).
+    pub fn start(&self) -> Result<()> {
+        let core = &self.core;
+        if core.phase.get() != Phase::Initial {
+            return Err(Error::new(ErrorKind::AlreadyStarted, "a thread can be started once: make a new one"));
+        }
+        checked(core.stack)?;
+        shutdown::admit()?;
+        install();
+        dummy_thread::start_new_thread(|| frames().within(core.clone(), || run(&Thread::of(core.clone())))).map(drop)
+    }
+
+    /// Returns at once, for its end has come.
+    ///
+    /// # Errors
+    /// * [`ErrorKind::NotStarted`] before its start.
+    /// * [`ErrorKind::WouldDeadlock`] in the thread itself and in those that it started: they are part of it.
+    pub fn join(&self) -> Result<()> {
+        self.join_timeout(Limit::NEVER).map(drop)
+    }
+
+    /// Says whether it has ended, at once.
+    ///
+    /// # Errors
+    /// As for [`join`](Self::join); one that it started itself hears `false` if there is a limit.
+    pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
+        let name = || self.core.name();
+        match self.core.phase.get() {
+            Phase::Stopped => Ok(true),
+            Phase::Initial => {
+                let message = format!("thread {} cannot be joined before it is started", name());
+                Err(Error::new(ErrorKind::NotStarted, message))
+            }
+            Phase::Started if limit.into().is_never() || Rc::ptr_eq(&self.core, &frames().current()) => {
+                let message = format!("thread {} would wait for its own end: join it after its start", name());
+                Err(Error::new(ErrorKind::WouldDeadlock, message))
+            }
+            Phase::Started => Ok(false),
+        }
+    }
+
+    /// Takes what it returned.
+    ///
+    /// # Errors
+    /// * [`ErrorKind::Panicked`] with the words of the panic, which was reported already.
+    /// * [`ErrorKind::NoResult`] when it was taken before, when the thread left by [`exit`](super::exit), and for a handle from
+    ///   [`current_thread`](super::current_thread) and the like.
+    /// * As for [`join`](Self::join).
+    pub fn result(&self) -> Result<T> {
+        self.join()?;
+        let name = || self.core.name();
+        match self.take() {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(payload)) if is_exit(&*payload) => {
+                Err(Error::new(ErrorKind::NoResult, format!("thread {} left by exit()", name())))
+            }
+            Some(Err(payload)) => {
+                let words = text(&*payload).unwrap_or("with something that is no text");
+                Err(Error::new(ErrorKind::Panicked, format!("thread {} panicked: {words}", name())))
+            }
+            None => {
+                let message = format!("thread {}: its result was taken before, or is not here to be taken", name());
+                Err(Error::new(ErrorKind::NoResult, message))
+            }
+        }
+    }
+
+    /// Takes what it left, a value or the payload of a panic; `None` when it has left nothing yet or it was taken.
+    pub fn take(&self) -> Option<std::thread::Result<T>> {
+        self.left.as_ref()?.borrow_mut().take()
+    }
+
+    /// The same thread, as a handle that has no result.
+    pub fn handle(&self) -> Thread {
+        Thread::of(self.core.clone())
+    }
+
+    /// Its name, which means nothing.
+    #[doc(alias = "getName")]
+    pub fn name(&self) -> String {
+        self.core.name()
+    }
+
+    /// Names it; the kernel does not hear of it.
+    #[doc(alias = "setName")]
+    pub fn set_name(&self, name: impl Into<Arc<str>>) {
+        self.core.set_name(name.into());
+    }
+
+    /// Its number, which all threads here have in common; `None` before its start.
+    pub fn ident(&self) -> Option<Ident> {
+        (self.core.phase.get() != Phase::Initial).then(get_ident)
+    }
+
+    /// The kernel's number for the thread of the system that it runs in; `None` before its start.
+    pub fn native_id(&self) -> Option<Pid> {
+        self.ident().map(|_| get_native_id())
+    }
+
+    /// Whether it was started and has not ended: true only for itself and in what it starts.
+    #[doc(alias = "isAlive")]
+    pub fn is_alive(&self) -> bool {
+        self.core.phase.get() == Phase::Started
+    }
+
+    /// Whether it is marked as one that shutdown need not wait for, which here it never has to.
+    #[doc(alias = "isDaemon")]
+    pub fn daemon(&self) -> bool {
+        self.core.daemon.get()
+    }
+
+    /// Marks it, before its start.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyStarted`] after its start.
+    #[doc(alias = "setDaemon")]
+    pub fn set_daemon(&self, daemon: bool) -> Result<()> {
+        if self.core.phase.get() != Phase::Initial {
+            let message = format!("thread {} was started: whether it is a daemon is said before", self.core.name());
+            return Err(Error::new(ErrorKind::AlreadyStarted, message));
+        }
+        self.core.daemon.set(daemon);
+        Ok(())
+    }
+}
+
+/// The thread itself.
+pub(super) fn run(this: &Thread) {
+    hooks::around(this, || {
+        let body = this.core.body.take();
+        if let Some(Err(escaped)) = body.map(|body| catch(|| body(this))) {
+            hooks::report(this, &escaped);
+        }
+    });
+}
+
+/// The size, if a stack can have it.
+fn checked(stack: usize) -> Result<()> {
+    if stack == 0 { Ok(()) } else { dummy_thread::set_stack_size(stack).map(drop) }
+}
+
+impl<T, U> PartialEq<Thread<U>> for Thread<T> {
+    fn eq(&self, other: &Thread<U>) -> bool {
+        Rc::ptr_eq(&self.core, &other.core)
+    }
+}
+
+impl<T> Eq for Thread<T> {}
+
+impl<T> fmt::Debug for Thread<T> {
+    /// As Python shows it: `Thread(Thread-1, stopped daemon 1)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = match self.core.phase.get() {
+            Phase::Initial => "initial",
+            Phase::Started => "started",
+            Phase::Stopped => "stopped",
+        };
+        write!(f, "Thread({}, {phase}", self.core.name())?;
+        if self.daemon() {
+            f.write_str(" daemon")?;
+        }
+        match self.ident() {
+            Some(ident) => write!(f, " {ident})"),
+            None => f.write_str(")"),
+        }
+    }
+}
+
+/// What a thread is to be: see [`Thread::builder`].
+#[derive(Clone, Debug, Default)]
+#[must_use = "it describes a thread; spawn or prepare makes one"]
+pub struct Builder {
+    name: Option<Arc<str>>,
+    daemon: Option<bool>,
+    stack: usize,
+}
+
+impl Builder {
+    /// Its name, instead of `Thread-N`.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Its daemon flag, instead of the current thread's.
+    pub fn daemon(mut self, daemon: bool) -> Self {
+        self.daemon = Some(daemon);
+        self
+    }
+
+    /// The size of its stack: any but 0 keeps it from starting.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack = bytes;
+        self
+    }
+
+    /// A thread that will run `work` in [`start`](Thread::start).
+    pub fn prepare<T: 'static>(self, work: impl FnOnce() -> T + 'static) -> Thread<T> {
+        let daemon = self.daemon.unwrap_or_else(|| frames().current().daemon.get());
+        let core = Core::new(self.name, daemon, self.stack);
+        let left = Rc::new(RefCell::new(None));
+        let slot = left.clone();
+        core.body.replace(Some(Box::new(move |thread: &Thread| {
+            let result: Left<T> = catch(work).map_err(|escaped| {
+                hooks::report(thread, &escaped);
+                escaped.payload as Box<dyn Any + Send>
+            });
+            slot.replace(Some(result));
+        })));
+        Thread { core: Rc::new(core), left: Some(left) }
+    }
+
+    /// Runs `work`, and answers with the thread that it was.
+    ///
+    /// # Errors
+    /// As for [`Thread::start`].
+    pub fn spawn<T: 'static>(self, work: impl FnOnce() -> T + 'static) -> Result<Thread<T>> {
+        let thread = self.prepare(work);
+        thread.start()?;
+        Ok(thread)
+    }
+}
