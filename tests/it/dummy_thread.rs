@@ -139,7 +139,9 @@ fn an_interrupt_during_the_run_comes_after_its_end() {
         interrupt_main().unwrap();
         ended.set(true);
     });
-    assert_eq!(started.unwrap_err().kind(), ErrorKind::Interrupted);
+    let error = started.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+    assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::Interrupted);
     assert!(ended.get(), "it ran on");
     assert!(start_new_thread(|| ()).is_ok(), "the interrupt is heard once");
 }

@@ -1,0 +1,52 @@
+//! The real threads beside these.
+
+#![allow(clippy::arc_with_non_send_sync, reason = "hooks have the form of those of threading")]
+
+use std::sync::Arc;
+
+use ossature::ErrorKind;
+use ossature::dummy_thread;
+use ossature::dummy_threading::{self, Thread, current_thread, main_thread};
+use ossature::threading;
+
+use super::world;
+
+#[test]
+fn the_real_threads_do_not_hear_of_these() {
+    world(|| {
+        let listed = Thread::builder().name("only here").spawn(|| {
+            let real = threading::enumerate();
+            real.iter().any(|thread| thread.name() == "only here")
+        });
+        assert!(!listed.unwrap().result().unwrap());
+        dummy_threading::set_trace(Some(Arc::new(|_: &Thread, _| ())));
+        dummy_threading::shutdown();
+        let real = threading::Thread::spawn(|| {
+            assert!(dummy_threading::trace().is_none(), "another world");
+            let inner = Thread::spawn(|| (current_thread().name(), threading::current_thread().name()));
+            (inner.unwrap().result().unwrap(), current_thread() == main_thread())
+        });
+        let real = real.unwrap();
+        let ((here, there), back) = real.result().unwrap();
+        assert_eq!((here.as_str(), there, back), ("Thread-1", real.name(), true));
+    });
+}
+
+#[test]
+fn a_panic_within_a_real_thread_stays_within_the_start() {
+    world(|| {
+        let real = threading::Thread::spawn(|| {
+            dummy_threading::set_excepthook(Some(Arc::new(|_: &dummy_threading::PanicReport<'_>| ())));
+            let inner: Thread = Thread::spawn(|| panic!("inside")).unwrap();
+            inner.result().unwrap_err().kind()
+        });
+        assert_eq!(real.unwrap().result().unwrap(), ErrorKind::Panicked);
+    });
+}
+
+#[test]
+fn constants_are_those_of_the_module_below() {
+    assert_eq!(dummy_threading::TIMEOUT_MAX, dummy_thread::TIMEOUT_MAX);
+    let error: dummy_threading::ThreadError = dummy_threading::set_stack_size(1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
