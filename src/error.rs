@@ -34,6 +34,8 @@ use ossature_sys::errno::Errno;
 use ossature_sys::process::{ForkError, StartError};
 use ossature_sys::scope::Refused;
 use ossature_sys::shm::{AttachError, OutOfBounds};
+use ossature_sys::sync::bare::NotOwner;
+use ossature_sys::sync::barrier::Broken;
 use ossature_sys::sync::handoff::NotLocked;
 use ossature_sys::sync::semaphore::Overflow;
 
@@ -60,6 +62,10 @@ pub enum ErrorKind {
     LockHeld,
     /// The thread would wait for itself.
     WouldDeadlock,
+    /// The lock is not this thread's, so it cannot release it.
+    NotOwner,
+    /// The barrier is broken, or was reset during the wait (Python's `BrokenBarrierError`).
+    Broken,
     /// A holder of the shared object died in the middle of its work, and nobody has repaired the data since.
     Abandoned,
     /// The shared object was given up after its holder died.
@@ -200,6 +206,24 @@ impl From<NotLocked> for Error {
     }
 }
 
+/// [`ErrorKind::NotOwner`]: nothing was released.
+impl From<NotOwner> for Error {
+    fn from(error: NotOwner) -> Self {
+        Self::caused(ErrorKind::NotOwner, None, error)
+    }
+}
+
+/// [`ErrorKind::Broken`], unless the barrier is whole and only this wait was refused.
+impl From<Broken> for Error {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::WouldDeadlock => Self::caused(ErrorKind::WouldDeadlock, None, broken),
+            Broken::Refused(refused) => refused.into(),
+            _ => Self::caused(ErrorKind::Broken, None, broken),
+        }
+    }
+}
+
 /// [`ErrorKind::Incompatible`], unless a system call failed.
 impl From<AttachError> for Error {
     fn from(error: AttachError) -> Self {
@@ -232,8 +256,9 @@ impl From<Error> for io::Error {
             ErrorKind::NotRegistered => io::ErrorKind::NotFound,
             ErrorKind::AlreadyRegistered => io::ErrorKind::AlreadyExists,
             ErrorKind::MultiThreaded | ErrorKind::LockHeld => io::ErrorKind::ResourceBusy,
+            ErrorKind::NotOwner => io::ErrorKind::PermissionDenied,
             ErrorKind::WouldDeadlock => io::ErrorKind::Deadlock,
-            ErrorKind::Abandoned | ErrorKind::GivenUp => io::ErrorKind::Other,
+            ErrorKind::Abandoned | ErrorKind::GivenUp | ErrorKind::Broken => io::ErrorKind::Other,
             ErrorKind::Incompatible => io::ErrorKind::InvalidData,
             ErrorKind::AlreadyStarted => io::ErrorKind::AlreadyExists,
             ErrorKind::NotStarted | ErrorKind::NoResult => io::ErrorKind::NotFound,

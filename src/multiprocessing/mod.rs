@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `Value(code, v)`, `Array(code, size_or_items)` | [`Value`], [`Array`]: a lock and what it guards in shared memory |
 //! | `RawValue`, `RawArray`, `lock=False` | [`RawValue`], [`RawArray`]: no lock |
+//! | `Lock`, `RLock`, `Condition`, `Semaphore`, `BoundedSemaphore`, `Event`, `Barrier` | [`sync`] |
 //! | `sharedctypes.copy`, `synchronized`, the type codes | [`sharedctypes`] |
 //!
 //! A forked child has what its parent made; nothing is copied or passed.
@@ -25,5 +26,7 @@
 //! ```
 
 pub mod sharedctypes;
+pub mod sync;
 
 pub use sharedctypes::{Array, RawArray, RawValue, Value};
+pub use sync::{Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, Semaphore};

@@ -87,9 +87,9 @@ fn whole<T: ?Sized>(lock: &Lock<T, Shared>) -> Result<Guard<'_, T, Shared>> {
 }
 
 #[cold]
-fn abandoned() -> Error {
+pub(super) fn abandoned() -> Error {
     Error::new(
         ErrorKind::Abandoned,
-        "a process died while it held the lock, and the data may be half changed: take lock(), mend it, call repair()",
+        "a process died while it held the lock, and what it guards may be half changed: take lock(), mend it, call repair()",
     )
 }

@@ -131,6 +131,17 @@ macro_rules! atomics {
 numbers!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64);
 atomics!(AtomicU8 AtomicU16 AtomicU32 AtomicU64 AtomicUsize AtomicI8 AtomicI16 AtomicI32 AtomicI64 AtomicIsize);
 
+// SAFETY: nothing at all holds no pointer. It cannot be placed by itself, but inside a lock that guards nothing in memory.
+unsafe impl Shareable for () {
+    const FINGERPRINT: u64 = name("nothing");
+}
+// SAFETY: there is nothing to write.
+unsafe impl Init<()> for () {
+    unsafe fn init(self, _place: *mut ()) -> Result<()> {
+        Ok(())
+    }
+}
+
 // SAFETY: an array is its elements, one after the other.
 unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {
     const FINGERPRINT: u64 = mix(mix(name("array"), N as u64), T::FINGERPRINT);

@@ -77,7 +77,7 @@ use crate::sync::shared::SharedLock;
 #[doc(alias = "Mutex")]
 #[repr(C)]
 pub struct Lock<T: ?Sized, S: Scope = Private> {
-    raw: S::Lock,
+    pub(super) raw: S::Lock,
     data: UnsafeCell<T>,
 }
 
@@ -370,7 +370,8 @@ impl<T: ?Sized, S: Scope> DerefMut for Guard<'_, T, S> {
 impl<T: ?Sized, S: Scope> Drop for Guard<'_, T, S> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the guard proves that this thread took the lock and has not released it.
+        // SAFETY: the guard proves that this thread took the lock and has not released it; of a lock around nothing, whose
+        // `release` may have been called meanwhile, see there.
         unsafe { self.lock.raw.release() };
     }
 }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`lock`] | mutual exclusion around data, the guard |
 //! | [`rlock`] | mutual exclusion that its holder may enter again |
+//! | [`bare`] | both of them around nothing, taken and released without a guard |
 //! | [`event`] | a flag that one sets and many wait for |
 //! | [`barrier`] | a place where a number of parties wait for each other |
 //! | `roster` | who takes part in a barrier, and who of them is inside |
@@ -24,6 +25,8 @@
 //! | `fallback` | the raw lock of processes where that list cannot be used: a pthread robust mutex |
 //! | `local` | the raw lock of a single thread |
 
+#[cfg(not(loom))]
+pub mod bare;
 pub mod barrier;
 pub mod condition;
 pub mod event;

@@ -91,7 +91,7 @@ unsafe impl Owned for OwnedWord {
 #[doc(alias = "ReentrantMutex")]
 #[repr(C)]
 pub struct RLock<T: ?Sized, S: Scope = Private> {
-    raw: S::RLock,
+    pub(super) raw: S::RLock,
     depth: AtomicU32,
     data: T,
 }
@@ -243,7 +243,7 @@ impl<T: ?Sized, S: Scope> RLock<T, S> {
     }
 
     #[inline]
-    fn leave(&self) {
+    pub(super) fn leave(&self) {
         // Not so in a forked child that inherited a guard: the lock is its parent's.
         if !self.raw.is_mine() {
             return;

@@ -3,6 +3,7 @@
 mod interrupt;
 mod support;
 
+mod bare;
 mod barrier;
 mod condition;
 mod deadline;

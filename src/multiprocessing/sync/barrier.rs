@@ -1,0 +1,128 @@
+//! A place where a fixed number of processes wait for each other.
+
+use ossature_sys::errno::Errno;
+use ossature_sys::futex::Limit;
+use ossature_sys::scope::Shared;
+use ossature_sys::shm::Shm;
+use ossature_sys::sync::barrier::{self, Party};
+
+use super::methods::owner;
+use crate::error::{Error, ErrorKind, Result};
+
+/// A place where a fixed number of parties wait for each other, again and again: Python's `multiprocessing.Barrier`.
+///
+/// Differs from Python: the action is given to the wait, and the last to arrive runs its own; the death of a party that waits
+/// or has [joined](Self::join) breaks the barrier at once; at most 120 parties.
+///
+/// ```
+/// use ossature::multiprocessing::Barrier;
+///
+/// let step = Barrier::new(2)?;
+/// let numbers = std::thread::scope(|scope| {
+///     let other = scope.spawn(|| step.wait());
+///     Ok::<_, ossature::Error>([step.wait()?, other.join().unwrap()?])
+/// })?;
+/// assert!(numbers == [0, 1] || numbers == [1, 0]);
+/// step.abort()?;
+/// assert_eq!(step.wait().unwrap_err().kind(), ossature::ErrorKind::Broken);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Barrier(Shm<barrier::Barrier<Shared>>);
+
+impl Barrier {
+    /// A barrier for so many parties in shared memory.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for no parties and for more than 120; otherwise as for
+    /// [`Lock::new`](crate::multiprocessing::Lock::new).
+    pub fn new(parties: u32) -> Result<Self> {
+        let wrong = || {
+            Error::new(ErrorKind::InvalidInput, format!("a barrier of processes takes 1 to 120 parties, not {parties}"))
+        };
+        if parties == 0 {
+            return Err(wrong());
+        }
+        match Shm::place(barrier::Barrier::shared(parties)) {
+            Ok(barrier) => Ok(Self(barrier)),
+            Err(Errno::INVAL) => Err(wrong()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Enrols the calling thread until the answer is dropped: should it die meanwhile, the barrier breaks at once, whether it
+    /// waited or computed.
+    ///
+    /// # Errors
+    /// [`Os`](ErrorKind::Os) with `EAGAIN` when 120 threads have joined or wait, or this one holds 1,900 shared locks.
+    pub fn join(&self) -> Result<Party<'_, Shared>> {
+        Ok(self.0.join()?)
+    }
+
+    /// Waits until all parties wait, and answers this one's number: each gets another, from 0 in order of arrival.
+    ///
+    /// # Errors
+    /// [`Broken`](ErrorKind::Broken): the [source](std::error::Error::source) is a
+    /// [`Broken`](crate::sys::sync::barrier::Broken) that says why.
+    pub fn wait(&self) -> Result<u32> {
+        Ok(self.0.wait()?)
+    }
+
+    /// Waits within the limit. Running out of time breaks the barrier for everybody.
+    ///
+    /// # Errors
+    /// As for [`wait`](Self::wait).
+    pub fn wait_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<u32> {
+        Ok(self.0.wait_timeout(limit)?)
+    }
+
+    /// Waits, and runs the action if this is the last to arrive, before the others are let go.
+    ///
+    /// # Errors
+    /// As for [`wait`](Self::wait). An action that panics breaks the barrier, and the panic goes on.
+    pub fn wait_with(&self, action: impl FnOnce()) -> Result<u32> {
+        Ok(self.0.wait_with(action)?)
+    }
+
+    /// [`wait_with`](Self::wait_with) within the limit, which does not end the action.
+    ///
+    /// # Errors
+    /// As for [`wait_with`](Self::wait_with).
+    pub fn wait_with_timeout<'c>(&self, limit: impl Into<Limit<'c>>, action: impl FnOnce()) -> Result<u32> {
+        Ok(self.0.wait_with_timeout(limit, action)?)
+    }
+
+    /// Breaks the barrier: present and later waits end with an error, until [`reset`](Self::reset).
+    ///
+    /// # Errors
+    /// [`Os`](ErrorKind::Os) with `EAGAIN` when this thread holds 1,900 shared locks.
+    pub fn abort(&self) -> Result<()> {
+        Ok(self.0.abort()?)
+    }
+
+    /// Makes the barrier empty and whole: those who wait end with an error.
+    ///
+    /// # Errors
+    /// As for [`abort`](Self::abort).
+    pub fn reset(&self) -> Result<()> {
+        Ok(self.0.reset()?)
+    }
+
+    /// How many parties it takes.
+    pub fn parties(&self) -> u32 {
+        self.0.parties()
+    }
+
+    /// How many wait for the others, as it was a moment ago; none while a cycle drains or the barrier is broken.
+    pub fn n_waiting(&self) -> u32 {
+        self.0.waiting()
+    }
+
+    /// Whether it is broken.
+    #[doc(alias = "is_broken")]
+    pub fn broken(&self) -> bool {
+        self.0.is_broken()
+    }
+}
+
+owner!(Barrier, barrier::Barrier<Shared>);

@@ -1,0 +1,69 @@
+//! A flag that one process sets and many wait for.
+
+use ossature_sys::futex::Limit;
+use ossature_sys::scope::Shared;
+use ossature_sys::shm::Shm;
+use ossature_sys::sync::event;
+
+use super::methods::owner;
+use crate::error::Result;
+
+/// A flag that one sets and many wait for: Python's `multiprocessing.Event`.
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::Event;
+///
+/// let ready = Event::new()?;
+/// assert!(!ready.wait_timeout(Duration::from_millis(1))?);
+/// ready.set();
+/// ready.wait()?;
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Event(Shm<event::Event<Shared>>);
+
+impl Event {
+    /// An event in shared memory, its flag down.
+    ///
+    /// # Errors
+    /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
+    pub fn new() -> Result<Self> {
+        Ok(Self(Shm::place(event::Event::shared())?))
+    }
+
+    /// Whether the flag is up.
+    #[doc(alias = "isSet")]
+    pub fn is_set(&self) -> bool {
+        self.0.is_set()
+    }
+
+    /// Raises the flag and frees everybody who waits. Should the setter be killed before it has woken them, they are woken all
+    /// the same.
+    pub fn set(&self) {
+        self.0.set();
+    }
+
+    /// Lowers the flag: later waits wait. Those that waited when it was raised are free all the same.
+    pub fn clear(&self) {
+        self.0.clear();
+    }
+
+    /// Waits until the flag is up.
+    ///
+    /// # Errors
+    /// None so far.
+    pub fn wait(&self) -> Result<()> {
+        Ok(self.0.wait()?)
+    }
+
+    /// Waits until the flag is up, within the limit; false when that is over.
+    ///
+    /// # Errors
+    /// None so far.
+    pub fn wait_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
+        Ok(self.0.wait_timeout(limit)?)
+    }
+}
+
+owner!(Event, event::Event<Shared>);

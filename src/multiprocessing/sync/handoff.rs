@@ -1,0 +1,84 @@
+//! The lock between processes that anyone may release.
+
+use ossature_sys::futex::Limit;
+use ossature_sys::scope::Shared;
+use ossature_sys::shm::Shm;
+use ossature_sys::sync::handoff;
+
+use super::methods::owner;
+use crate::error::Result;
+
+/// A lock without an owner: what Python's `multiprocessing.Lock` is when one process acquires and another releases it.
+///
+/// Nobody knows who was to release it, so when its holder is killed it stays taken. Where the one who takes it
+/// releases it, a [`Lock`](crate::multiprocessing::Lock) does better.
+///
+/// ```
+/// use ossature::multiprocessing::HandoffLock;
+///
+/// let turn = HandoffLock::new()?;
+/// turn.acquire()?;
+/// std::thread::scope(|scope| scope.spawn(|| turn.release()).join().unwrap())?; // or by another process
+/// assert!(!turn.locked());
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct HandoffLock(Shm<handoff::HandoffLock<Shared>>);
+
+impl HandoffLock {
+    /// A free lock in shared memory.
+    ///
+    /// # Errors
+    /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
+    pub fn new() -> Result<Self> {
+        Ok(Self(Shm::place(handoff::HandoffLock::shared())?))
+    }
+
+    /// Takes the lock, waiting for as long as it takes.
+    ///
+    /// # Errors
+    /// None so far.
+    pub fn acquire(&self) -> Result<()> {
+        Ok(self.0.acquire()?)
+    }
+
+    /// Takes the lock if it is free, and says whether it was.
+    ///
+    /// # Errors
+    /// None so far.
+    pub fn try_acquire(&self) -> Result<bool> {
+        Ok(self.0.try_acquire()?)
+    }
+
+    /// Takes the lock, waiting within the limit; false when that is over.
+    ///
+    /// # Errors
+    /// None so far.
+    pub fn acquire_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
+        Ok(self.0.acquire_timeout(limit)?)
+    }
+
+    /// Frees the lock, whoever took it.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) when it is free (Python's `ValueError`).
+    pub fn release(&self) -> Result<()> {
+        Ok(self.0.release()?)
+    }
+
+    /// Runs `body` with the lock taken, which is released on unwinding too.
+    ///
+    /// # Errors
+    /// None so far.
+    pub fn with<R>(&self, body: impl FnOnce() -> R) -> Result<R> {
+        Ok(self.0.with(body)?)
+    }
+
+    /// Whether it is taken, as it was a moment ago.
+    #[doc(alias = "is_locked")]
+    pub fn locked(&self) -> bool {
+        self.0.locked()
+    }
+}
+
+owner!(HandoffLock, handoff::HandoffLock<Shared>);

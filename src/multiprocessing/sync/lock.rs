@@ -1,0 +1,103 @@
+//! Mutual exclusion between processes, once or as deep as its holder likes.
+
+use ossature_sys::futex::Limit;
+use ossature_sys::scope::Shared;
+use ossature_sys::shm::Shm;
+use ossature_sys::sync::{lock, rlock};
+
+use super::methods::{held_by_one, owner};
+use crate::error::Result;
+use crate::multiprocessing::sharedctypes::{Acquire, abandoned};
+
+/// A lock that one thread of all processes holds: Python's `multiprocessing.Lock`.
+///
+/// Differs from Python: it belongs to the thread that took it, so nobody else can release it ([`HandoffLock`] is the one
+/// that anyone may), taking it twice is an error instead of a hang, and the death of its holder frees it. Where it guards
+/// data in memory, a [`Value`](crate::multiprocessing::Value) has both in one.
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::ErrorKind;
+/// use ossature::multiprocessing::Lock;
+///
+/// let lock = Lock::new()?;
+/// lock.acquire()?;
+/// assert!(lock.locked());
+/// assert_eq!(lock.acquire().unwrap_err().kind(), ErrorKind::WouldDeadlock);
+/// lock.release()?;
+/// assert_eq!(lock.release().unwrap_err().kind(), ErrorKind::NotOwner);
+///
+/// let guard = lock.lock()?; // released at the end of the block, however that ends
+/// let other = std::thread::scope(|scope| scope.spawn(|| lock.acquire_timeout(Duration::from_millis(1))).join().unwrap());
+/// assert!(!other?, "its time ran out");
+/// drop(guard);
+/// assert_eq!(lock.with(|| 5)?, 5);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
+/// [`HandoffLock`]: crate::multiprocessing::HandoffLock
+#[derive(Debug)]
+pub struct Lock(Shm<lock::Lock<(), Shared>>);
+
+/// The hold of a [`Lock`]; dropping it releases the lock.
+pub type LockGuard<'l> = lock::Guard<'l, (), Shared>;
+
+impl Lock {
+    /// A free lock in shared memory.
+    ///
+    /// # Errors
+    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory,
+    /// with `EOPNOTSUPP` where no lock would survive a death.
+    pub fn new() -> Result<Self> {
+        Ok(Self(Shm::place(lock::Lock::shared(()))?))
+    }
+
+    fn raw(&self) -> &lock::Lock<(), Shared> {
+        &self.0
+    }
+}
+
+owner!(Lock, lock::Lock<(), Shared>);
+held_by_one!(Lock, LockGuard);
+
+/// A lock that its holder may take again: Python's `multiprocessing.RLock`.
+///
+/// It is free when it was released as often as it was taken. Differs from Python: the death of its holder frees it.
+///
+/// ```
+/// use ossature::multiprocessing::RLock;
+///
+/// let lock = RLock::new()?;
+/// lock.acquire()?;
+/// lock.with(|| assert_eq!(lock.depth(), 2))?;
+/// lock.release()?;
+/// assert!(!lock.locked());
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct RLock(Shm<rlock::RLock<(), Shared>>);
+
+/// One level of an [`RLock`] or of a [`Condition`](crate::multiprocessing::Condition)'s lock; dropping it gives the level back.
+pub type RLockGuard<'l> = rlock::RLockGuard<'l, (), Shared>;
+
+impl RLock {
+    /// A free lock in shared memory.
+    ///
+    /// # Errors
+    /// As for [`Lock::new`].
+    pub fn new() -> Result<Self> {
+        Ok(Self(Shm::place(rlock::RLock::shared(()))?))
+    }
+
+    /// How many levels the calling thread holds.
+    pub fn depth(&self) -> u32 {
+        self.0.depth()
+    }
+
+    fn raw(&self) -> &rlock::RLock<(), Shared> {
+        &self.0
+    }
+}
+
+owner!(RLock, rlock::RLock<(), Shared>);
+held_by_one!(RLock, RLockGuard);

@@ -1,0 +1,130 @@
+//! The methods that several faces have, written once.
+
+/// What owns a `Shm` in its only field.
+macro_rules! owner {
+    ($Face:ident, $Inner:ty) => {
+        impl $Face {
+            /// A second mapping of the same memory, for an owner of its own.
+            ///
+            /// # Errors
+            /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
+            pub fn try_clone(&self) -> Result<Self> {
+                Ok(Self(self.0.try_clone()?))
+            }
+
+            /// The shared memory itself, for what only [`Shm`] can do.
+            pub fn as_shm(&self) -> &Shm<$Inner> {
+                &self.0
+            }
+        }
+
+        impl From<Shm<$Inner>> for $Face {
+            fn from(shm: Shm<$Inner>) -> Self {
+                Self(shm)
+            }
+        }
+    };
+}
+
+/// What is held by one thread at a time, whose lock around nothing is `self.raw()`.
+macro_rules! held_by_one {
+    ($Face:ident, $Guard:ident) => {
+        impl $Face {
+            /// Takes the lock, waiting for as long as it takes; dropping the guard releases it.
+            ///
+            /// # Errors
+            /// [`GivenUp`](crate::ErrorKind::GivenUp), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread
+            /// holds a [`Lock`](crate::multiprocessing::Lock) already; [`Os`](crate::ErrorKind::Os) with `EAGAIN` when it
+            /// holds 1,900 others.
+            #[inline]
+            pub fn lock(&self) -> Result<$Guard<'_>> {
+                Ok(self.raw().lock()?)
+            }
+
+            /// The same if that needs no waiting, else `None`.
+            ///
+            /// # Errors
+            /// As for [`lock`](Self::lock).
+            #[inline]
+            pub fn try_lock(&self) -> Result<Option<$Guard<'_>>> {
+                Ok(self.raw().try_lock()?)
+            }
+
+            /// The same, waiting within the limit; `None` when that is over.
+            ///
+            /// # Errors
+            /// As for [`lock`](Self::lock).
+            #[inline]
+            pub fn lock_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<$Guard<'_>>> {
+                Ok(self.raw().lock_timeout(limit)?)
+            }
+
+            /// Takes the lock, waiting for as long as it takes, until [`release`](Self::release).
+            ///
+            /// # Errors
+            /// As for [`lock`](Self::lock), and [`Abandoned`](crate::ErrorKind::Abandoned).
+            pub fn acquire(&self) -> Result<()> {
+                self.acquire_timeout(Limit::NEVER).map(drop)
+            }
+
+            /// Takes the lock if that needs no waiting, and says whether it did: Python's `acquire(False)`.
+            ///
+            /// # Errors
+            /// As for [`acquire`](Self::acquire).
+            pub fn try_acquire(&self) -> Result<bool> {
+                self.acquire_timeout(Limit::NOW)
+            }
+
+            /// Takes the lock, waiting within the limit; false when that is over. Python's `acquire(timeout=...)`.
+            ///
+            /// # Errors
+            /// As for [`acquire`](Self::acquire).
+            pub fn acquire_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
+                let guard = self.lock_timeout(limit)?;
+                if guard.as_ref().is_some_and(|guard| guard.abandoned()) {
+                    return Err(abandoned());
+                }
+                Ok(guard.map(std::mem::forget).is_some())
+            }
+
+            /// Gives back what this thread holds.
+            ///
+            /// # Errors
+            /// [`NotOwner`](crate::ErrorKind::NotOwner) when this thread does not hold it (Python's `ValueError` or
+            /// `AssertionError`): only the thread that took it can release it.
+            pub fn release(&self) -> Result<()> {
+                Ok(self.raw().release()?)
+            }
+
+            /// Runs `body` while the lock is held, which is released on unwinding too: Python's `with`.
+            ///
+            /// # Errors
+            /// As for [`acquire`](Self::acquire); `body` has not run then.
+            pub fn with<R>(&self, body: impl FnOnce() -> R) -> Result<R> {
+                let guard = self.lock()?;
+                if guard.abandoned() { Err(abandoned()) } else { Ok(body()) }
+            }
+
+            /// Whether somebody holds it, as it was a moment ago.
+            #[doc(alias = "is_locked")]
+            pub fn locked(&self) -> bool {
+                self.raw().is_locked()
+            }
+
+            /// Whether the calling thread holds it.
+            #[doc(alias = "_is_mine")]
+            pub fn is_mine(&self) -> bool {
+                self.raw().is_mine()
+            }
+        }
+
+        /// So that it can be the lock of a [`Synchronized`](crate::multiprocessing::sharedctypes::Synchronized).
+        impl Acquire for $Face {
+            fn holding<O>(&self, body: impl FnOnce() -> O) -> Result<O> {
+                self.with(body)
+            }
+        }
+    };
+}
+
+pub(super) use {held_by_one, owner};

@@ -1,0 +1,52 @@
+//! What processes wait for: Python's `multiprocessing.Lock`, `Semaphore`, `Event` and the others.
+//!
+//! Each owns shared memory with one of the primitives of [`sys::sync`](crate::sys::sync) in it, and has Python's methods; a
+//! forked child has it too. The primitives can stand beside data, and beside each other, in memory of your own:
+//! [`sys::shm`](crate::sys::shm).
+//!
+//! ```no_run
+//! use ossature::multiprocessing::Lock;
+//! use ossature::sys::process::fork;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let turn = Lock::new()?;
+//! let mut child = fork(|| match turn.with(|| println!("hello world, from the child")) {
+//!     Ok(()) => 0,
+//!     Err(_) => 1,
+//! })?;
+//! turn.with(|| println!("hello world, from the parent"))?;
+//! assert!(child.wait()?.success());
+//! # Ok(()) }
+//! ```
+//!
+//! | | belongs to | released by | when its holder is killed |
+//! | --- | --- | --- | --- |
+//! | [`Lock`], [`RLock`], [`Condition`] | the thread that took it | that thread | the next one has it at once, and is told |
+//! | [`HandoffLock`] | nobody | anyone | it stays taken |
+//! | [`Semaphore`], [`BoundedSemaphore`] | nobody, unless taken as a [`Permit`] | anyone | a unit that was acquired stays taken, a permit's comes back |
+//! | [`Barrier`] | its parties | | it breaks at once |
+//!
+//! **A limit** of a wait is a `Duration`, an `Option<Duration>`, a [`Deadline`](crate::sys::deadline::Deadline) or a
+//! [`Cancel`](crate::sys::futex::Cancel), by the monotonic clock; when it is over the answer is `false` or `None`.
+//!
+//! **When a holder of a lock was killed** the next one may find what the lock guards half changed. So `acquire`, `with` and
+//! [`Condition::wait_for`] are refused with [`Abandoned`](crate::ErrorKind::Abandoned), and do not hold the lock then, until
+//! somebody takes `lock()`, whose guard says `abandoned()`, mends what is broken, and calls `repair()` on it, or `give_up()`,
+//! after which nobody gets the lock any more.
+//!
+//! **Fork** is refused in a thread that holds one of these locks: the child would not be the owner.
+
+mod barrier;
+mod condition;
+mod event;
+mod handoff;
+mod lock;
+mod methods;
+mod semaphore;
+
+pub use barrier::Barrier;
+pub use condition::Condition;
+pub use event::Event;
+pub use handoff::HandoffLock;
+pub use lock::{Lock, LockGuard, RLock, RLockGuard};
+pub use semaphore::{BoundedSemaphore, Permit, SEM_VALUE_MAX, Semaphore};

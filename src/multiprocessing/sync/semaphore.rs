@@ -1,0 +1,183 @@
+//! A number of units that processes take and give back.
+
+use std::ops::Deref;
+
+use ossature_sys::futex::Limit;
+use ossature_sys::scope::Shared;
+use ossature_sys::shm::{Init, Shm};
+use ossature_sys::sync::semaphore;
+
+use super::methods::owner;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The largest value that a semaphore may begin with, as POSIX has it.
+pub const SEM_VALUE_MAX: u32 = i32::MAX as u32;
+
+/// One unit of a [`Semaphore`]; dropping it gives the unit back.
+pub type Permit<'s> = semaphore::Permit<'s, Shared>;
+
+/// A number of units that many take and give back: Python's `multiprocessing.Semaphore`.
+///
+/// ```
+/// use ossature::multiprocessing::Semaphore;
+///
+/// let seats = Semaphore::new(2)?;
+/// seats.acquire()?; // without an owner: any process may release it
+/// let seat = seats.permit()?; // given back when it is dropped
+/// assert!(seats.locked() && !seats.try_acquire()?);
+/// drop(seat);
+/// seats.release()?;
+/// assert_eq!(seats.get_value(), 2);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Semaphore(Shm<semaphore::Semaphore<Shared>>);
+
+impl Semaphore {
+    /// A semaphore of that many units in shared memory.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for more than [`SEM_VALUE_MAX`]; otherwise as for
+    /// [`Lock::new`](crate::multiprocessing::Lock::new).
+    pub fn new(value: u32) -> Result<Self> {
+        placed(value, semaphore::Semaphore::shared(value))
+    }
+
+    /// Takes a unit, waiting for as long as it takes.
+    ///
+    /// # Errors
+    /// [`Os`](ErrorKind::Os) with `EAGAIN` when this thread holds 1,900 shared locks and permits, with `EPERM` where a sandbox
+    /// hides its robust list; both only beside permits.
+    pub fn acquire(&self) -> Result<()> {
+        Ok(self.0.acquire()?)
+    }
+
+    /// Takes a unit if there is one, and says whether there was: Python's `acquire(False)`.
+    ///
+    /// # Errors
+    /// As for [`acquire`](Self::acquire).
+    pub fn try_acquire(&self) -> Result<bool> {
+        Ok(self.0.try_acquire()?)
+    }
+
+    /// Takes a unit, waiting within the limit; false when that is over. Python's `acquire(timeout=...)`.
+    ///
+    /// # Errors
+    /// As for [`acquire`](Self::acquire).
+    pub fn acquire_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
+        Ok(self.0.acquire_timeout(limit)?)
+    }
+
+    /// Gives a unit back, whoever took it.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) when that is one too many (Python's `ValueError`); nothing was released.
+    pub fn release(&self) -> Result<()> {
+        self.release_many(1)
+    }
+
+    /// Gives `units` back, all or none.
+    ///
+    /// # Errors
+    /// As for [`release`](Self::release).
+    pub fn release_many(&self, units: u32) -> Result<()> {
+        Ok(self.0.release(units)?)
+    }
+
+    /// How many units are free, as it was a moment ago.
+    #[doc(alias = "value")]
+    pub fn get_value(&self) -> u32 {
+        self.0.value()
+    }
+
+    /// Whether no unit is free, as it was a moment ago.
+    #[doc(alias = "is_locked")]
+    pub fn locked(&self) -> bool {
+        self.0.is_locked()
+    }
+
+    /// Takes a unit that is given back when the answer is dropped.
+    ///
+    /// # Errors
+    /// As for [`acquire`](Self::acquire), and `EAGAIN` when there are 120 permits already.
+    pub fn permit(&self) -> Result<Permit<'_>> {
+        Ok(self.0.permit()?)
+    }
+
+    /// The same if there is a unit, else `None`.
+    ///
+    /// # Errors
+    /// As for [`permit`](Self::permit).
+    pub fn try_permit(&self) -> Result<Option<Permit<'_>>> {
+        Ok(self.0.try_permit()?)
+    }
+
+    /// The same, waiting within the limit; `None` when that is over.
+    ///
+    /// # Errors
+    /// As for [`permit`](Self::permit).
+    pub fn permit_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<Permit<'_>>> {
+        Ok(self.0.permit_timeout(limit)?)
+    }
+
+    /// Runs `body` with a unit, which is given back on unwinding too: Python's `with`.
+    ///
+    /// # Errors
+    /// As for [`permit`](Self::permit); `body` has not run then.
+    pub fn with<R>(&self, body: impl FnOnce() -> R) -> Result<R> {
+        let _unit = self.permit()?;
+        Ok(body())
+    }
+}
+
+owner!(Semaphore, semaphore::Semaphore<Shared>);
+
+/// A semaphore that never has more units than it began with: Python's `multiprocessing.BoundedSemaphore`. It lends the methods of
+/// [`Semaphore`].
+///
+/// Differs from Python: the bound is kept by one atomic step, so it holds however many release at a time.
+///
+/// ```
+/// use ossature::multiprocessing::BoundedSemaphore;
+///
+/// let seats = BoundedSemaphore::new(2)?;
+/// seats.with(|| assert_eq!(seats.get_value(), 1))?;
+/// assert_eq!(seats.release().unwrap_err().kind(), ossature::ErrorKind::InvalidInput);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct BoundedSemaphore(Semaphore);
+
+impl BoundedSemaphore {
+    /// A semaphore of that many units, and never more, in shared memory.
+    ///
+    /// # Errors
+    /// As for [`Semaphore::new`].
+    pub fn new(value: u32) -> Result<Self> {
+        placed(value, semaphore::Semaphore::shared_bounded(value)).map(Self)
+    }
+
+    /// A second mapping of the same memory, for an owner of its own.
+    ///
+    /// # Errors
+    /// As for [`Semaphore::try_clone`].
+    pub fn try_clone(&self) -> Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+}
+
+impl Deref for BoundedSemaphore {
+    type Target = Semaphore;
+
+    fn deref(&self) -> &Semaphore {
+        &self.0
+    }
+}
+
+fn placed(value: u32, init: impl Init<semaphore::Semaphore<Shared>>) -> Result<Semaphore> {
+    if value > SEM_VALUE_MAX {
+        let message = format!("a semaphore may begin with at most {SEM_VALUE_MAX} units, not with {value}");
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    Ok(Semaphore(Shm::place(init)?))
+}

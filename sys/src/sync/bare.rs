@@ -1,0 +1,124 @@
+//! Locks around nothing, taken and released without a guard: for what lies outside of memory, a file for one, and where the
+//! release stands in another function than the take.
+//!
+//! ```
+//! use ossature_sys::{shm::Shm, sync::bare::NotOwner, sync::lock::Lock};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let turn = Shm::place(Lock::shared(()))?;
+//! turn.acquire()?;
+//! assert!(turn.is_mine());
+//! turn.release()?;
+//! assert_eq!(turn.release(), Err(NotOwner), "released already");
+//! # Ok(()) }
+//! ```
+//!
+//! The lock belongs to the thread that took it: nobody else can release it, and when that thread ends the lock is free and
+//! [abandoned](super::lock::Guard::abandoned). What one takes and another releases is a
+//! [`HandoffLock`](super::handoff::HandoffLock).
+//!
+//! A `Lock` of scope `Private` does not know its holder, so it is released by its guard only; use an
+//! [`RLock`] or a `HandoffLock` there.
+
+use core::fmt;
+
+use crate::futex::Limit;
+use crate::scope::{Owned, RawLock, Scope};
+use crate::sync::lock::Lock;
+use crate::sync::rlock::RLock;
+
+/// A lock was to be released by a thread that does not hold it. Nothing was released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotOwner;
+
+impl fmt::Display for NotOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "this thread does not hold the lock, so it cannot release it or wait with it: a lock that another may release is a HandoffLock",
+        )
+    }
+}
+
+impl core::error::Error for NotOwner {}
+
+/// What both have.
+macro_rules! acquire {
+    () => {
+        /// Takes the lock, waiting for as long as it takes, until [`release`](Self::release).
+        ///
+        /// # Errors
+        /// As for [`lock`](Self::lock).
+        #[inline]
+        pub fn acquire(&self) -> S::Outcome<()> {
+            S::outcome(S::settle(self.lock()).map(core::mem::forget))
+        }
+
+        /// Takes the lock if that needs no waiting, and says whether it did.
+        ///
+        /// # Errors
+        /// As for [`lock`](Self::lock).
+        #[inline]
+        pub fn try_acquire(&self) -> S::Outcome<bool> {
+            self.acquire_timeout(Limit::NOW)
+        }
+
+        /// Takes the lock, waiting within the limit; false when the time ran out or the wait was
+        /// [cancelled](crate::futex::Cancel).
+        ///
+        /// # Errors
+        /// As for [`lock`](Self::lock).
+        #[inline]
+        pub fn acquire_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<bool> {
+            S::outcome(S::settle(self.lock_timeout(limit)).map(|guard| guard.map(core::mem::forget).is_some()))
+        }
+    };
+}
+
+impl<S: Scope> Lock<(), S>
+where
+    S::Lock: Owned,
+{
+    acquire!();
+
+    /// Whether the calling thread holds the lock.
+    #[inline]
+    pub fn is_mine(&self) -> bool {
+        self.raw.is_mine()
+    }
+
+    /// Gives the lock back that this thread holds, by [`acquire`](Self::acquire) or by a guard. A guard that is dropped later
+    /// releases what this thread then holds, which may be nothing.
+    ///
+    /// # Errors
+    /// [`NotOwner`] in any other thread; in scope `Shared` in a forked child of the holder too.
+    #[inline]
+    pub fn release(&self) -> Result<(), NotOwner> {
+        if !self.raw.is_mine() {
+            return Err(NotOwner);
+        }
+        // SAFETY: this thread took the lock and has not released it since: that is what `is_mine` says. Guards of it that live
+        // still lend nothing, for the data is `()`. When they are dropped the raw lock is released by a thread that may not
+        // hold it any more, which no lock of this kind minds: one of scope `Shared` looks at its owner first (and a robust
+        // mutex refuses), one of scope `Local` is a flag of this thread.
+        unsafe { self.raw.release() };
+        Ok(())
+    }
+}
+
+impl<S: Scope> RLock<(), S> {
+    acquire!();
+
+    /// Gives back one level that this thread holds, by [`acquire`](Self::acquire) or by a guard. A guard that is dropped later
+    /// gives back another one, if there is one.
+    ///
+    /// # Errors
+    /// [`NotOwner`] in any other thread; in scope `Shared` in a forked child of the holder too.
+    #[inline]
+    pub fn release(&self) -> Result<(), NotOwner> {
+        if !self.raw.is_mine() {
+            return Err(NotOwner);
+        }
+        self.leave();
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! Locks around nothing, taken and released without a guard.
+
+use std::thread;
+use std::time::Duration;
+
+use ossature_sys::scope::{Refused, Shared};
+use ossature_sys::shm::Shm;
+use ossature_sys::sync::bare::NotOwner;
+use ossature_sys::sync::lock::Lock;
+use ossature_sys::sync::rlock::RLock;
+
+const A_BIT: Duration = Duration::from_millis(5);
+
+fn elsewhere<R: Send>(body: impl FnOnce() -> R + Send) -> R {
+    thread::scope(|scope| scope.spawn(body).join().unwrap())
+}
+
+#[test]
+fn shared_lock_is_released_by_its_taker_only() {
+    let lock = Shm::place(Lock::<(), Shared>::shared(())).unwrap();
+    assert_eq!(lock.release(), Err(NotOwner));
+    lock.acquire().unwrap();
+    assert!(lock.is_locked() && lock.is_mine());
+    assert_eq!(lock.try_acquire(), Err(Refused::WouldDeadlock));
+    elsewhere(|| {
+        assert!(!lock.is_mine());
+        assert_eq!(lock.release(), Err(NotOwner));
+        assert_eq!(lock.acquire_timeout(A_BIT), Ok(false));
+    });
+    assert_eq!(lock.release(), Ok(()));
+    assert_eq!(lock.release(), Err(NotOwner));
+    elsewhere(|| {
+        assert_eq!(lock.try_acquire(), Ok(true));
+        assert_eq!(lock.release(), Ok(()));
+    });
+}
+
+#[test]
+fn guard_that_outlives_the_release_is_harmless() {
+    let lock = Shm::place(Lock::<(), Shared>::shared(())).unwrap();
+    let others = [0; 3].map(|_| Shm::place(Lock::<(), Shared>::shared(())).unwrap());
+    for around in 0..4 {
+        // With others held before and after it, the lock stands elsewhere in its thread's list.
+        let before: Vec<_> = others.iter().take(around).map(|other| other.lock().unwrap()).collect();
+        let guard = lock.lock().unwrap();
+        let after: Vec<_> = others.iter().skip(around).map(|other| other.lock().unwrap()).collect();
+        lock.release().unwrap();
+        drop(guard);
+        assert!(!lock.is_locked());
+        assert!(others.iter().all(|other| other.is_mine()));
+        drop((before, after));
+        assert!(elsewhere(|| lock.try_acquire() == Ok(true) && lock.release().is_ok()));
+        assert!(others.iter().all(|other| !other.is_locked()));
+    }
+}
+
+#[test]
+fn memory_of_a_lock_that_is_held_bare_stays_mapped() {
+    let lock = Shm::place(Lock::<(), Shared>::shared(())).unwrap();
+    let again = lock.try_clone().unwrap();
+    lock.acquire().unwrap();
+    drop(lock);
+    let other = Shm::place(Lock::<(), Shared>::shared(())).unwrap();
+    other.acquire().unwrap(); // writes into the neighbour in the list
+    other.release().unwrap();
+    assert!(again.is_mine());
+    again.release().unwrap();
+    assert!(!again.is_locked());
+}
+
+#[test]
+fn local_lock_is_released_once() {
+    let lock = Lock::local(());
+    assert_eq!(lock.acquire(), Ok(()));
+    assert_eq!(lock.acquire(), Err(Refused::WouldDeadlock));
+    assert_eq!(lock.acquire_timeout(A_BIT), Ok(false));
+    assert_eq!((lock.release(), lock.release()), (Ok(()), Err(NotOwner)));
+}
+
+#[test]
+fn private_rlock_is_released_level_by_level() {
+    static LOCK: RLock<()> = RLock::new(());
+    LOCK.acquire();
+    assert!(LOCK.try_acquire() && LOCK.acquire_timeout(A_BIT));
+    assert_eq!((LOCK.depth(), elsewhere(|| LOCK.release())), (3, Err(NotOwner)));
+    assert!(!elsewhere(|| LOCK.try_acquire()));
+    assert_eq!([(); 4].map(|()| LOCK.release()), [Ok(()), Ok(()), Ok(()), Err(NotOwner)]);
+}
+
+#[test]
+fn shared_rlock_is_released_level_by_level() {
+    let lock = Shm::place(RLock::<(), Shared>::shared(())).unwrap();
+    lock.acquire().unwrap();
+    let guard = lock.lock().unwrap();
+    assert_eq!(lock.release(), Ok(()));
+    assert_eq!((lock.depth(), lock.release()), (1, Ok(())));
+    drop(guard);
+    assert_eq!((lock.depth(), lock.release()), (0, Err(NotOwner)));
+    assert!(NotOwner.to_string().contains("HandoffLock"));
+}

@@ -1,0 +1,394 @@
+//! The waiting primitives of `multiprocessing` within one process; `tests/shared_sync.rs` has them between several.
+
+use std::error::Error as _;
+use std::thread;
+use std::time::Duration;
+
+use ossature::multiprocessing::sharedctypes::synchronized_with;
+use ossature::multiprocessing::sync::SEM_VALUE_MAX;
+use ossature::multiprocessing::{
+    Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RawValue, Semaphore,
+};
+use ossature::sys::futex::Cancel;
+use ossature::sys::scope::Refused;
+use ossature::sys::sync::barrier::Broken;
+use ossature::sys::sync::semaphore::Overflow;
+use ossature::{ErrorKind, Result};
+
+const A_BIT: Duration = Duration::from_millis(5);
+
+fn elsewhere<R: Send>(body: impl FnOnce() -> R + Send) -> R {
+    thread::scope(|scope| scope.spawn(body).join().unwrap())
+}
+
+fn kind<T>(result: Result<T>) -> Option<ErrorKind> {
+    result.err().map(|error| error.kind())
+}
+
+/// What `Lock`, `RLock` and `Condition` have in common.
+macro_rules! behaviour_of_what_one_holds {
+    ($name:ident, $Face:ident) => {
+        mod $name {
+            use super::*;
+
+            // _TestLock.test_lock, test_rlock
+            #[test]
+            fn release_without_acquire_is_an_error() {
+                let lock = $Face::new().unwrap();
+                assert_eq!(kind(lock.release()), Some(ErrorKind::NotOwner));
+                lock.acquire().unwrap();
+                assert!(lock.locked() && lock.is_mine());
+                lock.release().unwrap();
+                assert!(!lock.locked() && !lock.is_mine());
+                let error = lock.release().unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::NotOwner);
+                assert!(error.to_string().contains("HandoffLock"), "{error}");
+            }
+
+            #[test]
+            fn another_thread_neither_gets_nor_releases_it() {
+                let lock = $Face::new().unwrap();
+                lock.acquire().unwrap();
+                elsewhere(|| {
+                    assert!(!lock.try_acquire().unwrap());
+                    assert!(!lock.acquire_timeout(A_BIT).unwrap());
+                    assert!(lock.try_lock().unwrap().is_none());
+                    assert!(lock.lock_timeout(A_BIT).unwrap().is_none());
+                    assert_eq!(kind(lock.release()), Some(ErrorKind::NotOwner));
+                });
+                lock.release().unwrap();
+                elsewhere(|| {
+                    assert!(lock.try_acquire().unwrap());
+                    lock.release().unwrap();
+                });
+            }
+
+            #[test]
+            fn cancelled_wait_ends_without_it() {
+                let (lock, stop) = ($Face::new().unwrap(), Cancel::new());
+                stop.cancel();
+                lock.acquire().unwrap();
+                assert!(!elsewhere(|| lock.acquire_timeout(&stop)).unwrap());
+                lock.release().unwrap();
+            }
+
+            // _TestLock.test_lock_context
+            #[test]
+            fn with_releases_also_when_the_body_panics() {
+                let lock = $Face::new().unwrap();
+                assert_eq!(lock.with(|| lock.is_mine()).unwrap(), true);
+                let body = || lock.with(|| panic!("on purpose")).unwrap();
+                assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).is_err());
+                assert!(!lock.locked());
+            }
+
+            #[test]
+            fn guard_that_outlives_a_release_releases_nobody_elses() {
+                let lock = $Face::new().unwrap();
+                let guard = lock.lock().unwrap();
+                lock.release().unwrap();
+                thread::scope(|scope| {
+                    let (taken, told) = std::sync::mpsc::channel();
+                    let (go, wait) = std::sync::mpsc::channel();
+                    let lock = &lock;
+                    scope.spawn(move || {
+                        lock.acquire().unwrap();
+                        taken.send(()).unwrap();
+                        wait.recv().unwrap();
+                        lock.release().unwrap();
+                    });
+                    told.recv().unwrap();
+                    drop(guard);
+                    assert!(lock.locked(), "it is the other thread's");
+                    go.send(()).unwrap();
+                });
+                assert!(!lock.locked());
+            }
+
+            #[test]
+            fn abandoned_one_is_refused_until_it_is_repaired() {
+                let lock = $Face::new().unwrap();
+                lock.lock().unwrap().abandon();
+                assert_eq!(kind(lock.acquire()), Some(ErrorKind::Abandoned));
+                assert_eq!(kind(lock.with(|| ())), Some(ErrorKind::Abandoned));
+                assert!(!lock.locked(), "refused is not taken");
+                let guard = lock.lock().unwrap();
+                assert!(guard.abandoned());
+                #[allow(unused_mut, reason = "one kind repairs through `&mut`")]
+                let mut guard = guard;
+                guard.repair();
+                drop(guard);
+                lock.with(|| ()).unwrap();
+            }
+
+            #[test]
+            fn one_that_was_given_up_is_refused_for_good() {
+                let lock = $Face::new().unwrap();
+                lock.lock().unwrap().give_up();
+                assert_eq!(kind(lock.acquire()), Some(ErrorKind::GivenUp));
+                assert_eq!(kind(lock.try_lock()), Some(ErrorKind::GivenUp));
+            }
+
+            #[test]
+            fn second_mapping_is_the_same_lock() {
+                let lock = $Face::new().unwrap();
+                let again = lock.try_clone().unwrap();
+                lock.acquire().unwrap();
+                assert!(again.locked() && again.is_mine());
+                assert!(!elsewhere(|| again.try_acquire()).unwrap());
+                lock.release().unwrap();
+                again.with(|| assert!(lock.locked())).unwrap();
+            }
+
+            #[test]
+            fn guards_a_raw_value() {
+                let lock = $Face::new().unwrap();
+                let value = synchronized_with(RawValue::new(5).unwrap(), lock);
+                value.with(|value| *value += 1).unwrap();
+                assert_eq!(value.get().unwrap(), 6);
+            }
+        }
+    };
+}
+
+behaviour_of_what_one_holds!(lock, Lock);
+behaviour_of_what_one_holds!(rlock, RLock);
+behaviour_of_what_one_holds!(condition, Condition);
+
+#[test]
+fn taking_a_lock_twice_is_an_error_instead_of_a_hang() {
+    let lock = Lock::new().unwrap();
+    lock.acquire().unwrap();
+    assert_eq!(kind(lock.acquire()), Some(ErrorKind::WouldDeadlock));
+    assert_eq!(kind(lock.with(|| ())), Some(ErrorKind::WouldDeadlock));
+    lock.release().unwrap();
+}
+
+// _TestLock.test_rlock
+#[test]
+fn rlock_is_free_after_as_many_releases_as_acquires() {
+    let lock = RLock::new().unwrap();
+    for depth in 1..=3 {
+        assert!(lock.try_acquire().unwrap());
+        assert_eq!(lock.depth(), depth);
+    }
+    for _ in 0..3 {
+        assert!(!elsewhere(|| lock.try_acquire()).unwrap());
+        lock.release().unwrap();
+    }
+    assert!(elsewhere(|| lock.try_acquire().unwrap() && lock.release().is_ok()));
+    assert_eq!(kind(lock.release()), Some(ErrorKind::NotOwner));
+}
+
+#[test]
+fn handoff_lock_is_released_by_anyone() {
+    let lock = HandoffLock::new().unwrap();
+    lock.acquire().unwrap();
+    assert!(lock.locked() && !lock.try_acquire().unwrap() && !lock.acquire_timeout(A_BIT).unwrap());
+    elsewhere(|| lock.release()).unwrap();
+    let error = lock.release().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    lock.try_clone().unwrap().with(|| assert!(lock.locked())).unwrap();
+    assert!(!lock.locked());
+}
+
+// _TestSemaphore.test_semaphore
+#[test]
+fn semaphore_counts_down_and_up_and_beyond() {
+    let seats = Semaphore::new(2).unwrap();
+    let values = [0, 1].map(|_| {
+        seats.acquire().unwrap();
+        seats.get_value()
+    });
+    assert_eq!(values, [1, 0]);
+    assert!(seats.locked() && !seats.try_acquire().unwrap() && !seats.acquire_timeout(A_BIT).unwrap());
+    elsewhere(|| seats.release()).unwrap();
+    seats.release_many(3).unwrap();
+    assert_eq!(seats.get_value(), 4, "more than it began with");
+}
+
+// _TestSemaphore.test_bounded_semaphore
+#[test]
+fn bounded_semaphore_refuses_what_it_never_had() {
+    let seats = BoundedSemaphore::new(2).unwrap();
+    assert_eq!(kind(seats.release()), Some(ErrorKind::InvalidInput));
+    seats.acquire().unwrap();
+    let error = seats.try_clone().unwrap().release_many(2).unwrap_err();
+    assert!(error.source().is_some_and(|source| source.is::<Overflow>()), "{error}");
+    assert_eq!(seats.get_value(), 1, "all or none");
+    seats.release().unwrap();
+}
+
+#[test]
+fn permit_gives_its_unit_back() {
+    let seats = BoundedSemaphore::new(1).unwrap();
+    let seat = seats.permit().unwrap();
+    assert!(seats.try_permit().unwrap().is_none() && seats.permit_timeout(A_BIT).unwrap().is_none());
+    drop(seat);
+    seats.with(|| assert!(seats.locked())).unwrap();
+    seats.permit().unwrap().forget();
+    assert!(seats.locked());
+    seats.release().unwrap();
+}
+
+#[test]
+fn semaphore_begins_with_no_more_than_posix_allows() {
+    assert_eq!(Semaphore::new(SEM_VALUE_MAX).unwrap().get_value(), SEM_VALUE_MAX);
+    for error in [Semaphore::new(SEM_VALUE_MAX + 1).err(), BoundedSemaphore::new(u32::MAX).map(drop).err()] {
+        let error = error.unwrap();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("2147483647"), "{error}");
+    }
+}
+
+// _TestCondition.test_notify, test_timeout
+#[test]
+fn wait_and_notify_need_the_lock() {
+    let changed = Condition::new().unwrap();
+    assert_eq!(kind(changed.wait()), Some(ErrorKind::NotOwner));
+    assert_eq!(kind(changed.wait_timeout(A_BIT)), Some(ErrorKind::NotOwner));
+    assert_eq!(kind(changed.wait_for(|| true, A_BIT)), Some(ErrorKind::NotOwner));
+    assert_eq!(kind(changed.notify(1)), Some(ErrorKind::NotOwner));
+    assert_eq!(kind(changed.notify_all()), Some(ErrorKind::NotOwner));
+    changed.acquire().unwrap();
+    assert_eq!((changed.notify(1).unwrap(), changed.notify_all().unwrap()), (0, 0));
+    assert!(!changed.wait_timeout(A_BIT).unwrap());
+    changed.release().unwrap();
+}
+
+#[test]
+fn wait_lets_every_level_go_and_takes_them_again() {
+    let changed = Condition::new().unwrap();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            changed.acquire().unwrap();
+            let guard = changed.lock().unwrap();
+            changed.wait().unwrap();
+            changed.release().unwrap();
+            assert!(changed.is_mine(), "the other level");
+            drop(guard);
+            assert!(!changed.is_mine());
+        });
+        while changed.with(|| changed.notify(1)).unwrap().unwrap() == 0 {
+            thread::yield_now();
+        }
+        waiter.join().unwrap();
+    });
+    assert!(!changed.locked());
+}
+
+// _TestCondition.test_waitfor, test_waitfor_timeout
+#[test]
+fn wait_for_answers_what_was_asked_last() {
+    let (changed, value) = (Condition::new().unwrap(), RawValue::new(0).unwrap());
+    changed.acquire().unwrap();
+    assert!(!changed.wait_for(|| value.get() == 4, A_BIT).unwrap());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while value.get() < 4 {
+                changed.with(|| value.set(value.get() + 1)).unwrap();
+                changed.with(|| changed.notify(1)).unwrap().unwrap();
+            }
+        });
+        assert!(changed.wait_for(|| value.get() == 4, None).unwrap());
+        changed.release().unwrap();
+    });
+}
+
+#[test]
+fn wait_for_does_not_ask_about_what_was_abandoned() {
+    let changed = Condition::new().unwrap();
+    changed.lock().unwrap().abandon();
+    let guard = changed.lock().unwrap();
+    assert_eq!(kind(changed.wait_for(|| panic!("asked"), None)), Some(ErrorKind::Abandoned));
+    guard.repair();
+    assert!(changed.wait_for(|| true, None).unwrap());
+}
+
+// _TestEvent.test_event
+#[test]
+fn event_is_up_until_it_is_cleared() {
+    let event = Event::new().unwrap();
+    assert!(!event.is_set() && !event.wait_timeout(Duration::ZERO).unwrap() && !event.wait_timeout(A_BIT).unwrap());
+    event.set();
+    event.wait().unwrap();
+    assert!(event.is_set() && event.wait_timeout(Duration::ZERO).unwrap());
+    event.clear();
+    assert!(!event.is_set());
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| event.wait());
+        event.try_clone().unwrap().set();
+        waiter.join().unwrap().unwrap();
+    });
+}
+
+// _TestBarrier.test_barrier, test_action
+#[test]
+fn barrier_numbers_its_parties_and_runs_the_action_of_the_last() {
+    let barrier = Barrier::new(3).unwrap();
+    assert_eq!((barrier.parties(), barrier.n_waiting(), barrier.broken()), (3, 0, false));
+    let runs = RawValue::new(0_u32).unwrap();
+    let wait = || barrier.wait_with(|| runs.set(runs.get() + 1)).unwrap();
+    let mut numbers = thread::scope(|scope| {
+        let others = [scope.spawn(wait), scope.spawn(wait)];
+        let mine = wait();
+        others.map(|other| other.join().unwrap()).into_iter().chain([mine]).collect::<Vec<_>>()
+    });
+    numbers.sort_unstable();
+    assert_eq!((numbers, runs.get()), (vec![0, 1, 2], 1));
+}
+
+// _TestBarrier.test_timeout, test_abort, test_reset
+#[test]
+fn broken_barrier_says_why_and_works_again_after_a_reset() {
+    let barrier = Barrier::new(2).unwrap();
+    let error = barrier.wait_timeout(A_BIT).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Broken);
+    assert_eq!(error.source().unwrap().downcast_ref(), Some(&Broken::TimedOut));
+    assert!(barrier.broken());
+    barrier.reset().unwrap();
+    assert!(!barrier.broken());
+    barrier.abort().unwrap();
+    let error = barrier.wait_with_timeout(A_BIT, || panic!("not the last")).unwrap_err();
+    assert_eq!(error.source().unwrap().downcast_ref(), Some(&Broken::Aborted));
+    barrier.reset().unwrap();
+    let party = barrier.join().unwrap();
+    thread::scope(|scope| {
+        let other = scope.spawn(|| barrier.wait().unwrap());
+        assert_eq!(barrier.wait().unwrap() + other.join().unwrap(), 1);
+    });
+    drop(party);
+}
+
+#[test]
+fn barrier_of_nobody_or_of_too_many_is_refused() {
+    assert_eq!(Barrier::new(1).unwrap().wait().unwrap(), 0);
+    assert_eq!(Barrier::new(120).unwrap().parties(), 120);
+    for parties in [0, 121, u32::MAX] {
+        let error = Barrier::new(parties).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains(&parties.to_string()), "{error}");
+    }
+}
+
+#[test]
+fn errors_of_the_primitives_keep_their_cause() {
+    let lock = Lock::new().unwrap();
+    let _held = lock.lock().unwrap();
+    let error = lock.acquire().unwrap_err();
+    assert_eq!(error.source().unwrap().downcast_ref(), Some(&Refused::WouldDeadlock));
+    let error: std::io::Error = elsewhere(|| lock.release()).unwrap_err().into();
+    assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+}
+
+#[test]
+fn every_face_shows_its_state_and_waits_for_nobody() {
+    let lock = Lock::new().unwrap();
+    let _held = lock.lock().unwrap();
+    let shown = elsewhere(|| format!("{lock:?}"));
+    assert!(shown.contains("<locked>"), "{shown}");
+    let shown = format!("{:?} {:?}", Semaphore::new(7).unwrap(), HandoffLock::new().unwrap());
+    assert!(shown.contains("value: 7") && shown.contains("locked: false"), "{shown}");
+    let shown = format!("{:?} {:?}", Condition::new().unwrap(), Barrier::new(3).unwrap());
+    assert!(shown.contains("Condition") && shown.contains("parties: 3"), "{shown}");
+}
