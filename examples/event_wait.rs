@@ -1,0 +1,42 @@
+//! One process waits for an event as long as it takes, another one with a timeout, which runs out.
+//!
+//! `cargo run --example event_wait`; with `--self-test` it checks what they saw.
+
+mod family;
+
+use std::time::{Duration, Instant};
+
+use family::{Outcome, is_self_test, join, start};
+use ossature::multiprocessing::{Event, RawValue};
+
+const TIMEOUT: Duration = Duration::from_millis(100);
+
+fn main() -> Outcome {
+    let event = Event::new()?;
+    let (patient, hasty) = (RawValue::new(-1)?, RawValue::new(-1)?);
+
+    let waits = start(|| {
+        println!("wait_for_event: starting");
+        event.wait()?;
+        println!("wait_for_event: the flag is {}", event.is_set());
+        patient.set(i32::from(event.is_set()));
+        Ok(())
+    })?;
+    let gives_up = start(|| {
+        println!("wait_for_event_timeout: starting");
+        let began = Instant::now();
+        let seen = event.wait_timeout(TIMEOUT)?;
+        println!("wait_for_event_timeout: {seen} after {} ms", began.elapsed().as_millis());
+        hasty.set(i32::from(seen));
+        if began.elapsed() < TIMEOUT { Err("it was over before its time".into()) } else { Ok(()) }
+    })?;
+
+    join([gives_up])?;
+    println!("main: one has given up, now the event is set");
+    event.set();
+    join([waits])?;
+    if is_self_test() {
+        assert_eq!((hasty.get(), patient.get()), (0, 1));
+    }
+    Ok(())
+}

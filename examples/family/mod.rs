@@ -1,0 +1,35 @@
+//! What the small examples share: children that tell whether they did well.
+
+use std::error::Error;
+
+use ossature::sys::process::{Child, fork};
+
+pub type Outcome = Result<(), Box<dyn Error>>;
+
+/// Starts a process that does `work`; it prints what goes wrong, and fails.
+pub fn start(work: impl FnOnce() -> Outcome) -> Result<Child, Box<dyn Error>> {
+    let child = fork(|| match work() {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("{error}");
+            1
+        }
+    })?;
+    Ok(child)
+}
+
+/// Waits for all of them; an error if one did not do well.
+pub fn join(children: impl IntoIterator<Item = Child>) -> Outcome {
+    for mut child in children {
+        let exit = child.wait()?;
+        if !exit.success() {
+            return Err(format!("a process ended with {exit:?}").into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether the program shall check what it does.
+pub fn is_self_test() -> bool {
+    std::env::args().any(|argument| argument == "--self-test")
+}

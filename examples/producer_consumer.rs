@@ -1,0 +1,71 @@
+//! A producer and two consumers on a condition: a belt with four places, in memory that they share.
+//!
+//! `cargo run --example producer_consumer`; with `--self-test` it checks that every item arrived once.
+
+mod family;
+
+use family::{Outcome, is_self_test, join, start};
+use ossature::multiprocessing::{Condition, RawArray, RawValue};
+
+const PLACES: u32 = 4;
+const ITEMS: u32 = 40;
+
+/// All of it is used with the condition's lock held, so the values need no locks of their own.
+struct Belt {
+    changed: Condition,
+    places: RawArray<u32>,
+    put: RawValue<u32>,
+    taken: RawValue<u32>,
+}
+
+impl Belt {
+    fn new() -> ossature::Result<Self> {
+        Ok(Self {
+            changed: Condition::new()?,
+            places: RawArray::new(PLACES as usize)?,
+            put: RawValue::new(0)?,
+            taken: RawValue::new(0)?,
+        })
+    }
+
+    fn put(&self, item: u32) -> ossature::Result<()> {
+        let _held = self.changed.lock()?; // Python: with changed:
+        self.changed.wait_for(|| self.put.get() - self.taken.get() < PLACES, None)?;
+        self.places.set((self.put.get() % PLACES) as usize, item)?;
+        self.put.set(self.put.get() + 1);
+        self.changed.notify_all()?;
+        Ok(())
+    }
+
+    /// The next item, or `None` when all have been taken.
+    fn take(&self) -> ossature::Result<Option<u32>> {
+        let _held = self.changed.lock()?;
+        self.changed.wait_for(|| self.put.get() > self.taken.get() || self.taken.get() == ITEMS, None)?;
+        if self.taken.get() == ITEMS {
+            return Ok(None);
+        }
+        let item = self.places.get((self.taken.get() % PLACES) as usize)?;
+        self.taken.set(self.taken.get() + 1);
+        self.changed.notify_all()?;
+        Ok(Some(item))
+    }
+}
+
+fn main() -> Outcome {
+    let (belt, arrived) = (Belt::new()?, RawArray::<u32>::new(ITEMS as usize)?);
+    let consume = |name: &str| -> Outcome {
+        while let Some(item) = belt.take()? {
+            println!("{name} takes {item}");
+            arrived.set(item as usize, arrived.get(item as usize)? + 1)?;
+        }
+        Ok(())
+    };
+    let consumers = [start(|| consume("the one"))?, start(|| consume("the other"))?];
+    let producer = start(|| Ok((0..ITEMS).try_for_each(|item| belt.put(item))?))?;
+    join([producer])?;
+    join(consumers)?;
+    if is_self_test() {
+        assert_eq!(arrived.to_vec(), [1; ITEMS as usize], "every item once");
+    }
+    Ok(())
+}
