@@ -72,14 +72,14 @@ pub trait Scope: sealed::Sealed + Sized + 'static {
     type RLock: Owned;
     /// How a waiter of this scope sleeps, and how the one who wakes it is covered against dying half-way.
     #[doc(hidden)]
-    type Gate: Gate;
+    type Gate: Gate + Send + Sync;
     /// Where the units of a semaphore's permits live.
     #[cfg(not(loom))]
     #[doc(hidden)]
-    type Permits: Permits<Self>;
+    type Permits: Permits<Self> + Send + Sync;
     /// Those of this scope who wait for a condition.
     #[doc(hidden)]
-    type Queue: Queue;
+    type Queue: Queue + Send + Sync;
     /// How the parties of a barrier of this scope are known.
     #[doc(hidden)]
     type Roster: Roster<Self::Gate>;

@@ -150,7 +150,9 @@ fn waits_and_wakes<S: Scope>(
     };
     by_turns("a semaphore that is waited for", || pass(0, 1), || pass(1, 0));
 
-    let meet = || drop(barrier.wait().expect("nobody breaks it"));
+    let meet = || {
+        let _number = barrier.wait().expect("nobody breaks it");
+    };
     by_turns("a barrier that is waited for", meet, meet);
 
     let turn = |parity: u64| {
