@@ -30,6 +30,7 @@ mod event;
 mod kills;
 mod leaks;
 mod lock;
+mod permit;
 mod random;
 mod rlock;
 mod semaphore;
@@ -145,6 +146,7 @@ const PRIMITIVES: &[(&str, Make)] = &[
     ("rlock", rlock::make),
     ("condition", condition::make),
     ("semaphore", semaphore::make),
+    ("permit", permit::make),
     ("event", event::make),
     ("barrier", barrier::make),
 ];

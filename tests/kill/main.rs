@@ -80,6 +80,12 @@ fn semaphore_survives_kills() {
 }
 
 #[test]
+fn permit_survives_kills() {
+    survives_random_instants("permit");
+    survives_a_kill_after_any_instruction("permit", 53);
+}
+
+#[test]
 fn condition_survives_kills() {
     survives_random_instants("condition");
     survives_a_kill_after_any_instruction("condition", 20);
