@@ -123,6 +123,6 @@ impl Primitive for BarrierStorm {
     }
 
     fn scenes(&self) -> &'static [Scene] {
-        &[Scene::Wait, Scene::Wake, Scene::Inherit]
+        &[Scene::Wait, Scene::Wake, Scene::Stopped, Scene::Inherit]
     }
 }

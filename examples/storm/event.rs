@@ -77,7 +77,7 @@ impl Primitive for EventStorm {
 
     fn owes(&self, scene: Scene, dead: Seat<'_>) -> bool {
         // Those beside slept before the setter began: it has freed them once it has raised the flag.
-        scene != Scene::Wake || self.event.is_set() || dead.is_outside()
+        !scene.wakes() || self.event.is_set() || dead.is_outside()
     }
 
     fn relieve(&self, board: &Board) -> Result<(), &'static str> {
@@ -124,6 +124,6 @@ impl Primitive for EventStorm {
     }
 
     fn scenes(&self) -> &'static [Scene] {
-        &[Scene::Free, Scene::Wait, Scene::Barge, Scene::Wake, Scene::Inherit]
+        &[Scene::Free, Scene::Wait, Scene::Barge, Scene::Wake, Scene::Stopped, Scene::Inherit]
     }
 }

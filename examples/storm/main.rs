@@ -92,7 +92,7 @@ trait Primitive {
     }
     /// Which scenes of the second form have a meaning.
     fn scenes(&self) -> &'static [Scene] {
-        &[Scene::Free, Scene::Wait, Scene::Barge, Scene::Wake]
+        &[Scene::Free, Scene::Wait, Scene::Barge, Scene::Wake, Scene::Stopped]
     }
 }
 

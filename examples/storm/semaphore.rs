@@ -140,6 +140,6 @@ impl Primitive for SemaphoreStorm {
     }
 
     fn scenes(&self) -> &'static [Scene] {
-        &[Scene::Free, Scene::Wait, Scene::Barge, Scene::Wake, Scene::Inherit]
+        &[Scene::Free, Scene::Wait, Scene::Barge, Scene::Wake, Scene::Stopped, Scene::Inherit]
     }
 }

@@ -6,6 +6,7 @@
 //! | wait | finds it held, sleeps, is woken, takes and releases | two sleep behind it |
 //! | barge | the same, but the parent takes it again before the woken one can, and lets go later | the same |
 //! | wake | takes, and has to wake the others when it releases | two that sleep on it |
+//! | stopped | the same, and must not wait for them | two that sleep on it, stopped by a signal meanwhile |
 //! | inherit | sleeps, is woken because one was killed half-way, and has to do that one's part | two sleep behind it |
 //!
 //! Every kill meets a new primitive, so that one play of a scene takes the same instructions as the next. After each kill
@@ -15,7 +16,7 @@ use core::time::Duration;
 use std::thread;
 use std::time::Instant;
 
-use ossature::sys::process::{Child, fork};
+use ossature::sys::process::{Child, Signal, fork};
 use ossature::sys::ptrace::{self, State};
 
 use crate::board::{Board, Seat};
@@ -28,7 +29,15 @@ pub enum Scene {
     Wait,
     Barge,
     Wake,
+    Stopped,
     Inherit,
+}
+
+impl Scene {
+    /// Whether the participant is the one that wakes the others.
+    pub fn wakes(self) -> bool {
+        matches!(self, Self::Wake | Self::Stopped)
+    }
 }
 
 /// Kills after every `stride`th instruction of each scene, or as many of them as make `most`.
@@ -63,7 +72,7 @@ fn play(primitive: &dyn Primitive, scene: Scene, steps: u32, tally: &mut Tally) 
     let board = &*board;
     // All are forked before the parent holds anything: with a lock held fork refuses.
     let me = board.seat(0);
-    let mut stepped = standing(primitive, me, matches!(scene, Scene::Free | Scene::Wake));
+    let mut stepped = standing(primitive, me, scene == Scene::Free || scene.wakes());
     let mut beside = Beside::start(primitive, board, if scene == Scene::Free { 0 } else { 2 });
     let mut leader = (scene == Scene::Inherit).then(|| standing(primitive, board.seat(3), true));
     let mut held = matches!(scene, Scene::Wait | Scene::Barge).then(|| primitive.hold());
@@ -98,8 +107,8 @@ fn play(primitive: &dyn Primitive, scene: Scene, steps: u32, tally: &mut Tally) 
                 break;
             }
         }
-        if scene == Scene::Wake && me.is_holding() {
-            beside.arrive();
+        if scene.wakes() && me.is_holding() && beside.arrive() && scene == Scene::Stopped {
+            beside.signal(Signal::STOP);
         }
     }
     if ended == Ended::Killed {
@@ -113,6 +122,7 @@ fn play(primitive: &dyn Primitive, scene: Scene, steps: u32, tally: &mut Tally) 
         // The participant never slept, so there is nothing to inherit from it.
         die_half_way(primitive, leader, board.seat(3));
     }
+    beside.signal(Signal::CONT);
     beside.serve(primitive, scene, tally);
     tally.count(primitive.check(board, PATIENCE));
     tally.broken += board.broken();
@@ -201,16 +211,24 @@ impl<'b> Beside<'b> {
         Self { board, children: (1..=count).map(start).collect() }
     }
 
-    /// They go to the primitive and sleep there, or are done with it.
-    fn arrive(&self) {
+    /// They go to the primitive and sleep there, or are done with it. False if they have gone before.
+    fn arrive(&self) -> bool {
         if self.board.is_open() {
-            return;
+            return false;
         }
         self.board.open();
         let began = Instant::now();
         let there = |seat: Seat<'_>| seat.is_asleep() || seat.kernel_state() == Some('Z');
         while !self.children.iter().all(|(_, seat)| there(*seat)) && began.elapsed() < PATIENCE {
             thread::yield_now();
+        }
+        true
+    }
+
+    fn signal(&self, signal: Signal) {
+        for (child, _) in &self.children {
+            // One that has ended needs no signal any more.
+            let _ = child.signal(signal);
         }
     }
 
