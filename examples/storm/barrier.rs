@@ -1,7 +1,7 @@
 //! The storm's use of [`Barrier`]: nobody passes while one is missing, and everyone is let go when one dies.
 //!
-//! All have joined, so that any death breaks the barrier and those who wait are told so without a deadline. Then the parent
-//! makes it whole again, finds that it cannot pass alone, and the next round is a full set of parties.
+//! All have joined, so that any death breaks the barrier and those who wait are told so without a deadline. Then the
+//! parent makes it whole again, finds that it cannot pass alone, and the next round is a full set of parties.
 
 use core::array::from_fn;
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};

@@ -28,8 +28,8 @@ shareable! {
     pub struct Board {
         /// Odd while it is open; another number each time.
         go: AtomicU32,
-        /// A bit for each participant that is inside, and above them one for each that is to die: in one word, so that a look
-        /// at it is exact.
+        /// A bit for each participant that is inside, and above them one for each that is to die: in one word, so
+        /// that a look at it is exact.
         inside: AtomicU32,
         /// How often a participant found what must not be.
         broken: AtomicU32,

@@ -1,8 +1,8 @@
 //! The storm's use of [`Condition`]: producers and consumers at a small queue under a lock.
 //!
 //! A consumer must not sleep beside an item, nor a producer beside room: each put and each take notifies one, and a
-//! notification that was meant for one who died goes to the next. Where the queue is empty (or full) while the others rest,
-//! the parent puts (or takes) an item, with a notification for each, and that must be enough.
+//! notification that was meant for one who died goes to the next. Where the queue is empty (or full) while the others
+//! rest, the parent puts (or takes) an item, with a notification for each, and that must be enough.
 
 use core::time::Duration;
 
@@ -76,8 +76,8 @@ impl ConditionStorm {
         self.mended(self.stage.ring.lock().expect("nobody gives the lock up"))
     }
 
-    /// What everyone does who has just got the lock: a dead holder's put or take is forgotten, with all items, and since it may have owed
-    /// a notification, all look again.
+    /// What everyone does who has just got the lock: a dead holder's put or take is forgotten, with all items, and
+    /// since it may have owed a notification, all look again.
     fn mended<'s>(&self, mut ring: Inside<'s>) -> Inside<'s> {
         if ring.abandoned() {
             ring.taken = ring.put;

@@ -1,8 +1,8 @@
 //! The storm's use of [`Event`]: one raises and lowers the flag, the others wait for it.
 //!
-//! The setter is killed between its store and its wake among other places. As soon as it is dead or rests, a flag that is up
-//! must free every waiter without anybody's help. When it is down the parent raises it, or raises and lowers it over those
-//! that sleep, and that must free them.
+//! The setter is killed between its store and its wake among other places. As soon as it is dead or rests, a flag
+//! that is up must free every waiter without anybody's help. When it is down the parent raises it, or raises and
+//! lowers it over those that sleep, and that must free them.
 
 use core::hint::spin_loop;
 use core::time::Duration;

@@ -1,8 +1,9 @@
 //! The first form: participants die at random instants.
 //!
-//! A round: everyone uses the primitive for a random while, at times with one of them stopped; one dies, at times two, by a
-//! kill or because it executes another program; the others are asked to rest, and must, once the stopped one goes on. Who
-//! sleeps beside a free primitive does not, and that is a hang. Then the parent looks at the primitive itself and the dead are replaced.
+//! A round: everyone uses the primitive for a random while, at times with one of them stopped; one dies, at times
+//! two, by a kill or because it executes another program; the others are asked to rest, and must, once the stopped
+//! one goes on. Who sleeps beside a free primitive does not, and that is a hang. Then the parent looks at the
+//! primitive itself and the dead are replaced.
 
 use core::hint::spin_loop;
 use std::thread;

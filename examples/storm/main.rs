@@ -5,15 +5,15 @@
 //! cargo run --release --example storm -- lock --step
 //! ```
 //!
-//! The first form starts processes that use the primitive and ends them at random instants, by SIGKILL or because they execute
-//! another program, while others are stopped and go on. After every blow the survivors must come to rest and the primitive must
-//! be as good as new. The second form runs one participant an instruction at a time, through each [scene](step), and kills it
-//! after 1, 2, 3, ... instructions until none is left.
+//! The first form starts processes that use the primitive and ends them at random instants, by SIGKILL or because
+//! they execute another program, while others are stopped and go on. After every blow the survivors must come to rest
+//! and the primitive must be as good as new. The second form runs one participant an instruction at a time, through
+//! each [scene](step), and kills it after 1, 2, 3, ... instructions until none is left.
 //!
 //! | word | means |
 //! | --- | --- |
 //! | `kills` | deaths, by SIGKILL or exec |
-//! | `died-inside` | those that met a holder, or for an event and the like one in the midst of using it: a storm in which these are rare shows nothing, and fails |
+//! | `died-inside` | those that met a holder, or one who waited or set where that is the matter: if these are rare, it fails |
 //! | `execs`, `stops` | how many of the deaths were execs; how often a participant was stopped beside |
 //! | `hangs` | waiters not served within ten seconds while nobody alive kept them waiting |
 //! | `broken` | what must not be: more holders than may be, half-written data that nobody was told about, a lost permit |
@@ -50,8 +50,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a storm needs of a primitive: one turn of using it, and what must be true whenever nobody does.
 ///
-/// The implementation lives in shared memory: every participant is a forked process that calls [`turn`](Self::turn). Where the
-/// parts differ, the seat tells whether its participant [leads](Seat::leads).
+/// The implementation lives in shared memory: every participant is a forked process that calls [`turn`](Self::turn).
+/// Where the parts differ, the seat tells whether its participant [leads](Seat::leads).
 trait Primitive {
     /// What a participant does before its first turn.
     fn join(&self, _seat: Seat<'_>) {}
@@ -70,8 +70,9 @@ trait Primitive {
     }
     /// Hears of a death, whose seat is as the dead one left it.
     fn bury(&self, _dead: Seat<'_>) {}
-    /// Does in the parent, while others come to rest, what those need who wait for somebody that rests or is dead; never for those who need
-    /// no help. Called again and again; an error when it finds one waiting that ought not to.
+    /// Does in the parent, while others come to rest, what those need who wait for somebody that rests or is dead;
+    /// never for those who need no help. Called again and again; an error when it finds one waiting that ought not
+    /// to.
     fn relieve(&self, _board: &Board) -> Result<(), &'static str> {
         Ok(())
     }
@@ -181,7 +182,8 @@ fn main() -> ExitCode {
 
 /// Runs one storm, prints its line and says whether it was good.
 fn run(name: &str, make: Make, mode: Mode, arguments: &Arguments) -> bool {
-    // The first storm of a process makes what stays for its life (the random list of libc, buffers): have it before counting.
+    // The first storm of a process makes what stays for its life (the random list of libc, buffers): have it before
+    // counting.
     drop(make(None));
     let before = Holdings::now();
     let began = std::time::Instant::now();

@@ -1,4 +1,5 @@
-//! The storm's use of [`RLock`]: held one to three levels deep, and two numbers that are equal whenever nobody is inside.
+//! The storm's use of [`RLock`]: held one to three levels deep, and two numbers that are equal whenever nobody is
+//! inside.
 
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};

@@ -1,8 +1,8 @@
 //! The storm's use of [`Semaphore`]: units without an owner, never more of them in use than there are.
 //!
-//! What a killed holder had is gone, as with Python. Who was killed while taking or giving back may have had a unit or not: so
-//! many may be missing afterwards, no more, and never is there one too many. Where the dead took so much with them that the
-//! living cannot go on, the parent gives as much back.
+//! What a killed holder had is gone, as with Python. Who was killed while taking or giving back may have had a unit
+//! or not: so many may be missing afterwards, no more, and never is there one too many. Where the dead took so much
+//! with them that the living cannot go on, the parent gives as much back.
 
 use core::cell::Cell;
 use core::hint::spin_loop;

@@ -9,8 +9,8 @@
 //! | stopped | the same, and must not wait for them | two that sleep on it, stopped by a signal meanwhile |
 //! | inherit | sleeps, is woken because one was killed half-way, and has to do that one's part | two sleep behind it |
 //!
-//! Every kill meets a new primitive, so that one play of a scene takes the same instructions as the next. After each kill
-//! whoever is beside must be served, and then the parent.
+//! Every kill meets a new primitive, so that one play of a scene takes the same instructions as the next. After each
+//! kill whoever is beside must be served, and then the parent.
 
 use core::time::Duration;
 use std::thread;
