@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `select`, `selectors` | [`select`], [`select::selectors`] |
 //! | `multiprocessing.Value`, `Array`, `sharedctypes` | [`multiprocessing`], [`multiprocessing::sharedctypes`] |
+//! | `multiprocessing.Lock`, `Semaphore`, `Event`, ... | [`multiprocessing::sync`] |
 //! | `threading`, `_thread` | [`threading`], [`thread`] |
 //! | `dummy_threading`, `dummy_thread` | [`dummy_threading`], [`dummy_thread`] |
 //! | `os.fork`, `os.waitid`, `os.posix_spawn` | [`sys::process`] |
@@ -47,3 +48,8 @@ pub mod thread;
 pub mod threading;
 
 pub use error::{Error, ErrorKind, Result};
+
+/// The code in docs/from-python.md compiles and does what it says.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-python.md")]
+mod from_python {}
