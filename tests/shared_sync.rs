@@ -31,6 +31,7 @@ const TESTS: &[Test] = &[
     ("killed_holder_frees_the_rlock_and_the_condition", killed_holder_frees_the_rlock_and_the_condition),
     ("killed_waiter_stops_no_notifier", killed_waiter_stops_no_notifier),
     ("killed_holder_of_the_handoff_lock_leaves_it_taken", killed_holder_of_the_handoff_lock_leaves_it_taken),
+    ("killed_holder_of_a_permit_gives_it_back", killed_holder_of_a_permit_gives_it_back),
     ("killed_party_breaks_the_barrier", killed_party_breaks_the_barrier),
 ];
 
@@ -257,6 +258,15 @@ fn killed_holder_of_the_handoff_lock_leaves_it_taken() {
     assert!(!lock.acquire_timeout(A_BIT).unwrap());
     lock.release().unwrap();
     lock.with(|| ()).unwrap();
+}
+
+fn killed_holder_of_a_permit_gives_it_back() {
+    let seats = BoundedSemaphore::new(1).unwrap();
+    killed_after(|| seats.permit().unwrap());
+    seats.with(|| assert!(seats.locked())).unwrap();
+    killed_after(|| seats.acquire().unwrap());
+    assert!(!seats.acquire_timeout(A_BIT).unwrap(), "nobody knows whose that unit was");
+    seats.release().unwrap();
 }
 
 fn killed_party_breaks_the_barrier() {

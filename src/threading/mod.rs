@@ -46,6 +46,7 @@ mod shutdown;
 mod thread;
 mod timer;
 
+pub use ossature_sys::sync::barrier::Barrier;
 pub use ossature_sys::sync::condition::Condition;
 pub use ossature_sys::sync::event::Event;
 pub use ossature_sys::sync::lock::Lock;
