@@ -128,6 +128,37 @@ fn values_and_arrays_allocate_nothing() {
 }
 
 #[test]
+fn primitives_of_multiprocessing_allocate_nothing() {
+    use ossature::multiprocessing::{Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock};
+    use std::time::Duration;
+
+    const SHORT: Duration = Duration::from_millis(1);
+    let made = no_alloc!("making them", (Lock::new(), RLock::new(), Condition::new(), HandoffLock::new()));
+    let (Ok(lock), Ok(rlock), Ok(condition), Ok(handoff)) = made else { panic!("no shared memory") };
+    no_alloc!("Lock::acquire and release", lock.acquire().and_then(|()| lock.release())).expect("free");
+    no_alloc!("Lock::lock", drop(lock.lock().expect("free")));
+    no_alloc!("Lock::with", lock.with(|| ())).expect("free");
+    no_alloc!("RLock::with, twice", rlock.with(|| rlock.with(|| ()))).expect("free").expect("mine");
+    condition.acquire().expect("free");
+    assert!(!no_alloc!("Condition::wait_timeout", condition.wait_timeout(SHORT)).expect("mine"));
+    assert!(!no_alloc!("Condition::wait_for", condition.wait_for(|| false, SHORT)).expect("mine"));
+    no_alloc!("Condition::notify", condition.notify(1)).expect("mine");
+    no_alloc!("Condition::release", condition.release()).expect("mine");
+    no_alloc!("HandoffLock::with", handoff.with(|| ())).expect("free");
+
+    let made = no_alloc!("making the others", (BoundedSemaphore::new(2), Event::new(), Barrier::new(1)));
+    let (Ok(semaphore), Ok(event), Ok(barrier)) = made else { panic!("no shared memory") };
+    no_alloc!("Semaphore::acquire", semaphore.acquire()).expect("two units");
+    let permit = no_alloc!("Semaphore::permit", semaphore.permit()).expect("one unit");
+    assert!(!no_alloc!("Semaphore::acquire_timeout", semaphore.acquire_timeout(SHORT)).expect("none left"));
+    no_alloc!("dropping a permit", drop(permit));
+    no_alloc!("Semaphore::release", semaphore.release()).expect("within the bound");
+    assert!(!no_alloc!("Event::wait_timeout", event.wait_timeout(SHORT)).expect("down"));
+    no_alloc!("Event::set and wait", (event.set(), event.wait())).1.expect("up");
+    no_alloc!("Barrier::wait", barrier.wait()).expect("alone");
+}
+
+#[test]
 fn waiting_for_a_contended_lock_allocates_nothing() {
     use sys::scope::Shared;
     use sys::shm::Shm;

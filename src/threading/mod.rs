@@ -49,6 +49,7 @@ mod timer;
 pub use ossature_sys::sync::barrier::Barrier;
 pub use ossature_sys::sync::condition::Condition;
 pub use ossature_sys::sync::event::Event;
+pub use ossature_sys::sync::handoff::HandoffLock;
 pub use ossature_sys::sync::lock::Lock;
 pub use ossature_sys::sync::rlock::RLock;
 pub use ossature_sys::sync::semaphore::Semaphore;
@@ -61,6 +62,8 @@ pub use hooks::{
     set_profile, set_trace, trace,
 };
 pub use local::Local;
+#[doc(no_inline)]
+pub use ossature_sys::sync::barrier::Broken as BrokenBarrierError;
 pub use registry::{active_count, current_thread, enumerate, main_thread};
 pub use shutdown::{ShutdownGuard, at_shutdown, shutdown};
 pub use thread::{Builder, Thread};
