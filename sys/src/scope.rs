@@ -16,6 +16,7 @@ use crate::futex::{Limit, WordLock};
 use crate::sync::gate::{Gate, PrivateGate};
 #[cfg(not(loom))]
 use crate::sync::gate::{LocalGate, SharedGate};
+use crate::sync::permits::{NoTable, Permits};
 #[cfg(not(loom))]
 use crate::sync::queue::{LocalQueue, SharedQueue};
 use crate::sync::queue::{PrivateQueue, Queue};
@@ -25,12 +26,7 @@ pub use crate::sync::robust::Form;
 use crate::sync::roster::Table;
 use crate::sync::roster::{Headcount, Roster};
 #[cfg(not(loom))]
-use crate::sync::{
-    local::LocalLock,
-    permits::{NoTable, Permits, Slots},
-    rlock::OwnedWord,
-    shared::SharedLock,
-};
+use crate::sync::{local::LocalLock, permits::Slots, rlock::OwnedWord, shared::SharedLock};
 
 /// Waiting within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +70,6 @@ pub trait Scope: sealed::Sealed + Sized + 'static {
     #[doc(hidden)]
     type Gate: Gate + Send + Sync;
     /// Where the units of a semaphore's permits live.
-    #[cfg(not(loom))]
     #[doc(hidden)]
     type Permits: Permits<Self> + Send + Sync;
     /// Those of this scope who wait for a condition.
@@ -105,7 +100,6 @@ impl Scope for Private {
     #[cfg(not(loom))]
     type RLock = OwnedWord;
     type Gate = PrivateGate;
-    #[cfg(not(loom))]
     type Permits = NoTable;
     type Queue = PrivateQueue;
     type Roster = Headcount;

@@ -53,7 +53,7 @@ pub(super) fn sleep_any(words: &[usize], holds: impl FnOnce() -> bool) -> Option
     }
 }
 
-pub(super) fn wake_on(word: usize, count: u32) -> u32 {
+pub(crate) fn wake_on(word: usize, count: u32) -> u32 {
     let mut queue = KERNEL.queue.lock().unwrap();
     let entries = queue.sleepers.iter_mut().flat_map(|sleeper| &mut sleeper.words);
     let mut woken = 0;
@@ -72,7 +72,7 @@ pub fn sleepers() -> usize {
 }
 
 /// As the real one sleeps: the word stands behind the cancelling, so that no wake of it is hidden.
-fn wait_while(word: usize, holds: impl FnOnce() -> bool, limit: Limit<'_>) -> Wait {
+pub(crate) fn wait_while(word: usize, holds: impl FnOnce() -> bool, limit: Limit<'_>) -> Wait {
     if limit.is_cancelled() {
         return Wait::TimedOut;
     }

@@ -9,15 +9,15 @@ mod mortal;
 
 use core::cell::Cell;
 
-use self::kernel::{sleep_any, wake_on};
+use self::kernel::sleep_any;
 use crate::futex::{Limit, Wait, WordLock};
 use crate::scope::Refused;
 use crate::sync::queue::{PrivateQueue, Queue};
 use crate::sync::word::{Take, WAITERS, Waiter, Word};
 
 pub use self::kernel::sleepers;
-pub(crate) use self::kernel::{wait, wait_at, wake, wake_at};
-pub use self::mortal::{Mortal, doomed};
+pub(crate) use self::kernel::{wait, wait_at, wait_while, wake, wake_at, wake_on};
+pub use self::mortal::{Mortal, MortalUnits, doomed};
 
 /// The lock of threads.
 #[derive(Debug)]

@@ -17,8 +17,10 @@ use crate::futex::{Limit, Wait, WordLock};
 use crate::scope::{Refused, Scope, sealed};
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::half::Half;
+use crate::sync::permits::NoTable;
 use crate::sync::queue::PrivateQueue;
 use crate::sync::roster::Headcount;
+use crate::sync::units::Units;
 
 /// Waiting between participants who may die.
 #[derive(Debug)]
@@ -31,6 +33,7 @@ impl Scope for Mortal {
     type Gate = MortalGate;
     type Queue = PrivateQueue;
     type Roster = Headcount;
+    type Permits = NoTable;
     type Outcome<G> = Result<G, Refused>;
 
     fn outcome<G>(result: Result<G, Refused>) -> Result<G, Refused> {
@@ -100,13 +103,21 @@ impl Gate for MortalGate {
     }
 
     fn sleep(&self, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke {
+        self.sleep_while(address(word), || word.load(SeqCst) == expected, limit)
+    }
+
+    fn wake(&self, word: &AtomicU32, count: u32) -> u32 {
+        self.wake_key(address(word), count)
+    }
+
+    fn sleep_while(&self, key: usize, holds: impl FnOnce() -> bool, limit: Limit<'_>) -> Woke {
         step();
         if limit.is_cancelled() {
             return Woke::TimedOut;
         }
         let cancelling = limit.cancelling().map(address);
-        let words: Vec<usize> = cancelling.into_iter().chain([address(word), address(self)]).collect();
-        let woken = sleep_any(&words, || word.load(SeqCst) == expected && !limit.is_cancelled());
+        let words: Vec<usize> = cancelling.into_iter().chain([key, address(self)]).collect();
+        let woken = sleep_any(&words, || holds() && !limit.is_cancelled());
         step();
         match woken {
             Some(at) if at + 1 == words.len() => Woke::Inherit,
@@ -116,9 +127,9 @@ impl Gate for MortalGate {
         }
     }
 
-    fn wake(&self, word: &AtomicU32, count: u32) -> u32 {
+    fn wake_key(&self, key: usize, count: u32) -> u32 {
         step();
-        let woken = wake_on(address(word), count);
+        let woken = wake_on(key, count);
         step();
         woken
     }
@@ -141,5 +152,32 @@ impl Gate for MortalGate {
         step();
         wake_at(state, count);
         step();
+    }
+}
+
+/// The units of a semaphore between participants who may die.
+#[derive(Debug)]
+pub struct MortalUnits(Units<Mortal>);
+
+impl MortalUnits {
+    /// So many.
+    pub fn new(value: u32) -> Self {
+        Self(Units::new(value, u32::MAX, MortalGate::default()))
+    }
+
+    /// Takes one, within the limit.
+    pub fn take(&self, limit: Limit<'_>) -> bool {
+        self.0.take_within(&NoTable, limit) == Ok(true)
+    }
+
+    /// Gives units back.
+    pub fn give(&self, units: u32) {
+        let given = self.0.give(units);
+        assert!(given.is_ok(), "there is no bound");
+    }
+
+    /// How many are free.
+    pub fn value(&self) -> u32 {
+        crate::sync::units::count(self.0.state())
     }
 }

@@ -67,6 +67,14 @@ pub trait Gate {
     /// Wakes sleepers of the lower half of `state`.
     fn wake_at(state: &Half, count: u32);
 
+    /// [`sleep`](Self::sleep) of the model, on what has no word of its own there.
+    #[cfg(loom)]
+    fn sleep_while(&self, key: usize, holds: impl FnOnce() -> bool, limit: Limit<'_>) -> Woke;
+
+    /// [`wake`](Self::wake) of the model.
+    #[cfg(loom)]
+    fn wake_key(&self, key: usize, count: u32) -> u32;
+
     /// Whether looking for a while before sleeping can help.
     const CAN_SPIN: bool;
 }
@@ -104,6 +112,19 @@ impl Gate for PrivateGate {
         return futex::wake(word, count, Reach::Private).unwrap_or(1);
         #[cfg(loom)]
         return crate::model::wake(word, count);
+    }
+
+    #[cfg(loom)]
+    fn sleep_while(&self, key: usize, holds: impl FnOnce() -> bool, limit: Limit<'_>) -> Woke {
+        match crate::model::wait_while(key, holds, limit) {
+            Wait::Woken | Wait::Changed => Woke::Look,
+            Wait::TimedOut => Woke::TimedOut,
+        }
+    }
+
+    #[cfg(loom)]
+    fn wake_key(&self, key: usize, count: u32) -> u32 {
+        crate::model::wake_on(key, count)
     }
 
     #[inline(always)]

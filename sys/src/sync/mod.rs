@@ -42,7 +42,6 @@ pub(crate) mod lease;
 pub(crate) mod local;
 #[cfg(not(loom))]
 pub mod lock;
-#[cfg(not(loom))]
 pub(crate) mod permits;
 pub(crate) mod private;
 pub(crate) mod queue;
@@ -56,6 +55,5 @@ pub mod semaphore;
 #[cfg(not(loom))]
 pub(crate) mod shared;
 pub(crate) mod spin;
-#[cfg(not(loom))]
 pub(crate) mod units;
 pub(crate) mod word;

@@ -55,6 +55,7 @@ use crate::scope::{Local, Private, Refused, Scope, Shared};
 use crate::shm::{Init, InitWith, Nodes, Shareable};
 use crate::sync::gate::{LocalGate, PrivateGate, SharedGate};
 use crate::sync::permits::{NoTable, Permits, Slots};
+pub use crate::sync::units::Overflow;
 use crate::sync::units::{Units, count};
 
 /// A number of units that many take and give back.
@@ -68,18 +69,6 @@ pub struct Semaphore<S: Scope = Private> {
     units: Units<S>,
     permits: S::Permits,
 }
-
-/// A release would have made the value too large. Nothing was released.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overflow;
-
-impl fmt::Display for Overflow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("semaphore released too many times: its value would exceed its bound, and nothing was released")
-    }
-}
-
-impl core::error::Error for Overflow {}
 
 impl Semaphore {
     /// A semaphore for threads with that many units; usable in a `static`.

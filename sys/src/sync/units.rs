@@ -31,14 +31,15 @@
 //! Orderings: takes are `Acquire`, releases `Release`. Whatever decides about sleeping is `SeqCst`, because a slot of the table
 //! is freed beside this word: either its holder sees the bit, or the waiter sees the slot free.
 
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::fmt;
+use core::sync::atomic::AtomicU32;
 
+use crate::atomic::AtomicU64;
+use crate::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::futex::Limit;
 use crate::scope::{Refused, Scope};
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::permits::Permits;
-use crate::sync::semaphore::Overflow;
 use crate::sync::spin::Spin;
 
 const SLEEPERS: u64 = 1 << 32;
@@ -51,6 +52,7 @@ const ABOVE: u32 = 9;
 static_assertions::const_assert_eq!(SLEEPERS << ABOVE, SLOTTED << SLOTTED_BITS);
 
 /// Where in the state the futex half lies, in half-words: the upper half of the number.
+#[cfg(not(loom))]
 const HALF_AT: usize = if cfg!(target_endian = "little") { 1 } else { 0 };
 
 /// The units that a state counts.
@@ -83,6 +85,18 @@ pub(crate) const fn moved_on(state: u64) -> u64 {
     state.wrapping_add((state & SLEEPERS) << ABOVE)
 }
 
+/// A release would have made the value too large. Nothing was released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow;
+
+impl fmt::Display for Overflow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("semaphore released too many times: its value would exceed its bound, and nothing was released")
+    }
+}
+
+impl core::error::Error for Overflow {}
+
 /// The count with its bound, and where its waiters sleep.
 #[derive(Debug)]
 #[repr(C)]
@@ -103,9 +117,15 @@ pub(crate) enum Step<R> {
 }
 
 impl<S: Scope> Units<S> {
+    #[cfg(not(loom))]
     #[inline]
     pub(crate) const fn new(value: u32, bound: u32, gate: S::Gate) -> Self {
         Self { state: AtomicU64::new(value as u64), bound: AtomicU32::new(bound), spin: Spin::new(), gate }
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn new(value: u32, bound: u32, gate: S::Gate) -> Self {
+        Self { state: AtomicU64::new(u64::from(value)), bound: AtomicU32::new(bound), spin: Spin::new(), gate }
     }
 
     /// The state as it is now. `SeqCst`.
@@ -120,6 +140,7 @@ impl<S: Scope> Units<S> {
     }
 
     /// The futex half, for the kernel alone: this crate reads and writes the whole word only.
+    #[cfg(not(loom))]
     pub(crate) fn word(&self) -> &AtomicU32 {
         let half = (&raw const self.state).cast::<u32>().cast_mut().wrapping_add(HALF_AT);
         // SAFETY: the half lies inside the state and is aligned for u32; nothing is accessed through the reference but by
@@ -206,7 +227,11 @@ impl<S: Scope> Units<S> {
         if announced != seen && self.state.compare_exchange(seen, announced, SeqCst, Relaxed).is_err() {
             return None;
         }
-        match table.sleep(&self.gate, self.word(), half(announced), limit) {
+        #[cfg(not(loom))]
+        let woke = table.sleep(&self.gate, self.word(), half(announced), limit);
+        #[cfg(loom)]
+        let woke = self.gate.sleep_while(self.key(), || half(self.state()) == half(announced), limit);
+        match woke {
             Woke::Look => None,
             Woke::Inherit => {
                 *inherited = true;
@@ -232,7 +257,19 @@ impl<S: Scope> Units<S> {
 
     /// Wakes sleepers and says how many there were.
     pub(crate) fn wake(&self, sleepers: u32) -> u32 {
-        if sleepers == 0 { 0 } else { self.gate.wake(self.word(), sleepers) }
+        if sleepers == 0 {
+            return 0;
+        }
+        #[cfg(not(loom))]
+        return self.gate.wake(self.word(), sleepers);
+        #[cfg(loom)]
+        return self.gate.wake_key(self.key(), sleepers);
+    }
+
+    /// What the model's kernel knows the futex half by.
+    #[cfg(loom)]
+    fn key(&self) -> usize {
+        core::ptr::from_ref(&self.state) as usize
     }
 
     /// Whether that many more would be too many.

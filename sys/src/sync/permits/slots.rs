@@ -40,95 +40,15 @@ use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use core::time::Duration;
 
+use super::{NoTable, Permits};
 use crate::errno::Result as ErrnoResult;
 use crate::futex::{Limit, Reach, Waiter};
-use crate::scope::{RawLock, Refused, Scope, Shared};
+use crate::scope::{RawLock, Refused, Shared};
 use crate::sync::gate::{Gate, SharedGate, Woke};
 use crate::sync::robust::{Form, Here, LOCK, Node, form};
 use crate::sync::shared::SharedLock;
 use crate::sync::units::{MOVING, SLOTTED, Step, Units, count};
 use crate::sync::word::{DIED, OWNER, WAITERS};
-
-/// Where the units of permits live, beside the count.
-pub trait Permits<S: Scope> {
-    /// What a permit remembers.
-    type Ticket;
-
-    /// How many units lie here that nobody has, those on their way included.
-    fn lying(&self) -> u32;
-
-    /// How many of them can be had at once.
-    fn free(&self) -> u32;
-
-    /// Takes a unit for a permit, waiting within the limit.
-    ///
-    /// # Errors
-    /// Why a permit cannot be had.
-    fn take(&self, units: &Units<S>, limit: Limit<'_>) -> Result<Option<Self::Ticket>, Refused>;
-
-    /// Gives a permit's unit back. In a forked child of its holder this does nothing.
-    fn give(&self, units: &Units<S>, ticket: &Self::Ticket);
-
-    /// Takes the owner from a permit's unit.
-    fn disown(&self, units: &Units<S>, ticket: &Self::Ticket);
-
-    /// Moves a unit that lies here to the count, if there is one; false when the time ran out.
-    ///
-    /// # Errors
-    /// Why the table cannot be changed.
-    fn bring_out(&self, units: &Units<S>, limit: Limit<'_>) -> Result<bool, Refused>;
-
-    /// Whether somebody who died may have left a unit half-way.
-    fn may_need_mending(&self) -> bool;
-
-    /// Sleeps while the word holds `expected` and nothing changes here.
-    fn sleep(&self, gate: &S::Gate, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke;
-}
-
-/// No table: a permit's unit is one of the count like any other.
-#[derive(Debug, Default)]
-pub struct NoTable;
-
-impl<S: Scope> Permits<S> for NoTable {
-    type Ticket = ();
-
-    #[inline(always)]
-    fn lying(&self) -> u32 {
-        0
-    }
-
-    #[inline(always)]
-    fn free(&self) -> u32 {
-        0
-    }
-
-    #[inline(always)]
-    fn take(&self, units: &Units<S>, limit: Limit<'_>) -> Result<Option<()>, Refused> {
-        units.take_within(self, limit).map(|taken| taken.then_some(()))
-    }
-
-    #[inline(always)]
-    fn give(&self, units: &Units<S>, _ticket: &()) {
-        // A bounded semaphore that was released too often meanwhile keeps its bound: the unit is there already.
-        let _ = units.give(1);
-    }
-
-    fn disown(&self, _units: &Units<S>, _ticket: &()) {}
-
-    fn bring_out(&self, _units: &Units<S>, _limit: Limit<'_>) -> Result<bool, Refused> {
-        Ok(true)
-    }
-
-    #[inline(always)]
-    fn may_need_mending(&self) -> bool {
-        false
-    }
-
-    #[inline]
-    fn sleep(&self, gate: &S::Gate, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke {
-        gate.sleep(word, expected, limit)
-    }
-}
 
 /// How many permits of one semaphore there can be at a time: as many slots as one sleeper can watch.
 pub(crate) const SLOTS: usize = 120;
