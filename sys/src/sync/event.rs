@@ -14,8 +14,8 @@
 //! | --- | --- |
 //! | `30..32`, slept on | 0: down; 1: down, and one may sleep; 2: down, and several may; 3: up |
 //! | `32..62` | how often the flag was raised |
-//! | `62` [`LEFT`] | somebody slept at the last raise, and its wake may not have been yet |
-//! | `63` [`MANY`] | several did |
+//! | `62` `LEFT` | somebody slept at the last raise, and its wake may not have been yet |
+//! | `63` `MANY` | several did |
 //!
 //! | from | to | who |
 //! | --- | --- | --- |
