@@ -2,7 +2,9 @@
 
 #![allow(clippy::arc_with_non_send_sync, reason = "hooks have the form of those of threading")]
 
+use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ossature::ErrorKind;
 use ossature::dummy_thread;
@@ -49,4 +51,45 @@ fn constants_are_those_of_the_module_below() {
     assert_eq!(dummy_threading::TIMEOUT_MAX, dummy_thread::TIMEOUT_MAX);
     let error: dummy_threading::ThreadError = dummy_threading::set_stack_size(1).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+/// A program whose text is the same in both worlds. Answers with what it saw.
+macro_rules! program {
+    ($threading:ident, $Here:ident) => {{
+        use ossature::dummy_threading::{Backend, $Here as Here};
+        use ossature::sys::scope::Scope;
+        use ossature::$threading::{self as threading, Barrier, BrokenBarrierError, Local, Thread, Timer};
+
+        static DEPTH: Local<Cell<u32>> = Local::new(|| Cell::new(0));
+        let done = Arc::new(Here::event());
+        let sum = Arc::new(Here::lock(0));
+        DEPTH.with(|depth| depth.set(5));
+        let (tell, add) = (done.clone(), sum.clone());
+        let worker = Thread::builder().name("worker").daemon(true).prepare(move || {
+            *Here::settle(add.lock()).unwrap() += DEPTH.with(Cell::get) + 1;
+            tell.set();
+            (threading::current_thread().name(), threading::current_thread().daemon())
+        });
+        worker.start().unwrap();
+        Here::settle(done.wait()).unwrap();
+        let seen = worker.result().unwrap();
+        let barrier: Barrier = Here::barrier(1);
+        let passed: Result<u32, BrokenBarrierError> = barrier.wait();
+        let fire = sum.clone();
+        let timer = Timer::new(Duration::from_millis(1), move || *Here::settle(fire.lock()).unwrap() += 10);
+        timer.start().unwrap();
+        let _ = timer.wait();
+        let total = *Here::settle(sum.lock()).unwrap();
+        let again = worker.start().unwrap_err().kind();
+        (seen, passed, total, DEPTH.with(Cell::get), again, threading::stack_size())
+    }};
+}
+
+#[test]
+fn one_program_runs_in_both_worlds() {
+    world(|| {
+        let there = program!(threading, Native);
+        assert_eq!(there, (("worker".into(), true), Ok(0), 11, 5, ErrorKind::AlreadyStarted, 0));
+        assert_eq!(there, program!(dummy_threading, Inline));
+    });
 }
