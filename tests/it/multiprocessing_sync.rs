@@ -232,8 +232,12 @@ fn permit_gives_its_unit_back() {
 }
 
 #[test]
-fn semaphore_begins_with_no_more_than_posix_allows() {
-    assert_eq!(Semaphore::new(SEM_VALUE_MAX).unwrap().get_value(), SEM_VALUE_MAX);
+fn semaphore_has_no_more_units_than_posix_allows() {
+    let full = Semaphore::new(SEM_VALUE_MAX).unwrap();
+    assert_eq!(kind(full.release()), Some(ErrorKind::InvalidInput));
+    assert_eq!(full.get_value(), SEM_VALUE_MAX);
+    full.acquire().unwrap();
+    full.release().unwrap();
     for error in [Semaphore::new(SEM_VALUE_MAX + 1).err(), BoundedSemaphore::new(u32::MAX).map(drop).err()] {
         let error = error.unwrap();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);

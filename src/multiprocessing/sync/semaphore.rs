@@ -10,7 +10,7 @@ use ossature_sys::sync::semaphore;
 use super::methods::owner;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The largest value that a semaphore may begin with, as POSIX has it.
+/// The largest value of a semaphore, as POSIX has it.
 pub const SEM_VALUE_MAX: u32 = i32::MAX as u32;
 
 /// One unit of a [`Semaphore`]; dropping it gives the unit back.
@@ -40,7 +40,7 @@ impl Semaphore {
     /// [`InvalidInput`](ErrorKind::InvalidInput) for more than [`SEM_VALUE_MAX`]; otherwise as for
     /// [`Lock::new`](crate::multiprocessing::Lock::new).
     pub fn new(value: u32) -> Result<Self> {
-        placed(value, semaphore::Semaphore::shared(value))
+        placed(value, semaphore::Semaphore::shared_up_to(value, SEM_VALUE_MAX))
     }
 
     /// Takes a unit, waiting for as long as it takes.

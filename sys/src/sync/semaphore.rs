@@ -105,6 +105,11 @@ impl Semaphore<Shared> {
         Self::placed(value, value)
     }
 
+    /// The same, never to have more units than `most`: it begins with fewer if `value` is more.
+    pub fn shared_up_to(value: u32, most: u32) -> impl Init<Self> {
+        Self::placed(value.min(most), most)
+    }
+
     fn placed(value: u32, bound: u32) -> impl Init<Self> {
         let write = move |place: *mut Self| {
             // SAFETY: `place` is valid for writes of a whole semaphore (the caller's obligation), so its field is in bounds.

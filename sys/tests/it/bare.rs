@@ -21,7 +21,7 @@ fn shared_lock_is_released_by_its_taker_only() {
     assert_eq!(lock.release(), Err(NotOwner));
     lock.acquire().unwrap();
     assert!(lock.is_locked() && lock.is_mine());
-    assert_eq!(lock.try_acquire(), Err(Refused::WouldDeadlock));
+    assert_eq!(lock.acquire(), Err(Refused::WouldDeadlock));
     elsewhere(|| {
         assert!(!lock.is_mine());
         assert_eq!(lock.release(), Err(NotOwner));
