@@ -89,8 +89,8 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Wait {
     wait_while(address(word), || word.load(SeqCst) == expected, limit)
 }
 
-pub(crate) fn wait_at(state: &Half, expected: u32, limit: Limit<'_>) -> Wait {
-    wait_while(address(state), || state.load(SeqCst) as u32 == expected, limit)
+pub(crate) fn wait_at(state: &Half, holds: impl Fn(u64) -> bool, limit: Limit<'_>) -> Wait {
+    wait_while(address(state), || holds(state.load(SeqCst)), limit)
 }
 
 pub(crate) fn wake_at(state: &Half, count: u32) {

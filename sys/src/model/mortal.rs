@@ -138,9 +138,9 @@ impl Gate for MortalGate {
         covered_by(address(state), critical)
     }
 
-    fn sleep_at(state: &Half, expected: u32, limit: Limit<'_>) -> Woke {
+    fn sleep_at(state: &Half, announced: u64, limit: Limit<'_>) -> Woke {
         step();
-        let ended = wait_at(state, expected, limit);
+        let ended = wait_at(state, |now| now == announced, limit);
         step();
         match ended {
             Wait::Woken | Wait::Changed => Woke::Look,

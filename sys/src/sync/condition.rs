@@ -24,21 +24,24 @@
 //! [`RLock`](super::rlock::RLock) is let go and taken again. Waiters stand in a queue in order of arrival, and each has a word
 //! of its own:
 //!
-//! | word | meaning | left by |
+//! | word, bits | meaning | left by |
 //! | --- | --- | --- |
-//! | waiting | in the queue, looking | going to sleep; a notification; the end of its time |
-//! | asleep | in the queue, sleeping on the word | a notification, which wakes it; the end of its time |
-//! | notified | out of the queue, on its way to the lock | having the lock |
+//! | waiting: `30` in `Shared`, 0 in `Private` | in the queue, looking | going to sleep; a notification; the end of its time |
+//! | asleep: `31` in `Shared`, 1 in `Private` | in the queue, sleeping on the word | a notification, which wakes it; the end of its time |
+//! | notified: 0 beside a ticket in `Shared`, 2 in `Private` | out of the queue, on its way to the lock | having the lock |
 //!
 //! So a notification goes to exactly one waiter, the one that has waited longest, which returns for no other reason; and a
 //! waiter whose time ran out is out of the queue by one step of its own word, so it never takes a notification with it.
 //! Nobody ever waits for a waiter.
 //!
 //! **When a waiter is killed** (scope `Shared`) before it was notified, notifications pass it over. If it was notified and had not
-//! got the lock yet, the notification goes to the next in the queue; should the one who passes it on be killed too,
-//! the next may be given it twice, which is the one case of a wake without a notification. **When a notifier is killed**
+//! got the lock yet, the notification goes to the next in the queue; should two pass it on at once, or the one who does be killed
+//! too, it may be given twice, which is the one case of a wake without a notification. **When a notifier is killed**
 //! half-way, whom it had chosen is woken all the same. [`wait_for`](Condition::wait_for) tells when the lock came back
 //! abandoned, before it looks at the data.
+//!
+//! **One lock for each condition.** Whoever waits for a condition at the same time uses the same lock; else the order of the queue is
+//! chance, and in `Shared` a death may lose a notification.
 //!
 //! **Limits.** In `Shared` 120 participants may wait at a time, each with one entry of its thread's
 //! list; the table makes a shared condition 8 kB large. In `Private` there is no limit: a waiter's word is on its stack.
@@ -143,6 +146,12 @@ pub unsafe trait Held: Sized {
     #[doc(hidden)]
     fn is_abandoned(&self) -> bool;
 
+    /// Whether the calling thread holds the lock, as far as its scope can tell: not with a guard that is left over.
+    #[doc(hidden)]
+    fn is_held(&self) -> bool {
+        true
+    }
+
     /// Releases the lock, all levels of it, and says how many they were.
     ///
     /// # Safety
@@ -238,6 +247,9 @@ impl<S: Scope> Condition<S> {
     }
 
     fn wait_within<G: Held<Scope = S>>(&self, guard: G, limit: Limit<'_>) -> Result<(G, bool), Refused> {
+        if !guard.is_held() {
+            return Err(Refused::GivenUp);
+        }
         let levels = core::cell::Cell::new(0);
         // SAFETY: the queue calls this once, and the guard is used again only after `take_again`.
         let let_go = || levels.set(unsafe { guard.let_go() });

@@ -12,7 +12,7 @@
 //!
 //! | state, bits | meaning |
 //! | --- | --- |
-//! | `30..32`, slept on | 0: down; 1: down, and one may sleep; 2: down, and several may; 3: up |
+//! | `30..32` | 0: down; 1: down, and one may sleep; 2: down, and several may; 3: up |
 //! | `32..62` | how often the flag was raised |
 //! | `62` `LEFT` | somebody slept at the last raise, and its wake may not have been yet |
 //! | `63` `MANY` | several did |
@@ -25,7 +25,8 @@
 //! | `LEFT`, `MANY` | neither, if nothing happened since | the `set` that has woken them |
 //!
 //! **A waiter is freed by a raise**, not by the flag: one that sleeps when the flag goes up sees another number of raises, and
-//! goes, even if the flag is down again by then. (After 2^30 raises the number repeats.)
+//! goes, even if the flag is down again by then. It falls asleep only on the number that it has seen. (After 2^30 raises the
+//! number repeats.)
 //!
 //! **When the setter is killed** (scope `Shared`) between its store and its wake, the kernel wakes one sleeper, since the
 //! setter's pending entry is the state itself. That one finds `MANY` if there are others, and wakes them, covered in the same
@@ -246,14 +247,11 @@ impl<S: Scope> Event<S> {
                     continue;
                 }
                 // The flag is down: else there was a raise.
-                let announced = match seen & FLAG {
-                    0 => ONE_SLEEPS,
-                    _ => SEVERAL_SLEEP,
-                };
-                if seen & FLAG != announced && self.state.change(seen, seen & !FLAG | announced, Acquire).is_err() {
+                let announced = seen & !FLAG | if seen & FLAG == 0 { ONE_SLEEPS } else { SEVERAL_SLEEP };
+                if seen != announced && self.state.change(seen, announced, Acquire).is_err() {
                     continue;
                 }
-                match S::Gate::sleep_at(&self.state, announced as u32, limit) {
+                match S::Gate::sleep_at(&self.state, announced, limit) {
                     Woke::Look | Woke::Inherit => slept = true,
                     Woke::TimedOut => return Ok(freed(self.state.load(Acquire))),
                     Woke::Never => return Err(Refused::WouldDeadlock),
@@ -267,10 +265,10 @@ impl<S: Scope> Event<S> {
 fn raised(state: u64) -> u64 {
     let sleepers = match state & FLAG {
         0 => 0,
-        ONE_SLEEPS => LEFT,
+        // Sleepers whom an earlier raise has left come along: the flag was lowered before they were woken.
+        ONE_SLEEPS if state & LEFT == 0 => LEFT,
         _ => LEFT | MANY,
     };
-    // Sleepers whom an earlier raise has left come along: the flag was lowered before they were woken.
     let raises = state.wrapping_add(RAISE) & RAISES;
     raises | UP | sleepers | state & (LEFT | MANY)
 }

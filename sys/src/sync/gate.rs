@@ -13,10 +13,11 @@
 //! | before | neither | look every 10 ms: the change is seen, late |
 //!
 //! Where nobody sleeps on anything but one word, and that word is the lower half of a [`Half`] without any bit of an owner,
-//! it serves as its own gate, and the sleep is one on a single word. (Before Linux 6.2 the kernel did not wake at such a word
+//! it serves as its own gate. (Before Linux 6.2 the kernel did not wake at such a word
 //! unless it was 0: there sleepers look every 50 ms.)
 //!
-//! In a thread whose list the kernel does not know, nothing can be covered: sleepers then look every 50 ms.
+//! In a thread whose list the kernel does not know, nothing can be covered: it looks every 50 ms when it sleeps, and whom it was about
+//! to wake when it was killed stays asleep until the next wake.
 //!
 //! In `Private` no thread dies alone and in `Local` nobody sleeps, so there both parts are nothing.
 
@@ -61,10 +62,11 @@ pub trait Gate {
     /// owner: should the thread be killed in it, one of them is woken.
     fn covered_at<R>(state: &Half, critical: impl FnOnce() -> R) -> R;
 
-    /// Sleeps while the lower half of `state` is `expected`. To be called in a stretch that is covered there.
-    fn sleep_at(state: &Half, expected: u32, limit: Limit<'_>) -> Woke;
+    /// Falls asleep if `state` is still `announced`: any change of its upper half since ends the sleep before it begins. To be
+    /// called in a stretch that is covered there.
+    fn sleep_at(state: &Half, announced: u64, limit: Limit<'_>) -> Woke;
 
-    /// Wakes sleepers of the lower half of `state`.
+    /// Wakes sleepers of `state`.
     fn wake_at(state: &Half, count: u32);
 
     /// [`sleep`](Self::sleep) of the model, on what has no word of its own there.
@@ -132,14 +134,15 @@ impl Gate for PrivateGate {
         critical()
     }
 
+    // Nothing is pending in this scope, so it can sleep on the half that every change of interest changes.
     #[cfg(not(loom))]
-    fn sleep_at(state: &Half, expected: u32, limit: Limit<'_>) -> Woke {
-        Self.sleep(state.futex(), expected, limit)
+    fn sleep_at(state: &Half, announced: u64, limit: Limit<'_>) -> Woke {
+        Self.sleep(state.upper(), (announced >> 32) as u32, limit)
     }
 
     #[cfg(loom)]
-    fn sleep_at(state: &Half, expected: u32, limit: Limit<'_>) -> Woke {
-        match crate::model::wait_at(state, expected, limit) {
+    fn sleep_at(state: &Half, announced: u64, limit: Limit<'_>) -> Woke {
+        match crate::model::wait_at(state, |now| now >> 32 == announced >> 32, limit) {
             Wait::Woken | Wait::Changed => Woke::Look,
             Wait::TimedOut => Woke::TimedOut,
         }
@@ -147,7 +150,7 @@ impl Gate for PrivateGate {
 
     fn wake_at(state: &Half, count: u32) {
         #[cfg(not(loom))]
-        Self.wake(state.futex(), count);
+        Self.wake(state.upper(), count);
         #[cfg(loom)]
         crate::model::wake_at(state, count);
     }
@@ -234,12 +237,25 @@ impl Gate for SharedGate {
         answer
     }
 
-    fn sleep_at(state: &Half, expected: u32, limit: Limit<'_>) -> Woke {
+    fn sleep_at(state: &Half, announced: u64, limit: Limit<'_>) -> Woke {
         let passed_on = wakes_are_passed_on() && Here::now().is_some();
         let until = if passed_on { limit } else { limit.or_sooner(Deadline::after(SLICE)) };
-        match futex::sleep(state.futex(), expected, Reach::Shared, until) {
-            Wait::TimedOut if limit.is_over() => Woke::TimedOut,
-            Wait::Woken | Wait::Changed | Wait::TimedOut => Woke::Look,
+        if limit.is_cancelled() {
+            return Woke::TimedOut;
+        }
+        // Woken and covered it is at the lower half. The upper one is looked at when the sleeper is queued there already, so a
+        // change that this look misses finds a sleeper to wake.
+        let lower = Waiter::new(state.futex(), announced as u32, Reach::Shared);
+        let upper = Waiter::new(state.upper(), (announced >> 32) as u32, Reach::Shared);
+        let ended = match limit.watched() {
+            Some(watched) => futex::wait_any_at(&[watched, lower, upper], until.deadline()),
+            None => futex::wait_any_at(&[lower, upper], until.deadline()),
+        };
+        match ended {
+            Ok((Wait::TimedOut, _)) if limit.is_over() => Woke::TimedOut,
+            Ok((Wait::Woken, 0)) if limit.is_cancelled() => Woke::TimedOut,
+            // A refused sleep counts as a change: whoever waits looks again.
+            Ok(_) | Err(_) => Woke::Look,
         }
     }
 
@@ -277,7 +293,7 @@ impl Gate for LocalGate {
         critical()
     }
 
-    fn sleep_at(_state: &Half, _expected: u32, limit: Limit<'_>) -> Woke {
+    fn sleep_at(_state: &Half, _announced: u64, limit: Limit<'_>) -> Woke {
         if limit.is_never() { Woke::Never } else { Woke::TimedOut }
     }
 

@@ -43,7 +43,17 @@ impl Half {
     /// The lower half, for the kernel alone: everybody else reads and writes the whole.
     #[cfg(not(loom))]
     pub(crate) fn futex(&self) -> &AtomicU32 {
-        let at = if cfg!(target_endian = "little") { 0 } else { 1 };
+        self.half(if cfg!(target_endian = "little") { 0 } else { 1 })
+    }
+
+    /// The upper half, for the kernel alone.
+    #[cfg(not(loom))]
+    pub(crate) fn upper(&self) -> &AtomicU32 {
+        self.half(if cfg!(target_endian = "little") { 1 } else { 0 })
+    }
+
+    #[cfg(not(loom))]
+    fn half(&self, at: usize) -> &AtomicU32 {
         let half = (&raw const self.0).cast::<u32>().cast_mut().wrapping_add(at);
         // SAFETY: the half lies inside the state and is aligned for u32; nothing is accessed through the reference but by the
         // kernel's own atomic instructions.

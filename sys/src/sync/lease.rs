@@ -25,7 +25,7 @@
 use crate::futex::{Reach, Waiter};
 use crate::scope::Refused;
 use crate::sync::robust::{Form, Here, LEASE, Node, form, gettid};
-use crate::sync::word::{DIED, OWNER, WAITERS};
+use crate::sync::word::{DIED, OWNER, WAITERS, half};
 
 /// What a lease says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,22 @@ pub(crate) enum Holder {
     Thread(u32),
     /// One that died.
     Dead,
+}
+
+/// What a lease said at one instant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look(u64);
+
+impl Look {
+    #[inline]
+    pub(crate) fn holder(self) -> Holder {
+        let futex = half(self.0);
+        match futex & OWNER {
+            0 if futex & DIED != 0 => Holder::Dead,
+            0 => Holder::Nobody,
+            id => Holder::Thread(id),
+        }
+    }
 }
 
 /// The entry. Zero bytes are a free one.
@@ -79,31 +95,34 @@ impl Lease {
         if self.0.word.futex() & OWNER != id {
             return;
         }
-        here.pend(&self.0);
-        here.unlink(&self.0);
+        let linked = self.0.as_linked();
+        here.pend(linked);
+        here.unlink(linked);
         self.0.word.swap_half(id | WAITERS, 0);
         here.settle();
+    }
+
+    /// What it says now. Whatever is decided about it, a burial or a sleep, goes by this one look, so that it holds for the holder
+    /// that was seen and no other.
+    #[inline]
+    pub(crate) fn look(&self) -> Look {
+        Look(self.0.word.acquired())
     }
 
     /// Whose it is.
     #[inline]
     pub(crate) fn holder(&self) -> Holder {
-        let futex = self.0.word.futex_acquired();
-        match futex & OWNER {
-            0 if futex & DIED != 0 => Holder::Dead,
-            0 => Holder::Nobody,
-            id => Holder::Thread(id),
-        }
+        self.look().holder()
     }
 
-    /// Frees a lease whose holder died: the death has been dealt with. False when somebody else has freed it.
-    pub(crate) fn bury(&self) -> bool {
-        self.0.word.swap_half(DIED | WAITERS, 0)
+    /// Frees a lease whose holder died, as it was seen: the death has been dealt with. False when somebody else has freed it.
+    pub(crate) fn bury(&self, seen: Look) -> bool {
+        seen.holder() == Holder::Dead && self.0.word.reset_from(seen.0)
     }
 
-    /// To sleep until its present holder dies: ends at once if the lease has changed hands since `holder`.
-    pub(crate) fn watch(&self) -> Waiter<'_> {
-        Waiter::new(self.0.futex(), self.0.word.futex(), Reach::Shared)
+    /// To sleep until the holder that was seen dies: ends at once if the lease says something else by then.
+    pub(crate) fn watch(&self, seen: Look) -> Waiter<'_> {
+        Waiter::new(self.0.futex(), half(seen.0), Reach::Shared)
     }
 
     /// Whether a thread of this process holds it through this mapping: then it must not be unmapped.

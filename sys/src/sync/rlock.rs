@@ -351,11 +351,12 @@ unsafe impl<T: ?Sized, S: Scope> Held for RLockGuard<'_, T, S> {
         self.abandoned()
     }
 
+    fn is_held(&self) -> bool {
+        self.lock.raw.is_mine()
+    }
+
     unsafe fn let_go(&self) -> u32 {
         let lock = self.lock;
-        if !lock.raw.is_mine() {
-            return 1; // a forked child's guard: the lock is its parent's
-        }
         let levels = lock.depth.swap(0, Relaxed);
         // SAFETY: this thread is the holder, and none of its guards is used until the lock is taken again.
         unsafe { lock.raw.release() };

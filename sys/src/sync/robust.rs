@@ -237,7 +237,7 @@ impl Here<'_> {
     /// `depth` is left as it was: any number is a bound of one entry.
     #[inline(always)]
     pub(crate) fn link_alone(self, node: &Node) {
-        node.home.store(core::ptr::from_ref(node) as usize, Relaxed);
+        node.home.store(core::ptr::from_ref(node).expose_provenance(), Relaxed);
         node.next.store(self.end(), Relaxed);
         // `prev` is not looked at while a node is at the front, and is set when another comes before it.
         compiler_fence(SeqCst);
@@ -255,7 +255,7 @@ impl Here<'_> {
     pub(crate) fn link(self, node: &Node, depth: u32) {
         let first = self.head.list.load(Relaxed);
         node.depth.store(depth, Relaxed);
-        node.home.store(core::ptr::from_ref(node) as usize, Relaxed);
+        node.home.store(core::ptr::from_ref(node).expose_provenance(), Relaxed);
         node.next.store(first, Relaxed);
         #[cfg(not(all(not(target_env = "musl"), target_pointer_width = "32")))]
         {
@@ -331,6 +331,14 @@ impl Node {
         // SAFETY: the half lies inside the word and is aligned for u32; nothing is accessed through the reference but by
         // the kernel's own atomic instructions.
         unsafe { AtomicU32::from_ptr(half) }
+    }
+
+    /// The node as the calling thread linked it: through another mapping of the same memory, perhaps. The thread owns the word.
+    pub(crate) fn as_linked(&self) -> &Self {
+        let home = core::ptr::with_exposed_provenance::<Self>(self.home.load(Relaxed));
+        // SAFETY: only the owner of the word stores `home`, when it links the node, and this thread is the owner; a mapping in
+        // which a node is linked is never unmapped.
+        unsafe { &*home }
     }
 
     /// Whether a thread of this process has the node in its list, through this very mapping of it.

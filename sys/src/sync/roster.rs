@@ -281,9 +281,12 @@ impl Roster<SharedGate> for Table {
     }
 
     fn bury(&self) {
-        for seat in self.used().iter().filter(|seat| seat.lease.holder() == Holder::Dead) {
-            seat.note.store(0, SeqCst);
-            seat.lease.bury();
+        for seat in self.used() {
+            let lease = seat.lease.look();
+            if lease.holder() == Holder::Dead {
+                seat.note.store(0, SeqCst);
+                seat.lease.bury(lease);
+            }
         }
     }
 
@@ -291,11 +294,11 @@ impl Roster<SharedGate> for Table {
         let mut words = [Waiter::new(state, expected, Reach::Shared); SEATS + 3];
         let mut count = 1;
         for (word, seat) in words.iter_mut().skip(1).zip(self.used()) {
-            *word = seat.lease.watch();
-            // Looked at after `watch` has: a death that this misses changes the word that is slept on.
-            if seat.lease.holder() == Holder::Dead {
+            let lease = seat.lease.look();
+            if lease.holder() == Holder::Dead {
                 return Woke::Look;
             }
+            *word = seat.lease.watch(lease);
             count += 1;
         }
         gate.sleep_on(&mut words, count, limit).0

@@ -140,8 +140,9 @@ impl SharedLock {
         if self.node.word.futex() & OWNER != id {
             return;
         }
-        here.pend(&self.node);
-        here.unlink(&self.node);
+        let linked = self.node.as_linked();
+        here.pend(linked);
+        here.unlink(linked);
         if leave != 0 || !self.node.word.release_free() {
             self.free_contended(leave);
         }
@@ -292,11 +293,17 @@ unsafe impl RawLock for SharedLock {
     }
 
     fn repair(&self) {
+        if !self.is_mine() {
+            return;
+        }
         self.flags.store(self.flags.load(Relaxed) & !ABANDONED, Relaxed);
     }
 
     #[cold]
     fn mark_abandoned(&self) {
+        if !self.is_mine() {
+            return;
+        }
         self.flags.store(self.flags.load(Relaxed) | ABANDONED, Relaxed);
     }
 
@@ -304,6 +311,10 @@ unsafe impl RawLock for SharedLock {
 
     #[cold]
     unsafe fn give_up(&self) {
+        // A guard that was left over when its lock was released by another name has no say.
+        if !self.is_mine() {
+            return;
+        }
         self.flags.store(self.flags.load(Relaxed) | GIVEN_UP, Relaxed);
         self.release_slow(DIED);
     }

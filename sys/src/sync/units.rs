@@ -203,7 +203,7 @@ impl<S: Scope> Units<S> {
                 return Step::Done(Ok(true));
             }
             if lying != 0 {
-                self.pass_on(seen, lying);
+                self.pass_on(lying);
                 return Step::Table;
             }
             if let Some(step) = self.sleep(table, seen, limit, inherited) {
@@ -236,11 +236,11 @@ impl<S: Scope> Units<S> {
             Woke::Inherit => {
                 *inherited = true;
                 // The dead one may have cleared the bit and not woken those who came to sleep just before.
-                let seen = self.state.fetch_or(SLEEPERS, SeqCst) | SLEEPERS;
+                self.state.fetch_or(SLEEPERS, SeqCst);
                 if !table.may_need_mending() {
                     return None;
                 }
-                self.pass_on(seen, table.lying());
+                self.pass_on(table.lying());
                 Some(Step::Table)
             }
             Woke::TimedOut => Some(Step::Done(Ok(R::default()))),
@@ -249,7 +249,9 @@ impl<S: Scope> Units<S> {
     }
 
     /// Lets others care for what is free, because the caller is about to give up its cover.
-    pub(crate) fn pass_on(&self, seen: u64, lying: u32) {
+    pub(crate) fn pass_on(&self, lying: u32) {
+        // As it is now: who has come to sleep since the caller's last look may not know of what that has found.
+        let seen = self.state();
         if has_sleepers(seen) {
             self.wake(count(seen).saturating_add(lying));
         }

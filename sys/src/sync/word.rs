@@ -116,10 +116,15 @@ impl Word {
         half(self.0.load(Relaxed))
     }
 
-    /// The futex half as it is now, and what its writer wrote before.
+    /// The state as it is now, and what its writer wrote before.
     #[inline(always)]
-    pub(crate) fn futex_acquired(&self) -> u32 {
-        half(self.0.load(Acquire))
+    pub(crate) fn acquired(&self) -> u64 {
+        self.0.load(Acquire)
+    }
+
+    /// Clears the futex half of a state that is still as it was seen, generation included.
+    pub(crate) fn reset_from(&self, seen: u64) -> bool {
+        self.0.compare_exchange(seen, with_half(next_generation(seen), 0), SeqCst, Relaxed).is_ok()
     }
 
     /// The futex half as it is now, in the order of everything that is `SeqCst`.

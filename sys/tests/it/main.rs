@@ -13,6 +13,7 @@ mod futex;
 mod inotify;
 mod lock;
 mod mmap;
+mod other_names;
 mod pipe;
 mod poll;
 mod process;

@@ -182,7 +182,7 @@ impl<S: Scope> Barrier<S> {
     pub fn join(&self) -> S::Outcome<Party<'_, S>> {
         let party = self.enter().and_then(|held| {
             let seat = self.roster.keep(|| held.renew())?;
-            Ok(Party { barrier: self, seat, stays: PhantomData })
+            Ok(Party { barrier: self, seat, forks: crate::process::generation(), stays: PhantomData })
         });
         S::outcome(party)
     }

@@ -22,6 +22,8 @@ use crate::sync::roster::Roster;
 pub struct Party<'b, S: Scope = Private> {
     pub(super) barrier: &'b Barrier<S>,
     pub(super) seat: usize,
+    /// In which process it was made.
+    pub(super) forks: u32,
     /// Raw pointers are not Send, so neither is the party.
     pub(super) stays: PhantomData<*const ()>,
 }
@@ -43,6 +45,10 @@ impl<S: Scope> fmt::Debug for Party<'_, S> {
 
 impl<S: Scope> Drop for Party<'_, S> {
     fn drop(&mut self) {
+        // A forked child may have joined in the very seat of a parent that has died since.
+        if self.forks != crate::process::generation() {
+            return;
+        }
         self.barrier.roster.forgo(self.seat);
     }
 }

@@ -173,7 +173,7 @@ impl Slots {
             if let Some((at, slot)) = self.find_free().and_then(|at| Some((at, self.slots.get(at as usize)?))) {
                 // While it is pending the kernel cares for a free slot, but before Linux 6.2 not for a dead one's.
                 let cared_for = u32::from(slot.word.futex_ordered() == FREE);
-                units.pass_on(seen, lying.saturating_sub(cared_for));
+                units.pass_on(lying.saturating_sub(cared_for));
                 here.pend(slot);
                 let mine = id | WAITERS;
                 if slot.word.swap_half(FREE, mine) || slot.word.swap_half(DEAD, mine) {
@@ -183,7 +183,7 @@ impl Slots {
                 return Step::Again;
             }
             if count(seen) != 0 || lying != 0 {
-                units.pass_on(seen, lying);
+                units.pass_on(lying);
                 return Step::Table;
             }
             if let Some(step) = units.sleep(self, seen, limit, inherited) {

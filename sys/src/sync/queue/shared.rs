@@ -35,7 +35,7 @@ use crate::futex::{self, Limit, Reach, Wait, Waiter};
 use crate::scope::Refused;
 use crate::sync::gate::{Gate, SharedGate, Woke};
 use crate::sync::half::Half;
-use crate::sync::lease::{Holder, Lease};
+use crate::sync::lease::{Holder, Lease, Look};
 use crate::sync::robust::Here;
 use crate::sync::spin::Spin;
 
@@ -86,12 +86,18 @@ impl Place {
         is_notified(self.word.load(Acquire))
     }
 
-    /// Frees a place whose holder died, when nothing is left to do for it. `word` is what it said.
-    fn bury(&self, word: u64) {
+    /// What the lease says, and the word, looked at in this order: so the word is that of the holder, or of a later one.
+    fn look(&self) -> (Look, u64) {
+        let lease = self.lease.look();
+        (lease, self.word.load(Acquire))
+    }
+
+    /// Frees a place whose holder died, when nothing is left to do for it. Both are as they were seen.
+    fn bury(&self, lease: Look, word: u64) {
         // The word first: a free place has none. Whoever loses one of these two races finds it done by another.
         let _ = self.word.change(word, NONE, AcqRel);
         if self.word.load(Acquire) == NONE {
-            self.lease.bury();
+            self.lease.bury(lease);
         }
     }
 }
@@ -142,7 +148,7 @@ impl SharedQueue {
             if !dead {
                 break;
             }
-            self.complete();
+            self.gate.covered(|| self.complete());
         }
         Err(Refused::TableFull)
     }
@@ -164,12 +170,12 @@ impl SharedQueue {
     fn first(&self, now: u32) -> Option<(&Place, u64)> {
         let mut first: Option<(&Place, u64)> = None;
         for place in self.in_use() {
-            let word = place.word.load(Acquire);
+            let (lease, word) = place.look();
             if waits(word) && age(word, now) > first.map_or(0, |(_, oldest)| age(oldest, now)) {
-                if matches!(place.lease.holder(), Holder::Thread(_)) {
-                    first = Some((place, word));
+                if lease.holder() == Holder::Dead {
+                    place.bury(lease, word);
                 } else {
-                    place.bury(word);
+                    first = Some((place, word));
                 }
             }
         }
@@ -185,12 +191,12 @@ impl SharedQueue {
         told
     }
 
-    /// Passes on what the dead have left. The calling thread is covered by the gate, or has no duty to.
+    /// Passes on what the dead have left. To be called in a stretch that the gate covers: whom it tells it must wake.
     fn complete(&self) {
         let now = self.now();
         for place in self.in_use() {
-            let word = place.word.load(Acquire);
-            if place.lease.holder() != Holder::Dead {
+            let (lease, word) = place.look();
+            if lease.holder() != Holder::Dead {
                 if is_notified(word) {
                     // Whoever passed this on may have died before its wake.
                     self.gate.wake(place.word.futex(), 1);
@@ -200,7 +206,7 @@ impl SharedQueue {
             if is_notified(word) {
                 while self.first(now).is_some_and(|(first, seen)| !self.tell(first, seen)) {}
             }
-            place.bury(word);
+            place.bury(lease, word);
         }
     }
 
@@ -251,8 +257,9 @@ impl SharedQueue {
         let mut words = [const { MaybeUninit::uninit() }; PLACES + 3];
         let mut words = Words::new(&mut words, Waiter::new(mine.word.futex(), ASLEEP, Reach::Shared));
         for place in self.in_use().iter().filter(|place| before(place)) {
-            match place.lease.holder() {
-                Holder::Thread(_) => words.push(place.lease.watch()),
+            let lease = place.lease.look();
+            match lease.holder() {
+                Holder::Thread(_) => words.push(place.lease.watch(lease)),
                 // It died before anyone watched it.
                 Holder::Dead => return Woke::Inherit,
                 Holder::Nobody => {}
