@@ -4,11 +4,15 @@
 
 mod family;
 
+use std::time::Duration;
+
 use family::{Outcome, is_self_test, join, start};
 use ossature::multiprocessing::{Condition, RawArray, RawValue};
 
 const PLACES: u32 = 4;
 const ITEMS: u32 = 40;
+/// How long the producer waits for room: the consumers may have died.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// All of it is used with the condition's lock held, so the values need no locks of their own.
 struct Belt {
@@ -28,9 +32,11 @@ impl Belt {
         })
     }
 
-    fn put(&self, item: u32) -> ossature::Result<()> {
+    fn put(&self, item: u32) -> Outcome {
         let _held = self.changed.lock()?; // Python: with changed:
-        self.changed.wait_for(|| self.put.get() - self.taken.get() < PLACES, None)?;
+        if !self.changed.wait_for(|| self.put.get() - self.taken.get() < PLACES, PATIENCE)? {
+            return Err("nobody takes anything from the belt".into());
+        }
         self.places.set((self.put.get() % PLACES) as usize, item)?;
         self.put.set(self.put.get() + 1);
         self.changed.notify_all()?;
@@ -61,7 +67,7 @@ fn main() -> Outcome {
         Ok(())
     };
     let consumers = [start(|| consume("the one"))?, start(|| consume("the other"))?];
-    let producer = start(|| Ok((0..ITEMS).try_for_each(|item| belt.put(item))?))?;
+    let producer = start(|| (0..ITEMS).try_for_each(|item| belt.put(item)))?;
     join([producer])?;
     join(consumers)?;
     if is_self_test() {

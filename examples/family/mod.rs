@@ -2,17 +2,24 @@
 
 use std::error::Error;
 
-use ossature::sys::process::{Child, fork};
+use ossature::sys::process::{Child, Signal, fork, id, parent_id, set_parent_death_signal};
 
 pub type Outcome = Result<(), Box<dyn Error>>;
 
 /// Starts a process that does `work`; it prints what goes wrong, and fails.
 pub fn start(work: impl FnOnce() -> Outcome) -> Result<Child, Box<dyn Error>> {
-    let child = fork(|| match work() {
-        Ok(()) => 0,
-        Err(error) => {
-            eprintln!("{error}");
-            1
+    let parent = id();
+    let child = fork(|| {
+        // A child that waits must not outlive a parent that failed, nor one that had died before this.
+        if set_parent_death_signal(Some(Signal::KILL)).is_err() || parent_id() != Some(parent) {
+            return 1;
+        }
+        match work() {
+            Ok(()) => 0,
+            Err(error) => {
+                eprintln!("{error}");
+                1
+            }
         }
     })?;
     Ok(child)

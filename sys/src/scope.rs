@@ -4,7 +4,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | [`Private`] | the threads of this process | anywhere, `static` too | the process dies with it | the guard |
 //! | [`Shared`] | every process that maps it | only in a [`Shm`](crate::shm::Shm) | the next taker gets it at once, told so | the guard, or why not |
-//! | [`Local`] | one thread: no atomics | anywhere in that thread | cannot happen | the guard, or why not |
+//! | [`Local`] | one thread, which never sleeps | anywhere in that thread | cannot happen | the guard, or why not |
 //!
 //! `Private` cannot fail, so it hands out the bare guard; the other two hand out a `Result`, because a `Shared` object
 //! may have been given up by a holder that could not repair it, and a `Local` wait could only wait for ever.
@@ -242,7 +242,8 @@ pub unsafe trait RawLock {
 /// A raw lock that knows its holder.
 ///
 /// # Safety
-/// `is_mine` answers `true` only in the thread that took the lock and has not released it since; not in a forked child of it.
+/// `is_mine` answers `true` only in the thread that took the lock and has not released it since, and for shared memory not in a
+/// forked child of it. (What is private the child has a copy of, held by the child.)
 pub unsafe trait Owned: RawLock {
     /// Whether the calling thread holds it.
     fn is_mine(&self) -> bool;

@@ -83,6 +83,7 @@ impl Condition {
     /// [`NotOwner`](crate::ErrorKind::NotOwner) when this thread does not hold the lock;
     /// [`Os`](crate::ErrorKind::Os) with `EAGAIN` when 120 wait already: it has the lock still.
     /// [`GivenUp`](crate::ErrorKind::GivenUp) when that happened to the lock meanwhile: it does not have it any more.
+    /// [`Abandoned`](crate::ErrorKind::Abandoned), with the lock held, when a holder died and nobody has repaired what it left.
     pub fn wait(&self) -> Result<()> {
         self.wait_timeout(Limit::NEVER).map(drop)
     }
@@ -93,15 +94,17 @@ impl Condition {
     /// # Errors
     /// As for [`wait`](Self::wait).
     pub fn wait_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
-        let (_level, notified) = self.0.changed.wait_timeout(self.level()?, limit)?;
+        let (level, notified) = self.0.changed.wait_timeout(self.level()?, limit)?;
+        if level.abandoned() {
+            return Err(abandoned());
+        }
         Ok(notified)
     }
 
     /// Waits until `ready` answers true, which is asked with the lock held, first before any wait; the answer is its last one.
     ///
     /// # Errors
-    /// As for [`wait`](Self::wait), and [`Abandoned`](crate::ErrorKind::Abandoned), with the lock held and `ready` not asked,
-    /// when a holder died and nobody has repaired what it left.
+    /// As for [`wait`](Self::wait); when a holder died and nobody has repaired what it left, `ready` is not asked.
     pub fn wait_for<'c>(&self, mut ready: impl FnMut() -> bool, limit: impl Into<Limit<'c>>) -> Result<bool> {
         match self.0.changed.wait_for(self.level()?, |_| ready(), limit)? {
             (_level, Wait::Ready) => Ok(true),

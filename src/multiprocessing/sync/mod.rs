@@ -29,9 +29,9 @@
 //! **A limit** of a wait is a `Duration`, an `Option<Duration>`, a [`Deadline`](crate::sys::deadline::Deadline) or a
 //! [`Cancel`](crate::sys::futex::Cancel), by the monotonic clock; when it is over the answer is `false` or `None`.
 //!
-//! **When a holder of a lock was killed** the next one may find what the lock guards half changed. So `acquire`, `with` and
-//! [`Condition::wait_for`] are refused with [`Abandoned`](crate::ErrorKind::Abandoned), and do not hold the lock then, until
-//! somebody takes `lock()`, whose guard says `abandoned()`, mends what is broken, and calls `repair()` on it, or `give_up()`,
+//! **When a holder of a lock was killed** the next one may find what the lock guards half changed. So `acquire` and `with` are
+//! refused with [`Abandoned`](crate::ErrorKind::Abandoned), and do not hold the lock then, and the waits of [`Condition`] end with
+//! it, and do hold it, until somebody takes `lock()`, whose guard says `abandoned()`, mends what is broken, and calls `repair()` on it, or `give_up()`,
 //! after which nobody gets the lock any more.
 //!
 //! **Fork** is refused in a thread that holds one of these locks: the child would not be the owner.

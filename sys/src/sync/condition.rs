@@ -51,6 +51,8 @@
 //!
 //! Orderings: notifying is `Release` and finding oneself notified `Acquire`; the data is ordered by its lock.
 
+use core::fmt;
+
 use crate::futex::Limit;
 #[cfg(not(loom))]
 use crate::scope::{Local, Shared};
@@ -65,7 +67,6 @@ use crate::sync::queue::{PrivateQueue, Queue};
 /// share one, and notifying does not need it. What is waited for must be changed under the lock; notify when you have given it
 /// back, and the waiter does not run into it.
 #[doc(alias = "Condvar")]
-#[derive(Debug)]
 #[repr(C)]
 pub struct Condition<S: Scope = Private> {
     queue: S::Queue,
@@ -129,6 +130,12 @@ unsafe impl Shareable for Condition<Shared> {
     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
         // SAFETY: `place` points to a condition in a mapping (the caller's obligation); atomics may be read beside writers.
         visit.note(unsafe { &*place }.queue.is_linked_here());
+    }
+}
+
+impl<S: Scope> fmt::Debug for Condition<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condition").finish_non_exhaustive()
     }
 }
 

@@ -38,6 +38,7 @@
 //! Orderings: raising is `Release` and looking is `Acquire`, so what was written before `set` is seen after `wait`. The rest
 //! is `Relaxed`: the kernel's compare orders itself with the announcing.
 
+use core::fmt;
 use core::marker::PhantomData;
 
 use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -64,7 +65,6 @@ const MANY: u64 = 1 << 63;
 ///
 /// Differs from Python's `threading.Event`: `set` and `clear` take no lock. In scope [`Local`] nobody
 /// could raise the flag meanwhile, so a wait without a limit is an error, and one with a limit answers at once.
-#[derive(Debug)]
 #[repr(C)]
 pub struct Event<S: Scope = Private> {
     state: Half,
@@ -258,6 +258,12 @@ impl<S: Scope> Event<S> {
                 }
             }
         })
+    }
+}
+
+impl<S: Scope> fmt::Debug for Event<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event").field("is_set", &self.is_set()).finish_non_exhaustive()
     }
 }
 

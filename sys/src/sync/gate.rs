@@ -246,7 +246,8 @@ impl Gate for SharedGate {
         // Woken and covered it is at the lower half. The upper one is looked at when the sleeper is queued there already, so a
         // change that this look misses finds a sleeper to wake.
         let lower = Waiter::new(state.futex(), announced as u32, Reach::Shared);
-        let upper = Waiter::new(state.upper(), (announced >> 32) as u32, Reach::Shared);
+        // Nobody is ever woken at it, so the cheaper kind of word serves.
+        let upper = Waiter::new(state.upper(), (announced >> 32) as u32, Reach::Private);
         let ended = match limit.watched() {
             Some(watched) => futex::wait_any_at(&[watched, lower, upper], until.deadline()),
             None => futex::wait_any_at(&[lower, upper], until.deadline()),

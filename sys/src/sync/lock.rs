@@ -53,6 +53,15 @@
 //! that dumps core hands over when the dump is written, and one that runs out of memory may lose its list to the kernel's
 //! reaper.
 //!
+//! | scope | state word, bits | meaning |
+//! | --- | --- | --- |
+//! | `Private` | all | 0 free; 1 held; 2 held, and somebody may sleep |
+//! | `Shared` | `0..30` | the kernel's id of the thread that holds it, 0 when it is free |
+//! | `Shared` | `30` | the kernel found the holder dead |
+//! | `Shared` | `31` | somebody may sleep on the word |
+//! | `Shared` | `32..64` | how often a word that was not plainly free was taken |
+//! | `Local` | all | held or not |
+//!
 //! **Cost.** A free lock is taken and released with one atomic compare-exchange each, in every scope but `Local`, and
 //! without a system call.
 

@@ -18,6 +18,14 @@
 //!
 //! The state word counts what is free and says whether somebody may sleep:
 //!
+//! | bits | meaning |
+//! | --- | --- |
+//! | `0..32` | units that anyone may take |
+//! | `32` | somebody may sleep |
+//! | `33` | a unit is on its way between the count and a slot (`Shared`) |
+//! | `34..41` | units that live in slots (`Shared`) |
+//! | `41..64` | how often a word with sleepers has changed |
+//!
 //! | from | to | who |
 //! | --- | --- | --- |
 //! | count over 0 | one less | `acquire` |

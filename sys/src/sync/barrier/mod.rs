@@ -20,6 +20,13 @@
 //! | resetting | [`reset`](Barrier::reset) with somebody inside | waits | leaves: [`Broken::Reset`] |
 //! | broken | until `reset` | leaves with the reason | leaves with the reason |
 //!
+//! | state word, bits | meaning |
+//! | --- | --- |
+//! | `0..3` | the phase |
+//! | `3..6` | why it is broken or doomed |
+//! | `6` | somebody may sleep on the word |
+//! | `7..32` | how often all this has changed |
+//!
 //! The phase changes under an internal lock, in one store each; the sleepers' bit alone is set without. The lock is not held
 //! while anybody sleeps or while the action runs, so a wait that ends in the middle of an action breaks the barrier, and the
 //! party that ran the action is told so although it did.
@@ -41,6 +48,7 @@ mod broken;
 mod party;
 mod phase;
 
+use core::fmt;
 use core::marker::PhantomData;
 
 pub use self::broken::Broken;
@@ -74,7 +82,6 @@ use crate::sync::spin::Spin;
 /// Differs from Python's `threading.Barrier`: the action is given to the wait, the last one to arrive runs its own; a wait that
 /// runs out of time while the cycle before drains breaks the barrier too; [`abort`](Self::abort) lets those who leave a complete
 /// cycle have their success.
-#[derive(Debug)]
 #[repr(C)]
 pub struct Barrier<S: Scope = Private> {
     lock: S::Lock,
@@ -398,5 +405,13 @@ impl<S: Scope> Drop for Acting<'_, S> {
             held.break_up(PANICKED);
             held.leave(self.seat, true);
         }
+    }
+}
+
+impl<S: Scope> fmt::Debug for Barrier<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Who waits is not counted here: that takes the internal lock.
+        let broken = matches!(self.state.load(Relaxed) & PHASE, BROKEN | DOOMED);
+        f.debug_struct("Barrier").field("parties", &self.parties()).field("broken", &broken).finish_non_exhaustive()
     }
 }
