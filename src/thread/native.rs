@@ -1,13 +1,12 @@
 //! A thread of the system: its start, its number, its end and those who wait for it. What `thread` and `threading` share.
 
 use std::fmt;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 use std::thread::{Builder, JoinHandle};
 
-use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
-use ossature_sys::futex::{self, Limit, Reach};
+use ossature_sys::futex::Limit;
 use ossature_sys::process::generation;
 use ossature_sys::sync::event::Event;
 use ossature_sys::sync::lock::Lock;
@@ -18,15 +17,14 @@ use crate::error::{Error, ErrorKind, Result};
 const INITIAL: u32 = 0;
 const STARTED: u32 = 1;
 
-/// The kernel's number is not known yet, and somebody waits for it.
-const AWAITED: u32 = u32::MAX;
-
 /// One thread of the system, before, during and after its life.
 pub(crate) struct Native {
     phase: AtomicU32,
     ident: AtomicU64,
-    /// The kernel's number, 0 until the thread has told it, or [`AWAITED`].
+    /// The kernel's number, 0 until the thread has told it.
     tid: AtomicU32,
+    /// The number has been told, or never will be.
+    told: Event,
     /// In which process it runs: a forked child has the handle and not the thread.
     generation: AtomicU32,
     done: Event,
@@ -42,6 +40,7 @@ impl Native {
             phase: AtomicU32::new(INITIAL),
             ident: AtomicU64::new(0),
             tid: AtomicU32::new(0),
+            told: Event::new(),
             generation: AtomicU32::new(0),
             done: Event::new(),
             adopted: AtomicBool::new(false),
@@ -97,6 +96,7 @@ impl Native {
             return Err(again());
         }
         let ident = Ident::fresh();
+        self.told.clear();
         self.generation.store(generation(), Relaxed);
         self.ident.store(ident.get(), Release);
         self.phase.store(STARTED, Release);
@@ -108,6 +108,7 @@ impl Native {
             Err(error) => {
                 self.phase.store(INITIAL, Release);
                 self.ident.store(0, Relaxed);
+                self.told.set();
                 Err(error)
             }
         }
@@ -118,10 +119,8 @@ impl Native {
         if let Some(ident) = self.ident() {
             adopt_ident(ident);
         }
-        if self.tid.swap(number(get_native_id()), AcqRel) == AWAITED {
-            // There is no error to hear of: the word is mapped.
-            let _ = futex::wake(&self.tid, u32::MAX, Reach::Private);
-        }
+        self.tid.store(number(get_native_id()), Release);
+        self.told.set();
     }
 
     /// Called last in the thread: those who wait go on.
@@ -137,15 +136,10 @@ impl Native {
     /// The kernel's number: `None` before the start. Waits for a thread that is about to tell it.
     pub(crate) fn native_id(&self) -> Option<Pid> {
         self.ident()?;
-        loop {
-            match self.tid.load(Acquire) {
-                // It never came to tell it.
-                0 | AWAITED if !self.is_alive() => return None,
-                0 => drop(self.tid.compare_exchange(0, AWAITED, Relaxed, Relaxed)),
-                AWAITED => drop(futex::wait(&self.tid, AWAITED, Reach::Private, Deadline::NEVER)),
-                known => return Pid::from_raw(known as i32),
-            }
+        if self.tid.load(Acquire) == 0 && self.is_alive() {
+            self.told.wait();
         }
+        Pid::from_raw(self.tid.load(Acquire) as i32)
     }
 
     pub(crate) fn is_started(&self) -> bool {

@@ -28,11 +28,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
-
-use ossature_sys::deadline::Deadline;
-use ossature_sys::futex::{self, Reach};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use super::registry::era;
 use super::shutting_down;
@@ -101,8 +98,6 @@ thread_local! {
 pub struct InitLock {
     /// Its key in the graph, given at the first use.
     key: AtomicU64,
-    /// Goes up at each release.
-    releases: AtomicU32,
 }
 
 /// The right to initialise; dropping it lets the next one in.
@@ -116,7 +111,7 @@ pub struct InitGuard<'l> {
 impl InitLock {
     /// A free lock.
     pub const fn new() -> Self {
-        Self { key: AtomicU64::new(0), releases: AtomicU32::new(0) }
+        Self { key: AtomicU64::new(0) }
     }
 
     fn key(&self) -> u64 {
@@ -138,12 +133,12 @@ impl InitLock {
     /// * [`ErrorKind::ShuttingDown`] once [`shutdown`](super::shutdown()) has begun.
     pub fn acquire(&self) -> Result<InitGuard<'_>> {
         let (era, me, key) = (era(), get_ident(), self.key());
+        let mut graph = era.graph.lock();
         loop {
+            graph.waiting.remove(&me);
             if era.ending.load(Acquire) {
                 return Err(shutting_down("can't initialise"));
             }
-            let mut graph = era.graph.lock();
-            graph.waiting.remove(&me);
             if let Entry::Vacant(free) = graph.holders.entry(key) {
                 free.insert(me);
                 HELD.set(HELD.get() + 1);
@@ -153,10 +148,7 @@ impl InitLock {
                 return Err(circle("what is being initialised"));
             }
             graph.waiting.insert(me, Awaited::Lock(key));
-            let releases = self.releases.load(Acquire);
-            drop(graph);
-            // There is no error to hear of: the word is mapped.
-            let _ = futex::wait(&self.releases, releases, Reach::Private, Deadline::NEVER);
+            graph = era.released.wait(graph);
         }
     }
 
@@ -169,13 +161,13 @@ impl InitLock {
 impl Drop for InitGuard<'_> {
     fn drop(&mut self) {
         HELD.set(HELD.get() - 1);
-        if let Entry::Occupied(held) = era().graph.lock().holders.entry(self.lock.key()) {
+        let era = era();
+        if let Entry::Occupied(held) = era.graph.lock().holders.entry(self.lock.key()) {
             if *held.get() == get_ident() {
                 held.remove();
             }
         }
-        self.lock.releases.fetch_add(1, Release);
-        let _ = futex::wake(&self.lock.releases, u32::MAX, Reach::Private);
+        era.released.notify_all();
     }
 }
 

@@ -5,10 +5,11 @@
 //! over from the last what is not locked. Eras are never freed: there are as many as forks above this process.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use ossature_sys::process::generation;
+use ossature_sys::sync::condition::Condition;
 use ossature_sys::sync::lock::Lock;
 
 use super::core::{Core, Kind, carried, current, settle};
@@ -33,8 +34,8 @@ pub(super) struct Era {
     pub(super) ending: AtomicBool,
     pub(super) wheel: Wheel,
     pub(super) graph: Lock<Graph>,
-    /// Goes up when a timer that shutdown waits for has come to its end.
-    pub(super) calm: AtomicU32,
+    /// One of the init locks has been released. One for all of them, since what has a lock belongs to an era.
+    pub(super) released: Condition,
     next: OnceLock<Box<Era>>,
 }
 
@@ -87,7 +88,7 @@ impl Era {
             graph: Lock::new(
                 before.and_then(|before| Some(before.graph.try_lock()?.of(get_ident()))).unwrap_or_default(),
             ),
-            calm: AtomicU32::new(0),
+            released: Condition::new(),
             next: OnceLock::new(),
         }
     }

@@ -1,10 +1,9 @@
 //! The orderly end of a program: callbacks first, then every thread that is no daemon.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::Release;
 
-use ossature_sys::deadline::Deadline;
-use ossature_sys::futex::{self, Limit, Reach};
+use ossature_sys::futex::Limit;
 
 use super::registry::era;
 use crate::error::{Error, ErrorKind, Result};
@@ -69,14 +68,13 @@ pub fn shutdown() {
             core.native.join(Limit::NEVER);
             continue;
         }
-        let calm = era.calm.load(Acquire);
         if era.wheel.close() {
             table.closed = true;
             return;
         }
         drop(table);
-        // A timer is to fire still. There is no error to hear of: the word is mapped.
-        let _ = futex::wait(&era.calm, calm, Reach::Private, Deadline::NEVER);
+        // A timer is to fire still.
+        era.wheel.wait_until_calm();
     }
 }
 

@@ -9,14 +9,13 @@
 use std::cmp::Ordering as Order;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
-use ossature_sys::futex::{self, Reach, Wait};
 use ossature_sys::process::generation;
 use ossature_sys::sched;
+use ossature_sys::sync::condition::Condition;
 use ossature_sys::sync::lock::{Guard, Lock};
 
 use super::super::Thread;
@@ -94,10 +93,12 @@ struct Timers {
 /// The timers of one process.
 pub(in super::super) struct Wheel {
     timers: Lock<Timers>,
-    /// What the leader sleeps on.
-    sooner: AtomicU32,
-    /// What the idle sleep on.
-    called: AtomicU32,
+    /// A timer comes before the leader's: what the leader waits for.
+    sooner: Condition,
+    /// A leader is called: what the idle wait for.
+    called: Condition,
+    /// No timer is left that shutdown waits for.
+    calm: Condition,
 }
 
 /// How to call a leader, once the lock is released.
@@ -136,7 +137,7 @@ impl Wheel {
             idle: 0,
             closed: false,
         };
-        Self { timers: Lock::new(timers), sooner: AtomicU32::new(0), called: AtomicU32::new(0) }
+        Self { timers: Lock::new(timers), sooner: Condition::new(), called: Condition::new(), calm: Condition::new() }
     }
 
     /// Lets no timer start any more, if there is none to wait for.
@@ -146,15 +147,13 @@ impl Wheel {
         timers.closed
     }
 
-    fn wake_leader(&self) {
-        wake(&self.sooner);
+    /// Waits until there is no timer that shutdown waits for.
+    pub(in super::super) fn wait_until_calm(&self) {
+        let mut timers = self.timers.lock();
+        while timers.awaited != 0 {
+            timers = self.calm.wait(timers);
+        }
     }
-}
-
-fn wake(word: &AtomicU32) {
-    word.fetch_add(1, Release);
-    // There is no error to hear of: the word is mapped.
-    let _ = futex::wake(word, 1, Reach::Private);
 }
 
 impl Era {
@@ -177,7 +176,7 @@ impl Era {
             Leader::Asleep(until) | Leader::Lingering(until) if at < until => {
                 timers.leader = Leader::Awake;
                 drop(timers);
-                self.wheel.wake_leader();
+                self.wheel.sooner.notify(1);
             }
             Leader::None => {
                 let call = timers.call();
@@ -226,7 +225,7 @@ impl Era {
         }
         drop(timers);
         if alone {
-            self.wheel.wake_leader();
+            self.wheel.sooner.notify(1);
         }
         self.told(calm);
         true
@@ -234,8 +233,8 @@ impl Era {
 
     /// Tells a shutdown that it need not wait for timers any more.
     fn told(&self, calm: bool) {
-        if calm && self.ending.load(Acquire) {
-            wake(&self.calm);
+        if calm {
+            self.wheel.calm.notify_all();
         }
     }
 
@@ -244,7 +243,7 @@ impl Era {
         match call {
             Call::Nobody => Ok(()),
             Call::Idle => {
-                wake(&self.wheel.called);
+                self.wheel.called.notify(1);
                 Ok(())
             }
             Call::New => {
@@ -295,13 +294,11 @@ impl Era {
                 self.told(calm);
                 timers = self.wheel.timers.lock();
             } else {
-                let called = self.wheel.called.load(Acquire);
                 timers.idle += 1;
-                drop(timers);
-                let ended = futex::wait(&self.wheel.called, called, Reach::Private, LINGER);
-                timers = self.wheel.timers.lock();
+                let called;
+                (timers, called) = self.wheel.called.wait_timeout(timers, LINGER);
                 timers.idle -= 1;
-                if ended == Ok(Wait::TimedOut) && !timers.wants_leader() {
+                if !called && !timers.wants_leader() {
                     return;
                 }
             }
@@ -338,11 +335,9 @@ impl Era {
                     until
                 }
             };
-            let sooner = self.wheel.sooner.load(Acquire);
-            drop(timers);
-            let ended = futex::wait(&self.wheel.sooner, sooner, Reach::Private, until);
-            lingered = first.is_none() && ended == Ok(Wait::TimedOut);
-            timers = self.wheel.timers.lock();
+            let woken;
+            (timers, woken) = self.wheel.sooner.wait_timeout(timers, until);
+            lingered = first.is_none() && !woken;
         }
     }
 

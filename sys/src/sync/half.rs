@@ -1,4 +1,4 @@
-//! A state of 64 bits, of which the lower 32 can be slept on.
+//! A state of 64 bits, either half of which can be slept on.
 //!
 //! One compare-exchange covers what the kernel compares and what tells one use of it from the next. Where the lower half
 //! never has any of the bits of an owner (the lower 30), it may itself be the kernel's pending entry: a thread that dies
@@ -37,7 +37,15 @@ impl Half {
 
     #[inline(always)]
     pub(crate) fn change(&self, from: u64, to: u64, order: Ordering) -> Result<u64, u64> {
-        self.0.compare_exchange(from, to, order, Ordering::Relaxed)
+        // Where everything is in one order, so is what is learned from losing.
+        let lost = if matches!(order, Ordering::SeqCst) { order } else { Ordering::Relaxed };
+        self.0.compare_exchange(from, to, order, lost)
+    }
+
+    /// Sets bits, whatever the rest. `SeqCst`.
+    #[inline]
+    pub(crate) fn set(&self, bits: u64) {
+        self.0.fetch_or(bits, Ordering::SeqCst);
     }
 
     /// The lower half, for the kernel alone: everybody else reads and writes the whole.

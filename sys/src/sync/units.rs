@@ -34,11 +34,11 @@
 use core::fmt;
 use core::sync::atomic::AtomicU32;
 
-use crate::atomic::AtomicU64;
 use crate::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::futex::Limit;
 use crate::scope::{Refused, Scope};
 use crate::sync::gate::{Gate, Woke};
+use crate::sync::half::Half;
 use crate::sync::permits::Permits;
 use crate::sync::spin::Spin;
 
@@ -50,10 +50,6 @@ const SLOTTED_BITS: u32 = 7;
 /// How far the generation lies above the sleepers' bit.
 const ABOVE: u32 = 9;
 static_assertions::const_assert_eq!(SLEEPERS << ABOVE, SLOTTED << SLOTTED_BITS);
-
-/// Where in the state the futex half lies, in half-words: the upper half of the number.
-#[cfg(not(loom))]
-const HALF_AT: usize = if cfg!(target_endian = "little") { 1 } else { 0 };
 
 /// The units that a state counts.
 #[inline(always)]
@@ -101,7 +97,7 @@ impl core::error::Error for Overflow {}
 #[derive(Debug)]
 #[repr(C)]
 pub struct Units<S: Scope> {
-    state: AtomicU64,
+    state: Half,
     bound: AtomicU32,
     spin: Spin,
     gate: S::Gate,
@@ -120,12 +116,12 @@ impl<S: Scope> Units<S> {
     #[cfg(not(loom))]
     #[inline]
     pub(crate) const fn new(value: u32, bound: u32, gate: S::Gate) -> Self {
-        Self { state: AtomicU64::new(value as u64), bound: AtomicU32::new(bound), spin: Spin::new(), gate }
+        Self { state: Half::new(value as u64), bound: AtomicU32::new(bound), spin: Spin::new(), gate }
     }
 
     #[cfg(loom)]
     pub(crate) fn new(value: u32, bound: u32, gate: S::Gate) -> Self {
-        Self { state: AtomicU64::new(u64::from(value)), bound: AtomicU32::new(bound), spin: Spin::new(), gate }
+        Self { state: Half::new(u64::from(value)), bound: AtomicU32::new(bound), spin: Spin::new(), gate }
     }
 
     /// The state as it is now. `SeqCst`.
@@ -139,13 +135,10 @@ impl<S: Scope> Units<S> {
         &self.gate
     }
 
-    /// The futex half, for the kernel alone: this crate reads and writes the whole word only.
+    /// The half that is slept on, for the kernel alone.
     #[cfg(not(loom))]
     pub(crate) fn word(&self) -> &AtomicU32 {
-        let half = (&raw const self.state).cast::<u32>().cast_mut().wrapping_add(HALF_AT);
-        // SAFETY: the half lies inside the state and is aligned for u32; nothing is accessed through the reference but by
-        // the kernel's own atomic instructions, and by looks where the kernel cannot watch several words.
-        unsafe { AtomicU32::from_ptr(half) }
+        self.state.upper()
     }
 
     /// Takes a unit from the count, if there is one.
@@ -153,7 +146,7 @@ impl<S: Scope> Units<S> {
     pub(crate) fn take(&self) -> bool {
         let mut seen = self.state.load(Relaxed);
         while count(seen) != 0 {
-            match self.state.compare_exchange_weak(seen, moved_on(seen - 1), Acquire, Relaxed) {
+            match self.state.change(seen, moved_on(seen - 1), Acquire) {
                 Ok(_) => return true,
                 Err(now) => seen = now,
             }
@@ -194,7 +187,7 @@ impl<S: Scope> Units<S> {
             let lying = table.lying();
             if count(seen) != 0 {
                 let left = moved_on(seen - 1) | if *inherited { SLEEPERS } else { 0 };
-                if self.state.compare_exchange_weak(seen, left, Acquire, Relaxed).is_err() {
+                if self.state.change(seen, left, Acquire).is_err() {
                     continue;
                 }
                 if *inherited {
@@ -224,7 +217,7 @@ impl<S: Scope> Units<S> {
             return Some(Step::Done(Ok(R::default())));
         }
         let announced = if seen & SLEEPERS != 0 { seen } else { moved_on(seen | SLEEPERS) };
-        if announced != seen && self.state.compare_exchange(seen, announced, SeqCst, Relaxed).is_err() {
+        if announced != seen && self.state.change(seen, announced, SeqCst).is_err() {
             return None;
         }
         #[cfg(not(loom))]
@@ -236,7 +229,7 @@ impl<S: Scope> Units<S> {
             Woke::Inherit => {
                 *inherited = true;
                 // The dead one may have cleared the bit and not woken those who came to sleep just before.
-                self.state.fetch_or(SLEEPERS, SeqCst);
+                self.state.set(SLEEPERS);
                 if !table.may_need_mending() {
                     return None;
                 }
@@ -288,7 +281,7 @@ impl<S: Scope> Units<S> {
             if self.is_beyond(seen, units) {
                 return Err(Overflow);
             }
-            match self.state.compare_exchange_weak(seen, seen + u64::from(units), Release, Relaxed) {
+            match self.state.change(seen, seen + u64::from(units), Release) {
                 Ok(_) => return Ok(()),
                 Err(now) => seen = now,
             }
@@ -305,14 +298,14 @@ impl<S: Scope> Units<S> {
                     return Err(Overflow);
                 }
                 let left = moved_on(seen + u64::from(units));
-                match self.state.compare_exchange_weak(seen, left, Release, Relaxed) {
+                match self.state.change(seen, left, Release) {
                     Ok(_) => break left,
                     Err(now) => seen = now,
                 }
             };
             if units != 0 && left & SLEEPERS != 0 && self.wake(units) == 0 {
                 // Losing this race leaves the bit, which costs a later release a system call.
-                let _ = self.state.compare_exchange(left, left & !SLEEPERS, Relaxed, Relaxed);
+                let _ = self.state.change(left, left & !SLEEPERS, Relaxed);
             }
             Ok(())
         })
@@ -321,10 +314,7 @@ impl<S: Scope> Units<S> {
     /// Wakes one because a slot was freed. To be called covered.
     pub(crate) fn wake_for_slot(&self) {
         let seen = self.state();
-        if has_sleepers(seen)
-            && self.wake(1) == 0
-            && self.state.compare_exchange(seen, seen & !SLEEPERS, SeqCst, Relaxed).is_ok()
-        {
+        if has_sleepers(seen) && self.wake(1) == 0 && self.state.change(seen, seen & !SLEEPERS, SeqCst).is_ok() {
             // Somebody may have come to sleep meanwhile, when the slot was taken again.
             self.wake(u32::MAX);
         }
@@ -335,7 +325,7 @@ impl<S: Scope> Units<S> {
         let mut seen = self.state();
         loop {
             let left = moved_on(change(seen)?);
-            match self.state.compare_exchange_weak(seen, left, SeqCst, SeqCst) {
+            match self.state.change(seen, left, SeqCst) {
                 Ok(_) => return Some(left),
                 Err(now) => seen = now,
             }
