@@ -6,10 +6,9 @@
 mod harness;
 
 use std::error::Error as _;
-use std::io::{Read, Write};
 use std::time::Duration;
 
-use harness::{Test, pipe};
+use harness::{Test, killed_holding};
 use ossature::ErrorKind;
 use ossature::multiprocessing::{
     Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RawValue, Semaphore,
@@ -44,22 +43,6 @@ const A_BIT: Duration = Duration::from_millis(5);
 
 fn well(child: &mut Child) {
     assert_eq!(child.wait(), Ok(Exit::Code(0)));
-}
-
-/// A child that does something, says so, and is killed.
-fn killed_after<G>(what: impl FnOnce() -> G) {
-    let (mut told, tell) = pipe();
-    let mut child = fork(|| {
-        let _kept = what();
-        (&tell).write_all(b"k").unwrap();
-        loop {
-            std::thread::park();
-        }
-    })
-    .unwrap();
-    told.read_exact(&mut [0]).unwrap();
-    child.kill().unwrap();
-    assert_eq!(child.wait().unwrap().signal(), Some(9));
 }
 
 fn lock_excludes_other_processes() {
@@ -209,7 +192,7 @@ fn barrier_brings_processes_together() {
 
 fn killed_holder_frees_the_lock_and_leaves_word() {
     let lock = Lock::new().unwrap();
-    killed_after(|| lock.acquire().unwrap());
+    killed_holding(|| lock.acquire().unwrap());
     assert!(!lock.locked());
     assert_eq!(lock.acquire().unwrap_err().kind(), ErrorKind::Abandoned);
     let mut guard = lock.lock().unwrap();
@@ -221,7 +204,7 @@ fn killed_holder_frees_the_lock_and_leaves_word() {
 
 fn killed_holder_frees_the_rlock_and_the_condition() {
     let (rlock, changed) = (RLock::new().unwrap(), Condition::new().unwrap());
-    killed_after(|| {
+    killed_holding(|| {
         (0..3).for_each(|_| rlock.acquire().unwrap());
         changed.acquire().unwrap();
     });
@@ -254,7 +237,7 @@ fn killed_waiter_stops_no_notifier() {
 
 fn killed_holder_of_the_handoff_lock_leaves_it_taken() {
     let lock = HandoffLock::new().unwrap();
-    killed_after(|| lock.acquire().unwrap());
+    killed_holding(|| lock.acquire().unwrap());
     assert!(!lock.acquire_timeout(A_BIT).unwrap());
     lock.release().unwrap();
     lock.with(|| ()).unwrap();
@@ -262,16 +245,16 @@ fn killed_holder_of_the_handoff_lock_leaves_it_taken() {
 
 fn killed_holder_of_a_permit_gives_it_back() {
     let seats = BoundedSemaphore::new(1).unwrap();
-    killed_after(|| seats.permit().unwrap());
+    killed_holding(|| seats.permit().unwrap());
     seats.with(|| assert!(seats.locked())).unwrap();
-    killed_after(|| seats.acquire().unwrap());
+    killed_holding(|| seats.acquire().unwrap());
     assert!(!seats.acquire_timeout(A_BIT).unwrap(), "nobody knows whose that unit was");
     seats.release().unwrap();
 }
 
 fn killed_party_breaks_the_barrier() {
     let barrier = Barrier::new(2).unwrap();
-    killed_after(|| barrier.join().unwrap());
+    killed_holding(|| barrier.join().unwrap());
     let error = barrier.wait().unwrap_err();
     assert_eq!(error.source().unwrap().downcast_ref(), Some(&Broken::Died));
     assert!(barrier.broken());

@@ -4,9 +4,7 @@
 #[allow(dead_code, reason = "the harness serves another binary too")]
 mod harness;
 
-use std::io::{Read, Write};
-
-use harness::{Test, pipe};
+use harness::{Test, killed_holding};
 use ossature::ErrorKind;
 use ossature::multiprocessing::sharedctypes::synchronized;
 use ossature::multiprocessing::{Array, RawArray, RawValue, Value};
@@ -74,22 +72,6 @@ fn what_a_child_wrote_is_there() {
     well(&mut child);
     assert_eq!((value.get().unwrap(), raw.get()), (-4.25, 24234));
     assert_eq!((array.to_vec().unwrap(), cells.to_vec()), (vec![4, 3, 2, 1], vec![7; 2000]));
-}
-
-/// A child that takes what `hold` takes, says so, and is killed while it has it.
-fn killed_holding<G>(hold: impl FnOnce() -> G) {
-    let (mut told, tell) = pipe();
-    let mut child = fork(|| {
-        let _held = hold();
-        (&tell).write_all(b"h").unwrap();
-        loop {
-            std::thread::park();
-        }
-    })
-    .unwrap();
-    told.read_exact(&mut [0]).unwrap();
-    child.kill().unwrap();
-    assert_eq!(child.wait().unwrap().signal(), Some(9));
 }
 
 fn killed_holder_leaves_the_value_abandoned() {

@@ -189,9 +189,9 @@ fn shutdown_does_not_wait_for_daemons() {
     apart(|| {
         let ended = Arc::new(AtomicU32::new(0));
         let daemon = Thread::builder().daemon(true).spawn(|| Event::new().wait()).unwrap();
-        let count = ended.clone();
+        let (count, begun) = (ended.clone(), shutdown_has_begun());
         Thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(20));
+            begun.wait();
             count.fetch_add(1, SeqCst);
         })
         .unwrap();
@@ -203,9 +203,16 @@ fn shutdown_does_not_wait_for_daemons() {
     });
 }
 
+/// An event that shutdown sets first.
+fn shutdown_has_begun() -> Arc<Event> {
+    let begun = Arc::new(Event::new());
+    let set = begun.clone();
+    threading::at_shutdown(move || set.set()).unwrap();
+    begun
+}
+
 fn shutdown_waits_for_what_threads_start_meanwhile() {
     fn chain(left: u32, count: Arc<AtomicU32>) {
-        std::thread::sleep(Duration::from_millis(5));
         count.fetch_add(1, SeqCst);
         if left > 0 {
             Thread::spawn(move || chain(left - 1, count)).unwrap();
@@ -213,8 +220,12 @@ fn shutdown_waits_for_what_threads_start_meanwhile() {
     }
     apart(|| {
         let count = Arc::new(AtomicU32::new(0));
-        let counted = count.clone();
-        Thread::spawn(move || chain(4, counted)).unwrap();
+        let (counted, begun) = (count.clone(), shutdown_has_begun());
+        Thread::spawn(move || {
+            begun.wait();
+            chain(4, counted);
+        })
+        .unwrap();
         threading::shutdown();
         assert_eq!(count.load(SeqCst), 5);
     });
@@ -368,7 +379,7 @@ fn threads_of_timers_go_when_they_are_not_needed() {
         let mut child = loop {
             match fork(|| 0) {
                 Ok(child) => break child,
-                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+                Err(_) => std::thread::yield_now(),
             }
         };
         assert_eq!(child.wait(), Ok(Exit::Code(0)));

@@ -1,23 +1,20 @@
 //! What a condition does about those who are killed in it.
 
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::thread;
 
 use ossature_sys::process::{Child, fork};
 use ossature_sys::scope::Shared;
 use ossature_sys::shareable;
 use ossature_sys::shm::{Shm, array};
-use ossature_sys::sync::condition::{Condition, Wait};
+use ossature_sys::sync::condition::Condition;
 use ossature_sys::sync::lock::Lock;
 
 use crate::handover::{asleep, until};
 use crate::harness::Test;
 
 pub const TESTS: &[Test] = &[
-    ("notification_passes_over_the_dead", notification_passes_over_the_dead),
     ("notification_of_one_who_dies_before_it_has_the_lock_goes_on", notification_of_one_who_dies_goes_on),
     ("places_of_the_dead_are_used_again", places_of_the_dead_are_used_again),
-    ("wait_for_tells_that_the_lock_was_abandoned", wait_for_tells_that_the_lock_was_abandoned),
 ];
 
 shareable! {
@@ -48,18 +45,6 @@ fn waiter(stage: &Stage, index: usize) -> Child {
     child
 }
 
-fn notification_passes_over_the_dead() {
-    let stage = stage();
-    let mut first = waiter(&stage, 0);
-    let mut second = waiter(&stage, 1);
-    first.kill().unwrap();
-    first.wait().unwrap();
-    assert_eq!(stage.condition.notify(1), 1);
-    second.wait().unwrap();
-    assert_eq!(stage.states[1].load(SeqCst), 2);
-    assert_eq!(stage.condition.notify(1), 0);
-}
-
 fn notification_of_one_who_dies_goes_on() {
     let stage = stage();
     let mut children: Vec<_> = (0..3).map(|index| waiter(&stage, index)).collect();
@@ -86,24 +71,4 @@ fn places_of_the_dead_are_used_again() {
     let mut child = waiter(&stage, 1);
     assert_eq!(stage.condition.notify_all(), 1);
     child.wait().unwrap();
-}
-
-fn wait_for_tells_that_the_lock_was_abandoned() {
-    let stage = stage();
-    let mut holder = fork(|| {
-        let _guard = stage.lock.lock();
-        stage.states[2].store(1, SeqCst);
-        loop {
-            thread::park();
-        }
-    })
-    .unwrap();
-    until("the lock is held", || stage.states[2].load(SeqCst) == 1);
-    holder.kill().unwrap();
-    let guard = stage.lock.lock().unwrap();
-    let (mut guard, ended) = stage.condition.wait_for(guard, |_| panic!("not looked at"), None).unwrap();
-    assert_eq!(ended, Wait::Abandoned);
-    guard.repair();
-    drop(guard);
-    holder.wait().unwrap();
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -149,4 +150,22 @@ fn arm_alarm() {
     let handler: extern "C" fn(libc::c_int) = hung;
     // SAFETY: the handler makes async-signal-safe calls only.
     unsafe { libc::signal(libc::SIGALRM, handler as libc::sighandler_t) };
+}
+
+/// Runs `hold` in a child, and kills it when it has what that answers with.
+#[allow(dead_code, reason = "the test programs of the crate above use it")]
+#[track_caller]
+pub fn killed_holding<G>(hold: impl FnOnce() -> G) {
+    let (mut told, tell) = pipe();
+    let mut child = ossature_sys::process::fork(|| {
+        let _held = hold();
+        (&tell).write_all(b"h").expect("the parent listens");
+        loop {
+            std::thread::park();
+        }
+    })
+    .expect("one thread");
+    told.read_exact(&mut [0]).expect("the child tells that it holds");
+    child.kill().expect("a child can be killed");
+    assert_eq!(child.wait().expect("a child can be waited for").signal(), Some(9));
 }
