@@ -108,11 +108,12 @@ pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
     if raw_process::children_are_reaped_by_the_kernel()? {
         return Err(ForkError::SigchldIgnored);
     }
+    // First, because only of a thread that is alone can it be told everywhere what it holds.
+    prove_single_thread()?;
     #[cfg(not(loom))]
     if crate::sync::robust::holds_exclusively() || crate::pthread::holds_any() {
         return Err(ForkError::LockHeld);
     }
-    prove_single_thread()?;
     // SAFETY: this is the only thread, so nothing that another held can be missed in the child; it holds no lock in shared
     // memory; and the child runs one closure and exits, so it never returns into a caller that did not expect a second
     // return. The closure's own copies and borrows are copied with the memory they lie in.
