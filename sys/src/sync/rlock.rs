@@ -22,6 +22,9 @@
 //! **When a holder is killed** (scope `Shared`) the next taker gets the lock at once, at its first level, and its guard says
 //! [`abandoned`](RLockGuard::abandoned), as with [`Lock`](super::lock::Lock).
 //!
+//! **A forgotten guard** (`mem::forget`) keeps its level. In `Private` the holder is known by its place in memory, so when such a
+//! thread has ended, a later one that the C library puts at the same place finds itself the holder.
+//!
 //! **Cost.** The first level is the raw lock's cost; another one is a look at the holder and a store.
 
 use core::fmt;
