@@ -145,9 +145,10 @@ impl Seat<'_> {
         }
     }
 
-    /// For how many pauses it is to hold the primitive this time.
+    /// For how many pauses it is to hold the primitive this time: at times so long that a blow aimed at a holder meets
+    /// one.
     pub fn work(self) -> u32 {
-        [0, 5, 20, 80][self.index % 4]
+        [0, 5, 20, 80, 2_000][(self.turns() as usize + self.index) % 5]
     }
 
     /// Another number in each turn.

@@ -21,7 +21,8 @@ pub fn storm(primitive: &dyn Primitive, kills: u32, seed: u64) -> Tally {
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
     let mut children: Vec<_> = board.seats().map(|seat| start(primitive, &board, seat)).collect();
-    while tally.kills < kills && tally.hangs == 0 {
+    // Where by chance few met anybody inside, it goes on for a while.
+    while (tally.kills < kills || !tally.tells() && tally.kills < 3 * kills) && tally.hangs == 0 {
         // The first one more often: where one leads it is that one.
         let doomed = [0, 0, 0, 1, 2, 3][random.below(6) as usize];
         let two = tally.kills + 1 < kills && random.below(8) == 0;
@@ -119,7 +120,7 @@ fn send(child: &Child, signal: Signal) {
 fn wait_a_while(doomed: Seat<'_>, random: &mut Random) {
     let began = Instant::now();
     pause(random);
-    let aim = random.below(4);
+    let aim = random.below(6);
     let met = || match aim {
         0 => doomed.is_outside(),
         1 => doomed.is_waiting(),

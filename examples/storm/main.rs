@@ -121,6 +121,11 @@ struct Tally {
 }
 
 impl Tally {
+    /// Whether so many met somebody inside that the run shows something; of few kills the share says nothing.
+    fn tells(&self) -> bool {
+        self.kills < 100 || self.died_inside * 10 >= self.kills
+    }
+
     fn hang(&mut self, what: &str) {
         eprintln!("storm: {what}");
         self.hangs += 1;
@@ -192,6 +197,7 @@ fn run(name: &str, make: Make, mode: Mode, arguments: &Arguments) -> bool {
         Mode::Step => step::storm(make, arguments.stride, arguments.most),
     };
     let leaked = Holdings::now().beyond(&before);
+    let telling = mode == Mode::Step || tally.tells();
     let Tally { kills, died_inside, execs, stops, hangs, broken } = tally;
     let seconds = began.elapsed().as_secs_f64();
     let line = match mode {
@@ -204,8 +210,6 @@ fn run(name: &str, make: Make, mode: Mode, arguments: &Arguments) -> bool {
         eprintln!("storm: cannot write to standard output: {error}\n{line}");
         return false;
     }
-    // Of few kills the share says nothing.
-    let telling = mode == Mode::Step || kills < 100 || died_inside * 10 >= kills;
     if !telling {
         eprintln!("storm: fewer than a tenth of the kills met anybody inside, so this run shows nothing");
     }

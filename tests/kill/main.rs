@@ -36,10 +36,10 @@ fn count(line: &str, word: &str) -> u32 {
 }
 
 fn survives_random_instants(primitive: &str) {
-    let (good, said) = storm(&[primitive, "--kills", "100", "--seed", "7"]);
+    let (good, said) = storm(&[primitive, "--kills", "200", "--seed", "7"]);
     assert!(good, "{said}");
-    assert!(said.starts_with(&format!("{primitive}: kills=100 died-inside=")), "{said}");
-    assert!(count(&said, "died-inside") >= 10, "{said}");
+    assert!(said.starts_with(&format!("{primitive}: kills=")), "{said}");
+    assert!(count(&said, "kills") >= 200 && count(&said, "died-inside") >= 20, "{said}");
     assert!(said.contains(" hangs=0 broken=0 leaked=0 seconds="), "{said}");
 }
 

@@ -26,8 +26,6 @@
 //! Orderings: entering and notifying are `Release`, looking at words `Acquire`. A place is entered while the user's lock is
 //! held, so a notifier that has had the lock since finds it.
 
-use core::mem::MaybeUninit;
-
 use super::Queue;
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -254,56 +252,27 @@ impl SharedQueue {
 
     /// Sleeps on the own word and on the leases of those before it.
     fn sleep_once(&self, mine: &Place, before: impl Fn(&Place) -> bool, limit: Limit<'_>) -> Woke {
-        let mut words = [const { MaybeUninit::uninit() }; PLACES + 3];
-        let mut words = Words::new(&mut words, Waiter::new(mine.word.futex(), ASLEEP, Reach::Shared));
+        let mut words = [Waiter::new(mine.word.futex(), ASLEEP, Reach::Shared); PLACES + 3];
+        let mut count = 1;
         for place in self.in_use().iter().filter(|place| before(place)) {
             let lease = place.lease.look();
             match lease.holder() {
-                Holder::Thread(_) => words.push(place.lease.watch(lease)),
+                Holder::Thread(_) => {
+                    if let Some(word) = words.get_mut(count) {
+                        *word = place.lease.watch(lease);
+                        count += 1;
+                    }
+                }
                 // It died before anyone watched it.
                 Holder::Dead => return Woke::Inherit,
                 Holder::Nobody => {}
             }
         }
-        let (words, count) = words.filled();
-        match self.gate.sleep_on(words, count, limit) {
+        match self.gate.sleep_on(&mut words, count, limit) {
             // A lease that was watched: its holder died.
             (Woke::Look, at) if (1..count).contains(&at) => Woke::Inherit,
             (woke, _) => woke,
         }
-    }
-}
-
-/// The words of one sleep, the own one first.
-struct Words<'a, 'w> {
-    words: &'a mut [MaybeUninit<Waiter<'w>>],
-    own: Waiter<'w>,
-    count: usize,
-}
-
-impl<'a, 'w> Words<'a, 'w> {
-    fn new(words: &'a mut [MaybeUninit<Waiter<'w>>], own: Waiter<'w>) -> Self {
-        let mut this = Self { words, own, count: 0 };
-        this.push(own);
-        this
-    }
-
-    fn push(&mut self, word: Waiter<'w>) {
-        if let Some(place) = self.words.get_mut(self.count) {
-            place.write(word);
-            self.count += 1;
-        }
-    }
-
-    /// The words, with room behind them for two more, which [`SharedGate::sleep_on`] asks for; and how many they are.
-    fn filled(mut self) -> (&'a mut [Waiter<'w>], usize) {
-        let count = self.count;
-        self.push(self.own);
-        self.push(self.own);
-        let filled = self.words.get_mut(..self.count).unwrap_or_default();
-        let first = filled.as_mut_ptr().cast::<Waiter<'w>>();
-        // SAFETY: the first `self.count` words were written by `push`, and `filled` is lent for as long.
-        (unsafe { core::slice::from_raw_parts_mut(first, filled.len()) }, count)
     }
 }
 
