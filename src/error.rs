@@ -72,18 +72,32 @@ pub enum ErrorKind {
     GivenUp,
     /// The shared memory was made by another program, for another type or in another place.
     Incompatible,
-    /// The thread or timer was started before; each can be started once.
+    /// The thread, process or timer was started before; each can be started once. Or the default was fixed before.
     AlreadyStarted,
-    /// The thread was not started yet, so there is nothing to wait for.
+    /// The thread or process was not started yet, so there is nothing to wait for.
     NotStarted,
     /// [`threading::shutdown`](crate::threading::shutdown()) has begun, and this may not begin any more.
     ShuttingDown,
-    /// The thread panicked instead of returning a value.
+    /// The thread or process panicked instead of returning a value.
     Panicked,
     /// There is no value to have: it was taken before, or the thread left without one.
     NoResult,
     /// This backend or this system cannot do it, whatever the arguments.
     Unsupported,
+    /// The other side has closed the connection, and nothing is left to receive (Python's `EOFError`); or it is closed here.
+    Closed,
+    /// The bytes do not say what was expected: truncated, of another type, or not of this format.
+    Decode,
+    /// The other side does not know the key, or did not follow the handshake (Python's `AuthenticationError`).
+    Auth,
+    /// A message longer than the receiver allows (Python's "bad message length"), or than its buffer (`BufferTooShort`).
+    TooLong,
+    /// The function stands in no table of tasks that was given to `freeze_support`, or that was not called.
+    Unregistered,
+    /// The new process ended, or was not heard of in time, before it could begin its work.
+    NotBegun,
+    /// Only the process that made the object may do this; or only one that may have children.
+    NotAllowed,
     /// [`dummy_thread::interrupt_main`](crate::dummy_thread::interrupt_main) was called (Python's `KeyboardInterrupt`).
     Interrupted,
 }
@@ -108,7 +122,7 @@ impl Error {
         Self(Box::new(Inner { kind: ErrorKind::Os, message: message.into(), errno: Some(errno), cause: None }))
     }
 
-    fn caused(
+    pub(crate) fn caused(
         kind: ErrorKind,
         errno: impl Into<Option<Errno>>,
         cause: impl error::Error + Send + Sync + 'static,
@@ -265,6 +279,11 @@ impl From<Error> for io::Error {
             ErrorKind::ShuttingDown | ErrorKind::Panicked => io::ErrorKind::Other,
             ErrorKind::Unsupported => io::ErrorKind::Unsupported,
             ErrorKind::Interrupted => io::ErrorKind::Interrupted,
+            ErrorKind::Closed => io::ErrorKind::UnexpectedEof,
+            ErrorKind::Decode | ErrorKind::TooLong => io::ErrorKind::InvalidData,
+            ErrorKind::Auth | ErrorKind::NotAllowed => io::ErrorKind::PermissionDenied,
+            ErrorKind::Unregistered => io::ErrorKind::NotFound,
+            ErrorKind::NotBegun => io::ErrorKind::Other,
         };
         Self::new(kind, error)
     }

@@ -42,6 +42,7 @@ pub use ossature_sys as sys;
 pub mod dummy_thread;
 pub mod dummy_threading;
 pub mod error;
+#[cfg(feature = "multiprocessing")]
 pub mod multiprocessing;
 pub mod select;
 pub mod thread;
