@@ -28,6 +28,7 @@
 //! ```
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::{error, fmt, io};
 
 use ossature_sys::errno::Errno;
@@ -165,6 +166,13 @@ impl error::Error for Error {
             Some(cause) => Some(cause.as_ref()),
             None => self.0.errno.as_ref().map(|errno| errno as _),
         }
+    }
+}
+
+/// Never happens: for what is generic over conversions that may fail.
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 

@@ -23,7 +23,7 @@ const SYS: &[&[&str]] = &[
     &["fd"],
     &[
         "select", "poll", "epoll", "futex", "kqueue", "mmap", "pthread", "pipe", "eventfd", "timerfd", "signalfd",
-        "inotify", "socket", "process", "ptrace", "sched", "signal", "tty",
+        "inotify", "socket", "process", "ptrace", "random", "sched", "signal", "tty",
     ],
     // What lives in shared memory and what may live there know each other.
     &["shm", "scope", "sync"],
@@ -84,7 +84,7 @@ const HIDDEN: &[(&str, &[&str])] =
 /// The thin modules with a family of system calls each: their docs name the man page.
 const WITH_SOURCE: &[&str] = &[
     "select", "poll", "epoll", "futex", "mmap", "pthread", "pipe", "eventfd", "timerfd", "signalfd", "inotify",
-    "socket", "process", "ptrace", "sched", "signal", "tty", "errno", "deadline", "fd",
+    "socket", "process", "ptrace", "random", "sched", "signal", "tty", "errno", "deadline", "fd",
 ];
 
 /// The module of a file: the first part of its path below `src`.

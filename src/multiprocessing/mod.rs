@@ -25,6 +25,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod connection;
 pub mod sharedctypes;
 pub mod sync;
 

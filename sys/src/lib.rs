@@ -11,7 +11,7 @@
 //! | words to wait on | [`futex`] |
 //! | descriptors that are events | [`pipe`], [`eventfd`], [`timerfd`], [`signalfd`], [`inotify`], [`socket`] |
 //! | memory | [`mmap`], [`pthread`] |
-//! | processes and the machine | [`process`], [`ptrace`], [`sched`], [`signal`], [`tty`] |
+//! | processes and the machine | [`process`], [`ptrace`], [`random`], [`sched`], [`signal`], [`tty`] |
 //! | who waits, where it lives, on what | [`scope`], [`shm`], [`sync`] |
 //!
 //! Three rules hold everywhere:
@@ -62,6 +62,7 @@ pub mod pipe;
 pub mod process;
 pub mod pthread;
 pub mod ptrace;
+pub mod random;
 pub mod sched;
 pub mod signal;
 pub mod signalfd;

@@ -6,6 +6,7 @@ mod support;
 mod dummy_thread;
 mod dummy_threading;
 mod error;
+mod listener;
 mod multiprocessing_sync;
 mod poll;
 mod poll_differential;

@@ -17,6 +17,7 @@ mod mmap;
 mod pipe;
 mod poll;
 mod pthread;
+mod random;
 mod sched;
 mod select;
 mod shm;

@@ -18,6 +18,7 @@ mod pipe;
 mod poll;
 mod process;
 mod pthread;
+mod random;
 mod sched;
 mod select;
 mod semaphore;

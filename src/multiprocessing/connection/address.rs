@@ -1,0 +1,234 @@
+//! Where a listener is.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use ossature_sys::socket;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Where a listener is: on the internet, or on this machine by path or by name.
+///
+/// Functions that take one take what Python takes for one, too:
+///
+/// | of | an address of |
+/// | --- | --- |
+/// | `("localhost", 5000)` | IPv4; IPv6 is asked for by [`Address::Inet6`] |
+/// | `"/run/echo"` | a path |
+/// | `"\0echo"`, `b"\0echo"` | an abstract name, without the zero |
+/// | `"\\\\.\\pipe\\echo"`, any other bytes, an empty text | nothing on this system: an error |
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::connection::{Address, Family};
+///
+/// let address = Address::try_from("/run/echo")?;
+/// assert_eq!(address.family(), Family::Unix);
+/// assert_eq!(Address::from(("localhost", 80)), Address::Inet("localhost".into(), 80));
+/// assert!(Address::try_from(r"\\.\pipe\echo").is_err());
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Address {
+    /// A host, by name or number, and a port, of IPv4; port 0 lets the system choose. An empty host is every interface
+    /// for a listener.
+    #[doc(alias = "AF_INET")]
+    Inet(String, u16),
+    /// The same of IPv6, which Python's `multiprocessing` does not know.
+    #[doc(alias = "AF_INET6")]
+    Inet6(String, u16),
+    /// A path of 1 to 107 bytes. Whoever may write to the file may connect.
+    #[doc(alias = "AF_UNIX")]
+    Unix(PathBuf),
+    /// A name of at most 107 bytes that is in no file system and vanishes with its listener. Every user of this machine (of
+    /// the network namespace) may connect: use a key.
+    Abstract(Vec<u8>),
+}
+
+/// The kind of an [`Address`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// IPv4.
+    #[doc(alias = "AF_INET")]
+    Inet,
+    /// IPv6.
+    #[doc(alias = "AF_INET6")]
+    Inet6,
+    /// Paths and abstract names on this machine: the default, as in Python.
+    #[default]
+    #[doc(alias = "AF_UNIX")]
+    #[doc(alias = "default_family")]
+    Unix,
+}
+
+impl Family {
+    /// All that there are here.
+    #[doc(alias = "families")]
+    pub const ALL: [Self; 3] = [Self::Inet, Self::Inet6, Self::Unix];
+}
+
+impl Address {
+    /// The kind of the address.
+    #[doc(alias = "address_type")]
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Inet(..) => Family::Inet,
+            Self::Inet6(..) => Family::Inet6,
+            Self::Unix(_) | Self::Abstract(_) => Family::Unix,
+        }
+    }
+
+    /// What a socket can be bound or connected to, names looked up: at least one.
+    pub(super) fn resolve(&self) -> Result<Vec<socket::Address>> {
+        let invalid = |_| Error::new(ErrorKind::InvalidInput, format!("{self}: a socket's path has 1 to 107 bytes"));
+        match self {
+            Self::Inet(host, port) => look_up(self, host, *port, Ipv4Addr::UNSPECIFIED.into(), SocketAddr::is_ipv4),
+            Self::Inet6(host, port) => look_up(self, host, *port, Ipv6Addr::UNSPECIFIED.into(), SocketAddr::is_ipv6),
+            Self::Unix(path) => socket::UnixAddress::path(path.as_os_str().as_bytes()).map_err(invalid).map(one),
+            Self::Abstract(name) => socket::UnixAddress::abstract_name(name).map_err(invalid).map(one),
+        }
+    }
+
+    /// What the system says of a socket; `None` for one without an address.
+    pub(super) fn of_socket(address: &socket::Address) -> Option<Self> {
+        match address {
+            socket::Address::Ip(SocketAddr::V4(v4)) => Some(Self::Inet(v4.ip().to_string(), v4.port())),
+            socket::Address::Ip(SocketAddr::V6(v6)) => Some(Self::Inet6(v6.ip().to_string(), v6.port())),
+            socket::Address::Unix(unix) => match (unix.as_path(), unix.as_abstract()) {
+                (Some(path), _) => Some(Self::Unix(Path::new(std::ffi::OsStr::from_bytes(path)).into())),
+                (_, Some(name)) => Some(Self::Abstract(name.into())),
+                _ => None,
+            },
+            socket::Address::Other(_) => None,
+        }
+    }
+}
+
+fn one(address: socket::UnixAddress) -> Vec<socket::Address> {
+    vec![address.into()]
+}
+
+fn look_up(
+    address: &Address,
+    host: &str,
+    port: u16,
+    every: IpAddr,
+    wanted: fn(&SocketAddr) -> bool,
+) -> Result<Vec<socket::Address>> {
+    if host.is_empty() {
+        return Ok(vec![SocketAddr::new(every, port).into()]);
+    }
+    let found = (host, port).to_socket_addrs().map_err(|error| {
+        let errno = error.raw_os_error().map(ossature_sys::errno::Errno::from_raw_os_error);
+        Error::caused(ErrorKind::Os, errno, error)
+    })?;
+    let found: Vec<_> = found.filter(wanted).map(Into::into).collect();
+    if found.is_empty() {
+        let message = format!("{address}: the host has no address of family {:?}", address.family());
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    Ok(found)
+}
+
+impl From<(&str, u16)> for Address {
+    fn from((host, port): (&str, u16)) -> Self {
+        Self::Inet(host.into(), port)
+    }
+}
+
+impl From<(String, u16)> for Address {
+    fn from((host, port): (String, u16)) -> Self {
+        Self::Inet(host, port)
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(v4) => Self::Inet(v4.ip().to_string(), v4.port()),
+            SocketAddr::V6(v6) => Self::Inet6(v6.ip().to_string(), v6.port()),
+        }
+    }
+}
+
+impl From<&Path> for Address {
+    fn from(path: &Path) -> Self {
+        Self::Unix(path.into())
+    }
+}
+
+impl From<PathBuf> for Address {
+    fn from(path: PathBuf) -> Self {
+        Self::Unix(path)
+    }
+}
+
+impl From<&Self> for Address {
+    fn from(address: &Self) -> Self {
+        address.clone()
+    }
+}
+
+/// [`ErrorKind::InvalidInput`] for Windows' named pipes, an empty text, and a path with a zero in it.
+impl TryFrom<&str> for Address {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<Self> {
+        let invalid = |why: &str| Err(Error::new(ErrorKind::InvalidInput, format!("address {text:?}: {why}")));
+        match text.strip_prefix('\0') {
+            Some(name) => Ok(Self::Abstract(name.into())),
+            None if text.is_empty() => invalid("is empty; Address::arbitrary makes one"),
+            None if text.starts_with(r"\\") => invalid("family AF_PIPE is not recognized on this system"),
+            None if text.contains('\0') => invalid("a path has no zero in it"),
+            None => Ok(Self::Unix(text.into())),
+        }
+    }
+}
+
+/// As for `&str`.
+impl TryFrom<String> for Address {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.as_str().try_into()
+    }
+}
+
+/// An abstract name after a zero; [`ErrorKind::InvalidInput`] for any other bytes.
+impl TryFrom<&[u8]> for Address {
+    type Error = Error;
+
+    fn try_from(bytes: &[u8]) -> Result<Self> {
+        match bytes.strip_prefix(b"\0") {
+            Some(name) => Ok(Self::Abstract(name.into())),
+            None => {
+                let message =
+                    format!("address b\"{}\": bytes are an abstract name only after a zero", bytes.escape_ascii());
+                Err(Error::new(ErrorKind::InvalidInput, message))
+            }
+        }
+    }
+}
+
+/// As for `&[u8]`.
+impl<const N: usize> TryFrom<&[u8; N]> for Address {
+    type Error = Error;
+
+    fn try_from(bytes: &[u8; N]) -> Result<Self> {
+        bytes[..].try_into()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(host, port) => write!(f, "{host}:{port}"),
+            Self::Inet6(host, port) => write!(f, "[{host}]:{port}"),
+            Self::Unix(path) => path.display().fmt(f),
+            Self::Abstract(name) => write!(f, "@{}", name.escape_ascii()),
+        }
+    }
+}

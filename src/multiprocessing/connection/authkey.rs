@@ -1,0 +1,77 @@
+//! The key that both sides of an authenticated connection know.
+
+use std::fmt;
+
+use ossature_sys::random;
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+
+/// A secret of any length that both sides know and neither sends.
+///
+/// It is wiped from memory when dropped, shows nothing of itself when printed, and has no serialised form, so that it
+/// cannot travel in a message by mistake.
+///
+/// Differs from Python, where any byte string will do and can be printed: this one is made from bytes explicitly. An empty
+/// key is a key like any other, one that everybody knows.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::connection::AuthKey;
+///
+/// let agreed = AuthKey::from("peekaboo");
+/// assert_eq!(agreed.as_bytes(), b"peekaboo");
+/// assert_eq!(format!("{agreed:?}"), "AuthKey(..)");
+/// assert_ne!(AuthKey::random()?.as_bytes(), AuthKey::random()?.as_bytes());
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn sendable<T: serde::Serialize>() {}
+/// sendable::<ossature::multiprocessing::connection::AuthKey>();
+/// ```
+#[derive(Clone)]
+#[doc(alias = "AuthenticationString")]
+#[doc(alias = "authkey")]
+pub struct AuthKey(Zeroizing<Box<[u8]>>);
+
+impl AuthKey {
+    /// 32 bytes that nobody can guess: what Python's main process makes at its start.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `ENOSYS` or `EPERM` where a sandbox forbids `getrandom(2)`.
+    pub fn random() -> Result<Self> {
+        let mut bytes = Zeroizing::new(vec![0; 32].into_boxed_slice());
+        random::fill(&mut bytes).map_err(|errno| Error::os(errno, "cannot make a key"))?;
+        Ok(Self(bytes))
+    }
+
+    /// The bytes of the key, for those who must hand it on by a way of their own.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<&[u8]> for AuthKey {
+    fn from(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.into()))
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for AuthKey {
+    fn from(bytes: &[u8; N]) -> Self {
+        bytes[..].into()
+    }
+}
+
+impl From<&str> for AuthKey {
+    fn from(text: &str) -> Self {
+        text.as_bytes().into()
+    }
+}
+
+impl fmt::Debug for AuthKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuthKey(..)")
+    }
+}

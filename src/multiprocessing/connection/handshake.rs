@@ -1,0 +1,266 @@
+//! The handshake itself, without a connection: messages in, messages out.
+//!
+//! | the side that delivers | the side that answers |
+//! | --- | --- |
+//! | `#CHALLENGE#` `{sha256}` and 40 random bytes | |
+//! | | `{sha256}` and the HMAC of what followed `#CHALLENGE#` |
+//! | `#WELCOME#` or `#FAILURE#` | |
+//!
+//! Both sides do both: the listener delivers first, the client answers first. CPython up to 3.11 sends 20 random bytes without
+//! a name, and answers with a bare HMAC-MD5 of 16 bytes; such a challenge and such an answer are known by their lengths.
+
+use ossature_sys::random;
+
+use super::payload::{LIMIT, Payload};
+use super::{AuthKey, Digest};
+use crate::error::{Error, ErrorKind, Result};
+
+const CHALLENGE: &[u8] = b"#CHALLENGE#";
+const WELCOME: &[u8] = b"#WELCOME#";
+const FAILURE: &[u8] = b"#FAILURE#";
+
+/// How long a challenge of CPython up to 3.11 is; no other is as short.
+const OLD_CHALLENGE: usize = 20;
+/// How long an answer of CPython up to 3.11 is: MD5's.
+const OLD_ANSWER: usize = 16;
+/// How many random bytes a challenge of ours has.
+const NONCE: usize = 40;
+
+/// One side of the proof that both know the key, fed with whole messages and asked for whole messages.
+///
+/// [`Listener`](super::Listener) and [`Client`](super::Client) run it; alone it serves a transport of one's own. What is
+/// proved is that somebody at the other end knew the key at that moment: nothing that follows is encrypted or signed, and
+/// one who can sit between two others can pass a handshake on from one to the other.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::connection::{AuthKey, Handshake};
+///
+/// let key = AuthKey::from("peekaboo");
+/// let (mut server, mut client) = (Handshake::server(&key)?, Handshake::client(&key)?);
+/// while !(server.is_done() && client.is_done()) {
+///     if let Some(message) = server.outgoing() {
+///         client.incoming(&message)?;
+///     }
+///     if let Some(message) = client.outgoing() {
+///         server.incoming(&message)?;
+///     }
+/// }
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Handshake<'key> {
+    key: &'key AuthKey,
+    digest: Digest,
+    minimum: Digest,
+    nonce: [u8; NONCE],
+    /// Instead of one made of `nonce`.
+    given: Option<Payload>,
+    stage: Stage,
+    /// The other half, once this one is done.
+    then: Option<Stage>,
+    /// What was found wrong is told to the other side before the end.
+    refusal: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    /// To send the challenge.
+    Challenge,
+    /// To receive the answer to this challenge.
+    Answered(Payload),
+    /// To send the welcome.
+    Welcome,
+    /// To receive a challenge.
+    Challenged,
+    /// To send this answer.
+    Answer(Payload),
+    /// To receive the welcome.
+    Welcomed,
+    Done,
+    Failed,
+}
+
+impl<'key> Handshake<'key> {
+    /// The listener's side: delivers, then answers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Os`] with `ENOSYS` or `EPERM` where a sandbox forbids `getrandom(2)`.
+    pub fn server(key: &'key AuthKey) -> Result<Self> {
+        Self::begin(key, Stage::Challenge, Some(Stage::Challenged))
+    }
+
+    /// The client's side: answers, then delivers.
+    ///
+    /// # Errors
+    /// As for [`server`](Self::server).
+    pub fn client(key: &'key AuthKey) -> Result<Self> {
+        Self::begin(key, Stage::Challenged, Some(Stage::Challenge))
+    }
+
+    /// The half that makes the other side prove itself.
+    ///
+    /// # Errors
+    /// As for [`server`](Self::server).
+    pub fn deliver(key: &'key AuthKey) -> Result<Self> {
+        Self::begin(key, Stage::Challenge, None)
+    }
+
+    /// The half that proves itself.
+    pub fn answer(key: &'key AuthKey) -> Self {
+        Self::with(key, Stage::Challenged, None, [0; NONCE])
+    }
+
+    fn begin(key: &'key AuthKey, stage: Stage, then: Option<Stage>) -> Result<Self> {
+        let mut nonce = [0; NONCE];
+        random::fill(&mut nonce).map_err(|errno| Error::os(errno, "cannot make a challenge"))?;
+        Ok(Self::with(key, stage, then, nonce))
+    }
+
+    fn with(key: &'key AuthKey, stage: Stage, then: Option<Stage>, nonce: [u8; NONCE]) -> Self {
+        let (digest, minimum) = (Digest::default(), Digest::Md5);
+        Self { key, digest, minimum, nonce, given: None, stage, then, refusal: false }
+    }
+
+    /// The digest that the other side is asked for: [`Digest::Sha256`] unless said. Any other that is not below the
+    /// [minimum](Self::minimum_digest) is accepted as well, as CPython does.
+    #[must_use]
+    pub fn digest(mut self, digest: Digest) -> Self {
+        self.digest = digest;
+        self
+    }
+
+    /// The weakest digest that counts as a proof, in either direction: [`Digest::Md5`] unless said.
+    ///
+    /// Anything above that shuts out CPython up to 3.11. Python has no such setting: it accepts HMAC-MD5 from everyone.
+    #[must_use]
+    pub fn minimum_digest(mut self, minimum: Digest) -> Self {
+        self.minimum = minimum;
+        self
+    }
+
+    /// For the replay of recorded handshakes only: the challenge, name and all, whose randomness is known. Whoever can
+    /// guess a challenge can replay its answer.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_challenge(mut self, challenge: &[u8]) -> Self {
+        self.given = Some(Payload::of(&[challenge]));
+        self
+    }
+
+    /// What is to be sent now, if it is this side's turn. A handshake that failed may still have to say so.
+    pub fn outgoing(&mut self) -> Option<Payload> {
+        if std::mem::take(&mut self.refusal) {
+            return Some(Payload::of(&[FAILURE]));
+        }
+        let message = match &self.stage {
+            Stage::Challenge => {
+                let new = || Payload::of(&[b"{", self.digest.name().as_bytes(), b"}", &self.nonce]);
+                let challenge = self.given.take().unwrap_or_else(new);
+                let message = Payload::of(&[CHALLENGE, &challenge]);
+                self.stage = Stage::Answered(challenge);
+                return Some(message);
+            }
+            Stage::Welcome => Payload::of(&[WELCOME]),
+            Stage::Answer(answer) => answer.clone(),
+            _ => return None,
+        };
+        self.stage = match self.stage {
+            Stage::Answer(_) => Stage::Welcomed,
+            _ => self.then.take().unwrap_or(Stage::Done),
+        };
+        Some(message)
+    }
+
+    /// Takes one message of the other side.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Auth`] when the other side does not know the key, uses too weak a digest, or does not follow the
+    /// handshake. The connection is of no use then; what [`outgoing`](Self::outgoing) still gives should be sent before it
+    /// is closed.
+    pub fn incoming(&mut self, message: &[u8]) -> Result<()> {
+        if message.len() > LIMIT {
+            return self.fail("the other side said more than a handshake has to say");
+        }
+        match &self.stage {
+            Stage::Challenged => self.challenged(message),
+            Stage::Answered(challenge) => {
+                let challenge = challenge.clone();
+                self.answered(&challenge, message)
+            }
+            Stage::Welcomed if message == WELCOME => {
+                self.stage = self.then.take().unwrap_or(Stage::Done);
+                Ok(())
+            }
+            Stage::Welcomed if message == FAILURE => {
+                self.fail("the other side did not accept our answer: it has another key, or wants another digest")
+            }
+            Stage::Welcomed => self.fail("the other side neither welcomed nor refused us"),
+            Stage::Challenge | Stage::Welcome | Stage::Answer(_) | Stage::Done | Stage::Failed => {
+                self.fail("the other side spoke out of turn")
+            }
+        }
+    }
+
+    /// Whether everything was said and heard, and both sides know the key.
+    pub fn is_done(&self) -> bool {
+        matches!(self.stage, Stage::Done)
+    }
+
+    fn challenged(&mut self, message: &[u8]) -> Result<()> {
+        let Some(challenge) = message.strip_prefix(CHALLENGE) else {
+            return self.fail("the other side did not begin with a challenge: does it use a key at all?");
+        };
+        if challenge.len() < OLD_CHALLENGE {
+            return self.fail("the other side's challenge is too short");
+        }
+        let digest = if challenge.len() == OLD_CHALLENGE { Some(Digest::Md5) } else { named(challenge).map(|it| it.0) };
+        match digest {
+            None => self.fail("the other side's challenge names no digest that is known here"),
+            Some(digest) if digest < self.minimum => self.fail("the other side asks for too weak a digest"),
+            Some(digest) => {
+                let mac = digest.mac(self.key, challenge);
+                self.stage = Stage::Answer(match challenge.len() {
+                    OLD_CHALLENGE => Payload::of(&[mac.as_bytes()]),
+                    _ => Payload::of(&[b"{", digest.name().as_bytes(), b"}", mac.as_bytes()]),
+                });
+                Ok(())
+            }
+        }
+    }
+
+    fn answered(&mut self, challenge: &[u8], message: &[u8]) -> Result<()> {
+        let answer = if message.len() == OLD_ANSWER { Some((Digest::Md5, message)) } else { named(message) };
+        match answer {
+            None => self.refuse("the other side's answer names no digest that is known here"),
+            Some((digest, _)) if digest < self.minimum => self.refuse("the other side's answer has too weak a digest"),
+            Some((digest, answer)) if !digest.mac(self.key, challenge).matches(answer) => {
+                self.refuse("the other side does not know the key")
+            }
+            Some(_) => {
+                self.stage = Stage::Welcome;
+                Ok(())
+            }
+        }
+    }
+
+    fn refuse(&mut self, why: &'static str) -> Result<()> {
+        self.refusal = true;
+        self.fail(why)
+    }
+
+    fn fail(&mut self, why: &'static str) -> Result<()> {
+        self.stage = Stage::Failed;
+        Err(Error::new(ErrorKind::Auth, why))
+    }
+}
+
+/// The digest that a message names at its beginning, `{sha256}`, and what follows it.
+fn named(message: &[u8]) -> Option<(Digest, &[u8])> {
+    let inner = message.strip_prefix(b"{")?;
+    let end = inner.iter().take(1 + LONGEST_NAME).position(|&byte| byte == b'}')?;
+    Some((Digest::from_name(&inner[..end])?, &inner[end + 1..]))
+}
+
+/// Of `sha3_256` and `sha3_384`.
+const LONGEST_NAME: usize = 8;

@@ -1,0 +1,4 @@
+//! Keys, handshakes, addresses, listeners and clients.
+
+mod address;
+mod handshake;
