@@ -68,6 +68,14 @@ impl Family {
     /// All that there are here.
     #[doc(alias = "families")]
     pub const ALL: [Self; 3] = [Self::Inet, Self::Inet6, Self::Unix];
+
+    pub(super) fn of_sockets(self) -> socket::Family {
+        match self {
+            Self::Inet => socket::Family::V4,
+            Self::Inet6 => socket::Family::V6,
+            Self::Unix => socket::Family::Unix,
+        }
+    }
 }
 
 impl Address {

@@ -1,6 +1,7 @@
 //! The key that both sides of an authenticated connection know.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ossature_sys::random;
 use zeroize::Zeroizing;
@@ -9,8 +10,8 @@ use crate::error::{Error, Result};
 
 /// A secret of any length that both sides know and neither sends.
 ///
-/// It is wiped from memory when dropped, shows nothing of itself when printed, and has no serialised form, so that it
-/// cannot travel in a message by mistake.
+/// Clones share one copy, which is wiped from memory with the last of them. It shows nothing of itself when printed,
+/// and has no serialised form, so that it cannot travel in a message by mistake.
 ///
 /// Differs from Python, where any byte string will do and can be printed: this one is made from bytes explicitly. An empty
 /// key is a key like any other, one that everybody knows.
@@ -33,7 +34,7 @@ use crate::error::{Error, Result};
 #[derive(Clone)]
 #[doc(alias = "AuthenticationString")]
 #[doc(alias = "authkey")]
-pub struct AuthKey(Zeroizing<Box<[u8]>>);
+pub struct AuthKey(Arc<Zeroizing<Box<[u8]>>>);
 
 impl AuthKey {
     /// 32 bytes that nobody can guess: what Python's main process makes at its start.
@@ -43,7 +44,7 @@ impl AuthKey {
     pub fn random() -> Result<Self> {
         let mut bytes = Zeroizing::new(vec![0; 32].into_boxed_slice());
         random::fill(&mut bytes).map_err(|errno| Error::os(errno, "cannot make a key"))?;
-        Ok(Self(bytes))
+        Ok(Self(Arc::new(bytes)))
     }
 
     /// The bytes of the key, for those who must hand it on by a way of their own.
@@ -54,7 +55,7 @@ impl AuthKey {
 
 impl From<&[u8]> for AuthKey {
     fn from(bytes: &[u8]) -> Self {
-        Self(Zeroizing::new(bytes.into()))
+        Self(Arc::new(Zeroizing::new(bytes.into())))
     }
 }
 

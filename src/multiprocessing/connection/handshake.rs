@@ -49,8 +49,8 @@ const NONCE: usize = 40;
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Handshake<'key> {
-    key: &'key AuthKey,
+pub struct Handshake {
+    key: AuthKey,
     digest: Digest,
     minimum: Digest,
     nonce: [u8; NONCE],
@@ -81,12 +81,12 @@ enum Stage {
     Failed,
 }
 
-impl<'key> Handshake<'key> {
+impl Handshake {
     /// The listener's side: delivers, then answers.
     ///
     /// # Errors
     /// [`ErrorKind::Os`] with `ENOSYS` or `EPERM` where a sandbox forbids `getrandom(2)`.
-    pub fn server(key: &'key AuthKey) -> Result<Self> {
+    pub fn server(key: &AuthKey) -> Result<Self> {
         Self::begin(key, Stage::Challenge, Some(Stage::Challenged))
     }
 
@@ -94,7 +94,7 @@ impl<'key> Handshake<'key> {
     ///
     /// # Errors
     /// As for [`server`](Self::server).
-    pub fn client(key: &'key AuthKey) -> Result<Self> {
+    pub fn client(key: &AuthKey) -> Result<Self> {
         Self::begin(key, Stage::Challenged, Some(Stage::Challenge))
     }
 
@@ -102,24 +102,24 @@ impl<'key> Handshake<'key> {
     ///
     /// # Errors
     /// As for [`server`](Self::server).
-    pub fn deliver(key: &'key AuthKey) -> Result<Self> {
+    pub fn deliver(key: &AuthKey) -> Result<Self> {
         Self::begin(key, Stage::Challenge, None)
     }
 
     /// The half that proves itself.
-    pub fn answer(key: &'key AuthKey) -> Self {
+    pub fn answer(key: &AuthKey) -> Self {
         Self::with(key, Stage::Challenged, None, [0; NONCE])
     }
 
-    fn begin(key: &'key AuthKey, stage: Stage, then: Option<Stage>) -> Result<Self> {
+    fn begin(key: &AuthKey, stage: Stage, then: Option<Stage>) -> Result<Self> {
         let mut nonce = [0; NONCE];
         random::fill(&mut nonce).map_err(|errno| Error::os(errno, "cannot make a challenge"))?;
         Ok(Self::with(key, stage, then, nonce))
     }
 
-    fn with(key: &'key AuthKey, stage: Stage, then: Option<Stage>, nonce: [u8; NONCE]) -> Self {
+    fn with(key: &AuthKey, stage: Stage, then: Option<Stage>, nonce: [u8; NONCE]) -> Self {
         let (digest, minimum) = (Digest::default(), Digest::Md5);
-        Self { key, digest, minimum, nonce, given: None, stage, then, refusal: false }
+        Self { key: key.clone(), digest, minimum, nonce, given: None, stage, then, refusal: false }
     }
 
     /// The digest that the other side is asked for: [`Digest::Sha256`] unless said. Any other that is not below the
@@ -219,7 +219,7 @@ impl<'key> Handshake<'key> {
             None => self.fail("the other side's challenge names no digest that is known here"),
             Some(digest) if digest < self.minimum => self.fail("the other side asks for too weak a digest"),
             Some(digest) => {
-                let mac = digest.mac(self.key, challenge);
+                let mac = digest.mac(&self.key, challenge);
                 self.stage = Stage::Answer(match challenge.len() {
                     OLD_CHALLENGE => Payload::of(&[mac.as_bytes()]),
                     _ => Payload::of(&[b"{", digest.name().as_bytes(), b"}", mac.as_bytes()]),
@@ -234,7 +234,7 @@ impl<'key> Handshake<'key> {
         match answer {
             None => self.refuse("the other side's answer names no digest that is known here"),
             Some((digest, _)) if digest < self.minimum => self.refuse("the other side's answer has too weak a digest"),
-            Some((digest, answer)) if !digest.mac(self.key, challenge).matches(answer) => {
+            Some((digest, answer)) if !digest.mac(&self.key, challenge).matches(answer) => {
                 self.refuse("the other side does not know the key")
             }
             Some(_) => {

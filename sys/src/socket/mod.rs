@@ -174,6 +174,16 @@ impl Socket {
         raw::call("setsockopt", || sockopt::set_socket_reuseaddr(&self.0, on))
     }
 
+    /// `setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, ...)`: whether a small piece is sent at once though the one before is
+    /// not acknowledged yet.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` for a socket that is not of the internet, `EINVAL` for a connection that is over.
+    #[doc(alias = "TCP_NODELAY")]
+    pub fn set_no_delay(&self, on: bool) -> Result<()> {
+        raw::call("setsockopt", || sockopt::set_tcp_nodelay(&self.0, on))
+    }
+
     /// `setsockopt(fd, SOL_SOCKET, SO_PASSCRED, ...)`: whether each received message tells who sent it.
     ///
     /// # Errors

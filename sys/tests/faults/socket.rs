@@ -27,6 +27,9 @@ fn connection(address: &Address, family: Family) -> Result<()> {
     let client = Socket::new(family, Kind::Stream)?;
     client.connect(&listener.local_address()?, SPAN * 100)?;
     let Some((server, _)) = listener.accept(SPAN * 100)? else { return Ok(()) };
+    if family != Family::Unix {
+        server.set_no_delay(true)?;
+    }
     server.send(b"x", SPAN)?;
     client.recv(&mut [0; 4], SPAN)?;
     client.peer_address()?;

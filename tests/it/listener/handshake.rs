@@ -190,7 +190,7 @@ fn no_verdict_but_welcome_ends_well() {
     }
 }
 
-fn converse(server: &mut Handshake<'_>, client: &mut Handshake<'_>) -> Vec<String> {
+fn converse(server: &mut Handshake, client: &mut Handshake) -> Vec<String> {
     let mut said = Vec::new();
     loop {
         let before = said.len();

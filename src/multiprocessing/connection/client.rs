@@ -1,0 +1,152 @@
+//! Connecting.
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
+use ossature_sys::socket::{self, Kind, Socket};
+
+use super::exchange::Exchange;
+use super::rules::Rules;
+use super::{Address, AuthKey, Connection, Digest, Family, Handshake};
+use crate::error::{Error, Result};
+
+/// Connects to a [`Listener`](super::Listener), ours or CPython's: the entry point, never a value.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::connection::{Address, Client, Family, Listener};
+///
+/// let listener = Listener::bind(Address::arbitrary(Family::Unix)?)?;
+/// let client = Client::connect(listener.address())?;
+/// listener.accept()?.send_bytes(b"welcome")?;
+/// assert_eq!(client.recv_bytes()?, b"welcome");
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Debug)]
+#[doc(alias = "multiprocessing.connection.Client")]
+pub enum Client {}
+
+impl Client {
+    /// Connects without a key. Python 2.7 tried a refused connection again for twenty seconds; this fails at once, as 3 does.
+    ///
+    /// # Errors
+    /// As for [`ClientBuilder::connect`].
+    pub fn connect<A: TryInto<Address>>(address: A) -> Result<Connection>
+    where
+        Error: From<A::Error>,
+    {
+        Self::builder().connect(address)
+    }
+
+    /// As [`connect`](Self::connect); `None` when it was not done by the deadline.
+    ///
+    /// # Errors
+    /// As for [`ClientBuilder::connect`].
+    pub fn connect_timeout<A: TryInto<Address>>(address: A, timeout: impl Into<Deadline>) -> Result<Option<Connection>>
+    where
+        Error: From<A::Error>,
+    {
+        Self::builder().connect_timeout(address, timeout)
+    }
+
+    /// A connection with a key.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder { rules: Rules::default() }
+    }
+}
+
+/// How to connect: from [`Client::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is connected yet"]
+pub struct ClientBuilder {
+    rules: Rules,
+}
+
+impl ClientBuilder {
+    /// Proves to know this key, and demands the same proof of the listener.
+    pub fn authkey(mut self, key: &AuthKey) -> Self {
+        self.rules.key = Some(key.clone());
+        self
+    }
+
+    /// The digest that the listener is asked for: [`Handshake::digest`].
+    pub fn digest(mut self, digest: Digest) -> Self {
+        self.rules.digest = digest;
+        self
+    }
+
+    /// The weakest digest that counts: [`Handshake::minimum_digest`].
+    pub fn minimum_digest(mut self, minimum: Digest) -> Self {
+        self.rules.minimum = minimum;
+        self
+    }
+
+    /// Connects, and waits for as long as the listener takes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is [no address](Address);
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `ECONNREFUSED` when nobody listens, `ENOENT` for a path that is not there,
+    /// `EACCES`, `ENETUNREACH` and others as of connect(2); [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the two sides have
+    /// different keys or the listener does not follow the handshake.
+    pub fn connect<A: TryInto<Address>>(self, address: A) -> Result<Connection>
+    where
+        Error: From<A::Error>,
+    {
+        let address = address.try_into()?;
+        loop {
+            if let Some(connection) = self.connect_to(&address, Deadline::NEVER)? {
+                return Ok(connection);
+            }
+        }
+    }
+
+    /// As [`connect`](Self::connect); `None` when connection and handshake were not done by the deadline. Looking up the name of
+    /// a host is not bound by it.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect).
+    pub fn connect_timeout<A: TryInto<Address>>(
+        self,
+        address: A,
+        timeout: impl Into<Deadline>,
+    ) -> Result<Option<Connection>>
+    where
+        Error: From<A::Error>,
+    {
+        let deadline = timeout.into();
+        self.connect_to(&address.try_into()?, deadline)
+    }
+
+    fn connect_to(&self, address: &Address, deadline: Deadline) -> Result<Option<Connection>> {
+        let mut last = Errno::ADDRNOTAVAIL;
+        for candidate in address.resolve()? {
+            match reach(&candidate, address.family(), deadline) {
+                Ok(Some(socket)) => return self.authenticate(socket, address.family(), deadline),
+                Ok(None) => return Ok(None),
+                Err(errno) => last = errno,
+            }
+        }
+        Err(Error::os(last, format!("cannot connect to {address}")))
+    }
+
+    fn authenticate(&self, socket: Socket, family: Family, deadline: Deadline) -> Result<Option<Connection>> {
+        let Some(key) = &self.rules.key else { return connection(socket, false).map(Some) };
+        let handshake = self.rules.apply(Handshake::client(key)?);
+        let Some(socket) = Exchange::new(socket, handshake).run(deadline)? else { return Ok(None) };
+        connection(socket, family == Family::Unix).map(Some)
+    }
+}
+
+fn reach(
+    address: &socket::Address,
+    family: Family,
+    deadline: Deadline,
+) -> ossature_sys::errno::Result<Option<Socket>> {
+    let socket = Socket::new(family.of_sockets(), Kind::Stream)?;
+    if !socket.connect(address, deadline)? {
+        return Ok(None);
+    }
+    if family != Family::Unix {
+        let _ = socket.set_no_delay(true); // EINVAL: the other side is gone already, as it will turn out
+    }
+    Ok(Some(socket))
+}

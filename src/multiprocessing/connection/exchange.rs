@@ -1,0 +1,129 @@
+//! A handshake on its way over a socket.
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
+use ossature_sys::fd::{AsFd, BorrowedFd};
+use ossature_sys::poll::{PollFd, PollFlags, poll};
+use ossature_sys::socket::Socket;
+
+use super::frame::{Incoming, Outgoing};
+use super::handshake::Handshake;
+use super::payload::LIMIT;
+use crate::error::{Error, ErrorKind, Result};
+
+/// A socket, the handshake that goes on over it, and the message that is on its way in or out.
+///
+/// Never waits, and never reads beyond the message that it is owed: what follows the handshake belongs to the connection.
+pub(super) struct Exchange {
+    socket: Socket,
+    handshake: Handshake,
+    incoming: Incoming,
+    outgoing: Outgoing,
+}
+
+impl Exchange {
+    pub(super) fn new(socket: Socket, handshake: Handshake) -> Self {
+        Self { socket, handshake, incoming: Incoming::with_limit(LIMIT), outgoing: Outgoing::default() }
+    }
+
+    /// Says what is to be said, as far as there is room.
+    pub(super) fn speak(&mut self) -> Result<()> {
+        loop {
+            while !self.outgoing.is_empty() {
+                match self.socket.send(self.outgoing.rest(), Deadline::NOW) {
+                    Ok(Some(sent)) => self.outgoing.advance(sent),
+                    Ok(None) => return Ok(()),
+                    Err(errno) => return Err(gone(errno)),
+                }
+            }
+            let Some(message) = self.handshake.outgoing() else { return Ok(()) };
+            self.outgoing.push(&message);
+        }
+    }
+
+    /// Goes on as far as it can without waiting; to be called when the socket is ready for what is [wanted](Self::wanted).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Auth`] when the handshake failed; the other side has been told then, if it has to be.
+    pub(super) fn advance(&mut self) -> Result<()> {
+        self.speak()?;
+        if self.outgoing.is_empty() && !self.is_done() && self.listen()? {
+            let message = self.incoming.take();
+            let heard = self.handshake.incoming(&message);
+            let told = self.speak();
+            return heard.and(told);
+        }
+        Ok(())
+    }
+
+    /// Reads on; says whether a message is whole.
+    fn listen(&mut self) -> Result<bool> {
+        loop {
+            match self.socket.recv(self.incoming.space(), Deadline::NOW) {
+                Ok(Some(0)) => return Err(auth("the other side closed the connection in the middle of the handshake")),
+                Ok(Some(received)) if self.incoming.advance(received).map_err(no_message)? => return Ok(true),
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(false),
+                Err(errno) => return Err(gone(errno)),
+            }
+        }
+    }
+
+    /// What has to be the case for it to go on.
+    pub(super) fn wanted(&self) -> PollFlags {
+        if self.outgoing.is_empty() { PollFlags::IN } else { PollFlags::OUT }
+    }
+
+    /// Whether both sides know the key, and everything was said.
+    pub(super) fn is_done(&self) -> bool {
+        self.outgoing.is_empty() && self.handshake.is_done()
+    }
+
+    /// Goes on until the end; `None` when that was not reached by the deadline.
+    pub(super) fn run(mut self, deadline: Deadline) -> Result<Option<Socket>> {
+        self.speak()?;
+        while !self.is_done() {
+            let ready = poll(&mut [PollFd::new(&self.socket, self.wanted())], deadline)?;
+            if ready == 0 {
+                return Ok(None);
+            }
+            self.advance()?;
+        }
+        Ok(Some(self.into_socket()))
+    }
+
+    pub(super) fn into_socket(self) -> Socket {
+        self.socket
+    }
+}
+
+impl AsFd for Exchange {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// What is no message, or one too long for a handshake.
+fn no_message(error: Error) -> Error {
+    Error::caused(ErrorKind::Auth, None, error)
+}
+
+fn auth(why: &'static str) -> Error {
+    Error::new(ErrorKind::Auth, why)
+}
+
+fn gone(errno: Errno) -> Error {
+    Error::caused(ErrorKind::Auth, errno, Gone(errno))
+}
+
+/// The connection broke in the middle of the handshake.
+#[derive(Debug)]
+struct Gone(Errno);
+
+impl std::fmt::Display for Gone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the connection broke in the middle of the handshake: {}", self.0)
+    }
+}
+
+impl std::error::Error for Gone {}

@@ -1,0 +1,267 @@
+//! Taking connections.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::fd::{AsFd, BorrowedFd};
+use ossature_sys::process::generation;
+use ossature_sys::socket::{self, Kind, Socket};
+use ossature_sys::sync::lock::Lock;
+
+use super::arbitrary::remove_directory_of;
+use super::lobby::{Lobby, cannot_accept};
+use super::rules::Rules;
+use super::{Address, AuthKey, Connection, Digest, Family};
+use crate::error::{Error, Result};
+
+/// An address at which others can connect.
+///
+/// With a key, everyone who connects must prove to know it, and gets the same proof, as with CPython's. The handshakes of
+/// many go on side by side inside [`accept`](Self::accept): one who says nothing, or little and slowly, keeps nobody waiting.
+/// Each has [its time](ListenerBuilder::handshake_timeout) for it and their number [has a limit](ListenerBuilder::handshakes).
+///
+/// Differs from Python, where a silent peer blocks `accept` for ever. Several threads may accept on one listener, and so may
+/// several forked processes.
+///
+/// Dropping it closes it, and removes the file of a [path](Address::Unix) in the process that made it.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::connection::{AuthKey, Client, Listener};
+///
+/// let key = AuthKey::from("secret password");
+/// let listener = Listener::builder().authkey(&key).bind(("localhost", 0))?;
+/// let address = listener.address().clone();
+/// let client = std::thread::spawn(move || {
+///     let connection = Client::builder().authkey(&key).connect(address)?;
+///     connection.send_bytes(b"hello")
+/// });
+/// assert_eq!(listener.accept()?.recv_bytes()?, b"hello");
+/// client.join().unwrap()?;
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[doc(alias = "multiprocessing.connection.Listener")]
+pub struct Listener {
+    socket: Socket,
+    address: Address,
+    rules: Rules,
+    file: Option<File>,
+    state: Lock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    lobby: Lobby,
+    last_accepted: Option<Address>,
+}
+
+/// The file of a path, to be removed by the process that made it.
+struct File {
+    path: PathBuf,
+    /// Device and inode: somebody else may have removed it and made another meanwhile.
+    identity: (u64, u64),
+    generation: u32,
+}
+
+impl Listener {
+    /// Listens at an address, without a key.
+    ///
+    /// # Errors
+    /// As for [`ListenerBuilder::bind`].
+    pub fn bind<A: TryInto<Address>>(address: A) -> Result<Self>
+    where
+        Error: From<A::Error>,
+    {
+        Self::builder().bind(address)
+    }
+
+    /// A listener with a key, or with other numbers than usual.
+    pub fn builder() -> ListenerBuilder {
+        ListenerBuilder { backlog: 128, rules: Rules::default() }
+    }
+
+    /// Waits for somebody to connect and, if there is a key, to prove that it knows it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when somebody failed to, in whatever way; that connection is closed, and the
+    /// listener can go on. [`ErrorKind::Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` when no descriptor is left: who
+    /// wants to connect keeps waiting.
+    pub fn accept(&self) -> Result<Connection> {
+        loop {
+            if let Some(connection) = self.accept_timeout(Deadline::NEVER)? {
+                return Ok(connection);
+            }
+        }
+    }
+
+    /// As [`accept`](Self::accept); `None` when nobody was there by the deadline. Handshakes that had begun go on with the next
+    /// call.
+    ///
+    /// # Errors
+    /// As for [`accept`](Self::accept).
+    pub fn accept_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<Connection>> {
+        let deadline = timeout.into();
+        let Some(key) = &self.rules.key else {
+            let Some((socket, peer)) = self.socket.accept(deadline).map_err(cannot_accept)? else { return Ok(None) };
+            if let socket::Address::Ip(_) = peer {
+                let _ = socket.set_no_delay(true); // EINVAL: it is gone already, as it will turn out
+            }
+            self.state.lock().last_accepted = Address::of_socket(&peer);
+            return connection(socket, false).map(Some);
+        };
+        let Some(mut state) = self.state.lock_timeout(deadline) else { return Ok(None) };
+        let Some((socket, peer)) = state.lobby.serve(&self.socket, key, &self.rules, deadline)? else {
+            return Ok(None);
+        };
+        state.last_accepted = peer;
+        connection(socket, self.address.family() == Family::Unix).map(Some)
+    }
+
+    /// The address at which this listens, as the system says it: names are numbers there, and a port that was left to the
+    /// system is known.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The address of the peer that was accepted last; `None` before the first, and for one whose socket has no address, as is
+    /// usual for paths (there Python has an empty text).
+    pub fn last_accepted(&self) -> Option<Address> {
+        self.state.lock().last_accepted.clone()
+    }
+
+    /// Closes it; the same as dropping it.
+    pub fn close(self) {}
+}
+
+/// How a [`Listener`] is to be: from [`Listener::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing listens yet"]
+pub struct ListenerBuilder {
+    backlog: u32,
+    rules: Rules,
+}
+
+impl ListenerBuilder {
+    /// Demands of everyone who connects to know this key. Without it everyone is let in.
+    pub fn authkey(mut self, key: &AuthKey) -> Self {
+        self.rules.key = Some(key.clone());
+        self
+    }
+
+    /// About how many may wait until they are accepted: 128 unless said. (Python's is 1.)
+    pub fn backlog(mut self, backlog: u32) -> Self {
+        self.backlog = backlog;
+        self
+    }
+
+    /// How long one handshake may take, counted while somebody accepts: 10 seconds unless said; `None` is for ever.
+    pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.rules.timeout = timeout.into();
+        self
+    }
+
+    /// How many handshakes go on at once: 128 unless said, and at least one. Each takes a descriptor and less than a KiB. Where
+    /// there are as many, the oldest makes room for a new one as soon as it has had half a second.
+    pub fn handshakes(mut self, most: usize) -> Self {
+        self.rules.most = most;
+        self
+    }
+
+    /// The digest that peers are asked for: [`Handshake::digest`](super::Handshake::digest).
+    pub fn digest(mut self, digest: Digest) -> Self {
+        self.rules.digest = digest;
+        self
+    }
+
+    /// The weakest digest that counts: [`Handshake::minimum_digest`](super::Handshake::minimum_digest).
+    pub fn minimum_digest(mut self, minimum: Digest) -> Self {
+        self.rules.minimum = minimum;
+        self
+    }
+
+    /// Listens at the address. A host's name is looked up, which may take as long as the system's resolver likes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is [no address](Address);
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `EADDRINUSE` when somebody listens there, or left the file of a path behind,
+    /// `EADDRNOTAVAIL`, `EACCES`, `ENOENT`, `ENOTDIR` for the address, `EMFILE` and others as of socket(2).
+    pub fn bind<A: TryInto<Address>>(self, address: A) -> Result<Listener>
+    where
+        Error: From<A::Error>,
+    {
+        self.bind_to(&address.try_into()?)
+    }
+
+    fn bind_to(self, address: &Address) -> Result<Listener> {
+        let mut last = Error::from(ossature_sys::errno::Errno::ADDRNOTAVAIL);
+        for candidate in address.resolve()? {
+            match listen(&candidate, address.family(), self.backlog) {
+                Ok((socket, bound)) => {
+                    let address = Address::of_socket(&bound).unwrap_or_else(|| address.clone());
+                    let file = File::of(&address);
+                    return Ok(Listener { socket, address, rules: self.rules, file, state: Lock::default() });
+                }
+                Err(errno) => last = Error::os(errno, format!("cannot listen at {address}")),
+            }
+        }
+        Err(last)
+    }
+}
+
+fn listen(
+    address: &socket::Address,
+    family: Family,
+    backlog: u32,
+) -> ossature_sys::errno::Result<(Socket, socket::Address)> {
+    let socket = Socket::new(family.of_sockets(), Kind::Stream)?;
+    if family != Family::Unix {
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(address)?;
+    let listening = socket.listen(backlog).and_then(|()| socket.local_address());
+    if let (Err(_), socket::Address::Unix(unix)) = (&listening, address) {
+        if let Some(path) = unix.as_path() {
+            let _ = fs::remove_file(std::path::Path::new(std::os::unix::ffi::OsStrExt::from_bytes(path)));
+        }
+    }
+    Ok((socket, listening?))
+}
+
+impl File {
+    fn of(address: &Address) -> Option<Self> {
+        let Address::Unix(path) = address else { return None };
+        // Another directory may be the current one when it comes to removing it.
+        let path = std::path::absolute(path).ok()?;
+        let identity = identity(&path)?;
+        Some(Self { path, identity, generation: generation() })
+    }
+}
+
+fn identity(path: &std::path::Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|it| (it.dev(), it.ino()))
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        if self.generation == generation() && identity(&self.path) == Some(self.identity) {
+            let _ = fs::remove_file(&self.path); // it is gone, or not ours any more
+            remove_directory_of(&self.path);
+        }
+    }
+}
+
+impl AsFd for Listener {
+    /// Readable when somebody wants to connect. (With a key, who came before may still be at its handshake.)
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listener").field("address", &self.address).finish_non_exhaustive()
+    }
+}
