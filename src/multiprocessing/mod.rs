@@ -2,6 +2,8 @@
 //!
 //! | Python | here |
 //! | --- | --- |
+//! | `Process`, `current_process()`, `active_children()`, ... | [`process`] |
+//! | `util` | [`util`] |
 //! | `Value(code, v)`, `Array(code, size_or_items)` | [`Value`], [`Array`]: a lock and what it guards in shared memory |
 //! | `RawValue`, `RawArray`, `lock=False` | [`RawValue`], [`RawArray`]: no lock |
 //! | `Lock`, `RLock`, `Condition`, `Semaphore`, `BoundedSemaphore`, `Event`, `Barrier` | [`sync`] |
@@ -26,8 +28,17 @@
 //! ```
 
 pub mod connection;
+mod context;
+pub mod process;
 pub mod sharedctypes;
+mod start;
 pub mod sync;
+pub mod util;
 
+pub use context::Context;
+pub use process::{
+    CurrentProcess, ParentProcess, Process, Report, active_children, cpu_count, current_process, parent_process,
+    usable_cpus,
+};
 pub use sharedctypes::{Array, RawArray, RawValue, Value};
 pub use sync::{Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, Semaphore};

@@ -69,4 +69,6 @@ pub use shutdown::{ShutdownGuard, at_shutdown, shutdown};
 pub use thread::{Builder, Thread};
 pub use timer::Timer;
 
+#[cfg(feature = "multiprocessing")]
+pub(crate) use shutdown::shutdown_if_begun;
 use shutdown::shutting_down;

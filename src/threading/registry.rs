@@ -57,6 +57,16 @@ pub(super) fn era() -> &'static Era {
     era
 }
 
+/// What belongs to this process, if anybody has asked for it yet.
+#[cfg(feature = "multiprocessing")]
+pub(super) fn begun() -> Option<&'static Era> {
+    let mut era = FIRST.get()?;
+    while era.generation != generation() {
+        era = era.next.get()?;
+    }
+    Some(era)
+}
+
 impl Era {
     fn new(before: Option<&Self>) -> Self {
         let main = match carried().filter(|_| before.is_some() && is_first()) {

@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering::Release;
 
 use ossature_sys::futex::Limit;
 
+#[cfg(feature = "multiprocessing")]
+use super::registry::begun;
 use super::registry::era;
 use crate::error::{Error, ErrorKind, Result};
 use crate::thread::{get_ident, is_first};
@@ -75,6 +77,14 @@ pub fn shutdown() {
         drop(table);
         // A timer is to fire still.
         era.wheel.wait_until_calm();
+    }
+}
+
+/// [`shutdown`], unless nothing of this module was used in this process.
+#[cfg(feature = "multiprocessing")]
+pub(crate) fn shutdown_if_begun() {
+    if begun().is_some() {
+        shutdown();
     }
 }
 

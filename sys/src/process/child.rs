@@ -1,6 +1,7 @@
 //! A child: its number, its descriptor, and its end, learnt once.
 
 use core::fmt;
+use core::mem::ManuallyDrop;
 
 use super::{Exit, Pid, Signal, Usage, generation, pidfd};
 use crate::deadline::Deadline;
@@ -136,6 +137,16 @@ impl Child {
 impl AsFd for Child {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
+    }
+}
+
+/// The pidfd alone: whoever has it reaps the child, by [`pidfd_wait`](super::pidfd_wait), from as many threads as like to.
+impl From<Child> for OwnedFd {
+    fn from(child: Child) -> Self {
+        let child = ManuallyDrop::new(child);
+        // SAFETY: the field is valid for reads, and as `child` is never dropped nor used again this is its one owner; the
+        // other fields have nothing to free.
+        unsafe { core::ptr::read(&child.pidfd) }
     }
 }
 

@@ -30,8 +30,9 @@
 //! their own with `harness = false` and one thread.
 //!
 //! Source: fork(2), clone3(2), execve(2), execveat(2), pidfd_open(2), waitid(2), getrusage(2), getrlimit(2), prctl(2),
-//! setpgid(2), setsid(2).
+//! setpgid(2), setsid(2), atexit(3).
 
+mod at_exit;
 mod child;
 mod exec;
 mod exit;
@@ -39,11 +40,14 @@ mod fork;
 mod generation;
 mod ids;
 mod limits;
+mod parent;
 mod pidfd;
+mod stdin;
 mod usage;
 
 pub use rustix::process::{Pid, Resource, Rlimit, Signal};
 
+pub use at_exit::at_exit;
 pub use child::Child;
 pub use exec::{Argument, Group, Inherit, Plan, Stage, StartError};
 pub use exit::{Exit, exit};
@@ -54,7 +58,9 @@ pub use ids::{
     set_parent_death_signal, signal_group,
 };
 pub use limits::{replace_rlimit, rlimit, rlimit_of, set_rlimit};
+pub use parent::end_with_parent;
 pub use pidfd::{pidfd_getfd, pidfd_open, pidfd_send_signal, pidfd_wait};
+pub use stdin::detach_stdin;
 pub use usage::Usage;
 
 pub(crate) use pidfd::pause;

@@ -190,6 +190,18 @@ pub(crate) fn atfork_child(child: extern "C" fn()) -> Result<()> {
     })
 }
 
+/// `atexit(callback)`.
+pub(crate) fn atexit(callback: extern "C" fn()) -> Result<()> {
+    raw::call("atexit", || {
+        // SAFETY: atexit(3) takes a function without arguments, here one that lives as long as the program.
+        match unsafe { libc::atexit(callback) } {
+            0 => Ok(()),
+            // The one reason: no memory for the list.
+            _ => Err(Errno::NOMEM),
+        }
+    })
+}
+
 /// The environment of this process, as execve(2) wants it.
 pub(crate) fn environment() -> *const *const c_char {
     // SAFETY: environ(7) is defined by libc; whoever changes it while others may read it breaks the rule of setenv(3),
@@ -311,7 +323,7 @@ pub(crate) fn dup_above(fd: c_int, least: c_int) -> Result<c_int> {
 /// `dup2(fd, target)`, kept open on exec, on bare numbers of a child's own table.
 ///
 /// # Safety
-/// Nothing in this process may count on what `target` led to: it is about to exec.
+/// Nothing in this process may own what `target` led to, or count on it: it is about to exec, say.
 pub(crate) unsafe fn dup_onto(fd: c_int, target: c_int) -> Result<()> {
     raw::call_c("dup2", || {
         // SAFETY: dup2(2) closes what `target` led to, which the caller vouches for.

@@ -65,6 +65,16 @@ pub fn current_cpu() -> usize {
     rustix::thread::sched_getcpu()
 }
 
+/// `sysconf(_SC_NPROCESSORS_ONLN)`: how many processors are online, usable by this process or not; `None` where libc cannot
+/// tell. musl counts the usable ones.
+#[doc(alias = "os.cpu_count")]
+#[doc(alias = "_SC_NPROCESSORS_ONLN")]
+pub fn online_cpus() -> Option<usize> {
+    // SAFETY: sysconf(3) takes a number and has no other precondition; one that it does not know is answered with -1.
+    let answer = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    usize::try_from(answer).ok().filter(|count| *count > 0)
+}
+
 /// `sched_yield()`: lets other threads of the same priority run first.
 ///
 /// Under the ordinary policies this says little about who runs next: to wait for somebody, sleep on a futex.

@@ -1,0 +1,55 @@
+//! A child's whole life after its birth, however it was born.
+
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ossature_sys::fd::OwnedFd;
+use ossature_sys::process::{Pid, detach_stdin, end_with_parent};
+
+use super::era::Era;
+use super::panic::PanicReport;
+use super::passport::Passport;
+use crate::multiprocessing::context::Context;
+use crate::multiprocessing::util;
+use crate::{thread, threading};
+
+/// What a process leaves with whose work panicked.
+const PANICKED: u8 = 1;
+
+/// Makes this process the one that `passport` speaks of, does its work and everything that comes after it; the caller is to
+/// exit at once with the code that this answers with. A panic of the work goes to standard error and into `report`.
+///
+/// The order is Python's: standard input is replaced, then the callbacks after a fork, the work, the report of
+/// its panic, the end of the threads, the finalizers and the children, and the flush.
+pub(crate) fn run(passport: Passport, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
+    let _ = detach_stdin(); // where there is no /dev, it stays what it was
+    let bound = passport.daemon && passport.method != Context::Forkserver;
+    let parent = Pid::from_raw(passport.parent.0).filter(|_| bound);
+    let era = Era::enter(passport);
+    if let Some(parent) = parent {
+        if let Err(errno) = end_with_parent(parent) {
+            log::warn!(target: "multiprocessing", "cannot be ended with the parent: {errno}");
+        }
+    }
+    util::run_after_fork(era);
+    log::info!(target: "multiprocessing", "child process calling self.run()");
+    thread::install();
+    let code = match thread::catch(body) {
+        Ok(code) => code,
+        Err(escaped) if thread::is_exit(&*escaped.payload) => 0,
+        Err(escaped) => {
+            let panic = PanicReport::of(&escaped);
+            panic.print(&era.name());
+            panic.send(&report);
+            PANICKED
+        }
+    };
+    drop(report);
+    let orderly = catch_unwind(AssertUnwindSafe(|| {
+        threading::shutdown_if_begun();
+        util::exit_sequence();
+        log::info!(target: "multiprocessing", "process exiting with exitcode {code}");
+        let _ = std::io::stdout().flush(); // nobody is left to tell
+    }));
+    if orderly.is_ok() { code } else { PANICKED }
+}

@@ -1,0 +1,147 @@
+//! A process before its start.
+
+use std::fmt;
+use std::io::Write;
+
+use super::era::{Era, era, pid};
+use super::passport::{Passport, Secret};
+use super::{Process, Report};
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::context::Context;
+use crate::multiprocessing::start::{self, Started};
+use crate::multiprocessing::util;
+
+/// A process that was not started yet: its name and what else it inherits unless it is said here.
+///
+/// Making one uses up a number of this process's children, started or not.
+#[must_use = "nothing runs until it is started"]
+pub struct Builder {
+    name: Option<String>,
+    number: u32,
+    context: Option<Context>,
+    daemon: Option<bool>,
+    authkey: Option<Secret>,
+    /// What it was made in.
+    era: &'static Era,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        let era = era();
+        Self { name: None, number: era.count(), context: None, daemon: None, authkey: None, era }
+    }
+
+    /// Names it; otherwise it is `Process-` and its numbers, as in `Process-3:2` for the second child of the third child.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Says whether it ends with this process and may have no children; otherwise it is as this process is.
+    ///
+    /// A daemon gets `SIGTERM` at this process's normal end, and is killed when this process is ended in any other way. It
+    /// is no daemon in the sense of Unix.
+    pub fn daemon(mut self, daemon: bool) -> Self {
+        self.daemon = Some(daemon);
+        self
+    }
+
+    /// Says how it is started. Its name then begins with that of the context, as in `ForkProcess-1`.
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = Some(context);
+        self
+    }
+
+    /// Starts it as a copy of this process, which runs `body` and ends with the exit code of its [answer](Report).
+    ///
+    /// The closure may borrow: the copy has its own of all memory, and what it changes there is not seen here.
+    ///
+    /// # Errors
+    /// * [`ErrorKind::NotAllowed`] in a daemon, and in a process other than the one that the builder was made in.
+    /// * [`ErrorKind::MultiThreaded`] beside other threads, [`ErrorKind::LockHeld`] with a shared lock held: see
+    ///   [`fork`](ossature_sys::process::fork()).
+    /// * `EAGAIN`, `ENOMEM`, `EMFILE`: nothing is left of it then.
+    pub fn fork<R: Report>(self, body: impl FnOnce() -> R) -> Result<Process> {
+        self.begin(Context::Fork, |passport| start::fork::fork(passport, || body().report()))
+    }
+
+    /// Starts it as a thread of this process, under the same interface: no number, no signals, no memory of its own.
+    ///
+    /// # Errors
+    /// `EAGAIN` when the system has no room for another thread, `EMFILE` when no descriptor is left.
+    pub fn thread<R: Report>(self, body: impl FnOnce() -> R + Send + 'static) -> Result<Process> {
+        self.begin(Context::Thread, |passport| start::thread::thread(passport, || body().report()))
+    }
+
+    /// The way it shall be started, if that was said.
+    pub(crate) fn wanted(&self) -> Option<Context> {
+        self.context
+    }
+
+    /// Everything about a start that does not depend on the way of it.
+    pub(crate) fn begin(self, method: Context, start: impl FnOnce(Passport) -> Result<Started>) -> Result<Process> {
+        let now = era();
+        if self.era.generation != now.generation {
+            let message = "can only start a process object created by current process";
+            return Err(Error::new(ErrorKind::NotAllowed, message));
+        }
+        if now.daemon && method != Context::Thread {
+            let message = "daemonic processes are not allowed to have children";
+            return Err(Error::new(ErrorKind::NotAllowed, message));
+        }
+        let _ = std::io::stdout().flush(); // so that a copy does not say again what is still to be said
+        now.reap();
+        util::arm()?;
+        let (name, identity) = (self.full_name(), self.identity());
+        let daemon = self.is_daemon();
+        let passport = Passport {
+            name: name.clone(),
+            identity: identity.clone(),
+            named: self.context,
+            method,
+            daemon,
+            authkey: match self.authkey {
+                Some(key) => key,
+                None => now.authkey()?,
+            },
+            temp_dir: now.temp_dir.lock().clone(),
+            parent: (pid().as_raw_nonzero().get(), now.name().as_ref().to_owned()),
+            sentinel: None,
+        };
+        let started = start(passport)?;
+        Ok(Process::begun(now, super::Birth { name, identity, named: self.context, daemon }, started))
+    }
+
+    fn is_daemon(&self) -> bool {
+        self.daemon.unwrap_or(self.era.daemon)
+    }
+
+    fn identity(&self) -> Vec<u32> {
+        let mut identity = Vec::with_capacity(self.era.identity.len() + 1);
+        identity.extend_from_slice(&self.era.identity);
+        identity.push(self.number);
+        identity
+    }
+
+    fn full_name(&self) -> String {
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
+        let mut name = self.context.map_or("Process", Context::prefix).to_owned();
+        let mut separator = '-';
+        for number in self.identity() {
+            use fmt::Write;
+            let _ = write!(name, "{separator}{number}"); // text takes everything
+            separator = ':';
+        }
+        name
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let class = self.context.map_or("Process", Context::prefix);
+        write!(f, "<{class} name='{}' parent={} initial", self.full_name(), pid().as_raw_nonzero())?;
+        f.write_str(if self.is_daemon() { " daemon>" } else { ">" })
+    }
+}

@@ -1,0 +1,61 @@
+//! This process.
+
+use std::fmt;
+
+use ossature_sys::process::Pid;
+
+use super::era::{Era, era, pid};
+
+/// This process: in the first one of the program named `MainProcess`.
+pub fn current_process() -> CurrentProcess {
+    CurrentProcess(era())
+}
+
+/// This process, for itself: it cannot be waited for nor ended from here, so there is nothing of that.
+#[derive(Clone, Copy)]
+pub struct CurrentProcess(&'static Era);
+
+impl CurrentProcess {
+    /// Its name, which means nothing.
+    pub fn name(&self) -> String {
+        self.0.name().as_ref().to_owned()
+    }
+
+    /// Renames it, for its messages and for its children; its parent does not hear of it.
+    pub fn set_name(&self, name: impl Into<String>) {
+        self.0.set_name(name.into().into());
+    }
+
+    /// Its number.
+    #[doc(alias = "ident")]
+    pub fn pid(&self) -> Pid {
+        pid()
+    }
+
+    /// Its number among its parent's children, after those of its ancestors; empty in the first process.
+    pub fn identity(&self) -> &[u32] {
+        &self.0.identity
+    }
+
+    /// Whether it ends with its parent, and may have no children.
+    pub fn daemon(&self) -> bool {
+        self.0.daemon
+    }
+}
+
+impl fmt::Debug for CurrentProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let class = match (&self.0.parent, self.0.named) {
+            (None, _) => "_MainProcess",
+            (_, Some(context)) => context.prefix(),
+            (_, None) => "Process",
+        };
+        write!(f, "<{class} name='{}'", self.0.name())?;
+        match super::parent_process().and_then(|parent| parent.pid()) {
+            Some(parent) => write!(f, " parent={}", parent.as_raw_nonzero())?,
+            None => f.write_str(" parent=None")?,
+        }
+        f.write_str(" started")?;
+        f.write_str(if self.0.daemon { " daemon>" } else { ">" })
+    }
+}

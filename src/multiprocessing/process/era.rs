@@ -1,0 +1,173 @@
+//! Who this process is, and what belongs to it alone: a new one for each process.
+//!
+//! A forked child has a copy of its parent's memory, with the parent's children and the parent's callbacks in it, and with locks
+//! held by threads that it does not have. So all of that belongs to an *era*. A child that this module started enters its
+//! own with its passport; any other fork begins one when it is asked for, under the same name. Eras are never
+//! freed: there are as many as forks above this process.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+use ossature_sys::process::{self, Pid, generation};
+use ossature_sys::sync::lock::Lock;
+
+use super::Process;
+use super::parent::Parent;
+use super::passport::{Passport, Secret};
+use crate::error::{Error, Result};
+use crate::multiprocessing::context::Context;
+use crate::multiprocessing::util::{Callbacks, Finalizers};
+
+/// Everything of this module that belongs to one process.
+pub(crate) struct Era {
+    pub(crate) generation: u32,
+    name: Lock<Arc<str>>,
+    pub(crate) identity: Vec<u32>,
+    pub(crate) named: Option<Context>,
+    /// How it was started; `None` for the first one.
+    pub(crate) method: Option<Context>,
+    pub(crate) daemon: bool,
+    authkey: Lock<Option<Secret>>,
+    pub(crate) temp_dir: Lock<Option<PathBuf>>,
+    pub(crate) parent: Option<Parent>,
+    /// How many children were asked for.
+    counter: AtomicU32,
+    /// Those that nobody has reaped, in the order of their starts.
+    pub(crate) children: Lock<Vec<Process>>,
+    pub(crate) finalizers: Lock<Finalizers>,
+    pub(crate) after_fork: Lock<Callbacks>,
+    pub(crate) exiting: AtomicBool,
+    next: OnceLock<Box<Era>>,
+}
+
+static FIRST: OnceLock<Era> = OnceLock::new();
+
+/// What belongs to this process.
+pub(crate) fn era() -> &'static Era {
+    let mut era = FIRST.get_or_init(|| Era::new("MainProcess".into()));
+    loop {
+        era = match era.next.get() {
+            Some(next) => next,
+            None if era.generation == generation() => return era,
+            None => era.next.get_or_init(|| Box::new(era.copied())),
+        };
+    }
+}
+
+impl Era {
+    fn new(name: Arc<str>) -> Self {
+        Self {
+            generation: generation(),
+            name: Lock::new(name),
+            identity: Vec::new(),
+            named: None,
+            method: None,
+            daemon: false,
+            authkey: Lock::new(None),
+            temp_dir: Lock::new(None),
+            parent: None,
+            counter: AtomicU32::new(0),
+            children: Lock::new(Vec::new()),
+            finalizers: Lock::new(Finalizers::new()),
+            after_fork: Lock::new(Callbacks::new()),
+            exiting: AtomicBool::new(false),
+            next: OnceLock::new(),
+        }
+    }
+
+    /// Makes this process the one that the passport speaks of.
+    pub(crate) fn enter(passport: Passport) -> &'static Self {
+        let mut last = FIRST.get_or_init(|| Self::new("MainProcess".into()));
+        while let Some(next) = last.next.get() {
+            last = next;
+        }
+        let era = Self {
+            identity: passport.identity,
+            named: passport.named,
+            method: Some(passport.method),
+            daemon: passport.daemon,
+            authkey: Lock::new(Some(passport.authkey)),
+            temp_dir: Lock::new(passport.temp_dir),
+            parent: Some(Parent::new(passport.parent, passport.sentinel)),
+            after_fork: Lock::new(last.hand_on()),
+            ..Self::new(passport.name.into())
+        };
+        last.next.get_or_init(|| Box::new(era))
+    }
+
+    /// For a child that somebody else forked: the same name, and none of the parent's children and finalizers.
+    fn copied(&self) -> Self {
+        let now = |lock: &Lock<Arc<str>>| lock.try_lock().map(|name| name.clone());
+        Self {
+            identity: self.identity.clone(),
+            named: self.named,
+            method: self.method,
+            daemon: self.daemon,
+            authkey: Lock::new(self.authkey.try_lock().and_then(|key| key.clone())),
+            temp_dir: Lock::new(self.temp_dir.try_lock().and_then(|path| path.clone())),
+            parent: self.parent.as_ref().map(Parent::copied),
+            counter: AtomicU32::new(self.counter.load(Relaxed)),
+            after_fork: Lock::new(self.hand_on()),
+            ..Self::new(now(&self.name).unwrap_or_else(|| "Process".into()))
+        }
+    }
+
+    /// The callbacks of the process before, unless the fork came while another thread had the lock.
+    fn hand_on(&self) -> Callbacks {
+        self.after_fork.try_lock().map(|mut callbacks| std::mem::take(&mut *callbacks)).unwrap_or_default()
+    }
+
+    pub(crate) fn name(&self) -> Arc<str> {
+        self.name.lock().clone()
+    }
+
+    pub(crate) fn set_name(&self, name: Arc<str>) {
+        let before = std::mem::replace(&mut *self.name.lock(), name);
+        drop(before);
+    }
+
+    /// The number of the next child.
+    pub(crate) fn count(&self) -> u32 {
+        self.counter.fetch_add(1, Relaxed).wrapping_add(1)
+    }
+
+    /// The key that this program's processes know, made when it is first asked for.
+    pub(crate) fn authkey(&self) -> Result<Secret> {
+        let mut key = self.authkey.lock();
+        if key.is_none() {
+            *key = Some(random()?);
+        }
+        key.clone().ok_or_else(|| Error::os(ossature_sys::errno::Errno::IO, "no key"))
+    }
+
+    pub(crate) fn set_authkey(&self, key: Secret) {
+        *self.authkey.lock() = Some(key);
+    }
+
+    /// Reaps the children that have ended.
+    pub(crate) fn reap(&self) {
+        // Outside the lock, which each that has ended takes to leave the list.
+        let children = self.living();
+        for child in children {
+            let _ = child.look(); // what cannot be learnt now is asked again
+        }
+    }
+
+    pub(crate) fn living(&self) -> Vec<Process> {
+        self.children.lock().clone()
+    }
+}
+
+fn random() -> Result<Secret> {
+    use std::io::Read;
+    let mut bytes = vec![0; 32];
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.map_err(|_| Error::os(ossature_sys::errno::Errno::IO, "cannot make a key"))?;
+    Ok(Secret(bytes))
+}
+
+/// The number of this process.
+pub(crate) fn pid() -> Pid {
+    process::id()
+}

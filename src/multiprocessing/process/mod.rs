@@ -1,0 +1,119 @@
+//! Processes with names, handles and an orderly end: Python's `multiprocessing.Process`.
+//!
+//! ```no_run
+//! use ossature::multiprocessing::{Process, active_children, current_process};
+//!
+//! let process = Process::builder().name("clerk").fork(|| {
+//!     println!("this is {}", current_process().name());
+//!     7
+//! })?;
+//! process.join()?;
+//! assert_eq!(process.exit_code(), Some(7));
+//! assert!(active_children().is_empty());
+//! # Ok::<(), ossature::Error>(())
+//! ```
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | `builder` | a process before its start |
+//! | `handle` | a process after its start, for its parent |
+//! | `current`, `parent` | this process, and the one that started it |
+//! | `era` | what belongs to one process: a forked child begins anew |
+//! | `passport`, `bootstrap` | what a child knows of itself, and its whole life |
+//! | `report`, `panic` | what its work answers with, and how that may fail |
+
+pub(crate) mod bootstrap;
+mod builder;
+mod current;
+pub(crate) mod era;
+mod handle;
+mod panic;
+mod parent;
+pub(crate) mod passport;
+mod report;
+
+use std::borrow::Cow;
+
+use ossature_sys::process::Exit;
+use ossature_sys::signal::{Signal, numbered};
+
+use crate::error::{Error, ErrorKind, Result};
+use era::era;
+
+pub use builder::Builder;
+pub use current::{CurrentProcess, current_process};
+pub use handle::Process;
+pub use panic::PanicReport;
+pub use parent::{ParentProcess, parent_process};
+pub use report::Report;
+
+pub(crate) use handle::Birth;
+
+/// The children of this process that have not ended, in the order of their starts. Reaps those that have.
+///
+/// A forked child begins with none.
+pub fn active_children() -> Vec<Process> {
+    let era = era();
+    era.reap();
+    era.living()
+}
+
+/// How many processors the system has, usable by this process or not.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] where the system does not tell (Python's `NotImplementedError`).
+pub fn cpu_count() -> Result<usize> {
+    ossature_sys::sched::online_cpus()
+        .ok_or_else(|| Error::new(ErrorKind::Unsupported, "cannot determine number of cpus"))
+}
+
+/// How many processors the calling thread may run on: as many workers as that make sense.
+///
+/// # Errors
+/// `EINVAL` where the kernel counts more processors than a [`CpuSet`](ossature_sys::sched::CpuSet) holds.
+#[doc(alias = "sched_getaffinity")]
+#[doc(alias = "process_cpu_count")]
+pub fn usable_cpus() -> Result<usize> {
+    Ok(ossature_sys::sched::affinity(None)?.len())
+}
+
+/// An exit as Python prints it: 0, 3, -SIGTERM.
+fn exit_name(exit: Exit) -> Cow<'static, str> {
+    match exit {
+        Exit::Code(code) => code.to_string().into(),
+        Exit::Signal { signal, .. } => match numbered(signal).and_then(signal_name) {
+            Some(name) => format!("-{name}").into(),
+            None => format!("-{signal}").into(),
+        },
+        Exit::Unknown => "unknown".into(),
+    }
+}
+
+/// The C name of a signal that has one.
+fn signal_name(signal: Signal) -> Option<&'static str> {
+    let names = [
+        (Signal::HUP, "SIGHUP"),
+        (Signal::INT, "SIGINT"),
+        (Signal::QUIT, "SIGQUIT"),
+        (Signal::ILL, "SIGILL"),
+        (Signal::TRAP, "SIGTRAP"),
+        (Signal::ABORT, "SIGABRT"),
+        (Signal::BUS, "SIGBUS"),
+        (Signal::FPE, "SIGFPE"),
+        (Signal::KILL, "SIGKILL"),
+        (Signal::USR1, "SIGUSR1"),
+        (Signal::SEGV, "SIGSEGV"),
+        (Signal::USR2, "SIGUSR2"),
+        (Signal::PIPE, "SIGPIPE"),
+        (Signal::ALARM, "SIGALRM"),
+        (Signal::TERM, "SIGTERM"),
+        (Signal::XCPU, "SIGXCPU"),
+        (Signal::XFSZ, "SIGXFSZ"),
+        (Signal::VTALARM, "SIGVTALRM"),
+        (Signal::PROF, "SIGPROF"),
+        (Signal::IO, "SIGIO"),
+        (Signal::POWER, "SIGPWR"),
+        (Signal::SYS, "SIGSYS"),
+    ];
+    names.into_iter().find(|(known, _)| *known == signal).map(|(_, name)| name)
+}

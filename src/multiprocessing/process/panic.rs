@@ -1,0 +1,130 @@
+//! A child's panic on its way to the parent.
+
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+
+use ossature_sys::fd::{self, AsFd};
+
+use crate::thread::{Escaped, text};
+
+/// What ended a process with exit code 1: the words of the panic, its place, and its backtrace where `RUST_BACKTRACE` asked
+/// for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PanicReport {
+    message: String,
+    location: String,
+    backtrace: String,
+}
+
+/// How many bytes of message, location and backtrace travel: less than a pipe holds, so that nobody ever waits for a reader.
+const LIMITS: [usize; 3] = [16 << 10, 4 << 10, 40 << 10];
+/// For each of the three how many bytes are there, and how many there were.
+const HEADER: usize = 6 * 4;
+const WHOLE: usize = HEADER + LIMITS[0] + LIMITS[1] + LIMITS[2];
+
+impl PanicReport {
+    pub(crate) fn of(escaped: &Escaped) -> Self {
+        let message = text(&*escaped.payload).unwrap_or("Box<dyn Any>").to_owned();
+        let place = escaped.place.as_ref();
+        let location = place.map(|place| place.location.clone()).unwrap_or_default();
+        let captured =
+            |backtrace: &&std::backtrace::Backtrace| backtrace.status() == std::backtrace::BacktraceStatus::Captured;
+        let backtrace = place.map(|place| &place.backtrace).filter(captured);
+        Self { message, location, backtrace: backtrace.map(ToString::to_string).unwrap_or_default() }
+    }
+
+    /// The words of the panic; "Box<dyn Any>" when it panicked with something that is no text. Cut after 16 KiB, which it
+    /// then says.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The file, line and column; empty when the unwinding was resumed by hand.
+    pub fn location(&self) -> &str {
+        &self.location
+    }
+
+    /// The backtrace, if `RUST_BACKTRACE` asked for it in the child. Cut after 40 KiB, which it then says.
+    pub fn backtrace(&self) -> Option<&str> {
+        Some(self.backtrace.as_str()).filter(|text| !text.is_empty())
+    }
+
+    /// Prints it to standard error, as one piece.
+    pub(crate) fn print(&self, name: &str) {
+        let mut text = format!("Process {name}:\n{self}\n");
+        if self.backtrace.is_empty() {
+            text.push_str("note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n");
+        }
+        let _ = std::io::stderr().write_all(text.as_bytes()); // without a standard error nobody listens
+    }
+
+    /// Writes it into a pipe that does not block; what does not fit is missing, which the reader says.
+    pub(crate) fn send(&self, pipe: impl AsFd) {
+        let parts = [&self.message, &self.location, &self.backtrace];
+        let mut bytes = Vec::with_capacity(WHOLE);
+        for (part, limit) in parts.iter().zip(LIMITS) {
+            let carried = part.len().min(limit) as u32;
+            bytes.extend_from_slice(&carried.to_ne_bytes());
+            bytes.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_ne_bytes());
+        }
+        for (part, limit) in parts.iter().zip(LIMITS) {
+            bytes.extend(part.bytes().take(limit));
+        }
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            match fd::write(&pipe, rest) {
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(_) => return, // full, or the parent is gone
+            }
+        }
+    }
+
+    /// Takes it out of a pipe that does not block; `None` when nothing was written there.
+    pub(crate) fn receive(pipe: impl AsFd) -> Option<Self> {
+        let mut bytes = vec![0; WHOLE];
+        let mut len = 0;
+        while let Some(room) = bytes.get_mut(len..).filter(|room| !room.is_empty()) {
+            match fd::read(&pipe, room) {
+                Ok(0) | Err(_) => break,
+                Ok(more) => len += more,
+            }
+        }
+        bytes.truncate(len);
+        Self::decode(&bytes)
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (header, mut rest) = bytes.split_at_checked(HEADER)?;
+        let mut numbers = header.chunks_exact(4).map(|four| {
+            let four = <[u8; 4]>::try_from(four).unwrap_or_default();
+            u32::from_ne_bytes(four) as usize
+        });
+        let mut lengths = [(0, 0); 3];
+        for length in &mut lengths {
+            *length = (numbers.next()?, numbers.next()?);
+        }
+        let [message, location, backtrace] = lengths.map(|(carried, whole)| {
+            let (part, after) = rest.split_at_checked(carried).unwrap_or((rest, &[]));
+            rest = after;
+            let mut text = String::from_utf8_lossy(part).into_owned();
+            if part.len() < whole {
+                let _ = write!(text, "... [{} bytes more]", whole - part.len());
+            }
+            text
+        });
+        Some(Self { message, location, backtrace })
+    }
+}
+
+impl fmt::Display for PanicReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.location.as_str() {
+            "" => write!(f, "panicked:\n{}", self.message)?,
+            place => write!(f, "panicked at {place}:\n{}", self.message)?,
+        }
+        match self.backtrace.trim_end() {
+            "" => Ok(()),
+            backtrace => write!(f, "\nstack backtrace:\n{backtrace}"),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What the body of a process may answer with, and the exit code that it makes.
+
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::io::Write;
+use std::process::ExitCode;
+
+use super::current_process;
+
+/// What the body of a process answers with: as [`std::process::Termination`] for `main`, with numbers besides.
+///
+/// | answer | exit code |
+/// | --- | --- |
+/// | `()` | 0 |
+/// | `u8` | the number |
+/// | `i32` | its low eight bits, as the kernel keeps them: 256 becomes 0, -1 becomes 255 |
+/// | [`ExitCode`] | what it was made from |
+/// | `Ok(answer)` | that of the answer |
+/// | `Err(error)` | 1, and "Process NAME:" and the error go to standard error |
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no answer of a process",
+    label = "makes no exit code",
+    note = "answer with `()`, `u8`, `i32`, `ExitCode` or a `Result` of them; send anything else through a pipe or a queue"
+)]
+pub trait Report {
+    /// The exit code.
+    fn report(self) -> u8;
+}
+
+impl Report for () {
+    fn report(self) -> u8 {
+        0
+    }
+}
+
+impl Report for u8 {
+    fn report(self) -> u8 {
+        self
+    }
+}
+
+impl Report for i32 {
+    fn report(self) -> u8 {
+        self as u8
+    }
+}
+
+impl Report for ExitCode {
+    fn report(self) -> u8 {
+        // std does not tell the number, but compares.
+        (0..=u8::MAX).find(|&code| Self::from(code) == self).unwrap_or(1)
+    }
+}
+
+impl Report for Infallible {
+    fn report(self) -> u8 {
+        match self {}
+    }
+}
+
+impl<T: Report, E: Debug> Report for Result<T, E> {
+    fn report(self) -> u8 {
+        match self {
+            Ok(answer) => answer.report(),
+            Err(error) => {
+                let text = format!("Process {}:\nError: {error:?}\n", current_process().name());
+                let _ = std::io::stderr().write_all(text.as_bytes()); // without a standard error nobody listens
+                1
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The child as a copy of this process.
+
+use ossature_sys::pipe::{Flags, pipe};
+use ossature_sys::process;
+
+use super::{Life, Started};
+use crate::error::{Error, Result};
+use crate::multiprocessing::process::bootstrap;
+use crate::multiprocessing::process::passport::Passport;
+
+/// Starts a copy of this process that does `body`, which may borrow: the copy has its own of everything.
+pub(crate) fn fork(passport: Passport, body: impl FnOnce() -> u8) -> Result<Started> {
+    let (reader, writer) =
+        pipe(Flags::NONBLOCK).map_err(|errno| Error::os(errno, "cannot fork: no pipe for the child's report"))?;
+    let mut reader = Some(reader);
+    let child = process::fork(|| {
+        drop(reader.take());
+        bootstrap::run(passport, writer, body)
+    })?;
+    Ok(Started { life: Life::from(child), report: reader })
+}

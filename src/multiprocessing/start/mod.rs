@@ -1,0 +1,87 @@
+//! How a child begins: one file for each way. Nothing else knows.
+//!
+//! A start method gets the child's passport and its work, and answers with what the parent has of the child then: its life, to
+//! wait for and to signal, and the pipe through which the child reports a panic. If it fails, nothing is left of it.
+
+pub(crate) mod fork;
+pub(crate) mod thread;
+
+use std::sync::Arc;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::{Errno, Result};
+use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd};
+use ossature_sys::process::{Child, Exit, Pid, Signal, pidfd_send_signal, pidfd_wait};
+
+use crate::multiprocessing::process::PanicReport;
+
+/// What the parent has after a start.
+pub(crate) struct Started {
+    pub(crate) life: Life,
+    /// The end to read from of the pipe that was given to `bootstrap::run`; it must not block. A thread has none.
+    pub(crate) report: Option<OwnedFd>,
+}
+
+/// The life of a child, for the parent. Shared by all handles, and waited for by as many threads as like to: nothing here
+/// changes but by the kernel.
+pub(crate) enum Life {
+    /// A child of this process.
+    Child { pid: Pid, pidfd: OwnedFd },
+    /// A thread of this process.
+    Thread(Arc<thread::Life>),
+}
+
+impl From<Child> for Life {
+    fn from(child: Child) -> Self {
+        Self::Child { pid: child.pid(), pidfd: child.into() }
+    }
+}
+
+impl Life {
+    /// `None` for a thread.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        match self {
+            Self::Child { pid, .. } => Some(*pid),
+            Self::Thread(_) => None,
+        }
+    }
+
+    /// How it ended, or `None` while it goes on. Reaps; called again it may know less, so the first answer is to be kept.
+    /// One thread at a time.
+    pub(crate) fn reap(&self) -> Result<Option<Exit>> {
+        match self {
+            Self::Child { pidfd, .. } => pidfd_wait(pidfd, Deadline::NOW),
+            Self::Thread(life) => Ok(life.exit()),
+        }
+    }
+
+    /// The panic that ended it, where that does not come through the pipe.
+    pub(crate) fn panic(&self) -> Option<PanicReport> {
+        match self {
+            Self::Child { .. } => None,
+            Self::Thread(life) => life.panic(),
+        }
+    }
+
+    /// Sends a signal to it and to nobody else; one that has ended already is no error.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        match self {
+            Self::Child { pidfd, .. } => match pidfd_send_signal(pidfd, signal) {
+                Err(Errno::SRCH) => Ok(()),
+                sent => sent,
+            },
+            // A signal is for a whole process.
+            Self::Thread(_) => Err(Errno::OPNOTSUPP),
+        }
+    }
+}
+
+/// Readable from its end on.
+impl AsFd for Life {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Child { pidfd, .. } => pidfd.as_fd(),
+            Self::Thread(life) => life.as_fd(),
+        }
+    }
+}

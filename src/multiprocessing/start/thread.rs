@@ -1,0 +1,64 @@
+//! No child at all: a thread of this process with the manners of one.
+
+use std::sync::{Arc, OnceLock};
+
+use ossature_sys::eventfd::EventFd;
+use ossature_sys::fd::{AsFd, BorrowedFd};
+use ossature_sys::process::Exit;
+
+use super::Started;
+use crate::error::Result;
+use crate::multiprocessing::process::PanicReport;
+use crate::multiprocessing::process::passport::Passport;
+use crate::thread::{catch, is_exit};
+use crate::threading::Thread;
+
+/// What the thread tells of itself.
+pub(crate) struct Life {
+    /// Above zero from the end on.
+    ended: EventFd,
+    exit: OnceLock<Exit>,
+    panic: OnceLock<PanicReport>,
+}
+
+impl Life {
+    pub(crate) fn exit(&self) -> Option<Exit> {
+        self.exit.get().copied()
+    }
+
+    pub(crate) fn panic(&self) -> Option<PanicReport> {
+        self.panic.get().cloned()
+    }
+
+    fn end(&self, code: u8) {
+        let _ = self.exit.set(Exit::Code(code)); // the one time
+        let _ = self.ended.try_add(1); // 1 fits above 0
+    }
+}
+
+impl AsFd for Life {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+}
+
+/// Starts a thread that does `body`.
+pub(crate) fn thread(passport: Passport, body: impl FnOnce() -> u8 + Send + 'static) -> Result<Started> {
+    let life = Life { ended: EventFd::counter(0)?, exit: OnceLock::new(), panic: OnceLock::new() };
+    let life = Arc::new(life);
+    let (inner, name) = (life.clone(), passport.name.clone());
+    Thread::builder().name(passport.name).daemon(passport.daemon).spawn(move || {
+        let code = match catch(body) {
+            Ok(code) => code,
+            Err(escaped) if is_exit(&*escaped.payload) => 0,
+            Err(escaped) => {
+                let panic = PanicReport::of(&escaped);
+                panic.print(&name);
+                let _ = inner.panic.set(panic); // the one time
+                1
+            }
+        };
+        inner.end(code);
+    })?;
+    Ok(Started { life: super::Life::Thread(life), report: None })
+}

@@ -1,0 +1,59 @@
+//! Callbacks that a child begins with.
+
+use std::sync::{Arc, Weak};
+
+use crate::multiprocessing::process::era::{Era, era};
+use crate::thread::aloud;
+
+/// In the order of their registration.
+pub(crate) type Callbacks = Vec<Arc<dyn Callback>>;
+
+/// A function and what it is for, which it does not keep alive.
+pub(crate) trait Callback: Send + Sync {
+    /// Answers with `false` when that is gone.
+    fn call(&self) -> bool;
+}
+
+struct Weakly<T, F>(Weak<T>, F);
+
+impl<T: Send + Sync, F: Fn(&T) + Send + Sync> Callback for Weakly<T, F> {
+    fn call(&self) -> bool {
+        let Some(object) = self.0.upgrade() else { return false };
+        // The process's panic hook reports it, and the next one is called.
+        aloud(|| (self.1)(&object));
+        true
+    }
+}
+
+/// Has `callback` called with `object` at the beginning of every child that this module forks from now on, and of their
+/// children, in the order of registration; unless `object` was dropped, which this does not keep alive.
+///
+/// Not called in a child that was forked by other means, nor in a spawned one, which is no copy. A panic is reported
+/// and stops no other.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+/// use ossature::multiprocessing::util;
+///
+/// let served = Arc::new(AtomicU32::new(3));
+/// util::register_after_fork(&served, |served| served.store(0, SeqCst)); // a child has served nobody yet
+/// ```
+pub fn register_after_fork<T: Send + Sync + 'static>(object: &Arc<T>, callback: impl Fn(&T) + Send + Sync + 'static) {
+    let callback = Arc::new(Weakly(Arc::downgrade(object), callback));
+    era().after_fork.lock().push(callback);
+}
+
+/// Calls them, in a child that has just begun.
+pub(crate) fn run_after_fork(era: &Era) {
+    if era.after_fork.lock().is_empty() {
+        return;
+    }
+    // Outside the lock: they may register others, which are for children of this one.
+    let mut callbacks = std::mem::take(&mut *era.after_fork.lock());
+    callbacks.retain(|callback| callback.call());
+    let mut list = era.after_fork.lock();
+    callbacks.append(&mut list);
+    *list = callbacks;
+}

@@ -1,0 +1,110 @@
+//! A lock and a value that a forked child has anew.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::OnceLock;
+
+use ossature_sys::process::generation;
+use ossature_sys::sync::lock::{Guard, Lock};
+
+/// A lock for the threads of one process, which every forked child finds free, whoever held it in the parent.
+///
+/// It has no data inside: what it would guard may be half changed in the child.
+///
+/// ```
+/// use ossature::multiprocessing::util::ForkAwareLock;
+///
+/// static LOCK: ForkAwareLock = ForkAwareLock::new();
+/// let held = LOCK.lock();
+/// assert!(LOCK.try_lock().is_none());
+/// ```
+#[doc(alias = "ForkAwareThreadLock")]
+#[derive(Default)]
+pub struct ForkAwareLock(OnceLock<Box<Link>>);
+
+/// The lock of one process, and of the next below it.
+struct Link {
+    generation: u32,
+    lock: Lock<()>,
+    next: ForkAwareLock,
+}
+
+impl ForkAwareLock {
+    /// A free lock.
+    pub const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    /// Takes it, waiting for as long as that takes.
+    pub fn lock(&self) -> Guard<'_, ()> {
+        self.mine().lock()
+    }
+
+    /// Takes it unless another thread of this process has it.
+    pub fn try_lock(&self) -> Option<Guard<'_, ()>> {
+        self.mine().try_lock()
+    }
+
+    fn mine(&self) -> &Lock<()> {
+        let now = generation();
+        let mut place = self;
+        loop {
+            let fresh = || Box::new(Link { generation: now, lock: Lock::new(()), next: Self::new() });
+            let link = place.0.get_or_init(fresh);
+            if link.generation == now {
+                return &link.lock;
+            }
+            place = &link.next;
+        }
+    }
+}
+
+impl fmt::Debug for ForkAwareLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForkAwareLock").field("locked", &self.try_lock().is_none()).finish()
+    }
+}
+
+/// A value that each thread has its own of, and that a forked child has none of: there the first use makes it anew.
+///
+/// ```
+/// use std::cell::Cell;
+/// use ossature::multiprocessing::util::ForkAwareLocal;
+///
+/// thread_local!(static CALLS: ForkAwareLocal<Cell<u32>> = const { ForkAwareLocal::new(|| Cell::new(0)) });
+/// CALLS.with(|calls| calls.with(|calls| calls.set(7)));
+/// CALLS.with(|calls| calls.with(|calls| assert_eq!(calls.get(), 7)));
+/// ```
+pub struct ForkAwareLocal<T, F = fn() -> T> {
+    init: F,
+    made: RefCell<Option<(u32, Rc<T>)>>,
+}
+
+impl<T, F: Fn() -> T> ForkAwareLocal<T, F> {
+    /// For a `thread_local!`: the value comes from `init`.
+    pub const fn new(init: F) -> Self {
+        Self { init, made: RefCell::new(None) }
+    }
+
+    /// Lends the calling thread's value to `look`.
+    pub fn with<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        let now = generation();
+        let kept = self.made.borrow().as_ref().filter(|(made_in, _)| *made_in == now).map(|(_, value)| value.clone());
+        let value = kept.unwrap_or_else(|| {
+            // The initialiser may use this one.
+            let value = Rc::new((self.init)());
+            let before = self.made.replace(Some((now, value.clone())));
+            // What the parent's copy owns is the parent's: it is left, not dropped.
+            before.filter(|(made_in, _)| *made_in != now).map(std::mem::forget);
+            value
+        });
+        look(&value)
+    }
+}
+
+impl<T: fmt::Debug, F> fmt::Debug for ForkAwareLocal<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForkAwareLocal").finish_non_exhaustive()
+    }
+}

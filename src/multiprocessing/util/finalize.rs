@@ -1,0 +1,148 @@
+//! Something to be done once, when an object goes or the process ends.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ossature_sys::process::generation;
+
+use super::arm;
+use crate::multiprocessing::process::era::{Era, era};
+use crate::thread::aloud;
+
+/// The finalizers of one process that have not run, by the order of their registration.
+#[derive(Default)]
+pub(crate) struct Finalizers {
+    next: u64,
+    list: BTreeMap<u64, Entry>,
+}
+
+struct Entry {
+    /// `None`: not at exit.
+    priority: Option<i32>,
+    callback: Box<dyn FnOnce() + Send>,
+}
+
+impl Finalizers {
+    pub(crate) const fn new() -> Self {
+        Self { next: 0, list: BTreeMap::new() }
+    }
+}
+
+/// A callback that runs at most once, and only in the process that registered it: when this is [called](Self::call) or
+/// dropped, or at the process's end if it has a priority for that.
+///
+/// Keep it in the object that it is for, and it runs when that is dropped; a forked child's copy does nothing.
+///
+/// ```
+/// use ossature::multiprocessing::util::Finalize;
+///
+/// let path = std::env::temp_dir().join(format!("ossature-finalize-{}", std::process::id()));
+/// std::fs::create_dir(&path)?;
+/// let doomed = path.clone();
+/// let finalize = Finalize::new(move || drop(std::fs::remove_dir(doomed)));
+/// assert!(finalize.call() && !path.exists());
+/// assert!(!finalize.call(), "once");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// Differs from Python in that it owns nothing and no collector calls it: the object owns it.
+#[must_use = "dropping it runs the callback: keep it, or `leave` it to the end of the process"]
+pub struct Finalize {
+    number: u64,
+    era: &'static Era,
+}
+
+impl Finalize {
+    /// Runs when it is called or dropped, not at the process's end.
+    pub fn new(callback: impl FnOnce() + Send + 'static) -> Self {
+        Self::register(None, Box::new(callback))
+    }
+
+    /// Runs when it is called or dropped, or else at the normal end of the process: higher priorities before lower ones, newer
+    /// before older ones; those of 0 and above before the children are waited for, the others after.
+    pub fn at_exit(priority: i32, callback: impl FnOnce() + Send + 'static) -> Self {
+        let _ = arm(); // without memory for that, children that end by themselves still come by
+        Self::register(Some(priority), Box::new(callback))
+    }
+
+    fn register(priority: Option<i32>, callback: Box<dyn FnOnce() + Send>) -> Self {
+        let era = era();
+        let mut finalizers = era.finalizers.lock();
+        let number = finalizers.next;
+        finalizers.next += 1;
+        finalizers.list.insert(number, Entry { priority, callback });
+        Self { number, era }
+    }
+
+    /// Runs it now; answers whether it did: `false` when it ran before, was cancelled, or belongs to another process. A panic is
+    /// reported by the process's panic hook.
+    pub fn call(&self) -> bool {
+        self.take().map(|entry| aloud(entry.callback)).is_some()
+    }
+
+    /// Drops the callback without running it.
+    pub fn cancel(&self) {
+        drop(self.take());
+    }
+
+    /// Whether it is still to run, in this process.
+    #[doc(alias = "still_active")]
+    pub fn is_active(&self) -> bool {
+        self.is_ours() && self.era.finalizers.lock().list.contains_key(&self.number)
+    }
+
+    /// Leaves it to the end of the process. One without a priority for that is never run.
+    pub fn leave(self) {
+        std::mem::forget(self);
+    }
+
+    fn is_ours(&self) -> bool {
+        self.era.generation == generation()
+    }
+
+    fn take(&self) -> Option<Entry> {
+        // In a forked child the list is the parent's, and so is its lock.
+        if !self.is_ours() {
+            return None;
+        }
+        self.era.finalizers.lock().list.remove(&self.number)
+    }
+}
+
+impl Drop for Finalize {
+    fn drop(&mut self) {
+        self.call();
+    }
+}
+
+impl fmt::Debug for Finalize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let priority = match self.is_ours() {
+            true => self.era.finalizers.lock().list.get(&self.number).map(|entry| entry.priority),
+            false => None,
+        };
+        match priority {
+            None => f.write_str("<Finalize object, dead>"),
+            Some(None) => f.write_str("<Finalize object>"),
+            Some(Some(priority)) => write!(f, "<Finalize object, exitpriority={priority}>"),
+        }
+    }
+}
+
+/// Runs those with a priority for the end of at least `least`; with `None` all of them.
+pub(super) fn run_finalizers(era: &'static Era, least: Option<i32>) {
+    let mut due: Vec<(i32, u64)> = {
+        let finalizers = era.finalizers.lock();
+        let with_priority = finalizers.list.iter().filter_map(|(number, entry)| Some((entry.priority?, *number)));
+        with_priority.filter(|(priority, _)| least.is_none_or(|least| *priority >= least)).collect()
+    };
+    // Highest first, and the newest first among equals.
+    due.sort_unstable();
+    for (_, number) in due.into_iter().rev() {
+        // One that ran before may have cancelled it.
+        let entry = era.finalizers.lock().list.remove(&number);
+        if let Some(entry) = entry {
+            aloud(entry.callback);
+        }
+    }
+}

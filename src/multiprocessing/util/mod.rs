@@ -1,0 +1,22 @@
+//! What a library of processes needs at the edges of their lives: finalizers, callbacks after a fork, a directory that goes with the
+//! process, locks and values that a child has anew. Python's `multiprocessing.util`.
+//!
+//! At the normal end of a process that started others (a return from `main`, `std::process::exit`, the end of a child's
+//! work), in this order: finalizers of priority 0 and above, `SIGTERM` to the daemons among its children, the wait for all
+//! children, the other finalizers.
+
+mod after_fork;
+mod aware;
+mod exit;
+mod finalize;
+mod temp_dir;
+
+pub use after_fork::register_after_fork;
+pub use aware::{ForkAwareLocal, ForkAwareLock};
+pub use exit::is_exiting;
+pub use finalize::Finalize;
+pub use temp_dir::temp_dir;
+
+pub(crate) use after_fork::{Callbacks, run_after_fork};
+pub(crate) use exit::{arm, exit_sequence};
+pub(crate) use finalize::Finalizers;
