@@ -123,6 +123,11 @@ impl Error {
         Self(Box::new(Inner { kind: ErrorKind::Os, message: message.into(), errno: Some(errno), cause: None }))
     }
 
+    /// Of another kind than [`ErrorKind::Os`], with the kernel's number behind it.
+    pub(crate) fn with_errno(kind: ErrorKind, errno: Errno, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), errno: Some(errno), cause: None }))
+    }
+
     pub(crate) fn caused(
         kind: ErrorKind,
         errno: impl Into<Option<Errno>>,

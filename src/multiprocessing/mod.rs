@@ -7,6 +7,7 @@
 //! | `Value(code, v)`, `Array(code, size_or_items)` | [`Value`], [`Array`]: a lock and what it guards in shared memory |
 //! | `RawValue`, `RawArray`, `lock=False` | [`RawValue`], [`RawArray`]: no lock |
 //! | `Lock`, `RLock`, `Condition`, `Semaphore`, `BoundedSemaphore`, `Event`, `Barrier` | [`sync`] |
+//! | `Pipe()`, `connection` | [`pipe`], [`connection`]: messages, with open files and shared memory in them |
 //! | `sharedctypes.copy`, `synchronized`, the type codes | [`sharedctypes`] |
 //!
 //! A forked child has what its parent made; nothing is copied or passed.
@@ -33,8 +34,10 @@ pub mod process;
 pub mod sharedctypes;
 mod start;
 pub mod sync;
+pub mod transfer;
 pub mod util;
 
+pub use connection::{pipe, pipe_one_way};
 pub use context::Context;
 pub use process::{
     CurrentProcess, ParentProcess, Process, Report, active_children, cpu_count, current_process, parent_process,

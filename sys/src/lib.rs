@@ -9,7 +9,7 @@
 //! | ground | [`errno`], [`deadline`], [`fd`] |
 //! | readiness | [`select`], [`poll`], [`epoll`] |
 //! | words to wait on | [`futex`] |
-//! | descriptors that are events | [`pipe`], [`eventfd`], [`timerfd`], [`signalfd`], [`inotify`], [`socket`] |
+//! | descriptors that are events | [`pipe`], [`eventfd`], [`timerfd`], [`signalfd`], [`inotify`], [`socket`], [`stream`] |
 //! | memory | [`mmap`], [`pthread`] |
 //! | processes and the machine | [`process`], [`ptrace`], [`random`], [`sched`], [`signal`], [`tty`] |
 //! | who waits, where it lives, on what | [`scope`], [`shm`], [`sync`] |
@@ -67,6 +67,7 @@ pub mod sched;
 pub mod signal;
 pub mod signalfd;
 pub mod socket;
+pub mod stream;
 pub mod timerfd;
 pub mod tty;
 

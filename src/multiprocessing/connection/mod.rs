@@ -1,14 +1,220 @@
-//! Messages between processes.
+//! Messages between processes: Python's `multiprocessing.connection`.
+//!
+//! A [`Connection`] carries whole messages, bytes or serde's values, over a Unix socket, a TCP socket or a pipe, framed as CPython does
+//! it, so that the other side may be a CPython. What it never does: read beyond the message asked for, take memory that a
+//! message only announces, hand out a part of a message, or raise SIGPIPE on a socket.
+//!
+//! ```
+//! use std::time::Duration;
+//! use ossature::multiprocessing::connection::{pipe, wait};
+//!
+//! let (near, far) = pipe()?;
+//! std::thread::spawn(move || far.send(&vec!["one", "two"])); // a connection moves to another thread, or is inherited by a child
+//! assert_eq!(wait(&[&near], Duration::from_secs(60))?, [0]);
+//! assert_eq!(near.recv::<Vec<String>>()?, ["one", "two"]);
+//! # Ok::<(), ossature::Error>(())
+//! ```
+//!
+//! | Python | here |
+//! | --- | --- |
+//! | `Pipe()`, `Pipe(False)` | [`pipe`], [`pipe_one_way`] |
+//! | `send`, `recv` | [`send`](Connection::send), [`recv`](Connection::recv): postcard's form, between programs in Rust |
+//! | `send_bytes`, `recv_bytes`, `recv_bytes_into` | the same names; also `..._timeout` |
+//! | `recv_bytes(maxlength)`, `send_bytes(b, offset, size)` | [`recv_bytes_max`](Connection::recv_bytes_max), [`send_bytes_range`](Connection::send_bytes_range) |
+//! | `poll`, `fileno`, `close`, `readable`, `writable` | [`poll`](Connection::poll), `AsFd`, [`close`](Connection::close) or dropping it, the same |
+//! | `wait(object_list, timeout)` | [`wait`] |
+//! | one end in two threads at once corrupts messages | does not compile: a `Connection` is `Send`, not `Sync`; [`split`](Connection::split) it |
+//!
+//! **One reader and one writer.** Bytes of two processes that read the same end, or write to it, at a time are mixed. Give each
+//! process an end of its own, or a lock.
+//!
+//! **A deadline within a message** loses nothing: what has come stays in the connection, and the next call goes on from there.
 
 mod address;
 mod arbitrary;
 mod authkey;
 mod digest;
+pub(crate) mod frame;
+mod halves;
 mod handshake;
+mod passing;
 mod payload;
+mod pipe;
+mod receive;
+mod send;
+mod too_short;
+mod wait;
 
-pub use address::{Address, Family};
-pub use authkey::AuthKey;
-pub use digest::Digest;
-pub use handshake::Handshake;
-pub use payload::{LIMIT, Payload};
+use std::cell::Cell;
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
+use ossature_sys::poll::{PollFd, PollFlags, poll};
+use ossature_sys::socket::Credentials;
+use ossature_sys::stream::Stream;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use self::address::{Address, Family};
+pub use self::authkey::AuthKey;
+pub use self::digest::Digest;
+pub use self::halves::{Receiver, Sender};
+pub use self::handshake::Handshake;
+pub use self::payload::Payload;
+pub use self::pipe::{pipe, pipe_one_way};
+pub use self::too_short::BufferTooShort;
+pub use self::wait::wait;
+
+use self::receive::{Receiving, receives};
+use self::send::{Sending, sends};
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::transfer::{Trust, pack, unpack};
+
+/// One end of a channel of messages: Python's `Connection`.
+#[doc(alias = "_ConnectionBase")]
+pub struct Connection {
+    stream: Stream,
+    trust: Cell<Trust>,
+    receiving: Receiving,
+    sending: Sending,
+}
+
+/// What an end can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Receive only.
+    Receive,
+    /// Send only.
+    Send,
+    /// Both.
+    Both,
+}
+
+impl Connection {
+    /// Makes a connection of an open socket or pipe: Python's `Connection(handle, readable, writable)`. The other side is a
+    /// stranger.
+    ///
+    /// The descriptor stays in the mode, blocking or not, that it has.
+    ///
+    /// # Errors
+    /// [`Os`](ErrorKind::Os) when the kernel cannot tell what it is.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    /// use ossature::multiprocessing::connection::{Access, Connection};
+    ///
+    /// let (one, other) = UnixStream::pair()?;
+    /// let other = Connection::from_fd(other.into(), Access::Receive)?;
+    /// std::io::Write::write_all(&mut &one, b"\0\0\0\x02hi")?;
+    /// assert_eq!(other.recv_bytes()?, b"hi");
+    /// assert!(other.send_bytes(b"no").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_fd(fd: OwnedFd, access: Access) -> Result<Self> {
+        Self::with_trust(fd, access, Trust::Stranger)
+    }
+
+    pub(crate) fn with_trust(fd: OwnedFd, access: Access, trust: Trust) -> Result<Self> {
+        let stream = Stream::new(fd).map_err(|errno| Error::os(errno, "connection"))?;
+        Ok(Self {
+            stream,
+            trust: Cell::new(trust),
+            receiving: Receiving::new(access != Access::Send),
+            sending: Sending::new(access != Access::Receive),
+        })
+    }
+
+    /// Whether messages can be received: not at an end that only sends, nor after a message that was refused as too long or as no
+    /// message.
+    pub fn readable(&self) -> bool {
+        self.receiving.is_open()
+    }
+
+    /// Whether messages can be sent: not at an end that only receives, nor after an error within a message.
+    pub fn writable(&self) -> bool {
+        self.sending.is_open()
+    }
+
+    /// Whether neither can be done any more.
+    #[doc(alias = "closed")]
+    pub fn is_closed(&self) -> bool {
+        !self.readable() && !self.writable()
+    }
+
+    /// Closes this end, as dropping it does. Using it afterwards does not compile.
+    pub fn close(self) {}
+
+    /// Who made the other end, as the kernel knows it; `None` for pipes and TCP.
+    ///
+    /// # Errors
+    /// [`Os`](ErrorKind::Os) with `ENOMEM`.
+    #[doc(alias = "SO_PEERCRED")]
+    pub fn peer_credentials(&self) -> Result<Option<Credentials>> {
+        Ok(self.stream.peer_credentials()?)
+    }
+
+    /// How far the other side is believed.
+    pub fn trust(&self) -> Trust {
+        self.trust.get()
+    }
+
+    /// After the other side has proved that it knows the key (over a Unix socket: elsewhere nothing but bytes comes).
+    #[allow(dead_code, reason = "the handshake's")]
+    pub(crate) fn set_trust(&self, trust: Trust) {
+        self.trust.set(trust);
+    }
+
+    /// The bytes below, for who frames them by itself.
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// An end to receive and one to send, for two threads.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::connection::pipe;
+    ///
+    /// let (near, far) = pipe()?;
+    /// let (receiver, sender) = near.split();
+    /// let echo = std::thread::spawn(move || far.send_bytes(&far.recv_bytes()?));
+    /// let heard = std::thread::spawn(move || receiver.recv_bytes());
+    /// sender.send_bytes(b"both at once")?;
+    /// echo.join().unwrap()?;
+    /// assert_eq!(heard.join().unwrap()?, b"both at once");
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn split(self) -> (Receiver, Sender) {
+        halves::split(self)
+    }
+}
+
+receives!(Connection);
+sends!(Connection);
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// The descriptor alone: what has come of a message, or is still to go, is lost.
+impl From<Connection> for OwnedFd {
+    fn from(connection: Connection) -> Self {
+        connection.stream.into()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("fd", &self.as_fd())
+            .field("readable", &self.readable())
+            .field("writable", &self.writable())
+            .field("trust", &self.trust())
+            .finish_non_exhaustive()
+    }
+}

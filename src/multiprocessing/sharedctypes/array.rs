@@ -5,10 +5,12 @@ use std::ops::Deref;
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::{Init, Plain, Shareable, Shm, Zeroed};
 use ossature_sys::sync::lock::Lock;
+use serde::{Deserialize, Serialize};
 
 use super::index::{other_length, place, stretch};
 use super::{Index, Items, Number, Span, TypeCode, whole};
 use crate::error::Result;
+use crate::multiprocessing::transfer::memory;
 
 /// An array in shared memory behind a lock of its own: Python's `multiprocessing.Array`.
 ///
@@ -17,9 +19,10 @@ use crate::error::Result;
 /// methods here take and release the lock themselves, so two calls are two turns.
 ///
 /// [`Index`]es and [ranges](Span) may be negative, counted from the end.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
 #[doc(alias = "SynchronizedArray")]
-pub struct Array<T: Shareable>(Shm<Lock<[T], Shared>>);
+pub struct Array<T: Shareable>(#[serde(with = "memory")] Shm<Lock<[T], Shared>>);
 
 impl<T: Shareable> Array<T> {
     /// Makes an array in shared memory of `len` items, the one at `index` from `init(index)`.

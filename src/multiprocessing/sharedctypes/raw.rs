@@ -3,18 +3,21 @@
 use std::ops::Deref;
 
 use ossature_sys::shm::{Plain, Racy, RacySlice, Shm, Zeroed};
+use serde::{Deserialize, Serialize};
 
 use super::index::{other_length, place, stretch};
 use super::{Index, Items, Number, Span, TypeCode};
 use crate::error::Result;
+use crate::multiprocessing::transfer::memory;
 
 /// A value in shared memory without a lock: Python's `RawValue`, and `Value(..., lock=False)`.
 ///
 /// It is a [`Racy`] cell: [`get`](Racy::get) and [`set`](Racy::set) are one atomic load or store each, of a whole value up
 /// to the width of a machine word. A wider one may be seen half old and half new. Nothing waits and nothing can be
 /// abandoned; reading, adding and writing back loses what others wrote meanwhile.
-#[derive(Debug)]
-pub struct RawValue<T: Plain>(Shm<Racy<T>>);
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct RawValue<T: Plain>(#[serde(with = "memory")] Shm<Racy<T>>);
 
 impl<T: Plain> RawValue<T> {
     /// Makes a value in shared memory.
@@ -72,8 +75,9 @@ impl<T: Plain> Deref for RawValue<T> {
 /// meanwhile may be seen half done, in the middle of an item too.
 ///
 /// [`Index`]es and [ranges](Span) may be negative, counted from the end.
-#[derive(Debug)]
-pub struct RawArray<T: Plain>(Shm<[Racy<T>]>);
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct RawArray<T: Plain>(#[serde(with = "memory")] Shm<[Racy<T>]>);
 
 impl<T: Plain> RawArray<T> {
     /// Makes an array of `len` zeroes.

@@ -5,9 +5,11 @@ use std::ops::Deref;
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::{Init, Shareable, Shm};
 use ossature_sys::sync::lock::Lock;
+use serde::{Deserialize, Serialize};
 
 use super::{Number, TypeCode, whole};
 use crate::error::Result;
+use crate::multiprocessing::transfer::memory;
 
 /// A value in shared memory behind a lock of its own: Python's `multiprocessing.Value`.
 ///
@@ -38,9 +40,10 @@ use crate::error::Result;
 /// assert_eq!(point.get()?.x, 2);
 /// # Ok::<(), ossature::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
 #[doc(alias = "SynchronizedBase")]
-pub struct Value<T: Shareable>(Shm<Lock<T, Shared>>);
+pub struct Value<T: Shareable>(#[serde(with = "memory")] Shm<Lock<T, Shared>>);
 
 impl<T: Shareable> Value<T> {
     /// Makes a value in shared memory.

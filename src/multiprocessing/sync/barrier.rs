@@ -5,9 +5,11 @@ use ossature_sys::futex::Limit;
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::barrier::{self, Party};
+use serde::{Deserialize, Serialize};
 
 use super::methods::owner;
 use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::transfer::memory;
 
 /// A place where a fixed number of parties wait for each other, again and again: Python's `multiprocessing.Barrier`.
 ///
@@ -27,8 +29,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// assert_eq!(step.wait().unwrap_err().kind(), ossature::ErrorKind::Broken);
 /// # Ok::<(), ossature::Error>(())
 /// ```
-#[derive(Debug)]
-pub struct Barrier(Shm<barrier::Barrier<Shared>>);
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Barrier(#[serde(with = "memory")] Shm<barrier::Barrier<Shared>>);
 
 impl Barrier {
     /// A barrier for so many parties in shared memory.

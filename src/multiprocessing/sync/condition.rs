@@ -7,11 +7,13 @@ use ossature_sys::shm::Shm;
 use ossature_sys::sync::bare::NotOwner;
 use ossature_sys::sync::condition::{self, Wait};
 use ossature_sys::sync::rlock;
+use serde::{Deserialize, Serialize};
 
 use super::RLockGuard;
 use super::methods::held_by_one;
 use crate::error::Result;
 use crate::multiprocessing::sharedctypes::{Acquire, abandoned};
+use crate::multiprocessing::transfer::memory;
 
 shareable! {
     struct Monitor {
@@ -51,8 +53,8 @@ shareable! {
 /// buffer.not_full.notify(1);
 /// # Ok(()) }
 /// ```
-#[derive(Debug)]
-pub struct Condition(Shm<Monitor>);
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Condition(#[serde(with = "memory")] Shm<Monitor>);
 
 impl std::fmt::Debug for Monitor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -4,9 +4,11 @@ use ossature_sys::futex::Limit;
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::event;
+use serde::{Deserialize, Serialize};
 
 use super::methods::owner;
 use crate::error::Result;
+use crate::multiprocessing::transfer::memory;
 
 /// A flag that one sets and many wait for: Python's `multiprocessing.Event`.
 ///
@@ -20,8 +22,8 @@ use crate::error::Result;
 /// ready.wait()?;
 /// # Ok::<(), ossature::Error>(())
 /// ```
-#[derive(Debug)]
-pub struct Event(Shm<event::Event<Shared>>);
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Event(#[serde(with = "memory")] Shm<event::Event<Shared>>);
 
 impl Event {
     /// An event in shared memory, its flag down.

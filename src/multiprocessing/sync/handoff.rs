@@ -4,9 +4,11 @@ use ossature_sys::futex::Limit;
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::handoff;
+use serde::{Deserialize, Serialize};
 
 use super::methods::owner;
 use crate::error::Result;
+use crate::multiprocessing::transfer::memory;
 
 /// A lock without an owner: what Python's `multiprocessing.Lock` is when one process acquires and another releases it.
 ///
@@ -22,8 +24,8 @@ use crate::error::Result;
 /// assert!(!turn.locked());
 /// # Ok::<(), ossature::Error>(())
 /// ```
-#[derive(Debug)]
-pub struct HandoffLock(Shm<handoff::HandoffLock<Shared>>);
+#[derive(Debug, Serialize, Deserialize)]
+pub struct HandoffLock(#[serde(with = "memory")] Shm<handoff::HandoffLock<Shared>>);
 
 impl HandoffLock {
     /// A free lock in shared memory.

@@ -4,10 +4,12 @@ use ossature_sys::futex::Limit;
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::{lock, rlock};
+use serde::{Deserialize, Serialize};
 
 use super::methods::{held_by_one, owner};
 use crate::error::Result;
 use crate::multiprocessing::sharedctypes::{Acquire, abandoned};
+use crate::multiprocessing::transfer::memory;
 
 /// A lock that one thread of all processes holds: Python's `multiprocessing.Lock`.
 ///
@@ -36,8 +38,8 @@ use crate::multiprocessing::sharedctypes::{Acquire, abandoned};
 /// ```
 ///
 /// [`HandoffLock`]: crate::multiprocessing::HandoffLock
-#[derive(Debug)]
-pub struct Lock(Shm<lock::Lock<(), Shared>>);
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Lock(#[serde(with = "memory")] Shm<lock::Lock<(), Shared>>);
 
 /// The hold of a [`Lock`]; dropping it releases the lock.
 pub type LockGuard<'l> = lock::Guard<'l, (), Shared>;
@@ -74,8 +76,8 @@ held_by_one!(Lock, LockGuard);
 /// assert!(!lock.locked());
 /// # Ok::<(), ossature::Error>(())
 /// ```
-#[derive(Debug)]
-pub struct RLock(Shm<rlock::RLock<(), Shared>>);
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RLock(#[serde(with = "memory")] Shm<rlock::RLock<(), Shared>>);
 
 /// One level of an [`RLock`] or of a [`Condition`](crate::multiprocessing::Condition)'s lock; dropping it gives the level back.
 pub type RLockGuard<'l> = rlock::RLockGuard<'l, (), Shared>;

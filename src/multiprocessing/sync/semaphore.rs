@@ -6,9 +6,11 @@ use ossature_sys::futex::Limit;
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::{Init, Shm};
 use ossature_sys::sync::semaphore;
+use serde::{Deserialize, Serialize};
 
 use super::methods::owner;
 use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::transfer::memory;
 
 /// The largest value of a semaphore, as POSIX has it.
 pub const SEM_VALUE_MAX: u32 = i32::MAX as u32;
@@ -30,8 +32,8 @@ pub type Permit<'s> = semaphore::Permit<'s, Shared>;
 /// assert_eq!(seats.get_value(), 2);
 /// # Ok::<(), ossature::Error>(())
 /// ```
-#[derive(Debug)]
-pub struct Semaphore(Shm<semaphore::Semaphore<Shared>>);
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Semaphore(#[serde(with = "memory")] Shm<semaphore::Semaphore<Shared>>);
 
 impl Semaphore {
     /// A semaphore of that many units in shared memory.
@@ -145,7 +147,7 @@ owner!(Semaphore, semaphore::Semaphore<Shared>);
 /// assert_eq!(seats.release().unwrap_err().kind(), ossature::ErrorKind::InvalidInput);
 /// # Ok::<(), ossature::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct BoundedSemaphore(Semaphore);
 
 impl BoundedSemaphore {

@@ -17,6 +17,13 @@ pub fn parent_id() -> Option<Pid> {
     rustix::process::getppid()
 }
 
+/// `geteuid()`: the user by whose rights this process acts.
+#[doc(alias = "geteuid")]
+pub fn effective_user() -> u32 {
+    // The call cannot fail, so it does not pass the fault hook.
+    rustix::process::geteuid().as_raw()
+}
+
 /// `getpgid(pid)`: the process group; `None` asks for this process's. Answers `None` when the group's number belongs to an
 /// outer pid namespace, where the kernel says 0.
 ///

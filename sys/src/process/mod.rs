@@ -54,8 +54,8 @@ pub use exit::{Exit, exit};
 pub use fork::{ForkError, fork, fork_unchecked};
 pub use generation::generation;
 pub use ids::{
-    become_subreaper, group_of, id, is_subreaper, new_session, parent_id, resign_subreaper, session_of, set_group,
-    set_parent_death_signal, signal_group,
+    become_subreaper, effective_user, group_of, id, is_subreaper, new_session, parent_id, resign_subreaper, session_of,
+    set_group, set_parent_death_signal, signal_group,
 };
 pub use limits::{replace_rlimit, rlimit, rlimit_of, set_rlimit};
 pub use parent::end_with_parent;

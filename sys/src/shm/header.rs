@@ -134,6 +134,14 @@ pub(super) fn read(memory: &OwnedFd) -> Result<Header, AttachError> {
     Ok(header)
 }
 
+/// Whether a descriptor is, or may be, that of a [`Shm`](super::Shm).
+///
+/// For whoever hands received descriptors to safe code, which must not have such a one: it could write under a reference.
+/// What cannot be told for lack of memory or descriptors counts as one.
+pub fn is_shared_memory(fd: &OwnedFd) -> bool {
+    !matches!(read(fd), Err(AttachError::NotSealed | AttachError::NotOurs))
+}
+
 /// The number of values, as the header says; checked by [`Header::admit`] against the size.
 pub(super) fn len_of(memory: &OwnedFd) -> Result<usize, AttachError> {
     usize::try_from(read(memory)?.len).map_err(|_| AttachError::OtherType)

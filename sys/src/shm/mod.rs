@@ -63,7 +63,7 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 
 pub use cells::{OutOfBounds, RacySlice};
-pub use header::AttachError;
+pub use header::{AttachError, is_shared_memory};
 pub use racy::Racy;
 pub use shareable::{Init, Nodes, Plain, Shareable, Zeroed, array};
 #[doc(hidden)]

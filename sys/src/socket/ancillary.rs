@@ -238,7 +238,7 @@ fn read_credentials(data: &[u8]) -> Option<Credentials> {
     Some(Credentials { pid, uid: u32::from_ne_bytes(*uid), gid: u32::from_ne_bytes(*gid) })
 }
 
-pub(super) fn peer_credentials(fd: BorrowedFd<'_>) -> Result<Option<Credentials>> {
+pub(crate) fn peer_credentials(fd: BorrowedFd<'_>) -> Result<Option<Credentials>> {
     let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
     let mut len = size_of::<libc::ucred>() as libc::socklen_t;
     let (place, room) = ((&raw mut peer).cast(), &raw mut len);

@@ -27,12 +27,15 @@
 mod address;
 mod ancillary;
 mod connect;
+pub(crate) mod rights;
 mod transfer;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 pub use address::{Address, UnixAddress};
+pub(crate) use ancillary::peer_credentials as peer_credentials_of;
 pub use ancillary::{ControlMessage, ControlMessages, Credentials, Descriptors, Received};
+pub use rights::MOST_DESCRIPTORS;
 pub use rustix::net::Shutdown;
 
 use crate::errno::{Errno, Result};

@@ -1,23 +1,17 @@
 //! Sending and receiving by a deadline.
 
-use core::mem::MaybeUninit;
-
 use rustix::fd::BorrowedFd;
-use rustix::io::IoSlice;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::net::{RecvFlags, SendFlags};
 
-use super::ancillary::{self, Received};
-use super::{Address, Socket};
+use super::ancillary::Received;
+use super::{Address, Socket, rights};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::Result;
 use crate::fd::{AsFd, PollFlags, by_deadline};
 use crate::raw;
 
 /// Sending never raises SIGPIPE; waiting is ours, whatever the mode of the descriptor.
-const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
-
-/// The kernel's limit of descriptors in one message, `SCM_MAX_FD`.
-const MOST: usize = 253;
+pub(super) const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
 impl Socket {
     /// `send(fd, bytes, MSG_NOSIGNAL)`: sends some of `bytes` (all of a message) and says how many, waiting for room;
@@ -60,18 +54,7 @@ impl Socket {
         descriptors: &[BorrowedFd<'_>],
         timeout: impl Into<Deadline>,
     ) -> Result<Option<usize>> {
-        let mut space = [MaybeUninit::<u8>::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !descriptors.is_empty() {
-            let fits = !bytes.is_empty() && descriptors.len() <= MOST;
-            if !fits || !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
-                return Err(Errno::INVAL);
-            }
-        }
-        by_deadline(self.as_fd(), PollFlags::OUT, timeout.into(), || {
-            let part = bytes.get(..raw::allowed("sendmsg", bytes.len())).unwrap_or_default();
-            raw::call("sendmsg", || rustix::net::sendmsg(&self.0, &[IoSlice::new(part)], &mut control, SEND))
-        })
+        rights::send_by(self.as_fd(), bytes, descriptors, timeout.into())
     }
 
     /// `recv(fd, buffer, 0)`: receives some bytes (or one message, of which what does not fit is lost) and says how many,
@@ -131,9 +114,6 @@ impl Socket {
         buffer: &mut [u8],
         timeout: impl Into<Deadline>,
     ) -> Result<Option<Received<N>>> {
-        by_deadline(self.as_fd(), PollFlags::IN, timeout.into(), || {
-            let part = buffer.get_mut(..raw::allowed("recvmsg", buffer.len())).unwrap_or_default();
-            ancillary::receive(self.as_fd(), part)
-        })
+        rights::receive_by(self.as_fd(), buffer, timeout.into())
     }
 }

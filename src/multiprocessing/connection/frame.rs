@@ -1,0 +1,284 @@
+//! Messages as CPython frames them, as two machines that do no input or output of their own.
+//!
+//! | on the wire | means |
+//! | --- | --- |
+//! | `0..=0x7fff_ffff` as 4 bytes, the highest first | so many bytes follow |
+//! | `0xffff_ffff`, then 8 bytes, the highest first | so many bytes follow; sent only beyond `0x7fff_ffff`, taken for any length |
+//! | `0x8000_0001..=0x8000_00fd`, then 8 bytes | the same, and so many descriptors ride on the first of the 8 bytes. Ours only: CPython neither sends nor knows it |
+//! | anything else | nothing: a stranger, or somebody out of step |
+//!
+//! A machine never asks for a byte beyond the message that it is in, so another process that has the connection too finds
+//! the next message whole; and it asks for memory only as bytes arrive, whatever length a stranger announces.
+//!
+//! **Driving them without blocking** (an event loop, or a handshake beside others): for each connection keep an [`Incoming`]
+//! made by [`with_limit`](Incoming::with_limit), and an [`Outgoing`].
+//!
+//! ```text
+//! readable:  let n = stream.read(incoming.space(), Deadline::NOW)?;        // or any non-blocking read
+//!            None                         nothing there: wait until readable
+//!            Some(0)                      return Err(incoming.end());      // end of file, at or within a message
+//!            Some(n) => if incoming.advance(n)? { let message: Vec<u8> = incoming.take(); /* handle; then the next one */ }
+//!            (again, until None)
+//! to send:   outgoing.push(message);
+//! writable:  while !outgoing.is_empty() { match stream.write([outgoing.rest(), &[]], Deadline::NOW)? {
+//!                None => wait until writable, Some(n) => outgoing.advance(n) } }
+//! ```
+//!
+//! An error of [`advance`](Incoming::advance) is final: where the next message begins is not known, so close the connection. Made by
+//! `with_limit` the machine refuses descriptors, and a message longer than the limit as soon as its header is there.
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// What is asked of memory at once for a message that is announced; beyond it twice what has come.
+const AT_ONCE: usize = 1 << 20;
+
+/// The header that 8 bytes of length follow.
+const LONG: u32 = 0xffff_ffff;
+/// The header, less the number of descriptors, that 8 bytes of length with descriptors follow.
+const RIDDEN: u32 = 0x8000_0000;
+/// The most descriptors of a message.
+pub(crate) const MOST_DESCRIPTORS: usize = ossature_sys::socket::MOST_DESCRIPTORS;
+
+/// The header of a message: 4 or 12 bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    bytes: [u8; 12],
+    len: usize,
+}
+
+impl Header {
+    /// Of a message of so many bytes.
+    pub(crate) fn of(len: usize) -> Self {
+        match u32::try_from(len) {
+            Ok(short) if short <= i32::MAX as u32 => {
+                let mut bytes = [0; 12];
+                bytes[..4].copy_from_slice(&short.to_be_bytes());
+                Self { bytes, len: 4 }
+            }
+            _ => Self::long(LONG, len),
+        }
+    }
+
+    /// Of a message that so many descriptors, 1 to [`MOST_DESCRIPTORS`], ride on. They go with the 5th byte.
+    pub(crate) fn with_descriptors(len: usize, descriptors: usize) -> Self {
+        Self::long(RIDDEN + descriptors.min(MOST_DESCRIPTORS) as u32, len)
+    }
+
+    fn long(first: u32, len: usize) -> Self {
+        let mut bytes = [0; 12];
+        bytes[..4].copy_from_slice(&first.to_be_bytes());
+        bytes[4..].copy_from_slice(&(len as u64).to_be_bytes());
+        Self { bytes, len: 12 }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&self.bytes)
+    }
+}
+
+/// A message as it comes in.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    header: [u8; 12],
+    /// How much of the header is there.
+    have: u8,
+    /// How long the header is, as far as is known.
+    need: u8,
+    descriptors: u8,
+    takes_descriptors: bool,
+    limit: usize,
+    /// How long the message is, once the header is whole.
+    len: Option<usize>,
+    /// The message, and after it room for more of it.
+    body: Vec<u8>,
+    filled: usize,
+}
+
+impl Incoming {
+    /// For messages of any length, descriptors included.
+    pub(crate) const fn new() -> Self {
+        Self {
+            header: [0; 12],
+            have: 0,
+            need: 4,
+            descriptors: 0,
+            takes_descriptors: true,
+            limit: usize::MAX,
+            len: None,
+            body: Vec::new(),
+            filled: 0,
+        }
+    }
+
+    /// For messages of at most so many bytes, without descriptors.
+    #[allow(dead_code, reason = "for the handshake")]
+    pub(crate) const fn with_limit(limit: usize) -> Self {
+        let mut machine = Self::new();
+        machine.limit = limit;
+        machine.takes_descriptors = false;
+        machine
+    }
+
+    /// Sets the limit, for the message that has begun too.
+    ///
+    /// # Errors
+    /// [`TooLong`](ErrorKind::TooLong) when that one is known to be longer.
+    pub(crate) fn set_limit(&mut self, limit: usize) -> Result<()> {
+        self.limit = limit;
+        self.len.map_or(Ok(()), |len| self.check(len as u64).map(drop))
+    }
+
+    /// Where the next bytes go: never empty, and never longer than what belongs to this message.
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        let Some(len) = self.len else {
+            return self.header.get_mut(usize::from(self.have)..usize::from(self.need)).unwrap_or_default();
+        };
+        if self.filled == self.body.len() {
+            let more = if self.filled == 0 { AT_ONCE } else { self.filled };
+            let room = len.min(self.filled.saturating_add(more));
+            if self.filled == 0 {
+                self.body = vec![0; room]; // zeroed by the kernel, when it is large
+            } else {
+                self.body.resize(room, 0);
+            }
+        }
+        self.body.get_mut(self.filled..).unwrap_or_default()
+    }
+
+    /// Counts `n` bytes that were put at the beginning of [`space`](Self::space), and says whether the message is whole.
+    ///
+    /// # Errors
+    /// [`Decode`](ErrorKind::Decode) for what is no header, [`TooLong`](ErrorKind::TooLong) for a message beyond the limit.
+    pub(crate) fn advance(&mut self, n: usize) -> Result<bool> {
+        if let Some(len) = self.len {
+            self.filled = self.filled.saturating_add(n).min(self.body.len());
+            return Ok(self.filled == len);
+        }
+        self.have = self.need.min(self.have.saturating_add(u8::try_from(n).unwrap_or(u8::MAX)));
+        if self.have < self.need {
+            return Ok(false);
+        }
+        let [first, middle, last] = [0, 4, 8].map(|at| self.word(at));
+        let len = match first {
+            short if short <= i32::MAX as u32 => u64::from(short),
+            _ if self.have == 12 => u64::from(middle) << 32 | u64::from(last),
+            LONG => return self.needs_more(0),
+            ridden if self.takes_descriptors && (1..=MOST_DESCRIPTORS as u32).contains(&(ridden - RIDDEN)) => {
+                return self.needs_more((ridden - RIDDEN) as u8);
+            }
+            other => {
+                let message = format!("bad message: it begins with {other:#010x}, which is no length");
+                return Err(Error::new(ErrorKind::Decode, message));
+            }
+        };
+        let len = self.check(len)?;
+        self.len = Some(len);
+        Ok(len == 0)
+    }
+
+    fn needs_more(&mut self, descriptors: u8) -> Result<bool> {
+        self.need = 12;
+        self.descriptors = descriptors;
+        Ok(false)
+    }
+
+    fn word(&self, at: usize) -> u32 {
+        self.header.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_be_bytes(*bytes))
+    }
+
+    fn check(&self, len: u64) -> Result<usize> {
+        let limit = self.limit.min(isize::MAX as usize);
+        usize::try_from(len).ok().filter(|&len| len <= limit).ok_or_else(|| {
+            Error::new(ErrorKind::TooLong, format!("bad message length: {len} bytes, and {limit} is the most here"))
+        })
+    }
+
+    /// How many descriptors ride on the very next byte.
+    pub(crate) fn descriptors_due(&self) -> Option<usize> {
+        (self.descriptors > 0 && self.have == 4).then_some(usize::from(self.descriptors))
+    }
+
+    /// How long the message is, while none of it is there yet.
+    pub(crate) fn untouched(&self) -> Option<usize> {
+        self.len.filter(|_| self.filled == 0)
+    }
+
+    /// Whether a part of a message is there.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.have > 0
+    }
+
+    /// Takes over the beginning of the message that was put elsewhere.
+    pub(crate) fn adopt(&mut self, beginning: &[u8]) {
+        let len = self.len.unwrap_or_default().min(beginning.len().max(AT_ONCE));
+        self.body = vec![0; len];
+        let place = self.body.get_mut(..beginning.len());
+        self.filled = place.map_or(0, |place| {
+            place.copy_from_slice(beginning);
+            beginning.len()
+        });
+    }
+
+    /// The whole message; the machine is ready for the next one.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        let mut message = std::mem::take(&mut self.body);
+        message.truncate(self.filled);
+        self.reset();
+        message
+    }
+
+    /// Forgets the message, to be ready for the next one.
+    pub(crate) fn reset(&mut self) {
+        (self.have, self.need, self.descriptors, self.len, self.filled) = (0, 4, 0, None, 0);
+        self.body = Vec::new();
+    }
+
+    /// What an end of the stream at this place means.
+    pub(crate) fn end(&self) -> Error {
+        let message = if self.has_begun() {
+            "the other side went within a message (got end of file during message)"
+        } else {
+            "the other side has closed the connection"
+        };
+        Error::new(ErrorKind::Closed, message)
+    }
+}
+
+/// Messages as they go out.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Outgoing {
+    /// Adds a message.
+    #[allow(dead_code, reason = "for the handshake")]
+    pub(crate) fn push(&mut self, message: &[u8]) {
+        self.push_raw(Header::of(message.len()).as_bytes());
+        self.push_raw(message);
+    }
+
+    /// Adds bytes that are framed already, or a part of a message.
+    pub(crate) fn push_raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// What is still to be written.
+    pub(crate) fn rest(&self) -> &[u8] {
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+
+    /// Counts bytes that were written.
+    pub(crate) fn advance(&mut self, n: usize) {
+        self.sent = self.sent.saturating_add(n).min(self.bytes.len());
+        if self.sent == self.bytes.len() {
+            (self.bytes, self.sent) = (Vec::new(), 0);
+        }
+    }
+
+    /// Whether all is written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest().is_empty()
+    }
+}

@@ -1,0 +1,82 @@
+//! Connections inside values that are sent: both processes have the same end afterwards.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use super::{Access, Connection, Receiver, Sender};
+use crate::error::{Error, ErrorKind};
+use crate::multiprocessing::transfer::{Handle, Trust, received_trust, refuse_to_send};
+
+/// The descriptor, whether it receives, whether it sends, and whether kin is at the other end.
+type Wire<H> = (Handle<H>, bool, bool, bool);
+
+fn put<S: Serializer>(
+    end: &impl AsFd,
+    receives: bool,
+    sends: bool,
+    trust: Trust,
+    within: bool,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    if within {
+        let message =
+            "a part of a message has come, or has still to go, at this end of the connection: finish it first";
+        return Err(refuse_to_send(Error::new(ErrorKind::InvalidInput, message)));
+    }
+    let wire: Wire<_> = (Handle(end.as_fd()), receives, sends, trust == Trust::Kin);
+    wire.serialize(serializer)
+}
+
+fn take<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Connection, D::Error> {
+    let (Handle(fd), receives, sends, kin): Wire<OwnedFd> = Deserialize::deserialize(deserializer)?;
+    let access = match (receives, sends) {
+        (true, true) => Access::Both,
+        (true, false) => Access::Receive,
+        (false, true) => Access::Send,
+        (false, false) => return Err(de::Error::custom("a connection that neither receives nor sends")),
+    };
+    // A stranger's word for another is a stranger's.
+    let trust = if kin { received_trust() } else { Trust::Stranger };
+    Connection::with_trust(fd, access, trust).map_err(de::Error::custom)
+}
+
+impl Serialize for Connection {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.is_closed() {
+            return Err(ser::Error::custom("the connection is closed"));
+        }
+        let within = self.receiving.is_within_a_message() || self.sending.is_within_a_message();
+        put(self, self.readable(), self.writable(), self.trust(), within, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Connection {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        take(deserializer)
+    }
+}
+
+impl Serialize for Receiver {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        put(self, true, false, self.trust(), self.receiving.is_within_a_message(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Receiver {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        take(deserializer).map(|connection| connection.split().0)
+    }
+}
+
+impl Serialize for Sender {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        put(self, false, true, self.trust(), self.sending.is_within_a_message(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sender {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        take(deserializer).map(|connection| connection.split().1)
+    }
+}

@@ -1,0 +1,330 @@
+//! The receiving side of a connection: a message that has begun to arrive stays here until it is whole.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
+use ossature_sys::process::effective_user;
+use ossature_sys::stream::{Carrier, Stream};
+
+use super::frame::{Incoming, MOST_DESCRIPTORS};
+use super::too_short::BufferTooShort;
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::transfer::Trust;
+
+/// What has come of the next message.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    partial: RefCell<Partial>,
+    open: Cell<bool>,
+}
+
+#[derive(Debug)]
+struct Partial {
+    incoming: Incoming,
+    descriptors: Vec<OwnedFd>,
+}
+
+/// A whole message.
+pub(super) struct Message {
+    pub(super) bytes: Vec<u8>,
+    pub(super) descriptors: Vec<OwnedFd>,
+}
+
+impl Receiving {
+    pub(super) const fn new(open: bool) -> Self {
+        let partial = Partial { incoming: Incoming::new(), descriptors: Vec::new() };
+        Self { partial: RefCell::new(partial), open: Cell::new(open) }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.get()
+    }
+
+    /// Whether a message stopped half-way here at the end of somebody's time.
+    pub(super) fn is_within_a_message(&self) -> bool {
+        self.partial.borrow().incoming.has_begun()
+    }
+
+    pub(super) fn must_be_open(&self) -> Result<()> {
+        if self.open.get() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Closed,
+            "the connection is not open for receiving (connection is write-only, or was spoilt by a bad message)",
+        ))
+    }
+
+    /// The next message; `None` when it was not whole by the deadline, and what has come is kept.
+    pub(super) fn message(
+        &self,
+        stream: &Stream,
+        trust: Trust,
+        limit: usize,
+        deadline: Deadline,
+    ) -> Result<Option<Message>> {
+        self.must_be_open()?;
+        let mut partial = self.partial.borrow_mut();
+        let whole = self.spoilt_by(partial.fill(stream, trust, limit, deadline))?;
+        Ok(whole
+            .then(|| Message { bytes: partial.incoming.take(), descriptors: std::mem::take(&mut partial.descriptors) }))
+    }
+
+    /// The next message into a buffer, without asking for memory when it fits there.
+    pub(super) fn message_into(
+        &self,
+        stream: &Stream,
+        trust: Trust,
+        buffer: &mut [u8],
+        deadline: Deadline,
+    ) -> Result<Option<usize>> {
+        self.must_be_open()?;
+        let mut partial = self.partial.borrow_mut();
+        let got = self.spoilt_by(partial.fill_into(stream, trust, buffer, deadline))?;
+        match got {
+            Into::Nothing => return Ok(None),
+            Into::Buffer(len) => {
+                partial.incoming.reset();
+                partial.descriptors.clear();
+                return Ok(Some(len));
+            }
+            Into::Own => {}
+        }
+        let message = partial.incoming.take();
+        partial.descriptors.clear();
+        match buffer.get_mut(..message.len()) {
+            Some(place) => {
+                place.copy_from_slice(&message);
+                Ok(Some(message.len()))
+            }
+            None => Err(BufferTooShort::new(message, buffer.len()).into()),
+        }
+    }
+
+    /// After an error that leaves no way to find the next message, nothing can be received any more.
+    fn spoilt_by<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            let end = error.kind() == ErrorKind::Closed; // says the same again
+            let passing = error.errno().is_some_and(|errno| errno == Errno::NOMEM || errno == Errno::NOBUFS);
+            self.open.set(end || passing);
+        }
+        result
+    }
+}
+
+/// Where a message went.
+enum Into {
+    Nothing,
+    Buffer(usize),
+    Own,
+}
+
+impl Partial {
+    /// Receives until `incoming` has a whole message.
+    fn fill(&mut self, stream: &Stream, trust: Trust, limit: usize, deadline: Deadline) -> Result<bool> {
+        self.incoming.set_limit(limit)?;
+        loop {
+            match self.step(stream, trust, deadline)? {
+                None => return Ok(false),
+                Some(true) => return Ok(true),
+                Some(false) => {}
+            }
+        }
+    }
+
+    /// Receives until there is a whole message in `buffer`, if it fits there, and in `incoming` otherwise.
+    fn fill_into(&mut self, stream: &Stream, trust: Trust, buffer: &mut [u8], deadline: Deadline) -> Result<Into> {
+        self.incoming.set_limit(usize::MAX)?;
+        loop {
+            if let Some(place) = self.incoming.untouched().and_then(|len| buffer.get_mut(..len)) {
+                return self.read_straight(stream, place, deadline);
+            }
+            match self.step(stream, trust, deadline)? {
+                None => return Ok(Into::Nothing),
+                Some(true) => return Ok(Into::Own),
+                Some(false) => {}
+            }
+        }
+    }
+
+    /// Reads the message to where it is wanted; what has come at the end of the time moves to `incoming`.
+    fn read_straight(&mut self, stream: &Stream, place: &mut [u8], deadline: Deadline) -> Result<Into> {
+        let mut filled = 0;
+        while let Some(rest) = place.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match stream.read(rest, deadline).map_err(failed)? {
+                Some(0) => return Err(self.incoming.end()),
+                Some(n) => filled += n,
+                None => {
+                    if filled > 0 {
+                        self.incoming.adopt(place.get(..filled).unwrap_or_default());
+                    }
+                    return Ok(Into::Nothing);
+                }
+            }
+        }
+        Ok(Into::Buffer(filled))
+    }
+
+    /// One read: whether the message is whole, or `None` when nothing came by the deadline.
+    fn step(&mut self, stream: &Stream, trust: Trust, deadline: Deadline) -> Result<Option<bool>> {
+        let n = match self.incoming.descriptors_due() {
+            None => stream.read(self.incoming.space(), deadline).map_err(failed)?,
+            Some(due) => self.read_descriptors(stream, trust, due, deadline)?,
+        };
+        match n {
+            None => Ok(None),
+            Some(0) => Err(self.incoming.end()),
+            Some(n) => self.incoming.advance(n).map(Some),
+        }
+    }
+
+    #[cold]
+    fn read_descriptors(
+        &mut self,
+        stream: &Stream,
+        trust: Trust,
+        due: usize,
+        deadline: Deadline,
+    ) -> Result<Option<usize>> {
+        if !may_send_descriptors(stream, trust)? {
+            let message = "a stranger sent descriptors: they are taken only from authenticated peers and from processes of the same user";
+            return Err(Error::new(ErrorKind::NotAllowed, message));
+        }
+        let got = stream.read_with::<MOST_DESCRIPTORS>(self.incoming.space(), deadline).map_err(failed)?;
+        let Some(got) = got else { return Ok(None) };
+        if got.len > 0 && (got.descriptors_lost || got.descriptors.len() != due) {
+            let message = format!(
+                "{due} descriptors were announced and {} came: this process may have as many open as it is allowed to",
+                got.descriptors.len()
+            );
+            return Err(Error::new(ErrorKind::Decode, message));
+        }
+        self.descriptors = got.descriptors.into_iter().collect();
+        Ok(Some(got.len))
+    }
+}
+
+/// Kin always; anybody else when the kernel says that it runs as this user, or as root.
+fn may_send_descriptors(stream: &Stream, trust: Trust) -> Result<bool> {
+    let carried = stream.carrier() == Carrier::UnixSocket;
+    if !carried || trust == Trust::Kin {
+        return Ok(carried);
+    }
+    let peer = stream.peer_credentials()?;
+    Ok(peer.is_some_and(|peer| peer.uid == 0 || peer.uid == effective_user()))
+}
+
+/// The error of a read or a write.
+pub(super) fn failed(errno: Errno) -> Error {
+    match errno {
+        Errno::PIPE | Errno::CONNRESET => {
+            Error::with_errno(ErrorKind::Closed, errno, "the other side has closed the connection")
+        }
+        other => Error::os(other, "connection"),
+    }
+}
+
+/// The methods of what receives: `self.stream()`, `self.trust()`, `self.receiving`.
+macro_rules! receives {
+    ($Face:ident) => {
+        impl $Face {
+            /// Waits for the next message, and makes the value of it that [`send`](crate::multiprocessing::connection::Connection::send) sent.
+            ///
+            /// # Errors
+            /// As for [`recv_bytes`](Self::recv_bytes); [`Decode`](crate::ErrorKind::Decode) when the message is no `T`,
+            /// [`NotAllowed`](crate::ErrorKind::NotAllowed) and [`Incompatible`](crate::ErrorKind::Incompatible) for shared memory
+            /// that cannot be taken. The message is gone then, and the next one can be received.
+            pub fn recv<T: DeserializeOwned>(&self) -> Result<T> {
+                self.recv_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
+            }
+
+            /// The same within the deadline; `None` when that is over.
+            ///
+            /// # Errors
+            /// As for [`recv`](Self::recv).
+            pub fn recv_timeout<T: DeserializeOwned>(&self, timeout: impl Into<Deadline>) -> Result<Option<T>> {
+                let message = self.receiving.message(self.stream(), self.trust(), usize::MAX, timeout.into())?;
+                message.map(|message| unpack(&message.bytes, message.descriptors, self.trust())).transpose()
+            }
+
+            /// Waits for the next message, as bytes: Python's `recv_bytes()`. Descriptors that came along are closed.
+            ///
+            /// # Errors
+            /// [`Closed`](crate::ErrorKind::Closed) when the other side has closed the connection (Python's `EOFError`), also within
+            /// a message; [`Decode`](crate::ErrorKind::Decode) for what is no message, after which nothing can be received any
+            /// more; [`Os`](crate::ErrorKind::Os).
+            pub fn recv_bytes(&self) -> Result<Vec<u8>> {
+                self.recv_bytes_max(usize::MAX)
+            }
+
+            /// The same for a message of at most so many bytes: Python's `recv_bytes(maxlength)`.
+            ///
+            /// # Errors
+            /// As for [`recv_bytes`](Self::recv_bytes); [`TooLong`](crate::ErrorKind::TooLong) for a longer message. It is not read, so
+            /// nothing can be received any more.
+            pub fn recv_bytes_max(&self, limit: usize) -> Result<Vec<u8>> {
+                self.recv_bytes_max_timeout(limit, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
+            }
+
+            /// [`recv_bytes`](Self::recv_bytes) within the deadline; `None` when that is over. What has come of a message by then is
+            /// kept, and the next call goes on with it.
+            ///
+            /// # Errors
+            /// As for [`recv_bytes`](Self::recv_bytes).
+            pub fn recv_bytes_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<Vec<u8>>> {
+                self.recv_bytes_max_timeout(usize::MAX, timeout)
+            }
+
+            /// [`recv_bytes_max`](Self::recv_bytes_max) within the deadline.
+            ///
+            /// # Errors
+            /// As for [`recv_bytes_max`](Self::recv_bytes_max).
+            pub fn recv_bytes_max_timeout(
+                &self,
+                limit: usize,
+                timeout: impl Into<Deadline>,
+            ) -> Result<Option<Vec<u8>>> {
+                let message = self.receiving.message(self.stream(), self.trust(), limit, timeout.into())?;
+                Ok(message.map(|message| message.bytes))
+            }
+
+            /// Waits for the next message, puts it at the beginning of the buffer and says how long it is.
+            ///
+            /// # Errors
+            /// As for [`recv_bytes`](Self::recv_bytes); [`TooLong`](crate::ErrorKind::TooLong) for a message longer than the buffer: its
+            /// [source](std::error::Error::source) is a [`BufferTooShort`](crate::multiprocessing::connection::BufferTooShort), which has the message, and
+            /// the next one can be received.
+            pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize> {
+                self.recv_bytes_into_timeout(buffer, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
+            }
+
+            /// The same within the deadline; `None` when that is over, and then the buffer's content is unspecified.
+            ///
+            /// # Errors
+            /// As for [`recv_bytes_into`](Self::recv_bytes_into).
+            pub fn recv_bytes_into_timeout(
+                &self,
+                buffer: &mut [u8],
+                timeout: impl Into<Deadline>,
+            ) -> Result<Option<usize>> {
+                self.receiving.message_into(self.stream(), self.trust(), buffer, timeout.into())
+            }
+
+            /// Waits until there is something to receive, an end included, and says whether there is; nothing is taken.
+            ///
+            /// Differs from Python: the time must be named; `Duration::ZERO` is Python's `poll()`, `None` its `poll(None)`.
+            ///
+            /// # Errors
+            /// [`Closed`](crate::ErrorKind::Closed) when this is not open for receiving, [`Os`](crate::ErrorKind::Os) with `ENOMEM`.
+            pub fn poll(&self, timeout: impl Into<Deadline>) -> Result<bool> {
+                self.receiving.must_be_open()?;
+                let mut one = [PollFd::new(self.stream(), PollFlags::IN)];
+                Ok(poll(&mut one, timeout)? > 0)
+            }
+        }
+    };
+}
+
+pub(super) use receives;

@@ -1,0 +1,239 @@
+//! The sending side of a connection: what did not go of a message in its time stays here and goes first.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::stream::{Carrier, Stream};
+
+use super::frame::{Header, MOST_DESCRIPTORS, Outgoing};
+use super::receive::failed;
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::transfer::{Packed, Trust};
+
+/// Up to this many bytes, header included, header and message are put side by side on the stack and sent by the shortest
+/// call; beyond it the kernel gathers them.
+const SMALL: usize = 512;
+
+/// What did not go yet of the last message.
+#[derive(Debug)]
+pub(super) struct Sending {
+    rest: RefCell<Rest>,
+    open: Cell<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Rest {
+    outgoing: Outgoing,
+    /// They ride on the byte after the next `before`.
+    descriptors: Vec<OwnedFd>,
+    before: usize,
+}
+
+impl Sending {
+    pub(super) fn new(open: bool) -> Self {
+        Self { rest: RefCell::default(), open: Cell::new(open) }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.get()
+    }
+
+    /// Whether a part of a message has still to go.
+    pub(super) fn is_within_a_message(&self) -> bool {
+        !self.rest.borrow().outgoing.is_empty()
+    }
+
+    fn must_be_open(&self) -> Result<()> {
+        if self.open.get() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Closed,
+            "the connection is not open for sending (connection is read-only, or broke within a message)",
+        ))
+    }
+
+    /// Sends what is left of earlier messages; false when it was not all gone by the deadline.
+    pub(super) fn flush(&self, stream: &Stream, deadline: Deadline) -> Result<bool> {
+        self.must_be_open()?;
+        let mut rest = self.rest.borrow_mut();
+        if rest.outgoing.is_empty() { Ok(true) } else { self.torn_by(rest.flush(stream, deadline)) }
+    }
+
+    /// After an error within a message, whatever follows would be taken for the rest of it.
+    fn torn_by<T>(&self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            self.open.set(false);
+        }
+        result
+    }
+
+    /// Sends a message; false when the deadline was over before its first byte.
+    pub(super) fn message(&self, stream: &Stream, message: &[u8], deadline: Deadline) -> Result<bool> {
+        if !self.flush(stream, deadline)? {
+            return Ok(false);
+        }
+        let header = Header::of(message.len());
+        let (mut head, mut body) = (header.as_bytes(), message);
+        let mut both = [0; SMALL];
+        if let Some(room) = both.get_mut(..head.len() + body.len()) {
+            let (first, second) = room.split_at_mut(head.len());
+            first.copy_from_slice(head);
+            second.copy_from_slice(body);
+            (head, body) = (room, &[]);
+        }
+        let mut begun = false;
+        loop {
+            let n = match stream.write([head, body], deadline) {
+                Ok(Some(n)) => n,
+                Ok(None) => break,
+                Err(errno) if begun => return self.torn_by(Err(failed(errno))),
+                Err(errno) => return Err(failed(errno)),
+            };
+            begun = true;
+            let beyond = n.saturating_sub(head.len());
+            head = head.get(n..).unwrap_or_default();
+            body = body.get(beyond..).unwrap_or_default();
+            if head.is_empty() && body.is_empty() {
+                return Ok(true);
+            }
+        }
+        if begun {
+            let mut rest = self.rest.borrow_mut();
+            rest.outgoing.push_raw(head);
+            rest.outgoing.push_raw(body);
+        }
+        Ok(begun)
+    }
+
+    /// Sends a value, with the descriptors in it.
+    pub(super) fn packed(&self, stream: &Stream, trust: Trust, packed: Packed, deadline: Deadline) -> Result<bool> {
+        let Packed { bytes, descriptors, with_memory } = packed;
+        if descriptors.is_empty() {
+            return self.message(stream, &bytes, deadline);
+        }
+        refuse(stream, trust, descriptors.len(), with_memory)?;
+        if !self.flush(stream, deadline)? {
+            return Ok(false);
+        }
+        let mut rest = self.rest.borrow_mut();
+        rest.outgoing.push_raw(Header::with_descriptors(bytes.len(), descriptors.len()).as_bytes());
+        rest.outgoing.push_raw(&bytes);
+        let total = rest.outgoing.rest().len();
+        (rest.descriptors, rest.before) = (descriptors, 4);
+        let flushed = rest.flush(stream, deadline);
+        if rest.outgoing.rest().len() == total {
+            *rest = Rest::default(); // not a byte went
+            return flushed.map(|_| false);
+        }
+        self.torn_by(flushed.map(|_| true))
+    }
+}
+
+impl Rest {
+    fn flush(&mut self, stream: &Stream, deadline: Deadline) -> Result<bool> {
+        while !self.outgoing.is_empty() {
+            let rest = self.outgoing.rest();
+            let n = match (self.descriptors.as_slice(), rest.get(..self.before)) {
+                ([], _) => stream.write([rest, &[]], deadline),
+                (_, Some(before @ [_, ..])) => stream.write([before, &[]], deadline),
+                (descriptors, _) => {
+                    let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
+                    stream.write_with(rest, &borrowed, deadline)
+                }
+            };
+            let Some(n) = n.map_err(failed)? else { return Ok(false) };
+            if self.before == 0 {
+                self.descriptors.clear(); // they rode on the first of these bytes
+            }
+            self.before = self.before.saturating_sub(n);
+            self.outgoing.advance(n);
+        }
+        Ok(true)
+    }
+}
+
+/// Why these descriptors cannot go there.
+fn refuse(stream: &Stream, trust: Trust, count: usize, with_memory: bool) -> Result<()> {
+    if stream.carrier() != Carrier::UnixSocket {
+        let message = "open files, connections and shared memory travel over Unix sockets only: use pipe(), not pipe_one_way() or TCP";
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    if count > MOST_DESCRIPTORS {
+        let message = format!("a message carries at most {MOST_DESCRIPTORS} descriptors, and this value has {count}");
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    if with_memory && trust != Trust::Kin {
+        let message = "shared memory is given only to this program's own processes: over pipe(), or a Unix socket with an authentication key";
+        return Err(Error::new(ErrorKind::NotAllowed, message));
+    }
+    Ok(())
+}
+
+/// The methods of what sends: `self.stream()`, `self.trust()`, `self.sending`.
+macro_rules! sends {
+    ($Face:ident) => {
+        impl $Face {
+            /// Sends a value, with the open files and the shared memory in it: see [`transfer`](crate::multiprocessing::transfer).
+            ///
+            /// # Errors
+            /// As for [`send_bytes`](Self::send_bytes); [`InvalidInput`](crate::ErrorKind::InvalidInput) when the value cannot be
+            /// serialised, or has descriptors in it that cannot go this way; [`NotAllowed`](crate::ErrorKind::NotAllowed) for shared
+            /// memory to a stranger. Nothing is sent then.
+            pub fn send<T: Serialize + ?Sized>(&self, value: &T) -> Result<()> {
+                self.send_timeout(value, Deadline::NEVER).map(drop)
+            }
+
+            /// The same within the deadline; as [`send_bytes_timeout`](Self::send_bytes_timeout).
+            ///
+            /// # Errors
+            /// As for [`send`](Self::send).
+            pub fn send_timeout<T: Serialize + ?Sized>(&self, value: &T, timeout: impl Into<Deadline>) -> Result<bool> {
+                self.sending.packed(self.stream(), self.trust(), pack(value)?, timeout.into())
+            }
+
+            /// Sends one message: Python's `send_bytes(buffer)`. An empty one is a message too.
+            ///
+            /// # Errors
+            /// [`Closed`](crate::ErrorKind::Closed) when the other side has closed the connection (with `EPIPE` or `ECONNRESET`), or when
+            /// this is not open for sending; [`Os`](crate::ErrorKind::Os).
+            pub fn send_bytes(&self, message: &[u8]) -> Result<()> {
+                self.send_bytes_timeout(message, Deadline::NEVER).map(drop)
+            }
+
+            /// Sends one message if it can begin to go by the deadline, and says whether it did.
+            ///
+            /// What has not gone of it by the deadline is kept here, and goes before anything else with the next call, or with
+            /// [`flush`](Self::flush). After `false` nothing of it has gone, and nothing is kept.
+            ///
+            /// # Errors
+            /// As for [`send_bytes`](Self::send_bytes).
+            pub fn send_bytes_timeout(&self, message: &[u8], timeout: impl Into<Deadline>) -> Result<bool> {
+                self.sending.message(self.stream(), message, timeout.into())
+            }
+
+            /// Sends `size` bytes from `offset` on: Python's `send_bytes(buffer, offset, size)`.
+            ///
+            /// # Errors
+            /// As for [`send_bytes`](Self::send_bytes); [`OutOfRange`](crate::ErrorKind::OutOfRange) when they are not all in `buffer`.
+            pub fn send_bytes_range(&self, buffer: &[u8], offset: usize, size: usize) -> Result<()> {
+                let wrong = || {
+                    let message = format!("no {size} bytes from {offset} on in a buffer of {}", buffer.len());
+                    Error::new(ErrorKind::OutOfRange, message)
+                };
+                self.send_bytes(buffer.get(offset..).and_then(|rest| rest.get(..size)).ok_or_else(wrong)?)
+            }
+
+            /// Sends what an earlier call kept; false when it is not all gone by the deadline.
+            ///
+            /// # Errors
+            /// As for [`send_bytes`](Self::send_bytes).
+            pub fn flush(&self, timeout: impl Into<Deadline>) -> Result<bool> {
+                self.sending.flush(self.stream(), timeout.into())
+            }
+        }
+    };
+}
+
+pub(super) use sends;

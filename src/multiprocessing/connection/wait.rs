@@ -1,0 +1,46 @@
+//! Waiting for whichever of many things is ready first.
+
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::poll::{PollFd, PollFlags, poll};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Waits until one of the objects has something to read, an end included, and answers the places of all that have, in their order:
+/// Python's `multiprocessing.connection.wait`.
+///
+/// Connections, listeners, sockets, the sentinels of processes, queues: whatever is `AsFd`. When the deadline is over the answer is empty. With no
+/// objects it sleeps for that long.
+///
+/// # Errors
+/// [`AlreadyRegistered`](ErrorKind::AlreadyRegistered) for a descriptor that stands there twice (Python's `KeyError`),
+/// [`Os`](ErrorKind::Os) with `EINVAL` for more than the process may have open, with `ENOMEM`.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::connection::{pipe, wait};
+///
+/// let (one, a) = pipe()?;
+/// let (two, b) = pipe()?;
+/// let (stream, _peer) = std::os::unix::net::UnixStream::pair()?;
+/// b.send_bytes(b"ready")?;
+/// drop(a);
+/// assert_eq!(wait(&[&one, &stream, &two], None)?, [0, 2]);
+/// assert_eq!(wait(&[&stream], Duration::from_millis(1))?, []);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn wait(objects: &[&dyn AsFd], timeout: impl Into<Deadline>) -> Result<Vec<usize>> {
+    let mut fds: Vec<PollFd<'_>> =
+        objects.iter().map(|object| PollFd::from_borrowed(object.as_fd(), PollFlags::IN)).collect();
+    let mut numbers: Vec<RawFd> = fds.iter().map(|entry| entry.fd().as_raw_fd()).collect();
+    numbers.sort_unstable();
+    if let Some([twice, ..]) = numbers.windows(2).find(|pair| pair.first() == pair.last()) {
+        let message = format!("descriptor {twice} stands twice among the objects to wait for");
+        return Err(Error::new(ErrorKind::AlreadyRegistered, message));
+    }
+    poll(&mut fds, timeout).map_err(|errno| Error::os(errno, "cannot wait for these objects"))?;
+    let ready = fds.iter().enumerate().filter(|(_, entry)| !entry.revents().is_empty());
+    Ok(ready.map(|(place, _)| place).collect())
+}

@@ -1,0 +1,177 @@
+//! The lists of descriptors that travel beside the value that this thread is sending or receiving.
+//!
+//! Serialising one value may send another, so the lists are stacked; a list is taken off when its value is done, by unwinding too.
+
+use std::cell::RefCell;
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread::LocalKey;
+
+use ossature_sys::fd::duplicate;
+use ossature_sys::shm::is_shared_memory;
+use serde::{de, ser};
+
+use super::Trust;
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a descriptor leads to, told to the other side so that memory is never taken for a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    Handle,
+    Memory,
+}
+
+impl Sort {
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Self::Handle => 0,
+            Self::Memory => 1,
+        }
+    }
+}
+
+/// The list of one value that is being sent.
+#[derive(Default)]
+struct Out {
+    descriptors: Vec<OwnedFd>,
+    with_memory: bool,
+    refusal: Option<Error>,
+}
+
+/// The list of one value that is being received.
+struct In {
+    descriptors: Vec<Option<OwnedFd>>,
+    trust: Trust,
+    refusal: Option<Error>,
+}
+
+thread_local! {
+    static OUT: RefCell<Vec<Out>> = const { RefCell::new(Vec::new()) };
+    static IN: RefCell<Vec<In>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `body` on the list on top, if there is one.
+fn on_top<L, R>(stack: &'static LocalKey<RefCell<Vec<L>>>, body: impl FnOnce(&mut L) -> R) -> Option<R> {
+    stack.try_with(|stack| stack.borrow_mut().last_mut().map(body)).ok().flatten()
+}
+
+fn push<L>(stack: &'static LocalKey<RefCell<Vec<L>>>, list: L) -> Result<()> {
+    let ending = |_| Error::new(ErrorKind::NotAllowed, "nothing can be sent or received while this thread ends");
+    stack.try_with(|stack| stack.borrow_mut().push(list)).map_err(ending)
+}
+
+fn pop<L>(stack: &'static LocalKey<RefCell<Vec<L>>>) -> Option<L> {
+    stack.try_with(|stack| stack.borrow_mut().pop()).ok().flatten()
+}
+
+/// The hold of the list of a value that is being sent.
+pub(super) struct Leaving(());
+
+impl Leaving {
+    pub(super) fn begin() -> Result<Self> {
+        push(&OUT, Out::default()).map(|()| Self(()))
+    }
+
+    /// The descriptors, and whether memory is among them; or why the value cannot be sent.
+    pub(super) fn finish(self) -> Result<(Vec<OwnedFd>, bool)> {
+        let list = on_top(&OUT, std::mem::take).unwrap_or_default();
+        list.refusal.map_or(Ok((list.descriptors, list.with_memory)), Err)
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        drop(pop(&OUT));
+    }
+}
+
+/// The hold of the list of a value that is being received.
+pub(super) struct Arriving(());
+
+impl Arriving {
+    pub(super) fn begin(descriptors: Vec<OwnedFd>, trust: Trust) -> Result<Self> {
+        let descriptors = descriptors.into_iter().map(Some).collect();
+        push(&IN, In { descriptors, trust, refusal: None }).map(|()| Self(()))
+    }
+
+    /// Why a descriptor was refused, which says more than the error of the deserialiser.
+    pub(super) fn finish(self) -> Result<()> {
+        on_top(&IN, |list| list.refusal.take()).flatten().map_or(Ok(()), Err)
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        drop(pop(&IN)); // and closes what nobody took
+    }
+}
+
+/// Puts a copy of a descriptor on the list of the value that is being sent, and answers its place there.
+pub(super) fn put<E: ser::Error>(fd: impl AsFd, sort: Sort) -> std::result::Result<u32, E> {
+    let copy = duplicate(fd);
+    let put = |list: &mut Out| match copy {
+        Ok(copy) => {
+            let place = list.descriptors.len();
+            list.descriptors.push(copy);
+            list.with_memory |= sort == Sort::Memory;
+            u32::try_from(place).ok()
+        }
+        Err(errno) => {
+            list.refusal.get_or_insert_with(|| Error::os(errno, "a descriptor cannot be copied to be sent"));
+            None
+        }
+    };
+    match on_top(&OUT, put) {
+        Some(Some(place)) => Ok(place),
+        Some(None) => Err(E::custom("a descriptor cannot be copied to be sent")),
+        None => Err(E::custom(
+            "open files, connections and shared memory can be serialised only while a value is sent to another process: \
+             use Connection::send, a queue or the arguments of a process",
+        )),
+    }
+}
+
+/// Keeps why the value cannot be sent or received, for the one who asked for it, and answers the serialiser's error.
+pub(crate) fn refuse_to_send<E: ser::Error>(error: Error) -> E {
+    let text = error.to_string();
+    on_top(&OUT, |list| list.refusal.get_or_insert(error).kind());
+    E::custom(text)
+}
+
+/// As [`refuse_to_send`], for a value that is being received.
+pub(super) fn refuse_to_receive<E: de::Error>(error: Error) -> E {
+    let text = error.to_string();
+    on_top(&IN, |list| list.refusal.get_or_insert(error).kind());
+    E::custom(text)
+}
+
+/// Takes a descriptor off the list of the value that is being received.
+pub(super) fn take<E: de::Error>((sort, place): (u8, u32), wanted: Sort) -> std::result::Result<OwnedFd, E> {
+    let taken = on_top(&IN, |list| {
+        if wanted == Sort::Memory && list.trust != Trust::Kin {
+            return Err(Error::new(
+                ErrorKind::NotAllowed,
+                "shared memory from a stranger: it is taken only from this program's own pipes and from authenticated peers on Unix sockets",
+            ));
+        }
+        let place = usize::try_from(place).ok().filter(|_| sort == wanted.number());
+        let found = place.and_then(|place| list.descriptors.get_mut(place)).and_then(Option::take);
+        // The number of its sort is the sender's word; what safe code shall never write to is looked at itself.
+        let found = found.filter(|fd| wanted == Sort::Memory || !is_shared_memory(fd));
+        found.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Decode,
+                "a message names a descriptor that did not come with it, or is of another sort",
+            )
+        })
+    });
+    match taken {
+        Some(Ok(fd)) => Ok(fd),
+        Some(Err(refusal)) => Err(refuse_to_receive(refusal)),
+        None => Err(E::custom("open files, connections and shared memory can be deserialised only from a message")),
+    }
+}
+
+/// How far the sender of the value that is being received is believed.
+pub(crate) fn received_trust() -> Trust {
+    on_top(&IN, |list| list.trust).unwrap_or(Trust::Stranger)
+}

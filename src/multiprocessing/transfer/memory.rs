@@ -1,0 +1,102 @@
+//! Shared memory inside a value that is sent: `#[serde(with = "ossature::multiprocessing::transfer::memory")]` on a field that is a
+//! [`Shm`]. The one file of this crate that vouches for memory.
+//!
+//! [`Shm`]'s descriptor may go only to processes that follow the protocol of what lies in it, and a `Shm` may be made only of
+//! memory that they follow it in. The list of a transfer knows both: what is sent says that memory is in it, and a
+//! [`Connection`](crate::multiprocessing::connection::Connection) sends that to kin only; what is received is memory only
+//! when kin sent it *as* memory, through [`serialize`] below, which is reached with a `Shm` in hand. The bytes and the descriptors of a
+//! message are not shown to safe code before that, and its type, size, seals and layout are checked on attaching.
+#![allow(unsafe_code, reason = "see above: the descriptor is given to kin and taken from kin only")]
+
+use std::os::fd::OwnedFd;
+
+use ossature_sys::scope::Shared;
+use ossature_sys::shm::{AttachError, Shareable, Shm};
+use ossature_sys::sync::lock::Lock;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::list::{Sort, put, refuse_to_receive, take};
+
+/// Shared memory, to be sent: both sides have the same afterwards.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+/// use ossature::multiprocessing::{connection::pipe, transfer::Memory};
+/// use ossature::sys::shm::Shm;
+///
+/// let hits = Memory(Shm::place(AtomicU32::new(0))?);
+/// let (near, far) = pipe()?;
+/// near.send(&hits)?;
+/// let Memory(hits_there) = far.recv::<Memory<AtomicU32>>()?;
+/// hits_there.fetch_add(1, Relaxed);
+/// assert_eq!(hits.0.load(Relaxed), 1);
+/// assert_eq!(near.send(&hits).and_then(|()| far.recv::<Memory<u64>>()).unwrap_err().kind(), ossature::ErrorKind::Incompatible);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Memory<T: ?Sized + Shareable>(pub Shm<T>);
+
+/// What lies in shared memory and can be attached to: what is [`Shareable`], slices of that, and a lock around a slice.
+pub trait Attach: Shareable {
+    /// Attaches to memory of kin, which only this module can have.
+    #[doc(hidden)]
+    fn attach(memory: OfKin) -> Result<Shm<Self>, AttachError>;
+}
+
+/// The descriptor of memory that kin sent as memory.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct OfKin(OwnedFd);
+
+impl<T: Shareable> Attach for T {
+    fn attach(memory: OfKin) -> Result<Shm<Self>, AttachError> {
+        // SAFETY: kin sent it as memory: every holder got it from `serialize` below, inherited it, or vouched for itself.
+        unsafe { Shm::from_fd(memory.0) }
+    }
+}
+
+impl<T: Shareable> Attach for [T] {
+    fn attach(memory: OfKin) -> Result<Shm<Self>, AttachError> {
+        // SAFETY: as for a single value.
+        unsafe { Shm::slice_from_fd(memory.0) }
+    }
+}
+
+impl<T: Shareable> Attach for Lock<[T], Shared> {
+    fn attach(memory: OfKin) -> Result<Shm<Self>, AttachError> {
+        // SAFETY: as for a single value.
+        unsafe { Shm::locked_slice_from_fd(memory.0) }
+    }
+}
+
+/// Sends a copy of the memory's descriptor.
+///
+/// # Errors
+/// When nothing is being sent, and without descriptors.
+pub fn serialize<T: ?Sized + Shareable, S: Serializer>(shm: &Shm<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    // SAFETY: the copy on the list goes to kin only (see above), which attaches to it by `deserialize`, and is closed otherwise.
+    let descriptor = unsafe { shm.descriptor() };
+    (Sort::Memory.number(), put(descriptor, Sort::Memory)?).serialize(serializer)
+}
+
+/// Attaches to the memory that came along.
+///
+/// # Errors
+/// When nothing is being received, when no such memory came or it was taken already, when it came from a stranger, and for whatever
+/// [`AttachError`] says.
+pub fn deserialize<'de, T: ?Sized + Attach, D: Deserializer<'de>>(deserializer: D) -> Result<Shm<T>, D::Error> {
+    let memory = take(Deserialize::deserialize(deserializer)?, Sort::Memory)?;
+    T::attach(OfKin(memory)).map_err(|error| refuse_to_receive(error.into()))
+}
+
+impl<T: ?Sized + Shareable> Serialize for Memory<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize(&self.0, serializer)
+    }
+}
+
+impl<'de, T: ?Sized + Attach> Deserialize<'de> for Memory<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize(deserializer).map(Self)
+    }
+}

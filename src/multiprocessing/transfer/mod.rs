@@ -1,0 +1,116 @@
+//! Values with open files and shared memory in them, on their way to another process.
+//!
+//! What crosses a process line is serde's, and a descriptor means nothing as a number elsewhere. So while a value is being sent, what
+//! owns a descriptor puts a copy of it on a list, writes its place in the list, and the list travels beside the bytes; the other
+//! side takes each descriptor off the list once, and closes what nobody took.
+//!
+//! | to send | write |
+//! | --- | --- |
+//! | a [`Lock`](crate::multiprocessing::Lock), [`Value`](crate::multiprocessing::Value), [`Connection`](crate::multiprocessing::connection::Connection), ... | the thing itself, wherever it stands in the value |
+//! | a `File`, `TcpStream`, `OwnedFd`, ... | [`Handle`]`(file)`, or `#[serde(with = "handle")]` on the field |
+//! | a [`Shm`](crate::sys::shm::Shm) | [`Memory`]`(shm)`, or `#[serde(with = "memory")]` on the field |
+//!
+//! The sender keeps what it has: both have the same open file, or the same memory, afterwards.
+//!
+//! ```
+//! use std::io::{Read, Seek, Write};
+//! use ossature::multiprocessing::{Value, connection::pipe, transfer};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Job {
+//!     name: String,
+//!     #[serde(with = "transfer::handle")]
+//!     input: std::fs::File,
+//!     done: Value<u32>,
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let path = std::env::temp_dir().join(format!("ossature-transfer-doc-{}", std::process::id()));
+//! # let mut input = std::fs::File::options().create(true).truncate(true).read(true).write(true).open(&path)?;
+//! # std::fs::remove_file(path)?;
+//! input.write_all(b"one two three")?;
+//! input.rewind()?;
+//! let job = Job { name: "count".into(), input, done: Value::new(0_u32)? };
+//! let (near, far) = pipe()?; // `far` may be in a forked or spawned process
+//! near.send(&job)?;
+//!
+//! let mut job_there: Job = far.recv()?;
+//! let mut text = String::new();
+//! job_there.input.read_to_string(&mut text)?;
+//! job_there.done.set(text.split(' ').count() as u32)?;
+//! assert_eq!(job.done.get()?, 3);
+//! # Ok(()) }
+//! ```
+//!
+//! **Who may send what.** Shared memory goes to and is taken from this program's own processes only: over the pipes that it
+//! made, and over Unix sockets whose other side knows the authentication key. From anybody else it would be memory that a
+//! stranger may change under a reference. Other descriptors are taken from processes of the same user too.
+//!
+//! **Elsewhere it is refused.** A descriptor cannot be written to a file: serialising one when nothing is being sent is an error that
+//! says so.
+
+pub mod handle;
+mod list;
+pub mod memory;
+
+use std::os::fd::OwnedFd;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use self::handle::Handle;
+pub use self::memory::{Attach, Memory};
+
+use self::list::{Arriving, Leaving};
+pub(crate) use self::list::{received_trust, refuse_to_send};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How far the other side of a connection is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Trust {
+    /// It runs this program, or follows its protocol: shared memory is taken from it and given to it.
+    Kin,
+    /// Anybody.
+    Stranger,
+}
+
+/// A value on its way.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    /// The value in postcard's form.
+    pub(crate) bytes: Vec<u8>,
+    /// What travels beside them.
+    pub(crate) descriptors: Vec<OwnedFd>,
+    /// Whether shared memory is among the descriptors: only for [`Trust::Kin`].
+    pub(crate) with_memory: bool,
+}
+
+/// Serialises a value, with copies of the descriptors in it.
+pub(crate) fn pack<T: Serialize + ?Sized>(value: &T) -> Result<Packed> {
+    let list = Leaving::begin()?;
+    let packed = postcard::to_extend(value, Vec::new());
+    let (descriptors, with_memory) = list.finish()?;
+    let bytes = packed.map_err(|error| {
+        Error::new(ErrorKind::InvalidInput, format!("{} cannot be sent: {error}", std::any::type_name::<T>()))
+    })?;
+    Ok(Packed { bytes, descriptors, with_memory })
+}
+
+/// Makes the value again; closes the descriptors that are not in it.
+pub(crate) fn unpack<T: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>, trust: Trust) -> Result<T> {
+    let list = Arriving::begin(descriptors, trust)?;
+    let unpacked = postcard::take_from_bytes(bytes);
+    list.finish()?;
+    let wrong = |why: &dyn std::fmt::Display| {
+        Error::new(
+            ErrorKind::Decode,
+            format!("a message of {} bytes is no {}: {why}", bytes.len(), std::any::type_name::<T>()),
+        )
+    };
+    match unpacked {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(wrong(&format_args!("{} bytes are left over", rest.len()))),
+        Err(error) => Err(wrong(&error)),
+    }
+}

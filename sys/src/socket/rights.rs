@@ -1,0 +1,48 @@
+//! Descriptors beside bytes, by a deadline: for a [`Socket`](super::Socket) and for a [`Stream`](crate::stream::Stream).
+
+use core::mem::MaybeUninit;
+
+use rustix::io::IoSlice;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
+
+use super::ancillary::{self, Received};
+use super::transfer::SEND;
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result};
+use crate::fd::{BorrowedFd, PollFlags, by_deadline};
+use crate::raw;
+
+/// The most descriptors that one message carries.
+#[doc(alias = "SCM_MAX_FD")]
+pub const MOST_DESCRIPTORS: usize = 253;
+
+pub(crate) fn send_by(
+    fd: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+    deadline: Deadline,
+) -> Result<Option<usize>> {
+    let mut space = [MaybeUninit::<u8>::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        let fits = !bytes.is_empty() && descriptors.len() <= MOST_DESCRIPTORS;
+        if !fits || !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            return Err(Errno::INVAL);
+        }
+    }
+    by_deadline(fd, PollFlags::OUT, deadline, || {
+        let part = bytes.get(..raw::allowed("sendmsg", bytes.len())).unwrap_or_default();
+        raw::call("sendmsg", || rustix::net::sendmsg(fd, &[IoSlice::new(part)], &mut control, SEND))
+    })
+}
+
+pub(crate) fn receive_by<const N: usize>(
+    fd: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    deadline: Deadline,
+) -> Result<Option<Received<N>>> {
+    by_deadline(fd, PollFlags::IN, deadline, || {
+        let part = buffer.get_mut(..raw::allowed("recvmsg", buffer.len())).unwrap_or_default();
+        ancillary::receive(fd, part)
+    })
+}

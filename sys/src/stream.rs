@@ -1,0 +1,229 @@
+//! Streams of bytes whatever carries them, sockets and pipes alike, in one call each where the wait has no end.
+//!
+//! A [`Socket`](crate::socket::Socket) is non-blocking inside, so to wait it takes three calls: one in vain, `ppoll`, and
+//! one more. A [`Stream`] leaves the descriptor in the mode it has. Where that is blocking, as it is with pipes and
+//! connections that other programs made, a wait without a deadline is the one call that moves the bytes; with a
+//! deadline it is `ppoll` and a call that cannot wait. Sending to a peer that is gone never raises SIGPIPE on a socket.
+//!
+//! | under a deadline | reading | writing |
+//! | --- | --- | --- |
+//! | socket | `MSG_DONTWAIT` | `MSG_DONTWAIT` |
+//! | pipe, terminal | after `ppoll` said that there is something | after `ppoll` said so, at most [`PIPE_BUF`] bytes |
+//!
+//! So a second reader of the same pipe, which may take the bytes in between, makes the first one wait beyond its deadline.
+//!
+//! ```
+//! use core::time::Duration;
+//! use ossature_sys::{pipe, stream::Stream};
+//!
+//! let (reader, writer) = pipe::pipe(pipe::Flags::empty())?;
+//! let (reader, writer) = (Stream::new(reader)?, Stream::new(writer)?);
+//! assert_eq!(writer.write([b"head", b"body"], Duration::from_secs(1))?, Some(8));
+//! let mut buffer = [0; 16];
+//! assert_eq!(reader.read(&mut buffer, Duration::from_secs(1))?, Some(8));
+//! assert_eq!(reader.read(&mut buffer, Duration::ZERO)?, None); // nothing there
+//! # Ok::<(), ossature_sys::errno::Errno>(())
+//! ```
+//!
+//! Source: read(2), writev(2), recv(2), sendmsg(2).
+
+use rustix::io::IoSlice;
+use rustix::net::{AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, sockopt};
+
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd, PollFlags, by_deadline, ready};
+use crate::pipe::PIPE_BUF;
+use crate::raw;
+use crate::socket::{Credentials, Received, Shutdown, rights};
+
+/// An open stream of bytes, in the mode, blocking or not, that its descriptor has.
+#[derive(Debug)]
+pub struct Stream {
+    fd: OwnedFd,
+    carrier: Carrier,
+}
+
+/// What carries the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Carrier {
+    /// A socket of this machine, which carries descriptors too.
+    #[doc(alias = "AF_UNIX")]
+    UnixSocket,
+    /// Another socket.
+    Socket,
+    /// A pipe or another file.
+    File,
+}
+
+impl Stream {
+    /// `getsockopt(fd, SOL_SOCKET, SO_DOMAIN, ...)`: takes a descriptor and finds out what it is.
+    ///
+    /// # Errors
+    /// `EBADF` when it is not open (which owning it excludes).
+    pub fn new(fd: OwnedFd) -> Result<Self> {
+        let carrier = match raw::call("getsockopt", || sockopt::socket_domain(&fd)) {
+            Ok(AddressFamily::UNIX) => Carrier::UnixSocket,
+            Ok(_) => Carrier::Socket,
+            Err(Errno::NOTSOCK) => Carrier::File,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { fd, carrier })
+    }
+
+    /// What carries the bytes.
+    #[inline]
+    pub fn carrier(&self) -> Carrier {
+        self.carrier
+    }
+
+    /// `read(fd, ...)` or `recv(fd, ...)`: reads some bytes and says how many, waiting for them; 0 at the end of the stream
+    /// (and for an empty buffer), `None` when there was nothing by the deadline.
+    ///
+    /// # Errors
+    /// `ECONNRESET` when the peer of a socket went without reading everything, `EBADF` for a descriptor that is not open for
+    /// reading.
+    #[inline]
+    pub fn read(&self, buffer: &mut [u8], timeout: impl Into<Deadline>) -> Result<Option<usize>> {
+        let (fd, deadline) = (self.as_fd(), timeout.into());
+        if self.carrier != Carrier::File {
+            let flags = if deadline == Deadline::NEVER { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
+            return by_deadline(fd, PollFlags::IN, deadline, || {
+                let part = buffer.get_mut(..raw::allowed("recv", buffer.len())).unwrap_or_default();
+                raw::call("recv", || rustix::net::recv(fd, part, flags)).map(|(len, _)| len)
+            });
+        }
+        if deadline != Deadline::NEVER && !ready(fd, PollFlags::IN, deadline)? {
+            return Ok(None);
+        }
+        by_deadline(fd, PollFlags::IN, deadline, || {
+            let part = buffer.get_mut(..raw::allowed("read", buffer.len())).unwrap_or_default();
+            raw::call("read", || rustix::io::read(fd, part))
+        })
+    }
+
+    /// `writev(fd, ...)`, `send(fd, ..., MSG_NOSIGNAL)` or `sendmsg`: writes some bytes of the two parts, in their order, as if
+    /// they were one, and says how many, waiting for room; `None` when there was none by the deadline.
+    ///
+    /// Without a deadline, on a blocking descriptor, all of them are written unless a signal interrupts.
+    ///
+    /// # Errors
+    /// `EPIPE` when nobody reads any more (after a SIGPIPE, if that is not ignored and this is no socket), `ECONNRESET`,
+    /// `EBADF` for a descriptor that is not open for writing.
+    #[inline]
+    pub fn write(&self, parts: [&[u8]; 2], timeout: impl Into<Deadline>) -> Result<Option<usize>> {
+        let deadline = timeout.into();
+        match (self.carrier, parts) {
+            (Carrier::File, parts) => self.write_file(parts, deadline),
+            (_, [only, []] | [[], only]) => by_deadline(self.as_fd(), PollFlags::OUT, deadline, || {
+                let only = only.get(..raw::allowed("send", only.len())).unwrap_or_default();
+                raw::call("send", || rustix::net::send(&self.fd, only, send_flags(deadline)))
+            }),
+            (_, parts) => by_deadline(self.as_fd(), PollFlags::OUT, deadline, || {
+                let parts = beginning(parts, raw::allowed("sendmsg", total(parts))).map(IoSlice::new);
+                let mut none = SendAncillaryBuffer::default();
+                raw::call("sendmsg", || rustix::net::sendmsg(&self.fd, &parts, &mut none, send_flags(deadline)))
+            }),
+        }
+    }
+
+    fn write_file(&self, parts: [&[u8]; 2], deadline: Deadline) -> Result<Option<usize>> {
+        let fd = self.as_fd();
+        let mut most = total(parts);
+        if deadline != Deadline::NEVER {
+            if !ready(fd, PollFlags::OUT, deadline)? {
+                return Ok(None);
+            }
+            // A pipe that is ready has room for that many: a longer write would wait for the rest.
+            most = most.min(PIPE_BUF);
+        }
+        by_deadline(fd, PollFlags::OUT, deadline, || {
+            let parts = beginning(parts, raw::allowed("writev", most)).map(IoSlice::new);
+            raw::call("writev", || rustix::io::writev(fd, &parts))
+        })
+    }
+
+    /// `recvmsg(fd, {buffer, SCM_RIGHTS}, MSG_CMSG_CLOEXEC)`: reads some bytes, with up to `N` descriptors that came along;
+    /// `None` when there was nothing by the deadline.
+    ///
+    /// Nothing leaks whatever the peer sends, as for [`Socket::recv_with`](crate::socket::Socket::recv_with).
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read), and `ENOTSOCK` when this is no socket.
+    pub fn read_with<const N: usize>(
+        &self,
+        buffer: &mut [u8],
+        timeout: impl Into<Deadline>,
+    ) -> Result<Option<Received<N>>> {
+        rights::receive_by(self.as_fd(), buffer, timeout.into())
+    }
+
+    /// `sendmsg(fd, {bytes, SCM_RIGHTS}, MSG_NOSIGNAL)`: writes some of `bytes` and with the first of them these descriptors;
+    /// `None` when there was no room by the deadline, and then nothing was written.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write); `EINVAL` for descriptors without a byte to carry them or more than 253 of them,
+    /// `ENOTSOCK` when this is no socket, `EOPNOTSUPP` or `EINVAL` when it is none of this machine, `ETOOMANYREFS` when too many
+    /// of this user are on their way.
+    pub fn write_with(
+        &self,
+        bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        timeout: impl Into<Deadline>,
+    ) -> Result<Option<usize>> {
+        rights::send_by(self.as_fd(), bytes, descriptors, timeout.into())
+    }
+
+    /// `shutdown(fd, how)`: ends one direction or both, for everybody who has this socket.
+    ///
+    /// # Errors
+    /// `ENOTSOCK` when this is no socket, `ENOTCONN` when it is not connected.
+    pub fn shutdown(&self, how: Shutdown) -> Result<()> {
+        raw::call("shutdown", || rustix::net::shutdown(&self.fd, how))
+    }
+
+    /// `getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ...)`: who made the connection (or the pair); `None` when nobody can tell.
+    ///
+    /// # Errors
+    /// `ENOMEM`; being no socket of this machine is no error but `None`.
+    #[doc(alias = "SO_PEERCRED")]
+    pub fn peer_credentials(&self) -> Result<Option<Credentials>> {
+        match self.carrier {
+            Carrier::UnixSocket => crate::socket::peer_credentials_of(self.as_fd()),
+            Carrier::Socket | Carrier::File => Ok(None),
+        }
+    }
+}
+
+/// A wait without an end is the kernel's; any other is ours.
+#[inline]
+fn send_flags(deadline: Deadline) -> SendFlags {
+    if deadline == Deadline::NEVER { SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL | SendFlags::DONTWAIT }
+}
+
+#[inline]
+fn total(parts: [&[u8]; 2]) -> usize {
+    parts.iter().fold(0, |sum, part| sum.saturating_add(part.len()))
+}
+
+/// The first `len` bytes of both.
+#[inline]
+fn beginning(parts: [&[u8]; 2], len: usize) -> [&[u8]; 2] {
+    let [first, second] = parts;
+    let first = first.get(..len).unwrap_or(first);
+    let second = second.get(..len.saturating_sub(first.len())).unwrap_or(second);
+    [first, second]
+}
+
+impl AsFd for Stream {
+    #[inline]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<Stream> for OwnedFd {
+    fn from(stream: Stream) -> Self {
+        stream.fd
+    }
+}
