@@ -8,6 +8,7 @@ mod dummy_threading;
 mod error;
 mod listener;
 mod multiprocessing_sync;
+mod pickle;
 mod poll;
 mod poll_differential;
 mod select;

@@ -39,6 +39,7 @@ mod halves;
 mod handshake;
 mod passing;
 mod payload;
+pub mod pickle;
 mod pipe;
 mod receive;
 mod send;

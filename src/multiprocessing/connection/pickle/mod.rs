@@ -1,0 +1,131 @@
+//! Plain data as CPython pickles it, both ways, and nothing that runs.
+//!
+//! `Connection.send` of CPython writes a pickle, and `recv` reads one. To talk with a Python process, [`encode`] writes
+//! protocol 2, which every version reads, and [`decode`] reads protocols 0 to 5 as the versions from 2.7 on write them, as
+//! long as they hold [plain data](Value). A pickle is a program that may import and call whatever it names; here a class, a
+//! function or an object is an error, which names the opcode and its offset. The few classes that plain data was written
+//! with before there were opcodes for it (`set`, `bytearray`, `_codecs.encode` for bytes, ...) are known by name and stand
+//! for that data; nothing is called.
+//!
+//! Whatever the bytes are, decoding takes time and memory in proportion to their number: an object that stands in many
+//! places is copied as long as the whole stays within [a bound](Decoder::max_memory), one that contains itself is an error,
+//! and so is nesting [too deep](MAX_DEPTH).
+//!
+//! | Python | here |
+//! | --- | --- |
+//! | `pickle.dumps(obj, protocol=2)` | [`encode`] |
+//! | `pickle.loads(data)` | [`decode`] |
+//! | `pickle.loads(data, encoding="bytes")` | [`Decoder`] with [`OldStr::Bytes`] |
+//! | your own classes | structs that derive serde's traits: [`to_value`], [`from_value`] |
+//!
+//! ```
+//! use ossature::multiprocessing::connection::pickle::{Value, decode, encode, from_value};
+//!
+//! // What CPython 3.11 sends for {'a': 1}.
+//! let value = decode(b"\x80\x04\x95\x0a\0\0\0\0\0\0\0}\x94\x8c\x01a\x94K\x01s.").unwrap();
+//! assert_eq!(value, Value::dict([("a", 1)]));
+//! assert_eq!(decode(&encode(&value).unwrap()).unwrap(), value);
+//!
+//! let map: std::collections::HashMap<String, i64> = from_value(value).unwrap();
+//! assert_eq!(map["a"], 1);
+//!
+//! let error = decode(b"cos\nsystem\n(S'true'\ntR.").unwrap_err();
+//! assert_eq!(error.to_string(), "pickle: GLOBAL at offset 0: names os.system; only plain data is read");
+//! ```
+
+mod bigint;
+mod de;
+mod graph;
+mod input;
+mod machine;
+mod opcode;
+mod ser;
+mod text;
+mod tree;
+mod value;
+mod writer;
+
+pub use bigint::{BigInt, DoesNotFit};
+pub use de::from_value;
+pub use ser::to_value;
+pub use value::Value;
+pub use writer::encode;
+
+use crate::error::Result;
+
+/// The highest protocol that is read.
+pub const HIGHEST_PROTOCOL: u8 = 5;
+
+/// How deep containers may stand in one another, read or written.
+///
+/// CPython itself, as long as nobody raises its recursion limit, writes less than 500 (up to 3.11).
+pub const MAX_DEPTH: usize = 512;
+
+/// What a `str` of Python 2 is read as. It was both text and bytes there; `unicode` is always text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OldStr {
+    /// Text if it is ASCII, else an error: as Python 3 does unless told otherwise.
+    #[default]
+    Text,
+    /// Bytes, always. Keys of dicts and attribute names, too, are bytes then.
+    Bytes,
+}
+
+/// Reads a pickle of plain data in any protocol.
+///
+/// # Errors
+/// [`ErrorKind::Decode`](crate::error::ErrorKind::Decode): the bytes are no whole pickle, or one of more than plain data. The
+/// message names the opcode and its offset.
+pub fn decode(bytes: &[u8]) -> Result<Value> {
+    Decoder::new().decode(bytes)
+}
+
+/// [`decode`] with settings.
+///
+/// ```
+/// use ossature::multiprocessing::connection::pickle::{Decoder, OldStr, Value};
+///
+/// let from_python_2 = b"\x80\x02U\x01\xffq\0.";
+/// assert!(Decoder::new().decode(from_python_2).is_err());
+/// assert_eq!(Decoder::new().old_str(OldStr::Bytes).decode(from_python_2).unwrap(), Value::Bytes(vec![255]));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Decoder {
+    old_str: OldStr,
+    max_memory: Option<usize>,
+}
+
+impl Decoder {
+    /// A decoder that does what [`decode`] does.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What a `str` of Python 2 is read as.
+    #[must_use]
+    pub fn old_str(mut self, old_str: OldStr) -> Self {
+        self.old_str = old_str;
+        self
+    }
+
+    /// How many bytes the value may take: its items, texts and bytes.
+    ///
+    /// Unless set, 16 MiB and 64 times the length of the pickle, which only one that copies an object into many places can
+    /// exceed.
+    #[must_use]
+    pub fn max_memory(mut self, bytes: usize) -> Self {
+        self.max_memory = Some(bytes);
+        self
+    }
+
+    /// Reads a pickle of plain data.
+    ///
+    /// # Errors
+    /// Those of [`decode`].
+    pub fn decode(&self, bytes: &[u8]) -> Result<Value> {
+        let mut machine = machine::Machine::new(bytes, self.old_str);
+        let root = machine.run()?;
+        let room = self.max_memory.unwrap_or_else(|| bytes.len().saturating_mul(64).saturating_add(16 << 20));
+        tree::Builder::new(&machine, room).build(root)
+    }
+}

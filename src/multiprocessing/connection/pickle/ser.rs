@@ -1,0 +1,248 @@
+//! Whatever serde can take apart, as plain data.
+
+use serde::ser::{
+    self, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
+    SerializeTupleStruct, SerializeTupleVariant,
+};
+
+use super::de::{Fault, Outcome};
+use super::value::Value;
+use crate::error::{Error, ErrorKind, Result};
+
+/// `value` as plain data.
+///
+/// Tuples and tuple structs become tuples, other sequences lists, maps and structs dicts (the fields' names are the keys);
+/// `None` and `()` become `None`; a variant without content becomes its name, one with content a dict of its name and the
+/// content. What serde sees as bytes becomes bytes, but a `Vec<u8>` is a list of numbers to it.
+///
+/// ```
+/// use ossature::multiprocessing::connection::pickle::{Value, to_value};
+///
+/// #[derive(serde::Serialize)]
+/// struct Point { x: i32, y: i32 }
+///
+/// assert_eq!(to_value(&Point { x: 3, y: 4 }).unwrap(), Value::dict([("x", 3), ("y", 4)]));
+/// ```
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`]: the `Serialize` of a type says no.
+pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value> {
+    let refused = |Fault(message)| Error::new(ErrorKind::InvalidInput, format!("pickle: {message}"));
+    value.serialize(Serializer).map_err(refused)
+}
+
+struct Serializer;
+
+/// Items of a list or tuple, and the name of the variant that they are the content of.
+struct Items {
+    variant: Option<&'static str>,
+    is_list: bool,
+    items: Vec<Value>,
+}
+
+/// Keys and values, the key whose value is to come, and the name of the variant.
+struct Pairs {
+    variant: Option<&'static str>,
+    key: Value,
+    pairs: Vec<(Value, Value)>,
+}
+
+fn tagged(variant: Option<&'static str>, content: Value) -> Value {
+    match variant {
+        Some(name) => Value::Dict(vec![(name.into(), content)]),
+        None => content,
+    }
+}
+
+impl Items {
+    fn new(variant: Option<&'static str>, is_list: bool) -> Self {
+        Self { variant, is_list, items: Vec::new() } // no room beforehand: a length may be a wrong guess
+    }
+
+    fn add<T: Serialize + ?Sized>(&mut self, item: &T) -> Outcome<()> {
+        self.items.push(item.serialize(Serializer)?);
+        Ok(())
+    }
+
+    fn done(self) -> Value {
+        tagged(self.variant, if self.is_list { Value::List(self.items) } else { Value::Tuple(self.items) })
+    }
+}
+
+impl Pairs {
+    fn new(variant: Option<&'static str>) -> Self {
+        Self { variant, key: Value::None, pairs: Vec::new() }
+    }
+
+    fn add<T: Serialize + ?Sized>(&mut self, key: Value, value: &T) -> Outcome<()> {
+        self.pairs.push((key, value.serialize(Serializer)?));
+        Ok(())
+    }
+
+    fn done(self) -> Value {
+        tagged(self.variant, Value::Dict(self.pairs))
+    }
+}
+
+macro_rules! plain {
+    ($($name:ident: $type:ty,)*) => {
+        $(fn $name(self, value: $type) -> Outcome<Value> {
+            Ok(value.into())
+        })*
+    };
+}
+
+impl ser::Serializer for Serializer {
+    type Ok = Value;
+    type Error = Fault;
+    type SerializeSeq = Items;
+    type SerializeTuple = Items;
+    type SerializeTupleStruct = Items;
+    type SerializeTupleVariant = Items;
+    type SerializeMap = Pairs;
+    type SerializeStruct = Pairs;
+    type SerializeStructVariant = Pairs;
+
+    plain! {
+        serialize_bool: bool,
+        serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64, serialize_i128: i128,
+        serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64, serialize_u128: u128,
+        serialize_f32: f32, serialize_f64: f64, serialize_str: &str,
+    }
+
+    fn serialize_char(self, value: char) -> Outcome<Value> {
+        Ok(Value::Text(value.into()))
+    }
+
+    fn serialize_bytes(self, value: &[u8]) -> Outcome<Value> {
+        Ok(Value::Bytes(value.to_vec()))
+    }
+
+    fn serialize_none(self) -> Outcome<Value> {
+        Ok(Value::None)
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Outcome<Value> {
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Outcome<Value> {
+        Ok(Value::None)
+    }
+
+    fn serialize_unit_struct(self, _name: &'static str) -> Outcome<Value> {
+        Ok(Value::None)
+    }
+
+    fn serialize_unit_variant(self, _name: &'static str, _index: u32, variant: &'static str) -> Outcome<Value> {
+        Ok(variant.into())
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _name: &'static str, value: &T) -> Outcome<Value> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _name: &'static str,
+        _index: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Outcome<Value> {
+        Ok(tagged(Some(variant), value.serialize(self)?))
+    }
+
+    fn serialize_seq(self, _length: Option<usize>) -> Outcome<Items> {
+        Ok(Items::new(None, true))
+    }
+
+    fn serialize_tuple(self, _length: usize) -> Outcome<Items> {
+        Ok(Items::new(None, false))
+    }
+
+    fn serialize_tuple_struct(self, _name: &'static str, _length: usize) -> Outcome<Items> {
+        Ok(Items::new(None, false))
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _name: &'static str,
+        _index: u32,
+        variant: &'static str,
+        _length: usize,
+    ) -> Outcome<Items> {
+        Ok(Items::new(Some(variant), false))
+    }
+
+    fn serialize_map(self, _length: Option<usize>) -> Outcome<Pairs> {
+        Ok(Pairs::new(None))
+    }
+
+    fn serialize_struct(self, _name: &'static str, _length: usize) -> Outcome<Pairs> {
+        Ok(Pairs::new(None))
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _name: &'static str,
+        _index: u32,
+        variant: &'static str,
+        _length: usize,
+    ) -> Outcome<Pairs> {
+        Ok(Pairs::new(Some(variant)))
+    }
+}
+
+/// One trait of serde's per shape, and the same content for each.
+macro_rules! compound {
+    ($($trait:ident for $type:ident: $(item $add:ident)? $(field $field:ident)?;)*) => {$(
+        impl $trait for $type {
+            type Ok = Value;
+            type Error = Fault;
+
+            $(fn $add<T: Serialize + ?Sized>(&mut self, item: &T) -> Outcome<()> {
+                self.add(item)
+            })?
+
+            $(fn $field<T: Serialize + ?Sized>(
+                &mut self,
+                name: &'static str,
+                value: &T,
+            ) -> Outcome<()> {
+                self.add(name.into(), value)
+            })?
+
+            fn end(self) -> Outcome<Value> {
+                Ok(self.done())
+            }
+        }
+    )*};
+}
+
+compound! {
+    SerializeSeq for Items: item serialize_element;
+    SerializeTuple for Items: item serialize_element;
+    SerializeTupleStruct for Items: item serialize_field;
+    SerializeTupleVariant for Items: item serialize_field;
+    SerializeStruct for Pairs: field serialize_field;
+    SerializeStructVariant for Pairs: field serialize_field;
+}
+
+impl SerializeMap for Pairs {
+    type Ok = Value;
+    type Error = Fault;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Outcome<()> {
+        self.key = key.serialize(Serializer)?;
+        Ok(())
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Outcome<()> {
+        let key = std::mem::take(&mut self.key);
+        self.add(key, value)
+    }
+
+    fn end(self) -> Outcome<Value> {
+        Ok(self.done())
+    }
+}

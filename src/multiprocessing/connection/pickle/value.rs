@@ -1,0 +1,198 @@
+//! Plain data: what a decoded pickle can be, and nothing else.
+
+use super::bigint::{BigInt, integer};
+
+/// A plain Python value.
+///
+/// A closed set: decoding never makes anything else, and never runs anything. Containers hold their items in the order in
+/// which they were written, and two sets with the same items in another order are not equal here. Where a dict was
+/// written with one key twice, the last one counts, as in Python: [`get`](Self::get) finds it.
+///
+/// ```
+/// use ossature::multiprocessing::connection::pickle::Value;
+///
+/// let point = Value::dict([("x", 3), ("y", 4)]);
+/// assert_eq!(point.get("y").and_then(Value::as_int), Some(4));
+/// assert_eq!(Value::from(vec!["a", "b"]), Value::List(vec!["a".into(), "b".into()]));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum Value {
+    /// `None`.
+    #[default]
+    None,
+    /// `bool`.
+    Bool(bool),
+    /// `int`, and the `long` of Python 2.
+    Int(i64),
+    /// An `int` outside of `i64`.
+    BigInt(BigInt),
+    /// `float`.
+    Float(f64),
+    /// `complex`: the real part, then the imaginary one.
+    Complex(f64, f64),
+    /// `str`, and the `unicode` of Python 2. Text with half a surrogate pair, which Python allows, is refused.
+    Text(String),
+    /// `bytes`.
+    Bytes(Vec<u8>),
+    /// `bytearray`.
+    ByteArray(Vec<u8>),
+    /// `list`.
+    List(Vec<Value>),
+    /// `tuple`.
+    Tuple(Vec<Value>),
+    /// `dict`, and `collections.OrderedDict`: keys and what they lead to.
+    Dict(Vec<(Value, Value)>),
+    /// `set`.
+    Set(Vec<Value>),
+    /// `frozenset`.
+    FrozenSet(Vec<Value>),
+}
+
+impl Value {
+    /// A [`Dict`](Self::Dict) of `pairs`.
+    pub fn dict<K: Into<Self>, V: Into<Self>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
+        Self::Dict(pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+    }
+
+    /// What the text `key` leads to, if this is a dict and has it.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        let Self::Dict(pairs) = self else { return None };
+        pairs.iter().rev().find(|(k, _)| k.as_str() == Some(key)).map(|(_, value)| value)
+    }
+
+    /// The number, if this is an int that fits. A bool is none, unlike in Python.
+    pub fn as_int(&self) -> Option<i64> {
+        if let Self::Int(value) = self { Some(*value) } else { None }
+    }
+
+    /// The number, if this is a float, or an int (which may lose digits).
+    pub fn as_float(&self) -> Option<f64> {
+        match self {
+            Self::Float(value) => Some(*value),
+            Self::Int(value) => Some(*value as f64),
+            _ => None,
+        }
+    }
+
+    /// Whether it is true, if this is a bool.
+    pub fn as_bool(&self) -> Option<bool> {
+        if let Self::Bool(value) = self { Some(*value) } else { None }
+    }
+
+    /// The text, if this is text.
+    pub fn as_str(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// The bytes, if this is a `bytes` or `bytearray`.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        if let Self::Bytes(bytes) | Self::ByteArray(bytes) = self { Some(bytes) } else { None }
+    }
+
+    /// The items, if this is a list, tuple, set or frozenset.
+    pub fn as_items(&self) -> Option<&[Self]> {
+        match self {
+            Self::List(items) | Self::Tuple(items) | Self::Set(items) | Self::FrozenSet(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// Python's name of the type.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::None => "NoneType",
+            Self::Bool(_) => "bool",
+            Self::Int(_) | Self::BigInt(_) => "int",
+            Self::Float(_) => "float",
+            Self::Complex(..) => "complex",
+            Self::Text(_) => "str",
+            Self::Bytes(_) => "bytes",
+            Self::ByteArray(_) => "bytearray",
+            Self::List(_) => "list",
+            Self::Tuple(_) => "tuple",
+            Self::Dict(_) => "dict",
+            Self::Set(_) => "set",
+            Self::FrozenSet(_) => "frozenset",
+        }
+    }
+
+    /// What in it cannot be hashed, so that Python would take it neither as a key nor into a set.
+    pub(super) fn unhashable(&self) -> Option<&'static str> {
+        match self {
+            Self::List(_) | Self::Dict(_) | Self::Set(_) | Self::ByteArray(_) => Some(self.type_name()),
+            // The items of a frozenset were looked at when it was made.
+            Self::Tuple(items) => items.iter().find_map(Self::unhashable),
+            _ => None,
+        }
+    }
+}
+
+macro_rules! from {
+    ($($from:ty, $value:ident => $into:expr;)*) => {$(
+        impl From<$from> for Value {
+            fn from($value: $from) -> Self {
+                $into
+            }
+        }
+    )*};
+}
+
+from! {
+    (), _unit => Self::None;
+    bool, value => Self::Bool(value);
+    i8, value => Self::Int(value.into());
+    i16, value => Self::Int(value.into());
+    i32, value => Self::Int(value.into());
+    i64, value => Self::Int(value);
+    u8, value => Self::Int(value.into());
+    u16, value => Self::Int(value.into());
+    u32, value => Self::Int(value.into());
+    u64, value => Self::from(i128::from(value));
+    usize, value => Self::from(value as u64); // no wider on any target
+    isize, value => Self::Int(value as i64);
+    i128, value => integer(&value.to_le_bytes());
+    f32, value => Self::Float(value.into());
+    f64, value => Self::Float(value);
+    String, text => Self::Text(text);
+    &str, text => Self::Text(text.to_owned());
+    BigInt, big => integer(big.as_le_bytes());
+}
+
+/// The bytes of a number without a sign need one more for it.
+impl From<u128> for Value {
+    fn from(value: u128) -> Self {
+        let mut bytes = [0; 17];
+        for (to, from) in bytes.iter_mut().zip(value.to_le_bytes()) {
+            *to = from;
+        }
+        integer(&bytes)
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::None, Into::into)
+    }
+}
+
+/// A list: bytes are made with [`Value::Bytes`].
+impl<T: Into<Self>> From<Vec<T>> for Value {
+    fn from(items: Vec<T>) -> Self {
+        Self::List(items.into_iter().map(Into::into).collect())
+    }
+}
+
+macro_rules! from_tuple {
+    ($($($item:ident)+;)*) => {$(
+        impl<$($item: Into<Self>),+> From<($($item,)+)> for Value {
+            fn from(items: ($($item,)+)) -> Self {
+                #[allow(non_snake_case)]
+                let ($($item,)+) = items;
+                Self::Tuple(vec![$($item.into()),+])
+            }
+        }
+    )*};
+}
+
+from_tuple! { A; A B; A B C; A B C D; A B C D E; A B C D E F; }

@@ -1,0 +1,98 @@
+//! Time and memory follow the number of bytes, whatever they say.
+
+use std::time::Duration;
+
+use ossature::error::ErrorKind;
+use ossature::multiprocessing::connection::pickle::{Decoder, MAX_DEPTH, Value, decode, encode};
+
+use super::complaint;
+use crate::support::within;
+
+#[test]
+fn what_contains_itself_is_an_error() {
+    assert_eq!(complaint(b"]q\0h\0a."), "pickle: EMPTY_LIST at offset 0: contains itself");
+    assert_eq!(complaint(b"}q\0K\x01h\0s."), "pickle: EMPTY_DICT at offset 0: contains itself");
+    assert_eq!(complaint(b"]q\0h\0\x85a."), "pickle: EMPTY_LIST at offset 0: contains itself");
+    // CPython's form of a tuple in a list that it holds.
+    assert_eq!(complaint(b"]q\0h\0\x85q\x01a0h\x01."), "pickle: TUPLE1 at offset 5: contains itself");
+    let set = b"]q\0cbuiltins\nset\nh\0\x85Ra.";
+    assert_eq!(complaint(set), "pickle: REDUCE at offset 20: contains itself");
+}
+
+/// Lists of two of the list before, `levels` of them: 2^levels items written in a few bytes.
+fn laughs(levels: u8) -> Vec<u8> {
+    let mut bytes = b"](K\x01K\x01eq\0".to_vec();
+    for level in 0..levels {
+        bytes.extend([b']', b'(', b'h', level, b'h', level, b'e', b'q', level + 1]);
+    }
+    // The inner ones are only needed from the memo.
+    let mut program = b"(".to_vec();
+    program.extend(bytes);
+    program.extend([b'1', b'h', levels, b'.']);
+    program
+}
+
+#[test]
+fn a_billion_laughs_are_an_error_soon() {
+    assert_eq!(decode(&laughs(3)).unwrap().as_items().unwrap().len(), 2);
+    within(Duration::from_secs(20), || {
+        assert!(complaint(&laughs(60)).ends_with("one object stands in too many places: the value would be too large"));
+    });
+}
+
+#[test]
+fn one_long_text_in_many_places_is_an_error_where_it_would_grow_large() {
+    let mut bytes = b"](X\0\0\x10\0".to_vec(); // 1 MiB
+    bytes.extend(std::iter::repeat_n(b'x', 1 << 20));
+    bytes.extend(b"q\0");
+    bytes.extend(b"h\0".repeat(1000));
+    bytes.extend(b"e.");
+    within(Duration::from_secs(20), move || {
+        assert!(complaint(&bytes).contains("BINUNICODE at offset 2: one object stands in too many places"));
+        let roomy = Decoder::new().max_memory(2 << 30).decode(&bytes).unwrap();
+        assert_eq!(roomy.as_items().unwrap().len(), 1001);
+    });
+}
+
+#[test]
+fn one_argument_of_many_calls_is_not_copied_for_each() {
+    // Each call of a few bytes makes bytes of the same 1 MiB; all but one are thrown away.
+    let mut bytes = b"X\0\0\x10\0".to_vec();
+    bytes.extend(std::iter::repeat_n(b'x', 1 << 20));
+    bytes.extend(b"q\x000c_codecs\nencode\nq\x010");
+    bytes.extend(b"h\x01h\0X\x06\0\0\0latin1\x86R0".repeat(100_000));
+    bytes.extend(b"N.");
+    within(Duration::from_secs(20), move || assert_eq!(decode(&bytes).unwrap(), Value::None));
+}
+
+#[test]
+fn a_bound_that_is_set_is_kept() {
+    let decoder = Decoder::new().max_memory(1000);
+    let fits = encode(&Value::Bytes(vec![7; 500])).unwrap();
+    assert!(decoder.decode(&fits).is_ok());
+    let large = encode(&Value::Bytes(vec![7; 2000])).unwrap();
+    assert_eq!(decoder.decode(&large).unwrap_err().kind(), ErrorKind::Decode);
+}
+
+#[test]
+fn nesting_is_bounded_alike_for_both_directions() {
+    let nested = |depth: usize| (0..depth).fold(Value::from(1), |inner, _| Value::List(vec![inner]));
+    let deepest = nested(MAX_DEPTH);
+    assert_eq!(decode(&encode(&deepest).unwrap()).unwrap(), deepest);
+    assert_eq!(encode(&nested(MAX_DEPTH + 1)).unwrap_err().kind(), ErrorKind::InvalidInput);
+
+    let deep = |depth: usize| [b"]".repeat(depth), b"a".repeat(depth - 1), b".".to_vec()].concat();
+    assert!(decode(&deep(MAX_DEPTH)).is_ok());
+    assert!(complaint(&deep(MAX_DEPTH + 1)).contains("nested more than 512 deep"));
+    assert!(complaint(&deep(1_000_000)).contains("nested more than 512 deep"));
+    // Millions of tuples in one another, made from within.
+    let inner = [b")".to_vec(), b"\x85".repeat(1_000_000), b".".to_vec()].concat();
+    assert!(complaint(&inner).contains("nested more than 512 deep"));
+}
+
+#[test]
+fn an_integer_of_too_many_digits_is_an_error() {
+    let digits = |count: usize| format!("L1{}L\n.", "0".repeat(count - 1));
+    assert!(decode(digits(4300).as_bytes()).is_ok());
+    assert!(complaint(digits(4301).as_bytes()).contains("LONG at offset 0"));
+}

@@ -1,0 +1,22 @@
+//! Plain data as CPython pickles it: known bytes, bytes that lie, and whatever CPython is installed.
+
+mod bounds;
+mod cpython;
+mod refusals;
+mod serde;
+mod vectors;
+
+use ossature::error::ErrorKind;
+use ossature::multiprocessing::connection::pickle::{Value, decode};
+
+/// What decoding `bytes` complains of.
+#[track_caller]
+fn complaint(bytes: &[u8]) -> String {
+    let error = decode(bytes).expect_err("it is no plain data");
+    assert_eq!(error.kind(), ErrorKind::Decode);
+    error.to_string()
+}
+
+fn list<T: Into<Value>>(items: impl IntoIterator<Item = T>) -> Value {
+    Value::List(items.into_iter().map(Into::into).collect())
+}
