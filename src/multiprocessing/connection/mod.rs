@@ -18,7 +18,7 @@
 //! | Python | here |
 //! | --- | --- |
 //! | `Pipe()`, `Pipe(False)` | [`pipe`], [`pipe_one_way`] |
-//! | `send`, `recv` | [`send`](Connection::send), [`recv`](Connection::recv): postcard's form, between programs in Rust |
+//! | `send`, `recv` | [`send`](Connection::send), [`recv`](Connection::recv): postcard's form, between programs in Rust; with a CPython, `send_pickled` and `recv_pickled`: [`pickle`] |
 //! | `send_bytes`, `recv_bytes`, `recv_bytes_into` | the same names; also `..._timeout` |
 //! | `recv_bytes(maxlength)`, `send_bytes(b, offset, size)` | [`recv_bytes_max`](Connection::recv_bytes_max), [`send_bytes_range`](Connection::send_bytes_range) |
 //! | `poll`, `fileno`, `close`, `readable`, `writable` | [`poll`](Connection::poll), `AsFd`, [`close`](Connection::close) or dropping it, the same |

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod cpython;
+mod messages;
 mod refusals;
 mod serde;
 mod vectors;

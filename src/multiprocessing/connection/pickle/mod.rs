@@ -1,6 +1,7 @@
 //! Plain data as CPython pickles it, both ways, and nothing that runs.
 //!
-//! `Connection.send` of CPython writes a pickle, and `recv` reads one. To talk with a Python process, [`encode`] writes
+//! `Connection.send` of CPython writes a pickle, and `recv` reads one: [`send_pickled`](super::Connection::send_pickled) and
+//! [`recv_pickled`](super::Connection::recv_pickled) talk with a Python process. [`encode`] writes
 //! protocol 2, which every version reads, and [`decode`] reads protocols 0 to 5 as the versions from 2.7 on write them, as
 //! long as they hold [plain data](Value). A pickle is a program that may import and call whatever it names; here a class, a
 //! function or an object is an error, which names the opcode and its offset. The few classes that plain data was written
@@ -13,6 +14,7 @@
 //!
 //! | Python | here |
 //! | --- | --- |
+//! | `connection.send(obj)`, `recv()` | `send_pickled`, `recv_pickled` |
 //! | `pickle.dumps(obj, protocol=2)` | [`encode`] |
 //! | `pickle.loads(data)` | [`decode`] |
 //! | `pickle.loads(data, encoding="bytes")` | [`Decoder`] with [`OldStr::Bytes`] |
@@ -38,6 +40,7 @@ mod de;
 mod graph;
 mod input;
 mod machine;
+mod messages;
 mod opcode;
 mod ser;
 mod text;
