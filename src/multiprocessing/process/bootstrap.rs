@@ -4,10 +4,11 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ossature_sys::fd::OwnedFd;
-use ossature_sys::process::{Pid, detach_stdin, end_with_parent};
+use ossature_sys::process::{detach_stdin, end_with_parent};
 
 use super::era::Era;
 use super::panic::PanicReport;
+use super::parent::Parent;
 use super::passport::Passport;
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::util;
@@ -21,11 +22,17 @@ const PANICKED: u8 = 1;
 ///
 /// The order is Python's: standard input is replaced, then the callbacks after a fork, the work, the report of
 /// its panic, the end of the threads, the finalizers and the children, and the flush.
+#[expect(dead_code, reason = "for children that are no copies")]
 pub(crate) fn run(passport: Passport, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
+    run_as(Era::prepare(passport), report, body)
+}
+
+/// [`run`], with an era that was prepared before the birth.
+pub(crate) fn run_as(era: Box<Era>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
     let _ = detach_stdin(); // where there is no /dev, it stays what it was
-    let bound = passport.daemon && passport.method != Context::Forkserver;
-    let parent = Pid::from_raw(passport.parent.0).filter(|_| bound);
-    let era = Era::enter(passport);
+    let era = era.enter();
+    let bound = era.daemon && era.method != Some(Context::Forkserver);
+    let parent = era.parent.as_ref().and_then(Parent::pid).filter(|_| bound);
     if let Some(parent) = parent {
         if let Err(errno) = end_with_parent(parent) {
             log::warn!(target: "multiprocessing", "cannot be ended with the parent: {errno}");

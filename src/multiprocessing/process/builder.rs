@@ -4,12 +4,14 @@ use std::fmt;
 use std::io::Write;
 
 use super::era::{Era, era, pid};
-use super::passport::{Passport, Secret};
+use super::passport::Passport;
 use super::{Process, Report};
 use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::connection::AuthKey;
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::start::{self, Started};
 use crate::multiprocessing::util;
+use crate::thread;
 
 /// A process that was not started yet: its name and what else it inherits unless it is said here.
 ///
@@ -20,7 +22,7 @@ pub struct Builder {
     number: u32,
     context: Option<Context>,
     daemon: Option<bool>,
-    authkey: Option<Secret>,
+    authkey: Option<AuthKey>,
     /// What it was made in.
     era: &'static Era,
 }
@@ -43,6 +45,12 @@ impl Builder {
     /// is no daemon in the sense of Unix.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = Some(daemon);
+        self
+    }
+
+    /// Gives it another key than this process's to prove who it is by.
+    pub fn authkey(mut self, key: AuthKey) -> Self {
+        self.authkey = Some(key);
         self
     }
 
@@ -81,7 +89,7 @@ impl Builder {
     /// Everything about a start that does not depend on the way of it.
     pub(crate) fn begin(self, method: Context, start: impl FnOnce(Passport) -> Result<Started>) -> Result<Process> {
         let now = era();
-        if self.era.generation != now.generation {
+        if self.era.generation() != now.generation() {
             let message = "can only start a process object created by current process";
             return Err(Error::new(ErrorKind::NotAllowed, message));
         }
@@ -92,6 +100,7 @@ impl Builder {
         let _ = std::io::stdout().flush(); // so that a copy does not say again what is still to be said
         now.reap();
         util::arm()?;
+        thread::install(); // here, so that a copy of this process has it
         let (name, identity) = (self.full_name(), self.identity());
         let daemon = self.is_daemon();
         let passport = Passport {
@@ -105,7 +114,7 @@ impl Builder {
                 None => now.authkey()?,
             },
             temp_dir: now.temp_dir.lock().clone(),
-            parent: (pid().as_raw_nonzero().get(), now.name().as_ref().to_owned()),
+            parent: (pid().as_raw_nonzero().get(), now.name()),
             sentinel: None,
         };
         let started = start(passport)?;

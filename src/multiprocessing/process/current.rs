@@ -5,6 +5,9 @@ use std::fmt;
 use ossature_sys::process::Pid;
 
 use super::era::{Era, era, pid};
+use super::parent_process;
+use crate::error::Result;
+use crate::multiprocessing::connection::AuthKey;
 
 /// This process: in the first one of the program named `MainProcess`.
 pub fn current_process() -> CurrentProcess {
@@ -18,12 +21,12 @@ pub struct CurrentProcess(&'static Era);
 impl CurrentProcess {
     /// Its name, which means nothing.
     pub fn name(&self) -> String {
-        self.0.name().as_ref().to_owned()
+        self.0.name()
     }
 
     /// Renames it, for its messages and for its children; its parent does not hear of it.
     pub fn set_name(&self, name: impl Into<String>) {
-        self.0.set_name(name.into().into());
+        self.0.set_name(name.into());
     }
 
     /// Its number.
@@ -35,6 +38,20 @@ impl CurrentProcess {
     /// Its number among its parent's children, after those of its ancestors; empty in the first process.
     pub fn identity(&self) -> &[u32] {
         &self.0.identity
+    }
+
+    /// The key that it proves by who it is, and gives its children: in the first process 32 bytes that nobody can guess, made when
+    /// they are first needed.
+    ///
+    /// # Errors
+    /// `ENOSYS` or `EPERM` where a sandbox forbids `getrandom(2)`.
+    pub fn authkey(&self) -> Result<AuthKey> {
+        self.0.authkey()
+    }
+
+    /// Sets that key, for children that are started from now on.
+    pub fn set_authkey(&self, key: AuthKey) {
+        self.0.set_authkey(key);
     }
 
     /// Whether it ends with its parent, and may have no children.
@@ -51,7 +68,7 @@ impl fmt::Debug for CurrentProcess {
             (_, None) => "Process",
         };
         write!(f, "<{class} name='{}'", self.0.name())?;
-        match super::parent_process().and_then(|parent| parent.pid()) {
+        match parent_process().and_then(|parent| parent.pid()) {
             Some(parent) => write!(f, " parent={}", parent.as_raw_nonzero())?,
             None => f.write_str(" parent=None")?,
         }

@@ -6,29 +6,30 @@
 //! freed: there are as many as forks above this process.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 
 use ossature_sys::process::{self, Pid, generation};
 use ossature_sys::sync::lock::Lock;
 
 use super::Process;
 use super::parent::Parent;
-use super::passport::{Passport, Secret};
-use crate::error::{Error, Result};
+use super::passport::Passport;
+use crate::error::Result;
+use crate::multiprocessing::connection::AuthKey;
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::util::{Callbacks, Finalizers};
 
 /// Everything of this module that belongs to one process.
 pub(crate) struct Era {
-    pub(crate) generation: u32,
-    name: Lock<Arc<str>>,
+    generation: AtomicU32,
+    name: Lock<String>,
     pub(crate) identity: Vec<u32>,
     pub(crate) named: Option<Context>,
     /// How it was started; `None` for the first one.
     pub(crate) method: Option<Context>,
     pub(crate) daemon: bool,
-    authkey: Lock<Option<Secret>>,
+    authkey: Lock<Option<AuthKey>>,
     pub(crate) temp_dir: Lock<Option<PathBuf>>,
     pub(crate) parent: Option<Parent>,
     /// How many children were asked for.
@@ -49,16 +50,16 @@ pub(crate) fn era() -> &'static Era {
     loop {
         era = match era.next.get() {
             Some(next) => next,
-            None if era.generation == generation() => return era,
+            None if era.generation() == generation() => return era,
             None => era.next.get_or_init(|| Box::new(era.copied())),
         };
     }
 }
 
 impl Era {
-    fn new(name: Arc<str>) -> Self {
+    fn new(name: String) -> Self {
         Self {
-            generation: generation(),
+            generation: AtomicU32::new(generation()),
             name: Lock::new(name),
             identity: Vec::new(),
             named: None,
@@ -76,13 +77,10 @@ impl Era {
         }
     }
 
-    /// Makes this process the one that the passport speaks of.
-    pub(crate) fn enter(passport: Passport) -> &'static Self {
-        let mut last = FIRST.get_or_init(|| Self::new("MainProcess".into()));
-        while let Some(next) = last.next.get() {
-            last = next;
-        }
-        let era = Self {
+    /// The era of a child to come. Made before a fork, for a child pays for every page of memory and of code that it is the
+    /// first to touch, and an allocation there costs it more than the rest of its beginning.
+    pub(crate) fn prepare(passport: Passport) -> Box<Self> {
+        Box::new(Self {
             identity: passport.identity,
             named: passport.named,
             method: Some(passport.method),
@@ -90,15 +88,29 @@ impl Era {
             authkey: Lock::new(Some(passport.authkey)),
             temp_dir: Lock::new(passport.temp_dir),
             parent: Some(Parent::new(passport.parent, passport.sentinel)),
-            after_fork: Lock::new(last.hand_on()),
-            ..Self::new(passport.name.into())
-        };
-        last.next.get_or_init(|| Box::new(era))
+            ..Self::new(passport.name)
+        })
+    }
+
+    /// Makes this process the one that the era was prepared for.
+    pub(crate) fn enter(self: Box<Self>) -> &'static Self {
+        let mut last = FIRST.get_or_init(|| Self::new("MainProcess".into()));
+        while let Some(next) = last.next.get() {
+            last = next;
+        }
+        self.generation.store(generation(), Relaxed);
+        *self.after_fork.lock() = last.hand_on();
+        last.next.get_or_init(|| self)
+    }
+
+    /// Which process it is of.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.load(Relaxed)
     }
 
     /// For a child that somebody else forked: the same name, and none of the parent's children and finalizers.
     fn copied(&self) -> Self {
-        let now = |lock: &Lock<Arc<str>>| lock.try_lock().map(|name| name.clone());
+        let name = self.name.try_lock().map(|name| name.clone());
         Self {
             identity: self.identity.clone(),
             named: self.named,
@@ -109,7 +121,7 @@ impl Era {
             parent: self.parent.as_ref().map(Parent::copied),
             counter: AtomicU32::new(self.counter.load(Relaxed)),
             after_fork: Lock::new(self.hand_on()),
-            ..Self::new(now(&self.name).unwrap_or_else(|| "Process".into()))
+            ..Self::new(name.unwrap_or_else(|| "Process".into()))
         }
     }
 
@@ -118,11 +130,11 @@ impl Era {
         self.after_fork.try_lock().map(|mut callbacks| std::mem::take(&mut *callbacks)).unwrap_or_default()
     }
 
-    pub(crate) fn name(&self) -> Arc<str> {
+    pub(crate) fn name(&self) -> String {
         self.name.lock().clone()
     }
 
-    pub(crate) fn set_name(&self, name: Arc<str>) {
+    pub(crate) fn set_name(&self, name: String) {
         let before = std::mem::replace(&mut *self.name.lock(), name);
         drop(before);
     }
@@ -133,16 +145,17 @@ impl Era {
     }
 
     /// The key that this program's processes know, made when it is first asked for.
-    pub(crate) fn authkey(&self) -> Result<Secret> {
+    pub(crate) fn authkey(&self) -> Result<AuthKey> {
         let mut key = self.authkey.lock();
-        if key.is_none() {
-            *key = Some(random()?);
+        match &*key {
+            Some(key) => Ok(key.clone()),
+            None => Ok(key.insert(AuthKey::random()?).clone()),
         }
-        key.clone().ok_or_else(|| Error::os(ossature_sys::errno::Errno::IO, "no key"))
     }
 
-    pub(crate) fn set_authkey(&self, key: Secret) {
-        *self.authkey.lock() = Some(key);
+    pub(crate) fn set_authkey(&self, key: AuthKey) {
+        let before = self.authkey.lock().replace(key);
+        drop(before);
     }
 
     /// Reaps the children that have ended.
@@ -157,14 +170,6 @@ impl Era {
     pub(crate) fn living(&self) -> Vec<Process> {
         self.children.lock().clone()
     }
-}
-
-fn random() -> Result<Secret> {
-    use std::io::Read;
-    let mut bytes = vec![0; 32];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    read.map_err(|_| Error::os(ossature_sys::errno::Errno::IO, "cannot make a key"))?;
-    Ok(Secret(bytes))
 }
 
 /// The number of this process.

@@ -31,7 +31,7 @@ use crate::multiprocessing::start::{Life, Started};
 pub struct Process(Arc<Core>);
 
 struct Core {
-    name: Lock<Arc<str>>,
+    name: Lock<String>,
     birth: Birth,
     /// What it is a child of.
     era: &'static Era,
@@ -85,7 +85,7 @@ impl Process {
     pub(super) fn begun(era: &'static Era, mut birth: Birth, started: Started) -> Self {
         let state = State { report: started.report, end: None, panic: None, closed: false };
         let process = Self(Arc::new(Core {
-            name: Lock::new(std::mem::take(&mut birth.name).into()),
+            name: Lock::new(std::mem::take(&mut birth.name)),
             birth,
             era,
             parent: pid(),
@@ -98,13 +98,12 @@ impl Process {
 
     /// Its name, which means nothing.
     pub fn name(&self) -> String {
-        self.0.name.lock().as_ref().to_owned()
+        self.0.name.lock().clone()
     }
 
     /// Renames it, here: the child does not hear of it.
     pub fn set_name(&self, name: impl Into<String>) {
-        let name = name.into().into();
-        let before = std::mem::replace(&mut *self.0.name.lock(), name);
+        let before = std::mem::replace(&mut *self.0.name.lock(), name.into());
         drop(before);
     }
 
@@ -268,7 +267,7 @@ impl Process {
 
     /// Whether it is a child of the process that asks.
     fn is_ours(&self) -> bool {
-        self.0.era.generation == generation()
+        self.0.era.generation() == generation()
     }
 
     fn check_parent(&self, message: &'static str) -> Result<()> {

@@ -31,6 +31,10 @@ impl Parent {
         Self { pid, name, by_number, sentinel: place }
     }
 
+    pub(super) fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(self.pid)
+    }
+
     /// For a child that somebody else forked: to it, the kernel's parent is another.
     pub(super) fn copied(&self) -> Self {
         let sentinel = self.sentinel.get().and_then(|sentinel| duplicate(sentinel).ok());
@@ -47,7 +51,7 @@ impl Parent {
     }
 
     fn open(&self) -> Result<OwnedFd> {
-        let parent = Pid::from_raw(self.pid).filter(|_| self.by_number);
+        let parent = self.pid().filter(|_| self.by_number);
         let is_parent = || parent.is_some() && parent_id() == parent;
         if let Some(pid) = parent.filter(|_| is_parent()) {
             match pidfd_open(pid) {
@@ -78,7 +82,7 @@ impl ParentProcess {
     /// Its number. After its end another process may have it.
     #[doc(alias = "ident")]
     pub fn pid(&self) -> Option<Pid> {
-        Pid::from_raw(self.0.pid)
+        self.0.pid()
     }
 
     /// Its name at the time of the start.

@@ -1,11 +1,11 @@
 //! What a child has to know of itself: its parent writes it down before the start.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use ossature_sys::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
 
+use crate::multiprocessing::connection::AuthKey;
 use crate::multiprocessing::context::Context;
 
 /// Who a child is. A spawned child gets it first of all; a forked one has it with everything else.
@@ -19,7 +19,8 @@ pub(crate) struct Passport {
     /// How it was started, and how it starts others unless it says otherwise.
     pub(crate) method: Context,
     pub(crate) daemon: bool,
-    pub(crate) authkey: Secret,
+    #[serde(with = "key")]
+    pub(crate) authkey: AuthKey,
     /// Where this program's processes keep what has a name in the file system, if any did already.
     pub(crate) temp_dir: Option<PathBuf>,
     /// The number and the name of the process that started it.
@@ -29,12 +30,17 @@ pub(crate) struct Passport {
     pub(crate) sentinel: Option<OwnedFd>,
 }
 
-/// The bytes of the key that the processes of one program know; not printed.
-#[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Secret(pub(crate) Vec<u8>);
+/// The one way in which a key is written down: on the way to a child, which must know it.
+mod key {
+    use serde::{Deserialize, Deserializer, Serializer};
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
+    use crate::multiprocessing::connection::AuthKey;
+
+    pub(super) fn serialize<S: Serializer>(key: &AuthKey, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(key.as_bytes())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<AuthKey, D::Error> {
+        <&[u8]>::deserialize(from).map(AuthKey::from)
     }
 }

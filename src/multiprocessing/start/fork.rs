@@ -6,16 +6,17 @@ use ossature_sys::process;
 use super::{Life, Started};
 use crate::error::{Error, Result};
 use crate::multiprocessing::process::bootstrap;
+use crate::multiprocessing::process::era::Era;
 use crate::multiprocessing::process::passport::Passport;
 
 /// Starts a copy of this process that does `body`, which may borrow: the copy has its own of everything.
 pub(crate) fn fork(passport: Passport, body: impl FnOnce() -> u8) -> Result<Started> {
     let (reader, writer) =
         pipe(Flags::NONBLOCK).map_err(|errno| Error::os(errno, "cannot fork: no pipe for the child's report"))?;
-    let mut reader = Some(reader);
+    let (mut reader, era) = (Some(reader), Era::prepare(passport));
     let child = process::fork(|| {
         drop(reader.take());
-        bootstrap::run(passport, writer, body)
+        bootstrap::run_as(era, writer, body)
     })?;
     Ok(Started { life: Life::from(child), report: reader })
 }

@@ -19,11 +19,15 @@ pub(crate) struct Life {
     ended: EventFd,
     exit: OnceLock<Exit>,
     panic: OnceLock<PanicReport>,
+    thread: OnceLock<Thread>,
 }
 
 impl Life {
     pub(crate) fn exit(&self) -> Option<Exit> {
-        self.exit.get().copied()
+        let exit = self.exit.get().copied()?;
+        // It has nothing left to do but to leave; after that nobody else has this.
+        let _ = self.thread.get().map(Thread::join);
+        Some(exit)
     }
 
     pub(crate) fn panic(&self) -> Option<PanicReport> {
@@ -44,10 +48,11 @@ impl AsFd for Life {
 
 /// Starts a thread that does `body`.
 pub(crate) fn thread(passport: Passport, body: impl FnOnce() -> u8 + Send + 'static) -> Result<Started> {
-    let life = Life { ended: EventFd::counter(0)?, exit: OnceLock::new(), panic: OnceLock::new() };
+    let life =
+        Life { ended: EventFd::counter(0)?, exit: OnceLock::new(), panic: OnceLock::new(), thread: OnceLock::new() };
     let life = Arc::new(life);
     let (inner, name) = (life.clone(), passport.name.clone());
-    Thread::builder().name(passport.name).daemon(passport.daemon).spawn(move || {
+    let thread = Thread::builder().name(passport.name).daemon(passport.daemon).spawn(move || {
         let code = match catch(body) {
             Ok(code) => code,
             Err(escaped) if is_exit(&*escaped.payload) => 0,
@@ -60,5 +65,6 @@ pub(crate) fn thread(passport: Passport, body: impl FnOnce() -> u8 + Send + 'sta
         };
         inner.end(code);
     })?;
+    let _ = life.thread.set(thread); // the one time
     Ok(Started { life: super::Life::Thread(life), report: None })
 }

@@ -96,7 +96,11 @@ impl<T, F: Fn() -> T> ForkAwareLocal<T, F> {
             let value = Rc::new((self.init)());
             let before = self.made.replace(Some((now, value.clone())));
             // What the parent's copy owns is the parent's: it is left, not dropped.
-            before.filter(|(made_in, _)| *made_in != now).map(std::mem::forget);
+            if let Some((made_in, value)) = before {
+                if made_in != now {
+                    std::mem::forget(value);
+                }
+            }
             value
         });
         look(&value)

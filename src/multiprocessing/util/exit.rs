@@ -1,7 +1,7 @@
 //! The end of a process, in order.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
 
 use ossature_sys::process::at_exit;
 
@@ -13,7 +13,7 @@ use crate::multiprocessing::process::era::era;
 /// Has the exit sequence run at the normal end of the program, once in its life; children have it from their parent.
 pub(crate) fn arm() -> Result<()> {
     static ARMED: AtomicBool = AtomicBool::new(false);
-    if !ARMED.swap(true, SeqCst) {
+    if !ARMED.load(Relaxed) && !ARMED.swap(true, SeqCst) {
         if let Err(errno) = at_exit(last_call) {
             ARMED.store(false, SeqCst);
             return Err(Error::os(errno, "cannot register the end of the process"));

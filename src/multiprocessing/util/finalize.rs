@@ -97,7 +97,7 @@ impl Finalize {
     }
 
     fn is_ours(&self) -> bool {
-        self.era.generation == generation()
+        self.era.generation() == generation()
     }
 
     fn take(&self) -> Option<Entry> {

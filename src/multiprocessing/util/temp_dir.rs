@@ -1,13 +1,13 @@
 //! A directory for what the processes of one program call by names.
 
 use std::fs::{self, DirBuilder};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use ossature_sys::errno::Errno;
+use ossature_sys::random;
 
 use super::Finalize;
 use crate::error::{Error, Result};
@@ -56,7 +56,7 @@ fn base(wanted: PathBuf) -> PathBuf {
 
 fn make(base: &Path) -> io::Result<PathBuf> {
     loop {
-        let path = base.join(format!("pymp-{}", letters()));
+        let path = base.join(format!("pymp-{}", letters()?));
         match DirBuilder::new().mode(0o700).create(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -65,14 +65,10 @@ fn make(base: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Eight letters that are not easily guessed; the directory is safe even if they are.
-fn letters() -> String {
+/// Eight letters that nobody has guessed.
+fn letters() -> io::Result<String> {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let mut random = RandomState::new().build_hasher().finish();
-    let mut letters = String::with_capacity(8);
-    for _ in 0..8 {
-        letters.extend(LETTERS.get((random % 32) as usize).map(|letter| char::from(*letter)));
-        random /= 32;
-    }
-    letters
+    let mut bytes = [0; 8];
+    random::fill(&mut bytes)?;
+    Ok(bytes.iter().filter_map(|byte| LETTERS.get(usize::from(byte % 32))).map(|letter| char::from(*letter)).collect())
 }
