@@ -1,0 +1,68 @@
+//! A process by fork, from its start to the end of the wait for it.
+
+use std::time::Duration;
+
+use ossature::multiprocessing::Process;
+use ossature_benches::bench::Bench;
+use ossature_benches::python::Python;
+use ossature_benches::report::Bar;
+use ossature_benches::rounds::Rounds;
+
+/// How much memory the parent has touched, which a fork copies the page tables of.
+const PARENT: usize = 16 << 20;
+
+fn ours() {
+    let process = Process::fork(|| ()).expect("forks");
+    assert!(process.join().expect("is joined").success());
+}
+
+fn raw() {
+    // SAFETY: this process has one thread, and the child leaves at once without running anything of ours.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: _exit(2) ends the child.
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = 0;
+    // SAFETY: waitpid(2) writes the status of our own child.
+    let reaped = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert!(reaped == child && status == 0);
+}
+
+/// A child that does nothing, of a parent of 16 MiB.
+pub fn beside_the_raw_calls(bench: &Bench) {
+    if !bench.wants("fork-16-mib") {
+        return;
+    }
+    let memory = vec![1_u8; PARENT];
+    let mut rounds = Rounds::new();
+    rounds.add("ours", ours);
+    rounds.add("fork(2)", raw);
+    let samples = rounds.run(bench.scaled(300), Duration::from_millis(3));
+    assert_eq!(std::hint::black_box(&memory).len(), PARENT);
+    bench.compare("fork-16-mib", &samples, "ours", "fork(2)", Bar::AtMost(1.10));
+}
+
+/// The same child of a parent that has just begun, beside the same in CPython.
+pub fn beside_cpython(bench: &Bench) {
+    if !bench.wants("fork-cpython") {
+        return;
+    }
+    let setup = ["import multiprocessing", "multiprocessing.set_start_method('fork')", "def child(): pass"];
+    let python = Python::start(&[
+        setup[0],
+        setup[1],
+        setup[2],
+        "exec('def run():\\n p = multiprocessing.Process(target=child)\\n p.start()\\n p.join()')",
+    ]);
+    let Some(mut python) = python else {
+        eprintln!("process/fork-cpython: no python3 here");
+        return;
+    };
+    let mut rounds = Rounds::new();
+    rounds.add("ours", ours);
+    rounds.add("fork(2)", raw);
+    rounds.add_burst("cpython", move |repeats| python.time("run()", repeats));
+    let samples = rounds.run(bench.scaled(200), Duration::from_millis(3));
+    bench.compare("fork-cpython", &samples, "ours", "cpython", Bar::AtMost(0.10));
+}
