@@ -1,16 +1,33 @@
 //! Processes: their names, handles and ends. A main of its own with one thread, so that fork is safe.
+//!
+//! What holds for every way of starting a process is in `lives.rs` and `finalizers.rs`, once for each world of `worlds.rs`.
 
 #[allow(dead_code, reason = "each test binary uses its part")]
 #[path = "../sys/tests/fork/harness.rs"]
 mod harness;
 
-#[path = "process/basic.rs"]
-mod basic;
+#[macro_use]
+#[path = "process/worlds.rs"]
+mod worlds;
+
+#[cfg(ossature_faults)]
+#[path = "process/faults.rs"]
+mod faults;
+#[path = "process/finalizers.rs"]
+mod finalizers;
+#[path = "process/forked.rs"]
+mod forked;
+#[path = "process/guise.rs"]
+mod guise;
+#[path = "process/lives.rs"]
+mod lives;
 
 fn main() {
     let mut tests = Vec::new();
-    for module in [basic::TESTS] {
+    for module in [lives::TESTS, finalizers::TESTS, finalizers::ALONE, forked::TESTS, guise::TESTS] {
         tests.extend_from_slice(module);
     }
+    #[cfg(ossature_faults)]
+    tests.extend_from_slice(faults::TESTS);
     harness::run(&tests)
 }

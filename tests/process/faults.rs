@@ -1,0 +1,5 @@
+//! Starts that the system refuses.
+
+use crate::harness::Test;
+
+pub const TESTS: &[Test] = &[];

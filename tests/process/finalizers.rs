@@ -1,0 +1,168 @@
+//! Finalizers, and the order of the end.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+use ossature::multiprocessing::Process;
+use ossature::multiprocessing::util::{Finalize, is_exiting};
+use ossature::threading::Thread;
+
+use crate::worlds::{Scratch, World, append, runs};
+
+pub const ALONE: &[crate::harness::Test] = &[
+    ("a_finalizer_runs_once_and_may_be_cancelled", a_finalizer_runs_once_and_may_be_cancelled),
+    ("a_finalizer_does_nothing_in_a_forked_child", a_finalizer_does_nothing_in_a_forked_child),
+    ("a_finalizer_that_panics_stops_no_other", a_finalizer_that_panics_stops_no_other),
+    ("finalizers_come_and_go_while_they_run", finalizers_come_and_go_while_they_run),
+    ("a_program_that_exits_has_the_same_end", a_program_that_exits_has_the_same_end),
+];
+
+crate::in_every_world![finalizers_run_in_their_order, daemons_end_and_others_are_waited_for];
+
+fn note(path: &Path, word: &'static str) -> impl FnOnce() + Send + 'static {
+    let path = path.to_owned();
+    move || append(&path, &format!("{word} "))
+}
+
+/// Appends the priority, and whether the process was ending, when it is at that.
+pub fn note_at_exit(path: &Path, priorities: &[i32]) {
+    for &priority in priorities {
+        let path = path.to_owned();
+        let note = move || append(&path, &format!("{priority}:{} ", is_exiting()));
+        Finalize::at_exit(priority, note).leave();
+    }
+}
+
+/// What CPython's test of the same registers.
+pub fn all_kinds(path: &Path) {
+    struct Holder(#[expect(dead_code, reason = "it runs when this is dropped")] Finalize);
+    drop(Holder(Finalize::new(note(path, "a"))));
+    let b = Finalize::new(note(path, "b"));
+    assert!(b.call() && !b.call());
+    drop(b);
+    // Alive to the end of the process, and not for exit.
+    std::mem::forget(Holder(Finalize::new(note(path, "c"))));
+    Finalize::at_exit(1, note(path, "d10")).leave();
+    for word in ["d01", "d02", "d03"] {
+        Finalize::at_exit(0, note(path, word)).leave();
+    }
+    Finalize::at_exit(-10, note(path, "e")).leave();
+    Finalize::at_exit(-100, note(path, "stop")).leave();
+}
+
+// _TestFinalize.test_finalize
+fn finalizers_run_in_their_order<W: World>() {
+    let scratch = Scratch::new();
+    let child = W::start("finalize", &scratch.text("log"));
+    assert!(child.join().unwrap().success());
+    assert_eq!(scratch.read("log"), "a b d10 d03 d02 d01 e stop ");
+}
+
+fn daemons_end_and_others_are_waited_for<W: World>() {
+    let scratch = Scratch::new();
+    let child = W::start("have-children", &scratch.text(""));
+    assert!(child.join().unwrap().success());
+    assert_eq!(scratch.read("log"), "1:true 0:true -1:true ");
+    let told = scratch.read("daemon");
+    let pid = told.lines().find_map(|line| line.strip_prefix("pid ")).unwrap();
+    assert!(!runs(pid.parse().unwrap()), "the daemon was ended and waited for");
+    assert_eq!(scratch.read("child"), "the thread's word", "the other was waited for");
+}
+
+fn a_finalizer_runs_once_and_may_be_cancelled() {
+    let scratch = Scratch::new();
+    let log = scratch.path("log");
+    let first = Finalize::new(note(&log, "first"));
+    assert!(first.is_active());
+    assert_eq!(format!("{first:?}"), "<Finalize object>");
+    assert!(first.call() && !first.call() && !first.is_active());
+    assert_eq!(format!("{first:?}"), "<Finalize object, dead>");
+    let second = Finalize::at_exit(5, note(&log, "second"));
+    assert_eq!(format!("{second:?}"), "<Finalize object, exitpriority=5>");
+    second.cancel();
+    assert!(!second.is_active() && !second.call());
+    drop((first, second));
+    assert_eq!(scratch.read("log"), "first ");
+}
+
+fn a_finalizer_does_nothing_in_a_forked_child() {
+    let scratch = Scratch::new();
+    let log = scratch.path("log");
+    let finalize = Finalize::at_exit(0, note(&log, "ran"));
+    let child = Process::fork(|| {
+        assert!(!finalize.is_active() && !finalize.call());
+        assert_eq!(format!("{finalize:?}"), "<Finalize object, dead>");
+    });
+    assert!(child.unwrap().join().unwrap().success());
+    let mut child = ossature::sys::process::fork(|| u8::from(finalize.call())).unwrap();
+    assert!(child.wait().unwrap().success(), "nor in one of another's making");
+    assert!(!log.exists() && finalize.is_active());
+    drop(finalize);
+    assert_eq!(scratch.read("log"), "ran ");
+}
+
+fn a_finalizer_that_panics_stops_no_other() {
+    let scratch = Scratch::new();
+    let log = scratch.path("log");
+    let child = Process::fork(|| {
+        Finalize::at_exit(1, || panic!("a finalizer panics; this line is meant to be seen")).leave();
+        Finalize::at_exit(0, note(&log, "after")).leave();
+        let late = log.clone();
+        Finalize::at_exit(2, move || Finalize::at_exit(-1, note(&late, "late")).leave()).leave();
+        let cancelled = Finalize::at_exit(0, note(&log, "cancelled"));
+        Finalize::at_exit(3, move || cancelled.cancel()).leave();
+    });
+    assert!(child.unwrap().join().unwrap().success());
+    assert_eq!(scratch.read("log"), "after late ");
+}
+
+// _TestFinalize.test_thread_safety
+fn finalizers_come_and_go_while_they_run() {
+    let child = Process::fork(|| {
+        static STOP: AtomicBool = AtomicBool::new(false);
+        for turn in 0..3 {
+            Thread::spawn(move || {
+                while !STOP.load(SeqCst) {
+                    let mut kept = Vec::new();
+                    for n in 0..10 {
+                        kept.push(Finalize::at_exit(n * turn % 7, || ()));
+                    }
+                    kept.into_iter().step_by(2).for_each(Finalize::leave);
+                }
+            })
+            .unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        // They run at the end of this, while the threads still make others.
+        Finalize::at_exit(100, || STOP.store(true, SeqCst)).leave();
+        std::thread::sleep(Duration::from_millis(20));
+        STOP.store(true, SeqCst);
+    });
+    assert!(child.unwrap().join().unwrap().success());
+}
+
+/// Not the end of a child's work but that of a program: a forked process that leaves by exit(3).
+fn a_program_that_exits_has_the_same_end() {
+    let scratch = Scratch::new();
+    let (log, ready) = (scratch.path("log"), scratch.path("ready"));
+    let mut program = ossature::sys::process::fork(|| {
+        let daemon = Process::builder().daemon(true).fork(|| {
+            crate::worlds::put(&ready, &std::process::id().to_string());
+            std::thread::sleep(Duration::from_secs(1000));
+        });
+        drop(daemon.unwrap());
+        let child = Process::fork(|| {
+            std::thread::sleep(Duration::from_millis(50));
+            append(&log, "child ");
+        });
+        drop(child.unwrap());
+        crate::worlds::wait_for(&ready);
+        note_at_exit(&log, &[-1, 0]);
+        std::process::exit(3)
+    })
+    .unwrap();
+    assert_eq!(program.wait().unwrap().code(), Some(3));
+    assert_eq!(scratch.read("log"), "0:true child -1:true ");
+    assert!(!runs(scratch.read("ready").parse().unwrap()));
+}

@@ -1,0 +1,58 @@
+//! Threads in the guise of processes.
+
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::{Context, Process, active_children};
+use ossature::sys::fd::AsFd;
+use ossature::sys::poll::{PollFd, PollFlags, poll};
+use ossature::sys::process::Exit;
+
+use crate::harness::Test;
+
+pub const TESTS: &[Test] = &[
+    ("a_thread_is_waited_for_like_a_process", a_thread_is_waited_for_like_a_process),
+    ("a_thread_that_panics_has_code_one", a_thread_that_panics_has_code_one),
+    ("a_daemon_may_have_threads", a_daemon_may_have_threads),
+];
+
+fn a_thread_is_waited_for_like_a_process() {
+    let (tell, hear) = channel::<()>();
+    let child = Process::builder().context(Context::Thread).thread(move || {
+        let _ = hear.recv(); // hung up is as good
+        7
+    });
+    let child = child.unwrap();
+    assert!(child.name().starts_with("DummyProcess-"), "{child:?}");
+    assert_eq!((child.pid(), child.exit_code(), child.is_alive().unwrap()), (None, None, true));
+    assert!(format!("{child:?}").ends_with(&format!("' parent={} started>", std::process::id())), "{child:?}");
+    assert_eq!(active_children(), std::slice::from_ref(&child));
+    assert_eq!(child.join_timeout(Duration::from_millis(2)).unwrap(), None);
+    assert_eq!(child.terminate().unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(child.close().unwrap_err().kind(), ErrorKind::InvalidInput);
+    drop(tell);
+    let mut list = [PollFd::from_borrowed(child.as_fd(), PollFlags::IN)];
+    assert_eq!(poll(&mut list, Duration::from_secs(40)).unwrap(), 1);
+    assert_eq!(child.join().unwrap(), Exit::Code(7));
+    assert_eq!((child.exit_code(), active_children()), (Some(7), vec![]));
+    child.terminate().unwrap();
+    child.close().unwrap();
+}
+
+fn a_thread_that_panics_has_code_one() {
+    let child = Process::builder().thread(|| -> u8 { panic!("no more paper; this is meant to be seen") }).unwrap();
+    assert_eq!(child.join().unwrap(), Exit::Code(1));
+    let panic = child.panic().unwrap().expect("it panicked");
+    assert!(panic.message().starts_with("no more paper") && panic.location().contains("guise.rs"), "{panic:?}");
+    let quiet = Process::builder().thread(|| -> u8 { ossature::thread::exit() }).unwrap();
+    assert_eq!(quiet.join().unwrap(), Exit::Code(0));
+}
+
+fn a_daemon_may_have_threads() {
+    let child = Process::builder()
+        .daemon(true)
+        .fork(|| Process::builder().thread(|| 3).unwrap().join().unwrap().code().unwrap_or(0));
+    let answered = child.map(|child| child.join().unwrap());
+    assert_eq!(answered.unwrap(), Exit::Code(3));
+}

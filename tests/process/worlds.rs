@@ -1,0 +1,249 @@
+//! The ways of starting a process, and the work that is given to one in all of them: a plain function of three texts.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ossature::Result;
+use ossature::multiprocessing::process::Builder;
+use ossature::multiprocessing::{Process, active_children, current_process, parent_process};
+use ossature::threading::Thread;
+
+use crate::finalizers;
+
+/// A way of starting a process.
+pub trait World {
+    const NAME: &'static str;
+    /// How many children are many.
+    const MANY: usize;
+
+    /// Starts [`work`] with this world's name, the job and its argument.
+    fn start_with(builder: Builder, job: &str, argument: &str) -> Result<Process>;
+
+    fn start(job: &str, argument: &str) -> Process {
+        Self::start_with(Process::builder(), job, argument).expect("starts")
+    }
+}
+
+pub struct Fork;
+
+impl World for Fork {
+    const NAME: &'static str = "fork";
+    const MANY: usize = 100;
+
+    fn start_with(builder: Builder, job: &str, argument: &str) -> Result<Process> {
+        builder.fork(|| work(Self::NAME.into(), job.into(), argument.into()))
+    }
+}
+
+/// [`World::start_with`] of the world of that name.
+fn start_in(world: &str, builder: Builder, job: &str, argument: &str) -> Result<Process> {
+    match world {
+        Fork::NAME => Fork::start_with(builder, job, argument),
+        other => panic!("there is no world {other}"),
+    }
+}
+
+/// Stamps each test for every world.
+#[macro_export]
+macro_rules! in_every_world {
+    ($($test:ident),* $(,)?) => {
+        pub const TESTS: &[$crate::harness::Test] = &[
+            $((concat!("fork::", stringify!($test)), $test::<$crate::worlds::Fork>),)*
+        ];
+    };
+}
+
+/// What a child of a test does.
+pub fn work(world: String, job: String, argument: String) -> std::result::Result<i32, String> {
+    let argument = argument.as_str();
+    match job.as_str() {
+        "return" => return Ok(argument.parse().expect("a number")),
+        "fail" => return Err(argument.to_owned()),
+        "panic" => panic!("{argument}"),
+        "panic-at-length" => {
+            redirect(2, Path::new("/dev/null"));
+            panic!("{}", "x".repeat(argument.parse().expect("a number")));
+        }
+        "panic-into" => {
+            redirect(2, Path::new(argument));
+            panic!("no more paper");
+        }
+        "fail-into" => {
+            redirect(2, Path::new(argument));
+            return Err("out of ink".to_owned());
+        }
+        "without-streams" => {
+            // SAFETY: nothing in this test owns the standard streams by their numbers.
+            (0..3).for_each(|number| assert_eq!(unsafe { libc::close(number) }, 0));
+        }
+        "sleep" => std::thread::sleep(Duration::from_secs(1000)),
+        "until" => wait_for(Path::new(argument)),
+        "tell" => put(Path::new(argument), &facts()),
+        "tell-and-sleep" => {
+            put(Path::new(argument), &facts());
+            std::thread::sleep(Duration::from_secs(1000));
+        }
+        "say-threads" => threads(Path::new(argument)),
+        "nest" => nest(&world, argument),
+        "finalize" => finalizers::all_kinds(Path::new(argument)),
+        "have-children" => have_children(&world, Path::new(argument)),
+        "child-of-daemon" => {
+            let refused = start_in(&world, Process::builder(), "return", "0").expect_err("a daemon has no children");
+            put(Path::new(argument), &format!("{:?} {refused}", refused.kind()));
+        }
+        "two-generations" => two_generations(&world, Path::new(argument)),
+        "watch-parent" => watch_parent(Path::new(argument)),
+        other => panic!("nobody knows the job {other}"),
+    }
+    Ok(0)
+}
+
+/// What a child knows of itself.
+fn facts() -> String {
+    let (me, parent) = (current_process(), parent_process().expect("it was started by one"));
+    let mut input = Vec::new();
+    std::io::stdin().read_to_end(&mut input).expect("standard input can be read");
+    let lines = [
+        format!("name {}", me.name()),
+        format!("pid {}", me.pid().as_raw_nonzero()),
+        format!("identity {:?}", me.identity()),
+        format!("daemon {}", me.daemon()),
+        format!("key {:?}", me.authkey().expect("a key").as_bytes()),
+        format!("children {}", active_children().len()),
+        format!("parent {} {:?}", parent.name(), parent.pid().map(|pid| pid.as_raw_nonzero().get())),
+        format!("parent-alive {}", parent.is_alive().expect("a descriptor is left")),
+        format!("input {}", input.len()),
+        format!("next {}", format!("{:?}", Process::builder()).split('\'').nth(1).unwrap_or_default()),
+        format!("inherits {}", format!("{:?}", Process::builder()).contains(" daemon")),
+    ];
+    lines.join("\n")
+}
+
+/// A thread that the child's end waits for, and a daemon that it does not.
+fn threads(path: &Path) {
+    let path = path.to_owned();
+    Thread::builder().daemon(true).spawn(|| std::thread::sleep(Duration::from_secs(1000))).expect("starts");
+    let slow = Thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        put(&path, "the thread's word");
+    });
+    drop(slow.expect("starts"));
+}
+
+/// Two children at each of two levels, and each appends what it is called.
+fn nest(world: &str, argument: &str) {
+    let (depth, path) = argument.split_once(' ').expect("a depth and a path");
+    let depth: u32 = depth.parse().expect("a number");
+    append(Path::new(path), &format!("{}\n", current_process().name()));
+    for _ in 0..2 {
+        if depth > 0 {
+            let argument = format!("{} {path}", depth - 1);
+            let child = start_in(world, Process::builder(), "nest", &argument).expect("starts");
+            assert!(child.join().expect("is joined").success());
+        }
+    }
+}
+
+/// Ends with a daemon that would go on for ever, and with another child that it does not join.
+fn have_children(world: &str, folder: &Path) {
+    let ready = folder.join("daemon");
+    let daemon = Process::builder().daemon(true);
+    drop(start_in(world, daemon, "tell-and-sleep", ready.to_str().expect("text")).expect("starts"));
+    let slow = format!("{}", folder.join("child").display());
+    drop(start_in(world, Process::builder(), "say-threads", &slow).expect("starts"));
+    let wait_for_them = folder.join("log");
+    finalizers::note_at_exit(&wait_for_them, &[0, -1, 1]);
+    wait_for(&ready);
+}
+
+/// Starts one that watches this one, says that it is there, and never ends by itself.
+fn two_generations(world: &str, folder: &Path) {
+    let daemon = folder.join("daemon");
+    let builder = Process::builder().daemon(true);
+    drop(start_in(world, builder, "tell-and-sleep", daemon.to_str().expect("text")).expect("starts"));
+    let child = start_in(world, Process::builder().name("watcher"), "watch-parent", folder.to_str().expect("text"));
+    drop(child.expect("starts"));
+    wait_for(&daemon);
+    wait_for(&folder.join("watching"));
+    put(&folder.join("ready"), "");
+    std::thread::sleep(Duration::from_secs(1000));
+}
+
+fn watch_parent(folder: &Path) {
+    let parent = parent_process().expect("it was started by one");
+    let before = parent.is_alive().expect("a descriptor is left");
+    put(&folder.join("watching"), "");
+    let ended = parent.join_timeout(Duration::from_secs(40)).expect("can be waited for");
+    let after = parent.is_alive().expect("a descriptor is left");
+    put(&folder.join("seen"), &format!("{before} {ended} {after}"));
+}
+
+// ---- files between the test and its children ------------------------------------------------------------------------
+
+/// A directory that goes with the test.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new() -> Self {
+        let mut random = [0; 8];
+        ossature::sys::random::fill(&mut random).expect("random bytes");
+        let path = std::env::temp_dir().join(format!("ossature-{:x}", u64::from_ne_bytes(random)));
+        fs::create_dir(&path).expect("a directory can be made");
+        Self(path)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// The path as text, for an argument.
+    pub fn text(&self, name: &str) -> String {
+        self.path(name).to_str().expect("text").to_owned()
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).expect("was written")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0); // a leftover harms nobody
+    }
+}
+
+/// Writes the file so that it is there as a whole or not at all.
+pub fn put(path: &Path, text: &str) {
+    let half = path.with_extension(format!("half-{}", std::process::id()));
+    fs::write(&half, text).expect("can be written");
+    fs::rename(half, path).expect("can be renamed");
+}
+
+pub fn append(path: &Path, text: &str) {
+    use std::io::Write;
+    let file = fs::OpenOptions::new().append(true).create(true).open(path);
+    file.expect("can be opened").write_all(text.as_bytes()).expect("can be written");
+}
+
+/// Waits until the file is there; the alarm of the runner ends what never comes.
+pub fn wait_for(path: &Path) {
+    while !path.exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Lets a descriptor of this process lead to the file.
+pub fn redirect(number: i32, path: &Path) {
+    use std::os::fd::AsRawFd;
+    let file = fs::OpenOptions::new().append(true).create(true).open(path).expect("can be opened");
+    // SAFETY: a standard stream, which nobody in this test owns by its number.
+    assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), number) }, number);
+}
+
+/// Whether a process of that number runs: neither gone nor a zombie.
+pub fn runs(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+}
