@@ -5,4 +5,6 @@
 #[path = "../../sys/tests/it/support.rs"]
 mod support;
 
+mod live;
+mod peers;
 mod replay;

@@ -9,6 +9,7 @@ use ossature_sys::socket;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::transfer::Trust;
 
 /// Where a listener is: on the internet, or on this machine by path or by name.
 ///
@@ -86,6 +87,14 @@ impl Address {
             Self::Inet(..) => Family::Inet,
             Self::Inet6(..) => Family::Inet6,
             Self::Unix(_) | Self::Abstract(_) => Family::Unix,
+        }
+    }
+
+    /// How far one is believed there that has proved to know the key: shared memory comes only over the sockets of one machine.
+    pub(super) fn trust_with_key(&self) -> Trust {
+        match self.family() {
+            Family::Unix => Trust::Kin,
+            Family::Inet | Family::Inet6 => Trust::Stranger,
         }
     }
 

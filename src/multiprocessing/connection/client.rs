@@ -6,8 +6,9 @@ use ossature_sys::socket::{self, Kind, Socket};
 
 use super::exchange::Exchange;
 use super::rules::Rules;
-use super::{Address, AuthKey, Connection, Digest, Family, Handshake};
+use super::{Access, Address, AuthKey, Connection, Digest, Family, Handshake};
 use crate::error::{Error, Result};
+use crate::multiprocessing::transfer::Trust;
 
 /// Connects to a [`Listener`](super::Listener), ours or CPython's: the entry point, never a value.
 ///
@@ -120,7 +121,7 @@ impl ClientBuilder {
         let mut last = Errno::ADDRNOTAVAIL;
         for candidate in address.resolve()? {
             match reach(&candidate, address.family(), deadline) {
-                Ok(Some(socket)) => return self.authenticate(socket, address.family(), deadline),
+                Ok(Some(socket)) => return self.authenticate(socket, address, deadline),
                 Ok(None) => return Ok(None),
                 Err(errno) => last = errno,
             }
@@ -128,19 +129,17 @@ impl ClientBuilder {
         Err(Error::os(last, format!("cannot connect to {address}")))
     }
 
-    fn authenticate(&self, socket: Socket, family: Family, deadline: Deadline) -> Result<Option<Connection>> {
-        let Some(key) = &self.rules.key else { return connection(socket, false).map(Some) };
+    fn authenticate(&self, socket: Socket, address: &Address, deadline: Deadline) -> Result<Option<Connection>> {
+        let Some(key) = &self.rules.key else {
+            return Connection::with_trust(socket.into(), Access::Both, Trust::Stranger).map(Some);
+        };
         let handshake = self.rules.apply(Handshake::client(key)?);
         let Some(socket) = Exchange::new(socket, handshake).run(deadline)? else { return Ok(None) };
-        connection(socket, family == Family::Unix).map(Some)
+        Connection::with_trust(socket.into(), Access::Both, address.trust_with_key()).map(Some)
     }
 }
 
-fn reach(
-    address: &socket::Address,
-    family: Family,
-    deadline: Deadline,
-) -> ossature_sys::errno::Result<Option<Socket>> {
+fn reach(address: &socket::Address, family: Family, deadline: Deadline) -> ossature_sys::errno::Result<Option<Socket>> {
     let socket = Socket::new(family.of_sockets(), Kind::Stream)?;
     if !socket.connect(address, deadline)? {
         return Ok(None);

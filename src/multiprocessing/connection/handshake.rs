@@ -59,6 +59,7 @@ pub struct Handshake {
     stage: Stage,
     /// The other half, once this one is done.
     then: Option<Stage>,
+    delivers: bool,
     /// What was found wrong is told to the other side before the end.
     refusal: bool,
 }
@@ -119,7 +120,8 @@ impl Handshake {
 
     fn with(key: &AuthKey, stage: Stage, then: Option<Stage>, nonce: [u8; NONCE]) -> Self {
         let (digest, minimum) = (Digest::default(), Digest::Md5);
-        Self { key: key.clone(), digest, minimum, nonce, given: None, stage, then, refusal: false }
+        let delivers = then.is_some() || matches!(stage, Stage::Challenge);
+        Self { key: key.clone(), digest, minimum, nonce, given: None, stage, then, delivers, refusal: false }
     }
 
     /// The digest that the other side is asked for: [`Digest::Sha256`] unless said. Any other that is not below the
@@ -205,6 +207,11 @@ impl Handshake {
     /// Whether everything was said and heard, and both sides know the key.
     pub fn is_done(&self) -> bool {
         matches!(self.stage, Stage::Done)
+    }
+
+    /// Whether the other side has proved itself to this one.
+    pub(super) fn has_delivered(&self) -> bool {
+        self.is_done() && self.delivers
     }
 
     fn challenged(&mut self, message: &[u8]) -> Result<()> {

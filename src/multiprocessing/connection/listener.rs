@@ -1,21 +1,23 @@
 //! Taking connections.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::fd::{AsFd, BorrowedFd};
-use ossature_sys::process::generation;
 use ossature_sys::socket::{self, Kind, Socket};
 use ossature_sys::sync::lock::Lock;
 
-use super::arbitrary::remove_directory_of;
 use super::lobby::{Lobby, cannot_accept};
 use super::rules::Rules;
-use super::{Address, AuthKey, Connection, Digest, Family};
+use super::{Access, Address, AuthKey, Connection, Digest, Family};
 use crate::error::{Error, Result};
+use crate::multiprocessing::transfer::Trust;
+use crate::multiprocessing::util::Finalize;
 
 /// An address at which others can connect.
 ///
@@ -26,7 +28,8 @@ use crate::error::{Error, Result};
 /// Differs from Python, where a silent peer blocks `accept` for ever. Several threads may accept on one listener, and so may
 /// several forked processes.
 ///
-/// Dropping it closes it, and removes the file of a [path](Address::Unix) in the process that made it.
+/// Dropping it closes it. The file of a [path](Address::Unix) is removed then, or at the end of the process, by the process that
+/// made it.
 ///
 /// # Examples
 /// ```
@@ -48,7 +51,7 @@ pub struct Listener {
     socket: Socket,
     address: Address,
     rules: Rules,
-    file: Option<File>,
+    _file: Option<Finalize>, // dropped after the socket: nobody can connect in between
     state: Lock<State>,
 }
 
@@ -56,14 +59,6 @@ pub struct Listener {
 struct State {
     lobby: Lobby,
     last_accepted: Option<Address>,
-}
-
-/// The file of a path, to be removed by the process that made it.
-struct File {
-    path: PathBuf,
-    /// Device and inode: somebody else may have removed it and made another meanwhile.
-    identity: (u64, u64),
-    generation: u32,
 }
 
 impl Listener {
@@ -110,14 +105,14 @@ impl Listener {
                 let _ = socket.set_no_delay(true); // EINVAL: it is gone already, as it will turn out
             }
             self.state.lock().last_accepted = Address::of_socket(&peer);
-            return connection(socket, false).map(Some);
+            return Connection::with_trust(socket.into(), Access::Both, Trust::Stranger).map(Some);
         };
         let Some(mut state) = self.state.lock_timeout(deadline) else { return Ok(None) };
         let Some((socket, peer)) = state.lobby.serve(&self.socket, key, &self.rules, deadline)? else {
             return Ok(None);
         };
         state.last_accepted = peer;
-        connection(socket, self.address.family() == Family::Unix).map(Some)
+        Connection::with_trust(socket.into(), Access::Both, self.address.trust_with_key()).map(Some)
     }
 
     /// The address at which this listens, as the system says it: names are numbers there, and a port that was left to the
@@ -201,8 +196,8 @@ impl ListenerBuilder {
             match listen(&candidate, address.family(), self.backlog) {
                 Ok((socket, bound)) => {
                     let address = Address::of_socket(&bound).unwrap_or_else(|| address.clone());
-                    let file = File::of(&address);
-                    return Ok(Listener { socket, address, rules: self.rules, file, state: Lock::default() });
+                    let file = remove_at_the_end(&address);
+                    return Ok(Listener { socket, address, rules: self.rules, _file: file, state: Lock::default() });
                 }
                 Err(errno) => last = Error::os(errno, format!("cannot listen at {address}")),
             }
@@ -224,33 +219,29 @@ fn listen(
     let listening = socket.listen(backlog).and_then(|()| socket.local_address());
     if let (Err(_), socket::Address::Unix(unix)) = (&listening, address) {
         if let Some(path) = unix.as_path() {
-            let _ = fs::remove_file(std::path::Path::new(std::os::unix::ffi::OsStrExt::from_bytes(path)));
+            let _ = fs::remove_file(OsStr::from_bytes(path));
         }
     }
     Ok((socket, listening?))
 }
 
-impl File {
-    fn of(address: &Address) -> Option<Self> {
-        let Address::Unix(path) = address else { return None };
-        // Another directory may be the current one when it comes to removing it.
-        let path = std::path::absolute(path).ok()?;
-        let identity = identity(&path)?;
-        Some(Self { path, identity, generation: generation() })
-    }
-}
-
-fn identity(path: &std::path::Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|it| (it.dev(), it.ino()))
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        if self.generation == generation() && identity(&self.path) == Some(self.identity) {
-            let _ = fs::remove_file(&self.path); // it is gone, or not ours any more
-            remove_directory_of(&self.path);
+/// Removes the file of a path when it is dropped, or at the end of this process; in no other, and not if it is another file by
+/// then.
+fn remove_at_the_end(address: &Address) -> Option<Finalize> {
+    let Address::Unix(path) = address else { return None };
+    // Another directory may be the current one by then.
+    let path = std::path::absolute(path).ok()?;
+    let made = identity(&path)?;
+    Some(Finalize::at_exit(0, move || {
+        if identity(&path) == Some(made) {
+            let _ = fs::remove_file(&path); // somebody was quicker
         }
-    }
+    }))
+}
+
+/// Device and inode.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|it| (it.dev(), it.ino()))
 }
 
 impl AsFd for Listener {

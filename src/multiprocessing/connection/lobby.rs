@@ -33,7 +33,7 @@ struct Guest {
     address: Option<Address>,
 }
 
-/// One who has proved itself.
+/// One who has come, and has proved itself if it had to.
 pub(super) type Admitted = (Socket, Option<Address>);
 
 impl Lobby {
@@ -70,7 +70,9 @@ impl Lobby {
     ) -> Result<Option<Admitted>> {
         loop {
             if self.guests.is_empty() {
-                let Some((socket, address)) = listener.accept(deadline).map_err(cannot_accept)? else { return Ok(None) };
+                let Some((socket, address)) = listener.accept(deadline).map_err(cannot_accept)? else {
+                    return Ok(None);
+                };
                 self.welcome(socket, &address, key, rules)?;
             }
             let now = Instant::now();
@@ -95,7 +97,10 @@ impl Lobby {
             }
             if someone_comes && is_full {
                 self.guests.remove(0);
-                return Err(Error::new(ErrorKind::Auth, "a peer that was slow with the handshake made room for another"));
+                return Err(Error::new(
+                    ErrorKind::Auth,
+                    "a peer that was slow with the handshake made room for another",
+                ));
             }
             if someone_comes {
                 if let Some((socket, address)) = listener.accept(Deadline::NOW).map_err(cannot_accept)? {

@@ -23,6 +23,8 @@
 //! | `recv_bytes(maxlength)`, `send_bytes(b, offset, size)` | [`recv_bytes_max`](Connection::recv_bytes_max), [`send_bytes_range`](Connection::send_bytes_range) |
 //! | `poll`, `fileno`, `close`, `readable`, `writable` | [`poll`](Connection::poll), `AsFd`, [`close`](Connection::close) or dropping it, the same |
 //! | `wait(object_list, timeout)` | [`wait`] |
+//! | `Listener`, `Client`, `address_type`, `arbitrary_address` | [`Listener`], [`Client`], [`Address`] |
+//! | `deliver_challenge`, `answer_challenge`, `AuthenticationString` | the same names, [`Handshake`], [`AuthKey`] |
 //! | one end in two threads at once corrupts messages | does not compile: a `Connection` is `Send`, not `Sync`; [`split`](Connection::split) it |
 //!
 //! **One reader and one writer.** Bytes of two processes that read the same end, or write to it, at a time are mixed. Give each
@@ -32,16 +34,22 @@
 
 mod address;
 mod arbitrary;
+mod auth;
 mod authkey;
+mod client;
 mod digest;
+mod exchange;
 pub(crate) mod frame;
 mod halves;
 mod handshake;
+mod listener;
+mod lobby;
 mod passing;
 mod payload;
 pub mod pickle;
 mod pipe;
 mod receive;
+mod rules;
 mod send;
 mod too_short;
 mod wait;
@@ -59,10 +67,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::address::{Address, Family};
+pub use self::auth::{answer_challenge, answer_challenge_timeout, deliver_challenge, deliver_challenge_timeout};
 pub use self::authkey::AuthKey;
+pub use self::client::{Client, ClientBuilder};
 pub use self::digest::Digest;
 pub use self::halves::{Receiver, Sender};
 pub use self::handshake::Handshake;
+pub use self::listener::{Listener, ListenerBuilder};
 pub use self::payload::Payload;
 pub use self::pipe::{pipe, pipe_one_way};
 pub use self::too_short::BufferTooShort;
@@ -163,7 +174,6 @@ impl Connection {
     }
 
     /// After the other side has proved that it knows the key (over a Unix socket: elsewhere nothing but bytes comes).
-    #[allow(dead_code, reason = "the handshake's")]
     pub(crate) fn set_trust(&self, trust: Trust) {
         self.trust.set(trust);
     }

@@ -3,9 +3,9 @@
 use std::ops::Deref;
 
 /// The most that may be said at once; a longer message is refused before it is read.
-pub const LIMIT: usize = 256;
+pub(super) const LIMIT: usize = 256;
 
-/// One message of a handshake, of at most [`LIMIT`] bytes.
+/// One message of a handshake, of at most 256 bytes.
 #[derive(Clone)]
 pub struct Payload {
     bytes: [u8; LIMIT],

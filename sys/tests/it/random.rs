@@ -1,3 +1,5 @@
+//! Randomness: all of a buffer, and never the same.
+
 use ossature_sys::random;
 
 #[test]

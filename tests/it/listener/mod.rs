@@ -1,4 +1,37 @@
 //! Keys, handshakes, addresses, listeners and clients.
 
+mod accept;
 mod address;
+mod bind;
+mod client;
 mod handshake;
+mod hostile;
+
+use std::os::unix::net::UnixStream;
+
+use ossature::multiprocessing::connection::{Address, AuthKey, Client, Connection, Family, Listener, ListenerBuilder};
+
+fn key() -> AuthKey {
+    AuthKey::from("peekaboo")
+}
+
+fn fresh() -> Address {
+    Address::arbitrary(Family::Unix).unwrap()
+}
+
+/// A builder with the key.
+fn keyed() -> ListenerBuilder {
+    Listener::builder().authkey(&key())
+}
+
+/// A socket at a listener's path, without a handshake yet.
+fn raw(listener: &Listener) -> UnixStream {
+    let Address::Unix(path) = listener.address() else { panic!("not a path") };
+    UnixStream::connect(path).unwrap()
+}
+
+/// A client with the key, on a thread of its own because the listener has its part in the handshake.
+fn client(address: &Address) -> std::thread::JoinHandle<ossature::Result<Connection>> {
+    let address = address.clone();
+    std::thread::spawn(move || Client::builder().authkey(&key()).connect(address))
+}

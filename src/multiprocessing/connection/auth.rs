@@ -1,0 +1,97 @@
+//! The handshake over a connection that is there already.
+
+use ossature_sys::deadline::Deadline;
+
+use super::payload::LIMIT;
+use super::{AuthKey, Connection, Handshake};
+use crate::error::Result;
+use crate::multiprocessing::transfer::Trust;
+
+/// Makes the other side prove that it knows the key: half of a handshake, of which the other side does
+/// [`answer_challenge`].
+///
+/// # Errors
+/// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when it does not know it, [`Closed`](crate::ErrorKind::Closed) when it has gone,
+/// [`TooLong`](crate::ErrorKind::TooLong) for an answer of more than 256 bytes.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::connection::{AuthKey, answer_challenge, deliver_challenge, pipe};
+///
+/// let (near, far) = pipe()?;
+/// let key = AuthKey::random()?;
+/// let theirs = key.clone();
+/// let answering = std::thread::spawn(move || answer_challenge(&far, &theirs));
+/// deliver_challenge(&near, &key)?;
+/// answering.join().unwrap()?;
+/// # Ok::<(), ossature::Error>(())
+/// ```
+pub fn deliver_challenge(connection: &Connection, key: &AuthKey) -> Result<()> {
+    forever(connection, Handshake::deliver(key)?)
+}
+
+/// As [`deliver_challenge`]; `false` when it was not done by the deadline, and then the connection is of no use.
+///
+/// # Errors
+/// As for [`deliver_challenge`].
+pub fn deliver_challenge_timeout(connection: &Connection, key: &AuthKey, timeout: impl Into<Deadline>) -> Result<bool> {
+    Handshake::deliver(key)?.run(connection, timeout)
+}
+
+/// Proves to the other side that this one knows the key: the half that belongs to [`deliver_challenge`].
+///
+/// # Errors
+/// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the other side does not accept it or sends no challenge,
+/// [`Closed`](crate::ErrorKind::Closed) when it has gone, [`TooLong`](crate::ErrorKind::TooLong) for a challenge of more than 256
+/// bytes.
+pub fn answer_challenge(connection: &Connection, key: &AuthKey) -> Result<()> {
+    forever(connection, Handshake::answer(key))
+}
+
+/// As [`answer_challenge`]; `false` when it was not done by the deadline, and then the connection is of no use.
+///
+/// # Errors
+/// As for [`answer_challenge`].
+pub fn answer_challenge_timeout(connection: &Connection, key: &AuthKey, timeout: impl Into<Deadline>) -> Result<bool> {
+    Handshake::answer(key).run(connection, timeout)
+}
+
+fn forever(connection: &Connection, mut handshake: Handshake) -> Result<()> {
+    while !handshake.go_on(connection, Deadline::NEVER)? {}
+    Ok(())
+}
+
+impl Handshake {
+    /// Goes through with it over a connection; `false` when it was not done by the deadline, and then the connection is of no
+    /// use.
+    ///
+    /// # Errors
+    /// As for [`deliver_challenge`] and [`answer_challenge`].
+    pub fn run(mut self, connection: &Connection, timeout: impl Into<Deadline>) -> Result<bool> {
+        self.go_on(connection, timeout.into())
+    }
+
+    fn go_on(&mut self, connection: &Connection, deadline: Deadline) -> Result<bool> {
+        loop {
+            if let Some(message) = self.outgoing() {
+                if !connection.send_bytes_timeout(&message, deadline)? {
+                    return Ok(false);
+                }
+            }
+            if self.is_done() {
+                break;
+            }
+            let Some(message) = connection.recv_bytes_max_timeout(LIMIT, deadline)? else { return Ok(false) };
+            if let Err(error) = self.incoming(&message) {
+                if let Some(refusal) = self.outgoing() {
+                    let _ = connection.send_bytes_timeout(&refusal, deadline); // the first error is the one to tell
+                }
+                return Err(error);
+            }
+        }
+        if self.has_delivered() {
+            connection.set_trust(Trust::Kin);
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,121 @@
+//! Connecting, and the two halves of a handshake over a connection that is there already.
+
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::connection::{
+    Access, Address, Client, Connection, Handshake, Listener, answer_challenge, answer_challenge_timeout,
+    deliver_challenge, deliver_challenge_timeout, pipe,
+};
+use ossature::multiprocessing::transfer::Trust;
+use ossature::sys::deadline::Deadline;
+use ossature::sys::errno::Errno;
+
+use super::{fresh, key};
+use crate::support::soon;
+
+#[test]
+fn where_nobody_listens_is_an_error_at_once() {
+    let port = {
+        let listener = Listener::bind(("127.0.0.1", 0)).unwrap();
+        let Address::Inet(_, port) = *listener.address() else { panic!("{listener:?}") };
+        port
+    };
+    assert_eq!(Client::connect(("127.0.0.1", port)).unwrap_err().errno(), Some(Errno::CONNREFUSED));
+    assert_eq!(Client::connect(fresh()).unwrap_err().errno(), Some(Errno::NOENT));
+    assert_eq!(Client::connect("\0ossature-nobody").unwrap_err().errno(), Some(Errno::CONNREFUSED));
+    assert_eq!(Client::connect(r"\\.\pipe\x").unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_silent_listener_is_waited_for_until_the_deadline() {
+    let path = match fresh() {
+        Address::Unix(path) => path,
+        other => panic!("{other}"),
+    };
+    let _silent = UnixListener::bind(&path).unwrap();
+    let start = Instant::now();
+    let connected = Client::builder().authkey(&key()).connect_timeout(path.as_path(), Duration::from_millis(20));
+    assert!(connected.unwrap().is_none() && start.elapsed() >= Duration::from_millis(20));
+    assert!(Client::connect_timeout(path.as_path(), Deadline::NOW).unwrap().is_some(), "without a key it is done");
+}
+
+#[test]
+fn a_full_backlog_is_waited_for_until_the_deadline() {
+    let listener = Listener::builder().backlog(0).bind(fresh()).unwrap();
+    let mut waiting = Vec::new();
+    soon(|| {
+        while let Some(client) = Client::connect_timeout(listener.address(), Duration::from_millis(20)).unwrap() {
+            waiting.push(client);
+            assert!(waiting.len() < 5000, "the backlog has an end");
+        }
+        listener.accept().unwrap();
+        assert!(Client::connect_timeout(listener.address(), Duration::from_secs(60)).unwrap().is_some());
+    });
+}
+
+/// A connection and what is scripted at its other end: each message a frame.
+fn with_script(script: &[&[u8]]) -> (Connection, Connection) {
+    let (near, far) = pipe().unwrap();
+    script.iter().for_each(|message| far.send_bytes(message).unwrap());
+    (near, far)
+}
+
+// OtherTest.test_deliver_challenge_auth_failure
+#[test]
+fn nonsense_is_no_answer_to_a_challenge() {
+    for nonsense in [&b"something bogus"[..], b"", b"{sha256}", b"{nothing}x"] {
+        let (near, far) = with_script(&[nonsense]);
+        assert_eq!(deliver_challenge(&near, &key()).unwrap_err().kind(), ErrorKind::Auth);
+        assert!(far.recv_bytes().unwrap().starts_with(b"#CHALLENGE#{sha256}"));
+        assert_eq!(far.recv_bytes().unwrap(), b"#FAILURE#");
+    }
+}
+
+// OtherTest.test_answer_challenge_auth_failure
+#[test]
+fn nonsense_is_neither_a_challenge_nor_a_welcome() {
+    let challenge = [b"#CHALLENGE#", &[7; 20][..]].concat();
+    for script in [&[&b"something bogus"[..]][..], &[&challenge, b"something bogus"], &[&challenge, b""]] {
+        let (near, _far) = with_script(script);
+        assert_eq!(answer_challenge(&near, &key()).unwrap_err().kind(), ErrorKind::Auth);
+    }
+}
+
+#[test]
+fn who_goes_in_the_middle_has_closed_and_who_says_too_much_is_not_heard() {
+    let (near, far) = with_script(&[]);
+    drop(far);
+    assert_eq!(answer_challenge(&near, &key()).unwrap_err().kind(), ErrorKind::Closed);
+    let (near, _far) = with_script(&[&[b'#'; 257]]);
+    assert_eq!(answer_challenge(&near, &key()).unwrap_err().kind(), ErrorKind::TooLong);
+}
+
+#[test]
+fn a_half_has_its_deadline() {
+    let (near, _far) = with_script(&[]);
+    let (start, span) = (Instant::now(), Duration::from_millis(10));
+    assert!(!deliver_challenge_timeout(&near, &key(), span).unwrap());
+    let (near, _far) = with_script(&[]);
+    assert!(!answer_challenge_timeout(&near, &key(), span).unwrap());
+    assert!(start.elapsed() >= span * 2);
+}
+
+#[test]
+fn only_who_has_proved_itself_is_kin() {
+    soon(|| {
+        let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+        let [near, far] = [near, far].map(|end| Connection::from_fd(end.into(), Access::Both).unwrap());
+        let other = std::thread::spawn(move || {
+            answer_challenge(&far, &key()).unwrap();
+            let between = far.trust();
+            assert!(Handshake::deliver(&key()).unwrap().run(&far, None).unwrap());
+            (between, far.trust())
+        });
+        deliver_challenge(&near, &key()).unwrap();
+        assert_eq!(near.trust(), Trust::Kin);
+        answer_challenge(&near, &key()).unwrap();
+        assert_eq!(other.join().unwrap(), (Trust::Stranger, Trust::Kin));
+    });
+}
