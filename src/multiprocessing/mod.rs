@@ -31,6 +31,7 @@
 pub mod connection;
 mod context;
 pub mod process;
+pub mod reduction;
 pub mod sharedctypes;
 mod start;
 pub mod sync;

@@ -3,6 +3,7 @@
 #[path = "../../sys/tests/it/support.rs"]
 mod support;
 
+mod connection;
 mod dummy_thread;
 mod dummy_threading;
 mod error;
@@ -16,3 +17,4 @@ mod selectors;
 mod sharedctypes;
 mod thread;
 mod threading;
+mod transfer;

@@ -183,6 +183,11 @@ impl Connection {
         &self.stream
     }
 
+    /// Whether a part of a message has come, or has still to go.
+    pub(crate) fn is_within_a_message(&self) -> bool {
+        self.receiving.is_within_a_message() || self.sending.is_within_a_message()
+    }
+
     /// An end to receive and one to send, for two threads.
     ///
     /// # Examples

@@ -46,8 +46,7 @@ impl Serialize for Connection {
         if self.is_closed() {
             return Err(ser::Error::custom("the connection is closed"));
         }
-        let within = self.receiving.is_within_a_message() || self.sending.is_within_a_message();
-        put(self, self.readable(), self.writable(), self.trust(), within, serializer)
+        put(self, self.readable(), self.writable(), self.trust(), self.is_within_a_message(), serializer)
     }
 }
 

@@ -1,0 +1,161 @@
+//! Open files from process to process as CPython's `multiprocessing.reduction` passes them: one byte and a control message.
+//!
+//! Between programs in Rust a [`transfer::Handle`](crate::multiprocessing::transfer::Handle) inside a value does more. This is for a CPython at
+//! the other side, whose `send_handle`, `recv_handle`, `sendfds` and `recvfds` these are.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use ossature::multiprocessing::connection::pipe;
+//! use ossature::multiprocessing::reduction::{recv_handle, send_handle};
+//!
+//! let (near, far) = pipe()?;
+//! let (mut reader, writer) = std::io::pipe()?;
+//! send_handle(&near, &writer)?;
+//! let mut writer_there = std::fs::File::from(recv_handle(&far)?);
+//! writer_there.write_all(b"by another descriptor")?;
+//! drop((writer, writer_there));
+//! let mut text = String::new();
+//! reader.read_to_string(&mut text)?;
+//! assert_eq!(text, "by another descriptor");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
+use ossature_sys::shm::is_shared_memory;
+
+use super::connection::Connection;
+use super::connection::frame::MOST_DESCRIPTORS;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Whether the receiver answers with a byte, before which the sender does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[doc(alias = "ACKNOWLEDGE")]
+pub enum Acknowledgement {
+    /// It does not: what CPython does on Linux.
+    #[default]
+    None,
+    /// It answers `A`: what CPython does on macOS, and the fork server of 3.14 anywhere.
+    Byte,
+}
+
+const A: u8 = b'A';
+
+/// Sends a copy of one descriptor: Python's `send_handle(conn, handle, pid)`.
+///
+/// # Errors
+/// As for [`send_handles`].
+pub fn send_handle(connection: &Connection, handle: impl AsFd) -> Result<()> {
+    send_handles(connection, &[handle.as_fd()], Acknowledgement::None, Deadline::NEVER).map(drop)
+}
+
+/// Takes one descriptor: Python's `recv_handle(conn)`.
+///
+/// # Errors
+/// As for [`recv_handles`].
+pub fn recv_handle(connection: &Connection) -> Result<OwnedFd> {
+    let handles = recv_handles(connection, 1, Acknowledgement::None, Deadline::NEVER)?;
+    handles.into_iter().flatten().next().ok_or_else(|| invalid("no descriptor"))
+}
+
+/// Sends copies of 1 to 253 descriptors, and waits to have them acknowledged if that is asked for: Python's `sendfds`. False when the deadline was over
+/// before.
+///
+/// # Errors
+/// [`InvalidInput`](ErrorKind::InvalidInput) for no or too many descriptors, within a message, and when the connection is no Unix socket;
+/// [`Closed`](ErrorKind::Closed); [`Decode`](ErrorKind::Decode) for another answer than `A`; [`Os`](ErrorKind::Os).
+#[doc(alias = "sendfds")]
+pub fn send_handles(
+    connection: &Connection,
+    handles: &[BorrowedFd<'_>],
+    acknowledgement: Acknowledgement,
+    timeout: impl Into<Deadline>,
+) -> Result<bool> {
+    let deadline = timeout.into();
+    between_messages(connection)?;
+    if !(1..=MOST_DESCRIPTORS).contains(&handles.len()) {
+        let message = format!("1 to {MOST_DESCRIPTORS} descriptors can be sent at once, not {}", handles.len());
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    let count = [(handles.len() % 256) as u8];
+    if connection.stream().write_with(&count, handles, deadline).map_err(failed)?.is_none() {
+        return Ok(false);
+    }
+    if acknowledgement == Acknowledgement::None {
+        return Ok(true);
+    }
+    let mut answer = [0];
+    match connection.stream().read(&mut answer, deadline).map_err(failed)? {
+        None => Ok(false),
+        Some(0) => Err(end()),
+        Some(_) if answer == [A] => Ok(true),
+        Some(_) => Err(Error::new(ErrorKind::Decode, "did not receive acknowledgement of fd")),
+    }
+}
+
+/// Takes `count` descriptors, 1 to 253, and acknowledges them if that is asked for: Python's `recvfds`. `None` when they did not come by the
+/// deadline.
+///
+/// # Errors
+/// [`Closed`](ErrorKind::Closed) when the other side has closed the connection, [`Decode`](ErrorKind::Decode) when there came bytes without
+/// descriptors, or another number of them (which are closed, and so is this program's shared memory, which is taken as
+/// [`Memory`](crate::multiprocessing::transfer::Memory) only); [`InvalidInput`](ErrorKind::InvalidInput) and [`Os`](ErrorKind::Os) as for
+/// [`send_handles`].
+#[doc(alias = "recvfds")]
+pub fn recv_handles(
+    connection: &Connection,
+    count: usize,
+    acknowledgement: Acknowledgement,
+    timeout: impl Into<Deadline>,
+) -> Result<Option<Vec<OwnedFd>>> {
+    between_messages(connection)?;
+    let (mut said, deadline) = ([0], timeout.into());
+    let got = connection.stream().read_with::<MOST_DESCRIPTORS>(&mut said, deadline).map_err(failed)?;
+    let Some(got) = got else { return Ok(None) };
+    if got.len == 0 {
+        return Err(end());
+    }
+    let number = got.descriptors.len();
+    if acknowledgement == Acknowledgement::Byte {
+        connection.stream().write([&[A], &[]], deadline).map_err(failed)?;
+    }
+    if got.descriptors_lost || number == 0 {
+        return Err(invalid("no descriptors, or more than this process may have"));
+    }
+    if usize::from(said[0]) != number % 256 || number != count {
+        return Err(invalid(&format!("{number} descriptors, where {} were announced and {count} asked for", said[0])));
+    }
+    let handles: Vec<OwnedFd> = got.descriptors.into_iter().collect();
+    if handles.iter().any(is_shared_memory) {
+        return Err(invalid("shared memory, which is taken only as transfer::Memory"));
+    }
+    Ok(Some(handles))
+}
+
+/// The byte must not come within a message.
+fn between_messages(connection: &Connection) -> Result<()> {
+    if connection.is_within_a_message() {
+        return Err(Error::new(ErrorKind::InvalidInput, "a message has begun on this connection: finish it first"));
+    }
+    Ok(())
+}
+
+fn invalid(what: &str) -> Error {
+    Error::new(ErrorKind::Decode, format!("Invalid data received: {what}"))
+}
+
+fn end() -> Error {
+    Error::new(ErrorKind::Closed, "the other side has closed the connection")
+}
+
+fn failed(errno: Errno) -> Error {
+    match errno {
+        Errno::PIPE | Errno::CONNRESET => Error::with_errno(ErrorKind::Closed, errno, "the connection is closed"),
+        Errno::NOTSOCK | Errno::OPNOTSUPP | Errno::INVAL => {
+            Error::with_errno(ErrorKind::InvalidInput, errno, "descriptors travel over Unix sockets only")
+        }
+        other => Error::os(other, "descriptors"),
+    }
+}

@@ -1,0 +1,183 @@
+//! Open files beside messages, and CPython's way of passing one.
+
+use std::fs::File;
+use std::io::{Read, Write, pipe as os_pipe};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::connection::{Access, Connection, Receiver, Sender, pipe, pipe_one_way};
+use ossature::multiprocessing::reduction::{Acknowledgement, recv_handle, recv_handles, send_handle, send_handles};
+use ossature::multiprocessing::transfer::{Handle, Memory};
+use ossature::multiprocessing::{Lock, RawValue};
+use ossature::sys::shm::Shm;
+
+use super::{bare, kind};
+use crate::support::soon;
+
+// _TestConnection.test_fd_transfer, test_large_fd_transfer
+#[test]
+fn handle_arrives_as_cpython_passes_it() {
+    let (near, far) = pipe().unwrap();
+    let (mut reader, writer) = os_pipe().unwrap();
+    let high = rustix::io::fcntl_dupfd_cloexec(&writer, 600).unwrap();
+    assert!(high.as_raw_fd() >= 600);
+    send_handle(&near, &high).unwrap();
+    drop((writer, high));
+    File::from(recv_handle(&far).unwrap()).write_all(b"foo").unwrap();
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "foo");
+}
+
+// _TestConnection.test_missing_fd_transfer
+#[test]
+fn byte_without_a_descriptor_is_invalid() {
+    let (near, mut far) = bare();
+    far.write_all(b"\0").unwrap();
+    assert_eq!(kind(recv_handle(&near)), ErrorKind::Decode);
+    drop(far);
+    assert_eq!(kind(recv_handle(&near)), ErrorKind::Closed);
+}
+
+#[test]
+fn acknowledgement_is_a_byte_that_the_sender_waits_for() {
+    soon(|| {
+        let (near, far) = pipe().unwrap();
+        let taking = std::thread::spawn(move || {
+            let handles = recv_handles(&far, 2, Acknowledgement::Byte, None).unwrap().unwrap();
+            (handles.len(), far)
+        });
+        let handles = [near.as_fd(), near.as_fd()];
+        assert!(send_handles(&near, &handles, Acknowledgement::Byte, None).unwrap());
+        let (taken, far) = taking.join().unwrap();
+        assert_eq!(taken, 2);
+        // Another answer.
+        rustix::io::write(&far, b"B").unwrap();
+        assert_eq!(kind(send_handles(&near, &handles, Acknowledgement::Byte, None)), ErrorKind::Decode);
+        assert_eq!(kind(recv_handles(&far, 1, Acknowledgement::None, None)), ErrorKind::Decode, "two came");
+        assert!(recv_handles(&far, 1, Acknowledgement::None, Duration::ZERO).unwrap().is_none());
+        assert_eq!(kind(send_handles(&near, &[], Acknowledgement::None, None)), ErrorKind::InvalidInput);
+        let (reader, _writer) = pipe_one_way().unwrap();
+        assert_eq!(kind(recv_handle(&reader)), ErrorKind::InvalidInput);
+    });
+}
+
+// _TestPicklingConnections.test_access
+#[test]
+fn connections_and_their_access_travel() {
+    let (near, far) = pipe().unwrap();
+    let (reader, writer) = pipe_one_way().unwrap();
+    near.send(&(reader, writer)).unwrap();
+    let (reader, writer): (Connection, Connection) = far.recv().unwrap();
+    assert!(reader.readable() && !reader.writable() && writer.writable() && !writer.readable());
+    writer.send("all is well").unwrap();
+    assert_eq!(reader.recv::<String>().unwrap(), "all is well");
+    // The word of kin that a connection is kin's holds.
+    let (one, other) = pipe().unwrap();
+    near.send(&other).unwrap();
+    drop(other);
+    let other: Connection = far.recv().unwrap();
+    one.send(&Lock::new().unwrap()).unwrap();
+    other.recv::<Lock>().unwrap().acquire().unwrap();
+    let (receiver, sender) = one.split();
+    near.send(&(&receiver, &sender)).unwrap();
+    let (receiver, sender): (Receiver, Sender) = far.recv().unwrap();
+    sender.send_bytes(b"through the half").unwrap();
+    assert_eq!(other.recv_bytes().unwrap(), b"through the half");
+    other.send_bytes(b"back").unwrap();
+    assert_eq!(receiver.recv_bytes().unwrap(), b"back");
+}
+
+#[test]
+fn connection_within_a_message_stays_here() {
+    let (near, far) = pipe().unwrap();
+    let (begun, mut other) = bare();
+    other.write_all(b"\0\0\0\x05he").unwrap();
+    assert_eq!(begun.recv_bytes_timeout(Duration::ZERO).unwrap(), None);
+    assert_eq!(kind(near.send(&begun)), ErrorKind::InvalidInput);
+    assert!(!far.poll(Duration::ZERO).unwrap(), "nothing of it was sent");
+}
+
+#[test]
+fn bytes_alone_close_what_came_along() {
+    let (near, far) = pipe().unwrap();
+    let (mut reader, writer) = os_pipe().unwrap();
+    near.send(&Handle(&writer)).unwrap();
+    near.send(&Handle(&writer)).unwrap();
+    near.send(&(1_u8, Handle(&writer))).unwrap();
+    near.send(&Handle(&writer)).unwrap();
+    near.send_bytes(b"after").unwrap();
+    drop(writer);
+    far.recv_bytes().unwrap();
+    far.recv_bytes_into(&mut [0; 32]).unwrap();
+    assert_eq!(kind(far.recv::<u8>()), ErrorKind::Decode, "more than a number");
+    assert_eq!(kind(far.recv_bytes_into(&mut [0; 1])), ErrorKind::TooLong);
+    assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0, "nobody has the writer any more");
+    assert_eq!(far.recv_bytes().unwrap(), b"after");
+}
+
+#[test]
+fn descriptors_by_hundreds_arrive_and_more_are_refused() {
+    let (near, far) = pipe().unwrap();
+    let handles = |count| vec![Handle(near.as_fd()); count];
+    near.send(&handles(253)).unwrap();
+    assert_eq!(far.recv::<Vec<Handle<OwnedFd>>>().unwrap().len(), 253);
+    assert_eq!(kind(near.send(&handles(254))), ErrorKind::InvalidInput);
+    near.send(&1).unwrap();
+    assert_eq!(far.recv::<i32>().unwrap(), 1);
+}
+
+#[test]
+fn one_way_pipes_carry_no_descriptors() {
+    let (_reader, writer) = pipe_one_way().unwrap();
+    assert_eq!(kind(writer.send(&Handle(writer.as_fd()))), ErrorKind::InvalidInput);
+}
+
+/// Two ends that do not trust each other, of one user.
+fn strangers() -> (Connection, Connection) {
+    let (one, other) = UnixStream::pair().unwrap();
+    let end = |stream: UnixStream| Connection::from_fd(stream.into(), Access::Both).unwrap();
+    (end(one), end(other))
+}
+
+#[test]
+fn strangers_of_the_same_user_exchange_files_but_no_memory() {
+    let (near, far) = strangers();
+    let (mut reader, writer) = os_pipe().unwrap();
+    near.send(&Handle(writer)).unwrap();
+    far.recv::<Handle<File>>().unwrap().0.write_all(b"!").unwrap();
+    assert_eq!(reader.read(&mut [0; 2]).unwrap(), 1);
+
+    let memory = RawValue::new(5_u32).unwrap();
+    assert_eq!(kind(near.send(&memory)), ErrorKind::NotAllowed);
+    // Kin at one end only: its descriptors come, and are not taken.
+    let (near, far) = kin_and_stranger();
+    near.send(&memory).unwrap();
+    assert_eq!(kind(far.recv::<RawValue<u32>>()), ErrorKind::NotAllowed);
+    near.send(&7).unwrap();
+    assert_eq!(far.recv::<i32>().unwrap(), 7);
+}
+
+/// An end that takes the other for kin, and one that does not.
+fn kin_and_stranger() -> (Connection, Connection) {
+    let (near, far) = pipe().unwrap();
+    (near, Connection::from_fd(far.into(), Access::Both).unwrap())
+}
+
+#[test]
+fn memory_is_never_had_as_a_file() {
+    let (near, far) = pipe().unwrap();
+    let memory = Memory(Shm::place(5_u32).unwrap());
+    near.send(&memory).unwrap();
+    assert_eq!(kind(far.recv::<Handle<File>>()), ErrorKind::Decode);
+    // A sender that lies about the sort: it names the memory's place as if it were a file's.
+    near.send(&(&memory, 0_u8, 0_u32)).unwrap();
+    assert_eq!(kind(far.recv::<(u8, u32, Handle<File>)>()), ErrorKind::Decode);
+    // Nor is a file taken for memory, nor one thing twice.
+    near.send(&Handle(File::open("/dev/null").unwrap())).unwrap();
+    assert_eq!(kind(far.recv::<Memory<u32>>()), ErrorKind::Decode);
+    near.send(&(Handle(File::open("/dev/null").unwrap()), 0_u8, 0_u32)).unwrap();
+    assert_eq!(kind(far.recv::<(Handle<File>, Handle<File>)>()), ErrorKind::Decode);
+}

@@ -1,0 +1,114 @@
+//! What strangers send: an error in time, bounded memory, and never a part of a message.
+
+use std::io::Write;
+use std::time::Duration;
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::connection::{Access, Connection, pipe_one_way};
+
+use super::{bare, bare_tcp, kind};
+use crate::support::soon;
+
+#[test]
+fn headers_that_are_no_length_spoil_the_connection() {
+    for header in [-2_i32, -3, i32::MIN, i32::MIN + 254, -1000] {
+        let (near, mut far) = bare();
+        far.write_all(&[&header.to_be_bytes()[..], b"\0\0\0\x02hi"].concat()).unwrap();
+        assert_eq!(kind(near.recv_bytes()), ErrorKind::Decode, "{header}");
+        assert!(!near.readable() && near.writable());
+        assert_eq!(kind(near.recv_bytes()), ErrorKind::Closed, "where the next message begins nobody knows");
+    }
+}
+
+#[test]
+fn announced_lengths_ask_for_no_memory() {
+    for len in [u64::MAX, i64::MAX as u64 + 1] {
+        let (near, mut far) = bare();
+        far.write_all(&[&[0xff; 4][..], &len.to_be_bytes()].concat()).unwrap();
+        assert_eq!(kind(near.recv_bytes_timeout(Duration::from_secs(5))), ErrorKind::TooLong);
+    }
+    // What could be addressed is waited for, in small pieces.
+    let before = resident();
+    let (near, mut far) = bare();
+    far.write_all(&[&[0xff; 4][..], &(1_u64 << 40).to_be_bytes(), &[1; 100_000]].concat()).unwrap();
+    assert_eq!(near.recv_bytes_timeout(Duration::from_millis(20)).unwrap(), None);
+    assert!(resident() < before + (64 << 20), "{before} {}", resident());
+    drop(far);
+    assert_eq!(kind(near.recv_bytes()), ErrorKind::Closed);
+}
+
+/// Bytes of memory that this process has.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[test]
+fn messages_beyond_the_limit_are_refused_unread_and_end_the_receiving() {
+    let (near, mut far) = bare();
+    far.write_all(b"\0\0\0\x05hello\0\0\0\x06hello!").unwrap();
+    assert_eq!(near.recv_bytes_max(5).unwrap(), b"hello");
+    let error = near.recv_bytes_max(5).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLong);
+    assert!(error.to_string().contains("bad message length"), "{error}");
+    assert!(!near.readable() && near.writable());
+    near.send_bytes(b"answer").unwrap();
+
+    let (reader, writer) = pipe_one_way().unwrap();
+    writer.send_bytes(b"too long").unwrap();
+    assert_eq!(kind(reader.recv_bytes_max(0)), ErrorKind::TooLong);
+    assert!(reader.is_closed());
+}
+
+#[test]
+fn end_within_a_message_is_no_message() {
+    for part in [&b"\0"[..], b"\0\0\0\x05", b"\0\0\0\x05hell", b"\xff\xff\xff\xff\0\0"] {
+        let (near, mut far) = bare();
+        far.write_all(part).unwrap();
+        drop(far);
+        let error = near.recv_bytes().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert!(error.to_string().contains("within a message"), "{error}");
+        assert_eq!(kind(near.recv_bytes_into(&mut [0; 8])), ErrorKind::Closed);
+    }
+}
+
+#[test]
+fn reset_by_the_peer_is_closed() {
+    soon(|| {
+        let (near, far) = bare_tcp();
+        near.send_bytes(&[0; 100]).unwrap();
+        let far = Connection::from_fd(far.into(), Access::Both).unwrap();
+        assert!(far.poll(None).unwrap());
+        drop(far); // with bytes unread, so the kernel resets the connection
+        assert_eq!(kind(near.recv_bytes()), ErrorKind::Closed);
+    });
+}
+
+#[test]
+fn slow_drip_is_over_at_the_deadline_and_goes_on_later() {
+    let (near, mut far) = bare();
+    let frame = b"\0\0\0\x0bhello world";
+    for byte in &frame[..14] {
+        far.write_all(&[*byte]).unwrap();
+        assert_eq!(near.recv_bytes_timeout(Duration::from_millis(1)).unwrap(), None);
+    }
+    far.write_all(&frame[14..]).unwrap();
+    assert_eq!(near.recv_bytes().unwrap(), b"hello world");
+}
+
+#[test]
+fn announced_descriptors_that_do_not_come_spoil_the_connection() {
+    let (near, mut far) = bare();
+    far.write_all(b"\x80\0\0\x01\0\0\0\0\0\0\0\x01x").unwrap();
+    assert_eq!(kind(near.recv_bytes()), ErrorKind::Decode);
+    assert!(!near.readable());
+}
+
+#[test]
+fn descriptors_announced_by_tcp_are_refused() {
+    let (near, mut far) = bare_tcp();
+    far.write_all(b"\x80\0\0\x01\0\0\0\0\0\0\0\x01x").unwrap();
+    assert_eq!(kind(near.recv_bytes()), ErrorKind::NotAllowed);
+    assert!(!near.readable());
+}

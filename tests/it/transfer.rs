@@ -1,0 +1,206 @@
+//! Values with shared memory and open files in them, through a pipe of this process.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::connection::pipe;
+use ossature::multiprocessing::transfer::{Handle, Memory, handle, memory};
+use ossature::multiprocessing::{
+    Array, Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RawArray, RawValue, Semaphore, Value,
+};
+use ossature::sys::scope::Shared;
+use ossature::sys::shm::Shm;
+use ossature::sys::sync::lock;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::support::soon;
+
+/// The same thing again, as another process would get it.
+fn sent<T: Serialize + DeserializeOwned>(value: &T) -> T {
+    let (near, far) = pipe().unwrap();
+    near.send(value).unwrap();
+    far.recv().unwrap()
+}
+
+#[test]
+fn locks_are_the_same_lock_afterwards() {
+    let lock = Lock::new().unwrap();
+    let there = sent(&lock);
+    let held = lock.lock().unwrap();
+    assert!(there.locked() && !thread::scope(|s| s.spawn(|| there.try_acquire()).join().unwrap()).unwrap());
+    drop(held);
+    assert!(!there.locked());
+
+    let rlock = RLock::new().unwrap();
+    let there = sent(&rlock);
+    rlock.acquire().unwrap();
+    assert_eq!(there.depth(), 1);
+    there.release().unwrap();
+    assert!(!rlock.locked());
+
+    let handoff = HandoffLock::new().unwrap();
+    let there = sent(&handoff);
+    handoff.acquire().unwrap();
+    there.release().unwrap();
+    assert!(!handoff.locked());
+}
+
+#[test]
+fn everything_that_is_waited_for_is_the_same_afterwards() {
+    soon(|| {
+        let semaphore = Semaphore::new(2).unwrap();
+        sent(&semaphore).acquire().unwrap();
+        assert_eq!(semaphore.get_value(), 1);
+        let bounded = BoundedSemaphore::new(1).unwrap();
+        assert_eq!(sent(&bounded).release().unwrap_err().kind(), ErrorKind::InvalidInput);
+
+        let event = Event::new().unwrap();
+        sent(&event).set();
+        assert!(event.is_set());
+
+        let barrier = Barrier::new(2).unwrap();
+        let there = sent(&barrier);
+        let waiting = thread::spawn(move || there.wait().unwrap());
+        assert_eq!(barrier.wait().unwrap() + waiting.join().unwrap(), 1);
+
+        let condition = Condition::new().unwrap();
+        let there = sent(&condition);
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let waiting = thread::spawn(move || {
+            let _held = there.lock().unwrap();
+            ready.send(()).unwrap();
+            there.wait()
+        });
+        is_ready.recv().unwrap();
+        condition.with(|| condition.notify(1)).unwrap().unwrap();
+        waiting.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn shared_values_are_the_same_afterwards() {
+    let value = Value::new(1.5).unwrap();
+    sent(&value).set(2.5).unwrap();
+    assert_eq!(value.get().unwrap(), 2.5);
+    let array = Array::from_slice(&[1, 2, 3]).unwrap();
+    sent(&array).set(-1, 9).unwrap();
+    assert_eq!(array.to_vec().unwrap(), [1, 2, 9]);
+    let raw = RawValue::new(7_u8).unwrap();
+    sent(&raw).set(8);
+    assert_eq!(raw.get(), 8);
+    let raw = RawArray::from_slice(b"raw").unwrap();
+    sent(&raw).set(0, b'R').unwrap();
+    assert_eq!(raw.to_vec(), b"Raw");
+}
+
+#[derive(Serialize, Deserialize)]
+struct Mixed {
+    name: String,
+    #[serde(with = "handle")]
+    log: File,
+    #[serde(with = "memory")]
+    hits: Shm<AtomicU32>,
+    #[serde(with = "memory")]
+    table: Shm<lock::Lock<[u64], Shared>>,
+    locks: Vec<Lock>,
+}
+
+#[test]
+fn structs_hold_them_anywhere() {
+    let (mut reader, log) = std::io::pipe().unwrap();
+    let mixed = Mixed {
+        name: "worker".into(),
+        log: File::from(std::os::fd::OwnedFd::from(log)),
+        hits: Shm::place(AtomicU32::new(3)).unwrap(),
+        table: Shm::place_locked_slice(5, |i| i as u64).unwrap(),
+        locks: vec![Lock::new().unwrap(), Lock::new().unwrap()],
+    };
+    let mut there = sent(&mixed);
+    there.log.write_all(there.name.as_bytes()).unwrap();
+    there.hits.fetch_add(1, Relaxed);
+    there.table.lock().unwrap()[4] = 40;
+    assert_eq!((mixed.hits.load(Relaxed), mixed.table.lock().unwrap()[4]), (4, 40));
+    let _second = there.locks[1].lock().unwrap();
+    assert!(!mixed.locks[0].locked() && mixed.locks[1].locked());
+    let mut text = [0; 6];
+    std::io::Read::read_exact(&mut reader, &mut text).unwrap();
+    assert_eq!(&text, b"worker");
+}
+
+#[test]
+fn memory_of_another_type_or_length_is_refused() {
+    let (near, far) = pipe().unwrap();
+    near.send(&Memory(Shm::place(1_u32).unwrap())).unwrap();
+    let error = far.recv::<Memory<i32>>().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Incompatible);
+    assert!(error.to_string().contains("another type"), "{error}");
+    near.send(&Value::new(1_u32).unwrap()).unwrap();
+    assert_eq!(far.recv::<Array<u32>>().unwrap_err().kind(), ErrorKind::Incompatible);
+}
+
+#[test]
+fn outside_of_a_message_a_descriptor_is_refused_with_the_reason() {
+    assert!(postcard::to_extend(&Handle(std::io::stderr()), Vec::new()).is_err());
+    assert!(postcard::to_extend(&Lock::new().unwrap(), Vec::new()).is_err());
+    assert!(postcard::from_bytes::<Handle<File>>(&[0, 0]).is_err());
+    let pair = serde::de::value::SeqDeserializer::<_, serde::de::value::Error>::new([0_u32, 0].into_iter());
+    let error = Handle::<File>::deserialize(pair).unwrap_err().to_string();
+    assert!(error.contains("only from a message"), "{error}");
+}
+
+/// Sends another value while it is sent, and then panics if asked to.
+struct Nested(Arc<std::sync::Mutex<Option<Vec<u8>>>>, bool);
+
+impl Serialize for Nested {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (near, far) = pipe().unwrap();
+        near.send(&(Handle(std::io::stdin()), 1_u8)).unwrap();
+        let (_, one) = far.recv::<(Handle<File>, u8)>().unwrap();
+        *self.0.lock().unwrap() = Some(vec![one]);
+        assert!(!self.1, "as asked");
+        (Handle(std::io::stderr()), one).serialize(serializer)
+    }
+}
+
+#[test]
+fn sending_within_sending_has_a_list_of_its_own() {
+    let (near, far) = pipe().unwrap();
+    let note = Arc::default();
+    near.send(&(Handle(std::io::stdout()), Nested(Arc::clone(&note), false))).unwrap();
+    let (_, (_, one)): (Handle<File>, (Handle<File>, u8)) = far.recv().unwrap();
+    assert_eq!((one, note.lock().unwrap().clone()), (1, Some(vec![1])));
+}
+
+#[test]
+fn panic_while_serialising_leaves_no_list_behind() {
+    let (near, far) = pipe().unwrap();
+    let panics = Nested(Arc::default(), true);
+    let sending = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| near.send(&panics)));
+    assert!(sending.is_err());
+    assert!(postcard::to_extend(&Handle(std::io::stderr()), Vec::new()).is_err(), "nothing is being sent any more");
+    assert!(!far.poll(Duration::ZERO).unwrap());
+    near.send(&Handle(std::io::stderr())).unwrap();
+    assert!(far.recv::<Handle<File>>().unwrap().0.as_fd().as_raw_fd() > 2);
+}
+
+#[test]
+fn value_that_cannot_be_serialised_is_an_error_and_nothing_is_sent() {
+    struct Refuses;
+    impl Serialize for Refuses {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("no"))
+        }
+    }
+    let (near, far) = pipe().unwrap();
+    let error = near.send(&(1, Refuses)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("Refuses"), "{error}");
+    assert!(!far.poll(Duration::ZERO).unwrap());
+}
