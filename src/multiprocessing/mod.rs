@@ -8,6 +8,7 @@
 //! | `RawValue`, `RawArray`, `lock=False` | [`RawValue`], [`RawArray`]: no lock |
 //! | `Lock`, `RLock`, `Condition`, `Semaphore`, `BoundedSemaphore`, `Event`, `Barrier` | [`sync`] |
 //! | `Pipe()`, `connection` | [`pipe`], [`connection`]: messages, with open files and shared memory in them |
+//! | `get_logger`, `log_to_stderr` | [`logging`] |
 //! | `sharedctypes.copy`, `synchronized`, the type codes | [`sharedctypes`] |
 //!
 //! A forked child has what its parent made; nothing is copied or passed.
@@ -30,6 +31,7 @@
 
 pub mod connection;
 mod context;
+pub mod logging;
 pub mod process;
 pub mod reduction;
 pub mod sharedctypes;
@@ -40,6 +42,7 @@ pub mod util;
 
 pub use connection::{pipe, pipe_one_way};
 pub use context::Context;
+pub use logging::{get_logger, log_to_stderr};
 pub use process::{
     CurrentProcess, ParentProcess, Process, Report, active_children, cpu_count, current_process, parent_process,
     usable_cpus,

@@ -11,6 +11,7 @@ use super::panic::PanicReport;
 use super::parent::Parent;
 use super::passport::Passport;
 use crate::multiprocessing::context::Context;
+use crate::multiprocessing::logging::{info, warning};
 use crate::multiprocessing::util;
 use crate::{thread, threading};
 
@@ -24,6 +25,7 @@ const PANICKED: u8 = 1;
 /// its panic, the end of the threads, the finalizers and the children, and the flush.
 #[expect(dead_code, reason = "for children that are no copies")]
 pub(crate) fn run(passport: Passport, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
+    passport.log.apply();
     run_as(Era::prepare(passport), report, body)
 }
 
@@ -35,11 +37,11 @@ pub(crate) fn run_as(era: Box<Era>, report: OwnedFd, body: impl FnOnce() -> u8) 
     let parent = era.parent.as_ref().and_then(Parent::pid).filter(|_| bound);
     if let Some(parent) = parent {
         if let Err(errno) = end_with_parent(parent) {
-            log::warn!(target: "multiprocessing", "cannot be ended with the parent: {errno}");
+            warning!("cannot be ended with the parent: {errno}");
         }
     }
     util::run_after_fork(era);
-    log::info!(target: "multiprocessing", "child process calling self.run()");
+    info!("child process calling self.run()");
     thread::install();
     let code = match thread::catch(body) {
         Ok(code) => code,
@@ -55,7 +57,7 @@ pub(crate) fn run_as(era: Box<Era>, report: OwnedFd, body: impl FnOnce() -> u8) 
     let orderly = catch_unwind(AssertUnwindSafe(|| {
         threading::shutdown_if_begun();
         util::exit_sequence();
-        log::info!(target: "multiprocessing", "process exiting with exitcode {code}");
+        info!("process exiting with exitcode {code}");
         let _ = std::io::stdout().flush(); // nobody is left to tell
     }));
     if orderly.is_ok() { code } else { PANICKED }

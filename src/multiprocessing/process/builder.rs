@@ -9,6 +9,7 @@ use super::{Process, Report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::AuthKey;
 use crate::multiprocessing::context::Context;
+use crate::multiprocessing::logging::LogSetup;
 use crate::multiprocessing::start::{self, Started};
 use crate::multiprocessing::util;
 use crate::thread;
@@ -114,6 +115,7 @@ impl Builder {
                 None => now.authkey()?,
             },
             temp_dir: now.temp_dir.lock().clone(),
+            log: LogSetup::now(),
             parent: (pid().as_raw_nonzero().get(), now.name()),
             sentinel: None,
         };

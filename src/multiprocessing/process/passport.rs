@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::multiprocessing::connection::AuthKey;
 use crate::multiprocessing::context::Context;
+use crate::multiprocessing::logging::LogSetup;
 
 /// Who a child is. A spawned child gets it first of all; a forked one has it with everything else.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub(crate) struct Passport {
     pub(crate) authkey: AuthKey,
     /// Where this program's processes keep what has a name in the file system, if any did already.
     pub(crate) temp_dir: Option<PathBuf>,
+    /// How its parent logs.
+    pub(crate) log: LogSetup,
     /// The number and the name of the process that started it.
     pub(crate) parent: (i32, String),
     /// The parent's pidfd, where its number is not what `getppid` says in the child: under a fork server. Sent apart.

@@ -7,6 +7,7 @@ use ossature_sys::process::at_exit;
 
 use super::finalize::run_finalizers;
 use crate::error::{Error, Result};
+use crate::multiprocessing::logging::{debug, info};
 use crate::multiprocessing::process::active_children;
 use crate::multiprocessing::process::era::era;
 
@@ -33,21 +34,21 @@ pub(crate) fn exit_sequence() {
     if era.exiting.swap(true, SeqCst) {
         return;
     }
-    log::info!(target: "multiprocessing", "process shutting down");
-    log::debug!(target: "multiprocessing", "running all \"atexit\" finalizers with priority >= 0");
+    info!("process shutting down");
+    debug!("running all \"atexit\" finalizers with priority >= 0");
     run_finalizers(era, Some(0));
     let children = active_children();
     for child in children.iter().filter(|child| child.daemon() && child.pid().is_some()) {
-        log::info!(target: "multiprocessing", "calling terminate() for daemon {}", child.name());
+        info!("calling terminate() for daemon {}", child.name());
         let _ = child.terminate(); // it may have ended meanwhile, or become another user's
     }
     drop(children);
     // A thread that is a daemon is not waited for: nothing could make it end.
     for child in active_children().into_iter().filter(|child| child.pid().is_some() || !child.daemon()) {
-        log::info!(target: "multiprocessing", "calling join() for process {}", child.name());
+        info!("calling join() for process {}", child.name());
         let _ = child.join();
     }
-    log::debug!(target: "multiprocessing", "running the remaining \"atexit\" finalizers");
+    debug!("running the remaining \"atexit\" finalizers");
     run_finalizers(era, None);
 }
 

@@ -1,0 +1,229 @@
+//! What processes say of their own doings: Python's `multiprocessing.get_logger` and `log_to_stderr`.
+//!
+//! Everything that this part of the crate has to tell goes to the `log` crate's facade under the target
+//! [`multiprocessing`](TARGET), to whatever logger the program has installed there, with the texts of CPython. Until one is
+//! installed it is dropped. [`log_to_stderr`] prints it besides, in CPython's form and without any other crate; it does not
+//! take the facade's one place for a logger, so both go together, and a message that both take is told twice.
+//!
+//! ```no_run
+//! use ossature::multiprocessing::Process;
+//! use ossature::multiprocessing::logging::{LevelFilter, log_to_stderr};
+//!
+//! let logger = log_to_stderr(LevelFilter::Info);
+//! logger.info("doom is near"); // [INFO/MainProcess] doom is near
+//! Process::builder().name("Bob").fork(|| ())?.join()?; // [INFO/Bob] child process calling self.run() ...
+//! # Ok::<(), ossature::Error>(())
+//! ```
+//!
+//! | Python | here |
+//! | --- | --- |
+//! | `get_logger()`, `log_to_stderr(level)` | the same names |
+//! | `logger.setLevel(level)` | [`Logger::set_level`]: of what is printed; the facade has its own |
+//! | `CRITICAL` | [`Level::Error`] |
+//! | `WARNING` | [`Level::Warn`], printed as `WARNING` |
+//! | `util.SUBWARNING` (25) | [`SUB_WARNING`], which is `Level::Warn`: the facade has nothing between it and `Info` |
+//! | `util.SUBDEBUG` (5) | [`SUB_DEBUG`], which is `Level::Trace`, printed as `SUBDEBUG` as in Python 2 (`Level 5` in 3) |
+//!
+//! A line is one write, unless it is longer than 4 KiB. Printing takes no lock that a thread of the parent may have held at a
+//! fork, and no memory from the heap.
+
+use std::fmt::{self, Display, Write};
+use std::io::stderr;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use ossature_sys::fd::write;
+use serde::{Deserialize, Serialize};
+
+use crate::multiprocessing::process::era::era;
+
+pub use log::{Level, LevelFilter};
+
+/// What the facade knows the messages by.
+#[doc(alias = "LOGGER_NAME")]
+pub const TARGET: &str = "multiprocessing";
+
+/// The level of what is of interest only to those who look for a fault in here.
+#[doc(alias = "SUBDEBUG")]
+pub const SUB_DEBUG: Level = Level::Trace;
+
+/// The level of what is rarely worth a warning.
+#[doc(alias = "SUBWARNING")]
+pub const SUB_WARNING: Level = Level::Warn;
+
+/// The logger of this part of the crate. Its level is not set, and nothing is printed, until [`log_to_stderr`].
+pub fn get_logger() -> &'static Logger {
+    &Logger(())
+}
+
+/// From now on, messages are printed to standard error as `[LEVEL/PROCESSNAME] message`, by this process and by children
+/// that it starts from then on, however it starts them.
+///
+/// Without a level the one that was set before is kept; if none was, it is `Warn`. Differs from Python: a second call changes
+/// only the level, where Python prints everything twice from then on, and `LevelFilter::Off` is off.
+pub fn log_to_stderr(level: impl Into<Option<LevelFilter>>) -> &'static Logger {
+    let logger = get_logger();
+    if let Some(level) = level.into() {
+        logger.set_level(level);
+    }
+    STATE.fetch_or(PRINTS, Relaxed);
+    logger
+}
+
+/// What is printed: the level, or [`UNSET`], and whether at all. One word, because a signal-free atomic is all that a
+/// forked child may rely on.
+static STATE: AtomicU8 = AtomicU8::new(UNSET);
+const LEVEL: u8 = 7;
+const UNSET: u8 = 7;
+const PRINTS: u8 = 8;
+
+fn filter(state: u8) -> Option<LevelFilter> {
+    LevelFilter::iter().find(|filter| *filter as u8 == state & LEVEL)
+}
+
+fn prints(level: Level) -> bool {
+    let state = STATE.load(Relaxed);
+    state & PRINTS != 0 && level <= filter(state).unwrap_or(LevelFilter::Warn)
+}
+
+/// The logger of this part of the crate, for messages of the program's own beside those of the crate.
+///
+/// They are given to the facade as well, if a logger is installed there.
+#[derive(Debug)]
+pub struct Logger(());
+
+impl Logger {
+    /// The level up to which messages are printed; `None` while it is not set (Python's `NOTSET`).
+    #[doc(alias = "getEffectiveLevel")]
+    pub fn level(&self) -> Option<LevelFilter> {
+        filter(STATE.load(Relaxed))
+    }
+
+    /// Sets the level up to which messages are printed, once [`log_to_stderr`] was called.
+    #[doc(alias = "setLevel")]
+    pub fn set_level(&self, level: LevelFilter) {
+        let set = |state| Some(state & !LEVEL | level as u8);
+        let _ = STATE.fetch_update(Relaxed, Relaxed, set); // `set` never says no
+    }
+
+    /// Logs `message`.
+    pub fn log(&self, level: Level, message: impl Display) {
+        emit(level, format_args!("{message}"));
+    }
+
+    /// Logs `message` at level `Error`.
+    pub fn error(&self, message: impl Display) {
+        self.log(Level::Error, message);
+    }
+
+    /// Logs `message` at level `Warn`.
+    pub fn warning(&self, message: impl Display) {
+        self.log(Level::Warn, message);
+    }
+
+    /// Logs `message` at level `Info`.
+    pub fn info(&self, message: impl Display) {
+        self.log(Level::Info, message);
+    }
+
+    /// Logs `message` at level `Debug`.
+    pub fn debug(&self, message: impl Display) {
+        self.log(Level::Debug, message);
+    }
+}
+
+/// Prints the message if that is wanted, and gives it to the facade.
+pub(crate) fn emit(level: Level, message: fmt::Arguments<'_>) {
+    if prints(level) {
+        print(level, message);
+    }
+    log::log!(target: TARGET, level, "{message}");
+}
+
+/// Logs at the level of the same name, with the arguments of `format!`.
+macro_rules! debug {
+    ($($message:tt)+) => {
+        $crate::multiprocessing::logging::emit(log::Level::Debug, format_args!($($message)+))
+    };
+}
+
+/// Logs at the level of the same name, with the arguments of `format!`.
+macro_rules! info {
+    ($($message:tt)+) => {
+        $crate::multiprocessing::logging::emit(log::Level::Info, format_args!($($message)+))
+    };
+}
+
+/// Logs at the level of the same name, with the arguments of `format!`.
+macro_rules! warning {
+    ($($message:tt)+) => {
+        $crate::multiprocessing::logging::emit(log::Level::Warn, format_args!($($message)+))
+    };
+}
+
+pub(crate) use {debug, info, warning};
+
+fn print(level: Level, message: fmt::Arguments<'_>) {
+    let level = match level {
+        Level::Error => "ERROR",
+        Level::Warn => "WARNING",
+        Level::Info => "INFO",
+        Level::Debug => "DEBUG",
+        Level::Trace => "SUBDEBUG",
+    };
+    let mut line = Line { bytes: [0; 4096], filled: 0 };
+    // Where standard error takes nothing, there is nobody to tell.
+    let _ = writeln!(line, "[{level}/{}] {message}", era().name()).and_then(|()| line.flush());
+}
+
+/// A line on its way to standard error.
+struct Line {
+    bytes: [u8; 4096],
+    filled: usize,
+}
+
+impl Line {
+    /// Past the lock of std's handle: the thread that has it may be one that this process lost at the fork.
+    fn flush(&mut self) -> fmt::Result {
+        let mut rest = self.bytes.get(..self.filled).unwrap_or_default();
+        while !rest.is_empty() {
+            let written = write(stderr(), rest).map_err(|_| fmt::Error)?;
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        self.filled = 0;
+        Ok(())
+    }
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut text = text.as_bytes();
+        while !text.is_empty() {
+            let room = self.bytes.get_mut(self.filled..).unwrap_or_default();
+            let taken = room.len().min(text.len());
+            let (now, later) = text.split_at(taken);
+            room.iter_mut().zip(now).for_each(|(to, from)| *to = *from);
+            self.filled += taken;
+            text = later;
+            if self.filled == self.bytes.len() {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a process logs: what a child that is not a copy of its parent is told.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct LogSetup(u8);
+
+impl LogSetup {
+    /// That of this process.
+    pub(crate) fn now() -> Self {
+        Self(STATE.load(Relaxed))
+    }
+
+    /// Makes it that of this process.
+    pub(crate) fn apply(self) {
+        STATE.store(self.0, Relaxed);
+    }
+}

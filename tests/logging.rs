@@ -1,0 +1,242 @@
+//! What processes print of their own doings, line by line. Each case is a process of its own, whose standard error is read:
+//! a main without libtest, so that the cases may fork.
+
+#[allow(dead_code, reason = "each test binary uses its part")]
+#[path = "../sys/tests/fork/harness.rs"]
+mod harness;
+
+use std::process::Command;
+use std::time::Duration;
+
+use harness::Test;
+use ossature::multiprocessing::logging::{Level, LevelFilter, SUB_DEBUG, SUB_WARNING, TARGET};
+use ossature::multiprocessing::{Process, current_process, get_logger, log_to_stderr};
+
+const TESTS: &[Test] = &[
+    ("nothing_is_printed_until_it_is_asked_for", nothing_is_printed_until_it_is_asked_for),
+    ("each_level_is_printed_as_cpython_does", each_level_is_printed_as_cpython_does),
+    ("the_level_is_warning_until_it_is_set_and_then_kept", the_level_is_warning_until_it_is_set_and_then_kept),
+    ("asking_twice_prints_once", asking_twice_prints_once),
+    ("the_level_can_be_changed_at_any_time", the_level_can_be_changed_at_any_time),
+    ("a_long_message_arrives_whole", a_long_message_arrives_whole),
+    ("a_forked_child_goes_on_under_its_own_name", a_forked_child_goes_on_under_its_own_name),
+    ("the_end_of_daemons_and_children_is_told", the_end_of_daemons_and_children_is_told),
+    ("a_childs_name_is_the_one_that_it_has_now", a_childs_name_is_the_one_that_it_has_now),
+    ("the_facade_gets_everything_under_the_target", the_facade_gets_everything_under_the_target),
+    ("a_logger_of_the_program_and_standard_error_go_together", a_logger_of_the_program_and_standard_error_go_together),
+    ("standard_error_that_takes_nothing_is_no_error", standard_error_that_takes_nothing_is_no_error),
+];
+
+/// What a case does, in the process of its own.
+const CASES: &[(&str, fn())] = &[
+    ("silent", || {
+        get_logger().error("nobody hears this");
+        assert_eq!(get_logger().level(), None);
+    }),
+    ("levels", || {
+        let logger = log_to_stderr(LevelFilter::Trace);
+        logger.warning(format_args!("warn {}", 1));
+        logger.error("e");
+        logger.info("i");
+        logger.debug("d");
+        logger.log(SUB_DEBUG, "s");
+        logger.log(SUB_WARNING, "w");
+        logger.info("two\nlines");
+    }),
+    ("default", || {
+        let logger = log_to_stderr(None);
+        logger.info("not this");
+        logger.warning("this");
+        logger.set_level(LevelFilter::Debug);
+        log_to_stderr(None).debug("and this");
+        assert_eq!(logger.level(), Some(LevelFilter::Debug));
+    }),
+    ("twice", || {
+        log_to_stderr(LevelFilter::Info);
+        log_to_stderr(LevelFilter::Info).info("once");
+    }),
+    ("changed", || {
+        let logger = log_to_stderr(LevelFilter::Off);
+        logger.error("not this");
+        logger.set_level(LevelFilter::Error);
+        logger.warning("nor this");
+        logger.error("this");
+    }),
+    ("long", || log_to_stderr(LevelFilter::Info).info("x".repeat(10_000))),
+    ("fork", || {
+        log_to_stderr(LevelFilter::Debug);
+        let child = Process::builder().name("Bob").fork(|| get_logger().info("in child")).expect("one thread");
+        child.join().expect("it ends");
+    }),
+    ("ends", || {
+        log_to_stderr(LevelFilter::Info);
+        let sleeper = || std::thread::sleep(Duration::from_secs(60));
+        let nothing = || std::thread::sleep(Duration::from_millis(20));
+        let _daemon = Process::builder().name("demon").daemon(true).fork(sleeper).expect("one thread");
+        log_to_stderr(LevelFilter::Error);
+        let _child = Process::builder().name("child").fork(nothing).expect("one thread");
+        log_to_stderr(LevelFilter::Info);
+    }),
+    ("rename", || {
+        log_to_stderr(LevelFilter::Info);
+        current_process().set_name("Alice");
+        get_logger().info("renamed");
+    }),
+    ("facade", || {
+        log::set_logger(&Program).expect("the first one");
+        log::set_max_level(LevelFilter::Debug);
+        get_logger().debug("by hand");
+        get_logger().log(SUB_DEBUG, "not this");
+        Process::builder().name("Bob").fork(|| ()).expect("one thread").join().expect("it ends");
+    }),
+    ("both", || {
+        log::set_logger(&Program).expect("the first one");
+        log::set_max_level(LevelFilter::Warn);
+        log_to_stderr(LevelFilter::Info);
+        get_logger().info("for standard error");
+        get_logger().warning("for both");
+        log::set_max_level(LevelFilter::Off);
+    }),
+    ("closed", || {
+        let logger = log_to_stderr(LevelFilter::Info);
+        logger.info("into the void");
+        Process::builder().fork(|| ()).expect("one thread").join().expect("it ends");
+    }),
+];
+
+/// A logger that the program has installed.
+struct Program;
+
+impl log::Log for Program {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        assert_eq!(record.target(), TARGET);
+        eprintln!("program: {} {}", record.level(), record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+/// What the case writes to standard error.
+#[track_caller]
+fn stderr_of(case: &str) -> String {
+    let output = command(case).output().expect("this program starts");
+    let text = String::from_utf8(output.stderr).expect("text");
+    assert!(output.status.success(), "{case}: {}: {text}", output.status);
+    text
+}
+
+fn command(case: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    command.args(["--case", case]);
+    command
+}
+
+fn nothing_is_printed_until_it_is_asked_for() {
+    assert_eq!(stderr_of("silent"), "");
+}
+
+const LEVELS: &str = "[WARNING/MainProcess] warn 1\n\
+    [ERROR/MainProcess] e\n\
+    [INFO/MainProcess] i\n\
+    [DEBUG/MainProcess] d\n\
+    [SUBDEBUG/MainProcess] s\n\
+    [WARNING/MainProcess] w\n\
+    [INFO/MainProcess] two\nlines\n";
+
+fn each_level_is_printed_as_cpython_does() {
+    assert_eq!(stderr_of("levels"), LEVELS);
+    let script = "import multiprocessing as mp\n\
+        l = mp.log_to_stderr(10)\n\
+        l.warning('warn %s', 1); l.error('e'); l.info('i'); l.debug('d'); l.info('two\\nlines')";
+    let Ok(python) = Command::new("python3").args(["-c", script]).output() else {
+        println!("no python3 to compare with");
+        return;
+    };
+    let theirs = String::from_utf8(python.stderr).expect("text");
+    // Python knows two levels more, and has more to say at its end.
+    let ours = LEVELS.replace("[SUBDEBUG/MainProcess] s\n[WARNING/MainProcess] w\n", "");
+    assert!(theirs.starts_with(&ours), "{theirs}");
+}
+
+fn the_level_is_warning_until_it_is_set_and_then_kept() {
+    assert_eq!(stderr_of("default"), "[WARNING/MainProcess] this\n[DEBUG/MainProcess] and this\n");
+}
+
+fn asking_twice_prints_once() {
+    assert_eq!(stderr_of("twice"), "[INFO/MainProcess] once\n");
+}
+
+fn the_level_can_be_changed_at_any_time() {
+    assert_eq!(stderr_of("changed"), "[ERROR/MainProcess] this\n");
+}
+
+fn a_long_message_arrives_whole() {
+    assert_eq!(stderr_of("long"), format!("[INFO/MainProcess] {}\n", "x".repeat(10_000)));
+}
+
+/// What a process says at its end, as 2.7 to 3.13 say it.
+fn ending(name: &str) -> String {
+    format!(
+        "[INFO/{name}] process shutting down\n\
+         [DEBUG/{name}] running all \"atexit\" finalizers with priority >= 0\n\
+         [DEBUG/{name}] running the remaining \"atexit\" finalizers\n"
+    )
+}
+
+fn a_forked_child_goes_on_under_its_own_name() {
+    let bob = "[INFO/Bob] child process calling self.run()\n[INFO/Bob] in child\n".to_owned()
+        + &ending("Bob")
+        + "[INFO/Bob] process exiting with exitcode 0\n";
+    assert_eq!(stderr_of("fork"), bob + &ending("MainProcess"));
+}
+
+fn the_end_of_daemons_and_children_is_told() {
+    let text = stderr_of("ends");
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("/MainProcess]")).collect();
+    assert_eq!(
+        lines[..2],
+        ["[INFO/MainProcess] process shutting down", "[INFO/MainProcess] calling terminate() for daemon demon",]
+    );
+    assert!(lines.contains(&"[INFO/MainProcess] calling join() for process child"), "{text}");
+    assert!(!text.contains("/child]"), "a child inherits the level: {text}");
+}
+
+fn a_childs_name_is_the_one_that_it_has_now() {
+    assert_eq!(stderr_of("rename"), "[INFO/Alice] renamed\n");
+}
+
+fn the_facade_gets_everything_under_the_target() {
+    let text = stderr_of("facade");
+    assert!(text.starts_with("program: DEBUG by hand\nprogram: INFO child process calling self.run()\n"), "{text}");
+    assert!(
+        text.contains("program: INFO process exiting with exitcode 0\nprogram: INFO process shutting down\n"),
+        "{text}"
+    );
+}
+
+fn a_logger_of_the_program_and_standard_error_go_together() {
+    let text = stderr_of("both");
+    assert_eq!(text, "[INFO/MainProcess] for standard error\n[WARNING/MainProcess] for both\nprogram: WARN for both\n");
+}
+
+fn standard_error_that_takes_nothing_is_no_error() {
+    let (reader, writer) = harness::pipe();
+    drop(reader);
+    assert!(command("closed").stderr(writer).status().expect("this program starts").success());
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("--case") {
+        let name = arguments.next().expect("a name");
+        let (_, case) = CASES.iter().find(|(known, _)| *known == name).expect("a case of this name");
+        return case();
+    }
+    // The levels of the facade and of Python stand in the same order.
+    assert!(Level::Error < SUB_WARNING && SUB_WARNING < Level::Info && Level::Debug < SUB_DEBUG);
+    harness::run(TESTS)
+}
