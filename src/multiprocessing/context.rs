@@ -1,24 +1,68 @@
-//! How a process is started: [`Context`].
+//! How processes are started: the methods, and which is the default.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A way of starting processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[non_exhaustive]
+use crate::error::{Error, ErrorKind, Result};
+
+/// How a process is started.
+///
+/// | | what the child has | needs | costs |
+/// | --- | --- | --- | --- |
+/// | [`Fork`](Self::Fork) | everything its parent had | one thread, no lock held | by the size of the parent |
+/// | [`Spawn`](Self::Spawn) | its arguments | [`freeze_support`](super::freeze_support) | an exec |
+/// | [`Forkserver`](Self::Forkserver) | its arguments | the same, with one thread at that line | a fork of a small process |
+/// | [`Thread`](Self::Thread) | everything, for it is no process | nothing | a thread |
+///
+/// Differs from Python: the default is `Spawn` wherever nothing else was set, because it works beside threads and in tests
+/// (Python had `fork` up to 3.13 and has `forkserver` since). Locks and whatever else is in shared memory may go to processes
+/// of every method, since they travel as descriptors.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::Context;
+///
+/// assert_eq!("forkserver".parse::<Context>()?, Context::Forkserver);
+/// assert_eq!(Context::Spawn.to_string(), "spawn");
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[doc(alias = "start_method")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Context {
-    /// By `fork`: the child is a copy of this process, with all that it has.
+    /// `fork()`: the child is a copy of the parent, so a closure will do for a task.
     Fork,
-    /// By starting this program anew: the child has what it is given and nothing else.
+    /// The same program anew, told what to do. Works beside any number of threads.
     Spawn,
-    /// As a copy of a small process that was spawned for that.
+    /// As `Spawn`, but the program runs already and forks itself on request.
     Forkserver,
-    /// No process at all, but a thread of this one under the same interface.
+    /// No process: a thread under the names of one (Python's `multiprocessing.dummy`).
     Thread,
 }
 
 impl Context {
-    /// What the names of processes begin with that a context was named for.
-    pub(crate) fn prefix(self) -> &'static str {
+    /// The methods that make processes, the default first: Python's `get_all_start_methods()`.
+    pub const fn start_methods() -> [Self; 3] {
+        [Self::Spawn, Self::Forkserver, Self::Fork]
+    }
+
+    /// Python's name of the method.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fork => "fork",
+            Self::Spawn => "spawn",
+            Self::Forkserver => "forkserver",
+            Self::Thread => "thread",
+        }
+    }
+
+    /// With what the names of processes begin that were started by this method because it was asked for by name.
+    pub(crate) const fn prefix(self) -> &'static str {
         match self {
             Self::Fork => "ForkProcess",
             Self::Spawn => "SpawnProcess",
@@ -26,4 +70,118 @@ impl Context {
             Self::Thread => "DummyProcess",
         }
     }
+}
+
+impl fmt::Display for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Context {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let all = [Self::Fork, Self::Spawn, Self::Forkserver, Self::Thread];
+        all.into_iter().find(|one| one.name() == name).ok_or_else(|| {
+            Error::new(ErrorKind::InvalidInput, format!("no start method {name:?}: fork, spawn, forkserver or thread"))
+        })
+    }
+}
+
+/// What the program set for its starts.
+struct Settings {
+    default: Option<Context>,
+    executable: Option<PathBuf>,
+    patience: Option<Duration>,
+}
+
+static SETTINGS: Mutex<Settings> =
+    Mutex::new(Settings { default: None, executable: None, patience: Some(Duration::from_secs(30)) });
+
+fn settings() -> MutexGuard<'static, Settings> {
+    // No change leaves them half made.
+    SETTINGS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The context of a method, or for `None` the default one, which is fixed by that.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::{Context, get_context};
+///
+/// assert_eq!(get_context(Context::Fork), Context::Fork);
+/// assert_eq!(get_context(None), Context::Spawn);
+/// ```
+pub fn get_context(method: impl Into<Option<Context>>) -> Context {
+    match method.into() {
+        Some(method) => method,
+        None => get_start_method(),
+    }
+}
+
+/// Sets the default method, once in a program and before it was asked for.
+///
+/// # Errors
+/// `AlreadyStarted` when the default was set or used before; [`force_start_method`] sets it all the same.
+pub fn set_start_method(method: Context) -> Result<()> {
+    match &mut settings().default {
+        Some(fixed) => Err(Error::new(
+            ErrorKind::AlreadyStarted,
+            format!("the start method is {fixed} already; set it at the beginning of main, and once"),
+        )),
+        free => {
+            *free = Some(method);
+            Ok(())
+        }
+    }
+}
+
+/// Sets the default method, whatever it was; `None` makes it free to be set again.
+///
+/// Differs from Python, where this is `set_start_method(method, force=True)`.
+pub fn force_start_method(method: impl Into<Option<Context>>) {
+    settings().default = method.into();
+}
+
+/// The default method, which is fixed by asking.
+pub fn get_start_method() -> Context {
+    let [first, ..] = Context::start_methods();
+    *settings().default.get_or_insert(first)
+}
+
+/// The default method if it was set or fixed; does not fix it.
+///
+/// Differs from Python, where this is `get_start_method(allow_none=True)`.
+pub fn peek_start_method() -> Option<Context> {
+    settings().default
+}
+
+/// The methods that make processes, the default first.
+pub fn get_all_start_methods() -> [Context; 3] {
+    Context::start_methods()
+}
+
+/// Sets the program that spawned children run, instead of the one that runs here: a copy of the same build elsewhere. A path
+/// that is not absolute is looked up from the directory of the moment of the start.
+///
+/// Another build is refused when a process is started, because its tasks and types may mean something else. Differs from
+/// Python, where any interpreter will do.
+pub fn set_executable(path: impl AsRef<OsStr>) {
+    settings().executable = Some(PathBuf::from(path.as_ref()));
+}
+
+/// Sets how long a child may take from its start to the beginning of its task; 30 s if not set, `None` for as long as it takes.
+///
+/// One that takes longer is killed, and the start is an error.
+pub fn set_start_timeout(timeout: impl Into<Option<Duration>>) {
+    settings().patience = timeout.into();
+}
+
+pub(crate) fn executable() -> Option<PathBuf> {
+    settings().executable.clone()
+}
+
+pub(crate) fn start_timeout() -> Option<Duration> {
+    settings().patience
 }

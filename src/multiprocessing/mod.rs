@@ -37,11 +37,17 @@ pub mod reduction;
 pub mod sharedctypes;
 mod start;
 pub mod sync;
+pub mod tasks;
 pub mod transfer;
 pub mod util;
 
+#[doc(inline)]
+pub use crate::tasks;
 pub use connection::{pipe, pipe_one_way};
-pub use context::Context;
+pub use context::{
+    Context, force_start_method, get_all_start_methods, get_context, get_start_method, peek_start_method,
+    set_executable, set_start_method, set_start_timeout,
+};
 pub use logging::{get_logger, log_to_stderr};
 pub use process::{
     CurrentProcess, ParentProcess, Process, Report, active_children, cpu_count, current_process, parent_process,
@@ -49,3 +55,4 @@ pub use process::{
 };
 pub use sharedctypes::{Array, RawArray, RawValue, Value};
 pub use sync::{Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, Semaphore};
+pub use tasks::{Target, Tasks, freeze_support};

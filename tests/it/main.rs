@@ -15,6 +15,7 @@ mod poll_differential;
 mod select;
 mod selectors;
 mod sharedctypes;
+mod spawn_under_libtest;
 mod thread;
 mod threading;
 mod transfer;

@@ -10,7 +10,7 @@ use super::era::Era;
 use super::panic::PanicReport;
 use super::parent::Parent;
 use super::passport::Passport;
-use crate::multiprocessing::context::Context;
+use crate::multiprocessing::context::{Context, force_start_method};
 use crate::multiprocessing::logging::{info, warning};
 use crate::multiprocessing::util;
 use crate::{thread, threading};
@@ -23,7 +23,6 @@ const PANICKED: u8 = 1;
 ///
 /// The order is Python's: standard input is replaced, then the callbacks after a fork, the work, the report of
 /// its panic, the end of the threads, the finalizers and the children, and the flush.
-#[expect(dead_code, reason = "for children that are no copies")]
 pub(crate) fn run(passport: Passport, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
     passport.log.apply();
     run_as(Era::prepare(passport), report, body)
@@ -32,6 +31,9 @@ pub(crate) fn run(passport: Passport, report: OwnedFd, body: impl FnOnce() -> u8
 /// [`run`], with an era that was prepared before the birth.
 pub(crate) fn run_as(era: Box<Era>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
     let _ = detach_stdin(); // where there is no /dev, it stays what it was
+    if let Some(method) = era.method {
+        force_start_method(method);
+    }
     let era = era.enter();
     let bound = era.daemon && era.method != Some(Context::Forkserver);
     let parent = era.parent.as_ref().and_then(Parent::pid).filter(|_| bound);

@@ -31,6 +31,7 @@ mod panic;
 mod parent;
 pub(crate) mod passport;
 mod report;
+mod start;
 
 use std::borrow::Cow;
 

@@ -4,6 +4,7 @@
 //! wait for and to signal, and the pipe through which the child reports a panic. If it fails, nothing is left of it.
 
 pub(crate) mod fork;
+pub(crate) mod spawn;
 pub(crate) mod thread;
 
 use std::sync::Arc;

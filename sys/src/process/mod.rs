@@ -43,6 +43,7 @@ mod limits;
 mod parent;
 mod pidfd;
 mod stdin;
+mod stdout;
 mod usage;
 
 pub use rustix::process::{Pid, Resource, Rlimit, Signal};
@@ -61,6 +62,7 @@ pub use limits::{replace_rlimit, rlimit, rlimit_of, set_rlimit};
 pub use parent::end_with_parent;
 pub use pidfd::{pidfd_getfd, pidfd_open, pidfd_send_signal, pidfd_wait};
 pub use stdin::detach_stdin;
+pub use stdout::replace_stdout;
 pub use usage::Usage;
 
 pub(crate) use pidfd::pause;

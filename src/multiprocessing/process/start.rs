@@ -1,0 +1,88 @@
+//! Starting a task: a function that the child knows by name, and its arguments.
+
+use serde::Serialize;
+
+use super::{Builder, Process, Report};
+use crate::error::Result;
+use crate::multiprocessing::context::{Context, get_start_method};
+use crate::multiprocessing::start;
+use crate::multiprocessing::tasks::{Target, nameable, registered};
+use crate::multiprocessing::transfer::pack;
+
+impl Process {
+    /// Starts a process by the default method, which runs `target` with `args` and ends with the exit code of its
+    /// [answer](Report): see [`Builder::start`].
+    ///
+    /// # Errors
+    /// As [`Builder::start`].
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use ossature::multiprocessing::{Process, Tasks, freeze_support, tasks};
+    ///
+    /// fn greet(name: String) {
+    ///     println!("hello, {name}");
+    /// }
+    ///
+    /// static TASKS: Tasks = tasks![greet];
+    ///
+    /// fn main() -> ossature::Result<()> {
+    ///     freeze_support(TASKS);
+    ///     let process = Process::spawn(greet, ("bob".to_owned(),))?;
+    ///     process.join()?;
+    ///     assert_eq!(process.exit_code(), Some(0));
+    ///     Ok(())
+    /// }
+    /// ```
+    #[doc(alias = "Process.start")]
+    pub fn spawn<F, Args>(target: F, args: Args) -> Result<Self>
+    where
+        F: Target<Args>,
+        F::Output: Report,
+        Args: Serialize + Send + 'static,
+    {
+        Self::builder().start(target, args)
+    }
+}
+
+impl Builder {
+    /// Starts it by the method of its [context](Self::context), otherwise by the default one: it runs `target` with `args`
+    /// and ends with the exit code of the answer.
+    ///
+    /// A process that is no copy of this one gets the arguments as serde values, which may hold connections, locks, shared
+    /// memory and open files; it has nothing else of this process but the environment, the directory, standard output and
+    /// standard error. It must know the function by name: from the table that was given to
+    /// [`freeze_support`](crate::multiprocessing::freeze_support). When this returns, it has all its arguments and has begun.
+    ///
+    /// # Errors
+    /// * [`Unregistered`](crate::ErrorKind::Unregistered) when `target` stands in no table, or none was given yet.
+    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput) when `args` cannot be serialised.
+    /// * [`NotBegun`](crate::ErrorKind::NotBegun) when the new process ended, refused the task or was not heard of within
+    ///   [`set_start_timeout`](crate::multiprocessing::set_start_timeout): the message says why.
+    /// * [`Os`](crate::ErrorKind::Os) when it could not be made: `EAGAIN`, `ENOMEM`, `EMFILE`; `ENOENT`, `EACCES` and
+    ///   others of `execve` for the program of [`set_executable`](crate::multiprocessing::set_executable).
+    /// * Those of [`fork`](Self::fork) and [`thread`](Self::thread) by these methods.
+    ///
+    /// No process and no descriptor is left then.
+    pub fn start<F, Args>(self, target: F, args: Args) -> Result<Process>
+    where
+        F: Target<Args>,
+        F::Output: Report,
+        Args: Serialize + Send + 'static,
+    {
+        nameable::<F>();
+        match self.wanted().unwrap_or_else(get_start_method) {
+            Context::Fork => self.fork(|| target.call(args)),
+            Context::Thread => self.thread(move || target.call(args)),
+            method @ (Context::Spawn | Context::Forkserver) => {
+                let task = registered(target)?;
+                let arguments = pack(&args)?;
+                drop(args);
+                self.begin(method, |passport| match method {
+                    Context::Forkserver => start::spawn::spawn(passport, &task, &arguments),
+                    _ => start::spawn::spawn(passport, &task, &arguments),
+                })
+            }
+        }
+    }
+}

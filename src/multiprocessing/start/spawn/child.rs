@@ -1,0 +1,135 @@
+//! The new process's side: from `freeze_support` to its end.
+
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use ossature_sys::errno::Errno;
+use ossature_sys::fd::AsFd;
+use ossature_sys::process::{detach_stdin, exit, replace_stdout};
+use ossature_sys::socket::Socket;
+
+use super::launch;
+use super::order::Order;
+use super::packet::{self, Answer};
+use crate::multiprocessing::process::bootstrap;
+use crate::multiprocessing::process::passport::Passport;
+use crate::multiprocessing::tasks::{self, Body};
+use crate::multiprocessing::transfer::{self, Handle, Trust};
+use crate::thread;
+
+/// What a process leaves with that was started in this way by a stranger, or whose parent is gone.
+const FORLORN: u8 = 2;
+
+/// Where a process that was started for a task does it and ends. Comes back in any other.
+pub(crate) fn take_over() {
+    /// A task may call `freeze_support` too, if it is `main` itself, say.
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if !launch::is_launched() || TAKEN.swap(true, Relaxed) {
+        return;
+    }
+    let control = std::io::stdin().as_fd().try_clone_to_owned();
+    // From here on nothing of it is left under the number 0, for whoever the task may start.
+    let detached = detach_stdin();
+    let control = control.map_err(|_| Errno::BADF).and_then(Socket::try_from);
+    match (control, detached) {
+        (Ok(control), Ok(())) => obey(control),
+        _ => forlorn(),
+    }
+}
+
+/// Does what the other end of `control` says, and ends.
+pub(super) fn obey(control: Socket) -> ! {
+    // A panic of a `Deserialize` is the program's own, and is told like any other reason.
+    let received = catch_unwind(AssertUnwindSafe(|| receive(&control)));
+    let received = received.unwrap_or_else(|payload| {
+        let text = thread::text(&*payload).unwrap_or("with no text");
+        Err(Refusal::Told(format!("decoding the arguments panicked: {text}")))
+    });
+    let work = match received {
+        Ok(work) => work,
+        Err(Refusal::Forlorn) => forlorn(),
+        Err(Refusal::Told(reason)) => {
+            // If the parent is gone there is nobody to tell.
+            let _ = Answer::Refused(reason).send(&control);
+            exit(FORLORN)
+        }
+    };
+    if Answer::Begun.send(&control).is_err() {
+        exit(FORLORN);
+    }
+    let (passport, body) = work;
+    let code = match passport {
+        Some(passport) => bootstrap::run(passport, control.into(), body),
+        None => body(),
+    };
+    exit(code)
+}
+
+/// Why there is nothing to do.
+enum Refusal {
+    /// Nobody to tell.
+    Forlorn,
+    /// The parent is to hear this.
+    Told(String),
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::PIPE | Errno::PROTO | Errno::CONNRESET | Errno::NOTSOCK => Self::Forlorn,
+            other => Self::Told(format!("it could not receive its task: {other}")),
+        }
+    }
+}
+
+/// Receives the order and makes ready what it says.
+fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
+    let told = |reason: String| Err(Refusal::Told(reason));
+    let (bytes, descriptors) = packet::receive(control)?;
+    let order: Order = match transfer::unpack(&bytes, descriptors, Trust::Kin) {
+        Ok(order) => order,
+        Err(error) => return told(format!("{OTHER_BUILD} ({error})")),
+    };
+    if !order.build.is_own() {
+        return told(OTHER_BUILD.into());
+    }
+    let (bytes, descriptors) = packet::receive(control)?;
+    let Some(task) = tasks::look_up(&order.task) else {
+        return told(format!(
+            "it knows no task {}: the first freeze_support that it comes to must be given all of them",
+            order.task
+        ));
+    };
+    settle(&order).map_err(|error| Refusal::Told(format!("it could not take its place: {error}")))?;
+    let body = match task.open(&bytes, descriptors) {
+        Ok(body) => body,
+        Err(error) => return told(format!("the arguments of {} cannot be decoded: {error}", order.task)),
+    };
+    let passport = order.passport.map(|passport| Passport { sentinel: order.parent.map(|Handle(fd)| fd), ..passport });
+    Ok((passport, body))
+}
+
+const OTHER_BUILD: &str = "it is another build of the program; set_executable takes a copy of this very one";
+
+/// Makes the process's surroundings those that the order tells of.
+fn settle(order: &Order) -> std::io::Result<()> {
+    if let Some(Handle(stdout)) = &order.stdout {
+        // What libtest said so far goes where it was to go.
+        std::io::stdout().flush()?;
+        replace_stdout(stdout)?;
+    }
+    if let Some(directory) = &order.directory {
+        std::env::set_current_dir(directory)?;
+    }
+    Ok(())
+}
+
+/// Ends a process that nobody told anything.
+fn forlorn() -> ! {
+    let _ = writeln!(
+        std::io::stderr(),
+        "this process was to run a task for its parent, and has none: --multiprocessing-fork is not for use by hand"
+    );
+    exit(FORLORN)
+}

@@ -1,0 +1,149 @@
+//! The child as this program anew, told what to do.
+//!
+//! ```text
+//! parent                                      child
+//!   exec of the open image, control = stdin -->
+//!   order: who it is, which task, arguments -->  freeze_support
+//!                                           <--  begun, or refused and why
+//!                                           <--  at its end: the report of a panic
+//! ```
+//!
+//! Every stage is under one deadline. A child that ends, refuses or stays silent is killed, waited for and told of as an error.
+
+mod child;
+mod launch;
+mod order;
+mod packet;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
+use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd};
+use ossature_sys::poll::{PollFd, PollFlags, poll};
+use ossature_sys::process::{Child, Exit};
+use ossature_sys::socket::{Kind, Socket};
+
+use self::order::Order;
+use self::packet::Answer;
+use super::Started;
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::context;
+use crate::multiprocessing::process::passport::Passport;
+use crate::multiprocessing::tasks::{Entrance, Registered};
+use crate::multiprocessing::transfer::{self, Handle, Packed};
+
+pub(crate) use child::take_over;
+
+/// Starts this program anew to run a task.
+///
+/// # Errors
+/// `NotBegun` when the child ended, refused the task or was silent until the deadline; `Os` when it could not be made. Nothing
+/// is left of it then.
+pub(crate) fn spawn(passport: Passport, task: &Registered, arguments: &Packed) -> Result<Started> {
+    let deadline = Deadline::from(context::start_timeout());
+    let (control, theirs) = Socket::pair(Kind::Stream)
+        .map_err(|errno| Error::os(errno, "cannot spawn: no socket to tell the child its task"))?;
+    let newborn = Newborn(Some(launch::launch(&task.entrance, &theirs)?));
+    drop(theirs);
+    let mut order = Order::new(Some(passport), task.name)?;
+    if task.entrance != Entrance::Main {
+        order.stdout = own_stdout();
+    }
+    match instruct(&control, &order, arguments, &newborn, deadline)? {
+        Answer::Begun => Ok(Started { life: newborn.grown().into(), report: Some(control.into()) }),
+        Answer::Refused(reason) => Err(Error::new(ErrorKind::NotBegun, format!("the new process refused: {reason}"))),
+        Answer::Nothing => Err(newborn.ended_early()),
+    }
+}
+
+/// This process's standard output, for a child that libtest must not write to.
+fn own_stdout() -> Option<Handle<OwnedFd>> {
+    // A process without one has children without one.
+    std::io::stdout().as_fd().try_clone_to_owned().ok().map(Handle)
+}
+
+/// Tells a child its task, and waits for its answer.
+fn instruct(
+    control: &Socket,
+    order: &Order,
+    arguments: &Packed,
+    life: &impl AsFd,
+    deadline: Deadline,
+) -> Result<Answer> {
+    let order = transfer::pack(order)?;
+    for packet in [&order, arguments] {
+        match packet::send(control, packet, deadline) {
+            Ok(()) => {}
+            // It is gone, or refuses before it has read everything: its answer says which.
+            Err(Errno::PIPE | Errno::CONNRESET) => break,
+            Err(Errno::TIMEDOUT) => return Err(silent("did not take its task and arguments")),
+            Err(errno) => return Err(Error::os(errno, "cannot tell the new process its task")),
+        }
+    }
+    answered(control, life.as_fd(), deadline)?;
+    match Answer::receive(control, deadline)? {
+        Some(answer) => Ok(answer),
+        None => Err(silent("did not say that it began its task")),
+    }
+}
+
+/// Waits until the child has answered or ended: should it have ended, somebody else may still have its socket.
+fn answered(control: &Socket, life: BorrowedFd<'_>, deadline: Deadline) -> Result<()> {
+    let mut list = [PollFd::new(control, PollFlags::IN), PollFd::from_borrowed(life, PollFlags::IN)];
+    poll(&mut list, deadline)?;
+    let [answer, end] = list;
+    let dumb = answer.revents().is_empty() && !end.revents().is_empty();
+    if dumb { Err(Error::new(ErrorKind::NotBegun, "the new process ended before it began its task")) } else { Ok(()) }
+}
+
+fn silent(what: &str) -> Error {
+    let within = context::start_timeout().unwrap_or_default();
+    Error::new(
+        ErrorKind::NotBegun,
+        format!(
+            "the new process {what} within {within:?} and was killed: freeze_support(TASKS) must be the first line of its main, \
+             or set_start_timeout is too short"
+        ),
+    )
+}
+
+/// A child that has not begun: unless it grows up, it is killed and waited for.
+struct Newborn(Option<Child>);
+
+impl Newborn {
+    fn grown(mut self) -> Child {
+        match self.0.take() {
+            Some(child) => child,
+            None => unreachable!("taken once, by value"),
+        }
+    }
+
+    /// Why it ended without a word.
+    fn ended_early(mut self) -> Error {
+        let end = self.0.as_mut().map_or(Ok(Exit::Unknown), Child::wait);
+        let how = match end {
+            Ok(exit @ Exit::Code(_)) => format!(
+                "{exit}, without a word: it never came to freeze_support(TASKS), which must be the first line of main (of the \
+                 test, in a test), or it is another program"
+            ),
+            Ok(exit) => exit.to_string(),
+            Err(errno) => errno.to_string(),
+        };
+        Error::new(ErrorKind::NotBegun, format!("the new process ended before it began its task: {how}"))
+    }
+}
+
+impl AsFd for Newborn {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_ref().map_or_else(|| unreachable!("taken by value"), Child::as_fd)
+    }
+}
+
+impl Drop for Newborn {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // The wait is short, and none of the two can fail for a child of this process.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

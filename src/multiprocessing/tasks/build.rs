@@ -1,0 +1,127 @@
+//! Which build of which program this is: parent and child must be one, for their tables and types to mean the same.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+
+/// The image that a process runs, told in two ways.
+///
+/// The file says it at the price of one system call, and is the same for every child of this very image, also when the
+/// binary was replaced or removed meanwhile. A copy of the file elsewhere is told by the number that the linker wrote into it,
+/// if it did.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct BuildId {
+    file: FileId,
+    linked: Option<Vec<u8>>,
+}
+
+/// A file in a state: its place, and when it was last written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct FileId {
+    device: u64,
+    inode: u64,
+    len: u64,
+    modified: (i64, i64),
+}
+
+/// The program that the calling process runs, whatever became of its name.
+pub(crate) const IMAGE: &str = "/proc/self/exe";
+
+impl BuildId {
+    /// That of the image this process runs.
+    ///
+    /// # Errors
+    /// When /proc is not mounted.
+    pub(crate) fn own() -> io::Result<&'static Self> {
+        static OWN: OnceLock<BuildId> = OnceLock::new();
+        if let Some(own) = OWN.get() {
+            return Ok(own);
+        }
+        let image = File::open(IMAGE)?;
+        let own = Self { file: FileId::of(&image.metadata()?), linked: linked(&image).unwrap_or_default() };
+        Ok(OWN.get_or_init(|| own))
+    }
+
+    /// Whether this process runs it.
+    pub(crate) fn is_own(&self) -> bool {
+        if std::fs::metadata(IMAGE).is_ok_and(|metadata| FileId::of(&metadata) == self.file) {
+            return true;
+        }
+        self.linked.is_some() && Self::own().is_ok_and(|own| own.linked == self.linked)
+    }
+}
+
+impl FileId {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            len: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// The linker's number in an ELF image: the note `NT_GNU_BUILD_ID`. `None` when it wrote none.
+///
+/// The image is this program's own, yet every length in it is checked.
+fn linked(image: &File) -> io::Result<Option<Vec<u8>>> {
+    const NOTES: u32 = 4; // PT_NOTE
+    /// Headers and notes are far shorter in any program.
+    const MOST: u64 = 1 << 16;
+    let read = |at: u64, len: u64| -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; len.min(MOST) as usize];
+        image.read_exact_at(&mut bytes, at)?;
+        Ok(bytes)
+    };
+    let header = read(0, 64)?;
+    // The words of an ELF file have the width of the machine's, and this program's byte order.
+    let wide = header.get(4) == Some(&2);
+    let (table, size, count) = if wide {
+        (word(&header, 32, 8), word(&header, 54, 2), word(&header, 56, 2))
+    } else {
+        (word(&header, 28, 4), word(&header, 42, 2), word(&header, 44, 2))
+    };
+    let (Some(table), Some(size @ 1..), Some(count)) = (table, size, count) else { return Ok(None) };
+    let segments = read(table, size * count)?;
+    for segment in segments.chunks_exact(size as usize) {
+        if word(segment, 0, 4) != Some(u64::from(NOTES)) {
+            continue;
+        }
+        let (at, len) = if wide {
+            (word(segment, 8, 8), word(segment, 32, 8))
+        } else {
+            (word(segment, 4, 4), word(segment, 16, 4))
+        };
+        if let (Some(at), Some(len)) = (at, len) {
+            if let Some(found) = build_id_of(&read(at, len)?) {
+                return Ok(Some(found));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The build id among the notes of one segment.
+fn build_id_of(mut notes: &[u8]) -> Option<Vec<u8>> {
+    const BUILD_ID: u64 = 3; // NT_GNU_BUILD_ID
+    loop {
+        let (name_len, len, kind) = (word(notes, 0, 4)? as usize, word(notes, 4, 4)? as usize, word(notes, 8, 4)?);
+        let name = notes.get(12..)?.get(..name_len)?;
+        let rest = notes.get(12 + name_len.checked_next_multiple_of(4)?..)?;
+        if kind == BUILD_ID && name == b"GNU\0" {
+            return rest.get(..len).map(<[u8]>::to_vec);
+        }
+        notes = rest.get(len.checked_next_multiple_of(4)?..)?;
+    }
+}
+
+/// The unsigned number of `len` bytes at `at`, in this machine's byte order.
+fn word(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
+    let bytes = bytes.get(at..)?.get(..len)?;
+    let join = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+    Some(if cfg!(target_endian = "little") { bytes.iter().rev().fold(0, join) } else { bytes.iter().fold(0, join) })
+}

@@ -1,0 +1,97 @@
+//! What a process is started with: a plain function and its arguments, known on both sides because the function stands in
+//! the program's table of tasks.
+//!
+//! A program that was just executed knows nothing of its parent's closures and addresses. So the parent says a *name*, and
+//! the child looks it up in the same [table](tasks!), which it hands to [`freeze_support`] as the first thing it does.
+//!
+//! ```
+//! use ossature::multiprocessing::{self, Tasks, tasks};
+//!
+//! fn greet(name: String) {
+//!     println!("hello, {name}");
+//! }
+//!
+//! static TASKS: Tasks = tasks![greet];
+//!
+//! // The first line of main: a process that was started to run a task does so here, and never comes back.
+//! multiprocessing::freeze_support(TASKS);
+//! assert_eq!(TASKS.names().count(), 1);
+//! ```
+//!
+//! What cannot be named is refused by the compiler: a closure that captures, and a pointer to a function.
+
+mod build;
+mod registry;
+mod table;
+
+use std::mem::size_of;
+
+pub(crate) use build::{BuildId, IMAGE};
+pub use registry::freeze_support;
+pub(crate) use registry::{Entrance, Registered, look_up, registered};
+pub use table::{Body, Task, Tasks, key, open};
+
+/// A plain function that can be started with the arguments `Args`, a tuple of up to six.
+///
+/// Every function that takes so many values and returns is one; nobody implements this by hand. The arguments go to another
+/// process as [serde](::serde) values, so a function that borrows (`&str`) is none: let it own (`String`).
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::Target;
+///
+/// fn run<F: Target<A>, A>(f: F, args: A) -> F::Output {
+///     f.call(args)
+/// }
+/// fn power(base: u64, exponent: u32) -> u64 {
+///     base.pow(exponent)
+/// }
+/// assert_eq!(run(power, (2, 10)), 1024);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a function that can be started with the arguments `{Args}`",
+    note = "give the arguments as a tuple, `(x,)` for one; the function takes them by value and captures nothing"
+)]
+pub trait Target<Args>: Copy + Send + Sync + 'static {
+    /// What the function returns.
+    type Output;
+
+    /// Calls the function here and now.
+    fn call(self, args: Args) -> Self::Output;
+}
+
+macro_rules! targets {
+    ($(($($Arg:ident $arg:ident)*))*) => {$(
+        impl<F, R, $($Arg,)*> Target<($($Arg,)*)> for F
+        where
+            F: Fn($($Arg),*) -> R + Copy + Send + Sync + 'static,
+        {
+            type Output = R;
+
+            fn call(self, ($($arg,)*): ($($Arg,)*)) -> R {
+                self($($arg),*)
+            }
+        }
+    )*};
+}
+
+targets! {
+    ()
+    (A a)
+    (A a B b)
+    (A a B b C c)
+    (A a B b C c D d)
+    (A a B b C c D d E e)
+    (A a B b C c D d E e G g)
+}
+
+/// Refuses at compile time what a name cannot stand for: whatever has a state of its own.
+pub(crate) const fn nameable<F>() {
+    const {
+        assert!(
+            size_of::<F>() == 0,
+            "a task is a function by its name: neither a pointer to one nor a closure that captures; pass what it needs as \
+             arguments"
+        );
+    }
+}

@@ -1,0 +1,140 @@
+//! The tasks that this process knows: by the type of the function when it starts one, by the name when it was started.
+
+use std::any::{TypeId, type_name};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::thread;
+
+use ossature_sys::{process, sched};
+
+use super::{Target, Task, Tasks, nameable};
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::start::spawn;
+
+/// A function that is known on both sides.
+#[derive(Clone, Debug)]
+pub(crate) struct Registered {
+    /// What goes over the wire.
+    pub(crate) name: &'static str,
+    /// The way into the program that leads to its table.
+    pub(crate) entrance: Entrance,
+}
+
+/// What the program does that leads to `freeze_support`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Entrance {
+    /// It begins.
+    Main,
+    /// It runs this test: libtest names the thread of a test by its path.
+    Test(Arc<str>),
+}
+
+impl Entrance {
+    /// The one that led here.
+    fn here() -> Self {
+        match thread::current().name() {
+            Some(name) if sched::thread_id() != process::id() => Self::Test(name.into()),
+            _ => Self::Main,
+        }
+    }
+}
+
+/// A table that was given to `freeze_support`.
+#[derive(Debug)]
+struct Frozen {
+    tasks: &'static [Task],
+    entrance: Entrance,
+}
+
+/// The tables given so far: few and short, so a walk over them is as fast as any index.
+static FROZEN: RwLock<Vec<Frozen>> = RwLock::new(Vec::new());
+
+/// The tasks of the house itself, known to every program.
+static INTERNAL: Tasks = crate::tasks![];
+
+/// Where a process that was started to run a task does so, and never comes back; for any other it only notes the table.
+///
+/// The first line of `main`, and in a test that starts processes, of the test: whatever stands above runs in every child
+/// too. Calling it again with the same table does nothing; a second table is added to the first, but children know the first
+/// only.
+///
+/// Differs from Python, where only frozen programs need it: every Rust program is a frozen one. There, the main module
+/// is guarded by `if __name__ == '__main__'` instead.
+///
+/// # Panics
+/// When another table has a task of the same name for another function.
+///
+/// # Examples
+/// ```no_run
+/// use ossature::multiprocessing::{Process, Tasks, freeze_support, tasks};
+///
+/// fn greet(name: String) {
+///     println!("hello, {name}");
+/// }
+///
+/// static TASKS: Tasks = tasks![greet];
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     Process::spawn(greet, ("bob".to_owned(),))?.join()?;
+///     Ok(())
+/// }
+/// ```
+#[doc(alias = "main")]
+pub fn freeze_support(tasks: Tasks) {
+    freeze(tasks);
+    spawn::take_over();
+}
+
+/// Notes a table, unless it is known.
+fn freeze(tasks: Tasks) {
+    let mut frozen = FROZEN.write().unwrap_or_else(PoisonError::into_inner);
+    if frozen.iter().any(|known| std::ptr::eq(known.tasks, tasks.tasks())) {
+        return;
+    }
+    for task in tasks.tasks() {
+        let mut others = frozen.iter().flat_map(|known| known.tasks);
+        if others.any(|other| other.name() == task.name() && other.key() != task.key()) {
+            drop(frozen);
+            panic!("two tasks have the name {}: put one of the functions into a module of its own", task.name());
+        }
+    }
+    frozen.push(Frozen { tasks: tasks.tasks(), entrance: Entrance::here() });
+}
+
+/// The tables, or why there are none.
+fn tables() -> Result<RwLockReadGuard<'static, Vec<Frozen>>> {
+    let frozen = FROZEN.read().unwrap_or_else(PoisonError::into_inner);
+    if frozen.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Unregistered,
+            "no process can be started yet: call freeze_support(TASKS) as the first line of main, or of the test; a process \
+             started above it would start itself again for ever",
+        ));
+    }
+    Ok(frozen)
+}
+
+/// The name of a function and the way to it, if it stands in a table.
+///
+/// # Errors
+/// `Unregistered` when it stands in none, or none was given yet.
+pub(crate) fn registered<F: Target<Args>, Args>(_task: F) -> Result<Registered> {
+    nameable::<F>();
+    let key = TypeId::of::<F>();
+    for table in tables()?.iter() {
+        if let Some(task) = table.tasks.iter().find(|task| task.key() == key) {
+            return Ok(Registered { name: task.name(), entrance: table.entrance.clone() });
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Unregistered,
+        format!("{} is no task: add it to the tasks![...] that are given to freeze_support", type_name::<F>()),
+    ))
+}
+
+/// The task of a name, in the child.
+pub(crate) fn look_up(name: &str) -> Option<Task> {
+    let frozen = FROZEN.read().unwrap_or_else(PoisonError::into_inner);
+    let mut known = frozen.iter().flat_map(|known| known.tasks).chain(INTERNAL.tasks());
+    known.find(|task| task.name() == name).copied()
+}

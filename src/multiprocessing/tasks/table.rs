@@ -1,0 +1,178 @@
+//! The table of tasks: for each function its name, its type's key, and the way to open a call of it.
+
+use std::any::TypeId;
+use std::fmt;
+use std::os::fd::OwnedFd;
+
+use serde::de::DeserializeOwned;
+
+use super::{Target, nameable};
+use crate::error::Result;
+use crate::multiprocessing::process::Report;
+use crate::multiprocessing::transfer::{self, Trust};
+
+/// A call with its arguments unpacked, ready to run: answers with the exit code.
+#[doc(hidden)]
+pub type Body = Box<dyn FnOnce() -> u8>;
+
+/// The table of the functions that other processes of this program may be started with; made by [`tasks!`](crate::tasks).
+#[derive(Clone, Copy)]
+pub struct Tasks(&'static [Task]);
+
+/// One line of the table.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Task {
+    name: &'static str,
+    key: fn() -> TypeId,
+    open: fn(&[u8], Vec<OwnedFd>) -> Result<Body>,
+}
+
+/// The table of tasks of a program: `tasks![square, math::add, serve::<Counter>]`.
+///
+/// Each is the path of a plain function of up to six arguments that implement serde's traits, returning what a process may
+/// [report](crate::multiprocessing::Report). The path as it is written, behind that of the module, becomes the name of the task:
+/// two functions `square` of different modules are two tasks. It is a constant, made for a `static`.
+///
+/// What cannot be a task does not compile: a closure that captures,
+/// ```compile_fail,E0277
+/// use ossature::multiprocessing::{Tasks, tasks};
+/// fn main() {
+///     let n = 5;
+///     let adds = |x: u32| drop(x + n);
+///     let tasks: Tasks = tasks![adds];
+/// }
+/// ```
+/// a pointer to a function,
+/// ```compile_fail,E0080
+/// use ossature::multiprocessing::{Tasks, tasks};
+/// fn square(x: i32) { println!("{}", x * x) }
+/// const POINTER: fn(i32) = square;
+/// static TASKS: Tasks = tasks![POINTER];
+/// fn main() { ossature::multiprocessing::freeze_support(TASKS) }
+/// ```
+/// an argument that cannot be passed on,
+/// ```compile_fail,E0277
+/// use ossature::multiprocessing::{Tasks, tasks};
+/// fn hold(lock: std::sync::MutexGuard<'static, u8>) {}
+/// static TASKS: Tasks = tasks![hold];
+/// ```
+/// and two tasks under one name:
+/// ```compile_fail,E0080
+/// use ossature::multiprocessing::{Tasks, tasks};
+/// fn square(x: i32) { println!("{}", x * x) }
+/// static TASKS: Tasks = tasks![square, square];
+/// ```
+/// With the mistakes mended it does:
+/// ```
+/// use ossature::multiprocessing::{Tasks, tasks};
+/// fn square(x: i32) { println!("{}", x * x) }
+/// fn show<T: std::fmt::Debug>(x: T) { println!("{x:?}") }
+/// static TASKS: Tasks = tasks![square, show::<u8>, show::<String>];
+/// ossature::multiprocessing::freeze_support(TASKS);
+/// assert!(TASKS.names().any(|name| name.ends_with("::square")));
+/// ```
+#[macro_export]
+macro_rules! tasks {
+    ($($task:path),* $(,)?) => {
+        $crate::multiprocessing::Tasks::new(const { &[$(
+            $crate::multiprocessing::tasks::Task::new(
+                ::core::concat!(::core::module_path!(), "::", ::core::stringify!($task)),
+                || $crate::multiprocessing::tasks::key($task),
+                |arguments, descriptors| $crate::multiprocessing::tasks::open($task, arguments, descriptors),
+            ),
+        )*] })
+    };
+}
+
+impl Tasks {
+    /// What [`tasks!`](crate::tasks) makes.
+    #[doc(hidden)]
+    pub const fn new(tasks: &'static [Task]) -> Self {
+        let mut rest = tasks;
+        while let [first, others @ ..] = rest {
+            let mut others_left = others;
+            while let [other, left @ ..] = others_left {
+                assert!(
+                    !same(first.name, other.name),
+                    "two tasks have one name: each function stands in the table once"
+                );
+                others_left = left;
+            }
+            rest = others;
+        }
+        Self(tasks)
+    }
+
+    /// The names of the tasks, in the order of the table.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.0.iter().map(|task| task.name)
+    }
+
+    pub(super) fn tasks(&self) -> &'static [Task] {
+        self.0
+    }
+}
+
+/// Whether two names are one: `==` is not for constants.
+const fn same(a: &str, b: &str) -> bool {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    while let ([x, a_left @ ..], [y, b_left @ ..]) = (a, b) {
+        if *x != *y {
+            return false;
+        }
+        (a, b) = (a_left, b_left);
+    }
+    a.is_empty() && b.is_empty()
+}
+
+impl Task {
+    #[doc(hidden)]
+    pub const fn new(name: &'static str, key: fn() -> TypeId, open: fn(&[u8], Vec<OwnedFd>) -> Result<Body>) -> Self {
+        Self { name, key, open }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(super) fn key(&self) -> TypeId {
+        (self.key)()
+    }
+
+    /// Unpacks the arguments of a call.
+    pub(crate) fn open(&self, arguments: &[u8], descriptors: Vec<OwnedFd>) -> Result<Body> {
+        (self.open)(arguments, descriptors)
+    }
+}
+
+/// By what a function is known within one process: each has a type of its own.
+#[doc(hidden)]
+pub fn key<F: Target<Args>, Args>(_task: F) -> TypeId {
+    nameable::<F>();
+    TypeId::of::<F>()
+}
+
+/// Unpacks the arguments of a call of `task`.
+#[doc(hidden)]
+pub fn open<F, Args>(task: F, arguments: &[u8], descriptors: Vec<OwnedFd>) -> Result<Body>
+where
+    F: Target<Args>,
+    F::Output: Report,
+    Args: DeserializeOwned + 'static,
+{
+    let arguments: Args = transfer::unpack(arguments, descriptors, Trust::Kin)?;
+    Ok(Box::new(move || task.call(arguments).report()))
+}
+
+impl fmt::Debug for Tasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}

@@ -1,0 +1,20 @@
+//! Another standard output.
+
+use crate::errno::{Result, retry};
+use crate::fd::{AsFd, AsRawFd};
+use crate::raw;
+
+/// `dup2(fd, 1)`: what is written to standard output from now on, by this process and those that it starts, goes to the file
+/// of `fd`.
+///
+/// What a library has buffered goes there too: flush it before.
+///
+/// # Errors
+/// None for an open descriptor.
+#[doc(alias = "dup2")]
+pub fn replace_stdout(fd: impl AsFd) -> Result<()> {
+    const STDOUT: i32 = 1;
+    // SAFETY: number 1 is standard output, which is only ever borrowed by its number: what wrote there writes to the other
+    // file now. It can be nobody's own, because a Rust program that is started without one opens /dev/null there.
+    retry(|| unsafe { raw::process::dup_onto(fd.as_fd().as_raw_fd(), STDOUT) })
+}

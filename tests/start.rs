@@ -1,0 +1,53 @@
+//! How a task gets into a new process, and what becomes of it where it cannot. A main of its own with one thread, because that
+//! is what the new process begins with as well.
+
+#[allow(dead_code, reason = "each test binary uses its part")]
+#[path = "../sys/tests/fork/harness.rs"]
+mod harness;
+
+#[path = "start/context.rs"]
+mod context;
+#[path = "start/executable.rs"]
+mod executable;
+#[path = "start/refused.rs"]
+mod refused;
+#[path = "start/spawn.rs"]
+mod spawn;
+
+use ossature::multiprocessing::{Tasks, freeze_support, tasks};
+
+static TASKS: Tasks = tasks![
+    context::default_is_what_started_it,
+    executable::nine,
+    refused::take::<refused::Never>,
+    refused::take::<refused::Longer>,
+    refused::take::<refused::Panics>,
+    refused::take::<refused::Killed>,
+    refused::take::<refused::Sleeps>,
+    refused::take::<refused::Leaves>,
+    spawn::none,
+    spawn::six,
+    spawn::square,
+    spawn::other::square,
+    spawn::tell_surroundings,
+    spawn::tell_descriptors,
+    spawn::count_descriptors,
+    spawn::sum,
+    spawn::open_path,
+    spawn::start_another,
+    spawn::panic_with,
+    spawn::tell_name,
+];
+
+fn main() {
+    context::too_early();
+    freeze_support(TASKS);
+    if std::env::args().nth(1).as_deref() == Some(executable::REPLACED) {
+        return executable::run_replaced();
+    }
+    let mut tests = Vec::new();
+    for module in [context::TESTS, spawn::TESTS, refused::TESTS, executable::TESTS] {
+        tests.extend_from_slice(module);
+    }
+    harness::run(&tests)
+}

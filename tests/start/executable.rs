@@ -1,0 +1,136 @@
+//! Which program a spawned child runs: this one, whatever became of its file; a copy of it; nothing else.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::{Process, set_executable};
+use ossature::sys::errno::Errno;
+
+use crate::harness::Test;
+
+pub const TESTS: &[Test] = &[
+    ("child_runs_this_program_though_its_file_was_replaced", child_runs_this_program_though_its_file_was_replaced),
+    ("copy_of_this_program_will_do", copy_of_this_program_will_do),
+    ("another_build_is_refused", another_build_is_refused),
+    ("another_program_is_told_by_its_exit_code", another_program_is_told_by_its_exit_code),
+    ("what_cannot_be_executed_is_told_by_its_errno", what_cannot_be_executed_is_told_by_its_errno),
+    ("mark_given_by_hand_is_refused", mark_given_by_hand_is_refused),
+];
+
+/// The argument of the run below.
+pub const REPLACED: &str = "--replaced";
+
+pub fn nine() -> u8 {
+    9
+}
+
+/// A directory for one test.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ossature-start-{name}-{}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    /// A copy of this program.
+    fn copy(&self) -> PathBuf {
+        let copy = self.0.join("copy");
+        fs::copy("/proc/self/exe", &copy).unwrap();
+        copy
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Spawns from the program at `path`, and from this one again afterwards.
+fn spawn_from(path: impl AsRef<Path>) -> ossature::Result<Option<i32>> {
+    set_executable(path.as_ref());
+    let process = Process::spawn(nine, ());
+    set_executable("/proc/self/exe");
+    let process = process?;
+    process.join()?;
+    Ok(process.exit_code())
+}
+
+/// Replaces the file of this program, which is a copy made for it, and spawns.
+pub fn run_replaced() {
+    let path = std::env::current_exe().unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::copy("/bin/false", &path).unwrap();
+    let process = Process::spawn(nine, ()).unwrap();
+    process.join().unwrap();
+    std::process::exit(process.exit_code().unwrap());
+}
+
+fn child_runs_this_program_though_its_file_was_replaced() {
+    let place = Place::new("replaced");
+    let copy = place.copy();
+    assert_eq!(Command::new(&copy).arg(REPLACED).status().unwrap().code(), Some(9));
+    assert_eq!(Command::new(&copy).status().unwrap().code(), Some(1), "the file is another now");
+}
+
+fn copy_of_this_program_will_do() {
+    let place = Place::new("copy");
+    match spawn_from(place.copy()) {
+        Ok(code) => assert_eq!(code, Some(9)),
+        // A linker that leaves no number in the image.
+        Err(error) => assert!(error.to_string().contains("another build"), "{error}"),
+    }
+}
+
+fn another_build_is_refused() {
+    let place = Place::new("build");
+    let copy = place.copy();
+    let mut image = fs::read(&copy).unwrap();
+    // The note's name and the first byte of its number.
+    if let Some(at) = image.windows(8).position(|window| window == b"\x03\0\0\0GNU\0") {
+        image[at + 8] ^= 1;
+        fs::write(&copy, image).unwrap();
+    }
+    let error = spawn_from(copy).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotBegun);
+    assert!(error.to_string().contains("another build"), "{error}");
+}
+
+fn another_program_is_told_by_its_exit_code() {
+    for (path, code) in [("/bin/true", 0), ("/bin/false", 1)] {
+        let error = spawn_from(path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotBegun);
+        let text = error.to_string();
+        assert!(text.contains(&format!("exit code {code}")) && text.contains("freeze_support(TASKS)"), "{text}");
+    }
+}
+
+fn what_cannot_be_executed_is_told_by_its_errno() {
+    let place = Place::new("refused");
+    let text = place.0.join("text");
+    fs::write(&text, "no program").unwrap();
+    let refusals = [
+        (place.0.join("missing"), 0o644, Errno::NOENT),
+        (text.clone(), 0o644, Errno::ACCESS),
+        (text, 0o755, Errno::NOEXEC),
+        (place.0.clone(), 0o755, Errno::ACCESS),
+    ];
+    for (path, mode, errno) in refusals {
+        if path.is_file() {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let error = spawn_from(&path).unwrap_err();
+        assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(errno)), "{}: {error}", path.display());
+    }
+}
+
+fn mark_given_by_hand_is_refused() {
+    let run = Command::new("/proc/self/exe").arg("--multiprocessing-fork").output().unwrap();
+    assert_eq!(run.status.code(), Some(2));
+    assert!(String::from_utf8(run.stderr).unwrap().contains("not for use by hand"));
+}

@@ -1,0 +1,170 @@
+//! Children that cannot begin their task: each is an error with its reason, and nothing is left of it.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::{Process, set_start_timeout};
+use ossature::sys::process::{Resource, Rlimit, rlimit, set_rlimit};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::harness::Test;
+
+pub const TESTS: &[Test] = &[
+    ("function_in_no_table_is_refused_by_its_name", function_in_no_table_is_refused_by_its_name),
+    ("argument_that_cannot_be_serialised_is_refused", argument_that_cannot_be_serialised_is_refused),
+    ("argument_that_cannot_be_decoded_is_told_with_the_reason", argument_that_cannot_be_decoded_is_told),
+    ("argument_with_bytes_left_over_is_told", argument_with_bytes_left_over_is_told),
+    ("panic_while_decoding_is_told", panic_while_decoding_is_told),
+    ("child_killed_before_it_begins_is_told", child_killed_before_it_begins_is_told),
+    ("child_that_exits_before_it_begins_is_told", child_that_exits_before_it_begins_is_told),
+    ("silent_child_is_killed_at_the_deadline", silent_child_is_killed_at_the_deadline),
+    ("no_descriptors_left_is_an_error_that_leaves_nothing", no_descriptors_left_is_an_error_that_leaves_nothing),
+    ("no_memory_for_the_new_image_is_an_error", no_memory_for_the_new_image_is_an_error),
+];
+
+/// An argument that writes an empty text more than is needed, and then does what `H` says when it is read.
+pub struct Odd<H>(PhantomData<fn() -> H>);
+
+/// What becomes of the reader.
+pub trait Habit: 'static {
+    fn decode() -> Result<(), &'static str>;
+}
+
+impl<H> Serialize for Odd<H> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        "more".serialize(serializer)
+    }
+}
+
+impl<'de, H: Habit> Deserialize<'de> for Odd<H> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        H::decode().map_err(serde::de::Error::custom)?;
+        u8::deserialize(deserializer)?;
+        Ok(Self(PhantomData))
+    }
+}
+
+macro_rules! habits {
+    ($($Habit:ident $decode:expr;)*) => {$(
+        pub struct $Habit;
+        impl Habit for $Habit {
+            fn decode() -> Result<(), &'static str> {
+                $decode
+            }
+        }
+    )*};
+}
+
+habits! {
+    Never Err("this is never understood");
+    Longer Ok(());
+    Panics panic!("the reader stumbles; this is meant to be seen");
+    Killed {
+        ossature::sys::signal::raise(ossature::sys::process::Signal::KILL).expect("a process may kill itself");
+        Ok(())
+    };
+    Sleeps loop {
+        std::thread::park()
+    };
+    Leaves std::process::exit(5);
+}
+
+pub fn take<H: Habit>(_odd: Odd<H>) {}
+
+#[track_caller]
+fn refusal<H: Habit>() -> String {
+    let error = Process::spawn(take::<H>, (Odd(PhantomData),)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotBegun, "{error}");
+    error.to_string()
+}
+
+fn function_in_no_table_is_refused_by_its_name() {
+    fn stranger() {}
+    let error = Process::spawn(stranger, ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unregistered);
+    let text = error.to_string();
+    assert!(text.contains("::stranger") && text.contains("tasks!"), "{text}");
+}
+
+fn argument_that_cannot_be_serialised_is_refused() {
+    struct Mute;
+    impl Serialize for Mute {
+        fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("it has no words"))
+        }
+    }
+    fn hear(_: Mute) {}
+    // Neither is it a task, which is found first.
+    assert_eq!(Process::spawn(hear, (Mute,)).unwrap_err().kind(), ErrorKind::Unregistered);
+    let broken = std::path::PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff"));
+    let error = Process::spawn(crate::spawn::open_path, (broken,)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+}
+
+fn argument_that_cannot_be_decoded_is_told() {
+    let text = refusal::<Never>();
+    assert!(text.contains("arguments of") && text.contains("take::<refused::Never>"), "{text}");
+}
+
+fn argument_with_bytes_left_over_is_told() {
+    let text = refusal::<Longer>();
+    assert!(text.contains("4 bytes are left over"), "{text}");
+}
+
+fn panic_while_decoding_is_told() {
+    let text = refusal::<Panics>();
+    assert!(text.contains("panicked") && text.contains("the reader stumbles"), "{text}");
+}
+
+fn child_killed_before_it_begins_is_told() {
+    assert!(refusal::<Killed>().contains("signal 9"));
+}
+
+fn child_that_exits_before_it_begins_is_told() {
+    assert!(refusal::<Leaves>().contains("exit code 5"));
+}
+
+fn silent_child_is_killed_at_the_deadline() {
+    set_start_timeout(Duration::from_millis(300));
+    let text = refusal::<Sleeps>();
+    set_start_timeout(Duration::from_secs(30));
+    assert!(text.contains("300ms") && text.contains("killed"), "{text}");
+}
+
+/// Runs `body` with a lower soft limit.
+fn limited<R>(resource: Resource, soft: u64, body: impl FnOnce() -> R) -> R {
+    let before = rlimit(resource).unwrap();
+    set_rlimit(resource, Rlimit { current: Some(soft), ..before }).unwrap();
+    let answer = body();
+    set_rlimit(resource, before).unwrap();
+    answer
+}
+
+fn no_descriptors_left_is_an_error_that_leaves_nothing() {
+    let used = crate::harness::descriptors().len() as u64;
+    // One more each time, until the start succeeds: it fails at every step that needs one.
+    let mut failures = 0;
+    for more in 0..32 {
+        match limited(Resource::Nofile, used + more, || Process::spawn(crate::spawn::none, ())) {
+            Ok(process) => {
+                process.join().unwrap();
+                assert_eq!(process.exit_code(), Some(11));
+                assert!(failures >= 3, "{failures} failures only");
+                return;
+            }
+            Err(error) => {
+                let expected = [ErrorKind::Os, ErrorKind::NotBegun].contains(&error.kind());
+                assert!(expected, "with {more} more: {error:?}");
+                failures += 1;
+            }
+        }
+        assert!(!crate::harness::has_children());
+    }
+    panic!("it never succeeds");
+}
+
+fn no_memory_for_the_new_image_is_an_error() {
+    let error = limited(Resource::As, 4 << 20, || Process::spawn(crate::spawn::none, ())).unwrap_err();
+    assert!([ErrorKind::Os, ErrorKind::NotBegun].contains(&error.kind()), "{error:?}");
+}
