@@ -1,5 +1,118 @@
-//! Starts that the system refuses.
+//! Starts that the system refuses: an error that says why, and nothing left behind.
 
-use crate::harness::Test;
+use ossature::multiprocessing::util::temp_dir;
+use ossature::multiprocessing::{Process, active_children, parent_process};
+use ossature::sys::errno::Errno;
+use ossature::sys::faults::{Armed, Fault, Rule};
+use ossature::sys::process::Exit;
 
-pub const TESTS: &[Test] = &[];
+use crate::harness::{Test, descriptors, has_children};
+use crate::worlds::{Fork, World};
+
+pub const TESTS: &[Test] = &[
+    ("a_refused_start_leaves_nothing", a_refused_start_leaves_nothing),
+    ("too_many_processes_are_told_as_such", too_many_processes_are_told_as_such),
+    ("a_thread_that_cannot_start_leaves_nothing", a_thread_that_cannot_start_leaves_nothing),
+    ("a_child_without_null_keeps_its_input", a_child_without_null_keeps_its_input),
+    ("a_daemon_without_notice_works_all_the_same", a_daemon_without_notice_works_all_the_same),
+    ("an_unseen_parent_is_an_error", an_unseen_parent_is_an_error),
+    ("an_interrupted_wait_goes_on", an_interrupted_wait_goes_on),
+];
+
+fn fail(name: &'static str, errno: Errno) -> Rule {
+    Rule::on(name, Fault::Fail(errno))
+}
+
+fn arm(rule: Rule) -> Armed {
+    rule.arm().unwrap()
+}
+
+/// Each foreign call of the start fails in each way.
+fn a_refused_start_leaves_nothing() {
+    let start = || Fork::start_with(Process::builder(), "return", "0");
+    start().unwrap().join().unwrap();
+    let before = descriptors();
+    let count = arm(Rule::on("*", Fault::Count));
+    let child = start().unwrap();
+    let calls = count.seen();
+    drop(count);
+    child.join().unwrap();
+    drop(child);
+    assert!(calls >= 5, "{calls}");
+    let (mut refused, mut survived) = (0, 0);
+    for nth in 1..=calls {
+        for errno in [Errno::INTR, Errno::NOMEM, Errno::MFILE, Errno::AGAIN, Errno::PERM] {
+            let rule = arm(fail("*", errno).nth(nth));
+            let answer = start();
+            assert_eq!(rule.hits(), 1, "call {nth} of {calls} with {errno:?}");
+            drop(rule);
+            match answer {
+                Ok(child) => {
+                    survived += 1;
+                    assert_eq!(child.join().unwrap(), Exit::Code(0));
+                }
+                Err(error) => {
+                    refused += 1;
+                    assert_eq!(error.errno(), Some(errno), "{error}");
+                }
+            }
+            assert_eq!(active_children(), []);
+            assert!(!has_children(), "after {errno:?} at call {nth}");
+            assert_eq!(descriptors(), before, "after {errno:?} at call {nth}");
+        }
+    }
+    // At least the pipe, the fork and the pidfd can be refused; what proves a single thread is made up for.
+    assert!(refused >= 12 && survived >= 5, "{refused} {survived}");
+}
+
+fn too_many_processes_are_told_as_such() {
+    let rule = arm(fail("fork", Errno::AGAIN));
+    let error = Process::fork(|| ()).unwrap_err();
+    assert_eq!((error.errno(), rule.hits()), (Some(Errno::AGAIN), 1));
+    assert!(error.to_string().contains("cannot fork"), "{error}");
+    drop(rule);
+    let _rule = arm(fail("pipe2", Errno::MFILE));
+    let error = Process::fork(|| ()).unwrap_err();
+    assert_eq!(error.errno(), Some(Errno::MFILE));
+    assert!(error.to_string().contains("report"), "{error}");
+}
+
+fn a_thread_that_cannot_start_leaves_nothing() {
+    let rule = arm(fail("eventfd", Errno::MFILE));
+    assert_eq!(Process::builder().thread(|| ()).unwrap_err().errno(), Some(Errno::MFILE));
+    assert_eq!((rule.hits(), active_children()), (1, vec![]));
+}
+
+fn a_child_without_null_keeps_its_input() {
+    let _rule = arm(fail("dup2", Errno::BUSY).everywhere());
+    let child = Process::fork(|| u8::from(std::fs::metadata("/proc/self/fd/0").is_err()));
+    assert_eq!(child.unwrap().join().unwrap(), Exit::Code(0));
+}
+
+fn a_daemon_without_notice_works_all_the_same() {
+    let _rule = arm(fail("prctl", Errno::INVAL).everywhere());
+    assert_eq!(Process::builder().daemon(true).fork(|| 4).unwrap().join().unwrap(), Exit::Code(4));
+}
+
+fn an_unseen_parent_is_an_error() {
+    let child = Process::fork(|| {
+        let parent = parent_process().unwrap();
+        let rule = arm(fail("pidfd_open", Errno::MFILE));
+        assert_eq!(parent.is_alive().unwrap_err().errno(), Some(Errno::MFILE));
+        assert!(format!("{parent:?}").ends_with(" unknown>"));
+        drop(rule);
+        assert!(parent.is_alive().unwrap());
+        let _rule = arm(fail("getrandom", Errno::NOSYS));
+        assert_eq!(temp_dir().unwrap_err().errno(), Some(Errno::NOSYS));
+    });
+    assert_eq!(child.unwrap().join().unwrap(), Exit::Code(0));
+}
+
+fn an_interrupted_wait_goes_on() {
+    let child = Process::fork(|| std::thread::sleep(std::time::Duration::from_millis(20))).unwrap();
+    let polls = arm(fail("poll", Errno::INTR).times(3));
+    let ppolls = arm(fail("ppoll", Errno::INTR).times(3));
+    let waits = arm(fail("waitid", Errno::INTR).times(3));
+    assert_eq!(child.join().unwrap(), Exit::Code(0));
+    assert_eq!((polls.hits() + ppolls.hits(), waits.hits()), (3, 3));
+}

@@ -5,6 +5,7 @@
 mod barrier;
 mod child;
 mod condition;
+mod end;
 #[cfg(ossature_faults)]
 mod faults;
 mod fork;
@@ -21,6 +22,7 @@ fn main() {
         barrier::TESTS,
         fork::TESTS,
         child::TESTS,
+        end::TESTS,
         plan::TESTS,
         group::TESTS,
         handover::TESTS,

@@ -1,0 +1,281 @@
+//! The end of a process: what is called there, and a parent's end that is one's own; and a standard input from which
+//! nothing comes.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
+use std::time::Duration;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::process::{self, Exit, at_exit, detach_stdin, end_with_parent, fork, fork_unchecked, pidfd_wait};
+use ossature_sys::signal::{self, SignalSet};
+
+use crate::harness::{Test, has_children, pipe};
+
+pub const TESTS: &[Test] = &[
+    ("callbacks_come_at_the_normal_end_newest_first", callbacks_come_at_the_normal_end_newest_first),
+    ("callbacks_do_not_come_at_the_end_of_a_forked_closure", callbacks_do_not_come_at_the_end_of_a_forked_closure),
+    ("process_ends_with_its_killed_parent", process_ends_with_its_killed_parent),
+    ("process_ends_at_once_when_its_parent_is_gone_already", process_ends_at_once_when_its_parent_is_gone_already),
+    ("end_of_the_thread_that_forked_is_no_end", end_of_the_thread_that_forked_is_no_end),
+    ("process_outlives_a_grandparent", process_outlives_a_grandparent),
+    ("detached_standard_input_is_at_its_end", detached_standard_input_is_at_its_end),
+    ("closed_standard_input_is_opened", closed_standard_input_is_opened),
+    ("pidfd_of_a_child_reaps_it", pidfd_of_a_child_reaps_it),
+    #[cfg(ossature_faults)]
+    ("refusals_leave_what_was", faults::refusals_leave_what_was),
+];
+
+/// Where the callbacks write, which take no argument.
+static TELL: AtomicI32 = AtomicI32::new(-1);
+
+fn tell(word: &[u8]) {
+    // SAFETY: the test that set the number keeps the file open.
+    unsafe { libc::write(TELL.load(SeqCst), word.as_ptr().cast(), word.len()) };
+}
+
+extern "C" fn one() {
+    tell(b"1");
+}
+
+extern "C" fn two() {
+    tell(b"2");
+}
+
+/// All that was written into the pipe, when nobody has it open any more.
+fn all(mut told: File, tell: File) -> String {
+    drop(tell);
+    let mut text = String::new();
+    told.read_to_string(&mut text).unwrap();
+    text
+}
+
+fn callbacks_come_at_the_normal_end_newest_first() {
+    let (told, teller) = pipe();
+    TELL.store(teller.as_raw_fd(), SeqCst);
+    let mut child = fork(|| {
+        at_exit(one).unwrap();
+        at_exit(two).unwrap();
+        tell(b"0");
+        std::process::exit(7)
+    });
+    assert_eq!(child.as_mut().unwrap().wait(), Ok(Exit::Code(7)));
+    assert_eq!(all(told, teller), "021");
+}
+
+fn callbacks_do_not_come_at_the_end_of_a_forked_closure() {
+    let (told, teller) = pipe();
+    TELL.store(teller.as_raw_fd(), SeqCst);
+    let mut child = fork(|| {
+        at_exit(one).unwrap();
+        let mut grandchild = fork(|| 0).unwrap();
+        u8::from(grandchild.wait() != Ok(Exit::Code(0)))
+    });
+    assert_eq!(child.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(all(told, teller), "");
+}
+
+fn sleep() -> ! {
+    loop {
+        std::thread::sleep(Duration::from_secs(1000));
+    }
+}
+
+fn process_ends_with_its_killed_parent() {
+    let (mut told, tell) = pipe();
+    let mut parent = fork(|| {
+        let me = process::id();
+        let child = fork(|| {
+            // As a program has it that takes its signals from a descriptor.
+            signal::set_mask(SignalSet::FULL).unwrap().keep();
+            end_with_parent(me).unwrap();
+            (&tell).write_all(b"r").unwrap();
+            sleep()
+        });
+        let _child = child.unwrap();
+        sleep()
+    })
+    .unwrap();
+    told.read_exact(&mut [0]).unwrap();
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    assert_eq!(all(told, tell), "", "and nobody has it open");
+}
+
+fn process_ends_at_once_when_its_parent_is_gone_already() {
+    let (told, tell) = pipe();
+    let mut parent = fork(|| {
+        let me = process::id();
+        let child = fork(|| {
+            while process::parent_id() == Some(me) {
+                std::thread::yield_now();
+            }
+            (&tell).write_all(b"before").unwrap();
+            let _ = end_with_parent(me);
+            (&tell).write_all(b" after").unwrap();
+            0
+        });
+        std::mem::forget(child);
+        0
+    });
+    assert_eq!(parent.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(all(told, tell), "before");
+}
+
+fn end_of_the_thread_that_forked_is_no_end() {
+    let (mut told, tell) = pipe();
+    let (armed, arm) = pipe();
+    let notice = signal::numbered(libc::SIGRTMAX() - 1).unwrap();
+    let mut parent = fork(|| {
+        let me = process::id();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // SAFETY: the child makes system calls only and never returns.
+                if let Some(child) = unsafe { fork_unchecked() }.unwrap() {
+                    std::mem::forget(child);
+                    (&armed).read_exact(&mut [0]).unwrap();
+                    return;
+                }
+                let _ = end_with_parent(me);
+                // Held back until it has come, or it might be missed.
+                let _ = signal::block(SignalSet::from([notice])).map(signal::Masked::keep);
+                let _ = (&arm).write_all(b"a");
+                while !signal::pending().is_ok_and(|pending| pending.contains(notice)) {
+                    process::id();
+                }
+                let _ = signal::unblock(SignalSet::from([notice])).map(signal::Masked::keep);
+                let _ = (&tell).write_all(b"n");
+                sleep()
+            });
+        });
+        sleep()
+    })
+    .unwrap();
+    let mut word = [0];
+    told.read_exact(&mut word).unwrap();
+    assert_eq!(word, *b"n", "noticed, and lives");
+    // The notice is still in force.
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    assert_eq!(all(told, tell), "");
+}
+
+fn process_outlives_a_grandparent() {
+    let (mut told, tell) = pipe();
+    let (go, gone) = pipe();
+    let mut grandparent = fork(|| {
+        let parent = fork(|| {
+            let me = process::id();
+            let child = fork(|| {
+                end_with_parent(me).unwrap();
+                (&tell).write_all(b"r").unwrap();
+                (&go).read_exact(&mut [0]).unwrap();
+                (&tell).write_all(b"lives").unwrap();
+                0
+            });
+            u8::from(child.unwrap().wait() != Ok(Exit::Code(0)))
+        });
+        let _parent = parent.unwrap();
+        sleep()
+    })
+    .unwrap();
+    told.read_exact(&mut [0]).unwrap();
+    grandparent.kill().unwrap();
+    grandparent.wait().unwrap();
+    (&gone).write_all(b"g").unwrap();
+    assert_eq!(all(told, tell), "lives");
+}
+
+fn is_null(number: i32) -> bool {
+    let null = fs::metadata("/dev/null").unwrap().rdev();
+    fs::metadata(format!("/proc/self/fd/{number}")).is_ok_and(|file| file.rdev() == null)
+}
+
+fn detached_standard_input_is_at_its_end() {
+    let (reader, writer) = pipe();
+    (&writer).write_all(b"unread").unwrap();
+    let mut child = fork(|| {
+        // SAFETY: a standard stream, which nobody in this child owns by its number.
+        assert_eq!(unsafe { libc::dup2(reader.as_raw_fd(), 0) }, 0);
+        let before = crate::harness::descriptors().len();
+        detach_stdin().unwrap();
+        assert_eq!(crate::harness::descriptors().len(), before);
+        assert_eq!(std::io::stdin().read(&mut [0; 8]).unwrap(), 0);
+        // SAFETY: F_GETFD reads the flags of a number.
+        assert_eq!(unsafe { libc::fcntl(0, libc::F_GETFD) }, 0, "kept open on exec");
+        u8::from(!is_null(0))
+    });
+    assert_eq!(child.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    drop(writer);
+    assert_eq!(std::io::read_to_string(reader).unwrap(), "unread");
+}
+
+fn closed_standard_input_is_opened() {
+    let mut child = fork(|| {
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::close(0) }, 0);
+        detach_stdin().unwrap();
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::fcntl(0, libc::F_GETFD) }, 0, "kept open on exec");
+        u8::from(!is_null(0))
+    });
+    assert_eq!(child.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+}
+
+fn pidfd_of_a_child_reaps_it() {
+    let pidfd = OwnedFd::from(fork(|| 5).unwrap());
+    let ends = std::thread::scope(|scope| {
+        let wait = || pidfd_wait(&pidfd, Deadline::NEVER).unwrap();
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(wait)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert!(ends.contains(&Some(Exit::Code(5))), "{ends:?}");
+    assert!(!has_children());
+    // Unlike the child itself, its descriptor reaps nobody when it goes.
+    let pidfd = OwnedFd::from(fork(|| 6).unwrap());
+    let pid = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
+    let pid: i32 = pid.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim().parse().unwrap();
+    drop(pidfd);
+    let mut status = 0;
+    // SAFETY: waitpid(2) writes the status of our own child.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    assert_eq!(libc::WEXITSTATUS(status), 6);
+}
+
+#[cfg(ossature_faults)]
+mod faults {
+    use ossature_sys::errno::Errno;
+    use ossature_sys::faults::{Fault, Rule};
+
+    use super::*;
+
+    pub fn refusals_leave_what_was() {
+        let mut child = fork(|| {
+            let fail = |name, errno| Rule::on(name, Fault::Fail(errno)).nth(1).arm().unwrap();
+            let me = process::parent_id().unwrap();
+            for call in ["sigaction", "pthread_sigmask", "prctl"] {
+                let rule = fail(call, Errno::INVAL);
+                assert_eq!((end_with_parent(me), rule.hits()), (Err(Errno::INVAL), 1), "{call}");
+            }
+            let rule = fail("atexit", Errno::NOMEM);
+            assert_eq!((at_exit(one), rule.hits()), (Err(Errno::NOMEM), 1));
+            drop(rule);
+            let before = crate::harness::descriptors();
+            for (call, errno) in
+                [("open", Errno::MFILE), ("open", Errno::NOENT), ("dup2", Errno::MFILE), ("dup2", Errno::BUSY)]
+            {
+                let rule = fail(call, errno);
+                assert_eq!((detach_stdin(), rule.hits()), (Err(errno), 1), "{call}");
+                assert_eq!(crate::harness::descriptors(), before);
+            }
+            for call in ["open", "dup2"] {
+                let rule = fail(call, Errno::INTR);
+                assert_eq!((detach_stdin(), rule.hits()), (Ok(()), 1), "{call}");
+            }
+            u8::from(!is_null(0))
+        });
+        assert_eq!(child.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    }
+}
