@@ -23,6 +23,7 @@ mod guise;
 mod lives;
 
 fn main() {
+    ossature::multiprocessing::freeze_support(worlds::TASKS);
     let mut tests = Vec::new();
     for module in [lives::TESTS, finalizers::TESTS, finalizers::ALONE, forked::TESTS, guise::TESTS] {
         tests.extend_from_slice(module);

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use ossature::Result;
 use ossature::multiprocessing::process::Builder;
-use ossature::multiprocessing::{Process, active_children, current_process, parent_process};
+use ossature::multiprocessing::{
+    Context, Process, Tasks, active_children, current_process, force_start_method, parent_process, tasks,
+};
 use ossature::threading::Thread;
 
 use crate::finalizers;
@@ -37,10 +39,27 @@ impl World for Fork {
     }
 }
 
+pub struct Spawn;
+
+impl World for Spawn {
+    const NAME: &'static str = "spawn";
+    const MANY: usize = 5;
+
+    fn start_with(builder: Builder, job: &str, argument: &str) -> Result<Process> {
+        // The default, since a builder that names its context names the child for it.
+        force_start_method(Context::Spawn);
+        builder.start(work, (Self::NAME.to_owned(), job.to_owned(), argument.to_owned()))
+    }
+}
+
+/// What spawned children know.
+pub static TASKS: Tasks = tasks![work];
+
 /// [`World::start_with`] of the world of that name.
 fn start_in(world: &str, builder: Builder, job: &str, argument: &str) -> Result<Process> {
     match world {
         Fork::NAME => Fork::start_with(builder, job, argument),
+        Spawn::NAME => Spawn::start_with(builder, job, argument),
         other => panic!("there is no world {other}"),
     }
 }
@@ -51,6 +70,7 @@ macro_rules! in_every_world {
     ($($test:ident),* $(,)?) => {
         pub const TESTS: &[$crate::harness::Test] = &[
             $((concat!("fork::", stringify!($test)), $test::<$crate::worlds::Fork>),)*
+            $((concat!("spawn::", stringify!($test)), $test::<$crate::worlds::Spawn>),)*
         ];
     };
 }

@@ -31,7 +31,8 @@ pub(crate) fn run(passport: Passport, report: OwnedFd, body: impl FnOnce() -> u8
 /// [`run`], with an era that was prepared before the birth.
 pub(crate) fn run_as(era: Box<Era>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
     let _ = detach_stdin(); // where there is no /dev, it stays what it was
-    if let Some(method) = era.method {
+    // A copy has its parent's default already, unless it was asked from another context by name.
+    if let Some(method) = era.named.or(era.method.filter(|method| *method != Context::Fork)) {
         force_start_method(method);
     }
     let era = era.enter();
