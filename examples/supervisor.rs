@@ -1,0 +1,190 @@
+//! A supervisor: starts what has to run, and starts it again when it ends badly.
+//!
+//! `cargo run --example supervisor [-- --for SECONDS]`; control-C or SIGTERM ends it and all that it has started. With
+//! `--self-test` it checks what it prints.
+//!
+//! One wait covers the ends of all children, the signals and the pauses before the next start, so nothing is polled and
+//! no child's end is missed: a child is a descriptor.
+
+#[path = "family/own.rs"]
+mod own;
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use ossature::multiprocessing::process::Builder;
+use ossature::multiprocessing::{Process, Tasks, freeze_support, tasks};
+use ossature::select::selectors::{DefaultSelector, Interest, Selector};
+use ossature::sys::process::Exit;
+use ossature::sys::signal::{self, Signal, SignalSet};
+use ossature::sys::signalfd::SignalFd;
+use own::{Outcome, option, self_test};
+
+/// The pause before the first restart; each next one is twice as long.
+const PAUSE: Duration = Duration::from_millis(10);
+/// After so many restarts a child is given up.
+const RESTARTS: u32 = 3;
+/// How long a child may take to end when it is told to.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+// ---- the work ---------------------------------------------------------------------------------------------------------
+
+/// A child inherits the signals that its supervisor holds back, and this one wants to be told.
+fn listen_to_signals() {
+    signal::set_mask(SignalSet::EMPTY).expect("a mask can be set").keep();
+}
+
+fn steady() {
+    listen_to_signals();
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn shaky() {
+    std::thread::sleep(Duration::from_millis(20));
+    panic!("lost its footing");
+}
+
+fn once() -> u8 {
+    0
+}
+
+fn stubborn() {
+    signal::ignore(Signal::TERM).expect("may be ignored");
+    steady();
+}
+
+static TASKS: Tasks = tasks![steady, shaky, once, stubborn];
+
+// ---- the supervision --------------------------------------------------------------------------------------------------
+
+struct Ward {
+    name: &'static str,
+    start: fn(Builder) -> ossature::Result<Process>,
+    process: Option<Process>,
+    restarts: u32,
+    due: Option<Instant>,
+}
+
+impl Ward {
+    fn new(name: &'static str, start: fn(Builder) -> ossature::Result<Process>) -> Self {
+        Self { name, start, process: None, restarts: 0, due: Some(Instant::now()) }
+    }
+
+    /// Starts it if it is time to.
+    fn start_if_due(&mut self) -> Outcome {
+        if self.due.is_some_and(|due| due <= Instant::now()) {
+            self.due = None;
+            // A daemon does not outlive its supervisor, even one that is killed.
+            self.process = Some((self.start)(Process::builder().name(self.name).daemon(true))?);
+            println!("{}: started", self.name);
+        }
+        Ok(())
+    }
+
+    /// Says how it ended, and when it is started again.
+    fn ended(&mut self, exit: Exit) -> Outcome {
+        let Some(process) = self.process.take() else { return Ok(()) };
+        let why = match process.panic()? {
+            Some(panic) => format!("panicked: {}", panic.message()),
+            None => exit.to_string(),
+        };
+        if exit.success() {
+            println!("{}: done", self.name);
+        } else if self.restarts == RESTARTS {
+            println!("{}: {why}; given up", self.name);
+        } else {
+            let pause = PAUSE * 2_u32.pow(self.restarts);
+            self.restarts += 1;
+            self.due = Some(Instant::now() + pause);
+            println!("{}: {why}; again in {pause:?}", self.name);
+        }
+        Ok(())
+    }
+}
+
+/// What the supervisor waits for.
+enum Watched {
+    Child(Process),
+    Signals(SignalFd),
+}
+
+impl AsFd for Watched {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Child(process) => process.as_fd(),
+            Self::Signals(signals) => signals.as_fd(),
+        }
+    }
+}
+
+fn supervise(wards: &mut [Ward], end: Option<Instant>) -> Outcome {
+    let wanted = SignalSet::from([Signal::INT, Signal::TERM]);
+    signal::block(wanted)?.keep();
+    let mut selector = DefaultSelector::new()?;
+    selector.register(Watched::Signals(SignalFd::new(wanted)?), Interest::READ, 0)?;
+    loop {
+        for (index, ward) in wards.iter_mut().enumerate() {
+            let before = ward.process.is_some();
+            ward.start_if_due()?;
+            if let Some(process) = ward.process.as_ref().filter(|_| !before) {
+                selector.register(Watched::Child(process.clone()), Interest::READ, index)?;
+            }
+        }
+        let next = wards.iter().filter_map(|ward| ward.due).chain(end).min();
+        for (token, _) in selector.select(next.map(|next| next.saturating_duration_since(Instant::now())))? {
+            let (watched, index) = selector.unregister(token)?.into_parts();
+            match watched {
+                Watched::Signals(_) => return Ok(()),
+                Watched::Child(process) => wards[index].ended(process.join()?)?,
+            }
+        }
+        if end.is_some_and(|end| end <= Instant::now()) {
+            return Ok(());
+        }
+    }
+}
+
+/// Tells all children to end, and kills who does not.
+fn end(wards: &mut [Ward]) -> Outcome {
+    let living = || wards.iter().filter_map(|ward| Some((ward.name, ward.process.as_ref()?)));
+    for (_, process) in living() {
+        process.terminate()?;
+    }
+    let deadline = ossature::sys::deadline::Deadline::after(PATIENCE);
+    for (name, process) in living() {
+        if process.join_timeout(deadline)?.is_none() {
+            println!("{name}: does not listen");
+            process.kill()?;
+        }
+        println!("{name}: {}", process.join()?);
+    }
+    Ok(())
+}
+
+fn main() -> Outcome {
+    freeze_support(TASKS);
+    if let Some(text) = self_test(&["--for", "1"])? {
+        let count = |line: &str| text.lines().filter(|other| *other == line).count();
+        assert_eq!(count("shaky: started"), RESTARTS as usize + 1, "{text}");
+        assert_eq!(count("shaky: panicked: lost its footing; given up"), 1, "{text}");
+        assert_eq!((count("once: started"), count("once: done")), (1, 1), "{text}");
+        assert_eq!((count("steady: started"), count("steady: signal 15")), (1, 1), "{text}");
+        assert_eq!((count("stubborn: does not listen"), count("stubborn: signal 9")), (1, 1), "{text}");
+        return Ok(());
+    }
+    let end_at = match option("for") {
+        Some(seconds) => Some(Instant::now() + Duration::from_secs(seconds.parse()?)),
+        None => None,
+    };
+    let mut wards = [
+        Ward::new("steady", |builder| builder.start(steady, ())),
+        Ward::new("shaky", |builder| builder.start(shaky, ())),
+        Ward::new("once", |builder| builder.start(once, ())),
+        Ward::new("stubborn", |builder| builder.start(stubborn, ())),
+    ];
+    let supervised = supervise(&mut wards, end_at);
+    end(&mut wards)?;
+    supervised
+}
