@@ -14,7 +14,8 @@ use ossature::ErrorKind;
 use ossature::multiprocessing::connection::AuthKey;
 use ossature::multiprocessing::util::{ForkAwareLocal, ForkAwareLock, register_after_fork, temp_dir};
 use ossature::multiprocessing::{
-    Context, Process, active_children, cpu_count, current_process, parent_process, usable_cpus,
+    Context, Process, active_children, cpu_count, current_process, force_start_method, get_start_method,
+    parent_process, usable_cpus,
 };
 use ossature::sys::process::Exit;
 use ossature::threading::{Event, Thread};
@@ -41,6 +42,9 @@ pub const TESTS: &[Test] = &[
     ("a_long_path_gives_way_to_a_short_one", a_long_path_gives_way_to_a_short_one),
     ("a_sentinel_does_not_wait_for_grandchildren", a_sentinel_does_not_wait_for_grandchildren),
     ("quiet_exit_of_a_childs_main_thread_is_code_zero", quiet_exit_of_a_childs_main_thread_is_code_zero),
+    ("a_child_may_leave_by_exit", a_child_may_leave_by_exit),
+    ("handles_go_anywhere", handles_go_anywhere),
+    ("a_plain_fork_keeps_the_default_method", a_plain_fork_keeps_the_default_method),
     ("processors_are_counted", processors_are_counted),
 ];
 
@@ -340,6 +344,36 @@ fn quiet_exit_of_a_childs_main_thread_is_code_zero() {
         ossature::thread::exit()
     }));
     assert_eq!(scratch.read("err"), "");
+}
+
+fn a_child_may_leave_by_exit() {
+    let scratch = Scratch::new();
+    let child = Process::fork(|| -> u8 {
+        crate::finalizers::note_at_exit(&scratch.path("log"), &[-1, 0]);
+        std::process::exit(5)
+    });
+    assert_eq!(child.unwrap().join().unwrap(), Exit::Code(5));
+    assert_eq!(scratch.read("log"), "0:true -1:true ");
+}
+
+fn handles_go_anywhere() {
+    fn anywhere<T: Send + Sync + Clone + 'static>(_: &T) {}
+    let child = Process::fork(|| ()).unwrap();
+    anywhere(&child);
+    let joined = std::thread::spawn({
+        let child = child.clone();
+        move || child.join().unwrap()
+    });
+    assert_eq!(joined.join().unwrap(), Exit::Code(0));
+    assert_eq!(child.exit_code(), Some(0));
+}
+
+fn a_plain_fork_keeps_the_default_method() {
+    force_start_method(Context::Spawn);
+    succeeds(Process::fork(|| assert_eq!(get_start_method(), Context::Spawn)));
+    let named = Process::builder().context(Context::Fork);
+    succeeds(named.fork(|| assert_eq!(get_start_method(), Context::Fork)));
+    assert_eq!(get_start_method(), Context::Spawn);
 }
 
 // test_cpu_count

@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = &[
     ("a_thread_is_waited_for_like_a_process", a_thread_is_waited_for_like_a_process),
     ("a_thread_that_panics_has_code_one", a_thread_that_panics_has_code_one),
     ("a_daemon_may_have_threads", a_daemon_may_have_threads),
+    ("a_thread_does_not_wait_for_itself", a_thread_does_not_wait_for_itself),
 ];
 
 fn a_thread_is_waited_for_like_a_process() {
@@ -55,4 +56,15 @@ fn a_daemon_may_have_threads() {
         .fork(|| Process::builder().thread(|| 3).unwrap().join().unwrap().code().unwrap_or(0));
     let answered = child.map(|child| child.join().unwrap());
     assert_eq!(answered.unwrap(), Exit::Code(3));
+}
+
+fn a_thread_does_not_wait_for_itself() {
+    let (tell, hear) = channel::<Process>();
+    let child = Process::builder().thread(move || {
+        let me = hear.recv().unwrap();
+        u8::from(me.join().unwrap_err().kind() == ErrorKind::WouldDeadlock)
+    });
+    let child = child.unwrap();
+    tell.send(child.clone()).unwrap();
+    assert_eq!(child.join().unwrap(), Exit::Code(1));
 }

@@ -16,6 +16,7 @@ use super::{PanicReport, Report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::start::{Life, Started};
+use crate::thread::joins_itself;
 
 /// A child of this process, or a thread in the guise of one. All copies of a handle speak of the same child, and as many threads
 /// as like to may wait for it, each with its own deadline.
@@ -126,7 +127,8 @@ impl Process {
     /// Waits for its end. Any number of threads may, and again afterwards.
     ///
     /// # Errors
-    /// [`ErrorKind::NotAllowed`] in a process that did not start it, [`ErrorKind::Closed`] after [`close`](Self::close).
+    /// [`ErrorKind::NotAllowed`] in a process that did not start it, [`ErrorKind::Closed`] after [`close`](Self::close),
+    /// [`ErrorKind::WouldDeadlock`] in the thread itself that it is.
     pub fn join(&self) -> Result<Exit> {
         let unknown = || Error::new(ErrorKind::Os, "the wait ended without an end");
         self.join_timeout(Deadline::NEVER)?.ok_or_else(unknown) // without a deadline there is always an end
@@ -141,6 +143,9 @@ impl Process {
         const PAUSE: Duration = Duration::from_millis(1);
         let deadline = timeout.into();
         self.check_parent("can only join a child process")?;
+        if matches!(&self.0.life, Life::Thread(life) if life.is_here()) {
+            return Err(joins_itself("the process"));
+        }
         loop {
             if let Some(exit) = self.known()? {
                 return Ok(Some(exit));

@@ -10,7 +10,7 @@ use super::Started;
 use crate::error::Result;
 use crate::multiprocessing::process::PanicReport;
 use crate::multiprocessing::process::passport::Passport;
-use crate::thread::{catch, is_exit};
+use crate::thread::{Ident, catch, get_ident, is_exit};
 use crate::threading::Thread;
 
 /// What the thread tells of itself.
@@ -20,6 +20,7 @@ pub(crate) struct Life {
     exit: OnceLock<Exit>,
     panic: OnceLock<PanicReport>,
     thread: OnceLock<Thread>,
+    here: OnceLock<Ident>,
 }
 
 impl Life {
@@ -32,6 +33,11 @@ impl Life {
 
     pub(crate) fn panic(&self) -> Option<PanicReport> {
         self.panic.get().cloned()
+    }
+
+    /// Whether the calling thread is this one.
+    pub(crate) fn is_here(&self) -> bool {
+        self.here.get() == Some(&get_ident())
     }
 
     fn end(&self, code: u8) {
@@ -48,11 +54,17 @@ impl AsFd for Life {
 
 /// Starts a thread that does `body`.
 pub(crate) fn thread(passport: Passport, body: impl FnOnce() -> u8 + Send + 'static) -> Result<Started> {
-    let life =
-        Life { ended: EventFd::counter(0)?, exit: OnceLock::new(), panic: OnceLock::new(), thread: OnceLock::new() };
+    let life = Life {
+        ended: EventFd::counter(0)?,
+        exit: OnceLock::new(),
+        panic: OnceLock::new(),
+        thread: OnceLock::new(),
+        here: OnceLock::new(),
+    };
     let life = Arc::new(life);
     let (inner, name) = (life.clone(), passport.name.clone());
     let thread = Thread::builder().name(passport.name).daemon(passport.daemon).spawn(move || {
+        let _ = inner.here.set(get_ident()); // the one time
         let code = match catch(body) {
             Ok(code) => code,
             Err(escaped) if is_exit(&*escaped.payload) => 0,
