@@ -13,6 +13,15 @@
 //! # Ok::<(), ossature::Error>(())
 //! ```
 //!
+//! | Python's guidelines | here |
+//! | --- | --- |
+//! | avoid shared state | the same: what a child has of a closure is its own; what shall be shared is in [`sync`](super::sync) and [`sharedctypes`](super::sharedctypes), or travels by a [`pipe`](super::pipe()) |
+//! | join the processes that were started | a child that nobody joins is a zombie until the next start, [`active_children`] or the end; its [sentinel](Process) can stand in a poll beside everything else |
+//! | avoid terminating processes | [`terminate`](Process::terminate) is for what does not listen; what a killed process held tells its next holder |
+//! | pass resources explicitly | a closure names what it takes with it; other starts take [arguments](Builder::start) |
+//! | beware of `sys.stdin` | a child's standard input is `/dev/null`; what std's `Stdin` had read ahead in the parent a forked child has too |
+//! | guard the main module | [`freeze_support`](super::freeze_support) is the first line of `main` |
+//!
 //! | file | idea |
 //! | --- | --- |
 //! | `builder` | a process before its start |
@@ -20,6 +29,7 @@
 //! | `current`, `parent` | this process, and the one that started it |
 //! | `era` | what belongs to one process: a forked child begins anew |
 //! | `passport`, `bootstrap` | what a child knows of itself, and its whole life |
+//! | `start` | a function with its arguments, in any way |
 //! | `report`, `panic` | what its work answers with, and how that may fail |
 
 pub(crate) mod bootstrap;

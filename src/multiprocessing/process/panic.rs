@@ -33,7 +33,7 @@ impl PanicReport {
         Self { message, location, backtrace: backtrace.map(ToString::to_string).unwrap_or_default() }
     }
 
-    /// The words of the panic; "Box<dyn Any>" when it panicked with something that is no text. Cut after 16 KiB, which it
+    /// The words of the panic; `Box<dyn Any>` when it panicked with something that is no text. Cut after 16 KiB, which it
     /// then says.
     pub fn message(&self) -> &str {
         &self.message
