@@ -73,7 +73,7 @@ impl Handshake {
 
     fn go_on(&mut self, connection: &Connection, deadline: Deadline) -> Result<bool> {
         loop {
-            if let Some(message) = self.outgoing() {
+            while let Some(message) = self.outgoing() {
                 if !connection.send_bytes_timeout(&message, deadline)? {
                     return Ok(false);
                 }

@@ -28,32 +28,40 @@ impl Exchange {
 
     /// Says what is to be said, as far as there is room.
     pub(super) fn speak(&mut self) -> Result<()> {
-        loop {
-            while !self.outgoing.is_empty() {
-                match self.socket.send(self.outgoing.rest(), Deadline::NOW) {
-                    Ok(Some(sent)) => self.outgoing.advance(sent),
-                    Ok(None) => return Ok(()),
-                    Err(errno) => return Err(gone(errno)),
-                }
+        self.prepare();
+        while !self.outgoing.is_empty() {
+            match self.socket.send(self.outgoing.rest(), Deadline::NOW) {
+                Ok(Some(sent)) => self.outgoing.advance(sent),
+                Ok(None) => return Ok(()),
+                Err(errno) => return Err(gone(errno)),
             }
-            let Some(message) = self.handshake.outgoing() else { return Ok(()) };
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self) {
+        while let Some(message) = self.handshake.outgoing() {
             self.outgoing.push(&message);
         }
     }
 
     /// Goes on as far as it can without waiting; to be called when the socket is ready for what is [wanted](Self::wanted).
     ///
+    /// What there is to be said goes out at once in the end, since every message of its own wakes the other side once more.
+    ///
     /// # Errors
     /// [`ErrorKind::Auth`] when the handshake failed; the other side has been told then, if it has to be.
     pub(super) fn advance(&mut self) -> Result<()> {
-        self.speak()?;
-        if self.outgoing.is_empty() && !self.is_done() && self.listen()? {
+        while !self.handshake.is_done() && self.listen()? {
             let message = self.incoming.take();
             let heard = self.handshake.incoming(&message);
-            let told = self.speak();
-            return heard.and(told);
+            self.prepare();
+            if heard.is_err() {
+                let _ = self.speak(); // the first error is the one to tell
+                return heard;
+            }
         }
-        Ok(())
+        self.speak()
     }
 
     /// Reads on; says whether a message is whole.

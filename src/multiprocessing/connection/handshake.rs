@@ -6,7 +6,7 @@
 //! | | `{sha256}` and the HMAC of what followed `#CHALLENGE#` |
 //! | `#WELCOME#` or `#FAILURE#` | |
 //!
-//! Both sides do both: the listener delivers first, the client answers first. CPython up to 3.11 sends 20 random bytes without
+//! Both sides do both: the listener delivers first, the client answers first (and sends its challenge with its answer). CPython up to 3.11 sends 20 random bytes without
 //! a name, and answers with a bare HMAC-MD5 of 16 bytes; such a challenge and such an answer are known by their lengths.
 
 use ossature_sys::random;
@@ -39,7 +39,7 @@ const NONCE: usize = 40;
 /// let key = AuthKey::from("peekaboo");
 /// let (mut server, mut client) = (Handshake::server(&key)?, Handshake::client(&key)?);
 /// while !(server.is_done() && client.is_done()) {
-///     if let Some(message) = server.outgoing() {
+///     for message in std::iter::from_fn(|| server.outgoing()) {
 ///         client.incoming(&message)?;
 ///     }
 ///     if let Some(message) = client.outgoing() {
@@ -150,17 +150,22 @@ impl Handshake {
         self
     }
 
-    /// What is to be sent now, if it is this side's turn. A handshake that failed may still have to say so.
+    /// What is to be sent now, if it is this side's turn: to be asked until there is nothing more, at the beginning and after
+    /// each [`incoming`](Self::incoming). A handshake that failed may still have to say so.
     pub fn outgoing(&mut self) -> Option<Payload> {
         if std::mem::take(&mut self.refusal) {
             return Some(Payload::of(&[FAILURE]));
         }
         let message = match &self.stage {
             Stage::Challenge => {
-                let new = || Payload::of(&[b"{", self.digest.name().as_bytes(), b"}", &self.nonce]);
-                let challenge = self.given.take().unwrap_or_else(new);
-                let message = Payload::of(&[CHALLENGE, &challenge]);
+                let (challenge, message) = self.challenge();
                 self.stage = Stage::Answered(challenge);
+                return Some(message);
+            }
+            // Its own challenge does not have to wait for the welcome: that saves the client a turn.
+            Stage::Welcomed if matches!(self.then, Some(Stage::Challenge)) => {
+                let (challenge, message) = self.challenge();
+                self.then = Some(Stage::Answered(challenge));
                 return Some(message);
             }
             Stage::Welcome => Payload::of(&[WELCOME]),
@@ -172,6 +177,13 @@ impl Handshake {
             _ => self.then.take().unwrap_or(Stage::Done),
         };
         Some(message)
+    }
+
+    fn challenge(&mut self) -> (Payload, Payload) {
+        let new = || Payload::of(&[b"{", self.digest.name().as_bytes(), b"}", &self.nonce]);
+        let challenge = self.given.take().unwrap_or_else(new);
+        let message = Payload::of(&[CHALLENGE, &challenge]);
+        (challenge, message)
     }
 
     /// Takes one message of the other side.
