@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use ossature::multiprocessing::connection::pickle::{Decoder, OldStr, Value, encode};
 
 /// The interpreters of a pyenv, and those in the search path.
-fn interpreters() -> Vec<PathBuf> {
+pub(super) fn interpreters() -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let root = std::env::var_os("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from);
     let versions = std::fs::read_dir(root.join("versions")).into_iter().flatten().flatten();
@@ -72,7 +72,7 @@ def describe(x):
 "#;
 
 /// The same of ours.
-fn describe(value: &Value) -> String {
+pub(super) fn describe(value: &Value) -> String {
     let joined = |mut parts: Vec<String>, in_order: bool| {
         if !in_order {
             parts.sort();
@@ -123,7 +123,7 @@ fn unhex(text: &str) -> Vec<u8> {
 }
 
 /// Random values from one seed (splitmix64).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -171,7 +171,7 @@ impl Random {
         }
     }
 
-    fn value(&mut self, depth: u32) -> Value {
+    pub(super) fn value(&mut self, depth: u32) -> Value {
         match self.below(if depth == 0 { 8 } else { 13 }) {
             0 => Value::None,
             1 => Value::Bool(self.below(2) == 0),
@@ -207,7 +207,7 @@ impl Random {
     }
 }
 
-fn decoder() -> Decoder {
+pub(super) fn decoder() -> Decoder {
     Decoder::new().old_str(OldStr::Bytes)
 }
 

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod cpython;
+mod live;
 mod messages;
 mod refusals;
 mod serde;
