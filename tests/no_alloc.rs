@@ -6,6 +6,8 @@ use std::cell::Cell;
 
 use ossature::sys;
 
+#[path = "no_alloc/connection.rs"]
+mod connection;
 #[path = "no_alloc/machine.rs"]
 mod machine;
 #[path = "no_alloc/sync.rs"]

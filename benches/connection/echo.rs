@@ -6,77 +6,83 @@ use std::os::unix::net::UnixStream;
 
 use ossature::multiprocessing::connection::{Connection, pipe};
 use ossature_benches::bench::Bench;
-use ossature_benches::machine::Partner;
 use ossature_benches::python::Python;
-use ossature_benches::report::{Bar, Line, Unit};
+use ossature_benches::report::Bar;
 use ossature_benches::rounds::Rounds;
+
+use crate::Partner;
 
 const LEN: usize = 64;
 
-/// An echo in another interpreter of this one, until its end.
+/// An echo in a child of the interpreter, until the other end is gone.
 const PYTHON: [&str; 5] = [
-    "import os; from multiprocessing.connection import Pipe",
-    "near, far = Pipe()",
-    "def echo():\n    near.close()\n    try:\n        while True: far.send_bytes(far.recv_bytes())\n    finally: os._exit(0)"
-        .split_at(0)
-        .1,
+    "import os; from multiprocessing import Pipe",
+    "near, far = Pipe(); message = b'x' * 64",
+    r"exec('def echo():\n near.close()\n while True: far.send_bytes(far.recv_bytes())')",
     "child = os.fork() or echo()",
-    "far.close(); message = b'x' * 64",
+    "far.close()",
 ];
 
-/// One that only sends on what it gets.
-fn raw_echo(mut stream: &UnixStream, buffer: &mut [u8; LEN + 4]) -> std::io::Result<()> {
-    let (header, payload) = buffer.split_at_mut(4);
-    stream.read_exact(header)?;
-    stream.read_exact(payload)?;
-    stream.write_all(buffer)
-}
-
-fn raw_ask(mut stream: &UnixStream, buffer: &mut [u8; LEN + 4]) -> std::io::Result<()> {
-    stream.write_all(buffer)?;
+fn read_frame(mut stream: &UnixStream, buffer: &mut [u8; LEN + 4]) -> std::io::Result<()> {
     let (header, payload) = buffer.split_at_mut(4);
     stream.read_exact(header)?;
     stream.read_exact(payload)
 }
 
+fn raw() -> (UnixStream, Partner) {
+    let (near, far) = UnixStream::pair().expect("a pair");
+    let partner = Partner::start(|| {
+        let mut buffer = [0; LEN + 4];
+        while read_frame(&far, &mut buffer).and_then(|()| (&far).write_all(&buffer)).is_ok() {}
+    });
+    (near, partner)
+}
+
+fn ours(echo: impl Fn(&Connection) -> ossature::Result<()>) -> (Connection, Partner) {
+    let (near, far) = pipe().expect("a pipe");
+    let partner = Partner::start(|| while echo(&far).is_ok() {});
+    (near, partner)
+}
+
+/// The row of 64 bytes: into a buffer, as the bare calls do, and into bytes of their own, as CPython does.
 pub(crate) fn small(bench: &Bench) {
     let row = "round-trip-64";
     if !bench.wants(row) {
         return;
     }
-    let mut python = Python::start(&PYTHON);
+    let python = Python::start(&PYTHON).map(RefCell::new);
     let samples = bench.table(10, |turn| {
-        let (near, far) = pipe().expect("a pipe");
-        let into = Partner::start(move || {
+        let (raw, _raw) = raw();
+        let (into, _into) = ours(|far| {
             let mut buffer = [0; LEN];
-            while far.recv_bytes_into(&mut buffer).is_ok_and(|n| far.send_bytes(&buffer[..n]).is_ok()) {}
+            let len = far.recv_bytes_into(&mut buffer)?;
+            far.send_bytes(&buffer[..len])
         });
-        let (near_vec, far) = pipe().expect("a pipe");
-        let vec = Partner::start(move || while far.recv_bytes().is_ok_and(|bytes| far.send_bytes(&bytes).is_ok()) {});
-        let (raw, far) = UnixStream::pair().expect("a pair");
-        let bare = Partner::start(move || {
-            let mut buffer = [0; LEN + 4];
-            while raw_echo(&far, &mut buffer).is_ok() {}
-        });
-        let message = [7; LEN];
+        let (bytes, _bytes) = ours(|far| far.send_bytes(&far.recv_bytes()?));
         let mut rounds = Rounds::new();
-        let mut buffer = [0; LEN];
-        rounds.add("ours", || ask(&near, &message, &mut buffer));
-        rounds.add("ours-vec", || {
-            near_vec.send_bytes(&message).expect("an echo");
-            assert_eq!(near_vec.recv_bytes().expect("an echo").len(), LEN);
+        let (mut frame, mut buffer) = ([7; LEN + 4], [0; LEN]);
+        rounds.add("into", || {
+            into.send_bytes(&[7; LEN]).expect("an echo");
+            assert_eq!(into.recv_bytes_into(&mut buffer).expect("an echo"), LEN);
         });
-        let mut buffer = [7; LEN + 4];
-        rounds.add("raw", || raw_ask(&raw, &mut buffer).expect("an echo"));
-        let python = RefCell::new(python.as_mut());
-        if let Some(python) = python.borrow_mut().as_mut() {
-            rounds.add_burst("cpython", |repeats| {
-                python.time("near.send_bytes(message); near.recv_bytes()", repeats)
-            });
-            turn.run(40, rounds);
-        } else {
-            turn.run(40, rounds);
+        rounds.add("bytes", || {
+            bytes.send_bytes(&[7; LEN]).expect("an echo");
+            assert_eq!(bytes.recv_bytes().expect("an echo").len(), LEN);
+        });
+        frame[..4].copy_from_slice(&(LEN as u32).to_be_bytes());
+        rounds.add("raw", || {
+            (&raw).write_all(&frame).expect("an echo");
+            read_frame(&raw, &mut frame).expect("an echo");
+        });
+        if let Some(python) = &python {
+            let statement = "near.send_bytes(message); near.recv_bytes()";
+            rounds.add_burst("cpython", |repeats| python.borrow_mut().time(statement, repeats));
         }
-        drop((into, vec, bare));
+        turn.run(40, rounds);
     });
+    bench.compare(&format!("{row}-into"), &samples, "into", "raw", Bar::AtMost(1.05));
+    bench.compare(&format!("{row}-bytes"), &samples, "bytes", "raw", Bar::AtMost(1.10));
+    if python.is_some() {
+        bench.compare(&format!("{row}-bytes"), &samples, "bytes", "cpython", Bar::AtMost(0.85));
+    }
 }

@@ -4,6 +4,7 @@ mod echo;
 mod large;
 
 use ossature_benches::{bench, machine};
+use ossature_sys::process::{Child, fork};
 
 fn main() {
     bench::main("connection", &[], |bench| {
@@ -12,4 +13,26 @@ fn main() {
         echo::small(bench);
         large::one_way(bench);
     });
+}
+
+/// A forked process at the other end; killed with its owner.
+struct Partner(Child);
+
+impl Partner {
+    /// `body` ends when the process is killed.
+    fn start(body: impl FnOnce()) -> Self {
+        let child = fork(|| {
+            body();
+            0
+        });
+        Self(child.expect("a process"))
+    }
+}
+
+impl Drop for Partner {
+    fn drop(&mut self) {
+        // It is our own and not reaped yet; if either fails there is nothing left to end.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

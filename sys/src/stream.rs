@@ -163,15 +163,19 @@ impl Stream {
     ///
     /// # Errors
     /// As for [`write`](Self::write); `EINVAL` for descriptors without a byte to carry them or more than 253 of them,
-    /// `ENOTSOCK` when this is no socket, `EOPNOTSUPP` or `EINVAL` when it is none of this machine, `ETOOMANYREFS` when too many
-    /// of this user are on their way.
+    /// `ENOTSOCK` when this is no socket, `EOPNOTSUPP` when it is none of this machine (where the kernel would drop the
+    /// descriptors without a word), `ETOOMANYREFS` when too many of this user are on their way.
     pub fn write_with(
         &self,
         bytes: &[u8],
         descriptors: &[BorrowedFd<'_>],
         timeout: impl Into<Deadline>,
     ) -> Result<Option<usize>> {
-        rights::send_by(self.as_fd(), bytes, descriptors, timeout.into())
+        match self.carrier {
+            Carrier::UnixSocket => rights::send_by(self.as_fd(), bytes, descriptors, timeout.into()),
+            Carrier::Socket => Err(Errno::OPNOTSUPP),
+            Carrier::File => Err(Errno::NOTSOCK),
+        }
     }
 
     /// `shutdown(fd, how)`: ends one direction or both, for everybody who has this socket.

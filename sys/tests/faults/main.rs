@@ -24,5 +24,6 @@ mod shm;
 mod signal;
 mod signalfd;
 mod socket;
+mod stream;
 mod timerfd;
 mod tty;

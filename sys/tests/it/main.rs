@@ -26,5 +26,6 @@ mod shm;
 mod signal;
 mod signalfd;
 mod socket;
+mod stream;
 mod timerfd;
 mod tty;

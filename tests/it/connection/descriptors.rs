@@ -61,6 +61,8 @@ fn acknowledgement_is_a_byte_that_the_sender_waits_for() {
         assert_eq!(kind(send_handles(&near, &[], Acknowledgement::None, None)), ErrorKind::InvalidInput);
         let (reader, _writer) = pipe_one_way().unwrap();
         assert_eq!(kind(recv_handle(&reader)), ErrorKind::InvalidInput);
+        let (tcp, _far) = super::bare_tcp();
+        assert_eq!(kind(send_handle(&tcp, &tcp)), ErrorKind::InvalidInput);
     });
 }
 

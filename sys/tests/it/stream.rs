@@ -1,0 +1,153 @@
+//! Streams whatever carries them.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
+use ossature_sys::fd::{AsFd, set_nonblocking};
+use ossature_sys::socket::Shutdown;
+use ossature_sys::stream::{Carrier, Stream};
+
+use crate::support::{pipe, soon};
+
+const SPAN: Duration = Duration::from_millis(10);
+
+fn tcp() -> (OwnedFd, OwnedFd) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (near.into(), listener.accept().unwrap().0.into())
+}
+
+/// From where one writes to where one reads, by every carrier.
+fn all() -> [(Carrier, Stream, Stream); 3] {
+    let (one, other) = UnixStream::pair().unwrap();
+    let (near, far) = tcp();
+    let (reader, writer) = pipe().unwrap();
+    [
+        (Carrier::UnixSocket, one.into(), other.into()),
+        (Carrier::Socket, near, far),
+        (Carrier::File, writer.into(), reader.into()),
+    ]
+    .map(|(carrier, writer, reader): (_, OwnedFd, OwnedFd)| {
+        (carrier, Stream::new(writer).unwrap(), Stream::new(reader).unwrap())
+    })
+}
+
+#[test]
+fn it_knows_what_carries_it() {
+    for (carrier, writer, reader) in all() {
+        assert_eq!((writer.carrier(), reader.carrier()), (carrier, carrier));
+    }
+    let null = Stream::new(std::fs::File::open("/dev/null").unwrap().into()).unwrap();
+    assert_eq!((null.carrier(), null.read(&mut [0; 1], None)), (Carrier::File, Ok(Some(0))));
+}
+
+#[test]
+fn two_parts_arrive_as_one() {
+    soon(|| {
+        for (_, writer, reader) in all() {
+            for deadline in [Deadline::NEVER, Deadline::after(Duration::from_secs(5))] {
+                for (parts, whole) in
+                    [([&b"head"[..], b"body"], "headbody"), ([b"", b"body"], "body"), ([b"head", b""], "head")]
+                {
+                    assert_eq!(writer.write(parts, deadline), Ok(Some(whole.len())));
+                    let mut buffer = [0; 16];
+                    let len = reader.read(&mut buffer, deadline).unwrap().unwrap();
+                    assert_eq!(&buffer[..len], whole.as_bytes());
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn running_out_of_time_is_none_in_both_directions() {
+    for (carrier, writer, reader) in all() {
+        let start = Instant::now();
+        assert_eq!(reader.read(&mut [0; 4], SPAN), Ok(None));
+        assert!(start.elapsed() >= SPAN);
+        assert_eq!(reader.read(&mut [0; 4], Deadline::NOW), Ok(None));
+        let mut sent = 0;
+        while let Some(n) = writer.write([&[1; 100], &[2; 99_900]], Deadline::NOW).unwrap() {
+            sent += n;
+        }
+        let start = Instant::now();
+        assert_eq!(writer.write([&[1; 100], &[2; 99_900]], SPAN), Ok(None), "{carrier:?}");
+        assert!(start.elapsed() >= SPAN);
+        let mut buffer = vec![0; 1 << 16];
+        while let Some(n) = reader.read(&mut buffer, Duration::from_millis(50)).unwrap() {
+            sent -= n;
+        }
+        assert_eq!(sent, 0, "{carrier:?}: as much arrived as was said to have gone");
+    }
+}
+
+#[test]
+fn mode_of_the_descriptor_is_kept_and_either_works() {
+    soon(|| {
+        for (_, writer, reader) in all() {
+            for nonblocking in [true, false] {
+                set_nonblocking(&writer, nonblocking).unwrap();
+                set_nonblocking(&reader, nonblocking).unwrap();
+                std::thread::scope(|scope| {
+                    let reading = scope.spawn(|| {
+                        let (mut sum, mut buffer) = (0, [0; 5000]);
+                        while sum < 1 << 20 {
+                            sum += reader.read(&mut buffer, None).unwrap().unwrap();
+                        }
+                        sum
+                    });
+                    let mut left = 1 << 20;
+                    while left > 0 {
+                        left -= writer.write([&vec![0; left], b""], None).unwrap().unwrap();
+                    }
+                    assert_eq!(reading.join().unwrap(), 1 << 20);
+                });
+                let flags = rustix::fs::fcntl_getfl(&reader).unwrap();
+                assert_eq!(flags.contains(rustix::fs::OFlags::NONBLOCK), nonblocking);
+            }
+        }
+    });
+}
+
+#[test]
+fn descriptors_ride_on_sockets_of_this_machine_only() {
+    let [(_, one, other), (_, tcp, _far), (_, writer, reader)] = all();
+    assert_eq!(one.write_with(b"xyz", &[writer.as_fd()], SPAN), Ok(Some(3)));
+    let mut buffer = [0; 2];
+    let got = other.read_with::<2>(&mut buffer, SPAN).unwrap().unwrap();
+    assert_eq!((got.len, got.descriptors.len()), (2, 1));
+    assert_eq!(other.read(&mut buffer, SPAN), Ok(Some(1)));
+    let mut again = std::fs::File::from(got.descriptors.into_iter().next().unwrap());
+    again.write_all(b"!").unwrap();
+    assert_eq!(reader.read(&mut buffer, SPAN), Ok(Some(1)));
+    assert_eq!(writer.write_with(b"x", &[one.as_fd()], SPAN), Err(Errno::NOTSOCK));
+    assert_eq!(reader.read_with::<1>(&mut buffer, SPAN).unwrap_err(), Errno::NOTSOCK);
+    assert_eq!(tcp.write_with(b"x", &[one.as_fd()], SPAN), Err(Errno::OPNOTSUPP));
+    assert_eq!(one.write_with(b"", &[one.as_fd()], SPAN), Err(Errno::INVAL));
+}
+
+#[test]
+fn peers_ends_and_broken_pipes_are_told() {
+    let [(_, one, other), (_, tcp, far), (_, writer, reader)] = all();
+    let peer = one.peer_credentials().unwrap().unwrap();
+    assert_eq!(peer.pid, Some(ossature_sys::process::id()));
+    assert_eq!((tcp.peer_credentials(), writer.peer_credentials()), (Ok(None), Ok(None)));
+    assert_eq!(writer.shutdown(Shutdown::Write), Err(Errno::NOTSOCK));
+    one.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(other.read(&mut [0; 1], None), Ok(Some(0)));
+    drop(tcp);
+    assert_eq!(far.read(&mut [0; 1], None), Ok(Some(0)));
+    // Rust's runtime ignores SIGPIPE for the pipe; for the socket it is not even raised.
+    drop((reader, other));
+    assert_eq!(writer.write([b"a", b"b"], None), Err(Errno::PIPE));
+    for parts in [[&b"a"[..], b"b"], [b"a", b""]] {
+        assert_eq!(one.write(parts, None), Err(Errno::PIPE));
+    }
+    let mut file = std::fs::File::from(OwnedFd::from(far));
+    assert_eq!(file.read(&mut [0; 1]).unwrap(), 0, "the same descriptor");
+}
