@@ -9,7 +9,7 @@
 //! use ossature::multiprocessing::reduction::{recv_handle, send_handle};
 //!
 //! let (near, far) = pipe()?;
-//! let (mut reader, writer) = std::io::pipe()?;
+//! let (mut reader, writer) = std::os::unix::net::UnixStream::pair()?;
 //! send_handle(&near, &writer)?;
 //! let mut writer_there = std::fs::File::from(recv_handle(&far)?);
 //! writer_there.write_all(b"by another descriptor")?;

@@ -114,10 +114,10 @@ struct Mixed {
 
 #[test]
 fn structs_hold_them_anywhere() {
-    let (mut reader, log) = std::io::pipe().unwrap();
+    let (mut reader, log) = crate::support::pipe().unwrap();
     let mixed = Mixed {
         name: "worker".into(),
-        log: File::from(std::os::fd::OwnedFd::from(log)),
+        log,
         hits: Shm::place(AtomicU32::new(3)).unwrap(),
         table: Shm::place_locked_slice(5, |i| i as u64).unwrap(),
         locks: vec![Lock::new().unwrap(), Lock::new().unwrap()],

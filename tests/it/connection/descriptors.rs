@@ -1,7 +1,7 @@
 //! Open files beside messages, and CPython's way of passing one.
 
 use std::fs::File;
-use std::io::{Read, Write, pipe as os_pipe};
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use ossature::multiprocessing::{Lock, RawValue};
 use ossature::sys::shm::Shm;
 
 use super::{bare, kind};
-use crate::support::soon;
+use crate::support::{pipe as os_pipe, soon};
 
 // _TestConnection.test_fd_transfer, test_large_fd_transfer
 #[test]

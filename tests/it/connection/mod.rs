@@ -2,6 +2,8 @@
 
 mod deadlines;
 mod descriptors;
+#[cfg(ossature_faults)]
+mod faulty;
 mod hostile;
 mod waits;
 

@@ -1,0 +1,208 @@
+//! Connections between processes: a binary with one thread, because `fork` refuses beside libtest's threads.
+
+#[path = "../sys/tests/fork/harness.rs"]
+#[allow(dead_code, reason = "the harness serves another binary too")]
+mod harness;
+
+use std::io::{Read, Seek, Write};
+use std::time::Duration;
+
+use harness::Test;
+use ossature::multiprocessing::connection::{Connection, pipe, pipe_one_way, wait};
+use ossature::multiprocessing::reduction::{recv_handle, send_handle};
+use ossature::multiprocessing::transfer::Handle;
+use ossature::multiprocessing::{Event, Lock, Value};
+use ossature::sys::errno::Errno;
+use ossature::sys::fd;
+use ossature::sys::process::{Child, Exit, fork};
+use ossature::{ErrorKind, Result};
+
+const TESTS: &[Test] = &[
+    ("child_echoes_until_it_is_told_to_end", child_echoes_until_it_is_told_to_end),
+    (
+        "what_is_made_later_reaches_a_child_that_was_there_before",
+        what_is_made_later_reaches_a_child_that_was_there_before,
+    ),
+    ("open_file_and_both_ends_of_a_pipe_reach_a_child", open_file_and_both_ends_of_a_pipe_reach_a_child),
+    ("handle_passes_to_a_child", handle_passes_to_a_child),
+    ("child_that_polls_takes_nothing", child_that_polls_takes_nothing),
+    ("killed_sender_leaves_whole_messages_and_an_end", killed_sender_leaves_whole_messages_and_an_end),
+    ("killed_receiver_is_closed_to_the_sender", killed_receiver_is_closed_to_the_sender),
+    ("messages_and_ends_of_children_are_waited_for_together", messages_and_ends_of_children_are_waited_for_together),
+];
+
+fn main() {
+    harness::run(TESTS)
+}
+
+const LONG: Duration = Duration::from_secs(30);
+
+/// A child that works at one end of a pipe, of which it has only that; and the other end.
+fn child(body: impl FnOnce(&Connection) -> Result<()>) -> (Child, Connection) {
+    let (near, far) = pipe().unwrap();
+    let mut near = Some(near);
+    let child = fork(|| {
+        drop(near.take());
+        body(&far).map_or_else(|error| panic!("{error}"), |()| 0)
+    });
+    (child.unwrap(), near.take().unwrap())
+}
+
+#[track_caller]
+fn well(mut child: Child) {
+    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+}
+
+// _TestConnection.test_connection, test_spawn_close (the child's end is closed here as soon as there is a child)
+fn child_echoes_until_it_is_told_to_end() {
+    let (child, near) = child(|far| {
+        loop {
+            let message = far.recv_bytes()?;
+            if message.is_empty() {
+                return Ok(());
+            }
+            far.send_bytes(&message)?;
+        }
+    });
+    for message in [&b"hello"[..], &[7; 10_000], &vec![3; 3 << 20]] {
+        near.send_bytes(message).unwrap();
+        assert!(near.recv_bytes().unwrap() == message);
+    }
+    near.send_bytes(b"").unwrap();
+    assert_eq!(near.recv_bytes().unwrap_err().kind(), ErrorKind::Closed);
+    well(child);
+}
+
+fn what_is_made_later_reaches_a_child_that_was_there_before() {
+    let (child, near) = child(|far| {
+        while let Some((lock, count, done)) = far.recv::<Option<(Lock, Value<u64>, Event)>>()? {
+            for _ in 0..1000 {
+                lock.with(|| count.set(count.get()? + 1))??;
+            }
+            done.set();
+        }
+        Ok(())
+    });
+    let lock = Lock::new().unwrap();
+    let mut work = (lock, Value::new(0_u64).unwrap(), Event::new().unwrap());
+    for turn in 1..=3 {
+        near.send(&Some(&work)).unwrap();
+        for _ in 0..1000 {
+            work.0.with(|| work.1.set(work.1.get().unwrap() + 1)).unwrap().unwrap();
+        }
+        assert!(work.2.wait_timeout(LONG).unwrap());
+        assert_eq!(work.1.get().unwrap(), turn * 2000);
+        work.2 = Event::new().unwrap();
+    }
+    near.send(&None::<()>).unwrap();
+    well(child);
+}
+
+// _TestPicklingConnections.test_access
+fn open_file_and_both_ends_of_a_pipe_reach_a_child() {
+    let (child, near) = child(|far| {
+        let (Handle(mut file), reader, writer): (Handle<std::fs::File>, Connection, Connection) = far.recv()?;
+        writer.send("all is well")?;
+        let text: String = reader.recv()?;
+        file.write_all(text.repeat(2).as_bytes()).map_err(|_| Errno::IO)?;
+        Ok(())
+    });
+    let path = std::env::temp_dir().join(format!("ossature-connections-{}", std::process::id()));
+    let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    let ((reader, far_writer), (far_reader, writer)) = (pipe_one_way().unwrap(), pipe_one_way().unwrap());
+    near.send(&(Handle(&file), far_reader, far_writer)).unwrap();
+    assert_eq!(reader.recv::<String>().unwrap(), "all is well");
+    writer.send("foobar").unwrap();
+    well(child);
+    let mut text = String::new();
+    (&file).rewind().unwrap();
+    (&file).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "foobarfoobar");
+}
+
+// _TestConnection.test_fd_transfer
+fn handle_passes_to_a_child() {
+    let (child, near) = child(|far| {
+        let handle = recv_handle(far)?;
+        fd::write(&handle, b"foo")?;
+        Ok(())
+    });
+    let (mut reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    send_handle(&near, &writer).unwrap();
+    drop(writer);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "foo");
+    well(child);
+}
+
+// _TestPoll.test_boundaries
+fn child_that_polls_takes_nothing() {
+    let (reader, writer) = pipe_one_way().unwrap();
+    let mut polling = fork(|| u8::from(!reader.poll(LONG).unwrap())).unwrap();
+    for message in ["first", "second"] {
+        writer.send_bytes(message.as_bytes()).unwrap();
+    }
+    assert_eq!(polling.wait(), Ok(Exit::Code(0)));
+    assert_eq!(reader.recv_bytes().unwrap(), b"first");
+    assert_eq!(reader.recv_bytes().unwrap(), b"second");
+}
+
+fn killed_sender_leaves_whole_messages_and_an_end() {
+    // Filling the socket, it is killed within a message, at another byte each time.
+    for len in [1, 3, 4, 5, 100, 70_000, 1 << 20] {
+        let (mut child, near) = child(|far| {
+            far.send_bytes(&[1; 100])?;
+            let frame = [&(len as u32).to_be_bytes()[..], &vec![2; len - 1]].concat();
+            let mut rest = frame.as_slice();
+            while !rest.is_empty() {
+                rest = &rest[fd::write(far, rest)?..];
+            }
+            far.recv_bytes().map(drop)
+        });
+        assert_eq!(near.recv_bytes().unwrap(), [1; 100]);
+        let mut buffer = vec![0; len];
+        let none = match len % 2 {
+            0 => near.recv_bytes_timeout(Duration::from_millis(20)).map(|got| got.is_none()),
+            _ => near.recv_bytes_into_timeout(&mut buffer, Duration::from_millis(20)).map(|got| got.is_none()),
+        };
+        assert!(none.unwrap(), "a part of a message is none");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(near.recv_bytes_timeout(LONG).unwrap_err().kind(), ErrorKind::Closed);
+    }
+}
+
+fn killed_receiver_is_closed_to_the_sender() {
+    let (mut child, near) = child(|far| far.recv_bytes_timeout(LONG).and_then(|_| far.recv_bytes()).map(drop));
+    near.send_bytes(b"begin").unwrap();
+    while near.send_bytes_timeout(&[0; 1 << 16], Duration::ZERO).unwrap() {}
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let error = (0..).find_map(|_| near.send_bytes(b"nobody").err()).unwrap();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+}
+
+// TestWait.test_wait, with the sentinels of test_wait_integer
+fn messages_and_ends_of_children_are_waited_for_together() {
+    let mut children: Vec<(Child, Connection)> =
+        (0..4).map(|number| child(move |far| (0..10).try_for_each(|i| far.send(&(number, i))))).collect();
+    let mut messages = Vec::new();
+    while !children.is_empty() {
+        let objects: Vec<&dyn std::os::fd::AsFd> =
+            children.iter().flat_map(|(child, near)| [near as _, child as _]).collect();
+        for place in wait(&objects, LONG).unwrap().into_iter().rev() {
+            match children[place / 2].1.recv::<(i32, i32)>() {
+                Ok(message) => messages.push(message),
+                Err(end) => {
+                    assert_eq!(end.kind(), ErrorKind::Closed);
+                    well(children.remove(place / 2).0);
+                    break; // the places are others now
+                }
+            }
+        }
+    }
+    messages.sort_unstable();
+    assert_eq!(messages, (0..4).flat_map(|number| (0..10).map(move |i| (number, i))).collect::<Vec<_>>());
+}

@@ -1,0 +1,95 @@
+//! Connections when the system says no, byte by byte: present only under `--cfg ossature_faults`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::connection::{pipe, pipe_one_way};
+use ossature::multiprocessing::transfer::Handle;
+use ossature::sys::deadline::Deadline;
+use ossature::sys::errno::Errno;
+use ossature::sys::faults::{Fault, Rule};
+
+use super::kind;
+
+/// What writes, and what reads.
+const CALLS: [&str; 7] = ["send", "sendmsg", "writev", "recv", "recvmsg", "read", "ppoll"];
+
+#[test]
+fn messages_survive_transfers_of_any_size() {
+    for most in [1, 2, 3, 5, 100] {
+        let _rules = CALLS.map(|call| Rule::on(call, Fault::Shorten(most)).arm().unwrap());
+        for (near, far) in [pipe().unwrap(), pipe_one_way().map(|(reader, writer)| (writer, reader)).unwrap()] {
+            for len in [0, 1, 63, 600] {
+                near.send_bytes(&vec![7; len]).unwrap();
+                assert!(near.send_bytes_timeout(&vec![8; len], Duration::from_secs(5)).unwrap());
+                assert_eq!(far.recv_bytes().unwrap(), vec![7; len]);
+                let mut buffer = vec![0; len];
+                assert_eq!(far.recv_bytes_into(&mut buffer).unwrap(), len);
+                assert_eq!(buffer, vec![8; len]);
+            }
+        }
+        let (near, far) = pipe().unwrap();
+        near.send(&("text", vec![Handle(near.as_fd()), Handle(far.as_fd())])).unwrap();
+        assert_eq!(far.recv::<(String, Vec<Handle<OwnedFd>>)>().unwrap().1.len(), 2);
+    }
+}
+
+#[test]
+fn refusals_at_any_call_leave_whole_messages_or_an_error() {
+    for errno in [Errno::INTR, Errno::NOBUFS, Errno::NOMEM, Errno::CONNRESET, Errno::PIPE] {
+        for call in CALLS {
+            for nth in 1..6 {
+                let (near, far) = pipe().unwrap();
+                let rule = Rule::on(call, Fault::Fail(errno)).nth(nth).arm().unwrap();
+                let sent = [
+                    near.send_bytes(b"one"),
+                    near.send_bytes(&[2; 600]),
+                    near.send(&Handle(near.as_fd())),
+                    near.send_bytes(b"four"),
+                ];
+                drop(near);
+                let mut arrived = 0;
+                for _ in 0..sent.len() {
+                    match far.recv_bytes() {
+                        Ok(message) => {
+                            let whole =
+                                message == b"one" || message == [2; 600] || message == b"four" || message.len() == 2;
+                            assert!(whole, "{errno} {call} {nth}: {message:?}");
+                            arrived += 1;
+                        }
+                        Err(error) => assert!(
+                            matches!(error.kind(), ErrorKind::Closed | ErrorKind::Os),
+                            "{errno} {call} {nth}: {error}"
+                        ),
+                    }
+                }
+                drop(rule);
+                let all = sent.iter().all(Result::is_ok);
+                if errno == Errno::INTR {
+                    assert!(all && arrived == 4, "{call} {nth}: a signal is nobody's concern");
+                }
+                let went = sent.iter().filter(|sent| sent.is_ok()).count();
+                assert!(arrived <= went, "{errno} {call} {nth}");
+            }
+        }
+    }
+}
+
+#[test]
+fn out_of_descriptors_is_an_error_before_anything_is_sent() {
+    let (near, far) = pipe().unwrap();
+    let rule = Rule::on("fcntl", Fault::Fail(Errno::MFILE)).arm().unwrap();
+    let error = near.send(&Handle(far.as_fd())).unwrap_err();
+    assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(Errno::MFILE)));
+    drop(rule);
+    assert_eq!(far.recv_bytes_timeout(Deadline::NOW).unwrap(), None);
+    for call in ["socketpair", "ioctl", "getsockopt"] {
+        let rule = Rule::on(call, Fault::Fail(Errno::NOMEM)).arm().unwrap();
+        assert_eq!(kind(pipe().map(drop)), ErrorKind::Os, "{call}");
+        drop(rule);
+    }
+    let rule = Rule::on("pipe2", Fault::Fail(Errno::MFILE)).arm().unwrap();
+    assert_eq!(kind(pipe_one_way().map(drop)), ErrorKind::Os);
+    drop(rule);
+}
