@@ -39,7 +39,6 @@ const SYS_EDGES: &[(&str, &str)] = &[
     ("errno", "deadline"),
     ("select", "poll"),
     ("stream", "socket"),
-    ("stream", "pipe"),
     ("kqueue", "epoll"),
     ("kqueue", "futex"),
     ("shm", "sync"),
@@ -57,8 +56,7 @@ const SYS_EDGES: &[(&str, &str)] = &[
     ("ptrace", "process"),
     // Fork refuses while a lock in shared memory is held, and nothing else of the locks is its concern.
     ("process", "sync"),
-    // The same for C's mutexes, whose guards know in which process they were taken.
-    ("process", "pthread"),
+    ("process", "pthread"), // the same for C's mutexes, whose guards know in which process they were taken
     ("pthread", "process"),
     // Numbers that make no deadline are refused by errno.
     ("deadline", "errno"),
@@ -223,8 +221,7 @@ fn unsafe_stays_below_the_line(path: &str, text: &str) -> Complaints {
     if path == "src/lib.rs" && !text.contains("#![deny(unsafe_code)]") {
         wrong.push(format!("{path}: does not deny unsafe code"));
     }
-    // The one file that maps files may, with its own allowance, and the one that attaches to memory that another process of
-    // this program made and sent: that it did so is what only the transfer layer knows.
+    // The file that maps files may, and the one that attaches to memory which only the transfer layer knows to be kin's.
     if !["src/mmap.rs", "src/multiprocessing/transfer/memory.rs"].contains(&path) {
         let code = code_of(text).into_iter().enumerate();
         let words = |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");

@@ -8,7 +8,7 @@
 //! | under a deadline | reading | writing |
 //! | --- | --- | --- |
 //! | socket | `MSG_DONTWAIT` | `MSG_DONTWAIT` |
-//! | pipe, terminal | after `ppoll` said that there is something | after `ppoll` said so, at most [`PIPE_BUF`] bytes |
+//! | pipe, terminal | after `ppoll` said that there is something | after `ppoll` said so, at most `PIPE_BUF` bytes |
 //!
 //! So a second reader of the same pipe, which may take the bytes in between, makes the first one wait beyond its deadline.
 //!
@@ -29,11 +29,11 @@
 
 use rustix::io::IoSlice;
 use rustix::net::{AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, sockopt};
+use rustix::pipe::PIPE_BUF;
 
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd, PollFlags, by_deadline, ready};
-use crate::pipe::PIPE_BUF;
 use crate::raw;
 use crate::socket::{Credentials, Received, Shutdown, rights};
 

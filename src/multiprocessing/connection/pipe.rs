@@ -42,10 +42,10 @@ pub fn pipe() -> Result<(Connection, Connection)> {
 /// An end that only receives, and the end that only sends to it: Python's `Pipe(duplex=False)`.
 ///
 /// It is an ordinary pipe of the system, which carries no descriptors: values with open files or shared memory in them take a
-/// [`pipe`].
+/// [`pipe()`].
 ///
 /// # Errors
-/// As for [`pipe`].
+/// As for [`pipe()`].
 #[doc(alias = "Pipe")]
 pub fn pipe_one_way() -> Result<(Connection, Connection)> {
     let (reader, writer) = pipe::pipe(pipe::Flags::empty()).map_err(|errno| Error::os(errno, "cannot make a pipe"))?;
