@@ -1,5 +1,6 @@
 //! Messages between two processes over a Unix socket: beside the bare calls, and beside CPython's Connection. All on one core.
 
+mod authenticate;
 mod echo;
 mod large;
 
@@ -12,6 +13,7 @@ fn main() {
         machine::pin(&cores[cores.len() - 1..]);
         echo::small(bench);
         large::one_way(bench);
+        authenticate::rows(bench);
     });
 }
 

@@ -26,7 +26,8 @@ use crate::multiprocessing::util::Finalize;
 /// Each has [its time](ListenerBuilder::handshake_timeout) for it and their number [has a limit](ListenerBuilder::handshakes).
 ///
 /// Differs from Python, where a silent peer blocks `accept` for ever. Several threads may accept on one listener, and so may
-/// several forked processes.
+/// several forked processes; these should have [one handshake](ListenerBuilder::handshakes) at a time, since whom a process has
+/// let in, it cannot leave to another that is free.
 ///
 /// Dropping it closes it. The file of a [path](Address::Unix) is removed then, or at the end of the process, by the process that
 /// made it.
