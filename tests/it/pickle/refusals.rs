@@ -134,9 +134,11 @@ fn what_is_no_text_or_number_is_an_error() {
     for line in ["Sa\n.", "S'a\n.", "S'\n.", "S'\\x4'\n.", "S'\\'\n."] {
         refused(line.as_bytes(), "STRING at offset 0: not a string literal");
     }
-    for line in ["I\n.", "I1x\n.", "I+-1\n.", "I 1\n.", "I1L\n."] {
+    for line in ["I\n.", "I1x\n.", "I+-1\n.", "I 1\n.", "I1L\n.", "I010\n.", "I-00\n.", "I-0\n.", "I+1\n.", "I001\n."] {
         refused(line.as_bytes(), "INT at offset 0: not a number, or too long a one");
     }
+    refused(b"F1e999\n.", "FLOAT at offset 0: not a number, or too long a one");
+    refused(b"L007L\n.", "LONG at offset 0: not a number, or too long a one");
     refused(b"F1.5.2\n.", "FLOAT at offset 0: not a number, or too long a one");
 }
 

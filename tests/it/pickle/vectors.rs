@@ -80,9 +80,7 @@ fn integers_have_the_shortest_form() {
 
 #[test]
 fn one_number_has_one_form_however_it_was_written() {
-    for bytes in
-        [&b"\x8a\x00."[..], b"\x8a\x01\0.", b"\x8a\x02\0\0.", b"I0\n.", b"L0L\n.", b"L-0L\n.", b"\x8b\0\0\0\0."]
-    {
+    for bytes in [&b"\x8a\x00."[..], b"\x8a\x01\0.", b"\x8a\x02\0\0.", b"I0\n.", b"L0L\n.", b"\x8b\0\0\0\0."] {
         reads(bytes, 0);
     }
     for bytes in [&b"\x8a\x01\xff."[..], b"\x8a\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff.", b"L-1\n.", b"I-1\n."] {
@@ -178,6 +176,15 @@ fn the_classes_that_stand_for_plain_data_are_data() {
     reads(b"ccollections\nOrderedDict\n](](K\x01K\x02ee\x85R.", Value::dict([(1, 2)])); // Python 2
     let nested = b"c__builtin__\nbytearray\nc_codecs\nencode\nX\x01\0\0\0xX\x06\0\0\0latin1\x86R\x85R.";
     reads(nested, Value::ByteArray(b"x".to_vec()));
+}
+
+#[test]
+fn a_set_is_made_of_what_its_list_has_at_that_time() {
+    // l = [1]; s = set(l); l.append(2); (l, s)
+    reads(
+        b"](K\x01eq\0cbuiltins\nset\nh\0\x85Rq\x010K\x02ah\x01\x86.",
+        Value::from((list([1, 2]), Value::Set(vec![1.into()]))),
+    );
 }
 
 #[test]

@@ -67,15 +67,19 @@ fn widen<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     Some(word)
 }
 
-/// The integer of decimal digits with an optional sign.
+/// The integer of decimal digits, after a `-` or nothing.
 ///
 /// No more than [`MAX_DIGITS`], because the work grows with their square.
 pub(super) fn decimal(text: &[u8]) -> Option<Value> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] | digits => (false, digits),
+        digits => (false, digits),
     };
     if digits.is_empty() || digits.len() > MAX_DIGITS || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    // No Python writes zeros before a number, or a sign before zero: it would take them for octal numbers and bools.
+    if matches!((negative, digits), (_, [b'0', _, ..]) | (true, [b'0'])) {
         return None;
     }
     // 32-bit limbs, the least first; nine digits at a time.

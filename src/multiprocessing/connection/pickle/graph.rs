@@ -30,9 +30,9 @@ pub(super) enum Kind<'a> {
     Set(Vec<Id>),
     FrozenSet(Vec<Id>),
     Class(Class),
-    /// What calling a class would have made of the items of another node, or of its bytes. That node is not copied: one
-    /// argument could be used by many.
-    Made(Made, Id),
+    /// What calling a class would have made of the first so many items of another node, or of its bytes. That node is not
+    /// copied: one argument could be used by many. It may still get more items, which are none of this.
+    Made(Made, Id, usize),
 }
 
 /// The classes and the function that old protocols write plain data with. Nothing is called: each stands for itself.

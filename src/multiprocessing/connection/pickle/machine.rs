@@ -247,7 +247,7 @@ impl<'a> Machine<'a> {
         let value = match (opcode, line) {
             (op::INT, b"00") => Some(Value::Bool(false)),
             (op::INT, b"01") => Some(Value::Bool(true)),
-            (op::FLOAT, _) => std::str::from_utf8(line).ok().and_then(|line| line.parse().ok()).map(Value::Float),
+            (op::FLOAT, _) => float(line).map(Value::Float),
             (op::LONG, [digits @ .., b'L']) => decimal(digits),
             _ => decimal(line),
         };
@@ -301,19 +301,21 @@ impl<'a> Machine<'a> {
         let arguments: Vec<_> = ids.iter().take(3).map(|id| (*id, self.kind(*id))).collect();
         let made = match (class, arguments.as_slice()) {
             (Class::Set, []) => Kind::Set(Vec::new()),
-            (Class::Set, [(items, Kind::List(_))]) => Kind::Made(Made::Set, *items),
+            (Class::Set, [(list, Kind::List(items))]) => Kind::Made(Made::Set, *list, items.len()),
             (Class::FrozenSet, []) => Kind::FrozenSet(Vec::new()),
-            (Class::FrozenSet, [(items, Kind::List(_))]) => Kind::Made(Made::FrozenSet, *items),
+            (Class::FrozenSet, [(list, Kind::List(items))]) => Kind::Made(Made::FrozenSet, *list, items.len()),
             (Class::OrderedDict, []) => Kind::Dict(Vec::new()),
-            (Class::OrderedDict, [(items, Kind::List(_))]) => Kind::Made(Made::Dict, *items),
+            (Class::OrderedDict, [(list, Kind::List(items))]) => Kind::Made(Made::Dict, *list, items.len()),
             (Class::Bytes, []) => Kind::Bytes((&[]).into()),
-            (Class::Encode, [(text, Kind::Text(_)), (_, codec)]) if is_latin1(codec) => Kind::Made(Made::Bytes, *text),
+            (Class::Encode, [(text, Kind::Text(_)), (_, codec)]) if is_latin1(codec) => {
+                Kind::Made(Made::Bytes, *text, 0)
+            }
             (Class::ByteArray, []) => Kind::ByteArray((&[]).into()),
-            (Class::ByteArray, [(bytes, Kind::Bytes(_) | Kind::Made(Made::Bytes, _))]) => {
-                Kind::Made(Made::ByteArray, *bytes)
+            (Class::ByteArray, [(bytes, Kind::Bytes(_) | Kind::Made(Made::Bytes, ..))]) => {
+                Kind::Made(Made::ByteArray, *bytes, 0)
             }
             (Class::ByteArray, [(text, Kind::Text(_)), (_, codec)]) if is_latin1(codec) => {
-                Kind::Made(Made::ByteArray, *text)
+                Kind::Made(Made::ByteArray, *text, 0)
             }
             (Class::Complex, [(_, Kind::Plain(Value::Float(re))), (_, Kind::Plain(Value::Float(im)))]) => {
                 Kind::Plain(Value::Complex(*re, *im))
@@ -322,6 +324,12 @@ impl<'a> Machine<'a> {
         };
         self.push(made)
     }
+}
+
+/// The number of a line as `repr` writes it. One that is too large for a float is none, though infinity is one.
+fn float(line: &[u8]) -> Option<f64> {
+    let number: f64 = std::str::from_utf8(line).ok()?.parse().ok()?;
+    (!number.is_infinite() || !line.iter().any(u8::is_ascii_digit)).then_some(number)
 }
 
 /// The one codec that pickles write bytes with, under both spellings; Python 2 writes the name as a str.

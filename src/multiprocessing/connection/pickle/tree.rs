@@ -62,14 +62,14 @@ impl<'m, 'a> Builder<'m, 'a> {
                 self.charge(id, text.len())?;
                 return Ok(Some(Value::Text(text.clone().into_owned())));
             }
-            Kind::Bytes(_) | Kind::Made(Made::Bytes, _) => return Ok(Some(Value::Bytes(self.bytes(id)?))),
-            Kind::ByteArray(_) | Kind::Made(Made::ByteArray, _) => return Ok(Some(Value::ByteArray(self.bytes(id)?))),
+            Kind::Bytes(_) | Kind::Made(Made::Bytes, ..) => return Ok(Some(Value::Bytes(self.bytes(id)?))),
+            Kind::ByteArray(_) | Kind::Made(Made::ByteArray, ..) => return Ok(Some(Value::ByteArray(self.bytes(id)?))),
             Kind::Class(class) => return Err(self.error(id, format_args!("{class} itself is no plain data"))),
             Kind::List(items) | Kind::Tuple(items) | Kind::Dict(items) | Kind::Set(items) | Kind::FrozenSet(items) => {
                 items
             }
-            Kind::Made(Made::Set | Made::FrozenSet | Made::Dict, list) => match self.machine.kind(*list) {
-                Kind::List(items) => items,
+            Kind::Made(Made::Set | Made::FrozenSet | Made::Dict, list, count) => match self.machine.kind(*list) {
+                Kind::List(items) => items.get(..*count).unwrap_or(items),
                 _ => return Err(self.error(id, "made of no list")),
             },
         };
@@ -92,7 +92,7 @@ impl<'m, 'a> Builder<'m, 'a> {
         Ok(Some(match self.machine.kind(id) {
             Kind::Tuple(_) => Value::Tuple(made),
             Kind::Dict(_) => Value::Dict(self.pairs(id, made)?),
-            Kind::Made(Made::Dict, _) => {
+            Kind::Made(Made::Dict, ..) => {
                 let mut flat = Vec::with_capacity(2 * made.len());
                 for pair in made {
                     match pair {
@@ -102,8 +102,8 @@ impl<'m, 'a> Builder<'m, 'a> {
                 }
                 Value::Dict(self.pairs(id, flat)?)
             }
-            Kind::Set(_) | Kind::Made(Made::Set, _) => Value::Set(self.hashable(id, made)?),
-            Kind::FrozenSet(_) | Kind::Made(Made::FrozenSet, _) => Value::FrozenSet(self.hashable(id, made)?),
+            Kind::Set(_) | Kind::Made(Made::Set, ..) => Value::Set(self.hashable(id, made)?),
+            Kind::FrozenSet(_) | Kind::Made(Made::FrozenSet, ..) => Value::FrozenSet(self.hashable(id, made)?),
             _ => Value::List(made),
         }))
     }
@@ -133,7 +133,7 @@ impl<'m, 'a> Builder<'m, 'a> {
         loop {
             match self.machine.kind(source) {
                 // An argument is older than what is made of it, so this ends.
-                Kind::Made(Made::Bytes | Made::ByteArray, argument) => source = *argument,
+                Kind::Made(Made::Bytes | Made::ByteArray, argument, _) => source = *argument,
                 Kind::Bytes(bytes) | Kind::ByteArray(bytes) => {
                     self.charge(id, bytes.len())?;
                     return Ok(bytes.clone().into_owned());
