@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use harness::Test;
 use ossature::multiprocessing::logging::{Level, LevelFilter, SUB_DEBUG, SUB_WARNING, TARGET};
-use ossature::multiprocessing::{Process, current_process, get_logger, log_to_stderr};
+use ossature::multiprocessing::{
+    Context, Process, Tasks, current_process, freeze_support, get_logger, log_to_stderr, tasks,
+};
 
 const TESTS: &[Test] = &[
     ("nothing_is_printed_until_it_is_asked_for", nothing_is_printed_until_it_is_asked_for),
@@ -20,6 +22,7 @@ const TESTS: &[Test] = &[
     ("the_level_can_be_changed_at_any_time", the_level_can_be_changed_at_any_time),
     ("a_long_message_arrives_whole", a_long_message_arrives_whole),
     ("a_forked_child_goes_on_under_its_own_name", a_forked_child_goes_on_under_its_own_name),
+    ("a_spawned_child_does_the_same", a_spawned_child_does_the_same),
     ("the_end_of_daemons_and_children_is_told", the_end_of_daemons_and_children_is_told),
     ("a_childs_name_is_the_one_that_it_has_now", a_childs_name_is_the_one_that_it_has_now),
     ("the_facade_gets_everything_under_the_target", the_facade_gets_everything_under_the_target),
@@ -68,6 +71,11 @@ const CASES: &[(&str, fn())] = &[
         let child = Process::builder().name("Bob").fork(|| get_logger().info("in child")).expect("one thread");
         child.join().expect("it ends");
     }),
+    ("spawn", || {
+        log_to_stderr(LevelFilter::Debug);
+        let child = Process::builder().name("Bob").context(Context::Spawn).start(tell, ()).expect("it begins");
+        child.join().expect("it ends");
+    }),
     ("ends", || {
         log_to_stderr(LevelFilter::Info);
         let sleeper = || std::thread::sleep(Duration::from_secs(60));
@@ -103,6 +111,12 @@ const CASES: &[(&str, fn())] = &[
         Process::builder().fork(|| ()).expect("one thread").join().expect("it ends");
     }),
 ];
+
+fn tell() {
+    get_logger().info("in child");
+}
+
+static TASKS: Tasks = tasks![tell];
 
 /// A logger that the program has installed.
 struct Program;
@@ -187,11 +201,20 @@ fn ending(name: &str) -> String {
     )
 }
 
-fn a_forked_child_goes_on_under_its_own_name() {
+/// What the process Bob says, and then its parent.
+fn of_bob() -> String {
     let bob = "[INFO/Bob] child process calling self.run()\n[INFO/Bob] in child\n".to_owned()
         + &ending("Bob")
         + "[INFO/Bob] process exiting with exitcode 0\n";
-    assert_eq!(stderr_of("fork"), bob + &ending("MainProcess"));
+    bob + &ending("MainProcess")
+}
+
+fn a_forked_child_goes_on_under_its_own_name() {
+    assert_eq!(stderr_of("fork"), of_bob());
+}
+
+fn a_spawned_child_does_the_same() {
+    assert_eq!(stderr_of("spawn"), of_bob());
 }
 
 fn the_end_of_daemons_and_children_is_told() {
@@ -230,6 +253,7 @@ fn standard_error_that_takes_nothing_is_no_error() {
 }
 
 fn main() {
+    freeze_support(TASKS);
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() == Some("--case") {
         let name = arguments.next().expect("a name");
