@@ -2,10 +2,14 @@
 
 mod fork;
 
+use std::os::fd::AsRawFd;
+
 use ossature_benches::bench;
 use ossature_benches::machine;
+use ossature_sys::pipe::{Flags, pipe};
 
 fn main() {
+    have_a_standard_input();
     bench::main("process", &[], |bench| {
         // Parent and child on one core, or the figures say how the machine hands a child to the other.
         let core = machine::cores().first().copied();
@@ -13,4 +17,12 @@ fn main() {
         fork::beside_the_raw_calls(bench);
         fork::beside_cpython(bench);
     });
+}
+
+/// A pipe, so that children have something to replace wherever this runs.
+fn have_a_standard_input() {
+    let (reader, writer) = pipe(Flags::empty()).expect("descriptors are left");
+    // SAFETY: a standard stream, which nobody owns by its number.
+    assert_eq!(unsafe { libc::dup2(reader.as_raw_fd(), 0) }, 0, "dup2");
+    std::mem::forget(writer);
 }

@@ -6,7 +6,9 @@ use crate::errno::{Result, retry};
 use crate::fd::{AsRawFd, IntoRawFd, set_cloexec};
 use crate::raw;
 
-/// `dup2(open("/dev/null"), 0)`: reading from standard input finds its end at once, for this process and those that it
+const STDIN: i32 = 0;
+
+/// `dup2(open("/dev/null"), 0)`, unless that is it already: reading from standard input finds its end at once, for this process and those that it
 /// starts.
 ///
 /// For a child that must not take away what is typed for its parent. What a library has read ahead it keeps: std's `Stdin`
@@ -15,7 +17,9 @@ use crate::raw;
 /// # Errors
 /// `ENOENT` where there is no `/dev`, `EMFILE` when no descriptor is left: standard input is what it was.
 pub fn detach_stdin() -> Result<()> {
-    const STDIN: i32 = 0;
+    if is_null() {
+        return Ok(()); // as in the children of children; opening costs fifty times the question
+    }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let null = retry(|| raw::call("open", || rustix::fs::open(c"/dev/null", flags, Mode::empty())))?;
     if null.as_raw_fd() == STDIN {
@@ -24,7 +28,11 @@ pub fn detach_stdin() -> Result<()> {
         let _ = null.into_raw_fd();
         return Ok(());
     }
-    // SAFETY: number 0 is standard input, which is only ever borrowed by its number: what read from it reads from the
-    // other file now. It can be nobody's own, because a Rust program that is started without one opens /dev/null there.
-    retry(|| unsafe { raw::process::dup_onto(null.as_raw_fd(), STDIN) })
+    // Number 0 is nobody's own, because a Rust program that is started without a standard input opens /dev/null there.
+    retry(|| raw::call("dup2", || rustix::stdio::dup2_stdin(&null)))
+}
+
+/// Whether standard input is /dev/null already: the character device 1, 3, says null(4).
+fn is_null() -> bool {
+    raw::process::device(STDIN).is_ok_and(|device| device == (1, 3))
 }

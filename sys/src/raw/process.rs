@@ -323,13 +323,28 @@ pub(crate) fn dup_above(fd: c_int, least: c_int) -> Result<c_int> {
 /// `dup2(fd, target)`, kept open on exec, on bare numbers of a child's own table.
 ///
 /// # Safety
-/// Nothing in this process may own what `target` led to, or count on it: it is about to exec, say.
+/// Nothing in this process may count on what `target` led to: it is about to exec.
 pub(crate) unsafe fn dup_onto(fd: c_int, target: c_int) -> Result<()> {
     raw::call_c("dup2", || {
         // SAFETY: dup2(2) closes what `target` led to, which the caller vouches for.
         unsafe { libc::dup2(fd, target) }
     })?;
     Ok(())
+}
+
+/// `fstat(fd, stat)` on a bare number: which character device it is.
+pub(crate) fn device(fd: c_int) -> Result<(u32, u32)> {
+    let mut stat = MaybeUninit::<libc::stat>::zeroed();
+    raw::call_c("fstat", || {
+        // SAFETY: fstat(2) writes one stat to a place of its type; a number that is not open is EBADF.
+        unsafe { libc::fstat(fd, stat.as_mut_ptr()) }
+    })?;
+    // SAFETY: the call succeeded, so libc filled the structure (and it was zeroed before, a value of its type).
+    let stat = unsafe { stat.assume_init() };
+    if stat.st_mode & libc::S_IFMT != libc::S_IFCHR {
+        return Err(Errno::NODEV);
+    }
+    Ok((libc::major(stat.st_rdev as _) as u32, libc::minor(stat.st_rdev as _) as u32))
 }
 
 /// `fcntl(fd, F_SETFD, flags)` on a bare number.
