@@ -9,6 +9,8 @@ mod harness;
 mod context;
 #[path = "start/executable.rs"]
 mod executable;
+#[path = "start/forkserver.rs"]
+mod forkserver;
 #[path = "start/refused.rs"]
 mod refused;
 #[path = "start/spawn.rs"]
@@ -19,6 +21,18 @@ use ossature::multiprocessing::{Tasks, freeze_support, tasks};
 static TASKS: Tasks = tasks![
     context::default_is_what_started_it,
     executable::nine,
+    forkserver::wait_for_end,
+    forkserver::tell_place,
+    forkserver::tell_server,
+    forkserver::tell_childs_server,
+    forkserver::live_and_be_killed,
+    forkserver::sleep_for_ever,
+    forkserver::preload,
+    forkserver::preloaded,
+    forkserver::preload_a_panic,
+    forkserver::preload_and_look,
+    forkserver::leave_a_thread,
+    forkserver::preload_a_thread,
     refused::take::<refused::Never>,
     refused::take::<refused::Longer>,
     refused::take::<refused::Panics>,
@@ -46,7 +60,7 @@ fn main() {
         return executable::run_replaced();
     }
     let mut tests = Vec::new();
-    for module in [context::TESTS, spawn::TESTS, refused::TESTS, executable::TESTS] {
+    for module in [context::TESTS, spawn::TESTS, refused::TESTS, executable::TESTS, forkserver::TESTS] {
         tests.extend_from_slice(module);
     }
     harness::run(&tests)

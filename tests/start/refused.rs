@@ -26,6 +26,10 @@ pub const TESTS: &[Test] = &[
 /// An argument that writes an empty text more than is needed, and then does what `H` says when it is read.
 pub struct Odd<H>(PhantomData<fn() -> H>);
 
+pub fn odd<H>() -> Odd<H> {
+    Odd(PhantomData)
+}
+
 /// What becomes of the reader.
 pub trait Habit: 'static {
     fn decode() -> Result<(), &'static str>;
@@ -74,7 +78,7 @@ pub fn take<H: Habit>(_odd: Odd<H>) {}
 
 #[track_caller]
 fn refusal<H: Habit>() -> String {
-    let error = Process::spawn(take::<H>, (Odd(PhantomData),)).unwrap_err();
+    let error = Process::spawn(take::<H>, (odd(),)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotBegun, "{error}");
     error.to_string()
 }

@@ -79,7 +79,7 @@ impl Builder {
                 let arguments = pack(&args)?;
                 drop(args);
                 self.begin(method, |passport| match method {
-                    Context::Forkserver => start::spawn::spawn(passport, &task, &arguments),
+                    Context::Forkserver => start::forkserver::forkserver(passport, &task, &arguments),
                     _ => start::spawn::spawn(passport, &task, &arguments),
                 })
             }

@@ -4,6 +4,7 @@
 //! wait for and to signal, and the pipe through which the child reports a panic. If it fails, nothing is left of it.
 
 pub(crate) mod fork;
+pub(crate) mod forkserver;
 pub(crate) mod spawn;
 pub(crate) mod thread;
 
@@ -28,6 +29,8 @@ pub(crate) struct Started {
 pub(crate) enum Life {
     /// A child of this process.
     Child { pid: Pid, pidfd: OwnedFd },
+    /// A child of the fork server.
+    Ward(forkserver::Ward),
     /// A thread of this process.
     Thread(Arc<thread::Life>),
 }
@@ -43,6 +46,7 @@ impl Life {
     pub(crate) fn pid(&self) -> Option<Pid> {
         match self {
             Self::Child { pid, .. } => Some(*pid),
+            Self::Ward(ward) => Some(ward.pid()),
             Self::Thread(_) => None,
         }
     }
@@ -52,6 +56,7 @@ impl Life {
     pub(crate) fn reap(&self) -> Result<Option<Exit>> {
         match self {
             Self::Child { pidfd, .. } => pidfd_wait(pidfd, Deadline::NOW),
+            Self::Ward(ward) => ward.reap(),
             Self::Thread(life) => Ok(life.exit()),
         }
     }
@@ -59,7 +64,7 @@ impl Life {
     /// The panic that ended it, where that does not come through the pipe.
     pub(crate) fn panic(&self) -> Option<PanicReport> {
         match self {
-            Self::Child { .. } => None,
+            Self::Child { .. } | Self::Ward(_) => None,
             Self::Thread(life) => life.panic(),
         }
     }
@@ -71,6 +76,7 @@ impl Life {
                 Err(Errno::SRCH) => Ok(()),
                 sent => sent,
             },
+            Self::Ward(ward) => ward.signal(signal),
             // A signal is for a whole process.
             Self::Thread(_) => Err(Errno::OPNOTSUPP),
         }
@@ -82,6 +88,7 @@ impl AsFd for Life {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Child { pidfd, .. } => pidfd.as_fd(),
+            Self::Ward(ward) => ward.as_fd(),
             Self::Thread(life) => life.as_fd(),
         }
     }

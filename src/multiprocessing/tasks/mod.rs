@@ -28,7 +28,7 @@ use std::mem::size_of;
 
 pub(crate) use build::{BuildId, IMAGE};
 pub use registry::freeze_support;
-pub(crate) use registry::{Entrance, Registered, look_up, registered};
+pub(crate) use registry::{Entrance, Registered, internal, look_up, registered};
 pub use table::{Body, Task, Tasks, key, open};
 
 /// A plain function that can be started with the arguments `Args`, a tuple of up to six.

@@ -8,7 +8,7 @@ use ossature_sys::{process, sched};
 
 use super::{Target, Task, Tasks, nameable};
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::start::spawn;
+use crate::multiprocessing::start::{forkserver, spawn};
 
 /// A function that is known on both sides.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ struct Frozen {
 static FROZEN: RwLock<Vec<Frozen>> = RwLock::new(Vec::new());
 
 /// The tasks of the house itself, known to every program.
-static INTERNAL: Tasks = crate::tasks![];
+static INTERNAL: Tasks = crate::tasks![forkserver::serve];
 
 /// Where a process that was started to run a task does so, and never comes back; for any other it only notes the table.
 ///
@@ -130,6 +130,13 @@ pub(crate) fn registered<F: Target<Args>, Args>(_task: F) -> Result<Registered> 
         ErrorKind::Unregistered,
         format!("{} is no task: add it to the tasks![...] that are given to freeze_support", type_name::<F>()),
     ))
+}
+
+/// The name of a task of the house itself.
+pub(crate) fn internal<F: Target<Args>, Args>(_task: F) -> &'static str {
+    let key = TypeId::of::<F>();
+    // One that is missing there is refused by the child, by this name.
+    INTERNAL.tasks().iter().find(|task| task.key() == key).map_or(type_name::<F>(), Task::name)
 }
 
 /// The task of a name, in the child.

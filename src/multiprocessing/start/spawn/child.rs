@@ -14,6 +14,7 @@ use super::order::Order;
 use super::packet::{self, Answer};
 use crate::multiprocessing::process::bootstrap;
 use crate::multiprocessing::process::passport::Passport;
+use crate::multiprocessing::start::forkserver;
 use crate::multiprocessing::tasks::{self, Body};
 use crate::multiprocessing::transfer::{self, Handle, Trust};
 use crate::thread;
@@ -39,7 +40,7 @@ pub(crate) fn take_over() {
 }
 
 /// Does what the other end of `control` says, and ends.
-pub(super) fn obey(control: Socket) -> ! {
+pub(in crate::multiprocessing::start) fn obey(control: Socket) -> ! {
     // A panic of a `Deserialize` is the program's own, and is told like any other reason.
     let received = catch_unwind(AssertUnwindSafe(|| receive(&control)));
     let received = received.unwrap_or_else(|payload| {
@@ -48,6 +49,7 @@ pub(super) fn obey(control: Socket) -> ! {
     });
     let work = match received {
         Ok(work) => work,
+        Err(Refusal::Gone) => exit(FORLORN),
         Err(Refusal::Forlorn) => forlorn(),
         Err(Refusal::Told(reason)) => {
             // If the parent is gone there is nobody to tell.
@@ -61,14 +63,19 @@ pub(super) fn obey(control: Socket) -> ! {
     let (passport, body) = work;
     let code = match passport {
         Some(passport) => bootstrap::run(passport, control.into(), body),
-        None => body(),
+        None => {
+            drop(control);
+            body()
+        }
     };
     exit(code)
 }
 
 /// Why there is nothing to do.
 enum Refusal {
-    /// Nobody to tell.
+    /// Whoever had something to be done is gone.
+    Gone,
+    /// Nobody ever had.
     Forlorn,
     /// The parent is to hear this.
     Told(String),
@@ -77,7 +84,8 @@ enum Refusal {
 impl From<Errno> for Refusal {
     fn from(errno: Errno) -> Self {
         match errno {
-            Errno::PIPE | Errno::PROTO | Errno::CONNRESET | Errno::NOTSOCK => Self::Forlorn,
+            Errno::PIPE | Errno::CONNRESET => Self::Gone,
+            Errno::PROTO | Errno::NOTSOCK => Self::Forlorn,
             other => Self::Told(format!("it could not receive its task: {other}")),
         }
     }
@@ -102,10 +110,17 @@ fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
         ));
     };
     settle(&order).map_err(|error| Refusal::Told(format!("it could not take its place: {error}")))?;
+    if let Some(Handle(server)) = order.server {
+        forkserver::use_link(server);
+    }
     let body = match task.open(&bytes, descriptors) {
         Ok(body) => body,
         Err(error) => return told(format!("the arguments of {} cannot be decoded: {error}", order.task)),
     };
+    if let (Some(Passport { daemon: true, .. }), Some(Handle(parent))) = (&order.passport, &order.parent) {
+        let ends = parent.try_clone().and_then(forkserver::end_with);
+        ends.map_err(|error| Refusal::Told(format!("it could not be made to end with its parent: {error}")))?;
+    }
     let passport = order.passport.map(|passport| Passport { sentinel: order.parent.map(|Handle(fd)| fd), ..passport });
     Ok((passport, body))
 }

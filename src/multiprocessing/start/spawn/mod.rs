@@ -22,8 +22,6 @@ use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{Child, Exit};
 use ossature_sys::socket::{Kind, Socket};
 
-use self::order::Order;
-use self::packet::Answer;
 use super::Started;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context;
@@ -31,7 +29,10 @@ use crate::multiprocessing::process::passport::Passport;
 use crate::multiprocessing::tasks::{Entrance, Registered};
 use crate::multiprocessing::transfer::{self, Handle, Packed};
 
+pub(super) use child::obey;
 pub(crate) use child::take_over;
+pub(super) use order::Order;
+pub(super) use packet::Answer;
 
 /// Starts this program anew to run a task.
 ///
@@ -39,18 +40,28 @@ pub(crate) use child::take_over;
 /// `NotBegun` when the child ended, refused the task or was silent until the deadline; `Os` when it could not be made. Nothing
 /// is left of it then.
 pub(crate) fn spawn(passport: Passport, task: &Registered, arguments: &Packed) -> Result<Started> {
-    let deadline = Deadline::from(context::start_timeout());
+    let order = Order::new(Some(passport), task.name)?;
+    let (child, control) = begin(&task.entrance, order, arguments, context::start_timeout().into())?;
+    Ok(Started { life: child.into(), report: Some(control.into()) })
+}
+
+/// Starts this program anew and gives it its order; answers with the child that has begun, and the way to it.
+pub(super) fn begin(
+    entrance: &Entrance,
+    mut order: Order,
+    arguments: &Packed,
+    deadline: Deadline,
+) -> Result<(Child, Socket)> {
     let (control, theirs) = Socket::pair(Kind::Stream)
         .map_err(|errno| Error::os(errno, "cannot spawn: no socket to tell the child its task"))?;
-    let newborn = Newborn(Some(launch::launch(&task.entrance, &theirs)?));
+    let newborn = Newborn(Some(launch::launch(entrance, &theirs)?));
     drop(theirs);
-    let mut order = Order::new(Some(passport), task.name)?;
-    if task.entrance != Entrance::Main {
+    if *entrance != Entrance::Main {
         order.stdout = own_stdout();
     }
     match instruct(&control, &order, arguments, &newborn, deadline)? {
-        Answer::Begun => Ok(Started { life: newborn.grown().into(), report: Some(control.into()) }),
-        Answer::Refused(reason) => Err(Error::new(ErrorKind::NotBegun, format!("the new process refused: {reason}"))),
+        Answer::Begun => Ok((newborn.grown(), control)),
+        Answer::Refused(reason) => Err(refused(&reason)),
         Answer::Nothing => Err(newborn.ended_early()),
     }
 }
@@ -62,7 +73,7 @@ fn own_stdout() -> Option<Handle<OwnedFd>> {
 }
 
 /// Tells a child its task, and waits for its answer.
-fn instruct(
+pub(super) fn instruct(
     control: &Socket,
     order: &Order,
     arguments: &Packed,
@@ -79,23 +90,25 @@ fn instruct(
             Err(errno) => return Err(Error::os(errno, "cannot tell the new process its task")),
         }
     }
-    answered(control, life.as_fd(), deadline)?;
-    match Answer::receive(control, deadline)? {
-        Some(answer) => Ok(answer),
-        None => Err(silent("did not say that it began its task")),
-    }
+    // Should it have ended, whatever it said is there; but somebody else may still have its socket, so that no end of the
+    // stream is.
+    let (end, otherwise) = match has_ended_silent(control, life.as_fd(), deadline)? {
+        true => (Deadline::NOW, Some(Answer::Nothing)),
+        false => (deadline, None),
+    };
+    let answer = Answer::receive(control, end).map_err(|errno| Error::os(errno, "cannot hear the new process"))?;
+    answer.or(otherwise).ok_or_else(|| silent("did not say that it began its task"))
 }
 
-/// Waits until the child has answered or ended: should it have ended, somebody else may still have its socket.
-fn answered(control: &Socket, life: BorrowedFd<'_>, deadline: Deadline) -> Result<()> {
+/// Waits until the child has said something or ended; true for the second without the first.
+fn has_ended_silent(control: &Socket, life: BorrowedFd<'_>, deadline: Deadline) -> Result<bool> {
     let mut list = [PollFd::new(control, PollFlags::IN), PollFd::from_borrowed(life, PollFlags::IN)];
     poll(&mut list, deadline)?;
     let [answer, end] = list;
-    let dumb = answer.revents().is_empty() && !end.revents().is_empty();
-    if dumb { Err(Error::new(ErrorKind::NotBegun, "the new process ended before it began its task")) } else { Ok(()) }
+    Ok(answer.revents().is_empty() && !end.revents().is_empty())
 }
 
-fn silent(what: &str) -> Error {
+pub(super) fn silent(what: &str) -> Error {
     let within = context::start_timeout().unwrap_or_default();
     Error::new(
         ErrorKind::NotBegun,
@@ -104,6 +117,23 @@ fn silent(what: &str) -> Error {
              or set_start_timeout is too short"
         ),
     )
+}
+
+pub(super) fn refused(reason: &str) -> Error {
+    Error::new(ErrorKind::NotBegun, format!("the new process refused: {reason}"))
+}
+
+/// The child ended without a word, and so.
+pub(super) fn ended_early(end: Option<Exit>) -> Error {
+    let how = match end {
+        Some(exit @ Exit::Code(_)) => format!(
+            "{exit}, without a word: it never came to freeze_support(TASKS), which must be the first line of main (of the test, \
+             in a test), or it is another program"
+        ),
+        Some(exit) => exit.to_string(),
+        None => Exit::Unknown.to_string(),
+    };
+    Error::new(ErrorKind::NotBegun, format!("the new process ended before it began its task: {how}"))
 }
 
 /// A child that has not begun: unless it grows up, it is killed and waited for.
@@ -119,16 +149,7 @@ impl Newborn {
 
     /// Why it ended without a word.
     fn ended_early(mut self) -> Error {
-        let end = self.0.as_mut().map_or(Ok(Exit::Unknown), Child::wait);
-        let how = match end {
-            Ok(exit @ Exit::Code(_)) => format!(
-                "{exit}, without a word: it never came to freeze_support(TASKS), which must be the first line of main (of the \
-                 test, in a test), or it is another program"
-            ),
-            Ok(exit) => exit.to_string(),
-            Err(errno) => errno.to_string(),
-        };
-        Error::new(ErrorKind::NotBegun, format!("the new process ended before it began its task: {how}"))
+        ended_early(self.0.as_mut().and_then(|child| child.wait().ok()))
     }
 }
 

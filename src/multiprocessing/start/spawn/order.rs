@@ -14,26 +14,26 @@ use crate::multiprocessing::transfer::Handle;
 
 /// The first packet to a child; the arguments of its task are the second.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Order {
+pub(in crate::multiprocessing::start) struct Order {
     /// The program that the parent runs.
-    pub(super) build: BuildId,
+    pub(in crate::multiprocessing::start) build: BuildId,
     /// Who the child is; `None` for a process that is none of the program's own, the fork server.
-    pub(super) passport: Option<Passport>,
+    pub(in crate::multiprocessing::start) passport: Option<Passport>,
     /// The parent's pidfd, where the number that `getppid` tells is not the parent's.
-    pub(super) parent: Option<Handle<OwnedFd>>,
+    pub(in crate::multiprocessing::start) parent: Option<Handle<OwnedFd>>,
     /// The name of the task.
-    pub(super) task: String,
+    pub(in crate::multiprocessing::start) task: String,
     /// Where the parent is, unless that directory is no more; for a child that was not born there.
-    pub(super) directory: Option<PathBuf>,
+    pub(in crate::multiprocessing::start) directory: Option<PathBuf>,
     /// Standard output, where the first of the program's words are not for it.
-    pub(super) stdout: Option<Handle<OwnedFd>>,
+    pub(in crate::multiprocessing::start) stdout: Option<Handle<OwnedFd>>,
     /// The way to the parent's fork server, if it has one: its children use the same.
-    pub(super) server: Option<Handle<OwnedFd>>,
+    pub(in crate::multiprocessing::start) server: Option<Handle<OwnedFd>>,
 }
 
 impl Order {
     /// The order to do a task, with nothing beside it.
-    pub(super) fn new(passport: Option<Passport>, task: &str) -> Result<Self> {
+    pub(in crate::multiprocessing::start) fn new(passport: Option<Passport>, task: &str) -> Result<Self> {
         let build = BuildId::own().map_err(unreadable)?.clone();
         let task = task.to_owned();
         Ok(Self { build, passport, parent: None, task, directory: None, stdout: None, server: None })
@@ -42,7 +42,7 @@ impl Order {
 
 /// This program's image cannot be read.
 #[derive(Debug)]
-pub(super) struct Unreadable(pub(super) std::io::Error);
+pub(in crate::multiprocessing::start) struct Unreadable(pub(in crate::multiprocessing::start) std::io::Error);
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -93,7 +93,7 @@ fn receive_all(socket: &Socket, mut room: &mut [u8]) -> Result<()> {
 }
 
 /// The child's last word before its work, or instead of it.
-pub(super) enum Answer {
+pub(in crate::multiprocessing::start) enum Answer {
     /// All is understood; what follows on the socket is the child's report.
     Begun,
     /// The work cannot be done, for this reason.

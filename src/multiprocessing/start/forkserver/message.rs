@@ -1,0 +1,130 @@
+//! What the fork server and its clients say to each other.
+//!
+//! | from | on | message | descriptors |
+//! | --- | --- | --- | --- |
+//! | client | the socket that all share | one byte | the child's control socket, the status socket |
+//! | server | the status socket | the child's number | its pidfd |
+//! | server | the status socket | or the reason why there is none | |
+//! | server | the status socket | at its end, its exit status | |
+//!
+//! Everything else, the order and the arguments, goes over the control socket from the client to the child itself.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::{Errno, Result};
+use ossature_sys::process::{Exit, Pid};
+use ossature_sys::socket::Socket;
+
+const FORK: u8 = b'F';
+const BORN: u8 = b'P';
+const REFUSED: u8 = b'E';
+const ENDED: u8 = b'X';
+
+/// A client's wish for a child.
+pub(super) struct Request {
+    pub(super) control: OwnedFd,
+    pub(super) status: Socket,
+}
+
+/// What came over the shared socket.
+pub(super) enum Asked {
+    For(Request),
+    /// Something that is no request, or not from this user.
+    Nonsense,
+    /// Nobody can ask any more.
+    Nobody,
+}
+
+/// Asks for a child.
+///
+/// # Errors
+/// `EPIPE` or `ECONNRESET` when the server is gone, `ETIMEDOUT` when it does not listen.
+pub(super) fn ask(server: &Socket, control: &Socket, status: &Socket, deadline: Deadline) -> Result<()> {
+    server.send_with(&[FORK], &[control.as_fd(), status.as_fd()], deadline)?.ok_or(Errno::TIMEDOUT).map(drop)
+}
+
+/// Takes a request off the shared socket, which passes credentials. Does not wait.
+pub(super) fn asked(requests: &Socket, user: u32) -> Result<Asked> {
+    let mut byte = [0];
+    let Some(got) = requests.recv_with::<2>(&mut byte, Deadline::NOW)? else { return Ok(Asked::Nonsense) };
+    if got.len == 0 {
+        return Ok(Asked::Nobody);
+    }
+    let is_kin = got.credentials.is_some_and(|who| who.uid == user);
+    let mut descriptors = got.descriptors.into_iter();
+    match (descriptors.next(), descriptors.next()) {
+        (Some(control), Some(status)) if is_kin && byte == [FORK] => {
+            Ok(Asked::For(Request { control, status: status.try_into()? }))
+        }
+        _ => Ok(Asked::Nonsense),
+    }
+}
+
+/// What the server says of one child.
+#[derive(Debug)]
+pub(super) enum Word {
+    Born(Pid, OwnedFd),
+    Refused(Errno, String),
+    Ended(Exit),
+    /// The server is gone, and will say nothing any more.
+    Silence,
+}
+
+/// Says that the child was born. A client that is gone does not hear it.
+pub(super) fn tell_born(status: &Socket, pid: Pid, pidfd: impl AsFd) -> Result<()> {
+    let word = said(BORN, pid.as_raw_nonzero().get());
+    status.send_with(&word, &[pidfd.as_fd()], Deadline::NOW).map(drop)
+}
+
+/// Says that there is no child, and why.
+pub(super) fn tell_refused(status: &Socket, errno: Errno, reason: &str) -> Result<()> {
+    let mut word = said(REFUSED, errno.raw_os_error()).to_vec();
+    word.extend_from_slice(reason.as_bytes());
+    status.send(&word, Deadline::NOW).map(drop)
+}
+
+/// Says how the child ended.
+pub(super) fn tell_ended(status: &Socket, exit: Exit) -> Result<()> {
+    let (kind, number) = match exit {
+        Exit::Code(code) => (0, i32::from(code)),
+        Exit::Signal { signal, core_dumped: false } => (1, signal),
+        Exit::Signal { signal, core_dumped: true } => (2, signal),
+        Exit::Unknown => (3, 0),
+    };
+    let [tag, a, b, c, d] = said(ENDED, number);
+    status.send(&[tag, a, b, c, d, kind], Deadline::NOW).map(drop)
+}
+
+fn said(tag: u8, number: i32) -> [u8; 5] {
+    let [a, b, c, d] = number.to_le_bytes();
+    [tag, a, b, c, d]
+}
+
+/// Hears the next word; `None` when the time ran out.
+pub(super) fn hear(status: &Socket, deadline: Deadline) -> Result<Option<Word>> {
+    let mut room = [0; 1024];
+    let got = match status.recv_with::<1>(&mut room, deadline) {
+        Ok(Some(got)) => got,
+        Ok(None) => return Ok(None),
+        Err(Errno::CONNRESET) => return Ok(Some(Word::Silence)),
+        Err(errno) => return Err(errno),
+    };
+    let descriptor = got.descriptors.into_iter().next();
+    let Some(([tag, a, b, c, d], rest)) = room.get(..got.len).and_then(|word| word.split_first_chunk()) else {
+        return Ok(Some(Word::Silence));
+    };
+    let number = i32::from_le_bytes([*a, *b, *c, *d]);
+    Ok(Some(match (*tag, descriptor) {
+        (BORN, Some(pidfd)) => Word::Born(Pid::from_raw(number).ok_or(Errno::PROTO)?, pidfd),
+        // No room here for its pidfd.
+        (BORN, None) => return Err(Errno::MFILE),
+        (REFUSED, _) => Word::Refused(Errno::from_raw_os_error(number), String::from_utf8_lossy(rest).into_owned()),
+        (ENDED, _) => Word::Ended(match rest {
+            [0] => Exit::Code(number as u8),
+            [core @ (1 | 2)] => Exit::Signal { signal: number, core_dumped: *core == 2 },
+            _ => Exit::Unknown,
+        }),
+        _ => Word::Silence,
+    }))
+}

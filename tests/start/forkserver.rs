@@ -1,0 +1,348 @@
+//! The fork server: what its children have, and what becomes of them and of it when somebody is killed.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::transfer::Handle;
+use ossature::multiprocessing::{
+    Context, Process, current_process, parent_process, set_forkserver_preload, set_forkserver_spares, stop_forkserver,
+};
+use ossature::sys::process::{Pid, Signal, parent_id, pidfd_open, pidfd_send_signal, pidfd_wait};
+
+use crate::harness::{Test, pipe};
+
+pub const TESTS: &[Test] = &[
+    ("forked_children_run_their_tasks", forked_children_run_their_tasks),
+    ("forked_child_has_what_it_was_given_and_nothing_else", forked_child_has_what_it_was_given_and_nothing_else),
+    ("forked_child_is_where_its_client_is_and_knows_it", forked_child_is_where_its_client_is_and_knows_it),
+    ("ends_of_all_kinds_are_told", ends_of_all_kinds_are_told),
+    ("refusals_of_forked_children_are_told", refusals_of_forked_children_are_told),
+    ("killed_server_is_replaced_at_the_next_start", killed_server_is_replaced_at_the_next_start),
+    ("children_of_a_killed_server_go_on", children_of_a_killed_server_go_on),
+    ("killed_spare_is_passed_over", killed_spare_is_passed_over),
+    ("children_use_their_parents_server", children_use_their_parents_server),
+    ("server_ends_with_its_last_user_though_all_are_killed", server_ends_with_its_last_user_though_all_are_killed),
+    ("daemon_dies_with_its_client_though_the_server_died_first", daemon_dies_with_its_client_though_the_server_did),
+    ("preloaded_work_is_done_once_and_found_by_all", preloaded_work_is_done_once_and_found_by_all),
+    ("server_with_a_second_thread_says_so", server_with_a_second_thread_says_so),
+    ("server_ignores_the_interrupt_and_its_children_do_not", server_ignores_the_interrupt_and_its_children_do_not),
+];
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs `test` with a server of so many spare children, which ends before the test does.
+fn with_server(spares: u32, test: impl FnOnce()) {
+    set_forkserver_spares(spares);
+    test();
+    assert!(stop_forkserver(PATIENCE).unwrap(), "the server does not end");
+}
+
+#[track_caller]
+fn code_of(process: &Process) -> Option<i32> {
+    assert!(process.join_timeout(PATIENCE).unwrap().is_some(), "it does not end");
+    process.exit_code()
+}
+
+macro_rules! start {
+    ($task:expr, $arguments:expr) => {
+        Process::builder().context(Context::Forkserver).start($task, $arguments).unwrap()
+    };
+}
+
+fn forked_children_run_their_tasks() {
+    for spares in [0, 1, 3] {
+        with_server(spares, || {
+            let processes: Vec<_> = (0..8).map(|n| start!(crate::spawn::square, (n,))).collect();
+            let codes: Vec<_> = processes.iter().map(code_of).collect();
+            assert_eq!(codes, (0..8).map(|n| Some(n * n)).collect::<Vec<_>>());
+            let bytes = vec![5; (1 << 20) + 1];
+            assert_eq!(code_of(&start!(crate::spawn::sum, (bytes,))), Some(5));
+        });
+    }
+}
+
+fn forked_child_has_what_it_was_given_and_nothing_else() {
+    for spares in [0, 1] {
+        with_server(spares, || {
+            // Another lives meanwhile, whose descriptors are the server's.
+            let (read, hold) = pipe();
+            let other = start!(wait_for_end, (Handle(read),));
+            let (mut told, tell) = pipe();
+            assert_eq!(code_of(&start!(crate::spawn::tell_descriptors, (Handle(tell),))), Some(0));
+            drop(hold);
+            assert_eq!(code_of(&other), Some(0));
+            let mut text = String::new();
+            told.read_to_string(&mut text).unwrap();
+            let mut kinds: Vec<_> = text.split('|').skip(3).map(|open| open.split(':').next().unwrap()).collect();
+            kinds.sort_unstable();
+            // The pidfd of the client, the pipe, the way to the client and the way to the server.
+            assert_eq!(kinds, ["anon_inode", "pipe", "socket", "socket"], "{text}");
+        });
+    }
+}
+
+pub fn wait_for_end(Handle(mut pipe): Handle<File>) {
+    pipe.read_to_end(&mut Vec::new()).unwrap();
+}
+
+pub fn tell_place(Handle(mut tell): Handle<File>) {
+    let parent = parent_process().unwrap();
+    let is_server = parent.pid() != parent_id();
+    let place = std::env::current_dir().unwrap();
+    let pid = parent.pid().unwrap().as_raw_nonzero();
+    let name = current_process().name().to_string();
+    write!(tell, "{} {pid} {is_server} {} {name}", place.display(), parent.is_alive().unwrap()).unwrap();
+}
+
+fn forked_child_is_where_its_client_is_and_knows_it() {
+    with_server(1, || {
+        assert_eq!(code_of(&start!(crate::spawn::none, ())), Some(11)); // the server is where this was
+        let before = std::env::current_dir().unwrap();
+        std::env::set_current_dir("/usr").unwrap();
+        let (mut told, tell) = pipe();
+        let process = start!(tell_place, (Handle(tell),));
+        std::env::set_current_dir(before).unwrap();
+        let mut text = String::new();
+        told.read_to_string(&mut text).unwrap();
+        assert!(process.name().starts_with("ForkServerProcess-"), "{}", process.name());
+        assert_eq!(text, format!("/usr {} true true {}", std::process::id(), process.name()));
+        assert_eq!(code_of(&process), Some(0));
+    });
+}
+
+fn ends_of_all_kinds_are_told() {
+    with_server(1, || {
+        let process = start!(crate::spawn::panic_with, ("no ink; this is meant to be seen".to_owned(),));
+        assert_eq!(code_of(&process), Some(1));
+        assert!(process.panic().unwrap().expect("it panicked").message().starts_with("no ink"));
+        let (read, _hold) = pipe();
+        let process = start!(wait_for_end, (Handle(read),));
+        assert!(process.is_alive().unwrap());
+        process.terminate().unwrap();
+        assert_eq!(code_of(&process), Some(-15));
+    });
+}
+
+fn refusals_of_forked_children_are_told() {
+    with_server(1, || {
+        let start = || Process::builder().context(Context::Forkserver);
+        let error = start().start(crate::refused::take::<crate::refused::Never>, (crate::refused::odd(),)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotBegun);
+        assert!(error.to_string().contains("arguments of"), "{error}");
+        let error =
+            start().start(crate::refused::take::<crate::refused::Killed>, (crate::refused::odd(),)).unwrap_err();
+        assert!(error.to_string().contains("signal 9"), "{error}");
+        assert_eq!(code_of(&start!(crate::spawn::none, ())), Some(11));
+    });
+}
+
+pub fn tell_server(Handle(mut tell): Handle<File>) {
+    write!(tell, "{}", parent_id().unwrap().as_raw_nonzero()).unwrap();
+}
+
+/// The number of the server, from one of its children.
+fn server() -> Pid {
+    let (mut told, tell) = pipe();
+    let process = start!(tell_server, (Handle(tell),));
+    let mut text = String::new();
+    told.read_to_string(&mut text).unwrap();
+    assert_eq!(code_of(&process), Some(0));
+    Pid::from_raw(text.parse().unwrap()).unwrap()
+}
+
+/// Kills a process and sees it end.
+fn kill(pid: Pid) {
+    let pidfd = pidfd_open(pid).unwrap();
+    pidfd_send_signal(&pidfd, Signal::KILL).unwrap();
+    assert!(ended(pid), "it does not end");
+}
+
+/// Whether a process ends, whoever reaps it.
+fn ended(pid: Pid) -> bool {
+    match pidfd_open(pid) {
+        Ok(pidfd) => {
+            use ossature::sys::poll::{PollFd, PollFlags, poll};
+            poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], PATIENCE).unwrap() == 1
+        }
+        Err(_) => true,
+    }
+}
+
+fn killed_server_is_replaced_at_the_next_start() {
+    for spares in [0, 2] {
+        with_server(spares, || {
+            let first = server();
+            assert_eq!(server(), first);
+            kill(first);
+            let second = server();
+            assert_ne!(second, first);
+            assert_eq!(server(), second);
+        });
+    }
+}
+
+fn children_of_a_killed_server_go_on() {
+    with_server(1, || {
+        let (read, hold) = pipe();
+        let process = start!(wait_for_end, (Handle(read),));
+        kill(server());
+        assert!(process.is_alive().unwrap());
+        drop(hold);
+        assert!(process.join_timeout(PATIENCE).unwrap().is_some());
+        // Known only where the kernel remembers it.
+        assert!([Some(0), None].contains(&process.exit_code()), "{:?}", process.exit_code());
+    });
+}
+
+/// The children of a process, by /proc.
+fn children_of(pid: Pid) -> Vec<Pid> {
+    let pid = pid.as_raw_nonzero();
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    text.split_whitespace().filter_map(|number| Pid::from_raw(number.parse().unwrap())).collect()
+}
+
+fn killed_spare_is_passed_over() {
+    with_server(2, || {
+        let server = server();
+        // Stopped, it cannot make others meanwhile.
+        let stop = |signal| pidfd_send_signal(pidfd_open(server).unwrap(), signal).unwrap();
+        while children_of(server).len() < 2 {
+            std::thread::yield_now();
+        }
+        stop(Signal::STOP);
+        children_of(server).into_iter().for_each(kill);
+        let starter = std::thread::spawn(|| code_of(&start!(crate::spawn::none, ())));
+        stop(Signal::CONT);
+        assert_eq!(starter.join().unwrap(), Some(11));
+    });
+}
+
+pub fn tell_childs_server(tell: Handle<File>) {
+    assert_eq!(code_of(&Process::spawn(tell_server, (tell,)).unwrap()), Some(0));
+}
+
+fn children_use_their_parents_server() {
+    with_server(1, || {
+        let (mut told, tell) = pipe();
+        let process = start!(tell_childs_server, (Handle(tell),));
+        let mut text = String::new();
+        told.read_to_string(&mut text).unwrap();
+        assert_eq!(code_of(&process), Some(0));
+        assert_eq!(text, server().as_raw_nonzero().to_string());
+    });
+}
+
+/// Starts a server and a child, as a program that is then killed.
+pub fn live_and_be_killed(Handle(mut tell): Handle<File>, daemon: bool) {
+    let copy = Handle(tell.try_clone().unwrap());
+    let server = server();
+    let builder = Process::builder().context(Context::Forkserver).daemon(daemon);
+    let child = builder.start(sleep_for_ever, (copy,)).unwrap();
+    write!(tell, "{} {}\n", server.as_raw_nonzero(), child.pid().unwrap().as_raw_nonzero()).unwrap();
+    loop {
+        std::thread::park();
+    }
+}
+
+pub fn sleep_for_ever(_open: Handle<File>) {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// A process with a server and a child of its own, and their numbers.
+fn household(daemon: bool) -> (Process, Pid, Pid, File) {
+    let (mut told, tell) = pipe();
+    let client = Process::builder().context(Context::Spawn).start(live_and_be_killed, (Handle(tell), daemon)).unwrap();
+    let mut text = String::new();
+    while !text.ends_with('\n') {
+        let mut byte = [0];
+        told.read_exact(&mut byte).unwrap();
+        text.push(byte[0].into());
+    }
+    let mut numbers = text.split_whitespace().map(|number| Pid::from_raw(number.parse().unwrap()).unwrap());
+    (client, numbers.next().unwrap(), numbers.next().unwrap(), told)
+}
+
+fn server_ends_with_its_last_user_though_all_are_killed() {
+    let (client, server, child, mut told) = household(false);
+    client.kill().unwrap();
+    assert_eq!(code_of(&client), Some(-9));
+    // The child is a user as well, and no daemon.
+    assert_eq!(pidfd_wait(pidfd_open(server).unwrap(), Duration::from_millis(100)), Ok(None));
+    kill(child);
+    assert!(ended(server));
+    told.read_to_end(&mut Vec::new()).unwrap(); // nobody has it any more
+}
+
+fn daemon_dies_with_its_client_though_the_server_did() {
+    for server_first in [false, true] {
+        let (client, server, child, mut told) = household(true);
+        if server_first {
+            kill(server);
+            assert!(pidfd_open(child).is_ok(), "it lives as long as its client does");
+        }
+        client.kill().unwrap();
+        assert_eq!(code_of(&client), Some(-9));
+        assert!(ended(child) && ended(server));
+        told.read_to_end(&mut Vec::new()).unwrap();
+    }
+}
+
+static PRELOADED: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+
+pub fn preload() {
+    PRELOADED.fetch_add(40, std::sync::atomic::Ordering::Relaxed);
+}
+
+pub fn preloaded() -> u8 {
+    PRELOADED.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+pub fn preload_a_panic() {
+    panic!("the preloaded work fails; this is meant to be seen");
+}
+
+/// In a process of its own, for what is set stays set.
+pub fn preload_and_look() -> u8 {
+    set_forkserver_preload(preload_a_panic).unwrap();
+    set_forkserver_preload(preload).unwrap();
+    let codes = [(), ()].map(|()| code_of(&start!(preloaded, ())));
+    u8::from(codes != [Some(40), Some(40)])
+}
+
+fn preloaded_work_is_done_once_and_found_by_all() {
+    assert_eq!(code_of(&Process::builder().context(Context::Spawn).start(preload_and_look, ()).unwrap()), Some(0));
+}
+
+pub fn leave_a_thread() {
+    std::thread::spawn(|| {
+        loop {
+            std::thread::park();
+        }
+    });
+}
+
+pub fn preload_a_thread() -> u8 {
+    set_forkserver_preload(leave_a_thread).unwrap();
+    let error = Process::builder().context(Context::Forkserver).start(crate::spawn::none, ()).unwrap_err();
+    u8::from(error.kind() != ErrorKind::MultiThreaded)
+}
+
+fn server_with_a_second_thread_says_so() {
+    assert_eq!(code_of(&Process::builder().context(Context::Spawn).start(preload_a_thread, ()).unwrap()), Some(0));
+}
+
+fn server_ignores_the_interrupt_and_its_children_do_not() {
+    with_server(1, || {
+        let server = server();
+        pidfd_send_signal(pidfd_open(server).unwrap(), Signal::INT).unwrap();
+        let (read, _hold) = pipe();
+        let process = start!(wait_for_end, (Handle(read),));
+        assert_eq!(self::server(), server);
+        pidfd_send_signal(&process, Signal::INT).unwrap();
+        assert_eq!(code_of(&process), Some(-2));
+    });
+}
