@@ -240,7 +240,7 @@ pub fn live_and_be_killed(Handle(mut tell): Handle<File>, daemon: bool) {
     let server = server();
     let builder = Process::builder().context(Context::Forkserver).daemon(daemon);
     let child = builder.start(sleep_for_ever, (copy,)).unwrap();
-    write!(tell, "{} {}\n", server.as_raw_nonzero(), child.pid().unwrap().as_raw_nonzero()).unwrap();
+    writeln!(tell, "{} {}", server.as_raw_nonzero(), child.pid().unwrap().as_raw_nonzero()).unwrap();
     loop {
         std::thread::park();
     }
