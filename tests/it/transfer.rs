@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::connection::pipe;
+use ossature::multiprocessing::sharedctypes::synchronized;
 use ossature::multiprocessing::transfer::{Handle, Memory, handle, memory};
 use ossature::multiprocessing::{
     Array, Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RawArray, RawValue, Semaphore, Value,
@@ -98,6 +99,13 @@ fn shared_values_are_the_same_afterwards() {
     let raw = RawArray::from_slice(b"raw").unwrap();
     sent(&raw).set(0, b'R').unwrap();
     assert_eq!(raw.to_vec(), b"Raw");
+    let both = synchronized(raw).unwrap();
+    let there = sent(&both);
+    there.with(1, |byte| *byte -= 32).unwrap();
+    assert_eq!(both.slice(..).unwrap(), b"RAw");
+    let _held = both.lock().lock().unwrap();
+    let refused = there.get(0).unwrap_err().kind();
+    assert_eq!(refused, ErrorKind::WouldDeadlock, "it is the same lock");
 }
 
 #[derive(Serialize, Deserialize)]

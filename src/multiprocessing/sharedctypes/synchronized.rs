@@ -3,9 +3,11 @@
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::{Plain, Shareable, Shm};
 use ossature_sys::sync::lock::Lock;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Array, Index, RawArray, RawValue, Span, Value, whole};
 use crate::error::Result;
+use crate::multiprocessing::transfer::{Memory, memory};
 
 mod sealed {
     use ossature_sys::shm::Plain;
@@ -74,11 +76,34 @@ impl<A: ?Sized + Acquire> Acquire for &A {
 ///
 /// Others may have the raw object too, so the data is only copied in and out, and never lent. Where nobody needs it raw,
 /// [`Value`] and [`Array`] do better: their lock and data lie together, and their guards lend the data.
+///
+/// With a lock of its own it can be [sent](crate::multiprocessing::transfer), object and lock.
 #[derive(Debug)]
 pub struct Synchronized<R, L = Shm<Lock<u8, Shared>>> {
     raw: R,
     lock: L,
 }
+
+/// What is sent of it.
+#[derive(Serialize, Deserialize)]
+struct Parts<R, L>(R, L);
+
+impl<R: Serialize> Serialize for Synchronized<R> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        Parts(&self.raw, Borrowed(&self.lock)).serialize(serializer)
+    }
+}
+
+impl<'de, R: Deserialize<'de>> Deserialize<'de> for Synchronized<R> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let Parts(raw, Memory(lock)) = Deserialize::deserialize(deserializer)?;
+        Ok(Self { raw, lock })
+    }
+}
+
+/// A [`Memory`] that stays where it is.
+#[derive(Serialize)]
+struct Borrowed<'s>(#[serde(serialize_with = "memory::serialize")] &'s Shm<Lock<u8, Shared>>);
 
 /// A raw object behind a new lock: Python's `synchronized(obj)`. Clones share the object, not this lock: whoever should wait
 /// for it uses this `Synchronized`.

@@ -6,6 +6,9 @@
 //! [`Connection`](crate::multiprocessing::connection::Connection) sends that to kin only; what is received is memory only
 //! when kin sent it *as* memory, through [`serialize`] below, which is reached with a `Shm` in hand. The bytes and the descriptors of a
 //! message are not shown to safe code before that, and its type, size, seals and layout are checked on attaching.
+//!
+//! What remains is the protocol of the connection itself: whoever takes the bare descriptor of kin's end and puts frames and
+//! descriptors of its own making there stands outside of it, like one who writes to `/proc/self/mem`.
 #![allow(unsafe_code, reason = "see above: the descriptor is given to kin and taken from kin only")]
 
 use std::os::fd::OwnedFd;

@@ -60,6 +60,7 @@ fn pidfd_names_this_process_and_no_other() {
 #[test]
 fn numbers_agree_with_the_standard_library() {
     assert_eq!(process::id().as_raw_nonzero().get() as u32, std::process::id());
+    assert_eq!(process::effective_user(), rustix::process::geteuid().as_raw());
     assert_eq!(process::parent_id().unwrap().as_raw_nonzero().get() as u32, std::os::unix::process::parent_id());
     assert_eq!(generation(), generation());
 }

@@ -8,7 +8,7 @@ use ossature_sys::fd::{OwnedFd, duplicate};
 use ossature_sys::mmap::{Memfd, Region, Seals};
 use ossature_sys::scope::Shared;
 use ossature_sys::shareable;
-use ossature_sys::shm::{AttachError, OutOfBounds, Plain, Racy, RacySlice, Shareable, Shm, Zeroed};
+use ossature_sys::shm::{AttachError, OutOfBounds, Plain, Racy, RacySlice, Shareable, Shm, Zeroed, is_shared_memory};
 use ossature_sys::sync::lock::Lock;
 
 shareable! {
@@ -339,4 +339,16 @@ fn racy_slices_may_be_written_by_all_at_once() {
         }
     });
     assert!(cells.iter().all(|cell| cell.get() != 0));
+}
+
+#[test]
+fn descriptor_of_shared_memory_is_told_from_any_other() {
+    assert!(is_shared_memory(&descriptor(&Shm::place(5_u32).unwrap())));
+    let plain = Memfd::new(c"plain").unwrap();
+    plain.set_len(4096).unwrap();
+    assert!(!is_shared_memory(&duplicate(&plain).unwrap()));
+    plain.add_seals(Seals::SHRINK | Seals::GROW | Seals::SEAL).unwrap();
+    assert!(!is_shared_memory(&plain.into()), "sealed like it, and without its header");
+    let (reader, _writer) = ossature_sys::pipe::pipe(ossature_sys::pipe::Flags::empty()).unwrap();
+    assert!(!is_shared_memory(&reader));
 }
