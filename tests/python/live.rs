@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use ossature::multiprocessing::connection::Handshake;
+use ossature::multiprocessing::connection::pickle::Value;
 use ossature::multiprocessing::connection::{
     Address, AuthKey, Client, Connection, Digest, Family, Listener, answer_challenge, deliver_challenge,
 };
@@ -256,5 +257,25 @@ fn each_half_alone_with_each_digest() {
             }
         }
         assert!(!ours.is_closed());
+    });
+}
+
+#[test]
+fn addresses_travel_in_pickles() {
+    with_each(|_, peer| {
+        let listener = Listener::bind(Address::arbitrary(Family::Unix).unwrap()).unwrap();
+        peer.ask(&format!("connect {}", words(listener.address())));
+        let ours = listener.accept().unwrap();
+        for (address, expression) in [
+            (("127.0.0.1", 80).into(), "(u'127.0.0.1', 80)"),
+            (Address::Unix("/run/x".into()), "u'/run/x'"),
+            (Address::Abstract(b"x".into()), "u'\\0x'"),
+        ] {
+            peer.tell(&format!("recv {expression}"));
+            ours.send_pickled(&Value::try_from(&address).unwrap()).unwrap();
+            peer.done();
+            peer.ask(&format!("send {expression}"));
+            assert_eq!(Address::try_from(&ours.recv_pickled().unwrap()).unwrap(), address);
+        }
     });
 }

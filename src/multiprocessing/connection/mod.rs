@@ -33,6 +33,7 @@
 //! **A deadline within a message** loses nothing: what has come stays in the connection, and the next call goes on from there.
 
 mod address;
+mod address_pickle;
 mod arbitrary;
 mod auth;
 mod authkey;

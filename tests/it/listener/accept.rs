@@ -166,3 +166,19 @@ fn several_threads_accept_on_one_listener() {
         });
     }
 }
+
+// _TestListener.test_empty_authkey
+#[test]
+fn an_empty_key_lets_in_only_who_has_it() {
+    soon(|| {
+        let listener = Listener::builder().authkey(&AuthKey::from("")).bind(fresh()).unwrap();
+        for (theirs, is_let_in) in [("not empty", false), ("", true)] {
+            let address = listener.address().clone();
+            let client = std::thread::spawn(move || {
+                Client::builder().authkey(&AuthKey::from(theirs)).connect(address).map(drop).is_ok()
+            });
+            assert_eq!(listener.accept().map(drop).map_err(|error| error.kind()).is_ok(), is_let_in);
+            assert_eq!(client.join().unwrap(), is_let_in);
+        }
+    });
+}

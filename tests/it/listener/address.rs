@@ -1,9 +1,11 @@
 //! What is taken for an address, and what is not.
 
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use ossature::ErrorKind;
+use ossature::multiprocessing::connection::pickle::Value;
 use ossature::multiprocessing::connection::{Address, Family};
 
 #[test]
@@ -49,4 +51,32 @@ fn arbitrary_paths_are_new_and_in_a_private_directory() {
     }
     assert_eq!(Address::arbitrary(Family::Inet).unwrap(), ("localhost", 0).into());
     assert_eq!(Address::arbitrary(Family::Inet6).unwrap(), Address::Inet6("localhost".into(), 0));
+}
+
+#[test]
+fn pickles_have_an_address_as_python_writes_it() {
+    let there_and_back = |address: &Address| Value::try_from(address).map(|value| Address::try_from(&value).unwrap());
+    for address in [("127.0.0.1", 80).into(), Address::Unix("/run/x".into()), Address::Abstract(b"x".into())] {
+        assert_eq!(there_and_back(&address).unwrap(), address);
+    }
+    assert_eq!(Value::try_from(&Address::from(("h", 1))).unwrap(), Value::Tuple(vec!["h".into(), 1.into()]));
+    assert_eq!(Value::try_from(&Address::Unix("/run/x".into())).unwrap(), Value::from("/run/x"));
+    assert_eq!(Value::try_from(&Address::Abstract(b"x".into())).unwrap(), Value::from("\0x"));
+    assert_eq!(Value::try_from(&Address::Abstract(vec![0xff])).unwrap(), Value::Bytes(vec![0, 0xff]));
+    let no_text = Path::new(std::ffi::OsStr::from_bytes(b"/run/\xff"));
+    for none in [Address::Inet6("::1".into(), 1), no_text.into()] {
+        assert_eq!(Value::try_from(&none).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+    for none in [
+        Value::None,
+        Value::from(("h", 65536)),
+        Value::from(("h", -1)),
+        Value::from((1, "h")),
+        Value::from(("h", 1, 2)),
+        Value::from(vec![Value::from("h"), 1.into()]),
+        Value::Bytes(b"/run/x".into()),
+        Value::from(r"\\.\pipe\x"),
+    ] {
+        assert_eq!(Address::try_from(&none).unwrap_err().kind(), ErrorKind::InvalidInput, "{none:?}");
+    }
 }

@@ -27,7 +27,7 @@ fn an_address_in_use_is_an_error() {
     }
 }
 
-// OtherTest, _TestListenerClient.test_issue7730 and their like: the address is what the system says.
+// _TestListener.test_abstract_socket, and that names are numbers afterwards.
 #[test]
 fn the_address_is_the_one_that_others_can_use() {
     let listener = Listener::bind(("localhost", 0)).unwrap();
@@ -59,7 +59,7 @@ fn ipv6_can_be_asked_for() {
     }
 }
 
-// _TestListener.test_context, test_unlink
+// _TestListener.test_context
 #[test]
 fn the_file_of_a_path_lives_as_long_as_its_listener() {
     let listener = Listener::bind(fresh()).unwrap();
