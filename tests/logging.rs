@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use harness::Test;
 use ossature::multiprocessing::logging::{Level, LevelFilter, SUB_DEBUG, SUB_WARNING, TARGET};
+use ossature::multiprocessing::util::temp_dir;
 use ossature::multiprocessing::{
     Context, Process, Tasks, current_process, freeze_support, get_logger, log_to_stderr, tasks,
 };
@@ -24,6 +25,7 @@ const TESTS: &[Test] = &[
     ("a_forked_child_goes_on_under_its_own_name", a_forked_child_goes_on_under_its_own_name),
     ("a_spawned_child_does_the_same", a_spawned_child_does_the_same),
     ("the_end_of_daemons_and_children_is_told", the_end_of_daemons_and_children_is_told),
+    ("the_directory_for_temporary_files_is_named", the_directory_for_temporary_files_is_named),
     ("a_childs_name_is_the_one_that_it_has_now", a_childs_name_is_the_one_that_it_has_now),
     ("the_facade_gets_everything_under_the_target", the_facade_gets_everything_under_the_target),
     ("a_logger_of_the_program_and_standard_error_go_together", a_logger_of_the_program_and_standard_error_go_together),
@@ -84,6 +86,10 @@ const CASES: &[(&str, fn())] = &[
         log_to_stderr(LevelFilter::Error);
         let _child = Process::builder().name("child").fork(nothing).expect("one thread");
         log_to_stderr(LevelFilter::Info);
+    }),
+    ("directory", || {
+        log_to_stderr(LevelFilter::Info);
+        println!("{}", temp_dir().expect("there is room").display());
     }),
     ("rename", || {
         log_to_stderr(LevelFilter::Info);
@@ -226,6 +232,13 @@ fn the_end_of_daemons_and_children_is_told() {
     );
     assert!(lines.contains(&"[INFO/MainProcess] calling join() for process child"), "{text}");
     assert!(!text.contains("/child]"), "a child inherits the level: {text}");
+}
+
+fn the_directory_for_temporary_files_is_named() {
+    let output = command("directory").output().expect("this program starts");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    let (path, told) = (text(output.stdout), text(output.stderr));
+    assert!(told.starts_with(&format!("[INFO/MainProcess] created temp directory {path}")), "{told}");
 }
 
 fn a_childs_name_is_the_one_that_it_has_now() {

@@ -11,6 +11,7 @@ use ossature_sys::random;
 
 use super::Finalize;
 use crate::error::{Error, Result};
+use crate::multiprocessing::logging::info;
 use crate::multiprocessing::process::era::era;
 
 /// How many bytes the address of a Unix socket holds, the null at its end included.
@@ -42,6 +43,8 @@ pub fn temp_dir() -> Result<PathBuf> {
     // What cannot be removed, because another user's file is in it, stays.
     Finalize::at_exit(-100, move || drop(fs::remove_dir_all(doomed))).leave();
     *made = Some(path.clone());
+    drop(made); // a logger of the program may want the directory, too
+    info!("created temp directory {}", path.display());
     Ok(path)
 }
 
