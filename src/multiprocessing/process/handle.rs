@@ -69,7 +69,7 @@ impl Process {
     /// As [`Builder::fork`].
     ///
     /// # Examples
-    /// ```no_run
+    /// ```standalone_crate
     /// use ossature::multiprocessing::Process;
     ///
     /// let name = String::from("bob");

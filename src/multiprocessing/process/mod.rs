@@ -1,6 +1,6 @@
 //! Processes with names, handles and an orderly end: Python's `multiprocessing.Process`.
 //!
-//! ```no_run
+//! ```standalone_crate
 //! use ossature::multiprocessing::{Process, active_children, current_process};
 //!
 //! let process = Process::builder().name("clerk").fork(|| {
