@@ -9,6 +9,9 @@ mod harness;
 mod context;
 #[path = "start/executable.rs"]
 mod executable;
+#[cfg(ossature_faults)]
+#[path = "start/faults.rs"]
+mod faults;
 #[path = "start/forkserver.rs"]
 mod forkserver;
 #[path = "start/refused.rs"]
@@ -63,5 +66,7 @@ fn main() {
     for module in [context::TESTS, spawn::TESTS, refused::TESTS, executable::TESTS, forkserver::TESTS] {
         tests.extend_from_slice(module);
     }
+    #[cfg(ossature_faults)]
+    tests.extend_from_slice(faults::TESTS);
     harness::run(&tests)
 }

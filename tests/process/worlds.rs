@@ -8,7 +8,8 @@ use std::time::Duration;
 use ossature::Result;
 use ossature::multiprocessing::process::Builder;
 use ossature::multiprocessing::{
-    Context, Process, Tasks, active_children, current_process, force_start_method, parent_process, tasks,
+    Context, Process, Tasks, active_children, current_process, force_start_method, parent_process, stop_forkserver,
+    tasks,
 };
 use ossature::threading::Thread;
 
@@ -52,6 +53,24 @@ impl World for Spawn {
     }
 }
 
+pub struct Forkserver;
+
+impl World for Forkserver {
+    const NAME: &'static str = "forkserver";
+    const MANY: usize = 40;
+
+    fn start_with(builder: Builder, job: &str, argument: &str) -> Result<Process> {
+        force_start_method(Context::Forkserver);
+        builder.start(work, (Self::NAME.to_owned(), job.to_owned(), argument.to_owned()))
+    }
+}
+
+/// Runs a test with a fork server of its own.
+pub fn with_forkserver(test: fn()) {
+    test();
+    assert!(stop_forkserver(Duration::from_secs(30)).expect("can be waited for"), "the fork server does not end");
+}
+
 /// What spawned children know.
 pub static TASKS: Tasks = tasks![work];
 
@@ -60,6 +79,7 @@ fn start_in(world: &str, builder: Builder, job: &str, argument: &str) -> Result<
     match world {
         Fork::NAME => Fork::start_with(builder, job, argument),
         Spawn::NAME => Spawn::start_with(builder, job, argument),
+        Forkserver::NAME => Forkserver::start_with(builder, job, argument),
         other => panic!("there is no world {other}"),
     }
 }
@@ -71,6 +91,9 @@ macro_rules! in_every_world {
         pub const TESTS: &[$crate::harness::Test] = &[
             $((concat!("fork::", stringify!($test)), $test::<$crate::worlds::Fork>),)*
             $((concat!("spawn::", stringify!($test)), $test::<$crate::worlds::Spawn>),)*
+            $((concat!("forkserver::", stringify!($test)), || {
+                $crate::worlds::with_forkserver($test::<$crate::worlds::Forkserver>)
+            }),)*
         ];
     };
 }

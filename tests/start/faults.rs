@@ -1,0 +1,84 @@
+//! Every foreign call of a start fails in each way that it can: an error with its reason, or a start all the same; nothing
+//! is left behind, and the next start works.
+
+use std::time::Duration;
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::{Context, Process, stop_forkserver};
+use ossature::sys::errno::Errno;
+use ossature::sys::faults::{Fault, Rule};
+
+use crate::harness::{Test, descriptors, has_children};
+
+pub const TESTS: &[Test] = &[
+    ("failing_calls_of_a_spawn_leave_nothing", failing_calls_of_a_spawn_leave_nothing),
+    ("failing_calls_at_the_fork_server_leave_nothing", failing_calls_at_the_fork_server_leave_nothing),
+    ("refused_exec_is_told_by_its_errno", refused_exec_is_told_by_its_errno),
+];
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn start(method: Context) -> ossature::Result<Process> {
+    Process::builder().context(method).start(crate::spawn::none, ())
+}
+
+/// Sweeps a start by `method`, with `after` done after each.
+fn sweep(method: Context, after: fn()) {
+    let ends = |process: Process| {
+        assert!(process.join_timeout(PATIENCE).unwrap().is_some());
+        assert_eq!(process.exit_code(), Some(11));
+    };
+    ends(start(method).unwrap());
+    after();
+    let before = descriptors();
+    let count = Rule::on("*", Fault::Count).arm().unwrap();
+    let process = start(method).unwrap();
+    let calls = count.seen();
+    drop(count);
+    ends(process);
+    after();
+    assert!(calls >= 8, "{calls}");
+    let mut refused = 0;
+    for nth in 1..=calls {
+        for errno in [Errno::INTR, Errno::NOMEM, Errno::MFILE, Errno::AGAIN] {
+            let rule = Rule::on("*", Fault::Fail(errno)).nth(nth).arm().unwrap();
+            let answer = start(method);
+            drop(rule);
+            match answer {
+                Ok(process) => ends(process),
+                Err(error) => {
+                    refused += 1;
+                    assert!([ErrorKind::Os, ErrorKind::NotBegun].contains(&error.kind()), "call {nth}: {error:?}");
+                }
+            }
+            after();
+            assert!(!has_children(), "after {errno:?} at call {nth}");
+            assert_eq!(descriptors(), before, "after {errno:?} at call {nth}");
+        }
+    }
+    assert!(refused >= calls / 2, "{refused} of {calls}");
+}
+
+fn failing_calls_of_a_spawn_leave_nothing() {
+    sweep(Context::Spawn, || {});
+}
+
+fn failing_calls_at_the_fork_server_leave_nothing() {
+    sweep(Context::Forkserver, || assert!(stop_forkserver(PATIENCE).unwrap(), "the server does not end"));
+}
+
+fn refused_exec_is_told_by_its_errno() {
+    for errno in [Errno::NOMEM, Errno::ACCESS, Errno::TOOBIG, Errno::PERM, Errno::TXTBSY] {
+        let rule = Rule::on("execveat", Fault::Fail(errno)).everywhere().arm().unwrap();
+        let error = start(Context::Spawn).unwrap_err();
+        drop(rule);
+        assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(errno)), "{error}");
+        assert!(error.to_string().contains("running the program"), "{error}");
+    }
+    for errno in [Errno::AGAIN, Errno::NOMEM] {
+        let rule = Rule::on("clone3", Fault::Fail(errno)).arm().unwrap();
+        let error = start(Context::Spawn).unwrap_err();
+        drop(rule);
+        assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(errno)), "{error}");
+    }
+}
