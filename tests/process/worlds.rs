@@ -20,6 +20,8 @@ pub trait World {
     const NAME: &'static str;
     /// How many children are many.
     const MANY: usize;
+    /// Whether the kernel calls this process their parent.
+    const OURS: bool = true;
 
     /// Starts [`work`] with this world's name, the job and its argument.
     fn start_with(builder: Builder, job: &str, argument: &str) -> Result<Process>;
@@ -57,7 +59,8 @@ pub struct Forkserver;
 
 impl World for Forkserver {
     const NAME: &'static str = "forkserver";
-    const MANY: usize = 40;
+    const MANY: usize = 100;
+    const OURS: bool = false;
 
     fn start_with(builder: Builder, job: &str, argument: &str) -> Result<Process> {
         force_start_method(Context::Forkserver);
@@ -65,10 +68,9 @@ impl World for Forkserver {
     }
 }
 
-/// Runs a test with a fork server of its own.
-pub fn with_forkserver(test: fn()) {
-    test();
-    assert!(stop_forkserver(Duration::from_secs(30)).expect("can be waited for"), "the fork server does not end");
+/// Ends the fork server, which is a child that a test must not leave behind.
+pub fn stop_server() {
+    assert!(stop_forkserver(Duration::from_secs(30)).expect("can be waited for"), "the server does not end");
 }
 
 /// What spawned children know.
@@ -92,7 +94,8 @@ macro_rules! in_every_world {
             $((concat!("fork::", stringify!($test)), $test::<$crate::worlds::Fork>),)*
             $((concat!("spawn::", stringify!($test)), $test::<$crate::worlds::Spawn>),)*
             $((concat!("forkserver::", stringify!($test)), || {
-                $crate::worlds::with_forkserver($test::<$crate::worlds::Forkserver>)
+                $test::<$crate::worlds::Forkserver>();
+                $crate::worlds::stop_server();
             }),)*
         ];
     };
