@@ -1,14 +1,21 @@
 //! Starting processes: each way beside the raw calls and beside CPython's.
 
 mod fork;
+mod forkserver;
+mod spawn;
 
 use std::os::fd::AsRawFd;
 
+use ossature::multiprocessing::{Tasks, freeze_support, tasks};
 use ossature_benches::bench;
 use ossature_benches::machine;
 use ossature_sys::pipe::{Flags, pipe};
 
+static TASKS: Tasks = tasks![spawn::nothing];
+
 fn main() {
+    freeze_support(TASKS);
+    procspawn::init();
     have_a_standard_input();
     bench::main("process", &[], |bench| {
         // Parent and child on one core, or the figures say how the machine hands a child to the other.
@@ -16,6 +23,10 @@ fn main() {
         machine::pin(core.as_slice());
         fork::beside_the_raw_calls(bench);
         fork::beside_cpython(bench);
+        spawn::beside_its_rivals(bench);
+        spawn::beside_cpython(bench);
+        forkserver::beside_cpython(bench);
+        forkserver::of_small_and_large(bench);
     });
 }
 

@@ -1,0 +1,60 @@
+//! A process of the fork server, from its start to the end of the wait for it.
+
+use std::time::Duration;
+
+use ossature::multiprocessing::{Context, Process, set_forkserver_spares, stop_forkserver};
+use ossature_benches::bench::Bench;
+use ossature_benches::report::Bar;
+use ossature_benches::rounds::{Rounds, Samples};
+
+use crate::spawn::{nothing, python};
+
+fn ours() {
+    let process = Process::builder().context(Context::Forkserver).start(nothing, ()).expect("is forked");
+    assert!(process.join().expect("is joined").success());
+}
+
+fn stop() {
+    assert!(stop_forkserver(Duration::from_secs(10)).expect("can be waited for"));
+}
+
+/// Beside the same in CPython, whose server has been started as well.
+pub fn beside_cpython(bench: &Bench) {
+    if !bench.wants("forkserver-cpython") {
+        return;
+    }
+    let Some(mut python) = python("forkserver") else {
+        eprintln!("process/forkserver-cpython: no python3 here");
+        return;
+    };
+    for (name, spares) in [("forkserver-cpython", 1), ("forkserver-cpython-no-spare", 0)] {
+        set_forkserver_spares(spares);
+        let mut rounds = Rounds::new();
+        rounds.add("ours", ours);
+        rounds.add_burst("cpython", |repeats| python.time("run()", repeats));
+        let samples = rounds.run(bench.scaled(100), Duration::from_millis(5));
+        bench.compare(name, &samples, "ours", "cpython", Bar::AtMost(0.05));
+        stop();
+    }
+}
+
+/// From a parent that has touched 16 MiB, and from one that has touched 2 GiB: the server was there before.
+pub fn of_small_and_large(bench: &Bench) {
+    if !bench.wants("forkserver-size") {
+        return;
+    }
+    set_forkserver_spares(1);
+    let mut samples = Samples::of_names(["16 MiB", "2 GiB"]);
+    for _ in 0..4 {
+        for (name, size) in [("16 MiB", 16 << 20), ("2 GiB", 2 << 30)] {
+            let memory = vec![1_u8; size];
+            let mut rounds = Rounds::new();
+            rounds.add(name, ours);
+            let figures = rounds.run(bench.scaled(50), Duration::from_millis(5));
+            figures.of(name).iter().for_each(|figure| samples.push(name, *figure));
+            assert_eq!(std::hint::black_box(&memory).len(), size);
+        }
+    }
+    bench.compare("forkserver-size", &samples, "2 GiB", "16 MiB", Bar::AtMost(1.10));
+    stop();
+}

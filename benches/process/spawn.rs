@@ -1,0 +1,70 @@
+//! A process that runs this program anew, from its start to the end of the wait for it.
+
+use std::process::Command;
+use std::time::Duration;
+
+use ossature::multiprocessing::{Context, Process};
+use ossature_benches::bench::Bench;
+use ossature_benches::python::Python;
+use ossature_benches::report::Bar;
+use ossature_benches::rounds::Rounds;
+
+/// What the child does: nothing.
+pub fn nothing() {}
+
+fn ours() {
+    let process = Process::builder().context(Context::Spawn).start(nothing, ()).expect("spawns");
+    assert!(process.join().expect("is joined").success());
+}
+
+fn procspawn() {
+    procspawn::spawn((), |()| ()).join().expect("is joined");
+}
+
+fn command() {
+    assert!(Command::new("/bin/true").status().expect("runs").success());
+}
+
+/// Beside a program that is not this one and does nothing, and beside the crate that spawns closures.
+pub fn beside_its_rivals(bench: &Bench) {
+    if !bench.wants("spawn") {
+        return;
+    }
+    let mut rounds = Rounds::new();
+    rounds.add("ours", ours);
+    rounds.add("procspawn", procspawn);
+    rounds.add("Command /bin/true", command);
+    let samples = rounds.run(bench.scaled(100), Duration::from_millis(10));
+    bench.compare("spawn-procspawn", &samples, "ours", "procspawn", Bar::AtMost(0.60));
+    bench.compare("spawn-command", &samples, "ours", "Command /bin/true", Bar::AtMost(1.25));
+}
+
+/// CPython's start method of that name, from a file, since its children read the main module again.
+pub fn python(method: &str) -> Option<Python> {
+    let path = std::env::temp_dir().join(format!("ossature_bench_{method}_{}.py", std::process::id()));
+    std::fs::write(&path, "def child(): pass\n").expect("a module can be written");
+    let (folder, module) = (path.parent()?.to_str()?.to_owned(), path.file_stem()?.to_str()?.to_owned());
+    Python::start(&[
+        "import multiprocessing, sys",
+        &format!("sys.path.insert(0, {folder:?})"),
+        &format!("import {module} as work"),
+        &format!("context = multiprocessing.get_context({method:?})"),
+        "exec('def run():\\n p = context.Process(target=work.child)\\n p.start()\\n p.join()')",
+    ])
+}
+
+/// Beside the same in CPython.
+pub fn beside_cpython(bench: &Bench) {
+    if !bench.wants("spawn-cpython") {
+        return;
+    }
+    let Some(mut python) = python("spawn") else {
+        eprintln!("process/spawn-cpython: no python3 here");
+        return;
+    };
+    let mut rounds = Rounds::new();
+    rounds.add("ours", ours);
+    rounds.add_burst("cpython", move |repeats| python.time("run()", repeats));
+    let samples = rounds.run(bench.scaled(60), Duration::from_millis(10));
+    bench.compare("spawn-cpython", &samples, "ours", "cpython", Bar::AtMost(0.06));
+}
