@@ -3,189 +3,21 @@
 //! Each rule is a function from a file's path and text to its complaints, so that [`every_rule_finds_a_planted_defect`]
 //! can try it on a file that breaks it.
 
+#[path = "tidy/layers.rs"]
+mod layers;
 #[path = "tidy/targets.rs"]
 mod targets;
 
 use std::fs;
 use std::path::Path;
 
+use layers::{WITH_SOURCE, layers, module, raw_stays_inside, word};
+
 /// What is wrong, with the place.
 type Complaints = Vec<String>;
 
 /// A rule over one file: its path from the root of the repository, and its text.
 type Rule = fn(&str, &str) -> Complaints;
-
-// ---- layers -------------------------------------------------------------------------------------------------------
-
-/// The modules of `sys`, level by level: a file imports from the levels before its own.
-const SYS: &[&[&str]] = &[
-    &["raw", "faults", "errno", "deadline", "atomic"],
-    &["fd"],
-    &[
-        "select", "poll", "epoll", "futex", "kqueue", "mmap", "pthread", "pipe", "eventfd", "timerfd", "signalfd",
-        "inotify", "socket", "stream", "process", "ptrace", "random", "sched", "signal", "tty",
-    ],
-    // What lives in shared memory and what may live there know each other.
-    &["shm", "scope", "sync"],
-    // What the model checker sees of them.
-    &["model"],
-];
-
-/// The few edges within a level of `sys`, and the fewer that point right.
-const SYS_EDGES: &[(&str, &str)] = &[
-    ("raw", "errno"),
-    ("raw", "faults"),
-    ("faults", "errno"),
-    ("errno", "deadline"),
-    ("select", "poll"),
-    ("stream", "socket"),
-    ("kqueue", "epoll"),
-    ("kqueue", "futex"),
-    ("shm", "sync"),
-    // A lock in shared memory is one of scope `Shared`.
-    ("shm", "scope"),
-    ("sync", "shm"),
-    ("pthread", "mmap"),
-    ("signalfd", "signal"),
-    // Under the model checker a futex is made of its own parts, and what sleeps on one knows.
-    ("futex", "model"),
-    ("sync", "model"),
-    ("scope", "sync"),
-    ("sync", "scope"),
-    ("process", "signal"),
-    ("ptrace", "process"),
-    // Fork refuses while a lock in shared memory is held, and nothing else of the locks is its concern.
-    ("process", "sync"),
-    ("process", "pthread"), // the same for C's mutexes, whose guards know in which process they were taken
-    ("pthread", "process"),
-    // Numbers that make no deadline are refused by errno.
-    ("deadline", "errno"),
-];
-
-/// The modules of the upper crate, level by level.
-const SRC: &[&[&str]] = &[
-    &["error"],
-    &["select", "mmap", "thread", "readline"],
-    &["threading", "dummy_thread"],
-    &["dummy_threading"],
-    &["rlcompleter", "multiprocessing"],
-];
-
-/// The few edges within a level of the upper crate.
-const SRC_EDGES: &[(&str, &str)] = &[];
-
-/// Modules that only the named ones may know.
-const SECRETS: &[(&str, &[&str])] = &[("futex", &["kqueue", "scope", "sync", "model"])];
-
-/// What a module of the upper crate must not see of `sys`.
-const HIDDEN: &[(&str, &[&str])] =
-    &[("threading", &["shm"]), ("readline", &["shm", "sync", "scope", "process", "mmap"])];
-
-/// The thin modules with a family of system calls each: their docs name the man page.
-const WITH_SOURCE: &[&str] = &[
-    "select", "poll", "epoll", "futex", "mmap", "pthread", "pipe", "eventfd", "timerfd", "signalfd", "inotify",
-    "socket", "stream", "process", "ptrace", "random", "sched", "signal", "tty", "errno", "deadline", "fd",
-];
-
-/// The module of a file: the first part of its path below `src`.
-fn module<'a>(path: &'a str, root: &str) -> Option<&'a str> {
-    let below = path.strip_prefix(root)?.strip_prefix("src/")?;
-    let first = below.split('/').next()?;
-    let name = first.strip_suffix(".rs").unwrap_or(first);
-    (name != "lib").then_some(name)
-}
-
-/// The modules that a text names as `PREFIX::module` or `PREFIX::{module, ...}` outside comments and strings.
-fn named_after(prefix: &str, text: &str) -> Vec<String> {
-    let code = code_of(text).join("\n");
-    let start = format!("{prefix}::");
-    let mut found = Vec::new();
-    for (at, _) in code.match_indices(&start) {
-        let before = code[..at].chars().next_back();
-        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$' || c == ':') {
-            continue;
-        }
-        let rest = &code[at + start.len()..];
-        match rest.strip_prefix('{') {
-            None => found.push(word(rest)),
-            Some(group) => {
-                let (mut depth, mut begins) = (0, true);
-                for (i, c) in group.char_indices() {
-                    match c {
-                        '{' => depth += 1,
-                        '}' if depth == 0 => break,
-                        '}' => depth -= 1,
-                        ',' if depth == 0 => begins = true,
-                        c if begins && !c.is_whitespace() => {
-                            found.push(word(&group[i..]));
-                            begins = false;
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        }
-    }
-    found.sort();
-    found.dedup();
-    found
-}
-
-fn word(text: &str) -> String {
-    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
-}
-
-fn level(levels: &[&[&str]], module: &str) -> Option<usize> {
-    levels.iter().position(|level| level.contains(&module))
-}
-
-fn layers(path: &str, text: &str) -> Complaints {
-    let mut wrong = Vec::new();
-    for (root, levels, edges) in [("sys/", SYS, SYS_EDGES), ("", SRC, SRC_EDGES)] {
-        let Some(from) = module(path, root) else { continue };
-        let Some(mine) = level(levels, from) else {
-            wrong.push(format!("{path}: {from} stands on no level of the table in tests/tidy.rs"));
-            continue;
-        };
-        for to in named_after("crate", text) {
-            // `crate::name!` is a macro, `crate::Name` a re-export: neither is a module.
-            if to == from || text.contains(&format!("crate::{to}!")) || to.starts_with(char::is_uppercase) {
-                continue;
-            }
-            let listed = edges.contains(&(from, to.as_str()));
-            match level(levels, &to) {
-                Some(theirs) if theirs < mine || listed => {}
-                Some(_) => wrong.push(format!("{path}: {from} imports {to}, which is not to its left")),
-                None => wrong.push(format!("{path}: {from} imports {to}, which stands on no level")),
-            }
-            let secret = SECRETS.iter().find(|(what, _)| *what == to && root == "sys/");
-            if secret.is_some_and(|(_, friends)| !friends.contains(&from)) {
-                wrong.push(format!("{path}: {from} must not know {to}"));
-            }
-        }
-        if root.is_empty() {
-            let hidden = HIDDEN.iter().find(|(who, _)| *who == from).map_or(&[][..], |(_, what)| what);
-            let seen = [named_after("ossature_sys", text), named_after("crate::sys", text)].concat();
-            for to in seen.iter().filter(|to| hidden.contains(&to.as_str())) {
-                wrong.push(format!("{path}: {from} must not see sys::{to}"));
-            }
-        }
-    }
-    wrong
-}
-
-fn raw_stays_inside(path: &str, text: &str) -> Complaints {
-    let inside = path.starts_with("sys/src/");
-    let shown = |line: &str| {
-        let line = line.trim_start();
-        line.starts_with("pub mod raw") || (line.starts_with("pub use") && line.contains("raw::"))
-    };
-    let lines = code_of(text).into_iter().enumerate();
-    lines
-        .filter(|(_, line)| inside && shown(line))
-        .map(|(n, _)| format!("{path}:{}: raw is re-exported", n + 1))
-        .collect()
-}
 
 // ---- unsafe code --------------------------------------------------------------------------------------------------
 
@@ -240,7 +72,7 @@ fn file_begins_with_its_doc(path: &str, text: &str) -> Complaints {
 }
 
 fn source_is_named(path: &str, text: &str) -> Complaints {
-    let Some(name) = module(path, "sys/") else { return Vec::new() };
+    let Some(name) = module(path, "sys/src/") else { return Vec::new() };
     let is_root = path == format!("sys/src/{name}.rs") || path == format!("sys/src/{name}/mod.rs");
     let named = text.lines().filter(|line| line.starts_with("//! Source: ")).count();
     if is_root && WITH_SOURCE.contains(&name) && named != 1 {
@@ -390,6 +222,8 @@ fn every_rule_finds_a_planted_defect() {
         (layers, "src/error.rs", "use crate::select::Poll;"),
         (layers, "src/threading/thread.rs", "use ossature_sys::shm::Shm;"),
         (layers, "src/readline/mod.rs", "use crate::multiprocessing;"),
+        (layers, "src/multiprocessing/transfer/list.rs", "use crate::multiprocessing::connection::Connection;"),
+        (layers, "src/multiprocessing/novel.rs", "use crate::error::Error;"),
         (raw_stays_inside, "sys/src/lib.rs", "pub mod raw;"),
         (raw_stays_inside, "sys/src/fd.rs", "pub use crate::raw::call;"),
         (unsafe_is_argued, "sys/src/fd.rs", &unargued),

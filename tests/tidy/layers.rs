@@ -1,0 +1,214 @@
+//! Which module may see which: the tables of levels, and the rule that holds every import against them.
+
+use super::{Complaints, code_of};
+
+/// The modules of `sys`, level by level: a file imports from the levels before its own.
+const SYS: &[&[&str]] = &[
+    &["raw", "faults", "errno", "deadline", "atomic"],
+    &["fd"],
+    &[
+        "select", "poll", "epoll", "futex", "kqueue", "mmap", "pthread", "pipe", "eventfd", "timerfd", "signalfd",
+        "inotify", "socket", "stream", "process", "ptrace", "random", "sched", "signal", "tty",
+    ],
+    // What lives in shared memory and what may live there know each other.
+    &["shm", "scope", "sync"],
+    // What the model checker sees of them.
+    &["model"],
+];
+
+/// The few edges within a level of `sys`, and the fewer that point right.
+const SYS_EDGES: &[(&str, &str)] = &[
+    ("raw", "errno"),
+    ("raw", "faults"),
+    ("faults", "errno"),
+    ("errno", "deadline"),
+    ("select", "poll"),
+    ("stream", "socket"),
+    ("kqueue", "epoll"),
+    ("kqueue", "futex"),
+    ("shm", "sync"),
+    // A lock in shared memory is one of scope `Shared`.
+    ("shm", "scope"),
+    ("sync", "shm"),
+    ("pthread", "mmap"),
+    ("signalfd", "signal"),
+    // Under the model checker a futex is made of its own parts, and what sleeps on one knows.
+    ("futex", "model"),
+    ("sync", "model"),
+    ("scope", "sync"),
+    ("sync", "scope"),
+    ("process", "signal"),
+    ("ptrace", "process"),
+    // Fork refuses while a lock in shared memory is held, and nothing else of the locks is its concern.
+    ("process", "sync"),
+    ("process", "pthread"), // the same for C's mutexes, whose guards know in which process they were taken
+    ("pthread", "process"),
+    // Numbers that make no deadline are refused by errno.
+    ("deadline", "errno"),
+];
+
+/// The modules of the upper crate, level by level.
+const SRC: &[&[&str]] = &[
+    &["error"],
+    &["select", "mmap", "thread", "readline"],
+    &["threading", "dummy_thread"],
+    &["dummy_threading"],
+    &["rlcompleter", "multiprocessing"],
+];
+
+/// The few edges within a level of the upper crate.
+const SRC_EDGES: &[(&str, &str)] = &[];
+
+/// The modules of `multiprocessing`, level by level.
+const MULTIPROCESSING: &[&[&str]] = &[
+    &["transfer"],
+    &["sharedctypes"],
+    &["sync", "connection"],
+    &["reduction", "tasks", "context", "start", "process", "logging", "util"],
+];
+
+/// The edges within a level of `multiprocessing`. What a process is, how it starts and how it ends know each other.
+const MULTIPROCESSING_EDGES: &[(&str, &str)] = &[
+    ("process", "start"),
+    ("process", "tasks"),
+    ("process", "context"),
+    ("process", "logging"),
+    ("process", "util"),
+    ("start", "process"),
+    ("start", "context"),
+    ("start", "tasks"),
+    ("tasks", "start"),
+    ("tasks", "process"),
+    // The name of the process stands in each line; what is done at its end belongs to it.
+    ("logging", "process"),
+    ("util", "process"),
+    ("util", "logging"),
+    // Where a listener makes up its own path.
+    ("connection", "util"),
+];
+
+/// Macros, which stand at the root of the crate whatever module they belong to.
+const MACROS: &[&str] = &["tasks"];
+
+/// Modules that only the named ones may know.
+const SECRETS: &[(&str, &[&str])] = &[("futex", &["kqueue", "scope", "sync", "model"])];
+
+/// What a module of the upper crate must not see of `sys`.
+const HIDDEN: &[(&str, &[&str])] =
+    &[("threading", &["shm"]), ("readline", &["shm", "sync", "scope", "process", "mmap"])];
+
+/// The thin modules with a family of system calls each: their docs name the man page.
+pub(crate) const WITH_SOURCE: &[&str] = &[
+    "select", "poll", "epoll", "futex", "mmap", "pthread", "pipe", "eventfd", "timerfd", "signalfd", "inotify",
+    "socket", "stream", "process", "ptrace", "random", "sched", "signal", "tty", "errno", "deadline", "fd",
+];
+
+/// The module of a file: the first part of its path below the folder.
+pub(crate) fn module<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
+    let first = path.strip_prefix(folder)?.split('/').next()?;
+    let name = first.strip_suffix(".rs").unwrap_or(first);
+    (!["lib", "mod"].contains(&name)).then_some(name)
+}
+
+/// The modules that a text names as `PREFIX::module` or `PREFIX::{module, ...}` outside comments and strings.
+fn named_after(prefix: &str, text: &str) -> Vec<String> {
+    let code = code_of(text).join("\n");
+    let start = format!("{prefix}::");
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices(&start) {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$' || c == ':') {
+            continue;
+        }
+        let rest = &code[at + start.len()..];
+        match rest.strip_prefix('{') {
+            None => found.push(word(rest)),
+            Some(group) => {
+                let (mut depth, mut begins) = (0, true);
+                for (i, c) in group.char_indices() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => begins = true,
+                        c if begins && !c.is_whitespace() => {
+                            found.push(word(&group[i..]));
+                            begins = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+pub(crate) fn word(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+fn level(levels: &[&[&str]], module: &str) -> Option<usize> {
+    levels.iter().position(|level| level.contains(&module))
+}
+
+/// A folder of modules: how they name each other, their levels, the edges within one.
+type Tree = (&'static str, &'static str, &'static [&'static [&'static str]], &'static [(&'static str, &'static str)]);
+
+const TREES: &[Tree] = &[
+    ("sys/src/", "crate", SYS, SYS_EDGES),
+    ("src/", "crate", SRC, SRC_EDGES),
+    ("src/multiprocessing/", "crate::multiprocessing", MULTIPROCESSING, MULTIPROCESSING_EDGES),
+];
+
+pub(crate) fn layers(path: &str, text: &str) -> Complaints {
+    let mut wrong = Vec::new();
+    for &(folder, prefix, levels, edges) in TREES {
+        let Some(from) = module(path, folder) else { continue };
+        let Some(mine) = level(levels, from) else {
+            wrong.push(format!("{path}: {from} stands on no level of the table in tests/tidy/layers.rs"));
+            continue;
+        };
+        for to in named_after(prefix, text) {
+            // `crate::name!` is a macro, `crate::Name` a re-export: neither is a module.
+            let is_macro =
+                text.contains(&format!("crate::{to}!")) || MACROS.contains(&to.as_str()) && prefix == "crate";
+            if to == from || is_macro || to.starts_with(char::is_uppercase) {
+                continue;
+            }
+            let listed = edges.contains(&(from, to.as_str()));
+            match level(levels, &to) {
+                Some(theirs) if theirs < mine || listed => {}
+                Some(_) => wrong.push(format!("{path}: {from} imports {to}, which is not to its left")),
+                None => wrong.push(format!("{path}: {from} imports {to}, which stands on no level")),
+            }
+            let secret = SECRETS.iter().find(|(what, _)| *what == to && folder == "sys/src/");
+            if secret.is_some_and(|(_, friends)| !friends.contains(&from)) {
+                wrong.push(format!("{path}: {from} must not know {to}"));
+            }
+        }
+        if folder == "src/" {
+            let hidden = HIDDEN.iter().find(|(who, _)| *who == from).map_or(&[][..], |(_, what)| what);
+            let seen = [named_after("ossature_sys", text), named_after("crate::sys", text)].concat();
+            for to in seen.iter().filter(|to| hidden.contains(&to.as_str())) {
+                wrong.push(format!("{path}: {from} must not see sys::{to}"));
+            }
+        }
+    }
+    wrong
+}
+
+pub(crate) fn raw_stays_inside(path: &str, text: &str) -> Complaints {
+    let inside = path.starts_with("sys/src/");
+    let shown = |line: &str| {
+        let line = line.trim_start();
+        line.starts_with("pub mod raw") || (line.starts_with("pub use") && line.contains("raw::"))
+    };
+    let lines = code_of(text).into_iter().enumerate();
+    lines
+        .filter(|(_, line)| inside && shown(line))
+        .map(|(n, _)| format!("{path}:{}: raw is re-exported", n + 1))
+        .collect()
+}
