@@ -1,14 +1,14 @@
 //! The command line.
 
-pub const USAGE: &str = "usage: storm PRIMITIVE|all [--kills N] [--seed N] [--step [--stride N] [--most N]]
+pub const USAGE: &str = "usage: storm NAME|all [--kills N] [--seed N] [--step [--stride N] [--most N]]
        storm --self-test
 
   --kills N    kill so many participants at random instants (2000)
   --seed N     where the random numbers begin (1)
-  --step       kill one participant after 1, 2, 3, ... instructions instead
+  --step       kill one participant of a primitive after 1, 2, 3, ... instructions instead
   --stride N   with --step: every Nth instruction only (1)
   --most N     with --step: so many instructions of each scene only, evenly (all)
-  --self-test  a short storm of both kinds on every primitive";
+  --self-test  a short storm of both kinds of each";
 
 /// Which of the two storms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,11 +70,11 @@ pub fn parse(words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
             }
             option if option.starts_with('-') => return Err(format!("unknown option {option}")),
             name if parsed.name.is_empty() => parsed.name = name.to_owned(),
-            extra => return Err(format!("one primitive at a time, or all: what is {extra:?}?")),
+            extra => return Err(format!("one name at a time, or all: what is {extra:?}?")),
         }
     }
     if parsed.name.is_empty() {
-        return Err("which primitive?".to_owned());
+        return Err("which storm?".to_owned());
     }
     if parsed.kills == 0 {
         return Err("--kills 0 would show nothing: ask for one at least".to_owned());

@@ -38,7 +38,14 @@ impl Blow {
     /// Waits for the end of a child that was struck.
     pub fn end(self, child: &mut Child) {
         let exit = child.wait().expect("a child can be waited for");
-        assert!(self == Self::Kill || exit == Exit::Code(0), "a participant became another program: {exit:?}");
+        assert!(self == Self::Kill || self.is_cause_of(exit), "a participant became another program: {exit:?}");
+    }
+
+    pub fn is_cause_of(self, exit: Exit) -> bool {
+        match self {
+            Self::Kill => exit.python_code() == Some(-9),
+            Self::Exec => exit == Exit::Code(0),
+        }
     }
 }
 

@@ -21,8 +21,7 @@ pub fn storm(primitive: &dyn Primitive, kills: u32, seed: u64) -> Tally {
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
     let mut children: Vec<_> = board.seats().map(|seat| start(primitive, &board, seat)).collect();
-    // Where by chance few met anybody inside, it goes on for a while.
-    while (tally.kills < kills || !tally.tells() && tally.kills < 3 * kills) && tally.hangs == 0 {
+    while tally.goes_on(kills) {
         // The first one more often: where one leads it is that one.
         let doomed = [0, 0, 0, 1, 2, 3][random.below(6) as usize];
         let two = tally.kills + 1 < kills && random.below(8) == 0;
@@ -111,7 +110,7 @@ pub fn started(child: Result<Child, ForkError>) -> Child {
     })
 }
 
-fn send(child: &Child, signal: Signal) {
+pub fn send(child: &Child, signal: Signal) {
     child.signal(signal).expect("a child can be sent a signal");
 }
 
@@ -133,7 +132,8 @@ fn wait_a_while(doomed: Seat<'_>, random: &mut Random) {
     }
 }
 
-fn pause(random: &mut Random) {
+/// A random while of up to 120 microseconds.
+pub fn pause(random: &mut Random) {
     let began = Instant::now();
     let least = random.below(120);
     while (began.elapsed().as_micros() as u64) < least {

@@ -19,22 +19,26 @@
 //! | `broken` | what must not be: more holders than may be, half-written data that nobody was told about, a lost permit |
 //! | `leaked` | descriptors, mappings and children that this program had at the end and not at the beginning |
 //!
-//! A primitive joins by a file that implements [`Primitive`] and a line in [`PRIMITIVES`].
+//! A primitive joins by a file that implements [`Primitive`] and a line in [`STORMS`]. What is no memory that participants
+//! take turns with, a [connection] or a [process], kills in rounds of its own instead: [`Trial`].
 
 mod arguments;
 mod barrier;
 mod blows;
 mod board;
 mod condition;
+mod connection;
 mod event;
 mod kills;
 mod leaks;
 mod lock;
 mod permit;
+mod process;
 mod random;
 mod rlock;
 mod semaphore;
 mod step;
+mod trial;
 
 use core::time::Duration;
 use std::io::Write;
@@ -44,6 +48,7 @@ use arguments::{Arguments, Mode};
 use board::{Board, Seat};
 use leaks::Holdings;
 use step::Scene;
+use trial::Trial;
 
 /// How long a waiter may wait while nobody alive keeps it waiting.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -126,19 +131,26 @@ impl Tally {
         self.kills < 100 || self.died_inside * 10 >= self.kills
     }
 
+    /// Whether there is more to do. Where by chance few met anybody inside, it goes on for a while.
+    fn goes_on(&self, kills: u32) -> bool {
+        (self.kills < kills || !self.tells() && self.kills < 3 * kills) && self.hangs == 0
+    }
+
     fn hang(&mut self, what: &str) {
         eprintln!("storm: {what}");
         self.hangs += 1;
+    }
+
+    fn broke(&mut self, what: &str) {
+        eprintln!("storm: {what}");
+        self.broken += 1;
     }
 
     fn count(&mut self, check: Check) {
         match check {
             Check::Whole => {}
             Check::Hangs(what) => self.hang(what),
-            Check::Broken(what) => {
-                eprintln!("storm: {what}");
-                self.broken += 1;
-            }
+            Check::Broken(what) => self.broke(what),
         }
     }
 }
@@ -146,18 +158,28 @@ impl Tally {
 /// Makes a primitive, for one scene of the second form if not for the first.
 type Make = fn(Option<Scene>) -> Box<dyn Primitive>;
 
-/// The primitives by name.
-const PRIMITIVES: &[(&str, Make)] = &[
-    ("lock", lock::make),
-    ("rlock", rlock::make),
-    ("condition", condition::make),
-    ("semaphore", semaphore::make),
-    ("permit", permit::make),
-    ("event", event::make),
-    ("barrier", barrier::make),
+/// What a name stands for.
+#[derive(Clone, Copy)]
+enum Storm {
+    Of(Make),
+    Rounds(fn() -> Box<dyn Trial>),
+}
+
+/// The storms by name.
+const STORMS: &[(&str, Storm)] = &[
+    ("lock", Storm::Of(lock::make)),
+    ("rlock", Storm::Of(rlock::make)),
+    ("condition", Storm::Of(condition::make)),
+    ("semaphore", Storm::Of(semaphore::make)),
+    ("permit", Storm::Of(permit::make)),
+    ("event", Storm::Of(event::make)),
+    ("barrier", Storm::Of(barrier::make)),
+    ("connection", Storm::Rounds(connection::make)),
+    ("process", Storm::Rounds(process::make)),
 ];
 
 fn main() -> ExitCode {
+    ossature::multiprocessing::freeze_support(process::TASKS);
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     let arguments = match arguments::parse(words) {
         Ok(Some(arguments)) => arguments,
@@ -170,31 +192,40 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let chosen: Vec<_> = PRIMITIVES.iter().filter(|(name, _)| arguments.names_it(name)).collect();
+    let chosen: Vec<_> = STORMS.iter().filter(|(name, _)| arguments.names_it(name)).collect();
     if chosen.is_empty() {
-        let names: Vec<_> = PRIMITIVES.iter().map(|(name, _)| *name).collect();
-        eprintln!("storm: no primitive named {:?}; there are: {}, all", arguments.name, names.join(", "));
+        let names: Vec<_> = STORMS.iter().map(|(name, _)| *name).collect();
+        eprintln!("storm: nothing named {:?}; there are: {}, all", arguments.name, names.join(", "));
         return ExitCode::from(2);
     }
     let mut failed = false;
-    for (name, make) in chosen {
+    for (name, storm) in chosen {
         for mode in arguments.modes() {
-            failed |= !run(name, *make, mode, &arguments);
+            failed |= !run(name, *storm, mode, &arguments);
         }
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Runs one storm, prints its line and says whether it was good.
-fn run(name: &str, make: Make, mode: Mode, arguments: &Arguments) -> bool {
+fn run(name: &str, storm: Storm, mode: Mode, arguments: &Arguments) -> bool {
     // The first storm of a process makes what stays for its life (the random list of libc, buffers): have it before
     // counting.
-    drop(make(None));
+    match storm {
+        Storm::Of(make) => drop(make(None)),
+        Storm::Rounds(make) => drop(make()),
+    }
     let before = Holdings::now();
     let began = std::time::Instant::now();
-    let tally = match mode {
-        Mode::Kills => kills::storm(&*make(None), arguments.kills, arguments.seed),
-        Mode::Step => step::storm(make, arguments.stride, arguments.most),
+    let tally = match (mode, storm) {
+        (Mode::Kills, Storm::Of(make)) => kills::storm(&*make(None), arguments.kills, arguments.seed),
+        (Mode::Kills, Storm::Rounds(make)) => trial::storm(&mut *make(), arguments.kills, arguments.seed),
+        (Mode::Step, Storm::Of(make)) => step::storm(make, arguments.stride, arguments.most),
+        (Mode::Step, Storm::Rounds(_)) if arguments.name == name => {
+            eprintln!("storm: {name} has no steps: it is killed at random instants only");
+            return false;
+        }
+        (Mode::Step, Storm::Rounds(_)) => return true,
     };
     let leaked = Holdings::now().beyond(&before);
     let telling = mode == Mode::Step || tally.tells();

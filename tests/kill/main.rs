@@ -98,14 +98,25 @@ fn barrier_survives_kills() {
 }
 
 #[test]
+fn connection_survives_kills() {
+    survives_random_instants("connection");
+}
+
+#[test]
+fn process_survives_kills() {
+    survives_random_instants("process");
+}
+
+#[test]
 fn wrong_words_are_told_with_the_right_ones() {
     for (arguments, part) in [
         (&["locc"][..], "there are: lock"),
-        (&[], "which primitive?"),
+        (&[], "which storm?"),
         (&["lock", "--kills", "many"], "needs a number, not \"many\""),
         (&["lock", "--kills"], "needs a number"),
         (&["lock", "--kills", "0"], "at least"),
         (&["lock", "--spin"], "unknown option --spin"),
+        (&["connection", "--step"], "connection has no steps"),
     ] {
         let (good, said) = storm(arguments);
         assert!(!good && said.contains(part), "{arguments:?}: {said}");

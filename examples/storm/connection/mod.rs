@@ -1,0 +1,192 @@
+//! The storm's use of [`Connection`]: a peer dies within a message, and the survivor gets whole messages and then the end.
+//!
+//! Three processes. The *peer* sends, receives or echoes messages until it dies; each round has a new one. The *survivor* has the
+//! other end and lives through all rounds. The storm itself gives both their ends, to the survivor over a connection
+//! too, strikes the peer at a random instant, and waits for the survivor's verdict.
+//!
+//! A death counts as inside when the survivor found the end within a message, or when the peer was receiving one.
+//!
+//! | must hold | or else |
+//! | --- | --- |
+//! | each message is the next one, byte for byte, with its files | `broken` |
+//! | what a peer had sent before it died is received (not so over TCP, where a reset may overtake it) | `broken` |
+//! | then comes `Closed`, and again when asked again | `broken` |
+//! | the survivor gives its verdict within ten seconds of the death | `hangs` |
+//! | it has as many descriptors then as at the beginning | `broken` |
+
+mod message;
+mod peer;
+mod plan;
+mod survivor;
+
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use core::time::Duration;
+use std::time::Instant;
+
+use ossature::multiprocessing::connection::{self, Connection};
+use ossature::sys::process::{Child, Signal, fork, id, parent_id, set_parent_death_signal};
+use ossature::sys::shareable;
+use ossature::sys::shm::Shm;
+use serde::{Deserialize, Serialize};
+
+use crate::blows::{self, Blow};
+use crate::kills::{pause, send, started};
+use crate::random::Random;
+use crate::trial::Trial;
+use crate::{PATIENCE, Tally};
+use message::Text;
+use plan::{Carrier, Plan};
+
+shareable! {
+    /// What the peer says of itself.
+    struct Mark {
+        /// 1 as soon as it can be told to become another program.
+        ready: AtomicU32,
+        /// 1 while it is within a message.
+        inside: AtomicU32,
+        /// How many messages it has sent or received.
+        done: AtomicU32,
+        /// How many of those it received were wrong.
+        broken: AtomicU32,
+    }
+}
+
+/// What the survivor says when its peer is gone.
+#[derive(Debug, Serialize, Deserialize)]
+struct Verdict {
+    /// How many whole messages there were.
+    whole: u32,
+    /// Whether the end came within a message.
+    cut: bool,
+    complaint: Option<String>,
+}
+
+pub struct ConnectionStorm {
+    text: Text,
+    mark: Shm<Mark>,
+    survivor: Child,
+    control: Connection,
+}
+
+pub fn make() -> Box<dyn Trial> {
+    let text = Text::new();
+    let number = || AtomicU32::new(0);
+    let mark = Shm::place(Mark::init(number(), number(), number(), number())).expect("memory for the storm");
+    let (control, other) = connection::pipe().expect("a pipe for the storm");
+    let (mut control, mut other) = (Some(control), Some(other));
+    let survivor = participant(|| {
+        drop(control.take());
+        other.take().map_or(1, |control| survivor::run(&control, &text))
+    });
+    let control = control.expect("the child took its own copy");
+    Box::new(ConnectionStorm { text, mark, survivor, control })
+}
+
+/// A child that does not outlive the storm.
+fn participant(body: impl FnOnce() -> u8) -> Child {
+    let parent = id();
+    started(fork(|| {
+        let bound = set_parent_death_signal(Some(Signal::KILL));
+        if bound.is_err() || parent_id() != Some(parent) {
+            return 1;
+        }
+        body()
+    }))
+}
+
+impl Trial for ConnectionStorm {
+    fn play(&mut self, random: &mut Random, tally: &mut Tally) {
+        let plan = Plan::any(random);
+        let (near, far) = plan.ends().expect("a connection for the storm");
+        let (near, mut peer) = self.start(plan, near, far);
+        match self.control.send_timeout(&(plan, near), PATIENCE) {
+            Ok(true) => {}
+            other => return tally.hang(&format!("the survivor does not take its end: {other:?}")),
+        }
+        wait_a_while(&self.mark, random);
+        let stopped = random.below(4) == 0;
+        // One that stands still becomes nothing else, and one that was just born may be killed only.
+        let ready = !stopped && self.mark.ready.load(SeqCst) == 1;
+        let blow = if ready { Blow::any(random) } else { Blow::Kill };
+        if stopped {
+            send(&peer, Signal::STOP);
+            tally.stops += 1;
+            pause(random);
+        }
+        blow.strike(&peer);
+        let exit = peer.wait_timeout(PATIENCE).expect("a child can be waited for");
+        tally.kills += 1;
+        tally.execs += u32::from(blow == Blow::Exec);
+        let told = |what: &str| format!("{what} ({plan:?})");
+        match exit {
+            Some(exit) if blow.is_cause_of(exit) => {}
+            Some(exit) => tally.broke(&told(&format!("the peer ended by itself: {exit:?}"))),
+            None => return tally.hang(&told("the peer does not die")),
+        }
+        match self.control.recv_timeout::<Verdict>(PATIENCE) {
+            Ok(Some(verdict)) => self.judge(plan, &verdict, tally),
+            Ok(None) => tally.hang(&told("the survivor sees no end")),
+            Err(error) => tally.hang(&told(&format!("the survivor is no more: {error}"))),
+        }
+    }
+}
+
+impl ConnectionStorm {
+    /// Starts a peer with its end, and gives back the other.
+    fn start(&self, plan: Plan, near: Connection, far: Connection) -> (Connection, Child) {
+        for number in [&self.mark.ready, &self.mark.inside, &self.mark.done, &self.mark.broken] {
+            number.store(0, SeqCst);
+        }
+        let mut near = Some(near);
+        let peer = participant(|| {
+            drop(near.take());
+            blows::be_ready();
+            self.mark.ready.store(1, SeqCst);
+            peer::run(plan, &far, &self.text, &self.mark)
+        });
+        (near.expect("the child took its own copy"), peer)
+    }
+
+    fn judge(&self, plan: Plan, verdict: &Verdict, tally: &mut Tally) {
+        let done = self.mark.done.load(SeqCst);
+        let inside = self.mark.inside.load(SeqCst) == 1 && plan.role.receives();
+        tally.died_inside += u32::from(verdict.cut || inside);
+        let mut broke = |what: &str| tally.broke(&format!("{what} ({plan:?}, {verdict:?}, the peer's: {done})"));
+        if let Some(complaint) = &verdict.complaint {
+            broke(complaint);
+        }
+        if self.mark.broken.load(SeqCst) > 0 {
+            broke("the peer received what was not sent");
+        }
+        // It may have died between sending one and saying so.
+        let sent = if plan.role.sends() { done..=done + 1 } else { 0..=u32::MAX };
+        if plan.carrier != Carrier::Tcp && verdict.complaint.is_none() && !sent.contains(&verdict.whole) {
+            broke("messages were lost, or came twice");
+        }
+    }
+}
+
+impl Drop for ConnectionStorm {
+    fn drop(&mut self) {
+        // It may hang, which was counted then.
+        self.survivor.kill().expect("a child can be killed");
+        self.survivor.wait().expect("a child can be waited for");
+    }
+}
+
+/// Lets the peer go on for a random while; half of the time until it is within a message.
+fn wait_a_while(mark: &Mark, random: &mut Random) {
+    let began = Instant::now();
+    pause(random);
+    if random.below(2) == 0 {
+        let long = Duration::from_micros(100 + random.below(1_900));
+        while began.elapsed() < long {
+            spin_loop();
+        }
+    } else {
+        while mark.inside.load(SeqCst) == 0 && began.elapsed() < Duration::from_millis(5) {
+            spin_loop();
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The storm's use of [`Process`]: children, fork servers and whole parents die while they start, work and end.
+//!
+//! Two generations below the storm: a *household*, itself a [`Process`] by fork, starts children under every
+//! [`Context`](ossature::multiprocessing::Context), daemons among them, joins each from up to three threads at once and looks what came of it. The
+//! storm strikes one of its descendants, a fork server as well as any other, or the household itself; at times it lets it
+//! end in peace, with daemons left. Being a subreaper, the storm inherits whoever is left, and nobody may be.
+//!
+//! A death counts as inside when the household or a child of it was starting or ending.
+//!
+//! | must hold | or else |
+//! | --- | --- |
+//! | all joiners learn the code that was due, or -9 if that very child was struck | `broken` |
+//! | a start fails only if somebody died meanwhile | `broken` |
+//! | after each turn there is no zombie, no child that is still listed, no descriptor more than before | `broken` |
+//! | daemons, half-started children and the fork server are gone with the household | `broken` |
+//! | every wait is over within ten seconds | `hangs` |
+
+mod family;
+mod household;
+
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use core::time::Duration;
+use std::thread;
+use std::time::Instant;
+
+use ossature::multiprocessing::{Process, Tasks, tasks};
+use ossature::sys::poll::{PollFd, PollFlags, poll};
+use ossature::sys::process::{
+    Exit, Pid, Signal, become_subreaper, id, pidfd_send_signal, pidfd_wait, resign_subreaper,
+};
+use ossature::sys::shareable;
+use ossature::sys::shm::Shm;
+
+use crate::kills::pause;
+use crate::random::Random;
+use crate::trial::Trial;
+use crate::{PATIENCE, Tally};
+use family::Relative;
+
+/// What spawned children run.
+pub static TASKS: Tasks = tasks![household::work];
+
+shareable! {
+    /// What storm, household and children tell each other.
+    pub struct Board {
+        /// Above zero when the household is to end.
+        end: AtomicU32,
+        /// How many turns the household has had, from its warming up on.
+        turns: AtomicU32,
+        /// What the child that spoke last is doing.
+        phase: AtomicU32,
+        /// The number of the one that was struck last.
+        struck: AtomicU32,
+        /// Goes up before each strike, and again when that one has died: odd while somebody is dying.
+        strikes: AtomicU32,
+        broken: AtomicU32,
+    }
+}
+
+/// Nobody is there, or all work.
+const AT_PEACE: u32 = 0;
+const STARTING: u32 = 1;
+const WORKING: u32 = 2;
+const ENDING: u32 = 3;
+
+impl Board {
+    fn breaks(&self, what: &str) {
+        if self.broken.fetch_add(1, SeqCst) < 5 {
+            eprintln!("storm: {what}");
+        }
+    }
+
+    /// Whether somebody was dying, since there were so many strikes.
+    fn is_disturbed(&self, since: u32) -> bool {
+        since % 2 == 1 || self.strikes.load(SeqCst) != since
+    }
+
+    fn is_narrow(phase: u32) -> bool {
+        phase == STARTING || phase == ENDING
+    }
+}
+
+pub struct ProcessStorm {
+    board: Shm<Board>,
+    household: Option<Process>,
+}
+
+pub fn make() -> Box<dyn Trial> {
+    let number = || AtomicU32::new(0);
+    let board = Board::init(number(), number(), number(), number(), number(), number());
+    let board = Shm::place(board).expect("memory for the storm");
+    become_subreaper().expect("the kernel knows subreapers");
+    Box::new(ProcessStorm { board, household: None })
+}
+
+impl Trial for ProcessStorm {
+    fn play(&mut self, random: &mut Random, tally: &mut Tally) {
+        let broken = self.board.broken.load(SeqCst);
+        match random.below(16) {
+            0 => self.end_in_peace(random, tally),
+            1..=4 => self.strike_household(random, tally),
+            _ => self.strike_relative(random, tally),
+        }
+        tally.broken += self.board.broken.load(SeqCst) - broken;
+    }
+}
+
+impl ProcessStorm {
+    /// The household, which has warmed up.
+    fn household(&mut self, random: &mut Random, tally: &mut Tally) -> Option<Process> {
+        if self.household.is_none() {
+            for number in [&self.board.end, &self.board.turns, &self.board.phase] {
+                number.store(0, SeqCst);
+            }
+            let (board, seed) = (&self.board, random.below(u64::MAX >> 11));
+            let started = Process::builder().name("household").fork(|| household::run(board, seed));
+            self.household = Some(started.unwrap_or_else(|error| {
+                eprintln!("storm: cannot start a household: {error}");
+                std::process::exit(2)
+            }));
+            self.turns_pass(0, tally);
+        }
+        self.household.clone().filter(|_| tally.hangs == 0)
+    }
+
+    /// Waits until the household has had more turns than so many.
+    fn turns_pass(&self, turns: u32, tally: &mut Tally) {
+        let began = Instant::now();
+        while self.board.turns.load(SeqCst) <= turns {
+            if began.elapsed() >= PATIENCE {
+                return tally.hang(&format!("a household takes no turn any more; {}", self.state()));
+            }
+            self.reap_orphans();
+            thread::yield_now();
+        }
+    }
+
+    /// Does what the first process of a system does: a child whose fork server was killed is known to have ended by this.
+    fn reap_orphans(&self) {
+        let household = self.household.as_ref().and_then(Process::pid);
+        for orphan in family::children(id()).iter().filter(|child| Some(child.pid) != household && child.is_zombie()) {
+            let _ = orphan.open().map(|pidfd| pidfd_wait(&pidfd, Duration::ZERO)); // now, or next time
+        }
+    }
+
+    fn state(&self) -> String {
+        let family = self.household.as_ref().and_then(Process::pid).map(family::below).unwrap_or_default();
+        format!("phase {}, struck {}, {family:?}", self.board.phase.load(SeqCst), self.board.struck.load(SeqCst))
+    }
+
+    fn strike_relative(&mut self, random: &mut Random, tally: &mut Tally) {
+        let Some(pid) = self.household(random, tally).and_then(|household| household.pid()) else { return };
+        self.wait_a_while(random);
+        let family = family::below(pid);
+        if family.is_empty() {
+            return;
+        }
+        let victim = &family[random.below(family.len() as u64) as usize];
+        let Some(pidfd) = victim.open().filter(|_| !victim.is_zombie()) else { return };
+        self.board.struck.store(number(victim.pid), SeqCst);
+        self.board.strikes.fetch_add(1, SeqCst);
+        let phase = self.board.phase.load(SeqCst);
+        if pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
+            tally.kills += 1;
+            tally.died_inside += u32::from(Board::is_narrow(phase));
+            if !matches!(poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], PATIENCE), Ok(1)) {
+                return tally.hang(&format!("{victim:?} does not die"));
+            }
+        }
+        self.board.strikes.fetch_add(1, SeqCst);
+        // The turn that it died in, and one that nobody died in.
+        self.turns_pass(self.board.turns.load(SeqCst) + 1, tally);
+    }
+
+    fn strike_household(&mut self, random: &mut Random, tally: &mut Tally) {
+        let Some(household) = self.household(random, tally) else { return };
+        self.wait_a_while(random);
+        let phase = self.board.phase.load(SeqCst);
+        let stopped = random.below(4) == 0;
+        if stopped {
+            household.signal(Signal::STOP).expect("a child can be sent a signal");
+            pause(random);
+            tally.stops += 1;
+        }
+        household.kill().expect("a child can be killed");
+        tally.kills += 1;
+        tally.died_inside += u32::from(Board::is_narrow(phase));
+        self.ended(&household, -9, tally);
+    }
+
+    fn end_in_peace(&mut self, random: &mut Random, tally: &mut Tally) {
+        let Some(household) = self.household(random, tally) else { return };
+        self.board.end.store(1, SeqCst);
+        self.ended(&household, 0, tally);
+    }
+
+    /// The household is at its end: it has this code, and nobody is left of it.
+    fn ended(&mut self, household: &Process, due: i32, tally: &mut Tally) {
+        match household.join_timeout(PATIENCE).map(|exit| exit.and_then(Exit::python_code)) {
+            Ok(Some(code)) if code == due => {}
+            Ok(None) => return tally.hang(&format!("a household does not end; {}", self.state())),
+            other => tally.broke(&format!("a household ended with {other:?} instead of {due}")),
+        }
+        self.household = None;
+        let struck = if due == 0 { "ended in peace" } else { "was killed" };
+        let began = Instant::now();
+        loop {
+            let orphans = family::children(id());
+            if orphans.is_empty() {
+                return;
+            }
+            if began.elapsed() > 2 * PATIENCE {
+                return tally.hang(&format!("{orphans:?} cannot be waited for"));
+            }
+            // Those that a fork server had become orphans at its end, so after this one there may be others.
+            for orphan in orphans {
+                bury(&orphan, struck, tally);
+            }
+        }
+    }
+
+    fn wait_a_while(&self, random: &mut Random) {
+        pause(random);
+        let aim = [AT_PEACE, STARTING, STARTING, WORKING, ENDING, ENDING][random.below(6) as usize];
+        let (began, until) = (Instant::now(), random.below(40));
+        if random.below(4) > 0 {
+            while self.board.phase.load(SeqCst) != aim && began.elapsed() < Duration::from_millis(5) {
+                spin_loop();
+            }
+        }
+        // Anywhere within the phase, which is short.
+        let met = Instant::now();
+        while (met.elapsed().as_micros() as u64) < until * until / 4 {
+            spin_loop();
+        }
+    }
+}
+
+/// Waits for somebody who has to end soon, and ends who does not.
+fn bury(orphan: &Relative, why: &str, tally: &mut Tally) {
+    let Some(pidfd) = orphan.open() else { return };
+    if matches!(pidfd_wait(&pidfd, PATIENCE), Ok(None)) {
+        tally.broke(&format!("{orphan:?} lives though its household {why}"));
+        if pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
+            let _ = pidfd_wait(&pidfd, PATIENCE); // told of already
+        }
+    }
+}
+
+impl Drop for ProcessStorm {
+    fn drop(&mut self) {
+        let mut tally = Tally::default();
+        if let Some(household) = self.household.take() {
+            household.kill().expect("a child can be killed");
+            self.ended(&household, -9, &mut tally);
+        }
+        resign_subreaper().expect("the kernel knows subreapers");
+        assert!(tally.hangs == 0 && tally.broken == 0, "the last household leaves nobody");
+    }
+}
+
+/// Its number, as the board has it.
+fn number(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get() as u32
+}
