@@ -124,6 +124,7 @@ impl Error {
     }
 
     /// Of another kind than [`ErrorKind::Os`], with the kernel's number behind it.
+    #[cfg(feature = "multiprocessing")]
     pub(crate) fn with_errno(kind: ErrorKind, errno: Errno, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner { kind, message: message.into(), errno: Some(errno), cause: None }))
     }

@@ -2,7 +2,7 @@
 //! the program's table of tasks.
 //!
 //! A program that was just executed knows nothing of its parent's closures and addresses. So the parent says a *name*, and
-//! the child looks it up in the same [table](tasks!), which it hands to [`freeze_support`] as the first thing it does.
+//! the child looks it up in the same [table](crate::tasks!), which it hands to [`freeze_support`] as the first thing it does.
 //!
 //! ```
 //! use ossature::multiprocessing::{self, Tasks, tasks};
@@ -34,7 +34,7 @@ pub use table::{Body, Task, Tasks, key, open};
 /// A plain function that can be started with the arguments `Args`, a tuple of up to six.
 ///
 /// Every function that takes so many values and returns is one; nobody implements this by hand. The arguments go to another
-/// process as [serde](::serde) values, so a function that borrows (`&str`) is none: let it own (`String`).
+/// process as serde values, so a function that borrows (`&str`) is none: let it own (`String`).
 ///
 /// # Examples
 /// ```
