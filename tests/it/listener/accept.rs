@@ -8,13 +8,13 @@ use ossature::multiprocessing::connection::{Address, AuthKey, Client, Digest, Li
 use ossature::multiprocessing::transfer::Trust;
 use ossature::sys::deadline::Deadline;
 
-use super::{client, fresh, key, keyed};
+use super::{client, fresh, in_no_file_system, key, keyed};
 use crate::support::soon;
 
 // _TestListenerClient.test_listener_client
 #[test]
 fn what_the_client_sends_the_listener_gets() {
-    for address in [fresh(), ("localhost", 0).into(), Address::Abstract(b"ossature-accept".into())] {
+    for address in [fresh(), ("localhost", 0).into(), in_no_file_system("accept")] {
         for builder in [Listener::builder(), keyed()] {
             let has_key = format!("{builder:?}").contains("AuthKey");
             soon(|| {
@@ -80,7 +80,7 @@ fn a_handshake_goes_on_with_the_next_accept() {
         };
         server.send_bytes(b"in").unwrap();
         assert_eq!(client.join().unwrap().unwrap().recv_bytes().unwrap(), b"in");
-        assert!(calls >= 3, "{calls} calls: the client spoke twice");
+        assert!(calls >= 2, "a call with no time hears the client once at most");
     });
 }
 

@@ -8,7 +8,7 @@ use ossature::ErrorKind;
 use ossature::multiprocessing::connection::{Address, Client, Family, Listener};
 use ossature::sys::errno::Errno;
 
-use super::fresh;
+use super::{fresh, in_no_file_system};
 use crate::support::soon;
 
 fn path(address: &Address) -> PathBuf {
@@ -19,7 +19,7 @@ fn path(address: &Address) -> PathBuf {
 // _TestListener.test_multiple_bind
 #[test]
 fn an_address_in_use_is_an_error() {
-    for address in [fresh(), ("localhost", 0).into(), Address::Abstract(b"ossature-in-use".into())] {
+    for address in [fresh(), ("localhost", 0).into(), in_no_file_system("in-use")] {
         let listener = Listener::bind(&address).unwrap();
         let error = Listener::bind(listener.address()).unwrap_err();
         assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(Errno::ADDRINUSE)), "{address}");
@@ -39,9 +39,12 @@ fn the_address_is_the_one_that_others_can_use() {
     let Address::Inet(host, port) = listener.address() else { panic!("{listener:?}") };
     assert_eq!(host, "0.0.0.0", "no host is every interface");
     Client::connect(("", *port)).unwrap();
-    let listener = Listener::bind(b"\0ossature-named").unwrap();
-    assert_eq!(listener.address(), &Address::Abstract(b"ossature-named".into()));
-    Client::connect("\0ossature-named").unwrap();
+    let named = in_no_file_system("named");
+    let Address::Abstract(name) = &named else { panic!("{named}") };
+    let with_zero = [b"\0", &name[..]].concat();
+    let listener = Listener::bind(&with_zero[..]).unwrap();
+    assert_eq!(listener.address(), &named);
+    Client::connect(String::from_utf8(with_zero).unwrap()).unwrap();
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod accept;
 mod address;
 mod bind;
 mod client;
+#[cfg(ossature_faults)]
+mod faulty;
 mod handshake;
 mod hostile;
 
@@ -17,6 +19,11 @@ fn key() -> AuthKey {
 
 fn fresh() -> Address {
     Address::arbitrary(Family::Unix).unwrap()
+}
+
+/// An abstract name that no other run of the tests has.
+fn in_no_file_system(name: &str) -> Address {
+    Address::Abstract(format!("ossature-{name}-{}", std::process::id()).into())
 }
 
 /// A builder with the key.

@@ -1,0 +1,82 @@
+//! Listeners and clients when the system says no: present only under `--cfg ossature_faults`.
+
+use std::time::Duration;
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::connection::{Address, AuthKey, Client};
+use ossature::sys::deadline::Deadline;
+use ossature::sys::errno::Errno;
+use ossature::sys::faults::{Fault, Rule};
+
+use super::{client, fresh, keyed};
+use crate::support::soon;
+
+/// Rules without `everywhere` meet the calls of this thread only, so the other side of each handshake is spared.
+#[test]
+fn a_listener_outlives_what_the_system_refuses_it() {
+    soon(|| {
+        let listener = keyed().bind(fresh()).unwrap();
+        for (call, errno, kind) in [
+            ("accept4", Errno::MFILE, ErrorKind::Os),
+            ("accept4", Errno::NOMEM, ErrorKind::Os),
+            ("getrandom", Errno::NOSYS, ErrorKind::Os),
+            ("send", Errno::PIPE, ErrorKind::Auth),
+            ("recv", Errno::CONNRESET, ErrorKind::Auth),
+            ("ppoll", Errno::NOMEM, ErrorKind::Os),
+        ] {
+            let honest = client(listener.address());
+            let rule = Rule::on(call, Fault::Fail(errno)).arm().unwrap();
+            let error = listener.accept().unwrap_err();
+            drop(rule);
+            assert_eq!((error.kind(), error.errno()), (kind, Some(errno)), "{call}");
+            // Who was not lost by it gets in now, and if not the next one.
+            let next = client(listener.address());
+            let mut let_in = 0;
+            while !(honest.is_finished() && next.is_finished()) {
+                let_in += usize::from(listener.accept_timeout(Duration::from_millis(10)).unwrap().is_some());
+            }
+            while listener.accept_timeout(Duration::from_millis(50)).unwrap().is_some() {
+                let_in += 1;
+            }
+            let happy = [honest, next].into_iter().filter_map(|client| client.join().unwrap().ok()).count();
+            assert!(let_in >= 1 && happy == let_in, "{call}: {let_in} of 2 were let in, {happy} know of it");
+        }
+    });
+}
+
+#[test]
+fn a_handshake_survives_interruptions_and_single_bytes() {
+    let calls = ["send", "recv", "ppoll", "accept4"];
+    soon(|| {
+        let listener = keyed().bind(fresh()).unwrap();
+        let interrupted = client(listener.address());
+        let rules = calls.map(|call| Rule::on(call, Fault::Fail(Errno::INTR)).times(1).arm().unwrap());
+        listener.accept().unwrap();
+        interrupted.join().unwrap().unwrap();
+        drop(rules);
+        let slow = client(listener.address());
+        let rules = ["send", "recv"].map(|call| Rule::on(call, Fault::Shorten(1)).arm().unwrap());
+        listener.accept().unwrap();
+        slow.join().unwrap().unwrap();
+        drop(rules);
+    });
+}
+
+#[test]
+fn a_client_says_what_the_system_refused_it() {
+    let listener = keyed().bind(fresh()).unwrap();
+    for (call, errno) in [("socket", Errno::MFILE), ("connect", Errno::CONNREFUSED), ("getrandom", Errno::PERM)] {
+        let rule = Rule::on(call, Fault::Fail(errno)).arm().unwrap();
+        let error = Client::builder().authkey(&AuthKey::from("x")).connect(listener.address()).unwrap_err();
+        drop(rule);
+        assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(errno)), "{call}");
+    }
+    // What the first two had connected meanwhile is nobody's any more.
+    while !matches!(listener.accept_timeout(Deadline::NOW), Ok(None)) {}
+    let rule = Rule::on("listen", Fault::Fail(Errno::ADDRINUSE)).arm().unwrap();
+    let Address::Unix(path) = fresh() else { panic!("not a path") };
+    let error = keyed().bind(path.as_path()).unwrap_err();
+    drop(rule);
+    assert_eq!(error.errno(), Some(Errno::ADDRINUSE));
+    assert!(!path.exists(), "the file was made by bind, and nobody listens there");
+}
