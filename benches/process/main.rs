@@ -14,6 +14,9 @@ use ossature_sys::pipe::{Flags, pipe};
 static TASKS: Tasks = tasks![spawn::nothing];
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some(spawn::ENDS_AT_ONCE) {
+        return;
+    }
     freeze_support(TASKS);
     procspawn::init();
     have_a_standard_input();

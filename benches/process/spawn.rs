@@ -25,6 +25,14 @@ fn command() {
     assert!(Command::new("/bin/true").status().expect("runs").success());
 }
 
+/// This very program, which ends in the first line of its main: what any program of its kind costs.
+fn itself() {
+    assert!(Command::new("/proc/self/exe").arg(ENDS_AT_ONCE).status().expect("runs").success());
+}
+
+/// The argument of that.
+pub const ENDS_AT_ONCE: &str = "--end-at-once";
+
 /// Beside a program that is not this one and does nothing, and beside the crate that spawns closures.
 pub fn beside_its_rivals(bench: &Bench) {
     if !bench.wants("spawn") {
@@ -34,9 +42,11 @@ pub fn beside_its_rivals(bench: &Bench) {
     rounds.add("ours", ours);
     rounds.add("procspawn", procspawn);
     rounds.add("Command /bin/true", command);
+    rounds.add("Command itself", itself);
     let samples = rounds.run(bench.scaled(100), Duration::from_millis(10));
     bench.compare("spawn-procspawn", &samples, "ours", "procspawn", Bar::AtMost(0.60));
     bench.compare("spawn-command", &samples, "ours", "Command /bin/true", Bar::AtMost(1.25));
+    bench.compare("spawn-itself", &samples, "ours", "Command itself", Bar::AtMost(1.25));
 }
 
 /// CPython's start method of that name, from a file, since its children read the main module again.
