@@ -54,6 +54,7 @@ static TASKS: Tasks = tasks![
     spawn::start_another,
     spawn::panic_with,
     spawn::tell_name,
+    spawn::unchanged,
 ];
 
 fn main() {

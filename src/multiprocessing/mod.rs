@@ -3,6 +3,8 @@
 //! | Python | here |
 //! | --- | --- |
 //! | `Process`, `current_process()`, `active_children()`, ... | [`process`] |
+//! | `freeze_support()`, the functions that children can run | [`freeze_support`], [`tasks!`](crate::tasks!) |
+//! | `get_context()`, `set_start_method()`, ... | [`Context`], [`get_context`], [`set_start_method`] |
 //! | `util` | [`util`] |
 //! | `Value(code, v)`, `Array(code, size_or_items)` | [`Value`], [`Array`]: a lock and what it guards in shared memory |
 //! | `RawValue`, `RawArray`, `lock=False` | [`RawValue`], [`RawArray`]: no lock |

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use ossature::multiprocessing::transfer::Handle;
@@ -19,6 +20,7 @@ pub const TESTS: &[Test] = &[
     ("child_knows_its_name_and_its_parent", child_knows_its_name_and_its_parent),
     ("child_of_a_child_is_spawned_too", child_of_a_child_is_spawned_too),
     ("spawning_works_beside_threads", spawning_works_beside_threads),
+    ("what_changed_in_a_static_is_not_seen_in_a_child", what_changed_in_a_static_is_not_seen_in_a_child),
     ("panic_of_a_spawned_child_comes_back", panic_of_a_spawned_child_comes_back),
 ];
 
@@ -175,6 +177,17 @@ fn spawning_works_beside_threads() {
     drop(hold);
     other.join().unwrap().unwrap_err();
     assert_eq!(codes, [Some(0), Some(1), Some(4), Some(9)]);
+}
+
+static CHANGED: AtomicU8 = AtomicU8::new(2);
+
+pub fn unchanged() -> u8 {
+    CHANGED.load(Relaxed)
+}
+
+fn what_changed_in_a_static_is_not_seen_in_a_child() {
+    CHANGED.store(7, Relaxed);
+    assert_eq!(code_of(Process::spawn(unchanged, ()).unwrap()), Some(2));
 }
 
 pub fn panic_with(text: String) {
