@@ -34,7 +34,7 @@ pub use table::{Body, Task, Tasks, key, open};
 /// A plain function that can be started with the arguments `Args`, a tuple of up to six.
 ///
 /// Every function that takes so many values and returns is one; nobody implements this by hand. The arguments go to another
-/// process as serde values, so a function that borrows (`&str`) is none: let it own (`String`).
+/// process as [serde] values, so a function that borrows (`&str`) is none: let it own (`String`).
 ///
 /// # Examples
 /// ```
