@@ -15,21 +15,22 @@
 //!
 //! A forked child has what its parent made; nothing is copied or passed.
 //!
-//! ```no_run
-//! use ossature::multiprocessing::{Array, Value};
-//! use ossature::sys::process::fork;
+//! ```standalone_crate
+//! use ossature::multiprocessing::{Array, Process, Value};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let number = Value::new(0.0)?;
 //! let squares = Array::from_slice(&[0, 1, 2, 3])?;
-//! let mut child = fork(|| {
-//!     let done = number.set(3.1415927).and_then(|()| squares.with(|all| all.iter_mut().for_each(|x| *x *= *x)));
-//!     u8::from(done.is_err())
+//! let process = Process::fork(|| -> ossature::Result<()> {
+//!     number.set(3.1415927)?;
+//!     squares.with(|all| all.iter_mut().for_each(|x| *x *= *x))
 //! })?;
-//! assert!(child.wait()?.success());
+//! assert!(process.join()?.success());
 //! assert_eq!((number.get()?, squares.to_vec()?), (3.1415927, vec![0, 1, 4, 9]));
 //! # Ok(()) }
 //! ```
+//!
+//! One that is no copy is told which function to run, with what arguments: see [`tasks`].
 
 pub mod connection;
 mod context;
