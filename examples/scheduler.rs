@@ -1,8 +1,8 @@
 //! A scheduler in user space: runs commands on one processor, one at a time, and decides who is next.
 //!
 //! ```console
-//! cargo run --example scheduler -- --policy lottery --for 5 '3:yes >/dev/null' '1:yes >/dev/null'
-//! cargo run --example scheduler -- --policy deadline '30/100:yes >/dev/null' '20/50:yes >/dev/null'
+//! cargo run --example scheduler -- --policy lottery --for 5 '3:exec yes >/dev/null' '1:exec yes >/dev/null'
+//! cargo run --example scheduler -- --policy deadline '30/100:exec yes >/dev/null' '20/50:exec yes >/dev/null'
 //! ```
 //!
 //! `--policy` is `round-robin` (the default), `lottery` (a number before a command is its tickets) or `deadline` (so many
@@ -145,7 +145,7 @@ fn main() -> Outcome {
     }
     let commands = commands();
     if commands.is_empty() {
-        return Err("no command: try '3:yes >/dev/null' '1:yes >/dev/null' behind --policy lottery".into());
+        return Err("no command: try '3:exec yes >/dev/null' '1:exec yes >/dev/null' behind --policy lottery".into());
     }
     let milliseconds = option("quantum").map_or(Ok(20), |number| number.parse())?;
     let seconds = option("for").map(|number| number.parse().map(Duration::from_secs_f64)).transpose()?;
