@@ -12,6 +12,7 @@ pub(crate) mod process;
 pub(crate) mod pthread;
 pub(crate) mod sched;
 pub(crate) mod signal;
+pub(crate) mod vfork;
 
 use core::ffi::c_int;
 

@@ -12,7 +12,7 @@ use crate::raw;
 
 /// `struct clone_args` of clone3(2), in the form that knows cgroups (Linux 5.7).
 #[repr(C)]
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct CloneArgs {
     pub(crate) flags: u64,
     pub(crate) pidfd: u64,

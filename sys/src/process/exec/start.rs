@@ -1,6 +1,7 @@
 //! The parent's side: clone, and what became of it.
 
-use core::ffi::c_int;
+use core::ffi::{c_int, c_void};
+use core::ptr::from_ref;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -13,12 +14,15 @@ use crate::process::fork::abandon;
 use crate::process::{Child, Pid, exit, id, pidfd_open};
 use crate::raw;
 use crate::raw::process::{self as raw_process, CloneArgs, Mask};
+use crate::raw::vfork;
 
 impl Plan<'_> {
-    /// `clone3(CLONE_PIDFD | CLONE_VFORK | CLONE_CLEAR_SIGHAND, ...)`, then the plan, then `execve`: starts the program.
+    /// `clone3(CLONE_PIDFD | CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND, ...)`, then the plan, then `execve`: starts the
+    /// program.
     ///
     /// The calling thread sleeps until the program runs or could not be run, so a failure is an error here and never a child
-    /// that ends for no reason. A kernel or sandbox without clone3 gets fork and pidfd_open.
+    /// that ends for no reason. On x86-64 that costs the same however large this process is; elsewhere its page tables are
+    /// copied. A kernel or sandbox without clone3 gets fork and pidfd_open.
     ///
     /// With SIGCHLD ignored the end of the child is seen, but its status only on Linux 6.15 and later.
     ///
@@ -88,10 +92,19 @@ impl Plan<'_> {
         }
         // The address left as a number; the kernel writes through it.
         let _ = (&raw mut pidfd).expose_provenance();
-        // SAFETY: memory is copied, not shared, and no stack is given; the child goes straight into the steps, which make
-        // raw calls only and end in exec or exit; `pidfd` is a C int that outlives the call.
-        match unsafe { raw_process::clone3(&args) } {
-            Ok(0) => self.live(writer, &Rest { handlers: false, cgroup: false, parent, mask }),
+        let birth = Birth { plan: self, writer, rest: Rest { handlers: false, cgroup: false, parent, mask } };
+        // SAFETY: `start` has blocked all signals. The steps make raw calls and functions of libc that only call the kernel,
+        // take no lock and own nothing, so nothing is freed. What they write lies in `moved` of the plan's descriptors, which
+        // no other thread can see (a `Cell`) and the next start writes anew, and in this thread's errno. `birth` and
+        // `pidfd` outlive the call.
+        let born = match unsafe { vfork::clone3_here(args, Birth::live, from_ref(&birth).cast()) } {
+            // SAFETY: memory is copied, not shared, and no stack is given; the child goes straight into the steps, which make
+            // raw calls only and end in exec or exit; `pidfd` is a C int that outlives the call.
+            Err(Errno::OPNOTSUPP) => unsafe { raw_process::clone3(&args) },
+            born => born,
+        };
+        match born {
+            Ok(0) => self.live(writer, &birth.rest),
             Ok(pid) => {
                 // SAFETY: CLONE_PIDFD made the kernel store a new descriptor there, which nobody else knows.
                 let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
@@ -131,6 +144,21 @@ impl Plan<'_> {
         let _ = retry(|| raw::call("write", || rustix::io::write(report, &error.to_bytes())));
         // What shells answer for a program that cannot be run.
         exit(127)
+    }
+}
+
+/// What a child in this process's memory is told.
+struct Birth<'a> {
+    plan: &'a Plan<'a>,
+    writer: &'a OwnedFd,
+    rest: Rest,
+}
+
+impl Birth<'_> {
+    extern "C" fn live(birth: *const c_void) -> ! {
+        // SAFETY: `bear` gave the address of a `Birth`, and is held by CLONE_VFORK while this runs.
+        let birth = unsafe { &*birth.cast::<Birth<'_>>() };
+        birth.plan.live(birth.writer, &birth.rest)
     }
 }
 
