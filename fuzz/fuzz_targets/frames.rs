@@ -10,6 +10,11 @@ use ossature::ErrorKind;
 use ossature::multiprocessing::connection::{Access, Connection};
 use ossature_sys::deadline::Deadline;
 
+/// Whether a header announces descriptors: some of them ends, some of them memory, and so many in all.
+fn announces([top, ends, memory, all]: [u8; 4]) -> bool {
+    top == 0x80 && (1..=253).contains(&all) && u16::from(ends) + u16::from(memory) <= u16::from(all)
+}
+
 /// The first message of `bytes` and how long its frame is; `Ok(None)` when it is not all there, `Err` when it is none.
 fn model(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, ErrorKind> {
     let Some((first, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
@@ -20,7 +25,7 @@ fn model(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, ErrorKind
             None => return Ok(None),
         },
         // Announced descriptors never come here.
-        other if (1..=253).contains(&other.wrapping_sub(i32::MIN)) && rest.is_empty() => return Ok(None),
+        other if rest.is_empty() && announces(other.to_be_bytes()) => return Ok(None),
         _ => return Err(ErrorKind::Decode),
     };
     match usize::try_from(len).ok().filter(|&len| len <= limit) {

@@ -158,8 +158,8 @@ fn outside_of_a_message_a_descriptor_is_refused_with_the_reason() {
     assert!(postcard::to_extend(&Handle(std::io::stderr()), Vec::new()).is_err());
     assert!(postcard::to_extend(&Lock::new().unwrap(), Vec::new()).is_err());
     assert!(postcard::from_bytes::<Handle<File>>(&[0, 0]).is_err());
-    let pair = serde::de::value::SeqDeserializer::<_, serde::de::value::Error>::new([0_u32, 0].into_iter());
-    let error = Handle::<File>::deserialize(pair).unwrap_err().to_string();
+    let place = serde::de::value::U32Deserializer::<serde::de::value::Error>::new(0);
+    let error = Handle::<File>::deserialize(place).unwrap_err().to_string();
     assert!(error.contains("only from a message"), "{error}");
 }
 

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `0..=0x7fff_ffff` as 4 bytes, the highest first | so many bytes follow |
 //! | `0xffff_ffff`, then 8 bytes, the highest first | so many bytes follow; sent only beyond `0x7fff_ffff`, taken for any length |
-//! | `0x8000_0001..=0x8000_00fd`, then 8 bytes | the same, and so many descriptors ride on the first of the 8 bytes. Ours only: CPython neither sends nor knows it |
+//! | `0x80_ee_mm_nn`, then 8 bytes | the same, and `nn` descriptors, 1 to 253, ride on the first of the 8 bytes; the first `mm` of them are shared memory, the next `ee` ends of connections between kin. Ours only: CPython neither sends nor knows it |
 //! | anything else | nothing: a stranger, or somebody out of step |
 //!
 //! A machine never asks for a byte beyond the message that it is in, so another process that has the connection too finds
@@ -28,6 +28,7 @@
 //! `with_limit` the machine refuses descriptors, and a message longer than the limit as soon as its header is there.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::transfer::Sorts;
 
 /// What is asked of memory at once for a message that is announced; beyond it twice what has come.
 const AT_ONCE: usize = 1 << 20;
@@ -60,8 +61,10 @@ impl Header {
     }
 
     /// Of a message that so many descriptors, 1 to [`MOST_DESCRIPTORS`], ride on. They go with the 5th byte.
-    pub(crate) fn with_descriptors(len: usize, descriptors: usize) -> Self {
-        Self::long(RIDDEN + descriptors.min(MOST_DESCRIPTORS) as u32, len)
+    pub(crate) fn with_descriptors(len: usize, riders: Sorts) -> Self {
+        let [ends, memory, all] =
+            [riders.ends, riders.memory, riders.all].map(|count| count.min(MOST_DESCRIPTORS) as u32);
+        Self::long(RIDDEN | ends << 16 | memory << 8 | all, len)
     }
 
     fn long(first: u32, len: usize) -> Self {
@@ -76,6 +79,14 @@ impl Header {
     }
 }
 
+/// What a header says of descriptors, if it does.
+fn riders(header: u32) -> Option<Sorts> {
+    let [top, ends, memory, all] = header.to_be_bytes();
+    let riders = Sorts { memory: memory.into(), ends: ends.into(), all: all.into() };
+    let possible = u32::from(top) == RIDDEN >> 24 && (1..=MOST_DESCRIPTORS).contains(&riders.all);
+    (possible && riders.is_possible()).then_some(riders)
+}
+
 /// A message as it comes in.
 #[derive(Debug)]
 pub(crate) struct Incoming {
@@ -84,7 +95,7 @@ pub(crate) struct Incoming {
     have: u8,
     /// How long the header is, as far as is known.
     need: u8,
-    descriptors: u8,
+    riders: Sorts,
     takes_descriptors: bool,
     limit: usize,
     /// How long the message is, once the header is whole.
@@ -101,7 +112,7 @@ impl Incoming {
             header: [0; 12],
             have: 0,
             need: 4,
-            descriptors: 0,
+            riders: Sorts { memory: 0, ends: 0, all: 0 },
             takes_descriptors: true,
             limit: usize::MAX,
             len: None,
@@ -111,7 +122,6 @@ impl Incoming {
     }
 
     /// For messages of at most so many bytes, without descriptors.
-    #[allow(dead_code, reason = "for the handshake")]
     pub(crate) const fn with_limit(limit: usize) -> Self {
         let mut machine = Self::new();
         machine.limit = limit;
@@ -162,11 +172,11 @@ impl Incoming {
         let len = match first {
             short if short <= i32::MAX as u32 => u64::from(short),
             _ if self.have == 12 => u64::from(middle) << 32 | u64::from(last),
-            LONG => return self.needs_more(0),
-            ridden if self.takes_descriptors && (1..=MOST_DESCRIPTORS as u32).contains(&(ridden - RIDDEN)) => {
-                return self.needs_more((ridden - RIDDEN) as u8);
-            }
+            LONG => return self.needs_more(Sorts::default()),
             other => {
+                if let Some(riders) = riders(other).filter(|_| self.takes_descriptors) {
+                    return self.needs_more(riders);
+                }
                 let message = format!("bad message: it begins with {other:#010x}, which is no length");
                 return Err(Error::new(ErrorKind::Decode, message));
             }
@@ -176,9 +186,9 @@ impl Incoming {
         Ok(len == 0)
     }
 
-    fn needs_more(&mut self, descriptors: u8) -> Result<bool> {
+    fn needs_more(&mut self, riders: Sorts) -> Result<bool> {
         self.need = 12;
-        self.descriptors = descriptors;
+        self.riders = riders;
         Ok(false)
     }
 
@@ -194,8 +204,8 @@ impl Incoming {
     }
 
     /// How many descriptors ride on the very next byte.
-    pub(crate) fn descriptors_due(&self) -> Option<usize> {
-        (self.descriptors > 0 && self.have == 4).then_some(usize::from(self.descriptors))
+    pub(crate) fn descriptors_due(&self) -> Option<Sorts> {
+        (self.riders.all > 0 && self.have == 4).then_some(self.riders)
     }
 
     /// How long the message is, while none of it is there yet.
@@ -229,7 +239,7 @@ impl Incoming {
 
     /// Forgets the message, to be ready for the next one.
     pub(crate) fn reset(&mut self) {
-        (self.have, self.need, self.descriptors, self.len, self.filled) = (0, 4, 0, None, 0);
+        (self.have, self.need, self.riders, self.len, self.filled) = (0, 4, Sorts::default(), None, 0);
         self.body = Vec::new();
     }
 
@@ -253,7 +263,6 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     /// Adds a message.
-    #[allow(dead_code, reason = "for the handshake")]
     pub(crate) fn push(&mut self, message: &[u8]) {
         self.push_raw(Header::of(message.len()).as_bytes());
         self.push_raw(message);

@@ -1,15 +1,21 @@
 //! Connections inside values that are sent: both processes have the same end afterwards.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::{Access, Connection, Receiver, Sender};
 use crate::error::{Error, ErrorKind};
-use crate::multiprocessing::transfer::{Handle, Trust, received_trust, refuse_to_send};
+use crate::multiprocessing::transfer::{self, Sort, Trust, received_trust, refuse_to_send};
 
-/// The descriptor, whether it receives, whether it sends, and whether kin is at the other end.
-type Wire<H> = (Handle<H>, bool, bool, bool);
+/// The descriptor's place, whether it receives, whether it sends, and whether kin is at the other end.
+///
+/// The last one says only in which list the descriptor is: into that of kin's ends nothing else can put one.
+type Wire = (u32, bool, bool, bool);
+
+fn sort(kin: bool) -> Sort {
+    if kin { Sort::End } else { Sort::Handle }
+}
 
 fn put<S: Serializer>(
     end: &impl AsFd,
@@ -24,12 +30,14 @@ fn put<S: Serializer>(
             "a part of a message has come, or has still to go, at this end of the connection: finish it first";
         return Err(refuse_to_send(Error::new(ErrorKind::InvalidInput, message)));
     }
-    let wire: Wire<_> = (Handle(end.as_fd()), receives, sends, trust == Trust::Kin);
+    let kin = trust == Trust::Kin;
+    let wire: Wire = (transfer::put(end, sort(kin))?, receives, sends, kin);
     wire.serialize(serializer)
 }
 
 fn take<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Connection, D::Error> {
-    let (Handle(fd), receives, sends, kin): Wire<OwnedFd> = Deserialize::deserialize(deserializer)?;
+    let (place, receives, sends, kin): Wire = Deserialize::deserialize(deserializer)?;
+    let fd = transfer::take(place, sort(kin))?;
     let access = match (receives, sends) {
         (true, true) => Access::Both,
         (true, false) => Access::Receive,

@@ -1,7 +1,6 @@
 //! The receiving side of a connection: a message that has begun to arrive stays here until it is whole.
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::OwnedFd;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
@@ -11,7 +10,7 @@ use ossature_sys::stream::{Carrier, Stream};
 use super::frame::{Incoming, MOST_DESCRIPTORS};
 use super::too_short::BufferTooShort;
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::transfer::Trust;
+use crate::multiprocessing::transfer::{Descriptors, Packed, Sorts, Trust};
 
 /// What has come of the next message.
 #[derive(Debug)]
@@ -23,18 +22,12 @@ pub(super) struct Receiving {
 #[derive(Debug)]
 struct Partial {
     incoming: Incoming,
-    descriptors: Vec<OwnedFd>,
-}
-
-/// A whole message.
-pub(super) struct Message {
-    pub(super) bytes: Vec<u8>,
-    pub(super) descriptors: Vec<OwnedFd>,
+    descriptors: Descriptors,
 }
 
 impl Receiving {
     pub(super) const fn new(open: bool) -> Self {
-        let partial = Partial { incoming: Incoming::new(), descriptors: Vec::new() };
+        let partial = Partial { incoming: Incoming::new(), descriptors: Descriptors::new() };
         Self { partial: RefCell::new(partial), open: Cell::new(open) }
     }
 
@@ -64,12 +57,12 @@ impl Receiving {
         trust: Trust,
         limit: usize,
         deadline: Deadline,
-    ) -> Result<Option<Message>> {
+    ) -> Result<Option<Packed>> {
         self.must_be_open()?;
         let mut partial = self.partial.borrow_mut();
         let whole = self.spoilt_by(partial.fill(stream, trust, limit, deadline))?;
         Ok(whole
-            .then(|| Message { bytes: partial.incoming.take(), descriptors: std::mem::take(&mut partial.descriptors) }))
+            .then(|| Packed { bytes: partial.incoming.take(), descriptors: std::mem::take(&mut partial.descriptors) }))
     }
 
     /// The next message into a buffer, without asking for memory when it fits there.
@@ -185,7 +178,7 @@ impl Partial {
         &mut self,
         stream: &Stream,
         trust: Trust,
-        due: usize,
+        due: Sorts,
         deadline: Deadline,
     ) -> Result<Option<usize>> {
         if !may_send_descriptors(stream, trust)? {
@@ -194,14 +187,16 @@ impl Partial {
         }
         let got = stream.read_with::<MOST_DESCRIPTORS>(self.incoming.space(), deadline).map_err(failed)?;
         let Some(got) = got else { return Ok(None) };
-        if got.len > 0 && (got.descriptors_lost || got.descriptors.len() != due) {
+        if got.len > 0 && (got.descriptors_lost || got.descriptors.len() != due.all) {
             let message = format!(
-                "{due} descriptors were announced and {} came: this process may have as many open as it is allowed to",
+                "{} descriptors were announced and {} came: this process may have as many open as it is allowed to",
+                due.all,
                 got.descriptors.len()
             );
             return Err(Error::new(ErrorKind::Decode, message));
         }
-        self.descriptors = got.descriptors.into_iter().collect();
+        // None that can be had only at the end of the stream.
+        self.descriptors = Descriptors::arrived(got.descriptors.into_iter().collect(), due).unwrap_or_default();
         Ok(Some(got.len))
     }
 }
@@ -246,7 +241,7 @@ macro_rules! receives {
             /// As for [`recv`](Self::recv).
             pub fn recv_timeout<T: DeserializeOwned>(&self, timeout: impl Into<Deadline>) -> Result<Option<T>> {
                 let message = self.receiving.message(self.stream(), self.trust(), usize::MAX, timeout.into())?;
-                message.map(|message| unpack(&message.bytes, message.descriptors, self.trust())).transpose()
+                message.map(|message| unpack(message, self.trust())).transpose()
             }
 
             /// Waits for the next message, as bytes: Python's `recv_bytes()`. Descriptors that came along are closed.

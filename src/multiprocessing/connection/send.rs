@@ -1,7 +1,6 @@
 //! The sending side of a connection: what did not go of a message in its time stays here and goes first.
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::stream::{Carrier, Stream};
@@ -9,7 +8,7 @@ use ossature_sys::stream::{Carrier, Stream};
 use super::frame::{Header, MOST_DESCRIPTORS, Outgoing};
 use super::receive::failed;
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::transfer::{Packed, Trust};
+use crate::multiprocessing::transfer::{Descriptors, Packed, Trust};
 
 /// Up to this many bytes, header included, header and message are put side by side on the stack and sent by the shortest
 /// call; beyond it the kernel gathers them.
@@ -26,7 +25,7 @@ pub(super) struct Sending {
 struct Rest {
     outgoing: Outgoing,
     /// They ride on the byte after the next `before`.
-    descriptors: Vec<OwnedFd>,
+    descriptors: Descriptors,
     before: usize,
 }
 
@@ -109,16 +108,16 @@ impl Sending {
 
     /// Sends a value, with the descriptors in it.
     pub(super) fn packed(&self, stream: &Stream, trust: Trust, packed: Packed, deadline: Deadline) -> Result<bool> {
-        let Packed { bytes, descriptors, with_memory } = packed;
+        let Packed { bytes, descriptors } = packed;
         if descriptors.is_empty() {
             return self.message(stream, &bytes, deadline);
         }
-        refuse(stream, trust, descriptors.len(), with_memory)?;
+        refuse(stream, trust, &descriptors)?;
         if !self.flush(stream, deadline)? {
             return Ok(false);
         }
         let mut rest = self.rest.borrow_mut();
-        rest.outgoing.push_raw(Header::with_descriptors(bytes.len(), descriptors.len()).as_bytes());
+        rest.outgoing.push_raw(Header::with_descriptors(bytes.len(), descriptors.sorts()).as_bytes());
         rest.outgoing.push_raw(&bytes);
         let total = rest.outgoing.rest().len();
         (rest.descriptors, rest.before) = (descriptors, 4);
@@ -135,13 +134,10 @@ impl Rest {
     fn flush(&mut self, stream: &Stream, deadline: Deadline) -> Result<bool> {
         while !self.outgoing.is_empty() {
             let rest = self.outgoing.rest();
-            let n = match (self.descriptors.as_slice(), rest.get(..self.before)) {
-                ([], _) => stream.write([rest, &[]], deadline),
+            let n = match (self.descriptors.is_empty(), rest.get(..self.before)) {
+                (true, _) => stream.write([rest, &[]], deadline),
                 (_, Some(before @ [_, ..])) => stream.write([before, &[]], deadline),
-                (descriptors, _) => {
-                    let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
-                    stream.write_with(rest, &borrowed, deadline)
-                }
+                _ => stream.write_with(rest, &self.descriptors.borrowed(), deadline),
             };
             let Some(n) = n.map_err(failed)? else { return Ok(false) };
             if self.before == 0 {
@@ -155,17 +151,18 @@ impl Rest {
 }
 
 /// Why these descriptors cannot go there.
-fn refuse(stream: &Stream, trust: Trust, count: usize, with_memory: bool) -> Result<()> {
+fn refuse(stream: &Stream, trust: Trust, descriptors: &Descriptors) -> Result<()> {
     if stream.carrier() != Carrier::UnixSocket {
         let message = "open files, connections and shared memory travel over Unix sockets only: use pipe(), not pipe_one_way() or TCP";
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
+    let count = descriptors.sorts().all;
     if count > MOST_DESCRIPTORS {
         let message = format!("a message carries at most {MOST_DESCRIPTORS} descriptors, and this value has {count}");
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
-    if with_memory && trust != Trust::Kin {
-        let message = "shared memory is given only to this program's own processes: over pipe(), or a Unix socket with an authentication key";
+    if descriptors.are_for_kin() && trust != Trust::Kin {
+        let message = "shared memory, and an end of a connection over which it may come, are given only to this program's own processes: over pipe(), or a Unix socket with an authentication key";
         return Err(Error::new(ErrorKind::NotAllowed, message));
     }
     Ok(())
@@ -180,7 +177,7 @@ macro_rules! sends {
             /// # Errors
             /// As for [`send_bytes`](Self::send_bytes); [`InvalidInput`](crate::ErrorKind::InvalidInput) when the value cannot be
             /// serialised, or has descriptors in it that cannot go this way; [`NotAllowed`](crate::ErrorKind::NotAllowed) for shared
-            /// memory to a stranger. Nothing is sent then.
+            /// memory to a stranger, and for a connection to kin. Nothing is sent then.
             pub fn send<T: Serialize + ?Sized>(&self, value: &T) -> Result<()> {
                 self.send_timeout(value, Deadline::NEVER).map(drop)
             }

@@ -2,14 +2,13 @@
 
 use std::any::TypeId;
 use std::fmt;
-use std::os::fd::OwnedFd;
 
 use serde::de::DeserializeOwned;
 
 use super::{Target, nameable};
 use crate::error::Result;
 use crate::multiprocessing::process::Report;
-use crate::multiprocessing::transfer::{self, Trust};
+use crate::multiprocessing::transfer::{self, Packed, Trust};
 
 /// A call with its arguments unpacked, ready to run: answers with the exit code.
 #[doc(hidden)]
@@ -25,7 +24,7 @@ pub struct Tasks(&'static [Task]);
 pub struct Task {
     name: &'static str,
     key: fn() -> TypeId,
-    open: fn(&[u8], Vec<OwnedFd>) -> Result<Body>,
+    open: fn(Packed) -> Result<Body>,
 }
 
 /// The table of tasks of a program: `tasks![square, math::add, serve::<Counter>]`.
@@ -79,7 +78,7 @@ macro_rules! tasks {
             $crate::multiprocessing::tasks::Task::new(
                 ::core::concat!(::core::module_path!(), "::", ::core::stringify!($task)),
                 || $crate::multiprocessing::tasks::key($task),
-                |arguments, descriptors| $crate::multiprocessing::tasks::open($task, arguments, descriptors),
+                |arguments| $crate::multiprocessing::tasks::open($task, arguments),
             ),
         )*] })
     };
@@ -128,7 +127,7 @@ const fn same(a: &str, b: &str) -> bool {
 
 impl Task {
     #[doc(hidden)]
-    pub const fn new(name: &'static str, key: fn() -> TypeId, open: fn(&[u8], Vec<OwnedFd>) -> Result<Body>) -> Self {
+    pub const fn new(name: &'static str, key: fn() -> TypeId, open: fn(Packed) -> Result<Body>) -> Self {
         Self { name, key, open }
     }
 
@@ -141,8 +140,8 @@ impl Task {
     }
 
     /// Unpacks the arguments of a call.
-    pub(crate) fn open(&self, arguments: &[u8], descriptors: Vec<OwnedFd>) -> Result<Body> {
-        (self.open)(arguments, descriptors)
+    pub(crate) fn open(&self, arguments: Packed) -> Result<Body> {
+        (self.open)(arguments)
     }
 }
 
@@ -153,15 +152,15 @@ pub fn key<F: Target<Args>, Args>(_task: F) -> TypeId {
     TypeId::of::<F>()
 }
 
-/// Unpacks the arguments of a call of `task`.
+/// Unpacks the arguments of a call of `task`, which only a new process gets, and only from its parent.
 #[doc(hidden)]
-pub fn open<F, Args>(task: F, arguments: &[u8], descriptors: Vec<OwnedFd>) -> Result<Body>
+pub fn open<F, Args>(task: F, arguments: Packed) -> Result<Body>
 where
     F: Target<Args>,
     F::Output: Report,
     Args: DeserializeOwned + 'static,
 {
-    let arguments: Args = transfer::unpack(arguments, descriptors, Trust::Kin)?;
+    let arguments: Args = transfer::unpack(arguments, Trust::Kin)?;
     Ok(Box::new(move || task.call(arguments).report()))
 }
 

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::list::{Sort, put, take};
+use super::list::{put, take};
+use super::sorts::Sort;
 
 /// Something that owns a descriptor, to be sent: a `File`, a `TcpStream`, a `UnixListener`, an `OwnedFd`.
 ///
@@ -48,7 +49,7 @@ impl<'de, T: From<OwnedFd>> Deserialize<'de> for Handle<T> {
 /// # Errors
 /// When nothing is being sent, and without descriptors.
 pub fn serialize<T: AsFd, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    (Sort::Handle.number(), put(value, Sort::Handle)?).serialize(serializer)
+    put(value, Sort::Handle)?.serialize(serializer)
 }
 
 /// Takes the descriptor that came along.

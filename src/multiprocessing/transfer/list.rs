@@ -11,35 +11,32 @@ use ossature_sys::shm::is_shared_memory;
 use serde::{de, ser};
 
 use super::Trust;
+use super::sorts::{Descriptors, Sort, Sorts};
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a descriptor leads to, told to the other side so that memory is never taken for a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sort {
-    Handle,
-    Memory,
+/// The lists of one value that is being sent: one of each sort.
+#[derive(Default)]
+struct Out {
+    memory: Vec<OwnedFd>,
+    ends: Vec<OwnedFd>,
+    handles: Vec<OwnedFd>,
+    refusal: Option<Error>,
 }
 
-impl Sort {
-    pub(super) fn number(self) -> u8 {
-        match self {
-            Self::Handle => 0,
-            Self::Memory => 1,
+impl Out {
+    fn of(&mut self, sort: Sort) -> &mut Vec<OwnedFd> {
+        match sort {
+            Sort::Memory => &mut self.memory,
+            Sort::End => &mut self.ends,
+            Sort::Handle => &mut self.handles,
         }
     }
 }
 
-/// The list of one value that is being sent.
-#[derive(Default)]
-struct Out {
-    descriptors: Vec<OwnedFd>,
-    with_memory: bool,
-    refusal: Option<Error>,
-}
-
-/// The list of one value that is being received.
+/// The lists of one value that is being received, one behind the other.
 struct In {
     descriptors: Vec<Option<OwnedFd>>,
+    sorts: Sorts,
     trust: Trust,
     refusal: Option<Error>,
 }
@@ -71,10 +68,10 @@ impl Leaving {
         push(&OUT, Out::default()).map(|()| Self(()))
     }
 
-    /// The descriptors, and whether memory is among them; or why the value cannot be sent.
-    pub(super) fn finish(self) -> Result<(Vec<OwnedFd>, bool)> {
-        let list = on_top(&OUT, std::mem::take).unwrap_or_default();
-        list.refusal.map_or(Ok((list.descriptors, list.with_memory)), Err)
+    /// The descriptors; or why the value cannot be sent.
+    pub(super) fn finish(self) -> Result<Descriptors> {
+        let Out { memory, ends, handles, refusal } = on_top(&OUT, std::mem::take).unwrap_or_default();
+        refusal.map_or_else(|| Ok(Descriptors::of(memory, ends, handles)), Err)
     }
 }
 
@@ -88,9 +85,10 @@ impl Drop for Leaving {
 pub(super) struct Arriving(());
 
 impl Arriving {
-    pub(super) fn begin(descriptors: Vec<OwnedFd>, trust: Trust) -> Result<Self> {
+    pub(super) fn begin(descriptors: Descriptors, trust: Trust) -> Result<Self> {
+        let (descriptors, sorts) = descriptors.into_parts();
         let descriptors = descriptors.into_iter().map(Some).collect();
-        push(&IN, In { descriptors, trust, refusal: None }).map(|()| Self(()))
+        push(&IN, In { descriptors, sorts, trust, refusal: None }).map(|()| Self(()))
     }
 
     /// Why a descriptor was refused, which says more than the error of the deserialiser.
@@ -105,14 +103,14 @@ impl Drop for Arriving {
     }
 }
 
-/// Puts a copy of a descriptor on the list of the value that is being sent, and answers its place there.
-pub(super) fn put<E: ser::Error>(fd: impl AsFd, sort: Sort) -> std::result::Result<u32, E> {
+/// Puts a copy of a descriptor on the list of its sort, of the value that is being sent, and answers its place there.
+pub(crate) fn put<E: ser::Error>(fd: impl AsFd, sort: Sort) -> std::result::Result<u32, E> {
     let copy = duplicate(fd);
     let put = |list: &mut Out| match copy {
         Ok(copy) => {
-            let place = list.descriptors.len();
-            list.descriptors.push(copy);
-            list.with_memory |= sort == Sort::Memory;
+            let list = list.of(sort);
+            let place = list.len();
+            list.push(copy);
             u32::try_from(place).ok()
         }
         Err(errno) => {
@@ -144,19 +142,23 @@ pub(super) fn refuse_to_receive<E: de::Error>(error: Error) -> E {
     E::custom(text)
 }
 
-/// Takes a descriptor off the list of the value that is being received.
-pub(super) fn take<E: de::Error>((sort, place): (u8, u32), wanted: Sort) -> std::result::Result<OwnedFd, E> {
+/// Takes a descriptor off the list of its sort, of the value that is being received.
+///
+/// The place is the word of the value's bytes, which any value may have; the sort is that of the list in which the sender's
+/// library put it.
+pub(crate) fn take<E: de::Error>(place: u32, sort: Sort) -> std::result::Result<OwnedFd, E> {
     let taken = on_top(&IN, |list| {
-        if wanted == Sort::Memory && list.trust != Trust::Kin {
+        if sort == Sort::Memory && list.trust != Trust::Kin {
             return Err(Error::new(
                 ErrorKind::NotAllowed,
                 "shared memory from a stranger: it is taken only from this program's own pipes and from authenticated peers on Unix sockets",
             ));
         }
-        let place = usize::try_from(place).ok().filter(|_| sort == wanted.number());
-        let found = place.and_then(|place| list.descriptors.get_mut(place)).and_then(Option::take);
-        // The number of its sort is the sender's word; what safe code shall never write to is looked at itself.
-        let found = found.filter(|fd| wanted == Sort::Memory || !is_shared_memory(fd));
+        let of_sort = list.descriptors.get_mut(list.sorts.range(sort));
+        let place = usize::try_from(place).ok();
+        let found = of_sort.zip(place).and_then(|(of_sort, place)| of_sort.get_mut(place)).and_then(Option::take);
+        // A stranger puts what it likes into any list; what safe code shall never write to is looked at itself.
+        let found = found.filter(|fd| sort == Sort::Memory || !is_shared_memory(fd));
         found.ok_or_else(|| {
             Error::new(
                 ErrorKind::Decode,

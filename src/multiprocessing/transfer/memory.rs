@@ -2,13 +2,20 @@
 //! [`Shm`]. The one file of this crate that vouches for memory.
 //!
 //! [`Shm`]'s descriptor may go only to processes that follow the protocol of what lies in it, and a `Shm` may be made only of
-//! memory that they follow it in. The list of a transfer knows both: what is sent says that memory is in it, and a
-//! [`Connection`](crate::multiprocessing::connection::Connection) sends that to kin only; what is received is memory only
-//! when kin sent it *as* memory, through [`serialize`] below, which is reached with a `Shm` in hand. The bytes and the descriptors of a
-//! message are not shown to safe code before that, and its type, size, seals and layout are checked on attaching.
+//! memory that they follow it in. The lists of a transfer see to both:
 //!
-//! What remains is the protocol of the connection itself: whoever takes the bare descriptor of kin's end and puts frames and
-//! descriptors of its own making there stands outside of it, like one who writes to `/proc/self/mem`.
+//! * *In which list* a descriptor is, that of memory or another, is never read from a value's bytes, which safe code makes as it
+//!   likes. The list of memory is filled by [`serialize`] below alone, which is reached with a `Shm` in hand, and the header
+//!   of the frame, which only the connection writes, says which descriptors were in it.
+//! * A value with memory in it, or with an end of a connection between kin, over which memory is taken, is sent to kin only, and
+//!   memory is taken from kin only.
+//! * A descriptor of a message is shown to safe code from the list of handles only, and a `Shm`'s not even then. Type, size, seals
+//!   and layout are checked on attaching.
+//!
+//! What is trusted is that over a connection between kin only this library speaks. Safe code can break that with its own
+//! hands: it takes the bare descriptor of an end (`AsFd`, `Into<OwnedFd>`, or as a `Handle`) and reads frames, or writes frames of its own
+//! making with `SCM_RIGHTS`, or it reopens memory by `/proc/self/fd`. That is no misuse of a value but writing the program's
+//! memory from outside, as with `/proc/self/mem`, and Rust's promises end there; SECURITY.md says so.
 #![allow(unsafe_code, reason = "see above: the descriptor is given to kin and taken from kin only")]
 
 use std::os::fd::OwnedFd;
@@ -18,7 +25,8 @@ use ossature_sys::shm::{AttachError, Shareable, Shm};
 use ossature_sys::sync::lock::Lock;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::list::{Sort, put, refuse_to_receive, take};
+use super::list::{put, refuse_to_receive, take};
+use super::sorts::Sort;
 
 /// Shared memory, to be sent: both sides have the same afterwards.
 ///
@@ -53,7 +61,8 @@ pub struct OfKin(OwnedFd);
 
 impl<T: Shareable> Attach for T {
     fn attach(memory: OfKin) -> Result<Shm<Self>, AttachError> {
-        // SAFETY: kin sent it as memory: every holder got it from `serialize` below, inherited it, or vouched for itself.
+        // SAFETY: `OfKin` is made by `deserialize` below alone, of a descriptor from the list of memory that kin's library sent; there
+        // only `serialize` puts one, that of a `Shm`. So every holder attached to it in this way, inherited it, or vouched for itself.
         unsafe { Shm::from_fd(memory.0) }
     }
 }
@@ -79,7 +88,7 @@ impl<T: Shareable> Attach for Lock<[T], Shared> {
 pub fn serialize<T: ?Sized + Shareable, S: Serializer>(shm: &Shm<T>, serializer: S) -> Result<S::Ok, S::Error> {
     // SAFETY: the copy on the list goes to kin only (see above), which attaches to it by `deserialize`, and is closed otherwise.
     let descriptor = unsafe { shm.descriptor() };
-    (Sort::Memory.number(), put(descriptor, Sort::Memory)?).serialize(serializer)
+    put(descriptor, Sort::Memory)?.serialize(serializer)
 }
 
 /// Attaches to the memory that came along.

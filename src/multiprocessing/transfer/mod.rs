@@ -45,7 +45,8 @@
 //!
 //! **Who may send what.** Shared memory goes to and is taken from this program's own processes only: over the pipes that it
 //! made, and over Unix sockets whose other side knows the authentication key. From anybody else it would be memory that a
-//! stranger may change under a reference. Other descriptors are taken from processes of the same user too.
+//! stranger may change under a reference. The same holds for an end of a connection between these processes, by which
+//! memory could come. Other descriptors are exchanged with processes of the same user too.
 //!
 //! **Elsewhere it is refused.** A descriptor cannot be written to a file: serialising one when nothing is being sent is an error that
 //! says so.
@@ -53,8 +54,7 @@
 pub mod handle;
 mod list;
 pub mod memory;
-
-use std::os::fd::OwnedFd;
+mod sorts;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -63,7 +63,8 @@ pub use self::handle::Handle;
 pub use self::memory::{Attach, Memory};
 
 use self::list::{Arriving, Leaving};
-pub(crate) use self::list::{received_trust, refuse_to_send};
+pub(crate) use self::list::{put, received_trust, refuse_to_send, take};
+pub(crate) use self::sorts::{Descriptors, Sort, Sorts};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How far the other side of a connection is believed.
@@ -75,32 +76,31 @@ pub enum Trust {
     Stranger,
 }
 
-/// A value on its way.
+/// A value on its way. Nothing outside of this crate makes one or looks into it.
 #[derive(Debug)]
-pub(crate) struct Packed {
+#[doc(hidden)]
+pub struct Packed {
     /// The value in postcard's form.
     pub(crate) bytes: Vec<u8>,
     /// What travels beside them.
-    pub(crate) descriptors: Vec<OwnedFd>,
-    /// Whether shared memory is among the descriptors: only for [`Trust::Kin`].
-    pub(crate) with_memory: bool,
+    pub(crate) descriptors: Descriptors,
 }
 
 /// Serialises a value, with copies of the descriptors in it.
 pub(crate) fn pack<T: Serialize + ?Sized>(value: &T) -> Result<Packed> {
     let list = Leaving::begin()?;
     let packed = postcard::to_extend(value, Vec::new());
-    let (descriptors, with_memory) = list.finish()?;
+    let descriptors = list.finish()?;
     let bytes = packed.map_err(|error| {
         Error::new(ErrorKind::InvalidInput, format!("{} cannot be sent: {error}", std::any::type_name::<T>()))
     })?;
-    Ok(Packed { bytes, descriptors, with_memory })
+    Ok(Packed { bytes, descriptors })
 }
 
 /// Makes the value again; closes the descriptors that are not in it.
-pub(crate) fn unpack<T: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>, trust: Trust) -> Result<T> {
+pub(crate) fn unpack<T: DeserializeOwned>(Packed { bytes, descriptors }: Packed, trust: Trust) -> Result<T> {
     let list = Arriving::begin(descriptors, trust)?;
-    let unpacked = postcard::take_from_bytes(bytes);
+    let unpacked = postcard::take_from_bytes(&bytes);
     list.finish()?;
     let wrong = |why: &dyn std::fmt::Display| {
         Error::new(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ossature::ErrorKind;
 use ossature::multiprocessing::connection::{Access, Connection, Receiver, Sender, pipe, pipe_one_way};
 use ossature::multiprocessing::reduction::{Acknowledgement, recv_handle, recv_handles, send_handle, send_handles};
-use ossature::multiprocessing::transfer::{Handle, Memory};
+use ossature::multiprocessing::transfer::{Handle, Memory, Trust};
 use ossature::multiprocessing::{Lock, RawValue};
 use ossature::sys::shm::Shm;
 
@@ -109,7 +109,7 @@ fn bytes_alone_close_what_came_along() {
     near.send(&Handle(&writer)).unwrap();
     near.send(&Handle(&writer)).unwrap();
     near.send(&(1_u8, Handle(&writer))).unwrap();
-    near.send(&Handle(&writer)).unwrap();
+    near.send(&(2_u8, Handle(&writer))).unwrap();
     near.send_bytes(b"after").unwrap();
     drop(writer);
     far.recv_bytes().unwrap();
@@ -174,12 +174,101 @@ fn memory_is_never_had_as_a_file() {
     let memory = Memory(Shm::place(5_u32).unwrap());
     near.send(&memory).unwrap();
     assert_eq!(kind(far.recv::<Handle<File>>()), ErrorKind::Decode);
-    // A sender that lies about the sort: it names the memory's place as if it were a file's.
-    near.send(&(&memory, 0_u8, 0_u32)).unwrap();
-    assert_eq!(kind(far.recv::<(u8, u32, Handle<File>)>()), ErrorKind::Decode);
-    // Nor is a file taken for memory, nor one thing twice.
-    near.send(&Handle(File::open("/dev/null").unwrap())).unwrap();
-    assert_eq!(kind(far.recv::<Memory<u32>>()), ErrorKind::Decode);
-    near.send(&(Handle(File::open("/dev/null").unwrap()), 0_u8, 0_u32)).unwrap();
+    // A value that lies about the sort: it names the memory's place as if it were a file's.
+    near.send(&(&memory, 0_u32)).unwrap();
+    assert_eq!(kind(far.recv::<(u32, Handle<File>)>()), ErrorKind::Decode);
+    // Nor is one thing had twice.
+    near.send(&(Handle(file()), 0_u32)).unwrap();
     assert_eq!(kind(far.recv::<(Handle<File>, Handle<File>)>()), ErrorKind::Decode);
+    near.send(&(&memory, 0_u32)).unwrap();
+    assert_eq!(kind(far.recv::<(Memory<u32>, Memory<u32>)>()), ErrorKind::Decode);
+}
+
+fn file() -> File {
+    File::open("/dev/null").unwrap()
+}
+
+// Each of these names a place by the value's own bytes. Were the file tried at all, it would be `Incompatible`.
+#[test]
+fn file_is_never_had_as_memory_whatever_the_bytes_say() {
+    let (near, far) = pipe().unwrap();
+    near.send(&Handle(file())).unwrap();
+    assert_eq!(kind(far.recv::<Memory<u32>>()), ErrorKind::Decode);
+    for place in 0..3_u32 {
+        near.send(&(place, Handle(file()))).unwrap();
+        assert_eq!(kind(far.recv::<(Memory<u32>, u32)>()), ErrorKind::Decode);
+        near.send(&((1_u8, place), Handle(file()))).unwrap();
+        assert_eq!(kind(far.recv::<(RawValue<u32>, (u8, u32))>()), ErrorKind::Decode);
+        // With memory beside it, the places beyond that are none.
+        let memory = Memory(Shm::place(5_u32).unwrap());
+        near.send(&(&memory, place, Handle(file()))).unwrap();
+        let both = far.recv::<(u32, Memory<u32>, u32)>();
+        assert_eq!(
+            both.map(|(zero, ..)| zero).map_err(|error| error.kind()),
+            if place == 0 { Ok(0) } else { Err(ErrorKind::Decode) }
+        );
+    }
+    near.send(&7).unwrap();
+    assert_eq!(far.recv::<i32>().unwrap(), 7);
+}
+
+#[test]
+fn file_is_never_had_as_the_way_to_kin_whatever_the_bytes_say() {
+    let (near, far) = pipe().unwrap();
+    let (end, _other) = UnixStream::pair().unwrap();
+    near.send(&(Handle(&end), true, true, true)).unwrap();
+    assert_eq!(kind(far.recv::<Connection>()), ErrorKind::Decode);
+    near.send(&(Handle(&end), true, true, false)).unwrap();
+    assert_eq!(far.recv::<Connection>().unwrap().trust(), Trust::Stranger);
+    // Nor is kin's end had as a file.
+    near.send(&pipe().unwrap().0).unwrap();
+    assert_eq!(kind(far.recv::<(Handle<File>, bool, bool, bool)>()), ErrorKind::Decode);
+}
+
+#[test]
+fn strangers_are_not_given_the_way_to_kin() {
+    let (near, far) = strangers();
+    let (one, other) = pipe().unwrap();
+    assert_eq!(kind(near.send(&one)), ErrorKind::NotAllowed);
+    assert_eq!(kind(near.send(&other.split())), ErrorKind::NotAllowed);
+    let (one, other) = strangers();
+    near.send(&one).unwrap();
+    far.recv::<Connection>().unwrap().send_bytes(b"through it").unwrap();
+    assert_eq!(other.recv_bytes().unwrap(), b"through it");
+}
+
+#[test]
+fn headers_with_more_of_two_sorts_than_of_all_are_none() {
+    for header in [
+        [0x80, 0, 2, 1],
+        [0x80, 1, 1, 1],
+        [0x80, 0xff, 0xff, 0xfd],
+        [0x80, 1, 0, 0],
+        [0x81, 0, 0, 1],
+        [0x80, 0, 0, 0xfe],
+    ] {
+        let (near, mut far) = bare();
+        far.write_all(&[&header[..], &[0; 8]].concat()).unwrap();
+        assert_eq!(kind(near.recv_bytes()), ErrorKind::Decode, "{header:x?}");
+        assert!(!near.readable());
+    }
+}
+
+#[test]
+fn mixed_descriptors_find_their_places() {
+    let (near, far) = pipe().unwrap();
+    let memory = |n: u32| Memory(Shm::place(n).unwrap());
+    let ends: Vec<Connection> = (0..3).map(|_| strangers().0).collect();
+    let (kin, kin_too) = pipe().unwrap();
+    let inode = |fd: &File| std::os::unix::fs::MetadataExt::ino(&fd.metadata().unwrap());
+    let (null, zero) = (file(), File::open("/dev/zero").unwrap());
+    near.send(&(Handle(&null), memory(1), &kin, &ends, memory(2), (Handle(&zero), &kin_too, memory(3)))).unwrap();
+    type Mixed =
+        (Handle<File>, Memory<u32>, Connection, Vec<Connection>, Memory<u32>, (Handle<File>, Connection, Memory<u32>));
+    let (first, one, kin, ends, two, (second, kin_too, three)): Mixed = far.recv().unwrap();
+    assert_eq!((inode(&first.0), inode(&second.0)), (inode(&null), inode(&zero)));
+    assert_eq!([one, two, three].map(|memory| *memory.0), [1, 2, 3]);
+    kin.send(&memory(4)).unwrap();
+    assert_eq!(*kin_too.recv::<Memory<u32>>().unwrap().0, 4);
+    assert!(ends.len() == 3 && ends.iter().all(|end| end.trust() == Trust::Stranger));
 }

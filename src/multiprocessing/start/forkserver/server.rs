@@ -25,8 +25,7 @@ const REQUESTS: u64 = 0;
 /// `preload` are the names of tasks without arguments that are run first; whatever becomes of them, the server serves.
 pub(in crate::multiprocessing) fn serve(requests: Handle<OwnedFd>, spares: u32, preload: Vec<String>) -> u8 {
     for name in preload {
-        let nothing = pack(&()).map(|packed| packed.bytes).unwrap_or_default();
-        let body = look_up(&name).and_then(|task| task.open(&nothing, Vec::new()).ok());
+        let body = look_up(&name).zip(pack(&()).ok()).and_then(|(task, nothing)| task.open(nothing).ok());
         // Its panic has been told on standard error.
         let _ = catch_unwind(AssertUnwindSafe(|| body.map(|body| body())));
     }

@@ -94,15 +94,14 @@ impl From<Errno> for Refusal {
 /// Receives the order and makes ready what it says.
 fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
     let told = |reason: String| Err(Refusal::Told(reason));
-    let (bytes, descriptors) = packet::receive(control)?;
-    let order: Order = match transfer::unpack(&bytes, descriptors, Trust::Kin) {
+    let order: Order = match transfer::unpack(packet::receive(control)?, Trust::Kin) {
         Ok(order) => order,
         Err(error) => return told(format!("{OTHER_BUILD} ({error})")),
     };
     if !order.build.is_own() {
         return told(OTHER_BUILD.into());
     }
-    let (bytes, descriptors) = packet::receive(control)?;
+    let arguments = packet::receive(control)?;
     let Some(task) = tasks::look_up(&order.task) else {
         return told(format!(
             "it knows no task {}: the first freeze_support that it comes to must be given all of them",
@@ -113,7 +112,7 @@ fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
     if let Some(Handle(server)) = order.server {
         forkserver::use_link(server);
     }
-    let body = match task.open(&bytes, descriptors) {
+    let body = match task.open(arguments) {
         Ok(body) => body,
         Err(error) => return told(format!("the arguments of {} cannot be decoded: {error}", order.task)),
     };

@@ -3,19 +3,17 @@
 //! A header tells how many there are of both. Then come the descriptors, as many to a message as the kernel takes, each such
 //! message with one byte that means nothing; then the bytes, as a stream.
 
-use std::os::fd::{AsFd, OwnedFd};
-
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
-use ossature_sys::socket::Socket;
+use ossature_sys::socket::{MOST_DESCRIPTORS, Socket};
 
-use crate::multiprocessing::transfer::Packed;
+use crate::multiprocessing::transfer::{Descriptors, Packed, Sorts};
 
 /// What every packet begins with, so that a stranger on the socket is told from the parent.
-const MAGIC: u32 = u32::from_le_bytes(*b"osP1");
-const HEADER: usize = 16;
-/// The kernel's limit of descriptors in one message.
-const MOST: usize = 253;
+const MAGIC: u32 = u32::from_le_bytes(*b"osP2");
+/// Four numbers of 4 bytes, how many descriptors there are that are memory, ends, and of all sorts among them; and the
+/// length, 8 bytes.
+const HEADER: usize = 24;
 
 /// Sends all of a packet.
 ///
@@ -23,20 +21,20 @@ const MOST: usize = 253;
 /// `ETIMEDOUT` when the other side did not take it by the deadline, `EPIPE` or `ECONNRESET` when it is gone; `ETOOMANYREFS` for
 /// more descriptors than may be on their way.
 pub(super) fn send(socket: &Socket, packet: &Packed, deadline: Deadline) -> Result<()> {
-    let (len, descriptors) = (packet.bytes.len() as u64, packet.descriptors.len() as u32);
+    let Sorts { memory, ends, all } = packet.descriptors.sorts();
     let mut head = Vec::with_capacity(HEADER + packet.bytes.len());
-    head.extend_from_slice(&MAGIC.to_le_bytes());
-    head.extend_from_slice(&descriptors.to_le_bytes());
-    head.extend_from_slice(&len.to_le_bytes());
+    for number in [MAGIC, memory as u32, ends as u32, all as u32] {
+        head.extend_from_slice(&number.to_le_bytes());
+    }
+    head.extend_from_slice(&(packet.bytes.len() as u64).to_le_bytes());
     if packet.descriptors.is_empty() {
         // The usual case, in one call.
         head.extend_from_slice(&packet.bytes);
         return send_all(socket, &head, deadline);
     }
     send_all(socket, &head, deadline)?;
-    for some in packet.descriptors.chunks(MOST) {
-        let some: Vec<_> = some.iter().map(AsFd::as_fd).collect();
-        socket.send_with(&[0], &some, deadline)?.ok_or(Errno::TIMEDOUT)?;
+    for some in packet.descriptors.borrowed().chunks(MOST_DESCRIPTORS) {
+        socket.send_with(&[0], some, deadline)?.ok_or(Errno::TIMEDOUT)?;
     }
     send_all(socket, &packet.bytes, deadline)
 }
@@ -54,18 +52,22 @@ fn send_all(socket: &Socket, mut bytes: &[u8], deadline: Deadline) -> Result<()>
 /// # Errors
 /// `EPIPE` when the other side is gone, `EPROTO` when it speaks of something else, `EMFILE` when there is no room for its
 /// descriptors.
-pub(super) fn receive(socket: &Socket) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
+pub(super) fn receive(socket: &Socket) -> Result<Packed> {
     let mut head = [0; HEADER];
     receive_all(socket, &mut head)?;
-    let [m0, m1, m2, m3, d0, d1, d2, d3, length @ ..] = head;
-    if u32::from_le_bytes([m0, m1, m2, m3]) != MAGIC {
+    let [numbers @ .., l0, l1, l2, l3, l4, l5, l6, l7] = head;
+    let mut numbers = numbers.chunks_exact(4).map(|number| number.try_into().map_or(0, u32::from_le_bytes));
+    let mut number = || numbers.next().unwrap_or_default();
+    let (magic, memory, ends, all) = (number(), number() as usize, number() as usize, number() as usize);
+    let sorts = Sorts { memory, ends, all };
+    if magic != MAGIC || !sorts.is_possible() {
         return Err(Errno::PROTO);
     }
-    let count = u32::from_le_bytes([d0, d1, d2, d3]) as usize;
-    let len = usize::try_from(u64::from_le_bytes(length)).map_err(|_| Errno::NOMEM)?;
+    let len = u64::from_le_bytes([l0, l1, l2, l3, l4, l5, l6, l7]);
+    let len = usize::try_from(len).map_err(|_| Errno::NOMEM)?;
     let mut descriptors = Vec::new();
-    while descriptors.len() < count {
-        let got = socket.recv_with::<MOST>(&mut [0], Deadline::NEVER)?.ok_or(Errno::TIMEDOUT)?;
+    while descriptors.len() < all {
+        let got = socket.recv_with::<MOST_DESCRIPTORS>(&mut [0], Deadline::NEVER)?.ok_or(Errno::TIMEDOUT)?;
         if got.descriptors_lost {
             return Err(Errno::MFILE);
         }
@@ -74,11 +76,12 @@ pub(super) fn receive(socket: &Socket) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
         }
         descriptors.extend(got.descriptors);
     }
+    let descriptors = Descriptors::arrived(descriptors, sorts).ok_or(Errno::PROTO)?;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(len).map_err(|_| Errno::NOMEM)?;
     bytes.resize(len, 0);
     receive_all(socket, &mut bytes)?;
-    Ok((bytes, descriptors))
+    Ok(Packed { bytes, descriptors })
 }
 
 fn receive_all(socket: &Socket, mut room: &mut [u8]) -> Result<()> {

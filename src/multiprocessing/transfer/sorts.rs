@@ -1,0 +1,98 @@
+//! Descriptors on their way, each among those of its sort.
+//!
+//! What a descriptor leads to is told beside the value, never in it: a value's bytes are whatever safe code makes them, and
+//! a file must not become memory by them. So each sort has a list of its own, a place is a place in one of them, and
+//! the header of a message, which the connection writes, says how long they are.
+
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What a descriptor leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sort {
+    /// Shared memory, which only [`memory`](super::memory) puts there.
+    Memory,
+    /// An end of a connection at whose other end is kin, which only a connection puts there.
+    End,
+    /// Anything else.
+    Handle,
+}
+
+/// How many descriptors there are of each sort: the first are memory, then come the ends, and handles are the rest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sorts {
+    pub(crate) memory: usize,
+    pub(crate) ends: usize,
+    pub(crate) all: usize,
+}
+
+impl Sorts {
+    /// Whether such numbers can be: no more of two sorts than there are of all.
+    pub(crate) fn is_possible(self) -> bool {
+        self.memory.checked_add(self.ends).is_some_and(|some| some <= self.all)
+    }
+
+    /// Where those of a sort are.
+    pub(super) fn range(self, sort: Sort) -> Range<usize> {
+        let ends = self.memory.saturating_add(self.ends);
+        match sort {
+            Sort::Memory => 0..self.memory,
+            Sort::End => self.memory..ends,
+            Sort::Handle => ends..self.all,
+        }
+    }
+}
+
+/// What travels beside the bytes of a value.
+#[derive(Debug, Default)]
+pub(crate) struct Descriptors {
+    list: Vec<OwnedFd>,
+    sorts: Sorts,
+}
+
+impl Descriptors {
+    pub(crate) const fn new() -> Self {
+        Self { list: Vec::new(), sorts: Sorts { memory: 0, ends: 0, all: 0 } }
+    }
+
+    /// Those of a value.
+    pub(super) fn of(memory: Vec<OwnedFd>, ends: Vec<OwnedFd>, handles: Vec<OwnedFd>) -> Self {
+        let all = memory.len() + ends.len() + handles.len();
+        let sorts = Sorts { memory: memory.len(), ends: ends.len(), all };
+        let mut list = memory;
+        list.extend(ends);
+        list.extend(handles);
+        Self { list, sorts }
+    }
+
+    /// Those that came with a message that said this of them; `None` when it cannot be true.
+    pub(crate) fn arrived(list: Vec<OwnedFd>, sorts: Sorts) -> Option<Self> {
+        (list.len() == sorts.all && sorts.is_possible()).then_some(Self { list, sorts })
+    }
+
+    pub(crate) fn sorts(&self) -> Sorts {
+        self.sorts
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Whether there are some that only kin may have: memory, and the way to one who takes memory from there.
+    pub(crate) fn are_for_kin(&self) -> bool {
+        self.sorts.memory > 0 || self.sorts.ends > 0
+    }
+
+    /// All of them, in their order.
+    pub(crate) fn borrowed(&self) -> Vec<BorrowedFd<'_>> {
+        self.list.iter().map(AsFd::as_fd).collect()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn into_parts(self) -> (Vec<OwnedFd>, Sorts) {
+        (self.list, self.sorts)
+    }
+}
