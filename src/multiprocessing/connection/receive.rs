@@ -142,22 +142,24 @@ impl Partial {
         }
     }
 
-    /// Reads the message to where it is wanted; what has come at the end of the time moves to `incoming`.
+    /// Reads the message to where it is wanted; what has come at the end of the time, or before an error, moves to `incoming`.
     fn read_straight(&mut self, stream: &Stream, place: &mut [u8], deadline: Deadline) -> Result<Into> {
         let mut filled = 0;
-        while let Some(rest) = place.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match stream.read(rest, deadline).map_err(failed)? {
-                Some(0) => return Err(self.incoming.end()),
-                Some(n) => filled += n,
-                None => {
-                    if filled > 0 {
-                        self.incoming.adopt(place.get(..filled).unwrap_or_default());
-                    }
-                    return Ok(Into::Nothing);
-                }
+        let ended = loop {
+            let Some(rest) = place.get_mut(filled..).filter(|rest| !rest.is_empty()) else {
+                return Ok(Into::Buffer(filled));
+            };
+            match stream.read(rest, deadline) {
+                Ok(Some(0)) => break Err(self.incoming.end()),
+                Ok(Some(n)) => filled += n,
+                Ok(None) => break Ok(Into::Nothing),
+                Err(errno) => break Err(failed(errno)),
             }
+        };
+        if filled > 0 {
+            self.incoming.adopt(place.get(..filled).unwrap_or_default());
         }
-        Ok(Into::Buffer(filled))
+        ended
     }
 
     /// One read: whether the message is whole, or `None` when nothing came by the deadline.

@@ -1,5 +1,6 @@
 //! Connections when the system says no, byte by byte: present only under `--cfg ossature_faults`.
 
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -79,6 +80,32 @@ fn refuse() {
                 }
                 let went = sent.iter().filter(|sent| sent.is_ok()).count();
                 assert!(arrived <= went, "{errno} {call} {nth}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_came_before_a_passing_error_is_kept() {
+    let frame = b"\0\0\0\x08ABCDEFGH\0\0\0\x04WXYZ";
+    for errno in [Errno::NOMEM, Errno::NOBUFS] {
+        for cut in 1..12 {
+            for (nth, into) in (1..5).flat_map(|nth| [(nth, true), (nth, false)]) {
+                let (far, mut raw) = super::bare();
+                // The first part alone, so that a call is refused after a short read; where there is none, it finds nothing.
+                raw.write_all(&frame[..cut]).unwrap();
+                let rule = Rule::on("recv", Fault::Fail(errno)).nth(nth).arm().unwrap();
+                let mut buffer = [0; 64];
+                let begun = match into {
+                    true => far.recv_bytes_into_timeout(&mut buffer, Deadline::NOW).map(drop),
+                    false => far.recv_bytes_timeout(Deadline::NOW).map(drop),
+                };
+                drop(rule);
+                assert!(begun.is_ok() || begun.unwrap_err().errno() == Some(errno), "{errno} {cut} {nth}");
+                assert!(far.readable());
+                raw.write_all(&frame[cut..]).unwrap();
+                assert_eq!(far.recv_bytes().unwrap(), b"ABCDEFGH", "{errno} {cut} {nth} {into}");
+                assert_eq!(far.recv_bytes().unwrap(), b"WXYZ");
             }
         }
     }
