@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use ossature_sys::socket;
 use serde::{Deserialize, Serialize};
 
+use super::AuthKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::Trust;
 
@@ -91,9 +92,9 @@ impl Address {
     }
 
     /// How far one is believed there that has proved to know the key: shared memory comes only over the sockets of one machine.
-    pub(super) fn trust_with_key(&self) -> Trust {
+    pub(super) fn trust_with(&self, key: &AuthKey) -> Trust {
         match self.family() {
-            Family::Unix => Trust::Kin,
+            Family::Unix => key.trust(),
             Family::Inet | Family::Inet6 => Trust::Stranger,
         }
     }

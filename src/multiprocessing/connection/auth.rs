@@ -1,11 +1,11 @@
 //! The handshake over a connection that is there already.
 
 use ossature_sys::deadline::Deadline;
+use ossature_sys::stream::Carrier;
 
 use super::payload::LIMIT;
 use super::{AuthKey, Connection, Handshake};
 use crate::error::Result;
-use crate::multiprocessing::transfer::Trust;
 
 /// Makes the other side prove that it knows the key: half of a handshake, of which the other side does
 /// [`answer_challenge`].
@@ -89,8 +89,8 @@ impl Handshake {
                 return Err(error);
             }
         }
-        if self.has_delivered() {
-            connection.set_trust(Trust::Kin);
+        if self.has_delivered() && connection.stream().carrier() == Carrier::UnixSocket {
+            connection.set_trust(self.proved_trust());
         }
         Ok(true)
     }

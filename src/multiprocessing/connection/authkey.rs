@@ -7,6 +7,7 @@ use ossature_sys::random;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
+use crate::multiprocessing::transfer::Trust;
 
 /// A secret of any length that both sides know and neither sends.
 ///
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 /// and has no serialised form, so that it cannot travel in a message by mistake.
 ///
 /// Differs from Python, where any byte string will do and can be printed: this one is made from bytes explicitly. An empty
-/// key is a key like any other, one that everybody knows.
+/// key is a key like any other, one that everybody knows: who proves to know it is a [`Stranger`](Trust::Stranger) still.
 ///
 /// # Examples
 /// ```
@@ -50,6 +51,11 @@ impl AuthKey {
     /// The bytes of the key, for those who must hand it on by a way of their own.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// How far one is believed that has proved to know it.
+    pub(super) fn trust(&self) -> Trust {
+        if self.0.is_empty() { Trust::Stranger } else { Trust::Kin }
     }
 }
 

@@ -135,7 +135,7 @@ impl ClientBuilder {
         };
         let handshake = self.rules.apply(Handshake::client(key)?);
         let Some(socket) = Exchange::new(socket, handshake).run(deadline)? else { return Ok(None) };
-        Connection::with_trust(socket.into(), Access::Both, address.trust_with_key()).map(Some)
+        Connection::with_trust(socket.into(), Access::Both, address.trust_with(key)).map(Some)
     }
 }
 

@@ -14,6 +14,7 @@ use ossature_sys::random;
 use super::payload::{LIMIT, Payload};
 use super::{AuthKey, Digest};
 use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::transfer::Trust;
 
 const CHALLENGE: &[u8] = b"#CHALLENGE#";
 const WELCOME: &[u8] = b"#WELCOME#";
@@ -224,6 +225,11 @@ impl Handshake {
     /// Whether the other side has proved itself to this one.
     pub(super) fn has_delivered(&self) -> bool {
         self.is_done() && self.delivers
+    }
+
+    /// How far the other side is believed that has proved to know the key.
+    pub(super) fn proved_trust(&self) -> Trust {
+        self.key.trust()
     }
 
     fn challenged(&mut self, message: &[u8]) -> Result<()> {

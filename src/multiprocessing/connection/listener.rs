@@ -113,7 +113,7 @@ impl Listener {
             return Ok(None);
         };
         state.last_accepted = peer;
-        Connection::with_trust(socket.into(), Access::Both, self.address.trust_with_key()).map(Some)
+        Connection::with_trust(socket.into(), Access::Both, self.address.trust_with(key)).map(Some)
     }
 
     /// The address at which this listens, as the system says it: names are numbers there, and a port that was left to the

@@ -175,10 +175,13 @@ fn an_empty_key_lets_in_only_who_has_it() {
         for (theirs, is_let_in) in [("not empty", false), ("", true)] {
             let address = listener.address().clone();
             let client = std::thread::spawn(move || {
-                Client::builder().authkey(&AuthKey::from(theirs)).connect(address).map(drop).is_ok()
+                Client::builder().authkey(&AuthKey::from(theirs)).connect(address).map(|client| client.trust())
             });
-            assert_eq!(listener.accept().map(drop).map_err(|error| error.kind()).is_ok(), is_let_in);
-            assert_eq!(client.join().unwrap(), is_let_in);
+            // Everybody knows it, so nobody is kin by it.
+            let let_in = [listener.accept().map(|connection| connection.trust()), client.join().unwrap()];
+            for trust in let_in {
+                assert_eq!(trust.ok(), is_let_in.then_some(Trust::Stranger));
+            }
         }
     });
 }
