@@ -86,8 +86,9 @@ impl ClientBuilder {
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is [no address](Address);
     /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `ECONNREFUSED` when nobody listens, `ENOENT` for a path that is not there,
-    /// `EACCES`, `ENETUNREACH` and others as of connect(2); [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the two sides have
-    /// different keys or the listener does not follow the handshake.
+    /// `EACCES`, `ENETUNREACH` and others as of connect(2), and `ENOMEM` or `ENOBUFS` within the handshake;
+    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the two sides have different keys or the listener does not follow the
+    /// handshake; [`ErrorKind::Closed`](crate::ErrorKind::Closed) when it went away within it.
     pub fn connect<A: TryInto<Address>>(self, address: A) -> Result<Connection>
     where
         Error: From<A::Error>,

@@ -33,7 +33,7 @@ impl Exchange {
             match self.socket.send(self.outgoing.rest(), Deadline::NOW) {
                 Ok(Some(sent)) => self.outgoing.advance(sent),
                 Ok(None) => return Ok(()),
-                Err(errno) => return Err(gone(errno)),
+                Err(errno) => return Err(failed(errno)),
             }
         }
         Ok(())
@@ -50,7 +50,8 @@ impl Exchange {
     /// What there is to be said goes out at once in the end, since every message of its own wakes the other side once more.
     ///
     /// # Errors
-    /// [`ErrorKind::Auth`] when the handshake failed; the other side has been told then, if it has to be.
+    /// [`ErrorKind::Auth`] for what the other side said wrong, which has been told so then, if it has to be;
+    /// [`ErrorKind::Closed`] when it has gone; [`ErrorKind::Os`] for what the system refused here.
     pub(super) fn advance(&mut self) -> Result<()> {
         while !self.handshake.is_done() && self.listen()? {
             let message = self.incoming.take();
@@ -68,11 +69,11 @@ impl Exchange {
     fn listen(&mut self) -> Result<bool> {
         loop {
             match self.socket.recv(self.incoming.space(), Deadline::NOW) {
-                Ok(Some(0)) => return Err(auth("the other side closed the connection in the middle of the handshake")),
+                Ok(Some(0)) => return Err(Error::new(ErrorKind::Closed, format!("the other side {WENT}"))),
                 Ok(Some(received)) if self.incoming.advance(received).map_err(no_message)? => return Ok(true),
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(false),
-                Err(errno) => return Err(gone(errno)),
+                Err(errno) => return Err(failed(errno)),
             }
         }
     }
@@ -116,22 +117,11 @@ fn no_message(error: Error) -> Error {
     Error::caused(ErrorKind::Auth, None, error)
 }
 
-fn auth(why: &'static str) -> Error {
-    Error::new(ErrorKind::Auth, why)
-}
+const WENT: &str = "closed the connection in the middle of the handshake";
 
-fn gone(errno: Errno) -> Error {
-    Error::caused(ErrorKind::Auth, errno, Gone(errno))
-}
-
-/// The connection broke in the middle of the handshake.
-#[derive(Debug)]
-struct Gone(Errno);
-
-impl std::fmt::Display for Gone {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the connection broke in the middle of the handshake: {}", self.0)
+fn failed(errno: Errno) -> Error {
+    match errno {
+        Errno::PIPE | Errno::CONNRESET => Error::with_errno(ErrorKind::Closed, errno, format!("the other side {WENT}")),
+        other => Error::os(other, "handshake"),
     }
 }
-
-impl std::error::Error for Gone {}

@@ -82,9 +82,9 @@ impl Listener {
     /// Waits for somebody to connect and, if there is a key, to prove that it knows it.
     ///
     /// # Errors
-    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when somebody failed to, in whatever way; that connection is closed, and the
+    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when somebody failed to, by going away too; that connection is closed, and the
     /// listener can go on. [`ErrorKind::Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` when no descriptor is left: who
-    /// wants to connect keeps waiting.
+    /// wants to connect keeps waiting; with `ENOMEM` or `ENOBUFS`, for which somebody may have been sent away.
     pub fn accept(&self) -> Result<Connection> {
         loop {
             if let Some(connection) = self.accept_timeout(Deadline::NEVER)? {

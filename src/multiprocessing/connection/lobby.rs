@@ -127,7 +127,7 @@ impl Lobby {
             let _ = socket.set_no_delay(true); // EINVAL: it is gone already, as it will turn out
         }
         let mut exchange = Exchange::new(socket, rules.apply(super::Handshake::server(key)?));
-        exchange.speak()?;
+        exchange.speak().map_err(lost)?;
         self.guests.push(Guest { exchange, came: Instant::now(), address: Address::of_socket(address) });
         Ok(())
     }
@@ -138,10 +138,19 @@ impl Lobby {
             let advanced = self.guests[index].exchange.advance();
             if advanced.is_err() || self.guests[index].exchange.is_done() {
                 let guest = self.guests.remove(index);
+                let advanced = advanced.map_err(lost);
                 return Some(advanced.map(|()| (guest.exchange.into_socket(), guest.address)));
             }
         }
         None
+    }
+}
+
+/// One kind for whoever comes and does not get in, by going away too; what the system refuses here is another.
+fn lost(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Closed => Error::caused(ErrorKind::Auth, error.errno(), error),
+        _ => error,
     }
 }
 

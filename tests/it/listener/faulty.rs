@@ -22,6 +22,8 @@ fn a_listener_outlives_what_the_system_refuses_it() {
             ("getrandom", Errno::NOSYS, ErrorKind::Os),
             ("send", Errno::PIPE, ErrorKind::Auth),
             ("recv", Errno::CONNRESET, ErrorKind::Auth),
+            ("recv", Errno::NOMEM, ErrorKind::Os),
+            ("send", Errno::NOBUFS, ErrorKind::Os),
             ("ppoll", Errno::NOMEM, ErrorKind::Os),
         ] {
             let honest = client(listener.address());
@@ -73,6 +75,24 @@ fn a_client_says_what_the_system_refused_it() {
     }
     // What the first two had connected meanwhile is nobody's any more.
     while !matches!(listener.accept_timeout(Deadline::NOW), Ok(None)) {}
+    for (call, errno, kind) in [
+        ("recv", Errno::NOMEM, ErrorKind::Os),
+        ("send", Errno::NOBUFS, ErrorKind::Os),
+        ("recv", Errno::CONNRESET, ErrorKind::Closed),
+        ("send", Errno::PIPE, ErrorKind::Closed),
+    ] {
+        let rule = Rule::on(call, Fault::Fail(errno)).arm().unwrap();
+        // The listener says its challenge first.
+        let failing = || Client::builder().authkey(&super::key()).connect(listener.address()).map(drop);
+        let error = std::thread::scope(|scope| {
+            let accepting = scope.spawn(|| listener.accept().map(drop));
+            let error = failing().unwrap_err();
+            assert_eq!(accepting.join().unwrap().unwrap_err().kind(), ErrorKind::Auth, "it went away");
+            error
+        });
+        drop(rule);
+        assert_eq!((error.kind(), error.errno()), (kind, Some(errno)), "{call}");
+    }
     let rule = Rule::on("listen", Fault::Fail(Errno::ADDRINUSE)).arm().unwrap();
     let Address::Unix(path) = fresh() else { panic!("not a path") };
     let error = keyed().bind(path.as_path()).unwrap_err();
