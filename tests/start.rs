@@ -23,6 +23,7 @@ use ossature::multiprocessing::{Tasks, freeze_support, tasks};
 
 static TASKS: Tasks = tasks![
     context::default_is_what_started_it,
+    executable::acts_as_root,
     executable::nine,
     forkserver::wait_for_end,
     forkserver::tell_place,
@@ -60,8 +61,10 @@ static TASKS: Tasks = tasks![
 fn main() {
     context::too_early();
     freeze_support(TASKS);
-    if std::env::args().nth(1).as_deref() == Some(executable::REPLACED) {
-        return executable::run_replaced();
+    match std::env::args().nth(1).as_deref() {
+        Some(executable::REPLACED) => return executable::run_replaced(),
+        Some(executable::AS_NOBODY) => return executable::run_as_nobody(),
+        _ => {}
     }
     let mut tests = Vec::new();
     for module in [context::TESTS, spawn::TESTS, refused::TESTS, executable::TESTS, forkserver::TESTS] {

@@ -1,13 +1,17 @@
 //! Which program a spawned child runs: this one, whatever became of its file; a copy of it; nothing else.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::{Process, set_executable};
 use ossature::sys::errno::Errno;
+use ossature::sys::process::effective_user;
+use ossature::sys::socket::{Kind, Socket};
 
 use crate::harness::Test;
 
@@ -18,10 +22,16 @@ pub const TESTS: &[Test] = &[
     ("another_program_is_told_by_its_exit_code", another_program_is_told_by_its_exit_code),
     ("what_cannot_be_executed_is_told_by_its_errno", what_cannot_be_executed_is_told_by_its_errno),
     ("mark_given_by_hand_is_refused", mark_given_by_hand_is_refused),
+    ("socket_that_is_not_the_parents_is_not_obeyed", socket_that_is_not_the_parents_is_not_obeyed),
+    ("set_uid_program_takes_no_orders", set_uid_program_takes_no_orders),
 ];
 
 /// The argument of the run below.
 pub const REPLACED: &str = "--replaced";
+
+/// The argument of the run as nobody.
+pub const AS_NOBODY: &str = "--as-nobody";
+const NOBODY: u32 = 65534;
 
 pub fn nine() -> u8 {
     9
@@ -133,4 +143,44 @@ fn mark_given_by_hand_is_refused() {
     let run = Command::new("/proc/self/exe").arg("--multiprocessing-fork").output().unwrap();
     assert_eq!(run.status.code(), Some(2));
     assert!(String::from_utf8(run.stderr).unwrap().contains("not for use by hand"));
+}
+
+fn socket_that_is_not_the_parents_is_not_obeyed() {
+    // The shell is the parent, and whoever holds the other end is not.
+    let (_near, far) = Socket::pair(Kind::Stream).unwrap();
+    let script = "\"$0\" --multiprocessing-fork; exit $?";
+    let image = std::env::current_exe().unwrap();
+    let run = Command::new("sh").arg("-c").arg(script).arg(image).stdin(OwnedFd::from(far)).output().unwrap();
+    assert_eq!(run.status.code(), Some(2), "{run:?}");
+}
+
+pub fn acts_as_root() -> u8 {
+    u8::from(effective_user() == 0)
+}
+
+/// Spawns from the set-uid copy, as a user who may run it but has none of its rights.
+pub fn run_as_nobody() {
+    set_executable(std::env::args().nth(2).unwrap());
+    assert_eq!(effective_user(), NOBODY);
+    let code = match Process::spawn(acts_as_root, ()) {
+        Ok(process) => 20 + process.join().unwrap().code().unwrap(),
+        Err(error) if error.kind() == ErrorKind::NotBegun => 30,
+        Err(error) => panic!("{error}"),
+    };
+    std::process::exit(code.into());
+}
+
+fn set_uid_program_takes_no_orders() {
+    if effective_user() != 0 {
+        return println!("SKIPPED set_uid_program_takes_no_orders: only root can make a set-uid program of root's");
+    }
+    let (place, privileged) = (Place::new("nobody"), Place::new("set-uid"));
+    let (plain, copy) = (place.copy(), privileged.copy());
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o4755)).unwrap();
+    let run = Command::new(plain).arg(AS_NOBODY).arg(copy).uid(NOBODY).output().unwrap();
+    match run.status.code() {
+        Some(30) => assert!(String::from_utf8(run.stderr).unwrap().contains("set-user-ID")),
+        Some(20) => println!("SKIPPED set_uid_program_takes_no_orders: set-uid does nothing where temporary files are"),
+        _ => panic!("{run:?}"),
+    }
 }

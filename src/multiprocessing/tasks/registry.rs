@@ -60,6 +60,10 @@ static INTERNAL: Tasks = crate::tasks![forkserver::serve];
 /// Differs from Python, where only frozen programs need it: every Rust program is a frozen one. There, the main module
 /// is guarded by `if __name__ == '__main__'` instead.
 ///
+/// A started process does what its parent says, and ends if the socket that it was started with is not its parent's, or of
+/// another user. It also ends if the program has rights by its file (set-user-ID, set-group-ID, capabilities): such a
+/// program starts processes by [`Context::Fork`](crate::multiprocessing::Context::Fork).
+///
 /// # Panics
 /// When another table has a task of the same name for another function.
 ///

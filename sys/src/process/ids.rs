@@ -24,6 +24,17 @@ pub fn effective_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// `getauxval(AT_SECURE)`: whether this program was given rights that whoever started it may not have had (its file is
+/// set-user-ID or set-group-ID, has capabilities, or a security module says so), so that nothing about its arguments,
+/// environment and inherited descriptors is to be trusted. Never changes while it runs.
+#[doc(alias = "AT_SECURE")]
+#[doc(alias = "issetugid")]
+pub fn is_privileged_by_exec() -> bool {
+    // SAFETY: getauxval(3) takes a number and reads what the kernel left for this program.
+    // It has 0 for what the kernel did not tell, and every kernel tells this. No fault can be put in its way.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
 /// `getpgid(pid)`: the process group; `None` asks for this process's. Answers `None` when the group's number belongs to an
 /// outer pid namespace, where the kernel says 0.
 ///

@@ -30,7 +30,7 @@
 //! their own with `harness = false` and one thread.
 //!
 //! Source: fork(2), clone3(2), execve(2), execveat(2), pidfd_open(2), waitid(2), getrusage(2), getrlimit(2), prctl(2),
-//! setpgid(2), setsid(2), atexit(3).
+//! setpgid(2), setsid(2), atexit(3), getauxval(3).
 
 mod at_exit;
 mod child;
@@ -55,8 +55,8 @@ pub use exit::{Exit, exit};
 pub use fork::{ForkError, fork, fork_unchecked};
 pub use generation::generation;
 pub use ids::{
-    become_subreaper, effective_user, group_of, id, is_subreaper, new_session, parent_id, resign_subreaper, session_of,
-    set_group, set_parent_death_signal, signal_group,
+    become_subreaper, effective_user, group_of, id, is_privileged_by_exec, is_subreaper, new_session, parent_id,
+    resign_subreaper, session_of, set_group, set_parent_death_signal, signal_group,
 };
 pub use limits::{replace_rlimit, rlimit, rlimit_of, set_rlimit};
 pub use parent::end_with_parent;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::AsFd;
-use ossature_sys::process::{detach_stdin, exit, replace_stdout};
+use ossature_sys::process::{detach_stdin, effective_user, exit, is_privileged_by_exec, parent_id, replace_stdout};
 use ossature_sys::socket::Socket;
 
 use super::launch;
@@ -29,13 +29,25 @@ pub(crate) fn take_over() {
     if !launch::is_launched() || TAKEN.swap(true, Relaxed) {
         return;
     }
+    // Whoever holds the other end says which task with which arguments, and is believed in all of it. Rights that came with
+    // the program's file are not theirs to use, and the mark and the socket are what anybody can give.
+    if is_privileged_by_exec() {
+        forlorn("it has rights by its file (set-user-ID or the like) that whoever started it may not have");
+    }
     let control = std::io::stdin().as_fd().try_clone_to_owned();
     // From here on nothing of it is left under the number 0, for whoever the task may start.
     let detached = detach_stdin();
     let control = control.map_err(|_| Errno::BADF).and_then(Socket::try_from);
     match (control, detached) {
-        (Ok(control), Ok(())) => obey(control),
-        _ => forlorn(),
+        (Ok(control), Ok(())) => match control.peer_credentials() {
+            // The number is that of whoever made the pair, as seen from here; `None` for both is a parent outside this
+            // namespace.
+            Ok(Some(peer)) if peer.uid == effective_user() && peer.pid == parent_id() => obey(control),
+            // The parent is dead already, or it was never the parent's.
+            Ok(Some(_)) => exit(FORLORN),
+            Ok(None) | Err(_) => forlorn(BY_HAND),
+        },
+        _ => forlorn(BY_HAND),
     }
 }
 
@@ -50,7 +62,6 @@ pub(in crate::multiprocessing::start) fn obey(control: Socket) -> ! {
     let work = match received {
         Ok(work) => work,
         Err(Refusal::Gone) => exit(FORLORN),
-        Err(Refusal::Forlorn) => forlorn(),
         Err(Refusal::Told(reason)) => {
             // If the parent is gone there is nobody to tell.
             let _ = Answer::Refused(reason).send(&control);
@@ -75,8 +86,6 @@ pub(in crate::multiprocessing::start) fn obey(control: Socket) -> ! {
 enum Refusal {
     /// Whoever had something to be done is gone.
     Gone,
-    /// Nobody ever had.
-    Forlorn,
     /// The parent is to hear this.
     Told(String),
 }
@@ -84,8 +93,8 @@ enum Refusal {
 impl From<Errno> for Refusal {
     fn from(errno: Errno) -> Self {
         match errno {
-            Errno::PIPE | Errno::CONNRESET => Self::Gone,
-            Errno::PROTO | Errno::NOTSOCK => Self::Forlorn,
+            // Also in the middle of a word.
+            Errno::PIPE | Errno::CONNRESET | Errno::PROTO => Self::Gone,
             other => Self::Told(format!("it could not receive its task: {other}")),
         }
     }
@@ -139,11 +148,10 @@ fn settle(order: &Order) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Ends a process that nobody told anything.
-fn forlorn() -> ! {
-    let _ = writeln!(
-        std::io::stderr(),
-        "this process was to run a task for its parent, and has none: --multiprocessing-fork is not for use by hand"
-    );
+const BY_HAND: &str = "--multiprocessing-fork is not for use by hand";
+
+/// Ends a process that nobody may tell anything.
+fn forlorn(why: &str) -> ! {
+    let _ = writeln!(std::io::stderr(), "this process was to run a task for its parent, and has none: {why}");
     exit(FORLORN)
 }
