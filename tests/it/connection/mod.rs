@@ -2,8 +2,6 @@
 
 mod deadlines;
 mod descriptors;
-#[cfg(ossature_faults)]
-mod faulty;
 mod hostile;
 mod waits;
 

@@ -4,8 +4,6 @@ mod accept;
 mod address;
 mod bind;
 mod client;
-#[cfg(ossature_faults)]
-mod faulty;
 mod handshake;
 mod hostile;
 

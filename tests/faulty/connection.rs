@@ -11,8 +11,8 @@ use ossature::sys::deadline::Deadline;
 use ossature::sys::errno::Errno;
 use ossature::sys::faults::{Fault, Rule};
 
-use super::kind;
 use crate::support::soon;
+use crate::{bare, kind};
 
 /// What writes, and what reads.
 const CALLS: [&str; 7] = ["send", "sendmsg", "writev", "recv", "recvmsg", "read", "ppoll"];
@@ -91,7 +91,7 @@ fn what_came_before_a_passing_error_is_kept() {
     for errno in [Errno::NOMEM, Errno::NOBUFS] {
         for cut in 1..12 {
             for (nth, into) in (1..5).flat_map(|nth| [(nth, true), (nth, false)]) {
-                let (far, mut raw) = super::bare();
+                let (far, mut raw) = bare();
                 // The first part alone, so that a call is refused after a short read; where there is none, it finds nothing.
                 raw.write_all(&frame[..cut]).unwrap();
                 let rule = Rule::on("recv", Fault::Fail(errno)).nth(nth).arm().unwrap();

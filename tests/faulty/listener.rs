@@ -3,13 +3,30 @@
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{Address, AuthKey, Client};
+use ossature::multiprocessing::connection::{Address, AuthKey, Client, Connection, Family, Listener, ListenerBuilder};
 use ossature::sys::deadline::Deadline;
 use ossature::sys::errno::Errno;
 use ossature::sys::faults::{Fault, Rule};
 
-use super::{client, fresh, keyed};
 use crate::support::soon;
+
+fn key() -> AuthKey {
+    AuthKey::from("peekaboo")
+}
+
+fn fresh() -> Address {
+    Address::arbitrary(Family::Unix).unwrap()
+}
+
+fn keyed() -> ListenerBuilder {
+    Listener::builder().authkey(&key())
+}
+
+/// On a thread of its own because the listener has its part in the handshake.
+fn client(address: &Address) -> std::thread::JoinHandle<ossature::Result<Connection>> {
+    let address = address.clone();
+    std::thread::spawn(move || Client::builder().authkey(&key()).connect(address))
+}
 
 /// Rules without `everywhere` meet the calls of this thread only, so the other side of each handshake is spared.
 #[test]
@@ -83,7 +100,7 @@ fn a_client_says_what_the_system_refused_it() {
     ] {
         let rule = Rule::on(call, Fault::Fail(errno)).arm().unwrap();
         // The listener says its challenge first.
-        let failing = || Client::builder().authkey(&super::key()).connect(listener.address()).map(drop);
+        let failing = || Client::builder().authkey(&key()).connect(listener.address()).map(drop);
         let error = std::thread::scope(|scope| {
             let accepting = scope.spawn(|| listener.accept().map(drop));
             let error = failing().unwrap_err();

@@ -1,0 +1,24 @@
+//! Connections and listeners when the system says no: empty but under `--cfg ossature_faults`. A program apart from `it`, which would take
+//! minutes to be built once more for it.
+#![cfg(ossature_faults)]
+
+#[path = "../../sys/tests/it/support.rs"]
+mod support;
+
+mod connection;
+mod listener;
+
+use std::os::unix::net::UnixStream;
+
+use ossature::multiprocessing::connection::{Access, Connection};
+use ossature::{ErrorKind, Result};
+
+fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
+    result.unwrap_err().kind()
+}
+
+/// A connection and the bare socket at its other end.
+fn bare() -> (Connection, UnixStream) {
+    let (near, far) = UnixStream::pair().unwrap();
+    (Connection::from_fd(near.into(), Access::Both).unwrap(), far)
+}
