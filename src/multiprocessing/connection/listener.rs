@@ -53,13 +53,9 @@ pub struct Listener {
     address: Address,
     rules: Rules,
     _file: Option<Finalize>, // dropped after the socket: nobody can connect in between
-    state: Lock<State>,
-}
-
-#[derive(Default)]
-struct State {
-    lobby: Lobby,
-    last_accepted: Option<Address>,
+    /// Held by who accepts with a key, for as long as that takes.
+    lobby: Lock<Lobby>,
+    last_accepted: Lock<Option<Address>>,
 }
 
 impl Listener {
@@ -105,14 +101,15 @@ impl Listener {
             if let socket::Address::Ip(_) = peer {
                 let _ = socket.set_no_delay(true); // EINVAL: it is gone already, as it will turn out
             }
-            self.state.lock().last_accepted = Address::of_socket(&peer);
+            self.set_last_accepted(Address::of_socket(&peer));
             return Connection::with_trust(socket.into(), Access::Both, Trust::Stranger).map(Some);
         };
-        let Some(mut state) = self.state.lock_timeout(deadline) else { return Ok(None) };
-        let Some((socket, peer)) = state.lobby.serve(&self.socket, key, &self.rules, deadline)? else {
+        let Some(mut lobby) = self.lobby.lock_timeout(deadline) else { return Ok(None) };
+        let Some((socket, peer)) = lobby.serve(&self.socket, key, &self.rules, deadline)? else {
             return Ok(None);
         };
-        state.last_accepted = peer;
+        self.set_last_accepted(peer);
+        drop(lobby);
         Connection::with_trust(socket.into(), Access::Both, self.address.trust_with(key)).map(Some)
     }
 
@@ -123,9 +120,14 @@ impl Listener {
     }
 
     /// The address of the peer that was accepted last; `None` before the first, and for one whose socket has no address, as is
-    /// usual for paths (there Python has an empty text).
+    /// usual for paths (there Python has an empty text). Does not wait for a thread that accepts.
     pub fn last_accepted(&self) -> Option<Address> {
-        self.state.lock().last_accepted.clone()
+        self.last_accepted.lock().clone()
+    }
+
+    fn set_last_accepted(&self, peer: Option<Address>) {
+        let before = std::mem::replace(&mut *self.last_accepted.lock(), peer);
+        drop(before);
     }
 
     /// Closes it; the same as dropping it.
@@ -198,7 +200,14 @@ impl ListenerBuilder {
                 Ok((socket, bound)) => {
                     let address = Address::of_socket(&bound).unwrap_or_else(|| address.clone());
                     let file = remove_at_the_end(&address);
-                    return Ok(Listener { socket, address, rules: self.rules, _file: file, state: Lock::default() });
+                    return Ok(Listener {
+                        socket,
+                        address,
+                        rules: self.rules,
+                        _file: file,
+                        lobby: Lock::default(),
+                        last_accepted: Lock::default(),
+                    });
                 }
                 Err(errno) => last = Error::os(errno, format!("cannot listen at {address}")),
             }

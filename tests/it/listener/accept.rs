@@ -1,5 +1,6 @@
 //! Accepting: with and without a key, by a deadline, by several threads.
 
+use std::io::Read;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use ossature::multiprocessing::connection::{Address, AuthKey, Client, Digest, Li
 use ossature::multiprocessing::transfer::Trust;
 use ossature::sys::deadline::Deadline;
 
-use super::{client, fresh, in_no_file_system, key, keyed};
+use super::{client, fresh, in_no_file_system, key, keyed, raw};
 use crate::support::soon;
 
 // _TestListenerClient.test_listener_client
@@ -81,6 +82,22 @@ fn a_handshake_goes_on_with_the_next_accept() {
         server.send_bytes(b"in").unwrap();
         assert_eq!(client.join().unwrap().unwrap().recv_bytes().unwrap(), b"in");
         assert!(calls >= 2, "a call with no time hears the client once at most");
+    });
+}
+
+#[test]
+fn the_last_accepted_is_told_while_another_thread_accepts() {
+    soon(|| {
+        let listener = keyed().bind(fresh()).unwrap();
+        std::thread::scope(|scope| {
+            let accepting = scope.spawn(|| listener.accept().map(drop));
+            // A peer that has its challenge and says nothing shows that the other thread is in the midst of it.
+            let mut silent = raw(&listener);
+            silent.read_exact(&mut [0; 4]).unwrap();
+            assert_eq!(listener.last_accepted(), None);
+            client(listener.address()).join().unwrap().unwrap();
+            accepting.join().unwrap().unwrap();
+        });
     });
 }
 
