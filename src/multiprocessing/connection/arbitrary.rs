@@ -1,7 +1,5 @@
 //! Addresses that nobody uses yet.
 
-use ossature_sys::random;
-
 use super::{Address, Family};
 use crate::error::{Error, Result};
 use crate::multiprocessing::util;
@@ -25,15 +23,10 @@ impl Address {
         match family {
             Family::Inet => Ok(Self::Inet("localhost".into(), 0)),
             Family::Inet6 => Ok(Self::Inet6("localhost".into(), 0)),
-            Family::Unix => Ok(Self::Unix(util::temp_dir()?.join(format!("listener-{}", letters()?)))),
+            Family::Unix => {
+                let name = util::letters().map_err(|errno| Error::os(errno, "cannot make a name"))?;
+                Ok(Self::Unix(util::temp_dir()?.join(format!("listener-{name}"))))
+            }
         }
     }
-}
-
-/// Eight of them.
-fn letters() -> Result<String> {
-    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let mut bytes = [0; 8];
-    random::fill(&mut bytes).map_err(|errno| Error::os(errno, "cannot make a name"))?;
-    Ok(bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect())
 }

@@ -20,3 +20,4 @@ pub use temp_dir::temp_dir;
 pub(crate) use after_fork::{Callbacks, run_after_fork};
 pub(crate) use exit::{arm, exit_sequence};
 pub(crate) use finalize::Finalizers;
+pub(crate) use temp_dir::letters;

@@ -69,7 +69,7 @@ fn make(base: &Path) -> io::Result<PathBuf> {
 }
 
 /// Eight letters that nobody has guessed.
-fn letters() -> io::Result<String> {
+pub(crate) fn letters() -> std::result::Result<String, Errno> {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let mut bytes = [0; 8];
     random::fill(&mut bytes)?;
