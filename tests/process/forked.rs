@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::ExitCode;
@@ -45,6 +45,7 @@ pub const TESTS: &[Test] = &[
     ("a_child_may_leave_by_exit", a_child_may_leave_by_exit),
     ("handles_go_anywhere", handles_go_anywhere),
     ("a_plain_fork_keeps_the_default_method", a_plain_fork_keeps_the_default_method),
+    ("a_daemon_in_a_new_namespace_ends_with_its_parent", a_daemon_in_a_new_namespace_ends_with_its_parent),
     ("processors_are_counted", processors_are_counted),
 ];
 
@@ -374,6 +375,32 @@ fn a_plain_fork_keeps_the_default_method() {
     let named = Process::builder().context(Context::Fork);
     succeeds(named.fork(|| assert_eq!(get_start_method(), Context::Fork)));
     assert_eq!(get_start_method(), Context::Spawn);
+}
+
+/// There the parent has no number: the first process of a pid namespace has none above it.
+fn a_daemon_in_a_new_namespace_ends_with_its_parent() {
+    let (mut told, tell) = crate::harness::pipe();
+    let mut parent = ossature::sys::process::fork(|| {
+        // SAFETY: a call without pointers, in a process of its own.
+        if unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWPID) } != 0 {
+            eprintln!("skipped: no new pid namespace here");
+            (&tell).write_all(b"s").unwrap();
+        }
+        let daemon = Process::builder().daemon(true).fork(|| {
+            (&tell).write_all(if parent_process().unwrap().is_alive().unwrap() { b"a" } else { b"d" }).unwrap();
+            std::thread::sleep(Duration::from_secs(1000));
+        });
+        daemon.unwrap().join().map_or(1, |_| 2)
+    })
+    .unwrap();
+    drop(tell);
+    let mut word = [0];
+    told.read_exact(&mut word).unwrap();
+    assert_ne!(word, *b"d", "its parent counts as ended");
+    assert_eq!(parent.try_wait(), Ok(None), "the daemon lives");
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    told.read_to_end(&mut Vec::new()).unwrap(); // nobody has it open any more
 }
 
 // test_cpu_count

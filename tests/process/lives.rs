@@ -31,6 +31,7 @@ crate::in_every_world![
     a_child_without_streams_ends_well,
     a_dropped_child_lives_on_among_the_children,
     a_killed_parent_takes_its_daemons_and_the_others_see_it,
+    a_panic_that_nobody_hears_leaves_the_finalizers,
     a_child_that_somebody_else_reaped_is_still_joined,
     nobody_is_signalled_after_the_end,
 ];
@@ -300,15 +301,28 @@ fn a_killed_parent_takes_its_daemons_and_the_others_see_it<W: World>() {
     let scratch = Scratch::new();
     let parent = W::start("two-generations", &scratch.text(""));
     wait_for(&scratch.path("ready"));
-    let daemon: i32 = line(&scratch.read("daemon"), "pid").parse().unwrap();
-    assert!(runs(daemon));
+    // They block all signals, and one was started by a thread that has ended.
+    let daemons = ["daemon", "daemon-of-thread"].map(|name| line(&scratch.read(name), "pid").parse().unwrap());
+    assert!(daemons.into_iter().all(runs));
     parent.kill().unwrap();
     parent.join().unwrap();
-    while runs(daemon) {
+    while daemons.into_iter().any(runs) {
         std::thread::sleep(Duration::from_millis(1));
     }
     wait_for(&scratch.path("seen"));
     assert_eq!(scratch.read("seen"), "true true false");
+}
+
+fn a_panic_that_nobody_hears_leaves_the_finalizers<W: World>() {
+    let scratch = Scratch::new();
+    let parent = W::start("leave-one-that-panics", &scratch.text(""));
+    wait_for(&scratch.path("ready"));
+    parent.kill().unwrap();
+    parent.join().unwrap();
+    let noted = || std::fs::read_to_string(scratch.path("log")).unwrap_or_default();
+    while noted() != "0:true -1:true " {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn a_child_that_somebody_else_reaped_is_still_joined<W: World>() {

@@ -11,6 +11,7 @@ use ossature::multiprocessing::{
     Context, Process, Tasks, active_children, current_process, force_start_method, parent_process, stop_forkserver,
     tasks,
 };
+use ossature::sys::signal::{Signal, SignalSet, restore_default, set_mask};
 use ossature::threading::Thread;
 
 use crate::finalizers;
@@ -131,6 +132,12 @@ pub fn work(world: String, job: String, argument: String) -> std::result::Result
             put(Path::new(argument), &facts());
             std::thread::sleep(Duration::from_secs(1000));
         }
+        "tell-and-be-deaf" => {
+            // As a program has it that takes its signals from a descriptor.
+            set_mask(SignalSet::FULL).expect("can be set").keep();
+            put(Path::new(argument), &facts());
+            std::thread::sleep(Duration::from_secs(1000));
+        }
         "say-threads" => threads(Path::new(argument)),
         "nest" => nest(&world, argument),
         "finalize" => finalizers::all_kinds(Path::new(argument)),
@@ -140,6 +147,19 @@ pub fn work(world: String, job: String, argument: String) -> std::result::Result
             put(Path::new(argument), &format!("{:?} {refused}", refused.kind()));
         }
         "two-generations" => two_generations(&world, Path::new(argument)),
+        "leave-one-that-panics" => {
+            drop(start_in(&world, Process::builder(), "panic-alone", argument).expect("starts"));
+            std::thread::sleep(Duration::from_secs(1000));
+        }
+        "panic-alone" => {
+            // As a program of Unix has it; Rust's main ignores it.
+            restore_default(Signal::PIPE).expect("can be set");
+            finalizers::note_at_exit(&Path::new(argument).join("log"), &[0, -1]);
+            put(&Path::new(argument).join("ready"), "");
+            parent_process().expect("it was started by one").join().expect("can be waited for");
+            redirect(2, Path::new("/dev/null"));
+            panic!("with nobody there");
+        }
         "watch-parent" => watch_parent(Path::new(argument)),
         other => panic!("nobody knows the job {other}"),
     }
@@ -206,12 +226,19 @@ fn have_children(world: &str, folder: &Path) {
 
 /// Starts one that watches this one, says that it is there, and never ends by itself.
 fn two_generations(world: &str, folder: &Path) {
-    let daemon = folder.join("daemon");
-    let builder = Process::builder().daemon(true);
-    drop(start_in(world, builder, "tell-and-sleep", daemon.to_str().expect("text")).expect("starts"));
+    let start = |name: &str| {
+        let (builder, file) = (Process::builder().daemon(true), folder.join(name));
+        drop(start_in(world, builder, "tell-and-be-deaf", file.to_str().expect("text")).expect("starts"));
+        wait_for(&file);
+    };
+    start("daemon");
+    // A thread whose end is not that of the process; beside one there is no fork.
+    std::thread::scope(|scope| match world {
+        Fork::NAME => start("daemon-of-thread"),
+        _ => drop(scope.spawn(|| start("daemon-of-thread"))),
+    });
     let child = start_in(world, Process::builder().name("watcher"), "watch-parent", folder.to_str().expect("text"));
     drop(child.expect("starts"));
-    wait_for(&daemon);
     wait_for(&folder.join("watching"));
     put(&folder.join("ready"), "");
     std::thread::sleep(Duration::from_secs(1000));

@@ -10,6 +10,7 @@ use ossature::multiprocessing::transfer::Memory;
 use ossature::multiprocessing::{Context, Process, active_children};
 use ossature::sys::process::{Exit, Signal, id, parent_id, set_parent_death_signal};
 use ossature::sys::shm::Shm;
+use ossature::sys::signal::{SignalSet, block};
 use ossature::{ErrorKind, Result};
 
 use crate::PATIENCE;
@@ -33,6 +34,9 @@ struct Job {
 
 /// The work of every child.
 pub fn work(Memory(board): Memory<Board>, length: Duration, code: u8) -> u8 {
+    // Some are deaf to all but what they are ended by in peace, as a program is that takes its signals from a descriptor.
+    let deaf = if code % 2 == 1 { SignalSet::FULL.without(Signal::TERM) } else { SignalSet::EMPTY };
+    let _deaf = block(deaf);
     board.phase.store(WORKING, SeqCst);
     thread::sleep(length);
     board.phase.store(ENDING, SeqCst);

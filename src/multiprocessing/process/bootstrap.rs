@@ -4,14 +4,13 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ossature_sys::fd::OwnedFd;
-use ossature_sys::process::{detach_stdin, end_with_parent};
+use ossature_sys::process::detach_stdin;
 
 use super::era::Era;
 use super::panic::PanicReport;
-use super::parent::Parent;
 use super::passport::Passport;
 use crate::multiprocessing::context::{Context, force_start_method};
-use crate::multiprocessing::logging::{info, warning};
+use crate::multiprocessing::logging::info;
 use crate::multiprocessing::util;
 use crate::{thread, threading};
 
@@ -36,13 +35,6 @@ pub(crate) fn run_as(era: Box<Era>, report: OwnedFd, body: impl FnOnce() -> u8) 
         force_start_method(method);
     }
     let era = era.enter();
-    let bound = era.daemon && era.method != Some(Context::Forkserver);
-    let parent = era.parent.as_ref().and_then(Parent::pid).filter(|_| bound);
-    if let Some(parent) = parent {
-        if let Err(errno) = end_with_parent(parent) {
-            warning!("cannot be ended with the parent: {errno}");
-        }
-    }
     util::run_after_fork(era);
     info!("child process calling self.run()");
     thread::install();

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io::Write;
 
+use ossature_sys::sched::thread_id;
+
 use super::era::{Era, era, pid};
 use super::passport::Passport;
 use super::{Process, Report};
@@ -42,8 +44,12 @@ impl Builder {
 
     /// Says whether it ends with this process and may have no children; otherwise it is as this process is.
     ///
-    /// A daemon gets `SIGTERM` at this process's normal end, and is killed when this process is ended in any other way. It
-    /// is no daemon in the sense of Unix.
+    /// A daemon gets `SIGTERM` at this process's normal end, and is killed when this process is ended in any other way, whatever
+    /// signals it blocks or handles. It is no daemon in the sense of Unix.
+    ///
+    /// One that a process's first thread started, by fork or spawn, is killed by the kernel, which forgets that when the daemon
+    /// changes its effective user or group: call [`end_with_parent`](ossature_sys::process::end_with_parent) after that. Any other
+    /// has a small thread for it.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = Some(daemon);
         self
@@ -118,6 +124,7 @@ impl Builder {
             temp_dir: now.temp_dir.lock().clone(),
             log: LogSetup::now(),
             parent: (pid().as_raw_nonzero().get(), now.name()),
+            by_first_thread: method != Context::Forkserver && thread_id() == pid(),
             sentinel: None,
         };
         let started = start(passport)?;

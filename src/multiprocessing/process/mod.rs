@@ -29,6 +29,7 @@
 //! | `current`, `parent` | this process, and the one that started it |
 //! | `era` | what belongs to one process: a forked child begins anew |
 //! | `passport`, `bootstrap` | what a child knows of itself, and its whole life |
+//! | `lifeline` | how a daemon ends with its parent |
 //! | `start` | a function with its arguments, in any way |
 //! | `report`, `panic` | what its work answers with, and how that may fail |
 
@@ -37,8 +38,9 @@ mod builder;
 mod current;
 pub(crate) mod era;
 mod handle;
+pub(crate) mod lifeline;
 mod panic;
-mod parent;
+pub(crate) mod parent;
 pub(crate) mod passport;
 mod report;
 mod start;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
 use ossature_sys::eventfd::EventFd;
 use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd, duplicate};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
@@ -41,6 +42,11 @@ impl Parent {
         Self { by_number: false, ..Self::new((self.pid, self.name.clone()), sentinel) }
     }
 
+    /// The descriptor of it that came with the passport.
+    pub(crate) fn given(&self) -> Option<BorrowedFd<'_>> {
+        self.sentinel.get().filter(|_| !self.by_number).map(AsFd::as_fd)
+    }
+
     /// Readable once the parent has ended. Opened when first asked for, for most children never ask.
     fn sentinel(&self) -> Result<BorrowedFd<'_>> {
         if let Some(sentinel) = self.sentinel.get() {
@@ -52,6 +58,9 @@ impl Parent {
 
     fn open(&self) -> Result<OwnedFd> {
         let parent = self.pid().filter(|_| self.by_number);
+        if parent.is_some() && parent_id().is_none() {
+            return Err(Error::os(Errno::SRCH, "the parent process is outside of this pid namespace"));
+        }
         let is_parent = || parent.is_some() && parent_id() == parent;
         if let Some(pid) = parent.filter(|_| is_parent()) {
             match pidfd_open(pid) {
@@ -93,7 +102,8 @@ impl ParentProcess {
     /// Whether it has not ended yet.
     ///
     /// # Errors
-    /// `EMFILE` when no descriptor is left for the first look.
+    /// `EMFILE` when no descriptor is left for the first look; `ESRCH` in a new pid namespace, outside of which the parent has no
+    /// number, unless this is a daemon.
     pub fn is_alive(&self) -> Result<bool> {
         Ok(!self.join_timeout(Deadline::NOW)?)
     }
@@ -101,7 +111,8 @@ impl ParentProcess {
     /// Waits for its end.
     ///
     /// # Errors
-    /// `EMFILE` when no descriptor is left for the first look.
+    /// `EMFILE` when no descriptor is left for the first look; `ESRCH` in a new pid namespace, outside of which the parent has no
+    /// number, unless this is a daemon.
     pub fn join(&self) -> Result<()> {
         self.join_timeout(Deadline::NEVER).map(drop)
     }
@@ -109,7 +120,8 @@ impl ParentProcess {
     /// Waits for its end until the deadline; says whether it has ended.
     ///
     /// # Errors
-    /// `EMFILE` when no descriptor is left for the first look.
+    /// `EMFILE` when no descriptor is left for the first look; `ESRCH` in a new pid namespace, outside of which the parent has no
+    /// number, unless this is a daemon.
     pub fn join_timeout(&self, timeout: impl Into<Deadline>) -> Result<bool> {
         let sentinel = self.0.sentinel()?;
         Ok(poll(&mut [PollFd::from_borrowed(sentinel, PollFlags::IN)], timeout.into())? > 0)
@@ -118,7 +130,7 @@ impl ParentProcess {
     /// Becomes readable when it ends: for a poll beside other things.
     ///
     /// # Errors
-    /// `EMFILE` when no descriptor is left for it.
+    /// As [`is_alive`](Self::is_alive).
     pub fn sentinel(&self) -> Result<BorrowedFd<'static>> {
         self.0.sentinel()
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use ossature_sys::fd::OwnedFd;
+use ossature_sys::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::multiprocessing::connection::AuthKey;
@@ -28,9 +29,19 @@ pub(crate) struct Passport {
     pub(crate) log: LogSetup,
     /// The number and the name of the process that started it.
     pub(crate) parent: (i32, String),
-    /// The parent's pidfd, where its number is not what `getppid` says in the child: under a fork server. Sent apart.
+    /// Whether the parent's first thread made it, so that the kernel can tell it of the parent's end.
+    pub(crate) by_first_thread: bool,
+    /// The parent's pidfd, where the child cannot open one or must not wait for that: under a fork server, and in a daemon. Sent
+    /// apart.
     #[serde(skip)]
     pub(crate) sentinel: Option<OwnedFd>,
+}
+
+impl Passport {
+    /// The number of its parent, if the kernel can tell it of the parent's end.
+    pub(crate) fn child_of(&self) -> Option<Pid> {
+        Pid::from_raw(self.parent.0).filter(|_| self.by_first_thread)
+    }
 }
 
 /// The one way in which a key is written down: on the way to a child, which must know it.

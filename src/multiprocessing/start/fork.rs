@@ -1,22 +1,36 @@
 //! The child as a copy of this process.
 
 use ossature_sys::pipe::{Flags, pipe};
-use ossature_sys::process;
+use ossature_sys::process::{self, pidfd_open};
 
 use super::{Life, Started};
 use crate::error::{Error, Result};
+use crate::multiprocessing::logging::warning;
 use crate::multiprocessing::process::bootstrap;
 use crate::multiprocessing::process::era::Era;
+use crate::multiprocessing::process::lifeline::end_with;
+use crate::multiprocessing::process::parent::Parent;
 use crate::multiprocessing::process::passport::Passport;
 
 /// Starts a copy of this process that does `body`, which may borrow: the copy has its own of everything.
-pub(crate) fn fork(passport: Passport, body: impl FnOnce() -> u8) -> Result<Started> {
+pub(crate) fn fork(mut passport: Passport, body: impl FnOnce() -> u8) -> Result<Started> {
     let (reader, writer) =
         pipe(Flags::NONBLOCK).map_err(|errno| Error::os(errno, "cannot fork: no pipe for the child's report"))?;
+    let parent = passport.child_of();
+    // Opened here, for in a new pid namespace the child could not.
+    if passport.daemon {
+        let pidfd = pidfd_open(process::id()).map_err(|errno| Error::os(errno, "cannot fork a daemon: no pidfd"))?;
+        passport.sentinel = Some(pidfd);
+    }
     let (mut reader, era) = (Some(reader), Era::prepare(passport));
     let child = process::fork(|| {
         drop(reader.take());
-        bootstrap::run_as(era, writer, body)
+        let bond = era.parent.as_ref().and_then(Parent::given).filter(|_| era.daemon);
+        let bound = bond.map_or(Ok(()), |pidfd| end_with(pidfd, parent));
+        bootstrap::run_as(era, writer, || {
+            bound.unwrap_or_else(|error| warning!("cannot be ended with the parent: {error}"));
+            body()
+        })
     })?;
     Ok(Started { life: Life::from(child), report: reader })
 }

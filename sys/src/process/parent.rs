@@ -1,50 +1,30 @@
 //! A process that does not outlive its parent.
 
-use core::ffi::c_int;
-use core::sync::atomic::{AtomicI32, Ordering::SeqCst};
-
 use super::{Pid, Signal, set_parent_death_signal};
 use crate::errno::{Errno, Result};
-use crate::signal::{self, Flags, SignalSet};
 
-/// The number of the parent whose end is this process's.
-static PARENT: AtomicI32 = AtomicI32::new(0);
-
-/// Kills this process with `SIGKILL` as soon as `parent`, its parent, is no more, however that ended; at once if it is gone
-/// already.
+/// Has the kernel kill this process with `SIGKILL` as soon as the *thread* that made it is no more, however that ended; kills it
+/// at once if `parent`, its parent, is gone already. Nothing in this process can block, handle or ignore that.
 ///
-/// The kernel's notice (see [`set_parent_death_signal`]) also comes when only the *thread* that forked has ended. So it is
-/// given as a real-time signal, `SIGRTMAX - 1`, whose handler looks whether this process has another parent now; if not, the
-/// notice stays in force. The signal is let through in the calling thread; a program that blocks it in all of its threads
-/// is not ended.
+/// So it is for a process that the first thread of its parent made, which lasts as long as the parent does: unless it calls
+/// `pthread_exit`, which no Rust program does by itself. Whoever was made by another thread, or must know the end of a process
+/// that is not its parent, polls a pidfd.
 ///
-/// Children of this process do not inherit it. An exec takes the handler away and leaves the notice, which then ends
-/// the new program whenever it comes.
+/// The children of this process do not inherit it. An exec leaves it in force, but one of a program with set-user-ID,
+/// set-group-ID or capabilities ends it, and so does every change of the effective user or group: call this again after that. See
+/// [`set_parent_death_signal`].
 ///
 /// # Errors
-/// `EINVAL` when the kernel or the libc does not know that signal: nothing is in force.
+/// `ESRCH` when the parent is outside of this process's pid namespace, as it is for the first process of a new one: whether it
+/// is still there could not be told by number. Nothing is in force then.
 #[doc(alias = "PR_SET_PDEATHSIG")]
 pub fn end_with_parent(parent: Pid) -> Result<()> {
-    let notice = signal::numbered(libc::SIGRTMAX() - 1).ok_or(Errno::INVAL)?;
-    PARENT.store(parent.as_raw_nonzero().get(), SeqCst);
-    // SAFETY: the handler makes two system calls, which leave errno alone unless they fail, and these cannot; it is a
-    // function of the program; the signal is no fault of an instruction.
-    unsafe { signal::handle(notice, noticed, Flags::RESTART, SignalSet::EMPTY) }?;
-    signal::unblock(SignalSet::from([notice]))?.keep();
-    set_parent_death_signal(Some(notice))?;
-    // It may have died before the kernel was asked for the notice.
-    end_if_orphaned();
-    Ok(())
-}
-
-extern "C" fn noticed(_: c_int) {
-    end_if_orphaned();
-}
-
-fn end_if_orphaned() {
-    if Pid::as_raw(rustix::process::getppid()) != PARENT.load(SeqCst) {
-        // A process may always signal itself; there is nobody left to hear of an error. Not under the fault hook, which is
-        // no business of a signal handler.
+    super::parent_id().ok_or(Errno::SRCH)?;
+    set_parent_death_signal(Some(Signal::KILL))?;
+    // It may have died before the kernel was asked, and then somebody else is the parent.
+    if super::parent_id() != Some(parent) {
+        // A process may always signal itself; there is nobody left to hear of an error.
         let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
     }
+    Ok(())
 }

@@ -14,7 +14,6 @@
 //! its forks cost the same however large the client is. All clients share one end of an unnamed socket, and have it by
 //! inheritance: who has it may ask. When the last of them is gone, however that came, the server sees the end and ends.
 
-mod lifeline;
 mod message;
 mod server;
 mod ward;
@@ -38,7 +37,6 @@ use crate::multiprocessing::process::passport::Passport;
 use crate::multiprocessing::tasks::{Entrance, Registered, Target, internal, registered};
 use crate::multiprocessing::transfer::{Handle, Packed, pack};
 
-pub(in crate::multiprocessing) use lifeline::end_with;
 pub(in crate::multiprocessing) use server::serve;
 pub(crate) use ward::Ward;
 

@@ -13,6 +13,7 @@ use super::launch;
 use super::order::Order;
 use super::packet::{self, Answer};
 use crate::multiprocessing::process::bootstrap;
+use crate::multiprocessing::process::lifeline::end_with;
 use crate::multiprocessing::process::passport::Passport;
 use crate::multiprocessing::start::forkserver;
 use crate::multiprocessing::tasks::{self, Body};
@@ -125,8 +126,8 @@ fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
         Ok(body) => body,
         Err(error) => return told(format!("the arguments of {} cannot be decoded: {error}", order.task)),
     };
-    if let (Some(Passport { daemon: true, .. }), Some(Handle(parent))) = (&order.passport, &order.parent) {
-        let ends = parent.try_clone().and_then(forkserver::end_with);
+    if let (Some(passport @ Passport { daemon: true, .. }), Some(Handle(parent))) = (&order.passport, &order.parent) {
+        let ends = end_with(parent.as_fd(), passport.child_of());
         ends.map_err(|error| Refusal::Told(format!("it could not be made to end with its parent: {error}")))?;
     }
     let passport = order.passport.map(|passport| Passport { sentinel: order.parent.map(|Handle(fd)| fd), ..passport });

@@ -19,7 +19,7 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
-use ossature_sys::process::{Child, Exit};
+use ossature_sys::process::{Child, Exit, id, pidfd_open};
 use ossature_sys::socket::{Kind, Socket};
 
 use super::Started;
@@ -40,7 +40,12 @@ pub(super) use packet::Answer;
 /// `NotBegun` when the child ended, refused the task or was silent until the deadline; `Os` when it could not be made. Nothing
 /// is left of it then.
 pub(crate) fn spawn(passport: Passport, task: &Registered, arguments: &Packed) -> Result<Started> {
-    let order = Order::new(Some(passport), task.name)?;
+    let daemon = passport.daemon;
+    let mut order = Order::new(Some(passport), task.name)?;
+    if daemon {
+        let pidfd = pidfd_open(id()).map_err(|errno| Error::os(errno, "cannot spawn a daemon: no pidfd"))?;
+        order.parent = Some(Handle(pidfd));
+    }
     let (child, control) = begin(&task.entrance, order, arguments, context::start_timeout().into())?;
     Ok(Started { life: child.into(), report: Some(control.into()) })
 }

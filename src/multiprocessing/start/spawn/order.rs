@@ -19,7 +19,7 @@ pub(in crate::multiprocessing::start) struct Order {
     pub(in crate::multiprocessing::start) build: BuildId,
     /// Who the child is; `None` for a process that is none of the program's own, the fork server.
     pub(in crate::multiprocessing::start) passport: Option<Passport>,
-    /// The parent's pidfd, where the number that `getppid` tells is not the parent's.
+    /// The parent's pidfd, for a child that cannot open one, or is a daemon and ends with its parent.
     pub(in crate::multiprocessing::start) parent: Option<Handle<OwnedFd>>,
     /// The name of the task.
     pub(in crate::multiprocessing::start) task: String,
