@@ -3,7 +3,10 @@
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
 use ossature_sys::fd::{self, AsFd};
+use ossature_sys::signal::{self, Signal, SignalSet};
 
 use crate::thread::{Escaped, text};
 
@@ -58,7 +61,8 @@ impl PanicReport {
         let _ = std::io::stderr().write_all(text.as_bytes()); // without a standard error nobody listens
     }
 
-    /// Writes it into a pipe that does not block; what does not fit is missing, which the reader says.
+    /// Writes it into a pipe or socket that does not block; what does not fit is missing, which the reader says. A parent that
+    /// is gone is no reason to die by `SIGPIPE`: this process has its finalizers to run.
     pub(crate) fn send(&self, pipe: impl AsFd) {
         let parts = [&self.message, &self.location, &self.backtrace];
         let mut bytes = Vec::with_capacity(WHOLE);
@@ -70,11 +74,18 @@ impl PanicReport {
         for (part, limit) in parts.iter().zip(LIMITS) {
             bytes.extend(part.bytes().take(limit));
         }
+        let broken = SignalSet::from([Signal::PIPE]);
+        let _masked = signal::block(broken);
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             match fd::write(&pipe, rest) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(_) => return, // full, or the parent is gone
+                Err(errno) => {
+                    if errno == Errno::PIPE {
+                        let _ = signal::wait(broken, Deadline::NOW); // taken, so that it does not come with the former mask
+                    }
+                    return; // full, or the parent is gone
+                }
             }
         }
     }
