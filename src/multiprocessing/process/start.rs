@@ -51,7 +51,8 @@ impl Builder {
     ///
     /// A process that is no copy of this one gets the arguments as serde values, which may hold connections, locks, shared
     /// memory and open files; it has nothing else of this process but the environment, the directory, standard output and
-    /// standard error. It must know the function by name: from the table that was given to
+    /// standard error, and by [`Forkserver`](Context::Forkserver) of these only the directory: the others are those that this
+    /// program had when the server was started, whatever was set or redirected since. It must know the function by name: from the table that was given to
     /// [`freeze_support`](crate::multiprocessing::freeze_support). When this returns, it has all its arguments and has begun.
     ///
     /// # Errors
