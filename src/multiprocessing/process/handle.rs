@@ -139,7 +139,8 @@ impl Process {
     /// # Errors
     /// As [`join`](Self::join).
     pub fn join_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<Exit>> {
-        /// How often to look again at what the kernel calls ended and cannot be reaped yet: while a tracer has it.
+        /// How often to look again at what the kernel calls ended and cannot be reaped yet: while a tracer has it, or
+        /// nobody has reaped what a fork server left behind.
         const PAUSE: Duration = Duration::from_millis(1);
         let deadline = timeout.into();
         self.check_parent("can only join a child process")?;
@@ -151,7 +152,7 @@ impl Process {
                 return Ok(Some(exit));
             }
             // Nothing is held meanwhile, so that everybody else can wait, ask and signal.
-            if poll(&mut [PollFd::new(&self.0.life, PollFlags::IN)], deadline)? == 0 {
+            if !self.0.life.wait_for_news(deadline)? {
                 return Ok(None);
             }
             if let Some(exit) = self.look()? {
@@ -170,10 +171,17 @@ impl Process {
     /// As [`join`](Self::join).
     pub fn is_alive(&self) -> Result<bool> {
         self.check_parent("can only test a child process")?;
-        Ok(self.exit()?.is_none())
+        if self.known()?.is_some() || self.look()?.is_some() {
+            return Ok(false);
+        }
+        // Of a fork server's child the end is seen before it is known.
+        Ok(poll(&mut [PollFd::new(self, PollFlags::IN)], Deadline::NOW)? == 0)
     }
 
     /// How it ended, `None` while it runs. Reaps it if it has ended.
+    ///
+    /// Of a child of the fork server that has ended, `None` also while the server does not say how, which is waited for no
+    /// longer than a tenth of a second; it is not lost when it comes later.
     ///
     /// In a process that did not start it, what was known when that was forked.
     ///
@@ -181,9 +189,18 @@ impl Process {
     /// [`ErrorKind::Closed`] after [`close`](Self::close).
     pub fn exit(&self) -> Result<Option<Exit>> {
         match self.known()? {
-            None if self.is_ours() => self.look(),
+            None if self.is_ours() => match self.look()? {
+                None if self.has_ended_untold()? => self.join_timeout(Duration::from_millis(100)),
+                seen => Ok(seen),
+            },
             known => Ok(known),
         }
+    }
+
+    /// Whether it is a child of the fork server that has ended, of whose end the server has not spoken.
+    fn has_ended_untold(&self) -> Result<bool> {
+        let is_ward = matches!(self.0.life, Life::Ward(_));
+        Ok(is_ward && poll(&mut [PollFd::new(self, PollFlags::IN)], Deadline::NOW)? > 0)
     }
 
     /// How it ended, as Python counts: the exit code, or the number of the signal below zero. `None` while it runs, after
@@ -258,7 +275,7 @@ impl Process {
         if self.0.state.lock().closed {
             return Ok(());
         }
-        if self.is_ours() && self.look()?.is_none() {
+        if self.is_ours() && self.exit()?.is_none() {
             let message = "cannot close a process while it is still running: first call join() or terminate()";
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd};
+use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{Child, Exit, Pid, Signal, pidfd_send_signal, pidfd_wait};
 
 use crate::multiprocessing::process::PanicReport;
@@ -51,13 +52,21 @@ impl Life {
         }
     }
 
-    /// How it ended, or `None` while it goes on. Reaps; called again it may know less, so the first answer is to be kept.
-    /// One thread at a time.
+    /// How it ended, or `None` while it goes on or that is not known yet. Reaps and never waits; called again it may know
+    /// less, so the first answer is to be kept. One thread at a time.
     pub(crate) fn reap(&self) -> Result<Option<Exit>> {
         match self {
             Self::Child { pidfd, .. } => pidfd_wait(pidfd, Deadline::NOW),
             Self::Ward(ward) => ward.reap(),
             Self::Thread(life) => Ok(life.exit()),
+        }
+    }
+
+    /// Waits until there may be something to reap; false when the time ran out.
+    pub(crate) fn wait_for_news(&self, deadline: Deadline) -> Result<bool> {
+        match self {
+            Self::Ward(ward) => ward.wait_for_news(deadline),
+            _ => Ok(poll(&mut [PollFd::new(self, PollFlags::IN)], deadline)? > 0),
         }
     }
 

@@ -1,5 +1,6 @@
 //! A child of the fork server, for the process that asked for it.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
@@ -14,51 +15,76 @@ use super::message::{Word, hear};
 /// A process whose parent is the fork server, and which is told of by it.
 ///
 /// Its end and the signals to it go by its pidfd, which needs no server. How it ended only the server learns, and says on the
-/// status socket; if the server is gone by then, the kernel is asked (Linux 6.15), and otherwise nobody knows.
+/// status socket, however late: a server may be slow or stopped. Only if it is gone the kernel is asked (Linux 6.15), and
+/// otherwise nobody knows.
 #[derive(Debug)]
 pub(crate) struct Ward {
     pid: Pid,
     pidfd: OwnedFd,
     status: Socket,
+    /// Set when the server is gone and so is the child: until when the kernel is asked how.
+    orphaned: OnceLock<Deadline>,
 }
 
-/// How long the server may take to say how a child ended that has ended.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long whoever took over from the server may take to reap a child that has ended, which the kernel needs to tell how.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// How often to look again meanwhile.
+const PAUSE: Duration = Duration::from_millis(1);
 
 impl Ward {
     pub(super) fn new(pid: Pid, pidfd: OwnedFd, status: Socket) -> Self {
-        Self { pid, pidfd, status }
+        Self { pid, pidfd, status, orphaned: OnceLock::new() }
     }
 
     pub(crate) fn pid(&self) -> Pid {
         self.pid
     }
 
-    /// How it ended, or `None` while it goes on. The answer is to be kept: it is said once.
+    /// How it ended, or `None` while that is not known yet, which may be a little longer than it lives. Never waits. The
+    /// answer is to be kept: it is said once.
     pub(crate) fn reap(&self) -> Result<Option<Exit>> {
-        self.wait(Deadline::NOW)
+        match hear(&self.status, Deadline::NOW)? {
+            Some(Word::Ended(exit)) => Ok(Some(exit)),
+            Some(_) => self.witness(),
+            None => Ok(None),
+        }
     }
 
-    /// Waits until it has ended, and then for the word of how, which is on its way.
+    /// Waits until there may be something to reap; false when the time ran out.
+    pub(crate) fn wait_for_news(&self, deadline: Deadline) -> Result<bool> {
+        let mut list = [PollFd::new(&self.status, PollFlags::IN)];
+        poll(&mut list, deadline)?;
+        let [status] = list;
+        if !status.revents().contains(PollFlags::HUP) {
+            return Ok(!status.revents().is_empty());
+        }
+        // The server has said everything, or is gone and the child goes on.
+        if self.status.peek(&mut [0; 8], Deadline::NOW) != Ok(Some(0)) {
+            return Ok(true);
+        }
+        Ok(poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], deadline)? > 0)
+    }
+
+    /// Waits until it is known how it ended.
     pub(super) fn wait(&self, deadline: Deadline) -> Result<Option<Exit>> {
-        if poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], deadline)? == 0 {
-            return Ok(None);
+        while self.wait_for_news(deadline)? {
+            if let Some(exit) = self.reap()? {
+                return Ok(Some(exit));
+            }
+            if deadline.has_passed() {
+                break;
+            }
+            std::thread::sleep(PAUSE);
         }
-        match hear(&self.status, Deadline::after(PATIENCE))? {
-            Some(Word::Ended(exit)) => Ok(Some(exit)),
-            _ => self.witness(),
-        }
+        Ok(None)
     }
 
     /// What the kernel remembers, once whoever took over from the server has reaped the child.
     fn witness(&self) -> Result<Option<Exit>> {
-        for _ in 0..20 {
-            match pidfd_wait(&self.pidfd, Deadline::NOW)? {
-                Some(Exit::Unknown) => std::thread::sleep(Duration::from_millis(1)),
-                known => return Ok(known),
-            }
+        match pidfd_wait(&self.pidfd, Deadline::NOW)? {
+            Some(Exit::Unknown) if !self.orphaned.get_or_init(|| Deadline::after(PATIENCE)).has_passed() => Ok(None),
+            known => Ok(known),
         }
-        Ok(Some(Exit::Unknown))
     }
 
     /// Sends a signal to it and to nobody else.
