@@ -27,6 +27,8 @@ static TASKS: Tasks = tasks![
     executable::nine,
     forkserver::wait_for_end,
     forkserver::tell_place,
+    forkserver::let_go,
+    forkserver::wait_for_a_slow_server,
     forkserver::tell_server,
     forkserver::tell_childs_server,
     forkserver::live_and_be_killed,

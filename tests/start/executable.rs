@@ -38,10 +38,10 @@ pub fn nine() -> u8 {
 }
 
 /// A directory for one test.
-struct Place(PathBuf);
+pub struct Place(pub PathBuf);
 
 impl Place {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("ossature-start-{name}-{}", std::process::id()));
         fs::create_dir(&path).unwrap();
         Self(path)

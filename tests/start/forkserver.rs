@@ -2,15 +2,21 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::transfer::Handle;
 use ossature::multiprocessing::{
-    Context, Process, current_process, parent_process, set_forkserver_preload, set_forkserver_spares, stop_forkserver,
+    Context, Process, active_children, current_process, parent_process, set_executable, set_forkserver_preload,
+    set_forkserver_spares, set_start_timeout, stop_forkserver,
 };
-use ossature::sys::process::{Pid, Signal, parent_id, pidfd_open, pidfd_send_signal, pidfd_wait};
+use ossature::sys::errno::Errno;
+use ossature::sys::process::{Exit, Pid, Signal, parent_id, pidfd_open, pidfd_send_signal, pidfd_wait};
 
+use crate::executable::Place;
 use crate::harness::{Test, pipe};
 
 pub const TESTS: &[Test] = &[
@@ -21,6 +27,11 @@ pub const TESTS: &[Test] = &[
     ("refusals_of_forked_children_are_told", refusals_of_forked_children_are_told),
     ("killed_server_is_replaced_at_the_next_start", killed_server_is_replaced_at_the_next_start),
     ("children_of_a_killed_server_go_on", children_of_a_killed_server_go_on),
+    ("exit_code_comes_late_from_a_stopped_server_and_is_not_lost", exit_code_comes_late_from_a_stopped_server),
+    ("server_that_ends_late_is_reaped", server_that_ends_late_is_reaped),
+    ("forked_child_does_not_wait_for_its_parents_server", forked_child_does_not_wait_for_its_parents_server),
+    ("server_stays_until_it_has_told_of_all_ends", server_stays_until_it_has_told_of_all_ends),
+    ("start_waits_for_the_start_of_a_server_by_its_deadline", start_waits_for_a_server_by_its_deadline),
     ("killed_spare_is_passed_over", killed_spare_is_passed_over),
     ("children_use_their_parents_server", children_use_their_parents_server),
     ("server_ends_with_its_last_user_though_all_are_killed", server_ends_with_its_last_user_though_all_are_killed),
@@ -194,6 +205,109 @@ fn children_of_a_killed_server_go_on() {
         // Known only where the kernel remembers it.
         assert!([Some(0), None].contains(&process.exit_code()), "{:?}", process.exit_code());
     });
+}
+
+fn exit_code_comes_late_from_a_stopped_server() {
+    with_server(1, || {
+        let server = server();
+        let signal = |signal| pidfd_send_signal(pidfd_open(server).unwrap(), signal).unwrap();
+        let (read, hold) = pipe();
+        let process = start!(wait_for_end, (Handle(read),));
+        signal(Signal::STOP);
+        drop(hold);
+        assert!(ended(process.pid().unwrap()));
+        // It has ended, and nobody knows how.
+        assert_eq!(process.join_timeout(Duration::ZERO).unwrap(), None);
+        assert!(!process.is_alive().unwrap());
+        assert_eq!(process.exit().unwrap(), None);
+        // A wait of its own begins before the word comes.
+        let waiter = std::thread::spawn({
+            let process = process.clone();
+            move || process.join_timeout(PATIENCE)
+        });
+        signal(Signal::CONT);
+        assert_eq!(waiter.join().unwrap().unwrap(), Some(Exit::Code(0)));
+        assert_eq!(code_of(&process), Some(0));
+    });
+}
+
+fn server_that_ends_late_is_reaped() {
+    let (read, hold) = pipe();
+    let process = start!(wait_for_end, (Handle(read),));
+    let server = server();
+    // The child has the way to it too.
+    assert!(!stop_forkserver(Duration::ZERO).unwrap());
+    drop(hold);
+    assert_eq!(code_of(&process), Some(0));
+    assert!(ended(server));
+    active_children();
+    assert_eq!(pidfd_open(server).map(drop), Err(Errno::SRCH), "it is a zombie");
+}
+
+fn forked_child_does_not_wait_for_its_parents_server() {
+    with_server(1, || {
+        assert_eq!(code_of(&start!(crate::spawn::none, ())), Some(11));
+        let child = Process::fork(|| u8::from(!stop_forkserver(PATIENCE).unwrap())).unwrap();
+        assert_eq!(child.join_timeout(PATIENCE / 2).unwrap(), Some(Exit::Code(0)));
+        assert_eq!(code_of(&start!(crate::spawn::none, ())), Some(11));
+    });
+}
+
+/// Lets go of its server, and then waits.
+pub fn let_go(Handle(mut tell): Handle<File>, read: Handle<File>) -> u8 {
+    assert!(stop_forkserver(Duration::ZERO).unwrap());
+    tell.write_all(b"g").unwrap();
+    wait_for_end(read);
+    42
+}
+
+fn server_stays_until_it_has_told_of_all_ends() {
+    for spares in [0, 2] {
+        set_forkserver_spares(spares);
+        let (mut told, tell) = pipe();
+        let (read, hold) = pipe();
+        let process = start!(let_go, (Handle(tell), Handle(read)));
+        told.read_exact(&mut [0]).unwrap();
+        let server = server();
+        assert!(!stop_forkserver(Duration::from_millis(50)).unwrap());
+        // The spares go at once, and the child stays.
+        while children_of(server).len() > 1 {
+            std::thread::yield_now();
+        }
+        drop(hold);
+        assert_eq!(code_of(&process), Some(42));
+        assert!(ended(server));
+        active_children();
+    }
+}
+
+/// In a process of its own, for what is set stays set.
+pub fn wait_for_a_slow_server(place: PathBuf) -> u8 {
+    let start = || Process::builder().context(Context::Forkserver).start(crate::spawn::none, ());
+    set_executable(place.join("slow"));
+    let first = std::thread::spawn(start);
+    // Its child is that of the thread.
+    let has_child =
+        |task: std::fs::DirEntry| std::fs::read(task.path().join("children")).is_ok_and(|list| !list.is_empty());
+    while !std::fs::read_dir("/proc/self/task").unwrap().flatten().any(has_child) {
+        std::thread::yield_now();
+    }
+    set_start_timeout(Duration::from_millis(50));
+    let error = start().unwrap_err();
+    // The first one comes to an end when somebody opens this.
+    std::fs::write(place.join("fifo"), "").unwrap();
+    assert_eq!(first.join().unwrap().unwrap_err().kind(), ErrorKind::NotBegun);
+    u8::from(!error.to_string().contains("another thread"))
+}
+
+fn start_waits_for_a_server_by_its_deadline() {
+    let place = Place::new("slow");
+    let script = place.0.join("slow");
+    std::fs::write(&script, format!("#!/bin/sh\n: < {}\n", place.0.join("fifo").display())).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(Command::new("mkfifo").arg(place.0.join("fifo")).status().unwrap().success());
+    let process = Process::builder().context(Context::Spawn).start(wait_for_a_slow_server, (place.0.clone(),));
+    assert_eq!(code_of(&process.unwrap()), Some(0));
 }
 
 /// The children of a process, by /proc.

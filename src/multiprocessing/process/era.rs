@@ -18,6 +18,7 @@ use super::passport::Passport;
 use crate::error::Result;
 use crate::multiprocessing::connection::AuthKey;
 use crate::multiprocessing::context::Context;
+use crate::multiprocessing::start::forkserver;
 use crate::multiprocessing::util::{Callbacks, Finalizers};
 
 /// Everything of this module that belongs to one process.
@@ -160,6 +161,7 @@ impl Era {
 
     /// Reaps the children that have ended.
     pub(crate) fn reap(&self) {
+        forkserver::reap();
         // Outside the lock, which each that has ended takes to leave the list.
         let children = self.living();
         for child in children {

@@ -2,7 +2,7 @@
 //!
 //! | from | on | message | descriptors |
 //! | --- | --- | --- | --- |
-//! | client | the socket that all share | one byte | the child's control socket, the status socket |
+//! | client | the socket that all share | one byte: any child, or a fresh one | the child's control socket, the status socket |
 //! | server | the status socket | the child's number | its pidfd |
 //! | server | the status socket | or the reason why there is none | |
 //! | server | the status socket | at its end, its exit status | |
@@ -17,12 +17,23 @@ use ossature_sys::process::{Exit, Pid};
 use ossature_sys::socket::Socket;
 
 const FORK: u8 = b'F';
+const FORK_FRESH: u8 = b'f';
 const BORN: u8 = b'P';
 const REFUSED: u8 = b'E';
 const ENDED: u8 = b'X';
 
+/// Which child a client wants.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A spare, where there is one.
+    Any,
+    /// One that is forked now.
+    Fresh,
+}
+
 /// A client's wish for a child.
 pub(super) struct Request {
+    pub(super) wanted: Wanted,
     pub(super) control: OwnedFd,
     pub(super) status: Socket,
 }
@@ -40,8 +51,13 @@ pub(super) enum Asked {
 ///
 /// # Errors
 /// `EPIPE` or `ECONNRESET` when the server is gone, `ETIMEDOUT` when it does not listen.
-pub(super) fn ask(server: &Socket, control: &Socket, status: &Socket, deadline: Deadline) -> Result<()> {
-    server.send_with(&[FORK], &[control.as_fd(), status.as_fd()], deadline)?.ok_or(Errno::TIMEDOUT).map(drop)
+pub(super) fn ask(server: &Socket, request: &Request, deadline: Deadline) -> Result<()> {
+    let word = match request.wanted {
+        Wanted::Any => FORK,
+        Wanted::Fresh => FORK_FRESH,
+    };
+    let sockets = [request.control.as_fd(), request.status.as_fd()];
+    server.send_with(&[word], &sockets, deadline)?.ok_or(Errno::TIMEDOUT).map(drop)
 }
 
 /// Takes a request off the shared socket, which passes credentials. Does not wait.
@@ -52,11 +68,15 @@ pub(super) fn asked(requests: &Socket, user: u32) -> Result<Asked> {
         return Ok(Asked::Nobody);
     }
     let is_kin = got.credentials.is_some_and(|who| who.uid == user);
+    let wanted = match byte {
+        [FORK] if is_kin => Wanted::Any,
+        [FORK_FRESH] if is_kin => Wanted::Fresh,
+        _ => return Ok(Asked::Nonsense),
+    };
     let mut descriptors = got.descriptors.into_iter();
-    match (descriptors.next(), descriptors.next()) {
-        (Some(control), Some(status)) if is_kin && byte == [FORK] => {
-            Ok(Asked::For(Request { control, status: status.try_into()? }))
-        }
+    let (control, status) = (descriptors.next(), descriptors.next().map(Socket::try_from));
+    match (control, status) {
+        (Some(control), Some(Ok(status))) => Ok(Asked::For(Request { wanted, control, status })),
         _ => Ok(Asked::Nonsense),
     }
 }
@@ -71,10 +91,13 @@ pub(super) enum Word {
     Silence,
 }
 
-/// Says that the child was born. A client that is gone does not hear it.
+/// Says that the child was born.
+///
+/// # Errors
+/// `EPIPE` or `ECONNRESET` when the client is gone, `ETOOMANYREFS` when too many descriptors are on their way, `ENOBUFS`.
 pub(super) fn tell_born(status: &Socket, pid: Pid, pidfd: impl AsFd) -> Result<()> {
     let word = said(BORN, pid.as_raw_nonzero().get());
-    status.send_with(&word, &[pidfd.as_fd()], Deadline::NOW).map(drop)
+    status.send_with(&word, &[pidfd.as_fd()], Deadline::NOW)?.ok_or(Errno::AGAIN).map(drop)
 }
 
 /// Says that there is no child, and why.

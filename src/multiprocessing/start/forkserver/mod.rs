@@ -25,10 +25,11 @@ use std::time::Duration;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::{AsFd, BorrowedFd, duplicate};
-use ossature_sys::process::{Child, Signal, id, pidfd_open};
+use ossature_sys::process::{Child, Signal, generation, id, pidfd_open};
 use ossature_sys::socket::{Kind, Socket};
+use ossature_sys::sync::lock::{Guard, Lock};
 
-use self::message::{Word, ask, hear};
+use self::message::{Request, Wanted, Word, ask, hear};
 use super::spawn::{self, Answer, Order};
 use super::{Life, Started};
 use crate::error::{Error, ErrorKind, Result};
@@ -43,30 +44,57 @@ pub(crate) use ward::Ward;
 /// The way to the server.
 struct Link {
     socket: Socket,
-    /// The server, where this process has spawned it.
+    /// The server, where this process or the one that it was forked from has spawned it.
     server: Option<Child>,
+    /// The process that made this.
+    generation: u32,
 }
 
-/// What this process knows of its server, and how the next one shall be.
+impl Link {
+    fn new(socket: Socket, server: Option<Child>) -> Self {
+        Self { socket, server, generation: generation() }
+    }
+
+    /// Lets go of the server; answers with it if it is this process's child.
+    fn part(self) -> Option<Child> {
+        self.server.filter(|_| self.generation == generation())
+    }
+}
+
+/// What this process knows of its server.
 struct State {
     link: Option<Link>,
     /// How many links there were.
     made: u32,
+}
+
+/// Held while a server is started, so it is waited for by deadline.
+static STATE: Lock<State> = Lock::new(State { link: None, made: 0 });
+
+/// Servers that this process has let go of and that have not ended yet.
+static LEAVING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
+fn state(deadline: Deadline) -> Option<Guard<'static, State>> {
+    STATE.lock_timeout(deadline)
+}
+
+/// How the next server shall be.
+struct Wishes {
     spares: u32,
     preload: Vec<&'static str>,
 }
 
-static STATE: Mutex<State> = Mutex::new(State { link: None, made: 0, spares: 1, preload: Vec::new() });
+static WISHES: Mutex<Wishes> = Mutex::new(Wishes { spares: 1, preload: Vec::new() });
 
-fn state() -> MutexGuard<'static, State> {
-    STATE.lock().unwrap_or_else(PoisonError::into_inner) // every change is one assignment
+fn wishes() -> MutexGuard<'static, Wishes> {
+    WISHES.lock().unwrap_or_else(PoisonError::into_inner) // every change is one assignment
 }
 
 /// Sets how many children the fork server keeps ready, which spares those that start one the wait for a fork; 1 if not set.
 ///
 /// For the server that is started next: one that runs goes on as it is.
 pub fn set_forkserver_spares(spares: u32) {
-    state().spares = spares;
+    wishes().spares = spares;
 }
 
 /// Has the fork server run a task without arguments before it serves, so that its children find done what that does: tables
@@ -80,33 +108,57 @@ pub fn set_forkserver_spares(spares: u32) {
 /// [`Unregistered`](ErrorKind::Unregistered) as for [`Builder::start`](crate::multiprocessing::process::Builder::start).
 pub fn set_forkserver_preload<F: Target<()>>(task: F) -> Result<()> {
     let task = registered(task)?;
-    state().preload.push(task.name);
+    wishes().preload.push(task.name);
     Ok(())
 }
 
 /// Lets go of the fork server, and waits until it has ended if this process has spawned it; false when time ran out.
 ///
-/// It ends when its last user lets go: this process, and each that it started or that was forked here. The next start by this
-/// method makes a new one.
+/// It ends when its last user lets go, which are this process and each that it started or that was forked here, and when
+/// its children have ended. One that did not end in time is reaped by the next start or
+/// [`active_children`](crate::multiprocessing::process::active_children) after its end. The next start by this method makes
+/// a new one.
 pub fn stop_forkserver(timeout: impl Into<Deadline>) -> Result<bool> {
-    let Some(Link { socket, server }) = state().link.take() else { return Ok(true) };
-    drop(socket);
-    match server {
-        Some(mut server) => Ok(server.wait_timeout(timeout)?.is_some()),
-        None => Ok(true),
+    let deadline = timeout.into();
+    let Some(mut state) = state(deadline) else { return Ok(false) };
+    let server = state.link.take().and_then(Link::part);
+    drop(state);
+    let Some(mut server) = server else { return Ok(true) };
+    let ended = server.wait_timeout(deadline);
+    if !matches!(ended, Ok(Some(_))) {
+        leave(server);
     }
+    Ok(ended?.is_some())
+}
+
+/// Sees to it that a server is reaped that has not ended yet.
+fn leave(server: Child) {
+    LEAVING.lock().unwrap_or_else(PoisonError::into_inner).push(server);
+}
+
+/// Reaps the servers that were let go of and have ended.
+pub(in crate::multiprocessing) fn reap() {
+    let mut leaving = LEAVING.lock().unwrap_or_else(PoisonError::into_inner);
+    // Of what a forked child inherited it only sees the end; dropped there, it is no less its parent's.
+    leaving.retain_mut(|server| matches!(server.try_wait(), Ok(None)));
 }
 
 /// The way to the server, for a child to use as well.
-fn shared_link() -> Option<OwnedFd> {
-    state().link.as_ref().and_then(|link| duplicate(&link.socket).ok())
+fn shared_link(deadline: Deadline) -> Result<Option<OwnedFd>> {
+    let state = state(deadline).ok_or_else(busy)?;
+    let link = state.link.as_ref().map(|link| duplicate(&link.socket)).transpose();
+    link.map_err(|errno| Error::os(errno, "cannot give the new process the way to the fork server"))
+}
+
+fn busy() -> Error {
+    Error::new(ErrorKind::NotBegun, "another thread was still starting the fork server when the time ran out")
 }
 
 /// Uses the parent's server, in its child.
-pub(super) fn use_link(link: OwnedFd) {
-    if let Ok(socket) = Socket::try_from(link) {
-        state().link = Some(Link { socket, server: None });
-    }
+pub(super) fn use_link(link: OwnedFd) -> ossature_sys::errno::Result<()> {
+    let socket = Socket::try_from(link)?;
+    STATE.lock().link = Some(Link::new(socket, None));
+    Ok(())
 }
 
 /// Has the fork server start a task.
@@ -122,31 +174,37 @@ pub(crate) fn forkserver(passport: Passport, task: &Registered, arguments: &Pack
         ));
     }
     let deadline = Deadline::from(context::start_timeout());
-    // A server that was killed is noticed when it is asked. Nothing was begun then, for only who has a child gives orders.
-    let (ward, control) = match born(task, deadline)? {
-        Some(born) => born,
-        None => born(task, deadline)?.ok_or_else(|| {
-            Error::new(ErrorKind::NotBegun, "the fork server went away twice before it made the new process")
-        })?,
-    };
-    let cannot = |errno| Error::os(errno, "cannot tell the new process its task");
     let mut order = Order::new(Some(passport), task.name)?;
     order.directory = std::env::current_dir().ok();
-    order.parent = Some(Handle(pidfd_open(id()).map_err(cannot)?));
-    order.server = shared_link().map(Handle);
-    match spawn::instruct(&control, &order, arguments, &ward, deadline)? {
-        Answer::Begun => Ok(Started { life: Life::Ward(ward.grown()), report: Some(control.into()) }),
-        Answer::Refused(reason) => Err(spawn::refused(&reason)),
-        Answer::Nothing => Err(ward.ended_early()),
+    let parent = pidfd_open(id()).map_err(|errno| Error::os(errno, "cannot tell the new process its task"))?;
+    order.parent = Some(Handle(parent));
+    let mut wanted = Wanted::Any;
+    loop {
+        // A server that was killed is noticed when it is asked. Nothing was begun then, for only who has a child gives orders.
+        let (ward, control) = match born(wanted, task, deadline)? {
+            Some(born) => born,
+            None => born(wanted, task, deadline)?.ok_or_else(|| {
+                Error::new(ErrorKind::NotBegun, "the fork server went away twice before it made the new process")
+            })?,
+        };
+        order.server = shared_link(deadline)?.map(Handle);
+        match spawn::instruct(&control, &order, arguments, &ward, deadline)? {
+            Answer::Begun => return Ok(Started { life: Life::Ward(ward.grown()), report: Some(control.into()) }),
+            Answer::Refused(reason) => return Err(spawn::refused(&reason)),
+            // A spare that was killed takes what it is sent until it has finished dying.
+            Answer::Nothing if wanted == Wanted::Any => wanted = Wanted::Fresh,
+            Answer::Nothing => return Err(ward.ended_early()),
+        }
     }
 }
 
 /// Asks for a child; `None` when the server died before it told of one.
-fn born(task: &Registered, deadline: Deadline) -> Result<Option<(Newborn, Socket)>> {
+fn born(wanted: Wanted, task: &Registered, deadline: Deadline) -> Result<Option<(Newborn, Socket)>> {
     let pair = |kind| Socket::pair(kind).map_err(|errno| Error::os(errno, "no socket for the fork server"));
     let ((control, theirs), (status, their_status)) = (pair(Kind::Stream)?, pair(Kind::SeqPacket)?);
-    let asked = state().ask(&task.entrance, &theirs, &their_status, deadline)?;
-    drop((theirs, their_status));
+    let request = Request { wanted, control: theirs.into(), status: their_status };
+    let asked = state(deadline).ok_or_else(busy)?.ask(&task.entrance, &request, deadline)?;
+    drop(request);
     match hear(&status, deadline) {
         Ok(Some(Word::Born(pid, pidfd))) => Ok(Some((Newborn(Some(Ward::new(pid, pidfd, status))), control))),
         Ok(Some(Word::Refused(errno, reason))) if errno == Errno::BUSY => {
@@ -154,7 +212,7 @@ fn born(task: &Registered, deadline: Deadline) -> Result<Option<(Newborn, Socket
         }
         Ok(Some(Word::Refused(errno, _))) => Err(Error::os(errno, "the fork server cannot fork")),
         Ok(Some(Word::Ended(_) | Word::Silence)) => {
-            state().give_up(asked);
+            state(deadline).ok_or_else(busy)?.part_with(asked);
             Ok(None)
         }
         Ok(None) => Err(spawn::silent("was not made by the fork server")),
@@ -165,18 +223,18 @@ fn born(task: &Registered, deadline: Deadline) -> Result<Option<(Newborn, Socket
 impl State {
     /// Asks the server for a child, a new one where there is none or it does not listen any more. Answers with the number of
     /// the link.
-    fn ask(&mut self, entrance: &Entrance, control: &Socket, status: &Socket, deadline: Deadline) -> Result<u32> {
+    fn ask(&mut self, entrance: &Entrance, request: &Request, deadline: Deadline) -> Result<u32> {
         if let Some(link) = &self.link {
-            match ask(&link.socket, control, status, deadline) {
+            match ask(&link.socket, request, deadline) {
                 Ok(()) => return Ok(self.made),
-                Err(Errno::PIPE | Errno::CONNRESET) => self.link.take().map_or((), bury),
+                Err(Errno::PIPE | Errno::CONNRESET) => self.bury(),
                 Err(errno) => return Err(Error::os(errno, "cannot ask the fork server")),
             }
         }
-        let made = self.start_server(entrance, deadline)?;
+        let made = Self::start_server(entrance, deadline)?;
         self.made = self.made.wrapping_add(1);
         let link = self.link.insert(made);
-        match ask(&link.socket, control, status, deadline) {
+        match ask(&link.socket, request, deadline) {
             // One that was killed already is noticed by its silence.
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(self.made),
             Err(errno) => Err(Error::os(errno, "cannot ask the fork server")),
@@ -184,39 +242,43 @@ impl State {
     }
 
     /// Parts with a server that did not answer, unless it lives, or was replaced meanwhile.
-    fn give_up(&mut self, made: u32) {
+    fn part_with(&mut self, made: u32) {
         let Some(link) = self.link.as_mut().filter(|_| self.made == made) else { return };
         // What it lost it lost at its end, which it has come to by now or soon.
         let end = link.server.as_mut().map(|server| server.wait_timeout(Duration::from_millis(100)));
         if !matches!(end, Some(Ok(None))) {
-            self.link = None;
+            self.link = None; // reaped, or never this process's to reap
         }
     }
 
     /// Spawns a server.
-    fn start_server(&self, entrance: &Entrance, deadline: Deadline) -> Result<Link> {
+    fn start_server(entrance: &Entrance, deadline: Deadline) -> Result<Link> {
         let made = Socket::pair(Kind::SeqPacket).and_then(|(socket, theirs)| {
             // Before anything is sent, because what was sent without credentials stays so.
             theirs.set_pass_credentials(true)?;
             Ok((socket, theirs))
         });
         let (socket, theirs) = made.map_err(|errno| Error::os(errno, "no socket for the fork server"))?;
-        let preload: Vec<String> = self.preload.iter().map(|&name| name.to_owned()).collect();
-        let arguments = pack(&(Handle(OwnedFd::from(theirs)), self.spares, preload))?;
+        let (spares, preload) = {
+            let wishes = wishes();
+            (wishes.spares, wishes.preload.iter().map(|&name| name.to_owned()).collect::<Vec<String>>())
+        };
+        let arguments = pack(&(Handle(OwnedFd::from(theirs)), spares, preload))?;
         let order = Order::new(None, internal(serve))?;
         let server = spawn::begin(entrance, order, &arguments, deadline)?.0;
-        Ok(Link { socket, server: Some(server) })
+        Ok(Link::new(socket, Some(server)))
     }
-}
 
-/// Waits for a server that does not listen any more.
-fn bury(link: Link) {
-    let Some(mut server) = link.server else { return };
-    drop(link.socket);
-    // It ends by itself, having lost its sockets; unless something holds it at that, which must not hold this process.
-    if !matches!(server.wait_timeout(Duration::from_secs(1)), Ok(Some(_))) {
-        let _ = server.kill();
-        let _ = server.wait_timeout(Duration::from_secs(1));
+    /// Waits for a server that does not listen any more.
+    fn bury(&mut self) {
+        let Some(mut server) = self.link.take().and_then(Link::part) else { return };
+        // It ends by itself, having lost its sockets; unless something holds it at that, which must not hold this process.
+        if !matches!(server.wait_timeout(Duration::from_secs(1)), Ok(Some(_))) {
+            let _ = server.kill();
+            if !matches!(server.wait_timeout(Duration::from_secs(1)), Ok(Some(_))) {
+                leave(server);
+            }
+        }
     }
 }
 

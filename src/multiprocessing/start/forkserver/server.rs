@@ -12,7 +12,7 @@ use ossature_sys::process::{Child, ForkError, Signal, effective_user, fork};
 use ossature_sys::signal::{self, Disposition};
 use ossature_sys::socket::{Kind, Socket};
 
-use super::message::{Asked, Request, asked, tell_born, tell_ended, tell_refused};
+use super::message::{Asked, Request, Wanted, asked, tell_born, tell_ended, tell_refused};
 use crate::multiprocessing::start::spawn;
 use crate::multiprocessing::tasks::look_up;
 use crate::multiprocessing::transfer::{Handle, pack};
@@ -41,6 +41,8 @@ struct Server {
     /// The numbers of those that wait for work.
     spares: Vec<u64>,
     wanted: usize,
+    /// Whether anybody can ask.
+    serving: bool,
     /// Whether children shall be interrupted from the keyboard, as the server was before it chose not to be.
     interrupted: bool,
     user: u32,
@@ -49,8 +51,8 @@ struct Server {
 /// A child.
 struct Nursling {
     child: Child,
-    /// Where its end is to be told; for a spare, where its work is to be sent.
-    link: Socket,
+    /// Where its end is to be told; for a spare, where its work is to be sent. `None` when there is nobody to tell.
+    link: Option<Socket>,
 }
 
 /// The server, its end of the link to a new child, and the child if there is one.
@@ -68,13 +70,14 @@ impl Server {
         let epoll = Epoll::new()?;
         epoll.register(&requests, Interest::IN, REQUESTS)?;
         let (children, spares) = (BTreeMap::new(), Vec::new());
-        Ok(Self { requests, epoll, children, spares, wanted, interrupted, user: effective_user() })
+        let user = effective_user();
+        Ok(Self { requests, epoll, children, spares, wanted, serving: true, interrupted, user })
     }
 
-    /// Serves until nobody can ask any more.
+    /// Serves until nobody can ask any more and the end of every child has been told.
     fn run(mut self) -> Result<()> {
         let mut room = [MaybeUninit::uninit(); 32];
-        loop {
+        while self.serving || !self.children.is_empty() {
             // Spares are made when nobody waits.
             let patience = if self.spares.len() < self.wanted { Deadline::NOW } else { Deadline::NEVER };
             let ready: Vec<u64> = self.epoll.poll(&mut room, patience)?.iter().map(|event| event.token()).collect();
@@ -89,37 +92,60 @@ impl Server {
                 match asked(&self.requests, self.user) {
                     Ok(Asked::For(request)) => self = self.answer(request)?,
                     Ok(Asked::Nonsense) => {}
-                    Ok(Asked::Nobody) => return Ok(()),
+                    Ok(Asked::Nobody) | Err(Errno::CONNRESET | Errno::PIPE) => self.close()?,
                     // The message is lost, so its sender finds both of its sockets closed.
-                    Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => {}
+                    Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {}
                     Err(errno) => return Err(errno),
                 }
             }
         }
+        Ok(())
     }
 
-    /// Gives a client a child, and tells it which. A client that went away meanwhile hears nothing, and the child finds
-    /// nobody at its control socket and ends.
-    fn answer(mut self, Request { control, status }: Request) -> Result<Self> {
-        while let Some(number) = self.spares.pop() {
+    /// Ends what is only for those who ask: the spares find nobody at their sockets and end. The other children have
+    /// nobody's way to this server, or they could ask, but they may have clients who want to hear of their ends.
+    fn close(&mut self) -> Result<()> {
+        self.serving = false;
+        self.wanted = 0;
+        self.epoll.unregister(&self.requests)?;
+        for spare in self.spares.drain(..) {
+            if let Some(nursling) = self.children.get_mut(&spare) {
+                nursling.link = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a client a child, and tells it which. A client that cannot be told, because it went away meanwhile or too many
+    /// descriptors are on their way, finds its sockets closed, and the child is killed.
+    fn answer(mut self, Request { wanted, control, status }: Request) -> Result<Self> {
+        while let Some(number) = self.take_spare(wanted) {
             let Some(spare) = self.children.get_mut(&number) else { continue };
+            let sent = spare.link.as_ref().map(|link| link.send_with(&[0], &[control.as_fd()], Deadline::NOW));
             // One that was killed takes nothing; its end is told by its pidfd like any other's.
-            if let Ok(Some(1)) = spare.link.send_with(&[0], &[control.as_fd()], Deadline::NOW) {
-                let _ = tell_born(&status, spare.child.pid(), &spare.child);
-                spare.link = status;
+            if let Some(Ok(Some(1))) = sent {
+                spare.link = told(&spare.child, status);
                 return Ok(self);
             }
+            spare.link = None;
         }
         let (server, status, born) = self.bear(control, status, |control| spawn::obey(control))?;
         match born.and_then(|child| Ok(server.watch(child)?)) {
             Ok(child) => {
-                let _ = tell_born(&status, child.pid(), &child);
-                Ok(server.adopt(child, status))
+                let link = told(&child, status);
+                Ok(server.adopt(child, link))
             }
             Err(error) => {
                 let _ = tell_refused(&status, error.errno(), &error.to_string());
                 Ok(server)
             }
+        }
+    }
+
+    fn take_spare(&mut self, wanted: Wanted) -> Option<u64> {
+        match wanted {
+            Wanted::Any => self.spares.pop(),
+            Wanted::Fresh => None,
         }
     }
 
@@ -130,7 +156,7 @@ impl Server {
         match born.and_then(|child| Ok(server.watch(child)?)) {
             Ok(child) => {
                 let number = number_of(&child);
-                let mut server = server.adopt(child, link);
+                let mut server = server.adopt(child, Some(link));
                 server.spares.push(number);
                 Ok(server)
             }
@@ -174,7 +200,7 @@ impl Server {
         }
     }
 
-    fn adopt(mut self, child: Child, link: Socket) -> Self {
+    fn adopt(mut self, child: Child, link: Option<Socket>) -> Self {
         self.children.insert(number_of(&child), Nursling { child, link });
         self
     }
@@ -187,10 +213,22 @@ impl Server {
         let _ = self.epoll.unregister(&*child);
         if let Some(place) = self.spares.iter().position(|spare| *spare == number) {
             self.spares.remove(place);
-        } else {
-            let _ = tell_ended(link, exit);
+        } else if let Some(link) = link {
+            let _ = tell_ended(link, exit); // a client that is gone wants no answer
         }
         self.children.remove(&number);
+    }
+}
+
+/// Tells a client of its child, whose end is to be told over what this answers with. If it cannot be told, the child is
+/// killed, for nobody has its number.
+fn told(child: &Child, status: Socket) -> Option<Socket> {
+    match tell_born(&status, child.pid(), child) {
+        Ok(()) => Some(status),
+        Err(_) => {
+            let _ = child.kill(); // by the one who has not reaped it yet
+            None
+        }
     }
 }
 

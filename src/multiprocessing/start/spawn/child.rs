@@ -120,7 +120,8 @@ fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
     };
     settle(&order).map_err(|error| Refusal::Told(format!("it could not take its place: {error}")))?;
     if let Some(Handle(server)) = order.server {
-        forkserver::use_link(server);
+        forkserver::use_link(server)
+            .map_err(|errno| Refusal::Told(format!("it could not take the way to the fork server: {errno}")))?;
     }
     let body = match task.open(arguments) {
         Ok(body) => body,
