@@ -19,13 +19,15 @@ mod finalizers;
 mod forked;
 #[path = "process/guise.rs"]
 mod guise;
+#[path = "process/hooks.rs"]
+mod hooks;
 #[path = "process/lives.rs"]
 mod lives;
 
 fn main() {
     ossature::multiprocessing::freeze_support(worlds::TASKS);
     let mut tests = Vec::new();
-    for module in [lives::TESTS, finalizers::TESTS, finalizers::ALONE, forked::TESTS, guise::TESTS] {
+    for module in [lives::TESTS, finalizers::TESTS, finalizers::ALONE, forked::TESTS, hooks::TESTS, guise::TESTS] {
         tests.extend_from_slice(module);
     }
     #[cfg(ossature_faults)]

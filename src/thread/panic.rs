@@ -48,13 +48,27 @@ pub(crate) fn aloud(body: impl FnOnce()) {
     QUIET.set(before);
 }
 
+static INSTALLED: AtomicBool = AtomicBool::new(false);
+
 /// Puts our hook before the one that is there, once in a process.
 pub(crate) fn install() {
-    static INSTALLED: AtomicBool = AtomicBool::new(false);
     // A hook cannot be set while the thread unwinds; the next start will.
     if INSTALLED.load(Relaxed) || std::thread::panicking() || INSTALLED.swap(true, AcqRel) {
         return;
     }
+    put_before();
+}
+
+/// Puts our hook before the one that is there, whether or not an older one of ours stands behind it: at the birth of a
+/// process, whose parent may have set another since.
+pub(crate) fn install_anew() {
+    if !std::thread::panicking() {
+        INSTALLED.store(true, Relaxed);
+        put_before();
+    }
+}
+
+fn put_before() {
     let before = take_hook();
     set_hook(Box::new(move |info| {
         if !QUIET.try_with(Cell::get).unwrap_or(false) {

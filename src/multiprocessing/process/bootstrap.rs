@@ -37,7 +37,7 @@ pub(crate) fn run_as(era: Box<Era>, report: OwnedFd, body: impl FnOnce() -> u8) 
     let era = era.enter();
     util::run_after_fork(era);
     info!("child process calling self.run()");
-    thread::install();
+    thread::install_anew();
     let code = match thread::catch(body) {
         Ok(code) => code,
         Err(escaped) if thread::is_exit(&*escaped.payload) => 0,

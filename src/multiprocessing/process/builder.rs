@@ -14,7 +14,6 @@ use crate::multiprocessing::context::Context;
 use crate::multiprocessing::logging::LogSetup;
 use crate::multiprocessing::start::{self, Started};
 use crate::multiprocessing::util;
-use crate::thread;
 
 /// A process that was not started yet: its name and what else it inherits unless it is said here.
 ///
@@ -108,7 +107,6 @@ impl Builder {
         let _ = std::io::stdout().flush(); // so that a copy does not say again what is still to be said
         now.reap();
         util::arm()?;
-        thread::install(); // here, so that a copy of this process has it
         let (name, identity) = (self.full_name(), self.identity());
         let daemon = self.is_daemon();
         let passport = Passport {

@@ -12,6 +12,12 @@ use crate::thread::{Escaped, text};
 
 /// What ended a process with exit code 1: the words of the panic, its place, and its backtrace where `RUST_BACKTRACE` asked
 /// for one.
+///
+/// As with Python, whose `sys.excepthook` is not called in a child, the report takes the place of the program's panic hook,
+/// whenever that was set: a panic of the work is printed once, to standard error under the name of the process, and told to the
+/// parent here. The hook of a forked child is its parent's for everything else: for panics of its other threads of
+/// [std](std::thread) and of its finalizers. A hook that the work itself sets is called as it panics, and then the report has
+/// neither place nor backtrace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PanicReport {
     message: String,
