@@ -2,13 +2,13 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ossature::multiprocessing::Process;
-use ossature::multiprocessing::util::{Finalize, is_exiting};
+use ossature::multiprocessing::util::{Finalize, is_exiting, set_daemon_grace};
 use ossature::threading::Thread;
 
-use crate::worlds::{Scratch, World, append, runs};
+use crate::worlds::{Scratch, World, append, put, runs, wait_for};
 
 pub const ALONE: &[crate::harness::Test] = &[
     ("a_finalizer_runs_once_and_may_be_cancelled", a_finalizer_runs_once_and_may_be_cancelled),
@@ -16,6 +16,7 @@ pub const ALONE: &[crate::harness::Test] = &[
     ("a_finalizer_that_panics_stops_no_other", a_finalizer_that_panics_stops_no_other),
     ("finalizers_come_and_go_while_they_run", finalizers_come_and_go_while_they_run),
     ("a_program_that_exits_has_the_same_end", a_program_that_exits_has_the_same_end),
+    ("a_daemon_that_does_not_listen_is_killed_when_its_time_is_over", a_daemon_that_does_not_listen_is_killed),
 ];
 
 crate::in_every_world![finalizers_run_in_their_order, daemons_end_and_others_are_waited_for];
@@ -148,7 +149,7 @@ fn a_program_that_exits_has_the_same_end() {
     let (log, ready) = (scratch.path("log"), scratch.path("ready"));
     let mut program = ossature::sys::process::fork(|| {
         let daemon = Process::builder().daemon(true).fork(|| {
-            crate::worlds::put(&ready, &std::process::id().to_string());
+            put(&ready, &std::process::id().to_string());
             std::thread::sleep(Duration::from_secs(1000));
         });
         drop(daemon.unwrap());
@@ -157,7 +158,7 @@ fn a_program_that_exits_has_the_same_end() {
             append(&log, "child ");
         });
         drop(child.unwrap());
-        crate::worlds::wait_for(&ready);
+        wait_for(&ready);
         note_at_exit(&log, &[-1, 0]);
         std::process::exit(3)
     })
@@ -165,4 +166,36 @@ fn a_program_that_exits_has_the_same_end() {
     assert_eq!(program.wait().unwrap().code(), Some(3));
     assert_eq!(scratch.read("log"), "0:true child -1:true ");
     assert!(!runs(scratch.read("ready").parse().unwrap()));
+}
+
+/// One ignores `SIGTERM`, the other is stopped; the alarm of the runner ends a wait for them.
+fn a_daemon_that_does_not_listen_is_killed() {
+    let scratch = Scratch::new();
+    let grace = Duration::from_millis(200);
+    let began = Instant::now();
+    let mut program = ossature::sys::process::fork(|| {
+        set_daemon_grace(grace);
+        for name in ["deaf", "stopped"] {
+            let path = scratch.path(name);
+            let daemon = Process::builder().daemon(true).fork(|| {
+                // SAFETY: no handler is installed.
+                unsafe { libc::signal(libc::SIGTERM, if name == "deaf" { libc::SIG_IGN } else { libc::SIG_DFL }) };
+                put(&path, &std::process::id().to_string());
+                std::thread::sleep(Duration::from_secs(1000));
+            });
+            let daemon = daemon.unwrap();
+            wait_for(&path);
+            if name == "stopped" {
+                // SAFETY: kill(2) has no preconditions; it is a child that nobody has reaped.
+                assert_eq!(unsafe { libc::kill(daemon.pid().unwrap().as_raw_nonzero().get(), libc::SIGSTOP) }, 0);
+            }
+        }
+        std::process::exit(3)
+    })
+    .unwrap();
+    assert_eq!(program.wait().unwrap().code(), Some(3));
+    assert!(began.elapsed() >= grace, "they had no time");
+    for name in ["deaf", "stopped"] {
+        assert!(!runs(scratch.read(name).parse().unwrap()), "{name}");
+    }
 }

@@ -49,6 +49,10 @@ impl Builder {
     /// One that a process's first thread started, by fork or spawn, is killed by the kernel, which forgets that when the daemon
     /// changes its effective user or group: call [`end_with_parent`](ossature_sys::process::end_with_parent) after that. Any other
     /// has a small thread for it.
+    ///
+    /// Differs from Python, which waits for ever for a daemon that ignores `SIGTERM` or is stopped, and lets it live on when
+    /// its parent is killed: here it is killed 5 s after the `SIGTERM`, or after what
+    /// [`set_daemon_grace`](crate::multiprocessing::util::set_daemon_grace) says.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = Some(daemon);
         self

@@ -2,14 +2,17 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use ossature_sys::deadline::Deadline;
 use ossature_sys::process::at_exit;
 
 use super::finalize::run_finalizers;
 use crate::error::{Error, Result};
-use crate::multiprocessing::logging::{debug, info};
-use crate::multiprocessing::process::active_children;
+use crate::multiprocessing::logging::{debug, info, warning};
 use crate::multiprocessing::process::era::era;
+use crate::multiprocessing::process::{Process, active_children};
 
 /// Has the exit sequence run at the normal end of the program, once in its life; children have it from their parent.
 pub(crate) fn arm() -> Result<()> {
@@ -37,12 +40,7 @@ pub(crate) fn exit_sequence() {
     info!("process shutting down");
     debug!("running all \"atexit\" finalizers with priority >= 0");
     run_finalizers(era, Some(0));
-    let children = active_children();
-    for child in children.iter().filter(|child| child.daemon() && child.pid().is_some()) {
-        info!("calling terminate() for daemon {}", child.name());
-        let _ = child.terminate(); // it may have ended meanwhile, or become another user's
-    }
-    drop(children);
+    end_daemons();
     // A thread that is a daemon is not waited for: nothing could make it end.
     for child in active_children().into_iter().filter(|child| child.pid().is_some() || !child.daemon()) {
         info!("calling join() for process {}", child.name());
@@ -50,6 +48,37 @@ pub(crate) fn exit_sequence() {
     }
     debug!("running the remaining \"atexit\" finalizers");
     run_finalizers(era, None);
+}
+
+/// `SIGTERM` to the daemons, and `SIGKILL` to those that have not ended when their time is over.
+fn end_daemons() {
+    let mut daemons = active_children();
+    daemons.retain(|child| child.daemon() && child.pid().is_some());
+    for child in &daemons {
+        info!("calling terminate() for daemon {}", child.name());
+        let _ = child.terminate(); // it may have ended meanwhile, or become another user's
+    }
+    let deadline = Deadline::from(*grace());
+    let lives_on = |child: &Process| child.join_timeout(deadline).is_ok_and(|end| end.is_none());
+    for child in daemons.into_iter().filter(lives_on) {
+        warning!("killing daemon {}, which did not end at SIGTERM", child.name());
+        let _ = child.kill(); // as above
+    }
+}
+
+static GRACE: Mutex<Option<Duration>> = Mutex::new(Some(Duration::from_secs(5)));
+
+fn grace() -> MutexGuard<'static, Option<Duration>> {
+    GRACE.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
+}
+
+/// Sets how long the daemons of this process may take, all together, from the `SIGTERM` at its normal end until they are killed;
+/// 5 s if not set, `None` for as long as they take.
+///
+/// Differs from Python, which waits for ever for a daemon that ignores `SIGTERM` or is stopped. A forked child has the grace of its
+/// parent, any other the usual one.
+pub fn set_daemon_grace(time: impl Into<Option<Duration>>) {
+    *grace() = time.into();
 }
 
 /// Whether the end of this process has begun.

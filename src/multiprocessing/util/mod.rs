@@ -2,7 +2,8 @@
 //! process, locks and values that a child has anew. Python's `multiprocessing.util`.
 //!
 //! At the normal end of a process that started others (a return from `main`, `std::process::exit`, the end of a child's
-//! work), in this order: finalizers of priority 0 and above, `SIGTERM` to the daemons among its children, the wait for all
+//! work), in this order: finalizers of priority 0 and above, `SIGTERM` to the daemons among its children and, 5 s
+//! [or so](set_daemon_grace) later, `SIGKILL` to those that did not listen (Python waits for them for ever), the wait for all
 //! children, the other finalizers.
 
 mod after_fork;
@@ -13,7 +14,7 @@ mod temp_dir;
 
 pub use after_fork::register_after_fork;
 pub use aware::{ForkAwareLocal, ForkAwareLock};
-pub use exit::is_exiting;
+pub use exit::{is_exiting, set_daemon_grace};
 pub use finalize::Finalize;
 pub use temp_dir::temp_dir;
 
