@@ -1,5 +1,7 @@
 //! Connecting.
 
+use std::time::Duration;
+
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::socket::{self, Kind, Socket};
@@ -7,7 +9,7 @@ use ossature_sys::socket::{self, Kind, Socket};
 use super::exchange::Exchange;
 use super::rules::Rules;
 use super::{Access, Address, AuthKey, Connection, Digest, Family, Handshake};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::Trust;
 
 /// Connects to a [`Listener`](super::Listener), ours or CPython's: the entry point, never a value.
@@ -81,14 +83,24 @@ impl ClientBuilder {
         self
     }
 
-    /// Connects, and waits for as long as the listener takes.
+    /// How long the handshake may take, once connected: 10 seconds unless said; `None` is for ever.
+    ///
+    /// Differs from Python, where a client with a key waits for ever for a listener without one.
+    pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.rules.timeout = timeout.into();
+        self
+    }
+
+    /// Connects, and waits for as long as it takes to be let in; for a key to be proved
+    /// [not for ever](Self::handshake_timeout).
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is [no address](Address);
     /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `ECONNREFUSED` when nobody listens, `ENOENT` for a path that is not there,
     /// `EACCES`, `ENETUNREACH` and others as of connect(2), and `ENOMEM` or `ENOBUFS` within the handshake;
-    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the two sides have different keys or the listener does not follow the
-    /// handshake; [`ErrorKind::Closed`](crate::ErrorKind::Closed) when it went away within it.
+    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the two sides have different keys, or the listener does not follow the
+    /// handshake or did not finish it in time, perhaps because it has no key;
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) when it went away within it.
     pub fn connect<A: TryInto<Address>>(self, address: A) -> Result<Connection>
     where
         Error: From<A::Error>,
@@ -101,7 +113,8 @@ impl ClientBuilder {
         }
     }
 
-    /// As [`connect`](Self::connect); `None` when connection and handshake were not done by the deadline. Looking up the name of
+    /// As [`connect`](Self::connect); `None` when connection and handshake were not done by the deadline, if that is sooner than that of the
+    /// [handshake](Self::handshake_timeout). Looking up the name of
     /// a host is not bound by it.
     ///
     /// # Errors
@@ -135,8 +148,15 @@ impl ClientBuilder {
             return Connection::with_trust(socket.into(), Access::Both, Trust::Stranger).map(Some);
         };
         let handshake = self.rules.apply(Handshake::client(key)?);
-        let Some(socket) = Exchange::new(socket, handshake).run(deadline)? else { return Ok(None) };
-        Connection::with_trust(socket.into(), Access::Both, address.trust_with(key)).map(Some)
+        let patience = Deadline::from(self.rules.timeout);
+        match Exchange::new(socket, handshake).run(deadline.or_sooner(patience))? {
+            Some(socket) => Connection::with_trust(socket.into(), Access::Both, address.trust_with(key)).map(Some),
+            None if deadline <= patience => Ok(None),
+            None => Err(Error::new(
+                ErrorKind::Auth,
+                format!("{address} did not finish the handshake in time; does it listen with a key?"),
+            )),
+        }
     }
 }
 

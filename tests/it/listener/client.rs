@@ -42,6 +42,24 @@ fn a_silent_listener_is_waited_for_until_the_deadline() {
 }
 
 #[test]
+fn a_listener_without_a_key_is_an_error_that_says_so() {
+    let listener = Listener::bind(fresh()).unwrap();
+    let client = Client::builder().authkey(&key()).handshake_timeout(Duration::from_millis(20));
+    soon(|| {
+        let start = Instant::now();
+        for later in [Deadline::NEVER, Deadline::after(Duration::from_secs(60))] {
+            let error = client.clone().connect_timeout(listener.address(), later).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Auth);
+            assert!(error.to_string().contains("does it listen with a key?"), "{error}");
+        }
+        assert_eq!(client.clone().connect(listener.address()).unwrap_err().kind(), ErrorKind::Auth);
+        assert!(start.elapsed() >= Duration::from_millis(60));
+        let sooner = client.clone().connect_timeout(listener.address(), Duration::from_millis(1));
+        assert!(sooner.unwrap().is_none(), "the caller's own time ran out first");
+    });
+}
+
+#[test]
 fn a_full_backlog_is_waited_for_until_the_deadline() {
     let listener = Listener::builder().backlog(0).bind(fresh()).unwrap();
     let mut waiting = Vec::new();
