@@ -10,10 +10,12 @@ use ossature::sys::poll::{PollFd, PollFlags, poll};
 use ossature::sys::process::Exit;
 
 use crate::harness::Test;
+use crate::worlds::{Scratch, redirect};
 
 pub const TESTS: &[Test] = &[
     ("a_thread_is_waited_for_like_a_process", a_thread_is_waited_for_like_a_process),
     ("a_thread_that_panics_has_code_one", a_thread_that_panics_has_code_one),
+    ("an_error_of_a_thread_is_printed_under_its_name", an_error_of_a_thread_is_printed_under_its_name),
     ("a_daemon_may_have_threads", a_daemon_may_have_threads),
     ("a_thread_does_not_wait_for_itself", a_thread_does_not_wait_for_itself),
 ];
@@ -48,6 +50,21 @@ fn a_thread_that_panics_has_code_one() {
     assert!(panic.message().starts_with("no more paper") && panic.location().contains("guise.rs"), "{panic:?}");
     let quiet = Process::builder().thread(|| -> u8 { ossature::thread::exit() }).unwrap();
     assert_eq!(quiet.join().unwrap(), Exit::Code(0));
+}
+
+fn an_error_of_a_thread_is_printed_under_its_name() {
+    let scratch = Scratch::new();
+    // A program of its own, whose standard error is a file.
+    let program = Process::fork(|| {
+        redirect(2, &scratch.path("err"));
+        let clerk = Process::builder().name("clerk").thread(|| {
+            assert_eq!(ossature::threading::current_thread().name(), "clerk");
+            Err::<u8, _>("out of ink")
+        });
+        assert_eq!(clerk.unwrap().join().unwrap(), Exit::Code(1));
+    });
+    assert!(program.unwrap().join().unwrap().success());
+    assert_eq!(scratch.read("err"), "Process clerk:\nError: \"out of ink\"\n");
 }
 
 fn a_daemon_may_have_threads() {

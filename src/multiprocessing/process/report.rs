@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::current_process;
+use crate::multiprocessing::start::thread::name_here;
 
 /// What the body of a process answers with: as [`std::process::Termination`] for `main`, with numbers besides.
 ///
@@ -16,7 +16,7 @@ use super::current_process;
 /// | `i32` | its low eight bits, as the kernel keeps them: 256 becomes 0, -1 becomes 255 |
 /// | [`ExitCode`] | what it was made from |
 /// | `Ok(answer)` | that of the answer |
-/// | `Err(error)` | 1, and "Process NAME:" and the error go to standard error |
+/// | `Err(error)` | 1, and "Process NAME:" and the error go to standard error; the name of a [thread](super::Builder::thread) is its own |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no answer of a process",
     label = "makes no exit code",
@@ -63,7 +63,7 @@ impl<T: Report, E: Debug> Report for Result<T, E> {
         match self {
             Ok(answer) => answer.report(),
             Err(error) => {
-                let text = format!("Process {}:\nError: {error:?}\n", current_process().name());
+                let text = format!("Process {}:\nError: {error:?}\n", name_here());
                 let _ = std::io::stderr().write_all(text.as_bytes()); // without a standard error nobody listens
                 1
             }

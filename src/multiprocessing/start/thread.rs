@@ -1,5 +1,6 @@
 //! No child at all: a thread of this process with the manners of one.
 
+use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
 
 use ossature_sys::eventfd::EventFd;
@@ -8,8 +9,8 @@ use ossature_sys::process::Exit;
 
 use super::Started;
 use crate::error::Result;
-use crate::multiprocessing::process::PanicReport;
 use crate::multiprocessing::process::passport::Passport;
+use crate::multiprocessing::process::{PanicReport, current_process};
 use crate::thread::{Ident, catch, get_ident, is_exit};
 use crate::threading::Thread;
 
@@ -52,6 +53,15 @@ impl AsFd for Life {
     }
 }
 
+thread_local! {
+    static GUISE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// The name of the process that the calling thread is in the guise of, otherwise of this process.
+pub(crate) fn name_here() -> String {
+    GUISE.with_borrow(Clone::clone).unwrap_or_else(|| current_process().name())
+}
+
 /// Starts a thread that does `body`.
 pub(crate) fn thread(passport: Passport, body: impl FnOnce() -> u8 + Send + 'static) -> Result<Started> {
     let life = Life {
@@ -65,6 +75,7 @@ pub(crate) fn thread(passport: Passport, body: impl FnOnce() -> u8 + Send + 'sta
     let (inner, name) = (life.clone(), passport.name.clone());
     let thread = Thread::builder().name(passport.name).daemon(passport.daemon).spawn(move || {
         let _ = inner.here.set(get_ident()); // the one time
+        GUISE.set(Some(name.clone()));
         let code = match catch(body) {
             Ok(code) => code,
             Err(escaped) if is_exit(&*escaped.payload) => 0,
