@@ -20,9 +20,16 @@ use crate::error::{Error, ErrorKind, Result};
 /// | [`Forkserver`](Self::Forkserver) | its arguments | the same, with one thread at that line | a fork of a small process |
 /// | [`Thread`](Self::Thread) | everything, for it is no process | nothing | a thread |
 ///
+/// In a test of libtest only `Spawn` and `Thread` work: libtest runs beside its tests in a thread of its own, which `Fork` refuses
+/// and the fork server finds at its `freeze_support`, also with `--test-threads=1`. Tests of the other two have a `main` of their
+/// own (`harness = false`).
+///
 /// Differs from Python: the default is `Spawn` wherever nothing else was set, because it works beside threads and in tests
 /// (Python had `fork` up to 3.13 and has `forkserver` since). Locks and whatever else is in shared memory may go to processes
 /// of every method, since they travel as descriptors.
+///
+/// A child's `std::env::args()` are its parent's with `Fork` only. The signal mask is inherited with `Fork` and `Spawn`; with
+/// `Forkserver` it is the server's. `Fork` is refused where `SIGCHLD` is ignored.
 ///
 /// # Examples
 /// ```

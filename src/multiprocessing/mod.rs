@@ -10,6 +10,7 @@
 //! | `RawValue`, `RawArray`, `lock=False` | [`RawValue`], [`RawArray`]: no lock |
 //! | `Lock`, `RLock`, `Condition`, `Semaphore`, `BoundedSemaphore`, `Event`, `Barrier` | [`sync`] |
 //! | `Pipe()`, `connection` | [`pipe`], [`connection`]: messages, with open files and shared memory in them |
+//! | `reduction`, what may stand in a message or an argument | [`transfer`], [`reduction`] |
 //! | `get_logger`, `log_to_stderr` | [`logging`] |
 //! | `sharedctypes.copy`, `synchronized`, the type codes | [`sharedctypes`] |
 //!

@@ -79,6 +79,8 @@ impl Builder {
     /// * [`ErrorKind::NotAllowed`] in a daemon, and in a process other than the one that the builder was made in.
     /// * [`ErrorKind::MultiThreaded`] beside other threads, [`ErrorKind::LockHeld`] with a shared lock held: see
     ///   [`fork`](ossature_sys::process::fork()).
+    /// * [`ErrorKind::Os`] with `ECHILD` when `SIGCHLD` is ignored, as it stays over an exec when a parent ignored it: the
+    ///   child's end would be lost. Give it its default action first.
     /// * `EAGAIN`, `ENOMEM`, `EMFILE`: nothing is left of it then.
     pub fn fork<R: Report>(self, body: impl FnOnce() -> R) -> Result<Process> {
         self.begin(Context::Fork, |passport| start::fork::fork(passport, || body().report()))

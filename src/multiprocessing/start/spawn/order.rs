@@ -1,6 +1,7 @@
 //! What a child is told: who it is, what it shall do, and for whom.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -46,7 +47,12 @@ pub(in crate::multiprocessing::start) struct Unreadable(pub(in crate::multiproce
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot read this program's own image {IMAGE} (is /proc mounted?): {}", self.0)
+        let advice = match self.0.kind() {
+            ErrorKind::NotFound => " (is /proc mounted?)",
+            ErrorKind::PermissionDenied => " (the program's file must be readable, not only executable)",
+            _ => "",
+        };
+        write!(f, "cannot read this program's own image {IMAGE}{advice}: {}", self.0)
     }
 }
 
