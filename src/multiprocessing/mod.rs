@@ -31,7 +31,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! One that is no copy is told which function to run, with what arguments: see [`tasks`].
+//! One that is no copy is told which function to run, with what arguments: see [`mod@tasks`].
 
 pub mod connection;
 mod context;
