@@ -4,13 +4,15 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ossature_sys::fd::OwnedFd;
-use ossature_sys::process::detach_stdin;
+use ossature_sys::process::{Pid, detach_stdin};
 
 use super::era::Era;
+use super::lifeline::end_with;
 use super::panic::PanicReport;
+use super::parent::Parent;
 use super::passport::Passport;
 use crate::multiprocessing::context::{Context, force_start_method};
-use crate::multiprocessing::logging::info;
+use crate::multiprocessing::logging::{info, warning};
 use crate::multiprocessing::util;
 use crate::{thread, threading};
 
@@ -27,8 +29,18 @@ pub(crate) fn run(passport: Passport, report: OwnedFd, body: impl FnOnce() -> u8
     run_as(Era::prepare(passport), report, body)
 }
 
-/// [`run`], with an era that was prepared before the birth.
-pub(crate) fn run_as(era: Box<Era>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
+/// [`run`] in a copy of the parent, with an era that was prepared before the birth. A daemon ends with its parent, of which the
+/// kernel can tell it if there is a number.
+pub(crate) fn run_forked(era: Box<Era>, parent: Option<Pid>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
+    let bond = era.parent.as_ref().and_then(Parent::given).filter(|_| era.daemon);
+    let bound = bond.map_or(Ok(()), |pidfd| end_with(pidfd, parent));
+    run_as(era, report, || {
+        bound.unwrap_or_else(|error| warning!("cannot be ended with the parent: {error}"));
+        body()
+    })
+}
+
+fn run_as(era: Box<Era>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
     let _ = detach_stdin(); // where there is no /dev, it stays what it was
     // A copy has its parent's default already, unless it was asked from another context by name.
     if let Some(method) = era.named.or(era.method.filter(|method| *method != Context::Fork)) {

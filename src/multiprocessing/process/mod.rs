@@ -40,7 +40,7 @@ pub(crate) mod era;
 mod handle;
 pub(crate) mod lifeline;
 mod panic;
-pub(crate) mod parent;
+mod parent;
 pub(crate) mod passport;
 mod report;
 mod start;

@@ -43,7 +43,7 @@ impl Parent {
     }
 
     /// The descriptor of it that came with the passport.
-    pub(crate) fn given(&self) -> Option<BorrowedFd<'_>> {
+    pub(super) fn given(&self) -> Option<BorrowedFd<'_>> {
         self.sentinel.get().filter(|_| !self.by_number).map(AsFd::as_fd)
     }
 

@@ -5,11 +5,8 @@ use ossature_sys::process::{self, pidfd_open};
 
 use super::{Life, Started};
 use crate::error::{Error, Result};
-use crate::multiprocessing::logging::warning;
 use crate::multiprocessing::process::bootstrap;
 use crate::multiprocessing::process::era::Era;
-use crate::multiprocessing::process::lifeline::end_with;
-use crate::multiprocessing::process::parent::Parent;
 use crate::multiprocessing::process::passport::Passport;
 
 /// Starts a copy of this process that does `body`, which may borrow: the copy has its own of everything.
@@ -25,12 +22,7 @@ pub(crate) fn fork(mut passport: Passport, body: impl FnOnce() -> u8) -> Result<
     let (mut reader, era) = (Some(reader), Era::prepare(passport));
     let child = process::fork(|| {
         drop(reader.take());
-        let bond = era.parent.as_ref().and_then(Parent::given).filter(|_| era.daemon);
-        let bound = bond.map_or(Ok(()), |pidfd| end_with(pidfd, parent));
-        bootstrap::run_as(era, writer, || {
-            bound.unwrap_or_else(|error| warning!("cannot be ended with the parent: {error}"));
-            body()
-        })
+        bootstrap::run_forked(era, parent, writer, body)
     })?;
     Ok(Started { life: Life::from(child), report: reader })
 }
