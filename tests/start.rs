@@ -33,6 +33,7 @@ static TASKS: Tasks = tasks![
     forkserver::tell_childs_server,
     forkserver::live_and_be_killed,
     forkserver::sleep_for_ever,
+    forkserver::use_server_when_told,
     forkserver::preload,
     forkserver::preloaded,
     forkserver::preload_a_panic,

@@ -47,7 +47,7 @@ pub enum Context {
     /// The same program anew, told what to do. Works beside any number of threads.
     Spawn,
     /// As `Spawn`, but the program runs already and forks itself on request. Its environment, standard output and standard error
-    /// are those of the time when the [server was started](super::stop_forkserver), at the first such start of the program.
+    /// are those that this program had when the server was started, which the first such start does.
     Forkserver,
     /// No process: a thread under the names of one (Python's `multiprocessing.dummy`).
     Thread,

@@ -1,7 +1,8 @@
 //! Finalizers, and the order of the end.
 
+use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use ossature::multiprocessing::Process;
@@ -122,23 +123,37 @@ fn a_finalizer_that_panics_stops_no_other() {
 fn finalizers_come_and_go_while_they_run() {
     let child = Process::fork(|| {
         static STOP: AtomicBool = AtomicBool::new(false);
+        static TURNS: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
         for turn in 0..3 {
-            Thread::spawn(move || {
+            // A daemon, so that the end does not wait for it before it comes to the finalizers.
+            let thread = Thread::builder().daemon(true).spawn(move || {
                 while !STOP.load(SeqCst) {
                     let mut kept = Vec::new();
                     for n in 0..10 {
                         kept.push(Finalize::at_exit(n * turn % 7, || ()));
                     }
                     kept.into_iter().step_by(2).for_each(Finalize::leave);
+                    TURNS[turn as usize].fetch_add(1, SeqCst);
                 }
-            })
-            .unwrap();
+            });
+            thread.unwrap();
         }
-        std::thread::sleep(Duration::from_millis(20));
-        // They run at the end of this, while the threads still make others.
-        Finalize::at_exit(100, || STOP.store(true, SeqCst)).leave();
-        std::thread::sleep(Duration::from_millis(20));
-        STOP.store(true, SeqCst);
+        let see_turns = || {
+            for turns in &TURNS {
+                let before = turns.load(SeqCst);
+                while turns.load(SeqCst) < before + 10 {
+                    std::thread::yield_now();
+                }
+            }
+        };
+        see_turns();
+        // Those run at the end of this, while the threads make others.
+        Finalize::at_exit(0, see_turns).leave();
+        Finalize::at_exit(-1, move || {
+            see_turns();
+            STOP.store(true, SeqCst);
+        })
+        .leave();
     });
     assert!(child.unwrap().join().unwrap().success());
 }
@@ -153,8 +168,15 @@ fn a_program_that_exits_has_the_same_end() {
             std::thread::sleep(Duration::from_secs(1000));
         });
         drop(daemon.unwrap());
+        let parent = ossature::sys::process::id();
         let child = Process::fork(|| {
-            std::thread::sleep(Duration::from_millis(50));
+            crate::worlds::wait_for(&ready);
+            crate::worlds::wait_for(&log); // the first finalizers have run
+            while runs(fs::read_to_string(&ready).unwrap().parse().unwrap()) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            // In its wait for this child; one that did not wait would come to the last finalizer first, and be gone.
+            crate::worlds::wait_asleep(parent.as_raw_nonzero().get());
             append(&log, "child ");
         });
         drop(child.unwrap());

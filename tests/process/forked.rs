@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::AuthKey;
+use ossature::multiprocessing::connection::{AuthKey, Listener};
 use ossature::multiprocessing::util::{ForkAwareLocal, ForkAwareLock, register_after_fork, temp_dir};
 use ossature::multiprocessing::{
     Context, Process, active_children, cpu_count, current_process, force_start_method, get_start_method,
     parent_process, usable_cpus,
 };
 use ossature::sys::process::Exit;
+use ossature::sys::sched::{CpuSet, affinity, set_affinity};
 use ossature::threading::{Event, Thread};
 
 use crate::harness::Test;
@@ -46,6 +47,7 @@ pub const TESTS: &[Test] = &[
     ("handles_go_anywhere", handles_go_anywhere),
     ("a_plain_fork_keeps_the_default_method", a_plain_fork_keeps_the_default_method),
     ("a_daemon_in_a_new_namespace_ends_with_its_parent", a_daemon_in_a_new_namespace_ends_with_its_parent),
+    ("the_file_of_a_listener_goes_at_the_end_of_its_maker", the_file_of_a_listener_goes_at_the_end_of_its_maker),
     ("processors_are_counted", processors_are_counted),
 ];
 
@@ -404,8 +406,33 @@ fn a_daemon_in_a_new_namespace_ends_with_its_parent() {
 }
 
 // test_cpu_count
+fn the_file_of_a_listener_goes_at_the_end_of_its_maker() {
+    let scratch = Scratch::new();
+    let path = scratch.path("listener");
+    let mut maker = ossature::sys::process::fork(|| {
+        let mut listener = Some(Listener::bind(path.as_path()).unwrap());
+        succeeds(Process::fork(|| drop(listener.take())));
+        assert!(path.exists(), "a copy was dropped");
+        succeeds(Process::fork(|| {
+            if path.exists() {
+                std::process::exit(0)
+            }
+        }));
+        assert!(path.exists(), "a child came to its end");
+        std::mem::forget(listener);
+        std::process::exit(3)
+    });
+    assert_eq!(maker.as_mut().unwrap().wait(), Ok(Exit::Code(3)));
+    assert!(!path.exists());
+}
+
 fn processors_are_counted() {
     let (all, usable) = (cpu_count().unwrap(), usable_cpus().unwrap());
     assert!(all >= 1 && usable >= 1, "{all} {usable}");
     assert_eq!(usable, std::thread::available_parallelism().unwrap().get().max(usable));
+    succeeds(Process::fork(|| {
+        let one = affinity(None).unwrap().iter().next().unwrap();
+        set_affinity(None, &CpuSet::of([one])).unwrap();
+        assert_eq!((cpu_count().unwrap(), usable_cpus().unwrap()), (all, 1), "usable or not");
+    }));
 }

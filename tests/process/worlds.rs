@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use ossature::Result;
@@ -189,13 +190,18 @@ fn facts() -> String {
 
 /// A thread that the child's end waits for, and a daemon that it does not.
 fn threads(path: &Path) {
+    static RETURNS: AtomicBool = AtomicBool::new(false);
     let path = path.to_owned();
     Thread::builder().daemon(true).spawn(|| std::thread::sleep(Duration::from_secs(1000))).expect("starts");
     let slow = Thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(50));
+        while !RETURNS.load(SeqCst) {
+            std::thread::yield_now();
+        }
+        wait_asleep(std::process::id() as i32); // the first thread: in its wait for this one
         put(&path, "the thread's word");
     });
     drop(slow.expect("starts"));
+    RETURNS.store(true, SeqCst);
 }
 
 /// Two children at each of two levels, and each appends what it is called.
@@ -303,6 +309,17 @@ pub fn append(path: &Path, text: &str) {
 /// Waits until the file is there; the alarm of the runner ends what never comes.
 pub fn wait_for(path: &Path) {
     while !path.exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits until the first thread of a process sleeps, or is no more.
+pub fn wait_asleep(pid: i32) {
+    loop {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['R', 'D'])) {
+            return;
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
 }

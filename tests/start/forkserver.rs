@@ -349,15 +349,23 @@ fn children_use_their_parents_server() {
 }
 
 /// Starts a server and a child, as a program that is then killed.
-pub fn live_and_be_killed(Handle(mut tell): Handle<File>, daemon: bool) {
+pub fn live_and_be_killed(Handle(mut tell): Handle<File>, go: Handle<File>, daemon: bool) {
     let copy = Handle(tell.try_clone().unwrap());
     let server = server();
     let builder = Process::builder().context(Context::Forkserver).daemon(daemon);
-    let child = builder.start(sleep_for_ever, (copy,)).unwrap();
+    let child = builder.start(use_server_when_told, (copy, go)).unwrap();
     writeln!(tell, "{} {}", server.as_raw_nonzero(), child.pid().unwrap().as_raw_nonzero()).unwrap();
     loop {
         std::thread::park();
     }
+}
+
+/// Once told to, says which server it uses; never ends.
+pub fn use_server_when_told(Handle(mut tell): Handle<File>, Handle(mut go): Handle<File>) {
+    if go.read_exact(&mut [0]).is_ok() {
+        writeln!(tell, "{}", server().as_raw_nonzero()).unwrap();
+    }
+    sleep_for_ever(Handle(tell))
 }
 
 pub fn sleep_for_ever(_open: Handle<File>) {
@@ -366,26 +374,33 @@ pub fn sleep_for_ever(_open: Handle<File>) {
     }
 }
 
-/// A process with a server and a child of its own, and their numbers.
-fn household(daemon: bool) -> (Process, Pid, Pid, File) {
-    let (mut told, tell) = pipe();
-    let client = Process::builder().context(Context::Spawn).start(live_and_be_killed, (Handle(tell), daemon)).unwrap();
+fn line(told: &mut File) -> String {
     let mut text = String::new();
     while !text.ends_with('\n') {
         let mut byte = [0];
         told.read_exact(&mut byte).unwrap();
         text.push(byte[0].into());
     }
+    text
+}
+
+/// A process with a server and a child of its own, and their numbers; what they say, and what the child waits for.
+fn household(daemon: bool) -> (Process, Pid, Pid, File, File) {
+    let ((mut told, tell), (go, say_go)) = (pipe(), pipe());
+    let arguments = (Handle(tell), Handle(go), daemon);
+    let client = Process::builder().context(Context::Spawn).start(live_and_be_killed, arguments).unwrap();
+    let text = line(&mut told);
     let mut numbers = text.split_whitespace().map(|number| Pid::from_raw(number.parse().unwrap()).unwrap());
-    (client, numbers.next().unwrap(), numbers.next().unwrap(), told)
+    (client, numbers.next().unwrap(), numbers.next().unwrap(), told, say_go)
 }
 
 fn server_ends_with_its_last_user_though_all_are_killed() {
-    let (client, server, child, mut told) = household(false);
+    let (client, server, child, mut told, mut go) = household(false);
     client.kill().unwrap();
     assert_eq!(code_of(&client), Some(-9));
     // The child is a user as well, and no daemon.
-    assert_eq!(pidfd_wait(pidfd_open(server).unwrap(), Duration::from_millis(100)), Ok(None));
+    go.write_all(b"g").unwrap();
+    assert_eq!(line(&mut told).trim(), server.as_raw_nonzero().to_string(), "it has the same server still");
     kill(child);
     assert!(ended(server));
     told.read_to_end(&mut Vec::new()).unwrap(); // nobody has it any more
@@ -393,7 +408,7 @@ fn server_ends_with_its_last_user_though_all_are_killed() {
 
 fn daemon_dies_with_its_client_though_the_server_did() {
     for server_first in [false, true] {
-        let (client, server, child, mut told) = household(true);
+        let (client, server, child, mut told, _go) = household(true);
         if server_first {
             kill(server);
             assert!(pidfd_open(child).is_ok(), "it lives as long as its client does");
