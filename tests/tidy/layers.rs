@@ -67,7 +67,8 @@ const MULTIPROCESSING: &[&[&str]] = &[
     &["reduction", "tasks", "context", "start", "process", "logging", "util"],
 ];
 
-/// The edges within a level of `multiprocessing`. What a process is, how it starts and how it ends know each other.
+/// The edges of `multiprocessing` within a level, and the one that points right. What a process is, how it starts and how it
+/// ends know each other: these edges close cycles.
 const MULTIPROCESSING_EDGES: &[(&str, &str)] = &[
     ("process", "start"),
     ("process", "tasks"),
@@ -83,7 +84,8 @@ const MULTIPROCESSING_EDGES: &[(&str, &str)] = &[
     ("logging", "process"),
     ("util", "process"),
     ("util", "logging"),
-    // Where a listener makes up its own path.
+    // Points right, and closes a cycle: a listener's file goes with the process, and lies in the process's directory; the process
+    // has the key of its connections.
     ("connection", "util"),
 ];
 
