@@ -165,6 +165,13 @@ const TREES: &[Tree] = &[
     ("src/multiprocessing/", "crate::multiprocessing", MULTIPROCESSING, MULTIPROCESSING_EDGES),
 ];
 
+/// By how many `super` a file's own module leads to the folder's.
+fn supers(path: &str, folder: &str) -> Option<String> {
+    let inside = path.strip_prefix(folder)?.strip_suffix(".rs")?;
+    let depth = inside.split('/').filter(|part| *part != "mod").count();
+    (depth > 0).then(|| vec!["super"; depth].join("::"))
+}
+
 pub(crate) fn layers(path: &str, text: &str) -> Complaints {
     let mut wrong = Vec::new();
     for &(folder, prefix, levels, edges) in TREES {
@@ -173,7 +180,10 @@ pub(crate) fn layers(path: &str, text: &str) -> Complaints {
             wrong.push(format!("{path}: {from} stands on no level of the table in tests/tidy/layers.rs"));
             continue;
         };
-        for to in named_after(prefix, text) {
+        // Other names after `super` are of items, or of what a module within the file sees.
+        let above = supers(path, folder).map(|supers| named_after(&supers, text)).unwrap_or_default();
+        let above = above.into_iter().filter(|to| level(levels, to).is_some());
+        for to in named_after(prefix, text).into_iter().chain(above) {
             // `crate::name!` is a macro, `crate::Name` a re-export: neither is a module.
             let is_macro =
                 text.contains(&format!("crate::{to}!")) || MACROS.contains(&to.as_str()) && prefix == "crate";
