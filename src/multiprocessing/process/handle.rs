@@ -171,10 +171,10 @@ impl Process {
     /// As [`join`](Self::join).
     pub fn is_alive(&self) -> Result<bool> {
         self.check_parent("can only test a child process")?;
-        if self.known()?.is_some() || self.look()?.is_some() {
+        if self.exit()?.is_some() {
             return Ok(false);
         }
-        // Of a fork server's child the end is seen before it is known.
+        // Of a fork server's child the end may be seen and how it came not be known.
         Ok(poll(&mut [PollFd::new(self, PollFlags::IN)], Deadline::NOW)? == 0)
     }
 
