@@ -173,6 +173,10 @@ pub fn get_all_start_methods() -> [Context; 3] {
 /// Sets the program that spawned children run, instead of the one that runs here: a copy of the same build elsewhere. A path
 /// that is not absolute is looked up from the directory of the moment of the start.
 ///
+/// The one thing of a start that no [start timeout](set_start_timeout) bounds is the kernel's exec of the program: of a file
+/// in a file system that does not answer (FUSE, NFS) it waits for as long as that takes, and the start with it. The
+/// program that runs here, which is what is run if this is not called, is in use already.
+///
 /// Another build is refused when a process is started, because its tasks and types may mean something else. Differs from
 /// Python, where any interpreter will do.
 pub fn set_executable(path: impl AsRef<OsStr>) {
