@@ -61,6 +61,7 @@ pub(crate) fn install() {
 
 /// Puts our hook before the one that is there, whether or not an older one of ours stands behind it: at the birth of a
 /// process, whose parent may have set another since.
+#[cfg(feature = "multiprocessing")]
 pub(crate) fn install_anew() {
     if !std::thread::panicking() {
         INSTALLED.store(true, Relaxed);
