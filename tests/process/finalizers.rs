@@ -170,8 +170,8 @@ fn a_program_that_exits_has_the_same_end() {
         drop(daemon.unwrap());
         let parent = ossature::sys::process::id();
         let child = Process::fork(|| {
-            crate::worlds::wait_for(&ready);
-            crate::worlds::wait_for(&log); // the first finalizers have run
+            wait_for(&ready);
+            wait_for(&log); // the first finalizers have run
             while runs(fs::read_to_string(&ready).unwrap().parse().unwrap()) {
                 std::thread::sleep(Duration::from_millis(1));
             }

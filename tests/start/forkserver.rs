@@ -14,7 +14,7 @@ use ossature::multiprocessing::{
     set_forkserver_spares, set_start_timeout, stop_forkserver,
 };
 use ossature::sys::errno::Errno;
-use ossature::sys::process::{Exit, Pid, Signal, parent_id, pidfd_open, pidfd_send_signal, pidfd_wait};
+use ossature::sys::process::{Exit, Pid, Signal, parent_id, pidfd_open, pidfd_send_signal};
 
 use crate::executable::Place;
 use crate::harness::{Test, pipe};
