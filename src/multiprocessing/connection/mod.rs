@@ -30,6 +30,9 @@
 //! **One reader and one writer.** Bytes of two processes that read the same end, or write to it, at a time are mixed. Give each
 //! process an end of its own, or a lock.
 //!
+//! **Long messages.** From kin a message may have any length. From a stranger it may have 256 MiB, unless
+//! [`set_max_message`](Connection::set_max_message) says otherwise, or the call names a limit of its own.
+//!
 //! **A deadline within a message** loses nothing: what has come stays in the connection, and the next call goes on from there.
 
 mod address;

@@ -17,7 +17,12 @@ use crate::multiprocessing::transfer::{Descriptors, Packed, Sorts, Trust};
 pub(super) struct Receiving {
     partial: RefCell<Partial>,
     open: Cell<bool>,
+    /// The longest message that is taken unless a call says otherwise; `None` is as [`FROM_A_STRANGER`] says.
+    most: Cell<Option<usize>>,
 }
+
+/// How long a message of a stranger may be if nobody said: what one machine has, however small, though not many times.
+const FROM_A_STRANGER: usize = 256 << 20;
 
 #[derive(Debug)]
 struct Partial {
@@ -28,11 +33,23 @@ struct Partial {
 impl Receiving {
     pub(super) const fn new(open: bool) -> Self {
         let partial = Partial { incoming: Incoming::new(), descriptors: Descriptors::new() };
-        Self { partial: RefCell::new(partial), open: Cell::new(open) }
+        Self { partial: RefCell::new(partial), open: Cell::new(open), most: Cell::new(None) }
     }
 
     pub(super) fn is_open(&self) -> bool {
         self.open.get()
+    }
+
+    /// The longest message that is taken unless a call says otherwise.
+    pub(super) fn most(&self, trust: Trust) -> usize {
+        self.most.get().unwrap_or(match trust {
+            Trust::Kin => usize::MAX,
+            Trust::Stranger => FROM_A_STRANGER,
+        })
+    }
+
+    pub(super) fn set_most(&self, most: usize) {
+        self.most.set(Some(most));
     }
 
     /// Whether a message stopped half-way here at the end of somebody's time.
@@ -75,7 +92,7 @@ impl Receiving {
     ) -> Result<Option<usize>> {
         self.must_be_open()?;
         let mut partial = self.partial.borrow_mut();
-        let got = self.spoilt_by(partial.fill_into(stream, trust, buffer, deadline))?;
+        let got = self.spoilt_by(partial.fill_into(stream, trust, self.most(trust), buffer, deadline))?;
         match got {
             Into::Nothing => return Ok(None),
             Into::Buffer(len) => {
@@ -128,8 +145,15 @@ impl Partial {
     }
 
     /// Receives until there is a whole message in `buffer`, if it fits there, and in `incoming` otherwise.
-    fn fill_into(&mut self, stream: &Stream, trust: Trust, buffer: &mut [u8], deadline: Deadline) -> Result<Into> {
-        self.incoming.set_limit(usize::MAX)?;
+    fn fill_into(
+        &mut self,
+        stream: &Stream,
+        trust: Trust,
+        most: usize,
+        buffer: &mut [u8],
+        deadline: Deadline,
+    ) -> Result<Into> {
+        self.incoming.set_limit(most.max(buffer.len()))?;
         loop {
             if let Some(place) = self.incoming.untouched().and_then(|len| buffer.get_mut(..len)) {
                 return self.read_straight(stream, place, deadline);
@@ -242,7 +266,28 @@ macro_rules! receives {
             /// # Errors
             /// As for [`recv`](Self::recv).
             pub fn recv_timeout<T: DeserializeOwned>(&self, timeout: impl Into<Deadline>) -> Result<Option<T>> {
-                let message = self.receiving.message(self.stream(), self.trust(), usize::MAX, timeout.into())?;
+                self.recv_max_timeout(self.receiving.most(self.trust()), timeout)
+            }
+
+            /// [`recv`](Self::recv) for a value whose message has at most so many bytes, whatever
+            /// [`max_message`](Self::max_message) says.
+            ///
+            /// # Errors
+            /// As for [`recv`](Self::recv) and [`recv_bytes_max`](Self::recv_bytes_max).
+            pub fn recv_max<T: DeserializeOwned>(&self, limit: usize) -> Result<T> {
+                self.recv_max_timeout(limit, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
+            }
+
+            /// The same within the deadline; `None` when that is over.
+            ///
+            /// # Errors
+            /// As for [`recv_max`](Self::recv_max).
+            pub fn recv_max_timeout<T: DeserializeOwned>(
+                &self,
+                limit: usize,
+                timeout: impl Into<Deadline>,
+            ) -> Result<Option<T>> {
+                let message = self.receiving.message(self.stream(), self.trust(), limit, timeout.into())?;
                 message.map(|message| unpack(message, self.trust())).transpose()
             }
 
@@ -250,13 +295,15 @@ macro_rules! receives {
             ///
             /// # Errors
             /// [`Closed`](crate::ErrorKind::Closed) when the other side has closed the connection (Python's `EOFError`), also within
-            /// a message; [`Decode`](crate::ErrorKind::Decode) for what is no message, after which nothing can be received any
-            /// more; [`Os`](crate::ErrorKind::Os).
+            /// message; [`Decode`](crate::ErrorKind::Decode) for what is no message, and [`TooLong`](crate::ErrorKind::TooLong) for
+            /// one beyond [`max_message`](Self::max_message), after which nothing can be received any more;
+            /// [`Os`](crate::ErrorKind::Os).
             pub fn recv_bytes(&self) -> Result<Vec<u8>> {
-                self.recv_bytes_max(usize::MAX)
+                self.recv_bytes_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
 
-            /// The same for a message of at most so many bytes: Python's `recv_bytes(maxlength)`.
+            /// The same for a message of at most so many bytes, whatever [`max_message`](Self::max_message) says: Python's
+            /// `recv_bytes(maxlength)`.
             ///
             /// # Errors
             /// As for [`recv_bytes`](Self::recv_bytes); [`TooLong`](crate::ErrorKind::TooLong) for a longer message. It is not read, so
@@ -271,7 +318,7 @@ macro_rules! receives {
             /// # Errors
             /// As for [`recv_bytes`](Self::recv_bytes).
             pub fn recv_bytes_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<Vec<u8>>> {
-                self.recv_bytes_max_timeout(usize::MAX, timeout)
+                self.recv_bytes_max_timeout(self.receiving.most(self.trust()), timeout)
             }
 
             /// [`recv_bytes_max`](Self::recv_bytes_max) within the deadline.
@@ -292,7 +339,8 @@ macro_rules! receives {
             /// # Errors
             /// As for [`recv_bytes`](Self::recv_bytes); [`TooLong`](crate::ErrorKind::TooLong) for a message longer than the buffer: its
             /// [source](std::error::Error::source) is a [`BufferTooShort`](crate::multiprocessing::connection::BufferTooShort), which has the message, and
-            /// the next one can be received.
+            /// the next one can be received. (One beyond [`max_message`](Self::max_message) too is not read, and nothing can be received
+            /// any more.)
             pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize> {
                 self.recv_bytes_into_timeout(buffer, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
@@ -307,6 +355,37 @@ macro_rules! receives {
                 timeout: impl Into<Deadline>,
             ) -> Result<Option<usize>> {
                 self.receiving.message_into(self.stream(), self.trust(), buffer, timeout.into())
+            }
+
+            /// The longest message that is taken by calls that name no limit; `usize::MAX` is no limit.
+            ///
+            /// Unless [set](Self::set_max_message) it is 256 MiB from a [stranger](crate::multiprocessing::transfer::Trust), who could
+            /// otherwise have this process ask for memory until there is none, and no limit from kin.
+            ///
+            /// Differs from Python, which has none.
+            pub fn max_message(&self) -> usize {
+                self.receiving.most(self.trust())
+            }
+
+            /// Sets the longest message that is taken by calls that name no limit; `None` is no limit.
+            ///
+            /// It holds for this end in this process, and not for where the end is sent.
+            ///
+            /// # Examples
+            /// ```
+            /// use std::os::unix::net::UnixStream;
+            /// use ossature::multiprocessing::connection::{Access, Connection};
+            ///
+            /// let (one, other) = UnixStream::pair()?;
+            /// let (near, far) = (Connection::from_fd(one.into(), Access::Both)?, Connection::from_fd(other.into(), Access::Both)?);
+            /// assert_eq!(far.max_message(), 256 << 20);
+            /// far.set_max_message(1000);
+            /// near.send_bytes(&[0; 1001])?;
+            /// assert_eq!(far.recv_bytes().unwrap_err().kind(), ossature::ErrorKind::TooLong);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn set_max_message(&self, most: impl Into<Option<usize>>) {
+                self.receiving.set_most(most.into().unwrap_or(usize::MAX));
             }
 
             /// Waits until there is something to receive, an end included, and says whether there is; nothing is taken.

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{Access, Connection, pipe_one_way};
+use ossature::multiprocessing::connection::{Access, Connection, pipe, pipe_one_way};
 
 use super::{bare, bare_tcp, kind};
 use crate::support::soon;
@@ -27,9 +27,10 @@ fn announced_lengths_ask_for_no_memory() {
         far.write_all(&[&[0xff; 4][..], &len.to_be_bytes()].concat()).unwrap();
         assert_eq!(kind(near.recv_bytes_timeout(Duration::from_secs(5))), ErrorKind::TooLong);
     }
-    // What could be addressed is waited for, in small pieces.
+    // What could be addressed is waited for, in small pieces, if anything may come.
     let before = resident();
     let (near, mut far) = bare();
+    near.set_max_message(None);
     far.write_all(&[&[0xff; 4][..], &(1_u64 << 40).to_be_bytes(), &[1; 100_000]].concat()).unwrap();
     assert_eq!(near.recv_bytes_timeout(Duration::from_millis(20)).unwrap(), None);
     assert!(resident() < before + (64 << 20), "{before} {}", resident());
@@ -58,6 +59,53 @@ fn messages_beyond_the_limit_are_refused_unread_and_end_the_receiving() {
     writer.send_bytes(b"too long").unwrap();
     assert_eq!(kind(reader.recv_bytes_max(0)), ErrorKind::TooLong);
     assert!(reader.is_closed());
+}
+
+#[test]
+fn strangers_send_no_more_than_is_allowed_and_kin_what_it_likes() {
+    const USUAL: u32 = 256 << 20;
+    type Receive = fn(&Connection) -> ossature::Result<()>;
+    let ways: [Receive; 5] = [
+        |near| near.recv::<u8>().map(drop),
+        |near| near.recv_bytes().map(drop),
+        |near| near.recv_pickled().map(drop),
+        |near| near.recv_bytes_into(&mut [0; 8]).map(drop),
+        |near| near.recv_bytes_timeout(Duration::from_secs(5)).map(drop),
+    ];
+    soon(move || {
+        for receive in ways {
+            let (near, mut far) = bare();
+            assert_eq!(near.max_message(), USUAL as usize);
+            far.write_all(&(USUAL + 1).to_be_bytes()).unwrap();
+            let error = receive(&near).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TooLong);
+            assert!(error.to_string().contains("set_max_message") && !near.readable(), "{error}");
+            let (near, mut far) = bare_tcp();
+            near.set_max_message(2);
+            far.write_all(b"\0\0\0\x09123456789").unwrap();
+            assert_eq!(kind(receive(&near)), ErrorKind::TooLong);
+        }
+    });
+    // As much as that is waited for.
+    let (near, mut far) = bare();
+    far.write_all(&USUAL.to_be_bytes()).unwrap();
+    assert_eq!(near.recv_bytes_timeout(Duration::ZERO).unwrap(), None);
+    // A limit of the call's own counts instead, and room that is there already.
+    let (near, mut far) = bare();
+    near.set_max_message(2);
+    let (receiver, _sender) = near.split();
+    assert_eq!(receiver.max_message(), 2, "the half keeps it");
+    far.write_all(b"\0\0\0\x01\x07\0\0\0\x03abc\0\0\0\x03abc\0\0\0\x03abc").unwrap();
+    assert_eq!(receiver.recv_max::<u8>(1).unwrap(), 7);
+    assert_eq!(receiver.recv_bytes_max(3).unwrap(), b"abc");
+    assert_eq!(receiver.recv_bytes_into(&mut [0; 3]).unwrap(), 3);
+    assert_eq!(kind(receiver.recv_max::<(u8, u8, u8)>(2)), ErrorKind::TooLong);
+    let (near, mut far) = bare();
+    far.write_all(b"\0\0\0\x03K\x07.\0\0\0\x03K\x07.").unwrap();
+    near.recv_pickled_max(3).unwrap();
+    assert_eq!(kind(near.recv_pickled_max(2)), ErrorKind::TooLong);
+    let (near, _far) = pipe().unwrap();
+    assert_eq!(near.max_message(), usize::MAX);
 }
 
 #[test]

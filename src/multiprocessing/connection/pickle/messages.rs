@@ -64,6 +64,27 @@ macro_rules! receives_pickles {
             pub fn recv_pickled_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<Value>> {
                 self.recv_bytes_timeout(timeout)?.map(|message| decode(&message)).transpose()
             }
+
+            /// [`recv_pickled`](Self::recv_pickled) for a message of at most so many bytes, whatever
+            /// [`max_message`](Self::max_message) says.
+            ///
+            /// # Errors
+            /// As for [`recv_pickled`](Self::recv_pickled) and [`recv_bytes_max`](Self::recv_bytes_max).
+            pub fn recv_pickled_max(&self, limit: usize) -> Result<Value> {
+                self.recv_pickled_max_timeout(limit, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
+            }
+
+            /// The same within the deadline; `None` when that is over.
+            ///
+            /// # Errors
+            /// As for [`recv_pickled_max`](Self::recv_pickled_max).
+            pub fn recv_pickled_max_timeout(
+                &self,
+                limit: usize,
+                timeout: impl Into<Deadline>,
+            ) -> Result<Option<Value>> {
+                self.recv_bytes_max_timeout(limit, timeout)?.map(|message| decode(&message)).transpose()
+            }
         }
     )*};
 }
