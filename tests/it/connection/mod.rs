@@ -112,6 +112,34 @@ fn one_way_pipe_goes_one_way() {
     assert_eq!(kind(reader.recv_bytes()), ErrorKind::Closed);
 }
 
+#[test]
+fn ends_are_closed_on_exec_however_they_were_had() {
+    let ((one, other), (reader, writer)) = (pipe().unwrap(), pipe_one_way().unwrap());
+    one.send(&(&reader, &one)).unwrap();
+    let (reader_there, end_there): (Connection, Connection) = other.recv().unwrap();
+    for end in [&one, &other, &reader, &writer, &reader_there, &end_there] {
+        assert!(rustix::io::fcntl_getfd(end).unwrap().contains(rustix::io::FdFlags::CLOEXEC), "{end:?}");
+    }
+}
+
+// The message is never read, so that no more of it is touched than a socket holds.
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn long_header_is_sent_only_beyond_what_the_short_one_can_say() {
+    for (len, header) in [
+        (0x7fff_ffff_usize, &[0x7f, 0xff, 0xff, 0xff, 0, 0][..]),
+        (0x8000_0000, &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0]),
+    ] {
+        let (near, mut far) = bare();
+        let sending = thread::spawn(move || near.send_bytes(&vec![0; len]).unwrap_err().kind());
+        let mut wire = vec![1; header.len()];
+        far.read_exact(&mut wire).unwrap();
+        assert_eq!(wire, header);
+        drop(far);
+        assert_eq!(sending.join().unwrap(), ErrorKind::Closed);
+    }
+}
+
 // _TestConnection.test_sendbytes
 #[test]
 fn ranges_of_a_buffer_are_sent_and_what_is_not_there_is_refused() {
