@@ -98,6 +98,9 @@ pub fn send_handles(
 /// Takes `count` descriptors, 1 to 253, and acknowledges them if that is asked for: Python's `recvfds`. `None` when they did not come by the
 /// deadline.
 ///
+/// As in Python they are taken from whoever is at the other end: a CPython does not say who it is with them. Call this where
+/// [`trust`](Connection::trust) or [`peer_credentials`](Connection::peer_credentials) tell enough.
+///
 /// # Errors
 /// [`Closed`](ErrorKind::Closed) when the other side has closed the connection, [`Decode`](ErrorKind::Decode) when there came bytes without
 /// descriptors, or another number of them (which are closed, and so is this program's shared memory, which is taken as

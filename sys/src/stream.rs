@@ -158,6 +158,32 @@ impl Stream {
         rights::receive_by(self.as_fd(), buffer, timeout.into())
     }
 
+    /// `recvmsg(fd, {buffer, SCM_RIGHTS, SCM_CREDENTIALS}, MSG_CMSG_CLOEXEC)` under `SO_PASSCRED`: like [`read_with`](Self::read_with),
+    /// and tells who sent these bytes, which is another question than [who made the connection](Self::peer_credentials).
+    ///
+    /// The option is set for this call only. So of what was sent before it without
+    /// [credentials](Self::write_with_credentials) the sender is not known: no process, and the user that stands for none.
+    ///
+    /// # Errors
+    /// As for [`read_with`](Self::read_with); `EOPNOTSUPP` (on newer kernels) for a socket of another family.
+    #[doc(alias = "SO_PASSCRED")]
+    pub fn read_with_credentials<const N: usize>(
+        &self,
+        buffer: &mut [u8],
+        timeout: impl Into<Deadline>,
+    ) -> Result<Option<Received<N>>> {
+        let asked = raw::call("getsockopt", || sockopt::socket_passcred(&self.fd))?;
+        if !asked {
+            raw::call("setsockopt", || sockopt::set_socket_passcred(&self.fd, true))?;
+        }
+        let got = rights::receive_by(self.as_fd(), buffer, timeout.into());
+        if !asked {
+            // Left set it would do no more than tell what nobody asks.
+            let _ = raw::call("setsockopt", || sockopt::set_socket_passcred(&self.fd, false));
+        }
+        got
+    }
+
     /// `sendmsg(fd, {bytes, SCM_RIGHTS}, MSG_NOSIGNAL)`: writes some of `bytes` and with the first of them these descriptors;
     /// `None` when there was no room by the deadline, and then nothing was written.
     ///
@@ -172,7 +198,30 @@ impl Stream {
         timeout: impl Into<Deadline>,
     ) -> Result<Option<usize>> {
         match self.carrier {
-            Carrier::UnixSocket => rights::send_by(self.as_fd(), bytes, descriptors, timeout.into()),
+            Carrier::UnixSocket => {
+                rights::send_by(self.as_fd(), bytes, descriptors, rights::Sender::Unnamed, timeout.into())
+            }
+            Carrier::Socket => Err(Errno::OPNOTSUPP),
+            Carrier::File => Err(Errno::NOTSOCK),
+        }
+    }
+
+    /// `sendmsg(fd, {bytes, SCM_RIGHTS, SCM_CREDENTIALS}, MSG_NOSIGNAL)`: like [`write_with`](Self::write_with), and says that this
+    /// process and its effective user send them, to whoever [asks](Self::read_with_credentials).
+    ///
+    /// # Errors
+    /// As for [`write_with`](Self::write_with).
+    #[doc(alias = "SCM_CREDENTIALS")]
+    pub fn write_with_credentials(
+        &self,
+        bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        timeout: impl Into<Deadline>,
+    ) -> Result<Option<usize>> {
+        match self.carrier {
+            Carrier::UnixSocket => {
+                rights::send_by(self.as_fd(), bytes, descriptors, rights::Sender::Named, timeout.into())
+            }
             Carrier::Socket => Err(Errno::OPNOTSUPP),
             Carrier::File => Err(Errno::NOTSOCK),
         }

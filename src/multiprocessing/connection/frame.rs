@@ -199,7 +199,10 @@ impl Incoming {
     fn check(&self, len: u64) -> Result<usize> {
         let limit = self.limit.min(isize::MAX as usize);
         usize::try_from(len).ok().filter(|&len| len <= limit).ok_or_else(|| {
-            Error::new(ErrorKind::TooLong, format!("bad message length: {len} bytes, and {limit} is the most here; set_max_message allows more"))
+            Error::new(
+                ErrorKind::TooLong,
+                format!("bad message length: {len} bytes, and {limit} is the most here; set_max_message allows more"),
+            )
         })
     }
 

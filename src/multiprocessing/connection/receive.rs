@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::process::effective_user;
+use ossature_sys::socket::Credentials;
 use ossature_sys::stream::{Carrier, Stream};
 
 use super::frame::{Incoming, MOST_DESCRIPTORS};
@@ -207,12 +208,19 @@ impl Partial {
         due: Sorts,
         deadline: Deadline,
     ) -> Result<Option<usize>> {
-        if !may_send_descriptors(stream, trust)? {
+        let refused = || {
             let message = "a stranger sent descriptors: they are taken only from authenticated peers and from processes of the same user";
-            return Err(Error::new(ErrorKind::NotAllowed, message));
+            Error::new(ErrorKind::NotAllowed, message)
+        };
+        if stream.carrier() != Carrier::UnixSocket {
+            return Err(refused());
         }
-        let got = stream.read_with::<MOST_DESCRIPTORS>(self.incoming.space(), deadline).map_err(failed)?;
-        let Some(got) = got else { return Ok(None) };
+        let space = self.incoming.space();
+        let got = match trust {
+            Trust::Kin => stream.read_with::<MOST_DESCRIPTORS>(space, deadline),
+            Trust::Stranger => stream.read_with_credentials(space, deadline),
+        };
+        let Some(got) = got.map_err(failed)? else { return Ok(None) };
         if got.len > 0 && (got.descriptors_lost || got.descriptors.len() != due.all) {
             let message = format!(
                 "{} descriptors were announced and {} came: this process may have as many open as it is allowed to",
@@ -221,20 +229,23 @@ impl Partial {
             );
             return Err(Error::new(ErrorKind::Decode, message));
         }
+        if got.len > 0 && trust != Trust::Kin && !got.credentials.is_some_and(may_send_descriptors) {
+            return Err(refused());
+        }
         // None that can be had only at the end of the stream.
         self.descriptors = Descriptors::arrived(got.descriptors.into_iter().collect(), due).unwrap_or_default();
         Ok(Some(got.len))
     }
 }
 
-/// Kin always; anybody else when the kernel says that it runs as this user, or as root.
-fn may_send_descriptors(stream: &Stream, trust: Trust) -> Result<bool> {
-    let carried = stream.carrier() == Carrier::UnixSocket;
-    if !carried || trust == Trust::Kin {
-        return Ok(carried);
-    }
-    let peer = stream.peer_credentials()?;
-    Ok(peer.is_some_and(|peer| peer.uid == 0 || peer.uid == effective_user()))
+/// The user whom the kernel names where it knows none.
+const NOBODY: u32 = 65534;
+
+/// Whether the kernel says of the sender of these very bytes that it runs as this user, or as root. (Who made the connection is
+/// no answer: a pair of sockets is this process's own, whoever has the other end by now.)
+fn may_send_descriptors(sender: Credentials) -> bool {
+    let is_known = sender.pid.is_some() || sender.uid != NOBODY;
+    is_known && (sender.uid == 0 || sender.uid == effective_user())
 }
 
 /// The error of a read or a write.

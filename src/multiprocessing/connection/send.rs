@@ -137,7 +137,8 @@ impl Rest {
             let n = match (self.descriptors.is_empty(), rest.get(..self.before)) {
                 (true, _) => stream.write([rest, &[]], deadline),
                 (_, Some(before @ [_, ..])) => stream.write([before, &[]], deadline),
-                _ => stream.write_with(rest, &self.descriptors.borrowed(), deadline),
+                // A stranger takes them only from who says who it is.
+                _ => stream.write_with_credentials(rest, &self.descriptors.borrowed(), deadline),
             };
             let Some(n) = n.map_err(failed)? else { return Ok(false) };
             if self.before == 0 {

@@ -3,7 +3,8 @@
 use core::mem::MaybeUninit;
 
 use rustix::io::IoSlice;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, UCred};
+use rustix::process::{getegid, geteuid, getpid};
 
 use super::ancillary::{self, Received};
 use super::transfer::SEND;
@@ -16,14 +17,28 @@ use crate::raw;
 #[doc(alias = "SCM_MAX_FD")]
 pub const MOST_DESCRIPTORS: usize = 253;
 
+/// Whether a message says who sends it; the kernel lets nobody say it of another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sender {
+    Unnamed,
+    Named,
+}
+
 pub(crate) fn send_by(
     fd: BorrowedFd<'_>,
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
+    sender: Sender,
     deadline: Deadline,
 ) -> Result<Option<usize>> {
-    let mut space = [MaybeUninit::<u8>::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    let mut space = [MaybeUninit::<u8>::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS), ScmCredentials(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
+    if sender == Sender::Named {
+        let own = UCred { pid: getpid(), uid: geteuid(), gid: getegid() };
+        if !control.push(SendAncillaryMessage::ScmCredentials(own)) {
+            return Err(Errno::INVAL);
+        }
+    }
     if !descriptors.is_empty() {
         let fits = !bytes.is_empty() && descriptors.len() <= MOST_DESCRIPTORS;
         if !fits || !control.push(SendAncillaryMessage::ScmRights(descriptors)) {

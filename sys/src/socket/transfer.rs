@@ -54,7 +54,7 @@ impl Socket {
         descriptors: &[BorrowedFd<'_>],
         timeout: impl Into<Deadline>,
     ) -> Result<Option<usize>> {
-        rights::send_by(self.as_fd(), bytes, descriptors, timeout.into())
+        rights::send_by(self.as_fd(), bytes, descriptors, rights::Sender::Unnamed, timeout.into())
     }
 
     /// `recv(fd, buffer, 0)`: receives some bytes (or one message, of which what does not fit is lost) and says how many,

@@ -162,6 +162,40 @@ fn strangers_of_the_same_user_exchange_files_but_no_memory() {
     assert_eq!(far.recv::<i32>().unwrap(), 7);
 }
 
+// The pair was made by this process, which is all that SO_PEERCRED tells.
+#[test]
+fn strangers_of_another_user_send_no_files_over_a_pair_of_this_one() {
+    for (user, taken) in [(None, true), (Some(61_234), false)] {
+        let (near, far) = strangers();
+        let sent = std::thread::spawn(move || {
+            if let Some(user) = user {
+                // Of this thread alone; only root may.
+                let user = rustix::thread::Uid::from_raw(user);
+                rustix::thread::set_thread_res_uid(user, user, user).ok()?;
+            }
+            Some(near.send(&Handle(file())))
+        });
+        let Some(sent) = sent.join().unwrap() else { continue };
+        sent.unwrap();
+        let got = far.recv::<Handle<File>>().map(drop).map_err(|error| error.kind());
+        assert_eq!(got, if taken { Ok(()) } else { Err(ErrorKind::NotAllowed) });
+        assert_eq!(far.readable(), taken);
+    }
+}
+
+#[test]
+fn strangers_that_do_not_say_who_they_are_send_no_files() {
+    use ossature::sys::socket::Socket;
+    let (near, far) = bare();
+    let far = Socket::try_from(OwnedFd::from(far)).unwrap();
+    let (mut reader, writer) = os_pipe().unwrap();
+    far.send(b"\x80\0\0\x01", None).unwrap();
+    far.send_with(b"\0\0\0\0\0\0\0\x01\0", &[writer.as_fd()], None).unwrap();
+    drop(writer);
+    assert_eq!(kind(near.recv::<Handle<File>>()), ErrorKind::NotAllowed);
+    assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0, "it is closed");
+}
+
 /// An end that takes the other for kin, and one that does not.
 fn kin_and_stranger() -> (Connection, Connection) {
     let (near, far) = pipe().unwrap();
