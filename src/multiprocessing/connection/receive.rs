@@ -306,7 +306,7 @@ macro_rules! receives {
             ///
             /// # Errors
             /// [`Closed`](crate::ErrorKind::Closed) when the other side has closed the connection (Python's `EOFError`), also within
-            /// message; [`Decode`](crate::ErrorKind::Decode) for what is no message, and [`TooLong`](crate::ErrorKind::TooLong) for
+            /// a message; [`Decode`](crate::ErrorKind::Decode) for what is no message, and [`TooLong`](crate::ErrorKind::TooLong) for
             /// one beyond [`max_message`](Self::max_message), after which nothing can be received any more;
             /// [`Os`](crate::ErrorKind::Os).
             pub fn recv_bytes(&self) -> Result<Vec<u8>> {
