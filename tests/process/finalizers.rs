@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use ossature::multiprocessing::Process;
 use ossature::multiprocessing::util::{Finalize, is_exiting, set_daemon_grace};
+use ossature::multiprocessing::{Process, pipe};
 use ossature::threading::Thread;
 
 use crate::worlds::{Scratch, World, append, put, runs, wait_for};
@@ -17,6 +17,7 @@ pub const ALONE: &[crate::harness::Test] = &[
     ("a_finalizer_that_panics_stops_no_other", a_finalizer_that_panics_stops_no_other),
     ("finalizers_come_and_go_while_they_run", finalizers_come_and_go_while_they_run),
     ("a_program_that_exits_has_the_same_end", a_program_that_exits_has_the_same_end),
+    ("values_can_be_sent_to_the_very_end", values_can_be_sent_to_the_very_end),
     ("a_daemon_that_does_not_listen_is_killed_when_its_time_is_over", a_daemon_that_does_not_listen_is_killed),
 ];
 
@@ -188,6 +189,20 @@ fn a_program_that_exits_has_the_same_end() {
     assert_eq!(program.wait().unwrap().code(), Some(3));
     assert_eq!(scratch.read("log"), "0:true child -1:true ");
     assert!(!runs(scratch.read("ready").parse().unwrap()));
+}
+
+// What std drops of the main thread it has dropped by then.
+fn values_can_be_sent_to_the_very_end() {
+    let (near, far) = pipe().unwrap();
+    let mut program = ossature::sys::process::fork(move || {
+        near.send("soon").unwrap();
+        Finalize::at_exit(0, move || near.send("at the end").unwrap()).leave();
+        std::process::exit(0)
+    })
+    .unwrap();
+    assert_eq!(far.recv::<String>().unwrap(), "soon");
+    assert_eq!(far.recv::<String>().unwrap(), "at the end");
+    assert!(program.wait().unwrap().success());
 }
 
 /// One ignores `SIGTERM`, the other is stopped; the alarm of the runner ends a wait for them.

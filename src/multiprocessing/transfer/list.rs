@@ -3,6 +3,7 @@
 //! Serialising one value may send another, so the lists are stacked; a list is taken off when its value is done, by unwinding too.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread::LocalKey;
 
@@ -41,31 +42,42 @@ struct In {
     refusal: Option<Error>,
 }
 
+/// The lists of this thread. Never dropped, so that values can be sent in a finalizer too, when std has dropped what the main
+/// thread had to drop; an empty stack owns nothing.
+type Stack<L> = ManuallyDrop<RefCell<Vec<L>>>;
+
 thread_local! {
-    static OUT: RefCell<Vec<Out>> = const { RefCell::new(Vec::new()) };
-    static IN: RefCell<Vec<In>> = const { RefCell::new(Vec::new()) };
+    static OUT: Stack<Out> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
+    static IN: Stack<In> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
 /// Runs `body` on the list on top, if there is one.
-fn on_top<L, R>(stack: &'static LocalKey<RefCell<Vec<L>>>, body: impl FnOnce(&mut L) -> R) -> Option<R> {
-    stack.try_with(|stack| stack.borrow_mut().last_mut().map(body)).ok().flatten()
+fn on_top<L, R>(stack: &'static LocalKey<Stack<L>>, body: impl FnOnce(&mut L) -> R) -> Option<R> {
+    stack.with(|stack| stack.borrow_mut().last_mut().map(body))
 }
 
-fn push<L>(stack: &'static LocalKey<RefCell<Vec<L>>>, list: L) -> Result<()> {
-    let ending = |_| Error::new(ErrorKind::NotAllowed, "nothing can be sent or received while this thread ends");
-    stack.try_with(|stack| stack.borrow_mut().push(list)).map_err(ending)
+fn push<L>(stack: &'static LocalKey<Stack<L>>, list: L) {
+    stack.with(|stack| stack.borrow_mut().push(list));
 }
 
-fn pop<L>(stack: &'static LocalKey<RefCell<Vec<L>>>) -> Option<L> {
-    stack.try_with(|stack| stack.borrow_mut().pop()).ok().flatten()
+fn pop<L>(stack: &'static LocalKey<Stack<L>>) -> Option<L> {
+    stack.with(|stack| {
+        let mut stack = stack.borrow_mut();
+        let list = stack.pop();
+        if stack.is_empty() {
+            *stack = Vec::new();
+        }
+        list
+    })
 }
 
 /// The hold of the list of a value that is being sent.
 pub(super) struct Leaving(());
 
 impl Leaving {
-    pub(super) fn begin() -> Result<Self> {
-        push(&OUT, Out::default()).map(|()| Self(()))
+    pub(super) fn begin() -> Self {
+        push(&OUT, Out::default());
+        Self(())
     }
 
     /// The descriptors; or why the value cannot be sent.
@@ -85,10 +97,11 @@ impl Drop for Leaving {
 pub(super) struct Arriving(());
 
 impl Arriving {
-    pub(super) fn begin(descriptors: Descriptors, trust: Trust) -> Result<Self> {
+    pub(super) fn begin(descriptors: Descriptors, trust: Trust) -> Self {
         let (descriptors, sorts) = descriptors.into_parts();
         let descriptors = descriptors.into_iter().map(Some).collect();
-        push(&IN, In { descriptors, sorts, trust, refusal: None }).map(|()| Self(()))
+        push(&IN, In { descriptors, sorts, trust, refusal: None });
+        Self(())
     }
 
     /// Why a descriptor was refused, which says more than the error of the deserialiser.

@@ -88,7 +88,7 @@ pub struct Packed {
 
 /// Serialises a value, with copies of the descriptors in it.
 pub(crate) fn pack<T: Serialize + ?Sized>(value: &T) -> Result<Packed> {
-    let list = Leaving::begin()?;
+    let list = Leaving::begin();
     let packed = postcard::to_extend(value, Vec::new());
     let descriptors = list.finish()?;
     let bytes = packed.map_err(|error| {
@@ -99,7 +99,7 @@ pub(crate) fn pack<T: Serialize + ?Sized>(value: &T) -> Result<Packed> {
 
 /// Makes the value again; closes the descriptors that are not in it.
 pub(crate) fn unpack<T: DeserializeOwned>(Packed { bytes, descriptors }: Packed, trust: Trust) -> Result<T> {
-    let list = Arriving::begin(descriptors, trust)?;
+    let list = Arriving::begin(descriptors, trust);
     let unpacked = postcard::take_from_bytes(&bytes);
     list.finish()?;
     let wrong = |why: &dyn std::fmt::Display| {
