@@ -40,6 +40,7 @@ fuzz_target!(|input: (&[u8], &[u8], u16, bool)| {
     let limit = if into { isize::MAX as usize } else { usize::from(limit) };
     let (mut far, near) = UnixStream::pair().expect("a pair");
     let near = Connection::from_fd(near.into(), Access::Both).expect("a socket");
+    near.set_max_message(None); // the model's limit is that of each call
     let (mut arrived, mut taken, mut cuts) = (0, 0, cuts.iter());
     loop {
         let result = if into {
