@@ -197,13 +197,7 @@ impl Stream {
         descriptors: &[BorrowedFd<'_>],
         timeout: impl Into<Deadline>,
     ) -> Result<Option<usize>> {
-        match self.carrier {
-            Carrier::UnixSocket => {
-                rights::send_by(self.as_fd(), bytes, descriptors, rights::Sender::Unnamed, timeout.into())
-            }
-            Carrier::Socket => Err(Errno::OPNOTSUPP),
-            Carrier::File => Err(Errno::NOTSOCK),
-        }
+        self.write_from(rights::Sender::Unnamed, bytes, descriptors, timeout.into())
     }
 
     /// `sendmsg(fd, {bytes, SCM_RIGHTS, SCM_CREDENTIALS}, MSG_NOSIGNAL)`: like [`write_with`](Self::write_with), and says that this
@@ -218,10 +212,18 @@ impl Stream {
         descriptors: &[BorrowedFd<'_>],
         timeout: impl Into<Deadline>,
     ) -> Result<Option<usize>> {
+        self.write_from(rights::Sender::Named, bytes, descriptors, timeout.into())
+    }
+
+    fn write_from(
+        &self,
+        sender: rights::Sender,
+        bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        deadline: Deadline,
+    ) -> Result<Option<usize>> {
         match self.carrier {
-            Carrier::UnixSocket => {
-                rights::send_by(self.as_fd(), bytes, descriptors, rights::Sender::Named, timeout.into())
-            }
+            Carrier::UnixSocket => rights::send_by(self.as_fd(), bytes, descriptors, sender, deadline),
             Carrier::Socket => Err(Errno::OPNOTSUPP),
             Carrier::File => Err(Errno::NOTSOCK),
         }
