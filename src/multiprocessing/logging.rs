@@ -132,6 +132,7 @@ impl Logger {
 }
 
 /// Prints the message if that is wanted, and gives it to the facade.
+#[inline]
 pub(crate) fn emit(level: Level, message: fmt::Arguments<'_>) {
     if prints(level) {
         print(level, message);
@@ -162,6 +163,9 @@ macro_rules! warning {
 
 pub(crate) use {debug, info, warning};
 
+/// Apart, for its line takes a page of stack, which a child that prints nothing would pay for.
+#[cold]
+#[inline(never)]
 fn print(level: Level, message: fmt::Arguments<'_>) {
     let level = match level {
         Level::Error => "ERROR",

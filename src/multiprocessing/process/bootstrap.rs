@@ -32,7 +32,7 @@ pub(crate) fn run(passport: Passport, report: OwnedFd, body: impl FnOnce() -> u8
 /// [`run`] in a copy of the parent, with an era that was prepared before the birth. A daemon ends with its parent, of which the
 /// kernel can tell it if there is a number.
 pub(crate) fn run_forked(era: Box<Era>, parent: Option<Pid>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
-    let bond = era.parent.as_ref().and_then(Parent::given).filter(|_| era.daemon);
+    let bond = era.parent.as_ref().filter(|_| era.daemon).and_then(Parent::given);
     let bound = bond.map_or(Ok(()), |pidfd| end_with(pidfd, parent));
     run_as(era, report, || {
         bound.unwrap_or_else(|error| warning!("cannot be ended with the parent: {error}"));

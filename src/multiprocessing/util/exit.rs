@@ -54,6 +54,9 @@ pub(crate) fn exit_sequence() {
 fn end_daemons() {
     let mut daemons = active_children();
     daemons.retain(|child| child.daemon() && child.pid().is_some());
+    if daemons.is_empty() {
+        return; // without a look at the clock, of which a short-lived child would pay the first
+    }
     for child in &daemons {
         info!("calling terminate() for daemon {}", child.name());
         let _ = child.terminate(); // it may have ended meanwhile, or become another user's
