@@ -91,8 +91,7 @@ impl Memfd {
     /// `EBADF` when the descriptor is not open (which owning it excludes).
     #[expect(clippy::len_without_is_empty, reason = "a file is asked for its length, and the asking may fail")]
     pub fn len(&self) -> Result<u64> {
-        let stat = raw::call("fstat", || rustix::fs::fstat(&self.0))?;
-        u64::try_from(stat.st_size).map_err(|_| Errno::OVERFLOW)
+        len_of(self.as_fd())
     }
 
     /// `ftruncate(fd, len)`: makes it that long; new bytes read as zero and cost nothing until they are touched.
@@ -143,8 +142,14 @@ impl Memfd {
     }
 }
 
+/// The size of any file.
+pub(crate) fn len_of(fd: BorrowedFd<'_>) -> Result<u64> {
+    let stat = raw::call("fstat", || rustix::fs::fstat(fd))?;
+    u64::try_from(stat.st_size).map_err(|_| Errno::OVERFLOW)
+}
+
 /// The seals of any descriptor.
-pub(super) fn seals_of(fd: BorrowedFd<'_>) -> Result<Seals> {
+pub(crate) fn seals_of(fd: BorrowedFd<'_>) -> Result<Seals> {
     let seals = retry(|| raw::call("fcntl", || rustix::fs::fcntl_get_seals(fd)))?;
     Ok(Seals::from_bits_retain(seals.bits()))
 }

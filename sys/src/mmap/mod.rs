@@ -36,7 +36,7 @@
 mod access;
 pub(crate) mod copy;
 mod manage;
-mod memfd;
+pub(crate) mod memfd;
 
 use core::ptr::NonNull;
 

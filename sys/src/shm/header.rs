@@ -8,7 +8,7 @@ use super::shareable::Shareable;
 use super::{SEALS, mix, name};
 use crate::errno::{Errno, retry};
 use crate::fd::{AsFd, OwnedFd};
-use crate::mmap::Memfd;
+use crate::mmap::memfd::{len_of as len_of_file, seals_of};
 use crate::raw;
 use crate::scope::Shared;
 use crate::sync::lock::Lock;
@@ -108,12 +108,11 @@ fn abi() -> u64 {
 
 /// Reads the header of memory that somebody else made, after checking that it cannot shrink.
 pub(super) fn read(memory: &OwnedFd) -> Result<Header, AttachError> {
-    let file =
-        Memfd::from_fd(crate::fd::duplicate(memory).map_err(AttachError::Os)?).map_err(|_| AttachError::NotSealed)?;
-    if !file.seals().map_err(|_| AttachError::NotSealed)?.contains(SEALS) {
+    // No other kind of file answers to the question.
+    if !seals_of(memory.as_fd()).map_err(|_| AttachError::NotSealed)?.contains(SEALS) {
         return Err(AttachError::NotSealed);
     }
-    let size = file.len().map_err(AttachError::Os)?;
+    let size = len_of_file(memory.as_fd()).map_err(AttachError::Os)?;
     let mut bytes = [0; size_of::<Header>()];
     let read =
         retry(|| raw::call("pread", || rustix::io::pread(memory.as_fd(), &mut bytes, 0))).map_err(AttachError::Os)?;
@@ -137,7 +136,7 @@ pub(super) fn read(memory: &OwnedFd) -> Result<Header, AttachError> {
 /// Whether a descriptor is, or may be, that of a [`Shm`](super::Shm).
 ///
 /// For whoever hands received descriptors to safe code, which must not have such a one: it could write under a reference.
-/// What cannot be told for lack of memory or descriptors counts as one.
+/// What cannot be told counts as one.
 pub fn is_shared_memory(fd: &OwnedFd) -> bool {
     !matches!(read(fd), Err(AttachError::NotSealed | AttachError::NotOurs))
 }
