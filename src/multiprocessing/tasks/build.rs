@@ -40,14 +40,13 @@ impl BuildId {
         if let Some(own) = OWN.get() {
             return Ok(own);
         }
-        let image = File::open(IMAGE)?;
-        let own = Self { file: FileId::of(&image.metadata()?), linked: linked(&image).unwrap_or_default() };
+        let own = Self { file: FileId::own()?, linked: linked(&File::open(IMAGE)?).unwrap_or_default() };
         Ok(OWN.get_or_init(|| own))
     }
 
     /// Whether this process runs it.
     pub(crate) fn is_own(&self) -> bool {
-        if std::fs::metadata(IMAGE).is_ok_and(|metadata| FileId::of(&metadata) == self.file) {
+        if FileId::own().is_ok_and(|file| file == self.file) {
             return true;
         }
         self.linked.is_some() && Self::own().is_ok_and(|own| own.linked == self.linked)
@@ -55,6 +54,16 @@ impl BuildId {
 }
 
 impl FileId {
+    /// That of the image this process runs, which nobody can write to meanwhile. A fork server knows it for its children.
+    fn own() -> io::Result<Self> {
+        static OWN: OnceLock<FileId> = OnceLock::new();
+        if let Some(own) = OWN.get() {
+            return Ok(*own);
+        }
+        let own = Self::of(&std::fs::metadata(IMAGE)?);
+        Ok(*OWN.get_or_init(|| own))
+    }
+
     fn of(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),

@@ -14,69 +14,34 @@
 //! its forks cost the same however large the client is. All clients share one end of an unnamed socket, and have it by
 //! inheritance: who has it may ask. When the last of them is gone, however that came, the server sees the end and ends.
 
+mod link;
 mod message;
+mod nursery;
 mod server;
 mod ward;
 
-use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
-use ossature_sys::fd::{AsFd, BorrowedFd, duplicate};
-use ossature_sys::process::{Child, Signal, generation, id, pidfd_open};
+use ossature_sys::fd::{AsFd, BorrowedFd};
+use ossature_sys::process::{Signal, id, pidfd_open};
 use ossature_sys::socket::{Kind, Socket};
-use ossature_sys::sync::lock::{Guard, Lock};
 
-use self::message::{Request, Wanted, Word, ask, hear};
-use super::spawn::{self, Answer, Order};
+use self::message::{Request, Wanted, Word, hear};
+use super::spawn::{self, Answer, Letter, Order, Post};
 use super::{Life, Started};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context;
 use crate::multiprocessing::process::passport::Passport;
-use crate::multiprocessing::tasks::{Entrance, Registered, Target, internal, registered};
+use crate::multiprocessing::tasks::{Entrance, Registered, Target, registered};
 use crate::multiprocessing::transfer::{Handle, Packed, pack};
 
+pub(in crate::multiprocessing) use link::reap;
+pub(super) use link::use_link;
 pub(in crate::multiprocessing) use server::serve;
 pub(crate) use ward::Ward;
-
-/// The way to the server.
-struct Link {
-    socket: Socket,
-    /// The server, where this process or the one that it was forked from has spawned it.
-    server: Option<Child>,
-    /// The process that made this.
-    generation: u32,
-}
-
-impl Link {
-    fn new(socket: Socket, server: Option<Child>) -> Self {
-        Self { socket, server, generation: generation() }
-    }
-
-    /// Lets go of the server; answers with it if it is this process's child.
-    fn part(self) -> Option<Child> {
-        self.server.filter(|_| self.generation == generation())
-    }
-}
-
-/// What this process knows of its server.
-struct State {
-    link: Option<Link>,
-    /// How many links there were.
-    made: u32,
-}
-
-/// Held while a server is started, so it is waited for by deadline.
-static STATE: Lock<State> = Lock::new(State { link: None, made: 0 });
-
-/// Servers that this process has let go of and that have not ended yet.
-static LEAVING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
-
-fn state(deadline: Deadline) -> Option<Guard<'static, State>> {
-    STATE.lock_timeout(deadline)
-}
 
 /// How the next server shall be.
 struct Wishes {
@@ -119,46 +84,7 @@ pub fn set_forkserver_preload<F: Target<()>>(task: F) -> Result<()> {
 /// [`active_children`](crate::multiprocessing::process::active_children) after its end. The next start by this method makes
 /// a new one.
 pub fn stop_forkserver(timeout: impl Into<Deadline>) -> Result<bool> {
-    let deadline = timeout.into();
-    let Some(mut state) = state(deadline) else { return Ok(false) };
-    let server = state.link.take().and_then(Link::part);
-    drop(state);
-    let Some(mut server) = server else { return Ok(true) };
-    let ended = server.wait_timeout(deadline);
-    if !matches!(ended, Ok(Some(_))) {
-        leave(server);
-    }
-    Ok(ended?.is_some())
-}
-
-/// Sees to it that a server is reaped that has not ended yet.
-fn leave(server: Child) {
-    LEAVING.lock().unwrap_or_else(PoisonError::into_inner).push(server);
-}
-
-/// Reaps the servers that were let go of and have ended.
-pub(in crate::multiprocessing) fn reap() {
-    let mut leaving = LEAVING.lock().unwrap_or_else(PoisonError::into_inner);
-    // Of what a forked child inherited it only sees the end; dropped there, it is no less its parent's.
-    leaving.retain_mut(|server| matches!(server.try_wait(), Ok(None)));
-}
-
-/// The way to the server, for a child to use as well.
-fn shared_link(deadline: Deadline) -> Result<Option<OwnedFd>> {
-    let state = state(deadline).ok_or_else(busy)?;
-    let link = state.link.as_ref().map(|link| duplicate(&link.socket)).transpose();
-    link.map_err(|errno| Error::os(errno, "cannot give the new process the way to the fork server"))
-}
-
-fn busy() -> Error {
-    Error::new(ErrorKind::NotBegun, "another thread was still starting the fork server when the time ran out")
-}
-
-/// Uses the parent's server, in its child.
-pub(super) fn use_link(link: OwnedFd) -> ossature_sys::errno::Result<()> {
-    let socket = Socket::try_from(link)?;
-    STATE.lock().link = Some(Link::new(socket, None));
-    Ok(())
+    link::stop(timeout.into())
 }
 
 /// Has the fork server start a task.
@@ -176,19 +102,24 @@ pub(crate) fn forkserver(passport: Passport, task: &Registered, arguments: &Pack
     let deadline = Deadline::from(context::start_timeout());
     let mut order = Order::new(Some(passport), task.name)?;
     order.directory = std::env::current_dir().ok();
-    let parent = pidfd_open(id()).map_err(|errno| Error::os(errno, "cannot tell the new process its task"))?;
-    order.parent = Some(Handle(parent));
-    let mut wanted = Wanted::Any;
+    order.parent = Some(Handle(pidfd_open(id()).map_err(spawn::untold)?));
+    let (mut wanted, mut silences) = (Wanted::Any, 0);
     loop {
-        // A server that was killed is noticed when it is asked. Nothing was begun then, for only who has a child gives orders.
-        let (ward, control) = match born(wanted, task, deadline)? {
-            Some(born) => born,
-            None => born(wanted, task, deadline)?.ok_or_else(|| {
-                Error::new(ErrorKind::NotBegun, "the fork server went away twice before it made the new process")
-            })?,
+        let (server, way) = link::way(&task.entrance, deadline)?;
+        order.server = Some(Handle(way));
+        let packed = pack(&order)?;
+        let letter = Letter::of([&packed, arguments]);
+        let mut post = letter.post();
+        let Some((ward, control)) = born(server, wanted, &mut post, deadline)? else {
+            // Nothing was begun, for a child that nobody knows of has nobody's ear.
+            silences += 1;
+            if silences > SILENCES {
+                let message = "the fork server went away again and again before it made the new process";
+                return Err(Error::new(ErrorKind::NotBegun, message));
+            }
+            continue;
         };
-        order.server = shared_link(deadline)?.map(Handle);
-        match spawn::instruct(&control, &order, arguments, &ward, deadline)? {
+        match spawn::instruct(&control, post, &ward, deadline)? {
             Answer::Begun => return Ok(Started { life: Life::Ward(ward.grown()), report: Some(control.into()) }),
             Answer::Refused(reason) => return Err(spawn::refused(&reason)),
             // A spare that was killed takes what it is sent until it has finished dying.
@@ -198,12 +129,18 @@ pub(crate) fn forkserver(passport: Passport, task: &Registered, arguments: &Pack
     }
 }
 
-/// Asks for a child; `None` when the server died before it told of one.
-fn born(wanted: Wanted, task: &Registered, deadline: Deadline) -> Result<Option<(Newborn, Socket)>> {
+/// How many servers may be gone when they are asked, one of which may have been killed long ago.
+const SILENCES: u32 = 2;
+
+/// Asks for a child, whose orders may lie at its door before it is there; `None` when the server died before it told of one.
+fn born(server: u32, wanted: Wanted, post: &mut Post<'_>, deadline: Deadline) -> Result<Option<(Newborn, Socket)>> {
     let pair = |kind| Socket::pair(kind).map_err(|errno| Error::os(errno, "no socket for the fork server"));
     let ((control, theirs), (status, their_status)) = (pair(Kind::Stream)?, pair(Kind::SeqPacket)?);
+    post.send(&control, Deadline::NOW).map_err(spawn::untold)?;
     let request = Request { wanted, control: theirs.into(), status: their_status };
-    let asked = state(deadline).ok_or_else(busy)?.ask(&task.entrance, &request, deadline)?;
+    if !link::ask(server, &request, deadline)? {
+        return Ok(None);
+    }
     drop(request);
     match hear(&status, deadline) {
         Ok(Some(Word::Born(pid, pidfd))) => Ok(Some((Newborn(Some(Ward::new(pid, pidfd, status))), control))),
@@ -212,73 +149,11 @@ fn born(wanted: Wanted, task: &Registered, deadline: Deadline) -> Result<Option<
         }
         Ok(Some(Word::Refused(errno, _))) => Err(Error::os(errno, "the fork server cannot fork")),
         Ok(Some(Word::Ended(_) | Word::Silence)) => {
-            state(deadline).ok_or_else(busy)?.part_with(asked);
+            link::part_with(server, deadline)?;
             Ok(None)
         }
         Ok(None) => Err(spawn::silent("was not made by the fork server")),
         Err(errno) => Err(Error::os(errno, "cannot hear the fork server")),
-    }
-}
-
-impl State {
-    /// Asks the server for a child, a new one where there is none or it does not listen any more. Answers with the number of
-    /// the link.
-    fn ask(&mut self, entrance: &Entrance, request: &Request, deadline: Deadline) -> Result<u32> {
-        if let Some(link) = &self.link {
-            match ask(&link.socket, request, deadline) {
-                Ok(()) => return Ok(self.made),
-                Err(Errno::PIPE | Errno::CONNRESET) => self.bury(),
-                Err(errno) => return Err(Error::os(errno, "cannot ask the fork server")),
-            }
-        }
-        let made = Self::start_server(entrance, deadline)?;
-        self.made = self.made.wrapping_add(1);
-        let link = self.link.insert(made);
-        match ask(&link.socket, request, deadline) {
-            // One that was killed already is noticed by its silence.
-            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(self.made),
-            Err(errno) => Err(Error::os(errno, "cannot ask the fork server")),
-        }
-    }
-
-    /// Parts with a server that did not answer, unless it lives, or was replaced meanwhile.
-    fn part_with(&mut self, made: u32) {
-        let Some(link) = self.link.as_mut().filter(|_| self.made == made) else { return };
-        // What it lost it lost at its end, which it has come to by now or soon.
-        let end = link.server.as_mut().map(|server| server.wait_timeout(Duration::from_millis(100)));
-        if !matches!(end, Some(Ok(None))) {
-            self.link = None; // reaped, or never this process's to reap
-        }
-    }
-
-    /// Spawns a server.
-    fn start_server(entrance: &Entrance, deadline: Deadline) -> Result<Link> {
-        let made = Socket::pair(Kind::SeqPacket).and_then(|(socket, theirs)| {
-            // Before anything is sent, because what was sent without credentials stays so.
-            theirs.set_pass_credentials(true)?;
-            Ok((socket, theirs))
-        });
-        let (socket, theirs) = made.map_err(|errno| Error::os(errno, "no socket for the fork server"))?;
-        let (spares, preload) = {
-            let wishes = wishes();
-            (wishes.spares, wishes.preload.iter().map(|&name| name.to_owned()).collect::<Vec<String>>())
-        };
-        let arguments = pack(&(Handle(OwnedFd::from(theirs)), spares, preload))?;
-        let order = Order::new(None, internal(serve))?;
-        let server = spawn::begin(entrance, order, &arguments, deadline)?.0;
-        Ok(Link::new(socket, Some(server)))
-    }
-
-    /// Waits for a server that does not listen any more.
-    fn bury(&mut self) {
-        let Some(mut server) = self.link.take().and_then(Link::part) else { return };
-        // It ends by itself, having lost its sockets; unless something holds it at that, which must not hold this process.
-        if !matches!(server.wait_timeout(Duration::from_secs(1)), Ok(Some(_))) {
-            let _ = server.kill();
-            if !matches!(server.wait_timeout(Duration::from_secs(1)), Ok(Some(_))) {
-                leave(server);
-            }
-        }
     }
 }
 

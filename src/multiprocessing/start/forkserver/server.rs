@@ -1,6 +1,5 @@
 //! The fork server itself: one process of one thread that forks on request and tells how its children ended.
 
-use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,6 +12,7 @@ use ossature_sys::signal::{self, Disposition};
 use ossature_sys::socket::{Kind, Socket};
 
 use super::message::{Asked, Request, Wanted, asked, tell_born, tell_ended, tell_refused};
+use super::nursery::{Nursery, Nursling, number_of};
 use crate::multiprocessing::start::spawn;
 use crate::multiprocessing::tasks::look_up;
 use crate::multiprocessing::transfer::{Handle, pack};
@@ -29,6 +29,8 @@ pub(in crate::multiprocessing) fn serve(requests: Handle<OwnedFd>, spares: u32, 
         // Its panic has been told on standard error.
         let _ = catch_unwind(AssertUnwindSafe(|| body.map(|body| body())));
     }
+    // Every child flushes it at its end, and each would make its own.
+    let _ = std::io::stdout();
     let served = Server::new(requests.0, spares as usize).and_then(Server::run);
     u8::from(served.is_err())
 }
@@ -37,7 +39,7 @@ pub(in crate::multiprocessing) fn serve(requests: Handle<OwnedFd>, spares: u32, 
 struct Server {
     requests: Socket,
     epoll: Epoll,
-    children: BTreeMap<u64, Nursling>,
+    children: Nursery,
     /// The numbers of those that wait for work.
     spares: Vec<u64>,
     wanted: usize,
@@ -46,13 +48,6 @@ struct Server {
     /// Whether children shall be interrupted from the keyboard, as the server was before it chose not to be.
     interrupted: bool,
     user: u32,
-}
-
-/// A child.
-struct Nursling {
-    child: Child,
-    /// Where its end is to be told; for a spare, where its work is to be sent. `None` when there is nobody to tell.
-    link: Option<Socket>,
 }
 
 /// The server, its end of the link to a new child, and the child if there is one.
@@ -69,7 +64,7 @@ impl Server {
         }
         let epoll = Epoll::new()?;
         epoll.register(&requests, Interest::IN, REQUESTS)?;
-        let (children, spares) = (BTreeMap::new(), Vec::new());
+        let (children, spares) = (Nursery::default(), Vec::new());
         let user = effective_user();
         Ok(Self { requests, epoll, children, spares, wanted, serving: true, interrupted, user })
     }
@@ -80,11 +75,11 @@ impl Server {
         while self.serving || !self.children.is_empty() {
             // Spares are made when nobody waits.
             let patience = if self.spares.len() < self.wanted { Deadline::NOW } else { Deadline::NEVER };
-            let ready: Vec<u64> = self.epoll.poll(&mut room, patience)?.iter().map(|event| event.token()).collect();
+            let ready = self.epoll.poll(&mut room, patience)?;
             if ready.is_empty() && self.spares.len() < self.wanted {
                 self = self.make_spare()?;
             }
-            for token in ready {
+            for token in ready.iter().map(|event| event.token()) {
                 if token != REQUESTS {
                     self.bury(token);
                     continue;
@@ -109,7 +104,7 @@ impl Server {
         self.wanted = 0;
         self.epoll.unregister(&self.requests)?;
         for spare in self.spares.drain(..) {
-            if let Some(nursling) = self.children.get_mut(&spare) {
+            if let Some(nursling) = self.children.get_mut(spare) {
                 nursling.link = None;
             }
         }
@@ -120,7 +115,7 @@ impl Server {
     /// descriptors are on their way, finds its sockets closed, and the child is killed.
     fn answer(mut self, Request { wanted, control, status }: Request) -> Result<Self> {
         while let Some(number) = self.take_spare(wanted) {
-            let Some(spare) = self.children.get_mut(&number) else { continue };
+            let Some(spare) = self.children.get_mut(number) else { continue };
             let sent = spare.link.as_ref().map(|link| link.send_with(&[0], &[control.as_fd()], Deadline::NOW));
             // One that was killed takes nothing; its end is told by its pidfd like any other's.
             if let Some(Ok(Some(1))) = sent {
@@ -177,7 +172,10 @@ impl Server {
         let (mut home, mut given) = (Some((self, kept)), Some(given));
         let forked = fork(|| {
             let given = given.take();
-            drop(home.take());
+            if let Some((server, kept)) = home.take() {
+                drop(kept);
+                server.leave();
+            }
             if interrupted {
                 let _ = signal::restore_default(Signal::INT); // no signal that could not be
             }
@@ -185,6 +183,14 @@ impl Server {
         });
         // Only the child's copy was taken.
         home.map(|(server, kept)| (server, kept, forked)).ok_or(Errno::CHILD)
+    }
+
+    /// Closes all that a child of it is not to have.
+    fn leave(self) {
+        let Self { requests, epoll, children, spares, .. } = self;
+        drop((requests, epoll));
+        children.leave();
+        std::mem::forget(spares); // numbers only
     }
 
     /// Puts a child on the list of those whose ends are waited for.
@@ -201,13 +207,13 @@ impl Server {
     }
 
     fn adopt(mut self, child: Child, link: Option<Socket>) -> Self {
-        self.children.insert(number_of(&child), Nursling { child, link });
+        self.children.insert(Nursling { child, link });
         self
     }
 
     /// Reaps a child that has ended, and tells its client.
     fn bury(&mut self, number: u64) {
-        let Some(Nursling { child, link }) = self.children.get_mut(&number) else { return };
+        let Some(Nursling { child, link }) = self.children.get_mut(number) else { return };
         let Ok(Some(exit)) = child.try_wait() else { return };
         // The client has the pidfd too, so closing it here would not take it off the list.
         let _ = self.epoll.unregister(&*child);
@@ -216,7 +222,7 @@ impl Server {
         } else if let Some(link) = link {
             let _ = tell_ended(link, exit); // a client that is gone wants no answer
         }
-        self.children.remove(&number);
+        self.children.remove(number);
     }
 }
 
@@ -230,10 +236,6 @@ fn told(child: &Child, status: Socket) -> Option<Socket> {
             None
         }
     }
-}
-
-fn number_of(child: &Child) -> u64 {
-    child.pid().as_raw_nonzero().get() as u64
 }
 
 /// The life of a spare child: it gets its control socket when it is needed, and ends when the server does.

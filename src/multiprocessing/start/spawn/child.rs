@@ -10,8 +10,8 @@ use ossature_sys::process::{detach_stdin, effective_user, exit, is_privileged_by
 use ossature_sys::socket::Socket;
 
 use super::launch;
+use super::letter::{self, Answer};
 use super::order::Order;
-use super::packet::{self, Answer};
 use crate::multiprocessing::process::bootstrap;
 use crate::multiprocessing::process::lifeline::end_with;
 use crate::multiprocessing::process::passport::Passport;
@@ -104,14 +104,14 @@ impl From<Errno> for Refusal {
 /// Receives the order and makes ready what it says.
 fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
     let told = |reason: String| Err(Refusal::Told(reason));
-    let order: Order = match transfer::unpack(packet::receive(control)?, Trust::Kin) {
+    let [order, arguments] = letter::receive(control)?;
+    let order: Order = match transfer::unpack(order, Trust::Kin) {
         Ok(order) => order,
         Err(error) => return told(format!("{OTHER_BUILD} ({error})")),
     };
     if !order.build.is_own() {
         return told(OTHER_BUILD.into());
     }
-    let arguments = packet::receive(control)?;
     let Some(task) = tasks::look_up(&order.task) else {
         return told(format!(
             "it knows no task {}: the first freeze_support that it comes to must be given all of them",

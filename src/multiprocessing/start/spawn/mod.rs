@@ -12,8 +12,8 @@
 
 mod child;
 mod launch;
+mod letter;
 mod order;
-mod packet;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
@@ -31,8 +31,8 @@ use crate::multiprocessing::transfer::{self, Handle, Packed};
 
 pub(super) use child::obey;
 pub(crate) use child::take_over;
+pub(super) use letter::{Answer, Letter, Post};
 pub(super) use order::Order;
-pub(super) use packet::Answer;
 
 /// Starts this program anew to run a task.
 ///
@@ -64,7 +64,9 @@ pub(super) fn begin(
     if *entrance != Entrance::Main {
         order.stdout = own_stdout();
     }
-    match instruct(&control, &order, arguments, &newborn, deadline)? {
+    let order = transfer::pack(&order)?;
+    let letter = Letter::of([&order, arguments]);
+    match instruct(&control, letter.post(), &newborn, deadline)? {
         Answer::Begun => Ok((newborn.grown(), control)),
         Answer::Refused(reason) => Err(refused(&reason)),
         Answer::Nothing => Err(newborn.ended_early()),
@@ -77,23 +79,14 @@ fn own_stdout() -> Option<Handle<OwnedFd>> {
     std::io::stdout().as_fd().try_clone_to_owned().ok().map(Handle)
 }
 
-/// Tells a child its task, and waits for its answer.
-pub(super) fn instruct(
-    control: &Socket,
-    order: &Order,
-    arguments: &Packed,
-    life: &impl AsFd,
-    deadline: Deadline,
-) -> Result<Answer> {
-    let order = transfer::pack(order)?;
-    for packet in [&order, arguments] {
-        match packet::send(control, packet, deadline) {
-            Ok(()) => {}
-            // It is gone, or refuses before it has read everything: its answer says which.
-            Err(Errno::PIPE | Errno::CONNRESET) => break,
-            Err(Errno::TIMEDOUT) => return Err(silent("did not take its task and arguments")),
-            Err(errno) => return Err(Error::os(errno, "cannot tell the new process its task")),
-        }
+/// Tells a child its task, as far as it was not told before, and waits for its answer.
+pub(super) fn instruct(control: &Socket, mut post: Post<'_>, life: &impl AsFd, deadline: Deadline) -> Result<Answer> {
+    match post.send(control, deadline) {
+        Ok(true) => {}
+        // It is gone, or refuses before it has read everything: its answer says which.
+        Err(Errno::PIPE | Errno::CONNRESET) => {}
+        Ok(false) => return Err(silent("did not take its task and arguments")),
+        Err(errno) => return Err(untold(errno)),
     }
     // Should it have ended, whatever it said is there; but somebody else may still have its socket, so that no end of the
     // stream is.
@@ -103,6 +96,10 @@ pub(super) fn instruct(
     };
     let answer = Answer::receive(control, end).map_err(|errno| Error::os(errno, "cannot hear the new process"))?;
     answer.or(otherwise).ok_or_else(|| silent("did not say that it began its task"))
+}
+
+pub(super) fn untold(errno: Errno) -> Error {
+    Error::os(errno, "cannot tell the new process its task")
 }
 
 /// Waits until the child has said something or ended; true for the second without the first.

@@ -1,0 +1,169 @@
+//! The way to the server, and what this process knows of it: it starts one, asks it, parts with it.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
+use ossature_sys::fd::duplicate;
+use ossature_sys::process::{Child, generation};
+use ossature_sys::socket::{Kind, Socket};
+use ossature_sys::sync::lock::{Guard, Lock};
+
+use super::message::{self, Request};
+use super::{serve, wishes};
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::start::spawn::{self, Order};
+use crate::multiprocessing::tasks::{Entrance, internal};
+use crate::multiprocessing::transfer::{Handle, pack};
+
+/// The way to the server.
+struct Link {
+    socket: Socket,
+    /// The server, where this process or the one that it was forked from has spawned it.
+    server: Option<Child>,
+    /// The process that made this.
+    generation: u32,
+}
+
+impl Link {
+    fn new(socket: Socket, server: Option<Child>) -> Self {
+        Self { socket, server, generation: generation() }
+    }
+
+    /// Spawns a server.
+    fn start(entrance: &Entrance, deadline: Deadline) -> Result<Self> {
+        let made = Socket::pair(Kind::SeqPacket).and_then(|(socket, theirs)| {
+            // Before anything is sent, because what was sent without credentials stays so.
+            theirs.set_pass_credentials(true)?;
+            Ok((socket, theirs))
+        });
+        let (socket, theirs) = made.map_err(|errno| Error::os(errno, "no socket for the fork server"))?;
+        let (spares, preload) = {
+            let wishes = wishes();
+            (wishes.spares, wishes.preload.iter().map(|&name| name.to_owned()).collect::<Vec<String>>())
+        };
+        let arguments = pack(&(Handle(OwnedFd::from(theirs)), spares, preload))?;
+        let order = Order::new(None, internal(serve))?;
+        let server = spawn::begin(entrance, order, &arguments, deadline)?.0;
+        Ok(Self::new(socket, Some(server)))
+    }
+
+    /// Lets go of the server; answers with it if it is this process's child.
+    fn part(self) -> Option<Child> {
+        self.server.filter(|_| self.generation == generation())
+    }
+}
+
+/// What this process knows of its server.
+struct State {
+    link: Option<Link>,
+    /// How many links there were.
+    made: u32,
+}
+
+/// Held while a server is started, so it is waited for by deadline.
+static STATE: Lock<State> = Lock::new(State { link: None, made: 0 });
+
+/// Servers that this process has let go of and that have not ended yet.
+static LEAVING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
+/// The state, which is waited for while another thread starts a server.
+fn state(deadline: Deadline) -> Result<Guard<'static, State>> {
+    STATE.lock_timeout(deadline).ok_or_else(|| {
+        Error::new(ErrorKind::NotBegun, "another thread was still starting the fork server when the time ran out")
+    })
+}
+
+/// The way to the server, for a child to use as well, and the server's number; starts one where there is none.
+pub(super) fn way(entrance: &Entrance, deadline: Deadline) -> Result<(u32, OwnedFd)> {
+    let State { link, made } = &mut *state(deadline)?;
+    let link = match link {
+        Some(link) => link,
+        None => {
+            *made = made.wrapping_add(1);
+            link.insert(Link::start(entrance, deadline)?)
+        }
+    };
+    let way = duplicate(&link.socket)
+        .map_err(|errno| Error::os(errno, "cannot give the new process the way to the fork server"))?;
+    Ok((*made, way))
+}
+
+/// Asks the server of that number for a child; false when it does not listen any more, or was replaced meanwhile.
+pub(super) fn ask(server: u32, request: &Request, deadline: Deadline) -> Result<bool> {
+    let mut state = state(deadline)?;
+    let made = state.made;
+    let Some(link) = state.link.as_ref().filter(|_| made == server) else { return Ok(false) };
+    match message::ask(&link.socket, request, deadline) {
+        Ok(()) => Ok(true),
+        Err(Errno::PIPE | Errno::CONNRESET) => {
+            state.bury();
+            Ok(false)
+        }
+        Err(errno) => Err(Error::os(errno, "cannot ask the fork server")),
+    }
+}
+
+/// Parts with the server of that number, which did not answer, unless it lives, or was replaced meanwhile.
+pub(super) fn part_with(server: u32, deadline: Deadline) -> Result<()> {
+    state(deadline)?.part_with(server);
+    Ok(())
+}
+
+/// Lets go of the server and waits until it has ended; false when time ran out.
+pub(super) fn stop(deadline: Deadline) -> Result<bool> {
+    let Some(mut state) = STATE.lock_timeout(deadline) else { return Ok(false) };
+    let server = state.link.take().and_then(Link::part);
+    drop(state);
+    let Some(mut server) = server else { return Ok(true) };
+    let ended = server.wait_timeout(deadline);
+    if !matches!(ended, Ok(Some(_))) {
+        leave(server);
+    }
+    Ok(ended?.is_some())
+}
+
+/// Uses the parent's server, in its child.
+pub(in crate::multiprocessing::start) fn use_link(link: OwnedFd) -> ossature_sys::errno::Result<()> {
+    let socket = Socket::try_from(link)?;
+    STATE.lock().link = Some(Link::new(socket, None));
+    Ok(())
+}
+
+/// Sees to it that a server is reaped that has not ended yet.
+fn leave(server: Child) {
+    LEAVING.lock().unwrap_or_else(PoisonError::into_inner).push(server);
+}
+
+/// Reaps the servers that were let go of and have ended.
+pub(in crate::multiprocessing) fn reap() {
+    let mut leaving = LEAVING.lock().unwrap_or_else(PoisonError::into_inner);
+    // Of what a forked child inherited it only sees the end; dropped there, it is no less its parent's.
+    leaving.retain_mut(|server| matches!(server.try_wait(), Ok(None)));
+}
+
+impl State {
+    /// Parts with a server that did not answer, unless it lives, or was replaced meanwhile.
+    fn part_with(&mut self, made: u32) {
+        let Some(link) = self.link.as_mut().filter(|_| self.made == made) else { return };
+        // What it lost it lost at its end, which it has come to by now or soon.
+        let end = link.server.as_mut().map(|server| server.wait_timeout(Duration::from_millis(100)));
+        if !matches!(end, Some(Ok(None))) {
+            self.link = None; // reaped, or never this process's to reap
+        }
+    }
+
+    /// Waits for a server that does not listen any more.
+    fn bury(&mut self) {
+        let Some(mut server) = self.link.take().and_then(Link::part) else { return };
+        // It ends by itself, having lost its sockets; unless something holds it at that, which must not hold this process.
+        if !matches!(server.wait_timeout(Duration::from_secs(1)), Ok(Some(_))) {
+            let _ = server.kill();
+            if !matches!(server.wait_timeout(Duration::from_secs(1)), Ok(Some(_))) {
+                leave(server);
+            }
+        }
+    }
+}

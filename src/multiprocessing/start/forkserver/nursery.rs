@@ -1,0 +1,61 @@
+//! The children of the fork server, by their numbers.
+
+use ossature_sys::process::Child;
+use ossature_sys::socket::Socket;
+
+/// A child.
+pub(super) struct Nursling {
+    pub(super) child: Child,
+    /// Where its end is to be told; for a spare, where its work is to be sent. `None` when there is nobody to tell.
+    pub(super) link: Option<Socket>,
+}
+
+impl Nursling {
+    pub(super) fn number(&self) -> u64 {
+        number_of(&self.child)
+    }
+}
+
+pub(super) fn number_of(child: &Child) -> u64 {
+    child.pid().as_raw_nonzero().get() as u64
+}
+
+/// In the order of their numbers, in one piece of memory: each child is born with it and has to part with it.
+#[derive(Default)]
+pub(super) struct Nursery(Vec<Nursling>);
+
+impl Nursery {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Nursling> {
+        let place = self.place_of(number).ok()?;
+        self.0.get_mut(place)
+    }
+
+    pub(super) fn insert(&mut self, nursling: Nursling) {
+        match self.place_of(nursling.number()) {
+            // Its namesake was reaped, or the number would not be free.
+            Ok(place) => self.0[place] = nursling,
+            Err(place) => self.0.insert(place, nursling),
+        }
+    }
+
+    pub(super) fn remove(&mut self, number: u64) {
+        if let Ok(place) = self.place_of(number) {
+            drop(self.0.remove(place));
+        }
+    }
+
+    /// Closes what the children have here and leaves the memory as it is: a forked child pays for every page that it is the first
+    /// to write to, more than for the page.
+    pub(super) fn leave(mut self) {
+        self.0.drain(..).for_each(drop);
+        std::mem::forget(self);
+    }
+
+    fn place_of(&self, number: u64) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&number, Nursling::number)
+    }
+}

@@ -1,0 +1,192 @@
+//! What goes over the socket between a parent and its child before the work begins: a letter to the child, and its answer.
+//!
+//! A letter is two packets, the order and the arguments: a header that tells how many bytes and descriptors there are of each,
+//! then the bytes of both, as one stream. The descriptors come along with the first bytes of it, as many with each message as
+//! the kernel takes. So a short letter is one call on both sides, and may be sent before there is anybody to read it.
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::{Errno, Result};
+use ossature_sys::fd::{BorrowedFd, OwnedFd};
+use ossature_sys::socket::{MOST_DESCRIPTORS, Socket};
+
+use crate::multiprocessing::transfer::{Descriptors, Packed, Sorts};
+
+/// What every letter begins with, so that a stranger on the socket is told from the parent.
+const MAGIC: [u8; 4] = *b"osP3";
+/// Of each packet: how many descriptors there are that are memory, ends, and of all sorts among them, 4 bytes each; and the
+/// length, 8 bytes.
+const PACKET: usize = 20;
+const HEADER: usize = MAGIC.len() + 2 * PACKET;
+
+/// Order and arguments, ready to be sent.
+pub(in crate::multiprocessing::start) struct Letter<'a> {
+    bytes: Vec<u8>,
+    descriptors: Vec<BorrowedFd<'a>>,
+}
+
+impl<'a> Letter<'a> {
+    pub(in crate::multiprocessing::start) fn of(packets: [&'a Packed; 2]) -> Self {
+        let len: usize = packets.iter().map(|packet| packet.bytes.len()).sum();
+        let mut bytes = Vec::with_capacity(HEADER + len);
+        bytes.extend_from_slice(&MAGIC);
+        for packet in packets {
+            let Sorts { memory, ends, all } = packet.descriptors.sorts();
+            for number in [memory, ends, all] {
+                bytes.extend_from_slice(&(number as u32).to_le_bytes());
+            }
+            bytes.extend_from_slice(&(packet.bytes.len() as u64).to_le_bytes());
+        }
+        let mut descriptors = Vec::new();
+        for packet in packets {
+            bytes.extend_from_slice(&packet.bytes);
+            descriptors.extend(packet.descriptors.borrowed());
+        }
+        Self { bytes, descriptors }
+    }
+
+    /// The letter on its way.
+    pub(in crate::multiprocessing::start) fn post(&self) -> Post<'_> {
+        Post { bytes: &self.bytes, descriptors: &self.descriptors }
+    }
+}
+
+/// What of a letter is still to be sent.
+pub(in crate::multiprocessing::start) struct Post<'a> {
+    bytes: &'a [u8],
+    descriptors: &'a [BorrowedFd<'a>],
+}
+
+impl Post<'_> {
+    /// Sends as much as the other side takes by the deadline; whether that was all.
+    ///
+    /// # Errors
+    /// `EPIPE` or `ECONNRESET` when it is gone; `ETOOMANYREFS` for more descriptors than may be on their way.
+    pub(in crate::multiprocessing::start) fn send(&mut self, socket: &Socket, deadline: Deadline) -> Result<bool> {
+        while !self.bytes.is_empty() {
+            let (some, more) = self.descriptors.split_at(self.descriptors.len().min(MOST_DESCRIPTORS));
+            // A byte for each message of descriptors, and all the others with the last one; there are more than enough.
+            let bytes = if more.is_empty() { self.bytes } else { self.bytes.get(..1).unwrap_or_default() };
+            let sent = match some {
+                [] => socket.send(bytes, deadline)?,
+                some => socket.send_with(bytes, some, deadline)?,
+            };
+            let Some(sent) = sent else { return Ok(false) };
+            (self.bytes, self.descriptors) = (self.bytes.get(sent..).unwrap_or_default(), more);
+        }
+        Ok(true)
+    }
+}
+
+/// Receives order and arguments, for as long as it takes. Nothing comes behind them.
+///
+/// # Errors
+/// `EPIPE` when the other side is gone, `EPROTO` when it speaks of something else, `EMFILE` when there is no room for its
+/// descriptors.
+pub(super) fn receive(socket: &Socket) -> Result<[Packed; 2]> {
+    let mut descriptors = Vec::new();
+    let mut room = [0; 1024];
+    let mut len = 0;
+    while len < HEADER {
+        len += some(socket, room.get_mut(len..).unwrap_or_default(), &mut descriptors)?;
+    }
+    let (header, rest) = room.get(..len).and_then(|got| got.split_at_checked(HEADER)).ok_or(Errno::PROTO)?;
+    let (order, arguments) =
+        header.strip_prefix(&MAGIC).and_then(|packets| packets.split_at_checked(PACKET)).ok_or(Errno::PROTO)?;
+    let [(order, order_len), (arguments, arguments_len)] = [measures(order)?, measures(arguments)?];
+    let whole = order_len.checked_add(arguments_len).ok_or(Errno::NOMEM)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(whole).map_err(|_| Errno::NOMEM)?;
+    bytes.extend_from_slice(rest);
+    let mut len = bytes.len();
+    bytes.resize(whole.max(len), 0);
+    while len < whole {
+        len += some(socket, bytes.get_mut(len..).unwrap_or_default(), &mut descriptors)?;
+    }
+    if len > whole || order.all > descriptors.len() {
+        return Err(Errno::PROTO);
+    }
+    let (of_arguments, further) = (descriptors.split_off(order.all), bytes.split_off(order_len));
+    let packed = |bytes, list, sorts| -> Result<Packed> {
+        let descriptors = Descriptors::arrived(list, sorts).ok_or(Errno::PROTO)?;
+        Ok(Packed { bytes, descriptors })
+    };
+    Ok([packed(bytes, descriptors, order)?, packed(further, of_arguments, arguments)?])
+}
+
+/// What the header says of a packet.
+fn measures(packet: &[u8]) -> Result<(Sorts, usize)> {
+    let (numbers, len) = packet.split_at_checked(12).ok_or(Errno::PROTO)?;
+    let mut numbers = numbers.chunks_exact(4).map(|number| number.try_into().map_or(0, u32::from_le_bytes) as usize);
+    let mut number = || numbers.next().unwrap_or_default();
+    let sorts = Sorts { memory: number(), ends: number(), all: number() };
+    let len = len.try_into().map(u64::from_le_bytes).map_err(|_| Errno::PROTO)?;
+    Ok((sorts, usize::try_from(len).map_err(|_| Errno::NOMEM)?))
+}
+
+/// Receives some bytes, and keeps what comes along with them.
+fn some(socket: &Socket, room: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> Result<usize> {
+    let got = socket.recv_with::<MOST_DESCRIPTORS>(room, Deadline::NEVER)?.ok_or(Errno::TIMEDOUT)?;
+    if got.descriptors_lost {
+        return Err(Errno::MFILE);
+    }
+    descriptors.extend(got.descriptors);
+    if got.len == 0 { Err(Errno::PIPE) } else { Ok(got.len) }
+}
+
+fn send_all(socket: &Socket, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        let sent = socket.send(bytes, Deadline::NEVER)?.ok_or(Errno::TIMEDOUT)?;
+        bytes = bytes.get(sent..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// The child's last word before its work, or instead of it.
+pub(in crate::multiprocessing::start) enum Answer {
+    /// All is understood; what follows on the socket is the child's report.
+    Begun,
+    /// The work cannot be done, for this reason.
+    Refused(String),
+    /// The other side is gone without a word.
+    Nothing,
+}
+
+const BEGUN: u8 = b'B';
+const REFUSED: u8 = b'R';
+
+impl Answer {
+    /// Sends it. The parent waits for nothing else, so it is gone when this fails.
+    pub(super) fn send(&self, socket: &Socket) -> Result<()> {
+        let (tag, reason) = match self {
+            Self::Begun => (BEGUN, ""),
+            Self::Refused(reason) => (REFUSED, reason.as_str()),
+            Self::Nothing => return Ok(()),
+        };
+        let mut bytes = vec![tag];
+        bytes.extend_from_slice(reason.as_bytes());
+        send_all(socket, &bytes)
+    }
+
+    /// Receives it; `None` when the time ran out. Never takes a byte of the report.
+    pub(super) fn receive(socket: &Socket, deadline: Deadline) -> Result<Option<Self>> {
+        /// More than any reason; one that is longer is cut.
+        const LONGEST: usize = 16 << 10;
+        let mut tag = [0];
+        match socket.recv(&mut tag, deadline) {
+            Ok(Some(1..)) if tag == [BEGUN] => return Ok(Some(Self::Begun)),
+            Ok(Some(1..)) if tag == [REFUSED] => {}
+            Ok(Some(_)) | Err(Errno::CONNRESET) => return Ok(Some(Self::Nothing)),
+            Ok(None) => return Ok(None),
+            Err(errno) => return Err(errno),
+        }
+        let mut reason = Vec::new();
+        let mut some = [0; 512];
+        while reason.len() < LONGEST {
+            match socket.recv(&mut some, deadline) {
+                Ok(Some(got @ 1..)) => reason.extend_from_slice(some.get(..got).unwrap_or_default()),
+                _ => break,
+            }
+        }
+        Ok(Some(Self::Refused(String::from_utf8_lossy(&reason).into_owned())))
+    }
+}
