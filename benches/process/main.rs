@@ -18,6 +18,7 @@ fn main() {
         return;
     }
     freeze_support(TASKS);
+    start_programs_as_usual();
     procspawn::init();
     have_a_standard_input();
     bench::main("process", &[], |bench| {
@@ -31,6 +32,12 @@ fn main() {
         forkserver::beside_cpython(bench);
         forkserver::of_small_and_large(bench);
     });
+}
+
+/// Without the places that cargo has the loader search for libraries first, in every program that is started from here.
+fn start_programs_as_usual() {
+    // SAFETY: this process has one thread, so nobody reads the environment meanwhile.
+    unsafe { std::env::remove_var("LD_LIBRARY_PATH") };
 }
 
 /// A pipe, so that children have something to replace wherever this runs.
