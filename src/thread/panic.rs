@@ -9,7 +9,9 @@ use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind, set_hook, take_hook};
-use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 
 /// Where and how a panic began.
 #[derive(Debug)]
@@ -48,30 +50,50 @@ pub(crate) fn aloud(body: impl FnOnce()) {
     QUIET.set(before);
 }
 
-static INSTALLED: AtomicBool = AtomicBool::new(false);
+/// Where our newest hook is, 0 while there is none.
+static INSTALLED: AtomicUsize = AtomicUsize::new(0);
+
+/// Part of our hook: clears [`INSTALLED`] when that is dropped, for the next one may get its place.
+struct Mark;
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        INSTALLED.store(0, Release);
+    }
+}
 
 /// Puts our hook before the one that is there, once in a process.
 pub(crate) fn install() {
+    static BEGUN: AtomicBool = AtomicBool::new(false);
     // A hook cannot be set while the thread unwinds; the next start will.
-    if INSTALLED.load(Relaxed) || std::thread::panicking() || INSTALLED.swap(true, AcqRel) {
+    if BEGUN.load(Relaxed) || std::thread::panicking() || BEGUN.swap(true, AcqRel) {
         return;
     }
-    put_before();
+    install_anew();
 }
 
-/// Puts our hook before the one that is there, whether or not an older one of ours stands behind it: at the birth of a
-/// process, whose parent may have set another since.
-#[cfg(feature = "multiprocessing")]
+/// Puts our hook before the one that is there, unless that is ours: at the birth of a process, whose parent may have set
+/// another since.
 pub(crate) fn install_anew() {
-    if !std::thread::panicking() {
-        INSTALLED.store(true, Relaxed);
-        put_before();
+    if std::thread::panicking() {
+        return;
     }
+    let before = take_hook();
+    let hook = if place(&before) == INSTALLED.load(Acquire) { before } else { ours(before) };
+    set_hook(hook);
 }
 
-fn put_before() {
-    let before = take_hook();
-    set_hook(Box::new(move |info| {
+type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
+
+fn place(hook: &Hook) -> usize {
+    (&raw const **hook).cast::<()>().addr()
+}
+
+/// Our hook, with another behind it.
+fn ours(before: Hook) -> Hook {
+    let mark = Mark;
+    let hook: Hook = Box::new(move |info| {
+        let _ = &mark;
         if !QUIET.try_with(Cell::get).unwrap_or(false) {
             return before(info);
         }
@@ -84,7 +106,9 @@ fn put_before() {
             return before(info);
         }
         keep(info, message);
-    }));
+    });
+    INSTALLED.store(place(&hook), Release);
+    hook
 }
 
 fn keep(info: &PanicHookInfo<'_>, message: String) {

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::multiprocessing::process::bootstrap;
 use crate::multiprocessing::process::era::Era;
 use crate::multiprocessing::process::passport::Passport;
+use crate::thread;
 
 /// Starts a copy of this process that does `body`, which may borrow: the copy has its own of everything.
 pub(crate) fn fork(mut passport: Passport, body: impl FnOnce() -> u8) -> Result<Started> {
@@ -19,6 +20,7 @@ pub(crate) fn fork(mut passport: Passport, body: impl FnOnce() -> u8) -> Result<
         let pidfd = pidfd_open(process::id()).map_err(|errno| Error::os(errno, "cannot fork a daemon: no pidfd"))?;
         passport.sentinel = Some(pidfd);
     }
+    thread::install(); // here, or each child would do it anew
     let (mut reader, era) = (Some(reader), Era::prepare(passport));
     let child = process::fork(|| {
         drop(reader.take());

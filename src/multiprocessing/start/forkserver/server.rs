@@ -16,6 +16,7 @@ use super::nursery::{Nursery, Nursling, number_of};
 use crate::multiprocessing::start::spawn;
 use crate::multiprocessing::tasks::look_up;
 use crate::multiprocessing::transfer::{Handle, pack};
+use crate::thread;
 
 /// The token of the socket that all clients share; the children's are their numbers.
 const REQUESTS: u64 = 0;
@@ -29,8 +30,9 @@ pub(in crate::multiprocessing) fn serve(requests: Handle<OwnedFd>, spares: u32, 
         // Its panic has been told on standard error.
         let _ = catch_unwind(AssertUnwindSafe(|| body.map(|body| body())));
     }
-    // Every child flushes it at its end, and each would make its own.
+    // Here, or each child would make its own.
     let _ = std::io::stdout();
+    thread::install();
     let served = Server::new(requests.0, spares as usize).and_then(Server::run);
     u8::from(served.is_err())
 }
