@@ -18,23 +18,30 @@ fn stop() {
     assert!(stop_forkserver(Duration::from_secs(10)).expect("can be waited for"));
 }
 
+/// The CPython that is found first, and the distribution's, if that is another. They differ by a factor of two in this: what a
+/// distribution adds to the start of an interpreter each child does anew.
+const PYTHONS: [(&str, &str); 2] = [("cpython", "python3"), ("distribution", "/usr/bin/python3")];
+
 /// Beside the same in CPython, whose server has been started as well.
 pub fn beside_cpython(bench: &Bench) {
-    if !bench.wants("forkserver-cpython") {
-        return;
-    }
-    let Some(mut python) = python("forkserver") else {
-        eprintln!("process/forkserver-cpython: no python3 here");
-        return;
-    };
-    for (name, spares) in [("forkserver-cpython", 1), ("forkserver-cpython-no-spare", 0)] {
-        set_forkserver_spares(spares);
-        let mut rounds = Rounds::new();
-        rounds.add("ours", ours);
-        rounds.add_burst("cpython", |repeats| python.time("run()", repeats));
-        let samples = rounds.run(bench.scaled(100), Duration::from_millis(5));
-        bench.compare(name, &samples, "ours", "cpython", Bar::AtMost(0.05));
-        stop();
+    for (rival, program) in PYTHONS {
+        for (spare, spares) in [("", 1), ("-no-spare", 0)] {
+            let name = format!("forkserver-{rival}{spare}");
+            if !bench.wants(&name) {
+                continue;
+            }
+            let Some(mut python) = python(program, "forkserver") else {
+                eprintln!("process/{name}: no {program} here");
+                continue;
+            };
+            set_forkserver_spares(spares);
+            let mut rounds = Rounds::new();
+            rounds.add("ours", ours);
+            rounds.add_burst(rival, |repeats| python.time("run()", repeats));
+            let samples = rounds.run(bench.scaled(100), Duration::from_millis(5));
+            bench.compare(&name, &samples, "ours", rival, Bar::AtMost(0.05));
+            stop();
+        }
     }
 }
 

@@ -49,18 +49,17 @@ pub fn beside_its_rivals(bench: &Bench) {
     bench.compare("spawn-itself", &samples, "ours", "Command itself", Bar::AtMost(1.25));
 }
 
-/// CPython's start method of that name, from a file, since its children read the main module again.
-pub fn python(method: &str) -> Option<Python> {
-    let path = std::env::temp_dir().join(format!("ossature_bench_{method}_{}.py", std::process::id()));
-    std::fs::write(&path, "def child(): pass\n").expect("a module can be written");
-    let (folder, module) = (path.parent()?.to_str()?.to_owned(), path.file_stem()?.to_str()?.to_owned());
-    Python::start(&[
-        "import multiprocessing, sys",
-        &format!("sys.path.insert(0, {folder:?})"),
-        &format!("import {module} as work"),
-        &format!("context = multiprocessing.get_context({method:?})"),
-        "exec('def run():\\n p = context.Process(target=work.child)\\n p.start()\\n p.join()')",
-    ])
+/// The start method of that name, of the interpreter of that name or path.
+pub fn python(program: &str, method: &str) -> Option<Python> {
+    Python::start_script(
+        program,
+        "def child(): pass",
+        &[
+            "import multiprocessing",
+            &format!("context = multiprocessing.get_context({method:?})"),
+            "exec('def run():\\n p = context.Process(target=child)\\n p.start()\\n p.join()')",
+        ],
+    )
 }
 
 /// Beside the same in CPython.
@@ -68,7 +67,7 @@ pub fn beside_cpython(bench: &Bench) {
     if !bench.wants("spawn-cpython") {
         return;
     }
-    let Some(mut python) = python("spawn") else {
+    let Some(mut python) = python("python3", "spawn") else {
         eprintln!("process/spawn-cpython: no python3 here");
         return;
     };

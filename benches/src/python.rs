@@ -6,15 +6,16 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 /// Reads a line of code or of a number and a statement, and answers with the seconds that so many of them took.
 const DRIVER: &str = r"
 import sys, timeit
-names = {}
-for line in sys.stdin:
-    kind, rest = line.rstrip('\n').split(' ', 1)
-    if kind == 'run':
-        exec(rest, names)
-        print(0, flush=True)
-    else:
-        number, statement = rest.split(' ', 1)
-        print(timeit.timeit(statement, globals=names, number=int(number)), flush=True)
+if __name__ == '__main__':
+    names = globals()
+    for line in sys.stdin:
+        kind, rest = line.rstrip('\n').split(' ', 1)
+        if kind == 'run':
+            exec(rest, names)
+            print(0, flush=True)
+        else:
+            number, statement = rest.split(' ', 1)
+            print(timeit.timeit(statement, globals=names, number=int(number)), flush=True)
 ";
 
 /// A running interpreter; ends with its owner.
@@ -29,8 +30,20 @@ impl Python {
     /// Starts `python3` and runs `setup` in it, statements of one line; `None` where there is no such interpreter, or the setup
     /// fails there.
     pub fn start(setup: &[&str]) -> Option<Self> {
-        let mut command = Command::new("python3");
-        command.args(["-c", DRIVER]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        Self::run(Command::new("python3").args(["-c", DRIVER]), setup)
+    }
+
+    /// The same with an interpreter of that name or path, whose main module is a script that defines something first, as programs
+    /// are: what is started anew from it reads it again.
+    pub fn start_script(program: &str, definitions: &str, setup: &[&str]) -> Option<Self> {
+        let name = program.replace('/', "_");
+        let path = std::env::temp_dir().join(format!("ossature_bench_{}_{name}.py", std::process::id()));
+        std::fs::write(&path, format!("{definitions}{DRIVER}")).ok()?;
+        Self::run(Command::new(program).arg(path), setup)
+    }
+
+    fn run(command: &mut Command, setup: &[&str]) -> Option<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().ok()?;
         let (tell, hear) = (child.stdin.take()?, BufReader::new(child.stdout.take()?));
         let mut python = Self { child, tell, hear };
