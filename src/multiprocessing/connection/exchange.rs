@@ -13,17 +13,47 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A socket, the handshake that goes on over it, and the message that is on its way in or out.
 ///
-/// Never waits, and never reads beyond the message that it is owed: what follows the handshake belongs to the connection.
+/// Never waits, and never reads beyond the handshake: what follows it belongs to the connection.
 pub(super) struct Exchange {
     socket: Socket,
     handshake: Handshake,
     incoming: Incoming,
     outgoing: Outgoing,
+    ahead: Ahead,
+}
+
+/// What was received and is not in a message yet.
+struct Ahead {
+    bytes: [u8; ROOM],
+    from: usize,
+    to: usize,
+}
+
+/// Two messages, as a peer that saves turns sends them, with their headers.
+const ROOM: usize = 2 * (4 + LIMIT);
+
+impl Ahead {
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.from..self.to).unwrap_or_default()
+    }
+
+    /// Moves what there is and fits to `room`; says how much that was.
+    fn pour(&mut self, room: &mut [u8]) -> usize {
+        let poured = room.iter_mut().zip(self.rest()).map(|(to, from)| *to = *from).count();
+        self.from += poured;
+        poured
+    }
 }
 
 impl Exchange {
     pub(super) fn new(socket: Socket, handshake: Handshake) -> Self {
-        Self { socket, handshake, incoming: Incoming::with_limit(LIMIT), outgoing: Outgoing::default() }
+        Self {
+            socket,
+            handshake,
+            incoming: Incoming::with_limit(LIMIT),
+            outgoing: Outgoing::default(),
+            ahead: Ahead { bytes: [0; ROOM], from: 0, to: 0 },
+        }
     }
 
     /// Says what is to be said, as far as there is room.
@@ -61,6 +91,13 @@ impl Exchange {
                 let _ = self.speak(); // the first error is the one to tell
                 return heard;
             }
+            // It waits for that now, unless it said more before.
+            if !self.outgoing.is_empty() && self.ahead.rest().is_empty() {
+                break;
+            }
+        }
+        if self.handshake.is_done() && !self.ahead.rest().is_empty() {
+            return Err(Error::new(ErrorKind::Auth, "the other side spoke out of turn"));
         }
         self.speak()
     }
@@ -68,13 +105,32 @@ impl Exchange {
     /// Reads on; says whether a message is whole.
     fn listen(&mut self) -> Result<bool> {
         loop {
-            match self.socket.recv(self.incoming.space(), Deadline::NOW) {
-                Ok(Some(0)) => return Err(Error::new(ErrorKind::Closed, format!("the other side {WENT}"))),
-                Ok(Some(received)) if self.incoming.advance(received).map_err(no_message)? => return Ok(true),
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(false),
-                Err(errno) => return Err(failed(errno)),
+            let received = match self.ahead.pour(self.incoming.space()) {
+                0 => self.receive()?,
+                poured => Some(poured),
+            };
+            match received {
+                Some(received) if self.incoming.advance(received).map_err(no_message)? => return Ok(true),
+                Some(_) => {}
+                None => return Ok(false),
             }
+        }
+    }
+
+    /// Receives what there is, which is the handshake's for as long as the other side has to wait for an answer, or else only as
+    /// much as belongs to the message; says how much of it went into the message.
+    fn receive(&mut self) -> Result<Option<usize>> {
+        let last = self.handshake.awaits_the_last_word();
+        let room = if last { self.incoming.space() } else { &mut self.ahead.bytes };
+        match self.socket.recv(room, Deadline::NOW) {
+            Ok(Some(0)) => Err(Error::new(ErrorKind::Closed, format!("the other side {WENT}"))),
+            Ok(Some(received)) if last => Ok(Some(received)),
+            Ok(Some(received)) => {
+                (self.ahead.from, self.ahead.to) = (0, received);
+                Ok(Some(self.ahead.pour(self.incoming.space())))
+            }
+            Ok(None) => Ok(None),
+            Err(errno) => Err(failed(errno)),
         }
     }
 

@@ -222,6 +222,12 @@ impl Handshake {
         matches!(self.stage, Stage::Done)
     }
 
+    /// Whether the message that is awaited is the last one, behind which what follows the handshake may come. Behind every other
+    /// the other side waits for an answer.
+    pub(super) fn awaits_the_last_word(&self) -> bool {
+        matches!(self.stage, Stage::Welcomed) && self.then.is_none()
+    }
+
     /// Whether the other side has proved itself to this one.
     pub(super) fn has_delivered(&self) -> bool {
         self.is_done() && self.delivers

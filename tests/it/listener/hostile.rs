@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{Address, Listener, ListenerBuilder};
+use ossature::multiprocessing::connection::{Address, Handshake, Listener, ListenerBuilder};
 
-use super::{client, fresh, keyed, raw};
+use super::{client, fresh, key, keyed, raw};
 use crate::support::soon;
 
 /// Accepts until somebody gets in; says how often somebody failed before.
@@ -197,6 +197,54 @@ fn what_an_honest_client_said_before_opens_no_door_again() {
         let mut again = raw(&listener);
         again.write_all(&said).unwrap();
         assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::Auth);
+    });
+}
+
+/// Runs the client's side of a handshake by hand, with `behind` right behind its answer and challenge, or behind its last word.
+fn by_hand(peer: &mut UnixStream, behind: [&[u8]; 2]) -> std::io::Result<()> {
+    let mut client = Handshake::client(&key()).unwrap();
+    client.incoming(&challenge(peer)).unwrap();
+    for behind in behind {
+        let mut turn: Vec<u8> = std::iter::from_fn(|| client.outgoing()).flat_map(|message| frame(&message)).collect();
+        turn.extend_from_slice(behind);
+        peer.write_all(&turn)?;
+        while !client.is_done() {
+            let mut header = [0; 4];
+            peer.read_exact(&mut header)?;
+            let mut message = vec![0; u32::from_be_bytes(header) as usize];
+            peer.read_exact(&mut message)?;
+            client.incoming(&message).map_err(std::io::Error::other)?;
+            if message.starts_with(b"{") {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_follows_the_last_word_is_the_connections() {
+    soon(|| {
+        let listener = listener();
+        let mut peer = raw(&listener);
+        let client = thread::spawn(move || by_hand(&mut peer, [b"", &frame(b"first")]));
+        let connection = listener.accept().unwrap();
+        assert_eq!(connection.recv_bytes().unwrap(), b"first");
+        client.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn who_speaks_out_of_turn_is_refused() {
+    soon(|| {
+        let listener = listener();
+        for early in [frame(b"first"), [frame(b"#WELCOME#"), frame(b"first")].concat()] {
+            let mut peer = raw(&listener);
+            let client = thread::spawn(move || by_hand(&mut peer, [&early, b""]));
+            assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::Auth);
+            drop(client.join().unwrap());
+            assert_eq!(serve_one(&listener), 0);
+        }
     });
 }
 
