@@ -45,6 +45,9 @@ pub enum Context {
     /// `fork()`: the child is a copy of the parent, so a closure will do for a task.
     Fork,
     /// The same program anew, told what to do. Works beside any number of threads.
+    ///
+    /// Its price is that of starting the program, of which the dynamic loader takes a third: linked statically
+    /// (`-C target-feature=+crt-static`, or for musl), children begin so much sooner, those of the fork server as well.
     Spawn,
     /// As `Spawn`, but the program runs already and forks itself on request. Its environment, standard output and standard error
     /// are those that this program had when the server was started, which the first such start does.
