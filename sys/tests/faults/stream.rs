@@ -38,6 +38,8 @@ fn everything_ends_and_leaks_nothing() {
         other.read(&mut [0; 4], SPAN)?;
         one.write_with(b"x", &[one.as_fd()], SPAN)?;
         other.read_with::<1>(&mut [0; 4], SPAN)?;
+        one.write_with_credentials(b"x", &[one.as_fd()], SPAN)?;
+        other.read_with_credentials::<1>(&mut [0; 4], SPAN)?;
         other.read(&mut [0; 4], SPAN)?;
         one.shutdown(Shutdown::Both)
     });
@@ -61,6 +63,10 @@ fn refusals_come_back() {
     fails_with("sendmsg", Errno::TOOMANYREFS, || one.write_with(b"x", &[one.as_fd()], None));
     fails_with("recv", Errno::CONNRESET, || other.read(&mut [0; 1], None));
     fails_with("recvmsg", Errno::NOMEM, || other.read_with::<1>(&mut [0; 1], None).map(drop));
+    fails_with("sendmsg", Errno::PERM, || one.write_with_credentials(b"x", &[], None));
+    for call in ["getsockopt", "setsockopt", "recvmsg"] {
+        fails_with(call, Errno::NOMEM, || other.read_with_credentials::<1>(&mut [0; 1], None).map(drop));
+    }
     fails_with("writev", Errno::PIPE, || writer.write([b"x", b"y"], None));
     fails_with("read", Errno::IO, || reader.read(&mut [0; 1], None));
     fails_with("ppoll", Errno::NOMEM, || reader.read(&mut [0; 1], SPAN));

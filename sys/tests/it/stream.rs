@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::{AsFd, set_nonblocking};
-use ossature_sys::socket::Shutdown;
+use ossature_sys::process::{effective_user, id};
+use ossature_sys::socket::{Credentials, Shutdown};
 use ossature_sys::stream::{Carrier, Stream};
 
 use crate::support::{pipe, soon};
@@ -132,10 +133,38 @@ fn descriptors_ride_on_sockets_of_this_machine_only() {
 }
 
 #[test]
+fn sender_is_told_to_whoever_asks() {
+    let [(_, one, other), (_, tcp, far), (_, writer, reader)] = all();
+    let mut buffer = [0; 8];
+    let own = Some((Some(id()), effective_user()));
+    let name = |who: Option<Credentials>| who.map(|who| (who.pid, who.uid));
+
+    assert_eq!(one.write_with_credentials(b"xyz", &[writer.as_fd()], SPAN), Ok(Some(3)));
+    let got = other.read_with_credentials::<2>(&mut buffer, SPAN).unwrap().unwrap();
+    assert_eq!((got.len, got.descriptors.len(), name(got.credentials)), (3, 1, own));
+    // Nobody asked when this was sent, so the kernel did not note down who did.
+    one.write_with(b"x", &[], SPAN).unwrap();
+    let got = other.read_with_credentials::<1>(&mut buffer, SPAN).unwrap().unwrap();
+    assert_eq!((got.len, got.credentials.map(|who| who.pid)), (1, Some(None)));
+    // To ask once is not to ask for ever.
+    one.write_with_credentials(b"x", &[], SPAN).unwrap();
+    assert_eq!(other.read_with::<1>(&mut buffer, SPAN).unwrap().unwrap().credentials, None);
+    assert!(other.read_with_credentials::<1>(&mut buffer, SPAN).unwrap().is_none(), "nothing is there");
+
+    assert_eq!(writer.write_with_credentials(b"x", &[], SPAN), Err(Errno::NOTSOCK));
+    assert_eq!(reader.read_with_credentials::<1>(&mut buffer, SPAN).unwrap_err(), Errno::NOTSOCK);
+    assert_eq!(tcp.write_with_credentials(b"x", &[], SPAN), Err(Errno::OPNOTSUPP));
+    tcp.write([b"x", b""], SPAN).unwrap();
+    // Older kernels take the option and tell nothing.
+    let told = far.read_with_credentials::<1>(&mut buffer, Duration::from_secs(5));
+    assert!(told.is_err() || told.is_ok_and(|got| got.is_some_and(|got| got.credentials.is_none())));
+}
+
+#[test]
 fn peers_ends_and_broken_pipes_are_told() {
     let [(_, one, other), (_, tcp, far), (_, writer, reader)] = all();
     let peer = one.peer_credentials().unwrap().unwrap();
-    assert_eq!(peer.pid, Some(ossature_sys::process::id()));
+    assert_eq!(peer.pid, Some(id()));
     assert_eq!((tcp.peer_credentials(), writer.peer_credentials()), (Ok(None), Ok(None)));
     assert_eq!(writer.shutdown(Shutdown::Write), Err(Errno::NOTSOCK));
     one.shutdown(Shutdown::Write).unwrap();
