@@ -27,7 +27,9 @@ mod lives;
 fn main() {
     ossature::multiprocessing::freeze_support(worlds::TASKS);
     let mut tests = Vec::new();
-    for module in [lives::TESTS, finalizers::TESTS, finalizers::ALONE, forked::TESTS, hooks::TESTS, guise::TESTS] {
+    for module in
+        [lives::TESTS, finalizers::TESTS, finalizers::ALONE, forked::TESTS, hooks::TESTS, hooks::ALONE, guise::TESTS]
+    {
         tests.extend_from_slice(module);
     }
     #[cfg(ossature_faults)]

@@ -4,9 +4,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// Reads a line of code or of a number and a statement, and answers with the seconds that so many of them took.
+/// What a child reads again of it is a line.
 const DRIVER: &str = r"
-import sys, timeit
 if __name__ == '__main__':
+    import sys, timeit
     names = globals()
     for line in sys.stdin:
         kind, rest = line.rstrip('\n').split(' ', 1)

@@ -62,9 +62,11 @@ impl Drop for Mark {
     }
 }
 
+/// Whether ours was put before the program's in this process or an ancestor that it is a copy of.
+static BEGUN: AtomicBool = AtomicBool::new(false);
+
 /// Puts our hook before the one that is there, once in a process.
 pub(crate) fn install() {
-    static BEGUN: AtomicBool = AtomicBool::new(false);
     // A hook cannot be set while the thread unwinds; the next start will.
     if BEGUN.load(Relaxed) || std::thread::panicking() || BEGUN.swap(true, AcqRel) {
         return;
@@ -78,6 +80,7 @@ pub(crate) fn install_anew() {
     if std::thread::panicking() {
         return;
     }
+    BEGUN.store(true, Relaxed);
     let before = take_hook();
     let hook = if place(&before) == INSTALLED.load(Acquire) { before } else { ours(before) };
     set_hook(hook);

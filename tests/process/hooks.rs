@@ -1,13 +1,17 @@
 //! The program's panic hook, and the report of a child that takes its place.
 
 use std::panic::{PanicHookInfo, catch_unwind, set_hook};
+use std::path::Path;
 
 use ossature::multiprocessing::Process;
+use ossature::threading::Thread;
 
 use crate::harness::Test;
-use crate::worlds::{Scratch, append, redirect};
+use crate::worlds::{Scratch, World, append, redirect};
 
-pub const TESTS: &[Test] = &[
+crate::in_every_world![a_hook_of_the_work_hears_of_its_threads];
+
+pub const ALONE: &[Test] = &[
     ("a_hook_from_before_the_first_start_spoils_no_report", a_hook_from_before_the_first_start_spoils_no_report),
     ("a_hook_from_after_the_first_start_spoils_no_report", a_hook_from_after_the_first_start_spoils_no_report),
 ];
@@ -21,6 +25,24 @@ fn a_hook_from_after_the_first_start_spoils_no_report() {
         assert!(Process::fork(|| 0_u8).unwrap().join().unwrap().success());
         set_hook(Box::new(hook));
     });
+}
+
+/// What a child does that sets a hook before its first thread.
+pub fn hear_of_a_thread(heard: &Path) {
+    let log = heard.to_owned();
+    set_hook(Box::new(move |info| {
+        append(&log, &format!("{}, ", info.payload().downcast_ref::<&str>().unwrap_or(&"something else")));
+    }));
+    let thread = Thread::spawn(|| -> () { panic!("beside the work") }).expect("starts");
+    thread.join().expect("ends");
+}
+
+fn a_hook_of_the_work_hears_of_its_threads<W: World>() {
+    let scratch = Scratch::new();
+    let heard = scratch.path("heard");
+    let child = W::start("hook", heard.to_str().expect("text"));
+    assert_eq!(child.join().unwrap().code(), Some(0));
+    assert_eq!(scratch.read("heard"), "beside the work, ");
 }
 
 type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;

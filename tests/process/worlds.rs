@@ -15,7 +15,7 @@ use ossature::multiprocessing::{
 use ossature::sys::signal::{Signal, SignalSet, restore_default, set_mask};
 use ossature::threading::Thread;
 
-use crate::finalizers;
+use crate::{finalizers, hooks};
 
 /// A way of starting a process.
 pub trait World {
@@ -139,6 +139,7 @@ pub fn work(world: String, job: String, argument: String) -> std::result::Result
             put(Path::new(argument), &facts());
             std::thread::sleep(Duration::from_secs(1000));
         }
+        "hook" => hooks::hear_of_a_thread(Path::new(argument)),
         "say-threads" => threads(Path::new(argument)),
         "nest" => nest(&world, argument),
         "finalize" => finalizers::all_kinds(Path::new(argument)),

@@ -37,6 +37,7 @@ pub fn work(Memory(board): Memory<Board>, length: Duration, code: u8) -> u8 {
     // Some are deaf to all but what they are ended by in peace, as a program is that takes its signals from a descriptor.
     let deaf = if code % 2 == 1 { SignalSet::FULL.without(Signal::TERM) } else { SignalSet::EMPTY };
     let _deaf = block(deaf);
+    board.begun.fetch_add(1, SeqCst);
     board.phase.store(WORKING, SeqCst);
     thread::sleep(length);
     board.phase.store(ENDING, SeqCst);
@@ -78,6 +79,7 @@ pub fn run(board: &Shm<Board>, seed: u64) -> u8 {
 /// Starts children, joins them each from one thread and so many more, and looks around.
 fn turn(board: &Shm<Board>, jobs: &[Job], more_joiners: usize) {
     let strikes = board.strikes.load(SeqCst);
+    let begun = board.begun.load(SeqCst);
     let mut children = Vec::new();
     for job in jobs {
         board.phase.store(STARTING, SeqCst);
@@ -105,6 +107,10 @@ fn turn(board: &Shm<Board>, jobs: &[Job], more_joiners: usize) {
         });
     }
     board.phase.store(AT_PEACE, SeqCst);
+    let begun = board.begun.load(SeqCst).wrapping_sub(begun);
+    if begun as usize > children.len() {
+        board.breaks(&format!("{begun} tasks were begun, and {} started, of {jobs:?}", children.len()));
+    }
     drop(children);
     // A dead fork server is noticed by who needs it next, so only after such a turn, with nobody struck since its
     // beginning, are there no dead at all.

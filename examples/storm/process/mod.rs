@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | all joiners learn the code that was due, or -9 if that very child was struck | `broken` |
 //! | a start fails only if somebody died meanwhile | `broken` |
+//! | no task is begun that was not started, or more than once | `broken` |
 //! | after each turn there is no zombie, no child that is still listed, no descriptor more than before | `broken` |
 //! | daemons, half-started children and the fork server are gone with the household | `broken` |
 //! | every wait is over within ten seconds | `hangs` |
@@ -48,6 +49,8 @@ shareable! {
         end: AtomicU32,
         /// How many turns the household has had, from its warming up on.
         turns: AtomicU32,
+        /// How many tasks were begun.
+        begun: AtomicU32,
         /// What the child that spoke last is doing.
         phase: AtomicU32,
         /// The number of the one that was struck last.
@@ -88,7 +91,7 @@ pub struct ProcessStorm {
 
 pub fn make() -> Box<dyn Trial> {
     let number = || AtomicU32::new(0);
-    let board = Board::init(number(), number(), number(), number(), number(), number());
+    let board = Board::init(number(), number(), number(), number(), number(), number(), number());
     let board = Shm::place(board).expect("memory for the storm");
     become_subreaper().expect("the kernel knows subreapers");
     Box::new(ProcessStorm { board, household: None })

@@ -30,7 +30,7 @@ use ossature_sys::process::{Signal, id, pidfd_open};
 use ossature_sys::socket::{Kind, Socket};
 
 use self::message::{Request, Wanted, Word, hear};
-use super::spawn::{self, Answer, Letter, Order, Post};
+use super::spawn::{self, Answer, Letter, Order};
 use super::{Life, Started};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context;
@@ -109,9 +109,8 @@ pub(crate) fn forkserver(passport: Passport, task: &Registered, arguments: &Pack
         order.server = Some(Handle(way));
         let packed = pack(&order)?;
         let letter = Letter::of([&packed, arguments]);
-        let mut post = letter.post();
-        let Some((ward, control)) = born(server, wanted, &mut post, deadline)? else {
-            // Nothing was begun, for a child that nobody knows of has nobody's ear.
+        let Some((ward, control)) = born(server, wanted, deadline)? else {
+            // Nothing was begun, for only who knows of a child gives it orders.
             silences += 1;
             if silences > SILENCES {
                 let message = "the fork server went away again and again before it made the new process";
@@ -119,7 +118,7 @@ pub(crate) fn forkserver(passport: Passport, task: &Registered, arguments: &Pack
             }
             continue;
         };
-        match spawn::instruct(&control, post, &ward, deadline)? {
+        match spawn::instruct(&control, &letter, &ward, deadline)? {
             Answer::Begun => return Ok(Started { life: Life::Ward(ward.grown()), report: Some(control.into()) }),
             Answer::Refused(reason) => return Err(spawn::refused(&reason)),
             // A spare that was killed takes what it is sent until it has finished dying.
@@ -132,11 +131,10 @@ pub(crate) fn forkserver(passport: Passport, task: &Registered, arguments: &Pack
 /// How many servers may be gone when they are asked, one of which may have been killed long ago.
 const SILENCES: u32 = 2;
 
-/// Asks for a child, whose orders may lie at its door before it is there; `None` when the server died before it told of one.
-fn born(server: u32, wanted: Wanted, post: &mut Post<'_>, deadline: Deadline) -> Result<Option<(Newborn, Socket)>> {
+/// Asks for a child; `None` when the server died before it told of one.
+fn born(server: u32, wanted: Wanted, deadline: Deadline) -> Result<Option<(Newborn, Socket)>> {
     let pair = |kind| Socket::pair(kind).map_err(|errno| Error::os(errno, "no socket for the fork server"));
     let ((control, theirs), (status, their_status)) = (pair(Kind::Stream)?, pair(Kind::SeqPacket)?);
-    post.send(&control, Deadline::NOW).map_err(spawn::untold)?;
     let request = Request { wanted, control: theirs.into(), status: their_status };
     if !link::ask(server, &request, deadline)? {
         return Ok(None);

@@ -2,7 +2,7 @@
 //!
 //! A letter is two packets, the order and the arguments: a header that tells how many bytes and descriptors there are of each,
 //! then the bytes of both, as one stream. The descriptors come along with the first bytes of it, as many with each message as
-//! the kernel takes. So a short letter is one call on both sides, and may be sent before there is anybody to read it.
+//! the kernel takes. So a short letter is one call on both sides.
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
@@ -44,36 +44,25 @@ impl<'a> Letter<'a> {
         Self { bytes, descriptors }
     }
 
-    /// The letter on its way.
-    pub(in crate::multiprocessing::start) fn post(&self) -> Post<'_> {
-        Post { bytes: &self.bytes, descriptors: &self.descriptors }
-    }
-}
-
-/// What of a letter is still to be sent.
-pub(in crate::multiprocessing::start) struct Post<'a> {
-    bytes: &'a [u8],
-    descriptors: &'a [BorrowedFd<'a>],
-}
-
-impl Post<'_> {
-    /// Sends as much as the other side takes by the deadline; whether that was all.
+    /// Sends all of it.
     ///
     /// # Errors
-    /// `EPIPE` or `ECONNRESET` when it is gone; `ETOOMANYREFS` for more descriptors than may be on their way.
-    pub(in crate::multiprocessing::start) fn send(&mut self, socket: &Socket, deadline: Deadline) -> Result<bool> {
-        while !self.bytes.is_empty() {
-            let (some, more) = self.descriptors.split_at(self.descriptors.len().min(MOST_DESCRIPTORS));
+    /// `ETIMEDOUT` when the other side did not take it by the deadline, `EPIPE` or `ECONNRESET` when it is gone; `ETOOMANYREFS`
+    /// for more descriptors than may be on their way.
+    pub(super) fn send(&self, socket: &Socket, deadline: Deadline) -> Result<()> {
+        let (mut bytes, mut descriptors) = (&self.bytes[..], &self.descriptors[..]);
+        while !bytes.is_empty() {
+            let (some, more) = descriptors.split_at(descriptors.len().min(MOST_DESCRIPTORS));
             // A byte for each message of descriptors, and all the others with the last one; there are more than enough.
-            let bytes = if more.is_empty() { self.bytes } else { self.bytes.get(..1).unwrap_or_default() };
+            let part = if more.is_empty() { bytes } else { bytes.get(..1).unwrap_or_default() };
             let sent = match some {
-                [] => socket.send(bytes, deadline)?,
-                some => socket.send_with(bytes, some, deadline)?,
+                [] => socket.send(part, deadline)?,
+                some => socket.send_with(part, some, deadline)?,
             };
-            let Some(sent) = sent else { return Ok(false) };
-            (self.bytes, self.descriptors) = (self.bytes.get(sent..).unwrap_or_default(), more);
+            let sent = sent.ok_or(Errno::TIMEDOUT)?;
+            (bytes, descriptors) = (bytes.get(sent..).unwrap_or_default(), more);
         }
-        Ok(true)
+        Ok(())
     }
 }
 

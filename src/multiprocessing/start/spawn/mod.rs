@@ -31,7 +31,7 @@ use crate::multiprocessing::transfer::{self, Handle, Packed};
 
 pub(super) use child::obey;
 pub(crate) use child::take_over;
-pub(super) use letter::{Answer, Letter, Post};
+pub(super) use letter::{Answer, Letter};
 pub(super) use order::Order;
 
 /// Starts this program anew to run a task.
@@ -66,7 +66,7 @@ pub(super) fn begin(
     }
     let order = transfer::pack(&order)?;
     let letter = Letter::of([&order, arguments]);
-    match instruct(&control, letter.post(), &newborn, deadline)? {
+    match instruct(&control, &letter, &newborn, deadline)? {
         Answer::Begun => Ok((newborn.grown(), control)),
         Answer::Refused(reason) => Err(refused(&reason)),
         Answer::Nothing => Err(newborn.ended_early()),
@@ -79,13 +79,12 @@ fn own_stdout() -> Option<Handle<OwnedFd>> {
     std::io::stdout().as_fd().try_clone_to_owned().ok().map(Handle)
 }
 
-/// Tells a child its task, as far as it was not told before, and waits for its answer.
-pub(super) fn instruct(control: &Socket, mut post: Post<'_>, life: &impl AsFd, deadline: Deadline) -> Result<Answer> {
-    match post.send(control, deadline) {
-        Ok(true) => {}
+/// Tells a child its task, and waits for its answer.
+pub(super) fn instruct(control: &Socket, letter: &Letter<'_>, life: &impl AsFd, deadline: Deadline) -> Result<Answer> {
+    match letter.send(control, deadline) {
         // It is gone, or refuses before it has read everything: its answer says which.
-        Err(Errno::PIPE | Errno::CONNRESET) => {}
-        Ok(false) => return Err(silent("did not take its task and arguments")),
+        Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
+        Err(Errno::TIMEDOUT) => return Err(silent("did not take its task and arguments")),
         Err(errno) => return Err(untold(errno)),
     }
     // Should it have ended, whatever it said is there; but somebody else may still have its socket, so that no end of the
