@@ -105,7 +105,7 @@ fn the_living_are_counted() {
         assert_eq!((active_count(), enumerate()), (2, vec![main_thread(), thread.clone()]));
         let dummy = std::thread::spawn(|| (current_thread(), active_count())).join().unwrap();
         assert_eq!(dummy.1, 3);
-        let refused = Thread::builder().stack_size(usize::MAX / 16).prepare(|| ());
+        let refused = Thread::builder().stack_size(usize::MAX / 16 * 15).prepare(|| ());
         refused.start().unwrap_err();
         assert_eq!(active_count(), 2);
         end.set();
@@ -127,7 +127,7 @@ fn threads_of_both_modules_are_counted_by_the_lower() {
         let forked = Thread::spawn(|| inside(|| assert_eq!(thread::count(), 1, "the forking one")));
         forked.unwrap().result().unwrap();
         inside(|| assert_eq!(thread::count(), 0, "the main thread forked"));
-        Thread::builder().stack_size(usize::MAX / 16).prepare(|| ()).start().unwrap_err();
+        Thread::builder().stack_size(usize::MAX / 16 * 15).prepare(|| ()).start().unwrap_err();
         end.set();
         upper.join().unwrap();
         lower.join().unwrap();
@@ -149,10 +149,10 @@ fn stack_size_is_told_and_checked() {
             before = size;
         }
         // Too large is found out by the next start.
-        assert_eq!(threading::set_stack_size(usize::MAX / 16).unwrap(), before);
+        assert_eq!(threading::set_stack_size(usize::MAX / 16 * 15).unwrap(), before);
         assert_eq!(Thread::spawn(|| ()).unwrap_err().errno(), Some(Errno::AGAIN));
         assert_eq!(thread::start_new_thread(|| ()).unwrap_err().errno(), Some(Errno::AGAIN));
-        assert_eq!(threading::set_stack_size(0).unwrap(), usize::MAX / 16);
+        assert_eq!(threading::set_stack_size(0).unwrap(), usize::MAX / 16 * 15);
         assert_eq!(Thread::spawn(|| 2).unwrap().result().unwrap(), 2);
     });
 }

@@ -31,7 +31,7 @@ fn announced_lengths_ask_for_no_memory() {
     let before = resident();
     let (near, mut far) = bare();
     near.set_max_message(None);
-    far.write_all(&[&[0xff; 4][..], &(1_u64 << 40).to_be_bytes(), &[1; 100_000]].concat()).unwrap();
+    far.write_all(&[&[0xff; 4][..], &(isize::MAX as u64 / 2).to_be_bytes(), &[1; 100_000]].concat()).unwrap();
     assert_eq!(near.recv_bytes_timeout(Duration::from_millis(20)).unwrap(), None);
     assert!(resident() < before + (64 << 20), "{before} {}", resident());
     drop(far);

@@ -309,7 +309,7 @@ fn a_dropped_handle_lets_the_thread_go_on() {
 #[test]
 fn a_thread_that_the_system_refuses_can_be_started_later() {
     soon(|| {
-        let thread = Thread::builder().stack_size(usize::MAX / 16).prepare(|| 7);
+        let thread = Thread::builder().stack_size(usize::MAX / 16 * 15).prepare(|| 7);
         for _ in 0..2 {
             let error = thread.start().unwrap_err();
             assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(Errno::AGAIN)));

@@ -113,7 +113,7 @@ pub(crate) fn forkserver(passport: Passport, task: &Registered, arguments: &Pack
             // Nothing was begun, for only who knows of a child gives it orders.
             silences += 1;
             if silences > SILENCES {
-                let message = "the fork server went away again and again before it made the new process";
+                let message = "the fork server went away again and again, or had no descriptor left, before it told of the new process";
                 return Err(Error::new(ErrorKind::NotBegun, message));
             }
             continue;
