@@ -38,6 +38,8 @@ static TASKS: Tasks = tasks![
     forkserver::preloaded,
     forkserver::preload_a_panic,
     forkserver::preload_and_look,
+    forkserver::preload_an_end,
+    forkserver::preload_and_end,
     forkserver::leave_a_thread,
     forkserver::preload_a_thread,
     refused::take::<refused::Never>,

@@ -28,6 +28,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// (Python had `fork` up to 3.13 and has `forkserver` since). Locks and whatever else is in shared memory may go to processes
 /// of every method, since they travel as descriptors.
 ///
+/// `Spawn` and `Forkserver` find the program in /proc, which must be mounted where they are started.
+///
 /// A child's `std::env::args()` are its parent's with `Fork` only. The signal mask is inherited with `Fork` and `Spawn`; with
 /// `Forkserver` it is the server's. `Fork` is refused where `SIGCHLD` is ignored.
 ///
@@ -49,8 +51,8 @@ pub enum Context {
     /// Its price is that of starting the program, of which the dynamic loader takes a third: linked statically
     /// (`-C target-feature=+crt-static`, or for musl), children begin so much sooner, those of the fork server as well.
     Spawn,
-    /// As `Spawn`, but the program runs already and forks itself on request. Its environment, standard output and standard error
-    /// are those that this program had when the server was started, which the first such start does.
+    /// As `Spawn`, but the program runs already and forks itself on request. Its environment, resource limits, standard output
+    /// and standard error are those that this program had when the server was started, which the first such start does.
     Forkserver,
     /// No process: a thread under the names of one (Python's `multiprocessing.dummy`).
     Thread,
@@ -180,7 +182,8 @@ pub fn get_all_start_methods() -> [Context; 3] {
 /// in a file system that does not answer (FUSE, NFS) it waits for as long as that takes, and the start with it. The
 /// program that runs here, which is what is run if this is not called, is in use already.
 ///
-/// Another build is refused when a process is started, because its tasks and types may mean something else. Differs from
+/// Another build is refused when a process is started, because its tasks and types may mean something else. A copy is known by
+/// its build id, which most linkers write by themselves and the others with `-C link-arg=-Wl,--build-id`. Differs from
 /// Python, where any interpreter will do.
 pub fn set_executable(path: impl AsRef<OsStr>) {
     settings().executable = Some(PathBuf::from(path.as_ref()));

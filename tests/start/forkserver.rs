@@ -37,6 +37,8 @@ pub const TESTS: &[Test] = &[
     ("server_ends_with_its_last_user_though_all_are_killed", server_ends_with_its_last_user_though_all_are_killed),
     ("daemon_dies_with_its_client_though_the_server_died_first", daemon_dies_with_its_client_though_the_server_did),
     ("preloaded_work_is_done_once_and_found_by_all", preloaded_work_is_done_once_and_found_by_all),
+    ("preload_that_ends_the_server_is_told_of", preload_that_ends_the_server_is_told_of),
+    ("stopped_server_is_told_of_in_time", stopped_server_is_told_of_in_time),
     ("server_with_a_second_thread_says_so", server_with_a_second_thread_says_so),
     ("server_ignores_the_interrupt_and_its_children_do_not", server_ignores_the_interrupt_and_its_children_do_not),
 ];
@@ -444,6 +446,34 @@ pub fn preload_and_look() -> u8 {
 
 fn preloaded_work_is_done_once_and_found_by_all() {
     assert_eq!(code_of(&Process::builder().context(Context::Spawn).start(preload_and_look, ()).unwrap()), Some(0));
+}
+
+pub fn preload_an_end() {
+    std::process::exit(3)
+}
+
+pub fn preload_and_end() -> u8 {
+    set_forkserver_preload(preload_an_end).unwrap();
+    let error = Process::builder().context(Context::Forkserver).start(crate::spawn::none, ()).unwrap_err();
+    let text = error.to_string();
+    u8::from(error.kind() != ErrorKind::NotBegun || !text.contains("exit code 3") || !text.contains("preload"))
+}
+
+fn preload_that_ends_the_server_is_told_of() {
+    assert_eq!(code_of(&Process::builder().context(Context::Spawn).start(preload_and_end, ()).unwrap()), Some(0));
+}
+
+fn stopped_server_is_told_of_in_time() {
+    with_server(0, || {
+        let server = pidfd_open(server()).unwrap();
+        pidfd_send_signal(&server, Signal::STOP).unwrap();
+        set_start_timeout(Duration::from_millis(50));
+        let error = Process::builder().context(Context::Forkserver).start(crate::spawn::none, ()).unwrap_err();
+        set_start_timeout(Duration::from_secs(30));
+        pidfd_send_signal(&server, Signal::CONT).unwrap();
+        assert_eq!(error.kind(), ErrorKind::NotBegun);
+        assert!(error.to_string().contains("fork server did not make the new process within 50ms"), "{error}");
+    });
 }
 
 pub fn leave_a_thread() {

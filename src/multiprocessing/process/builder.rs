@@ -73,7 +73,8 @@ impl Builder {
     /// Starts it as a copy of this process, which runs `body` and ends with the exit code of its [answer](Report).
     ///
     /// The closure may borrow: the copy has its own of all memory, and what it changes there is not seen here. It ends by its
-    /// return; `std::process::exit` ends it as well, but also does what this program registered with atexit(3).
+    /// return; `std::process::exit` ends it as well, but also does what this program registered with atexit(3). (A closure
+    /// that never returns has to say of what type its answer would be: `|| -> u8 { ... }`.)
     ///
     /// # Errors
     /// * [`ErrorKind::NotAllowed`] in a daemon, and in a process other than the one that the builder was made in.

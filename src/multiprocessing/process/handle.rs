@@ -134,7 +134,8 @@ impl Process {
         self.join_timeout(Deadline::NEVER)?.ok_or_else(unknown) // without a deadline there is always an end
     }
 
-    /// Waits for its end until the deadline; `None` when the time ran out.
+    /// Waits for its end until the deadline; `None` when the time ran out. For a child of the fork server also when only how it
+    /// ended is not known, because the server is stopped: [`is_alive`](Self::is_alive) is false then.
     ///
     /// # Errors
     /// As [`join`](Self::join).

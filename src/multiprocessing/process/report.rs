@@ -20,7 +20,7 @@ use crate::multiprocessing::start::thread::name_here;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no answer of a process",
     label = "makes no exit code",
-    note = "answer with `()`, `u8`, `i32`, `ExitCode` or a `Result` of them; send anything else through a pipe or a queue"
+    note = "answer with `()`, `u8`, `i32`, `ExitCode` or a `Result` of them; send anything else through a pipe or a queue; a closure that never returns says `|| -> u8`"
 )]
 pub trait Report {
     /// The exit code.

@@ -44,6 +44,11 @@ impl BuildId {
         Ok(OWN.get_or_init(|| own))
     }
 
+    /// Whether a copy of its file elsewhere can be told from another build.
+    pub(crate) fn is_told_anywhere(&self) -> bool {
+        self.linked.is_some()
+    }
+
     /// Whether this process runs it.
     pub(crate) fn is_own(&self) -> bool {
         if FileId::own().is_ok_and(|file| file == self.file) {

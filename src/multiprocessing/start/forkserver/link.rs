@@ -7,7 +7,7 @@ use std::time::Duration;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::duplicate;
-use ossature_sys::process::{Child, generation};
+use ossature_sys::process::{Child, Exit, generation};
 use ossature_sys::socket::{Kind, Socket};
 use ossature_sys::sync::lock::{Guard, Lock};
 
@@ -61,10 +61,12 @@ struct State {
     link: Option<Link>,
     /// How many links there were.
     made: u32,
+    /// How the last server ended that this process parted with, where it knows.
+    end: Option<Exit>,
 }
 
 /// Held while a server is started, so it is waited for by deadline.
-static STATE: Lock<State> = Lock::new(State { link: None, made: 0 });
+static STATE: Lock<State> = Lock::new(State { link: None, made: 0, end: None });
 
 /// Servers that this process has let go of and that have not ended yet.
 static LEAVING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
@@ -78,7 +80,7 @@ fn state(deadline: Deadline) -> Result<Guard<'static, State>> {
 
 /// The way to the server, for a child to use as well, and the server's number; starts one where there is none.
 pub(super) fn way(entrance: &Entrance, deadline: Deadline) -> Result<(u32, OwnedFd)> {
-    let State { link, made } = &mut *state(deadline)?;
+    let State { link, made, .. } = &mut *state(deadline)?;
     let link = match link {
         Some(link) => link,
         None => {
@@ -110,6 +112,20 @@ pub(super) fn ask(server: u32, request: &Request, deadline: Deadline) -> Result<
 pub(super) fn part_with(server: u32, deadline: Deadline) -> Result<()> {
     state(deadline)?.part_with(server);
     Ok(())
+}
+
+/// Why there is no child after so many attempts.
+pub(super) fn lost(deadline: Deadline) -> Error {
+    let end = state(deadline).ok().and_then(|state| state.end);
+    let why = match end {
+        Some(end) => format!(
+            "the fork server ended again and again before it made the new process, at last with {end}: does a task of \
+             set_forkserver_preload end it?"
+        ),
+        None => "the fork server went away, or had no descriptor left, again and again before it made the new process"
+            .into(),
+    };
+    Error::new(ErrorKind::NotBegun, why)
 }
 
 /// Lets go of the server and waits until it has ended; false when time ran out.
@@ -152,6 +168,7 @@ impl State {
         let end = link.server.as_mut().map(|server| server.wait_timeout(Duration::from_millis(100)));
         if !matches!(end, Some(Ok(None))) {
             self.link = None; // reaped, or never this process's to reap
+            self.end = end.and_then(|end| end.ok().flatten());
         }
     }
 
@@ -159,7 +176,8 @@ impl State {
     fn bury(&mut self) {
         let Some(mut server) = self.link.take().and_then(Link::part) else { return };
         // It ends by itself, having lost its sockets; unless something holds it at that, which must not hold this process.
-        if !matches!(server.wait_timeout(Duration::from_secs(1)), Ok(Some(_))) {
+        self.end = server.wait_timeout(Duration::from_secs(1)).ok().flatten();
+        if self.end.is_none() {
             let _ = server.kill();
             if !matches!(server.wait_timeout(Duration::from_secs(1)), Ok(Some(_))) {
                 leave(server);

@@ -113,8 +113,7 @@ pub(crate) fn forkserver(passport: Passport, task: &Registered, arguments: &Pack
             // Nothing was begun, for only who knows of a child gives it orders.
             silences += 1;
             if silences > SILENCES {
-                let message = "the fork server went away again and again, or had no descriptor left, before it told of the new process";
-                return Err(Error::new(ErrorKind::NotBegun, message));
+                return Err(link::lost(deadline));
             }
             continue;
         };
@@ -150,7 +149,14 @@ fn born(server: u32, wanted: Wanted, deadline: Deadline) -> Result<Option<(Newbo
             link::part_with(server, deadline)?;
             Ok(None)
         }
-        Ok(None) => Err(spawn::silent("was not made by the fork server")),
+        Ok(None) => {
+            let within = context::start_timeout().unwrap_or_default();
+            let message = format!(
+                "the fork server did not make the new process within {within:?}: it is stopped, or busy with a task of \
+                 set_forkserver_preload, or set_start_timeout is too short"
+            );
+            Err(Error::new(ErrorKind::NotBegun, message))
+        }
         Err(errno) => Err(Error::os(errno, "cannot hear the fork server")),
     }
 }

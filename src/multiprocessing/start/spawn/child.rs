@@ -110,7 +110,8 @@ fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
         Err(error) => return told(format!("{OTHER_BUILD} ({error})")),
     };
     if !order.build.is_own() {
-        return told(OTHER_BUILD.into());
+        let untold = if order.build.is_told_anywhere() { "" } else { UNTOLD };
+        return told(format!("{OTHER_BUILD}{untold}"));
     }
     let Some(task) = tasks::look_up(&order.task) else {
         return told(format!(
@@ -136,6 +137,9 @@ fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
 }
 
 const OTHER_BUILD: &str = "it is another build of the program; set_executable takes a copy of this very one";
+
+const UNTOLD: &str = ", and can tell a copy by its build id only, which the linker has not written into this program \
+                      (-C link-arg=-Wl,--build-id)";
 
 /// Makes the process's surroundings those that the order tells of.
 fn settle(order: &Order) -> std::io::Result<()> {
