@@ -2,18 +2,19 @@
 //!
 //! | from | on | message | descriptors |
 //! | --- | --- | --- | --- |
-//! | client | the socket that all share | one byte: any child, or a fresh one | the child's control socket, the status socket |
-//! | server | the status socket | the child's number | its pidfd |
+//! | client | the socket that all share | one byte: any child, or a fresh one | the status socket |
+//! | server | the status socket | the child's number | its pidfd, the line to it |
 //! | server | the status socket | or the reason why there is none | |
 //! | server | the status socket | at its end, its exit status | |
 //!
-//! Everything else, the order and the arguments, goes over the control socket from the client to the child itself.
+//! Everything else, the order and the arguments, goes over the line from the client to the child itself, which so has orders
+//! from nobody but one who knows of it.
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
-use ossature_sys::process::{Exit, Pid};
+use ossature_sys::process::{Child, Exit, Pid};
 use ossature_sys::socket::Socket;
 
 const FORK: u8 = b'F';
@@ -34,7 +35,6 @@ pub(super) enum Wanted {
 /// A client's wish for a child.
 pub(super) struct Request {
     pub(super) wanted: Wanted,
-    pub(super) control: OwnedFd,
     pub(super) status: Socket,
 }
 
@@ -56,14 +56,13 @@ pub(super) fn ask(server: &Socket, request: &Request, deadline: Deadline) -> Res
         Wanted::Any => FORK,
         Wanted::Fresh => FORK_FRESH,
     };
-    let sockets = [request.control.as_fd(), request.status.as_fd()];
-    server.send_with(&[word], &sockets, deadline)?.ok_or(Errno::TIMEDOUT).map(drop)
+    server.send_with(&[word], &[request.status.as_fd()], deadline)?.ok_or(Errno::TIMEDOUT).map(drop)
 }
 
 /// Takes a request off the shared socket, which passes credentials. Does not wait.
 pub(super) fn asked(requests: &Socket, user: u32) -> Result<Asked> {
     let mut byte = [0];
-    let Some(got) = requests.recv_with::<2>(&mut byte, Deadline::NOW)? else { return Ok(Asked::Nonsense) };
+    let Some(got) = requests.recv_with::<1>(&mut byte, Deadline::NOW)? else { return Ok(Asked::Nonsense) };
     if got.len == 0 {
         return Ok(Asked::Nobody);
     }
@@ -73,31 +72,37 @@ pub(super) fn asked(requests: &Socket, user: u32) -> Result<Asked> {
         [FORK_FRESH] if is_kin => Wanted::Fresh,
         _ => return Ok(Asked::Nonsense),
     };
-    let mut descriptors = got.descriptors.into_iter();
-    let (control, status) = (descriptors.next(), descriptors.next().map(Socket::try_from));
-    match (control, status) {
-        (Some(control), Some(Ok(status))) => Ok(Asked::For(Request { wanted, control, status })),
+    match got.descriptors.into_iter().next().map(Socket::try_from) {
+        Some(Ok(status)) => Ok(Asked::For(Request { wanted, status })),
         _ => Ok(Asked::Nonsense),
     }
+}
+
+/// A child, for its client.
+#[derive(Debug)]
+pub(super) struct Birth {
+    pub(super) pid: Pid,
+    pub(super) pidfd: OwnedFd,
+    pub(super) line: Socket,
 }
 
 /// What the server says of one child.
 #[derive(Debug)]
 pub(super) enum Word {
-    Born(Pid, OwnedFd),
+    Born(Birth),
     Refused(Errno, String),
     Ended(Exit),
     /// The server is gone, and will say nothing any more.
     Silence,
 }
 
-/// Says that the child was born.
+/// Says that the child was born, and hands on the line to it.
 ///
 /// # Errors
 /// `EPIPE` or `ECONNRESET` when the client is gone, `ETOOMANYREFS` when too many descriptors are on their way, `ENOBUFS`.
-pub(super) fn tell_born(status: &Socket, pid: Pid, pidfd: impl AsFd) -> Result<()> {
-    let word = said(BORN, pid.as_raw_nonzero().get());
-    status.send_with(&word, &[pidfd.as_fd()], Deadline::NOW)?.ok_or(Errno::AGAIN).map(drop)
+pub(super) fn tell_born(status: &Socket, child: &Child, line: &Socket) -> Result<()> {
+    let word = said(BORN, child.pid().as_raw_nonzero().get());
+    status.send_with(&word, &[child.as_fd(), line.as_fd()], Deadline::NOW)?.ok_or(Errno::AGAIN).map(drop)
 }
 
 /// Says that there is no child, and why.
@@ -127,20 +132,24 @@ fn said(tag: u8, number: i32) -> [u8; 5] {
 /// Hears the next word; `None` when the time ran out.
 pub(super) fn hear(status: &Socket, deadline: Deadline) -> Result<Option<Word>> {
     let mut room = [0; 1024];
-    let got = match status.recv_with::<1>(&mut room, deadline) {
+    let got = match status.recv_with::<2>(&mut room, deadline) {
         Ok(Some(got)) => got,
         Ok(None) => return Ok(None),
         Err(Errno::CONNRESET) => return Ok(Some(Word::Silence)),
         Err(errno) => return Err(errno),
     };
-    let descriptor = got.descriptors.into_iter().next();
+    let mut descriptors = got.descriptors.into_iter();
+    let descriptors = descriptors.next().zip(descriptors.next());
     let Some(([tag, a, b, c, d], rest)) = room.get(..got.len).and_then(|word| word.split_first_chunk()) else {
         return Ok(Some(Word::Silence));
     };
     let number = i32::from_le_bytes([*a, *b, *c, *d]);
-    Ok(Some(match (*tag, descriptor) {
-        (BORN, Some(pidfd)) => Word::Born(Pid::from_raw(number).ok_or(Errno::PROTO)?, pidfd),
-        // No room here for its pidfd.
+    Ok(Some(match (*tag, descriptors) {
+        (BORN, Some((pidfd, line))) => {
+            let pid = Pid::from_raw(number).ok_or(Errno::PROTO)?;
+            Word::Born(Birth { pid, pidfd, line: Socket::try_from(line)? })
+        }
+        // No room here for them.
         (BORN, None) => return Err(Errno::MFILE),
         (REFUSED, _) => Word::Refused(Errno::from_raw_os_error(number), String::from_utf8_lossy(rest).into_owned()),
         (ENDED, _) => Word::Ended(match rest {

@@ -3,8 +3,8 @@
 //! ```text
 //! client                          server                        child
 //!   spawn, once                -->
-//!   fork, with two sockets     -->  fork (or wake a spare)   -->
-//!                              <--  its number and pidfd
+//!   fork, with a socket       -->  fork, unless there is a spare  -->
+//!                              <--  its number, pidfd and line
 //!   order, arguments                                         -->
 //!                                                            <--  begun, or refused and why
 //!                              <--  its exit status
@@ -29,7 +29,7 @@ use ossature_sys::fd::{AsFd, BorrowedFd};
 use ossature_sys::process::{Signal, id, pidfd_open};
 use ossature_sys::socket::{Kind, Socket};
 
-use self::message::{Request, Wanted, Word, hear};
+use self::message::{Birth, Request, Wanted, Word, hear};
 use super::spawn::{self, Answer, Letter, Order};
 use super::{Life, Started};
 use crate::error::{Error, ErrorKind, Result};
@@ -109,7 +109,7 @@ pub(crate) fn forkserver(passport: Passport, task: &Registered, arguments: &Pack
         order.server = Some(Handle(way));
         let packed = pack(&order)?;
         let letter = Letter::of([&packed, arguments]);
-        let Some((ward, control)) = born(server, wanted, deadline)? else {
+        let Some((ward, line)) = born(server, wanted, deadline)? else {
             // Nothing was begun, for only who knows of a child gives it orders.
             silences += 1;
             if silences > SILENCES {
@@ -117,8 +117,8 @@ pub(crate) fn forkserver(passport: Passport, task: &Registered, arguments: &Pack
             }
             continue;
         };
-        match spawn::instruct(&control, &letter, &ward, deadline)? {
-            Answer::Begun => return Ok(Started { life: Life::Ward(ward.grown()), report: Some(control.into()) }),
+        match spawn::instruct(&line, &letter, &ward, deadline)? {
+            Answer::Begun => return Ok(Started { life: Life::Ward(ward.grown()), report: Some(line.into()) }),
             Answer::Refused(reason) => return Err(spawn::refused(&reason)),
             // A spare that was killed takes what it is sent until it has finished dying.
             Answer::Nothing if wanted == Wanted::Any => wanted = Wanted::Fresh,
@@ -132,15 +132,17 @@ const SILENCES: u32 = 2;
 
 /// Asks for a child; `None` when the server died before it told of one.
 fn born(server: u32, wanted: Wanted, deadline: Deadline) -> Result<Option<(Newborn, Socket)>> {
-    let pair = |kind| Socket::pair(kind).map_err(|errno| Error::os(errno, "no socket for the fork server"));
-    let ((control, theirs), (status, their_status)) = (pair(Kind::Stream)?, pair(Kind::SeqPacket)?);
-    let request = Request { wanted, control: theirs.into(), status: their_status };
+    let (status, theirs) =
+        Socket::pair(Kind::SeqPacket).map_err(|errno| Error::os(errno, "no socket for the fork server"))?;
+    let request = Request { wanted, status: theirs };
     if !link::ask(server, &request, deadline)? {
         return Ok(None);
     }
     drop(request);
     match hear(&status, deadline) {
-        Ok(Some(Word::Born(pid, pidfd))) => Ok(Some((Newborn(Some(Ward::new(pid, pidfd, status))), control))),
+        Ok(Some(Word::Born(Birth { pid, pidfd, line }))) => {
+            Ok(Some((Newborn(Some(Ward::new(pid, pidfd, status))), line)))
+        }
         Ok(Some(Word::Refused(errno, reason))) if errno == Errno::BUSY => {
             Err(Error::new(ErrorKind::MultiThreaded, format!("the fork server: {reason}")))
         }

@@ -3,16 +3,37 @@
 use ossature_sys::process::Child;
 use ossature_sys::socket::Socket;
 
+use super::message::tell_born;
+
 /// A child.
 pub(super) struct Nursling {
     pub(super) child: Child,
-    /// Where its end is to be told; for a spare, where its work is to be sent. `None` when there is nobody to tell.
-    pub(super) link: Option<Socket>,
+    pub(super) link: Link,
+}
+
+/// What there is of a child beside its pidfd.
+pub(super) enum Link {
+    /// The line to one that nobody asked for yet. It ends with the line.
+    Spare(Socket),
+    /// Where its end is to be told.
+    Client(Socket),
+    /// Nobody is to be told.
+    Nobody,
 }
 
 impl Nursling {
     pub(super) fn number(&self) -> u64 {
         number_of(&self.child)
+    }
+
+    /// Gives a spare to a client, and tells it. A client that cannot be told, because it went away meanwhile or too many
+    /// descriptors are on their way, finds its socket closed, and the child its line, and ends.
+    pub(super) fn give(&mut self, status: Socket) {
+        let Link::Spare(line) = &self.link else { return };
+        self.link = match tell_born(&status, &self.child, line) {
+            Ok(()) => Link::Client(status),
+            Err(_) => Link::Nobody,
+        };
     }
 }
 

@@ -1,7 +1,7 @@
 //! The fork server itself: one process of one thread that forks on request and tells how its children ended.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ossature_sys::deadline::Deadline;
@@ -11,8 +11,8 @@ use ossature_sys::process::{Child, ForkError, Signal, effective_user, fork};
 use ossature_sys::signal::{self, Disposition};
 use ossature_sys::socket::{Kind, Socket};
 
-use super::message::{Asked, Request, Wanted, asked, tell_born, tell_ended, tell_refused};
-use super::nursery::{Nursery, Nursling, number_of};
+use super::message::{Asked, Request, Wanted, asked, tell_ended, tell_refused};
+use super::nursery::{Link, Nursery, Nursling, number_of};
 use crate::multiprocessing::start::spawn;
 use crate::multiprocessing::tasks::look_up;
 use crate::multiprocessing::transfer::{Handle, pack};
@@ -45,15 +45,14 @@ struct Server {
     /// The numbers of those that wait for work.
     spares: Vec<u64>,
     wanted: usize,
+    /// Where the client is told that a child is being made for.
+    client: Option<Socket>,
     /// Whether anybody can ask.
     serving: bool,
     /// Whether children shall be interrupted from the keyboard, as the server was before it chose not to be.
     interrupted: bool,
     user: u32,
 }
-
-/// The server, its end of the link to a new child, and the child if there is one.
-type Born = (Server, Socket, std::result::Result<Child, ForkError>);
 
 impl Server {
     fn new(requests: OwnedFd, wanted: usize) -> Result<Self> {
@@ -68,7 +67,7 @@ impl Server {
         epoll.register(&requests, Interest::IN, REQUESTS)?;
         let (children, spares) = (Nursery::default(), Vec::new());
         let user = effective_user();
-        Ok(Self { requests, epoll, children, spares, wanted, serving: true, interrupted, user })
+        Ok(Self { requests, epoll, children, spares, wanted, client: None, serving: true, interrupted, user })
     }
 
     /// Serves until nobody can ask any more and the end of every child has been told.
@@ -90,7 +89,7 @@ impl Server {
                     Ok(Asked::For(request)) => self = self.answer(request)?,
                     Ok(Asked::Nonsense) => {}
                     Ok(Asked::Nobody) | Err(Errno::CONNRESET | Errno::PIPE) => self.close()?,
-                    // The message is lost, so its sender finds both of its sockets closed.
+                    // The message is lost, so its sender finds its socket closed.
                     Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {}
                     Err(errno) => return Err(errno),
                 }
@@ -99,7 +98,7 @@ impl Server {
         Ok(())
     }
 
-    /// Ends what is only for those who ask: the spares find nobody at their sockets and end. The other children have
+    /// Ends what is only for those who ask: the spares find nobody at their lines and end. The other children have
     /// nobody's way to this server, or they could ask, but they may have clients who want to hear of their ends.
     fn close(&mut self) -> Result<()> {
         self.serving = false;
@@ -107,90 +106,81 @@ impl Server {
         self.epoll.unregister(&self.requests)?;
         for spare in self.spares.drain(..) {
             if let Some(nursling) = self.children.get_mut(spare) {
-                nursling.link = None;
+                nursling.link = Link::Nobody;
             }
         }
         Ok(())
     }
 
-    /// Gives a client a child, and tells it which. A client that cannot be told, because it went away meanwhile or too many
-    /// descriptors are on their way, finds its sockets closed, and the child is killed.
-    fn answer(mut self, Request { wanted, control, status }: Request) -> Result<Self> {
-        while let Some(number) = self.take_spare(wanted) {
-            let Some(spare) = self.children.get_mut(number) else { continue };
-            let sent = spare.link.as_ref().map(|link| link.send_with(&[0], &[control.as_fd()], Deadline::NOW));
-            // One that was killed takes nothing; its end is told by its pidfd like any other's.
-            if let Some(Ok(Some(1))) = sent {
-                spare.link = told(&spare.child, status);
-                return Ok(self);
-            }
-            spare.link = None;
+    /// Gives a client a child, and tells it which.
+    fn answer(mut self, Request { wanted, status }: Request) -> Result<Self> {
+        if let Some(spare) = self.take_spare(wanted) {
+            spare.give(status);
+            return Ok(self);
         }
-        let (server, status, born) = self.bear(control, status, |control| spawn::obey(control))?;
-        match born.and_then(|child| Ok(server.watch(child)?)) {
-            Ok(child) => {
-                let link = told(&child, status);
-                Ok(server.adopt(child, link))
-            }
-            Err(error) => {
-                let _ = tell_refused(&status, error.errno(), &error.to_string());
-                Ok(server)
-            }
+        self.client = Some(status);
+        let (mut server, born) = self.bear()?;
+        let child = born.map(|number| server.children.get_mut(number));
+        match (child, server.client.take()) {
+            (Ok(Some(child)), Some(status)) => child.give(status),
+            (Err(error), Some(status)) => drop(tell_refused(&status, error.errno(), &error.to_string())),
+            _ => {}
         }
+        Ok(server)
     }
 
-    fn take_spare(&mut self, wanted: Wanted) -> Option<u64> {
+    /// A spare, if that will do. One that was killed does not listen, of which its client hears by its pidfd.
+    fn take_spare(&mut self, wanted: Wanted) -> Option<&mut Nursling> {
         match wanted {
-            Wanted::Any => self.spares.pop(),
+            Wanted::Any => self.spares.pop().and_then(|number| self.children.get_mut(number)),
             Wanted::Fresh => None,
         }
     }
 
-    /// Makes a child that waits for work.
+    /// Makes a child that waits for work. If it cannot be made, whoever asks for a child needs the same and is told why; more
+    /// are not tried.
     fn make_spare(self) -> Result<Self> {
-        let Ok((link, theirs)) = Socket::pair(Kind::SeqPacket) else { return Ok(self.without_spares()) };
-        let (server, link, born) = self.bear(theirs.into(), link, wait_for_work)?;
-        match born.and_then(|child| Ok(server.watch(child)?)) {
-            Ok(child) => {
-                let number = number_of(&child);
-                let mut server = server.adopt(child, Some(link));
-                server.spares.push(number);
-                Ok(server)
-            }
-            Err(_) => Ok(server.without_spares()),
+        let (mut server, born) = self.bear()?;
+        match born {
+            Ok(number) => server.spares.push(number),
+            Err(_) => server.wanted = server.spares.len(),
         }
+        Ok(server)
     }
 
-    /// Spares cannot be made now. Whoever asks for a child needs the same and is told why; more are not tried.
-    fn without_spares(mut self) -> Self {
-        self.wanted = self.spares.len();
-        self
-    }
-
-    /// Forks. The child does `life` with the descriptor given, and has none of the server's, nor `kept`, which is the
-    /// server's end of the new link.
-    fn bear(self, given: OwnedFd, kept: Socket, life: fn(Socket) -> u8) -> Result<Born> {
+    /// Forks. The child obeys whoever has the other end of its line, and has nothing of the server's. Answers with the server and
+    /// the number of the child.
+    fn bear(self) -> Result<(Self, std::result::Result<u64, ForkError>)> {
+        let (line, theirs) = match Socket::pair(Kind::Stream) {
+            Ok(pair) => pair,
+            Err(errno) => return Ok((self, Err(errno.into()))),
+        };
         let interrupted = self.interrupted;
-        let (mut home, mut given) = (Some((self, kept)), Some(given));
+        let (mut home, mut theirs) = (Some((self, line)), Some(theirs));
         let forked = fork(|| {
-            let given = given.take();
-            if let Some((server, kept)) = home.take() {
-                drop(kept);
+            if let Some((server, line)) = home.take() {
+                drop(line);
                 server.leave();
             }
             if interrupted {
                 let _ = signal::restore_default(Signal::INT); // no signal that could not be
             }
-            given.and_then(|given| Socket::try_from(given).ok()).map_or(1, life)
+            theirs.take().map_or(1, |theirs| spawn::obey(theirs))
         });
         // Only the child's copy was taken.
-        home.map(|(server, kept)| (server, kept, forked)).ok_or(Errno::CHILD)
+        let (mut server, line) = home.ok_or(Errno::CHILD)?;
+        let born = forked.and_then(|child| Ok(server.watch(child)?)).map(|child| {
+            let number = number_of(&child);
+            server.children.insert(Nursling { child, link: Link::Spare(line) });
+            number
+        });
+        Ok((server, born))
     }
 
     /// Closes all that a child of it is not to have.
     fn leave(self) {
-        let Self { requests, epoll, children, spares, .. } = self;
-        drop((requests, epoll));
+        let Self { requests, epoll, children, spares, client, .. } = self;
+        drop((requests, epoll, client));
         children.leave();
         std::mem::forget(spares); // numbers only
     }
@@ -208,45 +198,17 @@ impl Server {
         }
     }
 
-    fn adopt(mut self, child: Child, link: Option<Socket>) -> Self {
-        self.children.insert(Nursling { child, link });
-        self
-    }
-
     /// Reaps a child that has ended, and tells its client.
     fn bury(&mut self, number: u64) {
         let Some(Nursling { child, link }) = self.children.get_mut(number) else { return };
         let Ok(Some(exit)) = child.try_wait() else { return };
         // The client has the pidfd too, so closing it here would not take it off the list.
         let _ = self.epoll.unregister(&*child);
-        if let Some(place) = self.spares.iter().position(|spare| *spare == number) {
-            self.spares.remove(place);
-        } else if let Some(link) = link {
-            let _ = tell_ended(link, exit); // a client that is gone wants no answer
+        match link {
+            Link::Spare(_) => self.spares.retain(|spare| *spare != number),
+            Link::Client(status) => drop(tell_ended(status, exit)), // one that is gone wants no answer
+            Link::Nobody => {}
         }
         self.children.remove(number);
-    }
-}
-
-/// Tells a client of its child, whose end is to be told over what this answers with. If it cannot be told, the child is
-/// killed, for nobody has its number.
-fn told(child: &Child, status: Socket) -> Option<Socket> {
-    match tell_born(&status, child.pid(), child) {
-        Ok(()) => Some(status),
-        Err(_) => {
-            let _ = child.kill(); // by the one who has not reaped it yet
-            None
-        }
-    }
-}
-
-/// The life of a spare child: it gets its control socket when it is needed, and ends when the server does.
-fn wait_for_work(link: Socket) -> u8 {
-    let given = link.recv_with::<1>(&mut [0], Deadline::NEVER).ok().flatten();
-    let control = given.and_then(|given| given.descriptors.into_iter().next());
-    drop(link);
-    match control.and_then(|control| Socket::try_from(control).ok()) {
-        Some(control) => spawn::obey(control),
-        None => 0,
     }
 }
