@@ -14,6 +14,8 @@ mod executable;
 mod faults;
 #[path = "start/forkserver.rs"]
 mod forkserver;
+#[path = "start/listener.rs"]
+mod listener;
 #[path = "start/refused.rs"]
 mod refused;
 #[path = "start/spawn.rs"]
@@ -42,6 +44,7 @@ static TASKS: Tasks = tasks![
     forkserver::preload_and_end,
     forkserver::leave_a_thread,
     forkserver::preload_a_thread,
+    listener::let_one_in,
     refused::take::<refused::Never>,
     refused::take::<refused::Longer>,
     refused::take::<refused::Panics>,
@@ -72,7 +75,8 @@ fn main() {
         _ => {}
     }
     let mut tests = Vec::new();
-    for module in [context::TESTS, spawn::TESTS, refused::TESTS, executable::TESTS, forkserver::TESTS] {
+    for module in [context::TESTS, spawn::TESTS, refused::TESTS, executable::TESTS, forkserver::TESTS, listener::TESTS]
+    {
         tests.extend_from_slice(module);
     }
     #[cfg(ossature_faults)]

@@ -117,3 +117,18 @@ fn a_client_says_what_the_system_refused_it() {
     assert_eq!(error.errno(), Some(Errno::ADDRINUSE));
     assert!(!path.exists(), "the file was made by bind, and nobody listens there");
 }
+
+#[test]
+fn a_socket_from_elsewhere_is_refused_when_the_system_does() {
+    use std::os::fd::{AsFd, OwnedFd};
+    let first = Listener::bind(fresh()).unwrap();
+    let copy = || -> OwnedFd { first.as_fd().try_clone_to_owned().unwrap() };
+    for (call, nth) in [("getsockopt", 1), ("getsockopt", 2), ("getsockname", 1), ("fcntl", 1), ("ioctl", 1)] {
+        let fd = copy();
+        let rule = Rule::on(call, Fault::Fail(Errno::NOBUFS)).nth(nth).arm().unwrap();
+        let error = Listener::builder().adopt(fd).unwrap_err();
+        drop(rule);
+        assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(Errno::NOBUFS)), "{call} {nth}");
+    }
+    Listener::builder().adopt(copy()).unwrap();
+}

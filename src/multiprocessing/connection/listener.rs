@@ -8,14 +8,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
-use ossature_sys::fd::{AsFd, BorrowedFd};
+use ossature_sys::errno::Errno;
+use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd, set_cloexec};
 use ossature_sys::socket::{self, Kind, Socket};
 use ossature_sys::sync::lock::Lock;
 
 use super::lobby::{Lobby, cannot_accept};
 use super::rules::Rules;
 use super::{Access, Address, AuthKey, Connection, Digest, Family};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::Trust;
 use crate::multiprocessing::util::Finalize;
 
@@ -32,6 +33,11 @@ use crate::multiprocessing::util::Finalize;
 /// Dropping it closes it. The file of a [path](Address::Unix) is removed then, or at the end of the process, by the process that
 /// made it.
 ///
+/// **Several processes** accept on one listener, each whom it gets first. A forked child has the listener as it is. To a child
+/// that was started in any other way its descriptor is given, as an argument or in a message, of which
+/// [`adopt`](ListenerBuilder::adopt) makes a listener again; so it does of the socket of a service manager, or of one that was
+/// handed on before an upgrade. The path goes with the listener that was bound to it, so that one is to live longest.
+///
 /// # Examples
 /// ```
 /// use ossature::multiprocessing::connection::{AuthKey, Client, Listener};
@@ -46,6 +52,33 @@ use crate::multiprocessing::util::Finalize;
 /// assert_eq!(listener.accept()?.recv_bytes()?, b"hello");
 /// client.join().unwrap()?;
 /// # Ok::<(), ossature::Error>(())
+/// ```
+///
+/// Workers that share one, under every way to start them:
+/// ```standalone_crate
+/// use std::os::fd::{AsFd, OwnedFd};
+/// use ossature::multiprocessing::connection::{Client, Listener};
+/// use ossature::multiprocessing::{Context, Process, Tasks, freeze_support, tasks, transfer::Handle};
+///
+/// static TASKS: Tasks = tasks![serve_one];
+///
+/// fn serve_one(Handle(socket): Handle<OwnedFd>) -> ossature::Result<()> {
+///     let listener = Listener::builder().handshakes(1).adopt(socket)?; // with a key also .authkey(&current_process().authkey()?)
+///     listener.accept()?.send(&std::process::id())
+/// }
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     let listener = Listener::bind(("localhost", 0))?;
+///     for context in [Context::Spawn, Context::Fork] {
+///         let socket = listener.as_fd().try_clone_to_owned().unwrap();
+///         let worker = Process::builder().context(context).start(serve_one, (Handle(socket),))?;
+///         let pid: u32 = Client::connect(listener.address())?.recv()?;
+///         assert_eq!(Some(pid as i32), worker.pid().map(|pid| pid.as_raw_nonzero().get()));
+///         worker.join()?;
+///     }
+///     Ok(())
+/// }
 /// ```
 #[doc(alias = "multiprocessing.connection.Listener")]
 pub struct Listener {
@@ -193,21 +226,71 @@ impl ListenerBuilder {
         self.bind_to(&address.try_into()?)
     }
 
+    /// Makes a listener of a socket that listens already: one that came from another process as a
+    /// [`Handle`](crate::multiprocessing::transfer::Handle), or that a service manager opened. The address is what the system says
+    /// of it, and the [backlog](Self::backlog) stays as it is. The file of a path is never removed by this listener.
+    ///
+    /// The socket is made non-blocking, for every process that has it: of several that wait for the same client one gets it and
+    /// the others wait on. A program that shares it without this crate has to expect `EAGAIN`. It is closed on exec.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is no socket, or no stream, does not listen, or has
+    /// an address of another family than those of [`Address`]; it is closed then, and otherwise as it was.
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `ENOBUFS`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::net::TcpListener;
+    /// use ossature::multiprocessing::connection::{Client, Listener};
+    ///
+    /// let listener = Listener::builder().adopt(TcpListener::bind("127.0.0.1:0")?.into())?;
+    /// let client = Client::connect(listener.address())?;
+    /// listener.accept()?.send_bytes(b"welcome")?;
+    /// assert_eq!(client.recv_bytes()?, b"welcome");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "from_fd")]
+    #[doc(alias = "sd_listen_fds")]
+    pub fn adopt(self, fd: OwnedFd) -> Result<Listener> {
+        let unfit =
+            |why| Error::new(ErrorKind::InvalidInput, format!("no listener can be made of a descriptor that {why}"));
+        let failed = |errno| match errno {
+            Errno::NOTSOCK => unfit("is no socket"),
+            other => Error::os(other, "cannot listen with a socket from elsewhere"),
+        };
+        if socket::kind_of(&fd).map_err(failed)? != Some(Kind::Stream) {
+            return Err(unfit("is no stream socket"));
+        }
+        if !socket::is_listening(&fd).map_err(failed)? {
+            return Err(unfit("does not listen: call listen(2) on it first, or bind() to its address here"));
+        }
+        let address = socket::address_of(&fd).map_err(failed)?;
+        let address =
+            Address::of_socket(&address).ok_or_else(|| unfit("is neither a socket of the internet nor a Unix one"))?;
+        set_cloexec(&fd, true).map_err(failed)?;
+        let socket = Socket::try_from(fd).map_err(failed)?;
+        Ok(self.over(socket, address, None))
+    }
+
+    fn over(self, socket: Socket, address: Address, file: Option<Finalize>) -> Listener {
+        Listener {
+            socket,
+            address,
+            rules: self.rules,
+            _file: file,
+            lobby: Lock::default(),
+            last_accepted: Lock::default(),
+        }
+    }
+
     fn bind_to(self, address: &Address) -> Result<Listener> {
-        let mut last = Error::from(ossature_sys::errno::Errno::ADDRNOTAVAIL);
+        let mut last = Error::from(Errno::ADDRNOTAVAIL);
         for candidate in address.resolve()? {
             match listen(&candidate, address.family(), self.backlog) {
                 Ok((socket, bound)) => {
                     let address = Address::of_socket(&bound).unwrap_or_else(|| address.clone());
                     let file = remove_at_the_end(&address);
-                    return Ok(Listener {
-                        socket,
-                        address,
-                        rules: self.rules,
-                        _file: file,
-                        lobby: Lock::default(),
-                        last_accepted: Lock::default(),
-                    });
+                    return Ok(self.over(socket, address, file));
                 }
                 Err(errno) => last = Error::os(errno, format!("cannot listen at {address}")),
             }

@@ -80,6 +80,36 @@ impl Kind {
     }
 }
 
+/// `getsockopt(fd, SOL_SOCKET, SO_TYPE, ...)`: how a socket that was made elsewhere carries bytes; `None` for a way that is no
+/// [`Kind`]. Nothing is changed.
+///
+/// # Errors
+/// `ENOTSOCK` for a descriptor that is no socket.
+#[doc(alias = "SO_TYPE")]
+pub fn kind_of(fd: impl AsFd) -> Result<Option<Kind>> {
+    let kind = raw::call("getsockopt", || sockopt::socket_type(&fd))?;
+    Ok([Kind::Stream, Kind::Datagram, Kind::SeqPacket].into_iter().find(|known| known.to_c() == kind))
+}
+
+/// `getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, ...)`: whether a socket that was made elsewhere [listens](Socket::listen). Nothing
+/// is changed.
+///
+/// # Errors
+/// `ENOTSOCK` for a descriptor that is no socket.
+#[doc(alias = "SO_ACCEPTCONN")]
+pub fn is_listening(fd: impl AsFd) -> Result<bool> {
+    raw::call("getsockopt", || sockopt::socket_acceptconn(&fd))
+}
+
+/// `getsockname(fd, ...)`: the own address of a socket that was made elsewhere, as [`Socket::local_address`]. Nothing is changed.
+///
+/// # Errors
+/// `ENOTSOCK` for a descriptor that is no socket, `ENOBUFS` when the system is out of memory.
+#[doc(alias = "getsockname")]
+pub fn address_of(fd: impl AsFd) -> Result<Address> {
+    raw::call("getsockname", || rustix::net::getsockname(&fd)).map(|any| Address::from_any(&any))
+}
+
 /// What every socket of this crate is made with.
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
@@ -154,7 +184,7 @@ impl Socket {
     /// `ENOBUFS` when the system is out of memory.
     #[doc(alias = "getsockname")]
     pub fn local_address(&self) -> Result<Address> {
-        raw::call("getsockname", || rustix::net::getsockname(&self.0)).map(|any| Address::from_any(&any))
+        address_of(self)
     }
 
     /// `getpeername(fd, ...)`: the address of the other side.

@@ -15,7 +15,7 @@ use ossature_sys::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, is_cloexec, read, set
 use ossature_sys::pipe;
 use ossature_sys::signal::Pid;
 use ossature_sys::socket::{
-    Address, ControlMessages, Credentials, Family, Kind, Received, Shutdown, Socket, UnixAddress,
+    self, Address, ControlMessages, Credentials, Family, Kind, Received, Shutdown, Socket, UnixAddress,
 };
 
 use crate::interrupt::keeps_its_deadline;
@@ -363,6 +363,24 @@ fn socket_from_elsewhere_is_made_nonblocking() {
     set_nonblocking(&one, false).unwrap();
     let one = Socket::try_from(OwnedFd::from(one)).unwrap();
     assert_eq!(soon(|| read(&one, &mut [0; 1])), Err(Errno::AGAIN));
+}
+
+#[test]
+fn socket_from_elsewhere_says_what_it_is_and_stays_as_it_was() {
+    let listener = listener(&name(), 1);
+    set_nonblocking(&listener, false).unwrap();
+    assert_eq!(socket::is_listening(&listener), Ok(true));
+    assert_eq!(socket::kind_of(&listener), Ok(Some(Kind::Stream)));
+    assert_eq!(socket::address_of(&listener), listener.local_address());
+    assert!(!rustix::fs::fcntl_getfl(&listener).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
+    for kind in [Kind::Stream, Kind::Datagram, Kind::SeqPacket] {
+        let (one, _other) = Socket::pair(kind).unwrap();
+        assert_eq!((socket::kind_of(&one), socket::is_listening(&one)), (Ok(Some(kind)), Ok(false)));
+    }
+    let (reader, _writer) = pipe::pipe(pipe::Flags::empty()).unwrap();
+    assert_eq!(socket::kind_of(&reader), Err(Errno::NOTSOCK));
+    assert_eq!(socket::is_listening(&reader), Err(Errno::NOTSOCK));
+    assert_eq!(socket::address_of(&reader), Err(Errno::NOTSOCK));
 }
 
 // ---- descriptors and credentials ----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 mod accept;
 mod address;
+mod adopt;
 mod bind;
 mod client;
 mod handshake;
