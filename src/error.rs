@@ -138,6 +138,13 @@ impl Error {
         Self(Box::new(Inner { kind, message, errno: errno.into(), cause: Some(Box::new(cause)) }))
     }
 
+    /// The same with another text, for a cause whose own does not say what it was about.
+    #[cfg(feature = "multiprocessing")]
+    pub(crate) fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.0.message = message.into();
+        self
+    }
+
     /// What went wrong, coarsely.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

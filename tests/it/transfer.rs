@@ -212,3 +212,42 @@ fn value_that_cannot_be_serialised_is_an_error_and_nothing_is_sent() {
     assert!(error.to_string().contains("Refuses"), "{error}");
     assert!(!far.poll(Duration::ZERO).unwrap());
 }
+
+#[test]
+fn types_that_need_a_self_describing_form_are_refused_with_the_remedy() {
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Untagged {
+        Number(u8),
+    }
+    #[derive(Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Tagged {
+        Number { n: u8 },
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Outer {
+        #[serde(flatten)]
+        inner: Inner,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Inner {
+        n: u8,
+    }
+    let (near, far) = pipe().unwrap();
+    near.send(&Untagged::Number(1)).unwrap();
+    let untagged = far.recv::<Untagged>().map(|Untagged::Number(n)| n).unwrap_err();
+    near.send(&Tagged::Number { n: 1 }).unwrap();
+    let tagged = far.recv::<Tagged>().map(|Tagged::Number { n }| n).unwrap_err();
+    for error in [untagged, tagged] {
+        assert_eq!(error.kind(), ErrorKind::Decode);
+        let text = error.to_string();
+        assert!(
+            text.contains("self-describing") && text.contains("untagged") && text.contains("plain enums"),
+            "{text}"
+        );
+    }
+    let error = near.send(&Outer { inner: Inner { n: 1 } }).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("flatten"), "{error}");
+}

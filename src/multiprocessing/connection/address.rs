@@ -141,7 +141,8 @@ fn look_up(
     }
     let found = (host, port).to_socket_addrs().map_err(|error| {
         let errno = error.raw_os_error().map(ossature_sys::errno::Errno::from_raw_os_error);
-        Error::caused(ErrorKind::Os, errno, error)
+        let message = format!("cannot look up the host of {address}: {error}");
+        Error::caused(ErrorKind::Os, errno, error).with_message(message)
     })?;
     let found: Vec<_> = found.filter(wanted).map(Into::into).collect();
     if found.is_empty() {

@@ -6,7 +6,7 @@ use ossature_sys::fd::{AsFd, BorrowedFd};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::socket::Socket;
 
-use super::frame::{Incoming, Outgoing};
+use super::frame::{Incoming, Limit, Outgoing};
 use super::handshake::Handshake;
 use super::payload::LIMIT;
 use crate::error::{Error, ErrorKind, Result};
@@ -50,7 +50,7 @@ impl Exchange {
         Self {
             socket,
             handshake,
-            incoming: Incoming::with_limit(LIMIT),
+            incoming: Incoming::with_limit(Limit::of_handshake(LIMIT)),
             outgoing: Outgoing::default(),
             ahead: Ahead { bytes: [0; ROOM], from: 0, to: 0 },
         }

@@ -87,6 +87,37 @@ fn riders(header: u32) -> Option<Sorts> {
     (possible && riders.is_possible()).then_some(riders)
 }
 
+/// How long a message may be, and who says so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    bytes: usize,
+    whose: &'static str,
+}
+
+impl Limit {
+    /// Nobody's.
+    pub(crate) const NONE: Self = Self { bytes: isize::MAX as usize, whose: "that memory can have" };
+
+    /// The connection's, which can be set.
+    pub(crate) const fn of_connection(bytes: usize) -> Self {
+        Self { bytes, whose: "here; set_max_message allows more" }.possible()
+    }
+
+    /// That of a call which names one.
+    pub(crate) const fn of_call(bytes: usize) -> Self {
+        Self { bytes, whose: "that this call takes" }.possible()
+    }
+
+    /// That of a protocol.
+    pub(crate) const fn of_handshake(bytes: usize) -> Self {
+        Self { bytes, whose: "that a handshake has" }.possible()
+    }
+
+    const fn possible(self) -> Self {
+        if self.bytes < Self::NONE.bytes { self } else { Self::NONE }
+    }
+}
+
 /// A message as it comes in.
 #[derive(Debug)]
 pub(crate) struct Incoming {
@@ -97,7 +128,7 @@ pub(crate) struct Incoming {
     need: u8,
     riders: Sorts,
     takes_descriptors: bool,
-    limit: usize,
+    limit: Limit,
     /// How long the message is, once the header is whole.
     len: Option<usize>,
     /// The message, and after it room for more of it.
@@ -114,15 +145,15 @@ impl Incoming {
             need: 4,
             riders: Sorts { memory: 0, ends: 0, all: 0 },
             takes_descriptors: true,
-            limit: usize::MAX,
+            limit: Limit::NONE,
             len: None,
             body: Vec::new(),
             filled: 0,
         }
     }
 
-    /// For messages of at most so many bytes, without descriptors.
-    pub(crate) const fn with_limit(limit: usize) -> Self {
+    /// For messages within the limit, without descriptors.
+    pub(crate) const fn with_limit(limit: Limit) -> Self {
         let mut machine = Self::new();
         machine.limit = limit;
         machine.takes_descriptors = false;
@@ -133,7 +164,7 @@ impl Incoming {
     ///
     /// # Errors
     /// [`TooLong`](ErrorKind::TooLong) when that one is known to be longer.
-    pub(crate) fn set_limit(&mut self, limit: usize) -> Result<()> {
+    pub(crate) fn set_limit(&mut self, limit: Limit) -> Result<()> {
         self.limit = limit;
         self.len.map_or(Ok(()), |len| self.check(len as u64).map(drop))
     }
@@ -197,12 +228,10 @@ impl Incoming {
     }
 
     fn check(&self, len: u64) -> Result<usize> {
-        let limit = self.limit.min(isize::MAX as usize);
-        usize::try_from(len).ok().filter(|&len| len <= limit).ok_or_else(|| {
-            Error::new(
-                ErrorKind::TooLong,
-                format!("bad message length: {len} bytes, and {limit} is the most here; set_max_message allows more"),
-            )
+        let Limit { bytes, whose } = self.limit;
+        usize::try_from(len).ok().filter(|&len| len <= bytes).ok_or_else(|| {
+            let message = format!("bad message length: {len} bytes, and {bytes} is the most {whose}");
+            Error::new(ErrorKind::TooLong, message)
         })
     }
 

@@ -8,7 +8,7 @@ use ossature_sys::process::effective_user;
 use ossature_sys::socket::Credentials;
 use ossature_sys::stream::{Carrier, Stream};
 
-use super::frame::{Incoming, MOST_DESCRIPTORS};
+use super::frame::{Incoming, Limit, MOST_DESCRIPTORS};
 use super::too_short::BufferTooShort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Descriptors, Packed, Sorts, Trust};
@@ -68,16 +68,18 @@ impl Receiving {
         ))
     }
 
-    /// The next message; `None` when it was not whole by the deadline, and what has come is kept.
+    /// The next message, which may be as long as the call's limit says, if it names one; `None` when it was not whole by the
+    /// deadline, and what has come is kept.
     pub(super) fn message(
         &self,
         stream: &Stream,
         trust: Trust,
-        limit: usize,
+        limit: Option<usize>,
         deadline: Deadline,
     ) -> Result<Option<Packed>> {
         self.must_be_open()?;
         let mut partial = self.partial.borrow_mut();
+        let limit = limit.map_or_else(|| Limit::of_connection(self.most(trust)), Limit::of_call);
         let whole = self.spoilt_by(partial.fill(stream, trust, limit, deadline))?;
         Ok(whole
             .then(|| Packed { bytes: partial.incoming.take(), descriptors: std::mem::take(&mut partial.descriptors) }))
@@ -93,7 +95,8 @@ impl Receiving {
     ) -> Result<Option<usize>> {
         self.must_be_open()?;
         let mut partial = self.partial.borrow_mut();
-        let got = self.spoilt_by(partial.fill_into(stream, trust, self.most(trust), buffer, deadline))?;
+        let limit = Limit::of_connection(self.most(trust).max(buffer.len()));
+        let got = self.spoilt_by(partial.fill_into(stream, trust, limit, buffer, deadline))?;
         match got {
             Into::Nothing => return Ok(None),
             Into::Buffer(len) => {
@@ -134,7 +137,7 @@ enum Into {
 
 impl Partial {
     /// Receives until `incoming` has a whole message.
-    fn fill(&mut self, stream: &Stream, trust: Trust, limit: usize, deadline: Deadline) -> Result<bool> {
+    fn fill(&mut self, stream: &Stream, trust: Trust, limit: Limit, deadline: Deadline) -> Result<bool> {
         self.incoming.set_limit(limit)?;
         loop {
             match self.step(stream, trust, deadline)? {
@@ -150,11 +153,11 @@ impl Partial {
         &mut self,
         stream: &Stream,
         trust: Trust,
-        most: usize,
+        limit: Limit,
         buffer: &mut [u8],
         deadline: Deadline,
     ) -> Result<Into> {
-        self.incoming.set_limit(most.max(buffer.len()))?;
+        self.incoming.set_limit(limit)?;
         loop {
             if let Some(place) = self.incoming.untouched().and_then(|len| buffer.get_mut(..len)) {
                 return self.read_straight(stream, place, deadline);
@@ -277,7 +280,7 @@ macro_rules! receives {
             /// # Errors
             /// As for [`recv`](Self::recv).
             pub fn recv_timeout<T: DeserializeOwned>(&self, timeout: impl Into<Deadline>) -> Result<Option<T>> {
-                self.recv_max_timeout(self.receiving.most(self.trust()), timeout)
+                self.recv_within(None, timeout.into())
             }
 
             /// [`recv`](Self::recv) for a value whose message has at most so many bytes, whatever
@@ -298,7 +301,11 @@ macro_rules! receives {
                 limit: usize,
                 timeout: impl Into<Deadline>,
             ) -> Result<Option<T>> {
-                let message = self.receiving.message(self.stream(), self.trust(), limit, timeout.into())?;
+                self.recv_within(Some(limit), timeout.into())
+            }
+
+            fn recv_within<T: DeserializeOwned>(&self, limit: Option<usize>, deadline: Deadline) -> Result<Option<T>> {
+                let message = self.receiving.message(self.stream(), self.trust(), limit, deadline)?;
                 message.map(|message| unpack(message, self.trust())).transpose()
             }
 
@@ -329,7 +336,8 @@ macro_rules! receives {
             /// # Errors
             /// As for [`recv_bytes`](Self::recv_bytes).
             pub fn recv_bytes_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<Vec<u8>>> {
-                self.recv_bytes_max_timeout(self.receiving.most(self.trust()), timeout)
+                let message = self.receiving.message(self.stream(), self.trust(), None, timeout.into())?;
+                Ok(message.map(|message| message.bytes))
             }
 
             /// [`recv_bytes_max`](Self::recv_bytes_max) within the deadline.
@@ -341,7 +349,7 @@ macro_rules! receives {
                 limit: usize,
                 timeout: impl Into<Deadline>,
             ) -> Result<Option<Vec<u8>>> {
-                let message = self.receiving.message(self.stream(), self.trust(), limit, timeout.into())?;
+                let message = self.receiving.message(self.stream(), self.trust(), Some(limit), timeout.into())?;
                 Ok(message.map(|message| message.bytes))
             }
 

@@ -56,6 +56,8 @@ mod list;
 pub mod memory;
 mod sorts;
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -92,7 +94,8 @@ pub(crate) fn pack<T: Serialize + ?Sized>(value: &T) -> Result<Packed> {
     let packed = postcard::to_extend(value, Vec::new());
     let descriptors = list.finish()?;
     let bytes = packed.map_err(|error| {
-        Error::new(ErrorKind::InvalidInput, format!("{} cannot be sent: {error}", std::any::type_name::<T>()))
+        let why = reason(&error);
+        Error::new(ErrorKind::InvalidInput, format!("{} cannot be sent: {why}", std::any::type_name::<T>()))
     })?;
     Ok(Packed { bytes, descriptors })
 }
@@ -111,6 +114,23 @@ pub(crate) fn unpack<T: DeserializeOwned>(Packed { bytes, descriptors }: Packed,
     match unpacked {
         Ok((value, [])) => Ok(value),
         Ok((_, rest)) => Err(wrong(&format_args!("{} bytes are left over", rest.len()))),
-        Err(error) => Err(wrong(&error)),
+        Err(error) => Err(wrong(&reason(&error))),
+    }
+}
+
+/// What the form's error means for the type, where its own text does not tell.
+fn reason(error: &postcard::Error) -> Cow<'static, str> {
+    use postcard::Error::{SerializeSeqLengthUnknown, WontImplement};
+    match error {
+        WontImplement => Cow::Borrowed(
+            "its form needs a self-describing format, and a message holds no names of fields and no types: serde's `untagged`, \
+             `tag`, `flatten` and `skip_serializing_if`, and what is read by `deserialize_any` (serde_json::Value), do not work \
+             here; use plain enums and Option, or send it as text of such a format",
+        ),
+        SerializeSeqLengthUnknown => Cow::Borrowed(
+            "it has a sequence or a map of a length that is not known beforehand, as serde's `flatten` makes one: a message begins \
+             each with its length; use plain fields, or collect it first",
+        ),
+        other => Cow::Owned(other.to_string()),
     }
 }

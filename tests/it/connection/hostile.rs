@@ -25,7 +25,10 @@ fn announced_lengths_ask_for_no_memory() {
     for len in [u64::MAX, i64::MAX as u64 + 1] {
         let (near, mut far) = bare();
         far.write_all(&[&[0xff; 4][..], &len.to_be_bytes()].concat()).unwrap();
-        assert_eq!(kind(near.recv_bytes_timeout(Duration::from_secs(5))), ErrorKind::TooLong);
+        near.set_max_message(None);
+        let error = near.recv_bytes_timeout(Duration::from_secs(5)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLong);
+        assert!(!error.to_string().contains("set_max_message"), "it is allowed already: {error}");
     }
     // What could be addressed is waited for, in small pieces, if anything may come.
     let before = resident();
@@ -52,6 +55,7 @@ fn messages_beyond_the_limit_are_refused_unread_and_end_the_receiving() {
     let error = near.recv_bytes_max(5).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLong);
     assert!(error.to_string().contains("bad message length"), "{error}");
+    assert!(!error.to_string().contains("set_max_message"), "the call's own limit holds: {error}");
     assert!(!near.readable() && near.writable());
     near.send_bytes(b"answer").unwrap();
 

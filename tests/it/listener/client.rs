@@ -110,6 +110,17 @@ fn who_goes_in_the_middle_has_closed_and_who_says_too_much_is_not_heard() {
     assert_eq!(answer_challenge(&near, &key()).unwrap_err().kind(), ErrorKind::TooLong);
 }
 
+// RFC 6761: no resolver finds it.
+#[test]
+fn a_host_that_is_not_found_is_named() {
+    for address in [Address::from(("nohost.invalid", 4)), Address::Inet6("nohost.invalid".into(), 4)] {
+        let error = Client::connect(address.clone()).unwrap_err();
+        assert!(error.to_string().contains("nohost.invalid") && std::error::Error::source(&error).is_some(), "{error}");
+        let error = Listener::bind(address).unwrap_err();
+        assert!(error.to_string().contains("nohost.invalid"), "{error}");
+    }
+}
+
 #[test]
 fn a_half_has_its_deadline() {
     let (near, _far) = with_script(&[]);

@@ -132,6 +132,7 @@ fn frames_that_are_too_long_or_none_are_refused_unread() {
             peer.write_all(header).unwrap();
             let error = listener.accept().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Auth, "{error}");
+            assert!(!error.to_string().contains("set_max_message"), "nobody can, here: {error}");
             assert_eq!(serve_one(&listener), 0);
         });
     }
