@@ -28,6 +28,10 @@ const TESTS: &[Test] = &[
     ("child_that_polls_takes_nothing", child_that_polls_takes_nothing),
     ("killed_sender_leaves_whole_messages_and_an_end", killed_sender_leaves_whole_messages_and_an_end),
     ("killed_receiver_is_closed_to_the_sender", killed_receiver_is_closed_to_the_sender),
+    (
+        "message_whose_descriptors_find_no_place_is_skipped_whole",
+        message_whose_descriptors_find_no_place_is_skipped_whole,
+    ),
     ("messages_and_ends_of_children_are_waited_for_together", messages_and_ends_of_children_are_waited_for_together),
 ];
 
@@ -182,6 +186,83 @@ fn killed_receiver_is_closed_to_the_sender() {
     child.wait().unwrap();
     let error = (0..).find_map(|_| near.send_bytes(b"nobody").err()).unwrap();
     assert_eq!(error.kind(), ErrorKind::Closed);
+}
+
+fn message_whose_descriptors_find_no_place_is_skipped_whole() {
+    use ossature::multiprocessing::connection::Access;
+    type Message = (Handle<std::fs::File>, Vec<u32>, Handle<std::fs::File>);
+    for trusted in [true, false] {
+        let (child, near) = child(|far| {
+            let other;
+            let far = if trusted {
+                far
+            } else {
+                other = Connection::from_fd(std::os::fd::AsFd::as_fd(far).try_clone_to_owned().unwrap(), Access::Both)?;
+                &other
+            };
+            let before = harness::descriptors();
+            // Room for none of the two, and for one, which is not to be kept.
+            for room in [0, 1] {
+                let limit = set_most_descriptors(room);
+                // It comes in many parts, between which the time is over.
+                let error = loop {
+                    match far.recv_timeout::<Message>(Duration::ZERO) {
+                        Ok(None) => {}
+                        Ok(Some(_)) => panic!("there is no room for it"),
+                        Err(error) => break error,
+                    }
+                };
+                assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(Errno::MFILE)), "{error}");
+                let text = error.to_string();
+                assert!(text.starts_with("2 descriptors") && text.contains("RLIMIT_NOFILE"), "{text}");
+                // Who asks for bytes has no use for descriptors, so nothing lacks.
+                assert_eq!(far.recv_bytes()?.len(), 1003);
+                assert_eq!(far.recv::<String>()?, "the next one");
+                limit.put_back();
+            }
+            assert_eq!(harness::descriptors(), before, "nothing leaks");
+            let (_, numbers, _): Message = far.recv()?;
+            assert_eq!(numbers.len(), 1 << 20);
+            far.send_bytes(b"well")
+        });
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let message = (Handle(&null), vec![5_u32; 1 << 20], Handle(&null));
+        for _ in 0..2 {
+            near.send(&message).unwrap();
+            near.send(&(Handle(&null), vec![5_u8; 1000])).unwrap();
+            near.send("the next one").unwrap();
+        }
+        near.send(&message).unwrap();
+        assert_eq!(near.recv_bytes_timeout(LONG).unwrap().as_deref(), Some(&b"well"[..]));
+        well(child);
+    }
+}
+
+/// The limit of open descriptors that was before.
+struct Most(libc::rlimit);
+
+/// Lets this process open only so many descriptors more, in the places that come next.
+fn set_most_descriptors(more: usize) -> Most {
+    let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the place has room for the answer.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut before) }, 0);
+    let open = harness::descriptors();
+    let free = (0..).filter(|fd| !open.contains_key(fd)).nth(more).unwrap();
+    Most(before).set(free as libc::rlim_t)
+}
+
+impl Most {
+    fn set(self, most: libc::rlim_t) -> Self {
+        let limit = libc::rlimit { rlim_cur: most, rlim_max: self.0.rlim_max };
+        // SAFETY: the limit is read during the call.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+        self
+    }
+
+    fn put_back(self) {
+        let most = self.0.rlim_cur;
+        self.set(most);
+    }
 }
 
 // TestWait.test_wait, with the sentinels of test_wait_integer

@@ -224,19 +224,22 @@ impl Partial {
             Trust::Stranger => stream.read_with_credentials(space, deadline),
         };
         let Some(got) = got.map_err(failed)? else { return Ok(None) };
-        if got.len > 0 && (got.descriptors_lost || got.descriptors.len() != due.all) {
-            let message = format!(
-                "{} descriptors were announced and {} came: this process may have as many open as it is allowed to",
-                due.all,
-                got.descriptors.len()
-            );
+        if got.len == 0 {
+            return Ok(Some(0));
+        }
+        if !got.descriptors_lost && got.descriptors.len() != due.all {
+            let message = format!("{} descriptors were announced and {} came", due.all, got.descriptors.len());
             return Err(Error::new(ErrorKind::Decode, message));
         }
-        if got.len > 0 && trust != Trust::Kin && !got.credentials.is_some_and(may_send_descriptors) {
+        if trust != Trust::Kin && !got.credentials.is_some_and(may_send_descriptors) {
             return Err(refused());
         }
-        // None that can be had only at the end of the stream.
-        self.descriptors = Descriptors::arrived(got.descriptors.into_iter().collect(), due).unwrap_or_default();
+        self.descriptors = if got.descriptors_lost {
+            // The kernel had them and could not open them here. The rest of the message comes as if nothing had been.
+            Descriptors::lost(due.all)
+        } else {
+            Descriptors::arrived(got.descriptors.into_iter().collect(), due).unwrap_or_default()
+        };
         Ok(Some(got.len))
     }
 }
@@ -270,7 +273,8 @@ macro_rules! receives {
             /// # Errors
             /// As for [`recv_bytes`](Self::recv_bytes); [`Decode`](crate::ErrorKind::Decode) when the message is no `T`,
             /// [`NotAllowed`](crate::ErrorKind::NotAllowed) and [`Incompatible`](crate::ErrorKind::Incompatible) for shared memory
-            /// that cannot be taken. The message is gone then, and the next one can be received.
+            /// that cannot be taken, [`Os`](crate::ErrorKind::Os) with `EMFILE` when this process may not have as many more
+            /// descriptors open as came along. The message is gone then, and the next one can be received.
             pub fn recv<T: DeserializeOwned>(&self) -> Result<T> {
                 self.recv_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }

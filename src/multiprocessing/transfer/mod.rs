@@ -58,6 +58,7 @@ mod sorts;
 
 use std::borrow::Cow;
 
+use ossature_sys::errno::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -102,6 +103,14 @@ pub(crate) fn pack<T: Serialize + ?Sized>(value: &T) -> Result<Packed> {
 
 /// Makes the value again; closes the descriptors that are not in it.
 pub(crate) fn unpack<T: DeserializeOwned>(Packed { bytes, descriptors }: Packed, trust: Trust) -> Result<T> {
+    let lost = descriptors.count_lost();
+    if lost > 0 {
+        let message = format!(
+            "{lost} descriptors came with a message and could not be received, so it is lost: this process may have no more open \
+             (RLIMIT_NOFILE, `ulimit -n`)"
+        );
+        return Err(Error::os(Errno::MFILE, message));
+    }
     let list = Arriving::begin(descriptors, trust);
     let unpacked = postcard::take_from_bytes(&bytes);
     list.finish()?;

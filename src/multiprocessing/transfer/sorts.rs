@@ -48,11 +48,13 @@ impl Sorts {
 pub(crate) struct Descriptors {
     list: Vec<OwnedFd>,
     sorts: Sorts,
+    /// So many came and could not be had here: the message means nothing without them, though its bytes do.
+    lost: usize,
 }
 
 impl Descriptors {
     pub(crate) const fn new() -> Self {
-        Self { list: Vec::new(), sorts: Sorts { memory: 0, ends: 0, all: 0 } }
+        Self { list: Vec::new(), sorts: Sorts { memory: 0, ends: 0, all: 0 }, lost: 0 }
     }
 
     /// Those of a value.
@@ -62,12 +64,22 @@ impl Descriptors {
         let mut list = memory;
         list.extend(ends);
         list.extend(handles);
-        Self { list, sorts }
+        Self { list, sorts, lost: 0 }
     }
 
     /// Those that came with a message that said this of them; `None` when it cannot be true.
     pub(crate) fn arrived(list: Vec<OwnedFd>, sorts: Sorts) -> Option<Self> {
-        (list.len() == sorts.all && sorts.is_possible()).then_some(Self { list, sorts })
+        (list.len() == sorts.all && sorts.is_possible()).then_some(Self { list, sorts, lost: 0 })
+    }
+
+    /// In place of so many that this process could not open.
+    pub(crate) fn lost(count: usize) -> Self {
+        Self { lost: count, ..Self::new() }
+    }
+
+    /// How many could not be had.
+    pub(super) fn count_lost(&self) -> usize {
+        self.lost
     }
 
     pub(crate) fn sorts(&self) -> Sorts {
