@@ -48,6 +48,10 @@
 //! stranger may change under a reference. The same holds for an end of a connection between these processes, by which
 //! memory could come. Other descriptors are exchanged with processes of the same user too.
 //!
+//! **How many.** At most 253 descriptors travel with one message, as many as the kernel takes at once; a value with more is refused,
+//! and has to go in several. A lock, a value, a file and an end of a connection are one each. The arguments of a process may have
+//! more.
+//!
 //! **Elsewhere it is refused.** A descriptor cannot be written to a file: serialising one when nothing is being sent is an error that
 //! says so.
 
