@@ -23,13 +23,23 @@ mod guise;
 mod hooks;
 #[path = "process/lives.rs"]
 mod lives;
+#[path = "process/panics.rs"]
+mod panics;
 
 fn main() {
     ossature::multiprocessing::freeze_support(worlds::TASKS);
     let mut tests = Vec::new();
-    for module in
-        [lives::TESTS, finalizers::TESTS, finalizers::ALONE, forked::TESTS, hooks::TESTS, hooks::ALONE, guise::TESTS]
-    {
+    for module in [
+        lives::TESTS,
+        panics::TESTS,
+        panics::ALONE,
+        finalizers::TESTS,
+        finalizers::ALONE,
+        forked::TESTS,
+        hooks::TESTS,
+        hooks::ALONE,
+        guise::TESTS,
+    ] {
         tests.extend_from_slice(module);
     }
     #[cfg(ossature_faults)]

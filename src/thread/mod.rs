@@ -45,9 +45,9 @@ pub use panic::exit;
 
 pub(crate) use ident::is_first;
 pub(crate) use native::{Counted, Native, Plan, checked};
-#[cfg(feature = "multiprocessing")]
-pub(crate) use panic::install_anew;
 pub(crate) use panic::{Escaped, Place, aloud, catch, install, is_exit, text};
+#[cfg(feature = "multiprocessing")]
+pub(crate) use panic::{catch_telling, install_anew, speak_as};
 
 /// The longest timeout that Python takes, 292 years: it refuses longer ones. Here any `Duration` is a timeout, and one
 /// that the clock cannot count (584 years) means no limit.

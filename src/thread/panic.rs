@@ -1,11 +1,13 @@
 //! Unwinding out of a thread: what panicked and where, kept until somebody reports it, and the quiet way out.
 //!
 //! std prints a panic when it happens, whoever catches it. A thread of [`threading`](crate::threading) reports what escaped
-//! from it, once, at its end. So one hook stands before the one that was installed: in such a thread it keeps place and
-//! backtrace and stays silent, in every other it passes the panic on.
+//! from it, once, at its end. A process of [`multiprocessing`](crate::multiprocessing) prints as std does, but under its name,
+//! and tells its parent what escaped. So one hook stands before the one that was installed: in such a thread it keeps words,
+//! place and backtrace of a panic, in every other it passes the panic on. It also passes on what is about to abort the process,
+//! after all that it has kept, for then nobody will report it.
 
-use std::any::Any;
-use std::backtrace::Backtrace;
+use std::any::{Any, TypeId};
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind, set_hook, take_hook};
@@ -23,31 +25,111 @@ pub(crate) struct Place {
 /// What unwound out of a closure.
 pub(crate) struct Escaped {
     pub(crate) payload: Box<dyn Any + Send>,
-    /// `None` when no hook saw it: an unwinding that was resumed.
+    /// `None` when our hook did not see it: an unwinding that was resumed, or another hook in our place.
     pub(crate) place: Option<Place>,
 }
 
+/// A panic that our hook saw.
+struct Kept {
+    /// Whether it was printed.
+    told: bool,
+    kind: TypeId,
+    message: String,
+    place: Place,
+}
+
+impl Kept {
+    fn of(info: &PanicHookInfo<'_>, told: bool) -> Self {
+        let location = info.location().map(ToString::to_string).unwrap_or_default();
+        let place = Place { location, backtrace: Backtrace::capture() };
+        let message = text(info.payload()).unwrap_or("Box<dyn Any>").to_owned();
+        Self { told, kind: info.payload().type_id(), message, place }
+    }
+
+    /// Whether it is this that unwound with `payload`. The hook saw it elsewhere in memory, so kind and words must do.
+    fn is(&self, payload: &(dyn Any + Send)) -> bool {
+        self.kind == payload.type_id() && text(payload).is_none_or(|words| words == self.message)
+    }
+
+    fn print(&self) {
+        let thread = std::thread::current();
+        let mut words = match thread.name() {
+            Some(name) => format!("\nthread '{name}' panicked at {}:\n{}\n", self.place.location, self.message),
+            None => format!("\nthread panicked at {}:\n{}\n", self.place.location, self.message),
+        };
+        if self.place.backtrace.status() == BacktraceStatus::Captured {
+            words.push_str(&format!("stack backtrace:\n{}\n", self.place.backtrace));
+        }
+        let _ = std::io::stderr().write_all(words.as_bytes()); // without a standard error nobody listens
+    }
+}
+
+/// How a process speaks of its panics: prints a report under its name, or with `None` its name alone, before what another prints.
+pub(crate) type Voice = fn(Option<(&str, &Place)>);
+
+/// What the hook does in a thread. One piece and free of allocations, for every child that is born touches it.
+#[derive(Clone, Copy)]
+struct State {
+    /// Of the process whose first thread this is, if we started that.
+    voice: Option<Voice>,
+    /// Whether a panic is kept.
+    keeps: bool,
+    /// Whether one that is kept is also told at once.
+    tells: bool,
+    /// How many there were in [`KEPT`] when the innermost [`catch`] began.
+    floor: u32,
+    /// How many there are, so that nobody touches an empty list.
+    kept: u32,
+}
+
+/// How many the hook keeps in one [`catch`]: those that a destructor may meet, without end those of a loop that catches its own.
+const MANY: u32 = 8;
+
 thread_local! {
-    static QUIET: Cell<bool> = const { Cell::new(false) };
-    static LAST: RefCell<Option<(Place, String)>> = const { RefCell::new(None) };
+    static STATE: Cell<State> =
+        const { Cell::new(State { voice: None, keeps: false, tells: false, floor: 0, kept: 0 }) };
+    static KEPT: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Runs `body`, keeping panics silent, and gives back what escaped.
 pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Escaped> {
-    let before = QUIET.replace(true);
+    caught(false, body)
+}
+
+/// Runs `body`, having panics told as they happen by the [voice](speak_as), and gives back what escaped: only what has no
+/// place is still to be told.
+#[cfg(feature = "multiprocessing")]
+pub(crate) fn catch_telling<R>(body: impl FnOnce() -> R) -> Result<R, Escaped> {
+    caught(true, body)
+}
+
+fn caught<R>(tells: bool, body: impl FnOnce() -> R) -> Result<R, Escaped> {
+    let before = STATE.get();
+    STATE.set(State { keeps: true, tells, floor: before.kept, ..before });
     let result = catch_unwind(AssertUnwindSafe(body));
-    QUIET.set(before);
+    let after = STATE.replace(before);
+    let mut seen = Vec::new();
+    if after.kept > before.kept {
+        seen = KEPT.with_borrow_mut(|kept| kept.split_off(kept.len().min(before.kept as usize)));
+    }
     result.map_err(|payload| {
-        let place = LAST.take().map(|(place, _)| place).filter(|_| !payload.is::<Exit>());
-        Escaped { payload, place }
+        let escaped = seen.into_iter().rev().find(|kept| kept.is(&*payload));
+        Escaped { payload, place: escaped.map(|kept| kept.place) }
     })
+}
+
+/// Has the calling thread speak as the first of a process, from now on: its panics begin with that one's name.
+#[cfg(feature = "multiprocessing")]
+pub(crate) fn speak_as(voice: Voice) {
+    STATE.set(State { voice: Some(voice), keeps: false, tells: false, ..STATE.get() });
 }
 
 /// Runs `body` with panics going to the process's hook as they happen, and swallows them.
 pub(crate) fn aloud(body: impl FnOnce()) {
-    let before = QUIET.replace(false);
+    let before = STATE.get();
+    STATE.set(State { keeps: false, ..before });
     let _ = catch_unwind(AssertUnwindSafe(body)); // the hook has reported it
-    QUIET.set(before);
+    STATE.set(before);
 }
 
 /// Where our newest hook is, 0 while there is none.
@@ -97,27 +179,46 @@ fn ours(before: Hook) -> Hook {
     let mark = Mark;
     let hook: Hook = Box::new(move |info| {
         let _ = &mark;
-        if !QUIET.try_with(Cell::get).unwrap_or(false) {
-            return before(info);
+        let state = STATE.get();
+        let ends = cfg!(panic = "abort") || aborts(info);
+        if state.keeps && !ends {
+            return keep(state, info);
         }
-        let message = text(info.payload()).unwrap_or("Box<dyn Any>").to_owned();
-        if message.starts_with("panic in a ") {
-            // The process is about to abort, so the panic that led to it will find nobody to report it.
-            if let Ok(Some((place, message))) = LAST.try_with(RefCell::take) {
-                let _ = writeln!(std::io::stderr(), "panicked at {}:\n{message}", place.location);
-            }
-            return before(info);
+        if ends {
+            let seen = KEPT.try_with(RefCell::take).unwrap_or_default();
+            seen.iter().filter(|kept| !kept.told).for_each(Kept::print);
         }
-        keep(info, message);
+        if let Some(voice) = state.voice {
+            voice(None);
+        }
+        before(info);
     });
     INSTALLED.store(place(&hook), Release);
     hook
 }
 
-fn keep(info: &PanicHookInfo<'_>, message: String) {
-    let location = info.location().map(ToString::to_string).unwrap_or_default();
-    let place = Place { location, backtrace: Backtrace::capture() };
-    let _ = LAST.try_with(|last| last.replace(Some((place, message))));
+/// Whether the process ends with this panic: nothing can catch what must not unwind, such as a panic out of a destructor that
+/// runs in an unwinding. Only its `Debug` form tells so in every case.
+fn aborts(info: &PanicHookInfo<'_>) -> bool {
+    const WORDS: [&str; 2] = ["panic in a destructor during cleanup", "panic in a function that cannot unwind"];
+    text(info.payload()).is_some_and(|words| WORDS.contains(&words))
+        || format!("{info:?}").contains("can_unwind: false")
+}
+
+fn keep(state: State, info: &PanicHookInfo<'_>) {
+    let voice = state.voice.filter(|_| state.tells);
+    let kept = Kept::of(info, voice.is_some());
+    if let Some(voice) = voice {
+        voice(Some((&kept.message, &kept.place)));
+    }
+    let _ = KEPT.try_with(|list| {
+        let mut list = list.borrow_mut();
+        if state.kept - state.floor == MANY {
+            list.remove(state.floor as usize);
+        }
+        list.push(kept);
+        STATE.set(State { kept: list.len() as u32, ..state });
+    });
 }
 
 /// The words of a panic, if it has any.

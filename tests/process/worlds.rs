@@ -15,7 +15,7 @@ use ossature::multiprocessing::{
 use ossature::sys::signal::{Signal, SignalSet, restore_default, set_mask};
 use ossature::threading::Thread;
 
-use crate::{finalizers, hooks};
+use crate::{finalizers, hooks, panics};
 
 /// A way of starting a process.
 pub trait World {
@@ -118,6 +118,11 @@ pub fn work(world: String, job: String, argument: String) -> std::result::Result
             redirect(2, Path::new(argument));
             panic!("no more paper");
         }
+        "panic-twice" => panics::twice(Path::new(argument)),
+        "panic-and-block" => panics::and_block(Path::new(argument)),
+        "panic-and-catch" => panics::and_catch(Path::new(argument)),
+        "panic-again" => panics::again(Path::new(argument)),
+        "panic-finally" => panics::finally(Path::new(argument)),
         "fail-into" => {
             redirect(2, Path::new(argument));
             return Err("out of ink".to_owned());

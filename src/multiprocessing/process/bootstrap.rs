@@ -8,7 +8,7 @@ use ossature_sys::process::{Pid, detach_stdin};
 
 use super::era::Era;
 use super::lifeline::end_with;
-use super::panic::PanicReport;
+use super::panic;
 use super::parent::Parent;
 use super::passport::Passport;
 use crate::multiprocessing::context::{Context, force_start_method};
@@ -20,10 +20,11 @@ use crate::{thread, threading};
 const PANICKED: u8 = 1;
 
 /// Makes this process the one that `passport` speaks of, does its work and everything that comes after it; the caller is to
-/// exit at once with the code that this answers with. A panic of the work goes to standard error and into `report`.
+/// exit at once with the code that this answers with. A panic of the work goes to standard error as it happens, and into `report` when it
+/// has escaped.
 ///
-/// The order is Python's: standard input is replaced, then the callbacks after a fork, the work, the report of
-/// its panic, the end of the threads, the finalizers and the children, and the flush.
+/// The order is Python's: standard input is replaced, then the callbacks after a fork, the work, the word to
+/// the parent of its panic, the end of the threads, the finalizers and the children, and the flush.
 pub(crate) fn run(passport: Passport, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
     passport.log.apply();
     run_as(Era::prepare(passport), report, body)
@@ -47,16 +48,15 @@ fn run_as(era: Box<Era>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
         force_start_method(method);
     }
     let era = era.enter();
+    thread::speak_as(panic::voice);
     util::run_after_fork(era);
     info!("child process calling self.run()");
     thread::install_anew();
-    let code = match thread::catch(body) {
+    let code = match thread::catch_telling(body) {
         Ok(code) => code,
         Err(escaped) if thread::is_exit(&*escaped.payload) => 0,
         Err(escaped) => {
-            let panic = PanicReport::of(&escaped);
-            panic.print(&era.name());
-            panic.send(&report);
+            panic::told(&escaped).send(&report);
             PANICKED
         }
     };

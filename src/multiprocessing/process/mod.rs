@@ -39,7 +39,7 @@ mod current;
 pub(crate) mod era;
 mod handle;
 pub(crate) mod lifeline;
-mod panic;
+pub(crate) mod panic;
 mod parent;
 pub(crate) mod passport;
 mod report;

@@ -8,16 +8,22 @@ use ossature_sys::errno::Errno;
 use ossature_sys::fd::{self, AsFd};
 use ossature_sys::signal::{self, Signal, SignalSet};
 
-use crate::thread::{Escaped, text};
+use crate::multiprocessing::start::thread::name_here;
+use crate::thread::{Escaped, Place, text};
 
 /// What ended a process with exit code 1: the words of the panic, its place, and its backtrace where `RUST_BACKTRACE` asked
 /// for one.
 ///
 /// As with Python, whose `sys.excepthook` is not called in a child, the report takes the place of the program's panic hook,
-/// whenever that was set: a panic of the work is printed once, to standard error under the name of the process, and told to the
-/// parent here. The hook of a forked child is its parent's for everything else: for panics of its other threads of
-/// [std](std::thread) and of its finalizers. A hook that the work itself sets is called as it panics, and then the report has
-/// neither place nor backtrace.
+/// whenever that was set: each panic of the work is printed once, to standard error under the name of the process, and when it
+/// happens, as Rust does. So it is there before any destructor runs, also when the work then catches it, or when one of the
+/// destructors blocks or panics as well. The panic that escaped from the work is told to the parent here.
+///
+/// The hook of a forked child is its parent's for everything else: for panics of its other threads of [std](std::thread), and for
+/// those of its finalizers and callbacks, which a line with the name of the process goes before. It also hears, after such a
+/// line, of a panic that aborts the process: of one that cannot unwind, and of every one in a program that is built with
+/// `panic = "abort"`, whose parent sees a signal and no report. A hook that the work itself sets is called as it panics, and
+/// what escapes is printed at the end, with neither place nor backtrace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PanicReport {
     message: String,
@@ -31,15 +37,37 @@ const LIMITS: [usize; 3] = [16 << 10, 4 << 10, 40 << 10];
 const HEADER: usize = 6 * 4;
 const WHOLE: usize = HEADER + LIMITS[0] + LIMITS[1] + LIMITS[2];
 
+/// How a process speaks: see [`speak_as`](crate::thread::speak_as).
+pub(crate) fn voice(seen: Option<(&str, &Place)>) {
+    match seen {
+        Some((message, place)) => PanicReport::new(message, Some(place)).print(),
+        None => {
+            let name = format!("Process {}:\n", name_here());
+            let _ = std::io::stderr().write_all(name.as_bytes()); // without a standard error nobody listens
+        }
+    }
+}
+
+/// The report of what escaped from the work, printed by now: the hook did that when it saw it.
+pub(crate) fn told(escaped: &Escaped) -> PanicReport {
+    let report = PanicReport::new(text(&*escaped.payload).unwrap_or("Box<dyn Any>"), escaped.place.as_ref());
+    if escaped.place.is_none() {
+        report.print();
+    }
+    report
+}
+
 impl PanicReport {
-    pub(crate) fn of(escaped: &Escaped) -> Self {
-        let message = text(&*escaped.payload).unwrap_or("Box<dyn Any>").to_owned();
-        let place = escaped.place.as_ref();
+    fn new(message: &str, place: Option<&Place>) -> Self {
         let location = place.map(|place| place.location.clone()).unwrap_or_default();
         let captured =
             |backtrace: &&std::backtrace::Backtrace| backtrace.status() == std::backtrace::BacktraceStatus::Captured;
         let backtrace = place.map(|place| &place.backtrace).filter(captured);
-        Self { message, location, backtrace: backtrace.map(ToString::to_string).unwrap_or_default() }
+        Self {
+            message: message.to_owned(),
+            location,
+            backtrace: backtrace.map(ToString::to_string).unwrap_or_default(),
+        }
     }
 
     /// The words of the panic; `Box<dyn Any>` when it panicked with something that is no text. Cut after 16 KiB, which it
@@ -59,8 +87,8 @@ impl PanicReport {
     }
 
     /// Prints it to standard error, as one piece.
-    pub(crate) fn print(&self, name: &str) {
-        let mut text = format!("Process {name}:\n{self}\n");
+    fn print(&self) {
+        let mut text = format!("Process {}:\n{self}\n", name_here());
         if self.backtrace.is_empty() {
             text.push_str("note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n");
         }

@@ -10,8 +10,8 @@ use ossature_sys::process::Exit;
 use super::Started;
 use crate::error::Result;
 use crate::multiprocessing::process::passport::Passport;
-use crate::multiprocessing::process::{PanicReport, current_process};
-use crate::thread::{Ident, catch, get_ident, is_exit};
+use crate::multiprocessing::process::{PanicReport, current_process, panic};
+use crate::thread::{Ident, catch_telling, get_ident, is_exit, speak_as};
 use crate::threading::Thread;
 
 /// What the thread tells of itself.
@@ -59,7 +59,9 @@ thread_local! {
 
 /// The name of the process that the calling thread is in the guise of, otherwise of this process.
 pub(crate) fn name_here() -> String {
-    GUISE.with_borrow(Clone::clone).unwrap_or_else(|| current_process().name())
+    // Asked in a panic of whatever moment: also when the thread's values are being dropped.
+    let guise = GUISE.try_with(|name| name.borrow().clone()).ok().flatten();
+    guise.unwrap_or_else(|| current_process().name())
 }
 
 /// Starts a thread that does `body`.
@@ -75,14 +77,13 @@ pub(crate) fn thread(passport: Passport, body: impl FnOnce() -> u8 + Send + 'sta
     let (inner, name) = (life.clone(), passport.name.clone());
     let thread = Thread::builder().name(passport.name).daemon(passport.daemon).spawn(move || {
         let _ = inner.here.set(get_ident()); // the one time
-        GUISE.set(Some(name.clone()));
-        let code = match catch(body) {
+        GUISE.set(Some(name));
+        speak_as(panic::voice);
+        let code = match catch_telling(body) {
             Ok(code) => code,
             Err(escaped) if is_exit(&*escaped.payload) => 0,
             Err(escaped) => {
-                let panic = PanicReport::of(&escaped);
-                panic.print(&name);
-                let _ = inner.panic.set(panic); // the one time
+                let _ = inner.panic.set(panic::told(&escaped)); // the one time
                 1
             }
         };
