@@ -10,6 +10,8 @@ mod harness;
 #[path = "process/worlds.rs"]
 mod worlds;
 
+#[path = "process/aborts.rs"]
+mod aborts;
 #[cfg(ossature_faults)]
 #[path = "process/faults.rs"]
 mod faults;
@@ -28,6 +30,9 @@ mod panics;
 
 fn main() {
     ossature::multiprocessing::freeze_support(worlds::TASKS);
+    if cfg!(panic = "abort") {
+        return harness::run(aborts::TESTS);
+    }
     let mut tests = Vec::new();
     for module in [
         lives::TESTS,

@@ -15,7 +15,7 @@ use ossature::multiprocessing::{
 use ossature::sys::signal::{Signal, SignalSet, restore_default, set_mask};
 use ossature::threading::Thread;
 
-use crate::{finalizers, hooks, panics};
+use crate::{aborts, finalizers, hooks, panics};
 
 /// A way of starting a process.
 pub trait World {
@@ -119,6 +119,8 @@ pub fn work(world: String, job: String, argument: String) -> std::result::Result
             panic!("no more paper");
         }
         "panic-twice" => panics::twice(Path::new(argument)),
+        "panic-in-thread" => aborts::in_thread(Path::new(argument)),
+        "panic-in-timer" => aborts::in_timer(Path::new(argument)),
         "panic-and-block" => panics::and_block(Path::new(argument)),
         "panic-and-catch" => panics::and_catch(Path::new(argument)),
         "panic-again" => panics::again(Path::new(argument)),

@@ -119,6 +119,48 @@ fn a_caught_panic_is_not_reported() {
     });
 }
 
+/// Catches a panic of its own when it is dropped.
+struct Clumsy;
+
+impl Drop for Clumsy {
+    fn drop(&mut self) {
+        assert!(catch_unwind(|| panic!("caught in a destructor")).is_err());
+    }
+}
+
+#[test]
+fn a_panic_caught_on_the_way_out_does_not_hide_the_one_that_escapes() {
+    let _alone = alone();
+    soon(|| {
+        let hear = listen("clumsy");
+        let line = Location::caller().line() + 3;
+        run("clumsy", || {
+            let _clumsy = Clumsy;
+            panic!("the first")
+        });
+        let seen = hear.try_recv().unwrap();
+        let place = seen.location.unwrap();
+        assert!(place.starts_with(&format!("{}:{line}:", file!())), "{place}");
+        assert_eq!(seen.message.as_deref(), Some("the first"));
+        assert!(hear.try_recv().is_err(), "once");
+    });
+}
+
+#[test]
+fn an_unwinding_by_hand_has_not_the_place_of_a_panic_caught_before() {
+    let _alone = alone();
+    soon(|| {
+        let hear = listen("resumes another");
+        run("resumes another", || {
+            let caught = catch_unwind(|| panic!("caught"));
+            assert!(caught.is_err());
+            std::panic::resume_unwind(Box::new("by hand"))
+        });
+        let seen = hear.try_recv().unwrap();
+        assert_eq!((seen.message.as_deref(), seen.location), (Some("by hand"), None));
+    });
+}
+
 #[test]
 fn an_unwinding_by_hand_has_no_place() {
     let _alone = alone();
