@@ -120,7 +120,8 @@ impl<H: fmt::Debug> fmt::Debug for PanicReport<'_, H> {
 /// thread. Other threads and the exit code are not affected.
 ///
 /// Such a panic does not reach the process's panic hook, unless this hook panics itself: that one is reported there, and the
-/// thread ends as it would have. A panic that the thread catches is not reported at all.
+/// thread ends as it would have. A panic that the thread catches is not reported at all. One that aborts the process, as each does in
+/// a program that is built with `panic = "abort"`, goes to the process's panic hook, and what was to be reported is printed first.
 ///
 /// ```
 /// use std::sync::{Arc, mpsc};
