@@ -120,6 +120,7 @@ fn caught<R>(tells: bool, body: impl FnOnce() -> R) -> Result<R, Escaped> {
 
 /// Has the calling thread speak as the first of a process, from now on: its panics begin with that one's name.
 #[cfg(feature = "multiprocessing")]
+#[inline]
 pub(crate) fn speak_as(voice: Voice) {
     STATE.set(State { voice: Some(voice), keeps: false, tells: false, ..STATE.get() });
 }

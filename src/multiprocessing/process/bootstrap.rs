@@ -27,10 +27,11 @@ const PANICKED: u8 = 1;
 /// the parent of its panic, the end of the threads, the finalizers and the children, and the flush.
 pub(crate) fn run(passport: Passport, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
     passport.log.apply();
+    thread::install_anew();
     run_as(Era::prepare(passport), report, body)
 }
 
-/// [`run`] in a copy of the parent, with an era that was prepared before the birth. A daemon ends with its parent, of which the
+/// [`run`] in a copy of the parent, with an era and the panic hook that were prepared before the birth. A daemon ends with its parent, of which the
 /// kernel can tell it if there is a number.
 pub(crate) fn run_forked(era: Box<Era>, parent: Option<Pid>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
     let bond = era.parent.as_ref().filter(|_| era.daemon).and_then(Parent::given);
@@ -51,7 +52,6 @@ fn run_as(era: Box<Era>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
     thread::speak_as(panic::voice);
     util::run_after_fork(era);
     info!("child process calling self.run()");
-    thread::install_anew();
     let code = match thread::catch_telling(body) {
         Ok(code) => code,
         Err(escaped) if thread::is_exit(&*escaped.payload) => 0,

@@ -100,7 +100,12 @@ impl Era {
             last = next;
         }
         self.generation.store(generation(), Relaxed);
-        *self.after_fork.lock() = last.hand_on();
+        let callbacks = last.hand_on();
+        if callbacks.is_empty() {
+            std::mem::forget(callbacks); // whatever room it has stays the parent's copy, at no price
+        } else {
+            *self.after_fork.lock() = callbacks;
+        }
         last.next.get_or_init(|| self)
     }
 

@@ -20,7 +20,7 @@ pub(crate) fn fork(mut passport: Passport, body: impl FnOnce() -> u8) -> Result<
         let pidfd = pidfd_open(process::id()).map_err(|errno| Error::os(errno, "cannot fork a daemon: no pidfd"))?;
         passport.sentinel = Some(pidfd);
     }
-    thread::install(); // here, or each child would do it anew
+    thread::install_anew(); // here, where it costs no copy of a page
     let (mut reader, era) = (Some(reader), Era::prepare(passport));
     let child = process::fork(|| {
         drop(reader.take());

@@ -46,10 +46,15 @@ pub fn register_after_fork<T: Send + Sync + 'static>(object: &Arc<T>, callback: 
 }
 
 /// Calls them, in a child that has just begun.
+#[inline]
 pub(crate) fn run_after_fork(era: &Era) {
-    if era.after_fork.lock().is_empty() {
-        return;
+    if !era.after_fork.lock().is_empty() {
+        call_all(era);
     }
+}
+
+#[cold]
+fn call_all(era: &Era) {
     // Outside the lock: they may register others, which are for children of this one.
     let mut callbacks = std::mem::take(&mut *era.after_fork.lock());
     callbacks.retain(|callback| callback.call());
