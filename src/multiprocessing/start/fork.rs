@@ -1,9 +1,9 @@
 //! The child as a copy of this process.
 
 use ossature_sys::pipe::{Flags, pipe};
-use ossature_sys::process::{self, pidfd_open};
+use ossature_sys::process;
 
-use super::{Life, Started};
+use super::{Life, Started, own_pidfd};
 use crate::error::{Error, Result};
 use crate::multiprocessing::process::bootstrap;
 use crate::multiprocessing::process::era::Era;
@@ -17,8 +17,7 @@ pub(crate) fn fork(mut passport: Passport, body: impl FnOnce() -> u8) -> Result<
     let parent = passport.child_of();
     // Opened here, for in a new pid namespace the child could not.
     if passport.daemon {
-        let pidfd = pidfd_open(process::id()).map_err(|errno| Error::os(errno, "cannot fork a daemon: no pidfd"))?;
-        passport.sentinel = Some(pidfd);
+        passport.sentinel = Some(own_pidfd()?);
     }
     thread::install_anew(); // here, where it costs no copy of a page
     let (mut reader, era) = (Some(reader), Era::prepare(passport));

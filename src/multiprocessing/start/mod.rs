@@ -14,8 +14,9 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
-use ossature_sys::process::{Child, Exit, Pid, Signal, pidfd_send_signal, pidfd_wait};
+use ossature_sys::process::{Child, Exit, Pid, Signal, id, pidfd_open, pidfd_send_signal, pidfd_wait};
 
+use crate::error::Error;
 use crate::multiprocessing::process::PanicReport;
 
 /// What the parent has after a start.
@@ -23,6 +24,11 @@ pub(crate) struct Started {
     pub(crate) life: Life,
     /// The end to read from of the pipe that was given to `bootstrap::run`; it must not block. A thread has none.
     pub(crate) report: Option<OwnedFd>,
+}
+
+/// This process's descriptor, for a child that is to know its parent by it.
+fn own_pidfd() -> crate::error::Result<OwnedFd> {
+    pidfd_open(id()).map_err(|errno| Error::os(errno, "cannot start a process: no pidfd of its parent"))
 }
 
 /// The life of a child, for the parent. Shared by all handles, and waited for by as many threads as like to: nothing here

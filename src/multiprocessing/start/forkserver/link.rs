@@ -61,7 +61,7 @@ struct State {
     link: Option<Link>,
     /// How many links there were.
     made: u32,
-    /// How the last server ended that this process parted with, where it knows.
+    /// How the server ended that this process parted with last, where it knows and has no other by now.
     end: Option<Exit>,
 }
 
@@ -80,12 +80,13 @@ fn state(deadline: Deadline) -> Result<Guard<'static, State>> {
 
 /// The way to the server, for a child to use as well, and the server's number; starts one where there is none.
 pub(super) fn way(entrance: &Entrance, deadline: Deadline) -> Result<(u32, OwnedFd)> {
-    let State { link, made, .. } = &mut *state(deadline)?;
+    let State { link, made, end } = &mut *state(deadline)?;
     let link = match link {
         Some(link) => link,
         None => {
-            *made = made.wrapping_add(1);
-            link.insert(Link::start(entrance, deadline)?)
+            let started = Link::start(entrance, deadline)?;
+            (*made, *end) = (made.wrapping_add(1), None);
+            link.insert(started)
         }
     };
     let way = duplicate(&link.socket)
@@ -110,7 +111,15 @@ pub(super) fn ask(server: u32, request: &Request, deadline: Deadline) -> Result<
 
 /// Parts with the server of that number, which did not answer, unless it lives, or was replaced meanwhile.
 pub(super) fn part_with(server: u32, deadline: Deadline) -> Result<()> {
-    state(deadline)?.part_with(server);
+    let mut state = state(deadline)?;
+    let made = state.made;
+    let Some(link) = state.link.as_mut().filter(|_| made == server) else { return Ok(()) };
+    // What it lost it lost at its end, which it has come to by now or soon.
+    let end = link.server.as_mut().map(|server| server.wait_timeout(Duration::from_millis(100)));
+    if !matches!(end, Some(Ok(None))) {
+        state.link = None; // reaped, or never this process's to reap
+        state.end = end.and_then(|end| end.ok().flatten());
+    }
     Ok(())
 }
 
@@ -161,17 +170,6 @@ pub(in crate::multiprocessing) fn reap() {
 }
 
 impl State {
-    /// Parts with a server that did not answer, unless it lives, or was replaced meanwhile.
-    fn part_with(&mut self, made: u32) {
-        let Some(link) = self.link.as_mut().filter(|_| self.made == made) else { return };
-        // What it lost it lost at its end, which it has come to by now or soon.
-        let end = link.server.as_mut().map(|server| server.wait_timeout(Duration::from_millis(100)));
-        if !matches!(end, Some(Ok(None))) {
-            self.link = None; // reaped, or never this process's to reap
-            self.end = end.and_then(|end| end.ok().flatten());
-        }
-    }
-
     /// Waits for a server that does not listen any more.
     fn bury(&mut self) {
         let Some(mut server) = self.link.take().and_then(Link::part) else { return };

@@ -26,12 +26,12 @@ use std::time::Duration;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::{AsFd, BorrowedFd};
-use ossature_sys::process::{Signal, id, pidfd_open};
+use ossature_sys::process::Signal;
 use ossature_sys::socket::{Kind, Socket};
 
 use self::message::{Birth, Request, Wanted, Word, hear};
 use super::spawn::{self, Answer, Letter, Order};
-use super::{Life, Started};
+use super::{Life, Started, own_pidfd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context;
 use crate::multiprocessing::process::passport::Passport;
@@ -102,7 +102,7 @@ pub(crate) fn forkserver(passport: Passport, task: &Registered, arguments: &Pack
     let deadline = Deadline::from(context::start_timeout());
     let mut order = Order::new(Some(passport), task.name)?;
     order.directory = std::env::current_dir().ok();
-    order.parent = Some(Handle(pidfd_open(id()).map_err(spawn::untold)?));
+    order.parent = Some(Handle(own_pidfd()?));
     let (mut wanted, mut silences) = (Wanted::Any, 0);
     loop {
         let (server, way) = link::way(&task.entrance, deadline)?;

@@ -19,10 +19,10 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
-use ossature_sys::process::{Child, Exit, id, pidfd_open};
+use ossature_sys::process::{Child, Exit};
 use ossature_sys::socket::{Kind, Socket};
 
-use super::Started;
+use super::{Started, own_pidfd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context;
 use crate::multiprocessing::process::passport::Passport;
@@ -43,8 +43,7 @@ pub(crate) fn spawn(passport: Passport, task: &Registered, arguments: &Packed) -
     let daemon = passport.daemon;
     let mut order = Order::new(Some(passport), task.name)?;
     if daemon {
-        let pidfd = pidfd_open(id()).map_err(|errno| Error::os(errno, "cannot spawn a daemon: no pidfd"))?;
-        order.parent = Some(Handle(pidfd));
+        order.parent = Some(Handle(own_pidfd()?));
     }
     let (child, control) = begin(&task.entrance, order, arguments, context::start_timeout().into())?;
     Ok(Started { life: child.into(), report: Some(control.into()) })
@@ -97,7 +96,7 @@ pub(super) fn instruct(control: &Socket, letter: &Letter<'_>, life: &impl AsFd, 
     answer.or(otherwise).ok_or_else(|| silent("did not say that it began its task"))
 }
 
-pub(super) fn untold(errno: Errno) -> Error {
+fn untold(errno: Errno) -> Error {
     Error::os(errno, "cannot tell the new process its task")
 }
 
