@@ -81,7 +81,7 @@ pub(crate) fn small(bench: &Bench) {
         turn.run(40, rounds);
     });
     bench.compare(&format!("{row}-into"), &samples, "into", "raw", Bar::AtMost(1.05));
-    bench.compare(&format!("{row}-bytes"), &samples, "bytes", "raw", Bar::AtMost(1.10));
+    bench.compare(&format!("{row}-bytes"), &samples, "bytes", "raw", Bar::AtMost(1.05));
     if python.is_some() {
         bench.compare(&format!("{row}-bytes"), &samples, "bytes", "cpython", Bar::AtMost(0.85));
     }
