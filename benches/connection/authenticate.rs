@@ -1,14 +1,17 @@
 //! To connect, to prove to each other that one knows the key, and to hang up: beside CPython's client and listener. The server
 //! is another process on the same core.
 
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use ossature::multiprocessing::connection::{Address, AuthKey, Client, Family, Listener};
-use ossature::sys::process::{Child, fork};
 use ossature_benches::bench::Bench;
 use ossature_benches::python::Python;
 use ossature_benches::report::{Bar, Line, Unit};
 use ossature_benches::rounds::Rounds;
+
+use crate::Partner;
 
 /// The key, a listener in another interpreter, and its address.
 const PYTHON: [&str; 5] = [
@@ -22,34 +25,26 @@ const PYTHON: [&str; 5] = [
 /// Of one burst.
 const SPAN: Duration = Duration::from_millis(1);
 
-/// Ends with its owner.
-struct Server(Child);
+/// The bytes of the four turns between a client and a listener of ours, which the listener begins.
+const TURNS: [usize; 4] = [63, 107, 57, 13];
 
-impl Server {
-    fn start(listener: &Listener) -> Self {
-        Self(
-            fork(|| {
-                loop {
-                    drop(listener.accept())
-                }
-            })
-            .expect("a process"),
-        )
+/// Says and hears the turns, and nothing but that: as many bytes, none of them computed.
+fn turns(mut stream: TcpStream, listens: bool) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut bytes = [0; 128];
+    for (turn, len) in TURNS.into_iter().enumerate() {
+        match (turn % 2 == 0) == listens {
+            true => stream.write_all(&bytes[..len])?,
+            false => stream.read_exact(&mut bytes[..len])?,
+        }
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It is reaped here; if that fails it is gone already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    Ok(())
 }
 
 pub(crate) fn rows(bench: &Bench) {
     let arbitrary = |family| Address::arbitrary(family).expect("an address");
     authenticate(bench, "authenticate-unix", &arbitrary(Family::Unix), "None, 'AF_UNIX'");
-    // Out of reach, for most of it is the kernel's: the same exchange of bare calls in C takes 0.63.
+    // Most of it is the kernel's: what the bare turns take beside CPython is the floor.
     authenticate(bench, "authenticate-tcp", &arbitrary(Family::Inet), "('localhost', 0)");
 }
 
@@ -59,7 +54,11 @@ fn authenticate(bench: &Bench, row: &str, address: &Address, family: &str) {
     }
     let key = AuthKey::from(&[b'k'; 32]);
     let listener = Listener::builder().authkey(&key).bind(address).expect("a listener");
-    let _server = Server::start(&listener);
+    let _server = Partner::start(|| {
+        loop {
+            drop(listener.accept());
+        }
+    });
     let client = Client::builder().authkey(&key);
     let connect = || drop(client.clone().connect(listener.address()).expect("the same key"));
     let bar = Bar::AtMost(0.55);
@@ -72,9 +71,16 @@ fn authenticate(bench: &Bench, row: &str, address: &Address, family: &str) {
         bench.print(Line { row, unit: Unit::Nanoseconds, ours, rival, theirs: None, ratio: None, bar });
         return;
     };
+    let bare = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let at = bare.local_addr().expect("an address");
+    let _bare = Partner::start(move || bare.incoming().flatten().for_each(|stream| drop(turns(stream, true))));
     let mut rounds = Rounds::new();
     rounds.add("ours", connect);
+    rounds.add("bare", || turns(TcpStream::connect(at).expect("it listens"), false).expect("it speaks"));
     rounds.add_burst("cpython", |repeats| python.time("Client(address, authkey=key).close()", repeats));
     let samples = rounds.run(bench.scaled(300), SPAN);
     bench.compare(row, &samples, "ours", "cpython", bar);
+    if matches!(listener.address(), Address::Inet(..)) {
+        bench.compare(&format!("{row}-floor"), &samples, "bare", "cpython", bar);
+    }
 }

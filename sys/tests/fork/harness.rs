@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Instant;
 
 use ossature_sys::errno::Errno;
+use ossature_sys::signal::{Signal, restore_default};
 
 pub type Test = (&'static str, fn());
 
@@ -39,6 +40,8 @@ pub fn run_where(tests: &[Test], forks: impl Fn(&str) -> bool) {
         println!("SKIPPED: {left_out} tests, for the kernel counts {threads} threads before the first test");
     }
     arm_alarm();
+    // A shell without job control has what it starts in the background ignore interrupts, which children would inherit.
+    restore_default(Signal::INT).expect("an interrupt can have its default action");
     for &(name, test) in &runnable {
         let named_in = |list: &[String]| list.iter().any(|part| name.contains(part.as_str()));
         if (!wanted.is_empty() && !named_in(&wanted)) || named_in(&skipped) {
