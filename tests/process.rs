@@ -12,6 +12,8 @@ mod worlds;
 
 #[path = "process/aborts.rs"]
 mod aborts;
+#[path = "process/ends.rs"]
+mod ends;
 #[cfg(ossature_faults)]
 #[path = "process/faults.rs"]
 mod faults;
@@ -41,6 +43,7 @@ fn main() {
         finalizers::TESTS,
         finalizers::ALONE,
         forked::TESTS,
+        ends::TESTS,
         hooks::TESTS,
         hooks::ALONE,
         guise::TESTS,

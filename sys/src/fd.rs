@@ -1,11 +1,15 @@
 //! Descriptors: owned or borrowed, never a bare number, and what every kind of descriptor has in common.
 //!
-//! Source: fcntl(2), dup(2).
+//! Source: fcntl(2), dup(2), flock(2).
+
+use core::mem::ManuallyDrop;
 
 use rustix::event::PollFd;
 pub(crate) use rustix::event::PollFlags;
 pub use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use rustix::io::FdFlags;
+use rustix::fs::FlockOperation;
+use rustix::io::{DupFlags, FdFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry, retry_until};
@@ -53,6 +57,73 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> Result<()> {
 pub fn is_character_device(fd: impl AsFd) -> Result<bool> {
     let kind = rustix::fs::FileType::from_raw_mode(raw::call("fstat", || rustix::fs::fstat(fd.as_fd()))?.st_mode);
     Ok(kind == rustix::fs::FileType::CharacterDevice)
+}
+
+/// Who else may lock a file meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileLock {
+    /// Everybody who asks for this too.
+    #[doc(alias = "LOCK_SH")]
+    Shared,
+    /// Nobody.
+    #[doc(alias = "LOCK_EX")]
+    Exclusive,
+}
+
+/// `flock(fd, lock | LOCK_NB)`: locks a file or a directory, without waiting; false while somebody else's lock excludes that.
+///
+/// The lock belongs to the open file description: copies of the descriptor, those of forked children included, hold it as
+/// well, and it goes with the last of them, however their processes ended.
+///
+/// # Errors
+/// `ENOLCK` without memory for it; `EOPNOTSUPP` or `EINVAL` where the file system has none.
+#[doc(alias = "flock")]
+pub fn try_lock_file(fd: impl AsFd, lock: FileLock) -> Result<bool> {
+    let operation = match lock {
+        FileLock::Shared => FlockOperation::NonBlockingLockShared,
+        FileLock::Exclusive => FlockOperation::NonBlockingLockExclusive,
+    };
+    match retry(|| raw::call("flock", || rustix::fs::flock(fd.as_fd(), operation))) {
+        Ok(()) => Ok(true),
+        Err(Errno::AGAIN) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// A socket at whose other end nobody is: what a process puts in the place of a descriptor that it shall not have any more,
+/// while the object that owns the descriptor lives on. See [`Stream::detach`](crate::stream::Stream::detach) and
+/// [`Socket::detach`](crate::socket::Socket::detach).
+///
+/// Reading finds the end and writing fails with `EPIPE`, both at once; it is ready for everything, and listens to nobody.
+#[derive(Debug)]
+pub struct Placeholder(OwnedFd);
+
+impl Placeholder {
+    /// `socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds)`, of which one is closed again.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE` when no descriptor is left, `ENOMEM`.
+    pub fn new() -> Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (end, other) =
+            raw::call("socketpair", || rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None))?;
+        drop(other);
+        Ok(Self(end))
+    }
+
+    /// `dup3(placeholder, fd, O_CLOEXEC)`: from now on `fd` leads to where this leads to. What it led to is closed, unless
+    /// there are other descriptors of it.
+    ///
+    /// For the owner of `fd` only, whose promises must not depend on where it leads to: everybody to whom the owner has lent
+    /// it finds the placeholder too.
+    ///
+    /// # Errors
+    /// `EBUSY` while another thread opens something under that number, which it cannot while `fd` is open.
+    pub(crate) fn replace(&self, fd: &OwnedFd) -> Result<()> {
+        // SAFETY: the number is that of an open descriptor, and the second owner of it is never dropped.
+        let mut same = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) });
+        retry(|| raw::call("dup3", || rustix::io::dup3(&self.0, &mut same, DupFlags::CLOEXEC)))
+    }
 }
 
 /// `read(fd, ...)`: reads at most `buffer.len()` bytes; 0 is the end of the file.

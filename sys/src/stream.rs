@@ -33,7 +33,7 @@ use rustix::pipe::PIPE_BUF;
 
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
-use crate::fd::{AsFd, BorrowedFd, OwnedFd, PollFlags, by_deadline, ready};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd, Placeholder, PollFlags, by_deadline, ready};
 use crate::raw;
 use crate::socket::{Credentials, Received, Shutdown, rights};
 
@@ -235,6 +235,19 @@ impl Stream {
     /// `ENOTSOCK` when this is no socket, `ENOTCONN` when it is not connected.
     pub fn shutdown(&self, how: Shutdown) -> Result<()> {
         raw::call("shutdown", || rustix::net::shutdown(&self.fd, how))
+    }
+
+    /// `dup3(placeholder, fd, O_CLOEXEC)`: closes what this leads to, in this process, and puts the placeholder under its
+    /// number: from now on reading finds the end, and writing fails with `EPIPE`.
+    ///
+    /// For a forked child that inherited the object and shall not have what it leads to. The number stays taken, so that
+    /// the object, whoever owns it, never meets another file under it.
+    ///
+    /// # Errors
+    /// None in a process that is not being tampered with.
+    #[doc(alias = "dup3")]
+    pub fn detach(&self, placeholder: &Placeholder) -> Result<()> {
+        placeholder.replace(&self.fd)
     }
 
     /// `getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ...)`: who made the connection (or the pair); `None` when nobody can tell.

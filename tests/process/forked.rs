@@ -147,8 +147,8 @@ fn only_the_parent_may_wait() {
         child.close().unwrap();
     }));
     assert!(child.is_alive().unwrap());
-    // Anybody may send a signal, and it meets nobody else.
-    succeeds(Process::fork(|| child.terminate().unwrap()));
+    // Whoever has the handle may send a signal, and it meets nobody else.
+    succeeds(Process::fork_with(&child, |child| child.terminate().unwrap()));
     assert_eq!(child.join().unwrap().signal(), Some(libc::SIGTERM));
 }
 

@@ -9,6 +9,7 @@ use ossature::sys::fd::AsFd;
 use ossature::sys::poll::{PollFd, PollFlags, poll};
 use ossature::sys::process::Exit;
 
+use crate::harness::descriptors;
 use crate::worlds::{Scratch, World, put, runs, wait_for};
 
 crate::in_every_world![
@@ -34,6 +35,7 @@ crate::in_every_world![
     a_panic_that_nobody_hears_leaves_the_finalizers,
     a_child_that_somebody_else_reaped_is_still_joined,
     nobody_is_signalled_after_the_end,
+    joined_and_closed_children_hold_no_descriptor,
 ];
 
 fn line<'a>(text: &'a str, name: &str) -> &'a str {
@@ -350,4 +352,24 @@ fn nobody_is_signalled_after_the_end<W: World>() {
     child.kill().unwrap();
     child.terminate().unwrap();
     assert_eq!(child.exit_code(), Some(0));
+}
+
+fn joined_and_closed_children_hold_no_descriptor<W: World>() {
+    W::start("return", "0").join().unwrap(); // with it come the descriptors of the way itself, the fork server's
+    let before = descriptors();
+    let children: Vec<Process> = (0..W::MANY).map(|_| W::start("return", "3")).collect();
+    for (number, child) in children.iter().enumerate() {
+        match number % 3 {
+            0 => drop(child.join().unwrap()),
+            1 => assert!(child.join_timeout(Duration::from_secs(60)).unwrap().is_some()),
+            _ => while child.exit_code().is_none() {},
+        }
+    }
+    assert_eq!(descriptors(), before);
+    for child in &children {
+        assert_eq!((child.exit_code(), child.is_alive().unwrap()), (Some(3), false));
+        child.terminate().unwrap();
+        child.close().unwrap();
+    }
+    assert_eq!(descriptors(), before);
 }

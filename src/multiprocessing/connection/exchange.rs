@@ -10,12 +10,13 @@ use super::frame::{Incoming, Limit, Outgoing};
 use super::handshake::Handshake;
 use super::payload::LIMIT;
 use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::util::Listed;
 
 /// A socket, the handshake that goes on over it, and the message that is on its way in or out.
 ///
 /// Never waits, and never reads beyond the handshake: what follows it belongs to the connection.
 pub(super) struct Exchange {
-    socket: Socket,
+    socket: Listed<Socket>,
     handshake: Handshake,
     incoming: Incoming,
     outgoing: Outgoing,
@@ -48,7 +49,7 @@ impl Ahead {
 impl Exchange {
     pub(super) fn new(socket: Socket, handshake: Handshake) -> Self {
         Self {
-            socket,
+            socket: Listed::new(socket),
             handshake,
             incoming: Incoming::with_limit(Limit::of_handshake(LIMIT)),
             outgoing: Outgoing::default(),
@@ -148,7 +149,7 @@ impl Exchange {
     pub(super) fn run(mut self, deadline: Deadline) -> Result<Option<Socket>> {
         self.speak()?;
         while !self.is_done() {
-            let ready = poll(&mut [PollFd::new(&self.socket, self.wanted())], deadline)?;
+            let ready = poll(&mut [PollFd::new(&*self.socket, self.wanted())], deadline)?;
             if ready == 0 {
                 return Ok(None);
             }
@@ -158,7 +159,10 @@ impl Exchange {
     }
 
     pub(super) fn into_socket(self) -> Socket {
-        self.socket
+        match self.socket.into_inner() {
+            Some(socket) => socket,
+            None => unreachable!("nobody shares it"),
+        }
     }
 }
 

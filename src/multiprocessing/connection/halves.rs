@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
@@ -17,10 +16,11 @@ use super::receive::{Receiving, receives};
 use super::send::{Sending, sends};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Trust, pack, unpack};
+use crate::multiprocessing::util::Listed;
 
 /// The half of a [`Connection`] that receives.
 pub struct Receiver {
-    stream: Arc<Stream>,
+    stream: Listed<Stream>,
     trust: Trust,
     pub(super) receiving: Receiving,
 }
@@ -29,19 +29,24 @@ pub struct Receiver {
 ///
 /// Dropping it does not tell the other side, which sees an end when both halves are gone; [`finish`](Self::finish) does.
 pub struct Sender {
-    stream: Arc<Stream>,
+    stream: Listed<Stream>,
     trust: Trust,
     pub(super) sending: Sending,
 }
 
 pub(super) fn split(connection: Connection) -> (Receiver, Sender) {
     let Connection { stream, trust, receiving, sending } = connection;
-    let (stream, trust) = (Arc::new(stream), trust.get());
+    let trust = trust.get();
     (Receiver { stream: stream.clone(), trust, receiving }, Sender { stream, trust, sending })
 }
 
 impl Receiver {
     pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The same, as it stands on the list of what this process has.
+    pub(crate) fn listed(&self) -> &Listed<Stream> {
         &self.stream
     }
 
@@ -53,6 +58,11 @@ impl Receiver {
 
 impl Sender {
     pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The same, as it stands on the list of what this process has.
+    pub(crate) fn listed(&self) -> &Listed<Stream> {
         &self.stream
     }
 

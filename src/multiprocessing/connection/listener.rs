@@ -18,7 +18,7 @@ use super::rules::Rules;
 use super::{Access, Address, AuthKey, Connection, Digest, Family};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::Trust;
-use crate::multiprocessing::util::Finalize;
+use crate::multiprocessing::util::{Finalize, Listed};
 
 /// An address at which others can connect.
 ///
@@ -82,7 +82,7 @@ use crate::multiprocessing::util::Finalize;
 /// ```
 #[doc(alias = "multiprocessing.connection.Listener")]
 pub struct Listener {
-    socket: Socket,
+    socket: Listed<Socket>,
     address: Address,
     rules: Rules,
     _file: Option<Finalize>, // dropped after the socket: nobody can connect in between
@@ -165,6 +165,11 @@ impl Listener {
 
     /// Closes it; the same as dropping it.
     pub fn close(self) {}
+
+    /// Its socket, as it stands on the list of what this process has.
+    pub(crate) fn listed(&self) -> &Listed<Socket> {
+        &self.socket
+    }
 }
 
 /// How a [`Listener`] is to be: from [`Listener::builder`].
@@ -274,7 +279,7 @@ impl ListenerBuilder {
 
     fn over(self, socket: Socket, address: Address, file: Option<Finalize>) -> Listener {
         Listener {
-            socket,
+            socket: Listed::new(socket),
             address,
             rules: self.rules,
             _file: file,

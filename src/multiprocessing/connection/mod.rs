@@ -87,11 +87,12 @@ use self::receive::{Receiving, receives};
 use self::send::{Sending, sends};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Trust, pack, unpack};
+use crate::multiprocessing::util::Listed;
 
 /// One end of a channel of messages: Python's `Connection`.
 #[doc(alias = "_ConnectionBase")]
 pub struct Connection {
-    stream: Stream,
+    stream: Listed<Stream>,
     trust: Cell<Trust>,
     receiving: Receiving,
     sending: Sending,
@@ -136,7 +137,7 @@ impl Connection {
     pub(crate) fn with_trust(fd: OwnedFd, access: Access, trust: Trust) -> Result<Self> {
         let stream = Stream::new(fd).map_err(|errno| Error::os(errno, "connection"))?;
         Ok(Self {
-            stream,
+            stream: Listed::new(stream),
             trust: Cell::new(trust),
             receiving: Receiving::new(access != Access::Send),
             sending: Sending::new(access != Access::Receive),
@@ -187,6 +188,11 @@ impl Connection {
         &self.stream
     }
 
+    /// The same, as it stands on the list of what this process has.
+    pub(crate) fn listed(&self) -> &Listed<Stream> {
+        &self.stream
+    }
+
     /// Whether a part of a message has come, or has still to go.
     pub(crate) fn is_within_a_message(&self) -> bool {
         self.receiving.is_within_a_message() || self.sending.is_within_a_message()
@@ -224,7 +230,10 @@ impl AsFd for Connection {
 /// The descriptor alone: what has come of a message, or is still to go, is lost.
 impl From<Connection> for OwnedFd {
     fn from(connection: Connection) -> Self {
-        connection.stream.into()
+        match connection.stream.into_inner() {
+            Some(stream) => stream.into(),
+            None => unreachable!("halves, which share the stream, cannot become a connection again"),
+        }
     }
 }
 

@@ -10,8 +10,27 @@ use crate::multiprocessing::transfer::Trust;
 
 /// Two ends of a connection, each of which sends and receives: Python's `Pipe()`.
 ///
-/// They are for one process each. While a process has both, or a forked child has copies, the other side does not see an end.
+/// **Give one end to the child, and keep the other.** A child that is forked [with its end](crate::multiprocessing::Process::fork_with)
+/// has no copy of the other one, and this process none of the child's, so each side sees when the other is gone:
+/// ```standalone_crate
+/// use ossature::multiprocessing::{Process, pipe};
 ///
+/// let (near, far) = pipe()?;
+/// let child = Process::fork_with(far, |far| {
+///     while let Ok(text) = far.recv::<String>() { // ends with the pipe
+///         println!("{text}");
+///     }
+/// })?;
+/// near.send("work")?;
+/// drop(near);
+/// assert!(child.join()?.success());
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
+/// A child of the plain [`Process::fork`](crate::multiprocessing::Process::fork) has copies of both ends, whatever its closure
+/// names: this loop would not end there. While any process has a copy of an end, the other side does not see that it is closed.
+///
+/// Within one process:
 /// ```
 /// use ossature::multiprocessing::connection::pipe;
 ///
@@ -39,7 +58,8 @@ pub fn pipe() -> Result<(Connection, Connection)> {
     Ok((end(one)?, end(other)?))
 }
 
-/// An end that only receives, and the end that only sends to it: Python's `Pipe(duplex=False)`.
+/// An end that only receives, and the end that only sends to it: Python's `Pipe(duplex=False)`. A child is forked
+/// [with its end](crate::multiprocessing::Process::fork_with), as for [`pipe()`].
 ///
 /// It is an ordinary pipe of the system, which carries no descriptors: values with open files or shared memory in them take a
 /// [`pipe()`].

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ossature_sys::fd::OwnedFd;
 use ossature_sys::process::{Pid, detach_stdin};
 
+use super::ends::LettingGo;
 use super::era::Era;
 use super::lifeline::end_with;
 use super::panic;
@@ -28,35 +29,52 @@ const PANICKED: u8 = 1;
 pub(crate) fn run(passport: Passport, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
     passport.log.apply();
     thread::install_anew();
-    run_as(Era::prepare(passport), report, body)
+    run_as(Era::prepare(passport), None, report, body)
 }
 
-/// [`run`] in a copy of the parent, with an era and the panic hook that were prepared before the birth. A daemon ends with its parent, of which the
+/// [`run`] in a copy of the parent, with an era and the panic hook that were prepared before the birth. The copy lets go of what it
+/// is not to have. A daemon ends with its parent, of which the
 /// kernel can tell it if there is a number.
-pub(crate) fn run_forked(era: Box<Era>, parent: Option<Pid>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
+pub(crate) fn run_forked(
+    era: Box<Era>,
+    parent: Option<Pid>,
+    letting_go: Option<LettingGo>,
+    report: OwnedFd,
+    body: impl FnOnce() -> u8,
+) -> u8 {
     let bond = era.parent.as_ref().filter(|_| era.daemon).and_then(Parent::given);
     let bound = bond.map_or(Ok(()), |pidfd| end_with(pidfd, parent));
-    run_as(era, report, || {
+    run_as(era, letting_go, report, || {
         bound.unwrap_or_else(|error| warning!("cannot be ended with the parent: {error}"));
         body()
     })
 }
 
-fn run_as(era: Box<Era>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
+fn run_as(era: Box<Era>, letting_go: Option<LettingGo>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
     let _ = detach_stdin(); // where there is no /dev, it stays what it was
     // A copy has its parent's default already, unless it was asked from another context by name.
     if let Some(method) = era.named.or(era.method.filter(|method| *method != Context::Fork)) {
         force_start_method(method);
     }
-    let era = era.enter();
+    *era.report.lock() = Some(report);
+    let era = era.enter(letting_go.as_ref());
+    if let Some(Err(errno)) = letting_go.map(|letting_go| letting_go.of(era)) {
+        // It must not begin with what it was not given.
+        let _ = writeln!(std::io::stderr(), "the new process could not let go of its parent's descriptors: {errno}");
+        return PANICKED;
+    }
     thread::speak_as(panic::voice);
     util::run_after_fork(era);
     info!("child process calling self.run()");
-    let code = match thread::catch_telling(body) {
+    let ended = thread::catch_telling(body);
+    let report = era.report.lock().take();
+    let code = match ended {
         Ok(code) => code,
         Err(escaped) if thread::is_exit(&*escaped.payload) => 0,
         Err(escaped) => {
-            panic::told(&escaped).send(&report);
+            if let Some(report) = &report {
+                panic::told(&escaped).send(report);
+            }
             PANICKED
         }
     };

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use ossature_sys::sched::thread_id;
 
+use super::ends::{Ends, LettingGo};
 use super::era::{Era, era, pid};
 use super::passport::Passport;
 use super::{Process, Report};
@@ -72,6 +73,10 @@ impl Builder {
 
     /// Starts it as a copy of this process, which runs `body` and ends with the exit code of its [answer](Report).
     ///
+    /// The copy has *every* pipe end, connection and listener of this process too: a child that waits for the end of a pipe waits for
+    /// ever, because it holds the other end itself. [`fork_with`](Self::fork_with) gives it what is named, and nothing else of that.
+    /// The handles of other children are closed in it.
+    ///
     /// The closure may borrow: the copy has its own of all memory, and what it changes there is not seen here. It ends by its
     /// return; `std::process::exit` ends it as well, but also does what this program registered with atexit(3). (A closure
     /// that never returns has to say of what type its answer would be: `|| -> u8 { ... }`.)
@@ -84,7 +89,44 @@ impl Builder {
     ///   child's end would be lost. Give it its default action first.
     /// * `EAGAIN`, `ENOMEM`, `EMFILE`: nothing is left of it then.
     pub fn fork<R: Report>(self, body: impl FnOnce() -> R) -> Result<Process> {
-        self.begin(Context::Fork, |passport| start::fork::fork(passport, || body().report()))
+        self.begin(Context::Fork, |passport| start::fork::fork(passport, None, || body().report()))
+    }
+
+    /// Starts it as a copy of this process that has, of all connections, pipe ends, listeners and handles of processes that this
+    /// library made, only the given [`ends`](Ends): `body` gets them. For a child that ends when its pipe does, this is the one to
+    /// take.
+    ///
+    /// In the child every other end is closed: an object that the closure captured all the same finds that the other side is gone.
+    /// (Its number stays taken, so that no other file is ever met under it.) Here `ends` are dropped when this returns, also with an
+    /// error: give a reference to what this process keeps, a listener at a path for one.
+    ///
+    /// What else the child has is as with [`fork`](Self::fork): memory, locks, shared memory, and the descriptors of files and
+    /// sockets that this library does not know.
+    ///
+    /// Differs from Python, whose forked children have everything, and each closes by hand what is not its own.
+    ///
+    /// # Errors
+    /// As [`fork`](Self::fork).
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::{Process, pipe};
+    ///
+    /// let (near, far) = pipe()?;
+    /// let child = Process::builder().name("clerk").fork_with(far, |far| {
+    ///     while let Ok(text) = far.recv::<String>() { // until the pipe ends: this process has no copy of `near`
+    ///         println!("{text}");
+    ///     }
+    /// })?;
+    /// near.send("work")?;
+    /// drop(near);
+    /// assert!(child.join()?.success());
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    #[doc(alias = "close_fds")]
+    pub fn fork_with<E: Ends, R: Report>(self, ends: E, body: impl FnOnce(E) -> R) -> Result<Process> {
+        let letting_go = LettingGo::of_all_but(&ends)?;
+        self.begin(Context::Fork, |passport| start::fork::fork(passport, Some(letting_go), || body(ends).report()))
     }
 
     /// Starts it as a thread of this process, under the same interface: no number, no signals, no memory of its own.

@@ -5,6 +5,7 @@
 //! own with its passport; any other fork begins one when it is asked for, under the same name. Eras are never
 //! freed: there are as many as forks above this process.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -13,12 +14,14 @@ use ossature_sys::process::{self, Pid, generation};
 use ossature_sys::sync::lock::Lock;
 
 use super::Process;
+use super::ends::LettingGo;
 use super::parent::Parent;
 use super::passport::Passport;
 use crate::error::Result;
 use crate::multiprocessing::connection::AuthKey;
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::start::forkserver;
+use crate::multiprocessing::util::listed::List;
 use crate::multiprocessing::util::{Callbacks, Finalizers};
 
 /// Everything of this module that belongs to one process.
@@ -39,6 +42,10 @@ pub(crate) struct Era {
     pub(crate) children: Lock<Vec<Process>>,
     pub(crate) finalizers: Lock<Finalizers>,
     pub(crate) after_fork: Lock<Callbacks>,
+    /// What owns a descriptor that this library made.
+    pub(crate) descriptors: Lock<List>,
+    /// Where the parent hears of a panic.
+    pub(crate) report: Lock<Option<OwnedFd>>,
     pub(crate) exiting: AtomicBool,
     next: OnceLock<Box<Era>>,
 }
@@ -73,6 +80,8 @@ impl Era {
             children: Lock::new(Vec::new()),
             finalizers: Lock::new(Finalizers::new()),
             after_fork: Lock::new(Callbacks::new()),
+            descriptors: Lock::new(List::new()),
+            report: Lock::new(None),
             exiting: AtomicBool::new(false),
             next: OnceLock::new(),
         }
@@ -93,18 +102,25 @@ impl Era {
         })
     }
 
-    /// Makes this process the one that the era was prepared for.
-    pub(crate) fn enter(self: Box<Self>) -> &'static Self {
+    /// Makes this process the one that the era was prepared for, and closes what it has of its parent's and no use for.
+    pub(crate) fn enter(self: Box<Self>, letting_go: Option<&LettingGo>) -> &'static Self {
         let mut last = FIRST.get_or_init(|| Self::new("MainProcess".into()));
         while let Some(next) = last.next.get() {
             last = next;
         }
+        last.clear_out(letting_go);
         self.generation.store(generation(), Relaxed);
         let callbacks = last.hand_on();
         if callbacks.is_empty() {
             std::mem::forget(callbacks); // whatever room it has stays the parent's copy, at no price
         } else {
             *self.after_fork.lock() = callbacks;
+        }
+        let descriptors = last.hand_on_descriptors();
+        if descriptors.is_empty() {
+            std::mem::forget(descriptors); // as above
+        } else {
+            *self.descriptors.lock() = descriptors;
         }
         last.next.get_or_init(|| self)
     }
@@ -127,6 +143,7 @@ impl Era {
             parent: self.parent.as_ref().map(Parent::copied),
             counter: AtomicU32::new(self.counter.load(Relaxed)),
             after_fork: Lock::new(self.hand_on()),
+            descriptors: Lock::new(self.hand_on_descriptors()),
             ..Self::new(name.unwrap_or_else(|| "Process".into()))
         }
     }
@@ -134,6 +151,24 @@ impl Era {
     /// The callbacks of the process before, unless the fork came while another thread had the lock.
     fn hand_on(&self) -> Callbacks {
         self.after_fork.try_lock().map(|mut callbacks| std::mem::take(&mut *callbacks)).unwrap_or_default()
+    }
+
+    /// What owns the descriptors of the process before, likewise.
+    fn hand_on_descriptors(&self) -> List {
+        self.descriptors.try_lock().map(|mut list| std::mem::take(&mut *list)).unwrap_or_default()
+    }
+
+    /// Closes what a forked child has of its parent's and no use for: the descriptors of the parent's other children, but for
+    /// those that were kept, of the parent's fork server, and of the pipe through which the parent would report.
+    fn clear_out(&self, letting_go: Option<&LettingGo>) {
+        let report = self.report.try_lock().and_then(|mut report| report.take());
+        drop(report);
+        for child in self.children.try_lock().iter().flat_map(|children| children.iter()) {
+            if !letting_go.is_some_and(|letting_go| letting_go.keeps(child.place())) {
+                child.let_go_in_child();
+            }
+        }
+        forkserver::let_go_in_child();
     }
 
     pub(crate) fn name(&self) -> String {

@@ -1,16 +1,19 @@
 //! A process that was started, for those who wait for it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::io::Stdin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
+use ossature_sys::eventfd::EventFd;
 use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{Exit, Pid, Signal, generation};
 use ossature_sys::sync::lock::Lock;
 
 use super::builder::Builder;
+use super::ends::Ends;
 use super::era::{Era, pid};
 use super::{PanicReport, Report};
 use crate::error::{Error, ErrorKind, Result};
@@ -23,6 +26,8 @@ use crate::thread::joins_itself;
 ///
 /// As a descriptor it is Python's *sentinel*: readable once the child has ended, so it can stand in a poll, an epoll or a
 /// [`Selector`](crate::select::selectors) beside anything else.
+///
+/// Once its end was seen, the handles hold no descriptor any more, unless one was lent (`AsFd`).
 ///
 /// Dropping all handles neither waits nor ends anything: the child goes on, and is reaped by [`active_children`], by the next
 /// start, or at this process's end, which waits for it.
@@ -37,8 +42,10 @@ struct Core {
     /// What it is a child of.
     era: &'static Era,
     parent: Pid,
-    life: Life,
+    pid: Option<Pid>,
     state: Lock<State>,
+    /// What was lent as its descriptor, which others may be polling: it goes with the last handle.
+    lent: OnceLock<Sentinel>,
 }
 
 /// What a child was at its start.
@@ -50,10 +57,30 @@ pub(crate) struct Birth {
 }
 
 struct State {
+    /// Until its end was seen; and in a forked child, where it was not given this handle, from the beginning on.
+    life: Option<Arc<Life>>,
     report: Option<OwnedFd>,
     end: Option<Exit>,
     panic: Option<PanicReport>,
     closed: bool,
+}
+
+/// What stands for it among descriptors.
+enum Sentinel {
+    Life(Arc<Life>),
+    /// Always readable: its end was seen before.
+    Ended(EventFd),
+    /// There was no descriptor for that. Of what is always open, this is readable in most processes.
+    Stdin(Stdin),
+}
+
+/// What is known of it.
+enum Now {
+    Ended(Exit),
+    /// The life, which whoever waits holds for that long.
+    Lives(Arc<Life>),
+    /// Nothing: it is not a child of this process, nor was it given to this process.
+    Unknown,
 }
 
 impl Process {
@@ -62,8 +89,32 @@ impl Process {
         Builder::new()
     }
 
+    /// Starts a copy of this process that has the given ends of pipes and connections, and no others: see
+    /// [`Builder::fork_with`].
+    ///
+    /// # Errors
+    /// As [`Builder::fork`].
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::{Process, pipe};
+    ///
+    /// let (near, far) = pipe()?;
+    /// let child = Process::fork_with(far, |far| while far.recv::<u32>().is_ok() {})?;
+    /// near.send(&7_u32)?;
+    /// drop(near); // with which the pipe ends, for the child has no copy of it
+    /// assert!(child.join()?.success());
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn fork_with<E: Ends, R: Report>(ends: E, body: impl FnOnce(E) -> R) -> Result<Self> {
+        Self::builder().fork_with(ends, body)
+    }
+
     /// Starts a copy of this process, which runs `body` and ends with the exit code of its [answer](Report): see
     /// [`Builder::fork`].
+    ///
+    /// A child that uses a pipe is better forked [with its end](Self::fork_with): this one has copies of *all* ends, so that it
+    /// sees none of its pipes end.
     ///
     /// # Errors
     /// As [`Builder::fork`].
@@ -84,14 +135,17 @@ impl Process {
 
     /// The handle of what was just started, which stands among the children from now on.
     pub(super) fn begun(era: &'static Era, mut birth: Birth, started: Started) -> Self {
-        let state = State { report: started.report, end: None, panic: None, closed: false };
+        let Started { life, report } = started;
+        let pid_of_it = life.pid();
+        let state = State { life: Some(Arc::new(life)), report, end: None, panic: None, closed: false };
         let process = Self(Arc::new(Core {
             name: Lock::new(std::mem::take(&mut birth.name)),
             birth,
             era,
             parent: pid(),
-            life: started.life,
+            pid: pid_of_it,
             state: Lock::new(state),
+            lent: OnceLock::new(),
         }));
         era.children.lock().push(process.clone());
         process
@@ -121,7 +175,7 @@ impl Process {
     /// Its number: `None` for a thread. After its end was seen another process may have it.
     #[doc(alias = "ident")]
     pub fn pid(&self) -> Option<Pid> {
-        self.0.life.pid()
+        self.0.pid
     }
 
     /// Waits for its end. Any number of threads may, and again afterwards.
@@ -145,17 +199,20 @@ impl Process {
         const PAUSE: Duration = Duration::from_millis(1);
         let deadline = timeout.into();
         self.check_parent("can only join a child process")?;
-        if matches!(&self.0.life, Life::Thread(life) if life.is_here()) {
-            return Err(joins_itself("the process"));
-        }
         loop {
-            if let Some(exit) = self.known()? {
-                return Ok(Some(exit));
+            let life = match self.now()? {
+                Now::Ended(exit) => return Ok(Some(exit)),
+                Now::Lives(life) => life,
+                Now::Unknown => return Ok(None), // excluded by the first question
+            };
+            if matches!(&*life, Life::Thread(life) if life.is_here()) {
+                return Err(joins_itself("the process"));
             }
-            // Nothing is held meanwhile, so that everybody else can wait, ask and signal.
-            if !self.0.life.wait_for_news(deadline)? {
+            // No lock is held meanwhile, so that everybody else can wait, ask and signal.
+            if !life.wait_for_news(deadline)? {
                 return Ok(None);
             }
+            drop(life);
             if let Some(exit) = self.look()? {
                 return Ok(Some(exit));
             }
@@ -176,7 +233,10 @@ impl Process {
             return Ok(false);
         }
         // Of a fork server's child the end may be seen and how it came not be known.
-        Ok(poll(&mut [PollFd::new(self, PollFlags::IN)], Deadline::NOW)? == 0)
+        match self.now()? {
+            Now::Lives(life) => Ok(poll(&mut [PollFd::new(&*life, PollFlags::IN)], Deadline::NOW)? == 0),
+            Now::Ended(_) | Now::Unknown => Ok(false),
+        }
     }
 
     /// How it ended, `None` while it runs. Reaps it if it has ended.
@@ -200,8 +260,12 @@ impl Process {
 
     /// Whether it is a child of the fork server that has ended, of whose end the server has not spoken.
     fn has_ended_untold(&self) -> Result<bool> {
-        let is_ward = matches!(self.0.life, Life::Ward(_));
-        Ok(is_ward && poll(&mut [PollFd::new(self, PollFlags::IN)], Deadline::NOW)? > 0)
+        match self.now()? {
+            Now::Lives(life) if matches!(*life, Life::Ward(_)) => {
+                Ok(poll(&mut [PollFd::new(&*life, PollFlags::IN)], Deadline::NOW)? > 0)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// How it ended, as Python counts: the exit code, or the number of the signal below zero. `None` while it runs, after
@@ -224,15 +288,19 @@ impl Process {
     ///
     /// # Errors
     /// [`ErrorKind::Closed`] after [`close`](Self::close), [`ErrorKind::Unsupported`] for a thread, `EPERM` when it became
-    /// another user's.
+    /// another user's. [`ErrorKind::NotAllowed`] in a forked child that was not [given](Builder::fork_with) this handle.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        if self.known()?.is_some() {
-            return Ok(());
+        match self.now()? {
+            Now::Ended(_) => Ok(()),
+            Now::Lives(life) if matches!(*life, Life::Thread(_)) => {
+                Err(Error::new(ErrorKind::Unsupported, "a thread cannot be signalled: start a process"))
+            }
+            Now::Lives(life) => Ok(life.signal(signal)?),
+            Now::Unknown => Err(Error::new(
+                ErrorKind::NotAllowed,
+                "can only signal a child process, or one whose handle this process was given by fork_with",
+            )),
         }
-        if matches!(self.0.life, Life::Thread(_)) {
-            return Err(Error::new(ErrorKind::Unsupported, "a thread cannot be signalled: start a process"));
-        }
-        Ok(self.0.life.signal(signal)?)
     }
 
     /// Asks it to end, with `SIGTERM`: by default that ends it at once, where it is. Neither destructors nor
@@ -268,7 +336,10 @@ impl Process {
     }
 
     /// Says that nothing is wanted of it any more: from now on all handles answer that they are closed. Closing twice is
-    /// fine. The descriptor goes with the last handle, since others may be polling it.
+    /// fine.
+    ///
+    /// What the handles have of descriptors is given back here, if it was not when the end was seen. Only what was lent as a
+    /// descriptor (`AsFd`) goes with the last handle, since others may be polling it.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] while it runs: nothing is closed then.
@@ -282,7 +353,7 @@ impl Process {
         }
         let mut state = self.0.state.lock();
         state.closed = true;
-        let rest = (state.report.take(), state.panic.take());
+        let rest = (state.life.take(), state.report.take(), state.panic.take());
         drop(state);
         drop(rest);
         Ok(())
@@ -297,29 +368,55 @@ impl Process {
         if self.is_ours() { Ok(()) } else { Err(Error::new(ErrorKind::NotAllowed, message)) }
     }
 
-    /// Its end if that was seen before.
-    fn known(&self) -> Result<Option<Exit>> {
+    /// Its end if that was seen before, otherwise its life.
+    fn now(&self) -> Result<Now> {
         let state = self.0.state.lock();
         if state.closed {
             return Err(Error::new(ErrorKind::Closed, "process object is closed"));
         }
-        Ok(state.end)
+        Ok(match (state.end, &state.life) {
+            (Some(exit), _) => Now::Ended(exit),
+            (None, Some(life)) => Now::Lives(life.clone()),
+            (None, None) => Now::Unknown,
+        })
     }
 
-    /// Looks whether it has ended; if so it is reaped, its report is read, and it leaves the list of the children.
+    /// Its end if that was seen before.
+    fn known(&self) -> Result<Option<Exit>> {
+        match self.now()? {
+            Now::Ended(exit) => Ok(Some(exit)),
+            Now::Lives(_) | Now::Unknown => Ok(None),
+        }
+    }
+
+    /// What tells this child from all others.
+    pub(super) fn place(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    /// In a forked child of its parent, which has no use for it: closes the descriptors, which were the parent's.
+    pub(super) fn let_go_in_child(&self) {
+        let rest = self.0.state.try_lock().map(|mut state| (state.life.take(), state.report.take()));
+        drop(rest);
+    }
+
+    /// Looks whether it has ended; if so it is reaped, its report is read, its descriptors are given back, and it leaves the
+    /// list of the children.
     pub(super) fn look(&self) -> Result<Option<Exit>> {
         let mut state = self.0.state.lock();
         if state.end.is_some() {
             return Ok(state.end);
         }
-        let Some(exit) = self.0.life.reap()? else { return Ok(None) };
+        let Some(life) = state.life.clone() else { return Ok(None) };
+        let Some(exit) = life.reap()? else { return Ok(None) };
         state.end = Some(exit);
         let report = state.report.take();
         if !exit.success() {
-            state.panic = self.0.life.panic().or_else(|| PanicReport::receive(report.as_ref()?));
+            state.panic = life.panic().or_else(|| PanicReport::receive(report.as_ref()?));
         }
+        let rest = state.life.take();
         drop(state);
-        drop(report);
+        drop((report, rest, life));
         self.leave();
         Ok(Some(exit))
     }
@@ -342,10 +439,18 @@ impl PartialEq for Process {
 
 impl Eq for Process {}
 
-/// The sentinel: readable from its end on.
+/// The sentinel: readable from its end on. In a forked child that was not given this handle it counts as ended.
 impl AsFd for Process {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.life.as_fd()
+        let sentinel = self.0.lent.get_or_init(|| match self.0.state.lock().life.clone() {
+            Some(life) => Sentinel::Life(life),
+            None => EventFd::counter(1).map_or_else(|_| Sentinel::Stdin(std::io::stdin()), Sentinel::Ended),
+        });
+        match sentinel {
+            Sentinel::Life(life) => life.as_fd(),
+            Sentinel::Ended(event) => event.as_fd(),
+            Sentinel::Stdin(stdin) => stdin.as_fd(),
+        }
     }
 }
 

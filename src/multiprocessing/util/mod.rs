@@ -10,6 +10,7 @@ mod after_fork;
 mod aware;
 mod exit;
 mod finalize;
+pub(crate) mod listed;
 mod temp_dir;
 
 pub use after_fork::register_after_fork;
@@ -21,4 +22,5 @@ pub use temp_dir::temp_dir;
 pub(crate) use after_fork::{Callbacks, run_after_fork};
 pub(crate) use exit::{arm, exit_sequence};
 pub(crate) use finalize::Finalizers;
+pub(crate) use listed::Listed;
 pub(crate) use temp_dir::letters;

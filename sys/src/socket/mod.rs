@@ -39,7 +39,7 @@ pub use rights::MOST_DESCRIPTORS;
 pub use rustix::net::Shutdown;
 
 use crate::errno::{Errno, Result};
-use crate::fd::{AsFd, BorrowedFd, OwnedFd, set_nonblocking};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd, Placeholder, set_nonblocking};
 use crate::raw;
 
 /// What a socket's addresses are.
@@ -135,6 +135,16 @@ impl Socket {
             Family::V6 => AddressFamily::INET6,
         };
         raw::call("socket", || rustix::net::socket_with(family, kind.to_c(), FLAGS, None)).map(Self)
+    }
+
+    /// `dup3(placeholder, fd, O_CLOEXEC)`: closes what this leads to, in this process, and puts the placeholder under its
+    /// number: as [`Stream::detach`](crate::stream::Stream::detach). A socket that listened answers `EINVAL` then.
+    ///
+    /// # Errors
+    /// None in a process that is not being tampered with.
+    #[doc(alias = "dup3")]
+    pub fn detach(&self, placeholder: &Placeholder) -> Result<()> {
+        placeholder.replace(&self.0)
     }
 
     /// `socketpair(AF_UNIX, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds)`: two sockets connected to each other.

@@ -52,3 +52,22 @@ fn shortened_write_says_how_many_bytes_went() {
     assert_eq!(fd::write(&writer, b"ossature"), Ok(3));
     assert_eq!(rule.hits(), 1);
 }
+
+#[test]
+fn everything_about_a_placeholder_ends_and_leaks_nothing() {
+    let _alone = alone();
+    let (one, _other) = UnixStream::pair().expect("a pair of sockets");
+    let stream = ossature_sys::stream::Stream::new(one.into()).expect("a socket");
+    let seen = sweep("placeholder", &[], || stream.detach(&fd::Placeholder::new()?));
+    assert_eq!(seen.calls, 2);
+    survives("dup3", Errno::INTR, || stream.detach(&fd::Placeholder::new()?));
+}
+
+#[test]
+fn an_interrupted_lock_of_a_file_is_asked_for_again() {
+    let _alone = alone();
+    let null = null();
+    let seen = sweep("flock", &[], || fd::try_lock_file(&null, fd::FileLock::Shared));
+    assert_eq!(seen.calls, 1);
+    survives("flock", Errno::INTR, || fd::try_lock_file(&null, fd::FileLock::Shared));
+}

@@ -9,6 +9,7 @@ mod condition;
 mod deadline;
 mod epoll;
 mod eventfd;
+mod fd;
 mod futex;
 mod inotify;
 mod lock;

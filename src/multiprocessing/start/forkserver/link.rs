@@ -169,6 +169,13 @@ pub(in crate::multiprocessing) fn reap() {
     leaving.retain_mut(|server| matches!(server.try_wait(), Ok(None)));
 }
 
+/// Closes, in a forked child, the descriptors of servers that are children of its parent. The way to the server stays.
+pub(in crate::multiprocessing) fn let_go_in_child() {
+    let server = STATE.try_lock().and_then(|mut state| state.link.as_mut()?.server.take());
+    let leaving = LEAVING.try_lock().map(|mut leaving| std::mem::take(&mut *leaving));
+    drop((server, leaving));
+}
+
 impl State {
     /// Waits for a server that does not listen any more.
     fn bury(&mut self) {

@@ -38,8 +38,8 @@ use crate::multiprocessing::process::passport::Passport;
 use crate::multiprocessing::tasks::{Entrance, Registered, Target, registered};
 use crate::multiprocessing::transfer::{Handle, Packed, pack};
 
-pub(in crate::multiprocessing) use link::reap;
 pub(super) use link::use_link;
+pub(in crate::multiprocessing) use link::{let_go_in_child, reap};
 pub(in crate::multiprocessing) use server::serve;
 pub(crate) use ward::Ward;
 

@@ -1,0 +1,168 @@
+//! What a forked child is given, and what it lets go of.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ossature_sys::errno;
+use ossature_sys::fd::Placeholder;
+
+use super::Process;
+use super::era::Era;
+use crate::error::{Error, Result};
+use crate::multiprocessing::connection::{Connection, Listener, Receiver, Sender};
+
+/// What a child may be [forked with](super::Builder::fork_with): the ends of pipes and connections, the listeners and the handles of
+/// other processes that it keeps.
+///
+/// Implemented for these, for references to them, and for the usual collections. A struct of them lists its own:
+/// ```
+/// use ossature::multiprocessing::connection::{Connection, Listener};
+/// use ossature::multiprocessing::process::{Ends, Kept};
+///
+/// struct Server {
+///     listener: Listener,
+///     clients: Vec<Connection>,
+/// }
+///
+/// impl Ends for Server {
+///     fn keep(&self, kept: &mut Kept) {
+///         self.listener.keep(kept);
+///         self.clients.keep(kept);
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` holds no ends that a child could be forked with",
+    note = "give the connections, listeners and processes that the child keeps, by value or by reference; everything else the closure may capture"
+)]
+pub trait Ends {
+    /// Puts everything of this that the child keeps on the list.
+    fn keep(&self, kept: &mut Kept);
+}
+
+/// The list of what a forked child keeps.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Where the owners of the descriptors lie, which tells them apart.
+    places: Vec<usize>,
+}
+
+impl Kept {
+    fn add(&mut self, place: usize) {
+        self.places.push(place);
+    }
+}
+
+/// What is made ready before a fork, so that letting go cannot fail in the child for want of a descriptor or of memory.
+pub(crate) struct LettingGo {
+    kept: Kept,
+    placeholder: Placeholder,
+}
+
+impl LettingGo {
+    pub(super) fn of_all_but(ends: &impl Ends) -> Result<Self> {
+        let mut kept = Kept::default();
+        ends.keep(&mut kept);
+        let placeholder =
+            Placeholder::new().map_err(|errno| Error::os(errno, "cannot fork: no socket to stand for closed ends"))?;
+        Ok(Self { kept, placeholder })
+    }
+
+    /// Whether the child keeps what lies there.
+    pub(super) fn keeps(&self, place: usize) -> bool {
+        self.kept.places.contains(&place)
+    }
+
+    /// Lets go of the descriptors on the list of the child's era.
+    pub(super) fn of(self, era: &Era) -> errno::Result<()> {
+        era.descriptors.lock().detach_all_but(&self.kept.places, &self.placeholder)
+    }
+}
+
+impl Ends for Connection {
+    fn keep(&self, kept: &mut Kept) {
+        kept.add(self.listed().place());
+    }
+}
+
+impl Ends for Receiver {
+    fn keep(&self, kept: &mut Kept) {
+        kept.add(self.listed().place());
+    }
+}
+
+impl Ends for Sender {
+    fn keep(&self, kept: &mut Kept) {
+        kept.add(self.listed().place());
+    }
+}
+
+impl Ends for Listener {
+    fn keep(&self, kept: &mut Kept) {
+        kept.add(self.listed().place());
+    }
+}
+
+impl Ends for Process {
+    fn keep(&self, kept: &mut Kept) {
+        kept.add(self.place());
+    }
+}
+
+/// Those inside something that leads to them.
+macro_rules! through {
+    ($($pointer:ty),*) => {$(
+        impl<T: Ends + ?Sized> Ends for $pointer {
+            fn keep(&self, kept: &mut Kept) {
+                (**self).keep(kept);
+            }
+        }
+    )*};
+}
+
+through!(&T, &mut T, Box<T>, Rc<T>, Arc<T>);
+
+impl<T: Ends> Ends for [T] {
+    fn keep(&self, kept: &mut Kept) {
+        self.iter().for_each(|end| end.keep(kept));
+    }
+}
+
+impl<T: Ends, const N: usize> Ends for [T; N] {
+    fn keep(&self, kept: &mut Kept) {
+        self.as_slice().keep(kept);
+    }
+}
+
+impl<T: Ends> Ends for Vec<T> {
+    fn keep(&self, kept: &mut Kept) {
+        self.as_slice().keep(kept);
+    }
+}
+
+impl<T: Ends> Ends for Option<T> {
+    fn keep(&self, kept: &mut Kept) {
+        self.as_slice().keep(kept);
+    }
+}
+
+macro_rules! tuples {
+    () => {
+        impl Ends for () {
+            fn keep(&self, _: &mut Kept) {}
+        }
+    };
+    ($first:ident $($rest:ident)*) => {
+        impl<$first: Ends, $($rest: Ends),*> Ends for ($first, $($rest,)*) {
+            #[allow(non_snake_case, reason = "a type parameter and the element of its type have one name")]
+            fn keep(&self, kept: &mut Kept) {
+                let ($first, $($rest,)*) = self;
+                $first.keep(kept);
+                $($rest.keep(kept);)*
+            }
+        }
+        tuples!($($rest)*);
+    };
+}
+
+tuples!(A B C D E F G H);

@@ -1,0 +1,108 @@
+//! The descriptors that this library made for a process, of which a forked child is to have only those that it was given.
+//!
+//! Each owner of one, an end of a connection or the socket of a listener, stands on a list of its process, weakly. A child
+//! that was forked [with ends](crate::multiprocessing::process::Builder::fork_with) goes through its copy of the list, and puts a
+//! placeholder under the number of each descriptor that is not among those ends. So nothing is closed behind the back of an
+//! object in the child's copy of memory: the object keeps its number, and finds that the other side is gone.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, Weak};
+
+use ossature_sys::errno::Result;
+use ossature_sys::fd::Placeholder;
+use ossature_sys::socket::Socket;
+use ossature_sys::stream::Stream;
+
+use crate::multiprocessing::process::era::era;
+
+/// What owns a descriptor, and can let go of what that leads to.
+pub(crate) trait Detach: Send + Sync {
+    fn detach(&self, placeholder: &Placeholder) -> Result<()>;
+}
+
+impl Detach for Stream {
+    fn detach(&self, placeholder: &Placeholder) -> Result<()> {
+        Self::detach(self, placeholder)
+    }
+}
+
+impl Detach for Socket {
+    fn detach(&self, placeholder: &Placeholder) -> Result<()> {
+        Self::detach(self, placeholder)
+    }
+}
+
+/// The owners of a process. Those that are gone are taken off when the list would grow.
+#[derive(Default)]
+pub(crate) struct List {
+    owners: Vec<Weak<dyn Detach>>,
+    /// So many may stand there until it is looked who is gone.
+    room: usize,
+}
+
+impl List {
+    pub(crate) const fn new() -> Self {
+        Self { owners: Vec::new(), room: 0 }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.owners.is_empty()
+    }
+
+    fn push(&mut self, owner: Weak<dyn Detach>) {
+        if self.owners.len() >= self.room {
+            self.owners.retain(|owner| owner.strong_count() > 0);
+            self.room = (2 * self.owners.len()).max(64);
+        }
+        self.owners.push(owner);
+    }
+
+    /// Detaches all but those at the places.
+    pub(crate) fn detach_all_but(&self, kept: &[usize], placeholder: &Placeholder) -> Result<()> {
+        let owners = self.owners.iter().filter(|owner| !kept.contains(&owner.as_ptr().addr()));
+        owners.filter_map(Weak::upgrade).try_for_each(|owner| owner.detach(placeholder))
+    }
+}
+
+/// An owner of a descriptor that stands on the list of its process.
+pub(crate) struct Listed<T>(Arc<T>);
+
+impl<T: Detach + 'static> Listed<T> {
+    pub(crate) fn new(owner: T) -> Self {
+        let owner = Arc::new(owner);
+        let listed: Weak<T> = Arc::downgrade(&owner);
+        era().descriptors.lock().push(listed);
+        Self(owner)
+    }
+
+    /// The owner alone, if this is the last that has it.
+    pub(crate) fn into_inner(self) -> Option<T> {
+        Arc::into_inner(self.0)
+    }
+
+    /// What tells this owner from all others of the list.
+    pub(crate) fn place(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+}
+
+impl<T> Clone for Listed<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Deref for Listed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Listed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
