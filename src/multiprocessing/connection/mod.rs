@@ -33,6 +33,10 @@
 //! **Long messages.** From kin a message may have any length. From a stranger it may have 256 MiB, unless
 //! [`set_max_message`](Connection::set_max_message) says otherwise, or the call names a limit of its own.
 //!
+//! **What a message may become** is bounded too: how [deep](Connection::set_max_depth) its value is nested, and, from a stranger, how
+//! much [memory](Connection::set_max_decoded) it takes; 1,048,576 items of it may take no bytes. A message that is refused is gone, and
+//! the next one can be received.
+//!
 //! **A deadline within a message** loses nothing: what has come stays in the connection, and the next call goes on from there.
 
 mod address;

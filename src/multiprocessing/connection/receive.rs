@@ -11,7 +11,7 @@ use ossature_sys::stream::{Carrier, Stream};
 use super::frame::{Incoming, Limit, MOST_DESCRIPTORS};
 use super::too_short::BufferTooShort;
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::transfer::{Descriptors, Packed, Sorts, Trust};
+use crate::multiprocessing::transfer::{Bounds, DEPTH, Descriptors, Packed, Sorts, Trust};
 
 /// What has come of the next message.
 #[derive(Debug)]
@@ -20,10 +20,20 @@ pub(super) struct Receiving {
     open: Cell<bool>,
     /// The longest message that is taken unless a call says otherwise; `None` is as [`FROM_A_STRANGER`] says.
     most: Cell<Option<usize>>,
+    /// How deep a value may be nested.
+    depth: Cell<usize>,
+    /// How many bytes of memory a value may take; `None` is as [`decoded_from_a_stranger`] says.
+    decoded: Cell<Option<usize>>,
 }
 
 /// How long a message of a stranger may be if nobody said: what one machine has, however small, though not many times.
 const FROM_A_STRANGER: usize = 256 << 20;
+
+/// How much memory the value of a stranger's message of so many bytes may take if nobody said: an empty `String` in a `Vec` is one byte
+/// of a message and 24 of memory, and few honest values grow more.
+const fn decoded_from_a_stranger(length: usize) -> usize {
+    (16 << 20) + length.saturating_mul(32)
+}
 
 #[derive(Debug)]
 struct Partial {
@@ -34,7 +44,13 @@ struct Partial {
 impl Receiving {
     pub(super) const fn new(open: bool) -> Self {
         let partial = Partial { incoming: Incoming::new(), descriptors: Descriptors::new() };
-        Self { partial: RefCell::new(partial), open: Cell::new(open), most: Cell::new(None) }
+        Self {
+            partial: RefCell::new(partial),
+            open: Cell::new(open),
+            most: Cell::new(None),
+            depth: Cell::new(DEPTH),
+            decoded: Cell::new(None),
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -51,6 +67,32 @@ impl Receiving {
 
     pub(super) fn set_most(&self, most: usize) {
         self.most.set(Some(most));
+    }
+
+    pub(super) fn depth(&self) -> usize {
+        self.depth.get()
+    }
+
+    pub(super) fn set_depth(&self, depth: usize) {
+        self.depth.set(depth);
+    }
+
+    /// The memory that a value may take, if somebody said.
+    pub(super) fn decoded(&self) -> Option<usize> {
+        self.decoded.get()
+    }
+
+    pub(super) fn set_decoded(&self, bytes: usize) {
+        self.decoded.set(Some(bytes));
+    }
+
+    /// What decoding a message of so many bytes may cost.
+    pub(super) fn bounds(&self, trust: Trust, length: usize) -> Bounds {
+        let memory = self.decoded.get().unwrap_or(match trust {
+            Trust::Kin => usize::MAX,
+            Trust::Stranger => decoded_from_a_stranger(length),
+        });
+        Bounds { depth: self.depth.get(), memory }
     }
 
     /// Whether a message stopped half-way here at the end of somebody's time.
@@ -271,7 +313,8 @@ macro_rules! receives {
             /// Waits for the next message, and makes the value of it that [`send`](crate::multiprocessing::connection::Connection::send) sent.
             ///
             /// # Errors
-            /// As for [`recv_bytes`](Self::recv_bytes); [`Decode`](crate::ErrorKind::Decode) when the message is no `T`,
+            /// As for [`recv_bytes`](Self::recv_bytes); [`Decode`](crate::ErrorKind::Decode) when the message is no `T`, or one that costs
+            /// more than [`max_depth`](Self::max_depth) or [`max_decoded`](Self::max_decoded) allows,
             /// [`NotAllowed`](crate::ErrorKind::NotAllowed) and [`Incompatible`](crate::ErrorKind::Incompatible) for shared memory
             /// that cannot be taken, [`Os`](crate::ErrorKind::Os) with `EMFILE` when this process may not have as many more
             /// descriptors open as came along. The message is gone then, and the next one can be received.
@@ -280,6 +323,9 @@ macro_rules! receives {
             }
 
             /// The same within the deadline; `None` when that is over.
+            ///
+            /// The deadline is for the whole message to arrive. A message that is there is decoded to its end, because half a value
+            /// cannot be kept; that takes time in proportion to its length.
             ///
             /// # Errors
             /// As for [`recv`](Self::recv).
@@ -310,7 +356,9 @@ macro_rules! receives {
 
             fn recv_within<T: DeserializeOwned>(&self, limit: Option<usize>, deadline: Deadline) -> Result<Option<T>> {
                 let message = self.receiving.message(self.stream(), self.trust(), limit, deadline)?;
-                message.map(|message| unpack(message, self.trust())).transpose()
+                let Some(message) = message else { return Ok(None) };
+                let bounds = self.receiving.bounds(self.trust(), message.bytes.len());
+                unpack(message, self.trust(), bounds).map(Some)
             }
 
             /// Waits for the next message, as bytes: Python's `recv_bytes()`. Descriptors that came along are closed.
@@ -409,6 +457,80 @@ macro_rules! receives {
             /// ```
             pub fn set_max_message(&self, most: impl Into<Option<usize>>) {
                 self.receiving.set_most(most.into().unwrap_or(usize::MAX));
+            }
+
+            /// How deep a value may be nested that is received: 128, unless [set](Self::set_max_depth).
+            ///
+            /// Differs from Python, whose limit is that of recursion.
+            pub fn max_depth(&self) -> usize {
+                self.receiving.depth()
+            }
+
+            /// Sets how deep a value may be nested that is received, from kin too.
+            ///
+            /// Each struct, enum, tuple, array, sequence, map, newtype and `Some` around another value is one level. Decoding a level
+            /// takes stack, so a thread that is to read deeper values needs as much more of it. It holds for this end in this process. A
+            /// [pickle](crate::multiprocessing::connection::pickle) is limited to
+            /// [`MAX_DEPTH`](crate::multiprocessing::connection::pickle::MAX_DEPTH) besides.
+            ///
+            /// # Examples
+            /// ```
+            /// use ossature::multiprocessing::connection::pipe;
+            /// use serde::{Deserialize, Serialize};
+            ///
+            /// #[derive(Serialize, Deserialize)]
+            /// enum List {
+            ///     End,
+            ///     Item(u8, Box<List>),
+            /// }
+            ///
+            /// let (near, far) = pipe()?;
+            /// let list = (0..200).fold(List::End, |rest, item| List::Item(item, Box::new(rest)));
+            /// near.send(&list)?;
+            /// assert_eq!(far.recv::<List>().unwrap_err().kind(), ossature::ErrorKind::Decode);
+            /// far.set_max_depth(1000);
+            /// near.send(&list)?;
+            /// assert!(far.recv::<List>().is_ok());
+            /// # Ok::<(), ossature::Error>(())
+            /// ```
+            pub fn set_max_depth(&self, depth: usize) {
+                self.receiving.set_depth(depth);
+            }
+
+            /// How many bytes of memory a value may take that is received, as [set](Self::set_max_decoded); `usize::MAX` is no limit.
+            ///
+            /// `None` before it was set. Then a value from a [stranger](crate::multiprocessing::transfer::Trust) may take 16 MiB and 32
+            /// bytes for each byte of its message, and one from kin has no limit.
+            ///
+            /// Differs from Python, which has none.
+            pub fn max_decoded(&self) -> Option<usize> {
+                self.receiving.decoded()
+            }
+
+            /// Sets how many bytes of memory a value may take that is received; `None` is no limit.
+            ///
+            /// A few bytes of a message may stand for much memory: each `None` of a `Vec<Option<[u64; 32]>>` is one byte there and 264
+            /// here. The limit counts what sequences, maps, texts and boxes hold, at the size of their types, before it is
+            /// allocated. On top of that comes what a collection reserves beyond its items: up to as much again in a `Vec`, up to three
+            /// times as much in a hash table, and at most 1 MiB for one sequence that is refused. What a type allocates of its own
+            /// accord is not counted. It holds for this end in this process.
+            ///
+            /// For a pickle it is the decoder's
+            /// [`max_memory`](crate::multiprocessing::connection::pickle::Decoder::max_memory).
+            ///
+            /// # Examples
+            /// ```
+            /// use ossature::multiprocessing::connection::pipe;
+            ///
+            /// let (near, far) = pipe()?;
+            /// far.set_max_decoded(100_000);
+            /// near.send(&vec![None::<[u64; 32]>; 1000])?;
+            /// let error = far.recv::<Vec<Option<[u64; 32]>>>().unwrap_err();
+            /// assert_eq!(error.kind(), ossature::ErrorKind::Decode);
+            /// # Ok::<(), ossature::Error>(())
+            /// ```
+            pub fn set_max_decoded(&self, bytes: impl Into<Option<usize>>) {
+                self.receiving.set_decoded(bytes.into().unwrap_or(usize::MAX));
             }
 
             /// Waits until there is something to receive, an end included, and says whether there is; nothing is taken.

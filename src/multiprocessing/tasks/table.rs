@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::{Target, nameable};
 use crate::error::Result;
 use crate::multiprocessing::process::Report;
-use crate::multiprocessing::transfer::{self, Packed, Trust};
+use crate::multiprocessing::transfer::{self, Bounds, Packed, Trust};
 
 /// A call with its arguments unpacked, ready to run: answers with the exit code.
 #[doc(hidden)]
@@ -160,7 +160,7 @@ where
     F::Output: Report,
     Args: DeserializeOwned + 'static,
 {
-    let arguments: Args = transfer::unpack(arguments, Trust::Kin)?;
+    let arguments: Args = transfer::unpack(arguments, Trust::Kin, Bounds::OF_KIN)?;
     Ok(Box::new(move || task.call(arguments).report()))
 }
 

@@ -55,12 +55,11 @@
 //! **Elsewhere it is refused.** A descriptor cannot be written to a file: serialising one when nothing is being sent is an error that
 //! says so.
 
+mod form;
 pub mod handle;
 mod list;
 pub mod memory;
 mod sorts;
-
-use std::borrow::Cow;
 
 use ossature_sys::errno::Errno;
 use serde::Serialize;
@@ -69,6 +68,7 @@ use serde::de::DeserializeOwned;
 pub use self::handle::Handle;
 pub use self::memory::{Attach, Memory};
 
+pub(crate) use self::form::{Bounds, DEPTH};
 use self::list::{Arriving, Leaving};
 pub(crate) use self::list::{put, received_trust, refuse_to_send, take};
 pub(crate) use self::sorts::{Descriptors, Sort, Sorts};
@@ -96,17 +96,17 @@ pub struct Packed {
 /// Serialises a value, with copies of the descriptors in it.
 pub(crate) fn pack<T: Serialize + ?Sized>(value: &T) -> Result<Packed> {
     let list = Leaving::begin();
-    let packed = postcard::to_extend(value, Vec::new());
+    let packed = form::write(value);
     let descriptors = list.finish()?;
-    let bytes = packed.map_err(|error| {
-        let why = reason(&error);
+    let bytes = packed.map_err(|why| {
         Error::new(ErrorKind::InvalidInput, format!("{} cannot be sent: {why}", std::any::type_name::<T>()))
     })?;
     Ok(Packed { bytes, descriptors })
 }
 
-/// Makes the value again; closes the descriptors that are not in it.
-pub(crate) fn unpack<T: DeserializeOwned>(Packed { bytes, descriptors }: Packed, trust: Trust) -> Result<T> {
+/// Makes the value again, within the bounds; closes the descriptors that are not in it.
+pub(crate) fn unpack<T: DeserializeOwned>(packed: Packed, trust: Trust, bounds: Bounds) -> Result<T> {
+    let Packed { bytes, descriptors } = packed;
     let lost = descriptors.count_lost();
     if lost > 0 {
         let message = format!(
@@ -116,34 +116,10 @@ pub(crate) fn unpack<T: DeserializeOwned>(Packed { bytes, descriptors }: Packed,
         return Err(Error::os(Errno::MFILE, message));
     }
     let list = Arriving::begin(descriptors, trust);
-    let unpacked = postcard::take_from_bytes(&bytes);
+    let unpacked = form::read(&bytes, bounds);
     list.finish()?;
-    let wrong = |why: &dyn std::fmt::Display| {
-        Error::new(
-            ErrorKind::Decode,
-            format!("a message of {} bytes is no {}: {why}", bytes.len(), std::any::type_name::<T>()),
-        )
-    };
-    match unpacked {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(wrong(&format_args!("{} bytes are left over", rest.len()))),
-        Err(error) => Err(wrong(&reason(&error))),
-    }
-}
-
-/// What the form's error means for the type, where its own text does not tell.
-fn reason(error: &postcard::Error) -> Cow<'static, str> {
-    use postcard::Error::{SerializeSeqLengthUnknown, WontImplement};
-    match error {
-        WontImplement => Cow::Borrowed(
-            "its form needs a self-describing format, and a message holds no names of fields and no types: serde's `untagged`, \
-             `tag`, `flatten` and `skip_serializing_if`, and what is read by `deserialize_any` (serde_json::Value), do not work \
-             here; use plain enums and Option, or send it as text of such a format",
-        ),
-        SerializeSeqLengthUnknown => Cow::Borrowed(
-            "it has a sequence or a map of a length that is not known beforehand, as serde's `flatten` makes one: a message begins \
-             each with its length; use plain fields, or collect it first",
-        ),
-        other => Cow::Owned(other.to_string()),
-    }
+    unpacked.map_err(|why| {
+        let message = format!("a message of {} bytes is no {}: {why}", bytes.len(), std::any::type_name::<T>());
+        Error::new(ErrorKind::Decode, message)
+    })
 }

@@ -17,7 +17,7 @@ use crate::multiprocessing::process::lifeline::end_with;
 use crate::multiprocessing::process::passport::Passport;
 use crate::multiprocessing::start::forkserver;
 use crate::multiprocessing::tasks::{self, Body};
-use crate::multiprocessing::transfer::{self, Handle, Trust};
+use crate::multiprocessing::transfer::{self, Bounds, Handle, Trust};
 use crate::thread;
 
 /// What a process leaves with that was started in this way by a stranger, or whose parent is gone.
@@ -105,7 +105,7 @@ impl From<Errno> for Refusal {
 fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
     let told = |reason: String| Err(Refusal::Told(reason));
     let [order, arguments] = letter::receive(control)?;
-    let order: Order = match transfer::unpack(order, Trust::Kin) {
+    let order: Order = match transfer::unpack(order, Trust::Kin, Bounds::OF_KIN) {
         Ok(order) => order,
         Err(error) => return told(format!("{OTHER_BUILD} ({error})")),
     };

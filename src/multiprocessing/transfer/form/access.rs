@@ -1,0 +1,132 @@
+//! What serde walks through: the fields of a type, and as many items as a message says.
+
+use serde::de::{self, DeserializeSeed};
+
+use super::reader::Reader;
+use super::{Fault, Outcome};
+
+/// The fields of a tuple, struct or variant: as many as the type has, within what was paid for it.
+pub(super) struct Fields<'r, 'de> {
+    reader: &'r mut Reader<'de>,
+    left: usize,
+}
+
+impl<'r, 'de> Fields<'r, 'de> {
+    pub(super) fn new(reader: &'r mut Reader<'de>, left: usize) -> Self {
+        Self { reader, left }
+    }
+}
+
+impl<'de> de::SeqAccess<'de> for Fields<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Outcome<Option<S::Value>> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        self.reader.within(size_of::<S::Value>(), |reader| seed.deserialize(reader)).map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left)
+    }
+}
+
+/// The items of a sequence: as many as the message says, each paid for before there is room for it.
+pub(super) struct Items<'r, 'de> {
+    reader: &'r mut Reader<'de>,
+    left: usize,
+    /// How many bytes were paid for each that is left: the size of the largest so far.
+    paid: usize,
+}
+
+impl<'r, 'de> Items<'r, 'de> {
+    pub(super) fn new(reader: &'r mut Reader<'de>, left: usize) -> Self {
+        Self { reader, left, paid: 0 }
+    }
+}
+
+/// As many items as can come, for the visitor to make room for: an item that takes no bytes needs none.
+fn hint(reader: &Reader<'_>, left: usize) -> Option<usize> {
+    Some(left.min(reader.left()))
+}
+
+impl<'de> de::SeqAccess<'de> for Items<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Outcome<Option<S::Value>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let size = size_of::<S::Value>();
+        if size > self.paid {
+            self.reader.charge(self.left, size - self.paid)?;
+            self.paid = size;
+        }
+        self.left -= 1;
+        let before = self.reader.left();
+        let item = self.reader.within(size, |reader| seed.deserialize(reader))?;
+        if self.reader.left() == before {
+            self.reader.idled()?;
+        }
+        Ok(Some(item))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        hint(self.reader, self.left)
+    }
+}
+
+/// The pairs of a map, in the same way.
+pub(super) struct Pairs<'r, 'de> {
+    reader: &'r mut Reader<'de>,
+    left: usize,
+    paid_key: usize,
+    paid_value: usize,
+    /// How many bytes were left before the key.
+    before: usize,
+}
+
+impl<'r, 'de> Pairs<'r, 'de> {
+    pub(super) fn new(reader: &'r mut Reader<'de>, left: usize) -> Self {
+        Self { reader, left, paid_key: 0, paid_value: 0, before: 0 }
+    }
+}
+
+impl<'de> de::MapAccess<'de> for Pairs<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Outcome<Option<S::Value>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let size = size_of::<S::Value>();
+        if size > self.paid_key {
+            self.reader.charge(self.left, size - self.paid_key)?;
+            self.paid_key = size;
+        }
+        self.left -= 1;
+        self.before = self.reader.left();
+        self.reader.within(size, |reader| seed.deserialize(reader)).map(Some)
+    }
+
+    #[inline]
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Outcome<S::Value> {
+        let size = size_of::<S::Value>();
+        if size > self.paid_value {
+            self.reader.charge(self.left.saturating_add(1), size - self.paid_value)?; // this one is not left any more
+            self.paid_value = size;
+        }
+        let value = self.reader.within(size, |reader| seed.deserialize(reader))?;
+        if self.reader.left() == self.before {
+            self.reader.idled()?;
+        }
+        Ok(value)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        hint(self.reader, self.left)
+    }
+}

@@ -1,0 +1,62 @@
+//! The form of a value on its way: postcard's wire format, read within bounds.
+//!
+//! The format is as short as the value: no names, no types, lengths and integers as varints. So a few bytes can announce any number
+//! of items, any depth, and items that take no bytes at all. Here the reader counts what a message costs while it decodes it
+//! ([`Bounds`]), and both directions keep the text of an error of the program's own `Serialize` and `Deserialize`.
+//!
+//! | what a message could cost | what bounds it |
+//! | --- | --- |
+//! | stack | [`Bounds::depth`]: each value around another is one level |
+//! | memory | [`Bounds::memory`]: items at the size of their type, before room is made for them; texts and bytes at their length |
+//! | time | the length of the message, and [`IDLE`] items that take no bytes |
+
+mod access;
+mod fault;
+mod reader;
+mod writer;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub(super) use self::fault::Fault;
+
+use self::reader::Reader;
+use self::writer::Writer;
+
+type Outcome<T> = Result<T, Fault>;
+
+/// How many levels a value may have unless somebody says otherwise.
+pub(crate) const DEPTH: usize = 128;
+
+/// How many items of a message may take no bytes of it.
+pub(crate) const IDLE: usize = 1 << 20;
+
+/// What decoding one message may cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// How many values may stand around one another.
+    pub(crate) depth: usize,
+    /// How many bytes of memory the items, texts and bytes of the value may take; `usize::MAX` is no bound.
+    pub(crate) memory: usize,
+}
+
+impl Bounds {
+    /// What is taken from a process of this program.
+    pub(crate) const OF_KIN: Self = Self { depth: DEPTH, memory: usize::MAX };
+}
+
+/// The value as bytes.
+pub(super) fn write<T: Serialize + ?Sized>(value: &T) -> Outcome<Vec<u8>> {
+    let mut writer = Writer::default();
+    value.serialize(&mut writer)?;
+    Ok(writer.into_bytes())
+}
+
+/// The value of all of the bytes.
+pub(super) fn read<T: DeserializeOwned>(bytes: &[u8], bounds: Bounds) -> Outcome<T> {
+    let mut reader = Reader::new::<T>(bytes, bounds);
+    match T::deserialize(&mut reader) {
+        Ok(value) => reader.finish().map(|()| value),
+        Err(fault) => Err(reader.place(fault)),
+    }
+}

@@ -1,0 +1,281 @@
+//! Values to bytes.
+
+use serde::ser::{self, Serialize};
+
+use super::{Fault, Outcome};
+
+/// The bytes so far.
+#[derive(Default)]
+pub(super) struct Writer {
+    out: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.out
+    }
+
+    /// Seven bits a byte, the lowest first; the top bit says that more follow.
+    fn varint(&mut self, mut number: u64) -> Outcome<()> {
+        while number >= 0x80 {
+            self.out.push(number as u8 | 0x80); // the low seven bits
+            number >>= 7;
+        }
+        self.out.push(number as u8);
+        Ok(())
+    }
+
+    fn wide_varint(&mut self, mut number: u128) -> Outcome<()> {
+        while number >= 0x80 {
+            self.out.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.out.push(number as u8);
+        Ok(())
+    }
+
+    /// With the sign in the lowest bit, so that small numbers of either sign are short.
+    fn zigzag(&mut self, number: i64) -> Outcome<()> {
+        self.varint(((number << 1) ^ (number >> 63)) as u64)
+    }
+
+    fn counted(&mut self, bytes: &[u8]) -> Outcome<()> {
+        self.varint(bytes.len() as u64)?;
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn length(&mut self, length: Option<usize>) -> Outcome<()> {
+        let Some(length) = length else {
+            return Err(Fault::new(
+                "it has a sequence or a map of a length that is not known beforehand, as serde's `flatten` makes one: a message \
+                 begins each with its length; use plain fields, or collect it first",
+            ));
+        };
+        self.varint(length as u64)
+    }
+}
+
+macro_rules! numbers {
+    ($($name:ident: $type:ty => $how:ident,)*) => {
+        $(#[inline]
+        fn $name(self, value: $type) -> Outcome<()> {
+            self.$how(value.into())
+        })*
+    };
+}
+
+impl ser::Serializer for &mut Writer {
+    type Ok = ();
+    type Error = Fault;
+    type SerializeSeq = Self;
+    type SerializeTuple = Self;
+    type SerializeTupleStruct = Self;
+    type SerializeTupleVariant = Self;
+    type SerializeMap = Self;
+    type SerializeStruct = Self;
+    type SerializeStructVariant = Self;
+
+    numbers! {
+        serialize_i16: i16 => zigzag,
+        serialize_i32: i32 => zigzag,
+        serialize_i64: i64 => zigzag,
+        serialize_u16: u16 => varint,
+        serialize_u32: u32 => varint,
+        serialize_u64: u64 => varint,
+        serialize_u128: u128 => wide_varint,
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn serialize_u8(self, value: u8) -> Outcome<()> {
+        self.out.push(value);
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_i8(self, value: i8) -> Outcome<()> {
+        self.serialize_u8(value as u8) // its bits
+    }
+
+    #[inline]
+    fn serialize_bool(self, value: bool) -> Outcome<()> {
+        self.serialize_u8(value.into())
+    }
+
+    fn serialize_i128(self, value: i128) -> Outcome<()> {
+        self.wide_varint(((value << 1) ^ (value >> 127)) as u128)
+    }
+
+    #[inline]
+    fn serialize_f32(self, value: f32) -> Outcome<()> {
+        self.out.extend_from_slice(&value.to_le_bytes());
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_f64(self, value: f64) -> Outcome<()> {
+        self.out.extend_from_slice(&value.to_le_bytes());
+        Ok(())
+    }
+
+    fn serialize_char(self, value: char) -> Outcome<()> {
+        self.serialize_str(value.encode_utf8(&mut [0; 4]))
+    }
+
+    #[inline]
+    fn serialize_str(self, value: &str) -> Outcome<()> {
+        self.counted(value.as_bytes())
+    }
+
+    #[inline]
+    fn serialize_bytes(self, value: &[u8]) -> Outcome<()> {
+        self.counted(value)
+    }
+
+    #[inline]
+    fn serialize_none(self) -> Outcome<()> {
+        self.serialize_u8(0)
+    }
+
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Outcome<()> {
+        self.out.push(1);
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_unit(self) -> Outcome<()> {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_struct(self, _name: &'static str) -> Outcome<()> {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_variant(self, _name: &'static str, index: u32, _variant: &'static str) -> Outcome<()> {
+        self.varint(index.into())
+    }
+
+    #[inline]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _name: &'static str, value: &T) -> Outcome<()> {
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _name: &'static str,
+        index: u32,
+        _variant: &'static str,
+        value: &T,
+    ) -> Outcome<()> {
+        self.varint(index.into())?;
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_seq(self, length: Option<usize>) -> Outcome<Self> {
+        self.length(length)?;
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_tuple(self, _length: usize) -> Outcome<Self> {
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_tuple_struct(self, _name: &'static str, _length: usize) -> Outcome<Self> {
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_tuple_variant(
+        self,
+        _name: &'static str,
+        index: u32,
+        _variant: &'static str,
+        _length: usize,
+    ) -> Outcome<Self> {
+        self.varint(index.into())?;
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_map(self, length: Option<usize>) -> Outcome<Self> {
+        self.length(length)?;
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_struct(self, _name: &'static str, _length: usize) -> Outcome<Self> {
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_struct_variant(
+        self,
+        _name: &'static str,
+        index: u32,
+        _variant: &'static str,
+        _length: usize,
+    ) -> Outcome<Self> {
+        self.varint(index.into())?;
+        Ok(self)
+    }
+}
+
+/// One trait of serde's per shape, and the same bytes for each: one part after the other.
+macro_rules! parts {
+    ($($trait:ident: $($part:ident)+;)*) => {$(
+        impl ser::$trait for &mut Writer {
+            type Ok = ();
+            type Error = Fault;
+
+            $(#[inline]
+            fn $part<T: Serialize + ?Sized>(&mut self, part: &T) -> Outcome<()> {
+                part.serialize(&mut **self)
+            })+
+
+            #[inline]
+            fn end(self) -> Outcome<()> {
+                Ok(())
+            }
+        }
+    )*};
+}
+
+parts! {
+    SerializeSeq: serialize_element;
+    SerializeTuple: serialize_element;
+    SerializeTupleStruct: serialize_field;
+    SerializeTupleVariant: serialize_field;
+    SerializeMap: serialize_key serialize_value;
+}
+
+macro_rules! named_parts {
+    ($($trait:ident)*) => {$(
+        impl ser::$trait for &mut Writer {
+            type Ok = ();
+            type Error = Fault;
+
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, _name: &'static str, part: &T) -> Outcome<()> {
+                part.serialize(&mut **self)
+            }
+
+            #[inline]
+            fn end(self) -> Outcome<()> {
+                Ok(())
+            }
+        }
+    )*};
+}
+
+named_parts! { SerializeStruct SerializeStructVariant }
