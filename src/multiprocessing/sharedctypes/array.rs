@@ -7,7 +7,7 @@ use ossature_sys::shm::{Init, Plain, Shareable, Shm, Zeroed};
 use ossature_sys::sync::lock::Lock;
 use serde::{Deserialize, Serialize};
 
-use super::index::{other_length, place, stretch};
+use super::index::{other_length, place};
 use super::{Index, Items, Number, Span, TypeCode, whole};
 use crate::error::Result;
 use crate::multiprocessing::transfer::memory;
@@ -82,7 +82,7 @@ impl<T: Shareable + Copy + Init<T>> Array<T> {
 /// Every method in one turn of the lock.
 ///
 /// # Errors
-/// Of them all: [`OutOfRange`](crate::ErrorKind::OutOfRange) for what is not there, [`Abandoned`](crate::ErrorKind::Abandoned),
+/// Of them all: [`OutOfRange`](crate::ErrorKind::OutOfRange) for an index that is not there, [`Abandoned`](crate::ErrorKind::Abandoned),
 /// [`GivenUp`](crate::ErrorKind::GivenUp), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the lock
 /// already. Nothing is changed then.
 impl<T: Shareable + Copy> Array<T> {
@@ -107,12 +107,12 @@ impl<T: Shareable + Copy> Array<T> {
         Ok(())
     }
 
-    /// The items of a range: Python's `a[2:5]`.
+    /// The items of a range, as many as are there: Python's `a[2:5]`.
     ///
     /// # Errors
     /// Those of all.
     pub fn slice(&self, span: impl Span) -> Result<Vec<T>> {
-        let range = stretch(span, self.len())?;
+        let range = span.resolve(self.len());
         Ok(whole(self)?[range].to_vec())
     }
 
@@ -122,7 +122,7 @@ impl<T: Shareable + Copy> Array<T> {
     /// Those of all; [`InvalidInput`](crate::ErrorKind::InvalidInput) when there are more or fewer items than places, because an
     /// array keeps its size.
     pub fn set_slice(&self, span: impl Span, items: &[T]) -> Result<()> {
-        let range = stretch(span, self.len())?;
+        let range = span.resolve(self.len());
         if range.len() != items.len() {
             return Err(other_length(range.len(), items.len()));
         }

@@ -16,12 +16,12 @@ pub trait Index: Copy + Display + sealed::Sealed {
 }
 
 /// A range of an array: any of Rust's ranges of an [`Index`], or `..`.
+///
+/// It means what Python's slice means: the places that are there. An end behind the last item is the length, one before the
+/// first is 0, and a range whose end is before its start is empty. There is no step: take the slice, and every nth of it.
 pub trait Span: sealed::Sealed {
-    /// The places that are meant among `len`; `Err` says what was asked when they are not all there.
-    ///
-    /// # Errors
-    /// The range as text.
-    fn resolve(self, len: usize) -> std::result::Result<Range<usize>, String>;
+    /// The places that are meant among `len`: a range that [`slice`](slice::get) accepts of so many items.
+    fn resolve(self, len: usize) -> Range<usize>;
 }
 
 /// The place of an item that is there.
@@ -29,19 +29,13 @@ pub trait Span: sealed::Sealed {
 pub(super) fn place(index: impl Index, len: usize) -> Result<usize> {
     match index.resolve(len) {
         Some(place) if place < len => Ok(place),
-        _ => Err(missing(format!("index {index}"), len)),
+        _ => Err(missing(index, len)),
     }
 }
 
-/// The places of items that are all there.
-#[inline]
-pub(super) fn stretch(span: impl Span, len: usize) -> Result<Range<usize>> {
-    span.resolve(len).map_err(|asked| missing(format!("range {asked}"), len))
-}
-
 #[cold]
-fn missing(what: String, len: usize) -> Error {
-    Error::new(ErrorKind::OutOfRange, format!("{what} is out of range: the array has {len} items"))
+fn missing(index: impl Index, len: usize) -> Error {
+    Error::new(ErrorKind::OutOfRange, format!("index {index} is out of range: the array has {len} items"))
 }
 
 #[cold]
@@ -74,44 +68,44 @@ impl Index for i32 {
     }
 }
 
-/// The range from `start` up to, not including, `end`, if it is within `len`.
+/// The range from `start` up to, not including, `end`, as far as it is within `len`; `None` is before the first place.
 #[inline]
-fn within(start: Option<usize>, end: Option<usize>, len: usize) -> Option<Range<usize>> {
-    let range = start?..end?;
-    (range.start <= range.end && range.end <= len).then_some(range)
+fn clamped(start: Option<usize>, end: Option<usize>, len: usize) -> Range<usize> {
+    let (start, end) = (start.unwrap_or(0).min(len), end.unwrap_or(0).min(len));
+    start..end.max(start)
 }
 
 macro_rules! spans {
-    ($($range:ident: |$span:ident, $len:ident| $start:expr, $end:expr, $shown:literal $($part:expr),+;)+) => {$(
+    ($($range:ident: |$span:ident, $len:ident| $start:expr, $end:expr;)+) => {$(
         impl<I: Index> sealed::Sealed for $range<I> {}
         impl<I: Index> Span for $range<I> {
             #[inline]
-            fn resolve(self, len: usize) -> std::result::Result<Range<usize>, String> {
+            fn resolve(self, len: usize) -> Range<usize> {
                 let ($span, $len) = (&self, len);
-                within($start, $end, len).ok_or_else(|| format!($shown, $($part),+))
+                clamped($start, $end, len)
             }
         }
     )+};
 }
 
 spans! {
-    Range: |span, len| span.start.resolve(len), span.end.resolve(len), "{}..{}" span.start, span.end;
-    RangeFrom: |span, len| span.start.resolve(len), Some(len), "{}.." span.start;
-    RangeTo: |span, len| Some(0), span.end.resolve(len), "..{}" span.end;
-    RangeToInclusive: |span, len| Some(0), after(span.end, len), "..={}" span.end;
-    RangeInclusive: |span, len| span.start().resolve(len), after(*span.end(), len), "{}..={}" span.start(), span.end();
+    Range: |span, len| span.start.resolve(len), span.end.resolve(len);
+    RangeFrom: |span, len| span.start.resolve(len), Some(len);
+    RangeTo: |span, len| Some(0), span.end.resolve(len);
+    RangeToInclusive: |span, len| Some(0), after(span.end, len);
+    RangeInclusive: |span, len| span.start().resolve(len), after(*span.end(), len);
 }
 
 /// The place behind an index.
 #[inline]
 fn after(index: impl Index, len: usize) -> Option<usize> {
-    index.resolve(len)?.checked_add(1)
+    Some(index.resolve(len)?.saturating_add(1))
 }
 
 impl sealed::Sealed for RangeFull {}
 impl Span for RangeFull {
     #[inline]
-    fn resolve(self, len: usize) -> std::result::Result<Range<usize>, String> {
-        Ok(0..len)
+    fn resolve(self, len: usize) -> Range<usize> {
+        0..len
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use ossature_sys::shm::{Plain, Racy, RacySlice, Shm, Zeroed};
 use serde::{Deserialize, Serialize};
 
-use super::index::{other_length, place, stretch};
+use super::index::{other_length, place};
 use super::{Index, Items, Number, Span, TypeCode};
 use crate::error::Result;
 use crate::multiprocessing::transfer::memory;
@@ -116,26 +116,23 @@ impl<T: Plain> RawArray<T> {
         Ok(())
     }
 
-    /// The items of a range: Python's `a[2:5]`.
-    ///
-    /// # Errors
-    /// [`OutOfRange`](crate::ErrorKind::OutOfRange) when they are not all there.
-    pub fn slice(&self, span: impl Span) -> Result<Vec<T>> {
-        let cells = &self[stretch(span, self.len())?];
-        let Some(first) = cells.first() else { return Ok(Vec::new()) };
+    /// The items of a range, as many as are there: Python's `a[2:5]`.
+    pub fn slice(&self, span: impl Span) -> Vec<T> {
+        let cells = &self[span.resolve(self.len())];
+        let Some(first) = cells.first() else { return Vec::new() };
         let mut items = vec![first.get(); cells.len()];
-        cells.copy_out(0, &mut items)?;
-        Ok(items)
+        let copied = cells.copy_out(0, &mut items);
+        debug_assert!(copied.is_ok(), "there are as many places as cells");
+        items
     }
 
     /// Replaces the items of a range: Python's `a[2:5] = items`.
     ///
     /// # Errors
-    /// [`OutOfRange`](crate::ErrorKind::OutOfRange) when they are not all there, [`InvalidInput`](crate::ErrorKind::InvalidInput)
-    /// when there are more or fewer items than places, because an array keeps its size. Nothing is changed then.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) when there are more or fewer items than places, because an array keeps its size. Nothing is changed then.
     #[inline]
     pub fn set_slice(&self, span: impl Span, items: &[T]) -> Result<()> {
-        let range = stretch(span, self.len())?;
+        let range = span.resolve(self.len());
         if range.len() != items.len() {
             return Err(other_length(range.len(), items.len()));
         }
@@ -149,7 +146,7 @@ impl<T: Plain> RawArray<T> {
 
     /// All items: Python's `a[:]`.
     pub fn to_vec(&self) -> Vec<T> {
-        self.slice(..).unwrap_or_default() // all of it is always there
+        self.slice(..)
     }
 
     /// A second mapping of the same memory, for an owner of its own.

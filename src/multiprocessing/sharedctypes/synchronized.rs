@@ -230,12 +230,12 @@ impl<T: Plain, L: Acquire> Synchronized<RawArray<T>, L> {
         })?
     }
 
-    /// The items of a range.
+    /// The items of a range, as many as are there.
     ///
     /// # Errors
-    /// [`Acquire::holding`], [`RawArray::slice`].
+    /// [`Acquire::holding`].
     pub fn slice(&self, span: impl Span) -> Result<Vec<T>> {
-        self.lock.holding(|| self.raw.slice(span))?
+        self.lock.holding(|| self.raw.slice(span))
     }
 
     /// Replaces the items of a range.
