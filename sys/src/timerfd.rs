@@ -6,7 +6,8 @@
 //! | [`Clock::Boottime`] | from boot | no | no |
 //! | [`Clock::Realtime`] | from 1970 | no | yes |
 //!
-//! Spans and instants are `Duration`s; an instant is the time since the zero of the timer's clock. The descriptor is
+//! Spans and instants are `Duration`s; an instant is the time since the zero of the timer's clock. One beyond the range of the
+//! kernel's seconds never comes, as everywhere in this crate. The descriptor is
 //! non-blocking inside: [`TimerFd::expirations`] sleeps in `ppoll(2)`, which keeps the deadline.
 //!
 //! ```
@@ -80,7 +81,7 @@ impl TimerFd {
     /// A zero `after` expires at once; the kernel's "zero disarms" is [`disarm`](Self::disarm).
     ///
     /// # Errors
-    /// `EINVAL` beyond the range of the kernel's seconds.
+    /// `EBADF` when the descriptor is not open, which this type excludes.
     #[doc(alias = "timerfd_settime")]
     pub fn set_once(&self, after: Duration) -> Result<()> {
         self.set(TimerfdTimerFlags::empty(), after, Duration::ZERO)
@@ -91,7 +92,7 @@ impl TimerFd {
     /// Expirations that nobody took are counted, not queued: a late reader sees how many it missed.
     ///
     /// # Errors
-    /// `EINVAL` when `every` is zero or either is beyond the range of the kernel's seconds.
+    /// `EINVAL` when `every` is zero.
     pub fn set_every(&self, first: Duration, every: Duration) -> Result<()> {
         if every.is_zero() {
             return Err(Errno::INVAL);
@@ -103,7 +104,7 @@ impl TimerFd {
     /// `instant`; at once when it has already.
     ///
     /// # Errors
-    /// `EINVAL` beyond the range of the kernel's seconds.
+    /// `EBADF` when the descriptor is not open, which this type excludes.
     #[doc(alias = "TFD_TIMER_ABSTIME")]
     pub fn set_at(&self, instant: Duration) -> Result<()> {
         self.set(TimerfdTimerFlags::ABSTIME, instant, Duration::ZERO)
@@ -116,7 +117,7 @@ impl TimerFd {
     /// For a timer on [`Clock::Realtime`]; the kernel ignores the wish on the others.
     ///
     /// # Errors
-    /// `EINVAL` beyond the range of the kernel's seconds; `ECANCELED` when the clock was set since the last look (the
+    /// `ECANCELED` when the clock was set since the last look (the
     /// timer is set all the same).
     #[doc(alias = "TFD_TIMER_CANCEL_ON_SET")]
     pub fn set_at_unless_clock_is_set(&self, instant: Duration) -> Result<()> {
@@ -155,7 +156,7 @@ impl TimerFd {
 
     fn set(&self, flags: TimerfdTimerFlags, value: Duration, every: Duration) -> Result<()> {
         // Zero would disarm; one nanosecond is the kernel's nearest "at once".
-        self.set_raw(flags, to_timespec(value.max(Duration::from_nanos(1)))?, to_timespec(every)?)
+        self.set_raw(flags, to_timespec(value.max(Duration::from_nanos(1))), to_timespec(every))
     }
 
     fn set_raw(&self, flags: TimerfdTimerFlags, value: Timespec, every: Timespec) -> Result<()> {
@@ -166,10 +167,11 @@ impl TimerFd {
 
 const ZERO: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-fn to_timespec(span: Duration) -> Result<Timespec> {
-    let tv_sec = i64::try_from(span.as_secs()).map_err(|_| Errno::INVAL)?;
+fn to_timespec(span: Duration) -> Timespec {
+    // The kernel counts in nanoseconds and takes whatever is beyond them, some 292 years, for its last instant.
+    let tv_sec = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
     // Below 10^9, which every width of the field holds.
-    Ok(Timespec { tv_sec, tv_nsec: span.subsec_nanos() as _ })
+    Timespec { tv_sec, tv_nsec: span.subsec_nanos() as _ }
 }
 
 fn from_timespec(time: Timespec) -> Duration {
