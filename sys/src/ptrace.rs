@@ -1,8 +1,12 @@
 //! The little of ptrace(2) that a test of death needs: run a child one instruction at a time, and kill it between two.
 //!
 //! The child asks to be traced with [`stop_for_tracer`]; its parent, from the thread that will give all further orders, waits for
-//! the stop with [`wait`] and then steps or resumes it. All of it works on a [`Child`], whose number cannot be given to
-//! another while it is not reaped.
+//! the stop with [`wait`] and then steps or resumes it.
+//!
+//! The kernel takes these orders by number only, and keeps the number of a child for it until it is reaped. So each order asks
+//! the child's pidfd first whether it was, by whatever means. Should another thread reap it in that very moment, the order
+//! reaches nobody: the kernel obeys the tracer only, and no other child of this thread has the number. For the same reason
+//! there is no `PTRACE_SEIZE` here: it would take any process that has the number by then.
 //!
 //! ```
 //! use core::time::Duration;
@@ -35,9 +39,6 @@ use crate::raw::process::{self as raw_process, RawUsage, WaitFor};
 const TRACEME: c_long = 0;
 const CONT: c_long = 7;
 const SINGLESTEP: c_long = 9;
-const SEIZE: c_long = 0x4206;
-const INTERRUPT: c_long = 0x4207;
-const O_EXITKILL: c_long = 1 << 20;
 
 /// What a traced child is doing, when it is not running.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,24 +60,6 @@ pub fn stop_for_tracer() -> Result<()> {
     // SAFETY: PTRACE_TRACEME takes no arguments.
     unsafe { raw_process::ptrace(TRACEME, 0, 0) }?;
     raw::call("kill", || rustix::process::kill_process(id(), Signal::STOP))
-}
-
-/// `ptrace(PTRACE_SEIZE, child, PTRACE_O_EXITKILL)`: begins to trace a running child, which dies when this thread does.
-///
-/// # Errors
-/// `ESRCH` when it has ended, `EPERM` when it is traced already or tracing is forbidden.
-#[doc(alias = "PTRACE_SEIZE")]
-pub fn seize(child: &Child) -> Result<()> {
-    order(child, SEIZE, O_EXITKILL)
-}
-
-/// `ptrace(PTRACE_INTERRUPT, child)`: stops a seized child; [`wait`] tells when it stands.
-///
-/// # Errors
-/// `ESRCH` when it has ended, `EIO` when it was not seized but asked for it itself: send it a `SIGSTOP` then.
-#[doc(alias = "PTRACE_INTERRUPT")]
-pub fn interrupt(child: &Child) -> Result<()> {
-    order(child, INTERRUPT, 0)
 }
 
 /// `ptrace(PTRACE_SINGLESTEP, child)`: runs one instruction of a stopped child; [`wait`] tells when it is done.
@@ -148,12 +131,12 @@ pub fn wait(child: &mut Child, timeout: impl Into<Deadline>) -> Result<Option<St
 }
 
 fn order(child: &Child, request: c_long, data: c_long) -> Result<()> {
-    if child.exit().is_some() {
-        // Its number may be another's by now.
-        return Err(Errno::SRCH);
-    }
+    // Its number may be another's once it is reaped, which a clone of the pidfd can do unseen: only the kernel knows.
+    let look = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    let looked = retry(|| raw_process::waitid(WaitFor::Pidfd(child.as_fd()), look, &mut RawUsage::default()));
+    looked.map_err(|errno| if errno == Errno::CHILD { Errno::SRCH } else { errno })?;
     let pid = c_long::from(child.pid().as_raw_nonzero().get());
-    // SAFETY: the requests of this file take a signal number or options, no pointer; the number is that of a process that
-    // the caller has not reaped.
+    // SAFETY: the requests of this file take a signal number, no pointer; the number was that of a child that nobody has
+    // reaped, and the kernel refuses orders to whom this thread does not trace.
     unsafe { raw_process::ptrace(request, pid, data) }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ossature_sys::errno::Errno;
-use ossature_sys::process::{Child, Exit, Signal, fork};
+use ossature_sys::process::{Child, Exit, Signal, fork, pidfd_wait};
 use ossature_sys::ptrace::{self, State};
 
 use crate::harness::Test;
@@ -12,9 +12,9 @@ pub const TESTS: &[Test] = &[
     ("traced_child_stands_still_until_resumed", traced_child_stands_still_until_resumed),
     ("child_is_stepped_to_its_end", child_is_stepped_to_its_end),
     ("child_is_killed_after_some_instructions", child_is_killed_after_some_instructions),
-    ("seized_child_is_interrupted", seized_child_is_interrupted),
     ("signal_is_delivered_on_resume", signal_is_delivered_on_resume),
     ("orders_to_an_ended_child_are_refused", orders_to_an_ended_child_are_refused),
+    ("orders_never_reach_another_child_of_the_same_number", orders_never_reach_another_child_of_the_same_number),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -89,26 +89,6 @@ fn child_is_killed_after_some_instructions() {
     }
 }
 
-fn seized_child_is_interrupted() {
-    let mut child = fork(|| {
-        loop {
-            std::hint::spin_loop();
-        }
-    })
-    .unwrap();
-    match ptrace::seize(&child) {
-        Err(Errno::PERM) => println!("SKIPPED: seized_child_is_interrupted may not trace here"),
-        seized => {
-            seized.unwrap();
-            ptrace::interrupt(&child).unwrap();
-            assert_eq!(ptrace::wait(&mut child, PATIENCE), Ok(Some(State::Stopped(Signal::TRAP.as_raw()))));
-            ptrace::resume(&child).unwrap();
-        }
-    }
-    child.kill().unwrap();
-    assert_eq!(child.wait().unwrap().signal(), Some(9));
-}
-
 fn signal_is_delivered_on_resume() {
     let mut child = stopped(|| {
         loop {
@@ -125,7 +105,37 @@ fn signal_is_delivered_on_resume() {
 fn orders_to_an_ended_child_are_refused() {
     let mut child = fork(|| 0).unwrap();
     child.wait().unwrap();
-    for refused in [ptrace::resume(&child), ptrace::single_step(&child), ptrace::seize(&child)] {
+    for refused in [ptrace::resume(&child), ptrace::single_step(&child), ptrace::resume_with(&child, Signal::TERM)] {
         assert_eq!(refused, Err(Errno::SRCH));
     }
+}
+
+/// A child that was reaped behind the back of its handle, and a second one that has its number and stands still.
+fn orders_never_reach_another_child_of_the_same_number() {
+    let child = fork(|| 0).unwrap();
+    assert_eq!(pidfd_wait(&child, PATIENCE), Ok(Some(Exit::Code(0))));
+    let number = child.pid().as_raw_nonzero().get();
+    for _ in 0..200 {
+        if let Err(error) = std::fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string()) {
+            return println!(
+                "SKIPPED: orders_never_reach_another_child_of_the_same_number cannot choose numbers: {error}"
+            );
+        }
+        let mut second = stopped(|| 8);
+        let same = second.pid() == child.pid();
+        if same {
+            for refused in
+                [ptrace::resume(&child), ptrace::single_step(&child), ptrace::resume_with(&child, Signal::TERM)]
+            {
+                assert_eq!(refused, Err(Errno::SRCH));
+            }
+            assert_eq!(ptrace::wait(&mut second, Duration::from_millis(50)), Ok(None), "it stands still as before");
+        }
+        ptrace::resume(&second).unwrap();
+        assert_eq!(ptrace::wait(&mut second, PATIENCE), Ok(Some(State::Ended(Exit::Code(8)))));
+        if same {
+            return;
+        }
+    }
+    panic!("no child ever got the number {number}");
 }
