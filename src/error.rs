@@ -189,9 +189,14 @@ impl From<Infallible> for Error {
     }
 }
 
+/// [`ErrorKind::Os`], with no message of its own unless the number alone hides which limit was met.
 impl From<Errno> for Error {
     fn from(errno: Errno) -> Self {
-        Self::os(errno, "")
+        let message = match errno {
+            Errno::FBIG => "larger than a file or shared memory may be here: raise RLIMIT_FSIZE (`ulimit -f`)",
+            _ => "",
+        };
+        Self::os(errno, message)
     }
 }
 

@@ -6,9 +6,11 @@ mod harness;
 
 use harness::{Test, killed_holding};
 use ossature::ErrorKind;
+use ossature::multiprocessing::connection::pipe;
 use ossature::multiprocessing::sharedctypes::synchronized;
-use ossature::multiprocessing::{Array, RawArray, RawValue, Value};
-use ossature::sys::process::{Child, Exit, fork};
+use ossature::multiprocessing::{Array, Barrier, Condition, Event, Lock, RLock, RawArray, RawValue, Semaphore, Value};
+use ossature::sys::errno::Errno;
+use ossature::sys::process::{Child, Exit, Resource, Rlimit, fork, set_rlimit};
 
 const TESTS: &[Test] = &[
     ("two_processes_count_to_the_sum", two_processes_count_to_the_sum),
@@ -16,6 +18,8 @@ const TESTS: &[Test] = &[
     ("what_a_child_wrote_is_there", what_a_child_wrote_is_there),
     ("killed_holder_leaves_the_value_abandoned", killed_holder_leaves_the_value_abandoned),
     ("killed_holder_leaves_the_array_abandoned", killed_holder_leaves_the_array_abandoned),
+    ("limit_of_files_is_an_error_that_names_it", limit_of_files_is_an_error_that_names_it),
+    ("values_are_sent_into_and_out_of_a_place_without_proc", values_are_sent_into_and_out_of_a_place_without_proc),
 ];
 
 fn main() {
@@ -105,4 +109,71 @@ fn killed_holder_leaves_the_array_abandoned() {
     guard.repair();
     drop(guard);
     assert_eq!(array.get(0).unwrap(), 1);
+}
+
+fn limit_of_files_is_an_error_that_names_it() {
+    let mut child = fork(|| {
+        set_rlimit(Resource::Fsize, Rlimit { current: Some(0), maximum: None }).unwrap();
+        let refused = [
+            Value::new(1).map(drop),
+            RawValue::new(1).map(drop),
+            Array::<u8>::new(1).map(drop),
+            RawArray::<u8>::new(1).map(drop),
+            Lock::new().map(drop),
+            RLock::new().map(drop),
+            Event::new().map(drop),
+            Semaphore::new(1).map(drop),
+            Barrier::new(2).map(drop),
+            Condition::new().map(drop),
+        ];
+        for error in refused.map(Result::unwrap_err) {
+            assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(Errno::FBIG)));
+            assert!(error.to_string().contains("RLIMIT_FSIZE (`ulimit -f`)"), "{error}");
+        }
+        0
+    })
+    .unwrap();
+    well(&mut child);
+}
+
+/// The maker, the receiver, both or neither sees no file but an empty directory.
+fn values_are_sent_into_and_out_of_a_place_without_proc() {
+    let jail = std::env::temp_dir().join(format!("ossature-values-{}", std::process::id()));
+    std::fs::create_dir_all(&jail).unwrap();
+    let enter = || {
+        std::os::unix::fs::chroot(&jail).unwrap();
+        std::env::set_current_dir("/").unwrap();
+        assert!(std::fs::metadata("/proc").is_err());
+    };
+    let mut may = fork(|| u8::from(std::os::unix::fs::chroot(&jail).is_err())).unwrap();
+    if may.wait() != Ok(Exit::Code(0)) {
+        println!("SKIPPED: values_are_sent_into_and_out_of_a_place_without_proc may not change the root");
+        return std::fs::remove_dir(jail).unwrap();
+    }
+    for (maker_is_in, receiver_is_in) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (near, far) = pipe().unwrap();
+        let mut maker = fork(|| {
+            let mut receiver = fork(|| {
+                if receiver_is_in {
+                    enter();
+                }
+                let (value, lock) = far.recv::<(Value<u32>, Lock)>().unwrap();
+                let _held = lock.lock().unwrap();
+                value.set(5).unwrap();
+                0
+            })
+            .unwrap();
+            if maker_is_in {
+                enter();
+            }
+            let sent = (Value::new(1_u32).unwrap(), Lock::new().unwrap());
+            near.send(&sent).unwrap();
+            well(&mut receiver);
+            assert_eq!(sent.0.get().unwrap(), 5);
+            0
+        })
+        .unwrap();
+        well(&mut maker);
+    }
+    std::fs::remove_dir(jail).unwrap();
 }

@@ -23,6 +23,16 @@ pub fn duplicate(fd: impl AsFd) -> Result<OwnedFd> {
     retry(|| raw::call("fcntl", || rustix::io::fcntl_dupfd_cloexec(fd.as_fd(), 0)))
 }
 
+/// The same open file under a number above those of the standard streams, which a program may replace at any time without
+/// asking whose they are.
+pub(crate) fn above_standard(fd: OwnedFd) -> Result<OwnedFd> {
+    const FIRST: RawFd = 3;
+    if fd.as_raw_fd() >= FIRST {
+        return Ok(fd);
+    }
+    retry(|| raw::call("fcntl", || rustix::io::fcntl_dupfd_cloexec(&fd, FIRST)))
+}
+
 /// `fcntl(fd, F_GETFD)`: whether exec closes this descriptor.
 ///
 /// # Errors

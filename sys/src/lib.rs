@@ -32,7 +32,8 @@
 //! | a guard sent to another thread | [`Guard`](sync::lock::Guard) |
 //! | writing through a `Shm`, or placing what has a pointer in it | [`shm`] |
 //! | closing a descriptor that is about to be polled | [`PollFd`](poll::PollFd) |
-//! | a reference, a `bool` or a private lock in a shared struct, padding in a plain one | [`shareable!`] |
+//! | a reference, a `bool` or a private lock in a shared struct, padding in a plain one, many values without size | [`shareable!`] |
+//! | the copy of a descriptor by its number, in safe code | [`pidfd_getfd`](process::pidfd_getfd) |
 #![no_std]
 #![warn(unreachable_pub)]
 #![cfg_attr(loom, allow(dead_code, unreachable_pub, reason = "the model uses parts only"))]

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::pipe;
+use ossature::multiprocessing::connection::{Connection, pipe};
 use ossature::multiprocessing::sharedctypes::synchronized;
 use ossature::multiprocessing::transfer::{Handle, Memory, handle, memory};
 use ossature::multiprocessing::{
@@ -151,6 +151,52 @@ fn memory_of_another_type_or_length_is_refused() {
     assert!(error.to_string().contains("another type"), "{error}");
     near.send(&Value::new(1_u32).unwrap()).unwrap();
     assert_eq!(far.recv::<Array<u32>>().unwrap_err().kind(), ErrorKind::Incompatible);
+}
+
+/// Each of them is sent, and received as each of them.
+#[test]
+fn what_was_sent_is_received_as_nothing_else() {
+    mod one {
+        ossature::sys::shareable! { #[derive(Debug)] pub struct Twin { pub x: u32 } }
+    }
+    mod two {
+        ossature::sys::shareable! { #[derive(Debug)] pub struct Twin { pub x: u32 } }
+    }
+    type Sender = fn(&Connection) -> ossature::Result<()>;
+    type Receiver = fn(&Connection) -> ossature::Result<()>;
+    macro_rules! kinds {
+        ($($kind:ty: $made:expr;)+) => {
+            [$(((|to| to.send::<$kind>(&$made)) as Sender, (|from| from.recv::<$kind>().map(drop)) as Receiver)),+]
+        };
+    }
+    let kinds = kinds! {
+        Memory<u32>: Memory(Shm::place(1)?);
+        Memory<[u32; 1]>: Memory(Shm::place([1])?);
+        Memory<[u32]>: Memory(Shm::place_slice(1, |_| 1_u32)?);
+        Memory<one::Twin>: Memory(Shm::place(one::Twin::init(1))?);
+        // The same name, fields and layout: only the compiler knows that it is another type.
+        Memory<two::Twin>: Memory(Shm::place(two::Twin::init(1))?);
+        Value<u32>: Value::new(1)?;
+        Value<i32>: Value::new(1)?;
+        RawValue<u32>: RawValue::new(1)?;
+        Array<u32>: Array::new(1)?;
+        RawArray<u32>: RawArray::new(1)?;
+        Lock: Lock::new()?;
+        RLock: RLock::new()?;
+        HandoffLock: HandoffLock::new()?;
+        Condition: Condition::new()?;
+        Event: Event::new()?;
+        Semaphore: Semaphore::new(1)?;
+        Barrier: Barrier::new(1)?;
+    };
+    for (i, (send, _)) in kinds.iter().enumerate() {
+        for (j, (_, receive)) in kinds.iter().enumerate() {
+            let (near, far) = pipe().unwrap();
+            send(&near).unwrap();
+            let received = receive(&far).map_err(|error| error.kind());
+            assert_eq!(received, if i == j { Ok(()) } else { Err(ErrorKind::Incompatible) }, "{i} as {j}");
+        }
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //! * A value with memory in it, or with an end of a connection between kin, over which memory is taken, is sent to kin only, and
 //!   memory is taken from kin only.
 //! * A descriptor of a message is shown to safe code from the list of handles only, and a `Shm`'s not even then. Type, size, seals
-//!   and layout are checked on attaching.
+//!   and layout are checked on attaching: no other type has the fingerprint of this one.
 //!
 //! What is trusted is that over a connection between kin only this library speaks. Safe code can break that with its own
 //! hands: it takes the bare descriptor of an end (`AsFd`, `Into<OwnedFd>`, or as a `Handle`) and reads frames, or writes frames of its own

@@ -40,6 +40,7 @@ mod fork;
 mod generation;
 mod ids;
 mod limits;
+mod namespace;
 mod parent;
 mod pidfd;
 mod stdin;
@@ -65,4 +66,5 @@ pub use stdin::detach_stdin;
 pub use stdout::replace_stdout;
 pub use usage::Usage;
 
+pub(crate) use namespace::pid_namespace;
 pub(crate) use pidfd::pause;

@@ -37,7 +37,19 @@ pub fn pidfd_send_signal(pidfd: impl AsFd, signal: Signal) -> Result<()> {
 /// # Errors
 /// `EBADF` when it has no such descriptor, `EPERM` when this process may not trace it, `ESRCH` when it has ended,
 /// `EMFILE` when no descriptor is left here.
-pub fn pidfd_getfd(pidfd: impl AsFd, target: RawFd) -> Result<OwnedFd> {
+///
+/// # Safety
+/// The descriptor is not that of memory to which references exist, in this process or in one that shares the memory: a
+/// [`Shm`](crate::shm::Shm) of any process, or a file that somebody has mapped and lends. Whoever has its descriptor can write under them.
+/// Nor is it one that somebody takes to be the only owner of: the end of a connection over which a library speaks its own protocol.
+///
+/// No look at the descriptor could replace this: shared memory has a descriptor before it can be told from another file.
+///
+/// ```compile_fail
+/// use ossature_sys::process::{id, pidfd_getfd, pidfd_open};
+/// let taken = pidfd_getfd(pidfd_open(id()).unwrap(), 3);
+/// ```
+pub unsafe fn pidfd_getfd(pidfd: impl AsFd, target: RawFd) -> Result<OwnedFd> {
     raw::call("pidfd_getfd", || rustix::process::pidfd_getfd(pidfd.as_fd(), target, PidfdGetfdFlags::empty()))
 }
 

@@ -8,6 +8,7 @@
 //! `sched_yield`, `sched_getcpu`, `sysconf`, `getauxval`, `umask`, the pause of `nanosleep`, `_exit`, the `kill` by which a
 //! process ends itself, and the functions on a `sigset_t`, which are no system calls; and the calls of the hook itself.
 
+pub(crate) mod image;
 pub(crate) mod process;
 pub(crate) mod pthread;
 pub(crate) mod sched;

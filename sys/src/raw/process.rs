@@ -3,7 +3,7 @@
 use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
 use core::mem::{MaybeUninit, size_of};
 
-use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::process::Pid;
 use static_assertions::const_assert_eq;
 
@@ -130,6 +130,17 @@ pub(crate) fn pidfd_exit_status(fd: BorrowedFd<'_>) -> Result<Option<u32>> {
         unsafe { rustix::ioctl::ioctl(fd, ask) }
     })?;
     Ok((info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code))
+}
+
+/// `ioctl(pidfd, PIDFD_GET_PID_NAMESPACE, 0)`, Linux 6.11: a descriptor of the process's pid namespace, closed on exec.
+pub(crate) fn pidfd_pid_namespace(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    const PIDFD_GET_PID_NAMESPACE: rustix::ioctl::Opcode = rustix::ioctl::opcode::none(0xff, 5);
+    let namespace = raw::call_c("ioctl", || {
+        // SAFETY: the request takes no argument; on a descriptor that is no pidfd the kernel answers ENOTTY.
+        unsafe { libc::ioctl(fd.as_raw_fd(), PIDFD_GET_PID_NAMESPACE as _, 0) }
+    })?;
+    // SAFETY: the kernel has just opened it for this call.
+    Ok(unsafe { OwnedFd::from_raw_fd(namespace) })
 }
 
 /// `fork()` of libc: 0 in the child.

@@ -4,11 +4,14 @@ use core::alloc::Layout;
 use core::fmt;
 use core::mem::MaybeUninit;
 
+use super::SEALS;
+use super::fingerprint::Fingerprint;
+use super::image::{identity, image};
 use super::shareable::Shareable;
-use super::{SEALS, mix, name};
 use crate::errno::{Errno, retry};
-use crate::fd::{AsFd, OwnedFd};
+use crate::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use crate::mmap::memfd::{len_of as len_of_file, seals_of};
+use crate::process::{id, pid_namespace};
 use crate::raw;
 use crate::scope::Shared;
 use crate::sync::lock::Lock;
@@ -24,31 +27,42 @@ pub(super) struct Header {
     pub(super) size: u64,
     len: u64,
     align: u64,
-    fingerprint: u64,
+    fingerprint: Fingerprint,
+    /// Which type of the image it is, and which image; not compared between two images.
+    identity: u64,
+    image: u64,
     pid_namespace: u64,
+    /// The maker's process id in its own pid namespace.
+    maker: u64,
 }
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"ossature");
 
 /// The version of the layouts in shared memory. Goes up when a word, a node or the header changes.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 impl Header {
-    /// The header of memory for `len` values.
-    pub(super) fn of<T: Shareable>(len: usize) -> Self {
+    /// The header of memory for one value.
+    pub(super) fn of<T: Shareable>() -> Self {
         const { fits_in_shared_memory::<T>() };
-        Self::describing(Layout::array::<T>(len).ok(), len, align_of::<T>(), T::FINGERPRINT)
+        Self::describing::<T>(Some(Layout::new::<T>()), 1, align_of::<T>())
+    }
+
+    /// The header of memory for a slice of `len` values.
+    pub(super) fn of_slice<T: Shareable>(len: usize) -> Self {
+        const { fits_in_shared_memory::<T>() };
+        Self::describing::<[T]>(Layout::array::<T>(len).ok(), len, align_of::<T>())
     }
 
     /// The header of memory for one lock around `len` values.
     pub(super) fn of_locked<T: Shareable>(len: usize) -> Self {
         const { fits_in_shared_memory::<T>() };
         let layout = Lock::<[T], Shared>::layout(len);
-        Self::describing(layout, len, align_of::<Lock<T, Shared>>(), Lock::<[T], Shared>::FINGERPRINT)
+        Self::describing::<Lock<[T], Shared>>(layout, len, align_of::<Lock<T, Shared>>())
     }
 
     /// Its size is `u64::MAX` when that cannot be addressed.
-    fn describing(value: Option<Layout>, len: usize, align: usize, fingerprint: u64) -> Self {
+    fn describing<T: ?Sized + Shareable>(value: Option<Layout>, len: usize, align: usize) -> Self {
         let size = value
             .and_then(|value| value.size().checked_add(Self::value_offset(align)))
             .filter(|&bytes| bytes <= isize::MAX as usize)
@@ -59,8 +73,11 @@ impl Header {
             size,
             len: len as u64,
             align: align as u64,
-            fingerprint,
-            pid_namespace: pid_namespace(),
+            fingerprint: T::FINGERPRINT,
+            identity: identity::<T>(),
+            image: image(),
+            pid_namespace: pid_namespace().unwrap_or(UNKNOWN),
+            maker: id().as_raw_nonzero().get() as u64,
         }
     }
 
@@ -71,8 +88,8 @@ impl Header {
         least.div_ceil(align) * align
     }
 
-    /// Whether memory that begins with `found` is what this header describes.
-    pub(super) fn admit(&self, found: &Self) -> Result<(), AttachError> {
+    /// Whether `memory`, which begins with `found`, is what this header describes.
+    pub(super) fn admit(&self, found: &Self, memory: &OwnedFd) -> Result<(), AttachError> {
         if found.abi != self.abi {
             return Err(AttachError::OtherAbi);
         }
@@ -81,10 +98,21 @@ impl Header {
         {
             return Err(AttachError::OtherType);
         }
-        if found.pid_namespace != self.pid_namespace || found.pid_namespace == UNKNOWN {
-            return Err(AttachError::OtherPidNamespace);
+        // Between two images the identities are numbers of different tables.
+        if found.image == self.image && found.identity != self.identity {
+            return Err(AttachError::OtherType);
         }
-        Ok(())
+        let here = match (found.pid_namespace, self.pid_namespace) {
+            (UNKNOWN, _) | (_, UNKNOWN) => found.maker_is_seen_from_here(memory),
+            (found, own) => found == own,
+        };
+        if here { Ok(()) } else { Err(AttachError::OtherPidNamespace) }
+    }
+
+    /// Whether the maker has the number here that it has in its own pid namespace: the memory's file knows it as its owner, and
+    /// the kernel tells each who asks the owner's number in the asker's namespace, 0 if it is not seen from there or has ended.
+    fn maker_is_seen_from_here(&self, memory: &OwnedFd) -> bool {
+        owner(memory.as_fd()).is_ok_and(|owner| owner != 0 && owner == self.maker)
     }
 }
 
@@ -93,17 +121,17 @@ const fn fits_in_shared_memory<T>() {
     assert!(!core::mem::needs_drop::<T>(), "what lives in shared memory has no Drop");
     // A page is the most that a mapping's beginning is aligned to everywhere.
     assert!(align_of::<T>() <= 4096, "a value in shared memory cannot be aligned to more than 4096 bytes");
-    assert!(size_of::<T>() > 0, "a value without size has nothing to share");
+    assert!(size_of::<T>() > 0, "a value without size has nothing to share: put it beside a number or into a `Lock`");
 }
 
-/// Libc, word size and the form of the locks, with the version of the layouts, as one number.
+/// The version of the layouts, the form of the locks, the word size and the libc, a byte or more to each.
 fn abi() -> u64 {
-    let libc = if cfg!(target_env = "musl") { name("musl") } else { name("gnu") };
+    let libc = if cfg!(target_env = "musl") { 2 } else { 1 };
     let form = match form() {
         Form::Node => 1,
         Form::Pthread => 2,
     };
-    mix(mix(mix(libc, size_of::<usize>() as u64), form), VERSION)
+    VERSION << 24 | form << 16 | (size_of::<usize>() as u64) << 8 | libc
 }
 
 /// Reads the header of memory that somebody else made, after checking that it cannot shrink.
@@ -149,12 +177,29 @@ pub(super) fn len_of(memory: &OwnedFd) -> Result<usize, AttachError> {
 /// A pid namespace that could not be told: never taken for the same as another.
 const UNKNOWN: u64 = 0;
 
-/// The inode of this process's pid namespace, which only /proc tells on every kernel.
-fn pid_namespace() -> u64 {
-    match retry(|| raw::call("stat", || rustix::fs::stat(c"/proc/self/ns/pid"))) {
-        Ok(stat) => stat.st_ino as u64,
-        Err(_) => UNKNOWN,
-    }
+/// Makes this process the owner of the memory's open file, which travels with each copy of the descriptor.
+///
+/// No signal ever comes of it: a memory file is always ready.
+pub(super) fn own(memory: BorrowedFd<'_>) {
+    let number = id().as_raw_nonzero().get();
+    // Refused by a sandbox, it is missed only where nothing tells the pid namespace.
+    let _ = retry(|| {
+        raw::call_c("fcntl", || {
+            // SAFETY: F_SETOWN takes a number.
+            unsafe { libc::fcntl(memory.as_raw_fd(), libc::F_SETOWN, number) }
+        })
+    });
+}
+
+/// The owner's number in the pid namespace of this process, 0 when there is none that is seen from here.
+fn owner(memory: BorrowedFd<'_>) -> crate::errno::Result<u64> {
+    let number = retry(|| {
+        raw::call_c("fcntl", || {
+            // SAFETY: F_GETOWN takes nothing.
+            unsafe { libc::fcntl(memory.as_raw_fd(), libc::F_GETOWN) }
+        })
+    })?;
+    Ok(u64::try_from(number).unwrap_or(0))
 }
 
 /// Why memory cannot be attached to.
@@ -169,7 +214,8 @@ pub enum AttachError {
     OtherAbi,
     /// It holds another type: other fields, offsets, length or size.
     OtherType,
-    /// It was made in another pid namespace, or /proc is not there to tell.
+    /// It was made in another pid namespace. Before Linux 6.11 and without /proc also when its maker has ended, since nothing
+    /// else tells.
     OtherPidNamespace,
     /// A system call failed.
     Os(Errno),
@@ -187,7 +233,8 @@ impl fmt::Display for AttachError {
                 "shared memory: holds another type; both sides must name the same struct with the same fields"
             }
             Self::OtherPidNamespace => {
-                "shared memory: made in another pid namespace, where thread ids mean other threads; share within one"
+                "shared memory: made in another pid namespace, where thread ids mean other threads; share within one (without /proc, before \
+                 Linux 6.11: while the process that made the memory lives)"
             }
             Self::Os(errno) => return write!(f, "shared memory: {errno}"),
         })

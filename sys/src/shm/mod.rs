@@ -33,8 +33,12 @@
 //! thread's robust list. Borrowing keeps the two in order, but `mem::forget` on a guard does not, so dropping a `Shm`
 //! looks: a mapping in which something is still linked is leaked, not unmapped.
 //!
+//! **Attached as what it is.** The memory begins with a header that says what was placed: a [`Fingerprint`], which is SHA-256 over
+//! names, types, counts and offsets, so that no other type has it; and for processes that run one image, which type of it. Two
+//! types of one name and layout are two types within an image, and one type between two programs that share a definition.
+//!
 //! **One pid namespace.** The locks know their holders by thread id, so all processes that use the memory must be in one pid
-//! namespace. Attaching checks that; inheriting cannot: a process that has called `unshare(CLONE_NEWPID)` must not let its
+//! namespace. Attaching checks that, with no need of /proc; inheriting cannot: a process that has called `unshare(CLONE_NEWPID)` must not let its
 //! further children use memory that they inherit.
 //!
 //! **No descriptor, no `DerefMut`.** With the descriptor safe code could map the memory again and write under somebody's
@@ -53,7 +57,9 @@
 //! Source: memfd_create(2), fcntl(2) for the seals.
 
 mod cells;
+mod fingerprint;
 mod header;
+mod image;
 mod racy;
 mod shareable;
 mod slice;
@@ -63,16 +69,20 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 
 pub use cells::{OutOfBounds, RacySlice};
+pub use fingerprint::{Description, Fingerprint};
+#[doc(hidden)]
+pub use fingerprint::{Fields, PlainFields};
 pub use header::{AttachError, is_shared_memory};
 pub use racy::Racy;
 pub use shareable::{Init, Nodes, Plain, Shareable, Zeroed, array};
 #[doc(hidden)]
-pub use shareable::{InitWith, mix, name};
+pub use shareable::{InitWith, init_field, visit_field};
 
 use self::header::Header;
 use crate::errno::{Errno, Result};
-use crate::fd::{AsFd, BorrowedFd, OwnedFd, duplicate};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd, above_standard, duplicate};
 use crate::mmap::{Memfd, Region, Seals};
+use crate::process::{Resource, rlimit};
 
 /// A value in memory that several processes map.
 #[doc(alias = "SharedMemory")]
@@ -94,11 +104,12 @@ impl<T: Shareable> Shm<T> {
     /// [`shareable!`](crate::shareable) structs have a function that makes one.
     ///
     /// # Errors
-    /// `EMFILE` or `ENFILE` without descriptors, `ENOMEM` or `ENOSPC` when the pages cannot be reserved, `EOPNOTSUPP` for a
+    /// `EMFILE` or `ENFILE` without descriptors, `ENOMEM` or `ENOSPC` when the pages cannot be reserved, `EFBIG` when the value
+    /// is larger than a file may be (`RLIMIT_FSIZE`, `ulimit -f`; no signal is sent), `EOPNOTSUPP` for a
     /// lock where neither the kernel nor the C library keeps robust lists (some emulators): there is no shared lock that does
     /// not survive a death.
     pub fn place(init: impl Init<T>) -> Result<Self> {
-        let (memory, region) = make(Header::of::<T>(1))?;
+        let (memory, region) = make(Header::of::<T>())?;
         let value = value_in::<T>(&region);
         // SAFETY: the region is new, large enough and aligned for a header and a `T` (`Header::of`), and nobody else has it.
         unsafe { init.init(value.as_ptr()) }?;
@@ -115,7 +126,7 @@ impl<T: Shareable> Shm<T> {
     /// Every process that has the descriptor follows the protocol of `T`: it uses the memory through `Shm` only, or as
     /// `Shm` would. Seals, size and header are checked; what the bytes mean cannot be.
     pub unsafe fn from_fd(memory: OwnedFd) -> core::result::Result<Self, AttachError> {
-        let region = attach(&memory, Header::of::<T>(1))?;
+        let (memory, region) = attach(memory, Header::of::<T>())?;
         Ok(Self { value: value_in::<T>(&region), region: Some(region), memory })
     }
 
@@ -140,7 +151,7 @@ impl<T: ?Sized + Shareable> Shm<T> {
     }
 
     fn map_again(&self) -> Result<(OwnedFd, Region)> {
-        let memory = duplicate(&self.memory)?;
+        let memory = above_standard(duplicate(&self.memory)?)?;
         let region = Region::shared(&memory, self.region.as_ref().map_or(0, Region::len))?;
         Ok((memory, region))
     }
@@ -178,20 +189,27 @@ impl<T: ?Sized + Shareable + fmt::Debug> fmt::Debug for Shm<T> {
 fn make(header: Header) -> Result<(OwnedFd, Region)> {
     let len = usize::try_from(header.size).map_err(|_| Errno::NOMEM)?;
     let memory = Memfd::new(c"ossature")?;
+    // Beyond it the kernel sends SIGXFSZ, which ends a program that made no plans for it.
+    if rlimit(Resource::Fsize)?.current.is_some_and(|most| header.size > most) {
+        return Err(Errno::FBIG);
+    }
     memory.set_len(header.size)?;
     memory.reserve(header.size)?;
     memory.add_seals(SEALS)?;
+    header::own(memory.as_fd());
     let region = Region::shared(&memory, len)?;
     // SAFETY: the region is new, page-aligned and longer than a header.
     unsafe { region.as_ptr().cast::<Header>().write(header) };
-    Ok((memory.into(), region))
+    Ok((above_standard(memory.into())?, region))
 }
 
-fn attach(memory: &OwnedFd, expected: Header) -> core::result::Result<Region, AttachError> {
-    let found = header::read(memory)?;
-    expected.admit(&found)?;
+fn attach(memory: OwnedFd, expected: Header) -> core::result::Result<(OwnedFd, Region), AttachError> {
+    let found = header::read(&memory)?;
+    expected.admit(&found, &memory)?;
     let len = usize::try_from(expected.size).map_err(|_| AttachError::Os(Errno::NOMEM))?;
-    Region::shared(memory, len).map_err(AttachError::Os)
+    let memory = above_standard(memory).map_err(AttachError::Os)?;
+    let region = Region::shared(&memory, len).map_err(AttachError::Os)?;
+    Ok((memory, region))
 }
 
 /// Where the value lies behind the header: `Header::of` made room for it.

@@ -12,7 +12,8 @@ use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
-use super::shareable::{Init, Plain, Shareable, Zeroed, mix, name};
+use super::fingerprint::{Description, Fingerprint};
+use super::shareable::{Init, Plain, Shareable, Zeroed};
 use crate::errno::Result;
 
 /// A plain value that anyone may read and write at any time.
@@ -26,7 +27,7 @@ unsafe impl<T: Plain> Sync for Racy<T> {}
 
 // SAFETY: transparent around a Plain value.
 unsafe impl<T: Plain> Shareable for Racy<T> {
-    const FINGERPRINT: u64 = mix(name("Racy"), T::FINGERPRINT);
+    const FINGERPRINT: Fingerprint = Description::of("racy").part(T::FINGERPRINT).fingerprint();
 }
 
 // SAFETY: transparent around a plain value, for which zeroes are valid.

@@ -4,6 +4,7 @@ use core::marker::PhantomData;
 use core::sync::atomic::{AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize};
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize};
 
+use super::fingerprint::{Description, Fingerprint};
 use crate::errno::Result;
 
 /// What may live in shared memory.
@@ -21,9 +22,10 @@ use crate::errno::Result;
     message = "`{Self}` cannot live in shared memory",
     note = "numbers, atomics, arrays, `Racy` and the primitives in scope `Shared` can; make a struct of them with `shareable!`"
 )]
-pub unsafe trait Shareable: Send + Sync {
-    /// A number made of names, types and offsets, by which two programs know that they mean the same layout.
-    const FINGERPRINT: u64;
+pub unsafe trait Shareable: Send + Sync + 'static {
+    /// A digest of names, types, counts and offsets, by which two processes know that they mean the same layout. A
+    /// [`Description`] makes it.
+    const FINGERPRINT: Fingerprint;
 
     /// Whether there is a lock or another waiting primitive in the value, which must therefore not be moved.
     #[doc(hidden)]
@@ -78,33 +80,11 @@ impl Nodes {
     }
 }
 
-/// The fingerprint of a name.
-#[doc(hidden)]
-pub const fn name(text: &str) -> u64 {
-    // FNV-1a: all that is asked is that different names give different numbers.
-    let bytes = text.as_bytes();
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut at = 0;
-    while at < bytes.len() {
-        #[allow(clippy::indexing_slicing, reason = "the loop's bound; iterators are not const")]
-        let byte = bytes[at];
-        hash = (hash ^ byte as u64).wrapping_mul(0x0100_0000_01b3);
-        at += 1;
-    }
-    hash
-}
-
-/// The fingerprint of two in this order.
-#[doc(hidden)]
-pub const fn mix(first: u64, second: u64) -> u64 {
-    (first.rotate_left(17) ^ second).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
 macro_rules! numbers {
     ($($number:ident)+) => {$(
         // SAFETY: a number holds no pointer, has no Drop and a fixed layout, and all its bit patterns are valid.
         unsafe impl Shareable for $number {
-            const FINGERPRINT: u64 = mix(name(stringify!($number)), size_of::<$number>() as u64);
+            const FINGERPRINT: Fingerprint = Fingerprint::number(stringify!($number), size_of::<$number>());
         }
         // SAFETY: as above, and there is no padding in a number.
         unsafe impl Plain for $number {}
@@ -115,7 +95,7 @@ macro_rules! atomics {
     ($($atomic:ident)+) => {$(
         // SAFETY: an atomic has the layout of its number.
         unsafe impl Shareable for $atomic {
-            const FINGERPRINT: u64 = mix(name(stringify!($atomic)), size_of::<$atomic>() as u64);
+            const FINGERPRINT: Fingerprint = Fingerprint::number(stringify!($atomic), size_of::<$atomic>());
         }
         // SAFETY: the atomic is moved into the place.
         unsafe impl Init<$atomic> for $atomic {
@@ -133,7 +113,7 @@ atomics!(AtomicU8 AtomicU16 AtomicU32 AtomicU64 AtomicUsize AtomicI8 AtomicI16 A
 
 // SAFETY: nothing at all holds no pointer. It cannot be placed by itself, but inside a lock that guards nothing in memory.
 unsafe impl Shareable for () {
-    const FINGERPRINT: u64 = name("nothing");
+    const FINGERPRINT: Fingerprint = Description::of("nothing").fingerprint();
 }
 // SAFETY: there is nothing to write.
 unsafe impl Init<()> for () {
@@ -144,7 +124,13 @@ unsafe impl Init<()> for () {
 
 // SAFETY: an array is its elements, one after the other.
 unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {
-    const FINGERPRINT: u64 = mix(mix(name("array"), N as u64), T::FINGERPRINT);
+    const FINGERPRINT: Fingerprint = {
+        assert!(
+            size_of::<T>() > 0,
+            "an array in shared memory has elements with a size: for a count of things use a number, for nothing use `()` itself"
+        );
+        Description::of("array").number(N as u64).part(T::FINGERPRINT).fingerprint()
+    };
     const LOCKS: bool = T::LOCKS;
 
     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
@@ -157,7 +143,7 @@ unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 
 // SAFETY: a slice is its elements, one after the other.
 unsafe impl<T: Shareable> Shareable for [T] {
-    const FINGERPRINT: u64 = mix(name("slice"), T::FINGERPRINT);
+    const FINGERPRINT: Fingerprint = Description::of("slice").part(T::FINGERPRINT).fingerprint();
     const LOCKS: bool = T::LOCKS;
 
     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
@@ -233,6 +219,28 @@ impl<T> InitWith<T, fn(*mut T) -> Result<()>> {
     }
 }
 
+/// Makes one field of a struct at its place; the way to the field says its type.
+///
+/// # Safety
+/// `place` is as [`Init::init`] describes it, and the field lies `offset` bytes into it.
+#[doc(hidden)]
+pub unsafe fn init_field<S, F>(place: *mut S, offset: usize, init: impl Init<F>, _field: fn(&S) -> &F) -> Result<()> {
+    let part = place.cast::<u8>().wrapping_add(offset).cast::<F>();
+    // SAFETY: the field lies inside the place, by the caller's obligation.
+    unsafe { init.init(part) }
+}
+
+/// Shows the locks in one field of a struct; the way to the field says its type.
+///
+/// # Safety
+/// `place` points to a value in a mapping, and the field lies `offset` bytes into it.
+#[doc(hidden)]
+pub unsafe fn visit_field<S, F: Shareable>(place: *const S, offset: usize, visit: &mut Nodes, _field: fn(&S) -> &F) {
+    let part = place.cast::<u8>().wrapping_add(offset).cast::<F>();
+    // SAFETY: the field lies inside the value, by the caller's obligation.
+    unsafe { F::nodes(part, visit) };
+}
+
 impl<T, F> core::fmt::Debug for InitWith<T, F> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("InitWith")
@@ -293,6 +301,9 @@ pub fn array<T: Shareable, I: Init<T>, const N: usize>(mut init: impl FnMut(usiz
 /// # Ok::<(), ossature_sys::errno::Errno>(())
 /// ```
 ///
+/// An attribute may add traits and documentation. One that adds, removes or moves fields is refused: the fields are those
+/// that stand here, where C puts them, and what is checked of them is checked of the struct as the compiler has it.
+///
 /// What another process cannot use is refused:
 ///
 /// ```compile_fail
@@ -314,8 +325,12 @@ pub fn array<T: Shareable, I: Init<T>, const N: usize>(mut init: impl FnMut(usiz
 /// ```
 ///
 /// ```compile_fail
+/// ossature_sys::shareable! { struct Nothing { many: [(); 3] } } // no size: what counts things is a number
+/// ```
+///
+/// ```compile_fail
 /// ossature_sys::shareable! { plain struct Padded { small: u8, large: u32 } }
-/// const _: u64 = <Padded as ossature_sys::shm::Shareable>::FINGERPRINT;
+/// const _: ossature_sys::shm::Fingerprint = <Padded as ossature_sys::shm::Shareable>::FINGERPRINT;
 /// ```
 #[macro_export]
 macro_rules! shareable {
@@ -332,12 +347,7 @@ macro_rules! shareable {
         }
         // SAFETY: every field is Plain, and there is no padding: the sizes add up, which is checked.
         unsafe impl $crate::shm::Plain for $name {}
-        const _: () = {
-            const fn plain<T: $crate::shm::Plain>() -> usize {
-                ::core::mem::size_of::<T>()
-            }
-            ::core::assert!(0 $(+ plain::<$type>())+ == ::core::mem::size_of::<$name>(), "a plain struct has no padding");
-        };
+        const _: () = $crate::shm::PlainFields::<$name>::NONE$(.with(|whole: &$name| &whole.$field))+.check();
     };
     (
         $(#[$meta:meta])*
@@ -349,36 +359,35 @@ macro_rules! shareable {
         #[repr(C)]
         $vis struct $name { $($(#[$field_meta])* $field_vis $field: $type),+ }
 
-        // What is checked of the struct is checked even if it is never placed.
-        const _: u64 = <$name as $crate::shm::Shareable>::FINGERPRINT;
-
-        // SAFETY: every field is Shareable, the layout is C's, and there is no Drop, which is checked where it is placed.
-        unsafe impl $crate::shm::Shareable for $name {
-            const FINGERPRINT: u64 = {
-                let print = $crate::shm::name(::core::stringify!($name));
-                $(
-                    // An attribute could have packed the struct.
-                    ::core::assert!(
-                        ::core::mem::offset_of!($name, $field) % ::core::mem::align_of::<$type>() == 0
-                            && ::core::mem::align_of::<$name>() >= ::core::mem::align_of::<$type>(),
-                        "every field of a shared struct is aligned"
-                    );
-                    let print = $crate::shm::mix(print, $crate::shm::name(::core::stringify!($field)));
-                    let print = $crate::shm::mix(print, <$type as $crate::shm::Shareable>::FINGERPRINT);
-                    let print = $crate::shm::mix(print, ::core::mem::offset_of!($name, $field) as u64);
-                )+
-                $crate::shm::mix(print, ::core::mem::size_of::<$name>() as u64)
+        const _: () = {
+            // No attribute has added a field: one that is not named here would be neither checked nor made.
+            const _: fn(&$name) = |whole| {
+                let $name { $($field: _),+ } = whole;
             };
-            const LOCKS: bool = false $(|| <$type as $crate::shm::Shareable>::LOCKS)+;
+            const FIELDS: $crate::shm::Fields<$name> = $crate::shm::Fields::of(::core::stringify!($name))
+                $(.with(
+                    ::core::stringify!($field),
+                    ::core::mem::offset_of!($name, $field),
+                    |whole: &$name| &whole.$field,
+                ))+;
+            // What is checked of the struct is checked even if it is never placed.
+            const _: $crate::shm::Fingerprint = <$name as $crate::shm::Shareable>::FINGERPRINT;
 
-            unsafe fn nodes(place: *const Self, visit: &mut $crate::shm::Nodes) {
-                $(
-                    let field = place.cast::<u8>().wrapping_add(::core::mem::offset_of!($name, $field));
-                    // SAFETY: the field lies inside the value that the caller vouches for.
-                    unsafe { <$type as $crate::shm::Shareable>::nodes(field.cast::<$type>(), visit) };
-                )+
+            // SAFETY: every field is Shareable, there are no others, the layout is C's, all of which is checked above; and there
+            // is no Drop, which is checked where it is placed.
+            unsafe impl $crate::shm::Shareable for $name {
+                const FINGERPRINT: $crate::shm::Fingerprint = FIELDS.fingerprint();
+                const LOCKS: bool = FIELDS.locks();
+
+                unsafe fn nodes(place: *const Self, visit: &mut $crate::shm::Nodes) {
+                    $(
+                        let offset = ::core::mem::offset_of!($name, $field);
+                        // SAFETY: the field lies inside the value that the caller vouches for.
+                        unsafe { $crate::shm::visit_field(place, offset, visit, |whole: &$name| &whole.$field) };
+                    )+
+                }
             }
-        }
+        };
 
         #[allow(dead_code, reason = "a plain struct is its own initialiser")]
         impl $name {
@@ -387,9 +396,9 @@ macro_rules! shareable {
             $vis fn init($($field: impl $crate::shm::Init<$type>),+) -> impl $crate::shm::Init<$name> {
                 let write = move |place: *mut $name| {
                     $(
-                        let part = place.cast::<u8>().wrapping_add(::core::mem::offset_of!($name, $field));
+                        let offset = ::core::mem::offset_of!($name, $field);
                         // SAFETY: the field lies inside the place, which is as `Init::init` asks.
-                        unsafe { $crate::shm::Init::<$type>::init($field, part.cast::<$type>()) }?;
+                        unsafe { $crate::shm::init_field(place, offset, $field, |whole: &$name| &whole.$field) }?;
                     )+
                     ::core::result::Result::Ok(())
                 };

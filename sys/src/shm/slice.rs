@@ -16,7 +16,7 @@ impl<T: Shareable> Shm<[T]> {
     /// # Errors
     /// As for [`place`](Shm::place); `ENOMEM` also when the length cannot be addressed.
     pub fn place_slice<I: Init<T>>(len: usize, mut init: impl FnMut(usize) -> I) -> Result<Self> {
-        let header = Header::of::<T>(len);
+        let header = Header::of_slice::<T>(len);
         if header.size == u64::MAX {
             return Err(Errno::NOMEM);
         }
@@ -40,7 +40,7 @@ impl<T: Shareable> Shm<[T]> {
     /// As for [`from_fd`](Shm::from_fd).
     pub unsafe fn slice_from_fd(memory: OwnedFd) -> core::result::Result<Self, AttachError> {
         let len = header::len_of(&memory)?;
-        let region = attach(&memory, Header::of::<T>(len))?;
+        let (memory, region) = attach(memory, Header::of_slice::<T>(len))?;
         let value = NonNull::slice_from_raw_parts(value_in::<T>(&region), len);
         Ok(Self { value, region: Some(region), memory })
     }
@@ -94,7 +94,7 @@ impl<T: Shareable> Shm<Lock<[T], Shared>> {
     /// As for [`from_fd`](Shm::from_fd).
     pub unsafe fn locked_slice_from_fd(memory: OwnedFd) -> core::result::Result<Self, AttachError> {
         let len = header::len_of(&memory)?;
-        let region = attach(&memory, Header::of_locked::<T>(len))?;
+        let (memory, region) = attach(memory, Header::of_locked::<T>(len))?;
         Ok(Self { value: locked_in::<T>(&region, len), region: Some(region), memory })
     }
 

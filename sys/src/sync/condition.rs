@@ -58,7 +58,7 @@ use crate::futex::Limit;
 use crate::scope::{Local, Shared};
 use crate::scope::{Private, Refused, Scope};
 #[cfg(not(loom))]
-use crate::shm::{Init, InitWith, Nodes, Shareable};
+use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
 use crate::sync::queue::{PrivateQueue, Queue};
 
 /// A queue of those who wait for a change of what a lock guards.
@@ -124,7 +124,7 @@ impl Condition<Shared> {
 // SAFETY: atomics only, no Drop, repr(C); every state that a killed process leaves is one that the others complete.
 #[cfg(not(loom))]
 unsafe impl Shareable for Condition<Shared> {
-    const FINGERPRINT: u64 = crate::shm::name("Condition");
+    const FINGERPRINT: Fingerprint = Fingerprint::primitive("Condition");
     const LOCKS: bool = true;
 
     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {

@@ -47,7 +47,7 @@ use crate::futex::Limit;
 use crate::scope::{Local, Shared};
 use crate::scope::{Private, Refused, Scope};
 #[cfg(not(loom))]
-use crate::shm::{Init, InitWith, Shareable};
+use crate::shm::{Fingerprint, Init, InitWith, Shareable};
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::half::Half;
 use crate::sync::spin::Spin;
@@ -120,7 +120,7 @@ impl Event<Shared> {
 // SAFETY: atomics only, no Drop, repr(C); every state that a killed process leaves is one of the table's.
 #[cfg(not(loom))]
 unsafe impl Shareable for Event<Shared> {
-    const FINGERPRINT: u64 = crate::shm::name("Event");
+    const FINGERPRINT: Fingerprint = Fingerprint::primitive("Event");
     const LOCKS: bool = true;
 }
 

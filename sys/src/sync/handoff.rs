@@ -25,7 +25,7 @@ use core::fmt;
 
 use crate::futex::Limit;
 use crate::scope::{Local, Private, Refused, Scope, Shared};
-use crate::shm::{Init, InitWith, Shareable};
+use crate::shm::{Fingerprint, Init, InitWith, Shareable};
 use crate::sync::gate::{LocalGate, PrivateGate, SharedGate};
 use crate::sync::permits::NoTable;
 use crate::sync::units::{Units, count};
@@ -84,7 +84,7 @@ impl HandoffLock<Shared> {
 
 // SAFETY: atomics only, no Drop, repr(C); every state that a killed process leaves is one of the table of `units`.
 unsafe impl Shareable for HandoffLock<Shared> {
-    const FINGERPRINT: u64 = crate::shm::name("HandoffLock");
+    const FINGERPRINT: Fingerprint = Fingerprint::primitive("HandoffLock");
     const LOCKS: bool = true;
 }
 

@@ -74,7 +74,7 @@ use core::ops::{Deref, DerefMut};
 use crate::errno::Result as ErrnoResult;
 use crate::futex::{Limit, WordLock};
 use crate::scope::{Local, Private, RawLock, Refused, Scope, Shared};
-use crate::shm::{Init, Nodes, Shareable};
+use crate::shm::{Fingerprint, Init, Nodes, Shareable};
 use crate::sync::condition::Held;
 use crate::sync::local::LocalLock;
 use crate::sync::shared::SharedLock;
@@ -188,7 +188,7 @@ unsafe impl<T: Shareable, I: Init<T>> Init<Lock<T, Shared>> for SharedInit<I> {
 // SAFETY: a shared lock holds no pointer that anyone but its holder follows, has no Drop, is repr(C), and any state that a
 // killed process leaves is one of the states of the word's table; the data is Shareable itself.
 unsafe impl<T: ?Sized + Shareable> Shareable for Lock<T, Shared> {
-    const FINGERPRINT: u64 = crate::shm::mix(crate::shm::name("Lock"), T::FINGERPRINT);
+    const FINGERPRINT: Fingerprint = Fingerprint::primitive_around("Lock", T::FINGERPRINT);
     const LOCKS: bool = true;
 
     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {

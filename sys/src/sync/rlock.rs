@@ -35,7 +35,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize};
 
 use crate::futex::{Limit, WordLock};
 use crate::scope::{Local, Owned, Private, RawLock, Refused, Scope, Shared};
-use crate::shm::{Init, InitWith, Nodes, Shareable};
+use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
 use crate::sync::condition::Held;
 use crate::sync::local::LocalLock;
 use crate::sync::robust::thread_pointer;
@@ -160,7 +160,7 @@ impl<T: Shareable> RLock<T, Shared> {
 // SAFETY: as for `Lock`: no pointer that anyone but the holder follows, no Drop, repr(C), any state of the raw lock is one of
 // its table's, any depth is overwritten by the next taker; the data is Shareable itself, and never lent mutably.
 unsafe impl<T: Shareable> Shareable for RLock<T, Shared> {
-    const FINGERPRINT: u64 = crate::shm::mix(crate::shm::name("RLock"), T::FINGERPRINT);
+    const FINGERPRINT: Fingerprint = Fingerprint::primitive_around("RLock", T::FINGERPRINT);
     const LOCKS: bool = true;
 
     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {

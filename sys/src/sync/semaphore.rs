@@ -60,7 +60,7 @@ use core::fmt;
 
 use crate::futex::Limit;
 use crate::scope::{Local, Private, Refused, Scope, Shared};
-use crate::shm::{Init, InitWith, Nodes, Shareable};
+use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
 use crate::sync::gate::{LocalGate, PrivateGate, SharedGate};
 use crate::sync::permits::{NoTable, Permits, Slots};
 pub use crate::sync::units::Overflow;
@@ -137,7 +137,7 @@ impl Semaphore<Shared> {
 // SAFETY: no pointer that anyone but a slot's holder follows, no Drop, repr(C); every state that a killed process leaves is
 // one of the tables'.
 unsafe impl Shareable for Semaphore<Shared> {
-    const FINGERPRINT: u64 = crate::shm::name("Semaphore");
+    const FINGERPRINT: Fingerprint = Fingerprint::primitive("Semaphore");
     const LOCKS: bool = true;
 
     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {

@@ -194,7 +194,8 @@ fn descriptor_is_taken_from_a_child() {
     let number = std::os::fd::AsRawFd::as_raw_fd(&writer);
     let mut child = sleeper();
     drop(writer);
-    let taken = match process::pidfd_getfd(&child, number) {
+    // SAFETY: it is the end of a pipe, which no memory and no protocol is behind.
+    let taken = match unsafe { process::pidfd_getfd(&child, number) } {
         Ok(taken) => taken,
         Err(Errno::PERM | Errno::NOSYS) => {
             println!("SKIPPED: descriptor_is_taken_from_a_child may not trace here");
@@ -204,7 +205,8 @@ fn descriptor_is_taken_from_a_child() {
         }
         Err(errno) => panic!("{errno}"),
     };
-    assert_eq!(process::pidfd_getfd(&child, 10_000).unwrap_err(), Errno::BADF);
+    // SAFETY: there is no such descriptor.
+    assert_eq!(unsafe { process::pidfd_getfd(&child, 10_000) }.unwrap_err(), Errno::BADF);
     ossature_sys::fd::write(&taken, b"through").unwrap();
     let mut text = [0; 7];
     reader.read_exact(&mut text).unwrap();

@@ -14,6 +14,8 @@ mod handover;
 mod harness;
 mod plan;
 mod semaphore;
+mod shm;
+mod surroundings;
 mod trace;
 
 fn main() {
@@ -29,6 +31,8 @@ fn main() {
         trace::TESTS,
         condition::TESTS,
         semaphore::TESTS,
+        shm::TESTS,
+        surroundings::TESTS,
     ] {
         tests.extend_from_slice(module);
     }

@@ -8,7 +8,9 @@ use ossature_sys::fd::{OwnedFd, duplicate};
 use ossature_sys::mmap::{Memfd, Region, Seals};
 use ossature_sys::scope::Shared;
 use ossature_sys::shareable;
-use ossature_sys::shm::{AttachError, OutOfBounds, Plain, Racy, RacySlice, Shareable, Shm, Zeroed, is_shared_memory};
+use ossature_sys::shm::{
+    AttachError, Description, OutOfBounds, Plain, Racy, RacySlice, Shareable, Shm, Zeroed, is_shared_memory,
+};
 use ossature_sys::sync::lock::Lock;
 
 shareable! {
@@ -86,9 +88,111 @@ fn fields_of_other_names_or_types_are_another_type() {
     mod c {
         ossature_sys::shareable! { pub struct S { pub x: u32, pub y: i32 } }
     }
-    let prints = [a::S::FINGERPRINT, b::S::FINGERPRINT, c::S::FINGERPRINT, Board::FINGERPRINT];
+    mod d {
+        ossature_sys::shareable! { #[repr(align(64))] pub struct S { pub x: u32, pub y: u32 } }
+    }
+    mod e {
+        ossature_sys::shareable! { pub struct S { pub x: u32, pub y: u32, pub z: u32 } }
+    }
+    // Layouts that are the same, and names that are those of a part or a primitive.
+    ossature_sys::shareable! { struct Lock { data: u32 } }
+    ossature_sys::shareable! { struct Racy { data: u32 } }
+    let prints = [
+        a::S::FINGERPRINT,
+        b::S::FINGERPRINT,
+        c::S::FINGERPRINT,
+        d::S::FINGERPRINT,
+        e::S::FINGERPRINT,
+        Board::FINGERPRINT,
+        Lock::FINGERPRINT,
+        Racy::FINGERPRINT,
+        <super::shm::Lock<u32, Shared>>::FINGERPRINT,
+        <super::shm::Lock<u64, Shared>>::FINGERPRINT,
+        <super::shm::Lock<[u32], Shared>>::FINGERPRINT,
+        <super::shm::Lock<[u32; 1], Shared>>::FINGERPRINT,
+        <super::shm::Lock<(), Shared>>::FINGERPRINT,
+        <super::shm::Racy<u32>>::FINGERPRINT,
+        <super::shm::Racy<[u32; 2]>>::FINGERPRINT,
+        <[super::shm::Racy<u32>; 2]>::FINGERPRINT,
+        <[u32]>::FINGERPRINT,
+        <[u32; 1]>::FINGERPRINT,
+        <[u32; 2]>::FINGERPRINT,
+        <[[u32; 1]; 2]>::FINGERPRINT,
+        <[[u32; 2]; 1]>::FINGERPRINT,
+        <[u64; 2]>::FINGERPRINT,
+        <()>::FINGERPRINT,
+        u32::FINGERPRINT,
+        i32::FINGERPRINT,
+        f32::FINGERPRINT,
+        u64::FINGERPRINT,
+        usize::FINGERPRINT,
+        AtomicU32::FINGERPRINT,
+    ];
     for (i, one) in prints.iter().enumerate() {
-        assert!(prints[..i].iter().all(|other| other != one));
+        assert!(prints[..i].iter().all(|other| other != one), "{i}");
+    }
+}
+
+#[test]
+fn fingerprint_is_a_sha_256_of_items_with_tags_and_lengths() {
+    let nothing = Description::of("nothing").fingerprint();
+    assert_eq!(<()>::FINGERPRINT, nothing);
+    assert_eq!(format!("{nothing:?}"), "Fingerprint(9054a9901eb13e736a8f6276ce84caf5de97de5783231c983100c15d534163c7)");
+    let pair = Description::of("pair").text(&"x".repeat(100)).number(7).part(nothing).fingerprint();
+    assert_eq!(format!("{pair:?}"), "Fingerprint(dc5c641d81c6c62fff3d66255634497b337c302050534901bc24f4a97a935521)");
+    // What one item says, two cannot.
+    let of = || Description::of("kind");
+    let seven = "\u{7}\0\0\0\0\0\0\0";
+    let prints = [
+        of(),
+        of().text(""),
+        of().text("ab"),
+        of().text("a").text("b"),
+        of().text("").text("ab"),
+        of().text(seven),
+        of().number(7),
+        of().number(7).number(7),
+        of().part(nothing),
+        Description::of("kin").text("d"),
+    ]
+    .map(Description::fingerprint);
+    for (i, one) in prints.iter().enumerate() {
+        assert!(prints[..i].iter().all(|other| other != one), "{i}");
+    }
+}
+
+#[test]
+fn types_of_one_name_and_layout_are_told_apart_within_one_image() {
+    mod one {
+        ossature_sys::shareable! { #[derive(Debug)] pub struct Twin { pub x: u64 } }
+    }
+    mod two {
+        ossature_sys::shareable! { #[derive(Debug)] pub struct Twin { pub x: u64 } }
+    }
+    assert_eq!(one::Twin::FINGERPRINT, two::Twin::FINGERPRINT);
+    let shm = Shm::place(one::Twin::init(5)).unwrap();
+    assert_eq!(attach::<two::Twin>(descriptor(&shm)).unwrap_err(), AttachError::OtherType);
+    assert_eq!(attach::<one::Twin>(descriptor(&shm)).unwrap().x, 5);
+    // Another build numbers its types anew, so from its memory only the fingerprint counts.
+    change(&descriptor(&shm), IMAGE_AT);
+    assert_eq!(attach::<two::Twin>(descriptor(&shm)).unwrap().x, 5);
+}
+
+#[test]
+fn value_array_and_slice_of_one_are_three_types() {
+    let (value, array) = (Shm::place(7_u32).unwrap(), Shm::place([7_u32]).unwrap());
+    let (slice, locked) = (Shm::place_slice(1, |_| 7_u32).unwrap(), Shm::place_locked_slice(1, |_| 7_u32).unwrap());
+    let all = || [descriptor(&value), descriptor(&array), descriptor(&slice), descriptor(&locked)];
+    let kinds: [fn(OwnedFd) -> bool; 4] = [
+        |fd| attach::<u32>(fd).is_ok(),
+        |fd| attach::<[u32; 1]>(fd).is_ok(),
+        // SAFETY: as in `attach`.
+        |fd| unsafe { Shm::<[u32]>::slice_from_fd(fd) }.is_ok(),
+        // SAFETY: as in `attach`.
+        |fd| unsafe { Shm::<Lock<[u32], Shared>>::locked_slice_from_fd(fd) }.is_ok(),
+    ];
+    for (i, kind) in kinds.iter().enumerate() {
+        assert_eq!(all().map(kind), core::array::from_fn(|other| other == i));
     }
 }
 
@@ -113,18 +217,27 @@ fn foreign_or_short_memory_is_refused() {
 
 /// Where the header's fields lie: its layout is part of what two programs must agree on.
 const ABI_AT: usize = 8;
-const PID_NAMESPACE_AT: usize = 48;
+const FINGERPRINT_AT: usize = 40;
+const IMAGE_AT: usize = 80;
+const PID_NAMESPACE_AT: usize = 88;
+
+/// Changes a field of the header.
+fn change(memory: &OwnedFd, at: usize) {
+    let region = Region::shared(memory, 128).unwrap();
+    let mut field = [0; 8];
+    region.copy_out(at, &mut field).unwrap();
+    field[3] ^= 0x40;
+    region.copy_in(at, &field).unwrap();
+}
 
 #[test]
-fn other_abi_and_other_pid_namespace_are_refused() {
-    for (at, expected) in [(ABI_AT, AttachError::OtherAbi), (PID_NAMESPACE_AT, AttachError::OtherPidNamespace)] {
+fn other_abi_type_and_pid_namespace_are_refused() {
+    let fingerprint = (FINGERPRINT_AT..IMAGE_AT - 8).step_by(8).map(|at| (at, AttachError::OtherType));
+    let others = [(ABI_AT, AttachError::OtherAbi), (PID_NAMESPACE_AT, AttachError::OtherPidNamespace)];
+    for (at, expected) in fingerprint.chain(others) {
         let shm = Shm::place(5_u32).unwrap();
         let memory = descriptor(&shm);
-        let region = Region::shared(&memory, 64).unwrap();
-        let mut field = [0; 8];
-        region.copy_out(at, &mut field).unwrap();
-        field[3] ^= 0x40;
-        region.copy_in(at, &field).unwrap();
+        change(&memory, at);
         assert_eq!(attach::<u32>(memory).unwrap_err(), expected);
         assert!(!expected.to_string().is_empty());
     }

@@ -66,7 +66,7 @@ use crate::futex::{Limit, WordLock};
 use crate::scope::{Local, Shared};
 use crate::scope::{Private, RawLock, Refused, Scope};
 #[cfg(not(loom))]
-use crate::shm::{Init, InitWith, Nodes, Shareable};
+use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
 use crate::sync::gate::{Gate, PrivateGate, Woke};
 #[cfg(not(loom))]
 use crate::sync::local::LocalLock;
@@ -165,7 +165,7 @@ impl Barrier<Shared> {
 // any count follows from the leases, and the lock is one that survives death.
 #[cfg(not(loom))]
 unsafe impl Shareable for Barrier<Shared> {
-    const FINGERPRINT: u64 = crate::shm::name("Barrier");
+    const FINGERPRINT: Fingerprint = Fingerprint::primitive("Barrier");
     const LOCKS: bool = true;
 
     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {

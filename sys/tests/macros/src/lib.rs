@@ -1,0 +1,145 @@
+//! Attributes and macros that change a struct behind the back of `shareable!`, and what the compiler says of each.
+//!
+//! A `compile_fail` test does not say why it fails. So each stands beside one that differs in the macro's name only, and
+//! compiles.
+//!
+//! # Attributes
+//!
+//! One that changes nothing is welcome:
+//!
+//! ```
+//! ossature_sys::shareable! {
+//!     #[ossature_macros_for_tests::unchanged(extra: &'static str)]
+//!     #[derive(Debug)]
+//!     pub struct Named { number: u64, small: u8 }
+//! }
+//! let named = ossature_sys::shm::Shm::place(Named::init(7, 8)).unwrap();
+//! assert_eq!((named.number, named.small), (7, 8));
+//! ```
+//!
+//! One that adds a field would leave it unchecked, and of zero bytes:
+//!
+//! ```compile_fail
+//! ossature_sys::shareable! {
+//!     #[ossature_macros_for_tests::with_field(extra: &'static str)]
+//!     #[derive(Debug)]
+//!     pub struct Named { number: u64, small: u8 }
+//! }
+//! ```
+//!
+//! Nor does a field hide where C has padding, or where there is no room for anything:
+//!
+//! ```compile_fail
+//! ossature_sys::shareable! {
+//!     #[ossature_macros_for_tests::with_field(extra: bool)]
+//!     pub struct Named { number: u64, small: u8 }
+//! }
+//! ```
+//!
+//! ```compile_fail
+//! ossature_sys::shareable! {
+//!     #[ossature_macros_for_tests::with_field(extra: ())]
+//!     pub struct Named { number: u64, small: u8 }
+//! }
+//! ```
+//!
+//! One that takes `repr(C)` away changes where the fields are. With two fields of one size it does not show:
+//!
+//! ```
+//! ossature_sys::shareable! {
+//!     #[ossature_macros_for_tests::without_repr]
+//!     pub struct Even { one: u64, two: u64 }
+//! }
+//! ```
+//!
+//! ```compile_fail
+//! ossature_sys::shareable! {
+//!     #[ossature_macros_for_tests::without_repr]
+//!     pub struct Uneven { one: u8, two: u64, three: u8 }
+//! }
+//! ```
+//!
+//! # Types
+//!
+//! A macro in the place of a type is expanded wherever the type is named. One that always says the same is welcome:
+//!
+//! ```
+//! ossature_sys::shareable! {
+//!     pub struct Same { field: ossature_macros_for_tests::always!(u64, u64, u64, u64, u64, u64, u64, u64) }
+//! }
+//! let same = ossature_sys::shm::Shm::place(Same::init(7_u64)).unwrap();
+//! assert_eq!(same.field, 7);
+//! ```
+//!
+//! One that says something else each time does not get past the check of the one and into the struct as another. The list
+//! says what it is at its first expansion, at its second, and so on, of which the first is the struct's, and the second after a derive:
+//!
+//! ```compile_fail
+//! ossature_sys::shareable! {
+//!     pub struct Other { field: ossature_macros_for_tests::in_turn!(&'static u64, u64, u64, u64, u64, u64, u64, u64) }
+//! }
+//! ```
+//!
+//! ```compile_fail
+//! ossature_sys::shareable! {
+//!     pub struct Other { field: ossature_macros_for_tests::in_turn!(u64, &'static u64, u64, u64, u64, u64, u64, u64) }
+//! }
+//! let other = ossature_sys::shm::Shm::place(Other::init(&7)).unwrap();
+//! ```
+//!
+//! ```compile_fail
+//! ossature_sys::shareable! {
+//!     plain struct Other { field: ossature_macros_for_tests::in_turn!(u8, bool, u8, u8, u8, u8, u8, u8) }
+//! }
+//! ```
+//!
+//! ```
+//! ossature_sys::shareable! {
+//!     plain struct Same { field: ossature_macros_for_tests::always!(u8, u8, u8, u8, u8, u8, u8, u8) }
+//! }
+//! ```
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use proc_macro::{TokenStream, TokenTree};
+
+/// Leaves the struct as it is.
+#[proc_macro_attribute]
+pub fn unchanged(_: TokenStream, item: TokenStream) -> TokenStream {
+    item
+}
+
+/// Adds the field that is its argument, as the last.
+#[proc_macro_attribute]
+pub fn with_field(field: TokenStream, item: TokenStream) -> TokenStream {
+    let text = item.to_string();
+    let (fields, _) = text.rsplit_once('}').expect("a struct with named fields");
+    format!("{}, {field} }}", fields.trim_end().trim_end_matches(',')).parse().expect("a struct")
+}
+
+/// Takes `repr(C)` away.
+#[proc_macro_attribute]
+pub fn without_repr(_: TokenStream, item: TokenStream) -> TokenStream {
+    let text = item.to_string();
+    let (before, after) = text.split_once("#[repr(C)]").expect("it is there");
+    format!("{before}{after}").parse().expect("a struct")
+}
+
+/// The first of the types, at every expansion.
+#[proc_macro]
+pub fn always(types: TokenStream) -> TokenStream {
+    nth(types, 0)
+}
+
+/// One type after the other.
+#[proc_macro]
+pub fn in_turn(types: TokenStream) -> TokenStream {
+    static TURN: AtomicUsize = AtomicUsize::new(0);
+    nth(types, TURN.fetch_add(1, Relaxed))
+}
+
+fn nth(types: TokenStream, n: usize) -> TokenStream {
+    let is_comma = |token: &TokenTree| matches!(token, TokenTree::Punct(point) if point.as_char() == ',');
+    let tokens: Vec<TokenTree> = types.into_iter().collect();
+    tokens.split(is_comma).nth(n).expect("as many types as expansions").iter().cloned().collect()
+}
