@@ -29,6 +29,8 @@ mod hooks;
 mod lives;
 #[path = "process/panics.rs"]
 mod panics;
+#[path = "process/surroundings.rs"]
+mod surroundings;
 
 fn main() {
     ossature::multiprocessing::freeze_support(worlds::TASKS);
@@ -47,6 +49,8 @@ fn main() {
         hooks::TESTS,
         hooks::ALONE,
         guise::TESTS,
+        surroundings::TESTS,
+        surroundings::ALONE,
     ] {
         tests.extend_from_slice(module);
     }

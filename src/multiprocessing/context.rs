@@ -31,7 +31,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// `Spawn` and `Forkserver` find the program in /proc, which must be mounted where they are started.
 ///
 /// A child's `std::env::args()` are its parent's with `Fork` only. The signal mask is inherited with `Fork` and `Spawn`; with
-/// `Forkserver` it is the server's. `Fork` is refused where `SIGCHLD` is ignored.
+/// `Forkserver` it is the server's. Under all three a child begins with `SIGTERM` and `SIGINT` let through, unless
+/// [`signal_mask`](super::process::Builder::signal_mask) says otherwise. `Fork` is refused where `SIGCHLD` is ignored.
 ///
 /// # Examples
 /// ```

@@ -15,7 +15,7 @@ use ossature::multiprocessing::{
 use ossature::sys::signal::{Signal, SignalSet, restore_default, set_mask};
 use ossature::threading::Thread;
 
-use crate::{aborts, finalizers, hooks, panics};
+use crate::{aborts, finalizers, hooks, panics, surroundings};
 
 /// A way of starting a process.
 pub trait World {
@@ -147,6 +147,13 @@ pub fn work(world: String, job: String, argument: String) -> std::result::Result
             std::thread::sleep(Duration::from_secs(1000));
         }
         "hook" => hooks::hear_of_a_thread(Path::new(argument)),
+        "surroundings" => surroundings::tell(Path::new(argument)),
+        "environment" => {
+            let lines = std::env::vars().map(|(name, value)| format!("{name}={value}\n"));
+            put(Path::new(argument), &lines.collect::<String>());
+        }
+        "leave-bound" => leave_bound(&world, Process::builder(), argument),
+        "leave-bound-nobody" => leave_bound(&world, Process::builder().uid(65534), argument),
         "say-threads" => threads(Path::new(argument)),
         "nest" => nest(&world, argument),
         "finalize" => finalizers::all_kinds(Path::new(argument)),
@@ -236,6 +243,12 @@ fn have_children(world: &str, folder: &Path) {
     let wait_for_them = folder.join("log");
     finalizers::note_at_exit(&wait_for_them, &[0, -1, 1]);
     wait_for(&ready);
+}
+
+/// Starts one that ends with this one, which never ends by itself.
+fn leave_bound(world: &str, builder: Builder, path: &str) {
+    drop(start_in(world, builder.end_with_parent(), "tell-and-sleep", path).expect("starts"));
+    std::thread::sleep(Duration::from_secs(1000));
 }
 
 /// Starts one that watches this one, says that it is there, and never ends by itself.

@@ -33,7 +33,7 @@ pub(crate) fn run(passport: Passport, report: OwnedFd, body: impl FnOnce() -> u8
 }
 
 /// [`run`] in a copy of the parent, with an era and the panic hook that were prepared before the birth. The copy lets go of what it
-/// is not to have. A daemon ends with its parent, of which the
+/// is not to have. One that is bound to its parent, as a daemon is, ends with its parent, of which the
 /// kernel can tell it if there is a number.
 pub(crate) fn run_forked(
     era: Box<Era>,
@@ -42,7 +42,7 @@ pub(crate) fn run_forked(
     report: OwnedFd,
     body: impl FnOnce() -> u8,
 ) -> u8 {
-    let bond = era.parent.as_ref().filter(|_| era.daemon).and_then(Parent::given);
+    let bond = era.parent.as_ref().and_then(Parent::given);
     let bound = bond.map_or(Ok(()), |pidfd| end_with(pidfd, parent));
     run_as(era, letting_go, report, || {
         bound.unwrap_or_else(|error| warning!("cannot be ended with the parent: {error}"));

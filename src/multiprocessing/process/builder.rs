@@ -8,6 +8,7 @@ use ossature_sys::sched::thread_id;
 use super::ends::{Ends, LettingGo};
 use super::era::{Era, era, pid};
 use super::passport::Passport;
+use super::surroundings::Surroundings;
 use super::{Process, Report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::AuthKey;
@@ -26,6 +27,8 @@ pub struct Builder {
     context: Option<Context>,
     daemon: Option<bool>,
     authkey: Option<AuthKey>,
+    pub(super) ends_with_parent: bool,
+    pub(super) surroundings: Surroundings,
     /// What it was made in.
     era: &'static Era,
 }
@@ -33,7 +36,16 @@ pub struct Builder {
 impl Builder {
     pub(super) fn new() -> Self {
         let era = era();
-        Self { name: None, number: era.count(), context: None, daemon: None, authkey: None, era }
+        Self {
+            name: None,
+            number: era.count(),
+            context: None,
+            daemon: None,
+            authkey: None,
+            ends_with_parent: false,
+            surroundings: Surroundings::default(),
+            era,
+        }
     }
 
     /// Names it; otherwise it is `Process-` and its numbers, as in `Process-3:2` for the second child of the third child.
@@ -153,6 +165,7 @@ impl Builder {
             let message = "daemonic processes are not allowed to have children";
             return Err(Error::new(ErrorKind::NotAllowed, message));
         }
+        self.surroundings.check(method)?;
         let _ = std::io::stdout().flush(); // so that a copy does not say again what is still to be said
         now.reap();
         util::arm()?;
@@ -164,6 +177,8 @@ impl Builder {
             named: self.context,
             method,
             daemon,
+            bound: daemon || self.ends_with_parent,
+            surroundings: self.surroundings,
             authkey: match self.authkey {
                 Some(key) => key,
                 None => now.authkey()?,

@@ -307,6 +307,9 @@ impl Process {
     /// finalizers run, its own children go on, and a pipe or queue in use may be left in the middle of a message. Locks of
     /// [`sync`](crate::multiprocessing::sync) are not left locked: they tell the next holder.
     ///
+    /// **A child that blocks `SIGTERM` does not end by it.** Children begin with it let through, whatever this process blocks; but
+    /// one that takes its signals from a descriptor, or whose [mask](Builder::signal_mask) holds it back, has to read it there.
+    ///
     /// Better is to tell it, by an event or a closed pipe.
     ///
     /// # Errors

@@ -31,6 +31,7 @@
 //! | `era` | what belongs to one process: a forked child begins anew |
 //! | `passport`, `bootstrap` | what a child knows of itself, and its whole life |
 //! | `lifeline` | how a daemon ends with its parent |
+//! | `surroundings` | environment, directory, limits, user and signal mask of a child |
 //! | `start` | a function with its arguments, in any way |
 //! | `report`, `panic` | what its work answers with, and how that may fail |
 
@@ -46,6 +47,7 @@ mod parent;
 pub(crate) mod passport;
 mod report;
 mod start;
+pub(crate) mod surroundings;
 
 use std::borrow::Cow;
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::multiprocessing::connection::AuthKey;
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::logging::LogSetup;
+use crate::multiprocessing::process::surroundings::Surroundings;
 
 /// Who a child is. A spawned child gets it first of all; a forked one has it with everything else.
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub(crate) struct Passport {
     /// How it was started, and how it starts others unless it says otherwise.
     pub(crate) method: Context,
     pub(crate) daemon: bool,
+    /// Whether it is killed with its parent: a daemon, or one that asked for it.
+    pub(crate) bound: bool,
     #[serde(with = "key")]
     pub(crate) authkey: AuthKey,
     /// Where this program's processes keep what has a name in the file system, if any did already.
@@ -31,7 +34,9 @@ pub(crate) struct Passport {
     pub(crate) parent: (i32, String),
     /// Whether the parent's first thread made it, so that the kernel can tell it of the parent's end.
     pub(crate) by_first_thread: bool,
-    /// The parent's pidfd, where the child cannot open one or must not wait for that: under a fork server, and in a daemon. Sent
+    /// What a forked child makes of its surroundings; of a program that is started anew its parent has made it.
+    pub(crate) surroundings: Surroundings,
+    /// The parent's pidfd, where the child cannot open one or must not wait for that: under a fork server, and where it is bound to the parent. Sent
     /// apart.
     #[serde(skip)]
     pub(crate) sentinel: Option<OwnedFd>,

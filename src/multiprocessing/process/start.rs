@@ -62,6 +62,8 @@ impl Builder {
     ///   [`set_start_timeout`](crate::multiprocessing::set_start_timeout): the message says why.
     /// * [`Os`](crate::ErrorKind::Os) when it could not be made: `EAGAIN`, `ENOMEM`, `EMFILE`; `ENOENT`, `EACCES` and
     ///   others of `execve` for the program of [`set_executable`](crate::multiprocessing::set_executable).
+    /// * [`Unsupported`](crate::ErrorKind::Unsupported) for what the method cannot give, such as [`env`](Self::env) without
+    ///   [`Spawn`](Context::Spawn); of [`current_dir`](Self::current_dir), [`uid`](Self::uid) and the like what the kernel says.
     /// * Those of [`fork`](Self::fork) and [`thread`](Self::thread) by these methods.
     ///
     /// No process and no descriptor is left then.

@@ -1,14 +1,21 @@
 //! The child as a copy of this process.
 
+use std::time::Duration;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::fd::{OwnedFd, read, write};
 use ossature_sys::pipe::{Flags, pipe};
-use ossature_sys::process;
+use ossature_sys::poll::{PollFd, PollFlags, poll};
+use ossature_sys::process::{self, Child};
 
 use super::{Life, Started, own_pidfd};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::context;
 use crate::multiprocessing::process::bootstrap;
 use crate::multiprocessing::process::ends::LettingGo;
 use crate::multiprocessing::process::era::Era;
 use crate::multiprocessing::process::passport::Passport;
+use crate::multiprocessing::process::surroundings::Unsettled;
 use crate::thread;
 
 /// Starts a copy of this process that does `body`, which may borrow: the copy has its own of everything, but for what it is
@@ -22,14 +29,54 @@ pub(crate) fn fork(
         pipe(Flags::NONBLOCK).map_err(|errno| Error::os(errno, "cannot fork: no pipe for the child's report"))?;
     let parent = passport.child_of();
     // Opened here, for in a new pid namespace the child could not.
-    if passport.daemon {
+    if passport.bound {
         passport.sentinel = Some(own_pidfd()?);
     }
     thread::install_anew(); // here, where it costs no copy of a page
+    let surroundings = std::mem::take(&mut passport.surroundings);
+    let (mut hear, tell) = match surroundings.are_usual() {
+        true => (None, None),
+        false => pipe(Flags::empty())
+            .map(|(hear, tell)| (Some(hear), Some(tell)))
+            .map_err(|errno| Error::os(errno, "cannot fork: no pipe to hear of the child's surroundings"))?,
+    };
     let (mut reader, era) = (Some(reader), Era::prepare(passport));
     let child = process::fork(|| {
-        drop(reader.take());
+        drop((reader.take(), hear.take()));
+        if let Err(unsettled) = surroundings.apply() {
+            let _ = tell.map(|tell| write(&tell, &unsettled.to_bytes())); // a parent that is gone wants no answer
+            return UNSETTLED;
+        }
+        drop(tell);
         bootstrap::run_forked(era, parent, letting_go, writer, body)
     })?;
+    let child = match hear {
+        Some(hear) => settled(&hear, child, context::start_timeout().into())?,
+        None => child,
+    };
     Ok(Started { life: Life::from(child), report: reader })
+}
+
+/// What a child leaves with that could not make its surroundings what they were to be.
+const UNSETTLED: u8 = 1;
+
+/// Waits until the child has made its surroundings what they are to be; otherwise nothing is left of it.
+fn settled(hear: &OwnedFd, mut child: Child, deadline: Deadline) -> Result<Child> {
+    let mut told = [0; 5];
+    let heard = match poll(&mut [PollFd::new(hear, PollFlags::IN)], deadline) {
+        Ok(0) => Err(Error::new(
+            ErrorKind::NotBegun,
+            "the new process did not enter its surroundings in time, perhaps a directory whose file system does not answer: \
+             set_start_timeout gives it longer",
+        )),
+        Ok(_) => match read(hear, &mut told) {
+            Ok(0) => return Ok(child),
+            Ok(_) => Err(Unsettled::from_bytes(told).into()),
+            Err(errno) => Err(Error::os(errno, "cannot hear the new process")),
+        },
+        Err(errno) => Err(Error::os(errno, "cannot hear the new process")),
+    };
+    let _ = child.kill(); // it may have ended by itself
+    let _ = child.wait_timeout(Duration::from_secs(1)); // short, unless a file system holds it
+    heard
 }

@@ -82,6 +82,13 @@ pub fn new_session() -> Result<Pid> {
     raw::call("setsid", rustix::process::setsid)
 }
 
+/// `umask(mask)`: sets the permission bits that new files do not get, and answers with those before.
+#[doc(alias = "umask")]
+pub fn set_umask(mask: u32) -> u32 {
+    // The call cannot fail, so it does not pass the fault hook.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask as _)).as_raw_mode() as _
+}
+
 /// `killpg(group, signal)`: sends a signal to every process of a group.
 ///
 /// A group is only a number: keep a child of yours in it unreaped as long as you signal it, then the number stays its own.

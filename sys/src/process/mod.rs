@@ -30,7 +30,7 @@
 //! their own with `harness = false` and one thread.
 //!
 //! Source: fork(2), clone3(2), execve(2), execveat(2), pidfd_open(2), waitid(2), getrusage(2), getrlimit(2), prctl(2),
-//! setpgid(2), setsid(2), atexit(3), getauxval(3).
+//! setpgid(2), setsid(2), setuid(2), setgroups(2), umask(2), atexit(3), getauxval(3).
 
 mod at_exit;
 mod child;
@@ -38,6 +38,7 @@ mod exec;
 mod exit;
 mod fork;
 mod generation;
+mod identity;
 mod ids;
 mod limits;
 mod namespace;
@@ -55,9 +56,10 @@ pub use exec::{Argument, Group, Inherit, Plan, Stage, StartError};
 pub use exit::{Exit, exit};
 pub use fork::{ForkError, fork, fork_unchecked};
 pub use generation::generation;
+pub use identity::Identity;
 pub use ids::{
     become_subreaper, effective_user, group_of, id, is_privileged_by_exec, is_subreaper, new_session, parent_id,
-    resign_subreaper, session_of, set_group, set_parent_death_signal, signal_group,
+    resign_subreaper, session_of, set_group, set_parent_death_signal, set_umask, signal_group,
 };
 pub use limits::{replace_rlimit, rlimit, rlimit_of, set_rlimit};
 pub use parent::end_with_parent;

@@ -395,6 +395,66 @@ pub(crate) fn prlimit_get(pid: Pid, resource: c_int) -> Result<[u64; 2]> {
     Ok(limit)
 }
 
+// The calls with 32-bit numbers have names of their own where the first ones had 16.
+#[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+use libc::{SYS_setgid as SETGID, SYS_setgroups as SETGROUPS, SYS_setuid as SETUID};
+#[cfg(any(target_arch = "x86", target_arch = "arm"))]
+use libc::{SYS_setgid32 as SETGID, SYS_setgroups32 as SETGROUPS, SYS_setuid32 as SETUID};
+
+/// `setgroups(len, groups)` of the kernel, which is for the calling thread only.
+pub(crate) fn set_groups_of_thread(groups: &[u32]) -> Result<()> {
+    raw::call_long("setgroups", || {
+        // SAFETY: setgroups(2) reads as many numbers as it is told from the place.
+        unsafe { libc::syscall(SETGROUPS, groups.len() as c_long, groups.as_ptr()) }
+    })?;
+    Ok(())
+}
+
+/// `setgid(group)` of the kernel, which is for the calling thread only.
+pub(crate) fn set_group_of_thread(group: u32) -> Result<()> {
+    raw::call_long("setgid", || {
+        // SAFETY: setgid(2) takes a number.
+        unsafe { libc::syscall(SETGID, group as c_long) }
+    })?;
+    Ok(())
+}
+
+/// `setuid(user)` of the kernel, which is for the calling thread only.
+pub(crate) fn set_user_of_thread(user: u32) -> Result<()> {
+    raw::call_long("setuid", || {
+        // SAFETY: setuid(2) takes a number.
+        unsafe { libc::syscall(SETUID, user as c_long) }
+    })?;
+    Ok(())
+}
+
+/// `setgroups(len, groups)` of libc, which does it in all threads.
+pub(crate) fn set_groups(groups: &[u32]) -> Result<()> {
+    raw::call_c("setgroups", || {
+        // SAFETY: setgroups(3) reads as many numbers as it is told from the place.
+        unsafe { libc::setgroups(groups.len() as _, groups.as_ptr()) }
+    })?;
+    Ok(())
+}
+
+/// `setgid(group)` of libc, which does it in all threads.
+pub(crate) fn set_group(group: u32) -> Result<()> {
+    raw::call_c("setgid", || {
+        // SAFETY: setgid(3) takes a number.
+        unsafe { libc::setgid(group) }
+    })?;
+    Ok(())
+}
+
+/// `setuid(user)` of libc, which does it in all threads.
+pub(crate) fn set_user(user: u32) -> Result<()> {
+    raw::call_c("setuid", || {
+        // SAFETY: setuid(3) takes a number.
+        unsafe { libc::setuid(user) }
+    })?;
+    Ok(())
+}
+
 /// `ptrace(request, pid, 0, data)` for requests that neither read nor write this process's memory.
 ///
 /// # Safety

@@ -6,7 +6,9 @@ use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
 
 use ossature_sys::errno::Errno;
-use ossature_sys::process::{self, Argument, Exit, Group, Inherit, Pid, Plan, Resource, Rlimit, Signal, Stage, fork};
+use ossature_sys::process::{
+    self, Argument, Exit, Group, Identity, Inherit, Pid, Plan, Resource, Rlimit, Signal, Stage, fork,
+};
 
 use crate::harness::{Test, pipe};
 
@@ -23,6 +25,7 @@ pub const TESTS: &[Test] = &[
     ("open_image_is_run", open_image_is_run),
     ("directory_and_umask_are_set", directory_and_umask_are_set),
     ("limits_are_set", limits_are_set),
+    ("user_and_groups_are_set", user_and_groups_are_set),
     ("signals_are_blocked_and_defaulted", signals_are_blocked_and_defaulted),
     ("group_and_session_are_set", group_and_session_are_set),
     ("program_dies_with_its_parent", program_dies_with_its_parent),
@@ -94,6 +97,7 @@ fn each_step_that_fails_is_named() {
         (plan().directory_at(&null), Stage::Directory, Errno::NOTDIR),
         (plan().group(Group::Join(Pid::from_raw(i32::MAX - 1).unwrap())), Stage::Group, Errno::PERM),
         (plan().limits(&limits), Stage::Limits, Errno::INVAL),
+        (plan().identity(Identity { group: Some(u32::MAX), ..Identity::default() }), Stage::Identity, Errno::INVAL),
         (plan().descriptors(&descriptors), Stage::Descriptors, Errno::INVAL),
         (plan().cgroup(&null), Stage::Clone, Errno::BADF),
     ];
@@ -209,6 +213,34 @@ fn limits_are_set() {
         (Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }),
     ];
     assert_eq!(output(c"ulimit -Sn; ulimit -Hn; ulimit -c", |plan| plan.limits(LIMITS)), "37\n41\n0");
+}
+
+fn user_and_groups_are_set() {
+    // SAFETY: prctl(2) with this request takes no pointer.
+    let dumpable = || unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) };
+    if process::effective_user() != 0 {
+        return println!("skipped: needs root");
+    }
+    let before = dumpable();
+    const WHO: &CStr = c"grep -E '^(Uid|Gid|Groups)' /proc/self/status | tr -s '[:space:]' ' '";
+    let nobody = Identity { user: Some(65534), group: Some(65533), groups: None };
+    assert_eq!(
+        output(WHO, |plan| plan.identity(nobody)),
+        "Uid: 65534 65534 65534 65534 Gid: 65533 65533 65533 65533 Groups:"
+    );
+    let groups = output(c"id -G", |plan| plan.identity(Identity { groups: Some(&[7, 8]), ..nobody }));
+    assert_eq!(groups, "65533 7 8");
+    // The signal of the parent's end stays in force.
+    let script = c"exit 0";
+    assert_eq!(output(script, |plan| plan.identity(nobody).parent_death_signal(Signal::KILL)), "");
+    assert_eq!(dumpable(), before, "this process is what it was");
+    // The same for a whole process, here a forked one.
+    let mut child = fork(|| {
+        Identity { groups: Some(&[7]), ..nobody }.assume().unwrap();
+        let lost = Identity { user: Some(0), ..Identity::default() }.assume();
+        u8::from(process::effective_user() != 65534 || lost != Err(Errno::PERM))
+    });
+    assert_eq!(child.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
 }
 
 fn signals_are_blocked_and_defaulted() {

@@ -14,6 +14,7 @@ use ossature_sys::sync::lock::{Guard, Lock};
 use super::message::{self, Request};
 use super::{serve, wishes};
 use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::process::surroundings::Surroundings;
 use crate::multiprocessing::start::spawn::{self, Order};
 use crate::multiprocessing::tasks::{Entrance, internal};
 use crate::multiprocessing::transfer::{Handle, pack};
@@ -46,7 +47,7 @@ impl Link {
         };
         let arguments = pack(&(Handle(OwnedFd::from(theirs)), spares, preload))?;
         let order = Order::new(None, internal(serve))?;
-        let server = spawn::begin(entrance, order, &arguments, deadline)?.0;
+        let server = spawn::begin(entrance, &Surroundings::default(), order, &arguments, deadline)?.0;
         Ok(Self::new(socket, Some(server)))
     }
 

@@ -100,13 +100,15 @@ pub(crate) fn forkserver(passport: Passport, task: &Registered, arguments: &Pack
         ));
     }
     let deadline = Deadline::from(context::start_timeout());
+    let changes_rights = passport.surroundings.change_rights();
     let mut order = Order::new(Some(passport), task.name)?;
     order.directory = std::env::current_dir().ok();
     order.parent = Some(Handle(own_pidfd()?));
     let (mut wanted, mut silences) = (Wanted::Any, 0);
     loop {
         let (server, way) = link::way(&task.entrance, deadline)?;
-        order.server = Some(Handle(way));
+        // The server obeys its own user only.
+        order.server = Some(Handle(way)).filter(|_| !changes_rights);
         let packed = pack(&order)?;
         let letter = Letter::of([&packed, arguments]);
         let Some((ward, line)) = born(server, wanted, deadline)? else {

@@ -12,6 +12,7 @@ use ossature_sys::socket::Socket;
 use super::launch;
 use super::letter::{self, Answer};
 use super::order::Order;
+use crate::multiprocessing::context::Context;
 use crate::multiprocessing::process::bootstrap;
 use crate::multiprocessing::process::lifeline::end_with;
 use crate::multiprocessing::process::passport::Passport;
@@ -22,6 +23,9 @@ use crate::thread;
 
 /// What a process leaves with that was started in this way by a stranger, or whose parent is gone.
 const FORLORN: u8 = 2;
+
+/// The user that may do to this process whatever it likes.
+const ROOT: u32 = 0;
 
 /// Where a process that was started for a task does it and ends. Comes back in any other.
 pub(crate) fn take_over() {
@@ -43,7 +47,8 @@ pub(crate) fn take_over() {
         (Ok(control), Ok(())) => match control.peer_credentials() {
             // The number is that of whoever made the pair, as seen from here; `None` for both is a parent outside this
             // namespace.
-            Ok(Some(peer)) if peer.uid == effective_user() && peer.pid == parent_id() => obey(control),
+            // A parent with all rights may have made this process another user's.
+            Ok(Some(peer)) if [effective_user(), ROOT].contains(&peer.uid) && peer.pid == parent_id() => obey(control),
             // The parent is dead already, or it was never the parent's.
             Ok(Some(_)) => exit(FORLORN),
             Ok(None) | Err(_) => forlorn(BY_HAND),
@@ -128,7 +133,7 @@ fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
         Ok(body) => body,
         Err(error) => return told(format!("the arguments of {} cannot be decoded: {error}", order.task)),
     };
-    if let (Some(passport @ Passport { daemon: true, .. }), Some(Handle(parent))) = (&order.passport, &order.parent) {
+    if let (Some(passport @ Passport { bound: true, .. }), Some(Handle(parent))) = (&order.passport, &order.parent) {
         let ends = end_with(parent.as_fd(), passport.child_of());
         ends.map_err(|error| Refusal::Told(format!("it could not be made to end with its parent: {error}")))?;
     }
@@ -150,6 +155,10 @@ fn settle(order: &Order) -> std::io::Result<()> {
     }
     if let Some(directory) = &order.directory {
         std::env::set_current_dir(directory)?;
+    }
+    // A program that was started anew was born into them.
+    if let Some(passport) = order.passport.as_ref().filter(|passport| passport.method == Context::Forkserver) {
+        passport.surroundings.apply().map_err(std::io::Error::other)?;
     }
     Ok(())
 }

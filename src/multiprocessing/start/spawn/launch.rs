@@ -5,12 +5,14 @@ use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
 
 use ossature_sys::errno::Errno;
-use ossature_sys::process::{Argument, Child, Inherit, Plan, StartError};
+use ossature_sys::process::{Argument, Child, Inherit, Plan, Resource, Rlimit};
+use ossature_sys::signal::SignalSet;
 use ossature_sys::socket::Socket;
 
 use super::order::Unreadable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context;
+use crate::multiprocessing::process::surroundings::Surroundings;
 use crate::multiprocessing::tasks::{Entrance, IMAGE};
 
 /// The one argument of a program that was started to run a task.
@@ -35,7 +37,7 @@ pub(super) fn is_launched() -> bool {
 
 /// Starts the program. Its standard input is `control`; of all other descriptors it has standard output (unless libtest
 /// would write to it) and standard error only.
-pub(super) fn launch(entrance: &Entrance, control: &Socket) -> Result<Child> {
+pub(super) fn launch(entrance: &Entrance, surroundings: &Surroundings, control: &Socket) -> Result<Child> {
     let myself = std::env::args_os().next().unwrap_or_else(|| IMAGE.into());
     let mut strings = vec![string(myself)?];
     match entrance {
@@ -56,22 +58,57 @@ pub(super) fn launch(entrance: &Entrance, control: &Socket) -> Result<Child> {
     if let Some(quiet) = &quiet {
         descriptors.push(Inherit::as_number(quiet, 1)?);
     }
+    let wanted = Wanted {
+        descriptors,
+        environment: surroundings.environment()?,
+        directory: surroundings.directory().map(|path| string(path.into())).transpose()?,
+        limits: surroundings.limits(),
+        blocked: surroundings.blocked()?,
+        surroundings,
+    };
     let child = match context::executable() {
         // What is open cannot be replaced or removed: it is this very program, whatever its name leads to by now.
         None => {
             let image = File::open(IMAGE).map_err(unreadable)?;
-            start(Plan::of_image(&image, &arguments)?, &descriptors)?
+            wanted.start(Plan::of_image(&image, &arguments)?)?
         }
         Some(path) => {
-            let path = string(path.into_os_string())?;
-            start(Plan::new(&path, &arguments)?, &descriptors)?
+            // Looked up from this directory, not from the child's.
+            let path = string(std::path::absolute(&path).unwrap_or(path).into())?;
+            wanted.start(Plan::new(&path, &arguments)?)?
         }
     };
     Ok(child)
 }
 
-fn start<'a>(plan: Plan<'a>, descriptors: &'a [Inherit<'a>]) -> std::result::Result<Child, StartError> {
-    plan.descriptors(descriptors).close_other_descriptors().start()
+/// What the plan borrows.
+struct Wanted<'a> {
+    descriptors: Vec<Inherit<'a>>,
+    environment: Option<Vec<CString>>,
+    directory: Option<CString>,
+    limits: Vec<(Resource, Rlimit)>,
+    blocked: SignalSet,
+    surroundings: &'a Surroundings,
+}
+
+impl Wanted<'_> {
+    fn start(&self, plan: Plan<'_>) -> Result<Child> {
+        let plan = plan.descriptors(&self.descriptors).close_other_descriptors();
+        let mut plan = plan.limits(&self.limits).group(self.surroundings.group()).blocked_signals(self.blocked);
+        plan = plan.identity(self.surroundings.identity());
+        if let Some(umask) = self.surroundings.umask() {
+            plan = plan.umask(umask);
+        }
+        if let Some(directory) = &self.directory {
+            plan = plan.directory(directory);
+        }
+        let lines = self.environment.iter().flatten();
+        let lines: Vec<_> = lines.map(|line| Argument::new(line)).chain([Argument::END]).collect();
+        if self.environment.is_some() {
+            plan = plan.environment(&lines)?;
+        }
+        Ok(plan.start()?)
+    }
 }
 
 fn string(text: OsString) -> Result<CString> {

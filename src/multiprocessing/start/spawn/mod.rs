@@ -26,6 +26,7 @@ use super::{Started, own_pidfd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context;
 use crate::multiprocessing::process::passport::Passport;
+use crate::multiprocessing::process::surroundings::Surroundings;
 use crate::multiprocessing::tasks::{Entrance, Registered};
 use crate::multiprocessing::transfer::{self, Handle, Packed};
 
@@ -39,26 +40,27 @@ pub(super) use order::Order;
 /// # Errors
 /// `NotBegun` when the child ended, refused the task or was silent until the deadline; `Os` when it could not be made. Nothing
 /// is left of it then.
-pub(crate) fn spawn(passport: Passport, task: &Registered, arguments: &Packed) -> Result<Started> {
-    let daemon = passport.daemon;
+pub(crate) fn spawn(mut passport: Passport, task: &Registered, arguments: &Packed) -> Result<Started> {
+    let (bound, surroundings) = (passport.bound, std::mem::take(&mut passport.surroundings));
     let mut order = Order::new(Some(passport), task.name)?;
-    if daemon {
+    if bound {
         order.parent = Some(Handle(own_pidfd()?));
     }
-    let (child, control) = begin(&task.entrance, order, arguments, context::start_timeout().into())?;
+    let (child, control) = begin(&task.entrance, &surroundings, order, arguments, context::start_timeout().into())?;
     Ok(Started { life: child.into(), report: Some(control.into()) })
 }
 
 /// Starts this program anew and gives it its order; answers with the child that has begun, and the way to it.
 pub(super) fn begin(
     entrance: &Entrance,
+    surroundings: &Surroundings,
     mut order: Order,
     arguments: &Packed,
     deadline: Deadline,
 ) -> Result<(Child, Socket)> {
     let (control, theirs) = Socket::pair(Kind::Stream)
         .map_err(|errno| Error::os(errno, "cannot spawn: no socket to tell the child its task"))?;
-    let newborn = Newborn(Some(launch::launch(entrance, &theirs)?));
+    let newborn = Newborn(Some(launch::launch(entrance, surroundings, &theirs)?));
     drop(theirs);
     if *entrance != Entrance::Main {
         order.stdout = own_stdout();

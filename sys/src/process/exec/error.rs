@@ -27,12 +27,14 @@ pub enum Stage {
     Descriptors,
     /// A resource limit.
     Limits,
+    /// The user or the groups.
+    Identity,
     /// Running the program.
     Exec,
 }
 
 impl Stage {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Clone,
         Self::Signals,
         Self::Cgroup,
@@ -42,6 +44,7 @@ impl Stage {
         Self::Directory,
         Self::Descriptors,
         Self::Limits,
+        Self::Identity,
         Self::Exec,
     ];
 
@@ -56,6 +59,7 @@ impl Stage {
             Self::Directory => "changing the directory",
             Self::Descriptors => "handing over descriptors",
             Self::Limits => "setting limits",
+            Self::Identity => "setting user and groups",
             Self::Exec => "running the program",
         }
     }

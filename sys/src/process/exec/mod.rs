@@ -8,7 +8,7 @@ mod steps;
 use core::cell::Cell;
 use core::ffi::{CStr, c_char};
 
-use super::{Pid, Resource, Rlimit, Signal};
+use super::{Identity, Pid, Resource, Rlimit, Signal};
 use crate::errno::{Errno, Result};
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use crate::signal::SignalSet;
@@ -59,6 +59,7 @@ pub struct Plan<'a> {
     group: Group,
     parent_death: Option<Signal>,
     limits: &'a [(Resource, Rlimit)],
+    identity: Identity<'a>,
     blocked: Option<SignalSet>,
     default_signals: bool,
     cgroup: Option<BorrowedFd<'a>>,
@@ -154,6 +155,7 @@ impl<'a> Plan<'a> {
             group: Group::Inherited,
             parent_death: None,
             limits: &[],
+            identity: Identity::default(),
             blocked: None,
             default_signals: false,
             cgroup: None,
@@ -214,6 +216,15 @@ impl<'a> Plan<'a> {
     #[doc(alias = "setrlimit")]
     pub fn limits(self, limits: &'a [(Resource, Rlimit)]) -> Self {
         Self { limits, ..self }
+    }
+
+    /// `setgroups(...)`, `setgid(...)`, `setuid(...)`: the user and the groups. The directory, the limits and the group are entered
+    /// with the rights before.
+    #[doc(alias = "setuid")]
+    #[doc(alias = "setgid")]
+    #[doc(alias = "setgroups")]
+    pub fn identity(self, identity: Identity<'a>) -> Self {
+        Self { identity, ..self }
     }
 
     /// Blocks exactly these signals in the program; the set of the calling thread when not given.

@@ -97,7 +97,10 @@ impl Plan<'_> {
         // take no lock and own nothing, so nothing is freed. What they write lies in `moved` of the plan's descriptors, which
         // no other thread can see (a `Cell`) and the next start writes anew, and in this thread's errno. `birth` and
         // `pidfd` outlive the call.
-        let born = match unsafe { vfork::clone3_here(args, Birth::live, from_ref(&birth).cast()) } {
+        let in_this_memory = || unsafe { vfork::clone3_here(args, Birth::live, from_ref(&birth).cast()) };
+        // A change of the user makes the memory undumpable, and that would be this process's too.
+        let born = if self.identity.is_empty() { in_this_memory() } else { Err(Errno::OPNOTSUPP) };
+        let born = match born {
             // SAFETY: memory is copied, not shared, and no stack is given; the child goes straight into the steps, which make
             // raw calls only and end in exec or exit; `pidfd` is a C int that outlives the call.
             Err(Errno::OPNOTSUPP) => unsafe { raw_process::clone3(&args) },

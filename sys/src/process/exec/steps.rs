@@ -39,7 +39,6 @@ impl Plan<'_> {
             self.enter_cgroup().map_err(at(Stage::Cgroup))?;
         }
         self.enter_group().map_err(at(Stage::Group))?;
-        self.bind_to_parent(rest.parent).map_err(at(Stage::ParentDeath))?;
         if self.subreaper {
             crate::process::become_subreaper().map_err(at(Stage::Subreaper))?;
         }
@@ -52,6 +51,11 @@ impl Plan<'_> {
         for &(resource, limit) in self.limits {
             crate::process::set_rlimit(resource, limit).map_err(at(Stage::Limits))?;
         }
+        if !self.identity.is_empty() {
+            self.identity.assume_in_child().map_err(at(Stage::Identity))?;
+        }
+        // A change of the user takes the signal back.
+        self.bind_to_parent(rest.parent).map_err(at(Stage::ParentDeath))?;
         self.mask(rest).map_err(at(Stage::Signals))?;
         Ok(image)
     }

@@ -1,0 +1,342 @@
+//! What a child's surroundings are to be where they are not its parent's: environment, directory, limits, user, and so on.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use ossature_sys::errno::Errno;
+use ossature_sys::process::{Group, Identity, Pid, Resource, Rlimit, set_group, set_rlimit, set_umask};
+use ossature_sys::signal::{self, Signal, SignalSet, set_mask, unblock};
+use serde::{Deserialize, Serialize};
+
+use super::Builder;
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::context::Context;
+
+/// What a child has that is not its parent's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Surroundings {
+    /// For a program that is started anew, so it never travels.
+    #[serde(skip)]
+    environment: Environment,
+    directory: Option<PathBuf>,
+    umask: Option<u32>,
+    /// The numbers of the resources, the soft and the hard limits.
+    limits: Vec<(u32, Option<u64>, Option<u64>)>,
+    group: Option<i32>,
+    user: Option<u32>,
+    main_group: Option<u32>,
+    groups: Option<Vec<u32>>,
+    /// The numbers of the blocked signals.
+    blocked: Option<Vec<i32>>,
+}
+
+/// Changes of the environment.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Environment {
+    cleared: bool,
+    /// `None` for what is removed.
+    changes: BTreeMap<OsString, Option<OsString>>,
+}
+
+/// All that setrlimit(2) knows.
+const RESOURCES: [Resource; 16] = [
+    Resource::Cpu,
+    Resource::Fsize,
+    Resource::Data,
+    Resource::Stack,
+    Resource::Core,
+    Resource::Rss,
+    Resource::Nproc,
+    Resource::Nofile,
+    Resource::Memlock,
+    Resource::As,
+    Resource::Locks,
+    Resource::Sigpending,
+    Resource::Msgqueue,
+    Resource::Nice,
+    Resource::Rtprio,
+    Resource::Rttime,
+];
+
+/// The signals by which a parent asks a child to end, which no child begins with blocked unless that was asked for.
+const ENDING: [Signal; 2] = [Signal::TERM, Signal::INT];
+
+impl Builder {
+    /// Sets a variable of the child's environment, as [`std::process::Command::env`]. For [`Context::Spawn`] only: the others
+    /// answer the start with [`ErrorKind::Unsupported`].
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        let value = Some(value.as_ref().to_owned());
+        self.surroundings.environment.changes.insert(name.as_ref().to_owned(), value);
+        self
+    }
+
+    /// Sets several, as [`env`](Self::env) does one.
+    pub fn envs<N: AsRef<OsStr>, V: AsRef<OsStr>>(self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
+        variables.into_iter().fold(self, |builder, (name, value)| builder.env(name, value))
+    }
+
+    /// Removes a variable from the child's environment, as [`std::process::Command::env_remove`]. For [`Context::Spawn`] only.
+    pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.surroundings.environment.changes.insert(name.as_ref().to_owned(), None);
+        self
+    }
+
+    /// Gives the child an empty environment, to which [`env`](Self::env) adds after this: as
+    /// [`std::process::Command::env_clear`]. For [`Context::Spawn`] only.
+    pub fn env_clear(mut self) -> Self {
+        self.surroundings.environment = Environment { cleared: true, changes: BTreeMap::new() };
+        self
+    }
+
+    /// Sets the child's working directory, as [`std::process::Command::current_dir`]. It is entered with the rights of this
+    /// process.
+    #[doc(alias = "chdir")]
+    pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        self.surroundings.directory = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Sets the permission bits that files which the child makes do not get.
+    pub fn umask(mut self, mask: u32) -> Self {
+        self.surroundings.umask = Some(mask);
+        self
+    }
+
+    /// Sets a resource limit of the child; several calls set several.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use ossature::multiprocessing::{Process, Tasks, tasks};
+    /// # fn work() {}
+    /// use ossature::sys::process::{Resource, Rlimit};
+    ///
+    /// // At most 1 GiB of memory.
+    /// let limit = Rlimit { current: Some(1 << 30), maximum: Some(1 << 30) };
+    /// Process::builder().rlimit(Resource::As, limit).start(work, ())?;
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    #[doc(alias = "setrlimit")]
+    pub fn rlimit(mut self, resource: Resource, limit: Rlimit) -> Self {
+        self.surroundings.limits.push((resource as u32, limit.current, limit.maximum));
+        self
+    }
+
+    /// Puts the child into a process group, as `std`'s `CommandExt::process_group`; 0 is a new one, which the child leads. A
+    /// signal from the keyboard goes to the group of the foreground only.
+    #[doc(alias = "setpgid")]
+    pub fn process_group(mut self, group: i32) -> Self {
+        self.surroundings.group = Some(group);
+        self
+    }
+
+    /// Sets the child's user, as `std`'s `CommandExt::uid`: the real, the effective and the saved one. Without
+    /// [`groups`](Self::groups) it loses all supplementary groups, if this process may change them.
+    ///
+    /// The program's file must be readable and executable for that user.
+    #[doc(alias = "setuid")]
+    pub fn uid(mut self, user: u32) -> Self {
+        self.surroundings.user = Some(user);
+        self
+    }
+
+    /// Sets the child's main group, as `std`'s `CommandExt::gid`.
+    #[doc(alias = "setgid")]
+    pub fn gid(mut self, group: u32) -> Self {
+        self.surroundings.main_group = Some(group);
+        self
+    }
+
+    /// Sets the child's supplementary groups, as `std`'s `CommandExt::groups`.
+    #[doc(alias = "setgroups")]
+    pub fn groups(mut self, groups: &[u32]) -> Self {
+        self.surroundings.groups = Some(groups.to_vec());
+        self
+    }
+
+    /// Blocks exactly these signals in the child's first thread.
+    ///
+    /// Without this the child has the mask of the thread that starts it ([`Context::Forkserver`]: that of the server), but
+    /// `SIGTERM` and `SIGINT` are let through: a parent that reads them from a descriptor has them blocked, and its children
+    /// would not end by [`terminate`](super::Process::terminate).
+    ///
+    /// Differs from Python, whose children have the parent's mask.
+    #[doc(alias = "sigprocmask")]
+    pub fn signal_mask(mut self, blocked: SignalSet) -> Self {
+        self.surroundings.blocked = Some(blocked.iter().map(Signal::as_raw).collect());
+        self
+    }
+
+    /// Has the child end with this process, however that ends: as a [daemon](Self::daemon) when its parent is killed. But the child
+    /// may have children, and the normal end of this process waits for it.
+    pub fn end_with_parent(mut self) -> Self {
+        self.ends_with_parent = true;
+        self
+    }
+}
+
+/// A step that failed, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unsettled {
+    step: u8,
+    errno: Errno,
+}
+
+const STEPS: [&str; 6] =
+    ["process group", "umask", "resource limits", "working directory", "user and groups", "signal mask"];
+
+impl Unsettled {
+    pub(crate) fn to_bytes(self) -> [u8; 5] {
+        let [a, b, c, d] = self.errno.raw_os_error().to_ne_bytes();
+        [self.step, a, b, c, d]
+    }
+
+    pub(crate) fn from_bytes([step, a, b, c, d]: [u8; 5]) -> Self {
+        Self { step, errno: Errno::from_raw_os_error(i32::from_ne_bytes([a, b, c, d])) }
+    }
+}
+
+impl fmt::Display for Unsettled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = STEPS.get(usize::from(self.step)).copied().unwrap_or("surroundings");
+        write!(f, "its {what} cannot be set: {}", self.errno)
+    }
+}
+
+impl std::error::Error for Unsettled {}
+
+impl From<Unsettled> for Error {
+    fn from(error: Unsettled) -> Self {
+        let what = STEPS.get(usize::from(error.step)).copied().unwrap_or("surroundings");
+        Self::os(error.errno, format!("cannot start the process: its {what} cannot be set"))
+    }
+}
+
+impl Surroundings {
+    /// Whether nothing is asked for but what every child has.
+    pub(crate) fn are_usual(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether the child acts by other rights than its parent.
+    pub(crate) fn change_rights(&self) -> bool {
+        !self.identity().is_empty()
+    }
+
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    /// Whether a child of that method can have them.
+    pub(super) fn check(&self, method: Context) -> Result<()> {
+        let unsupported = |message: &'static str| Err(Error::new(ErrorKind::Unsupported, message));
+        if method == Context::Thread && !self.are_usual() {
+            return unsupported(
+                "a thread has the environment, directory, limits, user and signal mask of its process: start a process",
+            );
+        }
+        if method != Context::Spawn && self.environment != Environment::default() {
+            return unsupported(
+                "only a spawned child can have another environment: take Context::Spawn, or give the values as arguments",
+            );
+        }
+        if self.group.is_some_and(|group| group < 0) {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "a process group has a number above 0, and a new one is 0",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The environment for a program that is started anew, as `NAME=value`; `None` where it is this process's.
+    pub(crate) fn environment(&self) -> Result<Option<Vec<CString>>> {
+        if self.environment == Environment::default() {
+            return Ok(None);
+        }
+        let mut all = BTreeMap::new();
+        if !self.environment.cleared {
+            all.extend(std::env::vars_os().map(|(name, value)| (name, Some(value))));
+        }
+        for (name, value) in &self.environment.changes {
+            let bytes = name.as_bytes();
+            if bytes.is_empty() || bytes.contains(&b'=') || bytes.contains(&0) {
+                let message = format!("{name:?} cannot be the name of a variable of the environment");
+                return Err(Error::new(ErrorKind::InvalidInput, message));
+            }
+            all.insert(name.clone(), value.clone());
+        }
+        let set = all.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let lines = set.map(|(name, value)| {
+            let line = [name.as_bytes(), b"=", value.as_bytes()].concat();
+            CString::new(line).map_err(|_| {
+                Error::new(ErrorKind::InvalidInput, format!("the value of {name:?} has a zero byte in it"))
+            })
+        });
+        lines.collect::<Result<_>>().map(Some)
+    }
+
+    pub(crate) fn umask(&self) -> Option<u32> {
+        self.umask
+    }
+
+    pub(crate) fn limits(&self) -> Vec<(Resource, Rlimit)> {
+        let known = |number: u32| RESOURCES.into_iter().find(|resource| *resource as u32 == number);
+        let limits = self.limits.iter();
+        limits.filter_map(|&(number, current, maximum)| Some((known(number)?, Rlimit { current, maximum }))).collect()
+    }
+
+    pub(crate) fn group(&self) -> Group {
+        match self.group {
+            None => Group::Inherited,
+            Some(group) => Pid::from_raw(group).map_or(Group::New, Group::Join),
+        }
+    }
+
+    pub(crate) fn identity(&self) -> Identity<'_> {
+        Identity { user: self.user, group: self.main_group, groups: self.groups.as_deref() }
+    }
+
+    /// What a program that is started anew begins with blocked.
+    pub(crate) fn blocked(&self) -> Result<SignalSet> {
+        Ok(match self.wanted_mask() {
+            Some(mask) => mask,
+            None => ENDING.into_iter().fold(signal::mask()?, SignalSet::without),
+        })
+    }
+
+    fn wanted_mask(&self) -> Option<SignalSet> {
+        self.blocked.as_ref().map(|numbers| numbers.iter().filter_map(|&number| signal::numbered(number)).collect())
+    }
+
+    /// Makes the surroundings of this process, a child that was forked just now and has one thread, what they are to be.
+    pub(crate) fn apply(&self) -> std::result::Result<(), Unsettled> {
+        let at = |step: u8| move |errno: Errno| Unsettled { step, errno };
+        if let Some(group) = self.group {
+            set_group(None, Pid::from_raw(group)).map_err(at(0))?;
+        }
+        if let Some(mask) = self.umask {
+            set_umask(mask);
+        }
+        for (resource, limit) in self.limits() {
+            set_rlimit(resource, limit).map_err(at(2))?;
+        }
+        if let Some(directory) = &self.directory {
+            let entered = std::env::set_current_dir(directory);
+            let errno = |error: std::io::Error| error.raw_os_error().map_or(Errno::INVAL, Errno::from_raw_os_error);
+            entered.map_err(|error| at(3)(errno(error)))?;
+        }
+        let identity = self.identity();
+        if !identity.is_empty() {
+            identity.assume().map_err(at(4))?;
+        }
+        let masked = match self.wanted_mask() {
+            Some(mask) => set_mask(mask),
+            None => unblock(SignalSet::from(ENDING)),
+        };
+        masked.map_err(at(5))?.keep();
+        Ok(())
+    }
+}
