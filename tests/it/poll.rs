@@ -151,7 +151,8 @@ fn an_epoll_set_can_be_polled() {
         let outer = Epoll::new().unwrap();
         match outer.register(sets.last().unwrap(), Interest::IN, 0) {
             Ok(()) => sets.push(outer),
-            Err(errno) => break assert_eq!(errno, Errno::LOOP),
+            // Linux 5.10 answers EINVAL where a descriptor of another kind lies at the bottom.
+            Err(errno) => break assert!(matches!(errno, Errno::LOOP | Errno::INVAL), "{errno:?}"),
         }
     }
     let deepest = sets.last().unwrap();
