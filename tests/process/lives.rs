@@ -199,6 +199,7 @@ fn a_closed_process_answers_so<W: World>() {
 fn many_wait_for_one<W: World>() {
     let child = W::start("sleep", "");
     let barrier = Barrier::new(9);
+    let timed_out = Barrier::new(5);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -208,7 +209,9 @@ fn many_wait_for_one<W: World>() {
             scope.spawn(|| {
                 let handle = child.clone();
                 barrier.wait();
-                assert_eq!(handle.join_timeout(Duration::from_millis(2)).unwrap(), None);
+                let early = handle.join_timeout(Duration::from_millis(2));
+                timed_out.wait();
+                assert_eq!(early.unwrap(), None);
                 let ended = handle.join_timeout(Duration::from_secs(40)).unwrap();
                 assert_eq!(ended.and_then(Exit::signal), Some(libc::SIGTERM));
             });
@@ -219,6 +222,7 @@ fn many_wait_for_one<W: World>() {
         while begin.elapsed() < Duration::from_millis(20) {
             assert!(child.is_alive().unwrap() && format!("{child:?}").contains(" started"));
         }
+        timed_out.wait();
         child.terminate().unwrap();
     });
     assert_eq!(child.exit_code(), Some(-libc::SIGTERM));

@@ -76,7 +76,7 @@ pub fn active_children() -> Vec<Process> {
     era.living()
 }
 
-/// How many processors the system has, usable by this process or not.
+/// How many processors the system has, usable by this process or not. musl counts the usable ones only, for Python too.
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] where the system does not tell (Python's `NotImplementedError`).

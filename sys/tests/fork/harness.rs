@@ -13,8 +13,13 @@ use ossature_sys::signal::{Signal, restore_default};
 
 pub type Test = (&'static str, fn());
 
-/// Seconds after which a test counts as hung.
+/// Seconds after which a test counts as hung, on a machine of its own.
 const PATIENCE: u32 = 60;
+
+/// How many times slower than that the tests run here: what sets up an emulator says so in this variable.
+fn slowness() -> u32 {
+    std::env::var("OSSATURE_TEST_SLOWNESS").map_or(1, |factor| factor.parse().expect("a number"))
+}
 
 /// The name of the running test, for the handler of the alarm.
 static RUNNING: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
@@ -40,6 +45,7 @@ pub fn run_where(tests: &[Test], forks: impl Fn(&str) -> bool) {
         println!("SKIPPED: {left_out} tests, for the kernel counts {threads} threads before the first test");
     }
     arm_alarm();
+    let patience = PATIENCE * slowness();
     // A shell without job control has what it starts in the background ignore interrupts, which children would inherit.
     restore_default(Signal::INT).expect("an interrupt can have its default action");
     for &(name, test) in &runnable {
@@ -53,7 +59,7 @@ pub fn run_where(tests: &[Test], forks: impl Fn(&str) -> bool) {
         let before = descriptors();
         let start = Instant::now();
         // SAFETY: alarm(2) has no preconditions; its handler is installed.
-        unsafe { libc::alarm(PATIENCE) };
+        unsafe { libc::alarm(patience) };
         let mut ok = catch_unwind(test).is_ok();
         // SAFETY: as above.
         unsafe { libc::alarm(0) };

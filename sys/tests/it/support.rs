@@ -12,6 +12,7 @@ use std::time::Duration;
 /// process aborts.
 #[track_caller]
 pub fn within<R>(limit: Duration, body: impl FnOnce() -> R) -> R {
+    let limit = limit * slowness();
     let place = std::panic::Location::caller();
     let name = thread::current().name().unwrap_or("?").to_owned();
     let (done, watch) = channel::<()>();
@@ -38,6 +39,12 @@ pub fn within<R>(limit: Duration, body: impl FnOnce() -> R) -> R {
         drop(done);
         result
     })
+}
+
+/// How many times slower than a machine of its own the tests run here: what sets up an emulator says so in this variable, and
+/// no hang is told before so many times the usual.
+pub fn slowness() -> u32 {
+    std::env::var("OSSATURE_TEST_SLOWNESS").map_or(1, |factor| factor.parse().expect("a number"))
 }
 
 /// The number by which the kernel knows the calling thread.
