@@ -129,6 +129,22 @@ impl Error {
         Self(Box::new(Inner { kind, message: message.into(), errno: Some(errno), cause: None }))
     }
 
+    /// Such an object could not be placed in shared memory. `EOPNOTSUPP` has one cause there, which its name does not tell.
+    #[cfg(feature = "multiprocessing")]
+    pub(crate) fn placing(object: &'static str) -> impl Fn(Errno) -> Self {
+        move |errno| {
+            let why = match errno {
+                Errno::OPNOTSUPP => {
+                    ": this system keeps no robust list, so nobody would hear of the death of a holder; \
+                     run the program under a Linux kernel instead of an emulator, or use threads and their locks"
+                }
+                Errno::FBIG => ": larger than a file may be here; raise RLIMIT_FSIZE (`ulimit -f`)",
+                _ => "",
+            };
+            Self::os(errno, format!("{object} cannot be placed in shared memory{why}"))
+        }
+    }
+
     pub(crate) fn caused(
         kind: ErrorKind,
         errno: impl Into<Option<Errno>>,

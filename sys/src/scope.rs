@@ -39,8 +39,8 @@ pub enum Shared {}
 #[cfg(not(loom))]
 impl Shared {
     /// How the locks of this scope survive a death in this process: [`Form::Node`] on x86_64, aarch64, riscv64, s390x, i686
-    /// and armv7 with glibc or musl under a Linux kernel, [`Form::Pthread`] under emulators that do not tell where libc's
-    /// list is.
+    /// and armv7 with glibc or musl under a Linux kernel, [`Form::Pthread`] or [`Form::Unsupported`] under emulators that do
+    /// not tell where libc's list is.
     ///
     /// It is found out once, by asking the kernel. Processes in which it differs cannot attach to each other's memory.
     pub fn form() -> Form {

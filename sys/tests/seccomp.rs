@@ -16,6 +16,10 @@ use ossature_sys::mmap::Memfd;
 use ossature_sys::pipe::{Flags, pipe};
 use ossature_sys::timerfd::{Clock, TimerFd};
 
+#[macro_use]
+#[path = "it/needs.rs"]
+mod needs;
+
 const LOAD_NUMBER: sock_filter = instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0);
 
 const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
@@ -49,6 +53,7 @@ fn refused<R: Send>(calls: &[c_long], errno: Errno, body: impl FnOnce() -> R + S
 
 #[test]
 fn refusals_of_the_kernel_come_back_as_they_are() {
+    needs!(seccomp_filters);
     for errno in [Errno::MFILE, Errno::NOMEM, Errno::PERM] {
         assert_eq!(refused(&[libc::SYS_epoll_create1], errno, || Epoll::new().err()), Some(errno));
         assert_eq!(refused(&[libc::SYS_eventfd2], errno, || EventFd::counter(0).err()), Some(errno));
@@ -60,6 +65,7 @@ fn refusals_of_the_kernel_come_back_as_they_are() {
 
 #[test]
 fn epoll_waits_without_epoll_pwait2() {
+    needs!(seccomp_filters);
     let epoll = Epoll::new().unwrap();
     let counter = EventFd::counter(1).unwrap();
     epoll.register(&counter, Interest::IN, 5).unwrap();
@@ -79,6 +85,7 @@ fn epoll_waits_without_epoll_pwait2() {
 
 #[test]
 fn several_words_are_waited_on_without_futex_waitv() {
+    needs!(seccomp_filters);
     let words = [AtomicU32::new(1), AtomicU32::new(2)];
     let waiters = [Waiter::new(&words[0], 1, Reach::Private), Waiter::new(&words[1], 2, Reach::Private)];
     // futex_waitv(2) has this number on every architecture.

@@ -1,7 +1,10 @@
 //! Starts that the system refuses: an error that says why, and nothing left behind.
 
 use ossature::multiprocessing::util::temp_dir;
-use ossature::multiprocessing::{Process, active_children, parent_process};
+use ossature::multiprocessing::{
+    Barrier, BoundedSemaphore, Condition, Event, Lock, Process, RLock, Semaphore, Value, active_children,
+    parent_process,
+};
 use ossature::sys::errno::Errno;
 use ossature::sys::faults::{Armed, Fault, Rule};
 use ossature::sys::process::Exit;
@@ -17,6 +20,7 @@ pub const TESTS: &[Test] = &[
     ("a_daemon_that_the_kernel_does_not_tell_has_a_thread", a_daemon_that_the_kernel_does_not_tell_has_a_thread),
     ("an_unseen_parent_is_an_error", an_unseen_parent_is_an_error),
     ("an_interrupted_wait_goes_on", an_interrupted_wait_goes_on),
+    (REFUSED, a_lock_without_a_robust_list_is_refused_by_name),
 ];
 
 fn fail(name: &'static str, errno: Errno) -> Rule {
@@ -116,4 +120,37 @@ fn an_interrupted_wait_goes_on() {
     let waits = arm(fail("waitid", Errno::INTR).times(3));
     assert_eq!(child.join().unwrap(), Exit::Code(0));
     assert_eq!((polls.hits() + ppolls.hits(), waits.hits()), (3, 3));
+}
+
+const REFUSED: &str = "a_lock_without_a_robust_list_is_refused_by_name";
+
+/// Set for a run of this binary in which neither the kernel nor the C library keeps a robust list.
+const NO_LIST: &str = "OSSATURE_TEST_NO_ROBUST_LIST";
+
+/// The form of the locks is learned once in the life of a process, so this takes a fresh one.
+fn a_lock_without_a_robust_list_is_refused_by_name() {
+    if std::env::var_os(NO_LIST).is_none() {
+        let this = std::env::current_exe().unwrap();
+        let run = std::process::Command::new(this).arg(REFUSED).env(NO_LIST, "1").output().unwrap();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        return assert!(String::from_utf8_lossy(&run.stdout).contains("\n1 passed, 0 failed"));
+    }
+    let _list = arm(fail("get_robust_list", Errno::NOSYS));
+    let _mutex = arm(fail("pthread_mutex_init", Errno::OPNOTSUPP));
+    for (object, error) in [
+        ("a lock", Lock::new().unwrap_err()),
+        ("an rlock", RLock::new().unwrap_err()),
+        ("a condition", Condition::new().unwrap_err()),
+        ("a semaphore", Semaphore::new(1).unwrap_err()),
+        ("a semaphore", BoundedSemaphore::new(1).unwrap_err()),
+        ("a barrier", Barrier::new(2).unwrap_err()),
+        ("a value", Value::new(0_u32).unwrap_err()),
+    ] {
+        assert_eq!(error.errno(), Some(Errno::OPNOTSUPP), "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("{object} cannot be placed in shared memory: ")), "{text}");
+        assert!(text.contains("this system keeps no robust list") && text.contains("under a Linux kernel"), "{text}");
+    }
+    // What needs no list is there.
+    Event::new().unwrap().set();
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::index::{other_length, place};
 use super::{Index, Items, Number, Span, TypeCode, whole};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::multiprocessing::transfer::memory;
 
 /// An array in shared memory behind a lock of its own: Python's `multiprocessing.Array`.
@@ -29,9 +29,9 @@ impl<T: Shareable> Array<T> {
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory,
-    /// with `EOPNOTSUPP` where no lock would survive a death.
+    /// with `EOPNOTSUPP` where the system keeps no robust list: under some emulators.
     pub fn from_fn<I: Init<T>>(len: usize, init: impl FnMut(usize) -> I) -> Result<Self> {
-        Ok(Self(Shm::place_locked_slice(len, init)?))
+        Ok(Self(Shm::place_locked_slice(len, init).map_err(Error::placing("an array"))?))
     }
 
     /// Runs `change` on the items in one turn of the lock.

@@ -3,7 +3,7 @@
 use ossature_sys::shm::{Plain, Racy, RacySlice, Shm};
 
 use super::{Array, RawArray, RawValue, Value, whole};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What [`copy`] can copy.
 pub trait Copied {
@@ -69,6 +69,7 @@ impl<T: Plain> Copied for RawArray<T> {
 
     fn copied(&self) -> Result<Self> {
         // Item by item: nothing but the new memory is needed.
-        Ok(Shm::place_slice(self.len(), |index| Racy::new(self[index].get()))?.into())
+        let memory = Shm::place_slice(self.len(), |index| Racy::new(self[index].get()));
+        Ok(memory.map_err(Error::placing("an array"))?.into())
     }
 }

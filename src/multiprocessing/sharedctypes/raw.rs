@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::index::{other_length, place};
 use super::{Index, Items, Number, Span, TypeCode};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::multiprocessing::transfer::memory;
 
 /// A value in shared memory without a lock: Python's `RawValue`, and `Value(..., lock=False)`.
@@ -25,7 +25,7 @@ impl<T: Plain> RawValue<T> {
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory.
     pub fn new(value: T) -> Result<Self> {
-        Ok(Self(Shm::place(Racy::new(value))?))
+        Ok(Self(Shm::place(Racy::new(value)).map_err(Error::placing("a value"))?))
     }
 
     /// A second mapping of the same memory, for an owner of its own.
@@ -94,7 +94,8 @@ impl<T: Plain> RawArray<T> {
     /// As [`new`](Self::new).
     pub fn from_slice(items: &[T]) -> Result<Self> {
         // One item for each index below the length.
-        Ok(Self(Shm::place_slice(items.len(), |index| Racy::new(items[index]))?))
+        let memory = Shm::place_slice(items.len(), |index| Racy::new(items[index]));
+        Ok(Self(memory.map_err(Error::placing("an array"))?))
     }
 
     /// One item: Python's `a[index]`.

@@ -6,7 +6,7 @@ use ossature_sys::sync::lock::Lock;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Array, Index, RawArray, RawValue, Span, Value, whole};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::multiprocessing::transfer::{Memory, memory};
 
 mod sealed {
@@ -128,7 +128,8 @@ struct Borrowed<'s>(#[serde(serialize_with = "memory::serialize")] &'s Shm<Lock<
 /// # Errors
 /// As [`Value::new`]: the lock needs shared memory of its own.
 pub fn synchronized<R: Raw>(raw: R) -> Result<Synchronized<R>> {
-    Ok(synchronized_with(raw, Shm::place(Lock::<u8, Shared>::shared(0))?))
+    let lock = Shm::place(Lock::<u8, Shared>::shared(0)).map_err(Error::placing("a lock"))?;
+    Ok(synchronized_with(raw, lock))
 }
 
 /// A raw object behind a lock that there is: Python's `synchronized(obj, lock)` and the argument `lock` of `Value` and `Array`.

@@ -8,7 +8,7 @@ use ossature_sys::sync::lock::Lock;
 use serde::{Deserialize, Serialize};
 
 use super::{Number, TypeCode, whole};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::multiprocessing::transfer::memory;
 
 /// A value in shared memory behind a lock of its own: Python's `multiprocessing.Value`.
@@ -50,9 +50,9 @@ impl<T: Shareable> Value<T> {
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory,
-    /// with `EOPNOTSUPP` where no lock would survive a death.
+    /// with `EOPNOTSUPP` where the system keeps no robust list: under some emulators.
     pub fn new(init: impl Init<T>) -> Result<Self> {
-        Ok(Self(Shm::place(Lock::<T, Shared>::shared(init))?))
+        Ok(Self(Shm::place(Lock::<T, Shared>::shared(init)).map_err(Error::placing("a value"))?))
     }
 
     /// Runs `change` on the data in one turn of the lock.

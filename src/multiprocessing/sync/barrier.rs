@@ -48,7 +48,7 @@ impl Barrier {
         match Shm::place(barrier::Barrier::shared(parties)) {
             Ok(barrier) => Ok(Self(barrier)),
             Err(Errno::INVAL) => Err(wrong()),
-            Err(errno) => Err(errno.into()),
+            Err(errno) => Err(Error::placing("a barrier")(errno)),
         }
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RLockGuard;
 use super::methods::held_by_one;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::multiprocessing::sharedctypes::{Acquire, abandoned};
 use crate::multiprocessing::transfer::memory;
 
@@ -68,7 +68,8 @@ impl Condition {
     /// # Errors
     /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
     pub fn new() -> Result<Self> {
-        Ok(Self(Shm::place(Monitor::init(rlock::RLock::shared(()), condition::Condition::shared()))?))
+        let parts = Monitor::init(rlock::RLock::shared(()), condition::Condition::shared());
+        Ok(Self(Shm::place(parts).map_err(Error::placing("a condition"))?))
     }
 
     /// A second mapping of the same memory, for an owner of its own.

@@ -7,7 +7,7 @@ use ossature_sys::sync::event;
 use serde::{Deserialize, Serialize};
 
 use super::methods::owner;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::multiprocessing::transfer::memory;
 
 /// A flag that one sets and many wait for: Python's `multiprocessing.Event`.
@@ -31,7 +31,7 @@ impl Event {
     /// # Errors
     /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
     pub fn new() -> Result<Self> {
-        Ok(Self(Shm::place(event::Event::shared())?))
+        Ok(Self(Shm::place(event::Event::shared()).map_err(Error::placing("an event"))?))
     }
 
     /// Whether the flag is up.

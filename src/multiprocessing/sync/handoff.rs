@@ -7,7 +7,7 @@ use ossature_sys::sync::handoff;
 use serde::{Deserialize, Serialize};
 
 use super::methods::owner;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::multiprocessing::transfer::memory;
 
 /// A lock without an owner: what Python's `multiprocessing.Lock` is when one process acquires and another releases it.
@@ -33,7 +33,7 @@ impl HandoffLock {
     /// # Errors
     /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
     pub fn new() -> Result<Self> {
-        Ok(Self(Shm::place(handoff::HandoffLock::shared())?))
+        Ok(Self(Shm::place(handoff::HandoffLock::shared()).map_err(Error::placing("a handoff lock"))?))
     }
 
     /// Takes the lock, waiting for as long as it takes.

@@ -7,7 +7,7 @@ use ossature_sys::sync::{lock, rlock};
 use serde::{Deserialize, Serialize};
 
 use super::methods::{held_by_one, owner};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::multiprocessing::sharedctypes::{Acquire, abandoned};
 use crate::multiprocessing::transfer::memory;
 
@@ -49,9 +49,9 @@ impl Lock {
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory,
-    /// with `EOPNOTSUPP` where no lock would survive a death.
+    /// with `EOPNOTSUPP` where the system keeps no robust list, so that no lock would survive a death: under some emulators.
     pub fn new() -> Result<Self> {
-        Ok(Self(Shm::place(lock::Lock::shared(()))?))
+        Ok(Self(Shm::place(lock::Lock::shared(())).map_err(Error::placing("a lock"))?))
     }
 
     fn raw(&self) -> &lock::Lock<(), Shared> {
@@ -88,7 +88,7 @@ impl RLock {
     /// # Errors
     /// As for [`Lock::new`].
     pub fn new() -> Result<Self> {
-        Ok(Self(Shm::place(rlock::RLock::shared(()))?))
+        Ok(Self(Shm::place(rlock::RLock::shared(())).map_err(Error::placing("an rlock"))?))
     }
 
     /// How many levels the calling thread holds.

@@ -181,5 +181,5 @@ fn placed(value: u32, init: impl Init<semaphore::Semaphore<Shared>>) -> Result<S
         let message = format!("a semaphore may begin with at most {SEM_VALUE_MAX} units, not with {value}");
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
-    Ok(Semaphore(Shm::place(init)?))
+    Ok(Semaphore(Shm::place(init).map_err(Error::placing("a semaphore"))?))
 }

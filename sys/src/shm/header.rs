@@ -130,6 +130,7 @@ fn abi() -> u64 {
     let form = match form() {
         Form::Node => 1,
         Form::Pthread => 2,
+        Form::Unsupported => 3,
     };
     VERSION << 24 | form << 16 | (size_of::<usize>() as u64) << 8 | libc
 }

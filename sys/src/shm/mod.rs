@@ -105,9 +105,9 @@ impl<T: Shareable> Shm<T> {
     ///
     /// # Errors
     /// `EMFILE` or `ENFILE` without descriptors, `ENOMEM` or `ENOSPC` when the pages cannot be reserved, `EFBIG` when the value
-    /// is larger than a file may be (`RLIMIT_FSIZE`, `ulimit -f`; no signal is sent), `EOPNOTSUPP` for a
-    /// lock where neither the kernel nor the C library keeps robust lists (some emulators): there is no shared lock that does
-    /// not survive a death.
+    /// is larger than a file may be (`RLIMIT_FSIZE`, `ulimit -f`; no signal is sent), `EOPNOTSUPP` for what has a lock in it
+    /// where [`Shared::form`](crate::scope::Shared::form) is [`Unsupported`](crate::scope::Form::Unsupported): the kernel keeps
+    /// no robust list, so nobody would hear of a holder's death.
     pub fn place(init: impl Init<T>) -> Result<Self> {
         let (memory, region) = make(Header::of::<T>())?;
         let value = value_in::<T>(&region);

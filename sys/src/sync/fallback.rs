@@ -125,6 +125,19 @@ pub(crate) unsafe fn release(mutex: *mut pthread_mutex_t) {
     }
 }
 
+/// Whether the C library makes a robust mutex: glibc for some machines refuses where the kernel keeps no robust list.
+pub(crate) fn can_be_made() -> bool {
+    let mut mutex = MaybeUninit::<pthread_mutex_t>::zeroed();
+    let mutex = mutex.as_mut_ptr();
+    // SAFETY: the place is this function's own and outlives the use.
+    if unsafe { init(mutex) } != Ok(()) {
+        return false;
+    }
+    // SAFETY: initialised above, and not locked, so this does not fail.
+    let _ = raw::call_errno("pthread_mutex_destroy", || unsafe { libc::pthread_mutex_destroy(mutex) });
+    true
+}
+
 /// Takes and releases a robust mutex once: after that musl has registered the calling thread's list.
 pub(crate) fn take_one_robust_mutex() {
     let mut mutex = MaybeUninit::<pthread_mutex_t>::zeroed();

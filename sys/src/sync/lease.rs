@@ -87,7 +87,7 @@ impl Lease {
     /// Gives the lease back. For anyone but its holder, a forked child of it for one, this does nothing.
     pub(crate) fn release(&self) {
         let Some((here, id)) = Here::now() else {
-            if form() == Form::Pthread {
+            if form() != Form::Node {
                 self.0.word.swap_half(gettid() | WAITERS, 0);
             }
             return;

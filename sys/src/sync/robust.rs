@@ -10,7 +10,7 @@
 //! | glibc, 64 bit | 32 | double | the head's own `futex_offset`, when first used |
 //! | glibc, 32 bit | 20 | single: taking out walks it | the same |
 //! | musl | 28 or 12 | double | the same, after a robust mutex has made musl register its head |
-//! | none, or another form | | | nothing fits: the pthread form of `fallback` serves |
+//! | none, or another form | | | nothing fits: the pthread form of `fallback` serves, where libc makes it |
 //!
 //! The head is found without a system call: it lies at a constant distance from the thread pointer, learned once from
 //! `get_robust_list(2)`; the thread's id lies at a known place beside it, checked once against `gettid(2)`. Whether this
@@ -98,7 +98,13 @@ pub enum Form {
     Node,
     /// A pthread robust mutex, because the list's form is not known here: a dead holder is reported, but a waiter that is
     /// killed when it has been chosen and before it takes the lock may leave the others asleep beside it.
+    ///
+    /// Some emulators (qemu's of user space) keep no robust list, and the C library makes the mutex all the same: nobody hears
+    /// of a death there.
     Pthread,
+    /// None: the kernel keeps no robust list, and the C library makes no robust mutex (glibc for riscv64 under an emulator).
+    /// What has a lock in it cannot be placed in shared memory: the answer is `EOPNOTSUPP`.
+    Unsupported,
 }
 
 /// The distance from the thread pointer to the head, once learned and if the id beside it was right; [`UNKNOWN`] before.
@@ -109,10 +115,11 @@ static HEAD_WITHOUT_ID: AtomicIsize = AtomicIsize::new(UNKNOWN);
 /// the head of an empty list, nor like that of a list with a node of ours: the second word, which is the vector of
 /// dynamic modules with glibc and with musl below the thread pointer, and otherwise a link to another descriptor.
 const UNKNOWN: isize = size_of::<usize>() as isize;
-/// 0 until learned, then a [`Form`] as [`NODE`] or [`PTHREAD`].
+/// 0 until learned, then a [`Form`] as a number.
 static FORM: AtomicU8 = AtomicU8::new(0);
 const NODE: u8 = 1;
 const PTHREAD: u8 = 2;
+const UNSUPPORTED: u8 = 3;
 
 /// The calling thread, as its list sees it. Made anew for each operation and never kept.
 #[derive(Clone, Copy)]
@@ -168,10 +175,10 @@ impl Here<'_> {
         core::ptr::from_ref(self.head) as usize
     }
 
-    /// The calling thread and its id; `None` where [`Form::Pthread`] serves, and for a thread whose list the kernel was never
+    /// The calling thread and its id; `None` where the form is not [`Form::Node`], and for a thread whose list the kernel was never
     /// told of.
     pub(crate) fn now() -> Option<(Self, u32)> {
-        if form() == Form::Pthread {
+        if form() != Form::Node {
             return None;
         }
         let head = thread_pointer().wrapping_offset(HEAD_WITHOUT_ID.load(Relaxed)).cast::<Head>();
@@ -425,6 +432,7 @@ pub(crate) fn form() -> Form {
     match FORM.load(Acquire) {
         NODE => Form::Node,
         PTHREAD => Form::Pthread,
+        UNSUPPORTED => Form::Unsupported,
         _ => learn(),
     }
 }
@@ -435,7 +443,7 @@ fn learn() -> Form {
         register_thread();
         find_head()
     });
-    let form = match found {
+    let (number, form) = match found {
         // SAFETY: the kernel answered with the head that libc registered for this thread: it is in the descriptor.
         Some(head) if unsafe { &*head }.futex_offset.load(Relaxed) == FUTEX_OFFSET => {
             let this = thread_pointer();
@@ -448,13 +456,14 @@ fn learn() -> Form {
             if unsafe { *place } == gettid() {
                 HEAD.store(distance, Relaxed);
             }
-            NODE
+            (NODE, Form::Node)
         }
-        _ => PTHREAD,
+        _ if crate::sync::fallback::can_be_made() => (PTHREAD, Form::Pthread),
+        _ => (UNSUPPORTED, Form::Unsupported),
     };
     PASSES_ON.store(kernel_passes_wakes_on(), Relaxed);
-    FORM.store(form, Release);
-    if form == NODE { Form::Node } else { Form::Pthread }
+    FORM.store(number, Release);
+    form
 }
 
 /// `get_robust_list(0, &head, &len)`.

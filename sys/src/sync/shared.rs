@@ -23,7 +23,7 @@ use core::time::Duration;
 
 use crate::atomic::spin_hint;
 use crate::deadline::Deadline;
-use crate::errno::Result as ErrnoResult;
+use crate::errno::{Errno, Result as ErrnoResult};
 use crate::futex::{Limit, Reach, Wait};
 use crate::scope::{Owned, RawLock, Refused};
 use crate::sync::fallback;
@@ -63,6 +63,7 @@ impl SharedLock {
             }
             // SAFETY: the node is at least as large as a mutex and as aligned (asserted there), and stays where it is.
             Form::Pthread => unsafe { fallback::init(place.cast()) },
+            Form::Unsupported => Err(Errno::OPNOTSUPP),
         }
     }
 
@@ -70,7 +71,7 @@ impl SharedLock {
     pub(crate) fn is_linked_here(&self) -> bool {
         match form() {
             Form::Node => self.node.is_linked_here(),
-            Form::Pthread => fallback::holds_any(),
+            Form::Pthread | Form::Unsupported => fallback::holds_any(),
         }
     }
 
@@ -284,7 +285,7 @@ unsafe impl RawLock for SharedLock {
     fn is_held(&self) -> bool {
         match form() {
             Form::Node => self.node.word.futex() & OWNER != 0,
-            Form::Pthread => self.spin.load(Relaxed) != 0,
+            Form::Pthread | Form::Unsupported => self.spin.load(Relaxed) != 0,
         }
     }
 

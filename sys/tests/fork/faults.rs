@@ -9,7 +9,7 @@ use ossature_sys::process::{
     self, Argument, Child, Exit, ForkError, Group, Plan, Resource, Rlimit, Signal, Stage, fork,
 };
 
-use crate::handover::{self, NO_LIST};
+use crate::handover::{self, NO_LIST, NO_MUTEX};
 use crate::harness::{Test, descriptors, has_children};
 use crate::plan;
 
@@ -30,6 +30,7 @@ pub const TESTS: &[Test] = &[
     ("killed_before_exec_is_told_as_such", killed_before_exec_is_told_as_such),
     ("generation_works_without_a_handler", generation_works_without_a_handler),
     ("deaths_are_told_where_the_list_is_hidden", deaths_are_told_where_the_list_is_hidden),
+    ("locks_are_refused_where_no_list_is_kept", locks_are_refused_where_no_list_is_kept),
     ("forgotten_wakes_are_made_up_for_on_old_kernels", forgotten_wakes_are_made_up_for_on_old_kernels),
     ("forgotten_wake_delays_only_a_moment", forgotten_wake_delays_only_a_moment),
 ];
@@ -260,6 +261,8 @@ pub fn from_environment() -> Vec<Armed> {
     let rules = [
         (NO_HANDLER, "pthread_atfork", Errno::NOMEM),
         (NO_LIST, "get_robust_list", Errno::NOSYS),
+        (NO_MUTEX, "get_robust_list", Errno::NOSYS),
+        (NO_MUTEX, "pthread_mutex_init", Errno::OPNOTSUPP),
         (OLD, "uname", Errno::NOSYS),
     ];
     let wanted = rules.into_iter().filter(|(variable, ..)| std::env::var_os(variable).is_some());
@@ -283,6 +286,11 @@ fn generation_works_without_a_handler() {
     let text = said_with(NO_HANDLER, &["generation_differs", "inherited_child", "drop_", "panic_in_the_child"]);
     assert!(text.contains("\n5 passed, 0 failed"), "{text}");
     assert!(process::generation() < 1 << 31);
+}
+
+fn locks_are_refused_where_no_list_is_kept() {
+    let text = said_with(NO_MUTEX, &["form_is_our_own_node", "refused::"]);
+    assert!(text.contains("\n2 passed, 0 failed"), "{text}");
 }
 
 fn forgotten_wakes_are_made_up_for_on_old_kernels() {

@@ -28,6 +28,9 @@ pub const TESTS: &[Test] = &[
 /// Set for a run of this binary in which the kernel does not tell where the robust list is.
 pub const NO_LIST: &str = "OSSATURE_TEST_NO_ROBUST_LIST";
 
+/// Set for a run of this binary in which the C library makes no robust mutex either.
+pub const NO_MUTEX: &str = "OSSATURE_TEST_NO_ROBUST_MUTEX";
+
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 shareable! {
@@ -148,8 +151,13 @@ impl Drop for Conductor {
 
 /// Everywhere but where the kernel hides the list: then, and only then, the weaker form serves.
 fn form_is_our_own_node() {
-    let hidden = std::env::var_os(NO_LIST).is_some();
-    assert_eq!(Shared::form(), if hidden { Form::Pthread } else { Form::Node });
+    let set = |variable| std::env::var_os(variable).is_some();
+    let expected = match (set(NO_LIST), set(NO_MUTEX)) {
+        (_, true) => Form::Unsupported,
+        (true, false) => Form::Pthread,
+        (false, false) => Form::Node,
+    };
+    assert_eq!(Shared::form(), expected);
 }
 
 fn chosen_waiter_is_killed(barge: bool) {

@@ -13,6 +13,7 @@ mod group;
 mod handover;
 mod harness;
 mod plan;
+mod refused;
 mod semaphore;
 mod shm;
 mod surroundings;
@@ -26,6 +27,7 @@ fn main() {
         child::TESTS,
         end::TESTS,
         plan::TESTS,
+        refused::TESTS,
         group::TESTS,
         handover::TESTS,
         trace::TESTS,

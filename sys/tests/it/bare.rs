@@ -17,6 +17,7 @@ fn elsewhere<R: Send>(body: impl FnOnce() -> R + Send) -> R {
 
 #[test]
 fn shared_lock_is_released_by_its_taker_only() {
+    needs!(shared_locks);
     let lock = Shm::place(Lock::<(), Shared>::shared(())).unwrap();
     assert_eq!(lock.release(), Err(NotOwner));
     lock.acquire().unwrap();
@@ -37,6 +38,7 @@ fn shared_lock_is_released_by_its_taker_only() {
 
 #[test]
 fn guard_that_outlives_the_release_is_harmless() {
+    needs!(shared_locks);
     let lock = Shm::place(Lock::<(), Shared>::shared(())).unwrap();
     let others = [0; 3].map(|_| Shm::place(Lock::<(), Shared>::shared(())).unwrap());
     for around in 0..4 {
@@ -56,6 +58,7 @@ fn guard_that_outlives_the_release_is_harmless() {
 
 #[test]
 fn memory_of_a_lock_that_is_held_bare_stays_mapped() {
+    needs!(shared_locks);
     let lock = Shm::place(Lock::<(), Shared>::shared(())).unwrap();
     let again = lock.try_clone().unwrap();
     lock.acquire().unwrap();
@@ -89,6 +92,7 @@ fn private_rlock_is_released_level_by_level() {
 
 #[test]
 fn shared_rlock_is_released_level_by_level() {
+    needs!(shared_locks);
     let lock = Shm::place(RLock::<(), Shared>::shared(())).unwrap();
     lock.acquire().unwrap();
     let guard = lock.lock().unwrap();

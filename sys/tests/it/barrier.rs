@@ -45,6 +45,7 @@ where
 
 #[test]
 fn wait_within_ones_own_action_is_an_error() {
+    needs!(shared_locks);
     let barrier = Shm::place(Barrier::shared(1)).unwrap();
     let mut inner = Ok(9);
     assert_eq!(barrier.wait_with(|| inner = barrier.wait()), Ok(0));
@@ -53,6 +54,7 @@ fn wait_within_ones_own_action_is_an_error() {
 
 #[test]
 fn shared_barrier_takes_120_parties_and_no_more() {
+    needs!(shared_locks);
     assert_eq!(Shm::place(Barrier::shared(121)).map(drop), Err(Errno::INVAL));
     let barrier = Shm::place(Barrier::shared(120)).unwrap();
     let mut parties: Vec<_> = (0..120).map(|_| barrier.join().unwrap()).collect();
@@ -69,6 +71,7 @@ fn shared_barrier_takes_120_parties_and_no_more() {
 
 #[test]
 fn end_of_an_enrolled_thread_breaks_it_and_of_one_that_left_does_not() {
+    needs!(own_nodes);
     let barrier = Shm::place(Barrier::shared(2)).unwrap();
     soon(|| {
         thread::scope(|threads| {
@@ -85,6 +88,7 @@ fn end_of_an_enrolled_thread_breaks_it_and_of_one_that_left_does_not() {
 
 #[test]
 fn memory_with_a_leaked_party_stays_mapped() {
+    needs!(own_nodes);
     let barrier = Shm::place(Barrier::shared(2)).unwrap();
     let at = core::ptr::from_ref(&*barrier);
     core::mem::forget(barrier.join().unwrap());

@@ -12,6 +12,7 @@ use crate::support::{soon, thread_id, until_asleep};
 
 #[test]
 fn table_that_is_full_is_an_error_and_the_lock_is_free_again() {
+    needs!(shared_locks);
     let lock = Shm::place(Lock::<u32, Shared>::shared(0)).unwrap();
     let condition = Shm::place(Condition::shared()).unwrap();
     soon(|| {

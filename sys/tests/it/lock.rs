@@ -10,6 +10,7 @@ use crate::support::soon;
 
 #[test]
 fn two_mappings_are_one_lock() {
+    needs!(shared_locks);
     let one = Shm::place(Lock::<u64, Shared>::shared(0)).unwrap();
     let two = one.try_clone().unwrap();
     let held = one.lock().unwrap();
@@ -26,6 +27,7 @@ fn two_mappings_are_one_lock() {
 
 #[test]
 fn locks_nest_and_are_released_in_any_order() {
+    needs!(shared_locks);
     let locks = Shm::place(array::<Lock<u64, Shared>, _, 8>(|_| Lock::shared(0))).unwrap();
     for pattern in 0..40_320_u32 {
         let mut held: Vec<_> = locks.iter().map(|lock| lock.lock().unwrap()).collect();
@@ -41,6 +43,7 @@ fn locks_nest_and_are_released_in_any_order() {
 
 #[test]
 fn thread_refuses_more_locks_than_the_kernel_would_clean_up() {
+    needs!(own_nodes);
     soon(|| {
         let locks = Shm::place_slice(2_000, |_| Lock::<u64, Shared>::shared(0)).unwrap();
         let mut held: Vec<_> = locks.iter().map_while(|lock| lock.lock().ok()).collect();

@@ -1,6 +1,8 @@
 //! The thin layer from outside: a file per module, names state facts.
 
 mod interrupt;
+#[macro_use]
+mod needs;
 mod support;
 
 mod bare;

@@ -8,6 +8,7 @@ use ossature_sys::sync::rlock::RLock;
 
 #[test]
 fn lock_may_be_released_through_another_mapping() {
+    needs!(shared_locks);
     let first = Shm::place(RLock::<u32, Shared>::shared(0)).unwrap();
     let second = first.try_clone().unwrap();
     // Another entry before and after it in the list, and neither.
@@ -31,6 +32,7 @@ fn lock_may_be_released_through_another_mapping() {
 
 #[test]
 fn guard_that_is_left_over_has_no_say() {
+    needs!(shared_locks);
     let lock = Shm::place(Lock::<(), Shared>::shared(())).unwrap();
     let left_over = lock.lock().unwrap();
     lock.release().unwrap();

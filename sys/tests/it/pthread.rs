@@ -91,6 +91,7 @@ fn a_waiter_gets_it_when_it_is_released() {
 
 #[test]
 fn never_waits_without_end_and_still_gets_it() {
+    needs!(robust_mutexes);
     let mutex = Options::new().robust().leak().unwrap();
     assert!(mutex.lock_timeout(None).unwrap().is_some());
     assert!(mutex.lock_timeout(Deadline::after(Duration::from_secs(1 << 33))).unwrap().is_some());
@@ -98,6 +99,7 @@ fn never_waits_without_end_and_still_gets_it() {
 
 #[test]
 fn a_recursive_mutex_is_unlocked_as_often_as_it_was_locked() {
+    needs!(robust_mutexes);
     let mutex = Options::new().kind(Kind::Recursive).robust().leak().unwrap();
     let (first, second) = (mutex.lock().unwrap(), mutex.try_lock().unwrap().expect("ours already"));
     let free = || thread::scope(|scope| scope.spawn(|| mutex.try_lock().unwrap().is_some()).join().unwrap());
@@ -125,6 +127,7 @@ fn die_holding(mutex: &'static Mutex) {
 
 #[test]
 fn the_death_of_an_owner_is_told_and_can_be_mended() {
+    needs!(robust_lists);
     for inherit in [false, true] {
         let options = if inherit { Options::new().priority_inheritance() } else { Options::new() };
         let mutex = options.robust().leak().unwrap();
@@ -143,6 +146,7 @@ fn the_death_of_an_owner_is_told_and_can_be_mended() {
 
 #[test]
 fn a_waiter_with_a_deadline_hears_of_the_death_too() {
+    needs!(robust_lists);
     let mutex = Options::new().robust().leak().unwrap();
     soon(|| {
         let (held, hold) = std::sync::mpsc::channel();
@@ -160,6 +164,7 @@ fn a_waiter_with_a_deadline_hears_of_the_death_too() {
 
 #[test]
 fn what_nobody_mended_is_an_error_for_ever() {
+    needs!(robust_lists);
     let mutex = Options::new().robust().leak().unwrap();
     die_holding(mutex);
     drop(soon(|| mutex.lock().unwrap()));
@@ -170,6 +175,7 @@ fn what_nobody_mended_is_an_error_for_ever() {
 
 #[test]
 fn two_maps_of_one_memory_file_hold_one_mutex() {
+    needs!(robust_mutexes);
     let memory = Memfd::new(c"mutex").unwrap();
     memory.set_len(4096).unwrap();
     let here = Region::shared(&memory, 4096).unwrap().leak().cast::<Mutex>();
@@ -204,6 +210,7 @@ fn a_held_mutex_is_not_destroyed() {
 
 #[test]
 fn a_killed_process_is_an_owner_that_died() {
+    needs!(robust_lists);
     let mutex = Options::new().robust().leak().unwrap();
     let ready = Region::anonymous(64).unwrap();
     // SAFETY: the child calls nothing but pthread and futex-free system calls, and ends by SIGKILL.

@@ -38,6 +38,7 @@ fn attach<T: Shareable>(memory: OwnedFd) -> Result<Shm<T>, AttachError> {
 
 #[test]
 fn attached_memory_is_the_same_memory() {
+    needs!(shared_locks);
     let board = Shm::place(Board::init(AtomicU32::new(3), Lock::shared([1, 2, 3, 4]), Racy::new(9))).unwrap();
     let other: Shm<Board> = attach(descriptor(&board)).unwrap();
     other.turns.fetch_add(1, Relaxed);
@@ -67,6 +68,7 @@ fn slice_keeps_its_length() {
 
 #[test]
 fn other_type_is_refused() {
+    needs!(shared_locks);
     let board = Shm::place(Board::init(AtomicU32::new(3), Lock::shared([1, 2, 3, 4]), Racy::new(9))).unwrap();
     assert_eq!(attach::<u64>(descriptor(&board)).unwrap_err(), AttachError::OtherType);
     assert_eq!(attach::<i32>(descriptor(&Shm::place(5_u32).unwrap())).unwrap_err(), AttachError::OtherType);
@@ -272,6 +274,7 @@ fn mapped(file: u64, address: usize) -> bool {
 /// is mapped there next.
 #[test]
 fn mapping_with_a_leaked_guard_is_leaked_too() {
+    needs!(shared_locks);
     let lock = Shm::place(Lock::<u32, Shared>::shared(0)).unwrap();
     let (file, address) = (file(&lock), core::ptr::from_ref(&*lock) as usize);
     thread::spawn(move || {
@@ -288,6 +291,7 @@ fn mapping_with_a_leaked_guard_is_leaked_too() {
 
 #[test]
 fn mapping_without_guards_is_unmapped_even_while_another_mapping_has_one() {
+    needs!(own_nodes);
     let lock = Shm::place(Lock::<u32, Shared>::shared(0)).unwrap();
     let clone = lock.try_clone().unwrap();
     let (file, address) = (file(&clone), core::ptr::from_ref(&*clone) as usize);
@@ -334,6 +338,7 @@ fn words_of_a_racy_cell_are_never_torn() {
 
 #[test]
 fn locked_slice_is_the_same_through_another_mapping() {
+    needs!(shared_locks);
     let lock = Shm::place_locked_slice(1000, |index| index as u16).unwrap();
     // SAFETY: as in `attach`.
     let other = unsafe { Shm::<Lock<[u16], Shared>>::locked_slice_from_fd(descriptor(&lock)) }.unwrap();
@@ -347,6 +352,7 @@ fn locked_slice_is_the_same_through_another_mapping() {
 
 #[test]
 fn locked_slices_of_any_alignment_and_length_have_room() {
+    needs!(shared_locks);
     fn check<T: Plain + PartialEq + core::fmt::Debug>(full: T) {
         for len in [0, 1, 2, 3, 63, 64, 65, 4097] {
             let lock = Shm::<Lock<[T], Shared>>::place_locked_slice(len, |_| Zeroed).unwrap();
@@ -369,6 +375,7 @@ fn locked_slices_of_any_alignment_and_length_have_room() {
 
 #[test]
 fn locked_slice_refuses_other_types_and_lengths_that_cannot_be() {
+    needs!(shared_locks);
     let lock = Shm::place_locked_slice(4, |_| 7_u32).unwrap();
     // SAFETY: as in `attach`.
     let wider = unsafe { Shm::<Lock<[u64], Shared>>::locked_slice_from_fd(descriptor(&lock)) };
@@ -384,6 +391,7 @@ fn locked_slice_refuses_other_types_and_lengths_that_cannot_be() {
 
 #[test]
 fn initialiser_that_fails_ends_the_slice() {
+    needs!(shared_locks);
     /// Fails for one item.
     struct Fails(bool);
     // SAFETY: on success the number is written.
@@ -407,6 +415,7 @@ fn initialiser_that_fails_ends_the_slice() {
 
 #[test]
 fn leaked_guard_of_a_slice_keeps_its_mapping() {
+    needs!(shared_locks);
     let lock = Shm::place_locked_slice(3, |_| 0_u8).unwrap();
     let (file, address) = (file(&lock), core::ptr::from_ref(&*lock).cast::<u8>() as usize);
     thread::spawn(move || {

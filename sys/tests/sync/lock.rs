@@ -314,6 +314,7 @@ fn wait_ends_when_it_is_cancelled<W: Company + Locks>() {
 }
 
 fn holder_that_ends_abandons_it<W: Mortal + Locks>() {
+    needs!(robust_lists);
     let lock = W::lock();
     let lock = &*lock;
     W::other(|| {

@@ -8,6 +8,9 @@
 #[allow(dead_code, reason = "the runner is shared, its pipes are not needed here")]
 mod harness;
 #[macro_use]
+#[path = "../it/needs.rs"]
+mod needs;
+#[macro_use]
 mod stamp;
 mod board;
 mod world;
@@ -35,6 +38,13 @@ fn main() {
         barrier::TESTS,
     ] {
         tests.extend_from_slice(module);
+    }
+    if !needs::shared_locks() {
+        let all = tests.len();
+        let without_lock = |name: &str| name.starts_with("event::") || name.starts_with("handoff::");
+        tests
+            .retain(|(name, _)| without_lock(name) || !(name.contains("::shared::") || name.contains("::processes::")));
+        println!("SKIPPED: {} tests of locks in shared memory", all - tests.len());
     }
     harness::run_where(&tests, |name| name.contains("::processes::"))
 }

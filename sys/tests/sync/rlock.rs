@@ -281,6 +281,7 @@ fn wait_ends_when_it_is_cancelled<W: Company + RLocks>() {
 }
 
 fn holder_that_ends_with_several_levels_abandons_it<W: Mortal + RLocks>() {
+    needs!(robust_lists);
     let lock = W::lock();
     let lock = &*lock;
     W::other(|| forget([0; 3].map(|_| lock.lock().unwrap())));

@@ -1,0 +1,63 @@
+//! What an emulator may lack: a test that needs it asks first, and leaves itself out where it is not there. The line that says so
+//! is counted by scripts/portability.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::io::Write;
+use std::ptr::null;
+
+use ossature_sys::pthread::Options;
+use ossature_sys::scope::{Form, Shared};
+
+/// Ends the test where this is not there: `needs!(robust_lists);`.
+macro_rules! needs {
+    ($what:ident) => {
+        if !crate::needs::$what() {
+            return;
+        }
+    };
+}
+
+/// A lock in shared memory, in whichever form.
+#[must_use]
+pub fn shared_locks() -> bool {
+    there("lock in shared memory", Shared::form() != Form::Unsupported)
+}
+
+/// Locks that are entries of the thread's own list.
+#[must_use]
+pub fn own_nodes() -> bool {
+    there("list of a known form", Shared::form() == Form::Node)
+}
+
+/// A pthread mutex that is robust, at least by its name.
+#[must_use]
+pub fn robust_mutexes() -> bool {
+    there("robust mutex", Options::new().robust().leak().is_ok())
+}
+
+/// A kernel that walks the list of a thread that dies. No list is registered by asking: a head without a size is refused.
+#[must_use]
+pub fn robust_lists() -> bool {
+    // SAFETY: set_robust_list(2) looks at the size first, and reads nothing there at all.
+    let answer = unsafe { libc::syscall(libc::SYS_set_robust_list, null::<u8>(), 0_usize) };
+    let errno = std::io::Error::last_os_error().raw_os_error();
+    there("robust list", (answer, errno) == (-1, Some(libc::EINVAL)))
+}
+
+/// Filters of system calls: where there are some, a filter at no address is the address's fault.
+#[must_use]
+pub fn seccomp_filters() -> bool {
+    // SAFETY: prctl(2) with PR_SET_SECCOMP reads the filter in the kernel, which answers EFAULT for this address.
+    let answer = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, null::<u8>()) };
+    let errno = std::io::Error::last_os_error().raw_os_error();
+    there("filter of system calls", (answer, errno) == (-1, Some(libc::EFAULT)))
+}
+
+fn there(what: &str, found: bool) -> bool {
+    if !found {
+        // Not eprintln!, which the harness would keep to itself.
+        let thread = std::thread::current();
+        let _ = writeln!(std::io::stderr(), "LEFT OUT: {}: no {what} here", thread.name().unwrap_or("?"));
+    }
+    found
+}
