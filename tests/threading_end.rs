@@ -7,6 +7,8 @@ mod harness;
 
 #[path = "threading_end/children.rs"]
 mod children;
+#[path = "threading_end/timers.rs"]
+mod timers;
 
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -61,6 +63,15 @@ fn main() {
         ("an_interrupt_runs_the_handler_in_the_main_thread", an_interrupt_runs_the_handler_in_the_main_thread),
         ("an_ignored_interrupt_does_nothing", an_ignored_interrupt_does_nothing),
         ("threads_of_timers_go_when_they_are_not_needed", threads_of_timers_go_when_they_are_not_needed),
+        ("many_due_at_once_share_few_threads", timers::many_due_at_once_share_few_threads),
+        (
+            "a_timer_that_waits_for_a_thread_is_counted_and_logged",
+            timers::a_timer_that_waits_for_a_thread_is_counted_and_logged,
+        ),
+        ("with_one_thread_callbacks_follow_each_other", timers::with_one_thread_callbacks_follow_each_other),
+        ("a_chain_without_intervals_lets_others_come", timers::a_chain_without_intervals_lets_others_come),
+        ("a_timer_without_a_thread_can_be_started_again", timers::a_timer_without_a_thread_can_be_started_again),
+        ("without_a_further_thread_timers_wait_for_one", timers::without_a_further_thread_timers_wait_for_one),
     ]);
 }
 

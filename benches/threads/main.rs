@@ -1,5 +1,7 @@
 //! Threads and timers: start and join beside std's, timers beside timerfds.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -16,6 +18,7 @@ fn main() {
         start_and_join(bench);
         make_and_cancel(bench);
         lateness(bench);
+        burst(bench);
     });
 }
 
@@ -97,6 +100,63 @@ fn lateness(bench: &Bench) {
         }
     }
     bench.compare("timer-lateness", &samples, "ossature", "timerfd", Bar::AtMost(1.0));
+}
+
+/// A hundred thousand timers that are due at one instant: how long after it the last is called. Beside them a thread that
+/// sleeps until then and takes as many calls out of a heap.
+fn burst(bench: &Bench) {
+    const MANY: u64 = 100_000;
+    if !bench.wants("timer-burst") {
+        return;
+    }
+    let span = Duration::from_millis(400); // enough to make them
+    let mut samples = Samples::of_names(["ossature", "heap"]);
+    let ours = || {
+        let (late, left) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(MANY)));
+        let due = Instant::now() + span;
+        let timers: Vec<Timer> = (0..MANY)
+            .map(|_| {
+                let (late, left) = (late.clone(), left.clone());
+                let call = move || {
+                    if left.fetch_sub(1, SeqCst) == 1 {
+                        late.store(nanos_since(due), SeqCst);
+                    }
+                };
+                let timer = Timer::new(due.saturating_duration_since(Instant::now()), call);
+                timer.start().expect("a timer starts");
+                timer
+            })
+            .collect();
+        timers.iter().for_each(Timer::wait);
+        late.load(SeqCst) as f64
+    };
+    let theirs = || {
+        let due = Instant::now() + span;
+        let mut heap: BinaryHeap<(Reverse<u64>, usize)> = BinaryHeap::new();
+        let left = Arc::new(AtomicU64::new(MANY));
+        let mut calls: Vec<Option<Box<dyn FnOnce() + Send>>> = Vec::new();
+        for turn in 0..MANY {
+            let left = left.clone();
+            heap.push((Reverse(turn), calls.len()));
+            calls.push(Some(Box::new(move || _ = left.fetch_sub(1, SeqCst))));
+        }
+        let caller = std::thread::spawn(move || {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            while let Some((_, place)) = heap.pop() {
+                calls[place].take().expect("each stands once")();
+            }
+            nanos_since(due)
+        });
+        caller.join().expect("ends") as f64
+    };
+    for round in 0..bench.scaled(40).min(40) {
+        for turn in [round % 2, 1 - round % 2] {
+            let (name, figure) = if turn == 0 { ("ossature", ours()) } else { ("heap", theirs()) };
+            samples.push(name, figure);
+        }
+    }
+    // A tenth of a second for the last of them.
+    bench.compare("timer-burst", &samples, "ossature", "heap", Bar::Plus(100e6));
 }
 
 fn nanos_since(due: Instant) -> u64 {

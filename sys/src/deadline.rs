@@ -111,6 +111,15 @@ impl Deadline {
         self.nanos_left() == Some(0)
     }
 
+    /// How long ago the instant passed: zero while it is still to come, and for [`NOW`](Self::NOW), which is not an instant.
+    #[inline]
+    pub fn elapsed(self) -> Duration {
+        match self {
+            Self::NOW => Duration::ZERO,
+            Self(at) => Duration::from_nanos(monotonic_nanos().saturating_sub(at)),
+        }
+    }
+
     /// The sooner of two deadlines.
     #[inline]
     pub fn or_sooner(self, other: Self) -> Self {

@@ -1,7 +1,7 @@
 //! Something to do later: [`Timer`].
 //!
 //! One ordered set stands behind all timers, and one thread sleeps until the first of them. A timer costs one allocation and a
-//! place in the set, no thread and no descriptor, and one that is cancelled before its time costs no wake-up.
+//! place in the set, no thread and no descriptor. A timer that is cancelled before its time costs no wake-up.
 //!
 //! ```
 //! use std::time::Duration;
@@ -14,14 +14,20 @@
 //! # Ok::<(), ossature::Error>(())
 //! ```
 //!
-//! **Who calls.** The thread that slept calls what is due, so that nothing comes between the clock and the call; before it does, it
-//! leaves the sleeping to another thread if other timers wait. So a slow callback makes no other timer late. Such threads
-//! are kept for a tenth of a second after their last use (until then [`fork`](ossature_sys::process::fork()) refuses) and stand in
-//! no list of threads; to themselves they are named `Timer`.
+//! **Which thread calls.** One thread calls what is due, one timer after the other. Another thread comes in only when a
+//! callback lasts more than a millisecond while the next timer is due. So a slow callback makes no other timer late by more
+//! than that, until [`Timer::max_threads`] callbacks are slow at once, 64 by default. From then on a timer waits until a
+//! callback ends; such timers are counted ([`Timer::delayed`]) and logged as a warning of the `log` crate's target `threading`.
+//! Python starts a thread for each timer instead: there a thousand slow callbacks run at once, and cost a thousand threads.
+//!
+//! These threads stand in no list of threads; to themselves they are named `Timer`. They are kept while a timer is pending
+//! and for two tenths of a second afterwards. Until then [`fork`](ossature_sys::process::fork()) refuses.
 
+mod queue;
 mod wheel;
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
@@ -43,6 +49,9 @@ const INITIAL: u8 = 0;
 const PENDING: u8 = 1;
 const RUNNING: u8 = 2;
 const OVER: u8 = 3;
+
+/// The shortest interval: an instant, so that timers without an interval take their turn among the others.
+const SOONEST: Duration = Duration::from_nanos(1);
 
 /// What all timers have.
 struct State {
@@ -110,13 +119,13 @@ impl Timer {
     ///
     /// # Errors
     /// * [`ErrorKind::AlreadyStarted`] the second time.
-    /// * `EAGAIN` when there is no thread for timers yet and the system has no room for one; it can be started again.
+    /// * `EAGAIN` when there is no thread for timers yet and the system has no room for one; the timer can be started again.
     /// * [`ErrorKind::ShuttingDown`] after [`shutdown`](super::shutdown()).
     #[inline]
     pub fn start(&self) -> Result<()> {
         let state = &self.0.state;
         match state.phase.load(Acquire) {
-            INITIAL => era().start(&self.0, Deadline::after(self.interval())),
+            INITIAL => era().start(&self.0, Deadline::after(self.interval().max(SOONEST))),
             // Cancelled before its start, which is only once.
             OVER if state.generation.swap(generation(), AcqRel) == 0 => Ok(()),
             _ => Err(Error::new(ErrorKind::AlreadyStarted, "a timer can be started once: make a new one")),
@@ -170,6 +179,24 @@ impl Timer {
         self.is_initial()?;
         self.0.state.daemon.store(daemon, Relaxed);
         Ok(())
+    }
+
+    /// How many threads call the timers of a process at most: 64, or what [`set_max_threads`](Self::set_max_threads) said.
+    pub fn max_threads() -> usize {
+        wheel::max_threads()
+    }
+
+    /// Changes how many threads call the timers of a process at most, from now on; threads beyond that end when their
+    /// callbacks do. With one thread, all callbacks run one after the other.
+    ///
+    /// A callback that waits for another timer's callback needs a second thread.
+    pub fn set_max_threads(most: NonZeroUsize) {
+        wheel::set_max_threads(most);
+    }
+
+    /// How many timers of this process were called late because every thread for timers was in a callback.
+    pub fn delayed() -> u64 {
+        wheel::delayed()
     }
 
     fn is_initial(&self) -> Result<()> {

@@ -1,18 +1,35 @@
-//! The set of all timers, and the threads that wait for the first of them.
+//! The threads of all timers: one sleeps, one calls, and another is started only when a callback is slow.
 //!
-//! The set is a heap. A cancelled timer stays in it, without its callback, until it comes to the top or until such ones
-//! are the larger half: so cancelling touches nothing but a count.
+//! | role | threads | what it does |
+//! | --- | --- | --- |
+//! | leader | at most one | sleeps until the first timer is due, and takes it |
+//! | runner | at most one | calls what is due, one timer after the other |
+//! | slow | any | still in a callback that the leader has given up waiting for |
+//! | idle | any | waits to become the leader |
 //!
-//! At most one thread *leads*: it sleeps until the first timer is due, and takes it. Before it calls, it hands the lead on, to a
-//! thread that has nothing to do or to a new one. Whoever starts a timer that comes before the leader's wakes the leader.
+//! | from | to | when |
+//! | --- | --- | --- |
+//! | leader | runner | a timer is due, and there is no runner, or the runner's callback has lasted [`SLOW`]; the lead goes to an idle or a new thread |
+//! | runner | runner | its callback has ended, and the next timer is due: the same thread calls it |
+//! | runner | idle | its callback has ended, and nothing is due |
+//! | runner | slow | its callback has lasted `SLOW`, a timer is due, and the leader takes that timer |
+//! | slow | leader, idle | its callback has ended; it leads if nobody does |
+//! | idle | leader | the lead is vacant |
+//! | leader, idle | ended | nothing is pending for [`LINGER`] |
+//!
+//! Whoever starts a timer that comes before the leader's instant wakes the leader, and so does a runner that goes idle.
+//! All threads together are never more than [`max_threads`]. When they are all in callbacks, the lead is *vacant*: the
+//! first thread that comes back leads. A timer that is called late because of that is counted and logged.
 
-use std::cmp::Ordering as Order;
-use std::collections::BinaryHeap;
+use std::fmt::Arguments;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
+use ossature_sys::futex::Limit;
 use ossature_sys::process::generation;
 use ossature_sys::sched;
 use ossature_sys::sync::condition::Condition;
@@ -21,46 +38,37 @@ use ossature_sys::sync::lock::{Guard, Lock};
 use super::super::Thread;
 use super::super::core::{Core, Kind, set_inherited, settle, unsettle};
 use super::super::hooks;
-use super::super::registry::Era;
+use super::super::registry::{Era, era};
 use super::super::shutting_down;
+use super::queue::Queue;
 use super::{INITIAL, OVER, PENDING, RUNNING, Shot, finish, fire};
 use crate::error::{Error, ErrorKind, Result};
 use crate::thread::{Native, Plan, catch, install};
 
-/// How long a thread without work is kept.
+/// How long a thread is kept when no timer is pending.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// How many cancelled timers are kept beside as many that are not.
-const SPARE: usize = 64;
+/// How long a callback may last before another thread calls the next timer that is due.
+const SLOW: Duration = Duration::from_millis(1);
 
-/// When to do what.
-struct Entry {
-    at: Deadline,
-    /// Of two with one instant the one that was started first comes first.
-    turn: u64,
-    shot: Arc<Shot>,
+/// What the `log` facade knows the messages by.
+const TARGET: &str = "threading";
+
+/// How many threads timers may have. Of the program, not of one process: a forked child has its parent's.
+static MAX_THREADS: AtomicUsize = AtomicUsize::new(64);
+
+pub(super) fn max_threads() -> usize {
+    MAX_THREADS.load(Relaxed)
 }
 
-impl Ord for Entry {
-    /// The soonest is the greatest.
-    fn cmp(&self, other: &Self) -> Order {
-        (other.at, other.turn).cmp(&(self.at, self.turn))
-    }
+pub(super) fn set_max_threads(most: NonZeroUsize) {
+    MAX_THREADS.store(most.get(), Relaxed);
+    era().fill_vacancy();
 }
 
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Order> {
-        Some(self.cmp(other))
-    }
+pub(super) fn delayed() -> u64 {
+    era().wheel.timers.lock().delayed
 }
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Order::Equal
-    }
-}
-
-impl Eq for Entry {}
 
 /// Who waits for the first timer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,7 +76,7 @@ enum Leader {
     None,
     /// Somebody was called, and has not come yet. There is never more than one such call.
     Coming,
-    /// It is looking, and will look at the top again before it sleeps.
+    /// It is looking, and will look at the queue again before it sleeps.
     Awake,
     /// It sleeps until then.
     Asleep(Deadline),
@@ -76,65 +84,164 @@ enum Leader {
     Lingering(Deadline),
 }
 
+/// The call that is in progress and not known to be slow.
+#[derive(Clone, Copy)]
+struct Runner {
+    /// Which call: a runner that is slow finds another number, or none.
+    number: u64,
+    /// When the call counts as slow.
+    slow_at: Deadline,
+}
+
 struct Timers {
-    heap: BinaryHeap<Entry>,
-    /// How many of the heap are pending, and how many are cancelled.
-    live: usize,
-    dead: usize,
+    queue: Queue,
     /// How many are pending or running that shutdown waits for.
     awaited: usize,
-    turn: u64,
     leader: Leader,
-    /// How many threads wait to be called.
+    runner: Option<Runner>,
+    /// The number of the last call.
+    calls: u64,
+    /// How many threads there are, whatever they do.
+    threads: usize,
+    /// How many threads wait to become the leader.
     idle: usize,
+    /// There is no leader, because there is no thread for it.
+    vacant: bool,
+    /// When the lead was last vacant.
+    vacant_until: Deadline,
+    /// How many timers were called late because every thread was in a callback.
+    delayed: u64,
+    /// The vacancy has been logged.
+    told: bool,
     closed: bool,
 }
 
 /// The timers of one process.
 pub(in super::super) struct Wheel {
     timers: Lock<Timers>,
-    /// A timer comes before the leader's: what the leader waits for.
+    /// A timer comes before the leader's instant: what the leader waits for.
     sooner: Condition,
-    /// A leader is called: what the idle wait for.
+    /// A leader is called, or a thread has ended: what idle threads wait for.
     called: Condition,
     /// No timer is left that shutdown waits for.
     calm: Condition,
 }
 
-/// How to call a leader, once the lock is released.
+/// How to get a leader, once the lock is released.
 #[must_use = "nobody leads otherwise"]
 enum Call {
     Nobody,
     Idle,
     New,
+    /// Every thread is in a callback, and so many timers are known to wait for one.
+    Vacant {
+        waiting: Option<usize>,
+    },
+}
+
+/// A timer that the calling thread has taken, to call it.
+struct Begun {
+    number: u64,
+    shot: Arc<Shot>,
+    /// How late it is for lack of a thread, if that is to be logged.
+    late: Option<Duration>,
 }
 
 impl Timers {
     /// Sees to it that somebody will lead.
     fn call(&mut self) -> Call {
-        if self.leader != Leader::None {
+        if self.leader != Leader::None || self.queue.len() == 0 {
             return Call::Nobody;
         }
+        if self.idle > 0 {
+            self.leader = Leader::Coming;
+            return Call::Idle;
+        }
+        let most = max_threads();
+        if self.threads >= most {
+            return Call::Vacant { waiting: self.leave_vacant().filter(|_| most > 1) };
+        }
         self.leader = Leader::Coming;
-        if self.idle > 0 { Call::Idle } else { Call::New }
+        self.threads += 1;
+        Call::New
     }
 
     /// Whether a thread that has nothing else to do is to lead.
     fn wants_leader(&self) -> bool {
-        self.leader == Leader::Coming || (self.leader == Leader::None && self.live > 0)
+        self.leader == Leader::Coming || (self.leader == Leader::None && self.queue.len() > 0)
+    }
+
+    /// When the leader is to look at a timer that is due at `at`: not while the runner may come to it.
+    fn look_at(&self, at: Deadline) -> Deadline {
+        self.runner.map_or(at, |runner| at.max(runner.slow_at))
+    }
+
+    /// Wakes the leader from a sleep that lasts longer than until `at`; says whether it is to be notified.
+    fn wake_leader(&mut self, at: Deadline) -> bool {
+        let at = self.look_at(at);
+        let late = matches!(self.leader, Leader::Asleep(until) | Leader::Lingering(until) if at < until);
+        if late {
+            self.leader = Leader::Awake;
+        }
+        late
+    }
+
+    /// Takes the first timer if it is due. The calling thread is the runner from now on.
+    fn begin(&mut self) -> Option<Begun> {
+        let (at, shot) = self.queue.pop_due()?;
+        shot.state.phase.store(RUNNING, Relaxed);
+        self.calls += 1;
+        self.runner = Some(Runner { number: self.calls, slow_at: Deadline::after(SLOW) });
+        let mut late = None;
+        if self.vacant || at <= self.vacant_until {
+            late = Some(at.elapsed()).filter(|late| *late > SLOW);
+            self.delayed += u64::from(late.is_some());
+            late = late.filter(|_| !std::mem::replace(&mut self.told, true));
+        }
+        Some(Begun { number: self.calls, shot, late })
+    }
+
+    /// What the thread that made call `number` calls next: nothing, if that call was slow or nothing is due.
+    fn begin_next(&mut self, number: u64) -> Option<Begun> {
+        if self.runner.is_none_or(|runner| runner.number != number) {
+            return None;
+        }
+        self.runner = None;
+        self.begin()
+    }
+
+    /// The lead is vacant from now on. Says how many timers wait, if that is to be logged.
+    fn leave_vacant(&mut self) -> Option<usize> {
+        if !std::mem::replace(&mut self.vacant, true) {
+            self.told = false;
+        }
+        let waits = self.queue.first().is_some_and(Deadline::has_passed) && !self.told;
+        self.told |= waits;
+        waits.then(|| self.queue.len())
+    }
+
+    /// One less to wait for, perhaps; says whether it was the last.
+    fn release(&mut self, shot: &Shot) -> bool {
+        let counts = !shot.state.daemon.load(Relaxed);
+        self.awaited -= usize::from(counts);
+        counts && self.awaited == 0
     }
 }
 
 impl Wheel {
     pub(in super::super) fn new() -> Self {
         let timers = Timers {
-            heap: BinaryHeap::new(),
-            live: 0,
-            dead: 0,
+            queue: Queue::default(),
             awaited: 0,
-            turn: 0,
             leader: Leader::None,
+            runner: None,
+            calls: 0,
+            threads: 0,
             idle: 0,
+            vacant: false,
+            vacant_until: Deadline::NOW,
+            delayed: 0,
+            told: false,
             closed: false,
         };
         Self { timers: Lock::new(timers), sooner: Condition::new(), called: Condition::new(), calm: Condition::new() }
@@ -167,40 +274,28 @@ impl Era {
         if state.phase.compare_exchange(INITIAL, PENDING, Relaxed, Relaxed).is_err() {
             return Err(Error::new(ErrorKind::AlreadyStarted, "a timer can be started once: make a new one"));
         }
-        timers.turn += 1;
-        let turn = timers.turn;
-        timers.heap.push(Entry { at, turn, shot: shot.clone() });
-        timers.live += 1;
+        timers.queue.push(at, shot.clone());
         timers.awaited += usize::from(!state.daemon.load(Relaxed));
-        match timers.leader {
-            Leader::Asleep(until) | Leader::Lingering(until) if at < until => {
-                timers.leader = Leader::Awake;
-                drop(timers);
-                self.wheel.sooner.notify(1);
-            }
-            Leader::None => {
-                let call = timers.call();
-                drop(timers);
-                if let Err(error) = self.answer(call) {
-                    return self.unstart(shot, error);
-                }
-            }
-            _ => {}
+        if timers.wake_leader(at) {
+            drop(timers);
+            self.wheel.sooner.notify(1);
+            return Ok(());
         }
-        Ok(())
+        let call = timers.call();
+        drop(timers);
+        self.answer(call).or_else(|error| self.unstart(shot, error))
     }
 
     /// Takes a timer back that nobody would wait for, unless somebody came to do that meanwhile.
     #[cold]
     fn unstart(&self, shot: &Arc<Shot>, error: Error) -> Result<()> {
         let mut timers = self.wheel.timers.lock();
-        let led = timers.leader != Leader::None;
+        let served = timers.threads > 0;
         let pending = shot.state.phase.load(Relaxed) == PENDING;
-        if led || !pending {
+        if served || !pending {
             return Ok(());
         }
-        timers.heap.retain(|entry| !Arc::ptr_eq(&entry.shot, shot));
-        timers.live -= 1;
+        timers.queue.remove(shot);
         timers.awaited -= usize::from(!shot.state.daemon.load(Relaxed));
         shot.state.phase.store(INITIAL, Relaxed);
         Err(error)
@@ -211,15 +306,10 @@ impl Era {
         if shot.state.phase.compare_exchange(PENDING, OVER, Relaxed, Relaxed).is_err() {
             return false;
         }
-        timers.live -= 1;
-        timers.dead += 1;
+        timers.queue.note_cancelled();
         let calm = timers.release(shot);
-        if timers.dead > timers.live + SPARE {
-            timers.heap.retain(|entry| entry.shot.state.phase.load(Relaxed) == PENDING);
-            timers.dead = 0;
-        }
         // A leader that waits for nothing is to know it, so that it can end.
-        let alone = timers.live == 0 && matches!(timers.leader, Leader::Asleep(_));
+        let alone = timers.queue.len() == 0 && matches!(timers.leader, Leader::Asleep(_));
         if alone {
             timers.leader = Leader::Awake;
         }
@@ -227,18 +317,28 @@ impl Era {
         if alone {
             self.wheel.sooner.notify(1);
         }
-        self.told(calm);
+        self.tell_calm(calm);
         true
     }
 
     /// Tells a shutdown that it need not wait for timers any more.
-    fn told(&self, calm: bool) {
+    fn tell_calm(&self, calm: bool) {
         if calm {
             self.wheel.calm.notify_all();
         }
     }
 
+    /// More threads are allowed: one of them leads, if nobody does.
+    fn fill_vacancy(&'static self) {
+        let call = self.wheel.timers.lock().call();
+        // Without a thread the timers go on waiting for one that comes back.
+        let _ = self.answer(call);
+    }
+
     /// Gets the leader that was called.
+    ///
+    /// # Errors
+    /// A thread could not be started, and there is no other for timers.
     fn answer(&'static self, call: Call) -> Result<()> {
         match call {
             Call::Nobody => Ok(()),
@@ -246,30 +346,51 @@ impl Era {
                 self.wheel.called.notify(1);
                 Ok(())
             }
-            Call::New => {
-                install();
-                let core = Arc::new(Core::new(Native::new(), Kind::Service, Some("Timer".into()), true));
-                let (thread, plan) = (core.clone(), Plan { name: Some("Timer".into()), stack: 0 });
-                let started = core.native.start(
-                    plan,
-                    |_| Ok(()),
-                    move || {
-                        thread.native.enter();
-                        settle(thread.clone());
-                        self.serve(&Thread::of(thread.clone()));
-                        drop(unsettle());
-                        thread.native.leave();
-                    },
-                );
-                if started.is_err() {
-                    let mut timers = self.wheel.timers.lock();
-                    if timers.leader == Leader::Coming {
-                        timers.leader = Leader::None;
-                    }
+            Call::Vacant { waiting } => {
+                if let Some(waiting) = waiting {
+                    let most = max_threads();
+                    log(format_args!(
+                        "all {most} threads for timers are in callbacks, {waiting} timers wait: \
+                         Timer::set_max_threads allows more"
+                    ));
                 }
-                started.map(drop)
+                Ok(())
             }
+            Call::New => self.start_thread().or_else(|error| self.go_without(error)),
         }
+    }
+
+    fn start_thread(&'static self) -> Result<()> {
+        install();
+        let core = Arc::new(Core::new(Native::new(), Kind::Service, Some("Timer".into()), true));
+        let (thread, plan) = (core.clone(), Plan { name: Some("Timer".into()), stack: 0 });
+        let body = move || {
+            thread.native.enter();
+            settle(thread.clone());
+            self.serve(&Thread::of(thread.clone()));
+            drop(unsettle());
+            thread.native.leave();
+        };
+        core.native.start(plan, |_| Ok(()), body).map(drop)
+    }
+
+    /// A thread could not be started: its timers wait for another, if there is one.
+    #[cold]
+    fn go_without(&self, error: Error) -> Result<()> {
+        let mut timers = self.wheel.timers.lock();
+        timers.threads -= 1;
+        // Not so if a thread that came back leads meanwhile.
+        if timers.leader == Leader::Coming {
+            timers.leader = Leader::None;
+        }
+        if timers.threads == 0 {
+            return Err(error);
+        }
+        if timers.leader == Leader::None && timers.leave_vacant().is_some() {
+            drop(timers);
+            log(format_args!("no thread for timers ({error}): what is due waits until a callback ends"));
+        }
+        Ok(())
     }
 
     /// The life of a thread for timers.
@@ -279,54 +400,99 @@ impl Era {
         let mut timers = self.wheel.timers.lock();
         loop {
             if timers.wants_leader() {
-                let Some(shot) = self.lead(timers) else { return };
-                let daemon = shot.state.daemon.load(Relaxed);
-                set_inherited(daemon);
-                if let Err(escaped) = catch(|| fire(&shot)) {
-                    hooks::report(me, &escaped);
-                }
-                super::super::local::clear();
-                finish(&shot);
+                let Some((begun, call)) = self.lead(timers) else { return };
+                // Without a thread to spare the others wait until this one is back.
+                let _ = self.answer(call);
+                self.run(me, begun);
                 timers = self.wheel.timers.lock();
-                let calm = timers.release(&shot);
-                drop(timers);
-                drop(shot);
-                self.told(calm);
-                timers = self.wheel.timers.lock();
-            } else {
-                timers.idle += 1;
-                let called;
-                (timers, called) = self.wheel.called.wait_timeout(timers, LINGER);
-                timers.idle -= 1;
-                if !called && !timers.wants_leader() {
-                    return;
-                }
+                continue;
+            }
+            if timers.threads > max_threads() {
+                return self.end(timers);
+            }
+            // One is kept for the next lead for as long as a timer is pending, so that no thread is started for each call.
+            let spare = timers.idle == 0 && timers.queue.len() > 0;
+            timers.idle += 1;
+            let called;
+            let limit = if spare { Limit::NEVER } else { LINGER.into() };
+            (timers, called) = self.wheel.called.wait_timeout(timers, limit);
+            timers.idle -= 1;
+            if !called && !timers.wants_leader() {
+                return self.end(timers);
             }
         }
     }
 
-    /// Waits for the first timer and takes it; `None` when there was none for long.
-    fn lead(&'static self, mut timers: Guard<'_, Timers>) -> Option<Arc<Shot>> {
+    /// The end of a thread: those that are idle look whether they are needed.
+    fn end(&self, mut timers: Guard<'_, Timers>) {
+        timers.threads -= 1;
+        let idle = timers.idle;
+        drop(timers);
+        if idle > 0 {
+            self.wheel.called.notify_all();
+        }
+    }
+
+    /// Calls a timer, and then what came to be due meanwhile.
+    fn run(&'static self, me: &Thread, mut begun: Begun) {
+        loop {
+            let Begun { number, shot, late } = begun;
+            if let Some(late) = late {
+                log(format_args!(
+                    "a timer is called {late:?} late, because every thread for timers was in a callback: \
+                     Timer::set_max_threads allows more"
+                ));
+            }
+            set_inherited(shot.state.daemon.load(Relaxed));
+            if let Err(escaped) = catch(|| fire(&shot)) {
+                hooks::report(me, &escaped);
+            }
+            super::super::local::clear();
+            finish(&shot);
+            let mut timers = self.wheel.timers.lock();
+            let calm = timers.release(&shot);
+            let next = timers.begin_next(number);
+            // The leader may sleep until this call would have been slow.
+            let sleeps = match timers.queue.first() {
+                Some(at) if next.is_none() => timers.wake_leader(at),
+                _ => false,
+            };
+            drop(timers);
+            drop(shot);
+            if sleeps {
+                self.wheel.sooner.notify(1);
+            }
+            self.tell_calm(calm);
+            match next {
+                Some(next) => begun = next,
+                None => return,
+            }
+        }
+    }
+
+    /// Waits for the first timer and takes it, with the call for the next leader; ends the thread when there was no timer
+    /// for long.
+    fn lead(&'static self, mut timers: Guard<'_, Timers>) -> Option<(Begun, Call)> {
+        if std::mem::take(&mut timers.vacant) {
+            timers.vacant_until = Deadline::after(Duration::from_nanos(1));
+        }
         let mut lingered = false;
         loop {
             timers.leader = Leader::Awake;
-            let first = loop {
-                match timers.heap.peek() {
-                    Some(entry) if entry.shot.state.phase.load(Relaxed) != PENDING => {
-                        timers.heap.pop();
-                        timers.dead -= 1;
-                    }
-                    other => break other.map(|entry| entry.at),
-                }
-            };
+            let first = timers.queue.first().map(|at| timers.look_at(at));
             let until = match first {
-                Some(at) if at.has_passed() => return self.take(timers),
+                Some(at) if at.has_passed() => {
+                    timers.leader = Leader::None;
+                    let Some(begun) = timers.begin() else { continue };
+                    return Some((begun, timers.call()));
+                }
                 Some(at) => {
                     timers.leader = Leader::Asleep(at);
                     at
                 }
                 None if lingered => {
                     timers.leader = Leader::None;
+                    self.end(timers);
                     return None;
                 }
                 None => {
@@ -340,26 +506,9 @@ impl Era {
             lingered = first.is_none() && !woken;
         }
     }
-
-    /// Takes the timer at the top and hands the lead on.
-    fn take(&'static self, mut timers: Guard<'_, Timers>) -> Option<Arc<Shot>> {
-        let shot = timers.heap.pop()?.shot;
-        shot.state.phase.store(RUNNING, Relaxed);
-        timers.live -= 1;
-        timers.leader = Leader::None;
-        let call = if timers.live > 0 { timers.call() } else { Call::Nobody };
-        drop(timers);
-        // Without a thread to spare the others wait until this one is back.
-        let _ = self.answer(call);
-        Some(shot)
-    }
 }
 
-impl Timers {
-    /// One less to wait for, perhaps; says whether it was the last.
-    fn release(&mut self, shot: &Shot) -> bool {
-        let counts = !shot.state.daemon.load(Relaxed);
-        self.awaited -= usize::from(counts);
-        counts && self.awaited == 0
-    }
+/// Logs a warning. No lock is held, and a logger that panics ends no thread.
+fn log(message: Arguments<'_>) {
+    let _ = catch(|| log::warn!(target: TARGET, "{message}"));
 }
