@@ -88,7 +88,7 @@ impl Primitive for BarrierStorm {
     fn relieve(&self, board: &Board) -> Result<(), &'static str> {
         // One that died before it had joined is missed by nobody.
         if board.seats().any(|seat| seat.is_doomed() && seat.is_new()) && !self.0.barrier.is_broken() {
-            self.0.barrier.abort().map_err(|_| "the barrier cannot be aborted")?;
+            self.0.barrier.abort();
         }
         Ok(())
     }

@@ -56,7 +56,10 @@ pub trait Backend: Scope + Sized {
     fn semaphore(value: u32) -> Semaphore<Self>;
     /// A semaphore with that many units, and never more.
     fn bounded_semaphore(value: u32) -> Semaphore<Self>;
-    /// A barrier for so many parties; none counts as one.
+    /// A barrier for so many parties.
+    ///
+    /// # Panics
+    /// For no parties.
     fn barrier(parties: u32) -> Barrier<Self>;
 }
 

@@ -352,10 +352,11 @@ fn broken_barrier_says_why_and_works_again_after_a_reset() {
     assert!(barrier.broken());
     barrier.reset().unwrap();
     assert!(!barrier.broken());
-    barrier.abort().unwrap();
+    barrier.abort();
     let error = barrier.wait_with_timeout(A_BIT, || panic!("not the last")).unwrap_err();
     assert_eq!(error.source().unwrap().downcast_ref(), Some(&Broken::Aborted));
-    barrier.reset().unwrap();
+    assert!(barrier.reset_timeout(A_BIT).unwrap());
+    drop(barrier.join_timeout(A_BIT).unwrap().unwrap());
     let party = barrier.join().unwrap();
     thread::scope(|scope| {
         let other = scope.spawn(|| barrier.wait().unwrap());

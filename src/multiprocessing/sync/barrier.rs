@@ -16,6 +16,9 @@ use crate::multiprocessing::transfer::memory;
 /// Differs from Python: the action is given to the wait, and the last to arrive runs its own; the death of a party that waits
 /// or has [joined](Self::join) breaks the barrier at once; at most 120 parties.
 ///
+/// A party that is stopped, and not dead, may hold up a [`wait`](Self::wait), [`join`](Self::join) or [`reset`](Self::reset) of
+/// the others. What takes a limit ends in time, and [`abort`](Self::abort) never waits.
+///
 /// ```
 /// use ossature::multiprocessing::Barrier;
 ///
@@ -25,7 +28,7 @@ use crate::multiprocessing::transfer::memory;
 ///     Ok::<_, ossature::Error>([step.wait()?, other.join().unwrap()?])
 /// })?;
 /// assert!(numbers == [0, 1] || numbers == [1, 0]);
-/// step.abort()?;
+/// step.abort();
 /// assert_eq!(step.wait().unwrap_err().kind(), ossature::ErrorKind::Broken);
 /// # Ok::<(), ossature::Error>(())
 /// ```
@@ -42,9 +45,6 @@ impl Barrier {
         let wrong = || {
             Error::new(ErrorKind::InvalidInput, format!("a barrier of processes takes 1 to 120 parties, not {parties}"))
         };
-        if parties == 0 {
-            return Err(wrong());
-        }
         match Shm::place(barrier::Barrier::shared(parties)) {
             Ok(barrier) => Ok(Self(barrier)),
             Err(Errno::INVAL) => Err(wrong()),
@@ -61,6 +61,14 @@ impl Barrier {
         Ok(self.0.join()?)
     }
 
+    /// [`join`](Self::join) within the limit; `None` when another party stood still for so long while it changed the barrier.
+    ///
+    /// # Errors
+    /// As for [`join`](Self::join).
+    pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<Party<'_, Shared>>> {
+        Ok(self.0.join_timeout(limit)?)
+    }
+
     /// Waits until all parties wait, and answers this one's number: each gets another, from 0 in order of arrival.
     ///
     /// # Errors
@@ -70,7 +78,7 @@ impl Barrier {
         Ok(self.0.wait()?)
     }
 
-    /// Waits within the limit. Running out of time breaks the barrier for everybody.
+    /// Waits within the limit. Running out of time breaks the barrier for everybody. It ends in time whatever the other parties do.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
@@ -94,20 +102,25 @@ impl Barrier {
         Ok(self.0.wait_with_timeout(limit, action)?)
     }
 
-    /// Breaks the barrier: present and later waits end with an error, until [`reset`](Self::reset).
-    ///
-    /// # Errors
-    /// [`Os`](ErrorKind::Os) with `EAGAIN` when this thread holds 1,900 shared locks.
-    pub fn abort(&self) -> Result<()> {
-        Ok(self.0.abort()?)
+    /// Breaks the barrier: present and later waits end with an error, until [`reset`](Self::reset). It never waits.
+    pub fn abort(&self) {
+        self.0.abort();
     }
 
     /// Makes the barrier empty and whole: those who wait end with an error.
     ///
     /// # Errors
-    /// As for [`abort`](Self::abort).
+    /// [`Os`](ErrorKind::Os) with `EAGAIN` when this thread holds 1,900 shared locks.
     pub fn reset(&self) -> Result<()> {
         Ok(self.0.reset()?)
+    }
+
+    /// [`reset`](Self::reset) within the limit; false when another party stood still for so long while it changed the barrier.
+    ///
+    /// # Errors
+    /// As for [`reset`](Self::reset).
+    pub fn reset_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
+        Ok(self.0.reset_timeout(limit)?)
     }
 
     /// How many parties it takes.

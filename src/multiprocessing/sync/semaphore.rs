@@ -20,6 +20,10 @@ pub type Permit<'s> = semaphore::Permit<'s, Shared>;
 
 /// A number of units that many take and give back: Python's `multiprocessing.Semaphore`.
 ///
+/// A process that is stopped, and not dead, may hold up an [`acquire`](Self::acquire) or a [`permit`](Self::permit) without a
+/// limit, and [`Permit::forget`](semaphore::Permit::forget). What takes a limit ends in time, and what answers at once never
+/// sleeps.
+///
 /// ```
 /// use ossature::multiprocessing::Semaphore;
 ///

@@ -55,6 +55,13 @@ pub trait Gate {
     /// Sleeps while `word` holds `expected`. To be called in a covered stretch.
     fn sleep(&self, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke;
 
+    /// The same, and between processes only if `none` holds 0 when the sleep begins.
+    #[cfg(not(loom))]
+    fn sleep_without(&self, word: &AtomicU32, expected: u32, none: &AtomicU32, limit: Limit<'_>) -> Woke {
+        let _ = none;
+        self.sleep(word, expected, limit)
+    }
+
     /// Wakes sleepers of `word`, and says how many there were, or 1 if that is not known.
     fn wake(&self, word: &AtomicU32, count: u32) -> u32;
 
@@ -222,6 +229,13 @@ impl Gate for SharedGate {
     fn sleep(&self, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke {
         let waiter = Waiter::new(word, expected, Reach::Shared);
         self.sleep_on(&mut [waiter; 3], 1, limit).0
+    }
+
+    fn sleep_without(&self, word: &AtomicU32, expected: u32, none: &AtomicU32, limit: Limit<'_>) -> Woke {
+        let waiter = Waiter::new(word, expected, Reach::Shared);
+        // Nobody is ever woken at it, so the cheaper kind of word serves.
+        let none = Waiter::new(none, 0, Reach::Private);
+        self.sleep_on(&mut [waiter, none, waiter, waiter], 2, limit).0
     }
 
     fn wake(&self, word: &AtomicU32, count: u32) -> u32 {

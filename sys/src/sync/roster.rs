@@ -21,10 +21,13 @@
 //! lease wakes the next.
 //!
 //! Orderings: seats are given and counted under the barrier's lock; what is looked at without it is a hint, but for the leases,
-//! which order themselves.
+//! which order themselves. Who leaves without the lock changes the barrier's state after that (`AcqRel`), so whoever has seen the
+//! change counts it out.
 
 #[cfg(not(loom))]
 use core::sync::atomic::AtomicU32 as Plain;
+#[cfg(not(loom))]
+use core::sync::atomic::AtomicUsize;
 #[cfg(not(loom))]
 use core::sync::atomic::Ordering::SeqCst;
 
@@ -42,9 +45,9 @@ use crate::sync::gate::{Gate, Woke};
 #[cfg(not(loom))]
 use crate::sync::lease::{Holder, Lease};
 #[cfg(not(loom))]
-use crate::sync::robust::{Here, gettid};
+use crate::sync::robust::{Here, gettid, thread_pointer};
 
-/// The parties of one barrier. All but [`sleep`](Self::sleep), [`forgo`](Self::forgo) and the looks is called under its lock.
+/// The parties of one barrier. What gives seats, counts and buries is called under its lock.
 pub trait Roster<G: Gate> {
     /// The calling thread's seat, or a new one. `widen` runs if sleepers do not watch that one yet, before it is taken.
     fn seat(&self, widen: impl FnOnce()) -> Result<usize, Refused>;
@@ -55,7 +58,7 @@ pub trait Roster<G: Gate> {
     /// Gives up a kept seat; inside, it is given back when the wait ends. For another thread's seat this does nothing.
     fn forgo(&self, seat: usize);
 
-    /// Gives the seat back unless it is kept.
+    /// Gives the seat back unless it is kept. By its holder, with the lock or without.
     fn part(&self, seat: usize);
 
     /// Whether the seat's holder is known to be inside.
@@ -64,8 +67,19 @@ pub trait Roster<G: Gate> {
     /// Counts the seat's holder in.
     fn sit(&self, seat: usize);
 
-    /// Counts the seat's holder out.
+    /// Counts the seat's holder out. By that holder, with the lock or without.
     fn rise(&self, seat: usize);
+
+    /// The calling thread, which is inside, begins an action. Where threads have seats this need not be said.
+    fn act(&self) {}
+
+    /// The action is over.
+    fn acted(&self) {}
+
+    /// Whether the calling thread is known to be in its action, without a look at seats.
+    fn acts_here(&self) -> bool {
+        false
+    }
 
     /// How many are inside.
     fn inside(&self) -> u32;
@@ -80,19 +94,24 @@ pub trait Roster<G: Gate> {
     fn sleep(&self, gate: &G, state: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke;
 }
 
-/// How many are inside, where no more need be known.
+/// How many are inside, where no more need be known than that and who acts.
 #[derive(Debug)]
-pub struct Headcount(AtomicU32);
+pub struct Headcount {
+    inside: AtomicU32,
+    /// The thread pointer of the one in its action, or 0. While it is there that thread lives, so nobody else has the same.
+    #[cfg(not(loom))]
+    actor: AtomicUsize,
+}
 
 impl Headcount {
     #[cfg(not(loom))]
     pub(crate) const fn new() -> Self {
-        Self(AtomicU32::new(0))
+        Self { inside: AtomicU32::new(0), actor: AtomicUsize::new(0) }
     }
 
     #[cfg(loom)]
     pub(crate) fn new() -> Self {
-        Self(AtomicU32::new(0))
+        Self { inside: AtomicU32::new(0) }
     }
 }
 
@@ -117,17 +136,34 @@ impl<G: Gate> Roster<G> for Headcount {
 
     #[inline]
     fn sit(&self, _seat: usize) {
-        self.0.store(self.0.load(Relaxed) + 1, Relaxed);
+        self.inside.fetch_add(1, Relaxed);
     }
 
     #[inline]
     fn rise(&self, _seat: usize) {
-        self.0.store(self.0.load(Relaxed) - 1, Relaxed);
+        self.inside.fetch_sub(1, Relaxed);
+    }
+
+    #[cfg(not(loom))]
+    fn act(&self) {
+        self.actor.store(thread_pointer() as usize, Relaxed);
+    }
+
+    #[cfg(not(loom))]
+    fn acted(&self) {
+        self.actor.store(0, Relaxed);
+    }
+
+    #[cfg(not(loom))]
+    #[inline]
+    fn acts_here(&self) -> bool {
+        let actor = self.actor.load(Relaxed);
+        actor != 0 && actor == thread_pointer() as usize
     }
 
     #[inline]
     fn inside(&self) -> u32 {
-        self.0.load(Relaxed)
+        self.inside.load(Relaxed)
     }
 
     #[inline(always)]

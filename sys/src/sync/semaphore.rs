@@ -24,7 +24,7 @@
 //! | `32` | somebody may sleep |
 //! | `33` | a unit is on its way between the count and a slot (`Shared`) |
 //! | `34..41` | units that live in slots (`Shared`) |
-//! | `41..64` | how often a word with sleepers has changed |
+//! | `41..64` | how often a word with sleepers has changed; from bit 33 where nothing lives in slots |
 //!
 //! | from | to | who |
 //! | --- | --- | --- |
@@ -50,6 +50,12 @@
 //! unit is wanted and the count is 0; there it stays. Where the locks have the
 //! [pthread form](crate::scope::Form::Pthread) a permit's unit is like any other, and is gone with its holder.
 //!
+//! **When one stands still** (a debugger, `SIGSTOP`, a frozen control group) it may do so while it moves a unit between the
+//! count and a slot. What takes a limit ends in time all the same. With [`Limit::NOW`] it looks for some microseconds whether
+//! the move ends, and answers that there is no unit if it does not. What takes no limit waits for the one that stands still:
+//! [`acquire`](Semaphore::acquire) and [`permit`](Semaphore::permit) when a unit must be moved for them, and
+//! [`Permit::forget`]. Giving back never waits.
+//!
 //! **Cost.** Taking what is there and giving back are one atomic instruction each in every scope, permits included, and no
 //! system call unless somebody sleeps. Moving a unit costs a lock and some more. A shared semaphore has six kilobytes.
 //!
@@ -70,6 +76,9 @@ use crate::sync::units::{Units, count};
 ///
 /// Differs from Python's `threading.Semaphore` and `BoundedSemaphore`: one type for both, which differ in what
 /// [`release`](Self::release) refuses, and a unit can be held as a [`Permit`]. The value is at most `u32::MAX`.
+///
+/// In scope `Shared` a participant that is stopped, and not dead, may hold up an [`acquire`](Self::acquire) or a
+/// [`permit`](Self::permit) without a limit, and [`Permit::forget`]. What takes a limit ends in time.
 #[doc(alias = "sem_t")]
 #[doc(alias = "BoundedSemaphore")]
 #[repr(C)]
@@ -269,9 +278,24 @@ pub struct Permit<'s, S: Scope = Private> {
 impl<S: Scope> Permit<'_, S> {
     /// Keeps the unit without an owner, as [`acquire`](Semaphore::acquire) does: it comes back by a
     /// [`release`](Semaphore::release) only.
+    ///
+    /// In `Shared` it waits while another moves a unit of the semaphore. A thread that holds 1,900 shared locks beside the permit
+    /// cannot move the unit, and keeps it until it ends.
     pub fn forget(self) {
-        let permit = core::mem::ManuallyDrop::new(self);
-        permit.semaphore.permits.disown(&permit.semaphore.units, &permit.ticket);
+        core::mem::forget(self.forget_timeout(Limit::NEVER));
+    }
+
+    /// [`forget`](Self::forget) within the limit.
+    ///
+    /// # Errors
+    /// In `Shared` the permit itself, which still owns its unit: another was moving a unit for so long, or the thread holds 1,900
+    /// shared locks besides.
+    pub fn forget_timeout<'c>(self, limit: impl Into<Limit<'c>>) -> Result<(), Self> {
+        if !self.semaphore.permits.disown(&self.semaphore.units, &self.ticket, limit.into()) {
+            return Err(self);
+        }
+        core::mem::forget(self);
+        Ok(())
     }
 }
 

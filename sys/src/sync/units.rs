@@ -8,7 +8,7 @@
 //! | futex | `0` [`SLEEPERS`] | somebody may sleep on this half |
 //! | futex | `1` [`MOVING`] | a unit is on its way between the count and a slot of the [table](super::permits) |
 //! | futex | `2..9` slotted | units that live in slots of the table, whoever has them |
-//! | futex | `9..32` generation | counts the changes of a word with sleepers |
+//! | futex | `9..32` generation | counts the changes of a word with sleepers; from bit 1 where there is no table |
 //!
 //! | from | to | who |
 //! | --- | --- | --- |
@@ -24,6 +24,14 @@
 //! many wakes as it adds units. The bit is cleared only by a release whose wake found nobody, and only from the state that it
 //! left, in which the count is not 0: nobody can have fallen asleep on that. So the bit is there while anyone sleeps. (Where a
 //! [slot](super::permits) was freed, the count says nothing, and everybody is woken once more after the clearing.)
+//!
+//! **Why the generation may come round.** A waiter can be held up between its look and the kernel's compare while others change the
+//! word so often that the generation is the same again. Between processes it has 23 bits, which some seconds of full load
+//! go through. There the sleeper gives the kernel the count beside the futex half, and does not sleep unless it is still 0. The
+//! kernel queues the sleeper at the futex half first and compares the count then. So a unit that comes before that compare
+//! keeps it from sleeping, and the wake for one that comes after it finds the sleeper in the queue. (Before Linux 5.16 it looks
+//! every 10 ms.) A slot that is freed is compared the same way. Between threads the kernel compares one word; the generation
+//! has 31 bits there, as many as the other counters of this crate, and takes minutes of a stall to come round.
 //!
 //! **When one is killed** half-way, a release before its wakes or a waiter that a wake has chosen, the kernel wakes a sleeper
 //! at the gate. That one sets the bit again, takes a unit if there is one, and wakes as many as there are units left.
@@ -50,6 +58,8 @@ const SLOTTED_BITS: u32 = 7;
 /// How far the generation lies above the sleepers' bit.
 const ABOVE: u32 = 9;
 static_assertions::const_assert_eq!(SLEEPERS << ABOVE, SLOTTED << SLOTTED_BITS);
+/// The same where nothing lives in slots.
+const ABOVE_NO_TABLE: u32 = 1;
 
 /// The units that a state counts.
 #[inline(always)]
@@ -63,22 +73,10 @@ const fn half(state: u64) -> u32 {
     (state >> 32) as u32
 }
 
-/// The units that a state says live in slots.
-#[inline(always)]
-const fn slotted(state: u64) -> u64 {
-    (state / SLOTTED) % (1 << SLOTTED_BITS)
-}
-
 /// Whether somebody may sleep.
 #[inline(always)]
 pub(crate) const fn has_sleepers(state: u64) -> bool {
     state & SLEEPERS != 0
-}
-
-/// The same in the next generation, if there are sleepers. The carry out of the word is lost.
-#[inline(always)]
-pub(crate) const fn moved_on(state: u64) -> u64 {
-    state.wrapping_add((state & SLEEPERS) << ABOVE)
 }
 
 /// A release would have made the value too large. Nothing was released.
@@ -124,6 +122,18 @@ impl<S: Scope> Units<S> {
         Self { state: Half::new(u64::from(value)), bound: AtomicU32::new(bound), spin: Spin::new(), gate }
     }
 
+    /// The units that a state says live in slots.
+    #[inline(always)]
+    const fn slotted(state: u64) -> u64 {
+        if S::Permits::TABLED { (state / SLOTTED) % (1 << SLOTTED_BITS) } else { 0 }
+    }
+
+    /// The same state in the next generation, if there are sleepers. The carry out of the word is lost.
+    #[inline(always)]
+    const fn moved_on(state: u64) -> u64 {
+        state.wrapping_add((state & SLEEPERS) << if S::Permits::TABLED { ABOVE } else { ABOVE_NO_TABLE })
+    }
+
     /// The state as it is now. `SeqCst`.
     #[inline(always)]
     pub(crate) fn state(&self) -> u64 {
@@ -141,12 +151,18 @@ impl<S: Scope> Units<S> {
         self.state.upper()
     }
 
+    /// The other half, the count, for the kernel to compare with 0.
+    #[cfg(not(loom))]
+    pub(crate) fn count_word(&self) -> &AtomicU32 {
+        self.state.futex()
+    }
+
     /// Takes a unit from the count, if there is one.
     #[inline(always)]
     pub(crate) fn take(&self) -> bool {
         let mut seen = self.state.load(Relaxed);
         while count(seen) != 0 {
-            match self.state.change(seen, moved_on(seen - 1), Acquire) {
+            match self.state.change(seen, Self::moved_on(seen - 1), Acquire) {
                 Ok(_) => return true,
                 Err(now) => seen = now,
             }
@@ -186,7 +202,7 @@ impl<S: Scope> Units<S> {
             let seen = self.state();
             let lying = table.lying();
             if count(seen) != 0 {
-                let left = moved_on(seen - 1) | if *inherited { SLEEPERS } else { 0 };
+                let left = Self::moved_on(seen - 1) | if *inherited { SLEEPERS } else { 0 };
                 if self.state.change(seen, left, Acquire).is_err() {
                     continue;
                 }
@@ -216,12 +232,12 @@ impl<S: Scope> Units<S> {
         if limit.is_now() {
             return Some(Step::Done(Ok(R::default())));
         }
-        let announced = if seen & SLEEPERS != 0 { seen } else { moved_on(seen | SLEEPERS) };
+        let announced = if seen & SLEEPERS != 0 { seen } else { Self::moved_on(seen | SLEEPERS) };
         if announced != seen && self.state.change(seen, announced, SeqCst).is_err() {
             return None;
         }
         #[cfg(not(loom))]
-        let woke = table.sleep(&self.gate, self.word(), half(announced), limit);
+        let woke = table.sleep(self, half(announced), limit);
         #[cfg(loom)]
         let woke = self.gate.sleep_while(self.key(), || half(self.state()) == half(announced), limit);
         match woke {
@@ -270,7 +286,7 @@ impl<S: Scope> Units<S> {
     /// Whether that many more would be too many.
     #[inline(always)]
     fn is_beyond(&self, seen: u64, units: u32) -> bool {
-        u64::from(count(seen)) + slotted(seen) + u64::from(units) > u64::from(self.bound.load(Relaxed))
+        u64::from(count(seen)) + Self::slotted(seen) + u64::from(units) > u64::from(self.bound.load(Relaxed))
     }
 
     /// Adds units to the count.
@@ -297,7 +313,7 @@ impl<S: Scope> Units<S> {
                 if self.is_beyond(seen, units) {
                     return Err(Overflow);
                 }
-                let left = moved_on(seen + u64::from(units));
+                let left = Self::moved_on(seen + u64::from(units));
                 match self.state.change(seen, left, Release) {
                     Ok(_) => break left,
                     Err(now) => seen = now,
@@ -324,7 +340,7 @@ impl<S: Scope> Units<S> {
     pub(crate) fn change(&self, change: impl Fn(u64) -> Option<u64>) -> Option<u64> {
         let mut seen = self.state();
         loop {
-            let left = moved_on(change(seen)?);
+            let left = Self::moved_on(change(seen)?);
             match self.state.change(seen, left, SeqCst) {
                 Ok(_) => return Some(left),
                 Err(now) => seen = now,

@@ -16,6 +16,7 @@ mod plan;
 mod refused;
 mod semaphore;
 mod shm;
+mod still;
 mod surroundings;
 mod trace;
 
@@ -35,6 +36,7 @@ fn main() {
         semaphore::TESTS,
         shm::TESTS,
         surroundings::TESTS,
+        still::TESTS,
     ] {
         tests.extend_from_slice(module);
     }

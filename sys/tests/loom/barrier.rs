@@ -2,6 +2,7 @@
 
 use loom::sync::Arc;
 use loom::thread;
+use ossature_sys::futex::Limit;
 use ossature_sys::sync::barrier::{Barrier, Broken};
 
 use crate::explore;
@@ -33,6 +34,43 @@ fn barrier_that_is_aborted_frees_who_waits() {
         assert_eq!(other.join().unwrap(), Err(Broken::Aborted));
         barrier.reset();
         assert!(!barrier.is_broken());
+    });
+}
+
+/// One wait that may not sleep, beside one that waits: what the one is told the other is told too.
+#[test]
+fn wait_that_runs_out_of_time_fails_for_both_or_for_neither() {
+    explore(|| {
+        let barrier = Arc::new(Barrier::new(2));
+        let other = {
+            let barrier = barrier.clone();
+            thread::spawn(move || barrier.wait())
+        };
+        let mine = barrier.wait_timeout(Limit::NOW);
+        let others = other.join().unwrap();
+        match mine {
+            Ok(number) => assert_eq!(others, Ok(1 - number)),
+            Err(mine) => assert_eq!((mine, others), (Broken::TimedOut, Err(Broken::TimedOut))),
+        }
+        assert_eq!((barrier.waiting(), barrier.is_broken()), (0, mine.is_err()));
+        barrier.reset();
+        assert!(!barrier.is_broken());
+    });
+}
+
+/// Neither needs the internal lock: whichever is first, nobody is left inside.
+#[test]
+fn late_leaver_and_reset_leave_an_empty_barrier() {
+    explore(|| {
+        let barrier = Arc::new(Barrier::new(2));
+        let other = {
+            let barrier = barrier.clone();
+            thread::spawn(move || barrier.wait_timeout(Limit::NOW).unwrap_err())
+        };
+        barrier.reset();
+        let _ = other.join().unwrap();
+        barrier.reset();
+        assert_eq!((barrier.waiting(), barrier.is_broken()), (0, false));
     });
 }
 

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use ossature_sys::futex::Cancel;
+use ossature_sys::futex::{Cancel, Limit};
 use ossature_sys::scope::{Local, Private, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::barrier::{Barrier, Broken};
@@ -14,7 +14,8 @@ use crate::board::{tally, until};
 use crate::world::{Alone, Company, Mortal, Processes, Threads, World};
 
 stamp! { "barrier":
-    in all: one_party_never_waits, no_parties_count_as_one, party_dropped_by_the_action_stays_until_its_wait_ends;
+    in all: one_party_never_waits, barrier_of_no_parties_is_refused, wait_within_ones_own_action_is_an_error,
+        party_dropped_by_the_action_stays_until_its_wait_ends;
     in alone: wait_that_could_never_end_is_an_error;
     in company: each_party_gets_its_number_in_order_of_arrival, parties_go_in_lockstep_for_hundreds_of_cycles,
         cycle_does_not_begin_before_the_last_has_drained, last_to_arrive_runs_its_action_before_the_others_go,
@@ -82,9 +83,19 @@ fn one_party_never_waits<W: Barriers>() {
     assert_eq!((acted, barrier.waiting(), barrier.is_broken()), (3, 0, false));
 }
 
-fn no_parties_count_as_one<W: Barriers>() {
-    let barrier = W::barrier(0);
-    assert_eq!((barrier.parties(), barrier.wait()), (1, Ok(0)));
+/// As Python 3.13 does.
+fn barrier_of_no_parties_is_refused<W: Barriers>() {
+    assert!(catch_unwind(|| drop(W::barrier(0))).is_err());
+}
+
+fn wait_within_ones_own_action_is_an_error<W: Barriers>() {
+    let barrier = W::barrier(1);
+    for limit in [Limit::NEVER, AN_HOUR.into(), Limit::NOW] {
+        let mut inner = Ok(9);
+        assert_eq!(barrier.wait_with(|| inner = barrier.wait_timeout(limit)), Ok(0), "it is as it was");
+        assert_eq!(inner, Err(Broken::WouldDeadlock));
+    }
+    assert_eq!(barrier.wait(), Ok(0), "the action is over");
 }
 
 fn party_dropped_by_the_action_stays_until_its_wait_ends<W: Barriers>() {
@@ -230,6 +241,9 @@ fn running_out_of_time_breaks_it_for_everybody<W: Company + Barriers>() {
     serves_after_reset::<W>(barrier);
     assert_eq!(barrier.wait_timeout(Duration::ZERO), Err(Broken::TimedOut));
     assert!(barrier.is_broken());
+    assert!(W::settle(barrier.reset_timeout(AN_HOUR)).unwrap());
+    drop(W::settle(barrier.join_timeout(AN_HOUR)).unwrap().expect("nobody stands still"));
+    serves_after_reset::<W>(barrier);
 }
 
 fn timeout_during_the_action_breaks_it_for_the_actor_too<W: Company + Barriers>() {
@@ -262,7 +276,7 @@ fn abort_breaks_it_until_reset<W: Company + Barriers>() {
         |_| assert_eq!(barrier.wait(), Err(Broken::Aborted)),
         |_| {
             until_waiting::<W>(barrier, 2);
-            W::settle(barrier.abort()).unwrap();
+            barrier.abort();
         },
     );
     assert!(barrier.is_broken());
@@ -280,7 +294,7 @@ fn party_that_leaves_by_an_abort_frees_the_others<W: Company + Barriers>() {
         |_| {
             let number = first.wait().unwrap();
             if number == 2 {
-                W::settle(first.abort()).unwrap();
+                first.abort();
             } else {
                 assert_eq!(first.wait(), Err(Broken::Aborted));
                 count[0].fetch_add(1, SeqCst);

@@ -27,9 +27,16 @@
 //! | `6` | somebody may sleep on the word |
 //! | `7..32` | how often all this has changed |
 //!
-//! The phase changes under an internal lock, in one store each; the sleepers' bit alone is set without. The lock is not held
-//! while anybody sleeps or while the action runs, so a wait that ends in the middle of an action breaks the barrier, and the
-//! party that ran the action is told so although it did.
+//! Each change is one compare-exchange. What counts the parties (to come inside, to find that all have left, to reset) holds an
+//! internal lock besides; to break the barrier needs none. The lock is not held while anybody sleeps or while the action runs,
+//! so a wait that ends in the middle of an action breaks the barrier, and the party that ran the action is told so although it
+//! did.
+//!
+//! **When a party stands still** (a debugger, `SIGSTOP`, a frozen control group) it may do so in the internal lock. A wait with a
+//! limit ends in time all the same: it breaks the barrier, or leaves with its number, without the lock. One with
+//! [`Limit::NOW`] looks for the lock for some microseconds and does not sleep. [`abort`](Barrier::abort) and dropping a
+//! [`Party`] never wait. `wait`, `join` and `reset` wait for the one that stands still as long as that takes; the last two have
+//! a form with a limit. No limit ends an action.
 //!
 //! **When a party is killed** (scope `Shared`) the barrier breaks at once, whether the party waited or computed, if it had
 //! enrolled: by [`join`](Barrier::join), until the [`Party`] is dropped, or for the time of a wait by waiting. (A thread that
@@ -57,8 +64,8 @@ use self::phase::{
     ABORTED, ACTING, BROKEN, DOOMED, DRAINING, FILLING, Held, PANICKED, PHASE, RESETTING, SLEEPERS, TIMED_OUT, changed,
     why,
 };
-use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{Acquire, Relaxed};
+use crate::atomic::{AtomicU32, spin_hint};
 #[cfg(not(loom))]
 use crate::errno::Errno;
 use crate::futex::{Limit, WordLock};
@@ -82,6 +89,9 @@ use crate::sync::spin::Spin;
 /// Differs from Python's `threading.Barrier`: the action is given to the wait, the last one to arrive runs its own; a wait that
 /// runs out of time while the cycle before drains breaks the barrier too; [`abort`](Self::abort) lets those who leave a complete
 /// cycle have their success.
+///
+/// A party that is stopped, and not dead, may hold up a [`wait`](Self::wait), [`join`](Self::join) or [`reset`](Self::reset) of
+/// the others. What takes a limit ends in time, and [`abort`](Self::abort) never waits.
 #[repr(C)]
 pub struct Barrier<S: Scope = Private> {
     lock: S::Lock,
@@ -93,26 +103,34 @@ pub struct Barrier<S: Scope = Private> {
 }
 
 impl Barrier {
-    /// A barrier for so many threads, usable in a `static`; none counts as one.
+    /// A barrier for so many threads, usable in a `static`.
+    ///
+    /// # Panics
+    /// For no parties: nobody could wait there. In a `static` that is an error of the compiler.
     #[cfg(not(loom))]
     pub const fn new(parties: u32) -> Self {
+        assert!(parties != 0, "a barrier takes one party at least, not 0");
         Self {
             lock: WordLock::new(),
             state: AtomicU32::new(FILLING),
-            parties: if parties == 0 { 1 } else { parties },
+            parties,
             spin: Spin::new(),
             gate: PrivateGate,
             roster: Headcount::new(),
         }
     }
 
-    /// A barrier for so many threads; none counts as one.
+    /// A barrier for so many threads.
+    ///
+    /// # Panics
+    /// For no parties.
     #[cfg(loom)]
     pub fn new(parties: u32) -> Self {
+        assert!(parties != 0, "a barrier takes one party at least, not 0");
         Self {
             lock: WordLock::new(),
             state: AtomicU32::new(FILLING),
-            parties: parties.max(1),
+            parties,
             spin: Spin::new(),
             gate: PrivateGate,
             roster: Headcount::new(),
@@ -123,11 +141,15 @@ impl Barrier {
 #[cfg(not(loom))]
 impl Barrier<Local> {
     /// A barrier for a single thread. It never waits: with more than one party every wait ends at once with an error.
+    ///
+    /// # Panics
+    /// For no parties.
     pub const fn local(parties: u32) -> Self {
+        assert!(parties != 0, "a barrier takes one party at least, not 0");
         Self {
             lock: LocalLock::new(),
             state: AtomicU32::new(FILLING),
-            parties: if parties == 0 { 1 } else { parties },
+            parties,
             spin: Spin::new(),
             gate: crate::sync::gate::LocalGate,
             roster: Headcount::new(),
@@ -137,11 +159,11 @@ impl Barrier<Local> {
 
 #[cfg(not(loom))]
 impl Barrier<Shared> {
-    /// What [`Shm::place`](crate::shm::Shm::place) makes a shared barrier of; no parties count as one. Placing fails with
-    /// `EINVAL` for more than 120, as many as can watch each other.
+    /// What [`Shm::place`](crate::shm::Shm::place) makes a shared barrier of. Placing fails with `EINVAL` for no parties and for
+    /// more than 120, as many as can watch each other.
     pub fn shared(parties: u32) -> impl Init<Self> {
         let write = move |place: *mut Self| {
-            if parties as usize > SEATS {
+            if parties == 0 || parties as usize > SEATS {
                 return Err(Errno::INVAL);
             }
             // SAFETY: the place is valid for writes of a whole barrier (the caller's obligation).
@@ -153,7 +175,7 @@ impl Barrier<Shared> {
             // SAFETY: as for `lock`.
             let count = unsafe { &raw mut (*place).parties };
             // SAFETY: as for `lock`.
-            unsafe { count.write(parties.max(1)) };
+            unsafe { count.write(parties) };
             Ok(())
         };
         // SAFETY: the lock and the number are made; of all the rest zero bytes are the beginning.
@@ -178,6 +200,10 @@ unsafe impl Shareable for Barrier<Shared> {
 
 type NoAction = fn();
 
+/// How often a wait that may not sleep looks whether the internal lock becomes free: some microseconds, as long as a holder
+/// that runs needs to be done.
+const LOOKS: u32 = if cfg!(loom) { 0 } else { 200 };
+
 impl<S: Scope> Barrier<S> {
     /// Enrols the calling thread until the [`Party`] is dropped: should it die meanwhile, the barrier breaks at once.
     ///
@@ -187,11 +213,25 @@ impl<S: Scope> Barrier<S> {
     /// In `Shared`: [`TableFull`](Refused::TableFull) when 120 threads have joined or wait, [`TooMany`](Refused::TooMany),
     /// [`Unlisted`](Refused::Unlisted).
     pub fn join(&self) -> S::Outcome<Party<'_, S>> {
-        let party = self.enter().and_then(|held| {
-            let seat = self.roster.keep(|| held.renew())?;
-            Ok(Party { barrier: self, seat, forks: crate::process::generation(), stays: PhantomData })
-        });
-        S::outcome(party)
+        S::outcome(loop {
+            if let Some(party) = self.enrol(Limit::NEVER).transpose() {
+                break party;
+            }
+        })
+    }
+
+    /// [`join`](Self::join) within the limit; `None` when another party stood still in the barrier's internal lock for so long.
+    ///
+    /// # Errors
+    /// As for `join`.
+    pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<Option<Party<'_, S>>> {
+        S::outcome(self.enrol(limit.into()))
+    }
+
+    fn enrol(&self, limit: Limit<'_>) -> Result<Option<Party<'_, S>>, Refused> {
+        let Some(_held) = self.enter(limit)? else { return Ok(None) };
+        let seat = self.roster.keep(|| self.renew())?;
+        Ok(Some(Party { barrier: self, seat, forks: crate::process::generation(), stays: PhantomData }))
     }
 
     /// Waits until all parties wait, and answers this one's number: each gets another, from 0 in order of arrival.
@@ -204,7 +244,7 @@ impl<S: Scope> Barrier<S> {
     }
 
     /// Waits within the limit. Running out of time, or being [cancelled](crate::futex::Cancel), breaks the barrier for
-    /// everybody.
+    /// everybody. It ends in time whatever the other parties do.
     ///
     /// # Errors
     /// [`Broken`], and why.
@@ -235,27 +275,33 @@ impl<S: Scope> Barrier<S> {
 
     /// Breaks the barrier: present and later waits end with [`Broken::Aborted`], until [`reset`](Self::reset).
     ///
-    /// # Errors
-    /// In `Shared`: [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted).
-    pub fn abort(&self) -> S::Outcome<()> {
-        S::outcome(self.enter().map(|held| held.break_up(ABORTED)))
+    /// It never waits.
+    pub fn abort(&self) {
+        // With the lock, if that can be had at once: a death that nobody has seen yet is the first reason.
+        let held = self.enter(Limit::NOW);
+        self.break_up(ABORTED);
+        drop(held);
     }
 
     /// Makes the barrier empty and whole: those who wait end with [`Broken::Reset`], those who come meanwhile wait until they
     /// have left. A complete cycle is left to end.
     ///
     /// # Errors
-    /// As for [`abort`](Self::abort).
+    /// In `Shared`: [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted).
     pub fn reset(&self) -> S::Outcome<()> {
-        S::outcome(self.enter().map(|held| {
-            match self.state.load(Relaxed) & PHASE {
-                FILLING if self.roster.inside() == 0 => {}
-                FILLING | ACTING | BROKEN => held.change(RESETTING),
-                DOOMED => held.change(DRAINING),
-                _ => {}
-            }
-            held.settle();
-        }))
+        S::outcome(self.restart(Limit::NEVER).map(drop))
+    }
+
+    /// [`reset`](Self::reset) within the limit; false when another party stood still in the barrier's internal lock for so long.
+    ///
+    /// # Errors
+    /// As for `reset`.
+    pub fn reset_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<bool> {
+        S::outcome(self.restart(limit.into()))
+    }
+
+    fn restart(&self, limit: Limit<'_>) -> Result<bool, Refused> {
+        Ok(self.enter(limit)?.map(|held| held.reset()).is_some())
     }
 
     /// How many parties it takes.
@@ -285,31 +331,43 @@ impl<S: Scope> Barrier<S> {
         matches!(self.state.load(Acquire) & PHASE, BROKEN | DOOMED) || self.roster.has_dead()
     }
 
-    /// Takes the internal lock, and deals with deaths.
-    fn enter(&self) -> Result<Held<'_, S>, Refused> {
-        while !self.lock.take(Limit::NEVER)? {}
+    /// Takes the internal lock within the limit, and deals with deaths; `None` when the limit is over.
+    fn enter(&self, limit: Limit<'_>) -> Result<Option<Held<'_, S>>, Refused> {
+        let mut looks = LOOKS;
+        while !self.lock.take(limit)? {
+            if limit.is_now() && looks != 0 {
+                looks -= 1;
+                spin_hint();
+            } else if !limit.is_never() {
+                return Ok(None);
+            }
+        }
         let held = Held(self);
         if self.lock.abandoned() || self.roster.has_dead() {
             held.mourn();
         }
-        Ok(held)
+        Ok(Some(held))
     }
 
     fn pass<A: FnOnce()>(&self, limit: Limit<'_>, action: Option<A>) -> Result<u32, Broken> {
-        let mut held = self.enter()?;
-        let seat = self.roster.seat(|| held.renew())?;
+        if self.roster.acts_here() {
+            return Err(Broken::WouldDeadlock);
+        }
+        let Some(mut held) = self.enter(limit)? else { return self.leave_unlocked(None, None) };
+        let seat = self.roster.seat(|| self.renew())?;
         if self.roster.is_inside(seat) {
             return Err(Broken::WouldDeadlock);
         }
         let mut number = None;
         loop {
-            let seen = self.state.load(Relaxed);
+            // In front of the kernel's compare: what is changed from here on ends the sleep.
+            let seen = self.state.load(Acquire);
             match (seen & PHASE, number) {
                 (FILLING, None) => {
                     let next = self.roster.inside();
                     self.roster.sit(seat);
                     if next + 1 >= self.parties {
-                        return self.complete(held, seat, next, action);
+                        return self.complete(held, seen, seat, next, limit, action);
                     }
                     number = Some(next);
                 }
@@ -321,21 +379,31 @@ impl<S: Scope> Barrier<S> {
                     held.leave(seat, number.is_some());
                     return Err(why(seen));
                 }
+                (DRAINING | DOOMED | RESETTING, None) if held.settle() => continue,
                 _ => {}
             }
-            // In front of the kernel's compare: what is changed from here on ends the sleep.
-            let seen = self.state.load(Relaxed);
+            if limit.is_now() {
+                self.break_up(TIMED_OUT);
+                held.leave(seat, number.is_some());
+                return Err(Broken::TimedOut);
+            }
             drop(held);
             let woke = self.sleep(seen, limit);
-            // Refused, the thread cannot take back that it arrived: its end will, as a death.
-            held = self.enter()?;
+            held = match self.enter(limit) {
+                Ok(Some(held)) => held,
+                Ok(None) => return self.leave_unlocked(Some(seat), number),
+                // Who cannot take part any more is missed as one whose time ran out.
+                Err(refused) => {
+                    return self.leave_unlocked(Some(seat), number).map_err(|_| refused.into());
+                }
+            };
             let ended = match woke {
-                Woke::TimedOut if !changed(seen, self.state.load(Relaxed)) => Broken::TimedOut,
+                Woke::TimedOut if !changed(seen, self.state.load(Acquire)) => Broken::TimedOut,
                 Woke::Never => Broken::WouldDeadlock,
                 _ => continue,
             };
             if ended == Broken::TimedOut {
-                held.break_up(TIMED_OUT);
+                self.break_up(TIMED_OUT);
             }
             held.leave(seat, number.is_some());
             return Err(ended);
@@ -345,31 +413,52 @@ impl<S: Scope> Barrier<S> {
     /// What the last to arrive does.
     fn complete<'b, A: FnOnce()>(
         &'b self,
-        mut held: Held<'b, S>,
+        held: Held<'b, S>,
+        seen: u32,
         seat: usize,
         number: u32,
+        limit: Limit<'_>,
         action: Option<A>,
     ) -> Result<u32, Broken> {
-        if let Some(action) = action {
-            held.change(ACTING);
-            drop(held);
-            let unwinding = Acting { barrier: self, seat };
-            action();
-            core::mem::forget(unwinding);
-            held = self.enter()?;
+        let mut held = Some(held);
+        if let Some(action) = action.filter(|_| self.change(seen, ACTING)) {
+            drop(held.take());
+            self.act(seat, limit, action);
+            // To end the cycle needs no lock: nobody comes inside before this thread has left.
+            held = self.enter(limit).unwrap_or_default();
         }
-        let seen = self.state.load(Relaxed);
-        let complete = matches!(seen & PHASE, FILLING | ACTING);
-        if complete {
-            held.change(DRAINING);
+        let answer = loop {
+            let seen = self.state.load(Acquire);
+            if !matches!(seen & PHASE, FILLING | ACTING) {
+                break Err(why(seen));
+            }
+            if self.change(seen, DRAINING) {
+                break Ok(number);
+            }
+        };
+        self.leave(held, seat);
+        answer
+    }
+
+    /// Runs the action. If it panics, the barrier breaks.
+    fn act(&self, seat: usize, limit: Limit<'_>, action: impl FnOnce()) {
+        let unwinding = Acting { barrier: self, seat, limit };
+        self.roster.act();
+        action();
+        self.roster.acted();
+        core::mem::forget(unwinding);
+    }
+
+    fn leave(&self, held: Option<Held<'_, S>>, seat: usize) {
+        match held {
+            Some(held) => held.leave(seat, true),
+            None => self.go(seat, true),
         }
-        held.leave(seat, true);
-        if complete { Ok(number) } else { Err(why(seen)) }
     }
 
     fn sleep(&self, seen: u32, limit: Limit<'_>) -> Woke {
         let news = || changed(seen, self.state.load(Relaxed));
-        if S::Gate::CAN_SPIN && !limit.is_now() && self.spin.until(news) {
+        if S::Gate::CAN_SPIN && self.spin.until(news) {
             return Woke::Look;
         }
         self.gate.covered(|| {
@@ -393,18 +482,18 @@ impl<S: Scope> Barrier<S> {
 }
 
 /// Breaks the barrier when an action panics.
-struct Acting<'b, S: Scope> {
+struct Acting<'b, 'l, S: Scope> {
     barrier: &'b Barrier<S>,
     seat: usize,
+    limit: Limit<'l>,
 }
 
-impl<S: Scope> Drop for Acting<'_, S> {
+impl<S: Scope> Drop for Acting<'_, '_, S> {
     fn drop(&mut self) {
-        // Refused, the thread's end will break it.
-        if let Ok(held) = self.barrier.enter() {
-            held.break_up(PANICKED);
-            held.leave(self.seat, true);
-        }
+        self.barrier.roster.acted();
+        self.barrier.break_up(PANICKED);
+        let held = self.barrier.enter(self.limit).unwrap_or_default();
+        self.barrier.leave(held, self.seat);
     }
 }
 

@@ -1,11 +1,14 @@
-//! The phases of a barrier: what may follow what, in one word that changes under the internal lock.
+//! The phases of a barrier: what may follow what, in one word that changes by compare-exchange.
+//!
+//! The internal lock is held for what counts the parties: to come inside, to end a phase in which some leave, to reset. To break the
+//! barrier and to leave late need no lock.
 //!
 //! | from | to | who |
 //! | --- | --- | --- |
 //! | filling | draining, or acting first | the last to arrive |
 //! | acting | draining | the same one, after its action |
-//! | draining, resetting | filling | the last to leave |
-//! | doomed | broken | the last to leave |
+//! | draining, resetting | filling | the last to leave, or who waits for that |
+//! | doomed | broken | the same |
 //! | filling, acting, resetting | broken | `abort`, a timeout, an action's panic, whoever sees a death |
 //! | draining | doomed | the same |
 //! | filling, acting, broken | resetting, or filling if nobody is inside | `reset` |
@@ -18,7 +21,7 @@
 //! | `6` | somebody may sleep on the word |
 //! | `7..32` | how often all this has changed |
 
-use crate::atomic::Ordering::{AcqRel, Relaxed};
+use crate::atomic::Ordering::{AcqRel, Acquire};
 use crate::scope::{RawLock, Scope};
 use crate::sync::barrier::{Barrier, Broken};
 use crate::sync::gate::Gate;
@@ -50,54 +53,132 @@ pub(super) fn why(state: u32) -> Broken {
     if state & PHASE == RESETTING { Broken::Reset } else { Broken::because(state) }
 }
 
-/// The internal lock, taken.
-pub(super) struct Held<'b, S: Scope>(pub(super) &'b Barrier<S>);
-
-impl<S: Scope> Held<'_, S> {
-    /// Goes to another phase, and tells those who sleep.
-    pub(super) fn change(&self, to: u32) {
-        let Barrier { state, gate, .. } = self.0;
-        gate.covered(|| {
-            let next = (state.load(Relaxed) & !(PHASE | REASON | SLEEPERS)).wrapping_add(CHANGE) | to;
-            if state.swap(next, AcqRel) & SLEEPERS != 0 {
-                gate.wake(state, u32::MAX);
+impl<S: Scope> Barrier<S> {
+    /// Goes to another phase, and tells those who sleep; false when the state is not as it was seen any more.
+    pub(super) fn change(&self, seen: u32, to: u32) -> bool {
+        self.gate.covered(|| {
+            let next = (seen & !(PHASE | REASON | SLEEPERS)).wrapping_add(CHANGE) | to;
+            let mut now = seen;
+            loop {
+                match self.state.compare_exchange(now, next, AcqRel, Acquire) {
+                    Ok(before) => {
+                        if before & SLEEPERS != 0 {
+                            self.gate.wake(&self.state, u32::MAX);
+                        }
+                        return true;
+                    }
+                    Err(other) if changed(seen, other) => return false,
+                    Err(other) => now = other,
+                }
             }
-        });
+        })
     }
 
     /// Has everyone who sleeps look again.
     pub(super) fn renew(&self) {
-        self.change(self.0.state.load(Relaxed) & (PHASE | REASON));
-    }
-
-    pub(super) fn break_up(&self, reason: u32) {
-        match self.0.state.load(Relaxed) & PHASE {
-            BROKEN | DOOMED => {}
-            DRAINING => self.change(DOOMED | reason),
-            _ => self.change(BROKEN | reason),
+        loop {
+            let seen = self.state.load(Acquire);
+            if self.change(seen, seen & (PHASE | REASON)) {
+                return;
+            }
         }
     }
 
+    /// Breaks the barrier, unless it is broken: the first reason stays.
+    pub(super) fn break_up(&self, reason: u32) {
+        loop {
+            let seen = self.state.load(Acquire);
+            let to = match seen & PHASE {
+                BROKEN | DOOMED => return,
+                DRAINING => DOOMED,
+                _ => BROKEN,
+            };
+            if self.change(seen, to | reason) {
+                return;
+            }
+        }
+    }
+
+    /// Ends a wait that cannot have the internal lock in time: by what the state says, in one step.
+    #[cold]
+    pub(super) fn leave_unlocked(&self, seat: Option<usize>, number: Option<u32>) -> Result<u32, Broken> {
+        let answer = loop {
+            let seen = self.state.load(Acquire);
+            let to = match (seen & PHASE, number) {
+                (DRAINING | DOOMED, Some(number)) => break Ok(number),
+                (BROKEN, _) | (RESETTING, Some(_)) => break Err(why(seen)),
+                (DOOMED, None) => break Err(Broken::TimedOut),
+                (DRAINING, None) => DOOMED,
+                _ => BROKEN,
+            };
+            if self.change(seen, to | TIMED_OUT) {
+                break Err(Broken::TimedOut);
+            }
+        };
+        if let Some(seat) = seat {
+            self.go(seat, number.is_some());
+        }
+        answer
+    }
+
+    /// Leaves without the internal lock. Those who wait until all have left are woken, and the first of them that gets the
+    /// lock sees that.
+    pub(super) fn go(&self, seat: usize, inside: bool) {
+        if inside {
+            self.roster.rise(seat);
+            self.renew();
+        }
+        self.roster.part(seat);
+    }
+}
+
+/// The internal lock, taken.
+pub(super) struct Held<'b, S: Scope>(pub(super) &'b Barrier<S>);
+
+impl<S: Scope> Held<'_, S> {
     /// Deals with deaths. Breaking comes first: should this thread be killed too, the dead are still there to be seen.
     #[cold]
     pub(super) fn mourn(&self) {
-        self.break_up(DIED);
+        self.0.break_up(DIED);
         self.0.roster.bury();
         self.settle();
         self.0.lock.repair();
     }
 
-    /// Ends a phase in which some leave, when all have left.
-    pub(super) fn settle(&self) {
-        let seen = self.0.state.load(Relaxed);
-        let next = match seen & PHASE {
-            DRAINING | RESETTING => FILLING,
-            DOOMED => BROKEN | (seen & REASON),
-            _ => return,
-        };
-        if self.0.roster.inside() == 0 {
-            self.change(next);
+    /// Ends a phase in which some leave, when all have left, and says whether it did. Nobody comes inside in such a phase, so
+    /// a count of nobody stays true.
+    pub(super) fn settle(&self) -> bool {
+        loop {
+            let seen = self.0.state.load(Acquire);
+            let next = match seen & PHASE {
+                DRAINING | RESETTING => FILLING,
+                DOOMED => BROKEN | (seen & REASON),
+                _ => return false,
+            };
+            if self.0.roster.inside() != 0 {
+                return false;
+            }
+            if self.0.change(seen, next) {
+                return true;
+            }
         }
+    }
+
+    /// Makes the barrier empty and whole, or begins to.
+    pub(super) fn reset(&self) {
+        loop {
+            let seen = self.0.state.load(Acquire);
+            let to = match seen & PHASE {
+                FILLING if self.0.roster.inside() == 0 => break,
+                FILLING | ACTING | BROKEN => RESETTING,
+                DOOMED => DRAINING,
+                _ => break,
+            };
+            if self.0.change(seen, to) {
+                break;
+            }
+        }
+        self.settle();
     }
 
     pub(super) fn leave(&self, seat: usize, inside: bool) {

@@ -3,9 +3,6 @@
 #[cfg(not(loom))]
 mod slots;
 
-#[cfg(not(loom))]
-use core::sync::atomic::AtomicU32;
-
 use crate::futex::Limit;
 use crate::scope::{Refused, Scope};
 #[cfg(not(loom))]
@@ -19,6 +16,9 @@ pub(crate) use slots::*;
 pub trait Permits<S: Scope> {
     /// What a permit remembers.
     type Ticket;
+
+    /// Whether units may live in slots.
+    const TABLED: bool = false;
 
     /// How many units lie here that nobody has, those on their way included.
     fn lying(&self) -> u32;
@@ -35,8 +35,8 @@ pub trait Permits<S: Scope> {
     /// Gives a permit's unit back. In a forked child of its holder this does nothing.
     fn give(&self, units: &Units<S>, ticket: &Self::Ticket);
 
-    /// Takes the owner from a permit's unit.
-    fn disown(&self, units: &Units<S>, ticket: &Self::Ticket);
+    /// Takes the owner from a permit's unit; false when that could not be done within the limit, or at all.
+    fn disown(&self, units: &Units<S>, ticket: &Self::Ticket, limit: Limit<'_>) -> bool;
 
     /// Moves a unit that lies here to the count, if there is one; false when the time ran out.
     ///
@@ -47,9 +47,9 @@ pub trait Permits<S: Scope> {
     /// Whether somebody who died may have left a unit half-way.
     fn may_need_mending(&self) -> bool;
 
-    /// Sleeps while the word holds `expected` and nothing changes here.
+    /// Sleeps while the futex half holds `expected`, no unit is in the count, and nothing changes here.
     #[cfg(not(loom))]
-    fn sleep(&self, gate: &S::Gate, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke;
+    fn sleep(&self, units: &Units<S>, expected: u32, limit: Limit<'_>) -> Woke;
 }
 
 /// No table: a permit's unit is one of the count like any other.
@@ -80,7 +80,9 @@ impl<S: Scope> Permits<S> for NoTable {
         let _ = units.give(1);
     }
 
-    fn disown(&self, _units: &Units<S>, _ticket: &()) {}
+    fn disown(&self, _units: &Units<S>, _ticket: &(), _limit: Limit<'_>) -> bool {
+        true
+    }
 
     fn bring_out(&self, _units: &Units<S>, _limit: Limit<'_>) -> Result<bool, Refused> {
         Ok(true)
@@ -93,7 +95,7 @@ impl<S: Scope> Permits<S> for NoTable {
 
     #[cfg(not(loom))]
     #[inline]
-    fn sleep(&self, gate: &S::Gate, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke {
-        gate.sleep(word, expected, limit)
+    fn sleep(&self, units: &Units<S>, expected: u32, limit: Limit<'_>) -> Woke {
+        units.gate().sleep_without(units.word(), expected, units.count_word(), limit)
     }
 }

@@ -38,13 +38,13 @@
 use core::marker::PhantomData;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
-use core::time::Duration;
 
 use super::{NoTable, Permits};
+use crate::atomic::spin_hint;
 use crate::errno::Result as ErrnoResult;
 use crate::futex::{Limit, Reach, Waiter};
 use crate::scope::{RawLock, Refused, Shared};
-use crate::sync::gate::{Gate, SharedGate, Woke};
+use crate::sync::gate::{Gate, Woke};
 use crate::sync::robust::{Form, Here, LOCK, Node, form};
 use crate::sync::shared::SharedLock;
 use crate::sync::units::{MOVING, SLOTTED, Step, Units, count};
@@ -83,8 +83,9 @@ pub struct Slots {
 /// No slot's number.
 const NOWHERE: u32 = u32::MAX;
 
-/// How long one that will not wait waits for another's move to end.
-const MOMENT: Duration = Duration::from_millis(10);
+/// How often one that may not sleep looks whether another's move has ended: some microseconds, as long as a mover that runs
+/// needs.
+const LOOKS: u32 = 200;
 
 /// The number of a permit's slot; [`NOWHERE`] if its unit is the count's. The slot is linked into this thread's list.
 #[derive(Debug)]
@@ -199,9 +200,13 @@ impl Slots {
         limit: Limit<'_>,
         change: impl FnOnce() -> R,
     ) -> Result<Option<R>, Refused> {
-        let limit = if limit.is_now() { Limit::from(MOMENT) } else { limit };
-        if !self.lock.take(limit)? {
-            return Ok(None);
+        let mut looks = LOOKS;
+        while !self.lock.take(limit)? {
+            if !limit.is_now() || looks == 0 {
+                return Ok(None);
+            }
+            looks -= 1;
+            spin_hint();
         }
         let answer = units.gate().covered(|| {
             if self.lock.abandoned() {
@@ -305,6 +310,8 @@ impl Slots {
 impl Permits<Shared> for Slots {
     type Ticket = Ticket;
 
+    const TABLED: bool = true;
+
     fn lying(&self) -> u32 {
         self.halves().filter(|&half| is_free(half) || is_on_its_way(half)).count() as u32
     }
@@ -340,14 +347,13 @@ impl Permits<Shared> for Slots {
         self.give_slow(units, ticket.at);
     }
 
-    fn disown(&self, units: &Units<Shared>, ticket: &Ticket) {
-        let Some(slot) = self.slots.get(ticket.at as usize) else { return };
-        let Some((here, id)) = Here::now() else { return };
+    fn disown(&self, units: &Units<Shared>, ticket: &Ticket, limit: Limit<'_>) -> bool {
+        let Some(slot) = self.slots.get(ticket.at as usize) else { return true };
+        let Some((here, id)) = Here::now() else { return true };
         if slot.word.futex() & OWNER != id {
-            return;
+            return true;
         }
-        // A thread that holds too much to take this lock keeps the permit until it ends.
-        let _ = self.locked(units, Limit::NEVER, || {
+        let moved = self.locked(units, limit, || {
             // What is linked and not this thread's by its word is nothing to the kernel.
             slot.word.swap_half(id | WAITERS, LEAVING);
             here.unlink(slot);
@@ -355,6 +361,7 @@ impl Permits<Shared> for Slots {
             slot.word.swap_half(LEAVING, EMPTY);
             units.change(|state| Some(state & !MOVING));
         });
+        matches!(moved, Ok(Some(())))
     }
 
     fn bring_out(&self, units: &Units<Shared>, limit: Limit<'_>) -> Result<bool, Refused> {
@@ -376,12 +383,12 @@ impl Permits<Shared> for Slots {
     }
 
     #[cold]
-    fn sleep(&self, gate: &SharedGate, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke {
+    fn sleep(&self, units: &Units<Shared>, expected: u32, limit: Limit<'_>) -> Woke {
         let slots = self.in_use();
         if slots.is_empty() {
-            return gate.sleep(word, expected, limit);
+            return units.gate().sleep_without(units.word(), expected, units.count_word(), limit);
         }
-        let mut words = [Waiter::new(word, expected, Reach::Shared); SLOTS + 3];
+        let mut words = [Waiter::new(units.word(), expected, Reach::Shared); SLOTS + 4];
         for (slot, watched) in slots.iter().zip(words.iter_mut().skip(1)) {
             let half = slot.word.futex_ordered();
             if is_free(half) || is_on_its_way(half) {
@@ -389,7 +396,10 @@ impl Permits<Shared> for Slots {
             }
             *watched = Waiter::new(slot.futex(), half, Reach::Shared);
         }
-        match gate.sleep_on(&mut words, 1 + slots.len(), limit) {
+        if let Some(none) = words.get_mut(1 + slots.len()) {
+            *none = Waiter::new(units.count_word(), 0, Reach::Private);
+        }
+        match units.gate().sleep_on(&mut words, 2 + slots.len(), limit) {
             // A holder's death wakes one who watches its slot.
             (Woke::Look, at) if (1..=slots.len()).contains(&at) => Woke::Inherit,
             (woke, _) => woke,

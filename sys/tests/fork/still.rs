@@ -1,0 +1,223 @@
+//! What others do beside a participant that stands still at any instruction: nothing that has a limit outlasts it, and what may not
+//! sleep does not.
+
+use std::time::Duration;
+
+use ossature_sys::errno::Errno;
+use ossature_sys::futex::Limit;
+use ossature_sys::process::{Child, Exit, Signal, fork};
+use ossature_sys::ptrace::{self, State};
+use ossature_sys::scope::Shared;
+use ossature_sys::shm::Shm;
+use ossature_sys::sync::barrier::Barrier;
+use ossature_sys::sync::semaphore::Semaphore;
+
+use crate::handover::until;
+use crate::harness::Test;
+
+pub const TESTS: &[Test] = &[
+    ("wait_at_a_barrier_keeps_its_limit_beside_a_party_that_stands_still", waits_keep_their_limit),
+    ("party_inside_leaves_in_time_beside_one_that_stands_still", party_inside_leaves_in_time),
+    ("actor_at_a_barrier_ends_beside_one_that_stands_still", actor_ends_beside_one_that_stands_still),
+    ("permit_keeps_its_limit_beside_a_taker_that_stands_still", permit_keeps_its_limit),
+    ("bare_unit_keeps_its_limit_beside_a_mover_that_stands_still", bare_unit_keeps_its_limit),
+    ("forgetting_keeps_its_limit_beside_a_mover_that_stands_still", forgetting_keeps_its_limit),
+];
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The limit of those who meet the one that stands still.
+const LIMIT: Duration = Duration::from_millis(5);
+/// Who has not ended then waits for the one that stands still.
+const LATE: Duration = Duration::from_secs(10);
+
+/// A child that stands still in front of `turn`; `None`, said aloud, where the processor does not step.
+fn standing(turn: impl FnOnce()) -> Option<Child> {
+    let mut child = fork(|| {
+        ptrace::stop_for_tracer().unwrap();
+        turn();
+        0
+    })
+    .unwrap();
+    assert_eq!(ptrace::wait(&mut child, PATIENCE), Ok(Some(State::Stopped(Signal::STOP.as_raw()))));
+    if ptrace::single_step(&child) == Err(Errno::IO) {
+        println!("SKIPPED: this processor does not step");
+        end(child);
+        return None;
+    }
+    assert!(matches!(ptrace::wait(&mut child, PATIENCE), Ok(Some(State::Stopped(_)))));
+    Some(child)
+}
+
+/// Lets it do so many instructions; false when it ended before.
+fn go_on(child: &mut Child, steps: usize) -> bool {
+    (0..steps).all(|_| {
+        ptrace::single_step(child).unwrap();
+        matches!(ptrace::wait(child, PATIENCE), Ok(Some(State::Stopped(_))))
+    })
+}
+
+fn end(mut child: Child) {
+    let _ = child.kill();
+    child.wait().unwrap();
+}
+
+/// Has a child stand still after 0, `stride`, ... instructions of `turn`, each time beside another `place`, while another child
+/// does what `others` does, which must end in time. That one begins when the first stands still; or before, and then `ready`
+/// says when it has come far enough.
+fn beside_one_that_stands_still<T: ossature_sys::shm::Shareable>(
+    stride: usize,
+    place: impl Fn() -> Shm<T>,
+    turn: impl Fn(&T),
+    others: impl Fn(&T),
+    ready: Option<fn(&T) -> bool>,
+) {
+    for steps in (0..).step_by(stride) {
+        let object = place();
+        let begin = || {
+            let body = || {
+                others(&object);
+                0
+            };
+            fork(body).unwrap()
+        };
+        let mut other = ready.map(|ready| {
+            let other = begin();
+            until("the other one has come", || ready(&object));
+            other
+        });
+        let Some(mut still) = standing(|| turn(&object)) else {
+            return other.into_iter().for_each(end);
+        };
+        let stands = go_on(&mut still, steps);
+        let mut other = other.take().unwrap_or_else(begin);
+        let ended = other.wait_timeout(LATE).unwrap();
+        if stands {
+            end(still);
+        }
+        if ended.is_none() {
+            end(other);
+        }
+        assert_eq!(ended, Some(Exit::Code(0)), "beside one that stood still after {steps} instructions");
+        if !stands {
+            assert!(steps > 100, "there was something to do");
+            return;
+        }
+    }
+}
+
+/// How often this thread has slept.
+fn sleeps() -> i64 {
+    let mut usage = core::mem::MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: the place is valid for writes of what the call writes.
+    assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) }, 0);
+    // SAFETY: the call has written it.
+    unsafe { usage.assume_init() }.ru_nvcsw as i64
+}
+
+/// Does what may not sleep, and sees that it has not.
+fn awake<R>(body: impl FnOnce() -> R) -> R {
+    let before = sleeps();
+    let answer = body();
+    assert_eq!(sleeps(), before, "it has slept");
+    answer
+}
+
+fn barrier(parties: u32) -> impl Fn() -> Shm<Barrier<Shared>> {
+    move || Shm::place(Barrier::shared(parties)).unwrap()
+}
+
+fn waits_keep_their_limit() {
+    let turn = |barrier: &Barrier<Shared>| {
+        // It does not look for others long, which would be many instructions of the same kind.
+        let _ = barrier.wait_timeout(Limit::NOW);
+        let _ = barrier.reset();
+        drop(barrier.join());
+    };
+    let others = |barrier: &Barrier<Shared>| {
+        let _ = barrier.wait_timeout(LIMIT).unwrap_err();
+        let _ = awake(|| barrier.wait_timeout(Limit::NOW)).unwrap_err();
+        drop(barrier.join_timeout(LIMIT).unwrap());
+        awake(|| drop(barrier.join_timeout(Limit::NOW).unwrap()));
+        barrier.reset_timeout(LIMIT).unwrap();
+        awake(|| barrier.reset_timeout(Limit::NOW).unwrap());
+        awake(|| barrier.abort());
+        assert!(barrier.is_broken());
+    };
+    beside_one_that_stands_still(37, barrier(3), turn, others, None);
+}
+
+fn party_inside_leaves_in_time() {
+    let turn = |barrier: &Barrier<Shared>| {
+        let _ = barrier.wait();
+    };
+    let others = |barrier: &Barrier<Shared>| {
+        // Whatever it is told, the barrier is that for all: it ends a cycle with everybody, or breaks.
+        match barrier.wait_timeout(Duration::from_millis(60)) {
+            Ok(number) => assert_eq!(number, 0),
+            Err(_) => assert!(barrier.is_broken()),
+        }
+    };
+    beside_one_that_stands_still(37, barrier(2), turn, others, Some(|barrier| barrier.waiting() == 1));
+}
+
+fn actor_ends_beside_one_that_stands_still() {
+    let turn = |barrier: &Barrier<Shared>| {
+        drop(barrier.join());
+        let _ = barrier.reset();
+    };
+    let others = |barrier: &Barrier<Shared>| {
+        let mut acted = false;
+        let answer = barrier.wait_with_timeout(LIMIT, || acted = true);
+        assert_eq!(answer.is_ok(), acted && !barrier.is_broken(), "{answer:?}");
+        let limit = LIMIT;
+        let panic = std::panic::AssertUnwindSafe(|| {
+            barrier.wait_with_timeout(limit, || std::panic::resume_unwind(Box::new(5)))
+        });
+        let _ = std::panic::catch_unwind(panic);
+        assert!(barrier.is_broken());
+    };
+    beside_one_that_stands_still(37, barrier(1), turn, others, None);
+}
+
+fn permit_keeps_its_limit() {
+    let turn = |semaphore: &Semaphore<Shared>| drop(semaphore.permit());
+    let others = |semaphore: &Semaphore<Shared>| {
+        drop(awake(|| semaphore.try_permit()).unwrap());
+        drop(semaphore.permit_timeout(LIMIT).unwrap());
+        assert!(awake(|| semaphore.try_acquire()).unwrap(), "a bare unit is there at any instant");
+    };
+    beside_one_that_stands_still(11, || Shm::place(Semaphore::shared(5)).unwrap(), turn, others, None);
+}
+
+fn in_slots() -> Shm<Semaphore<Shared>> {
+    let semaphore = Shm::place(Semaphore::shared(2)).unwrap();
+    drop([semaphore.permit().unwrap(), semaphore.permit().unwrap()]);
+    semaphore
+}
+
+fn bare_unit_keeps_its_limit() {
+    let turn = |semaphore: &Semaphore<Shared>| {
+        let _ = semaphore.acquire();
+    };
+    let others = |semaphore: &Semaphore<Shared>| {
+        let _ = awake(|| semaphore.try_acquire()).unwrap();
+        let _ = semaphore.acquire_timeout(LIMIT).unwrap();
+        awake(|| semaphore.release(1)).unwrap();
+    };
+    beside_one_that_stands_still(11, in_slots, turn, others, None);
+}
+
+fn forgetting_keeps_its_limit() {
+    let turn = |semaphore: &Semaphore<Shared>| {
+        let _ = semaphore.acquire();
+    };
+    let others = |semaphore: &Semaphore<Shared>| {
+        let Some(permit) = semaphore.permit_timeout(LIMIT).unwrap() else { return };
+        if let Err(permit) = awake(|| permit.forget_timeout(Limit::NOW)) {
+            if let Err(permit) = permit.forget_timeout(LIMIT) {
+                awake(|| drop(permit));
+            }
+        }
+    };
+    beside_one_that_stands_still(11, in_slots, turn, others, None);
+}
