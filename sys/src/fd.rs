@@ -1,13 +1,14 @@
 //! Descriptors: owned or borrowed, never a bare number, and what every kind of descriptor has in common.
 //!
-//! Source: fcntl(2), dup(2), flock(2).
+//! Source: fcntl(2), dup(2), flock(2), open(2).
 
+use core::ffi::CStr;
 use core::mem::ManuallyDrop;
 
 use rustix::event::PollFd;
 pub(crate) use rustix::event::PollFlags;
 pub use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::{DupFlags, FdFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
@@ -67,6 +68,16 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> Result<()> {
 pub fn is_character_device(fd: impl AsFd) -> Result<bool> {
     let kind = rustix::fs::FileType::from_raw_mode(raw::call("fstat", || rustix::fs::fstat(fd.as_fd()))?.st_mode);
     Ok(kind == rustix::fs::FileType::CharacterDevice)
+}
+
+/// `open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)`: opens a directory, and never waits for what only looks like one.
+///
+/// # Errors
+/// `ENOTDIR` when it is something else, `ENOENT`, `EACCES`, `EMFILE`; `ELOOP` or `ENOTDIR` for a symbolic link.
+#[doc(alias = "O_DIRECTORY")]
+pub fn open_directory(path: &CStr) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    retry(|| raw::call("open", || rustix::fs::open(path, flags, Mode::empty())))
 }
 
 /// Who else may lock a file meanwhile.

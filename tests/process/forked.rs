@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{AuthKey, Listener};
+use ossature::multiprocessing::connection::{Address, AuthKey, Family, Listener};
 use ossature::multiprocessing::util::{ForkAwareLocal, ForkAwareLock, register_after_fork, temp_dir};
 use ossature::multiprocessing::{
     Context, Process, active_children, cpu_count, current_process, force_start_method, get_start_method,
@@ -41,6 +41,9 @@ pub const TESTS: &[Test] = &[
     ("a_local_that_knows_of_forks_is_fresh_in_a_child", a_local_that_knows_of_forks_is_fresh_in_a_child),
     ("a_temporary_directory_goes_with_its_maker", a_temporary_directory_goes_with_its_maker),
     ("a_long_path_gives_way_to_a_short_one", a_long_path_gives_way_to_a_short_one),
+    ("an_unusable_place_gives_way_to_another", an_unusable_place_gives_way_to_another),
+    ("what_a_killed_process_left_is_removed_by_the_next", what_a_killed_process_left_is_removed_by_the_next),
+    ("what_another_uses_or_made_stays", what_another_uses_or_made_stays),
     ("a_sentinel_does_not_wait_for_grandchildren", a_sentinel_does_not_wait_for_grandchildren),
     ("quiet_exit_of_a_childs_main_thread_is_code_zero", quiet_exit_of_a_childs_main_thread_is_code_zero),
     ("a_child_may_leave_by_exit", a_child_may_leave_by_exit),
@@ -318,6 +321,112 @@ fn a_long_path_gives_way_to_a_short_one() {
             assert_eq!(path.starts_with(&long), stays, "{path:?}");
             assert!(path.join("listener-12345678").as_os_str().len() < 108);
         }));
+    }
+}
+
+/// Runs `body` in a process of its own, whose temporary directory lies below `base`; answers with what the body says.
+fn below(base: &Path, body: impl FnOnce() -> String) -> String {
+    let scratch = Scratch::new();
+    succeeds(Process::fork(|| {
+        // SAFETY: this process has one thread.
+        unsafe { std::env::set_var("TMPDIR", base) };
+        put(&scratch.path("said"), &body());
+    }));
+    scratch.read("said")
+}
+
+fn own_directory() -> String {
+    temp_dir().unwrap().to_str().unwrap().to_owned()
+}
+
+fn an_unusable_place_gives_way_to_another() {
+    let scratch = Scratch::new();
+    put(&scratch.path("file"), "");
+    for base in ["nowhere", "file"] {
+        let made = below(&scratch.path(base), || {
+            let path = own_directory();
+            let address = Address::arbitrary(Family::Unix).unwrap();
+            drop(Listener::bind(address).unwrap());
+            path
+        });
+        assert!(!made.starts_with(&scratch.text("")) && made.contains("/pymp-"), "{made}");
+        assert!(!Path::new(&made).exists(), "removed at the end");
+    }
+}
+
+/// A process below `base` that was killed with a directory of its own, if `kill`; otherwise it lives until the handle is killed.
+fn with_directory(base: &Path, scratch: &Scratch) -> (ossature::sys::process::Child, String) {
+    let said = scratch.path(&format!("said-{}", fs::read_dir(scratch.path("")).unwrap().count()));
+    let child = ossature::sys::process::fork(|| {
+        // SAFETY: this process has one thread.
+        unsafe { std::env::set_var("TMPDIR", base) };
+        let path = own_directory();
+        fs::create_dir(Path::new(&path).join("folder")).unwrap();
+        put(&Path::new(&path).join("folder").join("file"), "left");
+        put(&said, &path);
+        std::thread::sleep(Duration::from_secs(1000));
+        0
+    });
+    wait_for(&said);
+    (child.unwrap(), fs::read_to_string(said).unwrap())
+}
+
+fn what_a_killed_process_left_is_removed_by_the_next() {
+    let scratch = Scratch::new();
+    let base = scratch.path("base");
+    fs::create_dir(&base).unwrap();
+    let (mut killed, left) = with_directory(&base, &scratch);
+    let (mut living, used) = with_directory(&base, &scratch);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(Path::new(&left).join("folder/file").exists());
+    let made = below(&base, own_directory);
+    assert!(!Path::new(&left).exists(), "its owner is gone");
+    assert!(Path::new(&used).join("folder/file").exists(), "its owner lives");
+    assert!(made != left && made != used && !Path::new(&made).exists());
+    living.kill().unwrap();
+    living.wait().unwrap();
+    below(&base, own_directory);
+    assert_eq!(fs::read_dir(&base).unwrap().count(), 0);
+}
+
+fn what_another_uses_or_made_stays() {
+    let scratch = Scratch::new();
+    let base = scratch.path("base");
+    fs::create_dir(&base).unwrap();
+    // CPython's has the same name, and nobody's mark.
+    let pythons = base.join("pymp-abcdefgh");
+    fs::create_dir(&pythons).unwrap();
+    fs::set_permissions(&pythons, fs::Permissions::from_mode(0o700)).unwrap();
+    // Something marked elsewhere, to which a link leads.
+    let elsewhere = scratch.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o700)).unwrap();
+    put(&elsewhere.join(".ossature"), "");
+    std::os::unix::fs::symlink(&elsewhere, base.join("pymp-bcdefghi")).unwrap();
+    // One that a child of the killed process uses on.
+    let (ready, go) = (scratch.path("ready"), scratch.path("go"));
+    let mut maker = ossature::sys::process::fork(|| {
+        // SAFETY: this process has one thread.
+        unsafe { std::env::set_var("TMPDIR", &base) };
+        let path = own_directory();
+        let child = Process::fork(|| {
+            wait_for(&go);
+            assert_eq!(own_directory(), path);
+        });
+        put(&ready, &path);
+        child.unwrap().join().map_or(1, |_| 0)
+    })
+    .unwrap();
+    wait_for(&ready);
+    maker.kill().unwrap();
+    maker.wait().unwrap();
+    below(&base, own_directory);
+    let used = scratch.read("ready");
+    assert!(pythons.exists() && elsewhere.join(".ossature").exists() && Path::new(&used).exists());
+    put(&go, "");
+    while Path::new(&used).exists() {
+        below(&base, own_directory);
     }
 }
 

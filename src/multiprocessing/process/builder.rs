@@ -183,7 +183,7 @@ impl Builder {
                 Some(key) => key,
                 None => now.authkey()?,
             },
-            temp_dir: now.temp_dir.lock().clone(),
+            temp_dir: now.temp_dir.lock().as_ref().map(|known| known.path().to_owned()),
             log: LogSetup::now(),
             parent: (pid().as_raw_nonzero().get(), now.name()),
             by_first_thread: method != Context::Forkserver && thread_id() == pid(),

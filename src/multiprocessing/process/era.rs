@@ -6,7 +6,6 @@
 //! freed: there are as many as forks above this process.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
@@ -22,7 +21,7 @@ use crate::multiprocessing::connection::AuthKey;
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::start::forkserver;
 use crate::multiprocessing::util::listed::List;
-use crate::multiprocessing::util::{Callbacks, Finalizers};
+use crate::multiprocessing::util::{Callbacks, Finalizers, TempDir};
 
 /// Everything of this module that belongs to one process.
 pub(crate) struct Era {
@@ -34,7 +33,7 @@ pub(crate) struct Era {
     pub(crate) method: Option<Context>,
     pub(crate) daemon: bool,
     authkey: Lock<Option<AuthKey>>,
-    pub(crate) temp_dir: Lock<Option<PathBuf>>,
+    pub(crate) temp_dir: Lock<Option<TempDir>>,
     pub(crate) parent: Option<Parent>,
     /// How many children were asked for.
     counter: AtomicU32,
@@ -96,7 +95,7 @@ impl Era {
             method: Some(passport.method),
             daemon: passport.daemon,
             authkey: Lock::new(Some(passport.authkey)),
-            temp_dir: Lock::new(passport.temp_dir),
+            temp_dir: Lock::new(passport.temp_dir.map(TempDir::told)),
             parent: Some(Parent::new(passport.parent, passport.sentinel)),
             ..Self::new(passport.name)
         })
@@ -139,7 +138,7 @@ impl Era {
             method: self.method,
             daemon: self.daemon,
             authkey: Lock::new(self.authkey.try_lock().and_then(|key| key.clone())),
-            temp_dir: Lock::new(self.temp_dir.try_lock().and_then(|path| path.clone())),
+            temp_dir: Lock::new(self.temp_dir.try_lock().and_then(|known| known.as_ref().map(TempDir::again))),
             parent: self.parent.as_ref().map(Parent::copied),
             counter: AtomicU32::new(self.counter.load(Relaxed)),
             after_fork: Lock::new(self.hand_on()),

@@ -23,4 +23,4 @@ pub(crate) use after_fork::{Callbacks, run_after_fork};
 pub(crate) use exit::{arm, exit_sequence};
 pub(crate) use finalize::Finalizers;
 pub(crate) use listed::Listed;
-pub(crate) use temp_dir::letters;
+pub(crate) use temp_dir::{TempDir, letters};
