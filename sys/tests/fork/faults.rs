@@ -1,17 +1,25 @@
 //! Forking and starting when the system says no: an error, and neither a process nor a descriptor left behind.
 
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::sync::Barrier;
 use std::time::Duration;
 
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::faults::{Armed, Fault, Rule};
+use ossature_sys::fd::duplicate;
 use ossature_sys::process::{
     self, Argument, Child, Exit, ForkError, Group, Plan, Resource, Rlimit, Signal, Stage, fork,
 };
+use ossature_sys::ptrace;
+use ossature_sys::scope::Shared;
+use ossature_sys::shm::{AttachError, Shm};
+use ossature_sys::sync::lock::Lock;
 
 use crate::handover::{self, NO_LIST, NO_MUTEX};
-use crate::harness::{Test, descriptors, has_children};
+use crate::harness::{Test, descriptors, has_children, pipe};
 use crate::plan;
+use crate::shm::{attach, descriptor};
 
 pub const TESTS: &[Test] = &[
     ("failed_fork_leaves_nothing", failed_fork_leaves_nothing),
@@ -33,6 +41,12 @@ pub const TESTS: &[Test] = &[
     ("locks_are_refused_where_no_list_is_kept", locks_are_refused_where_no_list_is_kept),
     ("forgotten_wakes_are_made_up_for_on_old_kernels", forgotten_wakes_are_made_up_for_on_old_kernels),
     ("forgotten_wake_delays_only_a_moment", forgotten_wake_delays_only_a_moment),
+    (
+        "memory_is_known_by_its_makers_number_where_nothing_tells_the_namespace",
+        memory_is_known_by_its_makers_number_where_nothing_tells_the_namespace,
+    ),
+    ("proc_tells_the_namespace_on_old_kernels", proc_tells_the_namespace_on_old_kernels),
+    ("no_order_is_given_to_a_child_that_was_reaped_unseen", no_order_is_given_to_a_child_that_was_reaped_unseen),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -331,4 +345,84 @@ fn deaths_are_told_where_the_list_is_hidden() {
     for test in ["form_is_our_own_node", "killed_holder_is_reported", "holder_that_gives_up", "stopped_holder"] {
         assert!(text.contains(test), "{test} ran: {text}");
     }
+}
+
+/// Before Linux 6.11 the pidfd does not tell, and without /proc nothing does.
+fn memory_is_known_by_its_makers_number_where_nothing_tells_the_namespace() {
+    let outer = Shm::place(Lock::<u64, Shared>::shared(7)).unwrap();
+    // Each child asks for its namespace anew.
+    let mut child = fork(|| {
+        let silent = [arm(fail("ioctl", Errno::NOTTY).everywhere()), arm(fail("stat", Errno::NOENT).everywhere())];
+        assert!(attach(descriptor(&outer)).is_ok(), "its maker lives, and has the same number here");
+        assert!(silent.iter().all(|rule| rule.hits() > 0));
+        let own = Shm::place(Lock::<u64, Shared>::shared(7)).unwrap();
+        assert!(attach(descriptor(&own)).is_ok());
+
+        let (mut told, mut tell) = pipe();
+        let mut maker = fork(|| {
+            let made = Shm::place(Lock::<u64, Shared>::shared(7)).unwrap();
+            // SAFETY: only the number is used.
+            let number = unsafe { made.descriptor() }.as_raw_fd();
+            tell.write_all(&number.to_ne_bytes()).unwrap();
+            loop {
+                std::thread::park();
+            }
+        })
+        .unwrap();
+        let mut number = [0; 4];
+        told.read_exact(&mut number).unwrap();
+        // SAFETY: what is made of the descriptor follows the protocol of what lies in the memory.
+        match unsafe { process::pidfd_getfd(&maker, i32::from_ne_bytes(number)) } {
+            Err(errno) => println!("SKIPPED: the memory of a dead maker: {errno}"),
+            Ok(memory) => {
+                assert!(attach(duplicate(&memory).unwrap()).is_ok());
+                maker.kill().unwrap();
+                maker.wait().unwrap();
+                assert_eq!(attach(memory).unwrap_err(), AttachError::OtherPidNamespace);
+            }
+        }
+        let _ = maker.kill();
+        let _ = maker.wait();
+
+        // SAFETY: unshare(2) has no preconditions.
+        if unsafe { libc::unshare(libc::CLONE_NEWPID) } != 0 {
+            println!("SKIPPED: a pid namespace may not be made");
+            return 0;
+        }
+        let mut nested = fork(|| {
+            assert_eq!(attach(descriptor(&outer)).unwrap_err(), AttachError::OtherPidNamespace);
+            let own = Shm::place(Lock::<u64, Shared>::shared(7)).unwrap();
+            assert!(attach(descriptor(&own)).is_ok());
+            0
+        })
+        .unwrap();
+        assert_eq!(nested.wait(), Ok(Exit::Code(0)));
+        0
+    })
+    .unwrap();
+    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+}
+
+fn proc_tells_the_namespace_on_old_kernels() {
+    let outer = Shm::place(Lock::<u64, Shared>::shared(7)).unwrap();
+    let mut child = fork(|| {
+        let old = [arm(fail("ioctl", Errno::NOTTY)), arm(Rule::on("stat", Fault::Count))];
+        assert!(attach(descriptor(&outer)).is_ok());
+        assert!(old.iter().all(|rule| rule.seen() == 1), "each is asked once");
+        assert!(attach(descriptor(&outer)).is_ok());
+        assert!(old.iter().all(|rule| rule.seen() == 1), "in a process");
+        0
+    })
+    .unwrap();
+    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+}
+
+fn no_order_is_given_to_a_child_that_was_reaped_unseen() {
+    let child = fork(|| 0).unwrap();
+    assert_eq!(process::pidfd_wait(&child, PATIENCE), Ok(Some(Exit::Code(0))));
+    let orders = arm(Rule::on("ptrace", Fault::Count));
+    for refused in [ptrace::resume(&child), ptrace::single_step(&child), ptrace::resume_with(&child, Signal::TERM)] {
+        assert_eq!(refused, Err(Errno::SRCH));
+    }
+    assert_eq!(orders.seen(), 0);
 }
