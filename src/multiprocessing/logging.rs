@@ -31,7 +31,7 @@ use std::fmt::{self, Display, Write};
 use std::io::stderr;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-use ossature_sys::fd::write;
+use ossature_sys::stream::write_without_sigpipe as write;
 use serde::{Deserialize, Serialize};
 
 use crate::multiprocessing::process::era::era;

@@ -10,6 +10,7 @@
 //! | readiness | [`select`], [`poll`], [`epoll`] |
 //! | words to wait on | [`futex`] |
 //! | descriptors that are events | [`pipe`], [`eventfd`], [`timerfd`], [`signalfd`], [`inotify`], [`socket`], [`stream`] |
+//! | files | [`flock`] |
 //! | memory | [`mmap`], [`pthread`] |
 //! | processes and the machine | [`process`], [`ptrace`], [`random`], [`sched`], [`signal`], [`tty`] |
 //! | who waits, where it lives, on what | [`scope`], [`shm`], [`sync`] |
@@ -56,6 +57,7 @@ pub mod poll;
 pub mod select;
 
 pub mod eventfd;
+pub mod flock;
 pub mod futex;
 pub mod inotify;
 pub mod mmap;

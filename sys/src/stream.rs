@@ -3,7 +3,8 @@
 //! A [`Socket`](crate::socket::Socket) is non-blocking inside, so to wait it takes three calls: one in vain, `ppoll`, and
 //! one more. A [`Stream`] leaves the descriptor in the mode it has. Where that is blocking, as it is with pipes and
 //! connections that other programs made, a wait without a deadline is the one call that moves the bytes; with a
-//! deadline it is `ppoll` and a call that cannot wait. Sending to a peer that is gone never raises SIGPIPE on a socket.
+//! deadline it is `ppoll` and a call that cannot wait. Writing where nobody reads any more never raises SIGPIPE, whatever carries
+//! the bytes and whatever the program's action for that signal is.
 //!
 //! | under a deadline | reading | writing |
 //! | --- | --- | --- |
@@ -25,11 +26,17 @@
 //! # Ok::<(), ossature_sys::errno::Errno>(())
 //! ```
 //!
-//! Source: read(2), writev(2), recv(2), sendmsg(2).
+//! Source: read(2), writev(2), pwritev2(2), recv(2), sendmsg(2).
+
+mod sigpipe;
+
+use core::sync::atomic::AtomicBool;
 
 use rustix::io::IoSlice;
 use rustix::net::{AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, sockopt};
 use rustix::pipe::PIPE_BUF;
+
+pub use self::sigpipe::write_without_sigpipe;
 
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
@@ -42,6 +49,8 @@ use crate::socket::{Credentials, Received, Shutdown, rights};
 pub struct Stream {
     fd: OwnedFd,
     carrier: Carrier,
+    /// Whether the kernel refused the flag that keeps SIGPIPE away from a write.
+    lacks_nosignal: AtomicBool,
 }
 
 /// What carries the bytes.
@@ -68,7 +77,7 @@ impl Stream {
             Err(Errno::NOTSOCK) => Carrier::File,
             Err(error) => return Err(error),
         };
-        Ok(Self { fd, carrier })
+        Ok(Self { fd, carrier, lacks_nosignal: AtomicBool::new(false) })
     }
 
     /// What carries the bytes.
@@ -102,13 +111,14 @@ impl Stream {
         })
     }
 
-    /// `writev(fd, ...)`, `send(fd, ..., MSG_NOSIGNAL)` or `sendmsg`: writes some bytes of the two parts, in their order, as if
+    /// `pwritev2(fd, ..., RWF_NOSIGNAL)`, `send(fd, ..., MSG_NOSIGNAL)` or `sendmsg`: writes some bytes of the two parts, in their order, as if
     /// they were one, and says how many, waiting for room; `None` when there was none by the deadline.
     ///
-    /// Without a deadline, on a blocking descriptor, all of them are written unless a signal interrupts.
+    /// Without a deadline, on a blocking descriptor, all of them are written unless a signal interrupts. Before Linux 6.18 a pipe
+    /// takes `pthread_sigmask(3)`, `writev(2)` and `pthread_sigmask(3)`, as [`write_without_sigpipe`] does.
     ///
     /// # Errors
-    /// `EPIPE` when nobody reads any more (after a SIGPIPE, if that is not ignored and this is no socket), `ECONNRESET`,
+    /// `EPIPE` when nobody reads any more, never with a SIGPIPE; `ECONNRESET`,
     /// `EBADF` for a descriptor that is not open for writing.
     #[inline]
     pub fn write(&self, parts: [&[u8]; 2], timeout: impl Into<Deadline>) -> Result<Option<usize>> {
@@ -139,7 +149,7 @@ impl Stream {
         }
         by_deadline(fd, PollFlags::OUT, deadline, || {
             let parts = beginning(parts, raw::allowed("writev", most)).map(IoSlice::new);
-            raw::call("writev", || rustix::io::writev(fd, &parts))
+            sigpipe::write(fd, &parts, &self.lacks_nosignal)
         })
     }
 

@@ -2,7 +2,7 @@
 //! crate makes them. The fault hook stands before the call; this stands behind it.
 
 use std::mem::MaybeUninit;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use ossature_sys::eventfd::EventFd;
 use ossature_sys::futex::{Reach, Wait, Waiter, wait_any};
 use ossature_sys::mmap::Memfd;
 use ossature_sys::pipe::{Flags, pipe};
+use ossature_sys::signal::{self, Signal, SignalSet};
+use ossature_sys::stream::{Stream, write_without_sigpipe};
 use ossature_sys::timerfd::{Clock, TimerFd};
 
 #[macro_use]
@@ -91,6 +93,55 @@ fn several_words_are_waited_on_without_futex_waitv() {
     // futex_waitv(2) has this number on every architecture.
     let wait = || wait_any(&waiters, Duration::from_millis(5));
     assert_eq!(refused(&[449], Errno::NOSYS, wait), Ok(Wait::TimedOut));
-    words[1].store(3, std::sync::atomic::Ordering::SeqCst);
+    words[1].store(3, SeqCst);
     assert!(matches!(refused(&[449], Errno::NOSYS, wait), Ok(answer) if answer != Wait::TimedOut));
+}
+
+/// How often SIGPIPE came.
+static BROKEN: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn count(_: libc::c_int) {
+    BROKEN.fetch_add(1, SeqCst);
+}
+
+/// Every way to write to a pipe without a reader, in this thread.
+fn write_in_vain() -> [Result<Option<usize>, Errno>; 4] {
+    let (reader, writer) = pipe(Flags::empty()).unwrap();
+    drop(reader);
+    let alone = write_without_sigpipe(&writer, b"x").map(Some);
+    let stream = Stream::new(writer).unwrap();
+    let soon = Duration::from_secs(5);
+    [
+        alone,
+        stream.write([b"x", b""], None),
+        stream.write([b"x", b"y"], soon),
+        stream.write([&[0; 100_000], b"y"], Deadline::NEVER),
+    ]
+}
+
+#[test]
+fn a_pipe_without_a_reader_raises_no_signal_with_and_without_pwritev2() {
+    // SAFETY: the handler only adds to an atomic.
+    unsafe { libc::signal(libc::SIGPIPE, count as *const () as libc::sighandler_t) };
+    let broken = SignalSet::from([Signal::PIPE]);
+    let check = || {
+        assert_eq!(write_in_vain(), [Err(Errno::PIPE); 4]);
+        assert!(!signal::mask().unwrap().contains(Signal::PIPE), "the mask is as before");
+        // One that this thread held back before is not taken from it.
+        let _blocked = signal::block(broken).unwrap();
+        assert_eq!(write_in_vain(), [Err(Errno::PIPE); 4]);
+        assert!(!signal::pending().unwrap().contains(Signal::PIPE), "none is left behind");
+        // SAFETY: raise(3) has no preconditions.
+        unsafe { libc::raise(libc::SIGPIPE) };
+        assert_eq!(write_in_vain(), [Err(Errno::PIPE); 4]);
+        assert!(signal::wait(broken, Deadline::NOW).unwrap().is_some(), "it is still pending");
+        assert!(signal::wait(broken, Deadline::NOW).unwrap().is_none());
+        assert!(signal::mask().unwrap().contains(Signal::PIPE));
+    };
+    thread::scope(|scope| scope.spawn(check).join()).unwrap();
+    // What kernels before 6.18 answer to the flag, those before 4.6 to the call, and a sandbox.
+    for errno in [Errno::OPNOTSUPP, Errno::NOSYS, Errno::PERM] {
+        refused(&[libc::SYS_pwritev2], errno, check);
+    }
+    assert_eq!(BROKEN.load(SeqCst), 0);
 }

@@ -8,7 +8,7 @@ const SYS: &[&[&str]] = &[
     &["fd"],
     &[
         "select", "poll", "epoll", "futex", "kqueue", "mmap", "pthread", "pipe", "eventfd", "timerfd", "signalfd",
-        "inotify", "socket", "stream", "process", "ptrace", "random", "sched", "signal", "tty",
+        "inotify", "socket", "stream", "process", "ptrace", "random", "sched", "signal", "tty", "flock",
     ],
     // What lives in shared memory and what may live there know each other.
     &["shm", "scope", "sync"],
@@ -24,6 +24,8 @@ const SYS_EDGES: &[(&str, &str)] = &[
     ("errno", "deadline"),
     ("select", "poll"),
     ("stream", "socket"),
+    // A write to a pipe holds SIGPIPE back where the kernel has no flag for that.
+    ("stream", "signal"),
     ("kqueue", "epoll"),
     ("kqueue", "futex"),
     ("shm", "sync"),
@@ -87,6 +89,8 @@ const MULTIPROCESSING_EDGES: &[(&str, &str)] = &[
     // Points right, and closes a cycle: a listener's file goes with the process, and lies in the process's directory; the process
     // has the key of its connections.
     ("connection", "util"),
+    // A listener tells the log that it removed a dead listener's file.
+    ("connection", "logging"),
 ];
 
 /// Macros, which stand at the root of the crate whatever module they belong to.
@@ -102,7 +106,7 @@ const HIDDEN: &[(&str, &[&str])] =
 /// The thin modules with a family of system calls each: their docs name the man page.
 pub(crate) const WITH_SOURCE: &[&str] = &[
     "select", "poll", "epoll", "futex", "mmap", "pthread", "pipe", "eventfd", "timerfd", "signalfd", "inotify",
-    "socket", "stream", "process", "ptrace", "random", "sched", "signal", "tty", "errno", "deadline", "fd",
+    "socket", "stream", "process", "ptrace", "random", "sched", "signal", "tty", "flock", "errno", "deadline", "fd",
 ];
 
 /// The module of a file: the first part of its path below the folder.

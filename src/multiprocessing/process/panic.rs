@@ -3,10 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 
-use ossature_sys::deadline::Deadline;
-use ossature_sys::errno::Errno;
 use ossature_sys::fd::{self, AsFd};
-use ossature_sys::signal::{self, Signal, SignalSet};
+use ossature_sys::stream::write_without_sigpipe;
 
 use crate::multiprocessing::start::thread::name_here;
 use crate::thread::{Escaped, Place, text};
@@ -108,19 +106,10 @@ impl PanicReport {
         for (part, limit) in parts.iter().zip(LIMITS) {
             bytes.extend(part.bytes().take(limit));
         }
-        let broken = SignalSet::from([Signal::PIPE]);
-        let _masked = signal::block(broken);
         let mut rest = &bytes[..];
         while !rest.is_empty() {
-            match fd::write(&pipe, rest) {
-                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(errno) => {
-                    if errno == Errno::PIPE {
-                        let _ = signal::wait(broken, Deadline::NOW); // taken, so that it does not come with the former mask
-                    }
-                    return; // full, or the parent is gone
-                }
-            }
+            let Ok(written) = write_without_sigpipe(&pipe, rest) else { return }; // full, or the parent is gone
+            rest = rest.get(written..).unwrap_or_default();
         }
     }
 

@@ -30,7 +30,7 @@
 //! their own with `harness = false` and one thread.
 //!
 //! Source: fork(2), clone3(2), execve(2), execveat(2), pidfd_open(2), waitid(2), getrusage(2), getrlimit(2), prctl(2),
-//! setpgid(2), setsid(2), setuid(2), setgroups(2), umask(2), atexit(3), getauxval(3).
+//! setpgid(2), setsid(2), setuid(2), setgroups(2), umask(2), atexit(3), getauxval(3), sd_listen_fds(3), unsetenv(3).
 
 mod at_exit;
 mod child;
@@ -41,6 +41,7 @@ mod generation;
 mod identity;
 mod ids;
 mod limits;
+mod listen_fds;
 mod namespace;
 mod parent;
 mod pidfd;
@@ -62,6 +63,7 @@ pub use ids::{
     resign_subreaper, session_of, set_group, set_parent_death_signal, set_umask, signal_group,
 };
 pub use limits::{replace_rlimit, rlimit, rlimit_of, set_rlimit};
+pub use listen_fds::{ListenFds, ListenFdsError, remove_variable_if_alone};
 pub use parent::end_with_parent;
 pub use pidfd::{pidfd_getfd, pidfd_open, pidfd_send_signal, pidfd_wait};
 pub use stdin::detach_stdin;

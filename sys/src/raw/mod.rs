@@ -5,7 +5,7 @@
 //! [`faults`](crate::faults) may fail, shorten, delay or kill there.
 //!
 //! The exceptions can neither fail in use nor lose anything: `clock_gettime`, `getpid`, `getppid`, `geteuid`, `gettid`, `pthread_self`,
-//! `sched_yield`, `sched_getcpu`, `sysconf`, `getauxval`, `umask`, the pause of `nanosleep`, `_exit`, the `kill` by which a
+//! `sched_yield`, `sched_getcpu`, `sysconf`, `getauxval`, `umask`, the `flock` that releases a lock, the pause of `nanosleep`, `_exit`, the `kill` by which a
 //! process ends itself, and the functions on a `sigset_t`, which are no system calls; and the calls of the hook itself.
 
 pub(crate) mod image;

@@ -11,6 +11,7 @@ mod sweep;
 mod epoll;
 mod eventfd;
 mod fd;
+mod flock;
 mod futex;
 mod inotify;
 mod mmap;

@@ -43,7 +43,7 @@ fn everything_ends_and_leaks_nothing() {
         other.read(&mut [0; 4], SPAN)?;
         one.shutdown(Shutdown::Both)
     });
-    sweep("pipe", &["read", "writev", "ppoll"], || {
+    sweep("pipe", &["read", "pwritev2", "ppoll"], || {
         let (reader, writer) = piped()?;
         writer.write([b"x", b"y"], SPAN)?;
         reader.read(&mut [0; 4], SPAN)?;
@@ -67,7 +67,16 @@ fn refusals_come_back() {
     for call in ["getsockopt", "setsockopt", "recvmsg"] {
         fails_with(call, Errno::NOMEM, || other.read_with_credentials::<1>(&mut [0; 1], None).map(drop));
     }
-    fails_with("writev", Errno::PIPE, || writer.write([b"x", b"y"], None));
+    fails_with("pwritev2", Errno::PIPE, || writer.write([b"x", b"y"], None));
+    {
+        let (_reader, writer) = piped().unwrap(); // it remembers that it has no flag
+        let _old = Rule::on("pwritev2", Fault::Fail(Errno::OPNOTSUPP)).arm().unwrap();
+        for call in ["pthread_sigmask", "writev"] {
+            fails_with(call, Errno::NOMEM, || writer.write([b"x", b"y"], None));
+        }
+        let _broken = Rule::on("writev", Fault::Fail(Errno::PIPE)).arm().unwrap();
+        fails_with("sigtimedwait", Errno::INVAL, || writer.write([b"x", b"y"], None).or(Err(Errno::INVAL)));
+    }
     fails_with("read", Errno::IO, || reader.read(&mut [0; 1], None));
     fails_with("ppoll", Errno::NOMEM, || reader.read(&mut [0; 1], SPAN));
     fails_with("shutdown", Errno::NOTCONN, || one.shutdown(Shutdown::Both));

@@ -12,6 +12,7 @@ mod deadline;
 mod epoll;
 mod eventfd;
 mod fd;
+mod flock;
 mod futex;
 mod inotify;
 mod lock;

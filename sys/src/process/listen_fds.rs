@@ -1,0 +1,200 @@
+//! The sockets with which a service manager starts a process, and the environment that tells of them.
+//!
+//! Here bare numbers become owned descriptors, which this crate does nowhere else in a safe call. So what a manager left is found
+//! out when the program is loaded, before any code of the program has run: what is open then has no owner in the process.
+
+use core::ffi::{CStr, c_int};
+use core::hint::black_box;
+use core::str::{self, FromStr};
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed, Ordering::SeqCst};
+
+use crate::errno::{Errno, Result};
+use crate::fd::{FromRawFd, OwnedFd, RawFd};
+use crate::raw;
+use crate::raw::process as raw_process;
+
+/// The first descriptor that a service manager hands over: `SD_LISTEN_FDS_START`.
+const FIRST: RawFd = 3;
+
+/// The process that was started with such sockets; 0 for none.
+static PROCESS: AtomicI32 = AtomicI32::new(0);
+/// The number behind the last descriptor that was announced.
+static ANNOUNCED: AtomicI32 = AtomicI32::new(FIRST);
+/// The number behind the last one that was a listening socket at that time, as all before it were.
+static FIT: AtomicI32 = AtomicI32::new(FIRST);
+/// Whether they were taken.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// What the loader calls before `main`, in the program's only thread.
+// SAFETY: the section is an array of pointers to functions, which the loader calls as C functions; what arguments it passes,
+// C lets this one ignore.
+#[unsafe(link_section = ".init_array")]
+static AT_LOAD: extern "C" fn() = find;
+
+extern "C" fn find() {
+    let process = super::id().as_raw_nonzero().get();
+    if variable(c"LISTEN_PID") != Some(process) {
+        return;
+    }
+    let Some(announced) = variable::<RawFd>(c"LISTEN_FDS").and_then(|count| FIRST.checked_add(count)) else { return };
+    let fit = (FIRST..announced).take_while(|fd| check(*fd).is_ok()).count();
+    ANNOUNCED.store(announced, Relaxed);
+    FIT.store(FIRST + fit as RawFd, Relaxed);
+    PROCESS.store(process, SeqCst);
+}
+
+/// A number from the environment.
+fn variable<N: FromStr>(name: &CStr) -> Option<N> {
+    // SAFETY: the name ends with a zero. Whoever changes the environment promises that nothing reads it meanwhile, but through
+    // the lock of its own language; and before `main` nobody changes it.
+    let text = unsafe { libc::getenv(name.as_ptr()) };
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: getenv(3) answered a text that ends with a zero, which stays until the environment is changed.
+    let text = unsafe { CStr::from_ptr(text) };
+    str::from_utf8(text.to_bytes()).ok()?.parse().ok()
+}
+
+/// The listening sockets of a service manager, closed on exec; those that nobody takes out are closed.
+#[derive(Debug)]
+#[doc(alias = "sd_listen_fds")]
+pub struct ListenFds {
+    next: RawFd,
+    end: RawFd,
+}
+
+/// Why the descriptors cannot be taken. Nothing was taken then, and the call may be repeated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ListenFdsError {
+    /// This descriptor is not open.
+    NotOpen(RawFd),
+    /// This descriptor is not a socket that listens.
+    NotListening(RawFd),
+    /// This program opened the descriptor: it is closed on exec, or was not there when the program was loaded.
+    OpenedHere(RawFd),
+    /// The kernel refused a call.
+    Os(Errno),
+}
+
+impl ListenFds {
+    /// Takes the listening sockets, from descriptor 3 on, that a service manager opened before this process executed its program:
+    /// as many as `LISTEN_FDS` said then, if `LISTEN_PID` was this process. Empty if there are none, in a forked child, and after
+    /// the first call that succeeded.
+    ///
+    /// A bare number becomes an owned descriptor here. This is sound because the descriptor has no other owner in this process:
+    ///
+    /// * It was open when the program was loaded, before any of its code had run. The environment of that time counts; what the
+    ///   program writes there later does not.
+    /// * The protocol of sd_listen_fds(3) gives it to the process whose number stood in `LISTEN_PID`, and it is taken once.
+    /// * It was a listening socket then and is one now, and it was never closed on exec. What std and this crate open is closed
+    ///   on exec, so it is still the one that came through exec, and not another that got its number.
+    ///
+    /// # Errors
+    /// [`ListenFdsError`] for the first descriptor that does not fit.
+    pub fn take() -> core::result::Result<Self, ListenFdsError> {
+        black_box(&AT_LOAD); // the linker keeps what is used
+        let none = Self { next: FIRST, end: FIRST };
+        let is_meant = PROCESS.load(SeqCst) == super::id().as_raw_nonzero().get();
+        if !is_meant || TAKEN.swap(true, SeqCst) {
+            return Ok(none);
+        }
+        match check_all(ANNOUNCED.load(Relaxed), FIT.load(Relaxed)) {
+            Ok(end) => Ok(Self { next: FIRST, end }),
+            Err(error) => {
+                TAKEN.store(false, SeqCst);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Looks at all of them before any is changed, and answers the number behind the last one.
+fn check_all(announced: RawFd, fit: RawFd) -> core::result::Result<RawFd, ListenFdsError> {
+    for fd in FIRST..fit {
+        check(fd)?;
+    }
+    if fit < announced {
+        // It did not fit when the program was loaded. If it does now, it is the program's own.
+        return Err(check(fit).err().unwrap_or(ListenFdsError::OpenedHere(fit)));
+    }
+    for fd in FIRST..fit {
+        let closed = raw::call_c("fcntl", || {
+            // SAFETY: F_SETFD takes a number and an int; for a number that is not open it answers EBADF.
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }
+        });
+        closed.map_err(ListenFdsError::Os)?;
+    }
+    Ok(fit)
+}
+
+fn check(fd: RawFd) -> core::result::Result<(), ListenFdsError> {
+    let flags = raw::call_c("fcntl", || {
+        // SAFETY: F_GETFD takes a number; for one that is not open it answers EBADF.
+        unsafe { libc::fcntl(fd, libc::F_GETFD) }
+    });
+    match flags {
+        Err(Errno::BADF) => return Err(ListenFdsError::NotOpen(fd)),
+        Err(error) => return Err(ListenFdsError::Os(error)),
+        Ok(flags) if flags & libc::FD_CLOEXEC != 0 => return Err(ListenFdsError::OpenedHere(fd)),
+        Ok(_) => {}
+    }
+    let (mut listens, mut size): (c_int, _) = (0, size_of::<c_int>() as libc::socklen_t);
+    let asked = raw::call_c("getsockopt", || {
+        let place = (&raw mut listens).cast();
+        // SAFETY: the kernel writes at most `size` bytes to `listens`, which is an int of its own, and the new size to `size`.
+        unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN, place, &raw mut size) }
+    });
+    match asked {
+        Ok(_) if listens != 0 => Ok(()),
+        Ok(_) | Err(Errno::NOTSOCK) => Err(ListenFdsError::NotListening(fd)),
+        Err(error) => Err(ListenFdsError::Os(error)),
+    }
+}
+
+impl Iterator for ListenFds {
+    type Item = OwnedFd;
+
+    fn next(&mut self) -> Option<OwnedFd> {
+        if self.next == self.end {
+            return None;
+        }
+        let fd = self.next;
+        self.next += 1;
+        // SAFETY: `take` found this number open, and each number is given out once. `take` argues that it has no other owner.
+        Some(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = (self.end - self.next) as usize;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for ListenFds {}
+
+impl Drop for ListenFds {
+    fn drop(&mut self) {
+        self.for_each(drop);
+    }
+}
+
+/// `unsetenv(name)`, if this process has one thread only; says whether the variable is gone.
+///
+/// Beside a second thread the call would be a data race with `getenv(3)` there, which no lock of Rust's keeps out.
+///
+/// # Errors
+/// `EINVAL` for a name that is empty or has a `=` in it, `ENOMEM`.
+#[doc(alias = "unsetenv")]
+pub fn remove_variable_if_alone(name: &CStr) -> Result<bool> {
+    // The kernel knows best whether the address space is shared. A sandbox that forbids the question is a no.
+    if raw_process::unshare_vm().is_err() {
+        return Ok(false);
+    }
+    raw::call_c("unsetenv", || {
+        // SAFETY: the name ends with a zero. This is the only thread, so nothing reads or writes the environment meanwhile.
+        unsafe { libc::unsetenv(name.as_ptr()) }
+    })
+    .map(|_| true)
+}
