@@ -1,8 +1,12 @@
 //! Connections between processes: a binary with one thread, because `fork` refuses beside libtest's threads.
 
+#[path = "connections/environment.rs"]
+mod environment;
 #[path = "../sys/tests/fork/harness.rs"]
 #[allow(dead_code, reason = "the harness serves another binary too")]
 mod harness;
+#[path = "connections/listeners.rs"]
+mod listeners;
 
 use std::io::{Read, Seek, Write};
 use std::time::Duration;
@@ -33,9 +37,19 @@ const TESTS: &[Test] = &[
         message_whose_descriptors_find_no_place_is_skipped_whole,
     ),
     ("messages_and_ends_of_children_are_waited_for_together", messages_and_ends_of_children_are_waited_for_together),
+    ("no_sigpipe_where_its_default_action_was_restored", no_sigpipe_where_its_default_action_was_restored),
+    ("path_of_a_killed_listener_is_the_next_ones", listeners::path_of_a_killed_listener_is_the_next_ones),
+    ("of_many_that_start_at_once_one_gets_the_path", listeners::of_many_that_start_at_once_one_gets_the_path),
+    ("accept_without_a_descriptor_backs_off", listeners::accept_without_a_descriptor_backs_off),
+    ("thousand_clients_at_once_are_let_in", listeners::thousand_clients_at_once_are_let_in),
+    ("sockets_of_a_service_manager_are_taken_once", environment::sockets_of_a_service_manager_are_taken_once),
+    ("variables_stay_beside_another_thread", environment::variables_stay_beside_another_thread),
+    ("what_no_service_manager_left_is_refused", environment::what_no_service_manager_left_is_refused),
+    ("socket_of_the_program_itself_is_never_taken", environment::socket_of_the_program_itself_is_never_taken),
 ];
 
 fn main() {
+    environment::play();
     harness::run(TESTS)
 }
 
@@ -181,7 +195,7 @@ fn killed_sender_leaves_whole_messages_and_an_end() {
 fn killed_receiver_is_closed_to_the_sender() {
     let (mut child, near) = child(|far| far.recv_bytes_timeout(LONG).and_then(|_| far.recv_bytes()).map(drop));
     near.send_bytes(b"begin").unwrap();
-    while near.send_bytes_timeout(&[0; 1 << 16], Duration::ZERO).unwrap() {}
+    while near.send_bytes_timeout(&[0; 1 << 16], Duration::ZERO).unwrap().has_begun() {}
     child.kill().unwrap();
     child.wait().unwrap();
     let error = (0..).find_map(|_| near.send_bytes(b"nobody").err()).unwrap();
@@ -263,6 +277,27 @@ impl Most {
         let most = self.0.rlim_cur;
         self.set(most);
     }
+}
+
+fn no_sigpipe_where_its_default_action_was_restored() {
+    let (child, _near) = child(|_| {
+        // SAFETY: the default action runs no code of this program.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        for len in [0, 1, 100, 5000, 1 << 20] {
+            let message = vec![1; len];
+            let (reader, writer) = pipe_one_way()?;
+            drop(reader);
+            assert_eq!(writer.send_bytes(&message).unwrap_err().kind(), ErrorKind::Closed);
+            let (reader, writer) = pipe_one_way()?;
+            drop(reader);
+            assert_eq!(writer.send_bytes_timeout(&message, LONG).unwrap_err().errno(), Some(Errno::PIPE));
+            let (near, far) = pipe()?;
+            drop(far);
+            assert_eq!(near.send_bytes(&message).unwrap_err().kind(), ErrorKind::Closed);
+        }
+        Ok(())
+    });
+    well(child);
 }
 
 // TestWait.test_wait, with the sentinels of test_wait_integer

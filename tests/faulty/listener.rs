@@ -41,7 +41,8 @@ fn a_listener_outlives_what_the_system_refuses_it() {
             ("recv", Errno::CONNRESET, ErrorKind::Auth),
             ("recv", Errno::NOMEM, ErrorKind::Os),
             ("send", Errno::NOBUFS, ErrorKind::Os),
-            ("ppoll", Errno::NOMEM, ErrorKind::Os),
+            ("epoll_wait", Errno::NOMEM, ErrorKind::Os),
+            ("epoll_ctl", Errno::NOSPC, ErrorKind::Os),
         ] {
             let honest = client(listener.address());
             let rule = Rule::on(call, Fault::Fail(errno)).arm().unwrap();
@@ -65,7 +66,7 @@ fn a_listener_outlives_what_the_system_refuses_it() {
 
 #[test]
 fn a_handshake_survives_interruptions_and_single_bytes() {
-    let calls = ["send", "recv", "ppoll", "accept4"];
+    let calls = ["send", "recv", "epoll_wait", "epoll_pwait2", "accept4"];
     soon(|| {
         let listener = keyed().bind(fresh()).unwrap();
         let interrupted = client(listener.address());
@@ -131,4 +132,39 @@ fn a_socket_from_elsewhere_is_refused_when_the_system_does() {
         assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(Errno::NOBUFS)), "{call} {nth}");
     }
     Listener::builder().adopt(copy()).unwrap();
+}
+
+#[test]
+fn a_thread_that_is_held_up_in_a_handshake_holds_up_no_other() {
+    const HELD: Duration = Duration::from_secs(3);
+    soon(|| {
+        let listener = keyed().bind(fresh()).unwrap();
+        std::thread::scope(|scope| {
+            let held = scope.spawn(|| {
+                let _rule = Rule::on("recv", Fault::Delay(HELD)).arm().unwrap();
+                listener.accept().map(drop)
+            });
+            let first = client(listener.address());
+            std::thread::sleep(Duration::from_millis(200)); // the client has answered, and the other thread reads that
+            let start = std::time::Instant::now();
+            let second = client(listener.address());
+            listener.accept().unwrap();
+            second.join().unwrap().unwrap();
+            assert!(start.elapsed() < HELD / 2, "{:?}", start.elapsed());
+            held.join().unwrap().unwrap();
+            first.join().unwrap().unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_listener_that_finds_no_descriptor_for_its_own_set_says_so() {
+    let listener = keyed().bind(fresh()).unwrap();
+    for call in ["epoll_create1", "eventfd"] {
+        let rule = Rule::on(call, Fault::Fail(Errno::MFILE)).arm().unwrap();
+        let error = listener.accept_timeout(Deadline::NOW).unwrap_err();
+        drop(rule);
+        assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(Errno::MFILE)), "{call}");
+    }
+    assert!(listener.accept_timeout(Deadline::NOW).unwrap().is_none());
 }

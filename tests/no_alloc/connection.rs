@@ -17,7 +17,7 @@ fn bytes_go_and_come_without_the_allocator() {
             assert_eq!(no_alloc!("recv_bytes_into", far.recv_bytes_into(&mut buffer)).unwrap(), len);
             let sent =
                 no_alloc!("send_bytes_timeout", near.send_bytes_timeout(&message[..len], Duration::from_secs(5)));
-            assert!(sent.unwrap());
+            assert!(sent.unwrap().is_complete());
             let got = no_alloc!("_into_timeout", far.recv_bytes_into_timeout(&mut buffer, Duration::from_secs(5)));
             assert_eq!(got.unwrap(), Some(len));
         }

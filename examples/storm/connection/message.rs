@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
 use ossature::Result;
-use ossature::multiprocessing::connection::Connection;
+use ossature::multiprocessing::connection::{Connection, Sent};
 use ossature::multiprocessing::transfer::Handle;
 use ossature::sys::deadline::Deadline;
 use serde::{Deserialize, Serialize};
@@ -61,8 +61,8 @@ impl Text {
         &self.bytes[place..place + length as usize]
     }
 
-    /// Sends message `n` with its files; false when nothing of it has gone by the deadline.
-    pub fn send_files(&self, end: &Connection, plan: Plan, n: u32, deadline: Deadline) -> Result<bool> {
+    /// Sends message `n` with its files, as far as it goes by the deadline.
+    pub fn send_files(&self, end: &Connection, plan: Plan, n: u32, deadline: Deadline) -> Result<Sent> {
         let files = self.files_of(n).iter().map(Handle).collect();
         end.send_timeout(&Parcel { files, bytes: self.message(plan, n) }, deadline)
     }

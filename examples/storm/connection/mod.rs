@@ -24,7 +24,7 @@ use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use core::time::Duration;
 use std::time::Instant;
 
-use ossature::multiprocessing::connection::{self, Connection};
+use ossature::multiprocessing::connection::{self, Connection, Sent};
 use ossature::sys::process::{Child, Signal, fork, id, parent_id, set_parent_death_signal};
 use ossature::sys::shareable;
 use ossature::sys::shm::Shm;
@@ -101,7 +101,7 @@ impl Trial for ConnectionStorm {
         let (near, far) = plan.ends().expect("a connection for the storm");
         let (near, mut peer) = self.start(plan, near, far);
         match self.control.send_timeout(&(plan, near), PATIENCE) {
-            Ok(true) => {}
+            Ok(Sent::Complete) => {}
             other => return tally.hang(&format!("the survivor does not take its end: {other:?}")),
         }
         wait_a_while(&self.mark, random);

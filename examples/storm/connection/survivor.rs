@@ -110,7 +110,7 @@ fn send(plan: Plan, n: u32, end: &Connection, text: &Text, random: &mut Random) 
         Size::Files => text.send_files(end, plan, n, limit),
         _ => end.send_bytes_timeout(text.message(plan, n), limit),
     };
-    while !once(limit())? {}
+    while !once(limit())?.has_begun() {}
     while !end.flush(limit())? {}
     Ok(())
 }

@@ -101,12 +101,17 @@ impl Address {
 
     /// What a socket can be bound or connected to, names looked up: at least one.
     pub(super) fn resolve(&self) -> Result<Vec<socket::Address>> {
-        let invalid = |_| Error::new(ErrorKind::InvalidInput, format!("{self}: a socket's path has 1 to 107 bytes"));
         match self {
             Self::Inet(host, port) => look_up(self, host, *port, Ipv4Addr::UNSPECIFIED.into(), SocketAddr::is_ipv4),
             Self::Inet6(host, port) => look_up(self, host, *port, Ipv6Addr::UNSPECIFIED.into(), SocketAddr::is_ipv6),
-            Self::Unix(path) => socket::UnixAddress::path(path.as_os_str().as_bytes()).map_err(invalid).map(one),
-            Self::Abstract(name) => socket::UnixAddress::abstract_name(name).map_err(invalid).map(one),
+            Self::Unix(path) => {
+                let path = path.as_os_str().as_bytes();
+                socket::UnixAddress::path(path).map(one).map_err(|_| unfit_path(path))
+            }
+            Self::Abstract(name) => {
+                let too_long = |_| unfit("abstract name", name, "has at most 107");
+                socket::UnixAddress::abstract_name(name).map(one).map_err(too_long)
+            }
         }
     }
 
@@ -124,6 +129,33 @@ impl Address {
         }
     }
 }
+
+/// Why a path cannot be that of a socket.
+fn unfit_path(path: &[u8]) -> Error {
+    match path.iter().position(|&byte| byte == 0) {
+        _ if path.is_empty() => Error::new(ErrorKind::InvalidInput, EMPTY),
+        Some(at) => Error::new(ErrorKind::InvalidInput, format!("address {}: {}, byte {at}", told(path), ZERO)),
+        None => unfit("path of a socket", path, "has at most 107; a path from the working directory may be shorter"),
+    }
+}
+
+fn unfit(what: &str, bytes: &[u8], limit: &str) -> Error {
+    let message = format!("address {}: it has {} bytes, and the {what} {limit}", told(bytes), bytes.len());
+    Error::new(ErrorKind::InvalidInput, message)
+}
+
+const EMPTY: &str = "an address is empty; Address::arbitrary makes one";
+const ZERO: &str =
+    "a path has no zero byte in it (an abstract name is Address::Abstract, or a text that begins with one)";
+
+/// The bytes as text, not all of them if they are many.
+fn told(bytes: &[u8]) -> String {
+    let beginning = bytes.get(..TOLD).unwrap_or(bytes);
+    let more = if beginning.len() < bytes.len() { "..." } else { "" };
+    format!("\"{}{more}\"", beginning.escape_ascii())
+}
+
+const TOLD: usize = 40;
 
 fn one(address: socket::UnixAddress) -> Vec<socket::Address> {
     vec![address.into()]
@@ -196,12 +228,13 @@ impl TryFrom<&str> for Address {
     type Error = Error;
 
     fn try_from(text: &str) -> Result<Self> {
-        let invalid = |why: &str| Err(Error::new(ErrorKind::InvalidInput, format!("address {text:?}: {why}")));
         match text.strip_prefix('\0') {
             Some(name) => Ok(Self::Abstract(name.into())),
-            None if text.is_empty() => invalid("is empty; Address::arbitrary makes one"),
-            None if text.starts_with(r"\\") => invalid("family AF_PIPE is not recognized on this system"),
-            None if text.contains('\0') => invalid("a path has no zero in it"),
+            None if text.is_empty() || text.contains('\0') => Err(unfit_path(text.as_bytes())),
+            None if text.starts_with(r"\\") => {
+                let why = "family AF_PIPE is not recognized on this system";
+                Err(Error::new(ErrorKind::InvalidInput, format!("address {}: {why}", told(text.as_bytes()))))
+            }
             None => Ok(Self::Unix(text.into())),
         }
     }
@@ -224,8 +257,7 @@ impl TryFrom<&[u8]> for Address {
         match bytes.strip_prefix(b"\0") {
             Some(name) => Ok(Self::Abstract(name.into())),
             None => {
-                let message =
-                    format!("address b\"{}\": bytes are an abstract name only after a zero", bytes.escape_ascii());
+                let message = format!("address {}: bytes are an abstract name only after a zero", told(bytes));
                 Err(Error::new(ErrorKind::InvalidInput, message))
             }
         }

@@ -72,9 +72,10 @@ impl Handshake {
     }
 
     fn go_on(&mut self, connection: &Connection, deadline: Deadline) -> Result<bool> {
+        connection.allow_challenge();
         loop {
             while let Some(message) = self.outgoing() {
-                if !connection.send_bytes_timeout(&message, deadline)? {
+                if !connection.send_bytes_timeout(&message, deadline)?.is_complete() {
                     return Ok(false);
                 }
             }

@@ -29,7 +29,9 @@ use crate::multiprocessing::transfer::Trust;
 pub enum Client {}
 
 impl Client {
-    /// Connects without a key. Python 2.7 tried a refused connection again for twenty seconds; this fails at once, as 3 does.
+    /// Connects without a key. If the listener has one, the first message that is received is its challenge: an
+    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) that says so, unless [`answer_challenge`](super::answer_challenge) takes it.
+    /// (Python's client gets the challenge as a message.) Python 2.7 tried a refused connection again for twenty seconds; this fails at once, as 3 does.
     ///
     /// # Errors
     /// As for [`ClientBuilder::connect`].
@@ -145,7 +147,9 @@ impl ClientBuilder {
 
     fn authenticate(&self, socket: Socket, address: &Address, deadline: Deadline) -> Result<Option<Connection>> {
         let Some(key) = &self.rules.key else {
-            return Connection::with_trust(socket.into(), Access::Both, Trust::Stranger).map(Some);
+            let connection = Connection::with_trust(socket.into(), Access::Both, Trust::Stranger)?;
+            connection.refuse_challenge();
+            return Ok(Some(connection));
         };
         let handshake = self.rules.apply(Handshake::client(key)?);
         let patience = Deadline::from(self.rules.timeout);

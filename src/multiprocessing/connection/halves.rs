@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::Connection;
 use super::receive::{Receiving, receives};
 use super::send::{Sending, sends};
+use super::sent::Sent;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Trust, pack, unpack};
 use crate::multiprocessing::util::Listed;

@@ -286,6 +286,12 @@ impl Handshake {
     }
 }
 
+/// Whether a message is a challenge, of CPython up to 3.11 or of any later side.
+pub(super) fn is_challenge(message: &[u8]) -> bool {
+    let challenge = message.strip_prefix(CHALLENGE).filter(|_| message.len() <= LIMIT);
+    challenge.is_some_and(|challenge| challenge.len() == OLD_CHALLENGE || named(challenge).is_some())
+}
+
 /// The digest that a message names at its beginning, `{sha256}`, and what follows it.
 fn named(message: &[u8]) -> Option<(Digest, &[u8])> {
     let inner = message.strip_prefix(b"{")?;

@@ -1,10 +1,6 @@
 //! Taking connections.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
@@ -13,9 +9,10 @@ use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd, set_cloexec};
 use ossature_sys::socket::{self, Kind, Socket};
 use ossature_sys::sync::lock::Lock;
 
-use super::lobby::{Lobby, cannot_accept};
+use super::pending::Pending;
 use super::rules::Rules;
-use super::{Access, Address, AuthKey, Connection, Digest, Family};
+use super::shortage::Shortage;
+use super::{Access, Address, AuthKey, Connection, Digest, bind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::Trust;
 use crate::multiprocessing::util::{Finalize, Listed};
@@ -26,17 +23,17 @@ use crate::multiprocessing::util::{Finalize, Listed};
 /// many go on side by side inside [`accept`](Self::accept): one who says nothing, or little and slowly, keeps nobody waiting.
 /// Each has [its time](ListenerBuilder::handshake_timeout) for it and their number [has a limit](ListenerBuilder::handshakes).
 ///
-/// Differs from Python, where a silent peer blocks `accept` for ever. Several threads may accept on one listener, and so may
-/// several forked processes; these should have [one handshake](ListenerBuilder::handshakes) at a time, since whom a process has
+/// Differs from Python, where a silent peer blocks `accept` for ever. Several threads may accept on one listener: each goes on with
+/// whichever handshake is ready, and none waits behind another. Several forked processes may, too; these should have [one handshake](ListenerBuilder::handshakes) at a time, since whom a process has
 /// let in, it cannot leave to another that is free.
 ///
 /// Dropping it closes it. The file of a [path](Address::Unix) is removed then, or at the end of the process, by the process that
-/// made it.
+/// made it. A listener that is killed leaves its file, and the next [`bind`](ListenerBuilder::bind) removes that.
 ///
 /// **Several processes** accept on one listener, each whom it gets first. A forked child has the listener as it is. To a child
 /// that was started in any other way its descriptor is given, as an argument or in a message, of which
-/// [`adopt`](ListenerBuilder::adopt) makes a listener again; so it does of the socket of a service manager, or of one that was
-/// handed on before an upgrade. The path goes with the listener that was bound to it, so that one is to live longest.
+/// [`adopt`](ListenerBuilder::adopt) makes a listener again; so it does of a socket that was handed on before an upgrade. The
+/// sockets of a service manager come by [`from_environment`](Self::from_environment). The path goes with the listener that was bound to it, so that one is to live longest.
 ///
 /// # Examples
 /// ```
@@ -82,13 +79,14 @@ use crate::multiprocessing::util::{Finalize, Listed};
 /// ```
 #[doc(alias = "multiprocessing.connection.Listener")]
 pub struct Listener {
+    /// Dropped before the socket: a path with a living socket is never taken for one that a dead listener left.
+    _file: Option<Finalize>,
     socket: Listed<Socket>,
     address: Address,
     rules: Rules,
-    _file: Option<Finalize>, // dropped after the socket: nobody can connect in between
-    /// Held by who accepts with a key, for as long as that takes.
-    lobby: Lock<Lobby>,
+    pending: Pending,
     last_accepted: Lock<Option<Address>>,
+    removed_stale_file: bool,
 }
 
 impl Listener {
@@ -105,15 +103,18 @@ impl Listener {
 
     /// A listener with a key, or with other numbers than usual.
     pub fn builder() -> ListenerBuilder {
-        ListenerBuilder { backlog: 128, rules: Rules::default() }
+        ListenerBuilder { backlog: 4096, rules: Rules::default() }
     }
 
     /// Waits for somebody to connect and, if there is a key, to prove that it knows it.
     ///
     /// # Errors
     /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when somebody failed to, by going away too; that connection is closed, and the
-    /// listener can go on. [`ErrorKind::Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` when no descriptor is left: who
-    /// wants to connect keeps waiting; with `ENOMEM` or `ENOBUFS`, for which somebody may have been sent away.
+    /// listener can go on. [`incoming`](Self::incoming) reports such failures elsewhere, and goes on by itself.
+    ///
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` when no descriptor was free for a second, or until the
+    /// deadline if that was sooner; those who want to connect keep waiting. The same with `ENOMEM` or `ENOBUFS`, for which
+    /// somebody may have been sent away. A loop over this call does not spin then.
     pub fn accept(&self) -> Result<Connection> {
         loop {
             if let Some(connection) = self.accept_timeout(Deadline::NEVER)? {
@@ -130,20 +131,28 @@ impl Listener {
     pub fn accept_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<Connection>> {
         let deadline = timeout.into();
         let Some(key) = &self.rules.key else {
-            let Some((socket, peer)) = self.socket.accept(deadline).map_err(cannot_accept)? else { return Ok(None) };
+            let Some((socket, peer)) = self.accept_socket(deadline)? else { return Ok(None) };
             if let socket::Address::Ip(_) = peer {
                 let _ = socket.set_no_delay(true); // EINVAL: it is gone already, as it will turn out
             }
             self.set_last_accepted(Address::of_socket(&peer));
             return Connection::with_trust(socket.into(), Access::Both, Trust::Stranger).map(Some);
         };
-        let Some(mut lobby) = self.lobby.lock_timeout(deadline) else { return Ok(None) };
-        let Some((socket, peer)) = lobby.serve(&self.socket, key, &self.rules, deadline)? else {
+        let Some((socket, peer)) = self.pending.serve(&self.socket, key, &self.rules, deadline)? else {
             return Ok(None);
         };
         self.set_last_accepted(peer);
-        drop(lobby);
         Connection::with_trust(socket.into(), Access::Both, self.address.trust_with(key)).map(Some)
+    }
+
+    fn accept_socket(&self, deadline: Deadline) -> Result<Option<(Socket, socket::Address)>> {
+        let mut shortage = Shortage::default();
+        loop {
+            match self.socket.accept(deadline) {
+                Ok(accepted) => return Ok(accepted),
+                Err(errno) => thread::sleep(shortage.pause(errno, deadline)?),
+            }
+        }
     }
 
     /// The address at which this listens, as the system says it: names are numbers there, and a port that was left to the
@@ -161,6 +170,11 @@ impl Listener {
     fn set_last_accepted(&self, peer: Option<Address>) {
         let before = std::mem::replace(&mut *self.last_accepted.lock(), peer);
         drop(before);
+    }
+
+    /// Whether [`bind`](ListenerBuilder::bind) removed a socket file that a dead listener had left at the path.
+    pub fn removed_stale_file(&self) -> bool {
+        self.removed_stale_file
     }
 
     /// Closes it; the same as dropping it.
@@ -187,7 +201,8 @@ impl ListenerBuilder {
         self
     }
 
-    /// About how many may wait until they are accepted: 128 unless said. (Python's is 1.)
+    /// About how many may wait until they are accepted: 4,096 unless said. (Python's is 1.) The system's own limit is
+    /// `net.core.somaxconn`, which is 4,096 unless it was set.
     pub fn backlog(mut self, backlog: u32) -> Self {
         self.backlog = backlog;
         self
@@ -220,10 +235,18 @@ impl ListenerBuilder {
 
     /// Listens at the address. A host's name is looked up, which may take as long as the system's resolver likes.
     ///
+    /// **A path.** A socket file to which no living socket is bound was left by a listener that was killed. It is removed, and
+    /// [`removed_stale_file`](Listener::removed_stale_file) and a [log record](crate::multiprocessing::logging) say so. Of several
+    /// listeners of this crate that start at once exactly one gets the path. For that they lock the directory by flock(2) while they
+    /// bind, for up to a second. Where it cannot be locked, on NFS for instance, no file is removed. A bound socket is never pushed
+    /// aside, even before it listens; nor is a file of another kind.
+    ///
+    /// Differs from Python, where such a file is an error until somebody removes it.
+    ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is [no address](Address);
-    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `EADDRINUSE` when somebody listens there, or left the file of a path behind,
-    /// `EADDRNOTAVAIL`, `EACCES`, `ENOENT`, `ENOTDIR` for the address, `EMFILE` and others as of socket(2).
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `EADDRINUSE` when a process has the address, or a path has a file that may not be
+    /// removed; `EADDRNOTAVAIL`, `EACCES`, `ENOENT`, `ENOTDIR` for the address, `EMFILE` and others as of socket(2).
     pub fn bind<A: TryInto<Address>>(self, address: A) -> Result<Listener>
     where
         Error: From<A::Error>,
@@ -279,67 +302,33 @@ impl ListenerBuilder {
 
     fn over(self, socket: Socket, address: Address, file: Option<Finalize>) -> Listener {
         Listener {
+            _file: file,
             socket: Listed::new(socket),
             address,
             rules: self.rules,
-            _file: file,
-            lobby: Lock::default(),
+            pending: Pending::default(),
             last_accepted: Lock::default(),
+            removed_stale_file: false,
         }
     }
 
     fn bind_to(self, address: &Address) -> Result<Listener> {
         let mut last = Error::from(Errno::ADDRNOTAVAIL);
         for candidate in address.resolve()? {
-            match listen(&candidate, address.family(), self.backlog) {
-                Ok((socket, bound)) => {
-                    let address = Address::of_socket(&bound).unwrap_or_else(|| address.clone());
-                    let file = remove_at_the_end(&address);
-                    return Ok(self.over(socket, address, file));
+            match bind::listen(address, &candidate, self.backlog) {
+                Ok(bound) => {
+                    let address = Address::of_socket(&bound.address).unwrap_or_else(|| address.clone());
+                    let file = bind::remove_at_the_end(&address);
+                    return Ok(Listener {
+                        removed_stale_file: bound.removed_stale_file,
+                        ..self.over(bound.socket, address, file)
+                    });
                 }
-                Err(errno) => last = Error::os(errno, format!("cannot listen at {address}")),
+                Err(error) => last = error,
             }
         }
         Err(last)
     }
-}
-
-fn listen(
-    address: &socket::Address,
-    family: Family,
-    backlog: u32,
-) -> ossature_sys::errno::Result<(Socket, socket::Address)> {
-    let socket = Socket::new(family.of_sockets(), Kind::Stream)?;
-    if family != Family::Unix {
-        socket.set_reuse_address(true)?;
-    }
-    socket.bind(address)?;
-    let listening = socket.listen(backlog).and_then(|()| socket.local_address());
-    if let (Err(_), socket::Address::Unix(unix)) = (&listening, address) {
-        if let Some(path) = unix.as_path() {
-            let _ = fs::remove_file(OsStr::from_bytes(path));
-        }
-    }
-    Ok((socket, listening?))
-}
-
-/// Removes the file of a path when it is dropped, or at the end of this process; in no other, and not if it is another file by
-/// then.
-fn remove_at_the_end(address: &Address) -> Option<Finalize> {
-    let Address::Unix(path) = address else { return None };
-    // Another directory may be the current one by then.
-    let path = std::path::absolute(path).ok()?;
-    let made = identity(&path)?;
-    Some(Finalize::at_exit(0, move || {
-        if identity(&path) == Some(made) {
-            let _ = fs::remove_file(&path); // somebody was quicker
-        }
-    }))
-}
-
-/// Device and inode.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|it| (it.dev(), it.ino()))
 }
 
 impl AsFd for Listener {

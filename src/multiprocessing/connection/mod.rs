@@ -2,7 +2,7 @@
 //!
 //! A [`Connection`] carries whole messages, bytes or serde's values, over a Unix socket, a TCP socket or a pipe, framed as CPython does
 //! it, so that the other side may be a CPython. What it never does: read beyond the message asked for, take memory that a
-//! message only announces, hand out a part of a message, or raise SIGPIPE on a socket.
+//! message only announces, hand out a part of a message, or raise SIGPIPE.
 //!
 //! ```
 //! use std::time::Duration;
@@ -24,6 +24,7 @@
 //! | `poll`, `fileno`, `close`, `readable`, `writable` | [`poll`](Connection::poll), `AsFd`, [`close`](Connection::close) or dropping it, the same |
 //! | `wait(object_list, timeout)` | [`wait`] |
 //! | `Listener`, `Client`, `address_type`, `arbitrary_address` | [`Listener`], [`Client`], [`Address`] |
+//! | `while True: listener.accept()`, and an `except` for failed handshakes | [`incoming`](Listener::incoming) |
 //! | `deliver_challenge`, `answer_challenge`, `AuthenticationString` | the same names, [`Handshake`], [`AuthKey`] |
 //! | one end in two threads at once corrupts messages | does not compile: a `Connection` is `Send`, not `Sync`; [`split`](Connection::split) it |
 //!
@@ -38,27 +39,34 @@
 //! the next one can be received.
 //!
 //! **A deadline within a message** loses nothing: what has come stays in the connection, and the next call goes on from there.
+//! What has not gone stays too, and [`Sent`] says so: it goes with the next call or with [`flush`](Connection::flush), and is lost
+//! when the connection is closed before.
 
 mod address;
 mod address_pickle;
 mod arbitrary;
 mod auth;
 mod authkey;
+mod bind;
 mod client;
 mod digest;
+mod environment;
 mod exchange;
 pub(crate) mod frame;
 mod halves;
 mod handshake;
+mod incoming;
 mod listener;
-mod lobby;
 mod passing;
 mod payload;
+mod pending;
 pub mod pickle;
 mod pipe;
 mod receive;
 mod rules;
 mod send;
+mod sent;
+mod shortage;
 mod too_short;
 mod wait;
 
@@ -81,9 +89,11 @@ pub use self::client::{Client, ClientBuilder};
 pub use self::digest::Digest;
 pub use self::halves::{Receiver, Sender};
 pub use self::handshake::Handshake;
+pub use self::incoming::Incoming;
 pub use self::listener::{Listener, ListenerBuilder};
 pub use self::payload::Payload;
 pub use self::pipe::{pipe, pipe_one_way};
+pub use self::sent::Sent;
 pub use self::too_short::BufferTooShort;
 pub use self::wait::wait;
 
@@ -165,7 +175,8 @@ impl Connection {
         !self.readable() && !self.writable()
     }
 
-    /// Closes this end, as dropping it does. Using it afterwards does not compile.
+    /// Closes this end, as dropping it does. What is [still to go](Sent::Partial) of a message is lost, and the other side is told so.
+    /// Using it afterwards does not compile.
     pub fn close(self) {}
 
     /// Who made the other end, as the kernel knows it; `None` for pipes and TCP.
@@ -195,6 +206,16 @@ impl Connection {
     /// The same, as it stands on the list of what this process has.
     pub(crate) fn listed(&self) -> &Listed<Stream> {
         &self.stream
+    }
+
+    /// From now on a challenge as the first message is an error, since this end has no key.
+    fn refuse_challenge(&self) {
+        self.receiving.refuse_challenge();
+    }
+
+    /// This end holds a handshake after all.
+    pub(crate) fn allow_challenge(&self) {
+        self.receiving.allow_challenge();
     }
 
     /// Whether a part of a message has come, or has still to go.

@@ -9,6 +9,7 @@ use ossature_sys::socket::Credentials;
 use ossature_sys::stream::{Carrier, Stream};
 
 use super::frame::{Incoming, Limit, MOST_DESCRIPTORS};
+use super::handshake::is_challenge;
 use super::too_short::BufferTooShort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Bounds, DEPTH, Descriptors, Packed, Sorts, Trust};
@@ -18,6 +19,8 @@ use crate::multiprocessing::transfer::{Bounds, DEPTH, Descriptors, Packed, Sorts
 pub(super) struct Receiving {
     partial: RefCell<Partial>,
     open: Cell<bool>,
+    /// Whether the next message is an error if it is a challenge: the first one of a client that has no key.
+    refuses_challenge: Cell<bool>,
     /// The longest message that is taken unless a call says otherwise; `None` is as [`FROM_A_STRANGER`] says.
     most: Cell<Option<usize>>,
     /// How deep a value may be nested.
@@ -47,6 +50,7 @@ impl Receiving {
         Self {
             partial: RefCell::new(partial),
             open: Cell::new(open),
+            refuses_challenge: Cell::new(false),
             most: Cell::new(None),
             depth: Cell::new(DEPTH),
             decoded: Cell::new(None),
@@ -95,6 +99,25 @@ impl Receiving {
         Bounds { depth: self.depth.get(), memory }
     }
 
+    pub(super) fn refuse_challenge(&self) {
+        self.refuses_challenge.set(true);
+    }
+
+    pub(super) fn allow_challenge(&self) {
+        self.refuses_challenge.set(false);
+    }
+
+    /// Looks at the first message of a client that has no key.
+    fn must_be_no_challenge(&self, message: &[u8]) -> Result<()> {
+        if !self.refuses_challenge.replace(false) || !is_challenge(message) {
+            return Ok(());
+        }
+        self.open.set(false);
+        let message =
+            "the listener asks for a key: connect with Client::builder().authkey(&key), or call answer_challenge first";
+        Err(Error::new(ErrorKind::Auth, message))
+    }
+
     /// Whether a message stopped half-way here at the end of somebody's time.
     pub(super) fn is_within_a_message(&self) -> bool {
         self.partial.borrow().incoming.has_begun()
@@ -123,8 +146,12 @@ impl Receiving {
         let mut partial = self.partial.borrow_mut();
         let limit = limit.map_or_else(|| Limit::of_connection(self.most(trust)), Limit::of_call);
         let whole = self.spoilt_by(partial.fill(stream, trust, limit, deadline))?;
-        Ok(whole
-            .then(|| Packed { bytes: partial.incoming.take(), descriptors: std::mem::take(&mut partial.descriptors) }))
+        if !whole {
+            return Ok(None);
+        }
+        let packed = Packed { bytes: partial.incoming.take(), descriptors: std::mem::take(&mut partial.descriptors) };
+        self.must_be_no_challenge(&packed.bytes)?;
+        Ok(Some(packed))
     }
 
     /// The next message into a buffer, without asking for memory when it fits there.
@@ -144,12 +171,14 @@ impl Receiving {
             Into::Buffer(len) => {
                 partial.incoming.reset();
                 partial.descriptors.clear();
+                self.must_be_no_challenge(buffer.get(..len).unwrap_or_default())?;
                 return Ok(Some(len));
             }
             Into::Own => {}
         }
         let message = partial.incoming.take();
         partial.descriptors.clear();
+        self.must_be_no_challenge(&message)?;
         match buffer.get_mut(..message.len()) {
             Some(place) => {
                 place.copy_from_slice(&message);
@@ -367,6 +396,7 @@ macro_rules! receives {
             /// [`Closed`](crate::ErrorKind::Closed) when the other side has closed the connection (Python's `EOFError`), also within
             /// a message; [`Decode`](crate::ErrorKind::Decode) for what is no message, and [`TooLong`](crate::ErrorKind::TooLong) for
             /// one beyond [`max_message`](Self::max_message), after which nothing can be received any more;
+            /// [`Auth`](crate::ErrorKind::Auth) for the challenge of a listener that asks this client, which has no key, for one;
             /// [`Os`](crate::ErrorKind::Os).
             pub fn recv_bytes(&self) -> Result<Vec<u8>> {
                 self.recv_bytes_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())

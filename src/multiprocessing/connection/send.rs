@@ -7,6 +7,7 @@ use ossature_sys::stream::{Carrier, Stream};
 
 use super::frame::{Header, MOST_DESCRIPTORS, Outgoing};
 use super::receive::failed;
+use super::sent::Sent;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Descriptors, Packed, Trust};
 
@@ -68,10 +69,10 @@ impl Sending {
         result
     }
 
-    /// Sends a message; false when the deadline was over before its first byte.
-    pub(super) fn message(&self, stream: &Stream, message: &[u8], deadline: Deadline) -> Result<bool> {
+    /// Sends a message, as far as it goes by the deadline.
+    pub(super) fn message(&self, stream: &Stream, message: &[u8], deadline: Deadline) -> Result<Sent> {
         if !self.flush(stream, deadline)? {
-            return Ok(false);
+            return Ok(Sent::Nothing);
         }
         let header = Header::of(message.len());
         let (mut head, mut body) = (header.as_bytes(), message);
@@ -95,26 +96,27 @@ impl Sending {
             head = head.get(n..).unwrap_or_default();
             body = body.get(beyond..).unwrap_or_default();
             if head.is_empty() && body.is_empty() {
-                return Ok(true);
+                return Ok(Sent::Complete);
             }
         }
-        if begun {
-            let mut rest = self.rest.borrow_mut();
-            rest.outgoing.push_raw(head);
-            rest.outgoing.push_raw(body);
+        if !begun {
+            return Ok(Sent::Nothing);
         }
-        Ok(begun)
+        let mut rest = self.rest.borrow_mut();
+        rest.outgoing.push_raw(head);
+        rest.outgoing.push_raw(body);
+        Ok(Sent::Partial)
     }
 
     /// Sends a value, with the descriptors in it.
-    pub(super) fn packed(&self, stream: &Stream, trust: Trust, packed: Packed, deadline: Deadline) -> Result<bool> {
+    pub(super) fn packed(&self, stream: &Stream, trust: Trust, packed: Packed, deadline: Deadline) -> Result<Sent> {
         let Packed { bytes, descriptors } = packed;
         if descriptors.is_empty() {
             return self.message(stream, &bytes, deadline);
         }
         refuse(stream, trust, &descriptors)?;
         if !self.flush(stream, deadline)? {
-            return Ok(false);
+            return Ok(Sent::Nothing);
         }
         let mut rest = self.rest.borrow_mut();
         rest.outgoing.push_raw(Header::with_descriptors(bytes.len(), descriptors.sorts()).as_bytes());
@@ -124,9 +126,9 @@ impl Sending {
         let flushed = rest.flush(stream, deadline);
         if rest.outgoing.rest().len() == total {
             *rest = Rest::default(); // not a byte went
-            return flushed.map(|_| false);
+            return flushed.map(|_| Sent::Nothing);
         }
-        self.torn_by(flushed.map(|_| true))
+        self.torn_by(flushed.map(|all| if all { Sent::Complete } else { Sent::Partial }))
     }
 }
 
@@ -192,7 +194,7 @@ macro_rules! sends {
             ///
             /// # Errors
             /// As for [`send`](Self::send).
-            pub fn send_timeout<T: Serialize + ?Sized>(&self, value: &T, timeout: impl Into<Deadline>) -> Result<bool> {
+            pub fn send_timeout<T: Serialize + ?Sized>(&self, value: &T, timeout: impl Into<Deadline>) -> Result<Sent> {
                 self.sending.packed(self.stream(), self.trust(), pack(value)?, timeout.into())
             }
 
@@ -205,14 +207,15 @@ macro_rules! sends {
                 self.send_bytes_timeout(message, Deadline::NEVER).map(drop)
             }
 
-            /// Sends one message if it can begin to go by the deadline, and says whether it did.
+            /// Sends one message, and says [how much of it](crate::multiprocessing::connection::Sent) has gone by the deadline.
             ///
-            /// What has not gone of it by the deadline is kept here, and goes before anything else with the next call, or with
-            /// [`flush`](Self::flush). After `false` nothing of it has gone, and nothing is kept.
+            /// A message that only began is not sent. Its rest is kept here, and goes before anything else with the next call, or
+            /// with [`flush`](Self::flush); closing the connection loses it. What an earlier call kept counts against this
+            /// deadline.
             ///
             /// # Errors
             /// As for [`send_bytes`](Self::send_bytes).
-            pub fn send_bytes_timeout(&self, message: &[u8], timeout: impl Into<Deadline>) -> Result<bool> {
+            pub fn send_bytes_timeout(&self, message: &[u8], timeout: impl Into<Deadline>) -> Result<Sent> {
                 self.sending.message(self.stream(), message, timeout.into())
             }
 

@@ -5,7 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{Connection, pipe, pipe_one_way};
+use ossature::multiprocessing::connection::{Connection, Sent, pipe, pipe_one_way};
+use ossature::multiprocessing::transfer::Handle;
 use ossature::sys::deadline::Deadline;
 
 use super::{bare, bare_tcp, kind};
@@ -59,7 +60,7 @@ fn limit_of_a_later_call_holds_for_a_message_that_has_begun() {
 /// Sends messages of that length until one does not begin to go, and says how many went.
 fn fill(near: &Connection, message: &[u8]) -> usize {
     let mut sent = 0;
-    while near.send_bytes_timeout(message, Deadline::NOW).unwrap() {
+    while near.send_bytes_timeout(message, Deadline::NOW).unwrap().has_begun() {
         sent += 1;
         assert!(sent < 100_000, "this never fills");
     }
@@ -107,5 +108,41 @@ fn non_blocking_descriptors_wait_all_the_same() {
         thread::sleep(Duration::from_millis(5));
         far.send_bytes(b"late").unwrap();
         assert_eq!(sending.join().unwrap(), b"late");
+    });
+}
+
+#[test]
+fn a_message_that_only_began_is_not_sent() {
+    let long = vec![7; 4 << 20];
+    for (near, far) in [pipe().unwrap(), pipe_one_way().map(|(reader, writer)| (writer, reader)).unwrap()] {
+        assert_eq!(near.send_bytes_timeout(b"whole", Deadline::NOW).unwrap(), Sent::Complete);
+        assert_eq!(near.send_bytes_timeout(&long, Duration::from_millis(5)).unwrap(), Sent::Partial);
+        assert!(!near.flush(Deadline::NOW).unwrap());
+        assert_eq!(near.send_bytes_timeout(b"next", Deadline::NOW).unwrap(), Sent::Nothing);
+        assert_eq!(near.send_timeout("next", Deadline::NOW).unwrap(), Sent::Nothing);
+        drop(near);
+        assert_eq!(far.recv_bytes().unwrap(), b"whole");
+        let error = far.recv_bytes().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert!(error.to_string().contains("within a message"), "the reader is told: {error}");
+    }
+}
+
+#[test]
+fn a_value_with_descriptors_that_only_began_is_not_sent() {
+    soon(|| {
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let value = (Handle(&null), vec![5_u32; 1 << 20]);
+        let (near, far) = pipe().unwrap();
+        assert_eq!(near.send_timeout(&(Handle(&null), 1_u32), Deadline::NOW).unwrap(), Sent::Complete);
+        assert_eq!(near.send_timeout(&value, Duration::from_millis(5)).unwrap(), Sent::Partial);
+        assert_eq!(near.send_timeout(&value, Deadline::NOW).unwrap(), Sent::Nothing);
+        assert!(Sent::Partial.has_begun() && !Sent::Partial.is_complete() && !Sent::Nothing.has_begun());
+        let reading = thread::spawn(move || {
+            let first = far.recv::<(Handle<std::os::fd::OwnedFd>, u32)>().map(|it| it.1);
+            (first.unwrap(), far.recv::<(Handle<std::os::fd::OwnedFd>, Vec<u32>)>().unwrap().1.len())
+        });
+        assert!(near.flush(None).unwrap());
+        assert_eq!(reading.join().unwrap(), (1, 1 << 20));
     });
 }

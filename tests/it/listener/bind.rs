@@ -99,6 +99,7 @@ fn no_listener_at_an_address_that_is_none() {
     ] {
         let error = Listener::bind(&address).unwrap_err();
         assert_eq!(error.errno(), errno, "{address}: {error}");
+        assert!(error.to_string().len() < 200, "{error}");
         assert_eq!(error.kind(), if errno.is_some() { ErrorKind::Os } else { ErrorKind::InvalidInput });
     }
     assert_eq!(Listener::bind("").unwrap_err().kind(), ErrorKind::InvalidInput);
@@ -107,6 +108,92 @@ fn no_listener_at_an_address_that_is_none() {
     let error = Listener::bind((String::from("::1"), 0)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     assert!(Listener::bind("\0").is_ok(), "an abstract name may be empty");
+}
+
+#[test]
+fn an_address_that_is_none_is_told_why() {
+    let texts = [
+        (Address::Unix("/tmp/a\0b".into()), "\"/tmp/a\\x00b\": a path has no zero byte", ", byte 6"),
+        (
+            Address::Unix("x".repeat(108).into()),
+            "108 bytes, and the path of a socket has at most 107",
+            "working directory",
+        ),
+        (Address::Unix("".into()), "an address is empty", "Address::arbitrary"),
+        (Address::Abstract(vec![0xff; 108]), "108 bytes, and the abstract name has at most 107", "...\""),
+    ];
+    for (address, what, more) in texts {
+        let text = Listener::bind(&address).unwrap_err().to_string();
+        assert!(text.contains(what) && text.contains(more), "{text}");
+        assert_eq!(Client::connect(&address).unwrap_err().to_string(), text);
+    }
+    assert!(Address::try_from("a\0b").unwrap_err().to_string().contains("zero byte"));
+    assert!(Address::try_from("").unwrap_err().to_string().contains("is empty"));
+}
+
+#[test]
+fn a_file_that_is_in_the_way_stays_unless_it_is_a_dead_socket() {
+    use ossature::sys::socket::{Family as SocketFamily, Kind, Socket, UnixAddress};
+    let path = path(&fresh());
+    let address = UnixAddress::path(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())).unwrap().into();
+    let refused = |why: &str| {
+        let error = Listener::bind(path.as_path()).unwrap_err();
+        assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(Errno::ADDRINUSE)));
+        assert!(error.to_string().contains(why), "{error}");
+        assert!(path.symlink_metadata().is_ok(), "it stays");
+    };
+    std::fs::write(&path, b"precious").unwrap();
+    refused("not a socket");
+    std::fs::remove_file(&path).unwrap();
+    let target = path.with_extension("target");
+    std::os::unix::fs::symlink(&target, &path).unwrap();
+    refused("not a socket");
+    std::fs::remove_file(&path).unwrap();
+    for kind in [Kind::Stream, Kind::Datagram, Kind::SeqPacket] {
+        let bound = Socket::new(SocketFamily::Unix, kind).unwrap();
+        bound.bind(&address).unwrap();
+        refused("a process has this path"); // though nobody listens yet
+        if kind != Kind::Datagram {
+            bound.listen(1).unwrap();
+            refused("a process has this path");
+        }
+        drop(bound);
+        let listener = soon(|| bind_when_dead(&path));
+        assert!(listener.removed_stale_file());
+        let client = Client::connect(path.as_path()).unwrap();
+        listener.accept().unwrap().send_bytes(b"new").unwrap();
+        assert_eq!(client.recv_bytes().unwrap(), b"new");
+        assert!(Listener::bind(path.as_path()).is_err(), "nor is it pushed aside itself");
+        drop(listener);
+        assert!(!path.exists());
+    }
+    assert!(!Listener::bind(path.as_path()).unwrap().removed_stale_file(), "there was none");
+}
+
+#[test]
+fn where_the_directory_is_locked_for_long_no_file_is_removed() {
+    let directory = path(&fresh());
+    std::fs::create_dir(&directory).unwrap(); // one of its own: other tests bind beside it
+    let path = directory.join("path");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let directory = std::ffi::CString::new(path.parent().unwrap().to_str().unwrap()).unwrap();
+    let held = ossature::sys::flock::FileLock::try_directory(&directory).unwrap().unwrap();
+    soon(|| while !Listener::bind(path.as_path()).unwrap_err().to_string().contains("cannot be locked") {});
+    assert!(path.exists());
+    let free = path.with_extension("free");
+    assert!(Listener::bind(free.as_path()).is_ok(), "a path that is free needs no lock");
+    drop(held);
+    assert!(soon(|| bind_when_dead(&path)).removed_stale_file());
+}
+
+/// A process that another test starts just now has a copy of every socket until it executes its program.
+fn bind_when_dead(path: &std::path::Path) -> Listener {
+    loop {
+        match Listener::bind(path) {
+            Ok(listener) => return listener,
+            Err(error) => assert!(error.to_string().contains("a process has this path"), "{error}"),
+        }
+    }
 }
 
 // _TestListenerClient.test_issue16955

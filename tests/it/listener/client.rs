@@ -12,7 +12,7 @@ use ossature::multiprocessing::transfer::Trust;
 use ossature::sys::deadline::Deadline;
 use ossature::sys::errno::Errno;
 
-use super::{fresh, key};
+use super::{fresh, key, keyed};
 use crate::support::soon;
 
 #[test]
@@ -147,4 +147,70 @@ fn only_who_has_proved_itself_is_kin() {
         answer_challenge(&near, &key()).unwrap();
         assert_eq!(other.join().unwrap(), (Trust::Stranger, Trust::Kin));
     });
+}
+
+/// A client without a key at a listener with one, which goes on until it has put the client out.
+fn without_a_key<T: Send>(work: impl FnOnce(Connection) -> ossature::Result<T> + Send) -> (ossature::Result<T>, bool) {
+    let listener = keyed().handshake_timeout(Duration::from_millis(500)).bind(fresh()).unwrap();
+    std::thread::scope(|scope| {
+        let accepting = scope.spawn(|| listener.accept());
+        let done = work(Client::connect(listener.address()).unwrap());
+        (done, accepting.join().unwrap().is_ok())
+    })
+}
+
+#[test]
+fn a_client_without_a_key_is_told_that_one_is_asked_for() {
+    type Work = fn(Connection) -> ossature::Result<()>;
+    let works: [Work; 9] = [
+        |client| client.recv_bytes().map(drop),
+        |client| client.recv_bytes_max(1000).map(drop),
+        |client| client.recv_bytes_into(&mut [0; 1000]).map(drop),
+        |client| client.recv_bytes_into(&mut [0; 4]).map(drop),
+        |client| client.recv::<String>().map(drop),
+        |client| client.recv::<[u8; 2]>().map(drop),
+        |client| client.recv_pickled().map(drop),
+        |client| client.split().0.recv::<u8>().map(drop),
+        |client| {
+            let _ = client.send(&42); // taken for an answer to the challenge
+            client.recv::<u8>().map(drop)
+        },
+    ];
+    soon(|| {
+        for work in works {
+            let (error, let_in) = without_a_key(work);
+            let error = error.unwrap_err();
+            assert_eq!((error.kind(), let_in), (ErrorKind::Auth, false), "{error}");
+            assert!(error.to_string().contains("key"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_challenge_can_still_be_answered_by_hand() {
+    let by_handshake = |client: Connection| Handshake::client(&key())?.run(&client, Deadline::NEVER);
+    soon(|| {
+        assert!(matches!(without_a_key(by_handshake), (Ok(true), true)));
+        assert!(matches!(
+            without_a_key(|client| answer_challenge(&client, &key()).and_then(|()| deliver_challenge(&client, &key()))),
+            (Ok(()), true)
+        ));
+    });
+}
+
+#[test]
+fn what_only_looks_like_a_challenge_is_a_message() {
+    let listener = Listener::bind(fresh()).unwrap();
+    let challenge = [b"#CHALLENGE#", &[7; 20][..]].concat();
+    let long = [b"#CHALLENGE#{sha256}", &[7; 300][..]].concat();
+    for first in [&b"#CHALLENGE#"[..], b"#CHALLENGE#{sha257}0123456789", &challenge[..30], &long] {
+        let client = Client::connect(listener.address()).unwrap();
+        let server = listener.accept().unwrap();
+        for message in [first, &challenge] {
+            server.send_bytes(message).unwrap();
+            assert_eq!(client.recv_bytes().unwrap(), message, "only the first can be one");
+        }
+        client.send_bytes(&challenge).unwrap();
+        assert_eq!(server.recv_bytes().unwrap(), challenge, "nor is a client's");
+    }
 }

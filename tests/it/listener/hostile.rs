@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::connection::{Address, Handshake, Listener, ListenerBuilder};
+use ossature::sys::deadline::Deadline;
 
 use super::{client, fresh, key, keyed, raw};
 use crate::support::soon;
@@ -80,14 +81,39 @@ fn the_silent_are_put_out_in_time() {
 
 #[test]
 fn a_listener_that_is_busy_blames_nobody() {
+    const TIME: Duration = Duration::from_secs(1);
     soon(|| {
-        let listener = patient(Duration::from_millis(500));
-        let honest = client(listener.address());
-        // Just enough for the challenge to be on its way.
-        while listener.accept_timeout(Duration::from_millis(1)).unwrap().is_none() && !honest.is_finished() {
-            thread::sleep(Duration::from_millis(600));
+        let listener = patient(TIME);
+        let mut peer = raw(&listener);
+        // The peer has its challenge, and has not answered yet, when the listener goes away for longer than the peer's time.
+        assert!(listener.accept_timeout(Duration::from_millis(1)).unwrap().is_none());
+        let asked = challenge(&mut peer);
+        thread::sleep(TIME + Duration::from_millis(100));
+        assert!(listener.accept_timeout(Deadline::NOW).unwrap().is_none(), "that time does not count");
+        let answering = thread::spawn(move || answer_by_hand(&mut peer, &asked, [b"", b""]));
+        listener.accept().unwrap();
+        answering.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn the_time_of_a_peer_ends_though_the_thread_that_welcomed_it_left() {
+    soon(|| {
+        for _ in 0..20 {
+            let listener = patient(Duration::from_millis(20));
+            thread::scope(|scope| {
+                let staying = scope.spawn(|| listener.accept());
+                // The peer is welcomed by either thread; this one, which does not sleep, is mostly the quicker.
+                let _silent = raw(&listener);
+                while !staying.is_finished() && listener.accept_timeout(Duration::from_micros(50)).is_ok() {
+                    thread::sleep(Duration::from_millis(if staying.is_finished() { 0 } else { 60 }));
+                }
+                if !staying.is_finished() {
+                    let _second = raw(&listener);
+                }
+                assert_eq!(staying.join().unwrap().unwrap_err().kind(), ErrorKind::Auth);
+            });
         }
-        honest.join().unwrap().unwrap();
     });
 }
 
@@ -203,8 +229,13 @@ fn what_an_honest_client_said_before_opens_no_door_again() {
 
 /// Runs the client's side of a handshake by hand, with `behind` right behind its answer and challenge, or behind its last word.
 fn by_hand(peer: &mut UnixStream, behind: [&[u8]; 2]) -> std::io::Result<()> {
+    let asked = challenge(peer);
+    answer_by_hand(peer, &asked, behind)
+}
+
+fn answer_by_hand(peer: &mut UnixStream, asked: &[u8], behind: [&[u8]; 2]) -> std::io::Result<()> {
     let mut client = Handshake::client(&key()).unwrap();
-    client.incoming(&challenge(peer)).unwrap();
+    client.incoming(asked).unwrap();
     for behind in behind {
         let mut turn: Vec<u8> = std::iter::from_fn(|| client.outgoing()).flat_map(|message| frame(&message)).collect();
         turn.extend_from_slice(behind);
@@ -288,6 +319,21 @@ fn a_flood_makes_the_oldest_go_and_not_the_honest() {
             let end = { peer }.read_to_end(&mut rest).is_ok();
             assert_eq!(end, index < failed, "{index}");
         }
+    });
+}
+
+#[test]
+fn the_oldest_has_half_a_second_before_it_makes_room() {
+    soon(|| {
+        let listener = small(1).bind(fresh()).unwrap();
+        let start = Instant::now();
+        let mut oldest = raw(&listener);
+        let _second = raw(&listener);
+        let error = listener.accept().unwrap_err();
+        assert!(error.to_string().contains("made room"), "{error}");
+        assert!(start.elapsed() >= Duration::from_millis(500), "{:?}", start.elapsed());
+        challenge(&mut oldest);
+        assert_eq!(oldest.read(&mut [0]).unwrap(), 0, "closed");
     });
 }
 

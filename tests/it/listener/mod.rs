@@ -7,6 +7,7 @@ mod bind;
 mod client;
 mod handshake;
 mod hostile;
+mod incoming;
 
 use std::os::unix::net::UnixStream;
 

@@ -12,7 +12,7 @@ fn plain_data_crosses_a_pipe_in_both_directions_and_by_halves() {
     near.send_pickled(&Value::from((1, "two"))).unwrap();
     assert_eq!(from_value::<(i32, String)>(far.recv_pickled().unwrap()).unwrap(), (1, "two".into()));
     let (receiver, sender) = far.split();
-    assert!(sender.send_pickled_timeout(&Value::None, Duration::from_secs(60)).unwrap());
+    assert!(sender.send_pickled_timeout(&Value::None, Duration::from_secs(60)).unwrap().is_complete());
     assert_eq!(near.recv_pickled().unwrap(), Value::None);
     assert_eq!(receiver.recv_pickled_timeout(Duration::ZERO).unwrap(), None);
 }

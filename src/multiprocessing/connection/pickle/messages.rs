@@ -35,7 +35,7 @@ macro_rules! sends_pickles {
             ///
             /// # Errors
             /// As for [`send_pickled`](Self::send_pickled).
-            pub fn send_pickled_timeout(&self, value: &Value, timeout: impl Into<Deadline>) -> Result<bool> {
+            pub fn send_pickled_timeout(&self, value: &Value, timeout: impl Into<Deadline>) -> Result<$crate::multiprocessing::connection::Sent> {
                 self.send_bytes_timeout(&encode(value)?, timeout)
             }
         }

@@ -1,0 +1,219 @@
+//! Listening at an address; at a path also where a dead listener left its file.
+//!
+//! A socket file names a socket only while that lives. Afterwards the file is in the way of everybody who binds to the path. Which
+//! of the two it is, a datagram socket finds out by connecting, without being noticed by a listener:
+//!
+//! | connect of a datagram socket | the file's socket |
+//! | --- | --- |
+//! | `EPROTOTYPE` | lives, and is a stream; it may not listen yet |
+//! | success, `EPERM` | lives, and takes datagrams |
+//! | `ECONNREFUSED` | is gone, or is not bound yet within a bind(2) that goes on |
+//! | anything else | cannot be known |
+//!
+//! **Of two that start at once one gets the path.** Removing is by name, so it must not meet a file that another has just bound.
+//! Every listener of this crate locks the directory over bind(2), listen(2) and removal: within the lock a dead file stays dead,
+//! and a path that is free stays free for this one. The kernel releases the lock when the process ends, however it ends. A
+//! listener removes its own file while its socket lives, when nobody takes it for dead.
+//!
+//! **Other programs** do not lock. Their bind(2) makes the file a moment before the socket has it. So a file counts as dead only
+//! at an age of [`YOUNG`].
+
+use std::ffi::{CString, OsStr};
+use std::fs::{self, Metadata};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::{Errno, Result as SysResult};
+use ossature_sys::flock::FileLock;
+use ossature_sys::socket::{self, Kind, Socket};
+
+use super::Address;
+use crate::error::{Error, Result};
+use crate::multiprocessing::logging::info;
+use crate::multiprocessing::util::Finalize;
+
+/// How long to wait for another that binds in the same directory. It takes microseconds, unless the other process is stopped.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a bind(2) of another program may take from its file to its socket.
+const YOUNG: Duration = Duration::from_millis(100);
+/// How often the path may change hands meanwhile.
+const TRIES: usize = 8;
+
+/// A socket that listens.
+pub(super) struct Bound {
+    pub(super) socket: Socket,
+    /// As the system says it.
+    pub(super) address: socket::Address,
+    pub(super) removed_stale_file: bool,
+}
+
+/// Listens at `candidate`, one of those that `address` stands for.
+pub(super) fn listen(address: &Address, candidate: &socket::Address, backlog: u32) -> Result<Bound> {
+    let bound = match candidate {
+        socket::Address::Unix(unix) => match unix.as_path() {
+            Some(path) => return listen_at_path(address, candidate, Path::new(OsStr::from_bytes(path)), backlog),
+            None => bind(candidate, backlog),
+        },
+        _ => bind(candidate, backlog),
+    };
+    bound.map_err(|errno| refused(address, errno))
+}
+
+fn refused(address: &Address, errno: Errno) -> Error {
+    Error::os(errno, format!("cannot listen at {address}"))
+}
+
+fn in_use(address: &Address, why: &str) -> Error {
+    Error::os(Errno::ADDRINUSE, format!("cannot listen at {address}: {why}"))
+}
+
+fn bind(candidate: &socket::Address, backlog: u32) -> SysResult<Bound> {
+    let family = match candidate {
+        socket::Address::Ip(address) if address.is_ipv4() => socket::Family::V4,
+        socket::Address::Ip(_) => socket::Family::V6,
+        _ => socket::Family::Unix,
+    };
+    let socket = Socket::new(family, Kind::Stream)?;
+    if family != socket::Family::Unix {
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(candidate)?;
+    let listening = socket.listen(backlog).and_then(|()| socket.local_address());
+    if let (Err(_), socket::Address::Unix(unix)) = (&listening, candidate) {
+        if let Some(path) = unix.as_path() {
+            let _ = fs::remove_file(OsStr::from_bytes(path)); // this bind made it
+        }
+    }
+    Ok(Bound { socket, address: listening?, removed_stale_file: false })
+}
+
+/// What stands in the way at a path.
+enum Occupant {
+    Living,
+    NotASocket,
+    Dead { file: (u64, u64), age: Duration },
+    Unknown(Errno),
+    Nothing,
+}
+
+fn listen_at_path(address: &Address, candidate: &socket::Address, path: &Path, backlog: u32) -> Result<Bound> {
+    let mut removed_stale_file = false;
+    let mut waited_for = None;
+    for _ in 0..TRIES {
+        let lock = lock_directory_of(path);
+        match bind(candidate, backlog) {
+            Err(Errno::ADDRINUSE) => {}
+            bound => {
+                let bound = bound.map_err(|errno| refused(address, errno))?;
+                return Ok(Bound { removed_stale_file, ..bound });
+            }
+        }
+        let file = match occupant(candidate, path)? {
+            Occupant::Nothing => continue,
+            Occupant::Living => return Err(in_use(address, "a process has this path")),
+            Occupant::NotASocket => {
+                return Err(in_use(address, "a file that is not a socket is there; choose another path"));
+            }
+            Occupant::Unknown(errno) => {
+                let why = format!(
+                    "whether a process has this path cannot be found out ({errno}); if none has, remove the file"
+                );
+                return Err(in_use(address, &why));
+            }
+            Occupant::Dead { file, age } if age < YOUNG && waited_for != Some(file) => {
+                drop(lock);
+                thread::sleep(YOUNG - age);
+                waited_for = Some(file);
+                continue;
+            }
+            Occupant::Dead { file, .. } => file,
+        };
+        if lock.is_none() {
+            let why = "a dead listener left its file there, and it is not removed since the directory cannot be locked; remove it";
+            return Err(in_use(address, why));
+        }
+        fs::remove_file(path).map_err(|error| {
+            in_use(address, &format!("a dead listener left its file there, which cannot be removed ({error})"))
+        })?;
+        info!("removed the socket file {address}, inode {}, of a listener that is gone", file.1);
+        removed_stale_file = true;
+        match bind(candidate, backlog) {
+            Err(Errno::ADDRINUSE) => {} // of a program that does not lock
+            bound => {
+                let bound = bound.map_err(|errno| refused(address, errno))?;
+                return Ok(Bound { removed_stale_file, ..bound });
+            }
+        }
+    }
+    Err(in_use(address, "it changes hands all the time"))
+}
+
+/// `None` where the directory cannot be locked, or is locked for too long.
+fn lock_directory_of(path: &Path) -> Option<FileLock> {
+    let directory = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return None,
+    };
+    let directory = CString::new(directory.as_os_str().as_bytes()).ok()?;
+    let patience = Deadline::after(PATIENCE);
+    let mut pause = Duration::from_micros(50);
+    loop {
+        match FileLock::try_directory(&directory) {
+            Ok(None) if !patience.has_passed() => thread::sleep(pause),
+            done => return done.ok().flatten(),
+        }
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}
+
+fn occupant(candidate: &socket::Address, path: &Path) -> Result<Occupant> {
+    let Some(data) = look(path) else { return Ok(Occupant::Nothing) };
+    if !data.file_type().is_socket() {
+        return Ok(Occupant::NotASocket);
+    }
+    let probe = Socket::new(socket::Family::Unix, Kind::Datagram).map_err(|errno| Error::os(errno, "socket"))?;
+    Ok(match probe.connect(candidate, Deadline::NOW) {
+        Err(Errno::CONNREFUSED) => match look(path) {
+            // It was the same file all the time.
+            Some(now) if identity(&now) == identity(&data) => Occupant::Dead { file: identity(&data), age: age(&data) },
+            _ => Occupant::Nothing,
+        },
+        Err(Errno::NOENT) => Occupant::Nothing,
+        Ok(_) | Err(Errno::PROTOTYPE | Errno::PERM) => Occupant::Living,
+        Err(errno) => Occupant::Unknown(errno),
+    })
+}
+
+fn look(path: &Path) -> Option<Metadata> {
+    fs::symlink_metadata(path).ok()
+}
+
+/// Device and inode.
+fn identity(data: &Metadata) -> (u64, u64) {
+    (data.dev(), data.ino())
+}
+
+/// None, where the clock was set back.
+fn age(data: &Metadata) -> Duration {
+    let changed = Duration::new(data.ctime().try_into().unwrap_or(0), data.ctime_nsec().try_into().unwrap_or(0));
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + changed).unwrap_or_default()
+}
+
+/// Removes the file of a path when it is dropped, or at the end of this process; in no other, and not if it is another file by
+/// then.
+pub(super) fn remove_at_the_end(address: &Address) -> Option<Finalize> {
+    let Address::Unix(path) = address else { return None };
+    // Another directory may be the current one by then.
+    let path: PathBuf = std::path::absolute(path).ok()?;
+    let made = identity(&look(&path)?);
+    Some(Finalize::at_exit(0, move || {
+        if look(&path).is_some_and(|data| identity(&data) == made) {
+            let _ = fs::remove_file(&path); // somebody was quicker
+        }
+    }))
+}

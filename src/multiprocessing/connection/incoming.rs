@@ -1,0 +1,88 @@
+//! One connection after another, past those who fail to get in.
+
+use std::fmt;
+
+use ossature_sys::deadline::Deadline;
+
+use super::{Connection, Listener};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The connections that come to a [`Listener`], without an end: from [`Listener::incoming`].
+#[must_use = "nobody is accepted yet"]
+pub struct Incoming<'l, F> {
+    listener: &'l Listener,
+    on_failure: F,
+}
+
+impl Listener {
+    /// Accepts one connection after another. A peer that does not get in, because it does not know the key, keeps silent or goes
+    /// away, is told to `on_failure` and passed over. So a port scanner, or a health check that only connects, ends no server.
+    ///
+    /// `on_failure` is called in the thread that accepts, with the [`ErrorKind::Auth`](crate::ErrorKind::Auth) error that
+    /// [`accept`](Self::accept) gives; its text names the peer's address, if the peer has one. It should not take long: nobody is let
+    /// in meanwhile by this thread.
+    ///
+    /// An item is an error when the system refuses something, as [`accept`](Self::accept) says. The next item may be a connection
+    /// again.
+    ///
+    /// Differs from Python, where each such peer is an exception of `accept`.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::connection::{AuthKey, Client, Listener};
+    ///
+    /// let key = AuthKey::from("secret password");
+    /// let listener = Listener::builder().authkey(&key).bind(("127.0.0.1", 0))?;
+    /// let address = listener.address().clone();
+    /// drop(Client::connect(&address)?); // a probe
+    /// let client = std::thread::spawn(move || Client::builder().authkey(&key).connect(address)?.recv::<u8>());
+    ///
+    /// let mut failures = 0;
+    /// for connection in listener.incoming(|error| {
+    ///     eprintln!("{error}");
+    ///     failures += 1;
+    /// }) {
+    ///     connection?.send(&7_u8)?;
+    ///     break;
+    /// }
+    /// assert_eq!((client.join().unwrap()?, failures), (7, 1));
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn incoming<F: FnMut(Error)>(&self, on_failure: F) -> Incoming<'_, F> {
+        Incoming { listener: self, on_failure }
+    }
+}
+
+impl<F: FnMut(Error)> Incoming<'_, F> {
+    /// The next connection; `None` when nobody was let in by the deadline.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os) as for [`Listener::accept`], never [`ErrorKind::Auth`](crate::ErrorKind::Auth).
+    pub fn next_timeout(&mut self, timeout: impl Into<Deadline>) -> Result<Option<Connection>> {
+        let deadline = timeout.into();
+        loop {
+            match self.listener.accept_timeout(deadline) {
+                Err(error) if error.kind() == ErrorKind::Auth => (self.on_failure)(error),
+                Ok(None) if deadline == Deadline::NEVER => {}
+                done => return done,
+            }
+            if deadline.has_passed() {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+impl<F: FnMut(Error)> Iterator for Incoming<'_, F> {
+    type Item = Result<Connection>;
+
+    fn next(&mut self) -> Option<Result<Connection>> {
+        self.next_timeout(Deadline::NEVER).transpose()
+    }
+}
+
+impl<F> fmt::Debug for Incoming<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming").field("listener", self.listener).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,371 @@
+//! The handshakes that a listener has not finished: many at once, not too many, and not for ever.
+//!
+//! Every thread that accepts waits at one epoll set, and goes on with whichever handshake is ready. So no thread waits behind
+//! another, and any of them takes the peer whose handshake is done.
+//!
+//! | a handshake | is | and its entry in the set is |
+//! | --- | --- | --- |
+//! | waits for its peer | in the table | armed |
+//! | goes on | in one thread's hands | disarmed, by `EPOLLONESHOT` |
+//! | is over | dropped, or a connection | removed |
+//!
+//! The table's lock is held for a change of the table only, never over a wait.
+
+use std::collections::BTreeMap;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::epoll::{Epoll, Event, Interest};
+use ossature_sys::errno::Result as SysResult;
+use ossature_sys::eventfd::EventFd;
+use ossature_sys::poll::PollFlags;
+use ossature_sys::process::generation;
+use ossature_sys::socket::{self, Socket};
+use ossature_sys::sync::lock::Lock;
+
+use super::exchange::Exchange;
+use super::rules::Rules;
+use super::shortage::{Shortage, cannot_accept};
+use super::{Address, AuthKey, Handshake};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long a peer may at least stay before a full table puts it out for another: time for some round trips around the world,
+/// which a flood of silent peers does not shorten.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// The token of the listener's own entry in the set.
+const LISTENER: u64 = u64::MAX;
+/// The token by which a thread that leaves wakes one that stays.
+const WAKE: u64 = u64::MAX - 1;
+
+/// Those whose handshakes are not done yet.
+///
+/// Their time runs only while some thread is in [`serve`](Self::serve): they are not to blame for a listener that is busy.
+#[derive(Default)]
+pub(super) struct Pending {
+    table: Lock<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// In the order in which they came.
+    waiting: BTreeMap<u64, Box<Peer>>,
+    /// How many more are in the hands of threads.
+    in_hand: usize,
+    next: u64,
+    /// How many threads accept.
+    accepting: usize,
+    /// Since when none does.
+    left: Option<Instant>,
+    set: Option<Arc<Set>>,
+    /// Whether the listener's entry in the set is disarmed.
+    is_muted: bool,
+    /// While the system has no descriptor for a newcomer.
+    muted_until: Option<Instant>,
+    /// In a forked child the peers are the parent's, and so is the set.
+    generation: u32,
+}
+
+/// What threads wait at.
+struct Set {
+    epoll: Epoll,
+    wake: EventFd,
+}
+
+struct Peer {
+    exchange: Exchange,
+    came: Instant,
+    address: Option<Address>,
+}
+
+/// One who has come and has proved to know the key.
+pub(super) type Admitted = (Socket, Option<Address>);
+
+/// What a thread does next.
+enum Next {
+    Wait(Option<Instant>),
+    PutOut(Box<Peer>, &'static str),
+}
+
+const LATE: &str = "a peer did not finish the handshake in time";
+const MADE_ROOM: &str = "a peer that was slow with the handshake made room for another";
+
+/// One call of [`Pending::serve`].
+struct Call<'c> {
+    pending: &'c Pending,
+    set: Arc<Set>,
+    listener: &'c Socket,
+    key: &'c AuthKey,
+    rules: &'c Rules,
+}
+
+impl Pending {
+    /// Lets in newcomers, and goes on with all handshakes until one is done or has failed; `None` when neither was the case by
+    /// the deadline. The others go on with the next call, or in another thread.
+    pub(super) fn serve(
+        &self,
+        listener: &Socket,
+        key: &AuthKey,
+        rules: &Rules,
+        deadline: Deadline,
+    ) -> Result<Option<Admitted>> {
+        let mut shortage = Shortage::default();
+        let set = loop {
+            let entered = self.table.lock().enter(listener);
+            match entered {
+                Ok(set) => break set,
+                Err(errno) => thread::sleep(shortage.pause(errno, deadline)?),
+            }
+        };
+        let call = Call { pending: self, set, listener, key, rules };
+        let served = call.run(deadline);
+        self.table.lock().leave();
+        served
+    }
+}
+
+impl Table {
+    fn enter(&mut self, listener: &Socket) -> SysResult<Arc<Set>> {
+        if self.generation != generation() {
+            // Closes the child's copies of the descriptors and tells the peers nothing.
+            *self = Self { generation: generation(), ..Self::default() };
+        }
+        let set = match &self.set {
+            Some(set) => set.clone(),
+            None => {
+                let set = Arc::new(Set::new(listener)?);
+                self.set.insert(set).clone()
+            }
+        };
+        if let Some(left) = self.left.take() {
+            let away = left.elapsed();
+            self.waiting.values_mut().for_each(|peer| peer.came += away);
+        }
+        self.accepting += 1;
+        Ok(set)
+    }
+
+    fn leave(&mut self) {
+        self.accepting -= 1;
+        if self.accepting == 0 {
+            self.left = Some(Instant::now());
+        } else if let Some(set) = &self.set {
+            // Another thread may not know of the next peer whose time ends, or that there is room again.
+            if self.is_muted || !self.waiting.is_empty() {
+                let _ = set.wake.try_add(1);
+            }
+        }
+    }
+
+    fn is_full(&self, rules: &Rules) -> bool {
+        self.waiting.len() + self.in_hand >= rules.most.max(1)
+    }
+
+    /// When a newcomer may come in although the table is full: as long as the oldest may stay, it waits outside.
+    fn opens(&self) -> Option<Instant> {
+        self.waiting.first_key_value().map(|(_, oldest)| oldest.came + GRACE)
+    }
+
+    fn next(&mut self, call: &Call<'_>) -> SysResult<Next> {
+        let now = Instant::now();
+        let late = call.rules.timeout.and_then(|span| self.waiting.first_key_value()?.1.came.checked_add(span));
+        if late.is_some_and(|late| late <= now) {
+            return Ok(self.put_oldest_out(LATE));
+        }
+        let is_full = self.is_full(call.rules);
+        let opens = self.opens().filter(|_| is_full);
+        self.muted_until = self.muted_until.filter(|until| *until > now);
+        let is_closed = is_full && opens.is_none_or(|opens| opens > now);
+        self.mute(is_closed || self.muted_until.is_some(), call)?;
+        let opens = opens.filter(|opens| *opens > now);
+        Ok(Next::Wait([late, opens, self.muted_until].into_iter().flatten().min()))
+    }
+
+    fn mute(&mut self, mute: bool, call: &Call<'_>) -> SysResult<()> {
+        if self.is_muted != mute {
+            let interest = if mute { Interest::empty() } else { Interest::IN };
+            call.set.epoll.modify(call.listener, interest, LISTENER)?;
+            self.is_muted = mute;
+        }
+        Ok(())
+    }
+
+    fn put_oldest_out(&mut self, why: &'static str) -> Next {
+        match self.waiting.pop_first() {
+            Some((_, peer)) => {
+                self.in_hand += 1;
+                Next::PutOut(peer, why)
+            }
+            None => Next::Wait(None),
+        }
+    }
+
+    /// Takes a peer that is ready. `None` for one that another thread put out meanwhile.
+    fn take(&mut self, number: u64) -> Option<Box<Peer>> {
+        let peer = self.waiting.remove(&number)?;
+        self.in_hand += 1;
+        Some(peer)
+    }
+}
+
+impl Set {
+    fn new(listener: &Socket) -> SysResult<Self> {
+        let set = Self { epoll: Epoll::new()?, wake: EventFd::counter(0)? };
+        set.epoll.register(listener, Interest::IN, LISTENER)?;
+        // Each addition is told to one thread, and nobody has to read it.
+        set.epoll.register(&set.wake, Interest::IN | Interest::ET, WAKE)?;
+        Ok(set)
+    }
+}
+
+impl Peer {
+    fn wanted(&self) -> Interest {
+        let ready = if self.exchange.wanted() == PollFlags::IN { Interest::IN } else { Interest::OUT };
+        ready | Interest::ONESHOT
+    }
+
+    /// One kind for whoever comes and does not get in, by going away too; what the system refuses here is another.
+    fn lost(&self, error: Error) -> Error {
+        let told = match &self.address {
+            Some(address) => format!("{address}: {error}"),
+            None => error.to_string(),
+        };
+        match error.kind() {
+            ErrorKind::Closed => Error::caused(ErrorKind::Auth, error.errno(), error).with_message(told),
+            ErrorKind::Auth => error.with_message(told),
+            _ => error,
+        }
+    }
+}
+
+impl Call<'_> {
+    fn run(&self, deadline: Deadline) -> Result<Option<Admitted>> {
+        let mut room = [MaybeUninit::<Event>::uninit(); 1];
+        let mut shortage = Shortage::default();
+        // After the deadline each peer, and one newcomer, is still looked at once.
+        let mut rest = None;
+        loop {
+            let next = self.pending.table.lock().next(self)?;
+            let soonest = match next {
+                Next::Wait(soonest) => soonest,
+                Next::PutOut(peer, why) => return self.put_out(peer, why).map(Some),
+            };
+            let until = soonest.map_or(deadline, |soonest| {
+                deadline.or_sooner(Deadline::after(soonest.saturating_duration_since(Instant::now())))
+            });
+            let token = self.set.epoll.poll(&mut room, until)?.first().map(Event::token);
+            let ended = match token {
+                None | Some(WAKE) => None,
+                Some(LISTENER) => self.newcomer(&mut shortage, deadline)?,
+                Some(number) => self.go_on(number)?,
+            };
+            if ended.is_some() {
+                return Ok(ended);
+            }
+            if deadline.has_passed() {
+                let rest = rest.get_or_insert_with(|| 1 + self.pending.table.lock().waiting.len());
+                *rest -= 1;
+                if token.is_none() || *rest == 0 {
+                    return shortage.into_error().map_or(Ok(None), Err);
+                }
+            }
+        }
+    }
+
+    /// Takes a newcomer, or puts the oldest out to make room for one.
+    fn newcomer(&self, shortage: &mut Shortage, deadline: Deadline) -> Result<Option<Admitted>> {
+        {
+            let mut table = self.pending.table.lock();
+            if table.is_full(self.rules) {
+                if table.opens().is_none_or(|opens| opens > Instant::now()) {
+                    return Ok(None);
+                }
+                let Next::PutOut(peer, why) = table.put_oldest_out(MADE_ROOM) else { return Ok(None) };
+                drop(table);
+                return self.put_out(peer, why).map(Some);
+            }
+            table.in_hand += 1;
+        }
+        let accepted = self.listener.accept(Deadline::NOW);
+        let welcomed = match accepted {
+            Ok(Some((socket, address))) => {
+                *shortage = Shortage::default();
+                self.welcome(socket, &address).map(Some)
+            }
+            Ok(None) => Ok(None),
+            Err(errno) => match shortage.pause(errno, deadline) {
+                Err(error) => Err(error),
+                Ok(pause) => {
+                    self.pending.table.lock().muted_until = Some(Instant::now() + pause);
+                    Ok(None)
+                }
+            },
+        };
+        self.settle(welcomed)
+    }
+
+    fn welcome(&self, socket: Socket, address: &socket::Address) -> Result<Box<Peer>> {
+        if let socket::Address::Ip(_) = address {
+            let _ = socket.set_no_delay(true); // EINVAL: it is gone already, as it will turn out
+        }
+        let exchange = Exchange::new(socket, self.rules.apply(Handshake::server(self.key)?));
+        let mut peer = Box::new(Peer { exchange, came: Instant::now(), address: Address::of_socket(address) });
+        let spoken = peer.exchange.speak();
+        spoken.map_err(|error| peer.lost(error))?;
+        Ok(peer)
+    }
+
+    /// Puts a newcomer into the table, which counted it already.
+    fn settle(&self, welcomed: Result<Option<Box<Peer>>>) -> Result<Option<Admitted>> {
+        let mut table = self.pending.table.lock();
+        table.in_hand -= 1;
+        let Some(peer) = welcomed? else { return Ok(None) };
+        let number = table.next;
+        self.set.epoll.register(&peer.exchange, peer.wanted(), number).map_err(cannot_accept)?;
+        table.next += 1;
+        table.waiting.insert(number, peer);
+        Ok(None)
+    }
+
+    /// Goes on with a peer that is ready, as far as that goes without waiting.
+    fn go_on(&self, number: u64) -> Result<Option<Admitted>> {
+        let Some(mut peer) = self.pending.table.lock().take(number) else { return Ok(None) };
+        let advanced = peer.exchange.advance();
+        if advanced.is_err() || peer.exchange.is_done() {
+            return self.end(peer, advanced).map(Some);
+        }
+        // Armed again under the lock, so that a thread that is told of the peer finds it in the table.
+        let mut table = self.pending.table.lock();
+        if let Err(errno) = self.set.epoll.modify(&peer.exchange, peer.wanted(), number) {
+            drop(table);
+            return self.end(peer, Err(Error::os(errno, "handshake"))).map(Some);
+        }
+        table.in_hand -= 1;
+        table.waiting.insert(number, peer);
+        Ok(None)
+    }
+
+    /// The end of a peer's time. What it said by then is heard.
+    fn put_out(&self, mut peer: Box<Peer>, why: &'static str) -> Result<Admitted> {
+        let advanced = peer.exchange.advance();
+        let is_over = advanced.is_err() || peer.exchange.is_done();
+        let outcome = if is_over { advanced } else { Err(Error::new(ErrorKind::Auth, why)) };
+        self.end(peer, outcome)
+    }
+
+    fn end(&self, peer: Box<Peer>, outcome: Result<()>) -> Result<Admitted> {
+        // Before it is closed: another process may have a copy of the descriptor, with which the entry would live on.
+        let removed = self.set.epoll.unregister(&peer.exchange);
+        self.pending.table.lock().in_hand -= 1;
+        match outcome {
+            Ok(()) => {
+                removed?;
+                Ok((peer.exchange.into_socket(), peer.address))
+            }
+            Err(error) => Err(peer.lost(error)),
+        }
+    }
+}

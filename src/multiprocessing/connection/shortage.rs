@@ -1,0 +1,56 @@
+//! What an accept does while the system has no descriptor, or no memory, for a new connection.
+
+use std::time::{Duration, Instant};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
+
+use crate::error::{Error, Result};
+
+/// How long one call tries again at most.
+const LONGEST: Duration = Duration::from_secs(1);
+/// How long it waits after the first refusal; twice as long after each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// What was refused, and since when.
+#[derive(Default)]
+pub(super) struct Shortage {
+    refused: Option<(Errno, Instant)>,
+    pause: Duration,
+}
+
+impl Shortage {
+    /// How long to wait before the next try. Nothing tells when a descriptor is free again.
+    ///
+    /// # Errors
+    /// The refusal itself, when it is another one, or when the time is over: the deadline's, or a second.
+    pub(super) fn pause(&mut self, errno: Errno, deadline: Deadline) -> Result<Duration> {
+        let is_shortage = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS].contains(&errno);
+        let now = Instant::now();
+        let (_, since) = *self.refused.get_or_insert((errno, now));
+        let left = LONGEST.saturating_sub(now.saturating_duration_since(since));
+        if !is_shortage || deadline.has_passed() || left.is_zero() {
+            return Err(cannot_accept(errno));
+        }
+        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        let left = deadline.remaining().map_or(left, |remaining| remaining.min(left));
+        Ok(self.pause.min(left))
+    }
+
+    /// What is to be told at the deadline, if anything was refused.
+    pub(super) fn into_error(self) -> Option<Error> {
+        self.refused.map(|(errno, _)| cannot_accept(errno))
+    }
+}
+
+pub(super) fn cannot_accept(errno: Errno) -> Error {
+    let message = match errno {
+        Errno::MFILE => {
+            "cannot accept a connection: this process has no descriptor left; close some, or raise RLIMIT_NOFILE"
+        }
+        Errno::NFILE => "cannot accept a connection: the system has no descriptor left",
+        _ => "cannot accept a connection",
+    };
+    Error::os(errno, message)
+}
