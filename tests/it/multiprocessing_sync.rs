@@ -161,6 +161,22 @@ fn taking_a_lock_twice_is_an_error_instead_of_a_hang() {
     lock.acquire().unwrap();
     assert_eq!(kind(lock.acquire()), Some(ErrorKind::WouldDeadlock));
     assert_eq!(kind(lock.with(|| ())), Some(ErrorKind::WouldDeadlock));
+    assert_eq!(kind(lock.acquire_timeout(None)), Some(ErrorKind::WouldDeadlock));
+    lock.release().unwrap();
+}
+
+// LockTests.test_acquire_timeout
+#[test]
+fn holder_that_asks_again_is_told_no_after_its_time() {
+    let lock = Lock::new().unwrap();
+    lock.acquire().unwrap();
+    assert!(!lock.try_acquire().unwrap() && lock.try_lock().unwrap().is_none());
+    let began = std::time::Instant::now();
+    assert!(!lock.acquire_timeout(A_BIT).unwrap());
+    assert!(began.elapsed() >= A_BIT);
+    assert!(lock.is_mine());
+    lock.release().unwrap();
+    assert!(lock.try_acquire().unwrap());
     lock.release().unwrap();
 }
 

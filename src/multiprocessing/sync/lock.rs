@@ -14,8 +14,8 @@ use crate::multiprocessing::transfer::memory;
 /// A lock that one thread of all processes holds: Python's `multiprocessing.Lock`.
 ///
 /// Differs from Python: it belongs to the thread that took it, so nobody else can release it ([`HandoffLock`] is the one
-/// that anyone may), taking it twice is an error instead of a hang, and the death of its holder frees it. Where it guards
-/// data in memory, a [`Value`](crate::multiprocessing::Value) has both in one.
+/// that anyone may), taking it twice without a limit is an error instead of a hang, and the death of its holder frees it. Where
+/// it guards data in memory, a [`Value`](crate::multiprocessing::Value) has both in one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,6 +25,7 @@ use crate::multiprocessing::transfer::memory;
 /// let lock = Lock::new()?;
 /// lock.acquire()?;
 /// assert!(lock.locked());
+/// assert!(!lock.try_acquire()?, "held, by this very thread");
 /// assert_eq!(lock.acquire().unwrap_err().kind(), ErrorKind::WouldDeadlock);
 /// lock.release()?;
 /// assert_eq!(lock.release().unwrap_err().kind(), ErrorKind::NotOwner);

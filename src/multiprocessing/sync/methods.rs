@@ -44,7 +44,7 @@ macro_rules! held_by_one {
             /// The same if that needs no waiting, else `None`.
             ///
             /// # Errors
-            /// As for [`lock`](Self::lock).
+            /// As for [`lock`](Self::lock), but never `WouldDeadlock`.
             #[inline]
             pub fn try_lock(&self) -> Result<Option<$Guard<'_>>> {
                 Ok(self.raw().try_lock()?)
@@ -53,7 +53,7 @@ macro_rules! held_by_one {
             /// The same, waiting within the limit; `None` when that is over.
             ///
             /// # Errors
-            /// As for [`lock`](Self::lock).
+            /// As for [`lock`](Self::lock), but `WouldDeadlock` only for a limit that never ends.
             #[inline]
             pub fn lock_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<$Guard<'_>>> {
                 Ok(self.raw().lock_timeout(limit)?)
@@ -67,18 +67,20 @@ macro_rules! held_by_one {
                 self.acquire_timeout(Limit::NEVER).map(drop)
             }
 
-            /// Takes the lock if that needs no waiting, and says whether it did: Python's `acquire(False)`.
+            /// Takes the lock if that needs no waiting, and says whether it did: Python's `acquire(False)`. The holder of a
+            /// [`Lock`](crate::multiprocessing::Lock) is told false.
             ///
             /// # Errors
-            /// As for [`acquire`](Self::acquire).
+            /// As for [`acquire`](Self::acquire), but never `WouldDeadlock`.
             pub fn try_acquire(&self) -> Result<bool> {
                 self.acquire_timeout(Limit::NOW)
             }
 
-            /// Takes the lock, waiting within the limit; false when that is over. Python's `acquire(timeout=...)`.
+            /// Takes the lock, waiting within the limit; false when that is over. Python's `acquire(timeout=...)`. The holder of a
+            /// [`Lock`](crate::multiprocessing::Lock) is told false after its time.
             ///
             /// # Errors
-            /// As for [`acquire`](Self::acquire).
+            /// As for [`acquire`](Self::acquire), but `WouldDeadlock` only for a limit that never ends.
             pub fn acquire_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
                 let guard = self.lock_timeout(limit)?;
                 if guard.as_ref().is_some_and(|guard| guard.abandoned()) {

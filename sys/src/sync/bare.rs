@@ -56,7 +56,7 @@ macro_rules! acquire {
         /// Takes the lock if that needs no waiting, and says whether it did.
         ///
         /// # Errors
-        /// As for [`lock`](Self::lock).
+        /// As for [`try_lock`](Self::try_lock).
         #[inline]
         pub fn try_acquire(&self) -> S::Outcome<bool> {
             self.acquire_timeout(Limit::NOW)
@@ -66,7 +66,7 @@ macro_rules! acquire {
         /// [cancelled](crate::futex::Cancel).
         ///
         /// # Errors
-        /// As for [`lock`](Self::lock).
+        /// As for [`lock_timeout`](Self::lock_timeout).
         #[inline]
         pub fn acquire_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<bool> {
             S::outcome(S::settle(self.lock_timeout(limit)).map(|guard| guard.map(core::mem::forget).is_some()))

@@ -220,20 +220,20 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
         })
     }
 
-    /// Takes the lock if it is free; `None` if it is not.
+    /// Takes the lock if it is free; `None` if it is not, this thread's own hold included.
     ///
     /// # Errors
-    /// As for [`lock`](Self::lock).
+    /// As for [`lock`](Self::lock), but never [`WouldDeadlock`](crate::scope::Refused::WouldDeadlock).
     #[inline]
     pub fn try_lock(&self) -> S::Outcome<Option<Guard<'_, T, S>>> {
         self.lock_timeout(Limit::NOW)
     }
 
     /// Takes the lock, waiting within the limit; `None` when the time ran out or the wait was
-    /// [cancelled](crate::futex::Cancel).
+    /// [cancelled](crate::futex::Cancel). So it is for the holder itself, after its time; in `Local` at once.
     ///
     /// # Errors
-    /// As for [`lock`](Self::lock).
+    /// As for [`lock`](Self::lock), but [`WouldDeadlock`](crate::scope::Refused::WouldDeadlock) only for a limit that never ends.
     #[inline]
     pub fn lock_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<Option<Guard<'_, T, S>>> {
         S::outcome(self.raw.take(limit.into()).map(|taken| taken.then(|| self.guard())))

@@ -79,6 +79,18 @@ impl SharedLock {
     #[cold]
     #[inline(never)]
     fn take_slow(&self, limit: Limit<'_>) -> Result<bool, Refused> {
+        match self.take_of_others(limit) {
+            // The holder itself waits, and nobody else can release it: the limit is all that ends this.
+            Err(Refused::WouldDeadlock) if !limit.is_never() => {
+                outlast(limit);
+                Ok(false)
+            }
+            answer => answer,
+        }
+    }
+
+    /// The same, refused at once if this thread has the lock.
+    fn take_of_others(&self, limit: Limit<'_>) -> Result<bool, Refused> {
         if form() == Form::Pthread {
             // SAFETY: in this form.
             return unsafe { self.take_fallback(limit) };
@@ -180,6 +192,15 @@ impl SharedLock {
 
     fn mutex(&self) -> *mut libc::pthread_mutex_t {
         (&raw const self.node).cast_mut().cast()
+    }
+}
+
+/// Sleeps until the limit is over.
+fn outlast(limit: Limit<'_>) {
+    let nobody = AtomicU32::new(0);
+    while !limit.is_over() {
+        // Nobody knows of the word, so there is no wake to pass on.
+        let _ = crate::futex::sleep(&nobody, 0, Reach::Private, limit);
     }
 }
 

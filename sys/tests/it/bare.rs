@@ -1,8 +1,9 @@
 //! Locks around nothing, taken and released without a guard.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ossature_sys::futex::Cancel;
 use ossature_sys::scope::{Refused, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::bare::NotOwner;
@@ -23,6 +24,13 @@ fn shared_lock_is_released_by_its_taker_only() {
     lock.acquire().unwrap();
     assert!(lock.is_locked() && lock.is_mine());
     assert_eq!(lock.acquire(), Err(Refused::WouldDeadlock));
+    assert_eq!(lock.try_acquire(), Ok(false));
+    let began = Instant::now();
+    assert_eq!(lock.acquire_timeout(A_BIT), Ok(false));
+    assert!(began.elapsed() >= A_BIT, "after its time");
+    let cancel = Cancel::new();
+    cancel.cancel();
+    assert_eq!(lock.acquire_timeout(&cancel), Ok(false));
     elsewhere(|| {
         assert!(!lock.is_mine());
         assert_eq!(lock.release(), Err(NotOwner));
@@ -78,6 +86,16 @@ fn local_lock_is_released_once() {
     assert_eq!(lock.acquire(), Err(Refused::WouldDeadlock));
     assert_eq!(lock.acquire_timeout(A_BIT), Ok(false));
     assert_eq!((lock.release(), lock.release()), (Ok(()), Err(NotOwner)));
+}
+
+#[test]
+fn local_rlock_is_released_level_by_level() {
+    let lock = RLock::local(());
+    assert_eq!(lock.release(), Err(NotOwner));
+    assert_eq!([lock.acquire(), lock.acquire()], [Ok(()); 2]);
+    assert_eq!([(); 3].map(|()| lock.release()), [Ok(()), Ok(()), Err(NotOwner)]);
+    assert_eq!((lock.depth(), lock.try_acquire()), (0, Ok(true)));
+    assert_eq!(lock.release(), Ok(()));
 }
 
 #[test]
