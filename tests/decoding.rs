@@ -5,6 +5,8 @@ use std::cell::Cell;
 
 #[path = "decoding/form.rs"]
 mod form;
+#[path = "decoding/pickle.rs"]
+mod pickle;
 #[path = "../sys/tests/it/support.rs"]
 mod support;
 #[path = "decoding/typed.rs"]

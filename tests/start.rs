@@ -45,6 +45,7 @@ static TASKS: Tasks = tasks![
     forkserver::leave_a_thread,
     forkserver::preload_a_thread,
     listener::let_one_in,
+    refused::dive,
     refused::take::<refused::Never>,
     refused::take::<refused::Longer>,
     refused::take::<refused::Panics>,

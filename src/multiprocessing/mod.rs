@@ -60,4 +60,4 @@ pub use process::{
 pub use sharedctypes::{Array, RawArray, RawValue, Value};
 pub use start::forkserver::{set_forkserver_preload, set_forkserver_spares, stop_forkserver};
 pub use sync::{Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, Semaphore};
-pub use tasks::{Target, Tasks, freeze_support};
+pub use tasks::{Target, Tasks, freeze_support, set_max_argument_depth};

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::{Process, set_start_timeout};
+use ossature::multiprocessing::{Process, set_max_argument_depth, set_start_timeout};
 use ossature::sys::process::{Resource, Rlimit, rlimit, set_rlimit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = &[
     ("argument_that_cannot_be_serialised_is_refused", argument_that_cannot_be_serialised_is_refused),
     ("argument_that_cannot_be_decoded_is_told_with_the_reason", argument_that_cannot_be_decoded_is_told),
     ("argument_with_bytes_left_over_is_told", argument_with_bytes_left_over_is_told),
+    ("arguments_are_nested_as_deep_as_is_set", arguments_are_nested_as_deep_as_is_set),
     ("panic_while_decoding_is_told", panic_while_decoding_is_told),
     ("child_killed_before_it_begins_is_told", child_killed_before_it_begins_is_told),
     ("child_that_exits_before_it_begins_is_told", child_that_exits_before_it_begins_is_told),
@@ -104,16 +105,56 @@ fn argument_that_cannot_be_serialised_is_refused() {
     let broken = std::path::PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff"));
     let error = Process::spawn(crate::spawn::open_path, (broken,)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert!(error.to_string().contains("path contains invalid UTF-8 characters"), "{error}");
 }
 
 fn argument_that_cannot_be_decoded_is_told() {
     let text = refusal::<Never>();
     assert!(text.contains("arguments of") && text.contains("take::<refused::Never>"), "{text}");
+    assert!(text.contains("this is never understood"), "the program's own words: {text}");
 }
 
 fn argument_with_bytes_left_over_is_told() {
     let text = refusal::<Longer>();
     assert!(text.contains("4 bytes are left over"), "{text}");
+}
+
+#[derive(Serialize, Deserialize)]
+pub enum Deep {
+    End,
+    Below(Box<Deep>),
+}
+
+impl Deep {
+    fn of(levels: usize) -> Self {
+        (1..levels).fold(Self::End, |below, _| Self::Below(Box::new(below)))
+    }
+}
+
+/// Starts another with as much, by the setting that came along.
+pub fn dive(deep: Deep, again: bool) -> Result<(), ossature::Error> {
+    if again {
+        let process = Process::spawn(dive, (deep, false))?;
+        process.join()?;
+        assert_eq!(process.exit_code(), Some(0));
+    }
+    Ok(())
+}
+
+fn arguments_are_nested_as_deep_as_is_set() {
+    // The tuple of the arguments is the first level.
+    let error = Process::spawn(dive, (Deep::of(128), false)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotBegun);
+    assert!(error.to_string().contains("nested more than 128 deep; set_max_argument_depth allows more"), "{error}");
+    let run = |levels| {
+        let process = Process::spawn(dive, (Deep::of(levels), true)).unwrap();
+        process.join().unwrap();
+        assert_eq!(process.exit_code(), Some(0));
+    };
+    run(127);
+    set_max_argument_depth(1000);
+    run(999);
+    set_max_argument_depth(128);
 }
 
 fn panic_while_decoding_is_told() {

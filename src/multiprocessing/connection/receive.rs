@@ -96,7 +96,7 @@ impl Receiving {
             Trust::Kin => usize::MAX,
             Trust::Stranger => decoded_from_a_stranger(length),
         });
-        Bounds { depth: self.depth.get(), memory }
+        Bounds { depth: self.depth.get(), memory, ..Bounds::OF_KIN }
     }
 
     pub(super) fn refuse_challenge(&self) {

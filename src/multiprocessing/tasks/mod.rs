@@ -21,12 +21,15 @@
 //! What cannot be named is refused by the compiler: a closure that captures, and a pointer to a function.
 
 mod build;
+mod depth;
 mod registry;
 mod table;
 
 use std::mem::size_of;
 
 pub(crate) use build::{BuildId, IMAGE};
+pub(crate) use depth::max_argument_depth;
+pub use depth::set_max_argument_depth;
 pub use registry::freeze_support;
 pub(crate) use registry::{Entrance, Registered, internal, look_up, registered};
 pub use table::{Body, Task, Tasks, key, open};

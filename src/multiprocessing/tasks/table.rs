@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
-use super::{Target, nameable};
+use super::{Target, max_argument_depth, nameable};
 use crate::error::Result;
 use crate::multiprocessing::process::Report;
 use crate::multiprocessing::transfer::{self, Bounds, Packed, Trust};
@@ -160,7 +160,8 @@ where
     F::Output: Report,
     Args: DeserializeOwned + 'static,
 {
-    let arguments: Args = transfer::unpack(arguments, Trust::Kin, Bounds::OF_KIN)?;
+    let bounds = Bounds { depth: max_argument_depth(), deeper: "set_max_argument_depth", ..Bounds::OF_KIN };
+    let arguments: Args = transfer::unpack(arguments, Trust::Kin, bounds)?;
     Ok(Box::new(move || task.call(arguments).report()))
 }
 

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Unexpected, VariantAccess, Visitor};
+use serde::de::value::SeqDeserializer;
+use serde::de::{self, DeserializeOwned, DeserializeSeed, Unexpected, VariantAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
+use super::budget::{Budget, Items, Pairs};
 use super::value::Value;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -21,10 +22,33 @@ use crate::error::{Error, ErrorKind, Result};
 /// assert_eq!(from_value::<(String, i64)>(value).unwrap(), ("spam".to_owned(), 42));
 /// ```
 ///
+/// What comes of it takes at most 16 MiB and four times the memory of `value`: a `None` is 32 bytes there, and 264 as an
+/// `Option<[u64; 32]>`. For another bound there is [`from_value_within`].
+///
 /// # Errors
-/// [`ErrorKind::Decode`]: `value` is no `T`; the message says where they part.
+/// [`ErrorKind::Decode`]: `value` is no `T`, or one that takes more memory; the message says where they part.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T> {
-    T::deserialize(Plain(value)).map_err(|Fault(message)| Error::new(ErrorKind::Decode, format!("pickle: {message}")))
+    let most = (16 << 20) + value.memory().saturating_mul(4);
+    from_value_within(value, most)
+}
+
+/// [`from_value`] for a `T` that takes at most so many bytes of memory: what its sequences, maps, texts and boxes hold, at the size of
+/// their types. What a collection reserves beyond its items comes on top.
+///
+/// ```
+/// use ossature::multiprocessing::connection::pickle::{Value, from_value_within};
+///
+/// let value = Value::from(vec![None::<u64>; 1000]);
+/// assert!(from_value_within::<Vec<Option<[u64; 32]>>>(value.clone(), 100_000).is_err());
+/// assert!(from_value_within::<Vec<Option<[u64; 32]>>>(value, 300_000).is_ok());
+/// ```
+///
+/// # Errors
+/// As for [`from_value`].
+pub fn from_value_within<T: DeserializeOwned>(value: Value, max_memory: usize) -> Result<T> {
+    let budget = Budget::new(max_memory, size_of::<T>());
+    T::deserialize(Plain(value, &budget))
+        .map_err(|Fault(message)| Error::new(ErrorKind::Decode, format!("pickle: {message}")))
 }
 
 /// What serde's traits complain of.
@@ -53,29 +77,46 @@ impl serde::ser::Error for Fault {
     }
 }
 
-/// What serde asks, so that its traits are no part of [`Value`].
-struct Plain(Value);
+/// What serde asks, so that its traits are no part of [`Value`]; and what is left of the memory that may be taken.
+pub(super) struct Plain<'b>(pub(super) Value, pub(super) &'b Budget);
 
-impl<'de> IntoDeserializer<'de, Fault> for Plain {
-    type Deserializer = Self;
+/// How what has items is walked through: as the fields of a type, or as many as there are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Fields,
+    Items,
+}
 
-    fn into_deserializer(self) -> Self {
-        self
+impl Plain<'_> {
+    fn visit_items<'de, V: Visitor<'de>>(self, items: Vec<Value>, wanted: Wanted, visitor: V) -> Outcome<V::Value> {
+        let Self(_, budget) = self;
+        budget.nested::<V::Value, _>(|| {
+            let mut items = Items::new(items, budget, wanted == Wanted::Fields);
+            let value = visitor.visit_seq(&mut items)?;
+            items.end()?; // what the visitor left over is an error
+            Ok(value)
+        })
     }
-}
 
-fn visit_items<'de, V: Visitor<'de>>(items: Vec<Value>, visitor: V) -> Outcome<V::Value> {
-    let mut items = SeqDeserializer::new(items.into_iter().map(Plain));
-    let value = visitor.visit_seq(&mut items)?;
-    items.end()?; // what the visitor left over is an error
-    Ok(value)
-}
+    fn visit_pairs<'de, V: Visitor<'de>>(
+        self,
+        pairs: Vec<(Value, Value)>,
+        wanted: Wanted,
+        visitor: V,
+    ) -> Outcome<V::Value> {
+        let Self(_, budget) = self;
+        budget.nested::<V::Value, _>(|| {
+            let mut pairs = Pairs::new(pairs, budget, wanted == Wanted::Fields);
+            let value = visitor.visit_map(&mut pairs)?;
+            pairs.end()?;
+            Ok(value)
+        })
+    }
 
-impl<'de> de::Deserializer<'de> for Plain {
-    type Error = Fault;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
-        match self.0 {
+    fn visit<'de, V: Visitor<'de>>(self, wanted: Wanted, visitor: V) -> Outcome<V::Value> {
+        let Self(value, budget) = self;
+        let rest = Plain(Value::None, budget);
+        match value {
             Value::None => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(value),
             Value::Int(value) => visitor.visit_i64(value),
@@ -86,37 +127,72 @@ impl<'de> de::Deserializer<'de> for Plain {
                 _ => Err(de::Error::invalid_type(Unexpected::Other("an integer of more than 128 bits"), &visitor)),
             },
             Value::Float(value) => visitor.visit_f64(value),
-            Value::Complex(re, im) => visit_items(vec![re.into(), im.into()], visitor),
-            Value::Text(text) => visitor.visit_string(text),
-            Value::Bytes(bytes) | Value::ByteArray(bytes) => visitor.visit_byte_buf(bytes),
+            Value::Complex(re, im) => rest.visit_items(vec![re.into(), im.into()], wanted, visitor),
+            Value::Text(text) => {
+                budget.charge(1, text.len())?;
+                visitor.visit_string(text)
+            }
+            Value::Bytes(bytes) | Value::ByteArray(bytes) => {
+                budget.charge(1, bytes.len())?;
+                visitor.visit_byte_buf(bytes)
+            }
             Value::List(items) | Value::Tuple(items) | Value::Set(items) | Value::FrozenSet(items) => {
-                visit_items(items, visitor)
+                rest.visit_items(items, wanted, visitor)
             }
-            Value::Dict(pairs) => {
-                let mut pairs = MapDeserializer::new(pairs.into_iter().map(|(key, value)| (Plain(key), Plain(value))));
-                let value = visitor.visit_map(&mut pairs)?;
-                pairs.end()?;
-                Ok(value)
-            }
+            Value::Dict(pairs) => rest.visit_pairs(pairs, wanted, visitor),
         }
+    }
+}
+
+impl<'de> de::Deserializer<'de> for Plain<'_> {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
+        self.visit(Wanted::Items, visitor)
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _length: usize, visitor: V) -> Outcome<V::Value> {
+        self.visit(Wanted::Fields, visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _length: usize,
+        visitor: V,
+    ) -> Outcome<V::Value> {
+        self.visit(Wanted::Fields, visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Outcome<V::Value> {
+        self.visit(Wanted::Fields, visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
         match self.0 {
             Value::None => visitor.visit_none(),
-            some => visitor.visit_some(Plain(some)),
+            some => self.1.nested::<V::Value, _>(|| visitor.visit_some(Plain(some, self.1))),
         }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Outcome<V::Value> {
-        visitor.visit_newtype_struct(self)
+        let budget = self.1;
+        budget.nested::<V::Value, _>(|| visitor.visit_newtype_struct(self))
     }
 
     /// A `Vec<u8>` asks for a sequence.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
         match self.0 {
-            Value::Bytes(bytes) | Value::ByteArray(bytes) => visitor.visit_seq(SeqDeserializer::new(bytes.into_iter())),
-            other => Plain(other).deserialize_any(visitor),
+            Value::Bytes(bytes) | Value::ByteArray(bytes) => {
+                self.1.charge(1, bytes.len())?;
+                visitor.visit_seq(SeqDeserializer::new(bytes.into_iter()))
+            }
+            other => Plain(other, self.1).deserialize_any(visitor),
         }
     }
 
@@ -133,7 +209,8 @@ impl<'de> de::Deserializer<'de> for Plain {
             },
             name => (name, None),
         };
-        visitor.visit_enum(Enum { variant, content: Content(content) })
+        let budget = self.1;
+        budget.nested::<V::Value, _>(|| visitor.visit_enum(Enum { variant, content: Content(content, budget) }))
     }
 
     /// Nothing is looked at: what is not wanted may be nested deeply.
@@ -142,35 +219,36 @@ impl<'de> de::Deserializer<'de> for Plain {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct tuple
-        tuple_struct map struct identifier
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct map identifier
     }
 }
 
-struct Enum {
+struct Enum<'b> {
     variant: Value,
-    content: Content,
+    content: Content<'b>,
 }
 
 /// What a variant holds, if it was written with something.
-struct Content(Option<Value>);
+struct Content<'b>(Option<Value>, &'b Budget);
 
-impl<'de> de::EnumAccess<'de> for Enum {
+impl<'de, 'b> de::EnumAccess<'de> for Enum<'b> {
     type Error = Fault;
-    type Variant = Content;
+    type Variant = Content<'b>;
 
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Outcome<(S::Value, Content)> {
-        Ok((seed.deserialize(Plain(self.variant))?, self.content))
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Outcome<(S::Value, Content<'b>)> {
+        Ok((seed.deserialize(Plain(self.variant, self.content.1))?, self.content))
     }
 }
 
-impl Content {
-    fn some(self, wanted: &'static str) -> Outcome<Plain> {
-        self.0.map(Plain).ok_or_else(|| de::Error::invalid_type(Unexpected::UnitVariant, &wanted))
+impl<'b> Content<'b> {
+    fn some(self, wanted: &'static str) -> Outcome<Plain<'b>> {
+        let Self(content, budget) = self;
+        let content = content.map(|content| Plain(content, budget));
+        content.ok_or_else(|| de::Error::invalid_type(Unexpected::UnitVariant, &wanted))
     }
 }
 
-impl<'de> VariantAccess<'de> for Content {
+impl<'de> VariantAccess<'de> for Content<'_> {
     type Error = Fault;
 
     fn unit_variant(self) -> Outcome<()> {
@@ -181,14 +259,16 @@ impl<'de> VariantAccess<'de> for Content {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Outcome<S::Value> {
-        seed.deserialize(self.some("a variant with a content")?)
+        let budget = self.1;
+        let content = self.some("a variant with a content")?;
+        budget.within(size_of::<S::Value>(), || seed.deserialize(content))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _length: usize, visitor: V) -> Outcome<V::Value> {
-        de::Deserializer::deserialize_any(self.some("a variant with several fields")?, visitor)
+        self.some("a variant with several fields")?.visit(Wanted::Fields, visitor)
     }
 
     fn struct_variant<V: Visitor<'de>>(self, _fields: &'static [&'static str], visitor: V) -> Outcome<V::Value> {
-        de::Deserializer::deserialize_any(self.some("a variant with named fields")?, visitor)
+        self.some("a variant with named fields")?.visit(Wanted::Fields, visitor)
     }
 }

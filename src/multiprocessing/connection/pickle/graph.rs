@@ -1,42 +1,81 @@
-//! What a pickle builds before it is known to be a tree: nodes that name one another by number.
+//! What a pickle builds before it is known to be a tree: items, and nodes that name one another by number.
 //!
 //! A pickle may use one object many times, and may put a container into itself. As a graph this costs no more than the
-//! bytes that say so; [`tree`](super::tree) makes values of it, within bounds.
+//! bytes that say so; [`tree`](super::tree) makes values of it, within bounds. What one byte can make is as small as it can be: an
+//! item is 16 bytes, a node 32.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use super::value::Value;
+use super::bigint::BigInt;
 
 /// Names a node: its place in the list of all.
-pub(super) type Id = usize;
+pub(super) type Id = u32;
 
-pub(super) struct Node<'a> {
-    /// Where the opcode stands that made it.
-    pub(super) at: usize,
-    pub(super) kind: Kind<'a>,
+/// What stands on the stack or in a container: itself, if it is as small as that and nobody can change it; else a node.
+#[derive(Clone, Copy)]
+pub(super) enum Item {
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    /// A container that has nothing in it yet, and where the opcode stands that made it. It gets a node when it gets items or a
+    /// second place.
+    Empty(Shape, u32),
+    Node(Id),
 }
 
-pub(super) enum Kind<'a> {
-    /// None, a number or a bool.
-    Plain(Value),
-    Text(Cow<'a, str>),
-    Bytes(Cow<'a, [u8]>),
-    ByteArray(Cow<'a, [u8]>),
-    List(Vec<Id>),
-    Tuple(Vec<Id>),
+/// Which container it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    List,
+    Tuple,
     /// Keys and values by turns.
-    Dict(Vec<Id>),
-    Set(Vec<Id>),
-    FrozenSet(Vec<Id>),
+    Dict,
+    Set,
+    FrozenSet,
+}
+
+pub(super) struct Node<'a> {
+    pub(super) kind: Kind<'a>,
+    /// Where the opcode stands that made it, or 4 GiB.
+    pub(super) at: u32,
+    /// Which container it is, if it has items.
+    pub(super) shape: Shape,
+}
+
+/// No larger than the items of a container.
+pub(super) enum Kind<'a> {
+    /// What needs no node but was given a second place.
+    Plain(Item),
+    BigInt(BigInt),
+    Complex(f64, f64),
+    Text(&'a str),
+    OwnText(Box<str>),
+    Bytes(&'a [u8]),
+    OwnBytes(Box<[u8]>),
+    ByteArray(&'a [u8]),
+    Items(Vec<Item>),
+    /// A container of one item, which never gets a second one.
+    One(Item),
     Class(Class),
     /// What calling a class would have made of the first so many items of another node, or of its bytes. That node is not
     /// copied: one argument could be used by many. It may still get more items, which are none of this.
     Made(Made, Id, usize),
 }
 
+impl Kind<'_> {
+    /// The items of a container.
+    pub(super) fn items(&self) -> Option<&[Item]> {
+        match self {
+            Kind::Items(items) => Some(items),
+            Kind::One(item) => Some(std::slice::from_ref(item)),
+            _ => None,
+        }
+    }
+}
+
 /// The classes and the function that old protocols write plain data with. Nothing is called: each stands for itself.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     Set,
     FrozenSet,

@@ -1,35 +1,48 @@
 //! The stack machine that a pickle is a program for, with every opcode that could run something left out.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-
 use super::bigint::{decimal, integer};
-use super::graph::{Class, Id, Kind, Made, Node};
+use super::graph::{Class, Id, Item, Kind, Made, Node, Shape};
 use super::input::Input;
+use super::memo::Memo;
+use super::meter::{Full, Meter};
 use super::opcode as op;
+use super::stack::Stack;
 use super::text::{literal, number, raw_unicode};
 use super::value::Value;
 use super::{HIGHEST_PROTOCOL, OldStr};
 use crate::error::{Error, Result};
 
 pub(super) struct Machine<'a> {
+    input: Input<'a>,
+    nodes: Vec<Node<'a>>,
+    old_str: OldStr,
+    stack: Stack,
+    memo: Memo,
+    meter: Meter,
+}
+
+/// What a pickle has built: the nodes, and what was left on the stack.
+pub(super) struct Graph<'a> {
     pub(super) input: Input<'a>,
     pub(super) nodes: Vec<Node<'a>>,
-    old_str: OldStr,
-    stack: Vec<Id>,
-    /// How high the stack stood at each open mark.
-    marks: Vec<usize>,
-    memo: HashMap<u32, Id>,
+    pub(super) root: Item,
+    pub(super) meter: Meter,
 }
 
 impl<'a> Machine<'a> {
-    pub(super) fn new(bytes: &'a [u8], old_str: OldStr) -> Self {
-        let (nodes, stack, marks) = (Vec::new(), Vec::new(), Vec::new());
-        Self { input: Input::new(bytes), nodes, old_str, stack, marks, memo: HashMap::new() }
+    pub(super) fn new(bytes: &'a [u8], old_str: OldStr, limit: usize) -> Self {
+        Self {
+            input: Input::new(bytes),
+            nodes: Vec::new(),
+            old_str,
+            stack: Stack::default(),
+            memo: Memo::default(),
+            meter: Meter::new(limit),
+        }
     }
 
-    /// Runs to STOP and answers what is left on the stack.
-    pub(super) fn run(&mut self) -> Result<Id> {
+    /// Runs to STOP.
+    pub(super) fn run(mut self) -> Result<Graph<'a>> {
         loop {
             let opcode = self.input.opcode()?;
             if opcode == op::STOP {
@@ -37,14 +50,17 @@ impl<'a> Machine<'a> {
             }
             self.step(opcode)?;
         }
-        let result = self.pop()?;
-        if !self.stack.is_empty() || !self.marks.is_empty() {
+        let root = self.pop()?;
+        if !self.stack.top().is_empty() || self.stack.has_mark() {
             return Err(self.error("more than one value is left on the stack"));
         }
         if self.input.left() > 0 {
             return Err(self.error(format_args!("{} bytes follow", self.input.left())));
         }
-        Ok(result)
+        let Self { input, nodes, stack, memo, mut meter, .. } = self;
+        stack.free(&mut meter);
+        memo.free(&mut meter);
+        Ok(Graph { input, nodes, root, meter })
     }
 
     fn step(&mut self, opcode: u8) -> Result<()> {
@@ -52,64 +68,53 @@ impl<'a> Machine<'a> {
             op::PROTO => self.protocol(),
             op::FRAME => self.frame(),
             op::MARK => {
-                self.marks.push(self.stack.len());
-                Ok(())
+                let marked = self.stack.mark(&mut self.meter);
+                self.charged(marked)
             }
-            op::POP if self.marks.last() == Some(&self.stack.len()) => self.pop_mark().map(drop),
+            op::POP if self.stack.top().is_empty() && self.stack.has_mark() => self.drop_mark(),
             op::POP => self.pop().map(drop),
-            op::POP_MARK => self.pop_mark().map(drop),
-            op::DUP => {
-                let top = self.top()?;
-                self.stack.push(top);
-                Ok(())
-            }
+            op::POP_MARK => self.drop_mark(),
+            op::DUP => self.dup(),
             op::PUT | op::BINPUT | op::LONG_BINPUT | op::MEMOIZE => self.put(opcode),
             op::GET | op::BINGET | op::LONG_BINGET => self.get(opcode),
 
-            op::NONE => self.plain(Value::None),
-            op::NEWTRUE => self.plain(Value::Bool(true)),
-            op::NEWFALSE => self.plain(Value::Bool(false)),
-            op::BININT1 => self.input.array().and_then(|[byte]| self.plain(Value::from(byte))),
-            op::BININT2 => self.input.array().and_then(|word| self.plain(u16::from_le_bytes(word).into())),
-            op::BININT => self.input.array().and_then(|word| self.plain(i32::from_le_bytes(word).into())),
-            op::LONG1 => self.input.counted::<1>().and_then(|bytes| self.plain(integer(bytes))),
-            op::LONG4 => self.input.counted::<4>().and_then(|bytes| self.plain(integer(bytes))),
+            op::NONE => self.push(Item::None),
+            op::NEWTRUE => self.push(Item::Bool(true)),
+            op::NEWFALSE => self.push(Item::Bool(false)),
+            op::BININT1 => self.input.array().and_then(|[byte]| self.push(Item::Int(byte.into()))),
+            op::BININT2 => self.input.array().and_then(|word| self.push(Item::Int(u16::from_le_bytes(word).into()))),
+            op::BININT => self.input.array().and_then(|word| self.push(Item::Int(i32::from_le_bytes(word).into()))),
+            op::LONG1 => self.input.counted::<1>().and_then(|bytes| self.long(bytes)),
+            op::LONG4 => self.input.counted::<4>().and_then(|bytes| self.long(bytes)),
             op::INT | op::LONG | op::FLOAT => self.number(opcode),
-            op::BINFLOAT => self.input.array().and_then(|word| self.plain(f64::from_be_bytes(word).into())),
+            op::BINFLOAT => self.input.array().and_then(|word| self.push(Item::Float(f64::from_be_bytes(word)))),
 
             op::STRING | op::SHORT_BINSTRING | op::BINSTRING => self.old_str(opcode),
-            op::UNICODE => {
-                let line = self.input.line()?;
-                let text = raw_unicode(line).ok_or_else(|| self.error("not the escaped form of a text"))?;
-                self.push(Kind::Text(text.into()))
-            }
+            op::UNICODE => self.unicode(),
             op::SHORT_BINUNICODE => self.input.counted::<1>().and_then(|bytes| self.text(bytes)),
             op::BINUNICODE => self.input.counted::<4>().and_then(|bytes| self.text(bytes)),
             op::BINUNICODE8 => self.input.counted::<8>().and_then(|bytes| self.text(bytes)),
-            op::SHORT_BINBYTES => self.input.counted::<1>().and_then(|bytes| self.push(Kind::Bytes(bytes.into()))),
-            op::BINBYTES => self.input.counted::<4>().and_then(|bytes| self.push(Kind::Bytes(bytes.into()))),
-            op::BINBYTES8 => self.input.counted::<8>().and_then(|bytes| self.push(Kind::Bytes(bytes.into()))),
-            op::BYTEARRAY8 => self.input.counted::<8>().and_then(|bytes| self.push(Kind::ByteArray(bytes.into()))),
+            op::SHORT_BINBYTES => self.input.counted::<1>().and_then(|bytes| self.make(Kind::Bytes(bytes))),
+            op::BINBYTES => self.input.counted::<4>().and_then(|bytes| self.make(Kind::Bytes(bytes))),
+            op::BINBYTES8 => self.input.counted::<8>().and_then(|bytes| self.make(Kind::Bytes(bytes))),
+            op::BYTEARRAY8 => self.input.counted::<8>().and_then(|bytes| self.make(Kind::ByteArray(bytes))),
 
-            op::EMPTY_LIST => self.push(Kind::List(Vec::new())),
-            op::EMPTY_TUPLE => self.push(Kind::Tuple(Vec::new())),
-            op::EMPTY_DICT => self.push(Kind::Dict(Vec::new())),
-            op::EMPTY_SET => self.push(Kind::Set(Vec::new())),
-            op::LIST => self.pop_mark().and_then(|items| self.push(Kind::List(items))),
-            op::TUPLE => self.pop_mark().and_then(|items| self.push(Kind::Tuple(items))),
-            op::FROZENSET => self.pop_mark().and_then(|items| self.push(Kind::FrozenSet(items))),
-            op::DICT => {
-                self.pop_mark().and_then(|items| self.even(items)).and_then(|items| self.push(Kind::Dict(items)))
-            }
-            op::TUPLE1 => self.pop_some(1).and_then(|items| self.push(Kind::Tuple(items))),
-            op::TUPLE2 => self.pop_some(2).and_then(|items| self.push(Kind::Tuple(items))),
-            op::TUPLE3 => self.pop_some(3).and_then(|items| self.push(Kind::Tuple(items))),
-            op::APPEND => self.pop_some(1).and_then(|item| self.extend(opcode, item)),
-            op::SETITEM => self.pop_some(2).and_then(|pair| self.extend(opcode, pair)),
-            op::APPENDS | op::ADDITEMS => self.pop_mark().and_then(|items| self.extend(opcode, items)),
-            op::SETITEMS => {
-                self.pop_mark().and_then(|items| self.even(items)).and_then(|items| self.extend(opcode, items))
-            }
+            op::EMPTY_LIST => self.push_empty(Shape::List),
+            op::EMPTY_TUPLE => self.push_empty(Shape::Tuple),
+            op::EMPTY_DICT => self.push_empty(Shape::Dict),
+            op::EMPTY_SET => self.push_empty(Shape::Set),
+            op::LIST => self.contain(Shape::List),
+            op::TUPLE => self.contain(Shape::Tuple),
+            op::FROZENSET => self.contain(Shape::FrozenSet),
+            op::DICT => self.contain(Shape::Dict),
+            op::TUPLE1 => self.pop_some().and_then(|[item]| self.make_container(Shape::Tuple, Kind::One(item))),
+            op::TUPLE2 => self.pop_some::<2>().and_then(|items| self.tuple(&items)),
+            op::TUPLE3 => self.pop_some::<3>().and_then(|items| self.tuple(&items)),
+            op::APPEND => self.pop_some::<1>().and_then(|item| self.append(Shape::List, &item)),
+            op::SETITEM => self.pop_some::<2>().and_then(|pair| self.append(Shape::Dict, &pair)),
+            op::APPENDS => self.extend(Shape::List),
+            op::ADDITEMS => self.extend(Shape::Set),
+            op::SETITEMS => self.extend(Shape::Dict),
 
             op::GLOBAL => {
                 let (module, name) = (self.input.line()?, self.input.line()?);
@@ -133,68 +138,203 @@ impl<'a> Machine<'a> {
         self.input.error(what)
     }
 
-    pub(super) fn kind(&self, id: Id) -> &Kind<'a> {
-        &self.nodes[id].kind // ids are places in the list, which only grows
+    /// What the meter says, as an error that names the opcode at work.
+    fn charged<T>(&self, result: std::result::Result<T, Full>) -> Result<T> {
+        result.map_err(|Full| self.too_large())
     }
 
-    fn push(&mut self, kind: Kind<'a>) -> Result<()> {
-        self.stack.push(self.nodes.len());
-        self.nodes.push(Node { at: self.input.opcode_at(), kind });
-        Ok(())
+    #[cold]
+    fn too_large(&self) -> Error {
+        self.error(too_large(&self.meter))
     }
 
-    fn plain(&mut self, value: Value) -> Result<()> {
-        self.push(Kind::Plain(value))
+    #[inline]
+    fn push(&mut self, item: Item) -> Result<()> {
+        match self.stack.push(&mut self.meter, item) {
+            Ok(()) => Ok(()),
+            Err(Full) => Err(self.too_large()),
+        }
+    }
+
+    /// A new node, made by the opcode at that place.
+    fn node(&mut self, at: u32, shape: Shape, kind: Kind<'a>) -> Result<Id> {
+        let reserved = self.meter.reserve(&mut self.nodes, 1);
+        self.charged(reserved)?;
+        let id = Id::try_from(self.nodes.len()).ok().filter(|id| *id < Id::MAX);
+        let id = id.ok_or_else(|| self.error("more objects than can be counted"))?;
+        self.nodes.push(Node { kind, at, shape });
+        Ok(id)
+    }
+
+    /// Where the opcode at work stands, or 4 GiB.
+    fn at(&self) -> u32 {
+        u32::try_from(self.input.opcode_at()).unwrap_or(u32::MAX)
+    }
+
+    fn push_empty(&mut self, shape: Shape) -> Result<()> {
+        self.push(Item::Empty(shape, self.at()))
+    }
+
+    fn make(&mut self, kind: Kind<'a>) -> Result<()> {
+        self.make_container(Shape::Tuple, kind) // it has no items
+    }
+
+    fn make_container(&mut self, shape: Shape, kind: Kind<'a>) -> Result<()> {
+        let id = self.node(self.at(), shape, kind)?;
+        self.push(Item::Node(id))
+    }
+
+    fn kind(&self, item: Item) -> Option<&Node<'a>> {
+        match item {
+            Item::Node(id) => self.nodes.get(id as usize),
+            _ => None,
+        }
+    }
+
+    /// The items of a container of that shape.
+    fn items(&self, wanted: Shape, item: Item) -> Option<&[Item]> {
+        match item {
+            Item::Empty(shape, _) if shape == wanted => Some(&[]),
+            Item::Node(_) => {
+                let node = self.kind(item)?;
+                match &node.kind {
+                    Kind::Plain(plain) => self.items(wanted, *plain),
+                    kind if node.shape == wanted => kind.items(),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    fn long(&mut self, bytes: &[u8]) -> Result<()> {
+        let charged = self.meter.charge(bytes.len());
+        self.charged(charged)?;
+        match integer(bytes) {
+            Value::BigInt(big) => self.make(Kind::BigInt(big)),
+            Value::Int(number) => {
+                self.meter.refund(bytes.len());
+                self.push(Item::Int(number))
+            }
+            _ => Ok(()), // never: it is an integer
+        }
     }
 
     fn text(&mut self, bytes: &'a [u8]) -> Result<()> {
         match std::str::from_utf8(bytes) {
-            Ok(text) => self.push(Kind::Text(text.into())),
+            Ok(text) => self.make(Kind::Text(text)),
             Err(error) => Err(self.error(format_args!("not UTF-8 ({error})"))),
         }
     }
 
-    /// The last `count` above the open mark, the lowest first.
-    fn pop_some(&mut self, count: usize) -> Result<Vec<Id>> {
-        let floor = self.marks.last().copied().unwrap_or(0);
-        match self.stack.len().checked_sub(count) {
-            Some(at) if at >= floor => Ok(self.stack.split_off(at)),
-            _ => Err(self.error("the stack is empty")),
+    /// A line of text. What is not ASCII takes more room than there.
+    fn unicode(&mut self) -> Result<()> {
+        let line = self.input.line()?;
+        let most = line.len().saturating_mul(2);
+        let charged = self.meter.charge(most);
+        self.charged(charged)?;
+        let text = raw_unicode(line).ok_or_else(|| self.error("not the escaped form of a text"))?;
+        self.meter.refund(most - text.len().min(most));
+        self.make(Kind::OwnText(text.into()))
+    }
+
+    fn pop_some<const N: usize>(&mut self) -> Result<[Item; N]> {
+        self.stack.pop_some().ok_or_else(|| self.error("the stack is empty"))
+    }
+
+    fn pop(&mut self) -> Result<Item> {
+        self.stack.pop().ok_or_else(|| self.error("the stack is empty"))
+    }
+
+    fn pop_mark(&mut self) -> Result<Vec<Item>> {
+        self.stack.pop_mark().ok_or_else(|| self.error("no mark is open"))
+    }
+
+    fn drop_mark(&mut self) -> Result<()> {
+        let items = self.pop_mark()?;
+        let given = self.stack.give_back(&mut self.meter, items);
+        self.charged(given)
+    }
+
+    /// The node of what is on top of the stack; what had none gets one.
+    fn top_node(&mut self) -> Result<Id> {
+        let top = self.stack.top().last().copied().ok_or_else(|| self.error("the stack is empty"))?;
+        let id = match top {
+            Item::Node(id) => return Ok(id),
+            Item::Empty(shape, at) => self.node(at, shape, Kind::Items(Vec::new()))?,
+            plain => self.node(self.at(), Shape::Tuple, Kind::Plain(plain))?,
+        };
+        if let Some(top) = self.stack.last_mut() {
+            *top = Item::Node(id);
         }
+        Ok(id)
     }
 
-    fn pop(&mut self) -> Result<Id> {
-        let top = self.top()?;
-        self.stack.pop();
-        Ok(top)
+    fn dup(&mut self) -> Result<()> {
+        let id = self.top_node()?;
+        self.push(Item::Node(id))
     }
 
-    fn top(&self) -> Result<Id> {
-        let floor = self.marks.last().copied().unwrap_or(0);
-        let above = self.stack.get(floor..).unwrap_or_default();
-        above.last().copied().ok_or_else(|| self.error("the stack is empty"))
+    // ---- containers -----------------------------------------------------------------------------------------------
+
+    fn even(&self, shape: Shape, items: &[Item]) -> Result<()> {
+        if shape == Shape::Dict && items.len() % 2 != 0 {
+            return Err(self.error("a key without a value"));
+        }
+        Ok(())
     }
 
-    fn pop_mark(&mut self) -> Result<Vec<Id>> {
-        let mark = self.marks.pop().ok_or_else(|| self.error("no mark is open"))?;
-        Ok(self.stack.split_off(mark))
+    /// A container of what is above the mark.
+    fn contain(&mut self, shape: Shape) -> Result<()> {
+        let items = self.pop_mark()?;
+        self.even(shape, &items)?;
+        if items.is_empty() {
+            let given = self.stack.give_back(&mut self.meter, items);
+            self.charged(given)?;
+            return self.push_empty(shape);
+        }
+        let kept = self.stack.keep(&mut self.meter, items);
+        let kept = self.charged(kept)?;
+        self.make_container(shape, Kind::Items(kept))
     }
 
-    fn even(&self, items: Vec<Id>) -> Result<Vec<Id>> {
-        if items.len() % 2 == 0 { Ok(items) } else { Err(self.error("a key without a value")) }
+    fn tuple(&mut self, items: &[Item]) -> Result<()> {
+        let mut kept = Vec::new();
+        let reserved = self.meter.reserve(&mut kept, items.len());
+        self.charged(reserved)?;
+        kept.extend_from_slice(items);
+        self.make_container(Shape::Tuple, Kind::Items(kept))
     }
 
-    /// Adds `items` to the container on top of the stack.
-    fn extend(&mut self, opcode: u8, items: Vec<Id>) -> Result<()> {
-        let top = self.top()?;
-        let into = match (opcode, &mut self.nodes[top].kind) {
-            (op::APPEND | op::APPENDS, Kind::List(list)) => list,
-            (op::SETITEM | op::SETITEMS, Kind::Dict(pairs)) => pairs,
-            (op::ADDITEMS, Kind::Set(set)) => set,
+    /// Adds what `add` adds to the items of the container on top of the stack.
+    fn add_to_top(
+        &mut self,
+        shape: Shape,
+        add: impl FnOnce(&mut Stack, &mut Meter, &mut Vec<Item>) -> std::result::Result<(), Full>,
+    ) -> Result<()> {
+        let top = self.top_node()?;
+        let added = match self.nodes.get_mut(top as usize) {
+            Some(Node { kind: Kind::Items(items), shape: of, .. }) if *of == shape => {
+                add(&mut self.stack, &mut self.meter, items)
+            }
             _ => return Err(self.error("what is on the stack is not of the type that it adds to")),
         };
-        into.extend(items);
-        Ok(())
+        self.charged(added)
+    }
+
+    fn append(&mut self, shape: Shape, some: &[Item]) -> Result<()> {
+        self.add_to_top(shape, |_, meter, items| {
+            meter.reserve(items, some.len())?;
+            items.extend_from_slice(some);
+            Ok(())
+        })
+    }
+
+    /// Adds what is above the mark.
+    fn extend(&mut self, shape: Shape) -> Result<()> {
+        let some = self.pop_mark()?;
+        self.even(shape, &some)?;
+        self.add_to_top(shape, |stack, meter, items| stack.add(meter, items, some))
     }
 
     // ---- the memo -------------------------------------------------------------------------------------------------
@@ -206,22 +346,21 @@ impl<'a> Machine<'a> {
                 number(line, 10).ok_or_else(|| self.error("not a number"))
             }
             op::BINPUT | op::BINGET => self.input.array().map(|[byte]| byte.into()),
-            op::MEMOIZE => u32::try_from(self.memo.len()).map_err(|_| self.error("the memo is full")),
+            op::MEMOIZE => Ok(self.memo.len()),
             _ => self.input.array().map(u32::from_le_bytes),
         }
     }
 
     fn put(&mut self, opcode: u8) -> Result<()> {
-        let (index, top) = (self.index(opcode)?, self.top()?);
-        self.memo.insert(index, top);
-        Ok(())
+        let (index, top) = (self.index(opcode)?, self.top_node()?);
+        let put = self.memo.put(&mut self.meter, index, top);
+        self.charged(put)
     }
 
     fn get(&mut self, opcode: u8) -> Result<()> {
         let index = self.index(opcode)?;
-        let id = self.memo.get(&index).copied();
-        self.stack.push(id.ok_or_else(|| self.error(format_args!("nothing was put under {index}")))?);
-        Ok(())
+        let id = self.memo.get(index).ok_or_else(|| self.error(format_args!("nothing was put under {index}")))?;
+        self.push(Item::Node(id))
     }
 
     // ---- opcodes with more to them --------------------------------------------------------------------------------
@@ -251,92 +390,172 @@ impl<'a> Machine<'a> {
             (op::LONG, [digits @ .., b'L']) => decimal(digits),
             _ => decimal(line),
         };
-        self.plain(value.ok_or_else(|| self.error("not a number, or too long a one"))?)
+        match value {
+            Some(Value::Bool(value)) => self.push(Item::Bool(value)),
+            Some(Value::Float(number)) => self.push(Item::Float(number)),
+            Some(Value::Int(number)) => self.push(Item::Int(number)),
+            Some(Value::BigInt(big)) => {
+                let charged = self.meter.charge(big.as_le_bytes().len());
+                self.charged(charged)?;
+                self.make(Kind::BigInt(big))
+            }
+            _ => Err(self.error("not a number, or too long a one")),
+        }
     }
 
     fn old_str(&mut self, opcode: u8) -> Result<()> {
-        let bytes: Cow<'a, [u8]> = match opcode {
-            op::SHORT_BINSTRING => self.input.counted::<1>()?.into(),
-            op::BINSTRING => self.input.counted::<4>()?.into(),
-            _ => {
-                let line = self.input.line()?;
-                literal(line).ok_or_else(|| self.error("not a string literal"))?.into()
-            }
+        let bytes = match opcode {
+            op::SHORT_BINSTRING => self.input.counted::<1>()?,
+            op::BINSTRING => self.input.counted::<4>()?,
+            _ => return self.old_literal(),
         };
-        match (self.old_str, bytes) {
-            (OldStr::Bytes, bytes) => self.push(Kind::Bytes(bytes)),
-            (OldStr::Text, Cow::Borrowed(bytes)) if bytes.is_ascii() => self.text(bytes),
-            (OldStr::Text, Cow::Owned(bytes)) if bytes.is_ascii() => {
-                let text = String::from_utf8(bytes).map_err(|_| self.error("not ASCII"))?;
-                self.push(Kind::Text(text.into()))
-            }
-            _ => Err(self.error("a str of Python 2 that is not ASCII; OldStr::Bytes would take it as bytes")),
+        match self.old_str {
+            OldStr::Bytes => self.make(Kind::Bytes(bytes)),
+            OldStr::Text if bytes.is_ascii() => self.text(bytes),
+            OldStr::Text => Err(self.error(NOT_ASCII)),
+        }
+    }
+
+    /// A line of a `str` of Python 2, with escapes in it.
+    fn old_literal(&mut self) -> Result<()> {
+        let line = self.input.line()?;
+        let charged = self.meter.charge(line.len());
+        self.charged(charged)?;
+        let bytes = literal(line).ok_or_else(|| self.error("not a string literal"))?;
+        self.meter.refund(line.len() - bytes.len().min(line.len()));
+        match self.old_str {
+            OldStr::Bytes => self.make(Kind::OwnBytes(bytes.into())),
+            OldStr::Text => match String::from_utf8(bytes) {
+                Ok(text) if text.is_ascii() => self.make(Kind::OwnText(text.into())),
+                _ => Err(self.error(NOT_ASCII)),
+            },
         }
     }
 
     fn class(&mut self, module: &str, name: &str) -> Result<()> {
         match Class::find(module, name) {
-            Some(class) => self.push(Kind::Class(class)),
-            None => Err(self.error(format_args!("names {module}.{name}; only plain data is read"))),
+            Some(class) => self.make(Kind::Class(class)),
+            None => {
+                // As much of a name as a message needs.
+                let (module, name) = (module.chars().take(80), name.chars().take(80));
+                let name: String = module.chain(['.']).chain(name).collect();
+                Err(self.error(format_args!("names {name}; only plain data is read")))
+            }
         }
     }
 
     fn stack_global(&mut self) -> Result<()> {
-        let names = self.pop_some(2)?;
-        let names: Vec<_> = names.into_iter().map(|id| self.kind(id)).collect();
-        let [Kind::Text(module), Kind::Text(name)] = names.as_slice() else {
+        let [module, name] = self.pop_some()?;
+        let (Some(module), Some(name)) = (self.text_of(module), self.text_of(name)) else {
             return Err(self.error("a class is named by two texts"));
         };
-        let (module, name) = (module.clone().into_owned(), name.clone().into_owned());
+        // None that is known is longer.
+        let (module, name): (String, String) = (module.chars().take(80).collect(), name.chars().take(80).collect());
         self.class(&module, &name)
+    }
+
+    fn text_of(&self, item: Item) -> Option<&str> {
+        match &self.kind(item)?.kind {
+            Kind::Text(text) => Some(text),
+            Kind::OwnText(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn bytes_of(&self, item: Item) -> Option<&[u8]> {
+        match &self.kind(item)?.kind {
+            Kind::Bytes(bytes) => Some(bytes),
+            Kind::OwnBytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    fn float_of(&self, item: Item) -> Option<f64> {
+        match item {
+            Item::Float(number) => Some(number),
+            Item::Node(_) => match self.kind(item)?.kind {
+                Kind::Plain(Item::Float(number)) => Some(number),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// What a call of a known class would have made, without calling it.
     fn reduce(&mut self) -> Result<()> {
-        let call = self.pop_some(2)?;
-        let call: Vec<_> = call.into_iter().map(|id| self.kind(id)).collect();
-        let [Kind::Class(class), Kind::Tuple(ids)] = call.as_slice() else {
+        let [class, arguments] = self.pop_some()?;
+        let class = self.kind(class).map(|node| &node.kind);
+        let (Some(Kind::Class(class)), Some(arguments)) = (class, self.items(Shape::Tuple, arguments)) else {
             return Err(self.error("calls something; only plain data is read"));
         };
-        let arguments: Vec<_> = ids.iter().take(3).map(|id| (*id, self.kind(*id))).collect();
-        let made = match (class, arguments.as_slice()) {
-            (Class::Set, []) => Kind::Set(Vec::new()),
-            (Class::Set, [(list, Kind::List(items))]) => Kind::Made(Made::Set, *list, items.len()),
-            (Class::FrozenSet, []) => Kind::FrozenSet(Vec::new()),
-            (Class::FrozenSet, [(list, Kind::List(items))]) => Kind::Made(Made::FrozenSet, *list, items.len()),
-            (Class::OrderedDict, []) => Kind::Dict(Vec::new()),
-            (Class::OrderedDict, [(list, Kind::List(items))]) => Kind::Made(Made::Dict, *list, items.len()),
-            (Class::Bytes, []) => Kind::Bytes((&[]).into()),
-            (Class::Encode, [(text, Kind::Text(_)), (_, codec)]) if is_latin1(codec) => {
-                Kind::Made(Made::Bytes, *text, 0)
+        let class = *class;
+        let made = match *arguments {
+            [] => match class {
+                Class::Set => return self.push_empty(Shape::Set),
+                Class::FrozenSet => return self.push_empty(Shape::FrozenSet),
+                Class::OrderedDict => return self.push_empty(Shape::Dict),
+                Class::Bytes => Some(Kind::Bytes(&[])),
+                Class::ByteArray => Some(Kind::ByteArray(&[])),
+                Class::Complex | Class::Encode => None,
+            },
+            [argument] => {
+                let (shape, made) = match class {
+                    Class::Set => (Shape::Set, Made::Set),
+                    Class::FrozenSet => (Shape::FrozenSet, Made::FrozenSet),
+                    Class::OrderedDict => (Shape::Dict, Made::Dict),
+                    _ => (Shape::Tuple, Made::ByteArray),
+                };
+                match (made, argument, self.items(Shape::List, argument)) {
+                    (Made::ByteArray, Item::Node(id), _) if class == Class::ByteArray && self.is_bytes(argument) => {
+                        Some(Kind::Made(made, id, 0))
+                    }
+                    (Made::ByteArray, ..) => None,
+                    (_, Item::Empty(..), Some(_)) => return self.push_empty(shape),
+                    (_, Item::Node(id), Some(items)) => Some(Kind::Made(made, id, items.len())),
+                    _ => None,
+                }
             }
-            (Class::ByteArray, []) => Kind::ByteArray((&[]).into()),
-            (Class::ByteArray, [(bytes, Kind::Bytes(_) | Kind::Made(Made::Bytes, ..))]) => {
-                Kind::Made(Made::ByteArray, *bytes, 0)
-            }
-            (Class::ByteArray, [(text, Kind::Text(_)), (_, codec)]) if is_latin1(codec) => {
-                Kind::Made(Made::ByteArray, *text, 0)
-            }
-            (Class::Complex, [(_, Kind::Plain(Value::Float(re))), (_, Kind::Plain(Value::Float(im)))]) => {
-                Kind::Plain(Value::Complex(*re, *im))
-            }
-            _ => return Err(self.error(format_args!("{class} of these arguments is not plain data"))),
+            [first, second] => match (class, first) {
+                (Class::Complex, _) => {
+                    self.float_of(first).zip(self.float_of(second)).map(|(re, im)| Kind::Complex(re, im))
+                }
+                (Class::Encode | Class::ByteArray, Item::Node(id))
+                    if self.text_of(first).is_some() && self.is_latin1(second) =>
+                {
+                    let made = if class == Class::Encode { Made::Bytes } else { Made::ByteArray };
+                    Some(Kind::Made(made, id, 0))
+                }
+                _ => None,
+            },
+            _ => None,
         };
-        self.push(made)
+        match made {
+            Some(made) => self.make(made),
+            None => Err(self.error(format_args!("{class} of these arguments is not plain data"))),
+        }
     }
+
+    fn is_bytes(&self, item: Item) -> bool {
+        let made = self.kind(item).is_some_and(|node| matches!(node.kind, Kind::Made(Made::Bytes, ..)));
+        made || self.bytes_of(item).is_some()
+    }
+
+    /// The one codec that pickles write bytes with, under both spellings; Python 2 writes the name as a str.
+    fn is_latin1(&self, item: Item) -> bool {
+        let name = self.text_of(item).map(str::as_bytes).or_else(|| self.bytes_of(item));
+        name.is_some_and(|name| matches!(name, b"latin1" | b"latin-1"))
+    }
+}
+
+const NOT_ASCII: &str = "a str of Python 2 that is not ASCII; OldStr::Bytes would take it as bytes";
+
+/// What is wrong where the meter is full.
+pub(super) fn too_large(meter: &Meter) -> String {
+    format!("reading it takes more than {} bytes of memory; Decoder::max_memory allows more", meter.limit())
 }
 
 /// The number of a line as `repr` writes it. One that is too large for a float is none, though infinity is one.
 fn float(line: &[u8]) -> Option<f64> {
     let number: f64 = std::str::from_utf8(line).ok()?.parse().ok()?;
     (!number.is_infinite() || !line.iter().any(u8::is_ascii_digit)).then_some(number)
-}
-
-/// The one codec that pickles write bytes with, under both spellings; Python 2 writes the name as a str.
-fn is_latin1(kind: &Kind<'_>) -> bool {
-    match kind {
-        Kind::Text(name) => matches!(&**name, "latin1" | "latin-1"),
-        Kind::Bytes(name) => matches!(&**name, b"latin1" | b"latin-1"),
-        _ => false,
-    }
 }

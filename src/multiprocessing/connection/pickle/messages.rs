@@ -3,8 +3,9 @@
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 
-use super::{Value, decode, encode};
+use super::{Decoder, Value, encode};
 use crate::error::Result;
+use crate::multiprocessing::connection::receive::Receiving;
 use crate::multiprocessing::connection::{Connection, Receiver, Sender};
 
 macro_rules! sends_pickles {
@@ -42,15 +43,27 @@ macro_rules! sends_pickles {
     )*};
 }
 
+impl Receiving {
+    /// A decoder within the bounds of the connection.
+    fn decoder(&self) -> Decoder {
+        let decoder = Decoder::new().max_depth(self.depth());
+        match self.decoded() {
+            Some(bytes) => decoder.max_memory(bytes),
+            None => decoder,
+        }
+    }
+}
+
 macro_rules! receives_pickles {
     ($($Face:ident)*) => {$(
         impl $Face {
             /// Waits for the next message, and reads the plain data in it that CPython's `send(obj)` wrote, in any version.
             ///
-            /// For a [`Decoder`](super::Decoder) with other settings, give it the [bytes](Self::recv_bytes).
+            /// The connection's [`max_depth`](Self::max_depth) holds for it, and its [`max_decoded`](Self::max_decoded) if that was
+            /// set; for other settings there is [`recv_pickled_with`](Self::recv_pickled_with).
             ///
             /// # Errors
-            /// As for [`recv_bytes`](Self::recv_bytes); [`Decode`](crate::ErrorKind::Decode) as for [`decode`]. The message is gone then,
+            /// As for [`recv_bytes`](Self::recv_bytes); [`Decode`](crate::ErrorKind::Decode) as for [`decode`](super::decode). The message is gone then,
             /// and the next one can be received.
             #[doc(alias = "recv")]
             pub fn recv_pickled(&self) -> Result<Value> {
@@ -62,7 +75,42 @@ macro_rules! receives_pickles {
             /// # Errors
             /// As for [`recv_pickled`](Self::recv_pickled).
             pub fn recv_pickled_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<Value>> {
-                self.recv_bytes_timeout(timeout)?.map(|message| decode(&message)).transpose()
+                self.recv_pickled_with_timeout(&self.receiving.decoder(), timeout)
+            }
+
+            /// [`recv_pickled`](Self::recv_pickled) by a decoder of the caller's: with a bound on memory or depth, or for the `str` of
+            /// Python 2. What the connection says of depth and memory does not hold then.
+            ///
+            /// # Errors
+            /// As for [`recv_pickled`](Self::recv_pickled).
+            ///
+            /// # Examples
+            /// ```
+            /// use ossature::multiprocessing::connection::{pickle::{Decoder, OldStr, Value}, pipe};
+            ///
+            /// let (near, far) = pipe()?;
+            /// near.send_bytes(b"\x80\x02U\x01\xff.")?; // what Python 2.7 sends for '\xff'
+            /// let decoder = Decoder::new().old_str(OldStr::Bytes).max_memory(1 << 20);
+            /// assert_eq!(far.recv_pickled_with(&decoder)?, Value::Bytes(vec![255]));
+            /// # Ok::<(), ossature::Error>(())
+            /// ```
+            pub fn recv_pickled_with(&self, decoder: &Decoder) -> Result<Value> {
+                self.recv_pickled_with_timeout(decoder, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
+            }
+
+            /// The same within the deadline; `None` when that is over.
+            ///
+            /// The deadline is for the whole message to arrive. A message that is there is decoded to its end, which takes time in
+            /// proportion to its length.
+            ///
+            /// # Errors
+            /// As for [`recv_pickled`](Self::recv_pickled).
+            pub fn recv_pickled_with_timeout(
+                &self,
+                decoder: &Decoder,
+                timeout: impl Into<Deadline>,
+            ) -> Result<Option<Value>> {
+                self.recv_bytes_timeout(timeout)?.map(|message| decoder.decode(&message)).transpose()
             }
 
             /// [`recv_pickled`](Self::recv_pickled) for a message of at most so many bytes, whatever
@@ -83,7 +131,8 @@ macro_rules! receives_pickles {
                 limit: usize,
                 timeout: impl Into<Deadline>,
             ) -> Result<Option<Value>> {
-                self.recv_bytes_max_timeout(limit, timeout)?.map(|message| decode(&message)).transpose()
+                let message = self.recv_bytes_max_timeout(limit, timeout)?;
+                message.map(|message| self.receiving.decoder().decode(&message)).transpose()
             }
         }
     )*};

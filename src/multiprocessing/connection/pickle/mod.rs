@@ -8,9 +8,9 @@
 //! with before there were opcodes for it (`set`, `bytearray`, `_codecs.encode` for bytes, ...) are known by name and stand
 //! for that data; nothing is called.
 //!
-//! Whatever the bytes are, decoding takes time and memory in proportion to their number: an object that stands in many
-//! places is copied as long as the whole stays within [a bound](Decoder::max_memory), one that contains itself is an error,
-//! and so is nesting [too deep](MAX_DEPTH).
+//! Whatever the bytes are, decoding takes time and memory in proportion to their number: 64 bytes of memory for each of them, or
+//! 16 MiB where that is more, or [what the decoder is told](Decoder::max_memory). An object that stands in many places is copied as long
+//! as the whole stays within that, one that contains itself is an error, and so is nesting [too deep](Decoder::max_depth).
 //!
 //! | Python | here |
 //! | --- | --- |
@@ -36,20 +36,24 @@
 //! ```
 
 mod bigint;
+mod budget;
 mod de;
 mod graph;
 mod input;
 mod machine;
+mod memo;
 mod messages;
+mod meter;
 mod opcode;
 mod ser;
+mod stack;
 mod text;
 mod tree;
 mod value;
 mod writer;
 
 pub use bigint::{BigInt, DoesNotFit};
-pub use de::from_value;
+pub use de::{from_value, from_value_within};
 pub use ser::to_value;
 pub use value::Value;
 pub use writer::encode;
@@ -59,10 +63,17 @@ use crate::error::Result;
 /// The highest protocol that is read.
 pub const HIGHEST_PROTOCOL: u8 = 5;
 
-/// How deep containers may stand in one another, read or written.
+/// How deep containers may stand in one another when written, and the most that a [decoder](Decoder::max_depth) can be set to.
 ///
 /// CPython itself, as long as nobody raises its recursion limit, writes less than 500 (up to 3.11).
 pub const MAX_DEPTH: usize = 512;
+
+/// How deep containers may stand in one another when read, unless a decoder is [told otherwise](Decoder::max_depth).
+const DEPTH: usize = 128;
+
+/// How much memory reading takes at most, unless a decoder is [told otherwise](Decoder::max_memory): for each byte, and in any case.
+const MEMORY_PER_BYTE: usize = 64;
+const MEMORY: usize = 16 << 20;
 
 /// What a `str` of Python 2 is read as. It was both text and bytes there; `unicode` is always text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,6 +106,7 @@ pub fn decode(bytes: &[u8]) -> Result<Value> {
 #[derive(Clone, Debug, Default)]
 pub struct Decoder {
     old_str: OldStr,
+    max_depth: Option<usize>,
     max_memory: Option<usize>,
 }
 
@@ -111,10 +123,30 @@ impl Decoder {
         self
     }
 
-    /// How many bytes the value may take: its items, texts and bytes.
+    /// How deep containers may stand in one another: 128 unless set, and [`MAX_DEPTH`] at most.
+    #[must_use]
+    pub fn max_depth(mut self, depth: usize) -> Self {
+        self.max_depth = Some(depth.min(MAX_DEPTH));
+        self
+    }
+
+    /// How many bytes of memory reading may take at a time: the value, and what is kept beside it until it is made. The input is not
+    /// counted, and neither is what the allocator itself adds.
     ///
-    /// Unless set, 16 MiB and 64 times the length of the pickle, which only one that copies an object into many places can
-    /// exceed.
+    /// Unless set, 64 times the length of the pickle, or 16 MiB if that is more. The value of a list of small numbers takes 32 bytes for
+    /// each, and reading it less than twice as much; to exceed 64 bytes for each byte, a pickle has to put copies of an object
+    /// into many places, or hold little but empty containers in one another.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::connection::pickle::{Decoder, Value, encode};
+    ///
+    /// let list = encode(&Value::from(vec![1; 10_000]))?;
+    /// let error = Decoder::new().max_memory(100_000).decode(&list).unwrap_err();
+    /// assert!(error.to_string().contains("more than 100000 bytes of memory"));
+    /// assert!(Decoder::new().max_memory(640_000).decode(&list).is_ok());
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
     #[must_use]
     pub fn max_memory(mut self, bytes: usize) -> Self {
         self.max_memory = Some(bytes);
@@ -126,9 +158,9 @@ impl Decoder {
     /// # Errors
     /// Those of [`decode`].
     pub fn decode(&self, bytes: &[u8]) -> Result<Value> {
-        let mut machine = machine::Machine::new(bytes, self.old_str);
-        let root = machine.run()?;
-        let room = self.max_memory.unwrap_or_else(|| bytes.len().saturating_mul(64).saturating_add(16 << 20));
-        tree::Builder::new(&machine, room).build(root)
+        let limit = self.max_memory.unwrap_or_else(|| bytes.len().saturating_mul(MEMORY_PER_BYTE).max(MEMORY));
+        let mut graph = machine::Machine::new(bytes, self.old_str, limit).run()?;
+        let meter = std::mem::replace(&mut graph.meter, meter::Meter::new(0));
+        tree::Builder::build(&graph, meter, self.max_depth.unwrap_or(DEPTH))
     }
 }

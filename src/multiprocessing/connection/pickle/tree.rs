@@ -1,38 +1,77 @@
 //! From the graph of a pickle to a value: what is used several times is copied, within a bound; what contains itself is
 //! refused.
 
-use super::MAX_DEPTH;
-use super::graph::{Id, Kind, Made};
-use super::machine::Machine;
+use super::graph::{Id, Item, Kind, Made, Shape};
+use super::machine::{Graph, too_large};
+use super::meter::{Full, Meter};
 use super::value::Value;
 use crate::error::{Error, Result};
 
 /// Makes values of the nodes that a machine has left.
 pub(super) struct Builder<'m, 'a> {
-    machine: &'m Machine<'a>,
-    /// How many more bytes the values may take.
-    room: usize,
+    graph: &'m Graph<'a>,
+    meter: Meter,
+    max_depth: usize,
     /// The containers at work, the outermost first.
     open: Vec<Open<'m>>,
-    /// Which nodes stand in `open`.
-    is_open: Vec<bool>,
+    /// What became of each node so far.
+    states: Vec<State>,
+    /// The outermost container at work that is made once more, by its place in `open`.
+    again: Option<usize>,
+    /// How many bytes went into what was made before.
+    copied: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    /// It stands in `open`.
+    Open,
+    Made,
 }
 
 /// A container of which some items are made.
 struct Open<'m> {
     id: Id,
-    wanted: std::slice::Iter<'m, Id>,
-    made: Vec<Value>,
+    shape: Shape,
+    wanted: std::slice::Iter<'m, Item>,
+    made: Filling,
+}
+
+enum Filling {
+    Items(Vec<Value>),
+    /// With the key whose value comes next.
+    Pairs(Vec<(Value, Value)>, Option<Value>),
+    /// Pairs, each a list or a tuple.
+    ListOfPairs(Vec<Value>),
+}
+
+impl Filling {
+    fn add(&mut self, value: Value) {
+        match self {
+            Self::Items(items) | Self::ListOfPairs(items) => items.push(value),
+            Self::Pairs(pairs, key) => match key.take() {
+                Some(key) => pairs.push((key, value)),
+                None => *key = Some(value),
+            },
+        }
+    }
 }
 
 impl<'m, 'a> Builder<'m, 'a> {
-    pub(super) fn new(machine: &'m Machine<'a>, room: usize) -> Self {
-        Self { machine, room, open: Vec::new(), is_open: vec![false; machine.nodes.len()] }
+    /// The value of the whole, without recursion.
+    pub(super) fn build(graph: &'m Graph<'a>, meter: Meter, max_depth: usize) -> Result<Value> {
+        let (open, states) = (Vec::new(), Vec::new());
+        let mut builder = Self { graph, meter, max_depth, open, states, again: None, copied: 0 };
+        if let Err(Full) = builder.meter.charge(graph.nodes.len()) {
+            return Err(graph.input.error(too_large(&builder.meter)));
+        }
+        builder.states = vec![State::New; graph.nodes.len()];
+        builder.run()
     }
 
-    /// The value of node `root`, without recursion.
-    pub(super) fn build(mut self, root: Id) -> Result<Value> {
-        let mut next = root;
+    fn run(mut self) -> Result<Value> {
+        let mut next = self.graph.root;
         loop {
             let mut made = self.begin(next)?;
             // Hands the value up; each container that it completes is a value in turn.
@@ -40,84 +79,146 @@ impl<'m, 'a> Builder<'m, 'a> {
                 let Some(container) = self.open.last_mut() else {
                     return Ok(made.unwrap_or_default()); // some: `begin` makes a value or opens a container
                 };
-                container.made.extend(made.take());
-                if let Some(item) = container.wanted.next() {
-                    break *item;
+                if let Some(made) = made.take() {
+                    container.made.add(made);
                 }
-                made = self.close()?;
+                // What has nothing in it is its own value.
+                match container.wanted.find_map(|item| match plain(*item) {
+                    Some(value) => {
+                        container.made.add(value);
+                        None
+                    }
+                    None => Some(*item),
+                }) {
+                    Some(item) => break item,
+                    None => made = self.close()?,
+                }
             };
         }
     }
 
-    /// Makes the value of a node, or opens the container that it is.
-    fn begin(&mut self, id: Id) -> Result<Option<Value>> {
-        let items = match self.machine.kind(id) {
-            Kind::Plain(value) => {
-                if let Value::BigInt(big) = value {
-                    self.charge(id, big.as_le_bytes().len())?;
-                }
-                return Ok(Some(value.clone()));
+    /// Makes the value of an item, or opens the container that it is.
+    fn begin(&mut self, item: Item) -> Result<Option<Value>> {
+        let id = match item {
+            Item::Node(id) => id,
+            Item::Empty(shape, at) => {
+                self.deeper(at)?;
+                return Ok(Some(match shape {
+                    Shape::List => Value::List(Vec::new()),
+                    Shape::Tuple => Value::Tuple(Vec::new()),
+                    Shape::Dict => Value::Dict(Vec::new()),
+                    Shape::Set => Value::Set(Vec::new()),
+                    Shape::FrozenSet => Value::FrozenSet(Vec::new()),
+                }));
             }
-            Kind::Text(text) => {
-                self.charge(id, text.len())?;
-                return Ok(Some(Value::Text(text.clone().into_owned())));
+            other => return Ok(plain(other)),
+        };
+        let graph = self.graph;
+        let Some(node) = graph.nodes.get(id as usize) else { return Ok(None) }; // never: ids are places in the list
+        let (shape, items) = match &node.kind {
+            Kind::Plain(plain) => return self.begin(*plain),
+            Kind::BigInt(big) => {
+                self.charge(id, big.as_le_bytes().len())?;
+                return Ok(Some(Value::BigInt(big.clone())));
             }
-            Kind::Bytes(_) | Kind::Made(Made::Bytes, ..) => return Ok(Some(Value::Bytes(self.bytes(id)?))),
+            Kind::Complex(re, im) => return Ok(Some(Value::Complex(*re, *im))),
+            Kind::Text(text) => return self.text(id, text).map(Some),
+            Kind::OwnText(text) => return self.text(id, text).map(Some),
+            Kind::Bytes(_) | Kind::OwnBytes(_) | Kind::Made(Made::Bytes, ..) => {
+                return Ok(Some(Value::Bytes(self.bytes(id)?)));
+            }
             Kind::ByteArray(_) | Kind::Made(Made::ByteArray, ..) => return Ok(Some(Value::ByteArray(self.bytes(id)?))),
             Kind::Class(class) => return Err(self.error(id, format_args!("{class} itself is no plain data"))),
-            Kind::List(items) | Kind::Tuple(items) | Kind::Dict(items) | Kind::Set(items) | Kind::FrozenSet(items) => {
-                items
+            Kind::Items(items) => (node.shape, &items[..]),
+            Kind::One(item) => (node.shape, std::slice::from_ref(item)),
+            Kind::Made(made, list, count) => {
+                let shape = match made {
+                    Made::Set => Shape::Set,
+                    Made::FrozenSet => Shape::FrozenSet,
+                    _ => Shape::Dict,
+                };
+                let items = graph.nodes.get(*list as usize).and_then(|list| list.kind.items());
+                let items = items.ok_or_else(|| self.error(id, "made of no list"))?;
+                (shape, items.get(..*count).unwrap_or(items))
             }
-            Kind::Made(Made::Set | Made::FrozenSet | Made::Dict, list, count) => match self.machine.kind(*list) {
-                Kind::List(items) => items.get(..*count).unwrap_or(items),
-                _ => return Err(self.error(id, "made of no list")),
-            },
         };
-        if self.is_open[id] {
+        self.open(id, shape, items, matches!(node.kind, Kind::Made(..)))?;
+        Ok(None)
+    }
+
+    fn open(&mut self, id: Id, shape: Shape, items: &'m [Item], is_made: bool) -> Result<()> {
+        let state = self.state(id);
+        if state == State::Open {
             return Err(self.error(id, "contains itself"));
         }
-        if self.open.len() >= MAX_DEPTH {
-            return Err(self.error(id, format_args!("nested more than {MAX_DEPTH} deep")));
-        }
+        self.deeper(self.at(id))?;
         self.charge(id, items.len().saturating_mul(size_of::<Value>()))?;
-        self.is_open[id] = true;
-        self.open.push(Open { id, wanted: items.iter(), made: Vec::with_capacity(items.len()) });
-        Ok(None)
+        if state == State::Made && self.again.is_none() {
+            self.again = Some(self.open.len());
+        }
+        self.set(id, State::Open);
+        let made = match (shape, is_made) {
+            (Shape::Dict, true) => Filling::ListOfPairs(Vec::with_capacity(items.len())),
+            (Shape::Dict, false) => Filling::Pairs(Vec::with_capacity(items.len() / 2), None),
+            _ => Filling::Items(Vec::with_capacity(items.len())),
+        };
+        self.open.push(Open { id, shape, wanted: items.iter(), made });
+        Ok(())
+    }
+
+    /// Whether there may be a container within those at work.
+    fn deeper(&self, at: u32) -> Result<()> {
+        if self.open.len() < self.max_depth {
+            return Ok(());
+        }
+        let (depth, at) = (self.max_depth, at as usize);
+        let message = format_args!("nested more than {depth} deep; Decoder::max_depth allows more");
+        Err(self.graph.input.error_at(at, message))
     }
 
     /// The value of the innermost open container.
     fn close(&mut self) -> Result<Option<Value>> {
-        let Some(Open { id, made, .. }) = self.open.pop() else { return Ok(None) };
-        self.is_open[id] = false;
-        Ok(Some(match self.machine.kind(id) {
-            Kind::Tuple(_) => Value::Tuple(made),
-            Kind::Dict(_) => Value::Dict(self.pairs(id, made)?),
-            Kind::Made(Made::Dict, ..) => {
-                let mut flat = Vec::with_capacity(2 * made.len());
-                for pair in made {
-                    match pair {
-                        Value::List(pair) | Value::Tuple(pair) if pair.len() == 2 => flat.extend(pair),
-                        other => return Err(self.error(id, format_args!("a {} is no pair", other.type_name()))),
-                    }
-                }
-                Value::Dict(self.pairs(id, flat)?)
+        let Some(Open { id, shape, made, .. }) = self.open.pop() else { return Ok(None) };
+        self.set(id, State::Made);
+        if self.again == Some(self.open.len()) {
+            self.again = None;
+        }
+        Ok(Some(match (shape, made) {
+            (_, Filling::Pairs(pairs, _)) => self.dict(id, pairs)?,
+            (_, Filling::ListOfPairs(list)) => {
+                let pairs = self.pairs(id, list)?;
+                self.dict(id, pairs)?
             }
-            Kind::Set(_) | Kind::Made(Made::Set, ..) => Value::Set(self.hashable(id, made)?),
-            Kind::FrozenSet(_) | Kind::Made(Made::FrozenSet, ..) => Value::FrozenSet(self.hashable(id, made)?),
-            _ => Value::List(made),
+            (Shape::Tuple, Filling::Items(items)) => Value::Tuple(items),
+            (Shape::Set, Filling::Items(items)) => Value::Set(self.hashable(id, items)?),
+            (Shape::FrozenSet, Filling::Items(items)) => Value::FrozenSet(self.hashable(id, items)?),
+            (_, Filling::Items(items)) => Value::List(items),
         }))
     }
 
-    fn pairs(&self, id: Id, flat: Vec<Value>) -> Result<Vec<(Value, Value)>> {
-        let mut pairs = Vec::with_capacity(flat.len() / 2);
-        let mut flat = flat.into_iter();
-        while let (Some(key), Some(value)) = (flat.next(), flat.next()) {
-            if let Some(what) = key.unhashable() {
-                return Err(self.error(id, format_args!("a {what} cannot be a key")));
+    fn pairs(&mut self, id: Id, list: Vec<Value>) -> Result<Vec<(Value, Value)>> {
+        let (count, room) = (list.len(), list.capacity());
+        self.charge(id, count.saturating_mul(size_of::<(Value, Value)>()))?;
+        let mut pairs = Vec::with_capacity(count);
+        for pair in list {
+            match pair {
+                Value::List(pair) | Value::Tuple(pair) => match <[Value; 2]>::try_from(pair) {
+                    Ok([key, value]) => pairs.push((key, value)),
+                    Err(_) => return Err(self.error(id, "a pair has two items")),
+                },
+                other => return Err(self.error(id, format_args!("a {} is no pair", other.type_name()))),
             }
-            pairs.push((key, value));
         }
+        // The list is gone, and so are the pairs in it.
+        self.meter.refund(room * size_of::<Value>() + count * size_of::<(Value, Value)>());
         Ok(pairs)
+    }
+
+    fn dict(&self, id: Id, pairs: Vec<(Value, Value)>) -> Result<Value> {
+        match pairs.iter().find_map(|(key, _)| key.unhashable()) {
+            Some(what) => Err(self.error(id, format_args!("a {what} cannot be a key"))),
+            None => Ok(Value::Dict(pairs)),
+        }
     }
 
     fn hashable(&self, id: Id, items: Vec<Value>) -> Result<Vec<Value>> {
@@ -127,39 +228,98 @@ impl<'m, 'a> Builder<'m, 'a> {
         }
     }
 
+    fn text(&mut self, id: Id, text: &str) -> Result<Value> {
+        self.charge(id, text.len())?;
+        self.set(id, State::Made);
+        Ok(Value::Text(text.to_owned()))
+    }
+
     /// The bytes that a node is, or is made of.
     fn bytes(&mut self, id: Id) -> Result<Vec<u8>> {
+        let graph = self.graph;
         let mut source = id;
         loop {
-            match self.machine.kind(source) {
+            let text = match graph.nodes.get(source as usize).map(|node| &node.kind) {
                 // An argument is older than what is made of it, so this ends.
-                Kind::Made(Made::Bytes | Made::ByteArray, argument, _) => source = *argument,
-                Kind::Bytes(bytes) | Kind::ByteArray(bytes) => {
-                    self.charge(id, bytes.len())?;
-                    return Ok(bytes.clone().into_owned());
+                Some(Kind::Made(Made::Bytes | Made::ByteArray, argument, _)) => {
+                    source = *argument;
+                    continue;
                 }
-                Kind::Text(text) => {
-                    self.charge(id, text.len())?;
-                    let latin1: std::result::Result<_, _> = text.chars().map(u8::try_from).collect();
-                    return latin1
-                        .map_err(|_| self.error(source, "the text is not Latin-1, so it stands for no bytes"));
-                }
+                Some(Kind::Bytes(bytes) | Kind::ByteArray(bytes)) => return self.copy(id, bytes),
+                Some(Kind::OwnBytes(bytes)) => return self.copy(id, bytes),
+                Some(Kind::Text(text)) => text,
+                Some(Kind::OwnText(text)) => &**text,
                 _ => return Err(self.error(id, "made of neither text nor bytes")),
+            };
+            let length = text.chars().count();
+            self.charge(id, length)?;
+            self.set(id, State::Made);
+            let mut bytes = Vec::with_capacity(length);
+            for character in text.chars() {
+                let Ok(byte) = u8::try_from(character) else {
+                    return Err(self.error(source, "the text is not Latin-1, so it stands for no bytes"));
+                };
+                bytes.push(byte);
             }
+            return Ok(bytes);
         }
     }
 
-    fn charge(&mut self, id: Id, size: usize) -> Result<()> {
-        match self.room.checked_sub(size) {
-            Some(rest) => {
-                self.room = rest;
-                Ok(())
-            }
-            None => Err(self.error(id, "one object stands in too many places: the value would be too large")),
+    fn copy(&mut self, id: Id, bytes: &[u8]) -> Result<Vec<u8>> {
+        self.charge(id, bytes.len())?;
+        self.set(id, State::Made);
+        Ok(bytes.to_vec())
+    }
+
+    fn state(&self, id: Id) -> State {
+        self.states.get(id as usize).copied().unwrap_or(State::New)
+    }
+
+    fn set(&mut self, id: Id, to: State) {
+        if let Some(state) = self.states.get_mut(id as usize) {
+            *state = to;
         }
+    }
+
+    /// Counts what a node takes, before it is allocated.
+    fn charge(&mut self, id: Id, size: usize) -> Result<()> {
+        if self.again.is_some() || self.state(id) == State::Made {
+            self.copied = self.copied.saturating_add(size);
+        }
+        self.meter.charge(size).map_err(|Full| self.too_large(id))
+    }
+
+    #[cold]
+    fn too_large(&self, id: Id) -> Error {
+        let limit = self.meter.limit();
+        if self.copied > limit / 2 {
+            return self.error(
+                id,
+                format_args!(
+                    "one object stands in too many places: with a copy in each the value would take more than {limit} bytes of \
+                     memory; Decoder::max_memory allows more"
+                ),
+            );
+        }
+        self.error(id, too_large(&self.meter))
     }
 
     fn error(&self, id: Id, what: impl std::fmt::Display) -> Error {
-        self.machine.input.error_at(self.machine.nodes[id].at, what)
+        self.graph.input.error_at(self.at(id) as usize, what)
     }
+
+    fn at(&self, id: Id) -> u32 {
+        self.graph.nodes.get(id as usize).map_or(0, |node| node.at)
+    }
+}
+
+/// The value of what has nothing in it.
+fn plain(item: Item) -> Option<Value> {
+    Some(match item {
+        Item::None => Value::None,
+        Item::Bool(value) => Value::Bool(value),
+        Item::Int(number) => Value::Int(number),
+        Item::Float(number) => Value::Float(number),
+        Item::Empty(..) | Item::Node(_) => return None,
+    })
 }

@@ -117,6 +117,21 @@ impl Value {
         }
     }
 
+    /// How many bytes of memory it takes, itself included.
+    pub(super) fn memory(&self) -> usize {
+        let inside = match self {
+            Self::BigInt(big) => big.as_le_bytes().len(),
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) | Self::ByteArray(bytes) => bytes.len(),
+            Self::List(items) | Self::Tuple(items) | Self::Set(items) | Self::FrozenSet(items) => {
+                items.iter().map(Self::memory).sum()
+            }
+            Self::Dict(pairs) => pairs.iter().map(|(key, value)| key.memory() + value.memory()).sum(),
+            _ => 0,
+        };
+        size_of::<Self>() + inside
+    }
+
     /// What in it cannot be hashed, so that Python would take it neither as a key nor into a set.
     pub(super) fn unhashable(&self) -> Option<&'static str> {
         match self {

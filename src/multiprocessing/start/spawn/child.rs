@@ -129,6 +129,7 @@ fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
         forkserver::use_link(server)
             .map_err(|errno| Refusal::Told(format!("it could not take the way to the fork server: {errno}")))?;
     }
+    tasks::set_max_argument_depth(order.depth);
     let body = match task.open(arguments) {
         Ok(body) => body,
         Err(error) => return told(format!("the arguments of {} cannot be decoded: {error}", order.task)),

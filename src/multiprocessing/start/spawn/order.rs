@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::launch::unreadable;
 use crate::error::Result;
 use crate::multiprocessing::process::passport::Passport;
-use crate::multiprocessing::tasks::{BuildId, IMAGE};
+use crate::multiprocessing::tasks::{BuildId, IMAGE, max_argument_depth};
 use crate::multiprocessing::transfer::Handle;
 
 /// The first packet to a child; the arguments of its task are the second.
@@ -24,6 +24,8 @@ pub(in crate::multiprocessing::start) struct Order {
     pub(in crate::multiprocessing::start) parent: Option<Handle<OwnedFd>>,
     /// The name of the task.
     pub(in crate::multiprocessing::start) task: String,
+    /// How deep the arguments may be nested.
+    pub(in crate::multiprocessing::start) depth: usize,
     /// Where the parent is, unless that directory is no more; for a child that was not born there.
     pub(in crate::multiprocessing::start) directory: Option<PathBuf>,
     /// Standard output, where the first of the program's words are not for it.
@@ -37,7 +39,8 @@ impl Order {
     pub(in crate::multiprocessing::start) fn new(passport: Option<Passport>, task: &str) -> Result<Self> {
         let build = BuildId::own().map_err(unreadable)?.clone();
         let task = task.to_owned();
-        Ok(Self { build, passport, parent: None, task, directory: None, stdout: None, server: None })
+        let depth = max_argument_depth();
+        Ok(Self { build, passport, parent: None, task, depth, directory: None, stdout: None, server: None })
     }
 }
 

@@ -38,11 +38,13 @@ pub(crate) struct Bounds {
     pub(crate) depth: usize,
     /// How many bytes of memory the items, texts and bytes of the value may take; `usize::MAX` is no bound.
     pub(crate) memory: usize,
+    /// What allows more depth, for the error.
+    pub(crate) deeper: &'static str,
 }
 
 impl Bounds {
     /// What is taken from a process of this program.
-    pub(crate) const OF_KIN: Self = Self { depth: DEPTH, memory: usize::MAX };
+    pub(crate) const OF_KIN: Self = Self { depth: DEPTH, memory: usize::MAX, deeper: "set_max_depth" };
 }
 
 /// The value as bytes.

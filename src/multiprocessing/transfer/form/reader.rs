@@ -23,7 +23,7 @@ pub(super) struct Reader<'de> {
 
 impl<'de> Reader<'de> {
     pub(super) fn new<T>(bytes: &'de [u8], bounds: Bounds) -> Self {
-        let Bounds { depth, memory } = bounds;
+        let Bounds { depth, memory, .. } = bounds;
         Self {
             rest: bytes,
             length: bytes.len(),
@@ -196,8 +196,8 @@ impl<'de> Reader<'de> {
 
     #[cold]
     fn too_deep(&self) -> Fault {
-        let depth = self.bounds.depth;
-        Fault::new(format!("its value is nested more than {depth} deep; set_max_depth allows more"))
+        let Bounds { depth, deeper, .. } = self.bounds;
+        Fault::new(format!("its value is nested more than {depth} deep; {deeper} allows more"))
     }
 }
 

@@ -1,0 +1,153 @@
+//! What a typed value may take of memory that is made of plain data, and the walks that charge it.
+
+use std::cell::Cell;
+use std::vec;
+
+use serde::de::{self, DeserializeSeed};
+
+use super::de::{Fault, Outcome, Plain};
+use super::value::Value;
+
+/// How much memory may be taken still.
+pub(super) struct Budget {
+    most: usize,
+    room: Cell<usize>,
+    /// How large the place is in which the value at work will stand, as far as it was paid for with what is around it. What is
+    /// larger than its place stands elsewhere, in a box, and is paid for by itself.
+    place: Cell<usize>,
+}
+
+impl Budget {
+    pub(super) fn new(most: usize, place: usize) -> Self {
+        Self { most, room: Cell::new(most), place: Cell::new(place) }
+    }
+
+    /// Pays for so many things of a size, before there is room for them.
+    pub(super) fn charge(&self, count: usize, size: usize) -> Outcome<()> {
+        match count.checked_mul(size).and_then(|bytes| self.room.get().checked_sub(bytes)) {
+            Some(room) => {
+                self.room.set(room);
+                Ok(())
+            }
+            None => Err(Fault(format!(
+                "{count} more items of {size} bytes would make the value larger than the {} bytes that it may take; \
+                 from_value_within allows more",
+                self.most
+            ))),
+        }
+    }
+
+    /// Makes what will stand in a place of that size, which is paid for.
+    pub(super) fn within<R>(&self, place: usize, body: impl FnOnce() -> Outcome<R>) -> Outcome<R> {
+        let around = self.place.replace(place);
+        let result = body();
+        self.place.set(around);
+        result
+    }
+
+    /// Makes what has others in it.
+    pub(super) fn nested<V, R>(&self, body: impl FnOnce() -> Outcome<R>) -> Outcome<R> {
+        let size = size_of::<V>();
+        if size > self.place.get() {
+            self.charge(1, size)?;
+        }
+        body()
+    }
+
+    /// Pays for what is left of a walk when its next item is of that size; `paid` is what was paid for each so far.
+    fn pay(&self, left: usize, size: usize, paid: &mut usize) -> Outcome<()> {
+        if size > *paid {
+            self.charge(left, size - *paid)?;
+            *paid = size;
+        }
+        Ok(())
+    }
+}
+
+/// The items of a list, tuple or set.
+pub(super) struct Items<'b> {
+    items: vec::IntoIter<Value>,
+    count: usize,
+    budget: &'b Budget,
+    paid: usize,
+}
+
+impl<'b> Items<'b> {
+    /// Fields were paid for with what they are fields of.
+    pub(super) fn new(items: Vec<Value>, budget: &'b Budget, are_fields: bool) -> Self {
+        let paid = if are_fields { usize::MAX } else { 0 };
+        Self { count: items.len(), items: items.into_iter(), budget, paid }
+    }
+
+    /// Nothing may be left.
+    pub(super) fn end(self) -> Outcome<()> {
+        left_over(self.count, self.items.len())
+    }
+}
+
+fn left_over(count: usize, left: usize) -> Outcome<()> {
+    match left {
+        0 => Ok(()),
+        left => Err(Fault(format!("invalid length {count}, expected {} items", count - left))),
+    }
+}
+
+impl<'de> de::SeqAccess<'de> for Items<'_> {
+    type Error = Fault;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Outcome<Option<S::Value>> {
+        let (left, size) = (self.items.len(), size_of::<S::Value>());
+        let Some(item) = self.items.next() else { return Ok(None) };
+        self.budget.pay(left, size, &mut self.paid)?;
+        self.budget.within(size, || seed.deserialize(Plain(item, self.budget))).map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len())
+    }
+}
+
+/// The pairs of a dict.
+pub(super) struct Pairs<'b> {
+    pairs: vec::IntoIter<(Value, Value)>,
+    count: usize,
+    value: Option<Value>,
+    budget: &'b Budget,
+    paid_key: usize,
+    paid_value: usize,
+}
+
+impl<'b> Pairs<'b> {
+    pub(super) fn new(pairs: Vec<(Value, Value)>, budget: &'b Budget, are_fields: bool) -> Self {
+        let paid = if are_fields { usize::MAX } else { 0 };
+        let count = pairs.len();
+        Self { pairs: pairs.into_iter(), count, value: None, budget, paid_key: paid, paid_value: paid }
+    }
+
+    pub(super) fn end(self) -> Outcome<()> {
+        left_over(self.count, self.pairs.len())
+    }
+}
+
+impl<'de> de::MapAccess<'de> for Pairs<'_> {
+    type Error = Fault;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Outcome<Option<S::Value>> {
+        let (left, size) = (self.pairs.len(), size_of::<S::Value>());
+        let Some((key, value)) = self.pairs.next() else { return Ok(None) };
+        self.value = Some(value);
+        self.budget.pay(left, size, &mut self.paid_key)?;
+        self.budget.within(size, || seed.deserialize(Plain(key, self.budget))).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Outcome<S::Value> {
+        let (left, size) = (self.pairs.len() + 1, size_of::<S::Value>());
+        self.budget.pay(left, size, &mut self.paid_value)?;
+        let value = self.value.take().unwrap_or_default(); // some: a key came before
+        self.budget.within(size, || seed.deserialize(Plain(value, self.budget)))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.pairs.len())
+    }
+}
