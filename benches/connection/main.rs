@@ -3,6 +3,8 @@
 mod authenticate;
 mod echo;
 mod large;
+mod pickle;
+mod typed;
 
 use ossature_benches::{bench, machine};
 use ossature_sys::process::{Child, fork};
@@ -13,6 +15,8 @@ fn main() {
         machine::pin(&cores[cores.len() - 1..]);
         echo::small(bench);
         large::one_way(bench);
+        pickle::numbers_row(bench);
+        typed::small(bench);
         authenticate::rows(bench);
     });
 }
