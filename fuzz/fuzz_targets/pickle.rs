@@ -1,12 +1,25 @@
-//! Pickles that lie: any bytes are plain data or an error soon, and what was read survives writing and reading.
+//! Pickles that lie: any bytes are plain data or an error soon, within the memory that the decoder was given, and what was read
+//! survives writing and reading.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ossature::multiprocessing::connection::pickle::{Decoder, OldStr, encode};
+use ossature::multiprocessing::connection::pickle::{Decoder, OldStr, decode, encode};
 
-fuzz_target!(|input: (bool, &[u8])| {
-    let (as_bytes, bytes) = input;
+#[path = "counted.rs"]
+mod counted;
+
+/// A message of an error, and what the decoder itself needs for anything.
+const SMALL: usize = 4096;
+
+fuzz_target!(|input: (bool, u16, &[u8])| {
+    let (as_bytes, bound, bytes) = input;
     let old_str = if as_bytes { OldStr::Bytes } else { OldStr::Text };
+    let bound = usize::from(bound);
+    let (_, peak) = counted::measured(|| Decoder::new().old_str(old_str).max_memory(bound).decode(bytes));
+    assert!(peak <= 2 * bound + SMALL + bytes.len(), "{peak} bytes for a bound of {bound}");
+    let (_, peak) = counted::measured(|| decode(bytes));
+    assert!(peak <= (64 * bytes.len()).max(16 << 20) + SMALL, "{peak} bytes for {}", bytes.len());
+
     let decoder = Decoder::new().old_str(old_str).max_memory(1 << 20);
     let Ok(value) = decoder.decode(bytes) else { return };
     let written = encode(&value).expect("what was read can be written");
