@@ -124,7 +124,7 @@ fn child_reaped_by_somebody_else_is_not_invented() {
     assert_eq!(child.usage(), None);
 }
 
-fn kernel() -> (u32, u32) {
+pub fn kernel() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut parts = release.split('.').map(|part| part.parse().unwrap_or(0));
     (parts.next().unwrap(), parts.next().unwrap())

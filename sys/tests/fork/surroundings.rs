@@ -28,6 +28,7 @@ use ossature_sys::sync::semaphore::Semaphore;
 use ossature_sys::timerfd::{Clock, TimerFd};
 use ossature_sys::{poll, pthread, random, sched, shareable, tty};
 
+use crate::child::kernel;
 use crate::harness::Test;
 use crate::shm::{attach, descriptor};
 
@@ -68,6 +69,9 @@ fn ends_well(body: impl FnOnce()) {
 }
 
 fn memory_is_attached_to_without_proc() {
+    /// Where the header of shared memory names the namespace, or 0.
+    const PID_NAMESPACE_AT: usize = 88;
+    let tells = kernel() >= (6, 11);
     let outside = Shm::place(Lock::<u64, Shared>::shared(7)).unwrap();
     jailed(|| {
         let inside = Shm::place(Lock::<u64, Shared>::shared(8)).unwrap();
@@ -77,6 +81,10 @@ fn memory_is_attached_to_without_proc() {
             ends_well(|| *attach(descriptor(made)).unwrap().lock().unwrap() += 1);
         }
         assert_eq!(*inside.lock().unwrap(), 10);
+        // From Linux 6.11 on the pidfd tells the namespace, and it does not matter whether the maker lives.
+        let mut namespace = [0; 8];
+        Region::shared(&descriptor(&inside), 128).unwrap().copy_out(PID_NAMESPACE_AT, &mut namespace).unwrap();
+        assert_eq!(namespace != [0; 8], tells);
     });
     // 7 where the test may not change the root.
     assert!([7, 9].contains(&*outside.lock().unwrap()));

@@ -9,7 +9,7 @@ use ossature_sys::mmap::{Memfd, Region, Seals};
 use ossature_sys::scope::Shared;
 use ossature_sys::shareable;
 use ossature_sys::shm::{
-    AttachError, Description, OutOfBounds, Plain, Racy, RacySlice, Shareable, Shm, Zeroed, is_shared_memory,
+    AttachError, Description, Fields, OutOfBounds, Plain, Racy, RacySlice, Shareable, Shm, Zeroed, is_shared_memory,
 };
 use ossature_sys::sync::lock::Lock;
 
@@ -178,6 +178,40 @@ fn types_of_one_name_and_layout_are_told_apart_within_one_image() {
     // Another build numbers its types anew, so from its memory only the fingerprint counts.
     change(&descriptor(&shm), IMAGE_AT);
     assert_eq!(attach::<two::Twin>(descriptor(&shm)).unwrap().x, 5);
+}
+
+#[test]
+#[should_panic(expected = "a shared struct has the layout of C and the fields that `shareable!` was shown")]
+fn fields_that_do_not_fill_the_struct_are_refused() {
+    // As `shareable!` does it, of all fields but the last.
+    let fields = Fields::<Board>::of("Board")
+        .with("turns", core::mem::offset_of!(Board, turns), |whole: &Board| &whole.turns)
+        .with("score", core::mem::offset_of!(Board, score), |whole: &Board| &whole.score);
+    println!("{:?}", fields.fingerprint());
+}
+
+/// The number of the image that this program's shared memory says it is from.
+fn image_of_this_program() -> u64 {
+    let shm = Shm::place(5_u32).unwrap();
+    let mut image = [0; 8];
+    Region::shared(&descriptor(&shm), 128).unwrap().copy_out(IMAGE_AT, &mut image).unwrap();
+    u64::from_ne_bytes(image)
+}
+
+#[test]
+fn image_is_known_and_the_same_in_every_process_that_runs_it() {
+    const TOLD: &str = "image: ";
+    let image = image_of_this_program();
+    println!("{TOLD}{image}");
+    assert_ne!(image, 0);
+    if std::env::var_os("OSSATURE_IMAGE_IS_ASKED").is_some() {
+        return;
+    }
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", "shm::image_is_known_and_the_same_in_every_process_that_runs_it", "--nocapture"]);
+    let output = again.env("OSSATURE_IMAGE_IS_ASKED", "1").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(&format!("{TOLD}{image}\n")), "{text}");
 }
 
 #[test]
