@@ -83,7 +83,7 @@ fn memory_is_attached_to_without_proc() {
         assert_eq!(*inside.lock().unwrap(), 10);
         // From Linux 6.11 on the pidfd tells the namespace, and it does not matter whether the maker lives.
         let mut namespace = [0; 8];
-        Region::shared(&descriptor(&inside), 128).unwrap().copy_out(PID_NAMESPACE_AT, &mut namespace).unwrap();
+        Region::shared(descriptor(&inside), 128).unwrap().copy_out(PID_NAMESPACE_AT, &mut namespace).unwrap();
         assert_eq!(namespace != [0; 8], tells);
     });
     // 7 where the test may not change the root.

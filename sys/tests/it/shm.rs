@@ -194,7 +194,7 @@ fn fields_that_do_not_fill_the_struct_are_refused() {
 fn image_of_this_program() -> u64 {
     let shm = Shm::place(5_u32).unwrap();
     let mut image = [0; 8];
-    Region::shared(&descriptor(&shm), 128).unwrap().copy_out(IMAGE_AT, &mut image).unwrap();
+    Region::shared(descriptor(&shm), 128).unwrap().copy_out(IMAGE_AT, &mut image).unwrap();
     u64::from_ne_bytes(image)
 }
 
