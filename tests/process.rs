@@ -27,6 +27,8 @@ mod guise;
 mod hooks;
 #[path = "process/lives.rs"]
 mod lives;
+#[path = "process/orphans.rs"]
+mod orphans;
 #[path = "process/panics.rs"]
 mod panics;
 #[path = "process/surroundings.rs"]
@@ -49,6 +51,7 @@ fn main() {
         hooks::TESTS,
         hooks::ALONE,
         guise::TESTS,
+        orphans::TESTS,
         surroundings::TESTS,
         surroundings::ALONE,
     ] {

@@ -1,14 +1,12 @@
 //! Descriptors: owned or borrowed, never a bare number, and what every kind of descriptor has in common.
 //!
-//! Source: fcntl(2), dup(2), flock(2), open(2).
+//! Source: fcntl(2), dup(2).
 
-use core::ffi::CStr;
 use core::mem::ManuallyDrop;
 
 use rustix::event::PollFd;
 pub(crate) use rustix::event::PollFlags;
 pub use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::{DupFlags, FdFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
@@ -68,47 +66,6 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> Result<()> {
 pub fn is_character_device(fd: impl AsFd) -> Result<bool> {
     let kind = rustix::fs::FileType::from_raw_mode(raw::call("fstat", || rustix::fs::fstat(fd.as_fd()))?.st_mode);
     Ok(kind == rustix::fs::FileType::CharacterDevice)
-}
-
-/// `open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)`: opens a directory, and never waits for what only looks like one.
-///
-/// # Errors
-/// `ENOTDIR` when it is something else, `ENOENT`, `EACCES`, `EMFILE`; `ELOOP` or `ENOTDIR` for a symbolic link.
-#[doc(alias = "O_DIRECTORY")]
-pub fn open_directory(path: &CStr) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    retry(|| raw::call("open", || rustix::fs::open(path, flags, Mode::empty())))
-}
-
-/// Who else may lock a file meanwhile.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FileLock {
-    /// Everybody who asks for this too.
-    #[doc(alias = "LOCK_SH")]
-    Shared,
-    /// Nobody.
-    #[doc(alias = "LOCK_EX")]
-    Exclusive,
-}
-
-/// `flock(fd, lock | LOCK_NB)`: locks a file or a directory, without waiting; false while somebody else's lock excludes that.
-///
-/// The lock belongs to the open file description: copies of the descriptor, those of forked children included, hold it as
-/// well, and it goes with the last of them, however their processes ended.
-///
-/// # Errors
-/// `ENOLCK` without memory for it; `EOPNOTSUPP` or `EINVAL` where the file system has none.
-#[doc(alias = "flock")]
-pub fn try_lock_file(fd: impl AsFd, lock: FileLock) -> Result<bool> {
-    let operation = match lock {
-        FileLock::Shared => FlockOperation::NonBlockingLockShared,
-        FileLock::Exclusive => FlockOperation::NonBlockingLockExclusive,
-    };
-    match retry(|| raw::call("flock", || rustix::fs::flock(fd.as_fd(), operation))) {
-        Ok(()) => Ok(true),
-        Err(Errno::AGAIN) => Ok(false),
-        Err(errno) => Err(errno),
-    }
 }
 
 /// A socket at whose other end nobody is: what a process puts in the place of a descriptor that it shall not have any more,

@@ -19,10 +19,10 @@ use core::ffi::CStr;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::errno::{Errno, Result, retry};
-use crate::fd::OwnedFd;
+use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::raw;
 
-/// An exclusive lock on a file, until it is dropped.
+/// A lock on a file, until it is dropped.
 #[derive(Debug)]
 #[doc(alias = "flock")]
 #[must_use = "dropping this releases the lock"]
@@ -41,13 +41,43 @@ impl FileLock {
     /// from file systems without such locks, NFS for instance; `ENOLCK`, `ENOMEM`.
     #[doc(alias = "LOCK_EX")]
     pub fn try_directory(path: &CStr) -> Result<Option<Self>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Self::try_open(path, OFlags::DIRECTORY, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// `open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)` and `flock(fd, LOCK_EX | LOCK_NB)`: locks a file that is there, and
+    /// follows no link in its last part; `None` while another holds a lock on it.
+    ///
+    /// # Errors
+    /// As for [`try_directory`](Self::try_directory); `ELOOP` for a symbolic link.
+    pub fn try_exclusive(path: &CStr) -> Result<Option<Self>> {
+        Self::try_open(path, OFlags::NOFOLLOW | OFlags::NONBLOCK, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// The same with `LOCK_SH`: others may hold such a lock on the file too, but no exclusive one; `None` while another holds that.
+    ///
+    /// Forked children have copies of the lock. It goes with the last of the processes that have it, or when one drops it.
+    ///
+    /// # Errors
+    /// As for [`try_exclusive`](Self::try_exclusive).
+    #[doc(alias = "LOCK_SH")]
+    pub fn try_shared(path: &CStr) -> Result<Option<Self>> {
+        Self::try_open(path, OFlags::NOFOLLOW | OFlags::NONBLOCK, FlockOperation::NonBlockingLockShared)
+    }
+
+    fn try_open(path: &CStr, flags: OFlags, operation: FlockOperation) -> Result<Option<Self>> {
+        let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC;
         let fd = retry(|| raw::call("open", || rustix::fs::open(path, flags, Mode::empty())))?;
-        match retry(|| raw::call("flock", || rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive))) {
+        match retry(|| raw::call("flock", || rustix::fs::flock(&fd, operation))) {
             Ok(()) => Ok(Some(Self { fd })),
             Err(Errno::AGAIN) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl AsFd for FileLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

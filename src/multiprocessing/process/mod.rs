@@ -30,6 +30,7 @@
 //! | `ends` | what a forked child is given, and what it lets go of |
 //! | `era` | what belongs to one process: a forked child begins anew |
 //! | `passport`, `bootstrap` | what a child knows of itself, and its whole life |
+//! | `orphans` | the process above a program that reaps what nobody waits for |
 //! | `lifeline` | how a daemon ends with its parent |
 //! | `surroundings` | environment, directory, limits, user and signal mask of a child |
 //! | `start` | a function with its arguments, in any way |
@@ -42,6 +43,7 @@ pub(crate) mod ends;
 pub(crate) mod era;
 mod handle;
 pub(crate) mod lifeline;
+mod orphans;
 pub(crate) mod panic;
 mod parent;
 pub(crate) mod passport;
@@ -61,6 +63,7 @@ pub use builder::Builder;
 pub use current::{CurrentProcess, current_process};
 pub use ends::{Ends, Kept};
 pub use handle::Process;
+pub use orphans::reap_orphans;
 pub use panic::PanicReport;
 pub use parent::{ParentProcess, parent_process};
 pub use report::Report;

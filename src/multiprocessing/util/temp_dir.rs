@@ -1,19 +1,19 @@
 //! A directory for what the processes of one program call by names.
 //!
-//! Each process that uses the directory holds a shared lock on it, which goes with the process however that ends. So the next program
+//! Each process that uses the directory holds a shared lock on a file in it, which goes with the process however that ends. So the next program
 //! that makes one for itself can tell which are nobody's any more, because their maker was killed, and removes them. Only a
-//! directory with the mark of this library in it is ever touched: CPython's have the same names.
+//! directory with that file, the mark of this library, is ever touched: CPython's have the same names.
 
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use ossature_sys::errno::Errno;
-use ossature_sys::fd::{FileLock, open_directory, try_lock_file};
+use ossature_sys::flock::FileLock;
 use ossature_sys::process::effective_user;
 use ossature_sys::random;
 
@@ -37,13 +37,22 @@ const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 /// The directory that a process knows of.
 pub(crate) struct TempDir {
     path: PathBuf,
-    /// What holds the lock; a process that was told of the directory takes it at its first use.
-    lock: Option<OwnedFd>,
+    /// What keeps others from removing it; a process that was told of the directory has it from its first use on.
+    hold: Option<Hold>,
+}
+
+/// How a process keeps others from removing a directory.
+enum Hold {
+    Locked {
+        _lock: FileLock,
+    },
+    /// The file system has no locks, so nobody else can take one to remove it either.
+    Unlockable,
 }
 
 impl TempDir {
     pub(crate) fn told(path: PathBuf) -> Self {
-        Self { path, lock: None }
+        Self { path, hold: None }
     }
 
     /// The same, for a child.
@@ -73,10 +82,10 @@ impl TempDir {
 pub fn temp_dir() -> Result<PathBuf> {
     let mut known = era().temp_dir.lock();
     if let Some(told) = known.as_mut() {
-        if told.lock.is_none() {
-            told.lock = hold(&told.path).map_err(|errno| failed(errno, &told.path))?;
+        if told.hold.is_none() {
+            told.hold = hold(&told.path).map_err(|errno| failed(errno, &told.path))?;
         }
-        if told.lock.is_some() {
+        if told.hold.is_some() {
             return Ok(told.path.clone());
         }
         // Its maker is gone, and so is the directory: this process has one of its own from now on.
@@ -129,43 +138,39 @@ fn make(base: &Path) -> std::result::Result<TempDir, Errno> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             made => made.map_err(errno)?,
         }
-        // The mark comes last: without it nobody takes the directory for one that was left.
-        let lock = hold(&path).and_then(|lock| File::create_new(path.join(MARK)).map(|_| lock).map_err(errno));
-        return match lock {
-            Ok(lock) => Ok(TempDir { path, lock }),
+        match File::create_new(path.join(MARK)).map_err(errno).and_then(|_| hold(&path)) {
+            Ok(None) => {} // taken for one that was left, in the moment before it was locked
+            Ok(hold) => return Ok(TempDir { path, hold }),
             Err(errno) => {
                 let _ = fs::remove_dir_all(&path); // as much of it as can be
-                Err(errno)
+                return Err(errno);
             }
-        };
+        }
     }
 }
 
-/// Locks a directory against its removal by others; `None` when it is gone. Where the file system has no locks, the descriptor holds
-/// nothing, and nobody else can take a lock to remove it either.
-fn hold(path: &Path) -> std::result::Result<Option<OwnedFd>, Errno> {
-    let directory = match open(path) {
-        Err(Errno::NOENT) => return Ok(None),
-        opened => opened?,
-    };
-    match try_lock_file(&directory, FileLock::Shared) {
-        Ok(false) => return Ok(None), // somebody is about to remove it
-        Ok(true) | Err(_) => {}
+/// Locks the mark of a directory against its removal by others; `None` when it is gone.
+fn hold(directory: &Path) -> std::result::Result<Option<Hold>, Errno> {
+    let mark = directory.join(MARK);
+    match FileLock::try_shared(&c_string(&mark)?) {
+        // Without a lock somebody is about to remove it.
+        Ok(lock) => Ok(lock.filter(|lock| is_still(&mark, lock)).map(|lock| Hold::Locked { _lock: lock })),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(Errno::OPNOTSUPP | Errno::NOLCK | Errno::BADF | Errno::INVAL) => Ok(Some(Hold::Unlockable)),
+        Err(errno) => Err(errno),
     }
-    Ok(is_still(path, &directory).then_some(directory))
 }
 
-fn open(path: &Path) -> std::result::Result<OwnedFd, Errno> {
-    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)?;
-    open_directory(&path)
+fn c_string(path: &Path) -> std::result::Result<CString, Errno> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)
 }
 
-/// Whether the path leads to the open directory, a private one of this user.
-fn is_still(path: &Path, directory: &OwnedFd) -> bool {
-    let opened = directory.try_clone().map(File::from).and_then(|file| file.metadata());
-    let (Ok(named), Ok(opened)) = (fs::symlink_metadata(path), opened) else { return false };
-    let ours = opened.uid() == effective_user() && opened.mode() & 0o777 == 0o700;
-    ours && (named.dev(), named.ino()) == (opened.dev(), opened.ino())
+/// Whether the mark is the file that was locked, and this user's.
+fn is_still(mark: &Path, lock: &FileLock) -> bool {
+    let locked = lock.as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata());
+    let (Ok(named), Ok(locked)) = (fs::symlink_metadata(mark), locked) else { return false };
+    let same = (named.dev(), named.ino()) == (locked.dev(), locked.ino());
+    same && locked.is_file() && locked.uid() == effective_user()
 }
 
 /// Removes the directories of this library below `base` that no process uses any more. What cannot be looked into or removed stays.
@@ -176,14 +181,22 @@ fn remove_what_others_left(base: &Path, notes: &mut Vec<String>) {
     };
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
     let named = entries.filter(|entry| is_name(entry.file_name().as_bytes())).map(|entry| entry.path());
-    for path in named.filter(|path| path.join(MARK).is_file()).take(MOST) {
-        let Ok(directory) = open(&path) else { continue };
-        // The lock is held over the removal, so that a process which was told of the directory finds it gone, not half gone.
-        if try_lock_file(&directory, FileLock::Exclusive) == Ok(true) && is_still(&path, &directory) {
+    for path in named.filter(|path| is_private(path)).take(MOST) {
+        let mark = path.join(MARK);
+        let lock = c_string(&mark).and_then(|mark| FileLock::try_exclusive(&mark));
+        // It is held over the removal, so that a process which was told of the directory finds it gone, not half gone.
+        let Ok(Some(lock)) = lock else { continue };
+        if is_still(&mark, &lock) {
             let _ = fs::remove_dir_all(&path);
             notes.push(format!("removed temp directory {}, which a process had left", path.display()));
         }
     }
+}
+
+/// Whether it is a directory of this user that nobody else may enter, and marked.
+fn is_private(path: &Path) -> bool {
+    let private = |it: fs::Metadata| it.is_dir() && it.uid() == effective_user() && it.mode() & 0o777 == 0o700;
+    fs::symlink_metadata(path).is_ok_and(private) && path.join(MARK).is_file()
 }
 
 fn errno(error: io::Error) -> Errno {

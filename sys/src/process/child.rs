@@ -5,9 +5,9 @@ use core::mem::ManuallyDrop;
 
 use super::{Exit, Pid, Signal, Usage, generation, pidfd};
 use crate::deadline::Deadline;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, retry};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
-use crate::raw::process::{RawUsage, Waited};
+use crate::raw::process::{RawUsage, WaitFor, Waited, waitid};
 
 /// A child process, reaped at most once and signalled without the danger of meeting another that got its number.
 ///
@@ -131,6 +131,23 @@ impl Child {
         self.end = Some(exit);
         self.usage = Some(Usage::from_raw(usage));
         exit
+    }
+}
+
+/// `waitid(P_ALL, ..., WEXITED | WNOHANG)`: reaps one child of this process that has ended, whichever it is, and tells which and how;
+/// `None` when none has.
+///
+/// For a process that has no children but those that it does not know: the first of a pid namespace, or a
+/// [subreaper](super::become_subreaper). It takes the end of a child with a handle too, which is [`Exit::Unknown`] there then.
+///
+/// # Errors
+/// None that the system documents for this request.
+#[doc(alias = "waitid")]
+pub fn reap_any() -> Result<Option<(Pid, Exit)>> {
+    match retry(|| waitid(WaitFor::Any, libc::WEXITED | libc::WNOHANG, &mut RawUsage::default())) {
+        Ok(waited) => Ok(waited.and_then(|waited| Some((Pid::from_raw(waited.pid)?, Exit::from_waited(waited))))),
+        Err(Errno::CHILD) => Ok(None),
+        Err(errno) => Err(errno),
     }
 }
 

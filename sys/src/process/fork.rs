@@ -105,6 +105,37 @@ impl ForkError {
 /// assert_eq!(child.wait(), Ok(Exit::Code(42)));
 /// ```
 pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
+    prove_safe()?;
+    // SAFETY: this is the only thread, so nothing that another held can be missed in the child; it holds no lock in shared
+    // memory; and the child runs one closure and exits, so it never returns into a caller that did not expect a second
+    // return. The closure's own copies and borrows are copied with the memory they lie in.
+    match unsafe { fork_unchecked() }? {
+        Some(started) => Ok(started),
+        None => run(child),
+    }
+}
+
+/// `fork()`, after which the *child* returns from here and goes on with the program, while this process does `watch` with the
+/// child and ends with the code that it returns: what daemon(3) does, and what stands above a program in a container.
+///
+/// No destructor of this stack runs in this process any more: what it owns is the child's now. It ends by `_exit`. A panic of
+/// `watch` ends it with code 101.
+///
+/// # Errors
+/// As [`fork`]; this process goes on with the program then, as if nothing had been.
+pub fn continue_in_child<F: FnOnce(Child) -> u8>(watch: F) -> Result<(), ForkError> {
+    prove_safe()?;
+    // SAFETY: this is the only thread and holds no lock in shared memory, as for `fork`. One process returns from here, the
+    // child, with a copy of everything; the other one runs one closure and exits, so nothing on the stack is used by
+    // both.
+    match unsafe { fork_unchecked() }? {
+        Some(started) => run(|| watch(started)),
+        None => Ok(()),
+    }
+}
+
+/// Whether a fork is safe here.
+fn prove_safe() -> Result<(), ForkError> {
     if raw_process::children_are_reaped_by_the_kernel()? {
         return Err(ForkError::SigchldIgnored);
     }
@@ -114,13 +145,7 @@ pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
     if crate::sync::robust::holds_exclusively() || crate::pthread::holds_any() {
         return Err(ForkError::LockHeld);
     }
-    // SAFETY: this is the only thread, so nothing that another held can be missed in the child; it holds no lock in shared
-    // memory; and the child runs one closure and exits, so it never returns into a caller that did not expect a second
-    // return. The closure's own copies and borrows are copied with the memory they lie in.
-    match unsafe { fork_unchecked() }? {
-        Some(started) => Ok(started),
-        None => run(child),
-    }
+    Ok(())
 }
 
 /// `fork()` and `pidfd_open(child)`: `None` in the child.

@@ -52,10 +52,10 @@ mod usage;
 pub use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 pub use at_exit::at_exit;
-pub use child::Child;
+pub use child::{Child, reap_any};
 pub use exec::{Argument, Group, Inherit, Plan, Stage, StartError};
 pub use exit::{Exit, exit};
-pub use fork::{ForkError, fork, fork_unchecked};
+pub use fork::{ForkError, continue_in_child, fork, fork_unchecked};
 pub use generation::generation;
 pub use identity::Identity;
 pub use ids::{

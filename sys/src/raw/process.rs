@@ -55,6 +55,7 @@ const_assert_eq!(size_of::<RawUsage>(), 18 * size_of::<c_long>());
 /// What waitid(2) tells: `si_code` (a `CLD_*`) and `si_status`.
 #[derive(Clone, Copy)]
 pub(crate) struct Waited {
+    pub(crate) pid: c_int,
     pub(crate) code: c_int,
     pub(crate) status: c_int,
 }
@@ -62,15 +63,18 @@ pub(crate) struct Waited {
 /// Whom waitid(2) waits for.
 #[derive(Clone, Copy)]
 pub(crate) enum WaitFor<'a> {
+    Any,
     Pid(Pid),
     Pidfd(BorrowedFd<'a>),
 }
 
 /// The kernel's waitid, which unlike libc's also tells the resource usage. `None`: nothing to report under `WNOHANG`.
 pub(crate) fn waitid(whom: WaitFor<'_>, options: c_int, usage: &mut RawUsage) -> Result<Option<Waited>> {
+    const P_ALL: c_long = 0;
     const P_PID: c_long = 1;
     const P_PIDFD: c_long = 3;
     let (kind, id) = match whom {
+        WaitFor::Any => (P_ALL, 0),
         WaitFor::Pid(pid) => (P_PID, c_long::from(pid.as_raw_nonzero().get())),
         WaitFor::Pidfd(fd) => (P_PIDFD, c_long::from(fd.as_raw_fd())),
     };
@@ -91,7 +95,7 @@ pub(crate) fn waitid(whom: WaitFor<'_>, options: c_int, usage: &mut RawUsage) ->
     }
     // SAFETY: as above.
     let status = unsafe { info.si_status() };
-    Ok(Some(Waited { code: info.si_code, status }))
+    Ok(Some(Waited { pid, code: info.si_code, status }))
 }
 
 /// `getrusage(who, usage)` with the kernel's layout.

@@ -62,12 +62,3 @@ fn everything_about_a_placeholder_ends_and_leaks_nothing() {
     assert_eq!(seen.calls, 2);
     survives("dup3", Errno::INTR, || stream.detach(&fd::Placeholder::new()?));
 }
-
-#[test]
-fn an_interrupted_lock_of_a_file_is_asked_for_again() {
-    let _alone = alone();
-    let null = null();
-    let seen = sweep("flock", &[], || fd::try_lock_file(&null, fd::FileLock::Shared).map(drop));
-    assert_eq!(seen.calls, 1);
-    survives("flock", Errno::INTR, || fd::try_lock_file(&null, fd::FileLock::Shared));
-}

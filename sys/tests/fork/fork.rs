@@ -14,6 +14,8 @@ use ossature_sys::sync::lock::Lock;
 use crate::harness::{Test, descriptors, pipe};
 
 pub const TESTS: &[Test] = &[
+    ("the_program_goes_on_in_a_child_that_is_watched", the_program_goes_on_in_a_child_that_is_watched),
+    ("any_child_that_has_ended_is_reaped", any_child_that_has_ended_is_reaped),
     ("code_of_the_closure_is_the_exit_code", code_of_the_closure_is_the_exit_code),
     ("closure_borrows_and_changes_only_its_own_copy", closure_borrows_and_changes_only_its_own_copy),
     ("captured_values_are_dropped_once_in_each_process", captured_values_are_dropped_once_in_each_process),
@@ -345,4 +347,48 @@ fn refusal_names_the_remedy() {
     assert!(ForkError::SigchldIgnored.to_string().contains("default action"));
     assert!(ForkError::Unproven.to_string().contains("/proc"));
     assert_eq!(ForkError::from(Errno::AGAIN).errno(), Errno::AGAIN);
+}
+
+fn the_program_goes_on_in_a_child_that_is_watched() {
+    let (mut told, mut tell) = pipe();
+    let mut process = fork(|| {
+        let above = std::process::id();
+        process::continue_in_child(|mut program| {
+            let number = program.pid().as_raw_nonzero().get().to_string();
+            match program.wait().unwrap() {
+                Exit::Code(3) => number.len() as u8,
+                _ => 0,
+            }
+        })
+        .unwrap();
+        let me = std::process::id();
+        assert!(me != above && process::parent_id().unwrap().as_raw_nonzero().get() == above as i32);
+        tell.write_all(me.to_string().as_bytes()).unwrap();
+        3
+    })
+    .unwrap();
+    let end = process.wait();
+    drop(tell);
+    let mut number = String::new();
+    told.read_to_string(&mut number).unwrap();
+    assert_eq!(end, Ok(Exit::Code(number.len() as u8)));
+}
+
+fn any_child_that_has_ended_is_reaped() {
+    assert_eq!(process::reap_any(), Ok(None));
+    let (reader, writer) = pipe();
+    let child = fork(|| {
+        (&reader).read_exact(&mut [0]).unwrap();
+        5
+    })
+    .unwrap();
+    assert_eq!(process::reap_any(), Ok(None), "it lives");
+    (&writer).write_all(b"x").unwrap();
+    let reaped = loop {
+        match process::reap_any().unwrap() {
+            Some(reaped) => break reaped,
+            None => thread::yield_now(),
+        }
+    };
+    assert_eq!(reaped, (child.pid(), Exit::Code(5)));
 }

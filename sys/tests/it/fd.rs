@@ -1,13 +1,12 @@
-//! Descriptors of every kind: what stands in the place of one that was let go, and locks of files.
+//! Descriptors of every kind: what stands in the place of one that was let go.
 
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
-use ossature_sys::fd::{AsFd, AsRawFd, FileLock, Placeholder, duplicate, is_cloexec, try_lock_file};
+use ossature_sys::fd::{AsFd, AsRawFd, Placeholder, is_cloexec};
 use ossature_sys::pipe::{Flags, pipe};
 use ossature_sys::socket::{Family, Kind, Socket};
 use ossature_sys::stream::Stream;
@@ -48,23 +47,4 @@ fn a_detached_listener_listens_no_more() {
     assert_eq!(listener.accept(Deadline::NEVER).unwrap_err(), Errno::INVAL);
     let client = Socket::new(Family::V4, Kind::Stream).unwrap();
     assert_eq!(client.connect(&address, Deadline::NEVER), Err(Errno::CONNREFUSED));
-}
-
-#[test]
-fn a_lock_of_a_file_excludes_and_goes_with_the_last_copy() {
-    let path = std::env::temp_dir().join(format!("ossature-flock-{}", std::process::id()));
-    std::fs::create_dir(&path).unwrap();
-    let open = || File::open(&path).unwrap();
-    let (one, two, third) = (open(), open(), open());
-    assert_eq!(try_lock_file(&one, FileLock::Shared), Ok(true));
-    assert_eq!(try_lock_file(&two, FileLock::Shared), Ok(true));
-    assert_eq!(try_lock_file(&third, FileLock::Exclusive), Ok(false));
-    drop(two);
-    let copy = duplicate(&one).unwrap();
-    drop(one);
-    assert_eq!(try_lock_file(&third, FileLock::Exclusive), Ok(false), "a copy holds it as well");
-    drop(copy);
-    assert_eq!(try_lock_file(&third, FileLock::Exclusive), Ok(true));
-    assert_eq!(try_lock_file(open(), FileLock::Shared), Ok(false));
-    std::fs::remove_dir(&path).unwrap();
 }

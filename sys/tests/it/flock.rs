@@ -23,3 +23,25 @@ fn a_locked_directory_is_locked_once_until_it_is_released() {
 fn what_is_not_a_directory_is_not_locked() {
     assert_eq!(FileLock::try_directory(c"/dev/null").err(), Some(Errno::NOTDIR));
 }
+
+#[test]
+fn a_shared_lock_keeps_an_exclusive_one_out() {
+    let path = std::env::temp_dir().join(format!("ossature-flock-file-{}", std::process::id()));
+    std::fs::write(&path, "").unwrap();
+    let name = CString::new(path.as_os_str().as_bytes()).unwrap();
+    let one = FileLock::try_shared(&name).unwrap().unwrap();
+    let two = FileLock::try_shared(&name).unwrap().unwrap();
+    assert!(FileLock::try_exclusive(&name).unwrap().is_none());
+    drop(one);
+    assert!(FileLock::try_exclusive(&name).unwrap().is_none());
+    drop(two);
+    let held = FileLock::try_exclusive(&name).unwrap().unwrap();
+    assert!(FileLock::try_shared(&name).unwrap().is_none());
+    drop(held);
+    let link = path.with_extension("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let link_name = CString::new(link.as_os_str().as_bytes()).unwrap();
+    assert_eq!(FileLock::try_shared(&link_name).err(), Some(Errno::LOOP));
+    std::fs::remove_file(&link).unwrap();
+    std::fs::remove_file(&path).unwrap();
+}
