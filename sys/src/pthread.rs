@@ -27,11 +27,17 @@
 //! **Fork.** [`process::fork`](crate::process::fork()) refuses while any guard exists in the process. After
 //! [`fork_unchecked`](crate::process::fork_unchecked) the child's copies of guards do nothing: the mutex is the parent's.
 //!
+//! **How many.** The kernel walks 2,048 entries of a thread that dies, and forgets those that were taken first. Robust mutexes and the
+//! [locks of this crate](crate::sync) are entries of one list, so they have one limit, 1,900 for each thread, and a take beyond that is
+//! refused with `ENOLCK`. (With musl recursive and error-checking mutexes are entries as well.) What other libraries lock by themselves is counted, but not refused.
+//!
 //! Source: pthread_mutex_lock(3p), pthread_mutexattr_setrobust(3).
 
 use core::cell::UnsafeCell;
 use core::marker::{PhantomData, PhantomPinned};
 use core::ptr::NonNull;
+#[cfg(not(loom))]
+use core::sync::atomic::AtomicU32;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
 
@@ -42,6 +48,8 @@ use crate::errno::{Errno, Result};
 use crate::mmap::Region;
 use crate::process::generation;
 use crate::raw;
+#[cfg(not(loom))]
+use crate::sync::robust;
 
 /// What happens when the owner locks once more, and when somebody else unlocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -137,6 +145,18 @@ impl Options {
 /// The last second of the wall clock that C's time can say on this machine: in 2038 where it has 32 bits.
 const LAST_SECOND: i64 = if size_of::<libc::timespec>() == 8 { i32::MAX as i64 } else { i64::MAX };
 
+/// Where libc keeps the kind of a mutex: part of the ABI, for static initialisers have it.
+#[cfg(not(loom))]
+const KIND_AT: usize = match (cfg!(target_env = "musl"), size_of::<usize>()) {
+    (true, _) => 0,
+    (false, 8) => 16,
+    (false, _) => 12,
+};
+/// The bits of which one is set in the kind of a mutex that libc has in its holder's list: with glibc that it is robust, with
+/// musl any kind but the normal one.
+#[cfg(not(loom))]
+const LISTED: u32 = if cfg!(target_env = "musl") { 15 } else { 16 };
+
 /// A process-shared pthread mutex in its place: shared with C as `pthread_mutex_t`.
 ///
 /// It guards what the program says it guards; nothing is inside.
@@ -172,9 +192,11 @@ impl Mutex {
     ///
     /// # Errors
     /// `EDEADLK` when this thread holds it and it checks errors, `EAGAIN` when it is recursive and held too often,
-    /// `ENOTRECOVERABLE` when an owner died and nobody made it consistent.
+    /// `ENOTRECOVERABLE` when an owner died and nobody made it consistent, `ENOLCK` when it is robust and this thread holds 1,900
+    /// robust mutexes and shared locks already.
     #[doc(alias = "pthread_mutex_lock")]
     pub fn lock(&self) -> Result<Guard<'_>> {
+        self.check_room()?;
         // SAFETY: set up and in its place, as whoever made this reference promised.
         let answer = raw::call_errno("pthread_mutex_lock", || unsafe { libc::pthread_mutex_lock(self.as_ptr()) });
         self.taken(answer)
@@ -189,10 +211,30 @@ impl Mutex {
     /// As [`lock`](Self::lock), but a mutex that this thread holds is `None`, unless it is recursive.
     #[doc(alias = "pthread_mutex_trylock")]
     pub fn try_lock(&self) -> Result<Option<Guard<'_>>> {
+        self.check_room()?;
         match self.lock_at_once() {
             Err(Errno::BUSY | Errno::TIMEDOUT | Errno::DEADLK) => Ok(None),
             answer => self.taken(answer).map(Some),
         }
+    }
+
+    /// What is beyond the kernel's limit would take an earlier lock out of what the kernel sees.
+    fn check_room(&self) -> Result<()> {
+        #[cfg(not(loom))]
+        if self.is_listed_when_held() && !robust::has_room() && !robust::lists(self.as_ptr() as usize) {
+            return Err(Errno::NOLCK);
+        }
+        Ok(())
+    }
+
+    /// Whether libc has the mutex in its holder's robust list.
+    #[cfg(not(loom))]
+    fn is_listed_when_held(&self) -> bool {
+        let kind = self.as_ptr().cast::<u8>().wrapping_add(KIND_AT).cast::<u32>();
+        // SAFETY: the field lies inside the mutex, aligned, and is set before the mutex is used; libc itself reads it without a
+        // lock, and may set bits in it later, none of these.
+        let kind = unsafe { AtomicU32::from_ptr(kind) }.load(Relaxed);
+        kind & LISTED != 0
     }
 
     #[cfg(target_env = "gnu")]
@@ -228,6 +270,7 @@ impl Mutex {
     }
 
     fn lock_until(&self, deadline: Deadline) -> Result<Option<Guard<'_>>> {
+        self.check_room()?;
         loop {
             let answer = match self.lock_by_steady_clock(deadline) {
                 Err(Errno::INVAL | Errno::NOSYS) => self.lock_by_wall_clock(on_the_wall(deadline)),

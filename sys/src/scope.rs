@@ -175,6 +175,8 @@ pub enum Refused {
     TooMany,
     /// The object's table of participants is full: 120 use it at once.
     TableFull,
+    /// The calling thread does not hold the lock that it wanted to wait with: its guard is left over.
+    NotOwner(NotOwner),
 }
 
 impl fmt::Display for Refused {
@@ -187,7 +189,37 @@ impl fmt::Display for Refused {
             }
             Self::TableFull => "120 participants use the shared object at once already: wait until some are done",
             Self::TooMany => "this thread holds 1,900 shared locks and leases already: release some first",
+            Self::NotOwner(why) => return why.fmt(f),
         })
+    }
+}
+
+/// A thread wanted to release a lock that it does not hold, or to wait with it. Nothing was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotOwner {
+    /// Nobody holds it.
+    Free,
+    /// Another thread holds it, of this process or of another one.
+    HeldByAnother,
+}
+
+impl fmt::Display for NotOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Free => "nobody holds the lock, so this thread cannot release it or wait with it: take it first",
+            Self::HeldByAnother => {
+                "another thread holds the lock, so this one cannot release it or wait with it: \
+                 a lock that another may release is a HandoffLock"
+            }
+        })
+    }
+}
+
+impl core::error::Error for NotOwner {}
+
+impl From<NotOwner> for Refused {
+    fn from(why: NotOwner) -> Self {
+        Self::NotOwner(why)
     }
 }
 
@@ -214,6 +246,15 @@ pub unsafe trait RawLock {
 
     /// Whether somebody holds it, as it was a moment ago.
     fn is_held(&self) -> bool;
+
+    /// Whether the calling thread holds it, as far as this lock can tell: one that does not know its holder believes the guard.
+    ///
+    /// # Errors
+    /// [`Refused::NotOwner`], or that it was given up meanwhile.
+    #[inline]
+    fn check(&self) -> Result<(), Refused> {
+        Ok(())
+    }
 
     /// Marks the data as abandoned, as if the holder had died. Called by the holder.
     fn mark_abandoned(&self) {}
@@ -247,4 +288,25 @@ pub unsafe trait RawLock {
 pub unsafe trait Owned: RawLock {
     /// Whether the calling thread holds it.
     fn is_mine(&self) -> bool;
+
+    /// [`check`](RawLock::check) of a lock that knows its holder.
+    ///
+    /// # Errors
+    /// [`NotOwner`], and whether another thread holds it.
+    #[inline]
+    fn check_holder(&self) -> Result<(), NotOwner> {
+        if self.is_mine() {
+            return Ok(());
+        }
+        Err(if self.is_held() { NotOwner::HeldByAnother } else { NotOwner::Free })
+    }
+
+    /// Takes the lock, unless the calling thread holds it and `again` answers true. `Ok(None)` says that it did.
+    ///
+    /// # Errors
+    /// As for [`take`](RawLock::take).
+    #[inline]
+    fn take_unless(&self, again: impl FnOnce() -> bool, limit: Limit<'_>) -> Result<Option<bool>, Refused> {
+        if self.is_mine() && again() { Ok(None) } else { self.take(limit).map(Some) }
+    }
 }

@@ -10,7 +10,7 @@ use ossature::multiprocessing::{
     Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RawValue, Semaphore,
 };
 use ossature::sys::futex::Cancel;
-use ossature::sys::scope::Refused;
+use ossature::sys::scope::{NotOwner, Refused};
 use ossature::sys::sync::barrier::Broken;
 use ossature::sys::sync::semaphore::Overflow;
 use ossature::{ErrorKind, Result};
@@ -42,7 +42,9 @@ macro_rules! behaviour_of_what_one_holds {
                 assert!(!lock.locked() && !lock.is_mine());
                 let error = lock.release().unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::NotOwner);
-                assert!(error.to_string().contains("HandoffLock"), "{error}");
+                assert!(error.to_string().contains("nobody holds"), "{error}");
+                let why = std::error::Error::source(&error).and_then(|why| why.downcast_ref::<NotOwner>());
+                assert_eq!(why, Some(&NotOwner::Free));
             }
 
             #[test]
@@ -54,7 +56,11 @@ macro_rules! behaviour_of_what_one_holds {
                     assert!(!lock.acquire_timeout(A_BIT).unwrap());
                     assert!(lock.try_lock().unwrap().is_none());
                     assert!(lock.lock_timeout(A_BIT).unwrap().is_none());
-                    assert_eq!(kind(lock.release()), Some(ErrorKind::NotOwner));
+                    let error = lock.release().unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::NotOwner);
+                    assert!(error.to_string().contains("HandoffLock"), "{error}");
+                    let why = std::error::Error::source(&error).and_then(|why| why.downcast_ref::<NotOwner>());
+                    assert_eq!(why, Some(&NotOwner::HeldByAnother));
                 });
                 lock.release().unwrap();
                 elsewhere(|| {

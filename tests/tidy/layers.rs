@@ -45,6 +45,8 @@ const SYS_EDGES: &[(&str, &str)] = &[
     ("process", "sync"),
     ("process", "pthread"), // the same for C's mutexes, whose guards know in which process they were taken
     ("pthread", "process"),
+    // Robust mutexes stand in the list that the shared locks stand in.
+    ("pthread", "sync"),
     // Numbers that make no deadline are refused by errno.
     ("deadline", "errno"),
 ];

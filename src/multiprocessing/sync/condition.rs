@@ -121,9 +121,7 @@ impl Condition {
     /// # Errors
     /// [`NotOwner`](crate::ErrorKind::NotOwner) when this thread does not hold the lock.
     pub fn notify(&self, count: u32) -> Result<u32> {
-        if !self.is_mine() {
-            return Err(NotOwner.into());
-        }
+        self.check_mine()?;
         Ok(self.0.changed.notify(count))
     }
 
@@ -137,10 +135,15 @@ impl Condition {
 
     /// One level more than this thread has, for the queue to let go and take again with the others.
     fn level(&self) -> Result<RLockGuard<'_>> {
-        if !self.is_mine() {
-            return Err(NotOwner.into());
-        }
+        self.check_mine()?;
         self.lock()
+    }
+
+    fn check_mine(&self) -> Result<()> {
+        if self.is_mine() {
+            return Ok(());
+        }
+        Err(if self.0.lock.is_locked() { NotOwner::HeldByAnother } else { NotOwner::Free }.into())
     }
 
     fn raw(&self) -> &rlock::RLock<(), Shared> {

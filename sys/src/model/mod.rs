@@ -90,6 +90,10 @@ impl Waiter for Participant<'_> {
     fn in_a_hurry(&self) -> bool {
         false
     }
+
+    fn is_holder(&self) -> bool {
+        true
+    }
 }
 
 impl Robust {
@@ -147,7 +151,14 @@ impl Robust {
 
     /// What the kernel does when `id` dies with the node pending: it marks the word, or passes a wake on.
     pub fn die(&self, id: u32) {
-        if self.0.owner_dies(id) {
+        if self.0.owner_dies(id, false) {
+            self.wake_one();
+        }
+    }
+
+    /// What musl does when the holder `id` ends by itself: it marks the word, without a look at who waits, and wakes one.
+    pub fn end(&self, id: u32) {
+        if self.0.owner_dies(id, true) {
             self.wake_one();
         }
     }

@@ -9,7 +9,7 @@
 //! turn.acquire()?;
 //! assert!(turn.is_mine());
 //! turn.release()?;
-//! assert_eq!(turn.release(), Err(NotOwner), "released already");
+//! assert_eq!(turn.release(), Err(NotOwner::Free), "released already");
 //! # Ok(()) }
 //! ```
 //!
@@ -20,26 +20,11 @@
 //! A `Lock` of scope `Private` does not know its holder, so it is released by its guard only; use an
 //! [`RLock`] or a `HandoffLock` there.
 
-use core::fmt;
-
 use crate::futex::Limit;
+pub use crate::scope::NotOwner;
 use crate::scope::{Owned, RawLock, Scope};
 use crate::sync::lock::Lock;
 use crate::sync::rlock::RLock;
-
-/// A lock was to be released by a thread that does not hold it. Nothing was released.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotOwner;
-
-impl fmt::Display for NotOwner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "this thread does not hold the lock, so it cannot release it or wait with it: a lock that another may release is a HandoffLock",
-        )
-    }
-}
-
-impl core::error::Error for NotOwner {}
 
 /// What both have.
 macro_rules! acquire {
@@ -90,12 +75,10 @@ where
     /// releases what this thread then holds, which may be nothing.
     ///
     /// # Errors
-    /// [`NotOwner`] in any other thread; in scope `Shared` in a forked child of the holder too.
+    /// [`NotOwner`] in any other thread, with whether somebody else has it; in scope `Shared` in a forked child of the holder too.
     #[inline]
     pub fn release(&self) -> Result<(), NotOwner> {
-        if !self.raw.is_mine() {
-            return Err(NotOwner);
-        }
+        self.raw.check_holder()?;
         // SAFETY: this thread took the lock and has not released it since: that is what `is_mine` says. Guards of it that live
         // still lend nothing, for the data is `()`. When they are dropped the raw lock is released by a thread that may not
         // hold it any more, which no lock of this kind minds: one of scope `Shared` looks at its owner first (and a robust
@@ -112,12 +95,10 @@ impl<S: Scope> RLock<(), S> {
     /// gives back another one, if there is one.
     ///
     /// # Errors
-    /// [`NotOwner`] in any other thread; in scope `Shared` in a forked child of the holder too.
+    /// [`NotOwner`] in any other thread, with whether somebody else has it; in scope `Shared` in a forked child of the holder too.
     #[inline]
     pub fn release(&self) -> Result<(), NotOwner> {
-        if !self.raw.is_mine() {
-            return Err(NotOwner);
-        }
+        self.raw.check_holder()?;
         self.leave();
         Ok(())
     }

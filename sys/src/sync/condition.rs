@@ -149,15 +149,22 @@ pub unsafe trait Held: Sized {
     /// The scope of the lock.
     type Scope: Scope;
 
+    /// What a wait with this guard answers with: `A`, or a `Result` where it can be refused. A guard of an
+    /// [`RLock`](super::rlock::RLock) can be in every scope, since it may be left over when its level was released by
+    /// [name](super::bare).
+    type Answer<A>;
+
+    /// Spells a result as this guard's answer.
+    #[doc(hidden)]
+    fn answer<A>(result: Result<A, Refused>) -> Self::Answer<A>;
+
     /// Whether a holder of the lock died and nobody has repaired the data since.
     #[doc(hidden)]
     fn is_abandoned(&self) -> bool;
 
-    /// Whether the calling thread holds the lock, as far as its scope can tell: not with a guard that is left over.
+    /// Whether the calling thread holds the lock, as far as that can tell: not with a guard that is left over.
     #[doc(hidden)]
-    fn is_held(&self) -> bool {
-        true
-    }
+    fn check(&self) -> Result<(), Refused>;
 
     /// Releases the lock, all levels of it, and says how many they were.
     ///
@@ -180,14 +187,15 @@ pub unsafe trait Held: Sized {
 impl<S: Scope> Condition<S> {
     /// Lets the lock go, waits for a notification and takes the lock again.
     ///
-    /// Differs from Python: a thread that does not hold the lock cannot call it.
+    /// Differs from Python: a thread that does not hold the lock has no guard to call it with, unless it released the lock by
+    /// [name](super::bare) and kept the guard.
     ///
     /// # Errors
-    /// The lock is released then. In `Shared`: [`GivenUp`](Refused::GivenUp) when that happened to the lock meanwhile,
+    /// The lock is released then. With a guard that is left over: [`NotOwner`](Refused::NotOwner). In `Shared`: [`GivenUp`](Refused::GivenUp) when that happened to the lock meanwhile,
     /// [`TableFull`](Refused::TableFull) when 120 participants wait already, [`TooMany`](Refused::TooMany). In `Local`:
     /// [`WouldDeadlock`](Refused::WouldDeadlock), since nobody could notify meanwhile.
-    pub fn wait<G: Held<Scope = S>>(&self, guard: G) -> S::Outcome<G> {
-        S::outcome(self.wait_within(guard, Limit::NEVER).map(|(guard, _)| guard))
+    pub fn wait<G: Held<Scope = S>>(&self, guard: G) -> G::Answer<G> {
+        G::answer(self.wait_within(guard, Limit::NEVER).map(|(guard, _)| guard))
     }
 
     /// [`wait`](Self::wait) within the limit: the answer beside the guard is false when the time ran out, or the wait was
@@ -198,8 +206,8 @@ impl<S: Scope> Condition<S> {
     ///
     /// # Errors
     /// As for [`wait`](Self::wait), but in `Local` the answer is false at once.
-    pub fn wait_timeout<'c, G: Held<Scope = S>>(&self, guard: G, limit: impl Into<Limit<'c>>) -> S::Outcome<(G, bool)> {
-        S::outcome(self.wait_within(guard, limit.into()))
+    pub fn wait_timeout<'c, G: Held<Scope = S>>(&self, guard: G, limit: impl Into<Limit<'c>>) -> G::Answer<(G, bool)> {
+        G::answer(self.wait_within(guard, limit.into()))
     }
 
     /// Waits until `ready` answers true, which is asked with the lock held: first before any wait, then after each
@@ -213,11 +221,14 @@ impl<S: Scope> Condition<S> {
         guard: G,
         mut ready: impl FnMut(&mut G) -> bool,
         limit: impl Into<Limit<'c>>,
-    ) -> S::Outcome<(G, Wait)> {
+    ) -> G::Answer<(G, Wait)> {
         let limit = limit.into();
         let mut guard = guard;
         let mut in_time = true;
-        S::outcome(loop {
+        G::answer(loop {
+            if let Err(why) = guard.check() {
+                break Err(why);
+            }
             if guard.is_abandoned() {
                 break Ok((guard, Wait::Abandoned));
             }
@@ -254,9 +265,7 @@ impl<S: Scope> Condition<S> {
     }
 
     fn wait_within<G: Held<Scope = S>>(&self, guard: G, limit: Limit<'_>) -> Result<(G, bool), Refused> {
-        if !guard.is_held() {
-            return Err(Refused::GivenUp);
-        }
+        guard.check()?;
         let levels = core::cell::Cell::new(0);
         // SAFETY: the queue calls this once, and the guard is used again only after `take_again`.
         let let_go = || levels.set(unsafe { guard.let_go() });

@@ -4,17 +4,20 @@
 //! | --- | --- |
 //! | `0` | free: nobody's |
 //! | thread id + `WAITERS` | held by that thread, in whose list it is linked |
-//! | `DIED` + `WAITERS` | its holder died; it stays so until somebody [buries](Lease::bury) it |
+//! | `DIED`, mostly + `WAITERS` | its holder died; it stays so until somebody [buries](Lease::bury) it |
 //!
 //! | from | to | who |
 //! | --- | --- | --- |
 //! | free | held, next generation | [`claim`](Lease::claim) |
 //! | held | free | its holder |
-//! | held | dead | the kernel, which wakes one who sleeps on the word |
+//! | held | dead | the kernel, or musl, which wakes one who sleeps on the word |
 //! | dead | free, next generation | whoever has dealt with the death |
 //!
 //! It is born with `WAITERS` set, so that those who watch need not touch it. A death wakes one watcher only: whoever is woken
 //! looks at everything, and wakes the next if there is more to do.
+//!
+//! **Its holder** is known by its list, not by its number alone: see [`Here::linked`]. A lease whose holder's death was not
+//! reported stays held, and a later thread with the same number does not take it for its own.
 //!
 //! A participant is a *thread*, because the kernel's list is a thread's: a lease of a thread that returns reads as a death. A
 //! forked child holds none of its parent's. Where the locks have the [pthread form](super::robust::Form::Pthread), nothing
@@ -84,6 +87,14 @@ impl Lease {
         Ok(self.0.word.swap_half(0, gettid() | WAITERS))
     }
 
+    /// Whether the calling thread holds it.
+    pub(crate) fn is_mine(&self) -> bool {
+        match Here::now() {
+            Some((here, id)) => self.0.word.futex() & OWNER == id && here.linked(&self.0).is_some(),
+            None => form() == Form::Pthread && self.0.word.futex() & OWNER == gettid(),
+        }
+    }
+
     /// Gives the lease back. For anyone but its holder, a forked child of it for one, this does nothing.
     pub(crate) fn release(&self) {
         let Some((here, id)) = Here::now() else {
@@ -92,10 +103,7 @@ impl Lease {
             }
             return;
         };
-        if self.0.word.futex() & OWNER != id {
-            return;
-        }
-        let linked = self.0.as_linked();
+        let Some(linked) = here.linked(&self.0) else { return };
         here.pend(linked);
         here.unlink(linked);
         self.0.word.swap_half(id | WAITERS, 0);

@@ -33,6 +33,11 @@ unsafe impl RawLock for LocalLock {
     fn is_held(&self) -> bool {
         self.0.get()
     }
+
+    #[inline]
+    fn check(&self) -> Result<(), Refused> {
+        Ok(self.check_holder()?)
+    }
 }
 
 // SAFETY: there is one thread, so whoever asks is the holder.

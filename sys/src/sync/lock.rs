@@ -322,8 +322,8 @@ pub struct Guard<'l, T: ?Sized, S: Scope = Private> {
     stays: PhantomData<*const ()>,
 }
 
-// SAFETY: a shared guard only lends `&T`.
-unsafe impl<T: ?Sized + Sync, S: Scope> Sync for Guard<'_, T, S> {}
+// SAFETY: a shared guard lends `&T`, and lets others ask the lock, which may itself be bound to its thread.
+unsafe impl<T: ?Sized + Sync, S: Scope> Sync for Guard<'_, T, S> where S::Lock: Sync {}
 
 impl<T: ?Sized, S: Scope> Guard<'_, T, S> {
     /// Whether a holder of the lock died and nobody has repaired the data since. Always `false` but in `Shared`.
@@ -394,6 +394,16 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for Guard<'_, T, S> {
 // SAFETY: the guard proves that this thread holds the lock; letting go releases it, and taking again is an ordinary take.
 unsafe impl<T: ?Sized, S: Scope> Held for Guard<'_, T, S> {
     type Scope = S;
+    // A lock of threads does not know its holder, so nothing releases it but its guard, and none is ever left over.
+    type Answer<A> = S::Outcome<A>;
+
+    fn answer<A>(result: Result<A, Refused>) -> S::Outcome<A> {
+        S::outcome(result)
+    }
+
+    fn check(&self) -> Result<(), Refused> {
+        self.lock.raw.check()
+    }
 
     fn is_abandoned(&self) -> bool {
         self.abandoned()

@@ -24,6 +24,7 @@
 //! | `shared` | the raw lock of processes: word and list together |
 //! | `fallback` | the raw lock of processes where that list cannot be used: a pthread robust mutex |
 //! | `local` | the raw lock of a single thread |
+//! | `thread_number` | a number for each thread that never comes again |
 
 #[cfg(not(loom))]
 pub mod bare;
@@ -55,5 +56,7 @@ pub mod semaphore;
 #[cfg(not(loom))]
 pub(crate) mod shared;
 pub(crate) mod spin;
+#[cfg(not(loom))]
+pub(crate) mod thread_number;
 pub(crate) mod units;
 pub(crate) mod word;

@@ -14,6 +14,20 @@
 //! A holder may have several guards at a time, so a guard lends `&T`, never `&mut T`: what is to change is a `Cell`, an
 //! atomic, or in shared memory a [`Racy`](crate::shm::Racy).
 //!
+//! A wait for a [`Condition`](super::condition::Condition) lets every level go, as in Python, while the thread's other guards go on
+//! lending the data. So the data must be `Sync` for that: atomics instead of a `Cell`, or a [`Lock`](super::lock::Lock), whose
+//! guard is the only one, around the `Cell`.
+//!
+//! ```compile_fail,E0277
+//! use core::cell::Cell;
+//! use ossature_sys::sync::{condition::Condition, rlock::RLock};
+//!
+//! let lock = RLock::new(Cell::new(0));
+//! let lent = lock.lock();
+//! let _ = Condition::new().wait(lock.lock()); // `Cell` is not Sync, and `lent` still lends it
+//! lent.set(1);
+//! ```
+//!
 //! | field | meaning |
 //! | --- | --- |
 //! | the scope's raw lock | taken at the first level, given back at the last; knows its holder |
@@ -22,8 +36,8 @@
 //! **When a holder is killed** (scope `Shared`) the next taker gets the lock at once, at its first level, and its guard says
 //! [`abandoned`](RLockGuard::abandoned), as with [`Lock`](super::lock::Lock).
 //!
-//! **A forgotten guard** (`mem::forget`) keeps its level. In `Private` the holder is known by its place in memory, so when such a
-//! thread has ended, a later one that the C library puts at the same place finds itself the holder.
+//! **A forgotten guard** (`mem::forget`) keeps its level. In `Private` the lock stays taken when such a thread has ended: no later
+//! thread is mistaken for the holder.
 //!
 //! **Cost.** The first level is the raw lock's cost; another one is a look at the holder and a store.
 
@@ -31,26 +45,29 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Deref;
 use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::{AtomicU32, AtomicUsize};
+use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use crate::futex::{Limit, WordLock};
 use crate::scope::{Local, Owned, Private, RawLock, Refused, Scope, Shared};
 use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
 use crate::sync::condition::Held;
 use crate::sync::local::LocalLock;
-use crate::sync::robust::thread_pointer;
 use crate::sync::shared::SharedLock;
+use crate::sync::thread_number;
 
-/// The raw lock of threads that knows its holder, by the holder's thread pointer.
+/// The raw lock of threads that knows its holder, by the [number](thread_number) of the holder's thread.
 #[derive(Debug)]
 pub struct OwnedWord {
     word: WordLock,
-    owner: AtomicUsize,
+    owner: AtomicU64,
 }
+
+/// No thread's number, and not that of a thread without one either.
+const NOBODY: u64 = u64::MAX;
 
 impl OwnedWord {
     const fn new() -> Self {
-        Self { word: WordLock::new(), owner: AtomicUsize::new(0) }
+        Self { word: WordLock::new(), owner: AtomicU64::new(NOBODY) }
     }
 }
 
@@ -60,14 +77,14 @@ unsafe impl RawLock for OwnedWord {
     fn take(&self, limit: Limit<'_>) -> Result<bool, Refused> {
         let taken = self.word.take(limit);
         if taken {
-            self.owner.store(thread_pointer() as usize, Relaxed);
+            self.owner.store(thread_number::mine(), Relaxed);
         }
         Ok(taken)
     }
 
     #[inline]
     unsafe fn release(&self) {
-        self.owner.store(0, Relaxed);
+        self.owner.store(NOBODY, Relaxed);
         // SAFETY: the same obligation, passed on.
         unsafe { self.word.release() };
     }
@@ -75,15 +92,33 @@ unsafe impl RawLock for OwnedWord {
     fn is_held(&self) -> bool {
         self.word.is_held()
     }
+
+    #[inline]
+    fn check(&self) -> Result<(), Refused> {
+        Ok(self.check_holder()?)
+    }
 }
 
-// SAFETY: a thread finds its own pointer there only if it stored it itself and has not cleared it since: thread pointers
-// differ between living threads, and one that ended while holding leaves the lock taken, so a new thread at the same
-// place in memory would find itself the holder of a lock that nobody else can have.
+// SAFETY: a thread finds its own number there only if it stored it itself and has not cleared it since: no other thread of the
+// process ever has that number, and `NOBODY` is none.
 unsafe impl Owned for OwnedWord {
     #[inline]
     fn is_mine(&self) -> bool {
-        self.owner.load(Relaxed) == thread_pointer() as usize
+        self.owner.load(Relaxed) == thread_number::known()
+    }
+
+    // With one look at the number.
+    #[inline]
+    fn take_unless(&self, again: impl FnOnce() -> bool, limit: Limit<'_>) -> Result<Option<bool>, Refused> {
+        let me = thread_number::mine();
+        if self.owner.load(Relaxed) == me && again() {
+            return Ok(None);
+        }
+        let taken = self.word.take(limit);
+        if taken {
+            self.owner.store(me, Relaxed);
+        }
+        Ok(Some(taken))
     }
 }
 
@@ -232,17 +267,24 @@ impl<T: ?Sized, S: Scope> RLock<T, S> {
 
     #[inline]
     fn enter(&self, limit: Limit<'_>) -> Result<bool, Refused> {
-        if self.raw.is_mine() {
-            if let Some(deeper) = self.depth.load(Relaxed).checked_add(1) {
+        let again = || {
+            let deeper = self.depth.load(Relaxed).wrapping_add(1);
+            // Beyond 2^32 - 1 levels the raw lock says what happens.
+            let there_is_one = deeper != 0;
+            if there_is_one {
                 self.depth.store(deeper, Relaxed);
-                return Ok(true);
+            }
+            there_is_one
+        };
+        match self.raw.take_unless(again, limit)? {
+            None => Ok(true),
+            Some(taken) => {
+                if taken {
+                    self.depth.store(1, Relaxed);
+                }
+                Ok(taken)
             }
         }
-        let taken = self.raw.take(limit)?;
-        if taken {
-            self.depth.store(1, Relaxed);
-        }
-        Ok(taken)
     }
 
     #[inline]
@@ -251,12 +293,12 @@ impl<T: ?Sized, S: Scope> RLock<T, S> {
         if !self.raw.is_mine() {
             return;
         }
-        let left = self.depth.load(Relaxed).saturating_sub(1);
-        self.depth.store(left, Relaxed);
-        if left == 0 {
-            // SAFETY: this thread is the holder, and this was its last level.
-            unsafe { self.raw.release() };
+        let depth = self.depth.load(Relaxed);
+        if depth > 1 {
+            return self.depth.store(depth - 1, Relaxed);
         }
+        // SAFETY: this thread is the holder, and this was its last level.
+        unsafe { self.raw.release() };
     }
 }
 
@@ -290,8 +332,8 @@ pub struct RLockGuard<'l, T: ?Sized, S: Scope = Private> {
     stays: PhantomData<*const ()>,
 }
 
-// SAFETY: a shared guard only lends `&T`.
-unsafe impl<T: ?Sized + Sync, S: Scope> Sync for RLockGuard<'_, T, S> {}
+// SAFETY: a shared guard lends `&T`, and lets others ask the lock, which may itself be bound to its thread.
+unsafe impl<T: ?Sized + Sync, S: Scope> Sync for RLockGuard<'_, T, S> where S::RLock: Sync {}
 
 impl<T: ?Sized, S: Scope> RLockGuard<'_, T, S> {
     /// Whether a holder of the lock died and nobody has repaired the data since. Always `false` but in `Shared`.
@@ -345,17 +387,22 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for RLockGuard<'_, T, S> {
     }
 }
 
-// SAFETY: the guard proves that this thread holds the lock; letting go releases every level of it. Guards of other levels lend
-// only `&T`, to a thread that waits meanwhile.
-unsafe impl<T: ?Sized, S: Scope> Held for RLockGuard<'_, T, S> {
+// SAFETY: `check` says whether this thread holds the lock; letting go releases every level of it. Guards of other levels go on
+// lending `&T` while another thread has the lock and is lent it as well: `T` is `Sync`.
+unsafe impl<T: ?Sized + Sync, S: Scope> Held for RLockGuard<'_, T, S> {
     type Scope = S;
+    type Answer<A> = Result<A, Refused>;
+
+    fn answer<A>(result: Result<A, Refused>) -> Result<A, Refused> {
+        result
+    }
 
     fn is_abandoned(&self) -> bool {
         self.abandoned()
     }
 
-    fn is_held(&self) -> bool {
-        self.lock.raw.is_mine()
+    fn check(&self) -> Result<(), Refused> {
+        self.lock.raw.check()
     }
 
     unsafe fn let_go(&self) -> u32 {

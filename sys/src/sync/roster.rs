@@ -45,7 +45,7 @@ use crate::sync::gate::{Gate, Woke};
 #[cfg(not(loom))]
 use crate::sync::lease::{Holder, Lease};
 #[cfg(not(loom))]
-use crate::sync::robust::{Here, gettid, thread_pointer};
+use crate::sync::robust::thread_pointer;
 
 /// The parties of one barrier. What gives seats, counts and buries is called under its lock.
 pub trait Roster<G: Gate> {
@@ -198,10 +198,6 @@ struct Seat {
 
 #[cfg(not(loom))]
 impl Seat {
-    fn belongs_to(&self, thread: u32) -> bool {
-        self.lease.holder() == Holder::Thread(thread)
-    }
-
     fn has_inside(&self) -> bool {
         self.note.load(SeqCst) & INSIDE != 0 && matches!(self.lease.holder(), Holder::Thread(_))
     }
@@ -210,12 +206,6 @@ impl Seat {
         self.note.store(0, SeqCst);
         self.lease.release();
     }
-}
-
-/// The calling thread, as leases have it.
-#[cfg(not(loom))]
-fn me() -> u32 {
-    Here::now().map_or_else(gettid, |(_, id)| id)
 }
 
 /// The seats of a barrier between processes. Zero bytes are a table of free ones.
@@ -264,8 +254,7 @@ impl Table {
 #[cfg(not(loom))]
 impl Roster<SharedGate> for Table {
     fn seat(&self, widen: impl FnOnce()) -> Result<usize, Refused> {
-        let me = me();
-        match self.used().iter().position(|seat| seat.belongs_to(me)) {
+        match self.used().iter().position(|seat| seat.lease.is_mine()) {
             Some(seat) => Ok(seat),
             None => self.claim(0, widen),
         }
@@ -276,7 +265,7 @@ impl Roster<SharedGate> for Table {
     }
 
     fn forgo(&self, seat: usize) {
-        let Some(seat) = self.seats.get(seat).filter(|seat| seat.belongs_to(me())) else { return };
+        let Some(seat) = self.seats.get(seat).filter(|seat| seat.lease.is_mine()) else { return };
         if seat.note.load(SeqCst) & INSIDE == 0 {
             seat.give_back();
         } else {
@@ -286,7 +275,7 @@ impl Roster<SharedGate> for Table {
 
     fn part(&self, seat: usize) {
         if let Some(seat) = self.seats.get(seat) {
-            if seat.note.load(SeqCst) & KEPT == 0 {
+            if seat.note.load(SeqCst) & KEPT == 0 && seat.lease.is_mine() {
                 seat.give_back();
             }
         }

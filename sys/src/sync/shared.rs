@@ -11,6 +11,10 @@
 //! was **given up** rests in the state `DIED + WAITERS`, which no fast path takes; whoever takes it in the slow path sees
 //! the flag, puts the state back, wakes the next and answers with the refusal.
 //!
+//! **The holder** is whoever has the node in its list. Its number alone proves nothing: a death that the kernel did not report
+//! (see [`Here::room`]) leaves the number in the word, and the kernel gives it to another thread. That one waits as everybody
+//! does, and gets the lock no more than they; but should it die while it waits, its own death frees the lock.
+//!
 //! **Spinning** is ever rarer tries: each one takes the cache line from the holder, so between tries that failed the
 //! holder is left to work at full speed, and a party that wants the lock all the time gets it in stretches of some dozen
 //! turns instead of paying the line's way for each. Whether to spin at all is learned by each lock, between processes: a
@@ -98,7 +102,7 @@ impl SharedLock {
         let Some((here, id)) = Here::now() else { return Err(Refused::Unlisted) };
         let Some(depth) = here.room() else { return Err(Refused::TooMany) };
         here.pend(&self.node);
-        let answer = self.take_pending(id, limit);
+        let answer = self.take_pending(here, id, limit);
         if answer == Ok(true) {
             here.link(&self.node, depth);
         }
@@ -107,8 +111,8 @@ impl SharedLock {
     }
 
     /// Takes the word. The node is pending, and stays so.
-    fn take_pending(&self, id: u32, limit: Limit<'_>) -> Result<bool, Refused> {
-        match self.node.word.take(id, &mut Sleeper::new(self, limit)) {
+    fn take_pending(&self, here: Here<'_>, id: u32, limit: Limit<'_>) -> Result<bool, Refused> {
+        match self.node.word.take(id, &mut Sleeper::new(self, here, limit)) {
             Take::Taken { died } => self.taken(died),
             Take::Own => Err(Refused::WouldDeadlock),
             Take::TimedOut => Ok(false),
@@ -148,12 +152,10 @@ impl SharedLock {
             return unsafe { fallback::release(self.mutex()) };
         }
         // A thread without a list took nothing: it is a forked child's, which inherited the guard.
-        let Some((here, id)) = Here::now() else { return };
-        // Nor is any other forked child the owner, and the links are the parent's.
-        if self.node.word.futex() & OWNER != id {
-            return;
-        }
-        let linked = self.node.as_linked();
+        let Some((here, _)) = Here::now() else { return };
+        // Nor is any other forked child the owner, nor a thread that was given the number of an owner whose death was not
+        // reported.
+        let Some(linked) = here.linked(&self.node) else { return };
         here.pend(linked);
         here.unlink(linked);
         if leave != 0 || !self.node.word.release_free() {
@@ -190,6 +192,16 @@ impl SharedLock {
         Err(Refused::GivenUp)
     }
 
+    /// [`is_mine`](Owned::is_mine) when the list has several entries, or nothing is known yet.
+    #[inline(never)]
+    fn is_mine_among_others(&self) -> bool {
+        match Here::now() {
+            // The number first: it is wrong for nearly everybody who asks and is not the holder.
+            Some((here, id)) => self.node.word.futex() & OWNER == id && here.linked(&self.node).is_some(),
+            None => form() == Form::Pthread && self.spin.load(Relaxed) == gettid(),
+        }
+    }
+
     fn mutex(&self) -> *mut libc::pthread_mutex_t {
         (&raw const self.node).cast_mut().cast()
     }
@@ -207,6 +219,7 @@ fn outlast(limit: Limit<'_>) {
 /// One taker of one lock, for as long as it waits.
 struct Sleeper<'l> {
     lock: &'l SharedLock,
+    here: Here<'l>,
     limit: Limit<'l>,
     learned: u32,
     paused: u32,
@@ -214,8 +227,8 @@ struct Sleeper<'l> {
 }
 
 impl<'l> Sleeper<'l> {
-    fn new(lock: &'l SharedLock, limit: Limit<'l>) -> Self {
-        Self { lock, limit, learned: lock.spin.load(Relaxed), paused: 0, gap: FIRST_GAP }
+    fn new(lock: &'l SharedLock, here: Here<'l>, limit: Limit<'l>) -> Self {
+        Self { lock, here, limit, learned: lock.spin.load(Relaxed), paused: 0, gap: FIRST_GAP }
     }
 
     /// What the lock has learned: how many pauses to allow, and how many spins there were.
@@ -259,6 +272,10 @@ impl Waiter for Sleeper<'_> {
 
     fn in_a_hurry(&self) -> bool {
         self.limit.is_now()
+    }
+
+    fn is_holder(&self) -> bool {
+        self.here.linked(&self.lock.node).is_some()
     }
 }
 
@@ -310,6 +327,14 @@ unsafe impl RawLock for SharedLock {
         }
     }
 
+    #[inline]
+    fn check(&self) -> Result<(), Refused> {
+        self.check_holder().map_err(|why| match self.flags.load(Relaxed) & GIVEN_UP {
+            0 => why.into(),
+            _ => Refused::GivenUp,
+        })
+    }
+
     fn abandoned(&self) -> bool {
         self.flags.load(Relaxed) & ABANDONED != 0
     }
@@ -342,13 +367,14 @@ unsafe impl RawLock for SharedLock {
     }
 }
 
-// SAFETY: the word of a live owner holds its thread id, and the kernel clears it at that thread's death.
+// SAFETY: a node is in the calling thread's list from its take to its release, and in no other's; and libc gives a forked
+// child an empty list (with musl `robust` does).
 unsafe impl Owned for SharedLock {
     #[inline]
     fn is_mine(&self) -> bool {
-        match Here::now() {
-            Some((_, id)) => self.node.word.futex() & OWNER == id,
-            None => form() == Form::Pthread && self.spin.load(Relaxed) == gettid(),
+        if Here::alone().is_some() {
+            return false;
         }
+        Here::holding_only(&self.node).is_some() || self.is_mine_among_others()
     }
 }

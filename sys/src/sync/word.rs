@@ -12,12 +12,13 @@
 //! | from | to | who |
 //! | --- | --- | --- |
 //! | `0` | owner | a taker, at once |
-//! | `WAITERS`, `DIED`, both | owner, `WAITERS` inherited, next generation | a taker |
+//! | `WAITERS`, `DIED`, both | owner, `WAITERS`, next generation | a taker |
 //! | owner | owner + `WAITERS` | a waiter, before it sleeps |
 //! | owner | `0` | the holder's release |
 //! | owner + `WAITERS` | `WAITERS` | the holder's release; then it wakes one |
 //! | `WAITERS` | `0`, same generation | that release, if its wake found nobody |
 //! | owner (+ `WAITERS`) | `DIED` (+ `WAITERS`) | the kernel, which then wakes one |
+//! | owner (+ `WAITERS`) | `DIED` | musl, in a thread that ends by itself; then it wakes one |
 //! | `DIED` + `WAITERS`, for ever | itself | a lock that was given up |
 //!
 //! **Why a contended release leaves `WAITERS`, not 0.** The sleeper that the release chose may be killed before it takes
@@ -29,6 +30,20 @@
 //! clear the bit of somebody else's release, whose chosen sleeper might then die beside a third holder that does not
 //! know of the others. Taking from `WAITERS` starts a new generation, which the clearing compare-exchange sees. So the
 //! bit is never gone while anyone sleeps, and a taker that has slept need not set it again.
+//!
+//! **How long a generation lasts.** The clearing compare-exchange could be deceived only by a releaser that stands still
+//! between its wake and that step while exactly 2^32 such takes (2^31 with musl) are made, or a multiple. Each of them takes a
+//! word that was contended or whose holder died, so each comes from the slow path. At ten million a second, more than two cores
+//! can pass one cache line to and fro, that is seven minutes (musl: four). And deceived it does harm only if
+//! the sleeper that was chosen by another release is killed before it takes the word. The odds of meeting that number to the
+//! take are 2^-32 for each such stall, and nobody outside the protocol can bring it about.
+//!
+//! **`DIED` stands for `WAITERS`.** The kernel keeps the bit when it marks a word. musl, which marks the words of a thread that
+//! ends by itself, does not. So a taker of a word with `DIED` sets `WAITERS`, and its release looks for sleepers.
+//!
+//! **With musl the lower half is a mutex's type** (it lies before the futex word), and musl looks at one bit of it when a thread
+//! ends: without [`SHARED_TYPE`] it would wake only those who sleep by the private kind of futex, and nobody does here. So
+//! that bit is set in every state, and the generation counts in the other 31.
 //!
 //! Orderings: takes are `Acquire`, releases `Release`. Announcing a waiter and clearing the bit are `Relaxed`: they carry
 //! no data, and the kernel's compare in the futex call orders itself with both.
@@ -53,6 +68,9 @@ const SHIFT: u32 = if (FUTEX_AT == 0) == cfg!(target_endian = "little") { 0 } el
 const GENERATION: u64 = 1 << (32 - SHIFT);
 const FUTEX: u64 = (u32::MAX as u64) << SHIFT;
 
+/// musl's bit of a mutex that processes share, in what is a mutex's type there: bit 7 of the half that is the generation.
+const SHARED_TYPE: u64 = if cfg!(target_env = "musl") { 128 * GENERATION } else { 0 };
+
 /// The futex half of a state.
 #[inline(always)]
 pub(crate) const fn half(state: u64) -> u32 {
@@ -61,13 +79,21 @@ pub(crate) const fn half(state: u64) -> u32 {
 
 #[inline(always)]
 const fn with_half(state: u64, half: u32) -> u64 {
-    (state & !FUTEX) | ((half as u64) << SHIFT)
+    (state & !FUTEX) | ((half as u64) << SHIFT) | SHARED_TYPE
 }
 
-/// The next generation; the carry out of the upper half is lost, and the lower half's stops at the word's end.
+/// The next generation; the carry out of the upper half is lost, and the lower half's stops at the word's end. It passes
+/// through [`SHARED_TYPE`], which [`with_half`] sets again.
 #[inline(always)]
 const fn next_generation(state: u64) -> u64 {
-    (state & FUTEX) | (state.wrapping_add(GENERATION) & !FUTEX)
+    (state & FUTEX) | ((state | SHARED_TYPE).wrapping_add(GENERATION) & !FUTEX)
+}
+
+/// What a taker of a word that nobody holds keeps of it.
+#[inline(always)]
+const fn inherited(futex: u32) -> u32 {
+    const { assert!(DIED << 1 == WAITERS) };
+    (futex | futex << 1) & WAITERS
 }
 
 /// A take that was tried once.
@@ -97,6 +123,9 @@ pub(crate) trait Waiter {
     fn won(&mut self);
     /// Whether there is no time to wait at all.
     fn in_a_hurry(&self) -> bool;
+    /// Whether it is this taker that holds the word, which has its number: another had the number before, perhaps, and its
+    /// death was not reported.
+    fn is_holder(&self) -> bool;
 }
 
 /// The word. Zero bytes are a free one.
@@ -174,7 +203,7 @@ impl Word {
                 Try::Taken { died } => return Take::Taken { died },
                 Try::Held(futex) => futex,
             };
-            if held & OWNER == owner {
+            if held & OWNER == owner && waiter.is_holder() {
                 return Take::Own;
             }
             if waiter.in_a_hurry() {
@@ -210,7 +239,7 @@ impl Word {
             if futex & OWNER != 0 {
                 return Try::Held(futex);
             }
-            let taken = with_half(next_generation(seen), (futex & WAITERS) | owner);
+            let taken = with_half(next_generation(seen), inherited(futex) | owner);
             match self.0.compare_exchange_weak(seen, taken, Acquire, Relaxed) {
                 Ok(_) => return Try::Taken { died: futex & DIED != 0 },
                 Err(now) => seen = now,
@@ -266,9 +295,10 @@ impl Word {
         }
     }
 
-    /// What the kernel does to a word when the thread `owner` dies: for the model only. Answers whether it wakes one.
+    /// What the kernel does to a word when the thread `owner` dies, or musl when it ends: for the model only. Answers whether it
+    /// wakes one.
     #[cfg(loom)]
-    pub(crate) fn owner_dies(&self, owner: u32) -> bool {
+    pub(crate) fn owner_dies(&self, owner: u32, by_itself: bool) -> bool {
         let mut seen = self.0.load(Relaxed);
         loop {
             let futex = half(seen);
@@ -278,9 +308,10 @@ impl Word {
             if futex & OWNER != owner {
                 return false;
             }
-            let dead = with_half(seen, (futex & WAITERS) | DIED);
+            let kept = if by_itself { 0 } else { futex & WAITERS };
+            let dead = with_half(seen, kept | DIED);
             match self.0.compare_exchange(seen, dead, SeqCst, Relaxed) {
-                Ok(_) => return futex & WAITERS != 0,
+                Ok(_) => return by_itself || futex & WAITERS != 0,
                 Err(now) => seen = now,
             }
         }

@@ -14,6 +14,7 @@ mod handover;
 mod harness;
 mod plan;
 mod refused;
+mod remains;
 mod semaphore;
 mod shm;
 mod still;
@@ -29,6 +30,7 @@ fn main() {
         end::TESTS,
         plan::TESTS,
         refused::TESTS,
+        remains::TESTS,
         group::TESTS,
         handover::TESTS,
         trace::TESTS,

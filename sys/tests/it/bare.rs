@@ -20,7 +20,7 @@ fn elsewhere<R: Send>(body: impl FnOnce() -> R + Send) -> R {
 fn shared_lock_is_released_by_its_taker_only() {
     needs!(shared_locks);
     let lock = Shm::place(Lock::<(), Shared>::shared(())).unwrap();
-    assert_eq!(lock.release(), Err(NotOwner));
+    assert_eq!(lock.release(), Err(NotOwner::Free));
     lock.acquire().unwrap();
     assert!(lock.is_locked() && lock.is_mine());
     assert_eq!(lock.acquire(), Err(Refused::WouldDeadlock));
@@ -33,11 +33,11 @@ fn shared_lock_is_released_by_its_taker_only() {
     assert_eq!(lock.acquire_timeout(&cancel), Ok(false));
     elsewhere(|| {
         assert!(!lock.is_mine());
-        assert_eq!(lock.release(), Err(NotOwner));
+        assert_eq!(lock.release(), Err(NotOwner::HeldByAnother));
         assert_eq!(lock.acquire_timeout(A_BIT), Ok(false));
     });
     assert_eq!(lock.release(), Ok(()));
-    assert_eq!(lock.release(), Err(NotOwner));
+    assert_eq!(lock.release(), Err(NotOwner::Free));
     elsewhere(|| {
         assert_eq!(lock.try_acquire(), Ok(true));
         assert_eq!(lock.release(), Ok(()));
@@ -85,15 +85,15 @@ fn local_lock_is_released_once() {
     assert_eq!(lock.acquire(), Ok(()));
     assert_eq!(lock.acquire(), Err(Refused::WouldDeadlock));
     assert_eq!(lock.acquire_timeout(A_BIT), Ok(false));
-    assert_eq!((lock.release(), lock.release()), (Ok(()), Err(NotOwner)));
+    assert_eq!((lock.release(), lock.release()), (Ok(()), Err(NotOwner::Free)));
 }
 
 #[test]
 fn local_rlock_is_released_level_by_level() {
     let lock = RLock::local(());
-    assert_eq!(lock.release(), Err(NotOwner));
+    assert_eq!(lock.release(), Err(NotOwner::Free));
     assert_eq!([lock.acquire(), lock.acquire()], [Ok(()); 2]);
-    assert_eq!([(); 3].map(|()| lock.release()), [Ok(()), Ok(()), Err(NotOwner)]);
+    assert_eq!([(); 3].map(|()| lock.release()), [Ok(()), Ok(()), Err(NotOwner::Free)]);
     assert_eq!((lock.depth(), lock.try_acquire()), (0, Ok(true)));
     assert_eq!(lock.release(), Ok(()));
 }
@@ -103,9 +103,9 @@ fn private_rlock_is_released_level_by_level() {
     static LOCK: RLock<()> = RLock::new(());
     LOCK.acquire();
     assert!(LOCK.try_acquire() && LOCK.acquire_timeout(A_BIT));
-    assert_eq!((LOCK.depth(), elsewhere(|| LOCK.release())), (3, Err(NotOwner)));
+    assert_eq!((LOCK.depth(), elsewhere(|| LOCK.release())), (3, Err(NotOwner::HeldByAnother)));
     assert!(!elsewhere(|| LOCK.try_acquire()));
-    assert_eq!([(); 4].map(|()| LOCK.release()), [Ok(()), Ok(()), Ok(()), Err(NotOwner)]);
+    assert_eq!([(); 4].map(|()| LOCK.release()), [Ok(()), Ok(()), Ok(()), Err(NotOwner::Free)]);
 }
 
 #[test]
@@ -117,6 +117,7 @@ fn shared_rlock_is_released_level_by_level() {
     assert_eq!(lock.release(), Ok(()));
     assert_eq!((lock.depth(), lock.release()), (1, Ok(())));
     drop(guard);
-    assert_eq!((lock.depth(), lock.release()), (0, Err(NotOwner)));
-    assert!(NotOwner.to_string().contains("HandoffLock"));
+    assert_eq!((lock.depth(), lock.release()), (0, Err(NotOwner::Free)));
+    assert!(NotOwner::HeldByAnother.to_string().contains("HandoffLock"));
+    assert!(NotOwner::Free.to_string().contains("take it first"));
 }

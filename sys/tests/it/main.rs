@@ -31,5 +31,6 @@ mod signal;
 mod signalfd;
 mod socket;
 mod stream;
+mod thread_end;
 mod timerfd;
 mod tty;

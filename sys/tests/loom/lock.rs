@@ -104,6 +104,27 @@ fn holder_that_dies_is_told_to_the_next() {
 }
 
 #[test]
+fn holder_that_ends_by_itself_leaves_nobody_asleep() {
+    explore(|| {
+        let shared = Guarded::new(Robust::new());
+        assert_eq!(shared.lock.take(1), Taken::Yes);
+        let others = [2, 3].map(|id| {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                assert!(matches!(shared.lock.take(id), Taken::Yes | Taken::AfterDeath));
+                shared.add_one();
+                shared.lock.release();
+            })
+        });
+        shared.lock.end(1);
+        for other in others {
+            other.join().unwrap();
+        }
+        assert_eq!(shared.value(), 2);
+    });
+}
+
+#[test]
 fn releaser_that_dies_before_its_wake_leaves_nobody_asleep() {
     explore(|| {
         let shared = Guarded::new(Robust::new());

@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `0` free | a unit lies here, nobody's |
 //! | thread id + `WAITERS` | a unit, that thread's |
-//! | `DIED` + `WAITERS` | a unit, whose holder died: as good as free |
+//! | `DIED`, mostly + `WAITERS` | a unit, whose holder died: as good as free |
 //! | [`EMPTY`] | no unit |
 //! | [`ARRIVING`], [`LEAVING`] | a unit is on its way from the count, or to it |
 //!
@@ -54,14 +54,20 @@ use crate::sync::word::{DIED, OWNER, WAITERS};
 pub(crate) const SLOTS: usize = 120;
 
 const FREE: u32 = 0;
-const DEAD: u32 = DIED | WAITERS;
+/// What the kernel leaves, and what musl does.
+const DEAD: [u32; 2] = [DIED | WAITERS, DIED];
 // Owners that no thread can be: the kernel's ids end at 2^22.
 const EMPTY: u32 = OWNER;
 const ARRIVING: u32 = OWNER - 1;
 const LEAVING: u32 = OWNER - 2;
 
 fn is_free(half: u32) -> bool {
-    half == FREE || half == DEAD
+    half & OWNER == 0
+}
+
+/// Changes a slot that is free, or whose holder died; false when it is neither.
+fn change_free(slot: &Node, to: u32) -> bool {
+    slot.word.swap_half(FREE, to) || DEAD.iter().any(|&dead| slot.word.swap_half(dead, to))
 }
 
 fn is_on_its_way(half: u32) -> bool {
@@ -176,8 +182,7 @@ impl Slots {
                 let cared_for = u32::from(slot.word.futex_ordered() == FREE);
                 units.pass_on(lying.saturating_sub(cared_for));
                 here.pend(slot);
-                let mine = id | WAITERS;
-                if slot.word.swap_half(FREE, mine) || slot.word.swap_half(DEAD, mine) {
+                if change_free(slot, id | WAITERS) {
                     here.link(slot, depth);
                     return Step::Done(Ok(Some(Ticket::of(at))));
                 }
@@ -286,10 +291,9 @@ impl Slots {
             return;
         };
         // A thread without a list holds nothing, nor does a forked child of the holder.
-        let Some((here, id)) = Here::now() else { return };
-        if slot.word.futex() & OWNER != id {
-            return;
-        }
+        let Some((here, _)) = Here::now() else { return };
+        // Nor does a thread that was given the number of one whose death was not reported.
+        let Some(slot) = here.linked(slot) else { return };
         here.pend(slot);
         here.unlink(slot);
         self.free_slot(units, here, slot, at);
@@ -350,9 +354,7 @@ impl Permits<Shared> for Slots {
     fn disown(&self, units: &Units<Shared>, ticket: &Ticket, limit: Limit<'_>) -> bool {
         let Some(slot) = self.slots.get(ticket.at as usize) else { return true };
         let Some((here, id)) = Here::now() else { return true };
-        if slot.word.futex() & OWNER != id {
-            return true;
-        }
+        let Some(slot) = here.linked(slot) else { return true };
         let moved = self.locked(units, limit, || {
             // What is linked and not this thread's by its word is nothing to the kernel.
             slot.word.swap_half(id | WAITERS, LEAVING);
@@ -366,10 +368,7 @@ impl Permits<Shared> for Slots {
 
     fn bring_out(&self, units: &Units<Shared>, limit: Limit<'_>) -> Result<bool, Refused> {
         let moved = self.locked(units, limit, || {
-            let free = self
-                .in_use()
-                .iter()
-                .find(|slot| slot.word.swap_half(FREE, LEAVING) || slot.word.swap_half(DEAD, LEAVING));
+            let free = self.in_use().iter().find(|slot| change_free(slot, LEAVING));
             let Some(slot) = free else { return };
             units.change(|state| Some((state - SLOTTED + 1) | MOVING));
             slot.word.swap_half(LEAVING, EMPTY);

@@ -457,9 +457,9 @@ fn every_level_is_let_go_and_taken_again<W: Company + Conditions>() {
             let middle = W::settle(lock.lock()).unwrap();
             let inner = W::settle(lock.lock()).unwrap();
             me.about_to_wait();
-            let inner = W::settle(condition.wait(inner)).unwrap();
+            let inner = condition.wait(inner).unwrap();
             assert_eq!((lock.depth(), inner.load(SeqCst)), (3, 5));
-            let (inner, notified) = W::settle(condition.wait_timeout(inner, Duration::from_millis(1))).unwrap();
+            let (inner, notified) = condition.wait_timeout(inner, Duration::from_millis(1)).unwrap();
             assert_eq!((lock.depth(), notified), (3, false));
             drop((inner, middle));
             assert!(lock.is_mine());

@@ -1,0 +1,181 @@
+//! Which form the locks of processes have here: where libc keeps the list, and whether it is one that our nodes fit into.
+
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicBool, AtomicIsize, AtomicU8, AtomicUsize};
+
+use static_assertions::const_assert_eq;
+
+use super::node::FUTEX_OFFSET;
+use crate::raw;
+
+#[cfg(not(target_env = "musl"))]
+const GLIBC_32: bool = cfg!(all(not(target_env = "musl"), target_pointer_width = "32"));
+
+/// `struct robust_list_head` of the kernel, in libc's thread descriptor.
+#[repr(C)]
+pub(super) struct Head {
+    pub(super) list: AtomicUsize,
+    pub(super) futex_offset: AtomicIsize,
+    pub(super) pending: AtomicUsize,
+}
+const_assert_eq!(size_of::<Head>(), 3 * size_of::<usize>());
+
+/// How the shared locks of this process survive a death.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A node of our own in libc's robust list: any participant may die at any instruction.
+    Node,
+    /// A pthread robust mutex, because the list's form is not known here: a dead holder is reported, but a waiter that is
+    /// killed when it has been chosen and before it takes the lock may leave the others asleep beside it.
+    ///
+    /// Some emulators (qemu's of user space) keep no robust list, and the C library makes the mutex all the same: nobody hears
+    /// of a death there.
+    Pthread,
+    /// None: the kernel keeps no robust list, and the C library makes no robust mutex (glibc for riscv64 under an emulator).
+    /// What has a lock in it cannot be placed in shared memory: the answer is `EOPNOTSUPP`.
+    Unsupported,
+}
+
+/// The distance from the thread pointer to the head, once learned and if the id beside it was right; [`UNKNOWN`] before.
+pub(super) static HEAD: AtomicIsize = AtomicIsize::new(UNKNOWN);
+/// The same distance, even where the id was not: then it is asked from the kernel.
+pub(super) static HEAD_WITHOUT_ID: AtomicIsize = AtomicIsize::new(UNKNOWN);
+/// A distance inside every descriptor at which no pointer to itself stands, so that what is found there never looks like
+/// the head of an empty list, nor like that of a list with a node of ours: the second word, which is the vector of
+/// dynamic modules with glibc and with musl below the thread pointer, and otherwise a link to another descriptor.
+pub(super) const UNKNOWN: isize = size_of::<usize>() as isize;
+/// 0 until learned, then a [`Form`] as a number.
+static FORM: AtomicU8 = AtomicU8::new(0);
+const NODE: u8 = 1;
+const PTHREAD: u8 = 2;
+const UNSUPPORTED: u8 = 3;
+
+/// An address at a constant distance from the thread's descriptor.
+#[inline(always)]
+pub(crate) fn thread_pointer() -> *const u8 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let this: *const u8;
+        // SAFETY: the System V ABI for x86-64 has the thread pointer stand at %fs:0.
+        unsafe {
+            core::arch::asm!("mov {}, fs:[0]", out(reg) this, options(nostack, preserves_flags, readonly, pure));
+        }
+        this
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        // SAFETY: pthread_self(3) has no preconditions. In glibc and musl its value is the descriptor's address.
+        let this = unsafe { libc::pthread_self() };
+        this as usize as *const u8
+    }
+}
+
+/// Where libc keeps the thread's id: 16 or 8 bytes before glibc's head, after the fixed beginning of musl's descriptor.
+#[inline(always)]
+pub(super) fn id_place(this: *const u8, head: &Head) -> *const u32 {
+    let _ = (this, head);
+    #[cfg(not(target_env = "musl"))]
+    return (core::ptr::from_ref(head).cast::<u8>().wrapping_sub(if GLIBC_32 { 8 } else { 16 })).cast();
+    #[cfg(target_env = "musl")]
+    {
+        // self, (dtv,) prev, next, sysinfo, (canary,) id: the two in brackets stand elsewhere where the descriptor lies
+        // below the thread pointer.
+        let words = if cfg!(any(target_arch = "x86_64", target_arch = "x86", target_arch = "s390x")) { 6 } else { 4 };
+        this.wrapping_add(words * size_of::<usize>()).cast()
+    }
+}
+
+/// The form of this process, learned at the first call.
+pub(crate) fn form() -> Form {
+    // Acquire: who sees the form sees the distance that was stored before it.
+    match FORM.load(Acquire) {
+        NODE => Form::Node,
+        PTHREAD => Form::Pthread,
+        UNSUPPORTED => Form::Unsupported,
+        _ => learn(),
+    }
+}
+
+#[cold]
+fn learn() -> Form {
+    let found = find_head().or_else(|| {
+        register_thread();
+        find_head()
+    });
+    let (number, form) = match found {
+        // SAFETY: the kernel answered with the head that libc registered for this thread: it is in the descriptor.
+        Some(head) if unsafe { &*head }.futex_offset.load(Relaxed) == FUTEX_OFFSET => {
+            let this = thread_pointer();
+            let distance = (head as isize).wrapping_sub(this as isize);
+            HEAD_WITHOUT_ID.store(distance, Relaxed);
+            // SAFETY: as above.
+            let place = id_place(this, unsafe { &*head });
+            // SAFETY: the place lies inside the descriptor, between its beginning and its head, in every version of this
+            // libc, and is readable whatever it means.
+            if unsafe { *place } == gettid() {
+                HEAD.store(distance, Relaxed);
+            }
+            #[cfg(target_env = "musl")]
+            super::forget_the_parents_list_after_a_fork();
+            (NODE, Form::Node)
+        }
+        _ if crate::sync::fallback::can_be_made() => (PTHREAD, Form::Pthread),
+        _ => (UNSUPPORTED, Form::Unsupported),
+    };
+    PASSES_ON.store(kernel_passes_wakes_on(), Relaxed);
+    FORM.store(number, Release);
+    form
+}
+
+/// `get_robust_list(0, &head, &len)`.
+pub(super) fn find_head() -> Option<*const Head> {
+    let mut head: *const Head = core::ptr::null();
+    let mut len = 0_usize;
+    raw::call_long("get_robust_list", || {
+        // SAFETY: pid 0 is the calling thread; both pointers are valid for the writes that the call makes.
+        unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut len) }
+    })
+    .ok()?;
+    (!head.is_null() && len == size_of::<Head>()).then_some(head)
+}
+
+/// Whether a thread that dies with a pending word of waiters but no owner wakes one of them; false until it is known.
+static PASSES_ON: AtomicBool = AtomicBool::new(false);
+
+/// Whether the kernel passes a wake on for a word that has waiters but no owner. Where it does not, sleeps are sliced.
+pub(crate) fn wakes_are_passed_on() -> bool {
+    PASSES_ON.load(Relaxed)
+}
+
+/// By the kernel's version: 6.2 has it. Older kernels that were given it too are taken for those that were not, which costs
+/// a sleeper a look now and then.
+fn kernel_passes_wakes_on() -> bool {
+    let Ok(system) = raw::call("uname", || Ok(rustix::system::uname())) else { return false };
+    let mut numbers = system.release().to_bytes().split(|byte| !byte.is_ascii_digit());
+    let mut next = || {
+        let digits = numbers.next().unwrap_or_default();
+        digits.iter().fold(0_u32, |number, digit| number.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
+    };
+    (next(), next()) >= (6, 2)
+}
+
+/// Makes musl register the calling thread's head, which it does when the thread first takes a robust mutex.
+pub(super) fn register_thread() {
+    crate::sync::fallback::take_one_robust_mutex();
+}
+
+/// `gettid()`.
+pub(crate) fn gettid() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get() as u32
+}
+
+/// `tgkill(getpid(), id, 0)`: whether a thread of this process has that id.
+pub(super) fn is_thread_of_ours(id: u32) -> bool {
+    let process = rustix::process::getpid().as_raw_nonzero().get();
+    let answer = raw::call_long("tgkill", || {
+        // SAFETY: signal 0 is delivered to nobody: the call only looks the thread up.
+        unsafe { libc::syscall(libc::SYS_tgkill, process, id as libc::pid_t, 0) }
+    });
+    // Any other failure than "no such thread" leaves the question open, and a yes is the careful answer.
+    answer != Err(crate::errno::Errno::SRCH)
+}

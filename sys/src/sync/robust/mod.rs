@@ -1,0 +1,348 @@
+//! The list that the kernel walks when a thread dies, and our entries in it.
+//!
+//! Every thread has one robust list, and libc owns it: its head lies in libc's thread descriptor, and libc told the
+//! kernel where. We never call `set_robust_list`, which would disable libc's own; we link our nodes into that list, in
+//! the form that libc's robust mutexes have. When the thread dies, by SIGKILL too, the kernel goes through the list, and
+//! through the one entry that [`Here::pend`] names, and marks each word that the dead thread still owns.
+//!
+//! | libc, word size | futex word before `next` | list | proved by |
+//! | --- | --- | --- | --- |
+//! | glibc, 64 bit | 32 | double | the head's own `futex_offset`, when first used |
+//! | glibc, 32 bit | 20 | single: taking out walks it | the same |
+//! | musl | 28 or 12 | double | the same, after a robust mutex has made musl register its head |
+//! | none, or another form | | | nothing fits: the pthread form of `fallback` serves, where libc makes it |
+//!
+//! The head is found without a system call: it lies at a constant distance from the thread pointer, learned once from
+//! `get_robust_list(2)`; the thread's id lies at a known place beside it, checked once against `gettid(2)`. Whether this
+//! thread's head is registered is checked at each use, since the kernel's offset is stored in it.
+//!
+//! **The order of stores** is what makes it survive a kill between any two instructions. `pend(node)` comes before the
+//! word is touched and is cleared only after the node is linked (or the word is free again and whoever had to be woken
+//! is awake), so at every instant the node of an owned word is in the list or pending. The kernel reads all of it from
+//! the dying thread itself, in program order, so compiler fences are all it takes.
+//!
+//! **The kernel's part.** A dying thread whose pending word has no owner wakes one sleeper there. Before Linux 6.2 (some
+//! stable kernels of January 2023 on have it too) that was so for a word of plain 0 only. On those a release that is killed
+//! between its store and its wake, or a chosen sleeper killed beside a free lock, would leave the others asleep, so there
+//! everyone sleeps in slices of 50 ms and looks.
+//!
+//! Source: get_robust_list(2), and robust-futex-ABI in the kernel's locking documents.
+
+use core::marker::PhantomData;
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::sync::atomic::{AtomicU32, compiler_fence};
+
+mod form;
+mod node;
+
+pub use form::Form;
+pub(crate) use form::{form, gettid, thread_pointer, wakes_are_passed_on};
+pub(crate) use node::{LEASE, LOCK, Node};
+
+use form::{HEAD, HEAD_WITHOUT_ID, Head, UNKNOWN, find_head, id_place, register_thread};
+use node::{FUTEX_OFFSET, futex_at, link_at, node_at};
+#[cfg(not(all(not(target_env = "musl"), target_pointer_width = "32")))]
+use node::prev_of;
+
+use crate::sync::word::OWNER;
+
+/// The calling thread, as its list sees it. Made anew for each operation and never kept.
+#[derive(Clone, Copy)]
+pub(crate) struct Here<'t> {
+    head: &'t Head,
+    stays: PhantomData<*const ()>,
+}
+
+impl Here<'_> {
+    /// The calling thread, if it is known without asking and its list is empty: the state of nearly every first lock.
+    #[inline(always)]
+    pub(crate) fn alone() -> Option<Self> {
+        let here = Self::guess();
+        // musl registers a head late, with its first robust mutex; until then this field of it is 0.
+        if cfg!(target_env = "musl") && here.head.futex_offset.load(Relaxed) != FUTEX_OFFSET {
+            return None;
+        }
+        (here.head.list.load(Relaxed) == here.end()).then_some(here)
+    }
+
+    /// The calling thread, if it is known without asking and `node` is the one entry of its list.
+    ///
+    /// That also proves that this thread owns the node's word: glibc empties the list of a forked child, and musl unregisters it.
+    #[inline(always)]
+    pub(crate) fn holding_only(node: &Node) -> Option<Self> {
+        let here = Self::guess();
+        if cfg!(target_env = "musl") && here.head.futex_offset.load(Relaxed) != FUTEX_OFFSET {
+            return None;
+        }
+        (here.head.list.load(Relaxed) == node.entry() && node.next.load(Relaxed) == here.end()).then_some(here)
+    }
+
+    /// The calling thread by the learned distance. Before that is known it is some other part of the descriptor, which
+    /// the callers tell from a head by what its list would be.
+    #[inline(always)]
+    fn guess() -> Self {
+        let this = thread_pointer();
+        let head = this.wrapping_offset(HEAD.load(Relaxed)).cast::<Head>();
+        // SAFETY: the address lies in this thread's descriptor, which lives as long as the thread; `Here` is not kept.
+        Self { head: unsafe { &*head }, stays: PhantomData }
+    }
+
+    /// The id of the calling thread, where [`alone`](Self::alone) gave this.
+    #[inline(always)]
+    pub(crate) fn id(self) -> u32 {
+        // SAFETY: the id's place was checked when the distance was learned, and it is set before the thread runs.
+        unsafe { *id_place(thread_pointer(), self.head) }
+    }
+
+    /// What ends the list: the head's own address.
+    #[inline(always)]
+    fn end(self) -> usize {
+        core::ptr::from_ref(self.head) as usize
+    }
+
+    /// The calling thread and its id; `None` where the form is not [`Form::Node`], and for a thread whose list the kernel was never
+    /// told of.
+    pub(crate) fn now() -> Option<(Self, u32)> {
+        if form() != Form::Node {
+            return None;
+        }
+        let head = thread_pointer().wrapping_offset(HEAD_WITHOUT_ID.load(Relaxed)).cast::<Head>();
+        // SAFETY: the address lies in this thread's descriptor, which lives as long as the thread; `Here` is not kept.
+        let here = Self { head: unsafe { &*head }, stays: PhantomData };
+        if here.head.futex_offset.load(Relaxed) != FUTEX_OFFSET && !here.register() {
+            return None;
+        }
+        let id = if HEAD.load(Relaxed) == UNKNOWN { gettid() } else { here.id() };
+        Some((here, id))
+    }
+
+    /// Has musl register the calling thread's list; false where the kernel did not take it.
+    #[cold]
+    fn register(self) -> bool {
+        if cfg!(target_env = "musl") {
+            self.keep_own_entries(gettid());
+        }
+        register_thread();
+        if self.head.futex_offset.load(Relaxed) != FUTEX_OFFSET {
+            return false;
+        }
+        // musl does not look at the kernel's answer.
+        let registered = find_head() == Some(core::ptr::from_ref(self.head));
+        if !registered {
+            self.head.futex_offset.store(0, Relaxed);
+        }
+        registered
+    }
+
+    /// Cuts off what a list that is not registered has from the time before a fork. What the thread linked since then, a
+    /// private recursive mutex for one, stands in front of that and holds the thread's own id.
+    fn keep_own_entries(self, id: u32) {
+        let mut place = &self.head.list;
+        for _ in 0..KERNEL_LIMIT {
+            let entry = place.load(Relaxed) & !1;
+            if entry == self.end() {
+                return;
+            }
+            // SAFETY: an entry of this thread's list, a mutex that is held, whose memory stays (pthreads' rule).
+            if unsafe { futex_at(entry) }.load(Relaxed) & OWNER != id {
+                return place.store(self.end(), Relaxed);
+            }
+            // SAFETY: an entry of this thread's list.
+            place = unsafe { link_at(entry) };
+        }
+    }
+
+    /// The node as this thread linked it, if it did: through this mapping, or through another one of the same memory.
+    ///
+    /// This is what tells the owner of a word, and not the number in it: the kernel gives the number of a thread that died to
+    /// another one, and where a death was not reported the word still has it.
+    #[inline]
+    pub(crate) fn linked(self, node: &Node) -> Option<&Node> {
+        if self.head.list.load(Relaxed) == node.entry() {
+            return Some(node);
+        }
+        self.linked_behind(node)
+    }
+
+    #[inline(never)]
+    fn linked_behind(self, node: &Node) -> Option<&Node> {
+        let elsewhere = node.home.load(Relaxed).wrapping_add(core::mem::offset_of!(Node, next));
+        let mut listed = false;
+        for entry in self.entries() {
+            if entry == node.entry() {
+                return Some(node);
+            }
+            listed |= entry == elsewhere;
+        }
+        let (home, kind) = if listed { node_at(elsewhere) } else { return None };
+        if kind != LOCK && kind != LEASE {
+            return None;
+        }
+        // SAFETY: an entry of this thread's list that is a node of ours, so it is mapped while it is linked.
+        let home = unsafe { &*home };
+        home.is_same_memory(node).then_some(home)
+    }
+
+    /// Names the node that the coming stores are about. The kernel looks at it if the thread dies before
+    /// [`settle`](Self::settle).
+    #[inline(always)]
+    pub(crate) fn pend(self, node: &Node) {
+        self.head.pending.store(node.entry(), Relaxed);
+        compiler_fence(SeqCst);
+    }
+
+    /// Names a word that is always 0. If the thread dies before [`settle`](Self::settle), the kernel wakes one sleeper there.
+    #[inline(always)]
+    pub(crate) fn pend_word(self, word: &AtomicU32) {
+        let entry = (core::ptr::from_ref(word) as usize).wrapping_add_signed(-FUTEX_OFFSET);
+        self.head.pending.store(entry, Relaxed);
+        compiler_fence(SeqCst);
+    }
+
+    /// The stores that [`pend`](Self::pend) announced are done.
+    #[inline(always)]
+    pub(crate) fn settle(self) {
+        compiler_fence(SeqCst);
+        self.head.pending.store(0, Relaxed);
+    }
+
+    /// How many entries the list will have, at most, with one more; `None` when that is more than the kernel is sure to
+    /// walk.
+    pub(crate) fn room(self) -> Option<u32> {
+        let first = self.head.list.load(Relaxed);
+        if first == self.end() {
+            return Some(1);
+        }
+        let (node, kind) = node_at(first);
+        if kind == LOCK || kind == LEASE {
+            // SAFETY: the kind says that this is a node of ours, which is linked and so still mapped.
+            let depth = unsafe { &*node }.depth.load(Relaxed).max(1) + 1;
+            if depth <= HOLDINGS_MAX {
+                return Some(depth);
+            }
+        }
+        // Nodes that were taken out since may have made the bound too high, and libc's mutexes carry none: count.
+        let depth = self.entries().count() as u32 + 1;
+        (depth <= HOLDINGS_MAX).then_some(depth)
+    }
+
+    /// Links a node whose word this thread owns into an empty list. It is pending.
+    ///
+    /// `depth` is left as it was: any number is a bound of one entry.
+    #[inline(always)]
+    pub(crate) fn link_alone(self, node: &Node) {
+        node.home.store(core::ptr::from_ref(node).expose_provenance(), Relaxed);
+        node.next.store(self.end(), Relaxed);
+        // `prev` is not looked at while a node is at the front, and is set when another comes before it.
+        compiler_fence(SeqCst);
+        self.head.list.store(node.entry(), Relaxed);
+    }
+
+    /// Takes the one entry out of this thread's list. It is pending.
+    #[inline(always)]
+    pub(crate) fn unlink_alone(self) {
+        self.head.list.store(self.end(), Relaxed);
+        compiler_fence(SeqCst);
+    }
+
+    /// Links a node whose word this thread owns, at the front. It is pending.
+    pub(crate) fn link(self, node: &Node, depth: u32) {
+        let first = self.head.list.load(Relaxed);
+        node.depth.store(depth, Relaxed);
+        node.home.store(core::ptr::from_ref(node).expose_provenance(), Relaxed);
+        node.next.store(first, Relaxed);
+        #[cfg(not(all(not(target_env = "musl"), target_pointer_width = "32")))]
+        {
+            node.prev.store(self.end(), Relaxed);
+            if first != self.end() {
+                // SAFETY: `first` is an entry of this thread's list.
+                unsafe { prev_of(first) }.store(node.entry(), Relaxed);
+            }
+        }
+        compiler_fence(SeqCst);
+        self.head.list.store(node.entry(), Relaxed);
+    }
+
+    /// Takes a node out of this thread's list. It is pending.
+    pub(crate) fn unlink(self, node: &Node) {
+        let next = node.next.load(Relaxed);
+        #[cfg(not(all(not(target_env = "musl"), target_pointer_width = "32")))]
+        {
+            let front = self.head.list.load(Relaxed) == node.entry();
+            let prev = if front { self.end() } else { node.prev.load(Relaxed) };
+            // SAFETY: `prev` is an entry of this thread's list, or its head, whose first field has the same meaning.
+            unsafe { link_at(prev) }.store(next, Relaxed);
+            if next != self.end() {
+                // SAFETY: `next` is an entry of this thread's list.
+                unsafe { prev_of(next) }.store(prev, Relaxed);
+            }
+        }
+        #[cfg(all(not(target_env = "musl"), target_pointer_width = "32"))]
+        {
+            let mut place = &self.head.list;
+            while place.load(Relaxed) != node.entry() {
+                // SAFETY: the list is this thread's own and the node is in it, so each entry before it is mapped.
+                place = unsafe { link_at(place.load(Relaxed)) };
+            }
+            place.store(next, Relaxed);
+        }
+        compiler_fence(SeqCst);
+    }
+
+    /// The entries of this thread's list, as far as the kernel would go.
+    fn entries(self) -> impl Iterator<Item = usize> {
+        let end = self.end();
+        let mut entry = self.head.list.load(Relaxed);
+        core::iter::from_fn(move || {
+            if entry & !1 == end {
+                return None;
+            }
+            let this = entry & !1;
+            // SAFETY: an entry of this thread's list stays mapped while it is linked (pthreads' rule, and ours by `Shm`).
+            entry = unsafe { link_at(this) }.load(Relaxed);
+            Some(this)
+        })
+        .take(KERNEL_LIMIT)
+    }
+}
+
+/// How many entries the kernel walks (its `ROBUST_LIST_LIMIT`). It forgets those that were linked first.
+const KERNEL_LIMIT: usize = 2048;
+
+/// How many entries a thread may have: some room is left for the robust mutexes of other libraries, which do not ask.
+pub(crate) const HOLDINGS_MAX: u32 = 1900;
+
+/// Whether the calling thread's list has room for one entry more, a robust mutex of libc for instance. Where the list is not
+/// known here that is not known either, and taken for granted.
+pub(crate) fn has_room() -> bool {
+    Here::now().is_none_or(|(here, _)| here.room().is_some())
+}
+
+/// Whether the calling thread has the mutex or node at that address in its list.
+pub(crate) fn lists(address: usize) -> bool {
+    let entry = address.wrapping_add(core::mem::offset_of!(Node, next));
+    Here::now().is_some_and(|(here, _)| here.entries().any(|listed| listed == entry))
+}
+
+/// musl leaves the parent's entries in a forked child's list: from there on the child writes into memory that it may not even
+/// have any more. The child has one thread, the one that forked, so its list is the only one.
+#[cfg(target_env = "musl")]
+fn forget_the_parents_list_after_a_fork() {
+    extern "C" fn forget() {
+        let head = thread_pointer().wrapping_offset(HEAD_WITHOUT_ID.load(Relaxed)).cast::<Head>();
+        // SAFETY: the handler is registered once the distance is known, so this is the thread's own head.
+        let head = unsafe { &*head };
+        head.list.store(core::ptr::from_ref(head) as usize, Relaxed);
+    }
+    // Without memory for the handler the list is cut when it is registered, by what its entries say.
+    let _ = crate::raw::process::atfork_child(forget);
+}
+
+/// Whether the calling thread holds anything exclusively in shared memory: our locks and permits, or libc's robust mutexes.
+pub(crate) fn holds_exclusively() -> bool {
+    match Here::now() {
+        None => crate::sync::fallback::holds_any(),
+        Some((here, _)) => here.entries().any(|entry| node_at(entry).1 != LEASE),
+    }
+}
+

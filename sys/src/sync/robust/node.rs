@@ -1,0 +1,122 @@
+//! One entry of a thread's list, in the form that libc's robust mutexes have.
+
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::sync::atomic::{AtomicU32, AtomicUsize, fence};
+
+use super::form::is_thread_of_ours;
+use crate::sync::word::{FUTEX_AT, Word};
+
+/// One entry of a thread's list: the futex word at the distance from `next` that this libc's mutexes have.
+#[repr(C, align(8))]
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) word: Word,
+    /// What the node is. In a pthread mutex the owner's id or a count stands here, neither of which has the top bit. Where musl
+    /// keeps its count of waiters here, a number that is never 0 says: wake.
+    pub(crate) kind: AtomicU32,
+    /// How many entries the list had with this one, at most: what [`Here::room`] goes by.
+    #[cfg(not(all(target_env = "musl", target_pointer_width = "32")))]
+    pub(super) depth: AtomicU32,
+    #[cfg(target_pointer_width = "64")]
+    spare: [u32; 2],
+    #[cfg(all(not(target_env = "musl"), target_pointer_width = "32"))]
+    spare: u32,
+    /// 32-bit glibc's lists have none.
+    #[cfg(not(all(not(target_env = "musl"), target_pointer_width = "32")))]
+    pub(super) prev: AtomicUsize,
+    pub(super) next: AtomicUsize,
+    /// Where the node is in the memory of the process whose thread linked it last.
+    pub(super) home: AtomicUsize,
+    /// With 32-bit musl there is no room for it before the links.
+    #[cfg(all(target_env = "musl", target_pointer_width = "32"))]
+    pub(super) depth: AtomicU32,
+}
+
+/// How far before `next` the futex word lies, as the head says it: negative.
+pub(super) const FUTEX_OFFSET: isize = FUTEX_AT as isize - core::mem::offset_of!(Node, next) as isize;
+
+const _: () = {
+    let expected = match (cfg!(target_env = "musl"), size_of::<usize>()) {
+        (false, 8) => -32,
+        (false, _) => -20,
+        (true, 8) => -28,
+        (true, _) => -12,
+    };
+    assert!(FUTEX_OFFSET == expected, "the node must have the form of this libc's robust mutexes");
+};
+
+/// An exclusive holding: a lock, a permit.
+pub(crate) const LOCK: u32 = 0x8000_0001;
+/// A participant's lease, which excludes nobody: a forked child may begin without it.
+pub(crate) const LEASE: u32 = 0x8000_0002;
+
+impl Node {
+    /// The node's address as lists have it: that of its `next`.
+    #[inline(always)]
+    pub(super) fn entry(&self) -> usize {
+        (&raw const self.next) as usize
+    }
+
+    /// The futex half of the word, for the kernel alone: this crate reads and writes the whole word only.
+    pub(crate) fn futex(&self) -> &AtomicU32 {
+        let half = (&raw const self.word).cast::<u32>().cast_mut().wrapping_add(FUTEX_AT / 4);
+        // SAFETY: the half lies inside the word and is aligned for u32; nothing is accessed through the reference but by
+        // the kernel's own atomic instructions.
+        unsafe { AtomicU32::from_ptr(half) }
+    }
+
+    /// Whether this node, which the calling thread has in its list, is the same memory as `other`, which bears the thread's
+    /// number: what is written here is read there.
+    pub(super) fn is_same_memory(&self, other: &Self) -> bool {
+        let depth = self.depth.load(Relaxed);
+        let is_seen = |mark| {
+            self.depth.store(mark, Relaxed);
+            fence(SeqCst);
+            other.depth.load(Relaxed) == mark
+        };
+        let same = is_seen(!depth);
+        is_seen(depth) && same
+    }
+
+    /// Whether a thread of this process has the node in its list, through this very mapping of it.
+    pub(crate) fn is_linked_here(&self) -> bool {
+        let owner = self.word.futex() & crate::sync::word::OWNER;
+        owner != 0 && self.home.load(Relaxed) == core::ptr::from_ref(self) as usize && is_thread_of_ours(owner)
+    }
+}
+
+/// The node of an entry of the calling thread's list, if it is one of ours, and its kind, which tells.
+pub(super) fn node_at(entry: usize) -> (*const Node, u32) {
+    let node = (entry & !1).wrapping_sub(core::mem::offset_of!(Node, next));
+    let node = core::ptr::with_exposed_provenance::<Node>(node);
+    // SAFETY: an entry of the list lies at this place of either a node or a libc mutex, whose first words are as long.
+    let kind = unsafe { &raw const (*node).kind };
+    // SAFETY: as above: in both it is an aligned u32.
+    (node, unsafe { &*kind }.load(Relaxed))
+}
+
+/// # Safety
+/// `entry` is an entry of the calling thread's list.
+pub(super) unsafe fn futex_at<'l>(entry: usize) -> &'l AtomicU32 {
+    // SAFETY: the futex word lies at this distance in nodes and in libc's mutexes alike, and is only changed atomically.
+    unsafe { &*core::ptr::with_exposed_provenance::<AtomicU32>(entry.wrapping_add_signed(FUTEX_OFFSET)) }
+}
+
+/// # Safety
+/// `entry` is an entry of the calling thread's list, or its head.
+#[inline(always)]
+pub(super) unsafe fn link_at<'l>(entry: usize) -> &'l AtomicUsize {
+    // The lowest bit of a link marks priority-inheritance mutexes of libc.
+    // SAFETY: the caller says that a link lies there.
+    unsafe { &*core::ptr::with_exposed_provenance::<AtomicUsize>(entry & !1) }
+}
+
+/// # Safety
+/// `entry` is an entry of the calling thread's list.
+#[cfg(not(all(not(target_env = "musl"), target_pointer_width = "32")))]
+#[inline(always)]
+pub(super) unsafe fn prev_of<'l>(entry: usize) -> &'l AtomicUsize {
+    // SAFETY: double lists keep `prev` in the word before `next`.
+    unsafe { &*core::ptr::with_exposed_provenance::<AtomicUsize>((entry & !1) - size_of::<usize>()) }
+}
+

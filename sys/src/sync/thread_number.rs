@@ -1,0 +1,241 @@
+//! A number for each thread that no other thread of the process ever has, before or after it.
+//!
+//! A thread's address and its kernel id both come again after its end. This number does not: it is counted up, in 64 bits, when
+//! a thread first needs one, and kept in the thread's own storage. A forked child goes on with a copy of it, as it does with
+//! what the number says about locks.
+//!
+//! | target | where the number lies | a look costs |
+//! | --- | --- | --- |
+//! | x86_64, aarch64, riscv64 with glibc | a thread-local variable of this object | two to four instructions |
+//! | all others | pthread_setspecific(3) | a call |
+//!
+//! The variable has the *initial-exec* model, which glibc serves from a reserve when the object is loaded late. musl refuses to load
+//! such an object, hence the other form. The variable is hidden: two objects that contain this crate must not share it, since
+//! each counts for itself. For the same reason it is not reachable from a Rust `dylib` other than the one it is linked into.
+//!
+//! Source: pthread_key_create(3p), pthread_getspecific(3p).
+
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::Relaxed;
+
+/// The number of the calling thread, or 0, which is nobody's, if it never needed one.
+#[inline(always)]
+pub(crate) fn known() -> u64 {
+    place::load()
+}
+
+/// The number of the calling thread.
+#[inline(always)]
+pub(crate) fn mine() -> u64 {
+    match known() {
+        0 => first(),
+        number => number,
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn first() -> u64 {
+    // At a thousand million threads a second this lasts 584 years.
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let number = LAST.fetch_add(1, Relaxed) + 1;
+    place::store(number);
+    number
+}
+
+/// A variable of the object's own thread-local storage, which stable Rust has no other word for without std.
+#[cfg(all(
+    target_env = "gnu",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"),
+    not(miri)
+))]
+mod place {
+    /// The variable's name, of which each version of the crate has its own.
+    macro_rules! name {
+        () => {
+            concat!(
+                "ossature_sys.",
+                env!("CARGO_PKG_VERSION_MAJOR"),
+                ".",
+                env!("CARGO_PKG_VERSION_MINOR"),
+                ".",
+                env!("CARGO_PKG_VERSION_PATCH"),
+                ".thread_number"
+            )
+        };
+    }
+
+    core::arch::global_asm!(
+        ".pushsection .tbss.ossature_thread_number, \"awT\", %nobits",
+        concat!(".globl ", name!()),
+        concat!(".hidden ", name!()),
+        concat!(".type ", name!(), ", %tls_object"),
+        concat!(".size ", name!(), ", 8"),
+        ".p2align 3",
+        concat!(name!(), ":"),
+        ".zero 8",
+        ".popsection",
+    );
+
+    #[inline(always)]
+    pub(super) fn load() -> u64 {
+        let number: u64;
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: reads the variable above, which every thread has and only itself writes; touches a register of the compiler's.
+        unsafe {
+            core::arch::asm!(
+                concat!("mov {0}, qword ptr [rip + ", name!(), "@GOTTPOFF]"),
+                "mov {0}, qword ptr fs:[{0}]",
+                out(reg) number,
+                options(nostack, preserves_flags, readonly, pure),
+            );
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        unsafe {
+            core::arch::asm!(
+                concat!("adrp {0}, :gottprel:", name!()),
+                concat!("ldr {0}, [{0}, #:gottprel_lo12:", name!(), "]"),
+                "mrs {1}, tpidr_el0",
+                "ldr {0}, [{1}, {0}]",
+                out(reg) number,
+                out(reg) _,
+                options(nostack, preserves_flags, readonly, pure),
+            );
+        }
+        #[cfg(target_arch = "riscv64")]
+        // SAFETY: as above.
+        unsafe {
+            core::arch::asm!(
+                concat!("la.tls.ie {0}, ", name!()),
+                "add {0}, {0}, tp",
+                "ld {0}, 0({0})",
+                out(reg) number,
+                options(nostack, preserves_flags, readonly, pure),
+            );
+        }
+        number
+    }
+
+    pub(super) fn store(number: u64) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: writes the calling thread's own variable, which only `load` reads, in the same thread.
+        unsafe {
+            core::arch::asm!(
+                concat!("mov {0}, qword ptr [rip + ", name!(), "@GOTTPOFF]"),
+                "mov qword ptr fs:[{0}], {1}",
+                out(reg) _,
+                in(reg) number,
+                options(nostack, preserves_flags),
+            );
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        unsafe {
+            core::arch::asm!(
+                concat!("adrp {0}, :gottprel:", name!()),
+                concat!("ldr {0}, [{0}, #:gottprel_lo12:", name!(), "]"),
+                "mrs {1}, tpidr_el0",
+                "str {2}, [{1}, {0}]",
+                out(reg) _,
+                out(reg) _,
+                in(reg) number,
+                options(nostack, preserves_flags),
+            );
+        }
+        #[cfg(target_arch = "riscv64")]
+        // SAFETY: as above.
+        unsafe {
+            core::arch::asm!(
+                concat!("la.tls.ie {0}, ", name!()),
+                "add {0}, {0}, tp",
+                "sd {1}, 0({0})",
+                out(reg) _,
+                in(reg) number,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+}
+
+/// Thread-specific data of pthreads: one key for each word of the number.
+#[cfg(not(all(
+    target_env = "gnu",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"),
+    not(miri)
+)))]
+mod place {
+    use core::ffi::c_void;
+    use core::sync::atomic::AtomicU64;
+    use core::sync::atomic::Ordering::{Acquire, Release};
+
+    use crate::errno::Errno;
+    use crate::raw;
+
+    const WORDS: usize = 8 / size_of::<usize>();
+
+    /// Each key and one more; 0 before it is made.
+    static KEYS: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
+
+    pub(super) fn load() -> u64 {
+        let mut number = 0;
+        for (word, key) in KEYS.iter().enumerate() {
+            let Some(key) = key.load(Acquire).checked_sub(1) else { return 0 };
+            // SAFETY: a key that was made and is never deleted.
+            let value = unsafe { libc::pthread_getspecific(key as libc::pthread_key_t) };
+            number |= (value as usize as u64) << (word * usize::BITS as usize % 64);
+        }
+        number
+    }
+
+    pub(super) fn store(number: u64) {
+        for (word, key) in KEYS.iter().enumerate() {
+            let value = (number >> (word * usize::BITS as usize % 64)) as usize;
+            set(made(key, word), value as *const c_void);
+        }
+    }
+
+    fn set(key: libc::pthread_key_t, value: *const c_void) {
+        // SAFETY: a key that was made and is never deleted; the value is a number and not followed.
+        let set = raw::call_errno("pthread_setspecific", || unsafe { libc::pthread_setspecific(key, value) });
+        checked(set);
+    }
+
+    fn made(place: &AtomicU64, word: usize) -> libc::pthread_key_t {
+        if let Some(key) = place.load(Acquire).checked_sub(1) {
+            return key as libc::pthread_key_t;
+        }
+        let mut key: libc::pthread_key_t = 0;
+        let again = if word == 0 { keep::<0> } else { keep::<1> };
+        // SAFETY: the place is valid for the write; the destructor takes whatever value the key has.
+        let made = raw::call_errno("pthread_key_create", || unsafe { libc::pthread_key_create(&raw mut key, Some(again)) });
+        checked(made);
+        match place.compare_exchange(0, u64::from(key) + 1, Release, Acquire) {
+            Ok(_) => key,
+            Err(other) => {
+                // SAFETY: made above, and nobody else knows of it.
+                let deleted = raw::call_errno("pthread_key_delete", || unsafe { libc::pthread_key_delete(key) });
+                checked(deleted);
+                (other - 1) as libc::pthread_key_t
+            }
+        }
+    }
+
+    /// At its end a thread loses its values, in some order, and what it holds in others may be dropped after that: it keeps the
+    /// number as long as there is a round of destructors left.
+    unsafe extern "C" fn keep<const WORD: usize>(value: *mut c_void) {
+        if let Some(key) = KEYS.get(WORD).and_then(|key| key.load(Acquire).checked_sub(1)) {
+            // SAFETY: a key that was made and is never deleted. In a thread that ends there is nobody to hear of a failure.
+            unsafe { libc::pthread_setspecific(key as libc::pthread_key_t, value) };
+        }
+    }
+
+    #[track_caller]
+    fn checked(answer: Result<(), Errno>) {
+        if let Err(errno) = answer {
+            panic!("no thread-specific storage is left for the number of a thread, which an RLock needs: {errno}");
+        }
+    }
+}
