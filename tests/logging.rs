@@ -5,6 +5,7 @@
 #[path = "../sys/tests/fork/harness.rs"]
 mod harness;
 
+use std::cell::RefCell;
 use std::process::Command;
 use std::time::Duration;
 
@@ -28,6 +29,10 @@ const TESTS: &[Test] = &[
     ("the_directory_for_temporary_files_is_named", the_directory_for_temporary_files_is_named),
     ("a_childs_name_is_the_one_that_it_has_now", a_childs_name_is_the_one_that_it_has_now),
     ("the_facade_gets_everything_under_the_target", the_facade_gets_everything_under_the_target),
+    (
+        "the_facade_gets_nothing_when_thread_local_values_are_gone",
+        the_facade_gets_nothing_when_thread_local_values_are_gone,
+    ),
     ("a_logger_of_the_program_and_standard_error_go_together", a_logger_of_the_program_and_standard_error_go_together),
     ("standard_error_that_takes_nothing_is_no_error", standard_error_that_takes_nothing_is_no_error),
 ];
@@ -103,6 +108,16 @@ const CASES: &[(&str, fn())] = &[
         get_logger().log(SUB_DEBUG, "not this");
         Process::builder().name("Bob").fork(|| ()).expect("one thread").join().expect("it ends");
     }),
+    ("late", || {
+        thread_local!(static LATE: RefCell<Option<Late>> = const { RefCell::new(None) });
+        log::set_logger(&Program).expect("the first one");
+        log::set_max_level(LevelFilter::Debug);
+        let ends = || {
+            LATE.set(Some(Late));
+            get_logger().error("in time");
+        };
+        std::thread::spawn(ends).join().expect("it ends");
+    }),
     ("both", || {
         log::set_logger(&Program).expect("the first one");
         log::set_max_level(LevelFilter::Warn);
@@ -124,6 +139,17 @@ fn tell() {
 
 static TASKS: Tasks = tasks![tell];
 
+thread_local!(static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
+
+/// Logs where the thread drops its values.
+struct Late;
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        get_logger().error("when the values of the logger are gone");
+    }
+}
+
 /// A logger that the program has installed.
 struct Program;
 
@@ -134,6 +160,8 @@ impl log::Log for Program {
 
     fn log(&self, record: &log::Record<'_>) {
         assert_eq!(record.target(), TARGET);
+        // As the loggers of other crates do, which panic when it is gone.
+        LINES.with_borrow_mut(|lines| lines.push(record.args().to_string()));
         eprintln!("program: {} {}", record.level(), record.args());
     }
 
@@ -248,10 +276,13 @@ fn a_childs_name_is_the_one_that_it_has_now() {
 fn the_facade_gets_everything_under_the_target() {
     let text = stderr_of("facade");
     assert!(text.starts_with("program: DEBUG by hand\nprogram: INFO child process calling self.run()\n"), "{text}");
-    assert!(
-        text.contains("program: INFO process exiting with exitcode 0\nprogram: INFO process shutting down\n"),
-        "{text}"
-    );
+    let bob = "program: INFO process shutting down\n";
+    assert!(text.contains(bob) && text.ends_with("program: INFO process exiting with exitcode 0\n"), "{text}");
+    assert_eq!(text.matches(bob).count(), 1, "what the first thread says at the end of the process: {text}");
+}
+
+fn the_facade_gets_nothing_when_thread_local_values_are_gone() {
+    assert_eq!(stderr_of("late"), "program: ERROR in time\n");
 }
 
 fn a_logger_of_the_program_and_standard_error_go_together() {

@@ -10,6 +10,8 @@ mod children;
 #[path = "threading_end/timers.rs"]
 mod timers;
 
+use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -62,6 +64,7 @@ fn main() {
         ("an_interrupt_ends_the_main_threads_wait", an_interrupt_ends_the_main_threads_wait),
         ("an_interrupt_runs_the_handler_in_the_main_thread", an_interrupt_runs_the_handler_in_the_main_thread),
         ("an_ignored_interrupt_does_nothing", an_ignored_interrupt_does_nothing),
+        ("a_hook_that_panics_hides_no_panic", a_hook_that_panics_hides_no_panic),
         ("threads_of_timers_go_when_they_are_not_needed", threads_of_timers_go_when_they_are_not_needed),
         ("many_due_at_once_share_few_threads", timers::many_due_at_once_share_few_threads),
         (
@@ -378,6 +381,26 @@ fn an_ignored_interrupt_does_nothing() {
         thread::interrupt_main(Signal::USR1).unwrap();
         assert!(!thread::interrupts().is_cancelled() && thread::take_interrupt().is_none());
     });
+}
+
+fn a_hook_that_panics_hides_no_panic() {
+    let (mut reader, writer) = harness::pipe();
+    let moved = writer.try_clone().unwrap();
+    apart(move || {
+        // SAFETY: standard error, which nobody in this child owns by its number.
+        assert_eq!(unsafe { libc::dup2(moved.as_raw_fd(), 2) }, 2);
+        threading::set_excepthook(Some(Arc::new(|_: &threading::PanicReport<'_>| panic!("the hook's"))));
+        let thread = Thread::builder().name("clerk").spawn(|| panic!("the thread's")).unwrap();
+        thread.join().unwrap();
+        // The one without a fault is not printed.
+        Thread::spawn(|| thread::exit()).unwrap().join().unwrap();
+    });
+    drop(writer);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    let count = |words| text.matches(words).count();
+    assert_eq!((count("the hook's"), count("the thread's"), count("panicked at")), (2, 1, 3), "{text}");
+    assert!(text.contains("thread 'clerk'"), "{text}");
 }
 
 fn threads_of_timers_go_when_they_are_not_needed() {

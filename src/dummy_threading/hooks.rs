@@ -77,9 +77,9 @@ pub fn default_excepthook(report: &PanicReport<'_>) {
 /// Tells the hook what escaped.
 pub(super) fn report(thread: &Thread, escaped: &Escaped) {
     let report = PanicReport::new(thread, escaped);
-    match excepthook() {
-        Some(hook) => aloud(|| hook(&report)),
-        None => aloud(|| default_excepthook(&report)),
+    // A hook that panics has reported nothing, so both panics are printed.
+    if !excepthook().is_some_and(|hook| aloud(|| hook(&report))) {
+        aloud(|| default_excepthook(&report));
     }
 }
 

@@ -24,9 +24,14 @@
 //! | `util.SUBWARNING` (25) | [`SUB_WARNING`], which is `Level::Warn`: the facade has nothing between it and `Info` |
 //! | `util.SUBDEBUG` (5) | [`SUB_DEBUG`], which is `Level::Trace`, printed as `SUBDEBUG` as in Python 2 (`Level 5` in 3) |
 //!
+//! **At the end.** A logger may keep thread-local values, which are dropped before a program's `atexit` callbacks run, and before some
+//! destructors of others. From then on nothing goes to the facade from that thread: what this process says at its own normal end,
+//! such as that it terminates its daemons, is printed only. Children say the same while their values live.
+//!
 //! A line is one write, unless it is longer than 4 KiB. Printing takes no lock that a thread of the parent may have held at a
 //! fork, and no memory from the heap.
 
+use std::cell::Cell;
 use std::fmt::{self, Display, Write};
 use std::io::stderr;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -137,7 +142,36 @@ pub(crate) fn emit(level: Level, message: fmt::Arguments<'_>) {
     if prints(level) {
         print(level, message);
     }
-    log::log!(target: TARGET, level, "{message}");
+    if level <= log::max_level() && !is_late() {
+        log::log!(target: TARGET, level, "{message}");
+    }
+}
+
+thread_local! {
+    /// The thread-local values of this thread may be gone. It has no destructor itself, so it can be read at any time.
+    static LATE: Cell<bool> = const { Cell::new(false) };
+    static LAST: Last = const { Last };
+}
+
+/// A value that is there before the logger makes one of its own for the first message, so it is dropped after that one: the last made
+/// are dropped first. What the logger made before this one is dropped after it, and then the facade is left alone too early
+/// rather than too late.
+struct Last;
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        LATE.set(true);
+    }
+}
+
+/// Whether a logger could miss its thread-local values.
+fn is_late() -> bool {
+    LATE.get() || LAST.try_with(|_| ()).is_err()
+}
+
+/// Called when the process ends: the C library has dropped the values of the calling thread.
+pub(crate) fn set_late() {
+    LATE.set(true);
 }
 
 /// Logs at the level of the same name, with the arguments of `format!`.

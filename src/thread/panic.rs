@@ -125,12 +125,13 @@ pub(crate) fn speak_as(voice: Voice) {
     STATE.set(State { voice: Some(voice), keeps: false, tells: false, ..STATE.get() });
 }
 
-/// Runs `body` with panics going to the process's hook as they happen, and swallows them.
-pub(crate) fn aloud(body: impl FnOnce()) {
+/// Runs `body` with panics going to the process's hook as they happen, and swallows them; says whether there was none.
+pub(crate) fn aloud(body: impl FnOnce()) -> bool {
     let before = STATE.get();
     STATE.set(State { keeps: false, ..before });
-    let _ = catch_unwind(AssertUnwindSafe(body)); // the hook has reported it
+    let ended = catch_unwind(AssertUnwindSafe(body)); // the hook has reported it
     STATE.set(before);
+    ended.is_ok()
 }
 
 /// Where our newest hook is, 0 while there is none.

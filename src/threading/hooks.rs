@@ -119,8 +119,8 @@ impl<H: fmt::Debug> fmt::Debug for PanicReport<'_, H> {
 /// Says what is called when a panic ends a thread's work, or a timer's; `None` for [`default_excepthook`]. Called in that
 /// thread. Other threads and the exit code are not affected.
 ///
-/// Such a panic does not reach the process's panic hook, unless this hook panics itself: that one is reported there, and the
-/// thread ends as it would have. A panic that the thread catches is not reported at all. One that aborts the process, as each does in
+/// Such a panic does not reach the process's panic hook. When this hook panics itself, that panic is reported there, the first
+/// one by [`default_excepthook`], and the thread ends as it would have. A panic that the thread catches is not reported at all. One that aborts the process, as each does in
 /// a program that is built with `panic = "abort"`, goes to the process's panic hook, and what was to be reported is printed first.
 ///
 /// ```
@@ -194,9 +194,9 @@ pub fn default_excepthook(report: &PanicReport<'_>) {
 /// Tells the hook what escaped from the calling thread's work.
 pub(super) fn report(thread: &Thread, escaped: &Escaped) {
     let report = PanicReport::new(thread, escaped);
-    match excepthook() {
-        Some(hook) => aloud(|| hook(&report)),
-        None => aloud(|| default_excepthook(&report)),
+    // A hook that panics has reported nothing, so both panics are printed.
+    if !excepthook().is_some_and(|hook| aloud(|| hook(&report))) {
+        aloud(|| default_excepthook(&report));
     }
 }
 

@@ -145,16 +145,18 @@ impl<T> Thread<T> {
             let message = format!("thread {} cannot be joined before it is started", self.core.name());
             return Err(Error::new(ErrorKind::NotStarted, message));
         }
+        let limit = limit.into();
+        let is_here = native.is_here() && native.ident() == Some(get_ident());
+        // Its work may be over: then it drops its thread-local values, and only a wait for the very end would never end.
+        if is_here && (native.is_alive() || limit.is_never()) {
+            return Err(joins_itself(&format!("thread {}", self.core.name())));
+        }
         if native.is_alive() {
-            if native.ident() == Some(get_ident()) {
-                return Err(joins_itself(&format!("thread {}", self.core.name())));
-            }
             if self.core.is(Kind::Dummy) {
                 let message = format!("thread {} was started elsewhere: join it there", self.core.name());
                 return Err(Error::new(ErrorKind::InvalidInput, message));
             }
         }
-        let limit = limit.into();
         let _edge = match native.ident() {
             Some(ident) if limit.is_never() => init::joining(ident)?,
             _ => None,

@@ -1,6 +1,7 @@
 //! Threads in the guise of processes.
 
-use std::sync::mpsc::channel;
+use std::cell::RefCell;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use ossature::ErrorKind;
@@ -18,6 +19,10 @@ pub const TESTS: &[Test] = &[
     ("an_error_of_a_thread_is_printed_under_its_name", an_error_of_a_thread_is_printed_under_its_name),
     ("a_daemon_may_have_threads", a_daemon_may_have_threads),
     ("a_thread_does_not_wait_for_itself", a_thread_does_not_wait_for_itself),
+    (
+        "a_thread_may_ask_for_itself_while_its_values_are_dropped",
+        a_thread_may_ask_for_itself_while_its_values_are_dropped,
+    ),
 ];
 
 fn a_thread_is_waited_for_like_a_process() {
@@ -41,6 +46,31 @@ fn a_thread_is_waited_for_like_a_process() {
     assert_eq!((child.exit_code(), active_children()), (Some(7), vec![]));
     child.terminate().unwrap();
     child.close().unwrap();
+}
+
+/// Asks for the end of its own process where the thread drops its values.
+struct Asks(Process, Sender<(bool, Option<i32>, Exit)>);
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        std::thread::sleep(Duration::from_millis(20)); // somebody waits for this thread by then
+        let told = (self.0.is_alive().unwrap(), self.0.exit_code(), self.0.join().unwrap());
+        let _ = self.1.send(told);
+    }
+}
+
+fn a_thread_may_ask_for_itself_while_its_values_are_dropped() {
+    thread_local!(static ASKS: RefCell<Option<Asks>> = const { RefCell::new(None) });
+    let (lend, own) = channel::<Process>();
+    let (tell, hear) = channel();
+    let child = Process::builder().thread(move || {
+        ASKS.set(Some(Asks(own.recv().unwrap(), tell)));
+        7
+    });
+    let child = child.unwrap();
+    lend.send(child.clone()).unwrap();
+    assert_eq!(child.join().unwrap(), Exit::Code(7));
+    assert_eq!(hear.try_recv().unwrap(), (false, Some(7), Exit::Code(7)), "its values are gone before the wait ends");
 }
 
 fn a_thread_that_panics_has_code_one() {

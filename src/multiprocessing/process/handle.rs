@@ -201,7 +201,8 @@ impl Process {
         self.check_parent("can only join a child process")?;
         loop {
             let life = match self.now()? {
-                Now::Ended(exit) => return Ok(Some(exit)),
+                // Another has seen the end, and may wait still until it is gone.
+                Now::Ended(exit) => return Ok(self.look()?.or(Some(exit))),
                 Now::Lives(life) => life,
                 Now::Unknown => return Ok(None), // excluded by the first question
             };
@@ -407,21 +408,31 @@ impl Process {
     /// list of the children.
     pub(super) fn look(&self) -> Result<Option<Exit>> {
         let mut state = self.0.state.lock();
+        let Some(life) = state.life.clone() else { return Ok(state.end) };
         if state.end.is_some() {
-            return Ok(state.end);
+            drop(state);
+            self.part(&life);
+            return self.known();
         }
-        let Some(life) = state.life.clone() else { return Ok(None) };
         let Some(exit) = life.reap()? else { return Ok(None) };
         state.end = Some(exit);
         let report = state.report.take();
         if !exit.success() {
             state.panic = life.panic().or_else(|| PanicReport::receive(report.as_ref()?));
         }
-        let rest = state.life.take();
         drop(state);
-        drop((report, rest, life));
+        self.part(&life);
+        drop((report, life));
         self.leave();
         Ok(Some(exit))
+    }
+
+    /// Lets go of a life that has ended, once it is gone.
+    fn part(&self, life: &Life) {
+        if life.part() {
+            let rest = self.0.state.lock().life.take();
+            drop(rest);
+        }
     }
 
     fn leave(&self) {

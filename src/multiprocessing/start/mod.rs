@@ -68,6 +68,15 @@ impl Life {
         }
     }
 
+    /// Waits until what has ended is gone, where that is not the same; false when it is this very thread. To be called without a
+    /// lock.
+    pub(crate) fn part(&self) -> bool {
+        match self {
+            Self::Child { .. } | Self::Ward(_) => true,
+            Self::Thread(life) => life.part(),
+        }
+    }
+
     /// Waits until there may be something to reap; false when the time ran out.
     pub(crate) fn wait_for_news(&self, deadline: Deadline) -> Result<bool> {
         match self {

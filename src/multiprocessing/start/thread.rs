@@ -26,10 +26,17 @@ pub(crate) struct Life {
 
 impl Life {
     pub(crate) fn exit(&self) -> Option<Exit> {
-        let exit = self.exit.get().copied()?;
-        // It has nothing left to do but to leave; after that nobody else has this.
-        let _ = self.thread.get().map(Thread::join);
-        Some(exit)
+        self.exit.get().copied()
+    }
+
+    /// Waits until the thread, which has told its end, is gone: its thread-local values are dropped until then. Those may ask for
+    /// the thread's own handle, so no lock is held meanwhile, and the thread itself does not wait: then the answer is false.
+    pub(crate) fn part(&self) -> bool {
+        let elsewhere = !self.is_here();
+        if elsewhere {
+            let _ = self.thread.get().map(Thread::join);
+        }
+        elsewhere
     }
 
     pub(crate) fn panic(&self) -> Option<PanicReport> {

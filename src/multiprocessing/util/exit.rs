@@ -10,7 +10,7 @@ use ossature_sys::process::at_exit;
 
 use super::finalize::run_finalizers;
 use crate::error::{Error, Result};
-use crate::multiprocessing::logging::{debug, info, warning};
+use crate::multiprocessing::logging::{debug, info, set_late, warning};
 use crate::multiprocessing::process::era::era;
 use crate::multiprocessing::process::{Process, active_children};
 
@@ -27,6 +27,7 @@ pub(crate) fn arm() -> Result<()> {
 }
 
 extern "C" fn last_call() {
+    set_late();
     // The panic hook has reported it, and unwinding into C would abort.
     let _ = catch_unwind(AssertUnwindSafe(exit_sequence));
 }

@@ -1,9 +1,10 @@
 //! The handle of a thread and the thread's life.
 
+use std::cell::RefCell;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
@@ -161,6 +162,28 @@ fn a_thread_cannot_join_itself() {
 }
 
 #[test]
+fn a_thread_cannot_join_itself_while_its_values_are_dropped() {
+    struct Joins(Thread, Sender<[Option<ErrorKind>; 2]>);
+
+    impl Drop for Joins {
+        fn drop(&mut self) {
+            std::thread::sleep(Duration::from_millis(20)); // somebody joins this thread by then
+            let kinds = [self.0.join(), self.0.join_timeout(Duration::from_secs(60)).map(drop)];
+            let _ = self.1.send(kinds.map(|joined| joined.err().map(|error| error.kind())));
+        }
+    }
+
+    thread_local!(static JOINS: RefCell<Option<Joins>> = const { RefCell::new(None) });
+    soon(|| {
+        let (tell, hear) = channel();
+        let thread = Thread::spawn(|| JOINS.set(Some(Joins(current_thread(), tell)))).unwrap();
+        thread.join().unwrap();
+        // Its work is over, which a wait with a limit is for.
+        assert_eq!(hear.try_recv().unwrap(), [Some(ErrorKind::WouldDeadlock), None]);
+    });
+}
+
+#[test]
 fn what_a_thread_did_is_seen_after_the_join() {
     soon(|| {
         for _ in 0..200 {
@@ -269,7 +292,7 @@ fn debug_shows_name_phase_daemon_and_ident() {
 }
 
 /// Says when it is dropped.
-struct Bell(std::sync::mpsc::Sender<()>);
+struct Bell(Sender<()>);
 
 impl Drop for Bell {
     fn drop(&mut self) {
