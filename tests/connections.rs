@@ -50,6 +50,8 @@ const TESTS: &[Test] = &[
 
 fn main() {
     environment::play();
+    // Before the first test counts descriptors.
+    ossature::multiprocessing::util::temp_dir().unwrap();
     harness::run(TESTS)
 }
 

@@ -6,10 +6,12 @@
 //! ```
 //! use ossature_sys::flock::FileLock;
 //!
-//! let held = FileLock::try_directory(c"/").unwrap();
-//! if held.is_some() {
-//!     assert!(FileLock::try_directory(c"/").unwrap().is_none(), "it is held");
-//! }
+//! let path = std::env::temp_dir().join(format!("lock-{}", std::process::id()));
+//! let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+//! let held = FileLock::try_create(&name).unwrap().expect("nobody has it");
+//! assert!(FileLock::try_create(&name).unwrap().is_none(), "it is held");
+//! drop(held);
+//! std::fs::remove_file(path).unwrap();
 //! ```
 //!
 //! Source: flock(2), open(2).
@@ -31,26 +33,24 @@ pub struct FileLock {
 }
 
 impl FileLock {
-    /// `open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)` and `flock(fd, LOCK_EX | LOCK_NB)`: locks a directory; `None` while another
-    /// holds the lock. Nothing is written there.
-    ///
-    /// Whoever may read the directory may hold the lock, for as long as the holder likes.
+    /// `open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600)` and `flock(fd, LOCK_EX | LOCK_NB)`: locks a file that is
+    /// there only to be locked, made if it is not there; `None` while another holds a lock on it.
     ///
     /// # Errors
-    /// `EACCES`, `ENOENT`, `ENOTDIR` for the path; `EMFILE` or `ENFILE` when no descriptor is left; `EBADF`, `EOPNOTSUPP` and others
-    /// from file systems without such locks, NFS for instance; `ENOLCK`, `ENOMEM`.
+    /// `EACCES`, `ENOENT`, `ENOTDIR`, `EISDIR`, `EROFS` for the path, `ELOOP` for a symbolic link; `EMFILE` or `ENFILE` when no descriptor is
+    /// left; `EOPNOTSUPP` and others from file systems without such locks; `ENOLCK`, `ENOMEM`, `ENOSPC`.
     #[doc(alias = "LOCK_EX")]
-    pub fn try_directory(path: &CStr) -> Result<Option<Self>> {
-        Self::try_open(path, OFlags::DIRECTORY, FlockOperation::NonBlockingLockExclusive)
+    pub fn try_create(path: &CStr) -> Result<Option<Self>> {
+        Self::try_open(path, OFlags::RDWR | OFlags::CREATE, FlockOperation::NonBlockingLockExclusive)
     }
 
     /// `open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)` and `flock(fd, LOCK_EX | LOCK_NB)`: locks a file that is there, and
     /// follows no link in its last part; `None` while another holds a lock on it.
     ///
     /// # Errors
-    /// As for [`try_directory`](Self::try_directory); `ELOOP` for a symbolic link.
+    /// As for [`try_create`](Self::try_create).
     pub fn try_exclusive(path: &CStr) -> Result<Option<Self>> {
-        Self::try_open(path, OFlags::NOFOLLOW | OFlags::NONBLOCK, FlockOperation::NonBlockingLockExclusive)
+        Self::try_open(path, OFlags::RDONLY, FlockOperation::NonBlockingLockExclusive)
     }
 
     /// The same with `LOCK_SH`: others may hold such a lock on the file too, but no exclusive one; `None` while another holds that.
@@ -61,12 +61,12 @@ impl FileLock {
     /// As for [`try_exclusive`](Self::try_exclusive).
     #[doc(alias = "LOCK_SH")]
     pub fn try_shared(path: &CStr) -> Result<Option<Self>> {
-        Self::try_open(path, OFlags::NOFOLLOW | OFlags::NONBLOCK, FlockOperation::NonBlockingLockShared)
+        Self::try_open(path, OFlags::RDONLY, FlockOperation::NonBlockingLockShared)
     }
 
     fn try_open(path: &CStr, flags: OFlags, operation: FlockOperation) -> Result<Option<Self>> {
-        let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC;
-        let fd = retry(|| raw::call("open", || rustix::fs::open(path, flags, Mode::empty())))?;
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = retry(|| raw::call("open", || rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)))?;
         match retry(|| raw::call("flock", || rustix::fs::flock(&fd, operation))) {
             Ok(()) => Ok(Some(Self { fd })),
             Err(Errno::AGAIN) => Ok(None),

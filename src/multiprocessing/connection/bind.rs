@@ -11,15 +11,16 @@
 //! | anything else | cannot be known |
 //!
 //! **Of two that start at once one gets the path.** Removing is by name, so it must not meet a file that another has just bound.
-//! Every listener of this crate locks the directory over bind(2), listen(2) and removal: within the lock a dead file stays dead,
-//! and a path that is free stays free for this one. The kernel releases the lock when the process ends, however it ends. A
-//! listener removes its own file while its socket lives, when nobody takes it for dead.
+//! Every listener of this crate holds a lock over bind(2), listen(2) and removal: within the lock a dead file stays dead, and a path
+//! that is free stays free for this one. The lock is flock(2) on a file beside the path, which the kernel releases when the process
+//! ends, however it ends. Its holder removes that file at the end; so whoever gets the lock looks whether the file is still there
+//! under its name. A listener removes its own socket file while its socket lives, when nobody takes it for dead.
 //!
 //! **Other programs** do not lock. Their bind(2) makes the file a moment before the socket has it. So a file counts as dead only
 //! at an age of [`YOUNG`].
 
-use std::ffi::{CString, OsStr};
-use std::fs::{self, Metadata};
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{self, File, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use std::time::{Duration, SystemTime};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result as SysResult};
+use ossature_sys::fd::AsFd;
 use ossature_sys::flock::FileLock;
 use ossature_sys::socket::{self, Kind, Socket};
 
@@ -36,7 +38,7 @@ use crate::error::{Error, Result};
 use crate::multiprocessing::logging::info;
 use crate::multiprocessing::util::Finalize;
 
-/// How long to wait for another that binds in the same directory. It takes microseconds, unless the other process is stopped.
+/// How long to wait for another that binds to the same path. It takes microseconds, unless the other process is stopped.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a bind(2) of another program may take from its file to its socket.
 const YOUNG: Duration = Duration::from_millis(100);
@@ -104,7 +106,7 @@ fn listen_at_path(address: &Address, candidate: &socket::Address, path: &Path, b
     let mut removed_stale_file = false;
     let mut waited_for = None;
     for _ in 0..TRIES {
-        let lock = lock_directory_of(path);
+        let lock = PathLock::of(path);
         match bind(candidate, backlog) {
             Err(Errno::ADDRINUSE) => {}
             bound => {
@@ -133,7 +135,7 @@ fn listen_at_path(address: &Address, candidate: &socket::Address, path: &Path, b
             Occupant::Dead { file, .. } => file,
         };
         if lock.is_none() {
-            let why = "a dead listener left its file there, and it is not removed since the directory cannot be locked; remove it";
+            let why = "a dead listener left its file there, and it is not removed since no lock file can be locked beside it; remove it";
             return Err(in_use(address, why));
         }
         fs::remove_file(path).map_err(|error| {
@@ -152,22 +154,44 @@ fn listen_at_path(address: &Address, candidate: &socket::Address, path: &Path, b
     Err(in_use(address, "it changes hands all the time"))
 }
 
-/// `None` where the directory cannot be locked, or is locked for too long.
-fn lock_directory_of(path: &Path) -> Option<FileLock> {
-    let directory = match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-        None => return None,
-    };
-    let directory = CString::new(directory.as_os_str().as_bytes()).ok()?;
-    let patience = Deadline::after(PATIENCE);
-    let mut pause = Duration::from_micros(50);
-    loop {
-        match FileLock::try_directory(&directory) {
-            Ok(None) if !patience.has_passed() => thread::sleep(pause),
-            done => return done.ok().flatten(),
+/// The right to bind to a path, and to remove a dead file there, among the listeners of this crate.
+struct PathLock {
+    name: PathBuf,
+    _lock: FileLock,
+}
+
+impl PathLock {
+    /// `None` where no file can be locked, or another holds the lock for too long.
+    fn of(path: &Path) -> Option<Self> {
+        let mut name = OsString::from(".");
+        name.push(path.file_name()?);
+        name.push(".bind-lock");
+        let name = path.with_file_name(name);
+        let c_name = CString::new(name.as_os_str().as_bytes()).ok()?;
+        let patience = Deadline::after(PATIENCE);
+        let mut pause = Duration::from_micros(50);
+        loop {
+            if let Some(lock) = FileLock::try_create(&c_name).ok()? {
+                let file = File::from(lock.as_fd().try_clone_to_owned().ok()?);
+                let data = file.metadata().ok().filter(Metadata::is_file)?;
+                if look(&name).is_some_and(|now| identity(&now) == identity(&data)) {
+                    return Some(Self { name, _lock: lock });
+                }
+                // The one before removed it.
+            } else {
+                thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(10));
+            }
+            if patience.has_passed() {
+                return None;
+            }
         }
-        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}
+
+impl Drop for PathLock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.name); // it is locked still; what cannot be removed is locked again by the next
     }
 }
 

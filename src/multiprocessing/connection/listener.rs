@@ -237,9 +237,9 @@ impl ListenerBuilder {
     ///
     /// **A path.** A socket file to which no living socket is bound was left by a listener that was killed. It is removed, and
     /// [`removed_stale_file`](Listener::removed_stale_file) and a [log record](crate::multiprocessing::logging) say so. Of several
-    /// listeners of this crate that start at once exactly one gets the path. For that they lock the directory by flock(2) while they
-    /// bind, for up to a second. Where it cannot be locked, on NFS for instance, no file is removed. A bound socket is never pushed
-    /// aside, even before it listens; nor is a file of another kind.
+    /// listeners of this crate that start at once exactly one gets the path. For that each locks a file
+    /// beside the path, `.NAME.bind-lock`, while it binds, and removes that file then. Where it cannot be locked within a second, no
+    /// socket file is removed. A bound socket is never pushed aside, even before it listens; nor is a file of another kind.
     ///
     /// Differs from Python, where such a file is an error until somebody removes it.
     ///

@@ -210,7 +210,8 @@ mod place {
         let mut key: libc::pthread_key_t = 0;
         let again = if word == 0 { keep::<0> } else { keep::<1> };
         // SAFETY: the place is valid for the write; the destructor takes whatever value the key has.
-        let made = raw::call_errno("pthread_key_create", || unsafe { libc::pthread_key_create(&raw mut key, Some(again)) });
+        let made =
+            raw::call_errno("pthread_key_create", || unsafe { libc::pthread_key_create(&raw mut key, Some(again)) });
         checked(made);
         match place.compare_exchange(0, u64::from(key) + 1, Release, Acquire) {
             Ok(_) => key,

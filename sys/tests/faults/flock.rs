@@ -6,14 +6,14 @@ use ossature_sys::flock::FileLock;
 use crate::sweep::{alone, fails_with, sweep};
 
 #[test]
-fn a_lock_on_a_directory_ends_and_leaks_nothing() {
-    let seen = sweep("flock", &["open", "flock"], || FileLock::try_directory(c"/dev").map(drop));
+fn a_lock_on_a_file_ends_and_leaks_nothing() {
+    let seen = sweep("flock", &["open", "flock"], || FileLock::try_create(c"/dev/null").map(drop));
     assert_eq!((seen.calls, seen.survived), (2, 0));
 }
 
 #[test]
 fn refusals_come_back_and_a_lock_of_another_is_none() {
     let _alone = alone();
-    fails_with("open", Errno::MFILE, || FileLock::try_directory(c"/dev").map(drop));
-    fails_with("flock", Errno::NOLCK, || FileLock::try_directory(c"/dev").map(drop));
+    fails_with("open", Errno::MFILE, || FileLock::try_create(c"/dev/null").map(drop));
+    fails_with("flock", Errno::NOLCK, || FileLock::try_create(c"/dev/null").map(drop));
 }

@@ -156,7 +156,11 @@ fn number_in_a_permit_is_not_believed() {
             let Some(mut copy) = (unsafe { fork_unchecked() }).unwrap() else {
                 let given = give_number(&*semaphore, holder, me());
                 let before = semaphore.value();
-                if forgotten { permit.forget() } else { drop(permit) }
+                if forgotten {
+                    permit.forget()
+                } else {
+                    drop(permit)
+                }
                 // Two who wait find nothing, as before.
                 let found = semaphore.try_permit().unwrap().is_some();
                 exit(u8::from(given != 1 || before != 0 || semaphore.value() != 0 || found));

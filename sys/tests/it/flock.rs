@@ -7,21 +7,17 @@ use ossature_sys::errno::Errno;
 use ossature_sys::flock::FileLock;
 
 #[test]
-fn a_locked_directory_is_locked_once_until_it_is_released() {
+fn a_file_that_is_made_to_be_locked_is_locked_once_until_it_is_released() {
     let path = std::env::temp_dir().join(format!("ossature-flock-{}", std::process::id()));
-    std::fs::create_dir(&path).unwrap();
     let name = CString::new(path.as_os_str().as_bytes()).unwrap();
-    let held = FileLock::try_directory(&name).unwrap().unwrap();
-    assert!(FileLock::try_directory(&name).unwrap().is_none(), "another description of the same file");
+    let held = FileLock::try_create(&name).unwrap().unwrap();
+    assert!(FileLock::try_create(&name).unwrap().is_none(), "another description of the same file");
     drop(held);
-    assert!(FileLock::try_directory(&name).unwrap().is_some());
-    std::fs::remove_dir(&path).unwrap();
-    assert_eq!(FileLock::try_directory(&name).err(), Some(Errno::NOENT));
-}
-
-#[test]
-fn what_is_not_a_directory_is_not_locked() {
-    assert_eq!(FileLock::try_directory(c"/dev/null").err(), Some(Errno::NOTDIR));
+    assert!(FileLock::try_create(&name).unwrap().is_some());
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+    assert_eq!(FileLock::try_create(&name).err(), Some(Errno::LOOP), "never through a link");
+    std::fs::remove_file(&path).unwrap();
 }
 
 #[test]

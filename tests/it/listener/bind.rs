@@ -171,19 +171,21 @@ fn a_file_that_is_in_the_way_stays_unless_it_is_a_dead_socket() {
 }
 
 #[test]
-fn where_the_directory_is_locked_for_long_no_file_is_removed() {
-    let directory = path(&fresh());
-    std::fs::create_dir(&directory).unwrap(); // one of its own: other tests bind beside it
-    let path = directory.join("path");
+fn where_another_holds_the_lock_of_a_path_for_long_no_file_is_removed() {
+    let path = path(&fresh());
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let directory = std::ffi::CString::new(path.parent().unwrap().to_str().unwrap()).unwrap();
-    let held = ossature::sys::flock::FileLock::try_directory(&directory).unwrap().unwrap();
-    soon(|| while !Listener::bind(path.as_path()).unwrap_err().to_string().contains("cannot be locked") {});
+    let lock_file = path.with_file_name(format!(".{}.bind-lock", path.file_name().unwrap().to_str().unwrap()));
+    let name = std::ffi::CString::new(lock_file.to_str().unwrap()).unwrap();
+    let held = ossature::sys::flock::FileLock::try_create(&name).unwrap().unwrap();
+    soon(|| while !Listener::bind(path.as_path()).unwrap_err().to_string().contains("no lock file can be locked") {});
     assert!(path.exists());
-    let free = path.with_extension("free");
-    assert!(Listener::bind(free.as_path()).is_ok(), "a path that is free needs no lock");
-    drop(held);
+    std::fs::remove_file(&path).unwrap();
+    let free = Listener::bind(path.as_path()).unwrap();
+    assert!(!free.removed_stale_file(), "a path that is free needs no lock");
+    drop((free, held));
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(soon(|| bind_when_dead(&path)).removed_stale_file());
+    assert!(!lock_file.exists(), "nothing is left of it");
 }
 
 /// A process that another test starts just now has a copy of every socket until it executes its program.

@@ -40,9 +40,9 @@ pub(crate) use form::{form, gettid, thread_pointer, wakes_are_passed_on};
 pub(crate) use node::{LEASE, LOCK, Node};
 
 use form::{HEAD, HEAD_WITHOUT_ID, Head, UNKNOWN, find_head, id_place, register_thread};
-use node::{FUTEX_OFFSET, futex_at, link_at, node_at};
 #[cfg(not(all(not(target_env = "musl"), target_pointer_width = "32")))]
 use node::prev_of;
+use node::{FUTEX_OFFSET, futex_at, link_at, node_at};
 
 use crate::sync::word::OWNER;
 
@@ -345,4 +345,3 @@ pub(crate) fn holds_exclusively() -> bool {
         Some((here, _)) => here.entries().any(|entry| node_at(entry).1 != LEASE),
     }
 }
-

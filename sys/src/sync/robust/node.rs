@@ -119,4 +119,3 @@ pub(super) unsafe fn prev_of<'l>(entry: usize) -> &'l AtomicUsize {
     // SAFETY: double lists keep `prev` in the word before `next`.
     unsafe { &*core::ptr::with_exposed_provenance::<AtomicUsize>((entry & !1) - size_of::<usize>()) }
 }
-
