@@ -14,22 +14,28 @@ use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry, retry_until};
 use crate::raw;
 
-/// `fcntl(fd, F_DUPFD_CLOEXEC, 0)`: another descriptor for the same open file description, closed on exec.
+/// The least number that is not a standard stream's.
+const ABOVE_STANDARD: RawFd = 3;
+
+/// `fcntl(fd, F_DUPFD_CLOEXEC, 3)`: another descriptor for the same open file description, closed on exec.
+///
+/// Its number is never that of a standard stream, also where one of these is closed.
 ///
 /// # Errors
 /// `EMFILE` when the process has no descriptor left.
 pub fn duplicate(fd: impl AsFd) -> Result<OwnedFd> {
-    retry(|| raw::call("fcntl", || rustix::io::fcntl_dupfd_cloexec(fd.as_fd(), 0)))
+    retry(|| raw::call("fcntl", || rustix::io::fcntl_dupfd_cloexec(fd.as_fd(), ABOVE_STANDARD)))
 }
 
-/// The same open file under a number above those of the standard streams, which a program may replace at any time without
-/// asking whose they are.
-pub(crate) fn above_standard(fd: OwnedFd) -> Result<OwnedFd> {
-    const FIRST: RawFd = 3;
-    if fd.as_raw_fd() >= FIRST {
-        return Ok(fd);
-    }
-    retry(|| raw::call("fcntl", || rustix::io::fcntl_dupfd_cloexec(&fd, FIRST)))
+/// The same descriptor, or where its number is that of a standard stream a [duplicate] in its stead.
+///
+/// For what a library keeps to itself: in a process whose standard error is closed, the next descriptor has number 2, and
+/// whatever is printed there goes into it. A program may also replace a standard stream at any time without asking whose it is.
+///
+/// # Errors
+/// `EMFILE` when the process has no descriptor left; `fd` is closed then.
+pub fn above_standard(fd: OwnedFd) -> Result<OwnedFd> {
+    if fd.as_raw_fd() < ABOVE_STANDARD { duplicate(&fd) } else { Ok(fd) }
 }
 
 /// `fcntl(fd, F_GETFD)`: whether exec closes this descriptor.

@@ -105,7 +105,7 @@ impl ForkError {
 /// assert_eq!(child.wait(), Ok(Exit::Code(42)));
 /// ```
 pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
-    prove_safe()?;
+    may_fork()?;
     // SAFETY: this is the only thread, so nothing that another held can be missed in the child; it holds no lock in shared
     // memory; and the child runs one closure and exits, so it never returns into a caller that did not expect a second
     // return. The closure's own copies and borrows are copied with the memory they lie in.
@@ -124,7 +124,7 @@ pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
 /// # Errors
 /// As [`fork`]; this process goes on with the program then, as if nothing had been.
 pub fn continue_in_child<F: FnOnce(Child) -> u8>(watch: F) -> Result<(), ForkError> {
-    prove_safe()?;
+    may_fork()?;
     // SAFETY: this is the only thread and holds no lock in shared memory, as for `fork`. One process returns from here, the
     // child, with a copy of everything; the other one runs one closure and exits, so nothing on the stack is used by
     // both.
@@ -134,8 +134,12 @@ pub fn continue_in_child<F: FnOnce(Child) -> u8>(watch: F) -> Result<(), ForkErr
     }
 }
 
-/// Whether a fork is safe here.
-fn prove_safe() -> Result<(), ForkError> {
+/// Whether [`fork`] would refuse now, and why: for whoever has something to do before a fork that is of use only if the fork
+/// comes.
+///
+/// # Errors
+/// Those of [`fork`], apart from [`ForkError::Os`] for what the fork itself lacks.
+pub fn may_fork() -> Result<(), ForkError> {
     if raw_process::children_are_reaped_by_the_kernel()? {
         return Err(ForkError::SigchldIgnored);
     }
@@ -219,8 +223,13 @@ fn run<F: FnOnce() -> u8>(child: F) -> ! {
     exit(child())
 }
 
-/// Asks the kernel, which shares one address space among the threads and so knows best.
-fn prove_single_thread() -> Result<(), ForkError> {
+/// `unshare(CLONE_VM)`, which changes nothing: proves that this process has one thread. The kernel shares one address space among
+/// the threads, and so knows best.
+///
+/// # Errors
+/// [`ForkError::MultiThreaded`] and [`ForkError::Unproven`], as for [`fork`].
+#[doc(alias = "unshare")]
+pub fn prove_single_thread() -> Result<(), ForkError> {
     const PATIENCE: Duration = Duration::from_millis(10);
     const PAUSE: Duration = Duration::from_micros(50);
     let mut patience = None;

@@ -24,6 +24,27 @@ pub fn effective_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// `getuid()`: the user that this process belongs to.
+#[doc(alias = "getuid")]
+pub fn real_user() -> u32 {
+    // The call cannot fail, so it does not pass the fault hook.
+    rustix::process::getuid().as_raw()
+}
+
+/// `getegid()`: the group by whose rights this process acts.
+#[doc(alias = "getegid")]
+pub fn effective_group() -> u32 {
+    // The call cannot fail, so it does not pass the fault hook.
+    rustix::process::getegid().as_raw()
+}
+
+/// `getgid()`: the group that this process belongs to.
+#[doc(alias = "getgid")]
+pub fn real_group() -> u32 {
+    // The call cannot fail, so it does not pass the fault hook.
+    rustix::process::getgid().as_raw()
+}
+
 /// `getauxval(AT_SECURE)`: whether this program was given rights that whoever started it may not have had (its file is
 /// set-user-ID or set-group-ID, has capabilities, or a security module says so), so that nothing about its arguments,
 /// environment and inherited descriptors is to be trusted. Never changes while it runs.

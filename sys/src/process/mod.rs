@@ -30,10 +30,12 @@
 //! their own with `harness = false` and one thread.
 //!
 //! Source: fork(2), clone3(2), execve(2), execveat(2), pidfd_open(2), waitid(2), getrusage(2), getrlimit(2), prctl(2),
-//! setpgid(2), setsid(2), setuid(2), setgroups(2), umask(2), atexit(3), getauxval(3), sd_listen_fds(3), unsetenv(3).
+//! setpgid(2), setsid(2), setuid(2), setgroups(2), getresuid(2), getgroups(2), capget(2), umask(2), atexit(3), getauxval(3),
+//! sd_listen_fds(3), unsetenv(3).
 
 mod at_exit;
 mod child;
+mod credentials;
 mod exec;
 mod exit;
 mod fork;
@@ -53,14 +55,16 @@ pub use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 pub use at_exit::at_exit;
 pub use child::{Child, reap_any};
+pub use credentials::{Capabilities, Credentials, is_dumpable, set_dumpable, supplementary_groups};
 pub use exec::{Argument, Group, Inherit, Plan, Stage, StartError};
 pub use exit::{Exit, exit};
-pub use fork::{ForkError, continue_in_child, fork, fork_unchecked};
+pub use fork::{ForkError, continue_in_child, fork, fork_unchecked, may_fork, prove_single_thread};
 pub use generation::generation;
 pub use identity::Identity;
 pub use ids::{
-    become_subreaper, effective_user, group_of, id, is_privileged_by_exec, is_subreaper, new_session, parent_id,
-    resign_subreaper, session_of, set_group, set_parent_death_signal, set_umask, signal_group,
+    become_subreaper, effective_group, effective_user, group_of, id, is_privileged_by_exec, is_subreaper, new_session,
+    parent_id, real_group, real_user, resign_subreaper, session_of, set_group, set_parent_death_signal, set_umask,
+    signal_group,
 };
 pub use limits::{replace_rlimit, rlimit, rlimit_of, set_rlimit};
 pub use listen_fds::{ListenFds, ListenFdsError, remove_variable_if_alone};

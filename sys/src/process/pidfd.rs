@@ -8,11 +8,11 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 use super::{Exit, Pid, Signal, Usage};
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry, retry_until};
-use crate::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd, RawFd, above_standard};
 use crate::raw;
 use crate::raw::process::{RawUsage, WaitFor, pidfd_exit_status, waitid};
 
-/// `pidfd_open(pid, 0)`: a descriptor for a process, closed on exec, readable once it has ended.
+/// `pidfd_open(pid, 0)`: a descriptor for a process, closed on exec, readable once it has ended. Its number is 3 or above.
 ///
 /// For a process other than a child of this one `pid` is only a number: it may end and the number be given to another
 /// before the call. Check through another channel (its parent, its socket) after opening.
@@ -21,7 +21,7 @@ use crate::raw::process::{RawUsage, WaitFor, pidfd_exit_status, waitid};
 /// `ESRCH` when there is no such process, `EMFILE` when no descriptor is left, `EINVAL` when `pid` is a thread that does
 /// not lead its process.
 pub fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
-    raw::call("pidfd_open", || rustix::process::pidfd_open(pid, PidfdFlags::empty()))
+    above_standard(raw::call("pidfd_open", || rustix::process::pidfd_open(pid, PidfdFlags::empty()))?)
 }
 
 /// `pidfd_send_signal(pidfd, signal, NULL, 0)`: sends a signal to this very process, or to nobody.

@@ -2,8 +2,8 @@
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::errno::{Result, retry};
-use crate::fd::{AsRawFd, IntoRawFd, set_cloexec};
+use crate::errno::{Errno, Result, retry};
+use crate::fd::{AsRawFd, IntoRawFd, OwnedFd, set_cloexec};
 use crate::raw;
 
 const STDIN: i32 = 0;
@@ -11,17 +11,24 @@ const STDIN: i32 = 0;
 /// `dup2(open("/dev/null"), 0)`, unless that is it already: reading from standard input finds its end at once, for this process and those that it
 /// starts.
 ///
+/// Where `/dev/null` cannot be opened, as in a new root without `/dev`, the end to read from of a pipe that nobody writes to
+/// takes its place.
+///
 /// For a child that must not take away what is typed for its parent. What a library has read ahead it keeps: std's `Stdin`
 /// does, and a forked child has a copy of that.
 ///
 /// # Errors
-/// `ENOENT` where there is no `/dev`, `EMFILE` when no descriptor is left: standard input is what it was.
+/// `EMFILE` when no descriptor is left: standard input is what it was.
 pub fn detach_stdin() -> Result<()> {
     if is_null() {
         return Ok(()); // as in the children of children; opening costs fifty times the question
     }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let null = retry(|| raw::call("open", || rustix::fs::open(c"/dev/null", flags, Mode::empty())))?;
+    let null = match retry(|| raw::call("open", || rustix::fs::open(c"/dev/null", flags, Mode::empty()))) {
+        Ok(null) => null,
+        Err(full @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => return Err(full),
+        Err(_) => nothing()?,
+    };
     if null.as_raw_fd() == STDIN {
         // It was closed, so this is it already.
         set_cloexec(&null, false)?;
@@ -30,6 +37,11 @@ pub fn detach_stdin() -> Result<()> {
     }
     // Number 0 is nobody's own, because a Rust program that is started without a standard input opens /dev/null there.
     retry(|| raw::call("dup2", || rustix::stdio::dup2_stdin(&null)))
+}
+
+/// The end to read from of a pipe that nobody writes to.
+fn nothing() -> Result<OwnedFd> {
+    raw::call("pipe2", || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)).map(|(reader, _)| reader)
 }
 
 /// Whether standard input is /dev/null already: the character device 1, 3, says null(4).

@@ -470,3 +470,37 @@ pub(crate) unsafe fn ptrace(request: c_long, pid: c_long, data: c_long) -> Resul
     })?;
     Ok(())
 }
+
+/// `getresuid(real, effective, saved)`.
+pub(crate) fn getresuid() -> Result<[u32; 3]> {
+    let [mut real, mut effective, mut saved] = [0; 3];
+    raw::call_c("getresuid", || {
+        // SAFETY: getresuid(2) writes three numbers to three places of their type.
+        unsafe { libc::getresuid(&mut real, &mut effective, &mut saved) }
+    })?;
+    Ok([real, effective, saved])
+}
+
+/// `getresgid(real, effective, saved)`.
+pub(crate) fn getresgid() -> Result<[u32; 3]> {
+    let [mut real, mut effective, mut saved] = [0; 3];
+    raw::call_c("getresgid", || {
+        // SAFETY: getresgid(2) writes three numbers to three places of their type.
+        unsafe { libc::getresgid(&mut real, &mut effective, &mut saved) }
+    })?;
+    Ok([real, effective, saved])
+}
+
+/// `getgroups(size, list)`: how many numbers were written to the front of `list`.
+pub(crate) fn getgroups(list: &mut [u32]) -> Result<usize> {
+    let size = c_int::try_from(list.len()).unwrap_or(c_int::MAX);
+    if size == 0 {
+        // The kernel would only count them.
+        return Err(Errno::INVAL);
+    }
+    let len = raw::call_c("getgroups", || {
+        // SAFETY: getgroups(2) writes at most `size` numbers, for which `list` has room.
+        unsafe { libc::getgroups(size, list.as_mut_ptr()) }
+    })?;
+    Ok(len as usize)
+}

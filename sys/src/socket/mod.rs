@@ -39,7 +39,7 @@ pub use rights::MOST_DESCRIPTORS;
 pub use rustix::net::Shutdown;
 
 use crate::errno::{Errno, Result};
-use crate::fd::{AsFd, BorrowedFd, OwnedFd, Placeholder, set_nonblocking};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd, Placeholder, RawFd, above_standard, set_nonblocking};
 use crate::raw;
 
 /// What a socket's addresses are.
@@ -156,6 +156,22 @@ impl Socket {
     pub fn pair(kind: Kind) -> Result<(Self, Self)> {
         let made = raw::call("socketpair", || rustix::net::socketpair(AddressFamily::UNIX, kind.to_c(), FLAGS, None));
         made.map(|(one, other)| (Self(one), Self(other)))
+    }
+
+    /// `pidfd_getfd(pidfd, number, 0)`: a socket that the process of `pidfd` has open under that number.
+    ///
+    /// That this succeeds proves what the kernel asks of a tracer: the caller has the users and groups of that process and no
+    /// fewer capabilities, or may trace every process.
+    ///
+    /// # Errors
+    /// `EPERM` when this process may not trace that one, `EBADF` when the number is not open there, `ENOTSOCK` when it is not a
+    /// socket's, `ESRCH` when the process has ended, `EMFILE` when no descriptor is left here.
+    #[doc(alias = "pidfd_getfd")]
+    pub fn of_process(pidfd: impl AsFd, number: RawFd) -> Result<Self> {
+        let flags = rustix::process::PidfdGetfdFlags::empty();
+        let fd = raw::call("pidfd_getfd", || rustix::process::pidfd_getfd(pidfd.as_fd(), number, flags))?;
+        kind_of(&fd)?;
+        Self::try_from(above_standard(fd)?)
     }
 
     /// `bind(fd, address, ...)`: gives the socket its own address.

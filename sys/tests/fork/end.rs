@@ -3,14 +3,17 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
-use ossature_sys::process::{self, Exit, at_exit, detach_stdin, end_with_parent, fork, fork_unchecked, pidfd_wait};
+use ossature_sys::fd::{above_standard, duplicate};
+use ossature_sys::process::{
+    self, Argument, Exit, Plan, at_exit, detach_stdin, end_with_parent, fork, fork_unchecked, pidfd_wait,
+};
 use ossature_sys::signal::{self, SignalSet};
 
 use crate::harness::{Test, has_children, pipe};
@@ -25,6 +28,8 @@ pub const TESTS: &[Test] = &[
     ("process_outlives_a_grandparent", process_outlives_a_grandparent),
     ("detached_standard_input_is_at_its_end", detached_standard_input_is_at_its_end),
     ("closed_standard_input_is_opened", closed_standard_input_is_opened),
+    ("standard_input_without_devices_is_at_its_end", standard_input_without_devices_is_at_its_end),
+    ("duplicates_and_pidfds_are_above_the_standard_streams", duplicates_and_pidfds_are_above_the_standard_streams),
     ("pidfd_of_a_child_reaps_it", pidfd_of_a_child_reaps_it),
     #[cfg(ossature_faults)]
     ("refusals_leave_what_was", faults::refusals_leave_what_was),
@@ -221,6 +226,59 @@ fn detached_standard_input_is_at_its_end() {
     assert_eq!(std::io::read_to_string(reader).unwrap(), "unread");
 }
 
+fn standard_input_without_devices_is_at_its_end() {
+    let (reader, _writer) = pipe();
+    let mut child = fork(|| {
+        // SAFETY: the path ends with a null; in a process of its own.
+        let chroot = || unsafe { libc::chroot(c"/proc/self".as_ptr()) == 0 };
+        // SAFETY: a call without pointers, in a process of its own.
+        if !chroot() && !(unsafe { libc::unshare(libc::CLONE_NEWUSER) } == 0 && chroot()) {
+            println!("SKIPPED standard_input_without_devices_is_at_its_end: no new root here");
+            return 0;
+        }
+        for closed in [false, true] {
+            // SAFETY: a standard stream, which nobody in this child owns by its number.
+            assert_eq!(unsafe { libc::dup2(reader.as_raw_fd(), 0) }, 0);
+            if closed {
+                // SAFETY: as above.
+                assert_eq!(unsafe { libc::close(0) }, 0);
+            }
+            detach_stdin().unwrap();
+            assert_eq!(std::io::stdin().read(&mut [0; 8]).unwrap(), 0);
+            // SAFETY: F_GETFD reads the flags of a number.
+            assert_eq!(unsafe { libc::fcntl(0, libc::F_GETFD) }, 0, "kept open on exec");
+        }
+        0
+    });
+    assert_eq!(child.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+}
+
+fn duplicates_and_pidfds_are_above_the_standard_streams() {
+    let mut child = fork(|| {
+        let (reader, _writer) = pipe();
+        for closed in 0..3 {
+            // SAFETY: a standard stream, which nobody in this child owns by its number.
+            assert_eq!(unsafe { libc::close(closed) }, 0);
+            let low = File::open("/").unwrap();
+            assert_eq!(low.as_raw_fd(), closed);
+            assert!(duplicate(&low).unwrap().as_raw_fd() > 2);
+            assert!(above_standard(low.into()).unwrap().as_raw_fd() > 2);
+            let high = reader.as_raw_fd();
+            assert_eq!(above_standard(reader.try_clone().unwrap().into()).unwrap().as_raw_fd(), high + 2);
+            assert!(process::pidfd_open(process::id()).unwrap().as_raw_fd() > 2);
+            assert!(fork(|| 0).unwrap().as_fd().as_raw_fd() > 2);
+            let arguments = [Argument::new(c"true"), Argument::END];
+            let mut program = Plan::new(c"/bin/true", &arguments).unwrap().start().unwrap();
+            assert!(program.as_fd().as_raw_fd() > 2);
+            program.wait().unwrap();
+            // SAFETY: as above, and the number is free.
+            assert_eq!(unsafe { libc::dup2(high, closed) }, closed);
+        }
+        0
+    });
+    assert_eq!(child.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+}
+
 fn closed_standard_input_is_opened() {
     let mut child = fork(|| {
         // SAFETY: as above.
@@ -276,7 +334,7 @@ mod faults {
             give();
             let before = crate::harness::descriptors();
             for (call, errno) in
-                [("open", Errno::MFILE), ("open", Errno::NOENT), ("dup2", Errno::MFILE), ("dup2", Errno::BUSY)]
+                [("open", Errno::MFILE), ("open", Errno::NFILE), ("dup2", Errno::MFILE), ("dup2", Errno::BUSY)]
             {
                 let rule = fail(call, errno);
                 assert_eq!((detach_stdin(), rule.hits()), (Err(errno), 1), "{call}");

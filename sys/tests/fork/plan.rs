@@ -28,6 +28,7 @@ pub const TESTS: &[Test] = &[
     ("user_and_groups_are_set", user_and_groups_are_set),
     ("signals_are_blocked_and_defaulted", signals_are_blocked_and_defaulted),
     ("group_and_session_are_set", group_and_session_are_set),
+    ("program_has_the_effective_user_only", program_has_the_effective_user_only),
     ("program_dies_with_its_parent", program_dies_with_its_parent),
     ("program_is_born_in_a_cgroup", program_is_born_in_a_cgroup),
     ("plan_starts_beside_other_threads", plan_starts_beside_other_threads),
@@ -292,6 +293,30 @@ fn group_and_session_are_set() {
     assert_ne!(group, pid);
     drop(open);
     leader.wait().unwrap();
+}
+
+fn program_has_the_effective_user_only() {
+    const NOBODY: u32 = 65534;
+    if process::effective_user() != 0 {
+        return println!("SKIPPED program_has_the_effective_user_only: only root becomes another user");
+    }
+    let (mut told, tell) = pipe();
+    let mut child = fork(|| {
+        // SAFETY: calls without pointers, in a process of its own.
+        assert_eq!(unsafe { libc::setresgid(0, NOBODY, 0) | libc::setresuid(0, NOBODY, 0) }, 0);
+        let descriptors = [Inherit::as_number(&tell, 1).unwrap()];
+        let arguments =
+            [Argument::new(c"grep"), Argument::new(c"id:"), Argument::new(c"/proc/self/status"), Argument::END];
+        let plan = Plan::new(c"/bin/grep", &arguments).unwrap().descriptors(&descriptors).effective_ids_only();
+        u8::from(plan.start().unwrap().wait() != Ok(Exit::Code(0)))
+    })
+    .unwrap();
+    drop(tell);
+    let mut text = String::new();
+    told.read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    let ids = [NOBODY.to_string().as_str(); 4].join("\t");
+    assert!(text.contains(&format!("Uid:\t{ids}\nGid:\t{ids}\n")), "{text}");
 }
 
 fn program_dies_with_its_parent() {

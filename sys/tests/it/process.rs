@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ossature_sys::errno::Errno;
-use ossature_sys::process::{self, Argument, Exit, ForkError, Pid, Plan, Resource, Signal, Usage, fork, generation};
+use ossature_sys::process::{
+    self, Argument, Capabilities, Credentials, Exit, ForkError, Pid, Plan, Resource, Signal, Usage, fork, generation,
+};
 
 use crate::support::soon;
 
@@ -79,4 +81,48 @@ fn usage_grows_with_work() {
 fn limit_is_read_two_ways_alike() {
     let by_number = process::rlimit_of(process::id(), Resource::Nofile).unwrap();
     assert_eq!(process::rlimit(Resource::Nofile), Ok(by_number));
+}
+
+/// A line of what the kernel tells of this thread, without its name.
+fn told(name: &str) -> Vec<String> {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn credentials_are_what_the_kernel_tells() {
+    let Credentials { users, groups, capabilities, bounding, no_new_privileges } = Credentials::of_thread().unwrap();
+    assert_eq!(told("Uid:")[..3], users.map(|id| id.to_string()));
+    assert_eq!(told("Gid:")[..3], groups.map(|id| id.to_string()));
+    let Capabilities { effective, permitted, inheritable } = capabilities;
+    for (name, set) in [("CapEff:", effective), ("CapPrm:", permitted), ("CapInh:", inheritable), ("CapBnd:", bounding)]
+    {
+        assert_eq!(told(name), [format!("{set:016x}")], "{name}");
+    }
+    assert_eq!(told("NoNewPrivs:"), [u8::from(no_new_privileges).to_string()]);
+    let mut room = [0; 1 << 16];
+    let listed = process::supplementary_groups(&mut room).unwrap();
+    assert_eq!(told("Groups:"), listed.iter().map(u32::to_string).collect::<Vec<_>>());
+    assert_eq!(process::supplementary_groups(&mut []), Err(Errno::INVAL));
+    assert_eq!([process::real_user(), process::real_group()], [users[0], groups[0]]);
+    assert_eq!([process::effective_user(), process::effective_group()], [users[1], groups[1]]);
+}
+
+#[test]
+fn capabilities_are_taken_and_never_given() {
+    let before = Capabilities::of_thread().unwrap();
+    // In a thread of its own, which they are of.
+    let after = std::thread::spawn(move || {
+        Capabilities::limit_to(Capabilities { effective: u64::MAX, permitted: u64::MAX, inheritable: u64::MAX })
+            .unwrap();
+        assert_eq!(Capabilities::of_thread().unwrap(), before);
+        let lowest = before.permitted & before.permitted.wrapping_neg();
+        Capabilities::limit_to(Capabilities { permitted: !lowest, ..before }).unwrap();
+        (Capabilities::of_thread().unwrap(), lowest)
+    });
+    let (after, lowest) = after.join().unwrap();
+    let less = Capabilities { effective: before.effective & !lowest, permitted: before.permitted & !lowest, ..before };
+    assert_eq!(after, less);
+    assert_eq!(Capabilities::of_thread().unwrap(), before, "the other threads keep theirs");
 }

@@ -27,7 +27,7 @@ pub enum Stage {
     Descriptors,
     /// A resource limit.
     Limits,
-    /// The user or the groups.
+    /// The users or the groups.
     Identity,
     /// Running the program.
     Exec,

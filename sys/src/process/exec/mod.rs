@@ -64,6 +64,7 @@ pub struct Plan<'a> {
     default_signals: bool,
     cgroup: Option<BorrowedFd<'a>>,
     subreaper: bool,
+    effective_only: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -160,6 +161,7 @@ impl<'a> Plan<'a> {
             default_signals: false,
             cgroup: None,
             subreaper: false,
+            effective_only: false,
         })
     }
 
@@ -250,6 +252,13 @@ impl<'a> Plan<'a> {
     #[doc(alias = "PR_SET_CHILD_SUBREAPER")]
     pub fn subreaper(self) -> Self {
         Self { subreaper: true, ..self }
+    }
+
+    /// `setresgid(g, g, g)`, `setresuid(u, u, u)` with the effective group and user: the program has no way back to the real
+    /// and saved ones, and its exec does not count as one that gave it rights.
+    #[doc(alias = "setresuid")]
+    pub fn effective_ids_only(self) -> Self {
+        Self { effective_only: true, ..self }
     }
 
     fn argv(&self) -> *const *const c_char {

@@ -9,7 +9,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::steps::Rest;
 use super::{Plan, Stage, StartError};
 use crate::errno::{Errno, Result, retry};
-use crate::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use crate::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, above_standard};
 use crate::process::fork::abandon;
 use crate::process::{Child, Pid, exit, id, pidfd_open};
 use crate::raw;
@@ -112,7 +112,13 @@ impl Plan<'_> {
                 // SAFETY: CLONE_PIDFD made the kernel store a new descriptor there, which nobody else knows.
                 let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
                 let pid = Pid::from_raw(pid as i32).ok_or(Errno::CHILD)?;
-                Ok((Child::new(pid, pidfd), Way::Vfork))
+                match above_standard(pidfd) {
+                    Ok(pidfd) => Ok((Child::new(pid, pidfd), Way::Vfork)),
+                    Err(errno) => {
+                        abandon(pid);
+                        Err(errno)
+                    }
+                }
             }
             // Sandboxes that cannot look into the structure forbid the call, in either way.
             Err(Errno::NOSYS | Errno::PERM) => self.bear_by_fork(writer, parent, mask),

@@ -54,6 +54,9 @@ impl Plan<'_> {
         if !self.identity.is_empty() {
             self.identity.assume_in_child().map_err(at(Stage::Identity))?;
         }
+        if self.effective_only {
+            keep_effective_ids().map_err(at(Stage::Identity))?;
+        }
         // A change of the user takes the signal back.
         self.bind_to_parent(rest.parent).map_err(at(Stage::ParentDeath))?;
         self.mask(rest).map_err(at(Stage::Signals))?;
@@ -167,6 +170,13 @@ impl Plan<'_> {
         }
         Ok(image)
     }
+}
+
+/// The kernel's own calls, which are this process's alone: those of the C library would reach for the threads of the parent.
+fn keep_effective_ids() -> Result<()> {
+    let (group, user) = (rustix::process::getegid(), rustix::process::geteuid());
+    raw::call("setresgid", || rustix::thread::set_thread_res_gid(group, group, group))?;
+    raw::call("setresuid", || rustix::thread::set_thread_res_uid(user, user, user))
 }
 
 fn at(stage: Stage) -> impl Fn(Errno) -> StartError {

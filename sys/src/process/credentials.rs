@@ -1,0 +1,145 @@
+//! What a process may do: its users, groups and capabilities, as the kernel compares them.
+
+use rustix::process::DumpableBehavior;
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use crate::errno::{Errno, Result};
+use crate::raw;
+use crate::raw::process as raw_process;
+
+/// The credentials of a thread that decide what the thread may do, apart from its
+/// [supplementary groups](supplementary_groups).
+///
+/// The C library keeps them the same for all threads of a process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Credentials {
+    /// The real, the effective and the saved user.
+    pub users: [u32; 3],
+    /// The real, the effective and the saved group.
+    pub groups: [u32; 3],
+    /// What the thread may do of a superuser's doings.
+    pub capabilities: Capabilities,
+    /// The capability bounding set: what an exec can still give.
+    pub bounding: u64,
+    /// Whether no exec can give any right that the thread does not have: `PR_SET_NO_NEW_PRIVS`.
+    #[doc(alias = "PR_GET_NO_NEW_PRIVS")]
+    pub no_new_privileges: bool,
+}
+
+/// The capability sets of a thread: bit N of each is the capability number N of capabilities(7).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capabilities {
+    /// Those that are in force.
+    pub effective: u64,
+    /// Those that the thread may put in force.
+    pub permitted: u64,
+    /// Those that an exec may keep.
+    pub inheritable: u64,
+}
+
+impl Credentials {
+    /// `getresuid(...)`, `getresgid(...)`, `capget(0, ...)`, `prctl(PR_CAPBSET_READ, ...)` for each capability, and
+    /// `prctl(PR_GET_NO_NEW_PRIVS)`: the credentials of the calling thread.
+    ///
+    /// # Errors
+    /// None that the kernel documents; `EPERM` or `ENOSYS` where a sandbox forbids a call.
+    #[doc(alias = "getresuid")]
+    #[doc(alias = "getresgid")]
+    #[doc(alias = "PR_CAPBSET_READ")]
+    pub fn of_thread() -> Result<Self> {
+        Ok(Self {
+            users: raw_process::getresuid()?,
+            groups: raw_process::getresgid()?,
+            capabilities: Capabilities::of_thread()?,
+            bounding: bounding_set()?,
+            no_new_privileges: raw::call("prctl", rustix::thread::no_new_privs)?,
+        })
+    }
+}
+
+/// The bounding set, one question for each capability that the kernel knows.
+fn bounding_set() -> Result<u64> {
+    let mut set = 0;
+    for bit in 0..u64::BITS {
+        let one = CapabilitySet::from_bits_retain(1 << bit);
+        match raw::call("prctl", || rustix::thread::capability_is_in_bounding_set(one)) {
+            Ok(held) => set |= u64::from(held) << bit,
+            // The kernel knows no more of them.
+            Err(Errno::INVAL) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(set)
+}
+
+impl Capabilities {
+    /// `capget(0, ...)`: the sets of the calling thread.
+    ///
+    /// # Errors
+    /// None that the kernel documents for the calling thread; `EPERM` or `ENOSYS` where a sandbox forbids the call.
+    #[doc(alias = "capget")]
+    pub fn of_thread() -> Result<Self> {
+        let sets = raw::call("capget", || rustix::thread::capabilities(None))?;
+        Ok(Self {
+            effective: sets.effective.bits(),
+            permitted: sets.permitted.bits(),
+            inheritable: sets.inheritable.bits(),
+        })
+    }
+
+    /// `capset(0, ...)`: takes from each set of the calling thread what is not in the same set of `limit`. Gives nothing.
+    ///
+    /// Other threads keep what they have: the one thread of a process is to call this.
+    ///
+    /// # Errors
+    /// None that the kernel documents for taking; `EPERM` where a sandbox forbids the call.
+    #[doc(alias = "capset")]
+    pub fn limit_to(limit: Self) -> Result<()> {
+        let now = Self::of_thread()?;
+        let permitted = now.permitted & limit.permitted;
+        let lower = Self {
+            effective: now.effective & limit.effective & permitted,
+            permitted,
+            inheritable: now.inheritable & limit.inheritable,
+        };
+        if lower == now {
+            return Ok(());
+        }
+        let sets = CapabilitySets {
+            effective: CapabilitySet::from_bits_retain(lower.effective),
+            permitted: CapabilitySet::from_bits_retain(lower.permitted),
+            inheritable: CapabilitySet::from_bits_retain(lower.inheritable),
+        };
+        raw::call("capset", || rustix::thread::set_capabilities(None, sets))
+    }
+}
+
+/// `getgroups(groups.len(), groups)`: the supplementary groups of the calling thread, in the kernel's order.
+///
+/// # Errors
+/// `EINVAL` when there are more than `room` holds; 65,536 are the most.
+#[doc(alias = "getgroups")]
+pub fn supplementary_groups(room: &mut [u32]) -> Result<&[u32]> {
+    let len = raw_process::getgroups(room)?;
+    Ok(room.get(..len).unwrap_or_default())
+}
+
+/// `prctl(PR_GET_DUMPABLE)`: whether processes of the same user and with no fewer capabilities may trace this one, and
+/// whether a fatal signal dumps core.
+///
+/// # Errors
+/// None that the kernel documents for this request.
+#[doc(alias = "PR_GET_DUMPABLE")]
+pub fn is_dumpable() -> Result<bool> {
+    Ok(raw::call("prctl", rustix::process::dumpable_behavior)? == DumpableBehavior::Dumpable)
+}
+
+/// `prctl(PR_SET_DUMPABLE, on)`: changes [`is_dumpable`].
+///
+/// # Errors
+/// None that the kernel documents for this request.
+#[doc(alias = "PR_SET_DUMPABLE")]
+pub fn set_dumpable(on: bool) -> Result<()> {
+    let behavior = if on { DumpableBehavior::Dumpable } else { DumpableBehavior::NotDumpable };
+    raw::call("prctl", || rustix::process::set_dumpable_behavior(behavior))
+}
