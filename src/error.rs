@@ -32,7 +32,7 @@ use std::convert::Infallible;
 use std::{error, fmt, io};
 
 use ossature_sys::errno::Errno;
-use ossature_sys::process::{ForkError, StartError};
+use ossature_sys::process::{Exit, ForkError, StartError};
 use ossature_sys::scope::Refused;
 use ossature_sys::shm::{AttachError, OutOfBounds};
 use ossature_sys::sync::bare::NotOwner;
@@ -112,21 +112,29 @@ struct Inner {
     errno: Option<Errno>,
     /// What it was made from, if that says more than `errno`; the message is the whole of its text then.
     cause: Option<Box<dyn error::Error + Send + Sync>>,
+    /// How the process ended that did not begin.
+    exit: Option<Exit>,
 }
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), errno: None, cause: None }))
+        Self(Box::new(Inner { kind, message: message.into(), errno: None, cause: None, exit: None }))
     }
 
     pub(crate) fn os(errno: Errno, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind: ErrorKind::Os, message: message.into(), errno: Some(errno), cause: None }))
+        Self(Box::new(Inner {
+            kind: ErrorKind::Os,
+            message: message.into(),
+            errno: Some(errno),
+            cause: None,
+            exit: None,
+        }))
     }
 
     /// Of another kind than [`ErrorKind::Os`], with the kernel's number behind it.
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn with_errno(kind: ErrorKind, errno: Errno, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), errno: Some(errno), cause: None }))
+        Self(Box::new(Inner { kind, message: message.into(), errno: Some(errno), cause: None, exit: None }))
     }
 
     /// Such an object could not be placed in shared memory. `EOPNOTSUPP` has one cause there, which its name does not tell.
@@ -151,13 +159,20 @@ impl Error {
         cause: impl error::Error + Send + Sync + 'static,
     ) -> Self {
         let message = cause.to_string().into();
-        Self(Box::new(Inner { kind, message, errno: errno.into(), cause: Some(Box::new(cause)) }))
+        Self(Box::new(Inner { kind, message, errno: errno.into(), cause: Some(Box::new(cause)), exit: None }))
     }
 
     /// The same with another text, for a cause whose own does not say what it was about.
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
         self.0.message = message.into();
+        self
+    }
+
+    /// The same of a process that ended so before it began its work.
+    #[cfg(feature = "multiprocessing")]
+    pub(crate) fn with_exit(mut self, exit: Option<Exit>) -> Self {
+        self.0.exit = exit;
         self
     }
 
@@ -169,6 +184,12 @@ impl Error {
     /// The kernel's number, where the kernel said no.
     pub fn errno(&self) -> Option<Errno> {
         self.0.errno
+    }
+
+    /// How the new process ended, for [`ErrorKind::NotBegun`]: by itself, or killed because it was not heard of in time. `None`
+    /// where there was no process, or its end was not seen.
+    pub fn exit(&self) -> Option<Exit> {
+        self.0.exit
     }
 }
 
@@ -302,7 +323,7 @@ impl From<Error> for io::Error {
     /// An error that is nothing but the kernel's number stays that, with its `raw_os_error`. Any other keeps the message and
     /// the source: the [`Error`] can be had back by `downcast`.
     fn from(error: Error) -> Self {
-        if let Inner { kind: ErrorKind::Os, message, errno: Some(errno), cause: None } = &*error.0 {
+        if let Inner { kind: ErrorKind::Os, message, errno: Some(errno), cause: None, .. } = &*error.0 {
             if message.is_empty() {
                 return Self::from_raw_os_error(errno.raw_os_error());
             }

@@ -16,10 +16,18 @@ mod faults;
 mod forkserver;
 #[path = "start/listener.rs"]
 mod listener;
+#[path = "start/privileged.rs"]
+mod privileged;
 #[path = "start/refused.rs"]
 mod refused;
+#[path = "start/rights.rs"]
+mod rights;
 #[path = "start/spawn.rs"]
 mod spawn;
+#[path = "start/streams.rs"]
+mod streams;
+#[path = "start/stuck.rs"]
+mod stuck;
 
 use ossature::multiprocessing::{Tasks, freeze_support, tasks};
 
@@ -46,6 +54,16 @@ static TASKS: Tasks = tasks![
     forkserver::preload_a_thread,
     listener::let_one_in,
     refused::dive,
+    privileged::capabilities,
+    privileged::without_dev,
+    privileged::read_nothing,
+    rights::tell_rights,
+    rights::start_and_lower,
+    rights::lower_and_spawn,
+    streams::close_and_start,
+    streams::print_and_start,
+    stuck::trace_a_child,
+    refused::hear,
     refused::take::<refused::Never>,
     refused::take::<refused::Longer>,
     refused::take::<refused::Panics>,
@@ -73,11 +91,24 @@ fn main() {
     match std::env::args().nth(1).as_deref() {
         Some(executable::REPLACED) => return executable::run_replaced(),
         Some(executable::AS_NOBODY) => return executable::run_as_nobody(),
+        Some(executable::THROUGH_LOADER) => return executable::run_through_loader(),
+        Some(privileged::START) => return privileged::start_some(),
+        Some(privileged::ATTACK) => return privileged::attack(),
         _ => {}
     }
     let mut tests = Vec::new();
-    for module in [context::TESTS, spawn::TESTS, refused::TESTS, executable::TESTS, forkserver::TESTS, listener::TESTS]
-    {
+    for module in [
+        context::TESTS,
+        spawn::TESTS,
+        refused::TESTS,
+        executable::TESTS,
+        privileged::TESTS,
+        forkserver::TESTS,
+        rights::TESTS,
+        streams::TESTS,
+        stuck::TESTS,
+        listener::TESTS,
+    ] {
         tests.extend_from_slice(module);
     }
     #[cfg(ossature_faults)]

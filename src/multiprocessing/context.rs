@@ -28,7 +28,11 @@ use crate::error::{Error, ErrorKind, Result};
 /// (Python had `fork` up to 3.13 and has `forkserver` since). Locks and whatever else is in shared memory may go to processes
 /// of every method, since they travel as descriptors.
 ///
-/// `Spawn` and `Forkserver` find the program in /proc, which must be mounted where they are started.
+/// `Spawn` and `Forkserver` find the program in /proc, which must be mounted where they are started. A program that was started
+/// through its loader (`ld-linux.so ./program`) is not found so, and the error of a start says that.
+///
+/// By these two a child's real and saved users and groups are the effective ones of its parent, and it has no capability that its
+/// parent had not: a daemon that acts as another user for a while has children that cannot go back.
 ///
 /// A child's `std::env::args()` are its parent's with `Fork` only. The signal mask is inherited with `Fork` and `Spawn`; with
 /// `Forkserver` it is the server's. Under all three a child begins with `SIGTERM` and `SIGINT` let through, unless
@@ -52,8 +56,16 @@ pub enum Context {
     /// Its price is that of starting the program, of which the dynamic loader takes a third: linked statically
     /// (`-C target-feature=+crt-static`, or for musl), children begin so much sooner, those of the fork server as well.
     Spawn,
-    /// As `Spawn`, but the program runs already and forks itself on request. Its environment, resource limits, standard output
-    /// and standard error are those that this program had when the server was started, which the first such start does.
+    /// As `Spawn`, but the program runs already and forks itself on request. The first such start makes this server.
+    ///
+    /// A child has the users, groups and capabilities of the process that starts it. They are compared at each start, together with
+    /// what an exec can give (the bounding set, `no_new_privs`): a process whose rights have changed lets go of its server
+    /// and makes another.
+    ///
+    /// Everything else that a process inherits is what this program had when the server was made: the environment, resource
+    /// limits, standard output and standard error, umask, nice value and scheduling, allowed processors, cgroup, namespaces, root
+    /// directory, session and terminal, the signal mask, ignored signals, and sandboxes (seccomp, Landlock). Whoever changes one
+    /// of these calls [`stop_forkserver`](super::stop_forkserver) afterwards, and the next start makes a server with it.
     Forkserver,
     /// No process: a thread under the names of one (Python's `multiprocessing.dummy`).
     Thread,
@@ -191,6 +203,7 @@ pub fn set_executable(path: impl AsRef<OsStr>) {
 }
 
 /// Sets how long a child may take from its start to the beginning of its task; 30 s if not set, `None` for as long as it takes.
+/// [`Builder::start_timeout`](crate::multiprocessing::process::Builder::start_timeout) says it for one.
 ///
 /// One that takes longer is killed, and the start is an error.
 pub fn set_start_timeout(timeout: impl Into<Option<Duration>>) {

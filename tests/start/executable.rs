@@ -10,7 +10,7 @@ use std::process::Command;
 use ossature::ErrorKind;
 use ossature::multiprocessing::{Process, set_executable};
 use ossature::sys::errno::Errno;
-use ossature::sys::process::effective_user;
+use ossature::sys::process::{Exit, effective_user};
 use ossature::sys::socket::{Kind, Socket};
 
 use crate::harness::Test;
@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     ("copy_of_this_program_will_do", copy_of_this_program_will_do),
     ("another_build_is_refused", another_build_is_refused),
     ("another_program_is_told_by_its_exit_code", another_program_is_told_by_its_exit_code),
+    ("program_started_through_its_loader_is_told", program_started_through_its_loader_is_told),
     ("what_cannot_be_executed_is_told_by_its_errno", what_cannot_be_executed_is_told_by_its_errno),
     ("mark_given_by_hand_is_refused", mark_given_by_hand_is_refused),
     ("socket_that_is_not_the_parents_is_not_obeyed", socket_that_is_not_the_parents_is_not_obeyed),
@@ -29,9 +30,12 @@ pub const TESTS: &[Test] = &[
 /// The argument of the run below.
 pub const REPLACED: &str = "--replaced";
 
+/// The argument of the run through the loader.
+pub const THROUGH_LOADER: &str = "--through-loader";
+
 /// The argument of the run as nobody.
 pub const AS_NOBODY: &str = "--as-nobody";
-const NOBODY: u32 = 65534;
+pub const NOBODY: u32 = 65534;
 
 pub fn nine() -> u8 {
     9
@@ -48,7 +52,7 @@ impl Place {
     }
 
     /// A copy of this program.
-    fn copy(&self) -> PathBuf {
+    pub fn copy(&self) -> PathBuf {
         let copy = self.0.join("copy");
         fs::copy("/proc/self/exe", &copy).unwrap();
         copy
@@ -120,6 +124,27 @@ fn another_program_is_told_by_its_exit_code() {
     }
 }
 
+pub fn run_through_loader() {
+    let error = Process::spawn(nine, ()).unwrap_err();
+    let exit = error.exit().and_then(Exit::code);
+    println!("{:?} {} {error}", error.kind(), exit.is_some());
+}
+
+fn program_started_through_its_loader_is_told() {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let mapped = |line: &str| line.split_whitespace().nth(5).map(str::to_owned);
+    let loader = maps.lines().filter_map(mapped).find(|file| file.rsplit('/').next().unwrap().starts_with("ld-"));
+    let Some(loader) = loader else {
+        return println!("SKIPPED program_started_through_its_loader_is_told: it has none");
+    };
+    let program = std::env::current_exe().unwrap();
+    let run = Command::new(&loader).arg(&program).arg(THROUGH_LOADER).output().unwrap();
+    let text = String::from_utf8(run.stdout).unwrap();
+    assert!(text.starts_with("NotBegun true "), "{text}");
+    let told = [loader.as_str(), program.to_str().unwrap(), "start the program itself"];
+    assert!(told.iter().all(|part| text.contains(part)), "{text}");
+}
+
 fn what_cannot_be_executed_is_told_by_its_errno() {
     let place = Place::new("refused");
     let text = place.0.join("text");
@@ -164,7 +189,11 @@ pub fn run_as_nobody() {
     assert_eq!(effective_user(), NOBODY);
     let code = match Process::spawn(acts_as_root, ()) {
         Ok(process) => 20 + process.join().unwrap().code().unwrap(),
-        Err(error) if error.kind() == ErrorKind::NotBegun => 30,
+        Err(error) if error.kind() == ErrorKind::NotBegun => {
+            println!("{error}");
+            assert_eq!(error.exit(), Some(Exit::Code(2)));
+            30
+        }
         Err(error) => panic!("{error}"),
     };
     std::process::exit(code.into());
@@ -179,7 +208,7 @@ fn set_uid_program_takes_no_orders() {
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o4755)).unwrap();
     let run = Command::new(plain).arg(AS_NOBODY).arg(copy).uid(NOBODY).output().unwrap();
     match run.status.code() {
-        Some(30) => assert!(String::from_utf8(run.stderr).unwrap().contains("set-user-ID")),
+        Some(30) => assert!(String::from_utf8(run.stdout).unwrap().contains("set-user-ID"), "the reason comes back"),
         Some(20) => println!("SKIPPED set_uid_program_takes_no_orders: set-uid does nothing where temporary files are"),
         _ => panic!("{run:?}"),
     }

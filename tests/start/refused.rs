@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::{Process, set_max_argument_depth, set_start_timeout};
-use ossature::sys::process::{Resource, Rlimit, rlimit, set_rlimit};
+use ossature::multiprocessing::{Context, Process, set_max_argument_depth, set_start_timeout, stop_forkserver};
+use ossature::sys::process::{Exit, Resource, Rlimit, rlimit, set_rlimit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::harness::Test;
@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     ("child_killed_before_it_begins_is_told", child_killed_before_it_begins_is_told),
     ("child_that_exits_before_it_begins_is_told", child_that_exits_before_it_begins_is_told),
     ("silent_child_is_killed_at_the_deadline", silent_child_is_killed_at_the_deadline),
+    ("start_timeout_of_its_own_goes_before_that_of_all", start_timeout_of_its_own_goes_before_that_of_all),
     ("no_descriptors_left_is_an_error_that_leaves_nothing", no_descriptors_left_is_an_error_that_leaves_nothing),
     ("no_memory_for_the_new_image_is_an_error", no_memory_for_the_new_image_is_an_error),
 ];
@@ -78,11 +79,16 @@ habits! {
 pub fn take<H: Habit>(_odd: Odd<H>) {}
 
 #[track_caller]
-fn refusal<H: Habit>() -> String {
+fn refusal<H: Habit>(exit: Exit) -> String {
     let error = Process::spawn(take::<H>, (odd(),)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotBegun, "{error}");
+    assert_eq!((error.kind(), error.exit()), (ErrorKind::NotBegun, Some(exit)), "{error}");
     error.to_string()
 }
+
+/// What a process leaves with that has told why it cannot begin.
+const REFUSED: Exit = Exit::Code(2);
+
+const KILLED: Exit = Exit::Signal { signal: 9, core_dumped: false };
 
 fn function_in_no_table_is_refused_by_its_name() {
     fn stranger() {}
@@ -92,16 +98,22 @@ fn function_in_no_table_is_refused_by_its_name() {
     assert!(text.contains("::stranger") && text.contains("tasks!"), "{text}");
 }
 
-fn argument_that_cannot_be_serialised_is_refused() {
-    struct Mute;
-    impl Serialize for Mute {
-        fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-            Err(serde::ser::Error::custom("it has no words"))
-        }
+/// An argument that refuses to be written.
+#[derive(Deserialize)]
+pub struct Mute;
+
+impl Serialize for Mute {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("it has no words"))
     }
-    fn hear(_: Mute) {}
-    // Neither is it a task, which is found first.
-    assert_eq!(Process::spawn(hear, (Mute,)).unwrap_err().kind(), ErrorKind::Unregistered);
+}
+
+pub fn hear(_: Mute) {}
+
+fn argument_that_cannot_be_serialised_is_refused() {
+    let error = Process::spawn(hear, (Mute,)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert!(error.to_string().contains("it has no words"), "{error}");
     let broken = std::path::PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff"));
     let error = Process::spawn(crate::spawn::open_path, (broken,)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
@@ -109,13 +121,13 @@ fn argument_that_cannot_be_serialised_is_refused() {
 }
 
 fn argument_that_cannot_be_decoded_is_told() {
-    let text = refusal::<Never>();
+    let text = refusal::<Never>(REFUSED);
     assert!(text.contains("arguments of") && text.contains("take::<refused::Never>"), "{text}");
     assert!(text.contains("this is never understood"), "the program's own words: {text}");
 }
 
 fn argument_with_bytes_left_over_is_told() {
-    let text = refusal::<Longer>();
+    let text = refusal::<Longer>(REFUSED);
     assert!(text.contains("4 bytes are left over"), "{text}");
 }
 
@@ -158,23 +170,42 @@ fn arguments_are_nested_as_deep_as_is_set() {
 }
 
 fn panic_while_decoding_is_told() {
-    let text = refusal::<Panics>();
+    let text = refusal::<Panics>(REFUSED);
     assert!(text.contains("panicked") && text.contains("the reader stumbles"), "{text}");
 }
 
 fn child_killed_before_it_begins_is_told() {
-    assert!(refusal::<Killed>().contains("signal 9"));
+    assert!(refusal::<Killed>(KILLED).contains("signal 9"));
 }
 
 fn child_that_exits_before_it_begins_is_told() {
-    assert!(refusal::<Leaves>().contains("exit code 5"));
+    assert!(refusal::<Leaves>(Exit::Code(5)).contains("exit code 5"));
 }
 
 fn silent_child_is_killed_at_the_deadline() {
     set_start_timeout(Duration::from_millis(300));
-    let text = refusal::<Sleeps>();
+    let text = refusal::<Sleeps>(KILLED);
     set_start_timeout(Duration::from_secs(30));
     assert!(text.contains("300ms") && text.contains("killed"), "{text}");
+}
+
+fn start_timeout_of_its_own_goes_before_that_of_all() {
+    for method in [Context::Spawn, Context::Forkserver] {
+        let start = || Process::builder().context(method);
+        // The server is there already.
+        start().start(crate::spawn::none, ()).unwrap().join().unwrap();
+        let error = start().start_timeout(Duration::from_millis(200)).start(take::<Sleeps>, (odd(),)).unwrap_err();
+        assert_eq!((error.kind(), error.exit()), (ErrorKind::NotBegun, Some(KILLED)), "{error}");
+        assert!(error.to_string().contains("within 200ms"), "{error}");
+        set_start_timeout(Duration::ZERO);
+        let processes = [None, Some(Duration::from_secs(30))]
+            .map(|timeout| start().start_timeout(timeout).start(crate::spawn::none, ()).unwrap());
+        let error = start().start(crate::spawn::none, ()).unwrap_err();
+        set_start_timeout(Duration::from_secs(30));
+        assert_eq!(error.kind(), ErrorKind::NotBegun, "{error}");
+        processes.iter().for_each(|process| assert_eq!(process.join().unwrap(), Exit::Code(11)));
+    }
+    assert!(stop_forkserver(Duration::from_secs(30)).unwrap(), "the server does not end");
 }
 
 /// Runs `body` with a lower soft limit.

@@ -51,7 +51,7 @@ pub(crate) fn run_forked(
 }
 
 fn run_as(era: Box<Era>, letting_go: Option<LettingGo>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
-    let _ = detach_stdin(); // where there is no /dev, it stays what it was
+    let _ = detach_stdin(); // without a descriptor left it stays what it was
     // A copy has its parent's default already, unless it was asked from another context by name.
     if let Some(method) = era.named.or(era.method.filter(|method| *method != Context::Fork)) {
         force_start_method(method);

@@ -1,7 +1,7 @@
 //! A process before its start.
 
 use std::fmt;
-use std::io::Write;
+use std::time::Duration;
 
 use ossature_sys::sched::thread_id;
 
@@ -12,9 +12,9 @@ use super::surroundings::Surroundings;
 use super::{Process, Report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::AuthKey;
-use crate::multiprocessing::context::Context;
+use crate::multiprocessing::context::{self, Context};
 use crate::multiprocessing::logging::LogSetup;
-use crate::multiprocessing::start::{self, Started};
+use crate::multiprocessing::start::{self, Patience, Started};
 use crate::multiprocessing::util;
 
 /// A process that was not started yet: its name and what else it inherits unless it is said here.
@@ -29,6 +29,8 @@ pub struct Builder {
     authkey: Option<AuthKey>,
     pub(super) ends_with_parent: bool,
     pub(super) surroundings: Surroundings,
+    /// How long its start may take, if that was said.
+    patience: Option<Option<Duration>>,
     /// What it was made in.
     era: &'static Era,
 }
@@ -44,6 +46,7 @@ impl Builder {
             authkey: None,
             ends_with_parent: false,
             surroundings: Surroundings::default(),
+            patience: None,
             era,
         }
     }
@@ -83,6 +86,15 @@ impl Builder {
         self
     }
 
+    /// Says how long it may take from its start to the beginning of its task, `None` for as long as it takes; otherwise it is
+    /// what [`set_start_timeout`](crate::multiprocessing::set_start_timeout) says. Means nothing for a fork and for a thread.
+    ///
+    /// One that takes longer is killed, and the start is an error.
+    pub fn start_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.patience = Some(timeout.into());
+        self
+    }
+
     /// Starts it as a copy of this process, which runs `body` and ends with the exit code of its [answer](Report).
     ///
     /// The copy has *every* pipe end, connection and listener of this process too: a child that waits for the end of a pipe waits for
@@ -93,6 +105,9 @@ impl Builder {
     /// return; `std::process::exit` ends it as well, but also does what this program registered with atexit(3). (A closure
     /// that never returns has to say of what type its answer would be: `|| -> u8 { ... }`.)
     ///
+    /// What std's standard output has buffered is written out before, or both would say it. As every print that waits for as long
+    /// as nobody takes what is in the pipe or terminal, and no start timeout bounds it.
+    ///
     /// # Errors
     /// * [`ErrorKind::NotAllowed`] in a daemon, and in a process other than the one that the builder was made in.
     /// * [`ErrorKind::MultiThreaded`] beside other threads, [`ErrorKind::LockHeld`] with a shared lock held: see
@@ -101,7 +116,7 @@ impl Builder {
     ///   child's end would be lost. Give it its default action first.
     /// * `EAGAIN`, `ENOMEM`, `EMFILE`: nothing is left of it then.
     pub fn fork<R: Report>(self, body: impl FnOnce() -> R) -> Result<Process> {
-        self.begin(Context::Fork, |passport| start::fork::fork(passport, None, || body().report()))
+        self.begin(Context::Fork, |passport, patience| start::fork::fork(passport, patience, None, || body().report()))
     }
 
     /// Starts it as a copy of this process that has, of all connections, pipe ends, listeners and handles of processes that this
@@ -138,7 +153,9 @@ impl Builder {
     #[doc(alias = "close_fds")]
     pub fn fork_with<E: Ends, R: Report>(self, ends: E, body: impl FnOnce(E) -> R) -> Result<Process> {
         let letting_go = LettingGo::of_all_but(&ends)?;
-        self.begin(Context::Fork, |passport| start::fork::fork(passport, Some(letting_go), || body(ends).report()))
+        self.begin(Context::Fork, |passport, patience| {
+            start::fork::fork(passport, patience, Some(letting_go), || body(ends).report())
+        })
     }
 
     /// Starts it as a thread of this process, under the same interface: no number, no signals, no memory of its own.
@@ -146,7 +163,7 @@ impl Builder {
     /// # Errors
     /// `EAGAIN` when the system has no room for another thread, `EMFILE` when no descriptor is left.
     pub fn thread<R: Report>(self, body: impl FnOnce() -> R + Send + 'static) -> Result<Process> {
-        self.begin(Context::Thread, |passport| start::thread::thread(passport, || body().report()))
+        self.begin(Context::Thread, |passport, _| start::thread::thread(passport, || body().report()))
     }
 
     /// The way it shall be started, if that was said.
@@ -155,7 +172,11 @@ impl Builder {
     }
 
     /// Everything about a start that does not depend on the way of it.
-    pub(crate) fn begin(self, method: Context, start: impl FnOnce(Passport) -> Result<Started>) -> Result<Process> {
+    pub(crate) fn begin(
+        self,
+        method: Context,
+        start: impl FnOnce(Passport, Patience) -> Result<Started>,
+    ) -> Result<Process> {
         let now = era();
         if self.era.generation() != now.generation() {
             let message = "can only start a process object created by current process";
@@ -166,7 +187,6 @@ impl Builder {
             return Err(Error::new(ErrorKind::NotAllowed, message));
         }
         self.surroundings.check(method)?;
-        let _ = std::io::stdout().flush(); // so that a copy does not say again what is still to be said
         now.reap();
         util::arm()?;
         let (name, identity) = (self.full_name(), self.identity());
@@ -189,7 +209,8 @@ impl Builder {
             by_first_thread: method != Context::Forkserver && thread_id() == pid(),
             sentinel: None,
         };
-        let started = start(passport)?;
+        let patience = Patience::from_now(self.patience.unwrap_or_else(context::start_timeout));
+        let started = start(passport, patience)?;
         Ok(Process::begun(now, super::Birth { name, identity, named: self.context, daemon }, started))
     }
 

@@ -19,7 +19,7 @@ use super::passport::Passport;
 use crate::error::Result;
 use crate::multiprocessing::connection::AuthKey;
 use crate::multiprocessing::context::Context;
-use crate::multiprocessing::start::forkserver;
+use crate::multiprocessing::start;
 use crate::multiprocessing::util::listed::List;
 use crate::multiprocessing::util::{Callbacks, Finalizers, TempDir};
 
@@ -167,7 +167,7 @@ impl Era {
                 child.let_go_in_child();
             }
         }
-        forkserver::let_go_in_child();
+        start::let_go_in_child();
     }
 
     pub(crate) fn name(&self) -> String {
@@ -200,7 +200,7 @@ impl Era {
 
     /// Reaps the children that have ended.
     pub(crate) fn reap(&self) {
-        forkserver::reap();
+        start::reap();
         // Outside the lock, which each that has ended takes to leave the list.
         let children = self.living();
         for child in children {

@@ -31,9 +31,11 @@ pub struct PanicReport {
 
 /// How many bytes of message, location and backtrace travel: less than a pipe holds, so that nobody ever waits for a reader.
 const LIMITS: [usize; 3] = [16 << 10, 4 << 10, 40 << 10];
+/// What a report begins with, so that nothing else that came into the pipe is taken for one.
+const MAGIC: [u8; 8] = *b"\0osPANIC";
 /// For each of the three how many bytes are there, and how many there were.
 const HEADER: usize = 6 * 4;
-const WHOLE: usize = HEADER + LIMITS[0] + LIMITS[1] + LIMITS[2];
+const WHOLE: usize = MAGIC.len() + HEADER + LIMITS[0] + LIMITS[1] + LIMITS[2];
 
 /// How a process speaks: see [`speak_as`](crate::thread::speak_as).
 pub(crate) fn voice(seen: Option<(&str, &Place)>) {
@@ -98,6 +100,7 @@ impl PanicReport {
     pub(crate) fn send(&self, pipe: impl AsFd) {
         let parts = [&self.message, &self.location, &self.backtrace];
         let mut bytes = Vec::with_capacity(WHOLE);
+        bytes.extend_from_slice(&MAGIC);
         for (part, limit) in parts.iter().zip(LIMITS) {
             let carried = part.len().min(limit) as u32;
             bytes.extend_from_slice(&carried.to_ne_bytes());
@@ -113,7 +116,7 @@ impl PanicReport {
         }
     }
 
-    /// Takes it out of a pipe that does not block; `None` when nothing was written there.
+    /// Takes it out of a pipe that does not block; `None` when no report was written there.
     pub(crate) fn receive(pipe: impl AsFd) -> Option<Self> {
         let mut bytes = vec![0; WHOLE];
         let mut len = 0;
@@ -128,7 +131,7 @@ impl PanicReport {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (header, mut rest) = bytes.split_at_checked(HEADER)?;
+        let (header, mut rest) = bytes.strip_prefix(&MAGIC)?.split_at_checked(HEADER)?;
         let mut numbers = header.chunks_exact(4).map(|four| {
             let four = <[u8; 4]>::try_from(four).unwrap_or_default();
             u32::from_ne_bytes(four) as usize

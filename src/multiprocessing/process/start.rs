@@ -52,14 +52,15 @@ impl Builder {
     /// A process that is no copy of this one gets the arguments as serde values, which may hold connections, locks, shared
     /// memory and open files; it has nothing else of this process but the environment, the directory, standard output and
     /// standard error, and by [`Forkserver`](Context::Forkserver) of these only the directory: the others are those that this
-    /// program had when the server was started, whatever was set or redirected since. It must know the function by name: from the table that was given to
+    /// program had when the server was started, whatever was set or redirected since, as that context lists. It must know the function by name: from the table that was given to
     /// [`freeze_support`](crate::multiprocessing::freeze_support). When this returns, it has all its arguments and has begun.
     ///
     /// # Errors
     /// * [`Unregistered`](crate::ErrorKind::Unregistered) when `target` stands in no table, or none was given yet.
     /// * [`InvalidInput`](crate::ErrorKind::InvalidInput) when `args` cannot be serialised.
     /// * [`NotBegun`](crate::ErrorKind::NotBegun) when the new process ended, refused the task or was not heard of within
-    ///   [`set_start_timeout`](crate::multiprocessing::set_start_timeout): the message says why.
+    ///   [`set_start_timeout`](crate::multiprocessing::set_start_timeout) or [`start_timeout`](Self::start_timeout): the
+    ///   message says why, and [`Error::exit`](crate::Error::exit) how the process ended.
     /// * [`Os`](crate::ErrorKind::Os) when it could not be made: `EAGAIN`, `ENOMEM`, `EMFILE`; `ENOENT`, `EACCES` and
     ///   others of `execve` for the program of [`set_executable`](crate::multiprocessing::set_executable).
     /// * [`Unsupported`](crate::ErrorKind::Unsupported) for what the method cannot give, such as [`env`](Self::env) without
@@ -81,9 +82,9 @@ impl Builder {
                 let task = registered(target)?;
                 let arguments = pack(&args)?;
                 drop(args);
-                self.begin(method, |passport| match method {
-                    Context::Forkserver => start::forkserver::forkserver(passport, &task, &arguments),
-                    _ => start::spawn::spawn(passport, &task, &arguments),
+                self.begin(method, |passport, patience| match method {
+                    Context::Forkserver => start::forkserver::forkserver(passport, &task, &arguments, patience),
+                    _ => start::spawn::spawn(passport, &task, &arguments, patience),
                 })
             }
         }

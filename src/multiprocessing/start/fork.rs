@@ -1,16 +1,15 @@
 //! The child as a copy of this process.
 
+use std::io::Write;
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::fd::{OwnedFd, read, write};
-use ossature_sys::pipe::{Flags, pipe};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{self, Child};
 
-use super::{Life, Started, own_pidfd};
+use super::{Life, Patience, STUCK, Started, own_pidfd, private};
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::context;
 use crate::multiprocessing::process::bootstrap;
 use crate::multiprocessing::process::ends::LettingGo;
 use crate::multiprocessing::process::era::Era;
@@ -22,11 +21,15 @@ use crate::thread;
 /// to let go of.
 pub(crate) fn fork(
     mut passport: Passport,
+    patience: Patience,
     letting_go: Option<LettingGo>,
     body: impl FnOnce() -> u8,
 ) -> Result<Started> {
+    // Before the flush, which waits for whoever prints: with one thread that is nobody else.
+    process::may_fork()?;
+    let _ = std::io::stdout().flush(); // so that the copy does not say again what is still to be said
     let (reader, writer) =
-        pipe(Flags::NONBLOCK).map_err(|errno| Error::os(errno, "cannot fork: no pipe for the child's report"))?;
+        private::pipe().map_err(|errno| Error::os(errno, "cannot fork: no pipe for the child's report"))?;
     let parent = passport.child_of();
     // Opened here, for in a new pid namespace the child could not.
     if passport.bound {
@@ -36,7 +39,7 @@ pub(crate) fn fork(
     let surroundings = std::mem::take(&mut passport.surroundings);
     let (mut hear, tell) = match surroundings.are_usual() {
         true => (None, None),
-        false => pipe(Flags::empty())
+        false => private::pipe()
             .map(|(hear, tell)| (Some(hear), Some(tell)))
             .map_err(|errno| Error::os(errno, "cannot fork: no pipe to hear of the child's surroundings"))?,
     };
@@ -51,7 +54,7 @@ pub(crate) fn fork(
         bootstrap::run_forked(era, parent, letting_go, writer, body)
     })?;
     let child = match hear {
-        Some(hear) => settled(&hear, child, context::start_timeout().into())?,
+        Some(hear) => settled(&hear, child, patience.deadline)?,
         None => child,
     };
     Ok(Started { life: Life::from(child), report: reader })
@@ -67,7 +70,7 @@ fn settled(hear: &OwnedFd, mut child: Child, deadline: Deadline) -> Result<Child
         Ok(0) => Err(Error::new(
             ErrorKind::NotBegun,
             "the new process did not enter its surroundings in time, perhaps a directory whose file system does not answer: \
-             set_start_timeout gives it longer",
+             set_start_timeout or Builder::start_timeout gives it longer",
         )),
         Ok(_) => match read(hear, &mut told) {
             Ok(0) => return Ok(child),
@@ -77,6 +80,9 @@ fn settled(hear: &OwnedFd, mut child: Child, deadline: Deadline) -> Result<Child
         Err(errno) => Err(Error::os(errno, "cannot hear the new process")),
     };
     let _ = child.kill(); // it may have ended by itself
-    let _ = child.wait_timeout(Duration::from_secs(1)); // short, unless a file system holds it
-    heard
+    let end = child.wait_timeout(Duration::from_secs(1)).ok().flatten(); // short, unless a file system holds it
+    if end.is_none() {
+        STUCK.add(child);
+    }
+    heard.map_err(|error| error.with_exit(end))
 }

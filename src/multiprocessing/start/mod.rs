@@ -5,6 +5,10 @@
 
 pub(crate) mod fork;
 pub(crate) mod forkserver;
+mod leaving;
+mod patience;
+mod private;
+mod rights;
 pub(crate) mod spawn;
 pub(crate) mod thread;
 
@@ -16,8 +20,11 @@ use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{Child, Exit, Pid, Signal, id, pidfd_open, pidfd_send_signal, pidfd_wait};
 
+use self::leaving::Leaving;
 use crate::error::Error;
 use crate::multiprocessing::process::PanicReport;
+
+pub(crate) use patience::Patience;
 
 /// What the parent has after a start.
 pub(crate) struct Started {
@@ -29,6 +36,22 @@ pub(crate) struct Started {
 /// This process's descriptor, for a child that is to know its parent by it.
 fn own_pidfd() -> crate::error::Result<OwnedFd> {
     pidfd_open(id()).map_err(|errno| Error::os(errno, "cannot start a process: no pidfd of its parent"))
+}
+
+/// Children that were killed before they began and whose end the kernel keeps back: they sleep where no signal reaches them, or
+/// a tracer has them.
+static STUCK: Leaving = Leaving::new();
+
+/// Reaps what nobody has a handle of and has ended.
+pub(in crate::multiprocessing) fn reap() {
+    STUCK.reap();
+    forkserver::reap();
+}
+
+/// Closes, in a forked child, the descriptors of what nobody has a handle of and is a child of its parent.
+pub(in crate::multiprocessing) fn let_go_in_child() {
+    STUCK.let_go_in_child();
+    forkserver::let_go_in_child();
 }
 
 /// The life of a child, for the parent. Shared by all handles, and waited for by as many threads as like to: nothing here

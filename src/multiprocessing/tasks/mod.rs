@@ -31,7 +31,7 @@ pub(crate) use build::{BuildId, IMAGE};
 pub(crate) use depth::max_argument_depth;
 pub use depth::set_max_argument_depth;
 pub use registry::freeze_support;
-pub(crate) use registry::{Entrance, Registered, internal, look_up, registered};
+pub(crate) use registry::{Entrance, Registered, first_table, internal, look_up, registered};
 pub use table::{Body, Task, Tasks, key, open};
 
 /// A plain function that can be started with the arguments `Args`, a tuple of up to six.

@@ -61,8 +61,13 @@ static INTERNAL: Tasks = crate::tasks![forkserver::serve];
 /// is guarded by `if __name__ == '__main__'` instead.
 ///
 /// A started process does what its parent says, and ends if the socket that it was started with is not its parent's, or of
-/// another user. It also ends if the program has rights by its file (set-user-ID, set-group-ID, capabilities): such a
-/// program starts processes by [`Context::Fork`](crate::multiprocessing::Context::Fork).
+/// another user. The reason comes back in the error of the start.
+///
+/// If the program has rights by its file (set-user-ID, set-group-ID, capabilities), the process also asks its parent for a
+/// proof, since anybody may start such a program: the parent has to take a socket out of it, which the kernel grants to a
+/// process that may trace it (`pidfd_getfd`, by the rules of ptrace(2)). A program with file capabilities or of user root
+/// passes. One that is set-user-ID of another user or set-group-ID does not, nor one that calls this beside a second thread, nor
+/// one in a sandbox without that call: these start processes by [`Context::Fork`](crate::multiprocessing::Context::Fork).
 ///
 /// # Panics
 /// When another table has a task of the same name for another function.
@@ -116,6 +121,12 @@ fn tables() -> Result<RwLockReadGuard<'static, Vec<Frozen>>> {
         ));
     }
     Ok(frozen)
+}
+
+/// Where the first table lies in memory: in the image of the program.
+pub(crate) fn first_table() -> Option<usize> {
+    let frozen = FROZEN.read().unwrap_or_else(PoisonError::into_inner);
+    frozen.first().map(|first| first.tasks.as_ptr().addr())
 }
 
 /// The name of a function and the way to it, if it stands in a table.

@@ -1,7 +1,6 @@
 //! The way to the server, and what this process knows of it: it starts one, asks it, parts with it.
 
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
@@ -15,7 +14,10 @@ use super::message::{self, Request};
 use super::{serve, wishes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::process::surroundings::Surroundings;
+use crate::multiprocessing::start::leaving::Leaving;
+use crate::multiprocessing::start::rights::Rights;
 use crate::multiprocessing::start::spawn::{self, Order};
+use crate::multiprocessing::start::{Patience, private};
 use crate::multiprocessing::tasks::{Entrance, internal};
 use crate::multiprocessing::transfer::{Handle, pack};
 
@@ -24,18 +26,20 @@ struct Link {
     socket: Socket,
     /// The server, where this process or the one that it was forked from has spawned it.
     server: Option<Child>,
+    /// Those of the process that started it, and so its own and its children's.
+    rights: Rights,
     /// The process that made this.
     generation: u32,
 }
 
 impl Link {
-    fn new(socket: Socket, server: Option<Child>) -> Self {
-        Self { socket, server, generation: generation() }
+    fn new(socket: Socket, server: Option<Child>, rights: Rights) -> Self {
+        Self { socket, server, rights, generation: generation() }
     }
 
     /// Spawns a server.
-    fn start(entrance: &Entrance, deadline: Deadline) -> Result<Self> {
-        let made = Socket::pair(Kind::SeqPacket).and_then(|(socket, theirs)| {
+    fn start(entrance: &Entrance, rights: &Rights, patience: Patience) -> Result<Self> {
+        let made = private::pair(Kind::SeqPacket).and_then(|(socket, theirs)| {
             // Before anything is sent, because what was sent without credentials stays so.
             theirs.set_pass_credentials(true)?;
             Ok((socket, theirs))
@@ -45,10 +49,10 @@ impl Link {
             let wishes = wishes();
             (wishes.spares, wishes.preload.iter().map(|&name| name.to_owned()).collect::<Vec<String>>())
         };
-        let arguments = pack(&(Handle(OwnedFd::from(theirs)), spares, preload))?;
-        let order = Order::new(None, internal(serve))?;
-        let server = spawn::begin(entrance, &Surroundings::default(), order, &arguments, deadline)?.0;
-        Ok(Self::new(socket, Some(server)))
+        let arguments = pack(&(Handle(OwnedFd::from(theirs)), spares, preload, rights.real_user()))?;
+        let order = Order::new(None, internal(serve), rights.capabilities)?;
+        let server = spawn::begin(entrance, &Surroundings::default(), order, &arguments, patience)?.0;
+        Ok(Self::new(socket, Some(server), rights.clone()))
     }
 
     /// Lets go of the server; answers with it if it is this process's child.
@@ -70,7 +74,7 @@ struct State {
 static STATE: Lock<State> = Lock::new(State { link: None, made: 0, end: None });
 
 /// Servers that this process has let go of and that have not ended yet.
-static LEAVING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+static LEAVING: Leaving = Leaving::new();
 
 /// The state, which is waited for while another thread starts a server.
 fn state(deadline: Deadline) -> Result<Guard<'static, State>> {
@@ -79,13 +83,17 @@ fn state(deadline: Deadline) -> Result<Guard<'static, State>> {
     })
 }
 
-/// The way to the server, for a child to use as well, and the server's number; starts one where there is none.
-pub(super) fn way(entrance: &Entrance, deadline: Deadline) -> Result<(u32, OwnedFd)> {
-    let State { link, made, end } = &mut *state(deadline)?;
+/// The way to the server, for a child to use as well, and the server's number; starts one where there is none with these rights.
+pub(super) fn way(entrance: &Entrance, rights: &Rights, patience: Patience) -> Result<(u32, OwnedFd)> {
+    let State { link, made, end } = &mut *state(patience.deadline)?;
+    // The children of one with other rights would have what this process has given up, or lack what it has by now.
+    if link.as_ref().is_some_and(|link| link.rights != *rights) {
+        link.take().and_then(Link::part).into_iter().for_each(|server| LEAVING.add(server));
+    }
     let link = match link {
         Some(link) => link,
         None => {
-            let started = Link::start(entrance, deadline)?;
+            let started = Link::start(entrance, rights, patience)?;
             (*made, *end) = (made.wrapping_add(1), None);
             link.insert(started)
         }
@@ -132,8 +140,11 @@ pub(super) fn lost(deadline: Deadline) -> Error {
             "the fork server ended again and again before it made the new process, at last with {end}: does a task of \
              set_forkserver_preload end it?"
         ),
-        None => "the fork server went away, or had no descriptor left, again and again before it made the new process"
-            .into(),
+        None => {
+            "the fork server went away, or had no descriptor left, again and again before it made the new process: \
+                 stop_forkserver lets go of it"
+                .into()
+        }
     };
     Error::new(ErrorKind::NotBegun, why)
 }
@@ -143,38 +154,27 @@ pub(super) fn stop(deadline: Deadline) -> Result<bool> {
     let Some(mut state) = STATE.lock_timeout(deadline) else { return Ok(false) };
     let server = state.link.take().and_then(Link::part);
     drop(state);
-    let Some(mut server) = server else { return Ok(true) };
-    let ended = server.wait_timeout(deadline);
-    if !matches!(ended, Ok(Some(_))) {
-        leave(server);
-    }
-    Ok(ended?.is_some())
+    server.into_iter().for_each(|server| LEAVING.add(server));
+    Ok(LEAVING.wait(deadline)?)
 }
 
 /// Uses the parent's server, in its child.
-pub(in crate::multiprocessing::start) fn use_link(link: OwnedFd) -> ossature_sys::errno::Result<()> {
-    let socket = Socket::try_from(link)?;
-    STATE.lock().link = Some(Link::new(socket, None));
+pub(in crate::multiprocessing::start) fn use_link(link: OwnedFd, rights: Rights) -> ossature_sys::errno::Result<()> {
+    let socket = private::socket(Socket::try_from(link)?)?;
+    STATE.lock().link = Some(Link::new(socket, None, rights));
     Ok(())
 }
 
-/// Sees to it that a server is reaped that has not ended yet.
-fn leave(server: Child) {
-    LEAVING.lock().unwrap_or_else(PoisonError::into_inner).push(server);
-}
-
 /// Reaps the servers that were let go of and have ended.
-pub(in crate::multiprocessing) fn reap() {
-    let mut leaving = LEAVING.lock().unwrap_or_else(PoisonError::into_inner);
-    // Of what a forked child inherited it only sees the end; dropped there, it is no less its parent's.
-    leaving.retain_mut(|server| matches!(server.try_wait(), Ok(None)));
+pub(in crate::multiprocessing::start) fn reap() {
+    LEAVING.reap();
 }
 
 /// Closes, in a forked child, the descriptors of servers that are children of its parent. The way to the server stays.
-pub(in crate::multiprocessing) fn let_go_in_child() {
+pub(in crate::multiprocessing::start) fn let_go_in_child() {
     let server = STATE.try_lock().and_then(|mut state| state.link.as_mut()?.server.take());
-    let leaving = LEAVING.try_lock().map(|mut leaving| std::mem::take(&mut *leaving));
-    drop((server, leaving));
+    drop(server);
+    LEAVING.let_go_in_child();
 }
 
 impl State {
@@ -186,7 +186,7 @@ impl State {
         if self.end.is_none() {
             let _ = server.kill();
             if !matches!(server.wait_timeout(Duration::from_secs(1)), Ok(Some(_))) {
-                leave(server);
+                LEAVING.add(server);
             }
         }
     }

@@ -4,7 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | client | the socket that all share | one byte: any child, or a fresh one | the status socket |
 //! | server | the status socket | the child's number | its pidfd, the line to it |
-//! | server | the status socket | or the reason why there is none | |
+//! | server | the status socket | or the reason why there is none: it cannot be made, or the sender is another user | |
 //! | server | the status socket | at its end, its exit status | |
 //!
 //! Everything else, the order and the arguments, goes over the line from the client to the child itself, which so has orders
@@ -14,8 +14,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
+use ossature_sys::fd::above_standard;
 use ossature_sys::process::{Child, Exit, Pid};
 use ossature_sys::socket::Socket;
+
+use crate::multiprocessing::start::private;
 
 const FORK: u8 = b'F';
 const FORK_FRESH: u8 = b'f';
@@ -41,7 +44,9 @@ pub(super) struct Request {
 /// What came over the shared socket.
 pub(super) enum Asked {
     For(Request),
-    /// Something that is no request, or not from this user.
+    /// A request of another user, who is to be told there.
+    Stranger(Socket, Option<u32>),
+    /// Something that is no request.
     Nonsense,
     /// Nobody can ask any more.
     Nobody,
@@ -59,23 +64,24 @@ pub(super) fn ask(server: &Socket, request: &Request, deadline: Deadline) -> Res
     server.send_with(&[word], &[request.status.as_fd()], deadline)?.ok_or(Errno::TIMEDOUT).map(drop)
 }
 
-/// Takes a request off the shared socket, which passes credentials. Does not wait.
-pub(super) fn asked(requests: &Socket, user: u32) -> Result<Asked> {
+/// Takes a request off the shared socket, which passes credentials: of one of these users. Does not wait.
+pub(super) fn asked(requests: &Socket, users: [u32; 2]) -> Result<Asked> {
     let mut byte = [0];
     let Some(got) = requests.recv_with::<1>(&mut byte, Deadline::NOW)? else { return Ok(Asked::Nonsense) };
     if got.len == 0 {
         return Ok(Asked::Nobody);
     }
-    let is_kin = got.credentials.is_some_and(|who| who.uid == user);
-    let wanted = match byte {
-        [FORK] if is_kin => Wanted::Any,
-        [FORK_FRESH] if is_kin => Wanted::Fresh,
+    let user = got.credentials.map(|who| who.uid);
+    let status = got.descriptors.into_iter().next().map(|fd| Socket::try_from(fd).and_then(private::socket));
+    let (wanted, status) = match (byte, status) {
+        ([FORK], Some(Ok(status))) => (Wanted::Any, status),
+        ([FORK_FRESH], Some(Ok(status))) => (Wanted::Fresh, status),
         _ => return Ok(Asked::Nonsense),
     };
-    match got.descriptors.into_iter().next().map(Socket::try_from) {
-        Some(Ok(status)) => Ok(Asked::For(Request { wanted, status })),
-        _ => Ok(Asked::Nonsense),
-    }
+    Ok(match user.is_some_and(|user| users.contains(&user)) {
+        true => Asked::For(Request { wanted, status }),
+        false => Asked::Stranger(status, user),
+    })
 }
 
 /// A child, for its client.
@@ -147,7 +153,8 @@ pub(super) fn hear(status: &Socket, deadline: Deadline) -> Result<Option<Word>> 
     Ok(Some(match (*tag, descriptors) {
         (BORN, Some((pidfd, line))) => {
             let pid = Pid::from_raw(number).ok_or(Errno::PROTO)?;
-            Word::Born(Birth { pid, pidfd, line: Socket::try_from(line)? })
+            let line = private::socket(Socket::try_from(line)?)?;
+            Word::Born(Birth { pid, pidfd: above_standard(pidfd)?, line })
         }
         // No room here for them.
         (BORN, None) => return Err(Errno::MFILE),

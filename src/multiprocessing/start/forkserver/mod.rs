@@ -26,20 +26,19 @@ use std::time::Duration;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::{AsFd, BorrowedFd};
-use ossature_sys::process::Signal;
+use ossature_sys::process::{Exit, Signal};
 use ossature_sys::socket::{Kind, Socket};
 
 use self::message::{Birth, Request, Wanted, Word, hear};
+use super::rights::Rights;
 use super::spawn::{self, Answer, Letter, Order};
-use super::{Life, Started, own_pidfd};
+use super::{Life, Patience, Started, own_pidfd, private};
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::context;
 use crate::multiprocessing::process::passport::Passport;
 use crate::multiprocessing::tasks::{Entrance, Registered, Target, registered};
 use crate::multiprocessing::transfer::{Handle, Packed, pack};
 
-pub(super) use link::use_link;
-pub(in crate::multiprocessing) use link::{let_go_in_child, reap};
+pub(super) use link::{let_go_in_child, reap, use_link};
 pub(in crate::multiprocessing) use server::serve;
 pub(crate) use ward::Ward;
 
@@ -83,6 +82,8 @@ pub fn set_forkserver_preload<F: Target<()>>(task: F) -> Result<()> {
 /// its children have ended. One that did not end in time is reaped by the next start or
 /// [`active_children`](crate::multiprocessing::process::active_children) after its end. The next start by this method makes
 /// a new one.
+///
+/// A server that was let go of because this process's rights have changed since is waited for as well.
 pub fn stop_forkserver(timeout: impl Into<Deadline>) -> Result<bool> {
     link::stop(timeout.into())
 }
@@ -91,7 +92,12 @@ pub fn stop_forkserver(timeout: impl Into<Deadline>) -> Result<bool> {
 ///
 /// # Errors
 /// As [`spawn`](spawn::spawn); `MultiThreaded` when the server has more than one thread.
-pub(crate) fn forkserver(passport: Passport, task: &Registered, arguments: &Packed) -> Result<Started> {
+pub(crate) fn forkserver(
+    passport: Passport,
+    task: &Registered,
+    arguments: &Packed,
+    patience: Patience,
+) -> Result<Started> {
     if let Entrance::Test(_) = task.entrance {
         return Err(Error::new(
             ErrorKind::MultiThreaded,
@@ -99,32 +105,33 @@ pub(crate) fn forkserver(passport: Passport, task: &Registered, arguments: &Pack
              Context::Spawn there, or a test binary with harness = false",
         ));
     }
-    let deadline = Deadline::from(context::start_timeout());
     let changes_rights = passport.surroundings.change_rights();
-    let mut order = Order::new(Some(passport), task.name)?;
+    let rights = Rights::now()?;
+    let mut order = Order::new(Some(passport), task.name, rights.capabilities)?;
     order.directory = std::env::current_dir().ok();
     order.parent = Some(Handle(own_pidfd()?));
     let (mut wanted, mut silences) = (Wanted::Any, 0);
     loop {
-        let (server, way) = link::way(&task.entrance, deadline)?;
+        let (server, way) = link::way(&task.entrance, &rights, patience)?;
         // The server obeys its own user only.
-        order.server = Some(Handle(way)).filter(|_| !changes_rights);
+        order.server = (!changes_rights).then(|| (Handle(way), rights.clone()));
         let packed = pack(&order)?;
         let letter = Letter::of([&packed, arguments]);
-        let Some((ward, line)) = born(server, wanted, deadline)? else {
+        let Some((ward, line)) = born(server, wanted, patience)? else {
             // Nothing was begun, for only who knows of a child gives it orders.
             silences += 1;
             if silences > SILENCES {
-                return Err(link::lost(deadline));
+                return Err(link::lost(patience.deadline));
             }
             continue;
         };
-        match spawn::instruct(&line, &letter, &ward, deadline)? {
-            Answer::Begun => return Ok(Started { life: Life::Ward(ward.grown()), report: Some(line.into()) }),
-            Answer::Refused(reason) => return Err(spawn::refused(&reason)),
+        match spawn::instruct(&line, &letter, &ward, patience) {
+            Ok(Answer::Begun) => return Ok(Started { life: Life::Ward(ward.grown()), report: Some(line.into()) }),
+            Ok(Answer::Refused(reason)) => return Err(spawn::refused(&reason).with_exit(ward.end())),
             // A spare that was killed takes what it is sent until it has finished dying.
-            Answer::Nothing if wanted == Wanted::Any => wanted = Wanted::Fresh,
-            Answer::Nothing => return Err(ward.ended_early()),
+            Ok(Answer::Nothing) if wanted == Wanted::Any => wanted = Wanted::Fresh,
+            Ok(Answer::Nothing | Answer::Ready | Answer::Prove(_)) => return Err(spawn::ended_early(ward.end())),
+            Err(error) => return Err(error.with_exit(ward.killed())),
         }
     }
 }
@@ -133,9 +140,10 @@ pub(crate) fn forkserver(passport: Passport, task: &Registered, arguments: &Pack
 const SILENCES: u32 = 2;
 
 /// Asks for a child; `None` when the server died before it told of one.
-fn born(server: u32, wanted: Wanted, deadline: Deadline) -> Result<Option<(Newborn, Socket)>> {
+fn born(server: u32, wanted: Wanted, patience: Patience) -> Result<Option<(Newborn, Socket)>> {
+    let deadline = patience.deadline;
     let (status, theirs) =
-        Socket::pair(Kind::SeqPacket).map_err(|errno| Error::os(errno, "no socket for the fork server"))?;
+        private::pair(Kind::SeqPacket).map_err(|errno| Error::os(errno, "no socket for the fork server"))?;
     let request = Request { wanted, status: theirs };
     if !link::ask(server, &request, deadline)? {
         return Ok(None);
@@ -148,16 +156,16 @@ fn born(server: u32, wanted: Wanted, deadline: Deadline) -> Result<Option<(Newbo
         Ok(Some(Word::Refused(errno, reason))) if errno == Errno::BUSY => {
             Err(Error::new(ErrorKind::MultiThreaded, format!("the fork server: {reason}")))
         }
-        Ok(Some(Word::Refused(errno, _))) => Err(Error::os(errno, "the fork server cannot fork")),
+        Ok(Some(Word::Refused(errno, reason))) => Err(Error::os(errno, format!("the fork server: {reason}"))),
         Ok(Some(Word::Ended(_) | Word::Silence)) => {
             link::part_with(server, deadline)?;
             Ok(None)
         }
         Ok(None) => {
-            let within = context::start_timeout().unwrap_or_default();
+            let within = patience.within();
             let message = format!(
                 "the fork server did not make the new process within {within:?}: it is stopped, or busy with a task of \
-                 set_forkserver_preload, or set_start_timeout is too short"
+                 set_forkserver_preload, or the start timeout is too short (set_start_timeout, Builder::start_timeout)"
             );
             Err(Error::new(ErrorKind::NotBegun, message))
         }
@@ -176,12 +184,32 @@ impl Newborn {
         }
     }
 
-    /// Why it ended without a word.
-    fn ended_early(self) -> Error {
-        let end = self.0.as_ref().and_then(|ward| ward.wait(Deadline::after(Duration::from_secs(5))).ok().flatten());
-        spawn::ended_early(end)
+    /// How it ended that said its last word, or none.
+    fn end(mut self) -> Option<Exit> {
+        let ward = self.0.as_ref()?;
+        let end = ward.wait(Deadline::after(LAST)).ok().flatten();
+        match end {
+            Some(_) => self.0 = None,
+            None => self.kill(),
+        }
+        end
+    }
+
+    /// How it ended that did not answer.
+    fn killed(mut self) -> Option<Exit> {
+        self.kill();
+        self.0.take()?.wait(Deadline::after(LAST)).ok().flatten()
+    }
+
+    fn kill(&self) {
+        if let Some(ward) = &self.0 {
+            let _ = ward.signal(Signal::KILL); // the server reaps it
+        }
     }
 }
+
+/// How long to wait for the word of how it ended, from a server that may be slow or stopped.
+const LAST: Duration = Duration::from_secs(1);
 
 impl AsFd for Newborn {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -191,8 +219,6 @@ impl AsFd for Newborn {
 
 impl Drop for Newborn {
     fn drop(&mut self) {
-        if let Some(ward) = &self.0 {
-            let _ = ward.signal(Signal::KILL); // the server reaps it
-        }
+        self.kill();
     }
 }

@@ -7,13 +7,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::{Epoll, Interest};
 use ossature_sys::errno::{Errno, Result};
-use ossature_sys::process::{Child, ForkError, Signal, effective_user, fork};
+use ossature_sys::process::{Child, ForkError, Signal, fork, real_user};
 use ossature_sys::signal::{self, Disposition};
 use ossature_sys::socket::{Kind, Socket};
 
 use super::message::{Asked, Request, Wanted, asked, tell_ended, tell_refused};
 use super::nursery::{Link, Nursery, Nursling, number_of};
-use crate::multiprocessing::start::spawn;
+use crate::multiprocessing::start::{private, spawn};
 use crate::multiprocessing::tasks::look_up;
 use crate::multiprocessing::transfer::{Handle, pack};
 use crate::thread;
@@ -23,8 +23,14 @@ const REQUESTS: u64 = 0;
 
 /// The task of the fork server: serves until nobody can ask any more.
 ///
-/// `preload` are the names of tasks without arguments that are run first; whatever becomes of them, the server serves.
-pub(in crate::multiprocessing) fn serve(requests: Handle<OwnedFd>, spares: u32, preload: Vec<String>) -> u8 {
+/// `preload` are the names of tasks without arguments that are run first; whatever becomes of them, the server serves. `client` is the
+/// real user of the process that started it.
+pub(in crate::multiprocessing) fn serve(
+    requests: Handle<OwnedFd>,
+    spares: u32,
+    preload: Vec<String>,
+    client: u32,
+) -> u8 {
     for name in preload {
         let body = look_up(&name).zip(pack(&()).ok()).and_then(|(task, nothing)| task.open(nothing).ok());
         // Its panic has been told on standard error.
@@ -33,7 +39,7 @@ pub(in crate::multiprocessing) fn serve(requests: Handle<OwnedFd>, spares: u32, 
     // Here, or each child would make its own.
     let _ = std::io::stdout();
     thread::install();
-    let served = Server::new(requests.0, spares as usize).and_then(Server::run);
+    let served = Server::new(requests.0, spares as usize, client).and_then(Server::run);
     u8::from(served.is_err())
 }
 
@@ -51,12 +57,13 @@ struct Server {
     serving: bool,
     /// Whether children shall be interrupted from the keyboard, as the server was before it chose not to be.
     interrupted: bool,
-    user: u32,
+    /// Who may ask: the user of the process that started this, and this one's own, which is the children's.
+    users: [u32; 2],
 }
 
 impl Server {
-    fn new(requests: OwnedFd, wanted: usize) -> Result<Self> {
-        let requests = Socket::try_from(requests)?;
+    fn new(requests: OwnedFd, wanted: usize, client: u32) -> Result<Self> {
+        let requests = private::socket(Socket::try_from(requests)?)?;
         let interrupted = signal::disposition(Signal::INT)? != Disposition::Ignored;
         signal::ignore(Signal::INT)?;
         // Inherited over the exec, this would hide from the server how its children end.
@@ -66,8 +73,8 @@ impl Server {
         let epoll = Epoll::new()?;
         epoll.register(&requests, Interest::IN, REQUESTS)?;
         let (children, spares) = (Nursery::default(), Vec::new());
-        let user = effective_user();
-        Ok(Self { requests, epoll, children, spares, wanted, client: None, serving: true, interrupted, user })
+        let users = [client, real_user()];
+        Ok(Self { requests, epoll, children, spares, wanted, client: None, serving: true, interrupted, users })
     }
 
     /// Serves until nobody can ask any more and the end of every child has been told.
@@ -85,8 +92,9 @@ impl Server {
                     self.bury(token);
                     continue;
                 }
-                match asked(&self.requests, self.user) {
+                match asked(&self.requests, self.users) {
                     Ok(Asked::For(request)) => self = self.answer(request)?,
+                    Ok(Asked::Stranger(status, user)) => self.decline(&status, user),
                     Ok(Asked::Nonsense) => {}
                     Ok(Asked::Nobody) | Err(Errno::CONNRESET | Errno::PIPE) => self.close()?,
                     // The message is lost, so its sender finds its socket closed.
@@ -110,6 +118,17 @@ impl Server {
             }
         }
         Ok(())
+    }
+
+    /// Tells a process of another user that it gets no child: the child would have other rights than its client.
+    fn decline(&self, status: &Socket, user: Option<u32>) {
+        let [client, _] = self.users;
+        let user = user.map_or_else(|| "another".to_owned(), |user| user.to_string());
+        let reason = format!(
+            "it serves user {client}, and user {user} asked: stop_forkserver lets go of it, and the next start makes one with \
+             the rights of this process"
+        );
+        let _ = tell_refused(status, Errno::PERM, &reason); // one that is gone wants no answer
     }
 
     /// Gives a client a child, and tells it which.
@@ -151,7 +170,7 @@ impl Server {
     /// Forks. The child obeys whoever has the other end of its line, and has nothing of the server's. Answers with the server and
     /// the number of the child.
     fn bear(self) -> Result<(Self, std::result::Result<u64, ForkError>)> {
-        let (line, theirs) = match Socket::pair(Kind::Stream) {
+        let (line, theirs) = match private::pair(Kind::Stream) {
             Ok(pair) => pair,
             Err(errno) => return Ok((self, Err(errno.into()))),
         };

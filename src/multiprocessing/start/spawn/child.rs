@@ -12,6 +12,7 @@ use ossature_sys::socket::Socket;
 use super::launch;
 use super::letter::{self, Answer};
 use super::order::Order;
+use super::proof::{self, Unproven};
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::process::bootstrap;
 use crate::multiprocessing::process::lifeline::end_with;
@@ -34,26 +35,39 @@ pub(crate) fn take_over() {
     if !launch::is_launched() || TAKEN.swap(true, Relaxed) {
         return;
     }
-    // Whoever holds the other end says which task with which arguments, and is believed in all of it. Rights that came with
-    // the program's file are not theirs to use, and the mark and the socket are what anybody can give.
-    if is_privileged_by_exec() {
-        forlorn("it has rights by its file (set-user-ID or the like) that whoever started it may not have");
-    }
     let control = std::io::stdin().as_fd().try_clone_to_owned();
     // From here on nothing of it is left under the number 0, for whoever the task may start.
     let detached = detach_stdin();
     let control = control.map_err(|_| Errno::BADF).and_then(Socket::try_from);
-    match (control, detached) {
-        (Ok(control), Ok(())) => match control.peer_credentials() {
-            // The number is that of whoever made the pair, as seen from here; `None` for both is a parent outside this
-            // namespace.
-            // A parent with all rights may have made this process another user's.
-            Ok(Some(peer)) if [effective_user(), ROOT].contains(&peer.uid) && peer.pid == parent_id() => obey(control),
-            // The parent is dead already, or it was never the parent's.
-            Ok(Some(_)) => exit(FORLORN),
-            Ok(None) | Err(_) => forlorn(BY_HAND),
-        },
-        _ => forlorn(BY_HAND),
+    let Ok(control) = control else { by_hand() };
+    let Ok(Some(peer)) = control.peer_credentials() else { by_hand() };
+    if let Err(errno) = detached {
+        refuse(&control, format!("its standard input cannot be replaced: {errno}"));
+    }
+    // Whoever holds the other end says which task with which arguments, and is believed in all of it. Rights that came with
+    // the program's file are not theirs to use unless they prove it, and the mark and the socket are what anybody can give.
+    if is_privileged_by_exec() {
+        match proof::demand(&control) {
+            Ok(line) => {
+                drop(control);
+                obey(line)
+            }
+            Err(Unproven::Gone) => exit(FORLORN),
+            Err(Unproven::Told(reason)) => refuse(&control, reason),
+        }
+    }
+    // The number is that of whoever made the pair, as seen from here; `None` for both is a parent outside this namespace.
+    if peer.pid != parent_id() {
+        refuse(&control, "the process that made its standard input is not its parent, or has ended".into());
+    }
+    // A parent with all rights may have made this process another user's.
+    if ![effective_user(), ROOT].contains(&peer.uid) {
+        refuse(&control, format!("its parent made its standard input as user {}, and it is another user", peer.uid));
+    }
+    match proof::forgo(&control) {
+        Ok(()) => obey(control),
+        Err(Errno::PIPE | Errno::CONNRESET) => exit(FORLORN),
+        Err(errno) => refuse(&control, format!("its standard input is not that of a task: {errno}")),
     }
 }
 
@@ -68,11 +82,7 @@ pub(in crate::multiprocessing::start) fn obey(control: Socket) -> ! {
     let work = match received {
         Ok(work) => work,
         Err(Refusal::Gone) => exit(FORLORN),
-        Err(Refusal::Told(reason)) => {
-            // If the parent is gone there is nobody to tell.
-            let _ = Answer::Refused(reason).send(&control);
-            exit(FORLORN)
-        }
+        Err(Refusal::Told(reason)) => refuse(&control, reason),
     };
     if Answer::Begun.send(&control).is_err() {
         exit(FORLORN);
@@ -125,8 +135,8 @@ fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
         ));
     };
     settle(&order).map_err(|error| Refusal::Told(format!("it could not take its place: {error}")))?;
-    if let Some(Handle(server)) = order.server {
-        forkserver::use_link(server)
+    if let Some((Handle(server), rights)) = order.server {
+        forkserver::use_link(server, rights)
             .map_err(|errno| Refusal::Told(format!("it could not take the way to the fork server: {errno}")))?;
     }
     tasks::set_max_argument_depth(order.depth);
@@ -149,6 +159,8 @@ const UNTOLD: &str = ", and can tell a copy by its build id only, which the link
 
 /// Makes the process's surroundings those that the order tells of.
 fn settle(order: &Order) -> std::io::Result<()> {
+    // An exec by the superuser, or of a file with capabilities, gives back what the parent may have given up.
+    order.capabilities.limit()?;
     if let Some(Handle(stdout)) = &order.stdout {
         // What libtest said so far goes where it was to go.
         std::io::stdout().flush()?;
@@ -164,10 +176,17 @@ fn settle(order: &Order) -> std::io::Result<()> {
     Ok(())
 }
 
-const BY_HAND: &str = "--multiprocessing-fork is not for use by hand";
+/// Ends a process that cannot take its task, and tells whoever is to hear it.
+fn refuse(control: &Socket, reason: String) -> ! {
+    // If the parent is gone there is nobody to tell.
+    let _ = Answer::Refused(reason).send(control);
+    exit(FORLORN)
+}
 
-/// Ends a process that nobody may tell anything.
-fn forlorn(why: &str) -> ! {
-    let _ = writeln!(std::io::stderr(), "this process was to run a task for its parent, and has none: {why}");
+/// Ends a process that has nobody to tell.
+fn by_hand() -> ! {
+    let text =
+        "this process was to run a task for its parent, and has none: --multiprocessing-fork is not for use by hand\n";
+    let _ = std::io::stderr().write_all(text.as_bytes());
     exit(FORLORN)
 }

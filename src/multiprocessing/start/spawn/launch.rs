@@ -5,7 +5,10 @@ use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
 
 use ossature_sys::errno::Errno;
-use ossature_sys::process::{Argument, Child, Inherit, Plan, Resource, Rlimit};
+use ossature_sys::process::{
+    Argument, Child, Inherit, Plan, Resource, Rlimit, effective_group, effective_user, is_privileged_by_exec,
+    real_group, real_user,
+};
 use ossature_sys::signal::SignalSet;
 use ossature_sys::socket::Socket;
 
@@ -96,6 +99,11 @@ impl Wanted<'_> {
         let plan = plan.descriptors(&self.descriptors).close_other_descriptors();
         let mut plan = plan.limits(&self.limits).group(self.surroundings.group()).blocked_signals(self.blocked);
         plan = plan.identity(self.surroundings.identity());
+        // Otherwise the exec would count as one that gave rights, because the real user is another. A program that was privileged
+        // by its own exec is not to make that invisible: its children distrust their environment, as it did.
+        if has_two_users() && !is_privileged_by_exec() {
+            plan = plan.effective_ids_only();
+        }
         if let Some(umask) = self.surroundings.umask() {
             plan = plan.umask(umask);
         }
@@ -109,6 +117,11 @@ impl Wanted<'_> {
         }
         Ok(plan.start()?)
     }
+}
+
+/// Whether the effective user or group is not the real one.
+fn has_two_users() -> bool {
+    effective_user() != real_user() || effective_group() != real_group()
 }
 
 fn string(text: OsString) -> Result<CString> {

@@ -122,7 +122,8 @@ fn some(socket: &Socket, room: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> Res
     if got.len == 0 { Err(Errno::PIPE) } else { Ok(got.len) }
 }
 
-fn send_all(socket: &Socket, mut bytes: &[u8]) -> Result<()> {
+/// Sends a few bytes, which always find room.
+pub(super) fn send_all(socket: &Socket, mut bytes: &[u8]) -> Result<()> {
     while !bytes.is_empty() {
         let sent = socket.send(bytes, Deadline::NEVER)?.ok_or(Errno::TIMEDOUT)?;
         bytes = bytes.get(sent..).unwrap_or_default();
@@ -130,8 +131,22 @@ fn send_all(socket: &Socket, mut bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The child's last word before its work, or instead of it.
+/// Whether a letter comes next, once something has come; takes nothing. `None` when the other side is gone.
+pub(super) fn is_next(socket: &Socket) -> Result<Option<bool>> {
+    // Of a letter with many descriptors the first byte comes alone.
+    let mut first = [0];
+    match socket.peek(&mut first, Deadline::NEVER)? {
+        None | Some(0) => Ok(None),
+        Some(_) => Ok(Some(MAGIC.starts_with(&first))),
+    }
+}
+
+/// What a child says before its work, or instead of it.
 pub(in crate::multiprocessing::start) enum Answer {
+    /// It takes its letter as things are.
+    Ready,
+    /// It takes its letter by a socket only that it has under this number.
+    Prove(i32),
     /// All is understood; what follows on the socket is the child's report.
     Begun,
     /// The work cannot be done, for this reason.
@@ -140,19 +155,27 @@ pub(in crate::multiprocessing::start) enum Answer {
     Nothing,
 }
 
+const READY: u8 = b'G';
+const PROVE: u8 = b'P';
 const BEGUN: u8 = b'B';
 const REFUSED: u8 = b'R';
 
 impl Answer {
     /// Sends it. The parent waits for nothing else, so it is gone when this fails.
     pub(super) fn send(&self, socket: &Socket) -> Result<()> {
-        let (tag, reason) = match self {
-            Self::Begun => (BEGUN, ""),
-            Self::Refused(reason) => (REFUSED, reason.as_str()),
+        let number;
+        let (tag, rest) = match self {
+            Self::Ready => (READY, &[][..]),
+            Self::Prove(descriptor) => {
+                number = descriptor.to_le_bytes();
+                (PROVE, &number[..])
+            }
+            Self::Begun => (BEGUN, &[][..]),
+            Self::Refused(reason) => (REFUSED, reason.as_bytes()),
             Self::Nothing => return Ok(()),
         };
         let mut bytes = vec![tag];
-        bytes.extend_from_slice(reason.as_bytes());
+        bytes.extend_from_slice(rest);
         send_all(socket, &bytes)
     }
 
@@ -163,6 +186,15 @@ impl Answer {
         let mut tag = [0];
         match socket.recv(&mut tag, deadline) {
             Ok(Some(1..)) if tag == [BEGUN] => return Ok(Some(Self::Begun)),
+            Ok(Some(1..)) if tag == [READY] => return Ok(Some(Self::Ready)),
+            Ok(Some(1..)) if tag == [PROVE] => {
+                let mut number = [0; 4];
+                return match socket.recv(&mut number, deadline)? {
+                    Some(4) => Ok(Some(Self::Prove(i32::from_le_bytes(number)))),
+                    Some(_) => Err(Errno::PROTO),
+                    None => Ok(None),
+                };
+            }
             Ok(Some(1..)) if tag == [REFUSED] => {}
             Ok(Some(_)) | Err(Errno::CONNRESET) => return Ok(Some(Self::Nothing)),
             Ok(None) => return Ok(None),

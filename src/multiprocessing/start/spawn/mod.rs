@@ -8,23 +8,28 @@
 //!                                           <--  at its end: the report of a panic
 //! ```
 //!
-//! Every stage is under one deadline. A child that ends, refuses or stays silent is killed, waited for and told of as an error.
+//! Every stage is under one deadline. A child that ends, refuses or stays silent is killed, waited for and told of as an error. A
+//! program that has rights by its file asks for a [proof] first.
 
 mod child;
 mod launch;
 mod letter;
+mod loader;
 mod order;
+mod proof;
+
+use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
-use ossature_sys::process::{Child, Exit};
+use ossature_sys::process::{Child, Exit, is_privileged_by_exec};
 use ossature_sys::socket::{Kind, Socket};
 
-use super::{Started, own_pidfd};
+use super::rights::Sets;
+use super::{Patience, STUCK, Started, own_pidfd, private};
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::context;
 use crate::multiprocessing::process::passport::Passport;
 use crate::multiprocessing::process::surroundings::Surroundings;
 use crate::multiprocessing::tasks::{Entrance, Registered};
@@ -40,13 +45,18 @@ pub(super) use order::Order;
 /// # Errors
 /// `NotBegun` when the child ended, refused the task or was silent until the deadline; `Os` when it could not be made. Nothing
 /// is left of it then.
-pub(crate) fn spawn(mut passport: Passport, task: &Registered, arguments: &Packed) -> Result<Started> {
+pub(crate) fn spawn(
+    mut passport: Passport,
+    task: &Registered,
+    arguments: &Packed,
+    patience: Patience,
+) -> Result<Started> {
     let (bound, surroundings) = (passport.bound, std::mem::take(&mut passport.surroundings));
-    let mut order = Order::new(Some(passport), task.name)?;
+    let mut order = Order::new(Some(passport), task.name, Sets::now()?)?;
     if bound {
         order.parent = Some(Handle(own_pidfd()?));
     }
-    let (child, control) = begin(&task.entrance, &surroundings, order, arguments, context::start_timeout().into())?;
+    let (child, control) = begin(&task.entrance, &surroundings, order, arguments, patience)?;
     Ok(Started { life: child.into(), report: Some(control.into()) })
 }
 
@@ -56,22 +66,65 @@ pub(super) fn begin(
     surroundings: &Surroundings,
     mut order: Order,
     arguments: &Packed,
-    deadline: Deadline,
+    patience: Patience,
 ) -> Result<(Child, Socket)> {
-    let (control, theirs) = Socket::pair(Kind::Stream)
+    let (control, theirs) = private::pair(Kind::Stream)
         .map_err(|errno| Error::os(errno, "cannot spawn: no socket to tell the child its task"))?;
     let newborn = Newborn(Some(launch::launch(entrance, surroundings, &theirs)?));
     drop(theirs);
     if *entrance != Entrance::Main {
         order.stdout = own_stdout();
     }
+    let capabilities = order.capabilities;
     let order = transfer::pack(&order)?;
     let letter = Letter::of([&order, arguments]);
-    match instruct(&control, &letter, &newborn, deadline)? {
-        Answer::Begun => Ok((newborn.grown(), control)),
-        Answer::Refused(reason) => Err(refused(&reason)),
-        Answer::Nothing => Err(newborn.ended_early()),
+    let told = line(&control, capabilities, &newborn, patience).and_then(|line| match line {
+        Line::Control => Ok((None, instruct(&control, &letter, &newborn, patience)?)),
+        Line::Proven(line) => {
+            let answer = instruct(&line, &letter, &newborn, patience)?;
+            Ok((Some(line), answer))
+        }
+        Line::Refused(answer) => Ok((None, answer)),
+    });
+    match told {
+        Ok((line, Answer::Begun)) => Ok((newborn.grown(), line.unwrap_or(control))),
+        Ok((_, Answer::Refused(reason))) => Err(refused(&reason).with_exit(newborn.end())),
+        Ok((_, Answer::Nothing | Answer::Ready | Answer::Prove(_))) => Err(ended_early(newborn.end())),
+        Err(error) => Err(error.with_exit(newborn.killed())),
     }
+}
+
+/// By which socket a child takes its task.
+enum Line {
+    /// The one that is its standard input.
+    Control,
+    /// One that was had out of it.
+    Proven(Socket),
+    /// By none, and why.
+    Refused(Answer),
+}
+
+/// Learns by which socket the child takes its task. Only a program that has rights by its file has children that have so.
+fn line(control: &Socket, capabilities: Sets, newborn: &Newborn, patience: Patience) -> Result<Line> {
+    if !is_privileged_by_exec() {
+        return Ok(Line::Control);
+    }
+    match proof::ask(control, capabilities) {
+        Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
+        Err(errno) => return Err(untold(errno)),
+    }
+    match hear(control, newborn, patience)? {
+        Answer::Ready => Ok(Line::Control),
+        Answer::Prove(number) => Socket::of_process(newborn, number).map(Line::Proven).map_err(unproven),
+        answer => Ok(Line::Refused(answer)),
+    }
+}
+
+fn unproven(errno: Errno) -> Error {
+    let message = "the new process has rights by the program's file, and this process cannot prove that it has them too \
+                   (pidfd_getfd): its real and effective user or group differ, or ptrace_scope or a sandbox forbids it; use \
+                   Context::Fork";
+    Error::with_errno(ErrorKind::NotBegun, errno, message)
 }
 
 /// This process's standard output, for a child that libtest must not write to.
@@ -81,13 +134,19 @@ fn own_stdout() -> Option<Handle<OwnedFd>> {
 }
 
 /// Tells a child its task, and waits for its answer.
-pub(super) fn instruct(control: &Socket, letter: &Letter<'_>, life: &impl AsFd, deadline: Deadline) -> Result<Answer> {
-    match letter.send(control, deadline) {
+pub(super) fn instruct(control: &Socket, letter: &Letter<'_>, life: &impl AsFd, patience: Patience) -> Result<Answer> {
+    match letter.send(control, patience.deadline) {
         // It is gone, or refuses before it has read everything: its answer says which.
         Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
-        Err(Errno::TIMEDOUT) => return Err(silent("did not take its task and arguments")),
+        Err(Errno::TIMEDOUT) => return Err(silent("did not take its task and arguments", patience)),
         Err(errno) => return Err(untold(errno)),
     }
+    hear(control, life, patience)
+}
+
+/// Waits for the next word of a child.
+fn hear(control: &Socket, life: &impl AsFd, patience: Patience) -> Result<Answer> {
+    let deadline = patience.deadline;
     // Should it have ended, whatever it said is there; but somebody else may still have its socket, so that no end of the
     // stream is.
     let (end, otherwise) = match has_ended_silent(control, life.as_fd(), deadline)? {
@@ -95,7 +154,7 @@ pub(super) fn instruct(control: &Socket, letter: &Letter<'_>, life: &impl AsFd, 
         false => (deadline, None),
     };
     let answer = Answer::receive(control, end).map_err(|errno| Error::os(errno, "cannot hear the new process"))?;
-    answer.or(otherwise).ok_or_else(|| silent("did not say that it began its task"))
+    answer.or(otherwise).ok_or_else(|| silent("did not say that it began its task", patience))
 }
 
 fn untold(errno: Errno) -> Error {
@@ -110,13 +169,13 @@ fn has_ended_silent(control: &Socket, life: BorrowedFd<'_>, deadline: Deadline) 
     Ok(answer.revents().is_empty() && !end.revents().is_empty())
 }
 
-pub(super) fn silent(what: &str) -> Error {
-    let within = context::start_timeout().unwrap_or_default();
+pub(super) fn silent(what: &str, patience: Patience) -> Error {
+    let within = patience.within();
     Error::new(
         ErrorKind::NotBegun,
         format!(
             "the new process {what} within {within:?} and was killed: freeze_support(TASKS) must be the first line of its main, \
-             or set_start_timeout is too short"
+             or the start timeout is too short (set_start_timeout, Builder::start_timeout)"
         ),
     )
 }
@@ -128,18 +187,25 @@ pub(super) fn refused(reason: &str) -> Error {
 /// The child ended without a word, and so.
 pub(super) fn ended_early(end: Option<Exit>) -> Error {
     let how = match end {
-        Some(exit @ Exit::Code(_)) => format!(
-            "{exit}, without a word: it never came to freeze_support(TASKS), which must be the first line of main (of the test, \
-             in a test), or it is another program"
-        ),
+        Some(exit @ Exit::Code(_)) => match loader::guise() {
+            Some(guise) => format!("{exit}, without a word: {guise}"),
+            None => format!(
+                "{exit}, without a word: it never came to freeze_support(TASKS), which must be the first line of main (of the \
+                 test, in a test), or it is another program"
+            ),
+        },
         Some(exit) => exit.to_string(),
         None => Exit::Unknown.to_string(),
     };
-    Error::new(ErrorKind::NotBegun, format!("the new process ended before it began its task: {how}"))
+    Error::new(ErrorKind::NotBegun, format!("the new process ended before it began its task: {how}")).with_exit(end)
 }
 
 /// A child that has not begun: unless it grows up, it is killed and waited for.
 struct Newborn(Option<Child>);
+
+/// How long the end of a child may take that ends by itself or was killed. One that sleeps where no signal reaches it, or that a
+/// tracer has, takes longer; it is not waited for, and reaped later.
+const LAST: Duration = Duration::from_secs(1);
 
 impl Newborn {
     fn grown(mut self) -> Child {
@@ -149,9 +215,25 @@ impl Newborn {
         }
     }
 
-    /// Why it ended without a word.
-    fn ended_early(mut self) -> Error {
-        ended_early(self.0.as_mut().and_then(|child| child.wait().ok()))
+    /// How it ended that said its last word, or none.
+    fn end(mut self) -> Option<Exit> {
+        let end = self.0.as_mut().and_then(|child| child.wait_timeout(LAST).ok().flatten());
+        end.or_else(|| self.kill())
+    }
+
+    /// How it ended that did not answer.
+    fn killed(mut self) -> Option<Exit> {
+        self.kill()
+    }
+
+    fn kill(&mut self) -> Option<Exit> {
+        let mut child = self.0.take()?;
+        let _ = child.kill(); // never fails for a child of this user; another's ends when its line does
+        let end = child.wait_timeout(LAST).ok().flatten();
+        if end.is_none() {
+            STUCK.add(child);
+        }
+        end
     }
 }
 
@@ -163,10 +245,6 @@ impl AsFd for Newborn {
 
 impl Drop for Newborn {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            // The wait is short, and none of the two can fail for a child of this process.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.kill();
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::launch::unreadable;
 use crate::error::Result;
 use crate::multiprocessing::process::passport::Passport;
+use crate::multiprocessing::start::rights::{Rights, Sets};
 use crate::multiprocessing::tasks::{BuildId, IMAGE, max_argument_depth};
 use crate::multiprocessing::transfer::Handle;
 
@@ -30,17 +31,23 @@ pub(in crate::multiprocessing::start) struct Order {
     pub(in crate::multiprocessing::start) directory: Option<PathBuf>,
     /// Standard output, where the first of the program's words are not for it.
     pub(in crate::multiprocessing::start) stdout: Option<Handle<OwnedFd>>,
-    /// The way to the parent's fork server, if it has one: its children use the same.
-    pub(in crate::multiprocessing::start) server: Option<Handle<OwnedFd>>,
+    /// The way to the parent's fork server, if it has one, and the rights that the server has: its children use the same.
+    pub(in crate::multiprocessing::start) server: Option<(Handle<OwnedFd>, Rights)>,
+    /// What of a superuser's doings the parent may do; the child may do no more.
+    pub(in crate::multiprocessing::start) capabilities: Sets,
 }
 
 impl Order {
     /// The order to do a task, with nothing beside it.
-    pub(in crate::multiprocessing::start) fn new(passport: Option<Passport>, task: &str) -> Result<Self> {
+    pub(in crate::multiprocessing::start) fn new(
+        passport: Option<Passport>,
+        task: &str,
+        capabilities: Sets,
+    ) -> Result<Self> {
         let build = BuildId::own().map_err(unreadable)?.clone();
         let task = task.to_owned();
-        let depth = max_argument_depth();
-        Ok(Self { build, passport, parent: None, task, depth, directory: None, stdout: None, server: None })
+        let (depth, parent, directory) = (max_argument_depth(), None, None);
+        Ok(Self { build, passport, parent, task, depth, directory, stdout: None, server: None, capabilities })
     }
 }
 

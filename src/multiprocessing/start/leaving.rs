@@ -1,0 +1,48 @@
+//! Processes that were let go of and have not ended yet: they are reaped when something is started or asked for later.
+
+use std::sync::{Mutex, PoisonError};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Result;
+use ossature_sys::process::Child;
+
+/// A list of them.
+pub(super) struct Leaving(Mutex<Vec<Child>>);
+
+impl Leaving {
+    pub(super) const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    pub(super) fn add(&self, child: Child) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(child);
+    }
+
+    /// Reaps those that have ended.
+    pub(super) fn reap(&self) {
+        let mut leaving = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of what a forked child inherited it only sees the end; dropped there, it is no less its parent's.
+        leaving.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    }
+
+    /// Closes, in a forked child, the descriptors of what are children of its parent.
+    pub(super) fn let_go_in_child(&self) {
+        let leaving = self.0.try_lock().map(|mut leaving| std::mem::take(&mut *leaving));
+        drop(leaving);
+    }
+
+    /// Waits until all have ended; false when time ran out.
+    pub(super) fn wait(&self, deadline: Deadline) -> Result<bool> {
+        loop {
+            let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(mut child) = last else { return Ok(true) };
+            match child.wait_timeout(deadline) {
+                Ok(Some(_)) => {}
+                other => {
+                    self.add(child);
+                    return other.map(|_| false);
+                }
+            }
+        }
+    }
+}

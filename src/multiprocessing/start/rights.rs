@@ -1,0 +1,84 @@
+//! What a process may do, for a fork server: its children have the rights that it had, and none that its client has given up.
+
+use ossature_sys::errno::{Errno, Result};
+use ossature_sys::process::{Capabilities, Credentials, supplementary_groups};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// The credentials of a process as far as they can be compared: users, groups, capabilities, and what an exec can give.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Rights {
+    users: [u32; 3],
+    groups: [u32; 3],
+    supplementary: Vec<u32>,
+    pub(super) capabilities: Sets,
+    bounding: u64,
+    no_new_privileges: bool,
+}
+
+/// Capability sets on their way to a child: the effective, the permitted, the inheritable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Sets([u64; 3]);
+
+impl Rights {
+    /// Those of the calling process.
+    pub(super) fn now() -> crate::error::Result<Self> {
+        Self::read().map_err(unknown)
+    }
+
+    fn read() -> Result<Self> {
+        let Credentials { users, groups, capabilities, bounding, no_new_privileges } = Credentials::of_thread()?;
+        let supplementary = supplementary()?;
+        Ok(Self { users, groups, supplementary, capabilities: capabilities.into(), bounding, no_new_privileges })
+    }
+
+    /// The user that the kernel names as the sender of this process's messages.
+    pub(super) fn real_user(&self) -> u32 {
+        let [real, ..] = self.users;
+        real
+    }
+}
+
+impl Sets {
+    /// Those of the calling process.
+    pub(super) fn now() -> crate::error::Result<Self> {
+        Capabilities::of_thread().map(Self::from).map_err(unknown)
+    }
+
+    pub(super) fn to_bits(self) -> [u64; 3] {
+        self.0
+    }
+
+    pub(super) fn from_bits(bits: [u64; 3]) -> Self {
+        Self(bits)
+    }
+
+    /// Takes from the calling process what is not in these.
+    pub(super) fn limit(self) -> Result<()> {
+        let Self([effective, permitted, inheritable]) = self;
+        Capabilities::limit_to(Capabilities { effective, permitted, inheritable })
+    }
+}
+
+impl From<Capabilities> for Sets {
+    fn from(Capabilities { effective, permitted, inheritable }: Capabilities) -> Self {
+        Self([effective, permitted, inheritable])
+    }
+}
+
+fn unknown(errno: Errno) -> Error {
+    Error::os(errno, "cannot start a process: the rights of this one cannot be read")
+}
+
+fn supplementary() -> Result<Vec<u32>> {
+    /// As many as the kernel takes.
+    const MOST: usize = 1 << 16;
+    match supplementary_groups(&mut [0; 32]) {
+        Err(Errno::INVAL) => {
+            let mut room = vec![0; MOST];
+            supplementary_groups(&mut room).map(<[u32]>::to_vec)
+        }
+        groups => groups.map(<[u32]>::to_vec),
+    }
+}

@@ -1,0 +1,113 @@
+//! Starts in a process without some of its standard streams: nothing of this library's own takes their numbers.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::transfer::Handle;
+use ossature::multiprocessing::{Context, Process, stop_forkserver};
+use ossature::sys::process::Exit;
+
+use crate::harness::{Test, pipe};
+
+pub const TESTS: &[Test] = &[
+    ("closed_streams_stay_closed_and_reports_arrive", closed_streams_stay_closed_and_reports_arrive),
+    ("start_does_not_wait_for_a_stuck_standard_output", start_does_not_wait_for_a_stuck_standard_output),
+];
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn is_open(number: i32) -> bool {
+    // SAFETY: F_GETFD takes a number, and reads only.
+    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
+}
+
+/// In a process of its own: closes the streams, and starts children in this way that panic and that wait.
+pub fn close_and_start(closed: Vec<i32>, method: String) -> u8 {
+    let method: Context = method.parse().unwrap();
+    // SAFETY: nothing in this process owns the standard streams by their numbers.
+    closed.iter().for_each(|&number| assert_eq!(unsafe { libc::close(number) }, 0));
+    let taken = || closed.iter().any(|&number| is_open(number));
+    for daemon in [false, true] {
+        let builder = Process::builder().context(method).daemon(daemon);
+        let (read, hold) = pipe();
+        // Of the pipe the program has whatever numbers are free.
+        let (read, hold) = (Handle(above(read)), above(hold));
+        let process = builder.start(crate::forkserver::wait_for_end, (read,)).unwrap();
+        if taken() {
+            return 2;
+        }
+        // A copy has the other end as well, and waits for its own.
+        process.kill().unwrap();
+        drop(hold);
+        process.join_timeout(PATIENCE).unwrap().expect("it does not end");
+    }
+    let process = Process::builder().context(method).start(crate::spawn::panic_with, ("no ink".to_owned(),)).unwrap();
+    let exit = process.join_timeout(PATIENCE).unwrap();
+    let message = process.panic().unwrap().map(|panic| panic.message().to_owned());
+    drop(process);
+    let stopped = stop_forkserver(PATIENCE).unwrap();
+    match (exit, message.as_deref()) {
+        (Some(Exit::Code(1)), Some("no ink")) if stopped && !taken() => 0,
+        _ => 3,
+    }
+}
+
+fn above(file: File) -> File {
+    if file.as_raw_fd() > 2 { file } else { file.try_clone().unwrap() }
+}
+
+fn closed_streams_stay_closed_and_reports_arrive() {
+    for closed in [vec![0], vec![1], vec![2], vec![0, 1], vec![0, 2], vec![1, 2], vec![0, 1, 2]] {
+        for method in [Context::Fork, Context::Spawn, Context::Forkserver] {
+            let arguments = (closed.clone(), method.to_string());
+            let process = Process::builder().context(Context::Spawn).start(close_and_start, arguments).unwrap();
+            let end = process.join_timeout(PATIENCE).unwrap();
+            assert_eq!(end, Some(Exit::Code(0)), "{method} without {closed:?}: {:?}", process.panic().unwrap());
+        }
+    }
+}
+
+/// Whether a thread of this process waits inside write(2).
+fn prints_and_waits() -> bool {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let waits = |task: std::fs::DirEntry| {
+        let call = std::fs::read_to_string(task.path().join("syscall")).unwrap_or_default();
+        call.split_whitespace().next() == Some(&libc::SYS_write.to_string())
+    };
+    tasks.into_iter().any(waits)
+}
+
+/// In a process of its own: a thread is inside a print, for nobody reads.
+pub fn print_and_start(Handle(out): Handle<File>, Handle(mut tell): Handle<File>) -> u8 {
+    // SAFETY: standard output is only ever borrowed by its number.
+    assert_eq!(unsafe { libc::dup2(out.as_raw_fd(), 1) }, 1);
+    drop(out);
+    let printer = std::thread::spawn(|| println!("{}", "x".repeat(1 << 20)));
+    while !prints_and_waits() {
+        std::thread::yield_now();
+    }
+    let mut codes = Vec::new();
+    for method in [Context::Spawn, Context::Forkserver] {
+        let process = Process::builder().context(method).start(crate::spawn::none, ()).unwrap();
+        codes.push(process.join_timeout(PATIENCE).unwrap());
+    }
+    let refused = Process::fork(|| ()).unwrap_err();
+    tell.write_all(b"s").unwrap();
+    printer.join().unwrap();
+    let stopped = stop_forkserver(PATIENCE).unwrap();
+    u8::from(codes != [Some(Exit::Code(11)); 2] || refused.kind() != ErrorKind::MultiThreaded || !stopped)
+}
+
+fn start_does_not_wait_for_a_stuck_standard_output() {
+    let ((mut stuck, out), (mut told, tell)) = (pipe(), pipe());
+    let process = Process::builder().context(Context::Spawn);
+    let process = process.start(print_and_start, (Handle(out), Handle(tell))).unwrap();
+    told.read_exact(&mut [0]).expect("it starts all the same");
+    let mut printed = Vec::new();
+    stuck.read_to_end(&mut printed).unwrap();
+    assert_eq!(printed.len(), (1 << 20) + 1);
+    assert_eq!(process.join_timeout(PATIENCE).unwrap(), Some(Exit::Code(0)));
+}
