@@ -38,7 +38,7 @@ pub fn in_timer(err: &Path) {
     let err = err.to_owned();
     let timer = Timer::new(std::time::Duration::ZERO, move || twice(&err));
     timer.start().expect("starts");
-    std::thread::sleep(std::time::Duration::from_secs(1000));
+    crate::harness::rest()
 }
 
 fn a_panic_of_a_thread_is_printed_before_the_abort<W: World>() {

@@ -164,9 +164,9 @@ fn a_program_that_exits_has_the_same_end() {
     let scratch = Scratch::new();
     let (log, ready) = (scratch.path("log"), scratch.path("ready"));
     let mut program = ossature::sys::process::fork(|| {
-        let daemon = Process::builder().daemon(true).fork(|| {
+        let daemon = Process::builder().daemon(true).fork(|| -> u8 {
             put(&ready, &std::process::id().to_string());
-            std::thread::sleep(Duration::from_secs(1000));
+            crate::harness::rest()
         });
         drop(daemon.unwrap());
         let parent = ossature::sys::process::id();
@@ -214,11 +214,11 @@ fn a_daemon_that_does_not_listen_is_killed() {
         set_daemon_grace(grace);
         for name in ["deaf", "stopped"] {
             let path = scratch.path(name);
-            let daemon = Process::builder().daemon(true).fork(|| {
+            let daemon = Process::builder().daemon(true).fork(|| -> u8 {
                 // SAFETY: no handler is installed.
                 unsafe { libc::signal(libc::SIGTERM, if name == "deaf" { libc::SIG_IGN } else { libc::SIG_DFL }) };
                 put(&path, &std::process::id().to_string());
-                std::thread::sleep(Duration::from_secs(1000));
+                crate::harness::rest()
             });
             let daemon = daemon.unwrap();
             wait_for(&path);

@@ -126,7 +126,7 @@ fn a_child_inherits_what_its_parent_says() {
         succeeds(Process::fork(|| assert!(known(&last))));
     }));
     assert!(known(&mine));
-    let child = Process::fork(|| std::thread::sleep(Duration::from_secs(1000))).unwrap();
+    let child = Process::fork(|| -> u8 { crate::harness::rest() }).unwrap();
     assert!(!child.daemon());
     child.kill().unwrap();
     child.join().unwrap();
@@ -177,7 +177,7 @@ fn a_fork_beside_threads_is_refused() {
 }
 
 fn a_child_of_another_fork_has_a_fresh_table() {
-    let child = Process::fork(|| std::thread::sleep(Duration::from_secs(1000))).unwrap();
+    let child = Process::fork(|| -> u8 { crate::harness::rest() }).unwrap();
     let mut other = ossature::sys::process::fork(|| {
         assert_eq!(current_process().name(), "MainProcess");
         assert_eq!(active_children(), []);
@@ -497,9 +497,9 @@ fn a_daemon_in_a_new_namespace_ends_with_its_parent() {
             eprintln!("skipped: no new pid namespace here");
             (&tell).write_all(b"s").unwrap();
         }
-        let daemon = Process::builder().daemon(true).fork(|| {
+        let daemon = Process::builder().daemon(true).fork(|| -> u8 {
             (&tell).write_all(if parent_process().unwrap().is_alive().unwrap() { b"a" } else { b"d" }).unwrap();
-            std::thread::sleep(Duration::from_secs(1000));
+            crate::harness::rest()
         });
         daemon.unwrap().join().map_or(1, |_| 2)
     })

@@ -133,18 +133,18 @@ pub fn work(world: String, job: String, argument: String) -> std::result::Result
             // SAFETY: nothing in this test owns the standard streams by their numbers.
             (0..3).for_each(|number| assert_eq!(unsafe { libc::close(number) }, 0));
         }
-        "sleep" => std::thread::sleep(Duration::from_secs(1000)),
+        "sleep" => crate::harness::rest(),
         "until" => wait_for(Path::new(argument)),
         "tell" => put(Path::new(argument), &facts()),
         "tell-and-sleep" => {
             put(Path::new(argument), &facts());
-            std::thread::sleep(Duration::from_secs(1000));
+            crate::harness::rest();
         }
         "tell-and-be-deaf" => {
             // As a program has it that takes its signals from a descriptor.
             set_mask(SignalSet::FULL).expect("can be set").keep();
             put(Path::new(argument), &facts());
-            std::thread::sleep(Duration::from_secs(1000));
+            crate::harness::rest();
         }
         "hook" => hooks::hear_of_a_thread(Path::new(argument)),
         "surroundings" => surroundings::tell(Path::new(argument)),
@@ -165,7 +165,7 @@ pub fn work(world: String, job: String, argument: String) -> std::result::Result
         "two-generations" => two_generations(&world, Path::new(argument)),
         "leave-one-that-panics" => {
             drop(start_in(&world, Process::builder(), "panic-alone", argument).expect("starts"));
-            std::thread::sleep(Duration::from_secs(1000));
+            crate::harness::rest();
         }
         "panic-alone" => {
             // As a program of Unix has it; Rust's main ignores it.
@@ -248,7 +248,7 @@ fn have_children(world: &str, folder: &Path) {
 /// Starts one that ends with this one, which never ends by itself.
 fn leave_bound(world: &str, builder: Builder, path: &str) {
     drop(start_in(world, builder.end_with_parent(), "tell-and-sleep", path).expect("starts"));
-    std::thread::sleep(Duration::from_secs(1000));
+    crate::harness::rest();
 }
 
 /// Starts one that watches this one, says that it is there, and never ends by itself.
@@ -268,7 +268,7 @@ fn two_generations(world: &str, folder: &Path) {
     drop(child.expect("starts"));
     wait_for(&folder.join("watching"));
     put(&folder.join("ready"), "");
-    std::thread::sleep(Duration::from_secs(1000));
+    crate::harness::rest();
 }
 
 fn watch_parent(folder: &Path) {

@@ -36,6 +36,7 @@ pub const TESTS: &[Test] = &[
     ("children_use_their_parents_server", children_use_their_parents_server),
     ("server_ends_with_its_last_user_though_all_are_killed", server_ends_with_its_last_user_though_all_are_killed),
     ("daemon_dies_with_its_client_though_the_server_died_first", daemon_dies_with_its_client_though_the_server_did),
+    ("sleepers_of_tests_end_with_a_killed_test_program", sleepers_of_tests_end_with_a_killed_test_program),
     ("preloaded_work_is_done_once_and_found_by_all", preloaded_work_is_done_once_and_found_by_all),
     ("preload_that_ends_the_server_is_told_of", preload_that_ends_the_server_is_told_of),
     ("stopped_server_is_told_of_in_time", stopped_server_is_told_of_in_time),
@@ -357,9 +358,7 @@ pub fn live_and_be_killed(Handle(mut tell): Handle<File>, go: Handle<File>, daem
     let builder = Process::builder().context(Context::Forkserver).daemon(daemon);
     let child = builder.start(use_server_when_told, (copy, go)).unwrap();
     writeln!(tell, "{} {}", server.as_raw_nonzero(), child.pid().unwrap().as_raw_nonzero()).unwrap();
-    loop {
-        std::thread::park();
-    }
+    crate::harness::rest()
 }
 
 /// Once told to, says which server it uses; never ends.
@@ -371,9 +370,7 @@ pub fn use_server_when_told(Handle(mut tell): Handle<File>, Handle(mut go): Hand
 }
 
 pub fn sleep_for_ever(_open: Handle<File>) {
-    loop {
-        std::thread::park();
-    }
+    crate::harness::rest()
 }
 
 fn line(told: &mut File) -> String {
@@ -419,6 +416,48 @@ fn daemon_dies_with_its_client_though_the_server_did() {
         assert_eq!(code_of(&client), Some(-9));
         assert!(ended(child) && ended(server));
         told.read_to_end(&mut Vec::new()).unwrap();
+    }
+}
+
+/// The argument of a run that has sleepers of every kind.
+pub const SLEEPERS: &str = "--sleepers";
+
+/// Starts what the tests start to be killed, as if this were a test program, and tells their numbers.
+pub fn start_sleepers() {
+    crate::harness::become_the_runner();
+    let mut numbers = Vec::new();
+    let forked = ossature::sys::process::fork(|| crate::harness::rest()).unwrap();
+    // One that waits for what never comes, and would not see the end of anything.
+    let deaf = ossature::sys::process::fork(|| {
+        loop {
+            std::thread::park();
+        }
+    });
+    numbers.extend([forked.pid(), deaf.as_ref().unwrap().pid()]);
+    let mut processes = Vec::new();
+    for method in [Context::Fork, Context::Spawn, Context::Forkserver] {
+        let (read, _hold) = pipe();
+        let process = Process::builder().context(method).start(sleep_for_ever, (Handle(read),)).unwrap();
+        numbers.push(process.pid().unwrap());
+        processes.push(process);
+    }
+    let numbers: Vec<_> = numbers.iter().map(|pid| pid.as_raw_nonzero().to_string()).collect();
+    println!("{}", numbers.join(" "));
+    crate::harness::rest()
+}
+
+fn sleepers_of_tests_end_with_a_killed_test_program() {
+    let mut program =
+        Command::new("/proc/self/exe").arg(SLEEPERS).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let text = line(&mut File::from(std::os::fd::OwnedFd::from(program.stdout.take().unwrap())));
+    let sleepers: Vec<_> = text.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap()).unwrap()).collect();
+    assert_eq!(sleepers.len(), 5, "{text}");
+    let open: Vec<_> = sleepers.iter().map(|pid| pidfd_open(*pid).unwrap()).collect();
+    program.kill().unwrap();
+    program.wait().unwrap();
+    use ossature::sys::poll::{PollFd, PollFlags, poll};
+    for (pid, pidfd) in sleepers.iter().zip(&open) {
+        assert_eq!(poll(&mut [PollFd::new(pidfd, PollFlags::IN)], PATIENCE), Ok(1), "{pid:?} goes on, of {text}");
     }
 }
 

@@ -70,9 +70,7 @@ habits! {
         ossature::sys::signal::raise(ossature::sys::process::Signal::KILL).expect("a process may kill itself");
         Ok(())
     };
-    Sleeps loop {
-        std::thread::park()
-    };
+    Sleeps crate::harness::rest();
     Leaves std::process::exit(5);
 }
 

@@ -31,13 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A child that waits to be killed.
 fn sleeper() -> Child {
-    fork(|| {
-        loop {
-            // SAFETY: pause(2) has no preconditions.
-            unsafe { libc::pause() };
-        }
-    })
-    .unwrap()
+    fork(|| crate::harness::rest()).unwrap()
 }
 
 /// Waits until the child is a zombie, without reaping it.

@@ -123,10 +123,7 @@ fn child_without_a_descriptor_is_ended() {
     // The first fork of a process sees whether there are pidfds at all; after that the one call is the child's.
     fork(|| 0).unwrap().wait().unwrap();
     let rule = arm(fail("pidfd_open", Errno::MFILE).nth(1));
-    let refused = fork(|| {
-        std::thread::sleep(Duration::from_secs(1000));
-        0
-    });
+    let refused = fork(|| crate::harness::rest());
     assert_eq!(rule.hits(), 1);
     assert_eq!(refused.unwrap_err(), ForkError::Os(Errno::MFILE));
     assert!(!has_children());
@@ -195,7 +192,7 @@ fn lost_status_is_unknown() {
 
 fn start() -> Result<Child> {
     let arguments = [Argument::new(c"sleep"), Argument::new(c"1000"), Argument::END];
-    Ok(Plan::new(c"/bin/sleep", &arguments)?.start()?)
+    Ok(Plan::new(c"/bin/sleep", &arguments)?.parent_death_signal(Signal::KILL).start()?)
 }
 
 fn failed_start_leaves_nothing() {

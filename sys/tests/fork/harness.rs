@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::panic::catch_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::time::Instant;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 
 use ossature_sys::errno::Errno;
 use ossature_sys::signal::{Signal, restore_default};
@@ -23,6 +23,70 @@ fn slowness() -> u32 {
 
 /// The name of the running test, for the handler of the alarm.
 static RUNNING: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+/// The variable that tells programs that a test starts which process runs the tests, and in which namespace.
+const RUNNER_NAME: &str = "OSSATURE_TEST_RUNNER";
+
+/// The process that runs the tests: this one, or the one that this was forked from.
+static RUNNER: AtomicI32 = AtomicI32::new(0);
+
+unsafe extern "C" {
+    // POSIX; missing from the libc crate.
+    fn pthread_atfork(
+        prepare: Option<extern "C" fn()>,
+        parent: Option<extern "C" fn()>,
+        child: Option<extern "C" fn()>,
+    ) -> libc::c_int;
+}
+
+/// In which numbers of processes mean the same.
+fn pid_namespace() -> String {
+    fs::read_link("/proc/self/ns/pid").map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Has a child of the runner that waits for something be killed with the runner, however that ends.
+extern "C" fn end_with_the_runner() {
+    // SAFETY: getppid(2) and prctl(2) with this request take numbers, and are allowed after a fork.
+    unsafe {
+        if libc::getppid() == RUNNER.load(SeqCst) {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong);
+        }
+    }
+}
+
+/// Makes this process the one that runs the tests.
+pub fn become_the_runner() {
+    let pid = std::process::id() as i32;
+    if RUNNER.swap(pid, SeqCst) == 0 {
+        // SAFETY: pthread_atfork(3) takes a function that lives as long as the program.
+        assert_eq!(unsafe { pthread_atfork(None, None, Some(end_with_the_runner)) }, 0);
+    }
+    // SAFETY: this process has one thread, or an emulator's besides, which does not look at the environment.
+    unsafe { std::env::set_var(RUNNER_NAME, format!("{pid} {}", pid_namespace())) };
+}
+
+/// Sleeps until somebody ends this process: for a test that does. Ends by itself when the process that runs the tests is no
+/// more, so that nothing is left of a test program that was killed.
+#[allow(dead_code, reason = "each test binary uses its part")]
+pub fn rest() -> ! {
+    use ossature_sys::poll::{PollFd, PollFlags, poll};
+    use ossature_sys::process::{Pid, pidfd_open};
+    let told = std::env::var(RUNNER_NAME).unwrap_or_default();
+    let runner = told.split_once(' ').filter(|(_, namespace)| *namespace == pid_namespace());
+    match runner.and_then(|(pid, _)| Pid::from_raw(pid.parse().ok()?)).map(pidfd_open) {
+        // A signal that is handled here is no reason to wake.
+        Some(Ok(runner)) => {
+            while poll(&mut [PollFd::new(&runner, PollFlags::IN)], Duration::from_secs(1000)) != Ok(1) {}
+        }
+        // It has ended already.
+        Some(Err(Errno::SRCH)) => {}
+        // It has no number in another namespace, or there is no descriptor left.
+        _ => loop {
+            std::thread::park();
+        },
+    }
+    ossature_sys::process::exit(99)
+}
 
 pub fn run(tests: &[Test]) {
     run_where(tests, |_| true)
@@ -169,9 +233,7 @@ pub fn killed_holding<G>(hold: impl FnOnce() -> G) {
     let mut child = ossature_sys::process::fork(|| {
         let _held = hold();
         (&tell).write_all(b"h").expect("the parent listens");
-        loop {
-            std::thread::park();
-        }
+        rest()
     })
     .expect("one thread");
     told.read_exact(&mut [0]).expect("the child tells that it holds");
