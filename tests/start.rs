@@ -33,6 +33,7 @@ use ossature::multiprocessing::{Tasks, freeze_support, tasks};
 
 static TASKS: Tasks = tasks![
     context::default_is_what_started_it,
+    context::tell_arguments,
     executable::acts_as_root,
     executable::nine,
     forkserver::wait_for_end,
@@ -86,11 +87,17 @@ static TASKS: Tasks = tasks![
 ];
 
 fn main() {
+    if std::env::var_os(context::BIG_MAIN).is_some() {
+        // As a program has it that needs a bigger stack than that of its first thread.
+        let main = std::thread::Builder::new().name("big main".into()).stack_size(16 << 20).spawn(context::big_main);
+        return main.unwrap().join().unwrap();
+    }
     context::too_early();
     freeze_support(TASKS);
     match std::env::args().nth(1).as_deref() {
         Some(executable::REPLACED) => return executable::run_replaced(),
         Some(executable::AS_NOBODY) => return executable::run_as_nobody(),
+        Some(forkserver::SLEEPERS) => return forkserver::start_sleepers(),
         Some(executable::THROUGH_LOADER) => return executable::run_through_loader(),
         Some(privileged::START) => return privileged::start_some(),
         Some(privileged::ATTACK) => return privileged::attack(),

@@ -1,18 +1,23 @@
 //! The default method: set once, fixed by use, forced at will; and what comes before `freeze_support`.
 
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use ossature::ErrorKind;
+use ossature::multiprocessing::transfer::Handle;
 use ossature::multiprocessing::{
-    Context, Process, force_start_method, get_all_start_methods, get_context, get_start_method, peek_start_method,
-    set_start_method,
+    Context, Process, force_start_method, freeze_support, get_all_start_methods, get_context, get_start_method,
+    peek_start_method, set_start_method,
 };
 
-use crate::harness::Test;
+use crate::harness::{Test, pipe};
 
 pub const TESTS: &[Test] = &[
     ("starting_before_freeze_support_is_refused", starting_before_freeze_support_is_refused),
     ("default_method_is_set_once_and_fixed_by_use", default_method_is_set_once_and_fixed_by_use),
+    ("freeze_support_in_a_named_thread_is_no_test", freeze_support_in_a_named_thread_is_no_test),
     ("names_of_methods_are_pythons", names_of_methods_are_pythons),
     ("childs_default_is_the_method_that_started_it", childs_default_is_the_method_that_started_it),
 ];
@@ -84,4 +89,32 @@ fn childs_default_is_the_method_that_started_it() {
         process.join().unwrap();
         assert_eq!(process.exit_code(), Some(3), "{method}");
     }
+}
+
+/// The variable under which `main` does all its work in a thread with a name.
+pub const BIG_MAIN: &str = "OSSATURE_TEST_BIG_MAIN";
+
+pub fn tell_arguments(Handle(mut tell): Handle<File>) {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    write!(tell, "{arguments:?}").unwrap();
+}
+
+pub fn big_main() {
+    freeze_support(crate::TASKS);
+    let (mut told, tell) = pipe();
+    let process = Process::builder().context(Context::Spawn).start(tell_arguments, (Handle(tell),)).unwrap();
+    let mut text = String::new();
+    told.read_to_string(&mut text).unwrap();
+    process.join().unwrap();
+    let error = Process::builder().context(Context::Forkserver).start(crate::spawn::none, ()).unwrap_err();
+    println!("{text}\n{:?} {error}", error.kind());
+}
+
+fn freeze_support_in_a_named_thread_is_no_test() {
+    let run = Command::new("/proc/self/exe").env(BIG_MAIN, "1").output().unwrap();
+    let text = String::from_utf8(run.stdout.clone()).unwrap();
+    let [arguments, refusal] = text.lines().collect::<Vec<_>>()[..] else { panic!("{run:?}") };
+    assert_eq!(arguments, r#"["--multiprocessing-fork"]"#);
+    assert!(refusal.starts_with("MultiThreaded ") && refusal.contains("\"big main\""), "{refusal}");
+    assert!(refusal.contains("first line of main") && !refusal.contains("libtest"), "{refusal}");
 }

@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A capability that no test needs: that of raw sockets.
 const ONE: u64 = 13;
 
+/// An argument of prctl(2) that says nothing.
+const NONE: libc::c_ulong = 0;
+
 /// What the kernel tells of this process's rights: users, groups, capabilities, and what an exec can give.
 fn rights() -> Vec<String> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -88,11 +91,11 @@ fn lower(what: &str) {
         }
         "bounding" => {
             // SAFETY: prctl(2) with this request takes a number.
-            done(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, ONE, 0, 0, 0) });
+            done(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, ONE as libc::c_ulong, NONE, NONE, NONE) });
         }
         "no-new-privileges" => {
             // SAFETY: prctl(2) with this request takes numbers.
-            done(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) });
+            done(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, NONE + 1, NONE, NONE, NONE) });
         }
         other => panic!("nobody knows {other}"),
     }

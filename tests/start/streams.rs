@@ -14,6 +14,7 @@ use crate::harness::{Test, pipe};
 
 pub const TESTS: &[Test] = &[
     ("closed_streams_stay_closed_and_reports_arrive", closed_streams_stay_closed_and_reports_arrive),
+    ("bytes_that_are_no_report_are_not_taken_for_one", bytes_that_are_no_report_are_not_taken_for_one),
     ("start_does_not_wait_for_a_stuck_standard_output", start_does_not_wait_for_a_stuck_standard_output),
 ];
 
@@ -44,15 +45,34 @@ pub fn close_and_start(closed: Vec<i32>, method: String) -> u8 {
         drop(hold);
         process.join_timeout(PATIENCE).unwrap().expect("it does not end");
     }
-    let process = Process::builder().context(method).start(crate::spawn::panic_with, ("no ink".to_owned(),)).unwrap();
+    let process = Process::builder()
+        .context(method)
+        .start(crate::spawn::panic_with, ("no ink; this is meant to be seen".to_owned(),))
+        .unwrap();
     let exit = process.join_timeout(PATIENCE).unwrap();
     let message = process.panic().unwrap().map(|panic| panic.message().to_owned());
     drop(process);
     let stopped = stop_forkserver(PATIENCE).unwrap();
     match (exit, message.as_deref()) {
-        (Some(Exit::Code(1)), Some("no ink")) if stopped && !taken() => 0,
+        (Some(Exit::Code(1)), Some("no ink; this is meant to be seen")) if stopped && !taken() => 0,
         _ => 3,
     }
+}
+
+fn bytes_that_are_no_report_are_not_taken_for_one() {
+    // A child that writes into every pipe that it finds, the one to its parent among them.
+    let process = Process::fork(|| -> u8 {
+        for (number, target) in crate::harness::descriptors() {
+            if number > 2 && target.starts_with("pipe:") {
+                // SAFETY: write(2) reads that many bytes; the number was read off the list of what is open.
+                unsafe { libc::write(number, [b'x'; 64].as_ptr().cast(), 64) };
+            }
+        }
+        std::process::exit(1)
+    });
+    let process = process.unwrap();
+    assert_eq!(process.join_timeout(PATIENCE).unwrap(), Some(Exit::Code(1)));
+    assert_eq!(process.panic().unwrap(), None);
 }
 
 fn above(file: File) -> File {

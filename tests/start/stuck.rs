@@ -33,8 +33,9 @@ pub fn trace_a_child(of: u32, Handle(mut tell): Handle<File>, Handle(mut go): Ha
         }
         std::thread::yield_now();
     };
+    let none = std::ptr::null_mut::<libc::c_void>();
     // SAFETY: PTRACE_SEIZE takes a number, and reads and writes none of this process's memory.
-    let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, child, 0, 0) };
+    let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, child, none, none) };
     let _ = go.read(&mut [0]);
     if seized == 0 { 0 } else { 1 }
 }

@@ -22,6 +22,7 @@
 
 mod build;
 mod depth;
+mod libtest;
 mod registry;
 mod table;
 

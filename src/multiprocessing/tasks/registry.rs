@@ -6,7 +6,7 @@ use std::thread;
 
 use ossature_sys::{process, sched};
 
-use super::{Target, Task, Tasks, nameable};
+use super::{Target, Task, Tasks, libtest, nameable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::start::{forkserver, spawn};
 
@@ -24,6 +24,8 @@ pub(crate) struct Registered {
 pub(crate) enum Entrance {
     /// It begins.
     Main,
+    /// It begins, and calls `freeze_support` in another thread than the first one, of this name.
+    Beside(Arc<str>),
     /// It runs this test: libtest names the thread of a test by its path.
     Test(Arc<str>),
 }
@@ -32,8 +34,16 @@ impl Entrance {
     /// The one that led here.
     fn here() -> Self {
         match thread::current().name() {
-            Some(name) if sched::thread_id() != process::id() => Self::Test(name.into()),
-            _ => Self::Main,
+            _ if sched::thread_id() == process::id() => Self::Main,
+            name => Self::Beside(name.unwrap_or("without a name").into()),
+        }
+    }
+
+    /// The same, told from a test, which costs a look into the program: for whoever starts something.
+    fn told(&self) -> Self {
+        match self {
+            Self::Beside(name) if libtest::is_linked() => Self::Test(name.clone()),
+            other => other.clone(),
         }
     }
 }
@@ -56,6 +66,9 @@ static INTERNAL: Tasks = crate::tasks![forkserver::serve];
 /// The first line of `main`, and in a test that starts processes, of the test: whatever stands above runs in every child
 /// too. Calling it again with the same table does nothing; a second table is added to the first, but children know the first
 /// only.
+///
+/// A `main` that does all its work in a thread with a bigger stack calls this in that thread or before it. Called in the thread it
+/// serves [`Context::Spawn`](crate::multiprocessing::Context::Spawn); a fork server needs it before.
 ///
 /// Differs from Python, where only frozen programs need it: every Rust program is a frozen one. There, the main module
 /// is guarded by `if __name__ == '__main__'` instead.
@@ -138,7 +151,7 @@ pub(crate) fn registered<F: Target<Args>, Args>(_task: F) -> Result<Registered> 
     let key = TypeId::of::<F>();
     for table in tables()?.iter() {
         if let Some(task) = table.tasks.iter().find(|task| task.key() == key) {
-            return Ok(Registered { name: task.name(), entrance: table.entrance.clone() });
+            return Ok(Registered { name: task.name(), entrance: table.entrance.told() });
         }
     }
     Err(Error::new(

@@ -98,12 +98,24 @@ pub(crate) fn forkserver(
     arguments: &Packed,
     patience: Patience,
 ) -> Result<Started> {
-    if let Entrance::Test(_) = task.entrance {
-        return Err(Error::new(
-            ErrorKind::MultiThreaded,
-            "a fork server cannot be started from a test of libtest, beside whose threads it could not fork: use \
-             Context::Spawn there, or a test binary with harness = false",
-        ));
+    match &task.entrance {
+        Entrance::Main => {}
+        Entrance::Test(_) => {
+            return Err(Error::new(
+                ErrorKind::MultiThreaded,
+                "a fork server cannot be started from a test of libtest, beside whose threads it could not fork: use \
+                 Context::Spawn there, or a test binary with harness = false",
+            ));
+        }
+        Entrance::Beside(name) => {
+            return Err(Error::new(
+                ErrorKind::MultiThreaded,
+                format!(
+                    "a fork server cannot be started: freeze_support was called in the thread {name:?}, and so it would be in the \
+                     server, which could not fork beside its first thread: call it as the first line of main, before that thread"
+                ),
+            ));
+        }
     }
     let changes_rights = passport.surroundings.change_rights();
     let rights = Rights::now()?;

@@ -44,7 +44,7 @@ pub(super) fn launch(entrance: &Entrance, surroundings: &Surroundings, control: 
     let myself = std::env::args_os().next().unwrap_or_else(|| IMAGE.into());
     let mut strings = vec![string(myself)?];
     match entrance {
-        Entrance::Main => strings.push(string(MARK.into())?),
+        Entrance::Main | Entrance::Beside(_) => strings.push(string(MARK.into())?),
         Entrance::Test(name) => {
             strings.push(string(OsString::from(&**name))?);
             for told in ONE_TEST.into_iter().chain([MARK_OF_TEST]) {
@@ -55,7 +55,7 @@ pub(super) fn launch(entrance: &Entrance, surroundings: &Surroundings, control: 
     let arguments: Vec<_> = strings.iter().map(|string| Argument::new(string)).chain([Argument::END]).collect();
     let mut descriptors = vec![Inherit::as_number(control, 0)?];
     let quiet = match entrance {
-        Entrance::Main => None,
+        Entrance::Main | Entrance::Beside(_) => None,
         Entrance::Test(_) => Some(File::options().write(true).open("/dev/null").map_err(unreadable)?),
     };
     if let Some(quiet) = &quiet {

@@ -72,7 +72,7 @@ pub(super) fn begin(
         .map_err(|errno| Error::os(errno, "cannot spawn: no socket to tell the child its task"))?;
     let newborn = Newborn(Some(launch::launch(entrance, surroundings, &theirs)?));
     drop(theirs);
-    if *entrance != Entrance::Main {
+    if let Entrance::Test(_) = entrance {
         order.stdout = own_stdout();
     }
     let capabilities = order.capabilities;
