@@ -103,6 +103,8 @@ fn main() {
         Some(privileged::ATTACK) => return privileged::attack(),
         _ => {}
     }
+    // Open until this process ends, so that nobody takes it for left behind: here, or the first test that needs it had it more.
+    ossature::multiprocessing::util::temp_dir().expect("a directory can be made");
     let mut tests = Vec::new();
     for module in [
         context::TESTS,
