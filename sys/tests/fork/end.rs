@@ -6,7 +6,6 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
-use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;

@@ -30,8 +30,8 @@ const RUNNER_NAME: &str = "OSSATURE_TEST_RUNNER";
 /// The process that runs the tests: this one, or the one that this was forked from.
 static RUNNER: AtomicI32 = AtomicI32::new(0);
 
+// SAFETY: POSIX declares it so; missing from the libc crate.
 unsafe extern "C" {
-    // POSIX; missing from the libc crate.
     fn pthread_atfork(
         prepare: Option<extern "C" fn()>,
         parent: Option<extern "C" fn()>,
@@ -108,6 +108,7 @@ pub fn run_where(tests: &[Test], forks: impl Fn(&str) -> bool) {
         left_out = tests.len() - runnable.len();
         println!("SKIPPED: {left_out} tests, for the kernel counts {threads} threads before the first test");
     }
+    become_the_runner();
     arm_alarm();
     let patience = PATIENCE * slowness();
     // A shell without job control has what it starts in the background ignore interrupts, which children would inherit.
