@@ -191,7 +191,7 @@ fn memory_is_bounded_by_the_length_of_a_strangers_message() {
     // The length first, for what begins with one.
     let zeros = [&[0x80, 0x80, 0x40][..], &vec![0; length]].concat();
     let boxed = [&[0xd5, 0xaa, 0x15][..], &[1, 0, 7].repeat(length / 3)].concat();
-    let nested = vec![0xff, 0xff, 0x1f].repeat(length / 3);
+    let nested = [0xff, 0xff, 0x1f].repeat(length / 3);
     let check = |why: &str, error: Option<ossature::Error>, peak: usize| {
         let error = error.unwrap_or_else(|| panic!("{why} is taken")).to_string();
         assert!(error.contains("set_max_decoded allows more"), "{why}: {error}");

@@ -3,7 +3,7 @@
 use super::graph::Item;
 use super::meter::{Full, Meter};
 
-/// Up to so many items are copied to where they belong, and their room is used again; beyond, the room goes along.
+/// Up to so many items are copied to where they belong, and their room is used again; beyond, the room goes along if they fill it.
 const FEW: usize = 64;
 
 #[derive(Default)]
@@ -73,7 +73,7 @@ impl Stack {
 
     /// The items alone, for good.
     pub(super) fn keep(&mut self, meter: &mut Meter, items: Vec<Item>) -> Result<Vec<Item>, Full> {
-        if items.len() > FEW {
+        if items.len() > FEW && items.len() > items.capacity() / 2 {
             return Ok(items);
         }
         let mut kept = Vec::new();

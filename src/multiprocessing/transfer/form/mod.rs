@@ -49,7 +49,7 @@ impl Bounds {
 
 /// The value as bytes.
 pub(super) fn write<T: Serialize + ?Sized>(value: &T) -> Outcome<Vec<u8>> {
-    let mut writer = Writer::default();
+    let mut writer = Writer::new();
     value.serialize(&mut writer)?;
     Ok(writer.into_bytes())
 }

@@ -5,12 +5,18 @@ use serde::ser::{self, Serialize};
 use super::{Fault, Outcome};
 
 /// The bytes so far.
-#[derive(Default)]
 pub(super) struct Writer {
     out: Vec<u8>,
 }
 
+/// What most messages have room in.
+const USUAL: usize = 128;
+
 impl Writer {
+    pub(super) fn new() -> Self {
+        Self { out: Vec::with_capacity(USUAL) }
+    }
+
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.out
     }
