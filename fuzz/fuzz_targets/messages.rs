@@ -50,11 +50,11 @@ fn check<T: Serialize + DeserializeOwned>(bytes: &[u8], bound: usize, depth: u8,
     if let Ok(Some(value)) = value {
         let (far, again) = UnixStream::pair().expect("a pair");
         let [far, again] = [far, again].map(|end| Connection::from_fd(end.into(), Access::Both).expect("a socket"));
-        far.send_timeout(&value, Deadline::NOW).expect("what was read can be written");
+        let _ = far.send_timeout(&value, Deadline::NOW).expect("what was read can be written");
         let written = again.recv_bytes_timeout(Deadline::NOW).expect("it was sent").expect("it is there");
         send(&written);
         let value = near.recv_timeout::<T>(Deadline::NOW).expect("what was written can be read").expect("it is there");
-        far.send_timeout(&value, Deadline::NOW).expect("it was written before");
+        let _ = far.send_timeout(&value, Deadline::NOW).expect("it was written before");
         let twice = again.recv_bytes_timeout(Deadline::NOW).expect("it was sent").expect("it is there");
         assert!(if ordered { twice == written } else { twice.len() == written.len() });
     }

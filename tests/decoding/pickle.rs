@@ -26,7 +26,7 @@ fn a_tuple_of_none_takes_less_than_64_bytes_a_byte() {
     let (value, peak, kept) = measured(|| decode(&bytes));
     assert_eq!(value.unwrap().as_items().unwrap().len(), 8 << 20);
     assert!(peak <= 64 * bytes.len(), "{} bytes a byte", peak / bytes.len());
-    assert_eq!(kept, 32 * (8 << 20));
+    assert_eq!(kept, size_of::<Value>() * (8 << 20));
 }
 
 /// Each opcode that makes something, with as few bytes as it can have.
@@ -105,6 +105,8 @@ fn honest_data_is_never_refused_for_its_size() {
         let bytes = repeated(&unit, 1 << 20);
         assert!(decode(&bytes).is_ok(), "{}", unit.escape_ascii());
     }
+    // A far number in the memo is one entry, not a table up to it.
+    assert_eq!(decode(b"]p99999999\n0g99999999\n.").unwrap(), Value::List(vec![]));
 }
 
 /// A list of small numbers, as CPython writes it: a thousand at a time.
@@ -137,7 +139,7 @@ fn a_list_of_small_numbers_takes_at_most_twice_its_own_memory() {
         let bytes = numbers(count, batch, append);
         let (value, peak, kept) = measured(|| decode(&bytes).unwrap());
         assert_eq!(value.as_items().unwrap().len(), count);
-        assert_eq!(kept, 32 * count);
+        assert_eq!(kept, size_of::<Value>() * count);
         assert!(peak <= 2 * kept, "{peak} for {kept}, {batch} at a time");
     }
 }
@@ -178,6 +180,9 @@ fn the_bound_on_memory_holds_to_within_a_factor_of_two() {
                 }
             }
         };
+        for small in [0, 1000, 100_000] {
+            fits(small);
+        }
         let (mut low, mut high) = (0, 1 << 28);
         if fits(high).is_none() {
             continue; // more than one value is left, say
@@ -195,6 +200,10 @@ fn the_bound_on_memory_holds_to_within_a_factor_of_two() {
 fn the_reason_is_the_true_one() {
     let once = Decoder::new().max_memory(1 << 20).decode(&repeated(b"N", 8 << 20)).unwrap_err().to_string();
     assert!(once.contains("more than 1048576 bytes of memory") && !once.contains("places"), "{once}");
+    // There is room for what is kept beside the value, and not for the value.
+    let later = Decoder::new().max_memory(30 << 20).decode(&repeated(b"N", 1 << 20)).unwrap_err().to_string();
+    assert!(later.contains("TUPLE at offset") && later.contains("more than 31457280 bytes of memory"), "{later}");
+    assert!(!later.contains("places"), "{later}");
     let places =
         [b"](X\0\0\x01\0".to_vec(), vec![b'x'; 1 << 16], b"q\0".to_vec(), b"h\0".repeat(9999), b"e.".to_vec()].concat();
     let many = decode(&places).unwrap_err().to_string();
@@ -256,7 +265,7 @@ fn a_typed_value_of_plain_data_takes_as_much_memory_as_is_said() {
         assert!(error.contains("from_value_within allows more"), "{error}");
         assert!(peak <= bound + (2 << 20), "{peak} for {bound}");
     };
-    let bound = (16 << 20) + 4 * 32 * 500_001;
+    let bound = (16 << 20) + 4 * size_of::<Value>() * 500_001;
     let data = nones();
     refused(measured(|| from_value::<Vec<Option<[u64; 32]>>>(data).map(drop).err().map(|e| e.to_string())), bound);
     for bound in [100_000, 10_000_000] {
@@ -276,7 +285,10 @@ fn a_typed_value_of_plain_data_takes_as_much_memory_as_is_said() {
         );
     }
     let data = nones();
-    assert_eq!(from_value_within::<Vec<Option<[u64; 32]>>>(data, 264 * 500_000).unwrap().len(), 500_000);
+    assert_eq!(
+        from_value_within::<Vec<Option<[u64; 32]>>>(data, size_of::<Option<[u64; 32]>>() * 500_000).unwrap().len(),
+        500_000
+    );
     // A tuple is paid for with what it stands in.
     assert_eq!(from_value_within::<(u8, [u64; 3])>(Value::from((1, (2, 3, 4))), 0).unwrap(), (1, [2, 3, 4]));
 }

@@ -177,6 +177,43 @@ fn a_deadline_is_not_outlived_by_decoding() {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
+/// Makes room for as many items as it is told of.
+struct Trusting;
+
+impl<'de> serde::de::Visitor<'de> for Trusting {
+    type Value = Vec<u64>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("numbers")
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Vec<u64>, A::Error> {
+        let mut all = Vec::with_capacity(items.size_hint().unwrap_or(0));
+        while let Some(item) = items.next_element()? {
+            all.push(item);
+        }
+        Ok(all)
+    }
+}
+
+#[derive(Debug)]
+struct Trusted(Vec<u64>);
+
+impl<'de> Deserialize<'de> for Trusted {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Trusting).map(Self)
+    }
+}
+
+#[test]
+fn a_type_that_trusts_a_length_is_told_what_can_come() {
+    assert!(refused::<Trusted>(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 1, 2]).contains("set_max_decoded"));
+    let (mut peer, connection) = stranger();
+    let (value, peak) = received::<Trusted>(&mut peer, &connection, &[3, 1, 2, 3]);
+    assert_eq!(value.unwrap().0, [1, 2, 3]);
+    assert!(peak < 1000, "{peak}");
+}
+
 type Wide = Option<[u64; 32]>;
 
 /// One byte of a message, 264 of memory, in a box.
