@@ -110,11 +110,10 @@ impl Process {
         Self::builder().fork_with(ends, body)
     }
 
-    /// Starts a copy of this process, which runs `body` and ends with the exit code of its [answer](Report): see
-    /// [`Builder::fork`].
+    /// Starts a copy of this process with *all* its pipe ends, connections and listeners: a child that uses a pipe is better forked
+    /// [with its end](Self::fork_with), since it does not see a pipe end of which it holds the other side.
     ///
-    /// A child that uses a pipe is better forked [with its end](Self::fork_with): this one has copies of *all* ends, so that it
-    /// sees none of its pipes end.
+    /// The copy runs `body` and ends with the exit code of its [answer](Report): see [`Builder::fork`].
     ///
     /// # Errors
     /// As [`Builder::fork`].

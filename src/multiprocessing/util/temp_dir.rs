@@ -111,10 +111,11 @@ fn make_somewhere(notes: &mut Vec<String>) -> Result<TempDir> {
     let wanted = std::path::absolute(std::env::temp_dir()).unwrap_or_else(|_| std::env::temp_dir());
     let fits = |path: &Path| path.as_os_str().as_bytes().len() + BELOW <= SUN_PATH;
     let short = ["/tmp", "/var/tmp", "/usr/tmp"].map(PathBuf::from).into_iter().filter(|path| *path != wanted);
-    let mut first = None;
+    let unnamed = |errno| Error::os(errno, "cannot make a name for the temporary directory");
+    let (mut name, mut first) = (letters().map_err(unnamed)?, None);
     for base in [wanted.clone()].into_iter().filter(|wanted| fits(wanted)).chain(short) {
         remove_what_others_left(&base, notes);
-        match make(&base) {
+        match make(&base, &mut name) {
             Ok(made) => {
                 if let Some(errno) = first {
                     let (unusable, place) = (wanted.display(), base.display());
@@ -128,18 +129,22 @@ fn make_somewhere(notes: &mut Vec<String>) -> Result<TempDir> {
         }
     }
     // Longer than an address, it may still do for other files.
-    make(&wanted).map_err(|errno| failed(first.unwrap_or(errno), &wanted))
+    make(&wanted, &mut name).map_err(|errno| failed(first.unwrap_or(errno), &wanted))
 }
 
-fn make(base: &Path) -> std::result::Result<TempDir, Errno> {
+/// Makes one of that name, or of the next that is free.
+fn make(base: &Path, name: &mut String) -> std::result::Result<TempDir, Errno> {
     loop {
-        let path = base.join(format!("{PREFIX}{}", letters()?));
+        let path = base.join(format!("{PREFIX}{name}"));
         match DirBuilder::new().mode(0o700).create(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                *name = letters()?;
+                continue;
+            }
             made => made.map_err(errno)?,
         }
         match File::create_new(path.join(MARK)).map_err(errno).and_then(|_| hold(&path)) {
-            Ok(None) => {} // taken for one that was left, in the moment before it was locked
+            Ok(None) => *name = letters()?, // taken for one that was left, in the moment before it was locked
             Ok(hold) => return Ok(TempDir { path, hold }),
             Err(errno) => {
                 let _ = fs::remove_dir_all(&path); // as much of it as can be
@@ -149,13 +154,14 @@ fn make(base: &Path) -> std::result::Result<TempDir, Errno> {
     }
 }
 
-/// Locks the mark of a directory against its removal by others; `None` when it is gone.
+/// Locks the mark of a directory against its removal by others; `None` when it is gone, or is not for this process, which has become
+/// another user's.
 fn hold(directory: &Path) -> std::result::Result<Option<Hold>, Errno> {
     let mark = directory.join(MARK);
     match FileLock::try_shared(&c_string(&mark)?) {
         // Without a lock somebody is about to remove it.
         Ok(lock) => Ok(lock.filter(|lock| is_still(&mark, lock)).map(|lock| Hold::Locked { _lock: lock })),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => Ok(None),
         Err(Errno::OPNOTSUPP | Errno::NOLCK | Errno::BADF | Errno::INVAL) => Ok(Some(Hold::Unlockable)),
         Err(errno) => Err(errno),
     }
@@ -165,12 +171,11 @@ fn c_string(path: &Path) -> std::result::Result<CString, Errno> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)
 }
 
-/// Whether the mark is the file that was locked, and this user's.
+/// Whether the mark is the file that was locked.
 fn is_still(mark: &Path, lock: &FileLock) -> bool {
     let locked = lock.as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata());
     let (Ok(named), Ok(locked)) = (fs::symlink_metadata(mark), locked) else { return false };
-    let same = (named.dev(), named.ino()) == (locked.dev(), locked.ino());
-    same && locked.is_file() && locked.uid() == effective_user()
+    (named.dev(), named.ino()) == (locked.dev(), locked.ino())
 }
 
 /// Removes the directories of this library below `base` that no process uses any more. What cannot be looked into or removed stays.
