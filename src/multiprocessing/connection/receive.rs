@@ -35,7 +35,7 @@ const FROM_A_STRANGER: usize = 256 << 20;
 /// How much memory the value of a stranger's message of so many bytes may take if nobody said: an empty `String` in a `Vec` is one byte
 /// of a message and 24 of memory, and few honest values grow more.
 const fn decoded_from_a_stranger(length: usize) -> usize {
-    (16 << 20) + length.saturating_mul(32)
+    length.saturating_mul(32).saturating_add(16 << 20)
 }
 
 #[derive(Debug)]
@@ -508,7 +508,7 @@ macro_rules! receives {
             /// use ossature::multiprocessing::connection::pipe;
             /// use serde::{Deserialize, Serialize};
             ///
-            /// #[derive(Serialize, Deserialize)]
+            /// #[derive(Debug, Serialize, Deserialize)]
             /// enum List {
             ///     End,
             ///     Item(u8, Box<List>),

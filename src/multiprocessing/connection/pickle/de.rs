@@ -28,7 +28,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// # Errors
 /// [`ErrorKind::Decode`]: `value` is no `T`, or one that takes more memory; the message says where they part.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T> {
-    let most = (16 << 20) + value.memory().saturating_mul(4);
+    let most = value.memory().saturating_mul(4).saturating_add(16 << 20);
     from_value_within(value, most)
 }
 
