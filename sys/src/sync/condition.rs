@@ -66,6 +66,10 @@ use crate::sync::queue::{PrivateQueue, Queue};
 /// Differs from Python's `threading.Condition`: it does not own the lock, which stands beside it, so several conditions may
 /// share one, and notifying does not need it. What is waited for must be changed under the lock; notify when you have given it
 /// back, and the waiter does not run into it.
+///
+/// A participant that is stopped, and not dead, may hold up others: a holder of the lock every return from a wait, since no limit
+/// is for taking the lock again; a notifier those whom it has told and not woken, until their limit. In scope [`Private`] a
+/// thread that a debugger stops alone may stand in the queue's own lock, for which waiting and notifying have no limit.
 #[doc(alias = "Condvar")]
 #[repr(C)]
 pub struct Condition<S: Scope = Private> {

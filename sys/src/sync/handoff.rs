@@ -31,6 +31,9 @@ use crate::sync::permits::NoTable;
 use crate::sync::units::{Units, count};
 
 /// A lock without an owner.
+///
+/// One that is stopped in its [`release`](Self::release), and not dead, may have freed the lock and not woken who sleeps: that one
+/// sleeps on until it goes on, or until its limit.
 #[doc(alias = "allocate_lock")]
 #[repr(C)]
 pub struct HandoffLock<S: Scope = Private> {

@@ -83,6 +83,8 @@ use crate::sync::shared::SharedLock;
 ///
 /// Differs from Python's `threading.Lock`: the data is inside, it is released by dropping the guard, and in scope
 /// [`Shared`] it belongs to the thread that took it.
+///
+/// A holder that is stopped, and not dead, keeps the lock: a take without a limit waits for as long as that takes.
 #[doc(alias = "Mutex")]
 #[repr(C)]
 pub struct Lock<T: ?Sized, S: Scope = Private> {

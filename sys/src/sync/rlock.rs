@@ -126,6 +126,8 @@ unsafe impl Owned for OwnedWord {
 ///
 /// Differs from Python's `threading.RLock`: the data is inside, and a level is given back by dropping its guard, so it cannot
 /// be given back by another thread.
+///
+/// A holder that is stopped, and not dead, keeps the lock: a take without a limit waits for as long as that takes.
 #[doc(alias = "ReentrantMutex")]
 #[repr(C)]
 pub struct RLock<T: ?Sized, S: Scope = Private> {

@@ -78,7 +78,8 @@ use crate::sync::units::{Units, count};
 /// [`release`](Self::release) refuses, and a unit can be held as a [`Permit`]. The value is at most `u32::MAX`.
 ///
 /// In scope `Shared` a participant that is stopped, and not dead, may hold up an [`acquire`](Self::acquire) or a
-/// [`permit`](Self::permit) without a limit, and [`Permit::forget`]. What takes a limit ends in time.
+/// [`permit`](Self::permit) without a limit, and [`Permit::forget`]. One that is stopped in a [`release`](Self::release) may have
+/// given units and not woken who sleeps. What takes a limit ends in time.
 #[doc(alias = "sem_t")]
 #[doc(alias = "BoundedSemaphore")]
 #[repr(C)]

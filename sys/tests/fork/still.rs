@@ -1,6 +1,8 @@
 //! What others do beside a participant that stands still at any instruction: nothing that has a limit outlasts it, and what may not
 //! sleep does not.
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use ossature_sys::errno::Errno;
@@ -8,8 +10,13 @@ use ossature_sys::futex::Limit;
 use ossature_sys::process::{Child, Exit, Signal, fork};
 use ossature_sys::ptrace::{self, State};
 use ossature_sys::scope::Shared;
-use ossature_sys::shm::Shm;
+use ossature_sys::shareable;
+use ossature_sys::shm::{Shareable, Shm};
 use ossature_sys::sync::barrier::Barrier;
+use ossature_sys::sync::condition::Condition;
+use ossature_sys::sync::event::Event;
+use ossature_sys::sync::handoff::HandoffLock;
+use ossature_sys::sync::lock::Lock;
 use ossature_sys::sync::semaphore::Semaphore;
 
 use crate::handover::until;
@@ -22,6 +29,11 @@ pub const TESTS: &[Test] = &[
     ("permit_keeps_its_limit_beside_a_taker_that_stands_still", permit_keeps_its_limit),
     ("bare_unit_keeps_its_limit_beside_a_mover_that_stands_still", bare_unit_keeps_its_limit),
     ("forgetting_keeps_its_limit_beside_a_mover_that_stands_still", forgetting_keeps_its_limit),
+    ("lock_keeps_its_limit_beside_a_holder_that_stands_still", lock_keeps_its_limit),
+    ("event_keeps_its_limit_beside_a_setter_that_stands_still", event_keeps_its_limit),
+    ("handoff_lock_keeps_its_limit_beside_a_taker_that_stands_still", handoff_lock_keeps_its_limit),
+    ("condition_keeps_its_limit_beside_one_that_stands_still", condition_keeps_its_limit),
+    ("waiter_whose_generation_came_round_finds_the_unit", waiter_whose_generation_came_round_finds_the_unit),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -64,7 +76,7 @@ fn end(mut child: Child) {
 /// Has a child stand still after 0, `stride`, ... instructions of `turn`, each time beside another `place`, while another child
 /// does what `others` does, which must end in time. That one begins when the first stands still; or before, and then `ready`
 /// says when it has come far enough.
-fn beside_one_that_stands_still<T: ossature_sys::shm::Shareable>(
+fn beside_one_that_stands_still<T: Shareable>(
     stride: usize,
     place: impl Fn() -> Shm<T>,
     turn: impl Fn(&T),
@@ -99,7 +111,7 @@ fn beside_one_that_stands_still<T: ossature_sys::shm::Shareable>(
         }
         assert_eq!(ended, Some(Exit::Code(0)), "beside one that stood still after {steps} instructions");
         if !stands {
-            assert!(steps > 100, "there was something to do");
+            assert!(steps > 20, "there was something to do");
             return;
         }
     }
@@ -220,4 +232,95 @@ fn forgetting_keeps_its_limit() {
         }
     };
     beside_one_that_stands_still(11, in_slots, turn, others, None);
+}
+
+fn lock_keeps_its_limit() {
+    let turn = |lock: &Lock<u32, Shared>| *lock.lock().unwrap() += 1;
+    let others = |lock: &Lock<u32, Shared>| {
+        drop(awake(|| lock.try_lock()).unwrap());
+        drop(lock.lock_timeout(LIMIT).unwrap());
+        let held = lock.lock_timeout(LIMIT).unwrap();
+        let again = awake(|| lock.try_lock()).unwrap().is_none() && lock.lock_timeout(LIMIT).unwrap().is_none();
+        assert!(again, "by its holder, if this is the one");
+        drop(held);
+    };
+    beside_one_that_stands_still(11, || Shm::place(Lock::shared(0)).unwrap(), turn, others, None);
+}
+
+fn event_keeps_its_limit() {
+    let turn = |event: &Event<Shared>| {
+        event.set();
+        event.clear();
+        let _ = event.wait_timeout(Limit::NOW);
+    };
+    let others = |event: &Event<Shared>| {
+        let _ = awake(|| event.wait_timeout(Limit::NOW)).unwrap();
+        let _ = event.wait_timeout(LIMIT).unwrap();
+        awake(|| event.set());
+        awake(|| event.clear());
+    };
+    beside_one_that_stands_still(5, || Shm::place(Event::shared()).unwrap(), turn, others, None);
+}
+
+fn handoff_lock_keeps_its_limit() {
+    let turn = |lock: &HandoffLock<Shared>| {
+        let _ = lock.try_acquire();
+        let _ = lock.release();
+        let _ = lock.acquire();
+    };
+    let others = |lock: &HandoffLock<Shared>| {
+        let _ = awake(|| lock.try_acquire()).unwrap();
+        let _ = lock.acquire_timeout(LIMIT).unwrap();
+        let _ = awake(|| lock.release());
+    };
+    beside_one_that_stands_still(5, || Shm::place(HandoffLock::shared()).unwrap(), turn, others, None);
+}
+
+shareable! {
+    struct Desk {
+        lock: Lock<(), Shared>,
+        condition: Condition<Shared>,
+    }
+}
+
+fn condition_keeps_its_limit() {
+    let turn = |desk: &Desk| {
+        let held = desk.lock.lock().unwrap();
+        drop(desk.condition.wait_timeout(held, Limit::NOW));
+        desk.condition.notify_all();
+    };
+    let others = |desk: &Desk| {
+        awake(|| desk.condition.notify_all());
+        let Some(held) = desk.lock.lock_timeout(LIMIT).unwrap() else { return };
+        let (held, _) = desk.condition.wait_timeout(held, LIMIT).unwrap();
+        let (held, _) = awake(|| desk.condition.wait_timeout(held, Limit::NOW)).unwrap();
+        drop(held);
+    };
+    let place = || Shm::place(Desk::init(Lock::shared(()), Condition::shared())).unwrap();
+    beside_one_that_stands_still(31, place, turn, others, None);
+}
+
+/// A waiter stands still in front of its sleep until the futex half is again what it has seen, with a unit there.
+fn waiter_whose_generation_came_round_finds_the_unit() {
+    let with_a_slot = || {
+        let semaphore = Shm::place(Semaphore::shared(1)).unwrap();
+        semaphore.permit().unwrap().forget();
+        semaphore
+    };
+    for semaphore in [Shm::place(Semaphore::shared(0)).unwrap(), with_a_slot()] {
+        // SAFETY: the state is the first field of what is `repr(C)`, made of atomics, and outlives this.
+        let state = unsafe { &*core::ptr::from_ref::<Semaphore<Shared>>(&semaphore).cast::<AtomicU64>() };
+        let Some(mut still) = standing(|| assert_eq!(semaphore.acquire_timeout(PATIENCE), Ok(true))) else { return };
+        // Its bit is its last step before the sleep.
+        while (state.load(SeqCst) >> 32) & 1 == 0 {
+            assert!(go_on(&mut still, 1), "it waits");
+        }
+        state.fetch_add(1, SeqCst);
+        ptrace::resume(&still).unwrap();
+        let ended = still.wait_timeout(LATE).unwrap();
+        if ended.is_none() {
+            end(still);
+        }
+        assert_eq!((ended, semaphore.value()), (Some(Exit::Code(0)), 0));
+    }
 }

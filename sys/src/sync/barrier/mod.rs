@@ -91,7 +91,8 @@ use crate::sync::spin::Spin;
 /// cycle have their success.
 ///
 /// A party that is stopped, and not dead, may hold up a [`wait`](Self::wait), [`join`](Self::join) or [`reset`](Self::reset) of
-/// the others. What takes a limit ends in time, and [`abort`](Self::abort) never waits.
+/// the others, also where it has changed the barrier and not woken them. What takes a limit ends in time, and
+/// [`abort`](Self::abort) never waits.
 #[repr(C)]
 pub struct Barrier<S: Scope = Private> {
     lock: S::Lock,
