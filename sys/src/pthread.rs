@@ -27,9 +27,10 @@
 //! **Fork.** [`process::fork`](crate::process::fork()) refuses while any guard exists in the process. After
 //! [`fork_unchecked`](crate::process::fork_unchecked) the child's copies of guards do nothing: the mutex is the parent's.
 //!
-//! **How many.** The kernel walks 2,048 entries of a thread that dies, and forgets those that were taken first. Robust mutexes and the
-//! [locks of this crate](crate::sync) are entries of one list, so they have one limit, 1,900 for each thread, and a take beyond that is
-//! refused with `ENOLCK`. (With musl recursive and error-checking mutexes are entries as well.) What other libraries lock by themselves is counted, but not refused.
+//! **How many.** The kernel walks 2,048 entries of a thread that dies, and forgets those that were taken first. Robust mutexes
+//! and the [locks of this crate](crate::sync) are entries of one list. So they have one limit, 1,900 for each thread, and a take
+//! beyond that is refused with `ENOLCK`. (With musl recursive and error-checking mutexes are entries as well.) Robust mutexes
+//! that other libraries lock are counted, but nobody refuses them.
 //!
 //! Source: pthread_mutex_lock(3p), pthread_mutexattr_setrobust(3).
 

@@ -195,9 +195,10 @@ impl<S: Scope> Condition<S> {
     /// [name](super::bare) and kept the guard.
     ///
     /// # Errors
-    /// The lock is released then. With a guard that is left over: [`NotOwner`](Refused::NotOwner). In `Shared`: [`GivenUp`](Refused::GivenUp) when that happened to the lock meanwhile,
-    /// [`TableFull`](Refused::TableFull) when 120 participants wait already, [`TooMany`](Refused::TooMany). In `Local`:
-    /// [`WouldDeadlock`](Refused::WouldDeadlock), since nobody could notify meanwhile.
+    /// The lock is released then. With a guard that is left over: [`NotOwner`](Refused::NotOwner). In `Shared`:
+    /// [`GivenUp`](Refused::GivenUp) when that happened to the lock meanwhile, [`TableFull`](Refused::TableFull) when 120
+    /// participants wait already, [`TooMany`](Refused::TooMany). In `Local`: [`WouldDeadlock`](Refused::WouldDeadlock), since
+    /// nobody could notify meanwhile.
     pub fn wait<G: Held<Scope = S>>(&self, guard: G) -> G::Answer<G> {
         G::answer(self.wait_within(guard, Limit::NEVER).map(|(guard, _)| guard))
     }

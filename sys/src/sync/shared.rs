@@ -198,7 +198,27 @@ impl SharedLock {
         match Here::now() {
             // The number first: it is wrong for nearly everybody who asks and is not the holder.
             Some((here, id)) => self.node.word.futex() & OWNER == id && here.linked(&self.node).is_some(),
-            None => form() == Form::Pthread && self.spin.load(Relaxed) == gettid(),
+            // SAFETY: in this form.
+            None => form() == Form::Pthread && self.spin.load(Relaxed) == gettid() && unsafe { self.confirms_fallback() },
+        }
+    }
+
+    /// Whether the mutex is this thread's, whose number was noted. It can be taken if a dead thread had the number: then the
+    /// flag says so from here on.
+    ///
+    /// # Safety
+    /// Only where the form is `Pthread`.
+    #[cold]
+    unsafe fn confirms_fallback(&self) -> bool {
+        // SAFETY: the same obligation, passed on.
+        match unsafe { self.take_fallback(Limit::NOW) } {
+            Ok(true) => {
+                self.release_slow(0);
+                false
+            }
+            // With musl a mutex that is one's own is busy.
+            Ok(false) | Err(Refused::WouldDeadlock) => true,
+            Err(_) => false,
         }
     }
 

@@ -337,9 +337,10 @@ fn deaths_are_told_where_the_list_is_hidden() {
         "guard_is_held",
         "guard_in_the_child",
         "told_to_the_next",
+        "number_of_one_that_was_reported",
     ];
     let text = said_with(NO_LIST, &tests);
-    for test in ["form_is_our_own_node", "killed_holder_is_reported", "holder_that_gives_up", "stopped_holder"] {
+    for test in ["form_is_our_own_node", "killed_holder_is_reported", "holder_that_gives_up", "number_of_one"] {
         assert!(text.contains(test), "{test} ran: {text}");
     }
 }

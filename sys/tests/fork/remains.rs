@@ -23,6 +23,7 @@ use crate::harness::Test;
 pub const TESTS: &[Test] = &[
     ("number_in_a_lock_is_not_believed", number_in_a_lock_is_not_believed),
     ("number_in_an_rlock_is_not_believed", number_in_an_rlock_is_not_believed),
+    ("number_of_one_that_was_reported_is_not_believed", number_of_one_that_was_reported_is_not_believed),
     ("number_in_a_permit_is_not_believed", number_in_a_permit_is_not_believed),
     ("number_in_a_seat_is_not_believed", number_in_a_seat_is_not_believed),
     ("lock_of_another_mapping_is_known_as_ones_own", lock_of_another_mapping_is_known_as_ones_own),
@@ -141,6 +142,22 @@ fn number_in_an_rlock_is_not_believed() {
     child.wait().unwrap();
     let guard = lock.lock_timeout(PATIENCE).unwrap().expect("freed by that death");
     assert!(guard.abandoned() && lock.depth() == 1);
+}
+
+/// In the pthread form the number stands beside the mutex, which the kernel has marked.
+fn number_of_one_that_was_reported_is_not_believed() {
+    let lock = Shm::place(RLock::<AtomicU32, Shared>::shared(AtomicU32::new(0))).unwrap();
+    let mut child = fork(|| {
+        forget((lock.lock().unwrap(), lock.lock().unwrap()));
+        0
+    })
+    .unwrap();
+    let dead = child.pid().as_raw_nonzero().get() as u32;
+    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    give_number(&*lock, dead, me());
+    assert_eq!((lock.is_mine(), lock.depth()), (false, 0));
+    let guard = lock.lock().unwrap();
+    assert!(guard.abandoned() && lock.is_mine() && lock.depth() == 1);
 }
 
 fn number_in_a_permit_is_not_believed() {

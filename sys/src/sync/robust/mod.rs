@@ -21,6 +21,22 @@
 //! is awake), so at every instant the node of an owned word is in the list or pending. The kernel reads all of it from
 //! the dying thread itself, in program order, so compiler fences are all it takes.
 //!
+//! **What libc does to the list.** glibc leaves a thread's end to the kernel, and reads nothing of an entry but its links, when its
+//! own mutexes are linked beside it; a forked child begins with an empty list. musl does more:
+//!
+//! | musl | reads or writes of an entry | so |
+//! | --- | --- | --- |
+//! | a thread ends by itself | the word becomes `DIED`, without `WAITERS` | see `word` |
+//! | then it wakes one | by the shared futex if bit 7 of the type before the word is set | see `word`: the bit is always set |
+//! | if | the old word had `WAITERS`, or the count behind the word is not 0 | the node's kind stands there, and is never 0 |
+//! | a mutex is linked or unlinked | the links, as we do | |
+//! | a process forks | forgets that the list is registered, but leaves its entries in it | they are dropped in the child |
+//!
+//! **A list that is not registered** (musl, before a thread's first process-shared mutex) may have private recursive mutexes in it,
+//! which stay, and after a fork those of the parent, which do not: [`Here::keep_own_entries`]. Nothing of ours is lost there. Before the
+//! list is registered no node is in it; while it is being registered the one entry that comes is a mutex on the stack, and goes. A
+//! thread that is killed in between holds nothing that anybody waits for.
+//!
 //! **The kernel's part.** A dying thread whose pending word has no owner wakes one sleeper there. Before Linux 6.2 (some
 //! stable kernels of January 2023 on have it too) that was so for a word of plain 0 only. On those a release that is killed
 //! between its store and its wake, or a chosen sleeper killed beside a free lock, would leave the others asleep, so there
