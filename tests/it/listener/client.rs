@@ -187,6 +187,14 @@ fn a_client_without_a_key_is_told_that_one_is_asked_for() {
 }
 
 #[test]
+fn the_challenge_of_an_old_python_is_one_too() {
+    let listener = Listener::bind(fresh()).unwrap();
+    let client = Client::connect(listener.address()).unwrap();
+    listener.accept().unwrap().send_bytes(&[b"#CHALLENGE#", &[7; 20][..]].concat()).unwrap();
+    assert_eq!(client.recv_bytes().unwrap_err().kind(), ErrorKind::Auth);
+}
+
+#[test]
 fn a_challenge_can_still_be_answered_by_hand() {
     let by_handshake = |client: Connection| Handshake::client(&key())?.run(&client, Deadline::NEVER);
     soon(|| {

@@ -60,3 +60,16 @@ fn nobody_by_the_deadline_is_none_with_and_without_a_key() {
     let taken = listener.incoming(drop).take(2).filter_map(Result::ok).count();
     assert_eq!(taken, 2);
 }
+
+#[test]
+fn a_flood_of_failures_does_not_outlast_the_deadline() {
+    let listener = keyed().bind(fresh()).unwrap();
+    for _ in 0..3 {
+        drop(Client::connect(listener.address()).unwrap());
+    }
+    let mut told = 0;
+    let mut incoming = listener.incoming(|_| told += 1);
+    assert!(incoming.next_timeout(Deadline::NOW).unwrap().is_none());
+    drop(incoming);
+    assert_eq!(told, 1, "the others are left to the next call");
+}
