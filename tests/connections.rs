@@ -12,7 +12,7 @@ use std::io::{Read, Seek, Write};
 use std::time::Duration;
 
 use harness::Test;
-use ossature::multiprocessing::connection::{Connection, pipe, pipe_one_way, wait};
+use ossature::multiprocessing::connection::{Connection, Sent, pipe, pipe_one_way, wait};
 use ossature::multiprocessing::reduction::{recv_handle, send_handle};
 use ossature::multiprocessing::transfer::Handle;
 use ossature::multiprocessing::{Event, Lock, Value};
@@ -38,10 +38,17 @@ const TESTS: &[Test] = &[
     ),
     ("messages_and_ends_of_children_are_waited_for_together", messages_and_ends_of_children_are_waited_for_together),
     ("no_sigpipe_where_its_default_action_was_restored", no_sigpipe_where_its_default_action_was_restored),
+    ("what_was_kept_of_a_message_goes_or_is_an_error", what_was_kept_of_a_message_goes_or_is_an_error),
+    ("value_that_found_no_room_leaves_nothing_behind", value_that_found_no_room_leaves_nothing_behind),
     ("path_of_a_killed_listener_is_the_next_ones", listeners::path_of_a_killed_listener_is_the_next_ones),
     ("of_many_that_start_at_once_one_gets_the_path", listeners::of_many_that_start_at_once_one_gets_the_path),
     ("accept_without_a_descriptor_backs_off", listeners::accept_without_a_descriptor_backs_off),
     ("thousand_clients_at_once_are_let_in", listeners::thousand_clients_at_once_are_let_in),
+    ("forked_child_leaves_handshakes_to_its_parent", listeners::forked_child_leaves_handshakes_to_its_parent),
+    (
+        "accept_without_time_goes_on_with_everybody_who_is_ready",
+        listeners::accept_without_time_goes_on_with_everybody_who_is_ready,
+    ),
     ("sockets_of_a_service_manager_are_taken_once", environment::sockets_of_a_service_manager_are_taken_once),
     ("variables_stay_beside_another_thread", environment::variables_stay_beside_another_thread),
     ("what_no_service_manager_left_is_refused", environment::what_no_service_manager_left_is_refused),
@@ -300,6 +307,38 @@ fn no_sigpipe_where_its_default_action_was_restored() {
         Ok(())
     });
     well(child);
+}
+
+fn what_was_kept_of_a_message_goes_or_is_an_error() {
+    let long = vec![1; 4 << 20];
+    let (near, far) = pipe().unwrap();
+    let (_receiver, sender) = near.split();
+    assert_eq!(sender.send_bytes_timeout(&long, Duration::ZERO).unwrap(), Sent::Partial);
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(move || far.recv_bytes().map(|message| message.len()));
+        sender.finish().unwrap();
+        assert_eq!(reading.join().unwrap().unwrap(), long.len(), "it waits for that");
+    });
+    let (near, far) = pipe().unwrap();
+    assert_eq!(near.send_bytes_timeout(&long, Duration::ZERO).unwrap(), Sent::Partial);
+    drop(far);
+    assert_eq!(near.flush(LONG).unwrap_err().kind(), ErrorKind::Closed);
+    assert!(!near.writable(), "what follows would be taken for the rest");
+}
+
+fn value_that_found_no_room_leaves_nothing_behind() {
+    let null = std::fs::File::open("/dev/null").unwrap();
+    let (near, far) = pipe().unwrap();
+    let mut sent = 0;
+    while near.send_bytes_timeout(b"x", Duration::ZERO).unwrap() == Sent::Complete {
+        sent += 1;
+    }
+    assert_eq!(near.send_timeout(&(Handle(&null), 7), Duration::ZERO).unwrap(), Sent::Nothing);
+    for _ in 0..sent {
+        assert_eq!(far.recv_bytes().unwrap(), b"x");
+    }
+    near.send_bytes(b"the next").unwrap();
+    assert_eq!(far.recv_bytes().unwrap(), b"the next");
 }
 
 // TestWait.test_wait, with the sentinels of test_wait_integer

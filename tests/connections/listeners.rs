@@ -1,6 +1,7 @@
 //! Listeners of several processes: killed ones, many that start at once, and some without descriptors.
 
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -139,6 +140,14 @@ fn prove(socket: TcpStream) -> bool {
     Handshake::client(&key()).unwrap().run(&connection, LONG).unwrap()
 }
 
+/// What this process has used.
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the place has room for the answer.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 pub fn accept_without_a_descriptor_backs_off() {
     // A listener with a key has descriptors of its own from the first accept on: before that and after it.
     let cases = builders().into_iter().flat_map(|builder| [(builder.clone(), false), (builder, true)]);
@@ -161,8 +170,9 @@ pub fn accept_without_a_descriptor_backs_off() {
             }
             assert!((1..=3).contains(&refusals), "{refusals}");
             assert_eq!(listener.accept_timeout(Deadline::NOW).unwrap_err().errno(), Some(Errno::MFILE), "at once");
-            let start = Instant::now();
+            let (start, worked) = (Instant::now(), processor_time());
             assert_eq!(listener.accept().unwrap_err().errno(), Some(Errno::MFILE));
+            assert!(processor_time() - worked < Duration::from_millis(300), "it sleeps meanwhile");
             assert!(start.elapsed() >= Duration::from_secs(1), "it may be over by then: {:?}", start.elapsed());
             thread::scope(|scope| {
                 // A descriptor becomes free while the listener waits.
@@ -207,5 +217,52 @@ pub fn thousand_clients_at_once_are_let_in() {
             Ok(())
         });
         well(child);
+    }
+}
+
+/// A peer at a listener with the key, which was welcomed and has answered its challenge.
+fn answered(listener: &Listener) -> (Connection, Handshake) {
+    let Address::Unix(path) = listener.address() else { panic!("{listener:?}") };
+    let peer = Connection::from_fd(UnixStream::connect(path).unwrap().into(), Access::Both).unwrap();
+    assert!(listener.accept_timeout(Duration::from_millis(1)).unwrap().is_none());
+    let mut handshake = Handshake::client(&key()).unwrap();
+    handshake.incoming(&peer.recv_bytes_timeout(LONG).unwrap().unwrap()).unwrap();
+    while let Some(message) = handshake.outgoing() {
+        peer.send_bytes(&message).unwrap();
+    }
+    (peer, handshake)
+}
+
+fn keyed() -> Listener {
+    Listener::builder().authkey(&key()).handshake_timeout(LONG).bind(fresh()).unwrap()
+}
+
+pub fn forked_child_leaves_handshakes_to_its_parent() {
+    let listener = keyed();
+    let (peer, mut handshake) = answered(&listener);
+    let child = fork(|| match listener.accept_timeout(Duration::from_millis(50)) {
+        Ok(None) => 0,
+        other => panic!("{other:?}"),
+    });
+    well(child.unwrap());
+    thread::scope(|scope| {
+        let accepting = scope.spawn(|| listener.accept());
+        while !handshake.is_done() {
+            handshake.incoming(&peer.recv_bytes_timeout(LONG).unwrap().unwrap()).unwrap();
+            while let Some(message) = handshake.outgoing() {
+                peer.send_bytes(&message).unwrap();
+            }
+        }
+        accepting.join().unwrap().unwrap().send_bytes(b"in").unwrap();
+    });
+    assert_eq!(peer.recv_bytes().unwrap(), b"in");
+}
+
+pub fn accept_without_time_goes_on_with_everybody_who_is_ready() {
+    let listener = keyed();
+    let peers = [(); 3].map(|()| answered(&listener));
+    assert!(listener.accept_timeout(Deadline::NOW).unwrap().is_none());
+    for (peer, _) in &peers {
+        assert!(peer.poll(Duration::ZERO).unwrap(), "each has its welcome");
     }
 }

@@ -8,7 +8,8 @@ use crate::sweep::{alone, fails_with, sweep};
 #[test]
 fn a_lock_on_a_file_ends_and_leaks_nothing() {
     let seen = sweep("flock", &["open", "flock"], || FileLock::try_create(c"/dev/null").map(drop));
-    assert_eq!((seen.calls, seen.survived), (2, 0));
+    // An interruption of either is made good, and EAGAIN says that another has it.
+    assert_eq!((seen.calls, seen.survived), (2, 3));
 }
 
 #[test]
