@@ -220,17 +220,22 @@ pub fn thousand_clients_at_once_are_let_in() {
     }
 }
 
-/// A peer at a listener with the key, which was welcomed and has answered its challenge.
-fn answered(listener: &Listener) -> (Connection, Handshake) {
+/// A peer at a listener with the key, which has its challenge.
+fn welcomed(listener: &Listener) -> Connection {
     let Address::Unix(path) = listener.address() else { panic!("{listener:?}") };
     let peer = Connection::from_fd(UnixStream::connect(path).unwrap().into(), Access::Both).unwrap();
     assert!(listener.accept_timeout(Duration::from_millis(1)).unwrap().is_none());
+    peer
+}
+
+/// Answers the challenge, and sends another.
+fn answer(peer: &Connection) -> Handshake {
     let mut handshake = Handshake::client(&key()).unwrap();
     handshake.incoming(&peer.recv_bytes_timeout(LONG).unwrap().unwrap()).unwrap();
     while let Some(message) = handshake.outgoing() {
         peer.send_bytes(&message).unwrap();
     }
-    (peer, handshake)
+    handshake
 }
 
 fn keyed() -> Listener {
@@ -239,7 +244,8 @@ fn keyed() -> Listener {
 
 pub fn forked_child_leaves_handshakes_to_its_parent() {
     let listener = keyed();
-    let (peer, mut handshake) = answered(&listener);
+    let peer = welcomed(&listener);
+    let mut handshake = answer(&peer);
     let child = fork(|| match listener.accept_timeout(Duration::from_millis(50)) {
         Ok(None) => 0,
         other => panic!("{other:?}"),
@@ -260,9 +266,10 @@ pub fn forked_child_leaves_handshakes_to_its_parent() {
 
 pub fn accept_without_time_goes_on_with_everybody_who_is_ready() {
     let listener = keyed();
-    let peers = [(); 3].map(|()| answered(&listener));
+    let peers = [(); 3].map(|()| welcomed(&listener));
+    let _handshakes = peers.each_ref().map(answer);
     assert!(listener.accept_timeout(Deadline::NOW).unwrap().is_none());
-    for (peer, _) in &peers {
+    for peer in &peers {
         assert!(peer.poll(Duration::ZERO).unwrap(), "each has its welcome");
     }
 }
