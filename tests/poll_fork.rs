@@ -71,3 +71,63 @@ fn a_forked_child_has_a_selector_of_its_own() {
     shares_nothing(DefaultSelector::new().unwrap(), streams);
     shares_nothing(SelectSelector::new().unwrap(), streams);
 }
+
+/// Runs `body` in a child, which answers whether all was as it should be.
+fn in_a_child(body: impl FnOnce() -> bool) {
+    // SAFETY: the child makes system calls and allocates (which glibc and musl allow after fork), takes no lock that another
+    // thread may hold, and leaves by _exit without returning.
+    match unsafe { ossature::sys::process::fork_unchecked() }.unwrap() {
+        // SAFETY: _exit has no preconditions.
+        None => unsafe { libc::_exit(i32::from(!body())) },
+        Some(mut child) => assert_eq!(child.wait(), Ok(ossature::sys::process::Exit::Code(0))),
+    }
+}
+
+#[test]
+fn a_forked_child_makes_its_set_once() {
+    let (near, _far) = UnixStream::pair().unwrap();
+    let mut selector = EpollSelector::new().unwrap();
+    let token = selector.register(&near, Interest::WRITE, ()).unwrap();
+    in_a_child(|| {
+        let mut look = || selector.select(Duration::ZERO).is_ok_and(|found| found == [(token, Interest::WRITE)]);
+        let first = look().then(|| selector.as_fd().as_raw_fd());
+        let mut look = || selector.select(Duration::ZERO).is_ok_and(|found| found == [(token, Interest::WRITE)]);
+        look() && first == Some(selector.as_fd().as_raw_fd())
+    });
+}
+
+#[test]
+fn a_forked_child_does_without_what_was_closed_behind_its_back() {
+    let (near, _far) = UnixStream::pair().unwrap();
+    let room = near.try_clone().unwrap();
+    let (gone, _other) = UnixStream::pair().unwrap();
+    let mut selector = EpollSelector::new().unwrap();
+    let token = selector.register(&near, Interest::WRITE, ()).unwrap();
+    selector.register(&gone, Interest::WRITE, ()).unwrap();
+    in_a_child(|| {
+        // The new set gets this number, so that the other one stays free.
+        drop(room);
+        // SAFETY: the child leaves by _exit, so nobody closes the number once more.
+        let closed = unsafe { libc::close(gone.as_raw_fd()) } == 0;
+        closed && selector.select(Duration::ZERO).is_ok_and(|found| found == [(token, Interest::WRITE)])
+    });
+}
+
+#[test]
+fn without_a_descriptor_for_a_set_the_default_selector_polls() {
+    let (near, _far) = UnixStream::pair().unwrap();
+    in_a_child(|| {
+        let few = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
+        // SAFETY: setrlimit(2) reads the limit, which lives for the whole call.
+        let limited = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const few) } == 0;
+        // SAFETY: dup(2) takes a number, and the copies end with the child.
+        while unsafe { libc::dup(near.as_raw_fd()) } >= 0 {}
+        let no_set = EpollSelector::<&UnixStream>::new().is_err();
+        let found = DefaultSelector::new().is_ok_and(|mut selector| {
+            selector.register(&near, Interest::WRITE, ()).is_ok_and(|token| {
+                selector.select(Duration::ZERO).is_ok_and(|found| found == [(token, Interest::WRITE)])
+            })
+        });
+        limited && no_set && found
+    });
+}

@@ -81,6 +81,8 @@ fn a_closed_descriptor_is_an_error_that_says_which() {
         let error = select(&[near.as_fd()], &[near.as_fd(), gone], &[], None).unwrap_err();
         assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(Errno::BADF)));
         assert!(error.to_string().contains(&format!("descriptor {number} in write[1] is not open")), "{error}");
+        let error = select(&[gone], &[], &[near.as_fd(), gone], None).unwrap_err();
+        assert!(error.to_string().contains(&format!("descriptor {number} in read[0], except[1] is not")), "{error}");
     }
 }
 
@@ -144,6 +146,8 @@ fn epoll_lists_what_is_ready_as_python_does() {
     let events = epoll.poll_list(None, MAX_EVENTS).unwrap();
     assert_eq!(events.len(), 1);
     assert_eq!((events[0].token(), events[0].flags()), (near.as_raw_fd() as u64, Interest::OUT));
-    assert_eq!(epoll.poll_list(None, 0).unwrap_err().errno(), Some(Errno::INVAL));
+    let error = epoll.poll_list(None, 0).unwrap_err();
+    assert_eq!(error.errno(), Some(Errno::INVAL));
+    assert!(error.to_string().starts_with("epoll: max_events must be at least 1"), "{error}");
     assert_eq!(epoll.poll_list(None, usize::MAX).unwrap().len(), events.len());
 }

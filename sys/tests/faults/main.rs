@@ -8,6 +8,7 @@
 mod support;
 mod sweep;
 
+mod cost;
 mod epoll;
 mod eventfd;
 mod fd;

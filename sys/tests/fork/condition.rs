@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
+use ossature_sys::deadline::Deadline;
 use ossature_sys::process::{Child, fork};
 use ossature_sys::scope::Shared;
 use ossature_sys::shareable;
@@ -15,6 +16,8 @@ use crate::harness::Test;
 pub const TESTS: &[Test] = &[
     ("notification_of_one_who_dies_before_it_has_the_lock_goes_on", notification_of_one_who_dies_goes_on),
     ("places_of_the_dead_are_used_again", places_of_the_dead_are_used_again),
+    ("table_full_of_the_dead_has_room", table_full_of_the_dead_has_room),
+    ("notification_of_the_dead_reaches_nobody", notification_of_the_dead_reaches_nobody),
 ];
 
 shareable! {
@@ -71,4 +74,38 @@ fn places_of_the_dead_are_used_again() {
     let mut child = waiter(&stage, 1);
     assert_eq!(stage.condition.notify_all(), 1);
     child.wait().unwrap();
+}
+
+/// All of them die at once, so that nobody was there to see the first.
+fn table_full_of_the_dead_has_room() {
+    const PLACES: u32 = 120;
+    let stage = stage();
+    let mut crowd = fork(|| {
+        std::thread::scope(|scope| {
+            for _ in 0..PLACES {
+                scope.spawn(|| {
+                    let guard = stage.lock.lock().unwrap();
+                    stage.states[0].fetch_add(1, SeqCst);
+                    drop(stage.condition.wait(guard).unwrap());
+                });
+            }
+        });
+        0
+    })
+    .unwrap();
+    until("all have asked for a place", || stage.states[0].load(SeqCst) == PLACES);
+    // The last has its place before it lets the lock go.
+    drop(stage.lock.lock().unwrap());
+    crowd.kill().unwrap();
+    crowd.wait().unwrap();
+    let waited = stage.condition.wait_timeout(stage.lock.lock().unwrap(), Deadline::NOW);
+    assert!(!waited.expect("the places of the dead are free").1);
+}
+
+fn notification_of_the_dead_reaches_nobody() {
+    let stage = stage();
+    let mut child = waiter(&stage, 0);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(stage.condition.notify(1), 0);
 }

@@ -89,11 +89,12 @@ pub fn rest() -> ! {
 }
 
 pub fn run(tests: &[Test]) {
-    run_where(tests, |_| true)
+    run_where(tests, |_| true, |_| true)
 }
 
-/// [`run`], where only the tests of which `forks` is true need this process to have one thread.
-pub fn run_where(tests: &[Test], forks: impl Fn(&str) -> bool) {
+/// [`run`], where only the tests of which `forks` is true need this process to have one thread, and only those of which
+/// `possible` is true can be run on this system.
+pub fn run_where(tests: &[Test], forks: impl Fn(&str) -> bool, possible: impl Fn(&str) -> bool) {
     let Choice { wanted, skipped, list } = Choice::of(std::env::args().skip(1));
     if list {
         tests.iter().for_each(|(name, _)| println!("{name}: test"));
@@ -102,11 +103,18 @@ pub fn run_where(tests: &[Test], forks: impl Fn(&str) -> bool) {
     let threads = threads();
     let (mut passed, mut failed, mut left_out) = (0, 0, 0);
     let mut runnable = tests.to_vec();
+    runnable.retain(|(name, _)| possible(name));
+    if runnable.len() < tests.len() {
+        left_out = tests.len() - runnable.len();
+        println!("SKIPPED: {left_out} tests, for this system lacks what they are about");
+    }
     if threads > 1 {
         // An emulator of user space has helper threads in the very process, which the kernel counts like any other.
+        let before = runnable.len();
         runnable.retain(|(name, _)| !forks(name));
         left_out = tests.len() - runnable.len();
-        println!("SKIPPED: {left_out} tests, for the kernel counts {threads} threads before the first test");
+        let these = before - runnable.len();
+        println!("SKIPPED: {these} tests, for the kernel counts {threads} threads before the first test");
     }
     become_the_runner();
     arm_alarm();

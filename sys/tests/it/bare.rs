@@ -66,7 +66,7 @@ fn guard_that_outlives_the_release_is_harmless() {
 
 #[test]
 fn memory_of_a_lock_that_is_held_bare_stays_mapped() {
-    needs!(shared_locks);
+    needs!(other_mappings);
     let lock = Shm::place(Lock::<(), Shared>::shared(())).unwrap();
     let again = lock.try_clone().unwrap();
     lock.acquire().unwrap();

@@ -29,6 +29,20 @@ pub fn own_nodes() -> bool {
     there("list of a known form", Shared::form() == Form::Node)
 }
 
+/// Locks that may be released through another mapping of their memory. In the pthread form glibc for 32 bits looks for the
+/// mutex in the thread's list under the address of the release, for ever.
+#[must_use]
+pub fn other_mappings() -> bool {
+    there(
+        "release through another mapping",
+        match Shared::form() {
+            Form::Node => true,
+            Form::Pthread => cfg!(target_pointer_width = "64"),
+            Form::Unsupported => false,
+        },
+    )
+}
+
 /// A pthread mutex that is robust, at least by its name.
 #[must_use]
 pub fn robust_mutexes() -> bool {

@@ -8,7 +8,7 @@ use ossature_sys::sync::rlock::RLock;
 
 #[test]
 fn lock_may_be_released_through_another_mapping() {
-    needs!(shared_locks);
+    needs!(other_mappings);
     let first = Shm::place(RLock::<u32, Shared>::shared(0)).unwrap();
     let second = first.try_clone().unwrap();
     // Another entry before and after it in the list, and neither.

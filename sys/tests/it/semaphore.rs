@@ -74,6 +74,24 @@ fn permit_of_a_thread_that_ends_comes_back() {
 }
 
 #[test]
+fn memory_with_a_leaked_permit_stays_mapped() {
+    needs!(own_nodes);
+    let semaphore = Shm::place(Semaphore::shared(1)).unwrap();
+    let at = core::ptr::from_ref(&*semaphore);
+    core::mem::forget(semaphore.permit().unwrap());
+    drop(semaphore);
+    // SAFETY: `Shm` leaks a mapping in which something is linked; that it did is what this looks at.
+    assert_eq!(unsafe { &*at }.value(), 0);
+}
+
+#[test]
+fn semaphore_begins_with_no_more_units_than_it_may_have() {
+    needs!(shared_locks);
+    let semaphore = Shm::place(Semaphore::shared_up_to(5, 3)).unwrap();
+    assert_eq!((semaphore.value(), semaphore.release(1)), (3, Err(Overflow)));
+}
+
+#[test]
 fn held_permit_counts_for_the_bound() {
     needs!(shared_locks);
     let semaphore = Shm::place(Semaphore::shared_bounded(2)).unwrap();

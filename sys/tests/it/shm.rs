@@ -216,6 +216,7 @@ fn image_is_known_and_the_same_in_every_process_that_runs_it() {
 
 #[test]
 fn value_array_and_slice_of_one_are_three_types() {
+    needs!(shared_locks);
     let (value, array) = (Shm::place(7_u32).unwrap(), Shm::place([7_u32]).unwrap());
     let (slice, locked) = (Shm::place_slice(1, |_| 7_u32).unwrap(), Shm::place_locked_slice(1, |_| 7_u32).unwrap());
     let all = || [descriptor(&value), descriptor(&array), descriptor(&slice), descriptor(&locked)];

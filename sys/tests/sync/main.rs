@@ -24,6 +24,8 @@ mod lock;
 mod rlock;
 mod semaphore;
 
+use ossature_sys::scope::{Form, Shared};
+
 fn main() {
     let mut tests = Vec::new();
     for module in [
@@ -39,12 +41,10 @@ fn main() {
     ] {
         tests.extend_from_slice(module);
     }
-    if !needs::shared_locks() {
-        let all = tests.len();
-        let without_lock = |name: &str| name.starts_with("event::") || name.starts_with("handoff::");
-        tests
-            .retain(|(name, _)| without_lock(name) || !(name.contains("::shared::") || name.contains("::processes::")));
-        println!("SKIPPED: {} tests of locks in shared memory", all - tests.len());
-    }
-    harness::run_where(&tests, |name| name.contains("::processes::"))
+    let shared_locks = Shared::form() != Form::Unsupported;
+    let possible = |name: &str| {
+        let without_lock = name.starts_with("event::") || name.starts_with("handoff::");
+        shared_locks || without_lock || !(name.contains("::shared::") || name.contains("::processes::"))
+    };
+    harness::run_where(&tests, |name| name.contains("::processes::"), possible)
 }

@@ -267,6 +267,8 @@ fn daemon_is_inherited_and_fixed_at_the_start() {
             outer.result().unwrap()
         };
         assert_eq!((inner(true), inner(false)), (true, false));
+        let foreign = std::thread::spawn(|| Thread::new(|| ()).daemon());
+        assert!(foreign.join().unwrap(), "nobody here waits for a thread that was started elsewhere");
         let thread = Thread::new(|| current_thread().daemon());
         thread.set_daemon(true).unwrap();
         thread.start().unwrap();

@@ -35,6 +35,7 @@ struct Seen {
     location: Option<String>,
     is_exit: bool,
     in_itself: bool,
+    traced: bool,
 }
 
 fn listen(name: &'static str) -> Receiver<Seen> {
@@ -49,6 +50,7 @@ fn listen(name: &'static str) -> Receiver<Seen> {
             message: report.message().map(str::to_owned),
             location: report.location().map(str::to_owned),
             is_exit: report.is_exit(),
+            traced: report.backtrace().is_some(),
             in_itself: *report.thread() == current_thread() && report.thread().is_alive(),
         };
         let _ = tell.lock().unwrap().send(seen);
@@ -75,6 +77,8 @@ fn a_panic_reaches_the_hook_with_name_words_and_place() {
         assert!(place.starts_with(&format!("{}:{line}:", file!())), "{place}");
         assert_eq!(seen.message.as_deref(), Some("out of cheese"));
         assert_eq!((seen.thread.as_str(), seen.is_exit, seen.in_itself), ("panics", false, true));
+        let wanted = std::backtrace::Backtrace::capture().status() == std::backtrace::BacktraceStatus::Captured;
+        assert_eq!(seen.traced, wanted, "a trace that was not taken is none");
         assert!(hear.try_recv().is_err(), "once");
         let error = thread.result().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Panicked);

@@ -26,17 +26,19 @@ fn of_many_askers_one_makes_the_value() {
 fn who_comes_meanwhile_waits_for_the_value() {
     soon(|| {
         let once = Arc::new(Once::new());
-        let asked = once.clone();
+        let (asked, (give, asker)) = (once.clone(), channel());
         let made = once.get_or_init(move || {
             let (tell, hear) = channel();
             let asker = Thread::spawn(move || {
                 tell.send(thread_id()).unwrap();
-                asked.get_or_init(|| 2).copied()
+                asked.get_or_init(|| panic!("a second time")).copied()
             });
             until_asleep(hear.recv().unwrap());
-            (1, asker.unwrap()).0
+            give.send(asker.unwrap()).unwrap();
+            1
         });
         assert_eq!(*made.unwrap(), 1);
+        assert_eq!(asker.recv().unwrap().result().unwrap().unwrap(), 1);
     });
 }
 

@@ -29,7 +29,8 @@ pub enum Form {
     /// killed when it has been chosen and before it takes the lock may leave the others asleep beside it.
     ///
     /// Some emulators (qemu's of user space) keep no robust list, and the C library makes the mutex all the same: nobody hears
-    /// of a death there.
+    /// of a death there. On 32-bit machines glibc looks for a mutex under the address of the release: whoever releases a lock
+    /// through another mapping than it was taken through never comes back.
     Pthread,
     /// None: the kernel keeps no robust list, and the C library makes no robust mutex (glibc for riscv64 under an emulator).
     /// What has a lock in it cannot be placed in shared memory: the answer is `EOPNOTSUPP`.

@@ -1,0 +1,101 @@
+//! What costs no system call: a primitive on which nobody sleeps any more.
+
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use ossature_sys::faults::{Fault, Rule};
+use ossature_sys::scope::Shared;
+use ossature_sys::shm::Shm;
+use ossature_sys::sync::event::Event;
+use ossature_sys::sync::handoff::HandoffLock;
+use ossature_sys::sync::lock::Lock;
+use ossature_sys::sync::semaphore::Semaphore;
+
+use crate::support::{soon, thread_id, until_asleep};
+
+/// Long enough to fall asleep in.
+const A_BIT: Duration = Duration::from_millis(30);
+
+/// How often this thread calls futex(2) in a second run of `turn`. The first may still find traces of those who slept.
+fn calls(turn: impl Fn()) -> u64 {
+    turn();
+    let count = Rule::on("futex", Fault::Count).arm().unwrap();
+    turn();
+    count.seen()
+}
+
+/// Runs `wait` in another thread, which gives up.
+fn gives_up(wait: impl Fn() -> bool + Sync) {
+    soon(|| thread::scope(|scope| assert!(!scope.spawn(&wait).join().unwrap(), "it gave up")));
+}
+
+#[test]
+fn a_lock_that_nobody_waits_for_any_more_calls_nothing() {
+    let (private, shared) = (Lock::new(0), Shm::place(Lock::<u32, Shared>::shared(0)).unwrap());
+    let held = (private.lock(), shared.lock().unwrap());
+    gives_up(|| private.lock_timeout(A_BIT).is_some());
+    gives_up(|| shared.lock_timeout(A_BIT).unwrap().is_some());
+    drop(held);
+    assert_eq!(calls(|| drop(private.lock())), 0);
+    assert_eq!(calls(|| drop(shared.lock().unwrap())), 0);
+}
+
+#[test]
+fn a_semaphore_that_nobody_waits_for_any_more_calls_nothing() {
+    let (private, shared) = (Semaphore::new(0), Shm::place(Semaphore::shared(0)).unwrap());
+    let (handoff, taken) = (HandoffLock::new(), Shm::place(HandoffLock::shared()).unwrap());
+    handoff.acquire();
+    taken.acquire().unwrap();
+    gives_up(|| private.acquire_timeout(A_BIT));
+    gives_up(|| shared.acquire_timeout(A_BIT).unwrap());
+    gives_up(|| handoff.acquire_timeout(A_BIT));
+    gives_up(|| taken.acquire_timeout(A_BIT).unwrap());
+    private.release(1).unwrap();
+    shared.release(1).unwrap();
+    handoff.release().unwrap();
+    taken.release().unwrap();
+    let turn = || {
+        private.acquire();
+        private.release(1).unwrap();
+        shared.acquire().unwrap();
+        shared.release(1).unwrap();
+        handoff.acquire();
+        handoff.release().unwrap();
+        taken.acquire().unwrap();
+        taken.release().unwrap();
+    };
+    assert_eq!(calls(turn), 0);
+}
+
+#[test]
+fn an_event_that_nobody_waits_for_any_more_calls_nothing() {
+    let (private, shared) = (Event::new(), Shm::place(Event::shared()).unwrap());
+    let sleeper = |wait: &(dyn Fn() + Sync)| {
+        soon(|| {
+            thread::scope(|scope| {
+                for _ in 0..2 {
+                    let (tell, told) = channel();
+                    scope.spawn(move || {
+                        tell.send(thread_id()).unwrap();
+                        wait();
+                    });
+                    until_asleep(told.recv().unwrap());
+                }
+                private.set();
+                shared.set();
+            });
+        });
+        private.clear();
+        shared.clear();
+    };
+    sleeper(&|| private.wait());
+    sleeper(&|| shared.wait().unwrap());
+    let turn = || {
+        private.set();
+        private.clear();
+        shared.set();
+        shared.clear();
+    };
+    assert_eq!(calls(turn), 0);
+}
