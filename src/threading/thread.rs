@@ -151,11 +151,9 @@ impl<T> Thread<T> {
         if is_here && (native.is_alive() || limit.is_never()) {
             return Err(joins_itself(&format!("thread {}", self.core.name())));
         }
-        if native.is_alive() {
-            if self.core.is(Kind::Dummy) {
-                let message = format!("thread {} was started elsewhere: join it there", self.core.name());
-                return Err(Error::new(ErrorKind::InvalidInput, message));
-            }
+        if native.is_alive() && self.core.is(Kind::Dummy) {
+            let message = format!("thread {} was started elsewhere: join it there", self.core.name());
+            return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let _edge = match native.ident() {
             Some(ident) if limit.is_never() => init::joining(ident)?,

@@ -37,8 +37,10 @@ pub fn tell(path: &Path) {
         let found = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         found.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    // SAFETY: umask(2) and getpgid(2) take numbers.
-    let (umask, group) = unsafe { (libc::umask(0), libc::getpgid(0)) };
+    // SAFETY: umask(2) takes a number.
+    let umask = unsafe { libc::umask(0) };
+    // SAFETY: getpgid(2) takes a number.
+    let group = unsafe { libc::getpgid(0) };
     let limit = ossature::sys::process::rlimit(Resource::Core).unwrap();
     let lines = [
         format!("directory {}", std::env::current_dir().unwrap().display()),

@@ -162,13 +162,15 @@ fn program_takes_no_strangers_orders() {
 /// In a process of its own: hides the devices, and starts children.
 pub fn without_dev() -> u8 {
     let none = std::ptr::null();
-    // SAFETY: unshare(2) takes flags; mount(2) is given strings that end with a null, and null where it reads nothing.
-    let hidden = unsafe {
-        libc::unshare(libc::CLONE_NEWNS) == 0
-            && libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()) == 0
-            && libc::mount(c"none".as_ptr(), c"/dev".as_ptr(), c"tmpfs".as_ptr(), 0, none.cast()) == 0
-    };
-    if !hidden {
+    // SAFETY: unshare(2) takes flags.
+    let apart = || unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0;
+    let (root, flags) = (c"/".as_ptr(), libc::MS_REC | libc::MS_PRIVATE);
+    // SAFETY: mount(2) is given a string that ends with a null, and null where it reads nothing.
+    let private = || unsafe { libc::mount(none, root, none, flags, none.cast()) } == 0;
+    let (source, place, kind) = (c"none".as_ptr(), c"/dev".as_ptr(), c"tmpfs".as_ptr());
+    // SAFETY: mount(2) is given strings that end with a null, and null where it reads nothing.
+    let empty = || unsafe { libc::mount(source, place, kind, 0, none.cast()) } == 0;
+    if !(apart() && private() && empty()) {
         return 77;
     }
     assert!(!Path::new("/dev/null").exists());

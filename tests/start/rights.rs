@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use ossature::multiprocessing::transfer::Handle;
@@ -63,18 +63,19 @@ fn lower(what: &str) {
     match what {
         "nothing" => {}
         "user" => {
-            // SAFETY: setgroups(2) may be given no groups; the others take numbers.
-            unsafe {
-                done(libc::setgroups(0, std::ptr::null()));
-                done(libc::setresgid(NOBODY, NOBODY, NOBODY));
-                done(libc::setresuid(NOBODY, NOBODY, NOBODY));
-            }
+            // SAFETY: setgroups(2) may be given no groups.
+            done(unsafe { libc::setgroups(0, std::ptr::null()) });
+            // SAFETY: setresgid(2) takes numbers.
+            done(unsafe { libc::setresgid(NOBODY, NOBODY, NOBODY) });
+            // SAFETY: setresuid(2) takes numbers.
+            done(unsafe { libc::setresuid(NOBODY, NOBODY, NOBODY) });
         }
-        // SAFETY: setegid(2) and seteuid(2) take numbers.
-        "effective-user" => unsafe {
-            done(libc::setegid(NOBODY));
-            done(libc::seteuid(NOBODY));
-        },
+        "effective-user" => {
+            // SAFETY: setegid(2) takes a number.
+            done(unsafe { libc::setegid(NOBODY) });
+            // SAFETY: seteuid(2) takes a number.
+            done(unsafe { libc::seteuid(NOBODY) });
+        }
         "saved-user" => {
             // SAFETY: setresuid(2) takes numbers.
             done(unsafe { libc::setresuid(NOBODY, NOBODY, 0) });
@@ -196,7 +197,7 @@ fn way_to_the_server() -> Socket {
         }
     }
     assert_eq!(found.len(), 1, "the one socket of packets is that of the server");
-    Socket::try_from(OwnedFd::from(found.remove(0))).unwrap()
+    Socket::try_from(found.remove(0)).unwrap()
 }
 
 /// Asks the server for a child, without the comparison that this library makes before; answers with the tag, the errno and the

@@ -198,10 +198,11 @@ impl SharedLock {
         match Here::now() {
             // The number first: it is wrong for nearly everybody who asks and is not the holder.
             Some((here, id)) => self.node.word.futex() & OWNER == id && here.linked(&self.node).is_some(),
-            // SAFETY: in this form.
-            None => {
-                form() == Form::Pthread && self.spin.load(Relaxed) == gettid() && unsafe { self.confirms_fallback() }
+            None if form() == Form::Pthread && self.spin.load(Relaxed) == gettid() => {
+                // SAFETY: in this form.
+                unsafe { self.confirms_fallback() }
             }
+            None => false,
         }
     }
 

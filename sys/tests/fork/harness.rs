@@ -46,11 +46,10 @@ fn pid_namespace() -> String {
 
 /// Has a child of the runner that waits for something be killed with the runner, however that ends.
 extern "C" fn end_with_the_runner() {
-    // SAFETY: getppid(2) and prctl(2) with this request take numbers, and are allowed after a fork.
-    unsafe {
-        if libc::getppid() == RUNNER.load(SeqCst) {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong);
-        }
+    // SAFETY: getppid(2) has no preconditions, and is allowed after a fork.
+    if unsafe { libc::getppid() } == RUNNER.load(SeqCst) {
+        // SAFETY: prctl(2) takes numbers with this request, and is allowed after a fork.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) };
     }
 }
 

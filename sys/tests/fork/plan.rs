@@ -302,8 +302,10 @@ fn program_has_the_effective_user_only() {
     }
     let (mut told, tell) = pipe();
     let mut child = fork(|| {
-        // SAFETY: calls without pointers, in a process of its own.
-        assert_eq!(unsafe { libc::setresgid(0, NOBODY, 0) | libc::setresuid(0, NOBODY, 0) }, 0);
+        // SAFETY: a call without pointers, in a process of its own.
+        assert_eq!(unsafe { libc::setresgid(0, NOBODY, 0) }, 0);
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::setresuid(0, NOBODY, 0) }, 0);
         let descriptors = [Inherit::as_number(&tell, 1).unwrap()];
         let arguments =
             [Argument::new(c"grep"), Argument::new(c"id:"), Argument::new(c"/proc/self/status"), Argument::END];

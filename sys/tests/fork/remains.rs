@@ -104,7 +104,7 @@ fn number_in_a_lock_is_not_believed() {
     let words = std::ptr::from_ref(&*lock).cast::<AtomicUsize>();
     for at in 1..size_of_val(&*lock) / size_of::<usize>() {
         // SAFETY: inside the lock, which is made of atomic numbers.
-        let word = unsafe { &*words.add(at) };
+        let word = unsafe { &*words.wrapping_add(at) };
         if word.load(SeqCst) == home {
             word.store(std::ptr::from_ref(&*other) as usize, SeqCst);
         }

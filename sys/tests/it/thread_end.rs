@@ -150,17 +150,20 @@ fn what_libc_has_in_the_list_already_stays_there() {
     }
     let lock = Shm::place(Lock::<u32, Shared>::shared(0)).unwrap();
     let take = || {
-        // SAFETY: an attribute object and a mutex of this thread's own, which outlive their use.
-        unsafe {
-            let mut kind: libc::pthread_mutexattr_t = std::mem::zeroed();
-            let mutex = Box::leak(Box::new(std::mem::zeroed::<libc::pthread_mutex_t>()));
-            assert_eq!(libc::pthread_mutexattr_init(&mut kind), 0);
-            assert_eq!(libc::pthread_mutexattr_settype(&mut kind, libc::PTHREAD_MUTEX_RECURSIVE), 0);
-            assert_eq!(libc::pthread_mutex_init(mutex, &kind), 0);
-            assert_eq!(libc::pthread_mutex_lock(mutex), 0);
-            forget(lock.lock().unwrap());
-            assert_eq!(libc::pthread_mutex_unlock(mutex), 0);
-        }
+        let mut kind = std::mem::MaybeUninit::uninit();
+        let mutex = Box::leak(Box::new(std::mem::MaybeUninit::uninit())).as_mut_ptr();
+        // SAFETY: a place for an attribute object.
+        assert_eq!(unsafe { libc::pthread_mutexattr_init(kind.as_mut_ptr()) }, 0);
+        // SAFETY: the object was just made.
+        let typed = unsafe { libc::pthread_mutexattr_settype(kind.as_mut_ptr(), libc::PTHREAD_MUTEX_RECURSIVE) };
+        assert_eq!(typed, 0);
+        // SAFETY: a place for a mutex, which is never moved, and an attribute object.
+        assert_eq!(unsafe { libc::pthread_mutex_init(mutex, kind.as_ptr()) }, 0);
+        // SAFETY: the mutex was just made.
+        assert_eq!(unsafe { libc::pthread_mutex_lock(mutex) }, 0);
+        forget(lock.lock().unwrap());
+        // SAFETY: this thread holds the mutex.
+        assert_eq!(unsafe { libc::pthread_mutex_unlock(mutex) }, 0);
     };
     ends_beside(1, take, || drop(lock.lock().unwrap()));
 }
