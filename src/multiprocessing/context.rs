@@ -28,15 +28,16 @@ use crate::error::{Error, ErrorKind, Result};
 /// (Python had `fork` up to 3.13 and has `forkserver` since). Locks and whatever else is in shared memory may go to processes
 /// of every method, since they travel as descriptors.
 ///
-/// `Spawn` and `Forkserver` find the program in /proc, which must be mounted where they are started. A program that was started
-/// through its loader (`ld-linux.so ./program`) is not found so, and the error of a start says that.
+/// `Spawn` and `Forkserver` find the program in /proc, so /proc must be mounted when a process is started. They cannot
+/// find a program that was started through its loader (`ld-linux.so ./program`); the error of the start says so.
 ///
-/// By these two a child's real and saved users and groups are the effective ones of its parent, and it has no capability that its
-/// parent had not: a daemon that acts as another user for a while has children that cannot go back.
+/// With these two the child's real and saved users and groups are the effective ones of its parent. The child has only
+/// capabilities that its parent had. So the children of a daemon that acts as another user for a while cannot change
+/// back.
 ///
 /// A child's `std::env::args()` are its parent's with `Fork` only. The signal mask is inherited with `Fork` and `Spawn`; with
-/// `Forkserver` it is the server's. Under all three a child begins with `SIGTERM` and `SIGINT` let through, unless
-/// [`signal_mask`](super::process::Builder::signal_mask) says otherwise. `Fork` is refused where `SIGCHLD` is ignored.
+/// `Forkserver` it is the server's. With all three a child begins with `SIGTERM` and `SIGINT` unblocked, unless
+/// [`signal_mask`](super::process::Builder::signal_mask) says otherwise. `Fork` is an error if `SIGCHLD` is ignored.
 ///
 /// # Examples
 /// ```
@@ -58,14 +59,18 @@ pub enum Context {
     Spawn,
     /// As `Spawn`, but the program runs already and forks itself on request. The first such start makes this server.
     ///
-    /// A child has the users, groups and capabilities of the process that starts it. They are compared at each start, together with
-    /// what an exec can give (the bounding set, `no_new_privs`): a process whose rights have changed lets go of its server
-    /// and makes another.
+    /// A child has the users, groups and capabilities of the process that starts it. Each start compares these rights,
+    /// the bounding set and `no_new_privs` with those of the server. A process whose rights have changed abandons its
+    /// server and starts a new one.
     ///
-    /// Everything else that a process inherits is what this program had when the server was made: the environment, resource
-    /// limits, standard output and standard error, umask, nice value and scheduling, allowed processors, cgroup, namespaces, root
-    /// directory, session and terminal, the signal mask, ignored signals, and sandboxes (seccomp, Landlock). Whoever changes one
-    /// of these calls [`stop_forkserver`](super::stop_forkserver) afterwards, and the next start makes a server with it.
+    /// A child inherits everything else as it was when the server was made:
+    /// * the environment, resource limits, umask, nice value, scheduling and allowed processors;
+    /// * standard output, standard error, the session and its terminal;
+    /// * the cgroup, namespaces and root directory;
+    /// * the signal mask, ignored signals, and sandboxes (seccomp, Landlock).
+    ///
+    /// A program that changes one of these should then call [`stop_forkserver`](super::stop_forkserver). The next start
+    /// makes a new server.
     Forkserver,
     /// No process: a thread under the names of one (Python's `multiprocessing.dummy`).
     Thread,
@@ -202,10 +207,10 @@ pub fn set_executable(path: impl AsRef<OsStr>) {
     settings().executable = Some(PathBuf::from(path.as_ref()));
 }
 
-/// Sets how long a child may take from its start to the beginning of its task; 30 s if not set, `None` for as long as it takes.
-/// [`Builder::start_timeout`](crate::multiprocessing::process::Builder::start_timeout) says it for one.
+/// Sets how long a child may take from its start to the beginning of its task. The default is 30 s; `None` is no limit.
+/// [`Builder::start_timeout`](crate::multiprocessing::process::Builder::start_timeout) sets the limit of one child.
 ///
-/// One that takes longer is killed, and the start is an error.
+/// A child that takes longer is killed, and the start is an error.
 pub fn set_start_timeout(timeout: impl Into<Option<Duration>>) {
     settings().patience = timeout.into();
 }

@@ -148,7 +148,7 @@ const EMPTY: &str = "an address is empty; Address::arbitrary makes one";
 const ZERO: &str =
     "a path has no zero byte in it (an abstract name is Address::Abstract, or a text that begins with one)";
 
-/// The bytes as text, not all of them if they are many.
+/// The bytes as text, shortened if there are many.
 fn told(bytes: &[u8]) -> String {
     let beginning = bytes.get(..TOLD).unwrap_or(bytes);
     let more = if beginning.len() < bytes.len() { "..." } else { "" };

@@ -1,7 +1,7 @@
-//! Listening at an address; at a path also where a dead listener left its file.
+//! Listening at an address, also at a path where a dead listener left its file.
 //!
-//! A socket file names a socket only while that lives. Afterwards the file is in the way of everybody who binds to the path. Which
-//! of the two it is, a datagram socket finds out by connecting, without being noticed by a listener:
+//! A socket file names a socket only while the socket lives. Afterwards the file prevents a bind to the path. A connect
+//! of a datagram socket tells the two apart, and a listener does not notice this connect:
 //!
 //! | connect of a datagram socket | the file's socket |
 //! | --- | --- |
@@ -10,14 +10,15 @@
 //! | `ECONNREFUSED` | is gone, or is not bound yet within a bind(2) that goes on |
 //! | anything else | cannot be known |
 //!
-//! **Of two that start at once one gets the path.** Removing is by name, so it must not meet a file that another has just bound.
-//! Every listener of this crate holds a lock over bind(2), listen(2) and removal: within the lock a dead file stays dead, and a path
-//! that is free stays free for this one. The lock is flock(2) on a file beside the path, which the kernel releases when the process
-//! ends, however it ends. Its holder removes that file at the end; so whoever gets the lock looks whether the file is still there
-//! under its name. A listener removes its own socket file while its socket lives, when nobody takes it for dead.
+//! **If two listeners start at once, one gets the path.** Files are removed by name, so a listener must not remove a
+//! file that another has just bound. Every listener of this crate holds a lock over bind(2), listen(2) and removal.
+//! Within the lock a dead file stays dead, and a free path stays free. The lock is flock(2) on a file beside the path.
+//! The kernel releases the lock when the process ends, however the process ends. The holder removes the lock file at
+//! the end. So the next holder checks that the locked file is still there under its name. A listener removes its own
+//! socket file while its socket still lives, so another listener never mistakes the file for dead.
 //!
-//! **Other programs** do not lock. Their bind(2) makes the file a moment before the socket has it. So a file counts as dead only
-//! at an age of [`YOUNG`].
+//! **Other programs** do not lock. Their bind(2) makes the file a moment before the file names the socket. So a file
+//! counts as dead only from an age of [`YOUNG`] on.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File, Metadata};
@@ -38,22 +39,23 @@ use crate::error::{Error, Result};
 use crate::multiprocessing::logging::info;
 use crate::multiprocessing::util::Finalize;
 
-/// How long to wait for another that binds to the same path. It takes microseconds, unless the other process is stopped.
+/// How long to wait for another listener that binds to the same path. A bind takes microseconds, unless its process is
+/// stopped.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a bind(2) of another program may take from its file to its socket.
+/// How long a bind(2) of another program may take between making the file and binding the socket.
 const YOUNG: Duration = Duration::from_millis(100);
-/// How often the path may change hands meanwhile.
+/// How often other listeners may take the path meanwhile.
 const TRIES: usize = 8;
 
 /// A socket that listens.
 pub(super) struct Bound {
     pub(super) socket: Socket,
-    /// As the system says it.
+    /// The address that the system reports.
     pub(super) address: socket::Address,
     pub(super) removed_stale_file: bool,
 }
 
-/// Listens at `candidate`, one of those that `address` stands for.
+/// Listens at `candidate`, one of the system's addresses for `address`.
 pub(super) fn listen(address: &Address, candidate: &socket::Address, backlog: u32) -> Result<Bound> {
     let bound = match candidate {
         socket::Address::Unix(unix) => match unix.as_path() {
@@ -93,7 +95,7 @@ fn bind(candidate: &socket::Address, backlog: u32) -> SysResult<Bound> {
     Ok(Bound { socket, address: listening?, removed_stale_file: false })
 }
 
-/// What stands in the way at a path.
+/// What occupies a path.
 enum Occupant {
     Living,
     NotASocket,
@@ -161,7 +163,7 @@ struct PathLock {
 }
 
 impl PathLock {
-    /// `None` where no file can be locked, or another holds the lock for too long.
+    /// `None` if the file cannot be locked, or another process holds the lock for too long.
     fn of(path: &Path) -> Option<Self> {
         let mut name = OsString::from(".");
         name.push(path.file_name()?);
@@ -177,7 +179,7 @@ impl PathLock {
                 if look(&name).is_some_and(|now| identity(&now) == identity(&data)) {
                     return Some(Self { name, _lock: lock });
                 }
-                // The one before removed it.
+                // The previous holder removed the file.
             } else {
                 thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_millis(10));
@@ -203,7 +205,7 @@ fn occupant(candidate: &socket::Address, path: &Path) -> Result<Occupant> {
     let probe = Socket::new(socket::Family::Unix, Kind::Datagram).map_err(|errno| Error::os(errno, "socket"))?;
     Ok(match probe.connect(candidate, Deadline::NOW) {
         Err(Errno::CONNREFUSED) => match look(path) {
-            // It was the same file all the time.
+            // The path named the same file all the time.
             Some(now) if identity(&now) == identity(&data) => Occupant::Dead { file: identity(&data), age: age(&data) },
             _ => Occupant::Nothing,
         },
@@ -222,17 +224,17 @@ fn identity(data: &Metadata) -> (u64, u64) {
     (data.dev(), data.ino())
 }
 
-/// None, where the clock was set back.
+/// The age of a file; zero if the clock was set back.
 fn age(data: &Metadata) -> Duration {
     let changed = Duration::new(data.ctime().try_into().unwrap_or(0), data.ctime_nsec().try_into().unwrap_or(0));
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + changed).unwrap_or_default()
 }
 
-/// Removes the file of a path when it is dropped, or at the end of this process; in no other, and not if it is another file by
-/// then.
+/// Removes the file of a path when the value is dropped, or at the end of this process. Another process does not remove
+/// the file, and a file that has replaced it is not removed.
 pub(super) fn remove_at_the_end(address: &Address) -> Option<Finalize> {
     let Address::Unix(path) = address else { return None };
-    // Another directory may be the current one by then.
+    // The current directory may change before then.
     let path: PathBuf = std::path::absolute(path).ok()?;
     let made = identity(&look(&path)?);
     Some(Finalize::at_exit(0, move || {

@@ -29,9 +29,10 @@ use crate::multiprocessing::transfer::Trust;
 pub enum Client {}
 
 impl Client {
-    /// Connects without a key. If the listener has one, the first message that is received is its challenge: an
-    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) that says so, unless [`answer_challenge`](super::answer_challenge) takes it.
-    /// (Python's client gets the challenge as a message.) Python 2.7 tried a refused connection again for twenty seconds; this fails at once, as 3 does.
+    /// Connects without a key. If the listener has a key, its first message is a challenge. The first receive then
+    /// fails with [`ErrorKind::Auth`](crate::ErrorKind::Auth), unless [`answer_challenge`](super::answer_challenge)
+    /// takes the challenge. (Python's client gets the challenge as a message.) This fails at once when the connection
+    /// is refused, as Python 3 does; Python 2.7 tried again for twenty seconds.
     ///
     /// # Errors
     /// As for [`ClientBuilder::connect`].

@@ -1,4 +1,4 @@
-//! The sockets with which a service manager starts this process.
+//! The sockets that a service manager passes to this process.
 
 use std::env;
 use std::ffi::CStr;
@@ -12,10 +12,10 @@ const PID: &str = "LISTEN_PID";
 const COUNT: &str = "LISTEN_FDS";
 const NAMES: &str = "LISTEN_FDNAMES";
 
-/// What they are called in C, and the number of the pidfd that newer managers add.
+/// The names of the variables in C. Newer managers add the number of a pidfd.
 const VARIABLES: [&CStr; 4] = [c"LISTEN_PID", c"LISTEN_FDS", c"LISTEN_FDNAMES", c"LISTEN_PIDFDID"];
 
-/// What systemd calls a socket that its unit does not name.
+/// systemd's name for a socket that the unit does not name.
 const UNNAMED: &str = "unknown";
 
 impl Listener {
@@ -30,23 +30,26 @@ impl Listener {
 }
 
 impl ListenerBuilder {
-    /// Takes the sockets that a service manager opened for this process, with their names: systemd's `FileDescriptorName=`, and
-    /// `"unknown"` where none was given. Empty when there are none, or when they were meant for another process.
+    /// Takes the sockets that a service manager opened for this process, with their names. A name is systemd's
+    /// `FileDescriptorName=`, or `"unknown"` if the socket has no name. The list is empty if there are no sockets, or
+    /// if they are for another process.
     ///
-    /// A manager of services (systemd, s6, `systemd-socket-activate`) binds the sockets and says by the environment which
-    /// descriptors they are: `LISTEN_FDS` is their number, from descriptor 3 on, `LISTEN_PID` the process that they are for, and
-    /// `LISTEN_FDNAMES` their names. Each becomes a listener as [`adopt`](Self::adopt) makes one, closed on exec.
+    /// A service manager (systemd, s6, `systemd-socket-activate`) binds the sockets and describes them in the
+    /// environment. `LISTEN_FDS` is the number of sockets, from descriptor 3 on. `LISTEN_PID` is the process for which
+    /// they are, and `LISTEN_FDNAMES` holds their names. Each becomes a listener as with [`adopt`](Self::adopt), closed
+    /// on exec.
     ///
-    /// What counts is the environment and the descriptors of the moment at which this program was loaded, so no socket that the
-    /// program itself opened is ever taken: [`ListenFds`] says why this is sound. They are taken once: a second call answers with
-    /// nothing. The variables are removed if this process has one thread only. Beside other threads that would be a data race, so
-    /// they stay; a child that inherits them has another number than `LISTEN_PID`, and takes nothing.
+    /// This call uses the environment and the descriptors as they were when the program was loaded. So the call never
+    /// takes a socket that the program itself opened; [`ListenFds`] says why this is sound. The sockets are taken once:
+    /// a second call returns an empty list. The call removes the variables if this process has only one thread. Beside
+    /// other threads the removal would be a data race, so the variables stay. A child that inherits the variables has
+    /// another number than `LISTEN_PID`, and takes nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for numbers that are none, for more or fewer names than
-    /// descriptors, and for a descriptor that is not open, does not listen, or was opened by this program. Nothing is taken then.
-    /// The same for a socket that [`adopt`](Self::adopt) refuses; all are closed then. [`ErrorKind::Os`](crate::ErrorKind::Os) with
-    /// `ENOBUFS`.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a variable that is not a number, for more or
+    /// fewer names than descriptors, and for a descriptor that is not open, does not listen, or was opened by this
+    /// program. Nothing is taken then. The same for a socket that [`adopt`](Self::adopt) refuses; all sockets are
+    /// closed then. [`ErrorKind::Os`](crate::ErrorKind::Os) with `ENOBUFS`.
     ///
     /// # Examples
     /// ```
@@ -89,7 +92,7 @@ fn number<N: std::str::FromStr>(variable: &str) -> Result<Option<N>> {
     number.ok_or_else(wrong).map(Some)
 }
 
-/// As many names as descriptors, or none.
+/// The names: as many as descriptors, or none.
 fn names(count: usize) -> Result<Vec<String>> {
     let Some(text) = env::var_os(NAMES) else { return Ok(Vec::new()) };
     let text = text.to_string_lossy();

@@ -46,7 +46,7 @@ impl Receiver {
         &self.stream
     }
 
-    /// The same, as it stands on the list of what this process has.
+    /// The stream's entry in the list of this process's descriptors.
     pub(crate) fn listed(&self) -> &Listed<Stream> {
         &self.stream
     }
@@ -62,7 +62,7 @@ impl Sender {
         &self.stream
     }
 
-    /// The same, as it stands on the list of what this process has.
+    /// The stream's entry in the list of this process's descriptors.
     pub(crate) fn listed(&self) -> &Listed<Stream> {
         &self.stream
     }

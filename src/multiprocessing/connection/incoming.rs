@@ -1,4 +1,4 @@
-//! One connection after another, past those who fail to get in.
+//! An iterator of connections that goes on after failed handshakes.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use ossature_sys::deadline::Deadline;
 use super::{Connection, Listener};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The connections that come to a [`Listener`], without an end: from [`Listener::incoming`].
+/// An endless iterator over the connections of a [`Listener`], from [`Listener::incoming`].
 #[must_use = "nobody is accepted yet"]
 pub struct Incoming<'l, F> {
     listener: &'l Listener,
@@ -15,17 +15,18 @@ pub struct Incoming<'l, F> {
 }
 
 impl Listener {
-    /// Accepts one connection after another. A peer that does not get in, because it does not know the key, keeps silent or goes
-    /// away, is told to `on_failure` and passed over. So a port scanner, or a health check that only connects, ends no server.
+    /// Accepts one connection after another, and goes on after a failed handshake. A handshake fails if the peer does
+    /// not know the key, keeps silent or goes away. The iterator reports each failure to `on_failure`. So a port
+    /// scanner, or a health check that only connects, does not end a server.
     ///
-    /// `on_failure` is called in the thread that accepts, with the [`ErrorKind::Auth`](crate::ErrorKind::Auth) error that
-    /// [`accept`](Self::accept) gives; its text names the peer's address, if the peer has one. It should not take long: nobody is let
-    /// in meanwhile by this thread.
+    /// `on_failure` is called in the accepting thread, with the [`ErrorKind::Auth`](crate::ErrorKind::Auth) error of
+    /// [`accept`](Self::accept). The error's text names the peer's address, if the peer has one. `on_failure` should
+    /// return soon, because this thread accepts no peer meanwhile.
     ///
-    /// An item is an error when the system refuses something, as [`accept`](Self::accept) says. The next item may be a connection
-    /// again.
+    /// An item is an error if the system refuses something, as [`accept`](Self::accept) says. The next item may be a
+    /// connection again.
     ///
-    /// Differs from Python, where each such peer is an exception of `accept`.
+    /// Differs from Python, where each such peer raises an exception in `accept`.
     ///
     /// # Examples
     /// ```
@@ -54,7 +55,7 @@ impl Listener {
 }
 
 impl<F: FnMut(Error)> Incoming<'_, F> {
-    /// The next connection; `None` when nobody was let in by the deadline.
+    /// The next connection; `None` if no peer completed its handshake by the deadline.
     ///
     /// # Errors
     /// [`ErrorKind::Os`](crate::ErrorKind::Os) as for [`Listener::accept`], never [`ErrorKind::Auth`](crate::ErrorKind::Auth).

@@ -23,17 +23,19 @@ use crate::multiprocessing::util::{Finalize, Listed};
 /// many go on side by side inside [`accept`](Self::accept): one who says nothing, or little and slowly, keeps nobody waiting.
 /// Each has [its time](ListenerBuilder::handshake_timeout) for it and their number [has a limit](ListenerBuilder::handshakes).
 ///
-/// Differs from Python, where a silent peer blocks `accept` for ever. Several threads may accept on one listener: each goes on with
-/// whichever handshake is ready, and none waits behind another. Several forked processes may, too; these should have [one handshake](ListenerBuilder::handshakes) at a time, since whom a process has
-/// let in, it cannot leave to another that is free.
+/// Differs from Python, where a silent peer blocks `accept` for ever. Several threads may accept on one listener. Each
+/// thread takes the next handshake that is ready, and no thread waits for another. Several forked processes may accept,
+/// too. Each of them should allow only [one handshake](ListenerBuilder::handshakes) at a time, because a process cannot
+/// pass a peer on to another process that is idle.
 ///
 /// Dropping it closes it. The file of a [path](Address::Unix) is removed then, or at the end of the process, by the process that
 /// made it. A listener that is killed leaves its file, and the next [`bind`](ListenerBuilder::bind) removes that.
 ///
-/// **Several processes** accept on one listener, each whom it gets first. A forked child has the listener as it is. To a child
-/// that was started in any other way its descriptor is given, as an argument or in a message, of which
-/// [`adopt`](ListenerBuilder::adopt) makes a listener again; so it does of a socket that was handed on before an upgrade. The
-/// sockets of a service manager come by [`from_environment`](Self::from_environment). The path goes with the listener that was bound to it, so that one is to live longest.
+/// **Several processes** can accept on one listener; each connection goes to one of them. A forked child inherits the
+/// listener. A child that was started in any other way gets the descriptor, as an argument or in a message.
+/// [`adopt`](ListenerBuilder::adopt) makes a listener of that descriptor, and also of a socket that an older version of
+/// the program handed on. [`from_environment`](Self::from_environment) takes the sockets of a service manager. The
+/// listener that was bound to a path removes the path, so that listener should live longest.
 ///
 /// # Examples
 /// ```
@@ -79,7 +81,8 @@ use crate::multiprocessing::util::{Finalize, Listed};
 /// ```
 #[doc(alias = "multiprocessing.connection.Listener")]
 pub struct Listener {
-    /// Dropped before the socket: a path with a living socket is never taken for one that a dead listener left.
+    /// Dropped before the socket, because a path with a living socket is never mistaken for the path of a dead
+    /// listener.
     _file: Option<Finalize>,
     socket: Listed<Socket>,
     address: Address,
@@ -110,11 +113,11 @@ impl Listener {
     ///
     /// # Errors
     /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when somebody failed to, by going away too; that connection is closed, and the
-    /// listener can go on. [`incoming`](Self::incoming) reports such failures elsewhere, and goes on by itself.
+    /// listener can go on. [`incoming`](Self::incoming) passes such failures to a hook, and goes on by itself.
     ///
-    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` when no descriptor was free for a second, or until the
-    /// deadline if that was sooner; those who want to connect keep waiting. The same with `ENOMEM` or `ENOBUFS`, for which
-    /// somebody may have been sent away. A loop over this call does not spin then.
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` when no descriptor was free for a second, or
+    /// until an earlier deadline. Peers that want to connect keep waiting. The same with `ENOMEM` or `ENOBUFS`; the
+    /// system may have rejected a peer then. Because of that wait, a loop over this call does not spin.
     pub fn accept(&self) -> Result<Connection> {
         loop {
             if let Some(connection) = self.accept_timeout(Deadline::NEVER)? {
@@ -180,7 +183,7 @@ impl Listener {
     /// Closes it; the same as dropping it.
     pub fn close(self) {}
 
-    /// Its socket, as it stands on the list of what this process has.
+    /// The socket's entry in the list of this process's descriptors.
     pub(crate) fn listed(&self) -> &Listed<Socket> {
         &self.socket
     }
@@ -201,8 +204,8 @@ impl ListenerBuilder {
         self
     }
 
-    /// About how many may wait until they are accepted: 4,096 unless said. (Python's is 1.) The system's own limit is
-    /// `net.core.somaxconn`, which is 4,096 unless it was set.
+    /// Sets about how many peers may wait until they are accepted. The default is 4,096 (Python's is 1). The system's
+    /// own limit is `net.core.somaxconn`, 4,096 by default.
     pub fn backlog(mut self, backlog: u32) -> Self {
         self.backlog = backlog;
         self
@@ -235,18 +238,20 @@ impl ListenerBuilder {
 
     /// Listens at the address. A host's name is looked up, which may take as long as the system's resolver likes.
     ///
-    /// **A path.** A socket file to which no living socket is bound was left by a listener that was killed. It is removed, and
-    /// [`removed_stale_file`](Listener::removed_stale_file) and a [log record](crate::multiprocessing::logging) say so. Of several
-    /// listeners of this crate that start at once exactly one gets the path. For that each locks a file
-    /// beside the path, `.NAME.bind-lock`, while it binds, and removes that file then. Where it cannot be locked within a second, no
-    /// socket file is removed. A bound socket is never pushed aside, even before it listens; nor is a file of another kind.
+    /// **A path.** A killed listener leaves its socket file, to which no living socket is bound. This call removes such
+    /// a file; [`removed_stale_file`](Listener::removed_stale_file) and a [log record](crate::multiprocessing::logging)
+    /// say so. If several listeners of this crate start at once, exactly one gets the path. Each locks a file beside
+    /// the path, `.NAME.bind-lock`, while it binds, and then removes that file. If a listener cannot lock the file
+    /// within a second, the listener removes no socket file. This call never removes the file of a bound socket, even
+    /// before that socket listens, or a file of another kind.
     ///
-    /// Differs from Python, where such a file is an error until somebody removes it.
+    /// Differs from Python, where such a file is an error until somebody removes the file.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is [no address](Address);
-    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `EADDRINUSE` when a process has the address, or a path has a file that may not be
-    /// removed; `EADDRNOTAVAIL`, `EACCES`, `ENOENT`, `ENOTDIR` for the address, `EMFILE` and others as of socket(2).
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a value that is not an [address](Address);
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `EADDRINUSE` when a process has the address, or when a file that
+    /// must stay is at the path; `EADDRNOTAVAIL`, `EACCES`, `ENOENT`, `ENOTDIR` for the address, `EMFILE` and others as
+    /// of socket(2).
     pub fn bind<A: TryInto<Address>>(self, address: A) -> Result<Listener>
     where
         Error: From<A::Error>,

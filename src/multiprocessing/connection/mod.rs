@@ -1,8 +1,9 @@
 //! Messages between processes: Python's `multiprocessing.connection`.
 //!
-//! A [`Connection`] carries whole messages, bytes or serde's values, over a Unix socket, a TCP socket or a pipe, framed as CPython does
-//! it, so that the other side may be a CPython. What it never does: read beyond the message asked for, take memory that a
-//! message only announces, hand out a part of a message, or raise SIGPIPE.
+//! A [`Connection`] carries whole messages, bytes or serde's values, over a Unix socket, a TCP socket or a pipe. The
+//! frames are CPython's, so the other side may be a CPython. A connection never reads beyond the requested message, and
+//! never allocates memory for bytes that a message only announces. It never returns a part of a message, and never
+//! raises SIGPIPE.
 //!
 //! ```
 //! use std::time::Duration;
@@ -34,13 +35,13 @@
 //! **Long messages.** From kin a message may have any length. From a stranger it may have 256 MiB, unless
 //! [`set_max_message`](Connection::set_max_message) says otherwise, or the call names a limit of its own.
 //!
-//! **What a message may become** is bounded too: how [deep](Connection::set_max_depth) its value is nested, and, from a stranger, how
-//! much [memory](Connection::set_max_decoded) it takes; 1,048,576 items of it may take no bytes. A message that is refused is gone, and
-//! the next one can be received.
+//! **The value of a message** is bounded too: the [depth](Connection::set_max_depth) of its nesting and, from a
+//! stranger, the [memory](Connection::set_max_decoded) that the value takes. At most 1,048,576 items of a message may
+//! take no bytes. A message beyond a bound is dropped, and the next message can be received.
 //!
-//! **A deadline within a message** loses nothing: what has come stays in the connection, and the next call goes on from there.
-//! What has not gone stays too, and [`Sent`] says so: it goes with the next call or with [`flush`](Connection::flush), and is lost
-//! when the connection is closed before.
+//! **A deadline within a message** loses nothing. The bytes that have arrived stay in the connection, and the next call
+//! goes on from there. The bytes that were not sent stay too, and [`Sent`] says so. The next call or
+//! [`flush`](Connection::flush) sends them; they are lost if the connection is closed before.
 
 mod address;
 mod address_pickle;
@@ -175,8 +176,8 @@ impl Connection {
         !self.readable() && !self.writable()
     }
 
-    /// Closes this end, as dropping it does. What is [still to go](Sent::Partial) of a message is lost, and the other side is told so.
-    /// Using it afterwards does not compile.
+    /// Closes this end, as dropping it does. The [unsent rest](Sent::Partial) of a message is lost, and the other side
+    /// gets an error. Using this end afterwards does not compile.
     pub fn close(self) {}
 
     /// Who made the other end, as the kernel knows it; `None` for pipes and TCP.
@@ -203,17 +204,17 @@ impl Connection {
         &self.stream
     }
 
-    /// The same, as it stands on the list of what this process has.
+    /// The stream's entry in the list of this process's descriptors.
     pub(crate) fn listed(&self) -> &Listed<Stream> {
         &self.stream
     }
 
-    /// From now on a challenge as the first message is an error, since this end has no key.
+    /// Makes a challenge as the first message an error, because this end has no key.
     fn refuse_challenge(&self) {
         self.receiving.refuse_challenge();
     }
 
-    /// This end holds a handshake after all.
+    /// Allows a challenge again, because this end does a handshake itself.
     pub(crate) fn allow_challenge(&self) {
         self.receiving.allow_challenge();
     }

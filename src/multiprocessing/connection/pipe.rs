@@ -10,8 +10,9 @@ use crate::multiprocessing::transfer::Trust;
 
 /// Two ends of a connection, each of which sends and receives: Python's `Pipe()`.
 ///
-/// **Give one end to the child, and keep the other.** A child that is forked [with its end](crate::multiprocessing::Process::fork_with)
-/// has no copy of the other one, and this process none of the child's, so each side sees when the other is gone:
+/// **Give one end to the child, and keep the other.** A child that is forked
+/// [with its end](crate::multiprocessing::Process::fork_with) has no copy of the other end. This process has no copy of
+/// the child's end. So each side sees when the other side is gone:
 /// ```standalone_crate
 /// use ossature::multiprocessing::{Process, pipe};
 ///
@@ -27,8 +28,9 @@ use crate::multiprocessing::transfer::Trust;
 /// # Ok::<(), ossature::Error>(())
 /// ```
 ///
-/// A child of the plain [`Process::fork`](crate::multiprocessing::Process::fork) has copies of both ends, whatever its closure
-/// names: this loop would not end there. While any process has a copy of an end, the other side does not see that it is closed.
+/// A child of the plain [`Process::fork`](crate::multiprocessing::Process::fork) has copies of both ends, whatever its
+/// closure names. This loop would not end in such a child. An end counts as closed only when every process has closed
+/// its copy.
 ///
 /// Within one process:
 /// ```
@@ -58,7 +60,7 @@ pub fn pipe() -> Result<(Connection, Connection)> {
     Ok((end(one)?, end(other)?))
 }
 
-/// An end that only receives, and the end that only sends to it: Python's `Pipe(duplex=False)`. A child is forked
+/// An end that only receives, and the end that only sends to it: Python's `Pipe(duplex=False)`. Fork a child
 /// [with its end](crate::multiprocessing::Process::fork_with), as for [`pipe()`].
 ///
 /// It is an ordinary pipe of the system, which carries no descriptors: values with open files or shared memory in them take a

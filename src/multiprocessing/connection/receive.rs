@@ -19,21 +19,21 @@ use crate::multiprocessing::transfer::{Bounds, DEPTH, Descriptors, Packed, Sorts
 pub(super) struct Receiving {
     partial: RefCell<Partial>,
     open: Cell<bool>,
-    /// Whether the next message is an error if it is a challenge: the first one of a client that has no key.
+    /// Whether a challenge as the next message is an error: for the first message of a client that has no key.
     refuses_challenge: Cell<bool>,
     /// The longest message that is taken unless a call says otherwise; `None` is as [`FROM_A_STRANGER`] says.
     most: Cell<Option<usize>>,
     /// How deep a value may be nested.
     depth: Cell<usize>,
-    /// How many bytes of memory a value may take; `None` is as [`decoded_from_a_stranger`] says.
+    /// How many bytes of memory a value may take; `None` is the default, [`decoded_from_a_stranger`].
     decoded: Cell<Option<usize>>,
 }
 
 /// How long a message of a stranger may be if nobody said: what one machine has, however small, though not many times.
 const FROM_A_STRANGER: usize = 256 << 20;
 
-/// How much memory the value of a stranger's message of so many bytes may take if nobody said: an empty `String` in a `Vec` is one byte
-/// of a message and 24 of memory, and few honest values grow more.
+/// The memory that the value of a stranger's message of `length` bytes may take by default. An empty `String` in a
+/// `Vec` is one byte of a message and 24 bytes of memory, and few honest values grow more.
 const fn decoded_from_a_stranger(length: usize) -> usize {
     length.saturating_mul(32).saturating_add(16 << 20)
 }
@@ -81,7 +81,7 @@ impl Receiving {
         self.depth.set(depth);
     }
 
-    /// The memory that a value may take, if somebody said.
+    /// The memory that a value may take, if it was set.
     pub(super) fn decoded(&self) -> Option<usize> {
         self.decoded.get()
     }
@@ -90,7 +90,7 @@ impl Receiving {
         self.decoded.set(Some(bytes));
     }
 
-    /// What decoding a message of so many bytes may cost.
+    /// What decoding a message of `length` bytes may cost.
     pub(super) fn bounds(&self, trust: Trust, length: usize) -> Bounds {
         let memory = self.decoded.get().unwrap_or(match trust {
             Trust::Kin => usize::MAX,
@@ -107,7 +107,7 @@ impl Receiving {
         self.refuses_challenge.set(false);
     }
 
-    /// Looks at the first message of a client that has no key.
+    /// Checks that the first message to a client without a key is not a challenge.
     fn must_be_no_challenge(&self, message: &[u8]) -> Result<()> {
         if !self.refuses_challenge.replace(false) || !is_challenge(message) {
             return Ok(());
@@ -339,11 +339,12 @@ pub(super) fn failed(errno: Errno) -> Error {
 macro_rules! receives {
     ($Face:ident) => {
         impl $Face {
-            /// Waits for the next message, and makes the value of it that [`send`](crate::multiprocessing::connection::Connection::send) sent.
+            /// Waits for the next message, and returns the value that
+            /// [`send`](crate::multiprocessing::connection::Connection::send) sent.
             ///
             /// # Errors
-            /// As for [`recv_bytes`](Self::recv_bytes); [`Decode`](crate::ErrorKind::Decode) when the message is no `T`, or one that costs
-            /// more than [`max_depth`](Self::max_depth) or [`max_decoded`](Self::max_decoded) allows,
+            /// As for [`recv_bytes`](Self::recv_bytes); [`Decode`](crate::ErrorKind::Decode) when the message is not a
+            /// `T`, or costs more than [`max_depth`](Self::max_depth) or [`max_decoded`](Self::max_decoded) allows,
             /// [`NotAllowed`](crate::ErrorKind::NotAllowed) and [`Incompatible`](crate::ErrorKind::Incompatible) for shared memory
             /// that cannot be taken, [`Os`](crate::ErrorKind::Os) with `EMFILE` when this process may not have as many more
             /// descriptors open as came along. The message is gone then, and the next one can be received.
@@ -351,10 +352,10 @@ macro_rules! receives {
                 self.recv_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
 
-            /// The same within the deadline; `None` when that is over.
+            /// [`recv`](Self::recv) within the deadline; `None` when the deadline has passed.
             ///
-            /// The deadline is for the whole message to arrive. A message that is there is decoded to its end, because half a value
-            /// cannot be kept; that takes time in proportion to its length.
+            /// The deadline bounds the arrival of the whole message. A message that has arrived is decoded to its end,
+            /// because half a value cannot be kept. Decoding takes time in proportion to the message's length.
             ///
             /// # Errors
             /// As for [`recv`](Self::recv).
@@ -394,9 +395,10 @@ macro_rules! receives {
             ///
             /// # Errors
             /// [`Closed`](crate::ErrorKind::Closed) when the other side has closed the connection (Python's `EOFError`), also within
-            /// a message; [`Decode`](crate::ErrorKind::Decode) for what is no message, and [`TooLong`](crate::ErrorKind::TooLong) for
-            /// one beyond [`max_message`](Self::max_message), after which nothing can be received any more;
-            /// [`Auth`](crate::ErrorKind::Auth) for the challenge of a listener that asks this client, which has no key, for one;
+            /// a message; [`Decode`](crate::ErrorKind::Decode) for bytes that are not a message, and
+            /// [`TooLong`](crate::ErrorKind::TooLong) for a message beyond [`max_message`](Self::max_message), after
+            /// which nothing can be received any more; [`Auth`](crate::ErrorKind::Auth) if the listener asks this
+            /// client for a key and the client has none;
             /// [`Os`](crate::ErrorKind::Os).
             pub fn recv_bytes(&self) -> Result<Vec<u8>> {
                 self.recv_bytes_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
@@ -489,19 +491,19 @@ macro_rules! receives {
                 self.receiving.set_most(most.into().unwrap_or(usize::MAX));
             }
 
-            /// How deep a value may be nested that is received: 128, unless [set](Self::set_max_depth).
+            /// How deep a received value may be nested: 128, unless [set](Self::set_max_depth).
             ///
             /// Differs from Python, whose limit is that of recursion.
             pub fn max_depth(&self) -> usize {
                 self.receiving.depth()
             }
 
-            /// Sets how deep a value may be nested that is received, from kin too.
+            /// Sets how deep a received value may be nested, also from kin.
             ///
-            /// Each struct, enum, tuple, array, sequence, map, newtype and `Some` around another value is one level. Decoding a level
-            /// takes stack, so a thread that is to read deeper values needs as much more of it. It holds for this end in this process. A
-            /// [pickle](crate::multiprocessing::connection::pickle) is limited to
-            /// [`MAX_DEPTH`](crate::multiprocessing::connection::pickle::MAX_DEPTH) besides.
+            /// Each struct, enum, tuple, array, sequence, map, newtype and `Some` around another value is one level.
+            /// Decoding a level takes stack, so a thread that reads deeper values needs a larger stack. The limit holds
+            /// for this end in this process. The depth of a [pickle](crate::multiprocessing::connection::pickle) is
+            /// also limited to [`MAX_DEPTH`](crate::multiprocessing::connection::pickle::MAX_DEPTH).
             ///
             /// # Examples
             /// ```
@@ -527,25 +529,27 @@ macro_rules! receives {
                 self.receiving.set_depth(depth);
             }
 
-            /// How many bytes of memory a value may take that is received, as [set](Self::set_max_decoded); `usize::MAX` is no limit.
+            /// How many bytes of memory a received value may take, as [set](Self::set_max_decoded); `usize::MAX` is no
+            /// limit.
             ///
-            /// `None` before it was set. Then a value from a [stranger](crate::multiprocessing::transfer::Trust) may take 16 MiB and 32
-            /// bytes for each byte of its message, and one from kin has no limit.
+            /// `None` if no limit was set. Then a value from a [stranger](crate::multiprocessing::transfer::Trust) may
+            /// take 16 MiB plus 32 bytes for each byte of its message. A value from kin has no limit.
             ///
-            /// Differs from Python, which has none.
+            /// Differs from Python, which has no limit.
             pub fn max_decoded(&self) -> Option<usize> {
                 self.receiving.decoded()
             }
 
-            /// Sets how many bytes of memory a value may take that is received; `None` is no limit.
+            /// Sets how many bytes of memory a received value may take; `None` is no limit.
             ///
-            /// A few bytes of a message may stand for much memory: each `None` of a `Vec<Option<[u64; 32]>>` is one byte there and 264
-            /// here. The limit counts what sequences, maps, texts and boxes hold, at the size of their types, before it is
-            /// allocated. On top of that comes what a collection reserves beyond its items: up to as much again in a `Vec`, up to three
-            /// times as much in a hash table, and at most 1 MiB for one sequence that is refused. What a type allocates of its own
-            /// accord is not counted. It holds for this end in this process.
+            /// A few bytes of a message may stand for much memory: each `None` of a `Vec<Option<[u64; 32]>>` is one
+            /// byte of the message and 264 bytes of memory. The limit counts the contents of sequences, maps, texts and
+            /// boxes, at the size of their types, before their allocation. A collection may reserve more than its
+            /// items: up to as much again in a `Vec`, up to three times as much in a hash table, and at most 1 MiB for
+            /// a sequence beyond the limit. The limit does not count this reserve, or memory that a type allocates
+            /// without serde's knowledge. The limit holds for this end in this process.
             ///
-            /// For a pickle it is the decoder's
+            /// For a pickle this limit is the decoder's
             /// [`max_memory`](crate::multiprocessing::connection::pickle::Decoder::max_memory).
             ///
             /// # Examples

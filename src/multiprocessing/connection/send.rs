@@ -69,7 +69,7 @@ impl Sending {
         result
     }
 
-    /// Sends a message, as far as it goes by the deadline.
+    /// Sends as much of a message as the stream takes by the deadline.
     pub(super) fn message(&self, stream: &Stream, message: &[u8], deadline: Deadline) -> Result<Sent> {
         if !self.flush(stream, deadline)? {
             return Ok(Sent::Nothing);
@@ -207,11 +207,12 @@ macro_rules! sends {
                 self.send_bytes_timeout(message, Deadline::NEVER).map(drop)
             }
 
-            /// Sends one message, and says [how much of it](crate::multiprocessing::connection::Sent) has gone by the deadline.
+            /// Sends one message, and returns [how much of the message](crate::multiprocessing::connection::Sent) was
+            /// sent by the deadline.
             ///
-            /// A message that only began is not sent. Its rest is kept here, and goes before anything else with the next call, or
-            /// with [`flush`](Self::flush); closing the connection loses it. What an earlier call kept counts against this
-            /// deadline.
+            /// The connection keeps the rest of a message that was sent in part. The next call, or
+            /// [`flush`](Self::flush), sends the rest before anything else; closing the connection loses the rest. The
+            /// rest of an earlier message counts against this deadline.
             ///
             /// # Errors
             /// As for [`send_bytes`](Self::send_bytes).

@@ -1,6 +1,6 @@
-//! How much of a message has gone by a deadline.
+//! How much of a message was sent by a deadline.
 
-/// What a send with a deadline answers: how much of the message has gone.
+/// The result of a send with a deadline: how much of the message was sent.
 ///
 /// ```
 /// use std::time::Duration;
@@ -13,20 +13,20 @@
 /// assert_eq!(near.send_bytes_timeout(b"next", Duration::ZERO)?, Sent::Nothing);
 ///
 /// let reader = std::thread::spawn(move || (far.recv_bytes(), far.recv_bytes()));
-/// assert!(near.flush(None)?); // only now the long message is on its way as a whole
+/// assert!(near.flush(None)?); // only now the whole long message was sent
 /// assert_eq!(reader.join().unwrap().1?, long);
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use = "what did not go must be flushed, or sent again"]
 pub enum Sent {
-    /// All of it was given to the system. (Whether the other side received it, no sender knows.)
+    /// All of the message was given to the system. (A sender cannot know whether the other side received the message.)
     Complete,
-    /// It began, and the rest is kept in the connection: it goes before anything else with the next call, or with `flush`. When
-    /// the connection is dropped before, the rest is lost, and the other side gets
+    /// A part of the message was sent, and the connection keeps the rest. The next call, or `flush`, sends the rest
+    /// before anything else. If the connection is dropped before, the rest is lost, and the other side gets
     /// [`Closed`](crate::ErrorKind::Closed) within the message.
     Partial,
-    /// Nothing of it has gone, and nothing of it is kept.
+    /// Nothing of the message was sent, and the connection keeps nothing of the message.
     Nothing,
 }
 
@@ -36,7 +36,8 @@ impl Sent {
         self == Self::Complete
     }
 
-    /// Whether the message is on its way, or will be by the next call or by `flush`: it must not be sent again.
+    /// Whether the message was sent, or its rest will be sent by the next call or `flush`. Such a message must not be
+    /// sent again.
     pub fn has_begun(self) -> bool {
         self != Self::Nothing
     }

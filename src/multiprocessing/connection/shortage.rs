@@ -7,13 +7,13 @@ use ossature_sys::errno::Errno;
 
 use crate::error::{Error, Result};
 
-/// How long one call tries again at most.
+/// How long one call retries at most.
 const LONGEST: Duration = Duration::from_secs(1);
-/// How long it waits after the first refusal; twice as long after each further one.
+/// How long the call waits after the first refusal; twice as long after each further refusal.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// What was refused, and since when.
+/// The error of the refusal, and the time of the first refusal.
 #[derive(Default)]
 pub(super) struct Shortage {
     refused: Option<(Errno, Instant)>,
@@ -24,7 +24,7 @@ impl Shortage {
     /// How long to wait before the next try. Nothing tells when a descriptor is free again.
     ///
     /// # Errors
-    /// The refusal itself, when it is another one, or when the time is over: the deadline's, or a second.
+    /// The refusal itself, if it has another cause, or if the deadline or a second has passed.
     pub(super) fn pause(&mut self, errno: Errno, deadline: Deadline) -> Result<Duration> {
         let is_shortage = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS].contains(&errno);
         let now = Instant::now();
@@ -38,7 +38,7 @@ impl Shortage {
         Ok(self.pause.min(left))
     }
 
-    /// What is to be told at the deadline, if anything was refused.
+    /// The error to return at the deadline, if anything was refused.
     pub(super) fn into_error(self) -> Option<Error> {
         self.refused.map(|(errno, _)| cannot_accept(errno))
     }

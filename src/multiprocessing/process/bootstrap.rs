@@ -32,9 +32,9 @@ pub(crate) fn run(passport: Passport, report: OwnedFd, body: impl FnOnce() -> u8
     run_as(Era::prepare(passport), None, report, body)
 }
 
-/// [`run`] in a copy of the parent, with an era and the panic hook that were prepared before the birth. The copy lets go of what it
-/// is not to have. One that is bound to its parent, as a daemon is, ends with its parent, of which the
-/// kernel can tell it if there is a number.
+/// [`run`] in a copy of the parent, with an era and the panic hook that were prepared before the fork. The copy closes
+/// the descriptors that it was not given. A copy that is bound to its parent, as a daemon is, ends with its parent. The
+/// kernel reports the parent's end if the parent has a number here.
 pub(crate) fn run_forked(
     era: Box<Era>,
     parent: Option<Pid>,

@@ -29,7 +29,7 @@ pub struct Builder {
     authkey: Option<AuthKey>,
     pub(super) ends_with_parent: bool,
     pub(super) surroundings: Surroundings,
-    /// How long its start may take, if that was said.
+    /// The limit of its start, if [`start_timeout`](Self::start_timeout) set one.
     patience: Option<Option<Duration>>,
     /// What it was made in.
     era: &'static Era,
@@ -86,10 +86,11 @@ impl Builder {
         self
     }
 
-    /// Says how long it may take from its start to the beginning of its task, `None` for as long as it takes; otherwise it is
-    /// what [`set_start_timeout`](crate::multiprocessing::set_start_timeout) says. Means nothing for a fork and for a thread.
+    /// Sets how long the process may take from its start to the beginning of its task; `None` is no limit. The default
+    /// is that of [`set_start_timeout`](crate::multiprocessing::set_start_timeout). A fork and a thread ignore this
+    /// setting.
     ///
-    /// One that takes longer is killed, and the start is an error.
+    /// A process that takes longer is killed, and the start is an error.
     pub fn start_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.patience = Some(timeout.into());
         self
@@ -97,16 +98,16 @@ impl Builder {
 
     /// Starts it as a copy of this process, which runs `body` and ends with the exit code of its [answer](Report).
     ///
-    /// The copy has *every* pipe end, connection and listener of this process too: a child that waits for the end of a pipe waits for
-    /// ever, because it holds the other end itself. [`fork_with`](Self::fork_with) gives it what is named, and nothing else of that.
-    /// The handles of other children are closed in it.
+    /// The copy also has *every* pipe end, connection and listener of this process. A child that reads a pipe to its
+    /// end waits for ever, because the child itself holds the other end. [`fork_with`](Self::fork_with) gives the child
+    /// only the named ends. The copy closes the handles of other children.
     ///
     /// The closure may borrow: the copy has its own of all memory, and what it changes there is not seen here. It ends by its
     /// return; `std::process::exit` ends it as well, but also does what this program registered with atexit(3). (A closure
     /// that never returns has to say of what type its answer would be: `|| -> u8 { ... }`.)
     ///
-    /// What std's standard output has buffered is written out before, or both would say it. As every print that waits for as long
-    /// as nobody takes what is in the pipe or terminal, and no start timeout bounds it.
+    /// This call first flushes std's standard output, because otherwise both processes would write the buffered text.
+    /// Like every print, the flush waits while the pipe or terminal is full. No start timeout limits that wait.
     ///
     /// # Errors
     /// * [`ErrorKind::NotAllowed`] in a daemon, and in a process other than the one that the builder was made in.
@@ -119,18 +120,20 @@ impl Builder {
         self.begin(Context::Fork, |passport, patience| start::fork::fork(passport, patience, None, || body().report()))
     }
 
-    /// Starts it as a copy of this process that has, of all connections, pipe ends, listeners and handles of processes that this
-    /// library made, only the given [`ends`](Ends): `body` gets them. For a child that ends when its pipe does, this is the one to
-    /// take.
+    /// Starts the process as a copy of this process that has only the given [`ends`](Ends), and passes them to `body`.
+    /// The copy has no other connection, pipe end, listener or process handle that this library made. Use this call for
+    /// a child that should end when its pipe ends.
     ///
-    /// In the child every other end is closed: an object that the closure captured all the same finds that the other side is gone.
-    /// (Its number stays taken, so that no other file is ever met under it.) Here `ends` are dropped when this returns, also with an
-    /// error: give a reference to what this process keeps, a listener at a path for one.
+    /// The child closes every other end. If the closure captured such an end, its calls report that the other side is
+    /// gone. (The descriptor's number stays taken, so that the end never reaches another file.)
     ///
-    /// What else the child has is as with [`fork`](Self::fork): memory, locks, shared memory, and the descriptors of files and
-    /// sockets that this library does not know.
+    /// The parent drops `ends` when this call returns, also with an error. Pass a reference to an end that the parent
+    /// keeps, for example to a listener at a path.
     ///
-    /// Differs from Python, whose forked children have everything, and each closes by hand what is not its own.
+    /// The child has everything else as with [`fork`](Self::fork): memory, locks, shared memory, and the descriptors of
+    /// files and sockets that this library does not know.
+    ///
+    /// Differs from Python, whose forked children have everything and must close the ends of others by hand.
     ///
     /// # Errors
     /// As [`fork`](Self::fork).

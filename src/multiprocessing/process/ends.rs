@@ -1,4 +1,4 @@
-//! What a forked child is given, and what it lets go of.
+//! The ends that a forked child keeps, and the ends that the child closes.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,10 +11,11 @@ use super::era::Era;
 use crate::error::{Error, Result};
 use crate::multiprocessing::connection::{Connection, Listener, Receiver, Sender};
 
-/// What a child may be [forked with](super::Builder::fork_with): the ends of pipes and connections, the listeners and the handles of
-/// other processes that it keeps.
+/// The ends with which a child can be [forked](super::Builder::fork_with): pipe ends, connections, listeners, and
+/// handles of other processes. The child keeps these and no others.
 ///
-/// Implemented for these, for references to them, and for the usual collections. A struct of them lists its own:
+/// Implemented for these types, for references to them, and for the usual collections. A struct implements the trait by
+/// listing its fields:
 /// ```
 /// use ossature::multiprocessing::connection::{Connection, Listener};
 /// use ossature::multiprocessing::process::{Ends, Kept};
@@ -36,14 +37,14 @@ use crate::multiprocessing::connection::{Connection, Listener, Receiver, Sender}
     note = "give the connections, listeners and processes that the child keeps, by value or by reference; everything else the closure may capture"
 )]
 pub trait Ends {
-    /// Puts everything of this that the child keeps on the list.
+    /// Adds every end in `self` that the child keeps to the list.
     fn keep(&self, kept: &mut Kept);
 }
 
-/// The list of what a forked child keeps.
+/// The list of the ends that a forked child keeps.
 #[derive(Debug, Default)]
 pub struct Kept {
-    /// Where the owners of the descriptors lie, which tells them apart.
+    /// The addresses of the descriptors' owners, which identify them.
     places: Vec<usize>,
 }
 
@@ -53,7 +54,7 @@ impl Kept {
     }
 }
 
-/// What is made ready before a fork, so that letting go cannot fail in the child for want of a descriptor or of memory.
+/// The preparation before a fork: the child needs no new descriptor and no memory to close the other ends.
 pub(crate) struct LettingGo {
     kept: Kept,
     placeholder: Placeholder,
@@ -68,12 +69,12 @@ impl LettingGo {
         Ok(Self { kept, placeholder })
     }
 
-    /// Whether the child keeps what lies there.
+    /// Whether the child keeps the owner at this address.
     pub(super) fn keeps(&self, place: usize) -> bool {
         self.kept.places.contains(&place)
     }
 
-    /// Lets go of the descriptors on the list of the child's era.
+    /// Closes the descriptors on the list of the child's era, but for the kept ones.
     pub(super) fn of(self, era: &Era) -> errno::Result<()> {
         era.descriptors.lock().detach_all_but(&self.kept.places, &self.placeholder)
     }

@@ -41,7 +41,7 @@ pub(crate) struct Era {
     pub(crate) children: Lock<Vec<Process>>,
     pub(crate) finalizers: Lock<Finalizers>,
     pub(crate) after_fork: Lock<Callbacks>,
-    /// What owns a descriptor that this library made.
+    /// The owners of the descriptors that this library made.
     pub(crate) descriptors: Lock<List>,
     /// Where the parent hears of a panic.
     pub(crate) report: Lock<Option<OwnedFd>>,
@@ -101,7 +101,7 @@ impl Era {
         })
     }
 
-    /// Makes this process the one that the era was prepared for, and closes what it has of its parent's and no use for.
+    /// Makes this process the one that the era was prepared for, and closes the descriptors that only its parent uses.
     pub(crate) fn enter(self: Box<Self>, letting_go: Option<&LettingGo>) -> &'static Self {
         let mut last = FIRST.get_or_init(|| Self::new("MainProcess".into()));
         while let Some(next) = last.next.get() {
@@ -152,13 +152,14 @@ impl Era {
         self.after_fork.try_lock().map(|mut callbacks| std::mem::take(&mut *callbacks)).unwrap_or_default()
     }
 
-    /// What owns the descriptors of the process before, likewise.
+    /// The owners of the previous process's descriptors, handed on in the same way.
     fn hand_on_descriptors(&self) -> List {
         self.descriptors.try_lock().map(|mut list| std::mem::take(&mut *list)).unwrap_or_default()
     }
 
-    /// Closes what a forked child has of its parent's and no use for: the descriptors of the parent's other children, but for
-    /// those that were kept, of the parent's fork server, and of the pipe through which the parent would report.
+    /// Closes, in a forked child, the descriptors that only its parent uses. These belong to the parent's other
+    /// children (but for kept handles), to the parent's fork server, and to the pipe through which the parent reports a
+    /// panic.
     fn clear_out(&self, letting_go: Option<&LettingGo>) {
         let report = self.report.try_lock().and_then(|mut report| report.take());
         drop(report);

@@ -27,7 +27,8 @@ use crate::thread::joins_itself;
 /// As a descriptor it is Python's *sentinel*: readable once the child has ended, so it can stand in a poll, an epoll or a
 /// [`Selector`](crate::select::selectors) beside anything else.
 ///
-/// Once its end was seen, the handles hold no descriptor any more, unless one was lent (`AsFd`).
+/// The handles close their descriptors once the child's end was seen. Only a descriptor that was lent (`AsFd`) stays
+/// open.
 ///
 /// Dropping all handles neither waits nor ends anything: the child goes on, and is reaped by [`active_children`], by the next
 /// start, or at this process's end, which waits for it.
@@ -44,7 +45,7 @@ struct Core {
     parent: Pid,
     pid: Option<Pid>,
     state: Lock<State>,
-    /// What was lent as its descriptor, which others may be polling: it goes with the last handle.
+    /// The descriptor that was lent. Others may be polling it, so the last handle closes it.
     lent: OnceLock<Sentinel>,
 }
 
@@ -57,7 +58,7 @@ pub(crate) struct Birth {
 }
 
 struct State {
-    /// Until its end was seen; and in a forked child, where it was not given this handle, from the beginning on.
+    /// `None` once the end was seen, and in a forked child that was not given this handle.
     life: Option<Arc<Life>>,
     report: Option<OwnedFd>,
     end: Option<Exit>,
@@ -65,21 +66,21 @@ struct State {
     closed: bool,
 }
 
-/// What stands for it among descriptors.
+/// The descriptor that is lent for the child.
 enum Sentinel {
     Life(Arc<Life>),
-    /// Always readable: its end was seen before.
+    /// Always readable, because the child's end was seen before.
     Ended(EventFd),
-    /// There was no descriptor for that. Of what is always open, this is readable in most processes.
+    /// No descriptor was free. Standard input is always open, and readable in most processes.
     Stdin(Stdin),
 }
 
-/// What is known of it.
+/// What this process knows of the child.
 enum Now {
     Ended(Exit),
-    /// The life, which whoever waits holds for that long.
+    /// The child lives. A waiter holds this value while it waits.
     Lives(Arc<Life>),
-    /// Nothing: it is not a child of this process, nor was it given to this process.
+    /// Nothing: the child is not a child of this process, and this process was not given the handle.
     Unknown,
 }
 
@@ -102,7 +103,7 @@ impl Process {
     /// let (near, far) = pipe()?;
     /// let child = Process::fork_with(far, |far| while far.recv::<u32>().is_ok() {})?;
     /// near.send(&7_u32)?;
-    /// drop(near); // with which the pipe ends, for the child has no copy of it
+    /// drop(near); // this ends the pipe, because the child has no copy
     /// assert!(child.join()?.success());
     /// # Ok::<(), ossature::Error>(())
     /// ```
@@ -110,8 +111,8 @@ impl Process {
         Self::builder().fork_with(ends, body)
     }
 
-    /// Starts a copy of this process with *all* its pipe ends, connections and listeners: a child that uses a pipe is better forked
-    /// [with its end](Self::fork_with), since it does not see a pipe end of which it holds the other side.
+    /// Starts a copy of this process with *all* its pipe ends, connections and listeners. Fork a child that uses a pipe
+    /// [with its end](Self::fork_with) instead: a child that also holds the other end never sees the pipe end.
     ///
     /// The copy runs `body` and ends with the exit code of its [answer](Report): see [`Builder::fork`].
     ///
@@ -200,7 +201,7 @@ impl Process {
         self.check_parent("can only join a child process")?;
         loop {
             let life = match self.now()? {
-                // Another has seen the end, and may wait still until it is gone.
+                // Another thread has seen the end, and may still be waiting until the child is reaped.
                 Now::Ended(exit) => return Ok(self.look()?.or(Some(exit))),
                 Now::Lives(life) => life,
                 Now::Unknown => return Ok(None), // excluded by the first question
@@ -208,7 +209,7 @@ impl Process {
             if matches!(&*life, Life::Thread(life) if life.is_here()) {
                 return Err(joins_itself("the process"));
             }
-            // No lock is held meanwhile, so that everybody else can wait, ask and signal.
+            // This thread holds no lock here, so other threads can wait, ask and signal.
             if !life.wait_for_news(deadline)? {
                 return Ok(None);
             }
@@ -307,10 +308,11 @@ impl Process {
     /// finalizers run, its own children go on, and a pipe or queue in use may be left in the middle of a message. Locks of
     /// [`sync`](crate::multiprocessing::sync) are not left locked: they tell the next holder.
     ///
-    /// **A child that blocks `SIGTERM` does not end by it.** Children begin with it let through, whatever this process blocks; but
-    /// one that takes its signals from a descriptor, or whose [mask](Builder::signal_mask) holds it back, has to read it there.
+    /// **A child that blocks `SIGTERM` does not end by it.** Children begin with `SIGTERM` unblocked, whatever this
+    /// process blocks. A child that blocks `SIGTERM` later, or by its [mask](Builder::signal_mask), has to read it from
+    /// a descriptor.
     ///
-    /// Better is to tell it, by an event or a closed pipe.
+    /// A better way is to tell the child to end, by an event or a closed pipe.
     ///
     /// # Errors
     /// As [`signal`](Self::signal).
@@ -338,11 +340,11 @@ impl Process {
         self.signal(Signal::INT)
     }
 
-    /// Says that nothing is wanted of it any more: from now on all handles answer that they are closed. Closing twice is
+    /// Closes the handle and all its copies: from now on their calls fail with [`ErrorKind::Closed`]. Closing twice is
     /// fine.
     ///
-    /// What the handles have of descriptors is given back here, if it was not when the end was seen. Only what was lent as a
-    /// descriptor (`AsFd`) goes with the last handle, since others may be polling it.
+    /// This call closes the descriptors of the handles, if they were not closed when the end was seen. Only a
+    /// descriptor that was lent (`AsFd`) stays open until the last handle is dropped, because others may be polling it.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] while it runs: nothing is closed then.
@@ -371,7 +373,7 @@ impl Process {
         if self.is_ours() { Ok(()) } else { Err(Error::new(ErrorKind::NotAllowed, message)) }
     }
 
-    /// Its end if that was seen before, otherwise its life.
+    /// The child's end if it was seen before, otherwise the child's life.
     fn now(&self) -> Result<Now> {
         let state = self.0.state.lock();
         if state.closed {
@@ -384,7 +386,7 @@ impl Process {
         })
     }
 
-    /// Its end if that was seen before.
+    /// The child's end if it was seen before.
     fn known(&self) -> Result<Option<Exit>> {
         match self.now()? {
             Now::Ended(exit) => Ok(Some(exit)),
@@ -392,19 +394,19 @@ impl Process {
         }
     }
 
-    /// What tells this child from all others.
+    /// The address that identifies this child.
     pub(super) fn place(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }
 
-    /// In a forked child of its parent, which has no use for it: closes the descriptors, which were the parent's.
+    /// Closes the descriptors in a sibling that was forked later and does not use them.
     pub(super) fn let_go_in_child(&self) {
         let rest = self.0.state.try_lock().map(|mut state| (state.life.take(), state.report.take()));
         drop(rest);
     }
 
-    /// Looks whether it has ended; if so it is reaped, its report is read, its descriptors are given back, and it leaves the
-    /// list of the children.
+    /// Looks whether the child has ended. If so, this reaps the child, reads its report, closes its descriptors and
+    /// removes the child from the list of the children.
     pub(super) fn look(&self) -> Result<Option<Exit>> {
         let mut state = self.0.state.lock();
         let Some(life) = state.life.clone() else { return Ok(state.end) };
@@ -426,7 +428,7 @@ impl Process {
         Ok(Some(exit))
     }
 
-    /// Lets go of a life that has ended, once it is gone.
+    /// Drops a life that has ended, once the child is reaped.
     fn part(&self, life: &Life) {
         if life.part() {
             let rest = self.0.state.lock().life.take();
@@ -452,7 +454,8 @@ impl PartialEq for Process {
 
 impl Eq for Process {}
 
-/// The sentinel: readable from its end on. In a forked child that was not given this handle it counts as ended.
+/// The sentinel: readable once the child has ended. In a forked child that was not given this handle, the sentinel is
+/// always readable.
 impl AsFd for Process {
     fn as_fd(&self) -> BorrowedFd<'_> {
         let sentinel = self.0.lent.get_or_init(|| match self.0.state.lock().life.clone() {

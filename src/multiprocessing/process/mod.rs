@@ -18,7 +18,7 @@
 //! | avoid shared state | the same: what a child has of a closure is its own; what shall be shared is in [`sync`](super::sync) and [`sharedctypes`](super::sharedctypes), or travels by a [`pipe`](super::pipe()) |
 //! | join the processes that were started | a child that nobody joins is a zombie until the next start, [`active_children`] or the end; its [sentinel](Process) can stand in a poll beside everything else |
 //! | avoid terminating processes | [`terminate`](Process::terminate) is for what does not listen; what a killed process held tells its next holder |
-//! | pass resources explicitly | [`fork_with`](Process::fork_with) gives a copy the ends that it names, and no others; other starts take [arguments](Builder::start) |
+//! | pass resources explicitly | [`fork_with`](Process::fork_with) gives the child the named ends, and no others; other starts take [arguments](Builder::start) |
 //! | beware of `sys.stdin` | a child's standard input is `/dev/null`; what std's `Stdin` had read ahead in the parent a forked child has too |
 //! | guard the main module | [`freeze_support`](super::freeze_support) is the first line of `main` |
 //!
@@ -27,10 +27,10 @@
 //! | `builder` | a process before its start |
 //! | `handle` | a process after its start, for its parent |
 //! | `current`, `parent` | this process, and the one that started it |
-//! | `ends` | what a forked child is given, and what it lets go of |
+//! | `ends` | the ends that a forked child keeps or closes |
 //! | `era` | what belongs to one process: a forked child begins anew |
 //! | `passport`, `bootstrap` | what a child knows of itself, and its whole life |
-//! | `orphans` | the process above a program that reaps what nobody waits for |
+//! | `orphans` | a process above the program that reaps orphans |
 //! | `lifeline` | how a daemon ends with its parent |
 //! | `surroundings` | environment, directory, limits, user and signal mask of a child |
 //! | `start` | a function with its arguments, in any way |

@@ -1,4 +1,4 @@
-//! A process above the program, which reaps what nobody else waits for.
+//! A process above the program that reaps orphans.
 
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -12,24 +12,27 @@ use ossature_sys::signalfd::SignalFd;
 
 use crate::error::{Error, Result};
 
-/// Puts a process above this program that reaps orphans: the processes whose parents ended without waiting for them. For a program that
-/// is the first process of a container, where they would stay zombies for ever, or that wants none of its descendants to leave it.
+/// Puts a process above this program that reaps orphans: processes whose parents ended without waiting for them. Use
+/// this call in a program that is the first process of a container, where orphans would stay zombies for ever. The call
+/// also serves a program that wants to keep all its descendants below itself.
 ///
-/// The program goes on *in a child* of the process that called this: there it returns. The caller stays behind as a subreaper
-/// (`PR_SET_CHILD_SUBREAPER`). It hands every signal that it is sent on to the program, reaps each orphan as soon as that has ended, and
-/// ends as the program ends: with its exit code, or with 128 and the number of the signal that ended it.
+/// This call forks and returns *in the child*, where the program goes on. The calling process stays above the program
+/// as a subreaper (`PR_SET_CHILD_SUBREAPER`). The subreaper forwards every signal to the program and reaps each orphan
+/// as soon as the orphan ends. The subreaper ends when the program ends: with the program's exit code, or with 128 plus
+/// the number of the signal that ended the program.
 ///
-/// So no exit of a child with a handle is ever taken away, neither of this library's nor of `std`'s: the program's own children are
-/// not that process's. And the program is not the first process of its namespace any more, which the kernel spares the
-/// default actions of signals.
+/// The program's own children are not children of the subreaper. So the subreaper never reaps a child for which this
+/// library or `std` has a handle. The program is no longer the first process of its namespace, so signals have their
+/// default actions.
 ///
-/// Call it in `main`, behind [`freeze_support`](crate::multiprocessing::freeze_support) and before everything else: what was made
-/// before (finalizers, handles of children) belongs to the process that stays behind. The program has another number than
-/// the process that was started. Signals from the keyboard reach both by themselves, and are not handed on.
+/// Call it in `main`, after [`freeze_support`](crate::multiprocessing::freeze_support) and before everything else.
+/// Finalizers and handles of children that were made before belong to the subreaper. The program has another process id
+/// than the process that was started. Signals from the keyboard reach both processes, so the subreaper does not forward
+/// them.
 ///
 /// # Errors
-/// As [`Builder::fork`](super::Builder::fork), for one is made: [`MultiThreaded`](crate::ErrorKind::MultiThreaded) beside other threads. The
-/// program goes on in this very process then, and nothing is changed.
+/// As [`Builder::fork`](super::Builder::fork): [`MultiThreaded`](crate::ErrorKind::MultiThreaded) beside other threads.
+/// The program then goes on in the calling process, and nothing is changed.
 ///
 /// # Examples
 /// ```no_run
@@ -54,7 +57,7 @@ pub fn reap_orphans() -> Result<()> {
     let signals = SignalFd::new(handed_on()).map_err(failed)?;
     let was_subreaper = is_subreaper().map_err(failed)?;
     become_subreaper().map_err(failed)?; // which the child is not
-    // Whatever comes from here on is read from the descriptor, in the process that stays; in the child the mask is put back.
+    // From here on the process that stays reads signals from the descriptor. The child restores the mask.
     let masked = set_mask(handed_on()).map_err(failed)?;
     let forked = continue_in_child(|program| watch(program, &signals));
     if forked.is_err() && !was_subreaper {
@@ -64,14 +67,15 @@ pub fn reap_orphans() -> Result<()> {
     Ok(forked?)
 }
 
-/// The signals that the program gets from the process above it. Those by which a terminal stops a job stop both.
+/// The signals that the subreaper forwards to the program. The signals by which a terminal stops a job stop both
+/// processes.
 fn handed_on() -> SignalSet {
     [Signal::TSTP, Signal::TTIN, Signal::TTOU, Signal::CONT].into_iter().fold(SignalSet::FULL, SignalSet::without)
 }
 
-/// The whole life of the process that stays behind; answers with what it is to end with.
+/// The whole work of the subreaper; returns its exit code.
 fn watch(mut program: Child, signals: &SignalFd) -> u8 {
-    /// What a signal of the kernel's own says of itself: from the keyboard, which the program gets as well.
+    /// The code of a signal that the kernel sent, as for a key; the program gets such a signal as well.
     const SI_KERNEL: i32 = 0x80;
     const PAUSE: Duration = Duration::from_millis(100);
     let mut room = [const { MaybeUninit::uninit() }; 8];
@@ -81,7 +85,7 @@ fn watch(mut program: Child, signals: &SignalFd) -> u8 {
                 return code_of(exit);
             }
         }
-        // Somebody may have waited for it by the wrong means, a tracer say.
+        // Another process may have taken the end of the program, for example a tracer.
         if let Ok(Some(exit)) = program.try_wait() {
             return code_of(exit);
         }

@@ -31,7 +31,7 @@ pub struct PanicReport {
 
 /// How many bytes of message, location and backtrace travel: less than a pipe holds, so that nobody ever waits for a reader.
 const LIMITS: [usize; 3] = [16 << 10, 4 << 10, 40 << 10];
-/// What a report begins with, so that nothing else that came into the pipe is taken for one.
+/// The first bytes of a report, so that other bytes in the pipe are not mistaken for a report.
 const MAGIC: [u8; 8] = *b"\0osPANIC";
 /// For each of the three how many bytes are there, and how many there were.
 const HEADER: usize = 6 * 4;
@@ -116,7 +116,7 @@ impl PanicReport {
         }
     }
 
-    /// Takes it out of a pipe that does not block; `None` when no report was written there.
+    /// Takes the report out of a pipe that does not block; `None` when no report was written.
     pub(crate) fn receive(pipe: impl AsFd) -> Option<Self> {
         let mut bytes = vec![0; WHOLE];
         let mut len = 0;

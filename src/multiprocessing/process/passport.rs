@@ -22,7 +22,7 @@ pub(crate) struct Passport {
     /// How it was started, and how it starts others unless it says otherwise.
     pub(crate) method: Context,
     pub(crate) daemon: bool,
-    /// Whether it is killed with its parent: a daemon, or one that asked for it.
+    /// Whether the process is killed with its parent: a daemon, or a process with `end_with_parent`.
     pub(crate) bound: bool,
     #[serde(with = "key")]
     pub(crate) authkey: AuthKey,
@@ -34,10 +34,10 @@ pub(crate) struct Passport {
     pub(crate) parent: (i32, String),
     /// Whether the parent's first thread made it, so that the kernel can tell it of the parent's end.
     pub(crate) by_first_thread: bool,
-    /// What a forked child makes of its surroundings; of a program that is started anew its parent has made it.
+    /// The surroundings that a forked child sets itself. For a program that is started anew, the parent has set them.
     pub(crate) surroundings: Surroundings,
-    /// The parent's pidfd, where the child cannot open one or must not wait for that: under a fork server, and where it is bound to the parent. Sent
-    /// apart.
+    /// The parent's pidfd, sent apart, if the child cannot open one or must not wait for one. That is so under a fork
+    /// server, and for a child that is bound to its parent.
     #[serde(skip)]
     pub(crate) sentinel: Option<OwnedFd>,
 }

@@ -49,11 +49,12 @@ impl Builder {
     /// Starts it by the method of its [context](Self::context), otherwise by the default one: it runs `target` with `args`
     /// and ends with the exit code of the answer.
     ///
-    /// A process that is no copy of this one gets the arguments as serde values, which may hold connections, locks, shared
-    /// memory and open files; it has nothing else of this process but the environment, the directory, standard output and
-    /// standard error, and by [`Forkserver`](Context::Forkserver) of these only the directory: the others are those that this
-    /// program had when the server was started, whatever was set or redirected since, as that context lists. It must know the function by name: from the table that was given to
-    /// [`freeze_support`](crate::multiprocessing::freeze_support). When this returns, it has all its arguments and has begun.
+    /// A process that is not a copy of this one gets the arguments as serde values, which may hold connections, locks,
+    /// shared memory and open files. Otherwise the process has only this process's environment, directory, standard
+    /// output and standard error. With [`Forkserver`](Context::Forkserver) only the directory is this process's; that
+    /// context lists what comes from the server. The process must know the function by name, from the table that was
+    /// given to [`freeze_support`](crate::multiprocessing::freeze_support). When this returns, the process has all its
+    /// arguments and its task has begun.
     ///
     /// # Errors
     /// * [`Unregistered`](crate::ErrorKind::Unregistered) when `target` stands in no table, or none was given yet.
@@ -63,8 +64,9 @@ impl Builder {
     ///   message says why, and [`Error::exit`](crate::Error::exit) how the process ended.
     /// * [`Os`](crate::ErrorKind::Os) when it could not be made: `EAGAIN`, `ENOMEM`, `EMFILE`; `ENOENT`, `EACCES` and
     ///   others of `execve` for the program of [`set_executable`](crate::multiprocessing::set_executable).
-    /// * [`Unsupported`](crate::ErrorKind::Unsupported) for what the method cannot give, such as [`env`](Self::env) without
-    ///   [`Spawn`](Context::Spawn); of [`current_dir`](Self::current_dir), [`uid`](Self::uid) and the like what the kernel says.
+    /// * [`Unsupported`](crate::ErrorKind::Unsupported) for an option that the method cannot give, such as
+    ///   [`env`](Self::env) without [`Spawn`](Context::Spawn).
+    /// * The kernel's error for [`current_dir`](Self::current_dir), [`uid`](Self::uid) and similar options.
     /// * Those of [`fork`](Self::fork) and [`thread`](Self::thread) by these methods.
     ///
     /// No process and no descriptor is left then.

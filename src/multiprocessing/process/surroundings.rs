@@ -1,4 +1,4 @@
-//! What a child's surroundings are to be where they are not its parent's: environment, directory, limits, user, and so on.
+//! The surroundings of a child that differ from its parent's: environment, directory, limits, user, and so on.
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
@@ -15,10 +15,10 @@ use super::Builder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
 
-/// What a child has that is not its parent's.
+/// The settings of a child that differ from its parent's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Surroundings {
-    /// For a program that is started anew, so it never travels.
+    /// Only for a program that is started anew, so the environment is never sent.
     #[serde(skip)]
     environment: Environment,
     directory: Option<PathBuf>,
@@ -37,11 +37,11 @@ pub(crate) struct Surroundings {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Environment {
     cleared: bool,
-    /// `None` for what is removed.
+    /// `None` for a removed variable.
     changes: BTreeMap<OsString, Option<OsString>>,
 }
 
-/// All that setrlimit(2) knows.
+/// All resources of setrlimit(2).
 const RESOURCES: [Resource; 16] = [
     Resource::Cpu,
     Resource::Fsize,
@@ -61,19 +61,20 @@ const RESOURCES: [Resource; 16] = [
     Resource::Rttime,
 ];
 
-/// The signals by which a parent asks a child to end, which no child begins with blocked unless that was asked for.
+/// The signals by which a parent asks a child to end. A child begins with these unblocked, unless `signal_mask` was
+/// called.
 const ENDING: [Signal; 2] = [Signal::TERM, Signal::INT];
 
 impl Builder {
-    /// Sets a variable of the child's environment, as [`std::process::Command::env`]. For [`Context::Spawn`] only: the others
-    /// answer the start with [`ErrorKind::Unsupported`].
+    /// Sets a variable of the child's environment, as [`std::process::Command::env`]. For [`Context::Spawn`] only; with
+    /// other contexts the start fails with [`ErrorKind::Unsupported`].
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         let value = Some(value.as_ref().to_owned());
         self.surroundings.environment.changes.insert(name.as_ref().to_owned(), value);
         self
     }
 
-    /// Sets several, as [`env`](Self::env) does one.
+    /// Sets several variables of the child's environment, as [`env`](Self::env) sets one.
     pub fn envs<N: AsRef<OsStr>, V: AsRef<OsStr>>(self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
         variables.into_iter().fold(self, |builder, (name, value)| builder.env(name, value))
     }
@@ -84,22 +85,22 @@ impl Builder {
         self
     }
 
-    /// Gives the child an empty environment, to which [`env`](Self::env) adds after this: as
-    /// [`std::process::Command::env_clear`]. For [`Context::Spawn`] only.
+    /// Gives the child an empty environment, as [`std::process::Command::env_clear`]. Later calls of [`env`](Self::env)
+    /// add to it. For [`Context::Spawn`] only.
     pub fn env_clear(mut self) -> Self {
         self.surroundings.environment = Environment { cleared: true, changes: BTreeMap::new() };
         self
     }
 
-    /// Sets the child's working directory, as [`std::process::Command::current_dir`]. It is entered with the rights of this
-    /// process.
+    /// Sets the child's working directory, as [`std::process::Command::current_dir`]. The child enters the directory
+    /// with the rights of this process, before [`uid`](Self::uid) and [`gid`](Self::gid) take effect.
     #[doc(alias = "chdir")]
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.surroundings.directory = Some(directory.as_ref().to_owned());
         self
     }
 
-    /// Sets the permission bits that files which the child makes do not get.
+    /// Sets the child's umask: the permission bits that new files of the child do not get.
     pub fn umask(mut self, mask: u32) -> Self {
         self.surroundings.umask = Some(mask);
         self
@@ -124,8 +125,8 @@ impl Builder {
         self
     }
 
-    /// Puts the child into a process group, as `std`'s `CommandExt::process_group`; 0 is a new one, which the child leads. A
-    /// signal from the keyboard goes to the group of the foreground only.
+    /// Puts the child into a process group, as `std`'s `CommandExt::process_group`; 0 makes a new group, which the
+    /// child leads. A signal from the keyboard goes only to the foreground process group.
     #[doc(alias = "setpgid")]
     pub fn process_group(mut self, group: i32) -> Self {
         self.surroundings.group = Some(group);
@@ -133,7 +134,7 @@ impl Builder {
     }
 
     /// Sets the child's user, as `std`'s `CommandExt::uid`: the real, the effective and the saved one. Without
-    /// [`groups`](Self::groups) it loses all supplementary groups, if this process may change them.
+    /// [`groups`](Self::groups) the child loses all supplementary groups, if this process may change them.
     ///
     /// The program's file must be readable and executable for that user.
     #[doc(alias = "setuid")]
@@ -158,9 +159,9 @@ impl Builder {
 
     /// Blocks exactly these signals in the child's first thread.
     ///
-    /// Without this the child has the mask of the thread that starts it ([`Context::Forkserver`]: that of the server), but
-    /// `SIGTERM` and `SIGINT` are let through: a parent that reads them from a descriptor has them blocked, and its children
-    /// would not end by [`terminate`](super::Process::terminate).
+    /// By default the child has the mask of the thread that starts it ([`Context::Forkserver`]: the mask of the
+    /// server), but `SIGTERM` and `SIGINT` are unblocked. A parent that reads these signals from a descriptor has them
+    /// blocked. With the same mask, its children would not end by [`terminate`](super::Process::terminate).
     ///
     /// Differs from Python, whose children have the parent's mask.
     #[doc(alias = "sigprocmask")]
@@ -169,8 +170,9 @@ impl Builder {
         self
     }
 
-    /// Has the child end with this process, however that ends: as a [daemon](Self::daemon) when its parent is killed. But the child
-    /// may have children, and the normal end of this process waits for it.
+    /// Kills the child when this process ends, however this process ends. A [daemon](Self::daemon) ends in the same way
+    /// when its parent is killed. Unlike a daemon, the child may have children, and the normal end of this process
+    /// waits for the child.
     pub fn end_with_parent(mut self) -> Self {
         self.ends_with_parent = true;
         self
@@ -215,12 +217,12 @@ impl From<Unsettled> for Error {
 }
 
 impl Surroundings {
-    /// Whether nothing is asked for but what every child has.
+    /// Whether no option was set.
     pub(crate) fn are_usual(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether the child acts by other rights than its parent.
+    /// Whether the child has other rights than its parent.
     pub(crate) fn change_rights(&self) -> bool {
         !self.identity().is_empty()
     }
@@ -229,7 +231,7 @@ impl Surroundings {
         self.directory.as_deref()
     }
 
-    /// Whether a child of that method can have them.
+    /// Checks that a child of that method can have these surroundings.
     pub(super) fn check(&self, method: Context) -> Result<()> {
         let unsupported = |message: &'static str| Err(Error::new(ErrorKind::Unsupported, message));
         if method == Context::Thread && !self.are_usual() {
@@ -299,7 +301,7 @@ impl Surroundings {
         Identity { user: self.user, group: self.main_group, groups: self.groups.as_deref() }
     }
 
-    /// What a program that is started anew begins with blocked.
+    /// The blocked signals with which a program that is started anew begins.
     pub(crate) fn blocked(&self) -> Result<SignalSet> {
         Ok(match self.wanted_mask() {
             Some(mask) => mask,
@@ -311,7 +313,7 @@ impl Surroundings {
         self.blocked.as_ref().map(|numbers| numbers.iter().filter_map(|&number| signal::numbered(number)).collect())
     }
 
-    /// Makes the surroundings of this process, a child that was forked just now and has one thread, what they are to be.
+    /// Applies the surroundings to this process, a child that was just forked and has one thread.
     pub(crate) fn apply(&self) -> std::result::Result<(), Unsettled> {
         let at = |step: u8| move |errno: Errno| Unsettled { step, errno };
         if let Some(group) = self.group {

@@ -22,18 +22,20 @@ use crate::error::{Error, ErrorKind, Result};
 /// assert_eq!(from_value::<(String, i64)>(value).unwrap(), ("spam".to_owned(), 42));
 /// ```
 ///
-/// What comes of it takes at most 16 MiB and four times the memory of `value`: a `None` is 32 bytes there, and 264 as an
-/// `Option<[u64; 32]>`. For another bound there is [`from_value_within`].
+/// The result takes at most 16 MiB plus four times the memory of `value`. For example, a `None` takes 32 bytes in
+/// `value`, and 264 bytes as an `Option<[u64; 32]>`. For another bound use [`from_value_within`].
 ///
 /// # Errors
-/// [`ErrorKind::Decode`]: `value` is no `T`, or one that takes more memory; the message says where they part.
+/// [`ErrorKind::Decode`]: `value` is not a `T`, or the result takes more memory; the message names the place of the
+/// mismatch.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T> {
     let most = value.memory().saturating_mul(4).saturating_add(16 << 20);
     from_value_within(value, most)
 }
 
-/// [`from_value`] for a `T` that takes at most so many bytes of memory: what its sequences, maps, texts and boxes hold, at the size of
-/// their types. What a collection reserves beyond its items comes on top.
+/// [`from_value`] for a `T` that takes at most `max_memory` bytes. The bound counts the contents of sequences, maps,
+/// texts and boxes, at the size of their types. A collection may reserve more than its items; the bound does not count
+/// this reserve.
 ///
 /// ```
 /// use ossature::multiprocessing::connection::pickle::{Value, from_value_within};
@@ -77,10 +79,11 @@ impl serde::ser::Error for Fault {
     }
 }
 
-/// What serde asks, so that its traits are no part of [`Value`]; and what is left of the memory that may be taken.
+/// The deserializer of a [`Value`], so that `Value` itself does not implement serde's traits, with the memory that is
+/// left.
 pub(super) struct Plain<'b>(pub(super) Value, pub(super) &'b Budget);
 
-/// How what has items is walked through: as the fields of a type, or as many as there are.
+/// How the items of a container are walked through: as the fields of a type, or as many as there are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Fields,

@@ -59,12 +59,13 @@ macro_rules! receives_pickles {
         impl $Face {
             /// Waits for the next message, and reads the plain data in it that CPython's `send(obj)` wrote, in any version.
             ///
-            /// The connection's [`max_depth`](Self::max_depth) holds for it, and its [`max_decoded`](Self::max_decoded) if that was
-            /// set; for other settings there is [`recv_pickled_with`](Self::recv_pickled_with).
+            /// The connection's [`max_depth`](Self::max_depth) limits the value, and so does its
+            /// [`max_decoded`](Self::max_decoded) if that was set. For other settings use
+            /// [`recv_pickled_with`](Self::recv_pickled_with).
             ///
             /// # Errors
-            /// As for [`recv_bytes`](Self::recv_bytes); [`Decode`](crate::ErrorKind::Decode) as for [`decode`](super::decode). The message is gone then,
-            /// and the next one can be received.
+            /// As for [`recv_bytes`](Self::recv_bytes); [`Decode`](crate::ErrorKind::Decode) as for
+            /// [`decode`](super::decode). The message is dropped then, and the next message can be received.
             #[doc(alias = "recv")]
             pub fn recv_pickled(&self) -> Result<Value> {
                 self.recv_pickled_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
@@ -78,8 +79,8 @@ macro_rules! receives_pickles {
                 self.recv_pickled_with_timeout(&self.receiving.decoder(), timeout)
             }
 
-            /// [`recv_pickled`](Self::recv_pickled) by a decoder of the caller's: with a bound on memory or depth, or for the `str` of
-            /// Python 2. What the connection says of depth and memory does not hold then.
+            /// [`recv_pickled`](Self::recv_pickled) with the caller's decoder: for other bounds on memory and depth, or
+            /// for the `str` of Python 2. The decoder's bounds replace those of the connection.
             ///
             /// # Errors
             /// As for [`recv_pickled`](Self::recv_pickled).
@@ -98,10 +99,10 @@ macro_rules! receives_pickles {
                 self.recv_pickled_with_timeout(decoder, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
 
-            /// The same within the deadline; `None` when that is over.
+            /// [`recv_pickled_with`](Self::recv_pickled_with) within the deadline; `None` when the deadline has passed.
             ///
-            /// The deadline is for the whole message to arrive. A message that is there is decoded to its end, which takes time in
-            /// proportion to its length.
+            /// The deadline bounds the arrival of the whole message. A message that has arrived is decoded to its end.
+            /// Decoding takes time in proportion to the message's length.
             ///
             /// # Errors
             /// As for [`recv_pickled`](Self::recv_pickled).

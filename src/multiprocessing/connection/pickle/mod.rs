@@ -8,9 +8,10 @@
 //! with before there were opcodes for it (`set`, `bytearray`, `_codecs.encode` for bytes, ...) are known by name and stand
 //! for that data; nothing is called.
 //!
-//! Whatever the bytes are, decoding takes time and memory in proportion to their number: 64 bytes of memory for each of them, or
-//! 16 MiB where that is more, or [what the decoder is told](Decoder::max_memory). An object that stands in many places is copied as long
-//! as the whole stays within that, one that contains itself is an error, and so is nesting [too deep](Decoder::max_depth).
+//! Whatever the bytes are, decoding takes time and memory in proportion to their number. The memory is at most 64 bytes
+//! for each byte, or 16 MiB if that is more, or the decoder's [limit](Decoder::max_memory). An object that stands in
+//! several places is copied within that limit. An object that contains itself is an error, and so is nesting that is
+//! [too deep](Decoder::max_depth).
 //!
 //! | Python | here |
 //! | --- | --- |
@@ -63,15 +64,15 @@ use crate::error::Result;
 /// The highest protocol that is read.
 pub const HIGHEST_PROTOCOL: u8 = 5;
 
-/// How deep containers may stand in one another when written, and the most that a [decoder](Decoder::max_depth) can be set to.
+/// How deep written containers may be nested, and the largest depth of a [decoder](Decoder::max_depth).
 ///
 /// CPython itself, as long as nobody raises its recursion limit, writes less than 500 (up to 3.11).
 pub const MAX_DEPTH: usize = 512;
 
-/// How deep containers may stand in one another when read, unless a decoder is [told otherwise](Decoder::max_depth).
+/// How deep read containers may be nested by default; see [`Decoder::max_depth`].
 const DEPTH: usize = 128;
 
-/// How much memory reading takes at most, unless a decoder is [told otherwise](Decoder::max_memory): for each byte, and in any case.
+/// How much memory reading may take by default, for each byte and at least; see [`Decoder::max_memory`].
 const MEMORY_PER_BYTE: usize = 64;
 const MEMORY: usize = 16 << 20;
 
@@ -123,19 +124,20 @@ impl Decoder {
         self
     }
 
-    /// How deep containers may stand in one another: 128 unless set, and [`MAX_DEPTH`] at most.
+    /// Sets how deep containers may be nested. The default is 128, the maximum [`MAX_DEPTH`].
     #[must_use]
     pub fn max_depth(mut self, depth: usize) -> Self {
         self.max_depth = Some(depth.min(MAX_DEPTH));
         self
     }
 
-    /// How many bytes of memory reading may take at a time: the value, and what is kept beside it until it is made. The input is not
-    /// counted, and neither is what the allocator itself adds.
+    /// Sets how many bytes of memory reading may take at a time, for the value and for the data from which the value is
+    /// made. The input is not counted, and neither is the overhead of the allocator.
     ///
-    /// Unless set, 64 times the length of the pickle, or 16 MiB if that is more. The value of a list of small numbers takes 32 bytes for
-    /// each, and reading it less than twice as much; to exceed 64 bytes for each byte, a pickle has to put copies of an object
-    /// into many places, or hold little but empty containers in one another.
+    /// The default is 64 times the length of the pickle, or 16 MiB if that is more. A list of small numbers takes 32
+    /// bytes for each number, and reading the list takes less than twice as much. Two kinds of pickles exceed 64 bytes
+    /// for each byte: a pickle that puts copies of one object into many places, and a pickle that holds mostly nested
+    /// empty containers.
     ///
     /// # Examples
     /// ```
