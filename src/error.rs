@@ -112,7 +112,7 @@ struct Inner {
     errno: Option<Errno>,
     /// What it was made from, if that says more than `errno`; the message is the whole of its text then.
     cause: Option<Box<dyn error::Error + Send + Sync>>,
-    /// How the process ended that did not begin.
+    /// How a process ended that did not begin its task.
     exit: Option<Exit>,
 }
 
@@ -137,7 +137,8 @@ impl Error {
         Self(Box::new(Inner { kind, message: message.into(), errno: Some(errno), cause: None, exit: None }))
     }
 
-    /// Such an object could not be placed in shared memory. `EOPNOTSUPP` has one cause there, which its name does not tell.
+    /// An object of this name could not be placed in shared memory. `EOPNOTSUPP` then has one cause; the text names
+    /// that cause.
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn placing(object: &'static str) -> impl Fn(Errno) -> Self {
         move |errno| {
@@ -169,7 +170,7 @@ impl Error {
         self
     }
 
-    /// The same of a process that ended so before it began its work.
+    /// The same error, with the end of a process that ended before its task began.
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn with_exit(mut self, exit: Option<Exit>) -> Self {
         self.0.exit = exit;
@@ -186,8 +187,8 @@ impl Error {
         self.0.errno
     }
 
-    /// How the new process ended, for [`ErrorKind::NotBegun`]: by itself, or killed because it was not heard of in time. `None`
-    /// where there was no process, or its end was not seen.
+    /// How the new process ended, for [`ErrorKind::NotBegun`]: by itself, or killed because it did not answer in time.
+    /// `None` if there was no process, or if this process did not see the end.
     pub fn exit(&self) -> Option<Exit> {
         self.0.exit
     }
@@ -226,7 +227,7 @@ impl From<Infallible> for Error {
     }
 }
 
-/// [`ErrorKind::Os`], with no message of its own unless the number alone hides which limit was met.
+/// [`ErrorKind::Os`]. The error has a message only if the number alone does not say which limit was reached.
 impl From<Errno> for Error {
     fn from(errno: Errno) -> Self {
         let message = match errno {

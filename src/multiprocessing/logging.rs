@@ -24,9 +24,10 @@
 //! | `util.SUBWARNING` (25) | [`SUB_WARNING`], which is `Level::Warn`: the facade has nothing between it and `Info` |
 //! | `util.SUBDEBUG` (5) | [`SUB_DEBUG`], which is `Level::Trace`, printed as `SUBDEBUG` as in Python 2 (`Level 5` in 3) |
 //!
-//! **At the end.** A logger may keep thread-local values, which are dropped before a program's `atexit` callbacks run, and before some
-//! destructors of others. From then on nothing goes to the facade from that thread: what this process says at its own normal end,
-//! such as that it terminates its daemons, is printed only. Children say the same while their values live.
+//! **At the end.** A logger may keep thread-local values. These are dropped before the program's `atexit` callbacks
+//! run, and before some other destructors. From then on this thread sends nothing to the facade. So the messages of a
+//! process at its own normal end, for example that it terminates its daemons, are only printed. Children log the same
+//! messages earlier, while their thread-local values live.
 //!
 //! A line is one write, unless it is longer than 4 KiB. Printing takes no lock that a thread of the parent may have held at a
 //! fork, and no memory from the heap.
@@ -148,14 +149,15 @@ pub(crate) fn emit(level: Level, message: fmt::Arguments<'_>) {
 }
 
 thread_local! {
-    /// The thread-local values of this thread may be gone. It has no destructor itself, so it can be read at any time.
+    /// Whether the thread-local values of this thread may be gone. This value has no destructor, so a read is always
+    /// allowed.
     static LATE: Cell<bool> = const { Cell::new(false) };
     static LAST: Last = const { Last };
 }
 
-/// A value that is there before the logger makes one of its own for the first message, so it is dropped after that one: the last made
-/// are dropped first. What the logger made before this one is dropped after it, and then the facade is left alone too early
-/// rather than too late.
+/// A thread-local value that notes its own drop. The value is made before the first message, so before the logger makes
+/// its own values. Values made last are dropped first, so this one is dropped after those of the logger. If the logger
+/// made a value earlier, that value is dropped later, and this thread stops using the facade earlier than necessary.
 struct Last;
 
 impl Drop for Last {
@@ -164,7 +166,7 @@ impl Drop for Last {
     }
 }
 
-/// Whether a logger could miss its thread-local values.
+/// Whether the thread-local values of a logger may be gone.
 fn is_late() -> bool {
     LATE.get() || LAST.try_with(|_| ()).is_err()
 }

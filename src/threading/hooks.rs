@@ -119,9 +119,10 @@ impl<H: fmt::Debug> fmt::Debug for PanicReport<'_, H> {
 /// Says what is called when a panic ends a thread's work, or a timer's; `None` for [`default_excepthook`]. Called in that
 /// thread. Other threads and the exit code are not affected.
 ///
-/// Such a panic does not reach the process's panic hook. When this hook panics itself, that panic is reported there, the first
-/// one by [`default_excepthook`], and the thread ends as it would have. A panic that the thread catches is not reported at all. One that aborts the process, as each does in
-/// a program that is built with `panic = "abort"`, goes to the process's panic hook, and what was to be reported is printed first.
+/// Such a panic does not reach the process's panic hook. If this hook itself panics, the process's panic hook gets the
+/// second panic, and [`default_excepthook`] prints the first one. The thread then ends as usual. A panic that the
+/// thread catches is not reported at all. A panic that aborts the process goes to the process's panic hook, after the
+/// panic to be reported is printed. With `panic = "abort"` every panic aborts the process.
 ///
 /// ```
 /// use std::sync::{Arc, mpsc};

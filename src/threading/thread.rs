@@ -147,7 +147,8 @@ impl<T> Thread<T> {
         }
         let limit = limit.into();
         let is_here = native.is_here() && native.ident() == Some(get_ident());
-        // Its work may be over: then it drops its thread-local values, and only a wait for the very end would never end.
+        // The thread's work may be over while it drops its thread-local values. Only a wait without a limit would never
+        // end.
         if is_here && (native.is_alive() || limit.is_never()) {
             return Err(joins_itself(&format!("thread {}", self.core.name())));
         }

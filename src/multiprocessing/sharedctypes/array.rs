@@ -29,7 +29,7 @@ impl<T: Shareable> Array<T> {
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory,
-    /// with `EOPNOTSUPP` where the system keeps no robust list: under some emulators.
+    /// with `EOPNOTSUPP` if the system has no robust lists, as under some emulators.
     pub fn from_fn<I: Init<T>>(len: usize, init: impl FnMut(usize) -> I) -> Result<Self> {
         Ok(Self(Shm::place_locked_slice(len, init).map_err(Error::placing("an array"))?))
     }
@@ -82,9 +82,9 @@ impl<T: Shareable + Copy + Init<T>> Array<T> {
 /// Every method in one turn of the lock.
 ///
 /// # Errors
-/// Of them all: [`OutOfRange`](crate::ErrorKind::OutOfRange) for an index that is not there, [`Abandoned`](crate::ErrorKind::Abandoned),
-/// [`GivenUp`](crate::ErrorKind::GivenUp), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the lock
-/// already. Nothing is changed then.
+/// Of all methods: [`OutOfRange`](crate::ErrorKind::OutOfRange) for an index out of range,
+/// [`Abandoned`](crate::ErrorKind::Abandoned), [`GivenUp`](crate::ErrorKind::GivenUp),
+/// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread already holds the lock. Nothing is changed then.
 impl<T: Shareable + Copy> Array<T> {
     /// One item: Python's `a[index]`.
     ///
@@ -107,7 +107,7 @@ impl<T: Shareable + Copy> Array<T> {
         Ok(())
     }
 
-    /// The items of a range, as many as are there: Python's `a[2:5]`.
+    /// The items of a range, without the places that do not exist: Python's `a[2:5]`.
     ///
     /// # Errors
     /// Those of all.

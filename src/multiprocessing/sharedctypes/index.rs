@@ -17,10 +17,11 @@ pub trait Index: Copy + Display + sealed::Sealed {
 
 /// A range of an array: any of Rust's ranges of an [`Index`], or `..`.
 ///
-/// It means what Python's slice means: the places that are there. An end behind the last item is the length, one before the
-/// first is 0, and a range whose end is before its start is empty. There is no step: take the slice, and every nth of it.
+/// A range means the existing places, as Python's slice does. A bound behind the last item is the length, and a bound
+/// before the first item is 0. A range whose end is before its start is empty. A range has no step: take the slice,
+/// then every nth item.
 pub trait Span: sealed::Sealed {
-    /// The places that are meant among `len`: a range that [`slice`](slice::get) accepts of so many items.
+    /// The existing places of this range in an array of `len` items: a range that [`slice`](slice::get) accepts.
     fn resolve(self, len: usize) -> Range<usize>;
 }
 
@@ -68,7 +69,8 @@ impl Index for i32 {
     }
 }
 
-/// The range from `start` up to, not including, `end`, as far as it is within `len`; `None` is before the first place.
+/// The part within `len` of the range from `start` up to, not including, `end`. `None` is a bound before the first
+/// place.
 #[inline]
 fn clamped(start: Option<usize>, end: Option<usize>, len: usize) -> Range<usize> {
     let (start, end) = (start.unwrap_or(0).min(len), end.unwrap_or(0).min(len));

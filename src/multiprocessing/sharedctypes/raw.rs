@@ -117,7 +117,7 @@ impl<T: Plain> RawArray<T> {
         Ok(())
     }
 
-    /// The items of a range, as many as are there: Python's `a[2:5]`.
+    /// The items of a range, without the places that do not exist: Python's `a[2:5]`.
     pub fn slice(&self, span: impl Span) -> Vec<T> {
         let cells = &self[span.resolve(self.len())];
         let Some(first) = cells.first() else { return Vec::new() };
@@ -130,7 +130,8 @@ impl<T: Plain> RawArray<T> {
     /// Replaces the items of a range: Python's `a[2:5] = items`.
     ///
     /// # Errors
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) when there are more or fewer items than places, because an array keeps its size. Nothing is changed then.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) when there are more or fewer items than places, because an
+    /// array keeps its size. Nothing is changed then.
     #[inline]
     pub fn set_slice(&self, span: impl Span, items: &[T]) -> Result<()> {
         let range = span.resolve(self.len());

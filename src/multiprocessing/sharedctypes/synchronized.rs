@@ -231,7 +231,7 @@ impl<T: Plain, L: Acquire> Synchronized<RawArray<T>, L> {
         })?
     }
 
-    /// The items of a range, as many as are there.
+    /// The items of a range, without the places that do not exist.
     ///
     /// # Errors
     /// [`Acquire::holding`].

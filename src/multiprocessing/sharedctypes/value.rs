@@ -50,7 +50,7 @@ impl<T: Shareable> Value<T> {
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory,
-    /// with `EOPNOTSUPP` where the system keeps no robust list: under some emulators.
+    /// with `EOPNOTSUPP` if the system has no robust lists, as under some emulators.
     pub fn new(init: impl Init<T>) -> Result<Self> {
         Ok(Self(Shm::place(Lock::<T, Shared>::shared(init)).map_err(Error::placing("a value"))?))
     }

@@ -17,15 +17,15 @@ use crate::multiprocessing::process::passport::Passport;
 use crate::multiprocessing::process::surroundings::Unsettled;
 use crate::thread;
 
-/// Starts a copy of this process that does `body`, which may borrow: the copy has its own of everything, but for what it is
-/// to let go of.
+/// Starts a copy of this process that runs `body`, which may borrow: the copy has its own copy of everything, except
+/// for the ends that the child closes.
 pub(crate) fn fork(
     mut passport: Passport,
     patience: Patience,
     letting_go: Option<LettingGo>,
     body: impl FnOnce() -> u8,
 ) -> Result<Started> {
-    // Before the flush, which waits for whoever prints: with one thread that is nobody else.
+    // Before the flush, which waits for other threads that print: with one thread there is no other.
     process::may_fork()?;
     let _ = std::io::stdout().flush(); // so that the copy does not say again what is still to be said
     let (reader, writer) =
@@ -60,10 +60,10 @@ pub(crate) fn fork(
     Ok(Started { life: Life::from(child), report: reader })
 }
 
-/// What a child leaves with that could not make its surroundings what they were to be.
+/// The exit code of a child that could not apply its surroundings.
 const UNSETTLED: u8 = 1;
 
-/// Waits until the child has made its surroundings what they are to be; otherwise nothing is left of it.
+/// Waits until the child has applied its surroundings. If the child cannot, it is reaped, and nothing of it is left.
 fn settled(hear: &OwnedFd, mut child: Child, deadline: Deadline) -> Result<Child> {
     let mut told = [0; 5];
     let heard = match poll(&mut [PollFd::new(hear, PollFlags::IN)], deadline) {

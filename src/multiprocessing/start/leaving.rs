@@ -1,4 +1,4 @@
-//! Processes that were let go of and have not ended yet: they are reaped when something is started or asked for later.
+//! Abandoned processes that have not ended yet. A later start, or a later question about children, reaps them.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,7 +6,7 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Result;
 use ossature_sys::process::Child;
 
-/// A list of them.
+/// A list of abandoned processes.
 pub(super) struct Leaving(Mutex<Vec<Child>>);
 
 impl Leaving {
@@ -18,14 +18,15 @@ impl Leaving {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(child);
     }
 
-    /// Reaps those that have ended.
+    /// Reaps the processes that have ended.
     pub(super) fn reap(&self) {
         let mut leaving = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Of what a forked child inherited it only sees the end; dropped there, it is no less its parent's.
+        // A forked child that inherited the list only sees the ends. It drops its copies; the processes stay its
+        // parent's.
         leaving.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
     }
 
-    /// Closes, in a forked child, the descriptors of what are children of its parent.
+    /// Closes, in a forked child, the descriptors of its parent's children.
     pub(super) fn let_go_in_child(&self) {
         let leaving = self.0.try_lock().map(|mut leaving| std::mem::take(&mut *leaving));
         drop(leaving);

@@ -38,17 +38,17 @@ fn own_pidfd() -> crate::error::Result<OwnedFd> {
     pidfd_open(id()).map_err(|errno| Error::os(errno, "cannot start a process: no pidfd of its parent"))
 }
 
-/// Children that were killed before they began and whose end the kernel keeps back: they sleep where no signal reaches them, or
-/// a tracer has them.
+/// Children that were killed before their task began, and whose end the kernel delays. They sleep uninterruptibly, or a
+/// tracer holds them.
 static STUCK: Leaving = Leaving::new();
 
-/// Reaps what nobody has a handle of and has ended.
+/// Reaps the ended children for which there is no handle.
 pub(in crate::multiprocessing) fn reap() {
     STUCK.reap();
     forkserver::reap();
 }
 
-/// Closes, in a forked child, the descriptors of what nobody has a handle of and is a child of its parent.
+/// Closes, in a forked child, the descriptors of its parent's children for which there is no handle.
 pub(in crate::multiprocessing) fn let_go_in_child() {
     STUCK.let_go_in_child();
     forkserver::let_go_in_child();
@@ -91,8 +91,8 @@ impl Life {
         }
     }
 
-    /// Waits until what has ended is gone, where that is not the same; false when it is this very thread. To be called without a
-    /// lock.
+    /// Waits until the ended work is gone, if its end and its disappearance differ. False if the caller is that very
+    /// thread. The caller must hold no lock.
     pub(crate) fn part(&self) -> bool {
         match self {
             Self::Child { .. } | Self::Ward(_) => true,

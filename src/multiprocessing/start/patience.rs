@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 
-/// From the start of a child to the beginning of its task.
+/// The time limit from the start of a child to the beginning of its task.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     within: Option<Duration>,
@@ -12,12 +12,12 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// So long from now; `None` for as long as it takes.
+    /// A limit of `within` from now; `None` is no limit.
     pub(crate) fn from_now(within: Option<Duration>) -> Self {
         Self { within, deadline: within.into() }
     }
 
-    /// The time, for whoever ran out of it.
+    /// The length of the limit, for the error.
     pub(super) fn within(&self) -> Duration {
         self.within.unwrap_or_default()
     }

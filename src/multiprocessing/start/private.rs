@@ -1,6 +1,7 @@
-//! Descriptors of this library's own, between a process and its children: never under the number of a standard stream.
+//! This library's own descriptors between a process and its children. They never have the number of a standard stream.
 //!
-//! A program may have closed one of these. The next descriptor gets its number then, and what is printed goes into it.
+//! A program may have closed a standard stream. The next descriptor would then get its number, and printed text would
+//! go into it.
 
 use ossature_sys::errno::Result;
 use ossature_sys::fd::{AsFd, AsRawFd, OwnedFd, above_standard};
@@ -19,7 +20,7 @@ pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     Ok((above_standard(reader)?, above_standard(writer)?))
 }
 
-/// The same socket.
+/// The same socket, above the standard streams.
 pub(super) fn socket(socket: Socket) -> Result<Socket> {
     const STANDARD: std::ops::RangeInclusive<i32> = 0..=2;
     match STANDARD.contains(&socket.as_fd().as_raw_fd()) {

@@ -1,4 +1,5 @@
-//! What a process may do, for a fork server: its children have the rights that it had, and none that its client has given up.
+//! The rights of a process, for a fork server. The server's children have the server's rights, so a client compares
+//! these with its own.
 
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::process::{Capabilities, Credentials, supplementary_groups};
@@ -6,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// The credentials of a process as far as they can be compared: users, groups, capabilities, and what an exec can give.
+/// The credentials of a process that are compared: users, groups, capabilities, and the rights that an exec can give.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Rights {
     users: [u32; 3],
@@ -17,7 +18,7 @@ pub(super) struct Rights {
     no_new_privileges: bool,
 }
 
-/// Capability sets on their way to a child: the effective, the permitted, the inheritable.
+/// Capability sets that are sent to a child: the effective, the permitted and the inheritable set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Sets([u64; 3]);
 
@@ -54,7 +55,7 @@ impl Sets {
         Self(bits)
     }
 
-    /// Takes from the calling process what is not in these.
+    /// Removes from the calling process every capability that is not in these sets.
     pub(super) fn limit(self) -> Result<()> {
         let Self([effective, permitted, inheritable]) = self;
         Capabilities::limit_to(Capabilities { effective, permitted, inheritable })
@@ -72,7 +73,7 @@ fn unknown(errno: Errno) -> Error {
 }
 
 fn supplementary() -> Result<Vec<u32>> {
-    /// As many as the kernel takes.
+    /// The kernel's limit of supplementary groups.
     const MOST: usize = 1 << 16;
     match supplementary_groups(&mut [0; 32]) {
         Err(Errno::INVAL) => {

@@ -29,8 +29,9 @@ impl Life {
         self.exit.get().copied()
     }
 
-    /// Waits until the thread, which has told its end, is gone: its thread-local values are dropped until then. Those may ask for
-    /// the thread's own handle, so no lock is held meanwhile, and the thread itself does not wait: then the answer is false.
+    /// Waits until the thread, which has reported its end, is gone and has dropped its thread-local values. Their
+    /// destructors may ask for the thread's own handle, so this call holds no lock. The thread itself does not wait,
+    /// and gets false.
     pub(crate) fn part(&self) -> bool {
         let elsewhere = !self.is_here();
         if elsewhere {

@@ -16,8 +16,8 @@ use crate::multiprocessing::transfer::memory;
 /// Differs from Python: the action is given to the wait, and the last to arrive runs its own; the death of a party that waits
 /// or has [joined](Self::join) breaks the barrier at once; at most 120 parties.
 ///
-/// A party that is stopped, and not dead, may hold up a [`wait`](Self::wait), [`join`](Self::join) or [`reset`](Self::reset) of
-/// the others. What takes a limit ends in time, and [`abort`](Self::abort) never waits.
+/// A party that is stopped, not dead, may delay a [`wait`](Self::wait), [`join`](Self::join) or [`reset`](Self::reset)
+/// of the others. A call with a limit ends in time, and [`abort`](Self::abort) never waits.
 ///
 /// ```
 /// use ossature::multiprocessing::Barrier;
@@ -61,7 +61,8 @@ impl Barrier {
         Ok(self.0.join()?)
     }
 
-    /// [`join`](Self::join) within the limit; `None` when another party stood still for so long while it changed the barrier.
+    /// [`join`](Self::join) within the limit; `None` if another party was stopped for that long while it changed the
+    /// barrier.
     ///
     /// # Errors
     /// As for [`join`](Self::join).
@@ -78,7 +79,8 @@ impl Barrier {
         Ok(self.0.wait()?)
     }
 
-    /// Waits within the limit. Running out of time breaks the barrier for everybody. It ends in time whatever the other parties do.
+    /// Waits within the limit. Running out of time breaks the barrier for all parties. The call ends in time, whatever
+    /// the other parties do.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
@@ -102,12 +104,13 @@ impl Barrier {
         Ok(self.0.wait_with_timeout(limit, action)?)
     }
 
-    /// Breaks the barrier: present and later waits end with an error, until [`reset`](Self::reset). It never waits.
+    /// Breaks the barrier: present and later waits end with an error, until [`reset`](Self::reset). This call never
+    /// waits.
     pub fn abort(&self) {
         self.0.abort();
     }
 
-    /// Makes the barrier empty and whole: those who wait end with an error.
+    /// Makes the barrier empty and whole: present waits end with an error.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `EAGAIN` when this thread holds 1,900 shared locks.
@@ -115,7 +118,8 @@ impl Barrier {
         Ok(self.0.reset()?)
     }
 
-    /// [`reset`](Self::reset) within the limit; false when another party stood still for so long while it changed the barrier.
+    /// [`reset`](Self::reset) within the limit; false if another party was stopped for that long while it changed the
+    /// barrier.
     ///
     /// # Errors
     /// As for [`reset`](Self::reset).

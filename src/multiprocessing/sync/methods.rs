@@ -41,7 +41,7 @@ macro_rules! held_by_one {
                 Ok(self.raw().lock()?)
             }
 
-            /// The same if that needs no waiting, else `None`.
+            /// [`lock`](Self::lock) without waiting; `None` if the lock is not free.
             ///
             /// # Errors
             /// As for [`lock`](Self::lock), but never `WouldDeadlock`.
@@ -50,7 +50,7 @@ macro_rules! held_by_one {
                 Ok(self.raw().try_lock()?)
             }
 
-            /// The same, waiting within the limit; `None` when that is over.
+            /// [`lock`](Self::lock) within the limit; `None` when the limit has passed.
             ///
             /// # Errors
             /// As for [`lock`](Self::lock), but `WouldDeadlock` only for a limit that never ends.
@@ -67,8 +67,8 @@ macro_rules! held_by_one {
                 self.acquire_timeout(Limit::NEVER).map(drop)
             }
 
-            /// Takes the lock if that needs no waiting, and says whether it did: Python's `acquire(False)`. The holder of a
-            /// [`Lock`](crate::multiprocessing::Lock) is told false.
+            /// Takes the lock without waiting, and says whether it succeeded: Python's `acquire(False)`. The holder of
+            /// a [`Lock`](crate::multiprocessing::Lock) gets false.
             ///
             /// # Errors
             /// As for [`acquire`](Self::acquire), but never `WouldDeadlock`.
@@ -76,8 +76,8 @@ macro_rules! held_by_one {
                 self.acquire_timeout(Limit::NOW)
             }
 
-            /// Takes the lock, waiting within the limit; false when that is over. Python's `acquire(timeout=...)`. The holder of a
-            /// [`Lock`](crate::multiprocessing::Lock) is told false after its time.
+            /// Takes the lock within the limit; false when the limit has passed. Python's `acquire(timeout=...)`. The
+            /// holder of a [`Lock`](crate::multiprocessing::Lock) gets false after its time.
             ///
             /// # Errors
             /// As for [`acquire`](Self::acquire), but `WouldDeadlock` only for a limit that never ends.

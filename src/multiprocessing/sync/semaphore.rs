@@ -20,9 +20,9 @@ pub type Permit<'s> = semaphore::Permit<'s, Shared>;
 
 /// A number of units that many take and give back: Python's `multiprocessing.Semaphore`.
 ///
-/// A process that is stopped, and not dead, may hold up an [`acquire`](Self::acquire) or a [`permit`](Self::permit) without a
-/// limit, and [`Permit::forget`](semaphore::Permit::forget). What takes a limit ends in time, and what answers at once never
-/// sleeps.
+/// A process that is stopped, not dead, may delay three calls without a limit: [`acquire`](Self::acquire),
+/// [`permit`](Self::permit) and [`Permit::forget`](semaphore::Permit::forget). A call with a limit ends in time, and a
+/// `try_` call never sleeps.
 ///
 /// ```
 /// use ossature::multiprocessing::Semaphore;

@@ -1,4 +1,4 @@
-//! Whether this program is a test program of libtest, whose threads bear the names of tests.
+//! Whether this program is a test program of libtest, whose threads have the names of tests.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -7,10 +7,11 @@ use std::sync::OnceLock;
 
 use super::IMAGE;
 
-/// The variable that libtest reads, backwards: so it does not stand in every program that has this library.
+/// The name of a variable that libtest reads, backwards: so the name itself is not in every program with this library.
 const VARIABLE: [u8; 17] = *b"SDAERHT_TSET_TSUR";
 
-/// Whether libtest is linked into this program. Reads the image once, and only where a thread other than the first one asks.
+/// Whether libtest is linked into this program. Reads the image once, and only if a thread other than the first one
+/// asks.
 pub(super) fn is_linked() -> bool {
     static LINKED: OnceLock<bool> = OnceLock::new();
     // An image that cannot be read starts no process either.
@@ -30,7 +31,7 @@ fn names_the_variable() -> io::Result<bool> {
     Ok(false)
 }
 
-/// Whether these bytes come next; takes those of them that do.
+/// Whether these bytes come next; consumes the bytes that match.
 fn follows(image: &mut impl BufRead, bytes: &[u8]) -> io::Result<bool> {
     for byte in bytes {
         if image.fill_buf()?.first() != Some(byte) {

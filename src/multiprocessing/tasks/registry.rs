@@ -24,7 +24,7 @@ pub(crate) struct Registered {
 pub(crate) enum Entrance {
     /// It begins.
     Main,
-    /// It begins, and calls `freeze_support` in another thread than the first one, of this name.
+    /// The process begins, and calls `freeze_support` in another thread than the first one. That thread has this name.
     Beside(Arc<str>),
     /// It runs this test: libtest names the thread of a test by its path.
     Test(Arc<str>),
@@ -39,7 +39,7 @@ impl Entrance {
         }
     }
 
-    /// The same, told from a test, which costs a look into the program: for whoever starts something.
+    /// The same state, but a test of libtest is recognised. This reads the program's file, so only a start asks for it.
     fn told(&self) -> Self {
         match self {
             Self::Beside(name) if libtest::is_linked() => Self::Test(name.clone()),
@@ -73,14 +73,17 @@ static INTERNAL: Tasks = crate::tasks![forkserver::serve];
 /// Differs from Python, where only frozen programs need it: every Rust program is a frozen one. There, the main module
 /// is guarded by `if __name__ == '__main__'` instead.
 ///
-/// A started process does what its parent says, and ends if the socket that it was started with is not its parent's, or of
-/// another user. The reason comes back in the error of the start.
+/// A started process does what its parent says. The process ends if its socket does not come from its parent, or comes
+/// from another user. The error of the start gives the reason.
 ///
-/// If the program has rights by its file (set-user-ID, set-group-ID, capabilities), the process also asks its parent for a
-/// proof, since anybody may start such a program: the parent has to take a socket out of it, which the kernel grants to a
-/// process that may trace it (`pidfd_getfd`, by the rules of ptrace(2)). A program with file capabilities or of user root
-/// passes. One that is set-user-ID of another user or set-group-ID does not, nor one that calls this beside a second thread, nor
-/// one in a sandbox without that call: these start processes by [`Context::Fork`](crate::multiprocessing::Context::Fork).
+/// Anybody may start a program with rights by its file (set-user-ID, set-group-ID, capabilities). So a process of such
+/// a program also asks its parent for a proof: the parent must take a socket out of the process. The kernel allows that
+/// only to a process that may trace the other (`pidfd_getfd`, by the rules of ptrace(2)). A program with file
+/// capabilities passes, and so does a set-user-ID root program. These programs do not pass, and start processes by
+/// [`Context::Fork`](crate::multiprocessing::Context::Fork):
+/// * a program that is set-group-ID, or set-user-ID of another user than root;
+/// * a program that calls `freeze_support` beside a second thread;
+/// * a program in a sandbox without that call.
 ///
 /// # Panics
 /// When another table has a task of the same name for another function.
@@ -136,7 +139,7 @@ fn tables() -> Result<RwLockReadGuard<'static, Vec<Frozen>>> {
     Ok(frozen)
 }
 
-/// Where the first table lies in memory: in the image of the program.
+/// The address of the first table, which lies in the image of the program.
 pub(crate) fn first_table() -> Option<usize> {
     let frozen = FROZEN.read().unwrap_or_else(PoisonError::into_inner);
     frozen.first().map(|first| first.tasks.as_ptr().addr())

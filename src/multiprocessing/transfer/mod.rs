@@ -104,7 +104,7 @@ pub(crate) fn pack<T: Serialize + ?Sized>(value: &T) -> Result<Packed> {
     Ok(Packed { bytes, descriptors })
 }
 
-/// Makes the value again, within the bounds; closes the descriptors that are not in it.
+/// Decodes the value within the bounds; closes the descriptors that are not in the value.
 pub(crate) fn unpack<T: DeserializeOwned>(packed: Packed, trust: Trust, bounds: Bounds) -> Result<T> {
     let Packed { bytes, descriptors } = packed;
     let lost = descriptors.count_lost();

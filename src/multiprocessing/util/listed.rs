@@ -1,9 +1,10 @@
-//! The descriptors that this library made for a process, of which a forked child is to have only those that it was given.
+//! The list of the descriptors that this library made for a process. A forked child keeps only the ones that it was
+//! given.
 //!
-//! Each owner of one, an end of a connection or the socket of a listener, stands on a list of its process, weakly. A child
-//! that was forked [with ends](crate::multiprocessing::process::Builder::fork_with) goes through its copy of the list, and puts a
-//! placeholder under the number of each descriptor that is not among those ends. So nothing is closed behind the back of an
-//! object in the child's copy of memory: the object keeps its number, and finds that the other side is gone.
+//! The list holds a weak reference to each owner of a descriptor: the end of a connection, or the socket of a listener.
+//! A child that was forked [with ends](crate::multiprocessing::process::Builder::fork_with) goes through its copy of
+//! the list. The child puts a placeholder under the number of each descriptor that is not among those ends. An object
+//! in the child's copy of memory still owns that number. Its calls report that the other side is gone.
 
 use std::fmt;
 use std::ops::Deref;
@@ -16,7 +17,7 @@ use ossature_sys::stream::Stream;
 
 use crate::multiprocessing::process::era::era;
 
-/// What owns a descriptor, and can let go of what that leads to.
+/// The owner of a descriptor, which can put a placeholder under the descriptor's number.
 pub(crate) trait Detach: Send + Sync {
     fn detach(&self, placeholder: &Placeholder) -> Result<()>;
 }
@@ -33,11 +34,11 @@ impl Detach for Socket {
     }
 }
 
-/// The owners of a process. Those that are gone are taken off when the list would grow.
+/// The owners in a process. The list drops its dead entries before it grows.
 #[derive(Default)]
 pub(crate) struct List {
     owners: Vec<Weak<dyn Detach>>,
-    /// So many may stand there until it is looked who is gone.
+    /// The length at which the list next drops its dead entries.
     room: usize,
 }
 
@@ -58,14 +59,14 @@ impl List {
         self.owners.push(owner);
     }
 
-    /// Detaches all but those at the places.
+    /// Detaches all owners except those at the `kept` addresses.
     pub(crate) fn detach_all_but(&self, kept: &[usize], placeholder: &Placeholder) -> Result<()> {
         let owners = self.owners.iter().filter(|owner| !kept.contains(&owner.as_ptr().addr()));
         owners.filter_map(Weak::upgrade).try_for_each(|owner| owner.detach(placeholder))
     }
 }
 
-/// An owner of a descriptor that stands on the list of its process.
+/// An owner of a descriptor that is on the list of its process.
 pub(crate) struct Listed<T>(Arc<T>);
 
 impl<T: Detach + 'static> Listed<T> {
@@ -76,12 +77,12 @@ impl<T: Detach + 'static> Listed<T> {
         Self(owner)
     }
 
-    /// The owner alone, if this is the last that has it.
+    /// The owner itself, if this is the last reference.
     pub(crate) fn into_inner(self) -> Option<T> {
         Arc::into_inner(self.0)
     }
 
-    /// What tells this owner from all others of the list.
+    /// The address that identifies this owner in the list.
     pub(crate) fn place(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }

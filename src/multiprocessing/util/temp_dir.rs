@@ -1,8 +1,9 @@
-//! A directory for what the processes of one program call by names.
+//! A directory for the named files and sockets of one program's processes.
 //!
-//! Each process that uses the directory holds a shared lock on a file in it, which goes with the process however that ends. So the next program
-//! that makes one for itself can tell which are nobody's any more, because their maker was killed, and removes them. Only a
-//! directory with that file, the mark of this library, is ever touched: CPython's have the same names.
+//! Each process that uses the directory holds a shared lock on a file in it. The kernel releases the lock when the
+//! process ends, however the process ends. The next program that makes such a directory removes the directories that no
+//! process uses any more. This code only touches a directory with that file, the mark of this library, because
+//! CPython's directories have the same names.
 
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File};
@@ -26,18 +27,19 @@ use crate::multiprocessing::process::era::era;
 const SUN_PATH: usize = 108;
 /// The longest that is put below the base: the directory, and a socket in it.
 const BELOW: usize = "/pymp-XXXXXXXX/listener-XXXXXXXX".len() + 1;
-/// What the names begin with.
+/// The beginning of the directories' names.
 const PREFIX: &str = "pymp-";
-/// The file that tells a directory of this library from one of CPython.
+/// The file that distinguishes a directory of this library from a directory of CPython.
 const MARK: &str = ".ossature";
 /// How many directories of others one process removes at most, so that its start does not take long.
 const MOST: usize = 16;
 const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
-/// The directory that a process knows of.
+/// The directory of a process.
 pub(crate) struct TempDir {
     path: PathBuf,
-    /// What keeps others from removing it; a process that was told of the directory has it from its first use on.
+    /// The lock that keeps others from removing the directory. A process that inherits the directory locks it at its
+    /// first use.
     hold: Option<Hold>,
 }
 
@@ -46,7 +48,7 @@ enum Hold {
     Locked {
         _lock: FileLock,
     },
-    /// The file system has no locks, so nobody else can take one to remove it either.
+    /// The file system has no locks. So no other process can take a lock to remove the directory.
     Unlockable,
 }
 
@@ -65,19 +67,22 @@ impl TempDir {
     }
 }
 
-/// The directory of this process and of the children that it starts from now on: `pymp-` and eight letters below
-/// [`std::env::temp_dir`], for this user only. Made when it is first asked for; removed with all that is in it at
-/// the end of the process that made it, among the last things. What a killed process left is removed when another program first asks
-/// for its own directory below the same one, unless a child of the killed process uses it still.
+/// The temporary directory of this process and of the children that it starts from now on. The directory is `pymp-` and
+/// eight letters below [`std::env::temp_dir`], for this user only. The first call makes the directory. The process that
+/// made it removes it with all its contents at its end, as one of the last steps.
 ///
-/// Where the path of a socket in it would be longer than an address holds, and where it cannot be made, it lies below `/tmp`,
-/// `/var/tmp` or `/usr/tmp` instead.
+/// A killed process leaves its directory. The next program that makes a directory in the same place removes it, unless
+/// a child of the killed process still uses it.
 ///
-/// Differs from Python, which leaves what a killed process made, and fails where `TMPDIR` became unusable after its first use.
+/// The directory is below `/tmp`, `/var/tmp` or `/usr/tmp` instead if it cannot be made below [`std::env::temp_dir`],
+/// or if the path of a socket in it would be too long for an address.
+///
+/// Differs from Python, which leaves the directory of a killed process, and fails if `TMPDIR` became unusable after its
+/// first use.
 ///
 /// # Errors
-/// What making a directory may answer, if none of these places is usable: `EACCES`, `ENOSPC`, `EROFS`; `EMFILE` when no descriptor is
-/// left for the lock.
+/// The errors of mkdir(2) if none of these places is usable: `EACCES`, `ENOSPC`, `EROFS`; `EMFILE` when no descriptor
+/// is left for the lock.
 #[doc(alias = "get_temp_dir")]
 pub fn temp_dir() -> Result<PathBuf> {
     let mut known = era().temp_dir.lock();
@@ -88,9 +93,9 @@ pub fn temp_dir() -> Result<PathBuf> {
         if told.hold.is_some() {
             return Ok(told.path.clone());
         }
-        // Its maker is gone, and so is the directory: this process has one of its own from now on.
+        // The maker of the directory has ended and removed it: this process makes its own directory.
     }
-    // Said when nothing is locked any more, for a logger of the program may want the directory, too.
+    // Logged after the lock is released, because the program's logger may ask for the directory, too.
     let mut notes = Vec::new();
     let made = make_somewhere(&mut notes)?;
     let (path, doomed) = (made.path.clone(), made.path.clone());
@@ -128,11 +133,11 @@ fn make_somewhere(notes: &mut Vec<String>) -> Result<TempDir> {
             }
         }
     }
-    // Longer than an address, it may still do for other files.
+    // A path that is too long for a socket's address is still usable for other files.
     make(&wanted, &mut name).map_err(|errno| failed(first.unwrap_or(errno), &wanted))
 }
 
-/// Makes one of that name, or of the next that is free.
+/// Makes a directory of that name, or of the next free name.
 fn make(base: &Path, name: &mut String) -> std::result::Result<TempDir, Errno> {
     loop {
         let path = base.join(format!("{PREFIX}{name}"));
@@ -154,12 +159,12 @@ fn make(base: &Path, name: &mut String) -> std::result::Result<TempDir, Errno> {
     }
 }
 
-/// Locks the mark of a directory against its removal by others; `None` when it is gone, or is not for this process, which has become
-/// another user's.
+/// Locks the mark of a directory, so that others do not remove the directory. `None` if the directory is gone, or
+/// belongs to another user because this process has changed its user.
 fn hold(directory: &Path) -> std::result::Result<Option<Hold>, Errno> {
     let mark = directory.join(MARK);
     match FileLock::try_shared(&c_string(&mark)?) {
-        // Without a lock somebody is about to remove it.
+        // If the lock is taken, another process is about to remove the directory.
         Ok(lock) => Ok(lock.filter(|lock| is_still(&mark, lock)).map(|lock| Hold::Locked { _lock: lock })),
         Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => Ok(None),
         Err(Errno::OPNOTSUPP | Errno::NOLCK | Errno::BADF | Errno::INVAL) => Ok(Some(Hold::Unlockable)),
@@ -178,7 +183,8 @@ fn is_still(mark: &Path, lock: &FileLock) -> bool {
     (named.dev(), named.ino()) == (locked.dev(), locked.ino())
 }
 
-/// Removes the directories of this library below `base` that no process uses any more. What cannot be looked into or removed stays.
+/// Removes the directories of this library below `base` that no process uses any more. A directory that cannot be read
+/// or removed stays.
 fn remove_what_others_left(base: &Path, notes: &mut Vec<String>) {
     let is_name = |name: &[u8]| {
         let letters = name.strip_prefix(PREFIX.as_bytes());
@@ -189,7 +195,8 @@ fn remove_what_others_left(base: &Path, notes: &mut Vec<String>) {
     for path in named.filter(|path| is_private(path)).take(MOST) {
         let mark = path.join(MARK);
         let lock = c_string(&mark).and_then(|mark| FileLock::try_exclusive(&mark));
-        // It is held over the removal, so that a process which was told of the directory finds it gone, not half gone.
+        // The lock is held during the removal, so that a process that inherits the directory never finds it half
+        // removed.
         let Ok(Some(lock)) = lock else { continue };
         if is_still(&mark, &lock) {
             let _ = fs::remove_dir_all(&path);
@@ -198,7 +205,7 @@ fn remove_what_others_left(base: &Path, notes: &mut Vec<String>) {
     }
 }
 
-/// Whether it is a directory of this user that nobody else may enter, and marked.
+/// Whether the path is a marked directory of this user that no other user may enter.
 fn is_private(path: &Path) -> bool {
     let private = |it: fs::Metadata| it.is_dir() && it.uid() == effective_user() && it.mode() & 0o777 == 0o700;
     fs::symlink_metadata(path).is_ok_and(private) && path.join(MARK).is_file()

@@ -1,7 +1,8 @@
 //! Something to do later: [`Timer`].
 //!
-//! One ordered set stands behind all timers, and one thread sleeps until the first of them. A timer costs one allocation and a
-//! place in the set, no thread and no descriptor. A timer that is cancelled before its time costs no wake-up.
+//! All timers are in one ordered queue, and one thread sleeps until the first timer is due. A timer costs one
+//! allocation and a place in the queue, and no thread or descriptor. A timer that is cancelled before its time costs no
+//! wake-up.
 //!
 //! ```
 //! use std::time::Duration;
@@ -14,14 +15,15 @@
 //! # Ok::<(), ossature::Error>(())
 //! ```
 //!
-//! **Which thread calls.** One thread calls what is due, one timer after the other. Another thread comes in only when a
-//! callback lasts more than a millisecond while the next timer is due. So a slow callback makes no other timer late by more
-//! than that, until [`Timer::max_threads`] callbacks are slow at once, 64 by default. From then on a timer waits until a
-//! callback ends; such timers are counted ([`Timer::delayed`]) and logged as a warning of the `log` crate's target `threading`.
-//! Python starts a thread for each timer instead: there a thousand slow callbacks run at once, and cost a thousand threads.
+//! **Which thread calls.** One thread calls the due timers, one after the other. A second thread calls the next due
+//! timer only if a callback has lasted more than a millisecond. So a slow callback delays another timer by at most a
+//! millisecond, until [`Timer::max_threads`] callbacks (64 by default) are slow at once. From then on a timer waits
+//! until a callback ends. Such timers are counted ([`Timer::delayed`]) and logged as a warning of the `log` crate's
+//! target `threading`. Python starts a thread for each timer instead: a thousand slow callbacks run at once, and need a
+//! thousand threads.
 //!
-//! These threads stand in no list of threads; to themselves they are named `Timer`. They are kept while a timer is pending
-//! and for two tenths of a second afterwards. Until then [`fork`](ossature_sys::process::fork()) refuses.
+//! These threads are in no list of threads, and their own name is `Timer`. They live while a timer is pending and for
+//! up to two tenths of a second afterwards. Until then [`fork`](ossature_sys::process::fork()) refuses.
 
 mod queue;
 mod wheel;
@@ -50,7 +52,7 @@ const PENDING: u8 = 1;
 const RUNNING: u8 = 2;
 const OVER: u8 = 3;
 
-/// The shortest interval: an instant, so that timers without an interval take their turn among the others.
+/// The shortest interval, so that timers without an interval wait for their turn among the others.
 const SOONEST: Duration = Duration::from_nanos(1);
 
 /// What all timers have.
@@ -119,7 +121,7 @@ impl Timer {
     ///
     /// # Errors
     /// * [`ErrorKind::AlreadyStarted`] the second time.
-    /// * `EAGAIN` when there is no thread for timers yet and the system has no room for one; the timer can be started again.
+    /// * `EAGAIN` if there is no thread for timers yet and the system cannot start one; the timer can be started again.
     /// * [`ErrorKind::ShuttingDown`] after [`shutdown`](super::shutdown()).
     #[inline]
     pub fn start(&self) -> Result<()> {
@@ -181,13 +183,14 @@ impl Timer {
         Ok(())
     }
 
-    /// How many threads call the timers of a process at most: 64, or what [`set_max_threads`](Self::set_max_threads) said.
+    /// How many threads call the timers of a process at most: 64, or as [`set_max_threads`](Self::set_max_threads)
+    /// says.
     pub fn max_threads() -> usize {
         wheel::max_threads()
     }
 
-    /// Changes how many threads call the timers of a process at most, from now on; threads beyond that end when their
-    /// callbacks do. With one thread, all callbacks run one after the other.
+    /// Sets how many threads call the timers of a process at most. Threads beyond that number end when their callbacks
+    /// end. With one thread, all callbacks run one after the other.
     ///
     /// A callback that waits for another timer's callback needs a second thread.
     pub fn set_max_threads(most: NonZeroUsize) {

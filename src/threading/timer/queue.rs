@@ -12,13 +12,13 @@ use ossature_sys::deadline::Deadline;
 
 use super::{PENDING, Shot};
 
-/// How many cancelled timers are kept beside as many that are not.
+/// By how many the cancelled timers may exceed the pending ones before the heap removes them.
 const SPARE: usize = 64;
 
-/// When to do what.
+/// A timer and the time at which it is due.
 struct Entry {
     at: Deadline,
-    /// Of two with one instant the one that was started first comes first.
+    /// Of two timers with the same instant, the one that was started first comes first.
     turn: u64,
     shot: Arc<Shot>,
 }

@@ -51,10 +51,10 @@ const LINGER: Duration = Duration::from_millis(100);
 /// How long a callback may last before another thread calls the next timer that is due.
 const SLOW: Duration = Duration::from_millis(1);
 
-/// What the `log` facade knows the messages by.
+/// The target of the messages in the `log` facade.
 const TARGET: &str = "threading";
 
-/// How many threads timers may have. Of the program, not of one process: a forked child has its parent's.
+/// How many threads timers may have. A forked child inherits its parent's setting.
 static MAX_THREADS: AtomicUsize = AtomicUsize::new(64);
 
 pub(super) fn max_threads() -> usize {
@@ -76,7 +76,7 @@ enum Leader {
     None,
     /// Somebody was called, and has not come yet. There is never more than one such call.
     Coming,
-    /// It is looking, and will look at the queue again before it sleeps.
+    /// The leader is awake, and will look at the queue again before it sleeps.
     Awake,
     /// It sleeps until then.
     Asleep(Deadline),
@@ -87,7 +87,7 @@ enum Leader {
 /// The call that is in progress and not known to be slow.
 #[derive(Clone, Copy)]
 struct Runner {
-    /// Which call: a runner that is slow finds another number, or none.
+    /// The number of the call. A slow runner finds another number, or none.
     number: u64,
     /// When the call counts as slow.
     slow_at: Deadline,
@@ -105,7 +105,7 @@ struct Timers {
     threads: usize,
     /// How many threads wait to become the leader.
     idle: usize,
-    /// There is no leader, because there is no thread for it.
+    /// There is no leader, because all threads are in callbacks.
     vacant: bool,
     /// When the lead was last vacant.
     vacant_until: Deadline,
@@ -133,7 +133,7 @@ enum Call {
     Nobody,
     Idle,
     New,
-    /// Every thread is in a callback, and so many timers are known to wait for one.
+    /// Every thread is in a callback, and this number of timers is known to wait.
     Vacant {
         waiting: Option<usize>,
     },
@@ -143,7 +143,7 @@ enum Call {
 struct Begun {
     number: u64,
     shot: Arc<Shot>,
-    /// How late it is for lack of a thread, if that is to be logged.
+    /// How late the timer is because no thread was free, if that is to be logged.
     late: Option<Duration>,
 }
 
@@ -220,7 +220,7 @@ impl Timers {
         waits.then(|| self.queue.len())
     }
 
-    /// One less to wait for, perhaps; says whether it was the last.
+    /// Notes that a timer no longer has to be waited for; says whether it was the last one.
     fn release(&mut self, shot: &Shot) -> bool {
         let counts = !shot.state.daemon.load(Relaxed);
         self.awaited -= usize::from(counts);
@@ -401,7 +401,7 @@ impl Era {
         loop {
             if timers.wants_leader() {
                 let Some((begun, call)) = self.lead(timers) else { return };
-                // Without a thread to spare the others wait until this one is back.
+                // If no thread is free, the other timers wait until this thread is back.
                 let _ = self.answer(call);
                 self.run(me, begun);
                 timers = self.wheel.timers.lock();
@@ -410,7 +410,7 @@ impl Era {
             if timers.threads > max_threads() {
                 return self.end(timers);
             }
-            // One is kept for the next lead for as long as a timer is pending, so that no thread is started for each call.
+            // One idle thread is kept while a timer is pending, so that not every call starts a thread.
             let spare = timers.idle == 0 && timers.queue.len() > 0;
             timers.idle += 1;
             let called;
@@ -433,7 +433,7 @@ impl Era {
         }
     }
 
-    /// Calls a timer, and then what came to be due meanwhile.
+    /// Calls a timer, and then the timers that became due meanwhile.
     fn run(&'static self, me: &Thread, mut begun: Begun) {
         loop {
             let Begun { number, shot, late } = begun;
@@ -470,8 +470,8 @@ impl Era {
         }
     }
 
-    /// Waits for the first timer and takes it, with the call for the next leader; ends the thread when there was no timer
-    /// for long.
+    /// Waits for the first timer and takes it, with the call for the next leader. Ends the thread if no timer was
+    /// pending for [`LINGER`].
     fn lead(&'static self, mut timers: Guard<'_, Timers>) -> Option<(Begun, Call)> {
         if std::mem::take(&mut timers.vacant) {
             timers.vacant_until = Deadline::after(Duration::from_nanos(1));

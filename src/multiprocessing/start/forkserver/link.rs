@@ -26,7 +26,7 @@ struct Link {
     socket: Socket,
     /// The server, where this process or the one that it was forked from has spawned it.
     server: Option<Child>,
-    /// Those of the process that started it, and so its own and its children's.
+    /// The rights of the process that started the server: also those of the server and its children.
     rights: Rights,
     /// The process that made this.
     generation: u32,
@@ -83,10 +83,12 @@ fn state(deadline: Deadline) -> Result<Guard<'static, State>> {
     })
 }
 
-/// The way to the server, for a child to use as well, and the server's number; starts one where there is none with these rights.
+/// The socket of the server, which a child may use as well, and the server's number. Starts a server if there is none
+/// with these rights.
 pub(super) fn way(entrance: &Entrance, rights: &Rights, patience: Patience) -> Result<(u32, OwnedFd)> {
     let State { link, made, end } = &mut *state(patience.deadline)?;
-    // The children of one with other rights would have what this process has given up, or lack what it has by now.
+    // The children of a server with other rights would have rights that this process gave up, or lack rights that it
+    // has now.
     if link.as_ref().is_some_and(|link| link.rights != *rights) {
         link.take().and_then(Link::part).into_iter().for_each(|server| LEAVING.add(server));
     }
@@ -165,12 +167,13 @@ pub(in crate::multiprocessing::start) fn use_link(link: OwnedFd, rights: Rights)
     Ok(())
 }
 
-/// Reaps the servers that were let go of and have ended.
+/// Reaps the abandoned servers that have ended.
 pub(in crate::multiprocessing::start) fn reap() {
     LEAVING.reap();
 }
 
-/// Closes, in a forked child, the descriptors of servers that are children of its parent. The way to the server stays.
+/// Closes, in a forked child, the descriptors of servers that are children of its parent. The socket of the server
+/// stays open.
 pub(in crate::multiprocessing::start) fn let_go_in_child() {
     let server = STATE.try_lock().and_then(|mut state| state.link.as_mut()?.server.take());
     drop(server);

@@ -7,8 +7,8 @@
 //! | server | the status socket | or the reason why there is none: it cannot be made, or the sender is another user | |
 //! | server | the status socket | at its end, its exit status | |
 //!
-//! Everything else, the order and the arguments, goes over the line from the client to the child itself, which so has orders
-//! from nobody but one who knows of it.
+//! Everything else, the order and the arguments, goes over the line from the client to the child itself. So the child
+//! takes orders only from the process that has the other end of the line.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -44,9 +44,9 @@ pub(super) struct Request {
 /// What came over the shared socket.
 pub(super) enum Asked {
     For(Request),
-    /// A request of another user, who is to be told there.
+    /// A request of another user, with the status socket for the answer.
     Stranger(Socket, Option<u32>),
-    /// Something that is no request.
+    /// A message that is not a request.
     Nonsense,
     /// Nobody can ask any more.
     Nobody,
@@ -64,7 +64,7 @@ pub(super) fn ask(server: &Socket, request: &Request, deadline: Deadline) -> Res
     server.send_with(&[word], &[request.status.as_fd()], deadline)?.ok_or(Errno::TIMEDOUT).map(drop)
 }
 
-/// Takes a request off the shared socket, which passes credentials: of one of these users. Does not wait.
+/// Takes a request of one of these users off the shared socket, which passes credentials. Does not wait.
 pub(super) fn asked(requests: &Socket, users: [u32; 2]) -> Result<Asked> {
     let mut byte = [0];
     let Some(got) = requests.recv_with::<1>(&mut byte, Deadline::NOW)? else { return Ok(Asked::Nonsense) };

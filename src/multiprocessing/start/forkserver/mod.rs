@@ -83,7 +83,7 @@ pub fn set_forkserver_preload<F: Target<()>>(task: F) -> Result<()> {
 /// [`active_children`](crate::multiprocessing::process::active_children) after its end. The next start by this method makes
 /// a new one.
 ///
-/// A server that was let go of because this process's rights have changed since is waited for as well.
+/// This call also waits for a server that this process abandoned because its rights had changed.
 pub fn stop_forkserver(timeout: impl Into<Deadline>) -> Result<bool> {
     link::stop(timeout.into())
 }
@@ -125,7 +125,7 @@ pub(crate) fn forkserver(
     let (mut wanted, mut silences) = (Wanted::Any, 0);
     loop {
         let (server, way) = link::way(&task.entrance, &rights, patience)?;
-        // The server obeys its own user only.
+        // The server obeys only its own user.
         order.server = (!changes_rights).then(|| (Handle(way), rights.clone()));
         let packed = pack(&order)?;
         let letter = Letter::of([&packed, arguments]);
@@ -196,7 +196,7 @@ impl Newborn {
         }
     }
 
-    /// How it ended that said its last word, or none.
+    /// How a child ended that sent its last message, or closed its socket.
     fn end(mut self) -> Option<Exit> {
         let ward = self.0.as_ref()?;
         let end = ward.wait(Deadline::after(LAST)).ok().flatten();
@@ -207,7 +207,7 @@ impl Newborn {
         end
     }
 
-    /// How it ended that did not answer.
+    /// Kills a child that did not answer; returns how it ended.
     fn killed(mut self) -> Option<Exit> {
         self.kill();
         self.0.take()?.wait(Deadline::after(LAST)).ok().flatten()
@@ -220,7 +220,7 @@ impl Newborn {
     }
 }
 
-/// How long to wait for the word of how it ended, from a server that may be slow or stopped.
+/// How long to wait until the server reports the end of a child. The server may be slow or stopped.
 const LAST: Duration = Duration::from_secs(1);
 
 impl AsFd for Newborn {

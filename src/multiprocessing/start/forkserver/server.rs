@@ -23,8 +23,8 @@ const REQUESTS: u64 = 0;
 
 /// The task of the fork server: serves until nobody can ask any more.
 ///
-/// `preload` are the names of tasks without arguments that are run first; whatever becomes of them, the server serves. `client` is the
-/// real user of the process that started it.
+/// `preload` holds the names of tasks without arguments that run first. The server serves whether they succeed or fail.
+/// `client` is the real user of the process that started the server.
 pub(in crate::multiprocessing) fn serve(
     requests: Handle<OwnedFd>,
     spares: u32,
@@ -57,7 +57,7 @@ struct Server {
     serving: bool,
     /// Whether children shall be interrupted from the keyboard, as the server was before it chose not to be.
     interrupted: bool,
-    /// Who may ask: the user of the process that started this, and this one's own, which is the children's.
+    /// The users that may ask: the user of the process that started the server, and the server's own user.
     users: [u32; 2],
 }
 
@@ -120,7 +120,7 @@ impl Server {
         Ok(())
     }
 
-    /// Tells a process of another user that it gets no child: the child would have other rights than its client.
+    /// Tells a process of another user that it does not get a child. The child would have other rights than its client.
     fn decline(&self, status: &Socket, user: Option<u32>) {
         let [client, _] = self.users;
         let user = user.map_or_else(|| "another".to_owned(), |user| user.to_string());

@@ -25,7 +25,7 @@ use crate::thread;
 /// What a process leaves with that was started in this way by a stranger, or whose parent is gone.
 const FORLORN: u8 = 2;
 
-/// The user that may do to this process whatever it likes.
+/// The user that has every right over this process.
 const ROOT: u32 = 0;
 
 /// Where a process that was started for a task does it and ends. Comes back in any other.
@@ -44,8 +44,8 @@ pub(crate) fn take_over() {
     if let Err(errno) = detached {
         refuse(&control, format!("its standard input cannot be replaced: {errno}"));
     }
-    // Whoever holds the other end says which task with which arguments, and is believed in all of it. Rights that came with
-    // the program's file are not theirs to use unless they prove it, and the mark and the socket are what anybody can give.
+    // The process at the other end chooses the task and its arguments, and is trusted. Rights that came with the
+    // program's file need a proof, because anybody can start the program with the mark and a socket.
     if is_privileged_by_exec() {
         match proof::demand(&control) {
             Ok(line) => {
@@ -56,11 +56,12 @@ pub(crate) fn take_over() {
             Err(Unproven::Told(reason)) => refuse(&control, reason),
         }
     }
-    // The number is that of whoever made the pair, as seen from here; `None` for both is a parent outside this namespace.
+    // The number is that of the process that made the pair, as seen here. `None` for both is a parent outside this
+    // namespace.
     if peer.pid != parent_id() {
         refuse(&control, "the process that made its standard input is not its parent, or has ended".into());
     }
-    // A parent with all rights may have made this process another user's.
+    // A privileged parent may have given this process another user.
     if ![effective_user(), ROOT].contains(&peer.uid) {
         refuse(&control, format!("its parent made its standard input as user {}, and it is another user", peer.uid));
     }
@@ -159,7 +160,8 @@ const UNTOLD: &str = ", and can tell a copy by its build id only, which the link
 
 /// Makes the process's surroundings those that the order tells of.
 fn settle(order: &Order) -> std::io::Result<()> {
-    // An exec by the superuser, or of a file with capabilities, gives back what the parent may have given up.
+    // An exec by the superuser, or of a file with capabilities, restores capabilities that the parent may have given
+    // up.
     order.capabilities.limit()?;
     if let Some(Handle(stdout)) = &order.stdout {
         // What libtest said so far goes where it was to go.
@@ -169,21 +171,21 @@ fn settle(order: &Order) -> std::io::Result<()> {
     if let Some(directory) = &order.directory {
         std::env::set_current_dir(directory)?;
     }
-    // A program that was started anew was born into them.
+    // A program that was started anew has had its surroundings from the beginning.
     if let Some(passport) = order.passport.as_ref().filter(|passport| passport.method == Context::Forkserver) {
         passport.surroundings.apply().map_err(std::io::Error::other)?;
     }
     Ok(())
 }
 
-/// Ends a process that cannot take its task, and tells whoever is to hear it.
+/// Ends a process that cannot take its task, and tells the parent the reason.
 fn refuse(control: &Socket, reason: String) -> ! {
-    // If the parent is gone there is nobody to tell.
+    // If the parent is gone, the send fails, and the reason is lost.
     let _ = Answer::Refused(reason).send(control);
     exit(FORLORN)
 }
 
-/// Ends a process that has nobody to tell.
+/// Ends a process that has no parent to tell: the program was started by hand.
 fn by_hand() -> ! {
     let text =
         "this process was to run a task for its parent, and has none: --multiprocessing-fork is not for use by hand\n";

@@ -76,7 +76,7 @@ pub(super) fn launch(entrance: &Entrance, surroundings: &Surroundings, control: 
             wanted.start(Plan::of_image(&image, &arguments)?)?
         }
         Some(path) => {
-            // Looked up from this directory, not from the child's.
+            // The path is relative to this process's directory, not to the child's.
             let path = string(std::path::absolute(&path).unwrap_or(path).into())?;
             wanted.start(Plan::new(&path, &arguments)?)?
         }
@@ -84,7 +84,7 @@ pub(super) fn launch(entrance: &Entrance, surroundings: &Surroundings, control: 
     Ok(child)
 }
 
-/// What the plan borrows.
+/// The data that the plan borrows.
 struct Wanted<'a> {
     descriptors: Vec<Inherit<'a>>,
     environment: Option<Vec<CString>>,
@@ -99,8 +99,8 @@ impl Wanted<'_> {
         let plan = plan.descriptors(&self.descriptors).close_other_descriptors();
         let mut plan = plan.limits(&self.limits).group(self.surroundings.group()).blocked_signals(self.blocked);
         plan = plan.identity(self.surroundings.identity());
-        // Otherwise the exec would count as one that gave rights, because the real user is another. A program that was privileged
-        // by its own exec is not to make that invisible: its children distrust their environment, as it did.
+        // Without this the exec would count as an exec that gives rights, because the real user differs. A program that
+        // was privileged by its own exec must not hide that: its children must distrust their environment, too.
         if has_two_users() && !is_privileged_by_exec() {
             plan = plan.effective_ids_only();
         }
@@ -119,7 +119,7 @@ impl Wanted<'_> {
     }
 }
 
-/// Whether the effective user or group is not the real one.
+/// Whether the effective user or group differs from the real one.
 fn has_two_users() -> bool {
     effective_user() != real_user() || effective_group() != real_group()
 }

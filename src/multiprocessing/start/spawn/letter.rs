@@ -122,7 +122,7 @@ fn some(socket: &Socket, room: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> Res
     if got.len == 0 { Err(Errno::PIPE) } else { Ok(got.len) }
 }
 
-/// Sends a few bytes, which always find room.
+/// Sends a few bytes, for which the socket always has room.
 pub(super) fn send_all(socket: &Socket, mut bytes: &[u8]) -> Result<()> {
     while !bytes.is_empty() {
         let sent = socket.send(bytes, Deadline::NEVER)?.ok_or(Errno::TIMEDOUT)?;
@@ -131,9 +131,9 @@ pub(super) fn send_all(socket: &Socket, mut bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Whether a letter comes next, once something has come; takes nothing. `None` when the other side is gone.
+/// Waits for a byte, and says whether a letter comes next; consumes nothing. `None` if the other side is gone.
 pub(super) fn is_next(socket: &Socket) -> Result<Option<bool>> {
-    // Of a letter with many descriptors the first byte comes alone.
+    // The first byte of a letter with many descriptors arrives alone.
     let mut first = [0];
     match socket.peek(&mut first, Deadline::NEVER)? {
         None | Some(0) => Ok(None),
@@ -141,11 +141,11 @@ pub(super) fn is_next(socket: &Socket) -> Result<Option<bool>> {
     }
 }
 
-/// What a child says before its work, or instead of it.
+/// The answer of a child before its work, or instead of its work.
 pub(in crate::multiprocessing::start) enum Answer {
-    /// It takes its letter as things are.
+    /// The child takes its letter over the present socket.
     Ready,
-    /// It takes its letter by a socket only that it has under this number.
+    /// The child takes its letter only over the socket that it has under this number.
     Prove(i32),
     /// All is understood; what follows on the socket is the child's report.
     Begun,

@@ -1,10 +1,10 @@
-//! A program that was started through its loader: `/proc/self/exe` names that.
+//! A program that was started through its loader: `/proc/self/exe` then names the loader.
 
 use std::fs;
 
 use crate::multiprocessing::tasks::{IMAGE, first_table};
 
-/// What to say where the file that this program's tasks lie in is not the one that the kernel runs here.
+/// The error text if the file that holds this program's tasks is not the file that the kernel runs.
 pub(super) fn guise() -> Option<String> {
     let place = first_table()?;
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
@@ -19,7 +19,7 @@ pub(super) fn guise() -> Option<String> {
     })
 }
 
-/// The file of a line of maps, if that holds the address: `from-to flags offset device inode   file`.
+/// The file of a line of /proc/self/maps if the line holds the address: `from-to flags offset device inode   file`.
 fn file_at(line: &str, place: usize) -> Option<&str> {
     let (range, rest) = line.split_once(' ')?;
     let (from, to) = range.split_once('-')?;

@@ -8,8 +8,8 @@
 //!                                           <--  at its end: the report of a panic
 //! ```
 //!
-//! Every stage is under one deadline. A child that ends, refuses or stays silent is killed, waited for and told of as an error. A
-//! program that has rights by its file asks for a [proof] first.
+//! One deadline limits all stages. A child that ends, refuses or stays silent is killed and reaped, and the start is an
+//! error. A program that has rights by its file asks for a [proof] first.
 
 mod child;
 mod launch;
@@ -94,17 +94,18 @@ pub(super) fn begin(
     }
 }
 
-/// By which socket a child takes its task.
+/// The socket over which a child takes its task.
 enum Line {
-    /// The one that is its standard input.
+    /// The socket that is the child's standard input.
     Control,
-    /// One that was had out of it.
+    /// A socket that this process took out of the child.
     Proven(Socket),
-    /// By none, and why.
+    /// No socket, and the reason.
     Refused(Answer),
 }
 
-/// Learns by which socket the child takes its task. Only a program that has rights by its file has children that have so.
+/// Asks the child over which socket it takes its task. Only the children of a program with rights by its file are
+/// asked.
 fn line(control: &Socket, capabilities: Sets, newborn: &Newborn, patience: Patience) -> Result<Line> {
     if !is_privileged_by_exec() {
         return Ok(Line::Control);
@@ -144,7 +145,7 @@ pub(super) fn instruct(control: &Socket, letter: &Letter<'_>, life: &impl AsFd, 
     hear(control, life, patience)
 }
 
-/// Waits for the next word of a child.
+/// Waits for the next answer of a child.
 fn hear(control: &Socket, life: &impl AsFd, patience: Patience) -> Result<Answer> {
     let deadline = patience.deadline;
     // Should it have ended, whatever it said is there; but somebody else may still have its socket, so that no end of the
@@ -203,8 +204,8 @@ pub(super) fn ended_early(end: Option<Exit>) -> Error {
 /// A child that has not begun: unless it grows up, it is killed and waited for.
 struct Newborn(Option<Child>);
 
-/// How long the end of a child may take that ends by itself or was killed. One that sleeps where no signal reaches it, or that a
-/// tracer has, takes longer; it is not waited for, and reaped later.
+/// How long to wait for the end of a child that ends by itself or was killed. A child in an uninterruptible sleep, or
+/// under a tracer, may take longer and is reaped later.
 const LAST: Duration = Duration::from_secs(1);
 
 impl Newborn {
@@ -215,13 +216,13 @@ impl Newborn {
         }
     }
 
-    /// How it ended that said its last word, or none.
+    /// How a child ended that sent its last message, or closed its socket.
     fn end(mut self) -> Option<Exit> {
         let end = self.0.as_mut().and_then(|child| child.wait_timeout(LAST).ok().flatten());
         end.or_else(|| self.kill())
     }
 
-    /// How it ended that did not answer.
+    /// Kills a child that did not answer; returns how it ended.
     fn killed(mut self) -> Option<Exit> {
         self.kill()
     }

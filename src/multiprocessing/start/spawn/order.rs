@@ -31,9 +31,10 @@ pub(in crate::multiprocessing::start) struct Order {
     pub(in crate::multiprocessing::start) directory: Option<PathBuf>,
     /// Standard output, where the first of the program's words are not for it.
     pub(in crate::multiprocessing::start) stdout: Option<Handle<OwnedFd>>,
-    /// The way to the parent's fork server, if it has one, and the rights that the server has: its children use the same.
+    /// The socket of the parent's fork server, if there is one, and the rights of that server. The child uses the same
+    /// server.
     pub(in crate::multiprocessing::start) server: Option<(Handle<OwnedFd>, Rights)>,
-    /// What of a superuser's doings the parent may do; the child may do no more.
+    /// The capabilities of the parent; the child gives up all others.
     pub(in crate::multiprocessing::start) capabilities: Sets,
 }
 

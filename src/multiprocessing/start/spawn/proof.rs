@@ -1,5 +1,5 @@
-//! What a child with rights by the program's file asks of its parent before it takes orders: to prove that the parent might do
-//! with the child whatever it likes, by the kernel's own rule.
+//! The proof that a child with rights by the program's file demands before it takes orders. The parent proves that the
+//! kernel would let the parent trace the child.
 //!
 //! ```text
 //! parent                                      child, privileged by its exec
@@ -9,13 +9,14 @@
 //!   order, arguments, over that socket    -->
 //! ```
 //!
-//! Anybody may start such a program with any argument and any socket, so whoever holds the other end of its standard input proves
-//! nothing. But a descriptor is had out of a process only by one that may trace it: with the same users and groups and no fewer
-//! capabilities, and past whatever a security module says. So the child first lets go of the capabilities that its parent has let
-//! go of, which any process may ask of it, because that gives nobody anything; then it makes a pair of sockets and believes what
-//! comes over them.
+//! Anybody may start such a program with any argument and any socket. So the other end of standard input proves
+//! nothing. But only a process that may trace another can take a descriptor out of it. Such a process has the same
+//! users and groups and no fewer capabilities, and the security modules allow the access. So the child first gives up
+//! the capabilities that its parent does not have. Any process may ask for that, because nobody gains a right by it.
+//! Then the child makes a pair of sockets, and trusts the orders that come over them.
 //!
-//! Letting go is for one thread only. Beside another, which would keep its capabilities and shares the memory, it is refused.
+//! Capabilities belong to a thread. A second thread would keep its capabilities and shares the memory, so the child
+//! refuses then.
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
@@ -28,11 +29,11 @@ use super::letter::{self, Answer};
 use crate::multiprocessing::start::private;
 use crate::multiprocessing::start::rights::Sets;
 
-/// What a preface begins with, with its first byte no letter; the capability sets follow, 8 bytes each.
+/// The beginning of a preface, whose first byte never begins a letter. The capability sets follow, 8 bytes each.
 const MAGIC: [u8; 4] = *b"Cos1";
 const LEN: usize = MAGIC.len() + 3 * 8;
 
-/// Says what capabilities the parent has, and so asks the child whether it wants proof.
+/// Sends the parent's capabilities, and so asks the child whether it demands a proof.
 pub(super) fn ask(control: &Socket, sets: Sets) -> Result<()> {
     let mut bytes = MAGIC.to_vec();
     for set in sets.to_bits() {
@@ -41,7 +42,7 @@ pub(super) fn ask(control: &Socket, sets: Sets) -> Result<()> {
     letter::send_all(control, &bytes)
 }
 
-/// Takes a preface, if that is what comes; `Some` is the parent's capabilities.
+/// Takes a preface if a preface comes; `Some` holds the parent's capabilities.
 fn asked(control: &Socket) -> Result<Option<Sets>> {
     match letter::is_next(control)? {
         Some(true) => return Ok(None),
@@ -61,7 +62,7 @@ fn asked(control: &Socket) -> Result<Option<Sets>> {
     Ok(Some(Sets::from_bits(std::array::from_fn(|_| sets.next().unwrap_or_default()))))
 }
 
-/// For a child whose rights are those of its parent's own making: nothing needs a proof.
+/// Waives the proof, for a child that has no rights by the program's file.
 ///
 /// # Errors
 /// `EPIPE` when the parent is gone, `EPROTO` for something else on the socket.
@@ -76,7 +77,7 @@ pub(super) fn forgo(control: &Socket) -> Result<()> {
 pub(super) enum Unproven {
     /// The parent is gone.
     Gone,
-    /// The parent is to hear this.
+    /// The reason, for the parent.
     Told(String),
 }
 
@@ -92,7 +93,7 @@ impl From<Errno> for Unproven {
 const PRIVILEGED: &str =
     "it has rights by its file (set-user-ID, set-group-ID, capabilities, or a security module's rule)";
 
-/// The socket over which only a process that might trace this one speaks.
+/// The socket over which only a process that may trace this one can send.
 pub(super) fn demand(control: &Socket) -> std::result::Result<Socket, Unproven> {
     let Some(sets) = asked(control)? else {
         return Err(Unproven::Told(format!("{PRIVILEGED} that the process which started it may not have")));

@@ -1,11 +1,11 @@
-//! What serde walks through: the fields of a type, and as many items as a message says.
+//! The accessors through which serde reads: the fields of a type, and the items that a message announces.
 
 use serde::de::{self, DeserializeSeed};
 
 use super::reader::Reader;
 use super::{Fault, Outcome};
 
-/// The fields of a tuple, struct or variant: as many as the type has, within what was paid for it.
+/// The fields of a tuple, struct or variant, as many as the type has. Their memory was paid for with the type.
 pub(super) struct Fields<'r, 'de> {
     reader: &'r mut Reader<'de>,
     left: usize,
@@ -32,11 +32,11 @@ impl<'de> de::SeqAccess<'de> for Fields<'_, 'de> {
     }
 }
 
-/// The items of a sequence: as many as the message says, each paid for before there is room for it.
+/// The items of a sequence, as many as the message announces. Each item is paid for before its memory is allocated.
 pub(super) struct Items<'r, 'de> {
     reader: &'r mut Reader<'de>,
     left: usize,
-    /// How many bytes were paid for each that is left: the size of the largest so far.
+    /// How many bytes were paid for each remaining item: the size of the largest item so far.
     paid: usize,
 }
 
@@ -46,7 +46,7 @@ impl<'r, 'de> Items<'r, 'de> {
     }
 }
 
-/// As many items as can come, for the visitor to make room for: an item that takes no bytes needs none.
+/// How many items can come at most, for the visitor to reserve room for. An item that takes no bytes needs no room.
 fn hint(reader: &Reader<'_>, left: usize) -> Option<usize> {
     Some(left.min(reader.left()))
 }

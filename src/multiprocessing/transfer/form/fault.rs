@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{de, ser};
 
-/// The reason, in words: the program's own where its `Serialize` or `Deserialize` says no. One word wide.
+/// The reason, in words. If the program's own `Serialize` or `Deserialize` failed, this is its text. One word wide.
 #[derive(Debug)]
 pub(crate) struct Fault(Box<Cow<'static, str>>);
 

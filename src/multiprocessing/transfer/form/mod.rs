@@ -1,8 +1,8 @@
-//! The form of a value on its way: postcard's wire format, read within bounds.
+//! The form of a value in a message: postcard's wire format, read within bounds.
 //!
-//! The format is as short as the value: no names, no types, lengths and integers as varints. So a few bytes can announce any number
-//! of items, any depth, and items that take no bytes at all. Here the reader counts what a message costs while it decodes it
-//! ([`Bounds`]), and both directions keep the text of an error of the program's own `Serialize` and `Deserialize`.
+//! The format is short: no names, no types, lengths and integers as varints. So a few bytes can announce any number of
+//! items, any depth, and items that take no bytes at all. The reader counts the cost of a message while it decodes the
+//! message ([`Bounds`]). Both directions keep the text of an error of the program's own `Serialize` and `Deserialize`.
 //!
 //! | what a message could cost | what bounds it |
 //! | --- | --- |
@@ -25,25 +25,25 @@ use self::writer::Writer;
 
 type Outcome<T> = Result<T, Fault>;
 
-/// How many levels a value may have unless somebody says otherwise.
+/// How many levels a value may have by default.
 pub(crate) const DEPTH: usize = 128;
 
-/// How many items of a message may take no bytes of it.
+/// How many items of a message may take no bytes.
 pub(crate) const IDLE: usize = 1 << 20;
 
 /// What decoding one message may cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// How many values may stand around one another.
+    /// How deep values may be nested.
     pub(crate) depth: usize,
     /// How many bytes of memory the items, texts and bytes of the value may take; `usize::MAX` is no bound.
     pub(crate) memory: usize,
-    /// What allows more depth, for the error.
+    /// The name of the call that allows more depth, for the error.
     pub(crate) deeper: &'static str,
 }
 
 impl Bounds {
-    /// What is taken from a process of this program.
+    /// The bounds of a message from a process of this program.
     pub(crate) const OF_KIN: Self = Self { depth: DEPTH, memory: usize::MAX, deeper: "set_max_depth" };
 }
 

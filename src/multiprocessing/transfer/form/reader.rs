@@ -5,7 +5,7 @@ use serde::de::{self, IntoDeserializer, Visitor};
 use super::access::{Fields, Items, Pairs};
 use super::{Bounds, Fault, IDLE, Outcome};
 
-/// What is left of a message, and of what it may cost.
+/// The rest of a message, and the rest of its bounds.
 pub(super) struct Reader<'de> {
     rest: &'de [u8],
     length: usize,
@@ -16,8 +16,8 @@ pub(super) struct Reader<'de> {
     room: usize,
     /// How many more items may take no bytes.
     idle: usize,
-    /// How large the place is in which the value at work will stand, as far as it was paid for with what is around it. What is
-    /// larger than its place stands elsewhere, in a box, and is paid for by itself.
+    /// The size of the place for the current value, as far as it was paid for with the surrounding value. A value that
+    /// is larger than its place is in a box, and is paid for separately.
     place: usize,
 }
 
@@ -35,7 +35,7 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// Nothing may be left.
+    /// Checks that the message has no more bytes.
     pub(super) fn finish(&self) -> Outcome<()> {
         match self.rest.len() {
             0 => Ok(()),
@@ -74,7 +74,7 @@ impl<'de> Reader<'de> {
         Ok(*taken)
     }
 
-    /// A number of at most so many bits, seven a byte, the lowest first.
+    /// A number of at most `bits` bits, seven in a byte, the lowest first.
     #[inline]
     fn varint(&mut self, bits: u32) -> Outcome<u64> {
         let first = self.byte()?;
@@ -124,7 +124,7 @@ impl<'de> Reader<'de> {
         Ok((number >> 1) as i64 ^ -((number & 1) as i64))
     }
 
-    /// How many follow: what is beyond the address space is beyond the message too.
+    /// How many items follow. A number beyond the address space is beyond the message, too.
     #[inline]
     fn length(&mut self) -> Outcome<usize> {
         self.varint(64).map(|length| usize::try_from(length).unwrap_or(usize::MAX))
@@ -143,7 +143,7 @@ impl<'de> Reader<'de> {
         std::str::from_utf8(self.counted()?).map_err(|_| Fault::new("a text that is not UTF-8"))
     }
 
-    /// Pays for so many things of a size, before there is room for them.
+    /// Pays for `count` items of a size, before their memory is allocated.
     #[inline]
     pub(super) fn charge(&mut self, count: usize, size: usize) -> Outcome<()> {
         match count.checked_mul(size).and_then(|bytes| self.room.checked_sub(bytes)) {
@@ -164,14 +164,14 @@ impl<'de> Reader<'de> {
         ))
     }
 
-    /// One more item has taken no bytes of the message.
+    /// Counts one more item that takes no bytes of the message.
     #[inline]
     pub(super) fn idled(&mut self) -> Outcome<()> {
         self.idle = self.idle.checked_sub(1).ok_or_else(too_idle)?;
         Ok(())
     }
 
-    /// Reads what will stand in a place of that size, which is paid for.
+    /// Reads a value into a place of that size, which is paid for.
     #[inline]
     pub(super) fn within<R>(&mut self, place: usize, body: impl FnOnce(&mut Self) -> Outcome<R>) -> Outcome<R> {
         let around = std::mem::replace(&mut self.place, place);
@@ -180,7 +180,7 @@ impl<'de> Reader<'de> {
         result
     }
 
-    /// Reads what has others in it, one level further down.
+    /// Reads a value that contains values, one level deeper.
     #[inline]
     fn nested<V, R>(&mut self, body: impl FnOnce(&mut Self) -> Outcome<R>) -> Outcome<R> {
         let size = size_of::<V>();

@@ -9,7 +9,7 @@ pub(super) struct Writer {
     out: Vec<u8>,
 }
 
-/// What most messages have room in.
+/// The size of a buffer in which most messages fit.
 const USUAL: usize = 128;
 
 impl Writer {
@@ -40,7 +40,7 @@ impl Writer {
         Ok(())
     }
 
-    /// With the sign in the lowest bit, so that small numbers of either sign are short.
+    /// Writes a number with its sign in the lowest bit, so that small numbers of either sign are short.
     fn zigzag(&mut self, number: i64) -> Outcome<()> {
         self.varint(((number << 1) ^ (number >> 63)) as u64)
     }
@@ -237,7 +237,7 @@ impl ser::Serializer for &mut Writer {
     }
 }
 
-/// One trait of serde's per shape, and the same bytes for each: one part after the other.
+/// Implements serde's trait of each shape. The bytes are the same for every shape: one part after the other.
 macro_rules! parts {
     ($($trait:ident: $($part:ident)+;)*) => {$(
         impl ser::$trait for &mut Writer {
