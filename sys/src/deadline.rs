@@ -111,7 +111,8 @@ impl Deadline {
         self.nanos_left() == Some(0)
     }
 
-    /// How long ago the instant passed: zero while it is still to come, and for [`NOW`](Self::NOW), which is not an instant.
+    /// How long ago the instant passed. Zero for an instant in the future, and for [`NOW`](Self::NOW), which is not an
+    /// instant.
     #[inline]
     pub fn elapsed(self) -> Duration {
         match self {

@@ -182,8 +182,8 @@ impl Epoll {
     /// * `EPERM`: `fd` cannot be watched because it is always ready (a plain file, a directory, `/dev/null`).
     /// * `EINVAL`: `fd` is this set itself, or [`Interest::EXCLUSIVE`] came with a flag that it does not go with, or
     ///   for another set.
-    /// * `ELOOP`: `fd` is a set that contains this one, or sets would nest more than five deep. For the second Linux 5.10
-    ///   answers `EINVAL` when a set holds something else than a set.
+    /// * `ELOOP`: `fd` is a set that contains this one, or sets would nest more than five deep. In the second case
+    ///   Linux 5.10 returns `EINVAL` if one of the sets also holds another kind of descriptor.
     /// * `ENOSPC`: the user's limit of watches (`/proc/sys/fs/epoll/max_user_watches`); `ENOMEM`.
     #[doc(alias = "EPOLL_CTL_ADD")]
     pub fn register(&self, fd: impl AsFd, interest: Interest, token: u64) -> Result<()> {

@@ -14,12 +14,12 @@ use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry, retry_until};
 use crate::raw;
 
-/// The least number that is not a standard stream's.
+/// The lowest number that is not a standard stream.
 const ABOVE_STANDARD: RawFd = 3;
 
 /// `fcntl(fd, F_DUPFD_CLOEXEC, 3)`: another descriptor for the same open file description, closed on exec.
 ///
-/// Its number is never that of a standard stream, also where one of these is closed.
+/// Its number is never that of a standard stream, even if a standard stream is closed.
 ///
 /// # Errors
 /// `EMFILE` when the process has no descriptor left.
@@ -27,10 +27,10 @@ pub fn duplicate(fd: impl AsFd) -> Result<OwnedFd> {
     retry(|| raw::call("fcntl", || rustix::io::fcntl_dupfd_cloexec(fd.as_fd(), ABOVE_STANDARD)))
 }
 
-/// The same descriptor, or where its number is that of a standard stream a [duplicate] in its stead.
+/// The same descriptor, or a [duplicate] if its number is that of a standard stream.
 ///
-/// For what a library keeps to itself: in a process whose standard error is closed, the next descriptor has number 2, and
-/// whatever is printed there goes into it. A program may also replace a standard stream at any time without asking whose it is.
+/// For the private descriptors of a library. In a process whose standard error is closed, the next descriptor has
+/// number 2, and printed text goes into it. A program may also replace the descriptor of a standard stream at any time.
 ///
 /// # Errors
 /// `EMFILE` when the process has no descriptor left; `fd` is closed then.
@@ -74,16 +74,18 @@ pub fn is_character_device(fd: impl AsFd) -> Result<bool> {
     Ok(kind == rustix::fs::FileType::CharacterDevice)
 }
 
-/// A socket at whose other end nobody is: what a process puts in the place of a descriptor that it shall not have any more,
-/// while the object that owns the descriptor lives on. See [`Stream::detach`](crate::stream::Stream::detach) and
+/// A socket without a peer. A process puts this placeholder under the number of a descriptor that it gives up, while
+/// the object that owns the descriptor lives on. See [`Stream::detach`](crate::stream::Stream::detach) and
 /// [`Socket::detach`](crate::socket::Socket::detach).
 ///
-/// Reading finds the end and writing fails with `EPIPE`, both at once; it is ready for everything, and listens to nobody.
+/// A read returns the end and a write fails with `EPIPE`, both at once. Every poll reports the placeholder as ready,
+/// and the placeholder does not listen.
 #[derive(Debug)]
 pub struct Placeholder(OwnedFd);
 
 impl Placeholder {
-    /// `socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds)`, of which one is closed again.
+    /// `socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds)`; one of the two sockets is closed
+    /// again.
     ///
     /// # Errors
     /// `EMFILE` or `ENFILE` when no descriptor is left, `ENOMEM`.
@@ -95,14 +97,14 @@ impl Placeholder {
         Ok(Self(end))
     }
 
-    /// `dup3(placeholder, fd, O_CLOEXEC)`: from now on `fd` leads to where this leads to. What it led to is closed, unless
-    /// there are other descriptors of it.
+    /// `dup3(placeholder, fd, O_CLOEXEC)`: from now on `fd` refers to the placeholder. Its previous file is closed,
+    /// unless other descriptors refer to that file.
     ///
-    /// For the owner of `fd` only, whose promises must not depend on where it leads to: everybody to whom the owner has lent
-    /// it finds the placeholder too.
+    /// For the owner of `fd` only. Code to which the owner has lent `fd` finds the placeholder too, so the owner's
+    /// promises must not depend on the file.
     ///
     /// # Errors
-    /// `EBUSY` while another thread opens something under that number, which it cannot while `fd` is open.
+    /// `EBUSY` while another thread opens a file under that number, which cannot happen while `fd` is open.
     pub(crate) fn replace(&self, fd: &OwnedFd) -> Result<()> {
         // SAFETY: the number is that of an open descriptor, and the second owner of it is never dropped.
         let mut same = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) });

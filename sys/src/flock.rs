@@ -1,7 +1,7 @@
-//! Locks on files that the kernel releases when their holder ends, however it ends.
+//! Locks on files. The kernel releases such a lock when its holder ends, however the holder ends.
 //!
-//! Such a lock is advisory: it keeps out only those who ask for it too. It belongs to an open file description, so two threads
-//! that open the same file exclude each other as two processes do.
+//! Such a lock is advisory: it excludes only other takers of the lock. The lock belongs to an open file description, so
+//! two threads that open the same file exclude each other as two processes do.
 //!
 //! ```
 //! use ossature_sys::flock::FileLock;
@@ -33,19 +33,21 @@ pub struct FileLock {
 }
 
 impl FileLock {
-    /// `open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600)` and `flock(fd, LOCK_EX | LOCK_NB)`: locks a file that is
-    /// there only to be locked, made if it is not there; `None` while another holds a lock on it.
+    /// `open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600)` and `flock(fd, LOCK_EX | LOCK_NB)`:
+    /// locks a lock file, and makes the file if there is none. `None` while another holds a lock on the file.
     ///
     /// # Errors
-    /// `EACCES`, `ENOENT`, `ENOTDIR`, `EISDIR`, `EROFS` for the path, `ELOOP` for a symbolic link; `EMFILE` or `ENFILE` when no descriptor is
-    /// left; `EOPNOTSUPP` and others from file systems without such locks; `ENOLCK`, `ENOMEM`, `ENOSPC`.
+    /// `EACCES`, `ENOENT`, `ENOTDIR`, `EISDIR`, `EROFS` for the path, `ELOOP` for a symbolic link; `EMFILE` or `ENFILE`
+    /// when no descriptor is left; `EOPNOTSUPP` and others from file systems without such locks; `ENOLCK`, `ENOMEM`,
+    /// `ENOSPC`.
     #[doc(alias = "LOCK_EX")]
     pub fn try_create(path: &CStr) -> Result<Option<Self>> {
         Self::try_open(path, OFlags::RDWR | OFlags::CREATE, FlockOperation::NonBlockingLockExclusive)
     }
 
-    /// `open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)` and `flock(fd, LOCK_EX | LOCK_NB)`: locks a file that is there, and
-    /// follows no link in its last part; `None` while another holds a lock on it.
+    /// `open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)` and `flock(fd, LOCK_EX | LOCK_NB)`: locks an
+    /// existing file. The last part of the path must not be a symbolic link. `None` while another holds a lock on the
+    /// file.
     ///
     /// # Errors
     /// As for [`try_create`](Self::try_create).
@@ -53,9 +55,11 @@ impl FileLock {
         Self::try_open(path, OFlags::RDONLY, FlockOperation::NonBlockingLockExclusive)
     }
 
-    /// The same with `LOCK_SH`: others may hold such a lock on the file too, but no exclusive one; `None` while another holds that.
+    /// [`try_exclusive`](Self::try_exclusive) with `LOCK_SH`: others may hold shared locks on the file too, but not an
+    /// exclusive lock. `None` while another holds an exclusive lock.
     ///
-    /// Forked children have copies of the lock. It goes with the last of the processes that have it, or when one drops it.
+    /// A forked child has a copy of the lock. The lock is released when one of the processes drops it, or when the last
+    /// of them ends.
     ///
     /// # Errors
     /// As for [`try_exclusive`](Self::try_exclusive).
@@ -82,9 +86,10 @@ impl AsFd for FileLock {
 }
 
 impl Drop for FileLock {
-    /// `flock(fd, LOCK_UN)`, since a process that was forked meanwhile may have a copy of the descriptor, and the lock with it.
+    /// `flock(fd, LOCK_UN)`, because a process that was forked meanwhile may have a copy of the descriptor, and so the
+    /// lock.
     fn drop(&mut self) {
-        // It can fail for a descriptor that is not open only; and closing it is the second way.
+        // This call fails only for a descriptor that is not open. Closing the descriptor releases the lock, too.
         let _ = rustix::fs::flock(&self.fd, FlockOperation::Unlock);
     }
 }

@@ -33,7 +33,7 @@
 //! | a guard sent to another thread | [`Guard`](sync::lock::Guard) |
 //! | writing through a `Shm`, or placing what has a pointer in it | [`shm`] |
 //! | closing a descriptor that is about to be polled | [`PollFd`](poll::PollFd) |
-//! | a reference, a `bool` or a private lock in a shared struct, padding in a plain one, many values without size | [`shareable!`] |
+//! | a reference, a `bool` or a private lock in a shared struct, padding in a plain one, an array of zero-sized values | [`shareable!`] |
 //! | the copy of a descriptor by its number, in safe code | [`pidfd_getfd`](process::pidfd_getfd) |
 #![no_std]
 #![warn(unreachable_pub)]

@@ -27,10 +27,10 @@
 //! **Fork.** [`process::fork`](crate::process::fork()) refuses while any guard exists in the process. After
 //! [`fork_unchecked`](crate::process::fork_unchecked) the child's copies of guards do nothing: the mutex is the parent's.
 //!
-//! **How many.** The kernel walks 2,048 entries of a thread that dies, and forgets those that were taken first. Robust mutexes
-//! and the [locks of this crate](crate::sync) are entries of one list. So they have one limit, 1,900 for each thread, and a take
-//! beyond that is refused with `ENOLCK`. (With musl recursive and error-checking mutexes are entries as well.) Robust mutexes
-//! that other libraries lock are counted, but nobody refuses them.
+//! **How many.** When a thread dies, the kernel walks 2,048 entries of its list, and skips the entries that were taken
+//! first. Robust mutexes and the [locks of this crate](crate::sync) are entries of one list. So they have one limit,
+//! 1,900 for each thread, and a take beyond that fails with `ENOLCK`. (With musl, recursive and error-checking mutexes
+//! are entries as well.) Robust mutexes that other libraries lock count, but this limit does not stop them.
 //!
 //! Source: pthread_mutex_lock(3p), pthread_mutexattr_setrobust(3).
 
@@ -146,15 +146,15 @@ impl Options {
 /// The last second of the wall clock that C's time can say on this machine: in 2038 where it has 32 bits.
 const LAST_SECOND: i64 = if size_of::<libc::timespec>() == 8 { i32::MAX as i64 } else { i64::MAX };
 
-/// Where libc keeps the kind of a mutex: part of the ABI, for static initialisers have it.
+/// Where libc keeps the kind of a mutex. The place is part of the ABI, because static initialisers contain it.
 #[cfg(not(loom))]
 const KIND_AT: usize = match (cfg!(target_env = "musl"), size_of::<usize>()) {
     (true, _) => 0,
     (false, 8) => 16,
     (false, _) => 12,
 };
-/// The bits of which one is set in the kind of a mutex that libc has in its holder's list: with glibc that it is robust, with
-/// musl any kind but the normal one.
+/// The bits in the kind of a mutex that libc keeps in its holder's list; at least one of them is set. With glibc this
+/// is the robust bit, with musl the bits of every kind but the normal one.
 #[cfg(not(loom))]
 const LISTED: u32 = if cfg!(target_env = "musl") { 15 } else { 16 };
 
@@ -219,7 +219,7 @@ impl Mutex {
         }
     }
 
-    /// What is beyond the kernel's limit would take an earlier lock out of what the kernel sees.
+    /// Checks the limit, because the kernel would no longer see an earlier lock beyond its own limit.
     fn check_room(&self) -> Result<()> {
         #[cfg(not(loom))]
         if self.is_listed_when_held() && !robust::has_room() && !robust::lists(self.as_ptr() as usize) {

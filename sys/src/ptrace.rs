@@ -3,10 +3,11 @@
 //! The child asks to be traced with [`stop_for_tracer`]; its parent, from the thread that will give all further orders, waits for
 //! the stop with [`wait`] and then steps or resumes it.
 //!
-//! The kernel takes these orders by number only, and keeps the number of a child for it until it is reaped. So each order asks
-//! the child's pidfd first whether it was, by whatever means. Should another thread reap it in that very moment, the order
-//! reaches nobody: the kernel obeys the tracer only, and no other child of this thread has the number. For the same reason
-//! there is no `PTRACE_SEIZE` here: it would take any process that has the number by then.
+//! The kernel takes these orders by number only, and reserves the number of a child until the child is reaped. So each
+//! order first asks the child's pidfd whether the child was reaped. If another thread reaps the child in that very
+//! moment, the order reaches no process: the kernel obeys only the tracer, and no other traced child of this thread has
+//! the number. This module has no `PTRACE_SEIZE`, because that request would take any process that has the number by
+//! then.
 //!
 //! ```
 //! use core::time::Duration;
@@ -131,7 +132,8 @@ pub fn wait(child: &mut Child, timeout: impl Into<Deadline>) -> Result<Option<St
 }
 
 fn order(child: &Child, request: c_long, data: c_long) -> Result<()> {
-    // Its number may be another's once it is reaped, which a clone of the pidfd can do unseen: only the kernel knows.
+    // The number may belong to another process once the child is reaped. A clone of the pidfd can reap it unseen, so
+    // ask the kernel.
     let look = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     let looked = retry(|| raw_process::waitid(WaitFor::Pidfd(child.as_fd()), look, &mut RawUsage::default()));
     looked.map_err(|errno| if errno == Errno::CHILD { Errno::SRCH } else { errno })?;

@@ -7,10 +7,10 @@
 //!   starts: threads inherit the mask.
 //! * A signal sent to one thread is read by that thread only. Whoever reads gets its own and the process's.
 //! * Pending signals that are not real-time are merged: one SIGCHLD may stand for many children.
-//! * **Blocked signals stay blocked in forked children, and in what the process executes.** A child that does not read them does
-//!   not end by SIGTERM: let them through there, by [`unblock`](crate::signal::unblock) or
-//!   [`Plan::blocked_signals`](crate::process::Plan::blocked_signals). The processes of `ossature::multiprocessing` begin with
-//!   SIGTERM and SIGINT let through.
+//! * **Blocked signals stay blocked in forked children, and in programs that the process executes.** A child that does
+//!   not read them does not end by SIGTERM. Unblock them in the child, by [`unblock`](crate::signal::unblock) or
+//!   [`Plan::blocked_signals`](crate::process::Plan::blocked_signals). The processes of `ossature::multiprocessing`
+//!   begin with SIGTERM and SIGINT unblocked.
 //! * In an epoll set the descriptor reports the signals of the process that *registered* it, not of one that inherited
 //!   it.
 //!
@@ -98,7 +98,7 @@ impl core::fmt::Debug for Info {
 
 /// A descriptor from which blocked signals are read.
 ///
-/// Children inherit what is blocked, and then do not end by SIGTERM: see the [module](self).
+/// Children inherit the blocked signals, and then do not end by SIGTERM: see the [module](self).
 #[derive(Debug)]
 pub struct SignalFd(OwnedFd);
 

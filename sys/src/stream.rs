@@ -3,8 +3,8 @@
 //! A [`Socket`](crate::socket::Socket) is non-blocking inside, so to wait it takes three calls: one in vain, `ppoll`, and
 //! one more. A [`Stream`] leaves the descriptor in the mode it has. Where that is blocking, as it is with pipes and
 //! connections that other programs made, a wait without a deadline is the one call that moves the bytes; with a
-//! deadline it is `ppoll` and a call that cannot wait. Writing where nobody reads any more never raises SIGPIPE, whatever carries
-//! the bytes and whatever the program's action for that signal is.
+//! deadline it is `ppoll` and a call that cannot wait. A write without a reader never raises SIGPIPE, on a socket or a
+//! pipe, and whatever the program's action for that signal is.
 //!
 //! | under a deadline | reading | writing |
 //! | --- | --- | --- |
@@ -49,7 +49,7 @@ use crate::socket::{Credentials, Received, Shutdown, rights};
 pub struct Stream {
     fd: OwnedFd,
     carrier: Carrier,
-    /// Whether the kernel refused the flag that keeps SIGPIPE away from a write.
+    /// Whether the kernel refused the flag that prevents SIGPIPE.
     lacks_nosignal: AtomicBool,
 }
 
@@ -111,14 +111,16 @@ impl Stream {
         })
     }
 
-    /// `pwritev2(fd, ..., RWF_NOSIGNAL)`, `send(fd, ..., MSG_NOSIGNAL)` or `sendmsg`: writes some bytes of the two parts, in their order, as if
-    /// they were one, and says how many, waiting for room; `None` when there was none by the deadline.
+    /// `pwritev2(fd, ..., RWF_NOSIGNAL)`, `send(fd, ..., MSG_NOSIGNAL)` or `sendmsg`: waits for room, writes some bytes
+    /// of the two parts, in their order, as if they were one part, and returns how many. `None` if there was no room by
+    /// the deadline.
     ///
-    /// Without a deadline, on a blocking descriptor, all of them are written unless a signal interrupts. Before Linux 6.18 a pipe
-    /// takes `pthread_sigmask(3)`, `writev(2)` and `pthread_sigmask(3)`, as [`write_without_sigpipe`] does.
+    /// Without a deadline, on a blocking descriptor, all of them are written unless a signal interrupts. Before Linux
+    /// 6.18 a write to a pipe takes three calls, `pthread_sigmask(3)`, `writev(2)` and `pthread_sigmask(3)`, as
+    /// [`write_without_sigpipe`] does.
     ///
     /// # Errors
-    /// `EPIPE` when nobody reads any more, never with a SIGPIPE; `ECONNRESET`,
+    /// `EPIPE` when there is no reader any more, never with a SIGPIPE; `ECONNRESET`,
     /// `EBADF` for a descriptor that is not open for writing.
     #[inline]
     pub fn write(&self, parts: [&[u8]; 2], timeout: impl Into<Deadline>) -> Result<Option<usize>> {
@@ -247,11 +249,11 @@ impl Stream {
         raw::call("shutdown", || rustix::net::shutdown(&self.fd, how))
     }
 
-    /// `dup3(placeholder, fd, O_CLOEXEC)`: closes what this leads to, in this process, and puts the placeholder under its
-    /// number: from now on reading finds the end, and writing fails with `EPIPE`.
+    /// `dup3(placeholder, fd, O_CLOEXEC)`: closes this stream in this process, and puts the placeholder under its
+    /// number. From now on a read returns the end, and a write fails with `EPIPE`.
     ///
-    /// For a forked child that inherited the object and shall not have what it leads to. The number stays taken, so that
-    /// the object, whoever owns it, never meets another file under it.
+    /// For a forked child that inherited the object but must not have the stream. The number stays taken, so that the
+    /// object never refers to another file.
     ///
     /// # Errors
     /// None in a process that is not being tampered with.

@@ -6,9 +6,9 @@
 //! | [`Clock::Boottime`] | from boot | no | no |
 //! | [`Clock::Realtime`] | from 1970 | no | yes |
 //!
-//! Spans and instants are `Duration`s; an instant is the time since the zero of the timer's clock. One beyond the range of the
-//! kernel's seconds never comes, as everywhere in this crate. The descriptor is
-//! non-blocking inside: [`TimerFd::expirations`] sleeps in `ppoll(2)`, which keeps the deadline.
+//! Spans and instants are `Duration`s; an instant is the time since the zero of the timer's clock. A time beyond the
+//! range of the kernel's seconds never comes, as everywhere in this crate. The descriptor is non-blocking inside:
+//! [`TimerFd::expirations`] sleeps in `ppoll(2)`, which keeps the deadline.
 //!
 //! ```
 //! use core::time::Duration;
@@ -168,7 +168,7 @@ impl TimerFd {
 const ZERO: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 fn to_timespec(span: Duration) -> Timespec {
-    // The kernel counts in nanoseconds and takes whatever is beyond them, some 292 years, for its last instant.
+    // The kernel counts in nanoseconds, and treats a later time, beyond some 292 years, as its last instant.
     let tv_sec = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
     // Below 10^9, which every width of the field holds.
     Timespec { tv_sec, tv_nsec: span.subsec_nanos() as _ }

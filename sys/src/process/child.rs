@@ -134,11 +134,12 @@ impl Child {
     }
 }
 
-/// `waitid(P_ALL, ..., WEXITED | WNOHANG)`: reaps one child of this process that has ended, whichever it is, and tells which and how;
-/// `None` when none has.
+/// `waitid(P_ALL, ..., WEXITED | WNOHANG)`: reaps any child of this process that has ended, and returns its number and
+/// its end; `None` if no child has ended.
 ///
-/// For a process that has no children but those that it does not know: the first of a pid namespace, or a
-/// [subreaper](super::become_subreaper). It takes the end of a child with a handle too, which is [`Exit::Unknown`] there then.
+/// For a process that has only orphans as children: the first process of a pid namespace, or a
+/// [subreaper](super::become_subreaper). The call also reaps a child with a handle; that handle then reports
+/// [`Exit::Unknown`].
 ///
 /// # Errors
 /// None that the system documents for this request.

@@ -1,4 +1,4 @@
-//! What a process may do: its users, groups and capabilities, as the kernel compares them.
+//! The rights of a process: its users, groups and capabilities, as the kernel compares them.
 
 use rustix::process::DumpableBehavior;
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -7,21 +7,20 @@ use crate::errno::{Errno, Result};
 use crate::raw;
 use crate::raw::process as raw_process;
 
-/// The credentials of a thread that decide what the thread may do, apart from its
-/// [supplementary groups](supplementary_groups).
+/// The credentials of a thread, apart from its [supplementary groups](supplementary_groups).
 ///
-/// The C library keeps them the same for all threads of a process.
+/// The C library keeps the users and groups of all threads of a process equal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Credentials {
     /// The real, the effective and the saved user.
     pub users: [u32; 3],
     /// The real, the effective and the saved group.
     pub groups: [u32; 3],
-    /// What the thread may do of a superuser's doings.
+    /// The thread's capabilities: its parts of a superuser's rights.
     pub capabilities: Capabilities,
-    /// The capability bounding set: what an exec can still give.
+    /// The capability bounding set: the capabilities that an exec can still give.
     pub bounding: u64,
-    /// Whether no exec can give any right that the thread does not have: `PR_SET_NO_NEW_PRIVS`.
+    /// Whether an exec cannot give the thread new rights: `PR_SET_NO_NEW_PRIVS`.
     #[doc(alias = "PR_GET_NO_NEW_PRIVS")]
     pub no_new_privileges: bool,
 }
@@ -57,14 +56,14 @@ impl Credentials {
     }
 }
 
-/// The bounding set, one question for each capability that the kernel knows.
+/// The bounding set, by one call for each capability that the kernel knows.
 fn bounding_set() -> Result<u64> {
     let mut set = 0;
     for bit in 0..u64::BITS {
         let one = CapabilitySet::from_bits_retain(1 << bit);
         match raw::call("prctl", || rustix::thread::capability_is_in_bounding_set(one)) {
             Ok(held) => set |= u64::from(held) << bit,
-            // The kernel knows no more of them.
+            // The kernel knows no further capabilities.
             Err(Errno::INVAL) => break,
             Err(errno) => return Err(errno),
         }
@@ -87,12 +86,13 @@ impl Capabilities {
         })
     }
 
-    /// `capset(0, ...)`: takes from each set of the calling thread what is not in the same set of `limit`. Gives nothing.
+    /// `capset(0, ...)`: removes from each set of the calling thread the capabilities that are not in the same set of
+    /// `limit`. Adds no capability.
     ///
-    /// Other threads keep what they have: the one thread of a process is to call this.
+    /// Other threads keep their capabilities, so call this in a process with one thread.
     ///
     /// # Errors
-    /// None that the kernel documents for taking; `EPERM` where a sandbox forbids the call.
+    /// None that the kernel documents for removal; `EPERM` if a sandbox forbids the call.
     #[doc(alias = "capset")]
     pub fn limit_to(limit: Self) -> Result<()> {
         let now = Self::of_thread()?;
@@ -117,7 +117,7 @@ impl Capabilities {
 /// `getgroups(groups.len(), groups)`: the supplementary groups of the calling thread, in the kernel's order.
 ///
 /// # Errors
-/// `EINVAL` when there are more than `room` holds; 65,536 are the most.
+/// `EINVAL` when there are more groups than `room` holds; the kernel's limit is 65,536.
 #[doc(alias = "getgroups")]
 pub fn supplementary_groups(room: &mut [u32]) -> Result<&[u32]> {
     let len = raw_process::getgroups(room)?;

@@ -115,14 +115,15 @@ pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
     }
 }
 
-/// `fork()`, after which the *child* returns from here and goes on with the program, while this process does `watch` with the
-/// child and ends with the code that it returns: what daemon(3) does, and what stands above a program in a container.
+/// `fork()`, after which this call returns *in the child*, and the program goes on there. This process calls `watch`
+/// with the child, and ends with the returned exit code. daemon(3) works in this way, and so does a process above a
+/// program in a container.
 ///
-/// No destructor of this stack runs in this process any more: what it owns is the child's now. It ends by `_exit`. A panic of
-/// `watch` ends it with code 101.
+/// This process runs no destructor of its stack any more, because the child now owns the values. This process ends by
+/// `_exit`. A panic of `watch` ends this process with code 101.
 ///
 /// # Errors
-/// As [`fork`]; this process goes on with the program then, as if nothing had been.
+/// As [`fork`]; the call then returns in this process, and nothing is changed.
 pub fn continue_in_child<F: FnOnce(Child) -> u8>(watch: F) -> Result<(), ForkError> {
     may_fork()?;
     // SAFETY: this is the only thread and holds no lock in shared memory, as for `fork`. One process returns from here, the
@@ -134,11 +135,10 @@ pub fn continue_in_child<F: FnOnce(Child) -> u8>(watch: F) -> Result<(), ForkErr
     }
 }
 
-/// Whether [`fork`] would refuse now, and why: for whoever has something to do before a fork that is of use only if the fork
-/// comes.
+/// Checks whether [`fork`] would refuse now. For a caller with preparations that are useless if the fork is refused.
 ///
 /// # Errors
-/// Those of [`fork`], apart from [`ForkError::Os`] for what the fork itself lacks.
+/// Those of [`fork`], except for [`ForkError::Os`] of the fork itself.
 pub fn may_fork() -> Result<(), ForkError> {
     if raw_process::children_are_reaped_by_the_kernel()? {
         return Err(ForkError::SigchldIgnored);
@@ -223,8 +223,8 @@ fn run<F: FnOnce() -> u8>(child: F) -> ! {
     exit(child())
 }
 
-/// `unshare(CLONE_VM)`, which changes nothing: proves that this process has one thread. The kernel shares one address space among
-/// the threads, and so knows best.
+/// `unshare(CLONE_VM)`, which changes nothing, proves that this process has one thread. Threads share one address
+/// space, so the kernel refuses the call if there is a second thread.
 ///
 /// # Errors
 /// [`ForkError::MultiThreaded`] and [`ForkError::Unproven`], as for [`fork`].

@@ -1,12 +1,13 @@
-//! The user and the groups by whose rights a process acts.
+//! The user and the groups whose rights a process has.
 
 use crate::errno::{Errno, Result};
 use crate::raw::process as raw;
 
-/// The user and the groups that a process is to have: of each the real, the effective and the saved one.
+/// The user and the groups that a process is to take: the real, the effective and the saved one.
 ///
-/// What is not said stays as it is, but for this: a user without `groups` loses all supplementary groups, if the process
-/// may change them at all. Otherwise a program that gives up the rights of root would keep root's groups.
+/// A field that is `None` changes nothing, with one exception. If `user` is set and `groups` is not, the process loses
+/// all supplementary groups, if it may change them. Otherwise a program that gives up the rights of root would keep
+/// root's groups.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Identity<'a> {
     /// `setuid(user)`.
@@ -25,18 +26,20 @@ struct Calls {
 }
 
 impl Identity<'_> {
-    /// Whether nothing is said.
+    /// Whether every field is `None`.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// `setgroups(...)`, `setgid(...)`, `setuid(...)`: gives the whole process this identity, all its threads included.
+    /// `setgroups(...)`, `setgid(...)`, `setuid(...)`: gives the whole process this identity, including all its
+    /// threads.
     ///
-    /// The rights go with the user: call this last. What comes before an error has been done.
+    /// The process loses rights with its user, so call this last. After an error, the earlier of the three calls have
+    /// taken effect.
     ///
     /// # Errors
-    /// `EPERM` without the rights for it, `EINVAL` for a number that the user namespace does not know or for more groups
-    /// than the kernel takes (65,536), `EAGAIN` when the user has as many processes as it may have.
+    /// `EPERM` without the right to change them, `EINVAL` for a number that the user namespace does not know or for
+    /// more groups than the kernel allows (65,536), `EAGAIN` when the user has as many processes as it may have.
     #[doc(alias = "setuid")]
     #[doc(alias = "setgid")]
     #[doc(alias = "setgroups")]
@@ -44,7 +47,8 @@ impl Identity<'_> {
         self.assume_by(&Calls { groups: raw::set_groups, group: raw::set_group, user: raw::set_user })
     }
 
-    /// The same for the calling thread alone, by system calls that take no lock: for a child before its exec.
+    /// [`assume`](Self::assume) for the calling thread only, by system calls that take no lock: for a child before its
+    /// exec.
     pub(super) fn assume_in_child(&self) -> Result<()> {
         self.assume_by(&Calls {
             groups: raw::set_groups_of_thread,
@@ -56,7 +60,7 @@ impl Identity<'_> {
     fn assume_by(&self, calls: &Calls) -> Result<()> {
         match (self.groups, self.user) {
             (Some(groups), _) => (calls.groups)(groups)?,
-            // Whoever may not change groups has none that were root's.
+            // A process that may not change its groups has no groups of root.
             (None, Some(_)) => match (calls.groups)(&[]) {
                 Ok(()) | Err(Errno::PERM) => {}
                 Err(errno) => return Err(errno),

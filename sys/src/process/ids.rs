@@ -31,7 +31,7 @@ pub fn real_user() -> u32 {
     rustix::process::getuid().as_raw()
 }
 
-/// `getegid()`: the group by whose rights this process acts.
+/// `getegid()`: the group whose rights this process has.
 #[doc(alias = "getegid")]
 pub fn effective_group() -> u32 {
     // The call cannot fail, so it does not pass the fault hook.
@@ -103,7 +103,7 @@ pub fn new_session() -> Result<Pid> {
     raw::call("setsid", rustix::process::setsid)
 }
 
-/// `umask(mask)`: sets the permission bits that new files do not get, and answers with those before.
+/// `umask(mask)`: sets the permission bits that new files do not get, and returns the previous mask.
 #[doc(alias = "umask")]
 pub fn set_umask(mask: u32) -> u32 {
     // The call cannot fail, so it does not pass the fault hook.

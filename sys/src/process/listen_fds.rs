@@ -1,7 +1,7 @@
-//! The sockets with which a service manager starts a process, and the environment that tells of them.
+//! The sockets that a service manager passes to a process, and the environment that describes them.
 //!
-//! Here bare numbers become owned descriptors, which this crate does nowhere else in a safe call. So what a manager left is found
-//! out when the program is loaded, before any code of the program has run: what is open then has no owner in the process.
+//! Here bare numbers become owned descriptors. So this module looks for the sockets when the program is loaded, before
+//! any code of the program has run. A descriptor that is open at that time has no owner in the process.
 
 use core::ffi::{CStr, c_int};
 use core::hint::black_box;
@@ -16,16 +16,17 @@ use crate::raw::process as raw_process;
 /// The first descriptor that a service manager hands over: `SD_LISTEN_FDS_START`.
 const FIRST: RawFd = 3;
 
-/// The process that was started with such sockets; 0 for none.
+/// The number of the process that was started with such sockets; 0 for none.
 static PROCESS: AtomicI32 = AtomicI32::new(0);
-/// The number behind the last descriptor that was announced.
+/// The number after the last announced descriptor.
 static ANNOUNCED: AtomicI32 = AtomicI32::new(FIRST);
-/// The number behind the last one that was a listening socket at that time, as all before it were.
+/// The number after the last descriptor that was a listening socket at that time; all descriptors before it were such
+/// sockets, too.
 static FIT: AtomicI32 = AtomicI32::new(FIRST);
-/// Whether they were taken.
+/// Whether the sockets were taken.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// What the loader calls before `main`, in the program's only thread.
+/// The function that the loader calls before `main`, in the program's only thread.
 // SAFETY: the section is an array of pointers to functions, which the loader calls as C functions; what arguments it passes,
 // C lets this one ignore.
 #[unsafe(link_section = ".init_array")]
@@ -56,7 +57,8 @@ fn variable<N: FromStr>(name: &CStr) -> Option<N> {
     str::from_utf8(text.to_bytes()).ok()?.parse().ok()
 }
 
-/// The listening sockets of a service manager, closed on exec; those that nobody takes out are closed.
+/// The listening sockets of a service manager, closed on exec. Dropping this closes the sockets that were not taken
+/// out.
 #[derive(Debug)]
 #[doc(alias = "sd_listen_fds")]
 pub struct ListenFds {
@@ -64,7 +66,7 @@ pub struct ListenFds {
     end: RawFd,
 }
 
-/// Why the descriptors cannot be taken. Nothing was taken then, and the call may be repeated.
+/// Why the descriptors cannot be taken. Nothing was taken, and the call may be repeated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ListenFdsError {
@@ -72,24 +74,27 @@ pub enum ListenFdsError {
     NotOpen(RawFd),
     /// This descriptor is not a socket that listens.
     NotListening(RawFd),
-    /// This program opened the descriptor: it is closed on exec, or was not there when the program was loaded.
+    /// This program opened the descriptor: it is closed on exec, or was not open when the program was loaded.
     OpenedHere(RawFd),
     /// The kernel refused a call.
     Os(Errno),
 }
 
 impl ListenFds {
-    /// Takes the listening sockets, from descriptor 3 on, that a service manager opened before this process executed its program:
-    /// as many as `LISTEN_FDS` said then, if `LISTEN_PID` was this process. Empty if there are none, in a forked child, and after
-    /// the first call that succeeded.
+    /// Takes the listening sockets that a service manager opened before this process executed its program, from
+    /// descriptor 3 on. `LISTEN_FDS` is their number, if `LISTEN_PID` is this process. The result is empty if there are
+    /// no sockets, in a forked child, and after the first call that succeeded.
     ///
-    /// A bare number becomes an owned descriptor here. This is sound because the descriptor has no other owner in this process:
+    /// A bare number becomes an owned descriptor here. This is sound because the descriptor has no other owner in this
+    /// process:
     ///
-    /// * It was open when the program was loaded, before any of its code had run. The environment of that time counts; what the
-    ///   program writes there later does not.
-    /// * The protocol of sd_listen_fds(3) gives it to the process whose number stood in `LISTEN_PID`, and it is taken once.
-    /// * It was a listening socket then and is one now, and it was never closed on exec. What std and this crate open is closed
-    ///   on exec, so it is still the one that came through exec, and not another that got its number.
+    /// * The descriptor was open when the program was loaded, before any code of the program ran. Only the environment
+    ///   of that time counts.
+    /// * The protocol of sd_listen_fds(3) gives the descriptor to the process whose number is in `LISTEN_PID`, and this
+    ///   call takes the descriptor once.
+    /// * The descriptor was a listening socket at that time and is one now, and does not have the close-on-exec flag.
+    ///   The files that std and this crate open have the flag. So this is still the descriptor that came through exec,
+    ///   and not another with the same number.
     ///
     /// # Errors
     /// [`ListenFdsError`] for the first descriptor that does not fit.
@@ -110,13 +115,14 @@ impl ListenFds {
     }
 }
 
-/// Looks at all of them before any is changed, and answers the number behind the last one.
+/// Checks all descriptors before any is changed, and returns the number after the last one.
 fn check_all(announced: RawFd, fit: RawFd) -> core::result::Result<RawFd, ListenFdsError> {
     for fd in FIRST..fit {
         check(fd)?;
     }
     if fit < announced {
-        // It did not fit when the program was loaded. If it does now, it is the program's own.
+        // The descriptor was not a listening socket when the program was loaded. If it is one now, the program opened
+        // it.
         return Err(check(fit).err().unwrap_or(ListenFdsError::OpenedHere(fit)));
     }
     for fd in FIRST..fit {
@@ -182,13 +188,14 @@ impl Drop for ListenFds {
 
 /// `unsetenv(name)`, if this process has one thread only; says whether the variable is gone.
 ///
-/// Beside a second thread the call would be a data race with `getenv(3)` there, which no lock of Rust's keeps out.
+/// Beside a second thread the call would be a data race with `getenv(3)` in that thread, which no lock of Rust
+/// prevents.
 ///
 /// # Errors
 /// `EINVAL` for a name that is empty or has a `=` in it, `ENOMEM`.
 #[doc(alias = "unsetenv")]
 pub fn remove_variable_if_alone(name: &CStr) -> Result<bool> {
-    // The kernel knows best whether the address space is shared. A sandbox that forbids the question is a no.
+    // The kernel knows whether the address space is shared. If a sandbox forbids the call, the variable stays.
     if raw_process::unshare_vm().is_err() {
         return Ok(false);
     }

@@ -8,18 +8,18 @@ use crate::errno::{Result, retry};
 use crate::fd::AsFd;
 use crate::raw;
 
-/// The inode of the pid namespace; `None` when nothing tells: before Linux 6.11 without /proc.
+/// The inode of the pid namespace; `None` if the system does not tell: before Linux 6.11 without /proc.
 ///
-/// A process stays in its namespace for its whole life, so it is asked for once in each.
+/// A process stays in its namespace for its whole life, so each process asks once.
 pub(crate) fn pid_namespace() -> Option<u64> {
-    /// The generation of the process that asked in the upper half, the inode, which has 32 bits, in the lower.
+    /// The upper half is the generation of the process that asked. The lower half is the inode, which has 32 bits.
     static KNOWN: AtomicU64 = AtomicU64::new(0);
     let known = KNOWN.load(Relaxed);
     let generation = generation();
     if known >> 32 == u64::from(generation) && known != 0 {
         return Some(known & u64::from(u32::MAX));
     }
-    // The pidfd's answer first: the kernel gives it itself, while a file of that name could be anybody's after a chroot.
+    // The pidfd comes first, because the kernel itself answers. After a chroot, a file of that name could be any file.
     let inode = by_pidfd().or_else(|_| by_proc()).ok().filter(|inode| *inode != 0)?;
     if inode <= u64::from(u32::MAX) {
         KNOWN.store(u64::from(generation) << 32 | inode, Relaxed);

@@ -39,11 +39,15 @@ pub fn pidfd_send_signal(pidfd: impl AsFd, signal: Signal) -> Result<()> {
 /// `EMFILE` when no descriptor is left here.
 ///
 /// # Safety
-/// The descriptor is not that of memory to which references exist, in this process or in one that shares the memory: a
-/// [`Shm`](crate::shm::Shm) of any process, or a file that somebody has mapped and lends. Whoever has its descriptor can write under them.
-/// Nor is it one that somebody takes to be the only owner of: the end of a connection over which a library speaks its own protocol.
+/// `target` must not be a descriptor of memory to which references exist, in this process or in a process that shares
+/// the memory. Such memory is a [`Shm`](crate::shm::Shm) of any process, or a mapped file to which a program lends
+/// references. With the descriptor, the caller could write to referenced memory.
 ///
-/// No look at the descriptor could replace this: shared memory has a descriptor before it can be told from another file.
+/// `target` must not be a descriptor whose owner relies on being the only owner either, as the end of a connection over
+/// which a library uses its own protocol.
+///
+/// A check of the descriptor cannot replace this contract: shared memory has a descriptor before the memory differs
+/// from another file.
 ///
 /// ```compile_fail
 /// use ossature_sys::process::{id, pidfd_getfd, pidfd_open};

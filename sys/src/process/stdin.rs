@@ -8,14 +8,14 @@ use crate::raw;
 
 const STDIN: i32 = 0;
 
-/// `dup2(open("/dev/null"), 0)`, unless that is it already: reading from standard input finds its end at once, for this process and those that it
-/// starts.
+/// `dup2(open("/dev/null"), 0)`, unless standard input is `/dev/null` already. A read from standard input then returns
+/// the end at once, in this process and in the processes that it starts.
 ///
-/// Where `/dev/null` cannot be opened, as in a new root without `/dev`, the end to read from of a pipe that nobody writes to
-/// takes its place.
+/// If `/dev/null` cannot be opened, as in a new root without `/dev`, the read end of a pipe without a writer takes its
+/// place.
 ///
-/// For a child that must not take away what is typed for its parent. What a library has read ahead it keeps: std's `Stdin`
-/// does, and a forked child has a copy of that.
+/// For a child that must not read the input of its parent. A library keeps the input that it has read ahead: std's
+/// `Stdin` does, and a forked child has a copy of that input.
 ///
 /// # Errors
 /// `EMFILE` when no descriptor is left: standard input is what it was.
@@ -39,7 +39,7 @@ pub fn detach_stdin() -> Result<()> {
     retry(|| raw::call("dup2", || rustix::stdio::dup2_stdin(&null)))
 }
 
-/// The end to read from of a pipe that nobody writes to.
+/// The read end of a pipe without a writer.
 fn nothing() -> Result<OwnedFd> {
     raw::call("pipe2", || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)).map(|(reader, _)| reader)
 }

@@ -22,9 +22,10 @@ pub fn mask() -> Result<SignalSet> {
 ///
 /// SIGKILL and SIGSTOP cannot be blocked; the kernel passes over them.
 ///
-/// **Children inherit the mask**, over an exec too: one that is made while SIGTERM and SIGINT are blocked does not end by them,
-/// unless it lets them through. [`Plan::blocked_signals`](crate::process::Plan::blocked_signals) says what a program begins with;
-/// the processes of `ossature::multiprocessing` begin with these two let through.
+/// **Children inherit the mask**, over an exec too. A child that starts while SIGTERM and SIGINT are blocked does not
+/// end by them, unless the child unblocks them. [`Plan::blocked_signals`](crate::process::Plan::blocked_signals) sets
+/// the mask with which a program begins. The processes of `ossature::multiprocessing` begin with these two signals
+/// unblocked.
 ///
 /// # Errors
 /// None that the system documents; the fault hook may give one.

@@ -137,8 +137,9 @@ impl Socket {
         raw::call("socket", || rustix::net::socket_with(family, kind.to_c(), FLAGS, None)).map(Self)
     }
 
-    /// `dup3(placeholder, fd, O_CLOEXEC)`: closes what this leads to, in this process, and puts the placeholder under its
-    /// number: as [`Stream::detach`](crate::stream::Stream::detach). A socket that listened answers `EINVAL` then.
+    /// `dup3(placeholder, fd, O_CLOEXEC)`: closes this socket in this process, and puts the placeholder under its
+    /// number, as [`Stream::detach`](crate::stream::Stream::detach) does. `accept` on a socket that listened then fails
+    /// with `EINVAL`.
     ///
     /// # Errors
     /// None in a process that is not being tampered with.
@@ -160,8 +161,8 @@ impl Socket {
 
     /// `pidfd_getfd(pidfd, number, 0)`: a socket that the process of `pidfd` has open under that number.
     ///
-    /// That this succeeds proves what the kernel asks of a tracer: the caller has the users and groups of that process and no
-    /// fewer capabilities, or may trace every process.
+    /// Success proves that the kernel would let the caller trace that process. The caller has the users and groups of
+    /// that process and no fewer capabilities, or may trace every process.
     ///
     /// # Errors
     /// `EPERM` when this process may not trace that one, `EBADF` when the number is not open there, `ENOTSOCK` when it is not a

@@ -1,12 +1,12 @@
-//! Writing where nobody may read any more, without the signal that the kernel sends for it.
+//! Writing without SIGPIPE, the signal that the kernel sends for a write without a reader.
 //!
 //! | kernel | calls of one write |
 //! | --- | --- |
 //! | from Linux 6.18 on | `pwritev2` with `RWF_NOSIGNAL` |
 //! | before, or where a sandbox forbids that | `pthread_sigmask`, `writev`, `pthread_sigmask`; after `EPIPE` also `sigtimedwait` |
 //!
-//! The kernel sends SIGPIPE to the thread that writes. So a thread that blocks the signal can take its own one away, and no
-//! other thread sees it.
+//! The kernel sends SIGPIPE to the thread that writes. So a thread that blocks the signal can take it from its own
+//! pending signals, and no other thread gets it.
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -21,13 +21,13 @@ use crate::signal::{self, Signal, SignalSet};
 /// `RWF_NOSIGNAL`, which neither libc nor rustix names yet.
 const NOSIGNAL: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x100);
 
-/// `pwritev2(fd, bytes, -1, RWF_NOSIGNAL)`: writes some of `bytes` and says how many. Never raises SIGPIPE, on a pipe, a socket or
-/// any other file.
+/// `pwritev2(fd, bytes, -1, RWF_NOSIGNAL)`: writes some of `bytes` and returns how many. Never raises SIGPIPE, on a
+/// pipe, a socket or any other file.
 ///
-/// Before Linux 6.18 the signal is blocked in this thread during the write, and taken away if the write raised it.
+/// Before Linux 6.18 this thread blocks the signal during the write, and removes the signal if the write raised it.
 ///
 /// # Errors
-/// `EPIPE` when nobody reads any more, `EAGAIN` on a non-blocking descriptor that is full.
+/// `EPIPE` when there is no reader any more, `EAGAIN` on a non-blocking descriptor that is full.
 #[doc(alias = "RWF_NOSIGNAL")]
 #[doc(alias = "SIGPIPE")]
 pub fn write_without_sigpipe(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
@@ -39,10 +39,10 @@ pub fn write_without_sigpipe(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
 /// One write. `lacks_nosignal` remembers that the kernel does not know the flag, for this file.
 pub(super) fn write(fd: BorrowedFd<'_>, parts: &[IoSlice<'_>], lacks_nosignal: &AtomicBool) -> Result<usize> {
     if !lacks_nosignal.load(Relaxed) {
-        // An offset of -1 is the file's own place, as for writev.
+        // An offset of -1 is the file's own position, as for writev.
         match raw::call("pwritev2", || rustix::io::pwritev2(fd, parts, u64::MAX, NOSIGNAL)) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => lacks_nosignal.store(true, Relaxed),
-            // A sandbox that forbids the call. A file that refuses the write says so once more.
+            // A sandbox forbids the call. If the file itself refuses the write, the next call fails as well.
             Err(Errno::PERM) => {}
             done => return done,
         }
@@ -54,7 +54,7 @@ pub(super) fn write(fd: BorrowedFd<'_>, parts: &[IoSlice<'_>], lacks_nosignal: &
 fn write_with_sigpipe_blocked(fd: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> Result<usize> {
     let broken = SignalSet::from([Signal::PIPE]);
     let masked = signal::block(broken)?;
-    // A signal that was pending before stays for the code that blocked it. None can be pending where it was not blocked.
+    // A signal that was pending before stays for the code that blocked it. An unblocked signal cannot be pending.
     let was_pending = masked.before().contains(Signal::PIPE) && signal::pending()?.contains(Signal::PIPE);
     let written = raw::call("writev", || rustix::io::writev(fd, parts));
     if written == Err(Errno::PIPE) && !was_pending {

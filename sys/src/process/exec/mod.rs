@@ -220,8 +220,8 @@ impl<'a> Plan<'a> {
         Self { limits, ..self }
     }
 
-    /// `setgroups(...)`, `setgid(...)`, `setuid(...)`: the user and the groups. The directory, the limits and the group are entered
-    /// with the rights before.
+    /// `setgroups(...)`, `setgid(...)`, `setuid(...)`: the user and the groups. The child enters the directory and sets
+    /// the limits and the process group with its previous rights.
     #[doc(alias = "setuid")]
     #[doc(alias = "setgid")]
     #[doc(alias = "setgroups")]
@@ -254,8 +254,8 @@ impl<'a> Plan<'a> {
         Self { subreaper: true, ..self }
     }
 
-    /// `setresgid(g, g, g)`, `setresuid(u, u, u)` with the effective group and user: the program has no way back to the real
-    /// and saved ones, and its exec does not count as one that gave it rights.
+    /// `setresgid(g, g, g)`, `setresuid(u, u, u)` with the effective group and user. The program cannot return to the
+    /// real and saved ones, and its exec does not count as an exec that gives rights.
     #[doc(alias = "setresuid")]
     pub fn effective_ids_only(self) -> Self {
         Self { effective_only: true, ..self }

@@ -98,7 +98,7 @@ impl Plan<'_> {
         // no other thread can see (a `Cell`) and the next start writes anew, and in this thread's errno. `birth` and
         // `pidfd` outlive the call.
         let in_this_memory = || unsafe { vfork::clone3_here(args, Birth::live, from_ref(&birth).cast()) };
-        // A change of the user makes the memory undumpable, and that would be this process's too.
+        // A change of the user makes the memory undumpable. The child would share that memory with this process.
         let born = if self.identity.is_empty() { in_this_memory() } else { Err(Errno::OPNOTSUPP) };
         let born = match born {
             // SAFETY: memory is copied, not shared, and no stack is given; the child goes straight into the steps, which make

@@ -57,7 +57,7 @@ impl Plan<'_> {
         if self.effective_only {
             keep_effective_ids().map_err(at(Stage::Identity))?;
         }
-        // A change of the user takes the signal back.
+        // A change of the user clears the parent-death signal.
         self.bind_to_parent(rest.parent).map_err(at(Stage::ParentDeath))?;
         self.mask(rest).map_err(at(Stage::Signals))?;
         Ok(image)
@@ -172,7 +172,7 @@ impl Plan<'_> {
     }
 }
 
-/// The kernel's own calls, which are this process's alone: those of the C library would reach for the threads of the parent.
+/// Uses system calls, which change this process only. The C library's functions would signal the threads of the parent.
 fn keep_effective_ids() -> Result<()> {
     let (group, user) = (rustix::process::getegid(), rustix::process::geteuid());
     raw::call("setresgid", || rustix::thread::set_thread_res_gid(group, group, group))?;
