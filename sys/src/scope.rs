@@ -42,7 +42,8 @@ impl Shared {
     /// and armv7 with glibc or musl under a Linux kernel, [`Form::Pthread`] or [`Form::Unsupported`] under emulators that do
     /// not tell where libc's list is.
     ///
-    /// It is found out once, by asking the kernel. Processes in which it differs cannot attach to each other's memory.
+    /// The form is determined once, by asking the kernel. Processes with different forms cannot attach to each other's
+    /// memory.
     pub fn form() -> Form {
         crate::sync::robust::form()
     }
@@ -175,7 +176,7 @@ pub enum Refused {
     TooMany,
     /// The object's table of participants is full: 120 use it at once.
     TableFull,
-    /// The calling thread does not hold the lock that it wanted to wait with: its guard is left over.
+    /// The calling thread does not hold the lock with whose guard it wanted to wait: the lock was released by name.
     NotOwner(NotOwner),
 }
 
@@ -194,12 +195,12 @@ impl fmt::Display for Refused {
     }
 }
 
-/// A thread wanted to release a lock that it does not hold, or to wait with it. Nothing was done.
+/// A thread tried to release a lock that it does not hold, or to wait with such a lock. Nothing was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotOwner {
-    /// Nobody holds it.
+    /// No thread holds the lock.
     Free,
-    /// Another thread holds it, of this process or of another one.
+    /// Another thread holds the lock, in this process or in another process.
     HeldByAnother,
 }
 
@@ -247,10 +248,10 @@ pub unsafe trait RawLock {
     /// Whether somebody holds it, as it was a moment ago.
     fn is_held(&self) -> bool;
 
-    /// Whether the calling thread holds it, as far as this lock can tell: one that does not know its holder believes the guard.
+    /// Checks that the calling thread holds the lock. A lock that does not know its holder trusts the guard.
     ///
     /// # Errors
-    /// [`Refused::NotOwner`], or that it was given up meanwhile.
+    /// [`Refused::NotOwner`], or the error of a lock that was given up meanwhile.
     #[inline]
     fn check(&self) -> Result<(), Refused> {
         Ok(())
@@ -292,7 +293,7 @@ pub unsafe trait Owned: RawLock {
     /// [`check`](RawLock::check) of a lock that knows its holder.
     ///
     /// # Errors
-    /// [`NotOwner`], and whether another thread holds it.
+    /// [`NotOwner`], which says whether another thread holds the lock.
     #[inline]
     fn check_holder(&self) -> Result<(), NotOwner> {
         if self.is_mine() {
@@ -301,7 +302,8 @@ pub unsafe trait Owned: RawLock {
         Err(if self.is_held() { NotOwner::HeldByAnother } else { NotOwner::Free })
     }
 
-    /// Takes the lock, unless the calling thread holds it and `again` answers true. `Ok(None)` says that it did.
+    /// Takes the lock, unless the calling thread holds it and `again` returns true. `Ok(None)` says that `again`
+    /// returned true.
     ///
     /// # Errors
     /// As for [`take`](RawLock::take).

@@ -156,7 +156,8 @@ impl Robust {
         }
     }
 
-    /// What musl does when the holder `id` ends by itself: it marks the word, without a look at who waits, and wakes one.
+    /// What musl does when the holder `id` ends normally: musl marks the word, without a check for waiters, and wakes
+    /// one thread.
     pub fn end(&self, id: u32) {
         if self.0.owner_dies(id, true) {
             self.wake_one();

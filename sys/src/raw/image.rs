@@ -11,15 +11,15 @@ type Header = libc::Elf64_Phdr;
 #[cfg(target_pointer_width = "32")]
 type Header = libc::Elf32_Phdr;
 
-/// What one walk through the loaded images carries.
+/// The state of one walk through the loaded images.
 struct Walk<'a> {
-    /// An address in the image that is looked for.
+    /// An address in the wanted image.
     inside: usize,
     visit: &'a mut dyn FnMut(&[u8]),
 }
 
-/// Shows the program headers of this code's image to `visit`, then each of its notes. Nothing in them depends on where the
-/// image was loaded.
+/// Passes the program headers of this code's image to `visit`, then each of its notes. Neither depends on the address
+/// of the image.
 pub(crate) fn for_each_part(visit: &mut dyn FnMut(&[u8])) -> Result<()> {
     let mut walk = Walk { inside: for_each_part as fn(&mut dyn FnMut(&[u8])) -> Result<()> as usize, visit };
     raw::call("dl_iterate_phdr", || {
@@ -29,7 +29,7 @@ pub(crate) fn for_each_part(visit: &mut dyn FnMut(&[u8])) -> Result<()> {
     })
 }
 
-/// Ends the walk, with 1, at the image that is looked for.
+/// Ends the walk, with 1, at the wanted image.
 unsafe extern "C" fn one_image(info: *mut libc::dl_phdr_info, _size: usize, data: *mut c_void) -> c_int {
     // SAFETY: dl_iterate_phdr(3) passes a description that is valid during the call.
     let info = unsafe { &*info };

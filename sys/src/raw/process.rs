@@ -399,7 +399,7 @@ pub(crate) fn prlimit_get(pid: Pid, resource: c_int) -> Result<[u64; 2]> {
     Ok(limit)
 }
 
-// The calls with 32-bit numbers have names of their own where the first ones had 16.
+// On machines whose first calls had 16-bit numbers, the calls with 32-bit numbers have names of their own.
 #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
 use libc::{SYS_setgid as SETGID, SYS_setgroups as SETGROUPS, SYS_setuid as SETUID};
 #[cfg(any(target_arch = "x86", target_arch = "arm"))]
@@ -432,7 +432,7 @@ pub(crate) fn set_user_of_thread(user: u32) -> Result<()> {
     Ok(())
 }
 
-/// `setgroups(len, groups)` of libc, which does it in all threads.
+/// `setgroups(len, groups)` of libc, for all threads.
 pub(crate) fn set_groups(groups: &[u32]) -> Result<()> {
     raw::call_c("setgroups", || {
         // SAFETY: setgroups(3) reads as many numbers as it is told from the place.
@@ -441,7 +441,7 @@ pub(crate) fn set_groups(groups: &[u32]) -> Result<()> {
     Ok(())
 }
 
-/// `setgid(group)` of libc, which does it in all threads.
+/// `setgid(group)` of libc, for all threads.
 pub(crate) fn set_group(group: u32) -> Result<()> {
     raw::call_c("setgid", || {
         // SAFETY: setgid(3) takes a number.
@@ -450,7 +450,7 @@ pub(crate) fn set_group(group: u32) -> Result<()> {
     Ok(())
 }
 
-/// `setuid(user)` of libc, which does it in all threads.
+/// `setuid(user)` of libc, for all threads.
 pub(crate) fn set_user(user: u32) -> Result<()> {
     raw::call_c("setuid", || {
         // SAFETY: setuid(3) takes a number.
@@ -495,7 +495,7 @@ pub(crate) fn getresgid() -> Result<[u32; 3]> {
 pub(crate) fn getgroups(list: &mut [u32]) -> Result<usize> {
     let size = c_int::try_from(list.len()).unwrap_or(c_int::MAX);
     if size == 0 {
-        // The kernel would only count them.
+        // With a size of 0 the kernel would only count the groups.
         return Err(Errno::INVAL);
     }
     let len = raw::call_c("getgroups", || {

@@ -1,4 +1,4 @@
-//! What a type in shared memory is, digested: a type that is not another's cannot be given the other's number.
+//! A digest of a type in shared memory. No other type can have the same digest.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -7,19 +7,19 @@ use sha2_const_stable::Sha256;
 
 use super::shareable::{Plain, Shareable};
 
-/// A digest of a type in shared memory, by which two processes know that they mean the same layout.
+/// A digest of a type in shared memory, by which two processes check that they mean the same layout.
 ///
-/// It is SHA-256 over a [`Description`], so nobody can make a type that has the fingerprint of another.
+/// The digest is SHA-256 over a [`Description`], so nobody can make a type with the fingerprint of another type.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// That of a primitive of this crate that guards nothing.
+    /// The fingerprint of a primitive of this crate that guards no value.
     pub(crate) const fn primitive(name: &str) -> Self {
         Description::of("primitive").text(name).fingerprint()
     }
 
-    /// That of a primitive of this crate around a value.
+    /// The fingerprint of a primitive of this crate around a value.
     pub(crate) const fn primitive_around(name: &str, value: Self) -> Self {
         Description::of("primitive").text(name).part(value).fingerprint()
     }
@@ -38,10 +38,11 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// What a type is, in items that cannot be taken for one another: each has a tag and a length before its bytes.
+/// A description of a type. Each item has a tag and a length before its bytes, so no item can be mistaken for another.
 ///
-/// Whoever implements [`Shareable`] describes the type with it. The kind is a word that no other implementation uses for
-/// a type of another form; then come names, numbers and the fingerprints of parts, in an order that the kind decides.
+/// An implementation of [`Shareable`] describes its type with this. The kind is a word that no other implementation
+/// uses for a type of another form. Names, numbers and the fingerprints of parts follow, in an order that the kind
+/// determines.
 ///
 /// ```
 /// use ossature_sys::shm::{Description, Shareable};
@@ -59,25 +60,25 @@ impl Description {
         Self(Sha256::new()).item(b'k', kind.as_bytes())
     }
 
-    /// A name.
+    /// Adds a name.
     #[must_use]
     pub const fn text(self, text: &str) -> Self {
         self.item(b't', text.as_bytes())
     }
 
-    /// A count, an offset or a size.
+    /// Adds a count, an offset or a size.
     #[must_use]
     pub const fn number(self, number: u64) -> Self {
         self.item(b'n', &number.to_le_bytes())
     }
 
-    /// The type of a part.
+    /// Adds the type of a part.
     #[must_use]
     pub const fn part(self, part: Fingerprint) -> Self {
         self.item(b'p', &part.0)
     }
 
-    /// The digest of all that was said.
+    /// The digest of the description.
     pub const fn fingerprint(self) -> Fingerprint {
         Fingerprint(self.0.finalize())
     }
@@ -93,16 +94,16 @@ impl fmt::Debug for Description {
     }
 }
 
-/// What [`shareable!`](crate::shareable) says of a struct, field by field, and checks of it.
+/// The description and the checks of a struct by [`shareable!`](crate::shareable), field by field.
 ///
-/// The type of a field is never named: it is that of the reference to the field, which the compiler tells. So an attribute
-/// or a macro in the place of a type cannot show this one type and the struct another.
+/// The macro never names the type of a field. The compiler infers the type from a reference to the field. So an
+/// attribute or a macro in the place of a type cannot give this description one type and the struct another.
 #[doc(hidden)]
 #[derive(Clone, Debug)]
 pub struct Fields<S> {
     description: Description,
     count: u64,
-    /// Where C puts the next field at the earliest.
+    /// The lowest offset at which C can put the next field.
     end: usize,
     align: usize,
     locks: bool,
@@ -110,13 +111,13 @@ pub struct Fields<S> {
 }
 
 impl<S> Fields<S> {
-    /// No field yet of the struct of this name.
+    /// Begins the description of the struct of this name, without fields.
     pub const fn of(name: &str) -> Self {
         let description = Description::of("struct").text(name);
         Self { description, count: 0, end: 0, align: 1, locks: false, of: PhantomData }
     }
 
-    /// The next field: its name, its offset, and the way to it.
+    /// Adds the next field: its name, its offset, and a function from the struct to the field.
     #[must_use]
     pub const fn with<F: Shareable>(self, name: &str, offset: usize, _field: fn(&S) -> &F) -> Self {
         assert!(
@@ -143,13 +144,13 @@ impl<S> Fields<S> {
         sizes.number(self.count).fingerprint()
     }
 
-    /// Whether one of them has a lock in it.
+    /// Whether one of the fields contains a lock.
     pub const fn locks(&self) -> bool {
         self.locks
     }
 }
 
-/// Adds up the sizes of a plain struct's fields, whose types the compiler tells as it does for [`Fields`].
+/// Adds up the sizes of a plain struct's fields, whose types the compiler infers as for [`Fields`].
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct PlainFields<S> {
@@ -167,7 +168,7 @@ impl<S> PlainFields<S> {
         Self { sum: self.sum + size_of::<F>(), of: PhantomData }
     }
 
-    /// Fails to compile when there is more in the struct than its fields.
+    /// Fails to compile if the struct is larger than its fields.
     pub const fn check(self) {
         assert!(self.sum == size_of::<S>(), "a plain struct has no padding");
     }

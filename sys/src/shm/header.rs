@@ -28,7 +28,7 @@ pub(super) struct Header {
     len: u64,
     align: u64,
     fingerprint: Fingerprint,
-    /// Which type of the image it is, and which image; not compared between two images.
+    /// The compiler's identity of the type in the image `image`; not compared between two images.
     identity: u64,
     image: u64,
     pid_namespace: u64,
@@ -88,7 +88,7 @@ impl Header {
         least.div_ceil(align) * align
     }
 
-    /// Whether `memory`, which begins with `found`, is what this header describes.
+    /// Checks that `memory`, which begins with `found`, is what this header describes.
     pub(super) fn admit(&self, found: &Self, memory: &OwnedFd) -> Result<(), AttachError> {
         if found.abi != self.abi {
             return Err(AttachError::OtherAbi);
@@ -98,7 +98,7 @@ impl Header {
         {
             return Err(AttachError::OtherType);
         }
-        // Between two images the identities are numbers of different tables.
+        // The identities of two images cannot be compared.
         if found.image == self.image && found.identity != self.identity {
             return Err(AttachError::OtherType);
         }
@@ -109,8 +109,9 @@ impl Header {
         if here { Ok(()) } else { Err(AttachError::OtherPidNamespace) }
     }
 
-    /// Whether the maker has the number here that it has in its own pid namespace: the memory's file knows it as its owner, and
-    /// the kernel tells each who asks the owner's number in the asker's namespace, 0 if it is not seen from there or has ended.
+    /// Whether the maker has the same number here as in its own pid namespace. The maker is the owner of the memory's
+    /// file. The kernel returns the owner's number in the namespace of the caller. The number is 0 if the owner has
+    /// ended or is not visible there.
     fn maker_is_seen_from_here(&self, memory: &OwnedFd) -> bool {
         owner(memory.as_fd()).is_ok_and(|owner| owner != 0 && owner == self.maker)
     }
@@ -124,7 +125,7 @@ const fn fits_in_shared_memory<T>() {
     assert!(size_of::<T>() > 0, "a value without size has nothing to share: put it beside a number or into a `Lock`");
 }
 
-/// The version of the layouts, the form of the locks, the word size and the libc, a byte or more to each.
+/// The version of the layouts, the form of the locks, the word size and the libc, each in a byte or more.
 fn abi() -> u64 {
     let libc = if cfg!(target_env = "musl") { 2 } else { 1 };
     let form = match form() {
@@ -178,12 +179,12 @@ pub(super) fn len_of(memory: &OwnedFd) -> Result<usize, AttachError> {
 /// A pid namespace that could not be told: never taken for the same as another.
 const UNKNOWN: u64 = 0;
 
-/// Makes this process the owner of the memory's open file, which travels with each copy of the descriptor.
+/// Makes this process the owner of the memory's open file description, which all copies of the descriptor share.
 ///
-/// No signal ever comes of it: a memory file is always ready.
+/// The owner never gets a signal, because a memory file is always ready.
 pub(super) fn own(memory: BorrowedFd<'_>) {
     let number = id().as_raw_nonzero().get();
-    // Refused by a sandbox, it is missed only where nothing tells the pid namespace.
+    // If a sandbox refuses the call, only a system that does not tell the pid namespace is affected.
     let _ = retry(|| {
         raw::call_c("fcntl", || {
             // SAFETY: F_SETOWN takes a number.
@@ -192,7 +193,7 @@ pub(super) fn own(memory: BorrowedFd<'_>) {
     });
 }
 
-/// The owner's number in the pid namespace of this process, 0 when there is none that is seen from here.
+/// The owner's number in the pid namespace of this process; 0 if no owner is visible here.
 fn owner(memory: BorrowedFd<'_>) -> crate::errno::Result<u64> {
     let number = retry(|| {
         raw::call_c("fcntl", || {
@@ -215,8 +216,8 @@ pub enum AttachError {
     OtherAbi,
     /// It holds another type: other fields, offsets, length or size.
     OtherType,
-    /// It was made in another pid namespace. Before Linux 6.11 and without /proc also when its maker has ended, since nothing
-    /// else tells.
+    /// The memory was made in another pid namespace. Before Linux 6.11 and without /proc, this is also the answer if
+    /// the maker has ended.
     OtherPidNamespace,
     /// A system call failed.
     Os(Errno),

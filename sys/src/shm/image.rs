@@ -1,8 +1,8 @@
-//! Which program a process runs, and which of its types a value has: what two processes of one program can compare.
+//! The image that a process runs, and the identity of a type in it, which two processes of one program can compare.
 //!
-//! A [`Fingerprint`](super::Fingerprint) tells layouts apart. Two types of one layout and one name can still mean different
-//! things, and within one image the compiler's own identity of a type tells them apart. Across images the identity says
-//! nothing, since every build numbers its types anew, so the image is written beside it.
+//! A [`Fingerprint`](super::Fingerprint) distinguishes layouts. Two types with the same layout and name can still mean
+//! different things. Within one image the compiler's own identity of a type distinguishes such types. Each build
+//! numbers its types anew, so the header records the image beside the identity.
 
 use core::any::TypeId;
 use core::hash::{Hash, Hasher};
@@ -20,7 +20,7 @@ pub(super) fn identity<T: ?Sized + 'static>() -> u64 {
     words.finish()
 }
 
-/// Keeps what it is given: a type's identity is a digest already.
+/// A hasher that keeps its input, because a type's identity is a digest already.
 struct Words(u64);
 
 impl Hasher for Words {
@@ -37,10 +37,10 @@ impl Hasher for Words {
     }
 }
 
-/// The image that holds this code, told by its program headers and its notes, among which is the linker's build id; 0 when
-/// they cannot be had.
+/// A digest of the image that holds this code: of its program headers and its notes, which include the linker's build
+/// id. 0 if they cannot be read.
 ///
-/// Needs neither /proc nor the file. The same for every process that runs the file, wherever it is loaded.
+/// Needs neither /proc nor the file. The digest is the same in every process that runs the file, at any address.
 pub(super) fn image() -> u64 {
     static IMAGE: AtomicU64 = AtomicU64::new(0);
     let known = IMAGE.load(Relaxed);
@@ -51,14 +51,14 @@ pub(super) fn image() -> u64 {
     let mut found = false;
     let seen = raw::image::for_each_part(&mut |part| {
         found = true;
-        // The context is the crate's own kind of builder: taken, and given back longer.
+        // The hash context is a builder: `update` takes the context and returns it.
         digest = core::mem::replace(&mut digest, Sha256::new()).update(part);
     });
     if seen.is_err() || !found {
         return 0;
     }
     let [a, b, c, d, e, f, g, h, ..] = digest.finalize();
-    // Whoever comes second writes the same.
+    // A second thread writes the same value.
     IMAGE.store(u64::from_le_bytes([a, b, c, d, e, f, g, h]), Relaxed);
     IMAGE.load(Relaxed)
 }

@@ -33,13 +33,14 @@
 //! thread's robust list. Borrowing keeps the two in order, but `mem::forget` on a guard does not, so dropping a `Shm`
 //! looks: a mapping in which something is still linked is leaked, not unmapped.
 //!
-//! **Attached as what it is.** The memory begins with a header that says what was placed: a [`Fingerprint`], which is SHA-256 over
-//! names, types, counts and offsets, so that no other type has it; and for processes that run one image, which type of it. Two
-//! types of one name and layout are two types within an image, and one type between two programs that share a definition.
+//! **Attached as the same type.** The memory begins with a header that records the placed type. Its [`Fingerprint`] is
+//! SHA-256 over names, types, counts and offsets, so no other type has the same one. For processes of one image the
+//! header also records the compiler's identity of the type. Within an image, two types with the same name and layout
+//! are different types. Between two programs they are one type, so that the programs can share a definition.
 //!
-//! **One pid namespace.** The locks know their holders by thread id, so all processes that use the memory must be in one pid
-//! namespace. Attaching checks that, with no need of /proc; inheriting cannot: a process that has called `unshare(CLONE_NEWPID)` must not let its
-//! further children use memory that they inherit.
+//! **One pid namespace.** The locks know their holders by thread id, so all processes that use the memory must be in
+//! one pid namespace. Attaching checks that, without /proc. A forked child that inherits the memory is not checked. So
+//! a process that has called `unshare(CLONE_NEWPID)` must not let its further children use inherited memory.
 //!
 //! **No descriptor, no `DerefMut`.** With the descriptor safe code could map the memory again and write under somebody's
 //! guard, and a second process always has a reference.
@@ -105,9 +106,9 @@ impl<T: Shareable> Shm<T> {
     ///
     /// # Errors
     /// `EMFILE` or `ENFILE` without descriptors, `ENOMEM` or `ENOSPC` when the pages cannot be reserved, `EFBIG` when the value
-    /// is larger than a file may be (`RLIMIT_FSIZE`, `ulimit -f`; no signal is sent), `EOPNOTSUPP` for what has a lock in it
-    /// where [`Shared::form`](crate::scope::Shared::form) is [`Unsupported`](crate::scope::Form::Unsupported): the kernel keeps
-    /// no robust list, so nobody would hear of a holder's death.
+    /// is larger than a file may be (`RLIMIT_FSIZE`, `ulimit -f`; no signal is sent). `EOPNOTSUPP` for a type with a
+    /// lock if [`Shared::form`](crate::scope::Shared::form) is [`Unsupported`](crate::scope::Form::Unsupported): the
+    /// kernel has no robust lists, so no process would learn of a holder's death.
     pub fn place(init: impl Init<T>) -> Result<Self> {
         let (memory, region) = make(Header::of::<T>())?;
         let value = value_in::<T>(&region);
@@ -189,7 +190,7 @@ impl<T: ?Sized + Shareable + fmt::Debug> fmt::Debug for Shm<T> {
 fn make(header: Header) -> Result<(OwnedFd, Region)> {
     let len = usize::try_from(header.size).map_err(|_| Errno::NOMEM)?;
     let memory = Memfd::new(c"ossature")?;
-    // Beyond it the kernel sends SIGXFSZ, which ends a program that made no plans for it.
+    // Beyond this limit the kernel sends SIGXFSZ, which by default ends the program.
     if rlimit(Resource::Fsize)?.current.is_some_and(|most| header.size > most) {
         return Err(Errno::FBIG);
     }

@@ -23,8 +23,8 @@ use crate::errno::Result;
     note = "numbers, atomics, arrays, `Racy` and the primitives in scope `Shared` can; make a struct of them with `shareable!`"
 )]
 pub unsafe trait Shareable: Send + Sync + 'static {
-    /// A digest of names, types, counts and offsets, by which two processes know that they mean the same layout. A
-    /// [`Description`] makes it.
+    /// A digest of names, types, counts and offsets, by which two processes check that they mean the same layout. A
+    /// [`Description`] makes the digest.
     const FINGERPRINT: Fingerprint;
 
     /// Whether there is a lock or another waiting primitive in the value, which must therefore not be moved.
@@ -219,7 +219,7 @@ impl<T> InitWith<T, fn(*mut T) -> Result<()>> {
     }
 }
 
-/// Makes one field of a struct at its place; the way to the field says its type.
+/// Makes one field of a struct at its place. The function to the field determines the field's type.
 ///
 /// # Safety
 /// `place` is as [`Init::init`] describes it, and the field lies `offset` bytes into it.
@@ -230,7 +230,7 @@ pub unsafe fn init_field<S, F>(place: *mut S, offset: usize, init: impl Init<F>,
     unsafe { init.init(part) }
 }
 
-/// Shows the locks in one field of a struct; the way to the field says its type.
+/// Visits the locks in one field of a struct. The function to the field determines the field's type.
 ///
 /// # Safety
 /// `place` points to a value in a mapping, and the field lies `offset` bytes into it.
@@ -301,8 +301,8 @@ pub fn array<T: Shareable, I: Init<T>, const N: usize>(mut init: impl FnMut(usiz
 /// # Ok::<(), ossature_sys::errno::Errno>(())
 /// ```
 ///
-/// An attribute may add traits and documentation. One that adds, removes or moves fields is refused: the fields are those
-/// that stand here, where C puts them, and what is checked of them is checked of the struct as the compiler has it.
+/// An attribute may add traits and documentation. An attribute that adds, removes or moves fields does not compile: the
+/// fields must be the written ones, in C's order. The checks apply to the struct that the compiler sees.
 ///
 /// What another process cannot use is refused:
 ///
@@ -325,7 +325,7 @@ pub fn array<T: Shareable, I: Init<T>, const N: usize>(mut init: impl FnMut(usiz
 /// ```
 ///
 /// ```compile_fail
-/// ossature_sys::shareable! { struct Nothing { many: [(); 3] } } // no size: what counts things is a number
+/// ossature_sys::shareable! { struct Nothing { many: [(); 3] } } // zero-sized values: use a number as a count
 /// ```
 ///
 /// ```compile_fail
@@ -360,7 +360,7 @@ macro_rules! shareable {
         $vis struct $name { $($(#[$field_meta])* $field_vis $field: $type),+ }
 
         const _: () = {
-            // No attribute has added a field: one that is not named here would be neither checked nor made.
+            // No attribute has added a field: such a field would be neither checked nor initialised.
             const _: fn(&$name) = |whole| {
                 let $name { $($field: _),+ } = whole;
             };
@@ -370,7 +370,7 @@ macro_rules! shareable {
                     ::core::mem::offset_of!($name, $field),
                     |whole: &$name| &whole.$field,
                 ))+;
-            // What is checked of the struct is checked even if it is never placed.
+            // The checks of the struct run even if the struct is never placed.
             const _: $crate::shm::Fingerprint = <$name as $crate::shm::Shareable>::FINGERPRINT;
 
             // SAFETY: every field is Shareable, there are no others, the layout is C's, all of which is checked above; and there

@@ -38,7 +38,7 @@ macro_rules! acquire {
             S::outcome(S::settle(self.lock()).map(core::mem::forget))
         }
 
-        /// Takes the lock if that needs no waiting, and says whether it did.
+        /// Takes the lock without waiting, and says whether it succeeded.
         ///
         /// # Errors
         /// As for [`try_lock`](Self::try_lock).
@@ -71,11 +71,12 @@ where
         self.raw.is_mine()
     }
 
-    /// Gives the lock back that this thread holds, by [`acquire`](Self::acquire) or by a guard. A guard that is dropped later
-    /// releases what this thread then holds, which may be nothing.
+    /// Releases the lock that this thread holds, by [`acquire`](Self::acquire) or by a guard. A guard that is dropped
+    /// later releases this thread's next hold of the lock, if there is one.
     ///
     /// # Errors
-    /// [`NotOwner`] in any other thread, with whether somebody else has it; in scope `Shared` in a forked child of the holder too.
+    /// [`NotOwner`] in any other thread; the error says whether another thread holds the lock. In scope `Shared` also
+    /// in a forked child of the holder.
     #[inline]
     pub fn release(&self) -> Result<(), NotOwner> {
         self.raw.check_holder()?;
@@ -91,11 +92,12 @@ where
 impl<S: Scope> RLock<(), S> {
     acquire!();
 
-    /// Gives back one level that this thread holds, by [`acquire`](Self::acquire) or by a guard. A guard that is dropped later
-    /// gives back another one, if there is one.
+    /// Releases one level that this thread holds, by [`acquire`](Self::acquire) or by a guard. A guard that is dropped
+    /// later releases another level, if there is one.
     ///
     /// # Errors
-    /// [`NotOwner`] in any other thread, with whether somebody else has it; in scope `Shared` in a forked child of the holder too.
+    /// [`NotOwner`] in any other thread; the error says whether another thread holds the lock. In scope `Shared` also
+    /// in a forked child of the holder.
     #[inline]
     pub fn release(&self) -> Result<(), NotOwner> {
         self.raw.check_holder()?;

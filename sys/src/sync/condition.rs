@@ -67,9 +67,11 @@ use crate::sync::queue::{PrivateQueue, Queue};
 /// share one, and notifying does not need it. What is waited for must be changed under the lock; notify when you have given it
 /// back, and the waiter does not run into it.
 ///
-/// A participant that is stopped, and not dead, may hold up others: a holder of the lock every return from a wait, since no limit
-/// is for taking the lock again; a notifier those whom it has told and not woken, until their limit. In scope [`Private`] a
-/// thread that a debugger stops alone may stand in the queue's own lock, for which waiting and notifying have no limit.
+/// A participant that is stopped, not dead, may delay others:
+/// * A holder of the lock delays every return from a wait, because no limit applies to taking the lock again.
+/// * A notifier delays the waiters that it has chosen but not woken, until their limit.
+/// * In scope [`Private`] a debugger may stop a thread in the queue's own lock. Waits and notifications take that lock
+///   without a limit.
 #[doc(alias = "Condvar")]
 #[repr(C)]
 pub struct Condition<S: Scope = Private> {
@@ -153,12 +155,12 @@ pub unsafe trait Held: Sized {
     /// The scope of the lock.
     type Scope: Scope;
 
-    /// What a wait with this guard answers with: `A`, or a `Result` where it can be refused. A guard of an
-    /// [`RLock`](super::rlock::RLock) can be in every scope, since it may be left over when its level was released by
+    /// The result of a wait with this guard: `A`, or a `Result` if the wait can be refused. A wait with a guard of an
+    /// [`RLock`](super::rlock::RLock) can be refused in every scope, because its level may have been released by
     /// [name](super::bare).
     type Answer<A>;
 
-    /// Spells a result as this guard's answer.
+    /// Converts a result to this guard's answer.
     #[doc(hidden)]
     fn answer<A>(result: Result<A, Refused>) -> Self::Answer<A>;
 
@@ -166,7 +168,8 @@ pub unsafe trait Held: Sized {
     #[doc(hidden)]
     fn is_abandoned(&self) -> bool;
 
-    /// Whether the calling thread holds the lock, as far as that can tell: not with a guard that is left over.
+    /// Checks that the calling thread holds the lock, as far as the lock knows. The check fails for a guard whose level
+    /// was released by name.
     #[doc(hidden)]
     fn check(&self) -> Result<(), Refused>;
 
@@ -195,10 +198,10 @@ impl<S: Scope> Condition<S> {
     /// [name](super::bare) and kept the guard.
     ///
     /// # Errors
-    /// The lock is released then. With a guard that is left over: [`NotOwner`](Refused::NotOwner). In `Shared`:
-    /// [`GivenUp`](Refused::GivenUp) when that happened to the lock meanwhile, [`TableFull`](Refused::TableFull) when 120
-    /// participants wait already, [`TooMany`](Refused::TooMany). In `Local`: [`WouldDeadlock`](Refused::WouldDeadlock), since
-    /// nobody could notify meanwhile.
+    /// The lock is released then. If this thread no longer holds the lock: [`NotOwner`](Refused::NotOwner). In
+    /// `Shared`: [`GivenUp`](Refused::GivenUp) if the lock was given up meanwhile, [`TableFull`](Refused::TableFull)
+    /// when 120 participants wait already, [`TooMany`](Refused::TooMany). In `Local`:
+    /// [`WouldDeadlock`](Refused::WouldDeadlock), because no other thread could notify meanwhile.
     pub fn wait<G: Held<Scope = S>>(&self, guard: G) -> G::Answer<G> {
         G::answer(self.wait_within(guard, Limit::NEVER).map(|(guard, _)| guard))
     }

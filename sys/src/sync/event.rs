@@ -66,8 +66,8 @@ const MANY: u64 = 1 << 63;
 /// Differs from Python's `threading.Event`: `set` and `clear` take no lock. In scope [`Local`] nobody
 /// could raise the flag meanwhile, so a wait without a limit is an error, and one with a limit answers at once.
 ///
-/// One that is stopped in its [`set`](Self::set), and not dead, may have raised the flag and not woken those who sleep: they
-/// sleep on until it goes on, or until their limit.
+/// A thread that is stopped in [`set`](Self::set), not dead, may have raised the flag without waking the sleepers. They
+/// sleep on until that thread goes on, or until their limit.
 #[repr(C)]
 pub struct Event<S: Scope = Private> {
     state: Half,

@@ -125,7 +125,7 @@ pub(crate) unsafe fn release(mutex: *mut pthread_mutex_t) {
     }
 }
 
-/// Whether the C library makes a robust mutex: glibc for some machines refuses where the kernel keeps no robust list.
+/// Whether the C library can make a robust mutex. On some machines glibc refuses if the kernel has no robust lists.
 pub(crate) fn can_be_made() -> bool {
     let mut mutex = MaybeUninit::<pthread_mutex_t>::zeroed();
     let mutex = mutex.as_mut_ptr();

@@ -233,7 +233,7 @@ impl Gate for SharedGate {
 
     fn sleep_without(&self, word: &AtomicU32, expected: u32, none: &AtomicU32, limit: Limit<'_>) -> Woke {
         let waiter = Waiter::new(word, expected, Reach::Shared);
-        // Nobody is ever woken at it, so the cheaper kind of word serves.
+        // No thread is ever woken at this word, so the cheaper kind of word is enough.
         let none = Waiter::new(none, 0, Reach::Private);
         self.sleep_on(&mut [waiter, none, waiter, waiter], 2, limit).0
     }
@@ -260,7 +260,7 @@ impl Gate for SharedGate {
         // Woken and covered it is at the lower half. The upper one is looked at when the sleeper is queued there already, so a
         // change that this look misses finds a sleeper to wake.
         let lower = Waiter::new(state.futex(), announced as u32, Reach::Shared);
-        // Nobody is ever woken at it, so the cheaper kind of word serves.
+        // No thread is ever woken at this word, so the cheaper kind of word is enough.
         let upper = Waiter::new(state.upper(), (announced >> 32) as u32, Reach::Private);
         let ended = match limit.watched() {
             Some(watched) => futex::wait_any_at(&[watched, lower, upper], until.deadline()),

@@ -32,8 +32,8 @@ use crate::sync::units::{Units, count};
 
 /// A lock without an owner.
 ///
-/// One that is stopped in its [`release`](Self::release), and not dead, may have freed the lock and not woken who sleeps: that one
-/// sleeps on until it goes on, or until its limit.
+/// A thread that is stopped in [`release`](Self::release), not dead, may have freed the lock without waking the
+/// sleeper. The sleeper sleeps on until that thread goes on, or until its limit.
 #[doc(alias = "allocate_lock")]
 #[repr(C)]
 pub struct HandoffLock<S: Scope = Private> {

@@ -16,8 +16,9 @@
 //! It is born with `WAITERS` set, so that those who watch need not touch it. A death wakes one watcher only: whoever is woken
 //! looks at everything, and wakes the next if there is more to do.
 //!
-//! **Its holder** is known by its list, not by its number alone: see [`Here::linked`]. A lease whose holder's death was not
-//! reported stays held, and a later thread with the same number does not take it for its own.
+//! **The holder** of a lease is identified by its robust list, not only by its number: see [`Here::linked`]. A lease
+//! whose holder's death was not reported stays held. A later thread with the same number is not mistaken for the
+//! holder.
 //!
 //! A participant is a *thread*, because the kernel's list is a thread's: a lease of a thread that returns reads as a death. A
 //! forked child holds none of its parent's. Where the locks have the [pthread form](super::robust::Form::Pthread), nothing
@@ -87,7 +88,7 @@ impl Lease {
         Ok(self.0.word.swap_half(0, gettid() | WAITERS))
     }
 
-    /// Whether the calling thread holds it.
+    /// Whether the calling thread holds the lease.
     pub(crate) fn is_mine(&self) -> bool {
         match Here::now() {
             Some((here, id)) => self.0.word.futex() & OWNER == id && here.linked(&self.0).is_some(),

@@ -84,7 +84,7 @@ use crate::sync::shared::SharedLock;
 /// Differs from Python's `threading.Lock`: the data is inside, it is released by dropping the guard, and in scope
 /// [`Shared`] it belongs to the thread that took it.
 ///
-/// A holder that is stopped, and not dead, keeps the lock: a take without a limit waits for as long as that takes.
+/// A holder that is stopped, not dead, keeps the lock: a take without a limit waits until the holder goes on.
 #[doc(alias = "Mutex")]
 #[repr(C)]
 pub struct Lock<T: ?Sized, S: Scope = Private> {
@@ -222,7 +222,7 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
         })
     }
 
-    /// Takes the lock if it is free; `None` if it is not, this thread's own hold included.
+    /// Takes the lock if it is free; `None` if it is held, also if this thread holds it.
     ///
     /// # Errors
     /// As for [`lock`](Self::lock), but never [`WouldDeadlock`](crate::scope::Refused::WouldDeadlock).
@@ -232,7 +232,7 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
     }
 
     /// Takes the lock, waiting within the limit; `None` when the time ran out or the wait was
-    /// [cancelled](crate::futex::Cancel). So it is for the holder itself, after its time; in `Local` at once.
+    /// [cancelled](crate::futex::Cancel). The holder itself also gets `None`, after its time; in `Local` at once.
     ///
     /// # Errors
     /// As for [`lock`](Self::lock), but [`WouldDeadlock`](crate::scope::Refused::WouldDeadlock) only for a limit that never ends.
@@ -396,7 +396,7 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for Guard<'_, T, S> {
 // SAFETY: the guard proves that this thread holds the lock; letting go releases it, and taking again is an ordinary take.
 unsafe impl<T: ?Sized, S: Scope> Held for Guard<'_, T, S> {
     type Scope = S;
-    // A lock of threads does not know its holder, so nothing releases it but its guard, and none is ever left over.
+    // A lock of threads does not know its holder. Only its guard releases it, so a guard always holds the lock.
     type Answer<A> = S::Outcome<A>;
 
     fn answer<A>(result: Result<A, Refused>) -> S::Outcome<A> {

@@ -24,7 +24,7 @@
 //! | `shared` | the raw lock of processes: word and list together |
 //! | `fallback` | the raw lock of processes where that list cannot be used: a pthread robust mutex |
 //! | `local` | the raw lock of a single thread |
-//! | `thread_number` | a number for each thread that never comes again |
+//! | `thread_number` | a number for each thread that is never used again |
 
 #[cfg(not(loom))]
 pub mod bare;

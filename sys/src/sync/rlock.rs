@@ -14,9 +14,9 @@
 //! A holder may have several guards at a time, so a guard lends `&T`, never `&mut T`: what is to change is a `Cell`, an
 //! atomic, or in shared memory a [`Racy`](crate::shm::Racy).
 //!
-//! A wait for a [`Condition`](super::condition::Condition) lets every level go, as in Python, while the thread's other guards go on
-//! lending the data. So the data must be `Sync` for that: atomics instead of a `Cell`, or a [`Lock`](super::lock::Lock), whose
-//! guard is the only one, around the `Cell`.
+//! A wait for a [`Condition`](super::condition::Condition) releases every level, as in Python, while the thread's other
+//! guards still lend the data. So the data must be `Sync` for a wait. Use atomics instead of a `Cell`, or put the
+//! `Cell` into a [`Lock`](super::lock::Lock), which has only one guard.
 //!
 //! ```compile_fail,E0277
 //! use core::cell::Cell;
@@ -36,8 +36,8 @@
 //! **When a holder is killed** (scope `Shared`) the next taker gets the lock at once, at its first level, and its guard says
 //! [`abandoned`](RLockGuard::abandoned), as with [`Lock`](super::lock::Lock).
 //!
-//! **A forgotten guard** (`mem::forget`) keeps its level. In `Private` the lock stays taken when such a thread has ended: no later
-//! thread is mistaken for the holder.
+//! **A forgotten guard** (`mem::forget`) keeps its level. In `Private` the lock stays taken after such a thread has
+//! ended: no later thread is mistaken for the holder.
 //!
 //! **Cost.** The first level is the raw lock's cost; another one is a look at the holder and a store.
 
@@ -62,7 +62,7 @@ pub struct OwnedWord {
     owner: AtomicU64,
 }
 
-/// No thread's number, and not that of a thread without one either.
+/// The number of no thread, and not the value for a thread without a number either.
 const NOBODY: u64 = u64::MAX;
 
 impl OwnedWord {
@@ -127,7 +127,7 @@ unsafe impl Owned for OwnedWord {
 /// Differs from Python's `threading.RLock`: the data is inside, and a level is given back by dropping its guard, so it cannot
 /// be given back by another thread.
 ///
-/// A holder that is stopped, and not dead, keeps the lock: a take without a limit waits for as long as that takes.
+/// A holder that is stopped, not dead, keeps the lock: a take without a limit waits until the holder goes on.
 #[doc(alias = "ReentrantMutex")]
 #[repr(C)]
 pub struct RLock<T: ?Sized, S: Scope = Private> {
@@ -271,7 +271,7 @@ impl<T: ?Sized, S: Scope> RLock<T, S> {
     fn enter(&self, limit: Limit<'_>) -> Result<bool, Refused> {
         let again = || {
             let deeper = self.depth.load(Relaxed).wrapping_add(1);
-            // Beyond 2^32 - 1 levels the raw lock says what happens.
+            // Beyond 2^32 - 1 levels the raw lock returns the error.
             let there_is_one = deeper != 0;
             if there_is_one {
                 self.depth.store(deeper, Relaxed);

@@ -27,16 +27,16 @@
 //! | `6` | somebody may sleep on the word |
 //! | `7..32` | how often all this has changed |
 //!
-//! Each change is one compare-exchange. What counts the parties (to come inside, to find that all have left, to reset) holds an
-//! internal lock besides; to break the barrier needs none. The lock is not held while anybody sleeps or while the action runs,
-//! so a wait that ends in the middle of an action breaks the barrier, and the party that ran the action is told so although it
-//! did.
+//! Each change is one compare-exchange. The changes that count the parties (to come inside, to find that all have left,
+//! to reset) also need an internal lock. To break the barrier needs no lock. No thread holds the lock while it sleeps
+//! or runs the action. So a wait that ends during an action breaks the barrier, and the party that ran the action gets
+//! an error, too.
 //!
-//! **When a party stands still** (a debugger, `SIGSTOP`, a frozen control group) it may do so in the internal lock. A wait with a
-//! limit ends in time all the same: it breaks the barrier, or leaves with its number, without the lock. One with
-//! [`Limit::NOW`] looks for the lock for some microseconds and does not sleep. [`abort`](Barrier::abort) and dropping a
-//! [`Party`] never wait. `wait`, `join` and `reset` wait for the one that stands still as long as that takes; the last two have
-//! a form with a limit. No limit ends an action.
+//! **When a party is stopped** (by a debugger, `SIGSTOP` or a frozen control group), it may hold the internal lock. A
+//! wait with a limit still ends in time: the wait breaks the barrier, or leaves with its number, without the lock. A
+//! wait with [`Limit::NOW`] tries the lock for some microseconds and does not sleep. [`abort`](Barrier::abort) and
+//! dropping a [`Party`] never wait. `wait`, `join` and `reset` wait until the stopped party goes on. `join` and `reset`
+//! have a form with a limit. No limit ends an action.
 //!
 //! **When a party is killed** (scope `Shared`) the barrier breaks at once, whether the party waited or computed, if it had
 //! enrolled: by [`join`](Barrier::join), until the [`Party`] is dropped, or for the time of a wait by waiting. (A thread that
@@ -90,9 +90,9 @@ use crate::sync::spin::Spin;
 /// runs out of time while the cycle before drains breaks the barrier too; [`abort`](Self::abort) lets those who leave a complete
 /// cycle have their success.
 ///
-/// A party that is stopped, and not dead, may hold up a [`wait`](Self::wait), [`join`](Self::join) or [`reset`](Self::reset) of
-/// the others, also where it has changed the barrier and not woken them. What takes a limit ends in time, and
-/// [`abort`](Self::abort) never waits.
+/// A party that is stopped, not dead, may delay a [`wait`](Self::wait), [`join`](Self::join) or [`reset`](Self::reset)
+/// of the others. This also happens if the party has changed the barrier but has not woken the others yet. A call with
+/// a limit ends in time, and [`abort`](Self::abort) never waits.
 #[repr(C)]
 pub struct Barrier<S: Scope = Private> {
     lock: S::Lock,
@@ -104,10 +104,10 @@ pub struct Barrier<S: Scope = Private> {
 }
 
 impl Barrier {
-    /// A barrier for so many threads, usable in a `static`.
+    /// A barrier for `parties` threads, usable in a `static`.
     ///
     /// # Panics
-    /// For no parties: nobody could wait there. In a `static` that is an error of the compiler.
+    /// If `parties` is zero. In a `static` that is an error of the compiler.
     #[cfg(not(loom))]
     pub const fn new(parties: u32) -> Self {
         assert!(parties != 0, "a barrier takes one party at least, not 0");
@@ -121,10 +121,10 @@ impl Barrier {
         }
     }
 
-    /// A barrier for so many threads.
+    /// A barrier for `parties` threads.
     ///
     /// # Panics
-    /// For no parties.
+    /// If `parties` is zero.
     #[cfg(loom)]
     pub fn new(parties: u32) -> Self {
         assert!(parties != 0, "a barrier takes one party at least, not 0");
@@ -141,10 +141,11 @@ impl Barrier {
 
 #[cfg(not(loom))]
 impl Barrier<Local> {
-    /// A barrier for a single thread. It never waits: with more than one party every wait ends at once with an error.
+    /// A barrier for a single thread. A wait never blocks: with more than one party every wait ends at once with an
+    /// error.
     ///
     /// # Panics
-    /// For no parties.
+    /// If `parties` is zero.
     pub const fn local(parties: u32) -> Self {
         assert!(parties != 0, "a barrier takes one party at least, not 0");
         Self {
@@ -160,8 +161,8 @@ impl Barrier<Local> {
 
 #[cfg(not(loom))]
 impl Barrier<Shared> {
-    /// What [`Shm::place`](crate::shm::Shm::place) makes a shared barrier of. Placing fails with `EINVAL` for no parties and for
-    /// more than 120, as many as can watch each other.
+    /// An initialiser with which [`Shm::place`](crate::shm::Shm::place) makes a shared barrier. Placing fails with
+    /// `EINVAL` for no parties and for more than 120 parties, because at most 120 can watch each other.
     pub fn shared(parties: u32) -> impl Init<Self> {
         let write = move |place: *mut Self| {
             if parties == 0 || parties as usize > SEATS {
@@ -201,8 +202,8 @@ unsafe impl Shareable for Barrier<Shared> {
 
 type NoAction = fn();
 
-/// How often a wait that may not sleep looks whether the internal lock becomes free: some microseconds, as long as a holder
-/// that runs needs to be done.
+/// How often a wait that may not sleep tries the internal lock: for some microseconds, as long as a running holder
+/// keeps the lock.
 const LOOKS: u32 = if cfg!(loom) { 0 } else { 200 };
 
 impl<S: Scope> Barrier<S> {
@@ -221,7 +222,8 @@ impl<S: Scope> Barrier<S> {
         })
     }
 
-    /// [`join`](Self::join) within the limit; `None` when another party stood still in the barrier's internal lock for so long.
+    /// [`join`](Self::join) within the limit; `None` if another party was stopped in the barrier's internal lock for
+    /// that long.
     ///
     /// # Errors
     /// As for `join`.
@@ -245,7 +247,7 @@ impl<S: Scope> Barrier<S> {
     }
 
     /// Waits within the limit. Running out of time, or being [cancelled](crate::futex::Cancel), breaks the barrier for
-    /// everybody. It ends in time whatever the other parties do.
+    /// all parties. The call ends in time, whatever the other parties do.
     ///
     /// # Errors
     /// [`Broken`], and why.
@@ -276,16 +278,16 @@ impl<S: Scope> Barrier<S> {
 
     /// Breaks the barrier: present and later waits end with [`Broken::Aborted`], until [`reset`](Self::reset).
     ///
-    /// It never waits.
+    /// This call never waits.
     pub fn abort(&self) {
-        // With the lock, if that can be had at once: a death that nobody has seen yet is the first reason.
+        // With the lock, if the lock is free: a death that no party has seen yet is then the first reason.
         let held = self.enter(Limit::NOW);
         self.break_up(ABORTED);
         drop(held);
     }
 
-    /// Makes the barrier empty and whole: those who wait end with [`Broken::Reset`], those who come meanwhile wait until they
-    /// have left. A complete cycle is left to end.
+    /// Makes the barrier empty and whole: present waits end with [`Broken::Reset`]. Parties that arrive meanwhile wait
+    /// until those have left. A complete cycle ends normally.
     ///
     /// # Errors
     /// In `Shared`: [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted).
@@ -293,7 +295,8 @@ impl<S: Scope> Barrier<S> {
         S::outcome(self.restart(Limit::NEVER).map(drop))
     }
 
-    /// [`reset`](Self::reset) within the limit; false when another party stood still in the barrier's internal lock for so long.
+    /// [`reset`](Self::reset) within the limit; false if another party was stopped in the barrier's internal lock for
+    /// that long.
     ///
     /// # Errors
     /// As for `reset`.
@@ -332,7 +335,7 @@ impl<S: Scope> Barrier<S> {
         matches!(self.state.load(Acquire) & PHASE, BROKEN | DOOMED) || self.roster.has_dead()
     }
 
-    /// Takes the internal lock within the limit, and deals with deaths; `None` when the limit is over.
+    /// Takes the internal lock within the limit, and handles deaths; `None` when the limit has passed.
     fn enter(&self, limit: Limit<'_>) -> Result<Option<Held<'_, S>>, Refused> {
         let mut looks = LOOKS;
         while !self.lock.take(limit)? {
@@ -361,7 +364,7 @@ impl<S: Scope> Barrier<S> {
         }
         let mut number = None;
         loop {
-            // In front of the kernel's compare: what is changed from here on ends the sleep.
+            // Before the kernel's compare: a change from here on ends the sleep.
             let seen = self.state.load(Acquire);
             match (seen & PHASE, number) {
                 (FILLING, None) => {
@@ -393,7 +396,7 @@ impl<S: Scope> Barrier<S> {
             held = match self.enter(limit) {
                 Ok(Some(held)) => held,
                 Ok(None) => return self.leave_unlocked(Some(seat), number),
-                // Who cannot take part any more is missed as one whose time ran out.
+                // A party that cannot take part any more breaks the barrier like a party whose time ran out.
                 Err(refused) => {
                     return self.leave_unlocked(Some(seat), number).map_err(|_| refused.into());
                 }
@@ -425,7 +428,7 @@ impl<S: Scope> Barrier<S> {
         if let Some(action) = action.filter(|_| self.change(seen, ACTING)) {
             drop(held.take());
             self.act(seat, limit, action);
-            // To end the cycle needs no lock: nobody comes inside before this thread has left.
+            // To end the cycle needs no lock: no party comes inside before this thread has left.
             held = self.enter(limit).unwrap_or_default();
         }
         let answer = loop {

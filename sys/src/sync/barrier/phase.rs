@@ -1,7 +1,7 @@
-//! The phases of a barrier: what may follow what, in one word that changes by compare-exchange.
+//! The phases of a barrier and their order, in one word that changes by compare-exchange.
 //!
-//! The internal lock is held for what counts the parties: to come inside, to end a phase in which some leave, to reset. To break the
-//! barrier and to leave late need no lock.
+//! The changes that count the parties need the internal lock: to come inside, to end a phase in which some leave, to
+//! reset. To break the barrier and to leave late need no lock.
 //!
 //! | from | to | who |
 //! | --- | --- | --- |
@@ -54,7 +54,7 @@ pub(super) fn why(state: u32) -> Broken {
 }
 
 impl<S: Scope> Barrier<S> {
-    /// Goes to another phase, and tells those who sleep; false when the state is not as it was seen any more.
+    /// Goes to another phase, and wakes the sleepers; false if the state has changed since it was read.
     pub(super) fn change(&self, seen: u32, to: u32) -> bool {
         self.gate.covered(|| {
             let next = (seen & !(PHASE | REASON | SLEEPERS)).wrapping_add(CHANGE) | to;
@@ -99,7 +99,7 @@ impl<S: Scope> Barrier<S> {
         }
     }
 
-    /// Ends a wait that cannot have the internal lock in time: by what the state says, in one step.
+    /// Ends a wait that cannot take the internal lock in time, in one step that depends on the state.
     #[cold]
     pub(super) fn leave_unlocked(&self, seat: Option<usize>, number: Option<u32>) -> Result<u32, Broken> {
         let answer = loop {
@@ -121,8 +121,8 @@ impl<S: Scope> Barrier<S> {
         answer
     }
 
-    /// Leaves without the internal lock. Those who wait until all have left are woken, and the first of them that gets the
-    /// lock sees that.
+    /// Leaves without the internal lock. This wakes the parties that wait until all have left. The first of them that
+    /// takes the lock sees that this party has left.
     pub(super) fn go(&self, seat: usize, inside: bool) {
         if inside {
             self.roster.rise(seat);
@@ -145,8 +145,8 @@ impl<S: Scope> Held<'_, S> {
         self.0.lock.repair();
     }
 
-    /// Ends a phase in which some leave, when all have left, and says whether it did. Nobody comes inside in such a phase, so
-    /// a count of nobody stays true.
+    /// Ends a phase in which some leave once all have left, and says whether it did. No party comes inside in such a
+    /// phase, so a count of zero stays true.
     pub(super) fn settle(&self) -> bool {
         loop {
             let seen = self.0.state.load(Acquire);

@@ -35,7 +35,7 @@ pub trait Permits<S: Scope> {
     /// Gives a permit's unit back. In a forked child of its holder this does nothing.
     fn give(&self, units: &Units<S>, ticket: &Self::Ticket);
 
-    /// Takes the owner from a permit's unit; false when that could not be done within the limit, or at all.
+    /// Removes the owner from a permit's unit; false if that was not possible within the limit, or at all.
     fn disown(&self, units: &Units<S>, ticket: &Self::Ticket, limit: Limit<'_>) -> bool;
 
     /// Moves a unit that lies here to the count, if there is one; false when the time ran out.

@@ -54,7 +54,7 @@ use crate::sync::word::{DIED, OWNER, WAITERS};
 pub(crate) const SLOTS: usize = 120;
 
 const FREE: u32 = 0;
-/// What the kernel leaves, and what musl does.
+/// The word that the kernel leaves after a death, and the word that musl leaves.
 const DEAD: [u32; 2] = [DIED | WAITERS, DIED];
 // Owners that no thread can be: the kernel's ids end at 2^22.
 const EMPTY: u32 = OWNER;
@@ -65,7 +65,7 @@ fn is_free(half: u32) -> bool {
     half & OWNER == 0
 }
 
-/// Changes a slot that is free, or whose holder died; false when it is neither.
+/// Changes a slot that is free, or whose holder died; false for any other slot.
 fn change_free(slot: &Node, to: u32) -> bool {
     slot.word.swap_half(FREE, to) || DEAD.iter().any(|&dead| slot.word.swap_half(dead, to))
 }
@@ -89,8 +89,8 @@ pub struct Slots {
 /// No slot's number.
 const NOWHERE: u32 = u32::MAX;
 
-/// How often one that may not sleep looks whether another's move has ended: some microseconds, as long as a mover that runs
-/// needs.
+/// How often a caller that may not sleep looks whether another thread's move has ended: for some microseconds, as long
+/// as a running mover needs.
 const LOOKS: u32 = 200;
 
 /// The number of a permit's slot; [`NOWHERE`] if its unit is the count's. The slot is linked into this thread's list.
@@ -292,7 +292,7 @@ impl Slots {
         };
         // A thread without a list holds nothing, nor does a forked child of the holder.
         let Some((here, _)) = Here::now() else { return };
-        // Nor does a thread that was given the number of one whose death was not reported.
+        // A thread with the number of a dead thread whose death was not reported does not own the slot either.
         let Some(slot) = here.linked(slot) else { return };
         here.pend(slot);
         here.unlink(slot);
