@@ -20,9 +20,9 @@
 //! seat. A death wakes one watcher, and every watcher has a seat itself: should the chosen one be killed as well, its own
 //! lease wakes the next.
 //!
-//! Orderings: seats are given and counted under the barrier's lock; what is looked at without it is a hint, but for the leases,
-//! which order themselves. Who leaves without the lock changes the barrier's state after that (`AcqRel`), so whoever has seen the
-//! change counts it out.
+//! Orderings: seats are given and counted under the barrier's lock. A read without the lock is a hint, except for the
+//! leases, which order themselves. A party that leaves without the lock then changes the barrier's state (`AcqRel`). So
+//! a party that has seen the change does not count the leaver any more.
 
 #[cfg(not(loom))]
 use core::sync::atomic::AtomicU32 as Plain;
@@ -47,7 +47,7 @@ use crate::sync::lease::{Holder, Lease};
 #[cfg(not(loom))]
 use crate::sync::robust::thread_pointer;
 
-/// The parties of one barrier. What gives seats, counts and buries is called under its lock.
+/// The parties of one barrier. The functions that give seats, count or bury are called under the barrier's lock.
 pub trait Roster<G: Gate> {
     /// The calling thread's seat, or a new one. `widen` runs if sleepers do not watch that one yet, before it is taken.
     fn seat(&self, widen: impl FnOnce()) -> Result<usize, Refused>;
@@ -58,7 +58,7 @@ pub trait Roster<G: Gate> {
     /// Gives up a kept seat; inside, it is given back when the wait ends. For another thread's seat this does nothing.
     fn forgo(&self, seat: usize);
 
-    /// Gives the seat back unless it is kept. By its holder, with the lock or without.
+    /// Gives the seat back unless it is kept. Only its holder calls this, with the lock or without.
     fn part(&self, seat: usize);
 
     /// Whether the seat's holder is known to be inside.
@@ -67,13 +67,13 @@ pub trait Roster<G: Gate> {
     /// Counts the seat's holder in.
     fn sit(&self, seat: usize);
 
-    /// Counts the seat's holder out. By that holder, with the lock or without.
+    /// Counts the seat's holder out. Only that holder calls this, with the lock or without.
     fn rise(&self, seat: usize);
 
-    /// The calling thread, which is inside, begins an action. Where threads have seats this need not be said.
+    /// Notes that the calling thread, which is inside, begins an action. Does nothing if threads have seats.
     fn act(&self) {}
 
-    /// The action is over.
+    /// Notes that the action is over.
     fn acted(&self) {}
 
     /// Whether the calling thread is known to be in its action, without a look at seats.
@@ -94,11 +94,12 @@ pub trait Roster<G: Gate> {
     fn sleep(&self, gate: &G, state: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke;
 }
 
-/// How many are inside, where no more need be known than that and who acts.
+/// The number of parties inside and the acting thread, for scopes that need no more.
 #[derive(Debug)]
 pub struct Headcount {
     inside: AtomicU32,
-    /// The thread pointer of the one in its action, or 0. While it is there that thread lives, so nobody else has the same.
+    /// The thread pointer of the thread in its action, or 0. That thread lives during its action, so no other thread
+    /// has the same.
     #[cfg(not(loom))]
     actor: AtomicUsize,
 }

@@ -50,11 +50,11 @@
 //! unit is wanted and the count is 0; there it stays. Where the locks have the
 //! [pthread form](crate::scope::Form::Pthread) a permit's unit is like any other, and is gone with its holder.
 //!
-//! **When one stands still** (a debugger, `SIGSTOP`, a frozen control group) it may do so while it moves a unit between the
-//! count and a slot. What takes a limit ends in time all the same. With [`Limit::NOW`] it looks for some microseconds whether
-//! the move ends, and answers that there is no unit if it does not. What takes no limit waits for the one that stands still:
-//! [`acquire`](Semaphore::acquire) and [`permit`](Semaphore::permit) when a unit must be moved for them, and
-//! [`Permit::forget`]. Giving back never waits.
+//! **When a participant is stopped** (by a debugger, `SIGSTOP` or a frozen control group), it may be moving a unit
+//! between the count and a slot. A call with a limit still ends in time. A call with [`Limit::NOW`] waits some
+//! microseconds for the move, and then reports that there is no unit. These calls wait until the stopped participant
+//! goes on: [`acquire`](Semaphore::acquire) and [`permit`](Semaphore::permit) without a limit if a unit must be moved
+//! for them, and [`Permit::forget`]. Giving back never waits.
 //!
 //! **Cost.** Taking what is there and giving back are one atomic instruction each in every scope, permits included, and no
 //! system call unless somebody sleeps. Moving a unit costs a lock and some more. A shared semaphore has six kilobytes.
@@ -77,9 +77,9 @@ use crate::sync::units::{Units, count};
 /// Differs from Python's `threading.Semaphore` and `BoundedSemaphore`: one type for both, which differ in what
 /// [`release`](Self::release) refuses, and a unit can be held as a [`Permit`]. The value is at most `u32::MAX`.
 ///
-/// In scope `Shared` a participant that is stopped, and not dead, may hold up an [`acquire`](Self::acquire) or a
-/// [`permit`](Self::permit) without a limit, and [`Permit::forget`]. One that is stopped in a [`release`](Self::release) may have
-/// given units and not woken who sleeps. What takes a limit ends in time.
+/// In scope `Shared` a participant that is stopped, not dead, may delay three calls without a limit:
+/// [`acquire`](Self::acquire), [`permit`](Self::permit) and [`Permit::forget`]. A participant that is stopped in
+/// [`release`](Self::release) may have added units without waking the sleepers. A call with a limit ends in time.
 #[doc(alias = "sem_t")]
 #[doc(alias = "BoundedSemaphore")]
 #[repr(C)]
@@ -280,8 +280,8 @@ impl<S: Scope> Permit<'_, S> {
     /// Keeps the unit without an owner, as [`acquire`](Semaphore::acquire) does: it comes back by a
     /// [`release`](Semaphore::release) only.
     ///
-    /// In `Shared` it waits while another moves a unit of the semaphore. A thread that holds 1,900 shared locks beside the permit
-    /// cannot move the unit, and keeps it until it ends.
+    /// In `Shared` this call waits while another thread moves a unit of the semaphore. A thread that holds 1,900 shared
+    /// locks beside the permit cannot move the unit, and keeps the unit until the thread ends.
     pub fn forget(self) {
         core::mem::forget(self.forget_timeout(Limit::NEVER));
     }
@@ -289,8 +289,8 @@ impl<S: Scope> Permit<'_, S> {
     /// [`forget`](Self::forget) within the limit.
     ///
     /// # Errors
-    /// In `Shared` the permit itself, which still owns its unit: another was moving a unit for so long, or the thread holds 1,900
-    /// shared locks besides.
+    /// In `Shared` the permit itself, which still owns its unit: another thread was moving a unit for that long, or
+    /// this thread holds 1,900 other shared locks.
     pub fn forget_timeout<'c>(self, limit: impl Into<Limit<'c>>) -> Result<(), Self> {
         if !self.semaphore.permits.disown(&self.semaphore.units, &self.ticket, limit.into()) {
             return Err(self);

@@ -11,9 +11,10 @@
 //! was **given up** rests in the state `DIED + WAITERS`, which no fast path takes; whoever takes it in the slow path sees
 //! the flag, puts the state back, wakes the next and answers with the refusal.
 //!
-//! **The holder** is whoever has the node in its list. Its number alone proves nothing: a death that the kernel did not report
-//! (see [`Here::room`]) leaves the number in the word, and the kernel gives it to another thread. That one waits as everybody
-//! does, and gets the lock no more than they; but should it die while it waits, its own death frees the lock.
+//! **The holder** is the thread that has the node in its list. The number alone proves nothing: a death that the kernel
+//! did not report (see [`Here::room`]) leaves the number in the word, and the kernel gives the number to another
+//! thread. That thread waits like all others and does not get the lock. But if that thread dies while it waits, its
+//! death frees the lock.
 //!
 //! **Spinning** is ever rarer tries: each one takes the cache line from the holder, so between tries that failed the
 //! holder is left to work at full speed, and a party that wants the lock all the time gets it in stretches of some dozen
@@ -84,7 +85,7 @@ impl SharedLock {
     #[inline(never)]
     fn take_slow(&self, limit: Limit<'_>) -> Result<bool, Refused> {
         match self.take_of_others(limit) {
-            // The holder itself waits, and nobody else can release it: the limit is all that ends this.
+            // The holder itself waits, and no other thread can release the lock. Only the limit ends this wait.
             Err(Refused::WouldDeadlock) if !limit.is_never() => {
                 outlast(limit);
                 Ok(false)
@@ -93,7 +94,7 @@ impl SharedLock {
         }
     }
 
-    /// The same, refused at once if this thread has the lock.
+    /// [`take`](RawLock::take), refused at once if this thread has the lock.
     fn take_of_others(&self, limit: Limit<'_>) -> Result<bool, Refused> {
         if form() == Form::Pthread {
             // SAFETY: in this form.
@@ -153,7 +154,7 @@ impl SharedLock {
         }
         // A thread without a list took nothing: it is a forked child's, which inherited the guard.
         let Some((here, _)) = Here::now() else { return };
-        // Nor is any other forked child the owner, nor a thread that was given the number of an owner whose death was not
+        // A forked child is not the owner, and neither is a thread that has the number of an owner whose death was not
         // reported.
         let Some(linked) = here.linked(&self.node) else { return };
         here.pend(linked);
@@ -196,7 +197,7 @@ impl SharedLock {
     #[inline(never)]
     fn is_mine_among_others(&self) -> bool {
         match Here::now() {
-            // The number first: it is wrong for nearly everybody who asks and is not the holder.
+            // The number comes first: it is wrong for nearly every thread that asks and is not the holder.
             Some((here, id)) => self.node.word.futex() & OWNER == id && here.linked(&self.node).is_some(),
             None if form() == Form::Pthread && self.spin.load(Relaxed) == gettid() => {
                 // SAFETY: in this form.
@@ -206,8 +207,8 @@ impl SharedLock {
         }
     }
 
-    /// Whether the mutex is this thread's, whose number was noted. It can be taken if a dead thread had the number: then the
-    /// flag says so from here on.
+    /// Whether this thread, whose number was noted, holds the mutex. If a dead thread had the number, the mutex can be
+    /// taken, and the flag says so from here on.
     ///
     /// # Safety
     /// Only where the form is `Pthread`.
@@ -219,7 +220,7 @@ impl SharedLock {
                 self.release_slow(0);
                 false
             }
-            // With musl a mutex that is one's own is busy.
+            // musl reports the thread's own mutex as busy.
             Ok(false) | Err(Refused::WouldDeadlock) => true,
             Err(_) => false,
         }
@@ -234,7 +235,7 @@ impl SharedLock {
 fn outlast(limit: Limit<'_>) {
     let nobody = AtomicU32::new(0);
     while !limit.is_over() {
-        // Nobody knows of the word, so there is no wake to pass on.
+        // No other thread knows the word, so there is no wake to pass on.
         let _ = crate::futex::sleep(&nobody, 0, Reach::Private, limit);
     }
 }

@@ -1,24 +1,25 @@
 //! A number for each thread that no other thread of the process ever has, before or after it.
 //!
-//! A thread's address and its kernel id both come again after its end. This number does not: it is counted up, in 64 bits, when
-//! a thread first needs one, and kept in the thread's own storage. A forked child goes on with a copy of it, as it does with
-//! what the number says about locks.
+//! A thread's address and its kernel id are used again after its end. This number is not. A 64-bit counter gives the
+//! number when a thread first needs one, and the thread's own storage keeps it. A forked child has a copy of the
+//! number, and copies of the locks that hold it.
 //!
 //! | target | where the number lies | a look costs |
 //! | --- | --- | --- |
 //! | x86_64, aarch64, riscv64 with glibc | a thread-local variable of this object | two to four instructions |
 //! | all others | pthread_setspecific(3) | a call |
 //!
-//! The variable has the *initial-exec* model, which glibc serves from a reserve when the object is loaded late. musl refuses to load
-//! such an object, hence the other form. The variable is hidden: two objects that contain this crate must not share it, since
-//! each counts for itself. For the same reason it is not reachable from a Rust `dylib` other than the one it is linked into.
+//! The variable has the *initial-exec* model. glibc has a reserve for such variables of objects that are loaded late.
+//! musl refuses to load such an object, so musl uses the other form. The variable is hidden, because two objects that
+//! contain this crate must not share it: each object has its own counter. So another Rust `dylib` cannot reach the
+//! variable.
 //!
 //! Source: pthread_key_create(3p), pthread_getspecific(3p).
 
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 
-/// The number of the calling thread, or 0, which is nobody's, if it never needed one.
+/// The number of the calling thread, or 0 if the thread never needed one. No thread has the number 0.
 #[inline(always)]
 pub(crate) fn known() -> u64 {
     place::load()
@@ -43,7 +44,8 @@ fn first() -> u64 {
     number
 }
 
-/// A variable of the object's own thread-local storage, which stable Rust has no other word for without std.
+/// A variable of the object's own thread-local storage. Stable Rust without std can express such a variable only in
+/// assembly.
 #[cfg(all(
     target_env = "gnu",
     target_pointer_width = "64",
@@ -51,7 +53,7 @@ fn first() -> u64 {
     not(miri)
 ))]
 mod place {
-    /// The variable's name, of which each version of the crate has its own.
+    /// The variable's name. Each version of the crate has its own name.
     macro_rules! name {
         () => {
             concat!(
@@ -176,7 +178,7 @@ mod place {
 
     const WORDS: usize = 8 / size_of::<usize>();
 
-    /// Each key and one more; 0 before it is made.
+    /// Each key plus one; 0 before the key is made.
     static KEYS: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
 
     pub(super) fn load() -> u64 {
@@ -224,8 +226,8 @@ mod place {
         }
     }
 
-    /// At its end a thread loses its values, in some order, and what it holds in others may be dropped after that: it keeps the
-    /// number as long as there is a round of destructors left.
+    /// Keeps the number while a round of destructors is left. A thread that ends loses its values in some order, and a
+    /// guard in another value may be dropped later.
     unsafe extern "C" fn keep<const WORD: usize>(value: *mut c_void) {
         if let Some(key) = KEYS.get(WORD).and_then(|key| key.load(Acquire).checked_sub(1)) {
             // SAFETY: a key that was made and is never deleted. In a thread that ends there is nobody to hear of a failure.

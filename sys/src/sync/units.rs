@@ -25,13 +25,14 @@
 //! left, in which the count is not 0: nobody can have fallen asleep on that. So the bit is there while anyone sleeps. (Where a
 //! [slot](super::permits) was freed, the count says nothing, and everybody is woken once more after the clearing.)
 //!
-//! **Why the generation may come round.** A waiter can be held up between its look and the kernel's compare while others change the
-//! word so often that the generation is the same again. Between processes it has 23 bits, which some seconds of full load
-//! go through. There the sleeper gives the kernel the count beside the futex half, and does not sleep unless it is still 0. The
-//! kernel queues the sleeper at the futex half first and compares the count then. So a unit that comes before that compare
-//! keeps it from sleeping, and the wake for one that comes after it finds the sleeper in the queue. (Before Linux 5.16 it looks
-//! every 10 ms.) A slot that is freed is compared the same way. Between threads the kernel compares one word; the generation
-//! has 31 bits there, as many as the other counters of this crate, and takes minutes of a stall to come round.
+//! **Why the generation may wrap.** A waiter can be delayed between its read and the kernel's compare while others
+//! change the word so often that the generation has the same value again. Between processes the generation has 23 bits,
+//! which wrap in some seconds of full load. There the sleeper also gives the count to the kernel, and does not sleep
+//! unless the count is still 0. The kernel first queues the sleeper at the futex half and then compares the count. So a
+//! unit that comes before that compare prevents the sleep. The wake for a unit that comes later finds the sleeper in
+//! the queue. (Before Linux 5.16 the sleeper looks every 10 ms.) A freed slot is compared in the same way. Between
+//! threads the kernel compares one word. The generation has 31 bits there, as many as the other counters of this crate,
+//! and wraps only if a waiter is delayed for minutes.
 //!
 //! **When one is killed** half-way, a release before its wakes or a waiter that a wake has chosen, the kernel wakes a sleeper
 //! at the gate. That one sets the bit again, takes a unit if there is one, and wakes as many as there are units left.
@@ -58,7 +59,7 @@ const SLOTTED_BITS: u32 = 7;
 /// How far the generation lies above the sleepers' bit.
 const ABOVE: u32 = 9;
 static_assertions::const_assert_eq!(SLEEPERS << ABOVE, SLOTTED << SLOTTED_BITS);
-/// The same where nothing lives in slots.
+/// The same bit if there are no slots.
 const ABOVE_NO_TABLE: u32 = 1;
 
 /// The units that a state counts.
@@ -122,7 +123,7 @@ impl<S: Scope> Units<S> {
         Self { state: Half::new(u64::from(value)), bound: AtomicU32::new(bound), spin: Spin::new(), gate }
     }
 
-    /// The units that a state says live in slots.
+    /// The number of units in slots, by the state.
     #[inline(always)]
     const fn slotted(state: u64) -> u64 {
         if S::Permits::TABLED { (state / SLOTTED) % (1 << SLOTTED_BITS) } else { 0 }

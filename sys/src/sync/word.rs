@@ -18,7 +18,7 @@
 //! | owner + `WAITERS` | `WAITERS` | the holder's release; then it wakes one |
 //! | `WAITERS` | `0`, same generation | that release, if its wake found nobody |
 //! | owner (+ `WAITERS`) | `DIED` (+ `WAITERS`) | the kernel, which then wakes one |
-//! | owner (+ `WAITERS`) | `DIED` | musl, in a thread that ends by itself; then it wakes one |
+//! | owner (+ `WAITERS`) | `DIED` | musl, in a thread that ends normally; then it wakes one |
 //! | `DIED` + `WAITERS`, for ever | itself | a lock that was given up |
 //!
 //! **Why a contended release leaves `WAITERS`, not 0.** The sleeper that the release chose may be killed before it takes
@@ -31,19 +31,20 @@
 //! know of the others. Taking from `WAITERS` starts a new generation, which the clearing compare-exchange sees. So the
 //! bit is never gone while anyone sleeps, and a taker that has slept need not set it again.
 //!
-//! **How long a generation lasts.** The clearing compare-exchange could be deceived only by a releaser that stands still
-//! between its wake and that step while exactly 2^32 such takes (2^31 with musl) are made, or a multiple. Each of them takes a
-//! word that was contended or whose holder died, so each comes from the slow path. At ten million a second, more than two cores
-//! can pass one cache line to and fro, that is seven minutes (musl: four). And deceived it does harm only if
-//! the sleeper that was chosen by another release is killed before it takes the word. The odds of meeting that number to the
-//! take are 2^-32 for each such stall, and nobody outside the protocol can bring it about.
+//! **How long a generation lasts.** The clearing compare-exchange is wrong only in one case: the releaser is stopped
+//! between its wake and that step while exactly 2^32 such takes (2^31 with musl) are made, or a multiple. Each of these
+//! takes a word that was contended or whose holder died, so each comes from the slow path. At ten million takes a
+//! second, more than two cores can pass one cache line to and fro, that is seven minutes (musl: four). The wrong step
+//! does harm only if the sleeper that another release has chosen is killed before it takes the word. The probability of
+//! exactly that number of takes is 2^-32 for each such stop, and no process outside the protocol can cause it.
 //!
-//! **`DIED` stands for `WAITERS`.** The kernel keeps the bit when it marks a word. musl, which marks the words of a thread that
-//! ends by itself, does not. So a taker of a word with `DIED` sets `WAITERS`, and its release looks for sleepers.
+//! **`DIED` implies `WAITERS`.** The kernel keeps the `WAITERS` bit when it marks a word. musl, which marks the words
+//! of a thread that ends normally, does not. So a taker of a word with `DIED` sets `WAITERS`, and its release looks for
+//! sleepers.
 //!
-//! **With musl the lower half is a mutex's type** (it lies before the futex word), and musl looks at one bit of it when a thread
-//! ends: without [`SHARED_TYPE`] it would wake only those who sleep by the private kind of futex, and nobody does here. So
-//! that bit is set in every state, and the generation counts in the other 31.
+//! **With musl the lower half is a mutex's type** (it lies before the futex word). musl reads one bit of the type when
+//! a thread ends. Without [`SHARED_TYPE`] musl would wake only sleepers at the private kind of futex, and no thread
+//! sleeps so here. So that bit is set in every state, and the generation counts in the other 31.
 //!
 //! Orderings: takes are `Acquire`, releases `Release`. Announcing a waiter and clearing the bit are `Relaxed`: they carry
 //! no data, and the kernel's compare in the futex call orders itself with both.
@@ -82,14 +83,14 @@ const fn with_half(state: u64, half: u32) -> u64 {
     (state & !FUTEX) | ((half as u64) << SHIFT) | SHARED_TYPE
 }
 
-/// The next generation; the carry out of the upper half is lost, and the lower half's stops at the word's end. It passes
-/// through [`SHARED_TYPE`], which [`with_half`] sets again.
+/// The next generation. A carry out of the generation's half is lost. A carry within it passes through [`SHARED_TYPE`],
+/// which [`with_half`] sets again.
 #[inline(always)]
 const fn next_generation(state: u64) -> u64 {
     (state & FUTEX) | ((state | SHARED_TYPE).wrapping_add(GENERATION) & !FUTEX)
 }
 
-/// What a taker of a word that nobody holds keeps of it.
+/// The part of a free word that a taker keeps.
 #[inline(always)]
 const fn inherited(futex: u32) -> u32 {
     const { assert!(DIED << 1 == WAITERS) };
@@ -123,8 +124,8 @@ pub(crate) trait Waiter {
     fn won(&mut self);
     /// Whether there is no time to wait at all.
     fn in_a_hurry(&self) -> bool;
-    /// Whether it is this taker that holds the word, which has its number: another had the number before, perhaps, and its
-    /// death was not reported.
+    /// Whether this taker holds the word, which has its number. Another thread may have had the number before, and its
+    /// death may not have been reported.
     fn is_holder(&self) -> bool;
 }
 
@@ -295,8 +296,8 @@ impl Word {
         }
     }
 
-    /// What the kernel does to a word when the thread `owner` dies, or musl when it ends: for the model only. Answers whether it
-    /// wakes one.
+    /// What the kernel does to a word when the thread `owner` dies, or musl when the thread ends: for the model only.
+    /// Returns whether a thread is woken.
     #[cfg(loom)]
     pub(crate) fn owner_dies(&self, owner: u32, by_itself: bool) -> bool {
         let mut seen = self.0.load(Relaxed);

@@ -1,4 +1,4 @@
-//! Which form the locks of processes have here: where libc keeps the list, and whether it is one that our nodes fit into.
+//! The form of the locks of processes: where libc keeps the robust list, and whether our nodes fit into the list.
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicBool, AtomicIsize, AtomicU8, AtomicUsize};
@@ -28,22 +28,22 @@ pub enum Form {
     /// A pthread robust mutex, because the list's form is not known here: a dead holder is reported, but a waiter that is
     /// killed when it has been chosen and before it takes the lock may leave the others asleep beside it.
     ///
-    /// Some emulators (qemu's of user space) keep no robust list, and the C library makes the mutex all the same: nobody hears
-    /// of a death there. On 32-bit machines glibc looks for a mutex under the address of the release: whoever releases a lock
-    /// through another mapping than it was taken through never comes back.
+    /// Some emulators (qemu's of user space) have no robust lists, and the C library makes the mutex all the same. No
+    /// process learns of a death there. On 32-bit machines glibc searches its list for the address of the release. A
+    /// thread that releases a lock through another mapping than the mapping of the take never returns.
     Pthread,
-    /// None: the kernel keeps no robust list, and the C library makes no robust mutex (glibc for riscv64 under an emulator).
-    /// What has a lock in it cannot be placed in shared memory: the answer is `EOPNOTSUPP`.
+    /// None: the kernel has no robust lists, and the C library makes no robust mutex (glibc for riscv64 under an
+    /// emulator). A type with a lock cannot be placed in shared memory: the error is `EOPNOTSUPP`.
     Unsupported,
 }
 
 /// The distance from the thread pointer to the head, once learned and if the id beside it was right; [`UNKNOWN`] before.
 pub(super) static HEAD: AtomicIsize = AtomicIsize::new(UNKNOWN);
-/// The same distance, even where the id was not: then it is asked from the kernel.
+/// The same distance, even if the id was not right. The id is then asked from the kernel.
 pub(super) static HEAD_WITHOUT_ID: AtomicIsize = AtomicIsize::new(UNKNOWN);
-/// A distance inside every descriptor at which no pointer to itself stands, so that what is found there never looks like
-/// the head of an empty list, nor like that of a list with a node of ours: the second word, which is the vector of
-/// dynamic modules with glibc and with musl below the thread pointer, and otherwise a link to another descriptor.
+/// A distance inside every descriptor that never holds a pointer to itself. So the word there never looks like the head
+/// of an empty list, or of a list with a node of ours. This is the second word. It is the vector of dynamic modules
+/// with glibc, and with musl below the thread pointer, and otherwise a link to another descriptor.
 pub(super) const UNKNOWN: isize = size_of::<usize>() as isize;
 /// 0 until learned, then a [`Form`] as a number.
 static FORM: AtomicU8 = AtomicU8::new(0);
@@ -79,7 +79,7 @@ pub(super) fn id_place(this: *const u8, head: &Head) -> *const u32 {
     return (core::ptr::from_ref(head).cast::<u8>().wrapping_sub(if GLIBC_32 { 8 } else { 16 })).cast();
     #[cfg(target_env = "musl")]
     {
-        // self, (dtv,) prev, next, sysinfo, (canary,) id: the two in brackets stand elsewhere where the descriptor lies
+        // self, (dtv,) prev, next, sysinfo, (canary,) id: the two in brackets are elsewhere if the descriptor lies
         // below the thread pointer.
         let words = if cfg!(any(target_arch = "x86_64", target_arch = "x86", target_arch = "s390x")) { 6 } else { 4 };
         this.wrapping_add(words * size_of::<usize>()).cast()
@@ -88,7 +88,7 @@ pub(super) fn id_place(this: *const u8, head: &Head) -> *const u32 {
 
 /// The form of this process, learned at the first call.
 pub(crate) fn form() -> Form {
-    // Acquire: who sees the form sees the distance that was stored before it.
+    // Acquire: a thread that sees the form also sees the distance, which was stored before.
     match FORM.load(Acquire) {
         NODE => Form::Node,
         PTHREAD => Form::Pthread,
@@ -143,13 +143,13 @@ pub(super) fn find_head() -> Option<*const Head> {
 /// Whether a thread that dies with a pending word of waiters but no owner wakes one of them; false until it is known.
 static PASSES_ON: AtomicBool = AtomicBool::new(false);
 
-/// Whether the kernel passes a wake on for a word that has waiters but no owner. Where it does not, sleeps are sliced.
+/// Whether the kernel passes a wake on for a word that has waiters but no owner. If it does not, sleeps are sliced.
 pub(crate) fn wakes_are_passed_on() -> bool {
     PASSES_ON.load(Relaxed)
 }
 
-/// By the kernel's version: 6.2 has it. Older kernels that were given it too are taken for those that were not, which costs
-/// a sleeper a look now and then.
+/// Decides by the kernel's version: 6.2 passes wakes on. Older kernels with the backported change count as kernels
+/// without it. A sleeper there wakes up now and then and looks.
 fn kernel_passes_wakes_on() -> bool {
     let Ok(system) = raw::call("uname", || Ok(rustix::system::uname())) else { return false };
     let mut numbers = system.release().to_bytes().split(|byte| !byte.is_ascii_digit());
@@ -177,6 +177,6 @@ pub(super) fn is_thread_of_ours(id: u32) -> bool {
         // SAFETY: signal 0 is delivered to nobody: the call only looks the thread up.
         unsafe { libc::syscall(libc::SYS_tgkill, process, id as libc::pid_t, 0) }
     });
-    // Any other failure than "no such thread" leaves the question open, and a yes is the careful answer.
+    // Any other failure than "no such thread" leaves the question open. Yes is then the safe answer.
     answer != Err(crate::errno::Errno::SRCH)
 }

@@ -10,7 +10,7 @@
 //! | glibc, 64 bit | 32 | double | the head's own `futex_offset`, when first used |
 //! | glibc, 32 bit | 20 | single: taking out walks it | the same |
 //! | musl | 28 or 12 | double | the same, after a robust mutex has made musl register its head |
-//! | none, or another form | | | nothing fits: the pthread form of `fallback` serves, where libc makes it |
+//! | none, or another form | | | nothing fits: the pthread form of `fallback`, if libc can make such a mutex |
 //!
 //! The head is found without a system call: it lies at a constant distance from the thread pointer, learned once from
 //! `get_robust_list(2)`; the thread's id lies at a known place beside it, checked once against `gettid(2)`. Whether this
@@ -26,16 +26,17 @@
 //!
 //! | musl | reads or writes of an entry | so |
 //! | --- | --- | --- |
-//! | a thread ends by itself | the word becomes `DIED`, without `WAITERS` | see `word` |
-//! | then it wakes one | by the shared futex if bit 7 of the type before the word is set | see `word`: the bit is always set |
-//! | if | the old word had `WAITERS`, or the count behind the word is not 0 | the node's kind stands there, and is never 0 |
+//! | a thread ends normally | the word becomes `DIED`, without `WAITERS` | see `word` |
+//! | then it wakes one thread | by the shared futex if bit 7 of the type before the word is set | see `word`: the bit is always set |
+//! | if | the old word had `WAITERS`, or the count behind the word is not 0 | the node's kind is there, and is never 0 |
 //! | a mutex is linked or unlinked | the links, as we do | |
 //! | a process forks | forgets that the list is registered, but leaves its entries in it | they are dropped in the child |
 //!
-//! **A list that is not registered** (musl, before a thread's first process-shared mutex) may have private recursive mutexes in it,
-//! which stay, and after a fork those of the parent, which do not: [`Here::keep_own_entries`]. Nothing of ours is lost there. Before the
-//! list is registered no node is in it; while it is being registered the one entry that comes is a mutex on the stack, and goes. A
-//! thread that is killed in between holds nothing that anybody waits for.
+//! **A list that is not registered** (musl, before a thread's first process-shared mutex) may contain private recursive
+//! mutexes, which stay. After a fork the list may also contain the parent's mutexes, which [`Here::keep_own_entries`]
+//! removes. None of our nodes is lost. Before the registration the list has no node; during the registration its one
+//! new entry is a mutex on the stack, which is removed again. A thread that is killed in between holds no lock for
+//! which others wait.
 //!
 //! **The kernel's part.** A dying thread whose pending word has no owner wakes one sleeper there. Before Linux 6.2 (some
 //! stable kernels of January 2023 on have it too) that was so for a word of plain 0 only. On those a release that is killed
@@ -62,7 +63,7 @@ use node::{FUTEX_OFFSET, futex_at, link_at, node_at};
 
 use crate::sync::word::OWNER;
 
-/// The calling thread, as its list sees it. Made anew for each operation and never kept.
+/// The calling thread and its list. Made anew for each operation and never kept.
 #[derive(Clone, Copy)]
 pub(crate) struct Here<'t> {
     head: &'t Head,
@@ -93,8 +94,8 @@ impl Here<'_> {
         (here.head.list.load(Relaxed) == node.entry() && node.next.load(Relaxed) == here.end()).then_some(here)
     }
 
-    /// The calling thread by the learned distance. Before that is known it is some other part of the descriptor, which
-    /// the callers tell from a head by what its list would be.
+    /// The calling thread by the learned distance. Before the distance is known, this is another part of the
+    /// descriptor. The callers distinguish that part from a head by the list that it would have.
     #[inline(always)]
     fn guess() -> Self {
         let this = thread_pointer();
@@ -110,14 +111,14 @@ impl Here<'_> {
         unsafe { *id_place(thread_pointer(), self.head) }
     }
 
-    /// What ends the list: the head's own address.
+    /// The end of the list: the head's own address.
     #[inline(always)]
     fn end(self) -> usize {
         core::ptr::from_ref(self.head) as usize
     }
 
-    /// The calling thread and its id; `None` where the form is not [`Form::Node`], and for a thread whose list the kernel was never
-    /// told of.
+    /// The calling thread and its id; `None` if the form is not [`Form::Node`], and for a thread whose list is not
+    /// registered with the kernel.
     pub(crate) fn now() -> Option<(Self, u32)> {
         if form() != Form::Node {
             return None;
@@ -132,7 +133,7 @@ impl Here<'_> {
         Some((here, id))
     }
 
-    /// Has musl register the calling thread's list; false where the kernel did not take it.
+    /// Makes musl register the calling thread's list; false if the kernel refused the list.
     #[cold]
     fn register(self) -> bool {
         if cfg!(target_env = "musl") {
@@ -142,7 +143,7 @@ impl Here<'_> {
         if self.head.futex_offset.load(Relaxed) != FUTEX_OFFSET {
             return false;
         }
-        // musl does not look at the kernel's answer.
+        // musl ignores the kernel's answer.
         let registered = find_head() == Some(core::ptr::from_ref(self.head));
         if !registered {
             self.head.futex_offset.store(0, Relaxed);
@@ -150,8 +151,8 @@ impl Here<'_> {
         registered
     }
 
-    /// Cuts off what a list that is not registered has from the time before a fork. What the thread linked since then, a
-    /// private recursive mutex for one, stands in front of that and holds the thread's own id.
+    /// Cuts the entries from before a fork off a list that is not registered. Later entries of the thread, for example
+    /// a private recursive mutex, are in front of those and hold the thread's own id.
     fn keep_own_entries(self, id: u32) {
         let mut place = &self.head.list;
         for _ in 0..KERNEL_LIMIT {
@@ -168,10 +169,11 @@ impl Here<'_> {
         }
     }
 
-    /// The node as this thread linked it, if it did: through this mapping, or through another one of the same memory.
+    /// The node as this thread linked it, if this thread did: through this mapping, or through another mapping of the
+    /// same memory.
     ///
-    /// This is what tells the owner of a word, and not the number in it: the kernel gives the number of a thread that died to
-    /// another one, and where a death was not reported the word still has it.
+    /// This identifies the owner of a word; the number in the word does not. The kernel gives the number of a dead
+    /// thread to another thread, and if the death was not reported, the word still has that number.
     #[inline]
     pub(crate) fn linked(self, node: &Node) -> Option<&Node> {
         if self.head.list.load(Relaxed) == node.entry() {
@@ -237,7 +239,7 @@ impl Here<'_> {
                 return Some(depth);
             }
         }
-        // Nodes that were taken out since may have made the bound too high, and libc's mutexes carry none: count.
+        // Nodes that were removed since may have made the bound too high, and libc's mutexes have no bound. So count.
         let depth = self.entries().count() as u32 + 1;
         (depth <= HOLDINGS_MAX).then_some(depth)
     }
@@ -254,7 +256,7 @@ impl Here<'_> {
         self.head.list.store(node.entry(), Relaxed);
     }
 
-    /// Takes the one entry out of this thread's list. It is pending.
+    /// Removes the one entry from this thread's list. The entry is pending.
     #[inline(always)]
     pub(crate) fn unlink_alone(self) {
         self.head.list.store(self.end(), Relaxed);
@@ -322,14 +324,15 @@ impl Here<'_> {
     }
 }
 
-/// How many entries the kernel walks (its `ROBUST_LIST_LIMIT`). It forgets those that were linked first.
+/// How many entries the kernel walks (its `ROBUST_LIST_LIMIT`). The kernel skips the entries that were linked first.
 const KERNEL_LIMIT: usize = 2048;
 
-/// How many entries a thread may have: some room is left for the robust mutexes of other libraries, which do not ask.
+/// How many entries a thread may have. The rest is for the robust mutexes of other libraries, which do not check this
+/// limit.
 pub(crate) const HOLDINGS_MAX: u32 = 1900;
 
-/// Whether the calling thread's list has room for one entry more, a robust mutex of libc for instance. Where the list is not
-/// known here that is not known either, and taken for granted.
+/// Whether the calling thread's list has room for one more entry, for instance a robust mutex of libc. True if the list
+/// is not known here.
 pub(crate) fn has_room() -> bool {
     Here::now().is_none_or(|(here, _)| here.room().is_some())
 }
@@ -340,8 +343,8 @@ pub(crate) fn lists(address: usize) -> bool {
     Here::now().is_some_and(|(here, _)| here.entries().any(|listed| listed == entry))
 }
 
-/// musl leaves the parent's entries in a forked child's list: from there on the child writes into memory that it may not even
-/// have any more. The child has one thread, the one that forked, so its list is the only one.
+/// Clears the list in a forked child. musl leaves the parent's entries in the list, and the child would write into
+/// memory that it may no longer have. The child has one thread, the thread that forked, so there is only one list.
 #[cfg(target_env = "musl")]
 fn forget_the_parents_list_after_a_fork() {
     extern "C" fn forget() {
@@ -350,7 +353,7 @@ fn forget_the_parents_list_after_a_fork() {
         let head = unsafe { &*head };
         head.list.store(core::ptr::from_ref(head) as usize, Relaxed);
     }
-    // Without memory for the handler the list is cut when it is registered, by what its entries say.
+    // If there is no memory for the handler, the registration cuts the list by the ids in its entries.
     let _ = crate::raw::process::atfork_child(forget);
 }
 

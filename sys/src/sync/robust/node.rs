@@ -11,23 +11,23 @@ use crate::sync::word::{FUTEX_AT, Word};
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) word: Word,
-    /// What the node is. In a pthread mutex the owner's id or a count stands here, neither of which has the top bit. Where musl
-    /// keeps its count of waiters here, a number that is never 0 says: wake.
+    /// The kind of the node. A pthread mutex has the owner's id or a count here, and neither has the top bit. musl may
+    /// keep its count of waiters here; a number other than 0 makes musl wake a thread.
     pub(crate) kind: AtomicU32,
-    /// How many entries the list had with this one, at most: what [`Here::room`] goes by.
+    /// How many entries the list had with this one, at most. [`Here::room`] uses this bound.
     #[cfg(not(all(target_env = "musl", target_pointer_width = "32")))]
     pub(super) depth: AtomicU32,
     #[cfg(target_pointer_width = "64")]
     spare: [u32; 2],
     #[cfg(all(not(target_env = "musl"), target_pointer_width = "32"))]
     spare: u32,
-    /// 32-bit glibc's lists have none.
+    /// The previous entry, which 32-bit glibc's lists do not have.
     #[cfg(not(all(not(target_env = "musl"), target_pointer_width = "32")))]
     pub(super) prev: AtomicUsize,
     pub(super) next: AtomicUsize,
     /// Where the node is in the memory of the process whose thread linked it last.
     pub(super) home: AtomicUsize,
-    /// With 32-bit musl there is no room for it before the links.
+    /// The depth: with 32-bit musl there is no room for it before the links.
     #[cfg(all(target_env = "musl", target_pointer_width = "32"))]
     pub(super) depth: AtomicU32,
 }
@@ -65,8 +65,8 @@ impl Node {
         unsafe { AtomicU32::from_ptr(half) }
     }
 
-    /// Whether this node, which the calling thread has in its list, is the same memory as `other`, which bears the thread's
-    /// number: what is written here is read there.
+    /// Whether this node, which is in the calling thread's list, is the same memory as `other`, which has the thread's
+    /// number. A value that is written here is read there.
     pub(super) fn is_same_memory(&self, other: &Self) -> bool {
         let depth = self.depth.load(Relaxed);
         let is_seen = |mark| {
@@ -85,7 +85,7 @@ impl Node {
     }
 }
 
-/// The node of an entry of the calling thread's list, if it is one of ours, and its kind, which tells.
+/// The node of an entry of the calling thread's list, and its kind, which says whether the entry is a node of ours.
 pub(super) fn node_at(entry: usize) -> (*const Node, u32) {
     let node = (entry & !1).wrapping_sub(core::mem::offset_of!(Node, next));
     let node = core::ptr::with_exposed_provenance::<Node>(node);
