@@ -36,9 +36,11 @@ pub const TESTS: &[Test] = &[
     ("what_was_printed_is_printed_once", what_was_printed_is_printed_once),
     ("standard_input_is_empty_in_a_child", standard_input_is_empty_in_a_child),
     ("callbacks_after_a_fork_come_in_order", callbacks_after_a_fork_come_in_order),
+    ("a_callback_registers_another_for_the_children_after_it", a_callback_registers_another_for_the_children_after_it),
     ("callbacks_do_not_multiply_over_generations", callbacks_do_not_multiply_over_generations),
     ("a_lock_that_knows_of_forks_is_free_in_a_child", a_lock_that_knows_of_forks_is_free_in_a_child),
     ("a_local_that_knows_of_forks_is_fresh_in_a_child", a_local_that_knows_of_forks_is_fresh_in_a_child),
+    ("a_local_of_the_parent_is_left_and_not_dropped", a_local_of_the_parent_is_left_and_not_dropped),
     ("a_temporary_directory_goes_with_its_maker", a_temporary_directory_goes_with_its_maker),
     ("a_long_path_gives_way_to_a_short_one", a_long_path_gives_way_to_a_short_one),
     ("an_unusable_place_gives_way_to_another", an_unusable_place_gives_way_to_another),
@@ -252,6 +254,23 @@ fn callbacks_after_a_fork_come_in_order() {
     assert_eq!(scratch.read("log"), "one two work one two three ");
 }
 
+fn a_callback_registers_another_for_the_children_after_it() {
+    let scratch = Scratch::new();
+    let log = Arc::new(scratch.path("log"));
+    succeeds(Process::fork(|| {
+        let other = log.clone();
+        register_after_fork(&log, move |log| {
+            append(log, "one ");
+            register_after_fork(&other, |log| append(log, "two "));
+        });
+        succeeds(Process::fork(|| {
+            append(&log, "work ");
+            succeeds(Process::fork(|| ()));
+        }));
+    }));
+    assert_eq!(scratch.read("log"), "one work one two ");
+}
+
 // TestForkAwareThreadLock
 fn callbacks_do_not_multiply_over_generations() {
     fn descend(depth: u32, calls: &Arc<AtomicU32>, log: &Path) {
@@ -290,6 +309,24 @@ fn a_local_that_knows_of_forks_is_fresh_in_a_child() {
     assert_eq!((change(6), change(0)), (1, 7));
     succeeds(Process::fork(|| assert_eq!((change(2), change(0)), (1, 3))));
     assert_eq!(change(0), 7);
+}
+
+/// What the parent's value owns is not the child's to give back.
+fn a_local_of_the_parent_is_left_and_not_dropped() {
+    struct Told(std::path::PathBuf);
+    impl Drop for Told {
+        fn drop(&mut self) {
+            append(&self.0, "dropped ");
+        }
+    }
+    let scratch = Scratch::new();
+    let path = scratch.path("log");
+    let local = ForkAwareLocal::new(|| Told(path.clone()));
+    local.with(|told| append(&told.0, "parent "));
+    succeeds(Process::fork(|| local.with(|told| append(&told.0, "child "))));
+    assert_eq!(scratch.read("log"), "parent child ");
+    drop(local);
+    assert_eq!(scratch.read("log"), "parent child dropped ");
 }
 
 fn a_temporary_directory_goes_with_its_maker() {

@@ -222,6 +222,19 @@ fn file() -> File {
     File::open("/dev/null").unwrap()
 }
 
+/// A peer that does as it likes puts memory into the list of files, where safe code could write to it.
+#[test]
+fn memory_in_the_list_of_files_is_refused() {
+    let (near, far) = pipe().unwrap();
+    let memory = Shm::place(5_u32).unwrap();
+    // SAFETY: what is sent is refused, so nobody maps it or writes to it.
+    let copy = unsafe { memory.descriptor() }.try_clone_to_owned().unwrap();
+    near.send(&Handle(copy)).unwrap();
+    assert_eq!(kind(far.recv::<Handle<File>>()), ErrorKind::Decode);
+    near.send(&7).unwrap();
+    assert_eq!(far.recv::<i32>().unwrap(), 7);
+}
+
 // Each of these names a place by the value's own bytes. Were the file tried at all, it would be `Incompatible`.
 #[test]
 fn file_is_never_had_as_memory_whatever_the_bytes_say() {
