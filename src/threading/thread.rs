@@ -92,6 +92,9 @@ impl<T> Thread<T> {
     /// * `EAGAIN` when the system has no room for another thread, or for its stack. It is not listed then, and may be started
     ///   again later.
     /// * [`ErrorKind::ShuttingDown`] after [`shutdown`](super::shutdown()).
+    ///
+    /// The standard library maps a signal stack in each new thread, and aborts the process when that fails. So a program with
+    /// tens of thousands of threads must stay below the limit of maps (`vm.max_map_count`), at four maps a thread.
     pub fn start(&self) -> Result<()> {
         let core = &self.core;
         let (name, stack) = (core.given_name(), core.stack.unwrap_or_else(stack_size));
