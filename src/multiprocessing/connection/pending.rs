@@ -1,15 +1,15 @@
 //! The handshakes that a listener has not finished: many at once, not too many, and not for ever.
 //!
-//! Every thread that accepts waits at one epoll set, and goes on with whichever handshake is ready. So no thread waits behind
+//! Every accepting thread waits at one epoll set, and takes the next handshake that is ready. So no thread waits for
 //! another, and any of them takes the peer whose handshake is done.
 //!
 //! | a handshake | is | and its entry in the set is |
 //! | --- | --- | --- |
 //! | waits for its peer | in the table | armed |
-//! | goes on | in one thread's hands | disarmed, by `EPOLLONESHOT` |
+//! | goes on | owned by one thread | disarmed, by `EPOLLONESHOT` |
 //! | is over | dropped, or a connection | removed |
 //!
-//! The table's lock is held for a change of the table only, never over a wait.
+//! A thread holds the table's lock only to change the table, never during a wait.
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
@@ -32,18 +32,18 @@ use super::shortage::{Shortage, cannot_accept};
 use super::{Address, AuthKey, Handshake};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a peer may at least stay before a full table puts it out for another: time for some round trips around the world,
-/// which a flood of silent peers does not shorten.
+/// How long a peer may at least stay before a full table removes it for another peer. This is time for some round trips
+/// around the world, and a flood of silent peers does not shorten it.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// The token of the listener's own entry in the set.
 const LISTENER: u64 = u64::MAX;
-/// The token by which a thread that leaves wakes one that stays.
+/// The token by which a thread that leaves wakes a thread that stays.
 const WAKE: u64 = u64::MAX - 1;
 
-/// Those whose handshakes are not done yet.
+/// The peers whose handshakes are not done yet.
 ///
-/// Their time runs only while some thread is in [`serve`](Self::serve): they are not to blame for a listener that is busy.
+/// Their time runs only while some thread is in [`serve`](Self::serve), because a busy listener is not their fault.
 #[derive(Default)]
 pub(super) struct Pending {
     table: Lock<Table>,
@@ -51,25 +51,25 @@ pub(super) struct Pending {
 
 #[derive(Default)]
 struct Table {
-    /// In the order in which they came.
+    /// The waiting peers, in the order of their arrival.
     waiting: BTreeMap<u64, Box<Peer>>,
-    /// How many more are in the hands of threads.
+    /// How many more peers are owned by threads.
     in_hand: usize,
     next: u64,
     /// How many threads accept.
     accepting: usize,
-    /// Since when none does.
+    /// Since when no thread accepts.
     left: Option<Instant>,
     set: Option<Arc<Set>>,
     /// Whether the listener's entry in the set is disarmed.
     is_muted: bool,
-    /// While the system has no descriptor for a newcomer.
+    /// Until when the listener's entry stays disarmed, because the system has no descriptor for a new peer.
     muted_until: Option<Instant>,
-    /// In a forked child the peers are the parent's, and so is the set.
+    /// The process that owns the peers and the set: in a forked child they are the parent's.
     generation: u32,
 }
 
-/// What threads wait at.
+/// The set at which the threads wait.
 struct Set {
     epoll: Epoll,
     wake: EventFd,
@@ -81,7 +81,7 @@ struct Peer {
     address: Option<Address>,
 }
 
-/// One who has come and has proved to know the key.
+/// A peer that has proved to know the key, and its address.
 pub(super) type Admitted = (Socket, Option<Address>);
 
 /// What a thread does next.
@@ -103,8 +103,8 @@ struct Call<'c> {
 }
 
 impl Pending {
-    /// Lets in newcomers, and goes on with all handshakes until one is done or has failed; `None` when neither was the case by
-    /// the deadline. The others go on with the next call, or in another thread.
+    /// Accepts new peers, and goes on with all handshakes until one is done or has failed; `None` if the deadline
+    /// passes before. The other handshakes go on with the next call, or in another thread.
     pub(super) fn serve(
         &self,
         listener: &Socket,
@@ -153,7 +153,7 @@ impl Table {
         if self.accepting == 0 {
             self.left = Some(Instant::now());
         } else if let Some(set) = &self.set {
-            // Another thread may not know of the next peer whose time ends, or that there is room again.
+            // Another thread may not know the next peer whose time ends, or that there is room again.
             if self.is_muted || !self.waiting.is_empty() {
                 let _ = set.wake.try_add(1);
             }
@@ -164,7 +164,8 @@ impl Table {
         self.waiting.len() + self.in_hand >= rules.most.max(1)
     }
 
-    /// When a newcomer may come in although the table is full: as long as the oldest may stay, it waits outside.
+    /// When a new peer is accepted although the table is full: the new peer waits until the oldest peer's least time is
+    /// over.
     fn opens(&self) -> Option<Instant> {
         self.waiting.first_key_value().map(|(_, oldest)| oldest.came + GRACE)
     }
@@ -203,7 +204,7 @@ impl Table {
         }
     }
 
-    /// Takes a peer that is ready. `None` for one that another thread put out meanwhile.
+    /// Takes a peer that is ready. `None` for a peer that another thread has removed meanwhile.
     fn take(&mut self, number: u64) -> Option<Box<Peer>> {
         let peer = self.waiting.remove(&number)?;
         self.in_hand += 1;
@@ -215,7 +216,7 @@ impl Set {
     fn new(listener: &Socket) -> SysResult<Self> {
         let set = Self { epoll: Epoll::new()?, wake: EventFd::counter(0)? };
         set.epoll.register(listener, Interest::IN, LISTENER)?;
-        // Each addition is told to one thread, and nobody has to read it.
+        // Edge-triggered: each addition wakes one thread, and no thread has to read the event.
         set.epoll.register(&set.wake, Interest::IN | Interest::ET, WAKE)?;
         Ok(set)
     }
@@ -227,7 +228,8 @@ impl Peer {
         ready | Interest::ONESHOT
     }
 
-    /// One kind for whoever comes and does not get in, by going away too; what the system refuses here is another.
+    /// The error of a peer that does not get in, also because it has gone away. An error of this system has another
+    /// kind.
     fn lost(&self, error: Error) -> Error {
         let told = match &self.address {
             Some(address) => format!("{address}: {error}"),
@@ -245,7 +247,7 @@ impl Call<'_> {
     fn run(&self, deadline: Deadline) -> Result<Option<Admitted>> {
         let mut room = [MaybeUninit::<Event>::uninit(); 1];
         let mut shortage = Shortage::default();
-        // After the deadline each peer, and one newcomer, is still looked at once.
+        // After the deadline this thread still looks once at each peer, and at one new peer.
         let mut rest = None;
         loop {
             let next = self.pending.table.lock().next(self)?;
@@ -275,7 +277,7 @@ impl Call<'_> {
         }
     }
 
-    /// Takes a newcomer, or puts the oldest out to make room for one.
+    /// Accepts a new peer, or removes the oldest to make room for one.
     fn newcomer(&self, shortage: &mut Shortage, deadline: Deadline) -> Result<Option<Admitted>> {
         {
             let mut table = self.pending.table.lock();
@@ -318,7 +320,7 @@ impl Call<'_> {
         Ok(peer)
     }
 
-    /// Puts a newcomer into the table, which counted it already.
+    /// Puts a new peer into the table, which has counted it already.
     fn settle(&self, welcomed: Result<Option<Box<Peer>>>) -> Result<Option<Admitted>> {
         let mut table = self.pending.table.lock();
         table.in_hand -= 1;
@@ -337,7 +339,7 @@ impl Call<'_> {
         if advanced.is_err() || peer.exchange.is_done() {
             return self.end(peer, advanced).map(Some);
         }
-        // Armed again under the lock, so that a thread that is told of the peer finds it in the table.
+        // Armed again under the lock, so that a thread that is woken for the peer finds the peer in the table.
         let mut table = self.pending.table.lock();
         if let Err(errno) = self.set.epoll.modify(&peer.exchange, peer.wanted(), number) {
             drop(table);
@@ -348,7 +350,7 @@ impl Call<'_> {
         Ok(None)
     }
 
-    /// The end of a peer's time. What it said by then is heard.
+    /// Ends a peer's time, after a last look at the bytes that the peer has sent.
     fn put_out(&self, mut peer: Box<Peer>, why: &'static str) -> Result<Admitted> {
         let advanced = peer.exchange.advance();
         let is_over = advanced.is_err() || peer.exchange.is_done();
@@ -357,7 +359,7 @@ impl Call<'_> {
     }
 
     fn end(&self, peer: Box<Peer>, outcome: Result<()>) -> Result<Admitted> {
-        // Before it is closed: another process may have a copy of the descriptor, with which the entry would live on.
+        // Removed before the close: if another process has a copy of the descriptor, the entry would stay.
         let removed = self.set.epoll.unregister(&peer.exchange);
         self.pending.table.lock().in_hand -= 1;
         match outcome {

@@ -55,7 +55,7 @@ use crate::sync::local::LocalLock;
 use crate::sync::shared::SharedLock;
 use crate::sync::thread_number;
 
-/// The raw lock of threads that knows its holder, by the [number](thread_number) of the holder's thread.
+/// The raw lock of threads that knows its holder, by the number (see `thread_number`) of the holder's thread.
 #[derive(Debug)]
 pub struct OwnedWord {
     word: WordLock,

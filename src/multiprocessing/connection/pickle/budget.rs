@@ -1,4 +1,4 @@
-//! What a typed value may take of memory that is made of plain data, and the walks that charge it.
+//! The memory that a typed value of plain data may take, and the walks that charge this memory.
 
 use std::cell::Cell;
 use std::vec;
@@ -8,12 +8,12 @@ use serde::de::{self, DeserializeSeed};
 use super::de::{Fault, Outcome, Plain};
 use super::value::Value;
 
-/// How much memory may be taken still.
+/// The remaining memory.
 pub(super) struct Budget {
     most: usize,
     room: Cell<usize>,
-    /// How large the place is in which the value at work will stand, as far as it was paid for with what is around it. What is
-    /// larger than its place stands elsewhere, in a box, and is paid for by itself.
+    /// The size of the place for the current value, as far as it was paid for with the surrounding value. A value that
+    /// is larger than its place is in a box, and is paid for separately.
     place: Cell<usize>,
 }
 
@@ -22,7 +22,7 @@ impl Budget {
         Self { most, room: Cell::new(most), place: Cell::new(place) }
     }
 
-    /// Pays for so many things of a size, before there is room for them.
+    /// Pays for `count` items of a size, before their memory is allocated.
     pub(super) fn charge(&self, count: usize, size: usize) -> Outcome<()> {
         match count.checked_mul(size).and_then(|bytes| self.room.get().checked_sub(bytes)) {
             Some(room) => {
@@ -37,7 +37,7 @@ impl Budget {
         }
     }
 
-    /// Makes what will stand in a place of that size, which is paid for.
+    /// Makes a value in a place of that size, which is paid for.
     pub(super) fn within<R>(&self, place: usize, body: impl FnOnce() -> Outcome<R>) -> Outcome<R> {
         let around = self.place.replace(place);
         let result = body();
@@ -45,7 +45,7 @@ impl Budget {
         result
     }
 
-    /// Makes what has others in it.
+    /// Makes a value that contains values.
     pub(super) fn nested<V, R>(&self, body: impl FnOnce() -> Outcome<R>) -> Outcome<R> {
         let size = size_of::<V>();
         if size > self.place.get() {
@@ -54,7 +54,7 @@ impl Budget {
         body()
     }
 
-    /// Pays for what is left of a walk when its next item is of that size; `paid` is what was paid for each so far.
+    /// Pays for the rest of a walk whose next item has that size; `paid` is the price of each item so far.
     fn pay(&self, left: usize, size: usize, paid: &mut usize) -> Outcome<()> {
         if size > *paid {
             self.charge(left, size - *paid)?;
@@ -73,13 +73,13 @@ pub(super) struct Items<'b> {
 }
 
 impl<'b> Items<'b> {
-    /// Fields were paid for with what they are fields of.
+    /// A walk over `items`. Fields were paid for with their struct.
     pub(super) fn new(items: Vec<Value>, budget: &'b Budget, are_fields: bool) -> Self {
         let paid = if are_fields { usize::MAX } else { 0 };
         Self { count: items.len(), items: items.into_iter(), budget, paid }
     }
 
-    /// Nothing may be left.
+    /// Checks that no item is left.
     pub(super) fn end(self) -> Outcome<()> {
         left_over(self.count, self.items.len())
     }

@@ -1,8 +1,8 @@
-//! What a pickle builds before it is known to be a tree: items, and nodes that name one another by number.
+//! The graph that a pickle builds: items, and nodes that refer to one another by number.
 //!
-//! A pickle may use one object many times, and may put a container into itself. As a graph this costs no more than the
-//! bytes that say so; [`tree`](super::tree) makes values of it, within bounds. What one byte can make is as small as it can be: an
-//! item is 16 bytes, a node 32.
+//! A pickle may use one object many times, and may put a container into itself. The graph's cost stays in proportion to
+//! the pickle's bytes; [`tree`](super::tree) makes values of the graph, within bounds. One byte makes as little memory
+//! as possible: an item is 16 bytes, a node 32.
 
 use std::fmt;
 
@@ -11,15 +11,15 @@ use super::bigint::BigInt;
 /// Names a node: its place in the list of all.
 pub(super) type Id = u32;
 
-/// What stands on the stack or in a container: itself, if it is as small as that and nobody can change it; else a node.
+/// An entry of the stack or of a container: the value itself, if the value is small and immutable; otherwise a node.
 #[derive(Clone, Copy)]
 pub(super) enum Item {
     None,
     Bool(bool),
     Int(i64),
     Float(f64),
-    /// A container that has nothing in it yet, and where the opcode stands that made it. It gets a node when it gets items or a
-    /// second place.
+    /// An empty container, and the position of the opcode that made it. The container gets a node when it gets items or
+    /// a second place.
     Empty(Shape, u32),
     Node(Id),
 }
@@ -37,15 +37,15 @@ pub(super) enum Shape {
 
 pub(super) struct Node<'a> {
     pub(super) kind: Kind<'a>,
-    /// Where the opcode stands that made it, or 4 GiB.
+    /// The position of the opcode that made the node, or 4 GiB.
     pub(super) at: u32,
-    /// Which container it is, if it has items.
+    /// The kind of container, if the node has items.
     pub(super) shape: Shape,
 }
 
 /// No larger than the items of a container.
 pub(super) enum Kind<'a> {
-    /// What needs no node but was given a second place.
+    /// A value that needs no node but was given a second place.
     Plain(Item),
     BigInt(BigInt),
     Complex(f64, f64),

@@ -21,7 +21,7 @@ pub(super) struct Machine<'a> {
     meter: Meter,
 }
 
-/// What a pickle has built: the nodes, and what was left on the stack.
+/// The graph of a pickle: the nodes, and the item that was left on the stack.
 pub(super) struct Graph<'a> {
     pub(super) input: Input<'a>,
     pub(super) nodes: Vec<Node<'a>>,
@@ -138,7 +138,7 @@ impl<'a> Machine<'a> {
         self.input.error(what)
     }
 
-    /// What the meter says, as an error that names the opcode at work.
+    /// The meter's refusal, as an error that names the current opcode.
     fn charged<T>(&self, result: std::result::Result<T, Full>) -> Result<T> {
         result.map_err(|Full| self.too_large())
     }
@@ -166,7 +166,7 @@ impl<'a> Machine<'a> {
         Ok(id)
     }
 
-    /// Where the opcode at work stands, or 4 GiB.
+    /// The position of the current opcode, or 4 GiB.
     fn at(&self) -> u32 {
         u32::try_from(self.input.opcode_at()).unwrap_or(u32::MAX)
     }
@@ -227,7 +227,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// A line of text. What is not ASCII takes more room than there.
+    /// A line of text. Characters beyond ASCII take more bytes in memory than in the line.
     fn unicode(&mut self) -> Result<()> {
         let line = self.input.line()?;
         let most = line.len().saturating_mul(2);
@@ -256,7 +256,7 @@ impl<'a> Machine<'a> {
         self.charged(given)
     }
 
-    /// The node of what is on top of the stack; what had none gets one.
+    /// The node of the top item of the stack; an item without a node gets one.
     fn top_node(&mut self) -> Result<Id> {
         let top = self.stack.top().last().copied().ok_or_else(|| self.error("the stack is empty"))?;
         let id = match top {
@@ -284,7 +284,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// A container of what is above the mark.
+    /// Makes a container of the items above the mark.
     fn contain(&mut self, shape: Shape) -> Result<()> {
         let items = self.pop_mark()?;
         self.even(shape, &items)?;
@@ -306,7 +306,7 @@ impl<'a> Machine<'a> {
         self.make_container(Shape::Tuple, Kind::Items(kept))
     }
 
-    /// Adds what `add` adds to the items of the container on top of the stack.
+    /// Lets `add` add to the items of the container on top of the stack.
     fn add_to_top(
         &mut self,
         shape: Shape,
@@ -330,7 +330,7 @@ impl<'a> Machine<'a> {
         })
     }
 
-    /// Adds what is above the mark.
+    /// Adds the items above the mark.
     fn extend(&mut self, shape: Shape) -> Result<()> {
         let some = self.pop_mark()?;
         self.even(shape, &some)?;
@@ -436,7 +436,7 @@ impl<'a> Machine<'a> {
         match Class::find(module, name) {
             Some(class) => self.make(Kind::Class(class)),
             None => {
-                // As much of a name as a message needs.
+                // The part of the name that the message shows.
                 let (module, name) = (module.chars().take(80), name.chars().take(80));
                 let name: String = module.chain(['.']).chain(name).collect();
                 Err(self.error(format_args!("names {name}; only plain data is read")))
@@ -449,7 +449,7 @@ impl<'a> Machine<'a> {
         let (Some(module), Some(name)) = (self.text_of(module), self.text_of(name)) else {
             return Err(self.error("a class is named by two texts"));
         };
-        // None that is known is longer.
+        // No known name is longer.
         let (module, name): (String, String) = (module.chars().take(80).collect(), name.chars().take(80).collect());
         self.class(&module, &name)
     }
@@ -549,7 +549,7 @@ impl<'a> Machine<'a> {
 
 const NOT_ASCII: &str = "a str of Python 2 that is not ASCII; OldStr::Bytes would take it as bytes";
 
-/// What is wrong where the meter is full.
+/// The error text when the meter is full.
 pub(super) fn too_large(meter: &Meter) -> String {
     format!("reading it takes more than {} bytes of memory; Decoder::max_memory allows more", meter.limit())
 }

@@ -1,4 +1,4 @@
-//! What a pickle has put aside under numbers.
+//! The memo of a pickle: objects that were stored under numbers.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,10 @@ use super::meter::{Full, Meter};
 /// No node has this number.
 const NOTHING: Id = Id::MAX;
 
-/// What an entry of the table of far numbers takes, as the table grows.
+/// The memory of an entry in the table of far numbers, including the table's growth.
 const FAR: usize = 32;
 
-/// Numbers come one after the other, from nought or near it, so most are places in a list.
+/// The memo. Most pickles use consecutive numbers from about zero on, so most numbers are places in a list.
 #[derive(Default)]
 pub(super) struct Memo {
     near: Vec<Id>,
@@ -20,7 +20,7 @@ pub(super) struct Memo {
 }
 
 impl Memo {
-    /// How many numbers have something.
+    /// How many numbers have an object.
     pub(super) fn len(&self) -> u32 {
         self.len
     }

@@ -1,4 +1,4 @@
-//! What reading a pickle costs in memory, counted before it is allocated.
+//! The memory that reading a pickle takes, counted before its allocation.
 
 /// How many bytes are allocated, and how many may be.
 pub(super) struct Meter {
@@ -6,7 +6,7 @@ pub(super) struct Meter {
     limit: usize,
 }
 
-/// It would be more than the limit.
+/// The allocation would exceed the limit.
 #[derive(Debug)]
 pub(super) struct Full;
 
@@ -21,7 +21,7 @@ impl Meter {
         self.limit
     }
 
-    /// So many bytes are about to be allocated.
+    /// Counts bytes that are about to be allocated.
     pub(super) fn charge(&mut self, bytes: usize) -> Outcome {
         let used = self.used.saturating_add(bytes);
         if used > self.limit {
@@ -31,13 +31,13 @@ impl Meter {
         Ok(())
     }
 
-    /// So many bytes were freed.
+    /// Subtracts bytes that were freed.
     pub(super) fn refund(&mut self, bytes: usize) {
         self.used = self.used.saturating_sub(bytes);
     }
 
-    /// Makes room for `more` items: exactly as much at first, then twice as much, and a quarter more where it is much already,
-    /// since what is too much counts.
+    /// Makes room for `more` items: exactly that at first, later twice the room, and a quarter more if the room is
+    /// already large. Unused room counts, too.
     pub(super) fn reserve<T>(&mut self, items: &mut Vec<T>, more: usize) -> Outcome {
         let (len, capacity) = (items.len(), items.capacity());
         if capacity - len >= more {

@@ -1,18 +1,19 @@
-//! The stack of the machine, in one piece above each open mark: so a container takes its items as they are.
+//! The stack of the machine. The items above each open mark are in one `Vec`, so a container can take that `Vec`.
 
 use super::graph::Item;
 use super::meter::{Full, Meter};
 
-/// Up to so many items are copied to where they belong, and their room is used again; beyond, the room goes along if they fill it.
+/// Up to this number, items are copied to their container and their room is used again. More items keep their room if
+/// they fill it.
 const FEW: usize = 64;
 
 #[derive(Default)]
 pub(super) struct Stack {
-    /// What is above the last open mark.
+    /// The items above the last open mark.
     top: Vec<Item>,
-    /// What is below each open mark.
+    /// The items below each open mark.
     below: Vec<Vec<Item>>,
-    /// Room that was used.
+    /// Room that was used before.
     spare: Vec<Vec<Item>>,
 }
 
@@ -26,7 +27,7 @@ impl Stack {
         Ok(())
     }
 
-    /// What is above the last open mark.
+    /// The items above the last open mark.
     pub(super) fn top(&self) -> &[Item] {
         &self.top
     }
@@ -58,8 +59,8 @@ impl Stack {
         !self.below.is_empty()
     }
 
-    /// What is above the last open mark, which is closed; the room is to be [given back](Self::give_back) unless it is
-    /// [kept](Self::keep).
+    /// Closes the last open mark, and returns the items above it. The caller [gives the room back](Self::give_back) or
+    /// [keeps](Self::keep) the items.
     pub(super) fn pop_mark(&mut self) -> Option<Vec<Item>> {
         self.below.pop().map(|below| std::mem::replace(&mut self.top, below))
     }
@@ -71,7 +72,7 @@ impl Stack {
         Ok(())
     }
 
-    /// The items alone, for good.
+    /// The items without unused room, for the caller to keep.
     pub(super) fn keep(&mut self, meter: &mut Meter, items: Vec<Item>) -> Result<Vec<Item>, Full> {
         if items.len() > FEW && items.len() > items.capacity() / 2 {
             return Ok(items);
@@ -83,7 +84,7 @@ impl Stack {
         Ok(kept)
     }
 
-    /// Adds what was popped to the items of a container.
+    /// Adds popped items to the items of a container.
     pub(super) fn add(&mut self, meter: &mut Meter, to: &mut Vec<Item>, items: Vec<Item>) -> Result<(), Full> {
         if to.is_empty() && items.len() > FEW && items.len() >= items.capacity() / 4 * 3 {
             meter.free(std::mem::replace(to, items));

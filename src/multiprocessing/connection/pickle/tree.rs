@@ -14,18 +14,18 @@ pub(super) struct Builder<'m, 'a> {
     max_depth: usize,
     /// The containers at work, the outermost first.
     open: Vec<Open<'m>>,
-    /// What became of each node so far.
+    /// The state of each node.
     states: Vec<State>,
-    /// The outermost container at work that is made once more, by its place in `open`.
+    /// The outermost open container that is made once more, by its place in `open`.
     again: Option<usize>,
-    /// How many bytes went into what was made before.
+    /// How many bytes the copies of values that were made before take.
     copied: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     New,
-    /// It stands in `open`.
+    /// The node is in `open`.
     Open,
     Made,
 }
@@ -82,7 +82,7 @@ impl<'m, 'a> Builder<'m, 'a> {
                 if let Some(made) = made.take() {
                     container.made.add(made);
                 }
-                // What has nothing in it is its own value.
+                // An item without items is its own value.
                 match container.wanted.find_map(|item| match plain(*item) {
                     Some(value) => {
                         container.made.add(value);
@@ -97,7 +97,7 @@ impl<'m, 'a> Builder<'m, 'a> {
         }
     }
 
-    /// Makes the value of an item, or opens the container that it is.
+    /// Makes the value of an item, or opens the item if it is a container.
     fn begin(&mut self, item: Item) -> Result<Option<Value>> {
         let id = match item {
             Item::Node(id) => id,
@@ -166,7 +166,7 @@ impl<'m, 'a> Builder<'m, 'a> {
         Ok(())
     }
 
-    /// Whether there may be a container within those at work.
+    /// Checks that another container may be nested in the open ones.
     fn deeper(&self, at: u32) -> Result<()> {
         if self.open.len() < self.max_depth {
             return Ok(());
@@ -209,7 +209,7 @@ impl<'m, 'a> Builder<'m, 'a> {
                 other => return Err(self.error(id, format_args!("a {} is no pair", other.type_name()))),
             }
         }
-        // The list is gone, and so are the pairs in it.
+        // The list and the pairs in it were freed.
         self.meter.refund(room * size_of::<Value>() + count * size_of::<(Value, Value)>());
         Ok(pairs)
     }
@@ -281,7 +281,7 @@ impl<'m, 'a> Builder<'m, 'a> {
         }
     }
 
-    /// Counts what a node takes, before it is allocated.
+    /// Counts the memory of a node before its allocation.
     fn charge(&mut self, id: Id, size: usize) -> Result<()> {
         if self.again.is_some() || self.state(id) == State::Made {
             self.copied = self.copied.saturating_add(size);
@@ -313,7 +313,7 @@ impl<'m, 'a> Builder<'m, 'a> {
     }
 }
 
-/// The value of what has nothing in it.
+/// The value of an item without items.
 fn plain(item: Item) -> Option<Value> {
     Some(match item {
         Item::None => Value::None,

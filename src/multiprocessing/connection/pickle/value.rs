@@ -117,7 +117,7 @@ impl Value {
         }
     }
 
-    /// How many bytes of memory it takes, itself included.
+    /// How many bytes of memory the value takes, including the `Value` itself.
     pub(super) fn memory(&self) -> usize {
         let inside = match self {
             Self::BigInt(big) => big.as_le_bytes().len(),
