@@ -5,7 +5,7 @@ use loom::thread;
 use ossature_sys::futex::Limit;
 use ossature_sys::sync::barrier::{Barrier, Broken};
 
-use crate::explore;
+use crate::{explore, explore_to};
 
 #[test]
 fn all_are_let_go_with_a_number_each() {
@@ -87,5 +87,25 @@ fn barrier_may_be_aborted_while_its_action_runs() {
         assert!(barrier.is_broken());
         barrier.reset();
         assert_eq!(barrier.wait(), Ok(0));
+    });
+}
+
+/// A party leaves without the internal lock while another completes the next cycle: the word changes in between, and the action of
+/// that cycle is not passed over.
+#[test]
+fn wait_that_completes_a_cycle_beside_a_late_leaver_has_run_its_action() {
+    fn pass(barrier: &Barrier, limit: Limit<'_>) {
+        let mut has_run = false;
+        let answer = barrier.wait_with_timeout(limit, || has_run = true);
+        assert!(answer.is_err() || has_run, "{answer:?} without the action");
+    }
+    explore_to(5, || {
+        let barrier = Arc::new(Barrier::new(1));
+        let other = {
+            let barrier = barrier.clone();
+            thread::spawn(move || pass(&barrier, Limit::NOW))
+        };
+        pass(&barrier, Limit::NEVER);
+        other.join().unwrap();
     });
 }

@@ -11,9 +11,14 @@ mod lock;
 mod semaphore;
 
 fn explore(model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
     // Two switches away from a running thread are explored in seconds; LOOM_MAX_PREEMPTIONS=3 takes minutes.
-    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    explore_to(2, model);
+}
+
+/// With so many switches away from a running thread, for a small model.
+fn explore_to(switches: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(switches));
     builder.max_branches = 10_000;
     builder.check(model);
 }

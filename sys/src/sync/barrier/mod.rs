@@ -371,7 +371,7 @@ impl<S: Scope> Barrier<S> {
                     let next = self.roster.inside();
                     self.roster.sit(seat);
                     if next + 1 >= self.parties {
-                        return self.complete(held, seen, seat, next, limit, action);
+                        return self.complete(held, seat, next, limit, action);
                     }
                     number = Some(next);
                 }
@@ -418,26 +418,27 @@ impl<S: Scope> Barrier<S> {
     fn complete<'b, A: FnOnce()>(
         &'b self,
         held: Held<'b, S>,
-        seen: u32,
         seat: usize,
         number: u32,
         limit: Limit<'_>,
-        action: Option<A>,
+        mut action: Option<A>,
     ) -> Result<u32, Broken> {
         let mut held = Some(held);
-        if let Some(action) = action.filter(|_| self.change(seen, ACTING)) {
-            drop(held.take());
-            self.act(seat, limit, action);
-            // To end the cycle needs no lock: no party comes inside before this thread has left.
-            held = self.enter(limit).unwrap_or_default();
-        }
         let answer = loop {
             let seen = self.state.load(Acquire);
-            if !matches!(seen & PHASE, FILLING | ACTING) {
-                break Err(why(seen));
-            }
-            if self.change(seen, DRAINING) {
-                break Ok(number);
+            match seen & PHASE {
+                // Should the word change meanwhile, by a late leaver of the cycle before say, the action is still to be run.
+                FILLING if action.is_some() => {
+                    if self.change(seen, ACTING) {
+                        drop(held.take());
+                        action.take().into_iter().for_each(|action| self.act(seat, limit, action));
+                        // To end the cycle needs no lock: no party comes inside before this thread has left.
+                        held = self.enter(limit).unwrap_or_default();
+                    }
+                }
+                FILLING | ACTING if self.change(seen, DRAINING) => break Ok(number),
+                FILLING | ACTING => {}
+                _ => break Err(why(seen)),
             }
         };
         self.leave(held, seat);
