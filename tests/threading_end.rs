@@ -75,6 +75,7 @@ fn main() {
         ("a_chain_without_intervals_lets_others_come", timers::a_chain_without_intervals_lets_others_come),
         ("a_timer_without_a_thread_can_be_started_again", timers::a_timer_without_a_thread_can_be_started_again),
         ("without_a_further_thread_timers_wait_for_one", timers::without_a_further_thread_timers_wait_for_one),
+        ("every_timer_that_was_started_is_called", timers::every_timer_that_was_started_is_called),
     ]);
 }
 

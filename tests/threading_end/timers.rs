@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
+use ossature::sys::deadline::Deadline;
 use ossature::sys::errno::Errno;
 use ossature::threading::{Event, Timer, get_native_id};
 
@@ -198,5 +199,44 @@ pub fn without_a_further_thread_timers_wait_for_one() {
         slow.wait();
         assert!(later.cancel());
         assert_eq!(Timer::delayed(), 1);
+    });
+}
+
+/// Whether there can be a first thread is not known while another start is about to find out. Such a timer is not taken in the hope
+/// of it: nobody would come to call it.
+pub fn every_timer_that_was_started_is_called() {
+    const STARTERS: usize = 4;
+    apart(|| {
+        // A starter that has ended would leave its stack for a thread of timers.
+        let (begin, end) = (Arc::new(Barrier::new(STARTERS + 1)), Arc::new(Barrier::new(STARTERS + 1)));
+        let started = Arc::new(Mutex::new(Vec::with_capacity(STARTERS * 1000)));
+        let starters: Vec<_> = (0..STARTERS)
+            .map(|_| {
+                let (begin, end, started) = (begin.clone(), end.clone(), started.clone());
+                std::thread::spawn(move || {
+                    drop(Timer::new(MS, || ())); // its allocator has now what it takes at first
+                    begin.wait();
+                    begin.wait();
+                    for timer in (0..1000).map(|_| Timer::new(MS, || ())) {
+                        if timer.start().is_ok() {
+                            started.lock().unwrap().push(timer);
+                        }
+                    }
+                    end.wait();
+                    end.wait();
+                })
+            })
+            .collect();
+        begin.wait();
+        let before = no_more_memory();
+        begin.wait();
+        end.wait();
+        limit_memory(before);
+        let started = std::mem::take(&mut *started.lock().unwrap());
+        let patience = Deadline::after(Duration::from_secs(1));
+        let forgotten = started.iter().filter(|timer| !timer.wait_timeout(patience)).count();
+        end.wait();
+        starters.into_iter().for_each(|starter| starter.join().unwrap());
+        assert_eq!(forgotten, 0, "of {} timers", started.len());
     });
 }

@@ -103,6 +103,8 @@ struct Timers {
     calls: u64,
     /// How many threads there are, whatever they do.
     threads: usize,
+    /// The first thread is being started, and may not come.
+    first_is_due: bool,
     /// How many threads wait to become the leader.
     idle: usize,
     /// There is no leader, because all threads are in callbacks.
@@ -125,6 +127,8 @@ pub(in super::super) struct Wheel {
     called: Condition,
     /// No timer is left that shutdown waits for.
     calm: Condition,
+    /// The first thread has come, or cannot be started.
+    first: Condition,
 }
 
 /// How to get a leader, once the lock is released.
@@ -162,6 +166,7 @@ impl Timers {
             return Call::Vacant { waiting: self.leave_vacant().filter(|_| most > 1) };
         }
         self.leader = Leader::Coming;
+        self.first_is_due = self.threads == 0;
         self.threads += 1;
         Call::New
     }
@@ -237,6 +242,7 @@ impl Wheel {
             runner: None,
             calls: 0,
             threads: 0,
+            first_is_due: false,
             idle: 0,
             vacant: false,
             vacant_until: Deadline::NOW,
@@ -244,7 +250,13 @@ impl Wheel {
             told: false,
             closed: false,
         };
-        Self { timers: Lock::new(timers), sooner: Condition::new(), called: Condition::new(), calm: Condition::new() }
+        Self {
+            timers: Lock::new(timers),
+            sooner: Condition::new(),
+            called: Condition::new(),
+            calm: Condition::new(),
+            first: Condition::new(),
+        }
     }
 
     /// Lets no timer start any more, if there is none to wait for.
@@ -261,12 +273,28 @@ impl Wheel {
             timers = self.calm.wait(timers);
         }
     }
+
+    /// The lock, once it is known whether there is a thread. A timer that is added before might be left to nobody: the error of that
+    /// thread's start goes to whoever asked for it.
+    fn settled(&self) -> Guard<'_, Timers> {
+        let mut timers = self.timers.lock();
+        while timers.first_is_due {
+            timers = self.first.wait(timers);
+        }
+        timers
+    }
+
+    fn first_is_known(&self, timers: &mut Timers) {
+        if std::mem::take(&mut timers.first_is_due) {
+            self.first.notify_all();
+        }
+    }
 }
 
 impl Era {
     pub(super) fn start(&'static self, shot: &Arc<Shot>, at: Deadline) -> Result<()> {
         let state = &shot.state;
-        let mut timers = self.wheel.timers.lock();
+        let mut timers = self.wheel.settled();
         if timers.closed {
             return Err(shutting_down("can't start the timer"));
         }
@@ -289,7 +317,7 @@ impl Era {
     /// Takes a timer back that nobody would wait for, unless somebody came to do that meanwhile.
     #[cold]
     fn unstart(&self, shot: &Arc<Shot>, error: Error) -> Result<()> {
-        let mut timers = self.wheel.timers.lock();
+        let mut timers = self.wheel.settled();
         let served = timers.threads > 0;
         let pending = shot.state.phase.load(Relaxed) == PENDING;
         if served || !pending {
@@ -378,6 +406,7 @@ impl Era {
     #[cold]
     fn go_without(&self, error: Error) -> Result<()> {
         let mut timers = self.wheel.timers.lock();
+        self.wheel.first_is_known(&mut timers);
         timers.threads -= 1;
         // Not so if a thread that came back leads meanwhile.
         if timers.leader == Leader::Coming {
@@ -398,6 +427,7 @@ impl Era {
         // As late as a timerfd at most, which knows no slack. Forbidden in some sandboxes, and then a little later.
         let _ = sched::set_timer_slack(Duration::from_nanos(1));
         let mut timers = self.wheel.timers.lock();
+        self.wheel.first_is_known(&mut timers);
         loop {
             if timers.wants_leader() {
                 let Some((begun, call)) = self.lead(timers) else { return };
