@@ -1,7 +1,8 @@
-# Sourced by scripts/portability: the test programs of both crates under an older kernel of Debian's, in qemu without acceleration.
+# Sourced by scripts/portability: runs the test programs of both crates under an older Debian kernel, in qemu without
+# acceleration.
 
-# debian_package SUITE NAME PATTERN FOLDER: unpacks in FOLDER the package that NAME of another Debian release depends on and
-# whose own name PATTERN fits. It comes from where this machine gets its packages.
+# debian_package SUITE NAME PATTERN FOLDER: unpacks a package of another Debian release in FOLDER. The package is the
+# dependency of NAME whose name matches PATTERN. It comes from this machine's package source.
 debian_package() {
   local suite=$1 name=$2 pattern=$3 folder=$4 own package
   local state=$tools/apt-$suite
@@ -19,8 +20,8 @@ debian_package() {
   (cd "$folder" && apt-get -qq "${apart[@]}" download "$package" </dev/null && dpkg -x "$package"_*.deb unpacked)
 }
 
-# test_programs TRIPLE: folder and program of each test of both crates, a line each. What looks at the repository and not at
-# the kernel is left out.
+# test_programs TRIPLE: folder and program of each test of both crates, a line each, without the tests that only look at
+# the repository.
 test_programs() {
   cargo test --no-run -p ossature-sys -p ossature --tests --target "$1" --target-dir target/portability -Zbuild-std \
     --message-format=json </dev/null 2>"$root/target/portability/build.log" |

@@ -1,4 +1,4 @@
-//! What decoding a message costs: depth, time and memory, the last counted by an allocator that watches this thread.
+//! The cost of decoding a message: depth, time and memory. An allocator counts the memory of this thread.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -58,7 +58,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// The result of `body`, the most memory that this thread had during it beyond what it had before, and what it has more of afterwards.
+/// The result of `body`, the most memory that this thread had at a time beyond the memory before, and the memory that
+/// is left.
 fn measured<R>(body: impl FnOnce() -> R) -> (R, usize, usize) {
     let before = LIVE.get();
     PEAK.set(before);

@@ -1,4 +1,5 @@
-//! A value of 64 bytes sent and received in one thread, beside postcard's bytes over the same connection: what the bounds cost.
+//! A value of 64 bytes sent and received in one thread, beside postcard's bytes over the same connection. The
+//! difference is the cost of the bounds.
 
 use std::hint::black_box;
 

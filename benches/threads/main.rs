@@ -102,8 +102,8 @@ fn lateness(bench: &Bench) {
     bench.compare("timer-lateness", &samples, "ossature", "timerfd", Bar::AtMost(1.0));
 }
 
-/// A hundred thousand timers that are due at one instant: how long after it the last is called. Beside them a thread that
-/// sleeps until then and takes as many calls out of a heap.
+/// A hundred thousand timers that are due at one instant: how long after that instant the last timer is called. The
+/// comparison is a thread that sleeps until then and takes as many calls out of a heap.
 fn burst(bench: &Bench) {
     const MANY: u64 = 100_000;
     if !bench.wants("timer-burst") {

@@ -1,4 +1,4 @@
-//! An allocator that counts, for the targets that hold memory against a bound.
+//! An allocator that counts, for the targets that compare memory with a bound.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
@@ -42,7 +42,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// The result of `body`, and the most memory that there was during it beyond what there was before.
+/// The result of `body`, and the most memory that `body` had at a time beyond the memory before.
 pub fn measured<R>(body: impl FnOnce() -> R) -> (R, usize) {
     let before = LIVE.load(Relaxed);
     PEAK.store(before, Relaxed);

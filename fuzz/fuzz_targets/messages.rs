@@ -1,5 +1,5 @@
-//! Messages that lie about the values in them: any bytes are a value or an error, within depth and memory, the connection goes on,
-//! and what was read survives writing and reading.
+//! Messages with wrong lengths and counts. Any bytes are a value or an error, within the bounds of depth and memory.
+//! The connection goes on, and a value stays the same after writing and reading.
 #![no_main]
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 #[path = "counted.rs"]
 mod counted;
 
-/// A value in which everything can stand in everything.
+/// A value of which every kind can contain every other kind.
 #[derive(Serialize, Deserialize)]
 enum Any {
     None,

@@ -1,5 +1,5 @@
-//! Pickles that lie: any bytes are plain data or an error soon, within the memory that the decoder was given, and what was read
-//! survives writing and reading.
+//! Pickles with wrong lengths and counts. Any bytes are plain data or an error soon, within the decoder's memory. A
+//! value stays the same after writing and reading.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! The sockets with which a service manager starts a process. Each test plays the manager in a child, which executes this program
-//! anew with a [part](PARTS) to play: what counts is what was there when the program was loaded.
+//! The sockets that a service manager passes to a process. Each test acts as the manager in a child, which executes
+//! this program again with a [part](PARTS). Only the environment and the descriptors at the program's load count.
 
 use std::env;
 use std::ffi::CString;
@@ -15,7 +15,7 @@ use ossature::sys::fd::is_cloexec;
 
 use crate::{child, well};
 
-/// What the program does that was started by the manager, by the variable that names it.
+/// What the program does that the manager started; a variable names the part.
 const PARTS: &[(&str, fn())] = &[
     ("takes_two", takes_two),
     ("takes_beside_another_thread", takes_beside_another_thread),
@@ -27,7 +27,7 @@ const PARTS: &[(&str, fn())] = &[
 const PART: &str = "OSSATURE_PART";
 const WHY: &str = "OSSATURE_WHY";
 
-/// Plays a part, if this process was started for one.
+/// Runs a part, if this process was started for one.
 pub fn play() {
     if let Ok(wanted) = env::var(PART) {
         let (_, part) = PARTS.iter().find(|(name, _)| *name == wanted).unwrap();

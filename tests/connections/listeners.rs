@@ -1,4 +1,4 @@
-//! Listeners of several processes: killed ones, many that start at once, and some without descriptors.
+//! Listeners of several processes: killed listeners, many that start at once, and listeners without free descriptors.
 
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -48,7 +48,8 @@ pub fn path_of_a_killed_listener_is_the_next_ones() {
 const STARTERS: usize = 6;
 const ROUNDS: usize = 24;
 
-/// One of several processes that want the path: tells whether it got it, and if so says its number to who connects.
+/// One of several processes that bind to the path. The process reports whether it got the path, and sends its number to
+/// each client.
 fn start(path: &Path, go: &Event, told: &Connection, number: usize) -> u8 {
     set_parent_death_signal(Some(Signal::KILL)).unwrap();
     go.wait().unwrap();

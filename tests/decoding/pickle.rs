@@ -1,4 +1,4 @@
-//! Pickles of a few bytes that stand for much.
+//! Short pickles that make large values.
 
 use std::os::unix::net::UnixStream;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Messages of a few bytes that stand for much, as typed values.
+//! Short messages that make large typed values.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;

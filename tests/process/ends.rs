@@ -1,4 +1,4 @@
-//! What a forked child has of its parent's pipes, listeners and other children: what it was given.
+//! A forked child has only the given ends of its parent's pipes, listeners and other children.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! The process above the program, which reaps what nobody waits for.
+//! The process above the program that reaps orphans.
 
 use std::os::unix::process::parent_id;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Signal mask, environment, directory, limits, group and user of children, in every world.
+//! Signal mask, environment, directory, limits, group and user of children, with every start method.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,5 @@
-//! Programs that have rights by their file, and a system without devices: their children begin, or the reason comes back.
+//! Programs that have rights by their file, and a system without devices. Their children begin, or the error gives the
+//! reason.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};

@@ -1,4 +1,5 @@
-//! No child has rights that its parent has given up, and none is started by a process that has fewer than the child would have.
+//! A child never has rights that its parent gave up. A process with fewer rights than the child would have cannot start
+//! the child.
 
 use std::fs::File;
 use std::io::{Read, Write};

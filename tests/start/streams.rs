@@ -1,4 +1,4 @@
-//! Starts in a process without some of its standard streams: nothing of this library's own takes their numbers.
+//! Starts in a process without some of its standard streams: no descriptor of this library takes their numbers.
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! A child whose end the kernel keeps back does not hold its start.
+//! A child whose end the kernel delays does not delay its start.
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -61,7 +61,7 @@ impl Text {
         &self.bytes[place..place + length as usize]
     }
 
-    /// Sends message `n` with its files, as far as it goes by the deadline.
+    /// Sends as much of message `n` and its files as the stream takes by the deadline.
     pub fn send_files(&self, end: &Connection, plan: Plan, n: u32, deadline: Deadline) -> Result<Sent> {
         let files = self.files_of(n).iter().map(Handle).collect();
         end.send_timeout(&Parcel { files, bytes: self.message(plan, n) }, deadline)

@@ -1,4 +1,4 @@
-//! What costs no system call: a primitive on which nobody sleeps any more.
+//! A primitive without sleepers costs no system call.
 
 use std::sync::mpsc::channel;
 use std::thread;

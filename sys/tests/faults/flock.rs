@@ -1,4 +1,4 @@
-//! Locks on files when the system says no.
+//! Locks on files when the system refuses a call.
 
 use ossature_sys::errno::Errno;
 use ossature_sys::flock::FileLock;

@@ -28,7 +28,7 @@ pub const TESTS: &[Test] = &[
 /// Set for a run of this binary in which the kernel does not tell where the robust list is.
 pub const NO_LIST: &str = "OSSATURE_TEST_NO_ROBUST_LIST";
 
-/// Set for a run of this binary in which the C library makes no robust mutex either.
+/// The variable of a run of this binary in which the C library makes no robust mutex either.
 pub const NO_MUTEX: &str = "OSSATURE_TEST_NO_ROBUST_MUTEX";
 
 pub const PATIENCE: Duration = Duration::from_secs(10);

@@ -13,10 +13,10 @@ use ossature_sys::signal::{Signal, restore_default};
 
 pub type Test = (&'static str, fn());
 
-/// Seconds after which a test counts as hung, on a machine of its own.
+/// Seconds after which a test counts as hung, on a machine without other load.
 const PATIENCE: u32 = 60;
 
-/// How many times slower than that the tests run here: what sets up an emulator says so in this variable.
+/// How many times slower the tests run here. The script that sets up an emulator sets this variable.
 fn slowness() -> u32 {
     std::env::var("OSSATURE_TEST_SLOWNESS").map_or(1, |factor| factor.parse().expect("a number"))
 }
@@ -24,10 +24,11 @@ fn slowness() -> u32 {
 /// The name of the running test, for the handler of the alarm.
 static RUNNING: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
-/// The variable that tells programs that a test starts which process runs the tests, and in which namespace.
+/// The variable that tells a test's programs the number of the process that runs the tests, and the namespace of that
+/// number.
 const RUNNER_NAME: &str = "OSSATURE_TEST_RUNNER";
 
-/// The process that runs the tests: this one, or the one that this was forked from.
+/// The process that runs the tests: this process, or the process from which it was forked.
 static RUNNER: AtomicI32 = AtomicI32::new(0);
 
 // SAFETY: POSIX declares it so; missing from the libc crate.
@@ -44,7 +45,7 @@ fn pid_namespace() -> String {
     fs::read_link("/proc/self/ns/pid").map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Has a child of the runner that waits for something be killed with the runner, however that ends.
+/// Lets the kernel kill a waiting child of the runner when the runner ends, however the runner ends.
 extern "C" fn end_with_the_runner() {
     // SAFETY: getppid(2) has no preconditions, and is allowed after a fork.
     if unsafe { libc::getppid() } == RUNNER.load(SeqCst) {
@@ -64,8 +65,8 @@ pub fn become_the_runner() {
     unsafe { std::env::set_var(RUNNER_NAME, format!("{pid} {}", pid_namespace())) };
 }
 
-/// Sleeps until somebody ends this process: for a test that does. Ends by itself when the process that runs the tests is no
-/// more, so that nothing is left of a test program that was killed.
+/// Sleeps until the test ends this process. The process ends by itself when the process that runs the tests has ended,
+/// so that a killed test program leaves no process.
 #[allow(dead_code, reason = "each test binary uses its part")]
 pub fn rest() -> ! {
     use ossature_sys::poll::{PollFd, PollFlags, poll};

@@ -1,4 +1,4 @@
-//! What a program meets where the kernel keeps no robust list and the C library makes no robust mutex.
+//! The errors on a system without robust lists whose C library makes no robust mutex.
 
 use std::sync::atomic::AtomicU32;
 
@@ -21,7 +21,7 @@ fn placed<T: Shareable>(init: impl Init<T>) -> Result<(), Errno> {
     Shm::place(init).map(drop)
 }
 
-/// One answer at the first object; what has no lock in it is placed everywhere.
+/// The first object with a lock is an error; a type without a lock can be placed everywhere.
 fn what_has_a_lock_cannot_be_placed() {
     let expected = if Shared::form() == Form::Unsupported { Err(Errno::OPNOTSUPP) } else { Ok(()) };
     assert_eq!(placed(Lock::<u32, Shared>::shared(0)), expected);

@@ -1,8 +1,9 @@
-//! What a death leaves that the kernel did not report: the dead thread's number stays in the word, and comes again.
+//! The state after a death that the kernel did not report: the dead thread's number stays in the word, and is used
+//! again.
 //!
-//! Such a death is made by giving the kernel another list just before the end, as if the true one had been lost. Then the
-//! number is replaced by the caller's own in the shared memory, as if the kernel had given it to the caller; the last test lets the
-//! kernel do so.
+//! A test makes such a death by giving the kernel another list just before the end, as if the true list had been lost.
+//! Then the test replaces the number in the shared memory by its own, as if the kernel had given the test that number.
+//! In the last test the kernel itself does so.
 
 use std::mem::forget;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
@@ -48,7 +49,7 @@ fn lose_the_list() {
     assert_eq!(answer, 0);
 }
 
-/// A child takes something and dies without a report. Answers its number.
+/// A child takes an object and dies without a report. Returns the child's number.
 fn unreported(take: impl FnOnce()) -> u32 {
     let mut child = fork(|| {
         take();
@@ -61,7 +62,7 @@ fn unreported(take: impl FnOnce()) -> u32 {
     number
 }
 
-/// Replaces the number of a thread in an object; answers how often it was there.
+/// Replaces the number of a thread in an object; returns how often the number was there.
 fn give_number<T: ?Sized>(object: &T, from: u32, to: u32) -> usize {
     let words = std::ptr::from_ref(object).cast::<AtomicU32>();
     // SAFETY: the object is made of atomic numbers, of which these are halves or wholes.
@@ -78,7 +79,7 @@ fn there_are_no_nodes() -> bool {
     none
 }
 
-/// What everybody finds who does not hold the lock.
+/// Checks what a thread finds that does not hold the lock.
 fn is_anothers(lock: &Lock<(), Shared>) {
     assert!(lock.is_locked() && !lock.is_mine());
     assert_eq!(lock.release(), Err(NotOwner::HeldByAnother));

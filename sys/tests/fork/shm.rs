@@ -1,4 +1,4 @@
-//! Shared memory in processes that are not as usual: limited, without standard streams, in another pid namespace.
+//! Shared memory in unusual processes: with limits, without standard streams, in another pid namespace.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;

@@ -1,5 +1,5 @@
-//! What others do beside a participant that stands still at any instruction: nothing that has a limit outlasts it, and what may not
-//! sleep does not.
+//! The calls of others beside a participant that is stopped at any instruction. A call with a limit ends in time, and a
+//! call that may not sleep does not sleep.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
@@ -37,12 +37,12 @@ pub const TESTS: &[Test] = &[
 ];
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The limit of those who meet the one that stands still.
+/// The limit of the calls beside the stopped participant.
 const LIMIT: Duration = Duration::from_millis(5);
-/// Who has not ended then waits for the one that stands still.
+/// A process that has not ended by then waits for the stopped participant.
 const LATE: Duration = Duration::from_secs(10);
 
-/// A child that stands still in front of `turn`; `None`, said aloud, where the processor does not step.
+/// A child that is stopped before `turn`; `None`, with a printed note, if the processor cannot step.
 fn standing(turn: impl FnOnce()) -> Option<Child> {
     let mut child = fork(|| {
         ptrace::stop_for_tracer().unwrap();
@@ -60,7 +60,7 @@ fn standing(turn: impl FnOnce()) -> Option<Child> {
     Some(child)
 }
 
-/// Lets it do so many instructions; false when it ended before.
+/// Lets the child run that many instructions; false if it ended before.
 fn go_on(child: &mut Child, steps: usize) -> bool {
     (0..steps).all(|_| {
         ptrace::single_step(child).unwrap();
@@ -73,9 +73,9 @@ fn end(mut child: Child) {
     child.wait().unwrap();
 }
 
-/// Has a child stand still after 0, `stride`, ... instructions of `turn`, each time beside another `place`, while another child
-/// does what `others` does, which must end in time. That one begins when the first stands still; or before, and then `ready`
-/// says when it has come far enough.
+/// Stops a child after 0, `stride`, ... instructions of `turn`, each time with a new `place`, while another child runs
+/// `others`, which must end in time. The other child begins when the first is stopped. Or it begins earlier, and
+/// `ready` says when it has come far enough.
 fn beside_one_that_stands_still<T: Shareable>(
     stride: usize,
     place: impl Fn() -> Shm<T>,
@@ -126,7 +126,7 @@ fn sleeps() -> i64 {
     unsafe { usage.assume_init() }.ru_nvcsw as i64
 }
 
-/// Does what may not sleep, and sees that it has not.
+/// Makes a call that may not sleep, and checks that it has not slept.
 fn awake<R>(body: impl FnOnce() -> R) -> R {
     let before = sleeps();
     let answer = body();
@@ -300,7 +300,7 @@ fn condition_keeps_its_limit() {
     beside_one_that_stands_still(31, place, turn, others, None);
 }
 
-/// A waiter stands still in front of its sleep until the futex half is again what it has seen, with a unit there.
+/// A waiter is stopped before its sleep until the futex half has the seen value again, with a unit there.
 fn waiter_whose_generation_came_round_finds_the_unit() {
     let with_a_slot = || {
         let semaphore = Shm::place(Semaphore::shared(1)).unwrap();

@@ -1,4 +1,4 @@
-//! A place without /proc, without /dev and without any other file: what the modules do there.
+//! The modules in a root directory without /proc, without /dev and without any other file.
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -126,7 +126,7 @@ fn processes_and_locks_need_no_proc() {
             assert!(board.semaphore.permit_timeout(PATIENCE).unwrap().is_some());
             board.barrier.wait_timeout(PATIENCE).unwrap();
             board.handoff.release().unwrap();
-            // Dies with the lock in its hand.
+            // Dies while it holds the lock.
             std::mem::forget(board.lock.lock().unwrap());
             0
         })

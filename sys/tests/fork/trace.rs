@@ -110,7 +110,7 @@ fn orders_to_an_ended_child_are_refused() {
     }
 }
 
-/// A child that was reaped behind the back of its handle, and a second one that has its number and stands still.
+/// A child that was reaped without its handle, and a second child that has the same number and is stopped.
 fn orders_never_reach_another_child_of_the_same_number() {
     let child = fork(|| 0).unwrap();
     assert_eq!(pidfd_wait(&child, PATIENCE), Ok(Some(Exit::Code(0))));

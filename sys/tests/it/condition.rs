@@ -44,7 +44,7 @@ fn table_that_is_full_is_an_error_and_the_lock_is_free_again() {
     });
 }
 
-/// The guard of a lock that was released by name does not stand for it any more.
+/// The guard of a lock that was released by name does not prove a hold of the lock any more.
 fn left_over_guard_is_refused<S: Scope>(lock: &RLock<(), S>, condition: &Condition<S>) {
     let left_over = || {
         let guard = S::settle(lock.lock()).unwrap();

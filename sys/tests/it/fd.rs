@@ -1,4 +1,4 @@
-//! Descriptors of every kind: what stands in the place of one that was let go.
+//! Descriptors of every kind, and the placeholder under the number of a closed one.
 
 use std::io::Read;
 use std::os::unix::net::UnixStream;

@@ -1,5 +1,5 @@
-//! What an emulator may lack: a test that needs it asks first, and leaves itself out where it is not there. The line that says so
-//! is counted by scripts/portability.
+//! Features that an emulator may lack. A test that needs a feature asks first, and leaves itself out if the feature is
+//! missing. scripts/portability counts the line that says so.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::io::Write;
@@ -8,7 +8,7 @@ use std::ptr::null;
 use ossature_sys::pthread::Options;
 use ossature_sys::scope::{Form, Shared};
 
-/// Ends the test where this is not there: `needs!(robust_lists);`.
+/// Ends the test if this feature is missing: `needs!(robust_lists);`.
 macro_rules! needs {
     ($what:ident) => {
         if !crate::needs::$what() {

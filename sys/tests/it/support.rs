@@ -41,8 +41,8 @@ pub fn within<R>(limit: Duration, body: impl FnOnce() -> R) -> R {
     })
 }
 
-/// How many times slower than a machine of its own the tests run here: what sets up an emulator says so in this variable, and
-/// no hang is told before so many times the usual.
+/// How many times slower the tests run here than on a machine without other load. The script that sets up an emulator
+/// sets this variable. The time after which a test counts as hung grows by this factor.
 pub fn slowness() -> u32 {
     std::env::var("OSSATURE_TEST_SLOWNESS").map_or(1, |factor| factor.parse().expect("a number"))
 }

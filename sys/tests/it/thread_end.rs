@@ -1,4 +1,5 @@
-//! A thread ends and still holds something: whoever sleeps for it is woken. (The kernel sees to that, and with musl libc does.)
+//! A thread that ends while it still holds a lock: the sleepers for that lock are woken, by the kernel, and with musl
+//! by libc.
 
 use std::mem::forget;
 use std::sync::Barrier as Start;
@@ -16,7 +17,7 @@ use ossature_sys::sync::semaphore::Semaphore;
 
 use crate::support::{soon, thread_id, until_asleep};
 
-/// A thread does `take` and ends when as many others as said sleep in `wait`; each of them must come back.
+/// A thread runs `take`, and ends when the given number of other threads sleep in `wait`. Each of them must return.
 fn ends_beside<R: Send>(sleepers: usize, take: impl FnOnce() + Send, wait: impl Fn() -> R + Sync) -> Vec<R> {
     soon(|| {
         thread::scope(|scope| {

@@ -37,7 +37,7 @@ fn barrier_that_is_aborted_frees_who_waits() {
     });
 }
 
-/// One wait that may not sleep, beside one that waits: what the one is told the other is told too.
+/// A wait that may not sleep, beside a wait that may: both get the same result.
 #[test]
 fn wait_that_runs_out_of_time_fails_for_both_or_for_neither() {
     explore(|| {
@@ -58,7 +58,7 @@ fn wait_that_runs_out_of_time_fails_for_both_or_for_neither() {
     });
 }
 
-/// Neither needs the internal lock: whichever is first, nobody is left inside.
+/// Neither call needs the internal lock: whichever comes first, no party stays inside.
 #[test]
 fn late_leaver_and_reset_leave_an_empty_barrier() {
     explore(|| {

@@ -1,4 +1,4 @@
-//! Connections one after another, past those who fail to get in.
+//! An iterator of connections that goes on after failed handshakes.
 
 use std::io::Write;
 use std::net::TcpStream;

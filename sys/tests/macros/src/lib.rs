@@ -1,11 +1,11 @@
-//! Attributes and macros that change a struct behind the back of `shareable!`, and what the compiler says of each.
+//! Attributes and macros that change a struct which `shareable!` describes, and the compiler's answer to each.
 //!
-//! A `compile_fail` test does not say why it fails. So each stands beside one that differs in the macro's name only, and
+//! A `compile_fail` test does not say why it fails. So each is beside a test that differs only in the macro's name, and
 //! compiles.
 //!
 //! # Attributes
 //!
-//! One that changes nothing is welcome:
+//! An attribute that changes nothing compiles:
 //!
 //! ```
 //! ossature_sys::shareable! {
@@ -17,7 +17,7 @@
 //! assert_eq!((named.number, named.small), (7, 8));
 //! ```
 //!
-//! One that adds a field would leave it unchecked, and of zero bytes:
+//! An attribute that adds a field does not compile, because the field would be unchecked and zero:
 //!
 //! ```compile_fail
 //! ossature_sys::shareable! {
@@ -27,7 +27,7 @@
 //! }
 //! ```
 //!
-//! Nor does a field hide where C has padding, or where there is no room for anything:
+//! A field in C's padding does not compile either, nor does a field without size:
 //!
 //! ```compile_fail
 //! ossature_sys::shareable! {
@@ -43,7 +43,8 @@
 //! }
 //! ```
 //!
-//! One that takes `repr(C)` away changes where the fields are. With two fields of one size it does not show:
+//! An attribute that removes `repr(C)` changes the offsets of the fields. With two fields of one size there is no
+//! difference:
 //!
 //! ```
 //! ossature_sys::shareable! {
