@@ -56,10 +56,10 @@ pub trait Backend: Scope + Sized {
     fn semaphore(value: u32) -> Semaphore<Self>;
     /// A semaphore with that many units, and never more.
     fn bounded_semaphore(value: u32) -> Semaphore<Self>;
-    /// A barrier for so many parties.
+    /// A barrier for `parties` parties.
     ///
     /// # Panics
-    /// For no parties.
+    /// If `parties` is zero.
     fn barrier(parties: u32) -> Barrier<Self>;
 }
 

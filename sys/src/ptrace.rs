@@ -138,7 +138,7 @@ fn order(child: &Child, request: c_long, data: c_long) -> Result<()> {
     let looked = retry(|| raw_process::waitid(WaitFor::Pidfd(child.as_fd()), look, &mut RawUsage::default()));
     looked.map_err(|errno| if errno == Errno::CHILD { Errno::SRCH } else { errno })?;
     let pid = c_long::from(child.pid().as_raw_nonzero().get());
-    // SAFETY: the requests of this file take a signal number, no pointer; the number was that of a child that nobody has
-    // reaped, and the kernel refuses orders to whom this thread does not trace.
+    // SAFETY: the requests of this file take a signal number, no pointer; the number was that of a child that nobody
+    // has reaped, and the kernel refuses orders to a process that this thread does not trace.
     unsafe { raw_process::ptrace(request, pid, data) }
 }

@@ -332,7 +332,7 @@ impl Call<'_> {
         Ok(None)
     }
 
-    /// Goes on with a peer that is ready, as far as that goes without waiting.
+    /// Goes on with the handshake of a peer that is ready, as far as is possible without waiting.
     fn go_on(&self, number: u64) -> Result<Option<Admitted>> {
         let Some(mut peer) = self.pending.table.lock().take(number) else { return Ok(None) };
         let advanced = peer.exchange.advance();

@@ -3,7 +3,7 @@
 //! | role | threads | what it does |
 //! | --- | --- | --- |
 //! | leader | at most one | sleeps until the first timer is due, and takes it |
-//! | runner | at most one | calls what is due, one timer after the other |
+//! | runner | at most one | calls the due timers, one after the other |
 //! | slow | any | still in a callback that the leader has given up waiting for |
 //! | idle | any | waits to become the leader |
 //!
@@ -17,7 +17,7 @@
 //! | idle | leader | the lead is vacant |
 //! | leader, idle | ended | nothing is pending for [`LINGER`] |
 //!
-//! Whoever starts a timer that comes before the leader's instant wakes the leader, and so does a runner that goes idle.
+//! A thread that starts a timer before the leader's instant wakes the leader, and so does a runner that goes idle.
 //! All threads together are never more than [`max_threads`]. When they are all in callbacks, the lead is *vacant*: the
 //! first thread that comes back leads. A timer that is called late because of that is counted and logged.
 
@@ -121,9 +121,9 @@ struct Timers {
 /// The timers of one process.
 pub(in super::super) struct Wheel {
     timers: Lock<Timers>,
-    /// A timer comes before the leader's instant: what the leader waits for.
+    /// The leader waits here for a timer before its instant.
     sooner: Condition,
-    /// A leader is called, or a thread has ended: what idle threads wait for.
+    /// Idle threads wait here until a leader is called or a thread has ended.
     called: Condition,
     /// No timer is left that shutdown waits for.
     calm: Condition,
@@ -274,8 +274,8 @@ impl Wheel {
         }
     }
 
-    /// The lock, once it is known whether there is a thread. A timer that is added before might be left to nobody: the error of that
-    /// thread's start goes to whoever asked for it.
+    /// Takes the lock once it is known whether there is a thread. A timer that is added earlier might never be called,
+    /// because the error of that thread's start goes only to the caller that started the thread.
     fn settled(&self) -> Guard<'_, Timers> {
         let mut timers = self.timers.lock();
         while timers.first_is_due {
@@ -359,7 +359,7 @@ impl Era {
     /// More threads are allowed: one of them leads, if nobody does.
     fn fill_vacancy(&'static self) {
         let call = self.wheel.timers.lock().call();
-        // Without a thread the timers go on waiting for one that comes back.
+        // Without a thread the timers wait on for a thread that comes back.
         let _ = self.answer(call);
     }
 

@@ -18,7 +18,7 @@ const STDIN: i32 = 0;
 /// `Stdin` does, and a forked child has a copy of that input.
 ///
 /// # Errors
-/// `EMFILE` when no descriptor is left: standard input is what it was.
+/// `EMFILE` when no descriptor is left: standard input is unchanged then.
 pub fn detach_stdin() -> Result<()> {
     if is_null() {
         return Ok(()); // as in the children of children; opening costs fifty times the question

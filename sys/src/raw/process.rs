@@ -140,7 +140,7 @@ pub(crate) fn pidfd_exit_status(fd: BorrowedFd<'_>) -> Result<Option<u32>> {
 pub(crate) fn pidfd_pid_namespace(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     const PIDFD_GET_PID_NAMESPACE: rustix::ioctl::Opcode = rustix::ioctl::opcode::none(0xff, 5);
     let namespace = raw::call_c("ioctl", || {
-        // SAFETY: the request takes no argument; on a descriptor that is no pidfd the kernel answers ENOTTY.
+        // SAFETY: the request takes no argument; on a descriptor that is not a pidfd the kernel answers ENOTTY.
         unsafe { libc::ioctl(fd.as_raw_fd(), PIDFD_GET_PID_NAMESPACE as _, 0) }
     })?;
     // SAFETY: the kernel has just opened it for this call.

@@ -165,8 +165,8 @@ impl Socket {
     /// that process and no fewer capabilities, or may trace every process.
     ///
     /// # Errors
-    /// `EPERM` when this process may not trace that one, `EBADF` when the number is not open there, `ENOTSOCK` when it is not a
-    /// socket's, `ESRCH` when the process has ended, `EMFILE` when no descriptor is left here.
+    /// `EPERM` when the caller may not trace that process, `EBADF` when the number is not open there, `ENOTSOCK` when
+    /// the number is not a socket's, `ESRCH` when that process has ended, `EMFILE` when no descriptor is left here.
     #[doc(alias = "pidfd_getfd")]
     pub fn of_process(pidfd: impl AsFd, number: RawFd) -> Result<Self> {
         let flags = rustix::process::PidfdGetfdFlags::empty();

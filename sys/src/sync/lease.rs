@@ -10,7 +10,7 @@
 //! | --- | --- | --- |
 //! | free | held, next generation | [`claim`](Lease::claim) |
 //! | held | free | its holder |
-//! | held | dead | the kernel, or musl, which wakes one who sleeps on the word |
+//! | held | dead | the kernel, or musl, which wakes one sleeper on the word |
 //! | dead | free, next generation | whoever has dealt with the death |
 //!
 //! It is born with `WAITERS` set, so that those who watch need not touch it. A death wakes one watcher only: whoever is woken

@@ -69,7 +69,7 @@ const SHIFT: u32 = if (FUTEX_AT == 0) == cfg!(target_endian = "little") { 0 } el
 const GENERATION: u64 = 1 << (32 - SHIFT);
 const FUTEX: u64 = (u32::MAX as u64) << SHIFT;
 
-/// musl's bit of a mutex that processes share, in what is a mutex's type there: bit 7 of the half that is the generation.
+/// musl's bit of a mutex that processes share. The generation's half is a mutex's type for musl, and this is its bit 7.
 const SHARED_TYPE: u64 = if cfg!(target_env = "musl") { 128 * GENERATION } else { 0 };
 
 /// The futex half of a state.

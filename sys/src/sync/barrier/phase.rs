@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | filling | draining, or acting first | the last to arrive |
 //! | acting | draining | the same one, after its action |
-//! | draining, resetting | filling | the last to leave, or who waits for that |
+//! | draining, resetting | filling | the last to leave, or a party that waits for that |
 //! | doomed | broken | the same |
 //! | filling, acting, resetting | broken | `abort`, a timeout, an action's panic, whoever sees a death |
 //! | draining | doomed | the same |
