@@ -1,4 +1,4 @@
-//! The sending side of a connection: what did not go of a message in its time stays here and goes first.
+//! The sending side of a connection. The unsent rest of a message stays here and is sent first.
 
 use std::cell::{Cell, RefCell};
 

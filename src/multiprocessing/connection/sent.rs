@@ -18,7 +18,7 @@
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[must_use = "what did not go must be flushed, or sent again"]
+#[must_use = "a partial message must be flushed, and an unsent message sent again"]
 pub enum Sent {
     /// All of the message was given to the system. (A sender cannot know whether the other side received the message.)
     Complete,

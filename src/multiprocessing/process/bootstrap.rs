@@ -60,7 +60,7 @@ fn run_as(era: Box<Era>, letting_go: Option<LettingGo>, report: OwnedFd, body: i
     let era = era.enter(letting_go.as_ref());
     if let Some(Err(errno)) = letting_go.map(|letting_go| letting_go.of(era)) {
         // The process must not begin with ends that it was not given.
-        let _ = writeln!(std::io::stderr(), "the new process could not let go of its parent's descriptors: {errno}");
+        let _ = writeln!(std::io::stderr(), "the new process could not close its parent's descriptors: {errno}");
         return PANICKED;
     }
     thread::speak_as(panic::voice);

@@ -75,9 +75,9 @@ fn settled(hear: &OwnedFd, mut child: Child, deadline: Deadline) -> Result<Child
         Ok(_) => match read(hear, &mut told) {
             Ok(0) => return Ok(child),
             Ok(_) => Err(Unsettled::from_bytes(told).into()),
-            Err(errno) => Err(Error::os(errno, "cannot hear the new process")),
+            Err(errno) => Err(Error::os(errno, "cannot receive from the new process")),
         },
-        Err(errno) => Err(Error::os(errno, "cannot hear the new process")),
+        Err(errno) => Err(Error::os(errno, "cannot receive from the new process")),
     };
     let _ = child.kill(); // it may have ended by itself
     let end = child.wait_timeout(Duration::from_secs(1)).ok().flatten(); // short, unless a file system holds it

@@ -417,7 +417,7 @@ impl Era {
         }
         if timers.leader == Leader::None && timers.leave_vacant().is_some() {
             drop(timers);
-            log(format_args!("no thread for timers ({error}): what is due waits until a callback ends"));
+            log(format_args!("no thread for timers ({error}): due timers wait until a callback ends"));
         }
         Ok(())
     }

@@ -154,7 +154,8 @@ fn hear(control: &Socket, life: &impl AsFd, patience: Patience) -> Result<Answer
         true => (Deadline::NOW, Some(Answer::Nothing)),
         false => (deadline, None),
     };
-    let answer = Answer::receive(control, end).map_err(|errno| Error::os(errno, "cannot hear the new process"))?;
+    let answer =
+        Answer::receive(control, end).map_err(|errno| Error::os(errno, "cannot receive from the new process"))?;
     answer.or(otherwise).ok_or_else(|| silent("did not say that it began its task", patience))
 }
 
