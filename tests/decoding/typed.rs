@@ -276,6 +276,10 @@ fn the_bound_that_is_set_is_the_memory_up_to_what_collections_reserve() {
     assert!(factor(&vec![vec![1_u8, 2, 3]; 10_000]) <= 2.0);
     assert!(factor(&"long".repeat(100_000)) <= 1.1);
     assert!(factor(&(0..20_000).map(|_| Boxed(Some(Box::new((None, 1))))).collect::<Vec<_>>()) <= 2.0);
+    // A chain of boxes, each as large as the pointer to the next.
+    let chain = |length: usize| (1..length).fold(Tree::Leaf, |inner, _| Tree::Node(Box::new(inner)));
+    assert!(factor(&(0..1000).map(|_| chain(100)).collect::<Vec<_>>()) <= 2.0);
+    assert!(factor(&(0..10_000).map(|_| chain(3)).collect::<Vec<_>>()) <= 2.0);
     assert!(factor(&(0..50_000_u32).map(|i| (i, i.to_string())).collect::<HashMap<_, _>>()) <= 4.0);
     assert!(factor(&(0..50_000_u64).map(|i| (i, i)).collect::<BTreeMap<_, _>>()) <= 4.0);
     assert!(factor(&(0..50_000_u64).collect::<std::collections::LinkedList<_>>()) <= 4.0);

@@ -19,7 +19,14 @@ pub(super) struct Reader<'de> {
     /// The size of the place for the current value, as far as it was paid for with the surrounding value. A value that
     /// is larger than its place is in a box, and is paid for separately.
     place: usize,
+    /// How many values of a pointer's size, each within the one before, have stood in their places so far.
+    run: usize,
 }
+
+/// How long such a run may be without paying. A value of a pointer's size fits into the place of a box, so its size does not tell
+/// whether it stands there or in the box. A type that only wraps another makes a short run; a type that contains itself in a box
+/// makes a run as long as the message says.
+const RUN: usize = 2;
 
 impl<'de> Reader<'de> {
     pub(super) fn new<T>(bytes: &'de [u8], bounds: Bounds) -> Self {
@@ -32,6 +39,7 @@ impl<'de> Reader<'de> {
             room: memory,
             idle: IDLE,
             place: size_of::<T>(),
+            run: 0,
         }
     }
 
@@ -184,13 +192,21 @@ impl<'de> Reader<'de> {
     #[inline]
     fn nested<V, R>(&mut self, body: impl FnOnce(&mut Self) -> Outcome<R>) -> Outcome<R> {
         let size = size_of::<V>();
+        let run = self.run;
         if size > self.place {
+            self.run = 0;
             self.charge(1, size)?;
+        } else if size == size_of::<usize>() {
+            self.run += 1;
+            if self.run > RUN {
+                self.charge(1, size)?;
+            }
         }
         let levels = self.levels;
         self.levels = levels.checked_sub(1).ok_or_else(|| self.too_deep())?;
         let result = body(self);
         self.levels = levels;
+        self.run = run;
         result
     }
 
