@@ -1,5 +1,7 @@
 //! The lock where its behaviour does not depend on who takes part, which `tests/sync` covers: mappings, numbers, texts.
 
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use ossature_sys::scope::{Refused, Shared};
@@ -54,6 +56,19 @@ fn thread_refuses_more_locks_than_the_kernel_would_clean_up() {
         drop(held.remove(100));
         assert!(next.try_lock().unwrap().is_some(), "one released makes room for one");
     });
+}
+
+/// While two mappings are compared, the depth of a node is all ones. A process that is killed then leaves it so.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn a_depth_that_a_killed_process_leaves_stops_no_take() {
+    let (first, second) = (Shm::place(Lock::shared(1)).unwrap(), Shm::place(Lock::shared(2)).unwrap());
+    let _held = first.lock().unwrap();
+    let depth = (&raw const *first).cast::<u32>().cast_mut().wrapping_add(3);
+    // SAFETY: the fourth word of a lock is its node's depth, an atomic of this layout version, for as long as `first` lives.
+    let depth = unsafe { AtomicU32::from_ptr(depth) };
+    depth.store(u32::MAX, Relaxed);
+    assert_eq!(*second.lock().unwrap(), 2);
 }
 
 #[test]

@@ -234,7 +234,7 @@ impl Here<'_> {
         let (node, kind) = node_at(first);
         if kind == LOCK || kind == LEASE {
             // SAFETY: the kind says that this is a node of ours, which is linked and so still mapped.
-            let depth = unsafe { &*node }.depth.load(Relaxed).max(1) + 1;
+            let depth = unsafe { &*node }.depth.load(Relaxed).max(1).saturating_add(1);
             if depth <= HOLDINGS_MAX {
                 return Some(depth);
             }
