@@ -145,6 +145,16 @@ fn a_list_of_small_numbers_takes_at_most_twice_its_own_memory() {
 }
 
 #[test]
+fn a_name_that_is_no_text_takes_no_memory_beyond_the_bound() {
+    let line = vec![0xff; 1 << 20];
+    for bytes in [[b"c", &line[..], b"\nset\n."].concat(), [b"cbuiltins\n", &line[..], b"\n."].concat()] {
+        let (result, peak, _) = measured(|| Decoder::new().max_memory(1000).decode(&bytes));
+        assert!(result.unwrap_err().to_string().contains("only plain data is read"));
+        assert!(peak <= 8192, "{peak}");
+    }
+}
+
+#[test]
 fn the_bound_on_memory_holds_to_within_a_factor_of_two() {
     let texts = Value::from((0..20_000).map(|i| format!("text number {i}")).collect::<Vec<_>>());
     let dicts = Value::List((0..5000).map(|i| Value::dict([("first", i), ("second", -i)])).collect());

@@ -1,5 +1,7 @@
 //! The stack machine that a pickle is a program for, with every opcode that could run something left out.
 
+use std::borrow::Cow;
+
 use super::bigint::{decimal, integer};
 use super::graph::{Class, Id, Item, Kind, Made, Node, Shape};
 use super::input::Input;
@@ -117,8 +119,8 @@ impl<'a> Machine<'a> {
             op::SETITEMS => self.extend(Shape::Dict),
 
             op::GLOBAL => {
-                let (module, name) = (self.input.line()?, self.input.line()?);
-                self.class(&String::from_utf8_lossy(module), &String::from_utf8_lossy(name))
+                let (module, name) = (shown(self.input.line()?), shown(self.input.line()?));
+                self.class(&module, &name)
             }
             op::STACK_GLOBAL => self.stack_global(),
             op::REDUCE => self.reduce(),
@@ -545,6 +547,13 @@ impl<'a> Machine<'a> {
         let name = self.text_of(item).map(str::as_bytes).or_else(|| self.bytes_of(item));
         name.is_some_and(|name| matches!(name, b"latin1" | b"latin-1"))
     }
+}
+
+/// As much of a line as is looked at. No known name is longer, so a line that is cut here has none; and what stands for bytes that
+/// are no text takes more memory than they.
+fn shown(line: &[u8]) -> Cow<'_, str> {
+    const MOST: usize = 80 * 4;
+    String::from_utf8_lossy(line.get(..MOST).unwrap_or(line))
 }
 
 const NOT_ASCII: &str = "a str of Python 2 that is not ASCII; OldStr::Bytes would take it as bytes";
