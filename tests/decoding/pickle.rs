@@ -154,6 +154,27 @@ fn a_name_that_is_no_text_takes_no_memory_beyond_the_bound() {
     }
 }
 
+/// Of plain data nothing but `None` ends such a chain: `Some` and newtypes leave no trace there.
+#[derive(serde::Deserialize, Debug, PartialEq)]
+struct Wrapped(Option<Box<Wrapped>>);
+
+#[derive(serde::Deserialize, Debug, PartialEq)]
+#[serde(transparent)]
+struct Clear {
+    next: Option<Box<Clear>>,
+}
+
+#[test]
+fn a_type_that_is_nothing_but_wrappers_does_not_overflow_the_stack() {
+    for value in [Value::Int(5), Value::List(vec![]), Value::Text("text".into())] {
+        for error in [from_value::<Wrapped>(value.clone()).unwrap_err(), from_value::<Clear>(value).unwrap_err()] {
+            assert!(error.to_string().contains("has no end"), "{error}");
+        }
+    }
+    assert_eq!(from_value::<Wrapped>(Value::None).unwrap(), Wrapped(None));
+    assert_eq!(from_value::<Vec<Clear>>(Value::List(vec![Value::None; 100])).unwrap().len(), 100);
+}
+
 #[test]
 fn the_bound_on_memory_holds_to_within_a_factor_of_two() {
     let texts = Value::from((0..20_000).map(|i| format!("text number {i}")).collect::<Vec<_>>());

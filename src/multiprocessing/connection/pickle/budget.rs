@@ -15,11 +15,16 @@ pub(super) struct Budget {
     /// The size of the place for the current value, as far as it was paid for with the surrounding value. A value that
     /// is larger than its place is in a box, and is paid for separately.
     place: Cell<usize>,
+    /// How many wrappers, `Some` and newtypes, the value at work stands in. Plain data has none.
+    wrappers: Cell<usize>,
 }
+
+/// How many wrappers one value may stand in. A type that contains itself in wrappers only has no end.
+const WRAPPERS: usize = 64;
 
 impl Budget {
     pub(super) fn new(most: usize, place: usize) -> Self {
-        Self { most, room: Cell::new(most), place: Cell::new(place) }
+        Self { most, room: Cell::new(most), place: Cell::new(place), wrappers: Cell::new(0) }
     }
 
     /// Pays for `count` items of a size, before their memory is allocated.
@@ -39,9 +44,24 @@ impl Budget {
 
     /// Makes a value in a place of that size, which is paid for.
     pub(super) fn within<R>(&self, place: usize, body: impl FnOnce() -> Outcome<R>) -> Outcome<R> {
-        let around = self.place.replace(place);
+        let around = (self.place.replace(place), self.wrappers.replace(0));
         let result = body();
-        self.place.set(around);
+        self.place.set(around.0);
+        self.wrappers.set(around.1);
+        result
+    }
+
+    /// Makes a wrapper of what the value itself makes.
+    pub(super) fn wrapped<V, R>(&self, body: impl FnOnce() -> Outcome<R>) -> Outcome<R> {
+        let around = self.wrappers.get();
+        if around == WRAPPERS {
+            return Err(Fault(format!(
+                "a value stands in more than {WRAPPERS} times `Some` or a newtype: a type that contains itself only so has no end"
+            )));
+        }
+        self.wrappers.set(around + 1);
+        let result = self.nested::<V, R>(body);
+        self.wrappers.set(around);
         result
     }
 

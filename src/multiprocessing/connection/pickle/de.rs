@@ -179,13 +179,13 @@ impl<'de> de::Deserializer<'de> for Plain<'_> {
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
         match self.0 {
             Value::None => visitor.visit_none(),
-            some => self.1.nested::<V::Value, _>(|| visitor.visit_some(Plain(some, self.1))),
+            some => self.1.wrapped::<V::Value, _>(|| visitor.visit_some(Plain(some, self.1))),
         }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Outcome<V::Value> {
         let budget = self.1;
-        budget.nested::<V::Value, _>(|| visitor.visit_newtype_struct(self))
+        budget.wrapped::<V::Value, _>(|| visitor.visit_newtype_struct(self))
     }
 
     /// A `Vec<u8>` asks for a sequence.
