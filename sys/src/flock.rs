@@ -21,7 +21,7 @@ use core::ffi::CStr;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::errno::{Errno, Result, retry};
-use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd, above_standard};
 use crate::raw;
 
 /// A lock on a file, until it is dropped.
@@ -71,6 +71,8 @@ impl FileLock {
     fn try_open(path: &CStr, flags: OFlags, operation: FlockOperation) -> Result<Option<Self>> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = retry(|| raw::call("open", || rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)))?;
+        // Whoever replaces a standard stream would release the lock.
+        let fd = above_standard(fd)?;
         match retry(|| raw::call("flock", || rustix::fs::flock(&fd, operation))) {
             Ok(()) => Ok(Some(Self { fd })),
             Err(Errno::AGAIN) => Ok(None),

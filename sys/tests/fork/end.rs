@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::{above_standard, duplicate};
+use ossature_sys::flock::FileLock;
 use ossature_sys::process::{
     self, Argument, Exit, Plan, at_exit, detach_stdin, end_with_parent, fork, fork_unchecked, pidfd_wait,
 };
@@ -261,6 +262,7 @@ fn duplicates_and_pidfds_are_above_the_standard_streams() {
             assert_eq!(low.as_raw_fd(), closed);
             assert!(duplicate(&low).unwrap().as_raw_fd() > 2);
             assert!(above_standard(low.into()).unwrap().as_raw_fd() > 2);
+            assert!(FileLock::try_shared(c"/").unwrap().unwrap().as_fd().as_raw_fd() > 2);
             let high = reader.as_raw_fd();
             assert_eq!(above_standard(reader.try_clone().unwrap().into()).unwrap().as_raw_fd(), high + 2);
             assert!(process::pidfd_open(process::id()).unwrap().as_raw_fd() > 2);
