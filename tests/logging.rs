@@ -263,7 +263,11 @@ fn the_end_of_daemons_and_children_is_told() {
 }
 
 fn the_directory_for_temporary_files_is_named() {
-    let output = command("directory").output().expect("this program starts");
+    // A place of its own: what killed processes have left elsewhere is told as well.
+    let place = std::env::temp_dir().join(format!("ossature-logging-{}", std::process::id()));
+    std::fs::create_dir(&place).expect("a directory is made");
+    let output = command("directory").env("TMPDIR", &place).output().expect("this program starts");
+    std::fs::remove_dir_all(&place).expect("the directory is there");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     let (path, told) = (text(output.stdout), text(output.stderr));
     assert!(told.starts_with(&format!("[INFO/MainProcess] created temp directory {path}")), "{told}");
