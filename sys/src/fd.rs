@@ -94,7 +94,7 @@ impl Placeholder {
         let (end, other) =
             raw::call("socketpair", || rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None))?;
         drop(other);
-        Ok(Self(end))
+        above_standard(end).map(Self)
     }
 
     /// `dup3(placeholder, fd, O_CLOEXEC)`: from now on `fd` refers to the placeholder. Its previous file is closed,

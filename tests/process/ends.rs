@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
     ("a_child_forked_with_its_end_sees_the_end_of_the_pipe", a_child_forked_with_its_end_sees_the_end_of_the_pipe),
     ("a_child_of_a_plain_fork_keeps_all_ends", a_child_of_a_plain_fork_keeps_all_ends),
     ("ends_of_every_kind_are_let_go", ends_of_every_kind_are_let_go),
+    ("ends_are_let_go_where_standard_input_is_closed", ends_are_let_go_where_standard_input_is_closed),
     ("an_end_that_was_let_go_keeps_its_number", an_end_that_was_let_go_keeps_its_number),
     ("what_a_struct_lists_is_kept", what_a_struct_lists_is_kept),
     ("a_listener_and_its_guests_are_let_go", a_listener_and_its_guests_are_let_go),
@@ -93,6 +94,31 @@ fn ends_of_every_kind_are_let_go() {
     assert_eq!(receiver.recv_bytes().unwrap(), b"whole");
     writer.send_bytes(b"whole").unwrap();
     assert_eq!(reader.recv_bytes().unwrap(), b"whole");
+}
+
+/// What stands for an end must not have the number of a standard stream, which a child replaces at its beginning.
+fn ends_are_let_go_where_standard_input_is_closed() {
+    succeeds(Process::fork(|| {
+        let (reader, writer) = pipe_one_way().unwrap();
+        let (near, far) = pipe().unwrap();
+        // SAFETY: a standard stream, which nobody in this child owns by its number.
+        assert_eq!(unsafe { libc::close(0) }, 0);
+        succeeds(Process::fork_with(&far, |_far| {
+            assert_eq!(writer.send_bytes(b"lost").unwrap_err().kind(), ErrorKind::Closed);
+            assert_eq!(near.send_bytes(b"lost").unwrap_err().kind(), ErrorKind::Closed);
+            assert_eq!(near.recv_bytes().unwrap_err().kind(), ErrorKind::Closed);
+        }));
+        drop(reader);
+        // A given end does not have that number either.
+        let (near, far) = pipe().unwrap();
+        let (reader, writer) = pipe_one_way().unwrap();
+        assert!([&near, &far, &reader, &writer].iter().all(|end| end.as_fd().as_raw_fd() > 2));
+        succeeds(Process::fork_with((far, writer), |(far, writer)| {
+            far.send_bytes(b"one").unwrap();
+            writer.send_bytes(b"two").unwrap();
+        }));
+        assert_eq!((near.recv_bytes().unwrap(), reader.recv_bytes().unwrap()), (b"one".to_vec(), b"two".to_vec()));
+    }));
 }
 
 fn an_end_that_was_let_go_keeps_its_number() {

@@ -1,6 +1,6 @@
 //! Connections between processes that have a common ancestor.
 
-use ossature_sys::fd::set_nonblocking;
+use ossature_sys::fd::{above_standard, set_nonblocking};
 use ossature_sys::pipe;
 use ossature_sys::socket::{Kind, Socket};
 
@@ -55,7 +55,7 @@ pub fn pipe() -> Result<(Connection, Connection)> {
     let (one, other) = Socket::pair(Kind::Stream).map_err(failed)?;
     let end = |socket: Socket| {
         set_nonblocking(&socket, false).map_err(failed)?;
-        Connection::with_trust(socket.into(), Access::Both, Trust::Kin)
+        Connection::with_trust(above_standard(socket.into()).map_err(failed)?, Access::Both, Trust::Kin)
     };
     Ok((end(one)?, end(other)?))
 }
@@ -70,7 +70,8 @@ pub fn pipe() -> Result<(Connection, Connection)> {
 /// As for [`pipe()`].
 #[doc(alias = "Pipe")]
 pub fn pipe_one_way() -> Result<(Connection, Connection)> {
-    let (reader, writer) = pipe::pipe(pipe::Flags::empty()).map_err(|errno| Error::os(errno, "cannot make a pipe"))?;
-    let reader = Connection::with_trust(reader, Access::Receive, Trust::Kin)?;
-    Ok((reader, Connection::with_trust(writer, Access::Send, Trust::Kin)?))
+    let failed = |errno| Error::os(errno, "cannot make a pipe");
+    let (reader, writer) = pipe::pipe(pipe::Flags::empty()).map_err(failed)?;
+    let end = |fd, access| Connection::with_trust(above_standard(fd).map_err(failed)?, access, Trust::Kin);
+    Ok((end(reader, Access::Receive)?, end(writer, Access::Send)?))
 }
