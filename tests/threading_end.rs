@@ -72,6 +72,7 @@ fn main() {
             timers::a_timer_that_waits_for_a_thread_is_counted_and_logged,
         ),
         ("with_one_thread_callbacks_follow_each_other", timers::with_one_thread_callbacks_follow_each_other),
+        ("a_lower_number_of_threads_holds_at_once", timers::a_lower_number_of_threads_holds_at_once),
         ("a_chain_without_intervals_lets_others_come", timers::a_chain_without_intervals_lets_others_come),
         ("a_timer_without_a_thread_can_be_started_again", timers::a_timer_without_a_thread_can_be_started_again),
         ("without_a_further_thread_timers_wait_for_one", timers::without_a_further_thread_timers_wait_for_one),

@@ -17,6 +17,7 @@ use ossature::multiprocessing::{
     Context, Process, active_children, cpu_count, current_process, force_start_method, get_start_method,
     parent_process, usable_cpus,
 };
+use ossature::sys::errno::Errno;
 use ossature::sys::process::Exit;
 use ossature::sys::sched::{CpuSet, affinity, set_affinity};
 use ossature::threading::{Event, Thread};
@@ -44,6 +45,7 @@ pub const TESTS: &[Test] = &[
     ("a_temporary_directory_goes_with_its_maker", a_temporary_directory_goes_with_its_maker),
     ("a_long_path_gives_way_to_a_short_one", a_long_path_gives_way_to_a_short_one),
     ("an_unusable_place_gives_way_to_another", an_unusable_place_gives_way_to_another),
+    ("few_descriptors_are_an_error_and_leave_no_directory", few_descriptors_are_an_error_and_leave_no_directory),
     ("what_a_killed_process_left_is_removed_by_the_next", what_a_killed_process_left_is_removed_by_the_next),
     ("what_another_uses_or_made_stays", what_another_uses_or_made_stays),
     ("a_sentinel_does_not_wait_for_grandchildren", a_sentinel_does_not_wait_for_grandchildren),
@@ -388,6 +390,28 @@ fn an_unusable_place_gives_way_to_another() {
         });
         assert!(!made.starts_with(&scratch.text("")) && made.contains("/pymp-"), "{made}");
         assert!(!Path::new(&made).exists(), "removed at the end");
+    }
+}
+
+fn few_descriptors_are_an_error_and_leave_no_directory() {
+    for left in 0..5 {
+        let scratch = Scratch::new();
+        let child = ossature::sys::process::fork(|| {
+            // SAFETY: this process has one thread.
+            unsafe { std::env::set_var("TMPDIR", scratch.path("")) };
+            let limit = ossature::sys::process::Rlimit { current: Some(64), maximum: Some(64) };
+            ossature::sys::process::set_rlimit(ossature::sys::process::Resource::Nofile, limit).unwrap();
+            let mut files: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+            files.truncate(files.len() - left);
+            let made = temp_dir();
+            drop(files);
+            let count = fs::read_dir(scratch.path("")).unwrap().count();
+            match made {
+                Ok(_) => u8::from(count != 1),
+                Err(error) => u8::from(error.errno() != Some(Errno::MFILE) || count != 0),
+            }
+        });
+        assert_eq!(child.unwrap().wait(), Ok(Exit::Code(0)), "{left} left");
     }
 }
 

@@ -136,6 +136,31 @@ pub fn with_one_thread_callbacks_follow_each_other() {
     });
 }
 
+pub fn a_lower_number_of_threads_holds_at_once() {
+    apart(|| {
+        let end = Arc::new(Event::new());
+        let busy: Vec<_> = (0..5).map(|_| busy(&end)).collect();
+        end.set();
+        busy.iter().for_each(Timer::wait);
+        // There are idle threads now, more than are allowed from here on.
+        Timer::set_max_threads(NonZeroUsize::MIN);
+        let (inside, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let timers: Vec<_> = (0..6)
+            .map(|_| {
+                let (inside, most) = (inside.clone(), most.clone());
+                Timer::new(MS, move || {
+                    most.fetch_max(inside.fetch_add(1, SeqCst) + 1, SeqCst);
+                    std::thread::sleep(5 * MS); // longer than a callback may last before it counts as slow
+                    inside.fetch_sub(1, SeqCst);
+                })
+            })
+            .collect();
+        timers.iter().for_each(|timer| timer.start().unwrap());
+        timers.iter().for_each(Timer::wait);
+        assert_eq!(most.load(SeqCst), 1);
+    });
+}
+
 pub fn a_chain_without_intervals_lets_others_come() {
     fn again(stop: Arc<Event>) {
         if !stop.is_set() {

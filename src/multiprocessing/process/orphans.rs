@@ -27,7 +27,9 @@ use crate::error::{Error, Result};
 ///
 /// Call it in `main`, after [`freeze_support`](crate::multiprocessing::freeze_support) and before everything else.
 /// Finalizers and handles of children that were made before belong to the subreaper. The program has another process id
-/// than the process that was started. Signals from the keyboard reach both processes, so the subreaper does not forward
+/// than the process that was started: take the sockets of a service manager before
+/// ([`Listener::from_environment`](crate::multiprocessing::connection::Listener::from_environment)). A `SIGKILL` to the
+/// subreaper cannot be forwarded, and leaves the program running. Signals from the keyboard reach both processes, so the subreaper does not forward
 /// them.
 ///
 /// # Errors

@@ -170,8 +170,8 @@ impl Builder {
         self
     }
 
-    /// Kills the child when this process ends, however this process ends. A [daemon](Self::daemon) ends in the same way
-    /// when its parent is killed. Unlike a daemon, the child may have children, and the normal end of this process
+    /// Kills the child when this process is killed, or ends without its last steps (`_exit`, an abort). A
+    /// [daemon](Self::daemon) ends in the same way. Unlike a daemon, the child may have children, and the normal end of this process
     /// waits for the child.
     pub fn end_with_parent(mut self) -> Self {
         self.ends_with_parent = true;

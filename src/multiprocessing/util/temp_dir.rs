@@ -152,7 +152,9 @@ fn make(base: &Path, name: &mut String) -> std::result::Result<TempDir, Errno> {
             Ok(None) => *name = letters()?, // taken for one that was left, in the moment before it was locked
             Ok(hold) => return Ok(TempDir { path, hold }),
             Err(errno) => {
-                let _ = fs::remove_dir_all(&path); // as much of it as can be
+                // As much of it as can be. These two calls need no descriptor.
+                let _ = fs::remove_file(path.join(MARK));
+                let _ = fs::remove_dir(&path);
                 return Err(errno);
             }
         }
@@ -165,7 +167,8 @@ fn hold(directory: &Path) -> std::result::Result<Option<Hold>, Errno> {
     let mark = directory.join(MARK);
     match FileLock::try_shared(&c_string(&mark)?) {
         // If the lock is taken, another process is about to remove the directory.
-        Ok(lock) => Ok(lock.filter(|lock| is_still(&mark, lock)).map(|lock| Hold::Locked { _lock: lock })),
+        Ok(Some(lock)) => Ok(is_still(&mark, &lock)?.then_some(Hold::Locked { _lock: lock })),
+        Ok(None) => Ok(None),
         Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => Ok(None),
         Err(Errno::OPNOTSUPP | Errno::NOLCK | Errno::BADF | Errno::INVAL) => Ok(Some(Hold::Unlockable)),
         Err(errno) => Err(errno),
@@ -177,10 +180,10 @@ fn c_string(path: &Path) -> std::result::Result<CString, Errno> {
 }
 
 /// Whether the mark is the file that was locked.
-fn is_still(mark: &Path, lock: &FileLock) -> bool {
-    let locked = lock.as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata());
-    let (Ok(named), Ok(locked)) = (fs::symlink_metadata(mark), locked) else { return false };
-    (named.dev(), named.ino()) == (locked.dev(), locked.ino())
+fn is_still(mark: &Path, lock: &FileLock) -> std::result::Result<bool, Errno> {
+    let locked = lock.as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata()).map_err(errno)?;
+    let named = fs::symlink_metadata(mark);
+    Ok(named.is_ok_and(|named| (named.dev(), named.ino()) == (locked.dev(), locked.ino())))
 }
 
 /// Removes the directories of this library below `base` that no process uses any more. A directory that cannot be read
@@ -198,7 +201,7 @@ fn remove_what_others_left(base: &Path, notes: &mut Vec<String>) {
         // The lock is held during the removal, so that a process that inherits the directory never finds it half
         // removed.
         let Ok(Some(lock)) = lock else { continue };
-        if is_still(&mark, &lock) {
+        if is_still(&mark, &lock) == Ok(true) {
             let _ = fs::remove_dir_all(&path);
             notes.push(format!("removed temp directory {}, which a process had left", path.display()));
         }

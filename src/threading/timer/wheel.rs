@@ -103,6 +103,8 @@ struct Timers {
     calls: u64,
     /// How many threads there are, whatever they do.
     threads: usize,
+    /// How many threads are in callbacks.
+    calling: usize,
     /// The first thread is being started, and may not come.
     first_is_due: bool,
     /// How many threads wait to become the leader.
@@ -196,6 +198,7 @@ impl Timers {
         let (at, shot) = self.queue.pop_due()?;
         shot.state.phase.store(RUNNING, Relaxed);
         self.calls += 1;
+        self.calling += 1;
         self.runner = Some(Runner { number: self.calls, slow_at: Deadline::after(SLOW) });
         let mut late = None;
         if self.vacant || at <= self.vacant_until {
@@ -242,6 +245,7 @@ impl Wheel {
             runner: None,
             calls: 0,
             threads: 0,
+            calling: 0,
             first_is_due: false,
             idle: 0,
             vacant: false,
@@ -480,6 +484,7 @@ impl Era {
             super::super::local::clear();
             finish(&shot);
             let mut timers = self.wheel.timers.lock();
+            timers.calling -= 1;
             let calm = timers.release(&shot);
             let next = timers.begin_next(number);
             // The leader may sleep until this call would have been slow.
@@ -511,6 +516,14 @@ impl Era {
             timers.leader = Leader::Awake;
             let first = timers.queue.first().map(|at| timers.look_at(at));
             let until = match first {
+                // So many threads are allowed no longer: this one is too many.
+                Some(at) if at.has_passed() && timers.calling >= max_threads() => {
+                    timers.leader = Leader::None;
+                    let waiting = timers.leave_vacant().filter(|_| max_threads() > 1);
+                    self.end(timers);
+                    let _ = self.answer(Call::Vacant { waiting }); // logs only
+                    return None;
+                }
                 Some(at) if at.has_passed() => {
                     timers.leader = Leader::None;
                     let Some(begun) = timers.begin() else { continue };

@@ -13,7 +13,7 @@ use ossature_sys::eventfd::EventFd;
 use ossature_sys::fd::{self, BorrowedFd};
 use ossature_sys::mmap::{Memfd, Region, Seals};
 use ossature_sys::pipe::{Flags, pipe};
-use ossature_sys::scope::{Refused, Shared};
+use ossature_sys::scope::Shared;
 use ossature_sys::shm::{Racy, Shm};
 use ossature_sys::sync::lock::Lock;
 use ossature_sys::timerfd::{Clock, TimerFd};
@@ -93,7 +93,7 @@ fn lock() -> Result<()> {
         let Ok(mut guard) = shm.lock() else { return Err(Errno::PROTO) };
         *guard += 1;
         // Through the other mapping too it is this thread's already.
-        if !matches!(there.try_lock(), Err(Refused::WouldDeadlock)) {
+        if !matches!(there.try_lock(), Ok(None)) {
             return Err(Errno::PROTO);
         }
     }

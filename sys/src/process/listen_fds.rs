@@ -37,7 +37,9 @@ extern "C" fn find() {
     if variable(c"LISTEN_PID") != Some(process) {
         return;
     }
-    let Some(announced) = variable::<RawFd>(c"LISTEN_FDS").and_then(|count| FIRST.checked_add(count)) else { return };
+    let Some(count) = variable::<u64>(c"LISTEN_FDS") else { return };
+    // More than there can be: the first that is not open is the error.
+    let announced = RawFd::try_from(count).ok().and_then(|count| FIRST.checked_add(count)).unwrap_or(RawFd::MAX);
     let fit = (FIRST..announced).take_while(|fd| check(*fd).is_ok()).count();
     ANNOUNCED.store(announced, Relaxed);
     FIT.store(FIRST + fit as RawFd, Relaxed);
