@@ -56,6 +56,9 @@ impl Builder {
     /// given to [`freeze_support`](crate::multiprocessing::freeze_support). When this returns, the process has all its
     /// arguments and its task has begun.
     ///
+    /// With [`Fork`](Context::Fork) the process is a copy, and has copies of all pipe ends of this process besides its
+    /// arguments. So a task that ends with its pipe does not end there: use [`fork_with`](Self::fork_with).
+    ///
     /// # Errors
     /// * [`Unregistered`](crate::ErrorKind::Unregistered) when `target` stands in no table, or none was given yet.
     /// * [`InvalidInput`](crate::ErrorKind::InvalidInput) when `args` cannot be serialised.
