@@ -13,6 +13,7 @@ use ossature_sys::sync::lock::Lock;
 use ossature_sys::sync::semaphore::Semaphore;
 
 use crate::support::{soon, thread_id, until_asleep};
+use crate::sweep::alone;
 
 /// Long enough to fall asleep in.
 const A_BIT: Duration = Duration::from_millis(30);
@@ -32,6 +33,7 @@ fn gives_up(wait: impl Fn() -> bool + Sync) {
 
 #[test]
 fn a_lock_that_nobody_waits_for_any_more_calls_nothing() {
+    let _alone = alone();
     let (private, shared) = (Lock::new(0), Shm::place(Lock::<u32, Shared>::shared(0)).unwrap());
     let held = (private.lock(), shared.lock().unwrap());
     gives_up(|| private.lock_timeout(A_BIT).is_some());
@@ -43,6 +45,7 @@ fn a_lock_that_nobody_waits_for_any_more_calls_nothing() {
 
 #[test]
 fn a_semaphore_that_nobody_waits_for_any_more_calls_nothing() {
+    let _alone = alone();
     let (private, shared) = (Semaphore::new(0), Shm::place(Semaphore::shared(0)).unwrap());
     let (handoff, taken) = (HandoffLock::new(), Shm::place(HandoffLock::shared()).unwrap());
     handoff.acquire();
@@ -70,6 +73,7 @@ fn a_semaphore_that_nobody_waits_for_any_more_calls_nothing() {
 
 #[test]
 fn an_event_that_nobody_waits_for_any_more_calls_nothing() {
+    let _alone = alone();
     let (private, shared) = (Event::new(), Shm::place(Event::shared()).unwrap());
     let sleeper = |wait: &(dyn Fn() + Sync)| {
         soon(|| {
