@@ -33,6 +33,8 @@ mod orphans;
 mod panics;
 #[path = "process/surroundings.rs"]
 mod surroundings;
+#[path = "process/temp_dir.rs"]
+mod temp_dir;
 
 fn main() {
     ossature::multiprocessing::freeze_support(worlds::TASKS);
@@ -54,6 +56,7 @@ fn main() {
         orphans::TESTS,
         surroundings::TESTS,
         surroundings::ALONE,
+        temp_dir::TESTS,
     ] {
         tests.extend_from_slice(module);
     }

@@ -13,7 +13,7 @@ use ossature::sys::poll::{PollFd, PollFlags, poll};
 use ossature::sys::process::Exit;
 
 use crate::harness::{self, Test};
-use crate::worlds::Scratch;
+use crate::worlds::{Scratch, succeeds};
 
 pub const TESTS: &[Test] = &[
     ("a_child_forked_with_its_end_sees_the_end_of_the_pipe", a_child_forked_with_its_end_sees_the_end_of_the_pipe),
@@ -32,11 +32,6 @@ pub const TESTS: &[Test] = &[
 ];
 
 const SOON: Duration = Duration::from_secs(30);
-
-#[track_caller]
-fn succeeds(child: ossature::Result<Process>) {
-    assert_eq!(child.unwrap().join().unwrap(), Exit::Code(0));
-}
 
 fn receive_all(end: &Connection) {
     while end.recv::<String>().is_ok() {}

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,19 +11,18 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{Address, AuthKey, Family, Listener};
-use ossature::multiprocessing::util::{ForkAwareLocal, ForkAwareLock, register_after_fork, temp_dir};
+use ossature::multiprocessing::connection::{AuthKey, Listener};
+use ossature::multiprocessing::util::{ForkAwareLocal, ForkAwareLock, register_after_fork};
 use ossature::multiprocessing::{
     Context, Process, active_children, cpu_count, current_process, force_start_method, get_start_method,
     parent_process, usable_cpus,
 };
-use ossature::sys::errno::Errno;
 use ossature::sys::process::Exit;
 use ossature::sys::sched::{CpuSet, affinity, set_affinity};
 use ossature::threading::{Event, Thread};
 
 use crate::harness::Test;
-use crate::worlds::{Scratch, append, put, redirect, wait_for};
+use crate::worlds::{Scratch, append, put, redirect, succeeds, wait_for};
 
 pub const TESTS: &[Test] = &[
     ("this_process_is_the_main_one", this_process_is_the_main_one),
@@ -42,12 +41,6 @@ pub const TESTS: &[Test] = &[
     ("a_lock_that_knows_of_forks_is_free_in_a_child", a_lock_that_knows_of_forks_is_free_in_a_child),
     ("a_local_that_knows_of_forks_is_fresh_in_a_child", a_local_that_knows_of_forks_is_fresh_in_a_child),
     ("a_local_of_the_parent_is_left_and_not_dropped", a_local_of_the_parent_is_left_and_not_dropped),
-    ("a_temporary_directory_goes_with_its_maker", a_temporary_directory_goes_with_its_maker),
-    ("a_long_path_gives_way_to_a_short_one", a_long_path_gives_way_to_a_short_one),
-    ("an_unusable_place_gives_way_to_another", an_unusable_place_gives_way_to_another),
-    ("few_descriptors_are_an_error_and_leave_no_directory", few_descriptors_are_an_error_and_leave_no_directory),
-    ("what_a_killed_process_left_is_removed_by_the_next", what_a_killed_process_left_is_removed_by_the_next),
-    ("what_another_uses_or_made_stays", what_another_uses_or_made_stays),
     ("a_sentinel_does_not_wait_for_grandchildren", a_sentinel_does_not_wait_for_grandchildren),
     ("quiet_exit_of_a_childs_main_thread_is_code_zero", quiet_exit_of_a_childs_main_thread_is_code_zero),
     ("a_child_may_leave_by_exit", a_child_may_leave_by_exit),
@@ -57,11 +50,6 @@ pub const TESTS: &[Test] = &[
     ("the_file_of_a_listener_goes_at_the_end_of_its_maker", the_file_of_a_listener_goes_at_the_end_of_its_maker),
     ("processors_are_counted", processors_are_counted),
 ];
-
-#[track_caller]
-fn succeeds(child: ossature::Result<Process>) {
-    assert_eq!(child.unwrap().join().unwrap(), Exit::Code(0));
-}
 
 // test_current, test_parent_process_attributes
 fn this_process_is_the_main_one() {
@@ -329,166 +317,6 @@ fn a_local_of_the_parent_is_left_and_not_dropped() {
     assert_eq!(scratch.read("log"), "parent child ");
     drop(local);
     assert_eq!(scratch.read("log"), "parent child dropped ");
-}
-
-fn a_temporary_directory_goes_with_its_maker() {
-    let scratch = Scratch::new();
-    succeeds(Process::fork(|| {
-        let path = temp_dir().unwrap();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        assert!(name.starts_with("pymp-") && name.len() == 13, "{name}");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-        assert_eq!(temp_dir().unwrap(), path);
-        fs::write(path.join("left"), "").unwrap();
-        succeeds(Process::fork(|| assert_eq!(temp_dir().unwrap(), path)));
-        assert!(path.join("left").exists(), "its child left it alone");
-        put(&scratch.path("path"), path.to_str().unwrap());
-    }));
-    assert!(!Path::new(&scratch.read("path")).exists());
-}
-
-fn a_long_path_gives_way_to_a_short_one() {
-    let scratch = Scratch::new();
-    for (length, stays) in [(75, true), (76, false)] {
-        let long = scratch.path(&"l".repeat(length - scratch.path("").as_os_str().len()));
-        fs::create_dir(&long).unwrap();
-        assert_eq!(long.as_os_str().len(), length);
-        succeeds(Process::fork(|| {
-            // SAFETY: this process has one thread.
-            unsafe { std::env::set_var("TMPDIR", &long) };
-            let path = temp_dir().unwrap();
-            assert_eq!(path.starts_with(&long), stays, "{path:?}");
-            assert!(path.join("listener-12345678").as_os_str().len() < 108);
-        }));
-    }
-}
-
-/// Runs `body` in a process of its own, whose temporary directory lies below `base`; answers with what the body says.
-fn below(base: &Path, body: impl FnOnce() -> String) -> String {
-    let scratch = Scratch::new();
-    succeeds(Process::fork(|| {
-        // SAFETY: this process has one thread.
-        unsafe { std::env::set_var("TMPDIR", base) };
-        put(&scratch.path("said"), &body());
-    }));
-    scratch.read("said")
-}
-
-fn own_directory() -> String {
-    temp_dir().unwrap().to_str().unwrap().to_owned()
-}
-
-fn an_unusable_place_gives_way_to_another() {
-    let scratch = Scratch::new();
-    put(&scratch.path("file"), "");
-    for base in ["nowhere", "file"] {
-        let made = below(&scratch.path(base), || {
-            let path = own_directory();
-            let address = Address::arbitrary(Family::Unix).unwrap();
-            drop(Listener::bind(address).unwrap());
-            path
-        });
-        assert!(!made.starts_with(&scratch.text("")) && made.contains("/pymp-"), "{made}");
-        assert!(!Path::new(&made).exists(), "removed at the end");
-    }
-}
-
-fn few_descriptors_are_an_error_and_leave_no_directory() {
-    for left in 0..5 {
-        let scratch = Scratch::new();
-        let child = ossature::sys::process::fork(|| {
-            // SAFETY: this process has one thread.
-            unsafe { std::env::set_var("TMPDIR", scratch.path("")) };
-            let limit = ossature::sys::process::Rlimit { current: Some(64), maximum: Some(64) };
-            ossature::sys::process::set_rlimit(ossature::sys::process::Resource::Nofile, limit).unwrap();
-            let mut files: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
-            files.truncate(files.len() - left);
-            let made = temp_dir();
-            drop(files);
-            let count = fs::read_dir(scratch.path("")).unwrap().count();
-            match made {
-                Ok(_) => u8::from(count != 1),
-                Err(error) => u8::from(error.errno() != Some(Errno::MFILE) || count != 0),
-            }
-        });
-        assert_eq!(child.unwrap().wait(), Ok(Exit::Code(0)), "{left} left");
-    }
-}
-
-/// A process below `base` that was killed with a directory of its own, if `kill`; otherwise it lives until the handle is killed.
-fn with_directory(base: &Path, scratch: &Scratch) -> (ossature::sys::process::Child, String) {
-    let said = scratch.path(&format!("said-{}", fs::read_dir(scratch.path("")).unwrap().count()));
-    let child = ossature::sys::process::fork(|| {
-        // SAFETY: this process has one thread.
-        unsafe { std::env::set_var("TMPDIR", base) };
-        let path = own_directory();
-        fs::create_dir(Path::new(&path).join("folder")).unwrap();
-        put(&Path::new(&path).join("folder").join("file"), "left");
-        put(&said, &path);
-        std::thread::sleep(Duration::from_secs(1000));
-        0
-    });
-    wait_for(&said);
-    (child.unwrap(), fs::read_to_string(said).unwrap())
-}
-
-fn what_a_killed_process_left_is_removed_by_the_next() {
-    let scratch = Scratch::new();
-    let base = scratch.path("base");
-    fs::create_dir(&base).unwrap();
-    let (mut killed, left) = with_directory(&base, &scratch);
-    let (mut living, used) = with_directory(&base, &scratch);
-    killed.kill().unwrap();
-    killed.wait().unwrap();
-    assert!(Path::new(&left).join("folder/file").exists());
-    let made = below(&base, own_directory);
-    assert!(!Path::new(&left).exists(), "its owner is gone");
-    assert!(Path::new(&used).join("folder/file").exists(), "its owner lives");
-    assert!(made != left && made != used && !Path::new(&made).exists());
-    living.kill().unwrap();
-    living.wait().unwrap();
-    below(&base, own_directory);
-    assert_eq!(fs::read_dir(&base).unwrap().count(), 0);
-}
-
-fn what_another_uses_or_made_stays() {
-    let scratch = Scratch::new();
-    let base = scratch.path("base");
-    fs::create_dir(&base).unwrap();
-    // CPython's has the same name, and nobody's mark.
-    let pythons = base.join("pymp-abcdefgh");
-    fs::create_dir(&pythons).unwrap();
-    fs::set_permissions(&pythons, fs::Permissions::from_mode(0o700)).unwrap();
-    // Something marked elsewhere, to which a link leads.
-    let elsewhere = scratch.path("elsewhere");
-    fs::create_dir(&elsewhere).unwrap();
-    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o700)).unwrap();
-    put(&elsewhere.join(".ossature"), "");
-    std::os::unix::fs::symlink(&elsewhere, base.join("pymp-bcdefghi")).unwrap();
-    // One that a child of the killed process uses on.
-    let (ready, go) = (scratch.path("ready"), scratch.path("go"));
-    let mut maker = ossature::sys::process::fork(|| {
-        // SAFETY: this process has one thread.
-        unsafe { std::env::set_var("TMPDIR", &base) };
-        let path = own_directory();
-        let child = Process::fork(|| {
-            wait_for(&go);
-            assert_eq!(own_directory(), path);
-        });
-        put(&ready, &path);
-        child.unwrap().join().map_or(1, |_| 0)
-    })
-    .unwrap();
-    wait_for(&ready);
-    maker.kill().unwrap();
-    maker.wait().unwrap();
-    below(&base, own_directory);
-    let used = scratch.read("ready");
-    assert!(pythons.exists() && elsewhere.join(".ossature").exists() && Path::new(&used).exists());
-    put(&go, "");
-    while Path::new(&used).exists() {
-        below(&base, own_directory);
-    }
 }
 
 /// Python's is a pipe, which children of the child hold open too.

@@ -12,6 +12,7 @@ use ossature::multiprocessing::{
     Context, Process, Tasks, active_children, current_process, force_start_method, parent_process, stop_forkserver,
     tasks,
 };
+use ossature::sys::process::Exit;
 use ossature::sys::signal::{Signal, SignalSet, restore_default, set_mask};
 use ossature::threading::Thread;
 
@@ -357,4 +358,10 @@ pub fn redirect(number: i32, path: &Path) {
 pub fn runs(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+}
+
+/// Waits for the child, which ends well.
+#[track_caller]
+pub fn succeeds(child: Result<Process>) {
+    assert_eq!(child.unwrap().join().unwrap(), Exit::Code(0));
 }
