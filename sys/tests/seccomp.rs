@@ -139,6 +139,7 @@ fn a_pipe_without_a_reader_raises_no_signal_with_and_without_pwritev2() {
         assert!(signal::mask().unwrap().contains(Signal::PIPE));
     };
     thread::scope(|scope| scope.spawn(check).join()).unwrap();
+    needs!(seccomp_filters);
     // What kernels before 6.18 answer to the flag, those before 4.6 to the call, and a sandbox.
     for errno in [Errno::OPNOTSUPP, Errno::NOSYS, Errno::PERM] {
         refused(&[libc::SYS_pwritev2], errno, check);

@@ -67,6 +67,12 @@ pub fn seccomp_filters() -> bool {
     there("filter of system calls", (answer, errno) == (-1, Some(libc::EFAULT)))
 }
 
+/// A program that can be executed once more: an emulator is what executes it, and the kernel does not know how.
+#[must_use]
+pub fn own_program() -> bool {
+    there("program that the kernel itself executes", std::env::var_os("OSSATURE_EMULATED").is_none())
+}
+
 fn there(what: &str, found: bool) -> bool {
     if !found {
         // Not eprintln!, which the harness would keep to itself.

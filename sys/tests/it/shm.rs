@@ -207,6 +207,7 @@ fn image_is_known_and_the_same_in_every_process_that_runs_it() {
     if std::env::var_os("OSSATURE_IMAGE_IS_ASKED").is_some() {
         return;
     }
+    needs!(own_program);
     let mut again = std::process::Command::new(std::env::current_exe().unwrap());
     again.args(["--exact", "shm::image_is_known_and_the_same_in_every_process_that_runs_it", "--nocapture"]);
     let output = again.env("OSSATURE_IMAGE_IS_ASKED", "1").output().unwrap();
