@@ -172,8 +172,8 @@ impl<'m, 'a> Builder<'m, 'a> {
             return Ok(());
         }
         let (depth, at) = (self.max_depth, at as usize);
-        let message = format_args!("nested more than {depth} deep; Decoder::max_depth allows more");
-        Err(self.graph.input.error_at(at, message))
+        let error = |message| self.graph.input.error_at(at, message);
+        Err(error(format_args!("nested more than {depth} deep; Decoder::max_depth allows more")))
     }
 
     /// The value of the innermost open container.
