@@ -207,7 +207,7 @@ pub fn set_executable(path: impl AsRef<OsStr>) {
     settings().executable = Some(PathBuf::from(path.as_ref()));
 }
 
-/// Sets how long a child may take from its start to the beginning of its task. The default is 30 s; `None` is no limit.
+/// Sets how long a child may take from its start to the beginning of its task. The default is 30 s; `None` means none.
 /// [`Builder::start_timeout`](crate::multiprocessing::process::Builder::start_timeout) sets the limit of one child.
 ///
 /// A child that takes longer is killed, and the start is an error.

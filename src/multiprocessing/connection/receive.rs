@@ -460,7 +460,7 @@ macro_rules! receives {
                 self.receiving.message_into(self.stream(), self.trust(), buffer, timeout.into())
             }
 
-            /// The longest message that is taken by calls that name no limit; `usize::MAX` is no limit.
+            /// The longest message that is taken by calls that name no limit; `usize::MAX` means no limit.
             ///
             /// Unless [set](Self::set_max_message) it is 256 MiB from a [stranger](crate::multiprocessing::transfer::Trust), who could
             /// otherwise have this process ask for memory until there is none, and no limit from kin.
@@ -470,7 +470,7 @@ macro_rules! receives {
                 self.receiving.most(self.trust())
             }
 
-            /// Sets the longest message that is taken by calls that name no limit; `None` is no limit.
+            /// Sets the longest message that is taken by calls that name no limit; `None` sets no limit.
             ///
             /// It holds for this end in this process, and not for where the end is sent.
             ///
@@ -529,7 +529,7 @@ macro_rules! receives {
                 self.receiving.set_depth(depth);
             }
 
-            /// How many bytes of memory a received value may take, as [set](Self::set_max_decoded); `usize::MAX` is no
+            /// How many bytes of memory a received value may take, as [set](Self::set_max_decoded); `usize::MAX` means no
             /// limit.
             ///
             /// `None` if no limit was set. Then a value from a [stranger](crate::multiprocessing::transfer::Trust) may
@@ -540,7 +540,7 @@ macro_rules! receives {
                 self.receiving.decoded()
             }
 
-            /// Sets how many bytes of memory a received value may take; `None` is no limit.
+            /// Sets how many bytes of memory a received value may take; `None` sets no limit.
             ///
             /// A few bytes of a message may stand for much memory: each `None` of a `Vec<Option<[u64; 32]>>` is one
             /// byte of the message and 264 bytes of memory. The limit counts the contents of sequences, maps, texts and

@@ -12,7 +12,7 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// A limit of `within` from now; `None` is no limit.
+    /// A limit of `within` from now; `None` sets no limit.
     pub(crate) fn from_now(within: Option<Duration>) -> Self {
         Self { within, deadline: within.into() }
     }
