@@ -529,8 +529,8 @@ macro_rules! receives {
                 self.receiving.set_depth(depth);
             }
 
-            /// How many bytes of memory a received value may take, as [set](Self::set_max_decoded); `usize::MAX` means no
-            /// limit.
+            /// How many bytes of memory a received value may take, as [set](Self::set_max_decoded); `usize::MAX`
+            /// means no limit.
             ///
             /// `None` if no limit was set. Then a value from a [stranger](crate::multiprocessing::transfer::Trust) may
             /// take 16 MiB plus 32 bytes for each byte of its message. A value from kin has no limit.

@@ -86,8 +86,8 @@ impl Builder {
         self
     }
 
-    /// Sets how long the process may take from its start to the beginning of its task; `None` sets no limit. The default
-    /// is that of [`set_start_timeout`](crate::multiprocessing::set_start_timeout). A fork and a thread ignore this
+    /// Sets how long the process may take from its start to the beginning of its task; `None` sets no limit.
+    /// The default is that of [`set_start_timeout`](crate::multiprocessing::set_start_timeout). A fork and a thread ignore this
     /// setting.
     ///
     /// A process that takes longer is killed, and the start is an error.
