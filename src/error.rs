@@ -69,8 +69,8 @@ pub enum ErrorKind {
     Broken,
     /// A holder of the shared object died in the middle of its work, and nobody has repaired the data since.
     Abandoned,
-    /// The shared object was given up after its holder died.
-    GivenUp,
+    /// The shared object was marked as unrecoverable after its holder died.
+    Unrecoverable,
     /// The shared memory was made by another program, for another type or in another place.
     Incompatible,
     /// The thread, process or timer was started before; each can be started once. Or the default was fixed before.
@@ -261,7 +261,7 @@ impl From<StartError> for Error {
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::GivenUp => Self::caused(ErrorKind::GivenUp, None, refused),
+            Refused::Unrecoverable => Self::caused(ErrorKind::Unrecoverable, None, refused),
             Refused::WouldDeadlock => Self::caused(ErrorKind::WouldDeadlock, None, refused),
             Refused::TooMany | Refused::TableFull => Self::caused(ErrorKind::Os, Errno::AGAIN, refused),
             Refused::Unlisted => Self::caused(ErrorKind::Os, Errno::PERM, refused),
@@ -337,7 +337,7 @@ impl From<Error> for io::Error {
             ErrorKind::MultiThreaded | ErrorKind::LockHeld => io::ErrorKind::ResourceBusy,
             ErrorKind::NotOwner => io::ErrorKind::PermissionDenied,
             ErrorKind::WouldDeadlock => io::ErrorKind::Deadlock,
-            ErrorKind::Abandoned | ErrorKind::GivenUp | ErrorKind::Broken => io::ErrorKind::Other,
+            ErrorKind::Abandoned | ErrorKind::Unrecoverable | ErrorKind::Broken => io::ErrorKind::Other,
             ErrorKind::Incompatible => io::ErrorKind::InvalidData,
             ErrorKind::AlreadyStarted => io::ErrorKind::AlreadyExists,
             ErrorKind::NotStarted | ErrorKind::NoResult => io::ErrorKind::NotFound,

@@ -50,6 +50,11 @@ pub mod threading;
 
 pub use error::{Error, ErrorKind, Result};
 
+/// The programs in README.md run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 /// The code in docs/from-python.md compiles and does what it says.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/from-python.md")]

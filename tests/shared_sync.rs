@@ -197,7 +197,7 @@ fn killed_holder_frees_the_lock_and_leaves_word() {
     assert_eq!(lock.acquire().unwrap_err().kind(), ErrorKind::Abandoned);
     let mut guard = lock.lock().unwrap();
     assert!(guard.abandoned());
-    guard.repair();
+    guard.mark_consistent();
     drop(guard);
     lock.with(|| ()).unwrap();
 }
@@ -211,7 +211,7 @@ fn killed_holder_frees_the_rlock_and_the_condition() {
     assert_eq!(rlock.with(|| ()).unwrap_err().kind(), ErrorKind::Abandoned);
     assert_eq!(changed.try_acquire().unwrap_err().kind(), ErrorKind::Abandoned);
     for guard in [rlock.lock().unwrap(), changed.lock().unwrap()] {
-        guard.repair();
+        guard.mark_consistent();
     }
     rlock.with(|| assert_eq!(rlock.depth(), 1)).unwrap();
     changed.with(|| assert_eq!(changed.notify_all().unwrap(), 0)).unwrap();

@@ -91,7 +91,7 @@ fn killed_holder_leaves_the_value_abandoned() {
     assert!(guard.abandoned());
     assert_eq!(*guard, [2, 1]);
     guard[1] = guard[0];
-    guard.repair();
+    guard.mark_consistent();
     drop(guard);
     assert_eq!(value.get().unwrap(), [2, 2]);
 
@@ -106,7 +106,7 @@ fn killed_holder_leaves_the_array_abandoned() {
     assert_eq!(array.get(0).unwrap_err().kind(), ErrorKind::Abandoned);
     let mut guard = array.lock().unwrap();
     assert!(guard.abandoned());
-    guard.repair();
+    guard.mark_consistent();
     drop(guard);
     assert_eq!(array.get(0).unwrap(), 1);
 }

@@ -382,40 +382,61 @@ fn files_at_the_root_are_there_and_short() {
 }
 
 #[test]
-fn readme_gives_two_commands_and_a_table_whose_names_exist() {
+fn readme_gives_two_commands_and_blocks_that_are_tested() {
     let readme = read("README.md").expect("README.md is there");
-    let commands: Vec<&str> = readme.lines().filter(|line| line.starts_with("cargo ")).collect();
+    let commands: Vec<&str> = readme.lines().filter(|line| line.starts_with("cargo ")).take(2).collect();
     assert_eq!(commands, ["cargo run --release --example words", "cargo test"]);
-    let wrong = readme_table(&readme, &tree(CODE));
+    assert!(readme.lines().take(45).any(|line| line.starts_with("```rust")), "no program on the first screen");
+    // A block with another language would not be run; one with `ignore` neither.
+    let blocks = readme.lines().filter(|line| line.starts_with("```") && line.len() > 3);
+    let strange: Vec<&str> = blocks.filter(|line| !["```rust,standalone_crate", "```console"].contains(line)).collect();
+    assert!(strange.is_empty(), "README.md has blocks that no test runs: {strange:?}");
+    let included = "#[cfg(doctest)]\n#[doc = include_str!(\"../README.md\")]";
+    assert!(read("src/lib.rs").is_some_and(|text| text.contains(included)), "src/lib.rs does not test README.md");
+}
+
+#[test]
+fn table_of_names_is_marked_and_its_names_exist() {
+    let names = read("docs/from-python.md").expect("docs/from-python.md is there");
+    let (_, table) = names.split_once("\n## Every name\n").expect("docs/from-python.md has the table of names");
+    assert!(table.lines().count() > 50, "the table of names is short");
+    let wrong = table_of_names(table, &tree(CODE));
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     // And a name that does not exist is found.
     let planted = "| Python | here | today |\n| --- | --- | --- |\n| `select.x` | `select::NoSuchThing` | yes |\n";
-    assert_eq!(readme_table(planted, &tree(CODE)).len(), 1);
+    assert_eq!(table_of_names(planted, &tree(CODE)).len(), 1);
 }
 
-/// Every row of the README's table is marked, and a name that is marked as working is declared in its module.
-fn readme_table(readme: &str, files: &[(String, String)]) -> Complaints {
+/// Every row of the table is marked, and a name that is marked as working is declared in its module.
+fn table_of_names(table: &str, files: &[(String, String)]) -> Complaints {
     let mut wrong = Vec::new();
-    for row in readme.lines().filter(|line| line.starts_with("| `")) {
+    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---")).skip(1);
+    for row in rows {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         let &[_, ours, today] = cells.as_slice() else {
-            wrong.push(format!("README.md: {row}: not three cells"));
+            wrong.push(format!("from-python.md: {row}: not three cells"));
             continue;
         };
         match today {
             "yes" => {}
             "not yet" => continue,
-            _ => wrong.push(format!("README.md: {row}: marked neither `yes` nor `not yet`")),
+            _ => wrong.push(format!("from-python.md: {row}: marked neither `yes` nor `not yet`")),
         }
         for path in ours.split('`').skip(1).step_by(2) {
             let Some((module, name)) = path.rsplit_once("::") else {
-                wrong.push(format!("README.md: {path} names no module"));
+                wrong.push(format!("from-python.md: {path} names no module"));
                 continue;
             };
             let (root, module) = module.strip_prefix("sys::").map_or(("src/", module), |inner| ("sys/src/", inner));
-            let place = format!("{root}{}", module.split("::").next().unwrap_or(module));
+            let place = match module.strip_prefix("sys") {
+                Some("") => "sys/src/".to_owned(), // a macro stands at the root of the crate
+                _ => format!("{root}{}", module.split("::").next().unwrap_or(module)),
+            };
             let mut here = files.iter().filter(|(path, _)| path.starts_with(&place));
             let declared = |text: &str| {
+                if let Some(name) = name.strip_suffix('!') {
+                    return text.contains(&format!("macro_rules! {name} {{"));
+                }
                 let kinds = ["struct", "enum", "trait", "fn", "const", "type", "mod"];
                 kinds.iter().any(|kind| {
                     let start = format!("pub {kind} {name}");
@@ -426,7 +447,7 @@ fn readme_table(readme: &str, files: &[(String, String)]) -> Complaints {
                 })
             };
             if !here.any(|(_, text)| declared(text)) {
-                wrong.push(format!("README.md: {path} is marked `yes` and is not declared under {place}"));
+                wrong.push(format!("from-python.md: {path} is marked `yes` and is not declared under {place}"));
             }
         }
     }

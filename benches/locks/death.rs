@@ -61,7 +61,7 @@ fn one_death(lock: &Lock<u64, Shared>) -> f64 {
     let mut guard = lock.lock().expect("nobody gave the lock up");
     let have = monotonic();
     assert!(guard.abandoned(), "the holder died in the lock");
-    guard.repair();
+    guard.mark_consistent();
     drop(guard);
     reap(killer);
     reap(holder);

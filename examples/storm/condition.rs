@@ -81,7 +81,7 @@ impl ConditionStorm {
     fn mended<'s>(&self, mut ring: Inside<'s>) -> Inside<'s> {
         if ring.abandoned() {
             ring.taken = ring.put;
-            ring.repair();
+            ring.mark_consistent();
             self.stage.more.notify_all();
             self.stage.less.notify_all();
         }

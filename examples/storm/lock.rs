@@ -32,7 +32,7 @@ fn is_whole(guard: &mut Guard<'_, Pair, Shared>) -> bool {
     if guard.abandoned() {
         // The dead holder may have been anywhere: nothing but the first number is believed.
         guard.second = guard.first;
-        guard.repair();
+        guard.mark_consistent();
     }
     guard.first == guard.second
 }

@@ -38,7 +38,7 @@ impl RLockStorm {
     fn fault(&self, guard: &RLockGuard<'_, Pair, Shared>) -> Option<&'static str> {
         if guard.abandoned() {
             guard.second.store(guard.first.load(SeqCst), SeqCst);
-            guard.repair();
+            guard.mark_consistent();
         }
         if self.0.depth() != 1 {
             return Some("the first level is not the first");

@@ -158,7 +158,7 @@ impl At<'_> {
         }
         let (at, len) = self.publish()?;
         *share = Share { done: 1, worker: self.number, at, len, words: splitter.words() };
-        share.repair();
+        share.mark_consistent();
         drop(share);
         self.board.bell.try_add(1)?;
         Ok(())

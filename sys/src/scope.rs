@@ -7,7 +7,7 @@
 //! | [`Local`] | one thread, which never sleeps | anywhere in that thread | cannot happen | the guard, or why not |
 //!
 //! `Private` cannot fail, so it hands out the bare guard; the other two hand out a `Result`, because a `Shared` object
-//! may have been given up by a holder that could not repair it, and a `Local` wait could only wait for ever.
+//! may have been marked as unrecoverable by a holder, and a `Local` wait could only wait for ever.
 //! [`Scope::settle`] turns each of them into a `Result` for code that is generic over the scope.
 
 use core::fmt;
@@ -167,7 +167,7 @@ impl Scope for Local {
 #[non_exhaustive]
 pub enum Refused {
     /// A holder died, and the one who got the object next gave it up as beyond repair.
-    GivenUp,
+    Unrecoverable,
     /// The calling thread holds the lock itself, so waiting for it would be for ever.
     WouldDeadlock,
     /// The kernel does not know the robust list of this thread (a sandbox forbids it), so nobody would hear of its death.
@@ -183,7 +183,9 @@ pub enum Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::GivenUp => "the shared object was given up after its holder died: make a new one",
+            Self::Unrecoverable => {
+                "the shared object was marked as unrecoverable after its holder died: make a new one"
+            }
             Self::WouldDeadlock => "this thread already holds the lock: waiting for it would never end; use an RLock",
             Self::Unlisted => {
                 "the kernel does not know this thread's robust list: allow set_robust_list in the sandbox"
@@ -251,7 +253,7 @@ pub unsafe trait RawLock {
     /// Checks that the calling thread holds the lock. A lock that does not know its holder trusts the guard.
     ///
     /// # Errors
-    /// [`Refused::NotOwner`], or the error of a lock that was given up meanwhile.
+    /// [`Refused::NotOwner`], or the error of a lock that was marked as unrecoverable meanwhile.
     #[inline]
     fn check(&self) -> Result<(), Refused> {
         Ok(())
@@ -266,16 +268,16 @@ pub unsafe trait RawLock {
     }
 
     /// Declares the data whole again. Called by the holder.
-    fn repair(&self) {}
+    fn mark_consistent(&self) {}
 
-    /// Whether [`give_up`](Self::give_up) does more than release.
-    const CAN_BE_GIVEN_UP: bool = false;
+    /// Whether [`mark_unrecoverable`](Self::mark_unrecoverable) does more than release.
+    const CAN_BE_UNRECOVERABLE: bool = false;
 
     /// Releases the lock for good: every later `take` is refused where the scope can say so.
     ///
     /// # Safety
     /// As for [`release`](Self::release).
-    unsafe fn give_up(&self) {
+    unsafe fn mark_unrecoverable(&self) {
         // SAFETY: same obligation, passed on.
         unsafe { self.release() }
     }

@@ -67,7 +67,7 @@ fn errors_of_the_lower_half_keep_their_meaning() {
     assert_eq!(turned(ForkError::LockHeld), (Kind::LockHeld, None, busy));
     assert_eq!(turned(ForkError::SigchldIgnored).1, Some(Errno::CHILD));
     assert_eq!(turned(ForkError::Os(Errno::AGAIN)), (Kind::Os, Some(Errno::AGAIN), io::ErrorKind::WouldBlock));
-    assert_eq!(turned(Refused::GivenUp), (Kind::GivenUp, None, io::ErrorKind::Other));
+    assert_eq!(turned(Refused::Unrecoverable), (Kind::Unrecoverable, None, io::ErrorKind::Other));
     assert_eq!(turned(Refused::WouldDeadlock), (Kind::WouldDeadlock, None, io::ErrorKind::Deadlock));
     assert_eq!(turned(Refused::TooMany), (Kind::Os, Some(Errno::AGAIN), io::ErrorKind::WouldBlock));
     assert_eq!(turned(Refused::Unlisted), (Kind::Os, Some(Errno::PERM), io::ErrorKind::PermissionDenied));

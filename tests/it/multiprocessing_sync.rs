@@ -122,7 +122,7 @@ macro_rules! behaviour_of_what_one_holds {
                 assert!(guard.abandoned());
                 #[allow(unused_mut, reason = "one kind repairs through `&mut`")]
                 let mut guard = guard;
-                guard.repair();
+                guard.mark_consistent();
                 drop(guard);
                 lock.with(|| ()).unwrap();
             }
@@ -130,9 +130,9 @@ macro_rules! behaviour_of_what_one_holds {
             #[test]
             fn one_that_was_given_up_is_refused_for_good() {
                 let lock = $Face::new().unwrap();
-                lock.lock().unwrap().give_up();
-                assert_eq!(kind(lock.acquire()), Some(ErrorKind::GivenUp));
-                assert_eq!(kind(lock.try_lock()), Some(ErrorKind::GivenUp));
+                lock.lock().unwrap().mark_unrecoverable();
+                assert_eq!(kind(lock.acquire()), Some(ErrorKind::Unrecoverable));
+                assert_eq!(kind(lock.try_lock()), Some(ErrorKind::Unrecoverable));
             }
 
             #[test]
@@ -327,7 +327,7 @@ fn wait_for_does_not_ask_about_what_was_abandoned() {
     changed.lock().unwrap().abandon();
     let guard = changed.lock().unwrap();
     assert_eq!(kind(changed.wait_for(|| panic!("asked"), None)), Some(ErrorKind::Abandoned));
-    guard.repair();
+    guard.mark_consistent();
     assert!(changed.wait_for(|| true, None).unwrap());
 }
 

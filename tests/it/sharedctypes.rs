@@ -381,7 +381,7 @@ fn abandoned_value_is_told_until_it_is_repaired_or_replaced() {
     }
     let mut guard = value.lock().unwrap();
     assert!(guard.abandoned());
-    guard.repair();
+    guard.mark_consistent();
     drop(guard);
     assert_eq!(value.get().unwrap(), [1, 1]);
 
@@ -389,9 +389,9 @@ fn abandoned_value_is_told_until_it_is_repaired_or_replaced() {
     value.set([2, 2]).unwrap();
     assert_eq!(value.get().unwrap(), [2, 2]);
 
-    value.lock().unwrap().give_up();
-    assert_eq!(value.get().unwrap_err().kind(), ErrorKind::GivenUp);
-    assert_eq!(value.set([3, 3]).unwrap_err().kind(), ErrorKind::GivenUp);
+    value.lock().unwrap().mark_unrecoverable();
+    assert_eq!(value.get().unwrap_err().kind(), ErrorKind::Unrecoverable);
+    assert_eq!(value.set([3, 3]).unwrap_err().kind(), ErrorKind::Unrecoverable);
 }
 
 #[test]
@@ -404,7 +404,7 @@ fn abandoned_array_and_abandoned_lock_are_told() {
     assert_eq!(array.to_vec().unwrap_err().kind(), ErrorKind::Abandoned);
     assert_eq!(array.set_slice(..1, &[1]).unwrap_err().kind(), ErrorKind::Abandoned);
     assert_eq!(beside.get().unwrap_err().kind(), ErrorKind::Abandoned);
-    array.lock().unwrap().repair();
+    array.lock().unwrap().mark_consistent();
     assert_eq!((array.to_vec().unwrap(), beside.get().unwrap()), (SEQUENCE.to_vec(), 1));
 }
 

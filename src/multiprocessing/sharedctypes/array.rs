@@ -37,7 +37,7 @@ impl<T: Shareable> Array<T> {
     /// Runs `change` on the items in one turn of the lock.
     ///
     /// # Errors
-    /// [`Abandoned`](crate::ErrorKind::Abandoned), [`GivenUp`](crate::ErrorKind::GivenUp),
+    /// [`Abandoned`](crate::ErrorKind::Abandoned), [`Unrecoverable`](crate::ErrorKind::Unrecoverable),
     /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the lock already; `change` has not run then.
     #[inline]
     pub fn with<R>(&self, change: impl FnOnce(&mut [T]) -> R) -> Result<R> {
@@ -83,7 +83,7 @@ impl<T: Shareable + Copy + Init<T>> Array<T> {
 ///
 /// # Errors
 /// Of all methods: [`OutOfRange`](crate::ErrorKind::OutOfRange) for an index out of range,
-/// [`Abandoned`](crate::ErrorKind::Abandoned), [`GivenUp`](crate::ErrorKind::GivenUp),
+/// [`Abandoned`](crate::ErrorKind::Abandoned), [`Unrecoverable`](crate::ErrorKind::Unrecoverable),
 /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread already holds the lock. Nothing is changed then.
 impl<T: Shareable + Copy> Array<T> {
     /// One item: Python's `a[index]`.

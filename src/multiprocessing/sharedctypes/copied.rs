@@ -21,7 +21,7 @@ pub trait Copied {
 ///
 /// # Errors
 /// [`Os`](crate::ErrorKind::Os) when the memory cannot be had, as for [`RawValue::new`]; of what has a lock also
-/// [`Abandoned`](crate::ErrorKind::Abandoned), [`GivenUp`](crate::ErrorKind::GivenUp) and
+/// [`Abandoned`](crate::ErrorKind::Abandoned), [`Unrecoverable`](crate::ErrorKind::Unrecoverable) and
 /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock).
 ///
 /// # Examples

@@ -42,7 +42,7 @@
 //!
 //! **When a holder is killed** in the middle of a change, the data may be half changed. Then every method here that takes the
 //! lock by itself is refused with [`Abandoned`](crate::ErrorKind::Abandoned), until somebody takes `lock()`, whose guard
-//! lends the data all the same, looks at it, and calls [`repair`](crate::sys::sync::lock::Guard::repair). [`Value::set`]
+//! lends the data all the same, looks at it, and calls [`mark_consistent`](crate::sys::sync::lock::Guard::mark_consistent). [`Value::set`]
 //! replaces all of the data and so repairs by itself.
 //!
 //! ```no_run
@@ -50,7 +50,7 @@
 //! let mut pair = value.lock()?;
 //! if pair.abandoned() {
 //!     pair[1] = pair[0]; // whatever makes it whole
-//!     pair.repair();
+//!     pair.mark_consistent();
 //! }
 //! # Ok(()) }
 //! ```
@@ -90,6 +90,6 @@ fn whole<T: ?Sized>(lock: &Lock<T, Shared>) -> Result<Guard<'_, T, Shared>> {
 pub(super) fn abandoned() -> Error {
     Error::new(
         ErrorKind::Abandoned,
-        "a process died while it held the lock, and what it guards may be half changed: take lock(), mend it, call repair()",
+        "a process died while it held the lock, and what it guards may be half changed: take lock(), mend it, call mark_consistent()",
     )
 }

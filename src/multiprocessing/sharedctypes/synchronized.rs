@@ -31,7 +31,7 @@ pub trait Acquire {
     ///
     /// # Errors
     /// [`Abandoned`](crate::ErrorKind::Abandoned) when a holder died and nobody has repaired what it guards,
-    /// [`GivenUp`](crate::ErrorKind::GivenUp), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds it.
+    /// [`Unrecoverable`](crate::ErrorKind::Unrecoverable), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds it.
     /// `body` has not run then.
     fn holding<O>(&self, body: impl FnOnce() -> O) -> Result<O>;
 }

@@ -58,7 +58,7 @@ impl<T: Shareable> Value<T> {
     /// Runs `change` on the data in one turn of the lock.
     ///
     /// # Errors
-    /// [`Abandoned`](crate::ErrorKind::Abandoned), [`GivenUp`](crate::ErrorKind::GivenUp),
+    /// [`Abandoned`](crate::ErrorKind::Abandoned), [`Unrecoverable`](crate::ErrorKind::Unrecoverable),
     /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the lock already; `change` has not run then.
     #[inline]
     pub fn with<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R> {
@@ -83,7 +83,7 @@ impl<T: Shareable + Copy> Value<T> {
     /// The value, in one turn of the lock: Python's `v.value`.
     ///
     /// # Errors
-    /// [`Abandoned`](crate::ErrorKind::Abandoned), [`GivenUp`](crate::ErrorKind::GivenUp),
+    /// [`Abandoned`](crate::ErrorKind::Abandoned), [`Unrecoverable`](crate::ErrorKind::Unrecoverable),
     /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the lock already.
     #[inline]
     pub fn get(&self) -> Result<T> {
@@ -94,14 +94,14 @@ impl<T: Shareable + Copy> Value<T> {
     /// whole again.
     ///
     /// # Errors
-    /// [`GivenUp`](crate::ErrorKind::GivenUp), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the
+    /// [`Unrecoverable`](crate::ErrorKind::Unrecoverable), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the
     /// lock already.
     #[inline]
     pub fn set(&self, value: T) -> Result<()> {
         let mut guard = self.lock()?;
         *guard = value;
         if guard.abandoned() {
-            guard.repair();
+            guard.mark_consistent();
         }
         Ok(())
     }

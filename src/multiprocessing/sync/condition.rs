@@ -85,7 +85,7 @@ impl Condition {
     /// # Errors
     /// [`NotOwner`](crate::ErrorKind::NotOwner) when this thread does not hold the lock;
     /// [`Os`](crate::ErrorKind::Os) with `EAGAIN` when 120 wait already: it has the lock still.
-    /// [`GivenUp`](crate::ErrorKind::GivenUp) when that happened to the lock meanwhile: it does not have it any more.
+    /// [`Unrecoverable`](crate::ErrorKind::Unrecoverable) when that happened to the lock meanwhile: it does not have it any more.
     /// [`Abandoned`](crate::ErrorKind::Abandoned), with the lock held, when a holder died and nobody has repaired what it left.
     pub fn wait(&self) -> Result<()> {
         self.wait_timeout(Limit::NEVER).map(drop)

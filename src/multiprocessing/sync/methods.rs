@@ -33,7 +33,7 @@ macro_rules! held_by_one {
             /// Takes the lock, waiting for as long as it takes; dropping the guard releases it.
             ///
             /// # Errors
-            /// [`GivenUp`](crate::ErrorKind::GivenUp), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread
+            /// [`Unrecoverable`](crate::ErrorKind::Unrecoverable), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread
             /// holds a [`Lock`](crate::multiprocessing::Lock) already; [`Os`](crate::ErrorKind::Os) with `EAGAIN` when it
             /// holds 1,900 others.
             #[inline]

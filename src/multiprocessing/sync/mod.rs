@@ -31,7 +31,7 @@
 //!
 //! **When a holder of a lock was killed** the next one may find what the lock guards half changed. So `acquire` and `with` are
 //! refused with [`Abandoned`](crate::ErrorKind::Abandoned), and do not hold the lock then, and the waits of [`Condition`] end with
-//! it, and do hold it, until somebody takes `lock()`, whose guard says `abandoned()`, mends what is broken, and calls `repair()` on it, or `give_up()`,
+//! it, and do hold it, until somebody takes `lock()`, whose guard says `abandoned()`, mends what is broken, and calls `mark_consistent()` on it, or `mark_unrecoverable()`,
 //! after which nobody gets the lock any more.
 //!
 //! **Fork** is refused in a thread that holds one of these locks: the child would not be the owner.

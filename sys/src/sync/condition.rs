@@ -183,7 +183,7 @@ pub unsafe trait Held: Sized {
     /// Takes the lock again, as deep as before.
     ///
     /// # Errors
-    /// The lock was given up meanwhile.
+    /// The lock was marked as unrecoverable meanwhile.
     ///
     /// # Safety
     /// `let_go` was called and answered with `levels`.
@@ -199,7 +199,7 @@ impl<S: Scope> Condition<S> {
     ///
     /// # Errors
     /// The lock is released then. If this thread no longer holds the lock: [`NotOwner`](Refused::NotOwner). In
-    /// `Shared`: [`GivenUp`](Refused::GivenUp) if the lock was given up meanwhile, [`TableFull`](Refused::TableFull)
+    /// `Shared`: [`Unrecoverable`](Refused::Unrecoverable) if the lock was marked as unrecoverable meanwhile, [`TableFull`](Refused::TableFull)
     /// when 120 participants wait already, [`TooMany`](Refused::TooMany). In `Local`:
     /// [`WouldDeadlock`](Refused::WouldDeadlock), because no other thread could notify meanwhile.
     pub fn wait<G: Held<Scope = S>>(&self, guard: G) -> G::Answer<G> {

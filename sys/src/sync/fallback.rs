@@ -71,7 +71,7 @@ pub(crate) unsafe fn take(mutex: *mut pthread_mutex_t, limit: Limit<'_>) -> core
                 Taken::AfterDeath
             }
             Err(Errno::DEADLK) => return Err(Refused::WouldDeadlock),
-            Err(Errno::NOTRECOVERABLE) => return Err(Refused::GivenUp),
+            Err(Errno::NOTRECOVERABLE) => return Err(Refused::Unrecoverable),
             Err(Errno::BUSY) => return Ok(Taken::No),
             // ETIMEDOUT of one slice, or of all of it.
             Err(_) if limit.is_over() => return Ok(Taken::No),

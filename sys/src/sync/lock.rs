@@ -29,8 +29,8 @@
 //! ```
 //!
 //! **When a holder is killed** (scope `Shared`) the next taker gets the lock at once. Its guard says
-//! [`abandoned`](Guard::abandoned), and so does every later guard until one of them calls [`repair`](Guard::repair); a
-//! holder that cannot repair the data calls [`give_up`](Guard::give_up), and every later take is refused.
+//! [`abandoned`](Guard::abandoned), and so does every later guard until one of them calls [`mark_consistent`](Guard::mark_consistent); a
+//! holder that cannot repair the data calls [`mark_unrecoverable`](Guard::mark_unrecoverable), and every later take is refused.
 //!
 //! ```no_run
 //! # use ossature_sys::{scope::Shared, shm::Shm, sync::lock::Lock};
@@ -39,7 +39,7 @@
 //! let mut pair = pair.lock()?;
 //! if pair.abandoned() {
 //!     pair[1] = pair[0]; // whatever makes it whole
-//!     pair.repair();
+//!     pair.mark_consistent();
 //! }
 //! # Ok(()) }
 //! ```
@@ -210,7 +210,7 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
     /// Takes the lock, waiting for as long as it takes.
     ///
     /// # Errors
-    /// In `Shared`: [`GivenUp`](crate::scope::Refused::GivenUp),
+    /// In `Shared`: [`Unrecoverable`](crate::scope::Refused::Unrecoverable),
     /// [`WouldDeadlock`](crate::scope::Refused::WouldDeadlock) when this thread holds it already,
     /// [`TooMany`](crate::scope::Refused::TooMany). In `Local`: `WouldDeadlock`, since nobody could release it meanwhile.
     #[doc(alias = "acquire")]
@@ -336,12 +336,13 @@ impl<T: ?Sized, S: Scope> Guard<'_, T, S> {
         self.lock.raw.abandoned()
     }
 
-    /// Declares the data whole again, after an abandonment.
+    /// Marks the data as consistent again, after an abandonment; repairs nothing itself.
     #[doc(alias = "clear_poison")]
     #[doc(alias = "pthread_mutex_consistent")]
+    #[doc(alias = "repair")]
     #[inline]
-    pub fn repair(&mut self) {
-        self.lock.raw.repair();
+    pub fn mark_consistent(&mut self) {
+        self.lock.raw.mark_consistent();
     }
 
     /// Releases the lock with its data marked as abandoned, as if this holder had died: what a holder does that cannot finish
@@ -350,13 +351,15 @@ impl<T: ?Sized, S: Scope> Guard<'_, T, S> {
         self.lock.raw.mark_abandoned();
     }
 
-    /// Releases the lock for good, because the data cannot be repaired: in `Shared` every later take is refused with
-    /// [`GivenUp`](crate::scope::Refused::GivenUp). In the other scopes, where nobody dies alone, this is a plain release.
-    pub fn give_up(self) {
+    /// Releases the lock and marks the data as unrecoverable: in `Shared` every later take is refused with
+    /// [`Unrecoverable`](crate::scope::Refused::Unrecoverable). In the other scopes, where nobody dies alone, this is a plain release.
+    #[doc(alias = "give_up")]
+    #[doc(alias = "ENOTRECOVERABLE")]
+    pub fn mark_unrecoverable(self) {
         let lock = self.lock;
         core::mem::forget(self);
         // SAFETY: the guard proves that this thread took the lock; it is forgotten, so it releases no second time.
-        unsafe { lock.raw.give_up() };
+        unsafe { lock.raw.mark_unrecoverable() };
     }
 }
 

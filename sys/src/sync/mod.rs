@@ -1,5 +1,8 @@
 //! The waiting primitives, each written once over [`Scope`](crate::scope::Scope).
 //!
+//! What a user of them names stands here: `sync::{Lock, Guard, RLock, Event, Condition, Semaphore, Barrier}`, the scopes
+//! `Private`, `Shared` and `Local`, and the [`Limit`] and [`Cancel`] of a wait.
+//!
 //! | file | idea |
 //! | --- | --- |
 //! | [`lock`] | mutual exclusion around data, the guard |
@@ -60,3 +63,18 @@ pub(crate) mod spin;
 pub(crate) mod thread_number;
 pub(crate) mod units;
 pub(crate) mod word;
+
+#[doc(inline)]
+pub use self::{barrier::Barrier, condition::Condition, event::Event};
+#[cfg(not(loom))]
+#[doc(inline)]
+pub use self::{
+    handoff::HandoffLock,
+    lock::{Guard, Lock},
+    rlock::{RLock, RLockGuard},
+    semaphore::{Permit, Semaphore},
+};
+#[doc(inline)]
+pub use crate::futex::{Cancel, Limit};
+#[doc(inline)]
+pub use crate::scope::{Local, Private, Shared};

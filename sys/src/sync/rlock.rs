@@ -217,7 +217,7 @@ impl<T: ?Sized, S: Scope> RLock<T, S> {
     /// Takes a level, waiting for as long as another thread holds the lock.
     ///
     /// # Errors
-    /// In `Shared`: [`GivenUp`](Refused::GivenUp), [`TooMany`](Refused::TooMany). Beyond 2^32 - 1 levels it is as if the lock
+    /// In `Shared`: [`Unrecoverable`](Refused::Unrecoverable), [`TooMany`](Refused::TooMany). Beyond 2^32 - 1 levels it is as if the lock
     /// were not this thread's: it waits for itself in `Private`, and is told
     /// [`WouldDeadlock`](Refused::WouldDeadlock) in the others.
     #[doc(alias = "acquire")]
@@ -344,10 +344,11 @@ impl<T: ?Sized, S: Scope> RLockGuard<'_, T, S> {
         self.lock.raw.abandoned()
     }
 
-    /// Declares the data whole again, after an abandonment.
+    /// Marks the data as consistent again, after an abandonment; repairs nothing itself.
+    #[doc(alias = "repair")]
     #[inline]
-    pub fn repair(&self) {
-        self.lock.raw.repair();
+    pub fn mark_consistent(&self) {
+        self.lock.raw.mark_consistent();
     }
 
     /// Gives this level back with the data marked as abandoned, as if the holder had died. In the other scopes, where nobody
@@ -356,13 +357,14 @@ impl<T: ?Sized, S: Scope> RLockGuard<'_, T, S> {
         self.lock.raw.mark_abandoned();
     }
 
-    /// Releases the lock for good, with all levels, because the data cannot be repaired: in `Shared` every later take is
-    /// refused with [`GivenUp`](Refused::GivenUp). In the other scopes, where nobody dies alone, this gives one level back.
-    pub fn give_up(self) {
-        if S::RLock::CAN_BE_GIVEN_UP {
+    /// Releases the lock with all levels and marks the data as unrecoverable: in `Shared` every later take is
+    /// refused with [`Unrecoverable`](Refused::Unrecoverable). In the other scopes, where nobody dies alone, this gives one level back.
+    #[doc(alias = "give_up")]
+    pub fn mark_unrecoverable(self) {
+        if S::RLock::CAN_BE_UNRECOVERABLE {
             // SAFETY: the guard proves that this thread holds the lock. Guards of other levels lend on to this thread alone,
             // since nobody else gets in any more, and find when they are dropped that the lock is no longer theirs.
-            unsafe { self.lock.raw.give_up() };
+            unsafe { self.lock.raw.mark_unrecoverable() };
         }
     }
 }

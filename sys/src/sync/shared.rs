@@ -8,7 +8,7 @@
 //!
 //! **Abandonment** is a flag beside the word: set by the taker that finds the word marked by the kernel, before it lets
 //! anyone see the data; killed before that, it leaves the word marked again. It stays until a holder repairs. A lock that
-//! was **given up** rests in the state `DIED + WAITERS`, which no fast path takes; whoever takes it in the slow path sees
+//! was **marked as unrecoverable** rests in the state `DIED + WAITERS`, which no fast path takes; whoever takes it in the slow path sees
 //! the flag, puts the state back, wakes the next and answers with the refusal.
 //!
 //! **The holder** is the thread that has the node in its list. The number alone proves nothing: a death that the kernel
@@ -125,7 +125,7 @@ impl SharedLock {
         let flags = self.flags.load(Relaxed);
         if flags & GIVEN_UP != 0 {
             self.free_contended(DIED);
-            return Err(Refused::GivenUp);
+            return Err(Refused::Unrecoverable);
         }
         if died {
             self.flags.store(flags | ABANDONED, Relaxed);
@@ -190,7 +190,7 @@ impl SharedLock {
         }
         // SAFETY: this thread has just taken it.
         unsafe { fallback::release(self.mutex()) };
-        Err(Refused::GivenUp)
+        Err(Refused::Unrecoverable)
     }
 
     /// [`is_mine`](Owned::is_mine) when the list has several entries, or nothing is known yet.
@@ -355,7 +355,7 @@ unsafe impl RawLock for SharedLock {
     fn check(&self) -> Result<(), Refused> {
         self.check_holder().map_err(|why| match self.flags.load(Relaxed) & GIVEN_UP {
             0 => why.into(),
-            _ => Refused::GivenUp,
+            _ => Refused::Unrecoverable,
         })
     }
 
@@ -363,7 +363,7 @@ unsafe impl RawLock for SharedLock {
         self.flags.load(Relaxed) & ABANDONED != 0
     }
 
-    fn repair(&self) {
+    fn mark_consistent(&self) {
         if !self.is_mine() {
             return;
         }
@@ -378,10 +378,10 @@ unsafe impl RawLock for SharedLock {
         self.flags.store(self.flags.load(Relaxed) | ABANDONED, Relaxed);
     }
 
-    const CAN_BE_GIVEN_UP: bool = true;
+    const CAN_BE_UNRECOVERABLE: bool = true;
 
     #[cold]
-    unsafe fn give_up(&self) {
+    unsafe fn mark_unrecoverable(&self) {
         // A guard that was left over when its lock was released by another name has no say.
         if !self.is_mine() {
             return;

@@ -19,7 +19,7 @@
 //! | `WAITERS` | `0`, same generation | that release, if its wake found nobody |
 //! | owner (+ `WAITERS`) | `DIED` (+ `WAITERS`) | the kernel, which then wakes one |
 //! | owner (+ `WAITERS`) | `DIED` | musl, in a thread that ends normally; then it wakes one |
-//! | `DIED` + `WAITERS`, for ever | itself | a lock that was given up |
+//! | `DIED` + `WAITERS`, for ever | itself | a lock that was marked as unrecoverable |
 //!
 //! **Why a contended release leaves `WAITERS`, not 0.** The sleeper that the release chose may be killed before it takes
 //! the word. If another thread took it meanwhile, the kernel does nothing at that death, so this other thread's release

@@ -81,7 +81,7 @@ impl<'s> Sleepers<'s> {
                         *guard += 1;
                         1 + u32::from(guard.abandoned())
                     }
-                    Err(Refused::GivenUp) => 3,
+                    Err(Refused::Unrecoverable) => 3,
                     Err(other) => panic!("{other}"),
                 };
                 stage.told[index].store(told, SeqCst);
@@ -219,9 +219,9 @@ fn holder_that_gives_up_frees_those_who_sleep() {
     let mut sleepers = Sleepers::start(&stage);
     let held = stage.lock.lock().unwrap();
     sleepers.arrive();
-    held.give_up();
+    held.mark_unrecoverable();
     assert_eq!((sleepers.is_served(0), sleepers.is_served(1)), (3, 3));
-    assert_eq!(stage.lock.lock().map(drop), Err(Refused::GivenUp));
+    assert_eq!(stage.lock.lock().map(drop), Err(Refused::Unrecoverable));
 }
 
 /// A stopped holder is not a dead one.

@@ -36,12 +36,12 @@ fn guard_that_is_left_over_has_no_say() {
     let lock = Shm::place(Lock::<(), Shared>::shared(())).unwrap();
     let left_over = lock.lock().unwrap();
     lock.release().unwrap();
-    left_over.give_up();
+    left_over.mark_unrecoverable();
     assert!(lock.try_acquire().unwrap(), "not given up");
     lock.release().unwrap();
     let rlock = Shm::place(RLock::<u32, Shared>::shared(0)).unwrap();
     let outer = rlock.lock().unwrap();
-    rlock.lock().unwrap().give_up();
+    rlock.lock().unwrap().mark_unrecoverable();
     let condition = Shm::place(Condition::shared()).unwrap();
-    assert_eq!(condition.wait(outer).err(), Some(Refused::GivenUp));
+    assert_eq!(condition.wait(outer).err(), Some(Refused::Unrecoverable));
 }

@@ -121,7 +121,7 @@ fn abandoning_is_told_where_it_can_be<W: Locks>() {
     for _ in 0..2 {
         assert_eq!(W::settle(lock.lock()).unwrap().abandoned(), can_be_told, "sticky until repaired");
     }
-    W::settle(lock.lock()).unwrap().repair();
+    W::settle(lock.lock()).unwrap().mark_consistent();
     assert!(!W::settle(lock.lock()).unwrap().abandoned());
 }
 
@@ -322,7 +322,7 @@ fn holder_that_ends_abandons_it<W: Mortal + Locks>() {
         assert!(guard.abandoned(), "sticky until repaired");
         assert_eq!(*guard, 2);
     }
-    lock.lock().unwrap().repair();
+    lock.lock().unwrap().mark_consistent();
     W::other(|| assert!(!lock.lock().unwrap().abandoned()));
 }
 
@@ -334,17 +334,17 @@ fn given_up_lock_refuses_everyone_even_those_who_slept<W: Mortal + Locks>() {
         |me| {
             me.until_told(1);
             me.about_to_wait();
-            assert_eq!(lock.lock().map(drop), Err(Refused::GivenUp));
+            assert_eq!(lock.lock().map(drop), Err(Refused::Unrecoverable));
         },
         |crowd| {
             let held = lock.lock().unwrap();
             crowd.tell(1);
             crowd.until_all_sleep(1);
-            held.give_up();
+            held.mark_unrecoverable();
         },
     );
-    assert_eq!(lock.try_lock().map(drop), Err(Refused::GivenUp));
-    assert_eq!(lock.lock_timeout(Duration::from_secs(3600)).map(drop), Err(Refused::GivenUp));
+    assert_eq!(lock.try_lock().map(drop), Err(Refused::Unrecoverable));
+    assert_eq!(lock.lock_timeout(Duration::from_secs(3600)).map(drop), Err(Refused::Unrecoverable));
 }
 
 fn killed_holder_abandons_it<W: Mortal + Locks>() {

@@ -289,7 +289,7 @@ fn holder_that_ends_with_several_levels_abandons_it<W: Mortal + RLocks>() {
     assert!(outer.abandoned());
     assert_eq!(lock.depth(), 1, "the dead one's levels are gone");
     let inner = lock.lock().unwrap();
-    inner.repair();
+    inner.mark_consistent();
     assert!(!outer.abandoned());
     drop((outer, inner));
     W::other(|| assert!(!lock.lock().unwrap().abandoned()));
@@ -303,18 +303,18 @@ fn given_up_lock_refuses_everyone_even_those_who_slept<W: Mortal + RLocks>() {
         |me| {
             me.until_told(1);
             me.about_to_wait();
-            assert_eq!(lock.lock().map(drop), Err(Refused::GivenUp));
+            assert_eq!(lock.lock().map(drop), Err(Refused::Unrecoverable));
         },
         |crowd| {
             let outer = lock.lock().unwrap();
             let inner = lock.lock().unwrap();
             crowd.tell(1);
             crowd.until_all_sleep(1);
-            inner.give_up();
+            inner.mark_unrecoverable();
             drop(outer);
         },
     );
-    assert_eq!(lock.try_lock().map(drop), Err(Refused::GivenUp));
+    assert_eq!(lock.try_lock().map(drop), Err(Refused::Unrecoverable));
 }
 
 fn killed_holder_abandons_every_level<W: Mortal + RLocks>() {

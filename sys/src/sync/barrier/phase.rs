@@ -142,7 +142,7 @@ impl<S: Scope> Held<'_, S> {
         self.0.break_up(DIED);
         self.0.roster.bury();
         self.settle();
-        self.0.lock.repair();
+        self.0.lock.mark_consistent();
     }
 
     /// Ends a phase in which some leave once all have left, and says whether it did. No party comes inside in such a

@@ -235,7 +235,7 @@ impl Slots {
         units.change(|state| Some(state & !MOVING));
         // There may be a slot that they do not watch yet.
         units.wake(u32::MAX);
-        self.lock.repair();
+        self.lock.mark_consistent();
     }
 
     /// Moves a unit of the count to a slot, if there is one in the count and none in a slot.

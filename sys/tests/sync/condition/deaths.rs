@@ -23,13 +23,13 @@ fn lock_given_up_meanwhile_ends_the_wait<W: Mortal + Conditions>() {
         |me| {
             let guard = lock.lock().unwrap();
             me.about_to_wait();
-            assert_eq!(condition.wait(guard).err(), Some(Refused::GivenUp));
+            assert_eq!(condition.wait(guard).err(), Some(Refused::Unrecoverable));
         },
         |crowd| {
             crowd.until_asleep(0, 1);
             let guard = lock.lock().unwrap();
             condition.notify(1);
-            guard.give_up();
+            guard.mark_unrecoverable();
         },
     );
 }
@@ -53,7 +53,7 @@ fn abandoned_data_is_not_looked_at<W: Mortal + Conditions>() {
                 )
                 .unwrap();
             assert_eq!(ended, Wait::Abandoned);
-            guard.repair();
+            guard.mark_consistent();
             let (_guard, ended) = condition.wait_for(guard, |_| true, None).unwrap();
             assert_eq!(ended, Wait::Ready);
         },
