@@ -1,7 +1,7 @@
 //! Python's selectors: one trait, several of the kernel's ways.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use ossature::select::selectors::{
     DefaultSelector, EpollSelector, Interest, PollSelector, SelectSelector, Selector, Token,
 };
 use ossature::select::{Poll, PollFlags};
+use ossature::sys::deadline::Deadline;
 use ossature::sys::errno::Errno;
 
 use crate::support::{pipe, soon};
@@ -38,6 +39,8 @@ every_selector! {
     the_map_is_live,
     closing_gives_every_object_back,
     what_is_no_longer_registered_does_not_end_the_wait,
+    an_object_and_its_data_are_used_in_place,
+    what_took_an_objects_place_leaves_the_selector_sound,
 }
 
 type Stream = Arc<UnixStream>;
@@ -65,7 +68,7 @@ fn the_ready_are_listed_with_what_was_asked(mut selector: impl Selector<Stream, 
 fn an_empty_or_unknown_interest_is_refused_and_gives_the_object_back(mut selector: impl Selector<Stream, u8>) {
     let (near, _far) = pair();
     for wrong in [Interest::empty(), Interest::from_bits_retain(4), Interest::from_bits_retain(5)] {
-        let refused = selector.register(near.clone(), wrong, 9).unwrap_err();
+        let refused = selector.register_or_give_back(near.clone(), wrong, 9).unwrap_err();
         assert_eq!((refused.error.kind(), refused.data), (ErrorKind::InvalidInput, 9));
         assert!(Arc::ptr_eq(&refused.file, &near));
     }
@@ -78,7 +81,7 @@ fn an_empty_or_unknown_interest_is_refused_and_gives_the_object_back(mut selecto
 fn registering_twice_is_refused_and_gives_the_object_back(mut selector: impl Selector<Stream, u8>) {
     let (near, _far) = pair();
     let token = selector.register(near.clone(), Interest::READ, 1).unwrap();
-    let refused = selector.register(near.clone(), Interest::WRITE, 2).unwrap_err();
+    let refused = selector.register_or_give_back(near.clone(), Interest::WRITE, 2).unwrap_err();
     assert!(Arc::ptr_eq(&refused.file, &near));
     let error: Error = refused.into();
     assert_eq!(error.kind(), ErrorKind::AlreadyRegistered);
@@ -188,6 +191,83 @@ fn what_is_no_longer_registered_does_not_end_the_wait(mut selector: impl Selecto
     assert_eq!(soon(|| selector.select(None)).unwrap(), [(live, Interest::READ)]);
 }
 
+fn an_object_and_its_data_are_used_in_place(mut selector: impl Selector<Stream, u8>) {
+    let (near, mut far) = pair();
+    let token = selector.register(near, Interest::READ, 1).unwrap();
+    far.write_all(b"xyz").unwrap();
+    assert_eq!(now(&mut selector), [(token, Interest::READ)]);
+    let (file, data) = selector.parts_mut(token).unwrap();
+    let mut text = [0; 3];
+    Arc::get_mut(file).unwrap().read_exact(&mut text).unwrap();
+    *data += 1;
+    assert_eq!((&text, now(&mut selector)), (b"xyz", vec![]));
+    assert!(Arc::get_mut(selector.file_mut(token).unwrap()).is_some());
+    let mut key = selector.unregister(token).unwrap();
+    assert!(Arc::get_mut(key.file_mut()).is_some() && *key.data() == 2);
+    assert!(selector.parts_mut(token).is_none() && selector.file_mut(token).is_none());
+}
+
+/// Differs by backend in what the wait tells; all of them can take the entry out and register both objects anew.
+fn what_took_an_objects_place_leaves_the_selector_sound(mut selector: impl Selector<Stream, u8>) {
+    let ((one, _far_one), (two, _far_two)) = (pair(), pair());
+    let number = one.as_raw_fd();
+    let token = selector.register(one, Interest::READ, 1).unwrap();
+    let one = std::mem::replace(selector.file_mut(token).unwrap(), two.clone());
+    assert_eq!((selector.map().get(token).unwrap().fd(), selector.map().find(&one)), (number, Some(token)));
+    assert!(Arc::ptr_eq(selector.unregister(token).unwrap().file(), &two));
+    assert!(selector.map().is_empty() && selector.map().find(&one).is_none());
+    drop(one); // the kernel's set forgets the descriptor with its last owner
+    let token = selector.register(two, Interest::WRITE, 2).unwrap();
+    assert_eq!(now(&mut selector), [(token, Interest::WRITE)]);
+}
+
+#[test]
+fn registering_by_question_mark_serves_every_error_type() {
+    fn boxed(stream: &UnixStream) -> Result<Token, Box<dyn std::error::Error>> {
+        Ok(PollSelector::new()?.register(stream, Interest::empty(), &"borrowed")?)
+    }
+    fn sendable(stream: &UnixStream) -> Result<Token, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(PollSelector::new()?.register(stream, Interest::empty(), &"borrowed")?)
+    }
+    fn io(stream: &UnixStream) -> std::io::Result<Token> {
+        Ok(PollSelector::new()?.register_or_give_back(stream, Interest::empty(), &"borrowed")?)
+    }
+    fn ours(stream: &UnixStream) -> ossature::Result<Token> {
+        Ok(PollSelector::new()?.register_or_give_back(stream, Interest::empty(), &"borrowed")?)
+    }
+    let (near, _far) = UnixStream::pair().unwrap();
+    let text = ours(&near).unwrap_err().to_string();
+    assert!(text.contains("READ, WRITE or both"), "{text}");
+    assert_eq!(boxed(&near).unwrap_err().to_string(), text);
+    assert_eq!(sendable(&near).unwrap_err().to_string(), text);
+    let error = io(&near).unwrap_err();
+    assert_eq!((error.kind(), error.to_string()), (std::io::ErrorKind::InvalidInput, text));
+}
+
+#[test]
+fn a_function_takes_any_selector_as_an_object() {
+    fn writable(selector: &mut dyn Selector<Stream, u8>) -> usize {
+        let (near, _far) = pair();
+        let token = selector.register(near, Interest::WRITE, 1).unwrap();
+        let ready = selector.select_until(Deadline::NOW).unwrap().len();
+        *selector.data_mut(token).unwrap() += 1;
+        assert_eq!(selector.unregister(token).map(|key| *key.data()).unwrap(), 2);
+        ready
+    }
+    let every: [Box<dyn Selector<Stream, u8>>; 4] = [
+        Box::new(SelectSelector::new().unwrap()),
+        Box::new(PollSelector::new().unwrap()),
+        Box::new(EpollSelector::new().unwrap()),
+        Box::new(DefaultSelector::new().unwrap()),
+    ];
+    for mut selector in every {
+        assert_eq!(writable(&mut *selector), 1);
+        let begin = Instant::now();
+        assert_eq!(soon(|| selector.select_until(Deadline::after(Duration::from_millis(3)))).unwrap(), []);
+        assert!(begin.elapsed() >= Duration::from_millis(3));
+    }
+}
+
 #[test]
 fn read_and_write_have_pythons_values() {
     assert_eq!((Interest::READ.bits(), Interest::WRITE.bits()), (1, 2));
@@ -198,7 +278,7 @@ fn what_the_kernel_refuses_leaves_the_map_unchanged() {
     let file = File::open(std::env::current_exe().unwrap()).unwrap();
     let number = file.as_raw_fd();
     let mut selector = EpollSelector::new().unwrap();
-    let refused = selector.register(file, Interest::READ, ()).unwrap_err();
+    let refused = selector.register_or_give_back(file, Interest::READ, ()).unwrap_err();
     assert_eq!((refused.error.errno(), refused.file.as_raw_fd()), (Some(Errno::PERM), number));
     assert!(selector.map().is_empty());
     let mut selector = PollSelector::new().unwrap();

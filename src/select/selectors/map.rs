@@ -36,6 +36,12 @@ impl<F, T> Key<F, T> {
         &self.file
     }
 
+    /// The object of a key that [`unregister`](super::Selector::unregister) or [`close`](super::Selector::close) gave
+    /// back. For one that stays registered there is [`Selector::file_mut`](super::Selector::file_mut).
+    pub fn file_mut(&mut self) -> &mut F {
+        &mut self.file
+    }
+
     /// The number of its descriptor, as it was when it was registered.
     pub fn fd(&self) -> RawFd {
         self.fd

@@ -35,6 +35,76 @@
 //!     assert_eq!((&buffer[..len], name), (&b"hello"[..], "the peer"));
 //! }
 //! ```
+//!
+//! # Python's event loop, with the callback in the data
+//!
+//! Python's own example attaches a function to each object, and the loop calls it. The function needs the selector's
+//! type, and the selector's type names the function. Two type aliases would be a cycle, which the compiler refuses
+//! (E0391). A struct around the function pointer ends the cycle:
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::net::{TcpListener, TcpStream};
+//! use std::os::fd::{AsFd, BorrowedFd};
+//! use std::time::Duration;
+//! use ossature::select::selectors::{DefaultSelector, Interest, Selector, Token};
+//!
+//! type Outcome = Result<(), Box<dyn std::error::Error>>;
+//! type Loop = DefaultSelector<Socket, Callback>;
+//!
+//! /// What the loop calls when the object is ready.
+//! #[derive(Clone, Copy)]
+//! struct Callback(fn(&mut Loop, Token) -> Outcome);
+//!
+//! enum Socket {
+//!     Listener(TcpListener),
+//!     Stream(TcpStream),
+//! }
+//!
+//! impl AsFd for Socket {
+//!     fn as_fd(&self) -> BorrowedFd<'_> {
+//!         match self {
+//!             Self::Listener(listener) => listener.as_fd(),
+//!             Self::Stream(stream) => stream.as_fd(),
+//!         }
+//!     }
+//! }
+//!
+//! fn accept(sel: &mut Loop, token: Token) -> Outcome {
+//!     let Some(Socket::Listener(listener)) = sel.file_mut(token) else { return Ok(()) };
+//!     let (stream, _) = listener.accept()?;
+//!     stream.set_nonblocking(true)?;
+//!     sel.register(Socket::Stream(stream), Interest::READ, Callback(read))?;
+//!     Ok(())
+//! }
+//!
+//! fn read(sel: &mut Loop, token: Token) -> Outcome {
+//!     let Some(Socket::Stream(stream)) = sel.file_mut(token) else { return Ok(()) };
+//!     let mut buffer = [0; 1000];
+//!     match stream.read(&mut buffer)? {
+//!         0 => drop(sel.unregister(token)?), // the client has gone
+//!         len => stream.write_all(&buffer[..len])?,
+//!     }
+//!     Ok(())
+//! }
+//!
+//! let listener = TcpListener::bind("localhost:0")?;
+//! let mut client = TcpStream::connect(listener.local_addr()?)?;
+//! let mut sel = Loop::new()?;
+//! sel.register(Socket::Listener(listener), Interest::READ, Callback(accept))?;
+//! client.write_all(b"hello")?;
+//! for _ in 0..2 {
+//!     for (token, _ready) in sel.select(Duration::from_secs(60))? {
+//!         // A callback before this one may have unregistered the object.
+//!         let Some(&Callback(call)) = sel.map().get(token).map(|key| key.data()) else { continue };
+//!         call(&mut sel, token)?;
+//!     }
+//! }
+//! let mut answer = [0; 5];
+//! client.read_exact(&mut answer)?;
+//! assert_eq!(&answer, b"hello");
+//! # Outcome::Ok(())
+//! ```
 
 mod backend;
 mod map;
@@ -62,15 +132,47 @@ bitflags::bitflags! {
 }
 
 /// What every selector does.
+///
+/// A function may take any selector as `&mut dyn Selector<F, T>`, Python's `BaseSelector`. Such a function waits with
+/// [`select_until`](Self::select_until), because [`select`](Self::select) is generic:
+///
+/// ```
+/// use std::os::unix::net::UnixStream;
+/// use ossature::select::selectors::{Interest, PollSelector, SelectSelector, Selector};
+/// use ossature::sys::deadline::Deadline;
+///
+/// fn count(selector: &mut dyn Selector<UnixStream, ()>) -> Result<usize, Box<dyn std::error::Error>> {
+///     selector.register(UnixStream::pair()?.0, Interest::WRITE, ())?;
+///     Ok(selector.select_until(Deadline::NOW)?.len())
+/// }
+/// assert_eq!(count(&mut PollSelector::new()?)?, 1);
+/// assert_eq!(count(&mut SelectSelector::new()?)?, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Selector<F: AsFd, T> {
     /// Takes `file` in, to be watched for `interest`, with `data` attached.
     ///
     /// # Errors
-    /// The [`Refused`] gives `file` and `data` back, and nothing has changed.
+    /// `file` and `data` are dropped, and nothing else has changed. Where the caller needs them back, the call is
+    /// [`register_or_give_back`](Self::register_or_give_back).
     /// * [`ErrorKind::InvalidInput`]: `interest` is empty or has unknown bits.
     /// * [`ErrorKind::AlreadyRegistered`]: an object with the same descriptor is in.
     /// * [`ErrorKind::Os`]: the kernel refuses, as epoll does plain files (`EPERM`).
-    fn register(&mut self, file: F, interest: Interest, data: T) -> std::result::Result<Token, Refused<F, T>>;
+    fn register(&mut self, file: F, interest: Interest, data: T) -> Result<Token> {
+        self.register_or_give_back(file, interest, data).map_err(Error::from)
+    }
+
+    /// As [`register`](Self::register), with an error that has `file` and `data` in it.
+    ///
+    /// # Errors
+    /// The [`Refused`] gives `file` and `data` back for the reasons of [`register`](Self::register), and nothing has
+    /// changed.
+    fn register_or_give_back(
+        &mut self,
+        file: F,
+        interest: Interest,
+        data: T,
+    ) -> std::result::Result<Token, Refused<F, T>>;
 
     /// Takes an object out and gives it back.
     ///
@@ -98,10 +200,31 @@ pub trait Selector<F: AsFd, T> {
     /// # Errors
     /// [`ErrorKind::Os`] from the system call beneath; in a forked child also `EMFILE` and the like, when there can be no
     /// epoll set of its own.
-    fn select(&mut self, timeout: impl Into<Deadline>) -> Result<Vec<(Token, Interest)>>;
+    fn select(&mut self, timeout: impl Into<Deadline>) -> Result<Vec<(Token, Interest)>>
+    where
+        Self: Sized,
+    {
+        self.select_until(timeout.into())
+    }
+
+    /// As [`select`](Self::select), also for a `&mut dyn Selector<F, T>`.
+    ///
+    /// # Errors
+    /// As [`select`](Self::select).
+    fn select_until(&mut self, deadline: Deadline) -> Result<Vec<(Token, Interest)>>;
 
     /// What is registered.
     fn map(&self) -> &Map<F, T>;
+
+    /// An object and its data, to be used and changed in place; `None` when the object is no longer registered.
+    ///
+    /// The selector goes on watching the descriptor that was registered. An object that was put in the place of the
+    /// old one is not watched: unregister the old one and register the new one instead.
+    fn parts_mut(&mut self, token: Token) -> Option<(&mut F, &mut T)>;
+
+    /// An object, to be used in place, as [`Read`](std::io::Read) and [`Write`](std::io::Write) need it. The rules are
+    /// those of [`parts_mut`](Self::parts_mut).
+    fn file_mut(&mut self, token: Token) -> Option<&mut F>;
 
     /// The data of an object, to be changed in place.
     fn data_mut(&mut self, token: Token) -> Option<&mut T>;
@@ -113,6 +236,8 @@ pub trait Selector<F: AsFd, T> {
 }
 
 /// A registration that did not happen: why, and what was to be registered.
+///
+/// The `?` operator turns it into an [`Error`] or into a [`std::io::Error`]; both drop the object and the data.
 pub struct Refused<F, T> {
     /// Why.
     pub error: Error,
@@ -125,6 +250,12 @@ pub struct Refused<F, T> {
 impl<F, T> From<Refused<F, T>> for Error {
     fn from(refused: Refused<F, T>) -> Self {
         refused.error
+    }
+}
+
+impl<F, T> From<Refused<F, T>> for std::io::Error {
+    fn from(refused: Refused<F, T>) -> Self {
+        refused.error.into()
     }
 }
 
@@ -176,7 +307,12 @@ impl<B: Backend, F: AsFd, T> Selecting<B, F, T> {
 }
 
 impl<B: Backend, F: AsFd, T> Selector<F, T> for Selecting<B, F, T> {
-    fn register(&mut self, file: F, interest: Interest, data: T) -> std::result::Result<Token, Refused<F, T>> {
+    fn register_or_give_back(
+        &mut self,
+        file: F,
+        interest: Interest,
+        data: T,
+    ) -> std::result::Result<Token, Refused<F, T>> {
         let added = check(interest).and_then(|()| {
             let fd = file.as_fd();
             let number = fd.as_raw_fd();
@@ -217,14 +353,21 @@ impl<B: Backend, F: AsFd, T> Selector<F, T> for Selecting<B, F, T> {
         Ok(std::mem::replace(&mut key.data, data))
     }
 
-    fn select(&mut self, timeout: impl Into<Deadline>) -> Result<Vec<(Token, Interest)>> {
-        let deadline = timeout.into();
+    fn select_until(&mut self, deadline: Deadline) -> Result<Vec<(Token, Interest)>> {
         self.backend.own(&self.map).map_err(|errno| Error::os(errno, "selector: cannot make an epoll set"))?;
         self.backend.wait(&self.map, deadline)
     }
 
     fn map(&self) -> &Map<F, T> {
         &self.map
+    }
+
+    fn parts_mut(&mut self, token: Token) -> Option<(&mut F, &mut T)> {
+        self.map.get_mut(token).map(|key| (&mut key.file, &mut key.data))
+    }
+
+    fn file_mut(&mut self, token: Token) -> Option<&mut F> {
+        self.map.get_mut(token).map(|key| &mut key.file)
     }
 
     fn data_mut(&mut self, token: Token) -> Option<&mut T> {
