@@ -1,42 +1,60 @@
-//! Operating-system services for Rust on Linux: what Python's chapter of optional operating-system services offers, as
-//! idiomatic Rust, from raw system calls upwards.
+//! Processes, shared memory, locks and messages for Linux that survive SIGKILL at any instruction, over a thin layer of
+//! safe system calls. For Python users: `multiprocessing`, `threading` and `select` under the names that they know.
 //!
-//! | Python | here |
+//! | purpose | start here |
 //! | --- | --- |
-//! | `select`, `selectors` | [`select`], [`select::selectors`] |
-//! | `multiprocessing.Value`, `Array`, `sharedctypes` | [`multiprocessing`], [`multiprocessing::sharedctypes`] |
-//! | `multiprocessing.Lock`, `Semaphore`, `Event`, ... | [`multiprocessing::sync`] |
-//! | `threading`, `_thread` | [`threading`], [`thread`] |
-//! | `dummy_threading`, `dummy_thread` | [`dummy_threading`], [`dummy_thread`] |
-//! | `os.fork`, `os.waitid`, `os.posix_spawn` | [`sys::process`] |
-//! | a lock and a value that several processes share | [`sys::sync::lock`] in [`sys::shm`] |
-//! | descriptors, signals, terminals, scheduling | the modules of [`sys`] |
+//! | run a function in another process | [`multiprocessing::Process::spawn`], [`multiprocessing::freeze_support`] |
+//! | start another program | [`sys::process::Plan`] |
+//! | share memory | [`multiprocessing::Value`] and [`Array`](multiprocessing::Array), [`sys::shm::Shm`] for a type of your own |
+//! | lock it, between processes | [`sys::sync::Lock`] with its data, [`multiprocessing::Lock`] around nothing |
+//! | send messages, files and memory | [`multiprocessing::pipe`], [`multiprocessing::connection`] |
+//! | wait for several things at once | [`select::selectors`], [`select::Epoll`], [`multiprocessing::connection::wait`] |
+//! | run threads, timers, conditions | [`threading`], [`thread`], without threads [`dummy_threading`] |
+//! | call the kernel, and no more | the modules of [`sys`], which is the crate `ossature-sys` and needs no std |
 //!
-//! Two processes, one counter, and a lock that either may die with:
+//! Two processes, one counter, and a lock with which either may die:
 //!
-//! ```no_run
-//! use ossature::sys::{process::fork, scope::Shared, shm::Shm, sync::lock::Lock};
+//! ```standalone_crate
+//! use ossature::sys::{process::fork, shm::Shm, sync::{Lock, Shared}};
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let hits = Shm::place(Lock::<u64, Shared>::shared(0))?;
-//! let mut child = fork(|| match hits.lock() {
-//!     Ok(mut hits) => {
-//!         *hits += 1;
-//!         0
-//!     }
-//!     Err(_) => 1,
-//! })?;
-//! *hits.lock()? += 1;
-//! child.wait()?;
-//! assert_eq!(*hits.lock()?, 2);
-//! # Ok(()) }
+//! fn main() -> ossature::Result<()> {
+//!     let hits = Shm::place(Lock::<u64, Shared>::shared(0))?;
+//!     let mut child = fork(|| match hits.lock() {
+//!         Ok(mut hits) => {
+//!             *hits += 1;
+//!             0
+//!         }
+//!         Err(_) => 1,
+//!     })?;
+//!     *hits.lock()? += 1;
+//!     child.wait()?;
+//!     assert_eq!(*hits.lock()?, 2);
+//!     Ok(())
+//! }
 //! ```
 //!
-//! [`sys`] is the crate `ossature-sys`, for programs without std too. Errors there are the kernel's numbers; here they are
-//! one [`Error`] that names the object and the remedy.
+//! # Errors
+//! Each call of this crate returns one [`Error`], which names the object, the cause and the remedy; its
+//! [`kind`](Error::kind) is what a program decides on. The calls of [`sys`] return the kernel's number, an
+//! [`Errno`](sys::errno::Errno), which becomes an [`Error`] by `?`.
+//!
+//! # Features
+//! | feature | default | adds |
+//! | --- | --- | --- |
+//! | `multiprocessing` | yes | [`multiprocessing`], with `serde` and the digests of the handshake; 11 packages without, 32 with |
+//!
+//! # Where it runs
+//! Linux 5.10 or newer with glibc or musl, Rust 1.85 or newer. The guide, the table of Python's names and the example
+//! programs are in the repository: [guide](https://github.com/ossature/ossature/blob/main/docs/guide.md),
+//! [from Python](https://github.com/ossature/ossature/blob/main/docs/from-python.md),
+//! [examples](https://github.com/ossature/ossature/tree/main/examples).
 #![deny(unsafe_code)]
 #![warn(unreachable_pub)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("ossature runs on Linux only, 5.10 or newer: use it under `cfg(target_os = \"linux\")`");
+
+#[doc(inline)]
 pub use ossature_sys as sys;
 
 pub mod dummy_thread;
@@ -48,6 +66,7 @@ pub mod select;
 pub mod thread;
 pub mod threading;
 
+#[doc(inline)]
 pub use error::{Error, ErrorKind, Result};
 
 /// The programs in README.md run.

@@ -65,22 +65,32 @@ mod timer;
 use ossature_sys::scope;
 use ossature_sys::sync::{barrier, condition, event, handoff, lock, rlock, semaphore};
 
+#[doc(inline)]
 pub use crate::dummy_thread::{Ident, TIMEOUT_MAX, exit, get_ident, set_stack_size, stack_size};
-#[doc(no_inline)]
-pub use crate::error::Error as ThreadError;
+/// The error of this crate, under the name of Python's `threading.ThreadError`.
+pub type ThreadError = crate::Error;
+#[doc(inline)]
 pub use crate::thread::{Pid, get_native_id};
+#[doc(inline)]
 pub use crate::threading::Moment;
+#[doc(inline)]
 pub use backend::{Backend, Inline, Native};
+#[doc(inline)]
 pub use frames::{active_count, current_thread, enumerate, main_thread};
+#[doc(inline)]
 pub use hooks::{
     ExceptHook, PanicReport, ProfileHook, TraceHook, default_excepthook, excepthook, profile, set_excepthook,
     set_profile, set_trace, trace,
 };
+#[doc(inline)]
 pub use local::Local;
 #[doc(no_inline)]
 pub use ossature_sys::sync::barrier::Broken as BrokenBarrierError;
+#[doc(inline)]
 pub use shutdown::{ShutdownGuard, at_shutdown, shutdown};
+#[doc(inline)]
 pub use thread::{Builder, Thread};
+#[doc(inline)]
 pub use timer::Timer;
 
 /// A lock around data: taking it twice is refused.

@@ -1,4 +1,5 @@
-//! Several processes at work on one thing, under the names of Python's `multiprocessing`.
+//! Functions in other processes, and what these share and send: values, locks, pipes, listeners. Python's
+//! `multiprocessing`, under its names.
 //!
 //! | Python | here |
 //! | --- | --- |
@@ -14,24 +15,31 @@
 //! | `get_logger`, `log_to_stderr` | [`logging`] |
 //! | `sharedctypes.copy`, `synchronized`, the type codes | [`sharedctypes`] |
 //!
-//! A forked child has what its parent made; nothing is copied or passed.
+//! Shared values, and processes that change them:
 //!
 //! ```standalone_crate
-//! use ossature::multiprocessing::{Array, Process, Value};
+//! use ossature::multiprocessing::{Array, Process, Tasks, Value, freeze_support, tasks};
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let number = Value::new(0.0)?;
-//! let squares = Array::from_slice(&[0, 1, 2, 3])?;
-//! let process = Process::fork(|| -> ossature::Result<()> {
+//! fn fill(number: Value<f64>, squares: Array<i64>) -> ossature::Result<()> {
 //!     number.set(3.1415927)?;
 //!     squares.with(|all| all.iter_mut().for_each(|x| *x *= *x))
-//! })?;
-//! assert!(process.join()?.success());
-//! assert_eq!((number.get()?, squares.to_vec()?), (3.1415927, vec![0, 1, 4, 9]));
-//! # Ok(()) }
+//! }
+//!
+//! static TASKS: Tasks = tasks![fill]; // what a new process may be told to run
+//!
+//! fn main() -> ossature::Result<()> {
+//!     freeze_support(TASKS); // runs the task, if this process was started for one
+//!     let number = Value::new(0.0)?;
+//!     let squares = Array::from_slice(&[0, 1, 2, 3])?;
+//!     let process = Process::spawn(fill, (number.try_clone()?, squares.try_clone()?))?;
+//!     process.join()?;
+//!     assert_eq!(process.exit_code(), Some(0));
+//!     assert_eq!((number.get()?, squares.to_vec()?), (3.1415927, vec![0, 1, 4, 9]));
+//!     Ok(())
+//! }
 //! ```
 //!
-//! One that is no copy is told which function to run, with what arguments: see [`mod@tasks`].
+//! What may be an argument, and what a closure may not do: see [`mod@tasks`].
 
 pub mod connection;
 mod context;
@@ -47,17 +55,25 @@ pub mod util;
 
 #[doc(inline)]
 pub use crate::tasks;
+#[doc(inline)]
 pub use connection::{pipe, pipe_one_way};
+#[doc(inline)]
 pub use context::{
     Context, force_start_method, get_all_start_methods, get_context, get_start_method, peek_start_method,
     set_executable, set_start_method, set_start_timeout,
 };
+#[doc(inline)]
 pub use logging::{get_logger, log_to_stderr};
+#[doc(inline)]
 pub use process::{
     CurrentProcess, ParentProcess, Process, Report, active_children, cpu_count, current_process, parent_process,
     usable_cpus,
 };
+#[doc(inline)]
 pub use sharedctypes::{Array, RawArray, RawValue, Value};
+#[doc(inline)]
 pub use start::forkserver::{set_forkserver_preload, set_forkserver_spares, stop_forkserver};
+#[doc(inline)]
 pub use sync::{Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, Semaphore};
+#[doc(inline)]
 pub use tasks::{Target, Tasks, freeze_support, set_max_argument_depth};

@@ -32,15 +32,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ossature_sys::futex::Limit;
+#[doc(inline)]
 pub use ossature_sys::sync::handoff::HandoffLock as LockType;
 
 use crate::error::{ErrorKind, Result};
 
 #[doc(no_inline)]
 pub use crate::error::Error;
+#[doc(inline)]
 pub use ident::{Ident, Pid, get_ident, get_native_id, set_name};
+#[doc(inline)]
 pub use interrupt::{interrupt_main, interrupts, take_interrupt};
+#[doc(inline)]
 pub use native::{count, set_stack_size, stack_size};
+#[doc(inline)]
 pub use panic::exit;
 
 pub(crate) use ident::is_first;

@@ -46,27 +46,41 @@ mod shutdown;
 mod thread;
 mod timer;
 
+#[doc(inline)]
 pub use ossature_sys::sync::barrier::Barrier;
+#[doc(inline)]
 pub use ossature_sys::sync::condition::Condition;
+#[doc(inline)]
 pub use ossature_sys::sync::event::Event;
+#[doc(inline)]
 pub use ossature_sys::sync::handoff::HandoffLock;
+#[doc(inline)]
 pub use ossature_sys::sync::lock::Lock;
+#[doc(inline)]
 pub use ossature_sys::sync::rlock::RLock;
+#[doc(inline)]
 pub use ossature_sys::sync::semaphore::Semaphore;
 
-#[doc(no_inline)]
-pub use crate::error::Error as ThreadError;
+/// The error of this crate, under the name of Python's `threading.ThreadError`.
+pub type ThreadError = crate::Error;
+#[doc(inline)]
 pub use crate::thread::{Ident, Pid, TIMEOUT_MAX, exit, get_ident, get_native_id, set_stack_size, stack_size};
+#[doc(inline)]
 pub use hooks::{
     ExceptHook, Moment, PanicReport, ProfileHook, TraceHook, default_excepthook, excepthook, profile, set_excepthook,
     set_profile, set_trace, trace,
 };
+#[doc(inline)]
 pub use local::Local;
 #[doc(no_inline)]
 pub use ossature_sys::sync::barrier::Broken as BrokenBarrierError;
+#[doc(inline)]
 pub use registry::{active_count, current_thread, enumerate, main_thread};
+#[doc(inline)]
 pub use shutdown::{ShutdownGuard, at_shutdown, shutdown};
+#[doc(inline)]
 pub use thread::{Builder, Thread};
+#[doc(inline)]
 pub use timer::Timer;
 
 #[cfg(feature = "multiprocessing")]

@@ -1,5 +1,15 @@
-//! The lower half of Ossature: the raw calls of Linux and the thin safe modules over them, without std and without an
-//! allocator. All the unsafe code of the house is here, each operation with its argument.
+//! Safe system calls of Linux, shared memory and locks that survive the death of a process, without std and without an
+//! allocator. This is the lower half of Ossature, and all its unsafe code, each operation with its argument.
+//!
+//! | purpose | start here |
+//! | --- | --- |
+//! | wait for descriptors | [`epoll`], [`poll`], [`select`](mod@select) |
+//! | events as descriptors | [`eventfd`], [`timerfd`], [`signalfd`], [`inotify`], [`pipe`], [`socket`] |
+//! | start, wait for and trace processes | [`process`], [`ptrace`], [`signal`], [`sched`] |
+//! | share memory between processes | [`shm::Shm`], [`shareable!`], [`mmap`] |
+//! | lock, count and wait in it | [`sync`]: [`sync::Lock`], [`sync::Semaphore`], [`sync::Event`], [`sync::Condition`], [`sync::Barrier`] |
+//! | sleep on a word | [`futex`] |
+//! | end a wait | [`deadline::Deadline`], [`sync::Limit`], [`sync::Cancel`] |
 //!
 //! Modules stand in layer order; a file imports only from layers above it in this list.
 //!
@@ -39,6 +49,9 @@
 #![warn(unreachable_pub)]
 #![cfg_attr(loom, allow(dead_code, unreachable_pub, reason = "the model uses parts only"))]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("ossature-sys runs on Linux only, 5.10 or newer: use it under `cfg(target_os = \"linux\")`");
 
 mod atomic;
 mod raw;

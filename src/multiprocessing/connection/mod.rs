@@ -83,19 +83,33 @@ use ossature_sys::stream::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[doc(inline)]
 pub use self::address::{Address, Family};
+#[doc(inline)]
 pub use self::auth::{answer_challenge, answer_challenge_timeout, deliver_challenge, deliver_challenge_timeout};
+#[doc(inline)]
 pub use self::authkey::AuthKey;
+#[doc(inline)]
 pub use self::client::{Client, ClientBuilder};
+#[doc(inline)]
 pub use self::digest::Digest;
+#[doc(inline)]
 pub use self::halves::{Receiver, Sender};
+#[doc(inline)]
 pub use self::handshake::Handshake;
+#[doc(inline)]
 pub use self::incoming::Incoming;
+#[doc(inline)]
 pub use self::listener::{Listener, ListenerBuilder};
+#[doc(inline)]
 pub use self::payload::Payload;
+#[doc(inline)]
 pub use self::pipe::{pipe, pipe_one_way};
+#[doc(inline)]
 pub use self::sent::Sent;
+#[doc(inline)]
 pub use self::too_short::BufferTooShort;
+#[doc(inline)]
 pub use self::wait::wait;
 
 use self::receive::{Receiving, receives};

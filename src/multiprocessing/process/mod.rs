@@ -1,16 +1,36 @@
 //! Processes with names, handles and an orderly end: Python's `multiprocessing.Process`.
 //!
 //! ```standalone_crate
-//! use ossature::multiprocessing::{Process, active_children, current_process};
+//! use ossature::multiprocessing::{Process, Tasks, active_children, current_process, freeze_support, tasks};
 //!
-//! let process = Process::builder().name("clerk").fork(|| {
+//! fn count(words: String) -> u8 {
 //!     println!("this is {}", current_process().name());
-//!     7
-//! })?;
+//!     words.split(' ').count() as u8
+//! }
+//!
+//! static TASKS: Tasks = tasks![count];
+//!
+//! fn main() -> ossature::Result<()> {
+//!     freeze_support(TASKS); // first in main
+//!     let process = Process::builder().name("clerk").start(count, ("seven and eight".to_owned(),))?;
+//!     process.join()?;
+//!     assert_eq!(process.exit_code(), Some(3));
+//!     assert!(active_children().is_empty());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A program with a single thread can [fork](Process::fork_with) instead; the child has what its parent had made:
+//!
+//! ```standalone_crate
+//! use ossature::multiprocessing::{Process, pipe};
+//!
+//! # fn main() -> ossature::Result<()> {
+//! let (ours, theirs) = pipe()?;
+//! let process = Process::fork_with(theirs, |theirs| theirs.send(&"born"))?;
+//! assert_eq!(ours.recv::<String>()?, "born");
 //! process.join()?;
-//! assert_eq!(process.exit_code(), Some(7));
-//! assert!(active_children().is_empty());
-//! # Ok::<(), ossature::Error>(())
+//! # Ok(()) }
 //! ```
 //!
 //! | Python's guidelines | here |
@@ -36,6 +56,9 @@
 //! | `start` | a function with its arguments, in any way |
 //! | `report`, `panic` | what its work answers with, and how that may fail |
 
+// First, so that the page of `Process` begins with `spawn`.
+mod start;
+
 pub(crate) mod bootstrap;
 mod builder;
 mod current;
@@ -48,7 +71,6 @@ pub(crate) mod panic;
 mod parent;
 pub(crate) mod passport;
 mod report;
-mod start;
 pub(crate) mod surroundings;
 
 use std::borrow::Cow;
@@ -59,13 +81,21 @@ use ossature_sys::signal::{Signal, numbered};
 use crate::error::{Error, ErrorKind, Result};
 use era::era;
 
+#[doc(inline)]
 pub use builder::Builder;
+#[doc(inline)]
 pub use current::{CurrentProcess, current_process};
+#[doc(inline)]
 pub use ends::{Ends, Kept};
+#[doc(inline)]
 pub use handle::Process;
+#[doc(inline)]
 pub use orphans::reap_orphans;
+#[doc(inline)]
 pub use panic::PanicReport;
+#[doc(inline)]
 pub use parent::{ParentProcess, parent_process};
+#[doc(inline)]
 pub use report::Report;
 
 pub(crate) use handle::Birth;

@@ -66,12 +66,19 @@ mod synchronized;
 mod typecode;
 mod value;
 
+#[doc(inline)]
 pub use array::Array;
+#[doc(inline)]
 pub use copied::{Copied, copy};
+#[doc(inline)]
 pub use index::{Index, Span};
+#[doc(inline)]
 pub use raw::{RawArray, RawValue};
+#[doc(inline)]
 pub use synchronized::{Acquire, Raw, Synchronized, synchronized, synchronized_with};
+#[doc(inline)]
 pub use typecode::{Items, Number, TypeCode};
+#[doc(inline)]
 pub use value::Value;
 
 use ossature_sys::scope::Shared;

@@ -44,9 +44,15 @@ mod lock;
 mod methods;
 mod semaphore;
 
+#[doc(inline)]
 pub use barrier::Barrier;
+#[doc(inline)]
 pub use condition::Condition;
+#[doc(inline)]
 pub use event::Event;
+#[doc(inline)]
 pub use handoff::HandoffLock;
+#[doc(inline)]
 pub use lock::{Lock, LockGuard, RLock, RLockGuard};
+#[doc(inline)]
 pub use semaphore::{BoundedSemaphore, Permit, SEM_VALUE_MAX, Semaphore};

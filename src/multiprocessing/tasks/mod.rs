@@ -30,9 +30,12 @@ use std::mem::size_of;
 
 pub(crate) use build::{BuildId, IMAGE};
 pub(crate) use depth::max_argument_depth;
+#[doc(inline)]
 pub use depth::set_max_argument_depth;
+#[doc(inline)]
 pub use registry::freeze_support;
 pub(crate) use registry::{Entrance, Registered, first_table, internal, look_up, registered};
+#[doc(inline)]
 pub use table::{Body, Task, Tasks, key, open};
 
 /// A plain function that can be started with the arguments `Args`, a tuple of up to six.

@@ -65,7 +65,9 @@ use ossature_sys::errno::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[doc(inline)]
 pub use self::handle::Handle;
+#[doc(inline)]
 pub use self::memory::{Attach, Memory};
 
 pub(crate) use self::form::{Bounds, DEPTH};

@@ -13,10 +13,15 @@ mod finalize;
 pub(crate) mod listed;
 mod temp_dir;
 
+#[doc(inline)]
 pub use after_fork::register_after_fork;
+#[doc(inline)]
 pub use aware::{ForkAwareLocal, ForkAwareLock};
+#[doc(inline)]
 pub use exit::{is_exiting, set_daemon_grace};
+#[doc(inline)]
 pub use finalize::Finalize;
+#[doc(inline)]
 pub use temp_dir::temp_dir;
 
 pub(crate) use after_fork::{Callbacks, run_after_fork};
