@@ -1,7 +1,8 @@
 //! The sockets that a service manager passes to a process, and the environment that describes them.
 //!
 //! Here bare numbers become owned descriptors. So this module looks for the sockets when the program is loaded, before
-//! any code of the program has run. A descriptor that is open at that time has no owner in the process.
+//! any code of the program has run. A descriptor that is open at that time has no owner in the process. That does not
+//! hold for a library that dlopen(3) loads; see [`ListenFds::take`].
 
 use core::ffi::{CStr, c_int};
 use core::hint::black_box;
@@ -27,8 +28,9 @@ static FIT: AtomicI32 = AtomicI32::new(FIRST);
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The function that the loader calls before `main`, in the program's only thread.
-// SAFETY: the section is an array of pointers to functions, which the loader calls as C functions; what arguments it passes,
-// C lets this one ignore.
+// SAFETY: the section is an array of pointers to functions, which the loader calls as C functions, also in a library at its
+// dlopen. The function takes no arguments, so which arguments a loader passes (glibc: argc, argv and the environment; musl:
+// none) does not matter.
 #[unsafe(link_section = ".init_array")]
 static AT_LOAD: extern "C" fn() = find;
 
@@ -49,7 +51,7 @@ extern "C" fn find() {
 /// A number from the environment.
 fn variable<N: FromStr>(name: &CStr) -> Option<N> {
     // SAFETY: the name ends with a zero. Whoever changes the environment promises that nothing reads it meanwhile, but through
-    // the lock of its own language; and before `main` nobody changes it.
+    // the lock of its own language; before `main` nobody changes it, and for a dlopen `take` demands the same.
     let text = unsafe { libc::getenv(name.as_ptr()) };
     if text.is_null() {
         return None;
@@ -97,6 +99,13 @@ impl ListenFds {
     /// * The descriptor was a listening socket at that time and is one now, and does not have the close-on-exec flag.
     ///   The files that std and this crate open have the flag. So this is still the descriptor that came through exec,
     ///   and not another with the same number.
+    ///
+    /// **In a library that is loaded by dlopen(3)** the first point does not hold. This code then runs at the call of
+    /// dlopen, when the program has run for long, may have other threads, and may have changed its environment. A
+    /// listening socket of the program that is not closed on exec can have a number from 3 on by then. So a program
+    /// that gets its sockets from a service manager and loads such a library takes the sockets itself first, and removes
+    /// `LISTEN_PID` and `LISTEN_FDS` before the dlopen. Without these variables this call returns an empty result.
+    /// Another thread must not change the environment during the dlopen, as for every getenv(3).
     ///
     /// # Errors
     /// [`ListenFdsError`] for the first descriptor that does not fit.
