@@ -20,6 +20,8 @@ pub const TESTS: &[Test] = &[
     ("an_unusable_place_gives_way_to_another", an_unusable_place_gives_way_to_another),
     ("few_descriptors_are_an_error_and_leave_no_directory", few_descriptors_are_an_error_and_leave_no_directory),
     ("what_a_killed_process_left_is_removed_by_the_next", what_a_killed_process_left_is_removed_by_the_next),
+    ("what_a_process_had_begun_to_make_is_removed", what_a_process_had_begun_to_make_is_removed),
+    ("makers_killed_at_any_moment_leave_nothing", makers_killed_at_any_moment_leave_nothing),
     ("what_another_uses_or_made_stays", what_another_uses_or_made_stays),
 ];
 
@@ -140,6 +142,62 @@ fn what_a_killed_process_left_is_removed_by_the_next() {
     living.kill().unwrap();
     living.wait().unwrap();
     below(&base, own_directory);
+    assert_eq!(fs::read_dir(&base).unwrap().count(), 0);
+}
+
+fn private_directory(path: &Path) {
+    fs::create_dir(path).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+fn what_a_process_had_begun_to_make_is_removed() {
+    let scratch = Scratch::new();
+    let base = scratch.path("base");
+    fs::create_dir(&base).unwrap();
+    for name in ["abcdefgh", "bcdefghi", "cdefghij", "defghijk", "ABCDEFGH", "abcdefghi"] {
+        private_directory(&base.join(format!(".ossature-{name}")));
+    }
+    put(&base.join(".ossature-bcdefghi/.ossature"), ""); // killed when it had marked the directory
+    put(&base.join(".ossature-cdefghij/file"), "of another program");
+    fs::set_permissions(base.join(".ossature-defghijk"), fs::Permissions::from_mode(0o755)).unwrap();
+    below(&base, own_directory);
+    let mut left: Vec<_> =
+        fs::read_dir(&base).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    left.sort();
+    assert_eq!(left, [".ossature-ABCDEFGH", ".ossature-abcdefghi", ".ossature-cdefghij", ".ossature-defghijk"]);
+}
+
+/// The moments are spread over the making of a directory, which takes about a tenth of a millisecond.
+fn makers_killed_at_any_moment_leave_nothing() {
+    let scratch = Scratch::new();
+    let base = scratch.path("base");
+    fs::create_dir(&base).unwrap();
+    let mut left = 0;
+    for turn in 0..400_u32 {
+        let (reader, writer) = ossature::sys::pipe::pipe(ossature::sys::pipe::Flags::empty()).unwrap();
+        let mut maker = ossature::sys::process::fork(|| {
+            // SAFETY: this process has one thread.
+            unsafe { std::env::set_var("TMPDIR", &base) };
+            ossature::sys::fd::write(&writer, b"b").unwrap();
+            loop {
+                let _ = own_directory();
+                std::thread::park();
+            }
+        })
+        .unwrap();
+        drop(writer);
+        ossature::sys::fd::read(&reader, &mut [0]).unwrap();
+        let moment = std::time::Instant::now();
+        while moment.elapsed() < Duration::from_micros(u64::from(turn)) {}
+        maker.kill().unwrap();
+        maker.wait().unwrap();
+        left += fs::read_dir(&base).unwrap().count();
+    }
+    // Each start removes at most sixteen.
+    for _ in 0..400_u32.div_ceil(16) {
+        below(&base, own_directory);
+    }
+    assert!(left > 0, "some were killed with a directory");
     assert_eq!(fs::read_dir(&base).unwrap().count(), 0);
 }
 

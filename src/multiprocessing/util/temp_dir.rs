@@ -4,6 +4,15 @@
 //! process ends, however the process ends. The next program that makes such a directory removes the directories that no
 //! process uses any more. This code only touches a directory with that file, the mark of this library, because
 //! CPython's directories have the same names.
+//!
+//! | a directory is | named | if its maker is killed then |
+//! | --- | --- | --- |
+//! | made | `.ossature-` and letters, a name of this library only | the next program removes it, if it is empty |
+//! | marked, and locked | so still | the next program finds the mark without a lock, and removes it |
+//! | in use | `pymp-` and letters, by rename(2) | as before |
+//!
+//! So at no moment does a directory without a mark have CPython's name. A maker whose directory was taken for a
+//! forgotten one, between two of these steps, makes another.
 
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File};
@@ -29,6 +38,8 @@ const SUN_PATH: usize = 108;
 const BELOW: usize = "/pymp-XXXXXXXX/listener-XXXXXXXX".len() + 1;
 /// The beginning of the directories' names.
 const PREFIX: &str = "pymp-";
+/// The beginning of a directory's name until it is marked and locked.
+const UNFINISHED: &str = ".ossature-";
 /// The file that distinguishes a directory of this library from a directory of CPython.
 const MARK: &str = ".ossature";
 /// How many directories of others one process removes at most, so that its start does not take long.
@@ -71,7 +82,7 @@ impl TempDir {
 /// eight letters below [`std::env::temp_dir`], for this user only. The first call makes the directory. The process that
 /// made it removes it with all its contents at its end, as one of the last steps.
 ///
-/// A killed process leaves its directory. The next program that makes a directory in the same place removes it, unless
+/// A killed process leaves its directory, or a directory `.ossature-` and letters that it had begun to make. The next program that makes a directory in the same place removes it, unless
 /// a child of the killed process still uses it.
 ///
 /// The directory is below `/tmp`, `/var/tmp` or `/usr/tmp` instead if it cannot be made below [`std::env::temp_dir`],
@@ -140,25 +151,43 @@ fn make_somewhere(notes: &mut Vec<String>) -> Result<TempDir> {
 /// Makes a directory of that name, or of the next free name.
 fn make(base: &Path, name: &mut String) -> std::result::Result<TempDir, Errno> {
     loop {
-        let path = base.join(format!("{PREFIX}{name}"));
-        match DirBuilder::new().mode(0o700).create(&path) {
+        let [path, unfinished] = [PREFIX, UNFINISHED].map(|prefix| base.join(format!("{prefix}{name}")));
+        match DirBuilder::new().mode(0o700).create(&unfinished) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 *name = letters()?;
                 continue;
             }
             made => made.map_err(errno)?,
         }
-        match File::create_new(path.join(MARK)).map_err(errno).and_then(|_| hold(&path)) {
-            Ok(None) => *name = letters()?, // taken for one that was left, in the moment before it was locked
+        match finish(&unfinished, &path) {
+            // The name is taken, or another process has removed the directory before it was locked.
+            Ok(None) | Err(Errno::NOENT | Errno::EXIST | Errno::NOTEMPTY) => *name = letters()?,
             Ok(hold) => return Ok(TempDir { path, hold }),
             Err(errno) => {
-                // As much of it as can be. These two calls need no descriptor.
-                let _ = fs::remove_file(path.join(MARK));
-                let _ = fs::remove_dir(&path);
+                remove_unfinished(&unfinished);
                 return Err(errno);
             }
         }
+        remove_unfinished(&unfinished);
     }
+}
+
+/// Marks and locks a directory, and gives it its name.
+fn finish(unfinished: &Path, path: &Path) -> std::result::Result<Option<Hold>, Errno> {
+    File::create_new(unfinished.join(MARK)).map_err(errno)?;
+    let Some(hold) = hold(unfinished)? else { return Ok(None) };
+    // The rename would replace an empty directory of the same name.
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(Errno::EXIST);
+    }
+    fs::rename(unfinished, path).map_err(errno)?;
+    Ok(Some(hold))
+}
+
+/// Removes as much of it as can be. These two calls need no descriptor.
+fn remove_unfinished(path: &Path) {
+    let _ = fs::remove_file(path.join(MARK));
+    let _ = fs::remove_dir(path);
 }
 
 /// Locks the mark of a directory, so that others do not remove the directory. `None` if the directory is gone, or
@@ -189,14 +218,22 @@ fn is_still(mark: &Path, lock: &FileLock) -> std::result::Result<bool, Errno> {
 /// Removes the directories of this library below `base` that no process uses any more. A directory that cannot be read
 /// or removed stays.
 fn remove_what_others_left(base: &Path, notes: &mut Vec<String>) {
-    let is_name = |name: &[u8]| {
-        let letters = name.strip_prefix(PREFIX.as_bytes());
+    let letters_of = |name: &[u8], prefix: &str| {
+        let letters = name.strip_prefix(prefix.as_bytes());
         letters.is_some_and(|letters| letters.len() == 8 && letters.iter().all(|letter| LETTERS.contains(letter)))
     };
+    let is_name = |name: &[u8]| letters_of(name, PREFIX) || letters_of(name, UNFINISHED);
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
     let named = entries.filter(|entry| is_name(entry.file_name().as_bytes())).map(|entry| entry.path());
     for path in named.filter(|path| is_private(path)).take(MOST) {
         let mark = path.join(MARK);
+        if !mark.is_file() {
+            // Only an unfinished directory has no mark here. If its maker lives, it makes another.
+            if fs::remove_dir(&path).is_ok() {
+                notes.push(format!("removed temp directory {}, which a process had begun to make", path.display()));
+            }
+            continue;
+        }
         let lock = c_string(&mark).and_then(|mark| FileLock::try_exclusive(&mark));
         // The lock is held during the removal, so that a process that inherits the directory never finds it half
         // removed.
@@ -208,10 +245,11 @@ fn remove_what_others_left(base: &Path, notes: &mut Vec<String>) {
     }
 }
 
-/// Whether the path is a marked directory of this user that no other user may enter.
+/// Whether the path is a directory of this library and this user that no other user may enter.
 fn is_private(path: &Path) -> bool {
     let private = |it: fs::Metadata| it.is_dir() && it.uid() == effective_user() && it.mode() & 0o777 == 0o700;
-    fs::symlink_metadata(path).is_ok_and(private) && path.join(MARK).is_file()
+    let is_unfinished = path.file_name().is_some_and(|name| name.as_bytes().starts_with(UNFINISHED.as_bytes()));
+    fs::symlink_metadata(path).is_ok_and(private) && (is_unfinished || path.join(MARK).is_file())
 }
 
 fn errno(error: io::Error) -> Errno {
