@@ -28,6 +28,64 @@ fn client(address: &Address) -> std::thread::JoinHandle<ossature::Result<Connect
     std::thread::spawn(move || Client::builder().authkey(&key()).connect(address))
 }
 
+/// A listener is held up between its look at a dead file and the removal. Without the lock another would take the path
+/// meanwhile, and lose its file.
+#[test]
+fn a_dead_file_is_removed_by_one_listener() {
+    soon(|| {
+        let Address::Unix(path) = fresh() else { panic!("not a path") };
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        std::thread::sleep(Duration::from_millis(150)); // old enough to be dead
+        let slow = std::thread::spawn({
+            let path = path.clone();
+            move || {
+                let rule = Rule::on("unlink", Fault::Delay(Duration::from_millis(400))).arm().unwrap();
+                let listener = Listener::bind(path);
+                assert_eq!(rule.seen(), 1);
+                listener
+            }
+        });
+        std::thread::sleep(Duration::from_millis(150));
+        let quick = Listener::bind(path.as_path());
+        let slow = slow.join().unwrap().unwrap();
+        assert_eq!(quick.unwrap_err().errno(), Some(Errno::ADDRINUSE));
+        assert!(slow.removed_stale_file());
+        let client = Client::connect(path.as_path()).unwrap();
+        slow.accept().unwrap().send_bytes(b"mine").unwrap();
+        assert_eq!(client.recv_bytes().unwrap(), b"mine");
+    });
+}
+
+/// Whoever removes the lock file of another ends the exclusion. The other notices before it removes a file.
+#[test]
+fn a_listener_whose_lock_file_is_gone_locks_again() {
+    soon(|| {
+        let Address::Unix(path) = fresh() else { panic!("not a path") };
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        std::thread::sleep(Duration::from_millis(150));
+        let lock_file = path.with_file_name(format!(".{}.bind-lock", path.file_name().unwrap().to_str().unwrap()));
+        let slow = std::thread::spawn({
+            let path = path.clone();
+            move || {
+                // The one connect is that of the look at the dead file.
+                let rule = Rule::on("connect", Fault::Delay(Duration::from_millis(400))).nth(1).arm().unwrap();
+                let listener = Listener::bind(path);
+                drop(rule);
+                listener
+            }
+        });
+        std::thread::sleep(Duration::from_millis(150));
+        std::fs::remove_file(&lock_file).unwrap();
+        let other = std::ffi::CString::new(lock_file.to_str().unwrap()).unwrap();
+        let held = ossature::sys::flock::FileLock::try_create(&other).unwrap().unwrap();
+        let error = slow.join().unwrap().unwrap_err();
+        assert!(error.to_string().contains("no lock file can be locked"), "{error}");
+        assert!(path.exists() && lock_file.exists(), "what another has locked stays");
+        drop(held);
+        assert!(Listener::bind(path.as_path()).unwrap().removed_stale_file());
+    });
+}
+
 /// Rules without `everywhere` meet the calls of this thread only, so the other side of each handshake is spared.
 #[test]
 fn a_listener_outlives_what_the_system_refuses_it() {

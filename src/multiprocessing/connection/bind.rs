@@ -17,6 +17,10 @@
 //! the end. So the next holder checks that the locked file is still there under its name. A listener removes its own
 //! socket file while its socket still lives, so another listener never mistakes the file for dead.
 //!
+//! **Who may remove the lock file** ends the exclusion: a second listener then makes and locks another file. The lock is
+//! compared with the file under its name once more before a removal. Between that look and the removal an outsider can
+//! still do harm. It takes write permission in the directory, which is also permission to remove the socket file itself.
+//!
 //! **Other programs** do not lock. Their bind(2) makes the file a moment before the file names the socket. So a file
 //! counts as dead only from an age of [`YOUNG`] on.
 
@@ -30,9 +34,9 @@ use std::time::{Duration, SystemTime};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result as SysResult};
-use ossature_sys::fd::AsFd;
+use ossature_sys::fd::{AboveStandard, AsFd};
 use ossature_sys::flock::FileLock;
-use ossature_sys::socket::{self, Kind, Socket};
+use ossature_sys::socket::{self, Kind, Socket, UnixAddress};
 
 use super::Address;
 use crate::error::{Error, Result};
@@ -59,7 +63,9 @@ pub(super) struct Bound {
 pub(super) fn listen(address: &Address, candidate: &socket::Address, backlog: u32) -> Result<Bound> {
     let bound = match candidate {
         socket::Address::Unix(unix) => match unix.as_path() {
-            Some(path) => return listen_at_path(address, candidate, Path::new(OsStr::from_bytes(path)), backlog),
+            Some(path) => {
+                return listen_at_path(address, candidate, unix, Path::new(OsStr::from_bytes(path)), backlog);
+            }
             None => bind(candidate, backlog),
         },
         _ => bind(candidate, backlog),
@@ -81,7 +87,7 @@ fn bind(candidate: &socket::Address, backlog: u32) -> SysResult<Bound> {
         socket::Address::Ip(_) => socket::Family::V6,
         _ => socket::Family::Unix,
     };
-    let socket = Socket::new(family, Kind::Stream)?;
+    let socket = Socket::new(family, Kind::Stream)?.above_standard()?;
     if family != socket::Family::Unix {
         socket.set_reuse_address(true)?;
     }
@@ -104,7 +110,13 @@ enum Occupant {
     Nothing,
 }
 
-fn listen_at_path(address: &Address, candidate: &socket::Address, path: &Path, backlog: u32) -> Result<Bound> {
+fn listen_at_path(
+    address: &Address,
+    candidate: &socket::Address,
+    unix: &UnixAddress,
+    path: &Path,
+    backlog: u32,
+) -> Result<Bound> {
     let mut removed_stale_file = false;
     let mut waited_for = None;
     for _ in 0..TRIES {
@@ -136,11 +148,14 @@ fn listen_at_path(address: &Address, candidate: &socket::Address, path: &Path, b
             }
             Occupant::Dead { file, .. } => file,
         };
+        if lock.as_ref().is_some_and(|lock| !lock.is_still_there()) {
+            continue; // somebody removed the lock file, so another listener may hold a lock too
+        }
         if lock.is_none() {
             let why = "a dead listener left its file there, and it is not removed since no lock file can be locked beside it; remove it";
             return Err(in_use(address, why));
         }
-        fs::remove_file(path).map_err(|error| {
+        unix.remove_file().map_err(|error| {
             in_use(address, &format!("a dead listener left its file there, which cannot be removed ({error})"))
         })?;
         info!("removed the socket file {address}, inode {}, of a listener that is gone", file.1);
@@ -159,6 +174,8 @@ fn listen_at_path(address: &Address, candidate: &socket::Address, path: &Path, b
 /// The right to bind to a path, and to remove a dead file there, among the listeners of this crate.
 struct PathLock {
     name: PathBuf,
+    /// The identity of the locked file.
+    file: (u64, u64),
     _lock: FileLock,
 }
 
@@ -176,8 +193,9 @@ impl PathLock {
             if let Some(lock) = FileLock::try_create(&c_name).ok()? {
                 let file = File::from(lock.as_fd().try_clone_to_owned().ok()?);
                 let data = file.metadata().ok().filter(Metadata::is_file)?;
-                if look(&name).is_some_and(|now| identity(&now) == identity(&data)) {
-                    return Some(Self { name, _lock: lock });
+                let lock = Self { name: name.clone(), file: identity(&data), _lock: lock };
+                if lock.is_still_there() {
+                    return Some(lock);
                 }
                 // The previous holder removed the file.
             } else {
@@ -191,9 +209,19 @@ impl PathLock {
     }
 }
 
+impl PathLock {
+    /// Whether the locked file is the file of that name.
+    fn is_still_there(&self) -> bool {
+        look(&self.name).is_some_and(|data| identity(&data) == self.file)
+    }
+}
+
 impl Drop for PathLock {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.name); // it is locked still; what cannot be removed is locked again by the next
+        // The file of another holder stays.
+        if self.is_still_there() {
+            let _ = fs::remove_file(&self.name); // it is locked still; what cannot be removed is locked again by the next
+        }
     }
 }
 
@@ -202,7 +230,9 @@ fn occupant(candidate: &socket::Address, path: &Path) -> Result<Occupant> {
     if !data.file_type().is_socket() {
         return Ok(Occupant::NotASocket);
     }
-    let probe = Socket::new(socket::Family::Unix, Kind::Datagram).map_err(|errno| Error::os(errno, "socket"))?;
+    let probe = Socket::new(socket::Family::Unix, Kind::Datagram)
+        .and_then(AboveStandard::above_standard)
+        .map_err(|errno| Error::os(errno, "socket"))?;
     Ok(match probe.connect(candidate, Deadline::NOW) {
         Err(Errno::CONNREFUSED) => match look(path) {
             // The path named the same file all the time.

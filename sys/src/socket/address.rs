@@ -1,5 +1,6 @@
 //! Addresses of sockets, without an allocator.
 
+use core::ffi::CStr;
 use core::fmt;
 use core::mem::{offset_of, size_of};
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -8,6 +9,7 @@ use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
 use rustix::net::{AddressFamily, SocketAddrAny};
 
 use crate::errno::{Errno, Result};
+use crate::raw;
 
 /// Where a socket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +96,17 @@ impl UnixAddress {
     /// The abstract name; `None` for another kind of address.
     pub fn as_abstract(&self) -> Option<&[u8]> {
         self.name().strip_prefix(b"\0")
+    }
+
+    /// `unlink(path)`: removes the file of a path. A socket that is bound to the path stays open, and nobody can connect
+    /// to it any more.
+    ///
+    /// # Errors
+    /// `EINVAL` for another kind of address; `ENOENT`, `EACCES`, `EPERM`, `EISDIR`, `EROFS` and others for the path.
+    #[doc(alias = "unlink")]
+    pub fn remove_file(&self) -> Result<()> {
+        let path = self.as_path().and_then(|_| CStr::from_bytes_until_nul(&self.bytes).ok()).ok_or(Errno::INVAL)?;
+        raw::call("unlink", || rustix::fs::unlink(path))
     }
 
     /// Whether it is no name at all.
