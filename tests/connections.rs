@@ -7,6 +7,8 @@ mod environment;
 mod harness;
 #[path = "connections/listeners.rs"]
 mod listeners;
+#[path = "connections/standard.rs"]
+mod standard;
 
 use std::io::{Read, Seek, Write};
 use std::time::Duration;
@@ -48,6 +50,10 @@ const TESTS: &[Test] = &[
     (
         "accept_without_time_goes_on_with_everybody_who_is_ready",
         listeners::accept_without_time_goes_on_with_everybody_who_is_ready,
+    ),
+    (
+        "private_descriptors_are_above_the_standard_streams",
+        standard::private_descriptors_are_above_the_standard_streams,
     ),
     ("sockets_of_a_service_manager_are_taken_once", environment::sockets_of_a_service_manager_are_taken_once),
     ("variables_stay_beside_another_thread", environment::variables_stay_beside_another_thread),

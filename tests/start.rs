@@ -52,6 +52,8 @@ static TASKS: Tasks = tasks![
     forkserver::preload_an_end,
     forkserver::preload_and_end,
     forkserver::leave_a_thread,
+    forkserver::preload_and_go_deaf,
+    forkserver::ask_the_deaf,
     forkserver::preload_a_thread,
     listener::let_one_in,
     refused::dive,

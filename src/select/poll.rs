@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::{Epoll, Event, Interest};
 use ossature_sys::errno::Errno;
-use ossature_sys::fd::is_character_device;
+use ossature_sys::fd::{AboveStandard, is_character_device};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::generation;
 
@@ -264,7 +264,7 @@ impl<'fd> Poll<'fd> {
         let told = wakes_name_it(events) && !is_character_device(fd).unwrap_or(true);
         if told && self.set.is_none() {
             self.generation = generation();
-            self.set = Epoll::new().ok(); // without one everything is asked one by one, and the next registration tries again
+            self.set = Epoll::new().and_then(AboveStandard::above_standard).ok(); // without one everything is asked one by one, and the next registration tries again
         }
         let interest = Interest::from_bits_retain(events.bits().into());
         let in_set = told && self.set.as_ref().is_some_and(|set| set.register(fd, interest, token(fd)).is_ok());

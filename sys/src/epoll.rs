@@ -44,7 +44,7 @@ use static_assertions::{assert_eq_size, assert_impl_all};
 
 use crate::deadline::{Deadline, Timespec};
 use crate::errno::{Errno, Result, retry_until};
-use crate::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use crate::fd::{AboveStandard, AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd, above_standard};
 use crate::raw;
 
 bitflags::bitflags! {
@@ -361,6 +361,12 @@ impl From<OwnedFd> for Epoll {
     #[inline]
     fn from(fd: OwnedFd) -> Self {
         Self { fd }
+    }
+}
+
+impl AboveStandard for Epoll {
+    fn above_standard(self) -> Result<Self> {
+        above_standard(self.fd).map(|fd| Self { fd })
     }
 }
 

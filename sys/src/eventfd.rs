@@ -27,7 +27,7 @@ use rustix::event::EventfdFlags;
 
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry, retry_until};
-use crate::fd::{AsFd, BorrowedFd, OwnedFd, PollFlags, by_deadline, read_u64, ready};
+use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, PollFlags, above_standard, by_deadline, read_u64, ready};
 use crate::raw;
 
 /// An event counter or semaphore with a descriptor.
@@ -134,6 +134,12 @@ impl TryFrom<OwnedFd> for EventFd {
     fn try_from(fd: OwnedFd) -> Result<Self> {
         crate::fd::set_nonblocking(&fd, true)?;
         Ok(Self(fd))
+    }
+}
+
+impl AboveStandard for EventFd {
+    fn above_standard(self) -> Result<Self> {
+        above_standard(self.0).map(Self)
     }
 }
 

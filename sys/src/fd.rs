@@ -38,6 +38,28 @@ pub fn above_standard(fd: OwnedFd) -> Result<OwnedFd> {
     if fd.as_raw_fd() < ABOVE_STANDARD { duplicate(&fd) } else { Ok(fd) }
 }
 
+/// An object that owns one descriptor, or a pair of them. A library that makes such an object for itself moves its
+/// descriptor away from the numbers of the standard streams.
+pub trait AboveStandard: Sized {
+    /// The same object, whose descriptor went through [`above_standard()`](above_standard()).
+    ///
+    /// # Errors
+    /// `EMFILE` when the process has no descriptor left; the object is dropped then.
+    fn above_standard(self) -> Result<Self>;
+}
+
+impl AboveStandard for OwnedFd {
+    fn above_standard(self) -> Result<Self> {
+        above_standard(self)
+    }
+}
+
+impl<A: AboveStandard, B: AboveStandard> AboveStandard for (A, B) {
+    fn above_standard(self) -> Result<Self> {
+        Ok((self.0.above_standard()?, self.1.above_standard()?))
+    }
+}
+
 /// `fcntl(fd, F_GETFD)`: whether exec closes this descriptor.
 ///
 /// # Errors

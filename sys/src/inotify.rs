@@ -28,7 +28,7 @@ use rustix::fs::inotify::{self as kernel, CreateFlags, WatchFlags};
 
 use crate::deadline::Deadline;
 use crate::errno::Result;
-use crate::fd::{AsFd, BorrowedFd, OwnedFd, PollFlags, by_deadline};
+use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, PollFlags, above_standard, by_deadline};
 use crate::raw;
 
 bitflags! {
@@ -174,6 +174,12 @@ impl Inotify {
 impl AsFd for Inotify {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+impl AboveStandard for Inotify {
+    fn above_standard(self) -> Result<Self> {
+        above_standard(self.0).map(Self)
     }
 }
 

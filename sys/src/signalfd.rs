@@ -37,7 +37,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
-use crate::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, PollFlags, by_deadline};
+use crate::fd::{AboveStandard, AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, PollFlags, above_standard, by_deadline};
 use crate::raw;
 use crate::signal::{SignalSet, numbered};
 
@@ -158,6 +158,12 @@ fn change(fd: i32, set: SignalSet) -> Result<i32> {
 impl AsFd for SignalFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+impl AboveStandard for SignalFd {
+    fn above_standard(self) -> Result<Self> {
+        above_standard(self.0).map(Self)
     }
 }
 

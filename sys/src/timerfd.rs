@@ -28,7 +28,7 @@ use rustix::time::{ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTim
 
 use crate::deadline::{Deadline, Timespec};
 use crate::errno::{Errno, Result};
-use crate::fd::{AsFd, BorrowedFd, OwnedFd, PollFlags, by_deadline, read_u64};
+use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, PollFlags, above_standard, by_deadline, read_u64};
 use crate::raw;
 
 /// What a timer counts by.
@@ -182,6 +182,12 @@ fn from_timespec(time: Timespec) -> Duration {
 impl AsFd for TimerFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+impl AboveStandard for TimerFd {
+    fn above_standard(self) -> Result<Self> {
+        above_standard(self.0).map(Self)
     }
 }
 

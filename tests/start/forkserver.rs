@@ -40,6 +40,10 @@ pub const TESTS: &[Test] = &[
     ("preloaded_work_is_done_once_and_found_by_all", preloaded_work_is_done_once_and_found_by_all),
     ("preload_that_ends_the_server_is_told_of", preload_that_ends_the_server_is_told_of),
     ("stopped_server_is_told_of_in_time", stopped_server_is_told_of_in_time),
+    (
+        "server_that_is_deaf_holds_a_start_no_longer_than_its_limit",
+        server_that_is_deaf_holds_a_start_no_longer_than_its_limit,
+    ),
     ("server_with_a_second_thread_says_so", server_with_a_second_thread_says_so),
     ("server_ignores_the_interrupt_and_its_children_do_not", server_ignores_the_interrupt_and_its_children_do_not),
 ];
@@ -513,6 +517,35 @@ fn stopped_server_is_told_of_in_time() {
         assert_eq!(error.kind(), ErrorKind::NotBegun);
         assert!(error.to_string().contains("fork server did not make the new process within 50ms"), "{error}");
     });
+}
+
+/// Closes the sockets of the server, which nobody can ask then, and lives on for a while.
+pub fn preload_and_go_deaf() {
+    for (number, target) in crate::harness::descriptors() {
+        if number > 2 && target.starts_with("socket:") {
+            // SAFETY: the owner of the number never uses or drops it, because this process ends below.
+            unsafe { libc::close(number) };
+        }
+    }
+    std::thread::sleep(Duration::from_secs(4));
+    // SAFETY: _exit(2) has no preconditions.
+    unsafe { libc::_exit(0) }
+}
+
+/// In a process of its own, for what is set stays set.
+pub fn ask_the_deaf() -> u8 {
+    set_forkserver_preload(preload_and_go_deaf).unwrap();
+    let limit = Duration::from_millis(300);
+    let begun = std::time::Instant::now();
+    let start = || Process::builder().context(Context::Forkserver).start_timeout(limit).start(crate::spawn::none, ());
+    let error = start().unwrap_err();
+    let took = begun.elapsed();
+    let stopped = stop_forkserver(PATIENCE).unwrap();
+    u8::from(error.kind() != ErrorKind::NotBegun) | u8::from(took > limit * 3) << 1 | u8::from(!stopped) << 2
+}
+
+fn server_that_is_deaf_holds_a_start_no_longer_than_its_limit() {
+    assert_eq!(code_of(&Process::builder().context(Context::Spawn).start(ask_the_deaf, ()).unwrap()), Some(0));
 }
 
 pub fn leave_a_thread() {

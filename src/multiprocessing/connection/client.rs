@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
+use ossature_sys::fd::AboveStandard;
 use ossature_sys::socket::{self, Kind, Socket};
 
 use super::exchange::Exchange;
@@ -166,7 +167,7 @@ impl ClientBuilder {
 }
 
 fn reach(address: &socket::Address, family: Family, deadline: Deadline) -> ossature_sys::errno::Result<Option<Socket>> {
-    let socket = Socket::new(family.of_sockets(), Kind::Stream)?;
+    let socket = Socket::new(family.of_sockets(), Kind::Stream)?.above_standard()?;
     if !socket.connect(address, deadline)? {
         return Ok(None);
     }

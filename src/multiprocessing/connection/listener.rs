@@ -4,8 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
-use ossature_sys::errno::Errno;
-use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd, set_cloexec};
+use ossature_sys::errno::{Errno, Result as SysResult};
+use ossature_sys::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, set_cloexec};
 use ossature_sys::socket::{self, Kind, Socket};
 use ossature_sys::sync::lock::Lock;
 
@@ -151,7 +151,7 @@ impl Listener {
     fn accept_socket(&self, deadline: Deadline) -> Result<Option<(Socket, socket::Address)>> {
         let mut shortage = Shortage::default();
         loop {
-            match self.socket.accept(deadline) {
+            match accept(&self.socket, deadline) {
                 Ok(accepted) => return Ok(accepted),
                 Err(errno) => thread::sleep(shortage.pause(errno, deadline)?),
             }
@@ -187,6 +187,12 @@ impl Listener {
     pub(crate) fn listed(&self) -> &Listed<Socket> {
         &self.socket
     }
+}
+
+/// Accepts a peer. Its descriptor is private, because the caller gets a connection.
+pub(super) fn accept(listener: &Socket, deadline: Deadline) -> SysResult<Option<(Socket, socket::Address)>> {
+    let accepted = listener.accept(deadline)?;
+    accepted.map(|(socket, peer)| Ok((socket.above_standard()?, peer))).transpose()
 }
 
 /// How a [`Listener`] is to be: from [`Listener::builder`].
@@ -242,7 +248,8 @@ impl ListenerBuilder {
     /// a file; [`removed_stale_file`](Listener::removed_stale_file) and a [log record](crate::multiprocessing::logging)
     /// say so. If several listeners of this crate start at once, exactly one gets the path. Each locks a file beside
     /// the path, `.NAME.bind-lock`, while it binds, and then removes that file. If a listener cannot lock the file
-    /// within a second, the listener removes no socket file. This call never removes the file of a bound socket, even
+    /// within a second, the listener removes no socket file. Choose a directory in which only trusted users may write:
+    /// a user who can remove the lock file, or the socket file, can take the path. This call never removes the file of a bound socket, even
     /// before that socket listens, or a file of another kind.
     ///
     /// Differs from Python, where such a file is an error until somebody removes the file.

@@ -1,5 +1,6 @@
 //! Connections inside values that are sent: both processes have the same end afterwards.
 
+use ossature_sys::fd::AboveStandard;
 use std::os::fd::AsFd;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
@@ -38,6 +39,7 @@ fn put<S: Serializer>(
 fn take<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Connection, D::Error> {
     let (place, receives, sends, kin): Wire = Deserialize::deserialize(deserializer)?;
     let fd = transfer::take(place, sort(kin))?;
+    let fd = fd.above_standard().map_err(de::Error::custom)?;
     let access = match (receives, sends) {
         (true, true) => Access::Both,
         (true, false) => Access::Receive,

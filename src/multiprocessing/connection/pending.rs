@@ -21,12 +21,14 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::{Epoll, Event, Interest};
 use ossature_sys::errno::Result as SysResult;
 use ossature_sys::eventfd::EventFd;
+use ossature_sys::fd::AboveStandard;
 use ossature_sys::poll::PollFlags;
 use ossature_sys::process::generation;
 use ossature_sys::socket::{self, Socket};
 use ossature_sys::sync::lock::Lock;
 
 use super::exchange::Exchange;
+use super::listener::accept;
 use super::rules::Rules;
 use super::shortage::{Shortage, cannot_accept};
 use super::{Address, AuthKey, Handshake};
@@ -214,7 +216,7 @@ impl Table {
 
 impl Set {
     fn new(listener: &Socket) -> SysResult<Self> {
-        let set = Self { epoll: Epoll::new()?, wake: EventFd::counter(0)? };
+        let set = Self { epoll: Epoll::new()?.above_standard()?, wake: EventFd::counter(0)?.above_standard()? };
         set.epoll.register(listener, Interest::IN, LISTENER)?;
         // Edge-triggered: each addition wakes one thread, and no thread has to read the event.
         set.epoll.register(&set.wake, Interest::IN | Interest::ET, WAKE)?;
@@ -291,7 +293,7 @@ impl Call<'_> {
             }
             table.in_hand += 1;
         }
-        let accepted = self.listener.accept(Deadline::NOW);
+        let accepted = accept(self.listener, Deadline::NOW);
         let welcomed = match accepted {
             Ok(Some((socket, address))) => {
                 *shortage = Shortage::default();

@@ -1,6 +1,6 @@
 //! Connections between processes that have a common ancestor.
 
-use ossature_sys::fd::{above_standard, set_nonblocking};
+use ossature_sys::fd::{AboveStandard, set_nonblocking};
 use ossature_sys::pipe;
 use ossature_sys::socket::{Kind, Socket};
 
@@ -52,10 +52,10 @@ use crate::multiprocessing::transfer::Trust;
 #[doc(alias = "socketpair")]
 pub fn pipe() -> Result<(Connection, Connection)> {
     let failed = |errno| Error::os(errno, "cannot make a pipe");
-    let (one, other) = Socket::pair(Kind::Stream).map_err(failed)?;
+    let (one, other) = Socket::pair(Kind::Stream).and_then(AboveStandard::above_standard).map_err(failed)?;
     let end = |socket: Socket| {
         set_nonblocking(&socket, false).map_err(failed)?;
-        Connection::with_trust(above_standard(socket.into()).map_err(failed)?, Access::Both, Trust::Kin)
+        Connection::with_trust(socket.into(), Access::Both, Trust::Kin)
     };
     Ok((end(one)?, end(other)?))
 }
@@ -71,7 +71,7 @@ pub fn pipe() -> Result<(Connection, Connection)> {
 #[doc(alias = "Pipe")]
 pub fn pipe_one_way() -> Result<(Connection, Connection)> {
     let failed = |errno| Error::os(errno, "cannot make a pipe");
-    let (reader, writer) = pipe::pipe(pipe::Flags::empty()).map_err(failed)?;
-    let end = |fd, access| Connection::with_trust(above_standard(fd).map_err(failed)?, access, Trust::Kin);
+    let (reader, writer) = pipe::pipe(pipe::Flags::empty()).and_then(AboveStandard::above_standard).map_err(failed)?;
+    let end = |fd, access| Connection::with_trust(fd, access, Trust::Kin);
     Ok((end(reader, Access::Receive)?, end(writer, Access::Send)?))
 }

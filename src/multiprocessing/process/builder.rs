@@ -90,7 +90,8 @@ impl Builder {
     /// The default is that of [`set_start_timeout`](crate::multiprocessing::set_start_timeout). A fork and a thread ignore this
     /// setting.
     ///
-    /// A process that takes longer is killed, and the start is an error.
+    /// A process that takes longer is killed, and the start is an error. The start waits for the end of the killed
+    /// process, for at most a tenth of a second beyond the limit.
     pub fn start_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.patience = Some(timeout.into());
         self

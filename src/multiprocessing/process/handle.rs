@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::eventfd::EventFd;
-use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd};
+use ossature_sys::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{Exit, Pid, Signal, generation};
 use ossature_sys::sync::lock::Lock;
@@ -460,7 +460,9 @@ impl AsFd for Process {
     fn as_fd(&self) -> BorrowedFd<'_> {
         let sentinel = self.0.lent.get_or_init(|| match self.0.state.lock().life.clone() {
             Some(life) => Sentinel::Life(life),
-            None => EventFd::counter(1).map_or_else(|_| Sentinel::Stdin(std::io::stdin()), Sentinel::Ended),
+            None => EventFd::counter(1)
+                .and_then(AboveStandard::above_standard)
+                .map_or_else(|_| Sentinel::Stdin(std::io::stdin()), Sentinel::Ended),
         });
         match sentinel {
             Sentinel::Life(life) => life.as_fd(),

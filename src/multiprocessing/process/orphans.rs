@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
+use ossature_sys::fd::AboveStandard;
 use ossature_sys::process::{
     Child, Exit, become_subreaper, continue_in_child, is_subreaper, reap_any, resign_subreaper,
 };
@@ -56,7 +57,7 @@ use crate::error::{Error, Result};
 #[doc(alias = "init")]
 pub fn reap_orphans() -> Result<()> {
     let failed = |errno| Error::os(errno, "cannot stay behind to reap orphans");
-    let signals = SignalFd::new(handed_on()).map_err(failed)?;
+    let signals = SignalFd::new(handed_on()).and_then(AboveStandard::above_standard).map_err(failed)?;
     let was_subreaper = is_subreaper().map_err(failed)?;
     become_subreaper().map_err(failed)?; // which the child is not
     // From here on the process that stays reads signals from the descriptor. The child restores the mask.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::eventfd::EventFd;
-use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd, duplicate};
+use ossature_sys::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, duplicate};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{Pid, parent_id, pidfd_open};
 
@@ -71,7 +71,8 @@ impl Parent {
             }
         }
         // It has ended: something that is always readable stands for it.
-        Ok(EventFd::counter(1).map_err(|errno| Error::os(errno, "the parent process"))?.into())
+        let ended = EventFd::counter(1).and_then(AboveStandard::above_standard);
+        Ok(ended.map_err(|errno| Error::os(errno, "the parent process"))?.into())
     }
 }
 

@@ -1,9 +1,7 @@
 //! The child as a copy of this process.
 
 use std::io::Write;
-use std::time::Duration;
 
-use ossature_sys::deadline::Deadline;
 use ossature_sys::fd::{OwnedFd, read, write};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{self, Child};
@@ -54,7 +52,7 @@ pub(crate) fn fork(
         bootstrap::run_forked(era, parent, letting_go, writer, body)
     })?;
     let child = match hear {
-        Some(hear) => settled(&hear, child, patience.deadline)?,
+        Some(hear) => settled(&hear, child, patience)?,
         None => child,
     };
     Ok(Started { life: Life::from(child), report: reader })
@@ -64,9 +62,9 @@ pub(crate) fn fork(
 const UNSETTLED: u8 = 1;
 
 /// Waits until the child has applied its surroundings. If the child cannot, it is reaped, and nothing of it is left.
-fn settled(hear: &OwnedFd, mut child: Child, deadline: Deadline) -> Result<Child> {
+fn settled(hear: &OwnedFd, mut child: Child, patience: Patience) -> Result<Child> {
     let mut told = [0; 5];
-    let heard = match poll(&mut [PollFd::new(hear, PollFlags::IN)], deadline) {
+    let heard = match poll(&mut [PollFd::new(hear, PollFlags::IN)], patience.deadline) {
         Ok(0) => Err(Error::new(
             ErrorKind::NotBegun,
             "the new process did not enter its surroundings in time, perhaps a directory whose file system does not answer: \
@@ -80,7 +78,7 @@ fn settled(hear: &OwnedFd, mut child: Child, deadline: Deadline) -> Result<Child
         Err(errno) => Err(Error::os(errno, "cannot receive from the new process")),
     };
     let _ = child.kill(); // it may have ended by itself
-    let end = child.wait_timeout(Duration::from_secs(1)).ok().flatten(); // short, unless a file system holds it
+    let end = child.wait_timeout(patience.last()).ok().flatten(); // short, unless a file system holds it
     if end.is_none() {
         STUCK.add(child);
     }

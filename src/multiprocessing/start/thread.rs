@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
 
 use ossature_sys::eventfd::EventFd;
-use ossature_sys::fd::{AsFd, BorrowedFd};
+use ossature_sys::fd::{AboveStandard, AsFd, BorrowedFd};
 use ossature_sys::process::Exit;
 
 use super::Started;
@@ -75,7 +75,7 @@ pub(crate) fn name_here() -> String {
 /// Starts a thread that does `body`.
 pub(crate) fn thread(passport: Passport, body: impl FnOnce() -> u8 + Send + 'static) -> Result<Started> {
     let life = Life {
-        ended: EventFd::counter(0)?,
+        ended: EventFd::counter(0)?.above_standard()?,
         exit: OnceLock::new(),
         panic: OnceLock::new(),
         thread: OnceLock::new(),

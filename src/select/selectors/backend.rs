@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::{self, Epoll, Event};
 use ossature_sys::errno::{self, Errno};
+use ossature_sys::fd::AboveStandard;
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::generation;
 
@@ -150,7 +151,7 @@ impl EpollBackend {
     /// In a forked child the kernel's set is the parent's as well: leaves it alone and makes another like it.
     #[cold]
     fn make_the_set_anew<F: AsFd, T>(&mut self, map: &Map<F, T>) -> errno::Result<()> {
-        let set = Epoll::new()?;
+        let set = Epoll::new()?.above_standard()?;
         for (token, key) in map.iter() {
             match set.register(key.file(), question(key.interest()), token.to_bits()) {
                 // Closed behind our back: the kernel has forgotten it in the other set too.
@@ -170,7 +171,9 @@ impl EpollBackend {
 
 impl Backend for EpollBackend {
     fn new() -> Result<Self> {
-        let set = Epoll::new().map_err(|errno| Error::os(errno, "selector: cannot make an epoll set"))?;
+        let set = Epoll::new()
+            .and_then(AboveStandard::above_standard)
+            .map_err(|errno| Error::os(errno, "selector: cannot make an epoll set"))?;
         Ok(Self { set, generation: generation(), room: Vec::new() })
     }
 

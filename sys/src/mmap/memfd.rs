@@ -6,7 +6,7 @@ use bitflags::bitflags;
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 
 use crate::errno::{Errno, Result, retry};
-use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, above_standard};
 use crate::raw;
 
 bitflags! {
@@ -157,6 +157,12 @@ pub(crate) fn seals_of(fd: BorrowedFd<'_>) -> Result<Seals> {
 impl AsFd for Memfd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+impl AboveStandard for Memfd {
+    fn above_standard(self) -> Result<Self> {
+        above_standard(self.0).map(Self)
     }
 }
 

@@ -39,7 +39,7 @@ pub use rights::MOST_DESCRIPTORS;
 pub use rustix::net::Shutdown;
 
 use crate::errno::{Errno, Result};
-use crate::fd::{AsFd, BorrowedFd, OwnedFd, Placeholder, RawFd, above_standard, set_nonblocking};
+use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, Placeholder, RawFd, above_standard, set_nonblocking};
 use crate::raw;
 
 /// What a socket's addresses are.
@@ -277,6 +277,12 @@ impl TryFrom<OwnedFd> for Socket {
     fn try_from(fd: OwnedFd) -> Result<Self> {
         set_nonblocking(&fd, true)?;
         Ok(Self(fd))
+    }
+}
+
+impl AboveStandard for Socket {
+    fn above_standard(self) -> Result<Self> {
+        above_standard(self.0).map(Self)
     }
 }
 

@@ -8,13 +8,20 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 
 use ossature_sys::deadline::Deadline;
+use ossature_sys::epoll::Epoll;
 use ossature_sys::errno::Errno;
-use ossature_sys::fd::{above_standard, duplicate};
+use ossature_sys::eventfd::EventFd;
+use ossature_sys::fd::{AboveStandard, above_standard, duplicate};
 use ossature_sys::flock::FileLock;
+use ossature_sys::inotify::Inotify;
+use ossature_sys::mmap::Memfd;
 use ossature_sys::process::{
     self, Argument, Exit, Plan, at_exit, detach_stdin, end_with_parent, fork, fork_unchecked, pidfd_wait,
 };
 use ossature_sys::signal::{self, SignalSet};
+use ossature_sys::signalfd::SignalFd;
+use ossature_sys::socket::{Kind, Socket};
+use ossature_sys::timerfd::{Clock, TimerFd};
 
 use crate::harness::{Test, has_children, pipe};
 
@@ -263,6 +270,18 @@ fn duplicates_and_pidfds_are_above_the_standard_streams() {
             assert!(duplicate(&low).unwrap().as_raw_fd() > 2);
             assert!(above_standard(low.into()).unwrap().as_raw_fd() > 2);
             assert!(FileLock::try_shared(c"/").unwrap().unwrap().as_fd().as_raw_fd() > 2);
+            let made = || {
+                let pair = Socket::pair(Kind::Stream)?.above_standard()?;
+                let events =
+                    (EventFd::counter(0)?.above_standard()?, TimerFd::new(Clock::Monotonic)?.above_standard()?);
+                let notes = (SignalFd::new(SignalSet::EMPTY)?.above_standard()?, Inotify::new()?.above_standard()?);
+                let memory = (Memfd::new(c"above")?.above_standard()?, Epoll::new()?.above_standard()?);
+                Ok::<_, ossature_sys::errno::Errno>((pair, events, notes, memory))
+            };
+            let made = made().unwrap();
+            // SAFETY: F_GETFD takes a number, and reads only.
+            assert_eq!(unsafe { libc::fcntl(closed, libc::F_GETFD) }, -1, "a standard stream's number is taken");
+            drop(made);
             let high = reader.as_raw_fd();
             assert_eq!(above_standard(reader.try_clone().unwrap().into()).unwrap().as_raw_fd(), high + 2);
             assert!(process::pidfd_open(process::id()).unwrap().as_raw_fd() > 2);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
-use ossature_sys::fd::duplicate;
+use ossature_sys::fd::{AboveStandard, duplicate};
 use ossature_sys::process::{Child, Exit, generation};
 use ossature_sys::socket::{Kind, Socket};
 use ossature_sys::sync::lock::{Guard, Lock};
@@ -61,6 +61,9 @@ impl Link {
     }
 }
 
+/// How long a server that lost its sockets may take to end.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// What this process knows of its server.
 struct State {
     link: Option<Link>,
@@ -113,7 +116,7 @@ pub(super) fn ask(server: u32, request: &Request, deadline: Deadline) -> Result<
     match message::ask(&link.socket, request, deadline) {
         Ok(()) => Ok(true),
         Err(Errno::PIPE | Errno::CONNRESET) => {
-            state.bury();
+            state.bury(deadline);
             Ok(false)
         }
         Err(errno) => Err(Error::os(errno, "cannot ask the fork server")),
@@ -126,7 +129,8 @@ pub(super) fn part_with(server: u32, deadline: Deadline) -> Result<()> {
     let made = state.made;
     let Some(link) = state.link.as_mut().filter(|_| made == server) else { return Ok(()) };
     // What it lost it lost at its end, which it has come to by now or soon.
-    let end = link.server.as_mut().map(|server| server.wait_timeout(Duration::from_millis(100)));
+    let until = deadline.or_sooner(Deadline::after(Duration::from_millis(100)));
+    let end = link.server.as_mut().map(|server| server.wait_timeout(until));
     if !matches!(end, Some(Ok(None))) {
         state.link = None; // reaped, or never this process's to reap
         state.end = end.and_then(|end| end.ok().flatten());
@@ -162,7 +166,7 @@ pub(super) fn stop(deadline: Deadline) -> Result<bool> {
 
 /// Uses the parent's server, in its child.
 pub(in crate::multiprocessing::start) fn use_link(link: OwnedFd, rights: Rights) -> ossature_sys::errno::Result<()> {
-    let socket = private::socket(Socket::try_from(link)?)?;
+    let socket = Socket::try_from(link)?.above_standard()?;
     STATE.lock().link = Some(Link::new(socket, None, rights));
     Ok(())
 }
@@ -181,16 +185,20 @@ pub(in crate::multiprocessing::start) fn let_go_in_child() {
 }
 
 impl State {
-    /// Waits for a server that does not listen any more.
-    fn bury(&mut self) {
+    /// Waits for a server that does not listen any more, within the deadline of the start that found it so.
+    fn bury(&mut self, deadline: Deadline) {
         let Some(mut server) = self.link.take().and_then(Link::part) else { return };
         // It ends by itself, having lost its sockets; unless something holds it at that, which must not hold this process.
-        self.end = server.wait_timeout(Duration::from_secs(1)).ok().flatten();
-        if self.end.is_none() {
-            let _ = server.kill();
-            if !matches!(server.wait_timeout(Duration::from_secs(1)), Ok(Some(_))) {
-                LEAVING.add(server);
-            }
+        let patience = Deadline::after(GRACE);
+        self.end = server.wait_timeout(deadline.or_sooner(patience)).ok().flatten();
+        if self.end.is_some() {
+            return;
+        }
+        // A server that had less time may still end by itself.
+        let killed = patience.has_passed() && server.kill().is_ok();
+        let until = deadline.or_sooner(Deadline::after(GRACE));
+        if !(killed && matches!(server.wait_timeout(until), Ok(Some(_)))) {
+            LEAVING.add(server);
         }
     }
 }

@@ -14,11 +14,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
-use ossature_sys::fd::above_standard;
+use ossature_sys::fd::AboveStandard;
 use ossature_sys::process::{Child, Exit, Pid};
 use ossature_sys::socket::Socket;
-
-use crate::multiprocessing::start::private;
 
 const FORK: u8 = b'F';
 const FORK_FRESH: u8 = b'f';
@@ -72,7 +70,8 @@ pub(super) fn asked(requests: &Socket, users: [u32; 2]) -> Result<Asked> {
         return Ok(Asked::Nobody);
     }
     let user = got.credentials.map(|who| who.uid);
-    let status = got.descriptors.into_iter().next().map(|fd| Socket::try_from(fd).and_then(private::socket));
+    let status =
+        got.descriptors.into_iter().next().map(|fd| Socket::try_from(fd).and_then(AboveStandard::above_standard));
     let (wanted, status) = match (byte, status) {
         ([FORK], Some(Ok(status))) => (Wanted::Any, status),
         ([FORK_FRESH], Some(Ok(status))) => (Wanted::Fresh, status),
@@ -153,8 +152,8 @@ pub(super) fn hear(status: &Socket, deadline: Deadline) -> Result<Option<Word>> 
     Ok(Some(match (*tag, descriptors) {
         (BORN, Some((pidfd, line))) => {
             let pid = Pid::from_raw(number).ok_or(Errno::PROTO)?;
-            let line = private::socket(Socket::try_from(line)?)?;
-            Word::Born(Birth { pid, pidfd: above_standard(pidfd)?, line })
+            let line = Socket::try_from(line)?.above_standard()?;
+            Word::Born(Birth { pid, pidfd: pidfd.above_standard()?, line })
         }
         // No room here for them.
         (BORN, None) => return Err(Errno::MFILE),

@@ -21,7 +21,6 @@ mod server;
 mod ward;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
@@ -163,7 +162,7 @@ fn born(server: u32, wanted: Wanted, patience: Patience) -> Result<Option<(Newbo
     drop(request);
     match hear(&status, deadline) {
         Ok(Some(Word::Born(Birth { pid, pidfd, line }))) => {
-            Ok(Some((Newborn(Some(Ward::new(pid, pidfd, status))), line)))
+            Ok(Some((Newborn(Some(Ward::new(pid, pidfd, status)), patience), line)))
         }
         Ok(Some(Word::Refused(errno, reason))) if errno == Errno::BUSY => {
             Err(Error::new(ErrorKind::MultiThreaded, format!("the fork server: {reason}")))
@@ -186,7 +185,7 @@ fn born(server: u32, wanted: Wanted, patience: Patience) -> Result<Option<(Newbo
 }
 
 /// A child of the server that has not begun: unless it grows up, it is killed.
-struct Newborn(Option<Ward>);
+struct Newborn(Option<Ward>, Patience);
 
 impl Newborn {
     fn grown(mut self) -> Ward {
@@ -199,7 +198,7 @@ impl Newborn {
     /// How a child ended that sent its last message, or closed its socket.
     fn end(mut self) -> Option<Exit> {
         let ward = self.0.as_ref()?;
-        let end = ward.wait(Deadline::after(LAST)).ok().flatten();
+        let end = ward.wait(self.1.last()).ok().flatten();
         match end {
             Some(_) => self.0 = None,
             None => self.kill(),
@@ -210,7 +209,7 @@ impl Newborn {
     /// Kills a child that did not answer; returns how it ended.
     fn killed(mut self) -> Option<Exit> {
         self.kill();
-        self.0.take()?.wait(Deadline::after(LAST)).ok().flatten()
+        self.0.take()?.wait(self.1.last()).ok().flatten()
     }
 
     fn kill(&self) {
@@ -219,9 +218,6 @@ impl Newborn {
         }
     }
 }
-
-/// How long to wait until the server reports the end of a child. The server may be slow or stopped.
-const LAST: Duration = Duration::from_secs(1);
 
 impl AsFd for Newborn {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::{Epoll, Interest};
 use ossature_sys::errno::{Errno, Result};
+use ossature_sys::fd::AboveStandard;
 use ossature_sys::process::{Child, ForkError, Signal, fork, real_user};
 use ossature_sys::signal::{self, Disposition};
 use ossature_sys::socket::{Kind, Socket};
@@ -63,14 +64,14 @@ struct Server {
 
 impl Server {
     fn new(requests: OwnedFd, wanted: usize, client: u32) -> Result<Self> {
-        let requests = private::socket(Socket::try_from(requests)?)?;
+        let requests = Socket::try_from(requests)?.above_standard()?;
         let interrupted = signal::disposition(Signal::INT)? != Disposition::Ignored;
         signal::ignore(Signal::INT)?;
         // Inherited over the exec, this would hide from the server how its children end.
         if signal::disposition(Signal::CHILD)? == Disposition::Ignored {
             signal::restore_default(Signal::CHILD)?;
         }
-        let epoll = Epoll::new()?;
+        let epoll = Epoll::new()?.above_standard()?;
         epoll.register(&requests, Interest::IN, REQUESTS)?;
         let (children, spares) = (Nursery::default(), Vec::new());
         let users = [client, real_user()];

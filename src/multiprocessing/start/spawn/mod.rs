@@ -18,8 +18,6 @@ mod loader;
 mod order;
 mod proof;
 
-use std::time::Duration;
-
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -70,7 +68,7 @@ pub(super) fn begin(
 ) -> Result<(Child, Socket)> {
     let (control, theirs) = private::pair(Kind::Stream)
         .map_err(|errno| Error::os(errno, "cannot spawn: no socket to tell the child its task"))?;
-    let newborn = Newborn(Some(launch::launch(entrance, surroundings, &theirs)?));
+    let newborn = Newborn(Some(launch::launch(entrance, surroundings, &theirs)?), patience);
     drop(theirs);
     if let Entrance::Test(_) = entrance {
         order.stdout = own_stdout();
@@ -203,11 +201,7 @@ pub(super) fn ended_early(end: Option<Exit>) -> Error {
 }
 
 /// A child that has not begun: unless it grows up, it is killed and waited for.
-struct Newborn(Option<Child>);
-
-/// How long to wait for the end of a child that ends by itself or was killed. A child in an uninterruptible sleep, or
-/// under a tracer, may take longer and is reaped later.
-const LAST: Duration = Duration::from_secs(1);
+struct Newborn(Option<Child>, Patience);
 
 impl Newborn {
     fn grown(mut self) -> Child {
@@ -219,7 +213,8 @@ impl Newborn {
 
     /// How a child ended that sent its last message, or closed its socket.
     fn end(mut self) -> Option<Exit> {
-        let end = self.0.as_mut().and_then(|child| child.wait_timeout(LAST).ok().flatten());
+        let until = self.1.last();
+        let end = self.0.as_mut().and_then(|child| child.wait_timeout(until).ok().flatten());
         end.or_else(|| self.kill())
     }
 
@@ -231,7 +226,7 @@ impl Newborn {
     fn kill(&mut self) -> Option<Exit> {
         let mut child = self.0.take()?;
         let _ = child.kill(); // never fails for a child of this user; another's ends when its line does
-        let end = child.wait_timeout(LAST).ok().flatten();
+        let end = child.wait_timeout(self.1.last()).ok().flatten();
         if end.is_none() {
             STUCK.add(child);
         }

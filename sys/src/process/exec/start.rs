@@ -9,7 +9,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::steps::Rest;
 use super::{Plan, Stage, StartError};
 use crate::errno::{Errno, Result, retry};
-use crate::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, above_standard};
+use crate::fd::{AboveStandard, AsFd, AsRawFd, FromRawFd, OwnedFd, above_standard};
 use crate::process::fork::abandon;
 use crate::process::{Child, Pid, exit, id, pidfd_open};
 use crate::raw;
@@ -33,7 +33,8 @@ impl Plan<'_> {
         let failed = |errno| StartError { stage: Stage::Clone, errno };
         // Not blocking: who reads has been woken because the writer wrote or is gone.
         let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
-        let (reader, writer) = raw::call("pipe2", || pipe_with(flags)).map_err(failed)?;
+        let (reader, writer) =
+            raw::call("pipe2", || pipe_with(flags)).and_then(AboveStandard::above_standard).map_err(failed)?;
         // No handler may run in the child while it is half a copy of this process.
         let mask = raw_process::set_mask(&Mask::FULL).map_err(failed)?;
         let born = self.bear(&writer, mask);

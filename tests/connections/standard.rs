@@ -1,0 +1,93 @@
+//! What the library makes for itself in a process without standard streams: no descriptor takes a stream's number.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::thread;
+
+use ossature::multiprocessing::connection::{
+    Address, AuthKey, Client, Connection, Family, Listener, Receiver, Sender, pipe, pipe_one_way,
+};
+use ossature::multiprocessing::{Lock, Process, Value};
+use ossature::select::selectors::{DefaultSelector, Interest, Selector};
+use ossature::sys::process::fork;
+
+use crate::{LONG, well};
+
+/// What a case made, kept open.
+type Kept = Vec<Box<dyn std::any::Any>>;
+type Case = (&'static str, fn() -> Kept);
+
+const CASES: &[Case] = &[
+    ("pipe", || vec![Box::new(pipe().unwrap())]),
+    ("pipe_one_way", || vec![Box::new(pipe_one_way().unwrap())]),
+    ("halves", || {
+        let (receiver, sender): (Receiver, Sender) = pipe().unwrap().0.split();
+        vec![Box::new(receiver), Box::new(sender)]
+    }),
+    ("listener at a path", || vec![Box::new(Listener::bind(Address::arbitrary(Family::Unix).unwrap()).unwrap())]),
+    ("listener at a port", || vec![Box::new(Listener::bind(("127.0.0.1", 0)).unwrap())]),
+    ("client and peer", || {
+        let listener = Listener::bind(("127.0.0.1", 0)).unwrap();
+        let client = Client::connect(listener.address()).unwrap();
+        let peer = listener.accept_timeout(LONG).unwrap().unwrap();
+        vec![Box::new(client), Box::new(peer), Box::new(listener)]
+    }),
+    ("client and peer with a key", || {
+        let key = AuthKey::from("peekaboo");
+        let listener = Listener::builder().authkey(&key).bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.address().clone();
+        let client = thread::spawn(move || Client::builder().authkey(&key).connect(address).unwrap());
+        let peer = listener.accept_timeout(LONG).unwrap().unwrap();
+        vec![Box::new(client.join().unwrap()), Box::new(peer), Box::new(listener)]
+    }),
+    ("set of a listener with a key", || {
+        let listener = Listener::builder().authkey(&AuthKey::from("peekaboo")).bind(("127.0.0.1", 0)).unwrap();
+        assert!(listener.accept_timeout(std::time::Duration::ZERO).unwrap().is_none());
+        vec![Box::new(listener)]
+    }),
+    ("connection of a message", || {
+        let (near, far) = pipe().unwrap();
+        near.send(&pipe().unwrap().0).unwrap();
+        let came: Connection = far.recv().unwrap();
+        vec![Box::new(came), Box::new(near), Box::new(far)]
+    }),
+    ("shared memory", || vec![Box::new(Lock::new().unwrap()), Box::new(Value::new(7_u32).unwrap())]),
+    ("selector", || {
+        let (near, far) = pipe().unwrap();
+        let mut selector = DefaultSelector::new().unwrap();
+        selector.register(OwnedFd::from(near), Interest::READ, ()).unwrap();
+        vec![Box::new(selector), Box::new(far)]
+    }),
+    ("process in a thread", || {
+        let process = Process::builder().thread(|| ()).unwrap();
+        process.join_timeout(LONG).unwrap().unwrap();
+        vec![Box::new(process)]
+    }),
+    ("sentinel of a parent's child", || {
+        let process = Process::fork(|| ()).unwrap();
+        process.join_timeout(LONG).unwrap().unwrap();
+        assert!(process.as_fd().as_raw_fd() > 2);
+        vec![Box::new(process)]
+    }),
+];
+
+fn is_open(number: i32) -> bool {
+    // SAFETY: F_GETFD takes a number, and reads only.
+    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
+}
+
+pub fn private_descriptors_are_above_the_standard_streams() {
+    for (name, case) in CASES {
+        let child = fork(|| {
+            for number in 0..3 {
+                // SAFETY: nothing in this process owns the standard streams by their numbers.
+                assert_eq!(unsafe { libc::close(number) }, 0);
+            }
+            let kept = case();
+            let taken = (0..3).any(is_open);
+            drop(kept);
+            u8::from(taken)
+        });
+        println!("{name}");
+        well(child.unwrap());
+    }
+}
