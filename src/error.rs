@@ -49,6 +49,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum ErrorKind {
     /// The kernel said no, or would have; [`Error::errno`] says how.
     Os,
+    /// An operation of [`std::io`] failed without a number of the kernel: text that is not UTF-8, a file that ended early.
+    /// The [source](std::error::Error::source) is the [`io::Error`].
+    Io,
     /// An argument that no call could make sense of.
     InvalidInput,
     /// An index or a range that is not there (Python's `IndexError`).
@@ -227,6 +230,30 @@ impl From<Infallible> for Error {
     }
 }
 
+/// [`ErrorKind::Os`] with the kernel's number, or [`ErrorKind::Io`] without a number. An [`Error`] of this crate that had become
+/// an [`io::Error`] comes back as it was.
+///
+/// # Examples
+/// ```
+/// fn longest_line(path: &str) -> ossature::Result<usize> {
+///     let text = std::fs::read_to_string(path)?;
+///     Ok(text.lines().map(str::len).max().unwrap_or(0))
+/// }
+/// let error = longest_line("/nonexistent").unwrap_err();
+/// assert_eq!(error.errno(), Some(ossature::sys::errno::Errno::NOENT));
+/// ```
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<Self>() {
+            Ok(ours) => ours,
+            Err(error) => match error.raw_os_error() {
+                Some(number) => Self::os(Errno::from_raw_os_error(number), ""),
+                None => Self::caused(ErrorKind::Io, None, error),
+            },
+        }
+    }
+}
+
 /// [`ErrorKind::Os`]. The error has a message only if the number alone does not say which limit was reached.
 impl From<Errno> for Error {
     fn from(errno: Errno) -> Self {
@@ -323,13 +350,21 @@ impl From<OutOfBounds> for Error {
 impl From<Error> for io::Error {
     /// An error that is nothing but the kernel's number stays that, with its `raw_os_error`. Any other keeps the message and
     /// the source: the [`Error`] can be had back by `downcast`.
-    fn from(error: Error) -> Self {
+    fn from(mut error: Error) -> Self {
+        if error.0.kind == ErrorKind::Io {
+            return match error.0.cause.take().map(|cause| cause.downcast::<Self>()) {
+                Some(Ok(io)) => *io,
+                Some(Err(cause)) => Self::other(cause),
+                None => Self::other(error),
+            };
+        }
         if let Inner { kind: ErrorKind::Os, message, errno: Some(errno), cause: None, .. } = &*error.0 {
             if message.is_empty() {
                 return Self::from_raw_os_error(errno.raw_os_error());
             }
         }
         let kind = match error.kind() {
+            ErrorKind::Io => io::ErrorKind::Other,
             ErrorKind::Os => error.errno().map_or(io::ErrorKind::Other, io_kind),
             ErrorKind::InvalidInput | ErrorKind::OutOfRange => io::ErrorKind::InvalidInput,
             ErrorKind::NotRegistered => io::ErrorKind::NotFound,

@@ -42,6 +42,24 @@ fn a_bare_errno_stays_an_os_error_in_io() {
     assert!(io.to_string().starts_with("cannot fork: "), "{io}");
 }
 
+#[test]
+fn an_io_error_goes_in_and_comes_out_as_it_was() {
+    let error = Error::from(io::Error::from_raw_os_error(Errno::MFILE.raw_os_error()));
+    assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(Errno::MFILE)));
+    assert_eq!(io::Error::from(error).raw_os_error(), Some(Errno::MFILE.raw_os_error()));
+
+    let early = || io::Error::new(io::ErrorKind::UnexpectedEof, "half a header");
+    let error = Error::from(early());
+    assert_eq!((error.kind(), error.errno(), error.to_string()), (ErrorKind::Io, None, "half a header".to_owned()));
+    assert!(error.source().is_some_and(|source| source.is::<io::Error>()));
+    let back = io::Error::from(error);
+    assert_eq!((back.kind(), back.to_string()), (io::ErrorKind::UnexpectedEof, early().to_string()));
+
+    let refused = Error::from(io::Error::from(Error::from(Refused::WouldDeadlock)));
+    assert_eq!(refused.kind(), ErrorKind::WouldDeadlock);
+    assert!(refused.source().is_some_and(|source| source.is::<Refused>()));
+}
+
 /// The kind and errno that `error` turns into, checked to keep its text, and itself as the source.
 fn turned<E>(error: E) -> (ErrorKind, Option<Errno>, io::ErrorKind)
 where
