@@ -239,6 +239,6 @@ fn no_descriptors_left_is_an_error_that_leaves_nothing() {
 }
 
 fn no_memory_for_the_new_image_is_an_error() {
-    let error = limited(Resource::As, 4 << 20, || Process::spawn(crate::spawn::none, ())).unwrap_err();
+    let error = limited(Resource::As, 1 << 20, || Process::spawn(crate::spawn::none, ())).unwrap_err();
     assert!([ErrorKind::Os, ErrorKind::NotBegun].contains(&error.kind()), "{error:?}");
 }

@@ -129,6 +129,9 @@ pub fn run_where(tests: &[Test], forks: impl Fn(&str) -> bool, possible: impl Fn
         }
         RUNNING[0].store(name.as_ptr() as usize, SeqCst);
         RUNNING[1].store(name.len(), SeqCst);
+        if forks(name) {
+            await_threads(threads);
+        }
         let before = descriptors();
         let start = Instant::now();
         // SAFETY: alarm(2) has no preconditions; its handler is installed.
@@ -178,6 +181,14 @@ impl Choice {
             }
         }
         choice
+    }
+}
+
+/// Waits a while for the threads of the last test: a scope of std's waits for their closures, not for their ends.
+fn await_threads(most: u64) {
+    let end = Instant::now() + Duration::from_secs(2) * slowness();
+    while threads() > most && Instant::now() < end {
+        std::thread::yield_now();
     }
 }
 
