@@ -17,6 +17,7 @@
 //! | --- | --- |
 //! | foreign calls, never public | `raw` |
 //! | ground | [`errno`], [`deadline`], [`fd`] |
+//! | for tests: calls that fail on purpose | [`faults`] |
 //! | readiness | [`select`], [`poll`], [`epoll`] |
 //! | words to wait on | [`futex`] |
 //! | descriptors that are events | [`pipe`], [`eventfd`], [`timerfd`], [`signalfd`], [`inotify`], [`socket`], [`stream`] |
@@ -56,7 +57,6 @@ compile_error!("ossature-sys runs on Linux only, 5.10 or newer: use it under `cf
 mod atomic;
 mod raw;
 
-#[cfg(ossature_faults)]
 pub mod faults;
 #[cfg(loom)]
 pub mod model;

@@ -6,10 +6,11 @@ use ossature::multiprocessing::{
     parent_process,
 };
 use ossature::sys::errno::Errno;
+use ossature::sys::faults::sweep::Sweep;
 use ossature::sys::faults::{Armed, Fault, Rule};
 use ossature::sys::process::Exit;
 
-use crate::harness::{Test, descriptors, has_children};
+use crate::harness::{Test, has_children};
 use crate::worlds::{Fork, World};
 
 pub const TESTS: &[Test] = &[
@@ -34,39 +35,21 @@ fn arm(rule: Rule) -> Armed {
 /// Each foreign call of the start fails in each way.
 fn a_refused_start_leaves_nothing() {
     let start = || Fork::start_with(Process::builder(), "return", "0");
-    start().unwrap().join().unwrap();
-    let before = descriptors();
-    let count = arm(Rule::on("*", Fault::Count));
-    let child = start().unwrap();
-    let calls = count.seen();
-    drop(count);
-    child.join().unwrap();
-    drop(child);
-    assert!(calls >= 5, "{calls}");
-    let (mut refused, mut survived) = (0, 0);
-    for nth in 1..=calls {
-        for errno in [Errno::INTR, Errno::NOMEM, Errno::MFILE, Errno::AGAIN, Errno::PERM] {
-            let rule = arm(fail("*", errno).nth(nth));
-            let answer = start();
-            assert_eq!(rule.hits(), 1, "call {nth} of {calls} with {errno:?}");
-            drop(rule);
+    let swept = Sweep::new(&[Errno::INTR, Errno::NOMEM, Errno::MFILE, Errno::AGAIN, Errno::PERM]).run_with(
+        start,
+        |call, answer| {
             match answer {
-                Ok(child) => {
-                    survived += 1;
-                    assert_eq!(child.join().unwrap(), Exit::Code(0));
-                }
-                Err(error) => {
-                    refused += 1;
-                    assert_eq!(error.errno(), Some(errno), "{error}");
-                }
+                Ok(child) => assert_eq!(child.join().unwrap(), Exit::Code(0)),
+                Err(error) => assert_eq!(error.errno(), call.map(|call| call.errno), "{error}"),
             }
             assert_eq!(active_children(), []);
-            assert!(!has_children(), "after {errno:?} at call {nth}");
-            assert_eq!(descriptors(), before, "after {errno:?} at call {nth}");
-        }
-    }
+            assert!(!has_children(), "after {call:?}");
+        },
+    );
+    let swept = swept.unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(swept.calls >= 5, "{swept:?}");
     // At least the pipe, the fork and the pidfd can be refused; what proves a single thread is made up for.
-    assert!(refused >= 12 && survived >= 5, "{refused} {survived}");
+    assert!(swept.refused >= 12 && swept.survived >= 5, "{swept:?}");
 }
 
 fn too_many_processes_are_told_as_such() {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use ossature::ErrorKind;
 use ossature::multiprocessing::{Context, Process, stop_forkserver};
 use ossature::sys::errno::Errno;
+use ossature::sys::faults::sweep::{Sweep, Swept};
 use ossature::sys::faults::{Fault, Rule};
 
-use crate::harness::{Test, descriptors, has_children};
+use crate::harness::{Test, has_children};
 
 pub const TESTS: &[Test] = &[
     ("failing_calls_of_a_spawn_leave_nothing", failing_calls_of_a_spawn_leave_nothing),
@@ -28,34 +29,18 @@ fn sweep(method: Context, after: fn()) {
         assert!(process.join_timeout(PATIENCE).unwrap().is_some());
         assert_eq!(process.exit_code(), Some(11));
     };
-    ends(start(method).unwrap());
-    after();
-    let before = descriptors();
-    let count = Rule::on("*", Fault::Count).arm().unwrap();
-    let process = start(method).unwrap();
-    let calls = count.seen();
-    drop(count);
-    ends(process);
-    after();
-    assert!(calls >= 8, "{calls}");
-    let mut refused = 0;
-    for nth in 1..=calls {
-        for errno in [Errno::INTR, Errno::NOMEM, Errno::MFILE, Errno::AGAIN] {
-            let rule = Rule::on("*", Fault::Fail(errno)).nth(nth).arm().unwrap();
-            let answer = start(method);
-            drop(rule);
-            match answer {
-                Ok(process) => ends(process),
-                Err(error) => {
-                    refused += 1;
-                    assert!([ErrorKind::Os, ErrorKind::NotBegun].contains(&error.kind()), "call {nth}: {error:?}");
-                }
-            }
-            after();
-            assert!(!has_children(), "after {errno:?} at call {nth}");
-            assert_eq!(descriptors(), before, "after {errno:?} at call {nth}");
+    let errnos = [Errno::INTR, Errno::NOMEM, Errno::MFILE, Errno::AGAIN];
+    let start = || start(method);
+    let swept = Sweep::new(&errnos).run_with(start, |call, answer| {
+        match answer {
+            Ok(process) => ends(process),
+            Err(error) => assert!([ErrorKind::Os, ErrorKind::NotBegun].contains(&error.kind()), "{call:?}: {error:?}"),
         }
-    }
+        after();
+        assert!(!has_children(), "after {call:?}");
+    });
+    let Swept { calls, refused, .. } = swept.unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(calls >= 8, "{calls}");
     assert!(refused >= calls / 2, "{refused} of {calls}");
 }
 

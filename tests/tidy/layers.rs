@@ -21,6 +21,9 @@ const SYS_EDGES: &[(&str, &str)] = &[
     ("raw", "errno"),
     ("raw", "faults"),
     ("faults", "errno"),
+    // A sweep waits for a joined thread, and a rule's error is C's errno in C.
+    ("faults", "deadline"),
+    ("faults", "raw"),
     ("errno", "deadline"),
     ("select", "poll"),
     ("stream", "socket"),

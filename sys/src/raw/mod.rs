@@ -6,7 +6,7 @@
 //!
 //! The exceptions can neither fail in use nor lose anything: `clock_gettime`, `getpid`, `getppid`, `getuid`, `geteuid`, `getgid`, `getegid`, `gettid`, `pthread_self`,
 //! `sched_yield`, `sched_getcpu`, `sysconf`, `getauxval`, `umask`, the `flock` that releases a lock, the pause of `nanosleep`, `_exit`, the `kill` by which a
-//! process ends itself, and the functions on a `sigset_t`, which are no system calls; and the calls of the hook itself.
+//! process ends itself, and the functions on a `sigset_t`, which are no system calls; and the calls of the hook itself and of its sweep.
 
 pub(crate) mod image;
 pub(crate) mod process;
@@ -22,11 +22,7 @@ use crate::errno::{Errno, Result};
 /// Makes one foreign call that already answers with a `Result`.
 #[inline(always)]
 pub(crate) fn call<T>(name: &'static str, foreign: impl FnOnce() -> Result<T>) -> Result<T> {
-    #[cfg(ossature_faults)]
-    crate::faults::before(name)?;
-    #[cfg(not(ossature_faults))]
-    let _ = name;
-    foreign()
+    crate::faults::call(name, foreign)
 }
 
 /// Makes one foreign call that answers -1 and sets errno.
@@ -61,13 +57,7 @@ pub(crate) fn call_long(name: &'static str, foreign: impl FnOnce() -> core::ffi:
 /// Never makes a non-empty transfer empty, because that would read as end of file.
 #[inline(always)]
 pub(crate) fn allowed(name: &'static str, len: usize) -> usize {
-    #[cfg(ossature_faults)]
-    return crate::faults::shortened(name, len);
-    #[cfg(not(ossature_faults))]
-    {
-        let _ = name;
-        len
-    }
+    crate::faults::allowed(name, len)
 }
 
 /// The calling thread's errno.
@@ -77,4 +67,13 @@ pub(crate) fn last_errno() -> Errno {
     let place = unsafe { libc::__errno_location() };
     // SAFETY: the pointer is valid for the life of the thread and nobody else writes there.
     Errno::from_raw_os_error(unsafe { *place })
+}
+
+/// Sets the calling thread's errno, for a caller in C.
+#[cfg(ossature_faults)]
+pub(crate) fn set_errno(errno: Errno) {
+    // SAFETY: as in `last_errno`.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: as there; errno is the calling thread's own.
+    unsafe { *place = errno.raw_os_error() };
 }

@@ -8,6 +8,7 @@
 mod support;
 mod sweep;
 
+mod call;
 mod cost;
 mod epoll;
 mod eventfd;

@@ -6,6 +6,7 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 use ossature_sys::errno::{Errno, Result};
+use ossature_sys::faults::sweep::Sweep;
 use ossature_sys::faults::{Armed, Fault, Rule};
 use ossature_sys::fd::duplicate;
 use ossature_sys::process::{
@@ -17,7 +18,7 @@ use ossature_sys::shm::{AttachError, Shm};
 use ossature_sys::sync::lock::Lock;
 
 use crate::handover::{self, NO_LIST, NO_MUTEX};
-use crate::harness::{Test, descriptors, has_children, pipe};
+use crate::harness::{Test, has_children, pipe};
 use crate::plan;
 use crate::shm::{attach, descriptor};
 
@@ -62,41 +63,17 @@ fn arm(rule: Rule) -> Armed {
 
 /// Runs `operation` with each of its foreign calls failing in each way; what it started is ended. How often it was
 /// refused and how often it was not.
-fn sweep(operation: impl Fn() -> Result<Child>) -> (u32, u32) {
-    let clean = |child: Result<Child>| match child {
-        Ok(mut child) => {
+fn sweep(operation: impl Fn() -> Result<Child>) -> (u64, u64) {
+    let swept = Sweep::new(&ERRNOS).run_with(operation, |call, child| {
+        if let Ok(mut child) = child {
             child.kill().unwrap();
             child.wait().unwrap();
-            true
         }
-        Err(_) => false,
-    };
-    assert!(clean(operation()));
-    let before = descriptors();
-    let count = arm(Rule::on("*", Fault::Count));
-    let undisturbed = operation();
-    let calls = count.seen();
-    drop(count);
-    assert!(clean(undisturbed));
-    assert!(calls > 0);
-    let (mut refused, mut survived) = (0, 0);
-    for nth in 1..=calls {
-        for errno in ERRNOS {
-            let rule = arm(fail("*", errno).nth(nth));
-            let answer = operation();
-            assert_eq!(rule.hits(), 1, "call {nth} of {calls} with {errno:?}");
-            drop(rule);
-            if clean(answer) {
-                survived += 1
-            } else {
-                refused += 1
-            }
-            assert!(!has_children(), "a child is left after {errno:?} at call {nth}");
-            assert_eq!(descriptors(), before, "after {errno:?} at call {nth}");
-            unblock();
-        }
-    }
-    (refused, survived)
+        assert!(!has_children(), "a child is left after {call:?}");
+        unblock();
+    });
+    let swept = swept.unwrap_or_else(|failure| panic!("{failure}"));
+    (swept.refused, swept.survived)
 }
 
 /// Starting blocks all signals for a moment; when the call that unblocks them is made to fail, they stay so.
@@ -109,9 +86,9 @@ fn failed_fork_leaves_nothing() {
     let (refused, survived) = sweep(|| fork(|| 0).map_err(ForkError::errno));
     // SIGCHLD's action, the fork and the child's pidfd: nothing makes up for those; nor for want of descriptors or memory
     // when one is opened to see.
-    assert!(refused >= 3 * ERRNOS.len() as u32 + 2, "{refused}");
+    assert!(refused >= 3 * ERRNOS.len() as u64 + 2, "{refused}");
     // For unshare the link count does.
-    assert!(survived >= ERRNOS.len() as u32, "{survived}");
+    assert!(survived >= ERRNOS.len() as u64, "{survived}");
 }
 
 fn process_limit_is_told() {

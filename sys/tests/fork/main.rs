@@ -5,6 +5,7 @@
 mod barrier;
 mod child;
 mod condition;
+mod cost;
 mod end;
 #[cfg(ossature_faults)]
 mod faults;
@@ -19,6 +20,8 @@ mod semaphore;
 mod shm;
 mod still;
 mod surroundings;
+#[cfg(ossature_faults)]
+mod sweep;
 mod trace;
 
 fn main() {
@@ -35,6 +38,7 @@ fn main() {
         handover::TESTS,
         trace::TESTS,
         condition::TESTS,
+        cost::TESTS,
         semaphore::TESTS,
         shm::TESTS,
         surroundings::TESTS,
@@ -44,6 +48,8 @@ fn main() {
     }
     #[cfg(ossature_faults)]
     tests.extend_from_slice(faults::TESTS);
+    #[cfg(ossature_faults)]
+    tests.extend_from_slice(sweep::TESTS);
     #[cfg(ossature_faults)]
     let _rules = faults::from_environment();
     harness::run(&tests)

@@ -17,9 +17,9 @@ pub const TESTS: &[Test] = &[
     ("orders_never_reach_another_child_of_the_same_number", orders_never_reach_another_child_of_the_same_number),
 ];
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
-fn stopped(body: impl FnOnce() -> u8) -> Child {
+pub fn stopped(body: impl FnOnce() -> u8) -> Child {
     let mut child = fork(|| {
         ptrace::stop_for_tracer().unwrap();
         body()
@@ -40,7 +40,7 @@ fn traced_child_stands_still_until_resumed() {
 }
 
 /// Whether this processor can do it; says so if not.
-fn can_step(child: &mut Child) -> bool {
+pub fn can_step(child: &mut Child) -> bool {
     match ptrace::single_step(child) {
         Ok(()) => {
             assert_eq!(ptrace::wait(child, PATIENCE), Ok(Some(State::Stopped(Signal::TRAP.as_raw()))));

@@ -1,26 +1,11 @@
-//! The fault hook, present only under `--cfg ossature_faults`: fail, shorten, delay or kill at the nth call of a name.
-//!
-//! For people who test what their own program does when the system says no. Build with
-//! `RUSTFLAGS="--cfg ossature_faults"`, arm a rule, run the code, drop the rule:
-//!
-//! ```
-//! use ossature_sys::{epoll::Epoll, errno::Errno, faults::{Fault, Rule}};
-//!
-//! let armed = Rule::on("epoll_create1", Fault::Fail(Errno::MFILE)).arm().unwrap();
-//! assert_eq!(Epoll::new().unwrap_err(), Errno::MFILE);
-//! drop(armed);
-//! assert!(Epoll::new().is_ok());
-//! ```
-//!
-//! Names are those of the C functions, whichever entry point the crate really uses; `"*"` means every call. A rule
-//! belongs to the thread that armed it unless it says [`everywhere`](Rule::everywhere), so tests may run side by side.
-//! Counting is exact: the nth call *of that rule* is the nth that matched it since it was armed.
-//!
-//! The table is a fixed array of atomics: no allocation, usable in a forked child.
+//! The rules: a table of what shall happen at which call, and what looks there before each call.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use core::fmt;
+use core::ops::Deref;
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use core::time::Duration;
 
+use super::ENABLED;
 use crate::errno::{Errno, Result};
 
 /// What shall happen at the chosen call.
@@ -78,10 +63,14 @@ impl Rule {
     /// Puts the rule into force until the answer is dropped.
     ///
     /// # Errors
-    /// `ENOSPC` when 16 rules are in force already.
+    /// `ENOSYS` in a program that is built without `--cfg ossature_faults`: no call would look at the rule. `ENOSPC`
+    /// when 16 rules are in force already.
     pub fn arm(self) -> Result<Armed> {
+        if !ENABLED {
+            return Err(Errno::NOSYS);
+        }
         let (kind, argument) = encode(self.fault);
-        for (index, slot) in TABLE.iter().enumerate() {
+        for slot in &TABLE {
             if slot.state.compare_exchange(FREE, FILLING, SeqCst, SeqCst).is_err() {
                 continue;
             }
@@ -93,9 +82,10 @@ impl Rule {
             slot.times.store(self.times, SeqCst);
             slot.seen.store(0, SeqCst);
             slot.hits.store(0, SeqCst);
+            slot.met.clear();
             slot.thread.store(if self.everywhere { 0 } else { this_thread() }, SeqCst);
             slot.state.store(IN_FORCE, SeqCst);
-            return Ok(Armed { index });
+            return Ok(Armed { slot });
         }
         Err(Errno::NOSPC)
     }
@@ -105,24 +95,84 @@ impl Rule {
 #[derive(Debug)]
 #[must_use = "dropping this takes the rule back"]
 pub struct Armed {
-    index: usize,
+    slot: &'static Slot,
 }
 
 impl Armed {
     /// How many calls matched the rule's name so far, hit or not.
     pub fn seen(&self) -> u64 {
-        TABLE[self.index].seen.load(SeqCst)
+        self.slot.seen.load(SeqCst)
     }
 
     /// How many calls the fault met: a test asserts that it is not 0, for a rule that never matched proves nothing.
     pub fn hits(&self) -> u64 {
-        TABLE[self.index].hits.load(SeqCst)
+        self.slot.hits.load(SeqCst)
+    }
+
+    /// The name of the last call that the fault met; empty when there was none.
+    ///
+    /// For a rule on `"*"`, which does not say the name itself.
+    pub fn met(&self) -> Name {
+        self.slot.met.load()
     }
 }
 
 impl Drop for Armed {
     fn drop(&mut self) {
-        TABLE[self.index].state.store(FREE, SeqCst);
+        self.slot.state.store(FREE, SeqCst);
+    }
+}
+
+/// The name of a call, or the first 32 bytes of a longer one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Name {
+    bytes: [u8; NAME],
+}
+
+/// The longest of C's names for calls has 29 bytes.
+const NAME: usize = 32;
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        let len = self.bytes.iter().position(|byte| *byte == 0).unwrap_or(NAME);
+        let bytes = self.bytes.get(..len).unwrap_or_default();
+        // A longer name may be cut within a character.
+        bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid())
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+/// A [`Name`] that any thread may write. A reader beside a writer may see a mixture of two names.
+#[derive(Debug)]
+struct Shown([AtomicU8; NAME]);
+
+impl Shown {
+    fn clear(&self) {
+        self.store("");
+    }
+
+    fn store(&self, name: &str) {
+        let bytes = name.bytes().chain(core::iter::repeat(0));
+        self.0.iter().zip(bytes).for_each(|(place, byte)| place.store(byte, SeqCst));
+    }
+
+    fn load(&self) -> Name {
+        let mut bytes = [0; NAME];
+        self.0.iter().zip(&mut bytes).for_each(|(place, byte)| *byte = place.load(SeqCst));
+        Name { bytes }
     }
 }
 
@@ -130,6 +180,7 @@ const FREE: u32 = 0;
 const FILLING: u32 = 1;
 const IN_FORCE: u32 = 2;
 
+#[derive(Debug)]
 struct Slot {
     state: AtomicU32,
     kind: AtomicU32,
@@ -141,6 +192,7 @@ struct Slot {
     times: AtomicU64,
     seen: AtomicU64,
     hits: AtomicU64,
+    met: Shown,
 }
 
 static TABLE: [Slot; 16] = [const {
@@ -155,6 +207,7 @@ static TABLE: [Slot; 16] = [const {
         times: AtomicU64::new(0),
         seen: AtomicU64::new(0),
         hits: AtomicU64::new(0),
+        met: Shown([const { AtomicU8::new(0) }; NAME]),
     }
 }; 16];
 
@@ -190,11 +243,12 @@ impl Slot {
     }
 
     /// Counts a match and says whether this one is chosen.
-    fn chosen(&self) -> bool {
+    fn chosen(&self, name: &str) -> bool {
         let nth = self.seen.fetch_add(1, SeqCst) + 1;
         let first = self.first.load(SeqCst);
         let chosen = nth >= first && nth - first < self.times.load(SeqCst);
         if chosen {
+            self.met.store(name);
             self.hits.fetch_add(1, SeqCst);
         }
         chosen
@@ -202,10 +256,11 @@ impl Slot {
 }
 
 /// The hook: runs before every foreign call.
+#[cfg_attr(not(ossature_faults), allow(dead_code, reason = "no call looks"))]
 pub(crate) fn before(name: &str) -> Result<()> {
     for slot in &TABLE {
         let kind = slot.kind.load(SeqCst);
-        if kind == SHORTEN || !slot.matches(name) || !slot.chosen() {
+        if kind == SHORTEN || !slot.matches(name) || !slot.chosen(name) {
             continue;
         }
         let argument = slot.argument.load(SeqCst);
@@ -220,10 +275,11 @@ pub(crate) fn before(name: &str) -> Result<()> {
 }
 
 /// The hook of transfers: how many of `len` bytes may move; never more than `len`.
+#[cfg_attr(not(ossature_faults), allow(dead_code, reason = "no call looks"))]
 pub(crate) fn shortened(name: &str, len: usize) -> usize {
     let mut allowed = len;
     for slot in &TABLE {
-        if slot.kind.load(SeqCst) == SHORTEN && slot.matches(name) && slot.chosen() {
+        if slot.kind.load(SeqCst) == SHORTEN && slot.matches(name) && slot.chosen(name) {
             allowed = allowed.min(slot.argument.load(SeqCst) as usize);
         }
     }
@@ -234,7 +290,7 @@ fn this_thread() -> u32 {
     rustix::thread::gettid().as_raw_nonzero().get() as u32
 }
 
-fn delay(nanos: u64) {
+pub(crate) fn delay(nanos: u64) {
     let span = rustix::time::Timespec { tv_sec: (nanos / 1_000_000_000) as i64, tv_nsec: (nanos % 1_000_000_000) as _ };
     // An interrupted delay is a shorter delay: nothing depends on its length.
     let _ = rustix::thread::nanosleep(&span);
