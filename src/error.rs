@@ -62,7 +62,7 @@ pub enum ErrorKind {
     AlreadyRegistered,
     /// The process has a second thread, or may have one, where it must have only one.
     MultiThreaded,
-    /// A lock in shared memory is held, where none may be.
+    /// A lock or permit in shared memory is held, by a guard or by `acquire`, where none may be held.
     LockHeld,
     /// The thread would wait for itself.
     WouldDeadlock,

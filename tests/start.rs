@@ -73,6 +73,7 @@ static TASKS: Tasks = tasks![
     refused::take::<refused::Killed>,
     refused::take::<refused::Sleeps>,
     refused::take::<refused::Leaves>,
+    refused::take::<refused::Unloaded>,
     spawn::none,
     spawn::six,
     spawn::square,

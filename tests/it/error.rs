@@ -83,6 +83,8 @@ fn errors_of_the_lower_half_keep_their_meaning() {
     assert_eq!(turned(ForkError::MultiThreaded), (Kind::MultiThreaded, None, busy));
     assert_eq!(turned(ForkError::Unproven), (Kind::MultiThreaded, None, busy));
     assert_eq!(turned(ForkError::LockHeld), (Kind::LockHeld, None, busy));
+    let text = Error::from(ForkError::LockHeld).to_string();
+    assert!(["the guard", "the permit", "release()"].iter().all(|remedy| text.contains(remedy)), "{text}");
     assert_eq!(turned(ForkError::SigchldIgnored).1, Some(Errno::CHILD));
     assert_eq!(turned(ForkError::Os(Errno::AGAIN)), (Kind::Os, Some(Errno::AGAIN), io::ErrorKind::WouldBlock));
     assert_eq!(turned(Refused::Unrecoverable), (Kind::Unrecoverable, None, io::ErrorKind::Other));

@@ -128,18 +128,45 @@ fn user_and_groups_are_what_was_said<W: World>() {
 }
 
 fn what_cannot_be_set_is_an_error_that_leaves_nothing<W: World>() {
-    let nowhere = Process::builder().current_dir("/nonexistent/directory");
-    let error = W::start_with(nowhere, "return", "0").unwrap_err();
-    assert!(error.to_string().contains("directory"), "{error}");
-    let limit = Rlimit { current: Some(2), maximum: Some(1) };
-    let limited = Process::builder().rlimit(Resource::Core, limit);
-    let error = W::start_with(limited, "return", "0").unwrap_err();
-    assert!(error.to_string().contains("limits"), "{error}");
-    if W::OURS {
-        assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(Errno::INVAL)));
+    let limit = |soft, hard| Rlimit { current: Some(soft), maximum: Some(hard) };
+    let build = Process::builder;
+    let nowhere = || build().current_dir("/nonexistent/directory");
+    // The same words, number and end with every method.
+    let refusals = [
+        (nowhere(), Errno::NOENT, "change to directory `/nonexistent/directory`"),
+        // The second of three limits.
+        (
+            build()
+                .rlimit(Resource::Core, limit(1, 1))
+                .rlimit(Resource::Nofile, limit(200, 100))
+                .rlimit(Resource::Core, limit(0, 1)),
+            Errno::INVAL,
+            "set RLIMIT_NOFILE to 200 (soft) and 100 (hard) (the soft limit is above the hard limit)",
+        ),
+        (
+            build().process_group(i32::MAX),
+            Errno::PERM,
+            "join process group 2147483647 (a process can only join a group of its session)",
+        ),
+        (build().uid(u32::MAX), Errno::INVAL, "change to user 4294967295"),
+        // The first of two failures.
+        (
+            nowhere().uid(u32::MAX).rlimit(Resource::Core, limit(2, 1)),
+            Errno::NOENT,
+            "change to directory `/nonexistent/directory`",
+        ),
+    ];
+    for (builder, errno, what) in refusals {
+        let error = W::start_with(builder, "return", "0").unwrap_err();
+        let number = errno.raw_os_error();
+        assert_eq!((error.kind(), error.errno(), error.exit()), (ErrorKind::Os, Some(errno), None), "{error}");
+        assert_eq!(error.to_string(), format!("cannot start the process: cannot {what}: {errno}"));
+        assert!(error.to_string().ends_with(&format!("(os error {number})")), "{error}");
     }
-    let error = W::start_with(Process::builder().process_group(-1), "return", "0").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    for builder in [build().process_group(-1), build().umask(0o1000), build().current_dir("/a\0b")] {
+        let error = W::start_with(builder, "return", "0").unwrap_err();
+        assert_eq!((error.kind(), error.errno()), (ErrorKind::InvalidInput, None), "{error}");
+    }
 }
 
 fn one_that_is_bound_ends_with_its_parent<W: World>() {
@@ -189,8 +216,11 @@ fn what_a_method_cannot_give_is_refused() {
         let error = Process::builder().context(context).env("A", "b").start(work, arguments).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{context}: {error}");
     }
-    let error = Process::builder().umask(0).thread(|| ()).unwrap_err();
+    let error = Process::builder().umask(0).uid(1).thread(|| ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("its own umask, uid: start a process"), "{error}");
+    let error = Process::builder().authkey("key".into()).thread(|| ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     // A thread ends with its process in any case.
     assert!(Process::builder().end_with_parent().thread(|| ()).unwrap().join().unwrap().success());
 }

@@ -161,6 +161,10 @@ fn what_cannot_be_executed_is_told_by_its_errno() {
         }
         let error = spawn_from(&path).unwrap_err();
         assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(errno)), "{}: {error}", path.display());
+        // The source is the number alone, and not this text again.
+        assert_eq!(error.to_string(), format!("cannot run the program `{}`: {errno}", path.display()));
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.downcast_ref(), Some(&errno));
     }
 }
 

@@ -59,7 +59,7 @@ fn refused_exec_is_told_by_its_errno() {
         let error = start(Context::Spawn).unwrap_err();
         drop(rules);
         assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(errno)), "{error}");
-        assert!(error.to_string().contains("running the program"), "{error}");
+        assert!(error.to_string().contains("cannot run the program"), "{error}");
     }
     for errno in [Errno::AGAIN, Errno::NOMEM] {
         let rule = Rule::on("clone3", Fault::Fail(errno)).arm().unwrap();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::{Context, Process, set_max_argument_depth, set_start_timeout, stop_forkserver};
+use ossature::sys::errno::Errno;
 use ossature::sys::process::{Exit, Resource, Rlimit, rlimit, set_rlimit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -72,6 +73,7 @@ habits! {
     };
     Sleeps crate::harness::rest();
     Leaves std::process::exit(5);
+    Unloaded std::process::exit(127);
 }
 
 pub fn take<H: Habit>(_odd: Odd<H>) {}
@@ -173,11 +175,17 @@ fn panic_while_decoding_is_told() {
 }
 
 fn child_killed_before_it_begins_is_told() {
-    assert!(refusal::<Killed>(KILLED).contains("signal 9"));
+    let text = refusal::<Killed>(KILLED);
+    assert!(text.contains("signal 9: killed for want of memory") && text.contains("RLIMIT_CPU"), "{text}");
 }
 
 fn child_that_exits_before_it_begins_is_told() {
-    assert!(refusal::<Leaves>(Exit::Code(5)).contains("exit code 5"));
+    let text = refusal::<Leaves>(Exit::Code(5));
+    assert!(text.contains("exit code 5") && text.contains("freeze_support"), "{text}");
+    // What the dynamic loader leaves with.
+    let text = refusal::<Unloaded>(Exit::Code(127));
+    assert!(text.contains("exit code 127") && text.contains("shared library"), "{text}");
+    assert!(!text.contains("freeze_support"), "{text}");
 }
 
 fn silent_child_is_killed_at_the_deadline() {
@@ -218,18 +226,23 @@ fn limited<R>(resource: Resource, soft: u64, body: impl FnOnce() -> R) -> R {
 fn no_descriptors_left_is_an_error_that_leaves_nothing() {
     let used = crate::harness::descriptors().len() as u64;
     // One more each time, until the start succeeds: it fails at every step that needs one.
-    let mut failures = 0;
+    let (mut failures, mut named) = (0, 0);
     for more in 0..32 {
         match limited(Resource::Nofile, used + more, || Process::spawn(crate::spawn::none, ())) {
             Ok(process) => {
                 process.join().unwrap();
                 assert_eq!(process.exit_code(), Some(11));
-                assert!(failures >= 3, "{failures} failures only");
+                assert!(failures >= 3 && named >= 3, "{failures} failures only, {named} with the limit");
                 return;
             }
             Err(error) => {
                 let expected = [ErrorKind::Os, ErrorKind::NotBegun].contains(&error.kind());
                 assert!(expected, "with {more} more: {error:?}");
+                if error.errno() == Some(Errno::MFILE) {
+                    named += 1;
+                    let text = error.to_string();
+                    assert!(text.contains("RLIMIT_NOFILE") && text.contains("ulimit -n"), "with {more} more: {text}");
+                }
                 failures += 1;
             }
         }

@@ -43,7 +43,8 @@ impl ListenerBuilder {
     /// takes a socket that the program itself opened; [`ListenFds`] says why this is sound. The sockets are taken once:
     /// a second call returns an empty list. The call removes the variables if this process has only one thread. Beside
     /// other threads the removal would be a data race, so the variables stay. A child that inherits the variables has
-    /// another number than `LISTEN_PID`, and takes nothing.
+    /// another number than `LISTEN_PID`, and takes nothing. So does a program after
+    /// [`reap_orphans`](crate::multiprocessing::process::reap_orphans), which gives it another number: call this first.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a variable that is not a number, for more or

@@ -13,7 +13,7 @@ use super::{Process, Report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::AuthKey;
 use crate::multiprocessing::context::{self, Context};
-use crate::multiprocessing::logging::LogSetup;
+use crate::multiprocessing::logging::{LogSetup, warning};
 use crate::multiprocessing::start::{self, Patience, Started};
 use crate::multiprocessing::util;
 
@@ -74,7 +74,8 @@ impl Builder {
         self
     }
 
-    /// Gives it another key than this process's to prove who it is by.
+    /// Gives it another key than this process's to prove who it is by. A thread has the key of its process, so the start of
+    /// a [thread](Self::thread) with this option fails with [`ErrorKind::Unsupported`].
     pub fn authkey(mut self, key: AuthKey) -> Self {
         self.authkey = Some(key);
         self
@@ -87,8 +88,8 @@ impl Builder {
     }
 
     /// Sets how long the process may take from its start to the beginning of its task; `None` sets no limit.
-    /// The default is that of [`set_start_timeout`](crate::multiprocessing::set_start_timeout). A fork and a thread ignore this
-    /// setting.
+    /// The default is that of [`set_start_timeout`](crate::multiprocessing::set_start_timeout). A thread ignores this setting. A
+    /// fork observes it only while the child takes on an option such as [`current_dir`](Self::current_dir).
     ///
     /// A process that takes longer is killed, and the start is an error. The start waits for the end of the killed
     /// process, for at most a tenth of a second beyond the limit.
@@ -112,11 +113,15 @@ impl Builder {
     ///
     /// # Errors
     /// * [`ErrorKind::NotAllowed`] in a daemon, and in a process other than the one that the builder was made in.
-    /// * [`ErrorKind::MultiThreaded`] beside other threads, [`ErrorKind::LockHeld`] with a shared lock held: see
+    /// * [`ErrorKind::MultiThreaded`] beside other threads, [`ErrorKind::LockHeld`] with a shared lock or permit held: see
     ///   [`fork`](ossature_sys::process::fork()).
     /// * [`ErrorKind::Os`] with `ECHILD` when `SIGCHLD` is ignored, as it stays over an exec when a parent ignored it: the
     ///   child's end would be lost. Give it its default action first.
+    /// * [`ErrorKind::Os`] with the kernel's errno for an option that the child could not take on, such as
+    ///   [`current_dir`](Self::current_dir). The message names the value.
     /// * `EAGAIN`, `ENOMEM`, `EMFILE`: nothing is left of it then.
+    ///
+    /// A child that was killed because it took too long to take on its options is [`ErrorKind::NotBegun`], with its end.
     pub fn fork<R: Report>(self, body: impl FnOnce() -> R) -> Result<Process> {
         self.begin(Context::Fork, |passport, patience| start::fork::fork(passport, patience, None, || body().report()))
     }
@@ -129,7 +134,9 @@ impl Builder {
     /// gone. (The descriptor's number stays taken, so that the end never reaches another file.)
     ///
     /// The parent drops `ends` when this call returns, also with an error. Pass a reference to an end that the parent
-    /// keeps, for example to a listener at a path.
+    /// keeps, for example to a listener at a path. The parent made the path, so the parent removes it when its last
+    /// owner there is dropped. A listener that is passed by value therefore loses its path at once: the child still has
+    /// the socket, but nobody can connect by the path any more.
     ///
     /// The child has everything else as with [`fork`](Self::fork): memory, locks, shared memory, and the descriptors of
     /// files and sockets that this library does not know.
@@ -190,7 +197,16 @@ impl Builder {
             let message = "daemonic processes are not allowed to have children";
             return Err(Error::new(ErrorKind::NotAllowed, message));
         }
+        if method == Context::Thread && self.authkey.is_some() {
+            let message = "a thread has the authkey of its process, and cannot have its own: start a process";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         self.surroundings.check(method)?;
+        if self.surroundings.keeps_group_of_root() {
+            warning!(
+                "the new process has another user, and keeps group 0, the group of root: Builder::gid sets another"
+            );
+        }
         now.reap();
         util::arm()?;
         let (name, identity) = (self.full_name(), self.identity());

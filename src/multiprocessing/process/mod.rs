@@ -72,6 +72,7 @@ mod parent;
 pub(crate) mod passport;
 mod report;
 pub(crate) mod surroundings;
+pub(crate) mod unsettled;
 
 use std::borrow::Cow;
 

@@ -57,7 +57,9 @@ impl Builder {
     /// arguments and its task has begun.
     ///
     /// With [`Fork`](Context::Fork) the process is a copy, and has copies of all pipe ends of this process besides its
-    /// arguments. So a task that ends with its pipe does not end there: use [`fork_with`](Self::fork_with).
+    /// arguments. So a task that ends with its pipe does not end there: use [`fork_with`](Self::fork_with). This call
+    /// closes nothing in the copy, as Python's fork does not: a function may use a queue or pipe of a `static` that is
+    /// not among its arguments.
     ///
     /// # Errors
     /// * [`Unregistered`](crate::ErrorKind::Unregistered) when `target` stands in no table, or none was given yet.
@@ -69,7 +71,11 @@ impl Builder {
     ///   others of `execve` for the program of [`set_executable`](crate::multiprocessing::set_executable).
     /// * [`Unsupported`](crate::ErrorKind::Unsupported) for an option that the method cannot give, such as
     ///   [`env`](Self::env) without [`Spawn`](Context::Spawn).
-    /// * The kernel's error for [`current_dir`](Self::current_dir), [`uid`](Self::uid) and similar options.
+    /// * [`Os`](crate::ErrorKind::Os) with the kernel's errno for [`current_dir`](Self::current_dir), [`uid`](Self::uid) and
+    ///   similar options, the same with every method. The message names the value, and
+    ///   [`Error::exit`](crate::Error::exit) is `None`.
+    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput) for an option that cannot be: a directory with a zero byte, a
+    ///   [`umask`](Self::umask) above `0o777`, a process group below 0.
     /// * Those of [`fork`](Self::fork) and [`thread`](Self::thread) by these methods.
     ///
     /// No process and no descriptor is left then.

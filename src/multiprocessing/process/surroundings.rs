@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
-use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use ossature_sys::errno::Errno;
-use ossature_sys::process::{Group, Identity, Pid, Resource, Rlimit, set_group, set_rlimit, set_umask};
+use ossature_sys::process::{
+    Group, Identity, Pid, Resource, Rlimit, effective_group, set_group, set_rlimit, set_umask,
+};
 use ossature_sys::signal::{self, Signal, SignalSet, set_mask, unblock};
 use serde::{Deserialize, Serialize};
 
 use super::Builder;
+use super::unsettled::{Step, Unsettled};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
 
@@ -101,6 +103,8 @@ impl Builder {
     }
 
     /// Sets the child's umask: the permission bits that new files of the child do not get.
+    ///
+    /// A mask above `0o777` makes the start fail with [`ErrorKind::InvalidInput`]. umask(2) would drop the other bits.
     pub fn umask(mut self, mask: u32) -> Self {
         self.surroundings.umask = Some(mask);
         self
@@ -135,6 +139,9 @@ impl Builder {
 
     /// Sets the child's user, as `std`'s `CommandExt::uid`: the real, the effective and the saved one. Without
     /// [`groups`](Self::groups) the child loses all supplementary groups, if this process may change them.
+    ///
+    /// The main group stays that of this process, as with `CommandExt::uid`. So a child of root stays in group 0 unless
+    /// [`gid`](Self::gid) is called too; such a start logs a warning.
     ///
     /// The program's file must be readable and executable for that user.
     #[doc(alias = "setuid")]
@@ -173,46 +180,11 @@ impl Builder {
     /// Kills the child when this process is killed, or ends without its last steps (`_exit`, an abort). A
     /// [daemon](Self::daemon) ends in the same way. Unlike a daemon, the child may have children, and the normal end of this process
     /// waits for the child.
+    ///
+    /// A [thread](Self::thread) ends with its process in any case, so this option changes nothing there.
     pub fn end_with_parent(mut self) -> Self {
         self.ends_with_parent = true;
         self
-    }
-}
-
-/// A step that failed, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unsettled {
-    step: u8,
-    errno: Errno,
-}
-
-const STEPS: [&str; 6] =
-    ["process group", "umask", "resource limits", "working directory", "user and groups", "signal mask"];
-
-impl Unsettled {
-    pub(crate) fn to_bytes(self) -> [u8; 5] {
-        let [a, b, c, d] = self.errno.raw_os_error().to_ne_bytes();
-        [self.step, a, b, c, d]
-    }
-
-    pub(crate) fn from_bytes([step, a, b, c, d]: [u8; 5]) -> Self {
-        Self { step, errno: Errno::from_raw_os_error(i32::from_ne_bytes([a, b, c, d])) }
-    }
-}
-
-impl fmt::Display for Unsettled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = STEPS.get(usize::from(self.step)).copied().unwrap_or("surroundings");
-        write!(f, "its {what} cannot be set: {}", self.errno)
-    }
-}
-
-impl std::error::Error for Unsettled {}
-
-impl From<Unsettled> for Error {
-    fn from(error: Unsettled) -> Self {
-        let what = STEPS.get(usize::from(error.step)).copied().unwrap_or("surroundings");
-        Self::os(error.errno, format!("cannot start the process: its {what} cannot be set"))
     }
 }
 
@@ -227,28 +199,55 @@ impl Surroundings {
         !self.identity().is_empty()
     }
 
+    /// The options that were set, by the names of the builder's methods.
+    fn options(&self) -> Vec<&'static str> {
+        let all = [
+            ("env", self.environment != Environment::default()),
+            ("current_dir", self.directory.is_some()),
+            ("umask", self.umask.is_some()),
+            ("rlimit", !self.limits.is_empty()),
+            ("process_group", self.group.is_some()),
+            ("uid", self.user.is_some()),
+            ("gid", self.main_group.is_some()),
+            ("groups", self.groups.is_some()),
+            ("signal_mask", self.blocked.is_some()),
+        ];
+        all.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).collect()
+    }
+
+    /// Whether the child gives up root's user and not root's group.
+    pub(super) fn keeps_group_of_root(&self) -> bool {
+        self.user.is_some_and(|user| user != 0) && self.main_group.is_none() && effective_group() == 0
+    }
+
     pub(crate) fn directory(&self) -> Option<&Path> {
         self.directory.as_deref()
     }
 
     /// Checks that a child of that method can have these surroundings.
     pub(super) fn check(&self, method: Context) -> Result<()> {
-        let unsupported = |message: &'static str| Err(Error::new(ErrorKind::Unsupported, message));
         if method == Context::Thread && !self.are_usual() {
-            return unsupported(
-                "a thread has the environment, directory, limits, user and signal mask of its process: start a process",
+            let message = format!(
+                "a thread has the surroundings of its process, and cannot have its own {}: start a process",
+                self.options().join(", "),
             );
+            return Err(Error::new(ErrorKind::Unsupported, message));
         }
         if method != Context::Spawn && self.environment != Environment::default() {
-            return unsupported(
-                "only a spawned child can have another environment: take Context::Spawn, or give the values as arguments",
-            );
+            let message = "only a spawned child can have another environment (`env`): take Context::Spawn, or give the values as arguments";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        if let Some(directory) = self.directory.as_ref().filter(|path| path.as_os_str().as_bytes().contains(&0)) {
+            let message = format!("the directory {directory:?} has a zero byte in it");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        if let Some(mask) = self.umask.filter(|mask| *mask > 0o777) {
+            let message = format!("umask {mask:#o}: a umask has the permission bits only, 0o777 at most");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         if self.group.is_some_and(|group| group < 0) {
-            return Err(Error::new(
-                ErrorKind::InvalidInput,
-                "a process group has a number above 0, and a new one is 0",
-            ));
+            let message = "a process group has a number above 0, and 0 makes a new one";
+            return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         Ok(())
     }
@@ -297,6 +296,14 @@ impl Surroundings {
         }
     }
 
+    /// The group that was asked for, for the error of a start.
+    pub(super) fn group_text(&self) -> String {
+        match self.group {
+            None | Some(0) => "make a process group of its own".to_owned(),
+            Some(group) => format!("join process group {group}"),
+        }
+    }
+
     pub(crate) fn identity(&self) -> Identity<'_> {
         Identity { user: self.user, group: self.main_group, groups: self.groups.as_deref() }
     }
@@ -313,32 +320,34 @@ impl Surroundings {
         self.blocked.as_ref().map(|numbers| numbers.iter().filter_map(|&number| signal::numbered(number)).collect())
     }
 
-    /// Applies the surroundings to this process, a child that was just forked and has one thread.
+    /// Applies the surroundings to this process, a child that was just forked and has one thread. The order is that of
+    /// a program that is started anew.
     pub(crate) fn apply(&self) -> std::result::Result<(), Unsettled> {
-        let at = |step: u8| move |errno: Errno| Unsettled { step, errno };
+        let at = |step: Step| move |errno: Errno| Unsettled { step, errno };
         if let Some(group) = self.group {
-            set_group(None, Pid::from_raw(group)).map_err(at(0))?;
+            set_group(None, Pid::from_raw(group)).map_err(at(Step::Group))?;
         }
         if let Some(mask) = self.umask {
             set_umask(mask);
         }
-        for (resource, limit) in self.limits() {
-            set_rlimit(resource, limit).map_err(at(2))?;
-        }
         if let Some(directory) = &self.directory {
             let entered = std::env::set_current_dir(directory);
             let errno = |error: std::io::Error| error.raw_os_error().map_or(Errno::INVAL, Errno::from_raw_os_error);
-            entered.map_err(|error| at(3)(errno(error)))?;
+            entered.map_err(|error| at(Step::Directory)(errno(error)))?;
+        }
+        for (position, (resource, limit)) in self.limits().into_iter().enumerate() {
+            let position = u8::try_from(position).unwrap_or(u8::MAX);
+            set_rlimit(resource, limit).map_err(at(Step::Limit(position)))?;
         }
         let identity = self.identity();
         if !identity.is_empty() {
-            identity.assume().map_err(at(4))?;
+            identity.assume().map_err(at(Step::Identity))?;
         }
         let masked = match self.wanted_mask() {
             Some(mask) => set_mask(mask),
             None => unblock(SignalSet::from(ENDING)),
         };
-        masked.map_err(at(5))?.keep();
+        masked.map_err(at(Step::SignalMask))?.keep();
         Ok(())
     }
 }

@@ -4,15 +4,16 @@ use std::io::Write;
 
 use ossature_sys::fd::{OwnedFd, read, write};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
-use ossature_sys::process::{self, Child};
+use ossature_sys::process::{self, Child, Exit, ForkError};
 
-use super::{Life, Patience, STUCK, Started, own_pidfd, private};
+use super::{Life, Patience, STUCK, Started, own_pidfd, private, shortage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::process::bootstrap;
 use crate::multiprocessing::process::ends::LettingGo;
 use crate::multiprocessing::process::era::Era;
 use crate::multiprocessing::process::passport::Passport;
-use crate::multiprocessing::process::surroundings::Unsettled;
+use crate::multiprocessing::process::surroundings::Surroundings;
+use crate::multiprocessing::process::unsettled::{self, Unsettled};
 use crate::thread;
 
 /// Starts a copy of this process that runs `body`, which may borrow: the copy has its own copy of everything, except
@@ -26,8 +27,7 @@ pub(crate) fn fork(
     // Before the flush, which waits for other threads that print: with one thread there is no other.
     process::may_fork()?;
     let _ = std::io::stdout().flush(); // so that the copy does not say again what is still to be said
-    let (reader, writer) =
-        private::pipe().map_err(|errno| Error::os(errno, "cannot fork: no pipe for the child's report"))?;
+    let (reader, writer) = private::pipe().map_err(shortage::of("cannot fork: no pipe for the child's report"))?;
     let parent = passport.child_of();
     // Opened here, for in a new pid namespace the child could not.
     if passport.bound {
@@ -39,7 +39,7 @@ pub(crate) fn fork(
         true => (None, None),
         false => private::pipe()
             .map(|(hear, tell)| (Some(hear), Some(tell)))
-            .map_err(|errno| Error::os(errno, "cannot fork: no pipe to hear of the child's surroundings"))?,
+            .map_err(shortage::of("cannot fork: no pipe to hear of the child's surroundings"))?,
     };
     let (mut reader, era) = (Some(reader), Era::prepare(passport));
     let child = process::fork(|| {
@@ -50,9 +50,13 @@ pub(crate) fn fork(
         }
         drop(tell);
         bootstrap::run_forked(era, parent, letting_go, writer, body)
+    });
+    let child = child.map_err(|error| match error {
+        ForkError::Os(errno) => shortage::error("cannot fork", errno),
+        other => other.into(),
     })?;
     let child = match hear {
-        Some(hear) => settled(&hear, child, patience)?,
+        Some(hear) => settled(&hear, child, &surroundings, patience)?,
         None => child,
     };
     Ok(Started { life: Life::from(child), report: reader })
@@ -62,8 +66,11 @@ pub(crate) fn fork(
 const UNSETTLED: u8 = 1;
 
 /// Waits until the child has applied its surroundings. If the child cannot, it is reaped, and nothing of it is left.
-fn settled(hear: &OwnedFd, mut child: Child, patience: Patience) -> Result<Child> {
-    let mut told = [0; 5];
+///
+/// # Errors
+/// `Os` for an option that the child could not take, as with the other start methods; `NotBegun` when the time ran out.
+fn settled(hear: &OwnedFd, mut child: Child, surroundings: &Surroundings, patience: Patience) -> Result<Child> {
+    let mut told = [0; unsettled::LEN];
     let heard = match poll(&mut [PollFd::new(hear, PollFlags::IN)], patience.deadline) {
         Ok(0) => Err(Error::new(
             ErrorKind::NotBegun,
@@ -72,15 +79,27 @@ fn settled(hear: &OwnedFd, mut child: Child, patience: Patience) -> Result<Child
         )),
         Ok(_) => match read(hear, &mut told) {
             Ok(0) => return Ok(child),
-            Ok(_) => Err(Unsettled::from_bytes(told).into()),
+            Ok(_) => {
+                // The report is the child's last act, so the child ends by itself.
+                if !matches!(child.wait_timeout(patience.last()), Ok(Some(_))) {
+                    end_of(child, patience);
+                }
+                return Err(Unsettled::from_bytes(told).explain(surroundings));
+            }
             Err(errno) => Err(Error::os(errno, "cannot receive from the new process")),
         },
         Err(errno) => Err(Error::os(errno, "cannot receive from the new process")),
     };
+    let end = end_of(child, patience);
+    heard.map_err(|error| error.with_exit(end))
+}
+
+/// Kills the child; returns how it ended.
+fn end_of(mut child: Child, patience: Patience) -> Option<Exit> {
     let _ = child.kill(); // it may have ended by itself
     let end = child.wait_timeout(patience.last()).ok().flatten(); // short, unless a file system holds it
     if end.is_none() {
         STUCK.add(child);
     }
-    heard.map_err(|error| error.with_exit(end))
+    end
 }

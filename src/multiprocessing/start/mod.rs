@@ -9,6 +9,7 @@ mod leaving;
 mod patience;
 mod private;
 mod rights;
+mod shortage;
 pub(crate) mod spawn;
 pub(crate) mod thread;
 
@@ -21,7 +22,6 @@ use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{Child, Exit, Pid, Signal, id, pidfd_open, pidfd_send_signal, pidfd_wait};
 
 use self::leaving::Leaving;
-use crate::error::Error;
 use crate::multiprocessing::process::PanicReport;
 
 pub(crate) use patience::Patience;
@@ -35,7 +35,7 @@ pub(crate) struct Started {
 
 /// This process's descriptor, for a child that is to know its parent by it.
 fn own_pidfd() -> crate::error::Result<OwnedFd> {
-    pidfd_open(id()).map_err(|errno| Error::os(errno, "cannot start a process: no pidfd of its parent"))
+    pidfd_open(id()).map_err(shortage::of("cannot start a process: no pidfd of its parent"))
 }
 
 /// Children that were killed before their task began, and whose end the kernel delays. They sleep uninterruptibly, or a

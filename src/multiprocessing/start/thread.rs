@@ -75,7 +75,9 @@ pub(crate) fn name_here() -> String {
 /// Starts a thread that does `body`.
 pub(crate) fn thread(passport: Passport, body: impl FnOnce() -> u8 + Send + 'static) -> Result<Started> {
     let life = Life {
-        ended: EventFd::counter(0)?.above_standard()?,
+        ended: EventFd::counter(0)
+            .and_then(EventFd::above_standard)
+            .map_err(super::shortage::of("cannot start a thread: no eventfd for its end"))?,
         exit: OnceLock::new(),
         panic: OnceLock::new(),
         thread: OnceLock::new(),

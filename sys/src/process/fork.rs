@@ -25,8 +25,8 @@ pub enum ForkError {
     MultiThreaded,
     /// Neither unshare(2) nor /proc could say whether the process has one thread only.
     Unproven,
-    /// This thread holds a lock, permit or claim in shared memory, or the process holds a
-    /// [pthread mutex](crate::pthread), which the child would seem to hold too.
+    /// This thread holds a lock, permit or claim in shared memory, by a guard or by `acquire`. Or the process holds a
+    /// [pthread mutex](crate::pthread). The child would seem to hold it too.
     LockHeld,
     /// SIGCHLD is ignored, so the kernel would reap the child and might give its number to another.
     SigchldIgnored,
@@ -45,7 +45,10 @@ impl fmt::Display for ForkError {
                 "cannot fork: cannot tell whether the process has other threads; allow unshare(CLONE_VM) or mount /proc",
             ),
             Self::LockHeld => {
-                f.write_str("cannot fork: a lock in shared memory is held; drop the guard before forking")
+                f.write_str(
+                    "cannot fork: a lock, permit or claim in shared memory is held, or a pthread mutex; drop the guard or the \
+                     permit before forking, or release() what acquire() took",
+                )
             }
             Self::SigchldIgnored => f.write_str(
                 "cannot fork: SIGCHLD is ignored, so the child's status would be lost; give SIGCHLD its default action",

@@ -17,7 +17,7 @@ use crate::multiprocessing::process::surroundings::Surroundings;
 use crate::multiprocessing::start::leaving::Leaving;
 use crate::multiprocessing::start::rights::Rights;
 use crate::multiprocessing::start::spawn::{self, Order};
-use crate::multiprocessing::start::{Patience, private};
+use crate::multiprocessing::start::{Patience, private, shortage};
 use crate::multiprocessing::tasks::{Entrance, internal};
 use crate::multiprocessing::transfer::{Handle, pack};
 
@@ -44,7 +44,7 @@ impl Link {
             theirs.set_pass_credentials(true)?;
             Ok((socket, theirs))
         });
-        let (socket, theirs) = made.map_err(|errno| Error::os(errno, "no socket for the fork server"))?;
+        let (socket, theirs) = made.map_err(shortage::of("no socket for the fork server"))?;
         let (spares, preload) = {
             let wishes = wishes();
             (wishes.spares, wishes.preload.iter().map(|&name| name.to_owned()).collect::<Vec<String>>())
@@ -103,8 +103,8 @@ pub(super) fn way(entrance: &Entrance, rights: &Rights, patience: Patience) -> R
             link.insert(started)
         }
     };
-    let way = duplicate(&link.socket)
-        .map_err(|errno| Error::os(errno, "cannot give the new process the way to the fork server"))?;
+    let way =
+        duplicate(&link.socket).map_err(shortage::of("cannot give the new process the way to the fork server"))?;
     Ok((*made, way))
 }
 
@@ -138,17 +138,23 @@ pub(super) fn part_with(server: u32, deadline: Deadline) -> Result<()> {
     Ok(())
 }
 
+/// Whether this process has parted with the server of that number.
+pub(super) fn is_gone(server: u32, deadline: Deadline) -> Result<bool> {
+    let state = state(deadline)?;
+    Ok(state.made != server || state.link.is_none())
+}
+
 /// Why there is no child after so many attempts.
 pub(super) fn lost(deadline: Deadline) -> Error {
     let end = state(deadline).ok().and_then(|state| state.end);
     let why = match end {
         Some(end) => format!(
-            "the fork server ended again and again before it made the new process, at last with {end}: does a task of \
-             set_forkserver_preload end it?"
+            "the fork server ended before the task began, at last with {end}: does a task of set_forkserver_preload end it? \
+             The next start makes a new fork server"
         ),
         None => {
-            "the fork server went away, or had no descriptor left, again and again before it made the new process: \
-                 stop_forkserver lets go of it"
+            "the fork server ended, or had no descriptor left, before the task began: the next start makes a new fork server; \
+             stop_forkserver lets go of one that has no descriptor left"
                 .into()
         }
     };

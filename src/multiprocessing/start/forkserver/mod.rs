@@ -30,8 +30,8 @@ use ossature_sys::socket::{Kind, Socket};
 
 use self::message::{Birth, Request, Wanted, Word, hear};
 use super::rights::Rights;
-use super::spawn::{self, Answer, Letter, Order};
-use super::{Life, Patience, Started, own_pidfd, private};
+use super::spawn::{self, Answer, Letter, Order, Who};
+use super::{Life, Patience, Started, own_pidfd, private, shortage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::process::passport::Passport;
 use crate::multiprocessing::tasks::{Entrance, Registered, Target, registered};
@@ -136,12 +136,27 @@ pub(crate) fn forkserver(
             }
             continue;
         };
-        match spawn::instruct(&line, &letter, &ward, patience) {
+        match spawn::instruct(&line, &letter, &ward, Who::Child, patience) {
             Ok(Answer::Begun) => return Ok(Started { life: Life::Ward(ward.grown()), report: Some(line.into()) }),
-            Ok(Answer::Refused(reason)) => return Err(spawn::refused(&reason).with_exit(ward.end())),
+            Ok(Answer::Refused(reason)) => return Err(spawn::refused(Who::Child, &reason).with_exit(ward.end())),
+            Ok(Answer::Unsettled(unsettled)) => {
+                ward.end();
+                let surroundings = order.passport.map(|passport| passport.surroundings).unwrap_or_default();
+                return Err(unsettled.explain(&surroundings));
+            }
             // A spare that was killed takes what it is sent until it has finished dying.
             Ok(Answer::Nothing) if wanted == Wanted::Any => wanted = Wanted::Fresh,
-            Ok(Answer::Nothing | Answer::Ready | Answer::Prove(_)) => return Err(spawn::ended_early(ward.end())),
+            Ok(Answer::Nothing | Answer::Ready | Answer::Prove(_)) => {
+                let end = ward.end();
+                // Only the server could have told.
+                if matches!(end, None | Some(Exit::Unknown)) {
+                    link::part_with(server, patience.deadline)?;
+                    if link::is_gone(server, patience.deadline)? {
+                        return Err(link::lost(patience.deadline));
+                    }
+                }
+                return Err(spawn::ended_early(Who::Child, end));
+            }
             Err(error) => return Err(error.with_exit(ward.killed())),
         }
     }
@@ -153,8 +168,7 @@ const SILENCES: u32 = 2;
 /// Asks for a child; `None` when the server died before it told of one.
 fn born(server: u32, wanted: Wanted, patience: Patience) -> Result<Option<(Newborn, Socket)>> {
     let deadline = patience.deadline;
-    let (status, theirs) =
-        private::pair(Kind::SeqPacket).map_err(|errno| Error::os(errno, "no socket for the fork server"))?;
+    let (status, theirs) = private::pair(Kind::SeqPacket).map_err(shortage::of("no socket to ask the fork server"))?;
     let request = Request { wanted, status: theirs };
     if !link::ask(server, &request, deadline)? {
         return Ok(None);
@@ -167,7 +181,7 @@ fn born(server: u32, wanted: Wanted, patience: Patience) -> Result<Option<(Newbo
         Ok(Some(Word::Refused(errno, reason))) if errno == Errno::BUSY => {
             Err(Error::new(ErrorKind::MultiThreaded, format!("the fork server: {reason}")))
         }
-        Ok(Some(Word::Refused(errno, reason))) => Err(Error::os(errno, format!("the fork server: {reason}"))),
+        Ok(Some(Word::Refused(errno, reason))) => Err(shortage::error(&format!("the fork server: {reason}"), errno)),
         Ok(Some(Word::Ended(_) | Word::Silence)) => {
             link::part_with(server, deadline)?;
             Ok(None)
@@ -180,7 +194,7 @@ fn born(server: u32, wanted: Wanted, patience: Patience) -> Result<Option<(Newbo
             );
             Err(Error::new(ErrorKind::NotBegun, message))
         }
-        Err(errno) => Err(Error::os(errno, "cannot hear the fork server")),
+        Err(errno) => Err(shortage::error("cannot receive from the fork server", errno)),
     }
 }
 

@@ -143,6 +143,7 @@ impl Server {
         let child = born.map(|number| server.children.get_mut(number));
         match (child, server.client.take()) {
             (Ok(Some(child)), Some(status)) => child.give(status),
+            (Err(ForkError::Os(errno)), Some(status)) => drop(tell_refused(&status, errno, "it cannot fork")),
             (Err(error), Some(status)) => drop(tell_refused(&status, error.errno(), &error.to_string())),
             _ => {}
         }

@@ -17,6 +17,7 @@ use crate::multiprocessing::context::Context;
 use crate::multiprocessing::process::bootstrap;
 use crate::multiprocessing::process::lifeline::end_with;
 use crate::multiprocessing::process::passport::Passport;
+use crate::multiprocessing::process::unsettled::Unsettled;
 use crate::multiprocessing::start::forkserver;
 use crate::multiprocessing::tasks::{self, Body};
 use crate::multiprocessing::transfer::{self, Bounds, Handle, Trust};
@@ -84,6 +85,10 @@ pub(in crate::multiprocessing::start) fn obey(control: Socket) -> ! {
         Ok(work) => work,
         Err(Refusal::Gone) => exit(FORLORN),
         Err(Refusal::Told(reason)) => refuse(&control, reason),
+        Err(Refusal::Unsettled(unsettled)) => {
+            let _ = Answer::Unsettled(unsettled).send(&control); // a parent that is gone wants no answer
+            exit(FORLORN)
+        }
     };
     if Answer::Begun.send(&control).is_err() {
         exit(FORLORN);
@@ -105,6 +110,8 @@ enum Refusal {
     Gone,
     /// The parent is to hear this.
     Told(String),
+    /// The parent is to hear which option failed.
+    Unsettled(Unsettled),
 }
 
 impl From<Errno> for Refusal {
@@ -135,7 +142,7 @@ fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
             order.task
         ));
     };
-    settle(&order).map_err(|error| Refusal::Told(format!("it could not take its place: {error}")))?;
+    settle(&order)?;
     if let Some((Handle(server), rights)) = order.server {
         forkserver::use_link(server, rights)
             .map_err(|errno| Refusal::Told(format!("it could not take the way to the fork server: {errno}")))?;
@@ -159,21 +166,24 @@ const UNTOLD: &str = ", and can tell a copy by its build id only, which the link
                       (-C link-arg=-Wl,--build-id)";
 
 /// Makes the process's surroundings those that the order tells of.
-fn settle(order: &Order) -> std::io::Result<()> {
+fn settle(order: &Order) -> Result<(), Refusal> {
+    let failed = |what: &'static str| move |error: std::io::Error| Refusal::Told(format!("it cannot {what}: {error}"));
     // An exec by the superuser, or of a file with capabilities, restores capabilities that the parent may have given
     // up.
-    order.capabilities.limit()?;
+    order.capabilities.limit().map_err(|errno| failed("give up capabilities")(errno.into()))?;
     if let Some(Handle(stdout)) = &order.stdout {
         // What libtest said so far goes where it was to go.
-        std::io::stdout().flush()?;
-        replace_stdout(stdout)?;
+        std::io::stdout().flush().map_err(failed("write to its standard output"))?;
+        replace_stdout(stdout).map_err(|errno| failed("take over the standard output of its parent")(errno.into()))?;
     }
     if let Some(directory) = &order.directory {
-        std::env::set_current_dir(directory)?;
+        std::env::set_current_dir(directory).map_err(|error| {
+            Refusal::Told(format!("it cannot change to its parent's directory `{}`: {error}", directory.display()))
+        })?;
     }
     // A program that was started anew has had its surroundings from the beginning.
     if let Some(passport) = order.passport.as_ref().filter(|passport| passport.method == Context::Forkserver) {
-        passport.surroundings.apply().map_err(std::io::Error::other)?;
+        passport.surroundings.apply().map_err(Refusal::Unsettled)?;
     }
     Ok(())
 }

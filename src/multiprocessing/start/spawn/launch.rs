@@ -3,19 +3,21 @@
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 use ossature_sys::errno::Errno;
 use ossature_sys::process::{
-    Argument, Child, Inherit, Plan, Resource, Rlimit, effective_group, effective_user, is_privileged_by_exec,
-    real_group, real_user,
+    Argument, Child, Inherit, Plan, Resource, Rlimit, Stage, StartError, effective_group, effective_user,
+    is_privileged_by_exec, real_group, real_user,
 };
 use ossature_sys::signal::SignalSet;
 use ossature_sys::socket::Socket;
 
-use super::order::Unreadable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context;
 use crate::multiprocessing::process::surroundings::Surroundings;
+use crate::multiprocessing::process::unsettled::Unsettled;
+use crate::multiprocessing::start::shortage;
 use crate::multiprocessing::tasks::{Entrance, IMAGE};
 
 /// The one argument of a program that was started to run a task.
@@ -56,7 +58,10 @@ pub(super) fn launch(entrance: &Entrance, surroundings: &Surroundings, control: 
     let mut descriptors = vec![Inherit::as_number(control, 0)?];
     let quiet = match entrance {
         Entrance::Main | Entrance::Beside(_) => None,
-        Entrance::Test(_) => Some(File::options().write(true).open("/dev/null").map_err(unreadable)?),
+        Entrance::Test(_) => {
+            let null = File::options().write(true).open("/dev/null");
+            Some(null.map_err(|error| not_opened("cannot spawn: cannot open /dev/null".into(), &error))?)
+        }
     };
     if let Some(quiet) = &quiet {
         descriptors.push(Inherit::as_number(quiet, 1)?);
@@ -73,12 +78,13 @@ pub(super) fn launch(entrance: &Entrance, surroundings: &Surroundings, control: 
         // What is open cannot be replaced or removed: it is this very program, whatever its name leads to by now.
         None => {
             let image = File::open(IMAGE).map_err(unreadable)?;
-            wanted.start(Plan::of_image(&image, &arguments)?)?
+            wanted.start(Plan::of_image(&image, &arguments)?, IMAGE.as_ref())?
         }
         Some(path) => {
             // The path is relative to this process's directory, not to the child's.
-            let path = string(std::path::absolute(&path).unwrap_or(path).into())?;
-            wanted.start(Plan::new(&path, &arguments)?)?
+            let path = std::path::absolute(&path).unwrap_or(path);
+            let string = string(path.clone().into())?;
+            wanted.start(Plan::new(&string, &arguments)?, &path)?
         }
     };
     Ok(child)
@@ -95,7 +101,7 @@ struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn start(&self, plan: Plan<'_>) -> Result<Child> {
+    fn start(&self, plan: Plan<'_>, program: &Path) -> Result<Child> {
         let plan = plan.descriptors(&self.descriptors).close_other_descriptors();
         let mut plan = plan.limits(&self.limits).group(self.surroundings.group()).blocked_signals(self.blocked);
         plan = plan.identity(self.surroundings.identity());
@@ -115,7 +121,7 @@ impl Wanted<'_> {
         if self.environment.is_some() {
             plan = plan.environment(&lines)?;
         }
-        Ok(plan.start()?)
+        plan.start().map_err(|error| not_started(error, self.surroundings, program))
     }
 }
 
@@ -128,7 +134,39 @@ fn string(text: OsString) -> Result<CString> {
     CString::new(text.into_vec()).map_err(|error| Error::caused(ErrorKind::InvalidInput, None, error))
 }
 
+/// This program's image cannot be read.
 pub(super) fn unreadable(error: std::io::Error) -> Error {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    Error::caused(ErrorKind::Os, errno, Unreadable(error))
+    let advice = match error.kind() {
+        std::io::ErrorKind::NotFound => " (is /proc mounted?)",
+        std::io::ErrorKind::PermissionDenied => " (the program's file must be readable, not only executable)",
+        _ => "",
+    };
+    not_opened(format!("cannot read this program's own image {IMAGE}{advice}"), &error)
+}
+
+fn not_opened(what: String, error: &std::io::Error) -> Error {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(errno) => shortage::error(&what, errno),
+        None => Error::new(ErrorKind::Os, format!("{what}: {error}")),
+    }
+}
+
+/// The error of a program that did not start. An option that failed has the same error as with the other methods.
+fn not_started(error: StartError, surroundings: &Surroundings, program: &Path) -> Error {
+    if let Some(unsettled) = Unsettled::of_start(error, surroundings) {
+        return unsettled.explain(surroundings);
+    }
+    let (program, errno) = (program.display(), error.errno());
+    match error.stage() {
+        Stage::Clone => shortage::error("cannot spawn: no new process", errno),
+        Stage::Exec => match surroundings.identity().user.filter(|_| errno == Errno::ACCESS) {
+            Some(user) => {
+                let what = "must be readable and executable for the user of `uid`";
+                Error::os(errno, format!("cannot run the program `{program}` as user {user} ({what})"))
+            }
+            None => shortage::error(&format!("cannot run the program `{program}`"), errno),
+        },
+        Stage::Descriptors => shortage::error("cannot spawn: no descriptor for a stream of the new process", errno),
+        _ => error.into(),
+    }
 }

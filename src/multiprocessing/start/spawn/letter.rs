@@ -9,6 +9,7 @@ use ossature_sys::errno::{Errno, Result};
 use ossature_sys::fd::{BorrowedFd, OwnedFd};
 use ossature_sys::socket::{MOST_DESCRIPTORS, Socket};
 
+use crate::multiprocessing::process::unsettled::{self, Unsettled};
 use crate::multiprocessing::transfer::{Descriptors, Packed, Sorts};
 
 /// What every letter begins with, so that a stranger on the socket is told from the parent.
@@ -151,6 +152,8 @@ pub(in crate::multiprocessing::start) enum Answer {
     Begun,
     /// The work cannot be done, for this reason.
     Refused(String),
+    /// An option of the builder failed. The parent words the reason.
+    Unsettled(Unsettled),
     /// The other side is gone without a word.
     Nothing,
 }
@@ -159,11 +162,12 @@ const READY: u8 = b'G';
 const PROVE: u8 = b'P';
 const BEGUN: u8 = b'B';
 const REFUSED: u8 = b'R';
+const UNSETTLED: u8 = b'U';
 
 impl Answer {
     /// Sends it. The parent waits for nothing else, so it is gone when this fails.
     pub(super) fn send(&self, socket: &Socket) -> Result<()> {
-        let number;
+        let (number, report);
         let (tag, rest) = match self {
             Self::Ready => (READY, &[][..]),
             Self::Prove(descriptor) => {
@@ -172,6 +176,10 @@ impl Answer {
             }
             Self::Begun => (BEGUN, &[][..]),
             Self::Refused(reason) => (REFUSED, reason.as_bytes()),
+            Self::Unsettled(unsettled) => {
+                report = unsettled.to_bytes();
+                (UNSETTLED, &report[..])
+            }
             Self::Nothing => return Ok(()),
         };
         let mut bytes = vec![tag];
@@ -191,6 +199,14 @@ impl Answer {
                 let mut number = [0; 4];
                 return match socket.recv(&mut number, deadline)? {
                     Some(4) => Ok(Some(Self::Prove(i32::from_le_bytes(number)))),
+                    Some(_) => Err(Errno::PROTO),
+                    None => Ok(None),
+                };
+            }
+            Ok(Some(1..)) if tag == [UNSETTLED] => {
+                let mut report = [0; unsettled::LEN];
+                return match socket.recv(&mut report, deadline)? {
+                    Some(unsettled::LEN) => Ok(Some(Self::Unsettled(Unsettled::from_bytes(report)))),
                     Some(_) => Err(Errno::PROTO),
                     None => Ok(None),
                 };

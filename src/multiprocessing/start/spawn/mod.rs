@@ -12,6 +12,7 @@
 //! error. A program that has rights by its file asks for a [proof] first.
 
 mod child;
+mod early;
 mod launch;
 mod letter;
 mod loader;
@@ -26,7 +27,7 @@ use ossature_sys::process::{Child, Exit, is_privileged_by_exec};
 use ossature_sys::socket::{Kind, Socket};
 
 use super::rights::Sets;
-use super::{Patience, STUCK, Started, own_pidfd, private};
+use super::{Patience, STUCK, Started, own_pidfd, private, shortage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::process::passport::Passport;
 use crate::multiprocessing::process::surroundings::Surroundings;
@@ -35,8 +36,25 @@ use crate::multiprocessing::transfer::{self, Handle, Packed};
 
 pub(super) use child::obey;
 pub(crate) use child::take_over;
+pub(super) use early::ended_early;
 pub(super) use letter::{Answer, Letter};
 pub(super) use order::Order;
+
+/// Which process begins, for the errors.
+#[derive(Clone, Copy)]
+pub(super) enum Who {
+    Child,
+    Server,
+}
+
+impl Who {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Child => "the new process",
+            Self::Server => "the fork server",
+        }
+    }
+}
 
 /// Starts this program anew to run a task.
 ///
@@ -66,8 +84,9 @@ pub(super) fn begin(
     arguments: &Packed,
     patience: Patience,
 ) -> Result<(Child, Socket)> {
-    let (control, theirs) = private::pair(Kind::Stream)
-        .map_err(|errno| Error::os(errno, "cannot spawn: no socket to tell the child its task"))?;
+    let (control, theirs) =
+        private::pair(Kind::Stream).map_err(shortage::of("cannot spawn: no socket to tell the child its task"))?;
+    let who = if order.passport.is_some() { Who::Child } else { Who::Server };
     let newborn = Newborn(Some(launch::launch(entrance, surroundings, &theirs)?), patience);
     drop(theirs);
     if let Entrance::Test(_) = entrance {
@@ -76,18 +95,20 @@ pub(super) fn begin(
     let capabilities = order.capabilities;
     let order = transfer::pack(&order)?;
     let letter = Letter::of([&order, arguments]);
-    let told = line(&control, capabilities, &newborn, patience).and_then(|line| match line {
-        Line::Control => Ok((None, instruct(&control, &letter, &newborn, patience)?)),
+    let told = line(&control, capabilities, &newborn, who, patience).and_then(|line| match line {
+        Line::Control => Ok((None, instruct(&control, &letter, &newborn, who, patience)?)),
         Line::Proven(line) => {
-            let answer = instruct(&line, &letter, &newborn, patience)?;
+            let answer = instruct(&line, &letter, &newborn, who, patience)?;
             Ok((Some(line), answer))
         }
         Line::Refused(answer) => Ok((None, answer)),
     });
     match told {
         Ok((line, Answer::Begun)) => Ok((newborn.grown(), line.unwrap_or(control))),
-        Ok((_, Answer::Refused(reason))) => Err(refused(&reason).with_exit(newborn.end())),
-        Ok((_, Answer::Nothing | Answer::Ready | Answer::Prove(_))) => Err(ended_early(newborn.end())),
+        Ok((_, Answer::Refused(reason))) => Err(refused(who, &reason).with_exit(newborn.end())),
+        // Only a fork server's child applies its surroundings itself.
+        Ok((_, Answer::Unsettled(unsettled))) => Err(unsettled.explain(surroundings)),
+        Ok((_, Answer::Nothing | Answer::Ready | Answer::Prove(_))) => Err(ended_early(who, newborn.end())),
         Err(error) => Err(error.with_exit(newborn.killed())),
     }
 }
@@ -104,15 +125,15 @@ enum Line {
 
 /// Asks the child over which socket it takes its task. Only the children of a program with rights by its file are
 /// asked.
-fn line(control: &Socket, capabilities: Sets, newborn: &Newborn, patience: Patience) -> Result<Line> {
+fn line(control: &Socket, capabilities: Sets, newborn: &Newborn, who: Who, patience: Patience) -> Result<Line> {
     if !is_privileged_by_exec() {
         return Ok(Line::Control);
     }
     match proof::ask(control, capabilities) {
         Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
-        Err(errno) => return Err(untold(errno)),
+        Err(errno) => return Err(untold(who, errno)),
     }
-    match hear(control, newborn, patience)? {
+    match hear(control, newborn, who, patience)? {
         Answer::Ready => Ok(Line::Control),
         Answer::Prove(number) => Socket::of_process(newborn, number).map(Line::Proven).map_err(unproven),
         answer => Ok(Line::Refused(answer)),
@@ -133,18 +154,24 @@ fn own_stdout() -> Option<Handle<OwnedFd>> {
 }
 
 /// Tells a child its task, and waits for its answer.
-pub(super) fn instruct(control: &Socket, letter: &Letter<'_>, life: &impl AsFd, patience: Patience) -> Result<Answer> {
+pub(super) fn instruct(
+    control: &Socket,
+    letter: &Letter<'_>,
+    life: &impl AsFd,
+    who: Who,
+    patience: Patience,
+) -> Result<Answer> {
     match letter.send(control, patience.deadline) {
         // It is gone, or refuses before it has read everything: its answer says which.
         Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
-        Err(Errno::TIMEDOUT) => return Err(silent("did not take its task and arguments", patience)),
-        Err(errno) => return Err(untold(errno)),
+        Err(Errno::TIMEDOUT) => return Err(silent(who, "did not take its task and arguments", patience)),
+        Err(errno) => return Err(untold(who, errno)),
     }
-    hear(control, life, patience)
+    hear(control, life, who, patience)
 }
 
 /// Waits for the next answer of a child.
-fn hear(control: &Socket, life: &impl AsFd, patience: Patience) -> Result<Answer> {
+fn hear(control: &Socket, life: &impl AsFd, who: Who, patience: Patience) -> Result<Answer> {
     let deadline = patience.deadline;
     // Should it have ended, whatever it said is there; but somebody else may still have its socket, so that no end of the
     // stream is.
@@ -152,13 +179,13 @@ fn hear(control: &Socket, life: &impl AsFd, patience: Patience) -> Result<Answer
         true => (Deadline::NOW, Some(Answer::Nothing)),
         false => (deadline, None),
     };
-    let answer =
-        Answer::receive(control, end).map_err(|errno| Error::os(errno, "cannot receive from the new process"))?;
-    answer.or(otherwise).ok_or_else(|| silent("did not say that it began its task", patience))
+    let answer = Answer::receive(control, end)
+        .map_err(|errno| Error::os(errno, format!("cannot receive from {}", who.name())))?;
+    answer.or(otherwise).ok_or_else(|| silent(who, "did not say that it began its task", patience))
 }
 
-fn untold(errno: Errno) -> Error {
-    Error::os(errno, "cannot tell the new process its task")
+fn untold(who: Who, errno: Errno) -> Error {
+    Error::os(errno, format!("cannot tell {} its task", who.name()))
 }
 
 /// Waits until the child has said something or ended; true for the second without the first.
@@ -169,35 +196,20 @@ fn has_ended_silent(control: &Socket, life: BorrowedFd<'_>, deadline: Deadline) 
     Ok(answer.revents().is_empty() && !end.revents().is_empty())
 }
 
-pub(super) fn silent(what: &str, patience: Patience) -> Error {
+fn silent(who: Who, what: &str, patience: Patience) -> Error {
     let within = patience.within();
     Error::new(
         ErrorKind::NotBegun,
         format!(
-            "the new process {what} within {within:?} and was killed: freeze_support(TASKS) must be the first line of its main, \
-             or the start timeout is too short (set_start_timeout, Builder::start_timeout)"
+            "{} {what} within {within:?} and was killed: freeze_support(TASKS) must be the first line of its main, \
+             or the start timeout is too short (set_start_timeout, Builder::start_timeout)",
+            who.name(),
         ),
     )
 }
 
-pub(super) fn refused(reason: &str) -> Error {
-    Error::new(ErrorKind::NotBegun, format!("the new process refused: {reason}"))
-}
-
-/// The child ended without a word, and so.
-pub(super) fn ended_early(end: Option<Exit>) -> Error {
-    let how = match end {
-        Some(exit @ Exit::Code(_)) => match loader::guise() {
-            Some(guise) => format!("{exit}, without a word: {guise}"),
-            None => format!(
-                "{exit}, without a word: it never came to freeze_support(TASKS), which must be the first line of main (of the \
-                 test, in a test), or it is another program"
-            ),
-        },
-        Some(exit) => exit.to_string(),
-        None => Exit::Unknown.to_string(),
-    };
-    Error::new(ErrorKind::NotBegun, format!("the new process ended before it began its task: {how}")).with_exit(end)
+pub(super) fn refused(who: Who, reason: &str) -> Error {
+    Error::new(ErrorKind::NotBegun, format!("{} refused: {reason}", who.name()))
 }
 
 /// A child that has not begun: unless it grows up, it is killed and waited for.

@@ -1,7 +1,5 @@
 //! What a child is told: who it is, what it shall do, and for whom.
 
-use std::fmt;
-use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -11,7 +9,7 @@ use super::launch::unreadable;
 use crate::error::Result;
 use crate::multiprocessing::process::passport::Passport;
 use crate::multiprocessing::start::rights::{Rights, Sets};
-use crate::multiprocessing::tasks::{BuildId, IMAGE, max_argument_depth};
+use crate::multiprocessing::tasks::{BuildId, max_argument_depth};
 use crate::multiprocessing::transfer::Handle;
 
 /// The first packet to a child; the arguments of its task are the second.
@@ -49,26 +47,5 @@ impl Order {
         let task = task.to_owned();
         let (depth, parent, directory) = (max_argument_depth(), None, None);
         Ok(Self { build, passport, parent, task, depth, directory, stdout: None, server: None, capabilities })
-    }
-}
-
-/// This program's image cannot be read.
-#[derive(Debug)]
-pub(in crate::multiprocessing::start) struct Unreadable(pub(in crate::multiprocessing::start) std::io::Error);
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let advice = match self.0.kind() {
-            ErrorKind::NotFound => " (is /proc mounted?)",
-            ErrorKind::PermissionDenied => " (the program's file must be readable, not only executable)",
-            _ => "",
-        };
-        write!(f, "cannot read this program's own image {IMAGE}{advice}: {}", self.0)
-    }
-}
-
-impl std::error::Error for Unreadable {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.0)
     }
 }

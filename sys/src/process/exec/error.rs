@@ -69,13 +69,25 @@ impl Stage {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StartError {
     pub(super) stage: Stage,
+    /// The position of the limit in the plan's list; 0 for another stage.
+    pub(super) limit: u8,
     pub(super) errno: Errno,
 }
 
 impl StartError {
+    /// Any stage but [`Stage::Limits`].
+    pub(super) fn at(stage: Stage, errno: Errno) -> Self {
+        Self { stage, limit: 0, errno }
+    }
+
     /// The step that failed.
     pub fn stage(&self) -> Stage {
         self.stage
+    }
+
+    /// For [`Stage::Limits`], the position of the limit that failed in the plan's list (255 also for a later one).
+    pub fn limit(&self) -> Option<usize> {
+        (self.stage == Stage::Limits).then_some(usize::from(self.limit))
     }
 
     /// The error of the call that failed.
@@ -86,12 +98,12 @@ impl StartError {
     /// What the child sends when it must give up.
     pub(super) fn to_bytes(self) -> [u8; 8] {
         let [a, b, c, d] = self.errno.raw_os_error().to_ne_bytes();
-        [self.stage as u8, 0, 0, 0, a, b, c, d]
+        [self.stage as u8, self.limit, 0, 0, a, b, c, d]
     }
 
-    pub(super) fn from_bytes([stage, _, _, _, a, b, c, d]: [u8; 8]) -> Self {
+    pub(super) fn from_bytes([stage, limit, _, _, a, b, c, d]: [u8; 8]) -> Self {
         let errno = Errno::from_raw_os_error(i32::from_ne_bytes([a, b, c, d]));
-        Self { stage: Stage::ALL.get(usize::from(stage)).copied().unwrap_or(Stage::Exec), errno }
+        Self { stage: Stage::ALL.get(usize::from(stage)).copied().unwrap_or(Stage::Exec), limit, errno }
     }
 }
 

@@ -30,7 +30,7 @@ impl Plan<'_> {
     /// The step that failed with its errno: `EAGAIN`, `ENOMEM` or `EMFILE` at [`Stage::Clone`]; `ENOENT`, `EACCES`, `ENOEXEC`, `E2BIG`
     /// at [`Stage::Exec`]; and so on. No process is left then.
     pub fn start(&self) -> core::result::Result<Child, StartError> {
-        let failed = |errno| StartError { stage: Stage::Clone, errno };
+        let failed = |errno| StartError::at(Stage::Clone, errno);
         // Not blocking: who reads has been woken because the writer wrote or is gone.
         let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
         let (reader, writer) =
@@ -70,7 +70,7 @@ impl Plan<'_> {
     pub unsafe fn exec(&self) -> StartError {
         let mask = match raw_process::set_mask(&Mask::FULL) {
             Ok(mask) => mask,
-            Err(errno) => return StartError { stage: Stage::Signals, errno },
+            Err(errno) => return StartError::at(Stage::Signals, errno),
         };
         let rest = Rest { handlers: false, cgroup: self.cgroup.is_some(), parent: crate::process::parent_id(), mask };
         let error = self.become_program(&rest, None);

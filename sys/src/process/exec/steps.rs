@@ -48,8 +48,10 @@ impl Plan<'_> {
         self.enter_directory().map_err(at(Stage::Directory))?;
         let image = self.deal_descriptors(report).map_err(at(Stage::Descriptors))?;
         // After the descriptors, which need room above the numbers in use; a lower limit closes nothing.
-        for &(resource, limit) in self.limits {
-            crate::process::set_rlimit(resource, limit).map_err(at(Stage::Limits))?;
+        for (position, &(resource, limit)) in self.limits.iter().enumerate() {
+            let position = u8::try_from(position).unwrap_or(u8::MAX);
+            let failed = |errno| StartError { stage: Stage::Limits, limit: position, errno };
+            crate::process::set_rlimit(resource, limit).map_err(failed)?;
         }
         if !self.identity.is_empty() {
             self.identity.assume_in_child().map_err(at(Stage::Identity))?;
@@ -72,7 +74,7 @@ impl Plan<'_> {
             // SAFETY: as above.
             Program::Image(_) => unsafe { raw_process::execveat(image, argv, envp) },
         };
-        StartError { stage: Stage::Exec, errno }
+        StartError::at(Stage::Exec, errno)
     }
 
     fn actions(&self, rest: &Rest) -> Result<()> {
@@ -180,7 +182,7 @@ fn keep_effective_ids() -> Result<()> {
 }
 
 fn at(stage: Stage) -> impl Fn(Errno) -> StartError {
-    move |errno| StartError { stage, errno }
+    move |errno| StartError::at(stage, errno)
 }
 
 fn close_on_exec_from(first: c_int) -> Result<()> {

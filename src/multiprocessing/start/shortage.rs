@@ -1,0 +1,36 @@
+//! The error of a start for which the system had no room: the limit, and the remedy.
+
+use ossature_sys::errno::Errno;
+
+use crate::error::Error;
+
+/// The error with this errno; `what` names the object that could not be made.
+pub(super) fn error(what: &str, errno: Errno) -> Error {
+    Error::os(errno, format!("{what}{}", hint(errno)))
+}
+
+/// [`error`], for `map_err`.
+pub(super) fn of(what: &'static str) -> impl Fn(Errno) -> Error {
+    move |errno| error(what, errno)
+}
+
+/// The limit behind an errno and the remedy, in parentheses.
+pub(super) fn hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::MFILE => {
+            " (this process has as many descriptors as RLIMIT_NOFILE allows: close some, or raise it with `ulimit -n`)"
+        }
+        Errno::NFILE => {
+            " (the system has as many open files as fs.file-max allows: close some, or raise it with sysctl)"
+        }
+        Errno::AGAIN => {
+            " (too many processes and threads: for the user RLIMIT_NPROC, `ulimit -u`; for the cgroup pids.max; for the \
+             system kernel.pid_max and kernel.threads-max: end some, or raise the limit)"
+        }
+        Errno::NOMEM => {
+            " (no memory: see RLIMIT_AS, the cgroup's memory.max and vm.overcommit_memory; or the first process of this pid \
+             namespace has ended)"
+        }
+        _ => "",
+    }
+}

@@ -1,0 +1,49 @@
+//! The error of a process that ended before its task began.
+
+use ossature_sys::process::{Exit, Signal};
+
+use super::{Who, loader};
+use crate::error::{Error, ErrorKind};
+
+/// The child ended without a word, and so.
+pub(in crate::multiprocessing::start) fn ended_early(who: Who, end: Option<Exit>) -> Error {
+    let exit = end.unwrap_or(Exit::Unknown);
+    let why = match exit {
+        // The dynamic loader's own code, and the shell's for a program that is not there.
+        Exit::Code(127) => ", without a word: the dynamic loader did not find a shared library or a symbol of the program, \
+                            or no memory for it: see LD_LIBRARY_PATH and RLIMIT_AS; its message is on standard error"
+            .into(),
+        Exit::Code(_) => match loader::guise() {
+            Some(guise) => format!(", without a word: {guise}"),
+            None => ", without a word: it never came to freeze_support(TASKS), which must be the first line of main (of the \
+                     test, in a test), or it is another program"
+                .into(),
+        },
+        Exit::Signal { signal, .. } => causes(signal).map(|causes| format!(": {causes}")).unwrap_or_default(),
+        Exit::Unknown => String::new(),
+    };
+    Error::new(ErrorKind::NotBegun, format!("{} ended before it began its task: {exit}{why}", who.name()))
+        .with_exit(end)
+}
+
+/// What usually sends this signal to a process that begins.
+fn causes(signal: i32) -> Option<&'static str> {
+    const CAUSES: [(Signal, &str); 11] = [
+        (
+            Signal::KILL,
+            "killed for want of memory (RLIMIT_AS, the cgroup's memory.max, the system's: see dmesg), over the hard \
+             RLIMIT_CPU, or by another process",
+        ),
+        (Signal::SEGV, "a crash before its task, or too little memory for its stack: see RLIMIT_STACK and RLIMIT_AS"),
+        (Signal::BUS, "a crash before its task, or no memory or disk for a mapped file"),
+        (Signal::ILL, "a crash before its task, or a program for another processor"),
+        (Signal::FPE, "a crash before its task"),
+        (Signal::ABORT, "an abort before its task; its message is on standard error"),
+        (Signal::SYS, "a seccomp filter forbids a system call"),
+        (Signal::XCPU, "over the soft RLIMIT_CPU"),
+        (Signal::XFSZ, "over RLIMIT_FSIZE"),
+        (Signal::TERM, "another process asked it to end"),
+        (Signal::INT, "interrupted from the keyboard, or by another process"),
+    ];
+    CAUSES.iter().find(|(one, _)| one.as_raw() == signal).map(|(_, causes)| *causes)
+}
