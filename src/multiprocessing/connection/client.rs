@@ -9,6 +9,7 @@ use ossature_sys::socket::{self, Kind, Socket};
 
 use super::exchange::Exchange;
 use super::rules::Rules;
+use super::shortage::refused;
 use super::{Access, Address, AuthKey, Connection, Digest, Family, Handshake};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::Trust;
@@ -144,7 +145,7 @@ impl ClientBuilder {
                 Err(errno) => last = errno,
             }
         }
-        Err(Error::os(last, format!("cannot connect to {address}")))
+        Err(refused(last, format_args!("cannot connect to {address}")))
     }
 
     fn authenticate(&self, socket: Socket, address: &Address, deadline: Deadline) -> Result<Option<Connection>> {
@@ -155,7 +156,8 @@ impl ClientBuilder {
         };
         let handshake = self.rules.apply(Handshake::client(key)?);
         let patience = Deadline::from(self.rules.timeout);
-        match Exchange::new(socket, handshake).run(deadline.or_sooner(patience))? {
+        let ran = Exchange::new(socket, handshake).run(deadline.or_sooner(patience));
+        match ran.map_err(|error| of_peer(error, address))? {
             Some(socket) => Connection::with_trust(socket.into(), Access::Both, address.trust_with(key)).map(Some),
             None if deadline <= patience => Ok(None),
             None => Err(Error::new(
@@ -163,6 +165,16 @@ impl ClientBuilder {
                 format!("{address} did not finish the handshake in time; does it listen with a key?"),
             )),
         }
+    }
+}
+
+/// A failed handshake, with the address of the listener. An error of this system stays as it is.
+fn of_peer(error: Error, address: &Address) -> Error {
+    let told = format!("{address}: {error}");
+    match error.kind() {
+        ErrorKind::Auth => error.with_message(told),
+        ErrorKind::Closed => Error::caused(ErrorKind::Closed, error.errno(), error).with_message(told),
+        _ => error,
     }
 }
 

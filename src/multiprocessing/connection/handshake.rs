@@ -9,6 +9,8 @@
 //! Both sides do both: the listener delivers first, the client answers first (and sends its challenge with its answer). CPython up to 3.11 sends 20 random bytes without
 //! a name, and answers with a bare HMAC-MD5 of 16 bytes; such a challenge and such an answer are known by their lengths.
 
+use std::borrow::Cow;
+
 use ossature_sys::random;
 
 use super::payload::{LIMIT, Payload};
@@ -24,6 +26,8 @@ const FAILURE: &[u8] = b"#FAILURE#";
 const OLD_CHALLENGE: usize = 20;
 /// How long an answer of CPython up to 3.11 is: MD5's.
 const OLD_ANSWER: usize = 16;
+/// What an error says of the digests.
+const KNOWN: &str = "known are md5, sha256, sha3_256, sha384 and sha3_384";
 /// How many random bytes a challenge of ours has.
 const NONCE: usize = 40;
 
@@ -61,6 +65,8 @@ pub struct Handshake {
     /// The other half, once this one is done.
     then: Option<Stage>,
     delivers: bool,
+    /// The digest of the answer that this side gave.
+    answered_by: Digest,
     /// What was found wrong is told to the other side before the end.
     refusal: bool,
 }
@@ -122,7 +128,18 @@ impl Handshake {
     fn with(key: &AuthKey, stage: Stage, then: Option<Stage>, nonce: [u8; NONCE]) -> Self {
         let (digest, minimum) = (Digest::default(), Digest::Md5);
         let delivers = then.is_some() || matches!(stage, Stage::Challenge);
-        Self { key: key.clone(), digest, minimum, nonce, given: None, stage, then, delivers, refusal: false }
+        Self {
+            key: key.clone(),
+            digest,
+            minimum,
+            nonce,
+            given: None,
+            stage,
+            then,
+            delivers,
+            answered_by: digest,
+            refusal: false,
+        }
     }
 
     /// The digest that the other side is asked for: [`Digest::Sha256`] unless said. Any other that is not below the
@@ -207,9 +224,11 @@ impl Handshake {
                 self.stage = self.then.take().unwrap_or(Stage::Done);
                 Ok(())
             }
-            Stage::Welcomed if message == FAILURE => {
-                self.fail("the other side did not accept our answer: it has another key, or wants another digest")
-            }
+            Stage::Welcomed if message == FAILURE => self.fail(format!(
+                "the other side did not accept the answer by {}: it has another key, or it does not count this digest; \
+                     compare authkey and minimum_digest of both sides",
+                self.answered_by
+            )),
             Stage::Welcomed => self.fail("the other side neither welcomed nor refused us"),
             Stage::Challenge | Stage::Welcome | Stage::Answer(_) | Stage::Done | Stage::Failed => {
                 self.fail("the other side spoke out of turn")
@@ -247,9 +266,13 @@ impl Handshake {
         }
         let digest = if challenge.len() == OLD_CHALLENGE { Some(Digest::Md5) } else { named(challenge).map(|it| it.0) };
         match digest {
-            None => self.fail("the other side's challenge names no digest that is known here"),
-            Some(digest) if digest < self.minimum => self.fail("the other side asks for too weak a digest"),
+            None => self.fail(format!("the other side's challenge names no digest that is known here; {KNOWN}")),
+            Some(digest) if digest < self.minimum => {
+                let weak = self.too_weak("asks for", digest);
+                self.fail(weak)
+            }
             Some(digest) => {
+                self.answered_by = digest;
                 let mac = digest.mac(&self.key, challenge);
                 self.stage = Stage::Answer(match challenge.len() {
                     OLD_CHALLENGE => Payload::of(&[mac.as_bytes()]),
@@ -263,10 +286,15 @@ impl Handshake {
     fn answered(&mut self, challenge: &[u8], message: &[u8]) -> Result<()> {
         let answer = if message.len() == OLD_ANSWER { Some((Digest::Md5, message)) } else { named(message) };
         match answer {
-            None => self.refuse("the other side's answer names no digest that is known here"),
-            Some((digest, _)) if digest < self.minimum => self.refuse("the other side's answer has too weak a digest"),
+            None => self.refuse(format!("the other side's answer names no digest that is known here; {KNOWN}")),
+            Some((digest, _)) if digest < self.minimum => {
+                let weak = self.too_weak("answered by", digest);
+                self.refuse(weak)
+            }
             Some((digest, answer)) if !digest.mac(&self.key, challenge).matches(answer) => {
-                self.refuse("the other side does not know the key")
+                self.refuse(format!(
+                    "the other side does not know the key: its answer by {digest} is wrong; give both sides the same authkey"
+                ))
             }
             Some(_) => {
                 self.stage = Stage::Welcome;
@@ -275,12 +303,20 @@ impl Handshake {
         }
     }
 
-    fn refuse(&mut self, why: &'static str) -> Result<()> {
+    fn too_weak(&self, does: &str, digest: Digest) -> String {
+        let minimum = self.minimum;
+        format!(
+            "the other side {does} {digest}, and the weakest digest that counts here is {minimum}: choose a stronger digest \
+             there, or lower minimum_digest here"
+        )
+    }
+
+    fn refuse(&mut self, why: String) -> Result<()> {
         self.refusal = true;
         self.fail(why)
     }
 
-    fn fail(&mut self, why: &'static str) -> Result<()> {
+    fn fail(&mut self, why: impl Into<Cow<'static, str>>) -> Result<()> {
         self.stage = Stage::Failed;
         Err(Error::new(ErrorKind::Auth, why))
     }

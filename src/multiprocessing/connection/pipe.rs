@@ -4,8 +4,9 @@ use ossature_sys::fd::{AboveStandard, set_nonblocking};
 use ossature_sys::pipe;
 use ossature_sys::socket::{Kind, Socket};
 
+use super::shortage::refused;
 use super::{Access, Connection};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::multiprocessing::transfer::Trust;
 
 /// Two ends of a connection, each of which sends and receives: Python's `Pipe()`.
@@ -51,7 +52,7 @@ use crate::multiprocessing::transfer::Trust;
 #[doc(alias = "Pipe")]
 #[doc(alias = "socketpair")]
 pub fn pipe() -> Result<(Connection, Connection)> {
-    let failed = |errno| Error::os(errno, "cannot make a pipe");
+    let failed = |errno| refused(errno, format_args!("cannot make a pipe"));
     let (one, other) = Socket::pair(Kind::Stream).and_then(AboveStandard::above_standard).map_err(failed)?;
     let end = |socket: Socket| {
         set_nonblocking(&socket, false).map_err(failed)?;
@@ -70,7 +71,7 @@ pub fn pipe() -> Result<(Connection, Connection)> {
 /// As for [`pipe()`].
 #[doc(alias = "Pipe")]
 pub fn pipe_one_way() -> Result<(Connection, Connection)> {
-    let failed = |errno| Error::os(errno, "cannot make a pipe");
+    let failed = |errno| refused(errno, format_args!("cannot make a pipe"));
     let (reader, writer) = pipe::pipe(pipe::Flags::empty()).and_then(AboveStandard::above_standard).map_err(failed)?;
     let end = |fd, access| Connection::with_trust(fd, access, Trust::Kin);
     Ok((end(reader, Access::Receive)?, end(writer, Access::Send)?))

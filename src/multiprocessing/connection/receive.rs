@@ -18,7 +18,8 @@ use crate::multiprocessing::transfer::{Bounds, DEPTH, Descriptors, Packed, Sorts
 #[derive(Debug)]
 pub(super) struct Receiving {
     partial: RefCell<Partial>,
-    open: Cell<bool>,
+    /// Why nothing can be received; `None` if it can.
+    closed: Cell<Option<&'static str>>,
     /// Whether a challenge as the next message is an error: for the first message of a client that has no key.
     refuses_challenge: Cell<bool>,
     /// The longest message that is taken unless a call says otherwise; `None` is as [`FROM_A_STRANGER`] says.
@@ -44,12 +45,18 @@ struct Partial {
     descriptors: Descriptors,
 }
 
+const ONLY_SENDS: &str = "cannot receive: the connection is write-only (Access::Send); receive at its other end";
+const CHALLENGED: &str = "cannot receive: the listener asks for a key, which this connection was made without; connect with \
+                          Client::builder().authkey(&key)";
+const SPOILT: &str =
+    "cannot receive: after an earlier bad message nobody knows where the next one begins; make a new connection";
+
 impl Receiving {
     pub(super) const fn new(open: bool) -> Self {
         let partial = Partial { incoming: Incoming::new(), descriptors: Descriptors::new() };
         Self {
             partial: RefCell::new(partial),
-            open: Cell::new(open),
+            closed: Cell::new(if open { None } else { Some(ONLY_SENDS) }),
             refuses_challenge: Cell::new(false),
             most: Cell::new(None),
             depth: Cell::new(DEPTH),
@@ -58,7 +65,7 @@ impl Receiving {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.open.get()
+        self.closed.get().is_none()
     }
 
     /// The longest message that is taken unless a call says otherwise.
@@ -112,7 +119,7 @@ impl Receiving {
         if !self.refuses_challenge.replace(false) || !is_challenge(message) {
             return Ok(());
         }
-        self.open.set(false);
+        self.closed.set(Some(CHALLENGED));
         let message =
             "the listener asks for a key: connect with Client::builder().authkey(&key), or call answer_challenge first";
         Err(Error::new(ErrorKind::Auth, message))
@@ -124,13 +131,7 @@ impl Receiving {
     }
 
     pub(super) fn must_be_open(&self) -> Result<()> {
-        if self.open.get() {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Closed,
-            "the connection is not open for receiving (connection is write-only, or was spoilt by a bad message)",
-        ))
+        self.closed.get().map_or(Ok(()), |why| Err(Error::new(ErrorKind::Closed, why)))
     }
 
     /// The next message, which may be as long as the call's limit says, if it names one; `None` when it was not whole by the
@@ -193,7 +194,7 @@ impl Receiving {
         if let Err(error) = &result {
             let end = error.kind() == ErrorKind::Closed; // says the same again
             let passing = error.errno().is_some_and(|errno| errno == Errno::NOMEM || errno == Errno::NOBUFS);
-            self.open.set(end || passing);
+            self.closed.set((!(end || passing)).then_some(SPOILT));
         }
         result
     }
@@ -501,6 +502,7 @@ macro_rules! receives {
             /// Sets how deep a received value may be nested, also from kin.
             ///
             /// Each struct, enum, tuple, array, sequence, map, newtype and `Some` around another value is one level.
+            /// A linked list takes two levels for each link. So 128 levels are 64 nodes of `struct L(u8, Option<Box<L>>)`.
             /// Decoding a level takes stack, so a thread that reads deeper values needs a larger stack. The limit holds
             /// for this end in this process. The depth of a [pickle](crate::multiprocessing::connection::pickle) is
             /// also limited to [`MAX_DEPTH`](crate::multiprocessing::connection::pickle::MAX_DEPTH).

@@ -19,7 +19,8 @@ const SMALL: usize = 512;
 #[derive(Debug)]
 pub(super) struct Sending {
     rest: RefCell<Rest>,
-    open: Cell<bool>,
+    /// Why nothing can be sent; `None` if it can.
+    closed: Cell<Option<&'static str>>,
 }
 
 #[derive(Debug, Default)]
@@ -30,13 +31,17 @@ struct Rest {
     before: usize,
 }
 
+const ONLY_RECEIVES: &str = "cannot send: the connection is read-only (Access::Receive); send at its other end";
+const BROKE: &str = "cannot send: an earlier error cut a message off, and the other side would take what follows for its rest; \
+                     make a new connection";
+
 impl Sending {
     pub(super) fn new(open: bool) -> Self {
-        Self { rest: RefCell::default(), open: Cell::new(open) }
+        Self { rest: RefCell::default(), closed: Cell::new((!open).then_some(ONLY_RECEIVES)) }
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.open.get()
+        self.closed.get().is_none()
     }
 
     /// Whether a part of a message has still to go.
@@ -45,13 +50,7 @@ impl Sending {
     }
 
     fn must_be_open(&self) -> Result<()> {
-        if self.open.get() {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Closed,
-            "the connection is not open for sending (connection is read-only, or broke within a message)",
-        ))
+        self.closed.get().map_or(Ok(()), |why| Err(Error::new(ErrorKind::Closed, why)))
     }
 
     /// Sends what is left of earlier messages; false when it was not all gone by the deadline.
@@ -64,7 +63,7 @@ impl Sending {
     /// After an error within a message, whatever follows would be taken for the rest of it.
     fn torn_by<T>(&self, result: Result<T>) -> Result<T> {
         if result.is_err() {
-            self.open.set(false);
+            self.closed.set(Some(BROKE));
         }
         result
     }

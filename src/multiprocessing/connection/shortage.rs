@@ -45,12 +45,19 @@ impl Shortage {
 }
 
 pub(super) fn cannot_accept(errno: Errno) -> Error {
-    let message = match errno {
-        Errno::MFILE => {
-            "cannot accept a connection: this process has no descriptor left; close some, or raise RLIMIT_NOFILE"
-        }
-        Errno::NFILE => "cannot accept a connection: the system has no descriptor left",
-        _ => "cannot accept a connection",
-    };
-    Error::os(errno, message)
+    refused(errno, format_args!("cannot accept a connection"))
+}
+
+/// The error of something that could not be made, with the remedy if descriptors are short.
+pub(super) fn refused(errno: Errno, what: std::fmt::Arguments<'_>) -> Error {
+    Error::os(
+        errno,
+        match errno {
+            Errno::MFILE => {
+                format!("{what}: this process has no descriptor left; close some, or raise RLIMIT_NOFILE")
+            }
+            Errno::NFILE => format!("{what}: the system has no descriptor left; close some, or raise fs.file-max"),
+            _ => what.to_string(),
+        },
+    )
 }

@@ -143,6 +143,10 @@ owner!(Semaphore, semaphore::Semaphore<Shared>);
 ///
 /// Differs from Python: the bound is kept by one atomic step, so it holds however many release at a time.
 ///
+/// The bound is in the shared memory, whose type is that of a [`Semaphore`]. So a process can receive this value as a
+/// `Semaphore`, and the bound holds there too. A `Semaphore` that is received as a `BoundedSemaphore` has no bound: send
+/// and receive the same type.
+///
 /// ```
 /// use ossature::multiprocessing::BoundedSemaphore;
 ///

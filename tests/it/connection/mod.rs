@@ -285,6 +285,33 @@ fn value_of_another_type_is_an_error_and_the_next_message_is_whole() {
 }
 
 #[test]
+fn why_an_end_is_closed_is_told() {
+    let (reader, writer) = pipe_one_way().unwrap();
+    let told = |error: ossature::Error, part: &str| {
+        assert!(error.kind() == ErrorKind::Closed && error.to_string().contains(part), "{error}");
+    };
+    told(reader.send(&1).unwrap_err(), "read-only (Access::Receive)");
+    told(writer.recv::<u8>().unwrap_err(), "write-only (Access::Send)");
+    let (mut far, near) = UnixStream::pair().unwrap();
+    let near = Connection::from_fd(near.into(), Access::Both).unwrap();
+    far.write_all(b"\xff\xff\xff\x00").unwrap();
+    assert_eq!(near.recv_bytes().unwrap_err().kind(), ErrorKind::Decode);
+    told(near.recv_bytes().unwrap_err(), "earlier bad message");
+}
+
+#[test]
+fn a_list_takes_two_levels_for_each_link() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct L(u8, Option<Box<L>>);
+    let list = |nodes: u8| (1..nodes).fold(L(0, None), |rest, item| L(item, Some(Box::new(rest))));
+    let (near, far) = pipe().unwrap();
+    near.send(&list(64)).unwrap();
+    near.send(&list(65)).unwrap();
+    assert!(far.recv::<L>().is_ok());
+    assert_eq!(kind(far.recv::<L>().map(drop)), ErrorKind::Decode);
+}
+
+#[test]
 fn peers_are_known_by_the_kernels_word() {
     let (near, _far) = pipe().unwrap();
     let peer = near.peer_credentials().unwrap().unwrap();

@@ -170,6 +170,30 @@ fn a_file_that_is_in_the_way_stays_unless_it_is_a_dead_socket() {
     assert!(!Listener::bind(path.as_path()).unwrap().removed_stale_file(), "there was none");
 }
 
+/// Another program's bind makes the file a moment before the file names a socket.
+#[test]
+fn a_file_that_was_made_just_now_is_not_dead_yet() {
+    let path = path(&fresh());
+    // The clock of the file system may be a tick of 10 ms behind.
+    let made = std::time::Instant::now();
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(soon(|| bind_when_dead(&path)).removed_stale_file());
+    assert!(made.elapsed() >= Duration::from_millis(85), "{:?}", made.elapsed());
+}
+
+/// What the server closed first stays for a minute as a connection of the port.
+#[test]
+fn a_port_can_be_bound_again_at_once() {
+    let listener = Listener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.address().clone();
+    let client = Client::connect(&address).unwrap();
+    drop(listener.accept().unwrap());
+    assert_eq!(client.recv_bytes().unwrap_err().kind(), ErrorKind::Closed);
+    drop((client, listener));
+    // A process that another test starts just now has copies until it executes its program.
+    soon(|| while Listener::bind(&address).is_err() {});
+}
+
 #[test]
 fn where_another_holds_the_lock_of_a_path_for_long_no_file_is_removed() {
     let path = path(&fresh());

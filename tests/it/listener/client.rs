@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::connection::{
-    Access, Address, Client, Connection, Handshake, Listener, answer_challenge, answer_challenge_timeout,
+    Access, Address, AuthKey, Client, Connection, Handshake, Listener, answer_challenge, answer_challenge_timeout,
     deliver_challenge, deliver_challenge_timeout, pipe,
 };
 use ossature::multiprocessing::transfer::Trust;
@@ -39,6 +39,20 @@ fn a_silent_listener_is_waited_for_until_the_deadline() {
     let connected = Client::builder().authkey(&key()).connect_timeout(path.as_path(), Duration::from_millis(20));
     assert!(connected.unwrap().is_none() && start.elapsed() >= Duration::from_millis(20));
     assert!(Client::connect_timeout(path.as_path(), Deadline::NOW).unwrap().is_some(), "without a key it is done");
+}
+
+#[test]
+fn a_failed_handshake_names_both_addresses() {
+    let listener = keyed().bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.address().clone();
+    let stranger = std::thread::spawn(move || {
+        let error = Client::builder().authkey(&AuthKey::from("another")).connect(&address).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("{address}: the other side did not accept")), "{error}");
+    });
+    let error = soon(|| listener.accept().unwrap_err()).to_string();
+    assert!(error.starts_with("127.0.0.1:") || error.starts_with("('127.0.0.1'"), "{error}");
+    assert!(error.contains("does not know the key"), "{error}");
+    stranger.join().unwrap();
 }
 
 #[test]

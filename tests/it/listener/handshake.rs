@@ -129,6 +129,42 @@ fn what_is_below_the_minimum_is_refused_in_both_directions() {
 }
 
 #[test]
+fn errors_name_the_digest_and_the_remedy() {
+    let key = key();
+    let mut answering = Handshake::answer(&key).minimum_digest(Digest::Sha384);
+    let text = answering.incoming(&[b"#CHALLENGE#{sha256}", &count(40)[..]].concat()).unwrap_err().to_string();
+    assert!(
+        text.contains("asks for sha256") && text.contains("here is sha384") && text.contains("minimum_digest"),
+        "{text}"
+    );
+
+    let mut answering = Handshake::answer(&key);
+    answering.incoming(&[b"#CHALLENGE#{sha3_256}", &count(40)[..]].concat()).unwrap();
+    answering.outgoing().unwrap();
+    let text = answering.incoming(b"#FAILURE#").unwrap_err().to_string();
+    assert!(text.contains("answer by sha3_256") && text.contains("authkey"), "{text}");
+
+    for (minimum, answer, part) in [
+        (
+            Digest::Md5,
+            [&b"{sha384}"[..], &count(48)].concat(),
+            "answer by sha384 is wrong; give both sides the same authkey",
+        ),
+        (Digest::Sha256, count(16), "answered by md5, and the weakest digest that counts here is sha256"),
+        (Digest::Md5, b"{crc32}1234".to_vec(), "known are md5, sha256"),
+    ] {
+        let mut delivering = Handshake::deliver(&key).unwrap().minimum_digest(minimum);
+        delivering.outgoing().unwrap();
+        let text = delivering.incoming(&answer).unwrap_err().to_string();
+        assert!(text.contains(part), "{text}");
+    }
+    let known = Digest::ALL.map(Digest::name);
+    let mut answering = Handshake::answer(&key);
+    let text = answering.incoming(&[b"#CHALLENGE#", &count(40)[..]].concat()).unwrap_err().to_string();
+    assert!(known.iter().all(|name| text.contains(name)), "{text}");
+}
+
+#[test]
 fn a_challenge_that_makes_no_sense_is_not_answered() {
     let of = |start: &[u8], n| [start, &count(n)].concat();
     for challenge in [
@@ -142,6 +178,7 @@ fn a_challenge_that_makes_no_sense_is_not_answered() {
         of(b"sha256}", 40),
         of(b"{sha3_2567}", 40),
         of(b"{", 245),
+        of(b"{sha256}", 3), // with a name, but too short to be hard to guess
         of(b"{sha256}", 238),
     ] {
         assert_eq!(answer_to(&challenge, Digest::Md5), Err(ErrorKind::Auth), "{}", challenge.escape_ascii());

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{Address, Handshake, Listener, ListenerBuilder};
+use ossature::multiprocessing::connection::{Access, Address, Connection, Handshake, Listener, ListenerBuilder};
 use ossature::sys::deadline::Deadline;
 
 use super::{client, fresh, key, keyed, raw};
@@ -317,6 +317,36 @@ fn a_flood_makes_the_oldest_go_and_not_the_honest() {
             let end = { peer }.read_to_end(&mut rest).is_ok();
             assert_eq!(end, index < failed, "{index}");
         }
+    });
+}
+
+/// A peer whose last word has come gets in, although its time is over and another waits for its place.
+#[test]
+fn a_peer_that_has_said_its_last_word_does_not_make_room() {
+    soon(|| {
+        let listener = small(1).bind(fresh()).unwrap();
+        let peer = Connection::from_fd(raw(&listener).into(), Access::Both).unwrap();
+        let mut handshake = Handshake::client(&key()).unwrap();
+        let peer = thread::spawn(move || {
+            let mut last_word = None;
+            while !handshake.is_done() {
+                handshake.incoming(&peer.recv_bytes().unwrap()).unwrap();
+                while let Some(message) = handshake.outgoing() {
+                    match handshake.is_done() {
+                        true => last_word = Some(message.to_vec()),
+                        false => peer.send_bytes(&message).unwrap(),
+                    }
+                }
+            }
+            (peer, last_word.unwrap())
+        });
+        assert!(listener.accept_timeout(Duration::from_millis(700)).unwrap().is_none());
+        let (peer, last_word) = peer.join().unwrap();
+        let _other = raw(&listener);
+        peer.send_bytes(&last_word).unwrap();
+        let server = listener.accept().unwrap();
+        server.send_bytes(b"let in").unwrap();
+        assert_eq!(peer.recv_bytes().unwrap(), b"let in");
     });
 }
 

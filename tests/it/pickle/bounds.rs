@@ -89,6 +89,16 @@ fn nesting_is_bounded_alike_for_both_directions() {
     assert!(decode(&deep(128)).is_ok());
     assert!(complaint(&deep(129)).contains("nested more than 128 deep; Decoder::max_depth allows more"));
     assert!(complaint(&deep(1_000_000)).contains("nested more than 128 deep"));
+    // A connection's errors name what the caller of the connection can set.
+    let (near, far) = ossature::multiprocessing::connection::pipe().unwrap();
+    far.set_max_decoded(1000);
+    near.send_bytes(&deep(129)).unwrap();
+    let text = far.recv_pickled().unwrap_err().to_string();
+    assert!(text.contains("set_max_decoded allows more") && !text.contains("Decoder"), "{text}");
+    far.set_max_decoded(None);
+    near.send_bytes(&deep(129)).unwrap();
+    let text = far.recv_pickled().unwrap_err().to_string();
+    assert!(text.contains("; set_max_depth allows more") && !text.contains("Decoder"), "{text}");
     // Millions of tuples in one another, made from within.
     let inner = [b")".to_vec(), b"\x85".repeat(1_000_000), b".".to_vec()].concat();
     assert!(complaint(&inner).contains("nested more than 128 deep"));

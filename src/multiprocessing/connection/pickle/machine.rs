@@ -32,14 +32,14 @@ pub(super) struct Graph<'a> {
 }
 
 impl<'a> Machine<'a> {
-    pub(super) fn new(bytes: &'a [u8], old_str: OldStr, limit: usize) -> Self {
+    pub(super) fn new(bytes: &'a [u8], old_str: OldStr, meter: Meter) -> Self {
         Self {
             input: Input::new(bytes),
             nodes: Vec::new(),
             old_str,
             stack: Stack::default(),
             memo: Memo::default(),
-            meter: Meter::new(limit),
+            meter,
         }
     }
 
@@ -560,7 +560,8 @@ const NOT_ASCII: &str = "a str of Python 2 that is not ASCII; OldStr::Bytes woul
 
 /// The error text when the meter is full.
 pub(super) fn too_large(meter: &Meter) -> String {
-    format!("reading it takes more than {} bytes of memory; Decoder::max_memory allows more", meter.limit())
+    let (limit, setter) = (meter.limit(), meter.setters().memory);
+    format!("reading it takes more than {limit} bytes of memory; {setter} allows more")
 }
 
 /// The number of a line as `repr` writes it. One that is too large for a float is none, though infinity is one.

@@ -46,7 +46,7 @@ macro_rules! sends_pickles {
 impl Receiving {
     /// A decoder within the bounds of the connection.
     fn decoder(&self) -> Decoder {
-        let decoder = Decoder::new().max_depth(self.depth());
+        let decoder = Decoder::new().of_connection().max_depth(self.depth());
         match self.decoded() {
             Some(bytes) => decoder.max_memory(bytes),
             None => decoder,

@@ -4,6 +4,25 @@
 pub(super) struct Meter {
     used: usize,
     limit: usize,
+    setters: Setters,
+}
+
+/// The methods that allow more, by their names in errors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setters {
+    pub(super) memory: &'static str,
+    pub(super) depth: &'static str,
+}
+
+impl Setters {
+    /// Of a connection, which has made the decoder itself.
+    pub(super) const OF_CONNECTION: Self = Self { memory: "set_max_decoded", depth: "set_max_depth" };
+}
+
+impl Default for Setters {
+    fn default() -> Self {
+        Self { memory: "Decoder::max_memory", depth: "Decoder::max_depth" }
+    }
 }
 
 /// The allocation would exceed the limit.
@@ -13,8 +32,12 @@ pub(super) struct Full;
 type Outcome = Result<(), Full>;
 
 impl Meter {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { used: 0, limit }
+    pub(super) fn new(limit: usize, setters: Setters) -> Self {
+        Self { used: 0, limit, setters }
+    }
+
+    pub(super) fn setters(&self) -> Setters {
+        self.setters
     }
 
     pub(super) fn limit(&self) -> usize {

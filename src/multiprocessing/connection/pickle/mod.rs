@@ -59,6 +59,7 @@ pub use ser::to_value;
 pub use value::Value;
 pub use writer::encode;
 
+use self::meter::{Meter, Setters};
 use crate::error::Result;
 
 /// The highest protocol that is read.
@@ -109,6 +110,7 @@ pub struct Decoder {
     old_str: OldStr,
     max_depth: Option<usize>,
     max_memory: Option<usize>,
+    setters: Setters,
 }
 
 impl Decoder {
@@ -155,14 +157,20 @@ impl Decoder {
         self
     }
 
+    /// Names the setters of a connection in its errors.
+    fn of_connection(mut self) -> Self {
+        self.setters = Setters::OF_CONNECTION;
+        self
+    }
+
     /// Reads a pickle of plain data.
     ///
     /// # Errors
     /// Those of [`decode`].
     pub fn decode(&self, bytes: &[u8]) -> Result<Value> {
         let limit = self.max_memory.unwrap_or_else(|| bytes.len().saturating_mul(MEMORY_PER_BYTE).max(MEMORY));
-        let mut graph = machine::Machine::new(bytes, self.old_str, limit).run()?;
-        let meter = std::mem::replace(&mut graph.meter, meter::Meter::new(0));
+        let mut graph = machine::Machine::new(bytes, self.old_str, Meter::new(limit, self.setters)).run()?;
+        let meter = std::mem::replace(&mut graph.meter, Meter::new(0, self.setters));
         tree::Builder::build(&graph, meter, self.max_depth.unwrap_or(DEPTH))
     }
 }

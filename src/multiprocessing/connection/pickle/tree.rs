@@ -171,9 +171,9 @@ impl<'m, 'a> Builder<'m, 'a> {
         if self.open.len() < self.max_depth {
             return Ok(());
         }
-        let (depth, at) = (self.max_depth, at as usize);
+        let (depth, at, setter) = (self.max_depth, at as usize, self.meter.setters().depth);
         let error = |message| self.graph.input.error_at(at, message);
-        Err(error(format_args!("nested more than {depth} deep; Decoder::max_depth allows more")))
+        Err(error(format_args!("nested more than {depth} deep; {setter} allows more")))
     }
 
     /// The value of the innermost open container.
@@ -291,13 +291,13 @@ impl<'m, 'a> Builder<'m, 'a> {
 
     #[cold]
     fn too_large(&self, id: Id) -> Error {
-        let limit = self.meter.limit();
+        let (limit, setter) = (self.meter.limit(), self.meter.setters().memory);
         if self.copied > limit / 2 {
             return self.error(
                 id,
                 format_args!(
                     "one object stands in too many places: with a copy in each the value would take more than {limit} bytes of \
-                     memory; Decoder::max_memory allows more"
+                     memory; {setter} allows more"
                 ),
             );
         }
