@@ -6,6 +6,7 @@
 mod harness;
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -86,10 +87,18 @@ const CASES: &[(&str, fn())] = &[
     ("ends", || {
         log_to_stderr(LevelFilter::Info);
         let sleeper = || std::thread::sleep(Duration::from_secs(60));
-        let nothing = || std::thread::sleep(Duration::from_millis(20));
-        let _daemon = Process::builder().name("demon").daemon(true).fork(sleeper).expect("one thread");
+        let daemon = Process::builder().name("demon").daemon(true).fork(sleeper).expect("one thread");
+        let daemon = format!("/proc/{}", daemon.pid().expect("a process").as_raw_nonzero());
+        let parent = format!("/proc/{}/stat", std::process::id());
+        // The parent waits for this child once the parent has reaped the daemon and sleeps.
+        let until_waited_for = move || {
+            let is_awake = |stat: String| !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'));
+            while Path::new(&daemon).exists() || std::fs::read_to_string(&parent).is_ok_and(is_awake) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
         log_to_stderr(LevelFilter::Error);
-        let _child = Process::builder().name("child").fork(nothing).expect("one thread");
+        let _child = Process::builder().name("child").fork(until_waited_for).expect("one thread");
         log_to_stderr(LevelFilter::Info);
     }),
     ("directory", || {
