@@ -1,6 +1,7 @@
 //! The kernel's part: sleepers in order of arrival, and wakes that choose among them.
 
 use super::std;
+use core::cell::Cell;
 use std::vec::Vec;
 
 use loom::sync::{Condvar, Mutex};
@@ -12,6 +13,19 @@ use crate::sync::half::Half;
 
 loom::lazy_static! {
     static ref KERNEL: Futex = Futex { queue: Mutex::new(Queue::default()), changed: Condvar::new() };
+}
+
+loom::thread_local! {
+    /// Whether this thread sleeps before all others.
+    static URGENT: Cell<bool> = Cell::new(false);
+}
+
+/// Runs `body` with a real-time priority: where it sleeps, a wake chooses this thread before those that came earlier.
+pub fn urgent<R>(body: impl FnOnce() -> R) -> R {
+    URGENT.with(|urgent| urgent.set(true));
+    let answer = body();
+    URGENT.with(|urgent| urgent.set(false));
+    answer
 }
 
 struct Futex {
@@ -42,7 +56,8 @@ pub(super) fn sleep_any(words: &[usize], holds: impl FnOnce() -> bool) -> Option
     }
     let id = queue.next;
     queue.next += 1;
-    queue.sleepers.push(Sleeper { id, words: words.iter().map(|word| (*word, false)).collect() });
+    let place = if URGENT.with(Cell::get) { 0 } else { queue.sleepers.len() };
+    queue.sleepers.insert(place, Sleeper { id, words: words.iter().map(|word| (*word, false)).collect() });
     loop {
         let at = queue.sleepers.iter().position(|sleeper| sleeper.id == id).unwrap();
         if let Some(woken) = queue.sleepers[at].words.iter().rposition(|(_, woken)| *woken) {

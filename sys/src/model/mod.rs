@@ -15,9 +15,9 @@ use crate::scope::Refused;
 use crate::sync::queue::{PrivateQueue, Queue};
 use crate::sync::word::{Take, WAITERS, Waiter, Word};
 
-pub use self::kernel::sleepers;
+pub use self::kernel::{sleepers, urgent};
 pub(crate) use self::kernel::{wait, wait_at, wait_while, wake, wake_at, wake_on};
-pub use self::mortal::{Mortal, MortalUnits, doomed};
+pub use self::mortal::{Mortal, MortalUnits, doomed, stopped};
 
 /// The lock of threads.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //!
 //! A participant dies between any two steps of its critical stretch at which others can notice: when it has been covered, before
 //! and behind each sleep and each wake, before its cover ends. The kernel then wakes one sleeper at the gate that was
-//! pending, as it does for a word without an owner.
+//! pending, as it does for a word without an owner. A participant may also stop there for ever: then nobody is woken.
 
 use super::std;
 use core::cell::Cell;
@@ -54,6 +54,8 @@ loom::thread_local! {
     static LEFT: Cell<Option<u32>> = Cell::new(None);
     /// The gate that is pending in this participant.
     static PENDING: Cell<usize> = Cell::new(0);
+    /// Whether this participant stops for ever after its last step, instead of dying.
+    static STOPS: Cell<bool> = Cell::new(false);
 }
 
 struct Died;
@@ -70,13 +72,21 @@ pub fn doomed<R>(steps: u32, body: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
+/// Runs `body` in this thread until it has made so many steps, and stops it there for ever. `None` if it stopped.
+pub fn stopped<R>(steps: u32, body: impl FnOnce() -> R) -> Option<R> {
+    STOPS.with(|stops| stops.set(true));
+    let answer = doomed(steps, body);
+    STOPS.with(|stops| stops.set(false));
+    answer
+}
+
 fn step() {
     match LEFT.with(Cell::get) {
         None => {}
         Some(0) => {
             LEFT.with(|left| left.set(None));
             let gate = PENDING.with(|pending| pending.replace(0));
-            if gate != 0 {
+            if gate != 0 && !STOPS.with(Cell::get) {
                 wake_on(gate, 1);
             }
             resume_unwind(Box::new(Died));

@@ -80,84 +80,65 @@ mod place {
         ".popsection",
     );
 
+    // `access!(load, ...)` and `access!(store, ...)` find the variable's place, then read or write it by `value`.
+
+    #[cfg(target_arch = "x86_64")]
+    macro_rules! access {
+        (load, $($rest:tt)+) => { access!("mov {value}, qword ptr fs:[{place}]", $($rest)+) };
+        (store, $($rest:tt)+) => { access!("mov qword ptr fs:[{place}], {value}", $($rest)+) };
+        ($instruction:literal, $($rest:tt)+) => {
+            core::arch::asm!(
+                concat!("mov {place}, qword ptr [rip + ", name!(), "@GOTTPOFF]"),
+                $instruction,
+                place = out(reg) _,
+                $($rest)+
+            )
+        };
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    macro_rules! access {
+        (load, $($rest:tt)+) => { access!("ldr {value}, [{thread}, {place}]", $($rest)+) };
+        (store, $($rest:tt)+) => { access!("str {value}, [{thread}, {place}]", $($rest)+) };
+        ($instruction:literal, $($rest:tt)+) => {
+            core::arch::asm!(
+                concat!("adrp {place}, :gottprel:", name!()),
+                concat!("ldr {place}, [{place}, #:gottprel_lo12:", name!(), "]"),
+                "mrs {thread}, tpidr_el0",
+                $instruction,
+                place = out(reg) _,
+                thread = out(reg) _,
+                $($rest)+
+            )
+        };
+    }
+
+    #[cfg(target_arch = "riscv64")]
+    macro_rules! access {
+        (load, $($rest:tt)+) => { access!("ld {value}, 0({place})", $($rest)+) };
+        (store, $($rest:tt)+) => { access!("sd {value}, 0({place})", $($rest)+) };
+        ($instruction:literal, $($rest:tt)+) => {
+            core::arch::asm!(
+                concat!("la.tls.ie {place}, ", name!()),
+                "add {place}, {place}, tp",
+                $instruction,
+                place = out(reg) _,
+                $($rest)+
+            )
+        };
+    }
+
     #[inline(always)]
     pub(super) fn load() -> u64 {
         let number: u64;
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: reads the variable above, which every thread has and only itself writes; touches a register of the compiler's.
-        unsafe {
-            core::arch::asm!(
-                concat!("mov {0}, qword ptr [rip + ", name!(), "@GOTTPOFF]"),
-                "mov {0}, qword ptr fs:[{0}]",
-                out(reg) number,
-                options(nostack, preserves_flags, readonly, pure),
-            );
-        }
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: as above.
-        unsafe {
-            core::arch::asm!(
-                concat!("adrp {0}, :gottprel:", name!()),
-                concat!("ldr {0}, [{0}, #:gottprel_lo12:", name!(), "]"),
-                "mrs {1}, tpidr_el0",
-                "ldr {0}, [{1}, {0}]",
-                out(reg) number,
-                out(reg) _,
-                options(nostack, preserves_flags, readonly, pure),
-            );
-        }
-        #[cfg(target_arch = "riscv64")]
-        // SAFETY: as above.
-        unsafe {
-            core::arch::asm!(
-                concat!("la.tls.ie {0}, ", name!()),
-                "add {0}, {0}, tp",
-                "ld {0}, 0({0})",
-                out(reg) number,
-                options(nostack, preserves_flags, readonly, pure),
-            );
-        }
+        // SAFETY: reads the variable above, which every thread has and only itself writes; touches registers of the compiler's.
+        unsafe { access!(load, value = out(reg) number, options(nostack, preserves_flags, readonly, pure)) };
         number
     }
 
     pub(super) fn store(number: u64) {
-        #[cfg(target_arch = "x86_64")]
         // SAFETY: writes the calling thread's own variable, which only `load` reads, in the same thread.
-        unsafe {
-            core::arch::asm!(
-                concat!("mov {0}, qword ptr [rip + ", name!(), "@GOTTPOFF]"),
-                "mov qword ptr fs:[{0}], {1}",
-                out(reg) _,
-                in(reg) number,
-                options(nostack, preserves_flags),
-            );
-        }
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: as above.
-        unsafe {
-            core::arch::asm!(
-                concat!("adrp {0}, :gottprel:", name!()),
-                concat!("ldr {0}, [{0}, #:gottprel_lo12:", name!(), "]"),
-                "mrs {1}, tpidr_el0",
-                "str {2}, [{1}, {0}]",
-                out(reg) _,
-                out(reg) _,
-                in(reg) number,
-                options(nostack, preserves_flags),
-            );
-        }
-        #[cfg(target_arch = "riscv64")]
-        // SAFETY: as above.
-        unsafe {
-            core::arch::asm!(
-                concat!("la.tls.ie {0}, ", name!()),
-                "add {0}, {0}, tp",
-                "sd {1}, 0({0})",
-                out(reg) _,
-                in(reg) number,
-                options(nostack, preserves_flags),
-            );
-        }
+        unsafe { access!(store, value = in(reg) number, options(nostack, preserves_flags)) };
     }
 }
 

@@ -1,9 +1,10 @@
 //! What a condition does about those who are killed in it.
 
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
-use ossature_sys::process::{Child, fork};
+use ossature_sys::process::{Child, Exit, fork};
 use ossature_sys::scope::Shared;
 use ossature_sys::shareable;
 use ossature_sys::shm::{Shm, array};
@@ -12,12 +13,17 @@ use ossature_sys::sync::lock::Lock;
 
 use crate::handover::{asleep, until};
 use crate::harness::Test;
+use crate::still::{end, go_on, standing};
 
 pub const TESTS: &[Test] = &[
     ("notification_of_one_who_dies_before_it_has_the_lock_goes_on", notification_of_one_who_dies_goes_on),
     ("places_of_the_dead_are_used_again", places_of_the_dead_are_used_again),
     ("table_full_of_the_dead_has_room", table_full_of_the_dead_has_room),
     ("notification_of_the_dead_reaches_nobody", notification_of_the_dead_reaches_nobody),
+    ("notification_that_the_last_waiter_left_goes_to_the_next_that_comes", notification_goes_to_the_next_that_comes),
+    ("places_of_those_that_ran_out_of_time_are_used_again", places_of_those_that_ran_out_of_time_are_used_again),
+    ("waiter_that_dies_on_its_way_into_a_used_place_notifies_nobody", waiter_that_dies_on_its_way_notifies_nobody),
+    ("notification_of_all_does_not_reach_who_comes_meanwhile", notification_of_all_does_not_reach_who_comes_meanwhile),
 ];
 
 shareable! {
@@ -108,4 +114,70 @@ fn notification_of_the_dead_reaches_nobody() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(stage.condition.notify(1), 0);
+}
+
+/// It had the notification, not the lock, and nobody was behind it.
+fn notification_goes_to_the_next_that_comes() {
+    let stage = stage();
+    let mut first = waiter(&stage, 0);
+    let guard = stage.lock.lock().unwrap();
+    assert_eq!(stage.condition.notify(1), 1);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    drop(guard);
+    let mut next = fork(|| {
+        drop(stage.condition.wait(stage.lock.lock().unwrap()).unwrap());
+        0
+    })
+    .unwrap();
+    assert_eq!(next.wait(), Ok(Exit::Code(0)));
+}
+
+fn places_of_those_that_ran_out_of_time_are_used_again() {
+    let stage = stage();
+    for _ in 0..130 {
+        let waited = stage.condition.wait_timeout(stage.lock.lock().unwrap(), Deadline::NOW);
+        assert!(!waited.expect("the places are free").1);
+    }
+}
+
+/// It is killed at any instruction of its wait, in the place of a waiter that was notified before.
+fn waiter_that_dies_on_its_way_notifies_nobody() {
+    // Between the claim of the place and its ticket are some fifty.
+    for steps in (0..).step_by(11) {
+        let stage = stage();
+        let mut served = waiter(&stage, 0);
+        assert_eq!(stage.condition.notify(1), 1);
+        served.wait().unwrap();
+        let turn = || drop(stage.condition.wait_timeout(stage.lock.lock().unwrap(), Deadline::NOW));
+        let Some(mut doomed) = standing(turn) else { return };
+        let stands = go_on(&mut doomed, steps);
+        if stands {
+            end(doomed);
+        }
+        let guard = stage.lock.lock().unwrap_or_else(|refused| panic!("{refused:?} after {steps} instructions"));
+        let waited = stage.condition.wait_timeout(guard, Duration::from_millis(1)).unwrap();
+        assert!(!waited.1, "nobody was to be notified, after {steps} instructions");
+        if !stands {
+            assert!(steps > 20, "there was something to do");
+            return;
+        }
+    }
+}
+
+/// The notifier is stopped when it has notified the first.
+fn notification_of_all_does_not_reach_who_comes_meanwhile() {
+    let stage = stage();
+    let mut first = waiter(&stage, 0);
+    let Some(mut notifier) = standing(|| stage.states[2].store(stage.condition.notify(5), SeqCst)) else {
+        return end(first);
+    };
+    while first.wait_timeout(Duration::from_millis(2)).unwrap().is_none() {
+        assert!(go_on(&mut notifier, 1), "it has notified nobody");
+    }
+    let second = waiter(&stage, 1);
+    while go_on(&mut notifier, 1) {}
+    assert_eq!(stage.states[2].load(SeqCst), 1, "the second came later");
+    assert_eq!(stage.states[1].load(SeqCst), 1);
+    end(second);
 }

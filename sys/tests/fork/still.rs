@@ -43,7 +43,7 @@ const LIMIT: Duration = Duration::from_millis(5);
 const LATE: Duration = Duration::from_secs(10);
 
 /// A child that is stopped before `turn`; `None`, with a printed note, if the processor cannot step.
-fn standing(turn: impl FnOnce()) -> Option<Child> {
+pub fn standing(turn: impl FnOnce()) -> Option<Child> {
     let mut child = fork(|| {
         ptrace::stop_for_tracer().unwrap();
         turn();
@@ -61,14 +61,14 @@ fn standing(turn: impl FnOnce()) -> Option<Child> {
 }
 
 /// Lets the child run that many instructions; false if it ended before.
-fn go_on(child: &mut Child, steps: usize) -> bool {
+pub fn go_on(child: &mut Child, steps: usize) -> bool {
     (0..steps).all(|_| {
         ptrace::single_step(child).unwrap();
         matches!(ptrace::wait(child, PATIENCE), Ok(Some(State::Stopped(_))))
     })
 }
 
-fn end(mut child: Child) {
+pub fn end(mut child: Child) {
     let _ = child.kill();
     child.wait().unwrap();
 }

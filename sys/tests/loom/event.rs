@@ -4,7 +4,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
 use ossature_sys::futex::Cancel;
-use ossature_sys::model::{Mortal, doomed, sleepers};
+use ossature_sys::model::{Mortal, doomed, sleepers, stopped, urgent};
 use ossature_sys::scope::Private;
 use ossature_sys::sync::event::Event;
 
@@ -218,4 +218,81 @@ fn killed_setter_is_not_in_the_way_of_a_clear_and_another_set() {
             }
         });
     }
+}
+
+#[test]
+fn set_before_the_cancel_is_an_answer() {
+    explore(|| {
+        let (event, cancel) = (Arc::new(Event::new()), Arc::new(Cancel::new()));
+        let waiter = {
+            let (event, cancel) = (event.clone(), cancel.clone());
+            thread::spawn(move || event.wait_timeout(&*cancel))
+        };
+        event.set();
+        cancel.cancel();
+        assert!(waiter.join().unwrap(), "the flag was up before the wait was cancelled");
+    });
+}
+
+fn until_sleep(count: usize) {
+    while sleepers() < count {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn set_of_a_raised_flag_wakes_whom_a_stopped_setter_has_left() {
+    for steps in 0..STEPS {
+        explore(move || {
+            let event = Arc::new(Event::mortal());
+            let waiters = [(); 2].map(|()| mortal_waiter(&event, None));
+            let _ = stopped(steps, || event.set());
+            event.set();
+            for waiter in waiters {
+                waiter.join().unwrap();
+            }
+        });
+    }
+}
+
+#[test]
+fn heir_of_a_killed_setter_wakes_the_sleepers_of_two_raises() {
+    explore(|| {
+        let event = Arc::new(Event::mortal());
+        let first = mortal_waiter(&event, None);
+        until_sleep(1);
+        // Covered, raised, and stopped or killed before the wake.
+        assert_eq!(stopped(1, || event.set()), None);
+        event.clear();
+        let second = mortal_waiter(&event, None);
+        until_sleep(2);
+        assert_eq!(doomed(1, || event.set()), None);
+        first.join().unwrap();
+        second.join().unwrap();
+    });
+}
+
+#[test]
+fn urgent_sleeper_passes_on_the_wake_of_those_before_it() {
+    explore(|| {
+        let event = Arc::new(Event::mortal());
+        let first = mortal_waiter(&event, None);
+        until_sleep(1);
+        let setter = {
+            let event = event.clone();
+            thread::spawn(move || assert_eq!(doomed(1, || event.set()), None))
+        };
+        while !event.is_set() {
+            thread::yield_now();
+        }
+        event.clear();
+        let late = {
+            let event = event.clone();
+            thread::spawn(move || urgent(|| event.wait().unwrap()))
+        };
+        setter.join().unwrap();
+        first.join().unwrap();
+        event.set();
+        late.join().unwrap();
+    });
 }
