@@ -10,6 +10,8 @@ use ossature::sys;
 mod connection;
 #[path = "no_alloc/machine.rs"]
 mod machine;
+#[path = "no_alloc/memory.rs"]
+mod memory;
 #[path = "no_alloc/sync.rs"]
 mod sync;
 #[path = "no_alloc/thin.rs"]
@@ -19,34 +21,42 @@ struct Counting;
 
 thread_local! {
     static ASKED: Cell<u64> = const { Cell::new(0) };
+    static LIVE: Cell<i64> = const { Cell::new(0) };
 }
 
-fn count() {
+fn count(bytes: usize) {
     // A thread that is ending has no counter any more, and nothing left to measure.
     let _ = ASKED.try_with(|asked| asked.set(asked.get() + 1));
+    change(bytes as i64);
+}
+
+fn change(bytes: i64) {
+    let _ = LIVE.try_with(|live| live.set(live.get() + bytes));
 }
 
 // SAFETY: every call is System's, with the caller's own arguments; counting does not touch the memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: the caller's obligation is System's own.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: the caller's obligation is System's own.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, len: usize) -> *mut u8 {
-        count();
+        count(len);
+        change(-(layout.size() as i64));
         // SAFETY: the caller's obligation is System's own.
         unsafe { System.realloc(place, layout, len) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        change(-(layout.size() as i64));
         // SAFETY: the caller's obligation is System's own, and alloc's memory was System's.
         unsafe { System.dealloc(place, layout) }
     }
@@ -60,6 +70,11 @@ fn asked<R>(body: impl FnOnce() -> R) -> (R, u64) {
     let before = ASKED.get();
     let result = body();
     (result, ASKED.get() - before)
+}
+
+/// The bytes that this thread has asked for, less those that it has given back.
+fn live() -> i64 {
+    LIVE.get()
 }
 
 /// Runs an expression and asserts that this thread asked for no memory meanwhile; gives its value.

@@ -131,3 +131,30 @@ fn without_a_descriptor_for_a_set_the_default_selector_polls() {
         limited && no_set && found
     });
 }
+
+/// Without a descriptor for a set the child asks one by one, and forgets there what it takes out.
+#[test]
+fn a_forked_child_without_a_set_forgets_what_is_taken_out() {
+    let pairs = [(); 2].map(|()| UnixStream::pair().unwrap());
+    let mut poll = Poll::new();
+    poll.register(pairs[0].0.as_fd(), PollFlags::OUT);
+    let first = pairs[0].0.as_raw_fd();
+    let second = pairs[1].0.as_raw_fd();
+    in_a_child(|| {
+        let limit = |most| {
+            let most = libc::rlimit { rlim_cur: most, rlim_max: 64 };
+            // SAFETY: setrlimit(2) reads the limit, which lives for the whole call.
+            unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const most) == 0 }
+        };
+        let look = |poll: &mut Poll<'_>| -> Vec<i32> {
+            poll.poll(Duration::ZERO).map(|ready| ready.map(|(fd, _)| fd.as_raw_fd()).collect()).unwrap_or_default()
+        };
+        let without = limit(1) && look(&mut poll) == [first] && limit(64);
+        // The set is made here, beside those that are asked one by one.
+        poll.register(pairs[1].0.as_fd(), PollFlags::OUT);
+        let both = look(&mut poll) == [first, second];
+        let taken_out = poll.unregister(&pairs[0].0).is_ok();
+        poll.register(pairs[0].0.as_fd(), PollFlags::OUT);
+        without && both && taken_out && look(&mut poll) == [second, first]
+    });
+}

@@ -40,6 +40,9 @@ fn main() {
         ("a_callback_that_panics_stops_no_other", a_callback_that_panics_stops_no_other),
         ("a_guard_shuts_down_and_callbacks_come_once", a_guard_shuts_down_and_callbacks_come_once),
         ("the_main_thread_can_be_joined_while_it_shuts_down", the_main_thread_can_be_joined_while_it_shuts_down),
+        ("shutdown_does_not_wait_for_the_thread_that_calls_it", shutdown_does_not_wait_for_the_thread_that_calls_it),
+        ("the_default_hook_prints_no_exit", the_default_hook_prints_no_exit),
+        ("a_handle_of_the_forking_thread_tells_at_once", children::a_handle_of_the_forking_thread_tells_at_once),
         ("a_child_has_the_main_thread_only", children::a_child_has_the_main_thread_only),
         ("a_forking_thread_is_main_in_the_child", children::a_forking_thread_is_main_in_the_child),
         (
@@ -423,4 +426,28 @@ fn threads_of_timers_go_when_they_are_not_needed() {
         again.start().unwrap();
         again.wait();
     });
+}
+
+fn shutdown_does_not_wait_for_the_thread_that_calls_it() {
+    apart(|| {
+        let thread = Thread::builder().daemon(false).spawn(threading::shutdown).unwrap();
+        thread.join().unwrap();
+    });
+}
+
+fn the_default_hook_prints_no_exit() {
+    let (mut reader, writer) = harness::pipe();
+    let moved = writer.try_clone().unwrap();
+    apart(move || {
+        // SAFETY: standard error, which nobody in this child owns by its number.
+        assert_eq!(unsafe { libc::dup2(moved.as_raw_fd(), 2) }, 2);
+        for hook in [None, Some(Arc::new(threading::default_excepthook) as Arc<_>)] {
+            threading::set_excepthook(hook);
+            Thread::spawn(|| thread::exit()).unwrap().join().unwrap();
+        }
+    });
+    drop(writer);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "");
 }

@@ -151,10 +151,10 @@ impl<'a, T> Lists<'a, T> {
 
     #[cold]
     fn refused(&self, errno: Errno, fds: &[PollFd<'_>]) -> Error {
-        let closed = fds.iter().find(|entry| entry.revents().contains(PollFlags::NVAL));
-        let Some(closed) = closed.map(|entry| entry.fd().as_raw_fd()).filter(|_| errno == Errno::BADF) else {
+        let Some(closed) = fds.iter().find(|entry| entry.revents().contains(PollFlags::NVAL)) else {
             return Error::os(errno, "select");
         };
+        let closed = closed.fd().as_raw_fd();
         let places = self.asked.iter().zip(["read", "write", "except"]).filter_map(|(list, name)| {
             let place = list.iter().position(|(_, fd)| fd.as_raw_fd() == closed)?;
             Some(format!("{name}[{place}]"))

@@ -175,3 +175,18 @@ fn many_registrations_report_the_one_that_is_ready() {
     (&pairs[137].0).read_exact(&mut [0]).unwrap();
     assert_eq!(now(&mut poll), []);
 }
+
+/// A set of the kernel's wakes by `IN` only, though it is readable by `RDNORM` as well.
+#[test]
+fn what_is_asked_for_after_a_change_is_seen_though_no_wake_names_it() {
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let inner = Epoll::new().unwrap();
+    inner.register(&near, Interest::IN, 0).unwrap();
+    let mut poll = Poll::new();
+    poll.register(inner.as_fd(), PollFlags::IN);
+    assert_eq!(now(&mut poll), []);
+    poll.modify(&inner, PollFlags::RDNORM).unwrap();
+    assert_eq!(now(&mut poll), []);
+    far.write_all(b"x").unwrap();
+    assert_eq!(now(&mut poll), [(inner.as_fd().as_raw_fd(), PollFlags::RDNORM)]);
+}

@@ -205,6 +205,14 @@ fn values_can_be_sent_to_the_very_end() {
     assert!(program.wait().unwrap().success());
 }
 
+/// Maps so much memory, page by page, that the process goes on for milliseconds after it was killed.
+fn give_the_kernel_work_at_the_end() {
+    let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping, of which nobody else knows.
+    let place = unsafe { libc::mmap(std::ptr::null_mut(), 64 << 20, access, flags | libc::MAP_POPULATE, -1, 0) };
+    assert_ne!(place, libc::MAP_FAILED);
+}
+
 /// One ignores `SIGTERM`, the other is stopped; the alarm of the runner ends a wait for them.
 fn a_daemon_that_does_not_listen_is_killed() {
     let scratch = Scratch::new();
@@ -212,21 +220,27 @@ fn a_daemon_that_does_not_listen_is_killed() {
     let began = Instant::now();
     let mut program = ossature::sys::process::fork(|| {
         set_daemon_grace(grace);
+        let mut pids = Vec::new();
         for name in ["deaf", "stopped"] {
             let path = scratch.path(name);
             let daemon = Process::builder().daemon(true).fork(|| -> u8 {
                 // SAFETY: no handler is installed.
                 unsafe { libc::signal(libc::SIGTERM, if name == "deaf" { libc::SIG_IGN } else { libc::SIG_DFL }) };
+                give_the_kernel_work_at_the_end();
                 put(&path, &std::process::id().to_string());
                 crate::harness::rest()
             });
             let daemon = daemon.unwrap();
             wait_for(&path);
+            let pid = daemon.pid().unwrap().as_raw_nonzero().get();
             if name == "stopped" {
                 // SAFETY: kill(2) has no preconditions; it is a child that nobody has reaped.
-                assert_eq!(unsafe { libc::kill(daemon.pid().unwrap().as_raw_nonzero().get(), libc::SIGSTOP) }, 0);
+                assert_eq!(unsafe { libc::kill(pid, libc::SIGSTOP) }, 0);
             }
+            pids.push(pid);
         }
+        let (last, is_there) = (scratch.path("last"), |pid| Path::new(&format!("/proc/{pid}")).exists());
+        Finalize::at_exit(-1, move || append(&last, &format!("{}", pids.into_iter().any(is_there)))).leave();
         std::process::exit(3)
     })
     .unwrap();
@@ -235,4 +249,5 @@ fn a_daemon_that_does_not_listen_is_killed() {
     for name in ["deaf", "stopped"] {
         assert!(!runs(scratch.read(name).parse().unwrap()), "{name}");
     }
+    assert_eq!(scratch.read("last"), "false", "they were waited for before the last finalizers");
 }

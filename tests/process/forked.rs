@@ -36,6 +36,7 @@ pub const TESTS: &[Test] = &[
     ("what_was_printed_is_printed_once", what_was_printed_is_printed_once),
     ("standard_input_is_empty_in_a_child", standard_input_is_empty_in_a_child),
     ("callbacks_after_a_fork_come_in_order", callbacks_after_a_fork_come_in_order),
+    ("a_callback_goes_with_what_it_is_for", a_callback_goes_with_what_it_is_for),
     ("a_callback_registers_another_for_the_children_after_it", a_callback_registers_another_for_the_children_after_it),
     ("callbacks_do_not_multiply_over_generations", callbacks_do_not_multiply_over_generations),
     ("a_lock_that_knows_of_forks_is_free_in_a_child", a_lock_that_knows_of_forks_is_free_in_a_child),
@@ -242,6 +243,24 @@ fn callbacks_after_a_fork_come_in_order() {
         }));
     }));
     assert_eq!(scratch.read("log"), "one two work one two three ");
+}
+
+fn a_callback_goes_with_what_it_is_for() {
+    struct Told(std::path::PathBuf);
+    impl Drop for Told {
+        fn drop(&mut self) {
+            append(&self.0, "dropped ");
+        }
+    }
+    let scratch = Scratch::new();
+    let log = scratch.path("log");
+    succeeds(Process::fork(|| {
+        let (gone, owned) = (Arc::new(()), Told(log.clone()));
+        register_after_fork(&gone, move |()| append(&owned.0, "called "));
+        drop(gone);
+        succeeds(Process::fork(|| append(&log, "work ")));
+    }));
+    assert_eq!(scratch.read("log"), "dropped work ");
 }
 
 fn a_callback_registers_another_for_the_children_after_it() {

@@ -241,3 +241,16 @@ pub fn an_initialisation_of_the_parent_does_not_stop_the_child() {
         assert_eq!(maker.result().unwrap().unwrap(), 1);
     });
 }
+
+/// Each of these questions is the first thing that the child asks the module.
+pub fn a_handle_of_the_forking_thread_tells_at_once() {
+    fn ask() {
+        let me = current_thread();
+        inside(|| assert_eq!(me.native_id(), Some(process::id())));
+        inside(|| assert!(me.is_alive()));
+    }
+    apart(|| {
+        ask();
+        Thread::spawn(ask).unwrap().result().unwrap();
+    });
+}
