@@ -132,8 +132,8 @@ impl TimerFd {
         self.set_raw(TimerfdTimerFlags::empty(), ZERO, ZERO)
     }
 
-    /// `timerfd_gettime(fd, ...)`: how long until the next expiration; `None` when it is not set or has expired for the
-    /// last time.
+    /// `timerfd_gettime(fd, ...)`: how long until the next expiration, zero where an interval's expiration is due;
+    /// `None` when it is not set or has expired for the last time.
     ///
     /// # Errors
     /// `EBADF` when the descriptor is not open, which this type excludes.
@@ -141,7 +141,9 @@ impl TimerFd {
     pub fn remaining(&self) -> Result<Option<Duration>> {
         let state = raw::call("timerfd_gettime", || rustix::time::timerfd_gettime(&self.0))?;
         let left = from_timespec(state.it_value);
-        Ok((!left.is_zero()).then_some(left))
+        // The kernel answers zero also for an expiration that is due and that no interrupt has counted yet.
+        let is_set = !left.is_zero() || !from_timespec(state.it_interval).is_zero();
+        Ok(is_set.then_some(left))
     }
 
     /// `read(fd, &count, 8)`: how often the timer has expired since it was set or last asked; waits for the first, and

@@ -38,7 +38,7 @@ pub fn under_signals<R>(wait: impl FnOnce() -> R) -> R {
     // SAFETY: pthread_self has no preconditions.
     let target = unsafe { libc::pthread_self() } as usize;
     let over = AtomicBool::new(false);
-    let before = CAUGHT.load(SeqCst);
+    let at_first = CAUGHT.load(SeqCst);
     soon(|| {
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -48,6 +48,11 @@ pub fn under_signals<R>(wait: impl FnOnce() -> R) -> R {
                     thread::sleep(Duration::from_millis(1));
                 }
             });
+            // The thread that sends may be slow to begin.
+            while CAUGHT.load(SeqCst) == at_first {
+                thread::yield_now();
+            }
+            let before = CAUGHT.load(SeqCst);
             let answer = wait();
             over.store(true, SeqCst);
             assert!(CAUGHT.load(SeqCst) > before, "no signal came: the test shows nothing");

@@ -38,6 +38,17 @@ fn interval_counts_what_nobody_took() {
 }
 
 #[test]
+fn interval_whose_expiration_is_due_is_still_set() {
+    let timer = TimerFd::new(Clock::Monotonic).unwrap();
+    timer.set_every(Duration::from_nanos(1), Duration::from_nanos(1)).unwrap();
+    for _ in 0..1000 {
+        assert!(timer.remaining().unwrap().is_some());
+    }
+    timer.disarm().unwrap();
+    assert_eq!(timer.remaining(), Ok(None));
+}
+
+#[test]
 fn interval_of_zero_is_an_error_and_changes_nothing() {
     let timer = TimerFd::new(Clock::Monotonic).unwrap();
     timer.set_once(HOUR).unwrap();
