@@ -54,6 +54,18 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("ossature runs on Linux only, 5.10 or newer: use it under `cfg(target_os = \"linux\")`");
 
+/// Gives types that are `AsFd` the bare number as well, for interfaces that know no other form.
+#[cfg(feature = "multiprocessing")]
+macro_rules! as_raw_fd {
+    ($($name:ty),+) => {
+        $(impl std::os::fd::AsRawFd for $name {
+            fn as_raw_fd(&self) -> std::os::fd::RawFd {
+                std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(self))
+            }
+        })+
+    };
+}
+
 #[doc(inline)]
 pub use ossature_sys as sys;
 

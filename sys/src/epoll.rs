@@ -44,7 +44,7 @@ use static_assertions::{assert_eq_size, assert_impl_all};
 
 use crate::deadline::{Deadline, Timespec};
 use crate::errno::{Errno, Result, retry_until};
-use crate::fd::{AboveStandard, AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd, above_standard};
+use crate::fd::{AboveStandard, AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, above_standard};
 use crate::raw;
 
 bitflags::bitflags! {
@@ -349,12 +349,7 @@ impl AsFd for Epoll {
     }
 }
 
-impl AsRawFd for Epoll {
-    #[inline]
-    fn as_raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
-}
+crate::fd::as_raw_fd!(Epoll);
 
 impl From<OwnedFd> for Epoll {
     /// Adopts a set made elsewhere (Python's `epoll.fromfd`). Owning it excludes a second owner who would close it too.

@@ -127,6 +127,8 @@ impl AsFd for EventFd {
     }
 }
 
+crate::fd::as_raw_fd!(EventFd);
+
 /// Takes an event counter that came from elsewhere, which is made non-blocking.
 impl TryFrom<OwnedFd> for EventFd {
     type Error = Errno;

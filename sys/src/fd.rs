@@ -14,6 +14,19 @@ use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry, retry_until};
 use crate::raw;
 
+/// Gives types that are [`AsFd`] the bare number as well, for interfaces that know no other form.
+macro_rules! as_raw_fd {
+    ($($name:ty),+) => {
+        $(impl $crate::fd::AsRawFd for $name {
+            #[inline]
+            fn as_raw_fd(&self) -> $crate::fd::RawFd {
+                $crate::fd::AsRawFd::as_raw_fd(&$crate::fd::AsFd::as_fd(self))
+            }
+        })+
+    };
+}
+pub(crate) use as_raw_fd;
+
 /// The lowest number that is not a standard stream.
 const ABOVE_STANDARD: RawFd = 3;
 
@@ -85,6 +98,30 @@ pub fn set_cloexec(fd: impl AsFd, on: bool) -> Result<()> {
 /// `ENOTTY` for a descriptor whose driver does not know the call.
 pub fn set_nonblocking(fd: impl AsFd, on: bool) -> Result<()> {
     raw::call("ioctl", || rustix::io::ioctl_fionbio(fd.as_fd(), on))
+}
+
+/// `fcntl(fd, F_GETFL)`: whether the descriptor was opened for reading, and whether for writing. A socket is for both.
+///
+/// # Errors
+/// `EBADF` when `fd` is not open or names a place only (`O_PATH`).
+///
+/// # Examples
+/// ```
+/// let (reader, writer) = ossature_sys::pipe::pipe(ossature_sys::pipe::Flags::empty())?;
+/// assert_eq!(ossature_sys::fd::access(&reader)?, (true, false));
+/// assert_eq!(ossature_sys::fd::access(&writer)?, (false, true));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+#[doc(alias = "F_GETFL")]
+#[doc(alias = "O_ACCMODE")]
+pub fn access(fd: impl AsFd) -> Result<(bool, bool)> {
+    use rustix::fs::OFlags;
+    let flags = raw::call("fcntl", || rustix::fs::fcntl_getfl(fd.as_fd()))?;
+    if flags.contains(OFlags::PATH) {
+        return Err(Errno::BADF);
+    }
+    let mode = flags & OFlags::RWMODE;
+    Ok((mode != OFlags::WRONLY, mode == OFlags::WRONLY || mode == OFlags::RDWR))
 }
 
 /// `fstat(fd, ...)`: whether this is a character device: a terminal, `/dev/null` and the like.

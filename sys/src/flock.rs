@@ -87,6 +87,8 @@ impl AsFd for FileLock {
     }
 }
 
+crate::fd::as_raw_fd!(FileLock);
+
 impl Drop for FileLock {
     /// `flock(fd, LOCK_UN)`, because a process that was forked meanwhile may have a copy of the descriptor, and so the
     /// lock.

@@ -177,6 +177,8 @@ impl AsFd for Inotify {
     }
 }
 
+crate::fd::as_raw_fd!(Inotify);
+
 impl AboveStandard for Inotify {
     fn above_standard(self) -> Result<Self> {
         above_standard(self.0).map(Self)

@@ -51,6 +51,7 @@ use crate::process::generation;
 use crate::raw;
 #[cfg(not(loom))]
 use crate::sync::robust;
+use crate::thread_bound::GuardStaysInItsThread;
 
 /// What happens when the owner locks once more, and when somebody else unlocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -389,7 +390,7 @@ pub struct Guard<'a> {
     mutex: &'a Mutex,
     owner_died: bool,
     generation: u32, // of the process that took it
-    _this_thread: PhantomData<*const ()>,
+    _this_thread: PhantomData<GuardStaysInItsThread>,
 }
 
 impl Guard<'_> {

@@ -161,6 +161,8 @@ impl AsFd for SignalFd {
     }
 }
 
+crate::fd::as_raw_fd!(SignalFd);
+
 impl AboveStandard for SignalFd {
     fn above_standard(self) -> Result<Self> {
         above_standard(self.0).map(Self)

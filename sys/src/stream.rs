@@ -302,6 +302,8 @@ impl AsFd for Stream {
     }
 }
 
+crate::fd::as_raw_fd!(Stream);
+
 impl From<Stream> for OwnedFd {
     fn from(stream: Stream) -> Self {
         stream.fd

@@ -187,6 +187,8 @@ impl AsFd for TimerFd {
     }
 }
 
+crate::fd::as_raw_fd!(TimerFd);
+
 impl AboveStandard for TimerFd {
     fn above_standard(self) -> Result<Self> {
         above_standard(self.0).map(Self)

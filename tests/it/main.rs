@@ -12,6 +12,7 @@ mod multiprocessing_sync;
 mod pickle;
 mod poll;
 mod poll_differential;
+mod raw_numbers;
 mod select;
 mod selectors;
 mod sharedctypes;

@@ -4,7 +4,7 @@ use super::{Complaints, code_of};
 
 /// The modules of `sys`, level by level: a file imports from the levels before its own.
 const SYS: &[&[&str]] = &[
-    &["raw", "faults", "errno", "deadline", "atomic"],
+    &["raw", "faults", "errno", "deadline", "atomic", "thread_bound"],
     &["fd"],
     &[
         "select", "poll", "epoll", "futex", "kqueue", "mmap", "pthread", "pipe", "eventfd", "timerfd", "signalfd",

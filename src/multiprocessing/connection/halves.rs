@@ -97,6 +97,8 @@ impl AsFd for Receiver {
     }
 }
 
+as_raw_fd!(Receiver, Sender);
+
 impl AsFd for Sender {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()

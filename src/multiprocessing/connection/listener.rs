@@ -350,6 +350,8 @@ impl AsFd for Listener {
     }
 }
 
+as_raw_fd!(Listener);
+
 impl std::fmt::Debug for Listener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Listener").field("address", &self.address).finish_non_exhaustive()

@@ -267,6 +267,39 @@ impl AsFd for Connection {
     }
 }
 
+as_raw_fd!(Connection);
+
+/// A connection of an open socket or pipe end, which receives and sends as the descriptor was opened for. The other side is
+/// a stranger: no memory comes over such a connection. [`Connection::from_fd`] takes the access by hand.
+///
+/// # Examples
+/// ```
+/// use std::os::fd::OwnedFd;
+/// use std::os::unix::net::UnixStream;
+/// use ossature::multiprocessing::connection::Connection;
+///
+/// let (one, other) = UnixStream::pair()?;
+/// let one = Connection::try_from(OwnedFd::from(one))?;
+/// let other = Connection::try_from(OwnedFd::from(other))?;
+/// one.send_bytes(b"hi")?;
+/// assert_eq!(other.recv_bytes()?, b"hi");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl TryFrom<OwnedFd> for Connection {
+    type Error = Error;
+
+    /// # Errors
+    /// [`Os`](ErrorKind::Os) for what is neither readable nor writable.
+    fn try_from(fd: OwnedFd) -> Result<Self> {
+        let access = match ossature_sys::fd::access(&fd).map_err(|errno| Error::os(errno, "connection"))? {
+            (true, true) => Access::Both,
+            (true, false) => Access::Receive,
+            (false, _) => Access::Send,
+        };
+        Self::from_fd(fd, access)
+    }
+}
+
 /// The descriptor alone: what has come of a message, or is still to go, is lost.
 impl From<Connection> for OwnedFd {
     fn from(connection: Connection) -> Self {

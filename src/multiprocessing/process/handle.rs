@@ -472,6 +472,8 @@ impl AsFd for Process {
     }
 }
 
+as_raw_fd!(Process);
+
 /// As Python prints it: `<Process name='Process-1' pid=71 parent=70 stopped exitcode=-SIGTERM>`.
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -77,7 +77,7 @@ pub(crate) mod unsettled;
 use std::borrow::Cow;
 
 use ossature_sys::process::Exit;
-use ossature_sys::signal::{Signal, numbered};
+use ossature_sys::signal::{name, numbered};
 
 use crate::error::{Error, ErrorKind, Result};
 use era::era;
@@ -133,39 +133,10 @@ pub fn usable_cpus() -> Result<usize> {
 fn exit_name(exit: Exit) -> Cow<'static, str> {
     match exit {
         Exit::Code(code) => code.to_string().into(),
-        Exit::Signal { signal, .. } => match numbered(signal).and_then(signal_name) {
-            Some(name) => format!("-{name}").into(),
+        Exit::Signal { signal, .. } => match numbered(signal) {
+            Some(signal) => format!("-{}", name(signal)).into(),
             None => format!("-{signal}").into(),
         },
         Exit::Unknown => "unknown".into(),
     }
-}
-
-/// The C name of a signal that has one.
-fn signal_name(signal: Signal) -> Option<&'static str> {
-    let names = [
-        (Signal::HUP, "SIGHUP"),
-        (Signal::INT, "SIGINT"),
-        (Signal::QUIT, "SIGQUIT"),
-        (Signal::ILL, "SIGILL"),
-        (Signal::TRAP, "SIGTRAP"),
-        (Signal::ABORT, "SIGABRT"),
-        (Signal::BUS, "SIGBUS"),
-        (Signal::FPE, "SIGFPE"),
-        (Signal::KILL, "SIGKILL"),
-        (Signal::USR1, "SIGUSR1"),
-        (Signal::SEGV, "SIGSEGV"),
-        (Signal::USR2, "SIGUSR2"),
-        (Signal::PIPE, "SIGPIPE"),
-        (Signal::ALARM, "SIGALRM"),
-        (Signal::TERM, "SIGTERM"),
-        (Signal::XCPU, "SIGXCPU"),
-        (Signal::XFSZ, "SIGXFSZ"),
-        (Signal::VTALARM, "SIGVTALRM"),
-        (Signal::PROF, "SIGPROF"),
-        (Signal::IO, "SIGIO"),
-        (Signal::POWER, "SIGPWR"),
-        (Signal::SYS, "SIGSYS"),
-    ];
-    names.into_iter().find(|(known, _)| *known == signal).map(|(_, name)| name)
 }

@@ -160,6 +160,8 @@ impl AsFd for Memfd {
     }
 }
 
+crate::fd::as_raw_fd!(Memfd);
+
 impl AboveStandard for Memfd {
     fn above_standard(self) -> Result<Self> {
         above_standard(self.0).map(Self)

@@ -158,6 +158,8 @@ impl AsFd for Child {
     }
 }
 
+crate::fd::as_raw_fd!(Child);
+
 /// The pidfd alone: whoever has it reaps the child, by [`pidfd_wait`](super::pidfd_wait), from as many threads as like to.
 impl From<Child> for OwnedFd {
     fn from(child: Child) -> Self {

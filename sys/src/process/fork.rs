@@ -39,7 +39,7 @@ impl fmt::Display for ForkError {
         match self {
             Self::MultiThreaded => f.write_str(
                 "cannot fork: the process has other threads; fork before starting them, join them first, or start a \
-                 program from a plan",
+                 new process with `Process::spawn`, a program with `Plan`",
             ),
             Self::Unproven => f.write_str(
                 "cannot fork: cannot tell whether the process has other threads; allow unshare(CLONE_VM) or mount /proc",

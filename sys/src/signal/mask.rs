@@ -8,6 +8,7 @@ use core::ptr;
 use super::SignalSet;
 use crate::errno::Result;
 use crate::raw;
+use crate::thread_bound::GuardStaysInItsThread;
 
 /// `pthread_sigmask(SIG_BLOCK, NULL, &mask)`: the signals that are blocked in this thread.
 ///
@@ -75,7 +76,7 @@ pub fn pending() -> Result<SignalSet> {
 #[must_use = "dropping this puts the former mask back"]
 pub struct Masked {
     before: libc::sigset_t,
-    this_thread: PhantomData<*const ()>,
+    this_thread: PhantomData<GuardStaysInItsThread>,
 }
 
 impl Masked {

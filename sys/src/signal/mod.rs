@@ -27,6 +27,7 @@
 
 mod action;
 mod mask;
+mod name;
 mod send;
 mod set;
 
@@ -38,6 +39,7 @@ pub use rustix::process::{Pid, Signal};
 
 pub use action::{Action, Disposition, Flags, disposition, handle, ignore, reinstate, restore_default};
 pub use mask::{Masked, block, mask, pending, set_mask, unblock};
+pub use name::{Name, name};
 pub use send::{queue, raise, send};
 pub use set::{SignalSet, Signals};
 

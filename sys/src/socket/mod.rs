@@ -271,6 +271,8 @@ impl AsFd for Socket {
     }
 }
 
+crate::fd::as_raw_fd!(Socket);
+
 impl TryFrom<OwnedFd> for Socket {
     type Error = Errno;
 

@@ -276,7 +276,7 @@ fn duplicates_and_pidfds_are_above_the_standard_streams() {
                     (EventFd::counter(0)?.above_standard()?, TimerFd::new(Clock::Monotonic)?.above_standard()?);
                 let notes = (SignalFd::new(SignalSet::EMPTY)?.above_standard()?, Inotify::new()?.above_standard()?);
                 let memory = (Memfd::new(c"above")?.above_standard()?, Epoll::new()?.above_standard()?);
-                Ok::<_, ossature_sys::errno::Errno>((pair, events, notes, memory))
+                Ok::<_, Errno>((pair, events, notes, memory))
             };
             let made = made().unwrap();
             // SAFETY: F_GETFD takes a number, and reads only.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -318,4 +319,18 @@ fn mixed_descriptors_find_their_places() {
     kin.send(&memory(4)).unwrap();
     assert_eq!(*kin_too.recv::<Memory<u32>>().unwrap().0, 4);
     assert!(ends.len() == 3 && ends.iter().all(|end| end.trust() == Trust::Stranger));
+}
+
+#[test]
+fn connection_of_a_descriptor_does_what_the_descriptor_was_opened_for() {
+    let (reader, writer) = ossature::sys::pipe::pipe(ossature::sys::pipe::Flags::empty()).unwrap();
+    let (reader, writer) = (Connection::try_from(reader).unwrap(), Connection::try_from(writer).unwrap());
+    assert_eq!((reader.readable(), reader.writable()), (true, false));
+    assert_eq!((writer.readable(), writer.writable()), (false, true));
+    writer.send(&7_u32).unwrap();
+    assert_eq!(reader.recv::<u32>().unwrap(), 7);
+    assert_eq!(reader.trust(), Trust::Stranger);
+    let place = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/").unwrap();
+    let refused = Connection::try_from(OwnedFd::from(place)).unwrap_err();
+    assert_eq!(refused.errno(), Some(ossature::sys::errno::Errno::BADF));
 }

@@ -7,6 +7,7 @@ use core::ops::Deref;
 use crate::scope::{Private, Scope};
 use crate::sync::barrier::Barrier;
 use crate::sync::roster::Roster;
+use crate::thread_bound::GuardStaysInItsThread;
 
 /// A thread's enrolment at a barrier; dropping it ends it, and the others wait on for somebody else. It lends the barrier.
 ///
@@ -25,7 +26,7 @@ pub struct Party<'b, S: Scope = Private> {
     /// In which process it was made.
     pub(super) forks: u32,
     /// Raw pointers are not Send, so neither is the party.
-    pub(super) stays: PhantomData<*const ()>,
+    pub(super) stays: PhantomData<GuardStaysInItsThread>,
 }
 
 impl<S: Scope> Deref for Party<'_, S> {
