@@ -86,6 +86,11 @@ pub use error::{Error, ErrorKind, Result};
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+/// The programs in docs/guide.md run.
+#[cfg(all(doctest, feature = "multiprocessing"))]
+#[doc = include_str!("../docs/guide.md")]
+mod guide {}
+
 /// The code in docs/from-python.md compiles and does what it says.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/from-python.md")]
