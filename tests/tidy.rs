@@ -370,7 +370,7 @@ fn files_at_the_root_are_there_and_short() {
         ("CONTRIBUTING.md", 60),
         ("CHANGELOG.md", 600),
         ("SECURITY.md", 60),
-        ("sys/README.md", 60),
+        ("sys/README.md", 90), // with a program and its Cargo.toml
     ];
     for (path, limit) in limits {
         let lines = read(path).unwrap_or_else(|| panic!("{path} is missing")).lines().count();

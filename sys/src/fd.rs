@@ -1,7 +1,8 @@
 //! Descriptors: owned or borrowed, never a bare number, and what every kind of descriptor has in common.
 //!
-//! Source: fcntl(2), dup(2).
+//! Source: fcntl(2), dup(2), stdio(3).
 
+use core::ffi::c_int;
 use core::mem::ManuallyDrop;
 
 use rustix::event::PollFd;
@@ -9,6 +10,7 @@ pub(crate) use rustix::event::PollFlags;
 pub use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::io::{DupFlags, FdFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::pipe::PIPE_BUF;
 
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry, retry_until};
@@ -71,6 +73,78 @@ impl<A: AboveStandard, B: AboveStandard> AboveStandard for (A, B) {
     fn above_standard(self) -> Result<Self> {
         Ok((self.0.above_standard()?, self.1.above_standard()?))
     }
+}
+
+/// `open("/dev/null", O_RDWR)` under the number of each standard stream that is closed. A program without std calls this
+/// first in `main`; in a program with std, the runtime has done it.
+///
+/// A process can be started without standard streams. Its first descriptors would get their numbers then, and what the
+/// program prints would go into those files. The opened streams stay open for the life of the process.
+///
+/// # Errors
+/// `EBUSY` when another thread opens a file meanwhile; `ENOENT` and `EACCES` when there is no usable `/dev/null`.
+#[doc(alias = "STDIN_FILENO")]
+pub fn open_standard_streams() -> Result<()> {
+    for number in 0..ABOVE_STANDARD {
+        // SAFETY: fcntl(2) with F_GETFD takes any number and reads no memory.
+        match raw::call_c("fcntl", || unsafe { libc::fcntl(number, libc::F_GETFD) }) {
+            Err(Errno::BADF) => open_null_as(number)?,
+            other => drop(other?),
+        }
+    }
+    Ok(())
+}
+
+fn open_null_as(number: c_int) -> Result<()> {
+    use rustix::fs::{Mode, OFlags, open};
+    let null = retry(|| raw::call("open", || open(c"/dev/null", OFlags::RDWR, Mode::empty())))?;
+    // The kernel gives the lowest free number, and all lower ones are open.
+    if null.as_raw_fd() != number {
+        return Err(Errno::BUSY);
+    }
+    let _ = null.into_raw_fd();
+    Ok(())
+}
+
+/// The descriptor of standard input.
+///
+/// A program without std calls [`open_standard_streams`] first. If it does not, and the process was started without the
+/// stream, this is whatever file the program opened first. Memory is safe all the same: no shared memory of this crate
+/// has such a number.
+#[doc(alias = "STDIN_FILENO")]
+#[inline]
+pub const fn stdin() -> BorrowedFd<'static> {
+    standard(0)
+}
+
+/// The descriptor of standard output; without std, see [`stdin`].
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::fd;
+///
+/// fd::write_all(fd::stdout(), b"hello\n", Duration::from_secs(1))?;
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+#[doc(alias = "STDOUT_FILENO")]
+#[inline]
+pub const fn stdout() -> BorrowedFd<'static> {
+    standard(1)
+}
+
+/// The descriptor of standard error; without std, see [`stdin`].
+#[doc(alias = "STDERR_FILENO")]
+#[inline]
+pub const fn stderr() -> BorrowedFd<'static> {
+    standard(2)
+}
+
+const fn standard(number: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: the numbers of the standard streams are open for the life of the process: by whoever started it, by std's
+    // runtime, or by `open_standard_streams`. A program that breaks this reads and writes another file, as with any
+    // number; what this crate keeps in memory files does not have these numbers (`above_standard` in `shm`).
+    unsafe { BorrowedFd::borrow_raw(number) }
 }
 
 /// `fcntl(fd, F_GETFD)`: whether exec closes this descriptor.
@@ -195,6 +269,50 @@ pub fn write(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
         let bytes = bytes.get(..len).unwrap_or_default();
         raw::call("write", || rustix::io::write(fd, bytes))
     })
+}
+
+/// `write(fd, ...)` until all of `bytes` are written or the deadline has passed; says how many were written.
+///
+/// Before each write under a deadline, `ppoll` says that there is room, and at most `PIPE_BUF` bytes are written: so a
+/// pipe or terminal in blocking mode does not hold the caller beyond the deadline. After the deadline, what there is
+/// room for is still written. For a socket use [`Stream::write_all`](crate::stream::Stream::write_all).
+///
+/// # Errors
+/// `EPIPE` when nobody reads any more; before that the kernel sends SIGPIPE, which by default ends the process. `EIO`
+/// for a device that takes no byte. What was written before an error is not told.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{fd, pipe};
+///
+/// let (reader, writer) = pipe::pipe(pipe::Flags::empty())?;
+/// assert_eq!(fd::write_all(&writer, b"ossature", None)?, 8);
+/// // The pipe has room for 64 KiB, and nobody reads.
+/// assert!(fd::write_all(&writer, &[0; 1 << 20], Duration::from_millis(10))? < 1 << 20);
+/// # drop(reader);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+pub fn write_all(fd: impl AsFd, bytes: &[u8], timeout: impl Into<Deadline>) -> Result<usize> {
+    let (fd, deadline) = (fd.as_fd(), timeout.into());
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let mut part = rest;
+        if deadline != Deadline::NEVER {
+            if !ready(fd, PollFlags::OUT, deadline)? {
+                break;
+            }
+            part = rest.get(..PIPE_BUF).unwrap_or(rest);
+        }
+        match write(fd, part) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(len) => rest = rest.get(len..).unwrap_or_default(),
+            Err(Errno::AGAIN) if deadline.has_passed() => break,
+            Err(Errno::AGAIN) => drop(ready(fd, PollFlags::OUT, deadline)?),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(bytes.len() - rest.len())
 }
 
 /// Waits until `fd` is ready for `wanted` or the deadline has passed; says which.

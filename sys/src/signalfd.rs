@@ -15,16 +15,16 @@
 //!   it.
 //!
 //! ```
-//! use core::{mem::MaybeUninit, time::Duration};
+//! use core::time::Duration;
 //! use ossature_sys::{signal::{self, Signal, SignalSet}, signalfd::SignalFd};
 //!
 //! let set = SignalSet::from([Signal::USR2]);
 //! let _blocked = signal::block(set)?;
 //! let signals = SignalFd::new(set)?;
 //! signal::raise(Signal::USR2)?;
-//! let mut buffer = [const { MaybeUninit::uninit() }; 4];
-//! let infos = signals.read(&mut buffer, Duration::from_secs(5))?;
-//! assert_eq!(infos[0].signal(), Some(Signal::USR2));
+//! let info = signals.read_one(Duration::from_secs(5))?.expect("it was raised");
+//! assert_eq!(info.signal(), Some(Signal::USR2));
+//! assert!(signals.read_one(Duration::ZERO)?.is_none());
 //! # Ok::<(), ossature_sys::errno::Errno>(())
 //! ```
 //!
@@ -121,6 +121,15 @@ impl SignalFd {
     /// `EINVAL` for a descriptor of another kind, which this type excludes.
     pub fn set(&self, set: SignalSet) -> Result<()> {
         change(self.0.as_raw_fd(), set).map(drop)
+    }
+
+    /// `read(fd, info, ...)`: takes one pending signal, waiting for it; `None` when there was none by the deadline.
+    ///
+    /// # Errors
+    /// `EBADF` when the descriptor is not open, which this type excludes.
+    pub fn read_one(&self, timeout: impl Into<Deadline>) -> Result<Option<Info>> {
+        let mut one = [MaybeUninit::uninit()];
+        Ok(self.read(&mut one, timeout)?.first().copied())
     }
 
     /// `read(fd, infos, ...)`: takes pending signals into `buffer`, waiting for the first; empty when there was none by

@@ -139,6 +139,33 @@ impl Stream {
         }
     }
 
+    /// [`write`](Self::write) until all of `bytes` are written or the deadline has passed; returns how many were written.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write). What was written before an error is not told.
+    ///
+    /// # Examples
+    /// ```
+    /// use core::time::Duration;
+    /// use ossature_sys::{pipe, stream::Stream};
+    ///
+    /// let (_reader, writer) = pipe::pipe(pipe::Flags::empty())?;
+    /// assert_eq!(Stream::new(writer)?.write_all(b"ossature", Duration::from_secs(1))?, 8);
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    pub fn write_all(&self, bytes: &[u8], timeout: impl Into<Deadline>) -> Result<usize> {
+        let deadline = timeout.into();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match self.write([rest, &[]], deadline)? {
+                Some(0) => return Err(Errno::IO),
+                Some(len) => rest = rest.get(len..).unwrap_or_default(),
+                None => break,
+            }
+        }
+        Ok(bytes.len() - rest.len())
+    }
+
     fn write_file(&self, parts: [&[u8]; 2], deadline: Deadline) -> Result<Option<usize>> {
         let fd = self.as_fd();
         let mut most = total(parts);

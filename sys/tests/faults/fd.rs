@@ -1,11 +1,15 @@
 //! Descriptors: duplicating, flags, reading and writing.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
+use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::faults::{Fault, Rule};
 use ossature_sys::fd;
+use ossature_sys::stream::Stream;
 
 use crate::sweep::{alone, fails_with, survives, sweep};
 
@@ -55,12 +59,38 @@ fn shortened_write_says_how_many_bytes_went() {
 }
 
 #[test]
+fn shortened_and_interrupted_writes_go_on_until_all_is_written() {
+    let _alone = alone();
+    let bytes = b"ossature";
+    for deadline in [Deadline::NEVER, Deadline::after(Duration::from_secs(60))] {
+        let (mut reader, writer) = UnixStream::pair().expect("a pair of sockets");
+        let short = Rule::on("write", Fault::Shorten(3)).arm().expect("a rule is free");
+        assert_eq!(fd::write_all(&writer, bytes, deadline), Ok(8));
+        assert_eq!(short.hits(), 3);
+        let stream = Stream::new(writer.into()).expect("a stream");
+        let short = Rule::on("send", Fault::Shorten(3)).arm().expect("a rule is free");
+        assert_eq!(stream.write_all(bytes, deadline), Ok(8));
+        assert_eq!(short.hits(), 3);
+        drop(stream);
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).expect("bytes");
+        assert_eq!(read, b"ossatureossature");
+    }
+    let null = null();
+    let second = Deadline::after(Duration::from_secs(60));
+    sweep("write_all", &["write", "ppoll"], || fd::write_all(&null, bytes, second).map(drop));
+    let (_reader, writer) = UnixStream::pair().expect("a pair of sockets");
+    let stream = Stream::new(writer.into()).expect("a stream");
+    sweep("write_all of a stream", &["send"], || stream.write_all(b"x", second).map(drop));
+}
+
+#[test]
 fn everything_about_a_placeholder_ends_and_leaks_nothing() {
     let _alone = alone();
     // A stream of its own each time: what was let go leads to another socket afterwards.
     let detach = || {
         let (one, _other) = UnixStream::pair().expect("a pair of sockets");
-        let stream = ossature_sys::stream::Stream::new(one.into())?;
+        let stream = Stream::new(one.into())?;
         stream.detach(&fd::Placeholder::new()?)
     };
     let seen = sweep("placeholder", &[], detach);

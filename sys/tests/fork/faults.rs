@@ -8,7 +8,7 @@ use std::time::Duration;
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::faults::sweep::Sweep;
 use ossature_sys::faults::{Armed, Fault, Rule};
-use ossature_sys::fd::duplicate;
+use ossature_sys::fd::{duplicate, open_standard_streams};
 use ossature_sys::process::{
     self, Argument, Child, Exit, ForkError, Group, Plan, Resource, Rlimit, Signal, Stage, fork,
 };
@@ -47,6 +47,7 @@ pub const TESTS: &[Test] = &[
         memory_is_known_by_its_makers_number_where_nothing_tells_the_namespace,
     ),
     ("proc_tells_the_namespace_on_old_kernels", proc_tells_the_namespace_on_old_kernels),
+    ("a_stream_that_cannot_be_opened_is_told", a_stream_that_cannot_be_opened_is_told),
     ("no_order_is_given_to_a_child_that_was_reaped_unseen", no_order_is_given_to_a_child_that_was_reaped_unseen),
 ];
 
@@ -400,4 +401,19 @@ fn no_order_is_given_to_a_child_that_was_reaped_unseen() {
         assert_eq!(refused, Err(Errno::SRCH));
     }
     assert_eq!(orders.seen(), 0);
+}
+
+fn a_stream_that_cannot_be_opened_is_told() {
+    let said = |call, errno| {
+        let rule = arm(fail(call, errno).times(1));
+        // SAFETY: nothing in this child owns standard error.
+        unsafe { libc::close(2) };
+        let answer = open_standard_streams();
+        drop(rule);
+        answer == Err(errno) && open_standard_streams() == Ok(()) && open_standard_streams() == Ok(())
+    };
+    let mut child =
+        fork(|| u8::from(!(said("open", Errno::NOENT) && said("open", Errno::MFILE) && said("fcntl", Errno::PERM))))
+            .unwrap();
+    assert_eq!(child.wait(), Ok(Exit::Code(0)));
 }

@@ -19,6 +19,7 @@ mod remains;
 mod semaphore;
 mod shm;
 mod still;
+mod streams;
 mod surroundings;
 #[cfg(ossature_faults)]
 mod sweep;
@@ -43,6 +44,7 @@ fn main() {
         shm::TESTS,
         surroundings::TESTS,
         still::TESTS,
+        streams::TESTS,
     ] {
         tests.extend_from_slice(module);
     }

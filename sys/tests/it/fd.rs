@@ -1,15 +1,94 @@
 //! Descriptors of every kind, and the placeholder under the number of a closed one.
 
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
-use ossature_sys::fd::{AsFd, AsRawFd, Placeholder, is_cloexec};
+use ossature_sys::fd::{AsFd, AsRawFd, Placeholder, is_cloexec, set_nonblocking, stderr, stdin, stdout, write_all};
 use ossature_sys::pipe::{Flags, pipe};
 use ossature_sys::socket::{Family, Kind, Socket};
 use ossature_sys::stream::Stream;
+
+use crate::support::soon;
+
+#[test]
+fn standard_streams_have_their_numbers() {
+    assert_eq!([stdin(), stdout(), stderr()].map(|stream| stream.as_raw_fd()), [0, 1, 2]);
+}
+
+/// Reads slowly what `write` writes; how many bytes came.
+fn slow_reader(reader: OwnedFd, write: impl FnOnce()) -> usize {
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let (mut reader, mut all) = (std::fs::File::from(reader), 0);
+            let mut buffer = vec![0; 50_000];
+            loop {
+                match reader.read(&mut buffer).unwrap() {
+                    0 => return all,
+                    len => all += len,
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        write();
+        reading.join().unwrap()
+    })
+}
+
+#[test]
+fn all_is_written_however_slowly_it_is_read() {
+    let bytes = vec![7; 300_000];
+    for deadline in [Deadline::NEVER, Deadline::after(Duration::from_secs(60))] {
+        for nonblocking in [false, true] {
+            let (reader, writer) = pipe(Flags::empty()).unwrap();
+            set_nonblocking(&writer, nonblocking).unwrap();
+            let all = slow_reader(reader, || {
+                assert_eq!(soon(|| write_all(&writer, &bytes, deadline)), Ok(bytes.len()));
+                drop(writer);
+            });
+            assert_eq!(all, bytes.len());
+        }
+        let (near, far) = UnixStream::pair().unwrap();
+        let near = Stream::new(near.into()).unwrap();
+        let all = slow_reader(far.into(), || {
+            assert_eq!(soon(|| near.write_all(&bytes, deadline)), Ok(bytes.len()));
+            drop(near);
+        });
+        assert_eq!(all, bytes.len());
+    }
+}
+
+#[test]
+fn writing_all_ends_at_the_deadline_and_says_how_much_went() {
+    let bytes = vec![7; 1 << 20];
+    let span = Duration::from_millis(20);
+    let (near, _far) = UnixStream::pair().unwrap();
+    let near = Stream::new(near.into()).unwrap();
+    for nonblocking in [false, true] {
+        let (_reader, writer) = pipe(Flags::empty()).unwrap();
+        set_nonblocking(&writer, nonblocking).unwrap();
+        let start = Instant::now();
+        assert_eq!(soon(|| write_all(&writer, &bytes, span)), Ok(1 << 16), "a pipe has room for 64 KiB");
+        assert!(start.elapsed() >= span);
+        assert_eq!(soon(|| write_all(&writer, &bytes, Deadline::NOW)), Ok(0));
+        assert_eq!(soon(|| write_all(&writer, b"", Deadline::NEVER)), Ok(0));
+    }
+    let sent = soon(|| near.write_all(&bytes, span)).unwrap();
+    assert!(0 < sent && sent < bytes.len(), "{sent}");
+    assert_eq!(soon(|| near.write_all(&bytes, Deadline::NOW)), Ok(0));
+}
+
+#[test]
+fn writing_all_to_nobody_is_an_error() {
+    let (near, far) = UnixStream::pair().unwrap();
+    drop(far);
+    assert_eq!(Stream::new(near.into()).unwrap().write_all(b"lost", None), Err(Errno::PIPE));
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    assert_eq!(write_all(&full, b"lost", Duration::from_secs(5)), Err(Errno::NOSPC));
+}
 
 #[test]
 fn a_detached_stream_is_at_its_end_and_keeps_its_number() {

@@ -51,6 +51,24 @@ fn small_buffer_leaves_the_rest_for_later() {
 }
 
 #[test]
+fn one_signal_is_read_without_a_buffer() {
+    let signal = realtime(4).unwrap();
+    let set = SignalSet::from([signal]);
+    let _guard = block(set).unwrap();
+    let signals = SignalFd::new(set).unwrap();
+    // SAFETY: gettid takes nothing and cannot fail.
+    let this = Pid::from_raw(unsafe { libc::syscall(libc::SYS_gettid) } as i32).unwrap();
+    for value in 1..=2 {
+        queue(this, signal, value).unwrap();
+    }
+    let value = |timeout| soon(|| signals.read_one(timeout)).unwrap().map(|info| info.value());
+    assert_eq!([value(Deadline::NEVER), value(Deadline::NOW), value(Deadline::NOW)], [Some(1), Some(2), None]);
+    let start = Instant::now();
+    assert_eq!(value(Deadline::after(Duration::from_millis(20))), None);
+    assert!(start.elapsed() >= Duration::from_millis(20));
+}
+
+#[test]
 fn buffer_without_room_takes_nothing() {
     let set = SignalSet::from([Signal::USR1]);
     let _guard = block(set).unwrap();
