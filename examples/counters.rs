@@ -8,19 +8,25 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use guided::{Outcome, Running, expect, run, unknown};
 use ossature::multiprocessing::transfer::Memory;
-use ossature::multiprocessing::{Array, Process, RawValue, Tasks, freeze_support, tasks};
+use ossature::multiprocessing::{Array, Barrier, Process, RawValue, Tasks, freeze_support, tasks};
 use ossature::sys::shm::Shm;
 
 const USAGE: &str = "\
 usage: counters
-Counts to 400000 with four processes: in an array with a lock, in an atomic number, and in a number without protection.
+Counts to 80000 with four processes: in an array with a lock, in an atomic number, and in a number without protection.
   --self-test  checks the first two";
 
 const WORKERS: u64 = 4;
-const TURNS: u64 = 100_000;
+const TURNS: u64 = 20_000;
 
 /// `odd` and `even` change together, so they share a lock. `all` is one number, so an atomic is enough.
-fn count(odd_even: Array<u64>, Memory(all): Memory<AtomicU64>, unprotected: RawValue<u64>) -> ossature::Result<()> {
+fn count(
+    start: Barrier,
+    odd_even: Array<u64>,
+    Memory(all): Memory<AtomicU64>,
+    unprotected: RawValue<u64>,
+) -> ossature::Result<()> {
+    start.wait()?; // so that all of them count at the same time
     for turn in 0..TURNS {
         odd_even.with(|both| both[turn as usize % 2] += 1)?;
         all.fetch_add(1, Relaxed);
@@ -38,8 +44,10 @@ fn program(arguments: &[&str]) -> Outcome {
     let odd_even = Array::from_slice(&[0_u64, 0])?;
     let all = Shm::place(AtomicU64::new(0))?;
     let unprotected = RawValue::new(0_u64)?;
+    let barrier = Barrier::new(WORKERS as u32)?;
     let start = |_| {
-        let arguments = (odd_even.try_clone()?, Memory(all.try_clone()?), unprotected.try_clone()?);
+        let arguments =
+            (barrier.try_clone()?, odd_even.try_clone()?, Memory(all.try_clone()?), unprotected.try_clone()?);
         Process::builder().daemon(true).start(count, arguments)
     };
     for worker in (0..WORKERS).map(start).collect::<ossature::Result<Vec<_>>>()? {

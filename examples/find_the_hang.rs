@@ -73,7 +73,7 @@ fn report(process: &Process) {
     }
     for entry in fs::read_dir(proc.join("fd")).into_iter().flatten().flatten() {
         if let Ok(target) = fs::read_link(entry.path()) {
-            println!("  descriptor {} is {}", entry.file_name().display(), target.display());
+            println!("  descriptor {} is {}", entry.file_name().to_string_lossy(), target.display());
         }
     }
     println!("  every stack: gdb -batch -p {pid} -ex 'thread apply all backtrace'");

@@ -4,7 +4,7 @@
 mod guided;
 mod worker;
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ fn program(arguments: &[&str]) -> Outcome {
     let (near, worker) = worker::start()?;
     let mut poll = Poll::new()?;
     // `near` and `worker` live longer than `poll` uses the bare numbers.
-    poll.registry().register(&mut SourceFd(&near.as_fd().as_raw_fd()), MESSAGES, Interest::READABLE)?;
-    poll.registry().register(&mut SourceFd(&worker.as_fd().as_raw_fd()), END, Interest::READABLE)?;
+    poll.registry().register(&mut SourceFd(&near.as_raw_fd()), MESSAGES, Interest::READABLE)?;
+    poll.registry().register(&mut SourceFd(&worker.as_raw_fd()), END, Interest::READABLE)?;
     let (mut events, mut squares, mut open) = (Events::with_capacity(16), Vec::new(), true);
     let mut exit = None;
     while open || exit.is_none() {
