@@ -8,7 +8,7 @@ use std::error::Error;
 use std::thread;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{AuthKey, Client, Connection, Listener};
+use ossature::multiprocessing::connection::{AuthKey, ConnectBuilder, Connection, Listener};
 use ossature::multiprocessing::{Process, current_process};
 
 const SERVERS: usize = 4;
@@ -52,7 +52,7 @@ fn name(client: &Connection) -> Outcome<String> {
 }
 
 fn self_test(listener: &Listener, key: &AuthKey, servers: &[Process]) -> Outcome {
-    let connect = || Client::builder().authkey(key).connect(listener.address());
+    let connect = || ConnectBuilder::new().authkey(key).connect(listener.address());
     let all_at_once = || {
         thread::scope(|scope| {
             let clients: Vec<_> = (0..SERVERS).map(|_| scope.spawn(connect)).collect();

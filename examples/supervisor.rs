@@ -12,10 +12,10 @@ mod own;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use ossature::multiprocessing::process::Builder;
+use ossature::multiprocessing::process::ProcessBuilder;
 use ossature::multiprocessing::{Process, Tasks, freeze_support, tasks};
 use ossature::select::selectors::{DefaultSelector, Interest, Selector};
-use ossature::sys::process::Exit;
+use ossature::sys::process::ExitStatus;
 use ossature::sys::signal::{self, Signal, SignalSet};
 use ossature::sys::signalfd::SignalFd;
 use own::{Outcome, option, self_test};
@@ -61,14 +61,14 @@ static TASKS: Tasks = tasks![steady, shaky, once, stubborn];
 
 struct Ward {
     name: &'static str,
-    start: fn(Builder) -> ossature::Result<Process>,
+    start: fn(ProcessBuilder) -> ossature::Result<Process>,
     process: Option<Process>,
     restarts: u32,
     due: Option<Instant>,
 }
 
 impl Ward {
-    fn new(name: &'static str, start: fn(Builder) -> ossature::Result<Process>) -> Self {
+    fn new(name: &'static str, start: fn(ProcessBuilder) -> ossature::Result<Process>) -> Self {
         Self { name, start, process: None, restarts: 0, due: Some(Instant::now()) }
     }
 
@@ -84,7 +84,7 @@ impl Ward {
     }
 
     /// Says how it ended, and when it is started again.
-    fn ended(&mut self, exit: Exit) -> Outcome {
+    fn ended(&mut self, exit: ExitStatus) -> Outcome {
         let Some(process) = self.process.take() else { return Ok(()) };
         let why = match process.panic()? {
             Some(panic) => format!("panicked: {}", panic.message()),

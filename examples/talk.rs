@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{Address, AuthKey, Client, Connection, Family, Listener};
+use ossature::multiprocessing::connection::{Address, AuthKey, ConnectBuilder, Connection, Family, Listener};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -62,7 +62,7 @@ fn answer(connection: &Connection, stop: &AtomicBool) -> ossature::Result<()> {
 
 /// Sends each line, and tells what comes back.
 fn ask(address: &Address, lines: impl Iterator<Item = String>, mut tell: impl FnMut(&str)) -> Outcome {
-    let connection = Client::builder().authkey(&key()).connect(address)?;
+    let connection = ConnectBuilder::new().authkey(&key()).connect(address)?;
     for line in lines {
         connection.send_bytes(line.as_bytes())?;
         tell(&String::from_utf8_lossy(&connection.recv_bytes()?));
@@ -91,7 +91,7 @@ fn self_test() -> Outcome {
         let server = thread::spawn(move || serve(&listener));
         let mut said = Vec::new();
         ask(&address, ["one".to_owned(), "two".to_owned()].into_iter(), |line| said.push(line.to_owned()))?;
-        let stranger = Client::builder().authkey(&AuthKey::from("guess")).connect(&address).map(drop);
+        let stranger = ConnectBuilder::new().authkey(&AuthKey::from("guess")).connect(&address).map(drop);
         assert_eq!(stranger.map_err(|error| error.kind()), Err(ErrorKind::Auth));
         ask(&address, ["three".to_owned(), "stop".to_owned()].into_iter(), |line| said.push(line.to_owned()))?;
         assert_eq!(said, ["1: ONE", "2: TWO", "1: THREE", "good bye"]);

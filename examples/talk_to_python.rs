@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use guided::{Outcome, Running, expect, run, unknown};
 use ossature::multiprocessing::connection::pickle::{Value, from_value, to_value};
-use ossature::multiprocessing::connection::{Address, AuthKey, Client, Connection, Family, Listener};
+use ossature::multiprocessing::connection::{Address, AuthKey, ConnectBuilder, Connection, Family, Listener};
 
 const USAGE: &str = "\
 usage: talk_to_python [--without]
@@ -92,7 +92,7 @@ fn program(arguments: &[&str]) -> Outcome {
         if let Some(Err(error)) = started {
             println!("python3 does not start ({error}); its part is played in Rust");
         }
-        let client = thread::spawn(move || instead_of_python(&Client::builder().authkey(&key).connect(&address)?));
+        let client = thread::spawn(move || instead_of_python(&ConnectBuilder::new().authkey(&key).connect(&address)?));
         let answer = serve(&listener);
         client.join().map_err(|_| "the client panicked")??;
         answer?

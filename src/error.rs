@@ -32,7 +32,7 @@ use std::convert::Infallible;
 use std::{error, fmt, io};
 
 use ossature_sys::errno::Errno;
-use ossature_sys::process::{Exit, ForkError, StartError};
+use ossature_sys::process::{ExitStatus, ForkError, StartError};
 use ossature_sys::scope::Refused;
 use ossature_sys::shm::{AttachError, OutOfBounds};
 use ossature_sys::sync::bare::NotOwner;
@@ -97,9 +97,11 @@ pub enum ErrorKind {
     /// A message longer than the receiver allows (Python's "bad message length"), or than its buffer (`BufferTooShort`).
     TooLong,
     /// The function stands in no table of tasks that was given to `freeze_support`, or that was not called.
-    Unregistered,
+    #[doc(alias = "Unregistered")]
+    UnknownTask,
     /// The new process ended, or was not heard of in time, before it could begin its work.
-    NotBegun,
+    #[doc(alias = "NotBegun")]
+    StartFailed,
     /// Only the process that made the object may do this; or only one that may have children.
     NotAllowed,
     /// [`dummy_thread::interrupt_main`](crate::dummy_thread::interrupt_main) was called (Python's `KeyboardInterrupt`).
@@ -116,7 +118,7 @@ struct Inner {
     /// What it was made from, if that says more than `errno`; the message is the whole of its text then.
     cause: Option<Box<dyn error::Error + Send + Sync>>,
     /// How a process ended that did not begin its task.
-    exit: Option<Exit>,
+    exit: Option<ExitStatus>,
 }
 
 impl Error {
@@ -175,7 +177,7 @@ impl Error {
 
     /// The same error, with the end of a process that ended before its task began.
     #[cfg(feature = "multiprocessing")]
-    pub(crate) fn with_exit(mut self, exit: Option<Exit>) -> Self {
+    pub(crate) fn with_exit(mut self, exit: Option<ExitStatus>) -> Self {
         self.0.exit = exit;
         self
     }
@@ -190,9 +192,9 @@ impl Error {
         self.0.errno
     }
 
-    /// How the new process ended, for [`ErrorKind::NotBegun`]: by itself, or killed because it did not answer in time.
+    /// How the new process ended, for [`ErrorKind::StartFailed`]: by itself, or killed because it did not answer in time.
     /// `None` if there was no process, or if this process did not see the end.
-    pub fn exit(&self) -> Option<Exit> {
+    pub fn exit_status(&self) -> Option<ExitStatus> {
         self.0.exit
     }
 }
@@ -382,8 +384,8 @@ impl From<Error> for io::Error {
             ErrorKind::Closed => io::ErrorKind::UnexpectedEof,
             ErrorKind::Decode | ErrorKind::TooLong => io::ErrorKind::InvalidData,
             ErrorKind::Auth | ErrorKind::NotAllowed => io::ErrorKind::PermissionDenied,
-            ErrorKind::Unregistered => io::ErrorKind::NotFound,
-            ErrorKind::NotBegun => io::ErrorKind::Other,
+            ErrorKind::UnknownTask => io::ErrorKind::NotFound,
+            ErrorKind::StartFailed => io::ErrorKind::Other,
         };
         Self::new(kind, error)
     }

@@ -20,7 +20,7 @@ use ossature::multiprocessing::transfer::Handle;
 use ossature::multiprocessing::{Event, Lock, Value};
 use ossature::sys::errno::Errno;
 use ossature::sys::fd;
-use ossature::sys::process::{Child, Exit, fork};
+use ossature::sys::process::{Child, ExitStatus, fork};
 use ossature::{ErrorKind, Result};
 
 const TESTS: &[Test] = &[
@@ -83,7 +83,7 @@ fn child(body: impl FnOnce(&Connection) -> Result<()>) -> (Child, Connection) {
 
 #[track_caller]
 fn well(mut child: Child) {
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }
 
 // _TestConnection.test_connection, test_spawn_close (the child's end is closed here as soon as there is a child)
@@ -177,7 +177,7 @@ fn child_that_polls_takes_nothing() {
     for message in ["first", "second"] {
         writer.send_bytes(message.as_bytes()).unwrap();
     }
-    assert_eq!(polling.wait(), Ok(Exit::Code(0)));
+    assert_eq!(polling.wait(), Ok(ExitStatus::Code(0)));
     assert_eq!(reader.recv_bytes().unwrap(), b"first");
     assert_eq!(reader.recv_bytes().unwrap(), b"second");
 }

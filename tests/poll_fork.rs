@@ -27,7 +27,7 @@ fn a_forked_child_has_a_set_of_its_own() {
             unsafe { libc::_exit(i32::from(!(inherited && taken_out && changed))) };
         }
         Some(mut child) => {
-            assert_eq!(child.wait(), Ok(ossature::sys::process::Exit::Code(0)));
+            assert_eq!(child.wait(), Ok(ossature::sys::process::ExitStatus::Code(0)));
             let found: Vec<_> = poll.poll(Duration::ZERO).unwrap().map(|(fd, _)| fd.as_raw_fd()).collect();
             assert_eq!(found, [near.as_raw_fd()], "the child's changes are its own");
         }
@@ -54,7 +54,7 @@ fn shares_nothing<'a>(mut selector: impl Selector<&'a UnixStream, ()>, streams: 
             unsafe { libc::_exit(i32::from(!(taken_out && changed && put_in))) };
         }
         Some(mut child) => {
-            assert_eq!(child.wait(), Ok(ossature::sys::process::Exit::Code(0)));
+            assert_eq!(child.wait(), Ok(ossature::sys::process::ExitStatus::Code(0)));
             assert_eq!(selector.select(Duration::ZERO).unwrap(), [(token, Interest::WRITE)]);
             // The kernel's set has it still, so it can be changed there.
             selector.modify(token, Interest::READ, ()).unwrap();
@@ -79,7 +79,7 @@ fn in_a_child(body: impl FnOnce() -> bool) {
     match unsafe { ossature::sys::process::fork_unchecked() }.unwrap() {
         // SAFETY: _exit has no preconditions.
         None => unsafe { libc::_exit(i32::from(!body())) },
-        Some(mut child) => assert_eq!(child.wait(), Ok(ossature::sys::process::Exit::Code(0))),
+        Some(mut child) => assert_eq!(child.wait(), Ok(ossature::sys::process::ExitStatus::Code(0))),
     }
 }
 

@@ -13,7 +13,7 @@ use ossature::ErrorKind;
 use ossature::multiprocessing::{
     Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RawValue, Semaphore,
 };
-use ossature::sys::process::{Child, Exit, ForkError, fork};
+use ossature::sys::process::{Child, ExitStatus, ForkError, fork};
 use ossature::sys::sync::barrier::Broken;
 
 const TESTS: &[Test] = &[
@@ -42,7 +42,7 @@ const TURNS: u64 = 5_000;
 const A_BIT: Duration = Duration::from_millis(5);
 
 fn well(child: &mut Child) {
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn lock_excludes_other_processes() {

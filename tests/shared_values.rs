@@ -10,7 +10,7 @@ use ossature::multiprocessing::connection::pipe;
 use ossature::multiprocessing::sharedctypes::synchronized;
 use ossature::multiprocessing::{Array, Barrier, Condition, Event, Lock, RLock, RawArray, RawValue, Semaphore, Value};
 use ossature::sys::errno::Errno;
-use ossature::sys::process::{Child, Exit, Resource, Rlimit, fork, set_rlimit};
+use ossature::sys::process::{Child, ExitStatus, Resource, Rlimit, fork, set_rlimit};
 
 const TESTS: &[Test] = &[
     ("two_processes_count_to_the_sum", two_processes_count_to_the_sum),
@@ -29,7 +29,7 @@ fn main() {
 const TURNS: u64 = 10_000;
 
 fn well(child: &mut Child) {
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn two_processes_count_to_the_sum() {
@@ -146,7 +146,7 @@ fn values_are_sent_into_and_out_of_a_place_without_proc() {
         assert!(std::fs::metadata("/proc").is_err());
     };
     let mut may = fork(|| u8::from(std::os::unix::fs::chroot(&jail).is_err())).unwrap();
-    if may.wait() != Ok(Exit::Code(0)) {
+    if may.wait() != Ok(ExitStatus::Code(0)) {
         println!("SKIPPED: values_are_sent_into_and_out_of_a_place_without_proc may not change the root");
         return std::fs::remove_dir(jail).unwrap();
     }

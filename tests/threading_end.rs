@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use ossature::ErrorKind;
 use ossature::sys::errno::Errno;
-use ossature::sys::process::{Exit, fork, fork_unchecked};
+use ossature::sys::process::{ExitStatus, fork, fork_unchecked};
 use ossature::sys::signal::Signal;
 use ossature::thread;
 use ossature::threading::init::Once;
@@ -90,7 +90,7 @@ fn apart(body: impl FnOnce()) {
         body();
         0
     };
-    assert_eq!(fork(body).expect("one thread").wait(), Ok(Exit::Code(0)));
+    assert_eq!(fork(body).expect("one thread").wait(), Ok(ExitStatus::Code(0)));
 }
 
 /// Runs `body` in a child of a process that may have other threads.
@@ -104,7 +104,7 @@ fn inside(body: impl FnOnce()) {
             // SAFETY: _exit has no preconditions.
             unsafe { libc::_exit(i32::from(ended.is_err())) };
         }
-        Some(mut child) => assert_eq!(child.wait(), Ok(Exit::Code(0))),
+        Some(mut child) => assert_eq!(child.wait(), Ok(ExitStatus::Code(0))),
     }
 }
 
@@ -421,7 +421,7 @@ fn threads_of_timers_go_when_they_are_not_needed() {
                 Err(_) => std::thread::yield_now(),
             }
         };
-        assert_eq!(child.wait(), Ok(Exit::Code(0)));
+        assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
         let again = Timer::new(Duration::ZERO, || ());
         again.start().unwrap();
         again.wait();

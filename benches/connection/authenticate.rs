@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use ossature::multiprocessing::connection::{Address, AuthKey, Client, Family, Listener};
+use ossature::multiprocessing::connection::{Address, AuthKey, ConnectBuilder, Family, Listener};
 use ossature_benches::bench::Bench;
 use ossature_benches::python::Python;
 use ossature_benches::report::{Bar, Line, Unit};
@@ -59,7 +59,7 @@ fn authenticate(bench: &Bench, row: &str, address: &Address, family: &str) {
             drop(listener.accept());
         }
     });
-    let client = Client::builder().authkey(&key);
+    let client = ConnectBuilder::new().authkey(&key);
     let connect = || drop(client.clone().connect(listener.address()).expect("the same key"));
     let bar = Bar::AtMost(0.55);
     let setup = PYTHON.map(|line| line.replace("FAMILY", family));

@@ -3,7 +3,7 @@
 use ossature_benches::bench::Bench;
 use ossature_benches::report::Bar;
 use ossature_benches::rounds::Rounds;
-use ossature_sys::process::{Exit, fork};
+use ossature_sys::process::{ExitStatus, fork};
 
 /// The row of fork and join: a child that does nothing.
 pub fn empty_child(bench: &Bench) {
@@ -15,7 +15,7 @@ pub fn empty_child(bench: &Bench) {
         let mut rounds = Rounds::new();
         rounds.add("ours", move || {
             let mut child = fork(|| 0).expect("ours forks");
-            assert_eq!(child.wait(), Ok(Exit::Code(0)));
+            assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
         });
         rounds.add("fork(2)", || {
             // SAFETY: this process has one thread, and the child leaves at once without running anything of ours.

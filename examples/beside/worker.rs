@@ -2,7 +2,7 @@
 
 use ossature::multiprocessing::connection::Connection;
 use ossature::multiprocessing::{Process, Tasks, pipe, tasks};
-use ossature::sys::process::Exit;
+use ossature::sys::process::ExitStatus;
 
 use crate::guided::{Outcome, expect};
 
@@ -23,7 +23,7 @@ pub fn start() -> Outcome<(Connection, Process)> {
 }
 
 /// Compares what came.
-pub fn check(squares: &[u64], exit: Exit) -> Outcome {
+pub fn check(squares: &[u64], exit: ExitStatus) -> Outcome {
     let right = (1..=100).map(|number| number * number).eq(squares.iter().copied());
     expect(right && exit.success(), "every square came, in order", &format!("{exit}: {squares:?}"))?;
     println!("{} squares; the worker ended: {exit}", squares.len());

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::time::Duration;
 
 use ossature::sys::errno::Result;
-use ossature::sys::process::{Argument, Child, Exit, Group, Plan, Signal, signal_group};
+use ossature::sys::process::{Argument, Child, ExitStatus, Group, Plan, Signal, signal_group};
 use ossature::sys::signal::SignalSet;
 
 use crate::own::Outcome;
@@ -20,7 +20,7 @@ pub struct Task {
     pub turns: u32,
     /// How often a deadline passed before it had its part.
     pub missed: u32,
-    pub exit: Option<Exit>,
+    pub exit: Option<ExitStatus>,
 }
 
 /// What a command asks for.

@@ -3,7 +3,7 @@
 use core::ffi::{c_char, c_int};
 use core::ptr::null;
 
-use ossature::sys::process::{Child, Exit, Signal};
+use ossature::sys::process::{Child, ExitStatus, Signal};
 use ossature::sys::signal::{Flags, SignalSet, handle};
 
 use crate::random::Random;
@@ -41,10 +41,10 @@ impl Blow {
         assert!(self == Self::Kill || self.is_cause_of(exit), "a participant became another program: {exit:?}");
     }
 
-    pub fn is_cause_of(self, exit: Exit) -> bool {
+    pub fn is_cause_of(self, exit: ExitStatus) -> bool {
         match self {
             Self::Kill => exit.python_code() == Some(-9),
-            Self::Exec => exit == Exit::Code(0),
+            Self::Exec => exit == ExitStatus::Code(0),
         }
     }
 }

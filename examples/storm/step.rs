@@ -246,7 +246,7 @@ impl<'b> Beside<'b> {
             }
             thread::yield_now();
         }
-        for (child, _) in self.children.iter_mut().filter(|(child, _)| child.exit().is_none()) {
+        for (child, _) in self.children.iter_mut().filter(|(child, _)| child.exit_status().is_none()) {
             end(child);
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ossature::sys::eventfd::EventFd;
 use ossature::sys::mmap::{Memfd, Region};
 use ossature::sys::poll::{PollFd, PollFlags, poll};
-use ossature::sys::process::{self, Child, Exit, Signal};
+use ossature::sys::process::{self, Child, ExitStatus, Signal};
 use ossature::sys::scope::Shared;
 use ossature::sys::shareable;
 use ossature::sys::shm::Shm;
@@ -50,7 +50,7 @@ struct Board {
 struct Worker {
     child: Child,
     output: Memfd,
-    ended: Option<Exit>,
+    ended: Option<ExitStatus>,
 }
 
 /// What all the workers together found.
@@ -223,7 +223,7 @@ fn gather(
         if !open.is_empty() && crew.iter().all(|worker| worker.ended.is_some()) {
             fruitless += 1;
             if fruitless > 3 {
-                let end = crew.last().and_then(|worker| worker.ended).unwrap_or(Exit::Unknown);
+                let end = crew.last().and_then(|worker| worker.ended).unwrap_or(ExitStatus::Unknown);
                 let names = text.names(open[0]);
                 return Err(format!("no worker survives {names} ({end}): was the file cut short meanwhile?").into());
             }

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{Address, Client, Family, Listener};
+use ossature::multiprocessing::connection::{Address, Family, Listener, connect};
 
 fuzz_target!(|input: (&str, &[u8])| {
     let (text, bytes) = input;
@@ -26,7 +26,7 @@ fuzz_target!(|input: (&str, &[u8])| {
         Ok(listener) => {
             // An empty name is one that the kernel may choose.
             assert!(bytes.len() <= 107 && (listener.address() == &address || bytes.is_empty()));
-            Client::connect(listener.address()).expect("somebody listens");
+            connect(listener.address()).expect("somebody listens");
             listener.accept().expect("somebody came");
         }
         Err(error) => assert!(bytes.len() > 107 && error.kind() == ErrorKind::InvalidInput, "{error}"),

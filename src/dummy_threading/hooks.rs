@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use super::Thread;
 use super::frames::frames;
 use crate::thread::{Escaped, aloud};
-use crate::threading::{self, Moment};
+use crate::threading::{self, TraceEvent};
 
 /// A panic that ended a thread's work.
 pub type PanicReport<'p> = threading::PanicReport<'p, Thread>;
 /// What [`set_excepthook`] takes.
 pub type ExceptHook = Arc<dyn Fn(&PanicReport<'_>)>;
 /// What [`set_trace`] takes.
-pub type TraceHook = Arc<dyn Fn(&Thread, Moment)>;
+pub type TraceHook = Arc<dyn Fn(&Thread, TraceEvent)>;
 /// What [`set_profile`] takes.
 pub type ProfileHook = Arc<dyn Fn(&Thread, Duration)>;
 
@@ -91,12 +91,12 @@ pub(super) fn around(thread: &Thread, work: impl FnOnce()) {
             aloud(|| trace(thread, moment));
         }
     };
-    tell(Moment::Start);
+    tell(TraceEvent::Start);
     let start = Instant::now();
     work();
     if let Some(profile) = &profile {
         let took = start.elapsed();
         aloud(|| profile(thread, took));
     }
-    tell(Moment::End);
+    tell(TraceEvent::End);
 }

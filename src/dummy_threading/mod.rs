@@ -72,7 +72,7 @@ pub type ThreadError = crate::Error;
 #[doc(inline)]
 pub use crate::thread::{Pid, get_native_id};
 #[doc(inline)]
-pub use crate::threading::Moment;
+pub use crate::threading::TraceEvent;
 #[doc(inline)]
 pub use backend::{Backend, Inline, Native};
 #[doc(inline)]
@@ -89,7 +89,7 @@ pub use ossature_sys::sync::barrier::Broken as BrokenBarrierError;
 #[doc(inline)]
 pub use shutdown::{ShutdownGuard, at_shutdown, shutdown};
 #[doc(inline)]
-pub use thread::{Builder, Thread};
+pub use thread::{Thread, ThreadBuilder};
 #[doc(inline)]
 pub use timer::Timer;
 

@@ -44,7 +44,7 @@ impl<T: 'static> Thread<T> {
     /// A thread that will run `work` in [`start`](Self::start). Named `Thread-N`, counted from 1 in each thread of the system; a
     /// daemon if the current one is.
     pub fn new(work: impl FnOnce() -> T + 'static) -> Self {
-        Builder::default().prepare(work)
+        ThreadBuilder::default().prepare(work)
     }
 
     /// [`new`](Self::new) and [`start`](Self::start).
@@ -52,14 +52,14 @@ impl<T: 'static> Thread<T> {
     /// # Errors
     /// As for [`start`](Self::start).
     pub fn spawn(work: impl FnOnce() -> T + 'static) -> Result<Self> {
-        Builder::default().spawn(work)
+        ThreadBuilder::default().spawn(work)
     }
 }
 
 impl Thread {
     /// A thread with a name or a daemon flag of its own.
-    pub fn builder() -> Builder {
-        Builder::default()
+    pub fn builder() -> ThreadBuilder {
+        ThreadBuilder::default()
     }
 
     pub(super) fn of(core: Rc<Core>) -> Self {
@@ -246,13 +246,13 @@ impl<T> fmt::Debug for Thread<T> {
 /// What a thread is to be: see [`Thread::builder`].
 #[derive(Clone, Debug, Default)]
 #[must_use = "it describes a thread; spawn or prepare makes one"]
-pub struct Builder {
+pub struct ThreadBuilder {
     name: Option<Arc<str>>,
     daemon: Option<bool>,
     stack: usize,
 }
 
-impl Builder {
+impl ThreadBuilder {
     /// Its name, instead of `Thread-N`.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());

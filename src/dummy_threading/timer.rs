@@ -9,7 +9,7 @@ use ossature_sys::futex::Limit;
 use ossature_sys::scope::Refused;
 
 use super::frames::{Phase, frames};
-use super::{Builder, shutdown};
+use super::{ThreadBuilder, shutdown};
 use crate::error::{Error, ErrorKind, Result};
 
 struct Shot {
@@ -69,7 +69,7 @@ impl Timer {
                 callback();
             }
         };
-        let started = Builder::default().name("Timer").daemon(self.daemon()).spawn(work).map(drop);
+        let started = ThreadBuilder::default().name("Timer").daemon(self.daemon()).spawn(work).map(drop);
         shot.phase.set(Phase::Stopped);
         shot.finished.set(true);
         started

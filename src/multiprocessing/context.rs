@@ -37,7 +37,7 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// A child's `std::env::args()` are its parent's with `Fork` only. The signal mask is inherited with `Fork` and `Spawn`; with
 /// `Forkserver` it is the server's. With all three a child begins with `SIGTERM` and `SIGINT` unblocked, unless
-/// [`signal_mask`](super::process::Builder::signal_mask) says otherwise. `Fork` is an error if `SIGCHLD` is ignored.
+/// [`signal_mask`](super::process::ProcessBuilder::signal_mask) says otherwise. `Fork` is an error if `SIGCHLD` is ignored.
 ///
 /// # Examples
 /// ```
@@ -208,7 +208,7 @@ pub fn set_executable(path: impl AsRef<OsStr>) {
 }
 
 /// Sets how long a child may take from its start to the beginning of its task. The default is 30 s; `None` means none.
-/// [`Builder::start_timeout`](crate::multiprocessing::process::Builder::start_timeout) sets the limit of one child.
+/// [`ProcessBuilder::start_timeout`](crate::multiprocessing::process::ProcessBuilder::start_timeout) sets the limit of one child.
 ///
 /// A child that takes longer is killed, and the start is an error.
 pub fn set_start_timeout(timeout: impl Into<Option<Duration>>) {

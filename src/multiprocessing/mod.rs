@@ -66,7 +66,7 @@ pub use context::{
 pub use logging::{get_logger, log_to_stderr};
 #[doc(inline)]
 pub use process::{
-    CurrentProcess, ParentProcess, Process, Report, active_children, cpu_count, current_process, parent_process,
+    CurrentProcess, ParentProcess, Process, Termination, active_children, cpu_count, current_process, parent_process,
     usable_cpus,
 };
 #[doc(inline)]

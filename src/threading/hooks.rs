@@ -15,13 +15,14 @@ use crate::thread::{Escaped, Pid, Place, aloud, is_exit, text};
 /// What [`set_excepthook`] takes.
 pub type ExceptHook = Arc<dyn Fn(&PanicReport<'_>) + Send + Sync>;
 /// What [`set_trace`] takes.
-pub type TraceHook = Arc<dyn Fn(&Thread, Moment) + Send + Sync>;
+pub type TraceHook = Arc<dyn Fn(&Thread, TraceEvent) + Send + Sync>;
 /// What [`set_profile`] takes.
 pub type ProfileHook = Arc<dyn Fn(&Thread, Duration) + Send + Sync>;
 
 /// At which end of a thread the [`TraceHook`] is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
+#[doc(alias = "Moment")]
+pub enum TraceEvent {
     /// Before its work.
     Start,
     /// After its work, by return or by panic.
@@ -213,12 +214,12 @@ pub(super) fn around(thread: &Thread, work: impl FnOnce()) {
             aloud(|| trace(thread, moment));
         }
     };
-    tell(Moment::Start);
+    tell(TraceEvent::Start);
     let start = Instant::now();
     work();
     let took = start.elapsed();
     if let Some(profile) = &profile {
         aloud(|| profile(thread, took));
     }
-    tell(Moment::End);
+    tell(TraceEvent::End);
 }

@@ -67,8 +67,8 @@ pub type ThreadError = crate::Error;
 pub use crate::thread::{Ident, Pid, TIMEOUT_MAX, exit, get_ident, get_native_id, set_stack_size, stack_size};
 #[doc(inline)]
 pub use hooks::{
-    ExceptHook, Moment, PanicReport, ProfileHook, TraceHook, default_excepthook, excepthook, profile, set_excepthook,
-    set_profile, set_trace, trace,
+    ExceptHook, PanicReport, ProfileHook, TraceEvent, TraceHook, default_excepthook, excepthook, profile,
+    set_excepthook, set_profile, set_trace, trace,
 };
 #[doc(inline)]
 pub use local::Local;
@@ -79,7 +79,7 @@ pub use registry::{active_count, current_thread, enumerate, main_thread};
 #[doc(inline)]
 pub use shutdown::{ShutdownGuard, at_shutdown, shutdown};
 #[doc(inline)]
-pub use thread::{Builder, Thread};
+pub use thread::{Thread, ThreadBuilder};
 #[doc(inline)]
 pub use timer::Timer;
 

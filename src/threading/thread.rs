@@ -52,7 +52,7 @@ impl<T: Send + 'static> Thread<T> {
     /// A thread that will run `work` once it is [started](Self::start). Named `Thread-N`, counted from 1; a daemon if the
     /// calling thread is one.
     pub fn new(work: impl FnOnce() -> T + Send + 'static) -> Self {
-        Builder::default().prepare(work)
+        ThreadBuilder::default().prepare(work)
     }
 
     /// [`new`](Self::new) and [`start`](Self::start).
@@ -60,7 +60,7 @@ impl<T: Send + 'static> Thread<T> {
     /// # Errors
     /// As for [`start`](Self::start).
     pub fn spawn(work: impl FnOnce() -> T + Send + 'static) -> Result<Self> {
-        Builder::default().spawn(work)
+        ThreadBuilder::default().spawn(work)
     }
 }
 
@@ -75,8 +75,8 @@ impl Thread {
     /// # reader.join()?;
     /// # Ok::<(), ossature::Error>(())
     /// ```
-    pub fn builder() -> Builder {
-        Builder::default()
+    pub fn builder() -> ThreadBuilder {
+        ThreadBuilder::default()
     }
 
     pub(super) fn of(core: Arc<Core>) -> Self {
@@ -324,13 +324,13 @@ impl<T> fmt::Debug for Thread<T> {
 /// What a thread is to be: see [`Thread::builder`].
 #[derive(Clone, Debug, Default)]
 #[must_use = "it describes a thread; spawn or prepare makes one"]
-pub struct Builder {
+pub struct ThreadBuilder {
     name: Option<Arc<str>>,
     daemon: Option<bool>,
     stack: Option<usize>,
 }
 
-impl Builder {
+impl ThreadBuilder {
     /// Its name, instead of `Thread-N`.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());

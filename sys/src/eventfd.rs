@@ -134,7 +134,7 @@ impl TryFrom<OwnedFd> for EventFd {
     type Error = Errno;
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
-        crate::fd::set_nonblocking(&fd, true)?;
+        crate::fd::set_nonblocking(&fd)?;
         Ok(Self(fd))
     }
 }

@@ -155,23 +155,41 @@ pub fn is_cloexec(fd: impl AsFd) -> Result<bool> {
     Ok(raw::call("fcntl", || rustix::io::fcntl_getfd(fd.as_fd()))?.contains(FdFlags::CLOEXEC))
 }
 
-/// `fcntl(fd, F_SETFD, ...)`: whether exec shall close this descriptor.
-///
-/// Everything that this crate opens is closed on exec; hand a descriptor to an exec'd program by clearing it there.
+/// `fcntl(fd, F_SETFD, FD_CLOEXEC)`: exec closes this descriptor.
 ///
 /// # Errors
 /// `EBADF` when `fd` is not open.
-pub fn set_cloexec(fd: impl AsFd, on: bool) -> Result<()> {
-    let flags = if on { FdFlags::CLOEXEC } else { FdFlags::empty() };
-    raw::call("fcntl", || rustix::io::fcntl_setfd(fd.as_fd(), flags))
+#[doc(alias = "FD_CLOEXEC")]
+pub fn set_cloexec(fd: impl AsFd) -> Result<()> {
+    raw::call("fcntl", || rustix::io::fcntl_setfd(fd.as_fd(), FdFlags::CLOEXEC))
 }
 
-/// `ioctl(fd, FIONBIO, ...)`: whether reads and writes on this open file description return `EAGAIN` instead of waiting.
+/// `fcntl(fd, F_SETFD, 0)`: exec leaves this descriptor open.
+///
+/// Everything that this crate opens is closed on exec; this hands a descriptor to the program that is executed.
+///
+/// # Errors
+/// `EBADF` when `fd` is not open.
+#[doc(alias = "set_inheritable")]
+pub fn clear_cloexec(fd: impl AsFd) -> Result<()> {
+    raw::call("fcntl", || rustix::io::fcntl_setfd(fd.as_fd(), FdFlags::empty()))
+}
+
+/// `ioctl(fd, FIONBIO, &1)`: reads and writes on this open file description return `EAGAIN` instead of waiting.
 ///
 /// # Errors
 /// `ENOTTY` for a descriptor whose driver does not know the call.
-pub fn set_nonblocking(fd: impl AsFd, on: bool) -> Result<()> {
-    raw::call("ioctl", || rustix::io::ioctl_fionbio(fd.as_fd(), on))
+#[doc(alias = "O_NONBLOCK")]
+pub fn set_nonblocking(fd: impl AsFd) -> Result<()> {
+    raw::call("ioctl", || rustix::io::ioctl_fionbio(fd.as_fd(), true))
+}
+
+/// `ioctl(fd, FIONBIO, &0)`: reads and writes on this open file description wait.
+///
+/// # Errors
+/// `ENOTTY` for a descriptor whose driver does not know the call.
+pub fn set_blocking(fd: impl AsFd) -> Result<()> {
+    raw::call("ioctl", || rustix::io::ioctl_fionbio(fd.as_fd(), false))
 }
 
 /// `fcntl(fd, F_GETFL)`: whether the descriptor was opened for reading, and whether for writing. A socket is for both.

@@ -11,7 +11,7 @@
 //!
 //! ```
 //! use core::time::Duration;
-//! use ossature_sys::process::{Exit, Signal, fork};
+//! use ossature_sys::process::{ExitStatus, Signal, fork};
 //! use ossature_sys::ptrace::{self, State};
 //!
 //! let mut child = fork(|| {
@@ -22,7 +22,7 @@
 //! let patience = Duration::from_secs(10);
 //! assert_eq!(ptrace::wait(&mut child, patience).unwrap(), Some(State::Stopped(Signal::STOP.as_raw())));
 //! ptrace::resume(&child).unwrap();
-//! assert_eq!(ptrace::wait(&mut child, patience).unwrap(), Some(State::Ended(Exit::Code(3))));
+//! assert_eq!(ptrace::wait(&mut child, patience).unwrap(), Some(State::Ended(ExitStatus::Code(3))));
 //! ```
 //!
 //! Source: ptrace(2), waitid(2).
@@ -33,7 +33,7 @@ use core::time::Duration;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry};
 use crate::fd::AsFd;
-use crate::process::{Child, Exit, Signal, id};
+use crate::process::{Child, ExitStatus, Signal, id};
 use crate::raw;
 use crate::raw::process::{self as raw_process, RawUsage, WaitFor};
 
@@ -47,7 +47,7 @@ pub enum State {
     /// It stands still because of this signal: `SIGTRAP` after a step, `SIGSTOP` or the signal that is about to be delivered.
     Stopped(i32),
     /// It has ended, and was reaped.
-    Ended(Exit),
+    Ended(ExitStatus),
 }
 
 /// `ptrace(PTRACE_TRACEME)` and `raise(SIGSTOP)`, in a child: stands still until the parent gives orders.
@@ -100,7 +100,7 @@ pub fn wait(child: &mut Child, timeout: impl Into<Deadline>) -> Result<Option<St
     const LOOKS: u32 = 200;
     const PAUSE: Duration = Duration::from_micros(50);
     let deadline = timeout.into();
-    if let Some(exit) = child.exit() {
+    if let Some(exit) = child.exit_status() {
         return Ok(Some(State::Ended(exit)));
     }
     // A pidfd becomes readable at the end only, not at a stop: with a deadline one has to look again and again.

@@ -48,14 +48,15 @@ use crate::socket::{Credentials, Received, Shutdown, rights};
 #[derive(Debug)]
 pub struct Stream {
     fd: OwnedFd,
-    carrier: Carrier,
+    carrier: StreamKind,
     /// Whether the kernel refused the flag that prevents SIGPIPE.
     lacks_nosignal: AtomicBool,
 }
 
 /// What carries the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Carrier {
+#[doc(alias = "Carrier")]
+pub enum StreamKind {
     /// A socket of this machine, which carries descriptors too.
     #[doc(alias = "AF_UNIX")]
     UnixSocket,
@@ -72,9 +73,9 @@ impl Stream {
     /// `EBADF` when it is not open (which owning it excludes).
     pub fn new(fd: OwnedFd) -> Result<Self> {
         let carrier = match raw::call("getsockopt", || sockopt::socket_domain(&fd)) {
-            Ok(AddressFamily::UNIX) => Carrier::UnixSocket,
-            Ok(_) => Carrier::Socket,
-            Err(Errno::NOTSOCK) => Carrier::File,
+            Ok(AddressFamily::UNIX) => StreamKind::UnixSocket,
+            Ok(_) => StreamKind::Socket,
+            Err(Errno::NOTSOCK) => StreamKind::File,
             Err(error) => return Err(error),
         };
         Ok(Self { fd, carrier, lacks_nosignal: AtomicBool::new(false) })
@@ -82,7 +83,7 @@ impl Stream {
 
     /// What carries the bytes.
     #[inline]
-    pub fn carrier(&self) -> Carrier {
+    pub fn kind(&self) -> StreamKind {
         self.carrier
     }
 
@@ -95,7 +96,7 @@ impl Stream {
     #[inline]
     pub fn read(&self, buffer: &mut [u8], timeout: impl Into<Deadline>) -> Result<Option<usize>> {
         let (fd, deadline) = (self.as_fd(), timeout.into());
-        if self.carrier != Carrier::File {
+        if self.carrier != StreamKind::File {
             let flags = if deadline == Deadline::NEVER { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
             return by_deadline(fd, PollFlags::IN, deadline, || {
                 let part = buffer.get_mut(..raw::allowed("recv", buffer.len())).unwrap_or_default();
@@ -126,7 +127,7 @@ impl Stream {
     pub fn write(&self, parts: [&[u8]; 2], timeout: impl Into<Deadline>) -> Result<Option<usize>> {
         let deadline = timeout.into();
         match (self.carrier, parts) {
-            (Carrier::File, parts) => self.write_file(parts, deadline),
+            (StreamKind::File, parts) => self.write_file(parts, deadline),
             (_, [only, []] | [[], only]) => by_deadline(self.as_fd(), PollFlags::OUT, deadline, || {
                 let only = only.get(..raw::allowed("send", only.len())).unwrap_or_default();
                 raw::call("send", || rustix::net::send(&self.fd, only, send_flags(deadline)))
@@ -262,9 +263,9 @@ impl Stream {
         deadline: Deadline,
     ) -> Result<Option<usize>> {
         match self.carrier {
-            Carrier::UnixSocket => rights::send_by(self.as_fd(), bytes, descriptors, sender, deadline),
-            Carrier::Socket => Err(Errno::OPNOTSUPP),
-            Carrier::File => Err(Errno::NOTSOCK),
+            StreamKind::UnixSocket => rights::send_by(self.as_fd(), bytes, descriptors, sender, deadline),
+            StreamKind::Socket => Err(Errno::OPNOTSUPP),
+            StreamKind::File => Err(Errno::NOTSOCK),
         }
     }
 
@@ -296,8 +297,8 @@ impl Stream {
     #[doc(alias = "SO_PEERCRED")]
     pub fn peer_credentials(&self) -> Result<Option<Credentials>> {
         match self.carrier {
-            Carrier::UnixSocket => crate::socket::peer_credentials_of(self.as_fd()),
-            Carrier::Socket | Carrier::File => Ok(None),
+            StreamKind::UnixSocket => crate::socket::peer_credentials_of(self.as_fd()),
+            StreamKind::Socket | StreamKind::File => Ok(None),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{Client, Listener};
+use ossature::multiprocessing::connection::{Listener, connect};
 use ossature::sys::fd::is_cloexec;
 
 use crate::{child, well};
@@ -97,7 +97,7 @@ fn takes_two() {
     assert_eq!(numbers, [3, 4]);
     for (name, listener) in &taken {
         assert!(is_cloexec(listener).unwrap(), "{name}");
-        let client = Client::connect(listener.address()).unwrap();
+        let client = connect(listener.address()).unwrap();
         listener.accept().unwrap().send(name).unwrap();
         assert_eq!(&client.recv::<String>().unwrap(), name);
     }
@@ -175,7 +175,7 @@ pub fn socket_of_the_program_itself_is_never_taken() {
 fn claims_its_own() {
     // The program opens the next number itself, makes it inheritable, and says that a manager did.
     let own = TcpListener::bind("127.0.0.1:0").unwrap();
-    ossature::sys::fd::set_cloexec(&own, false).unwrap();
+    ossature::sys::fd::clear_cloexec(&own).unwrap();
     let count = own.as_raw_fd() - 2;
     for (name, value) in [("LISTEN_PID", std::process::id().to_string()), ("LISTEN_FDS", count.to_string())] {
         // SAFETY: this process has one thread.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ossature::ErrorKind;
 use ossature::multiprocessing::Event;
 use ossature::multiprocessing::connection::{
-    Access, Address, AuthKey, Client, Connection, Family, Handshake, Listener, ListenerBuilder, pipe_one_way,
+    Access, Address, AuthKey, Connection, Family, Handshake, Listener, ListenerBuilder, connect, pipe_one_way,
 };
 use ossature::sys::deadline::Deadline;
 use ossature::sys::errno::Errno;
@@ -35,10 +35,10 @@ pub fn path_of_a_killed_listener_is_the_next_ones() {
     killed.kill().unwrap();
     killed.wait().unwrap();
     assert!(path.exists());
-    assert_eq!(Client::connect(path.as_path()).unwrap_err().errno(), Some(Errno::CONNREFUSED));
+    assert_eq!(connect(path.as_path()).unwrap_err().errno(), Some(Errno::CONNREFUSED));
     let listener = Listener::bind(path.as_path()).unwrap();
     assert!(listener.removed_stale_file());
-    let client = Client::connect(path.as_path()).unwrap();
+    let client = connect(path.as_path()).unwrap();
     listener.accept().unwrap().send_bytes(b"the next one").unwrap();
     assert_eq!(client.recv_bytes().unwrap(), b"the next one");
     drop(listener);
@@ -104,7 +104,7 @@ pub fn of_many_that_start_at_once_one_gets_the_path() {
         assert!(winners.len() <= 1, "round {round}: {winners:?} have it");
         match winners.first() {
             Some(winner) => {
-                assert_eq!(Client::connect(path.as_path()).unwrap().recv::<usize>().unwrap(), *winner);
+                assert_eq!(connect(path.as_path()).unwrap().recv::<usize>().unwrap(), *winner);
                 assert_eq!(Listener::bind(path.as_path()).unwrap_err().errno(), Some(Errno::ADDRINUSE));
             }
             // The one that had it was killed.
@@ -129,7 +129,7 @@ fn key() -> AuthKey {
     AuthKey::from("peekaboo")
 }
 
-fn connect(listener: &Listener) -> TcpStream {
+fn bare_client(listener: &Listener) -> TcpStream {
     let Address::Inet(host, port) = listener.address() else { panic!("{listener:?}") };
     let address = format!("{host}:{port}").parse().unwrap();
     TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap()
@@ -159,13 +159,13 @@ pub fn accept_without_a_descriptor_backs_off() {
             if has_accepted {
                 assert!(listener.accept_timeout(Deadline::NOW)?.is_none());
             }
-            let clients = [(); 3].map(|()| connect(&listener));
+            let clients = [(); 3].map(|()| bare_client(&listener));
             let limit = set_most_descriptors(0);
             let start = Instant::now();
             for refused in [
                 pipe_one_way().map(drop),
                 Listener::bind(("127.0.0.1", 0)).map(drop),
-                Client::connect(listener.address()).map(drop),
+                connect(listener.address()).map(drop),
             ] {
                 let error = refused.unwrap_err();
                 assert!(error.errno() == Some(Errno::MFILE) && error.to_string().contains("RLIMIT_NOFILE"), "{error}");
@@ -217,7 +217,7 @@ pub fn thousand_clients_at_once_are_let_in() {
             // One thread proves for all clients, so on a slow machine the later ones are slow peers.
             let listener = builder.handshakes(CLIENTS).bind(("127.0.0.1", 0))?;
             // All are there before one is accepted.
-            let clients: Vec<TcpStream> = (0..CLIENTS).map(|_| connect(&listener)).collect();
+            let clients: Vec<TcpStream> = (0..CLIENTS).map(|_| bare_client(&listener)).collect();
             thread::scope(|scope| {
                 let proving = scope.spawn(move || clients.into_iter().map(|it| !has_key || prove(it)).collect());
                 let servers: Vec<Connection> = (0..CLIENTS).map(|_| listener.accept().unwrap()).collect();

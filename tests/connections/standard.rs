@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::thread;
 
 use ossature::multiprocessing::connection::{
-    Address, AuthKey, Client, Connection, Family, Listener, Receiver, Sender, pipe, pipe_one_way,
+    Address, AuthKey, ConnectBuilder, Connection, Family, Listener, Receiver, Sender, connect, pipe, pipe_one_way,
 };
 use ossature::multiprocessing::{Lock, Process, Value};
 use ossature::select::selectors::{DefaultSelector, Interest, Selector};
@@ -27,7 +27,7 @@ const CASES: &[Case] = &[
     ("listener at a port", || vec![Box::new(Listener::bind(("127.0.0.1", 0)).unwrap())]),
     ("client and peer", || {
         let listener = Listener::bind(("127.0.0.1", 0)).unwrap();
-        let client = Client::connect(listener.address()).unwrap();
+        let client = connect(listener.address()).unwrap();
         let peer = listener.accept_timeout(LONG).unwrap().unwrap();
         vec![Box::new(client), Box::new(peer), Box::new(listener)]
     }),
@@ -35,7 +35,7 @@ const CASES: &[Case] = &[
         let key = AuthKey::from("peekaboo");
         let listener = Listener::builder().authkey(&key).bind(("127.0.0.1", 0)).unwrap();
         let address = listener.address().clone();
-        let client = thread::spawn(move || Client::builder().authkey(&key).connect(address).unwrap());
+        let client = thread::spawn(move || ConnectBuilder::new().authkey(&key).connect(address).unwrap());
         let peer = listener.accept_timeout(LONG).unwrap().unwrap();
         vec![Box::new(client.join().unwrap()), Box::new(peer), Box::new(listener)]
     }),

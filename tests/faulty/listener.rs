@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{Address, AuthKey, Client, Connection, Family, Listener, ListenerBuilder};
+use ossature::multiprocessing::connection::{
+    Address, AuthKey, ConnectBuilder, Connection, Family, Listener, ListenerBuilder, connect,
+};
 use ossature::sys::deadline::Deadline;
 use ossature::sys::errno::Errno;
 use ossature::sys::faults::{Fault, Rule};
@@ -25,7 +27,7 @@ fn keyed() -> ListenerBuilder {
 /// On a thread of its own because the listener has its part in the handshake.
 fn client(address: &Address) -> std::thread::JoinHandle<ossature::Result<Connection>> {
     let address = address.clone();
-    std::thread::spawn(move || Client::builder().authkey(&key()).connect(address))
+    std::thread::spawn(move || ConnectBuilder::new().authkey(&key()).connect(address))
 }
 
 /// A listener is held up between its look at a dead file and the removal. Without the lock another would take the path
@@ -50,7 +52,7 @@ fn a_dead_file_is_removed_by_one_listener() {
         let slow = slow.join().unwrap().unwrap();
         assert_eq!(quick.unwrap_err().errno(), Some(Errno::ADDRINUSE));
         assert!(slow.removed_stale_file());
-        let client = Client::connect(path.as_path()).unwrap();
+        let client = connect(path.as_path()).unwrap();
         slow.accept().unwrap().send_bytes(b"mine").unwrap();
         assert_eq!(client.recv_bytes().unwrap(), b"mine");
     });
@@ -145,7 +147,7 @@ fn a_client_says_what_the_system_refused_it() {
     let listener = keyed().bind(fresh()).unwrap();
     for (call, errno) in [("socket", Errno::MFILE), ("connect", Errno::CONNREFUSED), ("getrandom", Errno::PERM)] {
         let rule = Rule::on(call, Fault::Fail(errno)).arm().unwrap();
-        let error = Client::builder().authkey(&AuthKey::from("x")).connect(listener.address()).unwrap_err();
+        let error = ConnectBuilder::new().authkey(&AuthKey::from("x")).connect(listener.address()).unwrap_err();
         drop(rule);
         assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(errno)), "{call}");
     }
@@ -159,7 +161,7 @@ fn a_client_says_what_the_system_refused_it() {
     ] {
         let rule = Rule::on(call, Fault::Fail(errno)).arm().unwrap();
         // The listener says its challenge first.
-        let failing = || Client::builder().authkey(&key()).connect(listener.address()).map(drop);
+        let failing = || ConnectBuilder::new().authkey(&key()).connect(listener.address()).map(drop);
         let error = std::thread::scope(|scope| {
             let accepting = scope.spawn(|| listener.accept().map(drop));
             let error = failing().unwrap_err();

@@ -40,10 +40,10 @@ struct Watched {
 
 fn watched(fd: impl Into<OwnedFd>, other: Option<OwnedFd>) -> Watched {
     let fd = File::from(fd.into());
-    ossature::sys::fd::set_nonblocking(&fd, true).unwrap_or(()); // plain files need not know the call
+    ossature::sys::fd::set_nonblocking(&fd).unwrap_or(()); // plain files need not know the call
     let other = other.map(File::from);
     if let Some(other) = &other {
-        ossature::sys::fd::set_nonblocking(other, true).unwrap();
+        ossature::sys::fd::set_nonblocking(other).unwrap();
     }
     Watched { fd, other, inner: None }
 }

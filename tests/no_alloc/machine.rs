@@ -9,7 +9,7 @@ use crate::sys::errno::Errno;
 use crate::sys::eventfd::EventFd;
 use crate::sys::fd::AsFd;
 use crate::sys::inotify::{Events, Inotify};
-use crate::sys::process::{self, Argument, Exit, Plan, Resource, Usage};
+use crate::sys::process::{self, Argument, ExitStatus, Plan, Resource, Usage};
 use crate::sys::sched;
 use crate::sys::signal::{self, Signal, SignalSet};
 use crate::sys::signalfd::{Info, SignalFd};
@@ -83,7 +83,7 @@ fn processes() -> Result<(), Errno> {
     let arguments = [Argument::new(c"true"), Argument::END];
     let plan = no_alloc!("Plan", Plan::new(c"/bin/true", &arguments))?;
     let mut child = no_alloc!("Plan::start", plan.start()).expect("true starts");
-    assert_eq!(no_alloc!("Child::wait_timeout", child.wait_timeout(SOON))?, Some(Exit::Code(0)));
+    assert_eq!(no_alloc!("Child::wait_timeout", child.wait_timeout(SOON))?, Some(ExitStatus::Code(0)));
     no_alloc!("Child::usage", child.usage()).expect("a reaped child's usage");
     // Beside the threads of this harness fork refuses, after everything that could have allocated.
     assert!(no_alloc!("fork that refuses", process::fork(|| 0)).is_err());

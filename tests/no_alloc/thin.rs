@@ -30,8 +30,8 @@ fn deadlines_and_descriptors() -> Result<(), Errno> {
     no_alloc!("unread", pipe::unread(&reader))?;
     no_alloc!("read", fd::read(&reader, &mut [0; 8]))?;
     let copy = no_alloc!("duplicate", fd::duplicate(&reader))?;
-    no_alloc!("cloexec", fd::set_cloexec(&copy, fd::is_cloexec(&copy)?))?;
-    no_alloc!("set_nonblocking", fd::set_nonblocking(&copy, true))?;
+    no_alloc!("cloexec", fd::set_cloexec(&copy))?;
+    no_alloc!("set_nonblocking", fd::set_nonblocking(&copy))?;
     no_alloc!("close", drop((copy, reader, writer)));
     Ok(())
 }

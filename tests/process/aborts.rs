@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use ossature::multiprocessing::Process;
-use ossature::sys::process::Exit;
+use ossature::sys::process::ExitStatus;
 use ossature::threading::{Thread, Timer};
 
 use crate::panics::{in_order, twice};
@@ -16,7 +16,7 @@ crate::in_every_world![a_panic_is_printed_before_the_abort, a_panic_of_a_thread_
 fn aborts<W: World>(job: &str) -> String {
     let scratch = Scratch::new();
     let child = W::start_with(Process::builder().name("clerk"), job, &scratch.text("err")).expect("starts");
-    assert_eq!(child.join().map(Exit::signal).ok(), Some(Some(libc::SIGABRT)));
+    assert_eq!(child.join().map(ExitStatus::signal).ok(), Some(Some(libc::SIGABRT)));
     assert_eq!(child.panic().ok(), Some(None));
     let said = scratch.read("err");
     in_order(&said, &["no more paper"]);

@@ -6,11 +6,11 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{AuthKey, Client, Connection, Listener, pipe_one_way};
+use ossature::multiprocessing::connection::{AuthKey, Connection, Listener, connect, pipe_one_way};
 use ossature::multiprocessing::process::{Ends, Kept};
 use ossature::multiprocessing::{Process, pipe};
 use ossature::sys::poll::{PollFd, PollFlags, poll};
-use ossature::sys::process::Exit;
+use ossature::sys::process::ExitStatus;
 
 use crate::harness::{self, Test};
 use crate::worlds::{Scratch, succeeds};
@@ -42,7 +42,7 @@ fn a_child_forked_with_its_end_sees_the_end_of_the_pipe() {
     let child = Process::fork_with(far, |far| receive_all(&far)).unwrap();
     near.send("work").unwrap();
     drop(near);
-    assert_eq!(child.join_timeout(SOON).unwrap(), Some(Exit::Code(0)));
+    assert_eq!(child.join_timeout(SOON).unwrap(), Some(ExitStatus::Code(0)));
     // And this process sees the end of the child, for it has no copy of the child's end.
     let (near, far) = pipe().unwrap();
     let child = Process::fork_with(far, |far| far.send(&7_u8)).unwrap();
@@ -192,7 +192,7 @@ fn a_given_listener_serves_in_the_child() {
         connection.send(&std::process::id()).unwrap();
     });
     let child = child.unwrap();
-    let client = Client::connect(listener.address()).unwrap();
+    let client = connect(listener.address()).unwrap();
     assert_eq!(client.recv::<u32>().unwrap() as i32, child.pid().unwrap().as_raw_nonzero().get());
     child.join().unwrap();
 }

@@ -8,7 +8,7 @@ use ossature::multiprocessing::{
 use ossature::sys::errno::Errno;
 use ossature::sys::faults::sweep::Sweep;
 use ossature::sys::faults::{Armed, Fault, Rule};
-use ossature::sys::process::Exit;
+use ossature::sys::process::ExitStatus;
 
 use crate::harness::{Test, has_children};
 use crate::worlds::{Fork, World};
@@ -39,7 +39,7 @@ fn a_refused_start_leaves_nothing() {
         start,
         |call, answer| {
             match answer {
-                Ok(child) => assert_eq!(child.join().unwrap(), Exit::Code(0)),
+                Ok(child) => assert_eq!(child.join().unwrap(), ExitStatus::Code(0)),
                 Err(error) => assert_eq!(error.errno(), call.map(|call| call.errno), "{error}"),
             }
             assert_eq!(active_children(), []);
@@ -73,13 +73,13 @@ fn a_thread_that_cannot_start_leaves_nothing() {
 fn a_child_without_null_keeps_its_input() {
     let _rule = arm(fail("dup2", Errno::BUSY).everywhere());
     let child = Process::fork(|| u8::from(std::fs::metadata("/proc/self/fd/0").is_err()));
-    assert_eq!(child.unwrap().join().unwrap(), Exit::Code(0));
+    assert_eq!(child.unwrap().join().unwrap(), ExitStatus::Code(0));
 }
 
 fn a_daemon_that_the_kernel_does_not_tell_has_a_thread() {
     let _rule = arm(fail("prctl", Errno::INVAL).everywhere());
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count() as u8;
-    assert_eq!(Process::builder().daemon(true).fork(threads).unwrap().join().unwrap(), Exit::Code(2));
+    assert_eq!(Process::builder().daemon(true).fork(threads).unwrap().join().unwrap(), ExitStatus::Code(2));
 }
 
 fn an_unseen_parent_is_an_error() {
@@ -93,7 +93,7 @@ fn an_unseen_parent_is_an_error() {
         let _rule = arm(fail("getrandom", Errno::NOSYS));
         assert_eq!(temp_dir().unwrap_err().errno(), Some(Errno::NOSYS));
     });
-    assert_eq!(child.unwrap().join().unwrap(), Exit::Code(0));
+    assert_eq!(child.unwrap().join().unwrap(), ExitStatus::Code(0));
 }
 
 fn an_interrupted_wait_goes_on() {
@@ -101,7 +101,7 @@ fn an_interrupted_wait_goes_on() {
     let polls = arm(fail("poll", Errno::INTR).times(3));
     let ppolls = arm(fail("ppoll", Errno::INTR).times(3));
     let waits = arm(fail("waitid", Errno::INTR).times(3));
-    assert_eq!(child.join().unwrap(), Exit::Code(0));
+    assert_eq!(child.join().unwrap(), ExitStatus::Code(0));
     assert_eq!((polls.hits() + ppolls.hits(), waits.hits()), (3, 3));
 }
 

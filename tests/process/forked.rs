@@ -17,7 +17,7 @@ use ossature::multiprocessing::{
     Context, Process, active_children, cpu_count, current_process, force_start_method, get_start_method,
     parent_process, usable_cpus,
 };
-use ossature::sys::process::Exit;
+use ossature::sys::process::ExitStatus;
 use ossature::sys::sched::{CpuSet, affinity, set_affinity};
 use ossature::threading::{Event, Thread};
 
@@ -73,7 +73,7 @@ fn a_closure_borrows_and_answers() {
         count += words.len();
         count as u8
     });
-    assert_eq!(child.unwrap().join().unwrap(), Exit::Code(7));
+    assert_eq!(child.unwrap().join().unwrap(), ExitStatus::Code(7));
     assert_eq!((count, words.len()), (5, 2), "the child had its own");
     let code = |child: ossature::Result<Process>| child.unwrap().join().unwrap().code();
     assert_eq!(code(Process::fork(|| ())), Some(0));
@@ -138,7 +138,7 @@ fn only_the_parent_may_wait() {
         not_allowed(child.join().unwrap_err(), "can only join a child process");
         not_allowed(child.join_timeout(Duration::ZERO).unwrap_err(), "can only join a child process");
         not_allowed(child.is_alive().unwrap_err(), "can only test a child process");
-        assert_eq!((child.exit_code(), child.exit().unwrap()), (None, None));
+        assert_eq!((child.exit_code(), child.exit_status().unwrap()), (None, None));
         assert!(format!("{child:?}").ends_with(" unknown>"), "{child:?}");
         child.close().unwrap();
     }));
@@ -177,7 +177,7 @@ fn a_child_of_another_fork_has_a_fresh_table() {
         succeeds(Process::fork(|| assert_eq!(parent_process().unwrap().name(), "MainProcess")));
         0
     });
-    assert_eq!(other.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(other.as_mut().unwrap().wait(), Ok(ExitStatus::Code(0)));
     assert_eq!(active_children(), std::slice::from_ref(&child));
     child.kill().unwrap();
     child.join().unwrap();
@@ -196,7 +196,7 @@ fn what_was_printed_is_printed_once() {
         std::io::stdout().flush().unwrap();
         0
     });
-    assert_eq!(program.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(program.as_mut().unwrap().wait(), Ok(ExitStatus::Code(0)));
     assert_eq!(scratch.read("out"), "before, within, after");
 }
 
@@ -219,7 +219,7 @@ fn standard_input_is_empty_in_a_child() {
         assert_eq!(line, "for the parent\n");
         0
     });
-    assert_eq!(program.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(program.as_mut().unwrap().wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn callbacks_after_a_fork_come_in_order() {
@@ -235,7 +235,7 @@ fn callbacks_after_a_fork_come_in_order() {
         drop(gone);
         assert!(!log.exists(), "not in the process that registers");
         let mut other = ossature::sys::process::fork(|| u8::from(log.exists())).unwrap();
-        assert_eq!(other.wait(), Ok(Exit::Code(0)), "nor in a child of another fork");
+        assert_eq!(other.wait(), Ok(ExitStatus::Code(0)), "nor in a child of another fork");
         succeeds(Process::fork(|| {
             append(&log, "work ");
             register_after_fork(&log, |log| append(log, "three "));
@@ -372,7 +372,7 @@ fn a_child_may_leave_by_exit() {
         crate::finalizers::note_at_exit(&scratch.path("log"), &[-1, 0]);
         std::process::exit(5)
     });
-    assert_eq!(child.unwrap().join().unwrap(), Exit::Code(5));
+    assert_eq!(child.unwrap().join().unwrap(), ExitStatus::Code(5));
     assert_eq!(scratch.read("log"), "0:true -1:true ");
 }
 
@@ -384,7 +384,7 @@ fn handles_go_anywhere() {
         let child = child.clone();
         move || child.join().unwrap()
     });
-    assert_eq!(joined.join().unwrap(), Exit::Code(0));
+    assert_eq!(joined.join().unwrap(), ExitStatus::Code(0));
     assert_eq!(child.exit_code(), Some(0));
 }
 
@@ -439,7 +439,7 @@ fn the_file_of_a_listener_goes_at_the_end_of_its_maker() {
         std::mem::forget(listener);
         std::process::exit(3)
     });
-    assert_eq!(maker.as_mut().unwrap().wait(), Ok(Exit::Code(3)));
+    assert_eq!(maker.as_mut().unwrap().wait(), Ok(ExitStatus::Code(3)));
     assert!(!path.exists());
 }
 

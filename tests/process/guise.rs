@@ -8,7 +8,7 @@ use ossature::ErrorKind;
 use ossature::multiprocessing::{Context, Process, active_children};
 use ossature::sys::fd::AsFd;
 use ossature::sys::poll::{PollFd, PollFlags, poll};
-use ossature::sys::process::Exit;
+use ossature::sys::process::ExitStatus;
 
 use crate::harness::Test;
 use crate::worlds::{Scratch, redirect};
@@ -42,14 +42,14 @@ fn a_thread_is_waited_for_like_a_process() {
     drop(tell);
     let mut list = [PollFd::from_borrowed(child.as_fd(), PollFlags::IN)];
     assert_eq!(poll(&mut list, Duration::from_secs(40)).unwrap(), 1);
-    assert_eq!(child.join().unwrap(), Exit::Code(7));
+    assert_eq!(child.join().unwrap(), ExitStatus::Code(7));
     assert_eq!((child.exit_code(), active_children()), (Some(7), vec![]));
     child.terminate().unwrap();
     child.close().unwrap();
 }
 
 /// Asks for the end of its own process where the thread drops its values.
-struct Asks(Process, Sender<(bool, Option<i32>, Exit)>);
+struct Asks(Process, Sender<(bool, Option<i32>, ExitStatus)>);
 
 impl Drop for Asks {
     fn drop(&mut self) {
@@ -69,17 +69,21 @@ fn a_thread_may_ask_for_itself_while_its_values_are_dropped() {
     });
     let child = child.unwrap();
     lend.send(child.clone()).unwrap();
-    assert_eq!(child.join().unwrap(), Exit::Code(7));
-    assert_eq!(hear.try_recv().unwrap(), (false, Some(7), Exit::Code(7)), "its values are gone before the wait ends");
+    assert_eq!(child.join().unwrap(), ExitStatus::Code(7));
+    assert_eq!(
+        hear.try_recv().unwrap(),
+        (false, Some(7), ExitStatus::Code(7)),
+        "its values are gone before the wait ends"
+    );
 }
 
 fn a_thread_that_panics_has_code_one() {
     let child = Process::builder().thread(|| -> u8 { panic!("no more paper; this is meant to be seen") }).unwrap();
-    assert_eq!(child.join().unwrap(), Exit::Code(1));
+    assert_eq!(child.join().unwrap(), ExitStatus::Code(1));
     let panic = child.panic().unwrap().expect("it panicked");
     assert!(panic.message().starts_with("no more paper") && panic.location().contains("guise.rs"), "{panic:?}");
     let quiet = Process::builder().thread(|| -> u8 { ossature::thread::exit() }).unwrap();
-    assert_eq!(quiet.join().unwrap(), Exit::Code(0));
+    assert_eq!(quiet.join().unwrap(), ExitStatus::Code(0));
 }
 
 fn an_error_of_a_thread_is_printed_under_its_name() {
@@ -91,7 +95,7 @@ fn an_error_of_a_thread_is_printed_under_its_name() {
             assert_eq!(ossature::threading::current_thread().name(), "clerk");
             Err::<u8, _>("out of ink")
         });
-        assert_eq!(clerk.unwrap().join().unwrap(), Exit::Code(1));
+        assert_eq!(clerk.unwrap().join().unwrap(), ExitStatus::Code(1));
     });
     assert!(program.unwrap().join().unwrap().success());
     assert_eq!(scratch.read("err"), "Process clerk:\nError: \"out of ink\"\n");
@@ -102,7 +106,7 @@ fn a_daemon_may_have_threads() {
         .daemon(true)
         .fork(|| Process::builder().thread(|| 3).unwrap().join().unwrap().code().unwrap_or(0));
     let answered = child.map(|child| child.join().unwrap());
-    assert_eq!(answered.unwrap(), Exit::Code(3));
+    assert_eq!(answered.unwrap(), ExitStatus::Code(3));
 }
 
 fn a_thread_does_not_wait_for_itself() {
@@ -113,5 +117,5 @@ fn a_thread_does_not_wait_for_itself() {
     });
     let child = child.unwrap();
     tell.send(child.clone()).unwrap();
-    assert_eq!(child.join().unwrap(), Exit::Code(1));
+    assert_eq!(child.join().unwrap(), ExitStatus::Code(1));
 }

@@ -7,7 +7,7 @@ use ossature::ErrorKind;
 use ossature::multiprocessing::{Process, active_children, current_process};
 use ossature::sys::fd::AsFd;
 use ossature::sys::poll::{PollFd, PollFlags, poll};
-use ossature::sys::process::Exit;
+use ossature::sys::process::ExitStatus;
 
 use crate::harness::descriptors;
 use crate::worlds::{Scratch, World, put, runs, wait_for};
@@ -87,12 +87,12 @@ fn a_child_is_started_then_stopped<W: World>() {
     let (me, pid) = (std::process::id(), child.pid().unwrap().as_raw_nonzero());
     let name = child.name();
     assert!(child.is_alive().unwrap() && active_children().contains(&child));
-    assert_eq!((child.exit_code(), child.exit().unwrap()), (None, None));
+    assert_eq!((child.exit_code(), child.exit_status().unwrap()), (None, None));
     assert_eq!(format!("{child:?}"), format!("<Process name='{name}' pid={pid} parent={me} started>"));
     assert_eq!(child.join_timeout(Duration::from_millis(5)).unwrap(), None);
     put(&scratch.path("go"), "");
-    assert_eq!(child.join().unwrap(), Exit::Code(0));
-    assert_eq!(child.join().unwrap(), Exit::Code(0), "as often as one likes");
+    assert_eq!(child.join().unwrap(), ExitStatus::Code(0));
+    assert_eq!(child.join().unwrap(), ExitStatus::Code(0), "as often as one likes");
     assert_eq!(child.exit_code(), Some(0));
     assert!(!child.is_alive().unwrap() && !active_children().contains(&child));
     child.set_name("late");
@@ -132,7 +132,7 @@ fn an_interrupted_child_tells_the_signal<W: World>() {
 fn the_low_eight_bits_of_an_answer_are_the_exit_code<W: World>() {
     for (answer, code) in [("0", 0), ("1", 1), ("8", 8), ("255", 255), ("256", 0), ("-1", 255), ("257", 1)] {
         let child = W::start("return", answer);
-        assert_eq!(child.join().unwrap(), Exit::Code(code), "{answer}");
+        assert_eq!(child.join().unwrap(), ExitStatus::Code(code), "{answer}");
         assert_eq!(child.exit_code(), Some(code.into()));
     }
 }
@@ -141,7 +141,7 @@ fn the_low_eight_bits_of_an_answer_are_the_exit_code<W: World>() {
 fn an_error_is_printed_and_makes_code_one<W: World>() {
     let scratch = Scratch::new();
     let child = W::start_with(Process::builder().name("clerk"), "fail-into", &scratch.text("err")).unwrap();
-    assert_eq!(child.join().unwrap(), Exit::Code(1));
+    assert_eq!(child.join().unwrap(), ExitStatus::Code(1));
     assert_eq!(scratch.read("err"), "Process clerk:\nError: \"out of ink\"\n");
     assert_eq!(child.panic().unwrap(), None);
 }
@@ -150,7 +150,7 @@ fn an_error_is_printed_and_makes_code_one<W: World>() {
 fn a_panic_is_printed_and_comes_back<W: World>() {
     let scratch = Scratch::new();
     let child = W::start_with(Process::builder().name("clerk"), "panic-into", &scratch.text("err")).unwrap();
-    assert_eq!(child.join().unwrap(), Exit::Code(1));
+    assert_eq!(child.join().unwrap(), ExitStatus::Code(1));
     let (panic, said) = (child.panic().unwrap().expect("it panicked"), scratch.read("err"));
     assert_eq!(panic.message(), "no more paper");
     assert!(panic.location().contains("worlds.rs:"), "{panic:?}");
@@ -162,7 +162,7 @@ fn a_panic_is_printed_and_comes_back<W: World>() {
 
 fn a_long_panic_is_cut_and_blocks_nobody<W: World>() {
     let child = W::start("panic-at-length", "300000");
-    assert_eq!(child.join().unwrap(), Exit::Code(1));
+    assert_eq!(child.join().unwrap(), ExitStatus::Code(1));
     let panic = child.panic().unwrap().expect("it panicked");
     let (text, cut) = panic.message().split_once("... ").expect("says that it is cut");
     assert!(text.len() > 1000 && text.chars().all(|c| c == 'x'));
@@ -188,7 +188,7 @@ fn a_closed_process_answers_so<W: World>() {
     closed(child.join_timeout(Duration::ZERO).unwrap_err());
     closed(child.terminate().unwrap_err());
     closed(child.kill().unwrap_err());
-    closed(child.exit().unwrap_err());
+    closed(child.exit_status().unwrap_err());
     closed(child.panic().unwrap_err());
     closed(other.join().unwrap_err());
     assert_eq!(child.exit_code(), None);
@@ -213,7 +213,7 @@ fn many_wait_for_one<W: World>() {
                 timed_out.wait();
                 assert_eq!(early.unwrap(), None);
                 let ended = handle.join_timeout(Duration::from_secs(40)).unwrap();
-                assert_eq!(ended.and_then(Exit::signal), Some(libc::SIGTERM));
+                assert_eq!(ended.and_then(ExitStatus::signal), Some(libc::SIGTERM));
             });
         }
         barrier.wait();
@@ -232,7 +232,7 @@ fn many_wait_for_one<W: World>() {
 fn many_children_end_and_are_ended<W: World>() {
     let short: Vec<_> = (0..W::MANY).map(|n| W::start("return", &(n % 3).to_string())).collect();
     for (n, child) in short.iter().enumerate() {
-        assert_eq!(child.join().unwrap(), Exit::Code((n % 3) as u8));
+        assert_eq!(child.join().unwrap(), ExitStatus::Code((n % 3) as u8));
     }
     let long: Vec<_> = (0..W::MANY).map(|_| W::start("sleep", "")).collect();
     assert_eq!(active_children(), long);
@@ -279,7 +279,7 @@ fn a_child_waits_for_its_threads<W: World>() {
 
 // test_error_on_stdio_flush
 fn a_child_without_streams_ends_well<W: World>() {
-    assert_eq!(W::start("without-streams", "").join().unwrap(), Exit::Code(0));
+    assert_eq!(W::start("without-streams", "").join().unwrap(), ExitStatus::Code(0));
 }
 
 fn a_dropped_child_lives_on_among_the_children<W: World>() {
@@ -343,7 +343,7 @@ fn a_child_that_somebody_else_reaped_is_still_joined<W: World>() {
     let reaped = unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
     assert_eq!(reaped == pid, W::OURS);
     let exit = child.join().unwrap();
-    assert!(exit == Exit::Code(7) || exit == Exit::Unknown, "{exit}");
+    assert!(exit == ExitStatus::Code(7) || exit == ExitStatus::Unknown, "{exit}");
     assert!(!child.is_alive().unwrap() && active_children().is_empty());
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ossature::ErrorKind;
 use ossature::multiprocessing::Process;
 use ossature::multiprocessing::process::reap_orphans;
-use ossature::sys::process::{self, Exit, is_subreaper};
+use ossature::sys::process::{self, ExitStatus, is_subreaper};
 use ossature::sys::signal::{self, Signal, SignalSet};
 
 use crate::harness::Test;
@@ -32,7 +32,7 @@ fn leave_an_orphan(told: &Path) {
         }));
         0
     });
-    assert_eq!(parent.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(parent.as_mut().unwrap().wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn orphans_are_reaped_and_no_handle_loses_an_exit() {
@@ -47,7 +47,7 @@ fn orphans_are_reaped_and_no_handle_loses_an_exit() {
             leave_an_orphan(&told);
             let child = Process::fork(move || round);
             let command = std::process::Command::new("/bin/sh").args(["-c", "exit 3"]).status().unwrap();
-            assert_eq!((child.unwrap().join().unwrap(), command.code()), (Exit::Code(round), Some(3)));
+            assert_eq!((child.unwrap().join().unwrap(), command.code()), (ExitStatus::Code(round), Some(3)));
             wait_for(&told);
             let text = scratch.read(&format!("orphan-{round}"));
             let (orphan, parent) = text.split_once(' ').unwrap();
@@ -58,7 +58,7 @@ fn orphans_are_reaped_and_no_handle_loses_an_exit() {
         }
         7
     });
-    assert_eq!(above.as_mut().unwrap().wait(), Ok(Exit::Code(7)));
+    assert_eq!(above.as_mut().unwrap().wait(), Ok(ExitStatus::Code(7)));
 }
 
 fn signals_reach_the_program_and_its_end_is_told() {
@@ -75,7 +75,7 @@ fn signals_reach_the_program_and_its_end_is_told() {
         .unwrap();
         wait_for(&ready);
         above.signal(wanted).unwrap();
-        assert_eq!(above.wait(), Ok(Exit::Code(code)));
+        assert_eq!(above.wait(), Ok(ExitStatus::Code(code)));
     }
 }
 
@@ -87,5 +87,5 @@ fn reaping_beside_threads_is_refused() {
         drop(thread);
         u8::from(error.kind() != ErrorKind::MultiThreaded || !unchanged)
     });
-    assert_eq!(refused.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(refused.as_mut().unwrap().wait(), Ok(ExitStatus::Code(0)));
 }

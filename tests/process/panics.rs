@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ossature::multiprocessing::Process;
 use ossature::multiprocessing::util::Finalize;
-use ossature::sys::process::Exit;
+use ossature::sys::process::ExitStatus;
 
 use crate::aborts::in_thread;
 use crate::harness::Test;
@@ -95,7 +95,7 @@ fn a_panic_is_printed_before_a_destructor_that_blocks<W: World>() {
     }
     assert!(child.is_alive().unwrap());
     put(&scratch.path("go"), "");
-    assert_eq!(child.join().unwrap(), Exit::Code(1));
+    assert_eq!(child.join().unwrap(), ExitStatus::Code(1));
     let panic = child.panic().unwrap().expect("it panicked");
     let shown = format!("Process clerk:\npanicked at {}:\nno more paper\n", panic.location());
     in_order(&scratch.read("err"), &[&shown]);
@@ -113,7 +113,7 @@ pub fn and_catch(err: &Path) {
 fn a_panic_that_the_work_catches_is_printed_all_the_same<W: World>() {
     let scratch = Scratch::new();
     let child = clerk::<W>("panic-and-catch", &scratch.text("err"));
-    assert_eq!(child.join().unwrap(), Exit::Code(0));
+    assert_eq!(child.join().unwrap(), ExitStatus::Code(0));
     assert_eq!(child.panic().unwrap(), None);
     let said = scratch.read("err");
     assert!(said.starts_with("Process clerk:\npanicked at "), "{said}");
@@ -137,7 +137,7 @@ fn a_panic_that_is_resumed_is_printed_once<W: World>() {
     let scratch = Scratch::new();
     for (file, message) in [("same", "no more paper"), ("other", "no ink either")] {
         let child = clerk::<W>("panic-again", &scratch.text(file));
-        assert_eq!(child.join().unwrap(), Exit::Code(1));
+        assert_eq!(child.join().unwrap(), ExitStatus::Code(1));
         let (panic, said) = (child.panic().unwrap().expect("it panicked"), scratch.read(file));
         assert_eq!((panic.message(), panic.location().is_empty()), (message, file == "other"));
         in_order(&said, &["no more paper", "Box<dyn Any>"]);
@@ -153,7 +153,7 @@ pub fn finally(err: &Path) {
 fn a_finalizer_that_panics_is_told_under_the_name<W: World>() {
     let scratch = Scratch::new();
     let child = clerk::<W>("panic-finally", &scratch.text("err"));
-    assert_eq!(child.join().unwrap(), Exit::Code(0));
+    assert_eq!(child.join().unwrap(), ExitStatus::Code(0));
     let said = scratch.read("err");
     assert!(said.starts_with("Process clerk:\n\nthread 'main'"), "{said}");
     in_order(&said, &["no more paper"]);
@@ -167,7 +167,7 @@ fn a_thread_that_aborts_tells_what_it_had_kept() {
         in_thread(&err);
         0
     });
-    assert_eq!(program.as_mut().unwrap().wait().map(Exit::signal), Ok(Some(libc::SIGABRT)));
+    assert_eq!(program.as_mut().unwrap().wait().map(ExitStatus::signal), Ok(Some(libc::SIGABRT)));
     let said = scratch.read("err");
     let report = "\nthread 'clerk' panicked at ";
     in_order(&said, &["no more paper", "no ink either", "destructor during cleanup"]);
@@ -191,9 +191,9 @@ fn a_thread_in_the_guise_of_a_process_tells_at_once() {
         let told = scratch.read("err").contains("no more paper");
         drop(tell);
         let exit = child.and_then(|child| child.join());
-        u8::from(!told || exit.ok() != Some(Exit::Code(1)))
+        u8::from(!told || exit.ok() != Some(ExitStatus::Code(1)))
     });
-    assert_eq!(program.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(program.as_mut().unwrap().wait(), Ok(ExitStatus::Code(0)));
     let said = scratch.read("err");
     assert!(said.starts_with("Process clerk:\npanicked at "), "{said}");
     in_order(&said, &["no more paper"]);
@@ -207,9 +207,9 @@ fn a_copy_that_somebody_else_forked_tells_its_panics() {
             redirect(2, &err);
             panic!("no more paper")
         });
-        assert_ne!(copy.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+        assert_ne!(copy.as_mut().unwrap().wait(), Ok(ExitStatus::Code(0)));
     });
-    assert_eq!(child.unwrap().join().unwrap(), Exit::Code(0));
+    assert_eq!(child.unwrap().join().unwrap(), ExitStatus::Code(0));
     let said = scratch.read("err");
     assert!(said.starts_with("Process clerk:\npanicked at "), "{said}");
     in_order(&said, &["no more paper"]);

@@ -159,7 +159,7 @@ fn what_cannot_be_set_is_an_error_that_leaves_nothing<W: World>() {
     for (builder, errno, what) in refusals {
         let error = W::start_with(builder, "return", "0").unwrap_err();
         let number = errno.raw_os_error();
-        assert_eq!((error.kind(), error.errno(), error.exit()), (ErrorKind::Os, Some(errno), None), "{error}");
+        assert_eq!((error.kind(), error.errno(), error.exit_status()), (ErrorKind::Os, Some(errno), None), "{error}");
         assert_eq!(error.to_string(), format!("cannot start the process: cannot {what}: {errno}"));
         assert!(error.to_string().ends_with(&format!("(os error {number})")), "{error}");
     }
@@ -190,7 +190,7 @@ fn ends_with(parent: &Process, scratch: &Scratch) {
 
 fn environment_is_what_was_said() {
     let scratch = Scratch::new();
-    let start = |builder: ossature::multiprocessing::process::Builder| {
+    let start = |builder: ossature::multiprocessing::process::ProcessBuilder| {
         let child = builder.context(Context::Spawn);
         let arguments = ("spawn".to_owned(), "environment".to_owned(), scratch.text("told"));
         assert!(child.start(work, arguments).unwrap().join().unwrap().success());

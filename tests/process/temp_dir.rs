@@ -9,7 +9,7 @@ use ossature::multiprocessing::Process;
 use ossature::multiprocessing::connection::{Address, Family, Listener};
 use ossature::multiprocessing::util::temp_dir;
 use ossature::sys::errno::Errno;
-use ossature::sys::process::Exit;
+use ossature::sys::process::ExitStatus;
 
 use crate::harness::Test;
 use crate::worlds::{Scratch, put, succeeds, wait_for};
@@ -105,7 +105,7 @@ fn few_descriptors_are_an_error_and_leave_no_directory() {
                 Err(error) => u8::from(error.errno() != Some(Errno::MFILE) || count != 0),
             }
         });
-        assert_eq!(child.unwrap().wait(), Ok(Exit::Code(0)), "{left} left");
+        assert_eq!(child.unwrap().wait(), Ok(ExitStatus::Code(0)), "{left} left");
     }
 }
 

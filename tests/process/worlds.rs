@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use ossature::Result;
-use ossature::multiprocessing::process::Builder;
+use ossature::multiprocessing::process::ProcessBuilder;
 use ossature::multiprocessing::{
     Context, Process, Tasks, active_children, current_process, force_start_method, parent_process, stop_forkserver,
     tasks,
 };
-use ossature::sys::process::Exit;
+use ossature::sys::process::ExitStatus;
 use ossature::sys::signal::{Signal, SignalSet, restore_default, set_mask};
 use ossature::threading::Thread;
 
@@ -27,7 +27,7 @@ pub trait World {
     const OURS: bool = true;
 
     /// Starts [`work`] with this world's name, the job and its argument.
-    fn start_with(builder: Builder, job: &str, argument: &str) -> Result<Process>;
+    fn start_with(builder: ProcessBuilder, job: &str, argument: &str) -> Result<Process>;
 
     fn start(job: &str, argument: &str) -> Process {
         Self::start_with(Process::builder(), job, argument).expect("starts")
@@ -40,7 +40,7 @@ impl World for Fork {
     const NAME: &'static str = "fork";
     const MANY: usize = 100;
 
-    fn start_with(builder: Builder, job: &str, argument: &str) -> Result<Process> {
+    fn start_with(builder: ProcessBuilder, job: &str, argument: &str) -> Result<Process> {
         builder.fork(|| work(Self::NAME.into(), job.into(), argument.into()))
     }
 }
@@ -51,7 +51,7 @@ impl World for Spawn {
     const NAME: &'static str = "spawn";
     const MANY: usize = 5;
 
-    fn start_with(builder: Builder, job: &str, argument: &str) -> Result<Process> {
+    fn start_with(builder: ProcessBuilder, job: &str, argument: &str) -> Result<Process> {
         // The default, since a builder that names its context names the child for it.
         force_start_method(Context::Spawn);
         builder.start(work, (Self::NAME.to_owned(), job.to_owned(), argument.to_owned()))
@@ -65,7 +65,7 @@ impl World for Forkserver {
     const MANY: usize = 100;
     const OURS: bool = false;
 
-    fn start_with(builder: Builder, job: &str, argument: &str) -> Result<Process> {
+    fn start_with(builder: ProcessBuilder, job: &str, argument: &str) -> Result<Process> {
         force_start_method(Context::Forkserver);
         builder.start(work, (Self::NAME.to_owned(), job.to_owned(), argument.to_owned()))
     }
@@ -80,7 +80,7 @@ pub fn stop_server() {
 pub static TASKS: Tasks = tasks![work];
 
 /// [`World::start_with`] of the world of that name.
-fn start_in(world: &str, builder: Builder, job: &str, argument: &str) -> Result<Process> {
+fn start_in(world: &str, builder: ProcessBuilder, job: &str, argument: &str) -> Result<Process> {
     match world {
         Fork::NAME => Fork::start_with(builder, job, argument),
         Spawn::NAME => Spawn::start_with(builder, job, argument),
@@ -247,7 +247,7 @@ fn have_children(world: &str, folder: &Path) {
 }
 
 /// Starts one that ends with this one, which never ends by itself.
-fn leave_bound(world: &str, builder: Builder, path: &str) {
+fn leave_bound(world: &str, builder: ProcessBuilder, path: &str) {
     drop(start_in(world, builder.end_with_parent(), "tell-and-sleep", path).expect("starts"));
     crate::harness::rest();
 }
@@ -363,5 +363,5 @@ pub fn runs(pid: i32) -> bool {
 /// Waits for the child, which ends well.
 #[track_caller]
 pub fn succeeds(child: Result<Process>) {
-    assert_eq!(child.unwrap().join().unwrap(), Exit::Code(0));
+    assert_eq!(child.unwrap().join().unwrap(), ExitStatus::Code(0));
 }

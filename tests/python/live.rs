@@ -6,7 +6,7 @@ use std::time::Duration;
 use ossature::multiprocessing::connection::Handshake;
 use ossature::multiprocessing::connection::pickle::Value;
 use ossature::multiprocessing::connection::{
-    Address, AuthKey, Client, Connection, Digest, Family, Listener, answer_challenge, deliver_challenge,
+    Address, AuthKey, ConnectBuilder, Connection, Digest, Family, Listener, answer_challenge, deliver_challenge,
 };
 use ossature::{ErrorKind, Result};
 
@@ -146,7 +146,7 @@ fn our_client_comes_to_its_listeners() {
                 let address = let_it_listen(peer, &address);
                 for meeting in MEETINGS {
                     peer.tell("accept");
-                    let builder = Client::builder();
+                    let builder = ConnectBuilder::new();
                     let builder = if keyed { builder.authkey(&key()) } else { builder };
                     let ours =
                         builder.connect(&address).unwrap_or_else(|error| panic!("{python:?}, {address}: {error}"));
@@ -182,7 +182,7 @@ fn with_another_key_neither_gets_in_and_the_listener_goes_on() {
             peer.ask(its_key);
             let address = let_it_listen(peer, &("localhost", 0).into());
             peer.tell("accept");
-            let connected = Client::builder().authkey(&key()).connect(address).map_err(|error| error.kind());
+            let connected = ConnectBuilder::new().authkey(&key()).connect(address).map_err(|error| error.kind());
             assert_eq!(connected.as_ref().err(), if good { None } else { Some(&ErrorKind::Auth) });
             assert_eq!(peer.hear().starts_with("error AuthenticationError"), !good);
         }
@@ -206,7 +206,7 @@ fn without_a_handshake_where_one_is_due_is_an_error_on_both_sides() {
         peer.ask("key none");
         let address = let_it_listen(peer, &("localhost", 0).into());
         peer.tell("accept");
-        let client = std::thread::spawn(move || Client::builder().authkey(&key()).connect(address).map(drop));
+        let client = std::thread::spawn(move || ConnectBuilder::new().authkey(&key()).connect(address).map(drop));
         peer.done();
         peer.ask("send_bytes 68656c6c6f");
         assert_eq!(client.join().unwrap().unwrap_err().kind(), ErrorKind::Auth);
@@ -224,7 +224,7 @@ fn a_minimum_digest_shuts_the_old_ones_out() {
         assert_eq!(peer.hear().starts_with("error"), python.is_old());
         let address = let_it_listen(peer, &("localhost", 0).into());
         peer.tell("accept");
-        let ours = Client::builder().authkey(&key()).minimum_digest(Digest::Sha256).connect(address);
+        let ours = ConnectBuilder::new().authkey(&key()).minimum_digest(Digest::Sha256).connect(address);
         assert_eq!(
             ours.map(drop).map_err(|error| error.kind()),
             if python.is_old() { Err(ErrorKind::Auth) } else { Ok(()) }

@@ -33,7 +33,7 @@ pub fn too_early() {
 
 fn starting_before_freeze_support_is_refused() {
     let error = EARLY.get().unwrap();
-    assert_eq!(error.kind(), ErrorKind::Unregistered);
+    assert_eq!(error.kind(), ErrorKind::UnknownTask);
     assert!(error.to_string().contains("freeze_support(TASKS) as the first line of main"), "{error}");
 }
 
@@ -75,7 +75,7 @@ pub fn default_is_what_started_it(name: String) -> bool_code::Code {
 pub mod bool_code {
     pub struct Code(pub bool);
 
-    impl ossature::multiprocessing::Report for Code {
+    impl ossature::multiprocessing::Termination for Code {
         fn report(self) -> u8 {
             if self.0 { 3 } else { 4 }
         }

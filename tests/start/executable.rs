@@ -10,7 +10,7 @@ use std::process::Command;
 use ossature::ErrorKind;
 use ossature::multiprocessing::{Process, set_executable};
 use ossature::sys::errno::Errno;
-use ossature::sys::process::{Exit, effective_user};
+use ossature::sys::process::{ExitStatus, effective_user};
 use ossature::sys::socket::{Kind, Socket};
 
 use crate::harness::Test;
@@ -111,14 +111,14 @@ fn another_build_is_refused() {
         fs::write(&copy, image).unwrap();
     }
     let error = spawn_from(copy).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotBegun);
+    assert_eq!(error.kind(), ErrorKind::StartFailed);
     assert!(error.to_string().contains("another build"), "{error}");
 }
 
 fn another_program_is_told_by_its_exit_code() {
     for (path, code) in [("/bin/true", 0), ("/bin/false", 1)] {
         let error = spawn_from(path).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotBegun);
+        assert_eq!(error.kind(), ErrorKind::StartFailed);
         let text = error.to_string();
         assert!(text.contains(&format!("exit code {code}")) && text.contains("freeze_support(TASKS)"), "{text}");
     }
@@ -126,7 +126,7 @@ fn another_program_is_told_by_its_exit_code() {
 
 pub fn run_through_loader() {
     let error = Process::spawn(nine, ()).unwrap_err();
-    let exit = error.exit().and_then(Exit::code);
+    let exit = error.exit_status().and_then(ExitStatus::code);
     println!("{:?} {} {error}", error.kind(), exit.is_some());
 }
 
@@ -193,9 +193,9 @@ pub fn run_as_nobody() {
     assert_eq!(effective_user(), NOBODY);
     let code = match Process::spawn(acts_as_root, ()) {
         Ok(process) => 20 + process.join().unwrap().code().unwrap(),
-        Err(error) if error.kind() == ErrorKind::NotBegun => {
+        Err(error) if error.kind() == ErrorKind::StartFailed => {
             println!("{error}");
-            assert_eq!(error.exit(), Some(Exit::Code(2)));
+            assert_eq!(error.exit_status(), Some(ExitStatus::Code(2)));
             30
         }
         Err(error) => panic!("{error}"),

@@ -34,7 +34,9 @@ fn sweep(method: Context, after: fn()) {
     let swept = Sweep::new(&errnos).run_with(start, |call, answer| {
         match answer {
             Ok(process) => ends(process),
-            Err(error) => assert!([ErrorKind::Os, ErrorKind::NotBegun].contains(&error.kind()), "{call:?}: {error:?}"),
+            Err(error) => {
+                assert!([ErrorKind::Os, ErrorKind::StartFailed].contains(&error.kind()), "{call:?}: {error:?}")
+            }
         }
         after();
         assert!(!has_children(), "after {call:?}");

@@ -14,7 +14,7 @@ use ossature::multiprocessing::{
     set_forkserver_spares, set_start_timeout, stop_forkserver,
 };
 use ossature::sys::errno::Errno;
-use ossature::sys::process::{Exit, Pid, Signal, parent_id, pidfd_open, pidfd_send_signal};
+use ossature::sys::process::{ExitStatus, Pid, Signal, parent_id, pidfd_open, pidfd_send_signal};
 
 use crate::executable::Place;
 use crate::harness::{Test, pipe};
@@ -147,7 +147,7 @@ fn refusals_of_forked_children_are_told() {
     with_server(1, || {
         let start = || Process::builder().context(Context::Forkserver);
         let error = start().start(crate::refused::take::<crate::refused::Never>, (crate::refused::odd(),)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotBegun);
+        assert_eq!(error.kind(), ErrorKind::StartFailed);
         assert!(error.to_string().contains("arguments of"), "{error}");
         let error =
             start().start(crate::refused::take::<crate::refused::Killed>, (crate::refused::odd(),)).unwrap_err();
@@ -226,14 +226,14 @@ fn exit_code_comes_late_from_a_stopped_server() {
         // It has ended, and nobody knows how.
         assert_eq!(process.join_timeout(Duration::ZERO).unwrap(), None);
         assert!(!process.is_alive().unwrap());
-        assert_eq!(process.exit().unwrap(), None);
+        assert_eq!(process.exit_status().unwrap(), None);
         // A wait of its own begins before the word comes.
         let waiter = std::thread::spawn({
             let process = process.clone();
             move || process.join_timeout(PATIENCE)
         });
         signal(Signal::CONT);
-        assert_eq!(waiter.join().unwrap().unwrap(), Some(Exit::Code(0)));
+        assert_eq!(waiter.join().unwrap().unwrap(), Some(ExitStatus::Code(0)));
         assert_eq!(code_of(&process), Some(0));
     });
 }
@@ -255,7 +255,7 @@ fn forked_child_does_not_wait_for_its_parents_server() {
     with_server(1, || {
         assert_eq!(code_of(&start!(crate::spawn::none, ())), Some(11));
         let child = Process::fork(|| u8::from(!stop_forkserver(PATIENCE).unwrap())).unwrap();
-        assert_eq!(child.join_timeout(PATIENCE / 2).unwrap(), Some(Exit::Code(0)));
+        assert_eq!(child.join_timeout(PATIENCE / 2).unwrap(), Some(ExitStatus::Code(0)));
         assert_eq!(code_of(&start!(crate::spawn::none, ())), Some(11));
     });
 }
@@ -303,7 +303,7 @@ pub fn wait_for_a_slow_server(place: PathBuf) -> u8 {
     let error = start().unwrap_err();
     // The first one comes to an end when somebody opens this.
     std::fs::write(place.join("fifo"), "").unwrap();
-    assert_eq!(first.join().unwrap().unwrap_err().kind(), ErrorKind::NotBegun);
+    assert_eq!(first.join().unwrap().unwrap_err().kind(), ErrorKind::StartFailed);
     u8::from(!error.to_string().contains("another thread"))
 }
 
@@ -500,7 +500,7 @@ pub fn preload_and_end() -> u8 {
     set_forkserver_preload(preload_an_end).unwrap();
     let error = Process::builder().context(Context::Forkserver).start(crate::spawn::none, ()).unwrap_err();
     let text = error.to_string();
-    u8::from(error.kind() != ErrorKind::NotBegun || !TOLD.iter().all(|part| text.contains(part)))
+    u8::from(error.kind() != ErrorKind::StartFailed || !TOLD.iter().all(|part| text.contains(part)))
 }
 
 fn preload_that_ends_the_server_is_told_of() {
@@ -515,7 +515,7 @@ fn stopped_server_is_told_of_in_time() {
         let error = Process::builder().context(Context::Forkserver).start(crate::spawn::none, ()).unwrap_err();
         set_start_timeout(Duration::from_secs(30));
         pidfd_send_signal(&server, Signal::CONT).unwrap();
-        assert_eq!(error.kind(), ErrorKind::NotBegun);
+        assert_eq!(error.kind(), ErrorKind::StartFailed);
         assert!(error.to_string().contains("fork server did not make the new process within 50ms"), "{error}");
     });
 }
@@ -542,7 +542,7 @@ pub fn ask_the_deaf() -> u8 {
     let error = start().unwrap_err();
     let took = begun.elapsed();
     let stopped = stop_forkserver(PATIENCE).unwrap();
-    u8::from(error.kind() != ErrorKind::NotBegun) | u8::from(took > limit * 3) << 1 | u8::from(!stopped) << 2
+    u8::from(error.kind() != ErrorKind::StartFailed) | u8::from(took > limit * 3) << 1 | u8::from(!stopped) << 2
 }
 
 fn server_that_is_deaf_holds_a_start_no_longer_than_its_limit() {

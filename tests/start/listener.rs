@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use ossature::Result;
-use ossature::multiprocessing::connection::{Address, Client, Family, Listener};
+use ossature::multiprocessing::connection::{Address, ConnectBuilder, Family, Listener};
 use ossature::multiprocessing::transfer::{Handle, Trust};
 use ossature::multiprocessing::{Context, Process, current_process, stop_forkserver};
 
@@ -21,7 +21,7 @@ pub fn let_one_in(Handle(socket): Handle<OwnedFd>) -> Result<u8> {
     let listener = Listener::builder().authkey(&current_process().authkey()?).handshakes(1).adopt(socket)?;
     let connection = listener.accept()?;
     connection.send(&std::process::id())?;
-    Ok(if connection.trust() == Trust::Kin { 0 } else { 3 })
+    Ok(if connection.trust() == Trust::SameProgram { 0 } else { 3 })
 }
 
 fn children_accept_on_one_listener() {
@@ -37,7 +37,7 @@ fn children_accept_on_one_listener() {
     let served: BTreeSet<u32> = workers
         .iter()
         .map(|_| {
-            let client = Client::builder().authkey(&key).connect_timeout(listener.address(), PATIENCE);
+            let client = ConnectBuilder::new().authkey(&key).connect_timeout(listener.address(), PATIENCE);
             let pid = client.unwrap().expect("nobody accepts").recv_timeout::<u32>(PATIENCE);
             pid.unwrap().expect("nobody says who it is")
         })

@@ -14,7 +14,7 @@ use std::time::Duration;
 use ossature::multiprocessing::transfer::Handle;
 use ossature::multiprocessing::{Context, Process, set_executable, stop_forkserver};
 use ossature::sys::errno::Errno;
-use ossature::sys::process::{Capabilities, Exit, Pid, effective_user, pidfd_open};
+use ossature::sys::process::{Capabilities, ExitStatus, Pid, effective_user, pidfd_open};
 use ossature::sys::socket::{Kind, Socket};
 
 use crate::executable::{NOBODY, Place};
@@ -67,7 +67,7 @@ pub fn start_some() {
                 told.read_to_string(&mut text).unwrap();
                 println!("{method} {text} {:?}", process.join().unwrap());
             }
-            Err(error) => println!("{method} {error} {:?}", error.exit()),
+            Err(error) => println!("{method} {error} {:?}", error.exit_status()),
         }
     }
     assert!(stop_forkserver(PATIENCE).unwrap(), "the server does not end");
@@ -114,7 +114,7 @@ pub fn attack() {
     // As the library does it.
     set_executable(&program);
     let error = Process::spawn(crate::executable::nine, ()).unwrap_err();
-    println!("{:?} {:?} {error}", error.kind(), error.exit());
+    println!("{:?} {:?} {error}", error.kind(), error.exit_status());
     // As one does that knows what the child asks, with more than it has and with nothing.
     for claimed in [u64::MAX, 0] {
         let (near, far) = Socket::pair(Kind::Stream).unwrap();
@@ -177,7 +177,7 @@ pub fn without_dev() -> u8 {
     assert!(!Path::new("/dev/null").exists());
     for method in [Context::Fork, Context::Spawn, Context::Forkserver] {
         let process = Process::builder().context(method).start(read_nothing, ()).unwrap();
-        assert_eq!(process.join_timeout(PATIENCE).unwrap(), Some(Exit::Code(0)), "{method}");
+        assert_eq!(process.join_timeout(PATIENCE).unwrap(), Some(ExitStatus::Code(0)), "{method}");
     }
     u8::from(!stop_forkserver(PATIENCE).unwrap())
 }
@@ -190,7 +190,7 @@ pub fn read_nothing() -> u8 {
 fn processes_start_without_devices() {
     let process = Process::builder().context(Context::Spawn).start(without_dev, ()).unwrap();
     match process.join_timeout(PATIENCE).unwrap() {
-        Some(Exit::Code(77)) => println!("SKIPPED processes_start_without_devices: it needs root"),
-        end => assert_eq!(end, Some(Exit::Code(0))),
+        Some(ExitStatus::Code(77)) => println!("SKIPPED processes_start_without_devices: it needs root"),
+        end => assert_eq!(end, Some(ExitStatus::Code(0))),
     }
 }

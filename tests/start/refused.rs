@@ -6,7 +6,7 @@ use std::time::Duration;
 use ossature::ErrorKind;
 use ossature::multiprocessing::{Context, Process, set_max_argument_depth, set_start_timeout, stop_forkserver};
 use ossature::sys::errno::Errno;
-use ossature::sys::process::{Exit, Resource, Rlimit, rlimit, set_rlimit};
+use ossature::sys::process::{ExitStatus, Resource, Rlimit, rlimit, set_rlimit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::harness::Test;
@@ -79,21 +79,21 @@ habits! {
 pub fn take<H: Habit>(_odd: Odd<H>) {}
 
 #[track_caller]
-fn refusal<H: Habit>(exit: Exit) -> String {
+fn refusal<H: Habit>(exit: ExitStatus) -> String {
     let error = Process::spawn(take::<H>, (odd(),)).unwrap_err();
-    assert_eq!((error.kind(), error.exit()), (ErrorKind::NotBegun, Some(exit)), "{error}");
+    assert_eq!((error.kind(), error.exit_status()), (ErrorKind::StartFailed, Some(exit)), "{error}");
     error.to_string()
 }
 
 /// What a process leaves with that has told why it cannot begin.
-const REFUSED: Exit = Exit::Code(2);
+const REFUSED: ExitStatus = ExitStatus::Code(2);
 
-const KILLED: Exit = Exit::Signal { signal: 9, core_dumped: false };
+const KILLED: ExitStatus = ExitStatus::Signal { signal: 9, core_dumped: false };
 
 fn function_in_no_table_is_refused_by_its_name() {
     fn stranger() {}
     let error = Process::spawn(stranger, ()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unregistered);
+    assert_eq!(error.kind(), ErrorKind::UnknownTask);
     let text = error.to_string();
     assert!(text.contains("::stranger") && text.contains("tasks!"), "{text}");
 }
@@ -156,7 +156,7 @@ pub fn dive(deep: Deep, again: bool) -> Result<(), ossature::Error> {
 fn arguments_are_nested_as_deep_as_is_set() {
     // The tuple of the arguments is the first level.
     let error = Process::spawn(dive, (Deep::of(128), false)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotBegun);
+    assert_eq!(error.kind(), ErrorKind::StartFailed);
     assert!(error.to_string().contains("nested more than 128 deep; set_max_argument_depth allows more"), "{error}");
     let run = |levels| {
         let process = Process::spawn(dive, (Deep::of(levels), true)).unwrap();
@@ -180,10 +180,10 @@ fn child_killed_before_it_begins_is_told() {
 }
 
 fn child_that_exits_before_it_begins_is_told() {
-    let text = refusal::<Leaves>(Exit::Code(5));
+    let text = refusal::<Leaves>(ExitStatus::Code(5));
     assert!(text.contains("exit code 5") && text.contains("freeze_support"), "{text}");
     // What the dynamic loader leaves with.
-    let text = refusal::<Unloaded>(Exit::Code(127));
+    let text = refusal::<Unloaded>(ExitStatus::Code(127));
     assert!(text.contains("exit code 127") && text.contains("shared library"), "{text}");
     assert!(!text.contains("freeze_support"), "{text}");
 }
@@ -201,7 +201,7 @@ fn start_timeout_of_its_own_goes_before_that_of_all() {
         // The server is there already.
         start().start(crate::spawn::none, ()).unwrap().join().unwrap();
         let error = start().start_timeout(Duration::from_millis(200)).start(take::<Sleeps>, (odd(),)).unwrap_err();
-        assert_eq!((error.kind(), error.exit()), (ErrorKind::NotBegun, Some(KILLED)), "{error}");
+        assert_eq!((error.kind(), error.exit_status()), (ErrorKind::StartFailed, Some(KILLED)), "{error}");
         assert!(error.to_string().contains("within 200ms"), "{error}");
         set_start_timeout(Duration::ZERO);
         let processes = [None, Some(Duration::from_secs(30))]
@@ -210,8 +210,8 @@ fn start_timeout_of_its_own_goes_before_that_of_all() {
         let silent = start().start(take::<Sleeps>, (odd(),));
         set_start_timeout(Duration::from_secs(30));
         let error = silent.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotBegun, "{error}");
-        processes.iter().for_each(|process| assert_eq!(process.join().unwrap(), Exit::Code(11)));
+        assert_eq!(error.kind(), ErrorKind::StartFailed, "{error}");
+        processes.iter().for_each(|process| assert_eq!(process.join().unwrap(), ExitStatus::Code(11)));
     }
     assert!(stop_forkserver(Duration::from_secs(30)).unwrap(), "the server does not end");
 }
@@ -238,7 +238,7 @@ fn no_descriptors_left_is_an_error_that_leaves_nothing() {
                 return;
             }
             Err(error) => {
-                let expected = [ErrorKind::Os, ErrorKind::NotBegun].contains(&error.kind());
+                let expected = [ErrorKind::Os, ErrorKind::StartFailed].contains(&error.kind());
                 assert!(expected, "with {more} more: {error:?}");
                 if error.errno() == Some(Errno::MFILE) {
                     named += 1;
@@ -255,5 +255,5 @@ fn no_descriptors_left_is_an_error_that_leaves_nothing() {
 
 fn no_memory_for_the_new_image_is_an_error() {
     let error = limited(Resource::As, 1 << 20, || Process::spawn(crate::spawn::none, ())).unwrap_err();
-    assert!([ErrorKind::Os, ErrorKind::NotBegun].contains(&error.kind()), "{error:?}");
+    assert!([ErrorKind::Os, ErrorKind::StartFailed].contains(&error.kind()), "{error:?}");
 }

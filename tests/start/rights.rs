@@ -9,7 +9,7 @@ use std::time::Duration;
 use ossature::multiprocessing::transfer::Handle;
 use ossature::multiprocessing::{Context, Process, stop_forkserver};
 use ossature::sys::errno::Errno;
-use ossature::sys::process::{Capabilities, Exit, effective_user, fork};
+use ossature::sys::process::{Capabilities, ExitStatus, effective_user, fork};
 use ossature::sys::socket::{Kind, Socket, kind_of};
 
 use crate::executable::NOBODY;
@@ -49,7 +49,7 @@ fn child(method: Context) -> (String, Vec<String>) {
     let process = Process::builder().context(method).start(tell_rights, (Handle(tell),)).unwrap();
     let mut text = String::new();
     told.read_to_string(&mut text).unwrap();
-    assert_eq!(process.join_timeout(PATIENCE).unwrap(), Some(Exit::Code(0)));
+    assert_eq!(process.join_timeout(PATIENCE).unwrap(), Some(ExitStatus::Code(0)));
     let mut lines = text.lines().map(str::to_owned);
     (lines.next().unwrap(), lines.collect())
 }
@@ -134,7 +134,7 @@ pub fn start_and_lower(what: String) {
 #[track_caller]
 fn in_a_process_of_its_own(what: &str) {
     let process = Process::builder().context(Context::Spawn).start(start_and_lower, (what.to_owned(),)).unwrap();
-    assert_eq!(process.join_timeout(PATIENCE).unwrap(), Some(Exit::Code(0)), "{what}");
+    assert_eq!(process.join_timeout(PATIENCE).unwrap(), Some(ExitStatus::Code(0)), "{what}");
 }
 
 fn fork_server_is_replaced_when_rights_were_given_up() {
@@ -163,7 +163,7 @@ fn spawned_after(what: &str) -> String {
     let process = process.start(lower_and_spawn, (what.to_owned(), Handle(tell))).unwrap();
     let mut text = String::new();
     told.read_to_string(&mut text).unwrap();
-    assert_eq!(process.join_timeout(PATIENCE).unwrap(), Some(Exit::Code(0)));
+    assert_eq!(process.join_timeout(PATIENCE).unwrap(), Some(ExitStatus::Code(0)));
     text
 }
 
@@ -228,7 +228,7 @@ fn fork_server_tells_another_user_that_it_refuses() {
         u8::from(!refused) + 2 * u8::from(!told)
     })
     .unwrap();
-    assert_eq!(other.wait().unwrap(), Exit::Code(0));
+    assert_eq!(other.wait().unwrap(), ExitStatus::Code(0));
     drop(server);
     assert!(stop_forkserver(PATIENCE).unwrap(), "the server does not end");
 }

@@ -92,7 +92,7 @@ pub fn tell_descriptors(Handle(mut tell): Handle<File>) {
 fn child_has_what_it_was_given_and_nothing_else() {
     let (mut told, tell) = pipe();
     let inheritable = File::open("/dev/zero").unwrap();
-    ossature::sys::fd::set_cloexec(&inheritable, false).unwrap();
+    ossature::sys::fd::clear_cloexec(&inheritable).unwrap();
     let process = Process::spawn(tell_descriptors, (Handle(tell),)).unwrap();
     assert_eq!(code_of(process), Some(0));
     let mut text = String::new();

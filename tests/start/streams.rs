@@ -8,7 +8,7 @@ use std::time::Duration;
 use ossature::ErrorKind;
 use ossature::multiprocessing::transfer::Handle;
 use ossature::multiprocessing::{Context, Process, stop_forkserver};
-use ossature::sys::process::Exit;
+use ossature::sys::process::ExitStatus;
 
 use crate::harness::{Test, pipe};
 
@@ -54,7 +54,7 @@ pub fn close_and_start(closed: Vec<i32>, method: String) -> u8 {
     drop(process);
     let stopped = stop_forkserver(PATIENCE).unwrap();
     match (exit, message.as_deref()) {
-        (Some(Exit::Code(1)), Some("no ink; this is meant to be seen")) if stopped && !taken() => 0,
+        (Some(ExitStatus::Code(1)), Some("no ink; this is meant to be seen")) if stopped && !taken() => 0,
         _ => 3,
     }
 }
@@ -71,7 +71,7 @@ fn bytes_that_are_no_report_are_not_taken_for_one() {
         std::process::exit(1)
     });
     let process = process.unwrap();
-    assert_eq!(process.join_timeout(PATIENCE).unwrap(), Some(Exit::Code(1)));
+    assert_eq!(process.join_timeout(PATIENCE).unwrap(), Some(ExitStatus::Code(1)));
     assert_eq!(process.panic().unwrap(), None);
 }
 
@@ -85,7 +85,7 @@ fn closed_streams_stay_closed_and_reports_arrive() {
             let arguments = (closed.clone(), method.to_string());
             let process = Process::builder().context(Context::Spawn).start(close_and_start, arguments).unwrap();
             let end = process.join_timeout(PATIENCE).unwrap();
-            assert_eq!(end, Some(Exit::Code(0)), "{method} without {closed:?}: {:?}", process.panic().unwrap());
+            assert_eq!(end, Some(ExitStatus::Code(0)), "{method} without {closed:?}: {:?}", process.panic().unwrap());
         }
     }
 }
@@ -118,7 +118,7 @@ pub fn print_and_start(Handle(out): Handle<File>, Handle(mut tell): Handle<File>
     tell.write_all(b"s").unwrap();
     printer.join().unwrap();
     let stopped = stop_forkserver(PATIENCE).unwrap();
-    u8::from(codes != [Some(Exit::Code(11)); 2] || refused.kind() != ErrorKind::MultiThreaded || !stopped)
+    u8::from(codes != [Some(ExitStatus::Code(11)); 2] || refused.kind() != ErrorKind::MultiThreaded || !stopped)
 }
 
 fn start_does_not_wait_for_a_stuck_standard_output() {
@@ -129,5 +129,5 @@ fn start_does_not_wait_for_a_stuck_standard_output() {
     let mut printed = Vec::new();
     stuck.read_to_end(&mut printed).unwrap();
     assert_eq!(printed.len(), (1 << 20) + 1);
-    assert_eq!(process.join_timeout(PATIENCE).unwrap(), Some(Exit::Code(0)));
+    assert_eq!(process.join_timeout(PATIENCE).unwrap(), Some(ExitStatus::Code(0)));
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ossature::ErrorKind;
 use ossature::multiprocessing::transfer::Handle;
 use ossature::multiprocessing::{Process, active_children};
-use ossature::sys::process::Exit;
+use ossature::sys::process::ExitStatus;
 
 use crate::harness::{Test, pipe};
 use crate::refused::{Sleeps, odd, take};
@@ -51,11 +51,11 @@ fn child_that_cannot_be_reaped_does_not_hold_its_start() {
     let stuck: Vec<_> = children_of(std::process::id());
     drop(let_go);
     let exit = tracer.join_timeout(PATIENCE).unwrap();
-    if exit == Some(Exit::Code(1)) {
+    if exit == Some(ExitStatus::Code(1)) {
         return println!("SKIPPED child_that_cannot_be_reaped_does_not_hold_its_start: no tracing here");
     }
-    assert_eq!(exit, Some(Exit::Code(0)));
-    assert_eq!((error.kind(), error.exit()), (ErrorKind::NotBegun, None), "{error}");
+    assert_eq!(exit, Some(ExitStatus::Code(0)));
+    assert_eq!((error.kind(), error.exit_status()), (ErrorKind::StartFailed, None), "{error}");
     assert!(took < PATIENCE, "{took:?}");
     // The tracer and the one that could not be reaped, which now can.
     assert_eq!(stuck.len(), 2, "it was to be stuck");

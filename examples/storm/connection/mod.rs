@@ -36,7 +36,7 @@ use crate::random::Random;
 use crate::trial::Trial;
 use crate::{PATIENCE, Tally};
 use message::Text;
-use plan::{Carrier, Plan};
+use plan::{Plan, StreamKind};
 
 shareable! {
     /// What the peer says of itself.
@@ -161,7 +161,7 @@ impl ConnectionStorm {
         }
         // It may have died between sending one and saying so.
         let sent = if plan.role.sends() { done..=done + 1 } else { 0..=u32::MAX };
-        if plan.carrier != Carrier::Tcp && verdict.complaint.is_none() && !sent.contains(&verdict.whole) {
+        if plan.carrier != StreamKind::Tcp && verdict.complaint.is_none() && !sent.contains(&verdict.whole) {
             broke("messages were lost, or came twice");
         }
     }

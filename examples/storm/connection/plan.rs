@@ -14,7 +14,7 @@ pub struct Plan {
     pub seed: u64,
     pub role: Role,
     pub size: Size,
-    pub carrier: Carrier,
+    pub carrier: StreamKind,
 }
 
 /// What the peer does.
@@ -51,7 +51,7 @@ pub enum Size {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Carrier {
+pub enum StreamKind {
     Socket,
     Pipe,
     Tcp,
@@ -61,7 +61,7 @@ impl Plan {
     pub fn any(random: &mut Random) -> Self {
         let role = [Role::Sends, Role::Sends, Role::Drips, Role::Receives, Role::Receives, Role::Echoes];
         let size = [Size::Small, Size::Middle, Size::Large, Size::Files];
-        let carrier = [Carrier::Socket, Carrier::Socket, Carrier::Socket, Carrier::Pipe, Carrier::Tcp];
+        let carrier = [StreamKind::Socket, StreamKind::Socket, StreamKind::Socket, StreamKind::Pipe, StreamKind::Tcp];
         let mut plan = Self {
             seed: random.below(1 << 50),
             role: any(random, &role),
@@ -70,13 +70,13 @@ impl Plan {
         };
         // Files ride on Unix sockets, and not on what is framed by hand; an echo takes both directions.
         if plan.size == Size::Files {
-            plan.carrier = Carrier::Socket;
+            plan.carrier = StreamKind::Socket;
             if plan.role == Role::Drips {
                 plan.role = Role::Sends;
             }
         }
-        if plan.role == Role::Echoes && plan.carrier == Carrier::Pipe {
-            plan.carrier = Carrier::Socket;
+        if plan.role == Role::Echoes && plan.carrier == StreamKind::Pipe {
+            plan.carrier = StreamKind::Socket;
         }
         plan
     }
@@ -84,13 +84,13 @@ impl Plan {
     /// The survivor's end and the peer's.
     pub fn ends(self) -> Result<(Connection, Connection), Box<dyn Error>> {
         Ok(match (self.carrier, self.role) {
-            (Carrier::Socket, _) => pipe()?,
-            (Carrier::Pipe, Role::Receives) => {
+            (StreamKind::Socket, _) => pipe()?,
+            (StreamKind::Pipe, Role::Receives) => {
                 let (reader, writer) = pipe_one_way()?;
                 (writer, reader)
             }
-            (Carrier::Pipe, _) => pipe_one_way()?,
-            (Carrier::Tcp, _) => {
+            (StreamKind::Pipe, _) => pipe_one_way()?,
+            (StreamKind::Tcp, _) => {
                 let (one, other) = tcp_pair()?;
                 let end = |stream: TcpStream| Connection::from_fd(stream.into(), Access::Both);
                 (end(one)?, end(other)?)

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use ossature::multiprocessing::transfer::Memory;
 use ossature::multiprocessing::{Context, Process, active_children};
-use ossature::sys::process::{Exit, Signal, id, parent_id, set_parent_death_signal};
+use ossature::sys::process::{ExitStatus, Signal, id, parent_id, set_parent_death_signal};
 use ossature::sys::shm::Shm;
 use ossature::sys::signal::{SignalSet, block};
 use ossature::{ErrorKind, Result};
@@ -85,7 +85,7 @@ fn turn(board: &Shm<Board>, jobs: &[Job], more_joiners: usize) {
         board.phase.store(STARTING, SeqCst);
         match job.start(board) {
             Ok(process) => children.push((*job, process)),
-            Err(error) if error.kind() == ErrorKind::NotBegun && board.is_disturbed(strikes) => {}
+            Err(error) if error.kind() == ErrorKind::StartFailed && board.is_disturbed(strikes) => {}
             Err(error) => board.breaks(&format!("{job:?} cannot be started: {error:?}")),
         }
     }
@@ -161,7 +161,7 @@ impl Job {
             Some(-9) => struck,
             Some(code) => !self.endless && code == i32::from(self.code),
             // Nobody has reaped it whom one could ask.
-            None => self.context == Context::Forkserver && board.is_disturbed(strikes) && exit == Exit::Unknown,
+            None => self.context == Context::Forkserver && board.is_disturbed(strikes) && exit == ExitStatus::Unknown,
         };
         if !right {
             let told = if struck { "struck" } else { "not struck" };

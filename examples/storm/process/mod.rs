@@ -28,7 +28,7 @@ use std::time::Instant;
 use ossature::multiprocessing::{Process, Tasks, tasks};
 use ossature::sys::poll::{PollFd, PollFlags, poll};
 use ossature::sys::process::{
-    Exit, Pid, Signal, become_subreaper, id, pidfd_send_signal, pidfd_wait, resign_subreaper,
+    ExitStatus, Pid, Signal, become_subreaper, id, pidfd_send_signal, pidfd_wait, resign_subreaper,
 };
 use ossature::sys::shareable;
 use ossature::sys::shm::Shm;
@@ -200,7 +200,7 @@ impl ProcessStorm {
 
     /// The household is at its end: it has this code, and nobody is left of it.
     fn ended(&mut self, household: &Process, due: i32, tally: &mut Tally) {
-        match household.join_timeout(PATIENCE).map(|exit| exit.and_then(Exit::python_code)) {
+        match household.join_timeout(PATIENCE).map(|exit| exit.and_then(ExitStatus::python_code)) {
             Ok(Some(code)) if code == due => {}
             Ok(None) => return tally.hang(&format!("a household does not end; {}", self.state())),
             other => tally.broke(&format!("a household ended with {other:?} instead of {due}")),

@@ -95,7 +95,7 @@ impl Address {
     pub(super) fn trust_with(&self, key: &AuthKey) -> Trust {
         match self.family() {
             Family::Unix => key.trust(),
-            Family::Inet | Family::Inet6 => Trust::Stranger,
+            Family::Inet | Family::Inet6 => Trust::Untrusted,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The handshake over a connection that is there already.
 
 use ossature_sys::deadline::Deadline;
-use ossature_sys::stream::Carrier;
+use ossature_sys::stream::StreamKind;
 
 use super::payload::LIMIT;
 use super::{AuthKey, Connection, Handshake};
@@ -90,7 +90,7 @@ impl Handshake {
                 return Err(error);
             }
         }
-        if self.has_delivered() && connection.stream().carrier() == Carrier::UnixSocket {
+        if self.has_delivered() && connection.stream().kind() == StreamKind::UnixSocket {
             connection.set_trust(self.proved_trust());
         }
         Ok(true)

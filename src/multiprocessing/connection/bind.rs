@@ -89,7 +89,7 @@ fn bind(candidate: &socket::Address, backlog: u32) -> SysResult<Bound> {
     };
     let socket = Socket::new(family, Kind::Stream)?.above_standard()?;
     if family != socket::Family::Unix {
-        socket.set_reuse_address(true)?;
+        socket.set_reuse_address()?;
     }
     socket.bind(candidate)?;
     let listening = socket.listen(backlog).and_then(|()| socket.local_address());

@@ -14,62 +14,80 @@ use super::{Access, Address, AuthKey, Connection, Digest, Family, Handshake};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::Trust;
 
-/// Connects to a [`Listener`](super::Listener), ours or CPython's: the entry point, never a value.
+/// Connects to a [`Listener`](super::Listener), ours or CPython's, without a key.
+///
+/// If the listener has a key, its first message is a challenge. The first receive then fails with
+/// [`ErrorKind::Auth`](crate::ErrorKind::Auth), unless [`answer_challenge`](super::answer_challenge) takes the challenge.
+/// With a key: [`ConnectBuilder`].
+///
+/// Differs from Python: its client gets the challenge as a message. This fails at once when the connection is refused, as
+/// Python 3 does; Python 2.7 tried again for twenty seconds.
+///
+/// # Errors
+/// As for [`ConnectBuilder::connect`].
 ///
 /// # Examples
 /// ```
-/// use ossature::multiprocessing::connection::{Address, Client, Family, Listener};
+/// use ossature::multiprocessing::connection::{Address, Family, Listener, connect};
 ///
 /// let listener = Listener::bind(Address::arbitrary(Family::Unix)?)?;
-/// let client = Client::connect(listener.address())?;
+/// let client = connect(listener.address())?;
 /// listener.accept()?.send_bytes(b"welcome")?;
 /// assert_eq!(client.recv_bytes()?, b"welcome");
 /// # Ok::<(), ossature::Error>(())
 /// ```
-#[derive(Debug)]
 #[doc(alias = "multiprocessing.connection.Client")]
-pub enum Client {}
-
-impl Client {
-    /// Connects without a key. If the listener has a key, its first message is a challenge. The first receive then
-    /// fails with [`ErrorKind::Auth`](crate::ErrorKind::Auth), unless [`answer_challenge`](super::answer_challenge)
-    /// takes the challenge. (Python's client gets the challenge as a message.) This fails at once when the connection
-    /// is refused, as Python 3 does; Python 2.7 tried again for twenty seconds.
-    ///
-    /// # Errors
-    /// As for [`ClientBuilder::connect`].
-    pub fn connect<A: TryInto<Address>>(address: A) -> Result<Connection>
-    where
-        Error: From<A::Error>,
-    {
-        Self::builder().connect(address)
-    }
-
-    /// As [`connect`](Self::connect); `None` when it was not done by the deadline.
-    ///
-    /// # Errors
-    /// As for [`ClientBuilder::connect`].
-    pub fn connect_timeout<A: TryInto<Address>>(address: A, timeout: impl Into<Deadline>) -> Result<Option<Connection>>
-    where
-        Error: From<A::Error>,
-    {
-        Self::builder().connect_timeout(address, timeout)
-    }
-
-    /// A connection with a key.
-    pub fn builder() -> ClientBuilder {
-        ClientBuilder { rules: Rules::default() }
-    }
+#[doc(alias = "Client")]
+pub fn connect<A: TryInto<Address>>(address: A) -> Result<Connection>
+where
+    Error: From<A::Error>,
+{
+    ConnectBuilder::new().connect(address)
 }
 
-/// How to connect: from [`Client::builder`].
+/// As [`connect()`]; `None` when the connection was not there by the deadline.
+///
+/// # Errors
+/// As for [`ConnectBuilder::connect`].
+pub fn connect_timeout<A: TryInto<Address>>(address: A, timeout: impl Into<Deadline>) -> Result<Option<Connection>>
+where
+    Error: From<A::Error>,
+{
+    ConnectBuilder::new().connect_timeout(address, timeout)
+}
+
+/// How to connect: with which key, which digests, how long.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::connection::{AuthKey, ConnectBuilder, Listener};
+///
+/// let key = AuthKey::from(b"between us");
+/// let listener = Listener::builder().authkey(&key).bind("127.0.0.1:0".parse::<std::net::SocketAddr>()?)?;
+/// let address = listener.address().clone();
+/// let client = std::thread::spawn(move || ConnectBuilder::new().authkey(&key).connect(address));
+/// listener.accept()?.send(&"welcome")?;
+/// assert_eq!(client.join().unwrap()?.recv::<String>()?, "welcome");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing is connected yet"]
-pub struct ClientBuilder {
+pub struct ConnectBuilder {
     rules: Rules,
 }
 
-impl ClientBuilder {
+impl Default for ConnectBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ConnectBuilder {
+    /// No key, and ten seconds for a handshake.
+    pub fn new() -> Self {
+        Self { rules: Rules::default() }
+    }
+
     /// Proves to know this key, and demands the same proof of the listener.
     pub fn authkey(mut self, key: &AuthKey) -> Self {
         self.rules.key = Some(key.clone());
@@ -150,7 +168,7 @@ impl ClientBuilder {
 
     fn authenticate(&self, socket: Socket, address: &Address, deadline: Deadline) -> Result<Option<Connection>> {
         let Some(key) = &self.rules.key else {
-            let connection = Connection::with_trust(socket.into(), Access::Both, Trust::Stranger)?;
+            let connection = Connection::with_trust(socket.into(), Access::Both, Trust::Untrusted)?;
             connection.refuse_challenge();
             return Ok(Some(connection));
         };
@@ -184,7 +202,7 @@ fn reach(address: &socket::Address, family: Family, deadline: Deadline) -> ossat
         return Ok(None);
     }
     if family != Family::Unix {
-        let _ = socket.set_no_delay(true); // EINVAL: the other side is gone already, as it will turn out
+        let _ = socket.set_no_delay(); // EINVAL: the other side is gone already, as it will turn out
     }
     Ok(Some(socket))
 }

@@ -7,7 +7,7 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::socket::Shutdown;
-use ossature_sys::stream::{Carrier, Stream};
+use ossature_sys::stream::{Stream, StreamKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -81,7 +81,7 @@ impl Sender {
     /// As for [`flush`](Self::flush), which it waits for; [`Os`](ErrorKind::Os) with `ENOTCONN`.
     pub fn finish(self) -> Result<()> {
         self.flush(Deadline::NEVER)?;
-        if self.stream.carrier() != Carrier::File {
+        if self.stream.kind() != StreamKind::File {
             self.stream.shutdown(Shutdown::Write).map_err(|errno| Error::os(errno, "connection"))?;
         }
         Ok(())

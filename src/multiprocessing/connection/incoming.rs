@@ -30,13 +30,13 @@ impl Listener {
     ///
     /// # Examples
     /// ```
-    /// use ossature::multiprocessing::connection::{AuthKey, Client, Listener};
+    /// use ossature::multiprocessing::connection::{AuthKey, ConnectBuilder, Listener, connect};
     ///
     /// let key = AuthKey::from("secret password");
     /// let listener = Listener::builder().authkey(&key).bind(("127.0.0.1", 0))?;
     /// let address = listener.address().clone();
-    /// drop(Client::connect(&address)?); // a probe
-    /// let client = std::thread::spawn(move || Client::builder().authkey(&key).connect(address)?.recv::<u8>());
+    /// drop(connect(&address)?); // a probe
+    /// let client = std::thread::spawn(move || ConnectBuilder::new().authkey(&key).connect(address)?.recv::<u8>());
     ///
     /// let mut failures = 0;
     /// for connection in listener.incoming(|error| {

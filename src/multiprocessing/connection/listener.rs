@@ -39,13 +39,13 @@ use crate::multiprocessing::util::{Finalize, Listed};
 ///
 /// # Examples
 /// ```
-/// use ossature::multiprocessing::connection::{AuthKey, Client, Listener};
+/// use ossature::multiprocessing::connection::{AuthKey, ConnectBuilder, Listener, connect};
 ///
 /// let key = AuthKey::from("secret password");
 /// let listener = Listener::builder().authkey(&key).bind(("localhost", 0))?;
 /// let address = listener.address().clone();
 /// let client = std::thread::spawn(move || {
-///     let connection = Client::builder().authkey(&key).connect(address)?;
+///     let connection = ConnectBuilder::new().authkey(&key).connect(address)?;
 ///     connection.send_bytes(b"hello")
 /// });
 /// assert_eq!(listener.accept()?.recv_bytes()?, b"hello");
@@ -56,7 +56,7 @@ use crate::multiprocessing::util::{Finalize, Listed};
 /// Workers that share one, under every way to start them:
 /// ```standalone_crate
 /// use std::os::fd::{AsFd, OwnedFd};
-/// use ossature::multiprocessing::connection::{Client, Listener};
+/// use ossature::multiprocessing::connection::{ConnectBuilder, Listener, connect};
 /// use ossature::multiprocessing::{Context, Process, Tasks, freeze_support, tasks, transfer::Handle};
 ///
 /// static TASKS: Tasks = tasks![serve_one];
@@ -72,7 +72,7 @@ use crate::multiprocessing::util::{Finalize, Listed};
 ///     for context in [Context::Spawn, Context::Fork] {
 ///         let socket = listener.as_fd().try_clone_to_owned().unwrap();
 ///         let worker = Process::builder().context(context).start(serve_one, (Handle(socket),))?;
-///         let pid: u32 = Client::connect(listener.address())?.recv()?;
+///         let pid: u32 = connect(listener.address())?.recv()?;
 ///         assert_eq!(Some(pid as i32), worker.pid().map(|pid| pid.as_raw_nonzero().get()));
 ///         worker.join()?;
 ///     }
@@ -136,10 +136,10 @@ impl Listener {
         let Some(key) = &self.rules.key else {
             let Some((socket, peer)) = self.accept_socket(deadline)? else { return Ok(None) };
             if let socket::Address::Ip(_) = peer {
-                let _ = socket.set_no_delay(true); // EINVAL: it is gone already, as it will turn out
+                let _ = socket.set_no_delay(); // EINVAL: it is gone already, as it will turn out
             }
             self.set_last_accepted(Address::of_socket(&peer));
-            return Connection::with_trust(socket.into(), Access::Both, Trust::Stranger).map(Some);
+            return Connection::with_trust(socket.into(), Access::Both, Trust::Untrusted).map(Some);
         };
         let Some((socket, peer)) = self.pending.serve(&self.socket, key, &self.rules, deadline)? else {
             return Ok(None);
@@ -281,10 +281,10 @@ impl ListenerBuilder {
     /// # Examples
     /// ```
     /// use std::net::TcpListener;
-    /// use ossature::multiprocessing::connection::{Client, Listener};
+    /// use ossature::multiprocessing::connection::{ConnectBuilder, Listener, connect};
     ///
     /// let listener = Listener::builder().adopt(TcpListener::bind("127.0.0.1:0")?.into())?;
-    /// let client = Client::connect(listener.address())?;
+    /// let client = connect(listener.address())?;
     /// listener.accept()?.send_bytes(b"welcome")?;
     /// assert_eq!(client.recv_bytes()?, b"welcome");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -307,7 +307,7 @@ impl ListenerBuilder {
         let address = socket::address_of(&fd).map_err(failed)?;
         let address =
             Address::of_socket(&address).ok_or_else(|| unfit("is neither a socket of the internet nor a Unix one"))?;
-        set_cloexec(&fd, true).map_err(failed)?;
+        set_cloexec(&fd).map_err(failed)?;
         let socket = Socket::try_from(fd).map_err(failed)?;
         Ok(self.over(socket, address, None))
     }

@@ -24,7 +24,7 @@
 //! | `recv_bytes(maxlength)`, `send_bytes(b, offset, size)` | [`recv_bytes_max`](Connection::recv_bytes_max), [`send_bytes_range`](Connection::send_bytes_range) |
 //! | `poll`, `fileno`, `close`, `readable`, `writable` | [`poll`](Connection::poll), `AsFd`, [`close`](Connection::close) or dropping it, the same |
 //! | `wait(object_list, timeout)` | [`wait`] |
-//! | `Listener`, `Client`, `address_type`, `arbitrary_address` | [`Listener`], [`Client`], [`Address`] |
+//! | `Listener`, `Client`, `address_type`, `arbitrary_address` | [`Listener`], [`connect()`], [`Address`] |
 //! | `while True: listener.accept()`, and an `except` for failed handshakes | [`incoming`](Listener::incoming) |
 //! | `deliver_challenge`, `answer_challenge`, `AuthenticationString` | the same names, [`Handshake`], [`AuthKey`] |
 //! | one end in two threads at once corrupts messages | does not compile: a `Connection` is `Send`, not `Sync`; [`split`](Connection::split) it |
@@ -90,7 +90,7 @@ pub use self::auth::{answer_challenge, answer_challenge_timeout, deliver_challen
 #[doc(inline)]
 pub use self::authkey::AuthKey;
 #[doc(inline)]
-pub use self::client::{Client, ClientBuilder};
+pub use self::client::{ConnectBuilder, connect, connect_timeout};
 #[doc(inline)]
 pub use self::digest::Digest;
 #[doc(inline)]
@@ -160,7 +160,7 @@ impl Connection {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn from_fd(fd: OwnedFd, access: Access) -> Result<Self> {
-        Self::with_trust(fd, access, Trust::Stranger)
+        Self::with_trust(fd, access, Trust::Untrusted)
     }
 
     pub(crate) fn with_trust(fd: OwnedFd, access: Access, trust: Trust) -> Result<Self> {

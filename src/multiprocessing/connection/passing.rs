@@ -31,7 +31,7 @@ fn put<S: Serializer>(
             "a part of a message has come, or has still to go, at this end of the connection: finish it first";
         return Err(refuse_to_send(Error::new(ErrorKind::InvalidInput, message)));
     }
-    let kin = trust == Trust::Kin;
+    let kin = trust == Trust::SameProgram;
     let wire: Wire = (transfer::put(end, sort(kin))?, receives, sends, kin);
     wire.serialize(serializer)
 }
@@ -47,7 +47,7 @@ fn take<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Connection, D::Err
         (false, false) => return Err(de::Error::custom("a connection that neither receives nor sends")),
     };
     // A stranger's word for another is a stranger's.
-    let trust = if kin { received_trust() } else { Trust::Stranger };
+    let trust = if kin { received_trust() } else { Trust::Untrusted };
     Connection::with_trust(fd, access, trust).map_err(de::Error::custom)
 }
 

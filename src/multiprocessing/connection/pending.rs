@@ -313,7 +313,7 @@ impl Call<'_> {
 
     fn welcome(&self, socket: Socket, address: &socket::Address) -> Result<Box<Peer>> {
         if let socket::Address::Ip(_) = address {
-            let _ = socket.set_no_delay(true); // EINVAL: it is gone already, as it will turn out
+            let _ = socket.set_no_delay(); // EINVAL: it is gone already, as it will turn out
         }
         let exchange = Exchange::new(socket, self.rules.apply(Handshake::server(self.key)?));
         let mut peer = Box::new(Peer { exchange, came: Instant::now(), address: Address::of_socket(address) });

@@ -1,6 +1,6 @@
 //! Connections between processes that have a common ancestor.
 
-use ossature_sys::fd::{AboveStandard, set_nonblocking};
+use ossature_sys::fd::{AboveStandard, set_blocking};
 use ossature_sys::pipe;
 use ossature_sys::socket::{Kind, Socket};
 
@@ -55,8 +55,8 @@ pub fn pipe() -> Result<(Connection, Connection)> {
     let failed = |errno| refused(errno, format_args!("cannot make a pipe"));
     let (one, other) = Socket::pair(Kind::Stream).and_then(AboveStandard::above_standard).map_err(failed)?;
     let end = |socket: Socket| {
-        set_nonblocking(&socket, false).map_err(failed)?;
-        Connection::with_trust(socket.into(), Access::Both, Trust::Kin)
+        set_blocking(&socket).map_err(failed)?;
+        Connection::with_trust(socket.into(), Access::Both, Trust::SameProgram)
     };
     Ok((end(one)?, end(other)?))
 }
@@ -73,6 +73,6 @@ pub fn pipe() -> Result<(Connection, Connection)> {
 pub fn pipe_one_way() -> Result<(Connection, Connection)> {
     let failed = |errno| refused(errno, format_args!("cannot make a pipe"));
     let (reader, writer) = pipe::pipe(pipe::Flags::empty()).and_then(AboveStandard::above_standard).map_err(failed)?;
-    let end = |fd, access| Connection::with_trust(fd, access, Trust::Kin);
+    let end = |fd, access| Connection::with_trust(fd, access, Trust::SameProgram);
     Ok((end(reader, Access::Receive)?, end(writer, Access::Send)?))
 }

@@ -6,7 +6,7 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::process::effective_user;
 use ossature_sys::socket::Credentials;
-use ossature_sys::stream::{Carrier, Stream};
+use ossature_sys::stream::{Stream, StreamKind};
 
 use super::frame::{Incoming, Limit, MOST_DESCRIPTORS};
 use super::handshake::is_challenge;
@@ -47,7 +47,7 @@ struct Partial {
 
 const ONLY_SENDS: &str = "cannot receive: the connection is write-only (Access::Send); receive at its other end";
 const CHALLENGED: &str = "cannot receive: the listener asks for a key, which this connection was made without; connect with \
-                          Client::builder().authkey(&key)";
+                          ConnectBuilder::new().authkey(&key)";
 const SPOILT: &str =
     "cannot receive: after an earlier bad message nobody knows where the next one begins; make a new connection";
 
@@ -71,8 +71,8 @@ impl Receiving {
     /// The longest message that is taken unless a call says otherwise.
     pub(super) fn most(&self, trust: Trust) -> usize {
         self.most.get().unwrap_or(match trust {
-            Trust::Kin => usize::MAX,
-            Trust::Stranger => FROM_A_STRANGER,
+            Trust::SameProgram => usize::MAX,
+            Trust::Untrusted => FROM_A_STRANGER,
         })
     }
 
@@ -100,8 +100,8 @@ impl Receiving {
     /// What decoding a message of `length` bytes may cost.
     pub(super) fn bounds(&self, trust: Trust, length: usize) -> Bounds {
         let memory = self.decoded.get().unwrap_or(match trust {
-            Trust::Kin => usize::MAX,
-            Trust::Stranger => decoded_from_a_stranger(length),
+            Trust::SameProgram => usize::MAX,
+            Trust::Untrusted => decoded_from_a_stranger(length),
         });
         Bounds { depth: self.depth.get(), memory, ..Bounds::OF_KIN }
     }
@@ -120,8 +120,7 @@ impl Receiving {
             return Ok(());
         }
         self.closed.set(Some(CHALLENGED));
-        let message =
-            "the listener asks for a key: connect with Client::builder().authkey(&key), or call answer_challenge first";
+        let message = "the listener asks for a key: connect with ConnectBuilder::new().authkey(&key), or call answer_challenge first";
         Err(Error::new(ErrorKind::Auth, message))
     }
 
@@ -287,13 +286,13 @@ impl Partial {
             let message = "a stranger sent descriptors: they are taken only from authenticated peers and from processes of the same user";
             Error::new(ErrorKind::NotAllowed, message)
         };
-        if stream.carrier() != Carrier::UnixSocket {
+        if stream.kind() != StreamKind::UnixSocket {
             return Err(refused());
         }
         let space = self.incoming.space();
         let got = match trust {
-            Trust::Kin => stream.read_with::<MOST_DESCRIPTORS>(space, deadline),
-            Trust::Stranger => stream.read_with_credentials(space, deadline),
+            Trust::SameProgram => stream.read_with::<MOST_DESCRIPTORS>(space, deadline),
+            Trust::Untrusted => stream.read_with_credentials(space, deadline),
         };
         let Some(got) = got.map_err(failed)? else { return Ok(None) };
         if got.len == 0 {
@@ -303,7 +302,7 @@ impl Partial {
             let message = format!("{} descriptors were announced and {} came", due.all, got.descriptors.len());
             return Err(Error::new(ErrorKind::Decode, message));
         }
-        if trust != Trust::Kin && !got.credentials.is_some_and(may_send_descriptors) {
+        if trust != Trust::SameProgram && !got.credentials.is_some_and(may_send_descriptors) {
             return Err(refused());
         }
         self.descriptors = if got.descriptors_lost {

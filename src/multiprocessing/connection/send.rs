@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use ossature_sys::deadline::Deadline;
-use ossature_sys::stream::{Carrier, Stream};
+use ossature_sys::stream::{Stream, StreamKind};
 
 use super::frame::{Header, MOST_DESCRIPTORS, Outgoing};
 use super::receive::failed;
@@ -154,7 +154,7 @@ impl Rest {
 
 /// Why these descriptors cannot go there.
 fn refuse(stream: &Stream, trust: Trust, descriptors: &Descriptors) -> Result<()> {
-    if stream.carrier() != Carrier::UnixSocket {
+    if stream.kind() != StreamKind::UnixSocket {
         let message = "open files, connections and shared memory travel over Unix sockets only: use pipe(), not pipe_one_way() or TCP";
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
@@ -163,7 +163,7 @@ fn refuse(stream: &Stream, trust: Trust, descriptors: &Descriptors) -> Result<()
         let message = format!("a message carries at most {MOST_DESCRIPTORS} descriptors, and this value has {count}");
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
-    if descriptors.are_for_kin() && trust != Trust::Kin {
+    if descriptors.are_for_kin() && trust != Trust::SameProgram {
         let message = "shared memory, and an end of a connection over which it may come, are given only to this program's own processes: over pipe(), or a Unix socket with an authentication key";
         return Err(Error::new(ErrorKind::NotAllowed, message));
     }

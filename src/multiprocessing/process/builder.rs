@@ -9,7 +9,7 @@ use super::ends::{Ends, LettingGo};
 use super::era::{Era, era, pid};
 use super::passport::Passport;
 use super::surroundings::Surroundings;
-use super::{Process, Report};
+use super::{Process, Termination};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::AuthKey;
 use crate::multiprocessing::context::{self, Context};
@@ -21,7 +21,8 @@ use crate::multiprocessing::util;
 ///
 /// Making one uses up a number of this process's children, started or not.
 #[must_use = "nothing runs until it is started"]
-pub struct Builder {
+#[doc(alias = "Builder")]
+pub struct ProcessBuilder {
     name: Option<String>,
     number: u32,
     context: Option<Context>,
@@ -35,7 +36,7 @@ pub struct Builder {
     era: &'static Era,
 }
 
-impl Builder {
+impl ProcessBuilder {
     pub(super) fn new() -> Self {
         let era = era();
         Self {
@@ -98,7 +99,7 @@ impl Builder {
         self
     }
 
-    /// Starts it as a copy of this process, which runs `body` and ends with the exit code of its [answer](Report).
+    /// Starts it as a copy of this process, which runs `body` and ends with the exit code of its [answer](Termination).
     ///
     /// The copy also has *every* pipe end, connection and listener of this process. A child that reads a pipe to its
     /// end waits for ever, because the child itself holds the other end. [`fork_with`](Self::fork_with) gives the child
@@ -121,8 +122,8 @@ impl Builder {
     ///   [`current_dir`](Self::current_dir). The message names the value.
     /// * `EAGAIN`, `ENOMEM`, `EMFILE`: nothing is left of it then.
     ///
-    /// A child that was killed because it took too long to take on its options is [`ErrorKind::NotBegun`], with its end.
-    pub fn fork<R: Report>(self, body: impl FnOnce() -> R) -> Result<Process> {
+    /// A child that was killed because it took too long to take on its options is [`ErrorKind::StartFailed`], with its end.
+    pub fn fork<R: Termination>(self, body: impl FnOnce() -> R) -> Result<Process> {
         self.begin(Context::Fork, |passport, patience| start::fork::fork(passport, patience, None, || body().report()))
     }
 
@@ -162,7 +163,7 @@ impl Builder {
     /// # Ok::<(), ossature::Error>(())
     /// ```
     #[doc(alias = "close_fds")]
-    pub fn fork_with<E: Ends, R: Report>(self, ends: E, body: impl FnOnce(E) -> R) -> Result<Process> {
+    pub fn fork_with<E: Ends, R: Termination>(self, ends: E, body: impl FnOnce(E) -> R) -> Result<Process> {
         let letting_go = LettingGo::of_all_but(&ends)?;
         self.begin(Context::Fork, |passport, patience| {
             start::fork::fork(passport, patience, Some(letting_go), || body(ends).report())
@@ -173,7 +174,7 @@ impl Builder {
     ///
     /// # Errors
     /// `EAGAIN` when the system has no room for another thread, `EMFILE` when no descriptor is left.
-    pub fn thread<R: Report>(self, body: impl FnOnce() -> R + Send + 'static) -> Result<Process> {
+    pub fn thread<R: Termination>(self, body: impl FnOnce() -> R + Send + 'static) -> Result<Process> {
         self.begin(Context::Thread, |passport, _| start::thread::thread(passport, || body().report()))
     }
 
@@ -204,7 +205,7 @@ impl Builder {
         self.surroundings.check(method)?;
         if self.surroundings.keeps_group_of_root() {
             warning!(
-                "the new process has another user, and keeps group 0, the group of root: Builder::gid sets another"
+                "the new process has another user, and keeps group 0, the group of root: ProcessBuilder::gid sets another"
             );
         }
         now.reap();
@@ -260,7 +261,7 @@ impl Builder {
     }
 }
 
-impl fmt::Debug for Builder {
+impl fmt::Debug for ProcessBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let class = self.context.map_or("Process", Context::prefix);
         write!(f, "<{class} name='{}' parent={} initial", self.full_name(), pid().as_raw_nonzero())?;

@@ -9,13 +9,13 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::eventfd::EventFd;
 use ossature_sys::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
-use ossature_sys::process::{Exit, Pid, Signal, generation};
+use ossature_sys::process::{ExitStatus, Pid, Signal, generation};
 use ossature_sys::sync::lock::Lock;
 
-use super::builder::Builder;
+use super::builder::ProcessBuilder;
 use super::ends::Ends;
 use super::era::{Era, pid};
-use super::{PanicReport, Report};
+use super::{PanicReport, Termination};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::start::{Life, Started};
@@ -61,7 +61,7 @@ struct State {
     /// `None` once the end was seen, and in a forked child that was not given this handle.
     life: Option<Arc<Life>>,
     report: Option<OwnedFd>,
-    end: Option<Exit>,
+    end: Option<ExitStatus>,
     panic: Option<PanicReport>,
     closed: bool,
 }
@@ -77,7 +77,7 @@ enum Sentinel {
 
 /// What this process knows of the child.
 enum Now {
-    Ended(Exit),
+    Ended(ExitStatus),
     /// The child lives. A waiter holds this value while it waits.
     Lives(Arc<Life>),
     /// Nothing: the child is not a child of this process, and this process was not given the handle.
@@ -86,15 +86,15 @@ enum Now {
 
 impl Process {
     /// A process to be started: its name, and what else it shall be.
-    pub fn builder() -> Builder {
-        Builder::new()
+    pub fn builder() -> ProcessBuilder {
+        ProcessBuilder::new()
     }
 
     /// Starts a copy of this process that has the given ends of pipes and connections, and no others: see
-    /// [`Builder::fork_with`].
+    /// [`ProcessBuilder::fork_with`].
     ///
     /// # Errors
-    /// As [`Builder::fork`].
+    /// As [`ProcessBuilder::fork`].
     ///
     /// # Examples
     /// ```standalone_crate
@@ -107,17 +107,17 @@ impl Process {
     /// assert!(child.join()?.success());
     /// # Ok::<(), ossature::Error>(())
     /// ```
-    pub fn fork_with<E: Ends, R: Report>(ends: E, body: impl FnOnce(E) -> R) -> Result<Self> {
+    pub fn fork_with<E: Ends, R: Termination>(ends: E, body: impl FnOnce(E) -> R) -> Result<Self> {
         Self::builder().fork_with(ends, body)
     }
 
     /// Starts a copy of this process with *all* its pipe ends, connections and listeners. Fork a child that uses a pipe
     /// [with its end](Self::fork_with) instead: a child that also holds the other end never sees the pipe end.
     ///
-    /// The copy runs `body` and ends with the exit code of its [answer](Report): see [`Builder::fork`].
+    /// The copy runs `body` and ends with the exit code of its [answer](Termination): see [`ProcessBuilder::fork`].
     ///
     /// # Errors
-    /// As [`Builder::fork`].
+    /// As [`ProcessBuilder::fork`].
     ///
     /// # Examples
     /// ```standalone_crate
@@ -129,7 +129,7 @@ impl Process {
     /// assert_eq!(process.exit_code(), Some(0));
     /// # Ok::<(), ossature::Error>(())
     /// ```
-    pub fn fork<R: Report>(body: impl FnOnce() -> R) -> Result<Self> {
+    pub fn fork<R: Termination>(body: impl FnOnce() -> R) -> Result<Self> {
         Self::builder().fork(body)
     }
 
@@ -183,7 +183,7 @@ impl Process {
     /// # Errors
     /// [`ErrorKind::NotAllowed`] in a process that did not start it, [`ErrorKind::Closed`] after [`close`](Self::close),
     /// [`ErrorKind::WouldDeadlock`] in the thread itself that it is.
-    pub fn join(&self) -> Result<Exit> {
+    pub fn join(&self) -> Result<ExitStatus> {
         let unknown = || Error::new(ErrorKind::Os, "the wait ended without an end");
         self.join_timeout(Deadline::NEVER)?.ok_or_else(unknown) // without a deadline there is always an end
     }
@@ -193,7 +193,7 @@ impl Process {
     ///
     /// # Errors
     /// As [`join`](Self::join).
-    pub fn join_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<Exit>> {
+    pub fn join_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<ExitStatus>> {
         /// How often to look again at what the kernel calls ended and cannot be reaped yet: while a tracer has it, or
         /// nobody has reaped what a fork server left behind.
         const PAUSE: Duration = Duration::from_millis(1);
@@ -230,7 +230,7 @@ impl Process {
     /// As [`join`](Self::join).
     pub fn is_alive(&self) -> Result<bool> {
         self.check_parent("can only test a child process")?;
-        if self.exit()?.is_some() {
+        if self.exit_status()?.is_some() {
             return Ok(false);
         }
         // Of a fork server's child the end may be seen and how it came not be known.
@@ -249,7 +249,7 @@ impl Process {
     ///
     /// # Errors
     /// [`ErrorKind::Closed`] after [`close`](Self::close).
-    pub fn exit(&self) -> Result<Option<Exit>> {
+    pub fn exit_status(&self) -> Result<Option<ExitStatus>> {
         match self.known()? {
             None if self.is_ours() => match self.look()? {
                 None if self.has_ended_untold()? => self.join_timeout(Duration::from_millis(100)),
@@ -270,10 +270,10 @@ impl Process {
     }
 
     /// How it ended, as Python counts: the exit code, or the number of the signal below zero. `None` while it runs, after
-    /// [`close`](Self::close), and in the rare case that nobody knows, which [`exit`](Self::exit) tells apart.
+    /// [`close`](Self::close), and in the rare case that nobody knows, which [`exit_status`](Self::exit_status) tells apart.
     #[doc(alias = "exitcode")]
     pub fn exit_code(&self) -> Option<i32> {
-        self.exit().ok()??.python_code()
+        self.exit_status().ok()??.python_code()
     }
 
     /// The panic that ended it, once its end was seen.
@@ -281,7 +281,7 @@ impl Process {
     /// # Errors
     /// [`ErrorKind::Closed`] after [`close`](Self::close).
     pub fn panic(&self) -> Result<Option<PanicReport>> {
-        self.exit()?;
+        self.exit_status()?;
         Ok(self.0.state.lock().panic.clone())
     }
 
@@ -289,7 +289,7 @@ impl Process {
     ///
     /// # Errors
     /// [`ErrorKind::Closed`] after [`close`](Self::close), [`ErrorKind::Unsupported`] for a thread, `EPERM` when it became
-    /// another user's. [`ErrorKind::NotAllowed`] in a forked child that was not [given](Builder::fork_with) this handle.
+    /// another user's. [`ErrorKind::NotAllowed`] in a forked child that was not [given](ProcessBuilder::fork_with) this handle.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         match self.now()? {
             Now::Ended(_) => Ok(()),
@@ -309,7 +309,7 @@ impl Process {
     /// [`sync`](crate::multiprocessing::sync) are not left locked: they tell the next holder.
     ///
     /// **A child that blocks `SIGTERM` does not end by it.** Children begin with `SIGTERM` unblocked, whatever this
-    /// process blocks. A child that blocks `SIGTERM` later, or by its [mask](Builder::signal_mask), has to read it from
+    /// process blocks. A child that blocks `SIGTERM` later, or by its [mask](ProcessBuilder::signal_mask), has to read it from
     /// a descriptor.
     ///
     /// A better way is to tell the child to end, by an event or a closed pipe.
@@ -352,7 +352,7 @@ impl Process {
         if self.0.state.lock().closed {
             return Ok(());
         }
-        if self.is_ours() && self.exit()?.is_none() {
+        if self.is_ours() && self.exit_status()?.is_none() {
             let message = "cannot close a process while it is still running: first call join() or terminate()";
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
@@ -387,7 +387,7 @@ impl Process {
     }
 
     /// The child's end if it was seen before.
-    fn known(&self) -> Result<Option<Exit>> {
+    fn known(&self) -> Result<Option<ExitStatus>> {
         match self.now()? {
             Now::Ended(exit) => Ok(Some(exit)),
             Now::Lives(_) | Now::Unknown => Ok(None),
@@ -407,7 +407,7 @@ impl Process {
 
     /// Looks whether the child has ended. If so, this reaps the child, reads its report, closes its descriptors and
     /// removes the child from the list of the children.
-    pub(super) fn look(&self) -> Result<Option<Exit>> {
+    pub(super) fn look(&self) -> Result<Option<ExitStatus>> {
         let mut state = self.0.state.lock();
         let Some(life) = state.life.clone() else { return Ok(state.end) };
         if state.end.is_some() {
@@ -483,7 +483,7 @@ impl fmt::Debug for Process {
             write!(f, " pid={}", pid.as_raw_nonzero())?;
         }
         write!(f, " parent={}", self.0.parent.as_raw_nonzero())?;
-        match self.exit() {
+        match self.exit_status() {
             Err(error) if error.kind() == ErrorKind::Closed => f.write_str(" closed")?,
             _ if !self.is_ours() => f.write_str(" unknown")?,
             Ok(None) => f.write_str(" started")?,

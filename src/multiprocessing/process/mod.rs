@@ -38,7 +38,7 @@
 //! | avoid shared state | the same: what a child has of a closure is its own; what shall be shared is in [`sync`](super::sync) and [`sharedctypes`](super::sharedctypes), or travels by a [`pipe`](super::pipe()) |
 //! | join the processes that were started | a child that nobody joins is a zombie until the next start, [`active_children`] or the end; its [sentinel](Process) can stand in a poll beside everything else |
 //! | avoid terminating processes | [`terminate`](Process::terminate) is for what does not listen; what a killed process held tells its next holder |
-//! | pass resources explicitly | [`fork_with`](Process::fork_with) gives the child the named ends, and no others; other starts take [arguments](Builder::start) |
+//! | pass resources explicitly | [`fork_with`](Process::fork_with) gives the child the named ends, and no others; other starts take [arguments](ProcessBuilder::start) |
 //! | beware of `sys.stdin` | a child's standard input is `/dev/null`; what std's `Stdin` had read ahead in the parent a forked child has too |
 //! | guard the main module | [`freeze_support`](super::freeze_support) is the first line of `main` |
 //!
@@ -54,7 +54,7 @@
 //! | `lifeline` | how a daemon ends with its parent |
 //! | `surroundings` | environment, directory, limits, user and signal mask of a child |
 //! | `start` | a function with its arguments, in any way |
-//! | `report`, `panic` | what its work answers with, and how that may fail |
+//! | `termination`, `panic` | what its work answers with, and how that may fail |
 
 // First, so that the page of `Process` begins with `spawn`.
 mod start;
@@ -70,20 +70,20 @@ mod orphans;
 pub(crate) mod panic;
 mod parent;
 pub(crate) mod passport;
-mod report;
+mod termination;
 pub(crate) mod surroundings;
 pub(crate) mod unsettled;
 
 use std::borrow::Cow;
 
-use ossature_sys::process::Exit;
+use ossature_sys::process::ExitStatus;
 use ossature_sys::signal::{name, numbered};
 
 use crate::error::{Error, ErrorKind, Result};
 use era::era;
 
 #[doc(inline)]
-pub use builder::Builder;
+pub use builder::ProcessBuilder;
 #[doc(inline)]
 pub use current::{CurrentProcess, current_process};
 #[doc(inline)]
@@ -97,7 +97,7 @@ pub use panic::PanicReport;
 #[doc(inline)]
 pub use parent::{ParentProcess, parent_process};
 #[doc(inline)]
-pub use report::Report;
+pub use termination::Termination;
 
 pub(crate) use handle::Birth;
 
@@ -130,13 +130,13 @@ pub fn usable_cpus() -> Result<usize> {
 }
 
 /// An exit as Python prints it: 0, 3, -SIGTERM.
-fn exit_name(exit: Exit) -> Cow<'static, str> {
+fn exit_name(exit: ExitStatus) -> Cow<'static, str> {
     match exit {
-        Exit::Code(code) => code.to_string().into(),
-        Exit::Signal { signal, .. } => match numbered(signal) {
+        ExitStatus::Code(code) => code.to_string().into(),
+        ExitStatus::Signal { signal, .. } => match numbered(signal) {
             Some(signal) => format!("-{}", name(signal)).into(),
             None => format!("-{signal}").into(),
         },
-        Exit::Unknown => "unknown".into(),
+        ExitStatus::Unknown => "unknown".into(),
     }
 }

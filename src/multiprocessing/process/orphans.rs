@@ -6,7 +6,7 @@ use std::time::Duration;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::fd::AboveStandard;
 use ossature_sys::process::{
-    Child, Exit, become_subreaper, continue_in_child, is_subreaper, reap_any, resign_subreaper,
+    Child, ExitStatus, become_subreaper, continue_in_child, is_subreaper, reap_any, resign_subreaper,
 };
 use ossature_sys::signal::{Signal, SignalSet, set_mask};
 use ossature_sys::signalfd::SignalFd;
@@ -34,7 +34,7 @@ use crate::error::{Error, Result};
 /// them.
 ///
 /// # Errors
-/// As [`Builder::fork`](super::Builder::fork): [`MultiThreaded`](crate::ErrorKind::MultiThreaded) beside other threads.
+/// As [`ProcessBuilder::fork`](super::ProcessBuilder::fork): [`MultiThreaded`](crate::ErrorKind::MultiThreaded) beside other threads.
 /// The program then goes on in the calling process, and nothing is changed.
 ///
 /// # Examples
@@ -104,10 +104,10 @@ fn watch(mut program: Child, signals: &SignalFd) -> u8 {
     }
 }
 
-fn code_of(exit: Exit) -> u8 {
+fn code_of(exit: ExitStatus) -> u8 {
     match exit {
-        Exit::Code(code) => code,
-        Exit::Signal { signal, .. } => 128 + signal as u8, // signals go up to 64
-        Exit::Unknown => 255,
+        ExitStatus::Code(code) => code,
+        ExitStatus::Signal { signal, .. } => 128 + signal as u8, // signals go up to 64
+        ExitStatus::Unknown => 255,
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Builder, Process, Report};
+use super::{Process, ProcessBuilder, Termination};
 use crate::error::Result;
 use crate::multiprocessing::context::{Context, get_start_method};
 use crate::multiprocessing::start;
@@ -11,10 +11,10 @@ use crate::multiprocessing::transfer::pack;
 
 impl Process {
     /// Starts a process by the default method, which runs `target` with `args` and ends with the exit code of its
-    /// [answer](Report): see [`Builder::start`].
+    /// [answer](Termination): see [`ProcessBuilder::start`].
     ///
     /// # Errors
-    /// As [`Builder::start`].
+    /// As [`ProcessBuilder::start`].
     ///
     /// # Examples
     /// ```no_run
@@ -38,14 +38,14 @@ impl Process {
     pub fn spawn<F, Args>(target: F, args: Args) -> Result<Self>
     where
         F: Target<Args>,
-        F::Output: Report,
+        F::Output: Termination,
         Args: Serialize + Send + 'static,
     {
         Self::builder().start(target, args)
     }
 }
 
-impl Builder {
+impl ProcessBuilder {
     /// Starts it by the method of its [context](Self::context), otherwise by the default one: it runs `target` with `args`
     /// and ends with the exit code of the answer.
     ///
@@ -62,18 +62,18 @@ impl Builder {
     /// not among its arguments.
     ///
     /// # Errors
-    /// * [`Unregistered`](crate::ErrorKind::Unregistered) when `target` stands in no table, or none was given yet.
+    /// * [`UnknownTask`](crate::ErrorKind::UnknownTask) when `target` stands in no table, or none was given yet.
     /// * [`InvalidInput`](crate::ErrorKind::InvalidInput) when `args` cannot be serialised.
-    /// * [`NotBegun`](crate::ErrorKind::NotBegun) when the new process ended, refused the task or was not heard of within
+    /// * [`StartFailed`](crate::ErrorKind::StartFailed) when the new process ended, refused the task or was not heard of within
     ///   [`set_start_timeout`](crate::multiprocessing::set_start_timeout) or [`start_timeout`](Self::start_timeout): the
-    ///   message says why, and [`Error::exit`](crate::Error::exit) how the process ended.
+    ///   message says why, and [`Error::exit_status`](crate::Error::exit_status) how the process ended.
     /// * [`Os`](crate::ErrorKind::Os) when it could not be made: `EAGAIN`, `ENOMEM`, `EMFILE`; `ENOENT`, `EACCES` and
     ///   others of `execve` for the program of [`set_executable`](crate::multiprocessing::set_executable).
     /// * [`Unsupported`](crate::ErrorKind::Unsupported) for an option that the method cannot give, such as
     ///   [`env`](Self::env) without [`Spawn`](Context::Spawn).
     /// * [`Os`](crate::ErrorKind::Os) with the kernel's errno for [`current_dir`](Self::current_dir), [`uid`](Self::uid) and
     ///   similar options, the same with every method. The message names the value, and
-    ///   [`Error::exit`](crate::Error::exit) is `None`.
+    ///   [`Error::exit_status`](crate::Error::exit_status) is `None`.
     /// * [`InvalidInput`](crate::ErrorKind::InvalidInput) for an option that cannot be: a directory with a zero byte, a
     ///   [`umask`](Self::umask) above `0o777`, a process group below 0.
     /// * Those of [`fork`](Self::fork) and [`thread`](Self::thread) by these methods.
@@ -82,7 +82,7 @@ impl Builder {
     pub fn start<F, Args>(self, target: F, args: Args) -> Result<Process>
     where
         F: Target<Args>,
-        F::Output: Report,
+        F::Output: Termination,
         Args: Serialize + Send + 'static,
     {
         nameable::<F>();

@@ -12,7 +12,7 @@ use ossature_sys::process::{
 use ossature_sys::signal::{self, Signal, SignalSet, set_mask, unblock};
 use serde::{Deserialize, Serialize};
 
-use super::Builder;
+use super::ProcessBuilder;
 use super::unsettled::{Step, Unsettled};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
@@ -67,7 +67,7 @@ const RESOURCES: [Resource; 16] = [
 /// called.
 const ENDING: [Signal; 2] = [Signal::TERM, Signal::INT];
 
-impl Builder {
+impl ProcessBuilder {
     /// Sets a variable of the child's environment, as [`std::process::Command::env`]. For [`Context::Spawn`] only; with
     /// other contexts the start fails with [`ErrorKind::Unsupported`].
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {

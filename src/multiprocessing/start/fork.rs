@@ -4,7 +4,7 @@ use std::io::Write;
 
 use ossature_sys::fd::{OwnedFd, read, write};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
-use ossature_sys::process::{self, Child, Exit, ForkError};
+use ossature_sys::process::{self, Child, ExitStatus, ForkError};
 
 use super::{Life, Patience, STUCK, Started, own_pidfd, private, shortage};
 use crate::error::{Error, ErrorKind, Result};
@@ -68,14 +68,14 @@ const UNSETTLED: u8 = 1;
 /// Waits until the child has applied its surroundings. If the child cannot, it is reaped, and nothing of it is left.
 ///
 /// # Errors
-/// `Os` for an option that the child could not take, as with the other start methods; `NotBegun` when the time ran out.
+/// `Os` for an option that the child could not take, as with the other start methods; `StartFailed` when the time ran out.
 fn settled(hear: &OwnedFd, mut child: Child, surroundings: &Surroundings, patience: Patience) -> Result<Child> {
     let mut told = [0; unsettled::LEN];
     let heard = match poll(&mut [PollFd::new(hear, PollFlags::IN)], patience.deadline) {
         Ok(0) => Err(Error::new(
-            ErrorKind::NotBegun,
+            ErrorKind::StartFailed,
             "the new process did not enter its surroundings in time, perhaps a directory whose file system does not answer: \
-             set_start_timeout or Builder::start_timeout gives it longer",
+             set_start_timeout or ProcessBuilder::start_timeout gives it longer",
         )),
         Ok(_) => match read(hear, &mut told) {
             Ok(0) => return Ok(child),
@@ -95,7 +95,7 @@ fn settled(hear: &OwnedFd, mut child: Child, surroundings: &Surroundings, patien
 }
 
 /// Kills the child; returns how it ended.
-fn end_of(mut child: Child, patience: Patience) -> Option<Exit> {
+fn end_of(mut child: Child, patience: Patience) -> Option<ExitStatus> {
     let _ = child.kill(); // it may have ended by itself
     let end = child.wait_timeout(patience.last()).ok().flatten(); // short, unless a file system holds it
     if end.is_none() {

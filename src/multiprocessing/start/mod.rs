@@ -19,7 +19,7 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
-use ossature_sys::process::{Child, Exit, Pid, Signal, id, pidfd_open, pidfd_send_signal, pidfd_wait};
+use ossature_sys::process::{Child, ExitStatus, Pid, Signal, id, pidfd_open, pidfd_send_signal, pidfd_wait};
 
 use self::leaving::Leaving;
 use crate::multiprocessing::process::PanicReport;
@@ -83,11 +83,11 @@ impl Life {
 
     /// How it ended, or `None` while it goes on or that is not known yet. Reaps and never waits; called again it may know
     /// less, so the first answer is to be kept. One thread at a time.
-    pub(crate) fn reap(&self) -> Result<Option<Exit>> {
+    pub(crate) fn reap(&self) -> Result<Option<ExitStatus>> {
         match self {
             Self::Child { pidfd, .. } => pidfd_wait(pidfd, Deadline::NOW),
             Self::Ward(ward) => ward.reap(),
-            Self::Thread(life) => Ok(life.exit()),
+            Self::Thread(life) => Ok(life.exit_status()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use ossature_sys::eventfd::EventFd;
 use ossature_sys::fd::{AboveStandard, AsFd, BorrowedFd};
-use ossature_sys::process::Exit;
+use ossature_sys::process::ExitStatus;
 
 use super::Started;
 use crate::error::Result;
@@ -18,14 +18,14 @@ use crate::threading::Thread;
 pub(crate) struct Life {
     /// Above zero from the end on.
     ended: EventFd,
-    exit: OnceLock<Exit>,
+    exit: OnceLock<ExitStatus>,
     panic: OnceLock<PanicReport>,
     thread: OnceLock<Thread>,
     here: OnceLock<Ident>,
 }
 
 impl Life {
-    pub(crate) fn exit(&self) -> Option<Exit> {
+    pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         self.exit.get().copied()
     }
 
@@ -50,7 +50,7 @@ impl Life {
     }
 
     fn end(&self, code: u8) {
-        let _ = self.exit.set(Exit::Code(code)); // the one time
+        let _ = self.exit.set(ExitStatus::Code(code)); // the one time
         let _ = self.ended.try_add(1); // 1 fits above 0
     }
 }

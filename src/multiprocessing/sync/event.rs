@@ -54,7 +54,7 @@ impl Event {
     /// Waits until the flag is up.
     ///
     /// # Errors
-    /// None so far.
+    /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
     pub fn wait(&self) -> Result<()> {
         Ok(self.0.wait()?)
     }
@@ -62,7 +62,7 @@ impl Event {
     /// Waits until the flag is up, within the limit; false when that is over.
     ///
     /// # Errors
-    /// None so far.
+    /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
     pub fn wait_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
         Ok(self.0.wait_timeout(limit)?)
     }

@@ -39,7 +39,7 @@ impl HandoffLock {
     /// Takes the lock, waiting for as long as it takes.
     ///
     /// # Errors
-    /// None so far.
+    /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
     pub fn acquire(&self) -> Result<()> {
         Ok(self.0.acquire()?)
     }
@@ -47,7 +47,7 @@ impl HandoffLock {
     /// Takes the lock if it is free, and says whether it was.
     ///
     /// # Errors
-    /// None so far.
+    /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
     pub fn try_acquire(&self) -> Result<bool> {
         Ok(self.0.try_acquire()?)
     }
@@ -55,7 +55,7 @@ impl HandoffLock {
     /// Takes the lock, waiting within the limit; false when that is over.
     ///
     /// # Errors
-    /// None so far.
+    /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
     pub fn acquire_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
         Ok(self.0.acquire_timeout(limit)?)
     }
@@ -71,7 +71,7 @@ impl HandoffLock {
     /// Runs `body` with the lock taken, which is released on unwinding too.
     ///
     /// # Errors
-    /// None so far.
+    /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
     pub fn with<R>(&self, body: impl FnOnce() -> R) -> Result<R> {
         Ok(self.0.with(body)?)
     }

@@ -131,7 +131,7 @@ fn tables() -> Result<RwLockReadGuard<'static, Vec<Frozen>>> {
     let frozen = FROZEN.read().unwrap_or_else(PoisonError::into_inner);
     if frozen.is_empty() {
         return Err(Error::new(
-            ErrorKind::Unregistered,
+            ErrorKind::UnknownTask,
             "no process can be started yet: call freeze_support(TASKS) as the first line of main, or of the test; a process \
              started above it would start itself again for ever",
         ));
@@ -148,7 +148,7 @@ pub(crate) fn first_table() -> Option<usize> {
 /// The name of a function and the way to it, if it stands in a table.
 ///
 /// # Errors
-/// `Unregistered` when it stands in none, or none was given yet.
+/// `UnknownTask` when it stands in none, or none was given yet.
 pub(crate) fn registered<F: Target<Args>, Args>(_task: F) -> Result<Registered> {
     nameable::<F>();
     let key = TypeId::of::<F>();
@@ -158,7 +158,7 @@ pub(crate) fn registered<F: Target<Args>, Args>(_task: F) -> Result<Registered> 
         }
     }
     Err(Error::new(
-        ErrorKind::Unregistered,
+        ErrorKind::UnknownTask,
         format!("{} is no task: add it to the tasks![...] that are given to freeze_support", type_name::<F>()),
     ))
 }

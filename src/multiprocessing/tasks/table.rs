@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Target, max_argument_depth, nameable};
 use crate::error::Result;
-use crate::multiprocessing::process::Report;
+use crate::multiprocessing::process::Termination;
 use crate::multiprocessing::transfer::{self, Bounds, Packed, Trust};
 
 /// A call with its arguments unpacked, ready to run: answers with the exit code.
@@ -30,7 +30,7 @@ pub struct Task {
 /// The table of tasks of a program: `tasks![square, math::add, serve::<Counter>]`.
 ///
 /// Each is the path of a plain function of up to six arguments that implement serde's traits, returning what a process may
-/// [report](crate::multiprocessing::Report). The path as it is written, behind that of the module, becomes the name of the task:
+/// [report](crate::multiprocessing::Termination). The path as it is written, behind that of the module, becomes the name of the task:
 /// two functions `square` of different modules are two tasks. It is a constant, made for a `static`.
 ///
 /// What cannot be a task does not compile: a closure that captures,
@@ -157,11 +157,11 @@ pub fn key<F: Target<Args>, Args>(_task: F) -> TypeId {
 pub fn open<F, Args>(task: F, arguments: Packed) -> Result<Body>
 where
     F: Target<Args>,
-    F::Output: Report,
+    F::Output: Termination,
     Args: DeserializeOwned + 'static,
 {
     let bounds = Bounds { depth: max_argument_depth(), deeper: "set_max_argument_depth", ..Bounds::OF_KIN };
-    let arguments: Args = transfer::unpack(arguments, Trust::Kin, bounds)?;
+    let arguments: Args = transfer::unpack(arguments, Trust::SameProgram, bounds)?;
     Ok(Box::new(move || task.call(arguments).report()))
 }
 

@@ -161,7 +161,7 @@ pub(super) fn refuse_to_receive<E: de::Error>(error: Error) -> E {
 /// library put it.
 pub(crate) fn take<E: de::Error>(place: u32, sort: Sort) -> std::result::Result<OwnedFd, E> {
     let taken = on_top(&IN, |list| {
-        if sort == Sort::Memory && list.trust != Trust::Kin {
+        if sort == Sort::Memory && list.trust != Trust::SameProgram {
             return Err(Error::new(
                 ErrorKind::NotAllowed,
                 "shared memory from a stranger: it is taken only from this program's own pipes and from authenticated peers on Unix sockets",
@@ -188,5 +188,5 @@ pub(crate) fn take<E: de::Error>(place: u32, sort: Sort) -> std::result::Result<
 
 /// How far the sender of the value that is being received is believed.
 pub(crate) fn received_trust() -> Trust {
-    on_top(&IN, |list| list.trust).unwrap_or(Trust::Stranger)
+    on_top(&IN, |list| list.trust).unwrap_or(Trust::Untrusted)
 }

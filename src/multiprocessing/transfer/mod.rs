@@ -80,9 +80,9 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trust {
     /// It runs this program, or follows its protocol: shared memory is taken from it and given to it.
-    Kin,
+    SameProgram,
     /// Anybody.
-    Stranger,
+    Untrusted,
 }
 
 /// A value on its way. Nothing outside of this crate makes one or looks into it.

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::mem::ManuallyDrop;
 
-use super::{Exit, Pid, Signal, Usage, generation, pidfd};
+use super::{ExitStatus, Pid, Signal, Usage, generation, pidfd};
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,7 +22,7 @@ pub struct Child {
     pid: Pid,
     pidfd: OwnedFd,
     generation: u32,
-    end: Option<Exit>,
+    end: Option<ExitStatus>,
     usage: Option<Usage>,
 }
 
@@ -39,13 +39,13 @@ impl Child {
     /// `waitid(P_PIDFD, ...)`: waits until the child has ended, reaps it and tells how it ended; then tells the same again.
     ///
     /// When somebody else reaped it, the status comes from the kernel's memory (Linux 6.15), otherwise it is
-    /// [`Exit::Unknown`]. A forked child that inherited this may wait too: it sees the end without reaping.
+    /// [`ExitStatus::Unknown`]. A forked child that inherited this may wait too: it sees the end without reaping.
     ///
     /// # Errors
     /// None in a process that is not being tampered with.
     #[doc(alias = "waitpid")]
     #[doc(alias = "join")]
-    pub fn wait(&mut self) -> Result<Exit> {
+    pub fn wait(&mut self) -> Result<ExitStatus> {
         // Without a deadline there is always an end.
         self.wait_timeout(Deadline::NEVER)?.ok_or(Errno::TIMEDOUT)
     }
@@ -54,13 +54,13 @@ impl Child {
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
-    pub fn wait_timeout(&mut self, timeout: impl Into<Deadline>) -> Result<Option<Exit>> {
+    pub fn wait_timeout(&mut self, timeout: impl Into<Deadline>) -> Result<Option<ExitStatus>> {
         if self.end.is_some() {
             return Ok(self.end);
         }
         let Some(end) = pidfd::wait(self.pidfd.as_fd(), timeout.into())? else { return Ok(None) };
         // Who only witnessed the end may learn the status later, when the parent has reaped: do not settle for "unknown".
-        if end.exit != Exit::Unknown || self.is_ours() {
+        if end.exit != ExitStatus::Unknown || self.is_ours() {
             self.end = Some(end.exit);
             self.usage = end.usage;
         }
@@ -72,12 +72,12 @@ impl Child {
     /// # Errors
     /// As [`wait`](Self::wait).
     #[doc(alias = "poll")]
-    pub fn try_wait(&mut self) -> Result<Option<Exit>> {
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
         self.wait_timeout(Deadline::NOW)
     }
 
     /// How the child ended, if that was waited for already. Makes no system call.
-    pub fn exit(&self) -> Option<Exit> {
+    pub fn exit_status(&self) -> Option<ExitStatus> {
         self.end
     }
 
@@ -126,8 +126,8 @@ impl Child {
     }
 
     /// For a tracer, who learns of the end by a wait of its own.
-    pub(crate) fn ended(&mut self, waited: Waited, usage: &RawUsage) -> Exit {
-        let exit = Exit::from_waited(waited);
+    pub(crate) fn ended(&mut self, waited: Waited, usage: &RawUsage) -> ExitStatus {
+        let exit = ExitStatus::from_waited(waited);
         self.end = Some(exit);
         self.usage = Some(Usage::from_raw(usage));
         exit
@@ -139,14 +139,14 @@ impl Child {
 ///
 /// For a process that has only orphans as children: the first process of a pid namespace, or a
 /// [subreaper](super::become_subreaper). The call also reaps a child with a handle; that handle then reports
-/// [`Exit::Unknown`].
+/// [`ExitStatus::Unknown`].
 ///
 /// # Errors
 /// None that the system documents for this request.
 #[doc(alias = "waitid")]
-pub fn reap_any() -> Result<Option<(Pid, Exit)>> {
+pub fn reap_any() -> Result<Option<(Pid, ExitStatus)>> {
     match retry(|| waitid(WaitFor::Any, libc::WEXITED | libc::WNOHANG, &mut RawUsage::default())) {
-        Ok(waited) => Ok(waited.and_then(|waited| Some((Pid::from_raw(waited.pid)?, Exit::from_waited(waited))))),
+        Ok(waited) => Ok(waited.and_then(|waited| Some((Pid::from_raw(waited.pid)?, ExitStatus::from_waited(waited))))),
         Err(Errno::CHILD) => Ok(None),
         Err(errno) => Err(errno),
     }

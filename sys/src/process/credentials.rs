@@ -134,12 +134,19 @@ pub fn is_dumpable() -> Result<bool> {
     Ok(raw::call("prctl", rustix::process::dumpable_behavior)? == DumpableBehavior::Dumpable)
 }
 
-/// `prctl(PR_SET_DUMPABLE, on)`: changes [`is_dumpable`].
+/// `prctl(PR_SET_DUMPABLE, 1)`: from now on [`is_dumpable`].
 ///
 /// # Errors
 /// None that the kernel documents for this request.
 #[doc(alias = "PR_SET_DUMPABLE")]
-pub fn set_dumpable(on: bool) -> Result<()> {
-    let behavior = if on { DumpableBehavior::Dumpable } else { DumpableBehavior::NotDumpable };
-    raw::call("prctl", || rustix::process::set_dumpable_behavior(behavior))
+pub fn set_dumpable() -> Result<()> {
+    raw::call("prctl", || rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable))
+}
+
+/// `prctl(PR_SET_DUMPABLE, 0)`: from now on not [`is_dumpable`].
+///
+/// # Errors
+/// None that the kernel documents for this request.
+pub fn clear_dumpable() -> Result<()> {
+    raw::call("prctl", || rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable))
 }

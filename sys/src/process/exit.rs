@@ -9,11 +9,12 @@ use crate::raw::process::{self as raw, Waited};
 /// Differs from Python's one number: a signal, an exit code and "nobody knows" cannot be confused. [`python_code`] gives
 /// Python's number.
 ///
-/// [`python_code`]: Exit::python_code
+/// [`python_code`]: ExitStatus::python_code
 #[doc(alias = "exitcode")]
 #[doc(alias = "WEXITSTATUS")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Exit {
+#[doc(alias = "Exit")]
+pub enum ExitStatus {
     /// It called `_exit` with this code, of which the kernel keeps eight bits.
     Code(u8),
     /// A signal ended it.
@@ -28,7 +29,7 @@ pub enum Exit {
     Unknown,
 }
 
-impl Exit {
+impl ExitStatus {
     /// Whether it exited with code 0.
     pub fn success(self) -> bool {
         self == Self::Code(0)
@@ -87,12 +88,17 @@ impl Exit {
     }
 }
 
-impl fmt::Display for Exit {
+impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Code(code) => write!(f, "exit code {code}"),
-            Self::Signal { signal, core_dumped: false } => write!(f, "signal {signal}"),
-            Self::Signal { signal, core_dumped: true } => write!(f, "signal {signal}, core dumped"),
+            Self::Signal { signal, core_dumped } => {
+                write!(f, "signal {signal}")?;
+                if let Some(known) = numbered(signal) {
+                    write!(f, " ({})", name(known))?;
+                }
+                f.write_str(if core_dumped { ", core dumped" } else { "" })
+            }
             Self::Unknown => f.write_str("unknown exit status"),
         }
     }

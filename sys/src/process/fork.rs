@@ -102,10 +102,10 @@ impl ForkError {
 ///
 /// # Examples
 /// ```
-/// use ossature_sys::process::{Exit, fork};
+/// use ossature_sys::process::{ExitStatus, fork};
 ///
 /// let mut child = fork(|| 42).unwrap();
-/// assert_eq!(child.wait(), Ok(Exit::Code(42)));
+/// assert_eq!(child.wait(), Ok(ExitStatus::Code(42)));
 /// ```
 pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
     may_fork()?;

@@ -7,11 +7,11 @@
 //!
 //! ```
 //! use core::time::Duration;
-//! use ossature_sys::process::{self, Exit};
+//! use ossature_sys::process::{self, ExitStatus};
 //!
 //! let word = [b'o', b's'];
 //! let mut child = process::fork(|| word.len() as u8).unwrap();
-//! assert_eq!(child.wait_timeout(Duration::from_secs(10)).unwrap(), Some(Exit::Code(2)));
+//! assert_eq!(child.wait_timeout(Duration::from_secs(10)).unwrap(), Some(ExitStatus::Code(2)));
 //! ```
 //!
 //! [`Plan`] starts another program: whatever the child shall be (its descriptors, limits, group, cgroup, ...) is said
@@ -19,11 +19,11 @@
 //! beside any number of threads.
 //!
 //! ```
-//! use ossature_sys::process::{Argument, Exit, Plan};
+//! use ossature_sys::process::{Argument, ExitStatus, Plan};
 //!
 //! let arguments = [Argument::new(c"sh"), Argument::new(c"-c"), Argument::new(c"exit 7"), Argument::END];
 //! let mut child = Plan::new(c"/bin/sh", &arguments).unwrap().start().unwrap();
-//! assert_eq!(child.wait().unwrap(), Exit::Code(7));
+//! assert_eq!(child.wait().unwrap(), ExitStatus::Code(7));
 //! ```
 //!
 //! In a test binary, where libtest's threads run, `fork` answers [`ForkError::MultiThreaded`]: give such tests a binary of
@@ -55,9 +55,9 @@ pub use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 pub use at_exit::at_exit;
 pub use child::{Child, reap_any};
-pub use credentials::{Capabilities, Credentials, is_dumpable, set_dumpable, supplementary_groups};
+pub use credentials::{Capabilities, Credentials, clear_dumpable, is_dumpable, set_dumpable, supplementary_groups};
 pub use exec::{Argument, Group, Inherit, Plan, Stage, StartError};
-pub use exit::{Exit, exit};
+pub use exit::{ExitStatus, exit};
 pub use fork::{ForkError, continue_in_child, fork, fork_unchecked, may_fork, prove_single_thread};
 pub use generation::generation;
 pub use identity::Identity;

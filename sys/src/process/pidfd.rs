@@ -5,7 +5,7 @@ use core::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
-use super::{Exit, Pid, Signal, Usage};
+use super::{ExitStatus, Pid, Signal, Usage};
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry, retry_until};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd, RawFd, above_standard};
@@ -60,17 +60,17 @@ pub unsafe fn pidfd_getfd(pidfd: impl AsFd, target: RawFd) -> Result<OwnedFd> {
 /// Waits until the process of `pidfd` has ended, and tells how. `None` when the time ran out.
 ///
 /// A child is reaped by it (use [`Child::wait`](super::Child::wait) for one's own). Of any other process the end is seen, and the
-/// status as far as the kernel tells it: [`Exit::Unknown`] before Linux 6.15, and as long as its parent has not reaped it.
+/// status as far as the kernel tells it: [`ExitStatus::Unknown`] before Linux 6.15, and as long as its parent has not reaped it.
 ///
 /// # Errors
 /// `EBADF` when the descriptor is not a pidfd.
-pub fn pidfd_wait(pidfd: impl AsFd, timeout: impl Into<Deadline>) -> Result<Option<Exit>> {
+pub fn pidfd_wait(pidfd: impl AsFd, timeout: impl Into<Deadline>) -> Result<Option<ExitStatus>> {
     Ok(wait(pidfd.as_fd(), timeout.into())?.map(|end| end.exit))
 }
 
 /// An end that was waited for.
 pub(super) struct End {
-    pub(super) exit: Exit,
+    pub(super) exit: ExitStatus,
     /// Told only to the one who reaps.
     pub(super) usage: Option<Usage>,
 }
@@ -103,7 +103,7 @@ pub(super) fn wait(pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<Option<E
 fn reap(pidfd: BorrowedFd<'_>, options: i32) -> Result<Option<End>> {
     let mut usage = RawUsage::default();
     let waited = retry(|| waitid(WaitFor::Pidfd(pidfd), libc::WEXITED | options, &mut usage))?;
-    Ok(waited.map(|waited| End { exit: Exit::from_waited(waited), usage: Some(Usage::from_raw(&usage)) }))
+    Ok(waited.map(|waited| End { exit: ExitStatus::from_waited(waited), usage: Some(Usage::from_raw(&usage)) }))
 }
 
 /// The end of a process that is not ours to reap: a stranger's, or one that somebody else reaped.
@@ -113,7 +113,7 @@ fn witness(pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<Option<End>> {
     }
     // Whatever the kernel answers instead of a status (ESRCH and ENOTTY of those that keep none), nobody knows it.
     let status = pidfd_exit_status(pidfd).ok().flatten();
-    Ok(Some(End { exit: status.map_or(Exit::Unknown, Exit::from_status), usage: None }))
+    Ok(Some(End { exit: status.map_or(ExitStatus::Unknown, ExitStatus::from_status), usage: None }))
 }
 
 /// Waits for a pidfd to become readable, which it does when the process ends.

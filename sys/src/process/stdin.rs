@@ -3,7 +3,7 @@
 use rustix::fs::{Mode, OFlags};
 
 use crate::errno::{Errno, Result, retry};
-use crate::fd::{AsRawFd, IntoRawFd, OwnedFd, set_cloexec};
+use crate::fd::{AsRawFd, IntoRawFd, OwnedFd, clear_cloexec};
 use crate::raw;
 
 const STDIN: i32 = 0;
@@ -31,7 +31,7 @@ pub fn detach_stdin() -> Result<()> {
     };
     if null.as_raw_fd() == STDIN {
         // It was closed, so this is it already.
-        set_cloexec(&null, false)?;
+        clear_cloexec(&null)?;
         let _ = null.into_raw_fd();
         return Ok(());
     }

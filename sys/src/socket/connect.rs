@@ -7,7 +7,7 @@ use rustix::net::sockopt::{self, Timeout};
 use super::{Address, FLAGS, Socket};
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry};
-use crate::fd::{AsFd, PollFlags, by_deadline, ready, set_nonblocking};
+use crate::fd::{AsFd, PollFlags, by_deadline, ready, set_blocking, set_nonblocking};
 use crate::raw;
 
 /// The longest wait that is asked of `SO_SNDTIMEO` at once, far within its range on every machine.
@@ -53,8 +53,8 @@ impl Socket {
             // Zero would mean "for ever".
             let slice = deadline.remaining().map(|left| left.clamp(Duration::from_micros(1), LONGEST));
             self.set_send_timeout(slice)?;
-            let connected = set_nonblocking(self, false).and_then(|()| self.connect_once(address));
-            let restored = set_nonblocking(self, true).and(self.set_send_timeout(None));
+            let connected = set_blocking(self).and_then(|()| self.connect_once(address));
+            let restored = set_nonblocking(self).and(self.set_send_timeout(None));
             match connected {
                 Err(Errno::AGAIN | Errno::INTR) => restored?,
                 done => return done.and(restored).map(|()| true),

@@ -224,33 +224,57 @@ impl Socket {
         Ok(any.map_or(Address::Unix(UnixAddress::UNNAMED), |any| Address::from_any(&any)))
     }
 
-    /// `setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ...)`: whether a port may be bound though connections of its former
+    /// `setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, 1)`: a port may be bound though connections of its former
     /// owner are still fading away.
     ///
     /// # Errors
-    /// `ENOTSOCK` for a descriptor that is no socket.
+    /// `ENOTSOCK` for a descriptor that is not a socket.
     #[doc(alias = "SO_REUSEADDR")]
-    pub fn set_reuse_address(&self, on: bool) -> Result<()> {
-        raw::call("setsockopt", || sockopt::set_socket_reuseaddr(&self.0, on))
+    pub fn set_reuse_address(&self) -> Result<()> {
+        raw::call("setsockopt", || sockopt::set_socket_reuseaddr(&self.0, true))
     }
 
-    /// `setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, ...)`: whether a small piece is sent at once though the one before is
+    /// `setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, 0)`: such a port may not be bound.
+    ///
+    /// # Errors
+    /// As [`set_reuse_address`](Self::set_reuse_address).
+    pub fn clear_reuse_address(&self) -> Result<()> {
+        raw::call("setsockopt", || sockopt::set_socket_reuseaddr(&self.0, false))
+    }
+
+    /// `setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1)`: a small piece is sent at once, though the one before is
     /// not acknowledged yet.
     ///
     /// # Errors
     /// `EOPNOTSUPP` for a socket that is not of the internet, `EINVAL` for a connection that is over.
     #[doc(alias = "TCP_NODELAY")]
-    pub fn set_no_delay(&self, on: bool) -> Result<()> {
-        raw::call("setsockopt", || sockopt::set_tcp_nodelay(&self.0, on))
+    pub fn set_no_delay(&self) -> Result<()> {
+        raw::call("setsockopt", || sockopt::set_tcp_nodelay(&self.0, true))
     }
 
-    /// `setsockopt(fd, SOL_SOCKET, SO_PASSCRED, ...)`: whether each received message tells who sent it.
+    /// `setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 0)`: a small piece waits for that acknowledgement.
+    ///
+    /// # Errors
+    /// As [`set_no_delay`](Self::set_no_delay).
+    pub fn clear_no_delay(&self) -> Result<()> {
+        raw::call("setsockopt", || sockopt::set_tcp_nodelay(&self.0, false))
+    }
+
+    /// `setsockopt(fd, SOL_SOCKET, SO_PASSCRED, 1)`: each received message tells who sent it.
     ///
     /// # Errors
     /// `EOPNOTSUPP` (on newer kernels) for sockets of another family than [`Family::Unix`].
     #[doc(alias = "SO_PASSCRED")]
-    pub fn set_pass_credentials(&self, on: bool) -> Result<()> {
-        raw::call("setsockopt", || sockopt::set_socket_passcred(&self.0, on))
+    pub fn set_pass_credentials(&self) -> Result<()> {
+        raw::call("setsockopt", || sockopt::set_socket_passcred(&self.0, true))
+    }
+
+    /// `setsockopt(fd, SOL_SOCKET, SO_PASSCRED, 0)`: messages do not tell.
+    ///
+    /// # Errors
+    /// As [`set_pass_credentials`](Self::set_pass_credentials).
+    pub fn clear_pass_credentials(&self) -> Result<()> {
+        raw::call("setsockopt", || sockopt::set_socket_passcred(&self.0, false))
     }
 
     /// `getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ...)`: who made the connection (or the pair); `None` when nobody did.
@@ -277,7 +301,7 @@ impl TryFrom<OwnedFd> for Socket {
     type Error = Errno;
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
-        set_nonblocking(&fd, true)?;
+        set_nonblocking(&fd)?;
         Ok(Self(fd))
     }
 }

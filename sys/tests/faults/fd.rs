@@ -23,7 +23,7 @@ fn everything_about_a_descriptor_ends_and_leaks_nothing() {
     let null = null();
     let seen = sweep("fd", &["read", "write"], || -> Result<()> {
         let copy = fd::duplicate(&null)?;
-        fd::set_cloexec(&copy, false)?;
+        fd::clear_cloexec(&copy)?;
         fd::is_cloexec(&copy)?;
         fd::access(&copy)?;
         fd::write(&copy, b"gone")?;

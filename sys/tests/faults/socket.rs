@@ -21,14 +21,14 @@ const CONNECTIONS: [Errno; 5] = [Errno::INTR, Errno::MFILE, Errno::CONNABORTED, 
 
 fn connection(address: &Address, family: Family) -> Result<()> {
     let listener = Socket::new(family, Kind::Stream)?;
-    listener.set_reuse_address(true)?;
+    listener.set_reuse_address()?;
     listener.bind(address)?;
     listener.listen(1)?;
     let client = Socket::new(family, Kind::Stream)?;
     client.connect(&listener.local_address()?, SPAN * 100)?;
     let Some((server, _)) = listener.accept(SPAN * 100)? else { return Ok(()) };
     if family != Family::Unix {
-        server.set_no_delay(true)?;
+        server.set_no_delay()?;
     }
     server.send(b"x", SPAN)?;
     client.recv(&mut [0; 4], SPAN)?;
@@ -49,7 +49,7 @@ fn every_way_to_connect_ends_and_leaks_nothing() {
 fn everything_about_a_pair_ends_and_leaks_nothing() {
     sweep("pair", &["send", "sendmsg", "recv", "recvmsg", "sendto", "recvfrom", "ppoll"], || {
         let (one, other) = Socket::pair(Kind::SeqPacket)?;
-        other.set_pass_credentials(true)?;
+        other.set_pass_credentials()?;
         one.peer_credentials()?;
         one.send(b"x", SPAN)?;
         other.peek(&mut [0; 4], SPAN)?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::faults::{Fault, Rule};
-use ossature_sys::fd::{AsFd, set_nonblocking};
+use ossature_sys::fd::{AsFd, set_blocking};
 use ossature_sys::pipe;
 use ossature_sys::socket::{Kind, Shutdown, Socket};
 use ossature_sys::stream::Stream;
@@ -17,7 +17,7 @@ const SPAN: Duration = Duration::from_millis(3);
 fn pair() -> Result<(Stream, Stream)> {
     let (one, other) = Socket::pair(Kind::Stream)?;
     for socket in [&one, &other] {
-        set_nonblocking(socket, false)?;
+        set_blocking(socket)?;
     }
     Ok((Stream::new(one.into())?, Stream::new(other.into())?))
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use ossature_sys::eventfd::EventFd;
-use ossature_sys::process::{Child, Exit, fork};
+use ossature_sys::process::{Child, ExitStatus, fork};
 use ossature_sys::scope::{Form, Shared};
 use ossature_sys::shareable;
 use ossature_sys::shm::{Shm, array};
@@ -105,7 +105,7 @@ fn kill(mut child: Child) {
 #[track_caller]
 fn ends(mut child: Child, with: u8) {
     let end = child.wait_timeout(PATIENCE).unwrap();
-    assert_eq!(end, Some(Exit::Code(with)));
+    assert_eq!(end, Some(ExitStatus::Code(with)));
 }
 
 #[track_caller]
@@ -263,9 +263,9 @@ fn forked_child_is_not_the_party_its_parent_is() {
     .unwrap();
     until("the child waits", || stage.barrier.waiting() == 1);
     assert_eq!(party.wait_timeout(PATIENCE), Ok(1));
-    assert_eq!(child.wait_timeout(PATIENCE), Ok(Some(Exit::Code(0))));
+    assert_eq!(child.wait_timeout(PATIENCE), Ok(Some(ExitStatus::Code(0))));
     let mut child = fork(|| 0).unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
     assert!(!party.is_broken());
 }
 

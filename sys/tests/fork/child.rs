@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use ossature_sys::errno::Errno;
-use ossature_sys::process::{self, Child, Exit, Pid, Signal, Usage, fork};
+use ossature_sys::process::{self, Child, ExitStatus, Pid, Signal, Usage, fork};
 
 use crate::harness::{Test, has_children, pipe};
 
@@ -54,16 +54,16 @@ fn signal_that_ends_a_child_is_told_as_such() {
     assert_eq!(child.wait().unwrap().python_code(), Some(-15));
 
     assert_eq!(fork(|| 200).unwrap().wait().unwrap().python_code(), Some(200));
-    assert_eq!(Exit::Unknown.python_code(), None);
+    assert_eq!(ExitStatus::Unknown.python_code(), None);
 }
 
 fn wait_tells_the_same_again() {
     let mut child = fork(|| 9).unwrap();
-    assert_eq!(child.exit(), None);
+    assert_eq!(child.exit_status(), None);
     for _ in 0..3 {
-        assert_eq!(child.wait(), Ok(Exit::Code(9)));
-        assert_eq!(child.try_wait(), Ok(Some(Exit::Code(9))));
-        assert_eq!(child.exit(), Some(Exit::Code(9)));
+        assert_eq!(child.wait(), Ok(ExitStatus::Code(9)));
+        assert_eq!(child.try_wait(), Ok(Some(ExitStatus::Code(9))));
+        assert_eq!(child.exit_status(), Some(ExitStatus::Code(9)));
     }
 }
 
@@ -93,7 +93,7 @@ fn child_is_readable_once_it_has_ended() {
     assert_eq!(unsafe { libc::poll(list.as_mut_ptr(), 1, 0) }, 0);
     (&writer).write_all(b"x").unwrap();
     zombie(&child);
-    assert_eq!(child.wait(), Ok(Exit::Code(1)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(1)));
 }
 
 fn kill_of_an_ended_child_is_no_error_and_signal_is() {
@@ -110,9 +110,9 @@ fn child_reaped_by_somebody_else_is_not_invented() {
     unsafe { libc::waitpid(child.pid().as_raw_nonzero().get(), std::ptr::null_mut(), 0) };
     let exit = child.wait_timeout(PATIENCE).unwrap().unwrap();
     // Since Linux 6.15 the kernel remembers for the holders of a pidfd.
-    assert!(matches!(exit, Exit::Code(42) | Exit::Unknown), "{exit:?}");
+    assert!(matches!(exit, ExitStatus::Code(42) | ExitStatus::Unknown), "{exit:?}");
     if kernel() >= (6, 15) {
-        assert_eq!(exit, Exit::Code(42));
+        assert_eq!(exit, ExitStatus::Code(42));
     }
     assert_eq!(child.wait(), Ok(exit));
     assert_eq!(child.usage(), None);
@@ -150,11 +150,11 @@ fn inherited_child_is_left_to_its_parent() {
     let mut second = fork(move || {
         // Sees the end, but neither reaps nor settles on a status that it cannot know.
         let seen = inherited.wait_timeout(PATIENCE).unwrap();
-        u8::from(seen == Some(Exit::Unknown) && inherited.exit().is_none())
+        u8::from(seen == Some(ExitStatus::Unknown) && inherited.exit_status().is_none())
     })
     .unwrap();
-    assert_eq!(second.wait(), Ok(Exit::Code(1)));
-    assert_eq!(first.wait(), Ok(Exit::Code(6)));
+    assert_eq!(second.wait(), Ok(ExitStatus::Code(1)));
+    assert_eq!(first.wait(), Ok(ExitStatus::Code(6)));
 }
 
 fn grandchild_is_seen_ending_through_its_pidfd() {
@@ -175,11 +175,11 @@ fn grandchild_is_seen_ending_through_its_pidfd() {
     let pidfd = process::pidfd_open(Pid::from_raw(i32::from_ne_bytes(pid)).unwrap()).unwrap();
     assert_eq!(process::pidfd_wait(&pidfd, Duration::from_millis(10)), Ok(None));
     (&open).write_all(b"x").unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(33)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(33)));
     let seen = process::pidfd_wait(&pidfd, PATIENCE).unwrap().unwrap();
-    assert!(matches!(seen, Exit::Code(33) | Exit::Unknown), "{seen:?}");
+    assert!(matches!(seen, ExitStatus::Code(33) | ExitStatus::Unknown), "{seen:?}");
     if kernel() >= (6, 15) {
-        assert_eq!(seen, Exit::Code(33));
+        assert_eq!(seen, ExitStatus::Code(33));
     }
 }
 
@@ -246,8 +246,8 @@ fn signals_do_not_end_a_wait() {
         }
         4
     };
-    assert_eq!(fork(hail).unwrap().wait(), Ok(Exit::Code(4)));
-    assert_eq!(fork(hail).unwrap().wait_timeout(PATIENCE), Ok(Some(Exit::Code(4))));
+    assert_eq!(fork(hail).unwrap().wait(), Ok(ExitStatus::Code(4)));
+    assert_eq!(fork(hail).unwrap().wait_timeout(PATIENCE), Ok(Some(ExitStatus::Code(4))));
     let start = Instant::now();
     let mut child = fork(|| {
         hail();
@@ -264,10 +264,10 @@ fn signals_do_not_end_a_wait() {
 fn thousand_children_leave_nothing_behind() {
     let mut children: Vec<Child> = (0..100).map(|code| fork(|| code).unwrap()).collect();
     for (code, child) in children.iter_mut().enumerate() {
-        assert_eq!(child.wait(), Ok(Exit::Code(code as u8)));
+        assert_eq!(child.wait(), Ok(ExitStatus::Code(code as u8)));
     }
     for round in 0..900_u32 {
-        assert_eq!(fork(|| round as u8).unwrap().wait(), Ok(Exit::Code(round as u8)));
+        assert_eq!(fork(|| round as u8).unwrap().wait(), Ok(ExitStatus::Code(round as u8)));
     }
     assert!(!has_children());
 }

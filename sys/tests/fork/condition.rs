@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
-use ossature_sys::process::{Child, Exit, fork};
+use ossature_sys::process::{Child, ExitStatus, fork};
 use ossature_sys::scope::Shared;
 use ossature_sys::shareable;
 use ossature_sys::shm::{Shm, array};
@@ -130,7 +130,7 @@ fn notification_goes_to_the_next_that_comes() {
         0
     })
     .unwrap();
-    assert_eq!(next.wait(), Ok(Exit::Code(0)));
+    assert_eq!(next.wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn places_of_those_that_ran_out_of_time_are_used_again() {

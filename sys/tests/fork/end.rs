@@ -16,7 +16,7 @@ use ossature_sys::flock::FileLock;
 use ossature_sys::inotify::Inotify;
 use ossature_sys::mmap::Memfd;
 use ossature_sys::process::{
-    self, Argument, Exit, Plan, at_exit, detach_stdin, end_with_parent, fork, fork_unchecked, pidfd_wait,
+    self, Argument, ExitStatus, Plan, at_exit, detach_stdin, end_with_parent, fork, fork_unchecked, pidfd_wait,
 };
 use ossature_sys::signal::{self, SignalSet};
 use ossature_sys::signalfd::SignalFd;
@@ -75,7 +75,7 @@ fn callbacks_come_at_the_normal_end_newest_first() {
         tell(b"0");
         std::process::exit(7)
     });
-    assert_eq!(child.as_mut().unwrap().wait(), Ok(Exit::Code(7)));
+    assert_eq!(child.as_mut().unwrap().wait(), Ok(ExitStatus::Code(7)));
     assert_eq!(all(told, teller), "021");
 }
 
@@ -85,9 +85,9 @@ fn callbacks_do_not_come_at_the_end_of_a_forked_closure() {
     let mut child = fork(|| {
         at_exit(one).unwrap();
         let mut grandchild = fork(|| 0).unwrap();
-        u8::from(grandchild.wait() != Ok(Exit::Code(0)))
+        u8::from(grandchild.wait() != Ok(ExitStatus::Code(0)))
     });
-    assert_eq!(child.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.as_mut().unwrap().wait(), Ok(ExitStatus::Code(0)));
     assert_eq!(all(told, teller), "");
 }
 
@@ -132,7 +132,7 @@ fn process_ends_at_once_when_its_parent_is_gone_already() {
         std::mem::forget(child);
         0
     });
-    assert_eq!(parent.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(parent.as_mut().unwrap().wait(), Ok(ExitStatus::Code(0)));
     assert_eq!(all(told, tell), "before");
 }
 
@@ -164,7 +164,7 @@ fn end_of_the_thread_that_forked_counts_as_the_parents() {
     // Its end comes while the parent lives, and nobody has the pipe open any more.
     assert_eq!(all(told, tell.take().unwrap()), "");
     (&seen).write_all(b"s").unwrap();
-    assert_eq!(parent.wait(), Ok(Exit::Code(0)));
+    assert_eq!(parent.wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn parent_outside_of_the_namespace_is_an_error() {
@@ -176,9 +176,9 @@ fn parent_outside_of_the_namespace_is_an_error() {
         }
         let me = process::id();
         let mut child = fork(|| u8::from(end_with_parent(me) != Err(Errno::SRCH))).unwrap();
-        u8::from(child.wait() != Ok(Exit::Code(0)))
+        u8::from(child.wait() != Ok(ExitStatus::Code(0)))
     });
-    assert_eq!(parent.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(parent.as_mut().unwrap().wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn process_outlives_a_grandparent() {
@@ -194,7 +194,7 @@ fn process_outlives_a_grandparent() {
                 (&tell).write_all(b"lives").unwrap();
                 0
             });
-            u8::from(child.unwrap().wait() != Ok(Exit::Code(0)))
+            u8::from(child.unwrap().wait() != Ok(ExitStatus::Code(0)))
         });
         let _parent = parent.unwrap();
         sleep()
@@ -226,7 +226,7 @@ fn detached_standard_input_is_at_its_end() {
         assert_eq!(unsafe { libc::fcntl(0, libc::F_GETFD) }, 0, "kept open on exec");
         u8::from(!is_null(0))
     });
-    assert_eq!(child.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.as_mut().unwrap().wait(), Ok(ExitStatus::Code(0)));
     drop(writer);
     assert_eq!(std::io::read_to_string(reader).unwrap(), "unread");
 }
@@ -256,7 +256,7 @@ fn standard_input_without_devices_is_at_its_end() {
         }
         0
     });
-    assert_eq!(child.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.as_mut().unwrap().wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn duplicates_and_pidfds_are_above_the_standard_streams() {
@@ -295,7 +295,7 @@ fn duplicates_and_pidfds_are_above_the_standard_streams() {
         }
         0
     });
-    assert_eq!(child.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.as_mut().unwrap().wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn closed_standard_input_is_opened() {
@@ -307,7 +307,7 @@ fn closed_standard_input_is_opened() {
         assert_eq!(unsafe { libc::fcntl(0, libc::F_GETFD) }, 0, "kept open on exec");
         u8::from(!is_null(0))
     });
-    assert_eq!(child.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.as_mut().unwrap().wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn pidfd_of_a_child_reaps_it() {
@@ -317,7 +317,7 @@ fn pidfd_of_a_child_reaps_it() {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(wait)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
     });
-    assert!(ends.contains(&Some(Exit::Code(5))), "{ends:?}");
+    assert!(ends.contains(&Some(ExitStatus::Code(5))), "{ends:?}");
     assert!(!has_children());
     // Unlike the child itself, its descriptor reaps nobody when it goes.
     let pidfd = OwnedFd::from(fork(|| 6).unwrap());
@@ -369,6 +369,6 @@ mod faults {
             assert_eq!((detach_stdin(), rule.hits()), (Ok(()), 1));
             u8::from(!is_null(0))
         });
-        assert_eq!(child.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+        assert_eq!(child.as_mut().unwrap().wait(), Ok(ExitStatus::Code(0)));
     }
 }

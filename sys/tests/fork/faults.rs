@@ -10,7 +10,7 @@ use ossature_sys::faults::sweep::Sweep;
 use ossature_sys::faults::{Armed, Fault, Rule};
 use ossature_sys::fd::{duplicate, open_standard_streams};
 use ossature_sys::process::{
-    self, Argument, Child, Exit, ForkError, Group, Plan, Resource, Rlimit, Signal, Stage, fork,
+    self, Argument, Child, ExitStatus, ForkError, Group, Plan, Resource, Rlimit, Signal, Stage, fork,
 };
 use ossature_sys::ptrace;
 use ossature_sys::scope::Shared;
@@ -109,7 +109,7 @@ fn child_without_a_descriptor_is_ended() {
 
 fn forbidden_unshare_is_made_up_for_by_proc() {
     let forbidden = arm(fail("unshare", Errno::PERM));
-    assert_eq!(fork(|| 8).unwrap().wait(), Ok(Exit::Code(8)));
+    assert_eq!(fork(|| 8).unwrap().wait(), Ok(ExitStatus::Code(8)));
     let gate = Barrier::new(2);
     std::thread::scope(|scope| {
         scope.spawn(|| gate.wait());
@@ -117,7 +117,7 @@ fn forbidden_unshare_is_made_up_for_by_proc() {
         gate.wait();
     });
     // The thread may still be leaving: that is waited for too.
-    assert_eq!(fork(|| 9).unwrap().wait(), Ok(Exit::Code(9)));
+    assert_eq!(fork(|| 9).unwrap().wait(), Ok(ExitStatus::Code(9)));
     let _missing = arm(fail("stat", Errno::NOENT));
     assert_eq!(fork(|| 0).unwrap_err(), ForkError::Unproven);
     assert!(forbidden.hits() >= 4);
@@ -125,7 +125,7 @@ fn forbidden_unshare_is_made_up_for_by_proc() {
 
 fn leaving_thread_is_waited_for_a_while() {
     let rule = arm(fail("unshare", Errno::INVAL).times(3));
-    assert_eq!(fork(|| 1).unwrap().wait(), Ok(Exit::Code(1)));
+    assert_eq!(fork(|| 1).unwrap().wait(), Ok(ExitStatus::Code(1)));
     assert_eq!(rule.hits(), 3);
     drop(rule);
     let _rule = arm(fail("unshare", Errno::INVAL));
@@ -135,7 +135,7 @@ fn leaving_thread_is_waited_for_a_while() {
 fn interrupted_wait_is_made_again() {
     let mut child = fork(|| 2).unwrap();
     let rule = arm(fail("waitid", Errno::INTR).times(3));
-    assert_eq!(child.wait(), Ok(Exit::Code(2)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(2)));
     assert_eq!(rule.hits(), 3);
     drop(rule);
     let mut child = fork(|| {
@@ -144,7 +144,7 @@ fn interrupted_wait_is_made_again() {
     })
     .unwrap();
     let rule = arm(fail("ppoll", Errno::INTR).times(3));
-    assert_eq!(child.wait_timeout(PATIENCE), Ok(Some(Exit::Code(3))));
+    assert_eq!(child.wait_timeout(PATIENCE), Ok(Some(ExitStatus::Code(3))));
     assert_eq!(rule.hits(), 3);
 }
 
@@ -152,9 +152,9 @@ fn failed_wait_may_be_made_again() {
     let mut child = fork(|| 4).unwrap();
     let rule = arm(fail("waitid", Errno::NOMEM));
     assert_eq!(child.wait(), Err(Errno::NOMEM));
-    assert_eq!(child.exit(), None);
+    assert_eq!(child.exit_status(), None);
     drop(rule);
-    assert_eq!(child.wait(), Ok(Exit::Code(4)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(4)));
 }
 
 fn lost_status_is_unknown() {
@@ -163,7 +163,7 @@ fn lost_status_is_unknown() {
     unsafe { libc::waitpid(child.pid().as_raw_nonzero().get(), std::ptr::null_mut(), 0) };
     // A kernel before 6.15.
     let rule = arm(fail("ioctl", Errno::NOTTY));
-    assert_eq!(child.wait(), Ok(Exit::Unknown));
+    assert_eq!(child.wait(), Ok(ExitStatus::Unknown));
     assert_eq!(rule.hits(), 1);
     assert_eq!(child.wait().unwrap().python_code(), None);
 }
@@ -372,11 +372,11 @@ fn memory_is_known_by_its_makers_number_where_nothing_tells_the_namespace() {
             0
         })
         .unwrap();
-        assert_eq!(nested.wait(), Ok(Exit::Code(0)));
+        assert_eq!(nested.wait(), Ok(ExitStatus::Code(0)));
         0
     })
     .unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn proc_tells_the_namespace_on_old_kernels() {
@@ -390,12 +390,12 @@ fn proc_tells_the_namespace_on_old_kernels() {
         0
     })
     .unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn no_order_is_given_to_a_child_that_was_reaped_unseen() {
     let child = fork(|| 0).unwrap();
-    assert_eq!(process::pidfd_wait(&child, PATIENCE), Ok(Some(Exit::Code(0))));
+    assert_eq!(process::pidfd_wait(&child, PATIENCE), Ok(Some(ExitStatus::Code(0))));
     let orders = arm(Rule::on("ptrace", Fault::Count));
     for refused in [ptrace::resume(&child), ptrace::single_step(&child), ptrace::resume_with(&child, Signal::TERM)] {
         assert_eq!(refused, Err(Errno::SRCH));

@@ -6,7 +6,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use ossature_sys::errno::Errno;
-use ossature_sys::process::{self, Exit, ForkError, Resource, Rlimit, fork, fork_unchecked, generation};
+use ossature_sys::process::{self, ExitStatus, ForkError, Resource, Rlimit, fork, fork_unchecked, generation};
 use ossature_sys::pthread::{Kind, Options};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::lock::Lock;
@@ -43,7 +43,7 @@ pub const TESTS: &[Test] = &[
 fn code_of_the_closure_is_the_exit_code() {
     for code in [0, 1, 42, 255] {
         let mut child = fork(|| code).unwrap();
-        assert_eq!(child.wait(), Ok(Exit::Code(code)));
+        assert_eq!(child.wait(), Ok(ExitStatus::Code(code)));
     }
 }
 
@@ -54,7 +54,7 @@ fn closure_borrows_and_changes_only_its_own_copy() {
         words.concat().len() as u8
     })
     .unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(9)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(9)));
     assert_eq!(words[1], "sature");
 }
 
@@ -76,7 +76,7 @@ fn captured_values_are_dropped_once_in_each_process() {
     })
     .unwrap();
     let pid = child.pid().as_raw_nonzero().get();
-    assert_eq!(child.wait(), Ok(Exit::Code(7)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(7)));
     assert_eq!(drops.get(), 1);
     drop(writer);
     let mut who = Vec::new();
@@ -100,7 +100,7 @@ fn panic_in_the_child_ends_it_with_101() {
     std::panic::set_hook(Box::new(|_| {}));
     let caught = std::panic::catch_unwind(|| fork(|| panic!("on purpose")).unwrap());
     std::panic::set_hook(hook);
-    assert_eq!(caught.unwrap().wait(), Ok(Exit::Code(101)));
+    assert_eq!(caught.unwrap().wait(), Ok(ExitStatus::Code(101)));
 }
 
 fn child_may_fork_and_wait_in_turn() {
@@ -109,7 +109,7 @@ fn child_may_fork_and_wait_in_turn() {
         grandchild.wait().unwrap().code().unwrap() + 1
     })
     .unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(21)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(21)));
 }
 
 fn descriptors_move_into_the_child() {
@@ -124,7 +124,7 @@ fn descriptors_move_into_the_child() {
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
     assert_eq!(text, "bones");
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn other_threads_refuse_the_fork() {
@@ -140,7 +140,7 @@ fn other_threads_refuse_the_fork() {
         assert!(!ran);
         gate.wait();
     });
-    assert_eq!(fork(|| 3).unwrap().wait(), Ok(Exit::Code(3)));
+    assert_eq!(fork(|| 3).unwrap().wait(), Ok(ExitStatus::Code(3)));
 }
 
 /// A joined thread that gets no processor for 10 ms on its last instructions makes an error. The next try is for when the
@@ -156,7 +156,7 @@ fn fork_right_after_a_join_succeeds() {
             until("the thread has left", || threads() == 1);
             fork(|| 0).unwrap_or_else(|error| panic!("round {round}: {error}"))
         });
-        assert_eq!(child.wait(), Ok(Exit::Code(0)));
+        assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
     }
     assert!(refused < 20, "{refused} of 2,000 found the thread there");
 }
@@ -172,7 +172,7 @@ fn held_lock_refuses_the_fork() {
     assert_eq!(refused.unwrap_err(), ForkError::LockHeld);
     assert!(!ran);
     drop(guard);
-    assert_eq!(fork(|| 3).unwrap().wait(), Ok(Exit::Code(3)));
+    assert_eq!(fork(|| 3).unwrap().wait(), Ok(ExitStatus::Code(3)));
 }
 
 fn held_pthread_mutex_refuses_the_fork() {
@@ -190,7 +190,7 @@ fn held_pthread_mutex_refuses_the_fork() {
         assert_eq!(refused.unwrap_err(), ForkError::LockHeld);
         assert!(!ran);
         second.unlock().unwrap();
-        assert_eq!(fork(|| 3).unwrap().wait(), Ok(Exit::Code(3)), "{options:?}");
+        assert_eq!(fork(|| 3).unwrap().wait(), Ok(ExitStatus::Code(3)), "{options:?}");
     }
 }
 
@@ -205,13 +205,13 @@ fn pthread_guard_does_nothing_in_the_child() {
                 drop(guard);
                 let still_held = matches!((mutex.try_lock(), other.try_lock()), (Ok(None), Ok(None)));
                 // Nothing is held by this process, so it may fork in turn; and not while it takes something itself.
-                let free = fork(|| 9).is_ok_and(|mut child| child.wait() == Ok(Exit::Code(9)));
+                let free = fork(|| 9).is_ok_and(|mut child| child.wait() == Ok(ExitStatus::Code(9)));
                 let own = Options::new().leak().unwrap();
                 let _own = own.lock().unwrap();
                 let held = fork(|| 0).is_err_and(|error| error == ForkError::LockHeld);
                 process::exit(u8::from(refused) | u8::from(still_held) << 1 | u8::from(free) << 2 | u8::from(held) << 3)
             }
-            Some(mut child) => assert_eq!(child.wait(), Ok(Exit::Code(15)), "{kind:?}"),
+            Some(mut child) => assert_eq!(child.wait(), Ok(ExitStatus::Code(15)), "{kind:?}"),
         }
         assert!(fork(|| 0).is_err_and(|error| error == ForkError::LockHeld));
         guard.unlock().unwrap();
@@ -229,7 +229,7 @@ fn lock_taken_in_the_child_is_the_childs() {
         process::exit(1)
     })
     .unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(1)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(1)));
     let guard = shared.lock().unwrap();
     assert_eq!((*guard, guard.abandoned()), (2, true));
 }
@@ -250,11 +250,12 @@ fn ignored_sigchld_refuses_the_fork() {
         unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
         let again = fork(|| 5).unwrap().wait();
         u8::from(
-            (ignored, not_kept, again) == (ForkError::SigchldIgnored, ForkError::SigchldIgnored, Ok(Exit::Code(5))),
+            (ignored, not_kept, again)
+                == (ForkError::SigchldIgnored, ForkError::SigchldIgnored, Ok(ExitStatus::Code(5))),
         )
     })
     .unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(1)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(1)));
 }
 
 fn no_descriptor_left_is_an_error_before_the_child_runs() {
@@ -276,7 +277,7 @@ fn no_descriptor_left_is_an_error_before_the_child_runs() {
 fn child_has_no_descriptor_more_than_its_parent() {
     let before = descriptors();
     let mut child = fork(|| u8::from(descriptors() == before)).unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(1)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(1)));
 }
 
 fn process_of_two_gibibytes_forks() {
@@ -303,7 +304,7 @@ fn process_of_two_gibibytes_forks() {
         chunks.iter().map(|chunk| chunk[CHUNK - 4096]).sum()
     })
     .unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code((1..=7).sum::<u8>() + 100)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code((1..=7).sum::<u8>() + 100)));
     assert_eq!(chunks[7][CHUNK - 4096], 8);
 }
 
@@ -311,7 +312,7 @@ fn unchecked_fork_returns_twice() {
     // SAFETY: one thread, and the child exits at once.
     match unsafe { fork_unchecked() }.unwrap() {
         None => process::exit(11),
-        Some(mut child) => assert_eq!(child.wait(), Ok(Exit::Code(11))),
+        Some(mut child) => assert_eq!(child.wait(), Ok(ExitStatus::Code(11))),
     }
 }
 
@@ -320,10 +321,10 @@ fn generation_differs_between_parent_and_child_only() {
     let mut child = fork(|| {
         let there = generation();
         let same_below = fork(|| u8::from(generation() != there && generation() != here)).unwrap().wait();
-        u8::from(there != here && there == generation() && same_below == Ok(Exit::Code(1)))
+        u8::from(there != here && there == generation() && same_below == Ok(ExitStatus::Code(1)))
     })
     .unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(1)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(1)));
     assert_eq!(generation(), here);
 }
 
@@ -339,7 +340,7 @@ fn first_fork_changes_the_count_of_forks() {
         Some(mut child) => {
             let mut there = [0; 4];
             reader.read_exact(&mut there).unwrap();
-            assert_eq!(child.wait(), Ok(Exit::Code(0)));
+            assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
             assert_ne!(u32::from_ne_bytes(there), generation());
         }
     }
@@ -367,7 +368,7 @@ fn the_program_goes_on_in_a_child_that_is_watched() {
         process::continue_in_child(|mut program| {
             let number = program.pid().as_raw_nonzero().get().to_string();
             match program.wait().unwrap() {
-                Exit::Code(3) => number.len() as u8,
+                ExitStatus::Code(3) => number.len() as u8,
                 _ => 0,
             }
         })
@@ -382,7 +383,7 @@ fn the_program_goes_on_in_a_child_that_is_watched() {
     drop(tell);
     let mut number = String::new();
     told.read_to_string(&mut number).unwrap();
-    assert_eq!(end, Ok(Exit::Code(number.len() as u8)));
+    assert_eq!(end, Ok(ExitStatus::Code(number.len() as u8)));
 }
 
 fn any_child_that_has_ended_is_reaped() {
@@ -401,5 +402,5 @@ fn any_child_that_has_ended_is_reaped() {
             None => thread::yield_now(),
         }
     };
-    assert_eq!(reaped, (child.pid(), Exit::Code(5)));
+    assert_eq!(reaped, (child.pid(), ExitStatus::Code(5)));
 }

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use ossature_sys::errno::Errno;
-use ossature_sys::process::{self, Child, Exit, Pid, Resource, Rlimit, Signal, fork};
+use ossature_sys::process::{self, Child, ExitStatus, Pid, Resource, Rlimit, Signal, fork};
 
 use crate::harness::{Test, pipe};
 
@@ -33,7 +33,7 @@ fn signal_meets_the_whole_group() {
     }
     process::signal_group(leader.pid(), Signal::KILL).unwrap();
     members.push(fork(|| 1).unwrap());
-    let ends: Vec<Exit> = members.iter_mut().map(|member| member.wait().unwrap()).collect();
+    let ends: Vec<ExitStatus> = members.iter_mut().map(|member| member.wait().unwrap()).collect();
     assert_eq!(ends.iter().map(|end| end.python_code().unwrap()).collect::<Vec<_>>(), [-9, -9, -9, 1]);
     assert_eq!(leader.wait().unwrap().signal(), Some(9));
     assert_eq!(process::signal_group(leader.pid(), Signal::KILL), Err(Errno::SRCH));
@@ -46,7 +46,7 @@ fn session_is_started_by_no_group_leader() {
         u8::from(mine && process::group_of(None) == Ok(Some(session)) && process::new_session() == Err(Errno::PERM))
     })
     .unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(1)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(1)));
 }
 
 fn subreaper_gets_the_orphans() {
@@ -70,7 +70,7 @@ fn subreaper_gets_the_orphans() {
             u8::from(orphan.is_err())
         })
         .unwrap();
-        assert_eq!(middle.wait(), Ok(Exit::Code(0)));
+        assert_eq!(middle.wait(), Ok(ExitStatus::Code(0)));
         let mut parent = [0; 4];
         reader.read_exact(&mut parent).unwrap();
         // The orphan is a child here now, and is reaped as one.
@@ -82,7 +82,7 @@ fn subreaper_gets_the_orphans() {
         u8::from((before, during, after, Pid::from_raw(i32::from_ne_bytes(parent))) == (false, true, false, Some(me)))
     })
     .unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(1)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(1)));
 }
 
 fn parent_death_signal_comes_when_the_parent_dies() {
@@ -102,7 +102,7 @@ fn parent_death_signal_comes_when_the_parent_dies() {
         0
     })
     .unwrap();
-    assert_eq!(middle.wait_timeout(PATIENCE), Ok(Some(Exit::Code(0))));
+    assert_eq!(middle.wait_timeout(PATIENCE), Ok(Some(ExitStatus::Code(0))));
     // The end of the file: the last holder of the pipe is dead.
     assert_eq!(reader.read_to_end(&mut Vec::new()).unwrap(), 0);
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use ossature_sys::eventfd::EventFd;
-use ossature_sys::process::{Child, Exit, fork};
+use ossature_sys::process::{Child, ExitStatus, fork};
 use ossature_sys::sched::{CpuSet, Policy, affinity, policy, set_affinity, set_policy};
 use ossature_sys::scope::{Form, Refused, Shared};
 use ossature_sys::shareable;
@@ -110,7 +110,7 @@ impl<'s> Sleepers<'s> {
                 child.wait().unwrap();
             }
         }
-        assert_eq!(end, Some(Exit::Code(0)), "child {index} sleeps beside a free lock");
+        assert_eq!(end, Some(ExitStatus::Code(0)), "child {index} sleeps beside a free lock");
         self.stage.told[index].load(SeqCst)
     }
 }
@@ -171,7 +171,7 @@ fn chosen_waiter_is_killed(barge: bool) {
     let barged = barge.then(|| stage.lock.lock().unwrap());
     sleepers.children[0].kill().unwrap();
     conductor.relax();
-    assert!(matches!(sleepers.children[0].wait().unwrap(), Exit::Signal { .. }));
+    assert!(matches!(sleepers.children[0].wait().unwrap(), ExitStatus::Signal { .. }));
     drop(barged);
     assert_eq!(sleepers.is_served(1), 1);
     assert_eq!(*stage.lock.lock_timeout(PATIENCE).unwrap().unwrap(), 1, "the killed one never had it");

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd};
 
 use ossature_sys::errno::Errno;
 use ossature_sys::process::{
-    self, Argument, Exit, Group, Identity, Inherit, Pid, Plan, Resource, Rlimit, Signal, Stage, fork,
+    self, Argument, ExitStatus, Group, Identity, Inherit, Pid, Plan, Resource, Rlimit, Signal, Stage, fork,
 };
 
 use crate::harness::{Test, pipe};
@@ -50,7 +50,7 @@ fn output(script: &CStr, change: impl for<'a> FnOnce(Plan<'a>) -> Plan<'a>) -> S
     drop(writer);
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(0)), "{text}");
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)), "{text}");
     text.trim_end().to_owned()
 }
 
@@ -58,7 +58,7 @@ fn plan_runs_a_program_with_its_arguments() {
     let arguments = arguments(c"exit 7");
     let plan = Plan::new(SH, &arguments).unwrap();
     for _ in 0..2 {
-        assert_eq!(plan.start().unwrap().wait(), Ok(Exit::Code(7)));
+        assert_eq!(plan.start().unwrap().wait(), Ok(ExitStatus::Code(7)));
     }
     assert_eq!(output(c"echo $0 bones", |plan| plan), "sh bones");
 }
@@ -75,7 +75,7 @@ fn environment_is_inherited_or_given() {
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
     assert_eq!(text, "femur\n");
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn missing_program_is_an_error_of_the_stage_exec() {
@@ -123,7 +123,7 @@ fn list_is_written_into_the_callers_slots() {
     let list = Argument::list(&mut slots, strings).unwrap();
     assert_eq!(list.len(), 4);
     assert_eq!(format!("{list:?}"), r#"["sh", "-c", "exit 3", END]"#);
-    assert_eq!(Plan::new(SH, list).unwrap().start().unwrap().wait(), Ok(Exit::Code(3)));
+    assert_eq!(Plan::new(SH, list).unwrap().start().unwrap().wait(), Ok(ExitStatus::Code(3)));
     assert_eq!(Argument::list(&mut slots[..3], strings).unwrap_err(), Errno::TOOBIG);
 }
 
@@ -148,7 +148,7 @@ fn numbers_of_descriptors_may_be_swapped() {
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
     assert_eq!(text, "b\na\n");
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn descriptor_stays_open_under_its_own_number() {
@@ -161,7 +161,7 @@ fn descriptor_stays_open_under_its_own_number() {
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
     assert_eq!(text, "kept\n");
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }
 
 pub fn other_descriptors_are_closed_on_request() {
@@ -186,8 +186,8 @@ fn open_image_is_run() {
     // Dealt out over the very number of the image.
     let descriptors = [Inherit::as_number(&null, image.as_raw_fd()).unwrap()];
     let plan = Plan::of_image(&image, &arguments).unwrap();
-    assert_eq!(plan.start().unwrap().wait(), Ok(Exit::Code(12)));
-    assert_eq!(plan.descriptors(&descriptors).start().unwrap().wait(), Ok(Exit::Code(12)));
+    assert_eq!(plan.start().unwrap().wait(), Ok(ExitStatus::Code(12)));
+    assert_eq!(plan.descriptors(&descriptors).start().unwrap().wait(), Ok(ExitStatus::Code(12)));
     let error = Plan::of_image(&null, &arguments).unwrap().start().unwrap_err();
     assert_eq!((error.stage(), error.errno()), (Stage::Exec, Errno::ACCESS));
 }
@@ -201,7 +201,7 @@ fn directory_and_umask_are_set() {
     let arguments = arguments(c"pwd");
     let descriptors = [Inherit::as_number(&writer, 1).unwrap()];
     let plan = Plan::new(SH, &arguments).unwrap().directory_at(&root).descriptors(&descriptors);
-    assert_eq!(plan.start().unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(plan.start().unwrap().wait(), Ok(ExitStatus::Code(0)));
     drop(writer);
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
@@ -238,7 +238,7 @@ fn user_and_groups_are_set() {
         let lost = Identity { user: Some(0), ..Identity::default() }.assume();
         u8::from(process::effective_user() != 65534 || lost != Err(Errno::PERM))
     });
-    assert_eq!(child.as_mut().unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.as_mut().unwrap().wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn signals_are_blocked_and_defaulted() {
@@ -248,7 +248,7 @@ fn signals_are_blocked_and_defaulted() {
         // Not through a shell, which has its own mind about signals.
         let arguments = [Argument::new(c"cat"), Argument::new(c"/proc/self/status"), Argument::END];
         let plan = Plan::new(c"/bin/cat", &arguments).unwrap().descriptors(&descriptors);
-        assert_eq!(change(plan).start().unwrap().wait(), Ok(Exit::Code(0)));
+        assert_eq!(change(plan).start().unwrap().wait(), Ok(ExitStatus::Code(0)));
         drop(writer);
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
@@ -310,13 +310,13 @@ fn program_has_the_effective_user_only() {
         let arguments =
             [Argument::new(c"grep"), Argument::new(c"id:"), Argument::new(c"/proc/self/status"), Argument::END];
         let plan = Plan::new(c"/bin/grep", &arguments).unwrap().descriptors(&descriptors).effective_ids_only();
-        u8::from(plan.start().unwrap().wait() != Ok(Exit::Code(0)))
+        u8::from(plan.start().unwrap().wait() != Ok(ExitStatus::Code(0)))
     })
     .unwrap();
     drop(tell);
     let mut text = String::new();
     told.read_to_string(&mut text).unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
     let ids = [NOBODY.to_string().as_str(); 4].join("\t");
     assert!(text.contains(&format!("Uid:\t{ids}\nGid:\t{ids}\n")), "{text}");
 }
@@ -340,7 +340,7 @@ fn dies_with_its_parent(identity: Identity<'_>) {
     })
     .unwrap();
     drop(writer);
-    assert_eq!(child.wait(), Ok(Exit::Code(1)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(1)));
     // The end of the file comes when the program is dead. (It must not stand still: the kernel ends a stopped group without a parent.)
     assert_eq!(reader.read_to_end(&mut Vec::new()).unwrap(), 0);
 }
@@ -367,7 +367,7 @@ fn program_is_born_in_a_cgroup() {
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
     std::fs::remove_dir(&path).unwrap();
-    assert_eq!(exit.unwrap(), Ok(Exit::Code(0)));
+    assert_eq!(exit.unwrap(), Ok(ExitStatus::Code(0)));
     assert!(text.trim_end().ends_with(path.rsplit('/').next().unwrap()), "{text}");
 }
 
@@ -376,7 +376,7 @@ fn plan_starts_beside_other_threads() {
     std::thread::scope(|scope| {
         scope.spawn(|| gate.wait());
         let arguments = arguments(c"exit 4");
-        assert_eq!(Plan::new(SH, &arguments).unwrap().start().unwrap().wait(), Ok(Exit::Code(4)));
+        assert_eq!(Plan::new(SH, &arguments).unwrap().start().unwrap().wait(), Ok(ExitStatus::Code(4)));
         gate.wait();
     });
     // So that the next test finds one thread only.
@@ -396,5 +396,5 @@ fn plan_replaces_this_very_process() {
         1
     })
     .unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(31)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(31)));
 }

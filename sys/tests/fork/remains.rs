@@ -9,7 +9,7 @@ use std::mem::forget;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use ossature_sys::process::{Exit, exit, fork, fork_unchecked};
+use ossature_sys::process::{ExitStatus, exit, fork, fork_unchecked};
 use ossature_sys::pthread::{Kind, Options};
 use ossature_sys::scope::{Form, NotOwner, Refused, Shared};
 use ossature_sys::shm::Shm;
@@ -58,7 +58,7 @@ fn unreported(take: impl FnOnce()) -> u32 {
     })
     .unwrap();
     let number = child.pid().as_raw_nonzero().get() as u32;
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
     number
 }
 
@@ -154,7 +154,7 @@ fn number_of_one_that_was_reported_is_not_believed() {
     })
     .unwrap();
     let dead = child.pid().as_raw_nonzero().get() as u32;
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
     give_number(&*lock, dead, me());
     assert_eq!((lock.is_mine(), lock.depth()), (false, 0));
     let guard = lock.lock().unwrap();
@@ -185,10 +185,10 @@ fn number_in_a_permit_is_not_believed() {
             };
             let said = copy.wait();
             lose_the_list();
-            u8::from(said != Ok(Exit::Code(0)))
+            u8::from(said != Ok(ExitStatus::Code(0)))
         })
         .unwrap();
-        assert_eq!(child.wait(), Ok(Exit::Code(0)));
+        assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
     }
 }
 
@@ -240,7 +240,7 @@ fn lock_of_another_mapping_is_known_as_ones_own() {
 }
 
 /// Whether this process has that number; if not, another try may.
-fn as_number(number: u32, body: impl FnOnce()) -> Option<Exit> {
+fn as_number(number: u32, body: impl FnOnce()) -> Option<ExitStatus> {
     std::fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string()).ok()?;
     let child = fork(|| {
         if me() != number {
@@ -269,8 +269,8 @@ fn number_that_comes_again_is_not_believed() {
         });
         match said {
             None => return println!("SKIPPED: the next number cannot be chosen here"),
-            Some(Exit::Code(77)) => {}
-            said => return assert_eq!(said, Some(Exit::Code(0))),
+            Some(ExitStatus::Code(77)) => {}
+            said => return assert_eq!(said, Some(ExitStatus::Code(0))),
         }
     }
     println!("SKIPPED: others were always faster");
@@ -317,6 +317,6 @@ fn locks_before_robust_mutexes_are_handed_over() {
         0
     })
     .unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
     assert!(lock.lock_timeout(PATIENCE).unwrap().expect("the kernel has seen it").abandoned());
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use ossature_sys::eventfd::EventFd;
-use ossature_sys::process::{Child, Exit, ForkError, fork};
+use ossature_sys::process::{Child, ExitStatus, ForkError, fork};
 use ossature_sys::ptrace::{self, State};
 use ossature_sys::scope::{Form, Shared};
 use ossature_sys::shm::Shm;
@@ -39,12 +39,12 @@ fn ends_well(child: &mut Child) {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    assert_eq!(end, Some(Exit::Code(0)), "the child is not served");
+    assert_eq!(end, Some(ExitStatus::Code(0)), "the child is not served");
 }
 
 fn kill(mut child: Child) {
     child.kill().unwrap();
-    assert!(matches!(child.wait().unwrap(), Exit::Signal { .. }));
+    assert!(matches!(child.wait().unwrap(), ExitStatus::Signal { .. }));
 }
 
 /// A child that runs `first`, says so, and then waits to be killed.
@@ -199,7 +199,7 @@ fn killed_chosen_permit_taker_leaves_the_unit_to_another() {
         let barged = barge.then(|| semaphore.try_permit().unwrap().unwrap());
         children[0].kill().unwrap();
         conductor.relax();
-        assert!(matches!(children[0].wait().unwrap(), Exit::Signal { .. }));
+        assert!(matches!(children[0].wait().unwrap(), ExitStatus::Signal { .. }));
         drop(barged);
         ends_well(&mut children[1]);
         assert_eq!(semaphore.value(), 1);

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::{OwnedFd, duplicate};
-use ossature_sys::process::{Exit, Resource, Rlimit, fork, replace_stdout, rlimit, set_rlimit};
+use ossature_sys::process::{ExitStatus, Resource, Rlimit, fork, replace_stdout, rlimit, set_rlimit};
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::{AttachError, Shareable, Shm};
 use ossature_sys::sync::lock::Lock;
@@ -45,7 +45,7 @@ fn memory_beyond_the_limit_of_files_is_an_error_and_no_signal() {
         0
     })
     .unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }
 
 /// A program without std's start code may have none of them open, and replaces them by their numbers.
@@ -73,7 +73,7 @@ fn memory_never_has_the_number_of_a_standard_stream() {
         0
     })
     .unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn memory_of_another_pid_namespace_is_refused() {
@@ -91,11 +91,11 @@ fn memory_of_another_pid_namespace_is_refused() {
             0
         })
         .unwrap();
-        assert_eq!(nested.wait(), Ok(Exit::Code(0)));
+        assert_eq!(nested.wait(), Ok(ExitStatus::Code(0)));
         // This process has stayed where it was.
         assert!(attach(descriptor(&outer)).is_ok());
         0
     })
     .unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ossature_sys::errno::Errno;
 use ossature_sys::futex::Limit;
-use ossature_sys::process::{Child, Exit, Signal, fork};
+use ossature_sys::process::{Child, ExitStatus, Signal, fork};
 use ossature_sys::ptrace::{self, State};
 use ossature_sys::scope::Shared;
 use ossature_sys::shareable;
@@ -109,7 +109,7 @@ fn beside_one_that_stands_still<T: Shareable>(
         if ended.is_none() {
             end(other);
         }
-        assert_eq!(ended, Some(Exit::Code(0)), "beside one that stood still after {steps} instructions");
+        assert_eq!(ended, Some(ExitStatus::Code(0)), "beside one that stood still after {steps} instructions");
         if !stands {
             assert!(steps > 20, "there was something to do");
             return;
@@ -321,6 +321,6 @@ fn waiter_whose_generation_came_round_finds_the_unit() {
         if ended.is_none() {
             end(still);
         }
-        assert_eq!((ended, semaphore.value()), (Some(Exit::Code(0)), 0));
+        assert_eq!((ended, semaphore.value()), (Some(ExitStatus::Code(0)), 0));
     }
 }

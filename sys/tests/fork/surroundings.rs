@@ -11,7 +11,7 @@ use ossature_sys::eventfd::EventFd;
 use ossature_sys::inotify::{self, Inotify};
 use ossature_sys::mmap::{Memfd, Region};
 use ossature_sys::process::{
-    self, Argument, Exit, ForkError, Plan, Resource, Signal, fork, pidfd_open, pidfd_send_signal, pidfd_wait,
+    self, Argument, ExitStatus, ForkError, Plan, Resource, Signal, fork, pidfd_open, pidfd_send_signal, pidfd_wait,
 };
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::Shm;
@@ -57,7 +57,7 @@ fn jailed(body: impl FnOnce()) {
     .unwrap();
     let exit = child.wait();
     std::fs::remove_dir(jail).unwrap();
-    assert_eq!(exit, Ok(Exit::Code(0)));
+    assert_eq!(exit, Ok(ExitStatus::Code(0)));
 }
 
 fn ends_well(body: impl FnOnce()) {
@@ -65,7 +65,7 @@ fn ends_well(body: impl FnOnce()) {
         body();
         0
     });
-    assert_eq!(child.unwrap().wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.unwrap().wait(), Ok(ExitStatus::Code(0)));
 }
 
 fn memory_is_attached_to_without_proc() {
@@ -138,7 +138,7 @@ fn processes_and_locks_need_no_proc() {
         board.semaphore.release(1).unwrap();
         board.barrier.wait_timeout(PATIENCE).unwrap();
         assert!(board.handoff.acquire_timeout(PATIENCE).unwrap());
-        assert_eq!(other.wait(), Ok(Exit::Code(0)));
+        assert_eq!(other.wait(), Ok(ExitStatus::Code(0)));
         assert!(board.lock.lock_timeout(PATIENCE).unwrap().unwrap().abandoned());
 
         // A second thread is seen, and an end is told, without a look at /proc/self/task.

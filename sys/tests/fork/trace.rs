@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ossature_sys::errno::Errno;
-use ossature_sys::process::{Child, Exit, Signal, fork, pidfd_wait};
+use ossature_sys::process::{Child, ExitStatus, Signal, fork, pidfd_wait};
 use ossature_sys::ptrace::{self, State};
 
 use crate::harness::Test;
@@ -33,10 +33,10 @@ fn traced_child_stands_still_until_resumed() {
     let mut child = stopped(|| 5);
     assert_eq!(ptrace::wait(&mut child, Duration::from_millis(20)), Ok(None));
     ptrace::resume(&child).unwrap();
-    assert_eq!(ptrace::wait(&mut child, PATIENCE), Ok(Some(State::Ended(Exit::Code(5)))));
-    assert_eq!(child.wait(), Ok(Exit::Code(5)));
+    assert_eq!(ptrace::wait(&mut child, PATIENCE), Ok(Some(State::Ended(ExitStatus::Code(5)))));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(5)));
     assert!(child.usage().is_some());
-    assert_eq!(ptrace::wait(&mut child, PATIENCE), Ok(Some(State::Ended(Exit::Code(5)))));
+    assert_eq!(ptrace::wait(&mut child, PATIENCE), Ok(Some(State::Ended(ExitStatus::Code(5)))));
 }
 
 /// Whether this processor can do it; says so if not.
@@ -66,7 +66,7 @@ fn child_is_stepped_to_its_end() {
         match ptrace::wait(&mut child, PATIENCE).unwrap().unwrap() {
             State::Stopped(signal) => assert_eq!(signal, Signal::TRAP.as_raw()),
             State::Ended(exit) => {
-                assert_eq!(exit, Exit::Code(6));
+                assert_eq!(exit, ExitStatus::Code(6));
                 assert!(steps > 10, "{steps} instructions are too few to return from a function and exit");
                 return;
             }
@@ -113,7 +113,7 @@ fn orders_to_an_ended_child_are_refused() {
 /// A child that was reaped without its handle, and a second child that has the same number and is stopped.
 fn orders_never_reach_another_child_of_the_same_number() {
     let child = fork(|| 0).unwrap();
-    assert_eq!(pidfd_wait(&child, PATIENCE), Ok(Some(Exit::Code(0))));
+    assert_eq!(pidfd_wait(&child, PATIENCE), Ok(Some(ExitStatus::Code(0))));
     let number = child.pid().as_raw_nonzero().get();
     for _ in 0..200 {
         if let Err(error) = std::fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string()) {
@@ -132,7 +132,7 @@ fn orders_never_reach_another_child_of_the_same_number() {
             assert_eq!(ptrace::wait(&mut second, Duration::from_millis(50)), Ok(None), "it stands still as before");
         }
         ptrace::resume(&second).unwrap();
-        assert_eq!(ptrace::wait(&mut second, PATIENCE), Ok(Some(State::Ended(Exit::Code(8)))));
+        assert_eq!(ptrace::wait(&mut second, PATIENCE), Ok(Some(State::Ended(ExitStatus::Code(8)))));
         if same {
             return;
         }

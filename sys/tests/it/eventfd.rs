@@ -111,7 +111,7 @@ fn signals_neither_shorten_nor_prolong_an_add() {
 #[test]
 fn event_from_elsewhere_is_made_nonblocking() {
     let event = EventFd::counter(0).unwrap();
-    ossature_sys::fd::set_nonblocking(&event, false).unwrap();
+    ossature_sys::fd::set_blocking(&event).unwrap();
     let event = EventFd::try_from(OwnedFd::from(event)).unwrap();
     assert_eq!(soon(|| event.try_take()), Ok(None));
 }

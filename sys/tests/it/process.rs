@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use ossature_sys::errno::Errno;
 use ossature_sys::process::{
-    self, Argument, Capabilities, Credentials, Exit, ForkError, Pid, Plan, Resource, Signal, Usage, fork, generation,
+    self, Argument, Capabilities, Credentials, ExitStatus, ForkError, Pid, Plan, Resource, Signal, Usage, fork,
+    generation,
 };
 
 use crate::support::soon;
@@ -31,7 +32,7 @@ fn programs_start_from_many_threads_at_once() {
                     let arguments = [Argument::new(c"sh"), Argument::new(c"-c"), Argument::new(script), Argument::END];
                     let plan = Plan::new(c"/bin/sh", &arguments).unwrap();
                     for _ in 0..10 {
-                        assert_eq!(plan.start().unwrap().wait(), Ok(Exit::Code(code)));
+                        assert_eq!(plan.start().unwrap().wait(), Ok(ExitStatus::Code(code)));
                     }
                 });
             }
@@ -46,7 +47,7 @@ fn child_is_waited_for_with_a_deadline_and_killed() {
         let mut child = Plan::new(c"/bin/sleep", &arguments).unwrap().start().unwrap();
         assert_eq!(child.wait_timeout(Duration::from_millis(20)), Ok(None));
         child.signal(Signal::INT).unwrap();
-        assert_eq!(child.wait(), Ok(Exit::Signal { signal: 2, core_dumped: false }));
+        assert_eq!(child.wait(), Ok(ExitStatus::Signal { signal: 2, core_dumped: false }));
     });
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::eventfd::EventFd;
-use ossature_sys::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, is_cloexec, read, set_nonblocking};
+use ossature_sys::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, is_cloexec, read, set_blocking};
 use ossature_sys::pipe;
 use ossature_sys::signal::Pid;
 use ossature_sys::socket::{
@@ -262,7 +262,7 @@ fn accepting_without_listening_is_an_error() {
 #[test]
 fn taken_port_is_free_again_with_reuse() {
     let first = Socket::new(Family::V4, Kind::Stream).unwrap();
-    first.set_reuse_address(true).unwrap();
+    first.set_reuse_address().unwrap();
     first.bind(&ip("127.0.0.1:0")).unwrap();
     first.listen(1).unwrap();
     let address = first.local_address().unwrap();
@@ -274,7 +274,7 @@ fn taken_port_is_free_again_with_reuse() {
     drop(soon(|| first.accept(Deadline::NEVER)).unwrap());
     assert_eq!(soon(|| client.recv(&mut [0; 1], Deadline::NEVER)), Ok(Some(0)));
     drop((client, first));
-    second.set_reuse_address(true).unwrap();
+    second.set_reuse_address().unwrap();
     second.bind(&address).unwrap();
     second.listen(1).unwrap();
 }
@@ -360,7 +360,7 @@ fn datagrams_tell_where_they_came_from() {
 #[test]
 fn socket_from_elsewhere_is_made_nonblocking() {
     let (one, _other) = Socket::pair(Kind::Stream).unwrap();
-    set_nonblocking(&one, false).unwrap();
+    set_blocking(&one).unwrap();
     let one = Socket::try_from(OwnedFd::from(one)).unwrap();
     assert_eq!(soon(|| read(&one, &mut [0; 1])), Err(Errno::AGAIN));
 }
@@ -368,7 +368,7 @@ fn socket_from_elsewhere_is_made_nonblocking() {
 #[test]
 fn socket_from_elsewhere_says_what_it_is_and_stays_as_it_was() {
     let listener = listener(&name(), 1);
-    set_nonblocking(&listener, false).unwrap();
+    set_blocking(&listener).unwrap();
     assert_eq!(socket::is_listening(&listener), Ok(true));
     assert_eq!(socket::kind_of(&listener), Ok(Some(Kind::Stream)));
     assert_eq!(socket::address_of(&listener), listener.local_address());
@@ -509,7 +509,7 @@ fn sender_of_each_message_is_told_beside_its_descriptors() {
     let (one, other) = Socket::pair(Kind::Stream).unwrap();
     one.send(b"before", Deadline::NEVER).unwrap();
     assert_eq!(get::<1>(&other).credentials, None);
-    other.set_pass_credentials(true).unwrap();
+    other.set_pass_credentials().unwrap();
     one.send_with(b"x", &[one.as_fd(), other.as_fd()], Deadline::NEVER).unwrap();
     let got = get::<2>(&other);
     assert_eq!((got.credentials, got.descriptors.len(), got.descriptors_lost), (Some(me()), 2, false));

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
-use ossature_sys::fd::{AsFd, set_nonblocking};
+use ossature_sys::fd::{AsFd, set_blocking, set_nonblocking};
 use ossature_sys::process::{effective_user, id};
 use ossature_sys::socket::{Credentials, Shutdown};
-use ossature_sys::stream::{Carrier, Stream};
+use ossature_sys::stream::{Stream, StreamKind};
 
 use crate::support::{pipe, soon};
 
@@ -24,14 +24,14 @@ fn tcp() -> (OwnedFd, OwnedFd) {
 }
 
 /// From where one writes to where one reads, by every carrier.
-fn all() -> [(Carrier, Stream, Stream); 3] {
+fn all() -> [(StreamKind, Stream, Stream); 3] {
     let (one, other) = UnixStream::pair().unwrap();
     let (near, far) = tcp();
     let (reader, writer) = pipe().unwrap();
     [
-        (Carrier::UnixSocket, one.into(), other.into()),
-        (Carrier::Socket, near, far),
-        (Carrier::File, writer.into(), reader.into()),
+        (StreamKind::UnixSocket, one.into(), other.into()),
+        (StreamKind::Socket, near, far),
+        (StreamKind::File, writer.into(), reader.into()),
     ]
     .map(|(carrier, writer, reader): (_, OwnedFd, OwnedFd)| {
         (carrier, Stream::new(writer).unwrap(), Stream::new(reader).unwrap())
@@ -41,10 +41,10 @@ fn all() -> [(Carrier, Stream, Stream); 3] {
 #[test]
 fn it_knows_what_carries_it() {
     for (carrier, writer, reader) in all() {
-        assert_eq!((writer.carrier(), reader.carrier()), (carrier, carrier));
+        assert_eq!((writer.kind(), reader.kind()), (carrier, carrier));
     }
     let null = Stream::new(std::fs::File::open("/dev/null").unwrap().into()).unwrap();
-    assert_eq!((null.carrier(), null.read(&mut [0; 1], None)), (Carrier::File, Ok(Some(0))));
+    assert_eq!((null.kind(), null.read(&mut [0; 1], None)), (StreamKind::File, Ok(Some(0))));
 }
 
 #[test]
@@ -92,8 +92,9 @@ fn mode_of_the_descriptor_is_kept_and_either_works() {
     soon(|| {
         for (_, writer, reader) in all() {
             for nonblocking in [true, false] {
-                set_nonblocking(&writer, nonblocking).unwrap();
-                set_nonblocking(&reader, nonblocking).unwrap();
+                for end in [&writer, &reader] {
+                    if nonblocking { set_nonblocking(end).unwrap() } else { set_blocking(end).unwrap() }
+                }
                 std::thread::scope(|scope| {
                     let reading = scope.spawn(|| {
                         let (mut sum, mut buffer) = (0, [0; 5000]);

@@ -139,6 +139,6 @@ fn session_leader_gets_a_terminal_and_is_its_foreground() {
 fn hung_up_terminal_reads_as_an_error() {
     let Pty { controller, terminal } = Pty::open().unwrap();
     drop(terminal);
-    set_nonblocking(&controller, true).unwrap();
+    set_nonblocking(&controller).unwrap();
     assert_eq!(soon(|| read(&controller, &mut [0; 8])), Err(Errno::IO));
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ossature_sys::process::{Child, Exit};
+use ossature_sys::process::{Child, ExitStatus};
 use ossature_sys::shareable;
 use ossature_sys::shm::{Shm, array};
 use ossature_sys::signal::Signal;
@@ -114,11 +114,11 @@ impl Board {
     }
 
     /// Whether the way a process ended is the one that was meant for it.
-    pub fn expects(&self, index: usize, exit: Exit) -> bool {
+    pub fn expects(&self, index: usize, exit: ExitStatus) -> bool {
         match self.0.seats[index].end.load(SeqCst) {
             RUNNING => false,
-            KILLED => matches!(exit, Exit::Signal { .. }),
-            _ => exit == Exit::Code(0),
+            KILLED => matches!(exit, ExitStatus::Signal { .. }),
+            _ => exit == ExitStatus::Code(0),
         }
     }
 

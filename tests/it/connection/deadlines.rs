@@ -98,7 +98,7 @@ fn non_blocking_descriptors_wait_all_the_same() {
     soon(|| {
         let (near, far) = bare();
         far.set_nonblocking(true).unwrap();
-        ossature::sys::fd::set_nonblocking(&near, true).unwrap();
+        ossature::sys::fd::set_nonblocking(&near).unwrap();
         let far = Connection::from_fd(far.into(), ossature::multiprocessing::connection::Access::Both).unwrap();
         let sending = thread::spawn(move || {
             near.send_bytes(&vec![3; 3 << 20]).unwrap();

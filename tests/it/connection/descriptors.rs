@@ -267,7 +267,7 @@ fn file_is_never_had_as_the_way_to_kin_whatever_the_bytes_say() {
     near.send(&(Handle(&end), true, true, true)).unwrap();
     assert_eq!(kind(far.recv::<Connection>()), ErrorKind::Decode);
     near.send(&(Handle(&end), true, true, false)).unwrap();
-    assert_eq!(far.recv::<Connection>().unwrap().trust(), Trust::Stranger);
+    assert_eq!(far.recv::<Connection>().unwrap().trust(), Trust::Untrusted);
     // Nor is kin's end had as a file.
     near.send(&pipe().unwrap().0).unwrap();
     assert_eq!(kind(far.recv::<(Handle<File>, bool, bool, bool)>()), ErrorKind::Decode);
@@ -318,7 +318,7 @@ fn mixed_descriptors_find_their_places() {
     assert_eq!([one, two, three].map(|memory| *memory.0), [1, 2, 3]);
     kin.send(&memory(4)).unwrap();
     assert_eq!(*kin_too.recv::<Memory<u32>>().unwrap().0, 4);
-    assert!(ends.len() == 3 && ends.iter().all(|end| end.trust() == Trust::Stranger));
+    assert!(ends.len() == 3 && ends.iter().all(|end| end.trust() == Trust::Untrusted));
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn connection_of_a_descriptor_does_what_the_descriptor_was_opened_for() {
     assert_eq!((writer.readable(), writer.writable()), (false, true));
     writer.send(&7_u32).unwrap();
     assert_eq!(reader.recv::<u32>().unwrap(), 7);
-    assert_eq!(reader.trust(), Trust::Stranger);
+    assert_eq!(reader.trust(), Trust::Untrusted);
     let place = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/").unwrap();
     let refused = Connection::try_from(OwnedFd::from(place)).unwrap_err();
     assert_eq!(refused.errno(), Some(ossature::sys::errno::Errno::BADF));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::dummy_threading::{self, Moment, Thread, Timer};
+use ossature::dummy_threading::{self, Thread, Timer, TraceEvent};
 
 use super::world;
 
@@ -17,7 +17,7 @@ fn hooks_surround_the_run_of_what_is_started_later() {
     world(|| {
         let calls = Rc::new(RefCell::new(Vec::new()));
         let (trace, profile, work) = (calls.clone(), calls.clone(), calls.clone());
-        dummy_threading::set_trace(Some(Arc::new(move |thread: &Thread, moment: Moment| {
+        dummy_threading::set_trace(Some(Arc::new(move |thread: &Thread, moment: TraceEvent| {
             trace.borrow_mut().push(format!("{moment:?} of {}", thread.name()));
         })));
         dummy_threading::set_profile(Some(Arc::new(move |thread: &Thread, took: Duration| {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{Address, AuthKey, Client, Digest, Listener};
+use ossature::multiprocessing::connection::{Address, AuthKey, ConnectBuilder, Digest, Listener, connect};
 use ossature::multiprocessing::transfer::Trust;
 use ossature::sys::deadline::Deadline;
 
@@ -22,7 +22,7 @@ fn what_the_client_sends_the_listener_gets() {
                 let listener = builder.bind(&address).unwrap();
                 let address = listener.address().clone();
                 let client = std::thread::spawn(move || {
-                    let builder = Client::builder();
+                    let builder = ConnectBuilder::new();
                     let builder = if has_key { builder.authkey(&key()) } else { builder };
                     let connection = builder.connect(address).unwrap();
                     connection.send_bytes(b"hello").unwrap();
@@ -32,7 +32,7 @@ fn what_the_client_sends_the_listener_gets() {
                 assert_eq!(server.recv_bytes().unwrap(), b"hello");
                 server.send_bytes(b"bye").unwrap();
                 let kin = has_key && !matches!(address_of(&listener), Address::Inet(..));
-                let trust = if kin { Trust::Kin } else { Trust::Stranger };
+                let trust = if kin { Trust::SameProgram } else { Trust::Untrusted };
                 assert_eq!((client.join().unwrap(), server.trust()), ((b"bye".to_vec(), trust), trust));
             });
         }
@@ -47,7 +47,7 @@ fn address_of(listener: &Listener) -> Address {
 #[test]
 fn who_has_sent_and_gone_before_is_still_heard() {
     let listener = Listener::bind(fresh()).unwrap();
-    let connection = Client::connect(listener.address()).unwrap();
+    let connection = connect(listener.address()).unwrap();
     connection.send_bytes(b"hello").unwrap();
     drop(connection);
     let server = listener.accept().unwrap();
@@ -112,7 +112,7 @@ fn the_last_accepted_is_told() {
     listener.accept().unwrap();
     assert_eq!(listener.last_accepted(), Some(client.unwrap().local_addr().unwrap().into()));
     let listener = Listener::bind(fresh()).unwrap();
-    let _client = Client::connect(listener.address()).unwrap();
+    let _client = connect(listener.address()).unwrap();
     listener.accept().unwrap();
     assert_eq!(listener.last_accepted(), None, "a socket without a name");
 }
@@ -123,7 +123,11 @@ fn a_wrong_key_is_an_error_on_both_sides_and_the_listener_goes_on() {
         let listener = keyed().bind(fresh()).unwrap();
         let address = listener.address().clone();
         let wrong = std::thread::spawn(move || {
-            Client::builder().authkey(&AuthKey::from("wrong")).connect(address).map(drop).map_err(|error| error.kind())
+            ConnectBuilder::new()
+                .authkey(&AuthKey::from("wrong"))
+                .connect(address)
+                .map(drop)
+                .map_err(|error| error.kind())
         });
         assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::Auth);
         assert_eq!(wrong.join().unwrap(), Err(ErrorKind::Auth));
@@ -140,7 +144,7 @@ fn digests_are_as_asked_on_either_side() {
             let listener = keyed().digest(digest).bind(fresh()).unwrap();
             let address = listener.address().clone();
             let client = std::thread::spawn(move || {
-                Client::builder().authkey(&key()).digest(digest).minimum_digest(digest).connect(address).map(drop)
+                ConnectBuilder::new().authkey(&key()).digest(digest).minimum_digest(digest).connect(address).map(drop)
             });
             listener.accept().unwrap();
             client.join().unwrap().unwrap();
@@ -169,7 +173,7 @@ fn several_threads_accept_on_one_listener() {
                 let clients: Vec<_> = (0..CLIENTS)
                     .map(|_| {
                         scope.spawn(|| {
-                            let builder = Client::builder();
+                            let builder = ConnectBuilder::new();
                             let builder = if has_key { builder.authkey(&key()) } else { builder };
                             let connection = builder.connect(listener.address()).unwrap();
                             u32::from_ne_bytes(connection.recv_bytes().unwrap().try_into().unwrap())
@@ -192,12 +196,12 @@ fn an_empty_key_lets_in_only_who_has_it() {
         for (theirs, is_let_in) in [("not empty", false), ("", true)] {
             let address = listener.address().clone();
             let client = std::thread::spawn(move || {
-                Client::builder().authkey(&AuthKey::from(theirs)).connect(address).map(|client| client.trust())
+                ConnectBuilder::new().authkey(&AuthKey::from(theirs)).connect(address).map(|client| client.trust())
             });
             // Everybody knows it, so nobody is kin by it.
             let let_in = [listener.accept().map(|connection| connection.trust()), client.join().unwrap()];
             for trust in let_in {
-                assert_eq!(trust.ok(), is_let_in.then_some(Trust::Stranger));
+                assert_eq!(trust.ok(), is_let_in.then_some(Trust::Untrusted));
             }
         }
     });

@@ -6,8 +6,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{Address, Client, Listener};
-use ossature::sys::fd::{is_cloexec, set_cloexec};
+use ossature::multiprocessing::connection::{Address, Listener, connect};
+use ossature::sys::fd::{clear_cloexec, is_cloexec};
 use ossature::sys::socket::{Family, Kind, Socket};
 
 use super::{client, fresh, in_no_file_system, keyed};
@@ -45,7 +45,7 @@ fn the_path_of_an_adopted_socket_stays() {
     let Address::Unix(path) = &address else { panic!("{address}") };
     let listener = Listener::builder().adopt(UnixListener::bind(path).unwrap().into()).unwrap();
     assert_eq!(listener.address(), &address);
-    let client = Client::connect(listener.address()).unwrap();
+    let client = connect(listener.address()).unwrap();
     listener.accept().unwrap().send_bytes(b"hello").unwrap();
     assert_eq!(client.recv_bytes().unwrap(), b"hello");
     drop(listener);
@@ -57,9 +57,9 @@ fn the_path_of_an_adopted_socket_stays() {
 fn who_shares_a_socket_waits_on_when_another_gets_the_client() {
     soon(|| {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        set_cloexec(&socket, false).unwrap();
+        clear_cloexec(&socket).unwrap();
         let inherited = copy(&socket);
-        set_cloexec(&inherited, false).unwrap();
+        clear_cloexec(&inherited).unwrap();
         let listener = Listener::builder().adopt(inherited).unwrap();
         assert!(is_cloexec(&listener).unwrap() && !blocks(&socket));
         let _client = TcpStream::connect(socket.local_addr().unwrap()).unwrap();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{Address, Client, Family, Listener};
+use ossature::multiprocessing::connection::{Address, Family, Listener, connect};
 use ossature::sys::errno::Errno;
 
 use super::{fresh, in_no_file_system};
@@ -34,17 +34,17 @@ fn the_address_is_the_one_that_others_can_use() {
     let Address::Inet(host, port) = listener.address() else { panic!("{listener:?}") };
     assert_eq!(host, "127.0.0.1");
     assert_ne!(*port, 0);
-    Client::connect(listener.address()).unwrap();
+    connect(listener.address()).unwrap();
     let listener = Listener::bind(("", 0)).unwrap();
     let Address::Inet(host, port) = listener.address() else { panic!("{listener:?}") };
     assert_eq!(host, "0.0.0.0", "no host is every interface");
-    Client::connect(("", *port)).unwrap();
+    connect(("", *port)).unwrap();
     let named = in_no_file_system("named");
     let Address::Abstract(name) = &named else { panic!("{named}") };
     let with_zero = [b"\0", &name[..]].concat();
     let listener = Listener::bind(&with_zero[..]).unwrap();
     assert_eq!(listener.address(), &named);
-    Client::connect(String::from_utf8(with_zero).unwrap()).unwrap();
+    connect(String::from_utf8(with_zero).unwrap()).unwrap();
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn ipv6_can_be_asked_for() {
         Ok(listener) => {
             let Address::Inet6(host, port) = listener.address() else { panic!("{listener:?}") };
             assert_eq!((host.as_str(), *port != 0), ("::1", true));
-            let client = Client::connect(listener.address()).unwrap();
+            let client = connect(listener.address()).unwrap();
             listener.accept().unwrap().send_bytes(b"six").unwrap();
             assert_eq!(client.recv_bytes().unwrap(), b"six");
         }
@@ -72,7 +72,7 @@ fn the_file_of_a_path_lives_as_long_as_its_listener() {
     assert_eq!(path.parent().unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o700);
     listener.close();
     assert!(!path.exists());
-    let error = Client::connect(path.as_path()).unwrap_err();
+    let error = connect(path.as_path()).unwrap_err();
     assert_eq!(error.errno(), Some(Errno::NOENT));
 }
 
@@ -125,7 +125,7 @@ fn an_address_that_is_none_is_told_why() {
     for (address, what, more) in texts {
         let text = Listener::bind(&address).unwrap_err().to_string();
         assert!(text.contains(what) && text.contains(more), "{text}");
-        assert_eq!(Client::connect(&address).unwrap_err().to_string(), text);
+        assert_eq!(connect(&address).unwrap_err().to_string(), text);
     }
     assert!(Address::try_from("a\0b").unwrap_err().to_string().contains("zero byte"));
     assert!(Address::try_from("").unwrap_err().to_string().contains("is empty"));
@@ -160,7 +160,7 @@ fn a_file_that_is_in_the_way_stays_unless_it_is_a_dead_socket() {
         drop(bound);
         let listener = soon(|| bind_when_dead(&path));
         assert!(listener.removed_stale_file());
-        let client = Client::connect(path.as_path()).unwrap();
+        let client = connect(path.as_path()).unwrap();
         listener.accept().unwrap().send_bytes(b"new").unwrap();
         assert_eq!(client.recv_bytes().unwrap(), b"new");
         assert!(Listener::bind(path.as_path()).is_err(), "nor is it pushed aside itself");
@@ -186,7 +186,7 @@ fn a_file_that_was_made_just_now_is_not_dead_yet() {
 fn a_port_can_be_bound_again_at_once() {
     let listener = Listener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.address().clone();
-    let client = Client::connect(&address).unwrap();
+    let client = connect(&address).unwrap();
     drop(listener.accept().unwrap());
     assert_eq!(client.recv_bytes().unwrap_err().kind(), ErrorKind::Closed);
     drop((client, listener));
@@ -228,7 +228,7 @@ fn a_listener_can_be_waited_for() {
     let listener = Listener::bind(fresh()).unwrap();
     let wait = |timeout| ossature::multiprocessing::connection::wait(&[&listener], timeout).unwrap();
     assert!(wait(Duration::ZERO).is_empty());
-    let client = Client::connect(listener.address()).unwrap();
+    let client = connect(listener.address()).unwrap();
     assert_eq!(soon(|| wait(Duration::from_secs(60))), [0]);
     let server = listener.accept().unwrap();
     client.send_bytes(b"hello").unwrap();

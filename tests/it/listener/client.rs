@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::connection::{
-    Access, Address, AuthKey, Client, Connection, Handshake, Listener, answer_challenge, answer_challenge_timeout,
-    deliver_challenge, deliver_challenge_timeout, pipe,
+    Access, Address, AuthKey, ConnectBuilder, Connection, Handshake, Listener, answer_challenge,
+    answer_challenge_timeout, connect, connect_timeout, deliver_challenge, deliver_challenge_timeout, pipe,
 };
 use ossature::multiprocessing::transfer::Trust;
 use ossature::sys::deadline::Deadline;
@@ -22,10 +22,10 @@ fn where_nobody_listens_is_an_error_at_once() {
         let Address::Inet(_, port) = *listener.address() else { panic!("{listener:?}") };
         port
     };
-    assert_eq!(Client::connect(("127.0.0.1", port)).unwrap_err().errno(), Some(Errno::CONNREFUSED));
-    assert_eq!(Client::connect(fresh()).unwrap_err().errno(), Some(Errno::NOENT));
-    assert_eq!(Client::connect("\0ossature-nobody").unwrap_err().errno(), Some(Errno::CONNREFUSED));
-    assert_eq!(Client::connect(r"\\.\pipe\x").unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(connect(("127.0.0.1", port)).unwrap_err().errno(), Some(Errno::CONNREFUSED));
+    assert_eq!(connect(fresh()).unwrap_err().errno(), Some(Errno::NOENT));
+    assert_eq!(connect("\0ossature-nobody").unwrap_err().errno(), Some(Errno::CONNREFUSED));
+    assert_eq!(connect(r"\\.\pipe\x").unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
 #[test]
@@ -36,9 +36,9 @@ fn a_silent_listener_is_waited_for_until_the_deadline() {
     };
     let _silent = UnixListener::bind(&path).unwrap();
     let start = Instant::now();
-    let connected = Client::builder().authkey(&key()).connect_timeout(path.as_path(), Duration::from_millis(20));
+    let connected = ConnectBuilder::new().authkey(&key()).connect_timeout(path.as_path(), Duration::from_millis(20));
     assert!(connected.unwrap().is_none() && start.elapsed() >= Duration::from_millis(20));
-    assert!(Client::connect_timeout(path.as_path(), Deadline::NOW).unwrap().is_some(), "without a key it is done");
+    assert!(connect_timeout(path.as_path(), Deadline::NOW).unwrap().is_some(), "without a key it is done");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_failed_handshake_names_both_addresses() {
     let listener = keyed().bind(("127.0.0.1", 0)).unwrap();
     let address = listener.address().clone();
     let stranger = std::thread::spawn(move || {
-        let error = Client::builder().authkey(&AuthKey::from("another")).connect(&address).unwrap_err();
+        let error = ConnectBuilder::new().authkey(&AuthKey::from("another")).connect(&address).unwrap_err();
         assert!(error.to_string().starts_with(&format!("{address}: the other side did not accept")), "{error}");
     });
     let error = soon(|| listener.accept().unwrap_err()).to_string();
@@ -58,7 +58,7 @@ fn a_failed_handshake_names_both_addresses() {
 #[test]
 fn a_listener_without_a_key_is_an_error_that_says_so() {
     let listener = Listener::bind(fresh()).unwrap();
-    let client = Client::builder().authkey(&key()).handshake_timeout(Duration::from_millis(20));
+    let client = ConnectBuilder::new().authkey(&key()).handshake_timeout(Duration::from_millis(20));
     soon(|| {
         let start = Instant::now();
         for later in [Deadline::NEVER, Deadline::after(Duration::from_secs(60))] {
@@ -78,12 +78,12 @@ fn a_full_backlog_is_waited_for_until_the_deadline() {
     let listener = Listener::builder().backlog(0).bind(fresh()).unwrap();
     let mut waiting = Vec::new();
     soon(|| {
-        while let Some(client) = Client::connect_timeout(listener.address(), Duration::from_millis(20)).unwrap() {
+        while let Some(client) = connect_timeout(listener.address(), Duration::from_millis(20)).unwrap() {
             waiting.push(client);
             assert!(waiting.len() < 5000, "the backlog has an end");
         }
         listener.accept().unwrap();
-        assert!(Client::connect_timeout(listener.address(), Duration::from_secs(60)).unwrap().is_some());
+        assert!(connect_timeout(listener.address(), Duration::from_secs(60)).unwrap().is_some());
     });
 }
 
@@ -128,7 +128,7 @@ fn who_goes_in_the_middle_has_closed_and_who_says_too_much_is_not_heard() {
 #[test]
 fn a_host_that_is_not_found_is_named() {
     for address in [Address::from(("nohost.invalid", 4)), Address::Inet6("nohost.invalid".into(), 4)] {
-        let error = Client::connect(address.clone()).unwrap_err();
+        let error = connect(address.clone()).unwrap_err();
         assert!(error.to_string().contains("nohost.invalid") && std::error::Error::source(&error).is_some(), "{error}");
         let error = Listener::bind(address).unwrap_err();
         assert!(error.to_string().contains("nohost.invalid"), "{error}");
@@ -157,9 +157,9 @@ fn only_who_has_proved_itself_is_kin() {
             (between, far.trust())
         });
         deliver_challenge(&near, &key()).unwrap();
-        assert_eq!(near.trust(), Trust::Kin);
+        assert_eq!(near.trust(), Trust::SameProgram);
         answer_challenge(&near, &key()).unwrap();
-        assert_eq!(other.join().unwrap(), (Trust::Stranger, Trust::Kin));
+        assert_eq!(other.join().unwrap(), (Trust::Untrusted, Trust::SameProgram));
     });
 }
 
@@ -168,7 +168,7 @@ fn without_a_key<T: Send>(work: impl FnOnce(Connection) -> ossature::Result<T> +
     let listener = keyed().handshake_timeout(Duration::from_millis(500)).bind(fresh()).unwrap();
     std::thread::scope(|scope| {
         let accepting = scope.spawn(|| listener.accept());
-        let done = work(Client::connect(listener.address()).unwrap());
+        let done = work(connect(listener.address()).unwrap());
         (done, accepting.join().unwrap().is_ok())
     })
 }
@@ -203,7 +203,7 @@ fn a_client_without_a_key_is_told_that_one_is_asked_for() {
 #[test]
 fn the_challenge_of_an_old_python_is_one_too() {
     let listener = Listener::bind(fresh()).unwrap();
-    let client = Client::connect(listener.address()).unwrap();
+    let client = connect(listener.address()).unwrap();
     listener.accept().unwrap().send_bytes(&[b"#CHALLENGE#", &[7; 20][..]].concat()).unwrap();
     assert_eq!(client.recv_bytes().unwrap_err().kind(), ErrorKind::Auth);
 }
@@ -226,7 +226,7 @@ fn what_only_looks_like_a_challenge_is_a_message() {
     let challenge = [b"#CHALLENGE#", &[7; 20][..]].concat();
     let long = [b"#CHALLENGE#{sha256}", &[7; 300][..]].concat();
     for first in [&b"#CHALLENGE#"[..], b"#CHALLENGE#{sha257}0123456789", &challenge[..30], &long] {
-        let client = Client::connect(listener.address()).unwrap();
+        let client = connect(listener.address()).unwrap();
         let server = listener.accept().unwrap();
         for message in [first, &challenge] {
             server.send_bytes(message).unwrap();

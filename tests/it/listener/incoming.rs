@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use ossature::multiprocessing::connection::{Address, AuthKey, Client, Listener};
+use ossature::multiprocessing::connection::{Address, AuthKey, ConnectBuilder, Listener, connect};
 use ossature::sys::deadline::Deadline;
 use ossature::{Error, ErrorKind};
 
@@ -23,7 +23,7 @@ fn probes_end_no_server_and_each_is_told_with_its_address() {
         scanner.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
         let wrong = std::thread::spawn({
             let address = listener.address().clone();
-            move || Client::builder().authkey(&AuthKey::from("wrong")).connect(address).map(drop)
+            move || ConnectBuilder::new().authkey(&AuthKey::from("wrong")).connect(address).map(drop)
         });
         let mut told: Vec<Error> = Vec::new();
         {
@@ -56,7 +56,7 @@ fn nobody_by_the_deadline_is_none_with_and_without_a_key() {
         assert!(incoming.next_timeout(Duration::from_millis(5)).unwrap().is_none());
     }
     let listener = Listener::bind(fresh()).unwrap();
-    let _clients = [0, 1].map(|_| Client::connect(listener.address()).unwrap());
+    let _clients = [0, 1].map(|_| connect(listener.address()).unwrap());
     let taken = listener.incoming(drop).take(2).filter_map(Result::ok).count();
     assert_eq!(taken, 2);
 }
@@ -65,7 +65,7 @@ fn nobody_by_the_deadline_is_none_with_and_without_a_key() {
 fn a_flood_of_failures_does_not_outlast_the_deadline() {
     let listener = keyed().bind(fresh()).unwrap();
     for _ in 0..3 {
-        drop(Client::connect(listener.address()).unwrap());
+        drop(connect(listener.address()).unwrap());
     }
     let mut told = 0;
     let mut incoming = listener.incoming(|_| told += 1);

@@ -11,7 +11,9 @@ mod incoming;
 
 use std::os::unix::net::UnixStream;
 
-use ossature::multiprocessing::connection::{Address, AuthKey, Client, Connection, Family, Listener, ListenerBuilder};
+use ossature::multiprocessing::connection::{
+    Address, AuthKey, ConnectBuilder, Connection, Family, Listener, ListenerBuilder,
+};
 
 fn key() -> AuthKey {
     AuthKey::from("peekaboo")
@@ -40,5 +42,5 @@ fn raw(listener: &Listener) -> UnixStream {
 /// A client with the key, on a thread of its own because the listener has its part in the handshake.
 fn client(address: &Address) -> std::thread::JoinHandle<ossature::Result<Connection>> {
     let address = address.clone();
-    std::thread::spawn(move || Client::builder().authkey(&key()).connect(address))
+    std::thread::spawn(move || ConnectBuilder::new().authkey(&key()).connect(address))
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::threading::{self, Moment, PanicReport, Thread, current_thread, default_excepthook};
+use ossature::threading::{self, PanicReport, Thread, TraceEvent, current_thread, default_excepthook};
 
 use crate::support::soon;
 
@@ -222,9 +222,9 @@ fn the_trace_hook_sees_both_ends_of_later_threads() {
             }
         })));
         run("traced", || ());
-        assert_eq!(hear.try_iter().collect::<Vec<_>>(), [Moment::Start, Moment::End]);
+        assert_eq!(hear.try_iter().collect::<Vec<_>>(), [TraceEvent::Start, TraceEvent::End]);
         run("traced", || threading::exit());
-        assert_eq!(hear.try_iter().collect::<Vec<_>>(), [Moment::Start, Moment::End]);
+        assert_eq!(hear.try_iter().collect::<Vec<_>>(), [TraceEvent::Start, TraceEvent::End]);
         threading::set_trace(None);
         run("traced", || ());
         assert_eq!(hear.try_iter().count(), 0);

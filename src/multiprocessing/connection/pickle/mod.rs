@@ -171,6 +171,6 @@ impl Decoder {
         let limit = self.max_memory.unwrap_or_else(|| bytes.len().saturating_mul(MEMORY_PER_BYTE).max(MEMORY));
         let mut graph = machine::Machine::new(bytes, self.old_str, Meter::new(limit, self.setters)).run()?;
         let meter = std::mem::replace(&mut graph.meter, Meter::new(0, self.setters));
-        tree::Builder::build(&graph, meter, self.max_depth.unwrap_or(DEPTH))
+        tree::ProcessBuilder::build(&graph, meter, self.max_depth.unwrap_or(DEPTH))
     }
 }

@@ -8,7 +8,7 @@ use super::value::Value;
 use crate::error::{Error, Result};
 
 /// Makes values of the nodes that a machine has left.
-pub(super) struct Builder<'m, 'a> {
+pub(super) struct ProcessBuilder<'m, 'a> {
     graph: &'m Graph<'a>,
     meter: Meter,
     max_depth: usize,
@@ -58,7 +58,7 @@ impl Filling {
     }
 }
 
-impl<'m, 'a> Builder<'m, 'a> {
+impl<'m, 'a> ProcessBuilder<'m, 'a> {
     /// The value of the whole, without recursion.
     pub(super) fn build(graph: &'m Graph<'a>, meter: Meter, max_depth: usize) -> Result<Value> {
         let (open, states) = (Vec::new(), Vec::new());

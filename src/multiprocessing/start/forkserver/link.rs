@@ -6,7 +6,7 @@ use std::time::Duration;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::{AboveStandard, duplicate};
-use ossature_sys::process::{Child, Exit, generation};
+use ossature_sys::process::{Child, ExitStatus, generation};
 use ossature_sys::socket::{Kind, Socket};
 use ossature_sys::sync::lock::{Guard, Lock};
 
@@ -41,7 +41,7 @@ impl Link {
     fn start(entrance: &Entrance, rights: &Rights, patience: Patience) -> Result<Self> {
         let made = private::pair(Kind::SeqPacket).and_then(|(socket, theirs)| {
             // Before anything is sent, because what was sent without credentials stays so.
-            theirs.set_pass_credentials(true)?;
+            theirs.set_pass_credentials()?;
             Ok((socket, theirs))
         });
         let (socket, theirs) = made.map_err(shortage::of("no socket for the fork server"))?;
@@ -70,7 +70,7 @@ struct State {
     /// How many links there were.
     made: u32,
     /// How the server ended that this process parted with last, where it knows and has no other by now.
-    end: Option<Exit>,
+    end: Option<ExitStatus>,
 }
 
 /// Held while a server is started, so it is waited for by deadline.
@@ -82,7 +82,7 @@ static LEAVING: Leaving = Leaving::new();
 /// The state, which is waited for while another thread starts a server.
 fn state(deadline: Deadline) -> Result<Guard<'static, State>> {
     STATE.lock_timeout(deadline).ok_or_else(|| {
-        Error::new(ErrorKind::NotBegun, "another thread was still starting the fork server when the time ran out")
+        Error::new(ErrorKind::StartFailed, "another thread was still starting the fork server when the time ran out")
     })
 }
 
@@ -158,7 +158,7 @@ pub(super) fn lost(deadline: Deadline) -> Error {
                 .into()
         }
     };
-    Error::new(ErrorKind::NotBegun, why)
+    Error::new(ErrorKind::StartFailed, why)
 }
 
 /// Lets go of the server and waits until it has ended; false when time ran out.

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::fd::AboveStandard;
-use ossature_sys::process::{Child, Exit, Pid};
+use ossature_sys::process::{Child, ExitStatus, Pid};
 use ossature_sys::socket::Socket;
 
 const FORK: u8 = b'F';
@@ -96,7 +96,7 @@ pub(super) struct Birth {
 pub(super) enum Word {
     Born(Birth),
     Refused(Errno, String),
-    Ended(Exit),
+    Ended(ExitStatus),
     /// The server is gone, and will say nothing any more.
     Silence,
 }
@@ -118,12 +118,12 @@ pub(super) fn tell_refused(status: &Socket, errno: Errno, reason: &str) -> Resul
 }
 
 /// Says how the child ended.
-pub(super) fn tell_ended(status: &Socket, exit: Exit) -> Result<()> {
+pub(super) fn tell_ended(status: &Socket, exit: ExitStatus) -> Result<()> {
     let (kind, number) = match exit {
-        Exit::Code(code) => (0, i32::from(code)),
-        Exit::Signal { signal, core_dumped: false } => (1, signal),
-        Exit::Signal { signal, core_dumped: true } => (2, signal),
-        Exit::Unknown => (3, 0),
+        ExitStatus::Code(code) => (0, i32::from(code)),
+        ExitStatus::Signal { signal, core_dumped: false } => (1, signal),
+        ExitStatus::Signal { signal, core_dumped: true } => (2, signal),
+        ExitStatus::Unknown => (3, 0),
     };
     let [tag, a, b, c, d] = said(ENDED, number);
     status.send(&[tag, a, b, c, d, kind], Deadline::NOW).map(drop)
@@ -159,9 +159,9 @@ pub(super) fn hear(status: &Socket, deadline: Deadline) -> Result<Option<Word>> 
         (BORN, None) => return Err(Errno::MFILE),
         (REFUSED, _) => Word::Refused(Errno::from_raw_os_error(number), String::from_utf8_lossy(rest).into_owned()),
         (ENDED, _) => Word::Ended(match rest {
-            [0] => Exit::Code(number as u8),
-            [core @ (1 | 2)] => Exit::Signal { signal: number, core_dumped: *core == 2 },
-            _ => Exit::Unknown,
+            [0] => ExitStatus::Code(number as u8),
+            [core @ (1 | 2)] => ExitStatus::Signal { signal: number, core_dumped: *core == 2 },
+            _ => ExitStatus::Unknown,
         }),
         _ => Word::Silence,
     }))

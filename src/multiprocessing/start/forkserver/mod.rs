@@ -25,7 +25,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::{AsFd, BorrowedFd};
-use ossature_sys::process::{Exit, Signal};
+use ossature_sys::process::{ExitStatus, Signal};
 use ossature_sys::socket::{Kind, Socket};
 
 use self::message::{Birth, Request, Wanted, Word, hear};
@@ -68,7 +68,7 @@ pub fn set_forkserver_spares(spares: u32) {
 /// Differs from Python, where these are names of modules to be imported.
 ///
 /// # Errors
-/// [`Unregistered`](ErrorKind::Unregistered) as for [`Builder::start`](crate::multiprocessing::process::Builder::start).
+/// [`UnknownTask`](ErrorKind::UnknownTask) as for [`ProcessBuilder::start`](crate::multiprocessing::process::ProcessBuilder::start).
 pub fn set_forkserver_preload<F: Target<()>>(task: F) -> Result<()> {
     let task = registered(task)?;
     wishes().preload.push(task.name);
@@ -149,7 +149,7 @@ pub(crate) fn forkserver(
             Ok(Answer::Nothing | Answer::Ready | Answer::Prove(_)) => {
                 let end = ward.end();
                 // Only the server could have told.
-                if matches!(end, None | Some(Exit::Unknown)) {
+                if matches!(end, None | Some(ExitStatus::Unknown)) {
                     link::part_with(server, patience.deadline)?;
                     if link::is_gone(server, patience.deadline)? {
                         return Err(link::lost(patience.deadline));
@@ -190,9 +190,9 @@ fn born(server: u32, wanted: Wanted, patience: Patience) -> Result<Option<(Newbo
             let within = patience.within();
             let message = format!(
                 "the fork server did not make the new process within {within:?}: it is stopped, or busy with a task of \
-                 set_forkserver_preload, or the start timeout is too short (set_start_timeout, Builder::start_timeout)"
+                 set_forkserver_preload, or the start timeout is too short (set_start_timeout, ProcessBuilder::start_timeout)"
             );
-            Err(Error::new(ErrorKind::NotBegun, message))
+            Err(Error::new(ErrorKind::StartFailed, message))
         }
         Err(errno) => Err(shortage::error("cannot receive from the fork server", errno)),
     }
@@ -210,7 +210,7 @@ impl Newborn {
     }
 
     /// How a child ended that sent its last message, or closed its socket.
-    fn end(mut self) -> Option<Exit> {
+    fn end(mut self) -> Option<ExitStatus> {
         let ward = self.0.as_ref()?;
         let end = ward.wait(self.1.last()).ok().flatten();
         match end {
@@ -221,7 +221,7 @@ impl Newborn {
     }
 
     /// Kills a child that did not answer; returns how it ended.
-    fn killed(mut self) -> Option<Exit> {
+    fn killed(mut self) -> Option<ExitStatus> {
         self.kill();
         self.0.take()?.wait(self.1.last()).ok().flatten()
     }

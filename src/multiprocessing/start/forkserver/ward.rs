@@ -7,7 +7,7 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
-use ossature_sys::process::{Exit, Pid, Signal, pidfd_send_signal, pidfd_wait};
+use ossature_sys::process::{ExitStatus, Pid, Signal, pidfd_send_signal, pidfd_wait};
 use ossature_sys::socket::Socket;
 
 use super::message::{Word, hear};
@@ -42,7 +42,7 @@ impl Ward {
 
     /// How it ended, or `None` while that is not known yet, which may be a little longer than it lives. Never waits. The
     /// answer is to be kept: it is said once.
-    pub(crate) fn reap(&self) -> Result<Option<Exit>> {
+    pub(crate) fn reap(&self) -> Result<Option<ExitStatus>> {
         match hear(&self.status, Deadline::NOW)? {
             Some(Word::Ended(exit)) => Ok(Some(exit)),
             Some(_) => self.witness(),
@@ -66,7 +66,7 @@ impl Ward {
     }
 
     /// Waits until it is known how it ended.
-    pub(super) fn wait(&self, deadline: Deadline) -> Result<Option<Exit>> {
+    pub(super) fn wait(&self, deadline: Deadline) -> Result<Option<ExitStatus>> {
         while self.wait_for_news(deadline)? {
             if let Some(exit) = self.reap()? {
                 return Ok(Some(exit));
@@ -80,9 +80,11 @@ impl Ward {
     }
 
     /// What the kernel remembers, once whoever took over from the server has reaped the child.
-    fn witness(&self) -> Result<Option<Exit>> {
+    fn witness(&self) -> Result<Option<ExitStatus>> {
         match pidfd_wait(&self.pidfd, Deadline::NOW)? {
-            Some(Exit::Unknown) if !self.orphaned.get_or_init(|| Deadline::after(PATIENCE)).has_passed() => Ok(None),
+            Some(ExitStatus::Unknown) if !self.orphaned.get_or_init(|| Deadline::after(PATIENCE)).has_passed() => {
+                Ok(None)
+            }
             known => Ok(known),
         }
     }

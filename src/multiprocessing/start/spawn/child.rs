@@ -128,7 +128,7 @@ impl From<Errno> for Refusal {
 fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
     let told = |reason: String| Err(Refusal::Told(reason));
     let [order, arguments] = letter::receive(control)?;
-    let order: Order = match transfer::unpack(order, Trust::Kin, Bounds::OF_KIN) {
+    let order: Order = match transfer::unpack(order, Trust::SameProgram, Bounds::OF_KIN) {
         Ok(order) => order,
         Err(error) => return told(format!("{OTHER_BUILD} ({error})")),
     };

@@ -1,28 +1,28 @@
 //! The error of a process that ended before its task began.
 
-use ossature_sys::process::{Exit, Signal};
+use ossature_sys::process::{ExitStatus, Signal};
 
 use super::{Who, loader};
 use crate::error::{Error, ErrorKind};
 
 /// The child ended without a word, and so.
-pub(in crate::multiprocessing::start) fn ended_early(who: Who, end: Option<Exit>) -> Error {
-    let exit = end.unwrap_or(Exit::Unknown);
+pub(in crate::multiprocessing::start) fn ended_early(who: Who, end: Option<ExitStatus>) -> Error {
+    let exit = end.unwrap_or(ExitStatus::Unknown);
     let why = match exit {
         // The dynamic loader's own code, and the shell's for a program that is not there.
-        Exit::Code(127) => ", without a word: the dynamic loader did not find a shared library or a symbol of the program, \
+        ExitStatus::Code(127) => ", without a word: the dynamic loader did not find a shared library or a symbol of the program, \
                             or no memory for it: see LD_LIBRARY_PATH and RLIMIT_AS; its message is on standard error"
             .into(),
-        Exit::Code(_) => match loader::guise() {
+        ExitStatus::Code(_) => match loader::guise() {
             Some(guise) => format!(", without a word: {guise}"),
             None => ", without a word: it never came to freeze_support(TASKS), which must be the first line of main (of the \
                      test, in a test), or it is another program"
                 .into(),
         },
-        Exit::Signal { signal, .. } => causes(signal).map(|causes| format!(": {causes}")).unwrap_or_default(),
-        Exit::Unknown => String::new(),
+        ExitStatus::Signal { signal, .. } => causes(signal).map(|causes| format!(": {causes}")).unwrap_or_default(),
+        ExitStatus::Unknown => String::new(),
     };
-    Error::new(ErrorKind::NotBegun, format!("{} ended before it began its task: {exit}{why}", who.name()))
+    Error::new(ErrorKind::StartFailed, format!("{} ended before it began its task: {exit}{why}", who.name()))
         .with_exit(end)
 }
 

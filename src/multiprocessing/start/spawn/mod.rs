@@ -23,7 +23,7 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
-use ossature_sys::process::{Child, Exit, is_privileged_by_exec};
+use ossature_sys::process::{Child, ExitStatus, is_privileged_by_exec};
 use ossature_sys::socket::{Kind, Socket};
 
 use super::rights::Sets;
@@ -59,7 +59,7 @@ impl Who {
 /// Starts this program anew to run a task.
 ///
 /// # Errors
-/// `NotBegun` when the child ended, refused the task or was silent until the deadline; `Os` when it could not be made. Nothing
+/// `StartFailed` when the child ended, refused the task or was silent until the deadline; `Os` when it could not be made. Nothing
 /// is left of it then.
 pub(crate) fn spawn(
     mut passport: Passport,
@@ -144,7 +144,7 @@ fn unproven(errno: Errno) -> Error {
     let message = "the new process has rights by the program's file, and this process cannot prove that it has them too \
                    (pidfd_getfd): its real and effective user or group differ, or ptrace_scope or a sandbox forbids it; use \
                    Context::Fork";
-    Error::with_errno(ErrorKind::NotBegun, errno, message)
+    Error::with_errno(ErrorKind::StartFailed, errno, message)
 }
 
 /// This process's standard output, for a child that libtest must not write to.
@@ -199,17 +199,17 @@ fn has_ended_silent(control: &Socket, life: BorrowedFd<'_>, deadline: Deadline) 
 fn silent(who: Who, what: &str, patience: Patience) -> Error {
     let within = patience.within();
     Error::new(
-        ErrorKind::NotBegun,
+        ErrorKind::StartFailed,
         format!(
             "{} {what} within {within:?} and was killed: freeze_support(TASKS) must be the first line of its main, \
-             or the start timeout is too short (set_start_timeout, Builder::start_timeout)",
+             or the start timeout is too short (set_start_timeout, ProcessBuilder::start_timeout)",
             who.name(),
         ),
     )
 }
 
 pub(super) fn refused(who: Who, reason: &str) -> Error {
-    Error::new(ErrorKind::NotBegun, format!("{} refused: {reason}", who.name()))
+    Error::new(ErrorKind::StartFailed, format!("{} refused: {reason}", who.name()))
 }
 
 /// A child that has not begun: unless it grows up, it is killed and waited for.
@@ -224,18 +224,18 @@ impl Newborn {
     }
 
     /// How a child ended that sent its last message, or closed its socket.
-    fn end(mut self) -> Option<Exit> {
+    fn end(mut self) -> Option<ExitStatus> {
         let until = self.1.last();
         let end = self.0.as_mut().and_then(|child| child.wait_timeout(until).ok().flatten());
         end.or_else(|| self.kill())
     }
 
     /// Kills a child that did not answer; returns how it ended.
-    fn killed(mut self) -> Option<Exit> {
+    fn killed(mut self) -> Option<ExitStatus> {
         self.kill()
     }
 
-    fn kill(&mut self) -> Option<Exit> {
+    fn kill(&mut self) -> Option<ExitStatus> {
         let mut child = self.0.take()?;
         let _ = child.kill(); // never fails for a child of this user; another's ends when its line does
         let end = child.wait_timeout(self.1.last()).ok().flatten();

@@ -22,7 +22,7 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::fd::{AsFd, AsRawFd};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
-use ossature_sys::process::{is_dumpable, prove_single_thread, set_dumpable};
+use ossature_sys::process::{clear_dumpable, is_dumpable, prove_single_thread, set_dumpable};
 use ossature_sys::socket::{Kind, Socket};
 
 use super::letter::{self, Answer};
@@ -106,12 +106,14 @@ pub(super) fn demand(control: &Socket) -> std::result::Result<Socket, Unproven> 
     sets.limit()?;
     let (near, far) = private::pair(Kind::Stream)?;
     let before = is_dumpable()?;
-    set_dumpable(true)?;
+    set_dumpable()?;
     Answer::Prove(far.as_fd().as_raw_fd()).send(control)?;
     let mut list = [PollFd::new(&near, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
     poll(&mut list, Deadline::NEVER)?;
     let [taken, _] = list;
-    set_dumpable(before)?;
+    if !before {
+        clear_dumpable()?;
+    }
     drop(far);
     if taken.revents().is_empty() { Err(Unproven::Gone) } else { Ok(near) }
 }

@@ -27,7 +27,7 @@ pub use error::{Stage, StartError};
 /// # Examples
 /// A program that gets a pipe as its standard output and none of this process's environment:
 /// ```
-/// use ossature_sys::{fd, pipe, process::{Argument, Exit, Inherit, Plan}};
+/// use ossature_sys::{fd, pipe, process::{Argument, ExitStatus, Inherit, Plan}};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (reader, writer) = pipe::pipe(pipe::Flags::empty())?;
@@ -38,7 +38,7 @@ pub use error::{Stage, StartError};
 ///     .environment(&environment)?
 ///     .descriptors(&descriptors)
 ///     .start()?;
-/// assert_eq!(child.wait()?, Exit::Code(0));
+/// assert_eq!(child.wait()?, ExitStatus::Code(0));
 /// let mut text = [0; 16];
 /// assert_eq!(fd::read(&reader, &mut text)?, 6);
 /// assert_eq!(&text[..6], b"bones\n");

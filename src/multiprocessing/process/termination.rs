@@ -16,49 +16,50 @@ use crate::multiprocessing::start::thread::name_here;
 /// | `i32` | its low eight bits, as the kernel keeps them: 256 becomes 0, -1 becomes 255 |
 /// | [`ExitCode`] | what it was made from |
 /// | `Ok(answer)` | that of the answer |
-/// | `Err(error)` | 1, and "Process NAME:" and the error go to standard error; the name of a [thread](super::Builder::thread) is its own |
+/// | `Err(error)` | 1, and "Process NAME:" and the error go to standard error; the name of a [thread](super::ProcessBuilder::thread) is its own |
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no answer of a process",
+    message = "`{Self}` cannot be returned from the body of a process",
     label = "makes no exit code",
     note = "answer with `()`, `u8`, `i32`, `ExitCode` or a `Result` of them; send anything else through a pipe or a queue; a closure that never returns says `|| -> u8`"
 )]
-pub trait Report {
+#[doc(alias = "Report")]
+pub trait Termination {
     /// The exit code.
     fn report(self) -> u8;
 }
 
-impl Report for () {
+impl Termination for () {
     fn report(self) -> u8 {
         0
     }
 }
 
-impl Report for u8 {
+impl Termination for u8 {
     fn report(self) -> u8 {
         self
     }
 }
 
-impl Report for i32 {
+impl Termination for i32 {
     fn report(self) -> u8 {
         self as u8
     }
 }
 
-impl Report for ExitCode {
+impl Termination for ExitCode {
     fn report(self) -> u8 {
         // std does not tell the number, but compares.
         (0..=u8::MAX).find(|&code| Self::from(code) == self).unwrap_or(1)
     }
 }
 
-impl Report for Infallible {
+impl Termination for Infallible {
     fn report(self) -> u8 {
         match self {}
     }
 }
 
-impl<T: Report, E: Debug> Report for Result<T, E> {
+impl<T: Termination, E: Debug> Termination for Result<T, E> {
     fn report(self) -> u8 {
         match self {
             Ok(answer) => answer.report(),
