@@ -44,7 +44,7 @@ fn a_panic_in_the_process_is_a_value_in_the_test() {
 fn without_the_first_line() {
     if std::env::var_os("OSSATURE_TEST_ALONE").is_some() {
         let error = Process::spawn(double, (Array::new(1).unwrap(),)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unregistered);
+        assert_eq!(error.kind(), ErrorKind::UnknownTask);
         assert!(error.to_string().contains("freeze_support"), "{error}");
     }
 }

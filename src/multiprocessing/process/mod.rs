@@ -70,8 +70,8 @@ mod orphans;
 pub(crate) mod panic;
 mod parent;
 pub(crate) mod passport;
-mod termination;
 pub(crate) mod surroundings;
+mod termination;
 pub(crate) mod unsettled;
 
 use std::borrow::Cow;

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::raw::process::{self as raw, Waited};
+use crate::signal::{name, numbered};
 
 /// How a process ended.
 ///
