@@ -114,7 +114,7 @@ fn self_test() -> Outcome {
     expect(waits || !may_see, "the clerk waits for a message", &text)?;
     expect(part("clerk").contains(" is socket:["), "the clerk has its end of the pipe", &text)?;
     expect(part("teller").contains("is in futex: ") || !may_see, "the teller waits for a lock", &text)?;
-    expect(text.ends_with("teller: exit code 0\nclerk: signal 9\n"), "both are ended", &text)?;
+    expect(text.ends_with("teller: exit code 0\nclerk: signal 9 (SIGKILL)\n"), "both are ended", &text)?;
     println!("ok");
     Ok(())
 }

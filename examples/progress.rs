@@ -98,7 +98,11 @@ fn self_test() -> Outcome {
     let text = Running::start(&[])?.finish()?;
     expect(text.trim_end().ends_with("100 %") && !text.contains("ended at"), "all workers finish", &text)?;
     let text = Running::start(&["--crash"])?.finish()?;
-    expect(text.contains(" 87 %\n\nworker 2 ended at step 20 of 40: signal 9\n"), "one worker is missing", &text)?;
+    expect(
+        text.contains(" 87 %\n\nworker 2 ended at step 20 of 40: signal 9 (SIGKILL)\n"),
+        "one worker is missing",
+        &text,
+    )?;
     println!("ok");
     Ok(())
 }

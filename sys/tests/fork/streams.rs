@@ -4,7 +4,7 @@ use std::os::fd::AsRawFd;
 
 use ossature_sys::eventfd::EventFd;
 use ossature_sys::fd::{self, AsFd, open_standard_streams};
-use ossature_sys::process::{Exit, fork};
+use ossature_sys::process::{ExitStatus, fork};
 
 use crate::harness::{Test, descriptors};
 
@@ -23,7 +23,7 @@ fn without(streams: &[i32], body: impl FnOnce() -> bool) {
         u8::from(!body())
     })
     .unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(0)), "{streams:?}");
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)), "{streams:?}");
 }
 
 fn closed_standard_streams_are_opened() {
