@@ -91,8 +91,12 @@ fn self_test() -> Outcome {
         send(&running)?;
         let text = running.finish()?;
         let has = |line: &str| text.lines().any(|other| other == line);
-        expect(has("worker 1: signal 15") && has("worker 2: signal 15"), "workers end by SIGTERM", &text)?;
-        expect(has("worker 3: signal 9"), "a deaf worker is killed", &text)?;
+        expect(
+            has("worker 1: signal 15 (SIGTERM)") && has("worker 2: signal 15 (SIGTERM)"),
+            "workers end by SIGTERM",
+            &text,
+        )?;
+        expect(has("worker 3: signal 9 (SIGKILL)"), "a deaf worker is killed", &text)?;
         let mut workers = text.lines().filter_map(|line| line.split_once(" is process "));
         expect(workers.all(|(_, pid)| !Path::new("/proc").join(pid).exists()), "no worker is left", &text)?;
     }
