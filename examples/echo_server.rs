@@ -22,7 +22,7 @@ Sends back what each client sends, on the port PORT of this machine (default: an
 IDLE seconds (default: 60) is closed. Ctrl-C or SIGTERM ends the server.
   --self-test  is the clients of itself";
 
-/// The tokens of what is no client. Clients have the tokens from 3 up, and no token is used twice.
+/// The tokens of what is not a client. Clients have the tokens from 3 up, and no token is used twice.
 const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
 const TICK: u64 = 2;

@@ -32,7 +32,7 @@ fn main() -> Outcome {
     if let Some(text) = self_test(&["bob"])? {
         let ways = get_all_start_methods().len() + 2;
         assert_eq!(text.matches("  hello bob\n").count(), ways, "{text}");
-        assert_eq!(text.matches("  started by MainProcess").count(), ways - 1, "a thread is no process: {text}");
+        assert_eq!(text.matches("  started by MainProcess").count(), ways - 1, "a thread is not a process: {text}");
         return Ok(());
     }
     let name = std::env::args().nth(1).unwrap_or_else(|| "world".to_owned());

@@ -38,7 +38,7 @@ use policy::{Policy, Turn};
 use table::Table;
 use task::Task;
 
-/// The tokens of what is no command.
+/// The tokens of what is not a command.
 const TIMER: u64 = u64::MAX;
 const SIGNALS: u64 = u64::MAX - 1;
 

@@ -94,7 +94,7 @@ fn main() -> Outcome {
     let is_self_test = argument.as_deref() == Some("--self-test");
     let port = argument.filter(|_| !is_self_test).map_or(Ok(0), |port| port.parse())?;
     let key = AuthKey::from("secret password");
-    // One handshake at a time: whom a process has let in, it cannot leave to another that is free.
+    // One handshake at a time, because a process cannot hand a connection that it has accepted to an idle process.
     let listener = Listener::builder().authkey(&key).handshakes(1).bind(("localhost", port))?;
     let servers = start(&listener)?;
     if is_self_test {

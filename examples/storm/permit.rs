@@ -44,7 +44,8 @@ impl Primitive for PermitStorm {
         let Some(permit) = self.0.permit_timeout(patience).expect("one unit, so one permit") else {
             return Check::Hangs("the unit of a permit is lost");
         };
-        let second = self.0.try_permit().expect("a second is no error").is_some() || self.0.try_acquire() != Ok(false);
+        let second =
+            self.0.try_permit().expect("a second is not an error").is_some() || self.0.try_acquire() != Ok(false);
         drop(permit);
         if second || self.0.value() != 1 || self.0.release(1).is_ok() {
             return Check::Broken("there is a unit too many");

@@ -132,7 +132,7 @@ impl<T> Thread<T> {
                 Err(Error::new(ErrorKind::NoResult, format!("thread {} left by exit()", name())))
             }
             Some(Err(payload)) => {
-                let words = text(&*payload).unwrap_or("with something that is no text");
+                let words = text(&*payload).unwrap_or("with something that is not a text");
                 Err(Error::new(ErrorKind::Panicked, format!("thread {} panicked: {words}", name())))
             }
             None => {
@@ -152,7 +152,7 @@ impl<T> Thread<T> {
         Thread::of(self.core.clone())
     }
 
-    /// Its name, which means nothing.
+    /// Its name, for display only.
     #[doc(alias = "getName")]
     pub fn name(&self) -> String {
         self.core.name()
@@ -193,7 +193,7 @@ impl<T> Thread<T> {
     #[doc(alias = "setDaemon")]
     pub fn set_daemon(&self, daemon: bool) -> Result<()> {
         if self.core.phase.get() != Phase::Initial {
-            let message = format!("thread {} was started: whether it is a daemon is said before", self.core.name());
+            let message = format!("thread {} was already started: set `daemon` before `start`", self.core.name());
             return Err(Error::new(ErrorKind::AlreadyStarted, message));
         }
         self.core.daemon.set(daemon);

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// | [`Fork`](Self::Fork) | everything its parent had | one thread, no lock held | by the size of the parent |
 /// | [`Spawn`](Self::Spawn) | its arguments | [`freeze_support`](super::freeze_support) | an exec |
 /// | [`Forkserver`](Self::Forkserver) | its arguments | the same, with one thread at that line | a fork of a small process |
-/// | [`Thread`](Self::Thread) | everything, for it is no process | nothing | a thread |
+/// | [`Thread`](Self::Thread) | everything, for it is not a process | nothing | a thread |
 ///
 /// In a test of libtest only `Spawn` and `Thread` work: libtest runs beside its tests in a thread of its own, which `Fork` refuses
 /// and the fork server finds at its `freeze_support`, also with `--test-threads=1`. Tests of the other two have a `main` of their
@@ -54,8 +54,8 @@ pub enum Context {
     Fork,
     /// The same program anew, told what to do. Works beside any number of threads.
     ///
-    /// Its price is that of starting the program, of which the dynamic loader takes a third: linked statically
-    /// (`-C target-feature=+crt-static`, or for musl), children begin so much sooner, those of the fork server as well.
+    /// Its price is that of starting the program, of which the dynamic loader takes a third. With static linking
+    /// (`-C target-feature=+crt-static`, or for musl) children start about a third faster, those of the fork server as well.
     Spawn,
     /// As `Spawn`, but the program runs already and forks itself on request. The first such start makes this server.
     ///
@@ -159,7 +159,7 @@ pub fn set_start_method(method: Context) -> Result<()> {
     match &mut settings().default {
         Some(fixed) => Err(Error::new(
             ErrorKind::AlreadyStarted,
-            format!("the start method is {fixed} already; set it at the beginning of main, and once"),
+            format!("the start method is already {fixed}; set it once, at the start of main"),
         )),
         free => {
             *free = Some(method);

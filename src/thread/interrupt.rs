@@ -20,7 +20,7 @@ static SIGNAL: AtomicI32 = AtomicI32::new(0);
 /// system would do for it, such as ending the process, is never done.
 ///
 /// # Errors
-/// `EAGAIN` for a real-time signal when too many are queued. (A number that is no signal makes no `Signal`.)
+/// `EAGAIN` for a real-time signal when too many are queued. (A number that is not a signal makes no `Signal`.)
 ///
 /// # Examples
 /// ```

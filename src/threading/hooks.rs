@@ -85,7 +85,7 @@ impl<'p, H> PanicReport<'p, H> {
         self.payload
     }
 
-    /// The words of the panic; `None` when it panicked with something that is no text.
+    /// The words of the panic; `None` when it panicked with something that is not a text.
     pub fn message(&self) -> Option<&str> {
         text(self.payload)
     }
@@ -101,7 +101,7 @@ impl<'p, H> PanicReport<'p, H> {
         self.place.map(|place| &place.backtrace).filter(|backtrace| backtrace.status() == BacktraceStatus::Captured)
     }
 
-    /// Whether the thread left by [`exit`](super::exit), Python's `SystemExit`, which is no fault.
+    /// Whether the thread left by [`exit`](super::exit), Python's `SystemExit`, which is not a fault.
     pub fn is_exit(&self) -> bool {
         is_exit(self.payload)
     }

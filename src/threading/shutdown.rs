@@ -1,4 +1,4 @@
-//! The orderly end of a program: callbacks first, then every thread that is no daemon.
+//! The orderly end of a program: callbacks first, then every thread that is not a daemon.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Release;

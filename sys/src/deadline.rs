@@ -63,7 +63,7 @@ impl Deadline {
         }
     }
 
-    /// The instant so many seconds from now, with the rules of Python's `select.select`.
+    /// The instant `seconds` from now, with the rules of Python's `select.select`.
     ///
     /// Rounded away from zero to nanoseconds, so that a wait is never shorter than asked and only zero (of either sign) is
     /// [`NOW`](Self::NOW). Python rounds to microseconds.

@@ -2,7 +2,7 @@
 //! are ready, not on how many there are.
 //!
 //! Each registration carries a `token` of the caller's choice that comes back with its events. What is ready is written
-//! into the caller's array, uninitialised if he likes, and the filled part is lent back.
+//! into the caller's array, which may be uninitialised, and the filled part is lent back.
 //!
 //! ```
 //! use core::mem::MaybeUninit;

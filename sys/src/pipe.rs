@@ -67,7 +67,7 @@ pub fn pipe(flags: Flags) -> Result<(OwnedFd, OwnedFd)> {
 /// `fcntl(fd, F_GETPIPE_SZ)`: how many bytes the pipe holds before a writer has to wait.
 ///
 /// # Errors
-/// `EBADF` when `fd` is no pipe.
+/// `EBADF` when `fd` is not a pipe.
 #[doc(alias = "F_GETPIPE_SZ")]
 pub fn capacity(fd: impl AsFd) -> Result<usize> {
     raw::call("fcntl", || rustix::pipe::fcntl_getpipe_size(fd.as_fd()))
@@ -78,7 +78,7 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
 ///
 /// # Errors
 /// `EBUSY` when more bytes than that are in the pipe, `EPERM` beyond `/proc/sys/fs/pipe-max-size` without the capability,
-/// `EINVAL` beyond 2 GiB, `ENOMEM`, `EBADF` when `fd` is no pipe.
+/// `EINVAL` beyond 2 GiB, `ENOMEM`, `EBADF` when `fd` is not a pipe.
 #[doc(alias = "F_SETPIPE_SZ")]
 pub fn set_capacity(fd: impl AsFd, bytes: usize) -> Result<usize> {
     raw::call("fcntl", || rustix::pipe::fcntl_setpipe_size(fd.as_fd(), bytes))

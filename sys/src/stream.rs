@@ -189,7 +189,7 @@ impl Stream {
     /// Nothing leaks whatever the peer sends, as for [`Socket::recv_with`](crate::socket::Socket::recv_with).
     ///
     /// # Errors
-    /// As for [`read`](Self::read), and `ENOTSOCK` when this is no socket.
+    /// As for [`read`](Self::read), and `ENOTSOCK` when this is not a socket.
     pub fn read_with<const N: usize>(
         &self,
         buffer: &mut [u8],
@@ -229,7 +229,7 @@ impl Stream {
     ///
     /// # Errors
     /// As for [`write`](Self::write); `EINVAL` for descriptors without a byte to carry them or more than 253 of them,
-    /// `ENOTSOCK` when this is no socket, `EOPNOTSUPP` when it is none of this machine (where the kernel would drop the
+    /// `ENOTSOCK` when this is not a socket, `EOPNOTSUPP` when it is none of this machine (where the kernel would drop the
     /// descriptors without a word), `ETOOMANYREFS` when too many of this user are on their way.
     pub fn write_with(
         &self,
@@ -272,7 +272,7 @@ impl Stream {
     /// `shutdown(fd, how)`: ends one direction or both, for everybody who has this socket.
     ///
     /// # Errors
-    /// `ENOTSOCK` when this is no socket, `ENOTCONN` when it is not connected.
+    /// `ENOTSOCK` when this is not a socket, `ENOTCONN` when it is not connected.
     pub fn shutdown(&self, how: Shutdown) -> Result<()> {
         raw::call("shutdown", || rustix::net::shutdown(&self.fd, how))
     }
@@ -293,7 +293,7 @@ impl Stream {
     /// `getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ...)`: who made the connection (or the pair); `None` when nobody can tell.
     ///
     /// # Errors
-    /// `ENOMEM`; being no socket of this machine is no error but `None`.
+    /// `ENOMEM`; being no socket of this machine is not an error but `None`.
     #[doc(alias = "SO_PEERCRED")]
     pub fn peer_credentials(&self) -> Result<Option<Credentials>> {
         match self.carrier {

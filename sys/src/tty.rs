@@ -43,7 +43,7 @@ pub fn is_terminal(fd: impl AsFd) -> bool {
 /// guard.
 ///
 /// # Errors
-/// `ENOTTY` when it is no terminal, `EIO` for a process in an orphaned background group.
+/// `ENOTTY` when it is not a terminal, `EIO` for a process in an orphaned background group.
 #[doc(alias = "cfmakeraw")]
 #[doc(alias = "tty.setraw")]
 pub fn raw(fd: &(impl AsFd + ?Sized)) -> Result<Restore<'_>> {
@@ -71,7 +71,7 @@ pub fn raw(fd: &(impl AsFd + ?Sized)) -> Result<Restore<'_>> {
 /// Differs from Python's `tty.setcbreak` like [`raw`] from `tty.setraw`.
 ///
 /// # Errors
-/// `ENOTTY` when it is no terminal, `EIO` for a process in an orphaned background group.
+/// `ENOTTY` when it is not a terminal, `EIO` for a process in an orphaned background group.
 #[doc(alias = "tty.setcbreak")]
 pub fn cbreak(fd: &(impl AsFd + ?Sized)) -> Result<Restore<'_>> {
     Restore::after(fd.as_fd(), |settings| {
@@ -152,7 +152,7 @@ pub struct WindowSize {
 /// `ioctl(fd, TIOCGWINSZ, ...)`: the size of the window.
 ///
 /// # Errors
-/// `ENOTTY` when it is no terminal.
+/// `ENOTTY` when it is not a terminal.
 #[doc(alias = "TIOCGWINSZ")]
 #[doc(alias = "os.get_terminal_size")]
 pub fn window_size(fd: impl AsFd) -> Result<WindowSize> {
@@ -163,7 +163,7 @@ pub fn window_size(fd: impl AsFd) -> Result<WindowSize> {
 /// `ioctl(fd, TIOCSWINSZ, ...)`: changes the size; the foreground group gets SIGWINCH if it differs.
 ///
 /// # Errors
-/// `ENOTTY` when it is no terminal.
+/// `ENOTTY` when it is not a terminal.
 #[doc(alias = "TIOCSWINSZ")]
 pub fn set_window_size(fd: impl AsFd, size: WindowSize) -> Result<()> {
     let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: size.x_pixels, ws_ypixel: size.y_pixels };
@@ -173,7 +173,7 @@ pub fn set_window_size(fd: impl AsFd, size: WindowSize) -> Result<()> {
 /// `tcgetpgrp(fd)`: the process group that reads from the terminal; `None` when there is none.
 ///
 /// # Errors
-/// `ENOTTY` when it is no terminal, or not the one that controls this session.
+/// `ENOTTY` when it is not a terminal, or not the one that controls this session.
 #[doc(alias = "tcgetpgrp")]
 #[doc(alias = "os.tcgetpgrp")]
 pub fn foreground(fd: impl AsFd) -> Result<Option<Pid>> {
@@ -202,7 +202,7 @@ pub fn set_foreground(fd: impl AsFd, group: Pid) -> Result<()> {
 ///
 /// # Errors
 /// `EPERM` when the caller leads no session, has a terminal already, or the terminal controls another session; `ENOTTY`
-/// when it is no terminal.
+/// when it is not a terminal.
 #[doc(alias = "TIOCSCTTY")]
 pub fn make_controlling(fd: impl AsFd) -> Result<()> {
     foreign::call("ioctl", || rustix::process::ioctl_tiocsctty(fd.as_fd()))

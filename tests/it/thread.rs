@@ -155,7 +155,7 @@ fn constants_say_what_they_promise() {
     assert!(thread::daemon_threads_allowed());
     assert_eq!(thread::TIMEOUT_MAX.as_secs_f64(), 9_223_372_036.0);
     soon(|| {
-        // And what is longer is no error, but no limit.
+        // And what is longer is not an error, but no limit.
         let handle = thread::start_joinable_thread(|| ()).unwrap();
         assert!(handle.join_timeout(Duration::MAX).unwrap());
     });

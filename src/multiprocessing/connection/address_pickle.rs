@@ -7,10 +7,10 @@ use crate::error::{Error, ErrorKind, Result};
 impl TryFrom<&Address> for Value {
     type Error = Error;
 
-    /// A pair, or a text; bytes for an abstract name that is no text.
+    /// A pair, or a text; bytes for an abstract name that is not a text.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for what Python's `multiprocessing` has no form for: IPv6, and a path that is no text.
+    /// [`ErrorKind::InvalidInput`] for what Python's `multiprocessing` has no form for: IPv6, and a path that is not a text.
     ///
     /// # Examples
     /// ```
@@ -48,9 +48,7 @@ impl TryFrom<&Value> for Address {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for anything else.
     fn try_from(value: &Value) -> Result<Self> {
-        let invalid = || {
-            Error::new(ErrorKind::InvalidInput, "this object is no address: neither a pair of host and port nor a text")
-        };
+        let invalid = || Error::new(ErrorKind::InvalidInput, "not an address: expected (host, port) or a string");
         match value {
             Value::Text(text) => text.as_str().try_into(),
             Value::Bytes(bytes) => bytes.as_slice().try_into(),

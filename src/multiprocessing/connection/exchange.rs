@@ -98,7 +98,7 @@ impl Exchange {
             }
         }
         if self.handshake.is_done() && !self.ahead.rest().is_empty() {
-            return Err(Error::new(ErrorKind::Auth, "the other side spoke out of turn"));
+            return Err(Error::new(ErrorKind::Auth, "unexpected data during the handshake"));
         }
         self.speak()
     }
@@ -172,7 +172,7 @@ impl AsFd for Exchange {
     }
 }
 
-/// What is no message, or one too long for a handshake.
+/// What is not a message, or one too long for a handshake.
 fn no_message(error: Error) -> Error {
     Error::caused(ErrorKind::Auth, None, error)
 }

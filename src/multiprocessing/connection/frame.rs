@@ -189,7 +189,7 @@ impl Incoming {
     /// Counts `n` bytes that were put at the beginning of [`space`](Self::space), and says whether the message is whole.
     ///
     /// # Errors
-    /// [`Decode`](ErrorKind::Decode) for what is no header, [`TooLong`](ErrorKind::TooLong) for a message beyond the limit.
+    /// [`Decode`](ErrorKind::Decode) for what is not a header, [`TooLong`](ErrorKind::TooLong) for a message beyond the limit.
     pub(crate) fn advance(&mut self, n: usize) -> Result<bool> {
         if let Some(len) = self.len {
             self.filled = self.filled.saturating_add(n).min(self.body.len());

@@ -231,7 +231,7 @@ impl Handshake {
             )),
             Stage::Welcomed => self.fail("the other side neither welcomed nor refused us"),
             Stage::Challenge | Stage::Welcome | Stage::Answer(_) | Stage::Done | Stage::Failed => {
-                self.fail("the other side spoke out of turn")
+                self.fail("unexpected data during the handshake")
             }
         }
     }
@@ -252,7 +252,7 @@ impl Handshake {
         self.is_done() && self.delivers
     }
 
-    /// How far the other side is believed that has proved to know the key.
+    /// How far a peer is trusted that has proved to know the key.
     pub(super) fn proved_trust(&self) -> Trust {
         self.key.trust()
     }

@@ -274,7 +274,7 @@ impl ListenerBuilder {
     /// the others wait on. A program that shares it without this crate has to expect `EAGAIN`. It is closed on exec.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is no socket, or no stream, does not listen, or has
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is not a socket, or no stream, does not listen, or has
     /// an address of another family than those of [`Address`]; it is closed then, and otherwise as it was.
     /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `ENOBUFS`.
     ///
@@ -295,11 +295,11 @@ impl ListenerBuilder {
         let unfit =
             |why| Error::new(ErrorKind::InvalidInput, format!("no listener can be made of a descriptor that {why}"));
         let failed = |errno| match errno {
-            Errno::NOTSOCK => unfit("is no socket"),
+            Errno::NOTSOCK => unfit("is not a socket"),
             other => Error::os(other, "cannot listen with a socket from elsewhere"),
         };
         if socket::kind_of(&fd).map_err(failed)? != Some(Kind::Stream) {
-            return Err(unfit("is no stream socket"));
+            return Err(unfit("is not a stream socket"));
         }
         if !socket::is_listening(&fd).map_err(failed)? {
             return Err(unfit("does not listen: call listen(2) on it first, or bind() to its address here"));

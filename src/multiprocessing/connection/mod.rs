@@ -203,7 +203,7 @@ impl Connection {
         Ok(self.stream.peer_credentials()?)
     }
 
-    /// How far the other side is believed.
+    /// How far the peer is trusted.
     pub fn trust(&self) -> Trust {
         self.trust.get()
     }

@@ -93,7 +93,7 @@ enum Next {
 }
 
 const LATE: &str = "a peer did not finish the handshake in time";
-const MADE_ROOM: &str = "a peer that was slow with the handshake made room for another";
+const MADE_ROOM: &str = "handshake dropped: too many are pending, and this peer was the slowest";
 
 /// One call of [`Pending::serve`].
 struct Call<'c> {

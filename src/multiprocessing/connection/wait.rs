@@ -37,7 +37,7 @@ pub fn wait(objects: &[&dyn AsFd], timeout: impl Into<Deadline>) -> Result<Vec<u
     let mut numbers: Vec<RawFd> = fds.iter().map(|entry| entry.fd().as_raw_fd()).collect();
     numbers.sort_unstable();
     if let Some([twice, ..]) = numbers.windows(2).find(|pair| pair.first() == pair.last()) {
-        let message = format!("descriptor {twice} stands twice among the objects to wait for");
+        let message = format!("descriptor {twice} is listed twice among the objects to wait for");
         return Err(Error::new(ErrorKind::AlreadyRegistered, message));
     }
     poll(&mut fds, timeout).map_err(|errno| Error::os(errno, "cannot wait for these objects"))?;

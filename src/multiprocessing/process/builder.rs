@@ -58,17 +58,19 @@ impl ProcessBuilder {
         self
     }
 
-    /// Says whether it ends with this process and may have no children; otherwise it is as this process is.
+    /// Makes the new process a daemon, which ends with this process and may not have children. Without this call the new
+    /// process is a daemon if this process is a daemon.
     ///
-    /// A daemon gets `SIGTERM` at this process's normal end, and is killed when this process is ended in any other way, whatever
-    /// signals it blocks or handles. It is no daemon in the sense of Unix.
+    /// A daemon gets `SIGTERM` at the normal end of this process. The daemon is killed when this process ends in any other
+    /// way, whatever signals the daemon blocks or handles. A daemon is not a daemon in the sense of Unix.
     ///
-    /// One that a process's first thread started, by fork or spawn, is killed by the kernel, which forgets that when the daemon
-    /// changes its effective user or group: call [`end_with_parent`](ossature_sys::process::end_with_parent) after that. Any other
-    /// has a small thread for it.
+    /// If the main thread started the daemon by fork or spawn, the kernel kills it (`PR_SET_PDEATHSIG`). A change of the
+    /// daemon's effective user or group clears that: call
+    /// [`end_with_parent`](ossature_sys::process::end_with_parent) after the change. Every other daemon has a small thread
+    /// that watches the parent.
     ///
-    /// Differs from Python, which waits for ever for a daemon that ignores `SIGTERM` or is stopped, and lets it live on when
-    /// its parent is killed: here it is killed 5 s after the `SIGTERM`, or after what
+    /// Differs from Python, which waits for ever for a daemon that ignores `SIGTERM` or is stopped, and lets the daemon live on
+    /// when its parent is killed. Here the daemon is killed 5 s after the `SIGTERM`, or after what
     /// [`set_daemon_grace`](crate::multiprocessing::util::set_daemon_grace) says.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = Some(daemon);

@@ -23,7 +23,7 @@ pub fn current_process() -> CurrentProcess {
 pub struct CurrentProcess(&'static Era);
 
 impl CurrentProcess {
-    /// Its name, which means nothing.
+    /// Its name, for display only.
     pub fn name(&self) -> String {
         self.0.name()
     }
@@ -44,8 +44,8 @@ impl CurrentProcess {
         &self.0.identity
     }
 
-    /// The key that it proves by who it is, and gives its children: in the first process 32 bytes that nobody can guess, made when
-    /// they are first needed.
+    /// The key with which this process authenticates itself, and which its children inherit. The first process makes 32 random
+    /// bytes when the key is first needed.
     ///
     /// # Errors
     /// `ENOSYS` or `EPERM` where a sandbox forbids `getrandom(2)`.

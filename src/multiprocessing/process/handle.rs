@@ -21,8 +21,8 @@ use crate::multiprocessing::context::Context;
 use crate::multiprocessing::start::{Life, Started};
 use crate::thread::joins_itself;
 
-/// A child of this process, or a thread in the guise of one. All copies of a handle speak of the same child, and as many threads
-/// as like to may wait for it, each with its own deadline.
+/// A child of this process, or a thread that stands for a process. Clones refer to the same child. Any number of threads may
+/// wait for the child, each with its own deadline.
 ///
 /// As a descriptor it is Python's *sentinel*: readable once the child has ended, so it can stand in a poll, an epoll or a
 /// [`Selector`](crate::select::selectors) beside anything else.
@@ -184,7 +184,8 @@ impl Process {
     /// [`ErrorKind::NotAllowed`] in a process that did not start it, [`ErrorKind::Closed`] after [`close`](Self::close),
     /// [`ErrorKind::WouldDeadlock`] in the thread itself that it is.
     pub fn join(&self) -> Result<ExitStatus> {
-        let unknown = || Error::new(ErrorKind::Os, "the wait ended without an end");
+        let unknown =
+            || Error::new(ErrorKind::Os, "internal error: a wait without a deadline returned without an exit status");
         self.join_timeout(Deadline::NEVER)?.ok_or_else(unknown) // without a deadline there is always an end
     }
 
@@ -285,7 +286,7 @@ impl Process {
         Ok(self.0.state.lock().panic.clone())
     }
 
-    /// Sends it a signal, or nobody: never another process that got its number. One that has ended already is no error.
+    /// Sends it a signal, or nobody: never another process that got its number. One that has ended already is not an error.
     ///
     /// # Errors
     /// [`ErrorKind::Closed`] after [`close`](Self::close), [`ErrorKind::Unsupported`] for a thread, `EPERM` when it became
@@ -445,7 +446,7 @@ impl Process {
     }
 }
 
-/// Whether both speak of the same child.
+/// Whether both refer to the same child.
 impl PartialEq for Process {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

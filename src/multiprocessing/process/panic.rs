@@ -18,9 +18,9 @@ use crate::thread::{Escaped, Place, text};
 /// destructors blocks or panics as well. The panic that escaped from the work is told to the parent here.
 ///
 /// The hook of a forked child is its parent's for everything else: for panics of its other threads of [std](std::thread), and for
-/// those of its finalizers and callbacks, which a line with the name of the process goes before. It also hears, after such a
-/// line, of a panic that aborts the process: of one that cannot unwind, and of every one in a program that is built with
-/// `panic = "abort"`, whose parent sees a signal and no report. A hook that the work itself sets is called as it panics, and
+/// those of its finalizers and callbacks. A line with the name of the process goes before these. After such a line the hook
+/// also sees panics that abort: those that cannot unwind, and all of them in a program that is built with
+/// `panic = "abort"`. The parent of such a process sees a signal and no report. A hook that the work itself sets is called as it panics, and
 /// what escapes is printed at the end, with neither place nor backtrace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PanicReport {
@@ -70,7 +70,7 @@ impl PanicReport {
         }
     }
 
-    /// The words of the panic; `Box<dyn Any>` when it panicked with something that is no text. Cut after 16 KiB, which it
+    /// The words of the panic; `Box<dyn Any>` when it panicked with something that is not a text. Cut after 16 KiB, which it
     /// then says.
     pub fn message(&self) -> &str {
         &self.message

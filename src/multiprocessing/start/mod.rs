@@ -35,7 +35,7 @@ pub(crate) struct Started {
 
 /// This process's descriptor, for a child that is to know its parent by it.
 fn own_pidfd() -> crate::error::Result<OwnedFd> {
-    pidfd_open(id()).map_err(shortage::of("cannot start a process: no pidfd of its parent"))
+    pidfd_open(id()).map_err(shortage::of("cannot start a process: opening a pidfd for this process failed"))
 }
 
 /// Children that were killed before their task began, and whose end the kernel delays. They sleep uninterruptibly, or a
@@ -116,7 +116,7 @@ impl Life {
         }
     }
 
-    /// Sends a signal to it and to nobody else; one that has ended already is no error.
+    /// Sends a signal to it and to nobody else; one that has ended already is not an error.
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         match self {
             Self::Child { pidfd, .. } => match pidfd_send_signal(pidfd, signal) {

@@ -36,7 +36,7 @@ use crate::multiprocessing::transfer::memory;
 pub struct Barrier(#[serde(with = "memory")] Shm<barrier::Barrier<Shared>>);
 
 impl Barrier {
-    /// A barrier for so many parties in shared memory.
+    /// A barrier for `parties` parties in shared memory.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for no parties and for more than 120; otherwise as for

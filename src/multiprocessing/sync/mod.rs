@@ -29,10 +29,17 @@
 //! **A limit** of a wait is a `Duration`, an `Option<Duration>`, a [`Deadline`](crate::sys::deadline::Deadline) or a
 //! [`Cancel`](crate::sys::futex::Cancel), by the monotonic clock; when it is over the answer is `false` or `None`.
 //!
-//! **When a holder of a lock was killed** the next one may find what the lock guards half changed. So `acquire` and `with` are
-//! refused with [`Abandoned`](crate::ErrorKind::Abandoned), and do not hold the lock then, and the waits of [`Condition`] end with
-//! it, and do hold it, until somebody takes `lock()`, whose guard says `abandoned()`, mends what is broken, and calls `mark_consistent()` on it, or `mark_unrecoverable()`,
-//! after which nobody gets the lock any more.
+//! **When a holder of a lock was killed**, the data that the lock guards may be half changed. The error is
+//! [`Abandoned`](crate::ErrorKind::Abandoned):
+//!
+//! | call | result | the caller has the lock |
+//! | --- | --- | --- |
+//! | `acquire`, `with` | `Abandoned` | no |
+//! | a wait of [`Condition`] | `Abandoned` | yes |
+//! | `lock()` | a guard whose `abandoned()` is true | yes |
+//!
+//! So it stays until a guard calls `mark_consistent()`, after a repair of the data. After `mark_unrecoverable()` nobody gets
+//! the lock any more.
 //!
 //! **Fork** is refused in a thread that holds one of these locks: the child would not be the owner.
 

@@ -61,7 +61,7 @@ static FROZEN: RwLock<Vec<Frozen>> = RwLock::new(Vec::new());
 /// The tasks of the house itself, known to every program.
 static INTERNAL: Tasks = crate::tasks![forkserver::serve];
 
-/// Where a process that was started to run a task does so, and never comes back; for any other it only notes the table.
+/// In a process that was started to run a task: runs the task and does not return. In any other: registers the table.
 ///
 /// The first line of `main`, and in a test that starts processes, of the test: whatever stands above runs in every child
 /// too. Calling it again with the same table does nothing; a second table is added to the first, but children know the first
@@ -159,7 +159,7 @@ pub(crate) fn registered<F: Target<Args>, Args>(_task: F) -> Result<Registered> 
     }
     Err(Error::new(
         ErrorKind::UnknownTask,
-        format!("{} is no task: add it to the tasks![...] that are given to freeze_support", type_name::<F>()),
+        format!("{} is not a task: add it to the tasks![...] that are given to freeze_support", type_name::<F>()),
     ))
 }
 

@@ -95,7 +95,7 @@ impl<F: FnOnce() + Send> Call for Lock<Option<F>> {
 /// Calls something once, some time after its start, unless it is cancelled before. Clones are the same timer; dropping it
 /// changes nothing.
 ///
-/// Differs from Python: it is no thread, so it has no name, is in no list, and [`wait`](Self::wait) stands for `join`. The callback has
+/// Differs from Python: it is not a thread, so it has no name, is in no list, and [`wait`](Self::wait) stands for `join`. The callback has
 /// its arguments in it. A panic in it is reported by the [`excepthook`](super::set_excepthook).
 ///
 /// In a forked child the parent's timers do not fire; new ones do.
@@ -205,7 +205,7 @@ impl Timer {
     fn is_initial(&self) -> Result<()> {
         match self.0.state.phase.load(Acquire) {
             INITIAL => Ok(()),
-            _ => Err(Error::new(ErrorKind::AlreadyStarted, "the timer was started: say this before")),
+            _ => Err(Error::new(ErrorKind::AlreadyStarted, "the timer was already started: set this before `start`")),
         }
     }
 

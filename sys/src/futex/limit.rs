@@ -14,7 +14,7 @@ use crate::deadline::Deadline;
 /// Ends waits from outside: a flag that a waiter watches beside what it waits for.
 ///
 /// For the threads of one process; [`cancel`](Self::cancel) may be called by a signal handler. It stays cancelled, and ends
-/// every later wait with it at once, until it is [`reset`](Self::reset). What can be had without waiting is had all the same.
+/// every later wait with it at once, until it is [`reset`](Self::reset). Operations that need not wait still succeed.
 ///
 /// ```
 /// use core::time::Duration;

@@ -96,7 +96,7 @@ impl Child {
         pidfd::pidfd_send_signal(&self.pidfd, signal)
     }
 
-    /// Kills the child with `SIGKILL`. One that has ended already is no error.
+    /// Kills the child with `SIGKILL`. One that has ended already is not an error.
     ///
     /// # Errors
     /// `EPERM` when it became another user's.
@@ -108,7 +108,7 @@ impl Child {
         }
     }
 
-    /// Asks the child to end, with `SIGTERM`. One that has ended already is no error.
+    /// Asks the child to end, with `SIGTERM`. One that has ended already is not an error.
     ///
     /// # Errors
     /// `EPERM` when it became another user's.

@@ -25,8 +25,8 @@ pub enum ExitStatus {
         /// Whether the kernel wrote a core file.
         core_dumped: bool,
     },
-    /// It ended, and how is not to be learnt: somebody else reaped it, or the kernel was told to, and this kernel (before
-    /// Linux 6.15) keeps no memory of it. Never invented.
+    /// The process ended, but its status is not available: somebody else reaped the process, or the kernel was told to, and
+    /// this kernel (before Linux 6.15) does not keep the status. A status is never invented.
     Unknown,
 }
 

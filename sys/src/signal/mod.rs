@@ -47,7 +47,7 @@ use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::raw::{self, signal::Siginfo};
 
-/// The signal with this number; `None` for a number that is no signal or that libc keeps to itself.
+/// The signal with this number; `None` for a number that is not a signal or that libc keeps to itself.
 ///
 /// # Examples
 /// ```

@@ -84,7 +84,7 @@ impl Kind {
 /// [`Kind`]. Nothing is changed.
 ///
 /// # Errors
-/// `ENOTSOCK` for a descriptor that is no socket.
+/// `ENOTSOCK` for a descriptor that is not a socket.
 #[doc(alias = "SO_TYPE")]
 pub fn kind_of(fd: impl AsFd) -> Result<Option<Kind>> {
     let kind = raw::call("getsockopt", || sockopt::socket_type(&fd))?;
@@ -95,7 +95,7 @@ pub fn kind_of(fd: impl AsFd) -> Result<Option<Kind>> {
 /// is changed.
 ///
 /// # Errors
-/// `ENOTSOCK` for a descriptor that is no socket.
+/// `ENOTSOCK` for a descriptor that is not a socket.
 #[doc(alias = "SO_ACCEPTCONN")]
 pub fn is_listening(fd: impl AsFd) -> Result<bool> {
     raw::call("getsockopt", || sockopt::socket_acceptconn(&fd))
@@ -104,7 +104,7 @@ pub fn is_listening(fd: impl AsFd) -> Result<bool> {
 /// `getsockname(fd, ...)`: the own address of a socket that was made elsewhere, as [`Socket::local_address`]. Nothing is changed.
 ///
 /// # Errors
-/// `ENOTSOCK` for a descriptor that is no socket, `ENOBUFS` when the system is out of memory.
+/// `ENOTSOCK` for a descriptor that is not a socket, `ENOBUFS` when the system is out of memory.
 #[doc(alias = "getsockname")]
 pub fn address_of(fd: impl AsFd) -> Result<Address> {
     raw::call("getsockname", || rustix::net::getsockname(&fd)).map(|any| Address::from_any(&any))
@@ -282,7 +282,7 @@ impl Socket {
     /// These are the credentials of that moment: the peer may have changed them or handed its end on since.
     ///
     /// # Errors
-    /// `ENOTSOCK` for a descriptor that is no socket.
+    /// `ENOTSOCK` for a descriptor that is not a socket.
     #[doc(alias = "SO_PEERCRED")]
     pub fn peer_credentials(&self) -> Result<Option<Credentials>> {
         ancillary::peer_credentials(self.as_fd())

@@ -33,7 +33,8 @@
 //! | count 0 | somebody may sleep | a waiter, before it sleeps |
 //! | somebody may sleep | nobody | the release whose wake found nobody, if nothing happened since |
 //!
-//! Who comes first is not served first: a unit goes to whoever takes it, and one that is awake is faster than one that sleeps.
+//! Not fair: waiters are not served in order. A unit goes to the first taker, and a thread that is awake is faster than one that
+//! sleeps.
 //!
 //! **When someone is killed** (scope `Shared`):
 //!

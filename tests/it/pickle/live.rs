@@ -66,7 +66,7 @@ c.close()
 ";
     for python in interpreters() {
         let (connection, mut child) = peer(&python, script);
-        let error = connection.recv_pickled_timeout(SOON).expect_err("it is no plain data");
+        let error = connection.recv_pickled_timeout(SOON).expect_err("it is not plain data");
         assert_eq!(error.kind(), ErrorKind::Decode);
         let text = error.to_string();
         assert!(text.contains("GLOBAL at offset") && text.contains("only plain data is read"), "{text}");

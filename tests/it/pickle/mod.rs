@@ -14,7 +14,7 @@ use ossature::multiprocessing::connection::pickle::{Value, decode};
 /// What decoding `bytes` complains of.
 #[track_caller]
 fn complaint(bytes: &[u8]) -> String {
-    let error = decode(bytes).expect_err("it is no plain data");
+    let error = decode(bytes).expect_err("it is not plain data");
     assert_eq!(error.kind(), ErrorKind::Decode);
     error.to_string()
 }

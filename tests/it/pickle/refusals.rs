@@ -1,4 +1,4 @@
-//! What is no plain data is an error that names opcode and offset; nothing runs.
+//! What is not plain data is an error that names opcode and offset; nothing runs.
 
 use ossature::error::ErrorKind;
 use ossature::multiprocessing::connection::pickle::{Value, decode, encode};
@@ -18,7 +18,7 @@ fn classes_and_functions_are_refused_by_name() {
         "STACK_GLOBAL at offset 17: names posix.system; only plain data is read",
     );
     refused(b"cbuiltins\neval\n.", "GLOBAL at offset 0: names builtins.eval; only plain data is read");
-    refused(b"cbuiltins\nset\n.", "GLOBAL at offset 0: set itself is no plain data");
+    refused(b"cbuiltins\nset\n.", "GLOBAL at offset 0: set itself is not plain data");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_known_class_takes_only_what_plain_data_was_written_with() {
         b"c_codecs\nencode\nX\x03\0\0\0\xe2\x82\xacX\x06\0\0\0latin1\x86R.",
         "BINUNICODE at offset 16: the text is not Latin-1, so it stands for no bytes",
     );
-    refused(b"ccollections\nOrderedDict\n](K\x01e\x85R.", "REDUCE at offset 31: a int is no pair");
+    refused(b"ccollections\nOrderedDict\n](K\x01e\x85R.", "REDUCE at offset 31: a int is not a pair");
 }
 
 #[test]

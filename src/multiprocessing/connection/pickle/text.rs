@@ -46,7 +46,7 @@ pub(super) fn literal(line: &[u8]) -> Option<Vec<u8>> {
 
 /// Text in the raw-unicode-escape form: Latin-1, with `\uXXXX` and `\UXXXXXXXX` for the rest.
 ///
-/// Two escapes that are a surrogate pair make one character; half a pair is no text.
+/// Two escapes that are a surrogate pair make one character; half a pair is not a text.
 pub(super) fn raw_unicode(line: &[u8]) -> Option<String> {
     let mut text = String::with_capacity(line.len());
     let mut rest = line;

@@ -128,7 +128,7 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
                 return Ok(Some(Value::Bytes(self.bytes(id)?)));
             }
             Kind::ByteArray(_) | Kind::Made(Made::ByteArray, ..) => return Ok(Some(Value::ByteArray(self.bytes(id)?))),
-            Kind::Class(class) => return Err(self.error(id, format_args!("{class} itself is no plain data"))),
+            Kind::Class(class) => return Err(self.error(id, format_args!("{class} itself is not plain data"))),
             Kind::Items(items) => (node.shape, &items[..]),
             Kind::One(item) => (node.shape, std::slice::from_ref(item)),
             Kind::Made(made, list, count) => {
@@ -206,7 +206,7 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
                     Ok([key, value]) => pairs.push((key, value)),
                     Err(_) => return Err(self.error(id, "a pair has two items")),
                 },
-                other => return Err(self.error(id, format_args!("a {} is no pair", other.type_name()))),
+                other => return Err(self.error(id, format_args!("a {} is not a pair", other.type_name()))),
             }
         }
         // The list and the pairs in it were freed.

@@ -104,7 +104,7 @@ pub(super) fn way(entrance: &Entrance, rights: &Rights, patience: Patience) -> R
         }
     };
     let way =
-        duplicate(&link.socket).map_err(shortage::of("cannot give the new process the way to the fork server"))?;
+        duplicate(&link.socket).map_err(shortage::of("cannot pass the fork server's socket to the new process"))?;
     Ok((*made, way))
 }
 

@@ -92,7 +92,7 @@ impl Ward {
     /// Sends a signal to it and to nobody else.
     ///
     /// # Errors
-    /// `EPERM` when it became another user's. One that has ended already is no error.
+    /// `EPERM` when it became another user's. One that has ended already is not an error.
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         match pidfd_send_signal(&self.pidfd, signal) {
             Err(Errno::SRCH) => Ok(()),

@@ -145,7 +145,7 @@ fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
     settle(&order)?;
     if let Some((Handle(server), rights)) = order.server {
         forkserver::use_link(server, rights)
-            .map_err(|errno| Refusal::Told(format!("it could not take the way to the fork server: {errno}")))?;
+            .map_err(|errno| Refusal::Told(format!("it could not take over the fork server's socket: {errno}")))?;
     }
     tasks::set_max_argument_depth(order.depth);
     let body = match task.open(arguments) {
@@ -197,8 +197,7 @@ fn refuse(control: &Socket, reason: String) -> ! {
 
 /// Ends a process that has no parent to tell: the program was started by hand.
 fn by_hand() -> ! {
-    let text =
-        "this process was to run a task for its parent, and has none: --multiprocessing-fork is not for use by hand\n";
+    let text = "started as a worker, but there is no parent: --multiprocessing-fork is not for use by hand\n";
     let _ = std::io::stderr().write_all(text.as_bytes());
     exit(FORLORN)
 }
