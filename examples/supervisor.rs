@@ -170,8 +170,8 @@ fn main() -> Outcome {
         assert_eq!(count("shaky: started"), RESTARTS as usize + 1, "{text}");
         assert_eq!(count("shaky: panicked: lost its footing; given up"), 1, "{text}");
         assert_eq!((count("once: started"), count("once: done")), (1, 1), "{text}");
-        assert_eq!((count("steady: started"), count("steady: signal 15")), (1, 1), "{text}");
-        assert_eq!((count("stubborn: does not listen"), count("stubborn: signal 9")), (1, 1), "{text}");
+        assert_eq!((count("steady: started"), count("steady: signal 15 (SIGTERM)")), (1, 1), "{text}");
+        assert_eq!((count("stubborn: does not listen"), count("stubborn: signal 9 (SIGKILL)")), (1, 1), "{text}");
         return Ok(());
     }
     let end_at = match option("for") {
