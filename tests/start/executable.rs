@@ -140,7 +140,7 @@ fn program_started_through_its_loader_is_told() {
     let program = std::env::current_exe().unwrap();
     let run = Command::new(&loader).arg(&program).arg(THROUGH_LOADER).output().unwrap();
     let text = String::from_utf8(run.stdout).unwrap();
-    assert!(text.starts_with("NotBegun true "), "{text}");
+    assert!(text.starts_with("StartFailed true "), "{text}");
     let told = [loader.as_str(), program.to_str().unwrap(), "start the program itself"];
     assert!(told.iter().all(|part| text.contains(part)), "{text}");
 }

@@ -152,7 +152,7 @@ fn program_takes_no_strangers_orders() {
     let text = String::from_utf8(run.stdout.clone()).unwrap();
     let lines: Vec<_> = text.lines().collect();
     let [told, more, its_end, nothing, another_end] = lines[..] else { panic!("{run:?}") };
-    assert!(told.starts_with("NotBegun Some(Code(2)) ") && told.contains("rights by its file"), "{told}");
+    assert!(told.starts_with("StartFailed Some(Code(2)) ") && told.contains("rights by its file"), "{told}");
     // Neither has it let go of what nobody asked it to let go of, nor does who has less get at it.
     assert_eq!(more, format!("{LOW_PORTS:016x} Err(true)"));
     // Without its rights it is like any other program of that user.
