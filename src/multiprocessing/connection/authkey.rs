@@ -15,7 +15,7 @@ use crate::multiprocessing::transfer::Trust;
 /// and has no serialised form, so that it cannot travel in a message by mistake.
 ///
 /// Differs from Python, where any byte string will do and can be printed: this one is made from bytes explicitly. An empty
-/// key is a key like any other, one that everybody knows: who proves to know it is a [`Stranger`](Trust::Untrusted) still.
+/// key is a key like any other, one that everybody knows: who proves to know it is a [`Untrusted`](Trust::Untrusted) still.
 ///
 /// # Examples
 /// ```
