@@ -70,6 +70,10 @@ static INTERNAL: Tasks = crate::tasks![forkserver::serve];
 /// A `main` that does all its work in a thread with a bigger stack calls this in that thread or before it. Called in the thread it
 /// serves [`Context::Spawn`](crate::multiprocessing::Context::Spawn); a fork server needs it before.
 ///
+/// In a test file, call it in the first line of each test that starts a process. The table belongs to the process, and
+/// `cargo test` runs all tests of a file in one process. A test without the call passes beside a test with the call, and
+/// fails alone or under nextest.
+///
 /// Differs from Python, where only frozen programs need it: every Rust program is a frozen one. There, the main module
 /// is guarded by `if __name__ == '__main__'` instead.
 ///
