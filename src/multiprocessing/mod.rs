@@ -1,19 +1,18 @@
 //! Functions in other processes, and what these share and send: values, locks, pipes, listeners. Python's
 //! `multiprocessing`, under its names.
 //!
-//! | Python | here |
-//! | --- | --- |
-//! | `Process`, `current_process()`, `active_children()`, ... | [`process`] |
-//! | `freeze_support()`, the functions that children can run | [`freeze_support`], [`tasks!`](crate::tasks!) |
-//! | `get_context()`, `set_start_method()`, ... | [`Context`], [`get_context`], [`set_start_method`] |
-//! | `util` | [`util`] |
-//! | `Value(code, v)`, `Array(code, size_or_items)` | [`Value`], [`Array`]: a lock and what it guards in shared memory |
-//! | `RawValue`, `RawArray`, `lock=False` | [`RawValue`], [`RawArray`]: no lock |
-//! | `Lock`, `RLock`, `Condition`, `Semaphore`, `BoundedSemaphore`, `Event`, `Barrier` | [`sync`] |
-//! | `Pipe()`, `connection` | [`pipe`], [`connection`]: messages, with open files and shared memory in them |
-//! | `reduction`, what may stand in a message or an argument | [`transfer`], [`reduction`] |
-//! | `get_logger`, `log_to_stderr` | [`logging`] |
-//! | `sharedctypes.copy`, `synchronized`, the type codes | [`sharedctypes`] |
+//! | purpose | here | Python |
+//! | --- | --- | --- |
+//! | start, wait for and end processes | [`Process`], [`process`] | `Process`, `active_children()`, ... |
+//! | say what new processes may run | [`tasks!`](crate::tasks!), [`freeze_support`] | `freeze_support()` |
+//! | choose how they start | [`Context`], [`get_context`], [`set_start_method`] | the same names |
+//! | share a number, a struct, an array | [`Value`], [`Array`]; without a lock [`RawValue`], [`RawArray`] | `Value(code, v)`, `lock=False` |
+//! | lock, count, wait | [`Lock`], [`RLock`], [`Condition`], [`Semaphore`], [`Event`], [`Barrier`]: [`sync`] | the same names |
+//! | send values, open files and memory | [`pipe`], [`connection`]; what may be sent: [`transfer`] | `Pipe()`, `connection` |
+//! | listen and connect, with a key | [`connection::Listener`], [`connection::connect`] | `Listener`, `Client` |
+//! | log what processes do | [`get_logger`], [`log_to_stderr`], [`logging`] | the same names |
+//! | finalizers, callbacks after a fork | [`util`] | `util` |
+//! | Python's type codes, passing of handles | [`sharedctypes`], [`reduction`] | `sharedctypes`, `reduction` |
 //!
 //! Shared values, and processes that change them:
 //!

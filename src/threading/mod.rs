@@ -20,22 +20,24 @@
 //! }
 //! ```
 //!
-//! | file | idea |
-//! | --- | --- |
-//! | `thread` | the handle and the life of a thread |
-//! | `core` | what the handles of one thread share; the calling thread's own |
-//! | `registry` | who lives; what a forked child begins anew |
-//! | `hooks` | what is called at a start, an end, a panic |
-//! | `shutdown` | callbacks, then waiting for everybody |
-//! | `timer` | one set behind all timers |
-//! | [`local`] | values that each thread has its own of |
-//! | [`init`] | making something once without hanging |
-//!
 //! **After a fork** the thread that called it is the main thread of the child, and the only one: every other handle is of a
 //! thread that has ended, timers of the parent do not fire, callbacks of its shutdown are not called.
 //!
 //! **Not here:** tracing of single lines (Rust has none), and applying a hook to threads that run already. Python 2's
 //! `verbose` argument is `Debug` on everything.
+
+// For those who change this module: its files.
+//
+// | file | idea |
+// | --- | --- |
+// | `thread` | the handle and the life of a thread |
+// | `core` | what the handles of one thread share; the calling thread's own |
+// | `registry` | who lives; what a forked child begins anew |
+// | `hooks` | what is called at a start, an end, a panic |
+// | `shutdown` | callbacks, then waiting for everybody |
+// | `timer` | one set behind all timers |
+// | `local` | values that each thread has its own of |
+// | `init` | making something once without hanging |
 
 mod core;
 mod hooks;

@@ -41,20 +41,22 @@
 //! | pass resources explicitly | [`fork_with`](Process::fork_with) gives the child the named ends, and no others; other starts take [arguments](ProcessBuilder::start) |
 //! | beware of `sys.stdin` | a child's standard input is `/dev/null`; what std's `Stdin` had read ahead in the parent a forked child has too |
 //! | guard the main module | [`freeze_support`](super::freeze_support) is the first line of `main` |
-//!
-//! | file | idea |
-//! | --- | --- |
-//! | `builder` | a process before its start |
-//! | `handle` | a process after its start, for its parent |
-//! | `current`, `parent` | this process, and the one that started it |
-//! | `ends` | the ends that a forked child keeps or closes |
-//! | `era` | what belongs to one process: a forked child begins anew |
-//! | `passport`, `bootstrap` | what a child knows of itself, and its whole life |
-//! | `orphans` | a process above the program that reaps orphans |
-//! | `lifeline` | how a daemon ends with its parent |
-//! | `surroundings` | environment, directory, limits, user and signal mask of a child |
-//! | `start` | a function with its arguments, in any way |
-//! | `termination`, `panic` | what its work answers with, and how that may fail |
+
+// For those who change this module: its files.
+//
+// | file | idea |
+// | --- | --- |
+// | `builder` | a process before its start |
+// | `handle` | a process after its start, for its parent |
+// | `current`, `parent` | this process, and the one that started it |
+// | `ends` | the ends that a forked child keeps or closes |
+// | `era` | what belongs to one process: a forked child begins anew |
+// | `passport`, `bootstrap` | what a child knows of itself, and its whole life |
+// | `orphans` | a process above the program that reaps orphans |
+// | `lifeline` | how a daemon ends with its parent |
+// | `surroundings` | environment, directory, limits, user and signal mask of a child |
+// | `start` | a function with its arguments, in any way |
+// | `termination`, `panic` | what its work answers with, and how that may fail |
 
 // First, so that the page of `Process` begins with `spawn`.
 mod start;

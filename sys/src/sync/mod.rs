@@ -1,33 +1,45 @@
-//! The waiting primitives, each written once over [`Scope`](crate::scope::Scope).
+//! Locks, events, conditions, semaphores and barriers, between threads or between processes that may be killed.
 //!
-//! What a user of them names stands here: `sync::{Lock, Guard, RLock, Event, Condition, Semaphore, Barrier}`, the scopes
-//! `Private`, `Shared` and `Local`, and the [`Limit`] and [`Cancel`] of a wait.
-//!
-//! | file | idea |
+//! | wanted | use |
 //! | --- | --- |
-//! | [`lock`] | mutual exclusion around data, the guard |
-//! | [`rlock`] | mutual exclusion that its holder may enter again |
-//! | [`bare`] | both of them around nothing, taken and released without a guard |
-//! | [`event`] | a flag that one sets and many wait for |
-//! | [`barrier`] | a place where a number of parties wait for each other |
-//! | `roster` | who takes part in a barrier, and who of them is inside |
-//! | [`condition`] | waiting, with a lock let go, until something changes |
-//! | `queue` | those who wait for a condition, in order of arrival: one for each scope |
-//! | [`semaphore`] | a number of units that many take and give back |
-//! | [`handoff`] | a lock that anyone may release |
-//! | `units` | the count of a semaphore, as a protocol of its own |
-//! | `permits` | where the units of permits live |
-//! | `gate` | how a waiter sleeps, and how a wake survives the death of those who pass it on |
-//! | `half` | a state of 64 bits, of which the lower 32 can be slept on |
-//! | `lease` | a participant's entry, whose word tells everyone when the participant's thread dies |
-//! | `spin` | looking before sleeping, and learning whether that helps |
-//! | `private` | the raw lock of threads: one futex word |
-//! | `word` | the state word of the lock that survives death, as a protocol of its own |
-//! | `robust` | the list that the kernel walks when a thread dies, and our entries in it |
-//! | `shared` | the raw lock of processes: word and list together |
-//! | `fallback` | the raw lock of processes where that list cannot be used: a pthread robust mutex |
-//! | `local` | the raw lock of a single thread |
-//! | `thread_number` | a number for each thread that is never used again |
+//! | one at a time at some data | [`Lock`]; [`RLock`] if its holder may take it again; [`bare`] around what is not in memory |
+//! | a flag that one sets and many wait for | [`Event`] |
+//! | wait until data behind a lock changes | [`Condition`] |
+//! | at most so many at a time | [`Semaphore`], whose [`Permit`] comes back when its holder dies |
+//! | wait until all have come | [`Barrier`] |
+//! | one takes, another releases | [`HandoffLock`] |
+//!
+//! The scope says who may wait, as a type parameter of each: [`Private`], the threads of this process; [`Shared`], every
+//! process that maps the memory; [`Local`], one thread. A wait ends at a [`Limit`]: a duration, a
+//! [`Deadline`](crate::deadline::Deadline), a [`Cancel`], or both.
+
+// For those who change this module: its files.
+//
+// | file | idea |
+// | --- | --- |
+// | `lock` | mutual exclusion around data, the guard |
+// | `rlock` | mutual exclusion that its holder may enter again |
+// | `bare` | both of them around nothing, taken and released without a guard |
+// | `event` | a flag that one sets and many wait for |
+// | `barrier` | a place where a number of parties wait for each other |
+// | `roster` | who takes part in a barrier, and who of them is inside |
+// | `condition` | waiting, with a lock let go, until something changes |
+// | `queue` | those who wait for a condition, in order of arrival: one for each scope |
+// | `semaphore` | a number of units that many take and give back |
+// | `handoff` | a lock that anyone may release |
+// | `units` | the count of a semaphore, as a protocol of its own |
+// | `permits` | where the units of permits live |
+// | `gate` | how a waiter sleeps, and how a wake survives the death of those who pass it on |
+// | `half` | a state of 64 bits, of which the lower 32 can be slept on |
+// | `lease` | a participant's entry, whose word tells everyone when the participant's thread dies |
+// | `spin` | looking before sleeping, and learning whether that helps |
+// | `private` | the raw lock of threads: one futex word |
+// | `word` | the state word of the lock that survives death, as a protocol of its own |
+// | `robust` | the list that the kernel walks when a thread dies, and our entries in it |
+// | `shared` | the raw lock of processes: word and list together |
+// | `fallback` | the raw lock of processes where that list cannot be used: a pthread robust mutex |
+// | `local` | the raw lock of a single thread |
+// | `thread_number` | a number for each thread that is never used again |
 
 #[cfg(not(loom))]
 pub mod bare;
