@@ -5,14 +5,15 @@
 //! installed it is dropped. [`log_to_stderr`] prints it besides, in CPython's form and without any other crate; it does not
 //! take the facade's one place for a logger, so both go together, and a message that both take is told twice.
 //!
-//! ```no_run
+//! ```standalone_crate
 //! use ossature::multiprocessing::Process;
 //! use ossature::multiprocessing::logging::{LevelFilter, log_to_stderr};
 //!
+//! # fn main() -> ossature::Result<()> {
 //! let logger = log_to_stderr(LevelFilter::Info);
 //! logger.info("doom is near"); // [INFO/MainProcess] doom is near
 //! Process::builder().name("Bob").fork(|| ())?.join()?; // [INFO/Bob] child process calling self.run() ...
-//! # Ok::<(), ossature::Error>(())
+//! # Ok(()) }
 //! ```
 //!
 //! | Python | here |

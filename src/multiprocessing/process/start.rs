@@ -17,7 +17,7 @@ impl Process {
     /// As [`ProcessBuilder::start`].
     ///
     /// # Examples
-    /// ```no_run
+    /// ```standalone_crate
     /// use ossature::multiprocessing::{Process, Tasks, freeze_support, tasks};
     ///
     /// fn greet(name: String) {

@@ -113,15 +113,19 @@ impl ProcessBuilder {
     /// Sets a resource limit of the child; several calls set several.
     ///
     /// # Examples
-    /// ```no_run
-    /// # use ossature::multiprocessing::{Process, Tasks, tasks};
-    /// # fn work() {}
+    /// ```standalone_crate
+    /// # use ossature::multiprocessing::{Process, Tasks, freeze_support, tasks};
     /// use ossature::sys::process::{Resource, Rlimit};
     ///
+    /// # fn work() {}
+    /// # static TASKS: Tasks = tasks![work];
+    /// # fn main() -> ossature::Result<()> {
+    /// # freeze_support(TASKS);
     /// // At most 1 GiB of memory.
     /// let limit = Rlimit { current: Some(1 << 30), maximum: Some(1 << 30) };
-    /// Process::builder().rlimit(Resource::As, limit).start(work, ())?;
-    /// # Ok::<(), ossature::Error>(())
+    /// let process = Process::builder().rlimit(Resource::As, limit).start(work, ())?;
+    /// assert!(process.join()?.success());
+    /// # Ok(()) }
     /// ```
     #[doc(alias = "setrlimit")]
     pub fn rlimit(mut self, resource: Resource, limit: Rlimit) -> Self {

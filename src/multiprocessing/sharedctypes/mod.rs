@@ -45,13 +45,22 @@
 //! lends the data all the same, looks at it, and calls [`mark_consistent`](crate::sys::sync::lock::Guard::mark_consistent). [`Value::set`]
 //! replaces all of the data and so repairs by itself.
 //!
-//! ```no_run
-//! # fn check(value: &ossature::multiprocessing::Value<[u64; 2]>) -> ossature::Result<()> {
+//! ```standalone_crate
+//! use ossature::multiprocessing::{Process, Value};
+//! use ossature::sys::signal::{Signal, raise};
+//!
+//! # fn main() -> ossature::Result<()> {
+//! let value = Value::new([1_u64, 1])?;
+//! Process::fork(|| {
+//!     let mut pair = value.lock().unwrap();
+//!     pair[0] = 2;
+//!     raise(Signal::KILL).unwrap(); // the process dies between the first and the second
+//! })?
+//! .join()?;
 //! let mut pair = value.lock()?;
-//! if pair.abandoned() {
-//!     pair[1] = pair[0]; // whatever makes it whole
-//!     pair.mark_consistent();
-//! }
+//! assert!(pair.abandoned());
+//! pair[1] = pair[0]; // whatever repairs the data
+//! pair.mark_consistent();
 //! # Ok(()) }
 //! ```
 //!

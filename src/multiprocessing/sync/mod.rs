@@ -4,7 +4,7 @@
 //! forked child has it too. The primitives can stand beside data, and beside each other, in memory of your own:
 //! [`sys::shm`](crate::sys::shm).
 //!
-//! ```no_run
+//! ```standalone_crate
 //! use ossature::multiprocessing::Lock;
 //! use ossature::sys::process::fork;
 //!

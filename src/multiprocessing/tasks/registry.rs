@@ -93,7 +93,7 @@ static INTERNAL: Tasks = crate::tasks![forkserver::serve];
 /// When another table has a task of the same name for another function.
 ///
 /// # Examples
-/// ```no_run
+/// ```standalone_crate
 /// use ossature::multiprocessing::{Process, Tasks, freeze_support, tasks};
 ///
 /// fn greet(name: String) {

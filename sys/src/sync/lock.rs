@@ -14,7 +14,7 @@
 //!
 //! Between processes:
 //!
-//! ```no_run
+//! ```standalone_crate
 //! use ossature_sys::{process::fork, scope::Shared, shm::Shm, sync::lock::Lock};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,15 +32,22 @@
 //! [`abandoned`](Guard::abandoned), and so does every later guard until one of them calls [`mark_consistent`](Guard::mark_consistent); a
 //! holder that cannot repair the data calls [`mark_unrecoverable`](Guard::mark_unrecoverable), and every later take is refused.
 //!
-//! ```no_run
-//! # use ossature_sys::{scope::Shared, shm::Shm, sync::lock::Lock};
-//! # fn check(_: &mut [u64; 2]) -> bool { true }
-//! # fn use_it(pair: &Shm<Lock<[u64; 2], Shared>>) -> Result<(), Box<dyn std::error::Error>> {
+//! ```standalone_crate
+//! use ossature_sys::{process::fork, shm::Shm, signal::{Signal, raise}, sync::{Lock, Shared}};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pair = Shm::place(Lock::<[u64; 2], Shared>::shared([1, 1]))?;
+//! fork(|| {
+//!     let mut pair = pair.lock().unwrap();
+//!     pair[0] = 2;
+//!     let _ = raise(Signal::KILL); // the process dies with the lock held
+//!     0
+//! })?
+//! .wait()?;
 //! let mut pair = pair.lock()?;
-//! if pair.abandoned() {
-//!     pair[1] = pair[0]; // whatever makes it whole
-//!     pair.mark_consistent();
-//! }
+//! assert!(pair.abandoned());
+//! pair[1] = pair[0]; // whatever repairs the data
+//! pair.mark_consistent();
 //! # Ok(()) }
 //! ```
 //!
