@@ -415,5 +415,5 @@ fn a_stream_that_cannot_be_opened_is_told() {
     let mut child =
         fork(|| u8::from(!(said("open", Errno::NOENT) && said("open", Errno::MFILE) && said("fcntl", Errno::PERM))))
             .unwrap();
-    assert_eq!(child.wait(), Ok(Exit::Code(0)));
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }
