@@ -3,11 +3,19 @@
 //! `cargo run --example barrier_simulation`; with `--self-test` it compares with what one process computes alone.
 
 mod family;
+#[path = "family/front.rs"]
+mod front;
 
 use std::ops::Range;
+use std::process::ExitCode;
 
 use family::{Outcome, is_self_test, join, start};
 use ossature::multiprocessing::{Barrier, RawArray, RawValue};
+
+const USAGE: &str = "\
+usage: barrier_simulation [--self-test]
+Computes how heat spreads along a rod: three processes compute a part each and meet at a barrier.
+  --self-test  compares the result with what one process computes alone";
 
 const CELLS: usize = 60;
 const STEPS: usize = 500;
@@ -34,7 +42,7 @@ fn work(met: &Barrier, rods: &[RawArray<f64>; 2], steps: &RawValue<usize>, part:
     Ok(())
 }
 
-fn main() -> Outcome {
+fn program() -> Outcome {
     let mut alone = [0.0; CELLS];
     alone[0] = 100.0;
     let rods = [RawArray::from_slice(&alone)?, RawArray::from_slice(&alone)?];
@@ -58,4 +66,8 @@ fn main() -> Outcome {
         assert_eq!((rod, steps.get()), (alone.to_vec(), STEPS));
     }
     Ok(())
+}
+
+fn main() -> ExitCode {
+    front::run(USAGE, program)
 }

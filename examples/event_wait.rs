@@ -3,15 +3,23 @@
 //! `cargo run --example event_wait`; with `--self-test` it checks what they saw.
 
 mod family;
+#[path = "family/front.rs"]
+mod front;
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use family::{Outcome, is_self_test, join, start};
 use ossature::multiprocessing::{Event, RawValue};
 
+const USAGE: &str = "\
+usage: event_wait [--self-test]
+One process waits for an event as long as it takes, another one for a tenth of a second.
+  --self-test  checks what both saw";
+
 const TIMEOUT: Duration = Duration::from_millis(100);
 
-fn main() -> Outcome {
+fn program() -> Outcome {
     let event = Event::new()?;
     let (patient, hasty) = (RawValue::new(-1)?, RawValue::new(-1)?);
 
@@ -39,4 +47,8 @@ fn main() -> Outcome {
         assert_eq!((hasty.get(), patient.get()), (0, 1));
     }
     Ok(())
+}
+
+fn main() -> ExitCode {
+    front::run(USAGE, program)
 }

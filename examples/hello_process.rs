@@ -2,15 +2,23 @@
 //!
 //! `cargo run --example hello_process [-- NAME]`; with `--self-test` it checks what it prints.
 
+#[path = "family/front.rs"]
+mod front;
 #[path = "family/own.rs"]
 mod own;
 
 use std::io::Write;
+use std::process::ExitCode;
 
 use ossature::multiprocessing::{
     Context, Process, Tasks, current_process, freeze_support, get_all_start_methods, parent_process, tasks,
 };
 use own::{Outcome, self_test};
+
+const USAGE: &str = "\
+usage: hello_process [NAME] [--self-test]
+Starts a process that says hello to NAME, in every way that there is.
+  --self-test  checks what is printed";
 
 fn info(title: &str) {
     let me = current_process();
@@ -27,8 +35,7 @@ fn hello(name: String) {
 
 static TASKS: Tasks = tasks![hello];
 
-fn main() -> Outcome {
-    freeze_support(TASKS); // a new process goes no further than this
+fn program() -> Outcome {
     if let Some(text) = self_test(&["bob"])? {
         let ways = get_all_start_methods().len() + 2;
         assert_eq!(text.matches("  hello bob\n").count(), ways, "{text}");
@@ -47,4 +54,9 @@ fn main() -> Outcome {
         println!("{process:?}");
     }
     Ok(())
+}
+
+fn main() -> ExitCode {
+    freeze_support(TASKS); // a new process goes no further than this
+    front::run(USAGE, program)
 }

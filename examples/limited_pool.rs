@@ -4,12 +4,20 @@
 //! `cargo run --example limited_pool`; with `--self-test` it checks that no connection was refused.
 
 mod family;
+#[path = "family/front.rs"]
+mod front;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use family::{Outcome, is_self_test, join, start};
 use ossature::multiprocessing::{BoundedSemaphore, Value};
 use ossature::sys::shareable;
+
+const USAGE: &str = "\
+usage: limited_pool [--self-test]
+Six workers share a server that takes three connections at a time.
+  --self-test  checks that no connection was refused";
 
 const MAX_CONNECTIONS: u32 = 3;
 const WORKERS: u32 = 6;
@@ -56,7 +64,7 @@ fn work(pool: &BoundedSemaphore, server: &Value<Load>, worker: u32) -> Outcome {
     Ok(())
 }
 
-fn main() -> Outcome {
+fn program() -> Outcome {
     let pool = BoundedSemaphore::new(MAX_CONNECTIONS)?;
     let server = Value::new(Load::init(0, 0))?;
     let workers = (0..WORKERS).map(|worker| {
@@ -70,4 +78,8 @@ fn main() -> Outcome {
         assert!(pool.release().is_err(), "bounded: a unit too many would let a fourth connection in");
     }
     Ok(())
+}
+
+fn main() -> ExitCode {
+    front::run(USAGE, program)
 }

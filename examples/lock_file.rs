@@ -3,13 +3,21 @@
 //! `cargo run --example lock_file`; with `--self-test` it checks what it prints.
 
 mod family;
+#[path = "family/front.rs"]
+mod front;
 
 use std::fs::{File, OpenOptions, read_to_string, remove_file};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use family::{Outcome, is_self_test, join, start};
 use ossature::multiprocessing::Lock;
+
+const USAGE: &str = "\
+usage: lock_file [--self-test]
+Two processes number the lines that they add to one file, under a lock.
+  --self-test  checks the numbers";
 
 const LINES: usize = 20;
 
@@ -36,7 +44,7 @@ impl Drop for Scratch {
     }
 }
 
-fn main() -> Outcome {
+fn program() -> Outcome {
     let path = std::env::temp_dir().join(format!("ossature-lock-file-{}", std::process::id()));
     File::create_new(&path)?;
     let scratch = Scratch(path);
@@ -56,4 +64,8 @@ fn main() -> Outcome {
         }
     }
     Ok(())
+}
+
+fn main() -> ExitCode {
+    front::run(USAGE, program)
 }

@@ -3,14 +3,23 @@
 //! `cargo run --example mp_event [-- --second MILLISECONDS]`; the option says how long a second lasts. With
 //! `--self-test` it checks what it prints.
 
+#[path = "family/front.rs"]
+mod front;
 #[path = "family/own.rs"]
 mod own;
 
+use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
 
 use ossature::multiprocessing::{Event, Process};
 use own::{Outcome, second, self_test};
+
+const USAGE: &str = "\
+usage: mp_event [--second MILLISECONDS] [--self-test]
+Two processes wait for an event, one of them with a timeout of two seconds.
+  --second MILLISECONDS  how long a second lasts (default: 1000)
+  --self-test            checks what is printed";
 
 fn wait_for_event(event: &Event) -> Outcome {
     println!("wait_for_event: starting");
@@ -26,7 +35,7 @@ fn wait_for_event_timeout(event: &Event, timeout: Duration) -> Outcome {
     Ok(())
 }
 
-fn main() -> Outcome {
+fn program() -> Outcome {
     if let Some(text) = self_test(&[])? {
         let lines: Vec<_> = text.lines().collect();
         let mut starting = lines[..2].to_vec();
@@ -49,4 +58,8 @@ fn main() -> Outcome {
         }
     }
     Ok(())
+}
+
+fn main() -> ExitCode {
+    front::run(USAGE, program)
 }

@@ -4,15 +4,24 @@
 //! `cargo run --example mp_lock [-- --file PATH]`; without a path the file is a temporary one. With `--self-test` it checks
 //! what it prints.
 
+#[path = "family/front.rs"]
+mod front;
 #[path = "family/own.rs"]
 mod own;
 
 use std::fs::{File, OpenOptions, read_to_string, remove_file};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use ossature::multiprocessing::{Lock, Process};
 use own::{Outcome, option, self_test};
+
+const USAGE: &str = "\
+usage: mp_lock [--file PATH] [--self-test]
+Two processes append to one file under one lock.
+  --file PATH  the file (default: a temporary one)
+  --self-test  checks that the lines do not mix";
 
 const LINES: usize = 9;
 
@@ -37,7 +46,7 @@ fn worker_no_with(lock: &Lock, path: &Path) -> Outcome {
     done
 }
 
-fn main() -> Outcome {
+fn program() -> Outcome {
     if let Some(text) = self_test(&[])? {
         let lines: Vec<_> = text.lines().collect();
         let (first, second) = lines.split_at(LINES);
@@ -61,4 +70,8 @@ fn main() -> Outcome {
         remove_file(path)?;
     }
     if (one.exit_code(), other.exit_code()) == (Some(0), Some(0)) { Ok(()) } else { Err("a process failed".into()) }
+}
+
+fn main() -> ExitCode {
+    front::run(USAGE, program)
 }

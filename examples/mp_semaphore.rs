@@ -3,15 +3,24 @@
 //! `cargo run --example mp_semaphore [-- --second MILLISECONDS]`; the option says how long a second lasts. With
 //! `--self-test` it checks what it prints.
 
+#[path = "family/front.rs"]
+mod front;
 #[path = "family/own.rs"]
 mod own;
 
 use std::collections::BTreeSet;
+use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
 
 use ossature::multiprocessing::{Process, Semaphore, current_process};
 use own::{Outcome, second, self_test};
+
+const USAGE: &str = "\
+usage: mp_semaphore [--second MILLISECONDS] [--self-test]
+Five processes want a semaphore of two.
+  --second MILLISECONDS  how long a second lasts (default: 1000)
+  --self-test            checks what is printed";
 
 fn worker(semaphore: &Semaphore, pause: Duration) -> Outcome {
     semaphore.acquire()?;
@@ -37,7 +46,7 @@ fn check(text: &str) {
     assert_eq!(done.into_iter().collect::<Vec<_>>(), ["Process-1", "Process-2", "Process-3", "Process-4", "Process-5"]);
 }
 
-fn main() -> Outcome {
+fn program() -> Outcome {
     if let Some(text) = self_test(&["--second", "20"])? {
         check(&text);
         return Ok(());
@@ -52,4 +61,8 @@ fn main() -> Outcome {
         }
     }
     Ok(())
+}
+
+fn main() -> ExitCode {
+    front::run(USAGE, program)
 }

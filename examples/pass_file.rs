@@ -3,16 +3,24 @@
 //!
 //! `cargo run --example pass_file`; with `--self-test` it checks what it prints.
 
+#[path = "family/front.rs"]
+mod front;
 #[path = "family/own.rs"]
 mod own;
 
 use std::fs::{File, remove_file};
 use std::io::{BufRead, BufReader, Read, Seek, Write};
+use std::process::ExitCode;
 
 use ossature::multiprocessing::connection::Connection;
 use ossature::multiprocessing::transfer::Handle;
 use ossature::multiprocessing::{Process, pipe};
 use own::{Outcome, self_test};
+
+const USAGE: &str = "\
+usage: pass_file [--self-test]
+One process opens a file and sends the open file to another one, which reads it.
+  --self-test  checks what is printed";
 
 /// Reads line by line whatever file comes, and answers with what it counted.
 fn reader(jobs: &Connection) -> Outcome {
@@ -27,7 +35,7 @@ fn reader(jobs: &Connection) -> Outcome {
     Ok(())
 }
 
-fn main() -> Outcome {
+fn program() -> Outcome {
     if let Some(text) = self_test(&[])? {
         let expected = "reader: poem: one two\n\
             reader: poem: three\n\
@@ -54,4 +62,8 @@ fn main() -> Outcome {
     let place = if left == 0 { "at its end" } else { "before its end" };
     println!("main: the reader counted {words} words, and left the file {place}");
     Ok(())
+}
+
+fn main() -> ExitCode {
+    front::run(USAGE, program)
 }

@@ -3,11 +3,19 @@
 //! `cargo run --example producer_consumer`; with `--self-test` it checks that every item arrived once.
 
 mod family;
+#[path = "family/front.rs"]
+mod front;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use family::{Outcome, is_self_test, join, start};
 use ossature::multiprocessing::{Condition, RawArray, RawValue};
+
+const USAGE: &str = "\
+usage: producer_consumer [--self-test]
+A producer and two consumers share a belt with four places, under a condition.
+  --self-test  checks that every item arrived once";
 
 const PLACES: u32 = 4;
 const ITEMS: u32 = 40;
@@ -57,7 +65,7 @@ impl Belt {
     }
 }
 
-fn main() -> Outcome {
+fn program() -> Outcome {
     let (belt, arrived) = (Belt::new()?, RawArray::<u32>::new(ITEMS as usize)?);
     let consume = |name: &str| -> Outcome {
         while let Some(item) = belt.take()? {
@@ -74,4 +82,8 @@ fn main() -> Outcome {
         assert_eq!(arrived.to_vec(), [1; ITEMS as usize], "every item once");
     }
     Ok(())
+}
+
+fn main() -> ExitCode {
+    front::run(USAGE, program)
 }

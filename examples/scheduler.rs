@@ -5,10 +5,7 @@
 //! cargo run --example scheduler -- --policy deadline '30/100:exec yes >/dev/null' '20/50:exec yes >/dev/null'
 //! ```
 //!
-//! `--policy` is `round-robin` (the default), `lottery` (a number before a command is its tickets) or `deadline` (so many
-//! milliseconds of every so many; the earliest deadline goes first). `--quantum MS` is the length of a turn, `--cpu N` the
-//! processor, `--for SECONDS` the end, which is otherwise that of the last command, or control-C. With `--self-test` it checks what
-//! it prints.
+//! `--help` lists the options, and docs/guide/scheduler.md walks through this program.
 //!
 //! A turn is `SIGCONT` at its beginning and `SIGSTOP` at its end, to the command's process group. One wait covers the
 //! timer of the turn, the pidfds of all commands and the signals: nothing is polled, and no number is signalled that could have become
@@ -24,29 +21,50 @@ mod table;
 #[path = "scheduler/task.rs"]
 mod task;
 
+use std::io::{BufRead, BufReader, Write};
 use std::mem::MaybeUninit;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use ossature::sys::epoll::{Epoll, Interest};
-use ossature::sys::process::Signal;
+use ossature::sys::process::{Pid, Signal, signal_group};
 use ossature::sys::sched::{CpuSet, affinity, set_affinity};
 use ossature::sys::signal::{self, SignalSet};
 use ossature::sys::signalfd::SignalFd;
 use ossature::sys::timerfd::{Clock, TimerFd};
-use own::{Outcome, option, self_test};
+use own::{Outcome, self_test};
 use policy::{Policy, Turn};
 use table::Table;
 use task::Task;
+
+const USAGE: &str = "\
+usage: scheduler [--policy NAME] [--quantum MS] [--cpu N] [--for SECONDS] COMMAND...
+Runs shell commands on one processor, one at a time. Prints who got how much; on a terminal, a table that changes.
+  --policy NAME  round-robin (the default): one after the other
+                 lottery: by lot; 3:COMMAND has three tickets, COMMAND has one
+                 deadline: 20/100:COMMAND gets 20 ms of every 100 ms; the earliest deadline goes first
+  --quantum MS   the length of a turn in milliseconds (default: 20)
+  --cpu N        the processor (default: the first one that this process may use)
+  --for SECONDS  ends all commands after this time (default: when all have ended, or at Ctrl-C)
+  --self-test    checks the shares under each policy, and what Ctrl-C leaves
+for example: scheduler --policy lottery --for 5 '3:exec yes >/dev/null' '1:exec yes >/dev/null'";
 
 /// The tokens of what is not a command.
 const TIMER: u64 = u64::MAX;
 const SIGNALS: u64 = u64::MAX - 1;
 
+/// What ends the program: Ctrl-C, and `kill`.
+fn ending() -> SignalSet {
+    SignalSet::from([Signal::INT, Signal::TERM])
+}
+
 /// What is waited for.
 struct Waits {
     epoll: Epoll,
     timer: TimerFd,
-    _signals: SignalFd,
+    signals: SignalFd,
 }
 
 /// Why a wait came back.
@@ -59,16 +77,14 @@ struct Woken {
 
 impl Waits {
     fn new(tasks: &[Task]) -> Outcome<Self> {
-        let asked = SignalSet::from([Signal::INT, Signal::TERM]);
-        signal::block(asked)?.keep();
-        let signals = SignalFd::new(asked)?;
+        let signals = SignalFd::new(ending())?;
         let (epoll, timer) = (Epoll::new()?, TimerFd::new(Clock::Monotonic)?);
         epoll.register(&timer, Interest::IN, TIMER)?;
         epoll.register(&signals, Interest::IN, SIGNALS)?;
         for (index, task) in tasks.iter().enumerate() {
             epoll.register(task.child(), Interest::IN, index as u64)?;
         }
-        Ok(Self { epoll, timer, _signals: signals })
+        Ok(Self { epoll, timer, signals })
     }
 
     /// Waits for the end of a turn of `span`, of a command, or of everything.
@@ -79,7 +95,7 @@ impl Waits {
         for event in self.epoll.poll(&mut room, None)? {
             match event.token() {
                 TIMER => {}
-                SIGNALS => woken.to_end = true,
+                SIGNALS => woken.to_end |= self.signals.read_one(Duration::ZERO)?.is_some(),
                 index => {
                     let index = index as usize;
                     self.epoll.unregister(tasks[index].child())?;
@@ -125,46 +141,89 @@ fn schedule(tasks: &mut [Task], policy: &mut dyn Policy, end: Option<Instant>) -
     Ok(table.draw(tasks)?)
 }
 
-/// The commands on the command line: what belongs to no option.
-fn commands() -> Vec<String> {
-    let mut arguments = std::env::args().skip(1);
-    let mut commands = Vec::new();
-    while let Some(argument) = arguments.next() {
-        if argument.starts_with("--") {
-            arguments.next();
-        } else {
-            commands.push(argument);
-        }
-    }
-    commands
+/// What the command line asks for.
+struct Arguments {
+    policy: String,
+    quantum: Duration,
+    cpu: Option<usize>,
+    span: Option<Duration>,
+    self_test: bool,
+    commands: Vec<String>,
 }
 
-fn main() -> Outcome {
-    if check()? {
-        return Ok(());
+/// Reads the command line; `None` when it asks for help.
+fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
+    use lexopt::prelude::*;
+    let mut found = Arguments {
+        policy: "round-robin".into(),
+        quantum: Duration::from_millis(20),
+        cpu: None,
+        span: None,
+        self_test: false,
+        commands: Vec::new(),
+    };
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("policy") => found.policy = parser.value()?.string()?,
+            Long("quantum") => found.quantum = Duration::from_millis(parser.value()?.parse()?),
+            Long("cpu") => found.cpu = Some(parser.value()?.parse()?),
+            Long("for") => {
+                let span = Duration::try_from_secs_f64(parser.value()?.parse()?);
+                found.span = Some(span.map_err(|error| format!("--for: {error}"))?);
+            }
+            Long("self-test") => found.self_test = true,
+            Short('h') | Long("help") => return Ok(None),
+            Value(command) => found.commands.push(command.string()?),
+            other => return Err(other.unexpected()),
+        }
     }
-    let commands = commands();
-    if commands.is_empty() {
-        return Err("no command: try '3:exec yes >/dev/null' '1:exec yes >/dev/null' behind --policy lottery".into());
+    if found.commands.is_empty() && !found.self_test {
+        return Err("there is no command to run".into());
     }
-    let milliseconds = option("quantum").map_or(Ok(20), |number| number.parse())?;
-    let seconds = option("for").map(|number| number.parse().map(Duration::from_secs_f64)).transpose()?;
+    Ok(Some(found))
+}
+
+/// Starts the commands on one processor, stopped, and gives them turns.
+fn run(arguments: &Arguments) -> Outcome {
+    // From here on the signals wait in a descriptor, so that none of them ends this process before its commands.
+    signal::block(ending())?.keep();
     // What is started now stays on one processor; this process goes back to all.
     let before = affinity(None)?;
-    let cpu = option("cpu").map_or(Ok(before.iter().next().unwrap_or(0)), |number| number.parse())?;
-    set_affinity(None, &CpuSet::of([cpu]))?;
-    let mut tasks = Vec::new();
-    for command in &commands {
-        tasks.push(Task::start(command)?);
+    let cpu = arguments.cpu.unwrap_or_else(|| before.iter().next().unwrap_or(0));
+    if !before.contains(cpu) {
+        let usable: Vec<_> = before.iter().map(|cpu| cpu.to_string()).collect();
+        return Err(format!("--cpu {cpu}: this process may use the processors {}", usable.join(", ")).into());
     }
+    set_affinity(None, &CpuSet::of([cpu]))?;
+    let tasks: Outcome<Vec<Task>> = arguments.commands.iter().map(|command| Task::start(command)).collect();
     set_affinity(None, &before)?;
-    let name = option("policy").unwrap_or_else(|| "round-robin".into());
-    let mut policy = policy::named(&name, Duration::from_millis(milliseconds), &tasks)?;
-    schedule(&mut tasks, &mut *policy, seconds.map(|span| Instant::now() + span))
+    let mut tasks = tasks?;
+    let mut policy = policy::named(&arguments.policy, arguments.quantum, &tasks)?;
+    schedule(&mut tasks, &mut *policy, arguments.span.map(|span| Instant::now() + span))
+}
+
+fn main() -> ExitCode {
+    let done = match arguments() {
+        Ok(Some(arguments)) if arguments.self_test => check(),
+        Ok(Some(arguments)) => run(&arguments),
+        Ok(None) => writeln!(std::io::stdout(), "{USAGE}").map_err(Into::into),
+        Err(error) => {
+            eprintln!("scheduler: {error}; --help lists the options");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("scheduler: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// With `--self-test`, looks at the shares under each policy.
-fn check() -> Outcome<bool> {
+fn check() -> Outcome {
     const BUSY: &str = "while :; do :; done";
     let runs: [(&str, [&str; 3], [f64; 3]); 3] = [
         ("round-robin", ["", "", ""], [33.3, 33.3, 33.3]),
@@ -175,7 +234,7 @@ fn check() -> Outcome<bool> {
         let commands = wishes.map(|wish| format!("{wish}{BUSY}"));
         let mut arguments = vec!["--policy", policy, "--quantum", "4", "--for", "2", "true"];
         arguments.extend(commands.iter().map(String::as_str));
-        let Some(text) = self_test(&arguments)? else { return Ok(false) };
+        let text = self_test(&arguments)?.ok_or("no self-test was asked for")?;
         // A header, and the command that ends by itself.
         let lines: Vec<Vec<&str>> = text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
         assert!(lines[0].ends_with(&["[exit", "code", "0]"]), "{text}");
@@ -188,5 +247,26 @@ fn check() -> Outcome<bool> {
         }
         assert_eq!(lines.len(), 4, "{text}");
     }
-    Ok(true)
+    interrupted()
+}
+
+/// Interrupts the program as a terminal does, and looks whether a command is left.
+fn interrupted() -> Outcome {
+    let mut running = Command::new(std::env::current_exe()?)
+        .args(["--quantum", "4", "echo $$; while :; do :; done", "echo $$; exec sleep 1000"])
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()?;
+    let mut lines = BufReader::new(running.stdout.take().ok_or("no output")?).lines();
+    let mut next = || -> Outcome<String> { Ok(lines.next().ok_or("the program ended too soon")??) };
+    let commands = [next()?, next()?];
+    let group = Pid::from_raw(running.id().try_into()?).ok_or("no process id")?;
+    signal_group(group, Signal::INT)?;
+    let began = Instant::now();
+    assert!(running.wait()?.success());
+    assert!(began.elapsed() < Duration::from_secs(1), "it took {:?} to end", began.elapsed());
+    for command in commands {
+        assert!(!Path::new("/proc").join(&command).exists(), "process {command} is left");
+    }
+    Ok(())
 }

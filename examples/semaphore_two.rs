@@ -3,11 +3,19 @@
 //! `cargo run --example semaphore_two`; with `--self-test` it checks that.
 
 mod family;
+#[path = "family/front.rs"]
+mod front;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use family::{Outcome, is_self_test, join, start};
 use ossature::multiprocessing::{Array, Semaphore, Value};
+
+const USAGE: &str = "\
+usage: semaphore_two [--self-test]
+Five processes pass a semaphore of two.
+  --self-test  checks that never more than two were inside";
 
 fn pass(seats: &Semaphore, inside: &Value<u32>, most: &Value<u32>, number: u32) -> Outcome {
     let _seat = seats.permit()?; // Python: with seats: it comes back at the end, also if this process is killed
@@ -22,7 +30,7 @@ fn pass(seats: &Semaphore, inside: &Value<u32>, most: &Value<u32>, number: u32) 
     Ok(())
 }
 
-fn main() -> Outcome {
+fn program() -> Outcome {
     let seats = Semaphore::new(2)?;
     let (inside, most, passed) = (Value::new(0)?, Value::new(0)?, Array::from_slice(&[0_u8; 5])?);
     let children = (0..5).map(|number| {
@@ -39,4 +47,8 @@ fn main() -> Outcome {
         assert!((1..=2).contains(&most.get()?));
     }
     Ok(())
+}
+
+fn main() -> ExitCode {
+    front::run(USAGE, program)
 }

@@ -4,12 +4,21 @@
 //! `cargo run --example server_pool -- [PORT]` serves until it is interrupted; each connection is told who serves it, and its
 //! messages come back. With `--self-test` the parent is the clients, too.
 
+#[path = "family/front.rs"]
+mod front;
+
 use std::error::Error;
+use std::process::ExitCode;
 use std::thread;
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::connection::{AuthKey, ConnectBuilder, Connection, Listener};
 use ossature::multiprocessing::{Process, current_process};
+
+const USAGE: &str = "\
+usage: server_pool [PORT] [--self-test]
+Four processes serve one port, and send back what a client sends. Ctrl-C ends them.
+  --self-test  starts clients as well, and kills a server";
 
 const SERVERS: usize = 4;
 
@@ -89,7 +98,7 @@ fn self_test(listener: &Listener, key: &AuthKey, servers: &[Process]) -> Outcome
     Ok(())
 }
 
-fn main() -> Outcome {
+fn program() -> Outcome {
     let argument = std::env::args().nth(1);
     let is_self_test = argument.as_deref() == Some("--self-test");
     let port = argument.filter(|_| !is_self_test).map_or(Ok(0), |port| port.parse())?;
@@ -105,4 +114,8 @@ fn main() -> Outcome {
         server.join()?;
     }
     Ok(())
+}
+
+fn main() -> ExitCode {
+    front::run(USAGE, program)
 }

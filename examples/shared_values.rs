@@ -2,10 +2,19 @@
 //!
 //! `cargo run --example shared_values`; with `--self-test` it checks what it would print.
 
+#[path = "family/front.rs"]
+mod front;
+
 use ossature::multiprocessing::sharedctypes::{Synchronized, synchronized_with};
 use ossature::multiprocessing::{Array, RawArray, RawValue, Value};
 use ossature::sys::process::fork;
 use ossature::sys::shareable;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: shared_values [--self-test]
+A child process changes numbers, text and structs that its parent made.
+  --self-test  checks the values";
 
 shareable! {
     #[derive(PartialEq, Debug)]
@@ -27,7 +36,7 @@ fn modify(n: &Value<i32>, x: &RawValue<f64>, text: &Text<'_>, points: &Array<Poi
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn program() -> Result<(), Box<dyn std::error::Error>> {
     let n = Value::new(7)?;
     let x = RawValue::new(1.0 / 3.0)?;
     let points = [(1.875, -6.25), (-5.75, 2.0), (2.375, 9.5)].map(|(x, y)| Point { x, y });
@@ -56,4 +65,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("({x}, {y})");
     }
     Ok(())
+}
+
+fn main() -> ExitCode {
+    front::run(USAGE, program)
 }

@@ -6,10 +6,13 @@
 //! One wait covers the ends of all children, the signals and the pauses before the next start, so nothing is polled and
 //! no child's end is missed: a child is a descriptor.
 
+#[path = "family/front.rs"]
+mod front;
 #[path = "family/own.rs"]
 mod own;
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use ossature::multiprocessing::process::ProcessBuilder;
@@ -19,6 +22,12 @@ use ossature::sys::process::ExitStatus;
 use ossature::sys::signal::{self, Signal, SignalSet};
 use ossature::sys::signalfd::SignalFd;
 use own::{Outcome, option, self_test};
+
+const USAGE: &str = "\
+usage: supervisor [--for SECONDS] [--self-test]
+Starts four children, and starts a child again when it ends badly. Ctrl-C or SIGTERM ends all of them.
+  --for SECONDS  ends after this time (default: never)
+  --self-test    checks what is printed";
 
 /// The pause before the first restart; each next one is twice as long.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -163,9 +172,8 @@ fn end(wards: &mut [Ward]) -> Outcome {
     Ok(())
 }
 
-fn main() -> Outcome {
-    freeze_support(TASKS);
-    if let Some(text) = self_test(&["--for", "1"])? {
+fn program() -> Outcome {
+    if let Some(text) = self_test(&["--for", "2"])? {
         let count = |line: &str| text.lines().filter(|other| *other == line).count();
         assert_eq!(count("shaky: started"), RESTARTS as usize + 1, "{text}");
         assert_eq!(count("shaky: panicked: lost its footing; given up"), 1, "{text}");
@@ -187,4 +195,9 @@ fn main() -> Outcome {
     let supervised = supervise(&mut wards, end_at);
     end(&mut wards)?;
     supervised
+}
+
+fn main() -> ExitCode {
+    freeze_support(TASKS);
+    front::run(USAGE, program)
 }

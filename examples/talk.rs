@@ -9,14 +9,24 @@
 //! for an abstract one; without one it is `/tmp/ossature-talk`. Either side may be a CPython: what goes over is bytes, and the key is
 //! `b"secret password"`. The server ends when a client says `stop`. With `--self-test` it talks to itself.
 
+#[path = "family/front.rs"]
+mod front;
+
 use std::error::Error;
 use std::io::{BufRead, stdin};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::connection::{Address, AuthKey, ConnectBuilder, Connection, Family, Listener};
+
+const USAGE: &str = "\
+usage: talk server|client [HOST:PORT | PATH | @NAME] [--self-test]
+The client sends each line of its standard input to the server and prints the answer. Without an address both
+use /tmp/ossature-talk. The server ends when a client says stop, or by Ctrl-C.
+  --self-test  talks to itself";
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -100,7 +110,7 @@ fn self_test() -> Outcome {
     Ok(())
 }
 
-fn main() -> Outcome {
+fn program() -> Outcome {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--self-test"] => self_test(),
@@ -109,7 +119,7 @@ fn main() -> Outcome {
             let lines = stdin().lock().lines().map_while(Result::ok);
             address(rest.first().copied()).and_then(|address| ask(&address, lines, |line| println!("{line}")))
         }
-        _ => Err("usage: talk server|client [HOST:PORT | PATH | @NAME], or talk --self-test".into()),
+        _ => Err("server or client, and at most one address: talk --help".into()),
     }
 }
 
@@ -117,4 +127,8 @@ fn server(text: Option<&str>) -> Outcome {
     let listener = Listener::builder().authkey(&key()).bind(address(text)?)?;
     println!("server: at {}", listener.address());
     serve(&listener)
+}
+
+fn main() -> ExitCode {
+    front::run(USAGE, program)
 }

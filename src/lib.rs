@@ -91,6 +91,16 @@ mod readme {}
 #[doc = include_str!("../docs/guide.md")]
 mod guide {}
 
+/// The code in docs/guide/fuzzing.md compiles and does what it says.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/fuzzing.md")]
+mod guide_fuzzing {}
+
+/// The code in docs/guide/scheduler.md compiles and does what it says.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/scheduler.md")]
+mod guide_scheduler {}
+
 /// The code in docs/from-python.md compiles and does what it says.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/from-python.md")]

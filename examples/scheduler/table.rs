@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use ossature::sys::tty::window_size;
+
 use crate::task::Task;
 
 /// How often the table is drawn.
@@ -29,6 +31,9 @@ impl Table {
 
     /// Draws it.
     pub fn draw(&mut self, tasks: &[Task]) -> io::Result<()> {
+        // A line that the terminal breaks would count twice when the cursor goes up.
+        let width =
+            self.drawn.and(window_size(io::stdout()).ok()).map_or(usize::MAX, |size| size.columns.max(40).into());
         let all: Duration = tasks.iter().map(|task| task.granted).sum();
         let mut text = String::new();
         if self.lines > 0 {
@@ -39,13 +44,14 @@ impl Table {
             let share = 100.0 * task.granted.as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE);
             let used = task.used().map_or("      -".into(), |used| format!("{:6.2}s", used.as_secs_f64()));
             let end = task.exit.map_or(String::new(), |exit| format!("  [{exit}]"));
-            text.push_str(&format!(
-                "{share:5.1}%  {:7.2}s  {used}  {:5}  {:6}  {}{end}\n",
+            let line = format!(
+                "{share:5.1}%  {:7.2}s  {used}  {:5}  {:6}  {}{end}",
                 task.granted.as_secs_f64(),
                 task.turns,
                 task.missed,
                 task.command,
-            ));
+            );
+            text.extend(line.chars().take(width).chain(['\n']));
         }
         self.lines = tasks.len() + 1;
         self.drawn = self.drawn.map(|_| Instant::now());

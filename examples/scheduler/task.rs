@@ -57,8 +57,11 @@ impl Task {
         let (wish, command) = Wish::split(text)?;
         let script = CString::new(command)?;
         let arguments = [Argument::new(c"sh"), Argument::new(c"-c"), Argument::new(&script), Argument::END];
-        let plan =
-            Plan::new(c"/bin/sh", &arguments)?.group(Group::New).blocked_signals(SignalSet::EMPTY).default_signals();
+        let plan = Plan::new(c"/bin/sh", &arguments)?
+            .group(Group::New)
+            .blocked_signals(SignalSet::EMPTY)
+            .default_signals()
+            .parent_death_signal(Signal::KILL);
         let task = Self {
             command: command.to_owned(),
             wish,
@@ -111,5 +114,12 @@ impl Task {
     /// The processor time that it used, as the kernel counted it, once it has ended.
     pub fn used(&self) -> Option<Duration> {
         self.child.usage().map(|usage| usage.user + usage.system)
+    }
+}
+
+impl Drop for Task {
+    /// A command does not outlive a scheduler that fails.
+    fn drop(&mut self) {
+        let _ = self.end();
     }
 }

@@ -213,8 +213,7 @@ impl<'a> Sweep<'a> {
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (call {}) fails with ", self.name, self.nth)?;
-        fmt::Debug::fmt(&self.errno, f)
+        write!(f, "{} (call {}) fails with \"{}\"", self.name, self.nth, self.errno)
     }
 }
 
@@ -226,7 +225,7 @@ impl<E: fmt::Debug> fmt::Display for Failure<E> {
             }
             Self::NoRuleLeft => f.write_str("no call can be made to fail: 16 rules are in force already, drop one"),
             Self::Unreadable(errno) => {
-                write!(f, "cannot read /proc for descriptors, mappings and threads, mount it: {errno:?}")
+                write!(f, "cannot read /proc for descriptors, mappings and threads, mount it: {errno}")
             }
             Self::Undisturbed(error) => {
                 write!(f, "the operation fails although nothing was made to fail: {error:?}")

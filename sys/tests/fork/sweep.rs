@@ -61,7 +61,7 @@ fn a_planted_descriptor_is_found_by_the_call_that_failed() {
     let text = Failure::<()>::Leaked { call: Some(call), left }.to_string();
     assert_eq!(
         text,
-        format!("left behind when second (call 2) fails with {:?}: +1 descriptors (number {number})", Errno::IO)
+        format!("left behind when second (call 2) fails with \"{}\": +1 descriptors (number {number})", Errno::IO)
     );
     close(number);
 }
