@@ -243,7 +243,7 @@ fn check() -> Outcome {
             let (got, granted, used) = (number(fields[0])?, number(fields[1])?, number(fields[2])?);
             assert!((got - share).abs() < 12.0, "{policy}: {got} % instead of {share}\n{text}");
             assert!(used <= granted * 1.1 + 0.1, "{policy}: used more than it was granted\n{text}");
-            assert!(fields.ends_with(&["[signal", "9]"]), "{text}");
+            assert!(fields.ends_with(&["[signal", "9", "(SIGKILL)]"]), "{text}");
         }
         assert_eq!(lines.len(), 4, "{text}");
     }
