@@ -31,7 +31,16 @@ fn what_has_a_descriptor_tells_its_number() {
     assert!(same(&receiver) && same(&sender));
     assert!(same(&Listener::bind(Address::arbitrary(Family::Unix).unwrap()).unwrap()));
     assert!(same(&Epoll::new().unwrap()) && same(&EventFd::counter(0).unwrap()));
-    (has_both::<Process>(), has_both::<Connection>(), has_both::<Receiver>(), has_both::<Sender>());
-    (has_both::<FileLock>(), has_both::<Inotify>(), has_both::<Memfd>(), has_both::<Child>());
-    (has_both::<SignalFd>(), has_both::<Socket>(), has_both::<Stream>(), has_both::<TimerFd>());
+    has_both::<Process>();
+    has_both::<Connection>();
+    has_both::<Receiver>();
+    has_both::<Sender>();
+    has_both::<FileLock>();
+    has_both::<Inotify>();
+    has_both::<Memfd>();
+    has_both::<Child>();
+    has_both::<SignalFd>();
+    has_both::<Socket>();
+    has_both::<Stream>();
+    has_both::<TimerFd>();
 }
