@@ -69,6 +69,8 @@ macro_rules! as_raw_fd {
 #[doc(inline)]
 pub use ossature_sys as sys;
 
+#[cfg(feature = "arbitrary")]
+pub mod arbitrary;
 pub mod dummy_thread;
 pub mod dummy_threading;
 pub mod error;

@@ -61,6 +61,8 @@ const SRC: &[&[&str]] = &[
     &["threading", "dummy_thread"],
     &["dummy_threading"],
     &["rlcompleter", "multiprocessing"],
+    // Makes values of all of them for fuzzers.
+    &["arbitrary"],
 ];
 
 /// The few edges within a level of the upper crate.
