@@ -8,15 +8,13 @@ use ossature_sys::errno::Errno;
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::socket::Shutdown;
 use ossature_sys::stream::{Stream, StreamKind};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::Connection;
 use super::receive::{Receiving, receives};
 use super::send::{Sending, sends};
 use super::sent::Sent;
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::transfer::{Trust, pack, unpack};
+use crate::multiprocessing::transfer::{Inbound, Outbound, Trust, pack, unpack};
 use crate::multiprocessing::util::Listed;
 
 /// The half of a [`Connection`] that receives.
@@ -36,7 +34,7 @@ pub struct Sender {
 }
 
 pub(super) fn split(connection: Connection) -> (Receiver, Sender) {
-    let Connection { stream, trust, receiving, sending } = connection;
+    let Connection { stream, trust, receiving, sending, .. } = connection;
     let trust = trust.get();
     (Receiver { stream: stream.clone(), trust, receiving }, Sender { stream, trust, sending })
 }

@@ -80,8 +80,6 @@ use ossature_sys::errno::Errno;
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::socket::Credentials;
 use ossature_sys::stream::Stream;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 #[doc(inline)]
 pub use self::address::{Address, Family};
@@ -115,17 +113,23 @@ pub use self::wait::wait;
 use self::receive::{Receiving, receives};
 use self::send::{Sending, sends};
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::transfer::{Trust, pack, unpack};
+use crate::multiprocessing::transfer::{Inbound, Outbound, Trust, pack, unpack};
 use crate::multiprocessing::util::Listed;
 
 /// One end of a channel of messages: Python's `Connection`.
 #[doc(alias = "_ConnectionBase")]
 pub struct Connection {
+    /// First, so that the compiler's error names the remedy.
+    _threads: Cell<TwoThreadsTakeTheHalvesOfSplit>,
     stream: Listed<Stream>,
     trust: Cell<Trust>,
     receiving: Receiving,
     sending: Sending,
 }
+
+/// A [`Cell`] of this type makes a [`Connection`] one thread's at a time, so that the compiler's first error names the
+/// remedy: [`split`](Connection::split).
+struct TwoThreadsTakeTheHalvesOfSplit;
 
 /// What an end can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -166,6 +170,7 @@ impl Connection {
     pub(crate) fn with_trust(fd: OwnedFd, access: Access, trust: Trust) -> Result<Self> {
         let stream = Stream::new(fd).map_err(|errno| Error::os(errno, "connection"))?;
         Ok(Self {
+            _threads: Cell::new(TwoThreadsTakeTheHalvesOfSplit),
             stream: Listed::new(stream),
             trust: Cell::new(trust),
             receiving: Receiving::new(access != Access::Send),

@@ -348,7 +348,7 @@ macro_rules! receives {
             /// [`NotAllowed`](crate::ErrorKind::NotAllowed) and [`Incompatible`](crate::ErrorKind::Incompatible) for shared memory
             /// that cannot be taken, [`Os`](crate::ErrorKind::Os) with `EMFILE` when this process may not have as many more
             /// descriptors open as came along. The message is gone then, and the next one can be received.
-            pub fn recv<T: DeserializeOwned>(&self) -> Result<T> {
+            pub fn recv<T: Inbound>(&self) -> Result<T> {
                 self.recv_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
 
@@ -359,7 +359,7 @@ macro_rules! receives {
             ///
             /// # Errors
             /// As for [`recv`](Self::recv).
-            pub fn recv_timeout<T: DeserializeOwned>(&self, timeout: impl Into<Deadline>) -> Result<Option<T>> {
+            pub fn recv_timeout<T: Inbound>(&self, timeout: impl Into<Deadline>) -> Result<Option<T>> {
                 self.recv_within(None, timeout.into())
             }
 
@@ -368,7 +368,7 @@ macro_rules! receives {
             ///
             /// # Errors
             /// As for [`recv`](Self::recv) and [`recv_bytes_max`](Self::recv_bytes_max).
-            pub fn recv_max<T: DeserializeOwned>(&self, limit: usize) -> Result<T> {
+            pub fn recv_max<T: Inbound>(&self, limit: usize) -> Result<T> {
                 self.recv_max_timeout(limit, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
 
@@ -376,7 +376,7 @@ macro_rules! receives {
             ///
             /// # Errors
             /// As for [`recv_max`](Self::recv_max).
-            pub fn recv_max_timeout<T: DeserializeOwned>(
+            pub fn recv_max_timeout<T: Inbound>(
                 &self,
                 limit: usize,
                 timeout: impl Into<Deadline>,
@@ -384,7 +384,7 @@ macro_rules! receives {
                 self.recv_within(Some(limit), timeout.into())
             }
 
-            fn recv_within<T: DeserializeOwned>(&self, limit: Option<usize>, deadline: Deadline) -> Result<Option<T>> {
+            fn recv_within<T: Inbound>(&self, limit: Option<usize>, deadline: Deadline) -> Result<Option<T>> {
                 let message = self.receiving.message(self.stream(), self.trust(), limit, deadline)?;
                 let Some(message) = message else { return Ok(None) };
                 let bounds = self.receiving.bounds(self.trust(), message.bytes.len());

@@ -185,7 +185,7 @@ macro_rules! sends {
             /// As for [`send_bytes`](Self::send_bytes); [`InvalidInput`](crate::ErrorKind::InvalidInput) when the value cannot be
             /// serialised, or has descriptors in it that cannot go this way, or more than 253; [`NotAllowed`](crate::ErrorKind::NotAllowed)
             /// for shared memory to a stranger, and for a connection to kin. Nothing is sent then.
-            pub fn send<T: Serialize + ?Sized>(&self, value: &T) -> Result<()> {
+            pub fn send<T: Outbound + ?Sized>(&self, value: &T) -> Result<()> {
                 self.send_timeout(value, Deadline::NEVER).map(drop)
             }
 
@@ -193,7 +193,7 @@ macro_rules! sends {
             ///
             /// # Errors
             /// As for [`send`](Self::send).
-            pub fn send_timeout<T: Serialize + ?Sized>(&self, value: &T, timeout: impl Into<Deadline>) -> Result<Sent> {
+            pub fn send_timeout<T: Outbound + ?Sized>(&self, value: &T, timeout: impl Into<Deadline>) -> Result<Sent> {
                 self.sending.packed(self.stream(), self.trust(), pack(value)?, timeout.into())
             }
 

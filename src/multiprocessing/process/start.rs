@@ -1,12 +1,10 @@
 //! Starting a task: a function that the child knows by name, and its arguments.
 
-use serde::Serialize;
-
 use super::{Process, ProcessBuilder, Termination};
 use crate::error::Result;
 use crate::multiprocessing::context::{Context, get_start_method};
 use crate::multiprocessing::start;
-use crate::multiprocessing::tasks::{Target, nameable, registered};
+use crate::multiprocessing::tasks::{Arguments, Target, nameable, registered};
 use crate::multiprocessing::transfer::pack;
 
 impl Process {
@@ -39,7 +37,7 @@ impl Process {
     where
         F: Target<Args>,
         F::Output: Termination,
-        Args: Serialize + Send + 'static,
+        Args: Arguments + Send + 'static,
     {
         Self::builder().start(target, args)
     }
@@ -83,7 +81,7 @@ impl ProcessBuilder {
     where
         F: Target<Args>,
         F::Output: Termination,
-        Args: Serialize + Send + 'static,
+        Args: Arguments + Send + 'static,
     {
         nameable::<F>();
         match self.wanted().unwrap_or_else(get_start_method) {

@@ -18,8 +18,14 @@
 //! assert_eq!(TASKS.names().count(), 1);
 //! ```
 //!
-//! What cannot be named is refused by the compiler: a closure that captures, and a pointer to a function.
+//! A closure has no name that another process knows. Stable Rust tells a closure from a function late:
+//! * A closure that borrows is refused as borrows are checked (`cargo check`). The text asks for `move`, which does not help.
+//! * A closure that captures by value, and a pointer to a function, are refused when code is generated (`cargo build`).
+//! * A closure that captures nothing is refused when it is started: [`UnknownTask`](crate::ErrorKind::UnknownTask).
+//!
+//! The remedy is always the same: a plain `fn`, with its name in the table and what it needs as arguments.
 
+mod arguments;
 mod build;
 mod depth;
 mod libtest;
@@ -28,6 +34,8 @@ mod table;
 
 use std::mem::size_of;
 
+#[doc(inline)]
+pub use arguments::Arguments;
 pub(crate) use build::{BuildId, IMAGE};
 pub(crate) use depth::max_argument_depth;
 #[doc(inline)]
@@ -38,7 +46,7 @@ pub(crate) use registry::{Entrance, Registered, first_table, internal, look_up, 
 #[doc(inline)]
 pub use table::{Body, Task, Tasks, key, open};
 
-/// A plain function that can be started with the arguments `Args`, a tuple of up to six.
+/// A plain function that can be started with the arguments `Args`, a tuple of up to twelve.
 ///
 /// Every function that takes so many values and returns is one; nobody implements this by hand. The arguments go to another
 /// process as [serde] values, so a function that borrows (`&str`) is none: let it own (`String`).
@@ -57,7 +65,8 @@ pub use table::{Body, Task, Tasks, key, open};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a function that can be started with the arguments `{Args}`",
-    note = "give the arguments as a tuple, `(x,)` for one; the function takes them by value and captures nothing"
+    note = "give the arguments as a tuple of up to twelve, `(x,)` for one, of the types that the function takes; the function \
+            takes them by value and captures nothing"
 )]
 pub trait Target<Args>: Copy + Send + Sync + 'static {
     /// What the function returns.
@@ -90,6 +99,12 @@ targets! {
     (A a B b C c D d)
     (A a B b C c D d E e)
     (A a B b C c D d E e G g)
+    (A a B b C c D d E e G g H h)
+    (A a B b C c D d E e G g H h I i)
+    (A a B b C c D d E e G g H h I i J j)
+    (A a B b C c D d E e G g H h I i J j K k)
+    (A a B b C c D d E e G g H h I i J j K k L l)
+    (A a B b C c D d E e G g H h I i J j K k L l M m)
 }
 
 /// Refuses at compile time what a name cannot stand for: whatever has a state of its own.
@@ -97,8 +112,8 @@ pub(crate) const fn nameable<F>() {
     const {
         assert!(
             size_of::<F>() == 0,
-            "a task is a function by its name: neither a pointer to one nor a closure that captures; pass what it needs as \
-             arguments"
+            "a closure that captures cannot be started in another process, and neither can a pointer to a function: write a \
+             plain `fn`, list it in `tasks![..]`, and pass as arguments what it needs"
         );
     }
 }

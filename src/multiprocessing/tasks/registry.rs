@@ -155,7 +155,17 @@ pub(crate) fn first_table() -> Option<usize> {
 /// `UnknownTask` when it stands in none, or none was given yet.
 pub(crate) fn registered<F: Target<Args>, Args>(_task: F) -> Result<Registered> {
     nameable::<F>();
-    let key = TypeId::of::<F>();
+    let (key, name) = (TypeId::of::<F>(), type_name::<F>());
+    if name.ends_with("{{closure}}") {
+        let place = name.trim_end_matches("::{{closure}}");
+        return Err(Error::new(
+            ErrorKind::UnknownTask,
+            format!(
+                "a closure in {place} cannot be started in another process, because it has no name: write a plain `fn`, and \
+                 list it in the tasks![...] that are given to freeze_support"
+            ),
+        ));
+    }
     for table in tables()?.iter() {
         if let Some(task) = table.tasks.iter().find(|task| task.key() == key) {
             return Ok(Registered { name: task.name(), entrance: table.entrance.told() });
@@ -163,7 +173,7 @@ pub(crate) fn registered<F: Target<Args>, Args>(_task: F) -> Result<Registered> 
     }
     Err(Error::new(
         ErrorKind::UnknownTask,
-        format!("{} is not a task: add it to the tasks![...] that are given to freeze_support", type_name::<F>()),
+        format!("{name} is not a task: add it to the tasks![...] that are given to freeze_support"),
     ))
 }
 

@@ -3,9 +3,7 @@
 use std::any::TypeId;
 use std::fmt;
 
-use serde::de::DeserializeOwned;
-
-use super::{Target, max_argument_depth, nameable};
+use super::{Arguments, Target, max_argument_depth, nameable};
 use crate::error::Result;
 use crate::multiprocessing::process::Termination;
 use crate::multiprocessing::transfer::{self, Bounds, Packed, Trust};
@@ -29,7 +27,7 @@ pub struct Task {
 
 /// The table of tasks of a program: `tasks![square, math::add, serve::<Counter>]`.
 ///
-/// Each is the path of a plain function of up to six arguments that implement serde's traits, returning what a process may
+/// Each is the path of a plain function of up to twelve arguments that can [go to another process](crate::multiprocessing::transfer::Transfer), returning what a process may
 /// [report](crate::multiprocessing::Termination). The path as it is written, behind that of the module, becomes the name of the task:
 /// two functions `square` of different modules are two tasks. It is a constant, made for a `static`.
 ///
@@ -158,7 +156,7 @@ pub fn open<F, Args>(task: F, arguments: Packed) -> Result<Body>
 where
     F: Target<Args>,
     F::Output: Termination,
-    Args: DeserializeOwned + 'static,
+    Args: Arguments + 'static,
 {
     let bounds = Bounds { depth: max_argument_depth(), deeper: "set_max_argument_depth", ..Bounds::OF_KIN };
     let arguments: Args = transfer::unpack(arguments, Trust::SameProgram, bounds)?;

@@ -60,6 +60,7 @@ pub mod handle;
 mod list;
 pub mod memory;
 mod sorts;
+mod values;
 
 use ossature_sys::errno::Errno;
 use serde::Serialize;
@@ -69,6 +70,8 @@ use serde::de::DeserializeOwned;
 pub use self::handle::Handle;
 #[doc(inline)]
 pub use self::memory::{Attach, Memory};
+#[doc(inline)]
+pub use self::values::{Inbound, Outbound, Transfer};
 
 pub(crate) use self::form::{Bounds, DEPTH};
 use self::list::{Arriving, Leaving};

@@ -45,12 +45,25 @@ pub unsafe trait Shareable: Send + Sync + 'static {
 ///
 /// # Safety
 /// Every bit pattern is a valid value, and there is no padding.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be copied into shared memory as it is",
+    note = "numbers and arrays of them can, and a struct of numbers without padding made with `shareable! {{ plain struct .. }}`",
+    note = "text is an array of bytes of a fixed length"
+)]
 pub unsafe trait Plain: Shareable + Copy {}
 
 /// Makes a value at its place in shared memory.
 ///
 /// # Safety
 /// On success `init` has made the place a valid `T`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be placed in shared memory",
+    label = "cannot be placed in shared memory",
+    note = "numbers, atomics, arrays and the primitives in scope `Shared` can",
+    note = "a struct of numbers without padding is declared by `shareable! {{ plain struct .. }}` and placed as it is; another \
+            struct is declared by `shareable! {{ struct .. }}` and placed by its `init(..)`",
+    note = "text is an array of bytes of a fixed length; `String`, `Vec` and `Box` point into the memory of one process"
+)]
 pub unsafe trait Init<T> {
     /// Writes the value.
     ///
@@ -159,6 +172,7 @@ unsafe impl<T: Shareable> Shareable for [T] {
 }
 
 // SAFETY: a plain value is moved into the place.
+#[diagnostic::do_not_recommend]
 unsafe impl<T: Plain> Init<T> for T {
     unsafe fn init(self, place: *mut T) -> Result<()> {
         // SAFETY: the caller's obligation.

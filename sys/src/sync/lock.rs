@@ -125,7 +125,7 @@ impl<T> Lock<T, Local> {
     }
 }
 
-impl<T: Shareable> Lock<T, Shared> {
+impl<T> Lock<T, Shared> {
     /// What [`Shm::place`](crate::shm::Shm::place) makes a free shared lock of.
     ///
     /// A shared lock on the stack or on the heap cannot exist: it would be unmapped while the kernel still knows it.
@@ -142,7 +142,10 @@ impl<T: Shareable> Lock<T, Shared> {
     /// use ossature_sys::{scope::Shared, shm::Shm, sync::lock::Lock};
     /// let nested = Shm::place(Lock::<Lock<u32, Shared>, Shared>::shared(Lock::shared(0)));
     /// ```
-    pub fn shared<I: Init<T>>(data: I) -> SharedInit<I> {
+    pub fn shared<I: Init<T>>(data: I) -> SharedInit<I>
+    where
+        T: Shareable, // here and not above, so that the compiler says what may live in shared memory
+    {
         const { assert!(!T::LOCKS, "a shared lock cannot hold another: its data could be moved, and a lock must not") };
         SharedInit(data)
     }

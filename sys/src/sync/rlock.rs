@@ -173,9 +173,12 @@ impl<T> RLock<T, Local> {
     }
 }
 
-impl<T: Shareable> RLock<T, Shared> {
+impl<T> RLock<T, Shared> {
     /// What [`Shm::place`](crate::shm::Shm::place) makes a free shared lock of.
-    pub fn shared<I: Init<T>>(data: I) -> impl Init<Self> {
+    pub fn shared<I: Init<T>>(data: I) -> impl Init<Self>
+    where
+        T: Shareable, // here and not above, so that the compiler says what may live in shared memory
+    {
         let write = move |place: *mut Self| {
             // SAFETY: `place` is valid for writes of a whole lock (the caller's obligation), so its field is in bounds.
             let raw = unsafe { &raw mut (*place).raw };

@@ -1,0 +1,27 @@
+//! The arguments of a task, as one value.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::multiprocessing::transfer::Transfer;
+
+/// The arguments of a task: a tuple of up to twelve values, each of which can [go to another process](Transfer).
+///
+/// Nobody implements this trait by hand. A task with more arguments takes a struct.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a tuple of arguments",
+    note = "give the arguments as a tuple of up to twelve, `(x,)` for one; a function of more arguments takes a struct"
+)]
+pub trait Arguments: Serialize + DeserializeOwned {}
+
+macro_rules! tuples {
+    () => {
+        impl Arguments for () {}
+    };
+    ($first:ident $($rest:ident)*) => {
+        impl<$first: Transfer, $($rest: Transfer),*> Arguments for ($first, $($rest,)*) {}
+        tuples!($($rest)*);
+    };
+}
+
+tuples!(A B C D E G H I J K L M);

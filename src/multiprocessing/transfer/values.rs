@@ -1,0 +1,51 @@
+//! The bounds of what goes to another process: serde's traits, under names whose compile errors say what to do instead.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A value that another process can be started with: an argument of a task, or its result.
+///
+/// Everything that implements serde's `Serialize` and `DeserializeOwned` implements this trait; nobody implements this
+/// trait by hand. [The module](super) says what to write for files, sockets and shared memory.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot go to another process",
+    label = "cannot go to another process",
+    note = "a struct or enum of your own needs `#[derive(serde::Serialize, serde::Deserialize)]`",
+    note = "a file, socket or other descriptor goes as `Handle(..)`, `Arc<Mutex<T>>` as `Value<T>`, `&str` as `String`, a \
+            closure as the name of a plain `fn` in `tasks![..]`"
+)]
+pub trait Transfer: Serialize + DeserializeOwned {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + for<'de> OwnedLikeStringNotBorrowedLikeStr<'de>> Transfer for T {}
+
+/// serde's `Deserialize`. The compiler prints this name for a value that borrows.
+pub trait OwnedLikeStringNotBorrowedLikeStr<'de>: Deserialize<'de> {}
+
+#[diagnostic::do_not_recommend]
+impl<'de, T: Deserialize<'de>> OwnedLikeStringNotBorrowedLikeStr<'de> for T {}
+
+/// A value that can be sent to another process: whatever implements serde's `Serialize`, borrowed values included.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent to another process",
+    label = "cannot be sent to another process",
+    note = "a struct or enum of your own needs `#[derive(serde::Serialize, serde::Deserialize)]`",
+    note = "a file, socket or other descriptor goes as `Handle(..)`, `Arc<Mutex<T>>` as `Value<T>`"
+)]
+pub trait Outbound: Serialize {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + ?Sized> Outbound for T {}
+
+/// A value that can be received from another process: whatever implements serde's `DeserializeOwned`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be received from another process",
+    label = "cannot be received from another process",
+    note = "if the type is `!` or `()` by accident, name what was sent: `let x: u32 = connection.recv()?`",
+    note = "a struct or enum of your own needs `#[derive(serde::Serialize, serde::Deserialize)]`",
+    note = "a file, socket or other descriptor comes as `Handle<..>`, `Arc<Mutex<T>>` as `Value<T>`, `&str` as `String`"
+)]
+pub trait Inbound: DeserializeOwned {}
+
+#[diagnostic::do_not_recommend]
+impl<T: DeserializeOwned> Inbound for T {}

@@ -1,0 +1,16 @@
+//! One `Connection` in two threads.
+//~ Cell<
+//~ TwoThreadsTakeTheHalvesOfSplit>` cannot be shared between threads safely
+
+#![allow(unused)]
+use ossature::multiprocessing::{connection::*, *};
+use ossature::sys::{scope::Shared, shareable, shm::Shm, sync::lock::Lock as SLock};
+
+fn main() -> ossature::Result<()> {
+    let (a, b) = pipe()?;
+    std::thread::scope(|s| {
+        s.spawn(|| a.send(&1));
+        s.spawn(|| a.recv::<i32>());
+    });
+    Ok(())
+}
