@@ -11,6 +11,15 @@ use crate::raw::process as raw;
 ///
 /// # Errors
 /// `ENOMEM`: it was not registered.
+///
+/// # Examples
+/// ```
+/// extern "C" fn last() {
+///     println!("goodbye");
+/// }
+/// ossature_sys::process::at_exit(last)?;
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "atexit")]
 pub fn at_exit(callback: extern "C" fn()) -> Result<()> {
     raw::atexit(callback)

@@ -17,6 +17,27 @@ use crate::raw::process::{RawUsage, WaitFor, Waited, waitid};
 /// Dropping it never waits. A child that has ended is reaped; one that still runs is left alone, and becomes a zombie from
 /// its end until this process ends: wait for what shall not be left. In a forked child that inherited it, dropping only
 /// closes that process's copy of the descriptor.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::process::{Argument, Plan, Signal};
+///
+/// let arguments = [Argument::new(c"sleep"), Argument::new(c"60"), Argument::END];
+/// let mut child = Plan::new(c"/bin/sleep", &arguments)?.start()?;
+/// assert_eq!(child.try_wait()?, None, "it still runs");
+/// assert_eq!(child.wait_timeout(Duration::from_millis(1))?, None);
+///
+/// child.signal(Signal::CONT)?;
+/// child.terminate()?; // a request, which the program may ignore
+/// child.kill()?; // an end, which it may not
+/// let end = child.wait()?;
+/// assert!(end.signal().is_some());
+/// assert_eq!(child.exit_status(), Some(end), "kept, without a system call");
+/// assert!(child.usage().is_some());
+/// println!("process {} ended by {end}", child.pid());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[doc(alias = "sentinel")]
 pub struct Child {
     pid: Pid,
@@ -143,6 +164,20 @@ impl Child {
 ///
 /// # Errors
 /// None that the system documents for this request.
+///
+/// # Examples
+/// ```standalone_crate
+/// use core::time::Duration;
+/// use ossature_sys::poll::{PollFd, PollFlags, poll};
+/// use ossature_sys::process::{ExitStatus, fork, reap_any};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// assert_eq!(reap_any()?, None);
+/// let child = fork(|| 3)?;
+/// poll(&mut [PollFd::new(&child, PollFlags::IN)], Duration::from_secs(10))?;
+/// assert_eq!(reap_any()?, Some((child.pid(), ExitStatus::Code(3))));
+/// # Ok(()) }
+/// ```
 #[doc(alias = "waitid")]
 pub fn reap_any() -> Result<Option<(Pid, ExitStatus)>> {
     match retry(|| waitid(WaitFor::Any, libc::WEXITED | libc::WNOHANG, &mut RawUsage::default())) {

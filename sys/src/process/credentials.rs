@@ -10,6 +10,16 @@ use crate::raw::process as raw_process;
 /// The credentials of a thread, apart from its [supplementary groups](supplementary_groups).
 ///
 /// The C library keeps the users and groups of all threads of a process equal.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{Capabilities, Credentials, real_user};
+///
+/// let credentials = Credentials::of_thread()?;
+/// assert_eq!(credentials.users[0], real_user());
+/// assert_eq!(credentials.capabilities, Capabilities::of_thread()?);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Credentials {
     /// The real, the effective and the saved user.
@@ -26,6 +36,20 @@ pub struct Credentials {
 }
 
 /// The capability sets of a thread: bit N of each is the capability number N of capabilities(7).
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature_sys::process::{Capabilities, fork};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut child = fork(|| {
+///     let none = Capabilities { effective: 0, permitted: 0, inheritable: 0 };
+///     Capabilities::limit_to(none).unwrap();
+///     u8::from(Capabilities::of_thread() == Ok(none))
+/// })?;
+/// assert_eq!(child.wait()?.code(), Some(1));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Capabilities {
     /// Those that are in force.
@@ -118,6 +142,15 @@ impl Capabilities {
 ///
 /// # Errors
 /// `EINVAL` when there are more groups than `room` holds; the kernel's limit is 65,536.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::supplementary_groups;
+///
+/// let mut room = vec![0; 65_536];
+/// assert!(supplementary_groups(&mut room)?.len() <= 65_536);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "getgroups")]
 pub fn supplementary_groups(room: &mut [u32]) -> Result<&[u32]> {
     let len = raw_process::getgroups(room)?;
@@ -129,6 +162,17 @@ pub fn supplementary_groups(room: &mut [u32]) -> Result<&[u32]> {
 ///
 /// # Errors
 /// None that the kernel documents for this request.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{clear_dumpable, is_dumpable, set_dumpable};
+///
+/// clear_dumpable()?; // for a process that holds a secret
+/// assert!(!is_dumpable()?);
+/// set_dumpable()?;
+/// assert!(is_dumpable()?);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "PR_GET_DUMPABLE")]
 pub fn is_dumpable() -> Result<bool> {
     Ok(raw::call("prctl", rustix::process::dumpable_behavior)? == DumpableBehavior::Dumpable)

@@ -11,6 +11,18 @@ use crate::signal::{name, numbered};
 /// Python's number.
 ///
 /// [`python_code`]: ExitStatus::python_code
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::ExitStatus;
+///
+/// let failed = ExitStatus::Code(7);
+/// assert_eq!((failed.success(), failed.code(), failed.signal()), (false, Some(7), None));
+/// let killed = ExitStatus::Signal { signal: 9, core_dumped: false };
+/// assert_eq!((killed.code(), killed.signal(), killed.core_dumped()), (None, Some(9), false));
+/// assert_eq!((failed.python_code(), killed.python_code()), (Some(7), Some(-9)));
+/// assert_eq!(killed.to_string(), "signal 9 (SIGKILL)");
+/// ```
 #[doc(alias = "exitcode")]
 #[doc(alias = "WEXITSTATUS")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -106,6 +118,16 @@ impl fmt::Display for ExitStatus {
 }
 
 /// `_exit(code)`: ends this process at once. No destructor, no `atexit` function and no flush of a buffer runs.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature_sys::process::{exit, fork};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut child = fork(|| exit(4))?;
+/// assert_eq!(child.wait()?.code(), Some(4));
+/// # Ok(()) }
+/// ```
 #[doc(alias = "_exit")]
 pub fn exit(code: u8) -> ! {
     raw::exit(code.into())

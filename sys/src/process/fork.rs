@@ -15,6 +15,15 @@ use crate::raw;
 use crate::raw::process::{self as raw_process, RawUsage, WaitFor};
 
 /// Why [`fork`] did not fork.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{errno::Errno, process::{ForkError, may_fork}};
+///
+/// let refused = std::thread::spawn(may_fork).join().unwrap().unwrap_err();
+/// assert_eq!(refused, ForkError::MultiThreaded);
+/// assert_eq!(refused.errno(), Errno::BUSY);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ForkError {
@@ -127,6 +136,17 @@ pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
 ///
 /// # Errors
 /// As [`fork`]; the call then returns in this process, and nothing is changed.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature_sys::process::{continue_in_child, generation};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let before = generation();
+/// continue_in_child(|mut child| child.wait().ok().and_then(|end| end.code()).unwrap_or(1))?;
+/// assert_ne!(generation(), before, "the child goes on here, and the parent waits for it");
+/// # Ok(()) }
+/// ```
 pub fn continue_in_child<F: FnOnce(Child) -> u8>(watch: F) -> Result<(), ForkError> {
     may_fork()?;
     // SAFETY: this is the only thread and holds no lock in shared memory, as for `fork`. One process returns from here, the
@@ -142,6 +162,18 @@ pub fn continue_in_child<F: FnOnce(Child) -> u8>(watch: F) -> Result<(), ForkErr
 ///
 /// # Errors
 /// Those of [`fork`], except for [`ForkError::Os`] of the fork itself.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature_sys::process::{fork, may_fork};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// may_fork()?;
+/// let mut prepared = vec![1; 1000];
+/// let mut child = fork(|| prepared.drain(..).sum::<u8>().min(1))?;
+/// child.wait()?;
+/// # Ok(()) }
+/// ```
 pub fn may_fork() -> Result<(), ForkError> {
     if raw_process::children_are_reaped_by_the_kernel()? {
         return Err(ForkError::SigchldIgnored);
@@ -167,6 +199,19 @@ pub fn may_fork() -> Result<(), ForkError> {
 /// * The child holds copies of every value on the stack. It must not release twice what the parent releases as well: guards
 ///   of locks in shared memory, files to be unlinked.
 /// * Both processes return from this call, so the caller and its callers must be prepared for that.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature_sys::process::{exit, fork_unchecked};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // SAFETY: the process has one thread, and its child ends at once.
+/// match unsafe { fork_unchecked() }? {
+///     Some(mut child) => assert_eq!(child.wait()?.code(), Some(5)),
+///     None => exit(5),
+/// }
+/// # Ok(()) }
+/// ```
 pub unsafe fn fork_unchecked() -> errno::Result<Option<Child>> {
     // Counts this very fork too: a handler that the first question registers hears of later forks only.
     let _ = generation();
@@ -231,6 +276,15 @@ fn run<F: FnOnce() -> u8>(child: F) -> ! {
 ///
 /// # Errors
 /// [`ForkError::MultiThreaded`] and [`ForkError::Unproven`], as for [`fork`].
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature_sys::process::prove_single_thread;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// prove_single_thread()?;
+/// # Ok(()) }
+/// ```
 #[doc(alias = "unshare")]
 pub fn prove_single_thread() -> Result<(), ForkError> {
     const PATIENCE: Duration = Duration::from_millis(10);

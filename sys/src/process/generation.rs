@@ -17,6 +17,18 @@ static GENERATION: AtomicU32 = AtomicU32::new(UNSET);
 /// unlink, unlock or reap it, for the parent still owns it. Costs one load; the first call registers a handler with
 /// pthread_atfork(3), and [`fork`](super::fork()) makes it if nobody else did. Counts forks that go through libc (this
 /// crate's all do) after that; a raw clone(2) is not seen.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature_sys::process::{fork, generation};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let before = generation();
+/// let mut child = fork(|| u8::from(generation() != before))?;
+/// assert_eq!(child.wait()?.code(), Some(1));
+/// assert_eq!(generation(), before);
+/// # Ok(()) }
+/// ```
 #[inline]
 pub fn generation() -> u32 {
     match GENERATION.load(SeqCst) {

@@ -8,6 +8,18 @@ use crate::raw::process as raw;
 /// A field that is `None` changes nothing, with one exception. If `user` is set and `groups` is not, the process loses
 /// all supplementary groups, if it may change them. Otherwise a program that gives up the rights of root would keep
 /// root's groups.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature_sys::process::{Identity, effective_group, effective_user, fork};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let identity = Identity { user: Some(effective_user()), group: Some(effective_group()), groups: None };
+/// assert!(!identity.is_empty() && Identity::default().is_empty());
+/// let mut child = fork(|| u8::from(identity.assume().is_ok()))?;
+/// assert_eq!(child.wait()?.code(), Some(1));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Identity<'a> {
     /// `setuid(user)`.

@@ -5,6 +5,12 @@ use crate::errno::Result;
 use crate::raw;
 
 /// `getpid()`: the number of this process.
+///
+/// # Examples
+/// ```
+/// let same = ossature_sys::process::id().as_raw_nonzero().get();
+/// assert_eq!(same as u32, std::process::id());
+/// ```
 #[doc(alias = "getpid")]
 pub fn id() -> Pid {
     // The call cannot fail, so it does not pass the fault hook.
@@ -12,12 +18,31 @@ pub fn id() -> Pid {
 }
 
 /// `getppid()`: the number of the parent; `None` when that is outside this pid namespace.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature_sys::process::{fork, id, parent_id};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let parent = id();
+/// let mut child = fork(|| u8::from(parent_id() == Some(parent)))?;
+/// assert_eq!(child.wait()?.code(), Some(1));
+/// # Ok(()) }
+/// ```
 #[doc(alias = "getppid")]
 pub fn parent_id() -> Option<Pid> {
     rustix::process::getppid()
 }
 
 /// `geteuid()`: the user by whose rights this process acts.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{Credentials, effective_user};
+///
+/// assert_eq!(effective_user(), Credentials::of_thread()?.users[1]);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "geteuid")]
 pub fn effective_user() -> u32 {
     // The call cannot fail, so it does not pass the fault hook.
@@ -25,6 +50,14 @@ pub fn effective_user() -> u32 {
 }
 
 /// `getuid()`: the user that this process belongs to.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{Credentials, real_user};
+///
+/// assert_eq!(real_user(), Credentials::of_thread()?.users[0]);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "getuid")]
 pub fn real_user() -> u32 {
     // The call cannot fail, so it does not pass the fault hook.
@@ -32,6 +65,14 @@ pub fn real_user() -> u32 {
 }
 
 /// `getegid()`: the group whose rights this process has.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{Credentials, effective_group};
+///
+/// assert_eq!(effective_group(), Credentials::of_thread()?.groups[1]);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "getegid")]
 pub fn effective_group() -> u32 {
     // The call cannot fail, so it does not pass the fault hook.
@@ -39,6 +80,14 @@ pub fn effective_group() -> u32 {
 }
 
 /// `getgid()`: the group that this process belongs to.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{Credentials, real_group};
+///
+/// assert_eq!(real_group(), Credentials::of_thread()?.groups[0]);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "getgid")]
 pub fn real_group() -> u32 {
     // The call cannot fail, so it does not pass the fault hook.
@@ -48,6 +97,11 @@ pub fn real_group() -> u32 {
 /// `getauxval(AT_SECURE)`: whether this program was given rights that whoever started it may not have had (its file is
 /// set-user-ID or set-group-ID, has capabilities, or a security module says so), so that nothing about its arguments,
 /// environment and inherited descriptors is to be trusted. Never changes while it runs.
+///
+/// # Examples
+/// ```
+/// assert!(!ossature_sys::process::is_privileged_by_exec(), "this program's file gives no rights");
+/// ```
 #[doc(alias = "AT_SECURE")]
 #[doc(alias = "issetugid")]
 pub fn is_privileged_by_exec() -> bool {
@@ -61,6 +115,14 @@ pub fn is_privileged_by_exec() -> bool {
 ///
 /// # Errors
 /// `ESRCH` when there is no such process.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{group_of, id};
+///
+/// assert_eq!(group_of(Some(id()))?, group_of(None)?);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "getpgid")]
 pub fn group_of(pid: Option<Pid>) -> Result<Option<Pid>> {
     // SAFETY: getpgid(2) takes a number and touches no memory.
@@ -73,6 +135,19 @@ pub fn group_of(pid: Option<Pid>) -> Result<Option<Pid>> {
 /// # Errors
 /// `EPERM` when the group is in another session or `pid` leads a session, `EACCES` when the child has exec'd, `ESRCH` when `pid` is
 /// neither this process nor a child.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature_sys::process::{fork, group_of, id, set_group};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut child = fork(|| {
+///     set_group(None, None).unwrap();
+///     u8::from(group_of(None) == Ok(Some(id())))
+/// })?;
+/// assert_eq!(child.wait()?.code(), Some(1));
+/// # Ok(()) }
+/// ```
 #[doc(alias = "setpgid")]
 pub fn set_group(pid: Option<Pid>, group: Option<Pid>) -> Result<()> {
     raw::call("setpgid", || rustix::process::setpgid(pid, group))
@@ -83,6 +158,14 @@ pub fn set_group(pid: Option<Pid>, group: Option<Pid>) -> Result<()> {
 ///
 /// # Errors
 /// `ESRCH` when there is no such process.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{id, session_of};
+///
+/// assert_eq!(session_of(Some(id()))?, session_of(None)?);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "getsid")]
 pub fn session_of(pid: Option<Pid>) -> Result<Option<Pid>> {
     // SAFETY: getsid(2) takes a number and touches no memory.
@@ -98,12 +181,33 @@ fn number_or_outside(name: &'static str, call: impl FnOnce() -> libc::pid_t) -> 
 ///
 /// # Errors
 /// `EPERM` when this process leads a group already.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature_sys::process::{fork, id, new_session, session_of};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut child = fork(|| {
+///     let session = new_session().unwrap();
+///     u8::from(session == id() && session_of(None) == Ok(Some(session)))
+/// })?;
+/// assert_eq!(child.wait()?.code(), Some(1));
+/// # Ok(()) }
+/// ```
 #[doc(alias = "setsid")]
 pub fn new_session() -> Result<Pid> {
     raw::call("setsid", rustix::process::setsid)
 }
 
 /// `umask(mask)`: sets the permission bits that new files do not get, and returns the previous mask.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::set_umask;
+///
+/// let before = set_umask(0o077);
+/// assert_eq!(set_umask(before), 0o077);
+/// ```
 #[doc(alias = "umask")]
 pub fn set_umask(mask: u32) -> u32 {
     // The call cannot fail, so it does not pass the fault hook.
@@ -116,6 +220,17 @@ pub fn set_umask(mask: u32) -> u32 {
 ///
 /// # Errors
 /// `ESRCH` when the group has no process, `EPERM` when none of them may be signalled.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{Argument, Group, Plan, Signal, signal_group};
+///
+/// let arguments = [Argument::new(c"sleep"), Argument::new(c"60"), Argument::END];
+/// let mut child = Plan::new(c"/bin/sleep", &arguments)?.group(Group::New).start()?;
+/// signal_group(child.pid(), Signal::KILL)?;
+/// assert_eq!(child.wait()?.signal(), Some(9));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[doc(alias = "killpg")]
 pub fn signal_group(group: Pid, signal: Signal) -> Result<()> {
     raw::call("killpg", || rustix::process::kill_process_group(group, signal))
@@ -129,6 +244,23 @@ pub fn signal_group(group: Pid, signal: Signal) -> Result<()> {
 ///
 /// # Errors
 /// `EINVAL` when the kernel does not know the signal.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature_sys::process::{Signal, exit, fork, id, parent_id, set_parent_death_signal};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let parent = id();
+/// let mut child = fork(|| {
+///     set_parent_death_signal(Some(Signal::TERM)).unwrap();
+///     if parent_id() != Some(parent) {
+///         exit(1); // the parent ended before the call
+///     }
+///     0
+/// })?;
+/// assert!(child.wait()?.success());
+/// # Ok(()) }
+/// ```
 #[doc(alias = "PR_SET_PDEATHSIG")]
 pub fn set_parent_death_signal(signal: Option<Signal>) -> Result<()> {
     raw::call("prctl", || rustix::process::set_parent_process_death_signal(signal))
@@ -138,6 +270,17 @@ pub fn set_parent_death_signal(signal: Option<Signal>) -> Result<()> {
 ///
 /// # Errors
 /// None that the kernel documents for this request.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{become_subreaper, is_subreaper, resign_subreaper};
+///
+/// become_subreaper()?;
+/// assert!(is_subreaper()?);
+/// resign_subreaper()?;
+/// assert!(!is_subreaper()?);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "PR_SET_CHILD_SUBREAPER")]
 pub fn become_subreaper() -> Result<()> {
     // Any number but zero switches it on.

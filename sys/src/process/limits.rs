@@ -8,6 +8,15 @@ use crate::raw;
 ///
 /// # Errors
 /// None that the kernel documents for a named resource.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{Resource, rlimit};
+///
+/// let limit = rlimit(Resource::Nofile)?;
+/// assert!(limit.current.unwrap_or(u64::MAX) <= limit.maximum.unwrap_or(u64::MAX));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "getrlimit")]
 pub fn rlimit(resource: Resource) -> Result<Rlimit> {
     raw::call("getrlimit", || Ok(rustix::process::getrlimit(resource)))
@@ -17,6 +26,16 @@ pub fn rlimit(resource: Resource) -> Result<Rlimit> {
 ///
 /// # Errors
 /// `EPERM` when the hard limit would rise without the privilege, `EINVAL` when the soft limit is above the hard one.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{Resource, Rlimit, rlimit, set_rlimit};
+///
+/// let before = rlimit(Resource::Core)?;
+/// set_rlimit(Resource::Core, Rlimit { current: Some(0), ..before })?; // no core files
+/// assert_eq!(rlimit(Resource::Core)?.current, Some(0));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "setrlimit")]
 pub fn set_rlimit(resource: Resource, limit: Rlimit) -> Result<()> {
     raw::call("setrlimit", || rustix::process::setrlimit(resource, limit))
@@ -26,6 +45,14 @@ pub fn set_rlimit(resource: Resource, limit: Rlimit) -> Result<()> {
 ///
 /// # Errors
 /// `EPERM` when it is another user's, `ESRCH` when there is none.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{Resource, id, rlimit, rlimit_of};
+///
+/// assert_eq!(rlimit_of(id(), Resource::Nofile)?, rlimit(Resource::Nofile)?);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "prlimit")]
 pub fn rlimit_of(pid: Pid, resource: Resource) -> Result<Rlimit> {
     let [current, maximum] = raw::process::prlimit_get(pid, resource as _)?;
@@ -37,6 +64,16 @@ pub fn rlimit_of(pid: Pid, resource: Resource) -> Result<Rlimit> {
 ///
 /// # Errors
 /// As [`set_rlimit`], and `ESRCH` when there is no such process.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{Resource, Rlimit, id, replace_rlimit, rlimit};
+///
+/// let before = rlimit(Resource::Core)?;
+/// let lower = Rlimit { current: Some(0), ..before.clone() };
+/// assert_eq!(replace_rlimit(id(), Resource::Core, lower)?, before);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "prlimit")]
 pub fn replace_rlimit(pid: Pid, resource: Resource, limit: Rlimit) -> Result<Rlimit> {
     raw::call("prlimit", || rustix::process::prlimit(Some(pid), resource, limit))

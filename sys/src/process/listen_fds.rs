@@ -63,6 +63,15 @@ fn variable<N: FromStr>(name: &CStr) -> Option<N> {
 
 /// The listening sockets of a service manager, closed on exec. Dropping this closes the sockets that were not taken
 /// out.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{ListenFds, ListenFdsError};
+///
+/// let sockets = ListenFds::take()?;
+/// assert_eq!(sockets.len(), 0, "no service manager started this test");
+/// # Ok::<(), ListenFdsError>(())
+/// ```
 #[derive(Debug)]
 #[doc(alias = "sd_listen_fds")]
 pub struct ListenFds {
@@ -71,6 +80,17 @@ pub struct ListenFds {
 }
 
 /// Why the descriptors cannot be taken. Nothing was taken, and the call may be repeated.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{ListenFds, ListenFdsError};
+///
+/// match ListenFds::take() {
+///     Ok(sockets) => println!("{} sockets", sockets.len()),
+///     Err(ListenFdsError::NotOpen(number)) => panic!("descriptor {number} is missing"),
+///     Err(other) => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ListenFdsError {
@@ -204,6 +224,17 @@ impl Drop for ListenFds {
 ///
 /// # Errors
 /// `EINVAL` for a name that is empty or has a `=` in it, `ENOMEM`.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature_sys::process::remove_variable_if_alone;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// if remove_variable_if_alone(c"LISTEN_PID")? {
+///     assert!(std::env::var_os("LISTEN_PID").is_none());
+/// }
+/// # Ok(()) }
+/// ```
 #[doc(alias = "unsetenv")]
 pub fn remove_variable_if_alone(name: &CStr) -> Result<bool> {
     // The kernel knows whether the address space is shared. If a sandbox forbids the call, the variable stays.

@@ -17,6 +17,17 @@ use crate::errno::{Errno, Result};
 /// # Errors
 /// `ESRCH` when the parent is outside of this process's pid namespace, as it is for the first process of a new one: whether it
 /// is still there could not be told by number. Nothing is in force then.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature_sys::process::{end_with_parent, fork, id};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let parent = id();
+/// let mut child = fork(|| u8::from(end_with_parent(parent).is_ok()))?;
+/// assert_eq!(child.wait()?.code(), Some(1));
+/// # Ok(()) }
+/// ```
 #[doc(alias = "PR_SET_PDEATHSIG")]
 pub fn end_with_parent(parent: Pid) -> Result<()> {
     super::parent_id().ok_or(Errno::SRCH)?;

@@ -20,6 +20,19 @@ use crate::raw::process::{RawUsage, WaitFor, pidfd_exit_status, waitid};
 /// # Errors
 /// `ESRCH` when there is no such process, `EMFILE` when no descriptor is left, `EINVAL` when `pid` is a thread that does
 /// not lead its process.
+///
+/// # Examples
+/// ```standalone_crate
+/// use core::time::Duration;
+/// use ossature_sys::process::{ExitStatus, Signal, fork, pidfd_open, pidfd_send_signal, pidfd_wait};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let child = fork(|| 5)?;
+/// let pidfd = pidfd_open(child.pid())?;
+/// pidfd_send_signal(&pidfd, Signal::CONT)?;
+/// assert_eq!(pidfd_wait(&pidfd, Duration::from_secs(10))?, Some(ExitStatus::Code(5)));
+/// # Ok(()) }
+/// ```
 pub fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
     above_standard(raw::call("pidfd_open", || rustix::process::pidfd_open(pid, PidfdFlags::empty()))?)
 }
@@ -28,6 +41,14 @@ pub fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
 ///
 /// # Errors
 /// `ESRCH` when it has ended and was reaped, `EPERM` when it is another user's.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{Signal, id, pidfd_open, pidfd_send_signal};
+///
+/// pidfd_send_signal(pidfd_open(id())?, Signal::CONT)?; // a signal that does nothing to a running process
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 pub fn pidfd_send_signal(pidfd: impl AsFd, signal: Signal) -> Result<()> {
     raw::call("pidfd_send_signal", || rustix::process::pidfd_send_signal(pidfd.as_fd(), signal))
 }
@@ -53,6 +74,18 @@ pub fn pidfd_send_signal(pidfd: impl AsFd, signal: Signal) -> Result<()> {
 /// use ossature_sys::process::{id, pidfd_getfd, pidfd_open};
 /// let taken = pidfd_getfd(pidfd_open(id()).unwrap(), 3);
 /// ```
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{fd::{AsRawFd, write}, pipe, process::{id, pidfd_getfd, pidfd_open}};
+///
+/// let (reader, writer) = pipe::pipe(pipe::Flags::empty())?;
+/// // SAFETY: a pipe is not memory, and nobody relies on being the only owner of this one.
+/// let copy = unsafe { pidfd_getfd(pidfd_open(id())?, writer.as_raw_fd()) }?;
+/// write(&copy, b"copied")?;
+/// assert_eq!(pipe::unread(&reader)?, 6);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 pub unsafe fn pidfd_getfd(pidfd: impl AsFd, target: RawFd) -> Result<OwnedFd> {
     raw::call("pidfd_getfd", || rustix::process::pidfd_getfd(pidfd.as_fd(), target, PidfdGetfdFlags::empty()))
 }
@@ -64,6 +97,15 @@ pub unsafe fn pidfd_getfd(pidfd: impl AsFd, target: RawFd) -> Result<OwnedFd> {
 ///
 /// # Errors
 /// `EBADF` when the descriptor is not a pidfd.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::process::{id, pidfd_open, pidfd_wait};
+///
+/// assert_eq!(pidfd_wait(pidfd_open(id())?, Duration::from_millis(1))?, None, "this process runs");
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 pub fn pidfd_wait(pidfd: impl AsFd, timeout: impl Into<Deadline>) -> Result<Option<ExitStatus>> {
     Ok(wait(pidfd.as_fd(), timeout.into())?.map(|end| end.exit))
 }

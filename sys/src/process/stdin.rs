@@ -19,6 +19,15 @@ const STDIN: i32 = 0;
 ///
 /// # Errors
 /// `EMFILE` when no descriptor is left: standard input is unchanged then.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{fd, process::detach_stdin};
+///
+/// detach_stdin()?;
+/// assert_eq!(fd::read(fd::stdin(), &mut [0; 16])?, 0);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 pub fn detach_stdin() -> Result<()> {
     if is_null() {
         return Ok(()); // as in the children of children; opening costs fifty times the question

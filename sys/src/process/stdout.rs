@@ -11,6 +11,19 @@ use crate::raw;
 ///
 /// # Errors
 /// None for an open descriptor.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{fd, pipe, process::replace_stdout};
+///
+/// let (reader, writer) = pipe::pipe(pipe::Flags::empty())?;
+/// let before = fd::duplicate(fd::stdout())?;
+/// replace_stdout(&writer)?;
+/// fd::write(fd::stdout(), b"caught")?;
+/// replace_stdout(&before)?;
+/// assert_eq!(pipe::unread(&reader)?, 6);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "dup2")]
 pub fn replace_stdout(fd: impl AsFd) -> Result<()> {
     const STDOUT: i32 = 1;

@@ -7,6 +7,18 @@ use crate::errno::Result;
 use crate::raw::process::{self as raw, RawUsage};
 
 /// `struct rusage`: time and memory that a process (with the children it reaped) or a thread used.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature_sys::process::{Usage, fork};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// fork(|| 0)?.wait()?;
+/// let (process, thread) = (Usage::of_self()?, Usage::of_thread()?);
+/// assert!(process.max_rss_kib > 0 && thread.minor_faults > 0);
+/// assert!(Usage::of_children()?.max_rss_kib > 0);
+/// # Ok(()) }
+/// ```
 #[doc(alias = "rusage")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Usage {

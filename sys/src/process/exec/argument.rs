@@ -12,6 +12,20 @@ use crate::errno::{Errno, Result};
 /// One string of an argument list or an environment, or the mark that ends it.
 ///
 /// An array of these in the caller's memory is what C calls `argv`; its last element is [`END`](Self::END).
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{Argument, Plan};
+///
+/// let mut slots = [Argument::END; 8];
+/// let arguments = Argument::list(&mut slots, [c"sh", c"-c", c"exit 7"])?;
+/// assert_eq!(Plan::new(c"/bin/sh", arguments)?.start()?.wait()?.code(), Some(7));
+///
+/// // The same, written out.
+/// let arguments = [Argument::new(c"sh"), Argument::new(c"-c"), Argument::new(c"exit 7"), Argument::END];
+/// assert_eq!(Plan::new(c"/bin/sh", &arguments)?.start()?.wait()?.code(), Some(7));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[doc(alias = "argv")]
 #[repr(transparent)]
 #[derive(Clone, Copy)]

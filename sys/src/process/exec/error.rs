@@ -5,6 +5,16 @@ use core::fmt;
 use crate::errno::Errno;
 
 /// The step of a [`Plan`](super::Plan) that failed.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{Argument, Plan, Stage};
+///
+/// let arguments = [Argument::new(c"true"), Argument::END];
+/// let error = Plan::new(c"/bin/true", &arguments)?.directory(c"/no/such/place").start().unwrap_err();
+/// assert_eq!(error.stage(), Stage::Directory);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 #[non_exhaustive]
@@ -66,6 +76,16 @@ impl Stage {
 }
 
 /// A program that did not start: which step failed, and why. No process is left of it.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{errno::Errno, process::{Argument, Plan, Stage}};
+///
+/// let arguments = [Argument::new(c"missing"), Argument::END];
+/// let error = Plan::new(c"/no/such/program", &arguments)?.start().unwrap_err();
+/// assert_eq!((error.stage(), error.errno(), error.limit()), (Stage::Exec, Errno::NOENT, None));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StartError {
     pub(super) stage: Stage,

@@ -44,6 +44,36 @@ pub use error::{Stage, StartError};
 /// assert_eq!(&text[..6], b"bones\n");
 /// # Ok(()) }
 /// ```
+///
+/// A program whose surroundings this process sets:
+/// ```
+/// use std::fs::File;
+/// use ossature_sys::process::{Argument, Group, Identity, Plan, Resource, Rlimit, Signal};
+/// use ossature_sys::signal::SignalSet;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let script = c"test $(pwd) = / && test $(umask) = 0077 && test $(ulimit -c) = 0";
+/// let arguments = [Argument::new(c"sh"), Argument::new(c"-c"), Argument::new(script), Argument::END];
+/// let limits = [(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })];
+/// let plan = Plan::new(c"/bin/sh", &arguments)?
+///     .close_other_descriptors()
+///     .directory(c"/")
+///     .umask(0o077)
+///     .group(Group::Session)
+///     .parent_death_signal(Signal::KILL)
+///     .limits(&limits)
+///     .identity(Identity::default())
+///     .blocked_signals(SignalSet::EMPTY)
+///     .default_signals()
+///     .subreaper()
+///     .effective_ids_only();
+/// assert!(plan.start()?.wait()?.success());
+///
+/// let root = File::open("/")?;
+/// assert!(plan.directory_at(&root).start()?.wait()?.success());
+/// assert!(plan.cgroup(&root).start().is_err(), "the root directory is not a cgroup");
+/// # Ok(()) }
+/// ```
 #[doc(alias = "posix_spawn")]
 #[doc(alias = "execve")]
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +111,17 @@ enum Directory<'a> {
 }
 
 /// The process group of a new program.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{Argument, Group, Plan};
+///
+/// let arguments = [Argument::new(c"true"), Argument::END];
+/// let mut leader = Plan::new(c"/bin/true", &arguments)?.group(Group::New).start()?;
+/// let mut member = Plan::new(c"/bin/true", &arguments)?.group(Group::Join(leader.pid())).start()?;
+/// assert!(member.wait()?.success() && leader.wait()?.success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Group {
     /// That of its parent.
@@ -95,6 +136,19 @@ pub enum Group {
 }
 
 /// A descriptor for the new program, and the number it shall have there.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{fd, pipe, process::{Argument, Inherit, Plan}};
+///
+/// let (reader, writer) = pipe::pipe(pipe::Flags::empty())?;
+/// let arguments = [Argument::new(c"sh"), Argument::new(c"-c"), Argument::new(c"echo marrow >&5"), Argument::END];
+/// let (error, five) = (fd::stderr(), Inherit::as_number(&writer, 5)?);
+/// let descriptors = [Inherit::as_is(&error), five];
+/// assert!(Plan::new(c"/bin/sh", &arguments)?.descriptors(&descriptors).start()?.wait()?.success());
+/// assert_eq!(pipe::unread(&reader)?, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Inherit<'a> {
     source: BorrowedFd<'a>,
@@ -138,6 +192,16 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// As [`new`](Self::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::process::{Argument, Plan};
+    ///
+    /// let image = std::fs::File::open("/bin/sh")?;
+    /// let arguments = [Argument::new(c"sh"), Argument::new(c"-c"), Argument::new(c"exit 3"), Argument::END];
+    /// assert_eq!(Plan::of_image(&image, &arguments)?.start()?.wait()?.code(), Some(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "fexecve")]
     #[doc(alias = "execveat")]
     pub fn of_image<F: AsFd>(image: &'a F, arguments: &'a [Argument<'a>]) -> Result<Self> {

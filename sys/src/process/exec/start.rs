@@ -29,6 +29,16 @@ impl Plan<'_> {
     /// # Errors
     /// The step that failed with its errno: `EAGAIN`, `ENOMEM` or `EMFILE` at [`Stage::Clone`]; `ENOENT`, `EACCES`, `ENOEXEC`, `E2BIG`
     /// at [`Stage::Exec`]; and so on. No process is left then.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::process::{Argument, Plan};
+    ///
+    /// let arguments = [Argument::new(c"true"), Argument::END];
+    /// let mut child = Plan::new(c"/bin/true", &arguments)?.start()?;
+    /// assert!(child.wait()?.success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn start(&self) -> core::result::Result<Child, StartError> {
         let failed = |errno| StartError::at(Stage::Clone, errno);
         // Not blocking: who reads has been woken because the writer wrote or is gone.
@@ -66,6 +76,23 @@ impl Plan<'_> {
     /// * No other thread may use descriptors that the plan replaces: another file than the one opened would be found under
     ///   their numbers if exec fails.
     /// * If it fails, the caller must not use a descriptor whose number was a target of the plan.
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature_sys::process::{Argument, Plan, fork};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let arguments = [Argument::new(c"sh"), Argument::new(c"-c"), Argument::new(c"exit 9"), Argument::END];
+    /// let plan = Plan::new(c"/bin/sh", &arguments)?;
+    /// let mut child = fork(|| {
+    ///     // SAFETY: the plan replaces no descriptors.
+    ///     let error = unsafe { plan.exec() };
+    ///     eprintln!("{error}");
+    ///     1
+    /// })?;
+    /// assert_eq!(child.wait()?.code(), Some(9));
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "execve")]
     pub unsafe fn exec(&self) -> StartError {
         let mask = match raw_process::set_mask(&Mask::FULL) {
