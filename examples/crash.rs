@@ -67,7 +67,7 @@ fn program(arguments: &[&str]) -> Outcome {
 
 fn self_test() -> Outcome {
     for (arguments, end) in
-        [(&[][..], "the worker ended: signal 9"), (&["--panic"], "the worker panicked: no more paper")]
+        [(&[][..], "the worker ended: signal 9 (SIGKILL)"), (&["--panic"], "the worker panicked: no more paper")]
     {
         let text = Running::start(arguments)?.finish()?;
         expect(text.contains(end), "the parent hears of the crash", &text)?;

@@ -43,7 +43,7 @@ fn default_method_is_set_once_and_fixed_by_use() {
     set_start_method(Context::Fork).unwrap();
     let error = set_start_method(Context::Spawn).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyStarted);
-    assert!(error.to_string().contains("fork already"), "{error}");
+    assert!(error.to_string().contains("already fork"), "{error}");
     assert_eq!(get_start_method(), Context::Fork);
     force_start_method(Context::Thread);
     assert_eq!(get_context(None), Context::Thread);

@@ -16,6 +16,7 @@ fn wrapper() -> io::Result<u32> {
 
 #[test]
 fn a_call_of_a_wrapper_fails_with_the_error_of_its_own_type() {
+    let _alone = alone();
     assert_eq!(wrapper().unwrap(), 7);
     let rule = Rule::on("wrapped", Fault::Fail(Errno::NOSPC)).nth(2).arm().unwrap();
     assert_eq!(wrapper().unwrap(), 7);
@@ -26,6 +27,7 @@ fn a_call_of_a_wrapper_fails_with_the_error_of_its_own_type() {
 
 #[test]
 fn a_rule_for_all_tells_which_call_it_met() {
+    let _alone = alone();
     let rule = Rule::on("*", Fault::Count).arm().unwrap();
     assert_eq!(&*rule.met(), "");
     wrapper().unwrap();
@@ -39,6 +41,7 @@ fn a_rule_for_all_tells_which_call_it_met() {
 
 #[test]
 fn a_transfer_of_a_wrapper_is_shortened() {
+    let _alone = alone();
     assert_eq!(faults::allowed("moved", 10), 10);
     let _rule = Rule::on("moved", Fault::Shorten(3)).arm().unwrap();
     assert_eq!([10, 2, 0].map(|len| faults::allowed("moved", len)), [3, 2, 0]);
@@ -82,6 +85,7 @@ fn fault(name: &std::ffi::CStr) -> (c_int, Option<i32>) {
 
 #[test]
 fn a_call_in_c_fails_and_sets_errno() {
+    let _alone = alone();
     assert_eq!(fault(c"wrapped_in_c").0, 0);
     let rule = Rule::on("wrapped_in_c", Fault::Fail(Errno::XDEV)).arm().unwrap();
     assert_eq!(fault(c"wrapped_in_c"), (-1, Some(libc::EXDEV)));
@@ -118,6 +122,7 @@ int main(void) {
 
 #[test]
 fn the_header_is_c_and_its_macros_pass_the_hook() {
+    let _alone = alone();
     let Ok(compiler) = Command::new("cc").arg("--version").output() else {
         println!("LEFT OUT: there is no C compiler");
         return;

@@ -11,9 +11,11 @@ use ossature_sys::faults::{Fault, Rule};
 use ossature_sys::futex::{Reach, Wait, Waiter, wait, wait_any, wake};
 
 use crate::support::soon;
+use crate::sweep::alone;
 
 #[test]
 fn an_interrupted_wait_goes_on_to_its_deadline() {
+    let _alone = alone();
     let word = AtomicU32::new(0);
     let span = Duration::from_millis(15);
     for (call, words) in [("futex", 1), ("futex_waitv", 2)] {
@@ -31,6 +33,7 @@ fn an_interrupted_wait_goes_on_to_its_deadline() {
 
 #[test]
 fn refusals_come_back_as_they_are() {
+    let _alone = alone();
     let word = AtomicU32::new(0);
     for errno in [Errno::NOMEM, Errno::PERM, Errno::FAULT] {
         let rule = Rule::on("futex", Fault::Fail(errno)).arm().unwrap();
@@ -42,6 +45,7 @@ fn refusals_come_back_as_they_are() {
 
 #[test]
 fn without_futex_waitv_any_of_the_words_still_ends_the_wait() {
+    let _alone = alone();
     let words = [const { AtomicU32::new(0) }; 3];
     for changed in 0..3 {
         soon(|| {
@@ -68,6 +72,7 @@ fn without_futex_waitv_any_of_the_words_still_ends_the_wait() {
 
 #[test]
 fn without_futex_waitv_the_deadline_holds() {
+    let _alone = alone();
     let word = AtomicU32::new(0);
     let _missing = Rule::on("futex_waitv", Fault::Fail(Errno::NOSYS)).arm().unwrap();
     let waiters = [Waiter::new(&word, 0, Reach::Shared); 2];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::sched::{self, Policy};
 
-use crate::sweep::{fails_with, sweep};
+use crate::sweep::{alone, fails_with, sweep};
 
 #[test]
 fn every_call_of_a_scheduler_fails_by_itself_and_leaks_nothing() {
@@ -33,6 +33,7 @@ fn every_call_of_a_scheduler_fails_by_itself_and_leaks_nothing() {
 
 #[test]
 fn missing_privilege_is_told() {
+    let _alone = alone();
     fails_with("sched_setattr", Errno::PERM, || sched::set_policy(None, Policy::Fifo { priority: 1 }));
     fails_with("setpriority", Errno::ACCESS, || sched::set_nice(None, -1));
     fails_with("membarrier", Errno::PERM, sched::membarrier_private);
