@@ -113,6 +113,18 @@ impl Default for Interest {
 }
 
 /// `struct epoll_event`: what one ready entry reports, in exactly the kernel's layout.
+///
+/// # Examples
+/// ```
+/// use core::{mem::MaybeUninit, time::Duration};
+/// use ossature_sys::{epoll::{Epoll, Event, Interest}, eventfd::EventFd};
+///
+/// let epoll = Epoll::new()?;
+/// epoll.register(&EventFd::counter(0)?, Interest::OUT, 3)?; // closed at once: the kernel forgets it
+/// let mut room = [MaybeUninit::<Event>::uninit(); 4];
+/// assert!(epoll.poll(&mut room, Duration::from_millis(1))?.is_empty());
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "epoll_event")]
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
@@ -155,6 +167,24 @@ impl fmt::Debug for Event {
 /// A kernel's set of descriptors to watch; closed when dropped, closed on exec.
 ///
 /// Methods take `&self`: the kernel keeps the set and orders concurrent calls.
+///
+/// # Examples
+/// ```
+/// use core::{mem::MaybeUninit, time::Duration};
+/// use ossature_sys::{epoll::{Epoll, Interest}, eventfd::EventFd};
+///
+/// let epoll = Epoll::new()?;
+/// let event = EventFd::counter(1)?;
+/// epoll.register(&event, Interest::IN, 7)?;
+/// epoll.modify(&event, Interest::IN | Interest::ET, 8)?;
+/// let mut room = [MaybeUninit::uninit(); 4];
+/// let ready = epoll.poll(&mut room, Duration::from_secs(1))?;
+/// assert_eq!((ready[0].token(), ready[0].flags()), (8, Interest::IN));
+/// assert!(epoll.poll(&mut room, Duration::from_millis(1))?.is_empty(), "told once");
+/// epoll.unregister(&event)?;
+/// epoll.close()?;
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Debug)]
 pub struct Epoll {
     fd: OwnedFd,

@@ -31,6 +31,19 @@ use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, PollFlags, above_stand
 use crate::raw;
 
 /// An event counter or semaphore with a descriptor.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::eventfd::EventFd;
+///
+/// let tokens = EventFd::semaphore(2)?;
+/// assert_eq!(tokens.try_take()?, Some(1), "one at a time");
+/// assert_eq!(tokens.take(Duration::from_secs(1))?, Some(1));
+/// assert_eq!(tokens.take(Duration::from_millis(1))?, None);
+/// assert!(tokens.try_add(1)? && tokens.add(1, Duration::from_secs(1))?);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Debug)]
 #[doc(alias = "os.eventfd")]
 pub struct EventFd(OwnedFd);

@@ -38,6 +38,18 @@ const ABOVE_STANDARD: RawFd = 3;
 ///
 /// # Errors
 /// `EMFILE` when the process has no descriptor left.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{fd, pipe};
+///
+/// let (reader, writer) = pipe::pipe(pipe::Flags::empty())?;
+/// let second = fd::duplicate(&writer)?;
+/// drop(writer);
+/// fd::write(&second, b"same pipe")?;
+/// assert_eq!(pipe::unread(&reader)?, 9);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 pub fn duplicate(fd: impl AsFd) -> Result<OwnedFd> {
     retry(|| raw::call("fcntl", || rustix::io::fcntl_dupfd_cloexec(fd.as_fd(), ABOVE_STANDARD)))
 }
@@ -49,12 +61,30 @@ pub fn duplicate(fd: impl AsFd) -> Result<OwnedFd> {
 ///
 /// # Errors
 /// `EMFILE` when the process has no descriptor left; `fd` is closed then.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{fd::{self, AsRawFd}, pipe};
+///
+/// let (reader, _writer) = pipe::pipe(pipe::Flags::empty())?;
+/// assert!(fd::above_standard(reader)?.as_raw_fd() >= 3);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 pub fn above_standard(fd: OwnedFd) -> Result<OwnedFd> {
     if fd.as_raw_fd() < ABOVE_STANDARD { duplicate(&fd) } else { Ok(fd) }
 }
 
 /// An object that owns one descriptor, or a pair of them. A library that makes such an object for itself moves its
 /// descriptor away from the numbers of the standard streams.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{fd::{AboveStandard, AsFd, AsRawFd}, eventfd::EventFd};
+///
+/// let event = EventFd::counter(0)?.above_standard()?;
+/// assert!(event.as_fd().as_raw_fd() >= 3);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 pub trait AboveStandard: Sized {
     /// The same object, whose descriptor went through [`above_standard()`](above_standard()).
     ///
@@ -83,6 +113,15 @@ impl<A: AboveStandard, B: AboveStandard> AboveStandard for (A, B) {
 ///
 /// # Errors
 /// `EBUSY` when another thread opens a file meanwhile; `ENOENT` and `EACCES` when there is no usable `/dev/null`.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::fd;
+///
+/// fd::open_standard_streams()?; // they are open already: nothing is done
+/// assert!(fd::is_cloexec(fd::stdin()).is_ok());
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "STDIN_FILENO")]
 pub fn open_standard_streams() -> Result<()> {
     for number in 0..ABOVE_STANDARD {
@@ -111,6 +150,15 @@ fn open_null_as(number: c_int) -> Result<()> {
 /// A program without std calls [`open_standard_streams`] first. If it does not, and the process was started without the
 /// stream, this is whatever file the program opened first. Memory is safe all the same: no shared memory of this crate
 /// has such a number.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{fd, process};
+///
+/// process::detach_stdin()?;
+/// assert_eq!(fd::read(fd::stdin(), &mut [0; 16])?, 0, "the end of the input");
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "STDIN_FILENO")]
 #[inline]
 pub const fn stdin() -> BorrowedFd<'static> {
@@ -134,6 +182,14 @@ pub const fn stdout() -> BorrowedFd<'static> {
 }
 
 /// The descriptor of standard error; without std, see [`stdin`].
+///
+/// # Examples
+/// ```
+/// use ossature_sys::fd;
+///
+/// fd::write(fd::stderr(), b"a warning\n")?;
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "STDERR_FILENO")]
 #[inline]
 pub const fn stderr() -> BorrowedFd<'static> {
@@ -151,6 +207,19 @@ const fn standard(number: RawFd) -> BorrowedFd<'static> {
 ///
 /// # Errors
 /// `EBADF` when `fd` is not open (which a borrowed descriptor excludes).
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{eventfd::EventFd, fd};
+///
+/// let event = EventFd::counter(0)?;
+/// assert!(fd::is_cloexec(&event)?);
+/// fd::clear_cloexec(&event)?; // the program that is executed gets it
+/// assert!(!fd::is_cloexec(&event)?);
+/// fd::set_cloexec(&event)?;
+/// assert!(fd::is_cloexec(&event)?);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 pub fn is_cloexec(fd: impl AsFd) -> Result<bool> {
     Ok(raw::call("fcntl", || rustix::io::fcntl_getfd(fd.as_fd()))?.contains(FdFlags::CLOEXEC))
 }
@@ -179,6 +248,19 @@ pub fn clear_cloexec(fd: impl AsFd) -> Result<()> {
 ///
 /// # Errors
 /// `ENOTTY` for a descriptor whose driver does not know the call.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{errno::Errno, fd, pipe};
+///
+/// let (reader, writer) = pipe::pipe(pipe::Flags::empty())?;
+/// fd::set_nonblocking(&reader)?;
+/// assert_eq!(fd::read(&reader, &mut [0; 1]), Err(Errno::AGAIN));
+/// fd::set_blocking(&reader)?; // a read waits again
+/// fd::write(&writer, b"x")?;
+/// assert_eq!(fd::read(&reader, &mut [0; 1]), Ok(1));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "O_NONBLOCK")]
 pub fn set_nonblocking(fd: impl AsFd) -> Result<()> {
     raw::call("ioctl", || rustix::io::ioctl_fionbio(fd.as_fd(), true))
@@ -220,6 +302,15 @@ pub fn access(fd: impl AsFd) -> Result<(bool, bool)> {
 ///
 /// # Errors
 /// `EBADF` when `fd` is not open.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::fd::is_character_device;
+///
+/// assert!(is_character_device(std::fs::File::open("/dev/null")?)?);
+/// assert!(!is_character_device(std::fs::File::open("/")?)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn is_character_device(fd: impl AsFd) -> Result<bool> {
     let kind = rustix::fs::FileType::from_raw_mode(raw::call("fstat", || rustix::fs::fstat(fd.as_fd()))?.st_mode);
     Ok(kind == rustix::fs::FileType::CharacterDevice)
@@ -231,6 +322,18 @@ pub fn is_character_device(fd: impl AsFd) -> Result<bool> {
 ///
 /// A read returns the end and a write fails with `EPIPE`, both at once. Every poll reports the placeholder as ready,
 /// and the placeholder does not listen.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{fd::Placeholder, socket::{Kind, Socket}, stream::Stream};
+///
+/// let (near, _far) = Socket::pair(Kind::Stream)?;
+/// let stream = Stream::new(near.into())?;
+/// stream.detach(&Placeholder::new()?)?;
+/// assert_eq!(stream.read(&mut [0; 1], Duration::from_secs(1))?, Some(0), "the end");
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Debug)]
 pub struct Placeholder(OwnedFd);
 
@@ -267,6 +370,18 @@ impl Placeholder {
 ///
 /// # Errors
 /// `EAGAIN` on a non-blocking descriptor with nothing to read.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{fd, pipe};
+///
+/// let (reader, writer) = pipe::pipe(pipe::Flags::empty())?;
+/// assert_eq!(fd::write(&writer, b"bones")?, 5);
+/// let mut buffer = [0; 16];
+/// assert_eq!(fd::read(&reader, &mut buffer)?, 5);
+/// assert_eq!(&buffer[..5], b"bones");
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> Result<usize> {
     let fd = fd.as_fd();
     retry(|| {
@@ -280,6 +395,17 @@ pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> Result<usize> {
 ///
 /// # Errors
 /// `EAGAIN` on a non-blocking descriptor that is full, `EPIPE` when nobody reads any more.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{errno::Errno, fd, pipe};
+///
+/// let (_reader, writer) = pipe::pipe(pipe::Flags::NONBLOCK)?;
+/// let full = pipe::capacity(&writer)?;
+/// assert_eq!(fd::write(&writer, &vec![0; full])?, full);
+/// assert_eq!(fd::write(&writer, b"x"), Err(Errno::AGAIN), "no room");
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 pub fn write(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
     let fd = fd.as_fd();
     retry(|| {

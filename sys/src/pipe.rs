@@ -79,6 +79,17 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
 /// # Errors
 /// `EBUSY` when more bytes than that are in the pipe, `EPERM` beyond `/proc/sys/fs/pipe-max-size` without the capability,
 /// `EINVAL` beyond 2 GiB, `ENOMEM`, `EBADF` when `fd` is not a pipe.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::pipe;
+///
+/// let (_reader, writer) = pipe::pipe(pipe::Flags::empty())?;
+/// let given = pipe::set_capacity(&writer, 10_000)?;
+/// assert!(given >= 10_000);
+/// assert_eq!(pipe::capacity(&writer)?, given);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "F_SETPIPE_SZ")]
 pub fn set_capacity(fd: impl AsFd, bytes: usize) -> Result<usize> {
     raw::call("fcntl", || rustix::pipe::fcntl_setpipe_size(fd.as_fd(), bytes))

@@ -87,6 +87,21 @@ impl Default for PollFlags {
 /// drop(file); // a closed descriptor cannot be polled: its number may be another's by then
 /// entry.revents();
 /// ```
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{eventfd::EventFd, fd::{AsFd, AsRawFd}, poll::{PollFd, PollFlags, poll}};
+///
+/// let event = EventFd::counter(0)?;
+/// let mut entry = PollFd::from_borrowed(event.as_fd(), PollFlags::IN);
+/// assert_eq!(entry.fd().as_raw_fd(), event.as_raw_fd());
+/// entry.set_events(PollFlags::OUT);
+/// assert_eq!(entry.events(), PollFlags::OUT);
+/// assert_eq!(poll(core::slice::from_mut(&mut entry), Duration::from_secs(1))?, 1);
+/// assert_eq!(entry.revents(), PollFlags::OUT);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "pollfd")]
 #[derive(Clone, Debug)]
 #[repr(C)]

@@ -53,6 +53,23 @@ pub const WRITE: PollFlags = PollFlags::OUT.union(PollFlags::WRNORM).union(PollF
 pub const EXCEPT: PollFlags = PollFlags::PRI;
 
 /// `fd_set`: a set of borrowed descriptors over a bit array of the caller's.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{eventfd::EventFd, fd::{AsFd, AsRawFd}, select::FdSet};
+///
+/// let event = EventFd::counter(0)?;
+/// let mut words = [0; FdSet::words_for(1024)];
+/// let mut set = FdSet::new(&mut words);
+/// assert!(set.is_empty());
+/// set.insert(event.as_fd())?;
+/// assert!(set.contains(&event));
+/// assert_eq!(set.len(), 1);
+/// assert_eq!(set.iter().next().map(|fd| fd.as_raw_fd()), Some(event.as_raw_fd()));
+/// assert!(set.remove(&event) && !set.remove(&event));
+/// set.clear();
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "fd_set")]
 pub struct FdSet<'a> {
     // Only bits of descriptors lent for 'a are ever set: `new` clears, `insert` takes the loan, the kernel only clears.
@@ -178,6 +195,19 @@ impl<'s, 'a> IntoIterator for &'s FdSet<'a> {
 }
 
 /// The descriptors of an [`FdSet`], by number upwards.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{fd, select::{FdSet, Iter}};
+///
+/// let mut words = [0; 1];
+/// let mut set = FdSet::new(&mut words);
+/// set.insert(fd::stdout())?;
+/// set.insert(fd::stderr())?;
+/// let members: Iter<'_, '_> = set.iter();
+/// assert_eq!(members.count(), 2);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Iter<'s, 'a> {
     rest: core::slice::Iter<'s, usize>,
@@ -247,6 +277,18 @@ pub fn select(
 /// # Errors
 /// `EBADF` when a descriptor is not open: the entries that report [`PollFlags::NVAL`] say which. `EINVAL` for more
 /// entries than the process may have descriptors.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{eventfd::EventFd, poll::PollFd, select::{READ, WRITE, select_slice}};
+///
+/// let event = EventFd::counter(0)?;
+/// let mut fds = [PollFd::new(&event, READ | WRITE)];
+/// assert_eq!(select_slice(&mut fds, Duration::from_secs(1))?, 1);
+/// assert!(fds[0].revents().intersects(WRITE) && !fds[0].revents().intersects(READ));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 pub fn select_slice(fds: &mut [PollFd<'_>], timeout: impl Into<Deadline>) -> Result<usize> {
     let ready = poll(fds, timeout)?;
     if ready > 0 && fds.iter().any(|entry| entry.revents().contains(PollFlags::NVAL)) {

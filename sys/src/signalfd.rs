@@ -42,6 +42,22 @@ use crate::raw;
 use crate::signal::{SignalSet, numbered};
 
 /// One signal as it was read.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{process, sched, signal::{self, Signal, SignalSet}, signalfd::SignalFd};
+///
+/// let set = SignalSet::from([Signal::USR1]);
+/// let _blocked = signal::block(set)?;
+/// let signals = SignalFd::new(set)?;
+/// signal::queue(sched::thread_id(), Signal::USR1, 7)?;
+/// let info = signals.read_one(Duration::from_secs(5))?.expect("it was queued");
+/// assert_eq!((info.signal(), info.value()), (Some(Signal::USR1), 7));
+/// assert_eq!((info.pid(), info.uid()), (Some(process::id()), process::real_user()));
+/// assert!(info.code() < 0 && info.status() == 0, "a program sent it, and no child ended");
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 #[doc(alias = "signalfd_siginfo")]
@@ -99,6 +115,22 @@ impl core::fmt::Debug for Info {
 /// A descriptor from which blocked signals are read.
 ///
 /// Children inherit the blocked signals, and then do not end by SIGTERM: see the [module](self).
+///
+/// # Examples
+/// ```
+/// use core::{mem::MaybeUninit, time::Duration};
+/// use ossature_sys::{signal::{self, Signal, SignalSet}, signalfd::SignalFd};
+///
+/// let both = SignalSet::from([Signal::USR1, Signal::USR2]);
+/// let _blocked = signal::block(both)?;
+/// let signals = SignalFd::new(SignalSet::from([Signal::USR1]))?;
+/// signals.set(both)?;
+/// signal::raise(Signal::USR1)?;
+/// signal::raise(Signal::USR2)?;
+/// let mut room = [MaybeUninit::uninit(); 8];
+/// assert_eq!(signals.read(&mut room, Duration::from_secs(5))?.len(), 2);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Debug)]
 pub struct SignalFd(OwnedFd);
 

@@ -45,6 +45,34 @@ use crate::raw;
 use crate::socket::{Credentials, Received, Shutdown, rights};
 
 /// An open stream of bytes, in the mode, blocking or not, that its descriptor has.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{eventfd::EventFd, fd::{AsFd, Placeholder}, process, socket::{Kind, Shutdown, Socket}};
+/// use ossature_sys::stream::{Stream, StreamKind};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let patience = Duration::from_secs(5);
+/// let (near, far) = Socket::pair(Kind::Stream)?;
+/// let (near, far) = (Stream::new(near.into())?, Stream::new(far.into())?);
+/// assert_eq!(near.kind(), StreamKind::UnixSocket);
+/// assert_eq!(near.peer_credentials()?.and_then(|peer| peer.pid), Some(process::id()));
+///
+/// let event = EventFd::counter(0)?;
+/// near.write_with(b"one", &[event.as_fd()], patience)?;
+/// let got = far.read_with::<1>(&mut [0; 3], patience)?.expect("it was written");
+/// assert_eq!((got.len, got.descriptors.len()), (3, 1));
+///
+/// near.write_with_credentials(b"two", &[], patience)?;
+/// let got = far.read_with_credentials::<1>(&mut [0; 3], patience)?.expect("it was written");
+/// assert_eq!(got.credentials.and_then(|sender| sender.pid), Some(process::id()));
+///
+/// near.shutdown(Shutdown::Write)?;
+/// assert_eq!(far.read(&mut [0; 3], patience)?, Some(0), "the end");
+/// far.detach(&Placeholder::new()?)?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Stream {
     fd: OwnedFd,

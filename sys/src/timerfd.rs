@@ -32,6 +32,14 @@ use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, PollFlags, above_stand
 use crate::raw;
 
 /// What a timer counts by.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::timerfd::Clock;
+///
+/// assert!(Clock::Monotonic.now() <= Clock::Monotonic.now());
+/// assert!(Clock::Realtime.now().as_secs() > 1_000_000_000);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Clock {
     /// Since boot, without the time the machine slept.
@@ -57,6 +65,24 @@ impl Clock {
 }
 
 /// A timer with a descriptor.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::timerfd::{Clock, TimerFd};
+///
+/// let patience = Duration::from_secs(5);
+/// let timer = TimerFd::new(Clock::Monotonic)?;
+/// timer.set_every(Duration::from_millis(1), Duration::from_millis(1))?;
+/// assert!(timer.expirations(patience)?.is_some());
+/// assert!(timer.expirations(patience)?.is_some());
+///
+/// timer.set_at(Clock::Monotonic.now() + Duration::from_secs(3600))?;
+/// assert!(timer.remaining()?.is_some_and(|left| left <= Duration::from_secs(3600)));
+/// timer.disarm()?;
+/// assert_eq!(timer.remaining()?, None);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Debug)]
 pub struct TimerFd(OwnedFd);
 
@@ -119,6 +145,20 @@ impl TimerFd {
     /// # Errors
     /// `ECANCELED` when the clock was set since the last look (the
     /// timer is set all the same).
+    ///
+    /// # Examples
+    /// ```
+    /// use core::time::Duration;
+    /// use ossature_sys::{errno::Errno, timerfd::{Clock, TimerFd}};
+    ///
+    /// let timer = TimerFd::new(Clock::Realtime)?;
+    /// timer.set_at_unless_clock_is_set(Clock::Realtime.now())?;
+    /// match timer.expirations(Duration::from_secs(5)) {
+    ///     Err(Errno::CANCELED) => println!("somebody set the clock: compute the instant again"),
+    ///     expirations => assert_eq!(expirations?, Some(1)),
+    /// }
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
     #[doc(alias = "TFD_TIMER_CANCEL_ON_SET")]
     pub fn set_at_unless_clock_is_set(&self, instant: Duration) -> Result<()> {
         self.set(TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET, instant, Duration::ZERO)

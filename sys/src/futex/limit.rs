@@ -28,6 +28,19 @@ use crate::deadline::Deadline;
 /// drop(held);
 /// assert!(LOCK.lock_timeout(STOP.within(Duration::from_secs(1))).is_some(), "free: no wait to cancel");
 /// ```
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::futex::Cancel;
+///
+/// let stop = Cancel::new();
+/// assert!(!stop.is_cancelled() && !stop.within(Duration::from_secs(60)).is_over());
+/// stop.cancel();
+/// assert!(stop.is_cancelled() && stop.within(Duration::from_secs(60)).is_over());
+/// stop.reset(); // for the next use
+/// assert!(!stop.is_cancelled());
+/// ```
 #[derive(Debug)]
 pub struct Cancel(AtomicU32);
 
@@ -82,6 +95,19 @@ impl Cancel {
 /// When a wait ends without what it waits for: at a [`Deadline`], when a [`Cancel`] says so, or at the sooner of both.
 ///
 /// Made from a `Duration`, an `Option<Duration>`, a [`Deadline`] or a `&Cancel`; [`Cancel::within`] makes one of both.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{deadline::Deadline, futex::{Cancel, Limit}};
+///
+/// assert!(Limit::NEVER.is_never() && !Limit::NEVER.is_over());
+/// assert!(Limit::NOW.is_now() && Limit::NOW.is_over());
+/// let limit = Limit::from(Duration::from_secs(60));
+/// assert!(limit.deadline() > Deadline::NOW && !limit.is_over());
+/// let stop = Cancel::new();
+/// assert!(!Limit::from(&stop).is_never(), "a cancel may end it");
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Limit<'c> {
     deadline: Deadline,

@@ -32,6 +32,17 @@ const LOOKS: u32 = 100;
 /// // SAFETY: taken two lines above.
 /// unsafe { LOCK.release() };
 /// ```
+///
+/// # Examples
+/// ```
+/// use ossature_sys::futex::{Limit, WordLock};
+///
+/// let lock = WordLock::new();
+/// assert!(!lock.is_held() && lock.take(Limit::NOW) && lock.is_held());
+/// // SAFETY: taken in the line above.
+/// unsafe { lock.release() };
+/// assert!(!lock.is_held());
+/// ```
 #[derive(Debug)]
 pub struct WordLock(AtomicU32);
 

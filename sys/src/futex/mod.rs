@@ -110,6 +110,19 @@ fn ended(answer: Result<()>) -> Result<Wait> {
 pub const WAIT_ANY_MAX: usize = 128;
 
 /// One word of [`wait_any`]: sleep while it holds the expected value.
+///
+/// # Examples
+/// ```
+/// use core::{sync::atomic::AtomicU32, time::Duration};
+/// use ossature_sys::futex::{Reach, Wait, Waiter, wait_any};
+///
+/// let (one, two) = (AtomicU32::new(0), AtomicU32::new(0));
+/// let waiters = [Waiter::new(&one, 0, Reach::Private), Waiter::new(&two, 0, Reach::Private)];
+/// assert_eq!(wait_any(&waiters, Duration::from_millis(1))?, Wait::TimedOut);
+/// two.store(1, core::sync::atomic::Ordering::Release);
+/// assert_eq!(wait_any(&waiters, Duration::from_secs(5))?, Wait::Changed);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug)]
 pub struct Waiter<'w> {

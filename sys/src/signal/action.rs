@@ -51,6 +51,19 @@ pub enum Disposition {
 }
 
 /// What a signal did before it was changed, to put it back with [`reinstate`].
+///
+/// # Examples
+/// ```
+/// use ossature_sys::signal::{Action, Disposition, Signal, disposition, ignore, reinstate};
+///
+/// let before: Action = ignore(Signal::USR1)?;
+/// assert_eq!(before.disposition(), Disposition::Default);
+/// assert_eq!(disposition(Signal::USR1)?, Disposition::Ignored);
+/// // SAFETY: the action names no handler.
+/// unsafe { reinstate(Signal::USR1, before) }?;
+/// assert_eq!(disposition(Signal::USR1)?, Disposition::Default);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy)]
 #[doc(alias = "sigaction")]
 pub struct Action(libc::sigaction);
@@ -76,6 +89,14 @@ impl core::fmt::Debug for Action {
 ///
 /// # Errors
 /// None for a [`Signal`]; the fault hook may give one.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::signal::{Disposition, Signal, disposition};
+///
+/// assert_eq!(disposition(Signal::PIPE)?, Disposition::Ignored, "by Rust's runtime");
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "signal.getsignal")]
 pub fn disposition(signal: Signal) -> Result<Disposition> {
     change(signal, None).map(|action| action.disposition())
@@ -98,6 +119,15 @@ pub fn ignore(signal: Signal) -> Result<Action> {
 ///
 /// # Errors
 /// `EINVAL` for SIGKILL and SIGSTOP.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::signal::{Disposition, Signal, disposition, restore_default};
+///
+/// restore_default(Signal::PIPE)?; // a program that ends quietly when nobody reads its output
+/// assert_eq!(disposition(Signal::PIPE)?, Disposition::Default);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "SIG_DFL")]
 pub fn restore_default(signal: Signal) -> Result<Action> {
     change(signal, Some(&action(libc::SIG_DFL, Flags::empty(), SignalSet::EMPTY)))
@@ -118,6 +148,22 @@ pub fn restore_default(signal: Signal) -> Result<Action> {
 /// * For SIGSEGV, SIGBUS, SIGFPE and SIGILL it must not return to an instruction that the language believes never fails.
 ///
 /// [`wait`]: super::wait
+///
+/// # Examples
+/// ```
+/// use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+/// use ossature_sys::signal::{Flags, Signal, SignalSet, handle, raise};
+///
+/// static SEEN: AtomicBool = AtomicBool::new(false);
+/// extern "C" fn note(_signal: i32) {
+///     SEEN.store(true, Relaxed);
+/// }
+/// // SAFETY: the handler stores to an atomic and does nothing else, and a function lives for ever.
+/// unsafe { handle(Signal::USR1, note, Flags::RESTART, SignalSet::EMPTY) }?;
+/// raise(Signal::USR1)?;
+/// assert!(SEEN.load(Relaxed));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "signal.signal")]
 pub unsafe fn handle(
     signal: Signal,

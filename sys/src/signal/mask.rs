@@ -60,6 +60,20 @@ pub fn set_mask(set: SignalSet) -> Result<Masked> {
 ///
 /// # Errors
 /// None that the system documents; the fault hook may give one.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::signal::{self, Signal, SignalSet};
+///
+/// let set = SignalSet::from([Signal::USR1]);
+/// let _blocked = signal::block(set)?;
+/// signal::raise(Signal::USR1)?;
+/// assert!(signal::pending()?.contains(Signal::USR1));
+/// signal::wait(set, Duration::from_secs(5))?; // takes it
+/// assert!(signal::pending()?.is_empty());
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "sigpending")]
 #[doc(alias = "signal.sigpending")]
 pub fn pending() -> Result<SignalSet> {
@@ -73,6 +87,21 @@ pub fn pending() -> Result<SignalSet> {
 /// A change of this thread's mask; dropping it puts the mask back that was in force before.
 ///
 /// Drop several of them in reverse order, as scopes do. It stays in its thread.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::signal::{self, Signal, SignalSet};
+///
+/// let set = SignalSet::from([Signal::USR1]);
+/// let blocked = signal::block(set)?;
+/// assert!(!blocked.before().contains(Signal::USR1) && signal::mask()?.contains(Signal::USR1));
+/// drop(blocked); // the former mask is back
+/// assert!(!signal::mask()?.contains(Signal::USR1));
+/// signal::set_mask(set)?.keep(); // for good
+/// assert_eq!(signal::mask()?, set);
+/// drop(signal::unblock(set)?); // unblocked and blocked again: a pending signal would arrive here
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[must_use = "dropping this puts the former mask back"]
 pub struct Masked {
     before: libc::sigset_t,

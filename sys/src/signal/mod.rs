@@ -72,12 +72,42 @@ pub fn numbered(number: i32) -> Option<Signal> {
 /// The real-time signal `SIGRTMIN + n`; `None` beyond `SIGRTMAX`.
 ///
 /// Real-time signals are queued, one for each time they were sent; all others are merged while they are pending.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::signal::{self, SignalSet, realtime};
+///
+/// let signal = realtime(1).expect("there are about thirty");
+/// let set = SignalSet::from([signal]);
+/// let _blocked = signal::block(set)?;
+/// signal::raise(signal)?;
+/// signal::raise(signal)?; // queued, not merged
+/// assert!(signal::wait(set, Duration::from_secs(5))?.is_some());
+/// assert!(signal::wait(set, Duration::from_secs(5))?.is_some());
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "SIGRTMIN")]
 pub fn realtime(n: u8) -> Option<Signal> {
     numbered(libc::SIGRTMIN() + i32::from(n))
 }
 
 /// What is known about a signal that was taken.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{process, sched, signal::{self, Signal, SignalSet}};
+///
+/// let set = SignalSet::from([Signal::USR1]);
+/// let _blocked = signal::block(set)?;
+/// signal::queue(sched::thread_id(), Signal::USR1, 7)?;
+/// let info = signal::wait(set, Duration::from_secs(5))?.expect("it was queued");
+/// assert_eq!((info.signal(), info.value()), (Some(Signal::USR1), Some(7)));
+/// assert_eq!((info.pid(), info.uid()), (Some(process::id()), Some(process::real_user())));
+/// assert!(info.code() < 0, "a program sent it");
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy)]
 #[doc(alias = "siginfo_t")]
 pub struct Info(Siginfo);

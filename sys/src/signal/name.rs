@@ -20,6 +20,14 @@ pub fn name(signal: Signal) -> Name {
 }
 
 /// What [`name`] answers.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::signal::{Name, Signal, name};
+///
+/// let shown: Name = name(Signal::INT);
+/// assert_eq!(format!("stopped by {shown}"), "stopped by SIGINT");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Name(Signal);
 

@@ -23,6 +23,19 @@ pub fn raise(signal: Signal) -> Result<()> {
 ///
 /// # Errors
 /// `ESRCH` when this process has no such thread, `EAGAIN` when the user's queue of real-time signals is full.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{sched, signal::{self, Signal, SignalSet}};
+///
+/// let set = SignalSet::from([Signal::USR1]);
+/// let _blocked = signal::block(set)?;
+/// signal::send(sched::thread_id(), Signal::USR1)?;
+/// let info = signal::wait(set, Duration::from_secs(5))?.expect("it was sent");
+/// assert_eq!(info.signal(), Some(Signal::USR1));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "tgkill")]
 #[doc(alias = "signal.pthread_kill")]
 pub fn send(thread: Pid, signal: Signal) -> Result<()> {
@@ -40,6 +53,19 @@ pub fn send(thread: Pid, signal: Signal) -> Result<()> {
 ///
 /// # Errors
 /// `ESRCH` when this process has no such thread, `EAGAIN` when the user's queue of signals is full.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{sched, signal::{self, Signal, SignalSet}};
+///
+/// let set = SignalSet::from([Signal::USR1]);
+/// let _blocked = signal::block(set)?;
+/// signal::queue(sched::thread_id(), Signal::USR1, 42)?;
+/// let info = signal::wait(set, Duration::from_secs(5))?.expect("it was queued");
+/// assert_eq!(info.value(), Some(42));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "rt_tgsigqueueinfo")]
 #[doc(alias = "pthread_sigqueue")]
 pub fn queue(thread: Pid, signal: Signal, value: usize) -> Result<()> {

@@ -16,6 +16,16 @@ use super::numbered;
 /// assert_eq!(set.iter().count(), 2);
 /// assert!(SignalSet::FULL.without(Signal::INT).contains(Signal::TERM));
 /// ```
+///
+/// # Examples
+/// ```
+/// use ossature_sys::signal::{Signal, SignalSet, Signals};
+///
+/// let ends = SignalSet::EMPTY.with(Signal::INT).union(SignalSet::from([Signal::TERM]));
+/// assert!(!ends.is_empty() && ends.without(Signal::INT).without(Signal::TERM).is_empty());
+/// let members: Signals = ends.iter();
+/// assert_eq!(members.collect::<SignalSet>(), ends);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[doc(alias = "sigset_t")]
 pub struct SignalSet(u64);

@@ -12,6 +12,16 @@ use crate::errno::{Errno, Result};
 use crate::raw;
 
 /// Where a socket is.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::socket::{Address, UnixAddress};
+///
+/// let loopback = Address::Ip("127.0.0.1:0".parse()?);
+/// assert_eq!(Address::from(UnixAddress::UNNAMED), Address::Unix(UnixAddress::UNNAMED));
+/// assert_ne!(loopback, Address::Unix(UnixAddress::UNNAMED));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "sockaddr")]
 pub enum Address {
@@ -31,6 +41,23 @@ pub enum Address {
 /// let address = UnixAddress::abstract_name(b"ossature")?;
 /// assert_eq!(address.as_abstract(), Some(&b"ossature"[..]));
 /// assert_eq!(address.as_path(), None);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+///
+/// # Examples
+/// An address that is a file, which the owner removes:
+/// ```
+/// use ossature_sys::socket::{Family, Kind, Socket, UnixAddress};
+/// use std::os::unix::ffi::OsStrExt;
+///
+/// let file = std::env::temp_dir().join(format!("address-{}", std::process::id()));
+/// let address = UnixAddress::path(file.as_os_str().as_bytes())?;
+/// assert_eq!(address.as_path(), Some(file.as_os_str().as_bytes()));
+/// assert!(!address.is_unnamed() && UnixAddress::UNNAMED.is_unnamed());
+/// Socket::new(Family::Unix, Kind::Stream)?.bind(&address.into())?;
+/// assert!(file.exists());
+/// address.remove_file()?;
+/// assert!(!file.exists());
 /// # Ok::<(), ossature_sys::errno::Errno>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -11,6 +11,16 @@ use crate::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use crate::raw;
 
 /// Who a peer is.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{process, socket::{Kind, Socket}};
+///
+/// let (near, _far) = Socket::pair(Kind::Stream)?;
+/// let peer = near.peer_credentials()?.expect("a pair has credentials");
+/// assert_eq!((peer.pid, peer.uid, peer.gid), (Some(process::id()), process::effective_user(), process::effective_group()));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "ucred")]
 pub struct Credentials {
@@ -23,6 +33,20 @@ pub struct Credentials {
 }
 
 /// What one [`recv_with`](super::Socket::recv_with) got.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{eventfd::EventFd, fd::AsFd, socket::{Kind, Received, Socket}};
+///
+/// let (near, far) = Socket::pair(Kind::Datagram)?;
+/// near.send_with(b"long", &[EventFd::counter(0)?.as_fd()], Duration::from_secs(5))?;
+/// let got: Received<4> = far.recv_with(&mut [0; 2], Duration::from_secs(5))?.expect("it was sent");
+/// assert!(got.len == 2 && got.truncated, "two bytes are lost");
+/// assert!(!got.descriptors_lost && got.credentials.is_none());
+/// assert_eq!(got.descriptors.len(), 1);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Debug)]
 pub struct Received<const N: usize> {
     /// Bytes in the buffer; 0 at the end of a stream.
@@ -41,6 +65,23 @@ pub struct Received<const N: usize> {
 }
 
 /// Up to `N` owned descriptors, in the order they were sent.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{eventfd::EventFd, fd::AsFd, socket::{Descriptors, Kind, Socket}};
+///
+/// let (near, far) = Socket::pair(Kind::Stream)?;
+/// let (one, two) = (EventFd::counter(1)?, EventFd::counter(2)?);
+/// near.send_with(b"x", &[one.as_fd(), two.as_fd()], Duration::from_secs(5))?;
+/// let got = far.recv_with(&mut [0; 1], Duration::from_secs(5))?.expect("it was sent");
+/// let descriptors: Descriptors<8> = got.descriptors;
+/// assert!(descriptors.len() == 2 && !descriptors.is_empty());
+/// for (fd, count) in descriptors.into_iter().zip(1..) {
+///     assert_eq!(EventFd::try_from(fd)?.try_take()?, Some(count));
+/// }
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Debug)]
 pub struct Descriptors<const N: usize> {
     held: [Option<OwnedFd>; N],
@@ -81,6 +122,17 @@ impl<const N: usize> IntoIterator for Descriptors<N> {
 }
 
 /// One message of a control buffer.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::socket::{ControlMessage, ControlMessages};
+///
+/// // What the kernel writes: the length of header and data, the protocol, the kind, then the data.
+/// let length = size_of::<usize>() + 2 * size_of::<i32>() + 4;
+/// let bytes = [&length.to_ne_bytes()[..], &1_i32.to_ne_bytes(), &2_i32.to_ne_bytes(), &[7; 8]].concat();
+/// let message = ControlMessages::new(&bytes).next();
+/// assert_eq!(message, Some(ControlMessage { level: 1, kind: 2, data: &[7; 4] }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(alias = "cmsghdr")]
 pub struct ControlMessage<'b> {

@@ -43,6 +43,15 @@ use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, Placeholder, RawFd, ab
 use crate::raw;
 
 /// What a socket's addresses are.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::socket::{Address, Family, Kind, Socket};
+///
+/// let socket = Socket::new(Family::V4, Kind::Datagram)?;
+/// socket.bind(&Address::Ip("127.0.0.1:0".parse()?))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// Paths and abstract names on this machine.
@@ -85,6 +94,15 @@ impl Kind {
 ///
 /// # Errors
 /// `ENOTSOCK` for a descriptor that is not a socket.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::socket::{Kind, kind_of};
+///
+/// let (near, _far) = std::os::unix::net::UnixDatagram::pair()?;
+/// assert_eq!(kind_of(&near)?, Some(Kind::Datagram));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[doc(alias = "SO_TYPE")]
 pub fn kind_of(fd: impl AsFd) -> Result<Option<Kind>> {
     let kind = raw::call("getsockopt", || sockopt::socket_type(&fd))?;
@@ -96,6 +114,15 @@ pub fn kind_of(fd: impl AsFd) -> Result<Option<Kind>> {
 ///
 /// # Errors
 /// `ENOTSOCK` for a descriptor that is not a socket.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::socket::is_listening;
+///
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// assert!(is_listening(&listener)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[doc(alias = "SO_ACCEPTCONN")]
 pub fn is_listening(fd: impl AsFd) -> Result<bool> {
     raw::call("getsockopt", || sockopt::socket_acceptconn(&fd))
@@ -105,6 +132,15 @@ pub fn is_listening(fd: impl AsFd) -> Result<bool> {
 ///
 /// # Errors
 /// `ENOTSOCK` for a descriptor that is not a socket, `ENOBUFS` when the system is out of memory.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::socket::{Address, address_of};
+///
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// assert_eq!(address_of(&listener)?, Address::Ip(listener.local_addr()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[doc(alias = "getsockname")]
 pub fn address_of(fd: impl AsFd) -> Result<Address> {
     raw::call("getsockname", || rustix::net::getsockname(&fd)).map(|any| Address::from_any(&any))
@@ -117,6 +153,38 @@ const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 ///
 /// Made from an `OwnedFd` it is switched to non-blocking, and so is every other descriptor of the same open file
 /// description; made into one it stays so ([`set_nonblocking`] undoes it).
+///
+/// # Examples
+/// A connection:
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::socket::{Address, Family, Kind, Shutdown, Socket};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let patience = Duration::from_secs(10);
+/// let listener = Socket::new(Family::V4, Kind::Stream)?;
+/// listener.set_reuse_address()?;
+/// listener.bind(&Address::Ip("127.0.0.1:0".parse()?))?;
+/// listener.listen(5)?;
+///
+/// let client = Socket::new(Family::V4, Kind::Stream)?;
+/// assert!(client.connect(&listener.local_address()?, patience)?);
+/// client.set_no_delay()?;
+/// let (server, from) = listener.accept(patience)?.expect("a client connects");
+/// assert_eq!(from, client.local_address()?);
+/// assert_eq!(server.peer_address()?, from);
+///
+/// client.send(b"bones", patience)?;
+/// client.shutdown(Shutdown::Write)?;
+/// let mut buffer = [0; 16];
+/// assert_eq!(server.peek(&mut buffer, patience)?, Some(5));
+/// assert_eq!(server.recv(&mut buffer, patience)?, Some(5));
+/// assert_eq!(server.recv(&mut buffer, patience)?, Some(0), "the end");
+///
+/// listener.clear_reuse_address()?;
+/// server.clear_no_delay()?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[doc(alias = "socket.socket")]
 pub struct Socket(OwnedFd);
@@ -143,6 +211,17 @@ impl Socket {
     ///
     /// # Errors
     /// None in a process that is not being tampered with.
+    ///
+    /// # Examples
+    /// ```
+    /// use core::time::Duration;
+    /// use ossature_sys::{fd::Placeholder, socket::{Kind, Socket}};
+    ///
+    /// let (near, far) = Socket::pair(Kind::Stream)?;
+    /// near.detach(&Placeholder::new()?)?;
+    /// assert_eq!(far.recv(&mut [0; 1], Duration::from_secs(5))?, Some(0), "the other end is closed");
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
     #[doc(alias = "dup3")]
     pub fn detach(&self, placeholder: &Placeholder) -> Result<()> {
         placeholder.replace(&self.0)
@@ -167,6 +246,18 @@ impl Socket {
     /// # Errors
     /// `EPERM` when the caller may not trace that process, `EBADF` when the number is not open there, `ENOTSOCK` when
     /// the number is not a socket's, `ESRCH` when that process has ended, `EMFILE` when no descriptor is left here.
+    ///
+    /// # Examples
+    /// ```
+    /// use core::time::Duration;
+    /// use ossature_sys::{fd::AsRawFd, process, socket::{Kind, Socket}};
+    ///
+    /// let (near, far) = Socket::pair(Kind::Stream)?;
+    /// let copy = Socket::of_process(process::pidfd_open(process::id())?, near.as_raw_fd())?;
+    /// copy.send(b"x", Duration::from_secs(5))?;
+    /// assert_eq!(far.recv(&mut [0; 1], Duration::from_secs(5))?, Some(1));
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
     #[doc(alias = "pidfd_getfd")]
     pub fn of_process(pidfd: impl AsFd, number: RawFd) -> Result<Self> {
         let flags = rustix::process::PidfdGetfdFlags::empty();
@@ -264,6 +355,20 @@ impl Socket {
     ///
     /// # Errors
     /// `EOPNOTSUPP` (on newer kernels) for sockets of another family than [`Family::Unix`].
+    ///
+    /// # Examples
+    /// ```
+    /// use core::time::Duration;
+    /// use ossature_sys::{process, socket::{Kind, Socket}};
+    ///
+    /// let (near, far) = Socket::pair(Kind::Datagram)?;
+    /// far.set_pass_credentials()?;
+    /// near.send(b"x", Duration::from_secs(5))?;
+    /// let got = far.recv_with::<0>(&mut [0; 1], Duration::from_secs(5))?.expect("it was sent");
+    /// assert_eq!(got.credentials.and_then(|sender| sender.pid), Some(process::id()));
+    /// far.clear_pass_credentials()?;
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
     #[doc(alias = "SO_PASSCRED")]
     pub fn set_pass_credentials(&self) -> Result<()> {
         raw::call("setsockopt", || sockopt::set_socket_passcred(&self.0, true))

@@ -31,6 +31,21 @@ impl Socket {
     ///
     /// # Errors
     /// As for [`send`](Self::send), and `ECONNREFUSED`, `ENOENT`, `EACCES` for the address.
+    ///
+    /// # Examples
+    /// ```
+    /// use core::time::Duration;
+    /// use ossature_sys::socket::{Address, Family, Kind, Socket, UnixAddress};
+    ///
+    /// let (near, far) = (Socket::new(Family::Unix, Kind::Datagram)?, Socket::new(Family::Unix, Kind::Datagram)?);
+    /// for socket in [&near, &far] {
+    ///     socket.bind(&Address::Unix(UnixAddress::UNNAMED))?; // the kernel chooses a name
+    /// }
+    /// near.send_to(b"bones", &far.local_address()?, Duration::from_secs(5))?;
+    /// let got = far.recv_from(&mut [0; 16], Duration::from_secs(5))?;
+    /// assert_eq!(got, Some((5, near.local_address()?)));
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
     #[doc(alias = "sendto")]
     pub fn send_to(&self, bytes: &[u8], address: &Address, timeout: impl Into<Deadline>) -> Result<Option<usize>> {
         by_deadline(self.as_fd(), PollFlags::OUT, timeout.into(), || {

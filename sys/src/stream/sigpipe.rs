@@ -28,6 +28,17 @@ const NOSIGNAL: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x100);
 ///
 /// # Errors
 /// `EPIPE` when there is no reader any more, `EAGAIN` on a non-blocking descriptor that is full.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{errno::Errno, pipe, stream::write_without_sigpipe};
+///
+/// let (reader, writer) = pipe::pipe(pipe::Flags::empty())?;
+/// assert_eq!(write_without_sigpipe(&writer, b"bones")?, 5);
+/// drop(reader);
+/// assert_eq!(write_without_sigpipe(&writer, b"bones"), Err(Errno::PIPE));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "RWF_NOSIGNAL")]
 #[doc(alias = "SIGPIPE")]
 pub fn write_without_sigpipe(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
