@@ -36,7 +36,7 @@ use ossature_sys::process::{ExitStatus, ForkError, StartError};
 use ossature_sys::scope::Refused;
 use ossature_sys::shm::{AttachError, OutOfBounds};
 use ossature_sys::sync::bare::NotOwner;
-use ossature_sys::sync::barrier::Broken;
+use ossature_sys::sync::barrier::{Broken, WaitError};
 use ossature_sys::sync::handoff::NotLocked;
 use ossature_sys::sync::semaphore::Overflow;
 
@@ -328,6 +328,20 @@ impl From<Broken> for Error {
             Broken::WouldDeadlock => Self::caused(ErrorKind::WouldDeadlock, None, broken),
             Broken::Refused(refused) => refused.into(),
             _ => Self::caused(ErrorKind::Broken, None, broken),
+        }
+    }
+}
+
+/// [`ErrorKind::Broken`] with the error of the action as the source, or as for [`Broken`].
+impl<E: Into<Box<dyn error::Error + Send + Sync>>> From<WaitError<E>> for Error {
+    fn from(error: WaitError<E>) -> Self {
+        match error {
+            WaitError::Broken(broken) => broken.into(),
+            WaitError::Action(error) => {
+                let cause = error.into();
+                let message = format!("the barrier is broken: its action answered an error: {cause}").into();
+                Self(Box::new(Inner { kind: ErrorKind::Broken, message, errno: None, cause: Some(cause), exit: None }))
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use ossature_sys::errno::Errno;
 use ossature_sys::futex::Limit;
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::Shm;
-use ossature_sys::sync::barrier::{self, Party};
+use ossature_sys::sync::barrier::{self, Action, Party};
 use serde::{Deserialize, Serialize};
 
 use super::methods::owner;
@@ -88,20 +88,38 @@ impl Barrier {
         Ok(self.0.wait_timeout(limit)?)
     }
 
-    /// Waits, and runs the action if this is the last to arrive, before the others are let go.
+    /// Waits, and runs the action if this is the last to arrive, before the others are let go. The action answers `()`, or a
+    /// `Result<(), E>`.
+    ///
+    /// ```
+    /// use ossature::{ErrorKind, multiprocessing::Barrier};
+    ///
+    /// let step = Barrier::new(1)?;
+    /// let failed = step.wait_with(|| std::fs::write("/nonexistent/step", "1")).unwrap_err();
+    /// assert_eq!(failed.kind(), ErrorKind::Broken);
+    /// assert!(failed.to_string().contains("No such file"), "{failed}");
+    /// assert!(step.broken(), "for all parties");
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// As for [`wait`](Self::wait). An action that panics breaks the barrier, and the panic goes on.
-    pub fn wait_with(&self, action: impl FnOnce()) -> Result<u32> {
-        Ok(self.0.wait_with(action)?)
+    /// As for [`wait`](Self::wait). An action that panics breaks the barrier, and the panic goes on. An action that answers
+    /// an error breaks the barrier, and its error is the [source](std::error::Error::source) of this one. The other parties
+    /// get [`Broken::Failed`](crate::sys::sync::barrier::Broken::Failed).
+    pub fn wait_with<A: Action<Failure: Into<Error>>>(&self, action: impl FnOnce() -> A) -> Result<u32> {
+        self.wait_with_timeout(Limit::NEVER, action)
     }
 
     /// [`wait_with`](Self::wait_with) within the limit, which does not end the action.
     ///
     /// # Errors
     /// As for [`wait_with`](Self::wait_with).
-    pub fn wait_with_timeout<'c>(&self, limit: impl Into<Limit<'c>>, action: impl FnOnce()) -> Result<u32> {
-        Ok(self.0.wait_with_timeout(limit, action)?)
+    pub fn wait_with_timeout<'c, A: Action<Failure: Into<Error>>>(
+        &self,
+        limit: impl Into<Limit<'c>>,
+        action: impl FnOnce() -> A,
+    ) -> Result<u32> {
+        self.0.wait_with_timeout(limit, action).map_err(Into::into)
     }
 
     /// Breaks the barrier: present and later waits end with an error, until [`reset`](Self::reset). This call never

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ossature_sys::futex::{Cancel, Limit};
 use ossature_sys::scope::{Local, Private, Shared};
 use ossature_sys::shm::Shm;
-use ossature_sys::sync::barrier::{Barrier, Broken};
+use ossature_sys::sync::barrier::{Barrier, Broken, WaitError};
 
 use crate::board::{tally, until};
 use crate::world::{Alone, Company, Mortal, Processes, Threads, World};
@@ -19,7 +19,8 @@ stamp! { "barrier":
     in alone: wait_that_could_never_end_is_an_error;
     in company: each_party_gets_its_number_in_order_of_arrival, parties_go_in_lockstep_for_hundreds_of_cycles,
         cycle_does_not_begin_before_the_last_has_drained, last_to_arrive_runs_its_action_before_the_others_go,
-        action_that_panics_breaks_it_and_the_panic_goes_on, running_out_of_time_breaks_it_for_everybody,
+        action_that_panics_breaks_it_and_the_panic_goes_on, action_that_answers_an_error_breaks_it_with_that_error,
+        running_out_of_time_breaks_it_for_everybody,
         timeout_during_the_action_breaks_it_for_the_actor_too, abort_breaks_it_until_reset,
         party_that_leaves_by_an_abort_frees_the_others, reset_sends_off_those_who_wait_and_serves_the_next,
         reset_of_an_empty_barrier_changes_nothing, party_may_leave_while_others_wait;
@@ -219,6 +220,23 @@ fn action_that_panics_breaks_it_and_the_panic_goes_on<W: Company + Barriers>() {
         },
     );
     assert_eq!(barrier.wait(), Err(Broken::Panicked));
+    serves_after_reset::<W>(barrier);
+}
+
+/// CPython's `threading.Barrier._release`: any exception of the action breaks the barrier.
+fn action_that_answers_an_error_breaks_it_with_that_error<W: Company + Barriers>() {
+    let barrier = W::barrier(2);
+    let barrier = &*barrier;
+    let act = || Err::<(), _>("no room");
+    W::crowd_of_one(
+        || assert_eq!(barrier.wait(), Err(Broken::Failed)),
+        || {
+            until_waiting::<W>(barrier, 1);
+            assert_eq!(barrier.wait_with(act), Err(WaitError::Action("no room")));
+        },
+    );
+    assert_eq!((barrier.is_broken(), barrier.waiting()), (true, 0));
+    assert_eq!(barrier.wait_with_timeout(AN_HOUR, act), Err(WaitError::Broken(Broken::Failed)));
     serves_after_reset::<W>(barrier);
 }
 

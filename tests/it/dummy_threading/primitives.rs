@@ -8,6 +8,7 @@ use ossature::dummy_threading::{
     Backend, Barrier, BrokenBarrierError, Condition, Event, HandoffLock, Inline, Lock, Native, RLock, Semaphore, Thread,
 };
 use ossature::sys::scope::Refused;
+use ossature::sys::sync::barrier::WaitError;
 use ossature::sys::sync::condition::Wait;
 use ossature::sys::sync::semaphore::Overflow;
 
@@ -91,6 +92,9 @@ fn a_barrier_of_one_is_passed_and_any_other_is_refused() {
         let ran = Cell::new(false);
         assert_eq!(Barrier::local(1).wait_with(|| ran.set(true)), Ok(0));
         assert!(ran.get());
+        let fails = Barrier::local(1);
+        assert_eq!(fails.wait_with(|| Err::<(), _>(5)), Err(WaitError::Action(5)));
+        assert_eq!(fails.wait(), Err(BrokenBarrierError::Failed));
         let barrier = Barrier::local(2);
         assert_eq!(barrier.wait(), Err(BrokenBarrierError::WouldDeadlock));
         assert_eq!((barrier.parties(), barrier.waiting()), (2, 0));

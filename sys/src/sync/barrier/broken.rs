@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::scope::Refused;
-use crate::sync::barrier::phase::{DIED, PANICKED, REASON, TIMED_OUT};
+use crate::sync::barrier::phase::{DIED, FAILED, PANICKED, REASON, TIMED_OUT};
 
 /// Why a wait at a barrier ended without the others.
 #[doc(alias = "BrokenBarrierError")]
@@ -20,6 +20,9 @@ pub enum Broken {
     Died,
     /// An action panicked.
     Panicked,
+    /// An action answered an error. The party that ran it has the error itself, as
+    /// [`WaitError::Action`](super::WaitError::Action).
+    Failed,
     /// Nobody could ever complete this wait: in scope `Local` there is one party, and a thread that is inside already (in
     /// its action) cannot be another. The barrier is as it was.
     WouldDeadlock,
@@ -33,6 +36,7 @@ impl Broken {
             TIMED_OUT => Self::TimedOut,
             DIED => Self::Died,
             PANICKED => Self::Panicked,
+            FAILED => Self::Failed,
             _ => Self::Aborted,
         }
     }
@@ -55,6 +59,7 @@ impl fmt::Display for Broken {
             Self::Reset => "the barrier was reset during the wait",
             Self::Died => "the barrier is broken: a party died",
             Self::Panicked => "the barrier is broken: its action panicked",
+            Self::Failed => "the barrier is broken: its action answered an error",
             Self::WouldDeadlock => "the other parties of the barrier could never come while this thread waits",
             Self::Refused(refused) => return write!(f, "the thread cannot wait at the barrier: {refused}"),
         })

@@ -51,6 +51,7 @@
 //!
 //! Orderings: the internal lock orders what the parties wrote before they arrived with what they read after they left.
 
+mod action;
 mod broken;
 mod party;
 mod phase;
@@ -58,11 +59,12 @@ mod phase;
 use core::fmt;
 use core::marker::PhantomData;
 
+pub use self::action::{Action, WaitError};
 pub use self::broken::Broken;
 pub use self::party::Party;
 use self::phase::{
-    ABORTED, ACTING, BROKEN, DOOMED, DRAINING, FILLING, Held, PANICKED, PHASE, RESETTING, SLEEPERS, TIMED_OUT, changed,
-    why,
+    ABORTED, ACTING, BROKEN, DOOMED, DRAINING, FAILED, FILLING, Held, PANICKED, PHASE, RESETTING, SLEEPERS, TIMED_OUT,
+    changed, why,
 };
 use crate::atomic::Ordering::{Acquire, Relaxed};
 use crate::atomic::{AtomicU32, spin_hint};
@@ -200,7 +202,7 @@ unsafe impl Shareable for Barrier<Shared> {
     }
 }
 
-type NoAction = fn();
+type NoAction = fn() -> bool;
 
 /// How often a wait that may not sleep tries the internal lock: for some microseconds, as long as a running holder
 /// keeps the lock.
@@ -258,13 +260,25 @@ impl<S: Scope> Barrier<S> {
 
     /// Waits, and runs the action if this is the last to arrive, before the others are let go.
     ///
-    /// An action that panics breaks the barrier, and the panic goes on.
+    /// An action that panics breaks the barrier, and the panic goes on. An action may answer a `Result`: its error breaks
+    /// the barrier, too.
+    ///
+    /// ```
+    /// use ossature_sys::sync::barrier::{Barrier, Broken, WaitError};
+    ///
+    /// let barrier = Barrier::new(1);
+    /// assert_eq!(barrier.wait_with(|| ()), Ok(0));
+    /// let failed = barrier.wait_with(|| "5x".parse::<u32>().map(drop)).unwrap_err();
+    /// assert!(matches!(failed, WaitError::Action(_)), "the error of the action itself");
+    /// assert_eq!(barrier.wait(), Err(Broken::Failed), "what all other parties are told");
+    /// ```
     ///
     /// # Errors
-    /// [`Broken`], and why; also after the action was run, when the barrier was broken or reset meanwhile.
+    /// [`Broken`], and why; also after the action was run, when the barrier was broken or reset meanwhile. With an action
+    /// that answers a `Result`, a [`WaitError`]: either that, or the error of the action.
     #[inline]
-    pub fn wait_with(&self, action: impl FnOnce()) -> Result<u32, Broken> {
-        self.pass(Limit::NEVER, Some(action))
+    pub fn wait_with<A: Action>(&self, action: impl FnOnce() -> A) -> Result<u32, A::Failure> {
+        self.wait_with_timeout(Limit::NEVER, action)
     }
 
     /// [`wait_with`](Self::wait_with) within the limit, which does not end the action.
@@ -272,8 +286,21 @@ impl<S: Scope> Barrier<S> {
     /// # Errors
     /// As for `wait_with`.
     #[inline]
-    pub fn wait_with_timeout<'c>(&self, limit: impl Into<Limit<'c>>, action: impl FnOnce()) -> Result<u32, Broken> {
-        self.pass(limit.into(), Some(action))
+    pub fn wait_with_timeout<'c, A: Action>(
+        &self,
+        limit: impl Into<Limit<'c>>,
+        action: impl FnOnce() -> A,
+    ) -> Result<u32, A::Failure> {
+        let mut failure = None;
+        let act = || {
+            failure = action().failure();
+            failure.is_none()
+        };
+        let answer = self.pass(limit.into(), Some(act));
+        match failure {
+            Some(failure) => Err(failure),
+            None => answer.map_err(A::Failure::from),
+        }
     }
 
     /// Breaks the barrier: present and later waits end with [`Broken::Aborted`], until [`reset`](Self::reset).
@@ -353,7 +380,7 @@ impl<S: Scope> Barrier<S> {
         Ok(Some(held))
     }
 
-    fn pass<A: FnOnce()>(&self, limit: Limit<'_>, action: Option<A>) -> Result<u32, Broken> {
+    fn pass<A: FnOnce() -> bool>(&self, limit: Limit<'_>, action: Option<A>) -> Result<u32, Broken> {
         if self.roster.acts_here() {
             return Err(Broken::WouldDeadlock);
         }
@@ -415,7 +442,7 @@ impl<S: Scope> Barrier<S> {
     }
 
     /// What the last to arrive does.
-    fn complete<'b, A: FnOnce()>(
+    fn complete<'b, A: FnOnce() -> bool>(
         &'b self,
         held: Held<'b, S>,
         seat: usize,
@@ -445,13 +472,16 @@ impl<S: Scope> Barrier<S> {
         answer
     }
 
-    /// Runs the action. If it panics, the barrier breaks.
-    fn act(&self, seat: usize, limit: Limit<'_>, action: impl FnOnce()) {
+    /// Runs the action. If it panics or answers false, the barrier breaks.
+    fn act(&self, seat: usize, limit: Limit<'_>, action: impl FnOnce() -> bool) {
         let unwinding = Acting { barrier: self, seat, limit };
         self.roster.act();
-        action();
+        let done = action();
         self.roster.acted();
         core::mem::forget(unwinding);
+        if !done {
+            self.break_up(FAILED);
+        }
     }
 
     fn leave(&self, held: Option<Held<'_, S>>, seat: usize) {

@@ -9,7 +9,7 @@
 //! | acting | draining | the same one, after its action |
 //! | draining, resetting | filling | the last to leave, or a party that waits for that |
 //! | doomed | broken | the same |
-//! | filling, acting, resetting | broken | `abort`, a timeout, an action's panic, whoever sees a death |
+//! | filling, acting, resetting | broken | `abort`, a timeout, an action's panic or error, whoever sees a death |
 //! | draining | doomed | the same |
 //! | filling, acting, broken | resetting, or filling if nobody is inside | `reset` |
 //! | doomed | draining | `reset` |
@@ -40,6 +40,7 @@ pub(super) const TIMED_OUT: u32 = 1 << 3;
 pub(super) const ABORTED: u32 = 2 << 3;
 pub(super) const DIED: u32 = 3 << 3;
 pub(super) const PANICKED: u32 = 4 << 3;
+pub(super) const FAILED: u32 = 5 << 3;
 
 pub(super) const SLEEPERS: u32 = 1 << 6;
 pub(super) const CHANGE: u32 = 1 << 7;

@@ -1,0 +1,97 @@
+//! What the action of a barrier may answer.
+
+use core::{error, fmt};
+
+use crate::sync::barrier::Broken;
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for () {}
+    impl Sealed for super::Never {}
+    impl<E> Sealed for Result<(), E> {}
+}
+
+/// What an action of [`wait_with`](super::Barrier::wait_with) may answer: `()`, or a `Result` whose error breaks the barrier.
+#[diagnostic::on_unimplemented(
+    message = "the action of a barrier answers `()` or `Result<(), E>`, not `{Self}`",
+    note = "end the closure with `;` or with `.map(drop)`"
+)]
+pub trait Action: sealed::Sealed {
+    /// The error of the wait.
+    type Failure: From<Broken>;
+
+    /// The error of the wait after an action that failed.
+    #[doc(hidden)]
+    fn failure(self) -> Option<Self::Failure>;
+}
+
+impl Action for () {
+    type Failure = Broken;
+
+    #[inline]
+    fn failure(self) -> Option<Broken> {
+        None
+    }
+}
+
+/// The type `!`, which stable Rust names only as the answer of a function. A closure that only panics answers it.
+type Never = <fn() -> ! as Answers>::Answer;
+
+#[doc(hidden)]
+pub trait Answers {
+    type Answer;
+}
+
+impl<A> Answers for fn() -> A {
+    type Answer = A;
+}
+
+impl Action for Never {
+    type Failure = Broken;
+
+    fn failure(self) -> Option<Broken> {
+        self
+    }
+}
+
+impl<E> Action for Result<(), E> {
+    type Failure = WaitError<E>;
+
+    #[inline]
+    fn failure(self) -> Option<WaitError<E>> {
+        self.err().map(WaitError::Action)
+    }
+}
+
+/// Why a wait ended whose action may fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitError<E> {
+    /// The barrier is broken.
+    Broken(Broken),
+    /// The action, which this thread ran, answered this error. The barrier is broken for all parties.
+    Action(E),
+}
+
+impl<E> From<Broken> for WaitError<E> {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for WaitError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(broken) => broken.fmt(f),
+            Self::Action(error) => write!(f, "the barrier is broken: its action answered an error: {error}"),
+        }
+    }
+}
+
+impl<E: error::Error + 'static> error::Error for WaitError<E> {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Broken(broken) => Some(broken),
+            Self::Action(error) => Some(error),
+        }
+    }
+}
