@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use harness::{Test, killed_holding};
 use ossature::ErrorKind;
+use ossature::multiprocessing::sync::ConditionLock;
 use ossature::multiprocessing::{
     Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RawValue, Semaphore,
 };
@@ -149,27 +150,40 @@ fn event_frees_all_who_wait() {
 }
 
 fn condition_passes_items_from_one_to_another() {
-    let changed = Condition::new().unwrap();
+    passes_items(
+        &Condition::new().unwrap(),
+        |changed| changed.acquire().unwrap(),
+        |changed| changed.release().unwrap(),
+    );
+    let over = Condition::with_lock(Lock::new().unwrap()).unwrap();
+    passes_items(&over, |changed| changed.acquire().unwrap(), |changed| changed.release().unwrap());
+}
+
+fn passes_items<L: ConditionLock>(
+    changed: &Condition<L>,
+    acquire: impl Fn(&Condition<L>),
+    release: impl Fn(&Condition<L>),
+) {
     let (made, used) = (RawValue::new(0_u64).unwrap(), RawValue::new(0_u64).unwrap());
     let mut consumer = fork(|| {
         for item in 1..=TURNS {
-            changed.acquire().unwrap();
+            acquire(changed);
             while made.get() < item {
                 changed.wait().unwrap();
             }
             used.set(item);
             changed.notify(1).unwrap();
-            changed.release().unwrap();
+            release(changed);
         }
         0
     })
     .unwrap();
     for item in 1..=TURNS {
-        changed.acquire().unwrap();
+        acquire(changed);
         assert!(changed.wait_for(|| used.get() == item - 1, None).unwrap());
         made.set(item);
         changed.notify_all().unwrap();
-        changed.release().unwrap();
+        release(changed);
     }
     well(&mut consumer);
     assert_eq!(used.get(), TURNS);

@@ -204,6 +204,8 @@ pub enum NotOwner {
     Free,
     /// Another thread holds the lock, in this process or in another process.
     HeldByAnother,
+    /// The calling thread holds the lock by a guard, which releases it.
+    HeldByGuard,
 }
 
 impl fmt::Display for NotOwner {
@@ -213,6 +215,9 @@ impl fmt::Display for NotOwner {
             Self::HeldByAnother => {
                 "another thread holds the lock, so this one cannot release it or wait with it: \
                  a lock that another may release is a HandoffLock"
+            }
+            Self::HeldByGuard => {
+                "this thread holds the lock by a guard, and not by acquire: drop the guard to release it"
             }
         })
     }

@@ -331,6 +331,69 @@ fn wait_for_does_not_ask_about_what_was_abandoned() {
     assert!(changed.wait_for(|| true, None).unwrap());
 }
 
+#[test]
+fn condition_tells_how_deep_the_caller_holds_it() {
+    let changed = Condition::new().unwrap();
+    assert_eq!(changed.depth(), 0);
+    changed.acquire().unwrap();
+    let guard = changed.lock().unwrap();
+    assert_eq!((changed.depth(), elsewhere(|| changed.depth())), (2, 0));
+    assert!(!changed.wait_timeout(A_BIT).unwrap());
+    assert_eq!(changed.depth(), 2, "taken again, as deep as before");
+    drop(guard);
+    changed.release().unwrap();
+    assert_eq!(changed.depth(), 0);
+}
+
+/// Python's `Condition(lock)`.
+macro_rules! condition_over {
+    ($name:ident, $Face:ident) => {
+        #[test]
+        fn $name() {
+            let lock = $Face::new().unwrap();
+            let [changed, other] = [(); 2].map(|()| Condition::with_lock(lock.try_clone().unwrap()).unwrap());
+            assert_eq!(kind(changed.wait()), Some(ErrorKind::NotOwner));
+            assert_eq!(kind(changed.notify(1)), Some(ErrorKind::NotOwner));
+            changed.acquire().unwrap();
+            assert!(lock.locked() && other.locked());
+            assert!(!changed.wait_timeout(A_BIT).unwrap());
+            assert!(lock.locked(), "taken again");
+            let value = RawValue::new(0).unwrap();
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let same = changed.try_clone().unwrap();
+                    while value.get() < 4 {
+                        lock.with(|| value.set(value.get() + 1)).unwrap();
+                        let notify = || (other.notify_all().unwrap(), same.notify(1).unwrap());
+                        assert_eq!(lock.with(notify).unwrap().0, 0, "nobody waits for the other");
+                    }
+                });
+                assert!(changed.wait_for(|| value.get() == 4, None).unwrap());
+            });
+            lock.release().unwrap();
+            assert!(!changed.locked());
+            assert_eq!(kind(changed.wait_timeout(A_BIT)), Some(ErrorKind::NotOwner));
+        }
+    };
+}
+
+condition_over!(condition_over_a_lock_uses_that_lock, Lock);
+condition_over!(condition_over_an_rlock_uses_that_lock, RLock);
+condition_over!(condition_over_a_handoff_lock_uses_that_lock, HandoffLock);
+
+#[test]
+fn condition_over_an_rlock_releases_every_level() {
+    let lock = RLock::new().unwrap();
+    let changed = Condition::with_lock(lock.try_clone().unwrap()).unwrap();
+    lock.acquire().unwrap();
+    lock.acquire().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| while lock.with(|| changed.notify(1)).unwrap().unwrap() == 0 {});
+        changed.wait().unwrap();
+    });
+    assert_eq!((lock.depth(), changed.depth()), (2, 2));
+}
+
 // _TestEvent.test_event
 #[test]
 fn event_is_up_until_it_is_cleared() {
@@ -385,6 +448,28 @@ fn broken_barrier_says_why_and_works_again_after_a_reset() {
         assert_eq!(barrier.wait().unwrap() + other.join().unwrap(), 1);
     });
     drop(party);
+}
+
+#[test]
+fn action_that_fails_breaks_the_barrier_with_its_error() {
+    let barrier = Barrier::new(2).unwrap();
+    let act = || std::fs::write("/nonexistent/step", "1");
+    let both = thread::scope(|scope| {
+        let other = scope.spawn(|| barrier.wait_with(act).unwrap_err());
+        [barrier.wait_with(act).unwrap_err(), other.join().unwrap()]
+    });
+    assert_eq!([0, 1].map(|place| both[place].kind()), [ErrorKind::Broken; 2]);
+    let io = |error: &ossature::Error| error.source().unwrap().downcast_ref().map(std::io::Error::kind);
+    let failed = |error: &ossature::Error| error.source().unwrap().downcast_ref() == Some(&Broken::Failed);
+    let (actor, other) = if io(&both[0]).is_some() { (&both[0], &both[1]) } else { (&both[1], &both[0]) };
+    assert_eq!(io(actor), Some(std::io::ErrorKind::NotFound));
+    assert!(failed(other) && other.to_string().contains("action"), "{other}");
+    barrier.reset().unwrap();
+    let again = thread::scope(|scope| {
+        let other = scope.spawn(|| barrier.wait_with(|| Ok::<(), String>(())).unwrap());
+        barrier.wait().unwrap() + other.join().unwrap()
+    });
+    assert_eq!(again, 1);
 }
 
 #[test]

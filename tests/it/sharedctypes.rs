@@ -1,6 +1,8 @@
 //! Values and arrays in shared memory: what Python's do, checked indexes, and what is told after a death.
 
+use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use ossature::multiprocessing::sharedctypes::{Number, Synchronized, TypeCode, copy, synchronized, synchronized_with};
 use ossature::multiprocessing::{Array, RawArray, RawValue, Value};
@@ -414,4 +416,93 @@ fn length_beyond_the_machine_is_an_error() {
         assert_eq!(Array::<u64>::new(len).unwrap_err().kind(), ErrorKind::Os);
         assert_eq!(RawArray::<u64>::new(len).unwrap_err().kind(), ErrorKind::Os);
     }
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(result: Result<T>, kind: ErrorKind, part: &str) {
+    let error: Error = result.unwrap_err();
+    assert_eq!(error.kind(), kind, "{error}");
+    assert!(error.to_string().contains(part), "{error}");
+}
+
+#[test]
+fn value_and_array_are_acquired_and_released_by_name() {
+    let (value, array) = (Value::new(5).unwrap(), Array::from_slice(&[1, 2, 3]).unwrap());
+    refused(value.release(), ErrorKind::NotOwner, "nobody holds");
+    value.acquire().unwrap();
+    array.acquire().unwrap();
+    // The methods work within the hold, and `lock` is refused: its guard would lend the data twice.
+    value.with(|n| *n += 1).unwrap();
+    value.set(value.get().unwrap() + 1).unwrap();
+    array.set(0, 9).unwrap();
+    assert_eq!((value.get().unwrap(), array.to_vec().unwrap()), (7, vec![9, 2, 3]));
+    refused(value.acquire(), ErrorKind::WouldDeadlock, "already holds");
+    assert!(!value.try_acquire().unwrap() && value.try_lock().unwrap().is_none());
+    value
+        .with(|_| {
+            refused(value.get(), ErrorKind::WouldDeadlock, "already holds");
+            refused(value.release(), ErrorKind::NotOwner, "guard");
+        })
+        .unwrap();
+    thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            assert!(!value.acquire_timeout(Duration::from_millis(1)).unwrap());
+            refused(value.release(), ErrorKind::NotOwner, "another thread");
+        });
+        other.join().unwrap();
+    });
+    value.release().unwrap();
+    array.release().unwrap();
+    refused(value.release(), ErrorKind::NotOwner, "nobody holds");
+    let guard = value.lock().unwrap();
+    refused(value.release(), ErrorKind::NotOwner, "drop the guard");
+    assert_eq!(*guard, 7);
+    drop(guard);
+    assert!(thread::scope(|scope| scope
+        .spawn(|| value.try_acquire().unwrap() && value.release().is_ok())
+        .join()
+        .unwrap()));
+}
+
+#[test]
+fn hold_by_name_survives_a_panic_and_not_its_thread() {
+    let value = Value::new(5).unwrap();
+    value.acquire().unwrap();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        value.with(|_| std::panic::resume_unwind(Box::new(())))
+    }));
+    assert!(panicked.is_err());
+    value.release().unwrap();
+    thread::scope(|scope| scope.spawn(|| value.acquire().unwrap()).join().unwrap());
+    refused(value.acquire(), ErrorKind::Abandoned, "died");
+    let mut guard = value.lock().unwrap();
+    refused(value.release(), ErrorKind::NotOwner, "drop the guard"); // the hold that is left is the dead thread's
+    guard.mark_consistent();
+    drop(guard);
+    value.acquire().unwrap();
+    value.release().unwrap();
+}
+
+#[test]
+fn owned_guard_keeps_the_value_and_lends_the_data() {
+    let (value, array) = (Arc::new(Value::new(5).unwrap()), Arc::new(Array::from_slice(&[1, 2]).unwrap()));
+    let (mut one, mut many) = (value.lock_owned().unwrap(), array.lock_owned().unwrap());
+    *one += 1;
+    many[1] += *one;
+    assert!(value.lock_owned_timeout(Duration::ZERO).unwrap().is_none());
+    refused(value.lock_owned(), ErrorKind::WouldDeadlock, "already holds");
+    refused(value.release(), ErrorKind::NotOwner, "drop the guard");
+    let weak = Arc::downgrade(&array);
+    drop(array);
+    assert_eq!(&*many, [1, 8]);
+    drop(many);
+    assert!(weak.upgrade().is_none());
+    drop(one);
+    assert_eq!(value.get().unwrap(), 6);
+    value.lock().unwrap().abandon();
+    let mut guard = value.lock_owned().unwrap();
+    assert!(guard.abandoned());
+    guard.mark_consistent();
+    drop(guard);
+    assert_eq!(value.get().unwrap(), 6);
 }

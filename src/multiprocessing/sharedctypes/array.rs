@@ -1,14 +1,17 @@
 //! Many values behind one lock.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
+use ossature_sys::futex::Limit;
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::{Init, Plain, Shareable, Shm, Zeroed};
 use ossature_sys::sync::lock::Lock;
 use serde::{Deserialize, Serialize};
 
+use super::held::{Guarded, OwnedGuard, Slot, held};
 use super::index::{other_length, place};
-use super::{Index, Items, Number, Span, TypeCode, whole};
+use super::{Index, Items, Number, Span, TypeCode};
 use crate::error::{Error, Result};
 use crate::multiprocessing::transfer::memory;
 
@@ -22,7 +25,9 @@ use crate::multiprocessing::transfer::memory;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 #[doc(alias = "SynchronizedArray")]
-pub struct Array<T: Shareable>(#[serde(with = "memory")] Shm<Lock<[T], Shared>>);
+pub struct Array<T: Shareable>(#[serde(with = "memory")] Shm<Lock<[T], Shared>>, #[serde(skip)] Slot);
+
+held!(Array, [T]);
 
 impl<T: Shareable> Array<T> {
     /// Makes an array in shared memory of `len` items, the one at `index` from `init(index)`.
@@ -31,7 +36,7 @@ impl<T: Shareable> Array<T> {
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory,
     /// with `EOPNOTSUPP` if the system has no robust lists, as under some emulators.
     pub fn from_fn<I: Init<T>>(len: usize, init: impl FnMut(usize) -> I) -> Result<Self> {
-        Ok(Self(Shm::place_locked_slice(len, init).map_err(Error::placing("an array"))?))
+        Ok(Self(Shm::place_locked_slice(len, init).map_err(Error::placing("an array"))?, Slot::default()))
     }
 
     /// Runs `change` on the items in one turn of the lock.
@@ -41,7 +46,7 @@ impl<T: Shareable> Array<T> {
     /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the lock already; `change` has not run then.
     #[inline]
     pub fn with<R>(&self, change: impl FnOnce(&mut [T]) -> R) -> Result<R> {
-        Ok(change(&mut whole(self)?))
+        self.1.turn(&self.0, change)
     }
 
     /// A second mapping of the same memory, for an owner of its own.
@@ -49,7 +54,7 @@ impl<T: Shareable> Array<T> {
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
     pub fn try_clone(&self) -> Result<Self> {
-        Ok(Self(self.0.try_clone()?))
+        Ok(Self(self.0.try_clone()?, Slot::default()))
     }
 
     /// The shared memory itself, for what only [`Shm`] can do.
@@ -93,7 +98,7 @@ impl<T: Shareable + Copy> Array<T> {
     #[inline]
     pub fn get(&self, index: impl Index) -> Result<T> {
         let index = place(index, self.len())?;
-        Ok(whole(self)?[index])
+        self.1.turn(&self.0, |items| items[index])
     }
 
     /// Replaces one item: Python's `a[index] = value`.
@@ -103,8 +108,7 @@ impl<T: Shareable + Copy> Array<T> {
     #[inline]
     pub fn set(&self, index: impl Index, value: T) -> Result<()> {
         let index = place(index, self.len())?;
-        whole(self)?[index] = value;
-        Ok(())
+        self.1.turn(&self.0, |items| items[index] = value)
     }
 
     /// The items of a range, without the places that do not exist: Python's `a[2:5]`.
@@ -113,7 +117,7 @@ impl<T: Shareable + Copy> Array<T> {
     /// Those of all.
     pub fn slice(&self, span: impl Span) -> Result<Vec<T>> {
         let range = span.resolve(self.len());
-        Ok(whole(self)?[range].to_vec())
+        self.1.turn(&self.0, |items| items[range].to_vec())
     }
 
     /// Replaces the items of a range: Python's `a[2:5] = items`.
@@ -126,8 +130,7 @@ impl<T: Shareable + Copy> Array<T> {
         if range.len() != items.len() {
             return Err(other_length(range.len(), items.len()));
         }
-        whole(self)?[range].copy_from_slice(items);
-        Ok(())
+        self.1.turn(&self.0, |places| places[range].copy_from_slice(items))
     }
 
     /// All items: Python's `a[:]`.
@@ -163,7 +166,7 @@ impl<T: Number> Array<T> {
 
 impl<T: Shareable> From<Shm<Lock<[T], Shared>>> for Array<T> {
     fn from(shm: Shm<Lock<[T], Shared>>) -> Self {
-        Self(shm)
+        Self(shm, Slot::default())
     }
 }
 

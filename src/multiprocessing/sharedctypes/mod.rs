@@ -30,6 +30,7 @@
 //! | --- | --- |
 //! | `Value('i', 5)` | `Value::new(5_i32)`; [`Value::typed`] takes the [code](TypeCode) too, and checks it |
 //! | `with v.get_lock(): v.value += 1` | `*v.lock()? += 1` |
+//! | `v.acquire()`, `v.release()` | [`Value::acquire`], [`Value::release`]; or a guard without a lifetime: [`Value::lock_owned`] |
 //! | the lock is an `RLock` | the data is lent as `&mut`, so a second [`lock`](crate::sys::sync::lock::Lock::lock) by the same thread is refused with [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) |
 //! | `v.value = 2**31` wraps silently in `'i'` | does not compile; `wrapping_add` and `as` say so where it is meant |
 //! | `a[-1]` | `a.get(-1)`, with [`isize` or `i32`](Index) |
@@ -69,6 +70,7 @@
 mod array;
 mod bytes;
 mod copied;
+mod held;
 mod index;
 mod raw;
 mod synchronized;
@@ -79,6 +81,8 @@ mod value;
 pub use array::Array;
 #[doc(inline)]
 pub use copied::{Copied, copy};
+#[doc(inline)]
+pub use held::OwnedGuard;
 #[doc(inline)]
 pub use index::{Index, Span};
 #[doc(inline)]

@@ -47,14 +47,14 @@ impl<T: ?Sized> Acquire for Lock<T, Shared> {
 impl<T: Shareable> Acquire for Value<T> {
     #[inline]
     fn holding<O>(&self, body: impl FnOnce() -> O) -> Result<O> {
-        (**self).holding(body)
+        self.with(|_| body())
     }
 }
 
 impl<T: Shareable> Acquire for Array<T> {
     #[inline]
     fn holding<O>(&self, body: impl FnOnce() -> O) -> Result<O> {
-        (**self).holding(body)
+        self.with(|_| body())
     }
 }
 

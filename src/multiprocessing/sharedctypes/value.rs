@@ -1,13 +1,16 @@
 //! One value behind a lock.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
+use ossature_sys::futex::Limit;
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::{Init, Shareable, Shm};
 use ossature_sys::sync::lock::Lock;
 use serde::{Deserialize, Serialize};
 
-use super::{Number, TypeCode, whole};
+use super::held::{Guarded, OwnedGuard, Slot, held};
+use super::{Number, TypeCode};
 use crate::error::{Error, Result};
 use crate::multiprocessing::transfer::memory;
 
@@ -43,7 +46,9 @@ use crate::multiprocessing::transfer::memory;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 #[doc(alias = "SynchronizedBase")]
-pub struct Value<T: Shareable>(#[serde(with = "memory")] Shm<Lock<T, Shared>>);
+pub struct Value<T: Shareable>(#[serde(with = "memory")] Shm<Lock<T, Shared>>, #[serde(skip)] Slot);
+
+held!(Value, T);
 
 impl<T: Shareable> Value<T> {
     /// Makes a value in shared memory.
@@ -52,7 +57,7 @@ impl<T: Shareable> Value<T> {
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory,
     /// with `EOPNOTSUPP` if the system has no robust lists, as under some emulators.
     pub fn new(init: impl Init<T>) -> Result<Self> {
-        Ok(Self(Shm::place(Lock::<T, Shared>::shared(init)).map_err(Error::placing("a value"))?))
+        Ok(Self(Shm::place(Lock::<T, Shared>::shared(init)).map_err(Error::placing("a value"))?, Slot::default()))
     }
 
     /// Runs `change` on the data in one turn of the lock.
@@ -62,7 +67,7 @@ impl<T: Shareable> Value<T> {
     /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the lock already; `change` has not run then.
     #[inline]
     pub fn with<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R> {
-        Ok(change(&mut *whole(self)?))
+        self.1.turn(&self.0, change)
     }
 
     /// A second mapping of the same memory, for an owner of its own.
@@ -70,7 +75,7 @@ impl<T: Shareable> Value<T> {
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
     pub fn try_clone(&self) -> Result<Self> {
-        Ok(Self(self.0.try_clone()?))
+        Ok(Self(self.0.try_clone()?, Slot::default()))
     }
 
     /// The shared memory itself, for what only [`Shm`] can do.
@@ -87,7 +92,7 @@ impl<T: Shareable + Copy> Value<T> {
     /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the lock already.
     #[inline]
     pub fn get(&self) -> Result<T> {
-        Ok(*whole(self)?)
+        self.1.turn(&self.0, |value| *value)
     }
 
     /// Replaces the value, in one turn of the lock: Python's `v.value = ...`. All of it is replaced, so an abandoned value is
@@ -98,12 +103,12 @@ impl<T: Shareable + Copy> Value<T> {
     /// lock already.
     #[inline]
     pub fn set(&self, value: T) -> Result<()> {
-        let mut guard = self.lock()?;
-        *guard = value;
-        if guard.abandoned() {
-            guard.mark_consistent();
-        }
-        Ok(())
+        self.1.locked(&self.0, |guard| {
+            **guard = value;
+            if guard.abandoned() {
+                guard.mark_consistent();
+            }
+        })
     }
 }
 
@@ -130,7 +135,7 @@ impl<T: Number> Value<T> {
 
 impl<T: Shareable> From<Shm<Lock<T, Shared>>> for Value<T> {
     fn from(shm: Shm<Lock<T, Shared>>) -> Self {
-        Self(shm)
+        Self(shm, Slot::default())
     }
 }
 

@@ -1,16 +1,20 @@
 //! A lock and those who wait, with it let go, for a change of what it guards.
 
+use std::fmt;
+use std::ops::Deref;
+
 use ossature_sys::futex::Limit;
 use ossature_sys::scope::Shared;
 use ossature_sys::shareable;
 use ossature_sys::shm::Shm;
-use ossature_sys::sync::bare::NotOwner;
-use ossature_sys::sync::condition::{self, Wait};
-use ossature_sys::sync::rlock;
+use ossature_sys::sync::bare::{ByName, Named, NotOwner};
+use ossature_sys::sync::condition::{self, Held as _, Wait};
+use ossature_sys::sync::{handoff, lock, rlock};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::RLockGuard;
 use super::methods::held_by_one;
+use super::{HandoffLock, Lock, RLock, RLockGuard};
 use crate::error::{Error, Result};
 use crate::multiprocessing::sharedctypes::{Acquire, abandoned};
 use crate::multiprocessing::transfer::memory;
@@ -29,8 +33,9 @@ shareable! {
 /// has woken, so a killed one cannot stop it; [`wait_for`](Self::wait_for) does not ask on what a killed holder may have
 /// left half changed. At most 120 may wait at a time.
 ///
-/// Python's `Condition(lock)`, and several conditions over one lock, are a
-/// [`condition::Condition`](crate::sys::sync::condition::Condition) beside the lock in one struct of shared memory:
+/// Python's `Condition(lock)`, also several conditions over one lock, is [`with_lock`](Self::with_lock). Where the lock guards
+/// data in memory, a [`condition::Condition`](crate::sys::sync::condition::Condition) beside the lock in one struct of shared
+/// memory does better:
 ///
 /// ```
 /// use ossature::sys::{scope::Shared, shareable, shm::Shm, sync::condition::Condition, sync::lock::Lock};
@@ -53,11 +58,98 @@ shareable! {
 /// buffer.not_full.notify(1);
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Condition(#[serde(with = "memory")] Shm<Monitor>);
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct Condition<L: ConditionLock = OwnLock> {
+    lock: L,
+    queue: L::Queue,
+}
 
-impl std::fmt::Debug for Monitor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// What a [`Condition`] has for its lock: a [`Lock`], an [`RLock`], a [`HandoffLock`], or one of its own.
+pub trait ConditionLock: fmt::Debug + Serialize + DeserializeOwned + sealed::Sealed {
+    /// The lock in shared memory.
+    #[doc(hidden)]
+    type Raw: Named<Scope = Shared>;
+    /// Where those who wait are.
+    #[doc(hidden)]
+    type Queue: Serialize + DeserializeOwned;
+
+    #[doc(hidden)]
+    fn by_name(&self) -> std::result::Result<ByName<'_, Self::Raw>, NotOwner>;
+    #[doc(hidden)]
+    fn queue<'q>(&'q self, beside: &'q Self::Queue) -> &'q condition::Condition<Shared>;
+    #[doc(hidden)]
+    fn again(&self, beside: &Self::Queue) -> Result<(Self, Self::Queue)>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::OwnLock {}
+    impl Sealed for super::Lock {}
+    impl Sealed for super::RLock {}
+    impl Sealed for super::HandoffLock {}
+}
+
+/// The lock that [`Condition::new`] makes, which lies beside the queue in the same memory.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct OwnLock(#[serde(with = "memory")] Shm<Monitor>);
+
+/// The queue of a condition over another lock, in memory of its own.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Queue(#[serde(with = "memory")] Shm<condition::Condition<Shared>>);
+
+impl ConditionLock for OwnLock {
+    type Raw = rlock::RLock<(), Shared>;
+    type Queue = ();
+
+    fn by_name(&self) -> std::result::Result<ByName<'_, Self::Raw>, NotOwner> {
+        self.0.lock.by_name()
+    }
+
+    fn queue<'q>(&'q self, (): &'q ()) -> &'q condition::Condition<Shared> {
+        &self.0.changed
+    }
+
+    fn again(&self, (): &()) -> Result<(Self, ())> {
+        Ok((Self(self.0.try_clone()?), ()))
+    }
+}
+
+macro_rules! condition_lock {
+    ($($Face:ty, $Raw:ty;)+) => {$(
+        impl ConditionLock for $Face {
+            type Raw = $Raw;
+            type Queue = Queue;
+
+            fn by_name(&self) -> std::result::Result<ByName<'_, Self::Raw>, NotOwner> {
+                self.as_shm().by_name()
+            }
+
+            fn queue<'q>(&'q self, beside: &'q Queue) -> &'q condition::Condition<Shared> {
+                &beside.0
+            }
+
+            fn again(&self, beside: &Queue) -> Result<(Self, Queue)> {
+                Ok((self.try_clone()?, Queue(beside.0.try_clone()?)))
+            }
+        }
+    )+};
+}
+
+condition_lock! {
+    Lock, lock::Lock<(), Shared>;
+    RLock, rlock::RLock<(), Shared>;
+    HandoffLock, handoff::HandoffLock<Shared>;
+}
+
+impl<L: ConditionLock> fmt::Debug for Condition<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condition").field("lock", &self.lock).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Monitor").field("lock", &self.lock).field("changed", &self.changed).finish()
     }
 }
@@ -69,7 +161,51 @@ impl Condition {
     /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
     pub fn new() -> Result<Self> {
         let parts = Monitor::init(rlock::RLock::shared(()), condition::Condition::shared());
-        Ok(Self(Shm::place(parts).map_err(Error::placing("a condition"))?))
+        Ok(Self { lock: OwnLock(Shm::place(parts).map_err(Error::placing("a condition"))?), queue: () })
+    }
+
+    /// How many levels of the lock the calling thread holds.
+    pub fn depth(&self) -> u32 {
+        self.raw().depth()
+    }
+
+    fn raw(&self) -> &rlock::RLock<(), Shared> {
+        &self.lock.0.lock
+    }
+}
+
+held_by_one!(Condition, RLockGuard);
+
+impl<L: ConditionLock> Condition<L> {
+    /// A condition over a lock that there is: Python's `Condition(lock)`. The lock's own methods are the condition's, too.
+    ///
+    /// For several conditions over one lock, give each a [clone](Lock::try_clone) of the lock: a second mapping of the
+    /// same lock. With a [`HandoffLock`] any process may release what another took, as in Python.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ossature::multiprocessing::{Condition, Lock};
+    ///
+    /// let lock = Lock::new()?;
+    /// let not_empty = Condition::with_lock(lock.try_clone()?)?;
+    /// let not_full = Condition::with_lock(lock.try_clone()?)?;
+    ///
+    /// lock.acquire()?;
+    /// assert!(not_empty.is_mine() && not_full.is_mine(), "one lock");
+    /// assert!(!not_empty.wait_timeout(Duration::from_millis(1))?); // the lock was released meanwhile
+    /// not_full.notify(1)?;
+    /// lock.release()?;
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Lock::new`].
+    pub fn with_lock(lock: L) -> Result<Self>
+    where
+        L: ConditionLock<Queue = Queue>,
+    {
+        let queue = Shm::place(condition::Condition::shared()).map_err(Error::placing("a condition"))?;
+        Ok(Self { lock, queue: Queue(queue) })
     }
 
     /// A second mapping of the same memory, for an owner of its own.
@@ -77,7 +213,8 @@ impl Condition {
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
     pub fn try_clone(&self) -> Result<Self> {
-        Ok(Self(self.0.try_clone()?))
+        let (lock, queue) = self.lock.again(&self.queue)?;
+        Ok(Self { lock, queue })
     }
 
     /// Lets the lock go, waits for a notification and takes the lock again, as deep as before.
@@ -97,8 +234,8 @@ impl Condition {
     /// # Errors
     /// As for [`wait`](Self::wait).
     pub fn wait_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
-        let (level, notified) = self.0.changed.wait_timeout(self.level()?, limit)?;
-        if level.abandoned() {
+        let (held, notified) = self.queue().wait_timeout(self.lock.by_name()?, limit)?;
+        if held.is_abandoned() {
             return Err(abandoned());
         }
         Ok(notified)
@@ -109,10 +246,10 @@ impl Condition {
     /// # Errors
     /// As for [`wait`](Self::wait); when a holder died and nobody has repaired what it left, `ready` is not asked.
     pub fn wait_for<'c>(&self, mut ready: impl FnMut() -> bool, limit: impl Into<Limit<'c>>) -> Result<bool> {
-        match self.0.changed.wait_for(self.level()?, |_| ready(), limit)? {
-            (_level, Wait::Ready) => Ok(true),
-            (_level, Wait::TimedOut) => Ok(false),
-            (_level, Wait::Abandoned) => Err(abandoned()),
+        match self.queue().wait_for(self.lock.by_name()?, |_| ready(), limit)? {
+            (_held, Wait::Ready) => Ok(true),
+            (_held, Wait::TimedOut) => Ok(false),
+            (_held, Wait::Abandoned) => Err(abandoned()),
         }
     }
 
@@ -121,8 +258,8 @@ impl Condition {
     /// # Errors
     /// [`NotOwner`](crate::ErrorKind::NotOwner) when this thread does not hold the lock.
     pub fn notify(&self, count: u32) -> Result<u32> {
-        self.check_mine()?;
-        Ok(self.0.changed.notify(count))
+        let _held = self.lock.by_name()?;
+        Ok(self.queue().notify(count))
     }
 
     /// Frees everybody who waits now, and says how many that were.
@@ -133,22 +270,16 @@ impl Condition {
         self.notify(u32::MAX)
     }
 
-    /// One level more than this thread has, for the queue to let go and take again with the others.
-    fn level(&self) -> Result<RLockGuard<'_>> {
-        self.check_mine()?;
-        self.lock()
-    }
-
-    fn check_mine(&self) -> Result<()> {
-        if self.is_mine() {
-            return Ok(());
-        }
-        Err(if self.0.lock.is_locked() { NotOwner::HeldByAnother } else { NotOwner::Free }.into())
-    }
-
-    fn raw(&self) -> &rlock::RLock<(), Shared> {
-        &self.0.lock
+    fn queue(&self) -> &condition::Condition<Shared> {
+        self.lock.queue(&self.queue)
     }
 }
 
-held_by_one!(Condition, RLockGuard);
+/// The lock that the condition was made [over](Condition::with_lock).
+impl<L: ConditionLock> Deref for Condition<L> {
+    type Target = L;
+
+    fn deref(&self) -> &L {
+        &self.lock
+    }
+}

@@ -56,7 +56,7 @@ impl Lock {
         Ok(Self(Shm::place(lock::Lock::shared(())).map_err(Error::placing("a lock"))?))
     }
 
-    fn raw(&self) -> &lock::Lock<(), Shared> {
+    pub(super) fn raw(&self) -> &lock::Lock<(), Shared> {
         &self.0
     }
 }
@@ -98,7 +98,7 @@ impl RLock {
         self.0.depth()
     }
 
-    fn raw(&self) -> &rlock::RLock<(), Shared> {
+    pub(super) fn raw(&self) -> &rlock::RLock<(), Shared> {
         &self.0
     }
 }

@@ -28,7 +28,7 @@ macro_rules! owner {
 
 /// What is held by one thread at a time, whose lock around nothing is `self.raw()`.
 macro_rules! held_by_one {
-    ($Face:ident, $Guard:ident) => {
+    ($Face:ty, $Guard:ident) => {
         impl $Face {
             /// Takes the lock, waiting for as long as it takes; dropping the guard releases it.
             ///

@@ -54,7 +54,7 @@ mod semaphore;
 #[doc(inline)]
 pub use barrier::Barrier;
 #[doc(inline)]
-pub use condition::Condition;
+pub use condition::{Condition, ConditionLock, OwnLock};
 #[doc(inline)]
 pub use event::Event;
 #[doc(inline)]

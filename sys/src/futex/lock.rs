@@ -85,6 +85,20 @@ impl WordLock {
         }
     }
 
+    /// [`release`](Self::release) of a word that may be free; false if it was.
+    ///
+    /// # Safety
+    /// Nobody relies on being alone after a take.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) unsafe fn release_if_held(&self) -> bool {
+        let before = self.0.swap(FREE, Release);
+        if before == CONTENDED {
+            self.wake();
+        }
+        before != FREE
+    }
+
     /// Whether somebody holds it, as it was a moment ago.
     #[inline]
     pub fn is_held(&self) -> bool {

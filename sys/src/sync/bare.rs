@@ -17,16 +17,46 @@
 //! [abandoned](super::lock::Guard::abandoned). What one takes and another releases is a
 //! [`HandoffLock`](super::handoff::HandoffLock).
 //!
-//! A `Lock` of scope `Private` does not know its holder, so it is released by its guard only; use an
-//! [`RLock`] or a `HandoffLock` there.
+//! A `Lock` of scope `Private` does not know its holder. As with Python's `threading.Lock`, any thread may release it:
+//!
+//! ```
+//! use core::time::Duration;
+//! use ossature_sys::{sync::bare::NotOwner, sync::lock::Lock};
+//!
+//! static TURN: Lock<()> = Lock::new(());
+//! TURN.acquire();
+//! assert!(!TURN.acquire_timeout(Duration::from_millis(1)), "its time ran out");
+//! assert_eq!([TURN.release(), TURN.release()], [Ok(()), Err(NotOwner::Free)]);
+//! ```
+//!
+//! A [`Condition`](super::condition::Condition) waits with such a hold by [`ByName`], for which no guard is needed:
+//!
+//! ```
+//! use core::time::Duration;
+//! use ossature_sys::{sync::condition::Condition, sync::rlock::RLock};
+//!
+//! static LOCK: RLock<()> = RLock::new(());
+//! static CHANGED: Condition = Condition::new();
+//! LOCK.acquire();
+//! let (_, notified) = CHANGED.wait_timeout(LOCK.by_name()?, Duration::from_millis(1))?;
+//! assert!(!notified && LOCK.depth() == 1, "the time ran out, and the lock is held again");
+//! LOCK.release()?;
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+
+use core::fmt;
+use core::marker::PhantomData;
 
 use crate::futex::Limit;
 pub use crate::scope::NotOwner;
-use crate::scope::{Owned, RawLock, Scope};
+use crate::scope::{Owned, Private, RawLock, Refused, Scope};
+use crate::sync::condition::Held;
+use crate::sync::handoff::HandoffLock;
 use crate::sync::lock::Lock;
 use crate::sync::rlock::RLock;
+use crate::thread_bound::GuardStaysInItsThread;
 
-/// What both have.
+/// What `Lock` and `RLock` have.
 macro_rules! acquire {
     () => {
         /// Takes the lock, waiting for as long as it takes, until [`release`](Self::release).
@@ -59,17 +89,31 @@ macro_rules! acquire {
     };
 }
 
+/// What all locks around nothing have.
+macro_rules! by_name {
+    () => {
+        /// The hold that [`acquire`](Self::acquire) took, for a wait with a
+        /// [`Condition`](crate::sync::condition::Condition). Dropping it releases nothing.
+        ///
+        /// # Errors
+        /// [`NotOwner`] if this thread does not hold the lock, as far as the lock knows its holder.
+        #[inline]
+        pub fn by_name(&self) -> Result<ByName<'_, Self>, NotOwner> {
+            self.check_held()?;
+            Ok(ByName { lock: self, stays: PhantomData })
+        }
+    };
+}
+
+impl<S: Scope> Lock<(), S> {
+    acquire!();
+}
+
 impl<S: Scope> Lock<(), S>
 where
     S::Lock: Owned,
 {
-    acquire!();
-
-    /// Whether the calling thread holds the lock.
-    #[inline]
-    pub fn is_mine(&self) -> bool {
-        self.raw.is_mine()
-    }
+    by_name!();
 
     /// Releases the lock that this thread holds, by [`acquire`](Self::acquire) or by a guard. A guard that is dropped
     /// later releases this thread's next hold of the lock, if there is one.
@@ -89,8 +133,28 @@ where
     }
 }
 
+impl Lock<()> {
+    by_name!();
+
+    /// Releases the lock, whichever thread took it. A guard that is dropped later releases the next hold of the lock, if
+    /// there is one.
+    ///
+    /// # Errors
+    /// [`NotOwner::Free`] if no thread holds the lock.
+    #[inline]
+    pub fn release(&self) -> Result<(), NotOwner> {
+        // SAFETY: nobody relies on being alone: the data is `()`, which can be lent to anyone at any time.
+        if unsafe { self.raw.release_if_held() } { Ok(()) } else { Err(NotOwner::Free) }
+    }
+}
+
+impl<S: Scope> HandoffLock<S> {
+    by_name!();
+}
+
 impl<S: Scope> RLock<(), S> {
     acquire!();
+    by_name!();
 
     /// Releases one level that this thread holds, by [`acquire`](Self::acquire) or by a guard. A guard that is dropped
     /// later releases another level, if there is one.
@@ -103,5 +167,167 @@ impl<S: Scope> RLock<(), S> {
         self.raw.check_holder()?;
         self.leave();
         Ok(())
+    }
+}
+
+/// The hold of a lock around nothing, without a guard: what a [`Condition`](super::condition::Condition) releases and takes
+/// again. Dropping it releases nothing.
+#[must_use = "only a wait does anything with the hold"]
+pub struct ByName<'l, L: ?Sized> {
+    lock: &'l L,
+    /// Raw pointers are not Send, so neither is the hold.
+    stays: PhantomData<GuardStaysInItsThread>,
+}
+
+impl<L: ?Sized> fmt::Debug for ByName<'_, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByName").finish_non_exhaustive()
+    }
+}
+
+/// A lock around nothing: [`Lock<()>`](Lock), [`RLock<()>`](RLock) and [`HandoffLock`].
+///
+/// # Safety
+/// As for [`Held`]; and nobody relies on being alone while the lock is held.
+pub unsafe trait Named {
+    /// Who may wait for the lock.
+    type Scope: Scope;
+
+    /// Checks that the calling thread holds the lock, as far as the lock knows.
+    ///
+    /// # Errors
+    /// [`NotOwner`].
+    #[doc(hidden)]
+    fn check_held(&self) -> Result<(), NotOwner>;
+
+    #[doc(hidden)]
+    fn is_abandoned(&self) -> bool;
+
+    /// Releases the lock, all levels of it, and says how many they were. Called after a check.
+    #[doc(hidden)]
+    fn let_go(&self) -> u32;
+
+    /// Takes the lock again, as deep as before.
+    ///
+    /// # Errors
+    /// The lock was marked as unrecoverable meanwhile.
+    #[doc(hidden)]
+    fn take_again(&self, levels: u32) -> Result<(), Refused>;
+}
+
+// SAFETY: letting go releases the lock, if this thread holds it, and taking again is an ordinary take; the data is `()`.
+unsafe impl<S: Scope> Named for Lock<(), S>
+where
+    S::Lock: Owned,
+{
+    type Scope = S;
+
+    fn check_held(&self) -> Result<(), NotOwner> {
+        self.raw.check_holder()
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.raw.abandoned()
+    }
+
+    fn let_go(&self) -> u32 {
+        u32::from(self.release().is_ok())
+    }
+
+    fn take_again(&self, _levels: u32) -> Result<(), Refused> {
+        self.raw.take(Limit::NEVER).map(drop)
+    }
+}
+
+// SAFETY: as above; the lock does not know its holder.
+unsafe impl Named for Lock<()> {
+    type Scope = Private;
+
+    fn check_held(&self) -> Result<(), NotOwner> {
+        if self.is_locked() { Ok(()) } else { Err(NotOwner::Free) }
+    }
+
+    fn is_abandoned(&self) -> bool {
+        false
+    }
+
+    fn let_go(&self) -> u32 {
+        u32::from(self.release().is_ok())
+    }
+
+    fn take_again(&self, _levels: u32) -> Result<(), Refused> {
+        RawLock::take(&self.raw, Limit::NEVER).map(drop)
+    }
+}
+
+// SAFETY: as above, with every level; guards of other levels lend `()`.
+unsafe impl<S: Scope> Named for RLock<(), S> {
+    type Scope = S;
+
+    fn check_held(&self) -> Result<(), NotOwner> {
+        self.raw.check_holder()
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.raw.abandoned()
+    }
+
+    fn let_go(&self) -> u32 {
+        if !self.raw.is_mine() {
+            return 0;
+        }
+        // SAFETY: this thread holds the lock, and nobody relies on a hold around nothing.
+        unsafe { Self::let_go(self) }
+    }
+
+    fn take_again(&self, levels: u32) -> Result<(), Refused> {
+        Self::take_again(self, levels)
+    }
+}
+
+// SAFETY: letting go releases the lock, and taking again is an ordinary take; there is no data.
+unsafe impl<S: Scope> Named for HandoffLock<S> {
+    type Scope = S;
+
+    fn check_held(&self) -> Result<(), NotOwner> {
+        if self.locked() { Ok(()) } else { Err(NotOwner::Free) }
+    }
+
+    fn is_abandoned(&self) -> bool {
+        false
+    }
+
+    fn let_go(&self) -> u32 {
+        u32::from(self.release().is_ok())
+    }
+
+    fn take_again(&self, _levels: u32) -> Result<(), Refused> {
+        S::settle(self.acquire())
+    }
+}
+
+// SAFETY: passes on what the lock promises by `Named`.
+unsafe impl<L: ?Sized + Named> Held for ByName<'_, L> {
+    type Scope = L::Scope;
+    type Answer<A> = Result<A, Refused>;
+
+    fn answer<A>(result: Result<A, Refused>) -> Result<A, Refused> {
+        result
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.lock.is_abandoned()
+    }
+
+    fn check(&self) -> Result<(), Refused> {
+        Ok(self.lock.check_held()?)
+    }
+
+    unsafe fn let_go(&self) -> u32 {
+        self.lock.let_go()
+    }
+
+    unsafe fn take_again(&self, levels: u32) -> Result<(), Refused> {
+        self.lock.take_again(levels)
     }
 }

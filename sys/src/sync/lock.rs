@@ -80,7 +80,7 @@ use core::ops::{Deref, DerefMut};
 
 use crate::errno::Result as ErrnoResult;
 use crate::futex::{Limit, WordLock};
-use crate::scope::{Local, Private, RawLock, Refused, Scope, Shared};
+use crate::scope::{Local, Owned, Private, RawLock, Refused, Scope, Shared};
 use crate::shm::{Fingerprint, Init, Nodes, Shareable};
 use crate::sync::condition::Held;
 use crate::sync::local::LocalLock;
@@ -97,7 +97,7 @@ use crate::thread_bound::GuardStaysInItsThread;
 #[repr(C)]
 pub struct Lock<T: ?Sized, S: Scope = Private> {
     pub(super) raw: S::Lock,
-    data: UnsafeCell<T>,
+    pub(super) data: UnsafeCell<T>,
 }
 
 // SAFETY: the data goes to one thread at a time (the contract of RawLock), so it need only be Send; the raw lock says
@@ -259,8 +259,20 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
     }
 
     #[inline]
-    fn guard(&self) -> Guard<'_, T, S> {
+    pub(super) fn guard(&self) -> Guard<'_, T, S> {
         Guard { lock: self, stays: PhantomData }
+    }
+}
+
+impl<T: ?Sized, S: Scope> Lock<T, S>
+where
+    S::Lock: Owned,
+{
+    /// Whether the calling thread holds the lock.
+    #[doc(alias = "_is_owned")]
+    #[inline]
+    pub fn is_mine(&self) -> bool {
+        self.raw.is_mine()
     }
 }
 
@@ -330,7 +342,7 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for Lock<T, S> {
 /// ```
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct Guard<'l, T: ?Sized, S: Scope = Private> {
-    lock: &'l Lock<T, S>,
+    pub(super) lock: &'l Lock<T, S>,
     /// Raw pointers are not Send, so neither is the guard.
     stays: PhantomData<GuardStaysInItsThread>,
 }
@@ -410,7 +422,8 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for Guard<'_, T, S> {
 // SAFETY: the guard proves that this thread holds the lock; letting go releases it, and taking again is an ordinary take.
 unsafe impl<T: ?Sized, S: Scope> Held for Guard<'_, T, S> {
     type Scope = S;
-    // A lock of threads does not know its holder. Only its guard releases it, so a guard always holds the lock.
+    // A lock of threads does not know its holder, so a wait with its guard is never refused. Around nothing the lock can be
+    // released by name beside the guard, and the guard lends nothing then.
     type Answer<A> = S::Outcome<A>;
 
     fn answer<A>(result: Result<A, Refused>) -> S::Outcome<A> {

@@ -20,6 +20,7 @@
 // | `lock` | mutual exclusion around data, the guard |
 // | `rlock` | mutual exclusion that its holder may enter again |
 // | `bare` | both of them around nothing, taken and released without a guard |
+// | `hold` | the hold of a shared lock apart from its guard |
 // | `event` | a flag that one sets and many wait for |
 // | `barrier` | a place where a number of parties wait for each other |
 // | `roster` | who takes part in a barrier, and who of them is inside |
@@ -52,6 +53,8 @@ pub(crate) mod gate;
 pub(crate) mod half;
 #[cfg(not(loom))]
 pub mod handoff;
+#[cfg(not(loom))]
+pub mod hold;
 #[cfg(not(loom))]
 pub(crate) mod lease;
 #[cfg(not(loom))]

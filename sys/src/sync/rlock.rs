@@ -308,6 +308,26 @@ impl<T: ?Sized, S: Scope> RLock<T, S> {
     }
 }
 
+impl<T: ?Sized + Sync, S: Scope> RLock<T, S> {
+    /// Releases every level, and says how many they were.
+    ///
+    /// # Safety
+    /// The calling thread holds the lock. Nobody relies on that until [`take_again`](Self::take_again).
+    pub(super) unsafe fn let_go(&self) -> u32 {
+        let levels = self.depth.swap(0, Relaxed);
+        // SAFETY: this thread is the holder (the caller's obligation).
+        unsafe { self.raw.release() };
+        levels
+    }
+
+    /// Takes the lock again, as deep as it was.
+    pub(super) fn take_again(&self, levels: u32) -> Result<(), Refused> {
+        self.raw.take(Limit::NEVER)?;
+        self.depth.store(levels, Relaxed);
+        Ok(())
+    }
+}
+
 impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for RLock<T, S> {
     /// Shows the data if the lock is free or this thread's, without waiting.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -414,16 +434,11 @@ unsafe impl<T: ?Sized + Sync, S: Scope> Held for RLockGuard<'_, T, S> {
     }
 
     unsafe fn let_go(&self) -> u32 {
-        let lock = self.lock;
-        let levels = lock.depth.swap(0, Relaxed);
         // SAFETY: this thread is the holder, and none of its guards is used until the lock is taken again.
-        unsafe { lock.raw.release() };
-        levels
+        unsafe { self.lock.let_go() }
     }
 
     unsafe fn take_again(&self, levels: u32) -> Result<(), Refused> {
-        self.lock.raw.take(Limit::NEVER)?;
-        self.lock.depth.store(levels, Relaxed);
-        Ok(())
+        self.lock.take_again(levels)
     }
 }

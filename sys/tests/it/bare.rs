@@ -1,12 +1,16 @@
 //! Locks around nothing, taken and released without a guard.
 
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ossature_sys::futex::Cancel;
-use ossature_sys::scope::{Refused, Shared};
+use ossature_sys::scope::{Refused, Scope, Shared};
 use ossature_sys::shm::Shm;
-use ossature_sys::sync::bare::NotOwner;
+use ossature_sys::sync::bare::{ByName, Named, NotOwner};
+use ossature_sys::sync::condition::Condition;
+use ossature_sys::sync::handoff::HandoffLock;
 use ossature_sys::sync::lock::Lock;
 use ossature_sys::sync::rlock::RLock;
 
@@ -120,4 +124,115 @@ fn shared_rlock_is_released_level_by_level() {
     assert_eq!((lock.depth(), lock.release()), (0, Err(NotOwner::Free)));
     assert!(NotOwner::HeldByAnother.to_string().contains("HandoffLock"));
     assert!(NotOwner::Free.to_string().contains("take it first"));
+}
+
+#[test]
+fn private_lock_is_released_by_anyone_once() {
+    static LOCK: Lock<()> = Lock::new(());
+    assert_eq!(LOCK.release(), Err(NotOwner::Free));
+    LOCK.acquire();
+    assert!(!LOCK.try_acquire() && !LOCK.acquire_timeout(A_BIT));
+    let cancel = Cancel::new();
+    cancel.cancel();
+    assert!(!LOCK.acquire_timeout(&cancel));
+    assert_eq!([(); 2].map(|()| elsewhere(|| LOCK.release())), [Ok(()), Err(NotOwner::Free)]);
+    assert!(LOCK.try_acquire());
+    thread::scope(|scope| {
+        let other = scope.spawn(|| LOCK.acquire()); // a sleeper is woken by the release
+        thread::sleep(A_BIT);
+        LOCK.release().unwrap();
+        other.join().unwrap();
+    });
+    assert!(LOCK.is_locked());
+    let guard = LOCK.try_lock();
+    assert!(guard.is_none());
+    LOCK.release().unwrap();
+}
+
+/// A wait by name ends with the lock held as before, and another thread had the lock meanwhile.
+fn waits_by_name<S: Scope, L: Named<Scope = S> + Sync + 'static>(
+    changed: &Condition<S>,
+    by_name: impl Fn() -> ByName<'static, L>,
+    with_the_lock: impl Fn(&dyn Fn()) + Sync,
+) where
+    Condition<S>: Sync,
+{
+    let (_, notified) = changed.wait_timeout(by_name(), A_BIT).unwrap();
+    assert!(!notified);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let notified = AtomicU32::new(0);
+            while notified.load(Relaxed) == 0 {
+                with_the_lock(&|| notified.store(changed.notify(1), Relaxed));
+                thread::yield_now();
+            }
+        });
+        let _ = changed.wait(by_name()).unwrap();
+    });
+    drop(by_name());
+}
+
+#[test]
+fn condition_waits_with_a_lock_that_is_held_by_name() {
+    static LOCK: Lock<()> = Lock::new(());
+    static RLOCK: RLock<()> = RLock::new(());
+    static HANDOFF: HandoffLock = HandoffLock::new();
+    let free = Err(NotOwner::Free);
+    assert_eq!((LOCK.by_name().map(drop), RLOCK.by_name().map(drop), HANDOFF.by_name().map(drop)), (free, free, free));
+    let changed = Condition::new();
+
+    LOCK.acquire();
+    waits_by_name(
+        &changed,
+        || LOCK.by_name().unwrap(),
+        |body| {
+            LOCK.acquire();
+            body();
+            LOCK.release().unwrap();
+        },
+    );
+    assert!(LOCK.is_locked());
+    LOCK.release().unwrap();
+
+    RLOCK.acquire();
+    RLOCK.acquire();
+    waits_by_name(
+        &changed,
+        || RLOCK.by_name().unwrap(),
+        |body| {
+            let _held = RLOCK.lock();
+            body();
+        },
+    );
+    assert_eq!(RLOCK.depth(), 2);
+    assert_eq!(elsewhere(|| RLOCK.by_name().map(drop)), Err(NotOwner::HeldByAnother));
+
+    HANDOFF.acquire();
+    waits_by_name(&changed, || HANDOFF.by_name().unwrap(), |body| HANDOFF.with(body));
+    assert!(HANDOFF.locked());
+    let left_over = HANDOFF.by_name().unwrap();
+    HANDOFF.release().unwrap();
+    assert_eq!(changed.wait(left_over).err(), Some(Refused::NotOwner(NotOwner::Free)));
+}
+
+#[test]
+fn hold_is_of_one_lock_one_mapping_and_one_thread() {
+    needs!(shared_locks);
+    needs!(other_mappings);
+    let lock = Shm::place(Lock::<u32, Shared>::shared(5)).unwrap();
+    let (again, other) = (lock.try_clone().unwrap(), Shm::place(Lock::<u32, Shared>::shared(6)).unwrap());
+    let mut hold = lock.lock().unwrap().into_hold();
+    assert!(lock.is_mine() && lock.is_locked());
+    *lock.held_mut(&mut hold).unwrap() += 1;
+    assert_eq!((lock.held(&hold), lock.is_abandoned(&hold)), (Ok(&6), Ok(false)));
+    assert_eq!((again.held(&hold), other.held(&hold)), (Err(NotOwner::HeldByGuard), Err(NotOwner::Free)));
+    let hold = other.resume(again.resume(hold).unwrap_err()).unwrap_err();
+    let hold = elsewhere(|| {
+        assert_eq!(lock.held(&hold), Err(NotOwner::HeldByAnother));
+        lock.resume(hold).map(drop).unwrap_err()
+    });
+    let guard = lock.resume(hold).unwrap();
+    assert_eq!(*guard, 6);
+    drop(guard);
+    assert!(!lock.is_locked());
 }
