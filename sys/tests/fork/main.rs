@@ -14,6 +14,7 @@ mod group;
 mod handover;
 mod harness;
 mod plan;
+mod queue;
 mod refused;
 mod remains;
 mod semaphore;
@@ -39,6 +40,7 @@ fn main() {
         handover::TESTS,
         trace::TESTS,
         condition::TESTS,
+        queue::TESTS,
         cost::TESTS,
         semaphore::TESTS,
         shm::TESTS,
