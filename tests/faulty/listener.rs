@@ -1,5 +1,7 @@
 //! Listeners and clients when the system says no: present only under `--cfg ossature_faults`.
 
+use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use ossature::ErrorKind;
@@ -85,6 +87,104 @@ fn a_listener_whose_lock_file_is_gone_locks_again() {
         assert!(path.exists() && lock_file.exists(), "what another has locked stays");
         drop(held);
         assert!(Listener::bind(path.as_path()).unwrap().removed_stale_file());
+    });
+}
+
+/// A listener opens the lock file, and the file is removed and replaced before the listener locks it. Its lock then
+/// excludes nobody, so the listener waits for the new file.
+#[test]
+fn a_lock_on_a_removed_file_does_not_count() {
+    soon(|| {
+        let Address::Unix(path) = fresh() else { panic!("not a path") };
+        let lock_file = path.with_file_name(format!(".{}.bind-lock", path.file_name().unwrap().to_str().unwrap()));
+        let slow = std::thread::spawn({
+            let path = path.clone();
+            move || {
+                let rule = Rule::on("flock", Fault::Delay(Duration::from_millis(300))).nth(1).arm().unwrap();
+                let listener = Listener::bind(path);
+                (listener, rule.seen())
+            }
+        });
+        while !lock_file.exists() {
+            std::thread::yield_now();
+        }
+        std::fs::remove_file(&lock_file).unwrap();
+        let other = std::ffi::CString::new(lock_file.to_str().unwrap()).unwrap();
+        let held = ossature::sys::flock::FileLock::try_create(&other).unwrap().unwrap();
+        std::thread::sleep(Duration::from_millis(600));
+        assert!(!path.exists(), "another listener has the right to bind");
+        drop(held);
+        let (listener, locks) = slow.join().unwrap();
+        assert!(locks > 1, "{locks}");
+        drop(listener.unwrap());
+        assert!(!lock_file.exists() && !path.exists());
+    });
+}
+
+/// A peer in the hand of another thread has its place, although the table does not hold the peer meanwhile.
+#[test]
+fn a_peer_whose_handshake_goes_on_counts_among_the_pending() {
+    const HELD: Duration = Duration::from_secs(2);
+    soon(|| {
+        let listener = keyed().handshakes(1).bind(fresh()).unwrap();
+        let Address::Unix(path) = listener.address() else { panic!("not a path") };
+        std::thread::scope(|scope| {
+            let held = scope.spawn(|| {
+                let _rule = Rule::on("recv", Fault::Delay(HELD)).nth(1).arm().unwrap();
+                listener.accept().map(drop)
+            });
+            let first = client(listener.address());
+            std::thread::sleep(Duration::from_millis(200)); // the client has answered, and the other thread reads that
+            let mut second = UnixStream::connect(path).unwrap();
+            second.set_nonblocking(true).unwrap();
+            assert!(listener.accept_timeout(Duration::from_millis(200)).unwrap().is_none());
+            let early = second.read(&mut [0]).unwrap_err();
+            assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock, "there is no room for a challenge");
+            // The first has been there for so long that the second may take its place now.
+            drop(held.join().unwrap());
+            drop(first.join().unwrap());
+            while second.read(&mut [0]).is_err() {
+                assert!(listener.accept_timeout(Duration::from_millis(100)).unwrap().is_none());
+            }
+        });
+    });
+}
+
+/// The first word of either side finds no room in the socket at first.
+#[test]
+fn what_found_no_room_is_said_later() {
+    soon(|| {
+        let listener = keyed().handshake_timeout(Duration::from_secs(3)).bind(fresh()).unwrap();
+        let full = || Rule::on("send", Fault::Fail(Errno::AGAIN)).times(1).arm().unwrap();
+        let honest = client(listener.address());
+        let rule = full();
+        listener.accept().unwrap();
+        assert_eq!(rule.hits(), 1);
+        drop(rule);
+        honest.join().unwrap().unwrap();
+        std::thread::scope(|scope| {
+            let accepting = scope.spawn(|| listener.accept().map(drop));
+            let rule = full();
+            ConnectBuilder::new().authkey(&key()).connect(listener.address()).unwrap();
+            assert_eq!(rule.hits(), 1);
+            accepting.join().unwrap().unwrap();
+        });
+    });
+}
+
+/// The pauses double from 5 to 100 ms, so few tries fit into the time.
+#[test]
+fn an_accept_without_descriptors_tries_seldom() {
+    soon(|| {
+        for builder in [Listener::builder(), keyed()] {
+            let listener = builder.bind(fresh()).unwrap();
+            let Address::Unix(path) = listener.address() else { panic!("not a path") };
+            let _peer = UnixStream::connect(path).unwrap();
+            let rule = Rule::on("accept4", Fault::Fail(Errno::MFILE)).arm().unwrap();
+            let error = listener.accept_timeout(Duration::from_millis(400)).unwrap_err();
+            assert_eq!(error.errno(), Some(Errno::MFILE));
+            assert!((2..=12).contains(&rule.hits()), "{}", rule.hits());
+        }
     });
 }
 

@@ -176,6 +176,35 @@ fn many_registrations_report_the_one_that_is_ready() {
     assert_eq!(now(&mut poll), []);
 }
 
+/// A terminal whose output is discarded has room again, of which its driver wakes nobody.
+#[test]
+fn a_change_that_a_device_does_not_announce_is_seen() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, unlockpt};
+    use rustix::termios::{OptionalActions, QueueSelector, tcflush, tcgetattr, tcsetattr};
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    ossature::sys::fd::set_nonblocking(&terminal).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let mut mode = tcgetattr(&terminal).unwrap();
+    mode.make_raw();
+    tcsetattr(&terminal, OptionalActions::Now, &mode).unwrap();
+    let mut poll = Poll::new();
+    poll.register(terminal.as_fd(), PollFlags::OUT);
+    let mut file = File::from(terminal.try_clone().unwrap());
+    // Nobody reads. A worker of the kernel moves some to the reader's side, so the room ends some milliseconds later.
+    let mut quiet = 0;
+    while quiet < 20 {
+        quiet += 1;
+        while file.write(&[0; 500]).is_ok() {
+            quiet = 0;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(now(&mut poll), []);
+    tcflush(&terminal, QueueSelector::OFlush).unwrap();
+    assert_eq!(now(&mut poll), [(terminal.as_raw_fd(), PollFlags::OUT)]);
+}
+
 /// A set of the kernel's wakes by `IN` only, though it is readable by `RDNORM` as well.
 #[test]
 fn what_is_asked_for_after_a_change_is_seen_though_no_wake_names_it() {

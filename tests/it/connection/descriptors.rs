@@ -285,6 +285,18 @@ fn strangers_are_not_given_the_way_to_kin() {
     assert_eq!(other.recv_bytes().unwrap(), b"through it");
 }
 
+/// As many came as the header says of all, but the sorts are more.
+#[test]
+fn descriptors_of_more_sorts_than_came_are_refused() {
+    use ossature::sys::socket::Socket;
+    let (near, far) = bare();
+    let far = Socket::try_from(OwnedFd::from(far)).unwrap();
+    far.send(&[0x80, 1, 1, 1], None).unwrap();
+    far.send_with(&[0; 8], &[file().as_fd()], None).unwrap();
+    assert_eq!(kind(near.recv_bytes()), ErrorKind::Decode);
+    assert!(!near.readable());
+}
+
 #[test]
 fn headers_with_more_of_two_sorts_than_of_all_are_none() {
     for header in [

@@ -1,5 +1,6 @@
 //! Connecting, and the two halves of a handshake over a connection that is there already.
 
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,27 @@ fn where_nobody_listens_is_an_error_at_once() {
     assert_eq!(connect(fresh()).unwrap_err().errno(), Some(Errno::NOENT));
     assert_eq!(connect("\0ossature-nobody").unwrap_err().errno(), Some(Errno::CONNREFUSED));
     assert_eq!(connect(r"\\.\pipe\x").unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+/// Small messages of a conversation would wait for the acknowledgements of those before.
+#[test]
+fn both_ends_at_a_port_send_without_delay() {
+    let delays = |end: &Connection| {
+        let socket = std::net::TcpStream::from(end.as_fd().try_clone_to_owned().unwrap());
+        !socket.nodelay().unwrap()
+    };
+    for builder in [Listener::builder(), keyed()] {
+        let has_key = format!("{builder:?}").contains("AuthKey");
+        let listener = builder.bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.address().clone();
+        let client = std::thread::spawn(move || match has_key {
+            true => ConnectBuilder::new().authkey(&key()).connect(address),
+            false => connect(address),
+        });
+        let peer = soon(|| listener.accept().unwrap());
+        let client = client.join().unwrap().unwrap();
+        assert_eq!([&client, &peer].map(delays), [false; 2], "with a key: {has_key}");
+    }
 }
 
 #[test]
