@@ -23,6 +23,7 @@ const TESTS: &[Test] = &[
     ("the_level_is_warning_until_it_is_set_and_then_kept", the_level_is_warning_until_it_is_set_and_then_kept),
     ("asking_twice_prints_once", asking_twice_prints_once),
     ("the_level_can_be_changed_at_any_time", the_level_can_be_changed_at_any_time),
+    ("a_child_that_keeps_the_group_of_root_is_warned_of", a_child_that_keeps_the_group_of_root_is_warned_of),
     ("a_long_message_arrives_whole", a_long_message_arrives_whole),
     ("a_forked_child_goes_on_under_its_own_name", a_forked_child_goes_on_under_its_own_name),
     ("a_spawned_child_does_the_same", a_spawned_child_does_the_same),
@@ -53,6 +54,13 @@ const CASES: &[(&str, fn())] = &[
         logger.log(SUB_DEBUG, "s");
         logger.log(SUB_WARNING, "w");
         logger.info("two\nlines");
+    }),
+    ("group of root", || {
+        log_to_stderr(None);
+        let user = || Process::builder().uid(65534);
+        for builder in [user(), user().gid(65533), Process::builder().uid(0), Process::builder().umask(0)] {
+            assert!(builder.fork(|| ()).unwrap().join().unwrap().success());
+        }
     }),
     ("default", || {
         let logger = log_to_stderr(None);
@@ -229,6 +237,16 @@ fn asking_twice_prints_once() {
 
 fn the_level_can_be_changed_at_any_time() {
     assert_eq!(stderr_of("changed"), "[ERROR/MainProcess] this\n");
+}
+
+fn a_child_that_keeps_the_group_of_root_is_warned_of() {
+    if ossature::sys::process::effective_user() != 0 {
+        return println!("skipped: needs root");
+    }
+    let text = stderr_of("group of root");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.starts_with("[WARNING/MainProcess] the new process has another user, and keeps group 0"), "{text}");
+    assert!(text.contains("ProcessBuilder::gid"), "{text}");
 }
 
 fn a_long_message_arrives_whole() {

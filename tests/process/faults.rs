@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = &[
     ("a_daemon_that_the_kernel_does_not_tell_has_a_thread", a_daemon_that_the_kernel_does_not_tell_has_a_thread),
     ("an_unseen_parent_is_an_error", an_unseen_parent_is_an_error),
     ("an_interrupted_wait_goes_on", an_interrupted_wait_goes_on),
+    (UNARMED, an_end_that_could_not_be_registered_is_registered_by_the_next_start),
     (REFUSED, a_lock_without_a_robust_list_is_refused_by_name),
 ];
 
@@ -58,10 +59,17 @@ fn too_many_processes_are_told_as_such() {
     assert_eq!((error.errno(), rule.hits()), (Some(Errno::AGAIN), 1));
     assert!(error.to_string().contains("cannot fork"), "{error}");
     drop(rule);
-    let _rule = arm(fail("pipe2", Errno::MFILE));
-    let error = Process::fork(|| ()).unwrap_err();
-    assert_eq!(error.errno(), Some(Errno::MFILE));
-    assert!(error.to_string().contains("report"), "{error}");
+    for (call, errno, what) in [
+        ("fork", Errno::AGAIN, ["cannot fork (", "RLIMIT_NPROC"]),
+        ("fork", Errno::NOMEM, ["cannot fork (", "memory.max"]),
+        ("pipe2", Errno::MFILE, ["report (", "RLIMIT_NOFILE"]),
+        ("pipe2", Errno::NFILE, ["report (", "fs.file-max"]),
+    ] {
+        let _rule = arm(fail(call, errno));
+        let error = Process::fork(|| ()).unwrap_err();
+        assert_eq!(error.errno(), Some(errno));
+        assert!(what.iter().all(|what| error.to_string().contains(what)), "{error}");
+    }
 }
 
 fn a_thread_that_cannot_start_leaves_nothing() {
@@ -105,6 +113,33 @@ fn an_interrupted_wait_goes_on() {
     assert_eq!((polls.hits() + ppolls.hits(), waits.hits()), (3, 3));
 }
 
+const UNARMED: &str = "an_end_that_could_not_be_registered_is_registered_by_the_next_start";
+
+/// Set for the run of this binary in which no process was started before.
+const FRESH: &str = "OSSATURE_TEST_NO_START_YET";
+
+fn an_end_that_could_not_be_registered_is_registered_by_the_next_start() {
+    if std::env::var_os(FRESH).is_none() {
+        return run_alone(UNARMED, FRESH);
+    }
+    let rule = arm(fail("atexit", Errno::NOMEM).times(1));
+    let error = Process::fork(|| ()).unwrap_err();
+    assert_eq!((error.errno(), rule.seen()), (Some(Errno::NOMEM), 1), "{error}");
+    assert!(error.to_string().contains("the end of the process"), "{error}");
+    for _ in 0..2 {
+        assert!(Process::fork(|| ()).unwrap().join().unwrap().success());
+        assert_eq!(rule.seen(), 2, "once, and not again");
+    }
+}
+
+/// Runs one test in a fresh process of this binary.
+fn run_alone(test: &str, variable: &str) {
+    let this = std::env::current_exe().unwrap();
+    let run = std::process::Command::new(this).arg(test).env(variable, "1").output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert!(String::from_utf8_lossy(&run.stdout).contains("\n1 passed, 0 failed"));
+}
+
 const REFUSED: &str = "a_lock_without_a_robust_list_is_refused_by_name";
 
 /// Set for a run of this binary in which neither the kernel nor the C library keeps a robust list.
@@ -113,10 +148,7 @@ const NO_LIST: &str = "OSSATURE_TEST_NO_ROBUST_LIST";
 /// The form of the locks is learned once in the life of a process, so this takes a fresh one.
 fn a_lock_without_a_robust_list_is_refused_by_name() {
     if std::env::var_os(NO_LIST).is_none() {
-        let this = std::env::current_exe().unwrap();
-        let run = std::process::Command::new(this).arg(REFUSED).env(NO_LIST, "1").output().unwrap();
-        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-        return assert!(String::from_utf8_lossy(&run.stdout).contains("\n1 passed, 0 failed"));
+        return run_alone(REFUSED, NO_LIST);
     }
     let _list = arm(fail("get_robust_list", Errno::NOSYS));
     let _mutex = arm(fail("pthread_mutex_init", Errno::OPNOTSUPP));

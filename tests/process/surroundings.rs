@@ -26,6 +26,7 @@ crate::in_every_world![
 pub const ALONE: &[Test] = &[
     ("environment_is_what_was_said", environment_is_what_was_said),
     ("what_a_method_cannot_give_is_refused", what_a_method_cannot_give_is_refused),
+    ("missing_rights_are_named", missing_rights_are_named),
 ];
 
 const SOON: Duration = Duration::from_secs(30);
@@ -208,6 +209,29 @@ fn environment_is_what_was_said() {
         let error = builder.start(work, arguments).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name:?} {value:?}: {error}");
     }
+}
+
+/// In a child without root's rights.
+fn missing_rights_are_named() {
+    if effective_user() != 0 {
+        return println!("skipped: needs root");
+    }
+    let limit = |limit| Rlimit { current: Some(limit), maximum: Some(limit) };
+    let child = Process::builder().uid(65534).gid(65534).rlimit(Resource::Core, limit(1)).fork(move || {
+        let text = |builder: ossature::multiprocessing::process::ProcessBuilder| {
+            let error = builder.fork(|| ()).unwrap_err();
+            assert_eq!(error.errno(), Some(Errno::PERM), "{error}");
+            error.to_string()
+        };
+        let user = text(Process::builder().uid(0).groups(&[7]));
+        assert!(
+            user.contains("change to user 0, supplementary groups [7] (CAP_SETUID and CAP_SETGID allow it)"),
+            "{user}"
+        );
+        let raised = text(Process::builder().rlimit(Resource::Core, limit(2)));
+        assert!(raised.contains("RLIMIT_CORE to 2 (soft) and 2 (hard) (CAP_SYS_RESOURCE allows"), "{raised}");
+    });
+    assert!(child.unwrap().join().unwrap().success());
 }
 
 fn what_a_method_cannot_give_is_refused() {
