@@ -29,10 +29,29 @@ use crate::sync::roster::{Headcount, Roster};
 use crate::sync::{local::LocalLock, permits::Slots, rlock::OwnedWord, shared::SharedLock};
 
 /// Waiting within this process.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sync::{Lock, Private};
+///
+/// static TOTAL: Lock<u32, Private> = Lock::new(0);
+/// *TOTAL.lock() += 1;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Private {}
 
 /// Waiting between processes that share memory, surviving the death of any of them.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{scope::{Form, Shared}, shm::Shm, sync::Lock};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// if Shared::form() != Form::Unsupported {
+///     *Shm::place(Lock::<u32, Shared>::shared(1))?.lock()? += 1;
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shared {}
 
@@ -50,6 +69,16 @@ impl Shared {
 }
 
 /// No waiting: for one thread, where blocking would be for ever.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{scope::Refused, sync::{Local, Lock}};
+///
+/// let lock: Lock<u32, Local> = Lock::local(0);
+/// let _held = lock.lock()?;
+/// assert_eq!(lock.lock().unwrap_err(), Refused::WouldDeadlock);
+/// # Ok::<(), Refused>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Local {}
 
@@ -61,6 +90,20 @@ pub(crate) mod sealed {
 }
 
 /// One of [`Private`], [`Shared`], [`Local`].
+///
+/// # Examples
+/// ```
+/// use ossature_sys::scope::{Refused, Scope};
+/// use ossature_sys::sync::{Local, Lock};
+///
+/// fn increment<S: Scope>(count: &Lock<u32, S>) -> Result<(), Refused> {
+///     *S::settle(count.lock())? += 1;
+///     Ok(())
+/// }
+/// increment(&Lock::new(0))?;
+/// increment(&Lock::<u32, Local>::local(0))?;
+/// # Ok::<(), Refused>(())
+/// ```
 pub trait Scope: sealed::Sealed + Sized + 'static {
     /// The raw lock of this scope.
     type Lock: RawLock;
@@ -163,6 +206,20 @@ impl Scope for Local {
 }
 
 /// Why a primitive cannot serve, however long one waits.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{scope::Refused, shm::Shm, sync::Lock};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let lock = Shm::place(Lock::shared(0_u32))?;
+/// let _held = lock.lock()?;
+/// match lock.lock() {
+///     Err(Refused::WouldDeadlock) => println!("this thread holds it"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
@@ -198,6 +255,17 @@ impl fmt::Display for Refused {
 }
 
 /// A thread tried to release a lock that it does not hold, or to wait with such a lock. Nothing was done.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{scope::NotOwner, sync::RLock};
+///
+/// static LOCK: RLock<()> = RLock::new(());
+/// assert_eq!(LOCK.release(), Err(NotOwner::Free));
+/// LOCK.acquire();
+/// let other = std::thread::spawn(|| LOCK.release()).join().unwrap();
+/// assert_eq!(other, Err(NotOwner::HeldByAnother));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotOwner {
     /// No thread holds the lock.
@@ -238,6 +306,24 @@ impl core::error::Error for Refused {}
 /// # Safety
 /// After `take` has answered `Ok(true)`, and until `release`, every other `take` of the same object waits or answers
 /// otherwise. What the holder wrote before `release` is seen by the next taker.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{futex::{Limit, WordLock}, scope::RawLock};
+///
+/// fn with<R>(lock: &impl RawLock, body: impl FnOnce() -> R) -> Option<R> {
+///     if lock.take(Limit::NOW) != Ok(true) {
+///         return None;
+///     }
+///     let answer = body();
+///     // SAFETY: this thread took the lock above.
+///     unsafe { lock.release() };
+///     Some(answer)
+/// }
+/// let lock = WordLock::new();
+/// assert_eq!(with(&lock, || RawLock::is_held(&lock)), Some(true));
+/// assert!(!RawLock::is_held(&lock));
+/// ```
 pub unsafe trait RawLock {
     /// Takes the lock, waiting within the limit. `Ok(false)` says that the time ran out or the wait was cancelled.
     ///
@@ -293,6 +379,22 @@ pub unsafe trait RawLock {
 /// # Safety
 /// `is_mine` answers `true` only in the thread that took the lock and has not released it since, and for shared memory not in a
 /// forked child of it. (What is private the child has a copy of, held by the child.)
+///
+/// # Examples
+/// ```
+/// use ossature_sys::scope::{NotOwner, Owned, Scope};
+/// use ossature_sys::sync::{Local, Lock};
+///
+/// fn release_late<S: Scope>(lock: &Lock<(), S>) -> Result<(), NotOwner>
+/// where
+///     S::Lock: Owned,
+/// {
+///     lock.release()
+/// }
+/// let lock: Lock<(), Local> = Lock::local(());
+/// assert_eq!(release_late(&lock), Err(NotOwner::Free));
+/// assert!(lock.acquire().is_ok() && release_late(&lock).is_ok());
+/// ```
 pub unsafe trait Owned: RawLock {
     /// Whether the calling thread holds it.
     fn is_mine(&self) -> bool;

@@ -18,6 +18,19 @@ impl Region {
     ///
     /// # Errors
     /// `ERANGE` when the range is not within the region (nothing is copied), `EACCES` when it may not be read.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::mmap::Region;
+    ///
+    /// let region = Region::anonymous(100)?;
+    /// region.fill(0, 100, b'.')?;
+    /// region.copy_in(2, b"bones")?;
+    /// let mut start = [0; 8];
+    /// region.copy_out(0, &mut start)?;
+    /// assert_eq!(&start, b"..bones.");
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
     #[inline]
     pub fn copy_out(&self, offset: usize, into: &mut [u8]) -> Result<()> {
         let from = self.range(offset, into.len(), Protection::READ)?;
@@ -86,6 +99,16 @@ impl Region {
     }
 
     /// The bytes, where nobody else can reach them: only for [`Region::private`] while it may be read and written.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::mmap::Region;
+    ///
+    /// let mut region = Region::private(100)?;
+    /// region.as_mut_slice().expect("nobody else reaches it")[..5].copy_from_slice(b"bones");
+    /// assert!(Region::anonymous(100)?.as_mut_slice().is_none(), "a forked child reaches it");
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
     #[inline]
     pub fn as_mut_slice(&mut self) -> Option<&mut [u8]> {
         let ours = self.backing == Backing::Private && self.protection.contains(Protection::READ | Protection::WRITE);
@@ -101,6 +124,21 @@ impl Region {
     /// * nobody writes these bytes: no other process, no other mapping of the same file, no [`copy_in`](Self::copy_in) and no
     ///   atomic;
     /// * nobody cuts the file short.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::mmap::{Memfd, Region};
+    ///
+    /// let memory = Memfd::new(c"alone")?;
+    /// memory.set_len(100)?;
+    /// let mut region = Region::shared(&memory, 100)?;
+    /// // SAFETY: nobody else has the descriptor, so nobody reads, writes or shortens the file.
+    /// let bytes = unsafe { region.as_mut_slice_unchecked() };
+    /// bytes[0] = 7;
+    /// // SAFETY: as above.
+    /// assert_eq!(unsafe { region.as_slice_unchecked() }[..2], [7, 0]);
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
     #[inline]
     pub unsafe fn as_slice_unchecked(&self) -> &[u8] {
         // SAFETY: mapped for as long as `self` is borrowed, at most isize::MAX bytes, initialised by the kernel; unchanged, as

@@ -12,6 +12,16 @@ use crate::raw;
 use rustix::mm::Advice as Raw;
 
 /// How a range will be used: never changes what it holds.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::mmap::{Advice, Region};
+///
+/// let region = Region::private(1 << 20)?;
+/// region.advise(0, region.len(), Advice::Random)?;
+/// region.advise(0, region.len(), Advice::DontDump)?;
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Advice {
@@ -60,6 +70,18 @@ pub enum Advice {
 }
 
 /// Advice that loses what a range holds.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::mmap::{Discard, Region};
+///
+/// let mut region = Region::private(4096)?;
+/// region.copy_in(0, b"bones")?;
+/// // SAFETY: nobody relies on these bytes any more.
+/// unsafe { region.discard(0, 4096, Discard::DontNeed) }?;
+/// assert_eq!(region.as_mut_slice().expect("nobody else reaches it")[..5], [0; 5]);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Discard {
@@ -78,6 +100,22 @@ pub enum Discard {
 }
 
 /// What a forked child finds in a range.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature_sys::{mmap::{Inherit, Region}, process::fork};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let secret = Region::private(4096)?;
+/// secret.copy_in(0, b"key")?;
+/// // SAFETY: a forked child neither uses nor drops the region: the child ends by its closure.
+/// unsafe { secret.inherit(0, 4096, Inherit::Zeros) }?;
+/// assert!(fork(|| 0)?.wait()?.success());
+/// let mut bytes = [0; 3];
+/// secret.copy_out(0, &mut bytes)?;
+/// assert_eq!(&bytes, b"key");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Inherit {
@@ -169,6 +207,17 @@ impl Region {
     /// # Errors
     /// `ERANGE` when the range is not within the region, `ENOMEM` and `EAGAIN` when there is not that much memory or
     /// `RLIMIT_MEMLOCK` is in the way, `EPERM` when that limit is 0.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::mmap::Region;
+    ///
+    /// let region = Region::private(4096)?;
+    /// if region.lock(0, 4096).is_ok() {
+    ///     region.unlock(0, 4096)?;
+    /// }
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
     #[doc(alias = "mlock")]
     pub fn lock(&self, offset: usize, len: usize) -> Result<()> {
         let (base, len) = self.pages(offset, len)?;
@@ -180,6 +229,17 @@ impl Region {
     ///
     /// # Errors
     /// As [`lock`](Self::lock).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::mmap::Region;
+    ///
+    /// let region = Region::private(4096)?;
+    /// if region.lock_on_use(0, 4096).is_ok() {
+    ///     region.unlock(0, 4096)?;
+    /// }
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
     #[doc(alias = "mlock2")]
     pub fn lock_on_use(&self, offset: usize, len: usize) -> Result<()> {
         let (base, len) = self.pages(offset, len)?;
@@ -204,6 +264,19 @@ impl Region {
     ///
     /// # Errors
     /// `ERANGE` when the range is not within the region, `EIO` when the device failed.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::mmap::{Memfd, Region};
+    ///
+    /// let memory = Memfd::new(c"written")?;
+    /// memory.set_len(4096)?;
+    /// let region = Region::shared(&memory, 4096)?;
+    /// region.copy_in(0, b"bones")?;
+    /// region.sync_later(0, 4096)?; // begins, does not wait
+    /// region.sync(0, 4096)?;
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
     #[doc(alias = "msync")]
     #[doc(alias = "flush")]
     pub fn sync(&self, offset: usize, len: usize) -> Result<()> {
@@ -229,6 +302,17 @@ impl Region {
     /// # Errors
     /// `EINVAL` for bits that [`Protection`] does not name, `EPERM` to make a [sealed](Self::sealed) region writable, `EACCES` when
     /// the file was not opened for it, `ENOMEM`.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::{errno::Errno, mmap::{Protection, Region}};
+    ///
+    /// let mut region = Region::anonymous(4096)?;
+    /// region.protect(Protection::READ)?;
+    /// assert_eq!(region.protection(), Protection::READ);
+    /// assert_eq!(region.copy_in(0, b"x"), Err(Errno::ACCESS));
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
     #[doc(alias = "mprotect")]
     pub fn protect(&mut self, protection: Protection) -> Result<()> {
         if !(Protection::READ | Protection::WRITE | Protection::EXEC).contains(protection) {
@@ -254,6 +338,18 @@ impl Region {
     /// # Errors
     /// `EINVAL` when `len` is 0, or to grow a region that cannot: a shared anonymous one (the new pages would fault) or a
     /// [sealed](Self::sealed) one; `ENOMEM` when there is not that much memory or address space.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::mmap::Region;
+    ///
+    /// let mut region = Region::private(4096)?;
+    /// region.copy_in(0, b"kept")?;
+    /// region.remap(1 << 20)?;
+    /// assert_eq!(region.len(), 1 << 20);
+    /// assert_eq!(&region.as_mut_slice().expect("nobody else reaches it")[..4], b"kept");
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
     #[doc(alias = "mremap")]
     #[doc(alias = "resize")]
     pub fn remap(&mut self, len: usize) -> Result<()> {

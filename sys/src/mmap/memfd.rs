@@ -53,6 +53,19 @@ bitflags! {
 /// assert_eq!(&bytes, b"seen by all");
 /// # Ok::<(), ossature_sys::errno::Errno>(())
 /// ```
+///
+/// ```
+/// use ossature_sys::{errno::Errno, mmap::{Memfd, Seals}};
+///
+/// let memory = Memfd::new(c"fixed")?;
+/// memory.reserve(4096)?;
+/// memory.add_seals(Seals::SHRINK | Seals::GROW | Seals::SEAL)?;
+/// assert_eq!(memory.set_len(8192), Err(Errno::PERM));
+/// let again = Memfd::from_fd(memory.into())?;
+/// assert_eq!(again.len()?, 4096);
+/// assert!(again.seals()?.contains(Seals::GROW));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Debug)]
 #[doc(alias = "memfd_create")]
 pub struct Memfd(OwnedFd);

@@ -85,6 +85,24 @@ enum Backing {
 ///
 /// Differs from Python's `mmap`: has no position, an offset need not be a multiple of the page size, and is never
 /// unmapped while a borrow of it lives.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::mmap::{Memfd, Protection, Region};
+///
+/// let memory = Memfd::new(c"file")?;
+/// ossature_sys::fd::write(&memory, b"some text")?;
+/// let (read, written) = (Region::file_read(&memory, 5, 4)?, Region::file_write(&memory, 5, 4)?);
+/// let copy = Region::file_copy(&memory, 5, 4)?;
+/// copy.copy_in(0, b"copy")?; // seen by nobody else
+/// written.copy_in(0, b"file")?;
+/// let mut bytes = [0; 4];
+/// read.copy_out(0, &mut bytes)?;
+/// assert_eq!(&bytes, b"file");
+/// assert_eq!((read.len(), read.protection()), (4, Protection::READ));
+/// assert!(!read.as_ptr().as_ptr().is_null());
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Debug)]
 pub struct Region {
     /// The first byte asked for: up to a page after the start of the mapping.

@@ -85,6 +85,14 @@ fn part<T: Plain>(cells: &[Racy<T>], start: usize, count: usize) -> Result<&[Rac
 }
 
 /// An item that is not there.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::shm::{OutOfBounds, Racy, RacySlice};
+///
+/// let cells = [const { Racy::new(0_u8) }; 4];
+/// assert_eq!(cells.copy_in(2, &[1; 3]), Err(OutOfBounds { index: 4, len: 4 }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfBounds {
     /// The furthest item that was asked for.

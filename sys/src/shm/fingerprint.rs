@@ -10,6 +10,15 @@ use super::shareable::{Plain, Shareable};
 /// A digest of a type in shared memory, by which two processes check that they mean the same layout.
 ///
 /// The digest is SHA-256 over a [`Description`], so nobody can make a type with the fingerprint of another type.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::shm::{Fingerprint, Racy, Shareable};
+///
+/// let cell: Fingerprint = Racy::<u32>::FINGERPRINT;
+/// assert_ne!(cell, u32::FINGERPRINT);
+/// assert_ne!(cell, Racy::<i32>::FINGERPRINT);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
@@ -50,6 +59,17 @@ impl fmt::Debug for Fingerprint {
 /// let pair = |count| Description::of("pair").number(count).part(u32::FINGERPRINT).fingerprint();
 /// assert_eq!(pair(2), pair(2));
 /// assert_ne!(pair(2), pair(3));
+/// ```
+///
+/// # Examples
+/// The description of a type with a parameter and a version:
+/// ```
+/// use ossature_sys::shm::{Description, Fingerprint, Shareable};
+///
+/// const fn table<T: Shareable>(version: u64) -> Fingerprint {
+///     Description::of("table").text("sorted").number(version).part(T::FINGERPRINT).fingerprint()
+/// }
+/// assert_ne!(table::<u32>(1), table::<u64>(1));
 /// ```
 #[derive(Clone)]
 pub struct Description(Sha256);

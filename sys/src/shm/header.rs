@@ -167,6 +167,15 @@ pub(super) fn read(memory: &OwnedFd) -> Result<Header, AttachError> {
 ///
 /// For whoever hands received descriptors to safe code, which must not have such a one: it could write under a reference.
 /// What cannot be told counts as one.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{mmap::Memfd, shm::is_shared_memory};
+///
+/// let memory = Memfd::new(c"other")?;
+/// assert!(!is_shared_memory(&memory.into()));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 pub fn is_shared_memory(fd: &OwnedFd) -> bool {
     !matches!(read(fd), Err(AttachError::NotSealed | AttachError::NotOurs))
 }
@@ -205,6 +214,17 @@ fn owner(memory: BorrowedFd<'_>) -> crate::errno::Result<u64> {
 }
 
 /// Why memory cannot be attached to.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{mmap::Memfd, shm::{AttachError, Shm}};
+///
+/// let memory = Memfd::new(c"other")?;
+/// // SAFETY: nobody else has the descriptor.
+/// let error = unsafe { Shm::<u32>::from_fd(memory.into()) }.unwrap_err();
+/// assert_eq!(error, AttachError::NotSealed);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AttachError {

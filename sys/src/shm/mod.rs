@@ -86,6 +86,24 @@ use crate::mmap::{Memfd, Region, Seals};
 use crate::process::{Resource, rlimit};
 
 /// A value in memory that several processes map.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{fd::{AsFd, duplicate}, shm::{AttachError, Shm, is_shared_memory}, sync::Lock};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let count = Shm::place(Lock::shared(1_u32))?;
+/// *count.try_clone()?.lock()? += 1;
+/// assert_eq!(*count.lock()?, 2);
+///
+/// // SAFETY: the descriptor stays in this program, which maps it as what it is.
+/// let memory = duplicate(unsafe { count.descriptor() })?;
+/// assert!(is_shared_memory(&memory));
+/// // SAFETY: as above.
+/// let wrong = unsafe { Shm::<u64>::from_fd(memory) };
+/// assert_eq!(wrong.unwrap_err(), AttachError::OtherType);
+/// # Ok(()) }
+/// ```
 #[doc(alias = "SharedMemory")]
 pub struct Shm<T: ?Sized + Shareable> {
     value: NonNull<T>,

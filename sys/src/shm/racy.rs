@@ -19,6 +19,16 @@ use crate::errno::Result;
 /// A plain value that anyone may read and write at any time.
 ///
 /// Differs from Python's `RawValue` only in that a value wider than a machine word may be seen torn, as it may there.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::shm::{Racy, Shm};
+///
+/// let progress = Shm::place(Racy::new(0.0_f64))?;
+/// progress.set(0.5);
+/// assert_eq!(progress.try_clone()?.get(), 0.5);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[repr(transparent)]
 pub struct Racy<T: Plain>(UnsafeCell<T>);
 

@@ -18,6 +18,18 @@ use crate::errno::Result;
 /// - No `Drop`, and a fixed layout (`repr(C)`, or a primitive).
 /// - Any bytes that a cooperating process may leave, half-written by a kill included, are a valid value.
 /// - `nodes` visits every lock in the value, and `LOCKS` says whether there is one.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::shm::{Init, Shareable, Shm};
+///
+/// fn place_twice<T: Shareable, I: Init<T> + Copy>(init: I) -> ossature_sys::errno::Result<[Shm<T>; 2]> {
+///     Ok([Shm::place(init)?, Shm::place(init)?])
+/// }
+/// let [one, two] = place_twice::<u32, _>(7)?;
+/// assert_eq!(*one, *two);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot live in shared memory",
     note = "numbers, atomics, arrays, `Racy` and the primitives in scope `Shared` can; make a struct of them with `shareable!`"
@@ -45,6 +57,20 @@ pub unsafe trait Shareable: Send + Sync + 'static {
 ///
 /// # Safety
 /// Every bit pattern is a valid value, and there is no padding.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::shm::{Plain, Racy};
+///
+/// fn swap<T: Plain>(one: &Racy<T>, two: &Racy<T>) {
+///     let (first, second) = (one.get(), two.get());
+///     one.set(second);
+///     two.set(first);
+/// }
+/// let (one, two) = (Racy::new(1), Racy::new(2));
+/// swap(&one, &two);
+/// assert_eq!((one.get(), two.get()), (2, 1));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be copied into shared memory as it is",
     note = "numbers and arrays of them can, and a struct of numbers without padding made with `shareable! {{ plain struct .. }}`",
@@ -56,6 +82,18 @@ pub unsafe trait Plain: Shareable + Copy {}
 ///
 /// # Safety
 /// On success `init` has made the place a valid `T`.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::shm::{Init, Shm};
+///
+/// fn place(init: impl Init<u64>) -> ossature_sys::errno::Result<u64> {
+///     Ok(*Shm::<u64>::place(init)?)
+/// }
+/// assert_eq!(place(7_u64)?, 7);
+/// assert_eq!(place(ossature_sys::shm::Zeroed)?, 0);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be placed in shared memory",
     label = "cannot be placed in shared memory",

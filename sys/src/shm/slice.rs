@@ -15,6 +15,21 @@ impl<T: Shareable> Shm<[T]> {
     ///
     /// # Errors
     /// As for [`place`](Shm::place); `ENOMEM` also when the length cannot be addressed.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::{fd::duplicate, shm::{Racy, Shm}};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let squares = Shm::place_slice(10, |index| Racy::new((index * index) as u32))?;
+    /// // SAFETY: the descriptor stays in this program, which maps it as what it is.
+    /// let memory = duplicate(unsafe { squares.descriptor() })?;
+    /// // SAFETY: as above.
+    /// let same = unsafe { Shm::<[Racy<u32>]>::slice_from_fd(memory) }?;
+    /// squares[3].set(7);
+    /// assert_eq!((same.len(), same[3].get(), same.try_clone()?[9].get()), (10, 7, 81));
+    /// # Ok(()) }
+    /// ```
     pub fn place_slice<I: Init<T>>(len: usize, mut init: impl FnMut(usize) -> I) -> Result<Self> {
         let header = Header::of_slice::<T>(len);
         if header.size == u64::MAX {
@@ -92,6 +107,21 @@ impl<T: Shareable> Shm<Lock<[T], Shared>> {
     ///
     /// # Safety
     /// As for [`from_fd`](Shm::from_fd).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::{fd::duplicate, shm::Shm, sync::{Lock, Shared}};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let list = Shm::place_locked_slice(4, |index| index as u32)?;
+    /// // SAFETY: the descriptor stays in this program, which maps it as what it is.
+    /// let memory = duplicate(unsafe { list.descriptor() })?;
+    /// // SAFETY: as above.
+    /// let same = unsafe { Shm::<Lock<[u32], Shared>>::locked_slice_from_fd(memory) }?;
+    /// list.lock()?[0] = 9;
+    /// assert_eq!(same.lock()?[..], [9, 1, 2, 3]);
+    /// # Ok(()) }
+    /// ```
     pub unsafe fn locked_slice_from_fd(memory: OwnedFd) -> core::result::Result<Self, AttachError> {
         let len = header::len_of(&memory)?;
         let (memory, region) = attach(memory, Header::of_locked::<T>(len))?;

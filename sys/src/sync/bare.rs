@@ -43,6 +43,22 @@
 //! LOCK.release()?;
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
+//!
+//! An [`RLock`] is released as often as it was taken:
+//!
+//! ```
+//! use core::time::Duration;
+//! use ossature_sys::sync::RLock;
+//!
+//! static FILE: RLock<()> = RLock::new(());
+//! FILE.acquire();
+//! assert!(FILE.try_acquire() && FILE.acquire_timeout(Duration::from_secs(1)), "the same thread: at once");
+//! for _level in 0..3 {
+//!     FILE.release()?;
+//! }
+//! assert!(!FILE.is_mine());
+//! # Ok::<(), ossature_sys::sync::bare::NotOwner>(())
+//! ```
 
 use core::fmt;
 use core::marker::PhantomData;

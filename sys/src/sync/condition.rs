@@ -72,6 +72,28 @@ use crate::sync::queue::{PrivateQueue, Queue};
 /// * A notifier delays the waiters that it has chosen but not woken, until their limit.
 /// * In scope [`Private`] a debugger may stop a thread in the queue's own lock. Waits and notifications take that lock
 ///   without a limit.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{shm::Shm, sync::{Condition, Local, Lock, condition::Wait}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (lock, changed) = (Lock::new(0), Condition::new());
+/// let (guard, notified) = changed.wait_timeout(lock.lock(), Duration::from_millis(1));
+/// assert!(!notified, "nobody did");
+/// let (guard, end) = changed.wait_for(guard, |items| **items > 0, Duration::from_millis(1));
+/// assert_eq!(end, Wait::TimedOut);
+/// drop(guard);
+/// assert_eq!((changed.notify(1), changed.notify_all()), (0, 0), "nobody waits");
+///
+/// let here = Condition::<Local>::local();
+/// let only = Lock::<u32, Local>::local(0);
+/// assert!(here.wait(only.lock()?).is_err(), "no other thread could notify");
+/// let shared = Shm::place(Condition::shared())?;
+/// assert_eq!(shared.notify_all(), 0);
+/// # Ok(()) }
+/// ```
 #[doc(alias = "Condvar")]
 #[repr(C)]
 pub struct Condition<S: Scope = Private> {
@@ -151,6 +173,19 @@ impl<S: Scope> fmt::Debug for Condition<S> {
 /// # Safety
 /// After `let_go` other threads may take the lock, and after `take_again` has answered `Ok` none may, as if the guard had just been
 /// made.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::sync::condition::{Condition, Held};
+/// use ossature_sys::sync::{Lock, Private, RLock};
+///
+/// fn pause<G: Held<Scope = Private>>(changed: &Condition, guard: G) {
+///     drop(changed.wait_timeout(guard, Duration::from_millis(1)));
+/// }
+/// pause(&Condition::new(), Lock::new(1).lock());
+/// pause(&Condition::new(), RLock::new(1).lock());
+/// ```
 pub unsafe trait Held: Sized {
     /// The scope of the lock.
     type Scope: Scope;

@@ -68,6 +68,27 @@ const MANY: u64 = 1 << 63;
 ///
 /// A thread that is stopped in [`set`](Self::set), not dead, may have raised the flag without waking the sleepers. They
 /// sleep on until that thread goes on, or until their limit.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{shm::Shm, sync::{Event, Local}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let ready = Event::new();
+/// ready.set();
+/// ready.wait(); // set already
+/// assert!(ready.is_set());
+/// ready.clear();
+/// assert!(!ready.wait_timeout(Duration::from_millis(1)));
+///
+/// let here = Event::<Local>::local();
+/// assert!(here.wait().is_err(), "no other thread could set it");
+/// let shared = Shm::place(Event::shared())?;
+/// shared.set();
+/// shared.wait()?;
+/// # Ok(()) }
+/// ```
 #[repr(C)]
 pub struct Event<S: Scope = Private> {
     state: Half,

@@ -34,6 +34,27 @@ use crate::sync::units::{Units, count};
 ///
 /// A thread that is stopped in [`release`](Self::release), not dead, may have freed the lock without waking the
 /// sleeper. The sleeper sleeps on until that thread goes on, or until its limit.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{shm::Shm, sync::{HandoffLock, Local, handoff::NotLocked}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let turn = HandoffLock::new();
+/// turn.acquire();
+/// assert!(turn.locked() && !turn.try_acquire());
+/// assert!(!turn.acquire_timeout(Duration::from_millis(1)));
+/// turn.release()?;
+/// assert_eq!(turn.release(), Err(NotLocked));
+/// assert_eq!(turn.with(|| 6 * 7), 42);
+///
+/// let here = HandoffLock::<Local>::local();
+/// assert!(here.try_acquire()? && here.acquire().is_err());
+/// let shared = Shm::place(HandoffLock::shared())?;
+/// assert!(shared.acquire_timeout(Duration::from_secs(1))?);
+/// # Ok(()) }
+/// ```
 #[doc(alias = "allocate_lock")]
 #[repr(C)]
 pub struct HandoffLock<S: Scope = Private> {

@@ -93,6 +93,29 @@ use crate::thread_bound::GuardStaysInItsThread;
 /// [`Shared`] it belongs to the thread that took it.
 ///
 /// A holder that is stopped, not dead, keeps the lock: a take without a limit waits until the holder goes on.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{shm::Shm, sync::{Local, Lock}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut list = Lock::new(vec![1]);
+/// list.lock().push(2);
+/// let held = list.lock();
+/// assert!(list.is_locked() && list.try_lock().is_none());
+/// assert!(list.lock_timeout(Duration::from_millis(1)).is_none());
+/// drop(held);
+/// list.get_mut().push(3); // nobody else has the lock
+/// assert_eq!(list.into_inner(), [1, 2, 3]);
+///
+/// let here: Lock<u32, Local> = Lock::local(5); // for one thread
+/// assert_eq!(*here.lock()?, 5);
+/// let shared = Shm::place_locked_slice(10, |index| index as u32)?; // for processes
+/// assert!(shared.len() == 10 && !shared.is_empty());
+/// assert_eq!(shared.lock()?[9], 9);
+/// # Ok(()) }
+/// ```
 #[doc(alias = "Mutex")]
 #[repr(C)]
 pub struct Lock<T: ?Sized, S: Scope = Private> {
@@ -141,6 +164,18 @@ impl<T> Lock<T, Shared> {
     /// ```compile_fail
     /// use ossature_sys::{scope::Shared, shm::Shm, sync::lock::Lock};
     /// let nested = Shm::place(Lock::<Lock<u32, Shared>, Shared>::shared(Lock::shared(0)));
+    /// ```
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::{shm::Shm, sync::{Lock, Shared, lock::SharedInit}};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let init: SharedInit<u64> = Lock::<u64, Shared>::shared(40);
+    /// let total = Shm::place(init)?;
+    /// *total.lock()? += 2;
+    /// assert_eq!(*total.lock()?, 42);
+    /// # Ok(()) }
     /// ```
     pub fn shared<I: Init<T>>(data: I) -> SharedInit<I>
     where
@@ -339,6 +374,25 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for Lock<T, S> {
 /// static LOCK: Lock<u32> = Lock::new(0);
 /// let guard = LOCK.lock();
 /// std::thread::spawn(move || drop(guard)); // a guard does not cross threads
+/// ```
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{scope::Refused, shm::Shm, sync::Lock};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let counts = Shm::place(Lock::shared([1_u64, 1]))?;
+/// let mut guard = counts.lock()?;
+/// guard[0] = 2;
+/// guard.abandon(); // this holder cannot finish what it began
+/// let mut guard = counts.lock()?;
+/// assert!(guard.abandoned());
+/// guard[1] = 2;
+/// guard.mark_consistent();
+/// drop(guard);
+/// counts.lock()?.mark_unrecoverable();
+/// assert_eq!(counts.lock().unwrap_err(), Refused::Unrecoverable);
+/// # Ok(()) }
 /// ```
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct Guard<'l, T: ?Sized, S: Scope = Private> {

@@ -12,6 +12,29 @@
 //! The scope says who may wait, as a type parameter of each: [`Private`], the threads of this process; [`Shared`], every
 //! process that maps the memory; [`Local`], one thread. A wait ends at a [`Limit`]: a duration, a
 //! [`Deadline`](crate::deadline::Deadline), a [`Cancel`], or both.
+//!
+//! ```
+//! use core::time::Duration;
+//! use ossature_sys::sync::{Barrier, Cancel, Condition, Event, HandoffLock, Limit, Lock, RLock, Semaphore};
+//!
+//! static LOCK: Lock<u32> = Lock::new(0);
+//! static NESTED: RLock<u32> = RLock::new(0);
+//! static DONE: Event = Event::new();
+//! static CHANGED: Condition = Condition::new();
+//! static SEATS: Semaphore = Semaphore::new(2);
+//! static ALONE: Barrier = Barrier::new(1);
+//! static TURN: HandoffLock = HandoffLock::new();
+//! static STOP: Cancel = Cancel::new();
+//!
+//! STOP.cancel(); // ends a wait that has to wait, and none that need not
+//! assert!(!DONE.wait_timeout(&STOP));
+//! assert!(LOCK.lock_timeout(&STOP).is_some());
+//! assert!(NESTED.lock_timeout(Limit::NOW).is_some());
+//! assert!(SEATS.permit_timeout(Duration::from_secs(1)).is_some());
+//! assert_eq!(ALONE.wait_timeout(&STOP), Ok(0));
+//! assert!(TURN.acquire_timeout(&STOP));
+//! assert_eq!(CHANGED.notify(1), 0, "nobody waits");
+//! ```
 
 // For those who change this module: its files.
 //

@@ -129,6 +129,29 @@ unsafe impl Owned for OwnedWord {
 /// be given back by another thread.
 ///
 /// A holder that is stopped, not dead, keeps the lock: a take without a limit waits until the holder goes on.
+///
+/// # Examples
+/// ```
+/// use core::{cell::Cell, time::Duration};
+/// use ossature_sys::{shm::Shm, sync::{Local, RLock}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut lock = RLock::new(Cell::new(1));
+/// let outer = lock.lock();
+/// let inner = lock.try_lock().expect("this thread holds it");
+/// let third = lock.lock_timeout(Duration::from_secs(1)).expect("as above");
+/// assert!(lock.depth() == 3 && lock.is_mine() && lock.is_locked());
+/// third.set(2);
+/// drop((outer, inner, third)); // in any order
+/// lock.get_mut().set(3);
+/// assert_eq!(lock.into_inner().get(), 3);
+///
+/// let here: RLock<u32, Local> = RLock::local(5);
+/// assert_eq!(*here.lock()?, 5);
+/// let shared = Shm::place(RLock::shared(7_u32))?;
+/// assert_eq!(*shared.lock()?, 7);
+/// # Ok(()) }
+/// ```
 #[doc(alias = "ReentrantMutex")]
 #[repr(C)]
 pub struct RLock<T: ?Sized, S: Scope = Private> {
@@ -350,6 +373,22 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for RLock<T, S> {
 /// static LOCK: RLock<u32> = RLock::new(0);
 /// let guard = LOCK.lock();
 /// std::thread::spawn(move || drop(guard)); // a guard does not cross threads
+/// ```
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{scope::Refused, shm::Shm, sync::RLock};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let lock = Shm::place(RLock::shared(7_u32))?;
+/// lock.lock()?.abandon();
+/// let guard = lock.lock()?;
+/// assert!(guard.abandoned());
+/// guard.mark_consistent();
+/// assert!(!guard.abandoned());
+/// guard.mark_unrecoverable();
+/// assert_eq!(lock.lock().unwrap_err(), Refused::Unrecoverable);
+/// # Ok(()) }
 /// ```
 #[must_use = "the level is given back at once if the guard is not kept"]
 pub struct RLockGuard<'l, T: ?Sized, S: Scope = Private> {

@@ -81,6 +81,32 @@ use crate::sync::units::{Units, count};
 /// In scope `Shared` a participant that is stopped, not dead, may delay three calls without a limit:
 /// [`acquire`](Self::acquire), [`permit`](Self::permit) and [`Permit::forget`]. A participant that is stopped in
 /// [`release`](Self::release) may have added units without waking the sleepers. A call with a limit ends in time.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{shm::Shm, sync::{Local, Semaphore, semaphore::Overflow}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let seats = Semaphore::bounded(2);
+/// seats.acquire();
+/// assert!(seats.try_acquire() && seats.is_locked());
+/// assert!(!seats.acquire_timeout(Duration::from_millis(1)));
+/// seats.release(2)?;
+/// assert_eq!((seats.value(), seats.release(1)), (2, Err(Overflow)));
+///
+/// let permit = seats.permit(); // comes back when it is dropped
+/// let other = seats.try_permit().expect("one is left");
+/// assert!(seats.permit_timeout(Duration::from_millis(1)).is_none());
+/// drop((permit, other));
+///
+/// let here = Semaphore::<Local>::local(1);
+/// assert!(here.try_acquire()? && Semaphore::<Local>::local_bounded(1).release(1).is_err());
+/// let shared = Shm::place(Semaphore::shared_up_to(0, 4))?; // begins empty
+/// assert!(shared.try_permit()?.is_none() && shared.release(5).is_err());
+/// assert_eq!(Shm::place(Semaphore::shared_bounded(3))?.value(), 3);
+/// # Ok(()) }
+/// ```
 #[doc(alias = "sem_t")]
 #[doc(alias = "BoundedSemaphore")]
 #[repr(C)]
@@ -270,6 +296,18 @@ impl<S: Scope> fmt::Debug for Semaphore<S> {
 /// let semaphore = Shm::place(Semaphore::shared(1)).unwrap();
 /// let permit = semaphore.permit().unwrap();
 /// std::thread::scope(|scope| scope.spawn(move || drop(permit)).join().unwrap());
+/// ```
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::sync::Semaphore;
+///
+/// let seats = Semaphore::new(2);
+/// seats.permit().forget(); // this unit comes back by a release only
+/// assert!(seats.permit().forget_timeout(Duration::from_secs(1)).is_ok());
+/// assert_eq!(seats.value(), 0);
+/// seats.release(2).unwrap();
 /// ```
 #[must_use = "the unit is given back at once if the permit is not kept"]
 pub struct Permit<'s, S: Scope = Private> {

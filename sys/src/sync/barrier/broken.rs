@@ -6,6 +6,19 @@ use crate::scope::Refused;
 use crate::sync::barrier::phase::{DIED, FAILED, PANICKED, REASON, TIMED_OUT};
 
 /// Why a wait at a barrier ended without the others.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sync::barrier::{Barrier, Broken};
+///
+/// let barrier = Barrier::new(2);
+/// barrier.abort();
+/// match barrier.wait() {
+///     Ok(number) => println!("party {number} goes on"),
+///     Err(Broken::Reset) => println!("once more"),
+///     Err(broken) => assert_eq!(broken.to_string(), "the barrier is broken: it was aborted"),
+/// }
+/// ```
 #[doc(alias = "BrokenBarrierError")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -95,6 +95,32 @@ use crate::sync::spin::Spin;
 /// A party that is stopped, not dead, may delay a [`wait`](Self::wait), [`join`](Self::join) or [`reset`](Self::reset)
 /// of the others. This also happens if the party has changed the barrier but has not woken the others yet. A call with
 /// a limit ends in time, and [`abort`](Self::abort) never waits.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{shm::Shm, sync::{Barrier, Local, barrier::Broken}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let alone = Barrier::new(1);
+/// let mut ran = 0;
+/// assert_eq!(alone.wait(), Ok(0));
+/// assert_eq!(alone.wait_with(|| ran += 1), Ok(0));
+/// assert_eq!(alone.wait_with_timeout(Duration::from_secs(1), || ran += 1), Ok(0));
+/// assert_eq!((ran, alone.parties(), alone.waiting()), (2, 1, 0));
+///
+/// let pair = Barrier::new(2);
+/// assert_eq!(pair.wait_timeout(Duration::from_millis(1)), Err(Broken::TimedOut), "nobody else came");
+/// assert!(pair.is_broken());
+/// pair.reset();
+/// assert!(!pair.is_broken() && pair.reset_timeout(Duration::from_secs(1)));
+/// pair.abort();
+/// assert_eq!(pair.wait(), Err(Broken::Aborted));
+///
+/// assert_eq!(Barrier::<Local>::local(1).wait(), Ok(0));
+/// assert_eq!(Shm::place(Barrier::shared(1))?.wait(), Ok(0));
+/// # Ok(()) }
+/// ```
 #[repr(C)]
 pub struct Barrier<S: Scope = Private> {
     lock: S::Lock,

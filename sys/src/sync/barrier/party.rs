@@ -19,6 +19,24 @@ use crate::thread_bound::GuardStaysInItsThread;
 /// let party = BARRIER.join();
 /// std::thread::spawn(move || party.wait()); // a party is a thread
 /// ```
+///
+/// # Examples
+/// ```standalone_crate
+/// use core::time::Duration;
+/// use ossature_sys::{process::fork, shm::Shm, sync::{Barrier, barrier::{Broken, Party}}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pair = Shm::place(Barrier::shared(2))?;
+/// let party: Party<'_, _> = pair.join()?;
+/// let mut child = fork(|| {
+///     let _party = pair.join_timeout(Duration::from_secs(10)).unwrap();
+///     let _ = ossature_sys::signal::raise(ossature_sys::signal::Signal::KILL);
+///     0
+/// })?;
+/// child.wait()?;
+/// assert_eq!(party.wait_timeout(Duration::from_secs(10)), Err(Broken::Died));
+/// # Ok(()) }
+/// ```
 #[must_use = "the enrolment ends at once if the party is not kept"]
 pub struct Party<'b, S: Scope = Private> {
     pub(super) barrier: &'b Barrier<S>,

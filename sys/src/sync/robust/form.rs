@@ -21,6 +21,16 @@ pub(super) struct Head {
 const_assert_eq!(size_of::<Head>(), 3 * size_of::<usize>());
 
 /// How the shared locks of this process survive a death.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::scope::{Form, Shared};
+///
+/// match Shared::form() {
+///     Form::Unsupported => println!("no lock survives a death here"),
+///     form => println!("{form:?}"),
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// A node of our own in libc's robust list: any participant may die at any instruction.
