@@ -520,6 +520,11 @@ fn stopped_server_is_told_of_in_time() {
     });
 }
 
+/// Where the server of that client says that it ends by itself.
+fn word_of_the_deaf(client: u32) -> PathBuf {
+    std::env::temp_dir().join(format!("ossature-deaf-{client}"))
+}
+
 /// Closes the sockets of the server, which nobody can ask then, and lives on for a while.
 pub fn preload_and_go_deaf() {
     for (number, target) in crate::harness::descriptors() {
@@ -529,6 +534,7 @@ pub fn preload_and_go_deaf() {
         }
     }
     std::thread::sleep(Duration::from_secs(4));
+    File::create(word_of_the_deaf(std::os::unix::process::parent_id())).unwrap();
     // SAFETY: _exit(2) has no preconditions.
     unsafe { libc::_exit(0) }
 }
@@ -542,7 +548,12 @@ pub fn ask_the_deaf() -> u8 {
     let error = start().unwrap_err();
     let took = begun.elapsed();
     let stopped = stop_forkserver(PATIENCE).unwrap();
-    u8::from(error.kind() != ErrorKind::StartFailed) | u8::from(took > limit * 3) << 1 | u8::from(!stopped) << 2
+    // The start had no time to wait for the server's own end, so it has not killed the server; the stop waits for that.
+    let ended_by_itself = std::fs::remove_file(word_of_the_deaf(std::process::id())).is_ok();
+    u8::from(error.kind() != ErrorKind::StartFailed)
+        | u8::from(took > limit * 3) << 1
+        | u8::from(!stopped) << 2
+        | u8::from(!ended_by_itself) << 3
 }
 
 fn server_that_is_deaf_holds_a_start_no_longer_than_its_limit() {

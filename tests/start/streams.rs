@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::transfer::Handle;
-use ossature::multiprocessing::{Context, Process, stop_forkserver};
+use ossature::multiprocessing::{Context, Process, set_forkserver_preload, stop_forkserver};
 use ossature::sys::process::ExitStatus;
 
 use crate::harness::{Test, pipe};
 
 pub const TESTS: &[Test] = &[
     ("closed_streams_stay_closed_and_reports_arrive", closed_streams_stay_closed_and_reports_arrive),
+    ("server_without_streams_keeps_its_sockets_off_them", server_without_streams_keeps_its_sockets_off_them),
     ("bytes_that_are_no_report_are_not_taken_for_one", bytes_that_are_no_report_are_not_taken_for_one),
     ("start_does_not_wait_for_a_stuck_standard_output", start_does_not_wait_for_a_stuck_standard_output),
 ];
@@ -23,6 +24,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn is_open(number: i32) -> bool {
     // SAFETY: F_GETFD takes a number, and reads only.
     unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
+}
+
+/// Whether one of these numbers is a socket, a pipe or a set, here (1) or in the parent (2), perhaps the fork server.
+pub fn look_for_private(numbers: Vec<i32>) -> u8 {
+    let is_private = |pid: u32, number: i32| {
+        let target = std::fs::read_link(format!("/proc/{pid}/fd/{number}")).unwrap_or_default();
+        let target = target.to_string_lossy();
+        ["socket:", "pipe:", "anon_inode:", "/memfd:"].iter().any(|kind| target.starts_with(kind))
+    };
+    let taken = |pid| numbers.iter().any(|&number| is_private(pid, number));
+    u8::from(taken(std::process::id())) | u8::from(taken(std::os::unix::process::parent_id())) << 1
 }
 
 /// In a process of its own: closes the streams, and starts children in this way that panic and that wait.
@@ -45,6 +57,12 @@ pub fn close_and_start(closed: Vec<i32>, method: String) -> u8 {
         drop(hold);
         process.join_timeout(PATIENCE).unwrap().expect("it does not end");
     }
+    let looks = Process::builder().context(method).start(look_for_private, (closed.clone(),)).unwrap();
+    match looks.join_timeout(PATIENCE).unwrap() {
+        Some(ExitStatus::Code(0)) => drop(looks),
+        Some(ExitStatus::Code(code @ 1..4)) => return 10 + code,
+        _ => return 4,
+    }
     let process = Process::builder()
         .context(method)
         .start(crate::spawn::panic_with, ("no ink; this is meant to be seen".to_owned(),))
@@ -57,6 +75,31 @@ pub fn close_and_start(closed: Vec<i32>, method: String) -> u8 {
         (Some(ExitStatus::Code(1)), Some("no ink; this is meant to be seen")) if stopped && !taken() => 0,
         _ => 3,
     }
+}
+
+/// An exec opens streams that were closed, so the server closes its own.
+pub fn preload_and_close() {
+    // SAFETY: nothing in the server owns the standard streams by their numbers.
+    (0..3).for_each(|number| assert_eq!(unsafe { libc::close(number) }, 0));
+}
+
+/// In a process of its own, for what is set stays set.
+pub fn start_without_streams() -> u8 {
+    set_forkserver_preload(preload_and_close).unwrap();
+    let start = || Process::builder().context(Context::Forkserver).start(look_for_private, (vec![0, 1, 2],)).unwrap();
+    // The first child was there before the second was asked for.
+    let found = [start(), start()].map(|process| process.join_timeout(PATIENCE).unwrap());
+    let stopped = stop_forkserver(PATIENCE).unwrap();
+    match found {
+        [Some(ExitStatus::Code(0)), Some(ExitStatus::Code(0))] if stopped => 0,
+        [Some(ExitStatus::Code(one)), Some(ExitStatus::Code(other))] => 10 + (one | other),
+        _ => 4,
+    }
+}
+
+fn server_without_streams_keeps_its_sockets_off_them() {
+    let process = Process::builder().context(Context::Spawn).start(start_without_streams, ()).unwrap();
+    assert_eq!(process.join_timeout(PATIENCE).unwrap(), Some(ExitStatus::Code(0)), "{:?}", process.panic().unwrap());
 }
 
 fn bytes_that_are_no_report_are_not_taken_for_one() {

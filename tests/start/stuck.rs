@@ -56,7 +56,8 @@ fn child_that_cannot_be_reaped_does_not_hold_its_start() {
     }
     assert_eq!(exit, Some(ExitStatus::Code(0)));
     assert_eq!((error.kind(), error.exit_status()), (ErrorKind::StartFailed, None), "{error}");
-    assert!(took < PATIENCE, "{took:?}");
+    // A tenth of a second beyond the limit, where one that shall end by itself has a second.
+    assert!(took < Duration::from_millis(1300), "{took:?}");
     // The tracer and the one that could not be reaped, which now can.
     assert_eq!(stuck.len(), 2, "it was to be stuck");
     let end = Instant::now() + PATIENCE;

@@ -57,7 +57,9 @@ fn waiter(stage: &Stage) -> Child {
 
 /// A process that stands before it notifies one.
 fn notifier(stage: &Stage) -> Option<Child> {
-    standing(|| drop(stage.notified.fetch_add(stage.condition.notify(1), SeqCst)))
+    standing(|| {
+        stage.notified.fetch_add(stage.condition.notify(1), SeqCst);
+    })
 }
 
 /// The words of the condition.
