@@ -38,6 +38,23 @@ use crate::errno::{Errno, Result};
 ///
 /// Differs from Python's float seconds: cannot be negative or not-a-number, so most of Python's error cases cannot be
 /// written.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{deadline::Deadline, errno::Errno};
+///
+/// let minute = Deadline::after(Duration::from_secs(60));
+/// assert!(!minute.has_passed() && minute.elapsed().is_zero());
+/// assert_eq!(minute.or_sooner(Deadline::NOW), Deadline::NOW);
+/// assert!(Deadline::NOW.has_passed());
+///
+/// // As Python's select and poll count.
+/// assert!(Deadline::from_secs_f64(59.5)? < Deadline::after(Duration::from_secs(60)));
+/// assert_eq!(Deadline::from_secs_f64(-1.0), Err(Errno::INVAL));
+/// assert_eq!(Deadline::from_millis_i64(-1)?, Deadline::NEVER);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Deadline(u64);
 

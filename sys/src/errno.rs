@@ -7,12 +7,30 @@ pub use rustix::io::Errno;
 use crate::deadline::{Deadline, Timespec};
 
 /// What every fallible call of this crate returns.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::errno::{Errno, Result};
+///
+/// fn half(number: u32) -> Result<u32> {
+///     if number % 2 == 0 { Ok(number / 2) } else { Err(Errno::INVAL) }
+/// }
+/// assert_eq!((half(4), half(5)), (Ok(2), Err(Errno::INVAL)));
+/// ```
 pub type Result<T> = core::result::Result<T, Errno>;
 
 /// Repeats `call` while a signal handler interrupts it (EINTR).
 ///
 /// # Errors
 /// Whatever `call` returns, other than `EINTR`.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::errno::{Errno, retry};
+///
+/// let mut answers = [Err(Errno::INTR), Err(Errno::INTR), Ok(7)].into_iter();
+/// assert_eq!(retry(|| answers.next().unwrap()), Ok(7));
+/// ```
 #[inline]
 pub fn retry<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
@@ -30,6 +48,20 @@ pub fn retry<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
 ///
 /// # Errors
 /// Whatever `call` returns, other than `EINTR`.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{deadline::Deadline, errno::{Errno, retry_until}};
+///
+/// let mut answers = [Err(Errno::INTR), Ok(())].into_iter();
+/// let minute = Deadline::after(Duration::from_secs(60));
+/// let answer = retry_until(minute, |left| {
+///     assert!(left.is_some_and(|left| left.tv_sec <= 60), "a call gets what is left");
+///     answers.next().unwrap()
+/// });
+/// assert_eq!(answer, Ok(()));
+/// ```
 #[inline]
 pub fn retry_until<T>(deadline: Deadline, mut call: impl FnMut(Option<&Timespec>) -> Result<T>) -> Result<T> {
     loop {

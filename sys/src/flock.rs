@@ -25,6 +25,24 @@ use crate::fd::{AsFd, BorrowedFd, OwnedFd, above_standard};
 use crate::raw;
 
 /// A lock on a file, until it is dropped.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::flock::FileLock;
+/// use std::{ffi::CString, fs, os::unix::ffi::OsStrExt};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let path = std::env::temp_dir().join(format!("shared-{}", std::process::id()));
+/// fs::write(&path, b"")?;
+/// let name = CString::new(path.as_os_str().as_bytes())?;
+/// let reader = FileLock::try_shared(&name)?.expect("nobody has it");
+/// let second = FileLock::try_shared(&name)?.expect("readers share it");
+/// assert!(FileLock::try_exclusive(&name)?.is_none(), "it is read");
+/// drop((reader, second));
+/// assert!(FileLock::try_exclusive(&name)?.is_some());
+/// fs::remove_file(path)?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[doc(alias = "flock")]
 #[must_use = "dropping this releases the lock"]

@@ -117,6 +117,20 @@ bitflags! {
 }
 
 /// A watch of one [`Inotify`].
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::inotify::{Events, Inotify, ROOM, Watch};
+///
+/// let news = Inotify::new()?;
+/// let watch: Watch = news.add(c"/dev/null", Events::OPEN)?;
+/// news.remove(watch)?;
+/// let mut buffer = [0; ROOM];
+/// let last = news.read(&mut buffer, Duration::from_secs(5))?.next().expect("the watch ends");
+/// assert!(last.events().contains(Events::IGNORED) && last.watch() == Some(watch));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Watch(i32);
 
@@ -192,6 +206,28 @@ impl From<Inotify> for OwnedFd {
 }
 
 /// One event, in the buffer that it was read into.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::inotify::{Event, Events, Inotify, ROOM};
+/// use std::{ffi::CString, fs, os::unix::ffi::OsStrExt};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let folder = std::env::temp_dir().join(format!("news-{}", std::process::id()));
+/// fs::create_dir(&folder)?;
+/// let news = Inotify::new()?;
+/// news.add(&CString::new(folder.as_os_str().as_bytes())?, Events::MOVED_FROM | Events::MOVED_TO)?;
+/// fs::write(folder.join("old"), b"")?;
+/// fs::rename(folder.join("old"), folder.join("new"))?;
+///
+/// let mut buffer = [0; 2 * ROOM];
+/// let events: Vec<Event<'_>> = news.read(&mut buffer, Duration::from_secs(5))?.collect();
+/// assert_eq!(events.iter().map(Event::name).collect::<Vec<_>>(), [Some(&b"old"[..]), Some(b"new")]);
+/// assert_eq!(events[0].cookie(), events[1].cookie(), "two ends of one move");
+/// fs::remove_dir_all(folder)?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[doc(alias = "inotify_event")]
 pub struct Event<'b> {

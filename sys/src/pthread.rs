@@ -54,6 +54,19 @@ use crate::sync::robust;
 use crate::thread_bound::GuardStaysInItsThread;
 
 /// What happens when the owner locks once more, and when somebody else unlocks.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{errno::Errno, pthread::{Kind, Options}};
+///
+/// let mutex = Options::new().kind(Kind::Recursive).leak()?;
+/// let (once, twice) = (mutex.lock()?, mutex.lock()?);
+/// drop((once, twice));
+/// let mutex = Options::new().kind(Kind::ErrorChecking).leak()?;
+/// let _held = mutex.lock()?;
+/// assert_eq!(mutex.lock().unwrap_err(), Errno::DEADLK);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Locking once more waits for ever.
@@ -69,6 +82,25 @@ pub enum Kind {
 }
 
 /// How a mutex shall be set up: built up, then put in place by [`init_at`](Self::init_at) or [`leak`](Self::leak).
+///
+/// # Examples
+/// ```
+/// use core::ptr::NonNull;
+/// use ossature_sys::{errno::Errno, mmap::Region, pthread::Options};
+///
+/// match Options::new().priority_inheritance().leak() {
+///     Ok(mutex) => drop(mutex.lock()?),
+///     Err(errno) => assert_eq!(errno, Errno::NOTSUP),
+/// }
+///
+/// let place: NonNull<_> = Region::anonymous(4096)?.leak();
+/// // SAFETY: a fresh mapping at the start of a page, which is never unmapped and which nobody else uses.
+/// let mutex = unsafe { Options::new().robust().init_at(place.cast()) }?;
+/// drop(mutex.lock()?);
+/// // SAFETY: nobody uses the mutex any more.
+/// unsafe { mutex.destroy() }?;
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[doc(alias = "pthread_mutexattr_t")]
 pub struct Options {
@@ -162,6 +194,24 @@ const LISTED: u32 = if cfg!(target_env = "musl") { 15 } else { 16 };
 /// A process-shared pthread mutex in its place: shared with C as `pthread_mutex_t`.
 ///
 /// It guards what the program says it guards; nothing is inside.
+///
+/// # Examples
+/// ```
+/// use core::{ptr::NonNull, time::Duration};
+/// use ossature_sys::pthread::{Mutex, Options};
+///
+/// let mutex = Options::new().leak()?;
+/// let held = mutex.lock()?;
+/// assert!(mutex.try_lock()?.is_none());
+/// assert!(mutex.lock_timeout(Duration::from_millis(1))?.is_none());
+/// drop(held);
+///
+/// let address = NonNull::new(mutex.as_ptr()).expect("a reference is not null"); // to and from C
+/// // SAFETY: the mutex is set up, and it is never moved or unmapped.
+/// let same = unsafe { Mutex::from_ptr(address) };
+/// assert!(same.try_lock()?.is_some());
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[repr(transparent)]
 #[doc(alias = "pthread_mutex_t")]
 pub struct Mutex {
@@ -384,6 +434,20 @@ pub(crate) fn holds_any() -> bool {
 /// A held mutex, unlocked when dropped. Stays with its thread, as the mutex does.
 ///
 /// In a forked child a copy of it does nothing, and its calls answer `EPERM`.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{errno::Errno, pthread::{Guard, Options}};
+///
+/// let mutex = Options::new().robust().leak()?;
+/// std::thread::spawn(|| core::mem::forget(mutex.lock())).join().unwrap(); // ends with the mutex held
+/// let mut guard: Guard<'_> = mutex.lock()?;
+/// assert!(guard.owner_died());
+/// guard.make_consistent()?; // after what it guards was repaired
+/// assert_eq!(guard.make_consistent(), Err(Errno::INVAL), "said already");
+/// guard.unlock()?;
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[must_use = "dropping this unlocks the mutex"]
 #[derive(Debug)]
 pub struct Guard<'a> {

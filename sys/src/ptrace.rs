@@ -69,6 +69,27 @@ pub fn stop_for_tracer() -> Result<()> {
 ///
 /// # Errors
 /// `ESRCH` when the child does not stand still or has ended, `EIO` where the processor cannot (32-bit ARM, RISC-V).
+///
+/// # Examples
+/// ```standalone_crate
+/// use core::time::Duration;
+/// use ossature_sys::{errno::Errno, process::{ExitStatus, Signal, fork}, ptrace::{self, State}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut child = fork(|| {
+///     ptrace::stop_for_tracer().unwrap();
+///     3
+/// })?;
+/// let patience = Duration::from_secs(10);
+/// ptrace::wait(&mut child, patience)?;
+/// match ptrace::single_step(&child) {
+///     Ok(()) => assert_eq!(ptrace::wait(&mut child, patience)?, Some(State::Stopped(Signal::TRAP.as_raw()))),
+///     Err(errno) => assert_eq!(errno, Errno::IO), // the processor cannot
+/// }
+/// ptrace::resume(&child)?;
+/// assert_eq!(ptrace::wait(&mut child, patience)?, Some(State::Ended(ExitStatus::Code(3))));
+/// # Ok(()) }
+/// ```
 #[doc(alias = "PTRACE_SINGLESTEP")]
 pub fn single_step(child: &Child) -> Result<()> {
     order(child, SINGLESTEP, 0)
@@ -87,6 +108,26 @@ pub fn resume(child: &Child) -> Result<()> {
 ///
 /// # Errors
 /// As [`resume`].
+///
+/// # Examples
+/// ```standalone_crate
+/// use core::time::Duration;
+/// use ossature_sys::{process::{Signal, fork}, ptrace::{self, State}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut child = fork(|| {
+///     ptrace::stop_for_tracer().unwrap();
+///     3
+/// })?;
+/// let patience = Duration::from_secs(10);
+/// ptrace::wait(&mut child, patience)?;
+/// ptrace::resume_with(&child, Signal::TERM)?;
+/// match ptrace::wait(&mut child, patience)? {
+///     Some(State::Ended(end)) => assert_eq!(end.signal(), Some(Signal::TERM.as_raw())),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok(()) }
+/// ```
 pub fn resume_with(child: &Child, signal: Signal) -> Result<()> {
     order(child, CONT, c_long::from(signal.as_raw()))
 }

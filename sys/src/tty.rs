@@ -29,6 +29,15 @@ use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::raw as foreign;
 
 /// `isatty(fd)`: whether it is a terminal.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{eventfd::EventFd, tty::{Pty, is_terminal}};
+///
+/// assert!(is_terminal(&Pty::open()?.terminal));
+/// assert!(!is_terminal(EventFd::counter(0)?));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "isatty")]
 #[doc(alias = "os.isatty")]
 pub fn is_terminal(fd: impl AsFd) -> bool {
@@ -72,6 +81,18 @@ pub fn raw(fd: &(impl AsFd + ?Sized)) -> Result<Restore<'_>> {
 ///
 /// # Errors
 /// `ENOTTY` when it is not a terminal, `EIO` for a process in an orphaned background group.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{fd, tty::{Pty, cbreak}};
+///
+/// let pty = Pty::open()?;
+/// let settings = cbreak(&pty.terminal)?;
+/// fd::write(&pty.controller, b"q")?; // no Enter
+/// assert_eq!(fd::read(&pty.terminal, &mut [0; 8])?, 1);
+/// settings.restore()?;
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "tty.setcbreak")]
 pub fn cbreak(fd: &(impl AsFd + ?Sized)) -> Result<Restore<'_>> {
     Restore::after(fd.as_fd(), |settings| {
@@ -87,6 +108,16 @@ fn byte_by_byte(settings: &mut Termios) {
 }
 
 /// Changed settings of a terminal; dropping this puts the former ones back.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::tty::{Pty, Restore, raw};
+///
+/// let pty = Pty::open()?;
+/// let settings: Restore<'_> = raw(&pty.terminal)?;
+/// settings.restore()?; // now, with an answer; a drop does it silently
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[must_use = "dropping this puts the former settings back"]
 pub struct Restore<'fd> {
     fd: BorrowedFd<'fd>,
@@ -174,6 +205,22 @@ pub fn set_window_size(fd: impl AsFd, size: WindowSize) -> Result<()> {
 ///
 /// # Errors
 /// `ENOTTY` when it is not a terminal, or not the one that controls this session.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature_sys::{process::{fork, id, new_session}, tty::{self, Pty}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pty = Pty::open()?;
+/// let mut child = fork(|| {
+///     new_session().unwrap();
+///     tty::make_controlling(&pty.terminal).unwrap();
+///     tty::set_foreground(&pty.terminal, id()).unwrap();
+///     u8::from(tty::foreground(&pty.terminal) == Ok(Some(id())))
+/// })?;
+/// assert_eq!(child.wait()?.code(), Some(1));
+/// # Ok(()) }
+/// ```
 #[doc(alias = "tcgetpgrp")]
 #[doc(alias = "os.tcgetpgrp")]
 pub fn foreground(fd: impl AsFd) -> Result<Option<Pid>> {
@@ -209,6 +256,18 @@ pub fn make_controlling(fd: impl AsFd) -> Result<()> {
 }
 
 /// A pseudo-terminal: what is written to one side is read from the other.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{fd, tty::Pty};
+///
+/// let pty = Pty::open()?;
+/// fd::write(&pty.controller, b"typed\n")?;
+/// let mut line = [0; 16];
+/// assert_eq!(fd::read(&pty.terminal, &mut line)?, 6);
+/// assert_eq!(&line[..6], b"typed\n");
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Debug)]
 #[doc(alias = "openpty")]
 #[doc(alias = "os.openpty")]

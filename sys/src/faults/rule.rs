@@ -9,6 +9,18 @@ use super::ENABLED;
 use crate::errno::{Errno, Result};
 
 /// What shall happen at the chosen call.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{errno::Errno, eventfd::EventFd, faults::{Fault, Rule}};
+///
+/// for fault in [Fault::Count, Fault::Delay(Duration::from_micros(1)), Fault::Fail(Errno::MFILE)] {
+///     let Ok(armed) = Rule::on("eventfd", fault).arm() else { break }; // built without the hook
+///     assert_eq!(EventFd::counter(0).is_err(), matches!(fault, Fault::Fail(_)));
+///     assert_eq!(armed.hits(), 1);
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The call is not made and answers with this error.
@@ -24,6 +36,20 @@ pub enum Fault {
 }
 
 /// Which calls a fault meets: built up, then [armed](Rule::arm).
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{errno::Errno, eventfd::EventFd, faults::{ENABLED, Fault, Rule}};
+///
+/// let second = Rule::on("eventfd", Fault::Fail(Errno::MFILE)).nth(2);
+/// let later = Rule::on("*", Fault::Count).from(2).times(1).everywhere();
+/// if ENABLED {
+///     let (second, later) = (second.arm()?, later.arm()?);
+///     assert!(EventFd::counter(0).is_ok() && EventFd::counter(0).is_err());
+///     assert_eq!((second.seen(), second.hits(), later.hits()), (2, 1, 1));
+/// }
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[must_use = "a rule does nothing until it is armed"]
 pub struct Rule {
@@ -92,6 +118,19 @@ impl Rule {
 }
 
 /// A rule in force; dropping it takes the rule back.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{errno::Errno, eventfd::EventFd, faults::{ENABLED, Fault, Name, Rule}};
+///
+/// if ENABLED {
+///     let armed = Rule::on("*", Fault::Fail(Errno::MFILE)).arm()?;
+///     assert_eq!(EventFd::counter(0).unwrap_err(), Errno::MFILE);
+///     let met: Name = armed.met();
+///     assert_eq!((&*met, armed.seen(), armed.hits()), ("eventfd", 1, 1));
+/// }
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping this takes the rule back"]
 pub struct Armed {

@@ -36,6 +36,21 @@ use crate::errno::{Errno, Result};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Which calls fail, with which errors, and what is compared: built up, then [run](Sweep::run).
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{errno::Errno, eventfd::EventFd, faults::sweep::{Call, Failure, Sweep, Swept}};
+///
+/// let sweep = Sweep::new(&[Errno::MFILE]).of("eventfd").ignore_threads().anonymous(1 << 20);
+/// let seen = sweep.run_with(
+///     || EventFd::counter(0),
+///     |call: Option<Call>, answer| assert_eq!(call.map(|call| call.errno), answer.err()),
+/// );
+/// match seen {
+///     Ok(swept) => assert_eq!(swept, Swept { calls: 1, refused: 1, survived: 0 }),
+///     Err(failure) => assert_eq!(failure, Failure::NotBuilt),
+/// }
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[must_use = "a sweep does nothing until it is run"]
 pub struct Sweep<'a> {
@@ -186,6 +201,22 @@ impl<'a> Sweep<'a> {
     ///
     /// # Errors
     /// [`Failure::Leaked`] and [`Failure::Unreadable`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::{eventfd::EventFd, faults::sweep::{Failure, Left, Sweep}};
+    ///
+    /// let sweep = Sweep::new(&[]).ignore_threads();
+    /// assert!(sweep.watch(|| drop(EventFd::counter(0))).is_ok());
+    /// match sweep.watch(|| EventFd::counter(0).map(core::mem::forget)) {
+    ///     Err(Failure::Leaked { call: None, left }) => {
+    ///         let left: Left = left;
+    ///         assert_eq!((left.descriptors(), left.mapped(), left.threads()), (1, 0, 0));
+    ///         assert!(left.descriptor().is_some());
+    ///     }
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// ```
     pub fn watch<R>(&self, operation: impl FnOnce() -> R) -> core::result::Result<R, Failure<Infallible>> {
         let before = Traces::take(self.scope).map_err(Failure::Unreadable)?;
         let answer = operation();

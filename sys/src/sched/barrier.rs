@@ -14,6 +14,29 @@ pub use rustix::thread::MembarrierQuery as Barriers;
 ///
 /// # Errors
 /// None: a kernel or sandbox without the call offers nothing.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sched::{self, Barriers};
+///
+/// let offered: Barriers = sched::barriers()?;
+/// if offered.contains(Barriers::PRIVATE_EXPEDITED) {
+///     sched::register_private()?;
+///     sched::membarrier_private()?;
+/// }
+/// if offered.contains(Barriers::PRIVATE_EXPEDITED_SYNC_CORE) {
+///     sched::register_private_sync_core()?;
+///     sched::membarrier_private_sync_core()?;
+/// }
+/// if offered.contains(Barriers::GLOBAL_EXPEDITED) {
+///     sched::register_global()?;
+///     sched::membarrier_global_expedited()?;
+/// }
+/// if offered.contains(Barriers::GLOBAL) {
+///     sched::membarrier_global()?; // takes milliseconds
+/// }
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 pub fn barriers() -> Result<Barriers> {
     raw::call("membarrier", || Ok(rustix::thread::membarrier_query()))
 }

@@ -13,6 +13,21 @@ const WORDS: usize = CpuSet::CAPACITY / BITS;
 /// A set of processors, by number.
 ///
 /// Differs from C's `cpu_set_t`, which ends at 1,024: this one holds the 8,192 that Linux can be built for.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sched::{CpuSet, Cpus};
+///
+/// let mut set = CpuSet::new();
+/// assert!(set.is_empty() && set.insert(2) && set.insert(0));
+/// assert!(!set.insert(CpuSet::CAPACITY), "no kernel has that many");
+/// assert_eq!(set, CpuSet::of([0, 2]));
+/// assert!(set.contains(2) && set.len() == 2);
+/// let numbers: Cpus<'_> = set.iter();
+/// assert!(numbers.eq([0, 2]));
+/// set.remove(2);
+/// assert!(!set.contains(2));
+/// ```
 #[doc(alias = "cpu_set_t")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CpuSet([c_ulong; WORDS]);
@@ -136,6 +151,17 @@ pub fn affinity(thread: Option<Pid>) -> Result<CpuSet> {
 /// # Errors
 /// `EINVAL` when the set holds no processor that exists and is allowed, `EPERM` when the thread is another user's, `ESRCH` when
 /// there is none.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sched::{CpuSet, affinity, set_affinity};
+///
+/// let allowed = affinity(None)?;
+/// let first = allowed.iter().next().expect("a thread runs somewhere");
+/// set_affinity(None, &CpuSet::of([first]))?;
+/// assert_eq!(affinity(None)?, CpuSet::of([first]));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "sched_setaffinity")]
 pub fn set_affinity(thread: Option<Pid>, cpus: &CpuSet) -> Result<()> {
     raw::set_affinity(number(thread), &cpus.0)

@@ -40,6 +40,17 @@ use crate::errno::{Errno, Result};
 use crate::raw;
 
 /// A processor and the memory node that it belongs to.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sched::{self, CpuSet, Place};
+///
+/// sched::set_affinity(None, &CpuSet::of([sched::current_cpu()]))?; // stay here
+/// let Place { cpu, node } = sched::place()?;
+/// assert_eq!(cpu, sched::current_cpu());
+/// println!("processor {cpu} of node {node}");
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Place {
     /// The number of the processor, as in a [`CpuSet`].
@@ -67,6 +78,13 @@ pub fn current_cpu() -> usize {
 
 /// `sysconf(_SC_NPROCESSORS_ONLN)`: how many processors are online, usable by this process or not; `None` where libc cannot
 /// tell. musl counts the usable ones.
+///
+/// # Examples
+/// ```
+/// if let Some(online) = ossature_sys::sched::online_cpus() {
+///     println!("{online} processors");
+/// }
+/// ```
 #[doc(alias = "os.cpu_count")]
 #[doc(alias = "_SC_NPROCESSORS_ONLN")]
 pub fn online_cpus() -> Option<usize> {
@@ -78,6 +96,11 @@ pub fn online_cpus() -> Option<usize> {
 /// `sched_yield()`: lets other threads of the same priority run first.
 ///
 /// Under the ordinary policies this says little about who runs next: to wait for somebody, sleep on a futex.
+///
+/// # Examples
+/// ```
+/// ossature_sys::sched::yield_now();
+/// ```
 #[doc(alias = "sched_yield")]
 #[doc(alias = "yield")]
 pub fn yield_now() {
@@ -99,6 +122,16 @@ pub fn nice(thread: Option<Pid>) -> Result<i32> {
 /// # Errors
 /// `EACCES` when it would be favoured without the privilege or the limit (`RLIMIT_NICE`), `EPERM` when the thread is another user's,
 /// `ESRCH` when there is none.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sched::{nice, set_nice};
+///
+/// let lower = (nice(None)? + 1).min(19);
+/// set_nice(None, lower)?;
+/// assert_eq!(nice(None)?, lower);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "setpriority")]
 pub fn set_nice(thread: Option<Pid>, nice: i32) -> Result<()> {
     raw::call("setpriority", || rustix::process::setpriority_process(thread, nice))
@@ -118,6 +151,17 @@ pub fn timer_slack() -> Result<Duration> {
 ///
 /// # Errors
 /// `EINVAL` for zero (which to the kernel means the default: [`reset_timer_slack`]), `ERANGE` beyond the width of a C long.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::sched::{reset_timer_slack, set_timer_slack, timer_slack};
+///
+/// set_timer_slack(Duration::from_millis(1))?;
+/// assert_eq!(timer_slack()?, Duration::from_millis(1));
+/// reset_timer_slack()?;
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "PR_SET_TIMERSLACK")]
 pub fn set_timer_slack(slack: Duration) -> Result<()> {
     let nanos = u64::try_from(slack.as_nanos()).map_err(|_| Errno::RANGE)?;

@@ -17,6 +17,15 @@ const DEADLINE: u32 = 6;
 const EXT: u32 = 7;
 
 /// The rule by which a thread gets its turn, with that rule's numbers.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sched::Policy;
+///
+/// assert_eq!(Policy::Fifo { priority: 1 }.priorities()?, (1, 99));
+/// assert_eq!(Policy::Normal { nice: 0 }.priorities()?, (0, 0), "the policy has no priorities");
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Policy {
@@ -86,6 +95,16 @@ bitflags! {
 }
 
 /// A policy and what goes with it.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sched::{Flags, Policy, Scheduling, scheduling, set_scheduling};
+///
+/// let wanted = Scheduling { policy: Policy::Batch { nice: 0 }, flags: Flags::RESET_ON_FORK };
+/// set_scheduling(None, wanted)?;
+/// assert_eq!(scheduling(None)?, wanted);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "sched_attr")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Scheduling {
@@ -165,6 +184,15 @@ pub fn policy(thread: Option<Pid>) -> Result<Policy> {
 ///
 /// # Errors
 /// As [`set_scheduling`].
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sched::{Policy, policy, set_policy};
+///
+/// set_policy(None, Policy::Idle)?;
+/// assert_eq!(policy(None)?, Policy::Idle);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "sched_setscheduler")]
 pub fn set_policy(thread: Option<Pid>, policy: Policy) -> Result<()> {
     set_scheduling(thread, Scheduling { policy, flags: Flags::empty() })

@@ -7,6 +7,14 @@ use crate::errno::Result;
 use crate::raw;
 
 /// `gettid()`: the number of the calling thread, which is the process's own in its first thread.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sched::thread_id;
+///
+/// let mine = thread_id();
+/// assert_ne!(std::thread::spawn(thread_id).join().unwrap(), mine);
+/// ```
 #[doc(alias = "gettid")]
 #[doc(alias = "get_native_id")]
 pub fn thread_id() -> Pid {
@@ -18,6 +26,12 @@ pub fn thread_id() -> Pid {
 ///
 /// # Errors
 /// None that the kernel documents for this request.
+///
+/// # Examples
+/// ```
+/// ossature_sys::sched::set_thread_name(c"collector")?;
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "PR_SET_NAME")]
 #[doc(alias = "pthread_setname_np")]
 pub fn set_thread_name(name: &CStr) -> Result<()> {
