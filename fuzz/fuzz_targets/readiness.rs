@@ -2,35 +2,21 @@
 #![no_main]
 
 use core::mem::MaybeUninit;
-use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, AsRawFd};
 
+use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
+use ossature::arbitrary as from;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::{Epoll, Interest};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::select::{FdSet, select};
-use ossature_sys::{fd, pipe};
 
-/// A descriptor of the kind and in the state that `choice` says, and its other side.
-fn any(choice: u8) -> (OwnedFd, Option<OwnedFd>) {
-    let (one, other) = match choice % 4 {
-        0 => pipe::pipe(pipe::Flags::empty()).expect("a pipe"),
-        1 => pipe::pipe(pipe::Flags::empty()).map(|(reader, writer)| (writer, reader)).expect("a pipe"),
-        2 => UnixStream::pair().map(|(near, far)| (near.into(), far.into())).expect("a pair"),
-        _ => return (File::open("/proc/self/exe").expect("this program").into(), None),
-    };
-    if choice & 16 != 0 && choice % 4 != 1 {
-        fd::write(&other, b"x").expect("room for one");
-    }
-    (one, (choice & 32 == 0).then_some(other))
-}
-
-fuzz_target!(|input: Vec<(u8, u16)>| {
-    let input: Vec<_> = input.into_iter().take(32).collect();
-    let objects: Vec<_> = input.iter().map(|(choice, _)| any(*choice)).collect();
-    let asked = || objects.iter().zip(&input).map(|((fd, _), (_, flags))| (fd, PollFlags::from_bits_retain(*flags)));
+fuzz_target!(|input: &[u8]| {
+    let mut input = Unstructured::new(input);
+    let objects = from::descriptors(&mut input, 32).expect("descriptors");
+    let questions: Vec<PollFlags> = objects.iter().map(|_| from::flags(&mut input).expect("flags")).collect();
+    let asked = || objects.iter().zip(&questions).map(|((fd, _), flags)| (fd, *flags));
 
     let mut raw: Vec<_> = asked()
         .map(|(fd, flags)| libc::pollfd { fd: fd.as_raw_fd(), events: flags.bits() as i16, revents: 0 })
@@ -60,9 +46,9 @@ fuzz_target!(|input: Vec<(u8, u16)>| {
     let mut words = [[0; FdSet::words_for(1024)]; 3];
     let mut sets = words.each_mut().map(|words| FdSet::new(words));
     let mut top = 0;
-    for ((fd, _), (_, flags)) in objects.iter().zip(&input) {
+    for ((fd, _), flags) in objects.iter().zip(&questions) {
         top = top.max(fd.as_raw_fd() + 1);
-        for list in (0..3).filter(|list| flags >> list & 1 != 0) {
+        for list in (0..3).filter(|list| flags.bits() >> list & 1 != 0) {
             // SAFETY: a fuzzer has far fewer than 1,024 descriptors.
             unsafe { libc::FD_SET(fd.as_raw_fd(), &mut raw[list]) };
             sets[list].insert(fd.as_fd()).expect("it fits");
