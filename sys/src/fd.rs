@@ -228,6 +228,9 @@ pub fn is_cloexec(fd: impl AsFd) -> Result<bool> {
 ///
 /// # Errors
 /// `EBADF` when `fd` is not open.
+///
+/// # Examples
+/// See [`is_cloexec`].
 #[doc(alias = "FD_CLOEXEC")]
 pub fn set_cloexec(fd: impl AsFd) -> Result<()> {
     raw::call("fcntl", || rustix::io::fcntl_setfd(fd.as_fd(), FdFlags::CLOEXEC))
@@ -239,6 +242,9 @@ pub fn set_cloexec(fd: impl AsFd) -> Result<()> {
 ///
 /// # Errors
 /// `EBADF` when `fd` is not open.
+///
+/// # Examples
+/// See [`is_cloexec`].
 #[doc(alias = "set_inheritable")]
 pub fn clear_cloexec(fd: impl AsFd) -> Result<()> {
     raw::call("fcntl", || rustix::io::fcntl_setfd(fd.as_fd(), FdFlags::empty()))
@@ -270,6 +276,9 @@ pub fn set_nonblocking(fd: impl AsFd) -> Result<()> {
 ///
 /// # Errors
 /// `ENOTTY` for a descriptor whose driver does not know the call.
+///
+/// # Examples
+/// See [`set_nonblocking`].
 pub fn set_blocking(fd: impl AsFd) -> Result<()> {
     raw::call("ioctl", || rustix::io::ioctl_fionbio(fd.as_fd(), false))
 }

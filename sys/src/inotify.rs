@@ -167,6 +167,9 @@ impl Inotify {
     ///
     /// # Errors
     /// `EINVAL` when the watch is gone already.
+    ///
+    /// # Examples
+    /// See [`Watch`].
     #[doc(alias = "inotify_rm_watch")]
     pub fn remove(&self, watch: Watch) -> Result<()> {
         raw::call("inotify_rm_watch", || kernel::remove_watch(&self.0, watch.0))
@@ -272,6 +275,17 @@ impl fmt::Debug for Event<'_> {
 /// The events in a buffer.
 ///
 /// A buffer that ends within an event, or whose event claims a longer name than there is, ends the iteration there.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::inotify::{Inotify, Iter, ROOM};
+///
+/// let mut buffer = [0; ROOM];
+/// let mut news: Iter<'_> = Inotify::new()?.read(&mut buffer, Duration::ZERO)?;
+/// assert_eq!(news.next(), None, "nothing is watched");
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Iter<'b> {
     rest: &'b [u8],

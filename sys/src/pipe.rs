@@ -24,6 +24,16 @@ use crate::fd::{AsFd, OwnedFd};
 use crate::raw;
 
 /// The longest write that is never mixed with another writer's, in bytes.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{fd, pipe::{self, PIPE_BUF}};
+///
+/// let (reader, writer) = pipe::pipe(pipe::Flags::NONBLOCK)?;
+/// assert_eq!(fd::write(&writer, &[0; PIPE_BUF])?, PIPE_BUF, "all or nothing");
+/// assert_eq!(pipe::unread(&reader)?, PIPE_BUF as u64);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "select.PIPE_BUF")]
 pub const PIPE_BUF: usize = 4096;
 static_assertions::const_assert_eq!(PIPE_BUF, rustix::pipe::PIPE_BUF);
@@ -68,6 +78,9 @@ pub fn pipe(flags: Flags) -> Result<(OwnedFd, OwnedFd)> {
 ///
 /// # Errors
 /// `EBADF` when `fd` is not a pipe.
+///
+/// # Examples
+/// See [`set_capacity`].
 #[doc(alias = "F_GETPIPE_SZ")]
 pub fn capacity(fd: impl AsFd) -> Result<usize> {
     raw::call("fcntl", || rustix::pipe::fcntl_getpipe_size(fd.as_fd()))

@@ -382,6 +382,9 @@ impl Mutex {
     ///
     /// # Safety
     /// Nobody uses it any more, in any process, unless it is set up again.
+    ///
+    /// # Examples
+    /// See [`Options`].
     #[doc(alias = "pthread_mutex_destroy")]
     pub unsafe fn destroy(&self) -> Result<()> {
         // SAFETY: set up and in its place; the caller promises that nobody comes later.

@@ -48,8 +48,33 @@ const BITS: usize = usize::BITS as usize;
 pub const READ: PollFlags =
     PollFlags::IN.union(PollFlags::RDNORM).union(PollFlags::RDBAND).union(PollFlags::HUP).union(PollFlags::ERR);
 /// What readiness for writing means to select.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{eventfd::EventFd, poll::PollFd, select::{WRITE, select_slice}};
+///
+/// let event = EventFd::counter(0)?;
+/// let mut fds = [PollFd::new(&event, WRITE)];
+/// select_slice(&mut fds, Duration::from_secs(1))?;
+/// assert!(fds[0].revents().intersects(WRITE));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 pub const WRITE: PollFlags = PollFlags::OUT.union(PollFlags::WRNORM).union(PollFlags::WRBAND).union(PollFlags::ERR);
 /// What an exceptional condition means to select: something urgent, such as out-of-band data on TCP.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{poll::PollFd, select::{EXCEPT, READ, select_slice}, socket::{Kind, Socket}};
+///
+/// let (near, far) = Socket::pair(Kind::Stream)?;
+/// far.send(b"x", Duration::from_secs(1))?;
+/// let mut fds = [PollFd::new(&near, READ | EXCEPT)];
+/// assert_eq!(select_slice(&mut fds, Duration::from_secs(1))?, 1);
+/// assert!(fds[0].revents().intersects(READ) && !fds[0].revents().intersects(EXCEPT));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 pub const EXCEPT: PollFlags = PollFlags::PRI;
 
 /// `fd_set`: a set of borrowed descriptors over a bit array of the caller's.

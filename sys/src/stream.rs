@@ -82,6 +82,9 @@ pub struct Stream {
 }
 
 /// What carries the bytes.
+///
+/// # Examples
+/// See [`Stream`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "Carrier")]
 pub enum StreamKind {

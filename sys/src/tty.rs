@@ -238,6 +238,9 @@ pub fn foreground(fd: impl AsFd) -> Result<Option<Pid>> {
 /// # Errors
 /// `ENOTTY` when it does not control this session, `EPERM` when the group is not in this session, `ESRCH` when there is
 /// no such group.
+///
+/// # Examples
+/// See [`foreground`].
 #[doc(alias = "tcsetpgrp")]
 #[doc(alias = "os.tcsetpgrp")]
 pub fn set_foreground(fd: impl AsFd, group: Pid) -> Result<()> {
@@ -250,6 +253,9 @@ pub fn set_foreground(fd: impl AsFd, group: Pid) -> Result<()> {
 /// # Errors
 /// `EPERM` when the caller leads no session, has a terminal already, or the terminal controls another session; `ENOTTY`
 /// when it is not a terminal.
+///
+/// # Examples
+/// See [`foreground`].
 #[doc(alias = "TIOCSCTTY")]
 pub fn make_controlling(fd: impl AsFd) -> Result<()> {
     foreign::call("ioctl", || rustix::process::ioctl_tiocsctty(fd.as_fd()))

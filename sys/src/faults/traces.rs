@@ -189,6 +189,21 @@ fn entries(folder: &OwnedFd, mut each: impl FnMut(BorrowedFd<'_>, &core::ffi::CS
 }
 
 /// What is different after an operation from before.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{eventfd::EventFd, faults::sweep::{Failure, Left, Sweep}};
+///
+/// let leak = || EventFd::counter(0).map(core::mem::forget);
+/// match Sweep::new(&[]).ignore_threads().watch(leak) {
+///     Err(Failure::Leaked { call: None, left }) => {
+///         let left: Left = left;
+///         assert_eq!((left.descriptors(), left.mapped(), left.threads()), (1, 0, 0));
+///         assert!(left.descriptor().is_some());
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left {
     descriptors: i64,

@@ -107,6 +107,16 @@ fn ended(answer: Result<()>) -> Result<Wait> {
 }
 
 /// The most words that [`wait_any`] takes.
+///
+/// # Examples
+/// ```
+/// use core::sync::atomic::AtomicU32;
+/// use ossature_sys::futex::{Reach, WAIT_ANY_MAX, Waiter, wait_any};
+///
+/// let word = AtomicU32::new(0);
+/// let waiters = vec![Waiter::new(&word, 1, Reach::Private); WAIT_ANY_MAX + 1];
+/// assert!(wait_any(&waiters, None).is_err());
+/// ```
 pub const WAIT_ANY_MAX: usize = 128;
 
 /// One word of [`wait_any`]: sleep while it holds the expected value.
@@ -171,6 +181,9 @@ impl<'w> Waiter<'w> {
 ///
 /// # Errors
 /// `EINVAL` for no words or more than [`WAIT_ANY_MAX`].
+///
+/// # Examples
+/// See [`Waiter`].
 #[doc(alias = "futex_waitv")]
 pub fn wait_any(waiters: &[Waiter<'_>], timeout: impl Into<Deadline>) -> Result<Wait> {
     wait_any_at(waiters, timeout.into()).map(|(ended, _)| ended)

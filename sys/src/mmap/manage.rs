@@ -139,6 +139,9 @@ impl Region {
     /// # Errors
     /// `ERANGE` when the range is not within the region, `EINVAL` when the kernel does not know the advice or it does not fit
     /// this memory, `EAGAIN` and `ENOMEM` when the kernel is short of memory.
+    ///
+    /// # Examples
+    /// See [`Advice`].
     #[doc(alias = "madvise")]
     pub fn advise(&self, offset: usize, len: usize, advice: Advice) -> Result<()> {
         let advice = match advice {
@@ -170,6 +173,9 @@ impl Region {
     /// # Safety
     /// * No value that somebody relies on lies in these pages, nor will until the advice has taken effect.
     /// * With [`Discard::Poison`]: nobody touches the pages again.
+    ///
+    /// # Examples
+    /// See [`Discard`].
     pub unsafe fn discard(&self, offset: usize, len: usize, how: Discard) -> Result<()> {
         let advice = match how {
             Discard::DontNeed => Raw::LinuxDontNeed,
@@ -190,6 +196,9 @@ impl Region {
     /// # Safety
     /// A child forked while [`Inherit::Nothing`] or [`Inherit::Zeros`] holds does not use or drop this region, nor anything that
     /// lies in it or borrows from it: what is mapped there may be something else by then.
+    ///
+    /// # Examples
+    /// See [`Inherit`].
     pub unsafe fn inherit(&self, offset: usize, len: usize, how: Inherit) -> Result<()> {
         let advice = match how {
             Inherit::Pages => Raw::LinuxDoFork,

@@ -138,6 +138,9 @@ impl Region {
     ///
     /// # Errors
     /// `EINVAL` when `len` is 0, `ENOMEM` when there is not that much memory or address space.
+    ///
+    /// # Examples
+    /// See [`as_mut_slice`](Self::as_mut_slice).
     #[doc(alias = "MAP_PRIVATE")]
     pub fn private(len: usize) -> Result<Self> {
         Self::map(None, 0, len, Protection::READ | Protection::WRITE, MapFlags::PRIVATE, Backing::Private)
@@ -159,6 +162,9 @@ impl Region {
     ///
     /// # Errors
     /// As [`file_write`](Self::file_write).
+    ///
+    /// # Examples
+    /// See [`Memfd`].
     pub fn shared(fd: impl AsFd, len: usize) -> Result<Self> {
         Self::file_write(fd, 0, len)
     }

@@ -46,6 +46,9 @@ pub fn barriers() -> Result<Barriers> {
 ///
 /// # Errors
 /// `EPERM` before [`register_private`], `EINVAL` or `ENOSYS` where the kernel or a sandbox does not offer it.
+///
+/// # Examples
+/// See [`barriers`].
 #[doc(alias = "MEMBARRIER_CMD_PRIVATE_EXPEDITED")]
 pub fn membarrier_private() -> Result<()> {
     run(MembarrierCommand::PrivateExpedited)
@@ -55,6 +58,9 @@ pub fn membarrier_private() -> Result<()> {
 ///
 /// # Errors
 /// `EINVAL` or `ENOSYS` where it is not offered.
+///
+/// # Examples
+/// See [`barriers`].
 #[doc(alias = "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED")]
 pub fn register_private() -> Result<()> {
     run(MembarrierCommand::RegisterPrivateExpedited)
@@ -65,6 +71,9 @@ pub fn register_private() -> Result<()> {
 ///
 /// # Errors
 /// As [`membarrier_private`], with [`register_private_sync_core`].
+///
+/// # Examples
+/// See [`barriers`].
 #[doc(alias = "MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE")]
 pub fn membarrier_private_sync_core() -> Result<()> {
     run(MembarrierCommand::PrivateExpeditedSyncCore)
@@ -75,6 +84,9 @@ pub fn membarrier_private_sync_core() -> Result<()> {
 ///
 /// # Errors
 /// `EINVAL` or `ENOSYS` where it is not offered.
+///
+/// # Examples
+/// See [`barriers`].
 #[doc(alias = "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE")]
 pub fn register_private_sync_core() -> Result<()> {
     run(MembarrierCommand::RegisterPrivateExpeditedSyncCore)
@@ -85,6 +97,9 @@ pub fn register_private_sync_core() -> Result<()> {
 ///
 /// # Errors
 /// `EINVAL` on kernels with full dynamic ticks, `ENOSYS` where it is not offered.
+///
+/// # Examples
+/// See [`barriers`].
 #[doc(alias = "MEMBARRIER_CMD_GLOBAL")]
 #[doc(alias = "MEMBARRIER_CMD_SHARED")]
 pub fn membarrier_global() -> Result<()> {
@@ -96,6 +111,9 @@ pub fn membarrier_global() -> Result<()> {
 ///
 /// # Errors
 /// `EINVAL` or `ENOSYS` where it is not offered.
+///
+/// # Examples
+/// See [`barriers`].
 #[doc(alias = "MEMBARRIER_CMD_GLOBAL_EXPEDITED")]
 pub fn membarrier_global_expedited() -> Result<()> {
     run(MembarrierCommand::GlobalExpedited)
@@ -106,6 +124,9 @@ pub fn membarrier_global_expedited() -> Result<()> {
 ///
 /// # Errors
 /// `EINVAL` or `ENOSYS` where it is not offered.
+///
+/// # Examples
+/// See [`barriers`].
 #[doc(alias = "MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED")]
 pub fn register_global() -> Result<()> {
     run(MembarrierCommand::RegisterGlobalExpedited)

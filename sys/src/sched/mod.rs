@@ -63,6 +63,9 @@ pub struct Place {
 ///
 /// # Errors
 /// `ENOSYS` in a sandbox that forbids it.
+///
+/// # Examples
+/// See [`Place`].
 #[doc(alias = "getcpu")]
 pub fn place() -> Result<Place> {
     let (cpu, node) = raw::sched::getcpu()?;
@@ -141,6 +144,9 @@ pub fn set_nice(thread: Option<Pid>, nice: i32) -> Result<()> {
 ///
 /// # Errors
 /// None that the kernel documents for this request.
+///
+/// # Examples
+/// See [`set_timer_slack`].
 #[doc(alias = "PR_GET_TIMERSLACK")]
 pub fn timer_slack() -> Result<Duration> {
     Ok(Duration::from_nanos(raw::call("prctl", rustix::thread::current_timer_slack)?))
@@ -173,6 +179,9 @@ pub fn set_timer_slack(slack: Duration) -> Result<()> {
 ///
 /// # Errors
 /// None that the kernel documents for this request.
+///
+/// # Examples
+/// See [`set_timer_slack`].
 pub fn reset_timer_slack() -> Result<()> {
     raw::call("prctl", || rustix::thread::set_current_timer_slack(None))
 }

@@ -79,6 +79,9 @@ pub enum Policy {
 
 bitflags! {
     /// What goes with a policy: `SCHED_FLAG_*`.
+    ///
+    /// # Examples
+    /// See [`Scheduling`].
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
     pub struct Flags: u64 {
         /// Children and new threads get the ordinary policy, and a nice value of at least 0.
@@ -202,6 +205,9 @@ pub fn set_policy(thread: Option<Pid>, policy: Policy) -> Result<()> {
 ///
 /// # Errors
 /// `ESRCH` when there is no such thread.
+///
+/// # Examples
+/// See [`Scheduling`].
 #[doc(alias = "sched_getattr")]
 pub fn scheduling(thread: Option<Pid>) -> Result<Scheduling> {
     let attr = raw::attr(number(thread))?;
@@ -214,6 +220,9 @@ pub fn scheduling(thread: Option<Pid>) -> Result<Scheduling> {
 /// `EPERM` when the policy or the nice value needs a privilege or a limit (`RLIMIT_RTPRIO`, `RLIMIT_NICE`) that is missing, or a deadline
 /// thread is bound to some processors only; `EINVAL` when a priority or a time is out of range; `EBUSY` when there is no room for the deadline;
 /// `ESRCH` when there is no such thread.
+///
+/// # Examples
+/// See [`Scheduling`].
 #[doc(alias = "sched_setattr")]
 pub fn set_scheduling(thread: Option<Pid>, scheduling: Scheduling) -> Result<()> {
     let attr = SchedAttr { flags: scheduling.flags.bits(), ..scheduling.policy.attr()? };

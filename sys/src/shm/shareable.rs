@@ -21,13 +21,20 @@ use crate::errno::Result;
 ///
 /// # Examples
 /// ```
-/// use ossature_sys::shm::{Init, Shareable, Shm};
+/// use ossature_sys::shm::{Description, Fingerprint, Plain, Shareable, Shm};
 ///
-/// fn place_twice<T: Shareable, I: Init<T> + Copy>(init: I) -> ossature_sys::errno::Result<[Shm<T>; 2]> {
-///     Ok([Shm::place(init)?, Shm::place(init)?])
+/// #[derive(Clone, Copy)]
+/// #[repr(transparent)]
+/// struct Metres(f64);
+///
+/// // SAFETY: transparent around a number.
+/// unsafe impl Shareable for Metres {
+///     const FINGERPRINT: Fingerprint = Description::of("metres").part(f64::FINGERPRINT).fingerprint();
 /// }
-/// let [one, two] = place_twice::<u32, _>(7)?;
-/// assert_eq!(*one, *two);
+/// // SAFETY: as above, so every bit pattern is a valid value.
+/// unsafe impl Plain for Metres {}
+///
+/// assert_eq!(Shm::place(Metres(1.5))?.0, 1.5);
 /// # Ok::<(), ossature_sys::errno::Errno>(())
 /// ```
 #[diagnostic::on_unimplemented(
@@ -115,6 +122,28 @@ pub unsafe trait Init<T> {
 }
 
 /// The locks of a value, as far as they concern unmapping it.
+///
+/// # Examples
+/// A type around another passes the visit on:
+/// ```
+/// use ossature_sys::{scope::Shared, shm::{Description, Fingerprint, Nodes, Shareable}, sync::Lock};
+///
+/// type Inner = Lock<u64, Shared>;
+/// #[repr(transparent)]
+/// struct Total(Inner);
+///
+/// // SAFETY: transparent around a shareable value, whose locks are visited.
+/// unsafe impl Shareable for Total {
+///     const FINGERPRINT: Fingerprint = Description::of("total").part(Inner::FINGERPRINT).fingerprint();
+///     const LOCKS: bool = Inner::LOCKS;
+///
+///     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
+///         // SAFETY: the caller's promise, passed on to the field at the same address.
+///         unsafe { Inner::nodes(place.cast(), visit) };
+///     }
+/// }
+/// assert!(Total::LOCKS);
+/// ```
 #[derive(Debug, Default)]
 pub struct Nodes {
     linked: bool,

@@ -13,6 +13,9 @@ use crate::raw;
 
 bitflags! {
     /// How a handler is run.
+    ///
+    /// # Examples
+    /// See [`handle`].
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
     pub struct Flags: u32 {
         /// Calls that the handler interrupted go on by themselves where the kernel can (waits with a deadline cannot).
@@ -38,6 +41,9 @@ bitflags! {
 }
 
 /// What a signal does at present.
+///
+/// # Examples
+/// See [`disposition`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Disposition {
     /// What the system does with it: ends, stops or continues the process, or nothing.
@@ -109,6 +115,9 @@ pub fn disposition(signal: Signal) -> Result<Disposition> {
 ///
 /// # Errors
 /// `EINVAL` for SIGKILL and SIGSTOP.
+///
+/// # Examples
+/// See [`Action`].
 #[doc(alias = "SIG_IGN")]
 pub fn ignore(signal: Signal) -> Result<Action> {
     change(signal, Some(&action(libc::SIG_IGN, Flags::empty(), SignalSet::EMPTY)))
@@ -183,6 +192,9 @@ pub unsafe fn handle(
 ///
 /// # Safety
 /// A handler that `before` names must still be callable and fit `signal`: the obligations of [`handle`] hold for it.
+///
+/// # Examples
+/// See [`Action`].
 pub unsafe fn reinstate(signal: Signal, before: Action) -> Result<Action> {
     change(signal, Some(&before.0))
 }

@@ -14,6 +14,9 @@ use crate::thread_bound::GuardStaysInItsThread;
 ///
 /// # Errors
 /// None that the system documents; the fault hook may give one.
+///
+/// # Examples
+/// See [`Masked`].
 #[doc(alias = "pthread_sigmask")]
 pub fn mask() -> Result<SignalSet> {
     change(libc::SIG_BLOCK, None).map(|before| SignalSet::from_c(&before))
@@ -42,6 +45,9 @@ pub fn block(set: SignalSet) -> Result<Masked> {
 ///
 /// # Errors
 /// None that the system documents; the fault hook may give one.
+///
+/// # Examples
+/// See [`Masked`].
 #[doc(alias = "SIG_UNBLOCK")]
 pub fn unblock(set: SignalSet) -> Result<Masked> {
     Masked::by(libc::SIG_UNBLOCK, set)
@@ -51,6 +57,9 @@ pub fn unblock(set: SignalSet) -> Result<Masked> {
 ///
 /// # Errors
 /// None that the system documents; the fault hook may give one.
+///
+/// # Examples
+/// See [`Masked`].
 #[doc(alias = "SIG_SETMASK")]
 pub fn set_mask(set: SignalSet) -> Result<Masked> {
     Masked::by(libc::SIG_SETMASK, set)

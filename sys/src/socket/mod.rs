@@ -388,6 +388,9 @@ impl Socket {
     ///
     /// # Errors
     /// `ENOTSOCK` for a descriptor that is not a socket.
+    ///
+    /// # Examples
+    /// See [`Credentials`].
     #[doc(alias = "SO_PEERCRED")]
     pub fn peer_credentials(&self) -> Result<Option<Credentials>> {
         ancillary::peer_credentials(self.as_fd())

@@ -14,6 +14,17 @@ use crate::fd::{BorrowedFd, PollFlags, by_deadline};
 use crate::raw;
 
 /// The most descriptors that one message carries.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{errno::Errno, fd, socket::{Kind, MOST_DESCRIPTORS, Socket}};
+///
+/// let (near, _far) = Socket::pair(Kind::Stream)?;
+/// let too_many = [fd::stdout(); MOST_DESCRIPTORS + 1];
+/// assert_eq!(near.send_with(b"x", &too_many, Duration::from_secs(1)), Err(Errno::INVAL));
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[doc(alias = "SCM_MAX_FD")]
 pub const MOST_DESCRIPTORS: usize = 253;
 

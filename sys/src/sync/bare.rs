@@ -188,6 +188,21 @@ impl<S: Scope> RLock<(), S> {
 
 /// The hold of a lock around nothing, without a guard: what a [`Condition`](super::condition::Condition) releases and takes
 /// again. Dropping it releases nothing.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::sync::{Condition, HandoffLock, bare::{ByName, NotOwner}};
+///
+/// static TURN: HandoffLock = HandoffLock::new();
+/// static CHANGED: Condition = Condition::new();
+/// assert_eq!(TURN.by_name().unwrap_err(), NotOwner::Free);
+/// TURN.acquire();
+/// let hold: ByName<'_, HandoffLock> = TURN.by_name()?;
+/// let (_hold, notified) = CHANGED.wait_timeout(hold, Duration::from_millis(1))?;
+/// assert!(!notified && TURN.locked(), "the lock is held again");
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[must_use = "only a wait does anything with the hold"]
 pub struct ByName<'l, L: ?Sized> {
     lock: &'l L,
@@ -205,6 +220,18 @@ impl<L: ?Sized> fmt::Debug for ByName<'_, L> {
 ///
 /// # Safety
 /// As for [`Held`]; and nobody relies on being alone while the lock is held.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sync::{Lock, RLock, bare::Named};
+///
+/// fn is_held<L: Named>(lock: &L) -> bool {
+///     lock.check_held().is_ok()
+/// }
+/// let (lock, nested) = (Lock::new(()), RLock::new(()));
+/// lock.acquire();
+/// assert!(is_held(&lock) && !is_held(&nested));
+/// ```
 pub unsafe trait Named {
     /// Who may wait for the lock.
     type Scope: Scope;

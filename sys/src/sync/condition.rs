@@ -101,6 +101,9 @@ pub struct Condition<S: Scope = Private> {
 }
 
 /// How [`Condition::wait_for`] ended.
+///
+/// # Examples
+/// See [`Condition`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "only `Ready` says that the condition holds"]
 pub enum Wait {

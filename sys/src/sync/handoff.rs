@@ -62,6 +62,9 @@ pub struct HandoffLock<S: Scope = Private> {
 }
 
 /// A lock was released that nobody held.
+///
+/// # Examples
+/// See [`HandoffLock`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotLocked;
 

@@ -32,6 +32,20 @@ use crate::sync::thread_number;
 /// The hold of one shared lock by one thread.
 ///
 /// It can be used with the lock at the same address only: not with another mapping of the same memory.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{scope::NotOwner, shm::Shm, sync::{Lock, hold::Hold}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (one, two) = (Shm::place(Lock::shared(5_u32))?, Shm::place(Lock::shared(6_u32))?);
+/// let hold: Hold = one.lock()?.into_hold();
+/// assert_eq!((one.held(&hold), two.held(&hold)), (Ok(&5), Err(NotOwner::Free)));
+/// assert!(one.is_mine() && !one.is_abandoned(&hold)?);
+/// assert!(one.resume(hold).is_ok()); // the guard is dropped
+/// assert!(!one.is_locked());
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "a hold that is dropped leaves the lock held"]
 pub struct Hold {
@@ -84,6 +98,9 @@ impl<T: ?Sized> Lock<T, Shared> {
     ///
     /// # Errors
     /// As for [`held`](Self::held).
+    ///
+    /// # Examples
+    /// See [`Hold`].
     pub fn is_abandoned(&self, hold: &Hold) -> Result<bool, NotOwner> {
         self.check_hold(hold)?;
         Ok(self.raw.abandoned())

@@ -114,6 +114,7 @@ use crate::thread_bound::GuardStaysInItsThread;
 /// let shared = Shm::place_locked_slice(10, |index| index as u32)?; // for processes
 /// assert!(shared.len() == 10 && !shared.is_empty());
 /// assert_eq!(shared.lock()?[9], 9);
+/// assert!(!shared.is_mine());
 /// # Ok(()) }
 /// ```
 #[doc(alias = "Mutex")]
@@ -215,6 +216,9 @@ impl<T: Shareable> Lock<[T], Shared> {
 }
 
 /// Makes a shared [`Lock`] where a [`Shm`](crate::shm::Shm) puts it.
+///
+/// # Examples
+/// See [`Lock::shared`].
 #[derive(Clone, Copy, Debug)]
 #[must_use = "an initialiser does nothing until it is placed"]
 pub struct SharedInit<I>(I);

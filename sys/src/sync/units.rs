@@ -81,6 +81,9 @@ pub(crate) const fn has_sleepers(state: u64) -> bool {
 }
 
 /// A release would have made the value too large. Nothing was released.
+///
+/// # Examples
+/// See [`Semaphore`](crate::sync::semaphore::Semaphore).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow;
 

@@ -12,6 +12,16 @@ mod sealed {
 }
 
 /// What an action of [`wait_with`](super::Barrier::wait_with) may answer: `()`, or a `Result` whose error breaks the barrier.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sync::barrier::{Action, Barrier};
+///
+/// fn pass<A: Action>(barrier: &Barrier, action: impl FnOnce() -> A) -> Result<u32, A::Failure> {
+///     barrier.wait_with(action)
+/// }
+/// assert_eq!(pass(&Barrier::new(1), || ()), Ok(0));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "the action of a barrier answers `()` or `Result<(), E>`, not `{Self}`",
     note = "end the closure with `;` or with `.map(drop)`"
@@ -64,6 +74,15 @@ impl<E> Action for Result<(), E> {
 }
 
 /// Why a wait ended whose action may fail.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sync::barrier::{Barrier, WaitError};
+///
+/// let alone = Barrier::new(1);
+/// assert_eq!(alone.wait_with(|| Err("no disk")), Err(WaitError::Action("no disk")));
+/// assert!(alone.is_broken());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitError<E> {
     /// The barrier is broken.

@@ -255,6 +255,9 @@ impl<S: Scope> Barrier<S> {
     ///
     /// # Errors
     /// As for `join`.
+    ///
+    /// # Examples
+    /// See [`Party`].
     pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<Option<Party<'_, S>>> {
         S::outcome(self.enrol(limit.into()))
     }
