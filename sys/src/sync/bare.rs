@@ -15,7 +15,7 @@
 //!
 //! The lock belongs to the thread that took it: nobody else can release it, and when that thread ends the lock is free and
 //! [abandoned](super::lock::Guard::abandoned). What one takes and another releases is a
-//! [`HandoffLock`](super::handoff::HandoffLock).
+//! [`HandoffLock`].
 //!
 //! A `Lock` of scope `Private` does not know its holder. As with Python's `threading.Lock`, any thread may release it:
 //!
