@@ -57,6 +57,18 @@ pub fn deadline(bytes: &mut Unstructured<'_>) -> Result<Deadline> {
 ///
 /// # Errors
 /// As of `arbitrary`.
+///
+/// # Examples
+/// ```
+/// use arbitrary::Unstructured;
+/// use ossature::arbitrary::{signal, signals};
+///
+/// let mut bytes = Unstructured::new(&[7; 64]);
+/// let one = signal(&mut bytes)?;
+/// let set = signals(&mut bytes)?;
+/// assert!((1..=64).contains(&(one as i32)) && set.iter().count() <= 8);
+/// # Ok::<(), arbitrary::Error>(())
+/// ```
 pub fn signal(bytes: &mut Unstructured<'_>) -> Result<Signal> {
     let number = bytes.int_in_range(1..=64)?;
     // The C library keeps the numbers from 32 on to itself.
@@ -67,6 +79,9 @@ pub fn signal(bytes: &mut Unstructured<'_>) -> Result<Signal> {
 ///
 /// # Errors
 /// As of `arbitrary`.
+///
+/// # Examples
+/// See the example of [`signal`].
 pub fn signals(bytes: &mut Unstructured<'_>) -> Result<SignalSet> {
     (0..bytes.int_in_range(0..=8_u8)?).map(|_| signal(bytes)).collect()
 }
@@ -75,6 +90,20 @@ pub fn signals(bytes: &mut Unstructured<'_>) -> Result<SignalSet> {
 ///
 /// # Errors
 /// As of `arbitrary`.
+///
+/// # Examples
+/// ```
+/// use arbitrary::Unstructured;
+/// use ossature::arbitrary::address;
+/// use ossature::multiprocessing::connection::{Address, pickle::Value};
+///
+/// let mut bytes = Unstructured::new(&[7; 64]);
+/// let address = address(&mut bytes)?;
+/// if let Ok(pickled) = Value::try_from(&address) {
+///     assert_eq!(Address::try_from(&pickled).unwrap(), address); // what a fuzz target checks
+/// }
+/// # Ok::<(), arbitrary::Error>(())
+/// ```
 #[cfg(feature = "multiprocessing")]
 pub fn address(bytes: &mut Unstructured<'_>) -> Result<Address> {
     Ok(match bytes.int_in_range(0..=2_u8)? {

@@ -39,10 +39,27 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(1 << 31);
 /// A lock that any frame may release.
 ///
 /// Differs from Python: acquiring a taken one is an error, instead of an answer that it was acquired.
+///
+/// # Examples
+/// ```
+/// use ossature::dummy_thread::{LockType, RLock, allocate_lock};
+///
+/// let lock: LockType = allocate_lock();
+/// lock.acquire().unwrap();
+/// assert!(lock.acquire().is_err(), "nobody else runs who could release it");
+/// lock.release().unwrap();
+///
+/// let again = RLock::local(5);
+/// let (outer, inner) = (again.lock().unwrap(), again.lock().unwrap());
+/// assert_eq!(*outer + *inner, 10);
+/// ```
 pub type LockType = handoff::HandoffLock<Local>;
 
 /// A lock that may be taken again by who has it, which here is everybody. Each level is a guard, so none can be released
 /// too often.
+///
+/// # Examples
+/// See the example of [`LockType`].
 pub type RLock<T = ()> = rlock::RLock<T, Local>;
 
 thread_local! {
@@ -99,6 +116,16 @@ fn interrupted() -> Error {
 }
 
 /// The number of every thread here: 1.
+///
+/// # Examples
+/// ```
+/// use ossature::dummy_thread::{get_ident, set_stack_size, stack_size, start_new_thread};
+///
+/// assert_eq!(start_new_thread(|| assert_eq!(get_ident().get(), 1))?, get_ident());
+/// assert_eq!(stack_size(), 0, "it runs on its caller's stack");
+/// assert!(set_stack_size(1 << 20).is_err());
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub fn get_ident() -> Ident {
     Ident::MAIN
 }
@@ -110,6 +137,9 @@ pub fn allocate_lock() -> LockType {
 }
 
 /// The size of the stack of a new thread: 0, for there is none.
+///
+/// # Examples
+/// See the example of [`get_ident`].
 pub fn stack_size() -> usize {
     0
 }
@@ -118,6 +148,9 @@ pub fn stack_size() -> usize {
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`], whatever the size.
+///
+/// # Examples
+/// See the example of [`get_ident`].
 pub fn set_stack_size(size: usize) -> Result<usize> {
     let message =
         format!("setting thread stack size not supported ({size} bytes): nothing here has a stack of its own");

@@ -194,6 +194,24 @@ impl Error {
 
     /// How the new process ended, for [`ErrorKind::StartFailed`]: by itself, or killed because it did not answer in time.
     /// `None` if there was no process, or if this process did not see the end.
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use std::time::Duration;
+    /// use ossature::ErrorKind;
+    /// use ossature::multiprocessing::{Context, Process, Tasks, freeze_support, tasks};
+    ///
+    /// fn work() {}
+    /// static TASKS: Tasks = tasks![work];
+    ///
+    /// fn main() {
+    ///     freeze_support(TASKS);
+    ///     let builder = Process::builder().context(Context::Spawn).start_timeout(Duration::ZERO);
+    ///     let error = builder.start(work, ()).unwrap_err();
+    ///     assert_eq!(error.kind(), ErrorKind::StartFailed);
+    ///     assert!(error.exit_status().is_none_or(|exit| !exit.success()), "killed, because its time was over");
+    /// }
+    /// ```
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.0.exit
     }

@@ -3,6 +3,8 @@
 //! Each rule is a function from a file's path and text to its complaints, so that [`every_rule_finds_a_planted_defect`]
 //! can try it on a file that breaks it.
 
+#[path = "tidy/examples.rs"]
+mod examples;
 #[path = "tidy/guide.rs"]
 mod guide;
 #[path = "tidy/layers.rs"]

@@ -158,12 +158,29 @@ impl Drop for Frames {
 }
 
 /// How many threads live: always 1, the one that runs.
+///
+/// # Examples
+/// ```
+/// use ossature::dummy_threading::{Thread, active_count, current_thread, enumerate, main_thread};
+///
+/// let thread = Thread::builder().name("inner").spawn(|| {
+///     assert_eq!(current_thread().name(), "inner");
+///     assert_eq!((active_count(), enumerate()), (1, vec![current_thread()]));
+///     main_thread().name()
+/// })?;
+/// assert_eq!(thread.result()?, "MainThread");
+/// assert_eq!(current_thread(), main_thread());
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[doc(alias = "activeCount")]
 pub fn active_count() -> usize {
     1
 }
 
 /// The one thread that runs.
+///
+/// # Examples
+/// See the example of [`active_count`].
 pub fn enumerate() -> Vec<Thread> {
     vec![current_thread()]
 }
@@ -171,12 +188,18 @@ pub fn enumerate() -> Vec<Thread> {
 /// The thread that runs: the one that was started last and has not ended, or `MainThread`.
 ///
 /// Differs from Python, which loses the main thread once anything was started and answers with `Dummy-1` for ever.
+///
+/// # Examples
+/// See the example of [`active_count`].
 #[doc(alias = "currentThread")]
 pub fn current_thread() -> Thread {
     Thread::of(frames().current())
 }
 
 /// `MainThread`, which is every thread of the system to itself.
+///
+/// # Examples
+/// See the example of [`active_count`].
 pub fn main_thread() -> Thread {
     Thread::of(frames().main.clone())
 }

@@ -9,6 +9,9 @@ use crate::thread::{Escaped, aloud};
 use crate::threading::{self, TraceEvent};
 
 /// A panic that ended a thread's work.
+///
+/// # Examples
+/// See the example of [`set_excepthook`].
 pub type PanicReport<'p> = threading::PanicReport<'p, Thread>;
 /// What [`set_excepthook`] takes.
 pub type ExceptHook = Arc<dyn Fn(&PanicReport<'_>)>;
@@ -26,6 +29,25 @@ pub(super) struct Hooks {
 
 /// Says what is called when a panic ends the work of a thread or of a timer; `None` for [`default_excepthook`]. The panic goes no
 /// further, and the process's panic hook does not hear of it.
+///
+/// # Examples
+/// ```
+/// use std::{cell::RefCell, rc::Rc, sync::Arc};
+/// use ossature::dummy_threading::{ExceptHook, PanicReport, Thread, default_excepthook, excepthook, set_excepthook};
+///
+/// let words = Rc::new(RefCell::new(String::new()));
+/// let told = words.clone();
+/// # #[allow(clippy::arc_with_non_send_sync)]
+/// let hook: ExceptHook = Arc::new(move |report: &PanicReport<'_>| {
+///     *told.borrow_mut() = format!("{} said {:?}", report.thread().name(), report.message());
+///     default_excepthook(report); // prints it as well
+/// });
+/// set_excepthook(Some(hook));
+/// assert!(excepthook().is_some());
+/// Thread::builder().name("clerk").spawn(|| panic!("no more paper"))?;
+/// assert_eq!(*words.borrow(), "clerk said Some(\"no more paper\")");
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[doc(alias = "excepthook")]
 pub fn set_excepthook(hook: Option<ExceptHook>) {
     change(|hooks| std::mem::replace(&mut hooks.except, hook));
@@ -37,6 +59,29 @@ pub fn excepthook() -> Option<ExceptHook> {
 }
 
 /// Says what is called before and after the work of everything that is started later; `None` for nothing.
+///
+/// # Examples
+/// ```
+/// use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+/// use ossature::dummy_threading::{ProfileHook, Thread, TraceEvent, TraceHook, profile, set_profile, set_trace, trace};
+///
+/// let seen = Rc::new(RefCell::new(Vec::new()));
+/// let (traced, timed) = (seen.clone(), seen.clone());
+/// # #[allow(clippy::arc_with_non_send_sync)]
+/// let on_trace: TraceHook = Arc::new(move |thread: &Thread, event: TraceEvent| {
+///     traced.borrow_mut().push(format!("{} {event:?}", thread.name()));
+/// });
+/// # #[allow(clippy::arc_with_non_send_sync)]
+/// let on_profile: ProfileHook = Arc::new(move |thread: &Thread, _took: Duration| {
+///     timed.borrow_mut().push(format!("{} took its time", thread.name()));
+/// });
+/// set_trace(Some(on_trace));
+/// set_profile(Some(on_profile));
+/// assert!(trace().is_some() && profile().is_some());
+/// Thread::builder().name("clerk").spawn(|| ())?;
+/// assert_eq!(*seen.borrow(), ["clerk Start", "clerk took its time", "clerk End"]);
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[doc(alias = "settrace")]
 pub fn set_trace(hook: Option<TraceHook>) {
     change(|hooks| std::mem::replace(&mut hooks.trace, hook));

@@ -28,6 +28,20 @@ use crate::error::{Error, ErrorKind, Result};
 /// CALLS.with(|calls| assert_eq!(calls.get(), 7));
 /// # Ok::<(), ossature::Error>(())
 /// ```
+///
+/// ```
+/// use std::cell::Cell;
+/// use ossature::dummy_threading::{Local, Thread};
+///
+/// static CALLS: Local<Cell<u32>> = Local::new(|| Cell::new(0));
+/// CALLS.try_with(|calls| calls.set(7))?;
+/// let during = Thread::spawn(|| {
+///     CALLS.with(|calls| calls.set(1));
+///     CALLS.threads()
+/// })?;
+/// assert_eq!((during.result()?, CALLS.threads()), (2, 1));
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub struct Local<T: 'static, F = fn() -> T> {
     init: F,
     key: OnceLock<u64>,

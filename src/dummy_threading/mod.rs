@@ -68,6 +68,15 @@ use ossature_sys::sync::{barrier, condition, event, handoff, lock, rlock, semaph
 #[doc(inline)]
 pub use crate::dummy_thread::{Ident, TIMEOUT_MAX, exit, get_ident, set_stack_size, stack_size};
 /// The error of this crate, under the name of Python's `threading.ThreadError`.
+///
+/// # Examples
+/// ```
+/// use ossature::dummy_threading::{Thread, ThreadError};
+///
+/// let thread = Thread::new(|| ());
+/// let error: ThreadError = thread.join().unwrap_err();
+/// assert_eq!(error.kind(), ossature::ErrorKind::NotStarted);
+/// ```
 pub type ThreadError = crate::Error;
 #[doc(inline)]
 pub use crate::thread::{Pid, get_native_id};
@@ -94,17 +103,73 @@ pub use thread::{Thread, ThreadBuilder};
 pub use timer::Timer;
 
 /// A lock around data: taking it twice is refused.
+///
+/// # Examples
+/// ```
+/// use ossature::dummy_threading::{Lock, RLock};
+///
+/// let lock = Lock::local(5);
+/// let mut held = lock.lock().unwrap();
+/// *held += 1;
+/// assert!(lock.lock().is_err(), "nobody else runs who could release it");
+/// drop(held);
+///
+/// let again = RLock::local(*lock.lock().unwrap());
+/// let (outer, inner) = (again.lock().unwrap(), again.lock().unwrap());
+/// assert_eq!(*outer + *inner, 12);
+/// ```
 pub type Lock<T = ()> = lock::Lock<T, scope::Local>;
 /// A lock around data that may be taken again.
+///
+/// # Examples
+/// See the example of [`Lock`].
 pub type RLock<T = ()> = rlock::RLock<T, scope::Local>;
 /// A lock without data that any frame may release.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use ossature::dummy_threading::{Barrier, Condition, Event, HandoffLock, Lock, Semaphore};
+///
+/// let lock = HandoffLock::local();
+/// lock.acquire().unwrap();
+/// assert!(lock.acquire().is_err() && lock.release().is_ok());
+///
+/// let units = Semaphore::local(1);
+/// units.acquire().unwrap();
+/// assert!(units.acquire().is_err(), "none is left");
+///
+/// let flag = Event::local();
+/// assert!(flag.wait().is_err(), "nobody else runs who could set it");
+/// flag.set();
+/// flag.wait().unwrap();
+///
+/// assert!(Barrier::local(1).wait().is_ok() && Barrier::local(2).wait().is_err());
+///
+/// let (data, changed) = (Lock::local(0), Condition::local());
+/// assert!(changed.wait(data.lock().unwrap()).is_err(), "nobody else runs who could notify");
+/// assert_eq!(changed.notify(1), 0);
+/// # let _ = Duration::ZERO;
+/// ```
 pub type HandoffLock = handoff::HandoffLock<scope::Local>;
 /// Something to wait for: only with a limit, and in vain.
+///
+/// # Examples
+/// See the example of [`HandoffLock`].
 pub type Condition = condition::Condition<scope::Local>;
 /// A flag: waiting for it while it is down is refused.
+///
+/// # Examples
+/// See the example of [`HandoffLock`].
 pub type Event = event::Event<scope::Local>;
 /// A number of units: taking one that is not there is refused.
+///
+/// # Examples
+/// See the example of [`HandoffLock`].
 #[doc(alias = "BoundedSemaphore")]
 pub type Semaphore = semaphore::Semaphore<scope::Local>;
 /// A barrier: one of a single party is passed, any other is refused.
+///
+/// # Examples
+/// See the example of [`HandoffLock`].
 pub type Barrier = barrier::Barrier<scope::Local>;

@@ -25,6 +25,24 @@ pub(super) fn admit() -> Result<()> {
 ///
 /// # Errors
 /// [`ErrorKind::ShuttingDown`] once shutdown has begun.
+///
+/// # Examples
+/// ```
+/// use std::{cell::RefCell, rc::Rc};
+/// use ossature::dummy_threading::{ShutdownGuard, Thread, at_shutdown, shutdown};
+///
+/// let lines = Rc::new(RefCell::new(Vec::new()));
+/// for line in ["first", "second"] {
+///     let lines = lines.clone();
+///     at_shutdown(move || lines.borrow_mut().push(line))?;
+/// }
+/// let end = ShutdownGuard::new(); // in a program this stands at the begin of main
+/// drop(end);
+/// assert_eq!(*lines.borrow(), ["second", "first"]);
+/// assert!(Thread::spawn(|| ()).is_err(), "nothing can be started any more");
+/// shutdown(); // a second time does nothing
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[doc(alias = "_register_atexit")]
 pub fn at_shutdown(callback: impl FnOnce() + 'static) -> Result<()> {
     let frames = frames();
@@ -38,6 +56,9 @@ pub fn at_shutdown(callback: impl FnOnce() + 'static) -> Result<()> {
 
 /// Calls what [`at_shutdown`] registered in this thread of the system; afterwards nothing can be started in it. There is nobody to
 /// wait for. Panics of callbacks are reported by the process's panic hook.
+///
+/// # Examples
+/// See the example of [`at_shutdown`].
 #[doc(alias = "_shutdown")]
 pub fn shutdown() {
     let frames = frames();
@@ -53,6 +74,9 @@ pub fn shutdown() {
 }
 
 /// Calls [`shutdown`] when it is dropped: keep one in `main`.
+///
+/// # Examples
+/// See the example of [`at_shutdown`].
 #[derive(Debug)]
 #[must_use = "shutdown happens where this is dropped"]
 pub struct ShutdownGuard(());

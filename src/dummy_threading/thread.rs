@@ -28,6 +28,27 @@ type Left<T> = std::thread::Result<T>;
 /// assert_eq!(thread.result()?, 42);
 /// # Ok::<(), ossature::Error>(())
 /// ```
+///
+/// From its preparation to its end:
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::dummy_threading::Thread;
+/// use ossature::thread::get_native_id;
+///
+/// let thread = Thread::builder().name("adder").prepare(|| 6 + 7);
+/// thread.set_name("the adder");
+/// thread.set_daemon(true)?; // before its start
+/// assert!(thread.daemon() && thread.native_id().is_none());
+///
+/// thread.start()?; // the work is done when this returns
+/// thread.join()?;
+/// assert!(thread.join_timeout(Duration::ZERO)?);
+/// assert_eq!(thread.native_id(), Some(get_native_id()), "it ran in the caller's thread");
+/// assert_eq!((thread.handle().name(), thread.handle() == thread), ("the adder".to_owned(), true));
+/// assert_eq!(thread.take().unwrap().unwrap(), 13); // as std gives it
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub struct Thread<T = ()> {
     core: Rc<Core>,
     /// `None` in a handle that was not made with the closure.
@@ -244,6 +265,18 @@ impl<T> fmt::Debug for Thread<T> {
 }
 
 /// What a thread is to be: see [`Thread::builder`].
+///
+/// # Examples
+/// ```
+/// use ossature::dummy_threading::ThreadBuilder;
+///
+/// let kind = ThreadBuilder::default().name("worker").daemon(true);
+/// let (first, second) = (kind.clone().spawn(|| 1)?, kind.clone().prepare(|| 2));
+/// second.start()?;
+/// assert_eq!(first.result()? + second.result()?, 3);
+/// assert!(kind.stack_size(64 * 1024).spawn(|| ()).is_err(), "it runs on its caller's stack");
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "it describes a thread; spawn or prepare makes one"]
 pub struct ThreadBuilder {

@@ -32,6 +32,21 @@ struct Shot {
 /// assert!(!timer.cancel(), "too late");
 /// # Ok::<(), ossature::Error>(())
 /// ```
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::dummy_threading::Timer;
+///
+/// let timer = Timer::new(Duration::from_secs(3600), || println!("an hour later"));
+/// timer.set_interval(Duration::ZERO)?; // before its start
+/// timer.set_daemon(true)?;
+/// assert!(timer.daemon() && timer.interval() == Duration::ZERO && !timer.is_alive());
+/// assert!(timer.wait().is_err(), "nobody else runs who could start it");
+/// timer.start()?;
+/// timer.wait().unwrap();
+/// assert!(timer.wait_timeout(Duration::ZERO).unwrap());
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Timer(Rc<Shot>);
 

@@ -78,6 +78,14 @@ pub enum Context {
 
 impl Context {
     /// The methods that make processes, the default first: Python's `get_all_start_methods()`.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::{Context, get_all_start_methods};
+    ///
+    /// assert_eq!(Context::start_methods().map(Context::name), ["spawn", "forkserver", "fork"]);
+    /// assert_eq!(get_all_start_methods(), Context::start_methods());
+    /// ```
     pub const fn start_methods() -> [Self; 3] {
         [Self::Spawn, Self::Forkserver, Self::Fork]
     }
@@ -155,6 +163,21 @@ pub fn get_context(method: impl Into<Option<Context>>) -> Context {
 ///
 /// # Errors
 /// `AlreadyStarted` when the default was set or used before; [`force_start_method`] sets it all the same.
+///
+/// # Examples
+/// ```
+/// use ossature::ErrorKind;
+/// use ossature::multiprocessing::{Context, force_start_method, get_start_method, peek_start_method, set_start_method};
+///
+/// assert_eq!(peek_start_method(), None, "nobody has set or asked for it");
+/// set_start_method(Context::Fork)?;
+/// assert_eq!(get_start_method(), Context::Fork);
+/// assert_eq!(set_start_method(Context::Spawn).unwrap_err().kind(), ErrorKind::AlreadyStarted);
+///
+/// force_start_method(Context::Forkserver); // in a test
+/// assert_eq!(get_start_method(), Context::Forkserver);
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub fn set_start_method(method: Context) -> Result<()> {
     match &mut settings().default {
         Some(fixed) => Err(Error::new(
@@ -203,6 +226,24 @@ pub fn get_all_start_methods() -> [Context; 3] {
 /// Another build is refused when a process is started, because its tasks and types may mean something else. A copy is known by
 /// its build id, which most linkers write by themselves and the others with `-C link-arg=-Wl,--build-id`. Differs from
 /// Python, where any interpreter will do.
+///
+/// # Examples
+/// ```standalone_crate
+/// use std::time::Duration;
+/// use ossature::multiprocessing::{Context, Process, Tasks, freeze_support, set_executable, set_start_timeout, tasks};
+///
+/// fn work() {}
+/// static TASKS: Tasks = tasks![work];
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     freeze_support(TASKS);
+///     set_executable(std::env::current_exe()?);
+///     set_start_timeout(Duration::from_secs(60));
+///     let process = Process::builder().context(Context::Spawn).start(work, ())?;
+///     assert!(process.join()?.success());
+///     Ok(())
+/// }
+/// ```
 pub fn set_executable(path: impl AsRef<OsStr>) {
     settings().executable = Some(PathBuf::from(path.as_ref()));
 }
@@ -211,6 +252,9 @@ pub fn set_executable(path: impl AsRef<OsStr>) {
 /// [`ProcessBuilder::start_timeout`](crate::multiprocessing::process::ProcessBuilder::start_timeout) sets the limit of one child.
 ///
 /// A child that takes longer is killed, and the start is an error.
+///
+/// # Examples
+/// See the example of [`set_executable`].
 pub fn set_start_timeout(timeout: impl Into<Option<Duration>>) {
     settings().patience = timeout.into();
 }

@@ -58,6 +58,9 @@ pub const SUB_DEBUG: Level = Level::Trace;
 pub const SUB_WARNING: Level = Level::Warn;
 
 /// The logger of this part of the crate. Its level is not set, and nothing is printed, until [`log_to_stderr`].
+///
+/// # Examples
+/// See the example of [`Logger`].
 pub fn get_logger() -> &'static Logger {
     &Logger(())
 }
@@ -95,6 +98,22 @@ fn prints(level: Level) -> bool {
 /// The logger of this part of the crate, for messages of the program's own beside those of the crate.
 ///
 /// They are given to the facade as well, if a logger is installed there.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::get_logger;
+/// use ossature::multiprocessing::logging::{Level, LevelFilter, Logger, log_to_stderr};
+///
+/// let logger: &Logger = get_logger();
+/// assert_eq!(logger.level(), None, "nothing is printed");
+/// log_to_stderr(LevelFilter::Warn);
+/// logger.set_level(LevelFilter::Error);
+/// assert_eq!(logger.level(), Some(LevelFilter::Error));
+/// logger.error("no more paper"); // [ERROR/MainProcess] no more paper
+/// logger.warning("not printed");
+/// logger.debug("not printed either");
+/// logger.log(Level::Info, format_args!("{} sheets", 0));
+/// ```
 #[derive(Debug)]
 pub struct Logger(());
 

@@ -31,6 +31,9 @@ use super::connection::frame::MOST_DESCRIPTORS;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Whether the receiver answers with a byte, before which the sender does not go on.
+///
+/// # Examples
+/// See the example of [`send_handles`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[doc(alias = "ACKNOWLEDGE")]
 pub enum Acknowledgement {
@@ -66,6 +69,22 @@ pub fn recv_handle(connection: &Connection) -> Result<OwnedFd> {
 /// # Errors
 /// [`InvalidInput`](ErrorKind::InvalidInput) for no or too many descriptors, within a message, and when the connection is no Unix socket;
 /// [`Closed`](ErrorKind::Closed); [`Decode`](ErrorKind::Decode) for another answer than `A`; [`Os`](ErrorKind::Os).
+///
+/// # Examples
+/// ```
+/// use std::os::fd::AsFd;
+/// use std::time::Duration;
+/// use ossature::multiprocessing::connection::pipe;
+/// use ossature::multiprocessing::reduction::{Acknowledgement, recv_handles, send_handles};
+///
+/// let (near, far) = pipe()?;
+/// let (one, other) = std::os::unix::net::UnixStream::pair()?;
+/// let minute = Duration::from_secs(60);
+/// let taking = std::thread::spawn(move || recv_handles(&far, 2, Acknowledgement::Byte, minute));
+/// assert!(send_handles(&near, &[one.as_fd(), other.as_fd()], Acknowledgement::Byte, minute)?);
+/// assert_eq!(taking.join().unwrap()?.map(|handles| handles.len()), Some(2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[doc(alias = "sendfds")]
 pub fn send_handles(
     connection: &Connection,
@@ -106,6 +125,9 @@ pub fn send_handles(
 /// descriptors, or another number of them (which are closed, and so is this program's shared memory, which is taken as
 /// [`Memory`](crate::multiprocessing::transfer::Memory) only); [`InvalidInput`](ErrorKind::InvalidInput) and [`Os`](ErrorKind::Os) as for
 /// [`send_handles`].
+///
+/// # Examples
+/// See the example of [`send_handles`].
 #[doc(alias = "recvfds")]
 pub fn recv_handles(
     connection: &Connection,

@@ -52,6 +52,19 @@ use crate::error::{Error, Result};
 pub const MAX_EVENTS: usize = 1023;
 
 /// What [`select`] found: the caller's own objects, in the order in which they were given, duplicates kept.
+///
+/// # Examples
+/// ```
+/// use std::{os::unix::net::UnixStream, time::Duration};
+/// use ossature::select::{Ready, select};
+///
+/// let (one, _other) = UnixStream::pair()?;
+/// let idle: Ready<'_, UnixStream> = select(std::slice::from_ref(&one), &[], &[], Duration::ZERO)?;
+/// assert!(idle.is_empty(), "nothing to read");
+/// let ready = select(&[], std::slice::from_ref(&one), &[], Duration::ZERO)?;
+/// assert_eq!((ready.read.len(), ready.write.len(), ready.except.len()), (0, 1, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ready<'a, T> {
     /// Those that can be read (or accept, or are at their end).
@@ -166,6 +179,22 @@ impl<'a, T> Lists<'a, T> {
 }
 
 /// Python's `epoll.poll`, which makes its own list.
+///
+/// # Examples
+/// ```
+/// use std::{io::Write, os::unix::net::UnixStream, time::Duration};
+/// use ossature::select::{Epoll, EpollExt, Interest, MAX_EVENTS};
+///
+/// let (reader, mut writer) = UnixStream::pair()?;
+/// let epoll = Epoll::new()?;
+/// epoll.register(&reader, Interest::IN, 7)?;
+/// assert!(epoll.poll_list(Duration::ZERO, MAX_EVENTS)?.is_empty(), "the time ran out");
+/// writer.write_all(b"x")?;
+/// let events = epoll.poll_list(Duration::from_secs(60), MAX_EVENTS)?;
+/// assert_eq!(events.len(), 1);
+/// assert_eq!(events[0].token(), 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait EpollExt {
     /// Waits until something is ready and lists it: at most `max_events`, usually [`MAX_EVENTS`].
     ///

@@ -54,6 +54,22 @@ use crate::error::{Error, ErrorKind, Result};
 ///     assert_eq!((fd.as_raw_fd(), flags), (reader.as_raw_fd(), PollFlags::IN));
 /// }
 /// ```
+///
+/// To wait for something else, and for nothing more:
+///
+/// ```
+/// use ossature::select::{Poll, PollFlags};
+/// use std::{os::fd::AsFd, time::Duration};
+///
+/// let (one, _other) = std::os::unix::net::UnixStream::pair()?;
+/// let mut poll = Poll::new();
+/// poll.register(one.as_fd(), PollFlags::IN);
+/// poll.modify(&one, PollFlags::OUT)?;
+/// assert_eq!((poll.len(), poll.poll(Duration::ZERO)?.count()), (1, 1));
+/// assert_eq!(poll.unregister(&one)?, PollFlags::OUT);
+/// assert!(poll.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Default)]
 pub struct Poll<'fd> {
     entries: Vec<Option<Entry<'fd>>>, // by descriptor number, which is also the token in the kernel's set

@@ -17,6 +17,20 @@ pub use ossature_sys::process::Pid;
 /// The number of a thread in this process, for use as a key.
 ///
 /// Differs from Python's, which is an address and is given to later threads again: this one is counted and never comes back.
+///
+/// # Examples
+/// ```
+/// use std::collections::HashMap;
+/// use ossature::thread::{Ident, get_ident, get_native_id, set_name};
+///
+/// let mut names: HashMap<Ident, &str> = HashMap::new();
+/// names.insert(get_ident(), "this thread");
+/// assert!(get_ident().get() > 0 && get_native_id().as_raw_nonzero().get() > 0);
+/// set_name("indexer")?; // what ps and debuggers show
+/// let other = std::thread::spawn(get_ident).join().unwrap();
+/// assert!(!names.contains_key(&other));
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ident(NonZeroU64);
 
@@ -76,6 +90,9 @@ pub(crate) fn adopt_ident(ident: Ident) {
 /// `gettid()`: the number by which the kernel knows the calling thread. In the first thread it is the process's own.
 ///
 /// Asked from the kernel once a thread, and again in a forked child.
+///
+/// # Examples
+/// See the example of [`Ident`].
 #[doc(alias = "gettid")]
 pub fn get_native_id() -> Pid {
     let now = generation();
@@ -99,6 +116,9 @@ pub(crate) fn is_first() -> bool {
 ///
 /// # Errors
 /// What the sandbox says that forbids prctl(2).
+///
+/// # Examples
+/// See the example of [`Ident`].
 #[doc(alias = "pthread_setname_np")]
 pub fn set_name(name: &str) -> Result<()> {
     let mut room = [0; NAME + 1];

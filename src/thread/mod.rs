@@ -59,6 +59,11 @@ pub(crate) use panic::{catch_telling, install_anew, speak_as};
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(9_223_372_036);
 
 /// Whether a thread may run that the process does not wait for at its end: always, since there are no sub-interpreters.
+///
+/// # Examples
+/// ```
+/// assert!(ossature::thread::daemon_threads_allowed());
+/// ```
 pub const fn daemon_threads_allowed() -> bool {
     true
 }
@@ -133,6 +138,21 @@ fn start(body: impl FnOnce() + Send + 'static) -> Result<(Ident, Arc<Native>)> {
 }
 
 /// A thread that was started with [`start_joinable_thread`].
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use ossature::thread::{Handle, count, get_ident, start_joinable_thread};
+///
+/// let (tell, hear) = std::sync::mpsc::channel();
+/// let handle: Handle = start_joinable_thread(move || tell.send(get_ident()).unwrap())?;
+/// assert_eq!(hear.recv().unwrap(), handle.ident());
+/// assert!(handle.join_timeout(Duration::from_secs(60))?, "it ends at once");
+/// handle.join()?; // until the kernel is done with it
+/// assert!(handle.is_done());
+/// assert_eq!(count(), 0, "no thread of this module runs");
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Handle(Arc<Native>);
 

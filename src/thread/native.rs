@@ -243,6 +243,16 @@ const SMALLEST: usize = 32 * 1024;
 
 /// The size of the stack of threads that are started later, in bytes; 0 is the default of Rust, 2 MiB unless
 /// `RUST_MIN_STACK` says otherwise.
+///
+/// # Examples
+/// ```
+/// use ossature::thread::{set_stack_size, stack_size};
+///
+/// let before = set_stack_size(256 * 1024)?; // of threads that are started later
+/// assert_eq!((before, stack_size()), (0, 256 * 1024));
+/// assert!(set_stack_size(1000).is_err(), "too small");
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub fn stack_size() -> usize {
     STACK.load(Relaxed)
 }
@@ -254,6 +264,9 @@ pub fn stack_size() -> usize {
 ///
 /// # Errors
 /// [`ErrorKind::InvalidInput`] below 32,768 bytes; the size stays as it was.
+///
+/// # Examples
+/// See the example of [`stack_size`].
 pub fn set_stack_size(size: usize) -> Result<usize> {
     checked(size)?;
     Ok(STACK.swap(size, Relaxed))
@@ -319,6 +332,9 @@ fn survivors() -> u64 {
 
 /// How many threads run that were started with this module or with [`threading`](crate::threading); the first thread is not
 /// among them.
+///
+/// # Examples
+/// See the example of [`Handle`](super::Handle).
 #[doc(alias = "_count")]
 pub fn count() -> usize {
     change(0, survivors()) as usize

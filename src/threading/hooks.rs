@@ -45,6 +45,32 @@ impl Hooks {
 /// A panic that ended a thread's work.
 ///
 /// `H` is the kind of handle: [`dummy_threading`](crate::dummy_threading) has its own.
+///
+/// # Examples
+/// ```
+/// use std::sync::{Arc, mpsc};
+/// use ossature::threading::{ExceptHook, PanicReport, Thread, default_excepthook, excepthook, set_excepthook};
+///
+/// let (tell, hear) = mpsc::channel();
+/// let hook: ExceptHook = Arc::new(move |report: &PanicReport<'_>| {
+///     if report.is_exit() {
+///         return; // the thread called exit(), which is not a fault
+///     }
+///     let traced = report.backtrace().is_some();
+///     let code = report.payload().downcast_ref::<u32>().copied();
+///     let place = report.location().map(str::to_owned);
+///     let _ = tell.send((report.thread().name(), report.message().is_some(), code, place, traced));
+///     default_excepthook(report); // prints it as well
+/// });
+/// set_excepthook(Some(hook));
+/// assert!(excepthook().is_some());
+///
+/// Thread::builder().name("clerk").spawn(|| std::panic::panic_any(7_u32))?.join()?;
+/// let (name, has_text, code, place, _) = hear.recv().unwrap();
+/// assert_eq!((name.as_str(), has_text, code), ("clerk", false, Some(7)));
+/// assert!(place.is_some_and(|place| place.contains(".rs:")));
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub struct PanicReport<'p, H = Thread> {
     thread: &'p H,
     payload: &'p (dyn Any + Send),
@@ -144,12 +170,40 @@ pub fn set_excepthook(hook: Option<ExceptHook>) {
 }
 
 /// What [`set_excepthook`] set.
+///
+/// # Examples
+/// See the example of [`PanicReport`].
 pub fn excepthook() -> Option<ExceptHook> {
     era().hooks.lock().except.clone()
 }
 
 /// Says what every thread that starts later calls before and after its work; `None` for nothing. Rust has no lines or calls to
 /// trace, so these two moments are all there is.
+///
+/// # Examples
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use std::time::Duration;
+/// use ossature::threading::{ProfileHook, Thread, TraceEvent, TraceHook, profile, set_profile, set_trace, trace};
+///
+/// let seen = Arc::new(Mutex::new(Vec::new()));
+/// let (traced, timed) = (seen.clone(), seen.clone());
+/// let on_trace: TraceHook = Arc::new(move |thread: &Thread, event: TraceEvent| {
+///     traced.lock().unwrap().push(format!("{} {event:?}", thread.name()));
+/// });
+/// let on_profile: ProfileHook = Arc::new(move |thread: &Thread, took: Duration| {
+///     assert!(took < Duration::from_secs(60));
+///     timed.lock().unwrap().push(format!("{} took its time", thread.name()));
+/// });
+/// set_trace(Some(on_trace));
+/// set_profile(Some(on_profile));
+/// assert!(trace().is_some() && profile().is_some());
+///
+/// Thread::builder().name("clerk").spawn(|| ())?.join()?;
+/// assert_eq!(*seen.lock().unwrap(), ["clerk Start", "clerk took its time", "clerk End"]);
+/// set_trace(None);
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[doc(alias = "settrace")]
 pub fn set_trace(hook: Option<TraceHook>) {
     change(|hooks| std::mem::replace(&mut hooks.trace, hook));
@@ -162,6 +216,9 @@ pub fn trace() -> Option<TraceHook> {
 }
 
 /// Says what every thread that starts later calls after its work, with the time that took; `None` for nothing.
+///
+/// # Examples
+/// See the example of [`set_trace`].
 #[doc(alias = "setprofile")]
 pub fn set_profile(hook: Option<ProfileHook>) {
     change(|hooks| std::mem::replace(&mut hooks.profile, hook));

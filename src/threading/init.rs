@@ -101,6 +101,18 @@ pub struct InitLock {
 }
 
 /// The right to initialise; dropping it lets the next one in.
+///
+/// # Examples
+/// ```
+/// use ossature::threading::init::{InitGuard, InitLock};
+///
+/// let lock = InitLock::new();
+/// let guard: InitGuard<'_> = lock.acquire()?;
+/// assert!(lock.is_held());
+/// drop(guard);
+/// assert!(!lock.is_held());
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the lock is released at once if this is not kept"]
 pub struct InitGuard<'l> {
@@ -202,6 +214,19 @@ pub(super) fn joining(thread: Ident) -> Result<Option<Joining>> {
 /// A value that is made when it is first asked for.
 ///
 /// Unlike std's `OnceLock` and `LazyLock`, asking for it in a circle is an error instead of a hang or a panic.
+///
+/// # Examples
+/// ```
+/// use ossature::threading::init::Once;
+///
+/// static TABLE: Once<Vec<u32>> = Once::new();
+///
+/// assert!(TABLE.get().is_none(), "nobody has asked for it");
+/// assert_eq!(TABLE.get_or_init(|| vec![1, 2])?, &[1, 2]);
+/// assert_eq!(TABLE.get_or_init(|| vec![3])?, &[1, 2], "made once");
+/// assert!(TABLE.get().is_some());
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Default)]
 pub struct Once<T> {
     lock: InitLock,

@@ -41,6 +41,21 @@ type Slots<T> = Lock<BTreeMap<u64, (u32, Slot<T>)>>;
 ///
 /// Differs from Python: it holds one value of a type, not a bag of attributes. What a subclass does in `__init__` is what
 /// `init` does, in each thread anew; what all threads share stands beside it.
+///
+/// # Examples
+/// ```
+/// use std::cell::RefCell;
+/// use ossature::threading::{Local, Thread};
+///
+/// static LINES: Local<RefCell<Vec<u32>>> = Local::new(RefCell::default);
+///
+/// LINES.with(|lines| lines.borrow_mut().push(1));
+/// LINES.try_with(|lines| lines.borrow_mut().push(2))?;
+/// Thread::spawn(|| LINES.with(|lines| assert!(lines.borrow().is_empty())))?.result()?;
+/// assert_eq!(LINES.with(|lines| lines.borrow().clone()), [1, 2]);
+/// assert_eq!(LINES.threads(), 1, "the value of the other thread has died with it");
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub struct Local<T: Send + 'static, F = fn() -> T> {
     init: F,
     /// The list of the values, and the number under which each thread has its own.

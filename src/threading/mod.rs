@@ -64,6 +64,15 @@ pub use ossature_sys::sync::rlock::RLock;
 pub use ossature_sys::sync::semaphore::Semaphore;
 
 /// The error of this crate, under the name of Python's `threading.ThreadError`.
+///
+/// # Examples
+/// ```
+/// use ossature::threading::{Thread, ThreadError};
+///
+/// let thread = Thread::new(|| ());
+/// let error: ThreadError = thread.join().unwrap_err();
+/// assert_eq!(error.kind(), ossature::ErrorKind::NotStarted);
+/// ```
 pub type ThreadError = crate::Error;
 #[doc(inline)]
 pub use crate::thread::{Ident, Pid, TIMEOUT_MAX, exit, get_ident, get_native_id, set_stack_size, stack_size};

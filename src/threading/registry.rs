@@ -146,6 +146,21 @@ impl Table {
 }
 
 /// How many threads live: as many as [`enumerate`] lists.
+///
+/// # Examples
+/// ```
+/// use ossature::threading::{Thread, active_count, current_thread, enumerate, main_thread};
+///
+/// let (tell, hear) = std::sync::mpsc::channel();
+/// let waiting = Thread::builder().name("waiting").spawn(move || hear.recv().unwrap_or(0))?;
+/// assert!(enumerate().contains(&waiting.handle()) && active_count() >= 2);
+/// assert!(enumerate().contains(&main_thread()));
+/// tell.send(5).unwrap();
+/// assert_eq!(waiting.result()?, 5);
+/// assert!(!enumerate().contains(&waiting.handle()));
+/// assert!(enumerate().contains(&current_thread()));
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[doc(alias = "activeCount")]
 pub fn active_count() -> usize {
     era().table.lock().living.len()
@@ -155,6 +170,9 @@ pub fn active_count() -> usize {
 /// for their [handle](current_thread). From the call of `start` to the end of what they do.
 ///
 /// May be called anywhere but in a signal handler, by a destructor or hook that another of these calls runs into as well.
+///
+/// # Examples
+/// See the example of [`active_count`].
 pub fn enumerate() -> Vec<Thread> {
     era().living().into_iter().map(Thread::of).collect()
 }
@@ -169,6 +187,9 @@ pub fn current_thread() -> Thread {
 }
 
 /// The handle of the first thread, `MainThread`. In a forked child that is the thread that called fork, under the name that it had.
+///
+/// # Examples
+/// See the example of [`active_count`].
 pub fn main_thread() -> Thread {
     Thread::of(era().main.clone())
 }

@@ -29,6 +29,23 @@ pub(super) fn shutting_down(what: &str) -> Error {
 ///
 /// # Errors
 /// [`ErrorKind::ShuttingDown`] once shutdown has begun.
+///
+/// # Examples
+/// ```
+/// use std::sync::mpsc;
+/// use ossature::threading::{Thread, at_shutdown, shutdown};
+///
+/// let (work, queue) = mpsc::channel::<u32>();
+/// let worker = Thread::spawn(move || queue.iter().sum::<u32>())?;
+/// work.send(7).unwrap();
+/// at_shutdown(move || drop(work))?; // this ends the worker's queue
+///
+/// shutdown(); // calls that, and waits for the worker
+/// assert!(!worker.is_alive());
+/// assert!(at_shutdown(|| ()).is_err(), "too late");
+/// assert_eq!(worker.result()?, 7);
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[doc(alias = "_register_atexit")]
 pub fn at_shutdown(callback: impl FnOnce() + Send + 'static) -> Result<()> {
     let mut end = era().end.lock();
@@ -46,6 +63,9 @@ pub fn at_shutdown(callback: impl FnOnce() + Send + 'static) -> Result<()> {
 /// From its beginning nothing can be registered or [lazily initialised](super::init) any more; threads can be started until
 /// the last one that is waited for has ended, and then no more. Panics of callbacks are reported by the process's panic hook. A
 /// second call waits as well.
+///
+/// # Examples
+/// See the example of [`at_shutdown`].
 #[doc(alias = "_shutdown")]
 pub fn shutdown() {
     let era = era();

@@ -36,6 +36,26 @@ type Left<T> = std::thread::Result<T>;
 ///
 /// Differs from Python: the work is a closure, which has its arguments in it, so there is nothing to override, no `args`
 /// and no name of the target in the thread's name; and what it returns can be had with [`result`](Self::result).
+///
+/// From its preparation to its end:
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::threading::{Thread, current_thread};
+///
+/// let thread = Thread::builder().name("adder").prepare(|| 6 + 7);
+/// thread.set_name("the adder");
+/// thread.set_daemon(true)?; // before its start
+/// assert!(thread.daemon() && thread.ident().is_none() && thread.native_id().is_none());
+///
+/// thread.start()?;
+/// assert!(thread.join_timeout(Duration::from_secs(60))?, "it ends at once");
+/// assert_ne!(thread.ident(), current_thread().ident());
+/// assert_eq!((thread.handle().name(), thread.handle() == thread), ("the adder".to_owned(), true));
+/// assert_eq!(thread.take().unwrap().unwrap(), 13); // as std gives it
+/// assert!(thread.take().is_none(), "once");
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub struct Thread<T = ()> {
     core: Arc<Core>,
     /// `None` in a handle that was not made with the closure.
@@ -322,6 +342,17 @@ impl<T> fmt::Debug for Thread<T> {
 }
 
 /// What a thread is to be: see [`Thread::builder`].
+///
+/// # Examples
+/// ```
+/// use ossature::threading::ThreadBuilder;
+///
+/// let kind = ThreadBuilder::default().name("worker").daemon(true).stack_size(64 * 1024);
+/// let (first, second) = (kind.clone().spawn(|| 1)?, kind.prepare(|| 2));
+/// second.start()?;
+/// assert_eq!(first.result()? + second.result()?, 3);
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "it describes a thread; spawn or prepare makes one"]
 pub struct ThreadBuilder {

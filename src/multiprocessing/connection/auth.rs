@@ -34,6 +34,23 @@ pub fn deliver_challenge(connection: &Connection, key: &AuthKey) -> Result<()> {
 ///
 /// # Errors
 /// As for [`deliver_challenge`].
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::connection::{AuthKey, answer_challenge_timeout, deliver_challenge_timeout, pipe};
+///
+/// let key = AuthKey::random()?;
+/// let (near, far) = pipe()?;
+/// let (theirs, minute) = (key.clone(), Duration::from_secs(60));
+/// let answering = std::thread::spawn(move || answer_challenge_timeout(&far, &theirs, minute));
+/// assert!(deliver_challenge_timeout(&near, &key, minute)?);
+/// assert!(answering.join().unwrap()?);
+///
+/// let (near, _silent) = pipe()?;
+/// assert!(!deliver_challenge_timeout(&near, &key, Duration::from_millis(1))?, "nobody answers");
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub fn deliver_challenge_timeout(connection: &Connection, key: &AuthKey, timeout: impl Into<Deadline>) -> Result<bool> {
     Handshake::deliver(key)?.run(connection, timeout)
 }
@@ -52,6 +69,9 @@ pub fn answer_challenge(connection: &Connection, key: &AuthKey) -> Result<()> {
 ///
 /// # Errors
 /// As for [`answer_challenge`].
+///
+/// # Examples
+/// See the example of [`deliver_challenge_timeout`].
 pub fn answer_challenge_timeout(connection: &Connection, key: &AuthKey, timeout: impl Into<Deadline>) -> Result<bool> {
     Handshake::answer(key).run(connection, timeout)
 }
@@ -67,6 +87,20 @@ impl Handshake {
     ///
     /// # Errors
     /// As for [`deliver_challenge`] and [`answer_challenge`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use ossature::multiprocessing::connection::{AuthKey, Handshake, pipe};
+    ///
+    /// let key = AuthKey::from("between us");
+    /// let (near, far) = pipe()?;
+    /// let client = Handshake::client(&key)?;
+    /// let other_side = std::thread::spawn(move || client.run(&far, Duration::from_secs(60)));
+    /// assert!(Handshake::server(&key)?.run(&near, Duration::from_secs(60))?);
+    /// assert!(other_side.join().unwrap()?);
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
     pub fn run(mut self, connection: &Connection, timeout: impl Into<Deadline>) -> Result<bool> {
         self.go_on(connection, timeout.into())
     }

@@ -49,6 +49,18 @@ where
 ///
 /// # Errors
 /// As for [`ConnectBuilder::connect`].
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::connection::{Listener, connect_timeout};
+///
+/// let listener = Listener::bind(("127.0.0.1", 0))?;
+/// let client = connect_timeout(listener.address(), Duration::from_secs(60))?.expect("the listener is there");
+/// listener.accept()?.send(&7_u8)?;
+/// assert_eq!(client.recv::<u8>()?, 7);
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub fn connect_timeout<A: TryInto<Address>>(address: A, timeout: impl Into<Deadline>) -> Result<Option<Connection>>
 where
     Error: From<A::Error>,
@@ -69,6 +81,28 @@ where
 /// listener.accept()?.send(&"welcome")?;
 /// assert_eq!(client.join().unwrap()?.recv::<String>()?, "welcome");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// With every setting:
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::connection::{AuthKey, ConnectBuilder, Digest, Listener};
+///
+/// let key = AuthKey::from(b"between us");
+/// let listener = Listener::builder().authkey(&key).bind(("127.0.0.1", 0))?;
+/// let address = listener.address().clone();
+/// let client = std::thread::spawn(move || {
+///     ConnectBuilder::new()
+///         .authkey(&key)
+///         .digest(Digest::Sha384)
+///         .minimum_digest(Digest::Sha256)
+///         .handshake_timeout(Duration::from_secs(30))
+///         .connect_timeout(address, Duration::from_secs(60))
+/// });
+/// listener.accept()?.send(&"welcome")?;
+/// assert_eq!(client.join().unwrap()?.expect("connected in time").recv::<String>()?, "welcome");
+/// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing is connected yet"]

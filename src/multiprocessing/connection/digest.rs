@@ -10,6 +10,15 @@ use super::AuthKey;
 /// How the answer to a challenge is made, weakest first.
 ///
 /// CPython up to 3.11 knows only MD5. From 3.12 on it asks for SHA-256 and accepts any of these.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::connection::Digest;
+///
+/// assert_eq!(Digest::default().name(), "sha256");
+/// assert!(Digest::Md5 < Digest::Sha256, "weaker");
+/// assert_eq!(Digest::ALL.map(Digest::name), ["md5", "sha256", "sha3_256", "sha384", "sha3_384"]);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Digest {
     /// HMAC-MD5: the only one that CPython up to 3.11 knows.

@@ -18,6 +18,30 @@ use crate::multiprocessing::transfer::{Inbound, Outbound, Trust, pack, unpack};
 use crate::multiprocessing::util::Listed;
 
 /// The half of a [`Connection`] that receives.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::connection::{Receiver, Sender, pipe};
+/// use ossature::multiprocessing::transfer::Trust;
+///
+/// let (near, far) = pipe()?;
+/// let (answers, questions): (Receiver, Sender) = near.split();
+/// assert_eq!((answers.trust(), questions.trust()), (Trust::SameProgram, Trust::SameProgram));
+///
+/// let asking = std::thread::spawn(move || {
+///     questions.send(&20_u32)?;
+///     questions.send(&22_u32)?;
+///     questions.finish() // the other side sees an end, and can still answer
+/// });
+/// let mut sum = 0;
+/// while let Ok(number) = far.recv::<u32>() {
+///     sum += number;
+/// }
+/// far.send(&sum)?;
+/// assert_eq!(answers.recv::<u32>()?, 42);
+/// asking.join().unwrap()?;
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub struct Receiver {
     stream: Listed<Stream>,
     trust: Trust,
@@ -27,6 +51,9 @@ pub struct Receiver {
 /// The half of a [`Connection`] that sends.
 ///
 /// Dropping it does not tell the other side, which sees an end when both halves are gone; [`finish`](Self::finish) does.
+///
+/// # Examples
+/// See the example of [`Receiver`].
 pub struct Sender {
     stream: Listed<Stream>,
     trust: Trust,

@@ -53,6 +53,24 @@ const NONCE: usize = 40;
 /// }
 /// # Ok::<(), ossature::Error>(())
 /// ```
+///
+/// Half of it, where only one side has to prove itself, and without the weak digests:
+///
+/// ```
+/// use ossature::multiprocessing::connection::{AuthKey, Digest, Handshake, Payload};
+///
+/// let key = AuthKey::from("peekaboo");
+/// let mut door = Handshake::deliver(&key)?.digest(Digest::Sha384).minimum_digest(Digest::Sha256);
+/// let mut guest = Handshake::answer(&AuthKey::from("a wrong key"));
+///
+/// let challenge: Payload = door.outgoing().expect("it begins");
+/// assert!(challenge.starts_with(b"#CHALLENGE#{sha384}"));
+/// guest.incoming(&challenge)?;
+/// let answer = guest.outgoing().expect("it answers");
+/// assert_eq!(door.incoming(&answer).unwrap_err().kind(), ossature::ErrorKind::Auth);
+/// assert!(!door.is_done() && door.outgoing().is_some(), "the guest is told");
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Handshake {
     key: AuthKey,

@@ -8,6 +8,21 @@ use super::{Connection, Listener};
 use crate::error::{Error, ErrorKind, Result};
 
 /// An endless iterator over the connections of a [`Listener`], from [`Listener::incoming`].
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::connection::{Incoming, Listener, connect};
+///
+/// let listener = Listener::bind(("127.0.0.1", 0))?;
+/// let client = connect(listener.address())?;
+/// let mut incoming: Incoming<'_, _> = listener.incoming(|error| eprintln!("{error}"));
+/// let served = incoming.next_timeout(Duration::from_secs(60))?.expect("a client waits");
+/// served.send(&7_u8)?;
+/// assert_eq!(client.recv::<u8>()?, 7);
+/// assert!(incoming.next_timeout(Duration::from_millis(1))?.is_none(), "nobody else comes");
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[must_use = "nobody is accepted yet"]
 pub struct Incoming<'l, F> {
     listener: &'l Listener,

@@ -79,6 +79,24 @@ use crate::multiprocessing::util::{Finalize, Listed};
 ///     Ok(())
 /// }
 /// ```
+///
+/// With limits, and what it knows of its clients:
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::connection::{Listener, connect};
+///
+/// let listener = Listener::bind(("127.0.0.1", 0))?;
+/// assert!(listener.accept_timeout(Duration::from_millis(1))?.is_none(), "nobody came");
+/// let client = connect(listener.address())?;
+/// let served = listener.accept_timeout(Duration::from_secs(60))?.expect("a client came");
+/// assert!(listener.last_accepted().is_some(), "the client's address");
+/// assert!(!listener.removed_stale_file(), "it has no path");
+/// listener.close(); // the connections stay
+/// served.send(&"still here")?;
+/// assert_eq!(client.recv::<String>()?, "still here");
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[doc(alias = "multiprocessing.connection.Listener")]
 pub struct Listener {
     /// Dropped before the socket, because a path with a living socket is never mistaken for the path of a dead
@@ -196,6 +214,28 @@ pub(super) fn accept(listener: &Socket, deadline: Deadline) -> SysResult<Option<
 }
 
 /// How a [`Listener`] is to be: from [`Listener::builder`].
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::connection::{AuthKey, ConnectBuilder, Digest, Listener, ListenerBuilder};
+///
+/// let key = AuthKey::random()?;
+/// let builder: ListenerBuilder = Listener::builder();
+/// let listener = builder
+///     .authkey(&key)
+///     .digest(Digest::Sha384)
+///     .minimum_digest(Digest::Sha256) // shuts out CPython up to 3.11
+///     .handshake_timeout(Duration::from_secs(5))
+///     .handshakes(16) // at a time
+///     .backlog(64)
+///     .bind(("127.0.0.1", 0))?;
+/// let address = listener.address().clone();
+/// let client = std::thread::spawn(move || ConnectBuilder::new().authkey(&key).connect(address)?.recv::<u8>());
+/// listener.accept()?.send(&7_u8)?;
+/// assert_eq!(client.join().unwrap()?, 7);
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing listens yet"]
 pub struct ListenerBuilder {

@@ -117,6 +117,75 @@ use crate::multiprocessing::transfer::{Inbound, Outbound, Trust, pack, unpack};
 use crate::multiprocessing::util::Listed;
 
 /// One end of a channel of messages: Python's `Connection`.
+///
+/// # Examples
+/// Values, with limits of time and size:
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::connection::pipe;
+///
+/// let (near, far) = pipe()?;
+/// let (now, minute) = (Duration::ZERO, Duration::from_secs(60));
+/// assert!(!far.poll(now)? && far.recv_timeout::<u32>(now)?.is_none(), "nothing was sent");
+///
+/// near.send(&("answer", 42_u32))?;
+/// assert!(far.poll(minute)?);
+/// assert_eq!(far.recv_timeout::<(String, u32)>(minute)?, Some(("answer".to_owned(), 42)));
+///
+/// assert!(near.send_timeout(&vec![7_u32; 3], minute)?.is_complete());
+/// assert_eq!(far.recv_max::<Vec<u32>>(1000)?, [7, 7, 7]);
+/// near.send(&"short")?;
+/// assert_eq!(far.recv_max_timeout::<String>(1000, minute)?.as_deref(), Some("short"));
+/// near.send(&"much too long")?;
+/// assert_eq!(far.recv_max::<String>(4).unwrap_err().kind(), ossature::ErrorKind::TooLong);
+/// assert!(!far.readable() && far.writable(), "what follows in the stream is unknown");
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
+/// Bytes, in the same ways:
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::connection::{Sent, pipe};
+///
+/// let (near, far) = pipe()?;
+/// let (now, minute) = (Duration::ZERO, Duration::from_secs(60));
+/// assert_eq!(far.recv_bytes_timeout(now)?, None, "nothing was sent");
+///
+/// near.send_bytes_range(b"hello world", 6, 5)?;
+/// assert_eq!(far.recv_bytes_max(1000)?, b"world");
+/// assert_eq!(near.send_bytes_timeout(b"one", minute)?, Sent::Complete);
+/// assert_eq!(far.recv_bytes_max_timeout(1000, minute)?.as_deref(), Some(&b"one"[..]));
+///
+/// let mut buffer = [0; 16];
+/// near.send_bytes(b"two")?;
+/// let len = far.recv_bytes_into(&mut buffer)?;
+/// assert_eq!(&buffer[..len], b"two");
+/// near.send_bytes(b"three")?;
+/// assert_eq!(far.recv_bytes_into_timeout(&mut buffer, minute)?, Some(5));
+/// assert!(near.flush(now)?, "no message was sent in part");
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
+/// What is known of an end:
+///
+/// ```
+/// use ossature::multiprocessing::connection::{pipe, pipe_one_way};
+/// use ossature::multiprocessing::transfer::Trust;
+///
+/// let (near, far) = pipe()?;
+/// assert_eq!((near.trust(), near.max_depth(), near.max_decoded()), (Trust::SameProgram, 128, None));
+/// let made_by = near.peer_credentials()?.and_then(|credentials| credentials.pid);
+/// assert!(made_by.is_some_and(|pid| pid.as_raw_nonzero().get() as u32 == std::process::id()));
+/// far.close();
+/// assert_eq!(near.recv_bytes().unwrap_err().kind(), ossature::ErrorKind::Closed);
+///
+/// let (reader, writer) = pipe_one_way()?;
+/// assert!(reader.readable() && !reader.writable() && !reader.is_closed());
+/// assert!(writer.writable() && !writer.readable());
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[doc(alias = "_ConnectionBase")]
 pub struct Connection {
     /// First, so that the compiler's error names the remedy.

@@ -6,6 +6,9 @@ use std::ops::Deref;
 pub(super) const LIMIT: usize = 256;
 
 /// One message of a handshake, of at most 256 bytes.
+///
+/// # Examples
+/// See the example of [`Handshake`](super::Handshake).
 #[derive(Clone)]
 pub struct Payload {
     bytes: [u8; LIMIT],

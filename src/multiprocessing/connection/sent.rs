@@ -17,6 +17,13 @@
 /// assert_eq!(reader.join().unwrap().1?, long);
 /// # Ok::<(), ossature::Error>(())
 /// ```
+///
+/// ```
+/// use ossature::multiprocessing::connection::Sent;
+///
+/// assert!(Sent::Complete.is_complete() && Sent::Partial.has_begun());
+/// assert!(!Sent::Partial.is_complete() && !Sent::Nothing.has_begun(), "flush the one, send the other again");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use = "a partial message must be flushed, and an unsent message sent again"]
 pub enum Sent {

@@ -35,6 +35,19 @@ impl BufferTooShort {
     }
 
     /// The whole message, as bytes of its own.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::error::Error;
+    /// use ossature::multiprocessing::connection::{BufferTooShort, pipe};
+    ///
+    /// let (near, far) = pipe()?;
+    /// near.send_bytes(b"longer than four")?;
+    /// let error = far.recv_bytes_into(&mut [0; 4]).unwrap_err();
+    /// let short = error.source().and_then(|source| source.downcast_ref::<BufferTooShort>()).cloned();
+    /// assert_eq!(short.map(BufferTooShort::into_message), Some(b"longer than four".to_vec()));
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
     pub fn into_message(self) -> Vec<u8> {
         self.message
     }

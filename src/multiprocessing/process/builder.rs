@@ -20,6 +20,31 @@ use crate::multiprocessing::util;
 /// A process that was not started yet: its name and what else it inherits unless it is said here.
 ///
 /// Making one uses up a number of this process's children, started or not.
+///
+/// # Examples
+/// ```standalone_crate
+/// use std::time::Duration;
+/// use ossature::multiprocessing::connection::AuthKey;
+/// use ossature::multiprocessing::process::ProcessBuilder;
+/// use ossature::multiprocessing::{Context, Process, current_process, pipe};
+///
+/// let (near, far) = pipe()?;
+/// let builder: ProcessBuilder = Process::builder();
+/// let child = builder
+///     .name("clerk")
+///     .daemon(true)
+///     .context(Context::Fork)
+///     .authkey(AuthKey::from("between the two of us"))
+///     .start_timeout(Duration::from_secs(60))
+///     .fork_with(far, |far| far.send(&current_process().name()))?;
+/// assert_eq!(near.recv::<String>()?, "clerk");
+/// assert!(child.join()?.success());
+///
+/// let thread = Process::builder().thread(|| 5_u8)?; // under the handle of a process
+/// thread.join()?;
+/// assert_eq!((thread.exit_code(), thread.pid()), (Some(5), None));
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[must_use = "nothing runs until it is started"]
 #[doc(alias = "Builder")]
 pub struct ProcessBuilder {
@@ -125,6 +150,17 @@ impl ProcessBuilder {
     /// * `EAGAIN`, `ENOMEM`, `EMFILE`: nothing is left of it then.
     ///
     /// A child that was killed because it took too long to take on its options is [`ErrorKind::StartFailed`], with its end.
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::Process;
+    ///
+    /// let words = ["seven", "and", "eight"];
+    /// let process = Process::builder().name("clerk").fork(|| words.len() as u8)?; // it may borrow
+    /// process.join()?;
+    /// assert_eq!(process.exit_code(), Some(3));
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
     pub fn fork<R: Termination>(self, body: impl FnOnce() -> R) -> Result<Process> {
         self.begin(Context::Fork, |passport, patience| start::fork::fork(passport, patience, None, || body().report()))
     }

@@ -14,6 +14,23 @@ use crate::multiprocessing::connection::AuthKey;
 /// In a [thread](super::ProcessBuilder::thread) in the guise of a process it is the process that the thread runs in. Differs from Python,
 /// whose `multiprocessing.dummy.current_process` is the current thread: here that is
 /// [`threading::current_thread`](crate::threading::current_thread), under the name that was given to the process.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::connection::AuthKey;
+/// use ossature::multiprocessing::{CurrentProcess, current_process, parent_process};
+///
+/// let process: CurrentProcess = current_process();
+/// assert_eq!(process.name(), "MainProcess");
+/// assert_eq!(process.pid().as_raw_nonzero().get() as u32, std::process::id());
+/// assert!(process.identity().is_empty() && !process.daemon(), "nobody started it with this library");
+/// assert!(parent_process().is_none());
+///
+/// process.set_name("server"); // so its children are named, and its log lines begin
+/// process.set_authkey(AuthKey::from("between us"));
+/// assert_eq!(process.authkey()?.as_bytes(), b"between us");
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub fn current_process() -> CurrentProcess {
     CurrentProcess(era())
 }

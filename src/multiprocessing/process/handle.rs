@@ -33,6 +33,45 @@ use crate::thread::joins_itself;
 /// Dropping all handles neither waits nor ends anything: the child goes on, and is reaped by [`active_children`], by the next
 /// start, or at this process's end, which waits for it.
 ///
+/// # Examples
+/// A child that is asked, waited for and closed:
+///
+/// ```standalone_crate
+/// use std::time::Duration;
+/// use ossature::multiprocessing::{Process, current_process};
+///
+/// let process = Process::builder().name("clerk").daemon(true).fork(|| 3_u8)?;
+/// assert_eq!(process.name(), "clerk");
+/// assert!(process.daemon() && process.pid() != Some(current_process().pid()));
+/// process.set_name("the clerk"); // here only
+/// assert_eq!(process.identity(), [1], "the first child of this process");
+///
+/// let exit = process.join_timeout(Duration::from_secs(60))?.expect("the child ends at once");
+/// assert_eq!((exit.code(), process.exit_status()?), (Some(3), Some(exit)));
+/// assert!(!process.is_alive()? && process.panic()?.is_none());
+/// process.close()?;
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
+/// A child that does not end by itself is ended by a signal:
+///
+/// ```standalone_crate
+/// use ossature::multiprocessing::Process;
+/// use ossature::sys::process::Signal;
+///
+/// let sleeper = || Process::fork(|| -> u8 { loop { std::thread::park() } });
+/// let ended: [fn(&Process) -> ossature::Result<()>; 4] =
+///     [Process::terminate, Process::kill, Process::interrupt, |process| process.signal(Signal::USR1)];
+/// for end in ended {
+///     let process = sleeper()?;
+///     assert!(process.is_alive()?);
+///     end(&process)?;
+///     assert!(!process.join()?.success());
+///     assert!(process.exit_code().is_some_and(|code| code < 0), "the number of the signal");
+/// }
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
 /// [`active_children`]: super::active_children
 #[derive(Clone)]
 pub struct Process(Arc<Core>);

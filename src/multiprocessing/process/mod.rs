@@ -116,6 +116,15 @@ pub fn active_children() -> Vec<Process> {
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] where the system does not tell (Python's `NotImplementedError`).
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::{cpu_count, usable_cpus};
+///
+/// let workers = usable_cpus()?;
+/// assert!(workers >= 1 && cpu_count()? >= 1);
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub fn cpu_count() -> Result<usize> {
     ossature_sys::sched::online_cpus()
         .ok_or_else(|| Error::new(ErrorKind::Unsupported, "cannot determine number of cpus"))
@@ -125,6 +134,9 @@ pub fn cpu_count() -> Result<usize> {
 ///
 /// # Errors
 /// `EINVAL` where the kernel counts more processors than a [`CpuSet`](ossature_sys::sched::CpuSet) holds.
+///
+/// # Examples
+/// See the example of [`cpu_count`].
 #[doc(alias = "sched_getaffinity")]
 #[doc(alias = "process_cpu_count")]
 pub fn usable_cpus() -> Result<usize> {

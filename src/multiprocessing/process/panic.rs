@@ -22,6 +22,19 @@ use crate::thread::{Escaped, Place, text};
 /// also sees panics that abort: those that cannot unwind, and all of them in a program that is built with
 /// `panic = "abort"`. The parent of such a process sees a signal and no report. A hook that the work itself sets is called as it panics, and
 /// what escapes is printed at the end, with neither place nor backtrace.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature::multiprocessing::{Process, process::PanicReport};
+///
+/// let process = Process::fork(|| -> u8 { panic!("no more paper") })?;
+/// assert_eq!(process.join()?.code(), Some(1));
+/// let report: PanicReport = process.panic()?.expect("the child panicked");
+/// assert_eq!(report.message(), "no more paper");
+/// assert!(report.location().contains(".rs:"));
+/// assert_eq!(report.backtrace().is_some(), std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0"));
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PanicReport {
     message: String,

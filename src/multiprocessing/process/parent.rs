@@ -80,6 +80,25 @@ impl Parent {
 ///
 /// A process that was forked by other means has the parent of the one it was forked from, if that was asked for before the
 /// fork; otherwise it counts as ended.
+///
+/// # Examples
+/// ```standalone_crate
+/// use std::time::Duration;
+/// use ossature::multiprocessing::process::ParentProcess;
+/// use ossature::multiprocessing::{Process, connection::wait, current_process, parent_process};
+///
+/// let this = current_process().pid();
+/// let process = Process::fork(move || -> ossature::Result<()> {
+///     let parent: ParentProcess = parent_process().expect("a child has a parent");
+///     assert_eq!((parent.name(), parent.pid()), ("MainProcess", Some(this)));
+///     assert!(parent.is_alive()? && !parent.join_timeout(Duration::ZERO)?);
+///     // The sentinel stands in a poll beside other descriptors. It is readable once the parent has ended.
+///     assert!(wait(&[&parent.sentinel()?], Duration::ZERO)?.is_empty());
+///     Ok(())
+/// })?;
+/// assert!(process.join()?.success());
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub fn parent_process() -> Option<ParentProcess> {
     era().parent.as_ref().map(ParentProcess)
 }

@@ -70,6 +70,38 @@ const ENDING: [Signal; 2] = [Signal::TERM, Signal::INT];
 impl ProcessBuilder {
     /// Sets a variable of the child's environment, as [`std::process::Command::env`]. For [`Context::Spawn`] only; with
     /// other contexts the start fails with [`ErrorKind::Unsupported`].
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::{Context, Process, Tasks, freeze_support, tasks};
+    /// use ossature::sys::{process::Signal, signal::SignalSet};
+    ///
+    /// fn check() -> u8 {
+    ///     let here = std::env::current_dir().is_ok_and(|directory| directory.as_os_str() == "/");
+    ///     let has = |name, value: Option<&str>| std::env::var(name).ok().as_deref() == value;
+    ///     u8::from(!(here && has("A", Some("1")) && has("B", Some("2")) && has("C", None)))
+    /// }
+    ///
+    /// static TASKS: Tasks = tasks![check];
+    ///
+    /// fn main() -> ossature::Result<()> {
+    ///     freeze_support(TASKS);
+    ///     let process = Process::builder()
+    ///         .context(Context::Spawn)
+    ///         .env_clear()
+    ///         .env("A", "1")
+    ///         .envs([("B", "2"), ("C", "3")])
+    ///         .env_remove("C")
+    ///         .current_dir("/")
+    ///         .umask(0o077)
+    ///         .process_group(0) // a new one, which the child leads
+    ///         .signal_mask(SignalSet::EMPTY.with(Signal::HUP))
+    ///         .end_with_parent()
+    ///         .start(check, ())?;
+    ///     assert_eq!(process.join()?.code(), Some(0));
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         let value = Some(value.as_ref().to_owned());
         self.surroundings.environment.changes.insert(name.as_ref().to_owned(), value);
@@ -148,6 +180,24 @@ impl ProcessBuilder {
     /// [`gid`](Self::gid) is called too; such a start logs a warning.
     ///
     /// The program's file must be readable and executable for that user.
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::Process;
+    /// use ossature::sys::process::{effective_group, effective_user};
+    ///
+    /// fn main() -> ossature::Result<()> {
+    ///     // A server that root starts gives its workers up here; another user can only stay the same.
+    ///     let (user, group) = if effective_user() == 0 { (65534, 65534) } else { (effective_user(), effective_group()) };
+    ///     let mut builder = Process::builder().gid(group).uid(user);
+    ///     if effective_user() == 0 {
+    ///         builder = builder.groups(&[]);
+    ///     }
+    ///     let process = builder.fork(move || u8::from((effective_user(), effective_group()) != (user, group)))?;
+    ///     assert!(process.join()?.success());
+    ///     Ok(())
+    /// }
+    /// ```
     #[doc(alias = "setuid")]
     pub fn uid(mut self, user: u32) -> Self {
         self.surroundings.user = Some(user);
@@ -155,6 +205,9 @@ impl ProcessBuilder {
     }
 
     /// Sets the child's main group, as `std`'s `CommandExt::gid`.
+    ///
+    /// # Examples
+    /// See the example of [`uid`](Self::uid).
     #[doc(alias = "setgid")]
     pub fn gid(mut self, group: u32) -> Self {
         self.surroundings.main_group = Some(group);
@@ -162,6 +215,9 @@ impl ProcessBuilder {
     }
 
     /// Sets the child's supplementary groups, as `std`'s `CommandExt::groups`.
+    ///
+    /// # Examples
+    /// See the example of [`uid`](Self::uid).
     #[doc(alias = "setgroups")]
     pub fn groups(mut self, groups: &[u32]) -> Self {
         self.surroundings.groups = Some(groups.to_vec());

@@ -17,6 +17,22 @@ use crate::multiprocessing::start::thread::name_here;
 /// | [`ExitCode`] | what it was made from |
 /// | `Ok(answer)` | that of the answer |
 /// | `Err(error)` | 1, and "Process NAME:" and the error go to standard error; the name of a [thread](super::ProcessBuilder::thread) is its own |
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature::multiprocessing::{Process, Termination};
+///
+/// fn exit_code<R: Termination>(body: impl FnOnce() -> R) -> ossature::Result<Option<i32>> {
+///     let process = Process::fork(body)?;
+///     process.join()?;
+///     Ok(process.exit_code())
+/// }
+///
+/// assert_eq!(exit_code(|| ())?, Some(0));
+/// assert_eq!(exit_code(|| 7_u8)?, Some(7));
+/// assert_eq!(exit_code(|| "seven".parse::<u8>())?, Some(1), "the error is printed");
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be returned from the body of a process",
     label = "makes no exit code",

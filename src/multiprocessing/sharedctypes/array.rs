@@ -22,6 +22,24 @@ use crate::multiprocessing::transfer::memory;
 /// methods here take and release the lock themselves, so two calls are two turns.
 ///
 /// [`Index`]es and [ranges](Span) may be negative, counted from the end.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::Array;
+///
+/// let squares = Array::<u64>::from_fn(5, |n| (n * n) as u64)?;
+/// assert_eq!((squares.get(2)?, squares.get(-1)?), (4, 16));
+/// squares.set(0, 7)?;
+/// squares.set_slice(1..3, &[8, 9])?;
+/// assert_eq!(squares.slice(..3)?, [7, 8, 9]);
+/// squares.with(|items| items.sort())?; // in one turn of the lock
+/// assert_eq!(squares.to_vec()?, [7, 8, 9, 9, 16]);
+///
+/// let same = squares.try_clone()?; // another mapping of the same memory
+/// same.lock()?[0] += 1;
+/// assert_eq!(squares.as_shm().lock()?[0], 8);
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 #[doc(alias = "SynchronizedArray")]

@@ -22,6 +22,19 @@ impl Array<u8> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Array;
+    ///
+    /// let text = Array::<u8>::from_slice(b"hello world")?;
+    /// text.set_value(b"bye")?;
+    /// assert_eq!(text.value()?, b"bye");
+    /// assert_eq!(text.raw()?, b"bye\0o world", "behind the text is what was there");
+    /// text.set_raw(b"HI")?;
+    /// assert_eq!(text.value()?, b"HIe");
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
     pub fn value(&self) -> Result<Vec<u8>> {
         self.to_vec().map(text)
     }
@@ -61,6 +74,17 @@ impl Array<u8> {
 
 impl RawArray<u8> {
     /// The bytes up to the first NUL, or all: `value` of Python's character arrays.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::RawArray;
+    ///
+    /// let text = RawArray::<u8>::new(6)?;
+    /// text.set_value(b"bye")?;
+    /// text.set_raw(b"B")?;
+    /// assert_eq!((text.value(), text.raw()), (b"Bye".to_vec(), b"Bye\0\0\0".to_vec()));
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
     pub fn value(&self) -> Vec<u8> {
         text(self.to_vec())
     }

@@ -6,6 +6,23 @@ use super::{Array, RawArray, RawValue, Value, whole};
 use crate::error::{Error, Result};
 
 /// What [`copy`] can copy.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::sharedctypes::{Copied, copy};
+/// use ossature::multiprocessing::{Array, RawArray};
+///
+/// /// The object as it is now, beside the object.
+/// fn snapshot<O: Copied>(object: O) -> ossature::Result<(O, O::Raw)> {
+///     let raw = copy(&object)?;
+///     Ok((object, raw))
+/// }
+///
+/// let (array, before): (Array<u8>, RawArray<u8>) = snapshot(Array::from_slice(&[1, 2])?)?;
+/// array.set(0, 9)?;
+/// assert_eq!(before.to_vec(), [1, 2]);
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub trait Copied {
     /// The same without a lock.
     type Raw;

@@ -10,6 +10,20 @@ mod sealed {
 }
 
 /// An index into an array: `usize`, or `isize` and `i32`, where -1 is the last item.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::{RawArray, sharedctypes::Index};
+///
+/// fn twice(array: &RawArray<i32>, index: impl Index) -> ossature::Result<i32> {
+///     Ok(array.get(index)? * 2)
+/// }
+///
+/// let array = RawArray::from_slice(&[1, 2, 3])?;
+/// assert_eq!((twice(&array, 0_usize)?, twice(&array, -1)?), (2, 6));
+/// assert!(twice(&array, 3).is_err());
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub trait Index: Copy + Display + sealed::Sealed {
     /// The place that is meant among `len`, whether it is there or not; `None` before the first.
     fn resolve(self, len: usize) -> Option<usize>;
@@ -20,6 +34,19 @@ pub trait Index: Copy + Display + sealed::Sealed {
 /// A range means the existing places, as Python's slice does. A bound behind the last item is the length, and a bound
 /// before the first item is 0. A range whose end is before its start is empty. A range has no step: take the slice,
 /// then every nth item.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::{RawArray, sharedctypes::Span};
+///
+/// fn sum(array: &RawArray<i32>, span: impl Span) -> i32 {
+///     array.slice(span).iter().sum()
+/// }
+///
+/// let array = RawArray::from_slice(&[1, 2, 3])?;
+/// assert_eq!((sum(&array, ..), sum(&array, 1..), sum(&array, -1..)), (6, 5, 3));
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub trait Span: sealed::Sealed {
     /// The existing places of this range in an array of `len` items: a range that [`slice`](slice::get) accepts.
     fn resolve(self, len: usize) -> Range<usize>;

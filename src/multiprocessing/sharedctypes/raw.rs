@@ -15,6 +15,18 @@ use crate::multiprocessing::transfer::memory;
 /// It is a [`Racy`] cell: [`get`](Racy::get) and [`set`](Racy::set) are one atomic load or store each, of a whole value up
 /// to the width of a machine word. A wider one may be seen half old and half new. Nothing waits and nothing can be
 /// abandoned; reading, adding and writing back loses what others wrote meanwhile.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::RawValue;
+///
+/// let progress = RawValue::new(0.25)?;
+/// let same = progress.try_clone()?; // another mapping of the same memory
+/// same.set(0.5);
+/// assert_eq!((progress.get(), progress.as_shm().get()), (0.5, 0.5));
+/// assert_eq!(RawValue::typed('i', 7)?.get(), 7);
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct RawValue<T: Plain>(#[serde(with = "memory")] Shm<Racy<T>>);
@@ -75,6 +87,23 @@ impl<T: Plain> Deref for RawValue<T> {
 /// meanwhile may be seen half done, in the middle of an item too.
 ///
 /// [`Index`]es and [ranges](Span) may be negative, counted from the end.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::RawArray;
+///
+/// let samples = RawArray::<u16>::new(4)?;
+/// samples.set_all(1);
+/// samples.set(-1, 9)?;
+/// samples.set_slice(..2, &[5, 6])?;
+/// assert_eq!((samples.get(0)?, samples.slice(1..), samples.to_vec()), (5, vec![6, 1, 9], vec![5, 6, 1, 9]));
+///
+/// let same = samples.try_clone()?; // another mapping of the same memory
+/// assert_eq!(same.as_shm().len(), 4);
+/// assert_eq!(RawArray::typed('d', vec![0.5, 1.5])?.to_vec(), [0.5, 1.5]);
+/// assert_eq!(RawArray::from_slice(b"ab")?.to_vec(), b"ab");
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct RawArray<T: Plain>(#[serde(with = "memory")] Shm<[Racy<T>]>);

@@ -18,6 +18,9 @@ mod sealed {
 }
 
 /// What has no lock yet: [`RawValue`] and [`RawArray`].
+///
+/// # Examples
+/// See the example of [`synchronized`].
 pub trait Raw: sealed::Sealed {}
 
 impl<T: Plain> Raw for RawValue<T> {}
@@ -26,6 +29,19 @@ impl<T: Plain> Raw for RawArray<T> {}
 /// What one party at a time can hold: Python asks for `acquire` and `release`.
 ///
 /// A lock in shared memory can be held, whatever it guards, and so can the [`Value`] or [`Array`] that has one.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::{Lock, Value, sharedctypes::Acquire};
+///
+/// fn in_turn(lock: impl Acquire, work: impl FnOnce() -> u32) -> ossature::Result<u32> {
+///     lock.holding(work)
+/// }
+///
+/// let (lock, value) = (Lock::new()?, Value::new(0_u32)?);
+/// assert_eq!(in_turn(&lock, || 5)? + in_turn(&value, || 6)?, 11);
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub trait Acquire {
     /// Runs `body` while it is held.
     ///
@@ -78,6 +94,21 @@ impl<A: ?Sized + Acquire> Acquire for &A {
 /// [`Value`] and [`Array`] do better: their lock and data lie together, and their guards lend the data.
 ///
 /// With a lock of its own it can be [sent](crate::multiprocessing::transfer), object and lock.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::RawArray;
+/// use ossature::multiprocessing::sharedctypes::{Synchronized, synchronized};
+///
+/// let counts: Synchronized<RawArray<u32>> = synchronized(RawArray::new(3)?)?;
+/// counts.set_slice(.., &[1, 2, 3])?;
+/// counts.with(0, |count| *count += 9)?;
+/// let held = counts.lock().lock()?; // several accesses in one turn
+/// assert_eq!(counts.raw().to_vec(), [10, 2, 3]);
+/// drop(held);
+/// assert_eq!(counts.get(-1)?, 3);
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Synchronized<R, L = Shm<Lock<u8, Shared>>> {
     raw: R,

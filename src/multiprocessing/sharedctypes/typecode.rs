@@ -78,6 +78,22 @@ pub enum Kind {
 }
 
 /// A number that a [`TypeCode`] may name.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::sharedctypes::{Items, Number, TypeCode};
+/// use ossature::multiprocessing::RawArray;
+///
+/// fn column<T: Number>(code: char, items: impl Items<T>) -> ossature::Result<RawArray<T>> {
+///     assert_eq!(TypeCode::checked::<T>(code)?.size(), size_of::<T>());
+///     RawArray::typed(code, items)
+/// }
+///
+/// assert_eq!(column::<f64>('d', 3)?.to_vec(), [0.0; 3], "a length gives zeroes");
+/// assert_eq!(column('i', &[4, 5])?.to_vec(), [4, 5]);
+/// assert!(column('i', &[0.5_f64]).is_err(), "the code of another type");
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub trait Number: Plain + Init<Self> {
     /// What kind of number it is.
     #[doc(hidden)]
@@ -196,6 +212,9 @@ impl fmt::Display for TypeCode {
 }
 
 /// What an array is made of: a length, for zeroes, or the items themselves. Python's `size_or_initializer`.
+///
+/// # Examples
+/// See the example of [`Number`].
 pub trait Items<T> {
     /// The items.
     ///

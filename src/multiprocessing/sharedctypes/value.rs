@@ -43,6 +43,37 @@ use crate::multiprocessing::transfer::memory;
 /// assert_eq!(point.get()?.x, 2);
 /// # Ok::<(), ossature::Error>(())
 /// ```
+///
+/// ```
+/// use ossature::multiprocessing::Value;
+///
+/// let count = Value::new(5_u64)?;
+/// let same = count.try_clone()?; // another mapping of the same memory
+/// same.with(|count| *count *= 2)?;
+/// assert_eq!((count.get()?, *count.as_shm().lock()?), (10, 10));
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
+/// Its lock by name, as in Python, and by a guard that borrows nothing:
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use ossature::multiprocessing::Value;
+///
+/// let total = Arc::new(Value::new(5_u32)?);
+/// total.acquire()?;
+/// assert!(!total.try_acquire()? && !total.acquire_timeout(Duration::from_millis(1))?, "held already");
+/// total.set(total.get()? + 1)?; // within the hold
+/// total.release()?;
+///
+/// let mut guard = total.lock_owned_timeout(Duration::from_secs(60))?.expect("nobody holds it");
+/// assert!(!guard.abandoned());
+/// *guard += 1;
+/// guard.mark_consistent(); // after a repair; here there was none
+/// drop(guard);
+/// assert_eq!(total.get()?, 7);
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 #[doc(alias = "SynchronizedBase")]

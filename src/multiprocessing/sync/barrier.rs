@@ -32,6 +32,29 @@ use crate::multiprocessing::transfer::memory;
 /// assert_eq!(step.wait().unwrap_err().kind(), ossature::ErrorKind::Broken);
 /// # Ok::<(), ossature::Error>(())
 /// ```
+///
+/// With limits, an action and a reset:
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::ErrorKind;
+/// use ossature::multiprocessing::Barrier;
+///
+/// let limit = Duration::from_millis(1);
+/// let alone = Barrier::new(1)?;
+/// let place = alone.join_timeout(limit)?.expect("nobody is in the way"); // its death would break the barrier
+/// assert_eq!(alone.wait_with(|| println!("everybody is here"))?, 0);
+/// assert_eq!(alone.wait_with_timeout(limit, || ())?, 0);
+/// drop(place);
+///
+/// let pair = Barrier::new(2)?;
+/// assert_eq!((pair.parties(), pair.n_waiting()), (2, 0));
+/// assert_eq!(pair.wait_timeout(limit).unwrap_err().kind(), ErrorKind::Broken);
+/// assert!(pair.broken(), "its time ran out");
+/// pair.reset()?;
+/// assert!(!pair.broken() && pair.reset_timeout(limit)?);
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Barrier(#[serde(with = "memory")] Shm<barrier::Barrier<Shared>>);
 

@@ -58,6 +58,35 @@ shareable! {
 /// buffer.not_full.notify(1);
 /// # Ok(()) }
 /// ```
+///
+/// Its own lock, and a wait for a state:
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::{Condition, RawValue};
+///
+/// let (changed, items) = (Condition::new()?, RawValue::new(0_u32)?);
+/// std::thread::scope(|scope| {
+///     let consumer = scope.spawn(|| {
+///         let _held = changed.lock()?;
+///         changed.wait_for(|| items.get() > 0, Duration::from_secs(60))
+///     });
+///     changed.with(|| {
+///         items.set(1);
+///         changed.notify_all()
+///     })??;
+///     assert!(consumer.join().unwrap()?);
+///     Ok::<(), ossature::Error>(())
+/// })?;
+///
+/// changed.acquire()?;
+/// assert!(!changed.wait_timeout(Duration::from_millis(1))?, "nobody notifies");
+/// changed.release()?;
+/// let same = changed.try_clone()?; // another mapping of the same memory
+/// assert!(same.try_acquire()? && changed.locked());
+/// same.release()?;
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Condition<L: ConditionLock = OwnLock> {
@@ -66,6 +95,9 @@ pub struct Condition<L: ConditionLock = OwnLock> {
 }
 
 /// What a [`Condition`] has for its lock: a [`Lock`], an [`RLock`], a [`HandoffLock`], or one of its own.
+///
+/// # Examples
+/// See the example of [`Condition::with_lock`].
 pub trait ConditionLock: fmt::Debug + Serialize + DeserializeOwned + sealed::Sealed {
     /// The lock in shared memory.
     #[doc(hidden)]
@@ -91,10 +123,16 @@ mod sealed {
 }
 
 /// The lock that [`Condition::new`] makes, which lies beside the queue in the same memory.
+///
+/// # Examples
+/// See the example of [`Condition`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct OwnLock(#[serde(with = "memory")] Shm<Monitor>);
 
 /// The queue of a condition over another lock, in memory of its own.
+///
+/// # Examples
+/// See the example of [`Condition::with_lock`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Queue(#[serde(with = "memory")] Shm<condition::Condition<Shared>>);
 
@@ -165,6 +203,15 @@ impl Condition {
     }
 
     /// How many levels of the lock the calling thread holds.
+    ///
+    /// # Examples
+    /// ```
+    /// let changed = ossature::multiprocessing::Condition::new()?;
+    /// changed.acquire()?;
+    /// assert_eq!(changed.with(|| changed.depth())?, 2);
+    /// changed.release()?;
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
     pub fn depth(&self) -> u32 {
         self.raw().depth()
     }

@@ -22,6 +22,19 @@ use crate::multiprocessing::transfer::memory;
 /// ready.wait()?;
 /// # Ok::<(), ossature::Error>(())
 /// ```
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::Event;
+///
+/// let stop = Event::new()?;
+/// let same = stop.try_clone()?; // for an owner of its own
+/// same.set();
+/// assert!(stop.is_set() && stop.wait_timeout(Duration::ZERO)?);
+/// stop.clear();
+/// assert!(!same.wait_timeout(Duration::from_millis(1))?, "its time ran out");
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Event(#[serde(with = "memory")] Shm<event::Event<Shared>>);
 

@@ -24,6 +24,18 @@ use crate::multiprocessing::transfer::memory;
 /// assert!(!turn.locked());
 /// # Ok::<(), ossature::Error>(())
 /// ```
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::HandoffLock;
+///
+/// let lock = HandoffLock::new()?;
+/// assert!(lock.try_acquire()?);
+/// assert!(!lock.acquire_timeout(Duration::from_millis(1))?, "its time ran out");
+/// std::thread::scope(|scope| scope.spawn(|| lock.release()).join()).unwrap()?; // any thread may
+/// assert!(!lock.locked());
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Debug, Serialize, Deserialize)]
 pub struct HandoffLock(#[serde(with = "memory")] Shm<handoff::HandoffLock<Shared>>);
 

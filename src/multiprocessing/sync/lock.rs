@@ -38,6 +38,24 @@ use crate::multiprocessing::transfer::memory;
 /// # Ok::<(), ossature::Error>(())
 /// ```
 ///
+/// Guards, and the lock as it lies in shared memory:
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::{Lock, sync::LockGuard};
+///
+/// let lock = Lock::new()?;
+/// let guard: LockGuard<'_> = lock.lock()?;
+/// assert!(lock.is_mine() && lock.try_lock()?.is_none());
+/// assert!(lock.lock_timeout(Duration::from_millis(1))?.is_none(), "its time ran out");
+/// drop(guard);
+///
+/// let same = lock.try_clone()?; // another mapping of the same memory
+/// let _guard = same.lock()?;
+/// assert!(lock.as_shm().is_locked());
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
 /// [`HandoffLock`]: crate::multiprocessing::HandoffLock
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Lock(#[serde(with = "memory")] Shm<lock::Lock<(), Shared>>);
@@ -76,6 +94,21 @@ held_by_one!(Lock, LockGuard);
 /// lock.with(|| assert_eq!(lock.depth(), 2))?;
 /// lock.release()?;
 /// assert!(!lock.locked());
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::{RLock, sync::RLockGuard};
+///
+/// let lock = RLock::new()?;
+/// let outer: RLockGuard<'_> = lock.lock()?;
+/// let inner = lock.try_lock()?.expect("the holder may take it again");
+/// let third = lock.lock_timeout(Duration::from_millis(1))?;
+/// assert!(lock.is_mine() && third.is_some() && lock.depth() == 3);
+/// drop((outer, inner, third));
+/// assert!(lock.try_acquire()? && lock.acquire_timeout(Duration::from_millis(1))?);
+/// assert_eq!(lock.depth(), 2);
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Debug, Serialize, Deserialize)]

@@ -36,6 +36,26 @@ pub type Permit<'s> = semaphore::Permit<'s, Shared>;
 /// assert_eq!(seats.get_value(), 2);
 /// # Ok::<(), ossature::Error>(())
 /// ```
+///
+/// With limits, and several units at a time:
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::{Semaphore, sync::Permit};
+///
+/// let limit = Duration::from_millis(1);
+/// let seats = Semaphore::new(2)?;
+/// let seat: Option<Permit<'_>> = seats.permit_timeout(limit)?;
+/// assert!(seat.is_some() && seats.acquire_timeout(limit)?);
+/// assert!(seats.try_permit()?.is_none(), "both are taken");
+/// drop(seat);
+/// seats.release_many(3)?;
+///
+/// let same = seats.try_clone()?; // another mapping of the same memory
+/// assert_eq!((same.get_value(), same.as_shm().value()), (4, 4));
+/// assert_eq!(same.with(|| seats.get_value())?, 3);
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Semaphore(#[serde(with = "memory")] Shm<semaphore::Semaphore<Shared>>);
 

@@ -8,6 +8,17 @@ use crate::multiprocessing::transfer::Transfer;
 /// The arguments of a task: a tuple of up to twelve values, each of which can [go to another process](Transfer).
 ///
 /// Nobody implements this trait by hand. A task with more arguments takes a struct.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::tasks::Arguments;
+///
+/// fn takes<A: Arguments>(_arguments: &A) {}
+///
+/// takes(&());
+/// takes(&(7_u32,));
+/// takes(&("a text".to_owned(), vec![1, 2], Some(0.5)));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a tuple of arguments",
     note = "give the arguments as a tuple of up to twelve, `(x,)` for one; a function of more arguments takes a struct"

@@ -16,6 +16,30 @@ static MOST: AtomicUsize = AtomicUsize::new(DEPTH);
 /// processes that it starts. A copy of this process (`Context::Fork`) and a thread decode nothing.
 ///
 /// Differs from Python, whose limit is that of recursion.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature::multiprocessing::{Context, Process, Tasks, freeze_support, set_max_argument_depth, tasks};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Chain(Option<Box<Chain>>);
+///
+/// fn length(chain: Chain) -> u8 {
+///     1 + chain.0.map_or(0, |rest| length(*rest))
+/// }
+///
+/// static TASKS: Tasks = tasks![length];
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     set_max_argument_depth(1000);
+///     let chain = (1..200).fold(Chain(None), |rest, _| Chain(Some(Box::new(rest))));
+///     let process = Process::builder().context(Context::Spawn).start(length, (chain,))?;
+///     assert_eq!(process.join()?.code(), Some(200), "beyond the default of 128 levels");
+///     Ok(())
+/// }
+/// ```
 pub fn set_max_argument_depth(depth: usize) {
     MOST.store(depth, Relaxed);
 }

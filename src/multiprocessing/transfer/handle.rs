@@ -48,6 +48,26 @@ impl<'de, T: From<OwnedFd>> Deserialize<'de> for Handle<T> {
 ///
 /// # Errors
 /// When nothing is being sent, and without descriptors.
+///
+/// # Examples
+/// ```
+/// use std::os::unix::net::UnixStream;
+/// use ossature::multiprocessing::{connection::pipe, transfer::handle};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Client {
+///     name: String,
+///     #[serde(with = "handle")]
+///     stream: UnixStream,
+/// }
+///
+/// let (near, far) = pipe()?;
+/// near.send(&Client { name: "first".to_owned(), stream: UnixStream::pair()?.0 })?;
+/// let client: Client = far.recv()?;
+/// assert!(client.name == "first" && client.stream.peer_addr().is_ok_and(|address| address.is_unnamed()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn serialize<T: AsFd, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     put(value, Sort::Handle)?.serialize(serializer)
 }
@@ -56,6 +76,9 @@ pub fn serialize<T: AsFd, S: Serializer>(value: &T, serializer: S) -> Result<S::
 ///
 /// # Errors
 /// When nothing is being received, and when no such descriptor came, or it was taken already.
+///
+/// # Examples
+/// See the example of [`serialize()`].
 pub fn deserialize<'de, T: From<OwnedFd>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     take(Deserialize::deserialize(deserializer)?, Sort::Handle).map(T::from)
 }

@@ -48,6 +48,23 @@ use super::sorts::Sort;
 pub struct Memory<T: ?Sized + Shareable>(pub Shm<T>);
 
 /// What lies in shared memory and can be attached to: what is [`Shareable`], slices of that, and a lock around a slice.
+///
+/// # Examples
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+/// use ossature::multiprocessing::connection::{Connection, pipe};
+/// use ossature::multiprocessing::transfer::{Attach, Memory};
+/// use ossature::sys::shm::Shm;
+///
+/// fn receive<T: ?Sized + Attach>(connection: &Connection) -> ossature::Result<Shm<T>> {
+///     connection.recv::<Memory<T>>().map(|Memory(memory)| memory)
+/// }
+///
+/// let (near, far) = pipe()?;
+/// near.send(&Memory(Shm::place(AtomicU32::new(7))?))?;
+/// assert_eq!(receive::<AtomicU32>(&far)?.load(Relaxed), 7);
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub trait Attach: Shareable {
     /// Attaches to memory of kin, which only this module can have.
     #[doc(hidden)]
@@ -85,6 +102,29 @@ impl<T: Shareable> Attach for Lock<[T], Shared> {
 ///
 /// # Errors
 /// When nothing is being sent, and without descriptors.
+///
+/// # Examples
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+/// use ossature::multiprocessing::{connection::pipe, transfer::memory};
+/// use ossature::sys::shm::Shm;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Job {
+///     name: String,
+///     #[serde(with = "memory")]
+///     done: Shm<AtomicU32>,
+/// }
+///
+/// let job = Job { name: "count".to_owned(), done: Shm::place(AtomicU32::new(0))? };
+/// let (near, far) = pipe()?;
+/// near.send(&job)?;
+/// let there: Job = far.recv()?;
+/// there.done.fetch_add(1, Relaxed);
+/// assert_eq!((there.name.as_str(), job.done.load(Relaxed)), ("count", 1));
+/// # Ok::<(), ossature::Error>(())
+/// ```
 pub fn serialize<T: ?Sized + Shareable, S: Serializer>(shm: &Shm<T>, serializer: S) -> Result<S::Ok, S::Error> {
     // SAFETY: the copy on the list goes to kin only (see above), which attaches to it by `deserialize`, and is closed otherwise.
     let descriptor = unsafe { shm.descriptor() };
@@ -96,6 +136,9 @@ pub fn serialize<T: ?Sized + Shareable, S: Serializer>(shm: &Shm<T>, serializer:
 /// # Errors
 /// When nothing is being received, when no such memory came or it was taken already, when it came from a stranger, and for whatever
 /// [`AttachError`] says.
+///
+/// # Examples
+/// See the example of [`serialize()`].
 pub fn deserialize<'de, T: ?Sized + Attach, D: Deserializer<'de>>(deserializer: D) -> Result<Shm<T>, D::Error> {
     let memory = take(Deserialize::deserialize(deserializer)?, Sort::Memory)?;
     T::attach(OfKin(memory)).map_err(|error| refuse_to_receive(error.into()))

@@ -7,6 +7,27 @@ use serde::{Deserialize, Serialize};
 ///
 /// Everything that implements serde's `Serialize` and `DeserializeOwned` implements this trait; nobody implements this
 /// trait by hand. [The module](super) says what to write for files, sockets and shared memory.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::connection::{Connection, pipe};
+/// use ossature::multiprocessing::transfer::{Inbound, Outbound, Transfer};
+///
+/// /// Sends a question, of any type, and receives the answer.
+/// fn ask<Q: Outbound + ?Sized, A: Inbound>(connection: &Connection, question: &Q) -> ossature::Result<A> {
+///     connection.send(question)?;
+///     connection.recv()
+/// }
+///
+/// fn goes_to_a_process<T: Transfer>(_argument: &T) {}
+///
+/// let (near, far) = pipe()?;
+/// let other = std::thread::spawn(move || far.send(&far.recv::<String>()?.len()));
+/// assert_eq!(ask::<str, usize>(&near, "how long is this")?, 16);
+/// other.join().unwrap()?;
+/// goes_to_a_process(&("a text".to_owned(), 7)); // a `&str` would borrow, which an argument cannot
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot go to another process",
     label = "cannot go to another process",
@@ -20,12 +41,18 @@ pub trait Transfer: Serialize + DeserializeOwned {}
 impl<T: Serialize + for<'de> OwnedLikeStringNotBorrowedLikeStr<'de>> Transfer for T {}
 
 /// serde's `Deserialize`. The compiler prints this name for a value that borrows.
+///
+/// # Examples
+/// See the example of [`Transfer`].
 pub trait OwnedLikeStringNotBorrowedLikeStr<'de>: Deserialize<'de> {}
 
 #[diagnostic::do_not_recommend]
 impl<'de, T: Deserialize<'de>> OwnedLikeStringNotBorrowedLikeStr<'de> for T {}
 
 /// A value that can be sent to another process: whatever implements serde's `Serialize`, borrowed values included.
+///
+/// # Examples
+/// See the example of [`Transfer`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent to another process",
     label = "cannot be sent to another process",
@@ -38,6 +65,9 @@ pub trait Outbound: Serialize {}
 impl<T: Serialize + ?Sized> Outbound for T {}
 
 /// A value that can be received from another process: whatever implements serde's `DeserializeOwned`.
+///
+/// # Examples
+/// See the example of [`Transfer`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be received from another process",
     label = "cannot be received from another process",

@@ -81,11 +81,35 @@ fn grace() -> MutexGuard<'static, Option<Duration>> {
 ///
 /// Differs from Python, which waits for ever for a daemon that ignores `SIGTERM` or is stopped. A forked child has the grace of its
 /// parent, any other the usual one.
+///
+/// # Examples
+/// See the example of [`is_exiting`].
 pub fn set_daemon_grace(time: impl Into<Option<Duration>>) {
     *grace() = time.into();
 }
 
 /// Whether the end of this process has begun.
+///
+/// # Examples
+/// ```standalone_crate
+/// use std::time::Duration;
+/// use ossature::multiprocessing::util::{Finalize, is_exiting, set_daemon_grace};
+/// use ossature::multiprocessing::{Process, pipe};
+///
+/// fn main() -> ossature::Result<()> {
+///     let (near, far) = pipe()?;
+///     let process = Process::fork_with(far, |far| {
+///         Finalize::at_exit(10, move || drop(far.send(&is_exiting()))).leave();
+///         assert!(!is_exiting());
+///     })?;
+///     assert!(near.recv::<bool>()? && process.join()?.success());
+///
+///     // This daemon gets SIGTERM at the end of main, and SIGKILL if it has not ended a second later.
+///     set_daemon_grace(Duration::from_secs(1));
+///     Process::builder().daemon(true).fork(|| -> u8 { loop { std::thread::park() } })?;
+///     Ok(())
+/// }
+/// ```
 pub fn is_exiting() -> bool {
     era().exiting.load(SeqCst)
 }

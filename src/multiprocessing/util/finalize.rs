@@ -46,6 +46,20 @@ impl Finalizers {
 /// ```
 ///
 /// Differs from Python in that it owns nothing and no collector calls it: the object owns it.
+///
+/// Not at all, or only at the end:
+///
+/// ```
+/// use ossature::multiprocessing::util::Finalize;
+///
+/// let never = Finalize::new(|| unreachable!("cancelled"));
+/// assert!(never.is_active());
+/// never.cancel();
+/// assert!(!never.is_active() && !never.call());
+///
+/// let last = Finalize::at_exit(-10, || println!("after the children were waited for"));
+/// last.leave(); // without this it would run here, as it is dropped
+/// ```
 #[must_use = "dropping it runs the callback: keep it, or `leave` it to the end of the process"]
 pub struct Finalize {
     number: u64,

@@ -94,6 +94,16 @@ impl TempDir {
 /// # Errors
 /// The errors of mkdir(2) if none of these places is usable: `EACCES`, `ENOSPC`, `EROFS`; `EMFILE` when no descriptor
 /// is left for the lock.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::util::temp_dir;
+///
+/// let directory = temp_dir()?; // removed at the end of the process
+/// std::fs::write(directory.join("socket-or-file"), b"x")?;
+/// assert_eq!(temp_dir()?, directory, "one for each process");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[doc(alias = "get_temp_dir")]
 pub fn temp_dir() -> Result<PathBuf> {
     let mut known = era().temp_dir.lock();

@@ -21,6 +21,24 @@ mod sealed {
 /// One of the kernel's ways to wait; the [aliases](super) name the selectors made of them.
 ///
 /// Sealed: what it is given has been checked against the selector's map.
+///
+/// # Examples
+/// ```
+/// use std::os::unix::net::UnixStream;
+/// use ossature::select::selectors::{Backend, EpollBackend, FirstUsable, PollBackend, SelectBackend};
+/// use ossature::select::selectors::{Interest, Selecting, Selector};
+///
+/// /// The same program over each of the kernel's ways.
+/// fn ready<B: Backend>() -> Result<usize, Box<dyn std::error::Error>> {
+///     let mut selector = Selecting::<B, UnixStream>::new()?;
+///     selector.register(UnixStream::pair()?.0, Interest::WRITE, ())?;
+///     Ok(selector.select(None)?.len())
+/// }
+///
+/// let counts = [ready::<SelectBackend>()?, ready::<PollBackend>()?, ready::<EpollBackend>()?, ready::<FirstUsable>()?];
+/// assert_eq!(counts, [1; 4]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Backend: sealed::Sealed + Sized {
     /// Makes the kernel object, if it takes one.
     ///

@@ -21,6 +21,29 @@ impl Token {
 }
 
 /// Python's `SelectorKey`: an object, what it is watched for, and the data attached to it.
+///
+/// # Examples
+/// ```
+/// use std::os::{fd::AsRawFd, unix::net::UnixStream};
+/// use ossature::select::selectors::{DefaultSelector, Interest, Key, Map, Selector, Token};
+///
+/// let (one, _other) = UnixStream::pair()?;
+/// let number = one.as_raw_fd();
+/// let mut selector = DefaultSelector::new()?;
+/// let token: Token = selector.register(one, Interest::WRITE, "client 1")?;
+///
+/// let map: &Map<UnixStream, &str> = selector.map();
+/// let key: &Key<UnixStream, &str> = map.get(token).expect("it is registered");
+/// assert_eq!((key.fd(), key.interest(), *key.data()), (number, Interest::WRITE, "client 1"));
+/// assert_eq!((map.find(key.file()), map.len(), map.is_empty()), (Some(token), 1, false));
+/// assert!(map.iter().all(|(other, _key)| other == token));
+///
+/// let mut key = selector.unregister(token)?; // the program's own again
+/// key.file_mut().set_nonblocking(true)?;
+/// let (_stream, name) = key.into_parts();
+/// assert!(name == "client 1" && selector.map().get(token).is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Key<F, T> {
     pub(super) file: F,
@@ -71,6 +94,9 @@ impl<F, T> fmt::Debug for Key<F, T> {
 }
 
 /// The registrations of a selector, as it sees them now.
+///
+/// # Examples
+/// See the example of [`Key`].
 pub struct Map<F, T> {
     keys: HashMap<Token, Key<F, T>>,
     by_fd: HashMap<RawFd, Token>,

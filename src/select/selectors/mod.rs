@@ -238,6 +238,20 @@ pub trait Selector<F: AsFd, T> {
 /// A registration that did not happen: why, and what was to be registered.
 ///
 /// The `?` operator turns it into an [`Error`] or into a [`std::io::Error`]; both drop the object and the data.
+///
+/// # Examples
+/// ```
+/// use std::os::unix::net::UnixStream;
+/// use ossature::select::selectors::{EpollSelector, Interest, Refused, Selecting, Selector};
+///
+/// let (one, _other) = UnixStream::pair()?;
+/// let mut selector: EpollSelector<UnixStream, u32> = Selecting::new()?;
+/// let Err(refused) = selector.register_or_give_back(one, Interest::empty(), 7) else { panic!("nothing to wait for") };
+/// let Refused { error, file, data } = refused;
+/// assert_eq!(error.kind(), ossature::ErrorKind::InvalidInput);
+/// selector.register(file, Interest::READ, data)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Refused<F, T> {
     /// Why.
     pub error: Error,
@@ -279,6 +293,9 @@ impl<F, T> std::error::Error for Refused<F, T> {
 
 /// A selector over one of the kernel's ways to wait; use its names [`DefaultSelector`], [`EpollSelector`],
 /// [`PollSelector`] and [`SelectSelector`].
+///
+/// # Examples
+/// See the example of [`Refused`].
 pub struct Selecting<B, F, T = ()> {
     map: Map<F, T>,
     backend: B,

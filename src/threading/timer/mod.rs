@@ -99,6 +99,27 @@ impl<F: FnOnce() + Send> Call for Lock<Option<F>> {
 /// its arguments in it. A panic in it is reported by the [`excepthook`](super::set_excepthook).
 ///
 /// In a forked child the parent's timers do not fire; new ones do.
+///
+/// # Examples
+/// ```
+/// use std::num::NonZero;
+/// use std::time::Duration;
+/// use ossature::threading::Timer;
+///
+/// Timer::set_max_threads(NonZero::new(2).unwrap());
+/// assert_eq!((Timer::max_threads(), Timer::delayed()), (2, 0));
+///
+/// let reminder = Timer::new(Duration::from_secs(3600), || println!("an hour later"));
+/// reminder.set_interval(Duration::from_secs(60))?; // before its start
+/// reminder.set_daemon(true)?;
+/// assert!(reminder.daemon() && reminder.interval() == Duration::from_secs(60));
+/// reminder.start()?;
+/// assert!(reminder.is_alive() && !reminder.wait_timeout(Duration::from_millis(1)));
+/// assert!(reminder.cancel(), "its minute is not over");
+/// assert!(reminder.is_finished());
+/// reminder.wait(); // returns at once
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Timer(Arc<Shot>);
 

@@ -16,6 +16,18 @@ use super::value::Value;
 /// assert_eq!(u64::try_from(&big), Ok(u64::MAX));
 /// assert_eq!(big.as_le_bytes(), [255, 255, 255, 255, 255, 255, 255, 255, 0]);
 /// ```
+///
+/// A number that does not fit, and one below zero:
+///
+/// ```
+/// use ossature::multiprocessing::connection::pickle::{BigInt, DoesNotFit, Value};
+///
+/// let Value::BigInt(big) = Value::from(u128::MAX) else { panic!("it does not fit i64") };
+/// let narrow: Result<u64, DoesNotFit> = u64::try_from(&big);
+/// assert!(narrow.is_err() && !big.is_negative());
+/// assert_eq!(u128::try_from(&big), Ok(u128::MAX));
+/// # let _: &BigInt = &big;
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct BigInt(Box<[u8]>);
 
@@ -120,6 +132,9 @@ impl fmt::Debug for BigInt {
 }
 
 /// The number does not fit the type.
+///
+/// # Examples
+/// See the example of [`BigInt`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DoesNotFit(());
 

@@ -36,6 +36,25 @@ macro_rules! sends_pickles {
             ///
             /// # Errors
             /// As for [`send_pickled`](Self::send_pickled).
+            ///
+            /// # Examples
+            /// ```
+            /// use std::time::Duration;
+            /// use ossature::multiprocessing::connection::{pickle::{Decoder, Value}, pipe};
+            ///
+            /// let (near, far) = pipe()?;
+            /// let (point, minute) = (Value::from((3, 4)), Duration::from_secs(60));
+            /// assert!(near.send_pickled_timeout(&point, minute)?.is_complete());
+            /// assert_eq!(far.recv_pickled_timeout(minute)?.as_ref(), Some(&point));
+            /// near.send_pickled(&point)?;
+            /// assert_eq!(far.recv_pickled_max(1000)?, point);
+            /// near.send_pickled(&point)?;
+            /// assert_eq!(far.recv_pickled_max_timeout(1000, minute)?.as_ref(), Some(&point));
+            /// near.send_pickled(&point)?;
+            /// assert_eq!(far.recv_pickled_with_timeout(&Decoder::new(), minute)?.as_ref(), Some(&point));
+            /// assert!(far.recv_pickled_timeout(Duration::ZERO)?.is_none(), "nothing else was sent");
+            /// # Ok::<(), ossature::Error>(())
+            /// ```
             pub fn send_pickled_timeout(&self, value: &Value, timeout: impl Into<Deadline>) -> Result<$crate::multiprocessing::connection::Sent> {
                 self.send_bytes_timeout(&encode(value)?, timeout)
             }

@@ -127,6 +127,16 @@ impl Decoder {
     }
 
     /// Sets how deep containers may be nested. The default is 128, the maximum [`MAX_DEPTH`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::connection::pickle::{Decoder, Value, encode};
+    ///
+    /// let nested = encode(&Value::List(vec![Value::List(vec![Value::List(vec![])])]))?;
+    /// assert!(Decoder::new().max_depth(8).decode(&nested).is_ok());
+    /// assert!(Decoder::new().max_depth(1).decode(&nested).is_err());
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
     #[must_use]
     pub fn max_depth(mut self, depth: usize) -> Self {
         self.max_depth = Some(depth.min(MAX_DEPTH));

@@ -15,6 +15,20 @@ use super::bigint::{BigInt, integer};
 /// assert_eq!(point.get("y").and_then(Value::as_int), Some(4));
 /// assert_eq!(Value::from(vec!["a", "b"]), Value::List(vec!["a".into(), "b".into()]));
 /// ```
+///
+/// What is in it, by type:
+///
+/// ```
+/// use ossature::multiprocessing::connection::pickle::Value;
+///
+/// let job = Value::dict([("name", Value::from("count")), ("urgent", true.into()), ("weight", 0.5.into())]);
+/// assert_eq!(job.get("name").and_then(Value::as_str), Some("count"));
+/// assert_eq!(job.get("urgent").and_then(Value::as_bool), Some(true));
+/// assert_eq!(job.get("weight").and_then(Value::as_float), Some(0.5));
+/// assert_eq!(job.type_name(), "dict");
+/// assert_eq!(Value::Bytes(b"ab".to_vec()).as_bytes(), Some(&b"ab"[..]));
+/// assert_eq!(Value::from((1, 2)).as_items().map(<[Value]>::len), Some(2));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Value {

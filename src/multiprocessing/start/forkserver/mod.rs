@@ -56,6 +56,9 @@ fn wishes() -> MutexGuard<'static, Wishes> {
 /// Sets how many children the fork server keeps ready, which spares those that start one the wait for a fork; 1 if not set.
 ///
 /// For the server that is started next: one that runs goes on as it is.
+///
+/// # Examples
+/// See the example of [`set_forkserver_preload`].
 pub fn set_forkserver_spares(spares: u32) {
     wishes().spares = spares;
 }
@@ -69,6 +72,37 @@ pub fn set_forkserver_spares(spares: u32) {
 ///
 /// # Errors
 /// [`UnknownTask`](ErrorKind::UnknownTask) as for [`ProcessBuilder::start`](crate::multiprocessing::process::ProcessBuilder::start).
+///
+/// # Examples
+/// ```standalone_crate
+/// use std::sync::OnceLock;
+/// use std::time::Duration;
+/// use ossature::multiprocessing::{
+///     Context, Process, Tasks, freeze_support, set_forkserver_preload, set_forkserver_spares, stop_forkserver, tasks,
+/// };
+///
+/// static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
+///
+/// fn prepare() {
+///     TABLE.get_or_init(|| (0..100).collect());
+/// }
+///
+/// fn look_up(place: usize) -> u8 {
+///     TABLE.get().map_or(255, |table| table[place]) // the child has the server's table
+/// }
+///
+/// static TASKS: Tasks = tasks![prepare, look_up];
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     set_forkserver_preload(prepare)?;
+///     set_forkserver_spares(2);
+///     let process = Process::builder().context(Context::Forkserver).start(look_up, (7,))?;
+///     assert_eq!(process.join()?.code(), Some(7));
+///     assert!(stop_forkserver(Duration::from_secs(60))?);
+///     Ok(())
+/// }
+/// ```
 pub fn set_forkserver_preload<F: Target<()>>(task: F) -> Result<()> {
     let task = registered(task)?;
     wishes().preload.push(task.name);
@@ -83,6 +117,9 @@ pub fn set_forkserver_preload<F: Target<()>>(task: F) -> Result<()> {
 /// a new one.
 ///
 /// This call also waits for a server that this process abandoned because its rights had changed.
+///
+/// # Examples
+/// See the example of [`set_forkserver_preload`].
 pub fn stop_forkserver(timeout: impl Into<Deadline>) -> Result<bool> {
     link::stop(timeout.into())
 }
