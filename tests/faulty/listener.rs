@@ -251,6 +251,13 @@ fn a_client_says_what_the_system_refused_it() {
         drop(rule);
         assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(errno)), "{call}");
     }
+    for (errno, remedy) in [(Errno::MFILE, "RLIMIT_NOFILE"), (Errno::NFILE, "fs.file-max")] {
+        let _rule = Rule::on("socket", Fault::Fail(errno)).arm().unwrap();
+        for error in [connect(listener.address()).map(drop), Listener::bind(fresh()).map(drop)] {
+            let error = error.unwrap_err();
+            assert!(error.errno() == Some(errno) && error.to_string().contains(remedy), "{error}");
+        }
+    }
     // What the first two had connected meanwhile is nobody's any more.
     while !matches!(listener.accept_timeout(Deadline::NOW), Ok(None)) {}
     for (call, errno, kind) in [

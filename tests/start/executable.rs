@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::{Process, set_executable};
+use ossature::multiprocessing::{Context, Process, set_executable};
 use ossature::sys::errno::Errno;
 use ossature::sys::process::{ExitStatus, effective_user};
 use ossature::sys::socket::{Kind, Socket};
@@ -117,10 +117,20 @@ fn another_build_is_refused() {
 
 fn another_program_is_told_by_its_exit_code() {
     for (path, code) in [("/bin/true", 0), ("/bin/false", 1)] {
+        let early = format!("ended before it began its task: exit code {code}, without a word");
         let error = spawn_from(path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::StartFailed);
         let text = error.to_string();
-        assert!(text.contains(&format!("exit code {code}")) && text.contains("freeze_support(TASKS)"), "{text}");
+        assert!(
+            text.starts_with(&format!("the new process {early}")) && text.contains("freeze_support(TASKS)"),
+            "{text}"
+        );
+        // Here the server is the program that begins.
+        set_executable(path);
+        let started = Process::builder().context(Context::Forkserver).start(nine, ());
+        set_executable("/proc/self/exe");
+        let text = started.unwrap_err().to_string();
+        assert!(text.starts_with(&format!("the fork server {early}")), "{text}");
     }
 }
 

@@ -79,10 +79,21 @@ habits! {
 pub fn take<H: Habit>(_odd: Odd<H>) {}
 
 #[track_caller]
+fn refusal_by<H: Habit>(method: Context, exit: ExitStatus) -> String {
+    let error = Process::builder().context(method).start(take::<H>, (odd(),)).unwrap_err();
+    assert_eq!((error.kind(), error.exit_status()), (ErrorKind::StartFailed, Some(exit)), "{method}: {error}");
+    let text = error.to_string();
+    assert!(text.starts_with("the new process "), "{method}: {text}");
+    text
+}
+
+/// The same text by both methods.
+#[track_caller]
 fn refusal<H: Habit>(exit: ExitStatus) -> String {
-    let error = Process::spawn(take::<H>, (odd(),)).unwrap_err();
-    assert_eq!((error.kind(), error.exit_status()), (ErrorKind::StartFailed, Some(exit)), "{error}");
-    error.to_string()
+    let text = refusal_by::<H>(Context::Spawn, exit);
+    assert_eq!(refusal_by::<H>(Context::Forkserver, exit), text);
+    assert!(stop_forkserver(Duration::from_secs(30)).unwrap(), "the server does not end");
+    text
 }
 
 /// What a process leaves with that has told why it cannot begin.
@@ -190,7 +201,7 @@ fn child_that_exits_before_it_begins_is_told() {
 
 fn silent_child_is_killed_at_the_deadline() {
     set_start_timeout(Duration::from_millis(300));
-    let text = refusal::<Sleeps>(KILLED);
+    let text = refusal_by::<Sleeps>(Context::Spawn, KILLED);
     set_start_timeout(Duration::from_secs(30));
     assert!(text.contains("300ms") && text.contains("killed"), "{text}");
 }
@@ -202,7 +213,8 @@ fn start_timeout_of_its_own_goes_before_that_of_all() {
         start().start(crate::spawn::none, ()).unwrap().join().unwrap();
         let error = start().start_timeout(Duration::from_millis(200)).start(take::<Sleeps>, (odd(),)).unwrap_err();
         assert_eq!((error.kind(), error.exit_status()), (ErrorKind::StartFailed, Some(KILLED)), "{error}");
-        assert!(error.to_string().contains("within 200ms"), "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with("the new process did not ") && text.contains("within 200ms"), "{method}: {text}");
         set_start_timeout(Duration::ZERO);
         let processes = [None, Some(Duration::from_secs(30))]
             .map(|timeout| start().start_timeout(timeout).start(crate::spawn::none, ()).unwrap());

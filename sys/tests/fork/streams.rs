@@ -11,6 +11,8 @@ use crate::harness::{Test, descriptors};
 pub const TESTS: &[Test] = &[
     ("closed_standard_streams_are_opened", closed_standard_streams_are_opened),
     ("open_standard_streams_stay_as_they_are", open_standard_streams_stay_as_they_are),
+    #[cfg(ossature_faults)]
+    ("what_a_thread_prints_reaches_no_start", what_a_thread_prints_reaches_no_start),
 ];
 
 /// Runs `body` in a child where these streams are closed; it answers whether all is well.
@@ -46,4 +48,27 @@ fn open_standard_streams_stay_as_they_are() {
     let before = descriptors();
     assert_eq!(open_standard_streams(), Ok(()));
     assert_eq!(descriptors(), before);
+}
+
+/// The start is held up when it has its pipe, and a second thread looks which number the pipe has.
+#[cfg(ossature_faults)]
+fn what_a_thread_prints_reaches_no_start() {
+    use ossature_sys::faults::{Fault, Rule};
+    use ossature_sys::process::{Argument, Plan};
+    use std::time::Duration;
+    let is_pipe = |number| {
+        std::fs::read_link(format!("/proc/self/fd/{number}")).is_ok_and(|it| it.to_string_lossy().starts_with("pipe:"))
+    };
+    without(&[0, 1, 2], || {
+        std::thread::scope(|scope| {
+            let looks = scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(150));
+                (0..3).any(is_pipe)
+            });
+            let rule = Rule::on("clone3", Fault::Delay(Duration::from_millis(500))).nth(1).arm().unwrap();
+            let ended =
+                Plan::new(c"/bin/true", &[Argument::new(c"true"), Argument::END]).unwrap().start().unwrap().wait();
+            ended == Ok(ExitStatus::Code(0)) && rule.hits() == 1 && !looks.join().unwrap()
+        })
+    });
 }
