@@ -84,7 +84,9 @@ pub enum ErrorKind {
     ShuttingDown,
     /// The thread or process panicked instead of returning a value.
     Panicked,
-    /// There is no value to have: it was taken before, or the thread left without one.
+    /// The function of a process returned an error instead of a value. The message is the text of that error.
+    TaskFailed,
+    /// There is no value to have: it was taken before, or the thread or process ended without one.
     NoResult,
     /// This backend or this system cannot do it, whatever the arguments.
     Unsupported,
@@ -193,6 +195,7 @@ impl Error {
     }
 
     /// How the new process ended, for [`ErrorKind::StartFailed`]: by itself, or killed because it did not answer in time.
+    /// For a process that was joined for its value and returned none, how that process ended.
     /// `None` if there was no process, or if this process did not see the end.
     ///
     /// # Examples
@@ -410,7 +413,7 @@ impl From<Error> for io::Error {
             ErrorKind::Incompatible => io::ErrorKind::InvalidData,
             ErrorKind::AlreadyStarted => io::ErrorKind::AlreadyExists,
             ErrorKind::NotStarted | ErrorKind::NoResult => io::ErrorKind::NotFound,
-            ErrorKind::ShuttingDown | ErrorKind::Panicked => io::ErrorKind::Other,
+            ErrorKind::ShuttingDown | ErrorKind::Panicked | ErrorKind::TaskFailed => io::ErrorKind::Other,
             ErrorKind::Unsupported => io::ErrorKind::Unsupported,
             ErrorKind::Interrupted => io::ErrorKind::Interrupted,
             ErrorKind::Closed => io::ErrorKind::UnexpectedEof,

@@ -28,6 +28,8 @@ mod spawn;
 mod streams;
 #[path = "start/stuck.rs"]
 mod stuck;
+#[path = "start/values.rs"]
+mod values;
 
 use ossature::multiprocessing::{Tasks, freeze_support, tasks};
 
@@ -90,6 +92,16 @@ static TASKS: Tasks = tasks![
     spawn::panic_with,
     spawn::tell_name,
     spawn::unchanged,
+    values::text,
+    values::half,
+    values::read,
+    values::panics,
+    values::leaves,
+    values::rests,
+    values::leaves_a_child,
+    values::counter,
+    values::seven,
+    values::cut,
 ];
 
 fn main() {
@@ -123,6 +135,7 @@ fn main() {
         streams::TESTS,
         stuck::TESTS,
         listener::TESTS,
+        values::TESTS,
     ] {
         tests.extend_from_slice(module);
     }

@@ -65,8 +65,8 @@ pub use context::{
 pub use logging::{get_logger, log_to_stderr};
 #[doc(inline)]
 pub use process::{
-    CurrentProcess, ParentProcess, Process, Termination, active_children, cpu_count, current_process, parent_process,
-    usable_cpus,
+    CurrentProcess, ParentProcess, Process, ProcessValue, Termination, active_children, cpu_count, current_process,
+    parent_process, usable_cpus,
 };
 #[doc(inline)]
 pub use sharedctypes::{Array, RawArray, RawValue, Value};

@@ -342,6 +342,10 @@ macro_rules! receives {
             /// Waits for the next message, and returns the value that
             /// [`send`](crate::multiprocessing::connection::Connection::send) sent.
             ///
+            /// A message has no name of its type, so a type with a fitting form is accepted: an `i32` of 1 is read as a `u32` of 2.
+            /// A name would tell two builds of one program apart that agree on the form, and CPython sends none. Send an enum
+            /// where the types can be mistaken.
+            ///
             /// # Errors
             /// As for [`recv_bytes`](Self::recv_bytes); [`Decode`](crate::ErrorKind::Decode) when the message is not a
             /// `T`, or costs more than [`max_depth`](Self::max_depth) or [`max_decoded`](Self::max_decoded) allows,

@@ -75,6 +75,7 @@ pub(crate) mod passport;
 pub(crate) mod surroundings;
 mod termination;
 pub(crate) mod unsettled;
+mod value;
 
 use std::borrow::Cow;
 
@@ -100,8 +101,11 @@ pub use panic::PanicReport;
 pub use parent::{ParentProcess, parent_process};
 #[doc(inline)]
 pub use termination::Termination;
+#[doc(inline)]
+pub use value::ProcessValue;
 
 pub(crate) use handle::Birth;
+pub(crate) use value::{answer_result, answer_value};
 
 /// The children of this process that have not ended, in the order of their starts. Reaps those that have.
 ///

@@ -1,11 +1,13 @@
 //! Starting a task: a function that the child knows by name, and its arguments.
 
-use super::{Process, ProcessBuilder, Termination};
+use std::fmt::Debug;
+
+use super::{Process, ProcessBuilder, ProcessValue, Termination, answer_result, answer_value};
 use crate::error::Result;
 use crate::multiprocessing::context::{Context, get_start_method};
 use crate::multiprocessing::start;
-use crate::multiprocessing::tasks::{Arguments, Target, nameable, registered};
-use crate::multiprocessing::transfer::pack;
+use crate::multiprocessing::tasks::{Arguments, Form, Registered, Target, nameable, registered};
+use crate::multiprocessing::transfer::{Packed, Transfer, pack};
 
 impl Process {
     /// Starts a process by the default method, which runs `target` with `args` and ends with the exit code of its
@@ -40,6 +42,103 @@ impl Process {
         Args: Arguments + Send + 'static,
     {
         Self::builder().start(target, args)
+    }
+
+    /// Starts a process by the default method, which runs `target` with `args`, to be joined for the value that `target`
+    /// returns: see [`ProcessBuilder::start_value`].
+    ///
+    /// # Errors
+    /// As [`ProcessBuilder::start`].
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::{Process, Tasks, freeze_support, tasks};
+    ///
+    /// fn primes_below(limit: u32) -> Vec<u32> {
+    ///     (2..limit).filter(|n| (2..*n).all(|d| n % d != 0)).collect()
+    /// }
+    ///
+    /// static TASKS: Tasks = tasks![primes_below];
+    ///
+    /// fn main() -> ossature::Result<()> {
+    ///     freeze_support(TASKS);
+    ///     let primes = Process::spawn_value(primes_below, (20,))?;
+    ///     assert_eq!(primes.join()?, [2, 3, 5, 7, 11, 13, 17, 19]);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn spawn_value<F, Args>(target: F, args: Args) -> Result<ProcessValue<F::Output>>
+    where
+        F: Target<Args>,
+        F::Output: Transfer,
+        Args: Arguments + Send + 'static,
+    {
+        Self::builder().start_value(target, args)
+    }
+
+    /// As [`spawn_value`](Self::spawn_value), for a function that returns a `Result`: the join returns the value, or an error
+    /// with the text of the function's error, which may be of any type that is `Debug`.
+    ///
+    /// # Errors
+    /// As [`ProcessBuilder::start`].
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::ErrorKind;
+    /// use ossature::multiprocessing::{Process, Tasks, freeze_support, tasks};
+    ///
+    /// fn length(path: String) -> std::io::Result<u64> {
+    ///     Ok(std::fs::metadata(path)?.len())
+    /// }
+    ///
+    /// static TASKS: Tasks = tasks![length];
+    ///
+    /// fn main() -> ossature::Result<()> {
+    ///     freeze_support(TASKS);
+    ///     assert!(Process::spawn_result(length, ("/proc/self/exe".to_owned(),))?.join()? > 0);
+    ///     let error = Process::spawn_result(length, ("/nonexistent".to_owned(),))?.join().unwrap_err();
+    ///     assert_eq!(error.kind(), ErrorKind::TaskFailed);
+    ///     assert!(error.to_string().contains("NotFound"));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn spawn_result<F, Args, T, E>(target: F, args: Args) -> Result<ProcessValue<T>>
+    where
+        F: Target<Args, Output = std::result::Result<T, E>>,
+        T: Transfer,
+        E: Debug,
+        Args: Arguments + Send + 'static,
+    {
+        Self::builder().start_result(target, args)
+    }
+
+    /// Starts a copy of this process that runs `body`, to be joined for the value that `body` returns: see
+    /// [`ProcessBuilder::fork`].
+    ///
+    /// # Errors
+    /// As [`ProcessBuilder::fork`].
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::Process;
+    ///
+    /// let words = ["one", "two"];
+    /// let long = Process::fork_value(|| words.join(" and "))?;
+    /// assert_eq!(long.join()?, "one and two");
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn fork_value<T: Transfer>(body: impl FnOnce() -> T) -> Result<ProcessValue<T>> {
+        Self::builder().fork_value(body)
+    }
+
+    /// As [`fork_value`](Self::fork_value), for a closure that returns a `Result`: see [`spawn_result`](Self::spawn_result).
+    ///
+    /// # Errors
+    /// As [`ProcessBuilder::fork`].
+    pub fn fork_result<T: Transfer, E: Debug>(
+        body: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> Result<ProcessValue<T>> {
+        Self::builder().fork_result(body)
     }
 }
 
@@ -88,14 +187,108 @@ impl ProcessBuilder {
             Context::Fork => self.fork(|| target.call(args)),
             Context::Thread => self.thread(move || target.call(args)),
             method @ (Context::Spawn | Context::Forkserver) => {
-                let task = registered(target)?;
+                let task = registered(target, Form::Code)?;
                 let arguments = pack(&args)?;
                 drop(args);
-                self.begin(method, |passport, patience| match method {
-                    Context::Forkserver => start::forkserver::forkserver(passport, &task, &arguments, patience),
-                    _ => start::spawn::spawn(passport, &task, &arguments, patience),
-                })
+                self.order(method, &task, &arguments)
             }
         }
+    }
+
+    /// As [`start`](Self::start), for a process that is to be [joined](ProcessValue::join) for the value that `target`
+    /// returns. A `u8` or `i32` is a value here, and not an exit code: the process ends with exit code 0.
+    ///
+    /// The value goes over a pipe of its own, with the open files and shared memory in it, as over a
+    /// [`pipe()`](crate::multiprocessing::pipe()).
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_value<F, Args>(self, target: F, args: Args) -> Result<ProcessValue<F::Output>>
+    where
+        F: Target<Args>,
+        F::Output: Transfer,
+        Args: Arguments + Send + 'static,
+    {
+        nameable::<F>();
+        match self.wanted().unwrap_or_else(get_start_method) {
+            Context::Fork => self.fork_value(|| target.call(args)),
+            Context::Thread => {
+                ProcessValue::begin(|_, end| self.thread(move || answer_value(&end, &target.call(args))))
+            }
+            method => self.order_answer(method, &registered(target, Form::Value)?, args),
+        }
+    }
+
+    /// As [`start_value`](Self::start_value), for a function that returns a `Result`: see [`Process::spawn_result`]. After an
+    /// error the process prints the error to standard error and ends with exit code 1, as after [`start`](Self::start).
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_result<F, Args, T, E>(self, target: F, args: Args) -> Result<ProcessValue<T>>
+    where
+        F: Target<Args, Output = std::result::Result<T, E>>,
+        T: Transfer,
+        E: Debug,
+        Args: Arguments + Send + 'static,
+    {
+        nameable::<F>();
+        match self.wanted().unwrap_or_else(get_start_method) {
+            Context::Fork => self.fork_result(|| target.call(args)),
+            Context::Thread => {
+                ProcessValue::begin(|_, end| self.thread(move || answer_result(&end, target.call(args))))
+            }
+            method => self.order_answer(method, &registered(target, Form::Result)?, args),
+        }
+    }
+
+    /// As [`fork`](Self::fork), for a process that is to be [joined](ProcessValue::join) for the value that `body` returns.
+    ///
+    /// # Errors
+    /// As [`fork`](Self::fork).
+    pub fn fork_value<T: Transfer>(self, body: impl FnOnce() -> T) -> Result<ProcessValue<T>> {
+        ProcessValue::begin(|parent, end| {
+            self.fork(|| {
+                drop(parent.take()); // the copy of the parent's end
+                answer_value(&end, &body())
+            })
+        })
+    }
+
+    /// As [`fork_value`](Self::fork_value), for a closure that returns a `Result`: see [`Process::spawn_result`].
+    ///
+    /// # Errors
+    /// As [`fork`](Self::fork).
+    pub fn fork_result<T: Transfer, E: Debug>(
+        self,
+        body: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> Result<ProcessValue<T>> {
+        ProcessValue::begin(|parent, end| {
+            self.fork(|| {
+                drop(parent.take()); // the copy of the parent's end
+                answer_result(&end, body())
+            })
+        })
+    }
+
+    /// Orders a task of a process that is no copy, and gives the task the way back for its answer.
+    fn order_answer<T: Transfer, Args: Arguments>(
+        self,
+        method: Context,
+        task: &Registered,
+        args: Args,
+    ) -> Result<ProcessValue<T>> {
+        ProcessValue::begin(|_, end| {
+            let arguments = pack(&(&end, &args))?;
+            drop((end, args));
+            self.order(method, task, &arguments)
+        })
+    }
+
+    /// Orders a task of a process that is no copy.
+    fn order(self, method: Context, task: &Registered, arguments: &Packed) -> Result<Process> {
+        self.begin(method, |passport, patience| match method {
+            Context::Forkserver => start::forkserver::forkserver(passport, task, arguments, patience),
+            _ => start::spawn::spawn(passport, task, arguments, patience),
+        })
     }
 }

@@ -36,7 +36,7 @@ use crate::multiprocessing::start::thread::name_here;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be returned from the body of a process",
     label = "makes no exit code",
-    note = "answer with `()`, `u8`, `i32`, `ExitCode` or a `Result` of them; send anything else through a pipe or a queue; a closure that never returns says `|| -> u8`"
+    note = "answer with `()`, `u8`, `i32`, `ExitCode` or a `Result` of them; a function that returns any other value is started by `Process::spawn_value` or `fork_value` and joined for it, one that returns a `Result` of such a value by `spawn_result` or `fork_result`; a closure that never returns says `|| -> u8`"
 )]
 #[doc(alias = "Report")]
 pub trait Termination {

@@ -28,6 +28,7 @@
 mod arguments;
 mod build;
 mod depth;
+mod form;
 mod libtest;
 mod registry;
 mod table;
@@ -41,10 +42,12 @@ pub(crate) use depth::max_argument_depth;
 #[doc(inline)]
 pub use depth::set_max_argument_depth;
 #[doc(inline)]
+pub use form::{Form, Opener, OpensCode, OpensResult, OpensValue, opener};
+#[doc(inline)]
 pub use registry::freeze_support;
 pub(crate) use registry::{Entrance, Registered, first_table, internal, look_up, registered};
 #[doc(inline)]
-pub use table::{Body, Task, Tasks, key, open};
+pub use table::{Body, Task, Tasks, key};
 
 /// A plain function that can be started with the arguments `Args`, a tuple of up to twelve.
 ///

@@ -6,7 +6,7 @@ use std::thread;
 
 use ossature_sys::{process, sched};
 
-use super::{Target, Task, Tasks, libtest, nameable};
+use super::{Form, Target, Task, Tasks, libtest, nameable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::start::{forkserver, spawn};
 
@@ -17,6 +17,8 @@ pub(crate) struct Registered {
     pub(crate) name: &'static str,
     /// The way into the program that leads to its table.
     pub(crate) entrance: Entrance,
+    /// What becomes of the return value.
+    pub(crate) form: Form,
 }
 
 /// What the program does that leads to `freeze_support`.
@@ -153,7 +155,7 @@ pub(crate) fn first_table() -> Option<usize> {
 ///
 /// # Errors
 /// `UnknownTask` when it stands in none, or none was given yet.
-pub(crate) fn registered<F: Target<Args>, Args>(_task: F) -> Result<Registered> {
+pub(crate) fn registered<F: Target<Args>, Args>(_task: F, form: Form) -> Result<Registered> {
     nameable::<F>();
     let (key, name) = (TypeId::of::<F>(), type_name::<F>());
     if name.ends_with("{{closure}}") {
@@ -168,7 +170,7 @@ pub(crate) fn registered<F: Target<Args>, Args>(_task: F) -> Result<Registered> 
     }
     for table in tables()?.iter() {
         if let Some(task) = table.tasks.iter().find(|task| task.key() == key) {
-            return Ok(Registered { name: task.name(), entrance: table.entrance.told() });
+            return Ok(Registered { name: task.name(), entrance: table.entrance.told(), form });
         }
     }
     Err(Error::new(

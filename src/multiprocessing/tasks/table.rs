@@ -3,10 +3,9 @@
 use std::any::TypeId;
 use std::fmt;
 
-use super::{Arguments, Target, max_argument_depth, nameable};
+use super::{Form, Target, nameable};
 use crate::error::Result;
-use crate::multiprocessing::process::Termination;
-use crate::multiprocessing::transfer::{self, Bounds, Packed, Trust};
+use crate::multiprocessing::transfer::Packed;
 
 /// A call with its arguments unpacked, ready to run: answers with the exit code.
 #[doc(hidden)]
@@ -22,13 +21,13 @@ pub struct Tasks(&'static [Task]);
 pub struct Task {
     name: &'static str,
     key: fn() -> TypeId,
-    open: fn(Packed) -> Result<Body>,
+    open: fn(Packed, Form) -> Result<Body>,
 }
 
 /// The table of tasks of a program: `tasks![square, math::add, serve::<Counter>]`.
 ///
 /// Each is the path of a plain function of up to twelve arguments that can [go to another process](crate::multiprocessing::transfer::Transfer), returning what a process may
-/// [report](crate::multiprocessing::Termination). The path as it is written, behind that of the module, becomes the name of the task:
+/// [end with](crate::multiprocessing::Termination), a value, or a `Result` of a value. The path as it is written, behind that of the module, becomes the name of the task:
 /// two functions `square` of different modules are two tasks. It is a constant, made for a `static`.
 ///
 /// What cannot be a task does not compile: a closure that captures,
@@ -76,7 +75,16 @@ macro_rules! tasks {
             $crate::multiprocessing::tasks::Task::new(
                 ::core::concat!(::core::module_path!(), "::", ::core::stringify!($task)),
                 || $crate::multiprocessing::tasks::key($task),
-                |arguments| $crate::multiprocessing::tasks::open($task, arguments),
+                |arguments, form| {
+                    // For the methods of the form that the return type has, and otherwise of a reference.
+                    use $crate::multiprocessing::tasks::{OpensCode, OpensResult, OpensValue};
+                    let opener = $crate::multiprocessing::tasks::opener($task);
+                    match form {
+                        $crate::multiprocessing::tasks::Form::Code => (&opener).open_code(arguments),
+                        $crate::multiprocessing::tasks::Form::Value => (&opener).open_value(arguments),
+                        $crate::multiprocessing::tasks::Form::Result => (&opener).open_result(arguments),
+                    }
+                },
             ),
         )*] })
     };
@@ -125,7 +133,7 @@ const fn same(a: &str, b: &str) -> bool {
 
 impl Task {
     #[doc(hidden)]
-    pub const fn new(name: &'static str, key: fn() -> TypeId, open: fn(Packed) -> Result<Body>) -> Self {
+    pub const fn new(name: &'static str, key: fn() -> TypeId, open: fn(Packed, Form) -> Result<Body>) -> Self {
         Self { name, key, open }
     }
 
@@ -137,9 +145,9 @@ impl Task {
         (self.key)()
     }
 
-    /// Unpacks the arguments of a call.
-    pub(crate) fn open(&self, arguments: Packed) -> Result<Body> {
-        (self.open)(arguments)
+    /// Unpacks the arguments of a call that is to answer in this form.
+    pub(crate) fn open(&self, arguments: Packed, form: Form) -> Result<Body> {
+        (self.open)(arguments, form)
     }
 }
 
@@ -148,19 +156,6 @@ impl Task {
 pub fn key<F: Target<Args>, Args>(_task: F) -> TypeId {
     nameable::<F>();
     TypeId::of::<F>()
-}
-
-/// Unpacks the arguments of a call of `task`, which only a new process gets, and only from its parent.
-#[doc(hidden)]
-pub fn open<F, Args>(task: F, arguments: Packed) -> Result<Body>
-where
-    F: Target<Args>,
-    F::Output: Termination,
-    Args: Arguments + 'static,
-{
-    let bounds = Bounds { depth: max_argument_depth(), deeper: "set_max_argument_depth", ..Bounds::OF_KIN };
-    let arguments: Args = transfer::unpack(arguments, Trust::SameProgram, bounds)?;
-    Ok(Box::new(move || task.call(arguments).report()))
 }
 
 impl fmt::Debug for Tasks {

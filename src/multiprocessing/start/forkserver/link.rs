@@ -18,7 +18,7 @@ use crate::multiprocessing::start::leaving::Leaving;
 use crate::multiprocessing::start::rights::Rights;
 use crate::multiprocessing::start::spawn::{self, Order};
 use crate::multiprocessing::start::{Patience, private, shortage};
-use crate::multiprocessing::tasks::{Entrance, internal};
+use crate::multiprocessing::tasks::{Entrance, Form, internal};
 use crate::multiprocessing::transfer::{Handle, pack};
 
 /// The way to the server.
@@ -50,7 +50,7 @@ impl Link {
             (wishes.spares, wishes.preload.iter().map(|&name| name.to_owned()).collect::<Vec<String>>())
         };
         let arguments = pack(&(Handle(OwnedFd::from(theirs)), spares, preload, rights.real_user()))?;
-        let order = Order::new(None, internal(serve), rights.capabilities)?;
+        let order = Order::new(None, (internal(serve), Form::Code), rights.capabilities)?;
         let server = spawn::begin(entrance, &Surroundings::default(), order, &arguments, patience)?.0;
         Ok(Self::new(socket, Some(server), rights.clone()))
     }

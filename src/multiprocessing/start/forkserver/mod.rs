@@ -34,7 +34,7 @@ use super::spawn::{self, Answer, Letter, Order, Who};
 use super::{Life, Patience, Started, own_pidfd, private, shortage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::process::passport::Passport;
-use crate::multiprocessing::tasks::{Entrance, Registered, Target, registered};
+use crate::multiprocessing::tasks::{Entrance, Form, Registered, Target, registered};
 use crate::multiprocessing::transfer::{Handle, Packed, pack};
 
 pub(super) use link::{let_go_in_child, reap, use_link};
@@ -104,7 +104,7 @@ pub fn set_forkserver_spares(spares: u32) {
 /// }
 /// ```
 pub fn set_forkserver_preload<F: Target<()>>(task: F) -> Result<()> {
-    let task = registered(task)?;
+    let task = registered(task, Form::Code)?;
     wishes().preload.push(task.name);
     Ok(())
 }
@@ -155,7 +155,7 @@ pub(crate) fn forkserver(
     }
     let changes_rights = passport.surroundings.change_rights();
     let rights = Rights::now()?;
-    let mut order = Order::new(Some(passport), task.name, rights.capabilities)?;
+    let mut order = Order::new(Some(passport), (task.name, task.form), rights.capabilities)?;
     order.directory = std::env::current_dir().ok();
     order.parent = Some(Handle(own_pidfd()?));
     let (mut wanted, mut silences) = (Wanted::Any, 0);

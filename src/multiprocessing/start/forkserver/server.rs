@@ -15,7 +15,7 @@ use ossature_sys::socket::{Kind, Socket};
 use super::message::{Asked, Request, Wanted, asked, tell_ended, tell_refused};
 use super::nursery::{Link, Nursery, Nursling, number_of};
 use crate::multiprocessing::start::{private, spawn};
-use crate::multiprocessing::tasks::look_up;
+use crate::multiprocessing::tasks::{Form, look_up};
 use crate::multiprocessing::transfer::{Handle, pack};
 use crate::thread;
 
@@ -33,7 +33,7 @@ pub(in crate::multiprocessing) fn serve(
     client: u32,
 ) -> u8 {
     for name in preload {
-        let body = look_up(&name).zip(pack(&()).ok()).and_then(|(task, nothing)| task.open(nothing).ok());
+        let body = look_up(&name).zip(pack(&()).ok()).and_then(|(task, nothing)| task.open(nothing, Form::Code).ok());
         // Its panic has been told on standard error.
         let _ = catch_unwind(AssertUnwindSafe(|| body.map(|body| body())));
     }

@@ -148,7 +148,7 @@ fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
             .map_err(|errno| Refusal::Told(format!("it could not take over the fork server's socket: {errno}")))?;
     }
     tasks::set_max_argument_depth(order.depth);
-    let body = match task.open(arguments) {
+    let body = match task.open(arguments, order.form) {
         Ok(body) => body,
         Err(error) => return told(format!("the arguments of {} cannot be decoded: {error}", order.task)),
     };

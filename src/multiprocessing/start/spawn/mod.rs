@@ -68,7 +68,7 @@ pub(crate) fn spawn(
     patience: Patience,
 ) -> Result<Started> {
     let (bound, surroundings) = (passport.bound, std::mem::take(&mut passport.surroundings));
-    let mut order = Order::new(Some(passport), task.name, Sets::now()?)?;
+    let mut order = Order::new(Some(passport), (task.name, task.form), Sets::now()?)?;
     if bound {
         order.parent = Some(Handle(own_pidfd()?));
     }

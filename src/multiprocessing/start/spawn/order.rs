@@ -9,7 +9,7 @@ use super::launch::unreadable;
 use crate::error::Result;
 use crate::multiprocessing::process::passport::Passport;
 use crate::multiprocessing::start::rights::{Rights, Sets};
-use crate::multiprocessing::tasks::{BuildId, max_argument_depth};
+use crate::multiprocessing::tasks::{BuildId, Form, max_argument_depth};
 use crate::multiprocessing::transfer::Handle;
 
 /// The first packet to a child; the arguments of its task are the second.
@@ -23,6 +23,8 @@ pub(in crate::multiprocessing::start) struct Order {
     pub(in crate::multiprocessing::start) parent: Option<Handle<OwnedFd>>,
     /// The name of the task.
     pub(in crate::multiprocessing::start) task: String,
+    /// What becomes of the value that the task returns.
+    pub(in crate::multiprocessing::start) form: Form,
     /// How deep the arguments may be nested.
     pub(in crate::multiprocessing::start) depth: usize,
     /// Where the parent is, unless that directory is no more; for a child that was not born there.
@@ -40,12 +42,12 @@ impl Order {
     /// The order to do a task, with nothing beside it.
     pub(in crate::multiprocessing::start) fn new(
         passport: Option<Passport>,
-        task: &str,
+        (task, form): (&str, Form),
         capabilities: Sets,
     ) -> Result<Self> {
         let build = BuildId::own().map_err(unreadable)?.clone();
         let task = task.to_owned();
         let (depth, parent, directory) = (max_argument_depth(), None, None);
-        Ok(Self { build, passport, parent, task, depth, directory, stdout: None, server: None, capabilities })
+        Ok(Self { build, passport, parent, task, form, depth, directory, stdout: None, server: None, capabilities })
     }
 }

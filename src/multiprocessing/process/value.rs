@@ -1,0 +1,151 @@
+//! The value that a process returns: how the process sends it, and how its parent joins the process for it.
+
+use std::fmt::{self, Debug};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::poll::{PollFd, PollFlags, poll};
+
+use super::{Process, Termination};
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::connection::{Connection, pipe};
+use crate::multiprocessing::transfer::Transfer;
+
+/// What travels: the value, or the text of the error that came instead.
+type Answer<T> = std::result::Result<T, String>;
+
+/// A process that was started for the value that its function returns: see [`Process::spawn_value`].
+///
+/// Dropping the handle neither waits nor ends anything, as with [`Process`]. The value is lost then.
+///
+/// **A value of more than some 100 KiB does not fit into the pipe.** Its process then waits until the parent joins it here. So
+/// call [`join`](Self::join) before a wait for the process in any other way.
+///
+/// Differs from Python, whose `Process` has no return value; `Pool.apply_async(f, args).get()` is the nearest.
+#[must_use = "the value is lost if nobody joins the process"]
+pub struct ProcessValue<T> {
+    process: Process,
+    /// `None` once the answer has come, or never will.
+    parent: Option<Connection>,
+    heard: Option<Heard<T>>,
+}
+
+/// What came over the pipe.
+enum Heard<T> {
+    Answer(Answer<T>),
+    /// What came is not an answer.
+    Unreadable(Error),
+    /// The process ended first.
+    Nothing,
+}
+
+impl<T: Transfer> ProcessValue<T> {
+    /// The two ends, and the handle once there is a process.
+    pub(super) fn begin(start: impl FnOnce(&mut Option<Connection>, Connection) -> Result<Process>) -> Result<Self> {
+        let (parent, child) = pipe()?;
+        let mut parent = Some(parent);
+        let process = start(&mut parent, child)?;
+        Ok(Self { process, parent, heard: None })
+    }
+
+    /// The process itself: its number, its name, signals to it.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Waits for the value and for the end of the process.
+    ///
+    /// # Errors
+    /// * [`Panicked`](ErrorKind::Panicked) with the text of the panic.
+    /// * [`TaskFailed`](ErrorKind::TaskFailed) with the text of the error, for a function that returned `Err`, and for a value
+    ///   that could not be serialised.
+    /// * [`NoResult`](ErrorKind::NoResult) when the process ended without a value, killed or by `exit`;
+    ///   [`exit_status`](Error::exit_status) says how. Also when an earlier call returned the value.
+    /// * [`Decode`](ErrorKind::Decode) when the value does not decode as a `T`.
+    /// * Those of [`Process::join`].
+    pub fn join(mut self) -> Result<T> {
+        let unknown = || Error::new(ErrorKind::NoResult, "the process ended, and nobody knows how");
+        self.join_timeout(Deadline::NEVER)?.ok_or_else(unknown)
+    }
+
+    /// The same until the deadline; `None` when the time ran out. What has come by then is kept for the next call.
+    ///
+    /// The deadline bounds the arrival of the value. A value that has arrived is decoded to its end.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub fn join_timeout(&mut self, timeout: impl Into<Deadline>) -> Result<Option<T>> {
+        let deadline = timeout.into();
+        if let Some(parent) = &self.parent {
+            let Some(heard) = hear(parent, &self.process, deadline)? else { return Ok(None) };
+            self.heard = Some(heard);
+            self.parent = None;
+        }
+        let Some(exit) = self.process.join_timeout(deadline)? else { return Ok(None) };
+        match self.heard.take() {
+            Some(Heard::Answer(Ok(value))) => Ok(Some(value)),
+            Some(Heard::Answer(Err(text))) => Err(Error::new(ErrorKind::TaskFailed, text).with_exit(Some(exit))),
+            Some(Heard::Unreadable(error)) => Err(error),
+            Some(Heard::Nothing) => Err(match self.process.panic()? {
+                Some(panic) => Error::new(ErrorKind::Panicked, panic.to_string()),
+                None => {
+                    let text = format!("the process {} ended without a value: {exit}", self.process.name());
+                    Error::new(ErrorKind::NoResult, text)
+                }
+            }
+            .with_exit(Some(exit))),
+            None => Err(Error::new(ErrorKind::NoResult, "an earlier join returned what there was")),
+        }
+    }
+}
+
+/// Waits for the answer or for the end of the process; `None` when the time ran out.
+///
+/// The end of the process counts, and not that of the pipe: a child of the process may have the other end as well.
+fn hear<T: Transfer>(parent: &Connection, process: &Process, deadline: Deadline) -> Result<Option<Heard<T>>> {
+    loop {
+        let mut both = [PollFd::new(parent, PollFlags::IN), PollFd::new(process, PollFlags::IN)];
+        if poll(&mut both, deadline)? == 0 {
+            return Ok(None);
+        }
+        let [news, end] = both.map(|fd| !fd.revents().is_empty());
+        if news {
+            match parent.recv_timeout::<Answer<T>>(Deadline::NOW) {
+                Ok(Some(answer)) => return Ok(Some(Heard::Answer(answer))),
+                Ok(None) => {} // a part of it
+                Err(error) if error.kind() == ErrorKind::Closed => return Ok(Some(Heard::Nothing)),
+                Err(error) => return Ok(Some(Heard::Unreadable(error))),
+            }
+        } else if end {
+            return Ok(Some(Heard::Nothing));
+        }
+    }
+}
+
+/// Sends the value; the exit code.
+pub(crate) fn answer_value<T: Transfer>(parent: &Connection, value: &T) -> u8 {
+    let Err(error) = parent.send(&Answer::Ok(value)) else { return 0 };
+    if error.kind() == ErrorKind::Closed {
+        return 0; // nobody wants it
+    }
+    let failed = Answer::<()>::Err(error.to_string());
+    let _ = parent.send(&failed); // if this fails too, the parent learns of the exit code
+    Err::<(), _>(error).report()
+}
+
+/// Sends the value or the text of the error; the exit code.
+pub(crate) fn answer_result<T: Transfer, E: Debug>(parent: &Connection, result: std::result::Result<T, E>) -> u8 {
+    match result {
+        Ok(value) => answer_value(parent, &value),
+        Err(error) => {
+            let failed = Answer::<()>::Err(format!("{error:?}"));
+            let _ = parent.send(&failed); // a parent that is gone wants no answer
+            Err::<(), _>(error).report()
+        }
+    }
+}
+
+impl<T> Debug for ProcessValue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ProcessValue").field(&self.process).finish()
+    }
+}

@@ -1,0 +1,122 @@
+//! What becomes of a task's return value, and how the table opens a call for it.
+//!
+//! A function may return what makes an exit code, a value, a `Result` of a value, or several of these. Method resolution
+//! tries the trait of a type before the trait of a reference to the type. So [`tasks!`](crate::tasks) finds for each form
+//! the opener that the return type has, and otherwise one that refuses.
+
+use std::fmt::Debug;
+use std::marker::PhantomData;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::table::Body;
+use super::{Arguments, Target, max_argument_depth};
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::connection::Connection;
+use crate::multiprocessing::process::{Termination, answer_result, answer_value};
+use crate::multiprocessing::transfer::{self, Bounds, Packed, Transfer, Trust};
+
+/// What the parent wants of the task.
+#[doc(hidden)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Form {
+    /// An exit code.
+    Code,
+    /// The value that it returns.
+    Value,
+    /// The value, or the text of the error.
+    Result,
+}
+
+/// A task with the types of its arguments and of its return value.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Opener<F, Args, R>(F, PhantomData<fn(Args) -> R>);
+
+/// The opener of a task.
+#[doc(hidden)]
+pub fn opener<F: Target<Args>, Args: Arguments + 'static>(task: F) -> Opener<F, Args, F::Output> {
+    Opener(task, PhantomData)
+}
+
+/// Opens a call for the exit code.
+#[doc(hidden)]
+pub trait OpensCode {
+    fn open_code(&self, arguments: Packed) -> Result<Body>;
+}
+
+/// Opens a call for the value.
+#[doc(hidden)]
+pub trait OpensValue {
+    fn open_value(&self, arguments: Packed) -> Result<Body>;
+}
+
+/// Opens a call for the value or the error.
+#[doc(hidden)]
+pub trait OpensResult {
+    fn open_result(&self, arguments: Packed) -> Result<Body>;
+}
+
+impl<F: Target<Args>, Args: Arguments + 'static> OpensCode for Opener<F, Args, F::Output>
+where
+    F::Output: Termination,
+{
+    fn open_code(&self, arguments: Packed) -> Result<Body> {
+        let (task, arguments) = (self.0, unpack::<Args>(arguments)?);
+        Ok(Box::new(move || task.call(arguments).report()))
+    }
+}
+
+impl<F: Target<Args>, Args: Arguments + 'static> OpensValue for Opener<F, Args, F::Output>
+where
+    F::Output: Transfer,
+{
+    fn open_value(&self, arguments: Packed) -> Result<Body> {
+        let (task, (parent, arguments)) = (self.0, unpack::<(Connection, Args)>(arguments)?);
+        Ok(Box::new(move || answer_value(&parent, &task.call(arguments))))
+    }
+}
+
+impl<F, Args, T, E> OpensResult for Opener<F, Args, std::result::Result<T, E>>
+where
+    F: Target<Args, Output = std::result::Result<T, E>>,
+    Args: Arguments + 'static,
+    T: Transfer,
+    E: Debug,
+{
+    fn open_result(&self, arguments: Packed) -> Result<Body> {
+        let (task, (parent, arguments)) = (self.0, unpack::<(Connection, Args)>(arguments)?);
+        Ok(Box::new(move || answer_result(&parent, task.call(arguments))))
+    }
+}
+
+impl<F, Args, R> OpensCode for &Opener<F, Args, R> {
+    fn open_code(&self, _: Packed) -> Result<Body> {
+        refuse("exit code")
+    }
+}
+
+impl<F, Args, R> OpensValue for &Opener<F, Args, R> {
+    fn open_value(&self, _: Packed) -> Result<Body> {
+        refuse("value")
+    }
+}
+
+impl<F, Args, R> OpensResult for &Opener<F, Args, R> {
+    fn open_result(&self, _: Packed) -> Result<Body> {
+        refuse("`Result`")
+    }
+}
+
+/// Unpacks the arguments of a task, which only a new process gets, and only from its parent.
+fn unpack<T: DeserializeOwned>(arguments: Packed) -> Result<T> {
+    let bounds = Bounds { depth: max_argument_depth(), deeper: "set_max_argument_depth", ..Bounds::OF_KIN };
+    transfer::unpack(arguments, Trust::SameProgram, bounds)
+}
+
+/// A start asks only for what the compiler has found the function to return.
+#[cold]
+fn refuse(wanted: &str) -> Result<Body> {
+    Err(Error::new(ErrorKind::UnknownTask, format!("the task returns no {wanted}")))
+}
