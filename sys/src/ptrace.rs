@@ -9,7 +9,7 @@
 //! the number. This module has no `PTRACE_SEIZE`, because that request would take any process that has the number by
 //! then.
 //!
-//! ```
+//! ```standalone_crate
 //! use core::time::Duration;
 //! use ossature_sys::process::{ExitStatus, Signal, fork};
 //! use ossature_sys::ptrace::{self, State};

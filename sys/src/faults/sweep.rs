@@ -209,7 +209,7 @@ impl<'a> Sweep<'a> {
     /// [`Failure::Leaked`] and [`Failure::Unreadable`].
     ///
     /// # Examples
-    /// ```
+    /// ```standalone_crate
     /// use ossature_sys::{eventfd::EventFd, faults::sweep::Sweep};
     ///
     /// let sweep = Sweep::new(&[]).ignore_threads();

@@ -191,7 +191,7 @@ fn entries(folder: &OwnedFd, mut each: impl FnMut(BorrowedFd<'_>, &core::ffi::CS
 /// What is different after an operation from before.
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use ossature_sys::{eventfd::EventFd, faults::sweep::{Failure, Left, Sweep}};
 ///
 /// let leak = || EventFd::counter(0).map(core::mem::forget);

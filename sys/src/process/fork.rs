@@ -110,7 +110,7 @@ impl ForkError {
 ///   refused with `ESRCH` or, if the number was given to another child at once, lead to that one.
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use ossature_sys::process::{ExitStatus, fork};
 ///
 /// let mut child = fork(|| 42).unwrap();

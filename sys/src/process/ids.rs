@@ -272,7 +272,7 @@ pub fn set_parent_death_signal(signal: Option<Signal>) -> Result<()> {
 /// None that the kernel documents for this request.
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use ossature_sys::process::{become_subreaper, is_subreaper, resign_subreaper};
 ///
 /// become_subreaper()?;

@@ -5,7 +5,7 @@
 //! stack and never returns into it. It is a safe function because it refuses whenever it would not be safe: beside a
 //! second thread, and while the thread holds a lock in shared memory.
 //!
-//! ```
+//! ```standalone_crate
 //! use core::time::Duration;
 //! use ossature_sys::process::{self, ExitStatus};
 //!

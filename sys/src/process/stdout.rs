@@ -13,7 +13,7 @@ use crate::raw;
 /// None for an open descriptor.
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use ossature_sys::{fd, pipe, process::replace_stdout};
 ///
 /// let (reader, writer) = pipe::pipe(pipe::Flags::empty())?;

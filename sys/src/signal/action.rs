@@ -59,7 +59,7 @@ pub enum Disposition {
 /// What a signal did before it was changed, to put it back with [`reinstate`].
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use ossature_sys::signal::{Action, Disposition, Signal, disposition, ignore, reinstate};
 ///
 /// let before: Action = ignore(Signal::USR1)?;
@@ -130,7 +130,7 @@ pub fn ignore(signal: Signal) -> Result<Action> {
 /// `EINVAL` for SIGKILL and SIGSTOP.
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use ossature_sys::signal::{Disposition, Signal, disposition, restore_default};
 ///
 /// restore_default(Signal::PIPE)?; // a program that ends quietly when nobody reads its output
@@ -159,7 +159,7 @@ pub fn restore_default(signal: Signal) -> Result<Action> {
 /// [`wait`]: super::wait
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 /// use ossature_sys::signal::{Flags, Signal, SignalSet, handle, raise};
 ///
