@@ -19,7 +19,11 @@
 //! # Ok::<(), ossature_sys::errno::Errno>(())
 //! ```
 //!
+//! A [`CancelFd`] is a counter that ends waits for other descriptors.
+//!
 //! Source: eventfd(2).
+
+mod cancel;
 
 use core::time::Duration;
 
@@ -29,6 +33,8 @@ use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry, retry_until};
 use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, PollFlags, above_standard, by_deadline, read_u64, ready};
 use crate::raw;
+
+pub use self::cancel::{CancelFd, Until};
 
 /// An event counter or semaphore with a descriptor.
 ///

@@ -476,6 +476,18 @@ pub(crate) fn ready(fd: BorrowedFd<'_>, wanted: PollFlags, deadline: Deadline) -
     Ok(retry_until(deadline, |left| raw::call("ppoll", || rustix::event::poll(&mut one, left)))? != 0)
 }
 
+/// [`ready`] for the first descriptor, or [`PollFlags::IN`] for the second.
+pub(crate) fn either_ready(
+    fd: BorrowedFd<'_>,
+    wanted: PollFlags,
+    other: BorrowedFd<'_>,
+    deadline: Deadline,
+) -> Result<[bool; 2]> {
+    let mut both = [PollFd::from_borrowed_fd(fd, wanted), PollFd::from_borrowed_fd(other, PollFlags::IN)];
+    retry_until(deadline, |left| raw::call("ppoll", || rustix::event::poll(&mut both, left)))?;
+    Ok(both.map(|entry| !entry.revents().is_empty()))
+}
+
 /// Makes `attempt`, a call that answers `EAGAIN` instead of sleeping, until it has something or the deadline has passed.
 ///
 /// The attempt comes first and once more after the wait, so `NOW` costs exactly one call and what arrives at the last

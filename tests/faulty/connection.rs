@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{pipe, pipe_one_way};
+use ossature::multiprocessing::connection::{CancelFd, Connection, pipe, pipe_one_way};
 use ossature::multiprocessing::transfer::Handle;
 use ossature::sys::deadline::Deadline;
 use ossature::sys::errno::Errno;
@@ -127,4 +127,28 @@ fn out_of_descriptors_is_an_error_before_anything_is_sent() {
     let rule = Rule::on("pipe2", Fault::Fail(Errno::MFILE)).arm().unwrap();
     assert_eq!(kind(pipe_one_way().map(drop)), ErrorKind::Os);
     drop(rule);
+}
+
+/// The limit of a wait may carry a `CancelFd`. Without one, no call is added: a receive without a deadline on a blocking
+/// stream is one call for the header and one for the message, as it was.
+#[test]
+fn wait_without_a_cancel_makes_no_call_more() {
+    soon(|| {
+        let calls = |receive: &dyn Fn(&Connection)| {
+            let (near, far) = pipe().unwrap();
+            near.send_bytes(b"there").unwrap();
+            let [received, polled] = ["recv", "ppoll"].map(|call| Rule::on(call, Fault::Count).arm().unwrap());
+            receive(&far);
+            (received.seen(), polled.seen())
+        };
+        let stop = CancelFd::new().unwrap();
+        let plain = calls(&|far| drop(far.recv_bytes().unwrap()));
+        assert_eq!(plain.1, 0);
+        assert_eq!(calls(&|far| drop(far.recv_bytes_timeout(Duration::from_secs(5)).unwrap().unwrap())), plain);
+        assert_eq!(calls(&|far| drop(far.recv_bytes_timeout(&stop).unwrap().unwrap())), plain, "nothing to wait for");
+        let (_near, far) = pipe().unwrap();
+        let [received, polled] = ["recv", "ppoll"].map(|call| Rule::on(call, Fault::Count).arm().unwrap());
+        assert!(far.recv_bytes_timeout(Duration::from_millis(1)).unwrap().is_none());
+        assert_eq!((received.seen(), polled.seen()), (2, 1), "a look, a wait, a last look");
+    });
 }

@@ -1,18 +1,19 @@
 //! The two directions of a connection, each in a thread of its own.
 
+use std::cell::Cell;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
-use ossature_sys::poll::{PollFd, PollFlags, poll};
-use ossature_sys::socket::Shutdown;
+use ossature_sys::eventfd::Until;
+use ossature_sys::socket::{Credentials, Shutdown};
 use ossature_sys::stream::{Stream, StreamKind};
 
-use super::Connection;
 use super::receive::{Receiving, receives};
 use super::send::{Sending, sends};
 use super::sent::Sent;
+use super::{Connection, TwoThreadsTakeTheHalvesOfSplit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Inbound, Outbound, Trust, pack, unpack};
 use crate::multiprocessing::util::Listed;
@@ -66,7 +67,97 @@ pub(super) fn split(connection: Connection) -> (Receiver, Sender) {
     (Receiver { stream: stream.clone(), trust, receiving }, Sender { stream, trust, sending })
 }
 
+/// Two ends that are not of one connection: given back.
+#[derive(Debug)]
+pub struct ReuniteError {
+    /// The end that was to receive.
+    pub receiver: Receiver,
+    /// The end that was to send.
+    pub sender: Sender,
+}
+
+impl fmt::Display for ReuniteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the two ends are not of one connection: reunite what one split() gave")
+    }
+}
+
+impl std::error::Error for ReuniteError {}
+
+impl From<Box<ReuniteError>> for Error {
+    /// [`ErrorKind::InvalidInput`]; both ends are closed.
+    fn from(error: Box<ReuniteError>) -> Self {
+        Self::new(ErrorKind::InvalidInput, error.to_string())
+    }
+}
+
+pub(super) fn reunite(receiver: Receiver, sender: Sender) -> std::result::Result<Connection, Box<ReuniteError>> {
+    if receiver.stream.place() != sender.stream.place() {
+        return Err(Box::new(ReuniteError { receiver, sender }));
+    }
+    let Receiver { stream, trust, receiving } = receiver;
+    Ok(Connection {
+        stream,
+        trust: Cell::new(trust),
+        receiving,
+        sending: sender.sending,
+        _threads: Cell::new(TwoThreadsTakeTheHalvesOfSplit),
+    })
+}
+
+pub(super) fn shutdown(stream: &Stream) -> Result<()> {
+    if stream.kind() == StreamKind::File {
+        let message = "a pipe cannot be shut down, only closed: end the wait of the other thread with a CancelFd";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    stream.shutdown(Shutdown::Both).map_err(|errno| Error::os(errno, "connection"))
+}
+
+/// What both halves keep of a connection.
+macro_rules! half {
+    ($($Half:ident)*) => {$(
+        impl $Half {
+            /// Ends both directions, for everybody who has this end, a forked copy included. A thread that waits in the
+            /// other half gets [`Closed`](ErrorKind::Closed). The descriptor stays open until both halves are dropped.
+            ///
+            /// # Examples
+            /// ```
+            /// use ossature::{ErrorKind, multiprocessing::connection::pipe};
+            ///
+            /// let (near, _far) = pipe()?;
+            /// let (receiver, sender) = near.split();
+            /// let reader = std::thread::spawn(move || receiver.recv_bytes());
+            /// sender.shutdown()?; // whether the thread waits already or will
+            /// assert_eq!(reader.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
+            /// # Ok::<(), ossature::Error>(())
+            /// ```
+            ///
+            /// # Errors
+            /// [`Unsupported`](ErrorKind::Unsupported) for a pipe, whose ends only close;
+            /// [`Os`](ErrorKind::Os) with `ENOTCONN`.
+            pub fn shutdown(&self) -> Result<()> {
+                shutdown(&self.stream)
+            }
+
+            /// Who made the other end, as the kernel knows it; `None` for pipes and TCP.
+            ///
+            /// # Errors
+            /// [`Os`](ErrorKind::Os) with `ENOMEM`.
+            pub fn peer_credentials(&self) -> Result<Option<Credentials>> {
+                Ok(self.stream.peer_credentials()?)
+            }
+        }
+    )*};
+}
+
+half!(Receiver Sender);
+
 impl Receiver {
+    /// [`Connection::readable`].
+    pub fn readable(&self) -> bool {
+        self.receiving.is_open()
+    }
+
     pub(super) fn stream(&self) -> &Stream {
         &self.stream
     }
@@ -83,6 +174,11 @@ impl Receiver {
 }
 
 impl Sender {
+    /// [`Connection::writable`].
+    pub fn writable(&self) -> bool {
+        self.sending.is_open()
+    }
+
     pub(super) fn stream(&self) -> &Stream {
         &self.stream
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ossature_sys::deadline::Deadline;
+use ossature_sys::eventfd::Until;
 
 use super::{Connection, Listener};
 use crate::error::{Error, ErrorKind, Result};
@@ -74,15 +75,15 @@ impl<F: FnMut(Error)> Incoming<'_, F> {
     ///
     /// # Errors
     /// [`ErrorKind::Os`](crate::ErrorKind::Os) as for [`Listener::accept`], never [`ErrorKind::Auth`](crate::ErrorKind::Auth).
-    pub fn next_timeout(&mut self, timeout: impl Into<Deadline>) -> Result<Option<Connection>> {
-        let deadline = timeout.into();
+    pub fn next_timeout<'c>(&mut self, timeout: impl Into<Until<'c>>) -> Result<Option<Connection>> {
+        let until = timeout.into();
         loop {
-            match self.listener.accept_timeout(deadline) {
+            match self.listener.accept_timeout(until) {
                 Err(error) if error.kind() == ErrorKind::Auth => (self.on_failure)(error),
-                Ok(None) if deadline == Deadline::NEVER => {}
+                Ok(None) if until.is_never() => {}
                 done => return done,
             }
-            if deadline.has_passed() {
+            if until.is_over()? {
                 return Ok(None);
             }
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result as SysResult};
+use ossature_sys::eventfd::Until;
 use ossature_sys::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, set_cloexec};
 use ossature_sys::socket::{self, Kind, Socket};
 use ossature_sys::sync::lock::Lock;
@@ -144,34 +145,35 @@ impl Listener {
         }
     }
 
-    /// As [`accept`](Self::accept); `None` when nobody was there by the deadline. Handshakes that had begun go on with the next
+    /// As [`accept`](Self::accept); `None` when nobody was there by the deadline, or when a
+    /// [`CancelFd`](super::CancelFd) ended the wait. Handshakes that had begun go on with the next
     /// call.
     ///
     /// # Errors
     /// As for [`accept`](Self::accept).
-    pub fn accept_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<Connection>> {
-        let deadline = timeout.into();
+    pub fn accept_timeout<'c>(&self, timeout: impl Into<Until<'c>>) -> Result<Option<Connection>> {
+        let until = timeout.into();
         let Some(key) = &self.rules.key else {
-            let Some((socket, peer)) = self.accept_socket(deadline)? else { return Ok(None) };
+            let Some((socket, peer)) = self.accept_socket(until)? else { return Ok(None) };
             if let socket::Address::Ip(_) = peer {
                 let _ = socket.set_no_delay(); // EINVAL: it is gone already, as it will turn out
             }
             self.set_last_accepted(Address::of_socket(&peer));
             return Connection::with_trust(socket.into(), Access::Both, Trust::Untrusted).map(Some);
         };
-        let Some((socket, peer)) = self.pending.serve(&self.socket, key, &self.rules, deadline)? else {
+        let Some((socket, peer)) = self.pending.serve(&self.socket, key, &self.rules, until)? else {
             return Ok(None);
         };
         self.set_last_accepted(peer);
         Connection::with_trust(socket.into(), Access::Both, self.address.trust_with(key)).map(Some)
     }
 
-    fn accept_socket(&self, deadline: Deadline) -> Result<Option<(Socket, socket::Address)>> {
+    fn accept_socket(&self, until: Until<'_>) -> Result<Option<(Socket, socket::Address)>> {
         let mut shortage = Shortage::default();
         loop {
-            match accept(&self.socket, deadline) {
+            match until.when_readable(&*self.socket, |deadline| accept(&self.socket, deadline)) {
                 Ok(accepted) => return Ok(accepted),
-                Err(errno) => thread::sleep(shortage.pause(errno, deadline)?),
+                Err(errno) => thread::sleep(shortage.pause(errno, until.deadline())?),
             }
         }
     }

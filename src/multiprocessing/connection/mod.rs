@@ -26,6 +26,7 @@
 //! | `wait(object_list, timeout)` | [`wait`] |
 //! | `Listener`, `Client`, `address_type`, `arbitrary_address` | [`Listener`], [`connect()`], [`Address`] |
 //! | `while True: listener.accept()`, and an `except` for failed handshakes | [`incoming`](Listener::incoming) |
+//! | closing a connection to end another thread's `recv` | [`Sender::shutdown`], or a [`CancelFd`] as the limit of the wait |
 //! | `deliver_challenge`, `answer_challenge`, `AuthenticationString` | the same names, [`Handshake`], [`AuthKey`] |
 //! | one end in two threads at once corrupts messages | does not compile: a `Connection` is `Send`, not `Sync`; [`split`](Connection::split) it |
 //!
@@ -77,7 +78,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
-use ossature_sys::poll::{PollFd, PollFlags, poll};
+#[doc(inline)]
+pub use ossature_sys::eventfd::{CancelFd, Until};
 use ossature_sys::socket::Credentials;
 use ossature_sys::stream::Stream;
 
@@ -92,7 +94,7 @@ pub use self::client::{ConnectBuilder, connect, connect_timeout};
 #[doc(inline)]
 pub use self::digest::Digest;
 #[doc(inline)]
-pub use self::halves::{Receiver, Sender};
+pub use self::halves::{Receiver, ReuniteError, Sender};
 #[doc(inline)]
 pub use self::handshake::Handshake;
 #[doc(inline)]
@@ -312,7 +314,10 @@ impl Connection {
         self.receiving.is_within_a_message() || self.sending.is_within_a_message()
     }
 
-    /// An end to receive and one to send, for two threads.
+    /// An end to receive and one to send, for two threads. [`reunite`](Self::reunite) makes one connection of both again.
+    ///
+    /// While one thread waits in the receiving end, the sending end gives the descriptor, can be waited for with [`wait`],
+    /// and can [`shut the connection down`](Sender::shutdown), which ends that wait.
     ///
     /// # Examples
     /// ```
@@ -329,6 +334,43 @@ impl Connection {
     /// ```
     pub fn split(self) -> (Receiver, Sender) {
         halves::split(self)
+    }
+
+    /// The way back from [`split`](Self::split). What has come of a message, or is still to go, is kept.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::connection::{Connection, pipe};
+    ///
+    /// let (near, far) = pipe()?;
+    /// let (receiver, sender) = near.split();
+    /// let near = Connection::reunite(receiver, sender)?;
+    /// near.send_bytes(b"one again")?;
+    /// assert_eq!(far.recv_bytes()?, b"one again");
+    ///
+    /// let (receiver, _) = near.split();
+    /// let (_, sender) = far.split();
+    /// let error = Connection::reunite(receiver, sender).unwrap_err(); // of two connections
+    /// let (receiver, sender) = (error.receiver, error.sender); // given back
+    /// # drop((receiver, sender));
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ReuniteError`] with both ends if they are not of one connection.
+    #[doc(alias = "join")]
+    pub fn reunite(receiver: Receiver, sender: Sender) -> std::result::Result<Self, Box<ReuniteError>> {
+        halves::reunite(receiver, sender)
+    }
+
+    /// Ends both directions, for everybody who has this end, a forked copy included: receiving at either side finds the
+    /// end, and sending is an error. The descriptor stays open until the connection is dropped.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for a pipe, whose ends only close;
+    /// [`Os`](ErrorKind::Os) with `ENOTCONN`.
+    pub fn shutdown(&self) -> Result<()> {
+        halves::shutdown(&self.stream)
     }
 }
 

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::{Epoll, Event, Interest};
 use ossature_sys::errno::Result as SysResult;
-use ossature_sys::eventfd::EventFd;
+use ossature_sys::eventfd::{EventFd, Until};
 use ossature_sys::fd::AboveStandard;
 use ossature_sys::poll::PollFlags;
 use ossature_sys::process::generation;
@@ -112,18 +112,18 @@ impl Pending {
         listener: &Socket,
         key: &AuthKey,
         rules: &Rules,
-        deadline: Deadline,
+        until: Until<'_>,
     ) -> Result<Option<Admitted>> {
         let mut shortage = Shortage::default();
         let set = loop {
             let entered = self.table.lock().enter(listener);
             match entered {
                 Ok(set) => break set,
-                Err(errno) => thread::sleep(shortage.pause(errno, deadline)?),
+                Err(errno) => thread::sleep(shortage.pause(errno, until.deadline())?),
             }
         };
         let call = Call { pending: self, set, listener, key, rules };
-        let served = call.run(deadline);
+        let served = call.run(until);
         self.table.lock().leave();
         served
     }
@@ -246,7 +246,7 @@ impl Peer {
 }
 
 impl Call<'_> {
-    fn run(&self, deadline: Deadline) -> Result<Option<Admitted>> {
+    fn run(&self, until: Until<'_>) -> Result<Option<Admitted>> {
         let mut room = [MaybeUninit::<Event>::uninit(); 1];
         let mut shortage = Shortage::default();
         // After the deadline this thread still looks once at each peer, and at one new peer.
@@ -257,19 +257,21 @@ impl Call<'_> {
                 Next::Wait(soonest) => soonest,
                 Next::PutOut(peer, why) => return self.put_out(peer, why).map(Some),
             };
-            let until = soonest.map_or(deadline, |soonest| {
-                deadline.or_sooner(Deadline::after(soonest.saturating_duration_since(Instant::now())))
+            let first = soonest.map_or(until, |soonest| {
+                until.or_sooner(Deadline::after(soonest.saturating_duration_since(Instant::now())))
             });
-            let token = self.set.epoll.poll(&mut room, until)?.first().map(Event::token);
+            let epoll = &self.set.epoll;
+            let look = |deadline| epoll.poll(&mut room, deadline).map(|events| events.first().map(Event::token));
+            let token = first.when_readable(epoll, look)?;
             let ended = match token {
                 None | Some(WAKE) => None,
-                Some(LISTENER) => self.newcomer(&mut shortage, deadline)?,
+                Some(LISTENER) => self.newcomer(&mut shortage, until.deadline())?,
                 Some(number) => self.go_on(number)?,
             };
             if ended.is_some() {
                 return Ok(ended);
             }
-            if deadline.has_passed() {
+            if until.is_over()? {
                 let rest = rest.get_or_insert_with(|| 1 + self.pending.table.lock().waiting.len());
                 *rest -= 1;
                 if token.is_none() || *rest == 0 {

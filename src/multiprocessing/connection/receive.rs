@@ -2,8 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 
-use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
+use ossature_sys::eventfd::Until;
 use ossature_sys::process::effective_user;
 use ossature_sys::socket::Credentials;
 use ossature_sys::stream::{Stream, StreamKind};
@@ -140,12 +140,12 @@ impl Receiving {
         stream: &Stream,
         trust: Trust,
         limit: Option<usize>,
-        deadline: Deadline,
+        until: Until<'_>,
     ) -> Result<Option<Packed>> {
         self.must_be_open()?;
         let mut partial = self.partial.borrow_mut();
         let limit = limit.map_or_else(|| Limit::of_connection(self.most(trust)), Limit::of_call);
-        let whole = self.spoilt_by(partial.fill(stream, trust, limit, deadline))?;
+        let whole = self.spoilt_by(partial.fill(stream, trust, limit, until))?;
         if !whole {
             return Ok(None);
         }
@@ -160,12 +160,12 @@ impl Receiving {
         stream: &Stream,
         trust: Trust,
         buffer: &mut [u8],
-        deadline: Deadline,
+        until: Until<'_>,
     ) -> Result<Option<usize>> {
         self.must_be_open()?;
         let mut partial = self.partial.borrow_mut();
         let limit = Limit::of_connection(self.most(trust).max(buffer.len()));
-        let got = self.spoilt_by(partial.fill_into(stream, trust, limit, buffer, deadline))?;
+        let got = self.spoilt_by(partial.fill_into(stream, trust, limit, buffer, until))?;
         match got {
             Into::Nothing => return Ok(None),
             Into::Buffer(len) => {
@@ -208,10 +208,10 @@ enum Into {
 
 impl Partial {
     /// Receives until `incoming` has a whole message.
-    fn fill(&mut self, stream: &Stream, trust: Trust, limit: Limit, deadline: Deadline) -> Result<bool> {
+    fn fill(&mut self, stream: &Stream, trust: Trust, limit: Limit, until: Until<'_>) -> Result<bool> {
         self.incoming.set_limit(limit)?;
         loop {
-            match self.step(stream, trust, deadline)? {
+            match self.step(stream, trust, until)? {
                 None => return Ok(false),
                 Some(true) => return Ok(true),
                 Some(false) => {}
@@ -226,14 +226,14 @@ impl Partial {
         trust: Trust,
         limit: Limit,
         buffer: &mut [u8],
-        deadline: Deadline,
+        until: Until<'_>,
     ) -> Result<Into> {
         self.incoming.set_limit(limit)?;
         loop {
             if let Some(place) = self.incoming.untouched().and_then(|len| buffer.get_mut(..len)) {
-                return self.read_straight(stream, place, deadline);
+                return self.read_straight(stream, place, until);
             }
-            match self.step(stream, trust, deadline)? {
+            match self.step(stream, trust, until)? {
                 None => return Ok(Into::Nothing),
                 Some(true) => return Ok(Into::Own),
                 Some(false) => {}
@@ -242,13 +242,13 @@ impl Partial {
     }
 
     /// Reads the message to where it is wanted; what has come at the end of the time, or before an error, moves to `incoming`.
-    fn read_straight(&mut self, stream: &Stream, place: &mut [u8], deadline: Deadline) -> Result<Into> {
+    fn read_straight(&mut self, stream: &Stream, place: &mut [u8], until: Until<'_>) -> Result<Into> {
         let mut filled = 0;
         let ended = loop {
             let Some(rest) = place.get_mut(filled..).filter(|rest| !rest.is_empty()) else {
                 return Ok(Into::Buffer(filled));
             };
-            match stream.read(rest, deadline) {
+            match until.when_readable(stream, |deadline| stream.read(rest, deadline)) {
                 Ok(Some(0)) => break Err(self.incoming.end()),
                 Ok(Some(n)) => filled += n,
                 Ok(None) => break Ok(Into::Nothing),
@@ -262,10 +262,13 @@ impl Partial {
     }
 
     /// One read: whether the message is whole, or `None` when nothing came by the deadline.
-    fn step(&mut self, stream: &Stream, trust: Trust, deadline: Deadline) -> Result<Option<bool>> {
+    fn step(&mut self, stream: &Stream, trust: Trust, until: Until<'_>) -> Result<Option<bool>> {
         let n = match self.incoming.descriptors_due() {
-            None => stream.read(self.incoming.space(), deadline).map_err(failed)?,
-            Some(due) => self.read_descriptors(stream, trust, due, deadline)?,
+            None => {
+                let space = self.incoming.space();
+                until.when_readable(stream, |deadline| stream.read(space, deadline)).map_err(failed)?
+            }
+            Some(due) => self.read_descriptors(stream, trust, due, until)?,
         };
         match n {
             None => Ok(None),
@@ -280,7 +283,7 @@ impl Partial {
         stream: &Stream,
         trust: Trust,
         due: Sorts,
-        deadline: Deadline,
+        until: Until<'_>,
     ) -> Result<Option<usize>> {
         let refused = || {
             let message = "a stranger sent descriptors: they are taken only from authenticated peers and from processes of the same user";
@@ -291,8 +294,10 @@ impl Partial {
         }
         let space = self.incoming.space();
         let got = match trust {
-            Trust::SameProgram => stream.read_with::<MOST_DESCRIPTORS>(space, deadline),
-            Trust::Untrusted => stream.read_with_credentials(space, deadline),
+            Trust::SameProgram => {
+                until.when_readable(stream, |deadline| stream.read_with::<MOST_DESCRIPTORS>(space, deadline))
+            }
+            Trust::Untrusted => until.when_readable(stream, |deadline| stream.read_with_credentials(space, deadline)),
         };
         let Some(got) = got.map_err(failed)? else { return Ok(None) };
         if got.len == 0 {
@@ -356,14 +361,31 @@ macro_rules! receives {
                 self.recv_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
 
-            /// [`recv`](Self::recv) within the deadline; `None` when the deadline has passed.
+            /// [`recv`](Self::recv) within the deadline; `None` when the deadline has passed, or when a
+            /// [`CancelFd`](crate::multiprocessing::connection::CancelFd) ended the wait.
+            ///
+            /// ```
+            /// use std::time::Duration;
+            /// use ossature::multiprocessing::connection::{CancelFd, pipe};
+            ///
+            /// let (near, far) = pipe()?;
+            /// let stop = CancelFd::new()?;
+            /// std::thread::scope(|scope| {
+            ///     scope.spawn(|| stop.cancel()); // another thread calls the wait off
+            ///     assert_eq!(near.recv_timeout::<u8>(&stop)?, None);
+            ///     far.send(&5_u8)?;
+            ///     assert_eq!(near.recv_timeout(stop.within(Duration::from_secs(1)))?, Some(5_u8), "no wait to end");
+            ///     Ok::<(), ossature::Error>(())
+            /// })
+            /// # ?; Ok::<(), ossature::Error>(())
+            /// ```
             ///
             /// The deadline bounds the arrival of the whole message. A message that has arrived is decoded to its end,
             /// because half a value cannot be kept. Decoding takes time in proportion to the message's length.
             ///
             /// # Errors
             /// As for [`recv`](Self::recv).
-            pub fn recv_timeout<T: Inbound>(&self, timeout: impl Into<Deadline>) -> Result<Option<T>> {
+            pub fn recv_timeout<'c, T: Inbound>(&self, timeout: impl Into<Until<'c>>) -> Result<Option<T>> {
                 self.recv_within(None, timeout.into())
             }
 
@@ -380,16 +402,16 @@ macro_rules! receives {
             ///
             /// # Errors
             /// As for [`recv_max`](Self::recv_max).
-            pub fn recv_max_timeout<T: Inbound>(
+            pub fn recv_max_timeout<'c, T: Inbound>(
                 &self,
                 limit: usize,
-                timeout: impl Into<Deadline>,
+                timeout: impl Into<Until<'c>>,
             ) -> Result<Option<T>> {
                 self.recv_within(Some(limit), timeout.into())
             }
 
-            fn recv_within<T: Inbound>(&self, limit: Option<usize>, deadline: Deadline) -> Result<Option<T>> {
-                let message = self.receiving.message(self.stream(), self.trust(), limit, deadline)?;
+            fn recv_within<T: Inbound>(&self, limit: Option<usize>, until: Until<'_>) -> Result<Option<T>> {
+                let message = self.receiving.message(self.stream(), self.trust(), limit, until)?;
                 let Some(message) = message else { return Ok(None) };
                 let bounds = self.receiving.bounds(self.trust(), message.bytes.len());
                 unpack(message, self.trust(), bounds).map(Some)
@@ -423,7 +445,7 @@ macro_rules! receives {
             ///
             /// # Errors
             /// As for [`recv_bytes`](Self::recv_bytes).
-            pub fn recv_bytes_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<Vec<u8>>> {
+            pub fn recv_bytes_timeout<'c>(&self, timeout: impl Into<Until<'c>>) -> Result<Option<Vec<u8>>> {
                 let message = self.receiving.message(self.stream(), self.trust(), None, timeout.into())?;
                 Ok(message.map(|message| message.bytes))
             }
@@ -432,10 +454,10 @@ macro_rules! receives {
             ///
             /// # Errors
             /// As for [`recv_bytes_max`](Self::recv_bytes_max).
-            pub fn recv_bytes_max_timeout(
+            pub fn recv_bytes_max_timeout<'c>(
                 &self,
                 limit: usize,
-                timeout: impl Into<Deadline>,
+                timeout: impl Into<Until<'c>>,
             ) -> Result<Option<Vec<u8>>> {
                 let message = self.receiving.message(self.stream(), self.trust(), Some(limit), timeout.into())?;
                 Ok(message.map(|message| message.bytes))
@@ -456,10 +478,10 @@ macro_rules! receives {
             ///
             /// # Errors
             /// As for [`recv_bytes_into`](Self::recv_bytes_into).
-            pub fn recv_bytes_into_timeout(
+            pub fn recv_bytes_into_timeout<'c>(
                 &self,
                 buffer: &mut [u8],
-                timeout: impl Into<Deadline>,
+                timeout: impl Into<Until<'c>>,
             ) -> Result<Option<usize>> {
                 self.receiving.message_into(self.stream(), self.trust(), buffer, timeout.into())
             }
@@ -578,10 +600,9 @@ macro_rules! receives {
             ///
             /// # Errors
             /// [`Closed`](crate::ErrorKind::Closed) when this is not open for receiving, [`Os`](crate::ErrorKind::Os) with `ENOMEM`.
-            pub fn poll(&self, timeout: impl Into<Deadline>) -> Result<bool> {
+            pub fn poll<'c>(&self, timeout: impl Into<Until<'c>>) -> Result<bool> {
                 self.receiving.must_be_open()?;
-                let mut one = [PollFd::new(self.stream(), PollFlags::IN)];
-                Ok(poll(&mut one, timeout)? > 0)
+                Ok(timeout.into().is_readable(self.stream())?)
             }
         }
     };

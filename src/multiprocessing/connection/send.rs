@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use ossature_sys::deadline::Deadline;
+use ossature_sys::eventfd::Until;
 use ossature_sys::stream::{Stream, StreamKind};
 
 use super::frame::{Header, MOST_DESCRIPTORS, Outgoing};
@@ -54,10 +54,10 @@ impl Sending {
     }
 
     /// Sends what is left of earlier messages; false when it was not all gone by the deadline.
-    pub(super) fn flush(&self, stream: &Stream, deadline: Deadline) -> Result<bool> {
+    pub(super) fn flush(&self, stream: &Stream, until: Until<'_>) -> Result<bool> {
         self.must_be_open()?;
         let mut rest = self.rest.borrow_mut();
-        if rest.outgoing.is_empty() { Ok(true) } else { self.torn_by(rest.flush(stream, deadline)) }
+        if rest.outgoing.is_empty() { Ok(true) } else { self.torn_by(rest.flush(stream, until)) }
     }
 
     /// After an error within a message, whatever follows would be taken for the rest of it.
@@ -69,8 +69,8 @@ impl Sending {
     }
 
     /// Sends as much of a message as the stream takes by the deadline.
-    pub(super) fn message(&self, stream: &Stream, message: &[u8], deadline: Deadline) -> Result<Sent> {
-        if !self.flush(stream, deadline)? {
+    pub(super) fn message(&self, stream: &Stream, message: &[u8], until: Until<'_>) -> Result<Sent> {
+        if !self.flush(stream, until)? {
             return Ok(Sent::Nothing);
         }
         let header = Header::of(message.len());
@@ -84,7 +84,7 @@ impl Sending {
         }
         let mut begun = false;
         loop {
-            let n = match stream.write([head, body], deadline) {
+            let n = match until.when_writable(stream, |deadline| stream.write([head, body], deadline)) {
                 Ok(Some(n)) => n,
                 Ok(None) => break,
                 Err(errno) if begun => return self.torn_by(Err(failed(errno))),
@@ -108,13 +108,13 @@ impl Sending {
     }
 
     /// Sends a value, with the descriptors in it.
-    pub(super) fn packed(&self, stream: &Stream, trust: Trust, packed: Packed, deadline: Deadline) -> Result<Sent> {
+    pub(super) fn packed(&self, stream: &Stream, trust: Trust, packed: Packed, until: Until<'_>) -> Result<Sent> {
         let Packed { bytes, descriptors } = packed;
         if descriptors.is_empty() {
-            return self.message(stream, &bytes, deadline);
+            return self.message(stream, &bytes, until);
         }
         refuse(stream, trust, &descriptors)?;
-        if !self.flush(stream, deadline)? {
+        if !self.flush(stream, until)? {
             return Ok(Sent::Nothing);
         }
         let mut rest = self.rest.borrow_mut();
@@ -122,7 +122,7 @@ impl Sending {
         rest.outgoing.push_raw(&bytes);
         let total = rest.outgoing.rest().len();
         (rest.descriptors, rest.before) = (descriptors, 4);
-        let flushed = rest.flush(stream, deadline);
+        let flushed = rest.flush(stream, until);
         if rest.outgoing.rest().len() == total {
             *rest = Rest::default(); // not a byte went
             return flushed.map(|_| Sent::Nothing);
@@ -132,14 +132,19 @@ impl Sending {
 }
 
 impl Rest {
-    fn flush(&mut self, stream: &Stream, deadline: Deadline) -> Result<bool> {
+    fn flush(&mut self, stream: &Stream, until: Until<'_>) -> Result<bool> {
         while !self.outgoing.is_empty() {
             let rest = self.outgoing.rest();
             let n = match (self.descriptors.is_empty(), rest.get(..self.before)) {
-                (true, _) => stream.write([rest, &[]], deadline),
-                (_, Some(before @ [_, ..])) => stream.write([before, &[]], deadline),
+                (true, _) => until.when_writable(stream, |deadline| stream.write([rest, &[]], deadline)),
+                (_, Some(before @ [_, ..])) => {
+                    until.when_writable(stream, |deadline| stream.write([before, &[]], deadline))
+                }
                 // A stranger takes them only from who says who it is.
-                _ => stream.write_with_credentials(rest, &self.descriptors.borrowed(), deadline),
+                _ => {
+                    let descriptors = self.descriptors.borrowed();
+                    until.when_writable(stream, |deadline| stream.write_with_credentials(rest, &descriptors, deadline))
+                }
             };
             let Some(n) = n.map_err(failed)? else { return Ok(false) };
             if self.before == 0 {
@@ -193,7 +198,11 @@ macro_rules! sends {
             ///
             /// # Errors
             /// As for [`send`](Self::send).
-            pub fn send_timeout<T: Outbound + ?Sized>(&self, value: &T, timeout: impl Into<Deadline>) -> Result<Sent> {
+            pub fn send_timeout<'c, T: Outbound + ?Sized>(
+                &self,
+                value: &T,
+                timeout: impl Into<Until<'c>>,
+            ) -> Result<Sent> {
                 self.sending.packed(self.stream(), self.trust(), pack(value)?, timeout.into())
             }
 
@@ -215,7 +224,7 @@ macro_rules! sends {
             ///
             /// # Errors
             /// As for [`send_bytes`](Self::send_bytes).
-            pub fn send_bytes_timeout(&self, message: &[u8], timeout: impl Into<Deadline>) -> Result<Sent> {
+            pub fn send_bytes_timeout<'c>(&self, message: &[u8], timeout: impl Into<Until<'c>>) -> Result<Sent> {
                 self.sending.message(self.stream(), message, timeout.into())
             }
 
@@ -235,7 +244,7 @@ macro_rules! sends {
             ///
             /// # Errors
             /// As for [`send_bytes`](Self::send_bytes).
-            pub fn flush(&self, timeout: impl Into<Deadline>) -> Result<bool> {
+            pub fn flush<'c>(&self, timeout: impl Into<Until<'c>>) -> Result<bool> {
                 self.sending.flush(self.stream(), timeout.into())
             }
         }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use ossature_sys::deadline::Deadline;
+use ossature_sys::eventfd::Until;
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Waits until one of the objects has something to read, an end included, and answers the places of all that have, in their order:
 /// Python's `multiprocessing.connection.wait`.
 ///
-/// Connections, listeners, sockets, the sentinels of processes, queues: whatever is `AsFd`. When the deadline is over the answer is empty. With no
+/// Connections, listeners, sockets, the sentinels of processes, queues: whatever is `AsFd`. When the deadline is over, or a [`CancelFd`](super::CancelFd) ends the wait, the answer is empty. With no
 /// objects it sleeps for that long.
 ///
 /// # Errors
@@ -31,7 +31,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// assert_eq!(wait(&[&stream], Duration::from_millis(1))?, []);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn wait(objects: &[&dyn AsFd], timeout: impl Into<Deadline>) -> Result<Vec<usize>> {
+pub fn wait<'c>(objects: &[&dyn AsFd], timeout: impl Into<Until<'c>>) -> Result<Vec<usize>> {
     let mut fds: Vec<PollFd<'_>> =
         objects.iter().map(|object| PollFd::from_borrowed(object.as_fd(), PollFlags::IN)).collect();
     let mut numbers: Vec<RawFd> = fds.iter().map(|entry| entry.fd().as_raw_fd()).collect();
@@ -40,7 +40,9 @@ pub fn wait(objects: &[&dyn AsFd], timeout: impl Into<Deadline>) -> Result<Vec<u
         let message = format!("descriptor {twice} is listed twice among the objects to wait for");
         return Err(Error::new(ErrorKind::AlreadyRegistered, message));
     }
-    poll(&mut fds, timeout).map_err(|errno| Error::os(errno, "cannot wait for these objects"))?;
-    let ready = fds.iter().enumerate().filter(|(_, entry)| !entry.revents().is_empty());
+    let until = timeout.into();
+    fds.extend(until.cancel().map(|cancel| PollFd::from_borrowed(cancel, PollFlags::IN)));
+    poll(&mut fds, until.deadline()).map_err(|errno| Error::os(errno, "cannot wait for these objects"))?;
+    let ready = fds.iter().take(objects.len()).enumerate().filter(|(_, entry)| !entry.revents().is_empty());
     Ok(ready.map(|(place, _)| place).collect())
 }

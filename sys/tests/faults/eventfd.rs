@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
-use ossature_sys::eventfd::EventFd;
+use ossature_sys::eventfd::{CancelFd, EventFd, Until};
 use ossature_sys::faults::{Fault, Rule};
 use ossature_sys::fd::OwnedFd;
 
@@ -25,6 +25,36 @@ fn everything_about_an_event_ends_and_leaks_nothing() {
         let event = EventFd::try_from(OwnedFd::from(EventFd::semaphore(1)?))?;
         event.try_take().map(drop)
     });
+}
+
+#[test]
+fn everything_about_a_cancel_ends_and_leaks_nothing() {
+    let _alone = alone();
+    sweep("eventfd", &["write", "read", "ppoll"], || {
+        let (stop, event) = (CancelFd::new()?, EventFd::counter(0)?);
+        stop.within(SPAN).when_readable(&event, |deadline| event.take(deadline))?;
+        stop.cancel()?;
+        Until::from(&stop).when_readable(&event, |deadline| event.take(deadline))?;
+        Until::from(&stop).is_readable(&event)?;
+        stop.is_cancelled()?;
+        stop.reset()
+    });
+}
+
+#[test]
+fn limit_without_a_cancel_adds_no_call() {
+    let _alone = alone();
+    let event = EventFd::counter(0).unwrap();
+    let calls = |take: &dyn Fn()| {
+        let [reads, polls] = ["read", "ppoll"].map(|call| Rule::on(call, Fault::Count).arm().unwrap());
+        take();
+        (reads.seen(), polls.seen())
+    };
+    let limited = |span| Until::from(span).when_readable(&event, |deadline| event.take(deadline)).map(drop).unwrap();
+    for (span, most) in [(Duration::ZERO, (1, 0)), (SPAN, (2, 1))] {
+        let bare = calls(&|| event.take(span).map(drop).unwrap());
+        assert_eq!((bare, calls(&|| limited(span))), (most, most));
+    }
 }
 
 #[test]

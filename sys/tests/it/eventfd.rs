@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
-use ossature_sys::eventfd::EventFd;
+use ossature_sys::eventfd::{CancelFd, EventFd, Until};
 use ossature_sys::fd::{OwnedFd, duplicate, is_cloexec};
 
 use crate::interrupt::keeps_its_deadline;
@@ -122,4 +122,47 @@ fn two_descriptors_share_one_number() {
     let other = EventFd::try_from(duplicate(&event).unwrap()).unwrap();
     assert!(other.try_add(7).unwrap());
     assert_eq!(event.try_take(), Ok(Some(7)));
+}
+
+#[test]
+fn cancelled_wait_ends_and_what_came_before_is_not_lost() {
+    let (stop, event) = (CancelFd::new().unwrap(), EventFd::counter(0).unwrap());
+    let take = |until: Until<'_>| until.when_readable(&event, |deadline| event.take(deadline));
+    assert!(is_cloexec(&stop).unwrap() && !stop.is_cancelled().unwrap());
+    soon(|| {
+        thread::scope(|scope| {
+            let waits: Vec<_> = (0..3).map(|_| scope.spawn(|| take(Until::from(&stop)))).collect();
+            thread::sleep(Duration::from_millis(5));
+            assert!(waits.iter().all(|wait| !wait.is_finished()), "nothing ends them yet");
+            stop.cancel().unwrap();
+            stop.cancel().unwrap();
+            waits.into_iter().for_each(|wait| assert_eq!(wait.join().unwrap(), Ok(None)));
+        });
+        assert_eq!(take(stop.within(Duration::from_secs(60))), Ok(None), "later waits too");
+    });
+    assert!(Until::from(&stop).is_over().unwrap() && !Until::NEVER.is_over().unwrap());
+    assert!(event.try_add(7).unwrap());
+    assert_eq!(take(Until::from(&stop)), Ok(Some(7)), "no wait to end");
+    stop.reset().unwrap();
+    assert!(!stop.is_cancelled().unwrap());
+    let start = Instant::now();
+    assert_eq!(take(stop.within(Duration::from_millis(5))), Ok(None));
+    assert!(start.elapsed() >= Duration::from_millis(5), "the deadline alone ends it");
+    assert_eq!(take(stop.within(Deadline::NOW)), Ok(None));
+}
+
+#[test]
+fn cancelled_wait_for_room_ends() {
+    let (stop, full) = (CancelFd::new().unwrap(), EventFd::counter(0).unwrap());
+    assert!(full.try_add(MOST).unwrap());
+    let add = |deadline| full.add(1, deadline).map(|added| added.then_some(()));
+    soon(|| {
+        thread::scope(|scope| {
+            let wait = scope.spawn(|| Until::from(&stop).when_writable(&full, add));
+            stop.cancel().unwrap();
+            assert_eq!(wait.join().unwrap(), Ok(None));
+        });
+    });
+    assert!(full.try_take().unwrap().is_some());
+    assert_eq!(Until::from(&stop).when_writable(&full, add), Ok(Some(())));
 }

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ossature::multiprocessing::connection::{Access, BufferTooShort, Connection, pipe, pipe_one_way};
+use ossature::multiprocessing::connection::{Access, BufferTooShort, Connection, Sent, pipe, pipe_one_way, wait};
 use ossature::{ErrorKind, Result};
 
 use crate::support::soon;
@@ -267,6 +267,50 @@ fn halves_go_to_two_threads_and_finish_ends_one_direction() {
         drop(receiver);
         assert_eq!(kind(far.send("gone")), ErrorKind::Closed);
     });
+}
+
+#[test]
+fn halves_shut_each_other_down_and_become_one_again() {
+    soon(|| {
+        let (near, far) = pipe().unwrap();
+        let (receiver, sender) = near.split();
+        let blocked = thread::spawn(move || (receiver.recv_bytes(), receiver));
+        thread::sleep(Duration::from_millis(5));
+        assert!(!blocked.is_finished());
+        assert_eq!(wait(&[&sender], Duration::ZERO).unwrap(), [], "waited for beside a blocked receive");
+        assert!(sender.writable() && sender.peer_credentials().unwrap().is_some());
+        sender.shutdown().unwrap();
+        let (received, receiver) = blocked.join().unwrap();
+        assert_eq!((kind(received), kind(sender.send_bytes(b"late"))), (ErrorKind::Closed, ErrorKind::Closed));
+        assert_eq!(kind(far.recv_bytes()), ErrorKind::Closed);
+        assert!(receiver.readable());
+        let near = Connection::reunite(receiver, sender).unwrap();
+        drop(OwnedFd::from(near)); // one owner again
+    });
+    let (reader, writer) = pipe_one_way().unwrap();
+    let error = reader.shutdown().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("CancelFd"), "{error}");
+    drop(writer);
+}
+
+#[test]
+fn reunited_connection_keeps_what_has_begun() {
+    let (near, mut far) = bare();
+    near.set_max_message(100);
+    far.write_all(b"\0\0\0\x04ha").unwrap();
+    let (receiver, sender) = near.split();
+    assert_eq!(receiver.recv_bytes_timeout(Duration::ZERO).unwrap(), None);
+    let long = vec![7; 4 << 20];
+    assert_eq!(sender.send_bytes_timeout(&long, Duration::ZERO).unwrap(), Sent::Partial);
+    let near = Connection::reunite(receiver, sender).unwrap();
+    far.write_all(b"lf").unwrap();
+    assert_eq!((near.recv_bytes().unwrap(), near.max_message()), (b"half".to_vec(), 100));
+    assert_eq!(near.send_bytes_timeout(b"next", Duration::ZERO).unwrap(), Sent::Nothing);
+    let (one, other) = (near.split(), pipe().unwrap().0.split());
+    let error = Connection::reunite(one.0, other.1).unwrap_err();
+    assert!(error.to_string().contains("not of one connection"));
+    assert!(Connection::reunite(error.receiver, one.1).is_ok(), "given back");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{pipe, pipe_one_way, wait};
+use ossature::multiprocessing::connection::{CancelFd, Sent, pipe, pipe_one_way, wait};
 use ossature::sys::process::{Pid, pidfd_open};
 
 use super::kind;
@@ -112,4 +112,58 @@ fn sentinels_of_processes_stand_among_connections() {
 fn duplicates_are_refused() {
     let (a, b) = pipe().unwrap();
     assert_eq!(kind(wait(&[&a, &b, &a], Duration::ZERO)), ErrorKind::AlreadyRegistered);
+}
+
+#[test]
+fn wait_and_poll_end_when_they_are_cancelled() {
+    soon(|| {
+        let stop = CancelFd::new().unwrap();
+        let (near, far) = pipe().unwrap();
+        thread::scope(|scope| {
+            let (fd, stop) = (far.as_fd(), &stop);
+            let waiting = scope.spawn(move || wait(&[&fd], stop).unwrap());
+            thread::sleep(Duration::from_millis(5));
+            assert!(!waiting.is_finished());
+            stop.cancel().unwrap();
+            assert_eq!(waiting.join().unwrap(), []);
+        });
+        assert!(!far.poll(&stop).unwrap());
+        near.send_bytes(b"there").unwrap();
+        assert_eq!(wait(&[&far], &stop).unwrap(), [0], "no wait to end");
+        assert!(far.poll(&stop).unwrap());
+        assert_eq!(wait(&[&far, &stop], None).unwrap(), [0, 1], "it is a descriptor like others");
+    });
+}
+
+/// On every carrier, and within a message too: what has come of it is kept.
+#[test]
+fn receiving_and_sending_end_when_they_are_cancelled() {
+    for (near, far) in [pipe().unwrap(), pipe_one_way().map(|(reader, writer)| (writer, reader)).unwrap()] {
+        soon(move || {
+            let stop = CancelFd::new().unwrap();
+            let (far, stop) = thread::scope(|scope| {
+                let stop = &stop;
+                let receiving = scope.spawn(move || (far.recv_bytes_timeout(stop), far));
+                thread::sleep(Duration::from_millis(5));
+                assert!(!receiving.is_finished());
+                stop.cancel().unwrap();
+                let (received, far) = receiving.join().unwrap();
+                assert_eq!(received.unwrap(), None);
+                (far, stop)
+            });
+            assert_eq!(far.recv_timeout::<u8>(stop).unwrap(), None);
+            assert_eq!(far.recv_bytes_into_timeout(&mut [0; 9], stop).unwrap(), None);
+
+            let long = vec![7; 4 << 20];
+            assert_eq!(near.send_bytes_timeout(&long, stop).unwrap(), Sent::Partial, "nobody reads");
+            assert_eq!(near.send_bytes_timeout(b"next", stop).unwrap(), Sent::Nothing);
+            assert!(!near.flush(stop).unwrap());
+            assert_eq!(far.recv_bytes_timeout(stop).unwrap(), None, "a part has come");
+            let sending = thread::spawn(move || near.flush(None).map(|_| near));
+            assert_eq!(far.recv_bytes().unwrap(), long);
+            let near = sending.join().unwrap().unwrap();
+            assert!(near.send_bytes_timeout(b"short", stop).unwrap().is_complete(), "no wait to end");
+            assert_eq!(far.recv_bytes_timeout(stop).unwrap().as_deref(), Some(&b"short"[..]));
+        });
+    }
 }

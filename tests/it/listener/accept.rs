@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::{Address, AuthKey, ConnectBuilder, Digest, Listener, connect};
+use ossature::multiprocessing::connection::{Address, AuthKey, CancelFd, ConnectBuilder, Digest, Listener, connect};
 use ossature::multiprocessing::transfer::Trust;
 use ossature::sys::deadline::Deadline;
 
@@ -53,6 +53,27 @@ fn who_has_sent_and_gone_before_is_still_heard() {
     let server = listener.accept().unwrap();
     assert_eq!(server.recv_bytes().unwrap(), b"hello");
     assert_eq!(server.recv_bytes().unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn accepting_ends_when_it_is_cancelled() {
+    for builder in [Listener::builder(), keyed()] {
+        soon(|| {
+            let listener = builder.bind(fresh()).unwrap();
+            let _silent = raw(&listener); // with a key, at its handshake
+            let stop = CancelFd::new().unwrap();
+            std::thread::scope(|scope| {
+                let accepting = scope.spawn(|| while listener.accept_timeout(&stop).unwrap().is_some() {});
+                std::thread::sleep(Duration::from_millis(5));
+                assert!(!accepting.is_finished());
+                stop.cancel().unwrap();
+                accepting.join().unwrap();
+            });
+            let within = stop.within(Duration::from_secs(60));
+            assert!(listener.accept_timeout(within).unwrap().is_none());
+            assert!(listener.incoming(drop).next_timeout(within).unwrap().is_none());
+        });
+    }
 }
 
 #[test]

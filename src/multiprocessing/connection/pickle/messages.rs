@@ -2,6 +2,7 @@
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
+use ossature_sys::eventfd::Until;
 
 use super::{Decoder, Value, encode};
 use crate::error::Result;
@@ -55,7 +56,7 @@ macro_rules! sends_pickles {
             /// assert!(far.recv_pickled_timeout(Duration::ZERO)?.is_none(), "nothing else was sent");
             /// # Ok::<(), ossature::Error>(())
             /// ```
-            pub fn send_pickled_timeout(&self, value: &Value, timeout: impl Into<Deadline>) -> Result<$crate::multiprocessing::connection::Sent> {
+            pub fn send_pickled_timeout<'c>(&self, value: &Value, timeout: impl Into<Until<'c>>) -> Result<$crate::multiprocessing::connection::Sent> {
                 self.send_bytes_timeout(&encode(value)?, timeout)
             }
         }
@@ -94,7 +95,7 @@ macro_rules! receives_pickles {
             ///
             /// # Errors
             /// As for [`recv_pickled`](Self::recv_pickled).
-            pub fn recv_pickled_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<Value>> {
+            pub fn recv_pickled_timeout<'c>(&self, timeout: impl Into<Until<'c>>) -> Result<Option<Value>> {
                 self.recv_pickled_with_timeout(&self.receiving.decoder(), timeout)
             }
 
@@ -125,10 +126,10 @@ macro_rules! receives_pickles {
             ///
             /// # Errors
             /// As for [`recv_pickled`](Self::recv_pickled).
-            pub fn recv_pickled_with_timeout(
+            pub fn recv_pickled_with_timeout<'c>(
                 &self,
                 decoder: &Decoder,
-                timeout: impl Into<Deadline>,
+                timeout: impl Into<Until<'c>>,
             ) -> Result<Option<Value>> {
                 self.recv_bytes_timeout(timeout)?.map(|message| decoder.decode(&message)).transpose()
             }
@@ -146,10 +147,10 @@ macro_rules! receives_pickles {
             ///
             /// # Errors
             /// As for [`recv_pickled_max`](Self::recv_pickled_max).
-            pub fn recv_pickled_max_timeout(
+            pub fn recv_pickled_max_timeout<'c>(
                 &self,
                 limit: usize,
-                timeout: impl Into<Deadline>,
+                timeout: impl Into<Until<'c>>,
             ) -> Result<Option<Value>> {
                 let message = self.recv_bytes_max_timeout(limit, timeout)?;
                 message.map(|message| self.receiving.decoder().decode(&message)).transpose()
