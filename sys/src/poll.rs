@@ -15,6 +15,9 @@
 //! assert!(fds[1].revents().is_empty());
 //! ```
 //!
+//! To end a thin call from outside, poll its descriptor beside a [`CancelFd`](crate::eventfd::CancelFd), or let an
+//! [`Until`](crate::eventfd::Until) do so.
+//!
 //! Source: poll(2).
 
 use static_assertions::{assert_eq_align, assert_eq_size};

@@ -34,8 +34,8 @@ fn everything_about_a_cancel_ends_and_leaks_nothing() {
         let (stop, event) = (CancelFd::new()?, EventFd::counter(0)?);
         stop.within(SPAN).when_readable(&event, |deadline| event.take(deadline))?;
         stop.cancel()?;
-        Until::from(&stop).when_readable(&event, |deadline| event.take(deadline))?;
-        Until::from(&stop).is_readable(&event)?;
+        stop.within(SPAN).when_readable(&event, |deadline| event.take(deadline))?;
+        stop.within(SPAN).is_readable(&event)?;
         stop.is_cancelled()?;
         stop.reset()
     });
