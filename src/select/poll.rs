@@ -38,6 +38,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// closes afterwards breaks the promise of `BorrowedFd` and is silent. Calling `poll` takes `&mut self`: two at once, an
 /// error in Python, do not compile.
 ///
+/// To keep a set in a struct beside what it watches, use a [selector](crate::select::selectors) of `Arc`s: a selector owns
+/// what it watches, and has no lifetime.
+///
 /// A forked child goes on with a set of its own: what parent and child register is no concern of the other's.
 ///
 /// # Examples

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use ossature::multiprocessing::sharedctypes::{CodedArray, CodedValue, Scalar};
 use ossature::multiprocessing::sharedctypes::{Number, Synchronized, TypeCode, copy, synchronized, synchronized_with};
 use ossature::multiprocessing::{Array, RawArray, RawValue, Value};
 use ossature::sys::shareable;
@@ -505,4 +506,44 @@ fn owned_guard_keeps_the_value_and_lends_the_data() {
     guard.mark_consistent();
     drop(guard);
     assert_eq!(value.get().unwrap(), 6);
+}
+
+#[test]
+fn type_code_chooses_the_type_when_the_program_runs() {
+    for code in TypeCode::ALL {
+        let array = CodedArray::new(code, 3).unwrap();
+        array.set(1, 100).unwrap();
+        let again = array.try_clone().unwrap();
+        again.set(-1, 7_u8).unwrap();
+        let floats = [TypeCode::Float, TypeCode::Double].contains(&code);
+        let expected =
+            [0, 100, 7].map(|item| if floats { Scalar::Float(item.into()) } else { Scalar::Int(item.into()) });
+        assert_eq!([0, 1, 2].map(|place| array.get(place).unwrap()), expected, "{code}");
+        assert_eq!((array.len(), array.is_empty(), array.code()), (3, false, code.code()));
+        refused(array.get(3), ErrorKind::OutOfRange, "3");
+        refused(array.set(3, 1), ErrorKind::OutOfRange, "3");
+        let value = CodedValue::new(code, 5).unwrap();
+        value.try_clone().unwrap().set(6).unwrap();
+        assert_eq!(value.get(), if floats { Scalar::Float(6.0) } else { Scalar::Int(6) });
+        assert_eq!(value.set(0.5).is_ok(), floats, "a fraction fits a fraction only");
+        assert_eq!(value.get(), if floats { Scalar::Float(0.5) } else { Scalar::Int(6) });
+    }
+    refused(CodedValue::new(TypeCode::Short, 40_000), ErrorKind::InvalidInput, "40000 does not fit type code 'h'");
+    refused(CodedValue::new(TypeCode::UnsignedChar, -1), ErrorKind::InvalidInput, "-1 does not fit type code 'B'");
+    assert_eq!(CodedValue::new(TypeCode::UnsignedLongLong, u64::MAX).unwrap().get(), Scalar::Int(u64::MAX.into()));
+    let array = CodedArray::new(TypeCode::Int, 2).unwrap();
+    array.of::<i32>().unwrap().set(0, -5).unwrap();
+    assert_eq!((array.get(0).unwrap(), array.of::<u32>().is_none()), (Scalar::Int(-5), true));
+}
+
+#[test]
+fn padding_that_is_named_has_no_need_of_a_lock() {
+    shareable! {
+        #[derive(Debug, PartialEq)]
+        plain struct Sample { channel: u8, _padding: [u8; 7], volts: f64 }
+    }
+    let sample = RawValue::new(Sample { channel: 3, _padding: [0; 7], volts: 0.5 }).unwrap();
+    let again = sample.try_clone().unwrap();
+    again.set(Sample { volts: 1.5, ..again.get() });
+    assert_eq!((sample.get().channel, sample.get().volts, size_of::<Sample>()), (3, 1.5, 16));
 }

@@ -40,6 +40,24 @@
 //! stranger, the [memory](Connection::set_max_decoded) that the value takes. At most 1,048,576 items of a message may
 //! take no bytes. A message beyond a bound is dropped, and the next message can be received.
 //!
+//! **Ending a wait from outside.** Every limit may be a [`CancelFd`], alone or with a deadline:
+//!
+//! ```
+//! use std::time::Duration;
+//! use ossature::multiprocessing::connection::{CancelFd, pipe};
+//!
+//! let (near, far) = pipe()?;
+//! let stop = CancelFd::new()?;
+//! std::thread::scope(|scope| {
+//!     scope.spawn(|| stop.cancel()); // another thread calls the wait off
+//!     assert_eq!(near.recv_timeout::<u8>(&stop)?, None);
+//!     far.send(&5_u8)?;
+//!     assert_eq!(near.recv_timeout(stop.within(Duration::from_secs(1)))?, Some(5_u8), "no wait to end");
+//!     Ok::<(), ossature::Error>(())
+//! })?;
+//! # Ok::<(), ossature::Error>(())
+//! ```
+//!
 //! **A deadline within a message** loses nothing. The bytes that have arrived stay in the connection, and the next call
 //! goes on from there. The bytes that were not sent stay too, and [`Sent`] says so. The next call or
 //! [`flush`](Connection::flush) sends them; they are lost if the connection is closed before.

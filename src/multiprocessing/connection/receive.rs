@@ -364,22 +364,6 @@ macro_rules! receives {
             /// [`recv`](Self::recv) within the deadline; `None` when the deadline has passed, or when a
             /// [`CancelFd`](crate::multiprocessing::connection::CancelFd) ended the wait.
             ///
-            /// ```
-            /// use std::time::Duration;
-            /// use ossature::multiprocessing::connection::{CancelFd, pipe};
-            ///
-            /// let (near, far) = pipe()?;
-            /// let stop = CancelFd::new()?;
-            /// std::thread::scope(|scope| {
-            ///     scope.spawn(|| stop.cancel()); // another thread calls the wait off
-            ///     assert_eq!(near.recv_timeout::<u8>(&stop)?, None);
-            ///     far.send(&5_u8)?;
-            ///     assert_eq!(near.recv_timeout(stop.within(Duration::from_secs(1)))?, Some(5_u8), "no wait to end");
-            ///     Ok::<(), ossature::Error>(())
-            /// })
-            /// # ?; Ok::<(), ossature::Error>(())
-            /// ```
-            ///
             /// The deadline bounds the arrival of the whole message. A message that has arrived is decoded to its end,
             /// because half a value cannot be kept. Decoding takes time in proportion to the message's length.
             ///

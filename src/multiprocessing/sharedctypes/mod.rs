@@ -29,6 +29,8 @@
 //! | Python | here |
 //! | --- | --- |
 //! | `Value('i', 5)` | `Value::new(5_i32)`; [`Value::typed`] takes the [code](TypeCode) too, and checks it |
+//! | `Value(code, 5, lock=False)` with a code that is known when the program runs | [`CodedValue::new`], [`CodedArray::new`] |
+//! | a `Structure` with padding, `lock=False` | the padding is a field: [below](RawValue) |
 //! | `with v.get_lock(): v.value += 1` | `*v.lock()? += 1` |
 //! | `v.acquire()`, `v.release()` | [`Value::acquire`], [`Value::release`]; or a guard without a lifetime: [`Value::lock_owned`] |
 //! | the lock is an `RLock` | the data is lent as `&mut`, so a second [`lock`](crate::sys::sync::lock::Lock::lock) by the same thread is refused with [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) |
@@ -69,6 +71,7 @@
 
 mod array;
 mod bytes;
+mod coded;
 mod copied;
 mod held;
 mod index;
@@ -79,6 +82,8 @@ mod value;
 
 #[doc(inline)]
 pub use array::Array;
+#[doc(inline)]
+pub use coded::{CodedArray, CodedValue, Scalar};
 #[doc(inline)]
 pub use copied::{Copied, copy};
 #[doc(inline)]

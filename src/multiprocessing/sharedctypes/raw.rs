@@ -16,6 +16,23 @@ use crate::multiprocessing::transfer::memory;
 /// to the width of a machine word. A wider one may be seen half old and half new. Nothing waits and nothing can be
 /// abandoned; reading, adding and writing back loses what others wrote meanwhile.
 ///
+/// A struct with padding is refused, because the bytes between the fields have no value that could be copied. Name them as
+/// fields: the layout stays the same, also for a C program.
+///
+/// ```
+/// use ossature::multiprocessing::RawValue;
+/// use ossature::sys::shareable;
+///
+/// shareable! {
+///     #[derive(Debug, PartialEq)]
+///     plain struct Sample { channel: u8, _padding: [u8; 7], volts: f64 } // ctypes: c_uint8, c_double
+/// }
+///
+/// let sample = RawValue::new(Sample { channel: 3, _padding: [0; 7], volts: 0.5 })?;
+/// assert_eq!((sample.get().volts, size_of::<Sample>()), (0.5, 16));
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
 /// # Examples
 /// ```
 /// use ossature::multiprocessing::RawValue;
