@@ -230,7 +230,7 @@ pub fn is_cloexec(fd: impl AsFd) -> Result<bool> {
 /// `EBADF` when `fd` is not open.
 ///
 /// # Examples
-/// See [`is_cloexec`].
+/// See the example of [`is_cloexec`].
 #[doc(alias = "FD_CLOEXEC")]
 pub fn set_cloexec(fd: impl AsFd) -> Result<()> {
     raw::call("fcntl", || rustix::io::fcntl_setfd(fd.as_fd(), FdFlags::CLOEXEC))
@@ -244,7 +244,7 @@ pub fn set_cloexec(fd: impl AsFd) -> Result<()> {
 /// `EBADF` when `fd` is not open.
 ///
 /// # Examples
-/// See [`is_cloexec`].
+/// See the example of [`is_cloexec`].
 #[doc(alias = "set_inheritable")]
 pub fn clear_cloexec(fd: impl AsFd) -> Result<()> {
     raw::call("fcntl", || rustix::io::fcntl_setfd(fd.as_fd(), FdFlags::empty()))
@@ -278,7 +278,7 @@ pub fn set_nonblocking(fd: impl AsFd) -> Result<()> {
 /// `ENOTTY` for a descriptor whose driver does not know the call.
 ///
 /// # Examples
-/// See [`set_nonblocking`].
+/// See the example of [`set_nonblocking`].
 pub fn set_blocking(fd: impl AsFd) -> Result<()> {
     raw::call("ioctl", || rustix::io::ioctl_fionbio(fd.as_fd(), false))
 }

@@ -169,7 +169,7 @@ impl Inotify {
     /// `EINVAL` when the watch is gone already.
     ///
     /// # Examples
-    /// See [`Watch`].
+    /// See the example of [`Watch`].
     #[doc(alias = "inotify_rm_watch")]
     pub fn remove(&self, watch: Watch) -> Result<()> {
         raw::call("inotify_rm_watch", || kernel::remove_watch(&self.0, watch.0))

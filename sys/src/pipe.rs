@@ -80,7 +80,7 @@ pub fn pipe(flags: Flags) -> Result<(OwnedFd, OwnedFd)> {
 /// `EBADF` when `fd` is not a pipe.
 ///
 /// # Examples
-/// See [`set_capacity`].
+/// See the example of [`set_capacity`].
 #[doc(alias = "F_GETPIPE_SZ")]
 pub fn capacity(fd: impl AsFd) -> Result<usize> {
     raw::call("fcntl", || rustix::pipe::fcntl_getpipe_size(fd.as_fd()))

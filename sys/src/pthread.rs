@@ -384,7 +384,7 @@ impl Mutex {
     /// Nobody uses it any more, in any process, unless it is set up again.
     ///
     /// # Examples
-    /// See [`Options`].
+    /// See the example of [`Options`].
     #[doc(alias = "pthread_mutex_destroy")]
     pub unsafe fn destroy(&self) -> Result<()> {
         // SAFETY: set up and in its place; the caller promises that nobody comes later.

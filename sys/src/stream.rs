@@ -84,7 +84,7 @@ pub struct Stream {
 /// What carries the bytes.
 ///
 /// # Examples
-/// See [`Stream`].
+/// See the example of [`Stream`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "Carrier")]
 pub enum StreamKind {

@@ -240,7 +240,7 @@ pub fn foreground(fd: impl AsFd) -> Result<Option<Pid>> {
 /// no such group.
 ///
 /// # Examples
-/// See [`foreground`].
+/// See the example of [`foreground`].
 #[doc(alias = "tcsetpgrp")]
 #[doc(alias = "os.tcsetpgrp")]
 pub fn set_foreground(fd: impl AsFd, group: Pid) -> Result<()> {
@@ -255,7 +255,7 @@ pub fn set_foreground(fd: impl AsFd, group: Pid) -> Result<()> {
 /// when it is not a terminal.
 ///
 /// # Examples
-/// See [`foreground`].
+/// See the example of [`foreground`].
 #[doc(alias = "TIOCSCTTY")]
 pub fn make_controlling(fd: impl AsFd) -> Result<()> {
     foreign::call("ioctl", || rustix::process::ioctl_tiocsctty(fd.as_fd()))

@@ -167,7 +167,7 @@ impl Drop for Armed {
 /// The name of a call, or the first 32 bytes of a longer one.
 ///
 /// # Examples
-/// See [`Armed`].
+/// See the example of [`Armed`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Name {
     bytes: [u8; NAME],

@@ -62,7 +62,7 @@ pub struct Sweep<'a> {
 /// What a sweep saw that found nothing wrong.
 ///
 /// # Examples
-/// See [`Sweep`].
+/// See the example of [`Sweep`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Calls of one undisturbed run that the hook can see.
@@ -76,7 +76,7 @@ pub struct Swept {
 /// The call that was made to fail.
 ///
 /// # Examples
-/// See [`Sweep`].
+/// See the example of [`Sweep`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
     /// Its name.

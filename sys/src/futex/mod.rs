@@ -183,7 +183,7 @@ impl<'w> Waiter<'w> {
 /// `EINVAL` for no words or more than [`WAIT_ANY_MAX`].
 ///
 /// # Examples
-/// See [`Waiter`].
+/// See the example of [`Waiter`].
 #[doc(alias = "futex_waitv")]
 pub fn wait_any(waiters: &[Waiter<'_>], timeout: impl Into<Deadline>) -> Result<Wait> {
     wait_any_at(waiters, timeout.into()).map(|(ended, _)| ended)

@@ -60,7 +60,7 @@ impl Region {
     /// `ERANGE` when the range is not within the region (nothing is stored), `EACCES` when it may not be written.
     ///
     /// # Examples
-    /// See [`copy_out`](Self::copy_out).
+    /// See the example of [`copy_out`](Self::copy_out).
     #[inline]
     pub fn fill(&self, offset: usize, len: usize, byte: u8) -> Result<()> {
         let to = self.range(offset, len, Protection::WRITE)?;
@@ -158,7 +158,7 @@ impl Region {
     /// * nobody cuts the file short.
     ///
     /// # Examples
-    /// See [`as_slice_unchecked`](Self::as_slice_unchecked).
+    /// See the example of [`as_slice_unchecked`](Self::as_slice_unchecked).
     #[inline]
     pub unsafe fn as_mut_slice_unchecked(&mut self) -> &mut [u8] {
         // SAFETY: as in `as_slice_unchecked`; nobody else reaches the bytes, as the caller promises.

@@ -141,7 +141,7 @@ impl Region {
     /// this memory, `EAGAIN` and `ENOMEM` when the kernel is short of memory.
     ///
     /// # Examples
-    /// See [`Advice`].
+    /// See the example of [`Advice`].
     #[doc(alias = "madvise")]
     pub fn advise(&self, offset: usize, len: usize, advice: Advice) -> Result<()> {
         let advice = match advice {
@@ -175,7 +175,7 @@ impl Region {
     /// * With [`Discard::Poison`]: nobody touches the pages again.
     ///
     /// # Examples
-    /// See [`Discard`].
+    /// See the example of [`Discard`].
     pub unsafe fn discard(&self, offset: usize, len: usize, how: Discard) -> Result<()> {
         let advice = match how {
             Discard::DontNeed => Raw::LinuxDontNeed,
@@ -198,7 +198,7 @@ impl Region {
     /// lies in it or borrows from it: what is mapped there may be something else by then.
     ///
     /// # Examples
-    /// See [`Inherit`].
+    /// See the example of [`Inherit`].
     pub unsafe fn inherit(&self, offset: usize, len: usize, how: Inherit) -> Result<()> {
         let advice = match how {
             Inherit::Pages => Raw::LinuxDoFork,

@@ -140,7 +140,7 @@ impl Region {
     /// `EINVAL` when `len` is 0, `ENOMEM` when there is not that much memory or address space.
     ///
     /// # Examples
-    /// See [`as_mut_slice`](Self::as_mut_slice).
+    /// See the example of [`as_mut_slice`](Self::as_mut_slice).
     #[doc(alias = "MAP_PRIVATE")]
     pub fn private(len: usize) -> Result<Self> {
         Self::map(None, 0, len, Protection::READ | Protection::WRITE, MapFlags::PRIVATE, Backing::Private)
@@ -164,7 +164,7 @@ impl Region {
     /// As [`file_write`](Self::file_write).
     ///
     /// # Examples
-    /// See [`Memfd`].
+    /// See the example of [`Memfd`].
     pub fn shared(fd: impl AsFd, len: usize) -> Result<Self> {
         Self::file_write(fd, 0, len)
     }

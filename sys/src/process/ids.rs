@@ -301,7 +301,7 @@ pub fn resign_subreaper() -> Result<()> {
 /// None that the kernel documents for this request.
 ///
 /// # Examples
-/// See [`become_subreaper`].
+/// See the example of [`become_subreaper`].
 #[doc(alias = "PR_GET_CHILD_SUBREAPER")]
 pub fn is_subreaper() -> Result<bool> {
     Ok(raw::call("prctl", rustix::process::child_subreaper)?.is_some())

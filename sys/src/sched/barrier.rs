@@ -48,7 +48,7 @@ pub fn barriers() -> Result<Barriers> {
 /// `EPERM` before [`register_private`], `EINVAL` or `ENOSYS` where the kernel or a sandbox does not offer it.
 ///
 /// # Examples
-/// See [`barriers`].
+/// See the example of [`barriers`].
 #[doc(alias = "MEMBARRIER_CMD_PRIVATE_EXPEDITED")]
 pub fn membarrier_private() -> Result<()> {
     run(MembarrierCommand::PrivateExpedited)
@@ -60,7 +60,7 @@ pub fn membarrier_private() -> Result<()> {
 /// `EINVAL` or `ENOSYS` where it is not offered.
 ///
 /// # Examples
-/// See [`barriers`].
+/// See the example of [`barriers`].
 #[doc(alias = "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED")]
 pub fn register_private() -> Result<()> {
     run(MembarrierCommand::RegisterPrivateExpedited)
@@ -73,7 +73,7 @@ pub fn register_private() -> Result<()> {
 /// As [`membarrier_private`], with [`register_private_sync_core`].
 ///
 /// # Examples
-/// See [`barriers`].
+/// See the example of [`barriers`].
 #[doc(alias = "MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE")]
 pub fn membarrier_private_sync_core() -> Result<()> {
     run(MembarrierCommand::PrivateExpeditedSyncCore)
@@ -86,7 +86,7 @@ pub fn membarrier_private_sync_core() -> Result<()> {
 /// `EINVAL` or `ENOSYS` where it is not offered.
 ///
 /// # Examples
-/// See [`barriers`].
+/// See the example of [`barriers`].
 #[doc(alias = "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE")]
 pub fn register_private_sync_core() -> Result<()> {
     run(MembarrierCommand::RegisterPrivateExpeditedSyncCore)
@@ -99,7 +99,7 @@ pub fn register_private_sync_core() -> Result<()> {
 /// `EINVAL` on kernels with full dynamic ticks, `ENOSYS` where it is not offered.
 ///
 /// # Examples
-/// See [`barriers`].
+/// See the example of [`barriers`].
 #[doc(alias = "MEMBARRIER_CMD_GLOBAL")]
 #[doc(alias = "MEMBARRIER_CMD_SHARED")]
 pub fn membarrier_global() -> Result<()> {
@@ -113,7 +113,7 @@ pub fn membarrier_global() -> Result<()> {
 /// `EINVAL` or `ENOSYS` where it is not offered.
 ///
 /// # Examples
-/// See [`barriers`].
+/// See the example of [`barriers`].
 #[doc(alias = "MEMBARRIER_CMD_GLOBAL_EXPEDITED")]
 pub fn membarrier_global_expedited() -> Result<()> {
     run(MembarrierCommand::GlobalExpedited)
@@ -126,7 +126,7 @@ pub fn membarrier_global_expedited() -> Result<()> {
 /// `EINVAL` or `ENOSYS` where it is not offered.
 ///
 /// # Examples
-/// See [`barriers`].
+/// See the example of [`barriers`].
 #[doc(alias = "MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED")]
 pub fn register_global() -> Result<()> {
     run(MembarrierCommand::RegisterGlobalExpedited)

@@ -65,7 +65,7 @@ pub struct Place {
 /// `ENOSYS` in a sandbox that forbids it.
 ///
 /// # Examples
-/// See [`Place`].
+/// See the example of [`Place`].
 #[doc(alias = "getcpu")]
 pub fn place() -> Result<Place> {
     let (cpu, node) = raw::sched::getcpu()?;
@@ -146,7 +146,7 @@ pub fn set_nice(thread: Option<Pid>, nice: i32) -> Result<()> {
 /// None that the kernel documents for this request.
 ///
 /// # Examples
-/// See [`set_timer_slack`].
+/// See the example of [`set_timer_slack`].
 #[doc(alias = "PR_GET_TIMERSLACK")]
 pub fn timer_slack() -> Result<Duration> {
     Ok(Duration::from_nanos(raw::call("prctl", rustix::thread::current_timer_slack)?))
@@ -181,7 +181,7 @@ pub fn set_timer_slack(slack: Duration) -> Result<()> {
 /// None that the kernel documents for this request.
 ///
 /// # Examples
-/// See [`set_timer_slack`].
+/// See the example of [`set_timer_slack`].
 pub fn reset_timer_slack() -> Result<()> {
     raw::call("prctl", || rustix::thread::set_current_timer_slack(None))
 }

@@ -81,7 +81,7 @@ bitflags! {
     /// What goes with a policy: `SCHED_FLAG_*`.
     ///
     /// # Examples
-    /// See [`Scheduling`].
+    /// See the example of [`Scheduling`].
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
     pub struct Flags: u64 {
         /// Children and new threads get the ordinary policy, and a nice value of at least 0.
@@ -207,7 +207,7 @@ pub fn set_policy(thread: Option<Pid>, policy: Policy) -> Result<()> {
 /// `ESRCH` when there is no such thread.
 ///
 /// # Examples
-/// See [`Scheduling`].
+/// See the example of [`Scheduling`].
 #[doc(alias = "sched_getattr")]
 pub fn scheduling(thread: Option<Pid>) -> Result<Scheduling> {
     let attr = raw::attr(number(thread))?;
@@ -222,7 +222,7 @@ pub fn scheduling(thread: Option<Pid>) -> Result<Scheduling> {
 /// `ESRCH` when there is no such thread.
 ///
 /// # Examples
-/// See [`Scheduling`].
+/// See the example of [`Scheduling`].
 #[doc(alias = "sched_setattr")]
 pub fn set_scheduling(thread: Option<Pid>, scheduling: Scheduling) -> Result<()> {
     let attr = SchedAttr { flags: scheduling.flags.bits(), ..scheduling.policy.attr()? };

@@ -55,7 +55,7 @@ impl<T: Shareable> Shm<[T]> {
     /// As for [`from_fd`](Shm::from_fd).
     ///
     /// # Examples
-    /// See [`place_slice`](Shm::place_slice).
+    /// See the example of [`place_slice`](Shm::place_slice).
     pub unsafe fn slice_from_fd(memory: OwnedFd) -> core::result::Result<Self, AttachError> {
         let len = header::len_of(&memory)?;
         let (memory, region) = attach(memory, Header::of_slice::<T>(len))?;

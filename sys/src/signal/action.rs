@@ -15,7 +15,7 @@ bitflags! {
     /// How a handler is run.
     ///
     /// # Examples
-    /// See [`handle`].
+    /// See the example of [`handle`].
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
     pub struct Flags: u32 {
         /// Calls that the handler interrupted go on by themselves where the kernel can (waits with a deadline cannot).
@@ -43,7 +43,7 @@ bitflags! {
 /// What a signal does at present.
 ///
 /// # Examples
-/// See [`disposition`].
+/// See the example of [`disposition`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Disposition {
     /// What the system does with it: ends, stops or continues the process, or nothing.
@@ -117,7 +117,7 @@ pub fn disposition(signal: Signal) -> Result<Disposition> {
 /// `EINVAL` for SIGKILL and SIGSTOP.
 ///
 /// # Examples
-/// See [`Action`].
+/// See the example of [`Action`].
 #[doc(alias = "SIG_IGN")]
 pub fn ignore(signal: Signal) -> Result<Action> {
     change(signal, Some(&action(libc::SIG_IGN, Flags::empty(), SignalSet::EMPTY)))
@@ -194,7 +194,7 @@ pub unsafe fn handle(
 /// A handler that `before` names must still be callable and fit `signal`: the obligations of [`handle`] hold for it.
 ///
 /// # Examples
-/// See [`Action`].
+/// See the example of [`Action`].
 pub unsafe fn reinstate(signal: Signal, before: Action) -> Result<Action> {
     change(signal, Some(&before.0))
 }

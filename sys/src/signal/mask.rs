@@ -16,7 +16,7 @@ use crate::thread_bound::GuardStaysInItsThread;
 /// None that the system documents; the fault hook may give one.
 ///
 /// # Examples
-/// See [`Masked`].
+/// See the example of [`Masked`].
 #[doc(alias = "pthread_sigmask")]
 pub fn mask() -> Result<SignalSet> {
     change(libc::SIG_BLOCK, None).map(|before| SignalSet::from_c(&before))
@@ -47,7 +47,7 @@ pub fn block(set: SignalSet) -> Result<Masked> {
 /// None that the system documents; the fault hook may give one.
 ///
 /// # Examples
-/// See [`Masked`].
+/// See the example of [`Masked`].
 #[doc(alias = "SIG_UNBLOCK")]
 pub fn unblock(set: SignalSet) -> Result<Masked> {
     Masked::by(libc::SIG_UNBLOCK, set)
@@ -59,7 +59,7 @@ pub fn unblock(set: SignalSet) -> Result<Masked> {
 /// None that the system documents; the fault hook may give one.
 ///
 /// # Examples
-/// See [`Masked`].
+/// See the example of [`Masked`].
 #[doc(alias = "SIG_SETMASK")]
 pub fn set_mask(set: SignalSet) -> Result<Masked> {
     Masked::by(libc::SIG_SETMASK, set)

@@ -390,7 +390,7 @@ impl Socket {
     /// `ENOTSOCK` for a descriptor that is not a socket.
     ///
     /// # Examples
-    /// See [`Credentials`].
+    /// See the example of [`Credentials`].
     #[doc(alias = "SO_PEERCRED")]
     pub fn peer_credentials(&self) -> Result<Option<Credentials>> {
         ancillary::peer_credentials(self.as_fd())

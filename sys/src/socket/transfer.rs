@@ -106,7 +106,7 @@ impl Socket {
     /// As for [`recv`](Self::recv).
     ///
     /// # Examples
-    /// See [`send_to`](Self::send_to).
+    /// See the example of [`send_to`](Self::send_to).
     #[doc(alias = "recvfrom")]
     pub fn recv_from(&self, buffer: &mut [u8], timeout: impl Into<Deadline>) -> Result<Option<(usize, Address)>> {
         let got = by_deadline(self.as_fd(), PollFlags::IN, timeout.into(), || {

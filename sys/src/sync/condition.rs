@@ -103,7 +103,7 @@ pub struct Condition<S: Scope = Private> {
 /// How [`Condition::wait_for`] ended.
 ///
 /// # Examples
-/// See [`Condition`].
+/// See the example of [`Condition`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "only `Ready` says that the condition holds"]
 pub enum Wait {

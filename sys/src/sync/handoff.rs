@@ -64,7 +64,7 @@ pub struct HandoffLock<S: Scope = Private> {
 /// A lock was released that nobody held.
 ///
 /// # Examples
-/// See [`HandoffLock`].
+/// See the example of [`HandoffLock`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotLocked;
 

@@ -100,7 +100,7 @@ impl<T: ?Sized> Lock<T, Shared> {
     /// As for [`held`](Self::held).
     ///
     /// # Examples
-    /// See [`Hold`].
+    /// See the example of [`Hold`].
     pub fn is_abandoned(&self, hold: &Hold) -> Result<bool, NotOwner> {
         self.check_hold(hold)?;
         Ok(self.raw.abandoned())

@@ -218,7 +218,7 @@ impl<T: Shareable> Lock<[T], Shared> {
 /// Makes a shared [`Lock`] where a [`Shm`](crate::shm::Shm) puts it.
 ///
 /// # Examples
-/// See [`Lock::shared`].
+/// See the example of [`Lock::shared`].
 #[derive(Clone, Copy, Debug)]
 #[must_use = "an initialiser does nothing until it is placed"]
 pub struct SharedInit<I>(I);

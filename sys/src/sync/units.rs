@@ -83,7 +83,7 @@ pub(crate) const fn has_sleepers(state: u64) -> bool {
 /// A release would have made the value too large. Nothing was released.
 ///
 /// # Examples
-/// See [`Semaphore`](crate::sync::semaphore::Semaphore).
+/// See the example of [`Semaphore`](crate::sync::semaphore::Semaphore).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow;
 

@@ -257,7 +257,7 @@ impl<S: Scope> Barrier<S> {
     /// As for `join`.
     ///
     /// # Examples
-    /// See [`Party`].
+    /// See the example of [`Party`].
     pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<Option<Party<'_, S>>> {
         S::outcome(self.enrol(limit.into()))
     }
