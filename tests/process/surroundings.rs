@@ -42,7 +42,7 @@ pub fn tell(path: &Path) {
     let umask = unsafe { libc::umask(0) };
     // SAFETY: getpgid(2) takes a number.
     let group = unsafe { libc::getpgid(0) };
-    let limit = ossature::sys::process::rlimit(Resource::Core).unwrap();
+    let limit = ossature::sys::process::rlimit(Resource::Sigpending).unwrap();
     let lines = [
         format!("directory {}", std::env::current_dir().unwrap().display()),
         format!("umask {umask:o}"),
@@ -95,7 +95,7 @@ fn surroundings_are_what_was_said<W: World>() {
     fs::create_dir(&directory).unwrap();
     let before = std::env::current_dir().unwrap();
     let limit = Rlimit { current: Some(1 << 12), maximum: Some(1 << 13) };
-    let builder = Process::builder().current_dir(&directory).umask(0o27).rlimit(Resource::Core, limit).process_group(0);
+    let builder = Process::builder().current_dir(&directory).umask(0o27).rlimit(Resource::Sigpending, limit).process_group(0);
     W::start_with(builder, "surroundings", &scratch.text("told")).unwrap().join().unwrap();
     let expected = [
         ("directory", fs::canonicalize(&directory).unwrap().display().to_string()),
@@ -138,9 +138,9 @@ fn what_cannot_be_set_is_an_error_that_leaves_nothing<W: World>() {
         // The second of three limits.
         (
             build()
-                .rlimit(Resource::Core, limit(1, 1))
+                .rlimit(Resource::Sigpending, limit(1, 1))
                 .rlimit(Resource::Nofile, limit(200, 100))
-                .rlimit(Resource::Core, limit(0, 1)),
+                .rlimit(Resource::Sigpending, limit(0, 1)),
             Errno::INVAL,
             "set RLIMIT_NOFILE to 200 (soft) and 100 (hard) (the soft limit is above the hard limit)",
         ),
@@ -152,7 +152,7 @@ fn what_cannot_be_set_is_an_error_that_leaves_nothing<W: World>() {
         (build().uid(u32::MAX), Errno::INVAL, "change to user 4294967295"),
         // The first of two failures.
         (
-            nowhere().uid(u32::MAX).rlimit(Resource::Core, limit(2, 1)),
+            nowhere().uid(u32::MAX).rlimit(Resource::Sigpending, limit(2, 1)),
             Errno::NOENT,
             "change to directory `/nonexistent/directory`",
         ),
@@ -217,7 +217,7 @@ fn missing_rights_are_named() {
         return println!("skipped: needs root");
     }
     let limit = |limit| Rlimit { current: Some(limit), maximum: Some(limit) };
-    let child = Process::builder().uid(65534).gid(65534).rlimit(Resource::Core, limit(1)).fork(move || {
+    let child = Process::builder().uid(65534).gid(65534).rlimit(Resource::Sigpending, limit(1)).fork(move || {
         let text = |builder: ossature::multiprocessing::process::ProcessBuilder| {
             let error = builder.fork(|| ()).unwrap_err();
             assert_eq!(error.errno(), Some(Errno::PERM), "{error}");
@@ -228,7 +228,7 @@ fn missing_rights_are_named() {
             user.contains("change to user 0, supplementary groups [7] (CAP_SETUID and CAP_SETGID allow it)"),
             "{user}"
         );
-        let raised = text(Process::builder().rlimit(Resource::Core, limit(2)));
+        let raised = text(Process::builder().rlimit(Resource::Sigpending, limit(2)));
         assert!(raised.contains("RLIMIT_CORE to 2 (soft) and 2 (hard) (CAP_SYS_RESOURCE allows"), "{raised}");
     });
     assert!(child.unwrap().join().unwrap().success());

@@ -76,9 +76,9 @@ fn what_does_not_listen_is_refused_and_left_as_it_was() {
     messages.listen(1).unwrap();
     let (connected, _other) = UnixStream::pair().unwrap();
     let refused: [(OwnedFd, &str); 4] = [
-        (reader, "no socket"),
-        (UdpSocket::bind("127.0.0.1:0").unwrap().into(), "no stream"),
-        (messages.into(), "no stream"),
+        (reader, "not a socket"),
+        (UdpSocket::bind("127.0.0.1:0").unwrap().into(), "not a stream"),
+        (messages.into(), "not a stream"),
         (connected.into(), "does not listen"),
     ];
     for (fd, why) in refused {
