@@ -1,5 +1,13 @@
 //! The one error of the lower half: the kernel's number, as a newtype that knows its names.
 //!
+//! ```
+//! use ossature_sys::{errno::Errno, pipe};
+//!
+//! let error = pipe::capacity(std::fs::File::open("/").unwrap()).unwrap_err();
+//! assert_eq!(error, Errno::BADF);
+//! assert_eq!(std::io::Error::from(error).raw_os_error(), Some(Errno::BADF.raw_os_error()));
+//! ```
+//!
 //! Source: errno(3).
 
 pub use rustix::io::Errno;

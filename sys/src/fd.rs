@@ -1,5 +1,18 @@
 //! Descriptors: owned or borrowed, never a bare number, and what every kind of descriptor has in common.
 //!
+//! ```
+//! use core::time::Duration;
+//! use ossature_sys::{fd, pipe};
+//!
+//! let (reader, writer) = pipe::pipe(pipe::Flags::empty())?;
+//! assert!(fd::is_cloexec(&reader)? && fd::is_cloexec(&writer)?);
+//! let second = fd::duplicate(&writer)?; // closed on exec too
+//! fd::write_all(&second, b"bones", Duration::from_secs(1))?;
+//! let mut buffer = [0; 16];
+//! assert_eq!(fd::read(&reader, &mut buffer)?, 5);
+//! # Ok::<(), ossature_sys::errno::Errno>(())
+//! ```
+//!
 //! Source: fcntl(2), dup(2), stdio(3).
 
 use core::ffi::c_int;

@@ -36,6 +36,24 @@
 //! std's own types, and [`Errno`](errno::Errno) is a `std::error::Error` that becomes an `io::Error`. Without std, they are
 //! rustix's.
 //!
+//! A lock in shared memory, and a child that changes what it guards:
+//!
+//! ```standalone_crate
+//! use core::time::Duration;
+//! use ossature_sys::{process::fork, shm::Shm, sync::Lock};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let total = Shm::place(Lock::shared(40_u32))?;
+//! let mut child = fork(|| {
+//!     *total.lock().unwrap() += 2;
+//!     0
+//! })?;
+//! let end = child.wait_timeout(Duration::from_secs(10))?.expect("it ends at once");
+//! assert!(end.success());
+//! assert_eq!(*total.lock()?, 42);
+//! # Ok(()) }
+//! ```
+//!
 //! **What the compiler refuses.** Each line is a `compile_fail` test in the docs of the item it names:
 //!
 //! | misuse | where |

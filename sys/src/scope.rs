@@ -9,6 +9,19 @@
 //! `Private` cannot fail, so it hands out the bare guard; the other two hand out a `Result`, because a `Shared` object
 //! may have been marked as unrecoverable by a holder, and a `Local` wait could only wait for ever.
 //! [`Scope::settle`] turns each of them into a `Result` for code that is generic over the scope.
+//!
+//! ```
+//! use ossature_sys::{scope::{Local, Shared}, shm::Shm, sync::Lock};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! static THREADS: Lock<u32> = Lock::new(0);
+//! *THREADS.lock() += 1; // the bare guard
+//! let processes = Shm::place(Lock::<u32, Shared>::shared(0))?;
+//! *processes.lock()? += 1; // or why not
+//! let one: Lock<u32, Local> = Lock::local(0);
+//! *one.lock()? += 1; // or why not
+//! # Ok(()) }
+//! ```
 
 use core::fmt;
 

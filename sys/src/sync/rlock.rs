@@ -57,6 +57,17 @@ use crate::sync::thread_number;
 use crate::thread_bound::GuardStaysInItsThread;
 
 /// The raw lock of threads that knows its holder, by the number (see `thread_number`) of the holder's thread.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::scope::{Owned, Private, Scope};
+/// use ossature_sys::sync::rlock::OwnedWord;
+///
+/// fn is_held_here(lock: &OwnedWord) -> bool {
+///     lock.is_mine()
+/// }
+/// let _: fn(&<Private as Scope>::RLock) -> bool = is_held_here; // the raw lock of this scope
+/// ```
 #[derive(Debug)]
 pub struct OwnedWord {
     word: WordLock,
