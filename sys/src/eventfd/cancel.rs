@@ -32,6 +32,18 @@ use crate::fd::{AboveStandard, AsFd, BorrowedFd, PollFlags, either_ready, ready}
 /// assert!(stop.is_cancelled()?);
 /// # Ok::<(), ossature_sys::errno::Errno>(())
 /// ```
+///
+/// # Examples
+/// ```
+/// use ossature_sys::eventfd::CancelFd;
+///
+/// let stop = CancelFd::new()?;
+/// stop.cancel()?;
+/// assert!(stop.is_cancelled()?);
+/// stop.reset()?; // for the next use
+/// assert!(!stop.is_cancelled()?);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Debug)]
 pub struct CancelFd(EventFd);
 
@@ -94,6 +106,25 @@ impl AboveStandard for CancelFd {
 ///
 /// Made from a `Duration`, an `Option<Duration>`, a [`Deadline`] or a `&CancelFd`; [`CancelFd::within`] makes one of both.
 /// Without a `CancelFd` it adds no system call to the wait.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{deadline::Deadline, eventfd::{CancelFd, EventFd, Until}};
+///
+/// let (stop, event) = (CancelFd::new()?, EventFd::counter(0)?);
+/// let until = Until::from(&stop);
+/// assert!(until.cancel().is_some() && !until.is_never() && Until::NEVER.is_never());
+/// assert_eq!(until.or_sooner(Deadline::NOW).deadline(), Deadline::NOW);
+/// assert!(!until.is_over()? && Until::NOW.is_over()?);
+///
+/// let added = until.when_writable(&event, |deadline| event.add(1, deadline).map(|added| added.then_some(())))?;
+/// assert!(added.is_some() && until.is_readable(&event)?);
+/// event.try_take()?;
+/// stop.cancel()?;
+/// assert!(!until.is_readable(&event)?, "cancelled");
+/// assert_eq!(until.when_readable(&event, |deadline| event.take(deadline))?, None);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Until<'c> {
     deadline: Deadline,
