@@ -190,6 +190,16 @@ impl Error {
     }
 
     /// The kernel's number, where the kernel said no.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::ErrorKind;
+    /// use ossature::multiprocessing::connection::connect;
+    ///
+    /// let error = connect(std::path::Path::new("/nobody/listens/here")).err().expect("no such path");
+    /// assert_eq!(error.kind(), ErrorKind::Os);
+    /// assert_eq!(error.errno(), Some(ossature::sys::errno::Errno::NOENT));
+    /// ```
     pub fn errno(&self) -> Option<Errno> {
         self.0.errno
     }

@@ -14,10 +14,19 @@ use crate::threading::{self, TraceEvent};
 /// See the example of [`set_excepthook`].
 pub type PanicReport<'p> = threading::PanicReport<'p, Thread>;
 /// What [`set_excepthook`] takes.
+///
+/// # Examples
+/// See the example of [`set_excepthook`].
 pub type ExceptHook = Arc<dyn Fn(&PanicReport<'_>)>;
 /// What [`set_trace`] takes.
+///
+/// # Examples
+/// See the example of [`set_trace`].
 pub type TraceHook = Arc<dyn Fn(&Thread, TraceEvent)>;
 /// What [`set_profile`] takes.
+///
+/// # Examples
+/// See the example of [`set_trace`].
 pub type ProfileHook = Arc<dyn Fn(&Thread, Duration)>;
 
 #[derive(Clone, Default)]
@@ -54,6 +63,9 @@ pub fn set_excepthook(hook: Option<ExceptHook>) {
 }
 
 /// What [`set_excepthook`] set.
+///
+/// # Examples
+/// See the example of [`set_excepthook`].
 pub fn excepthook() -> Option<ExceptHook> {
     frames().hooks.borrow().except.clone()
 }
@@ -88,18 +100,27 @@ pub fn set_trace(hook: Option<TraceHook>) {
 }
 
 /// What [`set_trace`] set.
+///
+/// # Examples
+/// See the example of [`set_trace`].
 #[doc(alias = "gettrace")]
 pub fn trace() -> Option<TraceHook> {
     frames().hooks.borrow().trace.clone()
 }
 
 /// Says what is called after the work of everything that is started later, with the time that took; `None` for nothing.
+///
+/// # Examples
+/// See the example of [`set_trace`].
 #[doc(alias = "setprofile")]
 pub fn set_profile(hook: Option<ProfileHook>) {
     change(|hooks| std::mem::replace(&mut hooks.profile, hook));
 }
 
 /// What [`set_profile`] set.
+///
+/// # Examples
+/// See the example of [`set_trace`].
 #[doc(alias = "getprofile")]
 pub fn profile() -> Option<ProfileHook> {
     frames().hooks.borrow().profile.clone()
@@ -112,6 +133,9 @@ fn change<H>(replace: impl FnOnce(&mut Hooks) -> Option<H>) {
 }
 
 /// Prints the panic to standard error as Rust does; nothing for [`exit`](super::exit).
+///
+/// # Examples
+/// See the example of [`set_excepthook`].
 #[doc(alias = "__excepthook__")]
 pub fn default_excepthook(report: &PanicReport<'_>) {
     if !report.is_exit() {

@@ -194,11 +194,17 @@ pub fn set_start_method(method: Context) -> Result<()> {
 /// Sets the default method, whatever it was; `None` makes it free to be set again.
 ///
 /// Differs from Python, where this is `set_start_method(method, force=True)`.
+///
+/// # Examples
+/// See the example of [`set_start_method`].
 pub fn force_start_method(method: impl Into<Option<Context>>) {
     settings().default = method.into();
 }
 
 /// The default method, which is fixed by asking.
+///
+/// # Examples
+/// See the example of [`set_start_method`].
 pub fn get_start_method() -> Context {
     let [first, ..] = Context::start_methods();
     *settings().default.get_or_insert(first)
@@ -207,11 +213,17 @@ pub fn get_start_method() -> Context {
 /// The default method if it was set or fixed; does not fix it.
 ///
 /// Differs from Python, where this is `get_start_method(allow_none=True)`.
+///
+/// # Examples
+/// See the example of [`set_start_method`].
 pub fn peek_start_method() -> Option<Context> {
     settings().default
 }
 
 /// The methods that make processes, the default first.
+///
+/// # Examples
+/// See the example of [`Context::start_methods`].
 pub fn get_all_start_methods() -> [Context; 3] {
     Context::start_methods()
 }

@@ -50,11 +50,17 @@ pub fn interrupt_main(signal: Signal) -> Result<()> {
 }
 
 /// What ends when [`interrupt_main`] is called: a limit for the main thread's waits. It stays so until [`take_interrupt`].
+///
+/// # Examples
+/// See the example of [`interrupt_main`].
 pub fn interrupts() -> &'static Cancel {
     &INTERRUPTS
 }
 
 /// The signal that [`interrupt_main`] simulated, if it did since the last call; the main thread can wait again then.
+///
+/// # Examples
+/// See the example of [`interrupt_main`].
 pub fn take_interrupt() -> Option<Signal> {
     INTERRUPTS.reset();
     signal::numbered(SIGNAL.swap(0, AcqRel))

@@ -13,13 +13,25 @@ use super::registry::era;
 use crate::thread::{Escaped, Pid, Place, aloud, is_exit, text};
 
 /// What [`set_excepthook`] takes.
+///
+/// # Examples
+/// See the example of [`PanicReport`].
 pub type ExceptHook = Arc<dyn Fn(&PanicReport<'_>) + Send + Sync>;
 /// What [`set_trace`] takes.
+///
+/// # Examples
+/// See the example of [`set_trace`].
 pub type TraceHook = Arc<dyn Fn(&Thread, TraceEvent) + Send + Sync>;
 /// What [`set_profile`] takes.
+///
+/// # Examples
+/// See the example of [`set_trace`].
 pub type ProfileHook = Arc<dyn Fn(&Thread, Duration) + Send + Sync>;
 
 /// At which end of a thread the [`TraceHook`] is called.
+///
+/// # Examples
+/// See the example of [`set_trace`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(alias = "Moment")]
 pub enum TraceEvent {
@@ -210,6 +222,9 @@ pub fn set_trace(hook: Option<TraceHook>) {
 }
 
 /// What [`set_trace`] set.
+///
+/// # Examples
+/// See the example of [`set_trace`].
 #[doc(alias = "gettrace")]
 pub fn trace() -> Option<TraceHook> {
     era().hooks.lock().trace.clone()
@@ -225,6 +240,9 @@ pub fn set_profile(hook: Option<ProfileHook>) {
 }
 
 /// What [`set_profile`] set.
+///
+/// # Examples
+/// See the example of [`set_trace`].
 #[doc(alias = "getprofile")]
 pub fn profile() -> Option<ProfileHook> {
     era().hooks.lock().profile.clone()
@@ -242,6 +260,9 @@ fn change<H>(replace: impl FnOnce(&mut Hooks) -> Option<H>) {
 /// Prints the panic to standard error as Rust does; nothing for [`exit`](super::exit), nor when there is no standard error.
 ///
 /// Python's `__excepthook__`: call it from a hook of your own to have both.
+///
+/// # Examples
+/// See the example of [`PanicReport`].
 #[doc(alias = "__excepthook__")]
 pub fn default_excepthook(report: &PanicReport<'_>) {
     if report.is_exit() {

@@ -165,6 +165,9 @@ impl InitLock {
     }
 
     /// Whether somebody holds it now.
+    ///
+    /// # Examples
+    /// See the example of [`InitGuard`].
     pub fn is_held(&self) -> bool {
         era().graph.lock().holders.contains_key(&self.key())
     }

@@ -51,6 +51,14 @@ pub enum Address {
 }
 
 /// The kind of an [`Address`].
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::connection::{Address, Family};
+///
+/// assert_eq!(Address::from(("localhost", 80)).family(), Family::Inet);
+/// assert_eq!(Address::from(std::path::Path::new("/run/socket")).family(), Family::Unix);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Family {
     /// IPv4.

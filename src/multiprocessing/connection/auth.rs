@@ -61,6 +61,9 @@ pub fn deliver_challenge_timeout(connection: &Connection, key: &AuthKey, timeout
 /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the other side does not accept it or sends no challenge,
 /// [`Closed`](crate::ErrorKind::Closed) when it has gone, [`TooLong`](crate::ErrorKind::TooLong) for a challenge of more than 256
 /// bytes.
+///
+/// # Examples
+/// See the example of [`deliver_challenge`].
 pub fn answer_challenge(connection: &Connection, key: &AuthKey) -> Result<()> {
     forever(connection, Handshake::answer(key))
 }

@@ -24,6 +24,9 @@ impl Listener {
     ///
     /// # Errors
     /// As for [`ListenerBuilder::from_environment`].
+    ///
+    /// # Examples
+    /// See the example of [`ListenerBuilder::from_environment`].
     pub fn from_environment() -> Result<Vec<(String, Self)>> {
         Self::builder().from_environment()
     }

@@ -200,6 +200,9 @@ impl Sender {
     ///
     /// # Errors
     /// As for [`flush`](Self::flush), which it waits for; [`Os`](ErrorKind::Os) with `ENOTCONN`.
+    ///
+    /// # Examples
+    /// See the example of [`Receiver`].
     pub fn finish(self) -> Result<()> {
         self.flush(Deadline::NEVER)?;
         if self.stream.kind() != StreamKind::File {

@@ -221,6 +221,9 @@ pub struct Connection {
 struct TwoThreadsTakeTheHalvesOfSplit;
 
 /// What an end can do.
+///
+/// # Examples
+/// See the example of [`Connection::from_fd`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// Receive only.

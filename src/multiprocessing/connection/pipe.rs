@@ -69,6 +69,9 @@ pub fn pipe() -> Result<(Connection, Connection)> {
 ///
 /// # Errors
 /// As for [`pipe()`].
+///
+/// # Examples
+/// See the example of [`Connection`].
 #[doc(alias = "Pipe")]
 pub fn pipe_one_way() -> Result<(Connection, Connection)> {
     let failed = |errno| refused(errno, format_args!("cannot make a pipe"));

@@ -36,6 +36,9 @@ pub fn current_process() -> CurrentProcess {
 }
 
 /// This process, for itself: it cannot be waited for nor ended from here, so there is nothing of that.
+///
+/// # Examples
+/// See the example of [`current_process`].
 #[derive(Clone, Copy)]
 pub struct CurrentProcess(&'static Era);
 

@@ -42,6 +42,9 @@ pub trait Ends {
 }
 
 /// The list of the ends that a forked child keeps.
+///
+/// # Examples
+/// See the example of [`Ends`].
 #[derive(Debug, Default)]
 pub struct Kept {
     /// The addresses of the descriptors' owners, which identify them.

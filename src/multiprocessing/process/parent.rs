@@ -104,6 +104,9 @@ pub fn parent_process() -> Option<ParentProcess> {
 }
 
 /// The process that started this one: it can be watched, and waited for, though it is not a child.
+///
+/// # Examples
+/// See the example of [`parent_process`].
 #[derive(Clone, Copy)]
 pub struct ParentProcess(&'static Parent);
 

@@ -266,6 +266,9 @@ impl<T: Plain, L: Acquire> Synchronized<RawArray<T>, L> {
     ///
     /// # Errors
     /// [`Acquire::holding`].
+    ///
+    /// # Examples
+    /// See the example of [`synchronized`].
     pub fn slice(&self, span: impl Span) -> Result<Vec<T>> {
         self.lock.holding(|| self.raw.slice(span))
     }

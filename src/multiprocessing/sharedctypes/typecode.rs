@@ -175,6 +175,9 @@ impl TypeCode {
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a letter that is none of the [fourteen](Self::ALL), or of
     /// another type.
+    ///
+    /// # Examples
+    /// See the example of [`Number`].
     pub fn checked<T: Number>(code: char) -> Result<Self> {
         let found = Self::try_from(code)?;
         if found.is::<T>() {

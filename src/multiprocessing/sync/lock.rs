@@ -61,6 +61,9 @@ use crate::multiprocessing::transfer::memory;
 pub struct Lock(#[serde(with = "memory")] Shm<lock::Lock<(), Shared>>);
 
 /// The hold of a [`Lock`]; dropping it releases the lock.
+///
+/// # Examples
+/// See the example of [`Lock`].
 pub type LockGuard<'l> = lock::Guard<'l, (), Shared>;
 
 impl Lock {
@@ -115,6 +118,9 @@ held_by_one!(Lock, LockGuard);
 pub struct RLock(#[serde(with = "memory")] Shm<rlock::RLock<(), Shared>>);
 
 /// One level of an [`RLock`] or of a [`Condition`](crate::multiprocessing::Condition)'s lock; dropping it gives the level back.
+///
+/// # Examples
+/// See the example of [`RLock`].
 pub type RLockGuard<'l> = rlock::RLockGuard<'l, (), Shared>;
 
 impl RLock {

@@ -16,6 +16,9 @@ use crate::multiprocessing::transfer::memory;
 pub const SEM_VALUE_MAX: u32 = i32::MAX as u32;
 
 /// One unit of a [`Semaphore`]; dropping it gives the unit back.
+///
+/// # Examples
+/// See the example of [`Semaphore`].
 pub type Permit<'s> = semaphore::Permit<'s, Shared>;
 
 /// A number of units that many take and give back: Python's `multiprocessing.Semaphore`.
@@ -191,6 +194,17 @@ impl BoundedSemaphore {
     ///
     /// # Errors
     /// As for [`Semaphore::try_clone`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::BoundedSemaphore;
+    ///
+    /// let seats = BoundedSemaphore::new(1)?;
+    /// let same = seats.try_clone()?;
+    /// same.acquire()?;
+    /// assert!(seats.locked());
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
     pub fn try_clone(&self) -> Result<Self> {
         self.0.try_clone().map(Self)
     }

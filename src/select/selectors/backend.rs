@@ -81,6 +81,9 @@ pub trait Backend: sealed::Sealed + Sized {
 }
 
 /// select.
+///
+/// # Examples
+/// See the example of [`Backend`].
 #[derive(Debug)]
 pub struct SelectBackend(());
 
@@ -128,6 +131,9 @@ impl AsFd for Asked<'_> {
 }
 
 /// ppoll.
+///
+/// # Examples
+/// See the example of [`Backend`].
 #[derive(Debug)]
 pub struct PollBackend(());
 
@@ -157,6 +163,9 @@ impl Backend for PollBackend {
 }
 
 /// epoll.
+///
+/// # Examples
+/// See the example of [`Backend`].
 pub struct EpollBackend {
     set: Epoll,
     generation: u32, // of the process that made the set
@@ -258,6 +267,9 @@ impl fmt::Debug for EpollBackend {
 }
 
 /// The first of epoll and poll that can really be made.
+///
+/// # Examples
+/// See the example of [`Backend`].
 #[derive(Debug)]
 pub struct FirstUsable(Usable);
 

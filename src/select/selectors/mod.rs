@@ -307,10 +307,19 @@ pub type DefaultSelector<F, T = ()> = Selecting<FirstUsable, F, T>;
 ///
 /// In a forked child that descriptor is the parent's set until the first call, which makes another set with another
 /// descriptor: what waits for the selector there must be told of it anew.
+///
+/// # Examples
+/// See the example of [`Refused`].
 pub type EpollSelector<F, T = ()> = Selecting<EpollBackend, F, T>;
 /// Over ppoll: any object that can be opened, at a cost that depends on how many are registered.
+///
+/// # Examples
+/// See the example of [`Selector`].
 pub type PollSelector<F, T = ()> = Selecting<PollBackend, F, T>;
 /// Over [`select`](crate::select::select()), without its limit of 1,024.
+///
+/// # Examples
+/// See the example of [`Selector`].
 pub type SelectSelector<F, T = ()> = Selecting<SelectBackend, F, T>;
 
 impl<B: Backend, F: AsFd, T> Selecting<B, F, T> {

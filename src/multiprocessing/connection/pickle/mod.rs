@@ -78,6 +78,9 @@ const MEMORY_PER_BYTE: usize = 64;
 const MEMORY: usize = 16 << 20;
 
 /// What a `str` of Python 2 is read as. It was both text and bytes there; `unicode` is always text.
+///
+/// # Examples
+/// See the example of [`Decoder`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OldStr {
     /// Text if it is ASCII, else an error: as Python 3 does unless told otherwise.
