@@ -165,7 +165,7 @@ pub fn get_context(method: impl Into<Option<Context>>) -> Context {
 /// `AlreadyStarted` when the default was set or used before; [`force_start_method`] sets it all the same.
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use ossature::ErrorKind;
 /// use ossature::multiprocessing::{Context, force_start_method, get_start_method, peek_start_method, set_start_method};
 ///

@@ -100,7 +100,7 @@ fn prints(level: Level) -> bool {
 /// They are given to the facade as well, if a logger is installed there.
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use ossature::multiprocessing::get_logger;
 /// use ossature::multiprocessing::logging::{Level, LevelFilter, Logger, log_to_stderr};
 ///

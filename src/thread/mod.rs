@@ -140,7 +140,7 @@ fn start(body: impl FnOnce() + Send + 'static) -> Result<(Ident, Arc<Native>)> {
 /// A thread that was started with [`start_joinable_thread`].
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use std::time::Duration;
 /// use ossature::thread::{Handle, count, get_ident, start_joinable_thread};
 ///

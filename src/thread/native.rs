@@ -245,7 +245,7 @@ const SMALLEST: usize = 32 * 1024;
 /// `RUST_MIN_STACK` says otherwise.
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use ossature::thread::{set_stack_size, stack_size};
 ///
 /// let before = set_stack_size(256 * 1024)?; // of threads that are started later

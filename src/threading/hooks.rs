@@ -59,7 +59,7 @@ impl Hooks {
 /// `H` is the kind of handle: [`dummy_threading`](crate::dummy_threading) has its own.
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use std::sync::{Arc, mpsc};
 /// use ossature::threading::{ExceptHook, PanicReport, Thread, default_excepthook, excepthook, set_excepthook};
 ///
@@ -193,7 +193,7 @@ pub fn excepthook() -> Option<ExceptHook> {
 /// trace, so these two moments are all there is.
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use std::sync::{Arc, Mutex};
 /// use std::time::Duration;
 /// use ossature::threading::{ProfileHook, Thread, TraceEvent, TraceHook, profile, set_profile, set_trace, trace};

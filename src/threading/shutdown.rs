@@ -31,7 +31,7 @@ pub(super) fn shutting_down(what: &str) -> Error {
 /// [`ErrorKind::ShuttingDown`] once shutdown has begun.
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use std::sync::mpsc;
 /// use ossature::threading::{Thread, at_shutdown, shutdown};
 ///

@@ -68,6 +68,9 @@ pub(super) fn split(connection: Connection) -> (Receiver, Sender) {
 }
 
 /// Two ends that are not of one connection: given back.
+///
+/// # Examples
+/// See the example of [`Connection::reunite`].
 #[derive(Debug)]
 pub struct ReuniteError {
     /// The end that was to receive.

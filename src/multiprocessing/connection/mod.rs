@@ -390,6 +390,17 @@ impl Connection {
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) for a pipe, whose ends only close;
     /// [`Os`](ErrorKind::Os) with `ENOTCONN`.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::connection::pipe;
+    ///
+    /// let (near, far) = pipe()?;
+    /// near.shutdown()?;
+    /// assert_eq!(far.recv_bytes().unwrap_err().kind(), ossature::ErrorKind::Closed);
+    /// assert!(near.send_bytes(b"too late").is_err());
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
     pub fn shutdown(&self) -> Result<()> {
         halves::shutdown(&self.stream)
     }

@@ -16,7 +16,7 @@ use crate::multiprocessing::connection::AuthKey;
 /// [`threading::current_thread`](crate::threading::current_thread), under the name that was given to the process.
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use ossature::multiprocessing::connection::AuthKey;
 /// use ossature::multiprocessing::{CurrentProcess, current_process, parent_process};
 ///

@@ -135,6 +135,9 @@ impl Process {
     ///
     /// # Errors
     /// As [`ProcessBuilder::fork`].
+    ///
+    /// # Examples
+    /// See the example of [`ProcessValue`].
     pub fn fork_result<T: Transfer, E: Debug>(
         body: impl FnOnce() -> std::result::Result<T, E>,
     ) -> Result<ProcessValue<T>> {
@@ -203,6 +206,9 @@ impl ProcessBuilder {
     ///
     /// # Errors
     /// As [`start`](Self::start).
+    ///
+    /// # Examples
+    /// See the example of [`ProcessValue`].
     pub fn start_value<F, Args>(self, target: F, args: Args) -> Result<ProcessValue<F::Output>>
     where
         F: Target<Args>,
@@ -224,6 +230,9 @@ impl ProcessBuilder {
     ///
     /// # Errors
     /// As [`start`](Self::start).
+    ///
+    /// # Examples
+    /// See the example of [`ProcessValue`].
     pub fn start_result<F, Args, T, E>(self, target: F, args: Args) -> Result<ProcessValue<T>>
     where
         F: Target<Args, Output = std::result::Result<T, E>>,
@@ -245,6 +254,9 @@ impl ProcessBuilder {
     ///
     /// # Errors
     /// As [`fork`](Self::fork).
+    ///
+    /// # Examples
+    /// See the example of [`Process::fork_value`].
     pub fn fork_value<T: Transfer>(self, body: impl FnOnce() -> T) -> Result<ProcessValue<T>> {
         ProcessValue::begin(|parent, end| {
             self.fork(|| {
@@ -258,6 +270,9 @@ impl ProcessBuilder {
     ///
     /// # Errors
     /// As [`fork`](Self::fork).
+    ///
+    /// # Examples
+    /// See the example of [`ProcessValue`].
     pub fn fork_result<T: Transfer, E: Debug>(
         self,
         body: impl FnOnce() -> std::result::Result<T, E>,

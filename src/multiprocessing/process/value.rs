@@ -21,6 +21,37 @@ type Answer<T> = std::result::Result<T, String>;
 /// call [`join`](Self::join) before a wait for the process in any other way.
 ///
 /// Differs from Python, whose `Process` has no return value; `Pool.apply_async(f, args).get()` is the nearest.
+///
+/// # Examples
+/// ```standalone_crate
+/// use std::time::Duration;
+/// use ossature::ErrorKind;
+/// use ossature::multiprocessing::{Context, Process, Tasks, freeze_support, process::ProcessValue, tasks};
+///
+/// fn square(number: u64) -> u64 {
+///     number * number
+/// }
+///
+/// fn parse(text: String) -> Result<u8, std::num::ParseIntError> {
+///     text.parse()
+/// }
+///
+/// static TASKS: Tasks = tasks![square, parse];
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     let builder = || Process::builder().context(Context::Spawn);
+///     let mut squared: ProcessValue<u64> = builder().start_value(square, (12,))?;
+///     assert_eq!(squared.join_timeout(Duration::from_secs(60))?, Some(144));
+///     assert!(squared.process().join()?.success());
+///
+///     let error = builder().start_result(parse, ("twelve".to_owned(),))?.join().unwrap_err();
+///     assert_eq!(error.kind(), ErrorKind::TaskFailed);
+///     assert_eq!(Process::fork_result(|| "12".parse::<u8>())?.join()?, 12);
+///     assert_eq!(Process::builder().fork_result(|| "13".parse::<u8>())?.join()?, 13);
+///     Ok(())
+/// }
+/// ```
 #[must_use = "the value is lost if nobody joins the process"]
 pub struct ProcessValue<T> {
     process: Process,

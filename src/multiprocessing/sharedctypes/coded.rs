@@ -92,6 +92,20 @@ fractions!(f32 f64);
 /// assert!(samples.of::<u16>().is_none());
 /// # Ok::<(), ossature::Error>(())
 /// ```
+///
+/// ```
+/// use ossature::multiprocessing::sharedctypes::{CodedArray, CodedValue, TypeCode};
+///
+/// let items = CodedArray::new(TypeCode::try_from('i')?, 3)?;
+/// let same = items.try_clone()?; // another mapping of the same memory
+/// same.set(-1, 7)?;
+/// assert_eq!((items.len(), items.is_empty(), items.get(2)?), (3, false, 7.into()));
+///
+/// let value = CodedValue::new(TypeCode::try_from('d')?, 0.5)?;
+/// value.try_clone()?.set(1.5)?;
+/// assert_eq!(value.get(), 1.5.into());
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CodedArray {
     code: char,

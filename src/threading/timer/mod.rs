@@ -101,7 +101,7 @@ impl<F: FnOnce() + Send> Call for Lock<Option<F>> {
 /// In a forked child the parent's timers do not fire; new ones do.
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use std::num::NonZero;
 /// use std::time::Duration;
 /// use ossature::threading::Timer;
