@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{CODE, tree, word};
 
 /// How many public items of each crate no example shows. Lower the number when an example is added; never raise it.
-const WITHOUT_EXAMPLE: &[(&str, usize)] = &[("src/", 0), ("sys/src/", 30)];
+const WITHOUT_EXAMPLE: &[(&str, usize)] = &[("src/", 0), ("sys/src/", 26)];
 
 /// The languages of blocks that show no call that succeeds.
 const NOT_SHOWN: &[&str] = &["text", "compile_fail", "toml", "console", "c", "sh"];
