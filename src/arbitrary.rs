@@ -40,7 +40,8 @@ where
     Ok(F::from_bits_retain(bytes.arbitrary()?))
 }
 
-/// A deadline: now, never, within 4 milliseconds, or after a span of any size.
+/// A deadline: now, never, within 4 milliseconds, or after a span of any size. Bound a wait by
+/// [`or_sooner`](Deadline::or_sooner), because a wait for a random deadline may never end.
 ///
 /// # Errors
 /// As of `arbitrary`.

@@ -95,7 +95,8 @@ fn surroundings_are_what_was_said<W: World>() {
     fs::create_dir(&directory).unwrap();
     let before = std::env::current_dir().unwrap();
     let limit = Rlimit { current: Some(1 << 12), maximum: Some(1 << 13) };
-    let builder = Process::builder().current_dir(&directory).umask(0o27).rlimit(Resource::Sigpending, limit).process_group(0);
+    let builder =
+        Process::builder().current_dir(&directory).umask(0o27).rlimit(Resource::Sigpending, limit).process_group(0);
     W::start_with(builder, "surroundings", &scratch.text("told")).unwrap().join().unwrap();
     let expected = [
         ("directory", fs::canonicalize(&directory).unwrap().display().to_string()),

@@ -143,7 +143,11 @@ pub(crate) fn unpack<T: DeserializeOwned>(packed: Packed, trust: Trust, bounds: 
     let unpacked = form::read(&bytes, bounds);
     list.finish()?;
     unpacked.map_err(|why| {
-        let message = format!("a message of {} bytes is no {}: {why}", bytes.len(), std::any::type_name::<T>());
+        let message = format!(
+            "a message of {} bytes is not a {}: {why}; both sides must name the same type",
+            bytes.len(),
+            std::any::type_name::<T>()
+        );
         Error::new(ErrorKind::Decode, message)
     })
 }

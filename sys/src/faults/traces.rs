@@ -239,6 +239,7 @@ impl Left {
 impl fmt::Display for Left {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut gap = "";
+        let runs_beside = self.descriptors < 0 || self.mapped < 0 || self.threads < 0 || self.other_targets;
         if self.descriptors != 0 {
             write!(f, "{:+} descriptors", self.descriptors)?;
             if let Some(number) = self.descriptor {
@@ -258,6 +259,9 @@ impl fmt::Display for Left {
         }
         if self.threads != 0 {
             write!(f, "{gap}{:+} threads", self.threads)?;
+        }
+        if runs_beside {
+            f.write_str("; does something else run beside the sweep? Use one test thread")?;
         }
         Ok(())
     }
