@@ -53,7 +53,7 @@ fn values_of_every_size_come_back() {
             assert_eq!(joined(process).unwrap().len(), len, "{context:?}");
         }
     }
-    let here = vec![1, 2, 3];
+    let here = [1, 2, 3];
     assert_eq!(Process::fork_value(|| here.iter().sum::<u64>()).unwrap().join().unwrap(), 6);
 }
 

@@ -200,7 +200,9 @@ impl<V: Guarded> DerefMut for OwnedGuard<V> {
 impl<V: Guarded> Drop for OwnedGuard<V> {
     fn drop(&mut self) {
         // In a forked child the hold is the parent's, and nothing is released.
-        drop(self.hold.take().map(|hold| self.value.raw().resume(hold).map(drop)));
+        if let Some(hold) = self.hold.take() {
+            let _ = self.value.raw().resume(hold).map(drop);
+        }
     }
 }
 
