@@ -457,7 +457,7 @@ pub struct Guard<'a> {
     mutex: &'a Mutex,
     owner_died: bool,
     generation: u32, // of the process that took it
-    _this_thread: PhantomData<GuardStaysInItsThread>,
+    _this_thread: PhantomData<*const GuardStaysInItsThread>,
 }
 
 impl Guard<'_> {

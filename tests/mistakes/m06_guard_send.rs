@@ -1,5 +1,5 @@
 //! A guard in another thread.
-//~ GuardStaysInItsThread
+//~ GuardStaysInItsThread` cannot be sent
 
 #![allow(unused)]
 use ossature::multiprocessing::{connection::*, *};

@@ -144,7 +144,7 @@ pub(crate) fn unpack<T: DeserializeOwned>(packed: Packed, trust: Trust, bounds: 
     list.finish()?;
     unpacked.map_err(|why| {
         let message = format!(
-            "a message of {} bytes is not a {}: {why}; both sides must name the same type",
+            "a message of {} bytes is not a {} (both sides must name the same type): {why}",
             bytes.len(),
             std::any::type_name::<T>()
         );

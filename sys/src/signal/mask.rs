@@ -114,7 +114,7 @@ pub fn pending() -> Result<SignalSet> {
 #[must_use = "dropping this puts the former mask back"]
 pub struct Masked {
     before: libc::sigset_t,
-    this_thread: PhantomData<GuardStaysInItsThread>,
+    this_thread: PhantomData<*const GuardStaysInItsThread>,
 }
 
 impl Masked {

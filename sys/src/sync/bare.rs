@@ -207,7 +207,7 @@ impl<S: Scope> RLock<(), S> {
 pub struct ByName<'l, L: ?Sized> {
     lock: &'l L,
     /// Raw pointers are not Send, so neither is the hold.
-    stays: PhantomData<GuardStaysInItsThread>,
+    stays: PhantomData<*const GuardStaysInItsThread>,
 }
 
 impl<L: ?Sized> fmt::Debug for ByName<'_, L> {

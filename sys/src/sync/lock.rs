@@ -402,7 +402,7 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for Lock<T, S> {
 pub struct Guard<'l, T: ?Sized, S: Scope = Private> {
     pub(super) lock: &'l Lock<T, S>,
     /// Raw pointers are not Send, so neither is the guard.
-    stays: PhantomData<GuardStaysInItsThread>,
+    stays: PhantomData<*const GuardStaysInItsThread>,
 }
 
 // SAFETY: a shared guard lends `&T`, and lets others ask the lock, which may itself be bound to its thread.

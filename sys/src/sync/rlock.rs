@@ -405,7 +405,7 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for RLock<T, S> {
 pub struct RLockGuard<'l, T: ?Sized, S: Scope = Private> {
     lock: &'l RLock<T, S>,
     /// Raw pointers are not Send, so neither is the guard.
-    stays: PhantomData<GuardStaysInItsThread>,
+    stays: PhantomData<*const GuardStaysInItsThread>,
 }
 
 // SAFETY: a shared guard lends `&T`, and lets others ask the lock, which may itself be bound to its thread.

@@ -44,7 +44,7 @@ pub struct Party<'b, S: Scope = Private> {
     /// In which process it was made.
     pub(super) forks: u32,
     /// Raw pointers are not Send, so neither is the party.
-    pub(super) stays: PhantomData<GuardStaysInItsThread>,
+    pub(super) stays: PhantomData<*const GuardStaysInItsThread>,
 }
 
 impl<S: Scope> Deref for Party<'_, S> {
