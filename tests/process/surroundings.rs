@@ -230,7 +230,7 @@ fn missing_rights_are_named() {
             "{user}"
         );
         let raised = text(Process::builder().rlimit(Resource::Sigpending, limit(2)));
-        assert!(raised.contains("RLIMIT_CORE to 2 (soft) and 2 (hard) (CAP_SYS_RESOURCE allows"), "{raised}");
+        assert!(raised.contains("RLIMIT_SIGPENDING to 2 (soft) and 2 (hard) (CAP_SYS_RESOURCE allows"), "{raised}");
     });
     assert!(child.unwrap().join().unwrap().success());
 }

@@ -10,6 +10,7 @@
 //! | made | `.ossature-` and letters, a name of this library only | the next program removes it, if it is empty |
 //! | marked, and locked | so still | the next program finds the mark without a lock, and removes it |
 //! | in use | `pymp-` and letters, by rename(2) | as before |
+//! | about to be removed | `.ossature-` and letters again, by rename(2) | the next program goes on: the mark is removed last |
 //!
 //! So at no moment does a directory without a mark have CPython's name. A maker whose directory was taken for a
 //! forgotten one, between two of these steps, makes another.
@@ -121,7 +122,7 @@ pub fn temp_dir() -> Result<PathBuf> {
     let made = make_somewhere(&mut notes)?;
     let (path, doomed) = (made.path.clone(), made.path.clone());
     // What cannot be removed, because another user's file is in it, stays.
-    Finalize::at_exit(-100, move || drop(fs::remove_dir_all(doomed))).leave();
+    Finalize::at_exit(-100, move || remove(&doomed)).leave();
     *known = Some(made);
     drop(known);
     notes.iter().for_each(|note| info!("{note}"));
@@ -194,6 +195,21 @@ fn finish(unfinished: &Path, path: &Path) -> std::result::Result<Option<Hold>, E
     Ok(Some(hold))
 }
 
+/// Removes a directory with all that is in it, the mark last. A process that is killed meanwhile leaves a directory that
+/// the next program recognises as a directory of this library, and removes.
+fn remove(path: &Path) {
+    let renamed = letters().ok().and_then(|letters| {
+        let unfinished = path.with_file_name(format!("{UNFINISHED}{letters}"));
+        fs::rename(path, &unfinished).ok().map(|()| unfinished)
+    });
+    let path = renamed.as_deref().unwrap_or(path);
+    for entry in fs::read_dir(path).into_iter().flatten().flatten().filter(|entry| entry.file_name() != MARK) {
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let _ = if is_directory { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+    }
+    remove_unfinished(path);
+}
+
 /// Removes as much of it as can be. These two calls need no descriptor.
 fn remove_unfinished(path: &Path) {
     let _ = fs::remove_file(path.join(MARK));
@@ -249,7 +265,7 @@ fn remove_what_others_left(base: &Path, notes: &mut Vec<String>) {
         // removed.
         let Ok(Some(lock)) = lock else { continue };
         if is_still(&mark, &lock) == Ok(true) {
-            let _ = fs::remove_dir_all(&path);
+            remove(&path);
             notes.push(format!("removed temp directory {}, which a process had left", path.display()));
         }
     }

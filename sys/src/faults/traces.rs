@@ -239,7 +239,10 @@ impl Left {
 impl fmt::Display for Left {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut gap = "";
-        let runs_beside = self.descriptors < 0 || self.mapped < 0 || self.threads < 0 || self.other_targets;
+        let runs_beside = self.descriptors < 0
+            || self.mapped < 0
+            || self.threads < 0
+            || (self.descriptors == 0 && self.other_targets);
         if self.descriptors != 0 {
             write!(f, "{:+} descriptors", self.descriptors)?;
             if let Some(number) = self.descriptor {
