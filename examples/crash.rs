@@ -16,7 +16,7 @@ Moves 100 coins from one account to another with a worker that is killed on the 
   --panic      the worker panics instead
   --self-test  runs both ways and checks the sums";
 
-/// After so many crashes the parent gives up.
+/// After this many crashes the parent gives up.
 const RESTARTS: u32 = 3;
 
 /// Moves what is left, one coin at a time; dies at the fortieth coin if `last_act` says how.

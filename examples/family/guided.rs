@@ -54,7 +54,7 @@ impl Running {
         Ok(Self { child, out, text: String::new(), until: Deadline::after(Duration::from_secs(8)) })
     }
 
-    /// Waits until the program has printed this text so many times; returns all that it has printed.
+    /// Waits until the program has printed this text this many times; returns all that it has printed.
     pub fn until(&mut self, text: &str, times: usize) -> Outcome<&str> {
         while self.text.matches(text).count() < times {
             if !self.more()? {
