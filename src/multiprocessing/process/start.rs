@@ -285,7 +285,7 @@ impl ProcessBuilder {
         })
     }
 
-    /// Orders a task of a process that is no copy, and gives the task the way back for its answer.
+    /// Orders a task of a process that is not a copy, and gives the task the way back for its answer.
     fn order_answer<T: Transfer, Args: Arguments>(
         self,
         method: Context,
@@ -299,7 +299,7 @@ impl ProcessBuilder {
         })
     }
 
-    /// Orders a task of a process that is no copy.
+    /// Orders a task of a process that is not a copy.
     fn order(self, method: Context, task: &Registered, arguments: &Packed) -> Result<Process> {
         self.begin(method, |passport, patience| match method {
             Context::Forkserver => start::forkserver::forkserver(passport, task, arguments, patience),

@@ -185,7 +185,7 @@ impl CodedArray {
         self.cells.len()
     }
 
-    /// Whether there is no item.
+    /// Whether the array is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
