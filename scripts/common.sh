@@ -43,3 +43,6 @@ no_rustup() {
   chmod +x "$tools/stub/rustup"
   export PATH=$tools/stub:$PATH
 }
+
+# What scripts/portability tests by `all`, and scripts/long one by one.
+machines=(upper musl aarch64 armv7 riscv64 s390x linux510 linux61 bsd)

@@ -63,7 +63,7 @@ linux() {
   (cd "$guest" && find . | cpio -o -H newc --quiet >"$dir/initramfs")
   # Init restarts the machine when it is done: with -no-reboot qemu ends then.
   local log=target/portability/linux$version.log
-  timeout 7200 qemu-system-x86_64 -accel tcg,thread=multi -smp 2 -m 3072 -nographic -no-reboot -kernel "$dir/vmlinuz" \
+  timeout 7200 qemu-system-x86_64 -accel tcg,thread=multi -smp 2 -m 5120 -nographic -no-reboot -kernel "$dir/vmlinuz" \
     -initrd "$dir/initramfs" -append "console=ttyS0 quiet panic=-1 mitigations=off" </dev/null 2>&1 | sed -u 's/\r//g' >"$log" || true
   rm -rf "$guest" "$dir/initramfs"
   if ! grep -aq '^GUEST: done, 0 failed' "$log"; then
