@@ -152,7 +152,8 @@ fn what_libc_has_in_the_list_already_stays_there() {
     let lock = Shm::place(Lock::<u32, Shared>::shared(0)).unwrap();
     let take = || {
         let mut kind = std::mem::MaybeUninit::uninit();
-        let mutex = Box::leak(Box::new(std::mem::MaybeUninit::uninit())).as_mut_ptr();
+        let mutex = Box::into_raw(Box::new(std::mem::MaybeUninit::<libc::pthread_mutex_t>::uninit()));
+        let (place, mutex) = (mutex, mutex.cast::<libc::pthread_mutex_t>());
         // SAFETY: a place for an attribute object.
         assert_eq!(unsafe { libc::pthread_mutexattr_init(kind.as_mut_ptr()) }, 0);
         // SAFETY: the object was just made.
@@ -165,6 +166,8 @@ fn what_libc_has_in_the_list_already_stays_there() {
         forget(lock.lock().unwrap());
         // SAFETY: this thread holds the mutex.
         assert_eq!(unsafe { libc::pthread_mutex_unlock(mutex) }, 0);
+        // SAFETY: the box from above; the mutex is free, so no list has it.
+        drop(unsafe { Box::from_raw(place) });
     };
     ends_beside(1, take, || drop(lock.lock().unwrap()));
 }
