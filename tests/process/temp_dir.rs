@@ -9,7 +9,7 @@ use ossature::multiprocessing::Process;
 use ossature::multiprocessing::connection::{Address, Family, Listener};
 use ossature::multiprocessing::util::temp_dir;
 use ossature::sys::errno::Errno;
-use ossature::sys::process::ExitStatus;
+use ossature::sys::process::{ExitStatus, effective_user};
 
 use crate::harness::Test;
 use crate::worlds::{Scratch, put, succeeds, wait_for};
@@ -23,6 +23,7 @@ pub const TESTS: &[Test] = &[
     ("what_a_process_had_begun_to_make_is_removed", what_a_process_had_begun_to_make_is_removed),
     ("makers_killed_at_any_moment_leave_nothing", makers_killed_at_any_moment_leave_nothing),
     ("what_another_uses_or_made_stays", what_another_uses_or_made_stays),
+    ("a_directory_with_what_cannot_be_removed_keeps_its_mark", a_directory_with_what_cannot_be_removed_keeps_its_mark),
 ];
 
 fn a_temporary_directory_goes_with_its_maker() {
@@ -239,4 +240,41 @@ fn what_another_uses_or_made_stays() {
     while Path::new(&used).exists() {
         below(&base, own_directory);
     }
+}
+
+/// Another user's file is one that this user cannot remove, and so is a file in a directory without write permission.
+fn a_directory_with_what_cannot_be_removed_keeps_its_mark() {
+    let scratch = Scratch::new();
+    let base = scratch.path("base");
+    fs::create_dir(&base).unwrap();
+    for path in [scratch.path(""), base.clone()] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    // Root can remove everything.
+    let as_nobody = |body: fn(&Path)| {
+        let base = base.clone();
+        let body = move || {
+            // SAFETY: this process has one thread.
+            unsafe { std::env::set_var("TMPDIR", &base) };
+            body(temp_dir().unwrap().as_ref());
+        };
+        let builder = Process::builder();
+        let builder = if effective_user() == 0 { builder.uid(65534).gid(65534) } else { builder };
+        succeeds(builder.fork(body));
+    };
+    as_nobody(|own| {
+        fs::create_dir(own.join("shut")).unwrap();
+        put(&own.join("shut/file"), "");
+        put(&own.join("file"), "");
+        fs::set_permissions(own.join("shut"), fs::Permissions::from_mode(0o500)).unwrap();
+    });
+    let left = || fs::read_dir(&base).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let [kept] = left().try_into().unwrap();
+    assert!(kept.join(".ossature").exists() && kept.join("shut/file").exists() && !kept.join("file").exists());
+    as_nobody(|_| ());
+    let [kept] = left().try_into().unwrap();
+    assert!(kept.join(".ossature").exists(), "the next program could not remove it either");
+    fs::set_permissions(kept.join("shut"), fs::Permissions::from_mode(0o700)).unwrap();
+    as_nobody(|_| ());
+    assert!(left().is_empty(), "the next program has removed it");
 }

@@ -121,8 +121,11 @@ pub fn temp_dir() -> Result<PathBuf> {
     let mut notes = Vec::new();
     let made = make_somewhere(&mut notes)?;
     let (path, doomed) = (made.path.clone(), made.path.clone());
-    // What cannot be removed, because another user's file is in it, stays.
-    Finalize::at_exit(-100, move || remove(&doomed)).leave();
+    // A directory that cannot be removed, because another user's file is in it, stays for the next program.
+    let cleared = move || {
+        remove(&doomed);
+    };
+    Finalize::at_exit(-100, cleared).leave();
     *known = Some(made);
     drop(known);
     notes.iter().for_each(|note| info!("{note}"));
@@ -196,24 +199,28 @@ fn finish(unfinished: &Path, path: &Path) -> std::result::Result<Option<Hold>, E
 }
 
 /// Removes a directory with all that is in it, the mark last. A process that is killed meanwhile leaves a directory that
-/// the next program recognises as a directory of this library, and removes.
-fn remove(path: &Path) {
+/// the next program recognises as a directory of this library, and removes. So does a process that cannot remove
+/// something in the directory, such as a file of another user: the mark stays as well. Says whether all is removed.
+fn remove(path: &Path) -> bool {
     let renamed = letters().ok().and_then(|letters| {
         let unfinished = path.with_file_name(format!("{UNFINISHED}{letters}"));
         fs::rename(path, &unfinished).ok().map(|()| unfinished)
     });
     let path = renamed.as_deref().unwrap_or(path);
-    for entry in fs::read_dir(path).into_iter().flatten().flatten().filter(|entry| entry.file_name() != MARK) {
-        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let _ = if is_directory { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
-    }
-    remove_unfinished(path);
+    let Ok(entries) = fs::read_dir(path) else { return false };
+    let removed = entries.filter(|entry| entry.as_ref().map_or(true, |entry| entry.file_name() != MARK)).map(|entry| {
+        let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+        if kind.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+    });
+    // One entry that stays does not keep the others.
+    let is_empty = removed.fold(true, |all, removed| all & removed.is_ok());
+    is_empty && remove_unfinished(path)
 }
 
-/// Removes as much of it as can be. These two calls need no descriptor.
-fn remove_unfinished(path: &Path) {
+/// Removes a directory in which there is at most the mark. These two calls need no descriptor.
+fn remove_unfinished(path: &Path) -> bool {
     let _ = fs::remove_file(path.join(MARK));
-    let _ = fs::remove_dir(path);
+    fs::remove_dir(path).is_ok()
 }
 
 /// Locks the mark of a directory, so that others do not remove the directory. `None` if the directory is gone, or
@@ -264,8 +271,7 @@ fn remove_what_others_left(base: &Path, notes: &mut Vec<String>) {
         // The lock is held during the removal, so that a process that inherits the directory never finds it half
         // removed.
         let Ok(Some(lock)) = lock else { continue };
-        if is_still(&mark, &lock) == Ok(true) {
-            remove(&path);
+        if is_still(&mark, &lock) == Ok(true) && remove(&path) {
             notes.push(format!("removed temp directory {}, which a process had left", path.display()));
         }
     }
