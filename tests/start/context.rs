@@ -12,7 +12,7 @@ use ossature::multiprocessing::{
     peek_start_method, set_start_method,
 };
 
-use crate::harness::{Test, pipe};
+use crate::harness::{Afterwards, Test, pipe};
 
 pub const TESTS: &[Test] = &[
     ("starting_before_freeze_support_is_refused", starting_before_freeze_support_is_refused),
@@ -39,6 +39,7 @@ fn starting_before_freeze_support_is_refused() {
 
 fn default_method_is_set_once_and_fixed_by_use() {
     force_start_method(None);
+    let _afterwards = Afterwards(|| force_start_method(None));
     assert_eq!(peek_start_method(), None);
     set_start_method(Context::Fork).unwrap();
     let error = set_start_method(Context::Spawn).unwrap_err();
@@ -53,7 +54,6 @@ fn default_method_is_set_once_and_fixed_by_use() {
     assert_eq!(peek_start_method(), None, "naming a method fixes nothing");
     assert_eq!(get_context(None), first);
     assert_eq!(set_start_method(first).unwrap_err().kind(), ErrorKind::AlreadyStarted, "asking has fixed it");
-    force_start_method(None);
 }
 
 fn names_of_methods_are_pythons() {

@@ -13,7 +13,7 @@ use ossature::sys::errno::Errno;
 use ossature::sys::process::{ExitStatus, effective_user};
 use ossature::sys::socket::{Kind, Socket};
 
-use crate::harness::Test;
+use crate::harness::{Afterwards, Test};
 
 pub const TESTS: &[Test] = &[
     ("child_runs_this_program_though_its_file_was_replaced", child_runs_this_program_though_its_file_was_replaced),
@@ -65,12 +65,16 @@ impl Drop for Place {
     }
 }
 
-/// Spawns from the program at `path`, and from this one again afterwards.
+/// Runs `start` while new processes begin with the program at `path`.
+fn from_program<R>(path: &Path, start: impl FnOnce() -> R) -> R {
+    set_executable(path);
+    let _afterwards = Afterwards(|| set_executable("/proc/self/exe"));
+    start()
+}
+
+/// Spawns from the program at `path`.
 fn spawn_from(path: impl AsRef<Path>) -> ossature::Result<Option<i32>> {
-    set_executable(path.as_ref());
-    let process = Process::spawn(nine, ());
-    set_executable("/proc/self/exe");
-    let process = process?;
+    let process = from_program(path.as_ref(), || Process::spawn(nine, ()))?;
     process.join()?;
     Ok(process.exit_code())
 }
@@ -126,10 +130,8 @@ fn another_program_is_told_by_its_exit_code() {
             "{text}"
         );
         // Here the server is the program that begins.
-        set_executable(path);
-        let started = Process::builder().context(Context::Forkserver).start(nine, ());
-        set_executable("/proc/self/exe");
-        let text = started.unwrap_err().to_string();
+        let by_server = || Process::builder().context(Context::Forkserver).start(nine, ());
+        let text = from_program(path.as_ref(), by_server).unwrap_err().to_string();
         assert!(text.starts_with(&format!("the fork server {early}")), "{text}");
     }
 }

@@ -17,7 +17,8 @@ use ossature::sys::errno::Errno;
 use ossature::sys::process::{ExitStatus, Pid, Signal, parent_id, pidfd_open, pidfd_send_signal};
 
 use crate::executable::Place;
-use crate::harness::{Test, pipe};
+use crate::harness::{Afterwards, Test, pipe};
+use crate::spawn::in_directory;
 
 pub const TESTS: &[Test] = &[
     ("forked_children_run_their_tasks", forked_children_run_their_tasks),
@@ -51,7 +52,7 @@ pub const TESTS: &[Test] = &[
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs `test` with a server of so many spare children, which ends before the test does.
-fn with_server(spares: u32, test: impl FnOnce()) {
+pub fn with_server(spares: u32, test: impl FnOnce()) {
     set_forkserver_spares(spares);
     test();
     assert!(stop_forkserver(PATIENCE).unwrap(), "the server does not end");
@@ -117,11 +118,8 @@ pub fn tell_place(Handle(mut tell): Handle<File>) {
 fn forked_child_is_where_its_client_is_and_knows_it() {
     with_server(1, || {
         assert_eq!(code_of(&start!(crate::spawn::none, ())), Some(11)); // the server is where this was
-        let before = std::env::current_dir().unwrap();
-        std::env::set_current_dir("/usr").unwrap();
         let (mut told, tell) = pipe();
-        let process = start!(tell_place, (Handle(tell),));
-        std::env::set_current_dir(before).unwrap();
+        let process = in_directory("/usr".as_ref(), || start!(tell_place, (Handle(tell),)));
         let mut text = String::new();
         told.read_to_string(&mut text).unwrap();
         assert!(process.name().starts_with("ForkServerProcess-"), "{}", process.name());
@@ -511,10 +509,12 @@ fn stopped_server_is_told_of_in_time() {
     with_server(0, || {
         let server = pidfd_open(server()).unwrap();
         pidfd_send_signal(&server, Signal::STOP).unwrap();
+        let _afterwards = Afterwards(|| {
+            set_start_timeout(Duration::from_secs(30));
+            let _ = pidfd_send_signal(&server, Signal::CONT);
+        });
         set_start_timeout(Duration::from_millis(50));
         let error = Process::builder().context(Context::Forkserver).start(crate::spawn::none, ()).unwrap_err();
-        set_start_timeout(Duration::from_secs(30));
-        pidfd_send_signal(&server, Signal::CONT).unwrap();
         assert_eq!(error.kind(), ErrorKind::StartFailed);
         assert!(error.to_string().contains("fork server did not make the new process within 50ms"), "{error}");
     });

@@ -9,7 +9,7 @@ use ossature::sys::errno::Errno;
 use ossature::sys::process::{ExitStatus, Resource, Rlimit, rlimit, set_rlimit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::harness::Test;
+use crate::harness::{Afterwards, Test};
 
 pub const TESTS: &[Test] = &[
     ("function_in_no_table_is_refused_by_its_name", function_in_no_table_is_refused_by_its_name),
@@ -175,9 +175,9 @@ fn arguments_are_nested_as_deep_as_is_set() {
         assert_eq!(process.exit_code(), Some(0));
     };
     run(127);
+    let _afterwards = Afterwards(|| set_max_argument_depth(128));
     set_max_argument_depth(1000);
     run(999);
-    set_max_argument_depth(128);
 }
 
 fn panic_while_decoding_is_told() {
@@ -200,9 +200,9 @@ fn child_that_exits_before_it_begins_is_told() {
 }
 
 fn silent_child_is_killed_at_the_deadline() {
+    let _afterwards = Afterwards(|| set_start_timeout(Duration::from_secs(30)));
     set_start_timeout(Duration::from_millis(300));
     let text = refusal_by::<Sleeps>(Context::Spawn, KILLED);
-    set_start_timeout(Duration::from_secs(30));
     assert!(text.contains("300ms") && text.contains("killed"), "{text}");
 }
 
@@ -215,12 +215,13 @@ fn start_timeout_of_its_own_goes_before_that_of_all() {
         assert_eq!((error.kind(), error.exit_status()), (ErrorKind::StartFailed, Some(KILLED)), "{error}");
         let text = error.to_string();
         assert!(text.starts_with("the new process did not ") && text.contains("within 200ms"), "{method}: {text}");
+        let afterwards = Afterwards(|| set_start_timeout(Duration::from_secs(30)));
         set_start_timeout(Duration::ZERO);
         let processes = [None, Some(Duration::from_secs(30))]
             .map(|timeout| start().start_timeout(timeout).start(crate::spawn::none, ()).unwrap());
         // A fork server may be faster than this process comes to its wait: so it is a child that never begins.
         let silent = start().start(take::<Sleeps>, (odd(),));
-        set_start_timeout(Duration::from_secs(30));
+        drop(afterwards);
         let error = silent.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::StartFailed, "{error}");
         processes.iter().for_each(|process| assert_eq!(process.join().unwrap(), ExitStatus::Code(11)));
@@ -231,10 +232,9 @@ fn start_timeout_of_its_own_goes_before_that_of_all() {
 /// Runs `body` with a lower soft limit.
 fn limited<R>(resource: Resource, soft: u64, body: impl FnOnce() -> R) -> R {
     let before = rlimit(resource).unwrap();
+    let _afterwards = Afterwards(|| set_rlimit(resource, before).expect("the former limit can be set again"));
     set_rlimit(resource, Rlimit { current: Some(soft), ..before }).unwrap();
-    let answer = body();
-    set_rlimit(resource, before).unwrap();
-    answer
+    body()
 }
 
 fn no_descriptors_left_is_an_error_that_leaves_nothing() {

@@ -2,18 +2,26 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use ossature::multiprocessing::transfer::Handle;
 use ossature::multiprocessing::{Context, Process, current_process, parent_process};
+use ossature::sys::errno::Errno;
 
-use crate::harness::{Test, pipe};
+use crate::executable::Place;
+use crate::forkserver::{tell_place, with_server};
+use crate::harness::{Afterwards, Test, pipe};
 
 pub const TESTS: &[Test] = &[
     ("tasks_of_no_and_of_six_arguments_run", tasks_of_no_and_of_six_arguments_run),
     ("functions_of_one_name_in_two_modules_are_two_tasks", functions_of_one_name_in_two_modules_are_two_tasks),
     ("child_has_the_environment_and_the_directory", child_has_the_environment_and_the_directory),
+    (
+        "child_of_a_parent_in_a_removed_directory_begins_where_the_server_is",
+        child_of_a_parent_in_a_removed_directory_begins_where_the_server_is,
+    ),
     ("child_has_its_streams_and_what_it_was_given_and_nothing_else", child_has_what_it_was_given_and_nothing_else),
     ("more_descriptors_than_one_message_holds_arrive", more_descriptors_than_one_message_holds_arrive),
     ("arguments_of_megabytes_arrive", arguments_of_megabytes_arrive),
@@ -70,18 +78,46 @@ pub fn tell_surroundings(Handle(mut tell): Handle<File>) {
     write!(tell, "{} {word} {}", directory.display(), typed.len()).unwrap();
 }
 
-fn child_has_the_environment_and_the_directory() {
+/// Runs `body` while this is the working directory.
+pub fn in_directory<R>(directory: &Path, body: impl FnOnce() -> R) -> R {
     let before = std::env::current_dir().unwrap();
+    let _afterwards = Afterwards(|| std::env::set_current_dir(&before).unwrap());
+    std::env::set_current_dir(directory).unwrap();
+    body()
+}
+
+fn child_has_the_environment_and_the_directory() {
     // SAFETY: this test program has one thread.
     unsafe { std::env::set_var("OSSATURE_TEST_WORD", "marrow") };
-    std::env::set_current_dir("/usr").unwrap();
     let (mut told, tell) = pipe();
-    let process = Process::spawn(tell_surroundings, (Handle(tell),));
-    std::env::set_current_dir(before).unwrap();
+    let process = in_directory("/usr".as_ref(), || Process::spawn(tell_surroundings, (Handle(tell),)));
     assert_eq!(code_of(process.unwrap()), Some(0));
     let mut text = String::new();
     told.read_to_string(&mut text).unwrap();
     assert_eq!(text, "/usr marrow 0");
+}
+
+/// As [`Process::spawn`] would refuse the relative path: nothing is there any more.
+fn child_of_a_parent_in_a_removed_directory_begins_where_the_server_is() {
+    let build = || Process::builder().context(Context::Forkserver);
+    with_server(1, || {
+        assert_eq!(code_of(build().start(none, ()).unwrap()), Some(11)); // the server is where this was
+        let servers = std::env::current_dir().unwrap();
+        let place = Place::new("removed");
+        in_directory(&place.0, || {
+            std::fs::remove_dir(&place.0).unwrap();
+            for (builder, directory) in [(build(), &*servers), (build().current_dir(".."), servers.parent().unwrap())] {
+                let (mut told, tell) = pipe();
+                let process = builder.start(tell_place, (Handle(tell),)).unwrap();
+                let mut text = String::new();
+                told.read_to_string(&mut text).unwrap();
+                assert_eq!(text.split(' ').next().unwrap(), directory.to_str().unwrap());
+                assert_eq!(code_of(process), Some(0));
+            }
+            let error = Process::builder().context(Context::Spawn).current_dir("sub").start(none, ());
+            assert_eq!(error.unwrap_err().errno(), Some(Errno::NOENT));
+        });
+    });
 }
 
 pub fn tell_descriptors(Handle(mut tell): Handle<File>) {

@@ -12,7 +12,7 @@ use ossature_sys::shm::Shm;
 use ossature_sys::sync::lock::Lock;
 
 use crate::handover::until;
-use crate::harness::{Test, descriptors, pipe};
+use crate::harness::{Afterwards, Test, descriptors, pipe};
 
 pub const TESTS: &[Test] = &[
     ("the_program_goes_on_in_a_child_that_is_watched", the_program_goes_on_in_a_child_that_is_watched),
@@ -261,12 +261,13 @@ fn ignored_sigchld_refuses_the_fork() {
 fn no_descriptor_left_is_an_error_before_the_child_runs() {
     let (mut reader, writer) = pipe();
     let limit = process::rlimit(Resource::Nofile).unwrap();
+    let afterwards = Afterwards(|| process::set_rlimit(Resource::Nofile, limit).unwrap());
     process::set_rlimit(Resource::Nofile, Rlimit { current: Some(0), ..limit }).unwrap();
     let refused = fork(|| {
         (&writer).write_all(b"ran").unwrap();
         0
     });
-    process::set_rlimit(Resource::Nofile, limit).unwrap();
+    drop(afterwards);
     assert_eq!(refused.unwrap_err(), ForkError::Os(Errno::MFILE));
     drop(writer);
     let mut text = String::new();

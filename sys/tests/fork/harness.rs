@@ -260,3 +260,13 @@ pub fn killed_holding<G>(hold: impl FnOnce() -> G) {
     child.kill().expect("a child can be killed");
     assert_eq!(child.wait().expect("a child can be waited for").signal(), Some(9));
 }
+
+/// Undoes what a test has set for the whole process, also if the test panics.
+#[must_use = "dropping this undoes it at once"]
+pub struct Afterwards<F: FnMut()>(pub F);
+
+impl<F: FnMut()> Drop for Afterwards<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
