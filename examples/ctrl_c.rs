@@ -39,7 +39,7 @@ fn start(number: u32) -> ossature::Result<Process> {
     Process::builder()
         .name(format!("worker {number}"))
         .daemon(true) // the kernel kills the worker if the parent is killed
-        .signal_mask(SignalSet::from([Signal::INT])) // a terminal sends Ctrl-C to the workers too; the parent decides
+        .signal_mask(Signal::INT) // a terminal sends Ctrl-C to the workers too; the parent decides
         .start(work, (number,))
 }
 

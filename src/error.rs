@@ -32,7 +32,7 @@ use std::convert::Infallible;
 use std::{error, fmt, io};
 
 use ossature_sys::errno::Errno;
-use ossature_sys::process::{ExitStatus, ForkError, StartError};
+use ossature_sys::process::{ExitStatus, ForkError, MissingEnd, StartError};
 use ossature_sys::scope::Refused;
 use ossature_sys::shm::{AttachError, OutOfBounds};
 use ossature_sys::sync::bare::NotOwner;
@@ -307,6 +307,13 @@ impl From<ForkError> for Error {
             ForkError::Os(errno) => Self::os(errno, "cannot fork"),
             _ => Self::caused(ErrorKind::Os, error.errno(), error),
         }
+    }
+}
+
+/// [`ErrorKind::InvalidInput`]: nothing was started.
+impl From<MissingEnd> for Error {
+    fn from(error: MissingEnd) -> Self {
+        Self::caused(ErrorKind::InvalidInput, None, error)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the compiler answers to natural mistakes: `tests/mistakes` has a program for each.
 //!
-//! A program begins with what its answer says. `//~ text` is a text of the answer, in the order of the answer.
+//! A program begins with what its answer says. `//> text` is a text of the first line of the answer, which names the
+//! mistake. `//~ text` is a text of the answer, in the order of the answer.
 //! `//- text` is a text that may not be in the answer. `//= check` means that the type checker answers, `//= build` that the
 //! code generator does, and `//= run` that the program itself does. `//= passes` means that the program compiles.
 //!
@@ -26,6 +27,8 @@ enum Stage {
 /// What a program says of its answer.
 struct Wanted {
     stage: Stage,
+    /// In the first line.
+    first: Vec<String>,
     /// In this order.
     texts: Vec<String>,
     absent: Vec<String>,
@@ -33,9 +36,11 @@ struct Wanted {
 
 impl Wanted {
     fn of(program: &str) -> Self {
-        let mut wanted = Self { stage: Stage::Check, texts: Vec::new(), absent: Vec::new() };
+        let mut wanted = Self { stage: Stage::Check, first: Vec::new(), texts: Vec::new(), absent: Vec::new() };
         for line in program.lines() {
-            if let Some(text) = line.strip_prefix("//~ ") {
+            if let Some(text) = line.strip_prefix("//> ") {
+                wanted.first.push(text.to_owned());
+            } else if let Some(text) = line.strip_prefix("//~ ") {
                 wanted.texts.push(text.to_owned());
             } else if let Some(text) = line.strip_prefix("//- ") {
                 wanted.absent.push(text.to_owned());
@@ -50,7 +55,7 @@ impl Wanted {
             }
         }
         assert!(
-            wanted.stage == Stage::Passes || !wanted.texts.is_empty(),
+            wanted.stage == Stage::Passes || !wanted.texts.is_empty() || !wanted.first.is_empty(),
             "a program with a mistake says what the answer is"
         );
         wanted
@@ -129,6 +134,10 @@ fn faults(compiler: &Compiler, path: &Path) -> String {
             faults.push_str("it runs\n");
         }
         answer = String::from_utf8_lossy(&ran.stderr).into_owned();
+    }
+    let first = answer.lines().next().unwrap_or_default();
+    for text in wanted.first.iter().filter(|text| !first.contains(text.as_str())) {
+        faults.push_str(&format!("missing in the first line: {text}\n"));
     }
     // The compiler breaks no line within a text of ours, but indents the lines of its own.
     let mut rest = answer.as_str();

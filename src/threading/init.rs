@@ -31,6 +31,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
+use ossature_sys::thread_bound::StaysInItsThread;
+
 use super::registry::era;
 use super::shutting_down;
 use crate::error::{Error, ErrorKind, Result};
@@ -117,7 +119,7 @@ pub struct InitLock {
 #[must_use = "the lock is released at once if this is not kept"]
 pub struct InitGuard<'l> {
     lock: &'l InitLock,
-    stays: std::marker::PhantomData<*const ()>,
+    stays: std::marker::PhantomData<StaysInItsThread>,
 }
 
 impl InitLock {

@@ -74,7 +74,8 @@ compile_error!("ossature-sys runs on Linux only, 5.10 or newer: use it under `cf
 
 mod atomic;
 mod raw;
-mod thread_bound;
+#[doc(hidden)]
+pub mod thread_bound;
 
 pub mod faults;
 #[cfg(loom)]

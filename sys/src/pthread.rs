@@ -51,7 +51,7 @@ use crate::process::generation;
 use crate::raw;
 #[cfg(not(loom))]
 use crate::sync::robust;
-use crate::thread_bound::GuardStaysInItsThread;
+use crate::thread_bound::StaysInItsThread;
 
 /// What happens when the owner locks once more, and when somebody else unlocks.
 ///
@@ -457,7 +457,7 @@ pub struct Guard<'a> {
     mutex: &'a Mutex,
     owner_died: bool,
     generation: u32, // of the process that took it
-    _this_thread: PhantomData<*const GuardStaysInItsThread>,
+    _this_thread: PhantomData<StaysInItsThread>,
 }
 
 impl Guard<'_> {

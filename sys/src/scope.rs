@@ -256,7 +256,10 @@ impl fmt::Display for Refused {
             Self::Unrecoverable => {
                 "the shared object was marked as unrecoverable after its holder died: make a new one"
             }
-            Self::WouldDeadlock => "this thread already holds the lock: waiting for it would never end; use an RLock",
+            Self::WouldDeadlock => {
+                "this thread already holds the lock, so the wait would never end: use the guard that the thread has, drop \
+                 that guard first, or take an RLock"
+            }
             Self::Unlisted => {
                 "the kernel does not know this thread's robust list: allow set_robust_list in the sandbox"
             }

@@ -18,7 +18,7 @@
 //! use core::time::Duration;
 //! use ossature_sys::{signal::{self, Signal, SignalSet}, signalfd::SignalFd};
 //!
-//! let set = SignalSet::from([Signal::USR2]);
+//! let set = SignalSet::from(Signal::USR2);
 //! let _blocked = signal::block(set)?;
 //! let signals = SignalFd::new(set)?;
 //! signal::raise(Signal::USR2)?;
@@ -48,7 +48,7 @@ use crate::signal::{SignalSet, numbered};
 /// use core::time::Duration;
 /// use ossature_sys::{process, sched, signal::{self, Signal, SignalSet}, signalfd::SignalFd};
 ///
-/// let set = SignalSet::from([Signal::USR1]);
+/// let set = SignalSet::from(Signal::USR1);
 /// let _blocked = signal::block(set)?;
 /// let signals = SignalFd::new(set)?;
 /// signal::queue(sched::thread_id(), Signal::USR1, 7)?;
@@ -123,7 +123,7 @@ impl core::fmt::Debug for Info {
 ///
 /// let both = SignalSet::from([Signal::USR1, Signal::USR2]);
 /// let _blocked = signal::block(both)?;
-/// let signals = SignalFd::new(SignalSet::from([Signal::USR1]))?;
+/// let signals = SignalFd::new(Signal::USR1)?;
 /// signals.set(both)?;
 /// signal::raise(Signal::USR1)?;
 /// signal::raise(Signal::USR2)?;
@@ -141,8 +141,8 @@ impl SignalFd {
     /// # Errors
     /// `EMFILE` or `ENFILE` when no descriptor is left, `ENOMEM`.
     #[doc(alias = "signalfd")]
-    pub fn new(set: SignalSet) -> Result<Self> {
-        let fd = change(-1, set)?;
+    pub fn new(set: impl Into<SignalSet>) -> Result<Self> {
+        let fd = change(-1, set.into())?;
         // SAFETY: signalfd(-1, ..) answered a new descriptor that nobody else owns.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
@@ -151,8 +151,8 @@ impl SignalFd {
     ///
     /// # Errors
     /// `EINVAL` for a descriptor of another kind, which this type excludes.
-    pub fn set(&self, set: SignalSet) -> Result<()> {
-        change(self.0.as_raw_fd(), set).map(drop)
+    pub fn set(&self, set: impl Into<SignalSet>) -> Result<()> {
+        change(self.0.as_raw_fd(), set.into()).map(drop)
     }
 
     /// `read(fd, info, ...)`: takes one pending signal, waiting for it; `None` when there was none by the deadline.

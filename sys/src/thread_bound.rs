@@ -1,6 +1,73 @@
-//! The mark of a guard that must stay in the thread that made it.
+//! What belongs to one thread, so that the compiler's error names the remedy.
+//!
+//! A raw pointer or a cell would do as well, but the compiler then prints the names of their types. A bound that nothing
+//! fulfils has a message of its own.
 
-/// In a `PhantomData<*const GuardStaysInItsThread>`, makes what contains it neither `Send` nor `Sync`. The first line of
-/// the compiler's error names this type: drop the guard in the thread that took it, or send the data instead of the guard.
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::Deref;
+
+/// Nothing implements this: a guard neither moves to another thread nor is lent to one.
+#[diagnostic::on_unimplemented(
+    message = "a guard stays in the thread that made it",
+    label = "another thread would use the guard",
+    note = "drop the guard, and let the other thread take the lock itself; or pass on a copy of the data"
+)]
+pub trait UsedByAnotherThread {}
+
+/// The compiler prints this name.
 #[derive(Debug)]
-pub(crate) enum GuardStaysInItsThread {}
+pub enum GuardStaysInItsThread {}
+
+/// In a `PhantomData`, makes what contains it neither `Send` nor `Sync`.
+#[derive(Debug)]
+pub struct StaysInItsThread<M = GuardStaysInItsThread>(PhantomData<(*const (), M)>);
+
+// SAFETY: nothing implements the bound, so no such value is ever sent to another thread.
+unsafe impl<M: UsedByAnotherThread> Send for StaysInItsThread<M> {}
+// SAFETY: as above.
+unsafe impl<M: UsedByAnotherThread> Sync for StaysInItsThread<M> {}
+
+/// Nothing implements this: two threads do not use one connection, or one half of it, at the same time.
+#[diagnostic::on_unimplemented(
+    message = "a connection, or one half of it, is used by one thread at a time",
+    label = "a second thread would use the connection too",
+    note = "`connection.split()` gives two halves for two threads: one thread receives, the other thread sends",
+    note = "move the whole connection into one thread, or keep it in a `Mutex`"
+)]
+pub trait UsedByTwoThreads {}
+
+/// The compiler prints this name.
+#[derive(Debug)]
+pub enum TwoThreadsTakeTheHalvesOfSplit {}
+
+/// A value that may move to another thread, but is never shared by two threads.
+pub struct OneThread<T, M = TwoThreadsTakeTheHalvesOfSplit> {
+    value: T,
+    marker: PhantomData<fn(M)>,
+}
+
+// SAFETY: nothing implements the bound, so no such value is ever shared by two threads.
+unsafe impl<T, M: UsedByTwoThreads> Sync for OneThread<T, M> {}
+
+impl<T> OneThread<T> {
+    /// Makes the value one thread's.
+    pub const fn new(value: T) -> Self {
+        Self { value, marker: PhantomData }
+    }
+}
+
+impl<T, M> Deref for OneThread<T, M> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: fmt::Debug, M> fmt::Debug for OneThread<T, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}

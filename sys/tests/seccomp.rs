@@ -123,7 +123,7 @@ fn write_in_vain() -> [Result<Option<usize>, Errno>; 4] {
 fn a_pipe_without_a_reader_raises_no_signal_with_and_without_pwritev2() {
     // SAFETY: the handler only adds to an atomic.
     unsafe { libc::signal(libc::SIGPIPE, count as *const () as libc::sighandler_t) };
-    let broken = SignalSet::from([Signal::PIPE]);
+    let broken = SignalSet::from(Signal::PIPE);
     let check = || {
         assert_eq!(write_in_vain(), [Err(Errno::PIPE); 4]);
         assert!(!signal::mask().unwrap().contains(Signal::PIPE), "the mask is as before");

@@ -1,6 +1,6 @@
 //! A closure that captures by value.
 //= build
-//~ a closure that captures cannot be started in another process
+//> a closure that captures cannot be started in another process
 //~ write a plain `fn`, list it in `tasks![..]`, and pass as arguments what it needs
 
 #![allow(unused)]

@@ -1,5 +1,5 @@
 //! A `String` in shared memory.
-//~ `String` cannot live in shared memory
+//> `String` cannot live in shared memory
 //~ make a struct of them with `shareable!`
 //~ `String`, `Vec` and `Box` point into the memory of one process
 

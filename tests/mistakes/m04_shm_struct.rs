@@ -1,5 +1,5 @@
 //! A struct in a shared lock.
-//~ `Hist` cannot live in shared memory
+//> `Hist` cannot live in shared memory
 //~ make a struct of them with `shareable!`
 
 #![allow(unused)]

@@ -1,5 +1,5 @@
 //! A struct in a `Value`.
-//~ `P` cannot be placed in shared memory
+//> `P` cannot be placed in shared memory
 //~ a struct of numbers without padding is declared by `shareable! { plain struct .. }`
 
 #![allow(unused)]

@@ -1,5 +1,7 @@
 //! A guard in another thread.
-//~ GuardStaysInItsThread` cannot be sent
+//> a guard stays in the thread that made it
+//~ drop the guard, and let the other thread take the lock itself
+//- *const
 
 #![allow(unused)]
 use ossature::multiprocessing::{connection::*, *};

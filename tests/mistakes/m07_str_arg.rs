@@ -1,5 +1,5 @@
 //! A task that takes `&str`.
-//~ OwnedLikeStringNotBorrowedLikeStr
+//> OwnedLikeStringNotBorrowedLikeStr
 //~ is not general enough
 
 #![allow(unused)]

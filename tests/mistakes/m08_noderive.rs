@@ -1,5 +1,5 @@
 //! An argument without serde's traits.
-//~ `Job` cannot go to another process
+//> `Job` cannot go to another process
 //~ #[derive(serde::Serialize, serde::Deserialize)]
 //- consider adding
 

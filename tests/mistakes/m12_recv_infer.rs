@@ -1,5 +1,5 @@
 //! `recv` without a type.
-//~ cannot be received from another process
+//> cannot be received from another process
 //~ name what was sent: `let x: u32 = connection.recv()?`
 
 #![allow(unused)]

@@ -1,5 +1,5 @@
 //! A socket as an argument.
-//~ `TcpStream` cannot go to another process
+//> `TcpStream` cannot go to another process
 //~ a file, socket or other descriptor goes as `Handle(..)`
 //- consider adding
 

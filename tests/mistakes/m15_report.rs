@@ -1,5 +1,5 @@
 //! A task that returns `u64`.
-//~ `u64` cannot be returned from the body of a process
+//> `u64` cannot be returned from the body of a process
 //~ answer with `()`, `u8`, `i32`, `ExitCode`
 //~ is started by `Process::spawn_value`
 

@@ -1,5 +1,6 @@
 //! A `bool` in `shareable!`.
-//~ `bool` cannot live in shared memory
+//> `bool` cannot live in shared memory
+//~ use `u8` for a `bool`
 
 #![allow(unused)]
 use ossature::multiprocessing::{connection::*, *};

@@ -1,5 +1,5 @@
 //! A `String` in a `Value`.
-//~ `String` cannot be placed in shared memory
+//> `String` cannot be placed in shared memory
 //~ text is an array of bytes of a fixed length
 
 #![allow(unused)]

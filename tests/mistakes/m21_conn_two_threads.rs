@@ -1,6 +1,7 @@
 //! One `Connection` in two threads.
-//~ Cell<
-//~ TwoThreadsTakeTheHalvesOfSplit>` cannot be shared between threads safely
+//> a connection, or one half of it, is used by one thread at a time
+//~ `connection.split()` gives two halves for two threads
+//- RefCell
 
 #![allow(unused)]
 use ossature::multiprocessing::{connection::*, *};

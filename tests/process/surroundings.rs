@@ -76,7 +76,7 @@ fn children_of_a_parent_that_blocks_signals_end<W: World>() {
     // Others are held back as they were.
     let scratch = Scratch::new();
     W::start("surroundings", &scratch.text("told")).join().unwrap();
-    assert_eq!(told(&scratch, "blocked"), format!("{:?}", SignalSet::from([Signal::USR1])));
+    assert_eq!(told(&scratch, "blocked"), format!("{:?}", SignalSet::from(Signal::USR1)));
 }
 
 fn a_wanted_mask_is_the_childs<W: World>() {

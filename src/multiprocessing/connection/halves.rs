@@ -9,11 +9,12 @@ use ossature_sys::errno::Errno;
 use ossature_sys::eventfd::Until;
 use ossature_sys::socket::{Credentials, Shutdown};
 use ossature_sys::stream::{Stream, StreamKind};
+use ossature_sys::thread_bound::OneThread;
 
+use super::Connection;
 use super::receive::{Receiving, receives};
 use super::send::{Sending, sends};
 use super::sent::Sent;
-use super::{Connection, TwoThreadsTakeTheHalvesOfSplit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Inbound, Outbound, Trust, pack, unpack};
 use crate::multiprocessing::util::Listed;
@@ -46,7 +47,7 @@ use crate::multiprocessing::util::Listed;
 pub struct Receiver {
     stream: Listed<Stream>,
     trust: Trust,
-    pub(super) receiving: Receiving,
+    pub(super) receiving: OneThread<Receiving>,
 }
 
 /// The half of a [`Connection`] that sends.
@@ -58,11 +59,11 @@ pub struct Receiver {
 pub struct Sender {
     stream: Listed<Stream>,
     trust: Trust,
-    pub(super) sending: Sending,
+    pub(super) sending: OneThread<Sending>,
 }
 
 pub(super) fn split(connection: Connection) -> (Receiver, Sender) {
-    let Connection { stream, trust, receiving, sending, .. } = connection;
+    let Connection { stream, trust, receiving, sending } = connection;
     let trust = trust.get();
     (Receiver { stream: stream.clone(), trust, receiving }, Sender { stream, trust, sending })
 }
@@ -99,13 +100,7 @@ pub(super) fn reunite(receiver: Receiver, sender: Sender) -> std::result::Result
         return Err(Box::new(ReuniteError { receiver, sender }));
     }
     let Receiver { stream, trust, receiving } = receiver;
-    Ok(Connection {
-        stream,
-        trust: Cell::new(trust),
-        receiving,
-        sending: sender.sending,
-        _threads: Cell::new(TwoThreadsTakeTheHalvesOfSplit),
-    })
+    Ok(Connection { stream, trust: OneThread::new(Cell::new(trust)), receiving, sending: sender.sending })
 }
 
 pub(super) fn shutdown(stream: &Stream) -> Result<()> {

@@ -100,6 +100,7 @@ use ossature_sys::errno::Errno;
 pub use ossature_sys::eventfd::{CancelFd, Until};
 use ossature_sys::socket::Credentials;
 use ossature_sys::stream::Stream;
+use ossature_sys::thread_bound::OneThread;
 
 #[doc(inline)]
 pub use self::address::{Address, Family};
@@ -208,17 +209,11 @@ use crate::multiprocessing::util::Listed;
 /// ```
 #[doc(alias = "_ConnectionBase")]
 pub struct Connection {
-    /// First, so that the compiler's error names the remedy.
-    _threads: Cell<TwoThreadsTakeTheHalvesOfSplit>,
     stream: Listed<Stream>,
-    trust: Cell<Trust>,
-    receiving: Receiving,
-    sending: Sending,
+    trust: OneThread<Cell<Trust>>,
+    receiving: OneThread<Receiving>,
+    sending: OneThread<Sending>,
 }
-
-/// A [`Cell`] of this type makes a [`Connection`] one thread's at a time, so that the compiler's first error names the
-/// remedy: [`split`](Connection::split).
-struct TwoThreadsTakeTheHalvesOfSplit;
 
 /// What an end can do.
 ///
@@ -262,11 +257,10 @@ impl Connection {
     pub(crate) fn with_trust(fd: OwnedFd, access: Access, trust: Trust) -> Result<Self> {
         let stream = Stream::new(fd).map_err(|errno| Error::os(errno, "connection"))?;
         Ok(Self {
-            _threads: Cell::new(TwoThreadsTakeTheHalvesOfSplit),
             stream: Listed::new(stream),
-            trust: Cell::new(trust),
-            receiving: Receiving::new(access != Access::Send),
-            sending: Sending::new(access != Access::Receive),
+            trust: OneThread::new(Cell::new(trust)),
+            receiving: OneThread::new(Receiving::new(access != Access::Send)),
+            sending: OneThread::new(Sending::new(access != Access::Receive)),
         })
     }
 

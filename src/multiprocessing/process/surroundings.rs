@@ -128,6 +128,10 @@ impl ProcessBuilder {
 
     /// Sets the child's working directory, as [`std::process::Command::current_dir`]. The child enters the directory
     /// with the rights of this process, before [`uid`](Self::uid) and [`gid`](Self::gid) take effect.
+    ///
+    /// A relative path begins at the working directory of this process. If that directory was removed, the start fails
+    /// with `ENOENT`, but not with [`Context::Forkserver`]: the child begins in the working directory of the server, and
+    /// a relative path begins there. Give an absolute path if the directory of this process may be removed.
     #[doc(alias = "chdir")]
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.surroundings.directory = Some(directory.as_ref().to_owned());
@@ -232,8 +236,8 @@ impl ProcessBuilder {
     ///
     /// Differs from Python, whose children have the parent's mask.
     #[doc(alias = "sigprocmask")]
-    pub fn signal_mask(mut self, blocked: SignalSet) -> Self {
-        self.surroundings.blocked = Some(blocked.iter().map(Signal::as_raw).collect());
+    pub fn signal_mask(mut self, blocked: impl Into<SignalSet>) -> Self {
+        self.surroundings.blocked = Some(blocked.into().iter().map(Signal::as_raw).collect());
         self
     }
 

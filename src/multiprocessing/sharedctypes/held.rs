@@ -3,12 +3,12 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use ossature_sys::scope::{NotOwner, Refused, Shared};
 use ossature_sys::sync::hold::Hold;
 use ossature_sys::sync::lock::{Guard, Lock};
+use ossature_sys::thread_bound::StaysInItsThread;
 
 use super::abandoned;
 use crate::error::Result;
@@ -157,7 +157,7 @@ pub struct OwnedGuard<V: Guarded> {
     value: Arc<V>,
     /// `None` only while it is dropped.
     hold: Option<Hold>,
-    stays: PhantomData<Rc<()>>,
+    stays: PhantomData<StaysInItsThread>,
 }
 
 impl<V: Guarded> OwnedGuard<V> {

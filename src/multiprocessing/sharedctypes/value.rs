@@ -20,6 +20,9 @@ use crate::multiprocessing::transfer::memory;
 /// and gives a guard that lends the data, [`try_lock`](Lock::try_lock) and [`lock_timeout`](Lock::lock_timeout) do so
 /// if they can. The methods here take and release the lock themselves, so two calls are two turns.
 ///
+/// A process gets a value as an argument, by [`try_clone`](Self::try_clone): `Process::spawn(task, (count.try_clone()?,))`.
+/// The task takes a `Value<T>`, not a reference.
+///
 /// Structs made with [`shareable!`](crate::sys::shareable) are placed by their `init`; those that are `plain`, like
 /// numbers, by themselves:
 ///

@@ -30,7 +30,12 @@ pub struct Task {
 /// [end with](crate::multiprocessing::Termination), a value, or a `Result` of a value. The path as it is written, behind that of the module, becomes the name of the task:
 /// two functions `square` of different modules are two tasks. It is a constant, made for a `static`.
 ///
-/// What cannot be a task does not compile: a closure that captures,
+/// What cannot be a task does not compile: a closure,
+/// ```compile_fail
+/// use ossature::multiprocessing::{Tasks, tasks};
+/// static TASKS: Tasks = tasks![|x: u32| println!("{x}")];
+/// ```
+/// the name of a closure that captures,
 /// ```compile_fail,E0277
 /// use ossature::multiprocessing::{Tasks, tasks};
 /// fn main() {
@@ -70,6 +75,19 @@ pub struct Task {
 /// ```
 #[macro_export]
 macro_rules! tasks {
+    // A closure behind any number of paths. The keyword `move` counts as the last path, because a path cannot begin with it.
+    ($($task:ident $(:: $part:ident)* $(::< $($type:ty),* >)?),* $(,)? | $($rest:tt)*) => {
+        $crate::tasks!(@closure)
+    };
+    ($($task:ident $(:: $part:ident)* $(::< $($type:ty),* >)?),* $(,)? || $($rest:tt)*) => {
+        $crate::tasks!(@closure)
+    };
+    (@closure) => {
+        ::core::compile_error!(
+            "a closure cannot stand in `tasks![..]`, because another process finds a task by its name; give it a name: a plain \
+             `fn`, which takes as arguments what the closure would capture"
+        )
+    };
     ($($task:path),* $(,)?) => {
         $crate::multiprocessing::Tasks::new(const { &[$(
             $crate::multiprocessing::tasks::Task::new(

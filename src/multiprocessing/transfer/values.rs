@@ -32,8 +32,8 @@ use serde::{Deserialize, Serialize};
     message = "`{Self}` cannot go to another process",
     label = "cannot go to another process",
     note = "a struct or enum of your own needs `#[derive(serde::Serialize, serde::Deserialize)]`",
-    note = "a file, socket or other descriptor goes as `Handle(..)`, `Arc<Mutex<T>>` as `Value<T>`, `&str` as `String`, a \
-            closure as the name of a plain `fn` in `tasks![..]`",
+    note = "a file, socket or other descriptor goes as `Handle(..)`, `Arc<Mutex<T>>` as `Value<T>`, `&str` as `String`, \
+            `&Value<T>` as `value.try_clone()?`, a closure as the name of a plain `fn` in `tasks![..]`",
     note = "a function that returns a `Result` whose error cannot go is started by `spawn_result`, which carries the error's text"
 )]
 pub trait Transfer: Serialize + DeserializeOwned {}

@@ -34,7 +34,7 @@ fn events() -> Result<()> {
     epoll.register(&reader, Interest::IN, PIPE)?;
     epoll.register(&counter, Interest::IN, COUNTER)?;
     epoll.register(&timer, Interest::IN, TIMER)?;
-    let wanted = SignalSet::from([Signal::USR1]);
+    let wanted = SignalSet::from(Signal::USR1);
     let _blocked = signal::block(wanted)?;
     let signals = SignalFd::new(wanted)?;
     epoll.register(&signals, Interest::IN, SIGNAL)?;

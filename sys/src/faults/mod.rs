@@ -33,6 +33,7 @@
 
 #[cfg(ossature_faults)]
 mod c;
+mod names;
 mod rule;
 pub mod sweep;
 mod traces;

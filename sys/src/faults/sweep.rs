@@ -25,6 +25,7 @@ use core::convert::Infallible;
 use core::fmt;
 use core::time::Duration;
 
+pub use super::names::Names;
 pub use super::traces::Left;
 
 use super::traces::{Scope, Traces};
@@ -89,6 +90,19 @@ pub struct Call {
 }
 
 /// Why a sweep ended early.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{errno::Errno, eventfd::EventFd, faults::sweep::{Failure, Names, Sweep}};
+///
+/// match Sweep::new(&[Errno::MFILE]).of("eventfd2").ignore_threads().run(|| EventFd::counter(0)) {
+///     Err(Failure::NotMet { name, met }) => {
+///         let met: Names = met;
+///         assert_eq!((name, &*met), ("eventfd2", "eventfd")); // the name of C's function
+///     }
+///     other => assert_eq!(other, Err(Failure::NotBuilt)),
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure<E> {
     /// The program is built without `--cfg ossature_faults`.
@@ -101,6 +115,13 @@ pub enum Failure<E> {
     Undisturbed(E),
     /// The operation makes no call that the hook can see.
     NoCall,
+    /// The operation makes calls, but none of the name that was [chosen](Sweep::of).
+    NotMet {
+        /// The chosen name.
+        name: &'static str,
+        /// The names of the calls that the operation makes.
+        met: Names,
+    },
     /// The operation made fewer calls than in the run before, so that there was no call to fail.
     Unsteady {
         /// The place of the call that was not made.
@@ -179,7 +200,8 @@ impl<'a> Sweep<'a> {
         after(None, Ok(answer.map_err(Failure::Undisturbed)?));
         self.compare(&before, None)?;
         if calls == 0 {
-            return Err(Failure::NoCall);
+            let met = self.names(&mut operation, &mut after)?;
+            return Err(if met.is_empty() { Failure::NoCall } else { Failure::NotMet { name: self.name, met } });
         }
         let mut swept = Swept { calls, ..Swept::default() };
         for nth in 1..=calls {
@@ -201,6 +223,26 @@ impl<'a> Sweep<'a> {
             }
         }
         Ok(swept)
+    }
+
+    /// The names of the calls of `operation`, from one undisturbed run for each call.
+    fn names<T, E>(
+        &self,
+        operation: &mut impl FnMut() -> core::result::Result<T, E>,
+        after: &mut impl FnMut(Option<Call>, core::result::Result<T, E>),
+    ) -> core::result::Result<Names, Failure<E>> {
+        let mut names = Names::NONE;
+        for nth in 1.. {
+            let rule = Rule::on("*", Fault::Count).nth(nth).arm().map_err(|_| Failure::NoRuleLeft)?;
+            let answer = operation();
+            let (hits, name) = (rule.hits(), rule.met());
+            drop(rule);
+            after(None, Ok(answer.map_err(Failure::Undisturbed)?));
+            if hits == 0 || !names.add(&name) {
+                break;
+            }
+        }
+        Ok(names)
     }
 
     /// Runs `operation` once, under the rules that are in force, and compares the process before and after.
@@ -262,6 +304,10 @@ impl<E: fmt::Debug> fmt::Display for Failure<E> {
             }
             Self::NoCall => f.write_str(
                 "the operation makes no call that can be made to fail: wrap its calls in ossature_sys::faults::call",
+            ),
+            Self::NotMet { name, met } => write!(
+                f,
+                "the operation makes no call named {name:?}, so nothing was tested: choose one of the names that it calls ({met})"
             ),
             Self::Unsteady { nth, calls } => {
                 write!(f, "the operation did not make call {nth} of {calls}: it must make the same calls in each run")

@@ -56,7 +56,7 @@ pub use rustix::process::{Pid, Resource, Rlimit, Signal};
 pub use at_exit::at_exit;
 pub use child::{Child, reap_any};
 pub use credentials::{Capabilities, Credentials, clear_dumpable, is_dumpable, set_dumpable, supplementary_groups};
-pub use exec::{Argument, Group, Inherit, Plan, Stage, StartError};
+pub use exec::{Argument, Group, Inherit, MissingEnd, Plan, Stage, StartError};
 pub use exit::{ExitStatus, exit};
 pub use fork::{ForkError, continue_in_child, fork, fork_unchecked, may_fork, prove_single_thread};
 pub use generation::generation;

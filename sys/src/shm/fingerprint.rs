@@ -175,21 +175,86 @@ impl<S> Fields<S> {
 #[derive(Clone, Copy, Debug)]
 pub struct PlainFields<S> {
     sum: usize,
+    /// The last field and where the field ends.
+    last: (&'static str, usize),
+    /// The first field with padding behind it, and the bytes of that padding.
+    padded: Option<(&'static str, usize)>,
     of: PhantomData<fn(&S)>,
 }
 
 impl<S> PlainFields<S> {
     /// No field yet.
-    pub const NONE: Self = Self { sum: 0, of: PhantomData };
+    pub const NONE: Self = Self { sum: 0, last: ("", 0), padded: None, of: PhantomData };
 
-    /// The next field.
+    /// The next field: its name, its offset, and a function from the struct to the field.
     #[must_use]
-    pub const fn with<F: Plain>(self, _field: fn(&S) -> &F) -> Self {
-        Self { sum: self.sum + size_of::<F>(), of: PhantomData }
+    pub const fn with<F: Plain>(self, name: &'static str, offset: usize, _field: fn(&S) -> &F) -> Self {
+        let (sum, last) = (self.sum + size_of::<F>(), (name, offset + size_of::<F>()));
+        Self { sum, last, padded: self.padded_before(offset), of: PhantomData }
     }
 
-    /// Fails to compile if the struct is larger than its fields.
+    const fn padded_before(&self, offset: usize) -> Option<(&'static str, usize)> {
+        let (name, end) = self.last;
+        if self.padded.is_none() && offset > end { Some((name, offset - end)) } else { self.padded }
+    }
+
+    /// Fails to compile if the struct is larger than its fields, with the name of a field that has padding behind it.
+    #[allow(clippy::panic, reason = "only the compiler runs this, and a panic is its error")]
     pub const fn check(self) {
-        assert!(self.sum == size_of::<S>(), "a plain struct has no padding");
+        if self.sum == size_of::<S>() {
+            return;
+        }
+        match self.padded_before(size_of::<S>()) {
+            Some((field, len)) => Text::new()
+                .text("a plain struct has no padding: behind the field `")
+                .text(field)
+                .text("` add a field `_pad: [u8; ")
+                .number(len)
+                .text("]` (or put the largest fields first, or leave out the word `plain`)")
+                .panic(),
+            None => panic!("a plain struct has no padding: its fields must fill it"),
+        }
+    }
+}
+
+/// The text of a compile error, put together by the compiler.
+struct Text {
+    bytes: [u8; 256],
+    len: usize,
+}
+
+#[allow(clippy::panic, clippy::indexing_slicing, reason = "only the compiler runs this, and a panic is its error")]
+impl Text {
+    const fn new() -> Self {
+        Self { bytes: [0; 256], len: 0 }
+    }
+
+    /// Adds a text, as far as there is room.
+    const fn text(mut self, text: &str) -> Self {
+        let mut rest = text.as_bytes();
+        while let [byte, left @ ..] = rest {
+            if self.len < self.bytes.len() {
+                self.bytes[self.len] = *byte;
+                self.len += 1;
+            }
+            rest = left;
+        }
+        self
+    }
+
+    const fn number(self, number: usize) -> Self {
+        let shorter = if number < 10 { self } else { self.number(number / 10) };
+        let digit = [b'0' + (number % 10) as u8];
+        match core::str::from_utf8(&digit) {
+            Ok(digit) => shorter.text(digit),
+            Err(_) => shorter,
+        }
+    }
+
+    const fn panic(&self) -> ! {
+        match core::str::from_utf8(self.bytes.split_at(self.len).0) {
+            Ok(text) => panic!("{}", text),
+            Err(_) => panic!("a plain struct has no padding"),
+        }
     }
 }

@@ -39,7 +39,8 @@ use crate::errno::Result;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot live in shared memory",
-    note = "numbers, atomics, arrays, `Racy` and the primitives in scope `Shared` can; make a struct of them with `shareable!`"
+    note = "numbers, atomics, arrays, `Racy` and the primitives in scope `Shared` can; make a struct of them with `shareable!`",
+    note = "use `u8` for a `bool` or a C-like enum, `u32` for a `char`, `sync::Lock<T, Shared>` for a `Mutex`"
 )]
 pub unsafe trait Shareable: Send + Sync + 'static {
     /// A digest of names, types, counts and offsets, by which two processes check that they mean the same layout. A
@@ -81,7 +82,7 @@ pub unsafe trait Shareable: Send + Sync + 'static {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be copied into shared memory as it is",
     note = "numbers and arrays of them can, and a struct of numbers without padding made with `shareable! {{ plain struct .. }}`",
-    note = "text is an array of bytes of a fixed length"
+    note = "use `u8` for a `bool` or a C-like enum, `u32` for a `char`; text is an array of bytes of a fixed length"
 )]
 pub unsafe trait Plain: Shareable + Copy {}
 
@@ -107,7 +108,9 @@ pub unsafe trait Plain: Shareable + Copy {}
     note = "numbers, atomics, arrays and the primitives in scope `Shared` can",
     note = "a struct of numbers without padding is declared by `shareable! {{ plain struct .. }}` and placed as it is; another \
             struct is declared by `shareable! {{ struct .. }}` and placed by its `init(..)`",
-    note = "text is an array of bytes of a fixed length; `String`, `Vec` and `Box` point into the memory of one process"
+    note = "text is an array of bytes of a fixed length; `String`, `Vec` and `Box` point into the memory of one process",
+    note = "use `u8` for a `bool` or a C-like enum, `u32` for a `char`, `sync::Lock<T, Shared>` for a `Mutex`; a `Value` and an \
+            `Array` have a lock already, and `CodedValue` chooses its type at run time"
 )]
 pub unsafe trait Init<T> {
     /// Writes the value.
@@ -428,7 +431,13 @@ macro_rules! shareable {
         }
         // SAFETY: every field is Plain, and there is no padding: the sizes add up, which is checked.
         unsafe impl $crate::shm::Plain for $name {}
-        const _: () = $crate::shm::PlainFields::<$name>::NONE$(.with(|whole: &$name| &whole.$field))+.check();
+        const _: () = $crate::shm::PlainFields::<$name>::NONE
+            $(.with(
+                ::core::stringify!($field),
+                ::core::mem::offset_of!($name, $field),
+                |whole: &$name| &whole.$field,
+            ))+
+            .check();
     };
     (
         $(#[$meta:meta])*

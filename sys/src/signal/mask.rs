@@ -8,7 +8,7 @@ use core::ptr;
 use super::SignalSet;
 use crate::errno::Result;
 use crate::raw;
-use crate::thread_bound::GuardStaysInItsThread;
+use crate::thread_bound::StaysInItsThread;
 
 /// `pthread_sigmask(SIG_BLOCK, NULL, &mask)`: the signals that are blocked in this thread.
 ///
@@ -35,8 +35,8 @@ pub fn mask() -> Result<SignalSet> {
 /// None that the system documents; the fault hook may give one.
 #[doc(alias = "SIG_BLOCK")]
 #[doc(alias = "signal.pthread_sigmask")]
-pub fn block(set: SignalSet) -> Result<Masked> {
-    Masked::by(libc::SIG_BLOCK, set)
+pub fn block(set: impl Into<SignalSet>) -> Result<Masked> {
+    Masked::by(libc::SIG_BLOCK, set.into())
 }
 
 /// `pthread_sigmask(SIG_UNBLOCK, set, &before)`: lets these through, until the answer is dropped.
@@ -49,8 +49,8 @@ pub fn block(set: SignalSet) -> Result<Masked> {
 /// # Examples
 /// See the example of [`Masked`].
 #[doc(alias = "SIG_UNBLOCK")]
-pub fn unblock(set: SignalSet) -> Result<Masked> {
-    Masked::by(libc::SIG_UNBLOCK, set)
+pub fn unblock(set: impl Into<SignalSet>) -> Result<Masked> {
+    Masked::by(libc::SIG_UNBLOCK, set.into())
 }
 
 /// `pthread_sigmask(SIG_SETMASK, set, &before)`: holds back exactly these, until the answer is dropped.
@@ -61,8 +61,8 @@ pub fn unblock(set: SignalSet) -> Result<Masked> {
 /// # Examples
 /// See the example of [`Masked`].
 #[doc(alias = "SIG_SETMASK")]
-pub fn set_mask(set: SignalSet) -> Result<Masked> {
-    Masked::by(libc::SIG_SETMASK, set)
+pub fn set_mask(set: impl Into<SignalSet>) -> Result<Masked> {
+    Masked::by(libc::SIG_SETMASK, set.into())
 }
 
 /// `sigpending(&set)`: the blocked signals that were sent to this thread or to the process and that nobody took yet.
@@ -73,13 +73,12 @@ pub fn set_mask(set: SignalSet) -> Result<Masked> {
 /// # Examples
 /// ```
 /// use core::time::Duration;
-/// use ossature_sys::signal::{self, Signal, SignalSet};
+/// use ossature_sys::signal::{self, Signal};
 ///
-/// let set = SignalSet::from([Signal::USR1]);
-/// let _blocked = signal::block(set)?;
+/// let _blocked = signal::block(Signal::USR1)?;
 /// signal::raise(Signal::USR1)?;
 /// assert!(signal::pending()?.contains(Signal::USR1));
-/// signal::wait(set, Duration::from_secs(5))?; // takes it
+/// signal::wait(Signal::USR1, Duration::from_secs(5))?; // takes it
 /// assert!(signal::pending()?.is_empty());
 /// # Ok::<(), ossature_sys::errno::Errno>(())
 /// ```
@@ -101,7 +100,7 @@ pub fn pending() -> Result<SignalSet> {
 /// ```
 /// use ossature_sys::signal::{self, Signal, SignalSet};
 ///
-/// let set = SignalSet::from([Signal::USR1]);
+/// let set = SignalSet::from(Signal::USR1);
 /// let blocked = signal::block(set)?;
 /// assert!(!blocked.before().contains(Signal::USR1) && signal::mask()?.contains(Signal::USR1));
 /// drop(blocked); // the former mask is back
@@ -114,7 +113,7 @@ pub fn pending() -> Result<SignalSet> {
 #[must_use = "dropping this puts the former mask back"]
 pub struct Masked {
     before: libc::sigset_t,
-    this_thread: PhantomData<*const GuardStaysInItsThread>,
+    this_thread: PhantomData<StaysInItsThread>,
 }
 
 impl Masked {

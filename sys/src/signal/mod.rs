@@ -15,7 +15,7 @@
 //! use core::time::Duration;
 //! use ossature_sys::signal::{self, Signal, SignalSet};
 //!
-//! let hup = SignalSet::from([Signal::HUP]);
+//! let hup = SignalSet::from(Signal::HUP);
 //! let _blocked = signal::block(hup)?;
 //! signal::raise(Signal::HUP)?;
 //! let info = signal::wait(hup, Duration::from_secs(5))?.expect("it is pending");
@@ -99,7 +99,7 @@ pub fn realtime(n: u8) -> Option<Signal> {
 /// use core::time::Duration;
 /// use ossature_sys::{process, sched, signal::{self, Signal, SignalSet}};
 ///
-/// let set = SignalSet::from([Signal::USR1]);
+/// let set = SignalSet::from(Signal::USR1);
 /// let _blocked = signal::block(set)?;
 /// signal::queue(sched::thread_id(), Signal::USR1, 7)?;
 /// let info = signal::wait(set, Duration::from_secs(5))?.expect("it was queued");
@@ -174,9 +174,9 @@ const LONGEST: Duration = Duration::from_secs(1 << 30);
 /// `EINVAL` for a deadline that the kernel cannot represent, which this crate never makes.
 #[doc(alias = "sigtimedwait")]
 #[doc(alias = "sigwaitinfo")]
-pub fn wait(set: SignalSet, timeout: impl Into<Deadline>) -> Result<Option<Info>> {
+pub fn wait(set: impl Into<SignalSet>, timeout: impl Into<Deadline>) -> Result<Option<Info>> {
     let deadline = timeout.into();
-    let set = set.to_c();
+    let set = set.into().to_c();
     loop {
         let slice = deadline.remaining().map(|left| c_timespec(left.min(LONGEST)));
         match wait_once(&set, slice.as_ref()) {

@@ -29,7 +29,7 @@ pub fn raise(signal: Signal) -> Result<()> {
 /// use core::time::Duration;
 /// use ossature_sys::{sched, signal::{self, Signal, SignalSet}};
 ///
-/// let set = SignalSet::from([Signal::USR1]);
+/// let set = SignalSet::from(Signal::USR1);
 /// let _blocked = signal::block(set)?;
 /// signal::send(sched::thread_id(), Signal::USR1)?;
 /// let info = signal::wait(set, Duration::from_secs(5))?.expect("it was sent");
@@ -59,7 +59,7 @@ pub fn send(thread: Pid, signal: Signal) -> Result<()> {
 /// use core::time::Duration;
 /// use ossature_sys::{sched, signal::{self, Signal, SignalSet}};
 ///
-/// let set = SignalSet::from([Signal::USR1]);
+/// let set = SignalSet::from(Signal::USR1);
 /// let _blocked = signal::block(set)?;
 /// signal::queue(sched::thread_id(), Signal::USR1, 42)?;
 /// let info = signal::wait(set, Duration::from_secs(5))?.expect("it was queued");

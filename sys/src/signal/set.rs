@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use super::numbered;
 
-/// A set of signals, as one word.
+/// A set of signals, as one word. Functions that ask for a set take one signal or an array of signals as well.
 ///
 /// ```
 /// use ossature_sys::signal::{Signal, SignalSet};
@@ -21,7 +21,7 @@ use super::numbered;
 /// ```
 /// use ossature_sys::signal::{Signal, SignalSet, Signals};
 ///
-/// let ends = SignalSet::EMPTY.with(Signal::INT).union(SignalSet::from([Signal::TERM]));
+/// let ends = SignalSet::EMPTY.with(Signal::INT).union(SignalSet::from(Signal::TERM));
 /// assert!(!ends.is_empty() && ends.without(Signal::INT).without(Signal::TERM).is_empty());
 /// let members: Signals = ends.iter();
 /// assert_eq!(members.collect::<SignalSet>(), ends);
@@ -121,6 +121,12 @@ impl Iterator for Signals {
             }
         }
         None
+    }
+}
+
+impl From<Signal> for SignalSet {
+    fn from(signal: Signal) -> Self {
+        Self::EMPTY.with(signal)
     }
 }
 

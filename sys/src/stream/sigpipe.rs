@@ -63,7 +63,7 @@ pub(super) fn write(fd: BorrowedFd<'_>, parts: &[IoSlice<'_>], lacks_nosignal: &
 
 #[cold]
 fn write_with_sigpipe_blocked(fd: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> Result<usize> {
-    let broken = SignalSet::from([Signal::PIPE]);
+    let broken = SignalSet::from(Signal::PIPE);
     let masked = signal::block(broken)?;
     // A signal that was pending before stays for the code that blocked it. An unblocked signal cannot be pending.
     let was_pending = masked.before().contains(Signal::PIPE) && signal::pending()?.contains(Signal::PIPE);

@@ -70,7 +70,7 @@ use crate::sync::condition::Held;
 use crate::sync::handoff::HandoffLock;
 use crate::sync::lock::Lock;
 use crate::sync::rlock::RLock;
-use crate::thread_bound::GuardStaysInItsThread;
+use crate::thread_bound::StaysInItsThread;
 
 /// What `Lock` and `RLock` have.
 macro_rules! acquire {
@@ -207,7 +207,7 @@ impl<S: Scope> RLock<(), S> {
 pub struct ByName<'l, L: ?Sized> {
     lock: &'l L,
     /// Raw pointers are not Send, so neither is the hold.
-    stays: PhantomData<*const GuardStaysInItsThread>,
+    stays: PhantomData<StaysInItsThread>,
 }
 
 impl<L: ?Sized> fmt::Debug for ByName<'_, L> {

@@ -85,7 +85,7 @@ use crate::shm::{Fingerprint, Init, Nodes, Shareable};
 use crate::sync::condition::Held;
 use crate::sync::local::LocalLock;
 use crate::sync::shared::SharedLock;
-use crate::thread_bound::GuardStaysInItsThread;
+use crate::thread_bound::StaysInItsThread;
 
 /// Data that one taker at a time may use.
 ///
@@ -402,7 +402,7 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for Lock<T, S> {
 pub struct Guard<'l, T: ?Sized, S: Scope = Private> {
     pub(super) lock: &'l Lock<T, S>,
     /// Raw pointers are not Send, so neither is the guard.
-    stays: PhantomData<*const GuardStaysInItsThread>,
+    stays: PhantomData<StaysInItsThread>,
 }
 
 // SAFETY: a shared guard lends `&T`, and lets others ask the lock, which may itself be bound to its thread.

@@ -54,7 +54,7 @@ use crate::sync::condition::Held;
 use crate::sync::local::LocalLock;
 use crate::sync::shared::SharedLock;
 use crate::sync::thread_number;
-use crate::thread_bound::GuardStaysInItsThread;
+use crate::thread_bound::StaysInItsThread;
 
 /// The raw lock of threads that knows its holder, by the number (see `thread_number`) of the holder's thread.
 ///
@@ -405,7 +405,7 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for RLock<T, S> {
 pub struct RLockGuard<'l, T: ?Sized, S: Scope = Private> {
     lock: &'l RLock<T, S>,
     /// Raw pointers are not Send, so neither is the guard.
-    stays: PhantomData<*const GuardStaysInItsThread>,
+    stays: PhantomData<StaysInItsThread>,
 }
 
 // SAFETY: a shared guard lends `&T`, and lets others ask the lock, which may itself be bound to its thread.

@@ -53,10 +53,7 @@ fn a_sweep_says_why_it_ended() {
     let _alone = alone();
     let sweep = Sweep::new(&[Errno::IO]).ignore_threads();
     assert_eq!(sweep.run(|| Ok::<_, ()>(())), Err(Failure::NoCall));
-    assert_eq!(
-        sweep.of("other").run(wrapper).unwrap_err().to_string().split(':').next(),
-        Some("the operation makes no call that can be made to fail")
-    );
+    assert!(sweep.run(|| Ok::<_, ()>(())).unwrap_err().to_string().contains("wrap its calls in"));
     assert_eq!(sweep.run(|| Err::<(), _>(3)), Err(Failure::Undisturbed(3)));
     let mut runs = 0;
     let fewer = || {
@@ -69,6 +66,32 @@ fn a_sweep_says_why_it_ended() {
     drop(rules);
     let swept = sweep.run(|| wrapper().or(Ok::<_, io::Error>(0))).unwrap();
     assert_eq!((swept.calls, swept.refused, swept.survived), (1, 0, 1));
+}
+
+#[test]
+fn a_sweep_of_a_name_that_is_never_called_names_the_calls_that_are() {
+    let _alone = alone();
+    let mut seen = 0;
+    let both = || wrapper().and_then(|_| faults::call::<_, io::Error>("second", || Ok(7))).and_then(|_| wrapper());
+    let sweep = Sweep::new(&[Errno::IO]).ignore_threads().of("wraped");
+    let failure = sweep.run_with(both, |_, answer| seen += u32::from(answer.is_ok())).unwrap_err();
+    assert_eq!(
+        failure.to_string(),
+        "the operation makes no call named \"wraped\", so nothing was tested: choose one of the names that it calls (wrapped, \
+         second)"
+    );
+    assert_eq!(seen, 2 + 4, "each answer was handed on");
+    let names = [
+        "one_call_of_twenty_one",
+        "two_calls_of_twenty_two",
+        "three_calls_of_twenty_four",
+        "four",
+        "a_fifth_call_of_many",
+    ];
+    let many = || names.iter().try_for_each(|name| faults::call::<_, Errno>(name, || Ok(())));
+    let Err(Failure::NotMet { met, .. }) = sweep.run(many) else { panic!("another failure") };
+    assert_eq!(&*met, "one_call_of_twenty_one, two_calls_of_twenty_two, three_calls_of_twenty_four, four, ..");
+    assert_eq!(sweep.run(|| Ok::<_, ()>(())), Err(Failure::NoCall));
 }
 
 // SAFETY: as `include/ossature_faults.h` declares them.

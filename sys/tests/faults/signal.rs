@@ -22,7 +22,7 @@ fn everything_about_a_signal_ends_and_leaves_the_mask_as_it_was() {
     let outer = block(set).unwrap();
     let before = mask().unwrap();
     sweep("signal", &["sigtimedwait"], || {
-        let _guard = block(SignalSet::from([Signal::HUP]))?;
+        let _guard = block(Signal::HUP)?;
         raise(signal)?;
         queue(this_thread(), signal, 1)?;
         send(this_thread(), signal)?;
@@ -39,7 +39,7 @@ fn everything_about_a_signal_ends_and_leaves_the_mask_as_it_was() {
 #[test]
 fn refusals_come_back() {
     let _alone = alone();
-    let set = SignalSet::from([Signal::USR1]);
+    let set = SignalSet::from(Signal::USR1);
     fails_with("pthread_sigmask", Errno::INVAL, || block(set).map(drop));
     fails_with("sigtimedwait", Errno::INVAL, || wait(set, Duration::from_secs(60)));
     fails_with("rt_tgsigqueueinfo", Errno::AGAIN, || queue(this_thread(), Signal::USR1, 1));

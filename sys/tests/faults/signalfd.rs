@@ -15,7 +15,7 @@ const SPAN: Duration = Duration::from_millis(3);
 
 #[test]
 fn everything_about_a_signalfd_ends_and_leaks_nothing() {
-    let set = SignalSet::from([Signal::USR2]);
+    let set = SignalSet::from(Signal::USR2);
     sweep("signalfd", &["read", "ppoll"], || {
         let signals = SignalFd::new(SignalSet::EMPTY)?;
         signals.set(set)?;
@@ -27,7 +27,7 @@ fn everything_about_a_signalfd_ends_and_leaks_nothing() {
 #[test]
 fn refusals_come_back() {
     let _alone = alone();
-    let set = SignalSet::from([Signal::USR2]);
+    let set = SignalSet::from(Signal::USR2);
     for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
         fails_with("signalfd", errno, || SignalFd::new(set));
     }
@@ -38,7 +38,7 @@ fn refusals_come_back() {
 #[test]
 fn shortened_read_still_takes_a_whole_signal() {
     let _alone = alone();
-    let set = SignalSet::from([Signal::USR2]);
+    let set = SignalSet::from(Signal::USR2);
     let _guard = block(set).unwrap();
     let signals = SignalFd::new(set).unwrap();
     raise(Signal::USR2).unwrap();
@@ -50,7 +50,7 @@ fn shortened_read_still_takes_a_whole_signal() {
 #[test]
 fn interrupted_calls_are_made_again_and_looking_now_never_sleeps() {
     let _alone = alone();
-    let signals = SignalFd::new(SignalSet::from([Signal::USR2])).unwrap();
+    let signals = SignalFd::new(Signal::USR2).unwrap();
     survives("read", Errno::INTR, || signals.read(&mut [MaybeUninit::uninit()], Deadline::NOW).map(drop));
     survives("ppoll", Errno::INTR, || signals.read(&mut [MaybeUninit::uninit()], SPAN).map(drop));
     let sleeps = Rule::on("ppoll", Fault::Count).arm().unwrap();

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd};
 
 use ossature_sys::errno::Errno;
 use ossature_sys::process::{
-    self, Argument, ExitStatus, Group, Identity, Inherit, Pid, Plan, Resource, Rlimit, Signal, Stage, fork,
+    self, Argument, ExitStatus, Group, Identity, Inherit, MissingEnd, Pid, Plan, Resource, Rlimit, Signal, Stage, fork,
 };
 
 use crate::harness::{Test, pipe};
@@ -110,11 +110,14 @@ fn each_step_that_fails_is_named() {
 }
 
 fn list_without_its_end_is_refused() {
-    assert_eq!(Plan::new(SH, &[]).unwrap_err(), Errno::INVAL);
-    assert_eq!(Plan::new(SH, &[Argument::new(c"sh")]).unwrap_err(), Errno::INVAL);
+    assert_eq!(Plan::new(SH, &[]).unwrap_err(), MissingEnd);
+    let error = Plan::new(SH, &[Argument::new(c"sh")]).unwrap_err();
+    assert!(error.to_string().contains("does not end with `Argument::END`: add it as the last element"), "{error}");
+    assert_eq!(Errno::from(error), Errno::INVAL);
+    assert_eq!(Plan::of_image(&std::io::stdin(), &[Argument::new(c"sh")]).unwrap_err(), MissingEnd);
     let arguments = [Argument::END];
     let plan = Plan::new(SH, &arguments).unwrap();
-    assert_eq!(plan.environment(&[Argument::new(c"A=1")]).unwrap_err(), Errno::INVAL);
+    assert_eq!(plan.environment(&[Argument::new(c"A=1")]).unwrap_err(), MissingEnd);
 }
 
 fn list_is_written_into_the_callers_slots() {
@@ -262,8 +265,7 @@ fn signals_are_blocked_and_defaulted() {
     // Rust ignores SIGPIPE; nothing is blocked here.
     let (blocked, ignored) = status(|plan| plan);
     assert_eq!((blocked, ignored & bit(Signal::PIPE)), (0, bit(Signal::PIPE)));
-    let (blocked, ignored) =
-        status(|plan| plan.default_signals().blocked_signals([Signal::USR1, Signal::TERM].into_iter().collect()));
+    let (blocked, ignored) = status(|plan| plan.default_signals().blocked_signals([Signal::USR1, Signal::TERM]));
     // Libc keeps signals 32 to 34 to itself.
     assert_eq!((blocked, ignored & !(7 << 31)), (bit(Signal::USR1) | bit(Signal::TERM), 0));
 }

@@ -40,7 +40,7 @@ fn set_holds_what_was_put_in() {
     assert!(!set.contains(Signal::INT));
     assert_eq!(set.without(Signal::HUP), SignalSet::EMPTY.with(Signal::TERM));
     assert!(set.without(Signal::HUP).without(Signal::TERM).is_empty());
-    assert_eq!(set.union(SignalSet::from([Signal::INT])).iter().count(), 3);
+    assert_eq!(set.union(SignalSet::from(Signal::INT)).iter().count(), 3);
     assert!(SignalSet::FULL.contains(realtime(3).unwrap()));
     assert!(SignalSet::FULL.iter().all(|signal| numbered(signal.as_raw()) == Some(signal)));
 }
@@ -49,16 +49,16 @@ fn set_holds_what_was_put_in() {
 fn mask_is_put_back_when_the_guard_goes() {
     let before = mask().unwrap();
     assert!(!before.contains(Signal::USR2));
-    let outer = block(SignalSet::from([Signal::USR2])).unwrap();
+    let outer = block(Signal::USR2).unwrap();
     assert_eq!(outer.before(), before);
     {
-        let _inner = unblock(SignalSet::from([Signal::USR2])).unwrap();
+        let _inner = unblock(Signal::USR2).unwrap();
         assert!(!mask().unwrap().contains(Signal::USR2));
     }
     assert!(mask().unwrap().contains(Signal::USR2));
     {
-        let _exactly = set_mask(SignalSet::from([Signal::HUP])).unwrap();
-        assert_eq!(mask().unwrap(), SignalSet::from([Signal::HUP]));
+        let _exactly = set_mask(Signal::HUP).unwrap();
+        assert_eq!(mask().unwrap(), SignalSet::from(Signal::HUP));
     }
     drop(outer);
     assert_eq!(mask().unwrap(), before);
@@ -67,7 +67,7 @@ fn mask_is_put_back_when_the_guard_goes() {
 #[test]
 fn kept_mask_stays() {
     thread::spawn(|| {
-        block(SignalSet::from([Signal::HUP])).unwrap().keep();
+        block(Signal::HUP).unwrap().keep();
         assert!(mask().unwrap().contains(Signal::HUP));
     })
     .join()
@@ -84,7 +84,7 @@ fn blocking_everything_spares_what_cannot_be_blocked() {
 
 #[test]
 fn blocked_signal_is_pending_until_it_is_taken() {
-    let set = SignalSet::from([Signal::USR1]);
+    let set = SignalSet::from(Signal::USR1);
     let _guard = block(set).unwrap();
     assert!(!pending().unwrap().contains(Signal::USR1));
     raise(Signal::USR1).unwrap();
@@ -134,7 +134,7 @@ fn sender_that_lies_about_itself_is_no_sender() {
 
 #[test]
 fn usual_signals_are_merged_while_they_wait() {
-    let set = SignalSet::from([Signal::USR1]);
+    let set = SignalSet::from(Signal::USR1);
     let _guard = block(set).unwrap();
     raise(Signal::USR1).unwrap();
     raise(Signal::USR1).unwrap();

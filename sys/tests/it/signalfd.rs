@@ -70,7 +70,7 @@ fn one_signal_is_read_without_a_buffer() {
 
 #[test]
 fn buffer_without_room_takes_nothing() {
-    let set = SignalSet::from([Signal::USR1]);
+    let set = SignalSet::from(Signal::USR1);
     let _guard = block(set).unwrap();
     let signals = SignalFd::new(set).unwrap();
     raise(Signal::USR1).unwrap();
@@ -82,7 +82,7 @@ fn buffer_without_room_takes_nothing() {
 fn set_can_be_changed() {
     let both = SignalSet::from([Signal::USR1, Signal::USR2]);
     let _guard = block(both).unwrap();
-    let signals = SignalFd::new(SignalSet::from([Signal::USR1])).unwrap();
+    let signals = SignalFd::new(Signal::USR1).unwrap();
     raise(Signal::USR2).unwrap();
     assert!(signals.read(&mut buffer::<1>(), Deadline::NOW).unwrap().is_empty());
     signals.set(both).unwrap();
@@ -91,7 +91,7 @@ fn set_can_be_changed() {
 
 #[test]
 fn reading_ends_at_the_deadline_and_not_before() {
-    let signals = SignalFd::new(SignalSet::from([Signal::USR1])).unwrap();
+    let signals = SignalFd::new(Signal::USR1).unwrap();
     assert!(soon(|| signals.read(&mut buffer::<1>(), Deadline::NOW).map(<[_]>::len)).unwrap() == 0);
     let span = Duration::from_millis(20);
     let start = Instant::now();
@@ -101,7 +101,7 @@ fn reading_ends_at_the_deadline_and_not_before() {
 
 #[test]
 fn other_signals_neither_shorten_nor_prolong_the_wait() {
-    let signals = SignalFd::new(SignalSet::from([Signal::USR1])).unwrap();
+    let signals = SignalFd::new(Signal::USR1).unwrap();
     assert_eq!(keeps_its_deadline(|span| signals.read(&mut buffer::<1>(), span).map(<[_]>::len)), Ok(0));
 }
 

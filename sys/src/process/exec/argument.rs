@@ -74,9 +74,41 @@ impl fmt::Debug for Argument<'_> {
 }
 
 /// `list`, if it ends as exec needs it.
-pub(super) fn ended<'a>(list: &'a [Argument<'a>]) -> Result<&'a [Argument<'a>]> {
+pub(super) fn ended<'a>(list: &'a [Argument<'a>]) -> core::result::Result<&'a [Argument<'a>], MissingEnd> {
     match list.last() {
         Some(Argument(None, _)) => Ok(list),
-        _ => Err(Errno::INVAL),
+        _ => Err(MissingEnd),
+    }
+}
+
+/// The last element of an argument list or of an environment is not [`Argument::END`]. As an [`Errno`] it is `EINVAL`.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::process::{Argument, MissingEnd, Plan};
+///
+/// let mut arguments = vec![Argument::new(c"true")];
+/// assert_eq!(Plan::new(c"/bin/true", &arguments).err(), Some(MissingEnd));
+/// arguments.push(Argument::END);
+/// assert!(Plan::new(c"/bin/true", &arguments)?.start()?.wait()?.success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MissingEnd;
+
+impl fmt::Display for MissingEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a list of arguments or environment variables does not end with `Argument::END`: add it as the last element, or \
+             make the list by `Argument::list`",
+        )
+    }
+}
+
+impl core::error::Error for MissingEnd {}
+
+impl From<MissingEnd> for Errno {
+    fn from(_: MissingEnd) -> Self {
+        Self::INVAL
     }
 }

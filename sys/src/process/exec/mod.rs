@@ -7,13 +7,14 @@ mod steps;
 
 use core::cell::Cell;
 use core::ffi::{CStr, c_char};
+use core::result::Result as Outcome;
 
 use super::{Identity, Pid, Resource, Rlimit, Signal};
 use crate::errno::{Errno, Result};
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use crate::signal::SignalSet;
 
-pub use argument::Argument;
+pub use argument::{Argument, MissingEnd};
 pub use error::{Stage, StartError};
 
 /// What a new program shall be: image, arguments, environment, descriptors, and the state of its process.
@@ -181,8 +182,8 @@ impl<'a> Plan<'a> {
     /// A plan to run the file `program` with `arguments`, the first of which is the program's name for itself.
     ///
     /// # Errors
-    /// `EINVAL` when the last of `arguments` is not [`Argument::END`].
-    pub fn new(program: &'a CStr, arguments: &'a [Argument<'a>]) -> Result<Self> {
+    /// [`MissingEnd`] when the last of `arguments` is not [`Argument::END`].
+    pub fn new(program: &'a CStr, arguments: &'a [Argument<'a>]) -> Outcome<Self, MissingEnd> {
         Self::of(Program::Path(program), arguments)
     }
 
@@ -204,11 +205,11 @@ impl<'a> Plan<'a> {
     /// ```
     #[doc(alias = "fexecve")]
     #[doc(alias = "execveat")]
-    pub fn of_image<F: AsFd>(image: &'a F, arguments: &'a [Argument<'a>]) -> Result<Self> {
+    pub fn of_image<F: AsFd>(image: &'a F, arguments: &'a [Argument<'a>]) -> Outcome<Self, MissingEnd> {
         Self::of(Program::Image(image.as_fd()), arguments)
     }
 
-    fn of(program: Program<'a>, arguments: &'a [Argument<'a>]) -> Result<Self> {
+    fn of(program: Program<'a>, arguments: &'a [Argument<'a>]) -> Outcome<Self, MissingEnd> {
         Ok(Self {
             program,
             arguments: argument::ended(arguments)?,
@@ -232,8 +233,8 @@ impl<'a> Plan<'a> {
     /// The environment, as `NAME=value`; this process's when not given.
     ///
     /// # Errors
-    /// `EINVAL` when the last of `environment` is not [`Argument::END`].
-    pub fn environment(self, environment: &'a [Argument<'a>]) -> Result<Self> {
+    /// [`MissingEnd`] when the last of `environment` is not [`Argument::END`].
+    pub fn environment(self, environment: &'a [Argument<'a>]) -> Outcome<Self, MissingEnd> {
         Ok(Self { environment: Some(argument::ended(environment)?), ..self })
     }
 
@@ -295,8 +296,8 @@ impl<'a> Plan<'a> {
 
     /// Blocks exactly these signals in the program; the set of the calling thread when not given.
     #[doc(alias = "sigprocmask")]
-    pub fn blocked_signals(self, signals: SignalSet) -> Self {
-        Self { blocked: Some(signals), ..self }
+    pub fn blocked_signals(self, signals: impl Into<SignalSet>) -> Self {
+        Self { blocked: Some(signals.into()), ..self }
     }
 
     /// Gives ignored signals their default action too. Rust programs ignore `SIGPIPE`, which most others do not expect to

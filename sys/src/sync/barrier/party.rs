@@ -7,7 +7,7 @@ use core::ops::Deref;
 use crate::scope::{Private, Scope};
 use crate::sync::barrier::Barrier;
 use crate::sync::roster::Roster;
-use crate::thread_bound::GuardStaysInItsThread;
+use crate::thread_bound::StaysInItsThread;
 
 /// A thread's enrolment at a barrier; dropping it ends it, and the others wait on for somebody else. It lends the barrier.
 ///
@@ -44,7 +44,7 @@ pub struct Party<'b, S: Scope = Private> {
     /// In which process it was made.
     pub(super) forks: u32,
     /// Raw pointers are not Send, so neither is the party.
-    pub(super) stays: PhantomData<*const GuardStaysInItsThread>,
+    pub(super) stays: PhantomData<StaysInItsThread>,
 }
 
 impl<S: Scope> Deref for Party<'_, S> {
