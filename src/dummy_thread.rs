@@ -1,5 +1,5 @@
-//! [`thread`](crate::thread) without threads: what is started runs at once, inside the call. Python's `dummy_thread`, called
-//! `_dummy_thread` from 3.0 on.
+//! [`thread`](crate::thread) without threads: what is started runs at once, inside the call. Python's `dummy_thread`,
+//! called `_dummy_thread` from 3.0 on.
 //!
 //! ```
 //! use ossature::dummy_thread as thread;
@@ -13,8 +13,8 @@
 //! ```
 //!
 //! **Nothing lies and nothing hangs.** Where Python's says that a taken lock was acquired, this one says
-//! [`WouldDeadlock`](ossature_sys::scope::Refused::WouldDeadlock): nobody else runs who could release it. A wait with a time
-//! limit answers at once, since nothing can happen meanwhile.
+//! [`WouldDeadlock`](ossature_sys::scope::Refused::WouldDeadlock): nobody else runs who could release it. A wait with a
+//! time limit answers at once, since nothing can happen meanwhile.
 //!
 //! Each thread of the system has a world of its own here; they do not hear of each other.
 //!
@@ -55,8 +55,8 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(1 << 31);
 /// ```
 pub type LockType = handoff::HandoffLock<Local>;
 
-/// A lock that may be taken again by who has it, which here is everybody. Each level is a guard, so none can be released
-/// too often.
+/// A lock that may be taken again by who has it, which here is everybody. Each level is a guard, so none can be
+/// released too often.
 ///
 /// # Examples
 /// See the example of [`LockType`].
@@ -71,8 +71,8 @@ thread_local! {
 /// Runs `body` before it returns. A panic is reported by the process's panic hook and goes no further; [`exit`] ends
 /// `body` and is not reported.
 ///
-/// Differs from Python: answers with the number as [`thread::start_new_thread`](crate::thread::start_new_thread) does. `body`
-/// may borrow and need not be `Send`.
+/// Differs from Python: answers with the number as [`thread::start_new_thread`](crate::thread::start_new_thread) does.
+/// `body` may borrow and need not be `Send`.
 ///
 /// # Errors
 /// [`ErrorKind::Interrupted`] when [`interrupt_main`] was called during the run, which went on to its end.

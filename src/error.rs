@@ -49,8 +49,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum ErrorKind {
     /// The kernel said no, or would have; [`Error::errno`] says how.
     Os,
-    /// An operation of [`std::io`] failed without a number of the kernel: text that is not UTF-8, a file that ended early.
-    /// The [source](std::error::Error::source) is the [`io::Error`].
+    /// An operation of [`std::io`] failed without a number of the kernel: text that is not UTF-8, a file that ended
+    /// early. The [source](std::error::Error::source) is the [`io::Error`].
     Io,
     /// An argument that no call could make sense of.
     InvalidInput,
@@ -90,13 +90,15 @@ pub enum ErrorKind {
     NoResult,
     /// This backend or this system cannot do it, whatever the arguments.
     Unsupported,
-    /// The other side has closed the connection, and nothing is left to receive (Python's `EOFError`); or it is closed here.
+    /// The other side has closed the connection, and nothing is left to receive (Python's `EOFError`); or it is closed
+    /// here.
     Closed,
     /// The bytes do not say what was expected: truncated, of another type, or not of this format.
     Decode,
     /// The other side does not know the key, or did not follow the handshake (Python's `AuthenticationError`).
     Auth,
-    /// A message longer than the receiver allows (Python's "bad message length"), or than its buffer (`BufferTooShort`).
+    /// A message longer than the receiver allows (Python's "bad message length"), or than its buffer
+    /// (`BufferTooShort`).
     TooLong,
     /// The function stands in no table of tasks that was given to `freeze_support`, or that was not called.
     #[doc(alias = "Unregistered")]
@@ -204,9 +206,9 @@ impl Error {
         self.0.errno
     }
 
-    /// How the new process ended, for [`ErrorKind::StartFailed`]: by itself, or killed because it did not answer in time.
-    /// For a process that was joined for its value and returned none, how that process ended.
-    /// `None` if there was no process, or if this process did not see the end.
+    /// How the new process ended, for [`ErrorKind::StartFailed`]: by itself, or killed because it did not answer in
+    /// time. For a process that was joined for its value and returned none, how that process ended. `None` if there was
+    /// no process, or if this process did not see the end.
     ///
     /// # Examples
     /// ```standalone_crate
@@ -263,8 +265,8 @@ impl From<Infallible> for Error {
     }
 }
 
-/// [`ErrorKind::Os`] with the kernel's number, or [`ErrorKind::Io`] without a number. An [`Error`] of this crate that had become
-/// an [`io::Error`] comes back as it was.
+/// [`ErrorKind::Os`] with the kernel's number, or [`ErrorKind::Io`] without a number. An [`Error`] of this crate that
+/// had become an [`io::Error`] comes back as it was.
 ///
 /// # Examples
 /// ```
@@ -402,8 +404,8 @@ impl From<OutOfBounds> for Error {
 }
 
 impl From<Error> for io::Error {
-    /// An error that is nothing but the kernel's number stays that, with its `raw_os_error`. Any other keeps the message and
-    /// the source: the [`Error`] can be had back by `downcast`.
+    /// An error that is nothing but the kernel's number stays that, with its `raw_os_error`. Any other keeps the
+    /// message and the source: the [`Error`] can be had back by `downcast`.
     fn from(mut error: Error) -> Self {
         if error.0.kind == ErrorKind::Io {
             return match error.0.cause.take().map(|cause| cause.downcast::<Self>()) {

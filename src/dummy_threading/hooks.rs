@@ -36,8 +36,8 @@ pub(super) struct Hooks {
     profile: Option<ProfileHook>,
 }
 
-/// Says what is called when a panic ends the work of a thread or of a timer; `None` for [`default_excepthook`]. The panic goes no
-/// further, and the process's panic hook does not hear of it.
+/// Says what is called when a panic ends the work of a thread or of a timer; `None` for [`default_excepthook`]. The
+/// panic goes no further, and the process's panic hook does not hear of it.
 ///
 /// # Examples
 /// ```

@@ -1,7 +1,8 @@
-//! [`threading`](crate::threading) without threads: what is started runs at once, inside `start`. Python's `dummy_threading`.
+//! [`threading`](crate::threading) without threads: what is started runs at once, inside `start`. Python's
+//! `dummy_threading`.
 //!
-//! For a system where threads cannot be had, a test that must run in one order, or a program that wants to find out whether its
-//! threads wait for each other. It has the names of `threading`, so a program chooses by what it imports:
+//! For a system without threads, for a test that must run in one order, or to find out whether the threads of a program
+//! wait for each other. It has the names of `threading`, so a program chooses by what it imports:
 //!
 //! ```
 //! macro_rules! sum_of_four {
@@ -33,7 +34,8 @@
 //! ```
 //!
 //! **Nothing lies and nothing hangs.** A wait that another thread would have to end is refused with
-//! [`WouldDeadlock`](ossature_sys::scope::Refused::WouldDeadlock); one with a time limit says at once that the time ran out:
+//! [`WouldDeadlock`](ossature_sys::scope::Refused::WouldDeadlock). A wait with a time limit says at once that the time
+//! ran out:
 //!
 //! | | Python 2.7 | here |
 //! | --- | --- | --- |
@@ -46,11 +48,12 @@
 //! | `join` of what still runs | returns at once | refused |
 //! | a read from a pipe that a later thread would fill | hangs | hangs: the kernel is not asked what it waits for |
 //!
-//! So the primitives are those of scope [`Local`](ossature_sys::scope::Local): their waits answer a `Result`, where those of
-//! `threading` answer the value. [`Backend`] has the constructors of both and makes code that is generic over them.
+//! So the primitives are those of scope [`Local`](ossature_sys::scope::Local): their waits answer a `Result`, where
+//! those of `threading` answer the value. [`Backend`] has the constructors of both and makes code that is generic over
+//! them.
 //!
-//! **Apart from the rest.** Every thread of the system has a world of its own here, with its main thread, its numbers, its
-//! hooks and its shutdown; none of it is seen in [`threading`](crate::threading), which may be used beside it.
+//! **Apart from the rest.** Every thread of the system has a world of its own here, with its main thread, its numbers,
+//! its hooks and its shutdown. [`threading`](crate::threading) may be used beside it, and sees none of it.
 //!
 //! **Not here:** [`threading::init`](crate::threading::init), whose values all threads share.
 

@@ -54,8 +54,8 @@ pub fn at_shutdown(callback: impl FnOnce() + 'static) -> Result<()> {
     Ok(())
 }
 
-/// Calls what [`at_shutdown`] registered in this thread of the system; afterwards nothing can be started in it. There is nobody to
-/// wait for. Panics of callbacks are reported by the process's panic hook.
+/// Calls what [`at_shutdown`] registered in this thread of the system; afterwards nothing can be started in it. There
+/// is nobody to wait for. Panics of callbacks are reported by the process's panic hook.
 ///
 /// # Examples
 /// See the example of [`at_shutdown`].

@@ -62,8 +62,8 @@ impl<T> Clone for Thread<T> {
 }
 
 impl<T: 'static> Thread<T> {
-    /// A thread that will run `work` in [`start`](Self::start). Named `Thread-N`, counted from 1 in each thread of the system; a
-    /// daemon if the current one is.
+    /// A thread that will run `work` in [`start`](Self::start). Named `Thread-N`, counted from 1 in each thread of the
+    /// system; a daemon if the current one is.
     pub fn new(work: impl FnOnce() -> T + 'static) -> Self {
         ThreadBuilder::default().prepare(work)
     }
@@ -89,12 +89,13 @@ impl Thread {
 }
 
 impl<T> Thread<T> {
-    /// Runs the work and returns when it is over. A panic is reported by the [`excepthook`](super::set_excepthook) and goes no
-    /// further.
+    /// Runs the work and returns when it is over. A panic is reported by the [`excepthook`](super::set_excepthook) and
+    /// goes no further.
     ///
     /// # Errors
     /// * [`ErrorKind::AlreadyStarted`] the second time, after its end too.
-    /// * [`ErrorKind::Interrupted`] when [`interrupt_main`](dummy_thread::interrupt_main) was called meanwhile. The work is over.
+    /// * [`ErrorKind::Interrupted`] when [`interrupt_main`](dummy_thread::interrupt_main) was called meanwhile. The
+    ///   work is over.
     /// * [`ErrorKind::Unsupported`] when it was to have a stack of some size.
     /// * [`ErrorKind::ShuttingDown`] after [`shutdown`](super::shutdown()).
     pub fn start(&self) -> Result<()> {
@@ -141,8 +142,8 @@ impl<T> Thread<T> {
     ///
     /// # Errors
     /// * [`ErrorKind::Panicked`] with the words of the panic, which was reported already.
-    /// * [`ErrorKind::NoResult`] when it was taken before, when the thread left by [`exit`](super::exit), and for a handle from
-    ///   [`current_thread`](super::current_thread) and the like.
+    /// * [`ErrorKind::NoResult`] when it was taken before, when the thread left by [`exit`](super::exit), and for a
+    ///   handle from [`current_thread`](super::current_thread) and the like.
     /// * As for [`join`](Self::join).
     pub fn result(&self) -> Result<T> {
         self.join()?;

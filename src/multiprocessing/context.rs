@@ -20,13 +20,13 @@ use crate::error::{Error, ErrorKind, Result};
 /// | [`Forkserver`](Self::Forkserver) | its arguments | the same, with one thread at that line | a fork of a small process |
 /// | [`Thread`](Self::Thread) | everything, for it is not a process | nothing | a thread |
 ///
-/// In a test of libtest only `Spawn` and `Thread` work: libtest runs beside its tests in a thread of its own, which `Fork` refuses
-/// and the fork server finds at its `freeze_support`, also with `--test-threads=1`. Tests of the other two have a `main` of their
-/// own (`harness = false`).
+/// In a test of libtest only `Spawn` and `Thread` work. libtest runs beside its tests in a thread of its own, also with
+/// `--test-threads=1`. `Fork` refuses that thread, and the fork server finds it at its `freeze_support`. Tests of the
+/// other two have a `main` of their own (`harness = false`).
 ///
-/// Differs from Python: the default is `Spawn` wherever nothing else was set, because it works beside threads and in tests
-/// (Python had `fork` up to 3.13 and has `forkserver` since). Locks and whatever else is in shared memory may go to processes
-/// of every method, since they travel as descriptors.
+/// Differs from Python: the default is `Spawn` wherever nothing else was set, because it works beside threads and in
+/// tests (Python had `fork` up to 3.13 and has `forkserver` since). Locks and whatever else is in shared memory may go
+/// to processes of every method, since they travel as descriptors.
 ///
 /// `Spawn` and `Forkserver` find the program in /proc, so /proc must be mounted when a process is started. They cannot
 /// find a program that was started through its loader (`ld-linux.so ./program`); the error of the start says so.
@@ -35,9 +35,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// capabilities that its parent had. So the children of a daemon that acts as another user for a while cannot change
 /// back.
 ///
-/// A child's `std::env::args()` are its parent's with `Fork` only. The signal mask is inherited with `Fork` and `Spawn`; with
-/// `Forkserver` it is the server's. With all three a child begins with `SIGTERM` and `SIGINT` unblocked, unless
-/// [`signal_mask`](super::process::ProcessBuilder::signal_mask) says otherwise. `Fork` is an error if `SIGCHLD` is ignored.
+/// A child's `std::env::args()` are its parent's with `Fork` only. The signal mask is inherited with `Fork` and
+/// `Spawn`; with `Forkserver` it is the server's. With all three a child begins with `SIGTERM` and `SIGINT` unblocked,
+/// unless [`signal_mask`](super::process::ProcessBuilder::signal_mask) says otherwise. `Fork` is an error if `SIGCHLD`
+/// is ignored.
 ///
 /// # Examples
 /// ```
@@ -54,8 +55,8 @@ pub enum Context {
     Fork,
     /// The same program anew, told what to do. Works beside any number of threads.
     ///
-    /// Its price is that of starting the program, of which the dynamic loader takes a third. With static linking
-    /// (`-C target-feature=+crt-static`, or for musl) children start about a third faster, those of the fork server as well.
+    /// Its price is that of starting the program, of which the dynamic loader takes a third. With static linking (`-C
+    /// target-feature=+crt-static`, or for musl) children start about a third faster, those of the fork server as well.
     Spawn,
     /// As `Spawn`, but the program runs already and forks itself on request. The first such start makes this server.
     ///
@@ -228,16 +229,16 @@ pub fn get_all_start_methods() -> [Context; 3] {
     Context::start_methods()
 }
 
-/// Sets the program that spawned children run, instead of the one that runs here: a copy of the same build elsewhere. A path
-/// that is not absolute is looked up from the directory of the moment of the start.
+/// Sets the program that spawned children run, instead of the one that runs here: a copy of the same build elsewhere. A
+/// path that is not absolute is looked up from the directory of the moment of the start.
 ///
-/// The one thing of a start that no [start timeout](set_start_timeout) bounds is the kernel's exec of the program: of a file
-/// in a file system that does not answer (FUSE, NFS) it waits for as long as that takes, and the start with it. The
-/// program that runs here, which is what is run if this is not called, is in use already.
+/// No [start timeout](set_start_timeout) bounds the kernel's exec of the program. If the file system of the file does
+/// not answer (FUSE, NFS), the exec waits, and the start waits with it. Without this call the program that runs here is
+/// executed, and its file is in use already.
 ///
-/// Another build is refused when a process is started, because its tasks and types may mean something else. A copy is known by
-/// its build id, which most linkers write by themselves and the others with `-C link-arg=-Wl,--build-id`. Differs from
-/// Python, where any interpreter will do.
+/// Another build is refused when a process is started, because its tasks and types may mean something else. A copy is
+/// known by its build id, which most linkers write by themselves and the others with `-C link-arg=-Wl,--build-id`.
+/// Differs from Python, where any interpreter will do.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -261,7 +262,8 @@ pub fn set_executable(path: impl AsRef<OsStr>) {
 }
 
 /// Sets how long a child may take from its start to the beginning of its task. The default is 30 s; `None` means none.
-/// [`ProcessBuilder::start_timeout`](crate::multiprocessing::process::ProcessBuilder::start_timeout) sets the limit of one child.
+/// [`ProcessBuilder::start_timeout`](crate::multiprocessing::process::ProcessBuilder::start_timeout) sets the limit of
+/// one child.
 ///
 /// A child that takes longer is killed, and the start is an error.
 ///

@@ -1,9 +1,9 @@
 //! What processes say of their own doings: Python's `multiprocessing.get_logger` and `log_to_stderr`.
 //!
-//! Everything that this part of the crate has to tell goes to the `log` crate's facade under the target
-//! [`multiprocessing`](TARGET), to whatever logger the program has installed there, with the texts of CPython. Until one is
-//! installed it is dropped. [`log_to_stderr`] prints it besides, in CPython's form and without any other crate; it does not
-//! take the facade's one place for a logger, so both go together, and a message that both take is told twice.
+//! All messages of this part of the crate go to the `log` crate's facade under the target [`multiprocessing`](TARGET),
+//! with the texts of CPython. The logger that the program has installed there gets them; without a logger they are
+//! dropped. [`log_to_stderr`] prints them too, in CPython's form and without any other crate. It does not take the
+//! facade's one place for a logger, so a program can have both. A message that both take is printed twice.
 //!
 //! ```standalone_crate
 //! use ossature::multiprocessing::Process;
@@ -30,8 +30,8 @@
 //! process at its own normal end, for example that it terminates its daemons, are only printed. Children log the same
 //! messages earlier, while their thread-local values live.
 //!
-//! A line is one write, unless it is longer than 4 KiB. Printing takes no lock that a thread of the parent may have held at a
-//! fork, and no memory from the heap.
+//! A line is one write, unless it is longer than 4 KiB. Printing takes no lock that a thread of the parent may have
+//! held at a fork, and no memory from the heap.
 
 use std::cell::Cell;
 use std::fmt::{self, Display, Write};
@@ -65,11 +65,11 @@ pub fn get_logger() -> &'static Logger {
     &Logger(())
 }
 
-/// From now on, messages are printed to standard error as `[LEVEL/PROCESSNAME] message`, by this process and by children
-/// that it starts from then on, however it starts them.
+/// From now on, messages are printed to standard error as `[LEVEL/PROCESSNAME] message`, by this process and by
+/// children that it starts from then on, however it starts them.
 ///
-/// Without a level the one that was set before is kept; if none was, it is `Warn`. Differs from Python: a second call changes
-/// only the level, where Python prints everything twice from then on, and `LevelFilter::Off` is off.
+/// Without a level the one that was set before is kept; if none was, it is `Warn`. Differs from Python: a second call
+/// changes only the level, where Python prints everything twice from then on, and `LevelFilter::Off` is off.
 pub fn log_to_stderr(level: impl Into<Option<LevelFilter>>) -> &'static Logger {
     let logger = get_logger();
     if let Some(level) = level.into() {

@@ -8,8 +8,8 @@
 //! | `selectors` | [`selectors`]: one trait, several kernels' ways |
 //!
 //! A *waitable object* is whatever is `AsFd`: files, sockets, pipes, children's pidfds, an `Epoll`; a `BorrowedFd` is
-//! the face of a bare number. Timeouts are a `Duration`, an `Option<Duration>` (`None` waits for as long as it takes) or a
-//! [`Deadline`]. A signal never ends a wait early.
+//! the face of a bare number. Timeouts are a `Duration`, an `Option<Duration>` (`None` waits for as long as it takes)
+//! or a [`Deadline`]. A signal never ends a wait early.
 //!
 //! ```
 //! use ossature::select::select;
@@ -85,8 +85,8 @@ impl<T> Ready<'_, T> {
 /// Waits until one of `read` can be read, one of `write` written or one of `except` is in an exceptional condition.
 ///
 /// Running out of time answers three empty lists; three empty slices with a timeout just sleep. Plain files are always
-/// ready. Built on ppoll, so numbers above 1,023 and long lists are welcome, unlike in Python, and a closed descriptor is
-/// always noticed, unlike in C.
+/// ready. Built on ppoll, so numbers above 1,023 and long lists are welcome, unlike in Python, and a closed descriptor
+/// is always noticed, unlike in C.
 ///
 /// # Errors
 /// [`ErrorKind::Os`](crate::error::ErrorKind::Os) with `EBADF` when an object's descriptor is not open, and the message

@@ -15,11 +15,11 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A set of borrowed descriptors to wait for, with the exact answers of poll(2) in order of registration.
 ///
-/// Behind it stands a kernel's epoll set, made at the first registration, so that a call costs according to how many are
-/// ready and not to how many there are, and allocates nothing. What epoll refuses (plain files, which are always ready, and
-/// whatever else) and what it would tell less of than poll(2) does (terminals and other devices, whose drivers do not announce
-/// every change; events with `RDNORM` but not `IN`, or `WRNORM` but not `OUT`) is asked by ppoll in the same call: for
-/// those alone the cost is that of poll(2).
+/// It uses an epoll set of the kernel, made at the first registration. So the cost of a call depends on how many
+/// descriptors are ready and not on how many there are, and a call allocates nothing. Some descriptors are asked by
+/// ppoll in the same call, at the cost of poll(2): plain files, which epoll refuses, and what epoll tells less of than
+/// poll(2). These are terminals and other devices, whose drivers do not announce every change, and events with `RDNORM`
+/// but not `IN`, or `WRNORM` but not `OUT`.
 ///
 /// A descriptor stays borrowed for as long as the `Poll` lives, so none can be closed while in it, and the compiler refuses
 /// the program that would have seen `POLLNVAL`:

@@ -16,7 +16,8 @@ pub use ossature_sys::process::Pid;
 
 /// The number of a thread in this process, for use as a key.
 ///
-/// Differs from Python's, which is an address and is given to later threads again: this one is counted and never comes back.
+/// Differs from Python's, which is an address and is given to later threads again: this one is counted and never comes
+/// back.
 ///
 /// # Examples
 /// ```
@@ -111,8 +112,8 @@ pub(crate) fn is_first() -> bool {
     get_native_id() == process::id()
 }
 
-/// Names the calling thread for `ps`, `top` and debuggers: the first 15 bytes of `name`, fewer where a character or a null
-/// would be cut in two.
+/// Names the calling thread for `ps`, `top` and debuggers: the first 15 bytes of `name`, fewer where a character or a
+/// null would be cut in two.
 ///
 /// # Errors
 /// What the sandbox says that forbids prctl(2).

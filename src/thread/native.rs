@@ -1,4 +1,5 @@
-//! A thread of the system: its start, its number, its end and those who wait for it. What `thread` and `threading` share.
+//! A thread of the system: its start, its number, its end and those who wait for it. What `thread` and `threading`
+//! share.
 
 use std::fmt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -78,8 +79,8 @@ impl Native {
     /// [`enter`](Self::enter) first and [`leave`](Self::leave) last.
     ///
     /// # Errors
-    /// [`ErrorKind::AlreadyStarted`], what `admit` says, or `EAGAIN` when the system has no room for another thread or its
-    /// stack: after those two it can be started again.
+    /// [`ErrorKind::AlreadyStarted`], what `admit` says, or `EAGAIN` when the system has no room for another thread or
+    /// its stack: after those two it can be started again.
     pub(crate) fn start(
         &self,
         plan: Plan,
@@ -257,8 +258,9 @@ pub fn stack_size() -> usize {
     STACK.load(Relaxed)
 }
 
-/// Sets the size of the stack of threads that are started later, in bytes, and answers with what it was. 0 is the default of
-/// Rust, 2 MiB unless `RUST_MIN_STACK` says otherwise (Python's is that of the C library, 8 MiB). Rounded up to pages.
+/// Sets the size of the stack of threads that are started later, in bytes, and answers with what it was. 0 is the
+/// default of Rust, 2 MiB unless `RUST_MIN_STACK` says otherwise (Python's is that of the C library, 8 MiB). Rounded up
+/// to pages.
 ///
 /// Too large is not found out here: the next start fails.
 ///
@@ -330,8 +332,8 @@ fn survivors() -> u64 {
     u64::from(COUNTED.get())
 }
 
-/// How many threads run that were started with this module or with [`threading`](crate::threading); the first thread is not
-/// among them.
+/// How many threads run that were started with this module or with [`threading`](crate::threading); the first thread is
+/// not among them.
 ///
 /// # Examples
 /// See the example of [`Handle`](super::Handle).

@@ -1,10 +1,10 @@
 //! Unwinding out of a thread: what panicked and where, kept until somebody reports it, and the quiet way out.
 //!
-//! std prints a panic when it happens, whoever catches it. A thread of [`threading`](crate::threading) reports what escaped
-//! from it, once, at its end. A process of [`multiprocessing`](crate::multiprocessing) prints as std does, but under its name,
-//! and tells its parent what escaped. So one hook stands before the one that was installed: in such a thread it keeps words,
-//! place and backtrace of a panic, in every other it passes the panic on. It also passes on what is about to abort the process,
-//! after all that it has kept, for then nobody will report it.
+//! std prints a panic when it happens, whoever catches it. A thread of [`threading`](crate::threading) reports what
+//! escaped from it, once, at its end. A process of [`multiprocessing`](crate::multiprocessing) prints as std does, but
+//! under its name, and tells its parent what escaped. So one hook stands before the one that was installed: in such a
+//! thread it keeps words, place and backtrace of a panic, in every other it passes the panic on. It also passes on what
+//! is about to abort the process, after all that it has kept, for then nobody will report it.
 
 use std::any::{Any, TypeId};
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -64,7 +64,8 @@ impl Kept {
     }
 }
 
-/// How a process speaks of its panics: prints a report under its name, or with `None` its name alone, before what another prints.
+/// How a process speaks of its panics: prints a report under its name, or with `None` its name alone, before what
+/// another prints.
 pub(crate) type Voice = fn(Option<(&str, &Place)>);
 
 /// What the hook does in a thread. One piece and free of allocations, for every child that is born touches it.
@@ -82,7 +83,8 @@ struct State {
     kept: u32,
 }
 
-/// How many the hook keeps in one [`catch`]: those that a destructor may meet, without end those of a loop that catches its own.
+/// How many the hook keeps in one [`catch`]: those that a destructor may meet, without end those of a loop that catches
+/// its own.
 const MANY: u32 = 8;
 
 thread_local! {
@@ -96,8 +98,8 @@ pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Escaped> {
     caught(false, body)
 }
 
-/// Runs `body`, having panics told as they happen by the [voice](speak_as), and gives back what escaped: only what has no
-/// place is still to be told.
+/// Runs `body`, having panics told as they happen by the [voice](speak_as), and gives back what escaped: only what has
+/// no place is still to be told.
 #[cfg(feature = "multiprocessing")]
 pub(crate) fn catch_telling<R>(body: impl FnOnce() -> R) -> Result<R, Escaped> {
     caught(true, body)
@@ -158,8 +160,8 @@ pub(crate) fn install() {
     install_anew();
 }
 
-/// Puts our hook before the one that is there, unless that is ours: at the birth of a process, whose parent may have set
-/// another since.
+/// Puts our hook before the one that is there, unless that is ours: at the birth of a process, whose parent may have
+/// set another since.
 pub(crate) fn install_anew() {
     if std::thread::panicking() {
         return;
@@ -199,8 +201,8 @@ fn ours(before: Hook) -> Hook {
     hook
 }
 
-/// Whether the process ends with this panic: nothing can catch what must not unwind, such as a panic out of a destructor that
-/// runs in an unwinding. Only its `Debug` form tells so in every case.
+/// Whether the process ends with this panic: nothing can catch what must not unwind, such as a panic out of a
+/// destructor that runs in an unwinding. Only its `Debug` form tells so in every case.
 fn aborts(info: &PanicHookInfo<'_>) -> bool {
     const WORDS: [&str; 2] = ["panic in a destructor during cleanup", "panic in a function that cannot unwind"];
     text(info.payload()).is_some_and(|words| WORDS.contains(&words))
@@ -239,9 +241,9 @@ pub(crate) fn is_exit(payload: &(dyn Any + Send)) -> bool {
 
 /// Ends the calling thread: unwinds its stack, so that every value is dropped, and prints nothing.
 ///
-/// Like Python's `SystemExit` this is a panic that nobody reports: `catch_unwind` stops it. In the first thread of a program
-/// it unwinds `main`, and the program ends with code 101; `std::process::exit` ends the process from any thread (Python's
-/// `sys.exit` in a thread ends that thread only, as this does).
+/// Like Python's `SystemExit` this is a panic that nobody reports: `catch_unwind` stops it. In the first thread of a
+/// program it unwinds `main`, and the program ends with code 101; `std::process::exit` ends the process from any thread
+/// (Python's `sys.exit` in a thread ends that thread only, as this does).
 ///
 /// ```
 /// let thread = ossature::threading::Thread::spawn(|| -> u32 { ossature::thread::exit() })?;

@@ -128,7 +128,8 @@ impl<'p, H> PanicReport<'p, H> {
         text(self.payload)
     }
 
-    /// The file, line and column; `None` when the unwinding was resumed by hand, or another panic hook was set meanwhile.
+    /// The file, line and column; `None` when the unwinding was resumed by hand, or another panic hook was set
+    /// meanwhile.
     pub fn location(&self) -> Option<&str> {
         self.place.map(|place| place.location.as_str())
     }
@@ -155,8 +156,8 @@ impl<H: fmt::Debug> fmt::Debug for PanicReport<'_, H> {
     }
 }
 
-/// Says what is called when a panic ends a thread's work, or a timer's; `None` for [`default_excepthook`]. Called in that
-/// thread. Other threads and the exit code are not affected.
+/// Says what is called when a panic ends a thread's work, or a timer's; `None` for [`default_excepthook`]. Called in
+/// that thread. Other threads and the exit code are not affected.
 ///
 /// Such a panic does not reach the process's panic hook. If this hook itself panics, the process's panic hook gets the
 /// second panic, and [`default_excepthook`] prints the first one. The thread then ends as usual. A panic that the
@@ -189,8 +190,8 @@ pub fn excepthook() -> Option<ExceptHook> {
     era().hooks.lock().except.clone()
 }
 
-/// Says what every thread that starts later calls before and after its work; `None` for nothing. Rust has no lines or calls to
-/// trace, so these two moments are all there is.
+/// Says what every thread that starts later calls before and after its work; `None` for nothing. Rust has no lines or
+/// calls to trace, so these two moments are all there is.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -257,7 +258,8 @@ fn change<H>(replace: impl FnOnce(&mut Hooks) -> Option<H>) {
     drop(before); // outside the lock: what it captured may come back here
 }
 
-/// Prints the panic to standard error as Rust does; nothing for [`exit`](super::exit), nor when there is no standard error.
+/// Prints the panic to standard error as Rust does; nothing for [`exit`](super::exit), nor when there is no standard
+/// error.
 ///
 /// Python's `__excepthook__`: call it from a hook of your own to have both.
 ///

@@ -1,8 +1,8 @@
 //! Initialising something once, by whoever comes first, with an error where a plain lock would hang.
 //!
-//! Two threads that initialise each other's objects, a thread that needs what it is just making, one that starts another
-//! and waits for it while that other waits for the object: each would wait for ever. Here the one that closes the circle is told
-//! so, with [`ErrorKind::WouldDeadlock`], and can undo what it holds.
+//! Some threads would wait for ever: two that initialise each other's objects, one that needs what it is just making,
+//! or one that waits for a thread that waits for the object. Here the thread that closes the circle gets
+//! [`ErrorKind::WouldDeadlock`], and can undo what it holds.
 //!
 //! ```
 //! use ossature::{ErrorKind, Result};
@@ -20,8 +20,8 @@
 //! assert_eq!(config().unwrap_err().kind(), ErrorKind::WouldDeadlock);
 //! ```
 //!
-//! Python's import lock is the same idea: one lock a module, with the circles found out. There the module is seen half made
-//! instead, which Rust has no form for.
+//! Python's import lock is the same idea: one lock a module, with the circles found out. There the module is seen half
+//! made instead, which Rust has no form for.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -142,8 +142,8 @@ impl InitLock {
     /// Takes the lock, waiting until it is free.
     ///
     /// # Errors
-    /// * [`ErrorKind::WouldDeadlock`] when the calling thread holds it, or when its holder waits for the calling thread: for a
-    ///   lock that this one holds, for its end, or for another thread that does.
+    /// * [`ErrorKind::WouldDeadlock`] when the calling thread holds it, or when its holder waits for the calling
+    ///   thread: for a lock that this one holds, for its end, or for another thread that does.
     /// * [`ErrorKind::ShuttingDown`] once [`shutdown`](super::shutdown()) has begun.
     pub fn acquire(&self) -> Result<InitGuard<'_>> {
         let (era, me, key) = (era(), get_ident(), self.key());

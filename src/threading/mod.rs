@@ -20,8 +20,8 @@
 //! }
 //! ```
 //!
-//! **After a fork** the thread that called it is the main thread of the child, and the only one: every other handle is of a
-//! thread that has ended, timers of the parent do not fire, callbacks of its shutdown are not called.
+//! **After a fork** the thread that called it is the main thread of the child, and the only one. Every other handle is
+//! of a thread that has ended. Timers of the parent do not fire, and callbacks of its shutdown are not called.
 //!
 //! **Not here:** tracing of single lines (Rust has none), and applying a hook to threads that run already. Python 2's
 //! `verbose` argument is `Debug` on everything.

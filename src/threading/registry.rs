@@ -1,8 +1,8 @@
 //! Who lives: one table for the process, and a new one for each forked child.
 //!
-//! A child has a copy of its parent's memory, with locks held by threads that it does not have. So everything here that has
-//! a lock belongs to an *era*, the time between two forks; the first who asks in a child begins the next one, which takes
-//! over from the last what is not locked. Eras are never freed: there are as many as forks above this process.
+//! A child has a copy of its parent's memory, with locks held by threads that it does not have. So everything here that
+//! has a lock belongs to an *era*, the time between two forks; the first who asks in a child begins the next one, which
+//! takes over from the last what is not locked. Eras are never freed: there are as many as forks above this process.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -166,10 +166,11 @@ pub fn active_count() -> usize {
     era().table.lock().living.len()
 }
 
-/// The living threads, in the order of their start: the main thread, daemons, and threads started elsewhere that have asked
-/// for their [handle](current_thread). From the call of `start` to the end of what they do.
+/// The living threads, in the order of their start: the main thread, daemons, and threads started elsewhere that have
+/// asked for their [handle](current_thread). From the call of `start` to the end of what they do.
 ///
-/// May be called anywhere but in a signal handler, by a destructor or hook that another of these calls runs into as well.
+/// May be called anywhere but in a signal handler, by a destructor or hook that another of these calls runs into as
+/// well.
 ///
 /// # Examples
 /// See the example of [`active_count`].
@@ -186,7 +187,8 @@ pub fn current_thread() -> Thread {
     Thread::of(current())
 }
 
-/// The handle of the first thread, `MainThread`. In a forked child that is the thread that called fork, under the name that it had.
+/// The handle of the first thread, `MainThread`. In a forked child that is the thread that called fork, under the name
+/// that it had.
 ///
 /// # Examples
 /// See the example of [`active_count`].

@@ -22,8 +22,8 @@ pub(super) fn shutting_down(what: &str) -> Error {
     Error::new(ErrorKind::ShuttingDown, format!("{what}: shutdown has begun"))
 }
 
-/// Has `callback` called when [`shutdown`] begins, before threads are waited for; the last registered first. It is where a pool tells
-/// its workers to stop.
+/// Has `callback` called when [`shutdown`] begins, before threads are waited for; the last registered first. It is
+/// where a pool tells its workers to stop.
 ///
 /// A forked child does not have its parent's callbacks.
 ///
@@ -56,13 +56,13 @@ pub fn at_shutdown(callback: impl FnOnce() + Send + 'static) -> Result<()> {
     Ok(())
 }
 
-/// Ends the program's threads in order: calls what [`at_shutdown`] registered, then waits for every thread and timer that is
-/// no daemon. To be called at the end of `main`, or by a [`ShutdownGuard`]; Rust ends a process without it at the return of
-/// `main`, and stops all threads where they are.
+/// Ends the program's threads in order: calls what [`at_shutdown`] registered, then waits for every thread and timer
+/// that is no daemon. To be called at the end of `main`, or by a [`ShutdownGuard`]; Rust ends a process without it at
+/// the return of `main`, and stops all threads where they are.
 ///
-/// From its beginning nothing can be registered or [lazily initialised](super::init) any more; threads can be started until
-/// the last one that is waited for has ended, and then no more. Panics of callbacks are reported by the process's panic hook. A
-/// second call waits as well.
+/// From its beginning nothing can be registered or [lazily initialised](super::init) any more; threads can be started
+/// until the last one that is waited for has ended, and then no more. Panics of callbacks are reported by the process's
+/// panic hook. A second call waits as well.
 ///
 /// # Examples
 /// See the example of [`at_shutdown`].

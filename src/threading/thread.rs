@@ -34,8 +34,8 @@ type Left<T> = std::thread::Result<T>;
 /// # Ok::<(), ossature::Error>(())
 /// ```
 ///
-/// Differs from Python: the work is a closure, which has its arguments in it, so there is nothing to override, no `args`
-/// and no name of the target in the thread's name; and what it returns can be had with [`result`](Self::result).
+/// Differs from Python: the work is a closure, which has its arguments in it. So there is nothing to override, no
+/// `args`, and no name of the target in the thread's name. [`result`](Self::result) gives what the closure returns.
 ///
 /// From its preparation to its end:
 ///
@@ -69,8 +69,8 @@ impl<T> Clone for Thread<T> {
 }
 
 impl<T: Send + 'static> Thread<T> {
-    /// A thread that will run `work` once it is [started](Self::start). Named `Thread-N`, counted from 1; a daemon if the
-    /// calling thread is one.
+    /// A thread that will run `work` once it is [started](Self::start). Named `Thread-N`, counted from 1; a daemon if
+    /// the calling thread is one.
     pub fn new(work: impl FnOnce() -> T + Send + 'static) -> Self {
         ThreadBuilder::default().prepare(work)
     }
@@ -105,16 +105,18 @@ impl Thread {
 }
 
 impl<T> Thread<T> {
-    /// Starts it. When this returns the thread is listed and has its [`ident`](Self::ident), though it may not have run yet.
+    /// Starts it. When this returns the thread is listed and has its [`ident`](Self::ident), though it may not have run
+    /// yet.
     ///
     /// # Errors
     /// * [`ErrorKind::AlreadyStarted`] the second time, after its end too.
-    /// * `EAGAIN` when the system has no room for another thread, or for its stack. It is not listed then, and may be started
-    ///   again later.
+    /// * `EAGAIN` when the system has no room for another thread, or for its stack. It is not listed then, and may be
+    ///   started again later.
     /// * [`ErrorKind::ShuttingDown`] after [`shutdown`](super::shutdown()).
     ///
-    /// The standard library maps a signal stack in each new thread, and aborts the process when that fails. So a program with
-    /// tens of thousands of threads must stay below the limit of maps (`vm.max_map_count`), at four maps a thread.
+    /// The standard library maps a signal stack in each new thread, and aborts the process when that fails. So a
+    /// program with tens of thousands of threads must stay below the limit of maps (`vm.max_map_count`), at four maps a
+    /// thread.
     pub fn start(&self) -> Result<()> {
         let core = &self.core;
         let (name, stack) = (core.given_name(), core.stack.unwrap_or_else(stack_size));
@@ -141,8 +143,8 @@ impl<T> Thread<T> {
         }
     }
 
-    /// Waits for its end, however it ends. Any number of threads may wait, any number of times. What the thread did before
-    /// its end is seen afterwards.
+    /// Waits for its end, however it ends. Any number of threads may wait, any number of times. What the thread did
+    /// before its end is seen afterwards.
     ///
     /// As in Python this says nothing of the outcome: that is [`result`](Self::result).
     ///
@@ -157,8 +159,8 @@ impl<T> Thread<T> {
 
     /// Waits for its end within the limit; says whether it has ended.
     ///
-    /// With a limit this ends when the thread's own work and its [local values](super::local) are over, a moment before the
-    /// kernel is done with it.
+    /// With a limit this ends when the thread's own work and its [local values](super::local) are over, a moment before
+    /// the kernel is done with it.
     ///
     /// # Errors
     /// As for [`join`](Self::join).
@@ -189,10 +191,10 @@ impl<T> Thread<T> {
     /// Waits for its end and takes what it returned.
     ///
     /// # Errors
-    /// * [`ErrorKind::Panicked`] with the words of the panic. It was reported by the [`excepthook`](super::set_excepthook)
-    ///   already.
-    /// * [`ErrorKind::NoResult`] when it was taken before, when the thread left by [`exit`](super::exit) or stayed in the
-    ///   parent of a forked child, and for a handle from [`enumerate`](super::enumerate) and the like.
+    /// * [`ErrorKind::Panicked`] with the words of the panic. It was reported by the
+    ///   [`excepthook`](super::set_excepthook) already.
+    /// * [`ErrorKind::NoResult`] when it was taken before, when the thread left by [`exit`](super::exit) or stayed in
+    ///   the parent of a forked child, and for a handle from [`enumerate`](super::enumerate) and the like.
     /// * As for [`join`](Self::join).
     pub fn result(&self) -> Result<T> {
         self.join()?;
@@ -213,8 +215,8 @@ impl<T> Thread<T> {
         }
     }
 
-    /// Takes what it left, a value or the payload of a panic, as std's `join` gives it; `None` when it has left nothing yet or it
-    /// was taken. Does not wait.
+    /// Takes what it left, a value or the payload of a panic, as std's `join` gives it; `None` when it has left nothing
+    /// yet or it was taken. Does not wait.
     pub fn take(&self) -> Option<std::thread::Result<T>> {
         self.left.as_ref()?.lock().take()
     }
@@ -230,8 +232,8 @@ impl<T> Thread<T> {
         self.core.name()
     }
 
-    /// Names it. A thread that names itself gets that name in the kernel too, cut to 15 bytes; so does one that is started
-    /// with a name.
+    /// Names it. A thread that names itself gets that name in the kernel too, cut to 15 bytes; so does one that is
+    /// started with a name.
     #[doc(alias = "setName")]
     pub fn set_name(&self, name: impl Into<Arc<str>>) {
         let name = name.into();
@@ -272,8 +274,8 @@ impl<T> Thread<T> {
         self.core.daemon.load(Relaxed)
     }
 
-    /// Says whether [`shutdown`](super::shutdown()) goes by without waiting for it. A process that ends by the return of `main`
-    /// stops all of its threads, daemons or not.
+    /// Says whether [`shutdown`](super::shutdown()) goes by without waiting for it. A process that ends by the return
+    /// of `main` stops all of its threads, daemons or not.
     ///
     /// # Errors
     /// [`ErrorKind::AlreadyStarted`] after its start.
@@ -374,7 +376,8 @@ impl ThreadBuilder {
         self
     }
 
-    /// The size of its stack in bytes, instead of that of [`set_stack_size`](super::set_stack_size); 0 is Rust's default.
+    /// The size of its stack in bytes, instead of that of [`set_stack_size`](super::set_stack_size); 0 is Rust's
+    /// default.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack = Some(bytes);
         self

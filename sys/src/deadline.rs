@@ -82,8 +82,8 @@ impl Deadline {
 
     /// The instant `seconds` from now, with the rules of Python's `select.select`.
     ///
-    /// Rounded away from zero to nanoseconds, so that a wait is never shorter than asked and only zero (of either sign) is
-    /// [`NOW`](Self::NOW). Python rounds to microseconds.
+    /// Rounded away from zero to nanoseconds, so that a wait is never shorter than asked and only zero (of either sign)
+    /// is [`NOW`](Self::NOW). Python rounds to microseconds.
     ///
     /// # Errors
     /// `EINVAL` when negative or not a number, `ERANGE` when it is 2^63 nanoseconds (292 years) or more, or infinite.

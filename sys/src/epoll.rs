@@ -21,9 +21,9 @@
 //!
 //! What an entry stays tied to, and what follows from it:
 //!
-//! * **The open file description, not the number.** A descriptor that is closed while a duplicate (dup, fork, a passed
-//!   descriptor) lives on keeps producing events, and can no longer be named to [`Epoll::unregister`]. Unregister
-//!   before closing, and treat a token that you no longer know as stale.
+//! * **The open file description, not the number.** A closed descriptor goes on producing events while a duplicate
+//!   (dup, fork, a passed descriptor) lives, and [`Epoll::unregister`] can no longer name it. Unregister before
+//!   closing, and ignore a token that you no longer know.
 //! * **Fork shares the set.** A forked child has the same set, not a copy: registrations made by one act on the other,
 //!   and each event goes to one of them. A child that wants its own makes a new one.
 //! * **Plain files are refused** with `EPERM`: they are always ready. [`poll`](mod@crate::poll) says so instead.

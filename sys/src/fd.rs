@@ -118,8 +118,8 @@ impl<A: AboveStandard, B: AboveStandard> AboveStandard for (A, B) {
     }
 }
 
-/// `open("/dev/null", O_RDWR)` under the number of each standard stream that is closed. A program without std calls this
-/// first in `main`; in a program with std, the runtime has done it.
+/// `open("/dev/null", O_RDWR)` under the number of each standard stream that is closed. A program without std calls
+/// this first in `main`; in a program with std, the runtime has done it.
 ///
 /// A process can be started without standard streams. Its first descriptors would get their numbers then, and what the
 /// program prints would go into those files. The opened streams stay open for the life of the process.
@@ -439,9 +439,9 @@ pub fn write(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
 
 /// `write(fd, ...)` until all of `bytes` are written or the deadline has passed; says how many were written.
 ///
-/// Before each write under a deadline, `ppoll` says that there is room, and at most `PIPE_BUF` bytes are written: so a
-/// pipe or terminal in blocking mode does not hold the caller beyond the deadline. After the deadline, what there is
-/// room for is still written. For a socket use [`Stream::write_all`](crate::stream::Stream::write_all).
+/// Before each write under a deadline, `ppoll` says that there is room, and then at most `PIPE_BUF` bytes are written.
+/// So a pipe or terminal in blocking mode does not hold the caller beyond the deadline. After the deadline, what there
+/// is room for is still written. For a socket use [`Stream::write_all`](crate::stream::Stream::write_all).
 ///
 /// # Errors
 /// `EPIPE` when nobody reads any more; before that the kernel sends SIGPIPE, which by default ends the process. `EIO`
@@ -501,7 +501,8 @@ pub(crate) fn either_ready(
     Ok(both.map(|entry| !entry.revents().is_empty()))
 }
 
-/// Makes `attempt`, a call that answers `EAGAIN` instead of sleeping, until it has something or the deadline has passed.
+/// Makes `attempt`, a call that answers `EAGAIN` instead of sleeping, until it has something or the deadline has
+/// passed.
 ///
 /// The attempt comes first and once more after the wait, so `NOW` costs exactly one call and what arrives at the last
 /// moment is not lost; a competitor that is always quicker cannot hold the caller beyond the deadline.

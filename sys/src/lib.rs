@@ -32,9 +32,9 @@
 //! * A call that can wait takes a [`Deadline`](deadline::Deadline); a signal makes it wait for what is left.
 //! * Running out of time is a value, never an error.
 //!
-//! With std, use it through the crate `ossature`, or depend on `rustix` with its feature `std` beside it: then descriptors are
-//! std's own types, and [`Errno`](errno::Errno) is a `std::error::Error` that becomes an `io::Error`. Without std, they are
-//! rustix's.
+//! With std, use it through the crate `ossature`, or depend on `rustix` with its feature `std` beside it. Then
+//! descriptors are std's own types, and [`Errno`](errno::Errno) becomes an `io::Error`. Without std, descriptors are
+//! rustix's types.
 //!
 //! A lock in shared memory, and a child that changes what it guards:
 //!

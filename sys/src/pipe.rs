@@ -90,8 +90,8 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
 /// pages.
 ///
 /// # Errors
-/// `EBUSY` when more bytes than that are in the pipe, `EPERM` beyond `/proc/sys/fs/pipe-max-size` without the capability,
-/// `EINVAL` beyond 2 GiB, `ENOMEM`, `EBADF` when `fd` is not a pipe.
+/// `EBUSY` when more bytes than that are in the pipe, `EPERM` beyond `/proc/sys/fs/pipe-max-size` without the
+/// capability, `EINVAL` beyond 2 GiB, `ENOMEM`, `EBADF` when `fd` is not a pipe.
 ///
 /// # Examples
 /// ```

@@ -1,12 +1,11 @@
 //! Process-shared pthread mutexes, for memory that programs in other languages lock too.
 //!
-//! A Rust program that only meets itself wants the locks of this house, which keep a stronger promise: a pthread mutex that
-//! is handed over to a thread that dies before it wakes can stay unlocked beside a sleeping waiter. This module is for the
-//! day when the other side is C.
+//! This module is for memory whose other side is C. Between Rust programs the locks of [`sync`](crate::sync) promise
+//! more: if a thread dies before it wakes with a pthread mutex, the mutex can stay unlocked beside a sleeping waiter.
 //!
-//! A [`Mutex`] has no constructor, because it must never move: libc's list of held robust mutexes points into it. It is set
-//! up in place, in shared memory ([`Options::init_at`]) or for the life of the process ([`Options::leak`]), or found where
-//! another program set it up ([`Mutex::from_ptr`]).
+//! A [`Mutex`] has no constructor, because it must never move: libc's list of held robust mutexes points into it. It is
+//! set up in place, in shared memory ([`Options::init_at`]) or for the life of the process ([`Options::leak`]), or
+//! found where another program set it up ([`Mutex::from_ptr`]).
 //!
 //! | the owner died | [`robust`](Options::robust) | otherwise |
 //! | --- | --- | --- |
@@ -25,7 +24,8 @@
 //! ```
 //!
 //! **Fork.** [`process::fork`](crate::process::fork()) refuses while any guard exists in the process. After
-//! [`fork_unchecked`](crate::process::fork_unchecked) the child's copies of guards do nothing: the mutex is the parent's.
+//! [`fork_unchecked`](crate::process::fork_unchecked) the child's copies of guards do nothing: the mutex is the
+//! parent's.
 //!
 //! **How many.** When a thread dies, the kernel walks 2,048 entries of its list, and skips the entries that were taken
 //! first. Robust mutexes and the [locks of this crate](crate::sync) are entries of one list. So they have one limit,
@@ -140,8 +140,8 @@ impl Options {
     /// # Safety
     /// For all of `'a`, and in every process that maps the place:
     /// * it is readable and writable, aligned for `pthread_mutex_t`, and large enough;
-    /// * it is not moved, unmapped or written except by pthread calls, not even after `'a` while a thread holds the mutex or may
-    ///   still be on its way out of unlocking it;
+    /// * it is not moved, unmapped or written except by pthread calls, not even after `'a` while a thread holds the
+    ///   mutex or may still be on its way out of unlocking it;
     /// * now, nobody uses it as a mutex;
     /// * all those processes use the same libc in the same word size.
     pub unsafe fn init_at<'a>(self, place: NonNull<Mutex>) -> Result<&'a Mutex> {
@@ -244,8 +244,8 @@ impl Mutex {
     ///
     /// # Errors
     /// `EDEADLK` when this thread holds it and it checks errors, `EAGAIN` when it is recursive and held too often,
-    /// `ENOTRECOVERABLE` when an owner died and nobody made it consistent, `ENOLCK` when it is robust and this thread holds 1,900
-    /// robust mutexes and shared locks already.
+    /// `ENOTRECOVERABLE` when an owner died and nobody made it consistent, `ENOLCK` when it is robust and this thread
+    /// holds 1,900 robust mutexes and shared locks already.
     #[doc(alias = "pthread_mutex_lock")]
     pub fn lock(&self) -> Result<Guard<'_>> {
         self.check_room()?;
@@ -303,11 +303,12 @@ impl Mutex {
         raw::call_errno("pthread_mutex_trylock", || unsafe { libc::pthread_mutex_trylock(self.as_ptr()) })
     }
 
-    /// `pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, deadline)`: waits for the mutex until the deadline; `None` when it has
-    /// passed.
+    /// `pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, deadline)`: waits for the mutex until the deadline; `None` when
+    /// it has passed.
     ///
-    /// Where libc (musl) or the kernel (with priority inheritance, before Linux 5.14) knows only the wall clock it waits by
-    /// that, and once more when somebody has put it forward; one that is put back makes the wait longer by as much.
+    /// libc (musl) or the kernel (with priority inheritance, before Linux 5.14) may know the wall clock only. Then the
+    /// wait is by the wall clock, and is repeated if somebody has put the clock forward. A clock that is put back makes
+    /// the wait longer by as much.
     ///
     /// # Errors
     /// As [`lock`](Self::lock).
@@ -409,8 +410,8 @@ impl core::fmt::Debug for Mutex {
     }
 }
 
-/// How many guards there are (lower half) in the process of which generation (upper half): a forked child has none of its
-/// own, whatever it inherits.
+/// How many guards there are (lower half) in the process of which generation (upper half): a forked child has none of
+/// its own, whatever it inherits.
 ///
 /// Relaxed everywhere: fork asks when there is no second thread.
 static GUARDS: AtomicU64 = AtomicU64::new(0);

@@ -1,11 +1,11 @@
 //! The little of ptrace(2) that a test of death needs: run a child one instruction at a time, and kill it between two.
 //!
-//! The child asks to be traced with [`stop_for_tracer`]; its parent, from the thread that will give all further orders, waits for
-//! the stop with [`wait`] and then steps or resumes it.
+//! The child asks to be traced with [`stop_for_tracer`]. Its parent waits for the stop with [`wait`] and then steps or
+//! resumes the child. One thread of the parent gives all these orders.
 //!
 //! The kernel takes these orders by number only, and reserves the number of a child until the child is reaped. So each
 //! order first asks the child's pidfd whether the child was reaped. If another thread reaps the child in that very
-//! moment, the order reaches no process: the kernel obeys only the tracer, and no other traced child of this thread has
+//! moment, the order reaches no process. The kernel obeys only the tracer, and no other traced child of this thread has
 //! the number. This module has no `PTRACE_SEIZE`, because that request would take any process that has the number by
 //! then.
 //!
@@ -44,7 +44,8 @@ const SINGLESTEP: c_long = 9;
 /// What a traced child is doing, when it is not running.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
-    /// It stands still because of this signal: `SIGTRAP` after a step, `SIGSTOP` or the signal that is about to be delivered.
+    /// It stands still because of this signal: `SIGTRAP` after a step, `SIGSTOP` or the signal that is about to be
+    /// delivered.
     Stopped(i32),
     /// It has ended, and was reaped.
     Ended(ExitStatus),

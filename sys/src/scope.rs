@@ -6,9 +6,9 @@
 //! | [`Shared`] | every process that maps it | only in a [`Shm`](crate::shm::Shm) | the next taker gets it at once, told so | the guard, or why not |
 //! | [`Local`] | one thread, which never sleeps | anywhere in that thread | cannot happen | the guard, or why not |
 //!
-//! `Private` cannot fail, so it hands out the bare guard; the other two hand out a `Result`, because a `Shared` object
-//! may have been marked as unrecoverable by a holder, and a `Local` wait could only wait for ever.
-//! [`Scope::settle`] turns each of them into a `Result` for code that is generic over the scope.
+//! `Private` cannot fail, so it hands out the bare guard. The other two hand out a `Result`: a holder may have marked a
+//! `Shared` object as unrecoverable, and a `Local` wait could only wait for ever. [`Scope::settle`] turns each of them
+//! into a `Result` for code that is generic over the scope.
 //!
 //! ```
 //! use ossature_sys::{scope::{Local, Shared}, shm::Shm, sync::Lock};
@@ -70,9 +70,9 @@ pub enum Shared {}
 
 #[cfg(not(loom))]
 impl Shared {
-    /// How the locks of this scope survive a death in this process: [`Form::Node`] on x86_64, aarch64, riscv64, s390x, i686
-    /// and armv7 with glibc or musl under a Linux kernel, [`Form::Pthread`] or [`Form::Unsupported`] under emulators that do
-    /// not tell where libc's list is.
+    /// How the locks of this scope survive a death in this process: [`Form::Node`] on x86_64, aarch64, riscv64, s390x,
+    /// i686 and armv7 with glibc or musl under a Linux kernel, [`Form::Pthread`] or [`Form::Unsupported`] under
+    /// emulators that do not tell where libc's list is.
     ///
     /// The form is determined once, by asking the kernel. Processes with different forms cannot attach to each other's
     /// memory.
@@ -240,7 +240,8 @@ pub enum Refused {
     Unrecoverable,
     /// The calling thread holds the lock itself, so waiting for it would be for ever.
     WouldDeadlock,
-    /// The kernel does not know the robust list of this thread (a sandbox forbids it), so nobody would hear of its death.
+    /// The kernel does not know the robust list of this thread (a sandbox forbids it), so nobody would hear of its
+    /// death.
     Unlisted,
     /// This thread holds 1,900 shared locks and leases, about as many as the kernel would clean up after its death.
     TooMany,
@@ -393,8 +394,8 @@ pub unsafe trait RawLock {
 /// A raw lock that knows its holder.
 ///
 /// # Safety
-/// `is_mine` answers `true` only in the thread that took the lock and has not released it since, and for shared memory not in a
-/// forked child of it. (What is private the child has a copy of, held by the child.)
+/// `is_mine` answers `true` only in the thread that took the lock and has not released it since, and for shared memory
+/// not in a forked child of it. (What is private the child has a copy of, held by the child.)
 ///
 /// # Examples
 /// ```

@@ -1,12 +1,12 @@
 //! Waiting for sets of descriptors: select without its limit of 1,024 and without its lie.
 //!
-//! An [`FdSet`] is a view of the caller's bit array, as long as he likes, that holds borrowed descriptors. C's `fd_set`
-//! is written out of bounds by a descriptor above 1,023; here inserting one that does not fit is an error.
+//! An [`FdSet`] is a view of the caller's bit array, of any length, that holds borrowed descriptors. C's `fd_set` is
+//! written out of bounds by a descriptor above 1,023; here inserting one that does not fit is an error.
 //!
-//! The lie: Linux looks only at the bits within the process's descriptor table (often 256 entries) and leaves those
-//! beyond as they came in, so a closed descriptor 300 is reported as ready. A borrowed descriptor is open, and
-//! [`select`] makes sure of it: an open descriptor always lies within the table, so asking for the highest
-//! one alone (one fcntl) proves that the kernel judges all the others, and reports a closed one among them as `EBADF`.
+//! Linux looks only at the bits within the process's descriptor table (often 256 entries) and leaves the others as they
+//! came in. So the kernel reports a closed descriptor 300 as ready. [`select`] makes sure that the highest descriptor
+//! is open, by one fcntl. An open descriptor lies within the table, so the kernel looks at all lower ones too, and
+//! reports a closed one among them as `EBADF`.
 //!
 //! [`select_slice`] asks the same questions by ppoll, which has no bit arrays at all.
 //!
@@ -258,8 +258,9 @@ impl<'a> Iterator for Iter<'_, 'a> {
 /// `pselect(n, read, write, except, timeout, NULL)`: waits until a member of a set is ready, leaves in the sets those
 /// that are, and says how many over all three.
 ///
-/// Differs from Python: descriptors may be of any number that the bit arrays hold; the timeout is in nanoseconds. Running out of
-/// time is `Ok(0)` and leaves the sets empty. Three empty sets sleep. On an error the sets are as before.
+/// Differs from Python: descriptors may be of any number that the bit arrays hold; the timeout is in nanoseconds.
+/// Running out of time is `Ok(0)` and leaves the sets empty. Three empty sets sleep. On an error the sets are as
+/// before.
 ///
 /// # Errors
 /// * `EBADF`: a member is not open (which borrowed descriptors exclude).

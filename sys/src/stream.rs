@@ -1,17 +1,18 @@
 //! Streams of bytes whatever carries them, sockets and pipes alike, in one call each where the wait has no end.
 //!
-//! A [`Socket`](crate::socket::Socket) is non-blocking inside, so to wait it takes three calls: one in vain, `ppoll`, and
-//! one more. A [`Stream`] leaves the descriptor in the mode it has. Where that is blocking, as it is with pipes and
-//! connections that other programs made, a wait without a deadline is the one call that moves the bytes; with a
-//! deadline it is `ppoll` and a call that cannot wait. A write without a reader never raises SIGPIPE, on a socket or a
-//! pipe, and whatever the program's action for that signal is.
+//! A [`Socket`](crate::socket::Socket) is non-blocking inside, so to wait it takes three calls: one in vain, `ppoll`,
+//! and one more. A [`Stream`] leaves the descriptor in the mode it has. Pipes and connections that other programs made
+//! are blocking: there a wait without a deadline is the one call that moves the bytes. With a deadline it is `ppoll`
+//! and a call that cannot wait. A write without a reader never raises SIGPIPE, on a socket or a pipe, and whatever the
+//! program's action for that signal is.
 //!
 //! | under a deadline | reading | writing |
 //! | --- | --- | --- |
 //! | socket | `MSG_DONTWAIT` | `MSG_DONTWAIT` |
 //! | pipe, terminal | after `ppoll` said that there is something | after `ppoll` said so, at most `PIPE_BUF` bytes |
 //!
-//! So a second reader of the same pipe, which may take the bytes in between, makes the first one wait beyond its deadline.
+//! So a second reader of the same pipe, which may take the bytes in between, makes the first one wait beyond its
+//! deadline.
 //!
 //! ```
 //! use core::time::Duration;
@@ -118,12 +119,12 @@ impl Stream {
         self.carrier
     }
 
-    /// `read(fd, ...)` or `recv(fd, ...)`: reads some bytes and says how many, waiting for them; 0 at the end of the stream
-    /// (and for an empty buffer), `None` when there was nothing by the deadline.
+    /// `read(fd, ...)` or `recv(fd, ...)`: waits for bytes, reads some and says how many: 0 at the end of the stream or
+    /// for an empty buffer, `None` when there was nothing by the deadline.
     ///
     /// # Errors
-    /// `ECONNRESET` when the peer of a socket went without reading everything, `EBADF` for a descriptor that is not open for
-    /// reading.
+    /// `ECONNRESET` when the peer of a socket went without reading everything, `EBADF` for a descriptor that is not
+    /// open for reading.
     #[inline]
     pub fn read(&self, buffer: &mut [u8], timeout: impl Into<Deadline>) -> Result<Option<usize>> {
         let (fd, deadline) = (self.as_fd(), timeout.into());
@@ -171,7 +172,8 @@ impl Stream {
         }
     }
 
-    /// [`write`](Self::write) until all of `bytes` are written or the deadline has passed; returns how many were written.
+    /// [`write`](Self::write) until all of `bytes` are written or the deadline has passed; returns how many were
+    /// written.
     ///
     /// # Errors
     /// As for [`write`](Self::write). What was written before an error is not told.
@@ -214,8 +216,8 @@ impl Stream {
         })
     }
 
-    /// `recvmsg(fd, {buffer, SCM_RIGHTS}, MSG_CMSG_CLOEXEC)`: reads some bytes, with up to `N` descriptors that came along;
-    /// `None` when there was nothing by the deadline.
+    /// `recvmsg(fd, {buffer, SCM_RIGHTS}, MSG_CMSG_CLOEXEC)`: reads some bytes, with up to `N` descriptors that came
+    /// along; `None` when there was nothing by the deadline.
     ///
     /// Nothing leaks whatever the peer sends, as for [`Socket::recv_with`](crate::socket::Socket::recv_with).
     ///
@@ -229,11 +231,13 @@ impl Stream {
         rights::receive_by(self.as_fd(), buffer, timeout.into())
     }
 
-    /// `recvmsg(fd, {buffer, SCM_RIGHTS, SCM_CREDENTIALS}, MSG_CMSG_CLOEXEC)` under `SO_PASSCRED`: like [`read_with`](Self::read_with),
-    /// and tells who sent these bytes, which is another question than [who made the connection](Self::peer_credentials).
+    /// `recvmsg(fd, {buffer, SCM_RIGHTS, SCM_CREDENTIALS}, MSG_CMSG_CLOEXEC)` under `SO_PASSCRED`: like
+    /// [`read_with`](Self::read_with), and tells who sent these bytes, which is another question than [who made the
+    /// connection](Self::peer_credentials).
     ///
     /// The option is set for this call only. So of what was sent before it without
-    /// [credentials](Self::write_with_credentials) the sender is not known: no process, and the user that stands for none.
+    /// [credentials](Self::write_with_credentials) the sender is not known: no process, and the user that stands for
+    /// none.
     ///
     /// # Errors
     /// As for [`read_with`](Self::read_with); `EOPNOTSUPP` (on newer kernels) for a socket of another family.
@@ -255,13 +259,13 @@ impl Stream {
         got
     }
 
-    /// `sendmsg(fd, {bytes, SCM_RIGHTS}, MSG_NOSIGNAL)`: writes some of `bytes` and with the first of them these descriptors;
-    /// `None` when there was no room by the deadline, and then nothing was written.
+    /// `sendmsg(fd, {bytes, SCM_RIGHTS}, MSG_NOSIGNAL)`: writes some of `bytes` and with the first of them these
+    /// descriptors; `None` when there was no room by the deadline, and then nothing was written.
     ///
     /// # Errors
     /// As for [`write`](Self::write); `EINVAL` for descriptors without a byte to carry them or more than 253 of them,
-    /// `ENOTSOCK` when this is not a socket, `EOPNOTSUPP` when it is none of this machine (where the kernel would drop the
-    /// descriptors without a word), `ETOOMANYREFS` when too many of this user are on their way.
+    /// `ENOTSOCK` when this is not a socket, `EOPNOTSUPP` when it is none of this machine (where the kernel would drop
+    /// the descriptors without a word), `ETOOMANYREFS` when too many of this user are on their way.
     pub fn write_with(
         &self,
         bytes: &[u8],
@@ -271,8 +275,8 @@ impl Stream {
         self.write_from(rights::Sender::Unnamed, bytes, descriptors, timeout.into())
     }
 
-    /// `sendmsg(fd, {bytes, SCM_RIGHTS, SCM_CREDENTIALS}, MSG_NOSIGNAL)`: like [`write_with`](Self::write_with), and says that this
-    /// process and its effective user send them, to whoever [asks](Self::read_with_credentials).
+    /// `sendmsg(fd, {bytes, SCM_RIGHTS, SCM_CREDENTIALS}, MSG_NOSIGNAL)`: like [`write_with`](Self::write_with), and
+    /// says that this process and its effective user send them, to whoever [asks](Self::read_with_credentials).
     ///
     /// # Errors
     /// As for [`write_with`](Self::write_with).
@@ -321,7 +325,8 @@ impl Stream {
         placeholder.replace(&self.fd)
     }
 
-    /// `getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ...)`: who made the connection (or the pair); `None` when nobody can tell.
+    /// `getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ...)`: who made the connection (or the pair); `None` when nobody can
+    /// tell.
     ///
     /// # Errors
     /// `ENOMEM`; being no socket of this machine is not an error but `None`.

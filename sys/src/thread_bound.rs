@@ -1,7 +1,7 @@
 //! What belongs to one thread, so that the compiler's error names the remedy.
 //!
-//! A raw pointer or a cell would do as well, but the compiler then prints the names of their types. A bound that nothing
-//! fulfils has a message of its own.
+//! A raw pointer or a cell would do as well, but the compiler then prints the names of their types. A bound that
+//! nothing fulfils has a message of its own.
 
 use core::fmt;
 use core::marker::PhantomData;

@@ -74,8 +74,8 @@ pub fn raw(fd: &(impl AsFd + ?Sized)) -> Result<Restore<'_>> {
     })
 }
 
-/// `tcsetattr(fd, TCSADRAIN, ...)` without `ICANON` and `ECHO`: every byte comes as it is typed and is not echoed, while
-/// Ctrl-C and its like stay signals, until the answer is dropped.
+/// `tcsetattr(fd, TCSADRAIN, ...)` without `ICANON` and `ECHO`: every byte comes as it is typed and is not echoed,
+/// while Ctrl-C and its like stay signals, until the answer is dropped.
 ///
 /// Differs from Python's `tty.setcbreak` like [`raw`] from `tty.setraw`.
 ///
@@ -294,7 +294,8 @@ impl Pty {
     /// it is right in whatever mount namespace.
     ///
     /// # Errors
-    /// `EMFILE` or `ENFILE` when no descriptor is left, `EAGAIN` when no pseudo-terminal is, `ENOENT` without `/dev/ptmx`.
+    /// `EMFILE` or `ENFILE` when no descriptor is left, `EAGAIN` when no pseudo-terminal is, `ENOENT` without
+    /// `/dev/ptmx`.
     pub fn open() -> Result<Self> {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let controller = retry(|| foreign::call("posix_openpt", || rustix::pty::openpt(flags)))?;

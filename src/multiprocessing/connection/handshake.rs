@@ -33,9 +33,9 @@ const NONCE: usize = 40;
 
 /// One side of the proof that both know the key, fed with whole messages and asked for whole messages.
 ///
-/// [`Listener`](super::Listener) and [`connect`](super::connect()) run it; alone it serves a transport of one's own. What is
-/// proved is that somebody at the other end knew the key at that moment: nothing that follows is encrypted or signed, and
-/// one who can sit between two others can pass a handshake on from one to the other.
+/// [`Listener`](super::Listener) and [`connect`](super::connect()) run it; alone it serves a transport of one's own.
+/// The handshake proves that somebody at the other end knew the key at that moment. Nothing that follows is encrypted
+/// or signed. A program between two others can pass a handshake on from one to the other.
 ///
 /// # Examples
 /// ```

@@ -556,8 +556,8 @@ macro_rules! receives {
             /// A few bytes of a message may stand for much memory: each `None` of a `Vec<Option<[u64; 32]>>` is one
             /// byte of the message and 264 bytes of memory. The limit counts the contents of sequences, maps, texts and
             /// boxes, at the size of their types, before their allocation. A collection may reserve more than its
-            /// items: up to as much again in a `Vec`, up to three times as much in a hash table, and at most 1 MiB for
-            /// a sequence beyond the limit. The limit does not count this reserve, or memory that a type allocates
+            /// items: a `Vec` up to as much again, a hash table up to three times as much. A sequence beyond the limit
+            /// may reserve at most 1 MiB. The limit does not count this reserve, or memory that a type allocates
             /// without serde's knowledge. The limit holds for this end in this process.
             ///
             /// For a pickle this limit is the decoder's

@@ -77,33 +77,34 @@ impl ProcessBuilder {
         }
     }
 
-    /// Names it; otherwise it is `Process-` and its numbers, as in `Process-3:2` for the second child of the third child.
+    /// Names it; otherwise it is `Process-` and its numbers, as in `Process-3:2` for the second child of the third
+    /// child.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Makes the new process a daemon, which ends with this process and may not have children. Without this call the new
-    /// process is a daemon if this process is a daemon.
+    /// Makes the new process a daemon, which ends with this process and may not have children. Without this call the
+    /// new process is a daemon if this process is a daemon.
     ///
-    /// A daemon gets `SIGTERM` at the normal end of this process. The daemon is killed when this process ends in any other
-    /// way, whatever signals the daemon blocks or handles. A daemon is not a daemon in the sense of Unix.
+    /// A daemon gets `SIGTERM` at the normal end of this process. The daemon is killed when this process ends in any
+    /// other way, whatever signals the daemon blocks or handles. A daemon is not a daemon in the sense of Unix.
     ///
-    /// If the main thread started the daemon by fork or spawn, the kernel kills it (`PR_SET_PDEATHSIG`). A change of the
-    /// daemon's effective user or group clears that: call
-    /// [`end_with_parent`](ossature_sys::process::end_with_parent) after the change. Every other daemon has a small thread
-    /// that watches the parent.
+    /// If the main thread started the daemon by fork or spawn, the kernel kills it (`PR_SET_PDEATHSIG`). A change of
+    /// the daemon's effective user or group clears that: call
+    /// [`end_with_parent`](ossature_sys::process::end_with_parent) after the change. Every other daemon has a small
+    /// thread that watches the parent.
     ///
-    /// Differs from Python, which waits for ever for a daemon that ignores `SIGTERM` or is stopped, and lets the daemon live on
-    /// when its parent is killed. Here the daemon is killed 5 s after the `SIGTERM`, or after what
+    /// Differs from Python, which waits for ever for a daemon that ignores `SIGTERM` or is stopped, and lets the daemon
+    /// live on when its parent is killed. Here the daemon is killed 5 s after the `SIGTERM`, or after what
     /// [`set_daemon_grace`](crate::multiprocessing::util::set_daemon_grace) says.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = Some(daemon);
         self
     }
 
-    /// Gives it another key than this process's to prove who it is by. A thread has the key of its process, so the start of
-    /// a [thread](Self::thread) with this option fails with [`ErrorKind::Unsupported`].
+    /// Gives it another key than this process's to prove who it is by. A thread has the key of its process, so the
+    /// start of a [thread](Self::thread) with this option fails with [`ErrorKind::Unsupported`].
     pub fn authkey(mut self, key: AuthKey) -> Self {
         self.authkey = Some(key);
         self
@@ -115,9 +116,9 @@ impl ProcessBuilder {
         self
     }
 
-    /// Sets how long the process may take from its start to the beginning of its task; `None` sets no limit.
-    /// The default is that of [`set_start_timeout`](crate::multiprocessing::set_start_timeout). A thread ignores this setting. A
-    /// fork observes it only while the child takes on an option such as [`current_dir`](Self::current_dir).
+    /// Sets how long the process may take from its start to the beginning of its task; `None` sets no limit. The
+    /// default is that of [`set_start_timeout`](crate::multiprocessing::set_start_timeout). A thread ignores this
+    /// setting. A fork observes it only while the child takes on an option such as [`current_dir`](Self::current_dir).
     ///
     /// A process that takes longer is killed, and the start is an error. The start waits for the end of the killed
     /// process, for at most a tenth of a second beyond the limit.
@@ -132,24 +133,25 @@ impl ProcessBuilder {
     /// end waits for ever, because the child itself holds the other end. [`fork_with`](Self::fork_with) gives the child
     /// only the named ends. The copy closes the handles of other children.
     ///
-    /// The closure may borrow: the copy has its own of all memory, and what it changes there is not seen here. It ends by its
-    /// return; `std::process::exit` ends it as well, but also does what this program registered with atexit(3). (A closure
-    /// that never returns has to say of what type its answer would be: `|| -> u8 { ... }`.)
+    /// The closure may borrow: the copy has its own of all memory, and what it changes there is not seen here. It ends
+    /// by its return; `std::process::exit` ends it as well, but also does what this program registered with atexit(3).
+    /// (A closure that never returns has to say of what type its answer would be: `|| -> u8 { ... }`.)
     ///
     /// This call first flushes std's standard output, because otherwise both processes would write the buffered text.
     /// Like every print, the flush waits while the pipe or terminal is full. No start timeout limits that wait.
     ///
     /// # Errors
     /// * [`ErrorKind::NotAllowed`] in a daemon, and in a process other than the one that the builder was made in.
-    /// * [`ErrorKind::MultiThreaded`] beside other threads, [`ErrorKind::LockHeld`] with a shared lock or permit held: see
-    ///   [`fork`](ossature_sys::process::fork()).
-    /// * [`ErrorKind::Os`] with `ECHILD` when `SIGCHLD` is ignored, as it stays over an exec when a parent ignored it: the
-    ///   child's end would be lost. Give it its default action first.
+    /// * [`ErrorKind::MultiThreaded`] beside other threads, [`ErrorKind::LockHeld`] with a shared lock or permit held:
+    ///   see [`fork`](ossature_sys::process::fork()).
+    /// * [`ErrorKind::Os`] with `ECHILD` when `SIGCHLD` is ignored, as it stays over an exec when a parent ignored it:
+    ///   the child's end would be lost. Give it its default action first.
     /// * [`ErrorKind::Os`] with the kernel's errno for an option that the child could not take on, such as
     ///   [`current_dir`](Self::current_dir). The message names the value.
     /// * `EAGAIN`, `ENOMEM`, `EMFILE`: nothing is left of it then.
     ///
-    /// A child that was killed because it took too long to take on its options is [`ErrorKind::StartFailed`], with its end.
+    /// A child that was killed because it took too long to take on its options is [`ErrorKind::StartFailed`], with its
+    /// end.
     ///
     /// # Examples
     /// ```standalone_crate

@@ -11,8 +11,8 @@ use crate::multiprocessing::connection::AuthKey;
 
 /// This process: in the first one of the program named `MainProcess`.
 ///
-/// In a [thread](super::ProcessBuilder::thread) in the guise of a process it is the process that the thread runs in. Differs from Python,
-/// whose `multiprocessing.dummy.current_process` is the current thread: here that is
+/// In a [thread](super::ProcessBuilder::thread) in the guise of a process it is the process that the thread runs in.
+/// Differs from Python, whose `multiprocessing.dummy.current_process` is the current thread: here that is
 /// [`threading::current_thread`](crate::threading::current_thread), under the name that was given to the process.
 ///
 /// # Examples
@@ -64,8 +64,8 @@ impl CurrentProcess {
         &self.0.identity
     }
 
-    /// The key with which this process authenticates itself, and which its children inherit. The first process makes 32 random
-    /// bytes when the key is first needed.
+    /// The key with which this process authenticates itself, and which its children inherit. The first process makes 32
+    /// random bytes when the key is first needed.
     ///
     /// # Errors
     /// `ENOSYS` or `EPERM` where a sandbox forbids `getrandom(2)`.

@@ -11,8 +11,8 @@ use super::era::Era;
 use crate::error::{Error, Result};
 use crate::multiprocessing::connection::{Connection, Listener, Receiver, Sender};
 
-/// The ends with which a child can be [forked](super::ProcessBuilder::fork_with): pipe ends, connections, listeners, and
-/// handles of other processes. The child keeps these and no others.
+/// The ends with which a child can be [forked](super::ProcessBuilder::fork_with): pipe ends, connections, listeners,
+/// and handles of other processes. The child keeps these and no others.
 ///
 /// Implemented for these types, for references to them, and for the usual collections. A struct implements the trait by
 /// listing its fields:

@@ -1,9 +1,9 @@
 //! Who this process is, and what belongs to it alone: a new one for each process.
 //!
-//! A forked child has a copy of its parent's memory, with the parent's children and the parent's callbacks in it, and with locks
-//! held by threads that it does not have. So all of that belongs to an *era*. A child that this module started enters its
-//! own with its passport; any other fork begins one when it is asked for, under the same name. Eras are never
-//! freed: there are as many as forks above this process.
+//! A forked child has a copy of its parent's memory, with the parent's children and the parent's callbacks in it, and
+//! with locks held by threads that it does not have. So all of that belongs to an *era*. A child that this module
+//! started enters its own with its passport; any other fork begins one when it is asked for, under the same name. Eras
+//! are never freed: there are as many as forks above this process.
 
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
@@ -86,8 +86,8 @@ impl Era {
         }
     }
 
-    /// The era of a child to come. Made before a fork, for a child pays for every page of memory and of code that it is the
-    /// first to touch, and an allocation there costs it more than the rest of its beginning.
+    /// The era of a child to come. Made before a fork, for a child pays for every page of memory and of code that it is
+    /// the first to touch, and an allocation there costs it more than the rest of its beginning.
     pub(crate) fn prepare(passport: Passport) -> Box<Self> {
         Box::new(Self {
             identity: passport.identity,

@@ -21,17 +21,17 @@ use crate::multiprocessing::context::Context;
 use crate::multiprocessing::start::{Life, Started};
 use crate::thread::joins_itself;
 
-/// A child of this process, or a thread that stands for a process. Clones refer to the same child. Any number of threads may
-/// wait for the child, each with its own deadline.
+/// A child of this process, or a thread that stands for a process. Clones refer to the same child. Any number of
+/// threads may wait for the child, each with its own deadline.
 ///
-/// As a descriptor it is Python's *sentinel*: readable once the child has ended, so it can stand in a poll, an epoll or a
-/// [`Selector`](crate::select::selectors) beside anything else.
+/// As a descriptor it is Python's *sentinel*: readable once the child has ended, so it can stand in a poll, an epoll or
+/// a [`Selector`](crate::select::selectors) beside anything else.
 ///
 /// The handles close their descriptors once the child's end was seen. Only a descriptor that was lent (`AsFd`) stays
 /// open.
 ///
-/// Dropping all handles neither waits nor ends anything: the child goes on, and is reaped by [`active_children`], by the next
-/// start, or at this process's end, which waits for it.
+/// Dropping all handles neither waits nor ends anything: the child goes on, and is reaped by [`active_children`], by
+/// the next start, or at this process's end, which waits for it.
 ///
 /// # Examples
 /// A child that is asked, waited for and closed:
@@ -220,16 +220,16 @@ impl Process {
     /// Waits for its end. Any number of threads may, and again afterwards.
     ///
     /// # Errors
-    /// [`ErrorKind::NotAllowed`] in a process that did not start it, [`ErrorKind::Closed`] after [`close`](Self::close),
-    /// [`ErrorKind::WouldDeadlock`] in the thread itself that it is.
+    /// [`ErrorKind::NotAllowed`] in a process that did not start it, [`ErrorKind::Closed`] after
+    /// [`close`](Self::close), [`ErrorKind::WouldDeadlock`] in the thread itself that it is.
     pub fn join(&self) -> Result<ExitStatus> {
         let unknown =
             || Error::new(ErrorKind::Os, "internal error: a wait without a deadline returned without an exit status");
         self.join_timeout(Deadline::NEVER)?.ok_or_else(unknown) // without a deadline there is always an end
     }
 
-    /// Waits for its end until the deadline; `None` when the time ran out. For a child of the fork server also when only how it
-    /// ended is not known, because the server is stopped: [`is_alive`](Self::is_alive) is false then.
+    /// Waits for its end until the deadline; `None` when the time ran out. For a child of the fork server also when
+    /// only how it ended is not known, because the server is stopped: [`is_alive`](Self::is_alive) is false then.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -282,8 +282,8 @@ impl Process {
 
     /// How it ended, `None` while it runs. Reaps it if it has ended.
     ///
-    /// Of a child of the fork server that has ended, `None` also while the server does not say how, which is waited for no
-    /// longer than a tenth of a second; it is not lost when it comes later.
+    /// The fork server says how its child has ended. This call waits for that for at most a tenth of a second, and
+    /// answers `None` otherwise; a later call has the answer.
     ///
     /// In a process that did not start it, what was known when that was forked.
     ///
@@ -309,8 +309,9 @@ impl Process {
         }
     }
 
-    /// How it ended, as Python counts: the exit code, or the number of the signal below zero. `None` while it runs, after
-    /// [`close`](Self::close), and in the rare case that nobody knows, which [`exit_status`](Self::exit_status) tells apart.
+    /// How it ended, as Python counts: the exit code, or the number of the signal below zero. `None` while it runs,
+    /// after [`close`](Self::close), and in the rare case that nobody knows, which [`exit_status`](Self::exit_status)
+    /// tells apart.
     #[doc(alias = "exitcode")]
     pub fn exit_code(&self) -> Option<i32> {
         self.exit_status().ok()??.python_code()
@@ -325,11 +326,13 @@ impl Process {
         Ok(self.0.state.lock().panic.clone())
     }
 
-    /// Sends it a signal, or nobody: never another process that got its number. One that has ended already is not an error.
+    /// Sends it a signal, or nobody: never another process that got its number. One that has ended already is not an
+    /// error.
     ///
     /// # Errors
-    /// [`ErrorKind::Closed`] after [`close`](Self::close), [`ErrorKind::Unsupported`] for a thread, `EPERM` when it became
-    /// another user's. [`ErrorKind::NotAllowed`] in a forked child that was not [given](ProcessBuilder::fork_with) this handle.
+    /// [`ErrorKind::Closed`] after [`close`](Self::close), [`ErrorKind::Unsupported`] for a thread, `EPERM` when it
+    /// became another user's. [`ErrorKind::NotAllowed`] in a forked child that was not
+    /// [given](ProcessBuilder::fork_with) this handle.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         match self.now()? {
             Now::Ended(_) => Ok(()),
@@ -344,13 +347,13 @@ impl Process {
         }
     }
 
-    /// Asks it to end, with `SIGTERM`: by default that ends it at once, where it is. Neither destructors nor
-    /// finalizers run, its own children go on, and a pipe or queue in use may be left in the middle of a message. Locks of
+    /// Asks it to end, with `SIGTERM`: by default that ends it at once, where it is. Neither destructors nor finalizers
+    /// run, its own children go on, and a pipe or queue in use may be left in the middle of a message. Locks of
     /// [`sync`](crate::multiprocessing::sync) are not left locked: they tell the next holder.
     ///
     /// **A child that blocks `SIGTERM` does not end by it.** Children begin with `SIGTERM` unblocked, whatever this
-    /// process blocks. A child that blocks `SIGTERM` later, or by its [mask](ProcessBuilder::signal_mask), has to read it from
-    /// a descriptor.
+    /// process blocks. A child that blocks `SIGTERM` later, or by its [mask](ProcessBuilder::signal_mask), has to read
+    /// it from a descriptor.
     ///
     /// A better way is to tell the child to end, by an event or a closed pipe.
     ///
@@ -370,8 +373,8 @@ impl Process {
         self.signal(Signal::KILL)
     }
 
-    /// Interrupts it with `SIGINT`, as control-C does. Differs from Python, where that is an exception and the exit code 1:
-    /// by default it ends the child like [`terminate`](Self::terminate).
+    /// Interrupts it with `SIGINT`, as control-C does. Differs from Python, where that is an exception and the exit
+    /// code 1: by default it ends the child like [`terminate`](Self::terminate).
     ///
     /// # Errors
     /// As [`signal`](Self::signal).

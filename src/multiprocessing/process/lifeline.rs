@@ -1,4 +1,5 @@
-//! How a daemon ends with its parent, in whatever way that ended: by nothing that the daemon could block, handle or forget.
+//! How a daemon ends with its parent, in whatever way that ended: by nothing that the daemon could block, handle or
+//! forget.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -11,9 +12,10 @@ use ossature_sys::signal::{SignalSet, raise, set_mask};
 
 /// Kills this process as soon as its parent, the process of `pidfd`, has ended; at once if it has ended already.
 ///
-/// The kernel does it where it can, for `child_of`: the parent's number, if the first thread of the parent made this process.
-/// The end of any other thread would count as the parent's; the fork server, which makes the children of others, may be killed
-/// first; and in a new pid namespace the parent has no number. Then a thread of this process waits.
+/// The kernel does it where it can, for `child_of`: the parent's number, if the first thread of the parent made this
+/// process. The end of any other thread would count as the parent's; the fork server, which makes the children of
+/// others, may be killed first; and in a new pid namespace the parent has no number. Then a thread of this process
+/// waits.
 pub(crate) fn end_with(pidfd: BorrowedFd<'_>, child_of: Option<Pid>) -> io::Result<()> {
     match child_of.map(end_with_parent) {
         Some(Ok(())) => Ok(()),
@@ -21,8 +23,8 @@ pub(crate) fn end_with(pidfd: BorrowedFd<'_>, child_of: Option<Pid>) -> io::Resu
     }
 }
 
-/// A socket that raises a signal when its peer closes would spare the thread, but every forked child of the parent holds the
-/// peer too.
+/// A socket that raises a signal when its peer closes would spare the thread, but every forked child of the parent
+/// holds the peer too.
 fn wait_for(pidfd: OwnedFd) -> io::Result<()> {
     let watch = move || {
         // Without a deadline it comes back when the other has ended, or never.

@@ -30,12 +30,12 @@ use crate::error::{Error, Result};
 /// Finalizers and handles of children that were made before belong to the subreaper. The program has another process id
 /// than the process that was started: take the sockets of a service manager before
 /// ([`Listener::from_environment`](crate::multiprocessing::connection::Listener::from_environment)). A `SIGKILL` to the
-/// subreaper cannot be forwarded, and leaves the program running. Signals from the keyboard reach both processes, so the subreaper does not forward
-/// them.
+/// subreaper cannot be forwarded, and leaves the program running. Signals from the keyboard reach both processes, so
+/// the subreaper does not forward them.
 ///
 /// # Errors
-/// As [`ProcessBuilder::fork`](super::ProcessBuilder::fork): [`MultiThreaded`](crate::ErrorKind::MultiThreaded) beside other threads.
-/// The program then goes on in the calling process, and nothing is changed.
+/// As [`ProcessBuilder::fork`](super::ProcessBuilder::fork): [`MultiThreaded`](crate::ErrorKind::MultiThreaded) beside
+/// other threads. The program then goes on in the calling process, and nothing is changed.
 ///
 /// # Examples
 /// ```no_run

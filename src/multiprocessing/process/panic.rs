@@ -9,19 +9,21 @@ use ossature_sys::stream::write_without_sigpipe;
 use crate::multiprocessing::start::thread::name_here;
 use crate::thread::{Escaped, Place, text};
 
-/// What ended a process with exit code 1: the words of the panic, its place, and its backtrace where `RUST_BACKTRACE` asked
-/// for one.
+/// What ended a process with exit code 1: the words of the panic, its place, and its backtrace where `RUST_BACKTRACE`
+/// asked for one.
 ///
-/// As with Python, whose `sys.excepthook` is not called in a child, the report takes the place of the program's panic hook,
-/// whenever that was set: each panic of the work is printed once, to standard error under the name of the process, and when it
-/// happens, as Rust does. So it is there before any destructor runs, also when the work then catches it, or when one of the
-/// destructors blocks or panics as well. The panic that escaped from the work is told to the parent here.
+/// As with Python, whose `sys.excepthook` is not called in a child, the report takes the place of the program's panic
+/// hook, whenever that was set: each panic of the work is printed once, to standard error under the name of the
+/// process, and when it happens, as Rust does. So it is there before any destructor runs, also when the work then
+/// catches it, or when one of the destructors blocks or panics as well. The panic that escaped from the work is told to
+/// the parent here.
 ///
-/// The hook of a forked child is its parent's for everything else: for panics of its other threads of [std](std::thread), and for
-/// those of its finalizers and callbacks. A line with the name of the process goes before these. After such a line the hook
-/// also sees panics that abort: those that cannot unwind, and all of them in a program that is built with
-/// `panic = "abort"`. The parent of such a process sees a signal and no report. A hook that the work itself sets is called as it panics, and
-/// what escapes is printed at the end, with neither place nor backtrace.
+/// The hook of a forked child is its parent's for everything else: for panics of its other threads of
+/// [std](std::thread), and for those of its finalizers and callbacks. A line with the name of the process goes before
+/// these. After such a line the hook also sees panics that abort: those that cannot unwind, and all of them in a
+/// program that is built with `panic = "abort"`. The parent of such a process sees a signal and no report. A hook that
+/// the work itself sets is called as it panics, and what escapes is printed at the end, with neither place nor
+/// backtrace.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -42,7 +44,8 @@ pub struct PanicReport {
     backtrace: String,
 }
 
-/// How many bytes of message, location and backtrace travel: less than a pipe holds, so that nobody ever waits for a reader.
+/// How many bytes of message, location and backtrace travel: less than a pipe holds, so that nobody ever waits for a
+/// reader.
 const LIMITS: [usize; 3] = [16 << 10, 4 << 10, 40 << 10];
 /// The first bytes of a report, so that other bytes in the pipe are not mistaken for a report.
 const MAGIC: [u8; 8] = *b"\0osPANIC";
@@ -83,8 +86,8 @@ impl PanicReport {
         }
     }
 
-    /// The words of the panic; `Box<dyn Any>` when it panicked with something that is not a text. Cut after 16 KiB, which it
-    /// then says.
+    /// The words of the panic; `Box<dyn Any>` when it panicked with something that is not a text. Cut after 16 KiB,
+    /// which it then says.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -108,8 +111,8 @@ impl PanicReport {
         let _ = std::io::stderr().write_all(text.as_bytes()); // without a standard error nobody listens
     }
 
-    /// Writes it into a pipe or socket that does not block; what does not fit is missing, which the reader says. A parent that
-    /// is gone is no reason to die by `SIGPIPE`: this process has its finalizers to run.
+    /// Writes it into a pipe or socket that does not block; what does not fit is missing, which the reader says. A
+    /// parent that is gone is no reason to die by `SIGPIPE`: this process has its finalizers to run.
     pub(crate) fn send(&self, pipe: impl AsFd) {
         let parts = [&self.message, &self.location, &self.backtrace];
         let mut bytes = Vec::with_capacity(WHOLE);

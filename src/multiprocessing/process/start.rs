@@ -44,8 +44,8 @@ impl Process {
         Self::builder().start(target, args)
     }
 
-    /// Starts a process by the default method, which runs `target` with `args`, to be joined for the value that `target`
-    /// returns: see [`ProcessBuilder::start_value`].
+    /// Starts a process by the default method, which runs `target` with `args`, to be joined for the value that
+    /// `target` returns: see [`ProcessBuilder::start_value`].
     ///
     /// # Errors
     /// As [`ProcessBuilder::start`].
@@ -76,8 +76,8 @@ impl Process {
         Self::builder().start_value(target, args)
     }
 
-    /// As [`spawn_value`](Self::spawn_value), for a function that returns a `Result`: the join returns the value, or an error
-    /// with the text of the function's error, which may be of any type that is `Debug`.
+    /// As [`spawn_value`](Self::spawn_value), for a function that returns a `Result`. The join returns the value, or an
+    /// error with the text of the function's error. That error may be of any type that is `Debug`.
     ///
     /// # Errors
     /// As [`ProcessBuilder::start`].
@@ -131,7 +131,8 @@ impl Process {
         Self::builder().fork_value(body)
     }
 
-    /// As [`fork_value`](Self::fork_value), for a closure that returns a `Result`: see [`spawn_result`](Self::spawn_result).
+    /// As [`fork_value`](Self::fork_value), for a closure that returns a `Result`: see
+    /// [`spawn_result`](Self::spawn_result).
     ///
     /// # Errors
     /// As [`ProcessBuilder::fork`].
@@ -146,8 +147,8 @@ impl Process {
 }
 
 impl ProcessBuilder {
-    /// Starts it by the method of its [context](Self::context), otherwise by the default one: it runs `target` with `args`
-    /// and ends with the exit code of the answer.
+    /// Starts it by the method of its [context](Self::context), otherwise by the default one: it runs `target` with
+    /// `args` and ends with the exit code of the answer.
     ///
     /// A process that is not a copy of this one gets the arguments as serde values, which may hold connections, locks,
     /// shared memory and open files. Otherwise the process has only this process's environment, directory, standard
@@ -164,15 +165,16 @@ impl ProcessBuilder {
     /// # Errors
     /// * [`UnknownTask`](crate::ErrorKind::UnknownTask) when `target` stands in no table, or none was given yet.
     /// * [`InvalidInput`](crate::ErrorKind::InvalidInput) when `args` cannot be serialised.
-    /// * [`StartFailed`](crate::ErrorKind::StartFailed) when the new process ended, refused the task or was not heard of within
-    ///   [`set_start_timeout`](crate::multiprocessing::set_start_timeout) or [`start_timeout`](Self::start_timeout): the
-    ///   message says why, and [`Error::exit_status`](crate::Error::exit_status) how the process ended.
+    /// * [`StartFailed`](crate::ErrorKind::StartFailed) when the new process ended, refused the task or was not heard
+    ///   of within [`set_start_timeout`](crate::multiprocessing::set_start_timeout) or
+    ///   [`start_timeout`](Self::start_timeout): the message says why, and
+    ///   [`Error::exit_status`](crate::Error::exit_status) how the process ended.
     /// * [`Os`](crate::ErrorKind::Os) when it could not be made: `EAGAIN`, `ENOMEM`, `EMFILE`; `ENOENT`, `EACCES` and
     ///   others of `execve` for the program of [`set_executable`](crate::multiprocessing::set_executable).
     /// * [`Unsupported`](crate::ErrorKind::Unsupported) for an option that the method cannot give, such as
     ///   [`env`](Self::env) without [`Spawn`](Context::Spawn).
-    /// * [`Os`](crate::ErrorKind::Os) with the kernel's errno for [`current_dir`](Self::current_dir), [`uid`](Self::uid) and
-    ///   similar options, the same with every method. The message names the value, and
+    /// * [`Os`](crate::ErrorKind::Os) with the kernel's errno for [`current_dir`](Self::current_dir),
+    ///   [`uid`](Self::uid) and similar options, the same with every method. The message names the value, and
     ///   [`Error::exit_status`](crate::Error::exit_status) is `None`.
     /// * [`InvalidInput`](crate::ErrorKind::InvalidInput) for an option that cannot be: a directory with a zero byte, a
     ///   [`umask`](Self::umask) above `0o777`, a process group below 0.
@@ -225,8 +227,9 @@ impl ProcessBuilder {
         }
     }
 
-    /// As [`start_value`](Self::start_value), for a function that returns a `Result`: see [`Process::spawn_result`]. After an
-    /// error the process prints the error to standard error and ends with exit code 1, as after [`start`](Self::start).
+    /// As [`start_value`](Self::start_value), for a function that returns a `Result`: see [`Process::spawn_result`].
+    /// After an error the process prints the error to standard error and ends with exit code 1, as after
+    /// [`start`](Self::start).
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -250,7 +253,8 @@ impl ProcessBuilder {
         }
     }
 
-    /// As [`fork`](Self::fork), for a process that is to be [joined](ProcessValue::join) for the value that `body` returns.
+    /// As [`fork`](Self::fork), for a process that is to be [joined](ProcessValue::join) for the value that `body`
+    /// returns.
     ///
     /// # Errors
     /// As [`fork`](Self::fork).

@@ -113,7 +113,8 @@ impl ProcessBuilder {
         variables.into_iter().fold(self, |builder, (name, value)| builder.env(name, value))
     }
 
-    /// Removes a variable from the child's environment, as [`std::process::Command::env_remove`]. For [`Context::Spawn`] only.
+    /// Removes a variable from the child's environment, as [`std::process::Command::env_remove`]. For
+    /// [`Context::Spawn`] only.
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
         self.surroundings.environment.changes.insert(name.as_ref().to_owned(), None);
         self
@@ -130,8 +131,8 @@ impl ProcessBuilder {
     /// with the rights of this process, before [`uid`](Self::uid) and [`gid`](Self::gid) take effect.
     ///
     /// A relative path begins at the working directory of this process. If that directory was removed, the start fails
-    /// with `ENOENT`, but not with [`Context::Forkserver`]: the child begins in the working directory of the server, and
-    /// a relative path begins there. Give an absolute path if the directory of this process may be removed.
+    /// with `ENOENT`, but not with [`Context::Forkserver`]: the child begins in the working directory of the server,
+    /// and a relative path begins there. Give an absolute path if the directory of this process may be removed.
     #[doc(alias = "chdir")]
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.surroundings.directory = Some(directory.as_ref().to_owned());
@@ -242,8 +243,8 @@ impl ProcessBuilder {
     }
 
     /// Kills the child when this process is killed, or ends without its last steps (`_exit`, an abort). A
-    /// [daemon](Self::daemon) ends in the same way. Unlike a daemon, the child may have children, and the normal end of this process
-    /// waits for the child.
+    /// [daemon](Self::daemon) ends in the same way. Unlike a daemon, the child may have children, and the normal end of
+    /// this process waits for the child.
     ///
     /// A [thread](Self::thread) ends with its process in any case, so this option changes nothing there.
     pub fn end_with_parent(mut self) -> Self {

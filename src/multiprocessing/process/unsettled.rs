@@ -1,5 +1,5 @@
-//! A setting of the [`ProcessBuilder`](super::ProcessBuilder) that the child could not take: what the child reports, and the parent's
-//! error.
+//! A setting of the [`ProcessBuilder`](super::ProcessBuilder) that the child could not take: what the child reports,
+//! and the parent's error.
 //!
 //! The child sends the step and the errno. The parent knows the values and words the error, so the error is the same
 //! with every start method.

@@ -43,10 +43,10 @@
 //! | `Value(..., lock=other)` | [`synchronized_with`], or both values in one struct in one [`Value`] |
 //! | `synchronized(synchronized(v))` fails when it runs | does not compile |
 //!
-//! **When a holder is killed** in the middle of a change, the data may be half changed. Then every method here that takes the
-//! lock by itself is refused with [`Abandoned`](crate::ErrorKind::Abandoned), until somebody takes `lock()`, whose guard
-//! lends the data all the same, looks at it, and calls [`mark_consistent`](crate::sys::sync::lock::Guard::mark_consistent). [`Value::set`]
-//! replaces all of the data and so repairs by itself.
+//! **When a holder is killed** in the middle of a change, the data may be half changed. Then every method here that
+//! takes the lock by itself is refused with [`Abandoned`](crate::ErrorKind::Abandoned). `lock()` still gives a guard
+//! that lends the data. Repair the data and call [`mark_consistent`](crate::sys::sync::lock::Guard::mark_consistent).
+//! [`Value::set`] replaces all of the data and so repairs by itself.
 //!
 //! ```standalone_crate
 //! use ossature::multiprocessing::{Process, Value};

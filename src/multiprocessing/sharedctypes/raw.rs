@@ -99,9 +99,9 @@ impl<T: Plain> Deref for RawValue<T> {
 
 /// An array in shared memory without a lock: Python's `RawArray`, and `Array(..., lock=False)`.
 ///
-/// It is a slice of [`Racy`] cells, so `raw[3].get()` works as well as `raw.get(3)?`, and so do `iter()` and `len()`. Single
-/// items are atomic loads and stores; ranges are [copied](RacySlice) at the speed of any copy, and somebody who writes
-/// meanwhile may be seen half done, in the middle of an item too.
+/// It is a slice of [`Racy`] cells, so `raw[3].get()` works as well as `raw.get(3)?`, and so do `iter()` and `len()`.
+/// Single items are atomic loads and stores. Ranges are [copied](RacySlice) at the speed of any copy. A copy beside a
+/// write may see a half of it, in the middle of an item too.
 ///
 /// [`Index`]es and [ranges](Span) may be negative, counted from the end.
 ///

@@ -68,7 +68,8 @@ const UNSETTLED: u8 = 1;
 /// Waits until the child has applied its surroundings. If the child cannot, it is reaped, and nothing of it is left.
 ///
 /// # Errors
-/// `Os` for an option that the child could not take, as with the other start methods; `StartFailed` when the time ran out.
+/// `Os` for an option that the child could not take, as with the other start methods; `StartFailed` when the time ran
+/// out.
 fn settled(hear: &OwnedFd, mut child: Child, surroundings: &Surroundings, patience: Patience) -> Result<Child> {
     let mut told = [0; unsettled::LEN];
     let heard = match poll(&mut [PollFd::new(hear, PollFlags::IN)], patience.deadline) {

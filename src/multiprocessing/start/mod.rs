@@ -1,7 +1,8 @@
 //! How a child begins: one file for each way. Nothing else knows.
 //!
-//! A start method gets the child's passport and its work, and answers with what the parent has of the child then: its life, to
-//! wait for and to signal, and the pipe through which the child reports a panic. If it fails, nothing is left of it.
+//! A start method gets the child's passport and its work, and answers with what the parent has of the child then: its
+//! life, to wait for and to signal, and the pipe through which the child reports a panic. If it fails, nothing is left
+//! of it.
 
 pub(crate) mod fork;
 pub(crate) mod forkserver;
@@ -54,8 +55,8 @@ pub(in crate::multiprocessing) fn let_go_in_child() {
     forkserver::let_go_in_child();
 }
 
-/// The life of a child, for the parent. Shared by all handles, and waited for by as many threads as like to: nothing here
-/// changes but by the kernel.
+/// The life of a child, for the parent. Shared by all handles, and waited for by as many threads as like to: nothing
+/// here changes but by the kernel.
 pub(crate) enum Life {
     /// A child of this process.
     Child { pid: Pid, pidfd: OwnedFd },
@@ -81,8 +82,8 @@ impl Life {
         }
     }
 
-    /// How it ended, or `None` while it goes on or that is not known yet. Reaps and never waits; called again it may know
-    /// less, so the first answer is to be kept. One thread at a time.
+    /// How it ended, or `None` while it goes on or that is not known yet. Reaps and never waits; called again it may
+    /// know less, so the first answer is to be kept. One thread at a time.
     pub(crate) fn reap(&self) -> Result<Option<ExitStatus>> {
         match self {
             Self::Child { pidfd, .. } => pidfd_wait(pidfd, Deadline::NOW),

@@ -13,8 +13,8 @@ use crate::multiprocessing::transfer::memory;
 
 /// A place where a fixed number of parties wait for each other, again and again: Python's `multiprocessing.Barrier`.
 ///
-/// Differs from Python: the action is given to the wait, and the last to arrive runs its own; the death of a party that waits
-/// or has [joined](Self::join) breaks the barrier at once; at most 120 parties.
+/// Differs from Python: the action is given to the wait, and the last party to arrive runs its own. The death of a
+/// party that waits or has [joined](Self::join) breaks the barrier at once. There are at most 120 parties.
 ///
 /// A party that is stopped, not dead, may delay a [`wait`](Self::wait), [`join`](Self::join) or [`reset`](Self::reset)
 /// of the others. A call with a limit ends in time, and [`abort`](Self::abort) never waits.

@@ -13,9 +13,9 @@ use crate::multiprocessing::transfer::memory;
 
 /// A lock that one thread of all processes holds: Python's `multiprocessing.Lock`.
 ///
-/// Differs from Python: it belongs to the thread that took it, so nobody else can release it ([`HandoffLock`] is the one
-/// that anyone may), taking it twice without a limit is an error instead of a hang, and the death of its holder frees it. Where
-/// it guards data in memory, a [`Value`](crate::multiprocessing::Value) has both in one.
+/// Differs from Python: the lock belongs to the thread that took it, so no other thread can release it; any thread can
+/// release a [`HandoffLock`]. Taking the lock twice without a limit is an error instead of a hang. The death of its
+/// holder frees it. A [`Value`](crate::multiprocessing::Value) is a lock together with the data that it guards.
 ///
 /// ```
 /// use std::time::Duration;

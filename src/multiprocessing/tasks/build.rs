@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 /// The image that a process runs, told in two ways.
 ///
 /// The file says it at the price of one system call, and is the same for every child of this very image, also when the
-/// binary was replaced or removed meanwhile. A copy of the file elsewhere is told by the number that the linker wrote into it,
-/// if it did.
+/// binary was replaced or removed meanwhile. A copy of the file elsewhere is told by the number that the linker wrote
+/// into it, if it did.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct BuildId {
     file: FileId,
@@ -59,7 +59,8 @@ impl BuildId {
 }
 
 impl FileId {
-    /// That of the image this process runs, which nobody can write to meanwhile. A fork server knows it for its children.
+    /// That of the image this process runs, which nobody can write to meanwhile. A fork server knows it for its
+    /// children.
     fn own() -> io::Result<Self> {
         static OWN: OnceLock<FileId> = OnceLock::new();
         if let Some(own) = OWN.get() {

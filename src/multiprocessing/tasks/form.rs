@@ -1,8 +1,8 @@
 //! What becomes of a task's return value, and how the table opens a call for it.
 //!
-//! A function may return what makes an exit code, a value, a `Result` of a value, or several of these. Method resolution
-//! tries the trait of a type before the trait of a reference to the type. So [`tasks!`](crate::tasks) finds for each form
-//! the opener that the return type has, and otherwise one that refuses.
+//! A function may return what makes an exit code, a value, a `Result` of a value, or several of these. Method
+//! resolution tries the trait of a type before the trait of a reference to the type. So [`tasks!`](crate::tasks) finds
+//! for each form the opener that the return type has, and otherwise one that refuses.
 
 use std::fmt::Debug;
 use std::marker::PhantomData;

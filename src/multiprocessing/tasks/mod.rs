@@ -1,8 +1,9 @@
-//! What a process is started with: a plain function and its arguments, known on both sides because the function stands in
-//! the program's table of tasks.
+//! What a process is started with: a plain function and its arguments, known on both sides because the function stands
+//! in the program's table of tasks.
 //!
-//! A program that was just executed knows nothing of its parent's closures and addresses. So the parent says a *name*, and
-//! the child looks it up in the same [table](crate::tasks!), which it hands to [`freeze_support`] as the first thing it does.
+//! A program that was just executed knows nothing of its parent's closures and addresses. So the parent says a *name*,
+//! and the child looks it up in the same [table](crate::tasks!), which it hands to [`freeze_support`] as the first
+//! thing it does.
 //!
 //! ```
 //! use ossature::multiprocessing::{self, Tasks, tasks};
@@ -19,7 +20,8 @@
 //! ```
 //!
 //! A closure has no name that another process knows. Stable Rust tells a closure from a function late:
-//! * A closure that borrows is refused as borrows are checked (`cargo check`). The text asks for `move`, which does not help.
+//! * A closure that borrows is refused as borrows are checked (`cargo check`). The text asks for `move`, which does not
+//!   help.
 //! * A closure that captures by value, and a pointer to a function, are refused when code is generated (`cargo build`).
 //! * A closure that captures nothing is refused when it is started: [`UnknownTask`](crate::ErrorKind::UnknownTask).
 //!
@@ -51,8 +53,8 @@ pub use table::{Body, Task, Tasks, key};
 
 /// A plain function that can be started with the arguments `Args`, a tuple of up to twelve.
 ///
-/// Every function that takes so many values and returns is one; nobody implements this by hand. The arguments go to another
-/// process as [serde] values, so a function that borrows (`&str`) is none: let it own (`String`).
+/// Every function that takes so many values and returns is one; nobody implements this by hand. The arguments go to
+/// another process as [serde] values, so a function that borrows (`&str`) is none: let it own (`String`).
 ///
 /// # Examples
 /// ```

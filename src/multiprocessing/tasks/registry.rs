@@ -65,16 +65,16 @@ static INTERNAL: Tasks = crate::tasks![forkserver::serve];
 
 /// In a process that was started to run a task: runs the task and does not return. In any other: registers the table.
 ///
-/// The first line of `main`, and in a test that starts processes, of the test: whatever stands above runs in every child
-/// too. Calling it again with the same table does nothing; a second table is added to the first, but children know the first
-/// only.
+/// The first line of `main`, and in a test that starts processes, of the test: whatever stands above runs in every
+/// child too. Calling it again with the same table does nothing; a second table is added to the first, but children
+/// know the first only.
 ///
-/// A `main` that does all its work in a thread with a bigger stack calls this in that thread or before it. Called in the thread it
-/// serves [`Context::Spawn`](crate::multiprocessing::Context::Spawn); a fork server needs it before.
+/// A `main` that does all its work in a thread with a bigger stack calls this in that thread or before it. Called in
+/// the thread it serves [`Context::Spawn`](crate::multiprocessing::Context::Spawn); a fork server needs it before.
 ///
 /// In a test file, call it in the first line of each test that starts a process. The table belongs to the process, and
-/// `cargo test` runs all tests of a file in one process. A test without the call passes beside a test with the call, and
-/// fails alone or under nextest.
+/// `cargo test` runs all tests of a file in one process. A test without the call passes beside a test with the call,
+/// and fails alone or under nextest.
 ///
 /// Differs from Python, where only frozen programs need it: every Rust program is a frozen one. There, the main module
 /// is guarded by `if __name__ == '__main__'` instead.

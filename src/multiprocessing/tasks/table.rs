@@ -11,7 +11,8 @@ use crate::multiprocessing::transfer::Packed;
 #[doc(hidden)]
 pub type Body = Box<dyn FnOnce() -> u8>;
 
-/// The table of the functions that other processes of this program may be started with; made by [`tasks!`](crate::tasks).
+/// The table of the functions that other processes of this program may be started with; made by
+/// [`tasks!`](crate::tasks).
 #[derive(Clone, Copy)]
 pub struct Tasks(&'static [Task]);
 
@@ -26,9 +27,11 @@ pub struct Task {
 
 /// The table of tasks of a program: `tasks![square, math::add, serve::<Counter>]`.
 ///
-/// Each is the path of a plain function of up to twelve arguments that can [go to another process](crate::multiprocessing::transfer::Transfer), returning what a process may
-/// [end with](crate::multiprocessing::Termination), a value, or a `Result` of a value. The path as it is written, behind that of the module, becomes the name of the task:
-/// two functions `square` of different modules are two tasks. It is a constant, made for a `static`.
+/// Each is the path of a plain function of up to twelve arguments that can [go to another
+/// process](crate::multiprocessing::transfer::Transfer). The function returns what a process may [end
+/// with](crate::multiprocessing::Termination), a value, or a `Result` of a value. The path as it is written, behind
+/// that of the module, becomes the name of the task: two functions `square` of different modules are two tasks. It is a
+/// constant, made for a `static`.
 ///
 /// What cannot be a task does not compile: a closure,
 /// ```compile_fail

@@ -1,8 +1,8 @@
 //! Values with open files and shared memory in them, on their way to another process.
 //!
-//! What crosses a process line is serde's, and a descriptor means nothing as a number elsewhere. So while a value is being sent, what
-//! owns a descriptor puts a copy of it on a list, writes its place in the list, and the list travels beside the bytes; the other
-//! side takes each descriptor off the list once, and closes what nobody took.
+//! Values between processes are serde's, and the number of a descriptor means nothing in another process. So while a
+//! value is being sent, each owner of a descriptor puts a copy of it on a list, and writes its place in the list. The
+//! list travels beside the bytes. The other side takes each descriptor off the list once, and closes what nobody took.
 //!
 //! | to send | write |
 //! | --- | --- |
@@ -43,10 +43,10 @@
 //! # Ok(()) }
 //! ```
 //!
-//! **Who may send what.** Shared memory goes to and is taken from this program's own processes only: over the pipes that it
-//! made, and over Unix sockets whose other side knows the authentication key. From anybody else it would be memory that a
-//! stranger may change under a reference. The same holds for an end of a connection between these processes, by which
-//! memory could come. Other descriptors are exchanged with processes of the same user too.
+//! **Who may send what.** Shared memory goes to and is taken from this program's own processes only. These are at the
+//! other end of a pipe that the program made, or of a Unix socket whose other side knows the authentication key. A
+//! stranger could change the memory under a reference. The same holds for an end of a connection between these
+//! processes, by which memory could come. Other descriptors are exchanged with processes of the same user too.
 //!
 //! **How many.** At most 253 descriptors travel with one message, as many as the kernel takes at once; a value with more is refused,
 //! and has to go in several. A lock, a value, a file and an end of a connection are one each. The arguments of a process may have

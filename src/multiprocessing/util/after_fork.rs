@@ -26,7 +26,8 @@ impl<T: Send + Sync, F: Fn(&T) + Send + Sync> Callback for Weakly<T, F> {
 }
 
 /// Has `callback` called with `object` at the beginning of every child that this module forks from now on, and of their
-/// children, in the order of registration; unless `object` was dropped, which this does not keep alive.
+/// children. Callbacks run in the order of registration. This does not keep `object` alive: once it is dropped, its
+/// callback no longer runs.
 ///
 /// Not called in a child that was forked by other means, nor in a spawned one, which is not a copy. A panic is reported
 /// and stops no other.

@@ -76,11 +76,11 @@ fn grace() -> MutexGuard<'static, Option<Duration>> {
     GRACE.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
 }
 
-/// Sets how long the daemons of this process may take, all together, from the `SIGTERM` at its normal end until they are killed;
-/// 5 s if not set, `None` for as long as they take.
+/// Sets how long the daemons of this process may take, all together, from the `SIGTERM` at its normal end until they
+/// are killed. The default is 5 s; `None` waits for as long as they take.
 ///
-/// Differs from Python, which waits for ever for a daemon that ignores `SIGTERM` or is stopped. A forked child has the grace of its
-/// parent, any other the usual one.
+/// Differs from Python, which waits for ever for a daemon that ignores `SIGTERM` or is stopped. A forked child has the
+/// grace of its parent, any other the usual one.
 ///
 /// # Examples
 /// See the example of [`is_exiting`].

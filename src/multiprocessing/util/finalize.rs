@@ -28,8 +28,8 @@ impl Finalizers {
     }
 }
 
-/// A callback that runs at most once, and only in the process that registered it: when this is [called](Self::call) or
-/// dropped, or at the process's end if it has a priority for that.
+/// A callback that runs at most once, and only in the process that registered it. It runs when it is
+/// [called](Self::call) or dropped, or with a priority at the end of the process.
 ///
 /// Keep it in the object that it is for, and it runs when that is dropped; a forked child's copy does nothing.
 ///
@@ -72,8 +72,9 @@ impl Finalize {
         Self::register(None, Box::new(callback))
     }
 
-    /// Runs when it is called or dropped, or else at the normal end of the process: higher priorities before lower ones, newer
-    /// before older ones; those of 0 and above before the children are waited for, the others after.
+    /// Runs when it is called or dropped, or else at the normal end of the process. Higher priorities run before lower
+    /// ones, and newer before older ones. Those of 0 and above run before the wait for the children, the others after
+    /// it.
     pub fn at_exit(priority: i32, callback: impl FnOnce() + Send + 'static) -> Self {
         let _ = arm(); // without memory for that, children that end by themselves still come by
         Self::register(Some(priority), Box::new(callback))
@@ -88,8 +89,8 @@ impl Finalize {
         Self { number, era }
     }
 
-    /// Runs it now; answers whether it did: `false` when it ran before, was cancelled, or belongs to another process. A panic is
-    /// reported by the process's panic hook.
+    /// Runs it now; answers whether it did: `false` when it ran before, was cancelled, or belongs to another process. A
+    /// panic is reported by the process's panic hook.
     pub fn call(&self) -> bool {
         self.take().map(|entry| aloud(entry.callback)).is_some()
     }

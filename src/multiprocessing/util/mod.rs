@@ -1,10 +1,10 @@
-//! What a library of processes needs at the edges of their lives: finalizers, callbacks after a fork, a directory that goes with the
-//! process, locks and values that a child has anew. Python's `multiprocessing.util`.
+//! What a library needs at the beginning and the end of processes: finalizers, callbacks after a fork, a directory that
+//! goes with the process, locks and values that a child has anew. Python's `multiprocessing.util`.
 //!
-//! At the normal end of a process that started others (a return from `main`, `std::process::exit`, the end of a child's
-//! work), in this order: finalizers of priority 0 and above, `SIGTERM` to the daemons among its children and, 5 s
-//! [or so](set_daemon_grace) later, `SIGKILL` to those that did not listen (Python waits for them for ever), the wait for all
-//! children, the other finalizers.
+//! A process that started others ends normally by a return from `main`, by `std::process::exit`, or with a child's
+//! work. Then the finalizers of priority 0 and above run. The daemons among its children get `SIGTERM`, and after the
+//! [grace](set_daemon_grace) of 5 s those that still run get `SIGKILL`; Python waits for them for ever. The process
+//! waits for all children, and at last the other finalizers run.
 
 mod after_fork;
 mod aware;

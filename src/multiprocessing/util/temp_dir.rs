@@ -83,8 +83,8 @@ impl TempDir {
 /// eight letters below [`std::env::temp_dir`], for this user only. The first call makes the directory. The process that
 /// made it removes it with all its contents at its end, as one of the last steps.
 ///
-/// A killed process leaves its directory, or a directory `.ossature-` and letters that it had begun to make. The next program that makes a directory in the same place removes it, unless
-/// a child of the killed process still uses it.
+/// A killed process leaves its directory, or a directory `.ossature-` and letters that it had begun to make. The next
+/// program that makes a directory in the same place removes it, unless a child of the killed process still uses it.
 ///
 /// The directory is below `/tmp`, `/var/tmp` or `/usr/tmp` instead if it cannot be made below [`std::env::temp_dir`],
 /// or if the path of a socket in it would be too long for an address.
@@ -198,8 +198,8 @@ fn finish(unfinished: &Path, path: &Path) -> std::result::Result<Option<Hold>, E
     Ok(Some(hold))
 }
 
-/// Removes a directory with all that is in it, the mark last. A process that is killed meanwhile leaves a directory that
-/// the next program recognises as a directory of this library, and removes. So does a process that cannot remove
+/// Removes a directory with all that is in it, the mark last. A process that is killed meanwhile leaves a directory
+/// that the next program recognises as a directory of this library, and removes. So does a process that cannot remove
 /// something in the directory, such as a file of another user: the mark stays as well. Says whether all is removed.
 fn remove(path: &Path) -> bool {
     let renamed = letters().ok().and_then(|letters| {

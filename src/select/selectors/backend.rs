@@ -240,9 +240,9 @@ impl Backend for EpollBackend {
     }
 }
 
-/// The wait when the set told only of descriptors that are no longer registered: closed while registered, and kept alive
-/// by a duplicate. Nothing can name them to the kernel any more, and the set would tell of them again at once for ever, so
-/// this wait is by ppoll.
+/// The wait when the set told only of descriptors that are no longer registered: closed while registered, and kept
+/// alive by a duplicate. Nothing can name them to the kernel any more, and the set would tell of them again at once for
+/// ever, so this wait is by ppoll.
 #[cold]
 fn without_the_stale<F: AsFd, T>(map: &Map<F, T>, deadline: Deadline) -> Result<Vec<(Token, Interest)>> {
     PollBackend(()).wait(map, deadline)

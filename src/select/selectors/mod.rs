@@ -1,14 +1,13 @@
 //! Readiness with your own objects and data attached: Python's `selectors` module.
 //!
 //! A selector **owns** what is registered: anything `AsFd`, which is a socket itself, an `Arc` of one, a `&socket` or a
-//! `BorrowedFd`, as the program likes. That is what an event loop that accepts connections needs (a selector that could
-//! only borrow would never let one go), it keeps every registered descriptor open as Python's keys do by holding the
-//! object, and [`unregister`](Selector::unregister) gives the object back. Events come as [`Token`]s, which are never
-//! used twice: one for an object that was taken out meanwhile finds nothing, even if its number has been opened
-//! again.
+//! `BorrowedFd`, as the program likes. An event loop that accepts connections needs that: a selector that only borrowed
+//! could never let a connection go. The object keeps the descriptor open, as in Python's keys, and
+//! [`unregister`](Selector::unregister) gives the object back. Events come as [`Token`]s, which are never used twice.
+//! The token of an object that was taken out finds nothing, even if its number has been opened again.
 //!
-//! A forked child may use the selector that it inherits: what it changes is its own. Where an epoll set stands behind it the
-//! child makes another at its first call. Two things stay shared until then or for good: the descriptor that an
+//! A forked child may use the selector that it inherits: what it changes is its own. Where an epoll set stands behind
+//! it the child makes another at its first call. Two things stay shared until then or for good: the descriptor that an
 //! [`EpollSelector`] lends, and the objects themselves.
 //!
 //! | Python | here |
@@ -198,8 +197,8 @@ pub trait Selector<F: AsFd, T> {
     /// list means that the time ran out; what comes of objects that are no longer registered does not end the wait.
     ///
     /// # Errors
-    /// [`ErrorKind::Os`] from the system call beneath; in a forked child also `EMFILE` and the like, when there can be no
-    /// epoll set of its own.
+    /// [`ErrorKind::Os`] from the system call beneath; in a forked child also `EMFILE` and the like, when there can be
+    /// no epoll set of its own.
     fn select(&mut self, timeout: impl Into<Deadline>) -> Result<Vec<(Token, Interest)>>
     where
         Self: Sized,

@@ -92,11 +92,12 @@ impl<F: FnOnce() + Send> Call for Lock<Option<F>> {
     }
 }
 
-/// Calls something once, some time after its start, unless it is cancelled before. Clones are the same timer; dropping it
-/// changes nothing.
+/// Calls something once, some time after its start, unless it is cancelled before. Clones are the same timer; dropping
+/// it changes nothing.
 ///
-/// Differs from Python: it is not a thread, so it has no name, is in no list, and [`wait`](Self::wait) stands for `join`. The callback has
-/// its arguments in it. A panic in it is reported by the [`excepthook`](super::set_excepthook).
+/// Differs from Python: it is not a thread, so it has no name, is in no list, and [`wait`](Self::wait) stands for
+/// `join`. The callback has its arguments in it. A panic in it is reported by the
+/// [`excepthook`](super::set_excepthook).
 ///
 /// In a forked child the parent's timers do not fire; new ones do.
 ///
@@ -125,7 +126,8 @@ pub struct Timer(Arc<Shot>);
 
 impl Timer {
     /// A timer that will call `callback` so long after its [start](Self::start). It is waited for by
-    /// [`shutdown`](super::shutdown()), unless the calling thread is a daemon or [`set_daemon`](Self::set_daemon) says otherwise.
+    /// [`shutdown`](super::shutdown()), unless the calling thread is a daemon or [`set_daemon`](Self::set_daemon) says
+    /// otherwise.
     #[inline]
     pub fn new(interval: Duration, callback: impl FnOnce() + Send + 'static) -> Self {
         let state = State {
@@ -155,8 +157,8 @@ impl Timer {
         }
     }
 
-    /// Cancels it if its time has not come; says whether that kept it from calling. Any thread may, any number of times. The callback
-    /// is dropped at once.
+    /// Cancels it if its time has not come; says whether that kept it from calling. Any thread may, any number of
+    /// times. The callback is dropped at once.
     #[inline]
     pub fn cancel(&self) -> bool {
         let state = &self.0.state;

@@ -1,7 +1,7 @@
 //! The pending timers, the soonest first.
 //!
-//! The queue is a heap. A cancelled timer stays in it, without its callback, until it comes to the top or until cancelled
-//! timers are the larger half: so cancelling touches nothing but a count.
+//! The queue is a heap. A cancelled timer stays in it, without its callback, until it comes to the top or until
+//! cancelled timers are the larger half: so cancelling touches nothing but a count.
 
 use std::cmp::Ordering as Order;
 use std::collections::BinaryHeap;

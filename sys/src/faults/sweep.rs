@@ -175,8 +175,8 @@ impl<'a> Sweep<'a> {
         self.run_with(operation, |_, _| ())
     }
 
-    /// [`run`](Self::run) that hands each answer to `after`, with the call that was made to fail, if any: to look at the
-    /// error, or to end what the operation has started.
+    /// [`run`](Self::run) that hands each answer to `after`, with the call that was made to fail, if any: to look at
+    /// the error, or to end what the operation has started.
     ///
     /// Nothing fails while `after` runs, and the process is looked at when it has returned.
     ///

@@ -15,8 +15,9 @@ use crate::deadline::Deadline;
 ///
 /// For waits for memory. What ends a wait for a descriptor is a [`CancelFd`](crate::eventfd::CancelFd).
 ///
-/// For the threads of one process; [`cancel`](Self::cancel) may be called by a signal handler. It stays cancelled, and ends
-/// every later wait with it at once, until it is [`reset`](Self::reset). Operations that need not wait still succeed.
+/// For the threads of one process; [`cancel`](Self::cancel) may be called by a signal handler. It stays cancelled, and
+/// ends every later wait with it at once, until it is [`reset`](Self::reset). Operations that need not wait still
+/// succeed.
 ///
 /// ```
 /// use core::time::Duration;

@@ -175,9 +175,9 @@ impl<'w> Waiter<'w> {
 
 /// `futex_waitv(waiters, n, 0, timeout, CLOCK_MONOTONIC)`: sleeps while every word holds its expected value.
 ///
-/// Answers `Woken` when a sleeper of any of the words was woken. Before Linux 5.16 there is no such call: then the first
-/// word is waited on in slices of at most 10 ms and the others are looked at in between, so a change of theirs is seen
-/// late, never missed.
+/// Answers `Woken` when a sleeper of any of the words was woken. Before Linux 5.16 there is no such call. Then the wait
+/// is for the first word, in slices of at most 10 ms, with a look at the other words in between. So a change of another
+/// word is seen late, never missed.
 ///
 /// # Errors
 /// `EINVAL` for no words or more than [`WAIT_ANY_MAX`].

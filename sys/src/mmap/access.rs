@@ -1,9 +1,10 @@
 //! Getting at the bytes: checked ranges, copies, atomics, and slices where nobody else can write.
 //!
-//! Safe code reaches a byte that others may write in two ways only. *Copies* go as if each byte were a relaxed atomic of its
-//! own, in assembly where that is faster. *Atomics* are of one width, four bytes at multiples of four, so two of them are the
-//! same place or do not touch; the language leaves open what overlapping atomics of different widths do. A copy beside an
-//! atomic on the same bytes may see or leave half of a word, and orders nothing: bring one to rest before using the other.
+//! Safe code reaches a byte that others may write in two ways only. *Copies* go as if each byte were a relaxed atomic
+//! of its own, in assembly where that is faster. *Atomics* are of one width, four bytes at multiples of four, so two of
+//! them are the same place or do not touch; the language leaves open what overlapping atomics of different widths do. A
+//! copy beside an atomic on the same bytes may see or leave half of a word, and orders nothing: bring one to rest
+//! before using the other.
 
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU32;
@@ -14,7 +15,8 @@ use crate::errno::{Errno, Result};
 impl Region {
     /// Copies `into.len()` bytes from `offset` on out of the memory.
     ///
-    /// Sound whoever else writes: each byte is one that somebody stored there, but a value of several bytes may be torn.
+    /// Sound whoever else writes: each byte is one that somebody stored there, but a value of several bytes may be
+    /// torn.
     ///
     /// # Errors
     /// `ERANGE` when the range is not within the region (nothing is copied), `EACCES` when it may not be read.
@@ -72,8 +74,8 @@ impl Region {
     /// The four bytes at `offset` as an atomic number, in the byte order of this machine.
     ///
     /// # Errors
-    /// `ERANGE` when they are not within the region, `EINVAL` when their address is not a multiple of 4, `EACCES` when they may
-    /// not be both read and written.
+    /// `ERANGE` when they are not within the region, `EINVAL` when their address is not a multiple of 4, `EACCES` when
+    /// they may not be both read and written.
     ///
     /// # Examples
     /// ```
@@ -124,8 +126,8 @@ impl Region {
     /// # Safety
     /// While the slice lives:
     /// * the region may be read;
-    /// * nobody writes these bytes: no other process, no other mapping of the same file, no [`copy_in`](Self::copy_in) and no
-    ///   atomic;
+    /// * nobody writes these bytes: no other process, no other mapping of the same file, no [`copy_in`](Self::copy_in)
+    ///   and no atomic;
     /// * nobody cuts the file short.
     ///
     /// # Examples

@@ -137,8 +137,8 @@ impl Region {
     /// `madvise(...)`: says how the pages of a range will be used. The range is widened to whole pages.
     ///
     /// # Errors
-    /// `ERANGE` when the range is not within the region, `EINVAL` when the kernel does not know the advice or it does not fit
-    /// this memory, `EAGAIN` and `ENOMEM` when the kernel is short of memory.
+    /// `ERANGE` when the range is not within the region, `EINVAL` when the kernel does not know the advice or it does
+    /// not fit this memory, `EAGAIN` and `ENOMEM` when the kernel is short of memory.
     ///
     /// # Examples
     /// See the example of [`Advice`].
@@ -194,8 +194,8 @@ impl Region {
     /// As [`advise`](Self::advise).
     ///
     /// # Safety
-    /// A child forked while [`Inherit::Nothing`] or [`Inherit::Zeros`] holds does not use or drop this region, nor anything that
-    /// lies in it or borrows from it: what is mapped there may be something else by then.
+    /// A child forked while [`Inherit::Nothing`] or [`Inherit::Zeros`] holds does not use or drop this region, or
+    /// anything that lies in it or borrows from it. Something else may be mapped there by then.
     ///
     /// # Examples
     /// See the example of [`Inherit`].
@@ -211,7 +211,8 @@ impl Region {
         unsafe { madvise(base, len, advice) }
     }
 
-    /// `mlock(...)`: brings the pages of a range into memory and keeps them there until [`unlock`](Self::unlock) or the drop.
+    /// `mlock(...)`: brings the pages of a range into memory and keeps them there until [`unlock`](Self::unlock) or the
+    /// drop.
     ///
     /// # Errors
     /// `ERANGE` when the range is not within the region, `ENOMEM` and `EAGAIN` when there is not that much memory or
@@ -309,8 +310,8 @@ impl Region {
     /// `mprotect(...)`: changes what may be done with the whole region.
     ///
     /// # Errors
-    /// `EINVAL` for bits that [`Protection`] does not name, `EPERM` to make a [sealed](Self::sealed) region writable, `EACCES` when
-    /// the file was not opened for it, `ENOMEM`.
+    /// `EINVAL` for bits that [`Protection`] does not name, `EPERM` to make a [sealed](Self::sealed) region writable,
+    /// `EACCES` when the file was not opened for it, `ENOMEM`.
     ///
     /// # Examples
     /// ```
@@ -341,12 +342,12 @@ impl Region {
 
     /// `mremap(..., MREMAP_MAYMOVE)`: makes the region `len` bytes long; it may move.
     ///
-    /// What it holds stays up to the shorter of both lengths; new private memory is zero. A file is not made longer: do that
-    /// first, or the new pages fault with SIGBUS. On an error nothing has changed.
+    /// What it holds stays up to the shorter of both lengths; new private memory is zero. A file is not made longer: do
+    /// that first, or the new pages fault with SIGBUS. On an error nothing has changed.
     ///
     /// # Errors
-    /// `EINVAL` when `len` is 0, or to grow a region that cannot: a shared anonymous one (the new pages would fault) or a
-    /// [sealed](Self::sealed) one; `ENOMEM` when there is not that much memory or address space.
+    /// `EINVAL` when `len` is 0, or to grow a region that cannot: a shared anonymous one (the new pages would fault) or
+    /// a [sealed](Self::sealed) one; `ENOMEM` when there is not that much memory or address space.
     ///
     /// # Examples
     /// ```

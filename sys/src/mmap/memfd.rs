@@ -37,7 +37,8 @@ bitflags! {
 
 /// A file in memory without a name, closed on exec, which takes seals.
 ///
-/// It lives as long as a descriptor or a mapping of it does, so that nothing is left behind when every holder is killed.
+/// It lives as long as a descriptor or a mapping of it does, so that nothing is left behind when every holder is
+/// killed.
 ///
 /// # Examples
 /// ```
@@ -73,7 +74,8 @@ pub struct Memfd(OwnedFd);
 impl Memfd {
     /// `memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL)`: an empty one.
     ///
-    /// The name is for people who read /proc; it need not be unique. Before Linux 6.3 it is made without `MFD_NOEXEC_SEAL`.
+    /// The name is for people who read /proc; it need not be unique. Before Linux 6.3 it is made without
+    /// `MFD_NOEXEC_SEAL`.
     ///
     /// # Errors
     /// `EINVAL` when the name is longer than 249 bytes, `EMFILE` and `ENFILE` when there is no descriptor left.
@@ -116,11 +118,11 @@ impl Memfd {
         retry(|| raw::call("ftruncate", || rustix::fs::ftruncate(&self.0, len)))
     }
 
-    /// `fallocate(fd, 0, 0, len)`: finds the memory for the first `len` bytes now and makes it that long if it is shorter,
-    /// so that a full machine is an error here and not a SIGBUS later.
+    /// `fallocate(fd, 0, 0, len)`: reserves the memory for the first `len` bytes now, and makes the file that long if
+    /// it is shorter. So too little memory is an error here and not a SIGBUS later.
     ///
-    /// The kernel hands out pages until there are none and then kills processes, so more than the machine has, memory and
-    /// swap together, is refused here. What is less than that and still too much is the caller's to know.
+    /// The kernel hands out pages until there are none and then kills processes, so more than the machine has, memory
+    /// and swap together, is refused here. What is less than that and still too much is the caller's to know.
     ///
     /// # Errors
     /// `ENOSPC` and `ENOMEM` when there is not that much memory, `EPERM` when a seal forbids it, `EINVAL` when `len` is 0.
@@ -137,8 +139,8 @@ impl Memfd {
     /// `fcntl(fd, F_ADD_SEALS, seals)`: sets seals; none is ever taken back.
     ///
     /// # Errors
-    /// `EBUSY` for [`Seals::WRITE`] while a writable shared mapping exists anywhere, `EPERM` after [`Seals::SEAL`], `EINVAL`
-    /// for a seal that the kernel does not know.
+    /// `EBUSY` for [`Seals::WRITE`] while a writable shared mapping exists anywhere, `EPERM` after [`Seals::SEAL`],
+    /// `EINVAL` for a seal that the kernel does not know.
     #[doc(alias = "F_ADD_SEALS")]
     pub fn add_seals(&self, seals: Seals) -> Result<()> {
         let seals = SealFlags::from_bits_retain(seals.bits());

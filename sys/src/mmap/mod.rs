@@ -10,14 +10,14 @@
 //! | [`Region::file_read`], [`Region::file_write`] | every process that opens the file | copies, atomics |
 //! | [`Region::file_copy`] | this process sees its own changes | copies, atomics |
 //!
-//! Memory that somebody else may write is never a `&[u8]`: not by custom but by type. [`copy_out`](Region::copy_out) and
-//! [`copy_in`](Region::copy_in) move bytes as if each were loaded and stored by a relaxed atomic of its own, at the speed of
-//! `memcpy`; what they read may be torn, it is never undefined. [`atomic_u32`](Region::atomic_u32) lends a word for
-//! everything that needs order. It is the one width, because atomics of two widths must not meet on one place; a copy over
-//! such a word may tear it, so give words and copied bytes places of their own.
+//! Memory that somebody else may write is never a `&[u8]`: not by custom but by type. [`copy_out`](Region::copy_out)
+//! and [`copy_in`](Region::copy_in) move bytes as if each were loaded and stored by a relaxed atomic of its own, at the
+//! speed of `memcpy`. What they read may be torn, it is never undefined. [`atomic_u32`](Region::atomic_u32) lends a
+//! word for everything that needs order. There is one width only, because atomics of two widths must not meet on one
+//! place. A copy over such a word may tear it, so give words and copied bytes places of their own.
 //!
-//! A file that somebody cuts short while it is mapped makes the access of the lost pages fail with SIGBUS: seal a memory
-//! file against that ([`Seals::SHRINK`]), map only files that you trust to stay, or read instead of mapping.
+//! If somebody cuts a mapped file short, an access to the lost pages ends in SIGBUS. Seal a memory file against that
+//! ([`Seals::SHRINK`]), map only files that stay as long as they are, or read instead of mapping.
 //!
 //! ```
 //! use ossature_sys::mmap::Region;
@@ -134,7 +134,8 @@ pub fn page_size() -> usize {
 }
 
 impl Region {
-    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)`: zeroed memory of this process alone.
+    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)`: zeroed memory of this process
+    /// alone.
     ///
     /// # Errors
     /// `EINVAL` when `len` is 0, `ENOMEM` when there is not that much memory or address space.
@@ -146,8 +147,8 @@ impl Region {
         Self::map(None, 0, len, Protection::READ | Protection::WRITE, MapFlags::PRIVATE, Backing::Private)
     }
 
-    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)`: zeroed memory shared with the children
-    /// forked from now on.
+    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)`: zeroed memory shared with the
+    /// children forked from now on.
     ///
     /// # Errors
     /// `EINVAL` when `len` is 0, `ENOMEM` when there is not that much memory or address space.
@@ -157,8 +158,8 @@ impl Region {
         Self::map(None, 0, len, Protection::READ | Protection::WRITE, MapFlags::SHARED, Backing::Anonymous)
     }
 
-    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)`: the first `len` bytes of a memory file, for reading and
-    /// writing together with everybody who maps it.
+    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)`: the first `len` bytes of a memory file, for
+    /// reading and writing together with everybody who maps it.
     ///
     /// # Errors
     /// As [`file_write`](Self::file_write).
@@ -173,8 +174,8 @@ impl Region {
     /// [`Seals::WRITE`] and [`Seals::SHRINK`], so that they may be lent as a slice.
     ///
     /// # Errors
-    /// `EPERM` when one of the seals is missing, `EINVAL` when `len` is 0 or the descriptor takes no seals, `ERANGE` when the
-    /// file is shorter.
+    /// `EPERM` when one of the seals is missing, `EINVAL` when `len` is 0 or the descriptor takes no seals, `ERANGE`
+    /// when the file is shorter.
     ///
     /// # Examples
     /// ```
@@ -198,23 +199,24 @@ impl Region {
 
     /// `mmap(NULL, len, PROT_READ, MAP_SHARED, fd, offset)`: part of a file, to be read.
     ///
-    /// Differs from the C call: `offset` need not be a multiple of the page size, and a range that is not within a regular
-    /// file is refused instead of faulting later.
+    /// Differs from the C call: `offset` need not be a multiple of the page size, and a range that is not within a
+    /// regular file is refused instead of faulting later.
     ///
     /// # Errors
-    /// `EINVAL` when `len` is 0, `ERANGE` when the range ends behind the end of a regular file, `EACCES` when the descriptor
-    /// is not open for reading, `ENODEV` when such a file cannot be mapped (a pipe, a directory), `ENOMEM`.
+    /// `EINVAL` when `len` is 0, `ERANGE` when the range ends behind the end of a regular file, `EACCES` when the
+    /// descriptor is not open for reading, `ENODEV` when such a file cannot be mapped (a pipe, a directory), `ENOMEM`.
     pub fn file_read(fd: impl AsFd, offset: u64, len: usize) -> Result<Self> {
         Self::map(Some(fd.as_fd()), offset, len, Protection::READ, MapFlags::SHARED, Backing::File)
     }
 
-    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset)`: part of a file; what is written reaches the file.
+    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset)`: part of a file; what is written reaches the
+    /// file.
     ///
     /// Differs from the C call as [`file_read`](Self::file_read) does.
     ///
     /// # Errors
-    /// As [`file_read`](Self::file_read); `EACCES` also when the descriptor is not open for reading and writing, `EPERM` when
-    /// a seal forbids to write.
+    /// As [`file_read`](Self::file_read); `EACCES` also when the descriptor is not open for reading and writing,
+    /// `EPERM` when a seal forbids to write.
     #[doc(alias = "ACCESS_WRITE")]
     pub fn file_write(fd: impl AsFd, offset: u64, len: usize) -> Result<Self> {
         let protection = Protection::READ | Protection::WRITE;

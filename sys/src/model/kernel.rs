@@ -39,16 +39,16 @@ struct Queue {
     next: usize,
 }
 
-/// One that sleeps, on several words if it likes. It stays until it has run again, so a wake of another of its words may
-/// choose it a second time, as in the kernel.
+/// One that sleeps, on several words if it likes. It stays until it has run again, so a wake of another of its words
+/// may choose it a second time, as in the kernel.
 struct Sleeper {
     id: usize,
     /// Each word, and whether it was woken.
     words: Vec<(usize, bool)>,
 }
 
-/// Sleeps on the words while `holds` says so: compare and sleep are one step. Answers the place of the word that was woken,
-/// of the last if several were.
+/// Sleeps on the words while `holds` says so: compare and sleep are one step. Answers the place of the word that was
+/// woken, of the last if several were.
 pub(super) fn sleep_any(words: &[usize], holds: impl FnOnce() -> bool) -> Option<usize> {
     let mut queue = KERNEL.queue.lock().unwrap();
     if !holds() {

@@ -108,7 +108,8 @@ impl Robust {
         self.take_as(id, false)
     }
 
-    /// Takes it as `id`, which is killed if it sleeps and is woken: between the kernel's choice and its next instruction.
+    /// Takes it as `id`, which is killed if it sleeps and is woken: between the kernel's choice and its next
+    /// instruction.
     pub fn take_or_die_when_chosen(&self, id: u32) -> Taken {
         self.take_as(id, true)
     }
@@ -185,7 +186,8 @@ impl Waiters {
         Self(PrivateQueue::new())
     }
 
-    /// Lets `lock` go, waits to be notified within the limit, and takes it again. Says whether there was a notification.
+    /// Lets `lock` go, waits to be notified within the limit, and takes it again. Says whether there was a
+    /// notification.
     pub fn wait(&self, lock: &Private, limit: Limit<'_>) -> bool {
         let refused = Cell::new(false);
         let take_again = || refused.set(!lock.take());

@@ -3,11 +3,12 @@
 use crate::errno::Result;
 use crate::raw::process as raw;
 
-/// `atexit(callback)`: has `callback` called at the normal end of the process, by a return from `main` or by exit(3) (Rust's
-/// `std::process::exit`), in the thread that ends it; the last registered first.
+/// `atexit(callback)`: has `callback` called at the normal end of the process: a return from `main`, or exit(3) (Rust's
+/// `std::process::exit`). The thread that ends the process calls it, the last registered first.
 ///
-/// Not at the end by [`exit`](super::exit()), by a signal or by an abort. Other threads run on meanwhile. A forked child has
-/// its parent's callbacks, and [`fork`](super::fork()) ends it without them. A panic that leaves the callback aborts.
+/// Not at the end by [`exit`](super::exit()), by a signal or by an abort. Other threads run on meanwhile. A forked
+/// child has its parent's callbacks, and [`fork`](super::fork()) ends it without them. A panic that leaves the callback
+/// aborts.
 ///
 /// # Errors
 /// `ENOMEM`: it was not registered.

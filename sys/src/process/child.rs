@@ -11,12 +11,12 @@ use crate::raw::process::{RawUsage, WaitFor, Waited, waitid};
 
 /// A child process, reaped at most once and signalled without the danger of meeting another that got its number.
 ///
-/// As a descriptor it is the child's pidfd, Python's *sentinel*: readable once the child has ended, so it can stand in a
-/// poll, an epoll or a select beside anything else.
+/// As a descriptor it is the child's pidfd, Python's *sentinel*. The descriptor is readable once the child has ended,
+/// so it can stand in a poll, an epoll or a select.
 ///
-/// Dropping it never waits. A child that has ended is reaped; one that still runs is left alone, and becomes a zombie from
-/// its end until this process ends: wait for what shall not be left. In a forked child that inherited it, dropping only
-/// closes that process's copy of the descriptor.
+/// Dropping it never waits. A child that has ended is reaped. A child that still runs goes on, and is a zombie from its
+/// end until this process ends; to prevent that, wait for the child. In a forked child that inherited this, dropping
+/// only closes that process's copy of the descriptor.
 ///
 /// # Examples
 /// ```
@@ -57,7 +57,8 @@ impl Child {
         self.pid
     }
 
-    /// `waitid(P_PIDFD, ...)`: waits until the child has ended, reaps it and tells how it ended; then tells the same again.
+    /// `waitid(P_PIDFD, ...)`: waits until the child has ended, reaps it and tells how it ended; then tells the same
+    /// again.
     ///
     /// When somebody else reaped it, the status comes from the kernel's memory (Linux 6.15), otherwise it is
     /// [`ExitStatus::Unknown`]. A forked child that inherited this may wait too: it sees the end without reaping.
@@ -195,7 +196,8 @@ impl AsFd for Child {
 
 crate::fd::as_raw_fd!(Child);
 
-/// The pidfd alone: whoever has it reaps the child, by [`pidfd_wait`](super::pidfd_wait), from as many threads as like to.
+/// The pidfd alone: whoever has it reaps the child, by [`pidfd_wait`](super::pidfd_wait), from as many threads as like
+/// to.
 impl From<Child> for OwnedFd {
     fn from(child: Child) -> Self {
         let child = ManuallyDrop::new(child);

@@ -7,8 +7,8 @@ use crate::signal::{name, numbered};
 
 /// How a process ended.
 ///
-/// Differs from Python's one number: a signal, an exit code and "nobody knows" cannot be confused. [`python_code`] gives
-/// Python's number.
+/// Differs from Python's one number: a signal, an exit code and "nobody knows" cannot be confused. [`python_code`]
+/// gives Python's number.
 ///
 /// [`python_code`]: ExitStatus::python_code
 ///
@@ -37,8 +37,8 @@ pub enum ExitStatus {
         /// Whether the kernel wrote a core file.
         core_dumped: bool,
     },
-    /// The process ended, but its status is not available: somebody else reaped the process, or the kernel was told to, and
-    /// this kernel (before Linux 6.15) does not keep the status. A status is never invented.
+    /// The process ended, but its status is not available: somebody else reaped the process, or the kernel was told to.
+    /// Linux before 6.15 does not keep the status then. A status is never invented.
     Unknown,
 }
 

@@ -29,8 +29,8 @@ use crate::raw::process::{self as raw_process, RawUsage, WaitFor};
 pub enum ForkError {
     /// The process has more than one thread: the others would be missing in the child, with whatever they hold.
     ///
-    /// Threads that the kernel made for io_uring count as well: its workers while they run, and an `SQPOLL` thread for as
-    /// long as its ring is open. They share the memory like any other.
+    /// Threads that the kernel made for io_uring count as well: its workers while they run, and an `SQPOLL` thread for
+    /// as long as its ring is open. They share the memory like any other.
     MultiThreaded,
     /// Neither unshare(2) nor /proc could say whether the process has one thread only.
     Unproven,
@@ -89,25 +89,25 @@ impl ForkError {
 
 /// `fork()`: runs `child` in a new process, which ends with the code that it returns.
 ///
-/// The closure may borrow: the new process has its own copy of this memory, and what the closure changes there is not seen
-/// here. Memory mapped as shared stays shared. A panic in the closure ends the child with code 101. Buffered output is
-/// written twice or not at all, as in every language: flush before forking, and at the end of the closure.
+/// The closure may borrow: the new process has its own copy of this memory, and what the closure changes there is not
+/// seen here. Memory mapped as shared stays shared. A panic in the closure ends the child with code 101. Buffered
+/// output is written twice or not at all, as in every language: flush before forking, and at the end of the closure.
 ///
 /// The child ends by `_exit`: neither destructors of this stack nor `atexit` functions run in it.
 ///
 /// Differs from Python, which forks beside other threads and warns: here that is an error.
 ///
 /// # Errors
-/// * [`ForkError::MultiThreaded`] when the process has a second thread. One that was just joined may still be leaving; it is
-///   waited for, up to 10 ms.
+/// * [`ForkError::MultiThreaded`] when the process has a second thread. One that was just joined may still be leaving;
+///   it is waited for, up to 10 ms.
 /// * [`ForkError::Unproven`] when that cannot be learnt.
-/// * [`ForkError::LockHeld`] while this thread holds something exclusive in shared memory, or any thread has or has leaked a
-///   [guard of a pthread mutex](crate::pthread::Guard).
+/// * [`ForkError::LockHeld`] while this thread holds something exclusive in shared memory, or any thread has or has
+///   leaked a [guard of a pthread mutex](crate::pthread::Guard).
 /// * [`ForkError::SigchldIgnored`] when `SIGCHLD` is ignored or has `SA_NOCLDWAIT`.
 /// * [`ForkError::Os`]: `EAGAIN` when the user or cgroup has too many processes, `ENOMEM`, `EMFILE` when there is no
-///   descriptor for the pidfd. No child is left then, unless somebody else reaps it: a handler of `SIGCHLD` that waits for
-///   any child (`waitpid(-1, ...)`) must not run during the call. If it reaped the child just now, the pidfd would be
-///   refused with `ESRCH` or, if the number was given to another child at once, lead to that one.
+///   descriptor for the pidfd. No child is left then, unless somebody else reaps it: a handler of `SIGCHLD` that waits
+///   for any child (`waitpid(-1, ...)`) must not run during the call. If it reaped the child just now, the pidfd would
+///   be refused with `ESRCH` or, if the number was given to another child at once, lead to that one.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -194,10 +194,10 @@ pub fn may_fork() -> Result<(), ForkError> {
 /// reaped it, because SIGCHLD is ignored. As with [`fork`], no handler of `SIGCHLD` may reap any child meanwhile.
 ///
 /// # Safety
-/// * In a process with several threads the child may make async-signal-safe calls only: whatever a thread held (the lock of
-///   the allocator, of standard output, ...) stays held in the child for ever.
-/// * The child holds copies of every value on the stack. It must not release twice what the parent releases as well: guards
-///   of locks in shared memory, files to be unlinked.
+/// * In a process with several threads the child may make async-signal-safe calls only: whatever a thread held (the
+///   lock of the allocator, of standard output, ...) stays held in the child for ever.
+/// * The child holds copies of every value on the stack. It must not release twice what the parent releases as well:
+///   guards of locks in shared memory, files to be unlinked.
 /// * Both processes return from this call, so the caller and its callers must be prepared for that.
 ///
 /// # Examples
@@ -228,12 +228,12 @@ pub unsafe fn fork_unchecked() -> errno::Result<Option<Child>> {
     }
 }
 
-/// Brings up the usual errors before there is a child that might have begun its work: that no descriptor is left for its
-/// pidfd, or that the system gives none at all.
+/// Brings up the usual errors before there is a child that might have begun its work: that no descriptor is left for
+/// its pidfd, or that the system gives none at all.
 ///
-/// What is opened to see it is closed again before the fork: the child would have to close it too, and pays for every page
-/// of code and data that it touches for the first time. Once pidfds are known to work a path descriptor is asked for, at a
-/// third of the price.
+/// What is opened to see it is closed again before the fork: the child would have to close it too, and pays for every
+/// page of code and data that it touches for the first time. Once pidfds are known to work a path descriptor is asked
+/// for, at a third of the price.
 fn descriptor_is_free() -> errno::Result<()> {
     static PIDFDS_WORK: AtomicBool = AtomicBool::new(false);
     if PIDFDS_WORK.load(Relaxed) {

@@ -94,9 +94,9 @@ pub fn real_group() -> u32 {
     rustix::process::getgid().as_raw()
 }
 
-/// `getauxval(AT_SECURE)`: whether this program was given rights that whoever started it may not have had (its file is
-/// set-user-ID or set-group-ID, has capabilities, or a security module says so), so that nothing about its arguments,
-/// environment and inherited descriptors is to be trusted. Never changes while it runs.
+/// `getauxval(AT_SECURE)`: whether this program may have rights that its starter did not have. Its file is set-user-ID
+/// or set-group-ID, has capabilities, or a security module says so. Such a program should not trust its arguments, its
+/// environment and its inherited descriptors. The answer never changes while the program runs.
 ///
 /// # Examples
 /// ```
@@ -110,8 +110,8 @@ pub fn is_privileged_by_exec() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
-/// `getpgid(pid)`: the process group; `None` asks for this process's. Answers `None` when the group's number belongs to an
-/// outer pid namespace, where the kernel says 0.
+/// `getpgid(pid)`: the process group; `None` asks for this process's. Answers `None` when the group's number belongs to
+/// an outer pid namespace, where the kernel says 0.
 ///
 /// # Errors
 /// `ESRCH` when there is no such process.
@@ -129,12 +129,12 @@ pub fn group_of(pid: Option<Pid>) -> Result<Option<Pid>> {
     number_or_outside("getpgid", || unsafe { libc::getpgid(Pid::as_raw(pid)) })
 }
 
-/// `setpgid(pid, group)`: moves this process or a child that has not exec'd into a group; `None` for `group` makes it the
-/// leader of a new one.
+/// `setpgid(pid, group)`: moves this process or a child that has not exec'd into a group; `None` for `group` makes it
+/// the leader of a new one.
 ///
 /// # Errors
-/// `EPERM` when the group is in another session or `pid` leads a session, `EACCES` when the child has exec'd, `ESRCH` when `pid` is
-/// neither this process nor a child.
+/// `EPERM` when the group is in another session or `pid` leads a session, `EACCES` when the child has exec'd, `ESRCH`
+/// when `pid` is neither this process nor a child.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -153,8 +153,8 @@ pub fn set_group(pid: Option<Pid>, group: Option<Pid>) -> Result<()> {
     raw::call("setpgid", || rustix::process::setpgid(pid, group))
 }
 
-/// `getsid(pid)`: the session; `None` asks for this process's. Answers `None` when the session's number belongs to an outer
-/// pid namespace, as it does in a container whose first process started no session.
+/// `getsid(pid)`: the session; `None` asks for this process's. Answers `None` when the session's number belongs to an
+/// outer pid namespace, as it does in a container whose first process started no session.
 ///
 /// # Errors
 /// `ESRCH` when there is no such process.
@@ -216,7 +216,8 @@ pub fn set_umask(mask: u32) -> u32 {
 
 /// `killpg(group, signal)`: sends a signal to every process of a group.
 ///
-/// A group is only a number: keep a child of yours in it unreaped as long as you signal it, then the number stays its own.
+/// A group is only a number: keep a child of yours in it unreaped as long as you signal it, then the number stays its
+/// own.
 ///
 /// # Errors
 /// `ESRCH` when the group has no process, `EPERM` when none of them may be signalled.
@@ -238,9 +239,9 @@ pub fn signal_group(group: Pid, signal: Signal) -> Result<()> {
 
 /// `prctl(PR_SET_PDEATHSIG, signal)`: the signal that this process gets when its parent dies; `None` takes it back.
 ///
-/// "The parent" is the *thread* that forked: when that one returns, the signal comes. If the parent is dead already, nothing
-/// comes at all: compare [`parent_id`] after this call with what it was expected to be. Lost on exec of a set-user-id
-/// program, not inherited by children.
+/// "The parent" is the *thread* that forked: when that one returns, the signal comes. If the parent is dead already,
+/// nothing comes at all: compare [`parent_id`] after this call with what it was expected to be. Lost on exec of a
+/// set-user-id program, not inherited by children.
 ///
 /// # Errors
 /// `EINVAL` when the kernel does not know the signal.

@@ -123,9 +123,9 @@ impl ListenFds {
     /// **In a library that is loaded by dlopen(3)** the first point does not hold. This code then runs at the call of
     /// dlopen, when the program has run for long, may have other threads, and may have changed its environment. A
     /// listening socket of the program that is not closed on exec can have a number from 3 on by then. So a program
-    /// that gets its sockets from a service manager and loads such a library takes the sockets itself first, and removes
-    /// `LISTEN_PID` and `LISTEN_FDS` before the dlopen. Without these variables this call returns an empty result.
-    /// Another thread must not change the environment during the dlopen, as for every getenv(3).
+    /// that gets its sockets from a service manager and loads such a library takes the sockets itself first, and
+    /// removes `LISTEN_PID` and `LISTEN_FDS` before the dlopen. Without these variables this call returns an empty
+    /// result. Another thread must not change the environment during the dlopen, as for every getenv(3).
     ///
     /// # Errors
     /// [`ListenFdsError`] for the first descriptor that does not fit.

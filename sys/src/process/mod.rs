@@ -1,5 +1,5 @@
 //! Processes: a fork that proves itself safe, programs started from a plan made beforehand, and children that are
-//! descriptors, waited for with a deadline and never confused with a stranger who got the same number.
+//! descriptors. A wait for a child has a deadline, and never meets another process that got the same number.
 //!
 //! [`fork`] takes a closure and answers with a [`Child`]. The closure may borrow, for the child has its own copy of the
 //! stack and never returns into it. It is a safe function because it refuses whenever it would not be safe: beside a
@@ -14,9 +14,9 @@
 //! assert_eq!(child.wait_timeout(Duration::from_secs(10)).unwrap(), Some(ExitStatus::Code(2)));
 //! ```
 //!
-//! [`Plan`] starts another program: whatever the child shall be (its descriptors, limits, group, cgroup, ...) is said
-//! beforehand in the caller's memory, and between clone and exec runs no lock and no code of the user's. This form works
-//! beside any number of threads.
+//! [`Plan`] starts another program. The plan lies in the caller's memory and says what the child shall be: its
+//! descriptors, limits, group, cgroup, ... Between clone and exec no lock is taken and no code of the user's runs. This
+//! form works beside any number of threads.
 //!
 //! ```
 //! use ossature_sys::process::{Argument, ExitStatus, Plan};
@@ -26,12 +26,12 @@
 //! assert_eq!(child.wait().unwrap(), ExitStatus::Code(7));
 //! ```
 //!
-//! In a test binary, where libtest's threads run, `fork` answers [`ForkError::MultiThreaded`]: give such tests a binary of
-//! their own with `harness = false` and one thread.
+//! In a test binary, where libtest's threads run, `fork` answers [`ForkError::MultiThreaded`]: give such tests a binary
+//! of their own with `harness = false` and one thread.
 //!
 //! Source: fork(2), clone3(2), execve(2), execveat(2), pidfd_open(2), waitid(2), getrusage(2), getrlimit(2), prctl(2),
-//! setpgid(2), setsid(2), setuid(2), setgroups(2), getresuid(2), getgroups(2), capget(2), umask(2), atexit(3), getauxval(3),
-//! sd_listen_fds(3), unsetenv(3).
+//! setpgid(2), setsid(2), setuid(2), setgroups(2), getresuid(2), getgroups(2), capget(2), umask(2), atexit(3),
+//! getauxval(3), sd_listen_fds(3), unsetenv(3).
 
 mod at_exit;
 mod child;

@@ -3,20 +3,20 @@
 use super::{Pid, Signal, set_parent_death_signal};
 use crate::errno::{Errno, Result};
 
-/// Has the kernel kill this process with `SIGKILL` as soon as the *thread* that made it is no more, however that ended; kills it
-/// at once if `parent`, its parent, is gone already. Nothing in this process can block, handle or ignore that.
+/// Has the kernel kill this process with `SIGKILL` as soon as the *thread* that made it has ended, in whatever way.
+/// Kills it at once if `parent`, its parent, is gone already. Nothing in this process can block, handle or ignore that.
 ///
-/// So it is for a process that the first thread of its parent made, which lasts as long as the parent does: unless it calls
-/// `pthread_exit`, which no Rust program does by itself. Whoever was made by another thread, or must know the end of a process
-/// that is not its parent, polls a pidfd.
+/// So it is for a process that the first thread of its parent made. That thread lasts as long as the parent, unless it
+/// calls `pthread_exit`, which no Rust program does by itself. A process that was made by another thread, or must know
+/// the end of another process, polls a pidfd.
 ///
-/// The children of this process do not inherit it. An exec leaves it in force, but one of a program with set-user-ID,
-/// set-group-ID or capabilities ends it, and so does every change of the effective user or group: call this again after that. See
-/// [`set_parent_death_signal`].
+/// The children of this process do not inherit it. An exec leaves it in force. An exec of a program with set-user-ID,
+/// set-group-ID or capabilities ends it, and so does every change of the effective user or group: call this again after
+/// that. See [`set_parent_death_signal`].
 ///
 /// # Errors
-/// `ESRCH` when the parent is outside of this process's pid namespace, as it is for the first process of a new one: whether it
-/// is still there could not be told by number. Nothing is in force then.
+/// `ESRCH` when the parent is outside of this process's pid namespace, as for the first process of a new namespace. By
+/// number nobody could tell whether such a parent still runs. Nothing is in force then.
 ///
 /// # Examples
 /// ```standalone_crate

@@ -12,14 +12,15 @@ use crate::fd::{AsFd, BorrowedFd, OwnedFd, RawFd, above_standard};
 use crate::raw;
 use crate::raw::process::{RawUsage, WaitFor, pidfd_exit_status, waitid};
 
-/// `pidfd_open(pid, 0)`: a descriptor for a process, closed on exec, readable once it has ended. Its number is 3 or above.
+/// `pidfd_open(pid, 0)`: a descriptor for a process, closed on exec, readable once it has ended. Its number is 3 or
+/// above.
 ///
 /// For a process other than a child of this one `pid` is only a number: it may end and the number be given to another
 /// before the call. Check through another channel (its parent, its socket) after opening.
 ///
 /// # Errors
-/// `ESRCH` when there is no such process, `EMFILE` when no descriptor is left, `EINVAL` when `pid` is a thread that does
-/// not lead its process.
+/// `ESRCH` when there is no such process, `EMFILE` when no descriptor is left, `EINVAL` when `pid` is a thread that
+/// does not lead its process.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -92,8 +93,9 @@ pub unsafe fn pidfd_getfd(pidfd: impl AsFd, target: RawFd) -> Result<OwnedFd> {
 
 /// Waits until the process of `pidfd` has ended, and tells how. `None` when the time ran out.
 ///
-/// A child is reaped by it (use [`Child::wait`](super::Child::wait) for one's own). Of any other process the end is seen, and the
-/// status as far as the kernel tells it: [`ExitStatus::Unknown`] before Linux 6.15, and as long as its parent has not reaped it.
+/// A child is reaped by it (use [`Child::wait`](super::Child::wait) for one's own). Of any other process the end is
+/// seen, and the status as far as the kernel tells it: [`ExitStatus::Unknown`] before Linux 6.15, and as long as its
+/// parent has not reaped it.
 ///
 /// # Errors
 /// `EBADF` when the descriptor is not a pidfd.

@@ -1,8 +1,8 @@
 //! A child in this process's own memory: clone3(2) with `CLONE_VM | CLONE_VFORK` and a stack for it.
 //!
-//! Copying the page tables of a large parent takes up to tens of milliseconds; a child that is about to execute another program
-//! has no use for the copy. It runs on a stack of its own, because it would write over the frames to which the parent returns.
-//! Only on x86-64, where it is tested: elsewhere memory is copied.
+//! Copying the page tables of a large parent takes up to tens of milliseconds; a child that is about to execute another
+//! program has no use for the copy. It runs on a stack of its own, because it would write over the frames to which the
+//! parent returns. Only on x86-64, where it is tested: elsewhere memory is copied.
 
 use core::ffi::{c_long, c_void};
 use core::ptr::{NonNull, null_mut};
@@ -49,14 +49,14 @@ impl Drop for Stack {
     }
 }
 
-/// `clone3(args with CLONE_VM | CLONE_VFORK and a stack)`: runs `child(data)` in a new process that shares this memory, and
-/// answers its number once it has executed another program or ended. `EOPNOTSUPP` without memory for the stack, and where
-/// there is no such child.
+/// `clone3(args with CLONE_VM | CLONE_VFORK and a stack)`: runs `child(data)` in a new process that shares this memory,
+/// and answers its number once it has executed another program or ended. `EOPNOTSUPP` without memory for the stack, and
+/// where there is no such child.
 ///
 /// # Safety
 /// * All signals are blocked: a handler in the child would write into the parent's memory.
-/// * The child makes raw system calls only, takes no lock, frees nothing, and leaves everything in memory so that the parent
-///   can go on as if it had been elsewhere; `data` is valid for it.
+/// * The child makes raw system calls only, takes no lock, frees nothing, and leaves everything in memory so that the
+///   parent can go on as if it had been elsewhere; `data` is valid for it.
 /// * `pidfd`, where its flag is set, is the address of a C int.
 pub(crate) unsafe fn clone3_here(
     args: CloneArgs,

@@ -41,8 +41,8 @@ pub fn barriers() -> Result<Barriers> {
     raw::call("membarrier", || Ok(rustix::thread::membarrier_query()))
 }
 
-/// `membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)`: when it returns, every running thread of this process has passed a full
-/// memory barrier. Costs an interrupt on each processor that runs one.
+/// `membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)`: when it returns, every running thread of this process has passed a
+/// full memory barrier. Costs an interrupt on each processor that runs one.
 ///
 /// # Errors
 /// `EPERM` before [`register_private`], `EINVAL` or `ENOSYS` where the kernel or a sandbox does not offer it.
@@ -66,8 +66,8 @@ pub fn register_private() -> Result<()> {
     run(MembarrierCommand::RegisterPrivateExpedited)
 }
 
-/// `membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE)`: as [`membarrier_private`], and no thread goes on with instructions that it
-/// fetched before: for those who write code at run time.
+/// `membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE)`: as [`membarrier_private`], and no thread goes on with
+/// instructions that it fetched before: for those who write code at run time.
 ///
 /// # Errors
 /// As [`membarrier_private`], with [`register_private_sync_core`].
@@ -92,8 +92,8 @@ pub fn register_private_sync_core() -> Result<()> {
     run(MembarrierCommand::RegisterPrivateExpeditedSyncCore)
 }
 
-/// `membarrier(MEMBARRIER_CMD_GLOBAL)`: when it returns, every running thread of the system has passed a full memory barrier.
-/// Needs no registration, and takes milliseconds.
+/// `membarrier(MEMBARRIER_CMD_GLOBAL)`: when it returns, every running thread of the system has passed a full memory
+/// barrier. Needs no registration, and takes milliseconds.
 ///
 /// # Errors
 /// `EINVAL` on kernels with full dynamic ticks, `ENOSYS` where it is not offered.

@@ -146,11 +146,12 @@ pub fn affinity(thread: Option<Pid>) -> Result<CpuSet> {
     Ok(set)
 }
 
-/// `sched_setaffinity(thread, ...)`: binds a thread to processors. One that runs elsewhere is moved before this returns.
+/// `sched_setaffinity(thread, ...)`: binds a thread to processors. One that runs elsewhere is moved before this
+/// returns.
 ///
 /// # Errors
-/// `EINVAL` when the set holds no processor that exists and is allowed, `EPERM` when the thread is another user's, `ESRCH` when
-/// there is none.
+/// `EINVAL` when the set holds no processor that exists and is allowed, `EPERM` when the thread is another user's,
+/// `ESRCH` when there is none.
 ///
 /// # Examples
 /// ```

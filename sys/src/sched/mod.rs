@@ -1,8 +1,8 @@
 //! Who runs where, when and before whom: the calls that a scheduler in user space is written on.
 //!
-//! A *thread* is named by its number (`gettid`), `None` being the calling one; a process is named by its first thread, and
-//! only that thread is meant. New threads and processes inherit all of this unless
-//! [`Flags::RESET_ON_FORK`] says otherwise.
+//! A *thread* is named by its number (`gettid`), `None` being the calling one; a process is named by its first thread,
+//! and only that thread is meant. New threads and processes inherit all of this unless [`Flags::RESET_ON_FORK`] says
+//! otherwise.
 //!
 //! ```
 //! use ossature_sys::sched::{self, CpuSet, Policy};
@@ -79,8 +79,8 @@ pub fn current_cpu() -> usize {
     rustix::thread::sched_getcpu()
 }
 
-/// `sysconf(_SC_NPROCESSORS_ONLN)`: how many processors are online, usable by this process or not; `None` where libc cannot
-/// tell. musl counts the usable ones.
+/// `sysconf(_SC_NPROCESSORS_ONLN)`: how many processors are online, usable by this process or not; `None` where libc
+/// cannot tell. musl counts the usable ones.
 ///
 /// # Examples
 /// ```
@@ -123,8 +123,8 @@ pub fn nice(thread: Option<Pid>) -> Result<i32> {
 /// `setpriority(PRIO_PROCESS, thread, nice)`: sets the nice value; beyond -20 and 19 it is clamped.
 ///
 /// # Errors
-/// `EACCES` when it would be favoured without the privilege or the limit (`RLIMIT_NICE`), `EPERM` when the thread is another user's,
-/// `ESRCH` when there is none.
+/// `EACCES` when it would be favoured without the privilege or the limit (`RLIMIT_NICE`), `EPERM` when the thread is
+/// another user's, `ESRCH` when there is none.
 ///
 /// # Examples
 /// ```
@@ -152,11 +152,12 @@ pub fn timer_slack() -> Result<Duration> {
     Ok(Duration::from_nanos(raw::call("prctl", rustix::thread::current_timer_slack)?))
 }
 
-/// `prctl(PR_SET_TIMERSLACK, slack)`: how late the calling thread's timed waits may end. Threads under a real-time policy have
-/// none, whatever is said here.
+/// `prctl(PR_SET_TIMERSLACK, slack)`: how late the calling thread's timed waits may end. Threads under a real-time
+/// policy have none, whatever is said here.
 ///
 /// # Errors
-/// `EINVAL` for zero (which to the kernel means the default: [`reset_timer_slack`]), `ERANGE` beyond the width of a C long.
+/// `EINVAL` for zero (which to the kernel means the default: [`reset_timer_slack`]), `ERANGE` beyond the width of a C
+/// long.
 ///
 /// # Examples
 /// ```

@@ -57,7 +57,8 @@ pub enum Policy {
         /// 1 (lowest) to 99.
         priority: u32,
     },
-    /// Real-time: `runtime` in every `period`, at the latest `deadline` after its beginning. The kernel admits only what fits.
+    /// Real-time: `runtime` in every `period`, at the latest `deadline` after its beginning. The kernel admits only
+    /// what fits.
     #[doc(alias = "SCHED_DEADLINE")]
     Deadline {
         /// The time on a processor that is needed, at least 1,024 ns.
@@ -118,7 +119,8 @@ pub struct Scheduling {
 }
 
 impl Policy {
-    /// `sched_get_priority_min` and `sched_get_priority_max`: the priorities that this policy takes, `(0, 0)` where it has none.
+    /// `sched_get_priority_min` and `sched_get_priority_max`: the priorities that this policy takes, `(0, 0)` where it
+    /// has none.
     ///
     /// # Errors
     /// `EINVAL` when this kernel does not know the policy.
@@ -217,9 +219,9 @@ pub fn scheduling(thread: Option<Pid>) -> Result<Scheduling> {
 /// `sched_setattr(thread, ...)`: gives a thread a policy and what goes with it.
 ///
 /// # Errors
-/// `EPERM` when the policy or the nice value needs a privilege or a limit (`RLIMIT_RTPRIO`, `RLIMIT_NICE`) that is missing, or a deadline
-/// thread is bound to some processors only; `EINVAL` when a priority or a time is out of range; `EBUSY` when there is no room for the deadline;
-/// `ESRCH` when there is no such thread.
+/// `EPERM` when the policy or the nice value needs a privilege or a limit (`RLIMIT_RTPRIO`, `RLIMIT_NICE`) that is
+/// missing, or a deadline thread is bound to some processors only; `EINVAL` when a priority or a time is out of range;
+/// `EBUSY` when there is no room for the deadline; `ESRCH` when there is no such thread.
 ///
 /// # Examples
 /// See the example of [`Scheduling`].

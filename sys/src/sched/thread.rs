@@ -22,7 +22,8 @@ pub fn thread_id() -> Pid {
     rustix::thread::gettid()
 }
 
-/// `prctl(PR_SET_NAME, name)`: names the calling thread for `ps`, `top` and debuggers. The kernel keeps the first 15 bytes.
+/// `prctl(PR_SET_NAME, name)`: names the calling thread for `ps`, `top` and debuggers. The kernel keeps the first 15
+/// bytes.
 ///
 /// # Errors
 /// None that the kernel documents for this request.

@@ -8,9 +8,9 @@ use crate::mmap::copy;
 
 /// Copies between cells that anybody may write and memory that is ours.
 ///
-/// Whoever else writes meanwhile, every byte that is copied out is one that somebody stored there. But a copy is not one
-/// operation: others may see half of it, and between single items that are wider than a byte and copies of them the same
-/// goes for half an item. Who needs order or whole items takes a [`Lock`](crate::sync::lock::Lock).
+/// Whoever else writes meanwhile, every byte that is copied out is one that somebody stored there. But a copy is not
+/// one operation: others may see half of it. A copy of an item that is wider than a byte may be seen half done too. For
+/// order or whole items take a [`Lock`](crate::sync::lock::Lock).
 ///
 /// ```
 /// use ossature_sys::shm::{Racy, RacySlice, Shm};

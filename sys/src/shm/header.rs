@@ -165,8 +165,8 @@ pub(super) fn read(memory: &OwnedFd) -> Result<Header, AttachError> {
 
 /// Whether a descriptor is, or may be, that of a [`Shm`](super::Shm).
 ///
-/// For whoever hands received descriptors to safe code, which must not have such a one: it could write under a reference.
-/// What cannot be told counts as one.
+/// For whoever hands received descriptors to safe code, which must not have such a one: it could write under a
+/// reference. What cannot be told counts as one.
 ///
 /// # Examples
 /// ```

@@ -2,8 +2,8 @@
 //!
 //! [`Shm::place`] makes a sealed memory file, writes the value into it and maps it. A forked child has the mapping
 //! already; another process [attaches](Shm::from_fd) to the descriptor. What may live there is what [`Shareable`] says:
-//! numbers, their atomics, [`Racy`] cells, arrays, the primitives in scope [`Shared`](crate::scope::Shared), and structs
-//! made of those with [`shareable!`](crate::shareable).
+//! numbers, their atomics, [`Racy`] cells, arrays, the primitives in scope [`Shared`](crate::scope::Shared), and
+//! structs made of those with [`shareable!`](crate::shareable).
 //!
 //! ```
 //! use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -42,8 +42,8 @@
 //! one pid namespace. Attaching checks that, without /proc. A forked child that inherits the memory is not checked. So
 //! a process that has called `unshare(CLONE_NEWPID)` must not let its further children use inherited memory.
 //!
-//! **No descriptor, no `DerefMut`.** With the descriptor safe code could map the memory again and write under somebody's
-//! guard, and a second process always has a reference.
+//! **No descriptor, no `DerefMut`.** With the descriptor safe code could map the memory again and write under
+//! somebody's guard, and a second process always has a reference.
 //!
 //! ```compile_fail
 //! let shm = ossature_sys::shm::Shm::place(5_u32).unwrap();
@@ -123,10 +123,10 @@ impl<T: Shareable> Shm<T> {
     /// [`shareable!`](crate::shareable) structs have a function that makes one.
     ///
     /// # Errors
-    /// `EMFILE` or `ENFILE` without descriptors, `ENOMEM` or `ENOSPC` when the pages cannot be reserved, `EFBIG` when the value
-    /// is larger than a file may be (`RLIMIT_FSIZE`, `ulimit -f`; no signal is sent). `EOPNOTSUPP` for a type with a
-    /// lock if [`Shared::form`](crate::scope::Shared::form) is [`Unsupported`](crate::scope::Form::Unsupported): the
-    /// kernel has no robust lists, so no process would learn of a holder's death.
+    /// `EMFILE` or `ENFILE` without descriptors, `ENOMEM` or `ENOSPC` when the pages cannot be reserved, `EFBIG` when
+    /// the value is larger than a file may be (`RLIMIT_FSIZE`, `ulimit -f`; no signal is sent). `EOPNOTSUPP` for a type
+    /// with a lock if [`Shared::form`](crate::scope::Shared::form) is [`Unsupported`](crate::scope::Form::Unsupported):
+    /// the kernel has no robust lists, so no process would learn of a holder's death.
     pub fn place(init: impl Init<T>) -> Result<Self> {
         let (memory, region) = make(Header::of::<T>())?;
         let value = value_in::<T>(&region);
@@ -163,7 +163,7 @@ impl<T: ?Sized + Shareable> Shm<T> {
     /// The descriptor, to hand to a process that will [attach](Shm::from_fd).
     ///
     /// # Safety
-    /// It only goes to processes that follow the protocol of `T`, and is not mapped or written by other means: this
+    /// It only goes to processes that follow the protocol of `T`, and is not mapped or written by other means. This
     /// process hands out `&mut` references into the memory through guards.
     pub unsafe fn descriptor(&self) -> BorrowedFd<'_> {
         self.memory.as_fd()

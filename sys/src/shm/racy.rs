@@ -2,9 +2,9 @@
 //!
 //! Several at a time are read and written by [`RacySlice`](super::RacySlice).
 //!
-//! Reads and writes go through atomics of one fixed width, so a race is not undefined behaviour, only a race: the width
-//! is the type's alignment, at most that of the machine word. A value of that width is read whole; a wider one may be
-//! seen half old and half new.
+//! Reads and writes go through atomics of one fixed width, so a race is not undefined behaviour. The width is the
+//! type's alignment, at most that of the machine word. A value of that width is read whole; a wider one may be seen
+//! half old and half new.
 
 use core::cell::UnsafeCell;
 use core::fmt;

@@ -119,8 +119,8 @@ pub unsafe trait Init<T> {
     /// What making the value met; the place may then hold anything.
     ///
     /// # Safety
-    /// `place` is valid for writes of a `T`, aligned, in shared memory that nobody else uses yet, and stays mapped for as
-    /// long as anyone uses the value.
+    /// `place` is valid for writes of a `T`, aligned, in shared memory that nobody else uses yet, and stays mapped for
+    /// as long as anyone uses the value.
     unsafe fn init(self, place: *mut T) -> Result<()>;
 }
 

@@ -142,8 +142,8 @@ pub fn restore_default(signal: Signal) -> Result<Action> {
     change(signal, Some(&action(libc::SIG_DFL, Flags::empty(), SignalSet::EMPTY)))
 }
 
-/// `sigaction(signal, {handler, flags, blocked}, &before)`: runs `handler` inside whatever thread the signal interrupts,
-/// with `blocked` held back meanwhile; answers what the signal did before.
+/// `sigaction(signal, {handler, flags, blocked}, &before)`: runs `handler` inside whatever thread the signal
+/// interrupts, with `blocked` held back meanwhile; answers what the signal did before.
 ///
 /// Python runs its handlers later, between two bytecodes of the main thread; this one really interrupts. [`wait`] and
 /// [`SignalFd`](crate::signalfd::SignalFd) need no such care.
@@ -154,7 +154,8 @@ pub fn restore_default(signal: Signal) -> Result<Action> {
 /// # Safety
 /// * `handler` must be async-signal-safe (signal-safety(7)): no allocation, no lock, no panic, errno as it found it.
 /// * It must stay callable for as long as it is installed.
-/// * For SIGSEGV, SIGBUS, SIGFPE and SIGILL it must not return to an instruction that the language believes never fails.
+/// * For SIGSEGV, SIGBUS, SIGFPE and SIGILL it must not return to an instruction that the language believes never
+///   fails.
 ///
 /// [`wait`]: super::wait
 ///

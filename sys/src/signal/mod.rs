@@ -162,11 +162,12 @@ impl core::fmt::Debug for Info {
 /// The longest sleep asked of the kernel at once: a 32-bit libc has no field for more.
 const LONGEST: Duration = Duration::from_secs(1 << 30);
 
-/// `sigtimedwait(set, &info, timeout)`: takes one pending signal of `set`, waiting for it; `None` when there was none by
-/// the deadline.
+/// `sigtimedwait(set, &info, timeout)`: takes one pending signal of `set`, waiting for it; `None` when there was none
+/// by the deadline.
 ///
 /// The signals must be blocked in this thread, and for signals sent to the process in every other thread too: otherwise
-/// what the signal usually does happens instead. Signals outside of `set` that are handled meanwhile do not end the wait.
+/// what the signal usually does happens instead. Signals outside of `set` that are handled meanwhile do not end the
+/// wait.
 ///
 /// Differs from Python's `signal.sigtimedwait` in that the deadline is kept in nanoseconds.
 ///

@@ -125,8 +125,8 @@ impl UnixAddress {
         self.name().strip_prefix(b"\0")
     }
 
-    /// `unlink(path)`: removes the file of a path. A socket that is bound to the path stays open, and nobody can connect
-    /// to it any more.
+    /// `unlink(path)`: removes the file of a path. A socket that is bound to the path stays open, and nobody can
+    /// connect to it any more.
     ///
     /// # Errors
     /// `EINVAL` for another kind of address; `ENOENT`, `EACCES`, `EPERM`, `EISDIR`, `EROFS` and others for the path.
@@ -209,7 +209,8 @@ fn v6(rest: &[u8]) -> Option<Address> {
     Some(Address::Ip(SocketAddrV6::new(Ipv6Addr::from(*ip), port, flow, scope).into()))
 }
 
-/// A path with or without its zero, or a zero and a name. The kernel's answer may be one byte longer than its structure.
+/// A path with or without its zero, or a zero and a name. The kernel's answer may be one byte longer than its
+/// structure.
 fn unix(rest: &[u8]) -> Option<Address> {
     let name = match rest {
         [0, ..] => rest,

@@ -89,8 +89,8 @@ impl Kind {
     }
 }
 
-/// `getsockopt(fd, SOL_SOCKET, SO_TYPE, ...)`: how a socket that was made elsewhere carries bytes; `None` for a way that is no
-/// [`Kind`]. Nothing is changed.
+/// `getsockopt(fd, SOL_SOCKET, SO_TYPE, ...)`: how a socket that was made elsewhere carries bytes; `None` for a way
+/// that is no [`Kind`]. Nothing is changed.
 ///
 /// # Errors
 /// `ENOTSOCK` for a descriptor that is not a socket.
@@ -109,8 +109,8 @@ pub fn kind_of(fd: impl AsFd) -> Result<Option<Kind>> {
     Ok([Kind::Stream, Kind::Datagram, Kind::SeqPacket].into_iter().find(|known| known.to_c() == kind))
 }
 
-/// `getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, ...)`: whether a socket that was made elsewhere [listens](Socket::listen). Nothing
-/// is changed.
+/// `getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, ...)`: whether a socket that was made elsewhere
+/// [listens](Socket::listen). Nothing is changed.
 ///
 /// # Errors
 /// `ENOTSOCK` for a descriptor that is not a socket.
@@ -128,7 +128,8 @@ pub fn is_listening(fd: impl AsFd) -> Result<bool> {
     raw::call("getsockopt", || sockopt::socket_acceptconn(&fd))
 }
 
-/// `getsockname(fd, ...)`: the own address of a socket that was made elsewhere, as [`Socket::local_address`]. Nothing is changed.
+/// `getsockname(fd, ...)`: the own address of a socket that was made elsewhere, as [`Socket::local_address`]. Nothing
+/// is changed.
 ///
 /// # Errors
 /// `ENOTSOCK` for a descriptor that is not a socket, `ENOBUFS` when the system is out of memory.

@@ -1,4 +1,5 @@
-//! Descriptors beside bytes, by a deadline: for a [`Socket`](super::Socket) and for a [`Stream`](crate::stream::Stream).
+//! Descriptors beside bytes, by a deadline: for a [`Socket`](super::Socket) and for a
+//! [`Stream`](crate::stream::Stream).
 
 use core::mem::MaybeUninit;
 

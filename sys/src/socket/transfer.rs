@@ -72,8 +72,8 @@ impl Socket {
         rights::send_by(self.as_fd(), bytes, descriptors, rights::Sender::Unnamed, timeout.into())
     }
 
-    /// `recv(fd, buffer, 0)`: receives some bytes (or one message, of which what does not fit is lost) and says how many,
-    /// waiting for them; 0 at the end of a stream, `None` when there was nothing by the deadline.
+    /// `recv(fd, buffer, 0)`: waits for bytes, receives some and says how many: 0 at the end of a stream, `None` when
+    /// there was nothing by the deadline. A socket of messages gives one message; what does not fit is lost.
     ///
     /// Descriptors that come along are closed: [`recv_with`](Self::recv_with) takes them.
     ///
@@ -99,8 +99,8 @@ impl Socket {
         })
     }
 
-    /// `recvfrom(fd, buffer, 0, address, ...)`: receives one message and tells where it came from; `None` when there was
-    /// nothing by the deadline.
+    /// `recvfrom(fd, buffer, 0, address, ...)`: receives one message and tells where it came from; `None` when there
+    /// was nothing by the deadline.
     ///
     /// # Errors
     /// As for [`recv`](Self::recv).

@@ -1,5 +1,5 @@
-//! Locks around nothing, taken and released without a guard: for what lies outside of memory, a file for one, and where the
-//! release stands in another function than the take.
+//! Locks around nothing, taken and released without a guard: for what lies outside of memory, a file for one, and where
+//! the release stands in another function than the take.
 //!
 //! ```
 //! use ossature_sys::{shm::Shm, sync::bare::NotOwner, sync::lock::Lock};
@@ -13,9 +13,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The lock belongs to the thread that took it: nobody else can release it, and when that thread ends the lock is free and
-//! [abandoned](super::lock::Guard::abandoned). What one takes and another releases is a
-//! [`HandoffLock`].
+//! The lock belongs to the thread that took it: nobody else can release it, and when that thread ends the lock is free
+//! and [abandoned](super::lock::Guard::abandoned). What one takes and another releases is a [`HandoffLock`].
 //!
 //! A `Lock` of scope `Private` does not know its holder. As with Python's `threading.Lock`, any thread may release it:
 //!
@@ -152,8 +151,8 @@ where
 impl Lock<()> {
     by_name!();
 
-    /// Releases the lock, whichever thread took it. A guard that is dropped later releases the next hold of the lock, if
-    /// there is one.
+    /// Releases the lock, whichever thread took it. A guard that is dropped later releases the next hold of the lock,
+    /// if there is one.
     ///
     /// # Errors
     /// [`NotOwner::Free`] if no thread holds the lock.
@@ -186,8 +185,8 @@ impl<S: Scope> RLock<(), S> {
     }
 }
 
-/// The hold of a lock around nothing, without a guard: what a [`Condition`](super::condition::Condition) releases and takes
-/// again. Dropping it releases nothing.
+/// The hold of a lock around nothing, without a guard: what a [`Condition`](super::condition::Condition) releases and
+/// takes again. Dropping it releases nothing.
 ///
 /// # Examples
 /// ```

@@ -21,8 +21,8 @@
 //! ```
 //!
 //! A wait takes the guard and gives it back, so that nobody can use the data meanwhile; every level of an
-//! [`RLock`](super::rlock::RLock) is let go and taken again. Waiters stand in a queue in order of arrival, and each has a word
-//! of its own:
+//! [`RLock`](super::rlock::RLock) is let go and taken again. Waiters stand in a queue in order of arrival, and each has
+//! a word of its own:
 //!
 //! | word, bits | meaning | left by |
 //! | --- | --- | --- |
@@ -30,24 +30,24 @@
 //! | asleep: `31` in `Shared`, 1 in `Private` | in the queue, sleeping on the word | a notification, which wakes it; the end of its time |
 //! | notified: 0 beside a ticket in `Shared`, 2 in `Private` | out of the queue, on its way to the lock | having the lock |
 //!
-//! So a notification goes to exactly one waiter, the one that has waited longest, which returns for no other reason; and a
-//! waiter whose time ran out is out of the queue by one step of its own word, so it never takes a notification with it.
-//! Nobody ever waits for a waiter.
+//! So a notification goes to exactly one waiter, the one that has waited longest, and the waiter returns for no other
+//! reason. A waiter whose time ran out leaves the queue by one step of its own word, so it never takes a notification
+//! with it. Nobody ever waits for a waiter.
 //!
-//! **When a waiter is killed** (scope `Shared`) before it was notified, notifications pass it over. If it was notified and had not
-//! got the lock yet, the notification goes to the next in the queue; should two pass it on at once, or the one who does be killed
-//! too, it may be given twice, which is the one case of a wake without a notification. **When a notifier is killed**
-//! half-way, whom it had chosen is woken all the same. [`wait_for`](Condition::wait_for) tells when the lock came back
-//! abandoned, before it looks at the data.
+//! **When a waiter is killed** (scope `Shared`) before it was notified, notifications pass it over. If it was notified
+//! and had not got the lock yet, the notification goes to the next in the queue. The notification may be given twice if
+//! two pass it on at once, or if the one who passes it on is killed too. That is the one case of a wake without a
+//! notification. **When a notifier is killed** half-way, whom it had chosen is woken all the same.
+//! [`wait_for`](Condition::wait_for) tells when the lock came back abandoned, before it looks at the data.
 //!
-//! **One lock for each condition.** Whoever waits for a condition at the same time uses the same lock; else the order of the queue is
-//! chance, and in `Shared` a death may lose a notification.
+//! **One lock for each condition.** All that wait for a condition at the same time use the same lock. Otherwise the
+//! order of the queue is chance, and in `Shared` a death may lose a notification.
 //!
-//! **Limits.** In `Shared` 120 participants may wait at a time, each with one entry of its thread's
-//! list; the table makes a shared condition 8 kB large. In `Private` there is no limit: a waiter's word is on its stack.
+//! **Limits.** In `Shared` 120 participants may wait at a time, each with one entry of its thread's list; the table
+//! makes a shared condition 8 kB large. In `Private` there is no limit: a waiter's word is on its stack.
 //!
-//! **Cost.** A notification nobody waits for is a look at the queue, without a system call; one that meets a waiter which
-//! is still looking makes none either.
+//! **Cost.** A notification nobody waits for is a look at the queue, without a system call; one that meets a waiter
+//! which is still looking makes none either.
 //!
 //! Orderings: notifying is `Release` and finding oneself notified `Acquire`; the data is ordered by its lock.
 
@@ -63,9 +63,9 @@ use crate::sync::queue::{PrivateQueue, Queue};
 
 /// A queue of those who wait for a change of what a lock guards.
 ///
-/// Differs from Python's `threading.Condition`: it does not own the lock, which stands beside it, so several conditions may
-/// share one, and notifying does not need it. What is waited for must be changed under the lock; notify when you have given it
-/// back, and the waiter does not run into it.
+/// Differs from Python's `threading.Condition`: it does not own the lock, which stands beside it, so several conditions
+/// may share one, and notifying does not need it. What is waited for must be changed under the lock; notify when you
+/// have given it back, and the waiter does not run into it.
 ///
 /// A participant that is stopped, not dead, may delay others:
 /// * A holder of the lock delays every return from a wait, because no limit applies to taking the lock again.
@@ -174,8 +174,8 @@ impl<S: Scope> fmt::Debug for Condition<S> {
 /// [`RLockGuard`](super::rlock::RLockGuard).
 ///
 /// # Safety
-/// After `let_go` other threads may take the lock, and after `take_again` has answered `Ok` none may, as if the guard had just been
-/// made.
+/// After `let_go` other threads may take the lock, and after `take_again` has answered `Ok` none may, as if the guard
+/// had just been made.
 ///
 /// # Examples
 /// ```
@@ -232,23 +232,23 @@ pub unsafe trait Held: Sized {
 impl<S: Scope> Condition<S> {
     /// Lets the lock go, waits for a notification and takes the lock again.
     ///
-    /// Differs from Python: a thread that does not hold the lock has no guard to call it with, unless it released the lock by
-    /// [name](super::bare) and kept the guard.
+    /// Differs from Python: a thread that does not hold the lock has no guard to call it with, unless it released the
+    /// lock by [name](super::bare) and kept the guard.
     ///
     /// # Errors
     /// The lock is released then. If this thread no longer holds the lock: [`NotOwner`](Refused::NotOwner). In
-    /// `Shared`: [`Unrecoverable`](Refused::Unrecoverable) if the lock was marked as unrecoverable meanwhile, [`TableFull`](Refused::TableFull)
-    /// when 120 participants wait already, [`TooMany`](Refused::TooMany). In `Local`:
+    /// `Shared`: [`Unrecoverable`](Refused::Unrecoverable) if the lock was marked as unrecoverable meanwhile,
+    /// [`TableFull`](Refused::TableFull) when 120 participants wait already, [`TooMany`](Refused::TooMany). In `Local`:
     /// [`WouldDeadlock`](Refused::WouldDeadlock), because no other thread could notify meanwhile.
     pub fn wait<G: Held<Scope = S>>(&self, guard: G) -> G::Answer<G> {
         G::answer(self.wait_within(guard, Limit::NEVER).map(|(guard, _)| guard))
     }
 
-    /// [`wait`](Self::wait) within the limit: the answer beside the guard is false when the time ran out, or the wait was
-    /// [cancelled](crate::futex::Cancel), without a notification.
+    /// [`wait`](Self::wait) within the limit: the answer beside the guard is false when the time ran out, or the wait
+    /// was [cancelled](crate::futex::Cancel), without a notification.
     ///
-    /// The limit is for the notification: the lock is waited for as long as it takes. A limit that is over already lets the
-    /// lock go and takes it again all the same.
+    /// The limit is for the notification: the lock is waited for as long as it takes. A limit that is over already lets
+    /// the lock go and takes it again all the same.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait), but in `Local` the answer is false at once.
@@ -260,7 +260,8 @@ impl<S: Scope> Condition<S> {
     /// notification and once when the time has run out.
     ///
     /// # Errors
-    /// As for [`wait_timeout`](Self::wait_timeout); in `Local` [`WouldDeadlock`](Refused::WouldDeadlock) without a limit.
+    /// As for [`wait_timeout`](Self::wait_timeout); in `Local` [`WouldDeadlock`](Refused::WouldDeadlock) without a
+    /// limit.
     #[doc(alias = "wait_while")]
     pub fn wait_for<'c, G: Held<Scope = S>>(
         &self,

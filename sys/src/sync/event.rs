@@ -24,19 +24,20 @@
 //! | down, nobody or one sleeps | one sleeps, several sleep | a waiter, before it sleeps |
 //! | `LEFT`, `MANY` | neither, if nothing happened since | the `set` that has woken them |
 //!
-//! **A waiter is freed by a raise**, not by the flag: one that sleeps when the flag goes up sees another number of raises, and
-//! goes, even if the flag is down again by then. It falls asleep only on the number that it has seen. (After 2^30 raises the
-//! number repeats.)
+//! **A waiter is freed by a raise**, not by the flag. A waiter that sleeps when the flag goes up sees another number of
+//! raises, and goes on, even if the flag is down again by then. It falls asleep only on the number that it has seen.
+//! (After 2^30 raises the number repeats.)
 //!
-//! **When the setter is killed** (scope `Shared`) between its store and its wake, the kernel wakes one sleeper, since the
-//! setter's pending entry is the state itself. That one finds `MANY` if there are others, and wakes them, covered in the same
-//! way. A `set` of a flag that is up already wakes whom `LEFT` tells of, should the setter have been stopped half-way.
+//! **When the setter is killed** (scope `Shared`) between its store and its wake, the kernel wakes one sleeper, since
+//! the setter's pending entry is the state itself. That one finds `MANY` if there are others, and wakes them, covered
+//! in the same way. A `set` of a flag that is up already wakes whom `LEFT` tells of, should the setter have been
+//! stopped half-way.
 //!
 //! **Cost.** `set`, `clear` and a wait for a flag that is up are one atomic instruction each and no system call unless
 //! somebody sleeps.
 //!
-//! Orderings: raising is `Release` and looking is `Acquire`, so what was written before `set` is seen after `wait`. The rest
-//! is `Relaxed`: the kernel's compare orders itself with the announcing.
+//! Orderings: raising is `Release` and looking is `Acquire`, so what was written before `set` is seen after `wait`. The
+//! rest is `Relaxed`: the kernel's compare orders itself with the announcing.
 
 use core::fmt;
 use core::marker::PhantomData;

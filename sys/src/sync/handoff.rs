@@ -11,13 +11,13 @@
 //! assert!(TURN.release().is_err(), "nobody holds it");
 //! ```
 //!
-//! It guards no data and knows no owner: [`Lock`](super::lock::Lock) does both, and is what guards data between threads and
-//! processes. This one is for turns that one party takes and another gives back.
+//! It guards no data and knows no owner: [`Lock`](super::lock::Lock) does both, and is what guards data between threads
+//! and processes. This one is for turns that one party takes and another gives back.
 //!
 //! The state is that of a [`Semaphore`](super::semaphore) of one unit that never has two.
 //!
-//! **When a holder is killed** (scope `Shared`) the lock stays taken, because nobody knows who was to release it; anyone may.
-//! When one is killed that releases or waits, another waiter is woken in its place.
+//! **When a holder is killed** (scope `Shared`) the lock stays taken, because nobody knows who was to release it;
+//! anyone may. When one is killed that releases or waits, another waiter is woken in its place.
 //!
 //! **Cost.** As for a semaphore: one atomic instruction each way.
 

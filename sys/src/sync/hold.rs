@@ -19,8 +19,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A hold may move to another thread, where it can only be kept: the lock belongs to the thread that took it. A hold that is
-//! dropped leaves the lock held until that thread ends, as a leaked guard does.
+//! A hold may move to another thread, where it can only be kept: the lock belongs to the thread that took it. A hold
+//! that is dropped leaves the lock held until that thread ends, as a leaked guard does.
 
 use core::mem;
 

@@ -13,16 +13,16 @@
 //! | held | dead | the kernel, or musl, which wakes one sleeper on the word |
 //! | dead | free, next generation | whoever has dealt with the death |
 //!
-//! It is born with `WAITERS` set, so that those who watch need not touch it. A death wakes one watcher only: whoever is woken
-//! looks at everything, and wakes the next if there is more to do.
+//! It is born with `WAITERS` set, so that those who watch need not touch it. A death wakes one watcher only: whoever is
+//! woken looks at everything, and wakes the next if there is more to do.
 //!
 //! **The holder** of a lease is identified by its robust list, not only by its number: see [`Here::linked`]. A lease
 //! whose holder's death was not reported stays held. A later thread with the same number is not mistaken for the
 //! holder.
 //!
-//! A participant is a *thread*, because the kernel's list is a thread's: a lease of a thread that returns reads as a death. A
-//! forked child holds none of its parent's. Where the locks have the [pthread form](super::robust::Form::Pthread), nothing
-//! is linked and no death is seen.
+//! A participant is a *thread*, because the kernel's list is a thread's: a lease of a thread that returns reads as a
+//! death. A forked child holds none of its parent's. Where the locks have the [pthread
+//! form](super::robust::Form::Pthread), nothing is linked and no death is seen.
 //!
 //! Orderings: claims are `Acquire`, releases are `Release`, deaths are looked for with `Acquire`.
 
@@ -111,8 +111,8 @@ impl Lease {
         here.settle();
     }
 
-    /// What it says now. Whatever is decided about it, a burial or a sleep, goes by this one look, so that it holds for the holder
-    /// that was seen and no other.
+    /// What it says now. Whatever is decided about it, a burial or a sleep, goes by this one look, so that it holds for
+    /// the holder that was seen and no other.
     #[inline]
     pub(crate) fn look(&self) -> Look {
         Look(self.0.word.acquired())
@@ -124,7 +124,8 @@ impl Lease {
         self.look().holder()
     }
 
-    /// Frees a lease whose holder died, as it was seen: the death has been dealt with. False when somebody else has freed it.
+    /// Frees a lease whose holder died, as it was seen: the death has been dealt with. False when somebody else has
+    /// freed it.
     pub(crate) fn bury(&self, seen: Look) -> bool {
         seen.holder() == Holder::Dead && self.0.word.reset_from(seen.0)
     }

@@ -1,8 +1,8 @@
 //! Mutual exclusion around data.
 //!
 //! One source for three scopes. `Lock<T>` is for threads and works in a `static`; `Lock<T, Shared>` lives in a
-//! [`Shm`](crate::shm::Shm) and survives the death of any process at any instruction; `Lock<T, Local>` is for code that is
-//! generic over the scope but runs in one thread.
+//! [`Shm`](crate::shm::Shm) and survives the death of any process at any instruction; `Lock<T, Local>` is for code that
+//! is generic over the scope but runs in one thread.
 //!
 //! ```
 //! use ossature_sys::sync::lock::Lock;
@@ -29,8 +29,9 @@
 //! ```
 //!
 //! **When a holder is killed** (scope `Shared`) the next taker gets the lock at once. Its guard says
-//! [`abandoned`](Guard::abandoned), and so does every later guard until one of them calls [`mark_consistent`](Guard::mark_consistent); a
-//! holder that cannot repair the data calls [`mark_unrecoverable`](Guard::mark_unrecoverable), and every later take is refused.
+//! [`abandoned`](Guard::abandoned), and so does every later guard until one of them calls
+//! [`mark_consistent`](Guard::mark_consistent). A holder that cannot repair the data calls
+//! [`mark_unrecoverable`](Guard::mark_unrecoverable), and every later take is refused.
 //!
 //! ```standalone_crate
 //! use ossature_sys::{process::fork, shm::Shm, signal::{Signal, raise}, sync::{Lock, Shared}};
@@ -51,14 +52,14 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Only a death abandons. A guard that is dropped by a panic is an ordinary release, as with the locks of other crates that
-//! do not poison; call [`abandon`](Guard::abandon) on the way out where that matters.
+//! Only a death abandons. A guard that is dropped by a panic is an ordinary release, as with other locks that do not
+//! poison. Where that matters, call [`abandon`](Guard::abandon) on the way out.
 //!
-//! **What it cannot see.** A guard that is leaked (`mem::forget`) holds the lock until its thread ends, and that end counts as
-//! a death: do not keep a reference to the data beyond it. A holder whose data another thread works on must outlive that
-//! work. A signal handler must not take a shared lock: it would overwrite what the interrupted take has announced. A holder
-//! that dumps core hands over when the dump is written, and one that runs out of memory may lose its list to the kernel's
-//! reaper.
+//! **What it cannot see.** A guard that is leaked (`mem::forget`) holds the lock until its thread ends, and that end
+//! counts as a death. Do not keep a reference to the data beyond it. A holder whose data another thread works on must
+//! outlive that work. A signal handler must not take a shared lock: it would overwrite what the interrupted take has
+//! announced. A holder that dumps core hands over when the dump is written, and one that runs out of memory may lose
+//! its list to the kernel's reaper.
 //!
 //! | scope | state word, bits | meaning |
 //! | --- | --- | --- |
@@ -159,8 +160,8 @@ impl<T> Lock<T, Shared> {
     /// let stray: Lock<u32, Shared> = Lock::shared(0); // an initialiser is not a lock
     /// ```
     ///
-    /// The data is lent as `&mut`, so it could be moved; a lock must not be, so there are none inside. Put the locks beside
-    /// each other.
+    /// The data is lent as `&mut`, so it could be moved; a lock must not be, so there are none inside. Put the locks
+    /// beside each other.
     ///
     /// ```compile_fail
     /// use ossature_sys::{scope::Shared, shm::Shm, sync::lock::Lock};
@@ -262,7 +263,8 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
     /// # Errors
     /// In `Shared`: [`Unrecoverable`](crate::scope::Refused::Unrecoverable),
     /// [`WouldDeadlock`](crate::scope::Refused::WouldDeadlock) when this thread holds it already,
-    /// [`TooMany`](crate::scope::Refused::TooMany). In `Local`: `WouldDeadlock`, since nobody could release it meanwhile.
+    /// [`TooMany`](crate::scope::Refused::TooMany). In `Local`: `WouldDeadlock`, since nobody could release it
+    /// meanwhile.
     #[doc(alias = "acquire")]
     #[inline]
     pub fn lock(&self) -> S::Outcome<Guard<'_, T, S>> {
@@ -285,7 +287,8 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
     /// [cancelled](crate::futex::Cancel). The holder itself also gets `None`, after its time; in `Local` at once.
     ///
     /// # Errors
-    /// As for [`lock`](Self::lock), but [`WouldDeadlock`](crate::scope::Refused::WouldDeadlock) only for a limit that never ends.
+    /// As for [`lock`](Self::lock), but [`WouldDeadlock`](crate::scope::Refused::WouldDeadlock) only for a limit that
+    /// never ends.
     #[inline]
     pub fn lock_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<Option<Guard<'_, T, S>>> {
         S::outcome(self.raw.take(limit.into()).map(|taken| taken.then(|| self.guard())))
@@ -426,14 +429,15 @@ impl<T: ?Sized, S: Scope> Guard<'_, T, S> {
         self.lock.raw.mark_consistent();
     }
 
-    /// Releases the lock with its data marked as abandoned, as if this holder had died: what a holder does that cannot finish
-    /// what it began. In the other scopes, where nobody dies alone, this is a plain release.
+    /// Releases the lock with its data marked as abandoned, as if this holder had died: what a holder does that cannot
+    /// finish what it began. In the other scopes, where nobody dies alone, this is a plain release.
     pub fn abandon(self) {
         self.lock.raw.mark_abandoned();
     }
 
     /// Releases the lock and marks the data as unrecoverable: in `Shared` every later take is refused with
-    /// [`Unrecoverable`](crate::scope::Refused::Unrecoverable). In the other scopes, where nobody dies alone, this is a plain release.
+    /// [`Unrecoverable`](crate::scope::Refused::Unrecoverable). In the other scopes, where nobody dies alone, this is a
+    /// plain release.
     #[doc(alias = "give_up")]
     #[doc(alias = "ENOTRECOVERABLE")]
     pub fn mark_unrecoverable(self) {

@@ -9,8 +9,8 @@
 //! | wait until all have come | [`Barrier`] |
 //! | one takes, another releases | [`HandoffLock`] |
 //!
-//! The scope says who may wait, as a type parameter of each: [`Private`], the threads of this process; [`Shared`], every
-//! process that maps the memory; [`Local`], one thread. A wait ends at a [`Limit`]: a duration, a
+//! The scope says who may wait, as a type parameter of each: [`Private`], the threads of this process; [`Shared`],
+//! every process that maps the memory; [`Local`], one thread. A wait ends at a [`Limit`]: a duration, a
 //! [`Deadline`](crate::deadline::Deadline), a [`Cancel`], or both.
 //!
 //! ```

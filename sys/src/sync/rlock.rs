@@ -11,7 +11,7 @@
 //! assert_eq!(depth.lock().get(), 1);
 //! ```
 //!
-//! A holder may have several guards at a time, so a guard lends `&T`, never `&mut T`: what is to change is a `Cell`, an
+//! A holder may have several guards at a time, so a guard lends `&T`, never `&mut T`. What is to change is a `Cell`, an
 //! atomic, or in shared memory a [`Racy`](crate::shm::Racy).
 //!
 //! A wait for a [`Condition`](super::condition::Condition) releases every level, as in Python, while the thread's other
@@ -33,8 +33,8 @@
 //! | the scope's raw lock | taken at the first level, given back at the last; knows its holder |
 //! | depth | how many levels the holder has; of no meaning while nobody holds the lock |
 //!
-//! **When a holder is killed** (scope `Shared`) the next taker gets the lock at once, at its first level, and its guard says
-//! [`abandoned`](RLockGuard::abandoned), as with [`Lock`](super::lock::Lock).
+//! **When a holder is killed** (scope `Shared`) the next taker gets the lock at once, at its first level, and its guard
+//! says [`abandoned`](RLockGuard::abandoned), as with [`Lock`](super::lock::Lock).
 //!
 //! **A forgotten guard** (`mem::forget`) keeps its level. In `Private` the lock stays taken after such a thread has
 //! ended: no later thread is mistaken for the holder.
@@ -136,8 +136,8 @@ unsafe impl Owned for OwnedWord {
 
 /// Data that one thread at a time may look at, as deep as it likes.
 ///
-/// Differs from Python's `threading.RLock`: the data is inside, and a level is given back by dropping its guard, so it cannot
-/// be given back by another thread.
+/// Differs from Python's `threading.RLock`: the data is inside, and a level is given back by dropping its guard, so it
+/// cannot be given back by another thread.
 ///
 /// A holder that is stopped, not dead, keeps the lock: a take without a limit waits until the holder goes on.
 ///
@@ -255,8 +255,8 @@ impl<T: ?Sized, S: Scope> RLock<T, S> {
     /// Takes a level, waiting for as long as another thread holds the lock.
     ///
     /// # Errors
-    /// In `Shared`: [`Unrecoverable`](Refused::Unrecoverable), [`TooMany`](Refused::TooMany). Beyond 2^32 - 1 levels it is as if the lock
-    /// were not this thread's: it waits for itself in `Private`, and is told
+    /// In `Shared`: [`Unrecoverable`](Refused::Unrecoverable), [`TooMany`](Refused::TooMany). Beyond 2^32 - 1 levels it
+    /// is as if the lock were not this thread's: it waits for itself in `Private`, and is told
     /// [`WouldDeadlock`](Refused::WouldDeadlock) in the others.
     #[doc(alias = "acquire")]
     #[inline]
@@ -425,14 +425,15 @@ impl<T: ?Sized, S: Scope> RLockGuard<'_, T, S> {
         self.lock.raw.mark_consistent();
     }
 
-    /// Gives this level back with the data marked as abandoned, as if the holder had died. In the other scopes, where nobody
-    /// dies alone, the data is not marked.
+    /// Gives this level back with the data marked as abandoned, as if the holder had died. In the other scopes, where
+    /// nobody dies alone, the data is not marked.
     pub fn abandon(self) {
         self.lock.raw.mark_abandoned();
     }
 
-    /// Releases the lock with all levels and marks the data as unrecoverable: in `Shared` every later take is
-    /// refused with [`Unrecoverable`](Refused::Unrecoverable). In the other scopes, where nobody dies alone, this gives one level back.
+    /// Releases the lock with all levels and marks the data as unrecoverable: in `Shared` every later take is refused
+    /// with [`Unrecoverable`](Refused::Unrecoverable). In the other scopes, where nobody dies alone, this gives one
+    /// level back.
     #[doc(alias = "give_up")]
     pub fn mark_unrecoverable(self) {
         if S::RLock::CAN_BE_UNRECOVERABLE {

@@ -1,8 +1,8 @@
 //! Who takes part in a barrier, and who of them is inside.
 //!
 //! In `Private` and `Local` nobody dies alone, so a head count does. In `Shared` it is a table of seats: a
-//! [lease](super::lease) each, which tells of its holder's death, and a note beside it. How many are inside is counted from
-//! the leases of the living, so one that died is never a ghost that was counted in.
+//! [lease](super::lease) each, which tells of its holder's death, and a note beside it. How many are inside is counted
+//! from the leases of the living, so one that died is never a ghost that was counted in.
 //!
 //! | note, bit | meaning |
 //! | --- | --- |
@@ -15,10 +15,10 @@
 //! | held | any | the holder's, who alone writes the note |
 //! | dead | any | to be [buried](Roster::bury) under the barrier's lock: the note first, then the lease |
 //!
-//! **Sleepers watch every seat that was ever used**, free ones too: the kernel's wake at a death meets whoever sleeps on the
-//! word, whatever it held when they fell asleep. So a thread that enrols need not wake anyone, unless it is the first in its
-//! seat. A death wakes one watcher, and every watcher has a seat itself: should the chosen one be killed as well, its own
-//! lease wakes the next.
+//! **Sleepers watch every seat that was ever used**, free ones too: the kernel's wake at a death meets whoever sleeps
+//! on the word, whatever it held when they fell asleep. So a thread that enrols need not wake anyone, unless it is the
+//! first in its seat. A death wakes one watcher, and every watcher has a seat itself: should the chosen one be killed
+//! as well, its own lease wakes the next.
 //!
 //! Orderings: seats are given and counted under the barrier's lock. A read without the lock is a hint, except for the
 //! leases, which order themselves. A party that leaves without the lock then changes the barrier's state (`AcqRel`). So

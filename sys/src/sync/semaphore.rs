@@ -13,8 +13,8 @@
 //! assert!(SEATS.release(1).is_err(), "beyond what it began with");
 //! ```
 //!
-//! There are two ways to have a unit. What [`acquire`](Semaphore::acquire) takes has no owner: any thread or process may
-//! [`release`](Semaphore::release) it. A [`Permit`] belongs to who took it and is given back when it is dropped.
+//! There are two ways to have a unit. What [`acquire`](Semaphore::acquire) takes has no owner: any thread or process
+//! may [`release`](Semaphore::release) it. A [`Permit`] belongs to who took it and is given back when it is dropped.
 //!
 //! The state word counts what is free and says whether somebody may sleep:
 //!
@@ -33,8 +33,8 @@
 //! | count 0 | somebody may sleep | a waiter, before it sleeps |
 //! | somebody may sleep | nobody | the release whose wake found nobody, if nothing happened since |
 //!
-//! Not fair: waiters are not served in order. A unit goes to the first taker, and a thread that is awake is faster than one that
-//! sleeps.
+//! Not fair: waiters are not served in order. A unit goes to the first taker, and a thread that is awake is faster than
+//! one that sleeps.
 //!
 //! **When someone is killed** (scope `Shared`):
 //!
@@ -45,11 +45,11 @@
 //! | one that releases | it is there, and a sleeper is woken for each, or it is as if there had been no release |
 //! | one that waits, chosen by a wake or not | another waiter is woken in its place |
 //!
-//! That a permit comes back is the kernel's doing: in scope `Shared` its unit lives in a slot of the semaphore, whose word is
-//! linked into its holder's robust list as a lock is. There can be 120 permits of one semaphore at a time, and any number of
-//! units without an owner. A unit moves to a slot when a permit is wanted and no slot has a free one, and back when a bare
-//! unit is wanted and the count is 0; there it stays. Where the locks have the
-//! [pthread form](crate::scope::Form::Pthread) a permit's unit is like any other, and is gone with its holder.
+//! The kernel gives a dead holder's permit back. In scope `Shared` its unit lives in a slot of the semaphore, and the
+//! word of the slot is linked into the holder's robust list as a lock is. There can be 120 permits of one semaphore at
+//! a time, and any number of units without an owner. A unit moves to a slot when a permit is wanted and no slot has a
+//! free one. Until a bare unit is wanted and the count is 0, the unit stays there. Where the locks have the [pthread
+//! form](crate::scope::Form::Pthread) a permit's unit is like any other, and is gone with its holder.
 //!
 //! **When a participant is stopped** (by a debugger, `SIGSTOP` or a frozen control group), it may be moving a unit
 //! between the count and a slot. A call with a limit still ends in time. A call with [`Limit::NOW`] waits some
@@ -57,11 +57,12 @@
 //! goes on: [`acquire`](Semaphore::acquire) and [`permit`](Semaphore::permit) without a limit if a unit must be moved
 //! for them, and [`Permit::forget`]. Giving back never waits.
 //!
-//! **Cost.** Taking what is there and giving back are one atomic instruction each in every scope, permits included, and no
-//! system call unless somebody sleeps. Moving a unit costs a lock and some more. A shared semaphore has six kilobytes.
+//! **Cost.** Taking what is there and giving back are one atomic instruction each in every scope, permits included, and
+//! no system call unless somebody sleeps. Moving a unit costs a lock and some more. A shared semaphore has six
+//! kilobytes.
 //!
-//! Orderings: releases are `Release` and takes are `Acquire`, so what was written before a release is seen after the take that
-//! gets its unit.
+//! Orderings: releases are `Release` and takes are `Acquire`, so what was written before a release is seen after the
+//! take that gets its unit.
 
 use core::fmt;
 
@@ -189,8 +190,8 @@ impl<S: Scope> Semaphore<S> {
     /// Takes a unit, waiting for as long as it takes.
     ///
     /// # Errors
-    /// In `Local`: [`WouldDeadlock`](Refused::WouldDeadlock) when there is none. In `Shared`, and only when a unit must be
-    /// had from where permits left it: [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted).
+    /// In `Local`: [`WouldDeadlock`](Refused::WouldDeadlock) when there is none. In `Shared`, and only when a unit must
+    /// be had from where permits left it: [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted).
     #[doc(alias = "sem_wait")]
     #[inline]
     pub fn acquire(&self) -> S::Outcome<()> {
@@ -265,7 +266,8 @@ impl<S: Scope> Semaphore<S> {
         self.permit_timeout(Limit::NOW)
     }
 
-    /// The same, waiting within the limit; `None` when the time ran out or the wait was [cancelled](crate::futex::Cancel).
+    /// The same, waiting within the limit; `None` when the time ran out or the wait was
+    /// [cancelled](crate::futex::Cancel).
     ///
     /// # Errors
     /// As for [`try_permit`](Self::try_permit).
@@ -289,7 +291,8 @@ impl<S: Scope> fmt::Debug for Semaphore<S> {
 
 /// A unit of a [`Semaphore`]; dropping it gives the unit back, and in scope `Shared` so does the death of its thread.
 ///
-/// In `Private` it may be dropped by another thread. In `Shared` it belongs to the thread that took it, as a lock's guard does:
+/// In `Private` it may be dropped by another thread. In `Shared` it belongs to the thread that took it, as a lock's
+/// guard does:
 ///
 /// ```compile_fail
 /// use ossature_sys::{shm::Shm, sync::semaphore::Semaphore};

@@ -7,9 +7,9 @@
 //! **A release.** Name the node as pending, unlink it, free the word, wake one if the word says so, clear pending.
 //!
 //! **Abandonment** is a flag beside the word: set by the taker that finds the word marked by the kernel, before it lets
-//! anyone see the data; killed before that, it leaves the word marked again. It stays until a holder repairs. A lock that
-//! was **marked as unrecoverable** rests in the state `DIED + WAITERS`, which no fast path takes; whoever takes it in the slow path sees
-//! the flag, puts the state back, wakes the next and answers with the refusal.
+//! anyone see the data; killed before that, it leaves the word marked again. It stays until a holder repairs. A lock
+//! that was **marked as unrecoverable** rests in the state `DIED + WAITERS`, which no fast path takes; whoever takes it
+//! in the slow path sees the flag, puts the state back, wakes the next and answers with the refusal.
 //!
 //! **The holder** is the thread that has the node in its list. The number alone proves nothing: a death that the kernel
 //! did not report (see [`Here::room`]) leaves the number in the word, and the kernel gives the number to another
@@ -17,10 +17,10 @@
 //! death frees the lock.
 //!
 //! **Spinning** is ever rarer tries: each one takes the cache line from the holder, so between tries that failed the
-//! holder is left to work at full speed, and a party that wants the lock all the time gets it in stretches of some dozen
-//! turns instead of paying the line's way for each. Whether to spin at all is learned by each lock, between processes: a
-//! useful spin allows the longest, a useless one halves what is allowed. On one core, where no spin can succeed, that is
-//! soon nothing; one slow take in thirty-two spins all the same, to notice that times have changed.
+//! holder is left to work at full speed, and a party that wants the lock all the time gets it in stretches of some
+//! dozen turns instead of paying the line's way for each. Whether to spin at all is learned by each lock, between
+//! processes: a useful spin allows the longest, a useless one halves what is allowed. On one core, where no spin can
+//! succeed, that is soon nothing; one slow take in thirty-two spins all the same, to notice that times have changed.
 
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;

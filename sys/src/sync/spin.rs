@@ -1,9 +1,9 @@
 //! Looking for a while before sleeping, and learning whether that is any use.
 //!
-//! A partner on another processor that answers within some microseconds is met without a system call; on one processor no
-//! look can succeed, because the partner does not run meanwhile. Each object learns which it is: a useful look allows the
-//! longest next time, a useless one halves what is allowed, and one look in [`EXPLORE_EVERY`] that is not allowed any more
-//! happens all the same, to notice that times have changed.
+//! A partner on another processor that answers within some microseconds is met without a system call; on one processor
+//! no look can succeed, because the partner does not run meanwhile. Each object learns which it is: a useful look
+//! allows the longest next time, a useless one halves what is allowed, and one look in [`EXPLORE_EVERY`] that is not
+//! allowed any more happens all the same, to notice that times have changed.
 //!
 //! | bits | meaning |
 //! | --- | --- |

@@ -1,6 +1,7 @@
 //! The count of a semaphore: the state word, what changes it, and who sleeps on it.
 //!
-//! Sixty-four bits, so that one compare-exchange covers the count and everything that decides whether somebody must be woken:
+//! Sixty-four bits, so that one compare-exchange covers the count and everything that decides whether somebody must be
+//! woken:
 //!
 //! | half | bits | meaning |
 //! | --- | --- | --- |
@@ -20,10 +21,11 @@
 //!
 //! Every change of a word with the sleepers' bit starts a generation, but for the clearing of the bit.
 //!
-//! **Why no wake is lost.** A waiter sleeps only on the very state in which it saw the count at 0, and each release issues as
-//! many wakes as it adds units. The bit is cleared only by a release whose wake found nobody, and only from the state that it
-//! left, in which the count is not 0: nobody can have fallen asleep on that. So the bit is there while anyone sleeps. (Where a
-//! [slot](super::permits) was freed, the count says nothing, and everybody is woken once more after the clearing.)
+//! **Why no wake is lost.** A waiter sleeps only on the very state in which it saw the count at 0, and each release
+//! issues as many wakes as it adds units. The bit is cleared only by a release whose wake found nobody, and only from
+//! the state that it left, in which the count is not 0: nobody can have fallen asleep on that. So the bit is there
+//! while anyone sleeps. (Where a [slot](super::permits) was freed, the count says nothing, and everybody is woken once
+//! more after the clearing.)
 //!
 //! **Why the generation may wrap.** A waiter can be delayed between its read and the kernel's compare while others
 //! change the word so often that the generation has the same value again. Between processes the generation has 23 bits,
@@ -34,11 +36,12 @@
 //! threads the kernel compares one word. The generation has 31 bits there, as many as the other counters of this crate,
 //! and wraps only if a waiter is delayed for minutes.
 //!
-//! **When one is killed** half-way, a release before its wakes or a waiter that a wake has chosen, the kernel wakes a sleeper
-//! at the gate. That one sets the bit again, takes a unit if there is one, and wakes as many as there are units left.
+//! **When one is killed** half-way, a release before its wakes or a waiter that a wake has chosen, the kernel wakes a
+//! sleeper at the gate. That one sets the bit again, takes a unit if there is one, and wakes as many as there are units
+//! left.
 //!
-//! Orderings: takes are `Acquire`, releases `Release`. Whatever decides about sleeping is `SeqCst`, because a slot of the table
-//! is freed beside this word: either its holder sees the bit, or the waiter sees the slot free.
+//! Orderings: takes are `Acquire`, releases `Release`. Whatever decides about sleeping is `SeqCst`, because a slot of
+//! the table is freed beside this word: either its holder sees the bit, or the waiter sees the slot free.
 
 use core::fmt;
 use core::sync::atomic::AtomicU32;

@@ -21,15 +21,15 @@
 //! | owner (+ `WAITERS`) | `DIED` | musl, in a thread that ends normally; then it wakes one |
 //! | `DIED` + `WAITERS`, for ever | itself | a lock that was marked as unrecoverable |
 //!
-//! **Why a contended release leaves `WAITERS`, not 0.** The sleeper that the release chose may be killed before it takes
-//! the word. If another thread took it meanwhile, the kernel does nothing at that death, so this other thread's release
-//! must wake the next sleeper: it inherits the bit.
+//! **Why a contended release leaves `WAITERS`, not 0.** The sleeper that the release chose may be killed before it
+//! takes the word. If another thread took it meanwhile, the kernel does nothing at that death, so this other thread's
+//! release must wake the next sleeper: it inherits the bit.
 //!
-//! **Why there is a generation.** The bit has to be cleared some time, or every later release pays a system call. The one
-//! who may clear it is a release whose wake found nobody, but only if the word was not taken in between: else it could
-//! clear the bit of somebody else's release, whose chosen sleeper might then die beside a third holder that does not
-//! know of the others. Taking from `WAITERS` starts a new generation, which the clearing compare-exchange sees. So the
-//! bit is never gone while anyone sleeps, and a taker that has slept need not set it again.
+//! **Why there is a generation.** The bit has to be cleared some time, or every later release pays a system call. The
+//! one who may clear it is a release whose wake found nobody, but only if the word was not taken in between: else it
+//! could clear the bit of somebody else's release, whose chosen sleeper might then die beside a third holder that does
+//! not know of the others. Taking from `WAITERS` starts a new generation, which the clearing compare-exchange sees. So
+//! the bit is never gone while anyone sleeps, and a taker that has slept need not set it again.
 //!
 //! **How long a generation lasts.** The clearing compare-exchange is wrong only in one case: the releaser is stopped
 //! between its wake and that step while exactly 2^32 such takes (2^31 with musl) are made, or a multiple. Each of these
@@ -46,8 +46,8 @@
 //! a thread ends. Without [`SHARED_TYPE`] musl would wake only sleepers at the private kind of futex, and no thread
 //! sleeps so here. So that bit is set in every state, and the generation counts in the other 31.
 //!
-//! Orderings: takes are `Acquire`, releases `Release`. Announcing a waiter and clearing the bit are `Relaxed`: they carry
-//! no data, and the kernel's compare in the futex call orders itself with both.
+//! Orderings: takes are `Acquire`, releases `Release`. Announcing a waiter and clearing the bit are `Relaxed`: they
+//! carry no data, and the kernel's compare in the futex call orders itself with both.
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
@@ -196,7 +196,8 @@ impl Word {
         half(seen) == 0 && self.0.compare_exchange(seen, with_half(seen, owner), Acquire, Relaxed).is_ok()
     }
 
-    /// Takes the word, whatever its bits, waiting while somebody holds it. The caller keeps the node pending throughout.
+    /// Takes the word, whatever its bits, waiting while somebody holds it. The caller keeps the node pending
+    /// throughout.
     pub(crate) fn take(&self, owner: u32, waiter: &mut impl Waiter) -> Take {
         let mut spun = false;
         loop {
@@ -248,9 +249,9 @@ impl Word {
         }
     }
 
-    /// Takes a word that nobody holds, and that is as it was left plainly free, without a look first: a look would fetch
-    /// the cache line once to read and once more to write, and the holder could have the word again in between. `seen` is
-    /// the state as last seen, and is brought up to date.
+    /// Takes a word that nobody holds, and that is as it was left plainly free, without a look first: a look would
+    /// fetch the cache line once to read and once more to write, and the holder could have the word again in between.
+    /// `seen` is the state as last seen, and is brought up to date.
     fn try_unseen(&self, owner: u32, seen: &mut u64) -> Try {
         let free = with_half(*seen, 0);
         match self.0.compare_exchange(free, with_half(free, owner), Acquire, Relaxed) {
@@ -272,15 +273,16 @@ impl Word {
         half(now) == seen && self.0.compare_exchange(now, with_half(now, seen | WAITERS), Relaxed, Relaxed).is_ok()
     }
 
-    /// Releases a word that the caller holds and nobody waits for; false when somebody does (the word is then still held).
+    /// Releases a word that the caller holds and nobody waits for; false when somebody does (the word is then still
+    /// held).
     #[inline(always)]
     pub(crate) fn release_free(&self) -> bool {
         let seen = self.0.load(Relaxed);
         half(seen) & WAITERS == 0 && self.0.compare_exchange(seen, with_half(seen, 0), Release, Relaxed).is_ok()
     }
 
-    /// Releases a word that somebody may wait for: leaves `WAITERS`, and `leave` besides, and wakes one. The bit goes if
-    /// there was nobody to wake and the word was not taken since.
+    /// Releases a word that somebody may wait for: leaves `WAITERS`, and `leave` besides, and wakes one. The bit goes
+    /// if there was nobody to wake and the word was not taken since.
     pub(crate) fn release_contended(&self, leave: u32, wake_one: impl FnOnce() -> u32) {
         let mut seen = self.0.load(Relaxed);
         let left = loop {

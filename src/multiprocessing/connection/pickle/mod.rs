@@ -1,12 +1,12 @@
 //! Plain data as CPython pickles it, both ways, and nothing that runs.
 //!
-//! `Connection.send` of CPython writes a pickle, and `recv` reads one: [`send_pickled`](super::Connection::send_pickled) and
-//! [`recv_pickled`](super::Connection::recv_pickled) talk with a Python process. [`encode`] writes
-//! protocol 2, which every version reads, and [`decode`] reads protocols 0 to 5 as the versions from 2.7 on write them, as
-//! long as they hold [plain data](Value). A pickle is a program that may import and call whatever it names; here a class, a
-//! function or an object is an error, which names the opcode and its offset. The few classes that plain data was written
-//! with before there were opcodes for it (`set`, `bytearray`, `_codecs.encode` for bytes, ...) are known by name and stand
-//! for that data; nothing is called.
+//! `Connection.send` of CPython writes a pickle, and `recv` reads one:
+//! [`send_pickled`](super::Connection::send_pickled) and [`recv_pickled`](super::Connection::recv_pickled) talk with a
+//! Python process. [`encode`] writes protocol 2, which every version reads, and [`decode`] reads protocols 0 to 5 as
+//! the versions from 2.7 on write them, as long as they hold [plain data](Value). A pickle is a program that may import
+//! and call whatever it names. Here a class, a function or an object is an error, which names the opcode and its
+//! offset. Old protocols have no opcodes for some plain data, and name a class instead (`set`, `bytearray`,
+//! `_codecs.encode` for bytes, ...). These few names stand for that data; nothing is called.
 //!
 //! Whatever the bytes are, decoding takes time and memory in proportion to their number. The memory is at most 64 bytes
 //! for each byte, or 16 MiB if that is more, or the decoder's [limit](Decoder::max_memory). An object that stands in

@@ -104,7 +104,8 @@ pub(super) enum Word {
 /// Says that the child was born, and hands on the line to it.
 ///
 /// # Errors
-/// `EPIPE` or `ECONNRESET` when the client is gone, `ETOOMANYREFS` when too many descriptors are on their way, `ENOBUFS`.
+/// `EPIPE` or `ECONNRESET` when the client is gone, `ETOOMANYREFS` when too many descriptors are on their way,
+/// `ENOBUFS`.
 pub(super) fn tell_born(status: &Socket, child: &Child, line: &Socket) -> Result<()> {
     let word = said(BORN, child.pid().as_raw_nonzero().get());
     status.send_with(&word, &[child.as_fd(), line.as_fd()], Deadline::NOW)?.ok_or(Errno::AGAIN).map(drop)

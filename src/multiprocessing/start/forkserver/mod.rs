@@ -10,9 +10,10 @@
 //!                              <--  its exit status
 //! ```
 //!
-//! The server has one thread, as each of its forks proves anew, and as little memory as the program has at `freeze_support`, so that
-//! its forks cost the same however large the client is. All clients share one end of an unnamed socket, and have it by
-//! inheritance: who has it may ask. When the last of them is gone, however that came, the server sees the end and ends.
+//! The server has one thread, as each of its forks proves anew, and as little memory as the program has at
+//! `freeze_support`, so that its forks cost the same however large the client is. All clients share one end of an
+//! unnamed socket, and have it by inheritance: who has it may ask. When the last of them is gone, however that came,
+//! the server sees the end and ends.
 
 mod link;
 mod message;
@@ -53,7 +54,8 @@ fn wishes() -> MutexGuard<'static, Wishes> {
     WISHES.lock().unwrap_or_else(PoisonError::into_inner) // every change is one assignment
 }
 
-/// Sets how many children the fork server keeps ready, which spares those that start one the wait for a fork; 1 if not set.
+/// Sets how many children the fork server keeps ready, which spares those that start one the wait for a fork; 1 if not
+/// set.
 ///
 /// For the server that is started next: one that runs goes on as it is.
 ///
@@ -63,15 +65,16 @@ pub fn set_forkserver_spares(spares: u32) {
     wishes().spares = spares;
 }
 
-/// Has the fork server run a task without arguments before it serves, so that its children find done what that does: tables
-/// computed, files read. It must leave no thread behind, because the server could not fork beside it.
+/// Has the fork server run a task without arguments before it serves, so that its children find done what that does:
+/// tables computed, files read. It must leave no thread behind, because the server could not fork beside it.
 ///
 /// For the server that is started next; more calls add more tasks. Should one panic, the server serves all the same.
 ///
 /// Differs from Python, where these are names of modules to be imported.
 ///
 /// # Errors
-/// [`UnknownTask`](ErrorKind::UnknownTask) as for [`ProcessBuilder::start`](crate::multiprocessing::process::ProcessBuilder::start).
+/// [`UnknownTask`](ErrorKind::UnknownTask) as for
+/// [`ProcessBuilder::start`](crate::multiprocessing::process::ProcessBuilder::start).
 ///
 /// # Examples
 /// ```standalone_crate
@@ -111,10 +114,10 @@ pub fn set_forkserver_preload<F: Target<()>>(task: F) -> Result<()> {
 
 /// Lets go of the fork server, and waits until it has ended if this process has spawned it; false when time ran out.
 ///
-/// It ends when its last user lets go, which are this process and each that it started or that was forked here, and when
-/// its children have ended. One that did not end in time is reaped by the next start or
-/// [`active_children`](crate::multiprocessing::process::active_children) after its end. The next start by this method makes
-/// a new one.
+/// It ends when its last user lets go, which are this process and each that it started or that was forked here, and
+/// when its children have ended. One that did not end in time is reaped by the next start or
+/// [`active_children`](crate::multiprocessing::process::active_children) after its end. The next start by this method
+/// makes a new one.
 ///
 /// This call also waits for a server that this process abandoned because its rights had changed.
 ///

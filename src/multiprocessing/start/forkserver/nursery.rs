@@ -26,8 +26,8 @@ impl Nursling {
         number_of(&self.child)
     }
 
-    /// Gives a spare to a client, and tells it. A client that cannot be told, because it went away meanwhile or too many
-    /// descriptors are on their way, finds its socket closed, and the child its line, and ends.
+    /// Gives a spare to a client, and tells it. A client that cannot be told, because it went away meanwhile or too
+    /// many descriptors are on their way, finds its socket closed, and the child its line, and ends.
     pub(super) fn give(&mut self, status: Socket) {
         let Link::Spare(line) = &self.link else { return };
         self.link = match tell_born(&status, &self.child, line) {
@@ -69,8 +69,8 @@ impl Nursery {
         }
     }
 
-    /// Closes what the children have here and leaves the memory as it is: a forked child pays for every page that it is the first
-    /// to write to, more than for the page.
+    /// Closes what the children have here and leaves the memory as it is: a forked child pays for every page that it is
+    /// the first to write to, more than for the page.
     pub(super) fn leave(mut self) {
         self.0.drain(..).for_each(drop);
         std::mem::forget(self);

@@ -158,8 +158,8 @@ impl Server {
         }
     }
 
-    /// Makes a child that waits for work. If it cannot be made, whoever asks for a child needs the same and is told why; more
-    /// are not tried.
+    /// Makes a child that waits for work. If it cannot be made, whoever asks for a child needs the same and is told
+    /// why; more are not tried.
     fn make_spare(self) -> Result<Self> {
         let (mut server, born) = self.bear()?;
         match born {
@@ -169,8 +169,8 @@ impl Server {
         Ok(server)
     }
 
-    /// Forks. The child obeys whoever has the other end of its line, and has nothing of the server's. Answers with the server and
-    /// the number of the child.
+    /// Forks. The child obeys whoever has the other end of its line, and has nothing of the server's. Answers with the
+    /// server and the number of the child.
     fn bear(self) -> Result<(Self, std::result::Result<u64, ForkError>)> {
         let (line, theirs) = match private::pair(Kind::Stream) {
             Ok(pair) => pair,

@@ -14,9 +14,9 @@ use super::message::{Word, hear};
 
 /// A process whose parent is the fork server, and which is told of by it.
 ///
-/// Its end and the signals to it go by its pidfd, which needs no server. How it ended only the server learns, and says on the
-/// status socket, however late: a server may be slow or stopped. Only if it is gone the kernel is asked (Linux 6.15), and
-/// otherwise nobody knows.
+/// Its end and the signals to it go by its pidfd, which needs no server. How it ended only the server learns, and says
+/// on the status socket, however late: a server may be slow or stopped. Only if it is gone the kernel is asked (Linux
+/// 6.15), and otherwise nobody knows.
 #[derive(Debug)]
 pub(crate) struct Ward {
     pid: Pid,
@@ -26,7 +26,8 @@ pub(crate) struct Ward {
     orphaned: OnceLock<Deadline>,
 }
 
-/// How long whoever took over from the server may take to reap a child that has ended, which the kernel needs to tell how.
+/// How long whoever took over from the server may take to reap a child that has ended, which the kernel needs to tell
+/// how.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// How often to look again meanwhile.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -40,8 +41,8 @@ impl Ward {
         self.pid
     }
 
-    /// How it ended, or `None` while that is not known yet, which may be a little longer than it lives. Never waits. The
-    /// answer is to be kept: it is said once.
+    /// How it ended, or `None` while that is not known yet, which may be a little longer than it lives. Never waits.
+    /// The answer is to be kept: it is said once.
     pub(crate) fn reap(&self) -> Result<Option<ExitStatus>> {
         match hear(&self.status, Deadline::NOW)? {
             Some(Word::Ended(exit)) => Ok(Some(exit)),

@@ -1,8 +1,9 @@
-//! What goes over the socket between a parent and its child before the work begins: a letter to the child, and its answer.
+//! What goes over the socket between a parent and its child before the work begins: a letter to the child, and its
+//! answer.
 //!
-//! A letter is two packets, the order and the arguments: a header that tells how many bytes and descriptors there are of each,
-//! then the bytes of both, as one stream. The descriptors come along with the first bytes of it, as many with each message as
-//! the kernel takes. So a short letter is one call on both sides.
+//! A letter is two packets, the order and the arguments: a header that tells how many bytes and descriptors there are
+//! of each, then the bytes of both, as one stream. The descriptors come along with the first bytes of it, as many with
+//! each message as the kernel takes. So a short letter is one call on both sides.
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
@@ -14,8 +15,8 @@ use crate::multiprocessing::transfer::{Descriptors, Packed, Sorts};
 
 /// What every letter begins with, so that a stranger on the socket is told from the parent.
 const MAGIC: [u8; 4] = *b"osP3";
-/// Of each packet: how many descriptors there are that are memory, ends, and of all sorts among them, 4 bytes each; and the
-/// length, 8 bytes.
+/// Of each packet: how many descriptors there are that are memory, ends, and of all sorts among them, 4 bytes each; and
+/// the length, 8 bytes.
 const PACKET: usize = 20;
 const HEADER: usize = MAGIC.len() + 2 * PACKET;
 
@@ -48,8 +49,8 @@ impl<'a> Letter<'a> {
     /// Sends all of it.
     ///
     /// # Errors
-    /// `ETIMEDOUT` when the other side did not take it by the deadline, `EPIPE` or `ECONNRESET` when it is gone; `ETOOMANYREFS`
-    /// for more descriptors than may be on their way.
+    /// `ETIMEDOUT` when the other side did not take it by the deadline, `EPIPE` or `ECONNRESET` when it is gone;
+    /// `ETOOMANYREFS` for more descriptors than may be on their way.
     pub(super) fn send(&self, socket: &Socket, deadline: Deadline) -> Result<()> {
         let (mut bytes, mut descriptors) = (&self.bytes[..], &self.descriptors[..]);
         while !bytes.is_empty() {
@@ -70,8 +71,8 @@ impl<'a> Letter<'a> {
 /// Receives order and arguments, for as long as it takes. Nothing comes behind them.
 ///
 /// # Errors
-/// `EPIPE` when the other side is gone, `EPROTO` when it speaks of something else, `EMFILE` when there is no room for its
-/// descriptors.
+/// `EPIPE` when the other side is gone, `EPROTO` when it speaks of something else, `EMFILE` when there is no room for
+/// its descriptors.
 pub(super) fn receive(socket: &Socket) -> Result<[Packed; 2]> {
     let mut descriptors = Vec::new();
     let mut room = [0; 1024];

@@ -59,8 +59,8 @@ impl Who {
 /// Starts this program anew to run a task.
 ///
 /// # Errors
-/// `StartFailed` when the child ended, refused the task or was silent until the deadline; `Os` when it could not be made. Nothing
-/// is left of it then.
+/// `StartFailed` when the child ended, refused the task or was silent until the deadline; `Os` when it could not be
+/// made. Nothing is left of it then.
 pub(crate) fn spawn(
     mut passport: Passport,
     task: &Registered,

@@ -1,18 +1,18 @@
 //! Copies between memory that anybody may write and memory that is ours.
 //!
-//! Rust has no such copy yet (RFC 3301, atomic byte-wise memcpy, is open). What these functions promise is relaxed atomic
-//! loads or stores of each byte, in no order and some of them twice. Byte by byte that is eight times slower than it need be,
-//! so on the common machines the copy is a short piece of assembly: to the compiler it is an opaque operation whose effect is
-//! exactly that of the relaxed atomics, and the machine is allowed to do many at a time.
+//! Rust has no such copy yet (RFC 3301, atomic byte-wise memcpy, is open). What these functions promise is relaxed
+//! atomic loads or stores of each byte, in no order and some of them twice. Byte by byte that is eight times slower
+//! than it need be, so on the common machines the copy is a short piece of assembly: to the compiler it is an opaque
+//! operation whose effect is exactly that of the relaxed atomics, and the machine is allowed to do many at a time.
 //!
-//! On x86_64 a copy of any length but the longest ends with a move that is as wide as those before it and overlaps them: that
-//! is what happens twice, and saves the small steps at the end.
+//! On x86_64 a copy of any length but the longest ends with a move that is as wide as those before it and overlaps
+//! them: that is what happens twice, and saves the small steps at the end.
 
 #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-/// Whether the copy is the assembly. Where it is not, it is one atomic for each byte, which memory that is otherwise used by
-/// wider atomics must not mix with: there an owner of such memory copies by its own width.
+/// Whether the copy is the assembly. Where it is not, it is one atomic for each byte, which memory that is otherwise
+/// used by wider atomics must not mix with: there an owner of such memory copies by its own width.
 pub(crate) const IS_ASSEMBLY: bool = cfg!(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)));
 
 /// Copies `len` bytes out of shared memory.
@@ -30,8 +30,8 @@ pub(crate) unsafe fn load(from: *const u8, into: *mut u8, len: usize) {
 ///
 /// # Safety
 /// * `from` is readable for `len` bytes, which nobody writes;
-/// * `into` is writable for `len` bytes, which others may be reading or writing by atomics or from outside this program, and the
-///   two do not overlap.
+/// * `into` is writable for `len` bytes, which others may be reading or writing by atomics or from outside this
+///   program, and the two do not overlap.
 #[inline]
 pub(crate) unsafe fn store(from: *const u8, into: *mut u8, len: usize) {
     // SAFETY: the caller's promise.

@@ -1,9 +1,10 @@
 //! The copy in x86_64's own words.
 //!
-//! Up to 128 bytes are two halves that may overlap: all is read, then all is written. Longer copies are blocks through the
-//! registers of 32 bytes, with a last block that overlaps the one before, up to about the size of the first cache. The longest
-//! are left to the string instruction, which moves whole cache lines; so are those above 128 where there are no such registers.
-//! What is larger than a core's share of any cache is written past the caches, which spares reading what it replaces.
+//! Up to 128 bytes are two halves that may overlap: all is read, then all is written. Longer copies are blocks through
+//! the registers of 32 bytes, with a last block that overlaps the one before, up to about the size of the first cache.
+//! The longest are left to the string instruction, which moves whole cache lines; so are those above 128 where there
+//! are no such registers. What is larger than a core's share of any cache is written past the caches, which spares
+//! reading what it replaces.
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};

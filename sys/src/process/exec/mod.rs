@@ -19,8 +19,8 @@ pub use error::{Stage, StartError};
 
 /// What a new program shall be: image, arguments, environment, descriptors, and the state of its process.
 ///
-/// All of it lies in the caller's memory, so that starting allocates nothing, takes no lock and runs no code of the user's
-/// between clone and exec: it works beside any number of threads. Everything that is not said is inherited, like the
+/// All of it lies in the caller's memory. So a start allocates nothing, takes no lock and runs no code of the user's
+/// between clone and exec, and works beside any number of threads. Everything that is not said is inherited, like the
 /// environment. Signal handlers become default, ignored signals stay ignored.
 ///
 /// Differs from Python's `subprocess`: no shell and no search along `PATH`; name the file.
@@ -159,8 +159,8 @@ pub struct Inherit<'a> {
 }
 
 impl<'a> Inherit<'a> {
-    /// `dup2(fd, number)` in the child: `fd` shall be descriptor `number` there and stay open on exec. Any set of numbers may
-    /// be dealt out, swapped ones included.
+    /// `dup2(fd, number)` in the child: `fd` shall be descriptor `number` there and stay open on exec. Any set of
+    /// numbers may be dealt out, swapped ones included.
     ///
     /// # Errors
     /// `EBADF` when `number` is negative.
@@ -272,8 +272,8 @@ impl<'a> Plan<'a> {
         Self { group, ..self }
     }
 
-    /// `prctl(PR_SET_PDEATHSIG, signal)`: the signal that the program gets when the *thread* that starts it ends. If that is
-    /// gone before the call takes effect, the program is not started.
+    /// `prctl(PR_SET_PDEATHSIG, signal)`: the signal that the program gets when the *thread* that starts it ends. If
+    /// that is gone before the call takes effect, the program is not started.
     #[doc(alias = "PR_SET_PDEATHSIG")]
     pub fn parent_death_signal(self, signal: Signal) -> Self {
         Self { parent_death: Some(signal), ..self }
@@ -300,8 +300,8 @@ impl<'a> Plan<'a> {
         Self { blocked: Some(signals.into()), ..self }
     }
 
-    /// Gives ignored signals their default action too. Rust programs ignore `SIGPIPE`, which most others do not expect to
-    /// inherit.
+    /// Gives ignored signals their default action too. Rust programs ignore `SIGPIPE`, which most others do not expect
+    /// to inherit.
     #[doc(alias = "restore_signals")]
     pub fn default_signals(self) -> Self {
         Self { default_signals: true, ..self }

@@ -17,18 +17,18 @@ use crate::raw::process::{self as raw_process, CloneArgs, Mask};
 use crate::raw::vfork;
 
 impl Plan<'_> {
-    /// `clone3(CLONE_PIDFD | CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND, ...)`, then the plan, then `execve`: starts the
-    /// program.
+    /// `clone3(CLONE_PIDFD | CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND, ...)`, then the plan, then `execve`: starts
+    /// the program.
     ///
-    /// The calling thread sleeps until the program runs or could not be run, so a failure is an error here and never a child
-    /// that ends for no reason. On x86-64 that costs the same however large this process is; elsewhere its page tables are
-    /// copied. A kernel or sandbox without clone3 gets fork and pidfd_open.
+    /// The calling thread sleeps until the program runs or could not be run, so a failure is an error here and never a
+    /// child that ends for no reason. On x86-64 that costs the same however large this process is; elsewhere its page
+    /// tables are copied. A kernel or sandbox without clone3 gets fork and pidfd_open.
     ///
     /// With SIGCHLD ignored the end of the child is seen, but its status only on Linux 6.15 and later.
     ///
     /// # Errors
-    /// The step that failed with its errno: `EAGAIN`, `ENOMEM` or `EMFILE` at [`Stage::Clone`]; `ENOENT`, `EACCES`, `ENOEXEC`, `E2BIG`
-    /// at [`Stage::Exec`]; and so on. No process is left then.
+    /// The step that failed with its errno: `EAGAIN`, `ENOMEM` or `EMFILE` at [`Stage::Clone`]; `ENOENT`, `EACCES`,
+    /// `ENOEXEC`, `E2BIG` at [`Stage::Exec`]; and so on. No process is left then.
     ///
     /// # Examples
     /// ```
@@ -66,15 +66,15 @@ impl Plan<'_> {
         Err(failure)
     }
 
-    /// `execve`: makes this very process run the program. Comes back only with an error, and then whatever steps of the plan
-    /// came before the failure have been taken already.
+    /// `execve`: makes this very process run the program. Comes back only with an error, and then whatever steps of the
+    /// plan came before the failure have been taken already.
     ///
-    /// The parent-death signal is that of the process's present parent. Locks in shared memory held by this thread are reported
-    /// abandoned.
+    /// The parent-death signal is that of the process's present parent. Locks in shared memory held by this thread are
+    /// reported abandoned.
     ///
     /// # Safety
-    /// * No other thread may use descriptors that the plan replaces: another file than the one opened would be found under
-    ///   their numbers if exec fails.
+    /// * No other thread may use descriptors that the plan replaces: another file than the one opened would be found
+    ///   under their numbers if exec fails.
     /// * If it fails, the caller must not use a descriptor whose number was a target of the plan.
     ///
     /// # Examples

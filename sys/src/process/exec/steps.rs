@@ -146,7 +146,8 @@ impl Plan<'_> {
         }
     }
 
-    /// Moves everything that is needed above the numbers to be dealt out, then deals. Answers with the number of the image.
+    /// Moves everything that is needed above the numbers to be dealt out, then deals. Answers with the number of the
+    /// image.
     fn deal_descriptors(&self, report: Option<&mut RawFd>) -> Result<RawFd> {
         let mut image = match self.program {
             Program::Image(image) => image.as_raw_fd(),

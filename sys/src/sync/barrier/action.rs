@@ -11,7 +11,8 @@ mod sealed {
     impl<E> Sealed for Result<(), E> {}
 }
 
-/// What an action of [`wait_with`](super::Barrier::wait_with) may answer: `()`, or a `Result` whose error breaks the barrier.
+/// What an action of [`wait_with`](super::Barrier::wait_with) may answer: `()`, or a `Result` whose error breaks the
+/// barrier.
 ///
 /// # Examples
 /// ```

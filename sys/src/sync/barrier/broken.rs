@@ -36,8 +36,8 @@ pub enum Broken {
     /// An action answered an error. The party that ran it has the error itself, as
     /// [`WaitError::Action`](super::WaitError::Action).
     Failed,
-    /// Nobody could ever complete this wait: in scope `Local` there is one party, and a thread that is inside already (in
-    /// its action) cannot be another. The barrier is as it was.
+    /// Nobody could ever complete this wait: in scope `Local` there is one party, and a thread that is inside already
+    /// (in its action) cannot be another. The barrier is as it was.
     WouldDeadlock,
     /// This thread cannot take part. The barrier is as it was.
     Refused(Refused),

@@ -38,16 +38,17 @@
 //! dropping a [`Party`] never wait. `wait`, `join` and `reset` wait until the stopped party goes on. `join` and `reset`
 //! have a form with a limit. No limit ends an action.
 //!
-//! **When a party is killed** (scope `Shared`) the barrier breaks at once, whether the party waited or computed, if it had
-//! enrolled: by [`join`](Barrier::join), until the [`Party`] is dropped, or for the time of a wait by waiting. (A thread that
-//! has waited without joining and returns is not taken for a dead one.) The kernel's word of the death wakes one of those who
-//! wait, who all watch each other; with nobody waiting, the next one who comes sees it. One that dies before it enrols is
-//! missed only by the deadlines of the others. One that dies in the internal lock breaks the barrier, and a change that
-//! was stored but not announced is announced by whoever the kernel wakes at the gate. A party that has all but left counts
-//! as dead; the others, who were all there, still get their numbers. `reset` makes the barrier whole again.
+//! **When a party is killed** (scope `Shared`) the barrier breaks at once if the party had enrolled, whether it waited
+//! or computed. [`join`](Barrier::join) enrols until the [`Party`] is dropped; a wait enrols for its own time. (A
+//! thread that has waited without joining and returns does not count as dead.) Those who wait watch each other, and the
+//! kernel wakes one of them at the death. With nobody waiting, the next one who comes sees the death. One that dies
+//! before it enrols is missed only by the deadlines of the others. One that dies in the internal lock breaks the
+//! barrier, and a change that was stored but not announced is announced by whoever the kernel wakes at the gate. A
+//! party that has all but left counts as dead; the others, who were all there, still get their numbers. `reset` makes
+//! the barrier whole again.
 //!
-//! **Cost.** A wait takes the internal lock twice, and sleeps unless it is the last. A cycle is one system call for each that
-//! sleeps and one that wakes them all. In `Shared` each wait looks at the seats that were ever used.
+//! **Cost.** A wait takes the internal lock twice, and sleeps unless it is the last. A cycle is one system call for
+//! each that sleeps and one that wakes them all. In `Shared` each wait looks at the seats that were ever used.
 //!
 //! Orderings: the internal lock orders what the parties wrote before they arrived with what they read after they left.
 
@@ -88,9 +89,9 @@ use crate::sync::spin::Spin;
 
 /// A barrier for a fixed number of parties.
 ///
-/// Differs from Python's `threading.Barrier`: the action is given to the wait, the last one to arrive runs its own; a wait that
-/// runs out of time while the cycle before drains breaks the barrier too; [`abort`](Self::abort) lets those who leave a complete
-/// cycle have their success.
+/// Differs from Python's `threading.Barrier`: the action is given to the wait, and the last one to arrive runs its own.
+/// A wait that runs out of time while the cycle before drains breaks the barrier too. [`abort`](Self::abort) lets those
+/// who leave a complete cycle have their success.
 ///
 /// A party that is stopped, not dead, may delay a [`wait`](Self::wait), [`join`](Self::join) or [`reset`](Self::reset)
 /// of the others. This also happens if the party has changed the barrier but has not woken the others yet. A call with
@@ -240,8 +241,8 @@ impl<S: Scope> Barrier<S> {
     /// Only in `Shared` is there anything to it. Whoever does not join is a party all the same while it waits.
     ///
     /// # Errors
-    /// In `Shared`: [`TableFull`](Refused::TableFull) when 120 threads have joined or wait, [`TooMany`](Refused::TooMany),
-    /// [`Unlisted`](Refused::Unlisted).
+    /// In `Shared`: [`TableFull`](Refused::TableFull) when 120 threads have joined or wait,
+    /// [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted).
     pub fn join(&self) -> S::Outcome<Party<'_, S>> {
         S::outcome(loop {
             if let Some(party) = self.enrol(Limit::NEVER).transpose() {
@@ -289,8 +290,8 @@ impl<S: Scope> Barrier<S> {
 
     /// Waits, and runs the action if this is the last to arrive, before the others are let go.
     ///
-    /// An action that panics breaks the barrier, and the panic goes on. An action may answer a `Result`: its error breaks
-    /// the barrier, too.
+    /// An action that panics breaks the barrier, and the panic goes on. An action may answer a `Result`: its error
+    /// breaks the barrier, too.
     ///
     /// ```
     /// use ossature_sys::sync::barrier::{Barrier, Broken, WaitError};
@@ -303,8 +304,8 @@ impl<S: Scope> Barrier<S> {
     /// ```
     ///
     /// # Errors
-    /// [`Broken`], and why; also after the action was run, when the barrier was broken or reset meanwhile. With an action
-    /// that answers a `Result`, a [`WaitError`]: either that, or the error of the action.
+    /// [`Broken`], and why; also after the action was run, when the barrier was broken or reset meanwhile. With an
+    /// action that answers a `Result`, a [`WaitError`]: either that, or the error of the action.
     #[inline]
     pub fn wait_with<A: Action>(&self, action: impl FnOnce() -> A) -> Result<u32, A::Failure> {
         self.wait_with_timeout(Limit::NEVER, action)

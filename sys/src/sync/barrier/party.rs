@@ -9,9 +9,11 @@ use crate::sync::barrier::Barrier;
 use crate::sync::roster::Roster;
 use crate::thread_bound::StaysInItsThread;
 
-/// A thread's enrolment at a barrier; dropping it ends it, and the others wait on for somebody else. It lends the barrier.
+/// A thread's enrolment at a barrier; dropping it ends it, and the others wait on for somebody else. It lends the
+/// barrier.
 ///
-/// Not `Send`: it is the thread's death that breaks the barrier. In a forked child it does nothing: the child is not enrolled.
+/// Not `Send`: it is the thread's death that breaks the barrier. In a forked child it does nothing: the child is not
+/// enrolled.
 ///
 /// ```compile_fail
 /// use ossature_sys::sync::barrier::Barrier;

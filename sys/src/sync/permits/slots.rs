@@ -1,9 +1,9 @@
-//! Where the units of permits live: in `Private` and `Local` nowhere but in the count, in `Shared` in slots that die with
-//! their holders.
+//! Where the units of permits live: in `Private` and `Local` nowhere but in the count, in `Shared` in slots that die
+//! with their holders.
 //!
-//! A unit of the count has no owner, so no death can give it back. A unit in a *slot* is owned by the slot's word, which is
-//! linked into the holder's robust list as a lock is. Taking and giving it back change that word alone, so there is no
-//! instant at which a death finds the unit in two places or in none.
+//! A unit of the count has no owner, so no death can give it back. A unit in a *slot* is owned by the slot's word,
+//! which is linked into the holder's robust list as a lock is. Taking and giving it back change that word alone, so
+//! there is no instant at which a death finds the unit in two places or in none.
 //!
 //! | futex half of a slot | meaning |
 //! | --- | --- |
@@ -26,14 +26,14 @@
 //!
 //! **On its way** a unit is only under the table's own lock, in steps: mark the slot, change the count together with
 //! [`MOVING`], unmark the slot, clear `MOVING`. Whoever gets that lock abandoned finds the marked slot and by `MOVING`
-//! whether the count has been changed, and so ends the move or undoes it. A waiter that sees a marked slot does not sleep
-//! but takes the lock.
+//! whether the count has been changed, and so ends the move or undoes it. A waiter that sees a marked slot does not
+//! sleep but takes the lock.
 //!
 //! **The cover.** Before a waiter gives up the cover of the gate, it wakes as many others as there are units beside the
 //! one that it is about to take. So its death leaves no unit that nobody knows of.
 //!
-//! **Clearing the sleepers' bit** after a slot was freed is no step of the slot's word, so somebody may have come to sleep
-//! meanwhile, and found the unit taken again. So everybody is woken once more when the bit has been cleared.
+//! **Clearing the sleepers' bit** after a slot was freed is no step of the slot's word, so somebody may have come to
+//! sleep meanwhile, and found the unit taken again. So everybody is woken once more when the bit has been cleared.
 
 use core::marker::PhantomData;
 use core::sync::atomic::AtomicU32;

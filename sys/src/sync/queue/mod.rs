@@ -17,8 +17,8 @@ pub(crate) use shared::SharedQueue;
 
 /// A queue of waiters.
 pub trait Queue {
-    /// Enters the queue, calls `let_go`, waits to be notified within the limit, and calls `take_again`. Answers whether there was a
-    /// notification, and what `take_again` answered.
+    /// Enters the queue, calls `let_go`, waits to be notified within the limit, and calls `take_again`. Answers whether
+    /// there was a notification, and what `take_again` answered.
     ///
     /// # Errors
     /// Why one cannot wait here; then neither was called.

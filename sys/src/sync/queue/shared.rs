@@ -1,8 +1,8 @@
 //! The queue of processes: a table of places, each with a lease that tells when the waiter dies.
 //!
-//! A place is a [`Lease`] and a word of 64 bits: the futex half, on which its waiter sleeps, and the waiter's ticket, a running
-//! number that is never 0. Every step is one compare-exchange of one word, so whatever a killed participant leaves is a state
-//! of this table, and the next one who looks completes it:
+//! A place is a [`Lease`] and a word of 64 bits: the futex half, on which its waiter sleeps, and the waiter's ticket, a
+//! running number that is never 0. Every step is one compare-exchange of one word, so whatever a killed participant
+//! leaves is a state of this table, and the next one who looks completes it:
 //!
 //! | lease | futex half | ticket | meaning | what the next one does |
 //! | --- | --- | --- | --- | --- |
@@ -15,16 +15,17 @@
 //!
 //! Who has the oldest ticket is first. (The order of two waiters is lost if one sleeps through 2^31 arrivals.)
 //!
-//! **A notifier** keeps the kernel's pending entry at the word that it changes. Its half never looks as if it had an owner,
-//! so when the notifier is killed before its wake, the kernel wakes the waiter in its stead.
+//! **A notifier** keeps the kernel's pending entry at the word that it changes. Its half never looks as if it had an
+//! owner, so when the notifier is killed before its wake, the kernel wakes the waiter in its stead.
 //!
-//! **A notified waiter's** death is seen by those behind it: a sleeper sleeps on its own word and on the leases of those that
-//! were before it. Only those can have been notified while it still sleeps, so should one die with a notification, somebody
-//! who needs it hears of it. A watcher is covered by the gate until it has passed the notification on; a sleeper that
-//! had nobody before it neither watches nor inherits anything, and sleeps on its own word alone.
+//! **A notified waiter's** death is seen by those behind it: a sleeper sleeps on its own word and on the leases of
+//! those that were before it. Only those can have been notified while it still sleeps, so should one die with a
+//! notification, somebody who needs it hears of it. A watcher is covered by the gate until it has passed the
+//! notification on; a sleeper that had nobody before it neither watches nor inherits anything, and sleeps on its own
+//! word alone.
 //!
-//! Orderings: entering and notifying are `Release`, looking at words `Acquire`. A place is entered while the user's lock is
-//! held, so a notifier that has had the lock since finds it.
+//! Orderings: entering and notifying are `Release`, looking at words `Acquire`. A place is entered while the user's
+//! lock is held, so a notifier that has had the lock since finds it.
 
 use super::Queue;
 use crate::atomic::AtomicU32;
@@ -37,7 +38,8 @@ use crate::sync::lease::{Holder, Lease, Look};
 use crate::sync::robust::Here;
 use crate::sync::spin::Spin;
 
-/// How many may wait at a time. `futex_waitv` takes 128 words, of which the gate, a place's own word and a `Cancel` are three.
+/// How many may wait at a time. `futex_waitv` takes 128 words, of which the gate, a place's own word and a `Cancel` are
+/// three.
 const PLACES: usize = 120;
 
 /// In the futex half: in the queue, looking.
@@ -84,7 +86,8 @@ impl Place {
         is_notified(self.word.load(Acquire))
     }
 
-    /// What the lease says, and the word, looked at in this order: so the word is that of the holder, or of a later one.
+    /// What the lease says, and the word, looked at in this order: so the word is that of the holder, or of a later
+    /// one.
     fn look(&self) -> (Look, u64) {
         let lease = self.lease.look();
         (lease, self.word.load(Acquire))

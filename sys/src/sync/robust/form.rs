@@ -35,8 +35,8 @@ const_assert_eq!(size_of::<Head>(), 3 * size_of::<usize>());
 pub enum Form {
     /// A node of our own in libc's robust list: any participant may die at any instruction.
     Node,
-    /// A pthread robust mutex, because the list's form is not known here: a dead holder is reported, but a waiter that is
-    /// killed when it has been chosen and before it takes the lock may leave the others asleep beside it.
+    /// A pthread robust mutex, because the list's form is not known here: a dead holder is reported, but a waiter that
+    /// is killed when it has been chosen and before it takes the lock may leave the others asleep beside it.
     ///
     /// Some emulators (qemu's of user space) have no robust lists, and the C library makes the mutex all the same. No
     /// process learns of a death there. On 32-bit machines glibc searches its list for the address of the release. A
@@ -47,7 +47,8 @@ pub enum Form {
     Unsupported,
 }
 
-/// The distance from the thread pointer to the head, once learned and if the id beside it was right; [`UNKNOWN`] before.
+/// The distance from the thread pointer to the head, once learned and if the id beside it was right; [`UNKNOWN`]
+/// before.
 pub(super) static HEAD: AtomicIsize = AtomicIsize::new(UNKNOWN);
 /// The same distance, even if the id was not right. The id is then asked from the kernel.
 pub(super) static HEAD_WITHOUT_ID: AtomicIsize = AtomicIsize::new(UNKNOWN);

@@ -2,8 +2,8 @@
 //!
 //! Every thread has one robust list, and libc owns it: its head lies in libc's thread descriptor, and libc told the
 //! kernel where. We never call `set_robust_list`, which would disable libc's own; we link our nodes into that list, in
-//! the form that libc's robust mutexes have. When the thread dies, by SIGKILL too, the kernel goes through the list, and
-//! through the one entry that [`Here::pend`] names, and marks each word that the dead thread still owns.
+//! the form that libc's robust mutexes have. When the thread dies, by SIGKILL too, the kernel goes through the list,
+//! and through the one entry that [`Here::pend`] names, and marks each word that the dead thread still owns.
 //!
 //! | libc, word size | futex word before `next` | list | proved by |
 //! | --- | --- | --- | --- |
@@ -13,16 +13,16 @@
 //! | none, or another form | | | nothing fits: the pthread form of `fallback`, if libc can make such a mutex |
 //!
 //! The head is found without a system call: it lies at a constant distance from the thread pointer, learned once from
-//! `get_robust_list(2)`; the thread's id lies at a known place beside it, checked once against `gettid(2)`. Whether this
-//! thread's head is registered is checked at each use, since the kernel's offset is stored in it.
+//! `get_robust_list(2)`; the thread's id lies at a known place beside it, checked once against `gettid(2)`. Whether
+//! this thread's head is registered is checked at each use, since the kernel's offset is stored in it.
 //!
 //! **The order of stores** is what makes it survive a kill between any two instructions. `pend(node)` comes before the
 //! word is touched and is cleared only after the node is linked (or the word is free again and whoever had to be woken
 //! is awake), so at every instant the node of an owned word is in the list or pending. The kernel reads all of it from
 //! the dying thread itself, in program order, so compiler fences are all it takes.
 //!
-//! **What libc does to the list.** glibc leaves a thread's end to the kernel, and reads nothing of an entry but its links, when its
-//! own mutexes are linked beside it; a forked child begins with an empty list. musl does more:
+//! **What libc does to the list.** glibc leaves a thread's end to the kernel, and reads nothing of an entry but its
+//! links, when its own mutexes are linked beside it; a forked child begins with an empty list. musl does more:
 //!
 //! | musl | reads or writes of an entry | so |
 //! | --- | --- | --- |
@@ -38,10 +38,10 @@
 //! new entry is a mutex on the stack, which is removed again. A thread that is killed in between holds no lock for
 //! which others wait.
 //!
-//! **The kernel's part.** A dying thread whose pending word has no owner wakes one sleeper there. Before Linux 6.2 (some
-//! stable kernels of January 2023 on have it too) that was so for a word of plain 0 only. On those a release that is killed
-//! between its store and its wake, or a chosen sleeper killed beside a free lock, would leave the others asleep, so there
-//! everyone sleeps in slices of 50 ms and looks.
+//! **The kernel's part.** A dying thread whose pending word has no owner wakes one sleeper there. Before Linux 6.2
+//! (some stable kernels of January 2023 on have it too) that was so for a word of plain 0 only. On those a release that
+//! is killed between its store and its wake, or a chosen sleeper killed beside a free lock, would leave the others
+//! asleep, so there everyone sleeps in slices of 50 ms and looks.
 //!
 //! Source: get_robust_list(2), and robust-futex-ABI in the kernel's locking documents.
 
@@ -84,7 +84,8 @@ impl Here<'_> {
 
     /// The calling thread, if it is known without asking and `node` is the one entry of its list.
     ///
-    /// That also proves that this thread owns the node's word: glibc empties the list of a forked child, and musl unregisters it.
+    /// That also proves that this thread owns the node's word: glibc empties the list of a forked child, and musl
+    /// unregisters it.
     #[inline(always)]
     pub(crate) fn holding_only(node: &Node) -> Option<Self> {
         let here = Self::guess();
@@ -209,7 +210,8 @@ impl Here<'_> {
         compiler_fence(SeqCst);
     }
 
-    /// Names a word that is always 0. If the thread dies before [`settle`](Self::settle), the kernel wakes one sleeper there.
+    /// Names a word that is always 0. If the thread dies before [`settle`](Self::settle), the kernel wakes one sleeper
+    /// there.
     #[inline(always)]
     pub(crate) fn pend_word(self, word: &AtomicU32) {
         let entry = (core::ptr::from_ref(word) as usize).wrapping_add_signed(-FUTEX_OFFSET);
@@ -357,7 +359,8 @@ fn forget_the_parents_list_after_a_fork() {
     let _ = crate::raw::process::atfork_child(forget);
 }
 
-/// Whether the calling thread holds anything exclusively in shared memory: our locks and permits, or libc's robust mutexes.
+/// Whether the calling thread holds anything exclusively in shared memory: our locks and permits, or libc's robust
+/// mutexes.
 pub(crate) fn holds_exclusively() -> bool {
     match Here::now() {
         None => crate::sync::fallback::holds_any(),
