@@ -6,6 +6,7 @@ extern crate std;
 
 mod kernel;
 mod mortal;
+pub mod ring;
 
 use core::cell::Cell;
 
@@ -17,7 +18,8 @@ use crate::sync::word::{Take, WAITERS, Waiter, Word};
 
 pub use self::kernel::{sleepers, urgent};
 pub(crate) use self::kernel::{wait, wait_at, wait_while, wake, wake_at, wake_on};
-pub use self::mortal::{Mortal, MortalUnits, doomed, stopped};
+pub(crate) use self::mortal::step;
+pub use self::mortal::{Mortal, MortalUnits, doomed, mourned, stopped};
 
 /// The lock of threads.
 #[derive(Debug)]

@@ -55,6 +55,8 @@ loom::thread_local! {
     static LEFT: Cell<Option<u32>> = Cell::new(None);
     /// The gate that is pending in this participant.
     static PENDING: Cell<usize> = Cell::new(0);
+    /// What tells the others of this participant's death, before anyone is woken.
+    static WILL: core::cell::RefCell<Option<Box<dyn FnOnce()>>> = core::cell::RefCell::new(None);
     /// Whether this participant stops for ever after its last step, instead of dying.
     static STOPS: Cell<bool> = Cell::new(false);
 }
@@ -73,6 +75,14 @@ pub fn doomed<R>(steps: u32, body: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
+/// [`doomed`] of a participant whose death `told` tells the others, before one of them is woken.
+pub fn mourned<R>(steps: u32, told: impl FnOnce() + 'static, body: impl FnOnce() -> R) -> Option<R> {
+    WILL.with(|will| *will.borrow_mut() = Some(Box::new(told)));
+    let answer = doomed(steps, body);
+    WILL.with(|will| will.borrow_mut().take());
+    answer
+}
+
 /// Runs `body` in this thread until it has made so many steps, and stops it there for ever. `None` if it stopped.
 pub fn stopped<R>(steps: u32, body: impl FnOnce() -> R) -> Option<R> {
     STOPS.with(|stops| stops.set(true));
@@ -81,12 +91,15 @@ pub fn stopped<R>(steps: u32, body: impl FnOnce() -> R) -> Option<R> {
     answer
 }
 
-fn step() {
+pub(crate) fn step() {
     match LEFT.with(Cell::get) {
         None => {}
         Some(0) => {
             LEFT.with(|left| left.set(None));
             let gate = PENDING.with(|pending| pending.replace(0));
+            if let Some(told) = WILL.with(|will| will.borrow_mut().take()) {
+                told();
+            }
             if gate != 0 && !STOPS.with(Cell::get) {
                 wake_on(gate, 1);
             }

@@ -61,6 +61,14 @@ impl Header {
         Self::describing::<Lock<[T], Shared>>(layout, len, align_of::<Lock<T, Shared>>())
     }
 
+    /// The header of [growing](super::growing) memory for a `T` and `more` bytes behind it.
+    pub(super) fn of_growing<T: Shareable>(more: usize, len: usize) -> Self {
+        const { fits_in_shared_memory::<T>() };
+        let size = size_of::<T>().checked_add(more);
+        let layout = size.and_then(|size| Layout::from_size_align(size, align_of::<T>()).ok());
+        Self::describing::<T>(layout, len, align_of::<T>())
+    }
+
     /// Its size is `u64::MAX` when that cannot be addressed.
     fn describing<T: ?Sized + Shareable>(value: Option<Layout>, len: usize, align: usize) -> Self {
         let size = value

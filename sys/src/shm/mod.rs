@@ -59,6 +59,7 @@
 
 mod cells;
 mod fingerprint;
+pub(crate) mod growing;
 mod header;
 mod image;
 mod racy;

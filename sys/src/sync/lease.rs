@@ -130,6 +130,22 @@ impl Lease {
         seen.holder() == Holder::Dead && self.0.word.reset_from(seen.0)
     }
 
+    /// Declares the holder that was seen dead: somebody knows of its death although the kernel did not report it. False if the
+    /// lease says something else by now.
+    pub(crate) fn declare_dead(&self, seen: Look) -> bool {
+        let dead = self.0.word.kill_from(seen.0);
+        if dead {
+            let _ = crate::futex::wake(self.0.futex(), u32::MAX, Reach::Shared);
+        }
+        dead
+    }
+
+    /// Whether the holder has something exclusively, beside which a fork is refused. Called by the holder.
+    pub(crate) fn set_exclusive(&self, exclusive: bool) {
+        let kind = if exclusive { crate::sync::robust::LOCK } else { LEASE };
+        self.0.kind.store(kind, core::sync::atomic::Ordering::Relaxed);
+    }
+
     /// To sleep until the holder that was seen dies: ends at once if the lease says something else by then.
     pub(crate) fn watch(&self, seen: Look) -> Waiter<'_> {
         Waiter::new(self.0.futex(), half(seen.0), Reach::Shared)

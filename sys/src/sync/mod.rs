@@ -7,6 +7,7 @@
 //! | wait until data behind a lock changes | [`Condition`] |
 //! | at most so many at a time | [`Semaphore`], whose [`Permit`] comes back when its holder dies |
 //! | wait until all have come | [`Barrier`] |
+//! | messages from many to many | [`ring`] |
 //! | one takes, another releases | [`HandoffLock`] |
 //!
 //! The scope says who may wait, as a type parameter of each: [`Private`], the threads of this process; [`Shared`],
@@ -50,6 +51,7 @@
 // | `condition` | waiting, with a lock let go, until something changes |
 // | `queue` | those who wait for a condition, in order of arrival: one for each scope |
 // | `semaphore` | a number of units that many take and give back |
+// | `ring` | messages from many processes to many |
 // | `handoff` | a lock that anyone may release |
 // | `units` | the count of a semaphore, as a protocol of its own |
 // | `permits` | where the units of permits live |
@@ -87,6 +89,7 @@ pub mod lock;
 pub(crate) mod permits;
 pub(crate) mod private;
 pub(crate) mod queue;
+pub mod ring;
 #[cfg(not(loom))]
 pub mod rlock;
 #[cfg(not(loom))]

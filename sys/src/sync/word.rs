@@ -157,6 +157,11 @@ impl Word {
         self.0.compare_exchange(seen, with_half(next_generation(seen), 0), SeqCst, Relaxed).is_ok()
     }
 
+    /// Marks the owner of a state that is still as it was seen as dead, as the kernel would have.
+    pub(crate) fn kill_from(&self, seen: u64) -> bool {
+        self.0.compare_exchange(seen, with_half(seen, DIED | WAITERS), SeqCst, Relaxed).is_ok()
+    }
+
     /// The futex half as it is now, in the order of everything that is `SeqCst`.
     #[inline(always)]
     pub(crate) fn futex_ordered(&self) -> u32 {

@@ -17,6 +17,7 @@ mod plan;
 mod queue;
 mod refused;
 mod remains;
+mod ring;
 mod semaphore;
 mod shm;
 mod still;
@@ -36,6 +37,7 @@ fn main() {
         plan::TESTS,
         refused::TESTS,
         remains::TESTS,
+        ring::TESTS,
         group::TESTS,
         handover::TESTS,
         trace::TESTS,

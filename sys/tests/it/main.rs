@@ -23,6 +23,7 @@ mod poll;
 mod process;
 mod pthread;
 mod random;
+mod ring;
 mod sched;
 mod select;
 mod semaphore;

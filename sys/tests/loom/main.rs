@@ -8,6 +8,7 @@ mod barrier;
 mod condition;
 mod event;
 mod lock;
+mod ring;
 mod semaphore;
 
 fn explore(model: impl Fn() + Sync + Send + 'static) {

@@ -1,0 +1,103 @@
+//! Memory of a fixed size whose pages come when they are needed.
+//!
+//! The file has its whole size from the beginning and is sealed, so every process can map all of it at once. But only
+//! the parts that were [backed](Growing::back) have pages. Whoever uses a part backs it first, so a full machine is an error
+//! there and not a SIGBUS later.
+
+use core::ptr::NonNull;
+
+use rustix::fs::FallocateFlags;
+
+use super::header::{self, Header};
+use super::{AttachError, SEALS, Shareable, attach};
+use crate::errno::{Errno, Result, retry};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd, above_standard, duplicate};
+use crate::mmap::{Memfd, Region};
+use crate::process::{Resource, rlimit};
+use crate::raw;
+
+/// The memory: a header, a `T`, and more bytes behind it.
+#[derive(Debug)]
+pub(crate) struct Growing {
+    region: Option<Region>,
+    memory: OwnedFd,
+}
+
+impl Growing {
+    /// Makes memory for a `T` and `more` bytes behind it, all zero. `len` is what attaching processes learn. Nothing but the
+    /// header has pages yet.
+    pub(crate) fn make<T: Shareable>(more: usize, len: usize) -> Result<Self> {
+        let header = Header::of_growing::<T>(more, len);
+        let bytes =
+            usize::try_from(header.size).ok().filter(|&bytes| bytes <= isize::MAX as usize).ok_or(Errno::NOMEM)?;
+        let memory = Memfd::new(c"ossature")?;
+        if rlimit(Resource::Fsize)?.current.is_some_and(|most| header.size > most) {
+            return Err(Errno::FBIG);
+        }
+        memory.set_len(header.size)?;
+        let region = Region::shared(&memory, bytes)?;
+        let memory = Self { region: Some(region), memory: above_standard(memory.into())? };
+        memory.back(0, size_of::<Header>())?;
+        // SAFETY: the region is new, page-aligned and longer than a header, which has pages.
+        unsafe { memory.start().cast::<Header>().write(header) };
+        retry(|| raw::call("fcntl", || rustix::fs::fcntl_add_seals(&memory.memory, rustix_seals())))?;
+        header::own(memory.memory.as_fd());
+        Ok(memory)
+    }
+
+    /// Attaches to such memory that another process made, and says the `len` of its maker. `more` computes the number of bytes
+    /// behind the `T`.
+    pub(crate) fn attach<T: Shareable>(
+        memory: OwnedFd,
+        more: impl FnOnce(usize) -> Option<usize>,
+    ) -> core::result::Result<(Self, usize), AttachError> {
+        let len = header::len_of(&memory)?;
+        let more = more(len).ok_or(AttachError::OtherType)?;
+        let (memory, region) = attach(memory, Header::of_growing::<T>(more, len))?;
+        Ok((Self { region: Some(region), memory }, len))
+    }
+
+    /// A second mapping of the same memory.
+    pub(crate) fn try_clone(&self) -> Result<Self> {
+        let memory = above_standard(duplicate(&self.memory)?)?;
+        let region = Region::shared(&memory, self.region.as_ref().map_or(0, Region::len))?;
+        Ok(Self { region: Some(region), memory })
+    }
+
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.memory.as_fd()
+    }
+
+    fn start(&self) -> NonNull<u8> {
+        self.region.as_ref().map_or(NonNull::dangling(), Region::as_ptr)
+    }
+
+    /// Where the `T` lies.
+    pub(crate) fn value<T>(&self) -> NonNull<T> {
+        // SAFETY: the region is longer than the value's offset (`Header::of_growing`).
+        unsafe { self.start().add(Self::offset::<T>()) }.cast()
+    }
+
+    /// How far from the beginning of the file the `T` lies.
+    pub(crate) const fn offset<T>() -> usize {
+        Header::value_offset(align_of::<T>())
+    }
+
+    /// `fallocate(memory, 0, offset, len)`: finds pages for a part of the file.
+    ///
+    /// # Errors
+    /// `ENOSPC` and `ENOMEM` without memory.
+    pub(crate) fn back(&self, offset: usize, len: usize) -> Result<()> {
+        let (offset, len) = (offset as u64, len as u64);
+        retry(|| raw::call("fallocate", || rustix::fs::fallocate(&self.memory, FallocateFlags::empty(), offset, len)))
+    }
+
+    /// Never unmaps the memory: the kernel still knows addresses in it.
+    pub(crate) fn leak(&mut self) {
+        self.region.take().map(Region::leak);
+    }
+}
+
+fn rustix_seals() -> rustix::fs::SealFlags {
+    rustix::fs::SealFlags::from_bits_retain(SEALS.bits())
+}

@@ -1,0 +1,63 @@
+//! Where the participants of a ring sleep until there is something for them to do.
+//!
+//! | bit | meaning |
+//! | --- | --- |
+//! | `0` | somebody may sleep |
+//! | `1..32` | how often the bell was rung |
+//!
+//! A sleeper sets the bit, looks once more, and sleeps while the word is as it announced. Whoever has something for the
+//! sleepers looks at the bit afterwards. One of both sees what the other did, since all of it is in one order (`SeqCst`).
+//!
+//! The bit is cleared when a ring has woken nobody. Somebody may have fallen asleep in between; so after the clearing
+//! everybody is woken once more, and announces again.
+
+use crate::atomic::AtomicU32;
+use crate::atomic::Ordering::{Relaxed, SeqCst};
+use crate::sync::gate::Gate;
+
+/// The model checker knows the one order of `SeqCst` for fences only.
+#[inline(always)]
+fn in_one_order() {
+    #[cfg(loom)]
+    loom::sync::atomic::fence(SeqCst);
+}
+
+const SLEEPERS: u32 = 1;
+const RUNG: u32 = 2;
+
+/// The word. Zero bytes are a bell that was never rung.
+#[cfg_attr(not(loom), repr(transparent))]
+#[derive(Debug, Default)]
+pub(crate) struct Bell(AtomicU32);
+
+impl Bell {
+    /// Whether somebody may sleep.
+    #[inline(always)]
+    pub(crate) fn has_sleepers(&self) -> bool {
+        in_one_order();
+        self.0.load(SeqCst) & SLEEPERS != 0
+    }
+
+    /// Says that somebody is about to sleep, and what the word is then.
+    pub(crate) fn announce(&self) -> u32 {
+        let announced = self.0.fetch_or(SLEEPERS, SeqCst) | SLEEPERS;
+        in_one_order();
+        announced
+    }
+
+    /// The word that sleepers sleep on.
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        &self.0
+    }
+
+    /// Wakes up to `count` sleepers. To be called in a covered stretch.
+    #[cold]
+    pub(crate) fn ring(&self, gate: &impl Gate, count: u32) {
+        let rung = self.0.fetch_add(RUNG, SeqCst).wrapping_add(RUNG);
+        let woken = gate.wake(&self.0, count);
+        if (woken == 0 || count == u32::MAX) && self.0.compare_exchange(rung, rung & !SLEEPERS, SeqCst, Relaxed).is_ok()
+        {
+            gate.wake(&self.0, u32::MAX);
+        }
+    }
+}

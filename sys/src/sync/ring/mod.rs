@@ -1,0 +1,86 @@
+//! A ring of messages in shared memory: many threads of many processes send, many receive, and any of them may be killed.
+//!
+//! ```standalone_crate
+//! use ossature_sys::{process::fork, sync::ring::Ring};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let ring = Ring::new(1 << 20)?;
+//! let mut child = fork(|| {
+//!     let mut sender = ring.join().unwrap();
+//!     sender.send(b"from the child").unwrap();
+//!     0
+//! })?;
+//! let mut bytes = [0; 64];
+//! let received = ring.join()?.recv(&mut bytes)?;
+//! assert_eq!(&bytes[..received.len], b"from the child");
+//! child.wait()?;
+//! # Ok(()) }
+//! ```
+//!
+//! A thread [joins](Ring::join) and gets a [`Participant`], which sends and receives. Messages are bytes of any length up to
+//! [`max_message`](Ring::max_message). [`send`](Participant::send) and [`recv`](Participant::recv) copy; a message is
+//! written in place with [`reserve`](Participant::reserve) and read in place with [`read`](Participant::read).
+//!
+//! **Order.** What one participant sends is received in that order. Messages of several participants have no order among
+//! them, and several receivers get each message once.
+//!
+//! **When a participant is killed**, at any instruction, the others go on at once:
+//!
+//! | killed | what becomes of the message |
+//! | --- | --- |
+//! | in `send` | the message is sent or not |
+//! | between `reserve` and `publish` | the message is not sent |
+//! | in `recv` | another receives the message |
+//! | while it reads in place | the message is lost |
+//!
+//! **When a participant is stopped** between `reserve` and `publish`, the others go past its record. The room behind that
+//! record is used until the ring is full there. [`blocked_by`](Ring::blocked_by) tells whom a full ring waits for.
+//!
+//! **Memory.** The capacity is reserved as addresses only. Pages are taken as they are needed, twice as many each time. A
+//! ring that has no unread message begins again in the pages that it has.
+//!
+//! **Cost.** A message sent and received takes four atomic read-modify-write instructions, and no system call unless somebody
+//! sleeps.
+
+// For those who change this module: its files.
+//
+// | file | idea |
+// | --- | --- |
+// | `word` | the state of one record |
+// | `track` | the records as a protocol: reserve, publish, take, finish, recover |
+// | `flow` | the protocol with its waits |
+// | `participants` | who takes part, and who of them died |
+// | `bell` | sleeping until there is something to do |
+// | `memory` | where all of it lies in the memory file |
+// | `participant` | sending and receiving bytes |
+// | `claim` | messages written and read in place |
+//
+// What is pending in the kernel's eyes, while a participant is in the ring:
+//
+// | stretch | pending | if the thread is killed there |
+// | --- | --- | --- |
+// | `send` and `recv`, from the first look to the last wake | the gate | the kernel wakes one sleeper, who walks over all records, ends what the dead one was doing and wakes the others |
+// | between `reserve` and `publish`, while a message is read in place | whatever the caller's code has pending | the lease is dead; whoever is blocked by the record sleeps on that lease, and whoever walks past the record looks at the lease |
+// | asleep | the gate | as above |
+// | enrolling | the lease | the lease is free or dead |
+
+pub(crate) mod bell;
+#[cfg(not(loom))]
+mod claim;
+pub(crate) mod flow;
+#[cfg(not(loom))]
+mod memory;
+#[cfg(not(loom))]
+mod participant;
+#[cfg(not(loom))]
+mod participants;
+pub(crate) mod track;
+pub(crate) mod word;
+
+#[cfg(not(loom))]
+pub use self::{
+    claim::{Message, Record},
+    memory::Ring,
+    participant::{Participant, Received, RingError},
+    participants::PARTICIPANTS,
+};

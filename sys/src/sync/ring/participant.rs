@@ -1,0 +1,539 @@
+//! Sending and receiving, with their waits.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::Deref;
+
+use super::claim::{Message, Record};
+use super::flow::{Flow, Lost, finish, publish, put_back, reserve, take, wake_receivers};
+use super::memory::{Control, GRANULE, Ring};
+use super::track::{Claim, Reader};
+use super::word::State;
+use crate::futex::Limit;
+use crate::mmap::copy;
+use crate::process::generation;
+use crate::scope::Refused;
+use crate::sync::gate::Gate;
+use crate::sync::spin::Spin;
+use crate::thread_bound::GuardStaysInItsThread;
+
+/// A thread that sends to a [`Ring`] and receives from it. `R` is what keeps the ring: a reference, or a pointer that owns
+/// one.
+///
+/// It stays in the thread that [joined](Ring::join): it is the thread's death that the others learn of. In a forked child
+/// the first use enrols the child's thread.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sync::ring::{Participant, Ring};
+///
+/// let ring = std::sync::Arc::new(Ring::new(1 << 16)?);
+/// let mut user = Participant::new(ring)?; // keeps the ring
+/// user.send(b"to myself")?;
+/// assert_eq!(&*user.read()?, b"to myself");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// With limits:
+///
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{futex::Limit, sync::ring::{Participant, Received, Ring, RingError}};
+///
+/// let ring = Ring::new(1 << 16)?;
+/// let limit = Duration::from_millis(5);
+/// let Some(mut user) = Participant::new_timeout(&ring, limit)? else { return Ok(()) };
+/// assert!(user.send_timeout(b"plain", limit)? && user.send_tagged(b"numbered", 7, limit)?);
+/// let mut bytes = [0; 6];
+/// assert_eq!(user.recv_timeout(&mut bytes, limit)?, Some(Received { len: 5, tag: 0 }));
+/// assert_eq!(user.recv_timeout(&mut bytes, limit), Err(RingError::TooSmall { needed: 8 }));
+/// assert_eq!(user.read_timeout(limit)?.map(|message| message.tag()), Some(7));
+/// if let Some(mut record) = user.reserve_timeout(100, Limit::NOW)? {
+///     record.truncate(2); // less than was reserved
+///     record.publish()?;
+/// }
+/// assert_eq!(user.recv(&mut bytes)?.len, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Participant<R: Deref<Target = Ring>> {
+    ring: R,
+    /// Where the ring's memory was: `R` is anybody's.
+    base: *const Control,
+    who: u32,
+    /// In which process it was enrolled.
+    forks: u32,
+    /// Where it reserved last.
+    cursor: u64,
+    reader: Reader,
+    /// The record that it writes or reads in place.
+    pub(super) claim: Option<Claim>,
+    room_spin: Spin,
+    message_spin: Spin,
+    stays: PhantomData<*const GuardStaysInItsThread>,
+}
+
+/// What [`Participant::recv`] has received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The length of the message in bytes.
+    pub len: usize,
+    /// The number that the sender gave the message.
+    pub tag: u32,
+}
+
+/// Why a ring could not be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RingError {
+    /// The message is longer than the ring takes.
+    TooLong {
+        /// The message's length in bytes.
+        len: usize,
+        /// The ring's greatest length.
+        max: usize,
+    },
+    /// The message is longer than the buffer. It can be received again.
+    TooSmall {
+        /// The message's length in bytes.
+        needed: usize,
+    },
+    /// Others took this participant for dead, and its record for abandoned.
+    Lost,
+    /// The participant's pointer now leads to another ring.
+    OtherRing,
+    /// As for a lock.
+    Refused(Refused),
+}
+
+impl fmt::Display for RingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { len, max } => {
+                write!(
+                    f,
+                    "ring: a message of {len} bytes is too long, at most {max}: make the ring larger, or send the message in pieces"
+                )
+            }
+            Self::TooSmall { needed } => {
+                write!(f, "ring: the next message has {needed} bytes: receive it into a larger buffer")
+            }
+            Self::Lost => f.write_str("ring: the others took this thread for dead and gave its record up"),
+            Self::OtherRing => f.write_str("ring: the participant joined another ring: join this one"),
+            Self::Refused(refused) => write!(f, "ring: {refused}"),
+        }
+    }
+}
+
+impl core::error::Error for RingError {}
+
+impl From<Lost> for RingError {
+    fn from(Lost: Lost) -> Self {
+        Self::Lost
+    }
+}
+
+impl From<Refused> for RingError {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl<R: Deref<Target = Ring>> Participant<R> {
+    /// Enrols the calling thread.
+    ///
+    /// # Errors
+    /// As for [`Ring::join`].
+    pub fn new(ring: R) -> Result<Self, RingError> {
+        Self::new_timeout(ring, Limit::NEVER)?.ok_or(RingError::Refused(Refused::TableFull))
+    }
+
+    /// Enrols the calling thread within the limit; `None` if the time ran out or the wait was cancelled.
+    ///
+    /// # Errors
+    /// As for [`Ring::join`].
+    pub fn new_timeout<'c>(ring: R, limit: impl Into<Limit<'c>>) -> Result<Option<Self>, RingError> {
+        let base = core::ptr::from_ref(ring.control());
+        let forks = generation();
+        let Some(who) = ring.enrol(limit.into())? else { return Ok(None) };
+        let reader = ring.track().reader();
+        Ok(Some(Self {
+            ring,
+            base,
+            who,
+            forks,
+            cursor: 0,
+            reader,
+            claim: None,
+            room_spin: Spin::new(),
+            message_spin: Spin::new(),
+            stays: PhantomData,
+        }))
+    }
+
+    /// The ring.
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// Sends a message, waiting for room.
+    ///
+    /// # Errors
+    /// [`TooLong`](RingError::TooLong); [`Refused`](RingError::Refused) as for a lock.
+    pub fn send(&mut self, message: &[u8]) -> Result<(), RingError> {
+        self.send_tagged(message, 0, Limit::NEVER).map(|_| ())
+    }
+
+    /// Sends a message within the limit; false if the time ran out or the wait was cancelled.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub fn send_timeout<'c>(&mut self, message: &[u8], limit: impl Into<Limit<'c>>) -> Result<bool, RingError> {
+        self.send_tagged(message, 0, limit)
+    }
+
+    /// Sends a message with a number of the caller's, within the limit.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub fn send_tagged<'c>(
+        &mut self,
+        message: &[u8],
+        tag: u32,
+        limit: impl Into<Limit<'c>>,
+    ) -> Result<bool, RingError> {
+        let limit = limit.into();
+        let granules = self.granules_of(message.len())?;
+        if !self.enter(limit)? {
+            return Ok(false);
+        }
+        let Self { ring, who, cursor, room_spin, .. } = self;
+        ring.gate().covered(|| {
+            let Some(claim) = reserve(&**ring, cursor, room_spin, granules, *who, limit)? else { return Ok(false) };
+            // SAFETY: the record is this participant's, and as many granules long as the message needs.
+            unsafe { copy::store(message.as_ptr(), ring.message_at(claim).as_ptr(), message.len()) };
+            publish(&**ring, claim, info(message.len(), tag))?;
+            Ok(true)
+        })
+    }
+
+    /// Sends messages together, as many as there is room for, and says how many. Waits, within the limit, until there is
+    /// room for the first. They become visible at once, in their order.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send), before any is sent.
+    ///
+    /// # Examples
+    /// ```
+    /// use core::time::Duration;
+    /// use ossature_sys::sync::ring::Ring;
+    ///
+    /// let ring = Ring::new(1 << 16)?;
+    /// let mut user = ring.join()?;
+    /// assert_eq!(user.send_batch(&[b"a".as_slice(), b"bc", b""], Duration::ZERO)?, 3);
+    /// assert_eq!(user.recv(&mut [0; 8])?.len, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send_batch<'c>(
+        &mut self,
+        messages: &[impl AsRef<[u8]>],
+        limit: impl Into<Limit<'c>>,
+    ) -> Result<usize, RingError> {
+        let limit = limit.into();
+        // The messages may answer with other bytes at each call, so each one is asked once.
+        const AT_ONCE: usize = 32;
+        let mut bytes: [&[u8]; AT_ONCE] = [&[]; AT_ONCE];
+        let mut sent = 0;
+        while sent < messages.len() {
+            let mut total = 0;
+            let mut count = 0;
+            for (place, message) in bytes.iter_mut().zip(messages.iter().skip(sent)) {
+                let message = message.as_ref();
+                let granules = match self.granules_of(message.len()) {
+                    Err(error) if sent + count == 0 => return Err(error),
+                    Err(_) => break,
+                    Ok(granules) => granules,
+                };
+                if total + granules > self.most_granules() {
+                    break;
+                }
+                *place = message;
+                total += granules;
+                count += 1;
+            }
+            if count == 0 {
+                break;
+            }
+            let limit = if sent == 0 { limit } else { Limit::NOW };
+            let batch = bytes.get(..count).unwrap_or_default();
+            if count > 1 && self.send_together(batch, total, Limit::NOW)? {
+                sent += count;
+                continue;
+            }
+            // No room for all of them: one at a time.
+            for (at, message) in batch.iter().enumerate() {
+                let limit = if at == 0 { limit } else { Limit::NOW };
+                if !self.send_tagged(message, 0, limit)? {
+                    return Ok(sent);
+                }
+                sent += 1;
+            }
+        }
+        Ok(sent)
+    }
+
+    fn send_together(&mut self, messages: &[&[u8]], granules: u64, limit: Limit<'_>) -> Result<bool, RingError> {
+        if !self.enter(limit)? {
+            return Ok(false);
+        }
+        let Self { ring, who, cursor, room_spin, .. } = self;
+        ring.gate().covered(|| {
+            let Some(claim) = reserve(&**ring, cursor, room_spin, granules, *who, limit)? else { return Ok(false) };
+            let mut at = 0;
+            for message in messages {
+                // SAFETY: the record is this participant's, and as long as the granules of all its messages together.
+                let place = unsafe { ring.message_at(claim).add(at * GRANULE) };
+                // SAFETY: as above.
+                unsafe { copy::store(message.as_ptr(), place.as_ptr(), message.len()) };
+                at += granules_for(message.len()) as usize;
+            }
+            let parts = messages.iter().map(|message| (granules_for(message.len()), info(message.len(), 0)));
+            if !ring.track().publish_all(claim, parts) {
+                return Err(RingError::Lost);
+            }
+            wake_receivers(&**ring, messages.len() as u32);
+            Ok(true)
+        })
+    }
+
+    /// Receives the next message into `bytes`, waiting for one.
+    ///
+    /// # Errors
+    /// [`TooSmall`](RingError::TooSmall), and the message stays; [`Refused`](RingError::Refused) as for a lock.
+    pub fn recv(&mut self, bytes: &mut [u8]) -> Result<Received, RingError> {
+        loop {
+            if let Some(received) = self.recv_timeout(bytes, Limit::NEVER)? {
+                return Ok(received);
+            }
+        }
+    }
+
+    /// Receives the next message into `bytes` within the limit; `None` if the time ran out or the wait was cancelled.
+    ///
+    /// # Errors
+    /// As for [`recv`](Self::recv).
+    pub fn recv_timeout<'c>(
+        &mut self,
+        bytes: &mut [u8],
+        limit: impl Into<Limit<'c>>,
+    ) -> Result<Option<Received>, RingError> {
+        let limit = limit.into();
+        if !self.enter(limit)? {
+            return Ok(None);
+        }
+        let Self { ring, who, reader, message_spin, .. } = self;
+        ring.gate().covered(|| {
+            let Some(claim) = take(&**ring, reader, message_spin, State::Copying, *who, limit)? else {
+                return Ok(None);
+            };
+            let received = received(ring, claim)?;
+            if received.len > bytes.len() {
+                put_back(&**ring, claim);
+                return Err(RingError::TooSmall { needed: received.len });
+            }
+            // SAFETY: the record is this participant's, and at least that long (`received`).
+            unsafe { copy::load(ring.message_at(claim).as_ptr(), bytes.as_mut_ptr(), received.len) };
+            finish(&**ring, claim)?;
+            Ok(Some(received))
+        })
+    }
+
+    /// Reserves a message of `len` bytes to be written in place, waiting for room.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::sync::ring::Ring;
+    ///
+    /// let ring = Ring::new(1 << 16)?;
+    /// let mut user = ring.join()?;
+    /// let mut record = user.reserve(1000)?;
+    /// record.fill(7);
+    /// record.publish()?;
+    /// assert!(user.read()?.iter().all(|&byte| byte == 7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reserve(&mut self, len: usize) -> Result<Record<'_, R>, RingError> {
+        self.reserve_claim(len, Limit::NEVER)?;
+        Ok(Record::new(self, len))
+    }
+
+    /// Reserves a message of `len` bytes within the limit; `None` if the time ran out or the wait was cancelled.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub fn reserve_timeout<'c>(
+        &mut self,
+        len: usize,
+        limit: impl Into<Limit<'c>>,
+    ) -> Result<Option<Record<'_, R>>, RingError> {
+        let reserved = self.reserve_claim(len, limit.into())?;
+        Ok(reserved.then(|| Record::new(self, len)))
+    }
+
+    fn reserve_claim(&mut self, len: usize, limit: Limit<'_>) -> Result<bool, RingError> {
+        let granules = self.granules_of(len)?;
+        if !self.enter(limit)? {
+            return Ok(false);
+        }
+        let Self { ring, who, cursor, room_spin, .. } = self;
+        let gate = ring.gate();
+        self.claim = gate.covered(|| reserve(&**ring, cursor, room_spin, granules, *who, limit))?;
+        self.mark_exclusive();
+        Ok(self.claim.is_some())
+    }
+
+    /// Takes the next message to read it in place, waiting for one. If this thread is killed meanwhile, the message is lost.
+    ///
+    /// # Errors
+    /// [`Refused`](RingError::Refused) as for a lock.
+    pub fn read(&mut self) -> Result<Message<'_, R>, RingError> {
+        let received = loop {
+            if let Some(received) = self.read_claim(Limit::NEVER)? {
+                break received;
+            }
+        };
+        Ok(Message::new(self, received))
+    }
+
+    /// Takes the next message within the limit; `None` if the time ran out or the wait was cancelled.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    pub fn read_timeout<'c>(&mut self, limit: impl Into<Limit<'c>>) -> Result<Option<Message<'_, R>>, RingError> {
+        let received = self.read_claim(limit.into())?;
+        Ok(received.map(|received| Message::new(self, received)))
+    }
+
+    fn read_claim(&mut self, limit: Limit<'_>) -> Result<Option<Received>, RingError> {
+        if !self.enter(limit)? {
+            return Ok(None);
+        }
+        let Self { ring, who, reader, message_spin, .. } = self;
+        let gate = ring.gate();
+        let taken = gate.covered(|| take(&**ring, reader, message_spin, State::Held, *who, limit))?;
+        let Some(claim) = taken else { return Ok(None) };
+        self.claim = Some(claim);
+        self.mark_exclusive();
+        received(&self.ring, claim).map(Some)
+    }
+
+    /// While a record is lent as a slice, a fork would lend it twice: fork refuses beside an exclusive entry.
+    pub(super) fn mark_exclusive(&self) {
+        if let Some(entry) = self.ring.table().get(self.who) {
+            entry.lease.set_exclusive(self.claim.is_some());
+        }
+    }
+
+    /// Whether this is still the process and the ring that the participant is enrolled in.
+    pub(super) fn is_here(&self) -> bool {
+        self.forks == generation() && core::ptr::from_ref(self.ring.control()) == self.base
+    }
+
+    /// Publishes the record that was reserved.
+    pub(super) fn publish_claim(&mut self, len: usize, tag: u32) -> Result<(), RingError> {
+        let Some(claim) = self.claim.take() else { return Err(RingError::Lost) };
+        if !self.is_here() {
+            return Err(RingError::Lost);
+        }
+        self.mark_exclusive();
+        self.ring.gate().covered(|| publish(&*self.ring, claim, info(len, tag)))?;
+        Ok(())
+    }
+
+    /// Gives the record up that was reserved or taken.
+    pub(super) fn finish_claim(&mut self) {
+        let Some(claim) = self.claim.take() else { return };
+        if self.is_here() {
+            self.mark_exclusive();
+            // An error says that it is given up already.
+            let _ = self.ring.gate().covered(|| finish(&*self.ring, claim));
+        }
+    }
+
+    /// Begins an operation: in a forked child enrols anew, gives a record up whose guard was forgotten. False if the time ran
+    /// out.
+    #[inline]
+    fn enter(&mut self, limit: Limit<'_>) -> Result<bool, RingError> {
+        if self.claim.is_none() && self.is_here() {
+            return Ok(true);
+        }
+        self.enter_slow(limit)
+    }
+
+    #[cold]
+    fn enter_slow(&mut self, limit: Limit<'_>) -> Result<bool, RingError> {
+        let base = core::ptr::from_ref(self.ring.control());
+        if base != self.base {
+            return Err(RingError::OtherRing);
+        }
+        let forks = generation();
+        if self.forks != forks {
+            self.claim = None;
+            let Some(who) = self.ring.enrol(limit)? else { return Ok(false) };
+            self.who = who;
+            self.forks = forks;
+            self.cursor = 0;
+            self.reader = self.ring.track().reader();
+        }
+        self.finish_claim();
+        Ok(true)
+    }
+
+    fn most_granules(&self) -> u64 {
+        (self.ring.max_message() / GRANULE) as u64
+    }
+
+    fn granules_of(&self, len: usize) -> Result<u64, RingError> {
+        let max = self.ring.max_message();
+        if len > max { Err(RingError::TooLong { len, max }) } else { Ok(granules_for(len)) }
+    }
+}
+
+impl<R: Deref<Target = Ring>> Drop for Participant<R> {
+    fn drop(&mut self) {
+        if !self.is_here() {
+            return;
+        }
+        self.finish_claim();
+        if let Some(entry) = self.ring.table().get(self.who) {
+            entry.lease.release();
+        }
+    }
+}
+
+impl<R: Deref<Target = Ring>> fmt::Debug for Participant<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Participant").field("number", &self.who).finish_non_exhaustive()
+    }
+}
+
+/// How many granules a message takes: an empty one takes one.
+fn granules_for(len: usize) -> u64 {
+    len.div_ceil(GRANULE).max(1) as u64
+}
+
+fn info(len: usize, tag: u32) -> u64 {
+    (len as u64) << 32 | u64::from(tag)
+}
+
+/// The length and the number of a message that was taken. The length is not believed.
+fn received(ring: &Ring, claim: Claim) -> Result<Received, RingError> {
+    let info = ring.track().info(claim);
+    let len = (info >> 32) as usize;
+    if len > claim.word.granules() as usize * GRANULE {
+        return Err(Refused::Unrecoverable.into());
+    }
+    Ok(Received { len, tag: info as u32 })
+}

@@ -1,0 +1,88 @@
+//! Who takes part in a ring: a lease for each thread that does.
+//!
+//! | lease | meaning |
+//! | --- | --- |
+//! | free | nobody's number |
+//! | a thread's | that thread's number |
+//! | dead | the thread died; records with this number may be left |
+//!
+//! | from | to | who |
+//! | --- | --- | --- |
+//! | free | a thread's | the thread, with the table's lock held |
+//! | a thread's | free | the thread, which has no record left |
+//! | a thread's | dead | the kernel |
+//! | dead | free | whoever enrols, with the table's lock held, after a walk over all records that begins after the death was seen |
+//!
+//! So a number in a record always means the thread that has written it there, and a record of a dead participant can be
+//! told from all others by the number alone.
+
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::scope::Refused;
+use crate::sync::lease::{Holder, Lease};
+
+/// How many threads can take part in a ring at once.
+pub const PARTICIPANTS: usize = 4096;
+
+/// One participant's entry. Zero bytes are a free one.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) lease: Lease,
+    pub(crate) process: AtomicU32,
+}
+
+/// The numbers that were in use at some time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Table<'r>(pub(crate) &'r [Entry]);
+
+impl Table<'_> {
+    /// Whether the participant with this number has died.
+    pub(crate) fn is_dead(self, who: u32) -> bool {
+        self.get(who).is_some_and(|entry| entry.lease.holder() == Holder::Dead)
+    }
+
+    /// The entry of a number; numbers begin at 1.
+    pub(crate) fn get(&self, who: u32) -> Option<&Entry> {
+        self.0.get((who as usize).wrapping_sub(1))
+    }
+
+    /// Enrols the calling thread under a free number. The table's lock is held.
+    ///
+    /// # Errors
+    /// As for [`Lease::claim`].
+    pub(crate) fn enrol(self, process: u32) -> Result<Option<u32>, Refused> {
+        for (at, entry) in self.0.iter().enumerate() {
+            if entry.lease.holder() == Holder::Nobody && entry.lease.claim()? {
+                entry.process.store(process, Relaxed);
+                return Ok(Some(at as u32 + 1));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Frees the numbers of those who died before `walk`, which leaves no record of them. The table's lock is held.
+    ///
+    /// # Errors
+    /// Those of `walk`.
+    pub(crate) fn free_the_dead(self, walk: impl FnOnce() -> Result<(), Refused>) -> Result<bool, Refused> {
+        let mut dead = [0_u64; PARTICIPANTS / 64];
+        let mut any = false;
+        for (at, _) in self.0.iter().enumerate().filter(|(_, entry)| entry.lease.holder() == Holder::Dead) {
+            if let Some(word) = dead.get_mut(at / 64) {
+                *word |= 1 << (at % 64);
+                any = true;
+            }
+        }
+        if any {
+            walk()?;
+            for (at, entry) in self.0.iter().enumerate() {
+                if dead.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 != 0) {
+                    entry.lease.bury(entry.lease.look());
+                }
+            }
+        }
+        Ok(any)
+    }
+}

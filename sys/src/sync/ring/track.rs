@@ -1,0 +1,519 @@
+//! The records of a ring, as a protocol over words: who may write where, who may read what, and what the dead left.
+//!
+//! A *position* counts granules from the beginning of time and never wraps: its remainder is the granule, its quotient the
+//! lap. The granule of a record's first position has the record's [word](super::word); the words of its other granules mean
+//! nothing. So a walk goes from record to record by their lengths. It ends at the *frontier*: the first granule whose word
+//! is of an earlier lap.
+//!
+//! | position | meaning | moved by |
+//! | --- | --- | --- |
+//! | `head` | all records before it are done; exact, only grows | whoever needs room, or finds nothing to read |
+//! | `tail` | the frontier is here or later; a hint | producers |
+//! | `next` | consumers went past all records before it; a hint | consumers |
+//!
+//! **Room.** A record may end at most one lap behind `head`, so no granule is written again before it was given back. A
+//! stale `head` errs on the safe side.
+//!
+//! **Reserving** is one compare-exchange of the frontier's word: it says at once whose the record is and how long. So no
+//! death leaves a gap of unknown size, or a record without an owner.
+//!
+//! **Wrapping.** A record does not cross the end of the memory. What is left before the end becomes padding, a record that is
+//! done from its beginning. The memory in use ends at `mark`; a producer there begins the next lap if nothing stands in the
+//! ring, and asks for more memory otherwise.
+//!
+//! **Order.** Messages of one producer are taken in the order of their publishing. A consumer that goes past a record in
+//! writing marks the record as skipped. The producer that publishes a skipped record counts `late` up, before it can
+//! publish another. A consumer that finds a message and another count than at the beginning of its walk begins at `head`
+//! again.
+//!
+//! **Nothing is missed**: a consumer says that the ring is empty only after a walk from `head` to the frontier. So all hints
+//! may be wrong, and a participant may die before it has updated any.
+//!
+//! Orderings: taking a word is `Acquire`, giving it on is `SeqCst`, since what follows looks for sleepers. `head` hands the
+//! granules from the last reader to the next writer: `AcqRel` and `Acquire`.
+
+use super::word::{State, Word};
+use crate::atomic::AtomicU64;
+use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use crate::scope::Refused;
+
+/// What is on a cache line of its own.
+#[cfg_attr(not(loom), repr(C, align(64)))]
+#[derive(Debug, Default)]
+pub(crate) struct Line<T>(pub(crate) T);
+
+/// The positions that all share. Zero bytes are those of a new ring, but for `mark`.
+#[cfg_attr(not(loom), repr(C))]
+#[derive(Debug, Default)]
+pub(crate) struct Positions {
+    pub(crate) head: Line<AtomicU64>,
+    pub(crate) tail: Line<AtomicU64>,
+    pub(crate) read: Line<Read>,
+    /// How many granules have memory.
+    pub(crate) mark: Line<AtomicU64>,
+}
+
+/// What consumers share.
+#[cfg_attr(not(loom), repr(C))]
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    next: AtomicU64,
+    late: AtomicU64,
+}
+
+/// What belongs to a granule beside its bytes.
+#[cfg_attr(not(loom), repr(C))]
+#[derive(Debug, Default)]
+pub(crate) struct Cell {
+    word: AtomicU64,
+    /// The length of the message in bytes, and below it a number of the user's.
+    info: AtomicU64,
+}
+
+/// The records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Track<'r> {
+    pub(crate) positions: &'r Positions,
+    /// A power of two of them, at least one.
+    pub(crate) cells: &'r [Cell],
+}
+
+/// A record that a participant has reserved or taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) at: u64,
+    pub(crate) word: Word,
+}
+
+/// What a consumer remembers between two takes.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    at: u64,
+    late: u64,
+    /// Whether the reader has to look at every record up to `next` itself.
+    from_head: bool,
+    taken: u32,
+}
+
+/// Consumers tell the others their place once in so many takes.
+const TELL_EVERY: u32 = 16;
+
+/// Why `head` goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blocked {
+    /// All records are done.
+    Empty,
+    /// The next record is a message that nobody has taken.
+    Unread,
+    /// The next record is a living participant's.
+    By(u32),
+}
+
+/// What has become of the records of the dead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Recovered {
+    /// A message can be taken again.
+    pub(crate) messages: bool,
+    /// A record is done.
+    pub(crate) room: bool,
+}
+
+/// How a word stands to a position.
+enum Relation {
+    /// It is the word of the record there.
+    Same,
+    /// The record there has not been reserved yet.
+    Earlier,
+    /// The ring is more than a lap further.
+    Later,
+}
+
+impl<'r> Track<'r> {
+    pub(crate) fn lap_len(self) -> u64 {
+        self.cells.len() as u64
+    }
+
+    fn cell(self, at: u64) -> &'r Cell {
+        let index = self.index(at) as usize;
+        // SAFETY: the number of cells is a power of two, and the index is a remainder of it.
+        unsafe { self.cells.get_unchecked(index) }
+    }
+
+    pub(crate) fn index(self, at: u64) -> u64 {
+        at & (self.lap_len() - 1)
+    }
+
+    fn lap(self, at: u64) -> u32 {
+        ((at / self.lap_len()) as u32).wrapping_add(1)
+    }
+
+    fn relation(self, word: Word, at: u64) -> Relation {
+        match word.lap().wrapping_sub(self.lap(at)) as i32 {
+            _ if word.state() == State::Unused => Relation::Earlier,
+            0 => Relation::Same,
+            behind if behind < 0 => Relation::Earlier,
+            _ => Relation::Later,
+        }
+    }
+
+    /// Where the record behind the one at `at` begins.
+    fn step(self, at: u64, word: Word) -> Result<u64, Refused> {
+        let left = self.lap_len() - self.index(at);
+        match word.granules() {
+            0 => Ok(at + left),
+            granules if granules <= left => Ok(at + granules),
+            _ => Err(Refused::Unrecoverable),
+        }
+    }
+
+    /// Where to go on when the ring is more than a lap further: whoever wrote there saw a later `head`.
+    fn catch_up(self, at: u64) -> Result<u64, Refused> {
+        let head = self.head();
+        if head > at { Ok(head) } else { Err(Refused::Unrecoverable) }
+    }
+
+    pub(crate) fn head(self) -> u64 {
+        self.positions.head.0.load(Acquire)
+    }
+
+    /// Whether the record at `head` is done, for those who look before they sleep.
+    pub(crate) fn head_is_done(self) -> bool {
+        let head = self.head();
+        let word = Word(self.cell(head).word.load(Relaxed));
+        word.state() == State::Done && matches!(self.relation(word, head), Relation::Same)
+    }
+
+    fn change(self, claim: Claim, to: Word) -> Result<(), Word> {
+        #[cfg(loom)]
+        crate::model::step();
+        let word = &self.cell(claim.at).word;
+        word.compare_exchange(claim.word.0, to.0, SeqCst, Acquire).map_or_else(|now| Err(Word(now)), |_| Ok(()))
+    }
+
+    /// Reserves a record; `None` without room. `cursor` is where this producer reserved last. `more` moves `head`, or
+    /// finds memory for so many granules, or answers that it can do neither.
+    pub(crate) fn reserve(
+        self,
+        cursor: &mut u64,
+        granules: u64,
+        who: u32,
+        mut more: impl FnMut(u64) -> bool,
+    ) -> Result<Option<Claim>, Refused> {
+        let Positions { head, tail, mark, .. } = self.positions;
+        let mut at = tail.0.load(Acquire).max(*cursor);
+        loop {
+            let seen = Word(self.cell(at).word.load(Acquire));
+            match self.relation(seen, at) {
+                Relation::Same => at = self.step(at, seen)?,
+                Relation::Later => at = self.catch_up(at)?,
+                Relation::Earlier => {
+                    let left = self.lap_len() - self.index(at);
+                    let room = head.0.load(Acquire).wrapping_add(self.lap_len()).wrapping_sub(at);
+                    if room > self.lap_len() {
+                        // `head` is past it: this walk has been overtaken by more than the lap can say.
+                        at = self.catch_up(at)?;
+                        continue;
+                    }
+                    let end = self.index(at) + granules;
+                    let backed = mark.0.load(Acquire);
+                    let fits = granules <= left && end <= backed;
+                    let empty = room == self.lap_len();
+                    let wraps = if fits {
+                        false
+                    } else if granules > left {
+                        // Padding serves if the record then fits, or if nothing else stands in the ring.
+                        empty || room >= left + granules
+                    } else if empty && self.index(at) > 0 && granules <= backed {
+                        // With something in the ring, the granules behind `mark` would be out of reach until it is read.
+                        true
+                    } else if room >= granules && more(end) {
+                        continue;
+                    } else {
+                        false
+                    };
+                    if wraps {
+                        let _ = self.change(Claim { at, word: seen }, Word::of(State::Done, 0, 0, self.lap(at)));
+                        continue;
+                    }
+                    if !fits || room < granules {
+                        *cursor = at;
+                        return Ok(None);
+                    }
+                    let word = Word::of(State::Writing, who, granules, self.lap(at));
+                    if self.change(Claim { at, word: seen }, word).is_ok() {
+                        *cursor = at + granules;
+                        if tail.0.load(Relaxed) < *cursor {
+                            tail.0.store(*cursor, Release);
+                        }
+                        return Ok(Some(Claim { at, word }));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes a record that this producer has reserved a message. False if others took the producer for dead.
+    pub(crate) fn publish(self, claim: Claim, info: u64) -> bool {
+        self.cell(claim.at).info.store(info, Relaxed);
+        self.publish_as(claim, claim.word)
+    }
+
+    /// Splits a reserved record into messages of that many granules and that info each, and publishes all of them at once.
+    /// They fill the record.
+    pub(crate) fn publish_all(self, claim: Claim, messages: impl Iterator<Item = (u64, u64)>) -> bool {
+        let mut at = claim.at;
+        let mut first = claim.word;
+        for (granules, info) in messages {
+            let cell = self.cell(at);
+            cell.info.store(info, Relaxed);
+            let word = Word::of(State::Ready, claim.word.who(), granules, claim.word.lap());
+            if at == claim.at {
+                first = word;
+            } else {
+                // Nobody steps here before the first of them is published.
+                cell.word.store(word.0, Relaxed);
+            }
+            at += granules;
+        }
+        self.publish_as(claim, first)
+    }
+
+    fn publish_as(self, claim: Claim, published: Word) -> bool {
+        let ready = published.becomes(State::Ready, claim.word.who());
+        match self.change(claim, ready) {
+            Ok(()) => true,
+            Err(now) if now == claim.word.becomes(State::Skipped, claim.word.who()) => {
+                let published = self.change(Claim { at: claim.at, word: now }, ready).is_ok();
+                self.positions.read.0.late.fetch_add(1, Release);
+                published
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Gives a record up that this participant has reserved or taken. False if others took the participant for dead.
+    pub(crate) fn finish(self, claim: Claim) -> bool {
+        let done = claim.word.becomes(State::Done, 0);
+        match self.change(claim, done) {
+            Ok(()) => true,
+            // A record in writing was skipped meanwhile.
+            Err(now) if now == claim.word.becomes(State::Skipped, claim.word.who()) => {
+                self.change(Claim { at: claim.at, word: now }, done).is_ok()
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Puts a message back that this consumer has taken.
+    pub(crate) fn put_back(self, claim: Claim) -> bool {
+        let back = self.change(claim, claim.word.becomes(State::Ready, 0)).is_ok();
+        self.positions.read.0.late.fetch_add(1, Release);
+        back
+    }
+
+    /// The info of a message that this consumer has taken.
+    pub(crate) fn info(self, claim: Claim) -> u64 {
+        self.cell(claim.at).info.load(Relaxed)
+    }
+
+    /// A reader that has seen nothing yet.
+    pub(crate) fn reader(self) -> Reader {
+        Reader { at: self.positions.head.0.load(Acquire), from_head: true, ..Reader::default() }
+    }
+
+    /// Whether a record stands where the reader looks next, for those who look before they sleep.
+    pub(crate) fn has_come(self, reader: &Reader) -> bool {
+        let seen = Word(self.cell(reader.at).word.load(Relaxed));
+        !matches!(self.relation(seen, reader.at), Relation::Earlier)
+            || self.positions.read.0.late.load(Relaxed) != reader.late
+    }
+
+    /// Takes the next message, as `state` says: copying or held. `None` if there is none.
+    pub(crate) fn take(
+        self,
+        reader: &mut Reader,
+        state: State,
+        who: u32,
+        dead: impl Fn(u32) -> bool,
+        recovered: &mut Recovered,
+    ) -> Result<Option<Claim>, Refused> {
+        let read = &self.positions.read.0;
+        loop {
+            let late = read.late.load(Acquire);
+            if late != reader.late {
+                *reader =
+                    Reader { at: self.positions.head.0.load(Acquire), late, from_head: true, taken: reader.taken };
+            } else if !reader.from_head {
+                reader.at = reader.at.max(read.next.load(Relaxed));
+            }
+            // A reader that was idle for long would not be able to compare its lap.
+            reader.at = reader.at.max(self.positions.head.0.load(Relaxed));
+            let began = reader.at;
+            match self.take_from(reader, state, who, &dead, recovered)? {
+                Found::Message(claim) => {
+                    reader.taken = reader.taken.wrapping_add(1);
+                    let next = read.next.load(Relaxed);
+                    if reader.at >= next {
+                        reader.from_head = false;
+                        if reader.taken % TELL_EVERY == 0 {
+                            read.next.store(reader.at, Relaxed);
+                        }
+                    }
+                    return Ok(Some(claim));
+                }
+                Found::Late => {}
+                Found::Nothing => {
+                    self.reclaim(&dead, recovered)?;
+                    let head = self.positions.head.0.load(Acquire);
+                    if head >= began {
+                        // Every record from `head` on was looked at.
+                        return Ok(None);
+                    }
+                    *reader = Reader { at: head, late, from_head: true, taken: reader.taken };
+                    match self.take_from(reader, state, who, &dead, recovered)? {
+                        Found::Message(claim) => return Ok(Some(claim)),
+                        Found::Late => {}
+                        Found::Nothing => return Ok(None),
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_from(
+        self,
+        reader: &mut Reader,
+        state: State,
+        who: u32,
+        dead: &impl Fn(u32) -> bool,
+        recovered: &mut Recovered,
+    ) -> Result<Found, Refused> {
+        loop {
+            let at = reader.at;
+            // In one order with the announcing of those who are about to sleep.
+            let seen = Word(self.cell(at).word.load(SeqCst));
+            let claim = Claim { at, word: seen };
+            match self.relation(seen, at) {
+                Relation::Earlier => return Ok(Found::Nothing),
+                Relation::Later => {
+                    reader.at = self.catch_up(at)?;
+                    continue;
+                }
+                Relation::Same => {}
+            }
+            match seen.state() {
+                State::Ready => {
+                    if self.positions.read.0.late.load(Acquire) != reader.late {
+                        return Ok(Found::Late);
+                    }
+                    let taken = seen.becomes(state, who);
+                    if self.change(claim, taken).is_ok() {
+                        reader.at = self.step(at, seen)?;
+                        return Ok(Found::Message(Claim { at, word: taken }));
+                    }
+                    continue;
+                }
+                State::Writing | State::Skipped | State::Copying | State::Held if dead(seen.who()) => {
+                    self.recover(claim, recovered);
+                    continue;
+                }
+                State::Writing => {
+                    if self.change(claim, seen.becomes(State::Skipped, seen.who())).is_err() {
+                        continue;
+                    }
+                }
+                State::Skipped | State::Copying | State::Held | State::Done => {}
+                State::Unused | State::Invalid => return Err(Refused::Unrecoverable),
+            }
+            reader.at = self.step(at, seen)?;
+        }
+    }
+
+    /// Moves `head` over the records that are done, and says why it stopped.
+    pub(crate) fn reclaim(self, dead: impl Fn(u32) -> bool, recovered: &mut Recovered) -> Result<Blocked, Refused> {
+        let head = &self.positions.head.0;
+        let first = head.load(Acquire);
+        let mut at = first;
+        let blocked = loop {
+            let seen = Word(self.cell(at).word.load(SeqCst));
+            if !matches!(self.relation(seen, at), Relation::Same) || at - first >= self.lap_len() {
+                break Blocked::Empty;
+            }
+            match seen.state() {
+                State::Done => at = self.step(at, seen)?,
+                State::Ready => break Blocked::Unread,
+                State::Unused | State::Invalid => return Err(Refused::Unrecoverable),
+                _ if dead(seen.who()) => self.recover(Claim { at, word: seen }, recovered),
+                _ => break Blocked::By(seen.who()),
+            }
+        };
+        if at != first {
+            // Another may have moved it further.
+            let _ = head.compare_exchange(first, at, AcqRel, Relaxed);
+        }
+        Ok(blocked)
+    }
+
+    /// Goes through all records and does what the dead among their owners left undone.
+    pub(crate) fn recover_all(self, dead: impl Fn(u32) -> bool) -> Result<Recovered, Refused> {
+        let mut recovered = Recovered::default();
+        let mut at = self.positions.head.0.load(Acquire);
+        loop {
+            let seen = Word(self.cell(at).word.load(SeqCst));
+            match self.relation(seen, at) {
+                Relation::Earlier => return Ok(recovered),
+                Relation::Later => at = self.catch_up(at)?,
+                Relation::Same => match seen.state() {
+                    State::Ready | State::Done => at = self.step(at, seen)?,
+                    State::Unused | State::Invalid => return Err(Refused::Unrecoverable),
+                    _ if dead(seen.who()) => self.recover(Claim { at, word: seen }, &mut recovered),
+                    _ => at = self.step(at, seen)?,
+                },
+            }
+        }
+    }
+
+    /// Ends what the dead owner of a record was doing.
+    #[cold]
+    fn recover(self, claim: Claim, recovered: &mut Recovered) {
+        if claim.word.state() == State::Copying {
+            recovered.messages |= self.put_back(claim);
+        } else {
+            recovered.room |= self.finish(claim);
+        }
+    }
+
+    /// How many messages there are, up to `most`, as it was a moment ago.
+    pub(crate) fn count(self, most: usize) -> Result<usize, Refused> {
+        let mut at = self.positions.head.0.load(Acquire);
+        let mut count = 0;
+        while count < most {
+            let seen = Word(self.cell(at).word.load(SeqCst));
+            match self.relation(seen, at) {
+                Relation::Earlier => break,
+                Relation::Later => {
+                    at = self.catch_up(at)?;
+                    count = 0;
+                }
+                Relation::Same => {
+                    count += usize::from(seen.state() == State::Ready);
+                    at = self.step(at, seen)?;
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    /// How many granules lie between `head` and the frontier, by the hint.
+    pub(crate) fn in_use(self) -> u64 {
+        let head = self.positions.head.0.load(Relaxed);
+        self.positions.tail.0.load(Relaxed).saturating_sub(head)
+    }
+}
+
+enum Found {
+    Message(Claim),
+    /// A skipped record was published meanwhile.
+    Late,
+    Nothing,
+}

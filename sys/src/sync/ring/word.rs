@@ -1,0 +1,102 @@
+//! The state word of a record: what a record is, where in time, how long, and whose.
+//!
+//! | bits | meaning |
+//! | --- | --- |
+//! | `0..3` | the state |
+//! | `3..16` | the number of the participant |
+//! | `16..32` | the length in granules; 0: up to the end of the lap |
+//! | `32..64` | the lap, which repeats after 2^32 |
+//!
+//! | state | meaning | whose number |
+//! | --- | --- | --- |
+//! | 0 | nobody has used this granule as the first of a record | |
+//! | writing | reserved by a producer | the producer's |
+//! | skipped | the same, and a consumer has gone past the record | the producer's |
+//! | ready | a message | the producer's; 0 if the message was taken before |
+//! | copying | a consumer copies the message out | the consumer's |
+//! | held | a consumer reads the message in place | the consumer's |
+//! | done | nothing any more: read, abandoned, or padding | |
+//!
+//! | from | to | who |
+//! | --- | --- | --- |
+//! | any state of an earlier lap | writing, done (padding) | a producer |
+//! | writing | skipped | a consumer that finds the producer alive |
+//! | writing, skipped | ready | the producer |
+//! | writing, skipped | done | the producer that gives up; anyone, if the producer died |
+//! | ready | copying, held | a consumer |
+//! | copying, held | done | the consumer |
+//! | copying | ready | the consumer that puts the message back; anyone, if the consumer died |
+//! | held | done | anyone, if the consumer died |
+//!
+//! Each change is one compare-exchange from the exact word that was seen. So a participant that was stopped for long
+//! changes nothing that has moved on, unless exactly 2^32 laps have passed.
+
+use core::fmt;
+
+/// A record's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Unused,
+    Writing,
+    Skipped,
+    Ready,
+    Copying,
+    Held,
+    Done,
+    /// No participant writes this.
+    Invalid,
+}
+
+/// The word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Word(pub(crate) u64);
+
+/// How many granules a record can have.
+pub(crate) const GRANULES_MAX: u64 = (1 << 16) - 1;
+/// The highest number of a participant that the word can hold.
+pub(crate) const WHO_MAX: u32 = (1 << 13) - 1;
+
+impl Word {
+    /// A word of these parts; each is within its bounds.
+    pub(crate) fn of(state: State, who: u32, granules: u64, lap: u32) -> Self {
+        debug_assert!(who <= WHO_MAX && granules <= GRANULES_MAX);
+        Self(u64::from(lap) << 32 | granules << 16 | u64::from(who) << 3 | state as u64)
+    }
+
+    /// The same record in another state and of another participant.
+    pub(crate) fn becomes(self, state: State, who: u32) -> Self {
+        Self(self.0 & !0xffff | u64::from(who) << 3 | state as u64)
+    }
+
+    pub(crate) fn state(self) -> State {
+        match self.0 & 7 {
+            0 => State::Unused,
+            1 => State::Writing,
+            2 => State::Skipped,
+            3 => State::Ready,
+            4 => State::Copying,
+            5 => State::Held,
+            6 => State::Done,
+            _ => State::Invalid,
+        }
+    }
+
+    /// The participant's number.
+    pub(crate) fn who(self) -> u32 {
+        (self.0 >> 3) as u32 & WHO_MAX
+    }
+
+    pub(crate) fn granules(self) -> u64 {
+        self.0 >> 16 & GRANULES_MAX
+    }
+
+    pub(crate) fn lap(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} by {} of {} in lap {}", self.state(), self.who(), self.granules(), self.lap())
+    }
+}

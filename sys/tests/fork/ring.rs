@@ -1,0 +1,330 @@
+//! What a ring does about participants that are killed or stopped in it.
+
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
+
+use ossature_sys::futex::Limit;
+use ossature_sys::process::{Child, ExitStatus, Signal, fork};
+use ossature_sys::shm::Shm;
+use ossature_sys::sync::ring::{Participant, Ring};
+
+use crate::handover::{asleep, until};
+use crate::harness::Test;
+use crate::still::{end, go_on, standing};
+
+pub const TESTS: &[Test] = &[
+    ("ring_goes_between_processes", ring_goes_between_processes),
+    ("message_of_a_sender_killed_at_any_instruction_is_received_or_was_not_sent", sender_is_killed),
+    ("message_of_a_receiver_killed_at_any_instruction_goes_to_another", receiver_is_killed),
+    ("room_of_a_record_whose_writer_was_killed_is_given_to_who_waits", writer_is_killed),
+    ("message_that_was_read_in_place_is_lost_with_its_reader", reader_is_killed),
+    ("ring_goes_on_past_a_stopped_writer_and_names_it", writer_is_stopped),
+    ("ring_calls_keep_their_limit_beside_one_that_stands_still", calls_keep_their_limit),
+    ("numbers_of_the_dead_are_used_again", numbers_of_the_dead_are_used_again),
+    ("forked_child_sends_as_itself", forked_child_sends_as_itself),
+    ("fork_is_refused_beside_a_record_in_place", fork_is_refused_beside_a_record),
+    ("death_that_the_kernel_did_not_report_is_found_when_asked", unreported_death_is_found),
+];
+
+const SMALL: usize = 64 << 10;
+const LATE: Duration = Duration::from_secs(10);
+
+fn ring() -> Ring {
+    Ring::new(SMALL).unwrap()
+}
+
+fn next(user: &mut Participant<&Ring>) -> Option<u8> {
+    user.read_timeout(Limit::NOW).unwrap().map(|message| message[0])
+}
+
+/// A process that receives one message and ends with its first byte. It sleeps when this returns, or has a message.
+fn receiver(ring: &Ring) -> Child {
+    let mut child = fork(|| {
+        let mut bytes = [0; 64];
+        ring.join().unwrap().recv(&mut bytes).unwrap();
+        bytes[0]
+    })
+    .unwrap();
+    until("the receiver sleeps or has a message", || asleep(&child) || child.try_wait().unwrap().is_some());
+    child
+}
+
+fn ended(child: &mut Child, within: Duration) -> Option<u8> {
+    child.wait_timeout(within).unwrap().map(|status| status.code().expect("it ends by itself"))
+}
+
+fn ring_goes_between_processes() {
+    let ring = ring();
+    let mut child = fork(|| {
+        let mut user = ring.join().unwrap();
+        for number in 0..1000_u32 {
+            user.send(&number.to_ne_bytes()).unwrap();
+        }
+        0
+    })
+    .unwrap();
+    let mut user = ring.join().unwrap();
+    for number in 0..1000_u32 {
+        let mut bytes = [0; 4];
+        user.recv(&mut bytes).unwrap();
+        assert_eq!(u32::from_ne_bytes(bytes), number);
+    }
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
+}
+
+/// A receiver sleeps all the while: a message that was sent wakes it, even if the sender could not.
+fn sender_is_killed() {
+    for steps in (0..).step_by(17) {
+        let ring = ring();
+        let mut sleeper = receiver(&ring);
+        let Some(mut doomed) = standing(|| {
+            let mut user = ring.join().unwrap();
+            user.send(&[1]).unwrap();
+        }) else {
+            return end(sleeper);
+        };
+        let stands = go_on(&mut doomed, steps);
+        if stands {
+            end(doomed);
+        }
+        let mut user = ring.join().unwrap();
+        if ring.len().unwrap() == 0 && ended(&mut sleeper, Duration::ZERO).is_none() {
+            // It was not sent, or the sleeper is about to have it.
+            user.send(&[2]).unwrap();
+        }
+        let got = ended(&mut sleeper, LATE);
+        if got.is_none() {
+            end(sleeper);
+        }
+        assert!(matches!(got, Some(1 | 2)), "{got:?} after {steps} instructions");
+        assert!(ring.blocked_by().unwrap().is_none(), "after {steps} instructions");
+        if !stands {
+            assert!(steps > 100, "there was something to do");
+            return;
+        }
+    }
+}
+
+/// Another receiver sleeps from when the first has taken the message.
+fn receiver_is_killed() {
+    const STRIDE: usize = 17;
+    let mut lost = 0;
+    for steps in (0..).step_by(STRIDE) {
+        let (ring, has_it) = (ring(), Shm::place(AtomicU32::new(0)).unwrap());
+        let mut user = ring.join().unwrap();
+        user.send(&[1]).unwrap();
+        let Some(mut doomed) = standing(|| {
+            let mut user = ring.join().unwrap();
+            user.recv(&mut [0; 64]).unwrap();
+            has_it.store(1, SeqCst);
+        }) else {
+            return;
+        };
+        let stands = go_on(&mut doomed, steps);
+        let mut second = receiver(&ring);
+        if stands {
+            end(doomed);
+        }
+        let mut got = None;
+        until("the second has it, or nobody can", || {
+            got = ended(&mut second, Duration::ZERO);
+            got.is_some() || ring.is_empty().unwrap() && asleep(&second)
+        });
+        assert!(got.is_none() || has_it.load(SeqCst) == 0, "received twice, after {steps} instructions");
+        if got.is_none() {
+            lost += usize::from(has_it.load(SeqCst) == 0);
+            user.send(&[2]).unwrap();
+            assert_eq!(ended(&mut second, LATE), Some(2), "after {steps} instructions");
+        }
+        if !stands {
+            assert!(steps > 100, "there was something to do");
+            // Between the last change of the record and the caller's store.
+            assert!(lost * STRIDE < 100, "lost at {lost} of {} instants", steps / STRIDE);
+            return;
+        }
+    }
+}
+
+/// A process that does `body` and then sleeps until it is killed.
+fn sleeping_after(body: impl FnOnce()) -> Child {
+    let ready = Shm::place(AtomicU32::new(0)).unwrap();
+    let child = fork(|| {
+        body();
+        ready.store(1, SeqCst);
+        loop {
+            let _ = ossature_sys::poll::poll(&mut [], Duration::from_secs(60));
+        }
+    })
+    .unwrap();
+    until("it has come far enough", || ready.load(SeqCst) == 1);
+    child
+}
+
+fn writer_is_killed() {
+    let ring = ring();
+    let writer = sleeping_after(|| {
+        let mut user = ring.join().unwrap();
+        std::mem::forget(user.reserve(1000).unwrap());
+        std::mem::forget(user);
+    });
+    let mut user = ring.join().unwrap();
+    while user.send_timeout(&[7; 1000], Limit::NOW).unwrap() {}
+    while next(&mut user).is_some() {}
+    // All is read; but what stands before it is the writer's.
+    assert!(!user.send_timeout(&[7; 1000], Limit::NOW).unwrap());
+    assert_eq!(ring.blocked_by().unwrap().unwrap().0, writer.pid());
+    let mut sleeper = fork(|| {
+        ring.join().unwrap().send(&[9; 1000]).unwrap();
+        9
+    })
+    .unwrap();
+    until("the sender sleeps", || asleep(&sleeper));
+    end(writer);
+    assert_eq!(ended(&mut sleeper, LATE), Some(9));
+    assert_eq!(next(&mut user), Some(9));
+}
+
+fn reader_is_killed() {
+    let ring = ring();
+    let mut user = ring.join().unwrap();
+    user.send(&[1]).unwrap();
+    user.send(&[2]).unwrap();
+    end(sleeping_after(|| {
+        let mut user = ring.join().unwrap();
+        std::mem::forget(user.read().unwrap());
+        std::mem::forget(user);
+    }));
+    assert_eq!([next(&mut user), next(&mut user)], [Some(2), None]);
+    assert!(ring.blocked_by().unwrap().is_none());
+}
+
+fn writer_is_stopped() {
+    let ring = ring();
+    let writer = sleeping_after(|| {
+        let mut user = ring.join().unwrap();
+        std::mem::forget(user.reserve(64).unwrap());
+        std::mem::forget(user);
+    });
+    writer.signal(Signal::STOP).unwrap();
+    let mut user = ring.join().unwrap();
+    // As many as there is room for, less the record and what padding takes.
+    for number in 0..900_u32 {
+        user.send(&[number as u8]).unwrap();
+        assert_eq!(next(&mut user), Some(number as u8));
+    }
+    while user.send_timeout(&[7; 64], Limit::NOW).unwrap() {}
+    let (process, thread) = ring.blocked_by().unwrap().unwrap();
+    assert_eq!((process, thread), (writer.pid(), writer.pid()));
+    end(writer);
+    assert!(user.send_timeout(&[7; 64], Limit::NOW).unwrap());
+}
+
+fn calls_keep_their_limit() {
+    for steps in (0..).step_by(41) {
+        let (ring, go) = (ring(), Shm::place(AtomicU32::new(0)).unwrap());
+        ring.join().unwrap().send(&[1]).unwrap();
+        let mut other = fork(|| {
+            let mut user = ring.join().unwrap();
+            go.store(1, SeqCst);
+            while go.load(SeqCst) == 1 {
+                std::thread::yield_now();
+            }
+            let limit = Duration::from_millis(5);
+            let sent = user.send_timeout(&[2], limit).unwrap();
+            while user.recv_timeout(&mut [0; 64], limit).unwrap().is_some() {}
+            let joined = ring.join_timeout(limit).map(|user| user.is_some());
+            u8::from(!sent || joined.is_err())
+        })
+        .unwrap();
+        until("the other one has joined", || go.load(SeqCst) == 1);
+        let Some(mut still) = standing(|| {
+            let mut user = ring.join().unwrap();
+            user.recv(&mut [0; 64]).unwrap();
+            user.send(&[3]).unwrap();
+            drop(user.reserve(100).unwrap());
+            drop(user.read().unwrap());
+        }) else {
+            return end(other);
+        };
+        let stands = go_on(&mut still, steps);
+        go.store(2, SeqCst);
+        let got = ended(&mut other, LATE);
+        if stands {
+            end(still);
+        }
+        if got.is_none() {
+            end(other);
+        }
+        assert_eq!(got, Some(0), "beside one that stood still after {steps} instructions");
+        if !stands {
+            assert!(steps > 100, "there was something to do");
+            return;
+        }
+    }
+}
+
+fn numbers_of_the_dead_are_used_again() {
+    let ring = ring();
+    for round in 0..300_u32 {
+        let mut child = fork(|| {
+            let mut user = ring.join().unwrap();
+            match round % 3 {
+                0 => std::mem::forget(user.reserve(100).unwrap()),
+                1 => user.send(&[1; 100]).unwrap(),
+                _ => drop(user.read_timeout(Limit::NOW).unwrap()),
+            }
+            ossature_sys::signal::raise(Signal::KILL).unwrap();
+            0
+        })
+        .unwrap();
+        child.wait().unwrap();
+    }
+    let mut user = ring.join().unwrap();
+    while next(&mut user).is_some() {}
+    assert!(format!("{user:?}").contains("number: 1,"), "{user:?}");
+    assert!(ring.blocked_by().unwrap().is_none());
+}
+
+fn forked_child_sends_as_itself() {
+    let ring = ring();
+    let mut user = ring.join().unwrap();
+    let mut child = fork(|| {
+        user.send(&[1]).unwrap();
+        0
+    })
+    .unwrap();
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
+    user.send(&[2]).unwrap();
+    assert_eq!([next(&mut user), next(&mut user)], [Some(1), Some(2)]);
+}
+
+fn fork_is_refused_beside_a_record() {
+    let ring = ring();
+    let mut user = ring.join().unwrap();
+    let record = user.reserve(10).unwrap();
+    assert!(fork(|| 0).is_err(), "the child would have the same bytes to write");
+    record.publish().unwrap();
+    let message = user.read().unwrap();
+    assert!(fork(|| 0).is_err());
+    drop(message);
+    assert_eq!(fork(|| 0).unwrap().wait(), Ok(ExitStatus::Code(0)));
+}
+
+/// The lease of a thread whose list the kernel does not know is never marked.
+fn unreported_death_is_found() {
+    let ring = ring();
+    let mut child = fork(|| {
+        let mut user = ring.join().unwrap();
+        std::mem::forget(user.reserve(64).unwrap());
+        std::mem::forget(user);
+        // SAFETY: the kernel forgets the list of this thread, which ends at once.
+        unsafe { libc::syscall(libc::SYS_set_robust_list, core::ptr::null::<u8>().wrapping_add(8), 24) };
+        ossature_sys::signal::raise(Signal::KILL).unwrap();
+        0
+    })
+    .unwrap();
+    child.wait().unwrap();
+    assert!(ring.blocked_by().unwrap().is_some(), "nobody knows of the death");
+    assert_eq!(ring.reclaim_lost(), Ok(1));
+    assert!(ring.blocked_by().unwrap().is_none());
+}

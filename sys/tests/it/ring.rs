@@ -1,0 +1,340 @@
+//! A ring of messages, between the threads of one process.
+
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use ossature_sys::fd::duplicate;
+use ossature_sys::futex::{Cancel, Limit};
+use ossature_sys::scope::Refused;
+use ossature_sys::shm::AttachError;
+use ossature_sys::sync::ring::{Participant, Received, Ring, RingError};
+
+use crate::support::{soon, thread_id, until_asleep};
+
+const SMALL: usize = 64 << 10;
+
+fn ring() -> Ring {
+    Ring::new(SMALL).unwrap()
+}
+
+fn next(user: &mut Participant<&Ring>) -> Option<Vec<u8>> {
+    user.read_timeout(Limit::NOW).unwrap().map(|message| message.to_vec())
+}
+
+#[test]
+fn messages_come_in_the_order_of_their_sending() {
+    let ring = ring();
+    let mut user = ring.join().unwrap();
+    for round in 0..100_u8 {
+        for len in [0, 1, 63, 64, 65, 1000, 5000] {
+            user.send_tagged(&vec![round; len], u32::from(round), Limit::NEVER).unwrap();
+        }
+        for len in [0, 1, 63, 64, 65, 1000, 5000] {
+            let mut bytes = [0; 5000];
+            assert_eq!(user.recv(&mut bytes), Ok(Received { len, tag: u32::from(round) }));
+            assert!(bytes[..len].iter().all(|&byte| byte == round));
+        }
+        assert!(next(&mut user).is_none() && ring.is_empty().unwrap());
+    }
+}
+
+#[test]
+fn capacity_is_rounded_up_and_pages_come_as_they_are_needed() {
+    assert_eq!([1, SMALL, SMALL + 1].map(|bytes| Ring::new(bytes).unwrap().capacity()), [SMALL, SMALL, 2 * SMALL]);
+    let ring = Ring::new(64 << 20).unwrap();
+    let mut user = ring.join().unwrap();
+    assert_eq!(ring.max_message(), (4 << 20) - 64);
+    // As little as a few messages need, however often they go round.
+    for _ in 0..10_000 {
+        user.send(&[1; 100]).unwrap();
+        user.recv(&mut [0; 100]).unwrap();
+    }
+    assert_eq!(ring.backed(), 16 << 10);
+    for _ in 0..1000 {
+        user.send(&[1; 100]).unwrap();
+    }
+    assert!((128_000..512_000).contains(&ring.backed()), "{}", ring.backed());
+    assert_eq!(ring.len(), Ok(1000));
+}
+
+#[test]
+fn longest_message_fits_wherever_the_ring_stands() {
+    let ring = ring();
+    let mut user = ring.join().unwrap();
+    let mut bytes = vec![0; SMALL];
+    for round in 0..40 {
+        user.send(&vec![round; 64 * 7]).unwrap();
+        user.recv(&mut bytes).unwrap();
+        user.send(&vec![round; SMALL]).unwrap();
+        assert_eq!(user.recv(&mut bytes).unwrap().len, SMALL);
+        assert!(bytes.iter().all(|&byte| byte == round));
+    }
+    assert_eq!(user.send(&vec![0; SMALL + 1]), Err(RingError::TooLong { len: SMALL + 1, max: SMALL }));
+}
+
+#[test]
+fn full_ring_takes_nothing_until_there_is_room() {
+    let ring = ring();
+    let mut user = ring.join().unwrap();
+    let mut sent = 0;
+    while user.send_timeout(&[7; 1000], Limit::NOW).unwrap() {
+        sent += 1;
+    }
+    assert_eq!(sent, SMALL / 1024);
+    assert_eq!(ring.len(), Ok(sent));
+    assert!(ring.blocked_by().unwrap().is_none(), "messages are nobody's");
+    user.recv(&mut [0; 1000]).unwrap();
+    assert_eq!(user.send_timeout(&[7; 1000], Limit::NOW), Ok(true));
+    assert_eq!(user.send_timeout(&[7; 1000], Duration::from_millis(5)), Ok(false));
+}
+
+#[test]
+fn small_buffer_leaves_the_message() {
+    let ring = ring();
+    let mut user = ring.join().unwrap();
+    user.send(b"first").unwrap();
+    user.send(b"second").unwrap();
+    assert_eq!(user.recv(&mut [0; 4]), Err(RingError::TooSmall { needed: 5 }));
+    let mut bytes = [0; 6];
+    assert_eq!(user.recv(&mut bytes).unwrap().len, 5);
+    assert_eq!(&bytes[..5], b"first");
+    assert_eq!(next(&mut user).unwrap(), b"second");
+}
+
+#[test]
+fn record_that_is_dropped_or_forgotten_is_not_sent() {
+    let ring = ring();
+    let (mut user, mut other) = (ring.join().unwrap(), ring.join().unwrap());
+    drop(user.reserve(100).unwrap());
+    std::mem::forget(user.reserve(100).unwrap());
+    other.send(b"behind it").unwrap();
+    assert_eq!(next(&mut other).unwrap(), b"behind it");
+    assert!(ring.blocked_by().unwrap().is_some());
+    assert!(next(&mut user).is_none(), "which gives the forgotten record up");
+    assert!(ring.blocked_by().unwrap().is_none());
+    user.send(b"read in part").unwrap();
+    std::mem::forget(other.read().unwrap());
+    assert!(ring.blocked_by().unwrap().is_some());
+    drop(other);
+    assert!(ring.blocked_by().unwrap().is_none());
+    let mut filled = 0;
+    while user.send_timeout(&[1; 1000], Limit::NOW).unwrap() {
+        filled += 1;
+    }
+    assert_eq!(filled, SMALL / 1024 - 1, "what is left before the end of the memory is too short");
+}
+
+#[test]
+fn record_is_written_and_read_in_place() {
+    let ring = ring();
+    let (mut sender, mut receiver) = (ring.join().unwrap(), ring.join().unwrap());
+    let mut record = sender.reserve_timeout(300, Limit::NOW).unwrap().unwrap();
+    record.copy_from_slice(&[5; 300]);
+    record.truncate(200);
+    record.set_tag(77);
+    record.publish().unwrap();
+    let message = receiver.read().unwrap();
+    assert_eq!((&*message, message.tag()), (&[5; 200][..], 77));
+}
+
+/// The first is reserved and not published, while others go past it.
+#[test]
+fn order_of_one_sender_holds_past_a_record_that_is_late() {
+    let ring = ring();
+    let (mut late, mut other, mut receiver) = (ring.join().unwrap(), ring.join().unwrap(), ring.join().unwrap());
+    for _ in 0..1000 {
+        let mut record = late.reserve(1).unwrap();
+        record[0] = 1;
+        other.send(&[0]).unwrap();
+        assert_eq!(next(&mut receiver), Some(vec![0]), "the receiver goes past the record in writing");
+        other.send(&[0]).unwrap();
+        record.publish().unwrap();
+        late.send(&[2]).unwrap();
+        let mut got: Vec<_> = std::iter::from_fn(|| next(&mut receiver)).flatten().collect();
+        got.retain(|&byte| byte != 0);
+        assert_eq!(got, [1, 2]);
+    }
+}
+
+#[test]
+fn batch_is_visible_at_once_and_in_order() {
+    let ring = ring();
+    let mut user = ring.join().unwrap();
+    let messages: Vec<Vec<u8>> = (0..200_u8).map(|number| vec![number; usize::from(number)]).collect();
+    for _ in 0..20 {
+        assert_eq!(user.send_batch(&messages, Limit::NEVER), Ok(200));
+        for message in &messages {
+            assert_eq!(next(&mut user).as_ref(), Some(message));
+        }
+    }
+    let large = vec![vec![1; 1000]; 100];
+    assert_eq!(user.send_batch(&large, Limit::NOW), Ok(63), "what the ring has room for");
+    assert_eq!(user.send_batch(&large, Limit::NOW), Ok(0));
+    assert!(matches!(user.send_batch(&[vec![0; SMALL + 1]], Limit::NOW), Err(RingError::TooLong { .. })));
+}
+
+#[test]
+fn sleeping_receiver_is_woken_by_a_message_and_by_a_cancel() {
+    let (ring, stop) = (&ring(), &Cancel::new());
+    soon(|| {
+        thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let receiver = scope.spawn(move || {
+                let mut user = ring.join().unwrap();
+                tell.send(thread_id()).unwrap();
+                let got = user.recv(&mut [0; 8]).unwrap();
+                tell.send(thread_id()).unwrap();
+                (got.len, user.recv_timeout(&mut [0; 8], stop))
+            });
+            until_asleep(told.recv().unwrap());
+            ring.join().unwrap().send(b"abc").unwrap();
+            until_asleep(told.recv().unwrap());
+            stop.cancel();
+            assert_eq!(receiver.join().unwrap(), (3, Ok(None)));
+        });
+    });
+}
+
+#[test]
+fn sleeping_sender_is_woken_by_room() {
+    let ring = ring();
+    soon(|| {
+        let mut user = ring.join().unwrap();
+        while user.send_timeout(&[7; 1000], Limit::NOW).unwrap() {}
+        thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let ring = &ring;
+            scope.spawn(move || {
+                let mut user = ring.join().unwrap();
+                tell.send(thread_id()).unwrap();
+                user.send(&[8; 30_000]).unwrap();
+            });
+            until_asleep(told.recv().unwrap());
+            while user.recv(&mut [0; 30_000]).unwrap().len != 30_000 {}
+        });
+    });
+}
+
+/// Each message says who sent it and as which; nothing may be lost, repeated or out of order.
+#[test]
+fn many_send_and_many_receive() {
+    const SENDERS: usize = 3;
+    const EACH: u32 = 20_000;
+    for receivers in [1, 3] {
+        let ring = ring();
+        let left = AtomicU32::new(SENDERS as u32 * EACH);
+        let counts: Vec<AtomicU32> = (0..SENDERS).map(|_| AtomicU32::new(0)).collect();
+        soon(|| {
+            thread::scope(|scope| {
+                for sender in 0..SENDERS {
+                    let ring = &ring;
+                    scope.spawn(move || {
+                        let mut user = ring.join().unwrap();
+                        for number in 0..EACH {
+                            let mut message = vec![sender as u8; 8 + number as usize % 300];
+                            message[4..8].copy_from_slice(&number.to_ne_bytes());
+                            user.send(&message).unwrap();
+                        }
+                    });
+                }
+                for _ in 0..receivers {
+                    scope.spawn(|| {
+                        let mut user = ring.join().unwrap();
+                        let mut last = [None; SENDERS];
+                        while left.load(SeqCst) != 0 {
+                            let Some(message) = user.read_timeout(Duration::from_millis(1)).unwrap() else { continue };
+                            let sender = usize::from(message[0]);
+                            let number = u32::from_ne_bytes(message[4..8].try_into().unwrap());
+                            assert_eq!(message.len(), 8 + number as usize % 300);
+                            assert!(last[sender] < Some(number), "{number} of {sender} after {:?}", last[sender]);
+                            last[sender] = Some(number);
+                            counts[sender].fetch_add(1, SeqCst);
+                            left.fetch_sub(1, SeqCst);
+                        }
+                    });
+                }
+            });
+        });
+        assert!(counts.iter().all(|count| count.load(SeqCst) == EACH));
+    }
+}
+
+#[test]
+fn numbers_of_threads_that_left_are_used_again() {
+    let ring = ring();
+    for _ in 0..5000 {
+        drop(ring.join().unwrap());
+    }
+    let crowd: Vec<_> = (0..1800).map(|_| ring.join().unwrap()).collect();
+    drop(crowd);
+}
+
+#[test]
+fn thread_that_ends_with_a_record_gives_it_up() {
+    let ring = ring();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut user = ring.join().unwrap();
+            std::mem::forget(user.reserve(100).unwrap());
+            std::mem::forget(user);
+        });
+    });
+    let mut user = ring.join().unwrap();
+    for _ in 0..SMALL / 1024 * 3 {
+        assert!(user.send_timeout(&[1; 1000], Limit::NOW).unwrap(), "the record's room was given back");
+        user.recv(&mut [0; 1000]).unwrap();
+    }
+}
+
+#[test]
+fn ring_is_attached_as_a_ring_of_its_size() {
+    let ring = ring();
+    ring.join().unwrap().send(b"here").unwrap();
+    // SAFETY: the descriptor stays in this program.
+    let memory = duplicate(unsafe { ring.descriptor() }).unwrap();
+    // SAFETY: as above.
+    let there = unsafe { Ring::from_fd(memory) }.unwrap();
+    assert_eq!(there.capacity(), SMALL);
+    assert_eq!(next(&mut there.join().unwrap()).unwrap(), b"here");
+    // SAFETY: as above.
+    let memory = duplicate(unsafe { ring.descriptor() }).unwrap();
+    // SAFETY: as above.
+    assert_eq!(unsafe { ossature_sys::shm::Shm::<u64>::from_fd(memory) }.unwrap_err(), AttachError::OtherType);
+    let number = ossature_sys::shm::Shm::place(1_u64).unwrap();
+    // SAFETY: as above.
+    let memory = duplicate(unsafe { number.descriptor() }).unwrap();
+    // SAFETY: as above.
+    assert!(unsafe { Ring::from_fd(memory) }.is_err());
+}
+
+#[test]
+fn pointer_that_turns_to_another_ring_is_refused() {
+    struct Fickle<'f>(&'f [Ring; 2], &'f std::cell::Cell<usize>);
+    impl std::ops::Deref for Fickle<'_> {
+        type Target = Ring;
+        fn deref(&self) -> &Ring {
+            &self.0[self.1.get()]
+        }
+    }
+    let (rings, turn) = ([ring(), ring()], std::cell::Cell::new(0));
+    let mut user = Participant::new(Fickle(&rings, &turn)).unwrap();
+    user.send(b"here").unwrap();
+    let record = user.reserve(8).unwrap();
+    turn.set(1);
+    assert!(record.is_empty(), "nothing of another ring is lent");
+    drop(record);
+    assert_eq!(user.send(b"there"), Err(RingError::OtherRing));
+    assert_eq!(user.recv(&mut [0; 8]), Err(RingError::OtherRing));
+    turn.set(0);
+    assert_eq!(user.recv(&mut [0; 8]).unwrap().len, 4);
+    turn.set(1);
+}
+
+#[test]
+fn errors_name_the_remedy() {
+    let text = RingError::TooLong { len: 9, max: 8 }.to_string();
+    assert!(text.contains("make the ring larger"), "{text}");
+    assert!(RingError::TooSmall { needed: 5 }.to_string().contains("larger buffer"));
+    assert!(RingError::from(Refused::TooMany).to_string().starts_with("ring: "));
+}

@@ -1,0 +1,163 @@
+//! The ring: what was sent is received once, whoever dies where.
+
+use loom::sync::Arc;
+use loom::thread;
+use ossature_sys::futex::Limit;
+use ossature_sys::model::mourned;
+use ossature_sys::model::ring::Ring;
+
+use crate::{explore, explore_to};
+
+/// More than any operation has.
+const STEPS: u32 = 12;
+
+#[test]
+fn message_wakes_a_receiver() {
+    explore(|| {
+        let ring = Arc::new(Ring::new(4));
+        let receiver = {
+            let ring = ring.clone();
+            thread::spawn(move || ring.join(1).recv(Limit::NEVER))
+        };
+        assert!(ring.join(2).send(7, 1, Limit::NEVER));
+        assert_eq!(receiver.join().unwrap(), Some(7));
+    });
+}
+
+#[test]
+fn two_receivers_get_a_message_each() {
+    explore_to(1, || {
+        let ring = Arc::new(Ring::new(4));
+        let receivers = [1, 2].map(|who| {
+            let ring = ring.clone();
+            thread::spawn(move || ring.join(who).recv(Limit::NEVER).unwrap())
+        });
+        let mut sender = ring.join(3);
+        assert!(sender.send(7, 1, Limit::NEVER) && sender.send(8, 2, Limit::NEVER));
+        let [first, second] = receivers.map(|receiver| receiver.join().unwrap());
+        assert_eq!(first + second, 15);
+    });
+}
+
+#[test]
+fn two_senders_share_the_room() {
+    explore(|| {
+        let ring = Arc::new(Ring::new(4));
+        let sender = {
+            let ring = ring.clone();
+            thread::spawn(move || assert!(ring.join(1).send(7, 2, Limit::NEVER)))
+        };
+        assert!(ring.join(2).send(8, 2, Limit::NEVER));
+        sender.join().unwrap();
+        let mut receiver = ring.join(3);
+        let got = [receiver.recv(Limit::NOW), receiver.recv(Limit::NOW), receiver.recv(Limit::NOW)];
+        assert!(got == [Some(7), Some(8), None] || got == [Some(8), Some(7), None], "{got:?}");
+    });
+}
+
+#[test]
+fn full_ring_lets_its_sender_in_when_there_is_room() {
+    explore(|| {
+        let ring = Arc::new(Ring::new(4));
+        assert!(ring.join(1).send(1, 3, Limit::NOW));
+        let sender = {
+            let ring = ring.clone();
+            thread::spawn(move || assert!(ring.join(1).send(2, 3, Limit::NEVER)))
+        };
+        let mut receiver = ring.join(2);
+        assert_eq!(receiver.recv(Limit::NEVER), Some(1));
+        assert_eq!(receiver.recv(Limit::NEVER), Some(2));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn messages_of_one_sender_keep_their_order() {
+    explore(|| {
+        let ring = Arc::new(Ring::new(4));
+        let sender = {
+            let ring = ring.clone();
+            thread::spawn(move || {
+                let mut sender = ring.join(1);
+                assert!(sender.send(1, 1, Limit::NEVER) && sender.send(2, 1, Limit::NEVER));
+            })
+        };
+        let mut receiver = ring.join(2);
+        assert_eq!([receiver.recv(Limit::NEVER), receiver.recv(Limit::NEVER)], [Some(1), Some(2)]);
+        sender.join().unwrap();
+    });
+}
+
+/// The receiver sleeps, or is about to. What was sent reaches it, even if the sender died before the wake.
+#[test]
+fn sender_that_dies_leaves_nobody_asleep() {
+    for steps in 0..STEPS {
+        explore(move || {
+            let ring = Arc::new(Ring::new(4));
+            let receiver = {
+                let ring = ring.clone();
+                thread::spawn(move || ring.join(1).recv(Limit::NEVER).unwrap())
+            };
+            let sent = mourned(steps, ring.death_of(2), || ring.join(2).send(7, 1, Limit::NEVER));
+            if sent.is_none() {
+                assert!(ring.join(3).send(8, 1, Limit::NEVER));
+            }
+            let got = receiver.join().unwrap();
+            let left = ring.join(3).recv(Limit::NOW);
+            match (sent, got, left) {
+                (Some(true), 7, None) | (None, 8, None | Some(7)) | (None, 7, Some(8)) => {}
+                other => panic!("{other:?}"),
+            }
+        });
+    }
+}
+
+/// Another receiver sleeps, or is about to.
+#[test]
+fn receiver_that_dies_leaves_its_message_to_another() {
+    for steps in 0..STEPS {
+        explore_to(1, move || {
+            let ring = Arc::new(Ring::new(4));
+            let other = {
+                let ring = ring.clone();
+                thread::spawn(move || ring.join(1).recv(Limit::NEVER).unwrap())
+            };
+            let doomed = {
+                let (ring, told) = (ring.clone(), ring.death_of(2));
+                thread::spawn(move || mourned(steps, told, || ring.join(2).recv(Limit::NEVER).unwrap()))
+            };
+            let mut main = ring.join(3);
+            assert!(main.send(7, 1, Limit::NEVER) && main.send(8, 1, Limit::NEVER));
+            let first = doomed.join().unwrap();
+            let second = other.join().unwrap();
+            let left = main.recv(Limit::NOW);
+            // Killed between its last change of the record and its return, it has the message with it.
+            let got: Vec<u32> = first.into_iter().chain([second]).chain(left).collect();
+            assert!(matches!(got[..], [7, 8] | [8, 7]) || first.is_none() && matches!(got[..], [7] | [8]), "{got:?}");
+            assert_eq!(main.recv(Limit::NOW), None);
+        });
+    }
+}
+
+/// The sender that waits is woken by the death of one that has reserved a record.
+#[test]
+fn room_of_a_dead_sender_is_found() {
+    for steps in 0..STEPS {
+        explore(move || {
+            let ring = Arc::new(Ring::new(4));
+            let waits = {
+                let ring = ring.clone();
+                thread::spawn(move || ring.join(1).send(8, 3, Limit::NEVER))
+            };
+            let sent = mourned(steps, ring.death_of(2), || ring.join(2).send(7, 3, Limit::NOW));
+            let mut receiver = ring.join(3);
+            if let Some(true) = sent {
+                assert!(receiver.recv(Limit::NEVER).is_some());
+            } else {
+                while receiver.recv(Limit::NOW).is_some() {}
+            }
+            while let Some(_) = receiver.recv(Limit::NOW) {}
+            assert!(waits.join().unwrap());
+        });
+    }
+}
