@@ -121,10 +121,10 @@ pub fn send_handles(
 /// [`trust`](Connection::trust) or [`peer_credentials`](Connection::peer_credentials) tell enough.
 ///
 /// # Errors
-/// [`Closed`](ErrorKind::Closed) when the other side has closed the connection, [`Decode`](ErrorKind::Decode) when there came bytes without
-/// descriptors, or another number of them (which are closed, and so is this program's shared memory, which is taken as
-/// [`Memory`](crate::multiprocessing::transfer::Memory) only); [`InvalidInput`](ErrorKind::InvalidInput) and [`Os`](ErrorKind::Os) as for
-/// [`send_handles`].
+/// [`Closed`](ErrorKind::Closed) when the other side has closed the connection; [`Decode`](ErrorKind::Decode) when
+/// there came bytes without descriptors, another number of descriptors, or shared memory of this program, which only
+/// [`Memory`](crate::multiprocessing::transfer::Memory) takes (all that came is closed);
+/// [`InvalidInput`](ErrorKind::InvalidInput) and [`Os`](ErrorKind::Os) as for [`send_handles`].
 ///
 /// # Examples
 /// See the example of [`send_handles`].

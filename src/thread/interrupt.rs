@@ -16,8 +16,8 @@ static SIGNAL: AtomicI32 = AtomicI32::new(0);
 /// Simulates the arrival of a signal in the main thread: ends its waits that watch [`interrupts`], and if the signal
 /// has a handler, has it run there. Nothing happens if the signal is ignored.
 ///
-/// Differs from Python: a signal without a handler ends the waits as well, as Python's own handler of `SIGINT` does;
-/// what the system would do for it, such as ending the process, is never done.
+/// Differs from Python: a signal without a handler ends the waits as well, as Python's own handler of `SIGINT` does.
+/// The default action of the signal, such as ending the process, is never done.
 ///
 /// # Errors
 /// `EAGAIN` for a real-time signal when too many are queued. (A number that is not a signal makes no `Signal`.)

@@ -143,7 +143,7 @@ impl InitLock {
     ///
     /// # Errors
     /// * [`ErrorKind::WouldDeadlock`] when the calling thread holds it, or when its holder waits for the calling
-    ///   thread: for a lock that this one holds, for its end, or for another thread that does.
+    ///   thread. The holder may wait for a lock of that thread, for its end, or for another thread that does.
     /// * [`ErrorKind::ShuttingDown`] once [`shutdown`](super::shutdown()) has begun.
     pub fn acquire(&self) -> Result<InitGuard<'_>> {
         let (era, me, key) = (era(), get_ident(), self.key());

@@ -140,8 +140,8 @@ impl Options {
     /// # Safety
     /// For all of `'a`, and in every process that maps the place:
     /// * it is readable and writable, aligned for `pthread_mutex_t`, and large enough;
-    /// * it is not moved, unmapped or written except by pthread calls, not even after `'a` while a thread holds the
-    ///   mutex or may still be on its way out of unlocking it;
+    /// * it is not moved, unmapped or written except by pthread calls; also not after `'a`, as long as a thread holds
+    ///   the mutex or has not returned from unlocking it;
     /// * now, nobody uses it as a mutex;
     /// * all those processes use the same libc in the same word size.
     pub unsafe fn init_at<'a>(self, place: NonNull<Mutex>) -> Result<&'a Mutex> {

@@ -23,7 +23,8 @@ pub enum GuardStaysInItsThread {}
 #[derive(Debug)]
 pub struct StaysInItsThread<M = GuardStaysInItsThread>(PhantomData<(*const (), M)>);
 
-// SAFETY: nothing implements the bound, so no such value is ever sent to another thread.
+// SAFETY: nothing implements the bound for the default marker, and no value with another marker can be made. So no such
+// value is ever sent to another thread.
 unsafe impl<M: UsedByAnotherThread> Send for StaysInItsThread<M> {}
 // SAFETY: as above.
 unsafe impl<M: UsedByAnotherThread> Sync for StaysInItsThread<M> {}
@@ -47,7 +48,8 @@ pub struct OneThread<T, M = TwoThreadsTakeTheHalvesOfSplit> {
     marker: PhantomData<fn(M)>,
 }
 
-// SAFETY: nothing implements the bound, so no such value is ever shared by two threads.
+// SAFETY: nothing implements the bound for the default marker, and `new` makes values with that marker only. So no such
+// value is ever shared by two threads.
 unsafe impl<T, M: UsedByTwoThreads> Sync for OneThread<T, M> {}
 
 impl<T> OneThread<T> {

@@ -1,6 +1,8 @@
 //! A struct in a `Value`.
 //> `P` cannot be placed in shared memory
 //~ a struct of numbers without padding is declared by `shareable! { plain struct .. }`
+//- required by a bound in `ossature::multiprocessing::Value`
+//- aborting due to 3
 
 #![allow(unused)]
 use ossature::multiprocessing::{connection::*, *};

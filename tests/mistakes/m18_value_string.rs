@@ -1,6 +1,8 @@
 //! A `String` in a `Value`.
 //> `String` cannot be placed in shared memory
 //~ text is an array of bytes of a fixed length
+//- required by a bound in `ossature::multiprocessing::Value`
+//- aborting due to 3
 
 #![allow(unused)]
 use ossature::multiprocessing::{connection::*, *};

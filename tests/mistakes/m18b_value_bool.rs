@@ -2,6 +2,8 @@
 //> `bool` cannot be placed in shared memory
 //~ use `u8` for a `bool`
 //~ `CodedValue` chooses its type at run time
+//- required by a bound in `ossature::multiprocessing::Value`
+//- aborting due to 3
 
 #![allow(unused)]
 use ossature::multiprocessing::{connection::*, *};

@@ -5,8 +5,9 @@ use crate::error::{Error, Result};
 use crate::multiprocessing::util;
 
 impl Address {
-    /// An address of that family that nobody uses: port 0 of this machine for the internet, and for [`Family::Unix`] a new path
-    /// in the process's own [directory](util::temp_dir()), `<tmp>/pymp-XXXXXXXX/listener-XXXXXXXX`, which only this user may enter.
+    /// An address of that family that nobody uses: port 0 of this machine for the internet. For [`Family::Unix`] it is
+    /// a new path in the process's own [directory](util::temp_dir()), `<tmp>/pymp-XXXXXXXX/listener-XXXXXXXX`. Only
+    /// this user may enter the directory.
     ///
     /// # Errors
     /// [`ErrorKind::Os`](crate::ErrorKind::Os) when the directory cannot be made.

@@ -1,5 +1,6 @@
 //! Many values behind one lock.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -40,10 +41,10 @@ use crate::multiprocessing::transfer::memory;
 /// assert_eq!(squares.as_shm().lock()?[0], 8);
 /// # Ok::<(), ossature::Error>(())
 /// ```
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(bound = "")]
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "T: Shareable")]
 #[doc(alias = "SynchronizedArray")]
-pub struct Array<T: Shareable>(#[serde(with = "memory")] Shm<Lock<[T], Shared>>, #[serde(skip)] Slot);
+pub struct Array<T>(#[serde(with = "memory")] Shm<Lock<[T], Shared>>, #[serde(skip)] Slot);
 
 held!(Array, [T]);
 
@@ -185,6 +186,12 @@ impl<T: Number> Array<T> {
 impl<T: Shareable> From<Shm<Lock<[T], Shared>>> for Array<T> {
     fn from(shm: Shm<Lock<[T], Shared>>) -> Self {
         Self(shm, Slot::default())
+    }
+}
+
+impl<T: Shareable + fmt::Debug> fmt::Debug for Array<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Array").field(&self.0).field(&self.1).finish()
     }
 }
 

@@ -1,5 +1,6 @@
 //! One value behind a lock.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -77,10 +78,10 @@ use crate::multiprocessing::transfer::memory;
 /// assert_eq!(total.get()?, 7);
 /// # Ok::<(), ossature::Error>(())
 /// ```
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(bound = "")]
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "T: Shareable")]
 #[doc(alias = "SynchronizedBase")]
-pub struct Value<T: Shareable>(#[serde(with = "memory")] Shm<Lock<T, Shared>>, #[serde(skip)] Slot);
+pub struct Value<T>(#[serde(with = "memory")] Shm<Lock<T, Shared>>, #[serde(skip)] Slot);
 
 held!(Value, T);
 
@@ -170,6 +171,12 @@ impl<T: Number> Value<T> {
 impl<T: Shareable> From<Shm<Lock<T, Shared>>> for Value<T> {
     fn from(shm: Shm<Lock<T, Shared>>) -> Self {
         Self(shm, Slot::default())
+    }
+}
+
+impl<T: Shareable + fmt::Debug> fmt::Debug for Value<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Value").field(&self.0).field(&self.1).finish()
     }
 }
 

@@ -305,7 +305,7 @@ pub type DefaultSelector<F, T = ()> = Selecting<FirstUsable, F, T>;
 /// Over epoll: the cost of waiting depends on how many are ready. Is itself a descriptor that can be waited for.
 ///
 /// In a forked child that descriptor is the parent's set until the first call, which makes another set with another
-/// descriptor: what waits for the selector there must be told of it anew.
+/// descriptor. Register that descriptor again with whatever waits for the selector.
 ///
 /// # Examples
 /// See the example of [`Refused`].

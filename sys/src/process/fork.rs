@@ -194,7 +194,7 @@ pub fn may_fork() -> Result<(), ForkError> {
 /// reaped it, because SIGCHLD is ignored. As with [`fork`], no handler of `SIGCHLD` may reap any child meanwhile.
 ///
 /// # Safety
-/// * In a process with several threads the child may make async-signal-safe calls only: whatever a thread held (the
+/// * In a process with several threads the child may make async-signal-safe calls only. Whatever a thread held (the
 ///   lock of the allocator, of standard output, ...) stays held in the child for ever.
 /// * The child holds copies of every value on the stack. It must not release twice what the parent releases as well:
 ///   guards of locks in shared memory, files to be unlinked.

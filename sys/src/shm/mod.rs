@@ -106,10 +106,14 @@ use crate::process::{Resource, rlimit};
 /// # Ok(()) }
 /// ```
 #[doc(alias = "SharedMemory")]
-pub struct Shm<T: ?Sized + Shareable> {
+// The bound is on the methods and not here. A bound here would be checked wherever a program names the type, and the
+// compiler would print its error once for each place.
+pub struct Shm<T: ?Sized> {
     value: NonNull<T>,
     region: Option<Region>,
     memory: OwnedFd,
+    /// [`is_linked`] for this type, for the drop, which knows no bound.
+    is_linked: unsafe fn(NonNull<T>) -> bool,
 }
 
 // SAFETY: `Shm` owns a mapping, which belongs to the process and not to a thread, and lends `&T`; `T` is Send and Sync.
@@ -133,7 +137,7 @@ impl<T: Shareable> Shm<T> {
         let value = value_in::<T>(&region);
         // SAFETY: the region is new, large enough and aligned for a header and a `T` (`Header::of`), and nobody else has it.
         unsafe { init.init(value.as_ptr()) }?;
-        Ok(Self { value, region: Some(region), memory })
+        Ok(Self::over(value, region, memory))
     }
 
     /// Attaches to memory that another process made.
@@ -147,7 +151,7 @@ impl<T: Shareable> Shm<T> {
     /// `Shm` would. Seals, size and header are checked; what the bytes mean cannot be.
     pub unsafe fn from_fd(memory: OwnedFd) -> core::result::Result<Self, AttachError> {
         let (memory, region) = attach(memory, Header::of::<T>())?;
-        Ok(Self { value: value_in::<T>(&region), region: Some(region), memory })
+        Ok(Self::over(value_in::<T>(&region), region, memory))
     }
 
     /// A second mapping of the same memory.
@@ -156,11 +160,16 @@ impl<T: Shareable> Shm<T> {
     /// `EMFILE` without descriptors, `ENOMEM` without room for the mapping.
     pub fn try_clone(&self) -> Result<Self> {
         let (memory, region) = self.map_again()?;
-        Ok(Self { value: value_in::<T>(&region), region: Some(region), memory })
+        Ok(Self::over(value_in::<T>(&region), region, memory))
     }
 }
 
 impl<T: ?Sized + Shareable> Shm<T> {
+    /// `value` is valid, and lies in `region`, which maps `memory`.
+    fn over(value: NonNull<T>, region: Region, memory: OwnedFd) -> Self {
+        Self { value, region: Some(region), memory, is_linked: is_linked::<T> }
+    }
+
     /// The descriptor, to hand to a process that will [attach](Shm::from_fd).
     ///
     /// # Safety
@@ -188,16 +197,25 @@ impl<T: ?Sized + Shareable> Deref for Shm<T> {
     }
 }
 
-impl<T: ?Sized + Shareable> Drop for Shm<T> {
+impl<T: ?Sized> Drop for Shm<T> {
     fn drop(&mut self) {
-        let mut nodes = Nodes::default();
         // SAFETY: the value is mapped still, and valid.
-        unsafe { T::nodes(self.value.as_ptr(), &mut nodes) };
-        if nodes.any_linked() {
+        if unsafe { (self.is_linked)(self.value) } {
             // The kernel and this process's threads still know addresses in here.
             self.region.take().map(Region::leak);
         }
     }
+}
+
+/// Whether a thread of this process holds a lock in the value through this mapping.
+///
+/// # Safety
+/// `value` points to a valid value in a mapping.
+unsafe fn is_linked<T: ?Sized + Shareable>(value: NonNull<T>) -> bool {
+    let mut nodes = Nodes::default();
+    // SAFETY: the caller's promise.
+    unsafe { T::nodes(value.as_ptr(), &mut nodes) };
+    nodes.any_linked()
 }
 
 impl<T: ?Sized + Shareable + fmt::Debug> fmt::Debug for Shm<T> {

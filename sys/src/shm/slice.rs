@@ -43,7 +43,7 @@ impl<T: Shareable> Shm<[T]> {
             // SAFETY: as in `place`.
             unsafe { init(index).init(place.as_ptr()) }?;
         }
-        Ok(Self { value: NonNull::slice_from_raw_parts(first, len), region: Some(region), memory })
+        Ok(Self::over(NonNull::slice_from_raw_parts(first, len), region, memory))
     }
 
     /// Attaches to a slice that another process made; the length is the maker's.
@@ -60,7 +60,7 @@ impl<T: Shareable> Shm<[T]> {
         let len = header::len_of(&memory)?;
         let (memory, region) = attach(memory, Header::of_slice::<T>(len))?;
         let value = NonNull::slice_from_raw_parts(value_in::<T>(&region), len);
-        Ok(Self { value, region: Some(region), memory })
+        Ok(Self::over(value, region, memory))
     }
 
     /// A second mapping of the same memory.
@@ -70,7 +70,7 @@ impl<T: Shareable> Shm<[T]> {
     pub fn try_clone(&self) -> Result<Self> {
         let (memory, region) = self.map_again()?;
         let value = NonNull::slice_from_raw_parts(value_in::<T>(&region), self.len());
-        Ok(Self { value, region: Some(region), memory })
+        Ok(Self::over(value, region, memory))
     }
 }
 
@@ -100,7 +100,7 @@ impl<T: Shareable> Shm<Lock<[T], Shared>> {
         // SAFETY: the region is new, large enough and aligned for a header and this lock (`Header::of_locked`), and nobody
         // else has it.
         unsafe { Lock::init_slice(value.as_ptr(), init) }?;
-        Ok(Self { value, region: Some(region), memory })
+        Ok(Self::over(value, region, memory))
     }
 
     /// Attaches to a locked slice that another process made; the length is the maker's.
@@ -128,7 +128,7 @@ impl<T: Shareable> Shm<Lock<[T], Shared>> {
     pub unsafe fn locked_slice_from_fd(memory: OwnedFd) -> core::result::Result<Self, AttachError> {
         let len = header::len_of(&memory)?;
         let (memory, region) = attach(memory, Header::of_locked::<T>(len))?;
-        Ok(Self { value: locked_in::<T>(&region, len), region: Some(region), memory })
+        Ok(Self::over(locked_in::<T>(&region, len), region, memory))
     }
 
     /// A second mapping of the same memory.
@@ -137,7 +137,7 @@ impl<T: Shareable> Shm<Lock<[T], Shared>> {
     /// `EMFILE` without descriptors, `ENOMEM` without room for the mapping.
     pub fn try_clone(&self) -> Result<Self> {
         let (memory, region) = self.map_again()?;
-        Ok(Self { value: locked_in::<T>(&region, self.len()), region: Some(region), memory })
+        Ok(Self::over(locked_in::<T>(&region, self.len()), region, memory))
     }
 }
 
