@@ -15,7 +15,7 @@ use crate::process::generation;
 use crate::scope::Refused;
 use crate::sync::gate::Gate;
 use crate::sync::spin::Spin;
-use crate::thread_bound::GuardStaysInItsThread;
+use crate::thread_bound::StaysInItsThread;
 
 /// A thread that sends to a [`Ring`] and receives from it. `R` is what keeps the ring: a reference, or a pointer that owns
 /// one.
@@ -69,7 +69,7 @@ pub struct Participant<R: Deref<Target = Ring>> {
     pub(super) claim: Option<Claim>,
     room_spin: Spin,
     message_spin: Spin,
-    stays: PhantomData<*const GuardStaysInItsThread>,
+    stays: PhantomData<StaysInItsThread>,
 }
 
 /// What [`Participant::recv`] has received.
