@@ -12,7 +12,7 @@ use crate::atomic::Ordering::{Relaxed, SeqCst};
 use crate::futex::Limit;
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::ring::bell::Bell;
-use crate::sync::ring::flow::{Flow, finish, publish, reserve, take};
+use crate::sync::ring::flow::{Flow, finish, publish, reserve, take, wake_all};
 use crate::sync::ring::track::{Blocked, Cell, Positions, Reader, Track};
 use crate::sync::ring::word::State;
 use crate::sync::spin::Spin;
@@ -26,6 +26,7 @@ pub struct Ring {
     messages: Bell,
     room: Bell,
     gate: MortalGate,
+    closed: AtomicU32,
     dead: Shared<[AtomicU32; 4]>,
 }
 
@@ -57,6 +58,7 @@ impl Ring {
             messages: Bell::default(),
             room: Bell::default(),
             gate: MortalGate::default(),
+            closed: AtomicU32::new(0),
             dead: Shared::new([(); 4].map(|()| AtomicU32::new(0))),
         }
     }
@@ -70,6 +72,15 @@ impl Ring {
     pub fn death_of(&self, who: u32) -> impl FnOnce() + 'static {
         let dead = self.dead.clone();
         move || dead[who as usize].store(1, SeqCst)
+    }
+
+    /// Ends the sending.
+    pub fn close(&self) {
+        self.gate.covered(|| {
+            self.closed.store(1, SeqCst);
+            loom::sync::atomic::fence(SeqCst);
+            wake_all(self);
+        });
     }
 
     /// How many messages there are.
@@ -110,8 +121,16 @@ impl Flow for Ring {
         false
     }
 
-    fn sleep_for_room(&self, expected: u32, _blocked: Blocked, limit: Limit<'_>) -> Woke {
-        self.gate.sleep(self.room.word(), expected, limit)
+    fn is_closed(&self) -> bool {
+        // The model checker knows the one order of `SeqCst` for fences only.
+        loom::sync::atomic::fence(SeqCst);
+        let closed = self.closed.load(SeqCst) != 0;
+        loom::sync::atomic::fence(SeqCst);
+        closed
+    }
+
+    fn sleep(&self, bell: &Bell, expected: u32, _blocked: Blocked, limit: Limit<'_>) -> Woke {
+        self.gate.sleep(bell.word(), expected, limit)
     }
 }
 
@@ -120,7 +139,7 @@ impl User<'_> {
     pub fn send(&mut self, number: u32, granules: u64, limit: Limit<'_>) -> bool {
         let Self { ring, who, cursor, spin, .. } = self;
         ring.gate.covered(|| {
-            let Some(claim) = reserve(*ring, cursor, spin, granules, *who, limit).unwrap() else { return false };
+            let Ok(claim) = reserve(*ring, cursor, spin, granules, *who, limit) else { return false };
             for offset in 0..granules {
                 let cell = &ring.data[ring.track().index(claim.at + offset) as usize];
                 // SAFETY: the record is this participant's, which loom checks.
@@ -135,7 +154,7 @@ impl User<'_> {
     pub fn recv(&mut self, limit: Limit<'_>) -> Option<u32> {
         let Self { ring, who, reader, spin, .. } = self;
         ring.gate.covered(|| {
-            let claim = take(*ring, reader, spin, State::Copying, *who, limit).unwrap()?;
+            let claim = take(*ring, reader, spin, State::Copying, *who, limit).ok()?;
             let mut numbers = (0..ring.track().info(claim)).map(|offset| {
                 let cell = &ring.data[ring.track().index(claim.at + offset) as usize];
                 // SAFETY: the record is this participant's, which loom checks.

@@ -338,3 +338,52 @@ fn errors_name_the_remedy() {
     assert!(RingError::TooSmall { needed: 5 }.to_string().contains("larger buffer"));
     assert!(RingError::from(Refused::TooMany).to_string().starts_with("ring: "));
 }
+
+#[test]
+fn closed_ring_is_read_to_its_end() {
+    let ring = &ring();
+    soon(|| {
+        thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let mut user = ring.join().unwrap();
+            let mut other = ring.join().unwrap();
+            let record = other.reserve(3).unwrap();
+            user.send(b"first").unwrap();
+            let receiver = scope.spawn(move || {
+                let mut user = ring.join().unwrap();
+                let first = user.recv(&mut [0; 8]).unwrap().len;
+                tell.send(thread_id()).unwrap();
+                (first, user.recv(&mut [0; 8]).unwrap().len, user.recv(&mut [0; 8]))
+            });
+            until_asleep(told.recv().unwrap());
+            ring.close();
+            assert_eq!(user.send(b"late"), Err(RingError::Closed));
+            record.publish().unwrap();
+            assert_eq!(
+                receiver.join().unwrap(),
+                (5, 3, Err(RingError::Closed)),
+                "what was reserved before is received"
+            );
+        });
+    });
+}
+
+#[test]
+fn closing_wakes_a_sender_that_waits_for_room() {
+    let ring = &ring();
+    soon(|| {
+        let mut user = ring.join().unwrap();
+        while user.send_timeout(&[7; 1000], Limit::NOW).unwrap() {}
+        thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let sender = scope.spawn(move || {
+                let mut user = ring.join().unwrap();
+                tell.send(thread_id()).unwrap();
+                user.send(&[8; 30_000])
+            });
+            until_asleep(told.recv().unwrap());
+            ring.close();
+            assert_eq!(sender.join().unwrap(), Err(RingError::Closed));
+        });
+    });
+}

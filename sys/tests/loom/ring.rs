@@ -161,3 +161,26 @@ fn room_of_a_dead_sender_is_found() {
         });
     }
 }
+
+/// A sender either finds the ring closed, or its message is received.
+#[test]
+fn closing_loses_no_message() {
+    explore(|| {
+        let ring = Arc::new(Ring::new(4));
+        let sender = {
+            let ring = ring.clone();
+            thread::spawn(move || ring.join(1).send(7, 1, Limit::NEVER))
+        };
+        let closer = {
+            let ring = ring.clone();
+            thread::spawn(move || ring.close())
+        };
+        let mut receiver = ring.join(2);
+        let mut got = 0;
+        while receiver.recv(Limit::NEVER).is_some() {
+            got += 1;
+        }
+        closer.join().unwrap();
+        assert_eq!(sender.join().unwrap(), got == 1);
+    });
+}

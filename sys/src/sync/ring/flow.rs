@@ -31,8 +31,26 @@ pub(crate) trait Flow {
     fn is_dead(&self, who: u32) -> bool;
     /// Finds memory for so many granules.
     fn grow(&self, least: u64) -> bool;
-    /// Sleeps while `room` is as expected and while the one by whom the ring is blocked lives.
-    fn sleep_for_room(&self, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke;
+    /// Whether nobody may send any more.
+    fn is_closed(&self) -> bool;
+    /// Sleeps while that bell is as expected and while the one by whom the ring is blocked lives.
+    fn sleep(&self, bell: &Bell, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke;
+}
+
+/// Why a record is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The time ran out, or the wait was cancelled.
+    Over,
+    /// The ring is closed, and for a receiver empty as well.
+    Closed,
+    Refused(Refused),
+}
+
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
 }
 
 /// The others took this participant for dead.
@@ -76,11 +94,11 @@ fn make_room(ring: &impl Flow, least: u64) -> bool {
     ring.track().head() != before || ring.grow(least)
 }
 
-fn try_reserve(ring: &impl Flow, cursor: &mut u64, granules: u64, who: u32) -> Result<Result<Claim, Blocked>, Refused> {
+fn try_reserve(ring: &impl Flow, cursor: &mut u64, granules: u64, who: u32) -> Result<Result<Claim, Blocked>, Stop> {
     let track = ring.track();
     loop {
         if let Some(claim) = track.reserve(cursor, granules, who, |least| make_room(ring, least))? {
-            return Ok(Ok(claim));
+            return unless_closed(ring, claim).map(Ok);
         }
         let before = track.head();
         let blocked = reclaim(ring)?;
@@ -88,6 +106,18 @@ fn try_reserve(ring: &impl Flow, cursor: &mut u64, granules: u64, who: u32) -> R
             return Ok(Err(blocked));
         }
     }
+}
+
+/// Gives a record up that was reserved in a closed ring. A receiver that finds the ring closed afterwards sees the record of
+/// a sender that found it open here, since the record was reserved before.
+#[inline]
+fn unless_closed(ring: &impl Flow, claim: Claim) -> Result<Claim, Stop> {
+    if !ring.is_closed() {
+        return Ok(claim);
+    }
+    let _ = finish(ring, claim);
+    wake_receivers(ring, u32::MAX);
+    Err(Stop::Closed)
 }
 
 /// Reserves a record within the limit.
@@ -99,9 +129,9 @@ pub(crate) fn reserve(
     granules: u64,
     who: u32,
     limit: Limit<'_>,
-) -> Result<Option<Claim>, Refused> {
+) -> Result<Claim, Stop> {
     match ring.track().reserve(cursor, granules, who, |least| make_room(ring, least))? {
-        Some(claim) => Ok(Some(claim)),
+        Some(claim) => unless_closed(ring, claim),
         None => reserve_slow(ring, cursor, spin, granules, who, limit),
     }
 }
@@ -114,24 +144,30 @@ fn reserve_slow(
     granules: u64,
     who: u32,
     limit: Limit<'_>,
-) -> Result<Option<Claim>, Refused> {
+) -> Result<Claim, Stop> {
     let mut spun = false;
     loop {
         if let Ok(claim) = try_reserve(ring, cursor, granules, who)? {
-            return Ok(Some(claim));
+            return Ok(claim);
+        }
+        if ring.is_closed() {
+            return Err(Stop::Closed);
         }
         if limit.is_over() {
-            return Ok(None);
+            return Err(Stop::Over);
         }
         if !core::mem::replace(&mut spun, true) && spin.until(|| ring.track().head_is_done()) {
             continue;
         }
         let expected = ring.room().announce();
         let blocked = match try_reserve(ring, cursor, granules, who)? {
-            Ok(claim) => return Ok(Some(claim)),
+            Ok(claim) => return Ok(claim),
             Err(blocked) => blocked,
         };
-        if ring.sleep_for_room(expected, blocked, limit) == Woke::Inherit {
+        if ring.is_closed() {
+            return Err(Stop::Closed);
+        }
+        if ring.sleep(ring.room(), expected, blocked, limit) == Woke::Inherit {
             inherit(ring)?;
         }
     }
@@ -173,9 +209,9 @@ pub(crate) fn take(
     state: State,
     who: u32,
     limit: Limit<'_>,
-) -> Result<Option<Claim>, Refused> {
+) -> Result<Claim, Stop> {
     match try_take(ring, reader, state, who)? {
-        Some(claim) => Ok(Some(claim)),
+        Some(claim) => Ok(claim),
         None => take_slow(ring, reader, spin, state, who, limit),
     }
 }
@@ -188,28 +224,40 @@ fn take_slow(
     state: State,
     who: u32,
     limit: Limit<'_>,
-) -> Result<Option<Claim>, Refused> {
+) -> Result<Claim, Stop> {
     let mut spun = false;
     loop {
         if ring.room().has_sleepers() {
             // There is nothing to read, so all the room is theirs.
             ring.room().ring(ring.gate(), u32::MAX);
         }
-        if limit.is_over() {
-            return Ok(None);
-        }
-        let found = !core::mem::replace(&mut spun, true) && spin.until(|| ring.track().has_come(reader));
+        let found =
+            !core::mem::replace(&mut spun, true) && !limit.is_over() && spin.until(|| ring.track().has_come(reader));
         let expected = (!found).then(|| ring.messages().announce());
+        let closed = ring.is_closed();
         if let Some(claim) = try_take(ring, reader, state, who)? {
-            return Ok(Some(claim));
+            return Ok(claim);
+        }
+        let mut blocked = Blocked::Empty;
+        if closed {
+            // Whoever reserved a record before the closing may still publish it.
+            blocked = reclaim(ring)?;
+            match blocked {
+                Blocked::Empty => return Err(Stop::Closed),
+                Blocked::Unread => continue,
+                Blocked::By(_) => {}
+            }
+        }
+        if limit.is_over() {
+            return Err(Stop::Over);
         }
         if let Some(expected) = expected {
-            if ring.gate().sleep(ring.messages().word(), expected, limit) == Woke::Inherit {
+            if ring.sleep(ring.messages(), expected, blocked, limit) == Woke::Inherit {
                 inherit(ring)?;
             }
         }
         if let Some(claim) = try_take(ring, reader, state, who)? {
-            return Ok(Some(claim));
+            return Ok(claim);
         }
     }
 }
@@ -220,6 +268,10 @@ pub(crate) fn finish(ring: &impl Flow, claim: Claim) -> Result<(), Lost> {
     let finished = ring.track().finish(claim);
     if ring.room().has_sleepers() {
         give_room(ring);
+    }
+    if ring.is_closed() {
+        // Receivers wait for the last records to be given back.
+        wake_receivers(ring, u32::MAX);
     }
     if finished { Ok(()) } else { Err(Lost) }
 }
@@ -233,6 +285,12 @@ fn give_room(ring: &impl Flow) {
     if track.in_use() <= track.lap_len() / 4 * 3 {
         ring.room().ring(ring.gate(), u32::MAX);
     }
+}
+
+/// Wakes everybody, after the ring was closed.
+pub(crate) fn wake_all(ring: &impl Flow) {
+    ring.messages().ring(ring.gate(), u32::MAX);
+    ring.room().ring(ring.gate(), u32::MAX);
 }
 
 /// Puts a message back and wakes a receiver.

@@ -13,7 +13,7 @@ use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 use super::bell::Bell;
-use super::flow::{Flow, inherit, reclaim};
+use super::flow::{Flow, inherit, reclaim, wake_all};
 use super::participant::{Participant, RingError};
 use super::participants::{Entry, PARTICIPANTS, Table};
 use super::track::{Blocked, Cell, Claim, Line, Positions, Track};
@@ -87,6 +87,8 @@ pub(super) struct Control {
     gate: SharedGate,
     /// How many participants there were at most. Their entries have pages.
     used: AtomicU32,
+    /// 0 while messages may be sent.
+    closed: AtomicU32,
     positions: Positions,
     messages: Line<Bell>,
     room: Line<Bell>,
@@ -198,6 +200,36 @@ impl Ring {
     /// How many bytes of messages have pages.
     pub fn backed(&self) -> usize {
         self.positions().mark.0.load(Acquire) as usize * GRANULE
+    }
+
+    /// Ends the sending, for everybody: senders get [`Closed`](RingError::Closed), and receivers get it once they have received
+    /// what was sent. Nothing opens the ring again.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::sync::ring::{Ring, RingError};
+    ///
+    /// let ring = Ring::new(1 << 16)?;
+    /// let mut user = ring.join()?;
+    /// user.send(b"last")?;
+    /// ring.close();
+    /// assert!(ring.is_closed());
+    /// assert_eq!(user.send(b"too late"), Err(RingError::Closed));
+    /// assert_eq!(&*user.read()?, b"last");
+    /// assert_eq!(user.read().unwrap_err(), RingError::Closed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn close(&self) {
+        let control = self.control();
+        control.gate.covered(|| {
+            control.closed.store(1, SeqCst);
+            wake_all(self);
+        });
+    }
+
+    /// Whether the ring was [closed](Self::close).
+    pub fn is_closed(&self) -> bool {
+        Flow::is_closed(self)
     }
 
     /// How many messages wait, as it was a moment ago. Counts them.
@@ -411,12 +443,17 @@ impl Flow for Ring {
         self.find_memory(least)
     }
 
-    fn sleep_for_room(&self, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke {
-        let mut words = [Waiter::new(self.room().word(), expected, Reach::Shared); 4];
+    #[inline]
+    fn is_closed(&self) -> bool {
+        self.control().closed.load(SeqCst) != 0
+    }
+
+    fn sleep(&self, bell: &Bell, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke {
+        let mut words = [Waiter::new(bell.word(), expected, Reach::Shared); 4];
         let mut count = 1;
         let table = self.table();
         if let (Blocked::By(other), [_, second, ..]) = (blocked, &mut words) {
-            // The room is given back by that one, or by its death.
+            // The record is given back by that one, or by its death.
             if let Some(entry) = table.get(other) {
                 let look = entry.lease.look();
                 let Holder::Thread(_) = look.holder() else { return Woke::Look };

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use core::ops::Deref;
 
 use super::claim::{Message, Record};
-use super::flow::{Flow, Lost, finish, publish, put_back, reserve, take, wake_receivers};
+use super::flow::{Flow, Lost, Stop, finish, publish, put_back, reserve, take, wake_receivers};
 use super::memory::{Control, GRANULE, Ring};
 use super::track::{Claim, Reader};
 use super::word::State;
@@ -97,6 +97,8 @@ pub enum RingError {
         /// The message's length in bytes.
         needed: usize,
     },
+    /// The ring is closed. A receiver has received all that was sent.
+    Closed,
     /// Others took this participant for dead, and its record for abandoned.
     Lost,
     /// The participant's pointer now leads to another ring.
@@ -117,6 +119,7 @@ impl fmt::Display for RingError {
             Self::TooSmall { needed } => {
                 write!(f, "ring: the next message has {needed} bytes: receive it into a larger buffer")
             }
+            Self::Closed => f.write_str("ring: closed, so nothing can be sent: make a new ring"),
             Self::Lost => f.write_str("ring: the others took this thread for dead and gave its record up"),
             Self::OtherRing => f.write_str("ring: the participant joined another ring: join this one"),
             Self::Refused(refused) => write!(f, "ring: {refused}"),
@@ -208,7 +211,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         }
         let Self { ring, who, cursor, room_spin, .. } = self;
         ring.gate().covered(|| {
-            let Some(claim) = reserve(&**ring, cursor, room_spin, granules, *who, limit)? else { return Ok(false) };
+            let reserved = reserve(&**ring, cursor, room_spin, granules, *who, limit);
+            let Some(claim) = in_time(reserved)? else { return Ok(false) };
             // SAFETY: the record is this participant's, and as many granules long as the message needs.
             unsafe { copy::store(message.as_ptr(), ring.message_at(claim).as_ptr(), message.len()) };
             publish(&**ring, claim, info(message.len(), tag))?;
@@ -287,7 +291,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         }
         let Self { ring, who, cursor, room_spin, .. } = self;
         ring.gate().covered(|| {
-            let Some(claim) = reserve(&**ring, cursor, room_spin, granules, *who, limit)? else { return Ok(false) };
+            let reserved = reserve(&**ring, cursor, room_spin, granules, *who, limit);
+            let Some(claim) = in_time(reserved)? else { return Ok(false) };
             let mut at = 0;
             for message in messages {
                 // SAFETY: the record is this participant's, and as long as the granules of all its messages together.
@@ -332,9 +337,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         }
         let Self { ring, who, reader, message_spin, .. } = self;
         ring.gate().covered(|| {
-            let Some(claim) = take(&**ring, reader, message_spin, State::Copying, *who, limit)? else {
-                return Ok(None);
-            };
+            let taken = take(&**ring, reader, message_spin, State::Copying, *who, limit);
+            let Some(claim) = in_time(taken)? else { return Ok(None) };
             let received = received(ring, claim)?;
             if received.len > bytes.len() {
                 put_back(&**ring, claim);
@@ -389,7 +393,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         }
         let Self { ring, who, cursor, room_spin, .. } = self;
         let gate = ring.gate();
-        self.claim = gate.covered(|| reserve(&**ring, cursor, room_spin, granules, *who, limit))?;
+        let reserved = gate.covered(|| reserve(&**ring, cursor, room_spin, granules, *who, limit));
+        self.claim = in_time(reserved)?;
         self.mark_exclusive();
         Ok(self.claim.is_some())
     }
@@ -422,8 +427,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         }
         let Self { ring, who, reader, message_spin, .. } = self;
         let gate = ring.gate();
-        let taken = gate.covered(|| take(&**ring, reader, message_spin, State::Held, *who, limit))?;
-        let Some(claim) = taken else { return Ok(None) };
+        let taken = gate.covered(|| take(&**ring, reader, message_spin, State::Held, *who, limit));
+        let Some(claim) = in_time(taken)? else { return Ok(None) };
         self.claim = Some(claim);
         self.mark_exclusive();
         received(&self.ring, claim).map(Some)
@@ -516,6 +521,16 @@ impl<R: Deref<Target = Ring>> Drop for Participant<R> {
 impl<R: Deref<Target = Ring>> fmt::Debug for Participant<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Participant").field("number", &self.who).finish_non_exhaustive()
+    }
+}
+
+/// `None` if the time ran out.
+fn in_time(claim: Result<Claim, Stop>) -> Result<Option<Claim>, RingError> {
+    match claim {
+        Ok(claim) => Ok(Some(claim)),
+        Err(Stop::Over) => Ok(None),
+        Err(Stop::Closed) => Err(RingError::Closed),
+        Err(Stop::Refused(refused)) => Err(refused.into()),
     }
 }
 
