@@ -32,7 +32,7 @@ use std::convert::Infallible;
 use std::{error, fmt, io};
 
 use ossature_sys::errno::Errno;
-use ossature_sys::process::{ExitStatus, ForkError, MissingEnd, StartError};
+use ossature_sys::process::{ExitStatus, ForkError, MissingEnd, Pid, StartError};
 use ossature_sys::scope::Refused;
 use ossature_sys::shm::{AttachError, OutOfBounds};
 use ossature_sys::sync::bare::NotOwner;
@@ -110,6 +110,18 @@ pub enum ErrorKind {
     NotAllowed,
     /// [`dummy_thread::interrupt_main`](crate::dummy_thread::interrupt_main) was called (Python's `KeyboardInterrupt`).
     Interrupted,
+    /// The worker of a pool died while it ran the task: [`Error::pid`] and [`Error::exit_status`] say which and how.
+    #[doc(alias = "BrokenProcessPool")]
+    WorkerDied,
+    /// The task of a pool panicked in its worker. The [source](std::error::Error::source) is the
+    /// [`PanicReport`](crate::multiprocessing::process::PanicReport).
+    #[doc(alias = "RemoteTraceback")]
+    Remote,
+    /// The task was cancelled, or its pool was terminated, before it ended.
+    #[doc(alias = "CancelledError")]
+    Cancelled,
+    /// The pool was closed or terminated and takes no more tasks.
+    ShutDown,
 }
 
 /// A failed call: its [kind](ErrorKind), and a message that says what failed on what object and what to do about it.
@@ -121,13 +133,15 @@ struct Inner {
     errno: Option<Errno>,
     /// What it was made from, if that says more than `errno`; the message is the whole of its text then.
     cause: Option<Box<dyn error::Error + Send + Sync>>,
-    /// How a process ended that did not begin its task.
+    /// How a process ended that did not begin its task, or died in it.
     exit: Option<ExitStatus>,
+    /// The worker that died.
+    pid: Option<Pid>,
 }
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), errno: None, cause: None, exit: None }))
+        Self(Box::new(Inner { kind, message: message.into(), errno: None, cause: None, exit: None, pid: None }))
     }
 
     pub(crate) fn os(errno: Errno, message: impl Into<Cow<'static, str>>) -> Self {
@@ -137,13 +151,14 @@ impl Error {
             errno: Some(errno),
             cause: None,
             exit: None,
+            pid: None,
         }))
     }
 
     /// Of another kind than [`ErrorKind::Os`], with the kernel's number behind it.
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn with_errno(kind: ErrorKind, errno: Errno, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), errno: Some(errno), cause: None, exit: None }))
+        Self(Box::new(Inner { kind, message: message.into(), errno: Some(errno), cause: None, exit: None, pid: None }))
     }
 
     /// An object of this name could not be placed in shared memory. `EOPNOTSUPP` then has one cause; the text names
@@ -169,7 +184,14 @@ impl Error {
         cause: impl error::Error + Send + Sync + 'static,
     ) -> Self {
         let message = cause.to_string().into();
-        Self(Box::new(Inner { kind, message, errno: errno.into(), cause: Some(Box::new(cause)), exit: None }))
+        Self(Box::new(Inner {
+            kind,
+            message,
+            errno: errno.into(),
+            cause: Some(Box::new(cause)),
+            exit: None,
+            pid: None,
+        }))
     }
 
     /// The same with another text, for a cause whose own does not say what it was about.
@@ -183,6 +205,13 @@ impl Error {
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn with_exit(mut self, exit: Option<ExitStatus>) -> Self {
         self.0.exit = exit;
+        self
+    }
+
+    /// The same error, with the number of the worker that died.
+    #[cfg(feature = "multiprocessing")]
+    pub(crate) fn with_pid(mut self, pid: Option<Pid>) -> Self {
+        self.0.pid = pid;
         self
     }
 
@@ -229,6 +258,14 @@ impl Error {
     /// ```
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.0.exit
+    }
+
+    /// The number of the worker that died, for [`ErrorKind::WorkerDied`]. Another process may have the number by now.
+    ///
+    /// # Examples
+    /// See the example of [`Pool`](crate::multiprocessing::Pool).
+    pub fn pid(&self) -> Option<Pid> {
+        self.0.pid
     }
 }
 
@@ -380,7 +417,14 @@ impl<E: Into<Box<dyn error::Error + Send + Sync>>> From<WaitError<E>> for Error 
             WaitError::Action(error) => {
                 let cause = error.into();
                 let message = format!("the barrier is broken: its action answered an error: {cause}").into();
-                Self(Box::new(Inner { kind: ErrorKind::Broken, message, errno: None, cause: Some(cause), exit: None }))
+                Self(Box::new(Inner {
+                    kind: ErrorKind::Broken,
+                    message,
+                    errno: None,
+                    cause: Some(cause),
+                    exit: None,
+                    pid: None,
+                }))
             }
         }
     }
@@ -439,7 +483,8 @@ impl From<Error> for io::Error {
             ErrorKind::Decode | ErrorKind::TooLong => io::ErrorKind::InvalidData,
             ErrorKind::Auth | ErrorKind::NotAllowed => io::ErrorKind::PermissionDenied,
             ErrorKind::UnknownTask => io::ErrorKind::NotFound,
-            ErrorKind::StartFailed => io::ErrorKind::Other,
+            ErrorKind::StartFailed | ErrorKind::WorkerDied | ErrorKind::Remote => io::ErrorKind::Other,
+            ErrorKind::Cancelled | ErrorKind::ShutDown => io::ErrorKind::BrokenPipe,
         };
         Self::new(kind, error)
     }

@@ -4,6 +4,7 @@
 //! | purpose | here | Python |
 //! | --- | --- | --- |
 //! | start, wait for and end processes | [`Process`], [`process`] | `Process`, `active_children()`, ... |
+//! | have workers run tasks | [`Pool`], [`pool`] | the same names |
 //! | say what new processes may run | [`tasks!`](crate::tasks!), [`freeze_support`] | `freeze_support()` |
 //! | choose how they start | [`Context`], [`get_context`], [`set_start_method`] | the same names |
 //! | share a number, a struct, an array | [`Value`], [`Array`]; without a lock [`RawValue`], [`RawArray`] | `Value(code, v)`, `lock=False` |
@@ -43,6 +44,7 @@
 pub mod connection;
 mod context;
 pub mod logging;
+pub mod pool;
 pub mod process;
 pub mod reduction;
 pub mod sharedctypes;
@@ -63,6 +65,8 @@ pub use context::{
 };
 #[doc(inline)]
 pub use logging::{get_logger, log_to_stderr};
+#[doc(inline)]
+pub use pool::Pool;
 #[doc(inline)]
 pub use process::{
     CurrentProcess, ParentProcess, Process, ProcessValue, Termination, active_children, cpu_count, current_process,

@@ -116,6 +116,31 @@ impl Deadline {
         }
     }
 
+    /// The instant in nanoseconds of the monotonic clock, which all processes of a machine share; for memory that they share.
+    ///
+    /// # Examples
+    /// ```
+    /// use core::time::Duration;
+    /// use ossature_sys::deadline::Deadline;
+    ///
+    /// let soon = Deadline::after(Duration::from_secs(1));
+    /// assert_eq!(Deadline::from_nanos(soon.as_nanos()), soon);
+    /// assert_eq!(Deadline::from_nanos(u64::MAX), Deadline::NEVER);
+    /// ```
+    #[inline]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The instant of [`as_nanos`](Self::as_nanos).
+    ///
+    /// # Examples
+    /// See the example of [`as_nanos`](Self::as_nanos).
+    #[inline]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
     /// What is left: `None` for [`NEVER`](Self::NEVER), zero once the instant has passed.
     #[inline]
     pub fn remaining(self) -> Option<Duration> {

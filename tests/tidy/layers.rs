@@ -74,6 +74,7 @@ const MULTIPROCESSING: &[&[&str]] = &[
     &["sharedctypes"],
     &["sync", "connection"],
     &["reduction", "tasks", "context", "start", "process", "logging", "util"],
+    &["pool"],
 ];
 
 /// The edges of `multiprocessing` within a level, and the one that points right. What a process is, how it starts and how it
@@ -89,6 +90,8 @@ const MULTIPROCESSING_EDGES: &[(&str, &str)] = &[
     ("start", "tasks"),
     ("tasks", "start"),
     ("tasks", "process"),
+    // Points right, and closes a cycle: a pool's supervisor and workers are tasks of the house.
+    ("tasks", "pool"),
     // The name of the process stands in each line; what is done at its end belongs to it.
     ("logging", "process"),
     ("util", "process"),

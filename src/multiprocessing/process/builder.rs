@@ -54,6 +54,8 @@ pub struct ProcessBuilder {
     daemon: Option<bool>,
     authkey: Option<AuthKey>,
     pub(super) ends_with_parent: bool,
+    /// Whether it may have children though it ends with this process: the supervisor of a pool.
+    supervises: bool,
     pub(super) surroundings: Surroundings,
     /// The limit of its start, if [`start_timeout`](Self::start_timeout) set one.
     patience: Option<Option<Duration>>,
@@ -71,6 +73,7 @@ impl ProcessBuilder {
             daemon: None,
             authkey: None,
             ends_with_parent: false,
+            supervises: false,
             surroundings: Surroundings::default(),
             patience: None,
             era,
@@ -218,6 +221,13 @@ impl ProcessBuilder {
         self.begin(Context::Thread, |passport, _| start::thread::thread(passport, || body().report()))
     }
 
+    /// For the supervisor of a pool, which counts as a daemon here: it gets `SIGTERM` at the end of this process, and
+    /// nobody waits for it to end by itself. It may have children, and watches its parent itself.
+    pub(crate) fn supervises(mut self) -> Self {
+        self.supervises = true;
+        self
+    }
+
     /// The way it shall be started, if that was said.
     pub(crate) fn wanted(&self) -> Option<Context> {
         self.context
@@ -251,7 +261,8 @@ impl ProcessBuilder {
         now.reap();
         util::arm()?;
         let (name, identity) = (self.full_name(), self.identity());
-        let daemon = self.is_daemon();
+        let daemon = self.is_daemon() && !self.supervises;
+        let birth_daemon = daemon || self.supervises;
         let passport = Passport {
             name: name.clone(),
             identity: identity.clone(),
@@ -272,7 +283,7 @@ impl ProcessBuilder {
         };
         let patience = Patience::from_now(self.patience.unwrap_or_else(context::start_timeout));
         let started = start(passport, patience)?;
-        Ok(Process::begun(now, super::Birth { name, identity, named: self.context, daemon }, started))
+        Ok(Process::begun(now, super::Birth { name, identity, named: self.context, daemon: birth_daemon }, started))
     }
 
     fn is_daemon(&self) -> bool {

@@ -105,6 +105,7 @@ pub use termination::Termination;
 pub use value::ProcessValue;
 
 pub(crate) use handle::Birth;
+pub(crate) use panic::untold;
 pub(crate) use value::{answer_result, answer_value};
 
 /// The children of this process that have not ended, in the order of their starts. Reaps those that have.

@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use ossature_sys::fd::{self, AsFd};
 use ossature_sys::stream::write_without_sigpipe;
+use serde::{Deserialize, Serialize};
 
 use crate::multiprocessing::start::thread::name_here;
 use crate::thread::{Escaped, Place, text};
@@ -37,7 +38,7 @@ use crate::thread::{Escaped, Place, text};
 /// assert_eq!(report.backtrace().is_some(), std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0"));
 /// # Ok::<(), ossature::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PanicReport {
     message: String,
     location: String,
@@ -64,6 +65,12 @@ pub(crate) fn voice(seen: Option<(&str, &Place)>) {
     }
 }
 
+/// The report of what escaped from a task, which nobody has printed: whoever waits for the task gets the report.
+pub(crate) fn untold(escaped: &Escaped) -> PanicReport {
+    let report = PanicReport::new(text(&*escaped.payload).unwrap_or("Box<dyn Any>"), escaped.place.as_ref());
+    report.cut()
+}
+
 /// The report of what escaped from the work, printed by now: the hook did that when it saw it.
 pub(crate) fn told(escaped: &Escaped) -> PanicReport {
     let report = PanicReport::new(text(&*escaped.payload).unwrap_or("Box<dyn Any>"), escaped.place.as_ref());
@@ -84,6 +91,19 @@ impl PanicReport {
             location,
             backtrace: backtrace.map(ToString::to_string).unwrap_or_default(),
         }
+    }
+
+    /// The report without what is beyond the limits.
+    fn cut(mut self) -> Self {
+        for (part, limit) in [&mut self.message, &mut self.location, &mut self.backtrace].into_iter().zip(LIMITS) {
+            if part.len() > limit {
+                let end = (0..=limit).rev().find(|at| part.is_char_boundary(*at)).unwrap_or_default();
+                let more = part.len() - end;
+                part.truncate(end);
+                let _ = write!(part, "... [{more} bytes more]"); // a text takes everything
+            }
+        }
+        self
     }
 
     /// The words of the panic; `Box<dyn Any>` when it panicked with something that is not a text. Cut after 16 KiB,
@@ -168,6 +188,9 @@ impl PanicReport {
         Some(Self { message, location, backtrace })
     }
 }
+
+/// The source of an error of kind [`Remote`](crate::ErrorKind::Remote).
+impl std::error::Error for PanicReport {}
 
 impl fmt::Display for PanicReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

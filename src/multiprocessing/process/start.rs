@@ -304,7 +304,7 @@ impl ProcessBuilder {
     }
 
     /// Orders a task of a process that is not a copy.
-    fn order(self, method: Context, task: &Registered, arguments: &Packed) -> Result<Process> {
+    pub(crate) fn order(self, method: Context, task: &Registered, arguments: &Packed) -> Result<Process> {
         self.begin(method, |passport, patience| match method {
             Context::Forkserver => start::forkserver::forkserver(passport, task, arguments, patience),
             _ => start::spawn::spawn(passport, task, arguments, patience),

@@ -40,6 +40,12 @@ pub fn opener<F: Target<Args>, Args: Arguments + 'static>(task: F) -> Opener<F, 
     Opener(task, PhantomData)
 }
 
+impl<F: Copy, Args, R> Opener<F, Args, R> {
+    pub(super) fn task(&self) -> F {
+        self.0
+    }
+}
+
 /// Opens a call for the exit code.
 #[doc(hidden)]
 pub trait OpensCode {

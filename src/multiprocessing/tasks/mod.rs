@@ -29,6 +29,7 @@
 
 mod arguments;
 mod build;
+mod calls;
 mod depth;
 mod form;
 mod libtest;
@@ -40,6 +41,9 @@ use std::mem::size_of;
 #[doc(inline)]
 pub use arguments::Arguments;
 pub(crate) use build::{BuildId, IMAGE};
+#[doc(hidden)]
+pub use calls::{Calls, RunsResult, RunsValue};
+pub(crate) use calls::{Ended, Outlet};
 pub(crate) use depth::max_argument_depth;
 #[doc(inline)]
 pub use depth::set_max_argument_depth;
@@ -47,7 +51,7 @@ pub use depth::set_max_argument_depth;
 pub use form::{Form, Opener, OpensCode, OpensResult, OpensValue, opener};
 #[doc(inline)]
 pub use registry::freeze_support;
-pub(crate) use registry::{Entrance, Registered, first_table, internal, look_up, registered};
+pub(crate) use registry::{Entrance, Registered, first_table, internal, look_up, of_the_house, registered};
 #[doc(inline)]
 pub use table::{Body, Task, Tasks, key};
 

@@ -8,6 +8,7 @@ use ossature_sys::{process, sched};
 
 use super::{Form, Target, Task, Tasks, libtest, nameable};
 use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::pool;
 use crate::multiprocessing::start::{forkserver, spawn};
 
 /// A function that is known on both sides.
@@ -61,7 +62,7 @@ struct Frozen {
 static FROZEN: RwLock<Vec<Frozen>> = RwLock::new(Vec::new());
 
 /// The tasks of the house itself, known to every program.
-static INTERNAL: Tasks = crate::tasks![forkserver::serve];
+static INTERNAL: Tasks = crate::tasks![forkserver::serve, pool::supervise, pool::work];
 
 /// In a process that was started to run a task: runs the task and does not return. In any other: registers the table.
 ///
@@ -184,6 +185,16 @@ pub(crate) fn internal<F: Target<Args>, Args>(_task: F) -> &'static str {
     let key = TypeId::of::<F>();
     // One that is missing there is refused by the child, by this name.
     INTERNAL.tasks().iter().find(|task| task.key() == key).map_or(type_name::<F>(), Task::name)
+}
+
+/// A task of the house itself, to be started like one of the program's.
+///
+/// # Errors
+/// `UnknownTask` when no table was given yet, because a new process would not come to `freeze_support`.
+pub(crate) fn of_the_house<F: Target<Args>, Args>(task: F) -> Result<Registered> {
+    let tables = tables()?;
+    let entrance = tables.first().map_or(Entrance::Main, |first| first.entrance.told());
+    Ok(Registered { name: internal(task), entrance, form: Form::Code })
 }
 
 /// The task of a name, in the child.

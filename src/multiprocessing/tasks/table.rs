@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::fmt;
 
-use super::{Form, Target, nameable};
+use super::{Calls, Form, Target, nameable};
 use crate::error::Result;
 use crate::multiprocessing::transfer::Packed;
 
@@ -23,6 +23,7 @@ pub struct Task {
     name: &'static str,
     key: fn() -> TypeId,
     open: fn(Packed, Form) -> Result<Body>,
+    run: fn(&mut Calls<'_>),
 }
 
 /// The table of tasks of a program: `tasks![square, math::add, serve::<Counter>]`.
@@ -106,6 +107,14 @@ macro_rules! tasks {
                         $crate::multiprocessing::tasks::Form::Result => (&opener).open_result(arguments),
                     }
                 },
+                |calls| {
+                    use $crate::multiprocessing::tasks::{RunsResult, RunsValue};
+                    let opener = $crate::multiprocessing::tasks::opener($task);
+                    match calls.form() {
+                        $crate::multiprocessing::tasks::Form::Result => (&opener).run_result(calls),
+                        _ => (&opener).run_value(calls),
+                    }
+                },
             ),
         )*] })
     };
@@ -154,11 +163,16 @@ const fn same(a: &str, b: &str) -> bool {
 
 impl Task {
     #[doc(hidden)]
-    pub const fn new(name: &'static str, key: fn() -> TypeId, open: fn(Packed, Form) -> Result<Body>) -> Self {
-        Self { name, key, open }
+    pub const fn new(
+        name: &'static str,
+        key: fn() -> TypeId,
+        open: fn(Packed, Form) -> Result<Body>,
+        run: fn(&mut Calls<'_>),
+    ) -> Self {
+        Self { name, key, open, run }
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 
@@ -169,6 +183,11 @@ impl Task {
     /// Unpacks the arguments of a call that is to answer in this form.
     pub(crate) fn open(&self, arguments: Packed, form: Form) -> Result<Body> {
         (self.open)(arguments, form)
+    }
+
+    /// Runs the calls of a chunk, and gives each outcome to the chunk's outlet.
+    pub(crate) fn run(&self, calls: &mut Calls<'_>) {
+        (self.run)(calls);
     }
 }
 

@@ -22,6 +22,8 @@ struct Out {
     ends: Vec<OwnedFd>,
     handles: Vec<OwnedFd>,
     refusal: Option<Error>,
+    /// Between two values of one message: nothing is being sent.
+    paused: bool,
 }
 
 impl Out {
@@ -40,6 +42,8 @@ struct In {
     sorts: Sorts,
     trust: Trust,
     refusal: Option<Error>,
+    /// Between two values of one message: nothing is being received.
+    paused: bool,
 }
 
 /// The lists of this thread. Never dropped, so that values can be sent in a finalizer too, when std has dropped what the main
@@ -82,8 +86,18 @@ impl Leaving {
 
     /// The descriptors; or why the value cannot be sent.
     pub(super) fn finish(self) -> Result<Descriptors> {
-        let Out { memory, ends, handles, refusal } = on_top(&OUT, std::mem::take).unwrap_or_default();
+        self.take()
+    }
+
+    /// The descriptors of the value so far, for a list that is used for another value; or why the value cannot be sent.
+    pub(super) fn take(&self) -> Result<Descriptors> {
+        let Out { memory, ends, handles, refusal, .. } = on_top(&OUT, std::mem::take).unwrap_or_default();
         refusal.map_or_else(|| Ok(Descriptors::of(memory, ends, handles)), Err)
+    }
+
+    /// Says whether a value is being written.
+    pub(super) fn set_paused(&self, paused: bool) {
+        on_top(&OUT, |list| list.paused = paused);
     }
 }
 
@@ -100,13 +114,23 @@ impl Arriving {
     pub(super) fn begin(descriptors: Descriptors, trust: Trust) -> Self {
         let (descriptors, sorts) = descriptors.into_parts();
         let descriptors = descriptors.into_iter().map(Some).collect();
-        push(&IN, In { descriptors, sorts, trust, refusal: None });
+        push(&IN, In { descriptors, sorts, trust, refusal: None, paused: false });
         Self(())
     }
 
     /// Why a descriptor was refused, which says more than the error of the deserialiser.
     pub(super) fn finish(self) -> Result<()> {
+        self.refused()
+    }
+
+    /// As [`finish`](Self::finish), for a list from which more values are read.
+    pub(super) fn refused(&self) -> Result<()> {
         on_top(&IN, |list| list.refusal.take()).flatten().map_or(Ok(()), Err)
+    }
+
+    /// Says whether a value is being read.
+    pub(super) fn set_paused(&self, paused: bool) {
+        on_top(&IN, |list| list.paused = paused);
     }
 }
 
@@ -131,7 +155,7 @@ pub(crate) fn put<E: ser::Error>(fd: impl AsFd, sort: Sort) -> std::result::Resu
             None
         }
     };
-    match on_top(&OUT, put) {
+    match on_top(&OUT, |list| (!list.paused).then(|| put(list))).flatten() {
         Some(Some(place)) => Ok(place),
         Some(None) => Err(E::custom("a descriptor cannot be copied to be sent")),
         None => Err(E::custom(
@@ -160,7 +184,7 @@ pub(super) fn refuse_to_receive<E: de::Error>(error: Error) -> E {
 /// The place is the word of the value's bytes, which any value may have; the sort is that of the list in which the sender's
 /// library put it.
 pub(crate) fn take<E: de::Error>(place: u32, sort: Sort) -> std::result::Result<OwnedFd, E> {
-    let taken = on_top(&IN, |list| {
+    let take = |list: &mut In| {
         if sort == Sort::Memory && list.trust != Trust::SameProgram {
             return Err(Error::new(
                 ErrorKind::NotAllowed,
@@ -178,8 +202,8 @@ pub(crate) fn take<E: de::Error>(place: u32, sort: Sort) -> std::result::Result<
                 "a message names a descriptor that did not come with it, or is of another sort",
             )
         })
-    });
-    match taken {
+    };
+    match on_top(&IN, |list| (!list.paused).then(|| take(list))).flatten() {
         Some(Ok(fd)) => Ok(fd),
         Some(Err(refusal)) => Err(refuse_to_receive(refusal)),
         None => Err(E::custom("open files, connections and shared memory can be deserialised only from a message")),

@@ -59,6 +59,7 @@ mod form;
 pub mod handle;
 mod list;
 pub mod memory;
+mod several;
 mod sorts;
 mod values;
 
@@ -76,6 +77,7 @@ pub use self::values::{Inbound, Outbound, Transfer};
 pub(crate) use self::form::{Bounds, DEPTH};
 use self::list::{Arriving, Leaving};
 pub(crate) use self::list::{put, received_trust, refuse_to_send, take};
+pub(crate) use self::several::{Reading, Writing};
 pub(crate) use self::sorts::{Descriptors, Sort, Sorts};
 use crate::error::{Error, ErrorKind, Result};
 

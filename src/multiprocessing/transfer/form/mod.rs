@@ -54,6 +54,28 @@ pub(super) fn write<T: Serialize + ?Sized>(value: &T) -> Outcome<Vec<u8>> {
     Ok(writer.into_bytes())
 }
 
+/// The value as bytes behind those that are there.
+#[inline]
+pub(super) fn write_behind<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Outcome<()> {
+    let mut writer = Writer::behind(std::mem::take(out));
+    let written = value.serialize(&mut writer);
+    *out = writer.into_bytes();
+    written
+}
+
+/// The value at the front of the bytes, which are then the rest.
+#[inline]
+pub(super) fn read_front<T: DeserializeOwned>(bytes: &mut &[u8], bounds: Bounds) -> Outcome<T> {
+    let mut reader = Reader::new::<T>(bytes, bounds);
+    match T::deserialize(&mut reader) {
+        Ok(value) => {
+            *bytes = reader.rest();
+            Ok(value)
+        }
+        Err(fault) => Err(reader.place(fault)),
+    }
+}
+
 /// The value of all of the bytes.
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8], bounds: Bounds) -> Outcome<T> {
     let mut reader = Reader::new::<T>(bytes, bounds);

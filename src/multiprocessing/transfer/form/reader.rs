@@ -57,6 +57,11 @@ impl<'de> Reader<'de> {
         Fault::new(format!("{fault} (at byte {})", self.length - self.rest.len()))
     }
 
+    /// What was not read.
+    pub(super) fn rest(&self) -> &'de [u8] {
+        self.rest
+    }
+
     pub(super) fn left(&self) -> usize {
         self.rest.len()
     }

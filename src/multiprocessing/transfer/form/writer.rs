@@ -17,6 +17,11 @@ impl Writer {
         Self { out: Vec::with_capacity(USUAL) }
     }
 
+    /// Writes behind what is there.
+    pub(super) fn behind(out: Vec<u8>) -> Self {
+        Self { out }
+    }
+
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.out
     }

@@ -1,0 +1,138 @@
+//! What is asked of the parent's side beside waiting: cancelling, whether a call runs, callbacks.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, SeqCst};
+use std::thread::Builder;
+
+use ossature_sys::deadline::Deadline;
+
+use super::ground::raise;
+use super::hub::{Hub, Inner};
+use super::job::{Callback, Failure, Job, Outcome};
+use super::word::{State as Word, state as state_of, word};
+use crate::error::Result;
+use crate::thread::aloud;
+
+impl Hub {
+    /// Cancels the calls of a job that have not ended. Those that run are ended with their workers.
+    pub(super) fn cancel(&self, job: &Arc<Job>) -> Result<()> {
+        let mut inner = self.lock()?;
+        self.collect(&mut inner)?;
+        job.cancel();
+        self.withdraw(&mut inner, |other| Arc::ptr_eq(other, job));
+        let mut doomed = false;
+        for (at, slot) in self.ground.slots().iter().enumerate() {
+            let Some(sequence) = inner.published(at, job) else { continue };
+            let Word::Claimed(ticket) = state_of(slot.word.load(SeqCst)) else { continue };
+            if let Some(seat) = self.ground.seats().get(ticket as usize % self.workers()) {
+                seat.doomed.store(sequence.wrapping_add(1), SeqCst);
+                doomed = true;
+            }
+        }
+        if doomed {
+            raise(self.ground.nudge());
+        }
+        self.publish(&mut inner)?;
+        self.wake_others(&inner);
+        Ok(())
+    }
+
+    /// Cancels the call of a job, unless a worker has it or it has ended.
+    pub(super) fn cancel_unless_begun(&self, job: &Arc<Job>) -> Result<()> {
+        let mut inner = self.lock()?;
+        self.collect(&mut inner)?;
+        if self.withdraw(&mut inner, |other| Arc::ptr_eq(other, job)) {
+            job.cancel();
+        }
+        self.publish(&mut inner)?;
+        self.wake_others(&inner);
+        Ok(())
+    }
+
+    /// Cancels every call that no worker has.
+    pub(super) fn cancel_waiting(&self) -> Result<()> {
+        let mut inner = self.lock()?;
+        self.collect(&mut inner)?;
+        self.withdraw(&mut inner, |job| {
+            job.cancel();
+            true
+        });
+        self.publish(&mut inner)?;
+        self.wake_others(&inner);
+        Ok(())
+    }
+
+    /// Takes back the chunks of some jobs that nobody has claimed; their calls end as cancelled. Says whether there were any.
+    fn withdraw(&self, inner: &mut Inner, of: impl Fn(&Arc<Job>) -> bool) -> bool {
+        let (mut kept, mut withdrawn) = (VecDeque::new(), Vec::new());
+        for chunk in std::mem::take(&mut inner.queue) {
+            match of(&chunk.job) {
+                true => withdrawn.push(chunk),
+                false => kept.push_back(chunk),
+            }
+        }
+        inner.queue = kept;
+        for (at, slot) in self.ground.slots().iter().enumerate() {
+            let Some((job, sequence)) = inner.at(at) else { continue };
+            let ready = word(Word::Ready, sequence);
+            if state_of(slot.word.load(Acquire)) != Word::Ready || !of(&job) {
+                continue;
+            }
+            // A worker may claim it at this moment.
+            if slot.word.compare_exchange(ready, word(Word::Free, 0), SeqCst, Acquire).is_ok() {
+                withdrawn.extend(self.free(inner, at));
+            }
+        }
+        for chunk in &withdrawn {
+            chunk.left().for_each(|index| chunk.job.end(index, Outcome::Failed(Failure::Cancelled)));
+        }
+        !withdrawn.is_empty()
+    }
+
+    /// Whether a worker has a call of the job.
+    pub(super) fn is_running(&self, job: &Arc<Job>) -> Result<bool> {
+        let mut inner = self.lock()?;
+        self.collect(&mut inner)?;
+        let claimed = |(at, slot): (usize, &super::board::Slot)| {
+            inner.published(at, job).is_some() && matches!(state_of(slot.word.load(Acquire)), Word::Claimed(_))
+        };
+        Ok(self.ground.slots().iter().enumerate().any(claimed))
+    }
+
+    /// Has a callback called once the job is done, in the thread for callbacks.
+    pub(super) fn call_back(self: &Arc<Self>, job: &Arc<Job>, callback: Callback) -> Result<()> {
+        let mut inner = self.lock()?;
+        let over = self.over.load(SeqCst);
+        if !inner.called && !over {
+            let hub = self.clone();
+            Builder::new().name("PoolCallbacks".into()).spawn(move || hub.call())?;
+            inner.called = true;
+        }
+        job.call_back(callback, &self.due);
+        self.wake_others(&inner);
+        drop(inner);
+        if over {
+            self.run_due(); // the thread may be gone
+        }
+        Ok(())
+    }
+
+    /// The life of the thread for callbacks: until the pool has ended, and every callback was called.
+    fn call(&self) {
+        loop {
+            let waited = self.wait(Deadline::NEVER, || self.due.has_any() || self.over.load(SeqCst));
+            self.run_due();
+            if waited.is_err() || self.over.load(SeqCst) && !self.due.has_any() {
+                return;
+            }
+        }
+    }
+
+    /// Calls the callbacks of the jobs that are done.
+    fn run_due(&self) {
+        while let Some(callback) = self.due.take() {
+            aloud(callback); // a panic has been printed
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! The board: the memory in which the parent publishes chunks of tasks, and workers claim them.
+//!
+//! The [state word](super::word) of a slot says everything about who has its chunk. Chunk `n` lies in slot `n` modulo the
+//! number of slots. Chunks are claimed in their order, by one compare-exchange, from the hint `next` on.
+//!
+//! | word | written by | says |
+//! | --- | --- | --- |
+//! | `published` | the parent | every chunk below is in its slot, or its number was skipped |
+//! | `next` | workers | no chunk below is `Ready` |
+//! | `work` | the parent, the supervisor | changes with each wake of idle workers, who sleep on it |
+//! | `asleep` | each worker its own bit; the supervisor the bit of a dead worker | who sleeps, or is about to |
+//! | `listening` | the parent sets it, workers and the supervisor take it | the parent sleeps, and wants to hear of news |
+//! | `ends` | the supervisor | changes with each end of a worker that the parent must look at |
+//! | `mode` | the parent, and the supervisor for `BROKEN` | see the constants |
+//!
+//! A sleeper announces itself, then looks once more, then sleeps. Whoever has news stores it, then looks for sleepers.
+//! Both sides are sequentially consistent, so one of them sees the other. A wake that is lost with a killed worker is
+//! repaired by the supervisor, which wakes everybody at every death.
+
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64, fence};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Result;
+use ossature_sys::futex::{self, Reach};
+use ossature_sys::process::ExitStatus;
+use ossature_sys::shareable;
+use ossature_sys::shm::{Racy, RacySlice, Shm, Zeroed, array};
+
+use super::word::{State, running, running_in, state, word};
+
+/// How many workers a pool may have.
+pub(super) const SEATS: usize = 1024;
+/// How many bytes of a chunk go into its slot; more go into the arena.
+pub(super) const INLINE: usize = 176;
+/// How many bytes of the reason of a broken pool the board keeps.
+pub(super) const TEXT: usize = 1024;
+/// The offset of a chunk that lies in its slot.
+pub(super) const IN_SLOT: u64 = u64::MAX;
+
+/// Tasks are taken.
+pub(super) const RUNNING: u32 = 0;
+/// Workers end when there is no chunk left.
+pub(super) const CLOSED: u32 = 1;
+/// The supervisor ends all workers and itself.
+pub(super) const TERMINATED: u32 = 2;
+/// Workers cannot be started: the reason stands in `text`.
+pub(super) const BROKEN: u32 = 3;
+/// As `TERMINATED`, without a chance for the workers to handle it.
+pub(super) const KILLED: u32 = 4;
+
+shareable! {
+    /// What all share.
+    pub(super) struct Board {
+        pub(super) published: AtomicU64,
+        next: AtomicU64,
+        asleep: [AtomicU64; SEATS / 64],
+        pub(super) mode: AtomicU32,
+        work: AtomicU32,
+        listening: AtomicU32,
+        pub(super) ends: AtomicU32,
+        text_len: AtomicU32,
+        text: [Racy<u8>; TEXT],
+    }
+}
+
+shareable! {
+    /// The place of a chunk.
+    pub(super) struct Slot {
+        pub(super) word: AtomicU64,
+        /// The number of the chunk, in full.
+        pub(super) sequence: AtomicU64,
+        /// Where the bytes are in the arena, or `IN_SLOT`.
+        pub(super) offset: AtomicU64,
+        pub(super) length: AtomicU32,
+        /// How many calls there are.
+        pub(super) count: AtomicU32,
+        /// The form of the answer, and whether descriptors come with the chunk.
+        pub(super) flags: AtomicU32,
+        /// Told with `Dead`: how the worker ended, its number, and the call that was running and one, or 0.
+        pub(super) exit: AtomicU32,
+        pub(super) pid: AtomicU32,
+        pub(super) at: AtomicU32,
+        pub(super) bytes: [Racy<u8>; INLINE],
+    }
+}
+
+shareable! {
+    /// The place of a worker; its lives follow one another.
+    pub(super) struct Seat {
+        /// The call that has begun: see [`running`].
+        begun: AtomicU64,
+        /// When the call that is running has had its time, in nanoseconds of the monotonic clock; 0 for never.
+        pub(super) expires: AtomicU64,
+        /// The number, and one, of the chunk with which the worker is to be killed; `u64::MAX` for its running call.
+        pub(super) doomed: AtomicU64,
+        /// How far its stream was read, and written.
+        pub(super) read: AtomicU64,
+        pub(super) written: AtomicU64,
+        /// How many chunks its workers have taken, and how many calls have ended in them.
+        pub(super) chunks: AtomicU64,
+        pub(super) calls: AtomicU64,
+        /// The life that is at work there.
+        pub(super) ticket: AtomicU32,
+        pub(super) pid: AtomicU32,
+        /// Whether that life has begun to take chunks.
+        pub(super) ready: AtomicU32,
+        /// The slot, and one, of a chunk for this worker; 0 for none.
+        pub(super) directed: AtomicU32,
+        /// Whether the worker waits for room in its stream, and the word that it sleeps on.
+        pub(super) starved: AtomicU32,
+        pub(super) room: AtomicU32,
+    }
+}
+
+/// An empty board.
+pub(super) fn board() -> Result<Shm<Board>> {
+    Shm::place(Board::init(
+        AtomicU64::new(0),
+        AtomicU64::new(0),
+        array(|_| AtomicU64::new(0)),
+        AtomicU32::new(RUNNING),
+        AtomicU32::new(0),
+        AtomicU32::new(0),
+        AtomicU32::new(0),
+        AtomicU32::new(0),
+        array::<Racy<u8>, _, TEXT>(|_| Zeroed),
+    ))
+}
+
+/// Empty slots.
+pub(super) fn slots(count: usize) -> Result<Shm<[Slot]>> {
+    let (long, word) = (|| AtomicU64::new(0), || AtomicU32::new(0));
+    Shm::place_slice(count, |_| {
+        let bytes = array::<Racy<u8>, _, INLINE>(|_| Zeroed);
+        Slot::init(long(), long(), long(), word(), word(), word(), word(), word(), word(), bytes)
+    })
+}
+
+/// Empty seats.
+pub(super) fn seats(count: usize) -> Result<Shm<[Seat]>> {
+    let (long, word) = (|| AtomicU64::new(0), || AtomicU32::new(0));
+    Shm::place_slice(count, |at| {
+        let ticket = AtomicU32::new(at as u32); // of the first life
+        let (a, b, c, d, e) = (word(), word(), word(), word(), word());
+        Seat::init(long(), long(), long(), long(), long(), long(), long(), ticket, a, b, c, d, e)
+    })
+}
+
+impl Board {
+    /// Claims the next chunk that is ready for anybody; the place of its slot.
+    pub(super) fn claim(&self, slots: &[Slot], ticket: u32) -> Option<usize> {
+        let published = self.published.load(Acquire);
+        let from = self.next.load(Acquire);
+        let mut at = from;
+        while at < published {
+            let place = (at % slots.len() as u64) as usize;
+            let slot = slots.get(place)?;
+            let ready = word(State::Ready, at);
+            if slot.word.load(Acquire) == ready {
+                let claimed = word(State::Claimed(ticket), at);
+                // Acquire, to see the chunk; and in one order with the doom of the one before.
+                if slot.word.compare_exchange(ready, claimed, SeqCst, Relaxed).is_ok() {
+                    self.next.fetch_max(at + 1, AcqRel);
+                    return Some(place);
+                }
+            }
+            at += 1; // it is claimed, or its number was skipped, and never becomes ready again
+        }
+        if at > from {
+            self.next.fetch_max(at, AcqRel);
+        }
+        None
+    }
+
+    /// Whether there may be a chunk that nobody has claimed, as far as the hint says.
+    pub(super) fn has_unclaimed(&self) -> bool {
+        self.next.load(SeqCst) < self.published.load(SeqCst)
+    }
+
+    /// Whether a chunk is ready that nobody has claimed.
+    pub(super) fn has_ready(&self, slots: &[Slot]) -> bool {
+        slots.iter().any(|slot| matches!(state(slot.word.load(Acquire)), State::Ready | State::ReadyFor(_)))
+    }
+
+    /// Sleeps until there may be work for this seat. The caller looks for work in `look` once the sleep is announced.
+    pub(super) fn sleep(&self, seat: usize, look: impl FnOnce() -> bool) {
+        let (word, bit) = (seat / 64, 1_u64 << (seat % 64));
+        let Some(asleep) = self.asleep.get(word) else { return };
+        asleep.fetch_or(bit, SeqCst);
+        let seen = self.work.load(SeqCst);
+        fence(SeqCst); // against that of `wake_workers`
+        if !look() {
+            // The only error is a sandbox that forbids the call; whoever sleeps looks again.
+            let _ = futex::wait(&self.work, seen, Reach::Shared, Deadline::NEVER);
+        }
+        asleep.fetch_and(!bit, SeqCst);
+    }
+
+    /// Notes that the worker of this seat, which is dead, does not sleep.
+    pub(super) fn forget_sleeper(&self, seat: usize) {
+        if let Some(asleep) = self.asleep.get(seat / 64) {
+            asleep.fetch_and(!(1 << (seat % 64)), SeqCst);
+        }
+    }
+
+    /// Wakes as many idle workers, after chunks for them were published.
+    pub(super) fn wake_workers(&self, count: u32) {
+        fence(SeqCst); // the chunks before the look
+        if count > 0 && self.asleep.iter().any(|bits| bits.load(SeqCst) != 0) {
+            self.work.fetch_add(1, SeqCst);
+            let _ = futex::wake(&self.work, count, Reach::Shared); // the word is mapped
+        }
+    }
+
+    /// Wakes every worker that sleeps, for a change that all must see.
+    pub(super) fn wake_all_workers(&self) {
+        self.work.fetch_add(1, SeqCst);
+        let _ = futex::wake(&self.work, u32::MAX, Reach::Shared); // the word is mapped
+    }
+
+    /// Notes that the parent is about to sleep; the parent looks for news afterwards.
+    pub(super) fn listen(&self) {
+        self.listening.store(1, SeqCst);
+        fence(SeqCst); // against that of `is_heard`
+    }
+
+    /// Whether the parent is to be told of news that was stored before. Only one is told so.
+    pub(super) fn is_heard(&self) -> bool {
+        fence(SeqCst); // the news before the look
+        self.listening.load(SeqCst) != 0 && self.listening.swap(0, SeqCst) != 0
+    }
+
+    /// Notes the reason why a worker cannot be ready. Where several workers do, one of them is kept.
+    pub(super) fn note(&self, reason: &str) {
+        let mut end = reason.len().min(TEXT);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        let bytes = reason.as_bytes().get(..end).unwrap_or_default();
+        if self.text.copy_in(0, bytes).is_ok() {
+            self.text_len.store(bytes.len() as u32, Release);
+        }
+    }
+
+    /// Ends the pool for good, with the reason. Only the supervisor calls this.
+    pub(super) fn break_down(&self, reason: &str) {
+        self.note(reason);
+        let _ = self.mode.compare_exchange(RUNNING, BROKEN, Release, Relaxed);
+        let _ = self.mode.compare_exchange(CLOSED, BROKEN, Release, Relaxed);
+    }
+
+    /// The text that was stored last.
+    pub(super) fn text(&self) -> String {
+        let len = (self.text_len.load(Acquire) as usize).min(TEXT);
+        let mut bytes = vec![0; len];
+        let _ = self.text.copy_out(0, &mut bytes); // as long as the text at most
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Seat {
+    /// Notes the call that begins.
+    #[inline]
+    pub(super) fn begin(&self, sequence: u64, index: u32) {
+        self.begun.store(running(sequence, index), Release);
+    }
+
+    /// The call of the chunk of this number that has begun last.
+    pub(super) fn begun_in(&self, sequence: u64) -> Option<u32> {
+        running_in(self.begun.load(Acquire), sequence)
+    }
+}
+
+impl Slot {
+    /// Makes a dead worker's chunk `Dead`, with what the parent must know. Says whether that worker had the chunk.
+    pub(super) fn bury(&self, seat: &Seat, ticket: u32, exit: u32) -> bool {
+        let before = self.word.load(Acquire);
+        if state(before) != State::Claimed(ticket) {
+            return false;
+        }
+        let sequence = self.sequence.load(Relaxed);
+        let at = seat.begun_in(sequence).map_or(0, |index| index + 1);
+        self.at.store(at, Relaxed);
+        self.exit.store(exit, Relaxed);
+        self.pid.store(seat.pid.load(Relaxed), Relaxed);
+        // The parent may have freed it: the chunk was finished then.
+        self.word.compare_exchange(before, word(State::Dead(ticket), sequence), AcqRel, Relaxed).is_ok()
+    }
+}
+
+/// In the number of an exit: the worker was killed because its call took too long.
+pub(super) const TIMED_OUT: u32 = 1 << 24;
+
+/// An exit status in one number.
+pub(super) fn exit_to_number(exit: ExitStatus) -> u32 {
+    match exit {
+        ExitStatus::Code(code) => 1 << 16 | u32::from(code),
+        ExitStatus::Signal { signal, core_dumped } => 2 << 16 | u32::from(core_dumped) << 15 | signal as u32 & 0x7fff,
+        ExitStatus::Unknown => 0,
+    }
+}
+
+/// The exit status of a number.
+pub(super) fn exit_of_number(number: u32) -> ExitStatus {
+    match number >> 16 & 0xff {
+        1 => ExitStatus::Code(number as u8),
+        2 => ExitStatus::Signal { signal: (number & 0x7fff) as i32, core_dumped: number & 1 << 15 != 0 },
+        _ => ExitStatus::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publish(board: &Board, slots: &[Slot], sequence: u64) {
+        let slot = &slots[sequence as usize % slots.len()];
+        slot.sequence.store(sequence, Relaxed);
+        slot.word.store(word(State::Ready, sequence), Release);
+        board.published.store(sequence + 1, SeqCst);
+    }
+
+    #[test]
+    fn chunks_are_claimed_once_and_in_their_order() {
+        let (board, slots) = (board().unwrap(), slots(4).unwrap());
+        for sequence in [0, 1, 3] {
+            publish(&board, &slots, sequence); // 2 is skipped
+        }
+        let claimed: Vec<_> = (0..5).map(|ticket| board.claim(&slots, ticket)).collect();
+        assert_eq!(claimed, [Some(0), Some(1), Some(3), None, None]);
+        assert_eq!(state(slots[3].word.load(SeqCst)), State::Claimed(2));
+        slots[0].word.store(0, SeqCst);
+        publish(&board, &slots, 4);
+        assert_eq!(board.claim(&slots, 9), Some(0), "the slot of an earlier lap");
+    }
+
+    #[test]
+    fn a_chunk_is_buried_with_its_own_worker_and_call() {
+        let (board, slots, seats) = (board().unwrap(), slots(4).unwrap(), seats(1).unwrap());
+        publish(&board, &slots, 0);
+        assert_eq!(board.claim(&slots, 5), Some(0));
+        let killed = ExitStatus::Signal { signal: 9, core_dumped: false };
+        assert!(!slots[0].bury(&seats[0], 4, exit_to_number(killed)), "another life has it");
+        seats[0].begin(0, 7);
+        assert!(slots[0].bury(&seats[0], 5, exit_to_number(killed)));
+        assert_eq!((state(slots[0].word.load(SeqCst)), slots[0].at.load(SeqCst)), (State::Dead(5), 8));
+        assert_eq!(exit_of_number(slots[0].exit.load(SeqCst)), killed);
+        publish(&board, &slots, 1);
+        assert_eq!(board.claim(&slots, 6), Some(1));
+        assert!(slots[1].bury(&seats[0], 6, exit_to_number(ExitStatus::Code(3))));
+        assert_eq!(slots[1].at.load(SeqCst), 0, "what was noted was another chunk's");
+        assert_eq!(exit_of_number(slots[1].exit.load(SeqCst)), ExitStatus::Code(3));
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        let board = board().unwrap();
+        let reason = "ä".repeat(TEXT) + "b";
+        board.break_down(&reason);
+        assert_eq!(board.text(), "ä".repeat(TEXT / 2));
+        assert_eq!(board.mode.load(SeqCst), BROKEN);
+    }
+}

@@ -1,0 +1,183 @@
+//! A pool before its start.
+
+use std::time::Duration;
+
+use super::ground::Setup;
+use super::hub::Hub;
+use super::{Pool, board};
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::context::{Context, get_start_method};
+use crate::multiprocessing::process::{Termination, usable_cpus};
+use crate::multiprocessing::tasks::{Arguments, Form, Target, max_argument_depth, registered};
+use crate::multiprocessing::transfer::{Packed, pack};
+
+/// A pool that was not started yet: how many workers it has, and how they live.
+///
+/// # Examples
+/// ```standalone_crate
+/// use std::time::Duration;
+/// use ossature::ErrorKind;
+/// use ossature::multiprocessing::{Context, Pool, Tasks, Value, freeze_support, pool::PoolBuilder, tasks};
+/// use std::sync::OnceLock;
+///
+/// static STARTED: OnceLock<Value<u32>> = OnceLock::new();
+///
+/// fn remember(started: Value<u32>) -> ossature::Result<()> {
+///     started.with(|count| *count += 1)?;
+///     let _ = STARTED.set(started);
+///     Ok(())
+/// }
+///
+/// fn started() -> ossature::Result<u32> {
+///     STARTED.get().expect("the initializer ran first").get()
+/// }
+///
+/// fn sleep() {
+///     std::thread::sleep(Duration::from_secs(60));
+/// }
+///
+/// static TASKS: Tasks = tasks![remember, started, sleep];
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     let count = Value::new(0)?;
+///     let builder: PoolBuilder = Pool::builder();
+///     let pool = builder
+///         .workers(2)
+///         .context(Context::Spawn)
+///         .initializer(remember, (count.try_clone()?,))?
+///         .max_tasks_per_child(100)
+///         .task_timeout(Duration::from_millis(50))
+///         .build()?;
+///     assert!(pool.apply_result(started, ())? >= 1);
+///     let error = pool.apply(sleep, ()).unwrap_err();
+///     assert_eq!(error.kind(), ErrorKind::WorkerDied, "it took too long, and its worker was killed");
+///     Ok(())
+/// }
+/// ```
+#[must_use = "nothing runs until it is built"]
+#[derive(Debug)]
+pub struct PoolBuilder {
+    workers: Option<usize>,
+    context: Option<Context>,
+    initializer: Option<(String, Packed)>,
+    max_chunks: Option<u32>,
+    timeout: Option<Duration>,
+    retries: u32,
+}
+
+impl PoolBuilder {
+    pub(super) fn new() -> Self {
+        Self { workers: None, context: None, initializer: None, max_chunks: None, timeout: None, retries: 0 }
+    }
+
+    /// Says how many workers there are; otherwise as many as there are [usable processors](usable_cpus).
+    #[doc(alias = "processes")]
+    #[doc(alias = "max_workers")]
+    pub fn workers(mut self, count: usize) -> Self {
+        self.workers = Some(count);
+        self
+    }
+
+    /// Says how the pool's processes are started; otherwise by the default method.
+    ///
+    /// One process, the *supervisor*, is started in this way. The supervisor forks the workers, and starts another one
+    /// for each that dies, also while this process computes. With [`Fork`](Context::Fork) the supervisor is a copy of
+    /// this process as it is when the pool is built. In a test of libtest the supervisor has a second thread, and starts
+    /// its workers by [`Spawn`](Context::Spawn).
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = Some(context);
+        self
+    }
+
+    /// Has each worker first run `target` with `args`, which may hold locks, shared memory and open files.
+    ///
+    /// A worker whose initializer panics, or makes an exit code other than 0, ends. After five such workers in turn the
+    /// pool is broken: every call fails with [`StartFailed`](ErrorKind::StartFailed) and the reason.
+    ///
+    /// Differs from Python, which replaces such workers for ever.
+    ///
+    /// # Errors
+    /// As [`Process::spawn`](crate::multiprocessing::Process::spawn) for the task and its arguments.
+    #[doc(alias = "initargs")]
+    pub fn initializer<F, Args>(mut self, target: F, args: Args) -> Result<Self>
+    where
+        F: Target<Args>,
+        F::Output: Termination,
+        Args: Arguments + Send + 'static,
+    {
+        let task = registered(target, Form::Code)?;
+        self.initializer = Some((task.name.to_owned(), pack(&args)?));
+        Ok(self)
+    }
+
+    /// Has each worker end after so many chunks, and another one start in its place. A call of
+    /// [`apply`](Pool::apply) is a chunk, and a call of [`map`](Pool::map) has several.
+    #[doc(alias = "maxtasksperchild")]
+    #[doc(alias = "max_tasks")]
+    pub fn max_tasks_per_child(mut self, chunks: u32) -> Self {
+        self.max_chunks = Some(chunks);
+        self
+    }
+
+    /// Kills a worker whose call takes longer than this, decoding of its arguments included. The call ends as
+    /// [`WorkerDied`](ErrorKind::WorkerDied); the others go on, and another worker starts.
+    ///
+    /// Python has no such limit.
+    pub fn task_timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// Has a task run again, up to so many times, when its worker died while it ran the task. The default is 0: a task
+    /// runs at most once.
+    pub fn retries(mut self, count: u32) -> Self {
+        self.retries = count;
+        self
+    }
+
+    /// Starts the pool.
+    ///
+    /// # Errors
+    /// * [`InvalidInput`](ErrorKind::InvalidInput) for no workers or more than 1024, and for
+    ///   [`max_tasks_per_child`](Self::max_tasks_per_child) of 0.
+    /// * [`NotAllowed`](ErrorKind::NotAllowed) in a worker of a pool, and in every other daemon: it may have no children.
+    /// * [`Unsupported`](ErrorKind::Unsupported) with [`Thread`](Context::Thread).
+    /// * Those of [`ProcessBuilder::start`](crate::multiprocessing::process::ProcessBuilder::start), and with
+    ///   [`Fork`](Context::Fork) of [`ProcessBuilder::fork`](crate::multiprocessing::process::ProcessBuilder::fork).
+    /// * [`Os`](ErrorKind::Os) without memory or descriptors.
+    pub fn build(self) -> Result<Pool> {
+        let workers = match self.workers {
+            Some(count) => count,
+            None => usable_cpus()?.min(board::SEATS),
+        };
+        let invalid = |text: &'static str| Err(Error::new(ErrorKind::InvalidInput, text));
+        if workers == 0 {
+            return invalid("number of processes must be at least 1");
+        }
+        if workers > board::SEATS {
+            return invalid("a pool has at most 1024 workers");
+        }
+        if self.max_chunks == Some(0) {
+            return invalid("max_tasks_per_child must be a positive number");
+        }
+        let context = self.context.unwrap_or_else(get_start_method);
+        let prefix = match context {
+            Context::Fork => "ForkPoolWorker",
+            Context::Spawn => "SpawnPoolWorker",
+            Context::Forkserver => "ForkServerPoolWorker",
+            Context::Thread => {
+                return Err(Error::new(ErrorKind::Unsupported, "a pool has processes: for threads make a ThreadPool"));
+            }
+        };
+        let (name, arguments) = self.initializer.unzip();
+        let setup = Setup {
+            prefix: prefix.to_owned(),
+            initializer: name,
+            max_chunks: self.max_chunks,
+            timeout: self.timeout,
+            depth: max_argument_depth(),
+        };
+        Ok(Pool(Hub::start(workers, context, setup, arguments, self.retries)?))
+    }
+}

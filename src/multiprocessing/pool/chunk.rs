@@ -1,0 +1,156 @@
+//! A chunk: some calls of a job, with everything that the parent needs to give them out again.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::arena::Room;
+use super::job::Job;
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::tasks::Form;
+use crate::multiprocessing::transfer::Writing;
+
+/// Calls that one worker runs, one after the other.
+pub(super) struct Chunk {
+    pub(super) job: Arc<Job>,
+    /// The index in the job of the first call.
+    pub(super) base: usize,
+    /// The name of the task, then the arguments of each call.
+    pub(super) bytes: Vec<u8>,
+    /// Where the arguments of each call end.
+    ends: Vec<u32>,
+    pub(super) form: Form,
+    /// How many outcomes have come.
+    pub(super) seen: u32,
+    /// How many workers have died in the first call that has not ended, and how many with none begun.
+    pub(super) tries: u32,
+    pub(super) spared: u32,
+    /// While it is published: its number, and its room in the arena.
+    pub(super) sequence: u64,
+    pub(super) room: Option<Room>,
+}
+
+/// The longest name of a task.
+const NAME: usize = 4096;
+
+impl Chunk {
+    /// No calls yet.
+    pub(super) fn new(job: &Arc<Job>, form: Form) -> Self {
+        let name = job.task.as_bytes();
+        let name = name.get(..name.len().min(NAME)).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(2 + name.len() + 64);
+        bytes.extend_from_slice(&(name.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(name);
+        Self {
+            job: job.clone(),
+            base: 0,
+            bytes,
+            ends: Vec::new(),
+            form,
+            seen: 0,
+            tries: 0,
+            spared: 0,
+            sequence: 0,
+            room: None,
+        }
+    }
+
+    /// Adds a call.
+    ///
+    /// # Errors
+    /// `InvalidInput` for arguments that cannot be serialised, and for more than 4 GiB.
+    pub(super) fn push<A: Serialize>(&mut self, writing: &Writing, args: &A) -> Result<()> {
+        let descriptors = writing.write(&mut self.bytes, args)?;
+        if !descriptors.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "the arguments of {} hold a descriptor or shared memory: give it to the initializer of the pool, which \
+                     every worker runs first",
+                    self.job.task
+                ),
+            ));
+        }
+        let end = u32::try_from(self.bytes.len()).map_err(|_| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                "the arguments of one chunk take more than 4 GiB: use a smaller chunksize",
+            )
+        })?;
+        self.ends.push(end);
+        Ok(())
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.ends.len() as u32 // each end is a u32, and no two are at one place unless the arguments are empty
+    }
+
+    /// The index in the job of the first call that has not ended.
+    pub(super) fn at(&self) -> usize {
+        self.base + self.seen as usize
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.seen == self.count()
+    }
+
+    /// The indexes in the job of the calls that have not ended.
+    pub(super) fn left(&self) -> Range<usize> {
+        self.at()..self.base + self.ends.len()
+    }
+
+    /// A chunk of the calls from `from` on, to be given out anew.
+    pub(super) fn rest(&self, from: u32) -> Option<Self> {
+        let ends = self.ends.get(from as usize..)?;
+        let last = *ends.last()?;
+        let mut rest = Self::new(&self.job, self.form);
+        let head = rest.bytes.len() as u32;
+        let start = match from.checked_sub(1) {
+            Some(before) => *self.ends.get(before as usize)?,
+            None => head,
+        };
+        rest.bytes.extend_from_slice(self.bytes.get(start as usize..last as usize)?);
+        rest.ends = ends.iter().map(|end| end - start + head).collect();
+        rest.base = self.base + from as usize;
+        Some(rest)
+    }
+}
+
+/// CPython's default: four chunks for each worker, rounded up.
+pub(super) fn default_chunksize(items: usize, workers: usize) -> usize {
+    items.div_ceil(workers.saturating_mul(4).max(1)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::job::Keep;
+    use super::super::worker::split_name;
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_chunk_has_the_later_calls_alone() {
+        let job = Arc::new(Job::new("a::task", Keep::All));
+        let writing = Writing::begin();
+        let mut chunk = Chunk::new(&job, Form::Value);
+        for text in ["zero", "", "two", "three"] {
+            chunk.push(&writing, &text).unwrap();
+        }
+        chunk.base = 10;
+        let rest = chunk.rest(2).unwrap();
+        assert_eq!((rest.base, rest.count()), (12, 2));
+        assert_eq!(split_name(&rest.bytes), (&b"a::task"[..], &b"\x03two\x05three"[..]));
+        let last = rest.rest(1).unwrap();
+        assert_eq!((last.base, last.left()), (13, 13..14));
+        assert_eq!(split_name(&last.bytes).1, b"\x05three");
+        assert!(last.rest(1).is_none());
+        assert_eq!(chunk.rest(0).unwrap().bytes, chunk.bytes);
+    }
+
+    #[test]
+    fn the_default_chunk_size_is_cpythons() {
+        let sizes = [1, 8, 9, 16, 17, 100].map(|items| default_chunksize(items, 2));
+        assert_eq!(sizes, [1, 1, 2, 2, 3, 13]);
+        assert_eq!(default_chunksize(0, 2), 1);
+    }
+}

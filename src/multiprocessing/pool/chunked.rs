@@ -1,0 +1,190 @@
+//! The maps of a pool, with a chunk size and a look-ahead.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::chunk::{Chunk, default_chunksize};
+use super::imap::Manner;
+use super::job::{Job, Keep};
+use super::{IMapIterator, MapResult, Pool, name};
+use crate::error::Result;
+use crate::multiprocessing::tasks::{Arguments, Form, Target};
+use crate::multiprocessing::transfer::{Transfer, Writing};
+
+/// The maps of a pool with a chunk size, or a look-ahead, of their own.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature::multiprocessing::{Pool, Tasks, freeze_support, pool::Chunked, tasks};
+///
+/// fn power(base: u64, exponent: u32) -> u64 {
+///     base.pow(exponent)
+/// }
+///
+/// fn half(number: u64) -> u64 {
+///     number / 2
+/// }
+///
+/// static TASKS: Tasks = tasks![power, half];
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     let pool = Pool::new(2)?;
+///     let by_ten: Chunked<'_> = pool.chunksize(10)?;
+///     assert_eq!(by_ten.starmap(power, (0..100).map(|n| (n, 2)))?[99], 9801);
+///     assert_eq!(by_ten.map(half, 0..100)?[9], 4);
+///     let halves = by_ten.lookahead(1000).imap_unordered(half, 0..100)?;
+///     assert_eq!(halves.sum::<ossature::Result<u64>>()?, 2450);
+///     assert_eq!(by_ten.imap(half, [8])?.next().transpose()?, Some(4));
+///     assert_eq!(by_ten.map_async(half, [8])?.get()?, by_ten.starmap_async(power, [(2, 2)])?.get()?);
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Chunked<'p> {
+    pub(super) pool: &'p Pool,
+    pub(super) chunksize: Option<usize>,
+    pub(super) lookahead: Option<usize>,
+}
+
+impl Chunked<'_> {
+    /// Sets how many items of an [`imap`](Self::imap) may be drawn before their results are taken, at least one chunk.
+    /// The default is four chunks for each worker.
+    #[doc(alias = "buffersize")]
+    pub fn lookahead(self, items: usize) -> Self {
+        Self { lookahead: Some(items), ..self }
+    }
+
+    /// See [`Pool::map`].
+    ///
+    /// # Errors
+    /// As [`Pool::map`].
+    pub fn map<F, A, I>(&self, target: F, items: I) -> Result<Vec<F::Output>>
+    where
+        F: Target<(A,)>,
+        F::Output: Transfer,
+        A: Transfer,
+        I: IntoIterator<Item = A>,
+    {
+        self.map_async(target, items)?.get()
+    }
+
+    /// See [`Pool::map_async`].
+    ///
+    /// # Errors
+    /// As [`Pool::map_async`].
+    pub fn map_async<F, A, I>(&self, target: F, items: I) -> Result<MapResult<F::Output>>
+    where
+        F: Target<(A,)>,
+        F::Output: Transfer,
+        A: Transfer,
+        I: IntoIterator<Item = A>,
+    {
+        self.starmap_async(target, items.into_iter().map(|item| (item,)))
+    }
+
+    /// See [`Pool::starmap`].
+    ///
+    /// # Errors
+    /// As [`Pool::starmap`].
+    pub fn starmap<F, Args, I>(&self, target: F, items: I) -> Result<Vec<F::Output>>
+    where
+        F: Target<Args>,
+        F::Output: Transfer,
+        Args: Arguments,
+        I: IntoIterator<Item = Args>,
+    {
+        self.starmap_async(target, items)?.get()
+    }
+
+    /// See [`Pool::starmap_async`].
+    ///
+    /// # Errors
+    /// As [`Pool::starmap_async`].
+    pub fn starmap_async<F, Args, I>(&self, target: F, items: I) -> Result<MapResult<F::Output>>
+    where
+        F: Target<Args>,
+        F::Output: Transfer,
+        Args: Arguments,
+        I: IntoIterator<Item = Args>,
+    {
+        let hub = &self.pool.0;
+        hub.check()?;
+        let job = Arc::new(Job::new(name(target, Form::Value)?, Keep::All));
+        let mut items = items.into_iter();
+        let chunks = match (self.chunksize, items.size_hint()) {
+            (Some(size), _) => cut(&job, &mut items, size)?,
+            (None, (least, Some(most))) if least == most => {
+                cut(&job, &mut items, default_chunksize(least, hub.workers()))?
+            }
+            // Without a length it is known at the end, as in Python.
+            (None, _) => {
+                let items: Vec<_> = items.collect();
+                let size = default_chunksize(items.len(), hub.workers());
+                cut(&job, &mut items.into_iter(), size)?
+            }
+        };
+        hub.submit(chunks)?;
+        Ok(MapResult { hub: hub.clone(), job, kind: PhantomData })
+    }
+
+    /// See [`Pool::imap`].
+    ///
+    /// # Errors
+    /// As [`Pool::imap`].
+    pub fn imap<F, A, I>(&self, target: F, items: I) -> Result<IMapIterator<I::IntoIter, F::Output>>
+    where
+        F: Target<(A,)>,
+        F::Output: Transfer,
+        A: Transfer,
+        I: IntoIterator<Item = A>,
+    {
+        self.results(target, items, true)
+    }
+
+    /// See [`Pool::imap_unordered`].
+    ///
+    /// # Errors
+    /// As [`Pool::imap_unordered`].
+    pub fn imap_unordered<F, A, I>(&self, target: F, items: I) -> Result<IMapIterator<I::IntoIter, F::Output>>
+    where
+        F: Target<(A,)>,
+        F::Output: Transfer,
+        A: Transfer,
+        I: IntoIterator<Item = A>,
+    {
+        self.results(target, items, false)
+    }
+
+    fn results<F, A, I>(&self, target: F, items: I, ordered: bool) -> Result<IMapIterator<I::IntoIter, F::Output>>
+    where
+        F: Target<(A,)>,
+        F::Output: Transfer,
+        A: Transfer,
+        I: IntoIterator<Item = A>,
+    {
+        let hub = &self.pool.0;
+        hub.check()?;
+        let job = Arc::new(Job::new(name(target, Form::Value)?, Keep::Each));
+        let chunksize = self.chunksize.unwrap_or(1);
+        let lookahead = self.lookahead.unwrap_or_else(|| hub.workers().saturating_mul(4).saturating_mul(chunksize));
+        let manner = Manner { form: Form::Value, chunksize, lookahead, ordered };
+        IMapIterator::begin(hub.clone(), job, items.into_iter(), manner)
+    }
+}
+
+/// Cuts calls into chunks.
+fn cut<Args: Arguments>(job: &Arc<Job>, items: &mut impl Iterator<Item = Args>, size: usize) -> Result<Vec<Chunk>> {
+    let mut chunks = Vec::new();
+    let writing = Writing::begin();
+    let mut items = items.peekable();
+    while items.peek().is_some() {
+        let mut chunk = Chunk::new(job, Form::Value);
+        for item in items.by_ref().take(size) {
+            chunk.push(&writing, &item)?;
+        }
+        chunk.base = job.give(chunk.count() as usize);
+        chunks.push(chunk);
+    }
+    Ok(chunks)
+}

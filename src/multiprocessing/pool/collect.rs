@@ -1,0 +1,214 @@
+//! What the parent's side does each time that it looks: takes in outcomes, accounts for the dead, publishes chunks.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+use ossature_sys::process::Pid;
+use ossature_sys::shm::RacySlice;
+
+use super::FLAG_RESULT;
+use super::board::{BROKEN, CLOSED, IN_SLOT, INLINE, RUNNING, TIMED_OUT, exit_of_number};
+use super::chunk::Chunk;
+use super::ground::raise;
+use super::hub::{Hub, Inner, Mode, Partial};
+use super::job::{Failure, Outcome};
+use super::stream::{Header, Kind};
+use super::word::{State as Word, state as state_of, word};
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::tasks::Form;
+
+/// How often a chunk may be given out again whose worker died before a call of it had begun.
+const SPARED: u32 = 3;
+
+impl Hub {
+    /// Takes in everything that is there, and publishes what there is room for.
+    pub(super) fn collect(&self, inner: &mut Inner) -> Result<()> {
+        let ends = self.ground.board().ends.load(SeqCst);
+        for place in 0..self.workers() {
+            self.drain(inner, place)?;
+        }
+        if ends != inner.ends {
+            inner.ends = ends;
+            self.bury(inner)?;
+        }
+        self.publish(inner)
+    }
+
+    /// Takes in the outcomes of one worker.
+    pub(super) fn drain(&self, inner: &mut Inner, place: usize) -> Result<()> {
+        let Some(stream) = self.ground.stream(place) else { return Ok(()) };
+        if !stream.has_more() {
+            return Ok(());
+        }
+        let mut scratch = std::mem::take(&mut inner.scratch);
+        let read = stream.read(&mut scratch, |header, payload| self.take(inner, place, header, payload));
+        inner.scratch = scratch;
+        read.map_err(|errno| {
+            Error::os(errno, "what a worker of the pool wrote cannot be read: its memory was overwritten")
+        })
+    }
+
+    /// Takes in one record.
+    fn take(&self, inner: &mut Inner, place: usize, header: Header, payload: &[u8]) {
+        let slots = self.ground.slots();
+        let at = (header.sequence % slots.len() as u64) as usize;
+        let Some(partial) = inner.partial.get_mut(place) else { return };
+        let of = Some((header.sequence, header.index));
+        if partial.of.is_some() && partial.of != of {
+            *partial = Partial::default(); // its worker died in the middle
+        }
+        if header.kind == Kind::Piece {
+            partial.of = of;
+            partial.bytes.extend_from_slice(payload);
+            return;
+        }
+        let Partial { of: begun, bytes } = std::mem::take(partial);
+        let whole = if begun.is_some() {
+            let mut bytes = bytes;
+            bytes.extend_from_slice(payload);
+            Some(bytes)
+        } else {
+            None
+        };
+        let payload = whole.as_deref().unwrap_or(payload);
+        let chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
+        // Of a chunk that was given up it is too late.
+        let Some(chunk) = chunk.filter(|chunk| chunk.sequence == header.sequence && chunk.seen == header.index) else {
+            return;
+        };
+        match header.kind {
+            Kind::Value => chunk.job.value(chunk.at(), payload),
+            kind => chunk.job.end(chunk.at(), Outcome::Failed(Failure::of(kind, payload))),
+        }
+        chunk.seen += 1;
+        chunk.tries = 0;
+        if chunk.is_done() {
+            self.free(inner, at);
+        }
+    }
+
+    /// Frees a slot; what was there.
+    pub(super) fn free(&self, inner: &mut Inner, at: usize) -> Option<Chunk> {
+        let mut chunk = inner.chunks.get_mut(at)?.take()?;
+        if let Some(slot) = self.ground.slots().get(at) {
+            slot.word.store(word(Word::Free, 0), Release);
+        }
+        if let Some(room) = chunk.room.take() {
+            inner.arena.take_back(room);
+        }
+        inner.free += 1;
+        Some(chunk)
+    }
+
+    /// Publishes waiting chunks, and wakes workers for them.
+    pub(super) fn publish(&self, inner: &mut Inner) -> Result<()> {
+        let (board, slots) = (self.ground.board(), self.ground.slots());
+        let mut published = 0;
+        while inner.free > 0 {
+            let Some(mut chunk) = inner.queue.pop_front() else { break };
+            if chunk.job.is_cancelled() {
+                chunk.left().for_each(|index| chunk.job.end(index, Outcome::Failed(Failure::Cancelled)));
+                continue;
+            }
+            let length = chunk.bytes.len();
+            if length > INLINE {
+                match inner.arena.give(&self.arena, length) {
+                    Ok(Some(room)) => chunk.room = Some(room),
+                    Ok(None) if length as u64 <= inner.arena.longest() && inner.free < slots.len() => {
+                        inner.queue.push_front(chunk); // until another is done
+                        break;
+                    }
+                    Ok(None) => {
+                        let text = format!("its arguments take {length} bytes, more than the pool's memory holds");
+                        let failure = Failure::Spoilt(ErrorKind::InvalidInput, text);
+                        chunk.left().for_each(|index| chunk.job.end(index, Outcome::Failed(failure.clone())));
+                        continue;
+                    }
+                    Err(errno) => {
+                        let failure = Failure::Spoilt(ErrorKind::Os, format!("no memory for its arguments: {errno}"));
+                        chunk.left().for_each(|index| chunk.job.end(index, Outcome::Failed(failure.clone())));
+                        continue;
+                    }
+                }
+            }
+            // A number whose slot is still in use is skipped.
+            let mut at = (inner.sequence % slots.len() as u64) as usize;
+            while inner.chunks.get(at).is_some_and(Option::is_some) {
+                inner.sequence += 1;
+                at = (inner.sequence % slots.len() as u64) as usize;
+            }
+            let Some(slot) = slots.get(at) else { break };
+            chunk.sequence = inner.sequence;
+            // Both copies fit: `INLINE`, and the length of the room.
+            let _ = match chunk.room {
+                None => slot.bytes.copy_in(0, &chunk.bytes).map_err(drop),
+                Some(room) => self.ground.arena.copy_in(room.offset as usize, &chunk.bytes).map_err(drop),
+            };
+            slot.sequence.store(chunk.sequence, Relaxed);
+            slot.offset.store(chunk.room.map_or(IN_SLOT, |room| room.offset), Relaxed);
+            slot.length.store(length as u32, Relaxed);
+            slot.count.store(chunk.count(), Relaxed);
+            slot.flags.store(if chunk.form == Form::Result { FLAG_RESULT } else { 0 }, Relaxed);
+            slot.word.store(word(Word::Ready, chunk.sequence), Release);
+            inner.chunks[at] = Some(chunk);
+            inner.free -= 1;
+            inner.sequence += 1;
+            board.published.store(inner.sequence, SeqCst);
+            published += 1;
+        }
+        board.wake_workers(published);
+        if inner.mode == Mode::Closed && inner.queue.is_empty() && board.mode.load(Relaxed) == RUNNING {
+            board.mode.store(CLOSED, SeqCst);
+            board.wake_all_workers();
+            raise(self.ground.nudge());
+        }
+        Ok(())
+    }
+
+    /// Looks at the chunks of dead workers, and at a pool that was given up.
+    pub(super) fn bury(&self, inner: &mut Inner) -> Result<()> {
+        let board = self.ground.board();
+        for (at, slot) in self.ground.slots().iter().enumerate() {
+            let Word::Dead(ticket) = state_of(slot.word.load(Acquire)) else { continue };
+            let place = ticket as usize % self.workers();
+            self.drain(inner, place)?; // what the worker has told may have come after the first look
+            if let Some(partial) = inner.partial.get_mut(place) {
+                *partial = Partial::default();
+            }
+            let (exit, pid, begun) = (slot.exit.load(Relaxed), slot.pid.load(Relaxed), slot.at.load(Relaxed));
+            if let Some(chunk) = self.free(inner, at) {
+                self.charge(inner, chunk, exit, pid, begun);
+            }
+        }
+        if board.mode.load(SeqCst) == BROKEN && inner.broken.is_none() {
+            let text = format!("the pool cannot start workers: {}", board.text());
+            inner.fail_all(&Failure::Broken(text.clone()), self);
+            inner.broken = Some(text);
+        }
+        Ok(())
+    }
+
+    /// Ends the call that was running in a dead worker, or has it tried again; gives out the others anew.
+    fn charge(&self, inner: &mut Inner, chunk: Chunk, exit: u32, pid: u32, begun: u32) {
+        let running = begun.checked_sub(1) == Some(chunk.seen);
+        let cancelled = chunk.job.is_cancelled();
+        let spared = if running { 0 } else { chunk.spared + 1 };
+        let tries = chunk.tries + u32::from(running);
+        let guilty = (running && tries > self.retries) || spared > SPARED;
+        let late = exit & TIMED_OUT != 0;
+        if cancelled {
+            chunk.left().for_each(|index| chunk.job.end(index, Outcome::Failed(Failure::Cancelled)));
+            return;
+        }
+        if guilty {
+            let exit = exit_of_number(exit);
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            chunk.job.end(chunk.at(), Outcome::Failed(Failure::Died { exit, pid, late }));
+        }
+        if let Some(mut rest) = chunk.rest(chunk.seen + u32::from(guilty)) {
+            if !guilty {
+                (rest.tries, rest.spared) = (tries, spared);
+            }
+            inner.queue.push_front(rest);
+        }
+    }
+}

@@ -1,0 +1,477 @@
+//! The pool under the names of Python's `concurrent.futures`: an executor whose calls are futures.
+//!
+//! ```standalone_crate
+//! use std::time::Duration;
+//! use ossature::multiprocessing::pool::futures::{Executor, ReturnWhen, as_completed, wait};
+//! use ossature::multiprocessing::{Tasks, freeze_support, tasks};
+//!
+//! fn square(number: u64) -> u64 {
+//!     number * number
+//! }
+//!
+//! static TASKS: Tasks = tasks![square];
+//!
+//! fn main() -> ossature::Result<()> {
+//!     freeze_support(TASKS);
+//!     let executor = Executor::new(2)?;
+//!     let futures = [executor.submit(square, (2,))?, executor.submit(square, (3,))?];
+//!     let waited = wait(&futures, Duration::from_secs(60), ReturnWhen::AllCompleted)?;
+//!     assert_eq!((waited.done, waited.not_done), (vec![0, 1], vec![]));
+//!     let mut sum = 0;
+//!     for future in as_completed(futures) {
+//!         sum += future?.result()?;
+//!     }
+//!     assert_eq!(sum, 13);
+//!     Ok(())
+//! }
+//! ```
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use ossature_sys::deadline::Deadline;
+
+use super::hub::Hub;
+use super::job::Job;
+use super::{AsyncResult, IMapIterator, Pool};
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::tasks::{Arguments, Target};
+use crate::multiprocessing::transfer::Transfer;
+
+/// A pool as an executor: calls are submitted, and their futures waited for.
+///
+/// Dropping it waits until every call has ended, as Python's `with` does.
+///
+/// A closed executor does not open again; a new one takes a process start, and a fork for each worker.
+///
+/// # Examples
+/// ```standalone_crate
+/// use std::time::Duration;
+/// use ossature::ErrorKind;
+/// use ossature::multiprocessing::pool::futures::Executor;
+/// use ossature::multiprocessing::{Pool, Tasks, freeze_support, tasks};
+///
+/// fn half(number: u32) -> u32 {
+///     number / 2
+/// }
+///
+/// fn rest() {
+///     std::thread::sleep(Duration::from_secs(60));
+/// }
+///
+/// static TASKS: Tasks = tasks![half, rest];
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     let executor = Executor::from(Pool::builder().workers(1).build()?);
+///     assert_eq!(executor.map(half, [4, 6])?.collect::<ossature::Result<Vec<_>>>()?, [2, 3]);
+///     assert_eq!(executor.pool().workers(), 1);
+///     executor.shutdown()?;
+///     assert_eq!(executor.submit(half, (4,)).unwrap_err().kind(), ErrorKind::ShutDown);
+///
+///     for end in [Executor::terminate_workers, Executor::kill_workers] {
+///         let executor = Executor::new(1)?;
+///         let resting = executor.submit(rest, ())?;
+///         end(&executor)?;
+///         assert_eq!(resting.result().unwrap_err().kind(), ErrorKind::Cancelled);
+///     }
+///     let executor = Executor::new(1)?;
+///     let halves = [executor.submit(half, (2,))?, executor.submit(half, (2,))?];
+///     executor.shutdown_now()?; // those that have not begun are cancelled
+///     assert!(halves.iter().all(|half| half.done().unwrap_or(false)));
+///     Executor::new(1)?.close()?; // without a wait
+///     Ok(())
+/// }
+/// ```
+#[doc(alias = "ProcessPoolExecutor")]
+#[derive(Debug)]
+pub struct Executor(Pool);
+
+impl Executor {
+    /// Starts an executor of so many workers by the default method. [`Pool::builder`] says more about a pool.
+    ///
+    /// # Errors
+    /// As [`Pool::new`].
+    pub fn new(workers: usize) -> Result<Self> {
+        Pool::new(workers).map(Self)
+    }
+
+    /// The pool, for its other calls.
+    pub fn pool(&self) -> &Pool {
+        &self.0
+    }
+
+    /// Gives a call of `target` with `args` to a worker. Does not wait.
+    ///
+    /// # Errors
+    /// As [`Pool::apply_async`].
+    pub fn submit<F, Args>(&self, target: F, args: Args) -> Result<Future<F::Output>>
+    where
+        F: Target<Args>,
+        F::Output: Transfer,
+        Args: Arguments,
+    {
+        self.0.apply_async(target, args).map(Future::from)
+    }
+
+    /// The results of `target` for each item, in the order of the items: see [`Pool::imap`]. A limit for a result goes to
+    /// [`next_timeout`](IMapIterator::next_timeout), and Python's `chunksize` and `buffersize` to
+    /// [`chunksize`](Pool::chunksize) and [`lookahead`](super::Chunked::lookahead) of the [pool](Self::pool).
+    ///
+    /// # Errors
+    /// As [`Pool::imap`].
+    pub fn map<F, A, I>(&self, target: F, items: I) -> Result<IMapIterator<I::IntoIter, F::Output>>
+    where
+        F: Target<(A,)>,
+        F::Output: Transfer,
+        A: Transfer,
+        I: IntoIterator<Item = A>,
+    {
+        self.0.imap(target, items)
+    }
+
+    /// Takes no more calls, and does not wait for those that there are.
+    ///
+    /// # Errors
+    /// As [`Pool::close`].
+    #[doc(alias = "wait")]
+    pub fn close(&self) -> Result<()> {
+        self.0.close()
+    }
+
+    /// Takes no more calls, and waits until all have ended.
+    ///
+    /// # Errors
+    /// As [`Pool::join`].
+    pub fn shutdown(&self) -> Result<()> {
+        self.0.close()?;
+        self.0.join()
+    }
+
+    /// As [`shutdown`](Self::shutdown), but the calls that have not begun are cancelled.
+    ///
+    /// # Errors
+    /// As [`Pool::join`].
+    #[doc(alias = "cancel_futures")]
+    pub fn shutdown_now(&self) -> Result<()> {
+        self.0.close()?;
+        self.0.0.cancel_waiting()?;
+        self.0.join()
+    }
+
+    /// Ends all workers by `SIGTERM`, whatever they do: see [`Pool::terminate`].
+    ///
+    /// # Errors
+    /// As [`Pool::terminate`].
+    pub fn terminate_workers(&self) -> Result<()> {
+        self.0.terminate()
+    }
+
+    /// Ends all workers by `SIGKILL`, whatever they do. Calls that have not ended are [`Cancelled`](ErrorKind::Cancelled).
+    ///
+    /// # Errors
+    /// As [`Pool::terminate`].
+    pub fn kill_workers(&self) -> Result<()> {
+        self.0.0.kill()
+    }
+}
+
+impl From<Pool> for Executor {
+    fn from(pool: Pool) -> Self {
+        Self(pool)
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        // In a forked child it is another process's, and a pool that cannot be waited for is ended by its own drop.
+        let _ = self.shutdown();
+    }
+}
+
+/// A call, and the value that it will have. Clones are the same future.
+///
+/// Differs from Python, where [`result`](Self::result) may be called again: a value is given once.
+///
+/// # Examples
+/// ```standalone_crate
+/// use std::sync::mpsc;
+/// use std::time::Duration;
+/// use ossature::ErrorKind;
+/// use ossature::multiprocessing::pool::futures::{Executor, Future};
+/// use ossature::multiprocessing::{Tasks, freeze_support, tasks};
+///
+/// fn parse(text: String) -> u32 {
+///     text.parse().expect("a number")
+/// }
+///
+/// static TASKS: Tasks = tasks![parse];
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     let executor = Executor::new(1)?;
+///     let future: Future<u32> = executor.submit(parse, ("12".to_owned(),))?;
+///     let (tell, hear) = mpsc::channel();
+///     future.add_done_callback(move |future| drop(tell.send(future.result_timeout(Duration::ZERO))))?;
+///     assert_eq!(hear.recv().expect("is called")?, Some(12));
+///     assert!(future.done()? && !future.running()? && !future.cancelled()?);
+///
+///     let failed = executor.submit(parse, ("twelve".to_owned(),))?;
+///     assert_eq!(failed.exception()?.map(|error| error.kind()), Some(ErrorKind::Remote));
+///     assert!(!failed.cancel()?, "it has ended");
+///     assert_eq!(failed.exception_timeout(Duration::ZERO)?.flatten().map(|error| error.kind()), Some(ErrorKind::Remote));
+///     Ok(())
+/// }
+/// ```
+pub struct Future<R> {
+    hub: Arc<Hub>,
+    job: Arc<Job>,
+    kind: PhantomData<fn() -> R>,
+}
+
+impl<R> From<AsyncResult<R>> for Future<R> {
+    fn from(result: AsyncResult<R>) -> Self {
+        let AsyncResult { hub, job, kind } = result;
+        Self { hub, job, kind }
+    }
+}
+
+impl<R> Clone for Future<R> {
+    fn clone(&self) -> Self {
+        Self { hub: self.hub.clone(), job: self.job.clone(), kind: PhantomData }
+    }
+}
+
+impl<R> Future<R> {
+    /// Cancels the call, unless it runs or has ended. Says whether it is cancelled.
+    ///
+    /// # Errors
+    /// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the executor's.
+    pub fn cancel(&self) -> Result<bool> {
+        self.hub.cancel_unless_begun(&self.job)?;
+        Ok(self.job.is_done() && self.job.is_cancelled())
+    }
+
+    /// Whether it was cancelled.
+    ///
+    /// # Errors
+    /// As [`cancel`](Self::cancel).
+    pub fn cancelled(&self) -> Result<bool> {
+        Ok(self.done()? && self.job.is_cancelled())
+    }
+
+    /// Whether a worker has begun the call and not ended it.
+    ///
+    /// # Errors
+    /// As [`cancel`](Self::cancel).
+    pub fn running(&self) -> Result<bool> {
+        self.hub.is_running(&self.job)
+    }
+
+    /// Whether it has ended: with a value, with an error or cancelled.
+    ///
+    /// # Errors
+    /// As [`cancel`](Self::cancel).
+    pub fn done(&self) -> Result<bool> {
+        if !self.job.is_done() {
+            self.hub.look()?;
+        }
+        Ok(self.job.is_done())
+    }
+
+    /// Waits for the end of the call; its error, if it has no value.
+    ///
+    /// # Errors
+    /// As [`cancel`](Self::cancel).
+    pub fn exception(&self) -> Result<Option<Error>> {
+        Ok(self.exception_timeout(Deadline::NEVER)?.flatten())
+    }
+
+    /// The same until the deadline; `None` when the time ran out.
+    ///
+    /// # Errors
+    /// As [`cancel`](Self::cancel).
+    pub fn exception_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<Option<Error>>> {
+        if !self.hub.wait(timeout.into(), || self.job.is_done())? {
+            return Ok(None);
+        }
+        Ok(Some(self.job.failure().map(|failure| failure.into_error(self.job.task))))
+    }
+
+    /// Has `callback` called with this future once the call has ended, in a thread that the executor starts for its
+    /// callbacks. If the call has ended already, the callback is called in that thread too. A panic of a callback is printed,
+    /// and the others are called.
+    ///
+    /// An executor has this thread from the first callback on, so the program can fork no more.
+    ///
+    /// Differs from Python, where such a callback is called at once, by the caller.
+    ///
+    /// # Errors
+    /// As [`cancel`](Self::cancel); `EAGAIN` when the system has no room for the thread.
+    pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + Send + 'static) -> Result<()>
+    where
+        R: 'static,
+    {
+        let future = self.clone();
+        self.hub.call_back(&self.job, Box::new(move || callback(&future)))
+    }
+}
+
+impl<R: Transfer> Future<R> {
+    /// Waits for the value.
+    ///
+    /// # Errors
+    /// As [`AsyncResult::get`].
+    pub fn result(&self) -> Result<R> {
+        self.result_timeout(Deadline::NEVER)?.ok_or_else(|| self.job.taken())
+    }
+
+    /// The same until the deadline; `None` when the time ran out.
+    ///
+    /// # Errors
+    /// As [`AsyncResult::get`].
+    pub fn result_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<R>> {
+        if !self.hub.wait(timeout.into(), || self.job.is_done())? {
+            return Ok(None);
+        }
+        let outcome = self.job.take_value()?;
+        self.job.decode(outcome).map(Some)
+    }
+}
+
+impl<R> fmt::Debug for Future<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Future").field("task", &self.job.task).field("done", &self.job.is_done()).finish()
+    }
+}
+
+/// When [`wait`] returns.
+///
+/// # Examples
+/// See the example of [the module](self).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ReturnWhen {
+    /// One future has ended.
+    #[doc(alias = "FIRST_COMPLETED")]
+    FirstCompleted,
+    /// One future has ended with an error, or all have ended.
+    #[doc(alias = "FIRST_EXCEPTION")]
+    FirstException,
+    /// All have ended.
+    #[doc(alias = "ALL_COMPLETED")]
+    AllCompleted,
+}
+
+/// The places of futures in the slice that was waited for.
+///
+/// # Examples
+/// See the example of [the module](self).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Waited {
+    /// Of those that have ended.
+    pub done: Vec<usize>,
+    /// Of the others.
+    pub not_done: Vec<usize>,
+}
+
+/// Waits for futures of one executor, until the time runs out too.
+///
+/// # Errors
+/// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the executor's, [`InvalidInput`](ErrorKind::InvalidInput) for futures of
+/// several executors.
+///
+/// # Examples
+/// See the example of [the module](self).
+pub fn wait<R>(futures: &[Future<R>], timeout: impl Into<Deadline>, when: ReturnWhen) -> Result<Waited> {
+    let done = |future: &&Future<R>| future.job.is_done();
+    if let Some(first) = futures.first() {
+        if futures.iter().any(|future| !Arc::ptr_eq(&future.hub, &first.hub)) {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "the futures are of several executors: wait for those of each",
+            ));
+        }
+        first.hub.wait(timeout.into(), || {
+            let all = || futures.iter().all(|future| done(&future));
+            match when {
+                ReturnWhen::FirstCompleted => futures.iter().any(|future| done(&future)),
+                ReturnWhen::FirstException => {
+                    all() || futures.iter().any(|future| done(&future) && future.job.failure().is_some())
+                }
+                ReturnWhen::AllCompleted => all(),
+            }
+        })?;
+    }
+    let (done, not_done) = (0..futures.len()).partition(|at| futures.get(*at).is_some_and(|future| done(&future)));
+    Ok(Waited { done, not_done })
+}
+
+/// The futures of one executor, as they end.
+///
+/// # Examples
+/// See the example of [the module](self).
+pub fn as_completed<R>(futures: impl IntoIterator<Item = Future<R>>) -> AsCompleted<R> {
+    AsCompleted { futures: futures.into_iter().collect() }
+}
+
+/// What [`as_completed`] gives.
+///
+/// # Examples
+/// ```standalone_crate
+/// use std::time::Duration;
+/// use ossature::multiprocessing::pool::futures::{AsCompleted, Executor, as_completed};
+/// use ossature::multiprocessing::{Tasks, freeze_support, tasks};
+///
+/// fn rest(millis: u64) -> u64 {
+///     std::thread::sleep(Duration::from_millis(millis));
+///     millis
+/// }
+///
+/// static TASKS: Tasks = tasks![rest];
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     let executor = Executor::new(2)?;
+///     let mut ended: AsCompleted<u64> = as_completed([executor.submit(rest, (200,))?, executor.submit(rest, (0,))?]);
+///     assert_eq!(ended.next().transpose()?.map(|future| future.result()).transpose()?, Some(0));
+///     assert!(matches!(ended.next_timeout(Duration::ZERO), Some(Ok(None))));
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is waited for until a future is asked for"]
+pub struct AsCompleted<R> {
+    futures: Vec<Future<R>>,
+}
+
+impl<R> AsCompleted<R> {
+    /// The next future that has ended, if one ends before the deadline; `Some(Ok(None))` when the time ran out. `None` after the
+    /// last.
+    ///
+    /// # Errors
+    /// As [`wait`]; then no future follows.
+    pub fn next_timeout(&mut self, timeout: impl Into<Deadline>) -> Option<Result<Option<Future<R>>>> {
+        if self.futures.is_empty() {
+            return None;
+        }
+        match wait(&self.futures, timeout, ReturnWhen::FirstCompleted) {
+            Ok(waited) => Some(Ok(waited.done.first().map(|at| self.futures.remove(*at)))),
+            Err(error) => {
+                self.futures.clear();
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+impl<R> Iterator for AsCompleted<R> {
+    type Item = Result<Future<R>>;
+
+    fn next(&mut self) -> Option<Result<Future<R>>> {
+        match self.next_timeout(Deadline::NEVER)? {
+            Ok(future) => future.map(Ok),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}

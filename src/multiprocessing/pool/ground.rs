@@ -1,0 +1,140 @@
+//! What a pool's parent, supervisor and workers share: the memory, and the descriptors that wake parent and supervisor.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use ossature_sys::errno::Errno;
+use ossature_sys::eventfd::EventFd;
+use ossature_sys::fd::{self, AboveStandard, AsFd};
+use ossature_sys::mmap::{Memfd, Region};
+use serde::{Deserialize, Serialize};
+
+use super::arena;
+use super::board::{self, Board, Seat, Slot};
+use super::stream::{self, Stream};
+use crate::error::{Error, Result};
+use crate::multiprocessing::transfer::{Handle, Memory};
+
+/// How many slots there are at least.
+const SLOTS: usize = 256;
+
+/// What goes to a process that is not a copy of the parent.
+#[derive(Serialize, Deserialize)]
+pub(in crate::multiprocessing) struct Parts {
+    board: Memory<Board>,
+    slots: Memory<[Slot]>,
+    seats: Memory<[Seat]>,
+    pub(super) arena: Handle<OwnedFd>,
+    arena_length: usize,
+    streams: Handle<OwnedFd>,
+    /// Raised for the parent, which sleeps on it.
+    news: Handle<OwnedFd>,
+    /// Raised for the supervisor.
+    nudge: Handle<OwnedFd>,
+}
+
+/// The parts, mapped.
+pub(super) struct Ground {
+    pub(super) parts: Parts,
+    pub(super) arena: Region,
+    streams: Region,
+}
+
+/// How the workers of a pool live.
+#[derive(Serialize, Deserialize)]
+pub(in crate::multiprocessing) struct Setup {
+    /// The beginning of the workers' names.
+    pub(super) prefix: String,
+    /// The name of the task that each worker runs first.
+    pub(super) initializer: Option<String>,
+    /// After how many chunks a worker ends.
+    pub(super) max_chunks: Option<u32>,
+    /// How long one call may take.
+    pub(super) timeout: Option<Duration>,
+    /// How deep the arguments of a call may be nested.
+    pub(super) depth: usize,
+}
+
+impl Ground {
+    /// The memory of a new pool.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENOMEM`, `ENOSPC`, `EFBIG`.
+    pub(super) fn new(workers: usize) -> Result<Self> {
+        let made = |errno| match errno {
+            Errno::MFILE => Error::os(errno, "cannot make a pool (close descriptors, or raise RLIMIT_NOFILE)"),
+            _ => Error::os(errno, "cannot make the memory of a pool"),
+        };
+        let (arena, arena_length) = arena::file().map_err(made)?;
+        let slots = (workers * 4).next_power_of_two().max(SLOTS);
+        let event = || EventFd::counter(0).and_then(AboveStandard::above_standard).map(|event| Handle(event.into()));
+        let parts = Parts {
+            board: Memory(board::board().map_err(made)?),
+            slots: Memory(board::slots(slots).map_err(made)?),
+            seats: Memory(board::seats(workers).map_err(made)?),
+            arena: Handle(arena.above_standard().map_err(made)?.into()),
+            arena_length,
+            streams: Handle(
+                arena::fixed(workers * stream::LENGTH).map_err(made)?.above_standard().map_err(made)?.into(),
+            ),
+            news: event().map_err(made)?,
+            nudge: event().map_err(made)?,
+        };
+        Self::open(parts)
+    }
+
+    /// Maps what came from the parent.
+    pub(super) fn open(parts: Parts) -> Result<Self> {
+        let mapped = |errno| Error::os(errno, "cannot map the memory of a pool");
+        let arena = Region::shared(&parts.arena.0, parts.arena_length).map_err(mapped)?;
+        let streams = Region::shared(&parts.streams.0, parts.seats.0.len() * stream::LENGTH).map_err(mapped)?;
+        Ok(Self { parts, arena, streams })
+    }
+
+    pub(super) fn board(&self) -> &Board {
+        &self.parts.board.0
+    }
+
+    pub(super) fn slots(&self) -> &[Slot] {
+        &self.parts.slots.0
+    }
+
+    pub(super) fn seats(&self) -> &[Seat] {
+        &self.parts.seats.0
+    }
+
+    pub(super) fn stream(&self, place: usize) -> Option<Stream<'_>> {
+        self.seats().get(place).map(|seat| Stream::new(&self.streams, seat, place))
+    }
+
+    /// The memory file of the arena, for its pages.
+    pub(super) fn arena_file(&self) -> Result<Memfd> {
+        let again = fd::duplicate(&self.parts.arena.0).and_then(Memfd::from_fd);
+        again.map_err(|errno| Error::os(errno, "cannot make room for the arguments of a pool's tasks"))
+    }
+
+    /// Wakes the parent, if it sleeps, for news that was stored before.
+    pub(super) fn tell_parent(&self) {
+        if self.board().is_heard() {
+            raise(&self.parts.news.0);
+        }
+    }
+
+    pub(super) fn news(&self) -> &OwnedFd {
+        &self.parts.news.0
+    }
+
+    pub(super) fn nudge(&self) -> &OwnedFd {
+        &self.parts.nudge.0
+    }
+}
+
+/// Makes an eventfd readable.
+pub(super) fn raise(event: impl AsFd) {
+    let _ = fd::write(event, &1_u64.to_ne_bytes()); // a counter that is full is readable already
+}
+
+/// Makes an eventfd unreadable.
+pub(super) fn lower(event: impl AsFd) {
+    let _ = fd::read(event, &mut [0; 8]); // it was not readable
+}

@@ -1,0 +1,339 @@
+//! A job: the outcomes of one `apply`, `map` or `imap`, as the workers told them. Whoever asks for a value decodes it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ossature_sys::process::{ExitStatus, Pid};
+use serde::de::DeserializeOwned;
+
+use super::stream::Kind;
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::process::PanicReport;
+use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Reading, Trust};
+
+/// Why a call has no value.
+#[derive(Clone, Debug)]
+pub(super) enum Failure {
+    /// Its worker died.
+    Died { exit: ExitStatus, pid: Option<Pid>, late: bool },
+    /// It panicked.
+    Panicked(PanicReport),
+    /// It returned an error.
+    Failed(String),
+    /// Its arguments could not be read, or its value not be written or read.
+    Spoilt(ErrorKind, String),
+    /// It was cancelled.
+    Cancelled,
+    /// The pool ended first, and why.
+    Broken(String),
+}
+
+impl Failure {
+    /// The failure that a record tells of.
+    pub(super) fn of(kind: Kind, payload: &[u8]) -> Self {
+        let text = || String::from_utf8_lossy(payload).into_owned();
+        match kind {
+            Kind::Panicked => {
+                let packed = Packed { bytes: payload.to_vec(), descriptors: Descriptors::new() };
+                match transfer::unpack(packed, Trust::SameProgram, Bounds::OF_KIN) {
+                    Ok(report) => Self::Panicked(report),
+                    Err(error) => Self::Spoilt(ErrorKind::Decode, error.to_string()),
+                }
+            }
+            Kind::Undecodable => {
+                Self::Spoilt(ErrorKind::Decode, format!("the worker could not read its arguments: {}", text()))
+            }
+            Kind::Unencodable => {
+                Self::Spoilt(ErrorKind::InvalidInput, format!("its result cannot be sent: {}", text()))
+            }
+            _ => Self::Failed(text()),
+        }
+    }
+
+    /// The error for whoever waits for the task.
+    pub(super) fn into_error(self, task: &str) -> Error {
+        match self {
+            Self::Died { exit, pid, late } => {
+                let number = pid.map_or_else(String::new, |pid| format!(" (process {})", pid.as_raw_nonzero()));
+                let why = if late { ": it took longer than the pool's task_timeout, and was killed" } else { "" };
+                let text = format!("the worker{number} died with {exit} while it ran {task}{why}");
+                Error::new(ErrorKind::WorkerDied, text).with_exit(Some(exit)).with_pid(pid)
+            }
+            Self::Panicked(report) => Error::caused(ErrorKind::Remote, None, report),
+            Self::Failed(text) => Error::new(ErrorKind::TaskFailed, text),
+            Self::Spoilt(kind, text) => Error::new(kind, format!("{task}: {text}")),
+            Self::Cancelled => Error::new(ErrorKind::Cancelled, format!("{task} was cancelled")),
+            Self::Broken(text) => Error::new(ErrorKind::StartFailed, text),
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The bytes of its value in the job's store: from, length.
+    Stored(usize, usize),
+    /// Its value.
+    Value(Packed),
+    Failed(Failure),
+}
+
+/// The place of a call's outcome.
+enum Place {
+    Waiting,
+    Ended(Outcome),
+    Taken,
+}
+
+/// How outcomes are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Keep {
+    /// All until the last: one store for the bytes of all values.
+    All,
+    /// Each until it is taken.
+    Each,
+}
+
+/// What is to be called once a job is done.
+pub(super) type Callback = Box<dyn FnOnce() + Send>;
+
+/// Callbacks of jobs that are done, of one pool.
+#[derive(Default)]
+pub(super) struct Due(Mutex<VecDeque<Callback>>);
+
+impl Due {
+    fn list(&self) -> MutexGuard<'_, VecDeque<Callback>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
+    }
+
+    pub(super) fn has_any(&self) -> bool {
+        !self.list().is_empty()
+    }
+
+    pub(super) fn take(&self) -> Option<Callback> {
+        self.list().pop_front()
+    }
+}
+
+/// What is known of the calls of a job.
+pub(super) struct Job {
+    pub(super) task: &'static str,
+    keep: Keep,
+    state: Mutex<Inner>,
+}
+
+struct Inner {
+    /// The index of the first outcome in the list.
+    first: usize,
+    outcomes: VecDeque<Place>,
+    /// The indexes of those that came, in the order of their coming, for `Keep::Each`.
+    came: VecDeque<usize>,
+    store: Vec<u8>,
+    /// How many calls were given out, and how many have ended.
+    given: usize,
+    ended: usize,
+    /// How many of those have no value.
+    failed: usize,
+    cancelled: bool,
+    callbacks: Vec<(Callback, Arc<Due>)>,
+}
+
+impl Job {
+    pub(super) fn new(task: &'static str, keep: Keep) -> Self {
+        let inner = Inner {
+            first: 0,
+            outcomes: VecDeque::new(),
+            came: VecDeque::new(),
+            store: Vec::new(),
+            given: 0,
+            ended: 0,
+            failed: 0,
+            cancelled: false,
+            callbacks: Vec::new(),
+        };
+        Self { task, keep, state: Mutex::new(inner) }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
+    }
+
+    /// Makes room for more calls; the index of the first.
+    pub(super) fn give(&self, count: usize) -> usize {
+        let mut inner = self.inner();
+        let first = inner.given;
+        inner.given += count;
+        let length = inner.outcomes.len() + count;
+        inner.outcomes.resize_with(length, || Place::Waiting);
+        first
+    }
+
+    /// Keeps the value of a call.
+    pub(super) fn value(&self, index: usize, payload: &[u8]) {
+        let mut inner = self.inner();
+        let outcome = match self.keep {
+            Keep::All => {
+                let from = inner.store.len();
+                inner.store.extend_from_slice(payload);
+                Outcome::Stored(from, payload.len())
+            }
+            Keep::Each => Outcome::Value(Packed { bytes: payload.to_vec(), descriptors: Descriptors::new() }),
+        };
+        inner.put(index, outcome, self.keep);
+    }
+
+    /// Keeps the end of a call. A cancelled one ends as that.
+    pub(super) fn end(&self, index: usize, outcome: Outcome) {
+        let mut inner = self.inner();
+        let outcome = match outcome {
+            Outcome::Failed(Failure::Died { .. }) if inner.cancelled => Outcome::Failed(Failure::Cancelled),
+            outcome => outcome,
+        };
+        inner.put(index, outcome, self.keep);
+    }
+
+    pub(super) fn cancel(&self) {
+        self.inner().cancelled = true;
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.inner().cancelled
+    }
+
+    /// Whether every call that was given out has ended.
+    pub(super) fn is_done(&self) -> bool {
+        let inner = self.inner();
+        inner.ended == inner.given
+    }
+
+    /// How many calls have ended.
+    pub(super) fn ended(&self) -> usize {
+        self.inner().ended
+    }
+
+    /// Whether every call has ended with a value.
+    pub(super) fn has_only_values(&self) -> bool {
+        self.inner().failed == 0
+    }
+
+    /// Whether the call at the front has ended, or any call.
+    pub(super) fn has_next(&self, ordered: bool) -> bool {
+        let inner = self.inner();
+        if ordered { matches!(inner.outcomes.front(), Some(Place::Ended(_))) } else { !inner.came.is_empty() }
+    }
+
+    /// Takes the outcome at the front, or the one that came first.
+    pub(super) fn take_next(&self, ordered: bool) -> Option<Outcome> {
+        let mut inner = self.inner();
+        let index = if ordered { inner.first } else { inner.came.pop_front()? };
+        let at = index.checked_sub(inner.first)?;
+        let place = inner.outcomes.get_mut(at).filter(|place| matches!(place, Place::Ended(_)))?;
+        let Place::Ended(outcome) = std::mem::replace(place, Place::Taken) else { return None };
+        while matches!(inner.outcomes.front(), Some(Place::Taken)) {
+            inner.outcomes.pop_front();
+            inner.first += 1;
+        }
+        Some(outcome)
+    }
+
+    /// Takes the value of the only call; its failure stays.
+    pub(super) fn take_value(&self) -> Result<Outcome> {
+        let mut inner = self.inner();
+        match inner.outcomes.front_mut() {
+            Some(Place::Ended(Outcome::Failed(failure))) => Ok(Outcome::Failed(failure.clone())),
+            Some(place @ Place::Ended(_)) => match std::mem::replace(place, Place::Taken) {
+                Place::Ended(outcome) => Ok(outcome),
+                Place::Waiting | Place::Taken => Err(self.taken()),
+            },
+            _ => Err(self.taken()),
+        }
+    }
+
+    /// The first failure that there is.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        let failed = |place: &Place| match place {
+            Place::Ended(Outcome::Failed(failure)) => Some(failure.clone()),
+            _ => None,
+        };
+        self.inner().outcomes.iter().find_map(failed)
+    }
+
+    /// Has a callback become due once every call has ended.
+    pub(super) fn call_back(&self, callback: Callback, due: &Arc<Due>) {
+        let mut inner = self.inner();
+        if inner.ended == inner.given {
+            due.list().push_back(callback);
+        } else {
+            inner.callbacks.push((callback, due.clone()));
+        }
+    }
+
+    /// The values of all calls in their order, which are taken, or the failure of the first that has none.
+    pub(super) fn take_all<R: DeserializeOwned>(&self) -> Result<Vec<R>> {
+        if !self.has_only_values() {
+            if let Some(failure) = self.failure() {
+                return Err(failure.into_error(self.task));
+            }
+        }
+        if self.is_taken() {
+            return Err(self.taken());
+        }
+        let (outcomes, store) = {
+            let mut inner = self.inner();
+            (std::mem::take(&mut inner.outcomes), std::mem::take(&mut inner.store))
+        };
+        let mut values = Vec::with_capacity(outcomes.len());
+        let mut reading = Reading::begin(&[], Descriptors::new(), Bounds::OF_KIN);
+        for outcome in outcomes {
+            let value = match outcome {
+                Place::Ended(Outcome::Stored(from, length)) => {
+                    let bytes = store.get(from..).and_then(|rest| rest.get(..length)).unwrap_or_default();
+                    reading.read(bytes)?
+                }
+                Place::Ended(Outcome::Value(packed)) => transfer::unpack(packed, Trust::SameProgram, Bounds::OF_KIN)?,
+                Place::Ended(Outcome::Failed(failure)) => return Err(failure.into_error(self.task)),
+                Place::Waiting | Place::Taken => return Err(self.taken()),
+            };
+            values.push(value);
+        }
+        Ok(values)
+    }
+
+    /// Whether the values of all calls were taken.
+    fn is_taken(&self) -> bool {
+        let inner = self.inner();
+        inner.given > 0 && inner.outcomes.is_empty()
+    }
+
+    /// The value of one outcome.
+    pub(super) fn decode<R: DeserializeOwned>(&self, outcome: Outcome) -> Result<R> {
+        match outcome {
+            Outcome::Value(packed) => transfer::unpack(packed, Trust::SameProgram, Bounds::OF_KIN),
+            Outcome::Failed(failure) => Err(failure.into_error(self.task)),
+            Outcome::Stored(..) => Err(self.taken()),
+        }
+    }
+
+    #[cold]
+    pub(super) fn taken(&self) -> Error {
+        Error::new(ErrorKind::NoResult, format!("an earlier call returned the result of {}", self.task))
+    }
+}
+
+impl Inner {
+    fn put(&mut self, index: usize, outcome: Outcome, keep: Keep) {
+        let place = index.checked_sub(self.first).and_then(|at| self.outcomes.get_mut(at));
+        let Some(place @ Place::Waiting) = place else { return }; // it has ended before
+        self.failed += usize::from(matches!(outcome, Outcome::Failed(_)));
+        *place = Place::Ended(outcome);
+        self.ended += 1;
+        if keep == Keep::Each {
+            self.came.push_back(index);
+        }
+        if self.ended == self.given {
+            for (callback, due) in self.callbacks.drain(..) {
+                due.list().push_back(callback);
+            }
+        }
+    }
+}

@@ -1,0 +1,525 @@
+//! Workers that run tasks: Python's `multiprocessing.pool`.
+//!
+//! ```standalone_crate
+//! use ossature::multiprocessing::{Pool, Tasks, freeze_support, tasks};
+//!
+//! fn square(number: u64) -> u64 {
+//!     number * number
+//! }
+//!
+//! static TASKS: Tasks = tasks![square]; // what workers may be told to run
+//!
+//! fn main() -> ossature::Result<()> {
+//!     freeze_support(TASKS); // first in main
+//!     let pool = Pool::new(4)?;
+//!     assert_eq!(pool.map(square, 0..5)?, [0, 1, 4, 9, 16]);
+//!     assert_eq!(pool.apply(square, (12,))?, 144);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! The other calls:
+//!
+//! ```standalone_crate
+//! use ossature::multiprocessing::{Context, Pool, Tasks, freeze_support, tasks};
+//!
+//! fn parse(text: String) -> Result<u32, std::num::ParseIntError> {
+//!     text.parse()
+//! }
+//!
+//! fn half(number: u32) -> u32 {
+//!     number / 2
+//! }
+//!
+//! fn add(a: u32, b: u32) -> u32 {
+//!     a + b
+//! }
+//!
+//! static TASKS: Tasks = tasks![parse, half, add];
+//!
+//! fn main() -> ossature::Result<()> {
+//!     freeze_support(TASKS);
+//!     let pool = Pool::builder().workers(2).context(Context::Fork).retries(1).build()?;
+//!     assert_eq!(pool.apply_result(parse, ("12".to_owned(),))?, 12);
+//!     let (halves, sums) = (pool.map_async(half, [2, 4])?, pool.starmap_async(add, [(1, 2)])?);
+//!     assert_eq!(sums.get()?, [3]);
+//!     while halves.ended()? < 2 {} // a progress bar would be drawn here
+//!     assert_eq!(halves.get()?, [1, 2]);
+//!     for half in pool.imap(half, 0..100)? {
+//!         assert!(half? < 50);
+//!     }
+//!     let sum: u32 = pool.chunksize(10)?.imap_unordered(half, 0..4)?.sum::<ossature::Result<u32>>()?;
+//!     assert_eq!(sum + pool.imap_unordered(half, [8])?.sum::<ossature::Result<u32>>()?, 6);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! **No call hangs.** A worker that is killed ends the call that it was running, at once, as
+//! [`WorkerDied`](crate::ErrorKind::WorkerDied) with the worker's number and signal. Calls that it had taken and not begun
+//! are given to others; outcomes that it had told are kept. So each call ends exactly once. Another worker starts in its
+//! place, also while this process computes and calls nothing.
+//!
+//! **Who starts workers.** The pool starts one process, its *supervisor*, by the method of its
+//! [context](PoolBuilder::context). The supervisor has one thread. It forks the workers and waits for their ends. Workers end with
+//! their supervisor, and the supervisor ends with the process that made the pool. If the supervisor is killed, the calls that
+//! were running end as `WorkerDied`, and the next call of the pool, or one that waits, starts another supervisor.
+//!
+//! **No thread in this process.** Whoever waits for a result collects the results of all. A process that calls nothing for
+//! long lets workers wait as soon as their outcomes fill their streams, 128 KiB each.
+//!
+//! | Python | here |
+//! | --- | --- |
+//! | `Pool(4, init, (x,), 100)` | `Pool::builder().workers(4).initializer(init, (x,))?.max_tasks_per_child(100).build()?` |
+//! | `pool.apply(f, (x, y))` | `pool.apply(f, (x, y))?` |
+//! | `pool.map(f, items, chunksize=10)` | `pool.chunksize(10)?.map(f, items)?` |
+//! | `pool.apply_async(f, (x,)).get(timeout=1)` | `pool.apply_async(f, (x,))?.get_timeout(Duration::from_secs(1))?` |
+//! | `for y in pool.imap(f, items)` | `for y in pool.imap(f, items)?` |
+//! | `pool.close(); pool.join()` | `pool.close()?; pool.join()?` |
+//! | `with Pool(4) as pool:` | a block: the drop of a pool terminates it |
+//! | `concurrent.futures` | [`futures`] |
+
+// For those who change this module: its files.
+//
+// | file | idea |
+// | --- | --- |
+// | `word` | the state of a chunk in one word |
+// | `board` | the memory in which chunks are published, claimed and buried |
+// | `arena` | room for arguments |
+// | `stream` | outcomes on their way to the parent |
+// | `ground` | all of that together, as it goes to another process |
+// | `worker`, `supervisor` | the two processes' lives |
+// | `chunk`, `job` | what the parent knows of calls that it gave out, and of their outcomes |
+// | `hub`, `collect`, `asks` | the parent: waiting and ending; outcomes, deaths and publishing; cancelling and callbacks |
+// | `builder`, `chunked`, `result`, `imap`, `futures` | the public faces beside `Pool` |
+
+mod arena;
+mod asks;
+mod board;
+mod builder;
+mod chunk;
+mod chunked;
+mod collect;
+pub mod futures;
+mod ground;
+mod hub;
+mod imap;
+mod job;
+mod result;
+mod stream;
+mod supervisor;
+mod word;
+mod worker;
+
+use std::fmt;
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use ossature_sys::deadline::Deadline;
+
+use self::chunk::Chunk;
+use self::hub::Hub;
+use self::job::{Job, Keep};
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::logging::warning;
+use crate::multiprocessing::tasks::{Arguments, Form, Target, nameable, registered};
+use crate::multiprocessing::transfer::{Transfer, Writing};
+
+#[doc(inline)]
+pub use builder::PoolBuilder;
+#[doc(inline)]
+pub use chunked::Chunked;
+#[doc(inline)]
+pub use imap::IMapIterator;
+#[doc(inline)]
+pub use result::{AsyncResult, MapResult};
+
+pub(in crate::multiprocessing) use supervisor::{supervise, work};
+
+/// In a slot's flags: the answer is a value or the text of an error.
+const FLAG_RESULT: u32 = 1;
+
+/// Worker processes that run the program's [tasks](crate::tasks!).
+///
+/// Any thread may use the pool. Another process may not: a pool is not an argument of a process, and in a forked child every
+/// call is [`NotAllowed`](ErrorKind::NotAllowed). A worker is a daemon, which may have no children, so a task that makes a pool
+/// gets that error too.
+///
+/// Dropping the pool [terminates](Self::terminate) it and waits for its workers, as Python's `with` does. A warning is
+/// logged if a call was still running.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature::ErrorKind;
+/// use ossature::multiprocessing::{Pool, Tasks, freeze_support, tasks};
+/// use ossature::sys::{process::Signal, signal::raise};
+///
+/// fn add(a: u32, b: u32) -> u32 {
+///     a + b
+/// }
+///
+/// fn die() {
+///     raise(Signal::KILL).expect("a process may kill itself");
+/// }
+///
+/// static TASKS: Tasks = tasks![add, die];
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     let pool = Pool::new(2)?;
+///     let error = pool.apply(die, ()).unwrap_err();
+///     assert_eq!(error.kind(), ErrorKind::WorkerDied);
+///     assert!(error.pid().is_some() && error.exit_status().is_some_and(|exit| exit.signal() == Some(9)));
+///     assert_eq!(pool.starmap(add, [(1, 2), (3, 4)])?, [3, 7], "the pool goes on");
+///     assert_eq!(pool.workers(), 2);
+///     pool.close()?;
+///     pool.join()?;
+///     Ok(())
+/// }
+/// ```
+pub struct Pool(Arc<Hub>);
+
+impl Pool {
+    /// Starts a pool of so many workers by the default method.
+    ///
+    /// # Errors
+    /// As [`PoolBuilder::build`].
+    pub fn new(workers: usize) -> Result<Self> {
+        Self::builder().workers(workers).build()
+    }
+
+    /// A pool to be started: how many workers it has, and how they live.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+
+    /// How many workers the pool has.
+    pub fn workers(&self) -> usize {
+        self.0.workers()
+    }
+
+    /// Runs `target` with `args` in a worker, and waits for its value.
+    ///
+    /// # Errors
+    /// As [`apply_async`](Self::apply_async) and [`AsyncResult::get`].
+    pub fn apply<F, Args>(&self, target: F, args: Args) -> Result<F::Output>
+    where
+        F: Target<Args>,
+        F::Output: Transfer,
+        Args: Arguments,
+    {
+        self.apply_async(target, args)?.get()
+    }
+
+    /// As [`apply`](Self::apply), for a function that returns a `Result`: returns its value, or an error with the text of its
+    /// error, which may be of any type that is `Debug`.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply), and [`TaskFailed`](ErrorKind::TaskFailed) with the text of the function's error.
+    pub fn apply_result<F, Args, T, E>(&self, target: F, args: Args) -> Result<T>
+    where
+        F: Target<Args, Output = std::result::Result<T, E>>,
+        T: Transfer,
+        E: Debug,
+        Args: Arguments,
+    {
+        self.give_one(target, args, Form::Result)?.get()
+    }
+
+    /// Gives a call of `target` with `args` to a worker. Does not wait.
+    ///
+    /// # Errors
+    /// * [`UnknownTask`](ErrorKind::UnknownTask) when `target` stands in no table of tasks.
+    /// * [`InvalidInput`](ErrorKind::InvalidInput) when `args` cannot be serialised.
+    /// * [`Unsupported`](ErrorKind::Unsupported) when `args` hold a descriptor or shared memory: the
+    ///   [initializer](PoolBuilder::initializer) takes such.
+    /// * [`ShutDown`](ErrorKind::ShutDown) after [`close`](Self::close) or [`terminate`](Self::terminate).
+    /// * [`StartFailed`](ErrorKind::StartFailed) when the pool cannot start workers.
+    /// * [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
+    pub fn apply_async<F, Args>(&self, target: F, args: Args) -> Result<AsyncResult<F::Output>>
+    where
+        F: Target<Args>,
+        F::Output: Transfer,
+        Args: Arguments,
+    {
+        self.give_one(target, args, Form::Value)
+    }
+
+    /// As [`apply_async`](Self::apply_async), and `callback` gets the value or the error, in a thread that the pool starts
+    /// for its callbacks. The result that this returns is for waiting: the callback has taken the value.
+    ///
+    /// A panic of a callback is printed, and the others are called. A pool has its thread from the first callback on, so the
+    /// program can fork no more.
+    ///
+    /// # Errors
+    /// As [`apply_async`](Self::apply_async); `EAGAIN` when the system has no room for the thread.
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use std::sync::mpsc;
+    /// use ossature::multiprocessing::{Pool, Tasks, freeze_support, tasks};
+    ///
+    /// fn half(number: u32) -> u32 {
+    ///     number / 2
+    /// }
+    ///
+    /// static TASKS: Tasks = tasks![half];
+    ///
+    /// fn main() -> ossature::Result<()> {
+    ///     freeze_support(TASKS);
+    ///     let pool = Pool::new(1)?;
+    ///     let (tell, hear) = mpsc::channel();
+    ///     let all = tell.clone();
+    ///     let one = pool.apply_async_with(half, (8,), move |half| drop(tell.send(half.into_iter().collect())))?;
+    ///     assert_eq!(hear.recv(), Ok(vec![4]));
+    ///     assert!(one.successful()?);
+    ///     let _ = pool.map_async_with(half, [2, 4], move |halves| drop(all.send(halves.unwrap_or_default())))?;
+    ///     assert_eq!(hear.recv(), Ok(vec![1, 2]));
+    ///     Ok(())
+    /// }
+    /// ```
+    #[doc(alias = "callback")]
+    #[doc(alias = "error_callback")]
+    pub fn apply_async_with<F, Args>(
+        &self,
+        target: F,
+        args: Args,
+        callback: impl FnOnce(Result<F::Output>) + Send + 'static,
+    ) -> Result<AsyncResult<F::Output>>
+    where
+        F: Target<Args>,
+        F::Output: Transfer,
+        Args: Arguments,
+    {
+        let result = self.apply_async(target, args)?;
+        let job = result.job.clone();
+        let take = move || callback(job.take_value().and_then(|outcome| job.decode(outcome)));
+        self.0.call_back(&result.job, Box::new(take))?;
+        Ok(result)
+    }
+
+    /// As [`map_async`](Self::map_async), and `callback` gets all values or the error: see
+    /// [`apply_async_with`](Self::apply_async_with).
+    ///
+    /// # Errors
+    /// As [`apply_async_with`](Self::apply_async_with).
+    ///
+    /// # Examples
+    /// See the example of [`apply_async_with`](Self::apply_async_with).
+    pub fn map_async_with<F, A, I>(
+        &self,
+        target: F,
+        items: I,
+        callback: impl FnOnce(Result<Vec<F::Output>>) + Send + 'static,
+    ) -> Result<MapResult<F::Output>>
+    where
+        F: Target<(A,)>,
+        F::Output: Transfer,
+        A: Transfer,
+        I: IntoIterator<Item = A>,
+    {
+        let result = self.map_async(target, items)?;
+        let job = result.job.clone();
+        self.0.call_back(&result.job, Box::new(move || callback(job.take_all())))?;
+        Ok(result)
+    }
+
+    fn give_one<F, Args, R>(&self, target: F, args: Args, form: Form) -> Result<AsyncResult<R>>
+    where
+        F: Target<Args>,
+        Args: Arguments,
+    {
+        self.0.check()?;
+        let job = Arc::new(Job::new(name(target, form)?, Keep::Each));
+        let mut chunk = Chunk::new(&job, form);
+        chunk.push(&Writing::begin(), &args)?;
+        chunk.base = job.give(1);
+        self.0.submit([chunk])?;
+        Ok(AsyncResult { hub: self.0.clone(), job, kind: PhantomData })
+    }
+
+    /// Calls `target` with each item, in the workers, and waits for all values, which come in the order of the items.
+    ///
+    /// Items go to workers in chunks, by default as many to a chunk as make four chunks for each worker;
+    /// [`chunksize`](Self::chunksize) says otherwise. Every call is made, also after another has failed. (Python's calls
+    /// behind a failed one in the same chunk are not made.)
+    ///
+    /// # Errors
+    /// As [`apply_async`](Self::apply_async), and as [`AsyncResult::get`] of the first item in order that has no value.
+    pub fn map<F, A, I>(&self, target: F, items: I) -> Result<Vec<F::Output>>
+    where
+        F: Target<(A,)>,
+        F::Output: Transfer,
+        A: Transfer,
+        I: IntoIterator<Item = A>,
+    {
+        self.map_async(target, items)?.get()
+    }
+
+    /// As [`map`](Self::map), without the wait. All items are drawn and serialised before this returns.
+    ///
+    /// # Errors
+    /// As [`apply_async`](Self::apply_async).
+    pub fn map_async<F, A, I>(&self, target: F, items: I) -> Result<MapResult<F::Output>>
+    where
+        F: Target<(A,)>,
+        F::Output: Transfer,
+        A: Transfer,
+        I: IntoIterator<Item = A>,
+    {
+        self.whole().map_async(target, items)
+    }
+
+    /// As [`map`](Self::map), with an item that is a tuple of the arguments.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    pub fn starmap<F, Args, I>(&self, target: F, items: I) -> Result<Vec<F::Output>>
+    where
+        F: Target<Args>,
+        F::Output: Transfer,
+        Args: Arguments,
+        I: IntoIterator<Item = Args>,
+    {
+        self.starmap_async(target, items)?.get()
+    }
+
+    /// As [`starmap`](Self::starmap), without the wait.
+    ///
+    /// # Errors
+    /// As [`apply_async`](Self::apply_async).
+    pub fn starmap_async<F, Args, I>(&self, target: F, items: I) -> Result<MapResult<F::Output>>
+    where
+        F: Target<Args>,
+        F::Output: Transfer,
+        Args: Arguments,
+        I: IntoIterator<Item = Args>,
+    {
+        self.whole().starmap_async(target, items)
+    }
+
+    /// Calls `target` with each item, one item to a chunk. The values come one after the other, in the order of the items.
+    ///
+    /// # Errors
+    /// As [`apply_async`](Self::apply_async), for the items that are drawn at once.
+    pub fn imap<F, A, I>(&self, target: F, items: I) -> Result<IMapIterator<I::IntoIter, F::Output>>
+    where
+        F: Target<(A,)>,
+        F::Output: Transfer,
+        A: Transfer,
+        I: IntoIterator<Item = A>,
+    {
+        self.whole().imap(target, items)
+    }
+
+    /// As [`imap`](Self::imap), with the values in the order in which they come.
+    ///
+    /// # Errors
+    /// As [`imap`](Self::imap).
+    pub fn imap_unordered<F, A, I>(&self, target: F, items: I) -> Result<IMapIterator<I::IntoIter, F::Output>>
+    where
+        F: Target<(A,)>,
+        F::Output: Transfer,
+        A: Transfer,
+        I: IntoIterator<Item = A>,
+    {
+        self.whole().imap_unordered(target, items)
+    }
+
+    /// The maps of this pool with so many items to a chunk.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for 0. (Python's `map` then returns no results.)
+    pub fn chunksize(&self, items: usize) -> Result<Chunked<'_>> {
+        if items == 0 {
+            return Err(Error::new(ErrorKind::InvalidInput, "chunksize must be 1 or more"));
+        }
+        Ok(Chunked { chunksize: Some(items), ..self.whole() })
+    }
+
+    fn whole(&self) -> Chunked<'_> {
+        Chunked { pool: self, chunksize: None, lookahead: None }
+    }
+
+    /// Takes no more calls. Those that were given are made, and then the workers end. Calling it again does nothing.
+    ///
+    /// # Errors
+    /// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
+    pub fn close(&self) -> Result<()> {
+        self.0.close()
+    }
+
+    /// Ends all workers, whatever they do: by `SIGTERM`, and five seconds later by `SIGKILL`. Calls that have not ended are
+    /// [`Cancelled`](ErrorKind::Cancelled), at once.
+    ///
+    /// Differs from Python, where whoever waits for the result of such a call waits for ever.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    pub fn terminate(&self) -> Result<()> {
+        self.0.terminate()
+    }
+
+    /// Waits until a closed or terminated pool has made its calls and its workers have ended.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a pool that still takes calls, [`NotAllowed`](ErrorKind::NotAllowed) in another
+    /// process than the pool's.
+    pub fn join(&self) -> Result<()> {
+        self.join_timeout(Deadline::NEVER).map(drop)
+    }
+
+    /// The same until the deadline; false when the time ran out.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use std::time::Duration;
+    /// use ossature::ErrorKind;
+    /// use ossature::multiprocessing::{Pool, Tasks, freeze_support, tasks};
+    ///
+    /// fn rest() {
+    ///     std::thread::sleep(Duration::from_secs(60));
+    /// }
+    ///
+    /// static TASKS: Tasks = tasks![rest];
+    ///
+    /// fn main() -> ossature::Result<()> {
+    ///     freeze_support(TASKS);
+    ///     let pool = Pool::new(1)?;
+    ///     let resting = pool.apply_async(rest, ())?;
+    ///     pool.close()?;
+    ///     assert!(!pool.join_timeout(Duration::from_millis(20))?, "it goes on");
+    ///     pool.terminate()?;
+    ///     pool.join()?;
+    ///     assert_eq!(resting.get().unwrap_err().kind(), ErrorKind::Cancelled);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn join_timeout(&self, timeout: impl Into<Deadline>) -> Result<bool> {
+        self.0.join(timeout.into())
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.0.is_busy() {
+            warning!("a pool is dropped while it has calls to make: they are cancelled");
+        }
+        self.0.end();
+    }
+}
+
+impl Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("workers", &self.workers()).finish_non_exhaustive()
+    }
+}
+
+/// The name of a task, if it stands in a table.
+fn name<F: Target<Args>, Args>(target: F, form: Form) -> Result<&'static str> {
+    nameable::<F>();
+    registered(target, form).map(|task| task.name)
+}

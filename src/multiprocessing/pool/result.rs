@@ -1,0 +1,210 @@
+//! What `apply_async` and `map_async` give: results that are not there yet.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use ossature_sys::deadline::Deadline;
+
+use super::hub::Hub;
+use super::job::Job;
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::transfer::Transfer;
+
+/// The result of one call, which another process makes.
+///
+/// Dropping it does not stop the call; its value is lost then.
+///
+/// Differs from Python, where [`get`](Self::get) may be called again: a value is given once.
+///
+/// # Examples
+/// ```standalone_crate
+/// use std::time::Duration;
+/// use ossature::ErrorKind;
+/// use ossature::multiprocessing::{Pool, Tasks, freeze_support, pool::AsyncResult, tasks};
+///
+/// fn add(a: i32, b: i32) -> i32 {
+///     a + b
+/// }
+///
+/// fn fail(text: String) -> i32 {
+///     panic!("{text}")
+/// }
+///
+/// static TASKS: Tasks = tasks![add, fail];
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     let pool = Pool::new(2)?;
+///     let mut sum: AsyncResult<i32> = pool.apply_async(add, (1, 2))?;
+///     assert_eq!(sum.get_timeout(Duration::from_secs(60))?, Some(3));
+///
+///     let failed = pool.apply_async(fail, ("no more paper".to_owned(),))?;
+///     assert!(failed.wait(Duration::from_secs(60))? && failed.ready()?);
+///     assert!(!failed.successful()?);
+///     let error = failed.get().unwrap_err();
+///     assert_eq!(error.kind(), ErrorKind::Remote);
+///     assert!(error.to_string().contains("no more paper"));
+///     Ok(())
+/// }
+/// ```
+#[doc(alias = "ApplyResult")]
+#[must_use = "the value is lost if nobody gets it"]
+pub struct AsyncResult<R> {
+    pub(super) hub: Arc<Hub>,
+    pub(super) job: Arc<Job>,
+    pub(super) kind: PhantomData<fn() -> R>,
+}
+
+/// The results of the calls of one map, in the order of the items.
+///
+/// Every call is made, also after another has failed.
+///
+/// # Examples
+/// ```standalone_crate
+/// use std::time::Duration;
+/// use ossature::multiprocessing::{Pool, Tasks, freeze_support, pool::MapResult, tasks};
+///
+/// fn length(text: String) -> usize {
+///     text.len()
+/// }
+///
+/// static TASKS: Tasks = tasks![length];
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     let pool = Pool::new(2)?;
+///     let mut lengths: MapResult<usize> = pool.map_async(length, ["a", "bc"].map(str::to_owned))?;
+///     assert_eq!(lengths.get_timeout(Duration::from_secs(60))?, Some(vec![1, 2]));
+///     assert!(lengths.get().is_err(), "they were given");
+///     Ok(())
+/// }
+/// ```
+#[must_use = "the values are lost if nobody gets them"]
+pub struct MapResult<R> {
+    pub(super) hub: Arc<Hub>,
+    pub(super) job: Arc<Job>,
+    pub(super) kind: PhantomData<fn() -> R>,
+}
+
+macro_rules! waits {
+    ($Result:ident) => {
+        impl<R> $Result<R> {
+            /// Waits until it is there, or until the deadline; says whether it is there.
+            ///
+            /// # Errors
+            /// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
+            pub fn wait(&self, timeout: impl Into<Deadline>) -> Result<bool> {
+                self.hub.wait(timeout.into(), || self.job.is_done())
+            }
+
+            /// Whether it is there, a value or an error.
+            ///
+            /// # Errors
+            /// As [`wait`](Self::wait).
+            pub fn ready(&self) -> Result<bool> {
+                if !self.job.is_done() {
+                    self.hub.look()?;
+                }
+                Ok(self.job.is_done())
+            }
+
+            /// Whether every call has returned a value.
+            ///
+            /// # Errors
+            /// [`InvalidInput`](ErrorKind::InvalidInput) before it is [ready](Self::ready) (Python's `ValueError`).
+            pub fn successful(&self) -> Result<bool> {
+                if !self.ready()? {
+                    return Err(Error::new(ErrorKind::InvalidInput, format!("{} is not ready yet", self.job.task)));
+                }
+                Ok(self.job.has_only_values())
+            }
+
+            /// Cancels the calls that have not ended; those that run are ended with their workers. Whoever gets the result
+            /// finds [`Cancelled`](ErrorKind::Cancelled), unless every call had ended before.
+            ///
+            /// Python cannot cancel what a pool does.
+            ///
+            /// # Errors
+            /// As [`wait`](Self::wait).
+            pub fn cancel(&self) -> Result<()> {
+                self.hub.cancel(&self.job)
+            }
+        }
+
+        impl<R> fmt::Debug for $Result<R> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($Result))
+                    .field("task", &self.job.task)
+                    .field("done", &self.job.is_done())
+                    .finish()
+            }
+        }
+    };
+}
+
+waits!(AsyncResult);
+waits!(MapResult);
+
+impl<R: Transfer> AsyncResult<R> {
+    /// Waits for the value.
+    ///
+    /// # Errors
+    /// * [`Remote`](ErrorKind::Remote) when the task panicked. The [source](std::error::Error::source) is the
+    ///   [`PanicReport`](crate::multiprocessing::process::PanicReport), with place and backtrace.
+    /// * [`WorkerDied`](ErrorKind::WorkerDied) when its worker was killed or ended while it ran the task.
+    /// * [`TaskFailed`](ErrorKind::TaskFailed) with the text of the error that a task started as
+    ///   [`apply_result`](super::Pool::apply_result) returned.
+    /// * [`InvalidInput`](ErrorKind::InvalidInput) when the value cannot be serialised (Python's `MaybeEncodingError`).
+    /// * [`Cancelled`](ErrorKind::Cancelled) after [`cancel`](Self::cancel) or the pool's end.
+    /// * [`StartFailed`](ErrorKind::StartFailed) when the pool cannot start workers.
+    /// * [`NoResult`](ErrorKind::NoResult) when an earlier call returned the value.
+    /// * [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
+    pub fn get(mut self) -> Result<R> {
+        let missing = self.job.taken();
+        self.get_timeout(Deadline::NEVER)?.ok_or(missing)
+    }
+
+    /// The same until the deadline; `None` when the time ran out.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_timeout(&mut self, timeout: impl Into<Deadline>) -> Result<Option<R>> {
+        if !self.wait(timeout)? {
+            return Ok(None);
+        }
+        let outcome = self.job.take_value()?;
+        self.job.decode(outcome).map(Some)
+    }
+}
+
+impl<R: Transfer> MapResult<R> {
+    /// Waits for all values.
+    ///
+    /// # Errors
+    /// As [`AsyncResult::get`], of the first item in order that has no value.
+    pub fn get(mut self) -> Result<Vec<R>> {
+        let missing = self.job.taken();
+        self.get_timeout(Deadline::NEVER)?.ok_or(missing)
+    }
+
+    /// The same until the deadline; `None` when the time ran out.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_timeout(&mut self, timeout: impl Into<Deadline>) -> Result<Option<Vec<R>>> {
+        if !self.wait(timeout)? {
+            return Ok(None);
+        }
+        self.job.take_all().map(Some)
+    }
+
+    /// How many calls have ended, for a progress bar.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn ended(&self) -> Result<usize> {
+        self.hub.look()?;
+        Ok(self.job.ended())
+    }
+}

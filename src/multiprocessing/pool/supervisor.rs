@@ -1,0 +1,320 @@
+//! The supervisor: a process of one thread that starts workers, hears of their ends, and starts others in their place.
+//!
+//! The parent may compute for hours meanwhile, and may have threads. A worker is a fork of the supervisor, cheap and with
+//! nothing of the parent's. (In a test of libtest the supervisor has a second thread, and starts workers by spawn.)
+//!
+//! | what ends | what follows |
+//! | --- | --- |
+//! | a worker with a chunk | the chunk becomes `Dead`, with the worker's exit and the call that was running |
+//! | any worker | another one takes its seat, unless the pool is closed and nothing is left to do |
+//! | five workers in turn before they were ready, while none is | the pool is broken, and the board says why |
+//! | the parent | all workers are killed, and the supervisor ends |
+//! | the supervisor | the kernel kills the workers; the parent starts another supervisor |
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::fence;
+use std::time::Duration;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::poll::{PollFd, PollFlags, poll};
+use ossature_sys::process::ExitStatus;
+
+use super::board::{BROKEN, CLOSED, KILLED, RUNNING, TERMINATED, TIMED_OUT, exit_to_number};
+use super::ground::{Ground, Parts, Setup, lower};
+use super::word::{State, word};
+use super::worker;
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::context::Context;
+use crate::multiprocessing::logging::debug;
+use crate::multiprocessing::process::{Process, ProcessBuilder, parent_process};
+use crate::multiprocessing::tasks::of_the_house;
+use crate::multiprocessing::transfer::{Handle, Packed, pack};
+
+/// How many workers in turn may end before they were ready.
+const MISFORTUNES: u32 = 5;
+/// How long a worker may take from `SIGTERM` until it is killed.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long to wait before a start is tried again for which the system had no room.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The task of a supervisor that is not a copy of the parent. `_line` ends with the last process of the pool.
+pub(in crate::multiprocessing) fn supervise(
+    parts: Parts,
+    setup: Setup,
+    arguments: Option<Packed>,
+    _line: Handle<OwnedFd>,
+) -> u8 {
+    match Ground::open(parts) {
+        Ok(ground) => run(&ground, &setup, arguments),
+        Err(_) => 1,
+    }
+}
+
+/// The task of a worker that is not a copy of the supervisor.
+pub(in crate::multiprocessing) fn work(
+    parts: Parts,
+    setup: Setup,
+    arguments: Option<Packed>,
+    place: usize,
+    ticket: u32,
+) -> u8 {
+    match Ground::open(parts) {
+        Ok(ground) => worker::live(&ground, &setup, arguments, place, ticket),
+        Err(_) => 1,
+    }
+}
+
+/// Supervises until the pool has ended; the exit code. `arguments` are those of the initializer.
+pub(super) fn run(ground: &Ground, setup: &Setup, arguments: Option<Packed>) -> u8 {
+    let posts = ground.seats().iter().map(|_| None).collect();
+    let mut supervisor = Supervisor { ground, setup, arguments, posts, misfortunes: 0, started: 0, spawns: false };
+    let served = supervisor.serve();
+    supervisor.end_all();
+    u8::from(served.is_err())
+}
+
+struct Supervisor<'g> {
+    ground: &'g Ground,
+    setup: &'g Setup,
+    arguments: Option<Packed>,
+    /// The worker of each seat.
+    posts: Vec<Option<Process>>,
+    /// How many workers in turn have ended before they were ready.
+    misfortunes: u32,
+    /// How many workers were started.
+    started: u32,
+    /// Whether this process cannot fork.
+    spawns: bool,
+}
+
+impl Supervisor<'_> {
+    fn serve(&mut self) -> Result<()> {
+        let parent = parent_process().map(|parent| parent.sentinel()).transpose()?;
+        let board = self.ground.board();
+        loop {
+            let vacant = self.fill();
+            let mode = board.mode.load(SeqCst);
+            let alive = self.posts.iter().any(Option::is_some);
+            match mode {
+                TERMINATED | KILLED => return Ok(()),
+                CLOSED if !alive && !board.has_ready(self.ground.slots()) => return Ok(()),
+                BROKEN if !alive => return Ok(()),
+                _ => {}
+            }
+            let mut until = self.next_expiry();
+            if vacant {
+                until = until.or_sooner(Deadline::after(PAUSE));
+            }
+            let live: Vec<_> = self.posts.iter().flatten().collect();
+            let mut fds = vec![PollFd::new(self.ground.nudge(), PollFlags::IN)];
+            fds.extend(parent.iter().map(|parent| PollFd::from_borrowed(*parent, PollFlags::IN)));
+            fds.extend(live.iter().map(|worker| PollFd::new(*worker, PollFlags::IN)));
+            poll(&mut fds, until)?;
+            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+            drop(fds);
+            if parent.is_some() && ready.get(1) == Some(&true) {
+                return Ok(()); // nobody wants anything any more
+            }
+            if ready.first() == Some(&true) {
+                lower(self.ground.nudge());
+                self.end_doomed();
+            }
+            self.look();
+            self.end_late();
+        }
+    }
+
+    /// Starts a worker for each empty seat, if there may be work for it. Says whether a seat stays empty that should not.
+    fn fill(&mut self) -> bool {
+        let board = self.ground.board();
+        let mut vacant = false;
+        for place in 0..self.posts.len() {
+            let wanted = match board.mode.load(SeqCst) {
+                RUNNING => true,
+                CLOSED => board.has_ready(self.ground.slots()),
+                _ => false,
+            };
+            if !wanted || self.posts.get(place).is_none_or(Option::is_some) {
+                continue;
+            }
+            match self.start(place) {
+                Ok(worker) => self.posts[place] = Some(worker),
+                Err(error) => {
+                    vacant = true;
+                    self.misfortune(&error.to_string());
+                    break;
+                }
+            }
+        }
+        vacant
+    }
+
+    /// Starts the worker of a seat, with a ticket of its own.
+    fn start(&mut self, place: usize) -> Result<Process> {
+        let (ground, setup) = (self.ground, self.setup);
+        let Some(seat) = ground.seats().get(place) else { return Err(no_seat()) };
+        let count = ground.seats().len() as u32;
+        let ticket = seat.ticket.load(Relaxed).checked_add(count).unwrap_or(place as u32);
+        seat.ready.store(0, Relaxed);
+        seat.expires.store(0, Relaxed);
+        seat.doomed.store(0, SeqCst);
+        seat.ticket.store(ticket, SeqCst);
+        self.started += 1;
+        let builder = || Process::builder().name(format!("{}-{}", setup.prefix, self.started)).daemon(true);
+        let mut arguments = self.arguments.take();
+        // The child has its own copy of the arguments; these stay here.
+        let forked =
+            (!self.spawns).then(|| builder().fork(|| worker::live(ground, setup, arguments.take(), place, ticket)));
+        self.arguments = arguments;
+        let child = match forked {
+            Some(Err(error)) if error.kind() == ErrorKind::MultiThreaded => {
+                self.spawns = true;
+                self.spawn(builder().context(Context::Spawn), place, ticket)?
+            }
+            Some(child) => child?,
+            None => self.spawn(builder().context(Context::Spawn), place, ticket)?,
+        };
+        let pid = child.pid().map_or(0, |pid| pid.as_raw_nonzero().get() as u32);
+        seat.pid.store(pid, SeqCst);
+        Ok(child)
+    }
+
+    fn spawn(&self, builder: ProcessBuilder, place: usize, ticket: u32) -> Result<Process> {
+        let arguments = pack(&(&self.ground.parts, self.setup, &self.arguments, place, ticket))?;
+        builder.order(Context::Spawn, &of_the_house(work)?, &arguments)
+    }
+
+    /// Buries the workers that have ended.
+    fn look(&mut self) {
+        for place in 0..self.posts.len() {
+            let Some(Some(worker)) = self.posts.get(place) else { continue };
+            if let Ok(Some(exit)) = worker.join_timeout(Deadline::NOW) {
+                debug!("pool worker {} has ended: {exit}", worker.name());
+                if let Some(post) = self.posts.get_mut(place) {
+                    *post = None;
+                }
+                self.bury(place, exit);
+            }
+        }
+    }
+
+    /// Tells of the end of a worker, and repairs what may have been lost with it.
+    fn bury(&mut self, place: usize, exit: ExitStatus) {
+        let board = self.ground.board();
+        let Some(seat) = self.ground.seats().get(place) else { return };
+        let ticket = seat.ticket.load(Relaxed);
+        let late = if seat.doomed.load(SeqCst) == u64::MAX { TIMED_OUT } else { 0 };
+        let mut held = false;
+        for slot in self.ground.slots() {
+            held |= slot.bury(seat, ticket, exit_to_number(exit) | late);
+        }
+        board.forget_sleeper(place);
+        match seat.ready.load(SeqCst) {
+            0 => {
+                let reason = match board.text().as_str() {
+                    "" => exit.to_string(),
+                    text => format!("{exit}: {text}"),
+                };
+                self.misfortune(&reason);
+            }
+            _ => self.misfortunes = 0,
+        }
+        if held || !exit.success() {
+            board.ends.fetch_add(1, SeqCst);
+            self.ground.tell_parent();
+        }
+        // It may have been woken for a chunk that it did not claim.
+        board.wake_all_workers();
+    }
+
+    /// Counts a worker that was not ready, and gives up after several in turn.
+    fn misfortune(&mut self, reason: &str) {
+        let others = self
+            .ground
+            .seats()
+            .iter()
+            .zip(&self.posts)
+            .any(|(seat, post)| post.is_some() && seat.ready.load(SeqCst) != 0);
+        self.misfortunes = if others { 0 } else { self.misfortunes + 1 };
+        if self.misfortunes < MISFORTUNES {
+            return;
+        }
+        let board = self.ground.board();
+        board
+            .break_down(&format!("{MISFORTUNES} workers in turn ended before they were ready, the last with {reason}"));
+        board.ends.fetch_add(1, SeqCst);
+        self.ground.tell_parent();
+        board.wake_all_workers();
+    }
+
+    /// Kills the workers of cancelled chunks.
+    fn end_doomed(&self) {
+        let slots = self.ground.slots();
+        for (seat, post) in self.ground.seats().iter().zip(&self.posts) {
+            let doomed = seat.doomed.load(SeqCst);
+            let (Some(sequence), Some(worker)) = (doomed.checked_sub(1), post) else { continue };
+            if doomed == u64::MAX {
+                continue;
+            }
+            fence(SeqCst); // against the worker, which ends the chunk and then looks at the doom
+            let slot = slots.get((sequence % slots.len() as u64) as usize);
+            let claimed = word(State::Claimed(seat.ticket.load(Relaxed)), sequence);
+            if slot.is_some_and(|slot| slot.word.load(SeqCst) == claimed) {
+                let _ = worker.kill(); // its end is seen like any other
+            } else {
+                let _ = seat.doomed.compare_exchange(doomed, 0, SeqCst, Relaxed);
+            }
+        }
+    }
+
+    /// When the first running call has had its time, or may have.
+    fn next_expiry(&self) -> Deadline {
+        let Some(timeout) = self.setup.timeout else { return Deadline::NEVER };
+        let running = self.ground.seats().iter().map(|seat| seat.expires.load(SeqCst)).filter(|expires| *expires != 0);
+        // A call that begins from now on has its whole time.
+        running.map(Deadline::from_nanos).fold(Deadline::after(timeout), Deadline::or_sooner)
+    }
+
+    /// Kills the workers whose calls have had their time.
+    fn end_late(&self) {
+        if self.setup.timeout.is_none() {
+            return;
+        }
+        for (seat, post) in self.ground.seats().iter().zip(&self.posts) {
+            let late = |expires: u64| expires != 0 && Deadline::from_nanos(expires).has_passed();
+            let expires = seat.expires.load(SeqCst);
+            let (true, Some(worker)) = (late(expires), post) else { continue };
+            seat.doomed.store(u64::MAX, SeqCst);
+            fence(SeqCst); // against the worker, which ends the call and then looks at the doom
+            if seat.expires.load(SeqCst) == expires {
+                let _ = worker.kill(); // its end is seen like any other
+            } else {
+                seat.doomed.store(0, SeqCst);
+            }
+        }
+    }
+
+    /// Ends all workers: politely first, if the parent lives, then for certain.
+    fn end_all(&mut self) {
+        let polite = self.ground.board().mode.load(SeqCst) != KILLED
+            && parent_process().is_none_or(|parent| parent.is_alive().unwrap_or(false));
+        for worker in self.posts.iter().flatten() {
+            let _ = if polite { worker.terminate() } else { worker.kill() }; // it may have ended meanwhile
+        }
+        let deadline = Deadline::after(if polite { GRACE } else { Duration::ZERO });
+        for worker in self.posts.iter().flatten() {
+            if !matches!(worker.join_timeout(deadline), Ok(Some(_))) {
+                let _ = worker.kill(); // as above
+            }
+        }
+        for worker in self.posts.drain(..).flatten() {
+            let _ = worker.join_timeout(GRACE); // a killed process ends, unless the kernel holds it
+        }
+    }
+}
+
+#[cold]
+fn no_seat() -> Error {
+    Error::new(ErrorKind::OutOfRange, "there is no such seat")
+}

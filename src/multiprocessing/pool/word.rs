@@ -1,0 +1,98 @@
+//! The state of a slot of the board, in one word of 64 bits.
+//!
+//! | state | bits 0..3 | bits 3..32 | bits 32..64 | who changes it, to what |
+//! | --- | --- | --- | --- | --- |
+//! | `Free` | 0 | 0 | 0 | the parent, to `Ready` or `ReadyFor` |
+//! | `Ready` | 1 | sequence | 0 | a worker, to `Claimed`; the parent, to `Free` (cancelled) |
+//! | `ReadyFor` | 2 | sequence | seat | the worker of that seat, to `Claimed`; the parent, to `Free` |
+//! | `Claimed` | 3 | sequence | ticket | that worker, to `Done`; its supervisor, to `Dead`; the parent, to `Free` |
+//! | `Done` | 4 | sequence | ticket | the parent, to `Free` |
+//! | `Dead` | 5 | sequence | ticket | the parent, to `Free` |
+//!
+//! The *sequence* is the number of the chunk, of which the lowest 29 bits are here. The *ticket* is the number of one
+//! life of a worker; the remainder by the number of seats is the worker's seat. So a worker that is killed at any
+//! instruction has claimed the chunk, and the word names the worker, or has not claimed the chunk.
+//!
+//! Only the parent makes a slot `Ready`, and only out of `Free`. So a claim by a worker that was stopped for so long that
+//! the sequence has come round takes a chunk that is ready now: the worker reads what the chunk is only afterwards.
+
+/// What a slot holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    /// Nothing.
+    Free,
+    /// A chunk for any worker.
+    Ready,
+    /// A chunk for the worker of this seat, which gets descriptors with it.
+    ReadyFor(u32),
+    /// The worker with this ticket has the chunk.
+    Claimed(u32),
+    /// The worker with this ticket has told every outcome of the chunk.
+    Done(u32),
+    /// The worker with this ticket died with the chunk.
+    Dead(u32),
+}
+
+const SEQUENCE: u64 = (1 << 29) - 1;
+
+/// The word of a state; without a state that this code writes, `Free`.
+pub(super) fn word(state: State, sequence: u64) -> u64 {
+    let (number, high) = match state {
+        State::Free => return 0,
+        State::Ready => (1, 0),
+        State::ReadyFor(seat) => (2, seat),
+        State::Claimed(ticket) => (3, ticket),
+        State::Done(ticket) => (4, ticket),
+        State::Dead(ticket) => (5, ticket),
+    };
+    number | (sequence & SEQUENCE) << 3 | u64::from(high) << 32
+}
+
+/// The state in a word. A number that nobody writes counts as `Free`.
+pub(super) fn state(word: u64) -> State {
+    let high = (word >> 32) as u32;
+    match word & 7 {
+        1 => State::Ready,
+        2 => State::ReadyFor(high),
+        3 => State::Claimed(high),
+        4 => State::Done(high),
+        5 => State::Dead(high),
+        _ => State::Free,
+    }
+}
+
+/// What is running, as a worker notes it: a chunk and the call in it. 0 is nothing.
+pub(super) fn running(sequence: u64, index: u32) -> u64 {
+    (sequence & u64::from(u32::MAX)) << 32 | u64::from(index) + 1
+}
+
+/// The call that a worker noted for the chunk of this sequence.
+pub(super) fn running_in(note: u64, sequence: u64) -> Option<u32> {
+    let index = (note as u32).checked_sub(1)?;
+    (note >> 32 == sequence & u64::from(u32::MAX)).then_some(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_says_its_state_its_chunk_and_its_worker() {
+        for made in [State::Ready, State::ReadyFor(7), State::Claimed(u32::MAX), State::Done(0), State::Dead(9)] {
+            for sequence in [0, 1, SEQUENCE, SEQUENCE + 5] {
+                assert_eq!(state(word(made, sequence)), made);
+                assert_ne!(word(made, sequence), word(made, sequence + 1));
+            }
+        }
+        assert_eq!(state(word(State::Free, 7)), State::Free);
+        assert_ne!(word(State::Claimed(1), 4), word(State::Claimed(2), 4));
+    }
+
+    #[test]
+    fn a_note_names_one_call_of_one_chunk() {
+        assert_eq!(running_in(running(5, 0), 5), Some(0));
+        assert_eq!(running_in(running(5, 9), 6), None);
+        assert_eq!(running_in(0, 0), None);
+        assert_eq!(running_in(running(1 << 40 | 3, 4), 1 << 40 | 3), Some(4));
+    }
+}

@@ -1,0 +1,211 @@
+//! A worker: claims chunks and runs their calls, one after the other, until its life is over.
+//!
+//! | step | what a kill there leaves |
+//! | --- | --- |
+//! | claim: one compare-exchange of the slot's word | the chunk ready, or claimed by this ticket with no call begun |
+//! | note the call that begins, then decode its arguments and call it | that call running |
+//! | write its outcome, made visible by one store | that call running, or its outcome visible |
+//! | after the last call, the word to `Done` | `Claimed`, and every outcome visible |
+//!
+//! So the parent knows of a dead worker which calls have ended (their outcomes are visible), which one was running, and
+//! that no other call has begun.
+
+use std::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
+use std::sync::atomic::fence;
+use std::time::Duration;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::shm::RacySlice;
+
+use super::FLAG_RESULT;
+use super::board::{CLOSED, IN_SLOT, RUNNING, Seat, Slot};
+use super::ground::{Ground, Setup};
+use super::stream::{Header, Kind, Stream};
+use super::word::{State, word};
+use crate::multiprocessing::tasks::{Calls, Ended, Form, Outlet, Task, look_up};
+use crate::multiprocessing::transfer::{Bounds, Descriptors, Packed, Reading, Writing};
+use crate::thread;
+
+/// How often an idle worker looks for a chunk before it sleeps.
+const LOOKS: u32 = 200;
+
+/// The exit code of a worker whose initializer failed.
+const NOT_READY: u8 = 1;
+
+/// One life of a worker.
+struct Worker<'g> {
+    ground: &'g Ground,
+    setup: &'g Setup,
+    seat: &'g Seat,
+    stream: Stream<'g>,
+    ticket: u32,
+    place: usize,
+    writing: Writing,
+    /// The task that was called last.
+    task: Option<Task>,
+    bytes: Vec<u8>,
+}
+
+/// Lives as the worker of a seat; the exit code.
+pub(super) fn live(ground: &Ground, setup: &Setup, arguments: Option<Packed>, place: usize, ticket: u32) -> u8 {
+    let (Some(seat), Some(stream)) = (ground.seats().get(place), ground.stream(place)) else { return NOT_READY };
+    if let (Some(name), Some(arguments)) = (&setup.initializer, arguments) {
+        if let Err(reason) = initialize(name, arguments) {
+            ground.board().note(&reason);
+            return NOT_READY;
+        }
+    }
+    seat.ready.store(1, SeqCst);
+    let mut worker =
+        Worker { ground, setup, seat, stream, ticket, place, writing: Writing::begin(), task: None, bytes: Vec::new() };
+    worker.run();
+    0
+}
+
+/// Runs the initializer; or why it failed.
+fn initialize(name: &str, arguments: Packed) -> Result<(), String> {
+    let task = look_up(name).ok_or_else(|| format!("the initializer {name} is not in the worker's table of tasks"))?;
+    let body = task.open(arguments, Form::Code).map_err(|error| format!("the initializer {name}: {error}"))?;
+    match thread::catch(body) {
+        Ok(0) => Ok(()),
+        Ok(code) => Err(format!("the initializer {name} ended with code {code}")),
+        Err(escaped) => {
+            let text = thread::text(&*escaped.payload).unwrap_or("Box<dyn Any>");
+            Err(format!("the initializer {name} panicked: {text}"))
+        }
+    }
+}
+
+impl Worker<'_> {
+    fn run(&mut self) {
+        let mut left = self.setup.max_chunks;
+        while left != Some(0) {
+            let Some(place) = self.next() else { return };
+            if let Some(slot) = self.ground.slots().get(place) {
+                self.chunk(slot);
+            }
+            left = left.map(|left| left - 1);
+        }
+    }
+
+    /// The slot of the next chunk, which is claimed; `None` when there is none and will be none.
+    fn next(&self) -> Option<usize> {
+        let (board, slots) = (self.ground.board(), self.ground.slots());
+        loop {
+            for _ in 0..LOOKS {
+                match board.mode.load(SeqCst) {
+                    RUNNING | CLOSED => {}
+                    _ => return None,
+                }
+                if let Some(place) = board.claim(slots, self.ticket) {
+                    return Some(place);
+                }
+                if board.mode.load(SeqCst) != RUNNING {
+                    return None;
+                }
+                std::hint::spin_loop();
+            }
+            board.sleep(self.place, || board.mode.load(SeqCst) != RUNNING || board.has_unclaimed());
+        }
+    }
+
+    /// Runs the calls of a chunk that is claimed.
+    fn chunk(&mut self, slot: &Slot) {
+        let sequence = slot.sequence.load(Relaxed);
+        let (length, count, flags) = (slot.length.load(Relaxed), slot.count.load(Relaxed), slot.flags.load(Relaxed));
+        let offset = slot.offset.load(Relaxed);
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        bytes.resize(length as usize, 0);
+        // The parent wrote both within bounds.
+        let _ = match offset {
+            IN_SLOT => slot.bytes.copy_out(0, &mut bytes).map_err(drop),
+            offset => self.ground.arena.copy_out(offset as usize, &mut bytes).map_err(drop),
+        };
+        self.seat.chunks.fetch_add(1, Relaxed);
+        let form = if flags & FLAG_RESULT == 0 { Form::Value } else { Form::Result };
+        self.calls(&bytes, sequence, count, form);
+        self.bytes = bytes;
+        let claimed = word(State::Claimed(self.ticket), sequence);
+        // Fails when the parent has seen all outcomes and freed the slot.
+        let _ = slot.word.compare_exchange(claimed, word(State::Done(self.ticket), sequence), SeqCst, Relaxed);
+        self.ground.tell_parent();
+        self.rest_if_doomed(|doomed| doomed == sequence.wrapping_add(1));
+    }
+
+    fn calls(&mut self, bytes: &[u8], sequence: u64, count: u32, form: Form) {
+        let (name, arguments) = split_name(bytes);
+        if self.task.is_none_or(|task| task.name().as_bytes() != name) {
+            self.task = std::str::from_utf8(name).ok().and_then(look_up);
+        }
+        let mut outlet = Telling { worker: self, sequence };
+        let Some(task) = outlet.worker.task else {
+            let text = format!("the worker knows no task {}", String::from_utf8_lossy(name));
+            for index in 0..count {
+                outlet.begin(index);
+                outlet.end(index, Ended::Undecodable, text.as_bytes(), Descriptors::new());
+            }
+            return;
+        };
+        let bounds = Bounds { depth: self.setup.depth, deeper: "set_max_argument_depth", ..Bounds::OF_KIN };
+        let arguments = Reading::begin(arguments, Descriptors::new(), bounds);
+        let writing = &self.writing;
+        let mut calls = Calls { form, count, arguments, writing, out: Vec::new(), outlet: &mut outlet };
+        task.run(&mut calls);
+    }
+
+    /// Waits for the end, if the supervisor is about to kill this worker for what it has just done.
+    fn rest_if_doomed(&self, is_meant: impl Fn(u64) -> bool) {
+        fence(SeqCst); // against the supervisor, which stores the doom and then looks at what is running
+        while is_meant(self.seat.doomed.load(SeqCst)) {
+            std::thread::sleep(Duration::from_millis(1)); // the supervisor kills this worker, or takes it back
+        }
+    }
+}
+
+/// The name of the task and the arguments.
+pub(super) fn split_name(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let Some((length, rest)) = bytes.split_first_chunk::<2>() else { return (&[], &[]) };
+    rest.split_at_checked(u16::from_le_bytes(*length).into()).unwrap_or((&[], &[]))
+}
+
+/// Tells the parent the outcomes of one chunk.
+struct Telling<'w, 'g> {
+    worker: &'w Worker<'g>,
+    sequence: u64,
+}
+
+impl Outlet for Telling<'_, '_> {
+    #[inline]
+    fn begin(&mut self, index: u32) {
+        self.worker.seat.begin(self.sequence, index);
+        if let Some(timeout) = self.worker.setup.timeout {
+            self.worker.seat.expires.store(Deadline::after(timeout).as_nanos(), SeqCst);
+        }
+    }
+
+    #[inline]
+    fn end(&mut self, index: u32, ended: Ended, bytes: &[u8], descriptors: Descriptors) {
+        let worker = self.worker;
+        if worker.setup.timeout.is_some() {
+            worker.seat.expires.swap(0, AcqRel);
+            worker.rest_if_doomed(|doomed| doomed == u64::MAX);
+        }
+        if !descriptors.is_empty() {
+            let text = "it holds a descriptor or shared memory, which an outcome cannot carry: make it in the parent, and give it \
+                        to the pool's initializer";
+            return self.end(index, Ended::Unencodable, text.as_bytes(), Descriptors::new());
+        }
+        let kind = match ended {
+            Ended::Value => Kind::Value,
+            Ended::Failed => Kind::Failed,
+            Ended::Panicked => Kind::Panicked,
+            Ended::Undecodable => Kind::Undecodable,
+            Ended::Unencodable => Kind::Unencodable,
+        };
+        let header = Header { sequence: self.sequence, index, kind, length: 0 };
+        worker.stream.write(header, bytes, || worker.ground.tell_parent());
+        let calls = worker.seat.calls.load(Relaxed); // only this worker writes it
+        worker.seat.calls.store(calls.wrapping_add(1), Relaxed);
+    }
+}

@@ -1,0 +1,195 @@
+//! Workers and supervisors that die: each call ends once, with its value or its error, and the pool goes on.
+
+use std::time::{Duration, Instant};
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::{Context, Pool, active_children};
+use ossature::sys::process::{Pid, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::harness::Test;
+use crate::work::{self, Place, forked, in_all};
+
+pub const TESTS: &[Test] = &[
+    ("deaths::a_killed_workers_call_ends_as_that", a_killed_workers_call_ends_as_that),
+    ("deaths::an_exit_in_a_task_is_a_death", an_exit_in_a_task_is_a_death),
+    ("deaths::only_the_running_call_of_a_chunk_is_charged", only_the_running_call_of_a_chunk_is_charged),
+    ("deaths::a_call_is_tried_again_as_often_as_was_said", a_call_is_tried_again_as_often_as_was_said),
+    ("deaths::a_worker_is_replaced_while_the_parent_computes", a_worker_is_replaced_while_the_parent_computes),
+    ("deaths::a_killed_supervisor_is_restarted", a_killed_supervisor_is_restarted),
+    ("deaths::a_call_that_takes_too_long_is_killed", a_call_that_takes_too_long_is_killed),
+    ("deaths::a_running_call_can_be_cancelled", a_running_call_can_be_cancelled),
+    ("deaths::a_worker_out_of_memory_fails_alone", a_worker_out_of_memory_fails_alone),
+    ("deaths::random_kills_lose_no_call_and_repeat_none", random_kills_lose_no_call_and_repeat_none),
+];
+
+fn kill(pid: u32) {
+    let pid = Pid::from_raw(pid as i32).unwrap();
+    if let Ok(pidfd) = pidfd_open(pid) {
+        let _ = pidfd_send_signal(&pidfd, Signal::KILL); // it has ended
+    }
+}
+
+fn a_killed_workers_call_ends_as_that() {
+    in_all(2, |pool| {
+        let error = pool.apply(work::kill_self, ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WorkerDied);
+        assert_eq!(error.exit_status().and_then(|exit| exit.signal()), Some(9));
+        assert!(error.pid().is_some());
+        assert!(error.to_string().contains("kill_self") && error.to_string().contains("SIGKILL"), "{error}");
+        assert_eq!(pool.map(work::square, 0..20).unwrap().len(), 20, "the pool goes on");
+    });
+}
+
+fn an_exit_in_a_task_is_a_death() {
+    let pool = forked(1);
+    let error = pool.apply(work::exit_with, (3,)).unwrap_err();
+    assert_eq!((error.kind(), error.exit_status().and_then(|exit| exit.code())), (ErrorKind::WorkerDied, Some(3)));
+    let error = pool.apply(work::exit_with, (0,)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WorkerDied, "a good exit is none in a task");
+    assert_eq!(pool.apply(work::square, (2,)).unwrap(), 4);
+}
+
+fn only_the_running_call_of_a_chunk_is_charged() {
+    let pool = forked(1);
+    let place = Place::new("charged");
+    // In one chunk: 0 to 4 end, 5 waits and is killed, 6 to 9 were taken by the same worker and have not begun.
+    let worker = pool.apply(work::pid, ()).unwrap();
+    let mut results = pool
+        .chunksize(10)
+        .unwrap()
+        .lookahead(10)
+        .imap(work::step, (0..10).map(|number| (place.path(), number)))
+        .unwrap();
+    place.wait("5");
+    kill(worker);
+    for number in 0..5 {
+        assert_eq!(results.next().unwrap().unwrap(), number);
+    }
+    let error = results.next().unwrap().unwrap_err();
+    assert_eq!(
+        (error.kind(), error.pid().map(|pid| pid.as_raw_nonzero().get() as u32)),
+        (ErrorKind::WorkerDied, Some(worker))
+    );
+    for number in 6..10 {
+        assert_eq!(results.next().unwrap().unwrap(), number);
+    }
+    assert!(results.next().is_none());
+    assert!((0..10).all(|number| place.begun(number) == 1), "each call began once");
+}
+
+fn a_call_is_tried_again_as_often_as_was_said() {
+    let place = Place::new("again");
+    let builder = || Pool::builder().workers(1).context(Context::Fork);
+    let pool = builder().retries(1).build().unwrap();
+    assert_eq!(pool.apply(work::kill_self_once, (place.0.join("once"),)).unwrap(), 7);
+    assert_eq!(pool.apply(work::kill_self, ()).unwrap_err().kind(), ErrorKind::WorkerDied);
+    drop(pool);
+    let pool = builder().build().unwrap();
+    let error = pool.apply(work::kill_self_once, (place.0.join("never"),)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WorkerDied, "by default it runs once at most");
+}
+
+fn a_worker_is_replaced_while_the_parent_computes() {
+    let pool = forked(1);
+    let place = Place::new("replaced");
+    let worker = pool.apply(work::pid, ()).unwrap();
+    let first = pool.apply_async(work::note_and_wait, (place.path(), 0)).unwrap();
+    let second = pool.apply_async(work::note, (place.path(), 1)).unwrap();
+    place.wait("0");
+    kill(worker);
+    place.wait("1"); // this process calls nothing of the pool meanwhile
+    assert_eq!(first.get().unwrap_err().kind(), ErrorKind::WorkerDied);
+    assert_eq!(second.get().unwrap(), 1);
+}
+
+fn a_killed_supervisor_is_restarted() {
+    for context in [Context::Fork, Context::Spawn] {
+        let pool = Pool::builder().workers(2).context(context).build().unwrap();
+        let place = Place::new("supervisor");
+        let ended = pool.apply_async(work::note, (place.path(), 9)).unwrap();
+        place.wait("9");
+        assert!(ended.wait(Duration::from_secs(30)).unwrap());
+        let results = pool.starmap_async(work::note_and_wait, (0..2).map(|number| (place.path(), number))).unwrap();
+        let later = pool.starmap_async(work::note, (2..20).map(|number| (place.path(), number))).unwrap();
+        place.wait("0");
+        place.wait("1");
+        let supervisor = active_children().into_iter().find(|child| child.name() == "PoolSupervisor").unwrap();
+        supervisor.kill().unwrap();
+        let begun = Instant::now();
+        assert_eq!(results.get().unwrap_err().kind(), ErrorKind::WorkerDied, "in the middle of a wait, too");
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert_eq!(later.get().unwrap(), (2..20).collect::<Vec<_>>(), "what had not begun is not charged");
+        assert!((0..20).filter(|n| *n != 9).all(|number| place.begun(number) == 1));
+        assert_eq!(ended.get().unwrap(), 9);
+        assert_eq!(pool.map(work::square, 0..9).unwrap().len(), 9);
+    }
+}
+
+fn a_call_that_takes_too_long_is_killed() {
+    let pool =
+        Pool::builder().workers(2).context(Context::Fork).task_timeout(Duration::from_millis(100)).build().unwrap();
+    let begun = Instant::now();
+    let error = pool.apply(work::rest, (30_000,)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WorkerDied);
+    assert!(error.to_string().contains("task_timeout"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    let times: Vec<_> = pool.chunksize(3).unwrap().imap(work::rest, [0, 30_000, 1]).unwrap().collect();
+    assert!(matches!(times[..], [Ok(0), Err(_), Ok(1)]), "{times:?}");
+}
+
+fn a_running_call_can_be_cancelled() {
+    let pool = forked(1);
+    let place = Place::new("cancelled");
+    let running = pool.apply_async(work::note_and_wait, (place.path(), 0)).unwrap();
+    let waiting = pool.apply_async(work::note, (place.path(), 1)).unwrap();
+    let other = pool.apply_async(work::note, (place.path(), 2)).unwrap();
+    place.wait("0");
+    waiting.cancel().unwrap();
+    running.cancel().unwrap();
+    assert_eq!(running.get().unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(waiting.get().unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(other.get().unwrap(), 2);
+    assert_eq!((place.begun(0), place.begun(1), place.begun(2)), (1, 0, 1));
+    let ended = pool.apply_async(work::square, (3,)).unwrap();
+    assert!(ended.wait(Duration::from_secs(30)).unwrap());
+    ended.cancel().unwrap();
+    assert_eq!(ended.get().unwrap(), 9, "it had ended before");
+}
+
+fn a_worker_out_of_memory_fails_alone() {
+    let pool = forked(2);
+    let error = pool.apply(work::allocate, ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WorkerDied, "{error}");
+    assert_eq!(pool.map(work::square, 0..20).unwrap().len(), 20);
+}
+
+fn random_kills_lose_no_call_and_repeat_none() {
+    let pool = forked(3);
+    let place = Place::new("storm");
+    let count = 600_u64;
+    let mut died = 0;
+    let view = pool.chunksize(5).unwrap().lookahead(100);
+    let mut results = view.imap(work::step_softly, (0..count).map(|number| (place.path(), number))).unwrap();
+    let mut random = 12_345_u32;
+    for number in 0..count {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if random >> 28 == 0 {
+            // One of those that have noted their number.
+            let all: Vec<_> =
+                std::fs::read_dir(place.path().join("workers")).map_or(Vec::new(), |list| list.flatten().collect());
+            if let Some(one) = all.get((random >> 8) as usize % all.len().max(1)) {
+                kill(one.file_name().to_string_lossy().parse().unwrap());
+            }
+        }
+        match results.next().unwrap() {
+            Ok(value) => assert_eq!(value, number),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WorkerDied, "{error}");
+                died += 1;
+            }
+        }
+        assert!(place.begun(number) <= 1, "{number} began twice");
+    }
+    assert!(results.next().is_none());
+    assert!((1..count).contains(&died), "{died} calls died");
+}

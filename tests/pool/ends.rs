@@ -1,0 +1,145 @@
+//! The ends of pools: closed, terminated, dropped, forgotten, inherited.
+
+use std::time::{Duration, Instant};
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::{Context, Pool, Process, pipe};
+use ossature::sys::process::{Signal, pidfd_open};
+
+use crate::harness::Test;
+use crate::work::{self, Place, forked, soon};
+
+pub const TESTS: &[Test] = &[
+    ("ends::a_closed_pool_makes_its_calls", a_closed_pool_makes_its_calls),
+    ("ends::a_terminated_pool_cancels_at_once", a_terminated_pool_cancels_at_once),
+    ("ends::a_deaf_task_is_killed_at_the_end", a_deaf_task_is_killed_at_the_end),
+    ("ends::join_is_for_pools_that_have_ended", join_is_for_pools_that_have_ended),
+    ("ends::a_dropped_pool_ends_its_results", a_dropped_pool_ends_its_results),
+    ("ends::a_forked_child_may_not_use_the_pool", a_forked_child_may_not_use_the_pool),
+    ("ends::nothing_outlives_a_killed_parent", nothing_outlives_a_killed_parent),
+    ("ends::a_forgotten_pool_does_not_hold_up_the_end", a_forgotten_pool_does_not_hold_up_the_end),
+];
+
+fn a_closed_pool_makes_its_calls() {
+    let pool = forked(2);
+    let place = Place::new("closed");
+    // More than there are slots.
+    let many = pool.chunksize(1).unwrap().map_async(work::square, 0..2000).unwrap();
+    let noted = pool.starmap_async(work::note, (0..10).map(|number| (place.path(), number))).unwrap();
+    pool.close().unwrap();
+    pool.close().unwrap();
+    assert_eq!(pool.apply(work::square, (1,)).unwrap_err().kind(), ErrorKind::ShutDown);
+    assert_eq!(pool.map(work::square, [1]).unwrap_err().kind(), ErrorKind::ShutDown);
+    pool.join().unwrap();
+    assert!((0..10).all(|number| place.begun(number) == 1));
+    assert_eq!(noted.get().unwrap().len(), 10);
+    assert_eq!(many.get().unwrap().len(), 2000);
+}
+
+fn a_terminated_pool_cancels_at_once() {
+    let pool = forked(2);
+    let place = Place::new("terminated");
+    let ended = pool.apply_async(work::square, (3,)).unwrap();
+    assert!(ended.wait(Duration::from_secs(30)).unwrap());
+    let running = pool.apply_async(work::note_and_wait, (place.path(), 0)).unwrap();
+    let waiting = pool.map_async(work::rest, [30_000; 5]).unwrap();
+    place.wait("0");
+    let begun = Instant::now();
+    pool.terminate().unwrap();
+    assert_eq!(running.get().unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(waiting.get().unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(ended.get().unwrap(), 9);
+    pool.join().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(4));
+    pool.terminate().unwrap();
+    assert_eq!(pool.apply(work::square, (1,)).unwrap_err().kind(), ErrorKind::ShutDown);
+}
+
+fn a_deaf_task_is_killed_at_the_end() {
+    let pool = forked(1);
+    let place = Place::new("deaf");
+    let noted = pool.apply(work::note, (place.path(), 1)).unwrap();
+    let deaf = pool.apply_async(work::rest_deaf, ()).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    let begun = Instant::now();
+    pool.terminate().unwrap();
+    assert!(pool.join_timeout(Duration::from_secs(30)).unwrap());
+    assert!(begun.elapsed() < Duration::from_secs(20) && noted == 1);
+    assert_eq!(deaf.get().unwrap_err().kind(), ErrorKind::Cancelled);
+}
+
+fn join_is_for_pools_that_have_ended() {
+    let pool = forked(1);
+    assert_eq!(pool.join().unwrap_err().kind(), ErrorKind::InvalidInput);
+    let resting = pool.apply_async(work::rest, (200,)).unwrap();
+    pool.close().unwrap();
+    assert!(!pool.join_timeout(Duration::from_millis(1)).unwrap());
+    assert!(pool.join_timeout(Duration::from_secs(30)).unwrap());
+    pool.join().unwrap();
+    assert_eq!(resting.get().unwrap(), 200);
+}
+
+fn a_dropped_pool_ends_its_results() {
+    let pool = forked(1);
+    let place = Place::new("dropped");
+    let running = pool.apply_async(work::note_and_wait, (place.path(), 0)).unwrap();
+    let mut results = pool.imap(work::rest, std::iter::repeat(30_000)).unwrap();
+    place.wait("0");
+    drop(pool);
+    assert_eq!(running.get().unwrap_err().kind(), ErrorKind::Cancelled);
+    // Those that were under way, then the refusal to give out more, then the end.
+    let kinds: Vec<_> = results.by_ref().map(|result| result.unwrap_err().kind()).collect();
+    let [under_way @ .., last] = &kinds[..] else { panic!("no error tells of the end") };
+    assert!(under_way.iter().all(|kind| *kind == ErrorKind::Cancelled) && under_way.len() == 4, "{kinds:?}");
+    assert_eq!(*last, ErrorKind::ShutDown);
+    assert!(results.next().is_none());
+}
+
+fn a_forked_child_may_not_use_the_pool() {
+    let pool = forked(1);
+    let result = pool.apply_async(work::square, (3,)).unwrap();
+    let child = Process::fork(|| {
+        let kinds = [
+            pool.apply(work::square, (1,)).unwrap_err().kind(),
+            result.wait(Duration::ZERO).unwrap_err().kind(),
+            pool.close().unwrap_err().kind(),
+            pool.join().unwrap_err().kind(),
+        ];
+        u8::from(kinds != [ErrorKind::NotAllowed; 4])
+    });
+    assert_eq!(child.unwrap().join().unwrap().code(), Some(0));
+    assert_eq!(result.get().unwrap(), 9);
+    assert!(pool.apply(work::nest, ()).unwrap().contains("daemonic processes are not allowed to have children"));
+}
+
+fn nothing_outlives_a_killed_parent() {
+    let (near, far) = pipe().unwrap();
+    let parent = Process::fork_with(far, |far| {
+        let pool = Pool::builder().workers(2).context(Context::Fork).build().unwrap();
+        let workers = pool.chunksize(1).unwrap().map(work::pid_slowly, [20_u64; 4]).unwrap();
+        let supervisor = ossature::multiprocessing::active_children()[0].pid().unwrap().as_raw_nonzero().get() as u32;
+        far.send(&(workers, supervisor)).unwrap();
+        pool.apply(work::rest, (50_000,)).unwrap();
+    })
+    .unwrap();
+    let (mut all, supervisor): (Vec<u32>, u32) = near.recv().unwrap();
+    all.push(supervisor);
+    parent.signal(Signal::KILL).unwrap();
+    parent.join().unwrap();
+    for pid in all {
+        let pid = ossature::sys::process::Pid::from_raw(pid as i32).unwrap();
+        soon(|| pidfd_open(pid).is_err());
+    }
+}
+
+fn a_forgotten_pool_does_not_hold_up_the_end() {
+    let begun = Instant::now();
+    let parent = Process::fork(|| {
+        let pool = Pool::builder().workers(2).context(Context::Fork).build().unwrap();
+        pool.apply(work::square, (2,)).unwrap();
+        std::mem::forget(pool);
+    })
+    .unwrap();
+    assert_eq!(parent.join().unwrap().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}

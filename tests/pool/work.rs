@@ -1,0 +1,309 @@
+//! What the workers of the tests do.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use ossature::Result;
+use ossature::multiprocessing::{
+    Context, Pool, Tasks, Value, current_process, get_start_method, stop_forkserver, tasks,
+};
+use ossature::sys::process::Signal;
+use ossature::sys::signal::raise;
+use serde::{Deserialize, Serialize, Serializer};
+
+pub static TASKS: Tasks = tasks![
+    square,
+    add,
+    say,
+    long,
+    pid,
+    name,
+    fail_at,
+    parse,
+    exit_with,
+    kill_self,
+    kill_self_once,
+    note,
+    note_and_wait,
+    wait_for,
+    rest,
+    rest_deaf,
+    allocate,
+    nest,
+    unsendable,
+    unreadable,
+    set_up,
+    set_up_badly,
+    what_was_set_up,
+    sum,
+    handed,
+    step,
+    step_softly,
+    pid_slowly,
+    set_up_slowly,
+    value_of,
+];
+
+pub fn square(number: u64) -> u64 {
+    number * number
+}
+
+pub fn add(a: i32, b: i32) -> i32 {
+    a + b
+}
+
+pub fn say() -> String {
+    "said".into()
+}
+
+/// A text of so many bytes.
+pub fn long(length: usize) -> Vec<u8> {
+    (0..length).map(|at| at as u8).collect()
+}
+
+pub fn sum(bytes: Vec<u8>) -> u64 {
+    bytes.into_iter().map(u64::from).sum()
+}
+
+pub fn pid() -> u32 {
+    std::process::id()
+}
+
+pub fn pid_slowly(millis: u64) -> u32 {
+    rest(millis);
+    pid()
+}
+
+pub fn name() -> (String, bool) {
+    (current_process().name(), current_process().daemon())
+}
+
+pub fn fail_at(at: u32, number: u32) -> u32 {
+    assert!(number != at, "no more paper at {number}");
+    number
+}
+
+pub fn parse(text: String) -> std::result::Result<u32, std::num::ParseIntError> {
+    text.parse()
+}
+
+pub fn exit_with(code: i32) {
+    std::process::exit(code)
+}
+
+pub fn kill_self() {
+    raise(Signal::KILL).expect("a process may kill itself");
+}
+
+/// Dies at the first try.
+pub fn kill_self_once(place: PathBuf) -> u32 {
+    if File::options().write(true).create_new(true).open(&place).is_ok() {
+        kill_self();
+    }
+    7
+}
+
+/// Notes that it has begun: a file with one byte more.
+pub fn note(place: PathBuf, number: u64) -> u64 {
+    let mut file = File::options().append(true).create(true).open(place.join(number.to_string())).expect("opens");
+    file.write_all(b"x").expect("writes");
+    number
+}
+
+/// Notes that it has begun, and ends when there is a file `go`.
+pub fn note_and_wait(place: PathBuf, number: u64) -> u64 {
+    note(place.clone(), number);
+    wait_for(place.join("go"));
+    number
+}
+
+/// Notes that it has begun; the sixth then waits to be killed.
+pub fn step((place, number): (PathBuf, u64)) -> u64 {
+    note(place.clone(), number);
+    if number == 5 {
+        wait_for(place.join("never"));
+    }
+    number
+}
+
+/// Notes its worker, and that it has begun, and takes a moment.
+pub fn step_softly((place, number): (PathBuf, u64)) -> u64 {
+    let workers = place.join("workers");
+    let _ = std::fs::create_dir(&workers); // another has
+    File::create(workers.join(std::process::id().to_string())).expect("can be made");
+    note(place, number);
+    std::thread::sleep(Duration::from_micros(300));
+    number
+}
+
+pub fn wait_for(file: PathBuf) {
+    let begun = Instant::now();
+    while !file.exists() && begun.elapsed() < Duration::from_secs(50) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+pub fn rest(millis: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(millis));
+    millis
+}
+
+/// Does not end at `SIGTERM`.
+pub fn rest_deaf() {
+    ossature::sys::signal::ignore(Signal::TERM).expect("a signal can be ignored");
+    std::thread::sleep(Duration::from_secs(50));
+}
+
+/// Takes memory until there is none.
+pub fn allocate() -> usize {
+    use ossature::sys::process::{Resource, Rlimit, set_rlimit};
+    let most = 1 << 30;
+    set_rlimit(Resource::As, Rlimit { current: Some(most), maximum: Some(most) }).expect("a limit can be lowered");
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    loop {
+        all.push(vec![1; 16 << 20]);
+    }
+}
+
+/// A pool within a pool: why there is none.
+pub fn nest() -> String {
+    Pool::builder().workers(1).context(Context::Fork).build().err().map_or_else(String::new, |error| error.to_string())
+}
+
+/// A value that cannot be serialised.
+#[derive(Debug, Deserialize)]
+pub struct Unsendable;
+
+impl Serialize for Unsendable {
+    fn serialize<S: Serializer>(&self, _: S) -> std::result::Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("it is not for sending"))
+    }
+}
+
+pub fn unsendable() -> Unsendable {
+    Unsendable
+}
+
+/// An argument that cannot be read.
+#[derive(Debug, Serialize)]
+pub struct Unreadable(pub u32);
+
+impl<'de> Deserialize<'de> for Unreadable {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        match u32::deserialize(from)? {
+            0 => Err(serde::de::Error::custom("it is not for reading")),
+            1 => panic!("it must not be read"),
+            number => Ok(Self(number)),
+        }
+    }
+}
+
+pub fn unreadable(argument: Unreadable) -> u32 {
+    argument.0
+}
+
+/// A value with a descriptor in it.
+pub fn handed() -> Value<u32> {
+    Value::new(7).expect("there is memory")
+}
+
+pub fn value_of(value: Value<u32>) -> u32 {
+    value.get().expect("nobody is killed with the lock")
+}
+
+static SET_UP: OnceLock<(String, Value<u32>)> = OnceLock::new();
+
+pub fn set_up(text: String, count: Value<u32>) -> Result<()> {
+    count.with(|count| *count += 1)?;
+    let _ = SET_UP.set((text, count));
+    Ok(())
+}
+
+pub fn set_up_badly(text: String) {
+    panic!("{text}")
+}
+
+pub fn set_up_slowly(millis: u64) -> (String, u32) {
+    rest(millis);
+    what_was_set_up()
+}
+
+pub fn what_was_set_up() -> (String, u32) {
+    let (text, count) = SET_UP.get().expect("the initializer runs first");
+    (text.clone(), count.get().expect("nobody is killed with the lock"))
+}
+
+// ---- for the tests themselves -------------------------------------------------------------------------------------
+
+/// The ways of starting a pool.
+pub const CONTEXTS: [Context; 3] = [Context::Fork, Context::Spawn, Context::Forkserver];
+
+/// Runs a test with a pool of each context.
+pub fn in_all(workers: usize, test: impl Fn(&Pool)) {
+    for context in CONTEXTS {
+        let pool = Pool::builder().workers(workers).context(context).build().expect("starts");
+        test(&pool);
+        pool.close().expect("closes");
+        assert!(pool.join_timeout(Duration::from_secs(30)).expect("is waited for"), "{context}: its workers go on");
+        drop(pool);
+        if context == Context::Forkserver {
+            assert!(stop_forkserver(Duration::from_secs(30)).expect("can be waited for"), "the server does not end");
+        }
+    }
+}
+
+/// A pool of the cheapest context.
+pub fn forked(workers: usize) -> Pool {
+    let _ = get_start_method();
+    Pool::builder().workers(workers).context(Context::Fork).build().expect("starts")
+}
+
+/// A new directory, removed at the end.
+pub struct Place(pub PathBuf);
+
+impl Place {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ossature-pool-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir(&path).expect("can be made");
+        Self(path)
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.0.clone()
+    }
+
+    /// Waits until there is such a file.
+    pub fn wait(&self, name: impl AsRef<Path>) {
+        let path = self.0.join(name);
+        soon(|| path.exists());
+    }
+
+    /// How often a call was begun.
+    pub fn begun(&self, number: u64) -> usize {
+        std::fs::read(self.0.join(number.to_string())).map_or(0, |bytes| bytes.len())
+    }
+
+    pub fn put(&self, name: &str) {
+        File::create(self.0.join(name)).expect("can be made");
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn soon(is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it does not come");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
