@@ -387,3 +387,59 @@ fn closing_wakes_a_sender_that_waits_for_room() {
         });
     });
 }
+
+#[test]
+fn tasks_count_until_they_are_done_or_their_thread_ends() {
+    let ring = &ring();
+    soon(|| {
+        let mut user = ring.join().unwrap();
+        for _ in 0..3 {
+            user.send(b"task").unwrap();
+        }
+        let take = |user: &mut Participant<&Ring>| user.recv_task_timeout(&mut [0; 8], Limit::NEVER).unwrap().unwrap();
+        take(&mut user);
+        assert_eq!(ring.unfinished(), Ok(3));
+        thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let waits = scope.spawn(move || {
+                tell.send(thread_id()).unwrap();
+                ring.wait_until_done(Limit::NEVER)
+            });
+            until_asleep(told.recv().unwrap());
+            scope.spawn(move || {
+                let mut user = ring.join().unwrap();
+                take(&mut user);
+                // The thread ends with its task.
+                std::mem::forget(user);
+            });
+            take(&mut user);
+            assert_eq!((user.task_done(), user.task_done(), user.task_done()), (Ok(true), Ok(true), Ok(false)));
+            assert_eq!(waits.join().unwrap(), Ok(true));
+        });
+        assert_eq!(ring.unfinished(), Ok(0));
+    });
+}
+
+#[test]
+fn few_enough_messages_are_waited_for() {
+    let ring = &ring();
+    soon(|| {
+        let mut user = ring.join().unwrap();
+        for _ in 0..3 {
+            user.send(b"one").unwrap();
+        }
+        thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let waits = scope.spawn(move || {
+                tell.send(thread_id()).unwrap();
+                (ring.wait_until_below(2, Limit::NEVER), ring.len())
+            });
+            until_asleep(told.recv().unwrap());
+            user.recv(&mut [0; 8]).unwrap();
+            user.recv(&mut [0; 8]).unwrap();
+            assert_eq!(waits.join().unwrap(), (Ok(true), Ok(1)));
+        });
+        ring.close();
+        assert_eq!(ring.wait_until_below(2, Limit::NOW), Err(RingError::Closed));
+    });
+}

@@ -92,6 +92,8 @@ pub(super) struct Control {
     positions: Positions,
     messages: Line<Bell>,
     room: Line<Bell>,
+    /// Where those sleep who wait until all tasks are done.
+    idle: Line<Bell>,
 }
 
 // SAFETY: atomics and a shared lock, no Drop, repr(C); every state that a killed process leaves is one of the tables'.
@@ -315,6 +317,10 @@ impl Ring {
         // zero bytes, and changed by atomics only.
         let cells = unsafe { core::slice::from_raw_parts(first.as_ptr(), self.granules) };
         Track { positions: self.positions(), cells }
+    }
+
+    pub(super) fn idle(&self) -> &Bell {
+        &self.control().idle.0
     }
 
     pub(super) fn table(&self) -> Table<'_> {

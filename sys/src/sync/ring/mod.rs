@@ -53,6 +53,7 @@
 // | `bell` | sleeping until there is something to do |
 // | `memory` | where all of it lies in the memory file |
 // | `participant` | sending and receiving bytes |
+// | `tasks` | messages that count until they are done |
 // | `claim` | messages written and read in place |
 //
 // What is pending in the kernel's eyes, while a participant is in the ring:
@@ -74,6 +75,8 @@ mod memory;
 mod participant;
 #[cfg(not(loom))]
 mod participants;
+#[cfg(not(loom))]
+mod tasks;
 pub(crate) mod track;
 pub(crate) mod word;
 

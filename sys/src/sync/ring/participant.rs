@@ -3,10 +3,12 @@
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Deref;
+use core::sync::atomic::Ordering::SeqCst;
 
 use super::claim::{Message, Record};
 use super::flow::{Flow, Lost, Stop, finish, publish, put_back, reserve, take, wake_receivers};
 use super::memory::{Control, GRANULE, Ring};
+use super::participants::{Entry, Table};
 use super::track::{Claim, Reader};
 use super::word::State;
 use crate::futex::Limit;
@@ -173,6 +175,26 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         }))
     }
 
+    /// This participant's entry.
+    pub(super) fn entry_in<'t>(&self, table: Table<'t>) -> Option<&'t Entry> {
+        table.get(self.who)
+    }
+
+    /// What keeps the ring.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use ossature_sys::sync::ring::{Participant, Ring};
+    ///
+    /// let user = Participant::new(Arc::new(Ring::new(1 << 16)?))?;
+    /// assert_eq!(Arc::strong_count(user.keeper()), 1, "nobody else has the ring");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keeper(&self) -> &R {
+        &self.ring
+    }
+
     /// The ring.
     pub fn ring(&self) -> &Ring {
         &self.ring
@@ -331,7 +353,15 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         bytes: &mut [u8],
         limit: impl Into<Limit<'c>>,
     ) -> Result<Option<Received>, RingError> {
-        let limit = limit.into();
+        self.recv_counted(bytes, limit.into(), false)
+    }
+
+    pub(super) fn recv_counted(
+        &mut self,
+        bytes: &mut [u8],
+        limit: Limit<'_>,
+        as_task: bool,
+    ) -> Result<Option<Received>, RingError> {
         if !self.enter(limit)? {
             return Ok(None);
         }
@@ -346,6 +376,18 @@ impl<R: Deref<Target = Ring>> Participant<R> {
             }
             // SAFETY: the record is this participant's, and at least that long (`received`).
             unsafe { copy::load(ring.message_at(claim).as_ptr(), bytes.as_mut_ptr(), received.len) };
+            if as_task {
+                if let Some(entry) = ring.table().get(*who) {
+                    // Before the record is given back: see `tasks`.
+                    entry.in_hand.fetch_add(1, SeqCst);
+                }
+                finish(&**ring, claim)?;
+                if ring.idle().has_sleepers() {
+                    // Whoever waits for the tasks watches this thread from now on.
+                    ring.idle().ring(ring.gate(), u32::MAX);
+                }
+                return Ok(Some(received));
+            }
             finish(&**ring, claim)?;
             Ok(Some(received))
         })
@@ -470,7 +512,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
     /// Begins an operation: in a forked child enrols anew, gives a record up whose guard was forgotten. False if the time ran
     /// out.
     #[inline]
-    fn enter(&mut self, limit: Limit<'_>) -> Result<bool, RingError> {
+    pub(super) fn enter(&mut self, limit: Limit<'_>) -> Result<bool, RingError> {
         if self.claim.is_none() && self.is_here() {
             return Ok(true);
         }
@@ -512,8 +554,13 @@ impl<R: Deref<Target = Ring>> Drop for Participant<R> {
             return;
         }
         self.finish_claim();
-        if let Some(entry) = self.ring.table().get(self.who) {
+        let ring = &*self.ring;
+        if let Some(entry) = ring.table().get(self.who) {
             entry.lease.release();
+            if ring.idle().has_sleepers() {
+                // Its tasks count no more.
+                ring.gate().covered(|| ring.idle().ring(ring.gate(), u32::MAX));
+            }
         }
     }
 }

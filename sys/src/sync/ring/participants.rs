@@ -17,7 +17,7 @@
 //! told from all others by the number alone.
 
 use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use crate::scope::Refused;
 use crate::sync::lease::{Holder, Lease};
@@ -31,20 +31,22 @@ pub const PARTICIPANTS: usize = 4096;
 pub(crate) struct Entry {
     pub(crate) lease: Lease,
     pub(crate) process: AtomicU32,
+    /// How many [tasks](super::tasks) the thread has received and not done.
+    pub(crate) in_hand: AtomicU32,
 }
 
 /// The numbers that were in use at some time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Table<'r>(pub(crate) &'r [Entry]);
 
-impl Table<'_> {
+impl<'r> Table<'r> {
     /// Whether the participant with this number has died.
     pub(crate) fn is_dead(self, who: u32) -> bool {
         self.get(who).is_some_and(|entry| entry.lease.holder() == Holder::Dead)
     }
 
     /// The entry of a number; numbers begin at 1.
-    pub(crate) fn get(&self, who: u32) -> Option<&Entry> {
+    pub(crate) fn get(self, who: u32) -> Option<&'r Entry> {
         self.0.get((who as usize).wrapping_sub(1))
     }
 
@@ -56,6 +58,7 @@ impl Table<'_> {
         for (at, entry) in self.0.iter().enumerate() {
             if entry.lease.holder() == Holder::Nobody && entry.lease.claim()? {
                 entry.process.store(process, Relaxed);
+                entry.in_hand.store(0, SeqCst);
                 return Ok(Some(at as u32 + 1));
             }
         }

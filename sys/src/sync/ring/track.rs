@@ -483,7 +483,7 @@ impl<'r> Track<'r> {
         }
     }
 
-    /// How many messages there are, up to `most`, as it was a moment ago.
+    /// How many messages there are that nobody has received, up to `most`, as it was a moment ago.
     pub(crate) fn count(self, most: usize) -> Result<usize, Refused> {
         let mut at = self.positions.head.0.load(Acquire);
         let mut count = 0;
@@ -496,7 +496,7 @@ impl<'r> Track<'r> {
                     count = 0;
                 }
                 Relation::Same => {
-                    count += usize::from(seen.state() == State::Ready);
+                    count += usize::from(matches!(seen.state(), State::Ready | State::Copying));
                     at = self.step(at, seen)?;
                 }
             }

@@ -1,0 +1,190 @@
+//! Messages that count as unfinished until somebody says that they are done, and waits for the state of a ring.
+//!
+//! | unfinished is | because |
+//! | --- | --- |
+//! | a message that nobody has received | it stands in the ring |
+//! | a task that a living thread has received | that thread's entry counts it |
+//!
+//! A receiver counts the task before it gives the record back, and whoever waits looks at the records before the entries. So
+//! a task is seen in one place at least. The entry of a dead thread counts nothing: the tasks that it had are gone with it.
+
+use core::ops::Deref;
+use core::sync::atomic::Ordering::SeqCst;
+
+use super::bell::Bell;
+use super::flow::{Flow, Stop, inherit};
+use super::memory::Ring;
+use super::participant::{Participant, Received, RingError};
+use super::track::Blocked;
+use crate::futex::Limit;
+use crate::scope::Refused;
+use crate::sync::gate::{Gate, Woke};
+use crate::sync::lease::Holder;
+
+impl Ring {
+    /// How many messages are not received, or received as tasks by living threads and not done, as it was a moment ago.
+    ///
+    /// # Errors
+    /// As for [`len`](Self::len).
+    ///
+    /// # Examples
+    /// ```
+    /// use core::time::Duration;
+    /// use ossature_sys::sync::ring::Ring;
+    ///
+    /// let ring = Ring::new(1 << 16)?;
+    /// let mut user = ring.join()?;
+    /// user.send(b"a task")?;
+    /// let mut bytes = [0; 16];
+    /// assert_eq!(user.recv_task_timeout(&mut bytes, Duration::ZERO)?.map(|task| task.len), Some(6));
+    /// assert_eq!(ring.unfinished()?, 1);
+    /// assert!(!ring.wait_until_done(Duration::from_millis(1))?);
+    /// assert!(user.task_done()? && !user.task_done()?, "there was one task");
+    /// assert!(ring.wait_until_done(Duration::ZERO)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unfinished(&self) -> Result<usize, RingError> {
+        Ok(self.look_at_tasks(usize::MAX)?.0)
+    }
+
+    /// Waits until all tasks are done, within the limit; false if the time ran out or the wait was cancelled.
+    ///
+    /// # Errors
+    /// As for [`len`](Self::len).
+    ///
+    /// # Examples
+    /// See the example of [`unfinished`](Self::unfinished).
+    pub fn wait_until_done<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool, RingError> {
+        let look = || {
+            let (unfinished, blocked) = self.look_at_tasks(1)?;
+            Ok(if unfinished == 0 { Look::Yes } else { Look::NotYet(blocked) })
+        };
+        self.wait_until(self.idle(), look, limit.into())
+    }
+
+    /// Waits until fewer than `most` messages are unread, within the limit; false if the time ran out or the wait was
+    /// cancelled.
+    ///
+    /// # Errors
+    /// [`Closed`](RingError::Closed); as for [`len`](Self::len).
+    ///
+    /// # Examples
+    /// ```
+    /// use core::time::Duration;
+    /// use ossature_sys::sync::ring::Ring;
+    ///
+    /// let ring = Ring::new(1 << 16)?;
+    /// let mut user = ring.join()?;
+    /// user.send(b"one")?;
+    /// assert!(ring.wait_until_below(2, Duration::ZERO)?);
+    /// user.send(b"two")?;
+    /// assert!(!ring.wait_until_below(2, Duration::from_millis(1))?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait_until_below<'c>(&self, most: usize, limit: impl Into<Limit<'c>>) -> Result<bool, RingError> {
+        let look = || {
+            if Flow::is_closed(self) {
+                return Err(Stop::Closed);
+            }
+            Ok(if self.track().count(most)? < most { Look::Yes } else { Look::NotYet(Blocked::Unread) })
+        };
+        self.wait_until(self.room(), look, limit.into())
+    }
+
+    fn wait_until(
+        &self,
+        bell: &Bell,
+        look: impl Fn() -> Result<Look, Stop>,
+        limit: Limit<'_>,
+    ) -> Result<bool, RingError> {
+        let waited = self.gate().covered(|| {
+            loop {
+                if let Look::Yes = look()? {
+                    return Ok(true);
+                }
+                if limit.is_over() {
+                    return Ok(false);
+                }
+                let expected = bell.announce();
+                let Look::NotYet(blocked) = look()? else { return Ok(true) };
+                if self.sleep(bell, expected, blocked, limit) == Woke::Inherit {
+                    inherit(self)?;
+                }
+            }
+        });
+        match waited {
+            Ok(answer) => Ok(answer),
+            Err(Stop::Over) => Ok(false),
+            Err(Stop::Closed) => Err(RingError::Closed),
+            Err(Stop::Refused(refused)) => Err(refused.into()),
+        }
+    }
+
+    /// How many tasks are unfinished, up to `most`, and by whom a wait is blocked: the wait sleeps until the death of that
+    /// one, too.
+    fn look_at_tasks(&self, most: usize) -> Result<(usize, Blocked), Refused> {
+        let mut count = self.track().count(most)?;
+        let mut blocked = Blocked::Unread;
+        for (at, entry) in self.table().0.iter().enumerate() {
+            let in_hand = entry.in_hand.load(SeqCst);
+            if in_hand != 0 && matches!(entry.lease.holder(), Holder::Thread(_)) {
+                count += in_hand as usize;
+                blocked = Blocked::By(at as u32 + 1);
+            }
+            if count >= most {
+                break;
+            }
+        }
+        Ok((count, blocked))
+    }
+}
+
+enum Look {
+    Yes,
+    NotYet(Blocked),
+}
+
+impl<R: Deref<Target = Ring>> Participant<R> {
+    /// [`recv_timeout`](Self::recv_timeout) of a task: it is unfinished until this thread calls
+    /// [`task_done`](Self::task_done), leaves the ring or ends.
+    ///
+    /// # Errors
+    /// As for [`recv`](Self::recv).
+    ///
+    /// # Examples
+    /// See the example of [`Ring::unfinished`].
+    pub fn recv_task_timeout<'c>(
+        &mut self,
+        bytes: &mut [u8],
+        limit: impl Into<Limit<'c>>,
+    ) -> Result<Option<Received>, RingError> {
+        self.recv_counted(bytes, limit.into(), true)
+    }
+
+    /// Says that one of the tasks that this thread has received is done; false if it has none.
+    ///
+    /// # Errors
+    /// [`OtherRing`](RingError::OtherRing).
+    ///
+    /// # Examples
+    /// See the example of [`Ring::unfinished`].
+    pub fn task_done(&mut self) -> Result<bool, RingError> {
+        if !self.enter(Limit::NOW)? {
+            return Ok(false);
+        }
+        let ring = self.ring();
+        let table = ring.table();
+        let Some(entry) = self.entry_in(table) else { return Ok(false) };
+        let in_hand = entry.in_hand.load(SeqCst);
+        if in_hand == 0 {
+            return Ok(false);
+        }
+        ring.gate().covered(|| {
+            entry.in_hand.store(in_hand - 1, SeqCst);
+            if ring.idle().has_sleepers() {
+                ring.idle().ring(ring.gate(), u32::MAX);
+            }
+        });
+        Ok(true)
+    }
+}
