@@ -230,7 +230,7 @@ fn a_planted_item_without_an_example_is_found() {
     assert_eq!(in_module("//! Rooms.\nmod door;\npub use door::Door as Gate;\n"), 2);
     assert_eq!(missing(&[file("src/c/door.rs", bare), file("src/c/mod.rs", "//! Rooms.\npub mod door;\n")]), 0);
     for header in ["impl Door {", "unsafe impl Door {", "impl<T: Fn() + Into<Vec<T>>> Open<T> for Door<T> {"] {
-        assert_eq!(implemented(header).as_deref(), Some("Door"), "{header}");
+        assert_eq!(implemented(header), Some("Door"), "{header}");
     }
     assert_eq!(missing(&[file("src/a/door.rs", "mod sealed {\n    pub trait Sealed {}\n}\npub trait Open {}\n")]), 1);
 
