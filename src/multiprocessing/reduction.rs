@@ -22,8 +22,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
+use ossature_sys::eventfd::Until;
 use ossature_sys::shm::is_shared_memory;
 
 use super::connection::Connection;
@@ -51,7 +51,7 @@ const A: u8 = b'A';
 /// # Errors
 /// As for [`send_handles`].
 pub fn send_handle(connection: &Connection, handle: impl AsFd) -> Result<()> {
-    send_handles(connection, &[handle.as_fd()], Acknowledgement::None, Deadline::NEVER).map(drop)
+    send_handles(connection, &[handle.as_fd()], Acknowledgement::None, Until::NEVER).map(drop)
 }
 
 /// Takes one descriptor: Python's `recv_handle(conn)`.
@@ -59,12 +59,12 @@ pub fn send_handle(connection: &Connection, handle: impl AsFd) -> Result<()> {
 /// # Errors
 /// As for [`recv_handles`].
 pub fn recv_handle(connection: &Connection) -> Result<OwnedFd> {
-    let handles = recv_handles(connection, 1, Acknowledgement::None, Deadline::NEVER)?;
+    let handles = recv_handles(connection, 1, Acknowledgement::None, Until::NEVER)?;
     handles.into_iter().flatten().next().ok_or_else(|| invalid("no descriptor"))
 }
 
 /// Sends copies of 1 to 253 descriptors, and waits to have them acknowledged if that is asked for: Python's `sendfds`. False when the deadline was over
-/// before.
+/// before, or when a [`CancelFd`](super::connection::CancelFd) ended the wait.
 ///
 /// # Errors
 /// [`InvalidInput`](ErrorKind::InvalidInput) for no or too many descriptors, within a message, and when the connection is no Unix socket;
@@ -86,27 +86,29 @@ pub fn recv_handle(connection: &Connection) -> Result<OwnedFd> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "sendfds")]
-pub fn send_handles(
+pub fn send_handles<'c>(
     connection: &Connection,
     handles: &[BorrowedFd<'_>],
     acknowledgement: Acknowledgement,
-    timeout: impl Into<Deadline>,
+    timeout: impl Into<Until<'c>>,
 ) -> Result<bool> {
-    let deadline = timeout.into();
+    let until = timeout.into();
     between_messages(connection)?;
     if !(1..=MOST_DESCRIPTORS).contains(&handles.len()) {
         let message = format!("1 to {MOST_DESCRIPTORS} descriptors can be sent at once, not {}", handles.len());
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
     let count = [(handles.len() % 256) as u8];
-    if connection.stream().write_with(&count, handles, deadline).map_err(failed)?.is_none() {
+    let stream = connection.stream();
+    let sent = until.when_writable(stream, |deadline| stream.write_with(&count, handles, deadline)).map_err(failed)?;
+    if sent.is_none() {
         return Ok(false);
     }
     if acknowledgement == Acknowledgement::None {
         return Ok(true);
     }
     let mut answer = [0];
-    match connection.stream().read(&mut answer, deadline).map_err(failed)? {
+    match until.when_readable(stream, |deadline| stream.read(&mut answer, deadline)).map_err(failed)? {
         None => Ok(false),
         Some(0) => Err(end()),
         Some(_) if answer == [A] => Ok(true),
@@ -115,7 +117,7 @@ pub fn send_handles(
 }
 
 /// Takes `count` descriptors, 1 to 253, and acknowledges them if that is asked for: Python's `recvfds`. `None` when they did not come by the
-/// deadline.
+/// deadline, or when a [`CancelFd`](super::connection::CancelFd) ended the wait.
 ///
 /// As in Python they are taken from whoever is at the other end: a CPython does not say who it is with them. Call this where
 /// [`trust`](Connection::trust) or [`peer_credentials`](Connection::peer_credentials) tell enough.
@@ -129,22 +131,22 @@ pub fn send_handles(
 /// # Examples
 /// See the example of [`send_handles`].
 #[doc(alias = "recvfds")]
-pub fn recv_handles(
+pub fn recv_handles<'c>(
     connection: &Connection,
     count: usize,
     acknowledgement: Acknowledgement,
-    timeout: impl Into<Deadline>,
+    timeout: impl Into<Until<'c>>,
 ) -> Result<Option<Vec<OwnedFd>>> {
     between_messages(connection)?;
-    let (mut said, deadline) = ([0], timeout.into());
-    let got = connection.stream().read_with::<MOST_DESCRIPTORS>(&mut said, deadline).map_err(failed)?;
-    let Some(got) = got else { return Ok(None) };
+    let (mut said, until, stream) = ([0], timeout.into(), connection.stream());
+    let read = |deadline| stream.read_with::<MOST_DESCRIPTORS>(&mut said, deadline);
+    let Some(got) = until.when_readable(stream, read).map_err(failed)? else { return Ok(None) };
     if got.len == 0 {
         return Err(end());
     }
     let number = got.descriptors.len();
     if acknowledgement == Acknowledgement::Byte {
-        connection.stream().write([&[A], &[]], deadline).map_err(failed)?;
+        until.when_writable(stream, |deadline| stream.write([&[A], &[]], deadline)).map_err(failed)?;
     }
     if got.descriptors_lost || number == 0 {
         return Err(invalid("no descriptors, or more than this process may have"));

@@ -4,6 +4,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
+use ossature::multiprocessing::connection::CancelFd;
 use ossature::multiprocessing::{Process, active_children, current_process};
 use ossature::sys::fd::AsFd;
 use ossature::sys::poll::{PollFd, PollFlags, poll};
@@ -25,6 +26,7 @@ crate::in_every_world![
     a_long_panic_is_cut_and_blocks_nobody,
     a_closed_process_answers_so,
     many_wait_for_one,
+    a_wait_for_a_child_ends_when_it_is_cancelled,
     many_children_end_and_are_ended,
     names_tell_the_line_of_ancestors,
     a_sentinel_is_readable_from_the_end_on,
@@ -226,6 +228,32 @@ fn many_wait_for_one<W: World>() {
         child.terminate().unwrap();
     });
     assert_eq!(child.exit_code(), Some(-libc::SIGTERM));
+}
+
+fn a_wait_for_a_child_ends_when_it_is_cancelled<W: World>() {
+    let (child, quick) = (W::start("sleep", ""), W::start("return", "3"));
+    let stop = CancelFd::new().unwrap();
+    std::thread::scope(|scope| {
+        let waiting = [None, Some(Duration::from_secs(60))].map(|limit| {
+            let (child, stop) = (&child, &stop);
+            scope.spawn(move || child.join_timeout(stop.within(limit)).unwrap())
+        });
+        std::thread::sleep(Duration::from_millis(10));
+        assert!(waiting.iter().all(|waiting| !waiting.is_finished()), "nothing else ends them");
+        stop.cancel().unwrap();
+        waiting.into_iter().for_each(|waiting| assert_eq!(waiting.join().unwrap(), None));
+    });
+    assert!(child.is_alive().unwrap());
+    child.kill().unwrap();
+    let ended = Instant::now();
+    while poll(&mut [PollFd::new(&child, PollFlags::IN)], Duration::from_secs(60)).unwrap() == 0 {}
+    // The end is seen by a wait that is cancelled already, as soon as there is something to see.
+    while child.join_timeout(&stop).unwrap().is_none() {
+        assert!(ended.elapsed() < Duration::from_secs(40), "nobody tells how it ended");
+    }
+    assert_eq!(child.exit_code(), Some(-libc::SIGKILL));
+    stop.reset().unwrap();
+    assert_eq!(quick.join_timeout(stop.within(Duration::from_secs(40))).unwrap(), Some(ExitStatus::Code(3)));
 }
 
 // test_many_processes

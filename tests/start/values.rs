@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use ossature::multiprocessing::{Context, Process, ProcessValue, Value, pipe, stop_forkserver};
+use ossature::multiprocessing::connection::CancelFd;
+use ossature::multiprocessing::{Context, Event, Process, ProcessValue, Value, parent_process, pipe, stop_forkserver};
 use ossature::sys::process::{ExitStatus, exit};
 use ossature::{ErrorKind, Result};
 
@@ -15,6 +16,7 @@ pub const TESTS: &[Test] = &[
     ("process_that_ends_without_a_value_is_told", process_that_ends_without_a_value_is_told),
     ("process_killed_halfway_through_a_value_is_told", process_killed_halfway_through_a_value_is_told),
     ("join_for_a_value_ends_at_its_deadline", join_for_a_value_ends_at_its_deadline),
+    ("join_for_a_value_ends_when_it_is_cancelled", join_for_a_value_ends_when_it_is_cancelled),
     ("value_that_nobody_joins_holds_no_process", value_that_nobody_joins_holds_no_process),
     ("child_of_the_process_delays_no_join", child_of_the_process_delays_no_join),
     ("shared_memory_comes_back", shared_memory_comes_back),
@@ -139,6 +141,28 @@ fn join_for_a_value_ends_at_its_deadline() {
         process.process().kill().unwrap();
         joined(process).unwrap_err();
     }
+}
+
+fn join_for_a_value_ends_when_it_is_cancelled() {
+    let stop = CancelFd::new().unwrap();
+    let go = Event::new().unwrap();
+    let mut process = Process::fork_value(|| {
+        // A wait for the parent is called away, too.
+        let (parent, own) = (parent_process().unwrap(), CancelFd::new().unwrap());
+        own.cancel().unwrap();
+        let ended = parent.join_timeout(own.within(PATIENCE)).unwrap();
+        stop.cancel().unwrap();
+        go.wait().unwrap();
+        (ended, "the value".to_owned())
+    })
+    .unwrap();
+    // The child has the same one.
+    assert_eq!(process.join_timeout(&stop).unwrap(), None);
+    assert!(stop.is_cancelled().unwrap());
+    stop.reset().unwrap();
+    go.set();
+    let value = process.join_timeout(stop.within(PATIENCE)).unwrap();
+    assert_eq!(value, Some((false, "the value".to_owned())));
 }
 
 fn value_that_nobody_joins_holds_no_process() {

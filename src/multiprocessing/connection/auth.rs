@@ -1,6 +1,6 @@
 //! The handshake over a connection that is there already.
 
-use ossature_sys::deadline::Deadline;
+use ossature_sys::eventfd::Until;
 use ossature_sys::stream::StreamKind;
 
 use super::payload::LIMIT;
@@ -30,7 +30,8 @@ pub fn deliver_challenge(connection: &Connection, key: &AuthKey) -> Result<()> {
     forever(connection, Handshake::deliver(key)?)
 }
 
-/// As [`deliver_challenge`]; `false` when it was not done by the deadline, and then the connection is of no use.
+/// As [`deliver_challenge`]; `false` when it was not done by the deadline, or when a [`CancelFd`](super::CancelFd)
+/// ended the wait. Then the connection is of no use.
 ///
 /// # Errors
 /// As for [`deliver_challenge`].
@@ -51,7 +52,11 @@ pub fn deliver_challenge(connection: &Connection, key: &AuthKey) -> Result<()> {
 /// assert!(!deliver_challenge_timeout(&near, &key, Duration::from_millis(1))?, "nobody answers");
 /// # Ok::<(), ossature::Error>(())
 /// ```
-pub fn deliver_challenge_timeout(connection: &Connection, key: &AuthKey, timeout: impl Into<Deadline>) -> Result<bool> {
+pub fn deliver_challenge_timeout<'c>(
+    connection: &Connection,
+    key: &AuthKey,
+    timeout: impl Into<Until<'c>>,
+) -> Result<bool> {
     Handshake::deliver(key)?.run(connection, timeout)
 }
 
@@ -68,25 +73,30 @@ pub fn answer_challenge(connection: &Connection, key: &AuthKey) -> Result<()> {
     forever(connection, Handshake::answer(key))
 }
 
-/// As [`answer_challenge`]; `false` when it was not done by the deadline, and then the connection is of no use.
+/// As [`answer_challenge`]; `false` when it was not done by the deadline, or when a [`CancelFd`](super::CancelFd)
+/// ended the wait. Then the connection is of no use.
 ///
 /// # Errors
 /// As for [`answer_challenge`].
 ///
 /// # Examples
 /// See the example of [`deliver_challenge_timeout`].
-pub fn answer_challenge_timeout(connection: &Connection, key: &AuthKey, timeout: impl Into<Deadline>) -> Result<bool> {
+pub fn answer_challenge_timeout<'c>(
+    connection: &Connection,
+    key: &AuthKey,
+    timeout: impl Into<Until<'c>>,
+) -> Result<bool> {
     Handshake::answer(key).run(connection, timeout)
 }
 
 fn forever(connection: &Connection, mut handshake: Handshake) -> Result<()> {
-    while !handshake.go_on(connection, Deadline::NEVER)? {}
+    while !handshake.go_on(connection, Until::NEVER)? {}
     Ok(())
 }
 
 impl Handshake {
-    /// Goes through with it over a connection; `false` when it was not done by the deadline, and then the connection is of no
-    /// use.
+    /// Goes through with it over a connection; `false` when it was not done by the deadline, or when a
+    /// [`CancelFd`](super::CancelFd) ended the wait. Then the connection is of no use.
     ///
     /// # Errors
     /// As for [`deliver_challenge`] and [`answer_challenge`].
@@ -104,25 +114,25 @@ impl Handshake {
     /// assert!(other_side.join().unwrap()?);
     /// # Ok::<(), ossature::Error>(())
     /// ```
-    pub fn run(mut self, connection: &Connection, timeout: impl Into<Deadline>) -> Result<bool> {
+    pub fn run<'c>(mut self, connection: &Connection, timeout: impl Into<Until<'c>>) -> Result<bool> {
         self.go_on(connection, timeout.into())
     }
 
-    fn go_on(&mut self, connection: &Connection, deadline: Deadline) -> Result<bool> {
+    fn go_on(&mut self, connection: &Connection, until: Until<'_>) -> Result<bool> {
         connection.allow_challenge();
         loop {
             while let Some(message) = self.outgoing() {
-                if !connection.send_bytes_timeout(&message, deadline)?.is_complete() {
+                if !connection.send_bytes_timeout(&message, until)?.is_complete() {
                     return Ok(false);
                 }
             }
             if self.is_done() {
                 break;
             }
-            let Some(message) = connection.recv_bytes_max_timeout(LIMIT, deadline)? else { return Ok(false) };
+            let Some(message) = connection.recv_bytes_max_timeout(LIMIT, until)? else { return Ok(false) };
             if let Err(error) = self.incoming(&message) {
                 if let Some(refusal) = self.outgoing() {
-                    let _ = connection.send_bytes_timeout(&refusal, deadline); // the first error is the one to tell
+                    let _ = connection.send_bytes_timeout(&refusal, until); // the first error is the one to tell
                 }
                 return Err(error);
             }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
-use ossature_sys::errno::Errno;
+use ossature_sys::errno::{Errno, Result as SysResult};
+use ossature_sys::eventfd::Until;
 use ossature_sys::fd::AboveStandard;
 use ossature_sys::socket::{self, Kind, Socket};
 
 use super::exchange::Exchange;
 use super::rules::Rules;
-use super::shortage::refused;
 use super::{Access, Address, AuthKey, Connection, Digest, Family, Handshake};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::Trust;
@@ -45,7 +45,8 @@ where
     ConnectBuilder::new().connect(address)
 }
 
-/// As [`connect()`]; `None` when the connection was not there by the deadline.
+/// As [`connect()`]; `None` when the connection was not there by the deadline, or when a [`CancelFd`](super::CancelFd) ended
+/// the wait.
 ///
 /// # Errors
 /// As for [`ConnectBuilder::connect`].
@@ -61,7 +62,7 @@ where
 /// assert_eq!(client.recv::<u8>()?, 7);
 /// # Ok::<(), ossature::Error>(())
 /// ```
-pub fn connect_timeout<A: TryInto<Address>>(address: A, timeout: impl Into<Deadline>) -> Result<Option<Connection>>
+pub fn connect_timeout<'c, A: TryInto<Address>>(address: A, timeout: impl Into<Until<'c>>) -> Result<Option<Connection>>
 where
     Error: From<A::Error>,
 {
@@ -164,43 +165,45 @@ impl ConnectBuilder {
     {
         let address = address.try_into()?;
         loop {
-            if let Some(connection) = self.connect_to(&address, Deadline::NEVER)? {
+            if let Some(connection) = self.connect_to(&address, Until::NEVER)? {
                 return Ok(connection);
             }
         }
     }
 
-    /// As [`connect`](Self::connect); `None` when connection and handshake were not done by the deadline, if that is sooner than that of the
-    /// [handshake](Self::handshake_timeout). Looking up the name of
-    /// a host is not bound by it.
+    /// As [`connect`](Self::connect); `None` when connection and handshake were not done by the deadline, if that is sooner
+    /// than the end of the [handshake's time](Self::handshake_timeout), or when a [`CancelFd`](super::CancelFd) ended the wait.
+    ///
+    /// The lookup of a host's name has neither a deadline nor a `CancelFd`. No descriptor tells that a listener at a path
+    /// has room for one more peer, so the call sees the `CancelFd` up to 10 ms late while the listener has none.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect).
-    pub fn connect_timeout<A: TryInto<Address>>(
+    pub fn connect_timeout<'c, A: TryInto<Address>>(
         self,
         address: A,
-        timeout: impl Into<Deadline>,
+        timeout: impl Into<Until<'c>>,
     ) -> Result<Option<Connection>>
     where
         Error: From<A::Error>,
     {
-        let deadline = timeout.into();
-        self.connect_to(&address.try_into()?, deadline)
+        let until = timeout.into();
+        self.connect_to(&address.try_into()?, until)
     }
 
-    fn connect_to(&self, address: &Address, deadline: Deadline) -> Result<Option<Connection>> {
+    fn connect_to(&self, address: &Address, until: Until<'_>) -> Result<Option<Connection>> {
         let mut last = Errno::ADDRNOTAVAIL;
         for candidate in address.resolve()? {
-            match reach(&candidate, address.family(), deadline) {
-                Ok(Some(socket)) => return self.authenticate(socket, address, deadline),
+            match reach(&candidate, address.family(), until) {
+                Ok(Some(socket)) => return self.authenticate(socket, address, until),
                 Ok(None) => return Ok(None),
                 Err(errno) => last = errno,
             }
         }
-        Err(refused(last, format_args!("cannot connect to {address}")))
+        Err(Error::os(last, format!("cannot connect to {address}")))
     }
 
-    fn authenticate(&self, socket: Socket, address: &Address, deadline: Deadline) -> Result<Option<Connection>> {
+    fn authenticate(&self, socket: Socket, address: &Address, until: Until<'_>) -> Result<Option<Connection>> {
         let Some(key) = &self.rules.key else {
             let connection = Connection::with_trust(socket.into(), Access::Both, Trust::Untrusted)?;
             connection.refuse_challenge();
@@ -208,10 +211,10 @@ impl ConnectBuilder {
         };
         let handshake = self.rules.apply(Handshake::client(key)?);
         let patience = Deadline::from(self.rules.timeout);
-        let ran = Exchange::new(socket, handshake).run(deadline.or_sooner(patience));
+        let ran = Exchange::new(socket, handshake).run(until.or_sooner(patience));
         match ran.map_err(|error| of_peer(error, address))? {
             Some(socket) => Connection::with_trust(socket.into(), Access::Both, address.trust_with(key)).map(Some),
-            None if deadline <= patience => Ok(None),
+            None if until.deadline() <= patience || until.is_over()? => Ok(None),
             None => Err(Error::new(
                 ErrorKind::Auth,
                 format!("{address} did not finish the handshake in time; does it listen with a key?"),
@@ -230,13 +233,39 @@ fn of_peer(error: Error, address: &Address) -> Error {
     }
 }
 
-fn reach(address: &socket::Address, family: Family, deadline: Deadline) -> ossature_sys::errno::Result<Option<Socket>> {
+fn reach(address: &socket::Address, family: Family, until: Until<'_>) -> SysResult<Option<Socket>> {
     let socket = Socket::new(family.of_sockets(), Kind::Stream)?.above_standard()?;
-    if !socket.connect(address, deadline)? {
+    let connected = match family {
+        Family::Unix => connect_to_path(&socket, address, until)?,
+        _ => {
+            let connect = |deadline| socket.connect(address, deadline).map(|connected| connected.then_some(()));
+            until.when_writable(&socket, connect)?.is_some()
+        }
+    };
+    if !connected {
         return Ok(None);
     }
     if family != Family::Unix {
         let _ = socket.set_no_delay(); // EINVAL: the other side is gone already, as it will turn out
     }
     Ok(Some(socket))
+}
+
+/// No poll reports room in the queue of a listener at a path. So a wait with a [`CancelFd`](super::CancelFd) is made of
+/// short ones.
+fn connect_to_path(socket: &Socket, address: &socket::Address, until: Until<'_>) -> SysResult<bool> {
+    const SHORT: Duration = Duration::from_millis(10);
+    if until.cancel().is_none() {
+        return socket.connect(address, until.deadline());
+    }
+    let mut deadline = Deadline::NOW;
+    loop {
+        if socket.connect(address, deadline)? {
+            return Ok(true);
+        }
+        if until.is_over()? {
+            return Ok(false);
+        }
+        deadline = until.deadline().or_sooner(Deadline::after(SHORT));
+    }
 }

@@ -2,13 +2,15 @@
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
+use ossature_sys::eventfd::Until;
 use ossature_sys::fd::{AsFd, BorrowedFd};
-use ossature_sys::poll::{PollFd, PollFlags, poll};
+use ossature_sys::poll::{PollFd, PollFlags};
 use ossature_sys::socket::Socket;
 
 use super::frame::{Incoming, Limit, Outgoing};
 use super::handshake::Handshake;
 use super::payload::LIMIT;
+use super::wait::poll_until;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::util::Listed;
 
@@ -145,12 +147,11 @@ impl Exchange {
         self.outgoing.is_empty() && self.handshake.is_done()
     }
 
-    /// Goes on until the end; `None` when that was not reached by the deadline.
-    pub(super) fn run(mut self, deadline: Deadline) -> Result<Option<Socket>> {
+    /// Goes on until the end; `None` when the wait ended before.
+    pub(super) fn run(mut self, until: Until<'_>) -> Result<Option<Socket>> {
         self.speak()?;
         while !self.is_done() {
-            let ready = poll(&mut [PollFd::new(&*self.socket, self.wanted())], deadline)?;
-            if ready == 0 {
+            if poll_until(&mut [PollFd::new(&*self.socket, self.wanted())], until)? == 0 {
                 return Ok(None);
             }
             self.advance()?;

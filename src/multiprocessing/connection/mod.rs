@@ -128,6 +128,7 @@ pub use self::pipe::{pipe, pipe_one_way};
 pub use self::sent::Sent;
 #[doc(inline)]
 pub use self::too_short::BufferTooShort;
+pub(crate) use self::wait::poll_until;
 #[doc(inline)]
 pub use self::wait::wait;
 

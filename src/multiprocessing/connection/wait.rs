@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
+use ossature_sys::errno::Result as SysResult;
 use ossature_sys::eventfd::Until;
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 
@@ -41,8 +42,18 @@ pub fn wait<'c>(objects: &[&dyn AsFd], timeout: impl Into<Until<'c>>) -> Result<
         return Err(Error::new(ErrorKind::AlreadyRegistered, message));
     }
     let until = timeout.into();
-    fds.extend(until.cancel().map(|cancel| PollFd::from_borrowed(cancel, PollFlags::IN)));
-    poll(&mut fds, until.deadline()).map_err(|errno| Error::os(errno, "cannot wait for these objects"))?;
-    let ready = fds.iter().take(objects.len()).enumerate().filter(|(_, entry)| !entry.revents().is_empty());
+    poll_until(&mut fds, until).map_err(|errno| Error::os(errno, "cannot wait for these objects"))?;
+    let ready = fds.iter().enumerate().filter(|(_, entry)| !entry.revents().is_empty());
     Ok(ready.map(|(place, _)| place).collect())
+}
+
+/// poll(2) until something of these is ready, or the wait ends before; how many are ready.
+pub(crate) fn poll_until<'fd>(fds: &mut [PollFd<'fd>], until: Until<'fd>) -> SysResult<usize> {
+    let Some(cancel) = until.cancel() else { return poll(fds, until.deadline()) };
+    let mut all = fds.to_vec();
+    all.push(PollFd::from_borrowed(cancel, PollFlags::IN));
+    poll(&mut all, until.deadline())?;
+    all.pop();
+    fds.clone_from_slice(&all);
+    Ok(fds.iter().filter(|entry| !entry.revents().is_empty()).count())
 }

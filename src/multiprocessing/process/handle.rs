@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
-use ossature_sys::eventfd::EventFd;
+use ossature_sys::eventfd::{EventFd, Until};
 use ossature_sys::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{ExitStatus, Pid, Signal, generation};
@@ -228,16 +228,36 @@ impl Process {
         self.join_timeout(Deadline::NEVER)?.ok_or_else(unknown) // without a deadline there is always an end
     }
 
-    /// Waits for its end until the deadline; `None` when the time ran out. For a child of the fork server also when
-    /// only how it ended is not known, because the server is stopped: [`is_alive`](Self::is_alive) is false then.
+    /// Waits for its end until the deadline; `None` when the time ran out, or when a
+    /// [`CancelFd`](crate::multiprocessing::connection::CancelFd) ended the wait. For a child of the fork server also
+    /// when only how it ended is not known, because the server is stopped: [`is_alive`](Self::is_alive) is false then.
     ///
     /// # Errors
     /// As [`join`](Self::join).
-    pub fn join_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<ExitStatus>> {
+    ///
+    /// # Examples
+    /// Another thread calls the wait away:
+    ///
+    /// ```standalone_crate
+    /// use std::time::Duration;
+    /// use ossature::multiprocessing::{Process, connection::CancelFd};
+    ///
+    /// let sleeper = Process::fork(|| -> u8 { loop { std::thread::park() } })?;
+    /// let stop = CancelFd::new()?;
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| stop.cancel());
+    ///     assert_eq!(sleeper.join_timeout(stop.within(Duration::from_secs(60)))?, None);
+    ///     ossature::Result::Ok(())
+    /// })?;
+    /// sleeper.kill()?;
+    /// sleeper.join()?;
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn join_timeout<'c>(&self, timeout: impl Into<Until<'c>>) -> Result<Option<ExitStatus>> {
         /// How often to look again at what the kernel calls ended and cannot be reaped yet: while a tracer has it, or
         /// nobody has reaped what a fork server left behind.
         const PAUSE: Duration = Duration::from_millis(1);
-        let deadline = timeout.into();
+        let until = timeout.into();
         self.check_parent("can only join a child process")?;
         loop {
             let life = match self.now()? {
@@ -250,14 +270,14 @@ impl Process {
                 return Err(joins_itself("the process"));
             }
             // This thread holds no lock here, so other threads can wait, ask and signal.
-            if !life.wait_for_news(deadline)? {
+            if !life.wait_for_news(until)? {
                 return Ok(None);
             }
             drop(life);
             if let Some(exit) = self.look()? {
                 return Ok(Some(exit));
             }
-            if deadline.has_passed() {
+            if until.is_over()? {
                 return Ok(None);
             }
             std::thread::sleep(PAUSE);

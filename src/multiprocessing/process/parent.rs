@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::eventfd::EventFd;
+use ossature_sys::eventfd::Until;
 use ossature_sys::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, duplicate};
-use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{Pid, parent_id, pidfd_open};
 
 use super::era::era;
@@ -66,13 +66,13 @@ impl Parent {
             match pidfd_open(pid) {
                 // While it is still the parent after the opening, the number was its own at the opening.
                 Ok(pidfd) if is_parent() => return Ok(pidfd),
-                Err(errno) if is_parent() => return Err(Error::os(errno, "the parent process")),
+                Err(errno) if is_parent() => return Err(Error::os(errno, "cannot watch the parent process")),
                 _ => {}
             }
         }
         // It has ended: something that is always readable stands for it.
         let ended = EventFd::counter(1).and_then(AboveStandard::above_standard);
-        Ok(ended.map_err(|errno| Error::os(errno, "the parent process"))?.into())
+        Ok(ended.map_err(|errno| Error::os(errno, "cannot watch the parent process"))?.into())
     }
 }
 
@@ -140,14 +140,15 @@ impl ParentProcess {
         self.join_timeout(Deadline::NEVER).map(drop)
     }
 
-    /// Waits for its end until the deadline; says whether it has ended.
+    /// Waits for its end until the deadline, or until a [`CancelFd`](crate::multiprocessing::connection::CancelFd)
+    /// ends the wait; says whether it has ended.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is left for the first look; `ESRCH` in a new pid namespace, outside of which the
     /// parent has no number, unless this is a daemon.
-    pub fn join_timeout(&self, timeout: impl Into<Deadline>) -> Result<bool> {
+    pub fn join_timeout<'c>(&self, timeout: impl Into<Until<'c>>) -> Result<bool> {
         let sentinel = self.0.sentinel()?;
-        Ok(poll(&mut [PollFd::from_borrowed(sentinel, PollFlags::IN)], timeout.into())? > 0)
+        Ok(timeout.into().is_readable(&sentinel)?)
     }
 
     /// Becomes readable when it ends: for a poll beside other things.

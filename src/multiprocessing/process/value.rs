@@ -3,11 +3,12 @@
 use std::fmt::{self, Debug};
 
 use ossature_sys::deadline::Deadline;
-use ossature_sys::poll::{PollFd, PollFlags, poll};
+use ossature_sys::eventfd::Until;
+use ossature_sys::poll::{PollFd, PollFlags};
 
 use super::{Process, Termination};
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::connection::{Connection, pipe};
+use crate::multiprocessing::connection::{Connection, pipe, poll_until};
 use crate::multiprocessing::transfer::Transfer;
 
 /// What travels: the value, or the text of the error that came instead.
@@ -98,20 +99,21 @@ impl<T: Transfer> ProcessValue<T> {
         self.join_timeout(Deadline::NEVER)?.ok_or_else(unknown)
     }
 
-    /// The same until the deadline; `None` when the time ran out. What has come by then is kept for the next call.
+    /// The same until the deadline; `None` when the time ran out, or when a
+    /// [`CancelFd`](crate::multiprocessing::connection::CancelFd) ended the wait. What has come by then is kept for the next call.
     ///
     /// The deadline bounds the arrival of the value. A value that has arrived is decoded to its end.
     ///
     /// # Errors
     /// As [`join`](Self::join).
-    pub fn join_timeout(&mut self, timeout: impl Into<Deadline>) -> Result<Option<T>> {
-        let deadline = timeout.into();
+    pub fn join_timeout<'c>(&mut self, timeout: impl Into<Until<'c>>) -> Result<Option<T>> {
+        let until = timeout.into();
         if let Some(parent) = &self.parent {
-            let Some(heard) = hear(parent, &self.process, deadline)? else { return Ok(None) };
+            let Some(heard) = hear(parent, &self.process, until)? else { return Ok(None) };
             self.heard = Some(heard);
             self.parent = None;
         }
-        let Some(exit) = self.process.join_timeout(deadline)? else { return Ok(None) };
+        let Some(exit) = self.process.join_timeout(until)? else { return Ok(None) };
         match self.heard.take() {
             Some(Heard::Answer(Ok(value))) => Ok(Some(value)),
             Some(Heard::Answer(Err(text))) => Err(Error::new(ErrorKind::TaskFailed, text).with_exit(Some(exit))),
@@ -129,13 +131,13 @@ impl<T: Transfer> ProcessValue<T> {
     }
 }
 
-/// Waits for the answer or for the end of the process; `None` when the time ran out.
+/// Waits for the answer or for the end of the process; `None` when the wait ended before.
 ///
 /// The end of the process counts, and not that of the pipe: a child of the process may have the other end as well.
-fn hear<T: Transfer>(parent: &Connection, process: &Process, deadline: Deadline) -> Result<Option<Heard<T>>> {
+fn hear<T: Transfer>(parent: &Connection, process: &Process, until: Until<'_>) -> Result<Option<Heard<T>>> {
     loop {
         let mut both = [PollFd::new(parent, PollFlags::IN), PollFd::new(process, PollFlags::IN)];
-        if poll(&mut both, deadline)? == 0 {
+        if poll_until(&mut both, until)? == 0 {
             return Ok(None);
         }
         let [news, end] = both.map(|fd| !fd.revents().is_empty());

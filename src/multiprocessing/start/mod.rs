@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
+use ossature_sys::eventfd::Until;
 use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd};
-use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{Child, ExitStatus, Pid, Signal, id, pidfd_open, pidfd_send_signal, pidfd_wait};
 
 use self::leaving::Leaving;
@@ -101,11 +101,11 @@ impl Life {
         }
     }
 
-    /// Waits until there may be something to reap; false when the time ran out.
-    pub(crate) fn wait_for_news(&self, deadline: Deadline) -> Result<bool> {
+    /// Waits until there may be something to reap; false when the wait ended before.
+    pub(crate) fn wait_for_news(&self, until: Until<'_>) -> Result<bool> {
         match self {
-            Self::Ward(ward) => ward.wait_for_news(deadline),
-            _ => Ok(poll(&mut [PollFd::new(self, PollFlags::IN)], deadline)? > 0),
+            Self::Ward(ward) => ward.wait_for_news(until),
+            _ => until.is_readable(self),
         }
     }
 

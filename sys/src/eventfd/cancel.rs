@@ -1,7 +1,5 @@
 //! Ends waits for descriptors from outside.
 
-use core::time::Duration;
-
 use super::EventFd;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
@@ -236,24 +234,11 @@ impl<'c> Until<'c> {
     }
 }
 
-impl From<Deadline> for Until<'_> {
+/// Of whatever a [`Deadline`] can be made of.
+impl<T: Into<Deadline>> From<T> for Until<'_> {
     #[inline]
-    fn from(deadline: Deadline) -> Self {
-        Self { deadline, cancel: None }
-    }
-}
-
-impl From<Duration> for Until<'_> {
-    #[inline]
-    fn from(span: Duration) -> Self {
-        Deadline::from(span).into()
-    }
-}
-
-impl From<Option<Duration>> for Until<'_> {
-    #[inline]
-    fn from(span: Option<Duration>) -> Self {
-        Deadline::from(span).into()
+    fn from(timeout: T) -> Self {
+        Self { deadline: timeout.into(), cancel: None }
     }
 }
 

@@ -1,7 +1,5 @@
 //! How long to wait, and what may end a wait sooner.
 
-use core::time::Duration;
-
 #[cfg(not(loom))]
 use super::Reach;
 use super::Waiter;
@@ -170,24 +168,11 @@ impl<'c> Limit<'c> {
     }
 }
 
-impl From<Deadline> for Limit<'_> {
+/// Of whatever a [`Deadline`] can be made of.
+impl<T: Into<Deadline>> From<T> for Limit<'_> {
     #[inline]
-    fn from(deadline: Deadline) -> Self {
-        Self { deadline, cancel: None }
-    }
-}
-
-impl From<Duration> for Limit<'_> {
-    #[inline]
-    fn from(span: Duration) -> Self {
-        Deadline::from(span).into()
-    }
-}
-
-impl From<Option<Duration>> for Limit<'_> {
-    #[inline]
-    fn from(span: Option<Duration>) -> Self {
-        Deadline::from(span).into()
+    fn from(timeout: T) -> Self {
+        Self { deadline: timeout.into(), cancel: None }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::connection::{
-    Access, Address, AuthKey, ConnectBuilder, Connection, Handshake, Listener, answer_challenge,
+    Access, Address, AuthKey, CancelFd, ConnectBuilder, Connection, Handshake, Listener, answer_challenge,
     answer_challenge_timeout, connect, connect_timeout, deliver_challenge, deliver_challenge_timeout, pipe,
 };
 use ossature::multiprocessing::transfer::Trust;
@@ -14,7 +14,7 @@ use ossature::sys::deadline::Deadline;
 use ossature::sys::errno::Errno;
 
 use super::{fresh, key, keyed};
-use crate::support::soon;
+use crate::support::{soon, thread_id, until_asleep};
 
 #[test]
 fn where_nobody_listens_is_an_error_at_once() {
@@ -257,4 +257,94 @@ fn what_only_looks_like_a_challenge_is_a_message() {
         client.send_bytes(&challenge).unwrap();
         assert_eq!(server.recv_bytes().unwrap(), challenge, "nor is a client's");
     }
+}
+
+/// Ends a call from outside once it waits; what it answered.
+fn called_away<R: Send>(call: impl FnOnce(&CancelFd) -> R + Send) -> R {
+    let stop = CancelFd::new().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            tell.send(thread_id()).unwrap();
+            call(&stop)
+        });
+        until_asleep(told.recv().unwrap());
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(!waiting.is_finished(), "nothing else ends it");
+        stop.cancel().unwrap();
+        soon(|| waiting.join().unwrap())
+    })
+}
+
+/// A queue that is full, at a path and at a port: it takes nobody until somebody is accepted.
+#[test]
+fn connecting_to_a_full_queue_ends_when_it_is_cancelled() {
+    for address in [fresh(), ("127.0.0.1", 0).try_into().unwrap()] {
+        let listener = Listener::builder().backlog(0).bind(address).unwrap();
+        let mut waiting = Vec::new();
+        while let Some(client) = connect_timeout(listener.address(), Duration::from_millis(20)).unwrap() {
+            waiting.push(client);
+            assert!(waiting.len() < 5000, "the backlog has an end");
+        }
+        assert!(called_away(|stop| connect_timeout(listener.address(), stop)).unwrap().is_none());
+        let within = |stop: &CancelFd| connect_timeout(listener.address(), stop.within(Duration::from_secs(60)));
+        assert!(called_away(within).unwrap().is_none());
+        let stop = CancelFd::new().unwrap();
+        let start = Instant::now();
+        assert!(connect_timeout(listener.address(), stop.within(Duration::from_millis(20))).unwrap().is_none());
+        assert!(start.elapsed() >= Duration::from_millis(20), "its deadline counts as well");
+        // Room ends the wait, and a cancel that comes later does nothing.
+        std::thread::scope(|scope| {
+            let connecting = scope.spawn(|| connect_timeout(listener.address(), &stop));
+            soon(|| {
+                while !connecting.is_finished() {
+                    drop(listener.accept_timeout(Duration::from_millis(5)))
+                }
+            });
+            assert!(connecting.join().unwrap().unwrap().is_some());
+        });
+    }
+}
+
+#[test]
+fn a_cancel_ends_no_connect_that_need_not_wait() {
+    let stop = CancelFd::new().unwrap();
+    stop.cancel().unwrap();
+    let listener = Listener::bind(fresh()).unwrap();
+    assert!(connect_timeout(listener.address(), &stop).unwrap().is_some());
+    assert_eq!(connect_timeout(fresh(), &stop).unwrap_err().errno(), Some(Errno::NOENT));
+}
+
+#[test]
+fn handshakes_end_when_they_are_cancelled() {
+    let silent = Listener::bind(fresh()).unwrap();
+    let client = || ConnectBuilder::new().authkey(&key()).handshake_timeout(None);
+    assert!(called_away(|stop| client().connect_timeout(silent.address(), stop)).unwrap().is_none());
+    let hurried = ConnectBuilder::new().authkey(&key()).handshake_timeout(Duration::from_secs(60));
+    assert!(called_away(|stop| hurried.connect_timeout(silent.address(), stop)).unwrap().is_none());
+
+    type Call = fn(&Connection, &CancelFd) -> ossature::Result<bool>;
+    let calls: [Call; 4] = [
+        |near, stop| deliver_challenge_timeout(near, &key(), stop),
+        |near, stop| answer_challenge_timeout(near, &key(), stop),
+        |near, stop| Handshake::client(&key())?.run(near, stop),
+        |near, stop| Handshake::server(&key())?.run(near, stop.within(Duration::from_secs(60))),
+    ];
+    for call in calls {
+        let (near, _silent) = pipe().unwrap();
+        assert!(!called_away(move |stop| call(&near, stop)).unwrap());
+    }
+}
+
+#[test]
+fn passing_descriptors_ends_when_it_is_cancelled() {
+    use ossature::multiprocessing::reduction::{Acknowledgement, recv_handles, send_handles};
+    let (near, far) = pipe().unwrap();
+    let none = called_away(|stop| recv_handles(&{ far }, 1, Acknowledgement::None, stop)).unwrap();
+    assert!(none.is_none());
+    let (silent_near, _far) = pipe().unwrap();
+    drop(near);
+    let sent =
+        called_away(move |stop| send_handles(&silent_near, &[std::io::stdin().as_fd()], Acknowledgement::Byte, stop));
+    assert!(!sent.unwrap(), "nobody acknowledges them");
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
+use ossature_sys::eventfd::Until;
 use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd};
-use ossature_sys::poll::{PollFd, PollFlags, poll};
+use ossature_sys::poll::{PollFd, PollFlags};
 use ossature_sys::process::{ExitStatus, Pid, Signal, pidfd_send_signal, pidfd_wait};
 use ossature_sys::socket::Socket;
 
 use super::message::{Word, hear};
+use crate::multiprocessing::connection::poll_until;
 
 /// A process whose parent is the fork server, and which is told of by it.
 ///
@@ -51,10 +53,10 @@ impl Ward {
         }
     }
 
-    /// Waits until there may be something to reap; false when the time ran out.
-    pub(crate) fn wait_for_news(&self, deadline: Deadline) -> Result<bool> {
+    /// Waits until there may be something to reap; false when the wait ended before.
+    pub(crate) fn wait_for_news(&self, until: Until<'_>) -> Result<bool> {
         let mut list = [PollFd::new(&self.status, PollFlags::IN)];
-        poll(&mut list, deadline)?;
+        poll_until(&mut list, until)?;
         let [status] = list;
         if !status.revents().contains(PollFlags::HUP) {
             return Ok(!status.revents().is_empty());
@@ -63,12 +65,12 @@ impl Ward {
         if self.status.peek(&mut [0; 8], Deadline::NOW) != Ok(Some(0)) {
             return Ok(true);
         }
-        Ok(poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], deadline)? > 0)
+        until.is_readable(&self.pidfd)
     }
 
     /// Waits until it is known how it ended.
     pub(super) fn wait(&self, deadline: Deadline) -> Result<Option<ExitStatus>> {
-        while self.wait_for_news(deadline)? {
+        while self.wait_for_news(deadline.into())? {
             if let Some(exit) = self.reap()? {
                 return Ok(Some(exit));
             }
