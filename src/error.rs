@@ -3,10 +3,10 @@
 //!
 //! ```
 //! use ossature::error::ErrorKind;
-//! use ossature::select::{Poll, PollFlags};
+//! use ossature::select::Poll;
 //!
 //! let (reader, _writer) = std::os::unix::net::UnixStream::pair().unwrap();
-//! let error = Poll::new().unregister(&reader).unwrap_err();
+//! let error = Poll::<&std::os::unix::net::UnixStream>::new().unregister(&reader).unwrap_err();
 //! assert_eq!(error.kind(), ErrorKind::NotRegistered);
 //! let error: std::io::Error = error.into(); // for functions that speak io::Error
 //! assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
@@ -32,7 +32,7 @@ use std::convert::Infallible;
 use std::{error, fmt, io};
 
 use ossature_sys::errno::Errno;
-use ossature_sys::process::{ExitStatus, ForkError, MissingEnd, Pid, StartError};
+use ossature_sys::process::{ExitStatus, ForkError, MissingEnd, Pid, Resource, StartError, rlimit};
 use ossature_sys::scope::Refused;
 use ossature_sys::shm::{AttachError, OutOfBounds};
 use ossature_sys::sync::bare::NotOwner;
@@ -132,33 +132,59 @@ struct Inner {
     message: Cow<'static, str>,
     errno: Option<Errno>,
     /// What it was made from, if that says more than `errno`; the message is the whole of its text then.
-    cause: Option<Box<dyn error::Error + Send + Sync>>,
+    cause: Option<Cause>,
     /// How a process ended that did not begin its task, or died in it.
     exit: Option<ExitStatus>,
     /// The worker that died.
     pid: Option<Pid>,
+    /// The limit of open descriptors and the remedy, if a limit was reached.
+    remedy: Option<Cow<'static, str>>,
+}
+
+type Cause = Box<dyn error::Error + Send + Sync>;
+
+/// Which limit keeps the system from opening another descriptor, and what to do about it; `None` for another error.
+///
+/// Every [`Error`] with such a number has this text after its own, so no caller adds one.
+#[cold]
+fn out_of_descriptors(errno: Errno) -> Option<Cow<'static, str>> {
+    match errno {
+        Errno::MFILE => Some(match rlimit(Resource::Nofile).ok().and_then(|limit| limit.current) {
+            Some(most) => format!(
+                "RLIMIT_NOFILE lets this process have {most} descriptors: close some, or raise the limit with `ulimit -n`"
+            )
+            .into(),
+            None => "close some descriptors: RLIMIT_NOFILE or fs.nr_open allows no more".into(),
+        }),
+        Errno::NFILE => Some(
+            "the system has as many open files as fs.file-max allows, or the user has as many pipes as \
+             fs.pipe-user-pages-hard allows: close some, or raise the limit with `sysctl`"
+                .into(),
+        ),
+        _ => None,
+    }
 }
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), errno: None, cause: None, exit: None, pid: None }))
+        Self::made(kind, message.into(), None, None)
     }
 
+    fn made(kind: ErrorKind, message: Cow<'static, str>, errno: Option<Errno>, cause: Option<Cause>) -> Self {
+        let remedy = errno.and_then(out_of_descriptors);
+        Self(Box::new(Inner { kind, message, errno, cause, exit: None, pid: None, remedy }))
+    }
+
+    /// The message names the object that could not be made or used. If descriptors ran out, the limit and the remedy
+    /// follow of themselves.
     pub(crate) fn os(errno: Errno, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner {
-            kind: ErrorKind::Os,
-            message: message.into(),
-            errno: Some(errno),
-            cause: None,
-            exit: None,
-            pid: None,
-        }))
+        Self::made(ErrorKind::Os, message.into(), Some(errno), None)
     }
 
     /// Of another kind than [`ErrorKind::Os`], with the kernel's number behind it.
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn with_errno(kind: ErrorKind, errno: Errno, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), errno: Some(errno), cause: None, exit: None, pid: None }))
+        Self::made(kind, message.into(), Some(errno), None)
     }
 
     /// An object of this name could not be placed in shared memory. `EOPNOTSUPP` then has one cause; the text names
@@ -178,20 +204,17 @@ impl Error {
         }
     }
 
+    /// A second mapping or descriptor of an object of this name could not be made.
+    pub(crate) fn cloning(object: &'static str) -> impl Fn(Errno) -> Self {
+        move |errno| Self::os(errno, format!("{object} cannot be cloned"))
+    }
+
     pub(crate) fn caused(
         kind: ErrorKind,
         errno: impl Into<Option<Errno>>,
         cause: impl error::Error + Send + Sync + 'static,
     ) -> Self {
-        let message = cause.to_string().into();
-        Self(Box::new(Inner {
-            kind,
-            message,
-            errno: errno.into(),
-            cause: Some(Box::new(cause)),
-            exit: None,
-            pid: None,
-        }))
+        Self::made(kind, cause.to_string().into(), errno.into(), Some(Box::new(cause)))
     }
 
     /// The same with another text, for a cause whose own does not say what it was about.
@@ -276,7 +299,8 @@ impl fmt::Display for Error {
             None => f.write_str(&self.0.message),
             Some(errno) if self.0.message.is_empty() => errno.fmt(f),
             Some(errno) => write!(f, "{}: {errno}", self.0.message),
-        }
+        }?;
+        self.0.remedy.as_ref().map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
     }
 }
 
@@ -417,14 +441,7 @@ impl<E: Into<Box<dyn error::Error + Send + Sync>>> From<WaitError<E>> for Error 
             WaitError::Action(error) => {
                 let cause = error.into();
                 let message = format!("the barrier is broken: its action answered an error: {cause}").into();
-                Self(Box::new(Inner {
-                    kind: ErrorKind::Broken,
-                    message,
-                    errno: None,
-                    cause: Some(cause),
-                    exit: None,
-                    pid: None,
-                }))
+                Self::made(ErrorKind::Broken, message, None, Some(cause))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The poll object and the selectors across a fork: a binary of its own, because a child holds copies of whatever other tests have open.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -146,7 +146,7 @@ fn a_forked_child_without_a_set_forgets_what_is_taken_out() {
             // SAFETY: setrlimit(2) reads the limit, which lives for the whole call.
             unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const most) == 0 }
         };
-        let look = |poll: &mut Poll<'_>| -> Vec<i32> {
+        let look = |poll: &mut Poll<BorrowedFd<'_>>| -> Vec<i32> {
             poll.poll(Duration::ZERO).map(|ready| ready.map(|(fd, _)| fd.as_raw_fd()).collect()).unwrap_or_default()
         };
         let without = limit(1) && look(&mut poll) == [first] && limit(64);

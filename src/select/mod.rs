@@ -3,7 +3,7 @@
 //! | Python | here |
 //! | --- | --- |
 //! | `select.select(r, w, x, timeout)` | [`select`] over slices of your own objects |
-//! | `select.poll()` | [`Poll`]: borrows its descriptors, answers in registration order |
+//! | `select.poll()` | [`Poll`]: owns or borrows its objects, answers in registration order |
 //! | `select.epoll()` | [`Epoll`], with [`EpollExt`] for lists that it allocates |
 //! | `selectors` | [`selectors`]: one trait, several kernels' ways |
 //!

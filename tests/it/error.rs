@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use ossature::select::{Poll, PollFlags};
 use ossature::sys::errno::Errno;
-use ossature::sys::process::{Argument, ForkError, Plan, Stage, StartError, fork};
+use ossature::sys::process::{Argument, ForkError, Plan, Resource, Stage, StartError, fork, rlimit};
 use ossature::sys::scope::Refused;
 use ossature::sys::shm::{AttachError, Shm};
 use ossature::sys::sync::lock::Lock;
@@ -15,7 +15,7 @@ use ossature::{Error, ErrorKind, Result};
 #[test]
 fn an_error_keeps_kind_message_and_source_on_its_way_into_io() {
     let (near, _far) = UnixStream::pair().unwrap();
-    let error = Poll::new().modify(&near, PollFlags::IN).unwrap_err();
+    let error = Poll::<UnixStream>::new().modify(&near, PollFlags::IN).unwrap_err();
     assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(Errno::NOENT)));
     assert!(error.to_string().contains("is not registered; register it first"), "{error}");
     assert!(error.source().is_some_and(|source| source.is::<Errno>()));
@@ -27,9 +27,30 @@ fn an_error_keeps_kind_message_and_source_on_its_way_into_io() {
 
 #[test]
 fn a_bare_errno_speaks_for_itself() {
-    let error = Error::from(Errno::MFILE);
-    assert_eq!(error.to_string(), Errno::MFILE.to_string());
+    let error = Error::from(Errno::NOMEM);
+    assert_eq!(error.to_string(), Errno::NOMEM.to_string());
     assert_eq!(format!("{error:?}"), format!("Os({error})"));
+}
+
+/// Wherever the number came from.
+#[test]
+fn a_want_of_descriptors_names_the_limit_and_the_remedy() {
+    let most = rlimit(Resource::Nofile).unwrap().current.unwrap();
+    let limit = format!("RLIMIT_NOFILE lets this process have {most} descriptors: ");
+    for (errno, limit, remedy) in [
+        (Errno::MFILE, limit.as_str(), "`ulimit -n`"),
+        (Errno::NFILE, "as many open files as fs.file-max allows", "`sysctl`"),
+    ] {
+        for error in [
+            Error::from(errno),
+            Error::from(io::Error::from_raw_os_error(errno.raw_os_error())),
+            Error::from(ForkError::Os(errno)),
+            Error::from(AttachError::Os(errno)),
+        ] {
+            let text = error.to_string();
+            assert!(text.contains(&errno.to_string()) && text.contains(limit) && text.contains(remedy), "{text}");
+        }
+    }
 }
 
 #[test]

@@ -4,21 +4,23 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ossature::error::ErrorKind;
 use ossature::select::{Epoll, Interest, Poll, PollFlags};
 use ossature::sys::errno::Errno;
+use ossature::sys::fd::OwnedFd;
 
 use crate::support::{pipe, soon};
 
-fn now(poll: &mut Poll<'_>) -> Vec<(i32, PollFlags)> {
-    poll.poll(Duration::ZERO).unwrap().map(|(fd, flags)| (fd.as_raw_fd(), flags)).collect()
+fn now(poll: &mut Poll<impl AsFd>) -> Vec<(i32, PollFlags)> {
+    poll.poll(Duration::ZERO).unwrap().map(|(file, flags)| (file.as_fd().as_raw_fd(), flags)).collect()
 }
 
 #[test]
 fn an_empty_set_holds_nothing_and_sleeps() {
-    let mut poll = Poll::new();
+    let mut poll = Poll::<File>::new();
     assert!(poll.is_empty());
     assert_eq!(poll.len(), 0);
     let begin = Instant::now();
@@ -48,7 +50,7 @@ fn registering_twice_replaces_the_events() {
     poll.register(near.as_fd(), PollFlags::OUT);
     poll.register(near.as_fd(), PollFlags::IN);
     assert_eq!((poll.len(), now(&mut poll)), (1, vec![]));
-    assert_eq!(poll.unregister(&near).unwrap(), PollFlags::IN);
+    assert_eq!(poll.unregister(&near).unwrap().1, PollFlags::IN);
 }
 
 #[test]
@@ -66,7 +68,7 @@ fn modify_changes_the_events_of_what_is_registered_only() {
 #[test]
 fn unregistering_what_is_not_in_is_another_kind_of_error() {
     let (near, _far) = UnixStream::pair().unwrap();
-    let error = Poll::new().unregister(&near).unwrap_err();
+    let error = Poll::<File>::new().unregister(&near).map(drop).unwrap_err();
     assert_eq!((error.kind(), error.errno()), (ErrorKind::NotRegistered, None));
     assert!(error.to_string().contains(&near.as_raw_fd().to_string()));
 }
@@ -218,4 +220,79 @@ fn what_is_asked_for_after_a_change_is_seen_though_no_wake_names_it() {
     assert_eq!(now(&mut poll), []);
     far.write_all(b"x").unwrap();
     assert_eq!(now(&mut poll), [(inner.as_fd().as_raw_fd(), PollFlags::RDNORM)]);
+}
+
+/// A program's own struct has the set beside what it watches, so what is registered is shared.
+#[test]
+fn a_set_of_shared_objects_lives_beside_them() {
+    struct Watch {
+        streams: Vec<Arc<UnixStream>>,
+        poll: Poll<Arc<UnixStream>>,
+    }
+    let (streams, mut others): (Vec<_>, Vec<_>) = (0..3).map(|_| UnixStream::pair().unwrap()).unzip();
+    let mut watch = Watch { streams: streams.into_iter().map(Arc::new).collect(), poll: Poll::new() };
+    for stream in &watch.streams {
+        watch.poll.register(stream.clone(), PollFlags::IN);
+    }
+    others[1].write_all(b"x").unwrap();
+    let mut watch = std::thread::spawn(move || {
+        for (stream, flags) in watch.poll.poll(None).unwrap() {
+            assert!(flags == PollFlags::IN && Arc::ptr_eq(stream, &watch.streams[1]));
+        }
+        watch
+    })
+    .join()
+    .unwrap();
+    let ready: Vec<_> = watch.poll.poll(None).unwrap().map(|(stream, _)| stream.clone()).collect();
+    let (given_back, events) = watch.poll.unregister(&ready[0]).unwrap();
+    assert!(Arc::ptr_eq(&given_back, &watch.streams[1]) && events == PollFlags::IN);
+    assert_eq!((watch.poll.len(), now(&mut watch.poll)), (2, vec![]));
+}
+
+/// The other end of each sees when its object is dropped.
+#[test]
+fn what_a_set_owns_ends_with_it() {
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let (reader, writer) = pipe().unwrap();
+    let file = File::open(std::env::current_exe().unwrap()).unwrap();
+    let number = file.as_raw_fd();
+    let mut poll: Poll<OwnedFd> = Poll::default();
+    for owned in [near.into(), writer.into(), file.into()] {
+        poll.register(owned, PollFlags::IN); // a plain file is asked for by itself
+    }
+    assert_eq!(now(&mut poll), [(number, PollFlags::IN)]);
+    far.set_nonblocking(true).unwrap();
+    assert_eq!(far.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "it is open");
+    drop(poll);
+    // A process that another test starts has a copy for a moment.
+    far.set_nonblocking(false).unwrap();
+    assert_eq!(soon(|| (far.read(&mut [0]).unwrap(), (&reader).read(&mut [0]).unwrap())), (0, 0));
+}
+
+#[test]
+fn objects_of_several_types_stand_in_one_set() {
+    let (reader, mut writer) = pipe().unwrap();
+    let (near, _far) = UnixStream::pair().unwrap();
+    let (reader, near) = (Arc::new(reader), Arc::new(near));
+    let mut poll: Poll<Arc<dyn AsFd>> = Poll::new();
+    poll.register(reader.clone(), PollFlags::IN);
+    poll.register(near.clone(), PollFlags::OUT);
+    writer.write_all(b"x").unwrap();
+    assert_eq!(now(&mut poll), [(reader.as_raw_fd(), PollFlags::IN), (near.as_raw_fd(), PollFlags::OUT)]);
+    poll.unregister(&*reader).unwrap();
+    assert_eq!(Arc::strong_count(&reader), 1);
+}
+
+/// An object with the same descriptor takes the place of the one that was there.
+#[test]
+fn registering_again_drops_the_earlier_object() {
+    let (near, _far) = UnixStream::pair().unwrap();
+    let (near, file) = (Arc::new(near), Arc::new(File::open(std::env::current_exe().unwrap()).unwrap()));
+    let mut poll: Poll<Arc<dyn AsFd>> = Poll::new();
+    for _ in 0..3 {
+        poll.register(near.clone(), PollFlags::OUT);
+        poll.register(file.clone(), PollFlags::OUT);
+    }
+    assert_eq!((Arc::strong_count(&near), Arc::strong_count(&file), poll.len()), (2, 2, 2));
+    assert_eq!(now(&mut poll), [(near.as_raw_fd(), PollFlags::OUT), (file.as_raw_fd(), PollFlags::OUT)]);
 }
