@@ -5,6 +5,8 @@ mod environment;
 #[path = "../sys/tests/fork/harness.rs"]
 #[allow(dead_code, reason = "the harness serves another binary too")]
 mod harness;
+#[path = "connections/limits.rs"]
+mod limits;
 #[path = "connections/listeners.rs"]
 mod listeners;
 #[path = "connections/standard.rs"]
@@ -54,6 +56,10 @@ const TESTS: &[Test] = &[
     (
         "private_descriptors_are_above_the_standard_streams",
         standard::private_descriptors_are_above_the_standard_streams,
+    ),
+    (
+        "what_finds_no_descriptor_names_the_object_and_the_limit",
+        limits::what_finds_no_descriptor_names_the_object_and_the_limit,
     ),
     ("sockets_of_a_service_manager_are_taken_once", environment::sockets_of_a_service_manager_are_taken_once),
     ("variables_stay_beside_another_thread", environment::variables_stay_beside_another_thread),

@@ -1,5 +1,8 @@
 //! Starts that the system refuses: an error that says why, and nothing left behind.
 
+use std::time::Duration;
+
+use ossature::multiprocessing::connection::CancelFd;
 use ossature::multiprocessing::util::temp_dir;
 use ossature::multiprocessing::{
     Barrier, BoundedSemaphore, Condition, Event, Lock, Process, RLock, Semaphore, Value, active_children,
@@ -8,6 +11,7 @@ use ossature::multiprocessing::{
 use ossature::sys::errno::Errno;
 use ossature::sys::faults::sweep::Sweep;
 use ossature::sys::faults::{Armed, Fault, Rule};
+use ossature::sys::poll::{PollFd, PollFlags, poll};
 use ossature::sys::process::ExitStatus;
 
 use crate::harness::{Test, has_children};
@@ -21,6 +25,7 @@ pub const TESTS: &[Test] = &[
     ("a_daemon_that_the_kernel_does_not_tell_has_a_thread", a_daemon_that_the_kernel_does_not_tell_has_a_thread),
     ("an_unseen_parent_is_an_error", an_unseen_parent_is_an_error),
     ("an_interrupted_wait_goes_on", an_interrupted_wait_goes_on),
+    ("a_wait_for_a_child_makes_one_call_to_wait", a_wait_for_a_child_makes_one_call_to_wait),
     (UNARMED, an_end_that_could_not_be_registered_is_registered_by_the_next_start),
     (REFUSED, a_lock_without_a_robust_list_is_refused_by_name),
 ];
@@ -62,8 +67,8 @@ fn too_many_processes_are_told_as_such() {
     for (call, errno, what) in [
         ("fork", Errno::AGAIN, ["cannot fork (", "RLIMIT_NPROC"]),
         ("fork", Errno::NOMEM, ["cannot fork (", "memory.max"]),
-        ("pipe2", Errno::MFILE, ["report (", "RLIMIT_NOFILE"]),
-        ("pipe2", Errno::NFILE, ["report (", "fs.file-max"]),
+        ("pipe2", Errno::MFILE, ["report: ", "RLIMIT_NOFILE"]),
+        ("pipe2", Errno::NFILE, ["report: ", "fs.file-max"]),
     ] {
         let _rule = arm(fail(call, errno));
         let error = Process::fork(|| ()).unwrap_err();
@@ -102,6 +107,22 @@ fn an_unseen_parent_is_an_error() {
         assert_eq!(temp_dir().unwrap_err().errno(), Some(Errno::NOSYS));
     });
     assert_eq!(child.unwrap().join().unwrap(), ExitStatus::Code(0));
+}
+
+/// The limit of the wait may carry a `CancelFd`. Without one no call is added.
+fn a_wait_for_a_child_makes_one_call_to_wait() {
+    let calls = |wait: &dyn Fn(&Process)| {
+        let child = Process::fork(|| ()).unwrap();
+        poll(&mut [PollFd::new(&child, PollFlags::IN)], Duration::from_secs(60)).unwrap();
+        let rules = ["ppoll", "waitid", "read"].map(|call| arm(Rule::on(call, Fault::Count)));
+        wait(&child);
+        rules.map(|rule| rule.seen())
+    };
+    let plain = calls(&|child| drop(child.join().unwrap()));
+    assert_eq!(plain[..2], [1, 1]);
+    assert_eq!(calls(&|child| drop(child.join_timeout(Duration::from_secs(60)).unwrap().unwrap())), plain);
+    let stop = CancelFd::new().unwrap();
+    assert_eq!(calls(&|child| drop(child.join_timeout(&stop).unwrap().unwrap())), plain);
 }
 
 fn an_interrupted_wait_goes_on() {

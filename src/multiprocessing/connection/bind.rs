@@ -38,7 +38,7 @@ use ossature_sys::fd::{AboveStandard, AsFd};
 use ossature_sys::flock::FileLock;
 use ossature_sys::socket::{self, Kind, Socket, UnixAddress};
 
-use super::{Address, shortage};
+use super::Address;
 use crate::error::{Error, Result};
 use crate::multiprocessing::logging::info;
 use crate::multiprocessing::util::Finalize;
@@ -74,7 +74,7 @@ pub(super) fn listen(address: &Address, candidate: &socket::Address, backlog: u3
 }
 
 fn refused(address: &Address, errno: Errno) -> Error {
-    shortage::refused(errno, format_args!("cannot listen at {address}"))
+    Error::os(errno, format!("cannot listen at {address}"))
 }
 
 fn in_use(address: &Address, why: &str) -> Error {
@@ -230,10 +230,9 @@ fn occupant(candidate: &socket::Address, path: &Path) -> Result<Occupant> {
     if !data.file_type().is_socket() {
         return Ok(Occupant::NotASocket);
     }
-    let probe =
-        Socket::new(socket::Family::Unix, Kind::Datagram).and_then(AboveStandard::above_standard).map_err(|errno| {
-            shortage::refused(errno, format_args!("cannot make a socket to look who has {}", path.display()))
-        })?;
+    let probe = Socket::new(socket::Family::Unix, Kind::Datagram)
+        .and_then(AboveStandard::above_standard)
+        .map_err(|errno| Error::os(errno, format!("cannot make a socket to look who has {}", path.display())))?;
     Ok(match probe.connect(candidate, Deadline::NOW) {
         Err(Errno::CONNREFUSED) => match look(path) {
             // The path named the same file all the time.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::{Access, Connection, Receiver, Sender};
 use crate::error::{Error, ErrorKind};
-use crate::multiprocessing::transfer::{self, Sort, Trust, received_trust, refuse_to_send};
+use crate::multiprocessing::transfer::{self, Sort, Trust, received_trust, refuse_to_receive, refuse_to_send};
 
 /// The descriptor's place, whether it receives, whether it sends, and whether kin is at the other end.
 ///
@@ -39,7 +39,9 @@ fn put<S: Serializer>(
 fn take<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Connection, D::Error> {
     let (place, receives, sends, kin): Wire = Deserialize::deserialize(deserializer)?;
     let fd = transfer::take(place, sort(kin))?;
-    let fd = fd.above_standard().map_err(de::Error::custom)?;
+    let fd = fd
+        .above_standard()
+        .map_err(|errno| refuse_to_receive(Error::os(errno, "an end that came in a message cannot be opened")))?;
     let access = match (receives, sends) {
         (true, true) => Access::Both,
         (true, false) => Access::Receive,
@@ -48,7 +50,7 @@ fn take<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Connection, D::Err
     };
     // A stranger's word for another is a stranger's.
     let trust = if kin { received_trust() } else { Trust::Untrusted };
-    Connection::with_trust(fd, access, trust).map_err(de::Error::custom)
+    Connection::with_trust(fd, access, trust).map_err(refuse_to_receive)
 }
 
 impl Serialize for Connection {

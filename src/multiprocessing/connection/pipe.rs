@@ -4,9 +4,8 @@ use ossature_sys::fd::{AboveStandard, set_blocking};
 use ossature_sys::pipe;
 use ossature_sys::socket::{Kind, Socket};
 
-use super::shortage::refused;
 use super::{Access, Connection};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::multiprocessing::transfer::Trust;
 
 /// Two ends of a connection, each of which sends and receives: Python's `Pipe()`.
@@ -52,7 +51,7 @@ use crate::multiprocessing::transfer::Trust;
 #[doc(alias = "Pipe")]
 #[doc(alias = "socketpair")]
 pub fn pipe() -> Result<(Connection, Connection)> {
-    let failed = |errno| refused(errno, format_args!("cannot make a pipe"));
+    let failed = |errno| Error::os(errno, "cannot make a pipe");
     let (one, other) = Socket::pair(Kind::Stream).and_then(AboveStandard::above_standard).map_err(failed)?;
     let end = |socket: Socket| {
         set_blocking(&socket).map_err(failed)?;
@@ -74,7 +73,7 @@ pub fn pipe() -> Result<(Connection, Connection)> {
 /// See the example of [`Connection`].
 #[doc(alias = "Pipe")]
 pub fn pipe_one_way() -> Result<(Connection, Connection)> {
-    let failed = |errno| refused(errno, format_args!("cannot make a pipe"));
+    let failed = |errno| Error::os(errno, "cannot make a pipe");
     let (reader, writer) = pipe::pipe(pipe::Flags::empty()).and_then(AboveStandard::above_standard).map_err(failed)?;
     let end = |fd, access| Connection::with_trust(fd, access, Trust::SameProgram);
     Ok((end(reader, Access::Receive)?, end(writer, Access::Send)?))

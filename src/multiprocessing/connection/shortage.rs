@@ -45,19 +45,5 @@ impl Shortage {
 }
 
 pub(super) fn cannot_accept(errno: Errno) -> Error {
-    refused(errno, format_args!("cannot accept a connection"))
-}
-
-/// The error of something that could not be made, with the remedy if descriptors are short.
-pub(super) fn refused(errno: Errno, what: std::fmt::Arguments<'_>) -> Error {
-    Error::os(
-        errno,
-        match errno {
-            Errno::MFILE => {
-                format!("{what}: this process has no descriptor left; close some, or raise RLIMIT_NOFILE")
-            }
-            Errno::NFILE => format!("{what}: the system has no descriptor left; close some, or raise fs.file-max"),
-            _ => what.to_string(),
-        },
-    )
+    Error::os(errno, "cannot accept a connection")
 }

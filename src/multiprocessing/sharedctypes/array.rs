@@ -73,7 +73,7 @@ impl<T: Shareable> Array<T> {
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
     pub fn try_clone(&self) -> Result<Self> {
-        Ok(Self(self.0.try_clone()?, Slot::default()))
+        Ok(Self(self.0.try_clone().map_err(Error::cloning("an array"))?, Slot::default()))
     }
 
     /// The shared memory itself, for what only [`Shm`] can do.

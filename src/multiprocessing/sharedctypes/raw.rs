@@ -62,7 +62,7 @@ impl<T: Plain> RawValue<T> {
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
     pub fn try_clone(&self) -> Result<Self> {
-        Ok(Self(self.0.try_clone()?))
+        Ok(Self(self.0.try_clone().map_err(Error::cloning("a value"))?))
     }
 
     /// The shared memory itself, for what only [`Shm`] can do.
@@ -131,7 +131,8 @@ impl<T: Plain> RawArray<T> {
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory.
     pub fn new(len: usize) -> Result<Self> {
-        Ok(Self(Shm::<[Racy<T>]>::place_slice(len, |_| Zeroed)?))
+        let memory = Shm::<[Racy<T>]>::place_slice(len, |_| Zeroed);
+        Ok(Self(memory.map_err(Error::placing("an array"))?))
     }
 
     /// Makes an array of these items.
@@ -202,7 +203,7 @@ impl<T: Plain> RawArray<T> {
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
     pub fn try_clone(&self) -> Result<Self> {
-        Ok(Self(self.0.try_clone()?))
+        Ok(Self(self.0.try_clone().map_err(Error::cloning("an array"))?))
     }
 
     /// The shared memory itself, for what only [`Shm`] can do.

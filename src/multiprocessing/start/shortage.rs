@@ -1,4 +1,5 @@
-//! The error of a start for which the system had no room: the limit, and the remedy.
+//! The error of a start for which the system had no room: the limit, and the remedy. (Those of descriptors are
+//! [`Error`]'s own.)
 
 use ossature_sys::errno::Errno;
 
@@ -15,14 +16,8 @@ pub(super) fn of(what: &'static str) -> impl Fn(Errno) -> Error {
 }
 
 /// The limit behind an errno and the remedy, in parentheses.
-pub(super) fn hint(errno: Errno) -> &'static str {
+fn hint(errno: Errno) -> &'static str {
     match errno {
-        Errno::MFILE => {
-            " (this process has as many descriptors as RLIMIT_NOFILE allows: close some, or raise it with `ulimit -n`)"
-        }
-        Errno::NFILE => {
-            " (the system has as many open files as fs.file-max allows: close some, or raise it with sysctl)"
-        }
         Errno::AGAIN => {
             " (too many processes and threads: for the user RLIMIT_NPROC, `ulimit -u`; for the cgroup pids.max; for the \
              system kernel.pid_max and kernel.threads-max: end some, or raise the limit)"

@@ -149,7 +149,7 @@ impl ConditionLock for OwnLock {
     }
 
     fn again(&self, (): &()) -> Result<(Self, ())> {
-        Ok((Self(self.0.try_clone()?), ()))
+        Ok((Self(self.0.try_clone().map_err(Error::cloning("this Condition"))?), ()))
     }
 }
 
@@ -168,7 +168,8 @@ macro_rules! condition_lock {
             }
 
             fn again(&self, beside: &Queue) -> Result<(Self, Queue)> {
-                Ok((self.try_clone()?, Queue(beside.0.try_clone()?)))
+                let queue = beside.0.try_clone().map_err(Error::cloning("this Condition"))?;
+                Ok((self.try_clone()?, Queue(queue)))
             }
         }
     )+};

@@ -9,7 +9,7 @@ macro_rules! owner {
             /// # Errors
             /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
             pub fn try_clone(&self) -> Result<Self> {
-                Ok(Self(self.0.try_clone()?))
+                Ok(Self(self.0.try_clone().map_err(Error::cloning(concat!("this ", stringify!($Face))))?))
             }
 
             /// The shared memory itself, for what only [`Shm`] can do.

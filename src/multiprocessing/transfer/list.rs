@@ -173,7 +173,7 @@ pub(crate) fn refuse_to_send<E: ser::Error>(error: Error) -> E {
 }
 
 /// As [`refuse_to_send`], for a value that is being received.
-pub(super) fn refuse_to_receive<E: de::Error>(error: Error) -> E {
+pub(crate) fn refuse_to_receive<E: de::Error>(error: Error) -> E {
     let text = error.to_string();
     on_top(&IN, |list| list.refusal.get_or_insert(error).kind());
     E::custom(text)

@@ -76,7 +76,7 @@ pub use self::values::{Inbound, Outbound, Transfer};
 
 pub(crate) use self::form::{Bounds, DEPTH};
 use self::list::{Arriving, Leaving};
-pub(crate) use self::list::{put, received_trust, refuse_to_send, take};
+pub(crate) use self::list::{put, received_trust, refuse_to_receive, refuse_to_send, take};
 pub(crate) use self::several::{Reading, Writing};
 pub(crate) use self::sorts::{Descriptors, Sort, Sorts};
 use crate::error::{Error, ErrorKind, Result};
@@ -136,8 +136,7 @@ pub(crate) fn unpack<T: DeserializeOwned>(packed: Packed, trust: Trust, bounds: 
     let lost = descriptors.count_lost();
     if lost > 0 {
         let message = format!(
-            "{lost} descriptors came with a message and could not be received, so it is lost: this process may have no more open \
-             (RLIMIT_NOFILE, `ulimit -n`)"
+            "{lost} descriptors came with a message, and this process could not open all of them; the message is lost"
         );
         return Err(Error::os(Errno::MFILE, message));
     }

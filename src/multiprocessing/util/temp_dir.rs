@@ -134,7 +134,7 @@ pub fn temp_dir() -> Result<PathBuf> {
 }
 
 fn failed(errno: Errno, path: &Path) -> Error {
-    Error::os(errno, format!("cannot make a directory below {}", path.display()))
+    Error::os(errno, format!("cannot make a temporary directory below {}", path.display()))
 }
 
 fn make_somewhere(notes: &mut Vec<String>) -> Result<TempDir> {
