@@ -7,6 +7,7 @@
 //! | start another program | [`sys::process::Plan`] |
 //! | share memory | [`multiprocessing::Value`] and [`Array`](multiprocessing::Array), [`sys::shm::Shm`] for a type of your own |
 //! | lock it, between processes | [`sys::sync::Lock`] with its data, [`multiprocessing::Lock`] around nothing |
+//! | give another owner the same lock, memory or file | [`TryClone`], for a struct of them [`try_clone!`] |
 //! | send messages, files and memory | [`multiprocessing::pipe`], [`multiprocessing::connection`] |
 //! | wait for several things at once | [`select::selectors`], [`select::Epoll`], [`multiprocessing::connection::wait`] |
 //! | run threads, timers, conditions | [`threading`], [`thread`], without threads [`dummy_threading`] |
@@ -71,6 +72,7 @@ pub use ossature_sys as sys;
 
 #[cfg(feature = "arbitrary")]
 pub mod arbitrary;
+mod clone;
 pub mod dummy_thread;
 pub mod dummy_threading;
 pub mod error;
@@ -80,6 +82,8 @@ pub mod select;
 pub mod thread;
 pub mod threading;
 
+#[doc(inline)]
+pub use clone::TryClone;
 #[doc(inline)]
 pub use error::{Error, ErrorKind, Result};
 

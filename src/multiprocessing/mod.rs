@@ -9,6 +9,7 @@
 //! | choose how they start | [`Context`], [`get_context`], [`set_start_method`] | the same names |
 //! | share a number, a struct, an array | [`Value`], [`Array`]; without a lock [`RawValue`], [`RawArray`] | `Value(code, v)`, `lock=False` |
 //! | lock, count, wait | [`Lock`], [`RLock`], [`Condition`], [`Semaphore`], [`Event`], [`Barrier`]: [`sync`] | the same names |
+//! | keep what another process gets, in a struct too | [`TryClone`], [`try_clone!`] | (objects are inherited or pickled) |
 //! | send values, open files and memory | [`pipe`], [`connection`]; what may be sent: [`transfer`] | `Pipe()`, `connection` |
 //! | listen and connect, with a key | [`connection::Listener`], [`connection::connect`] | `Listener`, `Client` |
 //! | log what processes do | [`get_logger`], [`log_to_stderr`], [`logging`] | the same names |
@@ -41,6 +42,7 @@
 //!
 //! What may be an argument, and what a closure may not do: see [`mod@tasks`].
 
+mod cloned;
 pub mod connection;
 mod context;
 pub mod logging;
@@ -56,6 +58,8 @@ pub mod util;
 
 #[doc(inline)]
 pub use crate::tasks;
+#[doc(inline)]
+pub use crate::{TryClone, try_clone};
 #[doc(inline)]
 pub use connection::{pipe, pipe_one_way};
 #[doc(inline)]

@@ -3,6 +3,7 @@
 #[path = "../../sys/tests/it/support.rs"]
 mod support;
 
+mod clone;
 mod connection;
 mod dummy_thread;
 mod dummy_threading;

@@ -56,7 +56,7 @@ const SYS_EDGES: &[(&str, &str)] = &[
 
 /// The modules of the upper crate, level by level.
 const SRC: &[&[&str]] = &[
-    &["error"],
+    &["error", "clone"],
     &["select", "mmap", "thread", "readline"],
     &["threading", "dummy_thread"],
     &["dummy_threading"],
@@ -66,14 +66,14 @@ const SRC: &[&[&str]] = &[
 ];
 
 /// The few edges within a level of the upper crate.
-const SRC_EDGES: &[(&str, &str)] = &[];
+const SRC_EDGES: &[(&str, &str)] = &[("clone", "error")];
 
 /// The modules of `multiprocessing`, level by level.
 const MULTIPROCESSING: &[&[&str]] = &[
     &["transfer"],
     &["sharedctypes"],
     &["sync", "connection"],
-    &["reduction", "tasks", "context", "start", "process", "logging", "util"],
+    &["reduction", "tasks", "context", "start", "process", "logging", "util", "cloned"],
     &["pool"],
 ];
 
@@ -99,12 +99,14 @@ const MULTIPROCESSING_EDGES: &[(&str, &str)] = &[
     // Points right, and closes a cycle: a listener's file goes with the process, and lies in the process's directory; the process
     // has the key of its connections.
     ("connection", "util"),
+    // A handle of a process is cloned, too.
+    ("cloned", "process"),
     // A listener tells the log that it removed a dead listener's file.
     ("connection", "logging"),
 ];
 
 /// Macros, which stand at the root of the crate whatever module they belong to.
-const MACROS: &[&str] = &["tasks"];
+const MACROS: &[&str] = &["tasks", "try_clone"];
 
 /// Modules that only the named ones may know.
 const SECRETS: &[(&str, &[&str])] = &[("futex", &["kqueue", "scope", "sync", "model"])];
