@@ -2,15 +2,17 @@
 
 use std::io::Read;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::connection::{
-    Address, AuthKey, ConnectBuilder, Connection, Family, Listener, ListenerBuilder, connect,
+    Address, AuthKey, CancelFd, ConnectBuilder, Connection, Family, Listener, ListenerBuilder, connect, connect_timeout,
 };
 use ossature::sys::deadline::Deadline;
 use ossature::sys::errno::Errno;
-use ossature::sys::faults::{Fault, Rule};
+use ossature::sys::faults::{Armed, Fault, Rule};
 
 use crate::support::soon;
 
@@ -32,6 +34,20 @@ fn client(address: &Address) -> std::thread::JoinHandle<ossature::Result<Connect
     std::thread::spawn(move || ConnectBuilder::new().authkey(&key()).connect(address))
 }
 
+/// Puts a rule into force for the calling thread, and shows it to another.
+fn armed(rule: Rule, shown: &Sender<Arc<Armed>>) -> Arc<Armed> {
+    let rule = Arc::new(rule.arm().unwrap());
+    shown.send(rule.clone()).unwrap();
+    rule
+}
+
+/// Waits within the caller's [`soon`].
+fn until(it_is_so: impl Fn() -> bool) {
+    while !it_is_so() {
+        std::thread::yield_now();
+    }
+}
+
 /// A listener is held up between its look at a dead file and the removal. Without the lock another would take the path
 /// meanwhile, and lose its file.
 #[test]
@@ -39,17 +55,18 @@ fn a_dead_file_is_removed_by_one_listener() {
     soon(|| {
         let Address::Unix(path) = fresh() else { panic!("not a path") };
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        std::thread::sleep(Duration::from_millis(150)); // old enough to be dead
+        let (shown, rules) = channel();
         let slow = std::thread::spawn({
             let path = path.clone();
             move || {
-                let rule = Rule::on("unlink", Fault::Delay(Duration::from_millis(400))).arm().unwrap();
-                let listener = Listener::bind(path);
+                let rule = armed(Rule::on("unlink", Fault::Delay(Duration::from_millis(400))), &shown);
+                let listener = Listener::bind(path); // waits until the file is old enough to be dead
                 assert_eq!(rule.seen(), 1);
                 listener
             }
         });
-        std::thread::sleep(Duration::from_millis(150));
+        let rule = rules.recv().unwrap();
+        until(|| rule.hits() == 1);
         let quick = Listener::bind(path.as_path());
         let slow = slow.join().unwrap().unwrap();
         assert_eq!(quick.unwrap_err().errno(), Some(Errno::ADDRINUSE));
@@ -66,19 +83,18 @@ fn a_listener_whose_lock_file_is_gone_locks_again() {
     soon(|| {
         let Address::Unix(path) = fresh() else { panic!("not a path") };
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        std::thread::sleep(Duration::from_millis(150));
+        let (shown, rules) = channel();
         let lock_file = path.with_file_name(format!(".{}.bind-lock", path.file_name().unwrap().to_str().unwrap()));
         let slow = std::thread::spawn({
             let path = path.clone();
             move || {
-                // The one connect is that of the look at the dead file.
-                let rule = Rule::on("connect", Fault::Delay(Duration::from_millis(400))).nth(1).arm().unwrap();
-                let listener = Listener::bind(path);
-                drop(rule);
-                listener
+                // The one connect is that of the look at the dead file, which is old enough afterwards.
+                let _rule = armed(Rule::on("connect", Fault::Delay(Duration::from_millis(400))).nth(1), &shown);
+                Listener::bind(path)
             }
         });
-        std::thread::sleep(Duration::from_millis(150));
+        let rule = rules.recv().unwrap();
+        until(|| rule.hits() == 1);
         std::fs::remove_file(&lock_file).unwrap();
         let other = std::ffi::CString::new(lock_file.to_str().unwrap()).unwrap();
         let held = ossature::sys::flock::FileLock::try_create(&other).unwrap().unwrap();
@@ -97,26 +113,23 @@ fn a_lock_on_a_removed_file_does_not_count() {
     soon(|| {
         let Address::Unix(path) = fresh() else { panic!("not a path") };
         let lock_file = path.with_file_name(format!(".{}.bind-lock", path.file_name().unwrap().to_str().unwrap()));
+        let (shown, rules) = channel();
         let slow = std::thread::spawn({
             let path = path.clone();
             move || {
-                let rule = Rule::on("flock", Fault::Delay(Duration::from_millis(300))).nth(1).arm().unwrap();
-                let listener = Listener::bind(path);
-                (listener, rule.seen())
+                let _rule = armed(Rule::on("flock", Fault::Delay(Duration::from_millis(300))).nth(1), &shown);
+                Listener::bind(path)
             }
         });
-        while !lock_file.exists() {
-            std::thread::yield_now();
-        }
+        let rule = rules.recv().unwrap();
+        until(|| rule.hits() == 1);
         std::fs::remove_file(&lock_file).unwrap();
         let other = std::ffi::CString::new(lock_file.to_str().unwrap()).unwrap();
         let held = ossature::sys::flock::FileLock::try_create(&other).unwrap().unwrap();
-        std::thread::sleep(Duration::from_millis(600));
+        until(|| rule.seen() > 3); // it has looked at the new file, and again
         assert!(!path.exists(), "another listener has the right to bind");
         drop(held);
-        let (listener, locks) = slow.join().unwrap();
-        assert!(locks > 1, "{locks}");
-        drop(listener.unwrap());
+        drop(slow.join().unwrap().unwrap());
         assert!(!lock_file.exists() && !path.exists());
     });
 }
@@ -129,12 +142,15 @@ fn a_peer_whose_handshake_goes_on_counts_among_the_pending() {
         let listener = keyed().handshakes(1).bind(fresh()).unwrap();
         let Address::Unix(path) = listener.address() else { panic!("not a path") };
         std::thread::scope(|scope| {
-            let held = scope.spawn(|| {
-                let _rule = Rule::on("recv", Fault::Delay(HELD)).nth(1).arm().unwrap();
+            let (shown, rules) = channel();
+            let listener = &listener;
+            let held = scope.spawn(move || {
+                let _rule = armed(Rule::on("recv", Fault::Delay(HELD)).nth(1), &shown);
                 listener.accept().map(drop)
             });
             let first = client(listener.address());
-            std::thread::sleep(Duration::from_millis(200)); // the client has answered, and the other thread reads that
+            let rule = rules.recv().unwrap();
+            until(|| rule.hits() == 1); // the client has answered, and the other thread reads that
             let mut second = UnixStream::connect(path).unwrap();
             second.set_nonblocking(true).unwrap();
             assert!(listener.accept_timeout(Duration::from_millis(200)).unwrap().is_none());
@@ -307,12 +323,15 @@ fn a_thread_that_is_held_up_in_a_handshake_holds_up_no_other() {
     soon(|| {
         let listener = keyed().bind(fresh()).unwrap();
         std::thread::scope(|scope| {
-            let held = scope.spawn(|| {
-                let _rule = Rule::on("recv", Fault::Delay(HELD)).arm().unwrap();
+            let (shown, rules) = channel();
+            let listener = &listener;
+            let held = scope.spawn(move || {
+                let _rule = armed(Rule::on("recv", Fault::Delay(HELD)), &shown);
                 listener.accept().map(drop)
             });
             let first = client(listener.address());
-            std::thread::sleep(Duration::from_millis(200)); // the client has answered, and the other thread reads that
+            let rule = rules.recv().unwrap();
+            until(|| rule.hits() == 1); // the client has answered, and the other thread reads that
             let start = std::time::Instant::now();
             let second = client(listener.address());
             listener.accept().unwrap();
@@ -334,4 +353,25 @@ fn a_listener_that_finds_no_descriptor_for_its_own_set_says_so() {
         assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(Errno::MFILE)), "{call}");
     }
     assert!(listener.accept_timeout(Deadline::NOW).unwrap().is_none());
+}
+
+/// The limit of a connect may carry a `CancelFd`. Without one no call is added, nor with one where there is nothing to
+/// wait for.
+#[test]
+fn connect_without_a_cancel_makes_no_call_more() {
+    soon(|| {
+        let listener = Listener::bind(fresh()).unwrap();
+        let calls = |connect: &dyn Fn(&Address) -> Connection| {
+            let rules =
+                ["socket", "connect", "ppoll", "getsockopt"].map(|call| Rule::on(call, Fault::Count).arm().unwrap());
+            drop(connect(listener.address()));
+            rules.map(|rule| rule.seen())
+        };
+        let plain = calls(&|address| connect(address).unwrap());
+        assert_eq!(plain[..3], [1, 1, 0]);
+        let minute = Duration::from_secs(60);
+        assert_eq!(calls(&|address| connect_timeout(address, minute).unwrap().unwrap()), plain);
+        let stop = CancelFd::new().unwrap();
+        assert_eq!(calls(&|address| connect_timeout(address, &stop).unwrap().unwrap()), plain);
+    });
 }
