@@ -347,9 +347,11 @@ macro_rules! receives {
             /// Waits for the next message, and returns the value that
             /// [`send`](crate::multiprocessing::connection::Connection::send) sent.
             ///
-            /// A message has no name of its type, so a type with a fitting form is accepted: an `i32` of 1 is read as a `u32` of 2.
-            /// A name would tell two builds of one program apart that agree on the form, and CPython sends none. Send an enum
-            /// where the types can be mistaken.
+            /// **A message has no tag with its type**, so a type with a fitting form is accepted: an `i32` of 1 is read as a
+            /// `u32` of 2. A sender may name another type of the same form: a `&str` is received as a `String`, a slice as a
+            /// `Vec`, a reference as the value. A tag by the type's name would refuse such correct programs. A tag in debug
+            /// builds alone would keep debug and release programs from talking to each other. Where types can be mistaken,
+            /// give each connection one enum as its message.
             ///
             /// # Errors
             /// As for [`recv_bytes`](Self::recv_bytes); [`Decode`](crate::ErrorKind::Decode) when the message is not a
