@@ -34,7 +34,7 @@ use crate::sync::shared::SharedLock;
 /// How many bytes a granule has: a record is a whole number of them.
 pub(super) const GRANULE: usize = 64;
 
-/// A ring of messages between processes. See the [module](self).
+/// A ring of messages between processes. See the [module](super).
 ///
 /// # Examples
 /// ```
