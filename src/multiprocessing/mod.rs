@@ -8,6 +8,7 @@
 //! | say what new processes may run | [`tasks!`](crate::tasks!), [`freeze_support`] | `freeze_support()` |
 //! | choose how they start | [`Context`], [`get_context`], [`set_start_method`] | the same names |
 //! | share a number, a struct, an array | [`Value`], [`Array`]; without a lock [`RawValue`], [`RawArray`] | `Value(code, v)`, `lock=False` |
+//! | share bytes and lists by name, with Python too | [`shared_memory`] | `shared_memory` |
 //! | lock, count, wait | [`Lock`], [`RLock`], [`Condition`], [`Semaphore`], [`Event`], [`Barrier`]: [`sync`] | the same names |
 //! | keep what another process gets, in a struct too | [`TryClone`], [`try_clone!`] | (objects are inherited or pickled) |
 //! | send values, open files and memory | [`pipe`], [`connection`]; what may be sent: [`transfer`] | `Pipe()`, `connection` |
@@ -49,6 +50,7 @@ pub mod logging;
 pub mod pool;
 pub mod process;
 pub mod reduction;
+pub mod shared_memory;
 pub mod sharedctypes;
 mod start;
 pub mod sync;

@@ -91,11 +91,7 @@ impl FileLock {
         let fd = retry(|| raw::call("open", || rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)))?;
         // Whoever replaces a standard stream would release the lock.
         let fd = above_standard(fd)?;
-        match retry(|| raw::call("flock", || rustix::fs::flock(&fd, operation))) {
-            Ok(()) => Ok(Some(Self { fd })),
-            Err(Errno::AGAIN) => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(try_lock(fd.as_fd(), operation)?.then_some(Self { fd }))
     }
 }
 
@@ -113,5 +109,51 @@ impl Drop for FileLock {
     fn drop(&mut self) {
         // This call fails only for a descriptor that is not open. Closing the descriptor releases the lock, too.
         let _ = rustix::fs::flock(&self.fd, FlockOperation::Unlock);
+    }
+}
+
+/// `flock(fd, LOCK_SH | LOCK_NB)`: a shared lock on an open file, and whether it could be had.
+///
+/// The lock belongs to the open file description. It lasts until the last copy of the descriptor is closed, in this
+/// process and in those that it forked, and until no process maps the file through one of them.
+///
+/// # Errors
+/// `EOPNOTSUPP` and others from file systems without such locks; `ENOLCK`, `ENOMEM`.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{flock, mmap::{Memfd, Region}};
+/// use std::os::fd::AsRawFd;
+///
+/// let memory = Memfd::new(c"used")?;
+/// memory.set_len(4096)?;
+/// let other = std::fs::File::open(format!("/proc/self/fd/{}", memory.as_raw_fd())).unwrap();
+/// assert!(flock::try_lock_shared(&memory)?);
+/// let region = Region::shared(&memory, 4096)?;
+/// drop(memory);
+/// assert!(!flock::try_lock_exclusive(&other)?, "the mapping keeps the lock");
+/// drop(region);
+/// assert!(flock::try_lock_exclusive(&other)?);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+pub fn try_lock_shared(fd: impl AsFd) -> Result<bool> {
+    try_lock(fd.as_fd(), FlockOperation::NonBlockingLockShared)
+}
+
+/// `flock(fd, LOCK_EX | LOCK_NB)`: as [`try_lock_shared`], for a lock beside which there is no other.
+///
+/// # Errors
+/// As for [`try_lock_shared`].
+///
+/// # Examples
+/// See the example of [`try_lock_shared`].
+pub fn try_lock_exclusive(fd: impl AsFd) -> Result<bool> {
+    try_lock(fd.as_fd(), FlockOperation::NonBlockingLockExclusive)
+}
+
+fn try_lock(fd: BorrowedFd<'_>, operation: FlockOperation) -> Result<bool> {
+    match retry(|| raw::call("flock", || rustix::fs::flock(fd, operation))) {
+        Err(Errno::AGAIN) => Ok(false),
+        done => done.map(|()| true),
     }
 }

@@ -6,7 +6,7 @@
 //! | wait for descriptors | [`epoll`], [`poll`], [`select`](mod@select) |
 //! | events as descriptors | [`eventfd`], [`timerfd`], [`signalfd`], [`inotify`], [`pipe`], [`socket`] |
 //! | start, wait for and trace processes | [`process`], [`ptrace`], [`signal`], [`sched`] |
-//! | share memory between processes | [`shm::Shm`], [`shareable!`], [`mmap`] |
+//! | share memory between processes | [`shm::Shm`], [`shareable!`], [`mmap`]; by name [`posix_ipc`] |
 //! | lock, count and wait in it | [`sync`]: [`sync::Lock`], [`sync::Semaphore`], [`sync::Event`], [`sync::Condition`], [`sync::Barrier`] |
 //! | sleep on a word | [`futex`] |
 //! | end a wait | [`deadline::Deadline`], [`sync::Limit`], [`sync::Cancel`] |
@@ -22,7 +22,7 @@
 //! | words to wait on | [`futex`] |
 //! | descriptors that are events | [`pipe`], [`eventfd`], [`timerfd`], [`signalfd`], [`inotify`], [`socket`], [`stream`] |
 //! | files | [`flock`] |
-//! | memory | [`mmap`], [`pthread`] |
+//! | memory | [`mmap`], [`pthread`], [`posix_ipc`] |
 //! | processes and the machine | [`process`], [`ptrace`], [`random`], [`sched`], [`signal`], [`tty`] |
 //! | who waits, where it lives, on what | [`scope`], [`shm`], [`sync`] |
 //!
@@ -95,6 +95,7 @@ pub mod futex;
 pub mod inotify;
 pub mod mmap;
 pub mod pipe;
+pub mod posix_ipc;
 pub mod process;
 pub mod pthread;
 pub mod ptrace;

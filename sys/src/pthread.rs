@@ -340,10 +340,7 @@ impl Mutex {
 
     #[cfg(target_env = "gnu")]
     fn lock_by_steady_clock(&self, deadline: Deadline) -> Result<()> {
-        let Some(at) = deadline.timespec_at() else { return Err(Errno::INVAL) };
-        // A `long` may have 32 bits, which count the seconds since boot for 68 years; beyond that the caller's loop waits again.
-        let tv_sec = at.tv_sec.min(i64::from(i32::MAX)) as _;
-        let at = raw::pthread::LongTimespec { tv_sec, tv_nsec: at.tv_nsec as _ };
+        let at = on_the_steady_clock(deadline);
         raw::call_errno("pthread_mutex_clocklock", || {
             // SAFETY: as in `lock`; `at` lives across the call.
             unsafe { raw::pthread::pthread_mutex_clocklock(self.as_ptr(), libc::CLOCK_MONOTONIC, &at) }
@@ -355,12 +352,8 @@ impl Mutex {
         Err(Errno::NOSYS)
     }
 
-    #[allow(clippy::unnecessary_min_or_max, reason = "elsewhere `time_t` has 32 bits")]
     fn lock_by_wall_clock(&self, until: Timespec) -> Result<()> {
-        // SAFETY: all zeros is a value of this C structure of numbers, which has padding on some machines.
-        let mut at: libc::timespec = unsafe { core::mem::zeroed() };
-        at.tv_sec = until.tv_sec.min(LAST_SECOND) as _;
-        at.tv_nsec = until.tv_nsec as _;
+        let at = in_c(until);
         raw::call_errno("pthread_mutex_timedlock", || {
             // SAFETY: as in `lock`; `at` lives across the call.
             unsafe { libc::pthread_mutex_timedlock(self.as_ptr(), &at) }
@@ -393,8 +386,27 @@ impl Mutex {
     }
 }
 
+/// The instant of a deadline that is not [`Deadline::NEVER`], as `pthread_mutex_clocklock` and its kin take it.
+#[cfg(target_env = "gnu")]
+pub(crate) fn on_the_steady_clock(deadline: Deadline) -> raw::pthread::LongTimespec {
+    let at = deadline.timespec_at().unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
+    // A `long` may have 32 bits, which count the seconds since boot for 68 years; beyond that the caller's loop waits again.
+    let tv_sec = at.tv_sec.min(i64::from(i32::MAX)) as _;
+    raw::pthread::LongTimespec { tv_sec, tv_nsec: at.tv_nsec as _ }
+}
+
+/// An instant as C has it.
+#[allow(clippy::unnecessary_min_or_max, reason = "elsewhere `time_t` has 32 bits")]
+pub(crate) fn in_c(until: Timespec) -> libc::timespec {
+    // SAFETY: all zeros is a value of this C structure of numbers, which has padding on some machines.
+    let mut at: libc::timespec = unsafe { core::mem::zeroed() };
+    at.tv_sec = until.tv_sec.min(LAST_SECOND) as _;
+    at.tv_nsec = until.tv_nsec as _;
+    at
+}
+
 /// When the deadline will be by the wall clock, if nobody moves its hands.
-fn on_the_wall(deadline: Deadline) -> Timespec {
+pub(crate) fn on_the_wall(deadline: Deadline) -> Timespec {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     let left = deadline.remaining().unwrap_or(Duration::MAX);
     // Both are below 10^9.

@@ -21,6 +21,11 @@ impl Python {
     pub(crate) fn is_old(&self) -> bool {
         self.version < (3, 12, 0)
     }
+
+    /// A command that runs it.
+    pub(crate) fn command(&self) -> Command {
+        Command::new(&self.path)
+    }
 }
 
 /// One of each version that is installed, oldest first; the first call says on stderr which.

@@ -8,7 +8,7 @@ const SYS: &[&[&str]] = &[
     &["fd"],
     &[
         "select", "poll", "epoll", "futex", "kqueue", "mmap", "pthread", "pipe", "eventfd", "timerfd", "signalfd",
-        "inotify", "socket", "stream", "process", "ptrace", "random", "sched", "signal", "tty", "flock",
+        "inotify", "socket", "stream", "process", "ptrace", "random", "sched", "signal", "tty", "flock", "posix_ipc",
     ],
     // What lives in shared memory and what may live there know each other.
     &["shm", "scope", "sync"],
@@ -36,6 +36,9 @@ const SYS_EDGES: &[(&str, &str)] = &[
     ("shm", "scope"),
     ("sync", "shm"),
     ("pthread", "mmap"),
+    // Pages are reserved as those of a memory file are; a semaphore's deadline is told to C as a mutex's is.
+    ("posix_ipc", "mmap"),
+    ("posix_ipc", "pthread"),
     ("signalfd", "signal"),
     // Under the model checker a futex is made of its own parts, and what sleeps on one knows.
     ("futex", "model"),
@@ -72,8 +75,9 @@ const SRC_EDGES: &[(&str, &str)] = &[("clone", "error")];
 const MULTIPROCESSING: &[&[&str]] = &[
     &["transfer"],
     &["sharedctypes"],
+    &["shared_memory"],
     &["sync", "connection"],
-    &["reduction", "tasks", "context", "start", "process", "logging", "util", "cloned"],
+    &["resource_tracker", "reduction", "tasks", "context", "start", "process", "logging", "util", "cloned"],
     &["pool"],
 ];
 
@@ -118,7 +122,8 @@ const HIDDEN: &[(&str, &[&str])] =
 /// The thin modules with a family of system calls each: their docs name the man page.
 pub(crate) const WITH_SOURCE: &[&str] = &[
     "select", "poll", "epoll", "futex", "mmap", "pthread", "pipe", "eventfd", "timerfd", "signalfd", "inotify",
-    "socket", "stream", "process", "ptrace", "random", "sched", "signal", "tty", "flock", "errno", "deadline", "fd",
+    "socket", "stream", "process", "ptrace", "random", "sched", "signal", "tty", "flock", "posix_ipc",
+    "errno", "deadline", "fd",
 ];
 
 /// The module of a file: the first part of its path below the folder.

@@ -169,7 +169,7 @@ impl Region {
 
     /// The start of `len` bytes at `offset`, if they lie within and allow `access`.
     #[inline]
-    pub(super) fn range(&self, offset: usize, len: usize, access: Protection) -> Result<NonNull<u8>> {
+    pub(crate) fn range(&self, offset: usize, len: usize, access: Protection) -> Result<NonNull<u8>> {
         if offset > self.len || len > self.len - offset {
             return Err(Errno::RANGE);
         }

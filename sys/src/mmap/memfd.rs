@@ -128,12 +128,7 @@ impl Memfd {
     /// `ENOSPC` and `ENOMEM` when there is not that much memory, `EPERM` when a seal forbids it, `EINVAL` when `len` is 0.
     #[doc(alias = "fallocate")]
     pub fn reserve(&self, len: u64) -> Result<()> {
-        let machine = retry(|| raw::call("sysinfo", || Ok(rustix::system::sysinfo())))?;
-        let pages = (machine.totalram as u64).saturating_add(machine.totalswap as u64);
-        if len > pages.saturating_mul(u64::from(machine.mem_unit)) {
-            return Err(Errno::NOMEM);
-        }
-        retry(|| raw::call("fallocate", || rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len)))
+        reserve(self.as_fd(), len)
     }
 
     /// `fcntl(fd, F_ADD_SEALS, seals)`: sets seals; none is ever taken back.
@@ -155,6 +150,16 @@ impl Memfd {
     pub fn seals(&self) -> Result<Seals> {
         seals_of(self.as_fd())
     }
+}
+
+/// [`Memfd::reserve`] for any file in memory.
+pub(crate) fn reserve(fd: BorrowedFd<'_>, len: u64) -> Result<()> {
+    let machine = retry(|| raw::call("sysinfo", || Ok(rustix::system::sysinfo())))?;
+    let pages = (machine.totalram as u64).saturating_add(machine.totalswap as u64);
+    if len > pages.saturating_mul(u64::from(machine.mem_unit)) {
+        return Err(Errno::NOMEM);
+    }
+    retry(|| raw::call("fallocate", || rustix::fs::fallocate(fd, FallocateFlags::empty(), 0, len)))
 }
 
 /// The size of any file.

@@ -63,4 +63,7 @@ unsafe extern "C" {
         clock: libc::clockid_t,
         at: *const LongTimespec,
     ) -> c_int;
+
+    /// glibc 2.30. The plain name stands for the old layout of the time here, too.
+    pub(crate) fn sem_clockwait(sem: *mut libc::sem_t, clock: libc::clockid_t, at: *const LongTimespec) -> c_int;
 }

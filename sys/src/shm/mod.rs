@@ -57,6 +57,7 @@
 //!
 //! Source: memfd_create(2), fcntl(2) for the seals.
 
+mod bytes;
 mod cells;
 mod fingerprint;
 pub(crate) mod growing;
@@ -70,6 +71,7 @@ use core::fmt;
 use core::ops::Deref;
 use core::ptr::NonNull;
 
+pub use bytes::{cells, copy_in, copy_out, load};
 pub use cells::{OutOfBounds, RacySlice};
 pub use fingerprint::{Description, Fingerprint};
 #[doc(hidden)]

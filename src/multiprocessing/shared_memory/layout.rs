@@ -1,0 +1,254 @@
+//! Where the parts of a list lie in its block. Everything that is read from a block is checked: anybody may have
+//! written it.
+//!
+//! | part | bytes, of N items |
+//! | --- | --- |
+//! | N | 8 |
+//! | offsets of the slots within the data and the length of the data (3.9); or sizes of the slots (3.8) | 8 (N + 1), or 8 N |
+//! | the data: a slot of 8 bytes for a number, of more for a text | as the slots say |
+//! | formats of `struct`, padded with nulls | 8 N |
+//! | codes: 0 for a number, 1 for a text, 2 for bytes, 3 for `None` | N |
+//!
+//! All numbers are in the machine's byte order.
+
+use ossature_sys::mmap::Region;
+
+use super::Item;
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a block of a list says about its slots.
+///
+/// A list that is opened tells by itself which it has.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::shared_memory::{Layout, ShareableList};
+///
+/// let old = ShareableList::builder().layout(Layout::Python38).create([1, 2])?;
+/// assert_eq!(ShareableList::open(old.memory().name())?.layout(), Layout::Python38);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Layout {
+    /// The sizes of the slots: CPython 3.8.
+    Python38,
+    /// The offsets of the slots: CPython 3.9 and newer.
+    #[default]
+    Python39,
+}
+
+/// How wide a number, a format and an entry of the first table are.
+const WORD: usize = 8;
+/// The longest text whose format has room: seven digits and an `s`, in slots of a multiple of 8.
+const MOST: usize = 9_999_992;
+
+/// The places of a list's parts.
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    pub(super) layout: Layout,
+    /// Where each slot begins in the data, and where the last one ends.
+    offsets: Vec<usize>,
+}
+
+/// What stands in a slot, as its format and code say.
+struct Packed {
+    format: String,
+    code: u8,
+    bytes: Vec<u8>,
+}
+
+impl Shape {
+    /// The places for these items.
+    pub(super) fn of(items: &[Item], layout: Layout) -> Result<Self> {
+        let (mut offsets, mut end) = (vec![0], 0_usize);
+        for item in items {
+            end = end.checked_add(room_of(item)?).ok_or_else(|| too_long(usize::MAX))?;
+            offsets.push(end);
+        }
+        Ok(Self { layout, offsets })
+    }
+
+    /// The places that a block says it has.
+    pub(super) fn read(region: &Region) -> Result<Self> {
+        let word = |index: usize| -> Result<usize> {
+            let mut bytes = [0; WORD];
+            region.copy_out(index * WORD, &mut bytes).map_err(|_| broken("it ends too early"))?;
+            usize::try_from(i64::from_ne_bytes(bytes)).map_err(|_| broken("a length is negative or too large"))
+        };
+        let count = word(0)?;
+        // Each item has an entry, a slot, a format and a code.
+        if count > region.len() / (3 * WORD + 1) {
+            return Err(broken("it has no room for so many items"));
+        }
+        let layout = match count {
+            0 if region.len() < 2 * WORD => Layout::Python38,
+            0 => Layout::Python39,
+            _ if word(1)? == 0 => Layout::Python39, // no size is 0, and the first offset always is
+            _ => Layout::Python38,
+        };
+        let mut offsets = vec![0_usize];
+        for index in 0..count {
+            let begin = offsets[index];
+            let end = match layout {
+                Layout::Python38 => begin.checked_add(word(1 + index)?),
+                Layout::Python39 => Some(word(2 + index)?),
+            };
+            let end = end.filter(|end| *end >= begin + WORD && *end <= region.len());
+            offsets.push(end.ok_or_else(|| broken("a slot is too short or lies outside"))?);
+        }
+        let shape = Self { layout, offsets };
+        if shape.size().is_none_or(|size| size > region.len()) { Err(broken("it ends too early")) } else { Ok(shape) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// How long the block is; `None` beyond what can be addressed.
+    pub(super) fn size(&self) -> Option<usize> {
+        self.formats().checked_add(self.len().checked_mul(WORD + 1)?)
+    }
+
+    fn data(&self) -> usize {
+        WORD * (1 + self.len() + usize::from(self.layout == Layout::Python39))
+    }
+
+    fn formats(&self) -> usize {
+        self.data() + self.offsets[self.len()]
+    }
+
+    /// How many bytes of text a slot has room for.
+    pub(super) fn capacity(&self, index: usize) -> usize {
+        self.offsets[index + 1] - self.offsets[index]
+    }
+
+    /// Writes everything, into a new block.
+    pub(super) fn fill(&self, region: &Region, items: &[Item]) -> Result<()> {
+        let words: Vec<usize> = match self.layout {
+            Layout::Python38 => (0..self.len()).map(|index| self.capacity(index)).collect(),
+            Layout::Python39 => self.offsets.clone(),
+        };
+        for (index, word) in [self.len()].into_iter().chain(words).enumerate() {
+            region.copy_in(index * WORD, &(word as i64).to_ne_bytes())?;
+        }
+        items.iter().enumerate().try_for_each(|(index, item)| self.set(region, index, item))
+    }
+
+    /// Replaces an item: its format, its code, then its value, as CPython does.
+    pub(super) fn set(&self, region: &Region, index: usize, item: &Item) -> Result<()> {
+        let capacity = self.capacity(index);
+        let packed = pack(item, capacity)?;
+        let mut format = [0; WORD];
+        format.iter_mut().zip(packed.format.bytes()).for_each(|(place, byte)| *place = byte);
+        region.copy_in(self.formats() + index * WORD, &format)?;
+        region.copy_in(self.formats() + self.len() * WORD + index, &[packed.code])?;
+        region.copy_in(self.data() + self.offsets[index], &packed.bytes)?;
+        Ok(())
+    }
+
+    /// The item of a slot.
+    pub(super) fn get(&self, region: &Region, index: usize) -> Result<Item> {
+        let mut code = [0];
+        region.copy_out(self.formats() + self.len() * WORD + index, &mut code)?;
+        let format = self.format(region, index)?;
+        let slot = self.slot(region, index)?;
+        let word: [u8; WORD] = std::array::from_fn(|place| slot.get(place).copied().unwrap_or_default());
+        let text = || {
+            let len: usize = format.strip_suffix('s')?.parse().ok()?;
+            let bytes = slot.get(..len)?;
+            let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            Some(bytes[..end].to_vec())
+        };
+        let strange = || strange(index, &format, code[0]);
+        match (code[0], format.as_str()) {
+            (3, _) => Ok(Item::None),
+            (0, "q") => Ok(Item::Int(i64::from_ne_bytes(word))),
+            (0, "d") => Ok(Item::Float(f64::from_ne_bytes(word))),
+            (0, "xxxxxxx?") => Ok(Item::Bool(word[7] != 0)),
+            (1, _) => {
+                let bytes = text().ok_or_else(strange)?;
+                String::from_utf8(bytes).map(Item::Str).map_err(|_| {
+                    let message = format!(
+                        "item {index} is not UTF-8: CPython may have cut it, which measures texts in characters; raw() gives the bytes"
+                    );
+                    Error::new(ErrorKind::Decode, message)
+                })
+            }
+            (2, _) => text().map(Item::Bytes).ok_or_else(strange),
+            _ => Err(strange()),
+        }
+    }
+
+    /// All bytes of a slot.
+    pub(super) fn slot(&self, region: &Region, index: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; self.capacity(index)];
+        region.copy_out(self.data() + self.offsets[index], &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The format of a slot, without the nulls behind it.
+    pub(super) fn format(&self, region: &Region, index: usize) -> Result<String> {
+        let mut format = [0; WORD];
+        region.copy_out(self.formats() + index * WORD, &mut format)?;
+        let end = format.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let text = String::from_utf8_lossy(&format[..end]).into_owned();
+        if text.is_ascii() { Ok(text) } else { Err(strange(index, &text, 0)) }
+    }
+}
+
+/// The size of the slot that an item gets.
+fn room_of(item: &Item) -> Result<usize> {
+    let len = match item {
+        Item::Str(text) => text.len(),
+        Item::Bytes(bytes) => bytes.len(),
+        _ => return Ok(WORD),
+    };
+    // One more than it needs, as CPython has it.
+    if len >= MOST { Err(too_long(len)) } else { Ok(WORD * (len / WORD + 1)) }
+}
+
+/// An item as it stands in a slot of so many bytes.
+fn pack(item: &Item, capacity: usize) -> Result<Packed> {
+    let word = |format: &str, code, bytes: [u8; WORD]| {
+        Ok(Packed { format: format.to_owned(), code, bytes: bytes.to_vec() })
+    };
+    let text = |code, bytes: &[u8]| {
+        if bytes.last() == Some(&0) {
+            let message = "a text or bytes with a null at the end cannot be told from a shorter one in a list: \
+                           put something behind it";
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        if bytes.len() > capacity {
+            let message = format!("{} bytes for a slot of {capacity}: a slot keeps the size it was made with", bytes.len());
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        let mut padded = bytes.to_vec();
+        padded.resize(capacity, 0);
+        Ok(Packed { format: format!("{capacity}s"), code, bytes: padded })
+    };
+    match item {
+        Item::Int(number) => word("q", 0, number.to_ne_bytes()),
+        Item::Float(number) => word("d", 0, number.to_ne_bytes()),
+        Item::Bool(truth) => word("xxxxxxx?", 0, [0, 0, 0, 0, 0, 0, 0, u8::from(*truth)]),
+        Item::None => word("xxxxxx?x", 3, [0; WORD]),
+        Item::Str(string) => text(1, string.as_bytes()),
+        Item::Bytes(bytes) => text(2, bytes),
+    }
+}
+
+#[cold]
+fn too_long(len: usize) -> Error {
+    Error::new(ErrorKind::TooLong, format!("an item of {len} bytes: a list takes texts of up to {} bytes", MOST - 1))
+}
+
+#[cold]
+fn broken(why: &str) -> Error {
+    Error::new(ErrorKind::Decode, format!("the shared memory is not a ShareableList: {why}"))
+}
+
+#[cold]
+fn strange(index: usize, format: &str, code: u8) -> Error {
+    let message = format!("item {index} of the ShareableList has the format {format:?} and the code {code}");
+    Error::new(ErrorKind::Decode, message)
+}

@@ -1,0 +1,268 @@
+//! The life of an object with a name: made under a private name, published, locked while it is used, removed.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::{self, Errno};
+use ossature_sys::flock::try_lock_shared;
+use ossature_sys::posix_ipc::{self, Name, Semaphore, Status};
+use ossature_sys::random;
+
+use super::sweep::{Id, MODE, TRACKED, private_name, remove_if_unused, remove_unused, take_away};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How often a name is tried that another object turns out to have.
+const TRIES: usize = 100;
+/// How long an object is waited for that somebody else is removing.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sort {
+    Memory,
+    Semaphore,
+}
+
+impl Sort {
+    /// The file of an object of this name.
+    fn file(self, name: &Name) -> errno::Result<Name> {
+        match self {
+            Self::Memory => Ok(*name),
+            Self::Semaphore => Semaphore::file(name),
+        }
+    }
+
+    /// A name as CPython makes it up.
+    fn random_name(self) -> errno::Result<String> {
+        const LETTERS: &[u8; 37] = b"abcdefghijklmnopqrstuvwxyz0123456789_";
+        match self {
+            Self::Memory => {
+                let mut bytes = [0; 4];
+                random::fill(&mut bytes)?;
+                Ok(format!("psm_{:08x}", u32::from_ne_bytes(bytes)))
+            }
+            Self::Semaphore => {
+                let mut bytes = [0; 8];
+                random::fill(&mut bytes)?;
+                let letter = |byte: &u8| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]);
+                Ok(format!("mp-{}", bytes.iter().map(letter).collect::<String>()))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Sort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "shared memory",
+            Self::Semaphore => "semaphore",
+        })
+    }
+}
+
+/// How an object gets its name.
+#[derive(Clone, Copy)]
+pub(crate) enum Naming<'n> {
+    Given(&'n str),
+    Random,
+}
+
+/// A name in `/dev/shm` that is removed with its last user, if it is tracked. The owner holds the lock, by a mapping or a
+/// descriptor, and lets go of that before it drops this.
+#[derive(Debug)]
+pub(crate) struct Object {
+    sort: Sort,
+    name: String,
+    file: Name,
+    id: Id,
+    tracked: bool,
+}
+
+/// An object that is not published: its private name goes when this is dropped.
+struct Unfinished(Name);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // It is gone already if it was published.
+        let _ = posix_ipc::unlink(&self.0);
+    }
+}
+
+impl Object {
+    /// Makes an object: `make` under a private name, then `fill` under the lock; then it gets its name.
+    pub(crate) fn create<M, T>(
+        sort: Sort,
+        naming: Naming<'_>,
+        tracked: bool,
+        make: impl Fn(&Name) -> errno::Result<(OwnedFd, M)>,
+        fill: impl FnOnce(&OwnedFd, M) -> Result<T>,
+    ) -> Result<(Self, OwnedFd, T)> {
+        let given = match naming {
+            Naming::Given(name) => Some(checked(sort, name)?),
+            Naming::Random => None,
+        };
+        remove_unused();
+        let wanted = given.as_ref().map_or("", |(name, _)| name);
+        let failed = |errno| failed(errno, sort, wanted);
+        let (unfinished, fd, made) = begin(sort, make).map_err(failed)?;
+        let value = fill(&fd, made)?;
+        let id = Status::of(&fd).map_err(failed)?.id;
+        if tracked {
+            posix_ipc::set_mode(&fd, MODE | TRACKED).map_err(failed)?;
+        }
+        let mut tries = 0;
+        loop {
+            let (name, file) = match &given {
+                Some(given) => given.clone(),
+                None => checked(sort, &sort.random_name().map_err(failed)?)?,
+            };
+            tries += 1;
+            match posix_ipc::rename(&unfinished.0, &file) {
+                Ok(()) => return Ok((Self { sort, name, file, id, tracked }, fd, value)),
+                Err(Errno::EXIST) if given.is_none() && tries < TRIES => {}
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+    }
+
+    /// Opens an object that exists, and locks it if it is tracked.
+    pub(crate) fn open(sort: Sort, name: &str) -> Result<(Self, OwnedFd, Status)> {
+        let (name, file) = checked(sort, name)?;
+        remove_unused();
+        let deadline = Deadline::after(PATIENCE);
+        let failed = |errno| failed(errno, sort, &name);
+        loop {
+            let fd = posix_ipc::open(&file).map_err(failed)?;
+            let status = Status::of(&fd).map_err(failed)?;
+            if !status.is_file {
+                return Err(Error::new(ErrorKind::InvalidInput, format!("{name} is a file, but not one of a {sort}")));
+            }
+            let tracked = status.mode & TRACKED != 0;
+            if !tracked || has_lock(&fd, &file, status.id).map_err(failed)? {
+                return Ok((Self { sort, name, file, id: status.id, tracked }, fd, status));
+            }
+            // Its name is being removed, or was removed a moment ago; the next look tells.
+            if deadline.has_passed() {
+                return Err(failed(Errno::BUSY));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// A descriptor that keeps the object in use while it is on its way to another process.
+    pub(crate) fn keeper(&self) -> Result<OwnedFd> {
+        let (mut again, fd, _) = Self::open(self.sort, &self.name)?;
+        again.tracked = false; // it has nothing to remove: this object is in use
+        if again.id == self.id { Ok(fd) } else { Err(failed(Errno::NOENT, self.sort, &self.name)) }
+    }
+
+    /// Whether it is the file behind this descriptor.
+    pub(crate) fn is_kept_by(&self, keeper: &OwnedFd) -> bool {
+        Status::of(keeper).is_ok_and(|kept| kept.id == self.id)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.tracked
+    }
+
+    /// Leaves the name to [`unlink`](Self::unlink), of an object that this process made or opened.
+    pub(crate) fn untrack(&mut self, fd: &OwnedFd) -> Result<()> {
+        posix_ipc::set_mode(fd, MODE).map_err(|errno| failed(errno, self.sort, &self.name))?;
+        self.tracked = false;
+        Ok(())
+    }
+
+    /// Removes the name, if the object still has it.
+    pub(crate) fn unlink(&self) -> Result<()> {
+        match take_away(&self.file, self.id) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(failed(Errno::NOENT, self.sort, &self.name)),
+            Err(errno) => Err(failed(errno, self.sort, &self.name)),
+        }
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        if self.tracked {
+            // Another process uses it, or the name is gone.
+            let _ = remove_if_unused(&self.file, Some(self.id));
+        }
+    }
+}
+
+/// Removes the name of whatever object has it.
+pub(super) fn unlink(sort: Sort, name: &str) -> Result<()> {
+    let (name, file) = checked(sort, name)?;
+    posix_ipc::unlink(&file).map_err(|errno| failed(errno, sort, &name))
+}
+
+/// Makes an object under a private name, and locks it.
+fn begin<M>(
+    sort: Sort,
+    make: impl Fn(&Name) -> errno::Result<(OwnedFd, M)>,
+) -> errno::Result<(Unfinished, OwnedFd, M)> {
+    for _ in 0..TRIES {
+        let name = private_name()?;
+        let file = sort.file(&name)?;
+        let (fd, made) = match make(&name) {
+            Err(Errno::EXIST) => continue,
+            done => done?,
+        };
+        let unfinished = Unfinished(file);
+        // Between these two steps it looks like an object of a killed process, and somebody may have removed it.
+        if has_lock(&fd, &unfinished.0, Status::of(&fd)?.id)? {
+            return Ok((unfinished, fd, made));
+        }
+    }
+    Err(Errno::BUSY)
+}
+
+/// Takes the shared lock; says whether the object still has its name then.
+fn has_lock(fd: &OwnedFd, file: &Name, id: Id) -> errno::Result<bool> {
+    if !try_lock_shared(fd)? {
+        return Ok(false);
+    }
+    match Status::of_name(file) {
+        Err(Errno::NOENT) => Ok(false),
+        done => Ok(done?.id == id),
+    }
+}
+
+/// A name without the slash of C, and its file.
+fn checked(sort: Sort, name: &str) -> Result<(String, Name)> {
+    let bare = name.strip_prefix('/').unwrap_or(name);
+    let file = Name::new(bare.as_bytes()).and_then(|name| sort.file(&name)).map_err(|_| {
+        let most = if sort == Sort::Memory { 255 } else { 251 };
+        let message = format!(
+            "{name:?} cannot be the name of a {sort}: a name has 1 to {most} bytes, and no slash or null behind the first"
+        );
+        Error::new(ErrorKind::InvalidInput, message)
+    })?;
+    Ok((bare.to_owned(), file))
+}
+
+#[cold]
+pub(super) fn failed(errno: Errno, sort: Sort, name: &str) -> Error {
+    let object = if name.is_empty() { format!("a {sort}") } else { format!("the {sort} {name}") };
+    let why = match errno {
+        Errno::EXIST => "has been made already: open it, or unlink its name first",
+        Errno::NOENT => "does not exist (any more): who makes it must keep it until others have opened it, and /dev/shm must be there",
+        Errno::NOSPC => {
+            "has no room in /dev/shm: unlink names that nobody needs, or make it larger (`mount -o remount,size=...`, `docker run --shm-size=...`)"
+        }
+        Errno::NOMEM => "is more than the machine has memory for",
+        Errno::FBIG => "is larger than a file may be here: raise RLIMIT_FSIZE (`ulimit -f`)",
+        Errno::ACCESS | Errno::PERM => "belongs to another user, or is on its way out of this one's reach",
+        Errno::BUSY => "is locked exclusively by another process, which may be stopped",
+        Errno::MFILE | Errno::NFILE => "needs a descriptor, and none is left (`ulimit -n`)",
+        _ => "cannot be used",
+    };
+    Error::os(errno, format!("{object} {why}"))
+}

@@ -1,0 +1,85 @@
+//! Removing names: those that nobody uses any more, and one that somebody wants to be gone.
+
+use std::os::unix::ffi::OsStrExt;
+
+use ossature_sys::errno::{Errno, Result};
+use ossature_sys::flock::try_lock_exclusive;
+use ossature_sys::posix_ipc::{self, Name, Status};
+use ossature_sys::process::effective_user;
+use ossature_sys::random;
+
+/// The beginning of a name that an object has before it gets its own, and after it has lost it.
+const PRIVATE: &[u8] = b".ossature-";
+/// How many digits follow.
+const DIGITS: usize = 16;
+
+/// The file system and the number of a file.
+pub(super) type Id = (u64, u64);
+
+/// The permissions of an object, and the sticky bit of one whose name is removed with its last user.
+pub(super) const MODE: u32 = 0o600;
+pub(super) const TRACKED: u32 = 0o1000;
+
+/// A private name that nobody else has.
+pub(super) fn private_name() -> Result<Name> {
+    let mut bytes = [0; DIGITS / 2];
+    random::fill(&mut bytes)?;
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Name::new(&[PRIVATE, digits.as_bytes()].concat())
+}
+
+/// Whether a file has a private name. That of a semaphore has its prefix before it.
+fn is_private(file: &[u8]) -> bool {
+    let name = file.strip_prefix(b"sem.").unwrap_or(file);
+    let digits = name.strip_prefix(PRIVATE).unwrap_or_default();
+    digits.len() == DIGITS && digits.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// Removes the names of this user's objects that no process with this library uses. What cannot be removed stays.
+pub(super) fn remove_unused() {
+    for entry in std::fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            if let Ok(name) = Name::new(entry.file_name().as_bytes()) {
+                let _ = remove_if_unused(&name, None);
+            }
+        }
+    }
+}
+
+/// Removes a name if its object is one that this library removes, is the given one, and is not in use; says whether it did.
+pub(super) fn remove_if_unused(name: &Name, id: Option<Id>) -> Result<bool> {
+    let is_private = is_private(name.as_bytes());
+    let is_ours = |it: &Status| {
+        let is_marked = is_private || it.mode & TRACKED != 0;
+        it.is_file && it.user == effective_user() && is_marked && id.is_none_or(|id| id == it.id)
+    };
+    // Without a descriptor first, because most files are other people's.
+    if !is_ours(&Status::of_name(name)?) {
+        return Ok(false);
+    }
+    let object = posix_ipc::open(name)?;
+    let status = Status::of(&object)?;
+    if !is_ours(&status) || !try_lock_exclusive(&object)? {
+        return Ok(false);
+    }
+    // Nobody uses the object, and until the lock is released nobody can begin to.
+    match is_private {
+        // No private name is ever given twice.
+        true if Status::of_name(name)?.id == status.id => posix_ipc::unlink(name).map(|()| true),
+        true => Ok(false),
+        false => take_away(name, status.id),
+    }
+}
+
+/// Removes a name if this object has it; says whether it had. Another object that took the name meanwhile keeps it.
+pub(super) fn take_away(name: &Name, id: Id) -> Result<bool> {
+    let private = private_name()?;
+    match posix_ipc::rename(name, &private) {
+        Err(Errno::NOENT) => return Ok(false),
+        done => done?,
+    }
+    if Status::of_name(&private)?.id == id {
+        return posix_ipc::unlink(&private).map(|()| true);
+    }
+    posix_ipc::rename(&private, name).map(|()| false)
+}

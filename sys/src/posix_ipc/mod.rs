@@ -1,0 +1,275 @@
+//! Named memory and named semaphores of POSIX: files in `/dev/shm` that any program of the same user can open by name.
+//!
+//! CPython's `multiprocessing.shared_memory` and `_multiprocessing.SemLock` use the same files. These functions are the
+//! calls alone. `ossature::multiprocessing::shared_memory` adds the lifetime of the names.
+//!
+//! | purpose | here | C |
+//! | --- | --- | --- |
+//! | a name, checked | [`Name`] | |
+//! | memory | [`create`], [`open`], [`unlink`] | `shm_open`, `shm_unlink` |
+//! | its pages | [`reserve`] | `posix_fallocate` |
+//! | another name for the same file | [`rename`] | `renameat2` |
+//! | what is behind a name | [`Status`] | `fstat` |
+//! | a semaphore | [`Semaphore`] | `sem_open`, `sem_wait`, `sem_post`, ... |
+//!
+//! ```
+//! use ossature_sys::mmap::Region;
+//! use ossature_sys::posix_ipc::{self, Name, Status};
+//!
+//! let name = Name::new(format!("ossature-doc-{}", std::process::id()).as_bytes())?;
+//! let memory = posix_ipc::create(&name, 0o600)?;
+//! posix_ipc::reserve(&memory, 100)?;
+//! let same = posix_ipc::open(&name)?; // by another process, perhaps
+//! posix_ipc::unlink(&name)?;
+//! let (here, there) = (Region::shared(&memory, 100)?, Region::shared(&same, 100)?);
+//! here.copy_in(0, b"seen")?;
+//! let mut bytes = [0; 4];
+//! there.copy_out(0, &mut bytes)?;
+//! assert_eq!(&bytes, b"seen");
+//! assert_eq!(Status::of(&memory)?.len, 100);
+//! # Ok::<(), ossature_sys::errno::Errno>(())
+//! ```
+//!
+//! Source: shm_open(3), sem_overview(7), renameat2(2), fallocate(2).
+
+mod semaphore;
+
+use core::ffi::CStr;
+use core::fmt;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, RenameFlags, Stat};
+
+use crate::errno::{Errno, Result, retry};
+use crate::fd::{self, AsFd, BorrowedFd, OwnedFd, above_standard};
+use crate::{mmap, raw};
+
+pub use semaphore::{MAX_VALUE, Semaphore};
+
+/// Where the C library keeps these files.
+const FOLDER: &[u8] = b"/dev/shm/";
+/// The longest name of a file.
+const NAME_MAX: usize = 255;
+const ROOM: usize = FOLDER.len() + NAME_MAX + 1;
+
+/// The name of an object, without the slash that stands before the name in C.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{errno::Errno, posix_ipc::Name};
+///
+/// let name = Name::new(b"psm_0a1b2c3d")?;
+/// assert_eq!((name.as_bytes(), name.as_c_str()), (&b"psm_0a1b2c3d"[..], c"/psm_0a1b2c3d"));
+/// assert_eq!(Name::new(b"a/b").unwrap_err(), Errno::INVAL);
+/// # Ok::<(), Errno>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Name {
+    /// The path and a null; what follows is null too.
+    path: [u8; ROOM],
+    len: usize,
+}
+
+impl Name {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// `EINVAL` if the name is empty, `.` or `..`, or has a slash or a null in it; `ENAMETOOLONG` if it is longer than
+    /// 255 bytes.
+    pub fn new(name: &[u8]) -> Result<Self> {
+        if name.len() > NAME_MAX {
+            return Err(Errno::NAMETOOLONG);
+        }
+        if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
+            return Err(Errno::INVAL);
+        }
+        let mut path = [0; ROOM];
+        let bytes = FOLDER.iter().chain(name);
+        path.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+        Ok(Self { path, len: name.len() })
+    }
+
+    /// The name without a slash.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.path.get(FOLDER.len()..FOLDER.len() + self.len).unwrap_or_default()
+    }
+
+    /// The name as C has it: with a slash before it.
+    pub fn as_c_str(&self) -> &CStr {
+        c_str(self.path.get(FOLDER.len() - 1..).unwrap_or_default())
+    }
+
+    fn path(&self) -> &CStr {
+        c_str(&self.path)
+    }
+}
+
+/// The text before the first null, which every name has.
+fn c_str(bytes: &[u8]) -> &CStr {
+    CStr::from_bytes_until_nul(bytes).unwrap_or_default()
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_c_str().fmt(f)
+    }
+}
+
+/// What `fstat` says of an object.
+///
+/// # Examples
+/// See the example of [`rename`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The file system and the number of the file in it: two objects that exist at one time never have the same.
+    pub id: (u64, u64),
+    /// The user that owns the file.
+    pub user: u32,
+    /// The bits of permission, with those for set-user-ID, set-group-ID and sticky.
+    pub mode: u32,
+    /// Its length in bytes.
+    pub len: u64,
+    /// Whether it is a regular file.
+    pub is_file: bool,
+}
+
+impl Status {
+    /// `fstat(fd)`.
+    ///
+    /// # Errors
+    /// `EOVERFLOW` when the size is beyond what can be told.
+    pub fn of(fd: impl AsFd) -> Result<Self> {
+        Self::from_stat(&raw::call("fstat", || rustix::fs::fstat(fd.as_fd()))?)
+    }
+
+    /// `lstat(name)`: what has the name now.
+    ///
+    /// # Errors
+    /// `ENOENT` when nothing has the name.
+    pub fn of_name(name: &Name) -> Result<Self> {
+        Self::from_stat(&raw::call("lstat", || rustix::fs::lstat(name.path()))?)
+    }
+
+    fn from_stat(stat: &Stat) -> Result<Self> {
+        Ok(Self {
+            id: (stat.st_dev as u64, stat.st_ino as u64),
+            user: stat.st_uid,
+            mode: stat.st_mode & 0o7777,
+            len: u64::try_from(stat.st_size).map_err(|_| Errno::OVERFLOW)?,
+            is_file: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
+        })
+    }
+}
+
+/// `shm_open(name, O_CREAT | O_EXCL | O_RDWR, mode)`: makes empty memory of a new name, closed on exec.
+///
+/// # Errors
+/// `EEXIST` if something has the name, `ENOENT` if there is no `/dev/shm`, `EACCES`, `EROFS`, `ENOSPC`; `EMFILE` or
+/// `ENFILE` if no descriptor is left.
+///
+/// # Examples
+/// See the example of the [module](self).
+#[doc(alias = "shm_open")]
+pub fn create(name: &Name, mode: u32) -> Result<OwnedFd> {
+    open_as(name, OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(mode))
+}
+
+/// `shm_open(name, O_RDWR)`: opens memory that exists, closed on exec.
+///
+/// # Errors
+/// `ENOENT` if nothing has the name, `EACCES` if it belongs to another user, `ELOOP` for a symbolic link; `EMFILE` or
+/// `ENFILE` if no descriptor is left.
+///
+/// # Examples
+/// See the example of the [module](self).
+#[doc(alias = "shm_open")]
+pub fn open(name: &Name) -> Result<OwnedFd> {
+    open_as(name, OFlags::empty(), Mode::empty())
+}
+
+fn open_as(name: &Name, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
+    let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = retry(|| raw::call("open", || rustix::fs::open(name.path(), flags, mode)))?;
+    above_standard(fd)
+}
+
+/// `shm_unlink(name)`: removes the name. The memory lives until nobody maps it and nobody has it open.
+///
+/// # Errors
+/// `ENOENT` if nothing has the name, `EACCES` or `EPERM` if it belongs to another user.
+///
+/// # Examples
+/// See the example of the [module](self).
+#[doc(alias = "shm_unlink")]
+pub fn unlink(name: &Name) -> Result<()> {
+    raw::call("unlink", || rustix::fs::unlink(name.path()))
+}
+
+/// `renameat2(from, to, RENAME_NOREPLACE)`: gives an object another name, in one step.
+///
+/// # Errors
+/// `EEXIST` if something has the new name, `ENOENT` if nothing has the old one, `EACCES` or `EPERM` for the object of
+/// another user, `EINVAL` if the file system cannot do it.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::posix_ipc::{self, Name, Status};
+///
+/// let [old, new] = ["old", "new"].map(|word| format!("ossature-doc-{word}-{}", std::process::id()));
+/// let (old, new) = (Name::new(old.as_bytes())?, Name::new(new.as_bytes())?);
+/// let memory = posix_ipc::create(&old, 0o600)?;
+/// posix_ipc::rename(&old, &new)?;
+/// assert_eq!(Status::of_name(&new)?.id, Status::of(&memory)?.id);
+/// posix_ipc::set_mode(&memory, 0o400)?;
+/// assert_eq!(Status::of_name(&new)?.mode, 0o400);
+/// posix_ipc::unlink(&new)?;
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+pub fn rename(from: &Name, to: &Name) -> Result<()> {
+    let (from, to) = (from.path(), to.path());
+    raw::call("renameat2", || rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE))
+}
+
+/// `fchmod(fd, mode)`.
+///
+/// # Errors
+/// `EPERM` if the object belongs to another user.
+///
+/// # Examples
+/// See the example of [`rename`].
+#[doc(alias = "fchmod")]
+pub fn set_mode(fd: impl AsFd, mode: u32) -> Result<()> {
+    retry(|| raw::call("fchmod", || rustix::fs::fchmod(fd.as_fd(), Mode::from_raw_mode(mode))))
+}
+
+/// `fallocate(fd, 0, 0, len)`: finds the memory for `len` bytes now and makes the object that long, so that a full file
+/// system is an error here and not a SIGBUS later. Where the file system has no such call, the bytes are written.
+///
+/// # Errors
+/// `ENOSPC` if the file system is full or at its limit, `ENOMEM` for more than the machine has, `EFBIG` beyond
+/// `RLIMIT_FSIZE`, after a signal; `EINVAL` if `len` is 0.
+///
+/// # Examples
+/// See the example of the [module](self).
+#[doc(alias = "posix_fallocate")]
+pub fn reserve(fd: impl AsFd, len: u64) -> Result<()> {
+    let fd = fd.as_fd();
+    match mmap::memfd::reserve(fd, len) {
+        Err(Errno::OPNOTSUPP) => write_zeroes(fd, len),
+        done => done,
+    }
+}
+
+/// Makes an empty file that long.
+fn write_zeroes(fd: BorrowedFd<'_>, len: u64) -> Result<()> {
+    let zeroes = [0; 4096];
+    let mut left = len;
+    while left > 0 {
+        // At most 4,096, so it fits any usize.
+        let part = left.min(zeroes.len() as u64) as usize;
+        match fd::write(fd, zeroes.get(..part).unwrap_or_default())? {
+            0 => return Err(Errno::NOSPC),
+            written => left -= written as u64,
+        }
+    }
+    Ok(())
+}

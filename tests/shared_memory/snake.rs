@@ -1,0 +1,100 @@
+//! A live CPython that runs one line after the other.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+
+use crate::peers::{Python, installed};
+
+/// Runs each line of its input: `=` and an expression is answered by the value, anything else by `ok`.
+const PROGRAM: &str = "
+import fcntl, os, struct, sys
+from multiprocessing import resource_tracker, synchronize
+from multiprocessing import get_context
+from multiprocessing.shared_memory import SharedMemory, ShareableList
+for line in sys.stdin:
+    try:
+        if line.startswith('='):
+            print(repr(eval(line[1:])))
+        else:
+            exec(line)
+            print('ok')
+    except Exception as error:
+        print('%s: %s' % (type(error).__name__, error))
+    sys.stdout.flush()
+";
+
+/// One of them. Its error stream is kept until its end, and so is that of its resource tracker.
+pub struct Snake {
+    child: Child,
+    tell: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    pub new: bool,
+}
+
+/// Runs a test with each CPython that has `multiprocessing.shared_memory`.
+pub fn with_each(test: impl Fn(&Python)) {
+    installed().iter().filter(|python| python.version >= (3, 8, 0)).for_each(test);
+}
+
+impl Snake {
+    pub fn start(python: &Python) -> Self {
+        let mut command = python.command();
+        command.args(["-B", "-c", PROGRAM]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        Self { tell: child.stdin.take(), child, answers, new: python.version >= (3, 13, 0) }
+    }
+
+    /// The answer to one line.
+    pub fn ask(&mut self, line: &str) -> String {
+        writeln!(self.tell.as_ref().unwrap(), "{line}").unwrap();
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).unwrap();
+        answer.trim_end().to_owned()
+    }
+
+    /// Runs a statement, which has to succeed.
+    #[track_caller]
+    pub fn run(&mut self, statement: &str) {
+        assert_eq!(self.ask(statement), "ok", "{statement}");
+    }
+
+    /// The value of an expression.
+    #[track_caller]
+    pub fn value(&mut self, expression: &str) -> String {
+        self.ask(&format!("={expression}"))
+    }
+
+    /// Attaches without a word to the resource tracker.
+    #[track_caller]
+    pub fn attach(&mut self, name: &str) {
+        self.run(&format!("shm = SharedMemory('{name}')"));
+        self.untrack("shm");
+    }
+
+    /// Takes a block of Python's from its resource tracker: what `track=False` does in 3.13.
+    #[track_caller]
+    pub fn untrack(&mut self, block: &str) {
+        self.run(&format!("resource_tracker.unregister({block}._name, 'shared_memory')"));
+        if self.new {
+            self.run(&format!("{block}._track = False"));
+        }
+    }
+
+    /// Lets it end by itself; answers what it and its resource tracker said, when both have ended.
+    pub fn end(mut self) -> String {
+        drop(self.tell.take());
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{said}");
+        said
+    }
+}
+
+impl Drop for Snake {
+    fn drop(&mut self) {
+        // Killed and reaped here; if that fails it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
