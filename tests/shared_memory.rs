@@ -18,10 +18,14 @@ mod lifetime;
 mod lists;
 #[path = "shared_memory/python.rs"]
 mod python;
+#[path = "shared_memory/semaphores.rs"]
+mod semaphores;
 #[path = "shared_memory/snake.rs"]
 mod snake;
 #[path = "shared_memory/storm.rs"]
 mod storm;
+#[path = "shared_memory/tracker.rs"]
+mod tracker;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -32,8 +36,10 @@ static TASKS: Tasks = tasks![lifetime::add_up];
 
 fn main() {
     freeze_support(TASKS);
-    let tables = [blocks::TESTS, full::TESTS, lifetime::TESTS, lists::TESTS, python::TESTS, storm::TESTS];
-    harness::run(&tables.concat())
+    tracker::program();
+    let ours = [blocks::TESTS, full::TESTS, lifetime::TESTS, lists::TESTS, storm::TESTS];
+    let with_python = [python::TESTS, semaphores::TESTS, tracker::TESTS];
+    harness::run(&[ours.concat(), with_python.concat()].concat())
 }
 
 /// A name that no other test has.

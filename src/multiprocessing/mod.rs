@@ -16,6 +16,7 @@
 //! | log what processes do | [`get_logger`], [`log_to_stderr`], [`logging`] | the same names |
 //! | finalizers, callbacks after a fork | [`util`] | `util` |
 //! | Python's type codes, passing of handles | [`sharedctypes`], [`reduction`] | `sharedctypes`, `reduction` |
+//! | leave a name to a Python program | [`resource_tracker`] | `resource_tracker` |
 //!
 //! Shared values, and processes that change them:
 //!
@@ -50,6 +51,7 @@ pub mod logging;
 pub mod pool;
 pub mod process;
 pub mod reduction;
+pub mod resource_tracker;
 pub mod shared_memory;
 pub mod sharedctypes;
 mod start;

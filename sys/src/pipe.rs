@@ -16,11 +16,14 @@
 //!
 //! Source: pipe(7).
 
+use core::ffi::CStr;
+
 use bitflags::bitflags;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
-use crate::errno::Result;
-use crate::fd::{AsFd, OwnedFd};
+use crate::errno::{Errno, Result, retry};
+use crate::fd::{AsFd, OwnedFd, above_standard};
 use crate::raw;
 
 /// The longest write that is never mixed with another writer's, in bytes.
@@ -72,6 +75,41 @@ bitflags! {
 pub fn pipe(flags: Flags) -> Result<(OwnedFd, OwnedFd)> {
     let flags = PipeFlags::from_bits_retain(flags.bits()) | PipeFlags::CLOEXEC;
     raw::call("pipe2", || rustix::pipe::pipe_with(flags))
+}
+
+/// `open("/proc/self/fd/NUMBER", O_WRONLY | O_NONBLOCK | O_CLOEXEC)`: the writing end of the pipe behind a descriptor of
+/// this process, opened once more.
+///
+/// For a pipe that the program that started this one let it inherit, and told it by number. The inherited descriptor is
+/// not touched. The new one belongs to the caller, and does not share its flags.
+///
+/// # Errors
+/// `ENOENT` if the number is not open or `/proc` is not there, `EINVAL` if it is not a pipe, `EACCES`; `ENXIO` if it is a
+/// named pipe that nobody reads; `EMFILE` or `ENFILE` if no descriptor is left.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{fd::{self, AsRawFd}, pipe};
+///
+/// let (reader, writer) = pipe::pipe(pipe::Flags::empty())?;
+/// let again = pipe::open_writer(writer.as_raw_fd() as u32)?;
+/// fd::write(&again, b"through both")?;
+/// assert_eq!(pipe::unread(&reader)?, 12);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+pub fn open_writer(number: u32) -> Result<OwnedFd> {
+    // Room for ten digits and a null.
+    let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
+    let digits = number.checked_ilog10().unwrap_or(0);
+    let places = path.iter_mut().skip("/proc/self/fd/".len());
+    (0..=digits).rev().zip(places).for_each(|(power, place)| *place = b'0' + (number / 10_u32.pow(power) % 10) as u8);
+    let path = CStr::from_bytes_until_nul(&path).unwrap_or_default();
+    let stat = raw::call("stat", || rustix::fs::stat(path))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Fifo {
+        return Err(Errno::INVAL);
+    }
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    above_standard(retry(|| raw::call("open", || rustix::fs::open(path, flags, Mode::empty())))?)
 }
 
 /// `fcntl(fd, F_GETPIPE_SZ)`: how many bytes the pipe holds before a writer has to wait.

@@ -23,6 +23,7 @@ impl Python {
     }
 
     /// A command that runs it.
+    #[allow(dead_code, reason = "for the tests of another binary")]
     pub(crate) fn command(&self) -> Command {
         Command::new(&self.path)
     }

@@ -23,7 +23,8 @@ fn small_memory() -> bool {
     let apart = [0, libc::CLONE_NEWUSER].iter().any(|more| unsafe { libc::unshare(libc::CLONE_NEWNS | more) } == 0);
     let nothing: *const libc::c_char = std::ptr::null();
     // SAFETY: mount(2) reads texts that end with a null, and with these flags only the place.
-    let private = || unsafe { libc::mount(nothing, c"/".as_ptr(), nothing, libc::MS_REC | libc::MS_PRIVATE, nothing.cast()) };
+    let private =
+        || unsafe { libc::mount(nothing, c"/".as_ptr(), nothing, libc::MS_REC | libc::MS_PRIVATE, nothing.cast()) };
     let options: &CStr = c"size=1m,mode=1777";
     // SAFETY: as above.
     let mount = || unsafe { libc::mount(kind, place, kind, 0, options.as_ptr().cast()) };

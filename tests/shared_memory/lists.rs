@@ -58,10 +58,7 @@ fn a_list_has_the_worked_size_of_cpython() {
     assert_eq!(list.memory().len(), 166);
     assert_eq!(list.format().unwrap(), "8s8sdqxxxxxx?xxxxxxxx?");
     let name = list.memory().name();
-    assert_eq!(
-        format!("{list:?}"),
-        format!("ShareableList([\"hi\", b\"by\", 2.5, 7, None, True], name={name:?})")
-    );
+    assert_eq!(format!("{list:?}"), format!("ShareableList([\"hi\", b\"by\", 2.5, 7, None, True], name={name:?})"));
     let old = ShareableList::builder().layout(Layout::Python38).create(items).unwrap();
     assert_eq!(old.memory().len(), 158);
 }

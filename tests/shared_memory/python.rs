@@ -10,6 +10,7 @@ use crate::snake::{Snake, with_each};
 use crate::{exists, fresh, lists};
 
 pub const TESTS: &[Test] = &[
+    ("pythons_are_found_and_answer", pythons_are_found_and_answer),
     ("python_opens_our_block_and_we_open_its", python_opens_our_block_and_we_open_its),
     ("python_unlinks_at_its_end_what_it_attached_to", python_unlinks_at_its_end_what_it_attached_to),
     ("a_block_that_only_python_uses_loses_its_name", a_block_that_only_python_uses_loses_its_name),
@@ -17,6 +18,17 @@ pub const TESTS: &[Test] = &[
     ("lists_are_the_same_on_both_sides", lists_are_the_same_on_both_sides),
     ("what_python_cuts_and_loses_is_told", what_python_cuts_and_loses_is_told),
 ];
+
+/// Looking for them takes time that is not charged to the next test.
+fn pythons_are_found_and_answer() {
+    with_each(|python| {
+        let mut snake = Snake::start(python);
+        let (major, minor, micro) = python.version;
+        assert_eq!(snake.value("sys.version_info[:3]"), format!("({major}, {minor}, {micro})"));
+        assert!(snake.ask("=1/0").starts_with("ZeroDivisionError"));
+        assert_eq!(snake.end(), "");
+    });
+}
 
 fn python_opens_our_block_and_we_open_its() {
     with_each(|python| {
@@ -144,7 +156,10 @@ fn lists_are_the_same_on_both_sides() {
         let name = ours.memory().name();
         snake.run(&format!("shm = L = ShareableList(name='{name}'); shm = L.shm"));
         snake.untrack("shm");
-        assert_eq!(snake.value("list(L) == all, len(L), L.format"), format!("(True, 12, '{}')", ours.format().unwrap()));
+        assert_eq!(
+            snake.value("list(L) == all, len(L), L.format"),
+            format!("(True, 12, '{}')", ours.format().unwrap())
+        );
         assert_eq!(snake.value("[type(x) for x in L] == [type(x) for x in all]"), "True");
         snake.run("mine = ShareableList(all[:6]); L2 = ShareableList(name=mine.shm.name)");
         let first = ShareableList::builder().layout(layout).create(lists::of_all_types().into_iter().take(6)).unwrap();
@@ -153,7 +168,8 @@ fn lists_are_the_same_on_both_sides() {
 
         // Both write, both read.
         snake.run("L[0] = 'seven'; L[3] = 2**62; L[-1] = None; L[2] = 'text'; L[1] = 0.25");
-        let changed = [(0, "seven".into()), (3, (1_i64 << 62).into()), (11, Item::None), (2, "text".into()), (1, 0.25.into())];
+        let changed =
+            [(0, "seven".into()), (3, (1_i64 << 62).into()), (11, Item::None), (2, "text".into()), (1, 0.25.into())];
         for (index, item) in changed {
             assert_eq!(ours.get(index).unwrap(), item);
         }
@@ -165,7 +181,10 @@ fn lists_are_the_same_on_both_sides() {
         assert_eq!(snake.value("L.format"), format!("'{}'", ours.format().unwrap()));
         snake.run("L[0] = 5; L[0] = 'again'");
         assert_eq!((ours.get(0).unwrap().as_str(), ours.raw(0).unwrap().len()), (Some("again"), 8));
-        assert_eq!(snake.value("L.count(7), L.index(7)"), format!("({}, {})", ours.count(7).unwrap(), ours.index(7).unwrap()));
+        assert_eq!(
+            snake.value("L.count(7), L.index(7)"),
+            format!("({}, {})", ours.count(7).unwrap(), ours.index(7).unwrap())
+        );
         snake.run("shm.close()");
 
         // Python's own.

@@ -45,9 +45,19 @@ impl Snake {
         Self { tell: child.stdin.take(), child, answers, new: python.version >= (3, 13, 0) }
     }
 
+    /// Gives it one line, and does not wait for the answer.
+    pub fn tell(&mut self, line: &str) {
+        writeln!(self.tell.as_ref().unwrap(), "{line}").unwrap();
+    }
+
     /// The answer to one line.
     pub fn ask(&mut self, line: &str) -> String {
-        writeln!(self.tell.as_ref().unwrap(), "{line}").unwrap();
+        self.tell(line);
+        self.hear()
+    }
+
+    /// The next answer.
+    pub fn hear(&mut self) -> String {
         let mut answer = String::new();
         self.answers.read_line(&mut answer).unwrap();
         answer.trim_end().to_owned()

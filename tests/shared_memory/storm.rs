@@ -96,20 +96,25 @@ fn kills_at_random_leave_no_name_and_take_none() {
 /// One process at a time, killed after a growing delay, so that each step of a life is met.
 fn a_kill_at_any_moment_of_a_life_leaves_no_name() {
     let name = fresh();
-    let (mut made, mut early) = (0, 0);
-    for micros in 0..250 {
+    let (begin, mut rounds, mut made, mut early) = (Instant::now(), 0, 0, 0);
+    while begin.elapsed() < Duration::from_secs(20) && (rounds < 100 || made == 0 || early == 0) {
         let mut child = fork(|| {
             loop {
                 drop(SharedMemory::builder().name(&name).create(64));
             }
         })
         .unwrap();
-        std::thread::sleep(Duration::from_micros(micros * 4));
+        std::thread::sleep(Duration::from_micros(rounds * 11 % 3000));
         child.kill().unwrap();
         child.wait().unwrap();
-        if exists(&name) { made += 1 } else { early += 1 }
+        rounds += 1;
+        if exists(&name) {
+            made += 1
+        } else {
+            early += 1
+        }
         next_one();
-        assert!(!exists(&name), "after {micros}");
+        assert!(!exists(&name), "in round {rounds}");
     }
     assert!(made > 0 && early > 0, "{made} were killed with the name in place, {early} without");
     assert!(private_names().is_empty());

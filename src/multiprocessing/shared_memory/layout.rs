@@ -210,9 +210,8 @@ fn room_of(item: &Item) -> Result<usize> {
 
 /// An item as it stands in a slot of so many bytes.
 fn pack(item: &Item, capacity: usize) -> Result<Packed> {
-    let word = |format: &str, code, bytes: [u8; WORD]| {
-        Ok(Packed { format: format.to_owned(), code, bytes: bytes.to_vec() })
-    };
+    let word =
+        |format: &str, code, bytes: [u8; WORD]| Ok(Packed { format: format.to_owned(), code, bytes: bytes.to_vec() });
     let text = |code, bytes: &[u8]| {
         if bytes.last() == Some(&0) {
             let message = "a text or bytes with a null at the end cannot be told from a shorter one in a list: \
@@ -220,7 +219,8 @@ fn pack(item: &Item, capacity: usize) -> Result<Packed> {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         if bytes.len() > capacity {
-            let message = format!("{} bytes for a slot of {capacity}: a slot keeps the size it was made with", bytes.len());
+            let message =
+                format!("{} bytes for a slot of {capacity}: a slot keeps the size it was made with", bytes.len());
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let mut padded = bytes.to_vec();

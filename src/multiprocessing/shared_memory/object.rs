@@ -253,7 +253,9 @@ pub(super) fn failed(errno: Errno, sort: Sort, name: &str) -> Error {
     let object = if name.is_empty() { format!("a {sort}") } else { format!("the {sort} {name}") };
     let why = match errno {
         Errno::EXIST => "has been made already: open it, or unlink its name first",
-        Errno::NOENT => "does not exist (any more): who makes it must keep it until others have opened it, and /dev/shm must be there",
+        Errno::NOENT => {
+            "does not exist (any more): who makes it must keep it until others have opened it, and /dev/shm must be there"
+        }
         Errno::NOSPC => {
             "has no room in /dev/shm: unlink names that nobody needs, or make it larger (`mount -o remount,size=...`, `docker run --shm-size=...`)"
         }

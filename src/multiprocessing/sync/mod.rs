@@ -26,6 +26,8 @@
 //! | [`Semaphore`], [`BoundedSemaphore`] | nobody, unless taken as a [`Permit`] | anyone | a unit that was acquired stays taken, a permit's comes back |
 //! | [`Barrier`] | its parties | | it breaks at once |
 //!
+//! With another program, also with CPython, see [`named`]: [`NamedLock`], [`NamedSemaphore`], [`NamedBoundedSemaphore`].
+//!
 //! **A limit** of a wait is a `Duration`, an `Option<Duration>`, a [`Deadline`](crate::sys::deadline::Deadline) or a
 //! [`Cancel`](crate::sys::futex::Cancel), by the monotonic clock; when it is over the answer is `false` or `None`.
 //!
@@ -49,6 +51,7 @@ mod event;
 mod handoff;
 mod lock;
 mod methods;
+pub mod named;
 mod semaphore;
 
 #[doc(inline)]
@@ -61,5 +64,7 @@ pub use event::Event;
 pub use handoff::HandoffLock;
 #[doc(inline)]
 pub use lock::{Lock, LockGuard, RLock, RLockGuard};
+#[doc(inline)]
+pub use named::{NamedBoundedSemaphore, NamedLock, NamedSemaphore};
 #[doc(inline)]
 pub use semaphore::{BoundedSemaphore, Permit, SEM_VALUE_MAX, Semaphore};

@@ -10,7 +10,7 @@
 //! | its pages | [`reserve`] | `posix_fallocate` |
 //! | another name for the same file | [`rename`] | `renameat2` |
 //! | what is behind a name | [`Status`] | `fstat` |
-//! | a semaphore | [`Semaphore`] | `sem_open`, `sem_wait`, `sem_post`, ... |
+//! | a semaphore | [`Semaphore`] | `sem_open`, `sem_init`, `sem_wait`, `sem_post`, ... |
 //!
 //! ```
 //! use ossature_sys::mmap::Region;

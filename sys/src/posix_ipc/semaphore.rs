@@ -1,5 +1,6 @@
 //! The C library's named semaphores.
 
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use libc::{c_int, c_uint, sem_t};
@@ -67,6 +68,35 @@ impl Semaphore {
         // SAFETY: the name ends with a null; with O_CREAT the call takes these two further arguments.
         let open = || unsafe { libc::sem_open(name.as_c_str().as_ptr(), flags, mode as c_uint, value as c_uint) };
         Self::opened(open)
+    }
+
+    /// `sem_init(sem, 1, value)`: what the file of a semaphore of this value contains.
+    ///
+    /// Who writes these bytes into a new file makes a semaphore as [`create`](Self::create) does, under a name and in steps
+    /// of its own. A process that is killed inside glibc's `sem_open` leaves a file `sem.` and six letters behind.
+    ///
+    /// # Errors
+    /// `EINVAL` for a value above [`MAX_VALUE`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::posix_ipc::{self, Name, Semaphore};
+    ///
+    /// let name = Name::new(format!("ossature-doc-image-{}", std::process::id()).as_bytes())?;
+    /// let file = Semaphore::file(&name)?;
+    /// ossature_sys::fd::write(posix_ipc::create(&file, 0o600)?, &Semaphore::image(3)?)?;
+    /// assert_eq!(Semaphore::open(&name)?.value()?, 3);
+    /// posix_ipc::unlink(&file)?;
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    #[doc(alias = "sem_init")]
+    pub fn image(value: u32) -> Result<[u8; size_of::<sem_t>()]> {
+        let mut place = MaybeUninit::<sem_t>::zeroed();
+        let sem = place.as_mut_ptr();
+        // SAFETY: `sem` is writable. The semaphore is not used here: only its bytes are copied.
+        raw::call_c("sem_init", || unsafe { libc::sem_init(sem, 1, value as c_uint) })?;
+        // SAFETY: `sem` points to that many bytes, all of which were zeroed at least.
+        Ok(unsafe { sem.cast::<[u8; size_of::<sem_t>()]>().read() })
     }
 
     /// `sem_open(name, 0)`: opens a semaphore that exists.

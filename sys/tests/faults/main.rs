@@ -19,6 +19,7 @@ mod inotify;
 mod mmap;
 mod pipe;
 mod poll;
+mod posix_ipc;
 mod pthread;
 mod random;
 mod sched;

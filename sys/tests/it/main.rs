@@ -20,6 +20,7 @@ mod mmap;
 mod other_names;
 mod pipe;
 mod poll;
+mod posix_ipc;
 mod process;
 mod pthread;
 mod random;

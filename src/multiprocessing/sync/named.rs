@@ -1,0 +1,405 @@
+//! Locks and semaphores that any program of the same user can open by name, CPython among them.
+//!
+//! They are the C library's named semaphores, which CPython's `multiprocessing.Lock` and its kin are made of. The
+//! [`Lock`](super::Lock) and [`Semaphore`](super::Semaphore) of this library do better between the processes of one Rust
+//! program: they have owners, and survive the death of a holder.
+//!
+//! ```
+//! use std::time::Duration;
+//! use ossature::multiprocessing::sync::{NamedBoundedSemaphore, NamedLock, NamedSemaphore};
+//!
+//! let lock = NamedLock::create()?;
+//! let same = NamedLock::open(lock.name())?; // in another program
+//! lock.with(|| assert!(!same.try_acquire().unwrap()))?;
+//! assert!(same.acquire_timeout(Duration::from_secs(1))?);
+//! lock.release()?; // anybody may
+//! assert!(lock.release().is_err() && !lock.locked()?, "it is free");
+//!
+//! let places = NamedSemaphore::create(3)?;
+//! places.acquire()?;
+//! assert_eq!(places.value()?, 2);
+//! let bounded = NamedBoundedSemaphore::create(3)?;
+//! assert!(bounded.release().is_err(), "no more than there were");
+//! assert_eq!(NamedBoundedSemaphore::open(bounded.name(), 3)?.bound(), 3);
+//! # Ok::<(), ossature::Error>(())
+//! ```
+//!
+//! **The other side in Python.** A lock of CPython by its name, and one of ours in CPython:
+//!
+//! ```python
+//! lock = multiprocessing.get_context("spawn").Lock()
+//! print(lock._semlock.name)                          # NamedLock::open of this
+//!
+//! lock = multiprocessing.synchronize.Lock.__new__(multiprocessing.synchronize.Lock)
+//! lock.__setstate__((0, 1, 1, name))                 # the kind (1), the highest value, "/" and the name
+//! ```
+//!
+//! CPython makes the name of such a lock only where processes are not forked: with "fork" it is gone at once.
+//!
+//! **How long a name lasts.** As that of a [block of memory](crate::multiprocessing::shared_memory): until the last
+//! process of this library that uses it is gone, however it ended. [`untrack`](NamedLock::untrack) leaves it to
+//! [`unlink`](NamedLock::unlink). A name that CPython made is never removed unasked.
+//!
+//! **What a death does.** Nobody knows who holds a semaphore, so what a killed process had taken stays taken, as in
+//! CPython. Everything else here would need a lock that CPython does not know.
+//!
+//! | Python | here |
+//! | --- | --- |
+//! | waits by the wall clock | by the monotonic clock (with musl by the wall clock) |
+//! | `RLock` by name | is not there: whose it is, each process knows for itself alone |
+//! | `release` compares with the highest value and then adds, in two steps | the same two steps, because the value is the C library's |
+//!
+//! With musl, the semaphores are musl's: files of another name and layout, which a CPython with glibc does not see.
+
+use std::os::fd::OwnedFd;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
+use ossature_sys::fd;
+use ossature_sys::posix_ipc::{self, MAX_VALUE, Name, Semaphore};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::shared_memory::{Naming, Object, Sort};
+use crate::multiprocessing::transfer::Handle;
+
+/// A semaphore with its name: what the three types have in common.
+#[derive(Debug)]
+struct Named {
+    semaphore: Semaphore,
+    /// Has the lock of the kernel, so it is dropped before the object.
+    file: OwnedFd,
+    object: Object,
+    bound: u32,
+}
+
+impl Named {
+    fn create(naming: Naming<'_>, value: u32, bound: u32) -> Result<Self> {
+        if value > MAX_VALUE || bound > MAX_VALUE {
+            let message = format!("a semaphore counts to {MAX_VALUE}, not to {}", value.max(bound));
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        // The C library's own way of making one leaves a file behind when the process is killed in the middle.
+        let make = |private: &Name| {
+            let file = posix_ipc::create(&Semaphore::file(private)?, 0o600)?;
+            Ok((file, *private))
+        };
+        let fill = |file: &OwnedFd, private: Name| {
+            let failed = |errno| Error::os(errno, "a semaphore cannot be made");
+            let image = Semaphore::image(value).map_err(failed)?;
+            match fd::write(file, &image).map_err(failed)? {
+                written if written == image.len() => Semaphore::open(&private).map_err(failed),
+                _ => Err(failed(Errno::NOSPC)),
+            }
+        };
+        let (object, file, semaphore) = Object::create(Sort::Semaphore, naming, true, make, fill)?;
+        Ok(Self { semaphore, file, object, bound })
+    }
+
+    fn open(name: &str, bound: u32) -> Result<Self> {
+        let (object, file, _) = Object::open(Sort::Semaphore, name)?;
+        let c_name = Name::new(object.name().as_bytes());
+        let semaphore = c_name.and_then(|name| Semaphore::open(&name)).map_err(|errno| {
+            Error::os(errno, format!("the semaphore {name} cannot be opened, or is of another C library or word size"))
+        })?;
+        Ok(Self { semaphore, file, object, bound })
+    }
+
+    fn release(&self) -> Result<()> {
+        // Two steps, between which another may release it, as in CPython.
+        if self.bound < MAX_VALUE && self.semaphore.value()? >= self.bound {
+            let message = format!("{} was released more often than it was acquired", self.object.name());
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        self.semaphore.release().map_err(|errno| {
+            Error::with_errno(ErrorKind::InvalidInput, errno, format!("{} cannot count further", self.object.name()))
+        })
+    }
+}
+
+/// Gives back on unwinding too.
+struct Held<'n>(&'n Named);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        // Somebody else has released it already.
+        let _ = self.0.release();
+    }
+}
+
+/// By name, with a descriptor that keeps the semaphore in use on its way.
+impl Serialize for Named {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let keeper = self.object.keeper().map_err(ser::Error::custom)?;
+        (self.object.name(), self.bound, Handle(keeper)).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Named {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let (name, bound, Handle(keeper)) = <(String, u32, Handle<OwnedFd>)>::deserialize(deserializer)?;
+        let named = Self::open(&name, bound).map_err(de::Error::custom)?;
+        match named.object.is_kept_by(&keeper) {
+            true => Ok(named),
+            false => Err(de::Error::custom(format!("{name} is another semaphore than the one that was sent"))),
+        }
+    }
+}
+
+macro_rules! named {
+    ($Name:ident) => {
+        impl $Name {
+            /// The name, without the slash that C puts before it.
+            #[doc(alias = "_semlock.name")]
+            pub fn name(&self) -> &str {
+                self.0.object.name()
+            }
+
+            /// Takes one, waiting for as long as it takes.
+            ///
+            /// # Errors
+            /// [`Os`](ErrorKind::Os) if the memory is not a semaphore any more.
+            pub fn acquire(&self) -> Result<()> {
+                Ok(self.0.semaphore.acquire()?)
+            }
+
+            /// Takes one without waiting, and says whether there was one: `acquire(False)`.
+            ///
+            /// # Errors
+            /// As for [`acquire`](Self::acquire).
+            pub fn try_acquire(&self) -> Result<bool> {
+                Ok(self.0.semaphore.try_acquire()?)
+            }
+
+            /// Takes one within the time; false when that is over: `acquire(timeout=...)`.
+            ///
+            /// # Errors
+            /// As for [`acquire`](Self::acquire).
+            pub fn acquire_timeout(&self, timeout: impl Into<Deadline>) -> Result<bool> {
+                Ok(self.0.semaphore.acquire_timeout(timeout)?)
+            }
+
+            /// Gives one back, whoever took it.
+            ///
+            /// # Errors
+            /// [`InvalidInput`](ErrorKind::InvalidInput) at the highest value (Python's `ValueError`).
+            pub fn release(&self) -> Result<()> {
+                self.0.release()
+            }
+
+            /// Runs `body` with one taken, which is given back on unwinding too: Python's `with`.
+            ///
+            /// # Errors
+            /// As for [`acquire`](Self::acquire); `body` has not run then.
+            pub fn with<R>(&self, body: impl FnOnce() -> R) -> Result<R> {
+                self.acquire()?;
+                let _held = Held(&self.0);
+                Ok(body())
+            }
+
+            /// Whether none can be taken, as it was a moment ago.
+            ///
+            /// # Errors
+            /// As for [`acquire`](Self::acquire).
+            pub fn locked(&self) -> Result<bool> {
+                Ok(self.0.semaphore.value()? == 0)
+            }
+
+            /// Leaves the name to [`unlink`](Self::unlink): it outlives its last user.
+            ///
+            /// # Errors
+            /// [`Os`](ErrorKind::Os) with `EPERM` if it belongs to another user.
+            ///
+            /// # Examples
+            /// ```
+            /// use ossature::multiprocessing::sync::NamedLock;
+            ///
+            /// let mut lock = NamedLock::create()?;
+            /// lock.untrack()?;
+            /// let name = lock.name().to_owned();
+            /// drop(lock);
+            /// NamedLock::open(&name)?.unlink()?;
+            /// assert!(NamedLock::open(&name).is_err());
+            /// # Ok::<(), ossature::Error>(())
+            /// ```
+            pub fn untrack(&mut self) -> Result<()> {
+                self.0.object.untrack(&self.0.file)
+            }
+
+            /// Removes the name. Who has it open can go on using it.
+            ///
+            /// # Errors
+            /// [`Os`](ErrorKind::Os) with `ENOENT` if it has no name any more, `EACCES` or `EPERM` if it belongs to
+            /// another user.
+            #[doc(alias = "sem_unlink")]
+            pub fn unlink(&self) -> Result<()> {
+                self.0.object.unlink()
+            }
+        }
+    };
+}
+
+/// A lock by name that anyone may release: CPython's `multiprocessing.Lock`. See the [module](self).
+///
+/// # Examples
+/// See the example of the [module](self).
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NamedLock(Named);
+
+impl NamedLock {
+    /// A free lock under a name of CPython's form: `mp-` and eight letters.
+    ///
+    /// # Errors
+    /// [`Os`](ErrorKind::Os) with `EMFILE` or `ENFILE` without a descriptor, `ENOSPC` or `ENOMEM` without memory, `ENOENT`
+    /// and `EACCES` if there is no usable `/dev/shm`.
+    pub fn create() -> Result<Self> {
+        Named::create(Naming::Random, 1, 1).map(Self)
+    }
+
+    /// A free lock under this name.
+    ///
+    /// # Errors
+    /// As for [`create`](Self::create), `EEXIST` if something has the name; [`InvalidInput`](ErrorKind::InvalidInput) for
+    /// a name that cannot be one.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::sync::NamedLock;
+    ///
+    /// let name = format!("ossature-doc-lock-{}", std::process::id());
+    /// let lock = NamedLock::create_named(&name)?;
+    /// assert!(NamedLock::create_named(&name).is_err());
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn create_named(name: &str) -> Result<Self> {
+        Named::create(Naming::Given(name), 1, 1).map(Self)
+    }
+
+    /// A lock that exists.
+    ///
+    /// # Errors
+    /// [`Os`](ErrorKind::Os) with `ENOENT` if there is none of that name, `EINVAL` if it is not a semaphore of this C
+    /// library, `EACCES` if it belongs to another user, `EMFILE`; [`InvalidInput`](ErrorKind::InvalidInput) for a name
+    /// that cannot be one.
+    pub fn open(name: &str) -> Result<Self> {
+        Named::open(name, 1).map(Self)
+    }
+}
+
+named!(NamedLock);
+
+/// A semaphore by name: CPython's `multiprocessing.Semaphore`. See the [module](self).
+///
+/// # Examples
+/// See the example of the [module](self).
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NamedSemaphore(Named);
+
+impl NamedSemaphore {
+    /// A semaphore of this value under a name of CPython's form.
+    ///
+    /// # Errors
+    /// As for [`NamedLock::create`]; [`InvalidInput`](ErrorKind::InvalidInput) for a value above 2,147,483,647.
+    pub fn create(value: u32) -> Result<Self> {
+        Named::create(Naming::Random, value, MAX_VALUE).map(Self)
+    }
+
+    /// A semaphore of this value under this name.
+    ///
+    /// # Errors
+    /// As for [`create`](Self::create) and [`NamedLock::create_named`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::sync::NamedSemaphore;
+    ///
+    /// let places = NamedSemaphore::create_named(&format!("ossature-doc-places-{}", std::process::id()), 0)?;
+    /// places.release()?;
+    /// assert_eq!(places.value()?, 1);
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn create_named(name: &str, value: u32) -> Result<Self> {
+        Named::create(Naming::Given(name), value, MAX_VALUE).map(Self)
+    }
+
+    /// A semaphore that exists.
+    ///
+    /// # Errors
+    /// As for [`NamedLock::open`].
+    pub fn open(name: &str) -> Result<Self> {
+        Named::open(name, MAX_VALUE).map(Self)
+    }
+
+    /// How many can be taken, as it was a moment ago.
+    ///
+    /// # Errors
+    /// [`Os`](ErrorKind::Os) if the memory is not a semaphore any more.
+    #[doc(alias = "get_value")]
+    pub fn value(&self) -> Result<u32> {
+        Ok(self.0.semaphore.value()?)
+    }
+}
+
+named!(NamedSemaphore);
+
+/// A semaphore by name that counts to its bound at most: CPython's `multiprocessing.BoundedSemaphore`. See the
+/// [module](self).
+///
+/// # Examples
+/// See the example of the [module](self).
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NamedBoundedSemaphore(Named);
+
+impl NamedBoundedSemaphore {
+    /// A semaphore of this value and bound under a name of CPython's form.
+    ///
+    /// # Errors
+    /// As for [`NamedSemaphore::create`].
+    pub fn create(bound: u32) -> Result<Self> {
+        Named::create(Naming::Random, bound, bound).map(Self)
+    }
+
+    /// A semaphore of this value and bound under this name.
+    ///
+    /// # Errors
+    /// As for [`NamedSemaphore::create_named`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::sync::NamedBoundedSemaphore;
+    ///
+    /// let name = format!("ossature-doc-bounded-{}", std::process::id());
+    /// let places = NamedBoundedSemaphore::create_named(&name, 2)?;
+    /// assert!(places.release().is_err());
+    /// assert_eq!(places.value()?, 2);
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn create_named(name: &str, bound: u32) -> Result<Self> {
+        Named::create(Naming::Given(name), bound, bound).map(Self)
+    }
+
+    /// A semaphore that exists. Its bound is not in its memory: each process says what it is.
+    ///
+    /// # Errors
+    /// As for [`NamedLock::open`].
+    pub fn open(name: &str, bound: u32) -> Result<Self> {
+        Named::open(name, bound).map(Self)
+    }
+
+    /// How many can be taken, as it was a moment ago.
+    ///
+    /// # Errors
+    /// [`Os`](ErrorKind::Os) if the memory is not a semaphore any more.
+    #[doc(alias = "get_value")]
+    pub fn value(&self) -> Result<u32> {
+        Ok(self.0.semaphore.value()?)
+    }
+
+    /// The bound that this process gave.
+    #[doc(alias = "maxvalue")]
+    pub fn bound(&self) -> u32 {
+        self.0.bound
+    }
+}
+
+named!(NamedBoundedSemaphore);

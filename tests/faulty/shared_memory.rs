@@ -1,0 +1,42 @@
+//! Named memory and semaphores when the system says no: present only under `--cfg ossature_faults`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ossature::multiprocessing::shared_memory::{ShareableList, SharedMemory};
+use ossature::multiprocessing::sync::NamedSemaphore;
+use ossature::sys::errno::Errno;
+use ossature::sys::faults::sweep::Sweep;
+
+/// Fails each call of `life` in turn; afterwards the next block removes whatever is left.
+fn sweep(name: &str, life: impl Fn() -> ossature::Result<()>) {
+    let errnos = [Errno::INTR, Errno::NOMEM, Errno::MFILE, Errno::AGAIN, Errno::PERM, Errno::NOSPC];
+    let swept = Sweep::new(&errnos).run_with(life, |call, _| {
+        drop(SharedMemory::create(1).unwrap());
+        for file in [name.to_owned(), format!("sem.{name}")] {
+            assert!(!Path::new("/dev/shm").join(&file).exists(), "{file} is left after {call:?}");
+        }
+    });
+    let swept = swept.unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(swept.calls >= 15 && swept.refused > swept.calls, "{swept:?}");
+}
+
+#[test]
+fn blocks_are_made_and_removed_whatever_fails() {
+    let name = format!("ossature-faulty-{}", std::process::id());
+    sweep(&name, || {
+        let list = ShareableList::builder().name(&name).create([1, 2])?;
+        SharedMemory::open(&name)?.set(8, 0_u64)?;
+        list.set(0, 3)
+    });
+}
+
+#[test]
+fn named_semaphores_are_made_and_removed_whatever_fails() {
+    let name = format!("ossature-faulty-sem-{}", std::process::id());
+    sweep(&name, || {
+        let semaphore = NamedSemaphore::create_named(&name, 1)?;
+        NamedSemaphore::open(&name)?.acquire_timeout(Duration::from_millis(1))?;
+        semaphore.release()
+    });
+}
