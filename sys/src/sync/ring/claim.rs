@@ -4,8 +4,9 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 
+use super::error::RingError;
 use super::memory::Ring;
-use super::participant::{Participant, Received, RingError};
+use super::participant::{Participant, Received};
 
 /// A message that is being written. Dropping it gives it up; [`publish`](Self::publish) sends it.
 ///

@@ -13,8 +13,9 @@ use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 use super::bell::Bell;
+use super::error::RingError;
 use super::flow::{Flow, inherit, reclaim, wake_all};
-use super::participant::{Participant, RingError};
+use super::participant::Participant;
 use super::participants::{Entry, PARTICIPANTS, Table};
 use super::track::{Blocked, Cell, Claim, Line, Positions, Track};
 use super::word::GRANULES_MAX;

@@ -53,6 +53,8 @@
 // | `bell` | sleeping until there is something to do |
 // | `memory` | where all of it lies in the memory file |
 // | `participant` | sending and receiving bytes |
+// | `batch` | several messages at once |
+// | `error` | why a ring could not be used |
 // | `tasks` | messages that count until they are done |
 // | `claim` | messages written and read in place |
 //
@@ -65,9 +67,13 @@
 // | asleep | the gate | as above |
 // | enrolling | the lease | the lease is free or dead |
 
+#[cfg(not(loom))]
+mod batch;
 pub(crate) mod bell;
 #[cfg(not(loom))]
 mod claim;
+#[cfg(not(loom))]
+mod error;
 pub(crate) mod flow;
 #[cfg(not(loom))]
 mod memory;
@@ -83,7 +89,8 @@ pub(crate) mod word;
 #[cfg(not(loom))]
 pub use self::{
     claim::{Message, Record},
+    error::RingError,
     memory::Ring,
-    participant::{Participant, Received, RingError},
+    participant::{Participant, Received},
     participants::PARTICIPANTS,
 };

@@ -6,7 +6,8 @@ use core::ops::Deref;
 use core::sync::atomic::Ordering::SeqCst;
 
 use super::claim::{Message, Record};
-use super::flow::{Flow, Lost, Stop, finish, publish, put_back, reserve, take, wake_receivers};
+use super::error::{RingError, in_time};
+use super::flow::{Flow, finish, publish, put_back, reserve, take};
 use super::memory::{Control, GRANULE, Ring};
 use super::participants::{Entry, Table};
 use super::track::{Claim, Reader};
@@ -58,18 +59,18 @@ use crate::thread_bound::StaysInItsThread;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Participant<R: Deref<Target = Ring>> {
-    ring: R,
+    pub(super) ring: R,
     /// Where the ring's memory was: `R` is anybody's.
     base: *const Control,
-    who: u32,
+    pub(super) who: u32,
     /// In which process it was enrolled.
     forks: u32,
     /// Where it reserved last.
-    cursor: u64,
+    pub(super) cursor: u64,
     reader: Reader,
     /// The record that it writes or reads in place.
     pub(super) claim: Option<Claim>,
-    room_spin: Spin,
+    pub(super) room_spin: Spin,
     message_spin: Spin,
     stays: PhantomData<StaysInItsThread>,
 }
@@ -81,66 +82,6 @@ pub struct Received {
     pub len: usize,
     /// The number that the sender gave the message.
     pub tag: u32,
-}
-
-/// Why a ring could not be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RingError {
-    /// The message is longer than the ring takes.
-    TooLong {
-        /// The message's length in bytes.
-        len: usize,
-        /// The ring's greatest length.
-        max: usize,
-    },
-    /// The message is longer than the buffer. It can be received again.
-    TooSmall {
-        /// The message's length in bytes.
-        needed: usize,
-    },
-    /// The ring is closed. A receiver has received all that was sent.
-    Closed,
-    /// Others took this participant for dead, and its record for abandoned.
-    Lost,
-    /// The participant's pointer now leads to another ring.
-    OtherRing,
-    /// As for a lock.
-    Refused(Refused),
-}
-
-impl fmt::Display for RingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong { len, max } => {
-                write!(
-                    f,
-                    "ring: a message of {len} bytes is too long, at most {max}: make the ring larger, or send the message in pieces"
-                )
-            }
-            Self::TooSmall { needed } => {
-                write!(f, "ring: the next message has {needed} bytes: receive it into a larger buffer")
-            }
-            Self::Closed => f.write_str("ring: closed, so nothing can be sent: make a new ring"),
-            Self::Lost => f.write_str("ring: the others took this thread for dead and gave its record up"),
-            Self::OtherRing => f.write_str("ring: the participant joined another ring: join this one"),
-            Self::Refused(refused) => write!(f, "ring: {refused}"),
-        }
-    }
-}
-
-impl core::error::Error for RingError {}
-
-impl From<Lost> for RingError {
-    fn from(Lost: Lost) -> Self {
-        Self::Lost
-    }
-}
-
-impl From<Refused> for RingError {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
-    }
 }
 
 impl<R: Deref<Target = Ring>> Participant<R> {
@@ -238,96 +179,6 @@ impl<R: Deref<Target = Ring>> Participant<R> {
             // SAFETY: the record is this participant's, and as many granules long as the message needs.
             unsafe { copy::store(message.as_ptr(), ring.message_at(claim).as_ptr(), message.len()) };
             publish(&**ring, claim, info(message.len(), tag))?;
-            Ok(true)
-        })
-    }
-
-    /// Sends messages together, as many as there is room for, and says how many. Waits, within the limit, until there is
-    /// room for the first. They become visible at once, in their order.
-    ///
-    /// # Errors
-    /// As for [`send`](Self::send), before any is sent.
-    ///
-    /// # Examples
-    /// ```
-    /// use core::time::Duration;
-    /// use ossature_sys::sync::ring::Ring;
-    ///
-    /// let ring = Ring::new(1 << 16)?;
-    /// let mut user = ring.join()?;
-    /// assert_eq!(user.send_batch(&[b"a".as_slice(), b"bc", b""], Duration::ZERO)?, 3);
-    /// assert_eq!(user.recv(&mut [0; 8])?.len, 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn send_batch<'c>(
-        &mut self,
-        messages: &[impl AsRef<[u8]>],
-        limit: impl Into<Limit<'c>>,
-    ) -> Result<usize, RingError> {
-        let limit = limit.into();
-        // The messages may answer with other bytes at each call, so each one is asked once.
-        const AT_ONCE: usize = 32;
-        let mut bytes: [&[u8]; AT_ONCE] = [&[]; AT_ONCE];
-        let mut sent = 0;
-        while sent < messages.len() {
-            let mut total = 0;
-            let mut count = 0;
-            for (place, message) in bytes.iter_mut().zip(messages.iter().skip(sent)) {
-                let message = message.as_ref();
-                let granules = match self.granules_of(message.len()) {
-                    Err(error) if sent + count == 0 => return Err(error),
-                    Err(_) => break,
-                    Ok(granules) => granules,
-                };
-                if total + granules > self.most_granules() {
-                    break;
-                }
-                *place = message;
-                total += granules;
-                count += 1;
-            }
-            if count == 0 {
-                break;
-            }
-            let limit = if sent == 0 { limit } else { Limit::NOW };
-            let batch = bytes.get(..count).unwrap_or_default();
-            if count > 1 && self.send_together(batch, total, Limit::NOW)? {
-                sent += count;
-                continue;
-            }
-            // No room for all of them: one at a time.
-            for (at, message) in batch.iter().enumerate() {
-                let limit = if at == 0 { limit } else { Limit::NOW };
-                if !self.send_tagged(message, 0, limit)? {
-                    return Ok(sent);
-                }
-                sent += 1;
-            }
-        }
-        Ok(sent)
-    }
-
-    fn send_together(&mut self, messages: &[&[u8]], granules: u64, limit: Limit<'_>) -> Result<bool, RingError> {
-        if !self.enter(limit)? {
-            return Ok(false);
-        }
-        let Self { ring, who, cursor, room_spin, .. } = self;
-        ring.gate().covered(|| {
-            let reserved = reserve(&**ring, cursor, room_spin, granules, *who, limit);
-            let Some(claim) = in_time(reserved)? else { return Ok(false) };
-            let mut at = 0;
-            for message in messages {
-                // SAFETY: the record is this participant's, and as long as the granules of all its messages together.
-                let place = unsafe { ring.message_at(claim).add(at * GRANULE) };
-                // SAFETY: as above.
-                unsafe { copy::store(message.as_ptr(), place.as_ptr(), message.len()) };
-                at += granules_for(message.len()) as usize;
-            }
-            let parts = messages.iter().map(|message| (granules_for(message.len()), info(message.len(), 0)));
-            if !ring.track().publish_all(claim, parts) {
-                return Err(RingError::Lost);
-            }
-            wake_receivers(&**ring, messages.len() as u32);
             Ok(true)
         })
     }
@@ -538,11 +389,11 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         Ok(true)
     }
 
-    fn most_granules(&self) -> u64 {
+    pub(super) fn most_granules(&self) -> u64 {
         (self.ring.max_message() / GRANULE) as u64
     }
 
-    fn granules_of(&self, len: usize) -> Result<u64, RingError> {
+    pub(super) fn granules_of(&self, len: usize) -> Result<u64, RingError> {
         let max = self.ring.max_message();
         if len > max { Err(RingError::TooLong { len, max }) } else { Ok(granules_for(len)) }
     }
@@ -571,22 +422,12 @@ impl<R: Deref<Target = Ring>> fmt::Debug for Participant<R> {
     }
 }
 
-/// `None` if the time ran out.
-fn in_time(claim: Result<Claim, Stop>) -> Result<Option<Claim>, RingError> {
-    match claim {
-        Ok(claim) => Ok(Some(claim)),
-        Err(Stop::Over) => Ok(None),
-        Err(Stop::Closed) => Err(RingError::Closed),
-        Err(Stop::Refused(refused)) => Err(refused.into()),
-    }
-}
-
 /// How many granules a message takes: an empty one takes one.
-fn granules_for(len: usize) -> u64 {
+pub(super) fn granules_for(len: usize) -> u64 {
     len.div_ceil(GRANULE).max(1) as u64
 }
 
-fn info(len: usize, tag: u32) -> u64 {
+pub(super) fn info(len: usize, tag: u32) -> u64 {
     (len as u64) << 32 | u64::from(tag)
 }
 

@@ -12,9 +12,10 @@ use core::ops::Deref;
 use core::sync::atomic::Ordering::SeqCst;
 
 use super::bell::Bell;
+use super::error::RingError;
 use super::flow::{Flow, Stop, inherit};
 use super::memory::Ring;
-use super::participant::{Participant, Received, RingError};
+use super::participant::{Participant, Received};
 use super::track::Blocked;
 use crate::futex::Limit;
 use crate::scope::Refused;

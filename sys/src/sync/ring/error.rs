@@ -1,0 +1,77 @@
+//! Why a ring could not be used.
+
+use core::fmt;
+
+use super::flow::{Lost, Stop};
+use super::track::Claim;
+use crate::scope::Refused;
+
+/// Why a ring could not be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RingError {
+    /// The message is longer than the ring takes.
+    TooLong {
+        /// The message's length in bytes.
+        len: usize,
+        /// The ring's greatest length.
+        max: usize,
+    },
+    /// The message is longer than the buffer. It can be received again.
+    TooSmall {
+        /// The message's length in bytes.
+        needed: usize,
+    },
+    /// The ring is closed. A receiver has received all that was sent.
+    Closed,
+    /// Others took this participant for dead, and its record for abandoned.
+    Lost,
+    /// The participant's pointer now leads to another ring.
+    OtherRing,
+    /// As for a lock.
+    Refused(Refused),
+}
+
+impl fmt::Display for RingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { len, max } => {
+                write!(
+                    f,
+                    "ring: a message of {len} bytes is too long, at most {max}: make the ring larger, or send the message in pieces"
+                )
+            }
+            Self::TooSmall { needed } => {
+                write!(f, "ring: the next message has {needed} bytes: receive it into a larger buffer")
+            }
+            Self::Closed => f.write_str("ring: closed, so nothing can be sent: make a new ring"),
+            Self::Lost => f.write_str("ring: the others took this thread for dead and gave its record up"),
+            Self::OtherRing => f.write_str("ring: the participant joined another ring: join this one"),
+            Self::Refused(refused) => write!(f, "ring: {refused}"),
+        }
+    }
+}
+
+impl core::error::Error for RingError {}
+
+impl From<Lost> for RingError {
+    fn from(Lost: Lost) -> Self {
+        Self::Lost
+    }
+}
+
+impl From<Refused> for RingError {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+/// `None` if the time ran out.
+pub(super) fn in_time(claim: Result<Claim, Stop>) -> Result<Option<Claim>, RingError> {
+    match claim {
+        Ok(claim) => Ok(Some(claim)),
+        Err(Stop::Over) => Ok(None),
+        Err(Stop::Closed) => Err(RingError::Closed),
+        Err(Stop::Refused(refused)) => Err(refused.into()),
+    }
+}
