@@ -38,6 +38,7 @@ use ossature_sys::shm::{AttachError, OutOfBounds};
 use ossature_sys::sync::bare::NotOwner;
 use ossature_sys::sync::barrier::{Broken, WaitError};
 use ossature_sys::sync::handoff::NotLocked;
+use ossature_sys::sync::ring::RingError;
 use ossature_sys::sync::semaphore::Overflow;
 
 /// What every fallible call of this crate returns.
@@ -82,6 +83,8 @@ pub enum ErrorKind {
     NotStarted,
     /// [`threading::shutdown`](crate::threading::shutdown()) has begun, and this may not begin any more.
     ShuttingDown,
+    /// A queue has as many items as it may have, and the time ran out (Python's `queue.Full`).
+    Full,
     /// The thread or process panicked instead of returning a value.
     Panicked,
     /// The function of a process returned an error instead of a value. The message is the text of that error.
@@ -120,7 +123,7 @@ pub enum ErrorKind {
     /// The task was cancelled, or its pool was terminated, before it ended.
     #[doc(alias = "CancelledError")]
     Cancelled,
-    /// The pool was closed or terminated and takes no more tasks.
+    /// The pool was closed or terminated and takes no more tasks; or the queue was shut down (Python's `queue.ShutDown`).
     ShutDown,
 }
 
@@ -387,6 +390,18 @@ impl From<StartError> for Error {
     }
 }
 
+/// [`ErrorKind::ShutDown`] for a closed ring, [`ErrorKind::TooLong`] for a message or a buffer of the wrong size.
+impl From<RingError> for Error {
+    fn from(error: RingError) -> Self {
+        match error {
+            RingError::Refused(refused) => refused.into(),
+            RingError::Closed => Self::caused(ErrorKind::ShutDown, None, error),
+            RingError::TooLong { .. } | RingError::TooSmall { .. } => Self::caused(ErrorKind::TooLong, None, error),
+            _ => Self::caused(ErrorKind::InvalidInput, None, error),
+        }
+    }
+}
+
 /// [`ErrorKind::Os`] with `EAGAIN` for too many, and with `EPERM` where a sandbox hides the robust list.
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
@@ -502,6 +517,7 @@ impl From<Error> for io::Error {
             ErrorKind::UnknownTask => io::ErrorKind::NotFound,
             ErrorKind::StartFailed | ErrorKind::WorkerDied | ErrorKind::Remote => io::ErrorKind::Other,
             ErrorKind::Cancelled | ErrorKind::ShutDown => io::ErrorKind::BrokenPipe,
+            ErrorKind::Full => io::ErrorKind::WouldBlock,
         };
         Self::new(kind, error)
     }

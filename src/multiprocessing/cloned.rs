@@ -4,6 +4,7 @@ use ossature_sys::shm::{Plain, Shareable, Shm};
 
 use super::connection::{Address, AuthKey};
 use super::process::Process;
+use super::queues::{JoinableQueue, Queue, SimpleQueue};
 use super::sharedctypes::{Array, CodedArray, CodedValue, RawArray, RawValue, Value};
 use super::sync::{Barrier, BoundedSemaphore, Condition, ConditionLock, Event, HandoffLock, Lock, RLock, Semaphore};
 use super::transfer::{Handle, Memory};
@@ -26,6 +27,9 @@ by_their_own! {
     [] Event;
     [] Barrier;
     [L: ConditionLock] Condition<L>;
+    [T: Sized] Queue<T>;
+    [T: Sized] JoinableQueue<T>;
+    [T: Sized] SimpleQueue<T>;
 }
 
 by_clone!(Process Address AuthKey);

@@ -11,6 +11,7 @@
 //! | share bytes and lists by name, with Python too | [`shared_memory`] | `shared_memory` |
 //! | lock, count, wait | [`Lock`], [`RLock`], [`Condition`], [`Semaphore`], [`Event`], [`Barrier`]: [`sync`] | the same names |
 //! | keep what another process gets, in a struct too | [`TryClone`], [`try_clone!`] | (objects are inherited or pickled) |
+//! | queue values | [`Queue`], [`JoinableQueue`], [`SimpleQueue`]: [`queues`] | the same names |
 //! | send values, open files and memory | [`pipe`], [`connection`]; what may be sent: [`transfer`] | `Pipe()`, `connection` |
 //! | listen and connect, with a key | [`connection::Listener`], [`connection::connect`] | `Listener`, `Client` |
 //! | log what processes do | [`get_logger`], [`log_to_stderr`], [`logging`] | the same names |
@@ -50,6 +51,7 @@ mod context;
 pub mod logging;
 pub mod pool;
 pub mod process;
+pub mod queues;
 pub mod reduction;
 pub mod resource_tracker;
 pub mod shared_memory;
@@ -80,6 +82,8 @@ pub use process::{
     CurrentProcess, ParentProcess, Process, ProcessValue, Termination, active_children, cpu_count, current_process,
     parent_process, usable_cpus,
 };
+#[doc(inline)]
+pub use queues::{JoinableQueue, Queue, SimpleQueue};
 #[doc(inline)]
 pub use sharedctypes::{Array, RawArray, RawValue, Value};
 #[doc(inline)]

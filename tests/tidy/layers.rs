@@ -96,7 +96,7 @@ const MULTIPROCESSING: &[&[&str]] = &[
     &["transfer"],
     &["sharedctypes"],
     &["shared_memory"],
-    &["sync", "connection"],
+    &["sync", "connection", "queues"],
     &["resource_tracker", "reduction", "tasks", "context", "start", "process", "logging", "util", "cloned"],
     &["pool"],
 ];

@@ -63,7 +63,7 @@ pub(super) fn state(word: u64) -> State {
 
 /// What is running, as a worker notes it: a chunk and the call in it. 0 is nothing.
 pub(super) fn running(sequence: u64, index: u32) -> u64 {
-    (sequence & u64::from(u32::MAX)) << 32 | u64::from(index) + 1
+    ((sequence & u64::from(u32::MAX)) << 32) | (u64::from(index) + 1)
 }
 
 /// The call that a worker noted for the chunk of this sequence.

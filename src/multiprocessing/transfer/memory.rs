@@ -155,3 +155,27 @@ impl<'de, T: ?Sized + Attach> Deserialize<'de> for Memory<T> {
         deserialize(deserializer).map(Self)
     }
 }
+
+/// A ring of messages inside a value that is sent.
+pub(crate) mod ring {
+    use ossature_sys::sync::ring::Ring;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Sort, put, refuse_to_receive, take};
+
+    /// Sends a copy of the memory's descriptor.
+    pub(crate) fn serialize<S: Serializer>(ring: &Ring, serializer: S) -> Result<S::Ok, S::Error> {
+        // SAFETY: the copy on the list goes to kin only (see above), which attaches to it by `deserialize`, and is closed
+        // otherwise.
+        let descriptor = unsafe { ring.descriptor() };
+        put(descriptor, Sort::Memory)?.serialize(serializer)
+    }
+
+    /// Attaches to the memory that came along.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ring, D::Error> {
+        let memory = take(Deserialize::deserialize(deserializer)?, Sort::Memory)?;
+        // SAFETY: the descriptor is from the list of memory that kin's library sent, where only `serialize` functions of this
+        // file put one; a header of another type is refused.
+        unsafe { Ring::from_fd(memory) }.map_err(|error| refuse_to_receive(error.into()))
+    }
+}

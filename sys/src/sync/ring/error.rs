@@ -7,6 +7,17 @@ use super::track::Claim;
 use crate::scope::Refused;
 
 /// Why a ring could not be used.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sync::ring::{Ring, RingError};
+///
+/// let ring = Ring::new(1 << 16)?;
+/// let error = ring.join()?.send(&[0; 70_000]).unwrap_err();
+/// assert_eq!(error, RingError::TooLong { len: 70_000, max: 65_536 });
+/// assert!(error.to_string().contains("make the ring larger"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RingError {

@@ -1,0 +1,82 @@
+//! Why an item was not put, with the item.
+
+use std::{error, fmt};
+
+use crate::error::{Error, ErrorKind};
+
+/// Why [`put`](super::Queue::put) failed, with the item, which is not lost. It turns into [`Error`] by `?`.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::{Queue, queues::PutError};
+///
+/// let queue = Queue::bounded(1)?;
+/// queue.put("first".to_owned())?;
+/// let error = queue.try_put("second".to_owned()).unwrap_err();
+/// assert!(error.is_full());
+/// let again: String = error.into_inner();
+/// assert_eq!(again, "second");
+/// queue.shutdown();
+/// assert!(matches!(queue.try_put(again), Err(PutError::ShutDown(_))));
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[non_exhaustive]
+pub enum PutError<T> {
+    /// The time ran out, and the queue is full (Python's `queue.Full`).
+    Full(T),
+    /// The queue was shut down (Python's `queue.ShutDown`).
+    ShutDown(T),
+    /// The item cannot be encoded, is too long, or the queue cannot be used.
+    Failed(T, Error),
+}
+
+impl<T> PutError<T> {
+    /// The item.
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Full(item) | Self::ShutDown(item) | Self::Failed(item, _) => item,
+        }
+    }
+
+    /// Whether the queue was full.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+}
+
+const FULL: &str = "the queue is full: get items, wait longer, or make a queue with a greater maxsize or capacity";
+const SHUT_DOWN: &str = "the queue was shut down: nothing can be put into it any more";
+
+impl<T> fmt::Display for PutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str(FULL),
+            Self::ShutDown(_) => f.write_str(SHUT_DOWN),
+            Self::Failed(_, error) => error.fmt(f),
+        }
+    }
+}
+
+impl<T> fmt::Debug for PutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Full(_) => "Full",
+            Self::ShutDown(_) => "ShutDown",
+            Self::Failed(..) => "Failed",
+        };
+        write!(f, "{name}({self})")
+    }
+}
+
+impl<T> error::Error for PutError<T> {}
+
+/// [`ErrorKind::Full`], [`ErrorKind::ShutDown`], or the error itself. The item is dropped.
+impl<T> From<PutError<T>> for Error {
+    fn from(error: PutError<T>) -> Self {
+        match error {
+            PutError::Full(_) => Self::new(ErrorKind::Full, FULL),
+            PutError::ShutDown(_) => Self::new(ErrorKind::ShutDown, SHUT_DOWN),
+            PutError::Failed(_, error) => error,
+        }
+    }
+}

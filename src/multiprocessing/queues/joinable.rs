@@ -1,0 +1,246 @@
+//! A queue of tasks that somebody waits for.
+
+use std::fmt;
+
+use ossature_sys::futex::Limit;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::error::PutError;
+use super::queue::{Queue, QueueBuilder};
+use super::users::{receive, task_done};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A queue that can be joined: Python's `multiprocessing.JoinableQueue`.
+///
+/// Each item that was put is unfinished until the thread that got it calls [`task_done`](Self::task_done).
+/// [`join`](Self::join) waits until none is unfinished. If a thread or a process ends with items that it got and did not
+/// finish, these items count no more: a join does not wait for the dead. With Python, it waits for ever.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::JoinableQueue;
+///
+/// let tasks = JoinableQueue::new()?;
+/// tasks.put(1)?;
+/// assert!(!tasks.join_timeout(Duration::from_millis(1))?);
+/// let task: i32 = tasks.get()?;
+/// assert_eq!((task, tasks.unfinished()?), (1, 1));
+/// tasks.task_done()?;
+/// tasks.join()?;
+/// assert!(tasks.task_done().is_err(), "once for each item");
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
+/// The greatest number of items, waits with limits, and the end:
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::{ErrorKind, multiprocessing::JoinableQueue};
+///
+/// let tasks = JoinableQueue::bounded(1)?;
+/// tasks.put_timeout(1, Duration::from_secs(1))?;
+/// assert!(tasks.try_put(2).is_err() && tasks.is_full()?);
+/// let there = tasks.try_clone()?;
+/// assert_eq!(there.get_timeout(Duration::from_secs(1))?, Some(1));
+/// assert_eq!(there.try_get()?, None);
+/// assert_eq!((tasks.len()?, tasks.maxsize(), tasks.is_empty()?), (0, Some(1), true));
+/// tasks.put(3)?;
+/// assert_eq!(tasks.shutdown_now()?, 1, "one was there");
+/// assert!(tasks.is_shut_down());
+/// tasks.shutdown(); // again, which changes nothing
+/// assert_eq!(there.get().unwrap_err().kind(), ErrorKind::ShutDown);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct JoinableQueue<T>(Queue<T>);
+
+impl<T> From<Queue<T>> for JoinableQueue<T> {
+    fn from(queue: Queue<T>) -> Self {
+        Self(queue)
+    }
+}
+
+impl<T> JoinableQueue<T> {
+    /// A queue without a greatest number of items.
+    ///
+    /// # Errors
+    /// As for [`Queue::new`].
+    pub fn new() -> Result<Self> {
+        Queue::new().map(Self)
+    }
+
+    /// A queue of at most so many items; 0 is no bound.
+    ///
+    /// # Errors
+    /// As for [`Queue::new`].
+    pub fn bounded(maxsize: usize) -> Result<Self> {
+        QueueBuilder::new().maxsize(maxsize).build_joinable()
+    }
+
+    /// A handle of its own, for another owner: it is the same queue.
+    ///
+    /// # Errors
+    /// As for [`Queue::try_clone`].
+    pub fn try_clone(&self) -> Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
+    /// How many items are unfinished, as it was a moment ago.
+    ///
+    /// # Errors
+    /// As for [`Queue::len`].
+    pub fn unfinished(&self) -> Result<usize> {
+        Ok(self.0.ring().unfinished()?)
+    }
+
+    /// Says that one of the items that this thread got is finished.
+    ///
+    /// Differs from Python's: another thread than the one that got the item cannot say so.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) when this thread has finished all that it got.
+    pub fn task_done(&self) -> Result<()> {
+        if task_done(self.0.handle())? {
+            return Ok(());
+        }
+        let message = "task_done() was called more often than this thread got items: call it once for each item, in the thread \
+                       that got the item";
+        Err(Error::new(ErrorKind::InvalidInput, message))
+    }
+
+    /// Waits until no item is unfinished.
+    ///
+    /// # Errors
+    /// As for [`Queue::len`].
+    pub fn join(&self) -> Result<()> {
+        self.join_timeout(Limit::NEVER).map(drop)
+    }
+
+    /// Waits until no item is unfinished, within the limit; false when the limit is over.
+    ///
+    /// # Errors
+    /// As for [`Queue::len`].
+    pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
+        Ok(self.0.ring().wait_until_done(limit)?)
+    }
+}
+
+impl<T: Serialize> JoinableQueue<T> {
+    /// Puts an item into the queue, waiting for room.
+    ///
+    /// # Errors
+    /// As for [`Queue::put`].
+    pub fn put(&self, item: T) -> std::result::Result<(), PutError<T>> {
+        self.0.put(item)
+    }
+
+    /// Puts an item into the queue without waiting.
+    ///
+    /// # Errors
+    /// As for [`Queue::try_put`].
+    #[doc(alias = "put_nowait")]
+    pub fn try_put(&self, item: T) -> std::result::Result<(), PutError<T>> {
+        self.0.try_put(item)
+    }
+
+    /// Puts an item into the queue within the limit.
+    ///
+    /// # Errors
+    /// As for [`Queue::put_timeout`].
+    pub fn put_timeout<'c>(&self, item: T, limit: impl Into<Limit<'c>>) -> std::result::Result<(), PutError<T>> {
+        self.0.put_timeout(item, limit)
+    }
+}
+
+impl<T: DeserializeOwned> JoinableQueue<T> {
+    /// Gets an item, waiting for one.
+    ///
+    /// # Errors
+    /// As for [`Queue::get`].
+    pub fn get(&self) -> Result<T> {
+        loop {
+            if let Some(item) = self.get_timeout(Limit::NEVER)? {
+                return Ok(item);
+            }
+        }
+    }
+
+    /// Gets an item if there is one.
+    ///
+    /// # Errors
+    /// As for [`Queue::get`].
+    #[doc(alias = "get_nowait")]
+    pub fn try_get(&self) -> Result<Option<T>> {
+        self.get_timeout(Limit::NOW)
+    }
+
+    /// Gets an item within the limit; `None` when the limit is over.
+    ///
+    /// # Errors
+    /// As for [`Queue::get`].
+    pub fn get_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<T>> {
+        receive(self.0.handle(), limit.into(), true)
+    }
+}
+
+/// What does not count tasks is the queue's own.
+impl<T> JoinableQueue<T> {
+    /// The greatest number of items, if there is one.
+    pub fn maxsize(&self) -> Option<usize> {
+        self.0.maxsize()
+    }
+
+    /// How many items nobody has got yet, as it was a moment ago.
+    ///
+    /// # Errors
+    /// As for [`Queue::len`].
+    #[doc(alias = "qsize")]
+    pub fn len(&self) -> Result<usize> {
+        self.0.len()
+    }
+
+    /// Whether there is no item to get, as it was a moment ago.
+    ///
+    /// # Errors
+    /// As for [`Queue::len`].
+    #[doc(alias = "empty")]
+    pub fn is_empty(&self) -> Result<bool> {
+        self.0.is_empty()
+    }
+
+    /// Whether there are as many items as there may be, as it was a moment ago.
+    ///
+    /// # Errors
+    /// As for [`Queue::len`].
+    #[doc(alias = "full")]
+    pub fn is_full(&self) -> Result<bool> {
+        self.0.is_full()
+    }
+
+    /// Lets nobody put any more, as [`Queue::shutdown`].
+    pub fn shutdown(&self) {
+        self.0.shutdown();
+    }
+
+    /// [`shutdown`](Self::shutdown), and drops the items, which count no more.
+    ///
+    /// # Errors
+    /// As for [`Queue::shutdown_now`].
+    pub fn shutdown_now(&self) -> Result<usize> {
+        self.0.shutdown_now()
+    }
+
+    /// Whether the queue was shut down.
+    pub fn is_shut_down(&self) -> bool {
+        self.0.is_shut_down()
+    }
+}
+
+impl<T> fmt::Debug for JoinableQueue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("JoinableQueue").field(&self.0).finish()
+    }
+}

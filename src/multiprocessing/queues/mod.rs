@@ -1,0 +1,68 @@
+//! Queues between processes: Python's `multiprocessing.Queue`, `JoinableQueue` and `SimpleQueue`.
+//!
+//! ```standalone_crate
+//! use ossature::multiprocessing::{Process, Queue, Tasks, freeze_support, tasks};
+//!
+//! fn double(jobs: Queue<u32>, results: Queue<u32>) -> ossature::Result<()> {
+//!     for job in jobs.iter() {
+//!         results.put(job? * 2)?;
+//!     }
+//!     Ok(()) // the queue was shut down, and is empty
+//! }
+//! static TASKS: Tasks = tasks![double];
+//!
+//! fn main() -> ossature::Result<()> {
+//!     freeze_support(TASKS);
+//!     let (jobs, results) = (Queue::new()?, Queue::new()?);
+//!     let worker = Process::spawn(double, (jobs.try_clone()?, results.try_clone()?))?;
+//!     for job in 1..=3 {
+//!         jobs.put(job)?;
+//!     }
+//!     jobs.shutdown(); // no more will come
+//!     worker.join()?;
+//!     assert_eq!([results.get()?, results.get()?, results.get()?], [2, 4, 6]);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! | | [`Queue`] | [`JoinableQueue`] | [`SimpleQueue`] |
+//! | --- | --- | --- | --- |
+//! | a greatest number of items | yes | yes | |
+//! | waits with a limit | yes | yes | |
+//! | can be shut down | yes | yes | |
+//! | can be joined | | yes | |
+//!
+//! **How it differs from Python's.** There is no feeder thread. `put` encodes the item, writes it into shared memory and
+//! returns: the item is there for every process. So an item that cannot be encoded is an error of `put`, a process with
+//! items in a queue can end and be joined, and there is nothing to join or cancel at its end. What Python needs
+//! `close`, `join_thread` and `cancel_join_thread` for does not exist.
+//!
+//! **When a process is killed** in `put`, the item is in the queue or not. When it is killed in `get`, another process gets
+//! the item, unless the call had it already. The other processes go on at once, and no other item is lost or torn.
+//!
+//! **Capacity.** A queue has room for 16 MiB of encoded items, or as many bytes as the builder says. Each item takes a whole
+//! number of 64 bytes. `put` waits while the queue is full, unlike Python's, which keeps items in the memory of the
+//! sending process without bound. The capacity costs addresses; pages are taken as they are needed. The longest item is
+//! as long as the capacity, at most 4 MiB.
+//!
+//! **Order.** The items of one thread come in the order of their `put`. The items of several threads have no order among
+//! them.
+//!
+//! **What an item may be**: any type that serde can write and read, without an open file, lock, value or queue in it. Send
+//! such a thing over a [`connection`](crate::multiprocessing::connection), or as an argument of a process. A queue itself
+//! may be an argument of a process, and may be sent over a connection between processes of this program.
+
+mod error;
+mod joinable;
+mod queue;
+mod simple;
+mod users;
+
+#[doc(inline)]
+pub use error::PutError;
+#[doc(inline)]
+pub use joinable::JoinableQueue;
+#[doc(inline)]
+pub use queue::{Iter, Queue, QueueBuilder};
+#[doc(inline)]
+pub use simple::SimpleQueue;

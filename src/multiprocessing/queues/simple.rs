@@ -1,0 +1,80 @@
+//! A queue with the least that a queue has.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::error::PutError;
+use super::queue::Queue;
+use crate::error::Result;
+
+/// A queue of values between processes: Python's `multiprocessing.SimpleQueue`.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::SimpleQueue;
+///
+/// let queue = SimpleQueue::new()?;
+/// queue.put(vec![1, 2, 3])?;
+/// let there = queue.try_clone()?;
+/// assert!(!there.is_empty()?);
+/// assert_eq!(there.get()?, [1, 2, 3]);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct SimpleQueue<T>(Queue<T>);
+
+impl<T> SimpleQueue<T> {
+    /// An empty queue, with room for 16 MiB.
+    ///
+    /// # Errors
+    /// As for [`Queue::new`].
+    pub fn new() -> Result<Self> {
+        Queue::new().map(Self)
+    }
+
+    /// A handle of its own, for another owner: it is the same queue.
+    ///
+    /// # Errors
+    /// As for [`Queue::try_clone`].
+    pub fn try_clone(&self) -> Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
+    /// Whether there is no item, as it was a moment ago.
+    ///
+    /// # Errors
+    /// As for [`Queue::len`].
+    #[doc(alias = "empty")]
+    pub fn is_empty(&self) -> Result<bool> {
+        self.0.is_empty()
+    }
+}
+
+impl<T: Serialize> SimpleQueue<T> {
+    /// Puts an item into the queue, waiting for room.
+    ///
+    /// # Errors
+    /// As for [`Queue::put`].
+    pub fn put(&self, item: T) -> std::result::Result<(), PutError<T>> {
+        self.0.put(item)
+    }
+}
+
+impl<T: DeserializeOwned> SimpleQueue<T> {
+    /// Gets an item, waiting for one.
+    ///
+    /// # Errors
+    /// As for [`Queue::get`].
+    pub fn get(&self) -> Result<T> {
+        self.0.get()
+    }
+}
+
+impl<T> fmt::Debug for SimpleQueue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SimpleQueue").field(&self.0).finish()
+    }
+}

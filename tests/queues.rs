@@ -1,0 +1,21 @@
+//! Queues between processes. A main of its own with one thread, so that fork is safe.
+
+#[allow(dead_code, reason = "each test binary uses its part")]
+#[path = "../sys/tests/fork/harness.rs"]
+mod harness;
+
+#[path = "queues/forms.rs"]
+mod forms;
+#[path = "queues/killed.rs"]
+mod killed;
+#[path = "queues/workers.rs"]
+mod workers;
+
+fn main() {
+    ossature::multiprocessing::freeze_support(workers::TASKS);
+    let mut tests = Vec::new();
+    for module in [forms::TESTS, workers::TESTS, killed::TESTS] {
+        tests.extend_from_slice(module);
+    }
+    harness::run(&tests)
+}
