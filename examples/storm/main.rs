@@ -20,7 +20,7 @@
 //! | `leaked` | descriptors, mappings and children that this program had at the end and not at the beginning |
 //!
 //! A primitive joins by a file that implements [`Primitive`] and a line in [`STORMS`]. What is no memory that participants
-//! take turns with, a [connection] or a [process], kills in rounds of its own instead: [`Trial`].
+//! take turns with, a [connection], a [process] or a [queue], kills in rounds of its own instead: [`Trial`].
 
 mod arguments;
 mod barrier;
@@ -34,6 +34,7 @@ mod leaks;
 mod lock;
 mod permit;
 mod process;
+mod queue;
 mod random;
 mod rlock;
 mod semaphore;
@@ -176,6 +177,7 @@ const STORMS: &[(&str, Storm)] = &[
     ("barrier", Storm::Of(barrier::make)),
     ("connection", Storm::Rounds(connection::make)),
     ("process", Storm::Rounds(process::make)),
+    ("queue", Storm::Rounds(queue::make)),
 ];
 
 fn main() -> ExitCode {

@@ -103,6 +103,11 @@ fn connection_survives_kills() {
 }
 
 #[test]
+fn queue_survives_kills() {
+    survives_random_instants("queue");
+}
+
+#[test]
 fn process_survives_kills() {
     survives_random_instants("process");
 }
