@@ -50,8 +50,7 @@ use crate::error::{Error, Result};
     note = "handles can (`Value`, `Array`, `Lock`, `Event`, `Shm`, `Handle<File>`, ..), numbers, texts, and \
             options, lists and tuples of these; a struct of them is declared by `ossature::try_clone! {{ struct .. }}`",
     note = "a connection cannot, because parts of a message could come to different owners: make a `pipe()` for each process, \
-            or `split()` it for two threads",
-    note = "a lock with its data in the memory of one process goes as `Arc<..>` between threads, and as `Value<..>` between processes"
+            or `split()` it for two threads"
 )]
 pub trait TryClone: Sized {
     /// A second handle of the same object.

@@ -3,7 +3,6 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use ossature_sys::errno::Errno;
 use ossature_sys::eventfd::EventFd;
 use ossature_sys::fd::{self, AboveStandard, AsFd};
 use ossature_sys::mmap::{Memfd, Region};
@@ -61,10 +60,7 @@ impl Ground {
     /// # Errors
     /// `EMFILE`, `ENOMEM`, `ENOSPC`, `EFBIG`.
     pub(super) fn new(workers: usize) -> Result<Self> {
-        let made = |errno| match errno {
-            Errno::MFILE => Error::os(errno, "cannot make a pool (close descriptors, or raise RLIMIT_NOFILE)"),
-            _ => Error::os(errno, "cannot make the memory of a pool"),
-        };
+        let made = |errno| Error::os(errno, "cannot make the memory and events of a pool");
         let (arena, arena_length) = arena::file().map_err(made)?;
         let slots = (workers * 4).next_power_of_two().max(SLOTS);
         let event = || EventFd::counter(0).and_then(AboveStandard::above_standard).map(|event| Handle(event.into()));
