@@ -144,7 +144,7 @@ impl<'r> Track<'r> {
     }
 
     fn lap(self, at: u64) -> u32 {
-        ((at / self.lap_len()) as u32).wrapping_add(1)
+        ((at >> self.cells.len().trailing_zeros()) as u32).wrapping_add(1)
     }
 
     fn relation(self, word: Word, at: u64) -> Relation {
