@@ -111,18 +111,18 @@ fn an_unseen_parent_is_an_error() {
 
 /// The limit of the wait may carry a `CancelFd`. Without one no call is added.
 fn a_wait_for_a_child_makes_one_call_to_wait() {
-    let calls = |wait: &dyn Fn(&Process)| {
+    let calls = |wait: &dyn Fn(&Process) -> Option<ExitStatus>| {
         let child = Process::fork(|| ()).unwrap();
         poll(&mut [PollFd::new(&child, PollFlags::IN)], Duration::from_secs(60)).unwrap();
         let rules = ["ppoll", "waitid", "read"].map(|call| arm(Rule::on(call, Fault::Count)));
-        wait(&child);
+        assert_eq!(wait(&child), Some(ExitStatus::Code(0)));
         rules.map(|rule| rule.seen())
     };
-    let plain = calls(&|child| drop(child.join().unwrap()));
+    let plain = calls(&|child| Some(child.join().unwrap()));
     assert_eq!(plain[..2], [1, 1]);
-    assert_eq!(calls(&|child| drop(child.join_timeout(Duration::from_secs(60)).unwrap().unwrap())), plain);
+    assert_eq!(calls(&|child| child.join_timeout(Duration::from_secs(60)).unwrap()), plain);
     let stop = CancelFd::new().unwrap();
-    assert_eq!(calls(&|child| drop(child.join_timeout(&stop).unwrap().unwrap())), plain);
+    assert_eq!(calls(&|child| child.join_timeout(&stop).unwrap()), plain);
 }
 
 fn an_interrupted_wait_goes_on() {
