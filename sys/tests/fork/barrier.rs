@@ -46,7 +46,7 @@ fn stage(parties: u32) -> Shm<Stage> {
 }
 
 /// Without nodes in the robust list no death is seen but by the clock.
-fn deaths_are_seen() -> bool {
+pub fn deaths_are_seen() -> bool {
     let seen = Shared::form() == Form::Node;
     if !seen {
         println!("SKIPPED: the kernel does not tell where the robust list is");

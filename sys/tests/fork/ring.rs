@@ -8,6 +8,7 @@ use ossature_sys::process::{Child, ExitStatus, Signal, fork};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::ring::{Participant, Ring};
 
+use crate::barrier::deaths_are_seen;
 use crate::handover::{asleep, until};
 use crate::harness::Test;
 use crate::still::{end, go_on, standing};
@@ -54,6 +55,9 @@ fn ended(child: &mut Child, within: Duration) -> Option<u8> {
 }
 
 fn ring_goes_between_processes() {
+    if !deaths_are_seen() {
+        return;
+    }
     let ring = ring();
     let mut child = fork(|| {
         let mut user = ring.join().unwrap();
@@ -74,6 +78,9 @@ fn ring_goes_between_processes() {
 
 /// A receiver sleeps all the while: a message that was sent wakes it, even if the sender could not.
 fn sender_is_killed() {
+    if !deaths_are_seen() {
+        return;
+    }
     for steps in (0..).step_by(17) {
         let ring = ring();
         let mut sleeper = receiver(&ring);
@@ -107,6 +114,9 @@ fn sender_is_killed() {
 
 /// Another receiver sleeps from when the first has taken the message.
 fn receiver_is_killed() {
+    if !deaths_are_seen() {
+        return;
+    }
     const STRIDE: usize = 17;
     let mut lost = 0;
     for steps in (0..).step_by(STRIDE) {
@@ -161,6 +171,9 @@ fn sleeping_after(body: impl FnOnce()) -> Child {
 }
 
 fn writer_is_killed() {
+    if !deaths_are_seen() {
+        return;
+    }
     let ring = ring();
     let writer = sleeping_after(|| {
         let mut user = ring.join().unwrap();
@@ -185,6 +198,9 @@ fn writer_is_killed() {
 }
 
 fn reader_is_killed() {
+    if !deaths_are_seen() {
+        return;
+    }
     let ring = ring();
     let mut user = ring.join().unwrap();
     user.send(&[1]).unwrap();
@@ -199,6 +215,9 @@ fn reader_is_killed() {
 }
 
 fn writer_is_stopped() {
+    if !deaths_are_seen() {
+        return;
+    }
     let ring = ring();
     let writer = sleeping_after(|| {
         let mut user = ring.join().unwrap();
@@ -220,6 +239,9 @@ fn writer_is_stopped() {
 }
 
 fn calls_keep_their_limit() {
+    if !deaths_are_seen() {
+        return;
+    }
     for steps in (0..).step_by(41) {
         let (ring, go) = (ring(), Shm::place(AtomicU32::new(0)).unwrap());
         ring.join().unwrap().send(&[1]).unwrap();
@@ -264,6 +286,9 @@ fn calls_keep_their_limit() {
 }
 
 fn numbers_of_the_dead_are_used_again() {
+    if !deaths_are_seen() {
+        return;
+    }
     let ring = ring();
     for round in 0..300_u32 {
         let mut child = fork(|| {
@@ -286,6 +311,9 @@ fn numbers_of_the_dead_are_used_again() {
 }
 
 fn forked_child_sends_as_itself() {
+    if !deaths_are_seen() {
+        return;
+    }
     let ring = ring();
     let mut user = ring.join().unwrap();
     let mut child = fork(|| {
@@ -299,6 +327,9 @@ fn forked_child_sends_as_itself() {
 }
 
 fn fork_is_refused_beside_a_record() {
+    if !deaths_are_seen() {
+        return;
+    }
     let ring = ring();
     let mut user = ring.join().unwrap();
     let record = user.reserve(10).unwrap();
@@ -312,6 +343,9 @@ fn fork_is_refused_beside_a_record() {
 
 /// The lease of a thread whose list the kernel does not know is never marked.
 fn unreported_death_is_found() {
+    if !deaths_are_seen() {
+        return;
+    }
     let ring = ring();
     let mut child = fork(|| {
         let mut user = ring.join().unwrap();

@@ -66,6 +66,7 @@ fn left_over_guard_is_refused<S: Scope>(lock: &RLock<(), S>, condition: &Conditi
 
 #[test]
 fn wait_with_a_guard_that_is_left_over_names_the_owner() {
+    needs!(shared_locks);
     left_over_guard_is_refused(&RLock::new(()), &Condition::new());
     left_over_guard_is_refused(&RLock::local(()), &Condition::local());
     let shared = (Shm::place(RLock::shared(())).unwrap(), Shm::place(Condition::shared()).unwrap());

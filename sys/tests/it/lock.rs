@@ -62,6 +62,7 @@ fn thread_refuses_more_locks_than_the_kernel_would_clean_up() {
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn a_depth_that_a_killed_process_leaves_stops_no_take() {
+    needs!(own_nodes);
     let (first, second) = (Shm::place(Lock::shared(1)).unwrap(), Shm::place(Lock::shared(2)).unwrap());
     let _held = first.lock().unwrap();
     let depth = (&raw const *first).cast::<u32>().cast_mut().wrapping_add(3);

@@ -24,6 +24,7 @@ fn next(user: &mut Participant<&Ring>) -> Option<Vec<u8>> {
 
 #[test]
 fn messages_come_in_the_order_of_their_sending() {
+    needs!(shared_locks);
     let ring = ring();
     let mut user = ring.join().unwrap();
     for round in 0..100_u8 {
@@ -41,6 +42,7 @@ fn messages_come_in_the_order_of_their_sending() {
 
 #[test]
 fn capacity_is_rounded_up_and_pages_come_as_they_are_needed() {
+    needs!(shared_locks);
     assert_eq!([1, SMALL, SMALL + 1].map(|bytes| Ring::new(bytes).unwrap().capacity()), [SMALL, SMALL, 2 * SMALL]);
     let ring = Ring::new(64 << 20).unwrap();
     let mut user = ring.join().unwrap();
@@ -60,6 +62,7 @@ fn capacity_is_rounded_up_and_pages_come_as_they_are_needed() {
 
 #[test]
 fn longest_message_fits_wherever_the_ring_stands() {
+    needs!(shared_locks);
     let ring = ring();
     let mut user = ring.join().unwrap();
     let mut bytes = vec![0; SMALL];
@@ -75,6 +78,7 @@ fn longest_message_fits_wherever_the_ring_stands() {
 
 #[test]
 fn full_ring_takes_nothing_until_there_is_room() {
+    needs!(shared_locks);
     let ring = ring();
     let mut user = ring.join().unwrap();
     let mut sent = 0;
@@ -91,6 +95,7 @@ fn full_ring_takes_nothing_until_there_is_room() {
 
 #[test]
 fn small_buffer_leaves_the_message() {
+    needs!(shared_locks);
     let ring = ring();
     let mut user = ring.join().unwrap();
     user.send(b"first").unwrap();
@@ -104,6 +109,7 @@ fn small_buffer_leaves_the_message() {
 
 #[test]
 fn record_that_is_dropped_or_forgotten_is_not_sent() {
+    needs!(shared_locks);
     let ring = ring();
     let (mut user, mut other) = (ring.join().unwrap(), ring.join().unwrap());
     drop(user.reserve(100).unwrap());
@@ -127,6 +133,7 @@ fn record_that_is_dropped_or_forgotten_is_not_sent() {
 
 #[test]
 fn record_is_written_and_read_in_place() {
+    needs!(shared_locks);
     let ring = ring();
     let (mut sender, mut receiver) = (ring.join().unwrap(), ring.join().unwrap());
     let mut record = sender.reserve_timeout(300, Limit::NOW).unwrap().unwrap();
@@ -141,6 +148,7 @@ fn record_is_written_and_read_in_place() {
 /// The first is reserved and not published, while others go past it.
 #[test]
 fn order_of_one_sender_holds_past_a_record_that_is_late() {
+    needs!(shared_locks);
     let ring = ring();
     let (mut late, mut other, mut receiver) = (ring.join().unwrap(), ring.join().unwrap(), ring.join().unwrap());
     for _ in 0..1000 {
@@ -159,6 +167,7 @@ fn order_of_one_sender_holds_past_a_record_that_is_late() {
 
 #[test]
 fn batch_is_visible_at_once_and_in_order() {
+    needs!(shared_locks);
     let ring = ring();
     let mut user = ring.join().unwrap();
     let messages: Vec<Vec<u8>> = (0..200_u8).map(|number| vec![number; usize::from(number)]).collect();
@@ -176,6 +185,7 @@ fn batch_is_visible_at_once_and_in_order() {
 
 #[test]
 fn sleeping_receiver_is_woken_by_a_message_and_by_a_cancel() {
+    needs!(shared_locks);
     let (ring, stop) = (&ring(), &Cancel::new());
     soon(|| {
         thread::scope(|scope| {
@@ -198,6 +208,7 @@ fn sleeping_receiver_is_woken_by_a_message_and_by_a_cancel() {
 
 #[test]
 fn sleeping_sender_is_woken_by_room() {
+    needs!(shared_locks);
     let ring = ring();
     soon(|| {
         let mut user = ring.join().unwrap();
@@ -219,6 +230,7 @@ fn sleeping_sender_is_woken_by_room() {
 /// Each message says who sent it and as which; nothing may be lost, repeated or out of order.
 #[test]
 fn many_send_and_many_receive() {
+    needs!(shared_locks);
     const SENDERS: usize = 3;
     const EACH: u32 = 20_000;
     for receivers in [1, 3] {
@@ -262,6 +274,7 @@ fn many_send_and_many_receive() {
 
 #[test]
 fn numbers_of_threads_that_left_are_used_again() {
+    needs!(shared_locks);
     let ring = ring();
     for _ in 0..5000 {
         drop(ring.join().unwrap());
@@ -272,6 +285,8 @@ fn numbers_of_threads_that_left_are_used_again() {
 
 #[test]
 fn thread_that_ends_with_a_record_gives_it_up() {
+    needs!(own_nodes);
+    needs!(robust_lists);
     let ring = ring();
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -289,6 +304,7 @@ fn thread_that_ends_with_a_record_gives_it_up() {
 
 #[test]
 fn ring_is_attached_as_a_ring_of_its_size() {
+    needs!(shared_locks);
     let ring = ring();
     ring.join().unwrap().send(b"here").unwrap();
     // SAFETY: the descriptor stays in this program.
@@ -310,6 +326,7 @@ fn ring_is_attached_as_a_ring_of_its_size() {
 
 #[test]
 fn pointer_that_turns_to_another_ring_is_refused() {
+    needs!(shared_locks);
     struct Fickle<'f>(&'f [Ring; 2], &'f std::cell::Cell<usize>);
     impl std::ops::Deref for Fickle<'_> {
         type Target = Ring;
@@ -341,6 +358,7 @@ fn errors_name_the_remedy() {
 
 #[test]
 fn closed_ring_is_read_to_its_end() {
+    needs!(shared_locks);
     let ring = &ring();
     soon(|| {
         thread::scope(|scope| {
@@ -370,6 +388,7 @@ fn closed_ring_is_read_to_its_end() {
 
 #[test]
 fn closing_wakes_a_sender_that_waits_for_room() {
+    needs!(shared_locks);
     let ring = &ring();
     soon(|| {
         let mut user = ring.join().unwrap();
@@ -390,6 +409,8 @@ fn closing_wakes_a_sender_that_waits_for_room() {
 
 #[test]
 fn tasks_count_until_they_are_done_or_their_thread_ends() {
+    needs!(own_nodes);
+    needs!(robust_lists);
     let ring = &ring();
     soon(|| {
         let mut user = ring.join().unwrap();
@@ -422,6 +443,7 @@ fn tasks_count_until_they_are_done_or_their_thread_ends() {
 
 #[test]
 fn few_enough_messages_are_waited_for() {
+    needs!(shared_locks);
     let ring = &ring();
     soon(|| {
         let mut user = ring.join().unwrap();

@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use ossature_sys::scope::{Form, Shared};
+use ossature_sys::scope::Shared;
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::barrier::{Barrier, Broken};
 use ossature_sys::sync::lock::Lock;
@@ -48,19 +48,10 @@ fn ends_beside<R: Send>(sleepers: usize, take: impl FnOnce() + Send, wait: impl 
     })
 }
 
-fn there_are_no_nodes() -> bool {
-    let none = Shared::form() == Form::Pthread;
-    if none {
-        println!("SKIPPED: no robust list is known here");
-    }
-    none
-}
-
 #[test]
 fn lock_goes_to_everybody_who_sleeps_for_it() {
-    if there_are_no_nodes() {
-        return;
-    }
+    needs!(own_nodes);
+    needs!(robust_lists);
     for sleepers in 1..5 {
         let lock = Shm::place(Lock::<u32, Shared>::shared(0)).unwrap();
         let said = ends_beside(
@@ -79,9 +70,8 @@ fn lock_goes_to_everybody_who_sleeps_for_it() {
 
 #[test]
 fn rlock_goes_to_everybody_who_sleeps_for_it() {
-    if there_are_no_nodes() {
-        return;
-    }
+    needs!(own_nodes);
+    needs!(robust_lists);
     let lock = Shm::place(RLock::<AtomicU32, Shared>::shared(AtomicU32::new(0))).unwrap();
     let take = || (0..3).for_each(|_| forget(lock.lock().unwrap()));
     let said = ends_beside(3, take, || {
@@ -93,9 +83,8 @@ fn rlock_goes_to_everybody_who_sleeps_for_it() {
 
 #[test]
 fn lock_that_was_taken_among_others_goes_on_as_well() {
-    if there_are_no_nodes() {
-        return;
-    }
+    needs!(own_nodes);
+    needs!(robust_lists);
     let locks = [0; 5].map(|_| Shm::place(Lock::<(), Shared>::shared(())).unwrap());
     for lock in &locks {
         let take = || {
@@ -113,9 +102,8 @@ fn lock_that_was_taken_among_others_goes_on_as_well() {
 
 #[test]
 fn permit_goes_to_everybody_who_sleeps_for_it() {
-    if there_are_no_nodes() {
-        return;
-    }
+    needs!(own_nodes);
+    needs!(robust_lists);
     let semaphore = Shm::place(Semaphore::shared_bounded(2)).unwrap();
     for sleepers in 1..5 {
         let take = || (0..2).for_each(|_| forget(semaphore.permit().unwrap()));
@@ -133,9 +121,8 @@ fn permit_goes_to_everybody_who_sleeps_for_it() {
 
 #[test]
 fn seat_of_a_party_breaks_the_barrier_for_everybody_who_waits() {
-    if there_are_no_nodes() {
-        return;
-    }
+    needs!(own_nodes);
+    needs!(robust_lists);
     for sleepers in 1..4 {
         let barrier = Shm::place(Barrier::shared(sleepers as u32 + 1)).unwrap();
         let said = ends_beside(sleepers, || forget(barrier.join().unwrap()), || barrier.wait());
@@ -146,9 +133,8 @@ fn seat_of_a_party_breaks_the_barrier_for_everybody_who_waits() {
 /// With musl a private recursive mutex stands in the same list, before that is known to the kernel.
 #[test]
 fn what_libc_has_in_the_list_already_stays_there() {
-    if there_are_no_nodes() {
-        return;
-    }
+    needs!(own_nodes);
+    needs!(robust_lists);
     let lock = Shm::place(Lock::<u32, Shared>::shared(0)).unwrap();
     let take = || {
         let mut kind = std::mem::MaybeUninit::uninit();
