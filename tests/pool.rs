@@ -10,17 +10,32 @@ mod calls;
 mod deaths;
 #[path = "pool/ends.rs"]
 mod ends;
+#[path = "pool/forked.rs"]
+mod forked;
 #[path = "pool/futures.rs"]
 mod futures;
+#[path = "pool/readiness.rs"]
+mod readiness;
 #[path = "pool/setups.rs"]
 mod setups;
+#[path = "pool/threads.rs"]
+mod threads;
 #[path = "pool/work.rs"]
 mod work;
 
 fn main() {
     ossature::multiprocessing::freeze_support(work::TASKS);
     let mut tests = Vec::new();
-    for module in [calls::TESTS, deaths::TESTS, ends::TESTS, futures::TESTS, setups::TESTS] {
+    for module in [
+        calls::TESTS,
+        deaths::TESTS,
+        ends::TESTS,
+        forked::TESTS,
+        futures::TESTS,
+        readiness::TESTS,
+        setups::TESTS,
+        threads::TESTS,
+    ] {
         tests.extend_from_slice(module);
     }
     harness::run(&tests)

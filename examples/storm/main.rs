@@ -20,7 +20,7 @@
 //! | `leaked` | descriptors, mappings and children that this program had at the end and not at the beginning |
 //!
 //! A primitive joins by a file that implements [`Primitive`] and a line in [`STORMS`]. What is no memory that participants
-//! take turns with, a [connection], a [process] or a [queue], kills in rounds of its own instead: [`Trial`].
+//! take turns with, a [connection], a [process], a [queue] or a [pool], kills in rounds of its own instead: [`Trial`].
 
 mod arguments;
 mod barrier;
@@ -33,6 +33,7 @@ mod kills;
 mod leaks;
 mod lock;
 mod permit;
+mod pool;
 mod process;
 mod queue;
 mod random;
@@ -178,6 +179,7 @@ const STORMS: &[(&str, Storm)] = &[
     ("connection", Storm::Rounds(connection::make)),
     ("process", Storm::Rounds(process::make)),
     ("queue", Storm::Rounds(queue::make)),
+    ("pool", Storm::Rounds(pool::make)),
 ];
 
 fn main() -> ExitCode {

@@ -15,6 +15,7 @@
 //! | send values, open files and memory | [`pipe`], [`connection`]; what may be sent: [`transfer`] | `Pipe()`, `connection` |
 //! | listen and connect, with a key | [`connection::Listener`], [`connection::connect`] | `Listener`, `Client` |
 //! | log what processes do | [`get_logger`], [`log_to_stderr`], [`logging`] | the same names |
+//! | the same names over threads | [`dummy`] | `dummy` |
 //! | finalizers, callbacks after a fork | [`util`] | `util` |
 //! | Python's type codes, passing of handles | [`sharedctypes`], [`reduction`] | `sharedctypes`, `reduction` |
 //! | leave a name to a Python program | [`resource_tracker`] | `resource_tracker` |
@@ -48,6 +49,7 @@
 mod cloned;
 pub mod connection;
 mod context;
+pub mod dummy;
 pub mod logging;
 pub mod pool;
 pub mod process;

@@ -5,9 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::{Context, Pool, Process, Tasks, Value, freeze_support, tasks};
+use ossature::multiprocessing::{Context, Process, Tasks, Value, freeze_support, tasks};
 
-static TASKS: Tasks = tasks![add, say, double, end];
+static TASKS: Tasks = tasks![add, say];
 
 fn add(total: Value<u32>, more: u32) {
     total.with(|total| *total += more).expect("nobody died with the lock");
@@ -16,14 +16,6 @@ fn add(total: Value<u32>, more: u32) {
 fn say(word: String) {
     println!("{word}");
     std::io::stdout().flush().expect("somebody listens");
-}
-
-fn double(number: u32) -> u32 {
-    2 * number
-}
-
-fn end() {
-    std::process::abort();
 }
 
 fn ended(process: &Process) -> Option<i32> {
@@ -46,19 +38,6 @@ fn fork_from_a_test_says_why_it_cannot() {
     freeze_support(TASKS);
     let error = Process::builder().context(Context::Fork).start(say, (String::new(),)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MultiThreaded);
-}
-
-/// The supervisor is beside libtest's threads too, so it starts its workers by spawn.
-#[test]
-fn a_pool_of_a_test_works_and_replaces_its_workers() {
-    freeze_support(TASKS);
-    let pool = Pool::new(2).unwrap();
-    assert_eq!(pool.map(double, 0..10).unwrap(), (0..20).step_by(2).collect::<Vec<_>>());
-    let error = pool.apply(end, ()).unwrap_err();
-    assert_eq!((error.kind(), error.exit_status().and_then(|exit| exit.signal())), (ErrorKind::WorkerDied, Some(6)));
-    assert_eq!(pool.apply(double, (4,)).unwrap(), 8);
-    pool.close().unwrap();
-    assert!(pool.join_timeout(Duration::from_secs(30)).unwrap());
 }
 
 /// Speaks only when it is told to, by the test below.

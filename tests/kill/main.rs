@@ -113,6 +113,11 @@ fn process_survives_kills() {
 }
 
 #[test]
+fn pool_survives_kills_of_workers_and_supervisors() {
+    survives_random_instants("pool");
+}
+
+#[test]
 fn wrong_words_are_told_with_the_right_ones() {
     for (arguments, part) in [
         (&["locc"][..], "there are: lock"),

@@ -99,6 +99,7 @@ const MULTIPROCESSING: &[&[&str]] = &[
     &["sync", "connection", "queues"],
     &["resource_tracker", "reduction", "tasks", "context", "start", "process", "logging", "util", "cloned"],
     &["pool"],
+    &["dummy"],
 ];
 
 /// The edges of `multiprocessing` within a level, and the one that points right. What a process is, how it starts and how it

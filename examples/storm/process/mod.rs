@@ -40,7 +40,7 @@ use crate::{PATIENCE, Tally};
 use family::Relative;
 
 /// What spawned children run.
-pub static TASKS: Tasks = tasks![household::work];
+pub static TASKS: Tasks = tasks![household::work, crate::pool::set_up, crate::pool::call];
 
 shareable! {
     /// What storm, household and children tell each other.

@@ -83,7 +83,8 @@ impl PoolBuilder {
     ///
     /// One process, the *supervisor*, is started in this way. The supervisor forks the workers, and starts another one
     /// for each that dies, also while this process computes. With [`Fork`](Context::Fork) the supervisor is a copy of
-    /// this process as it is when the pool is built. In a test of libtest the supervisor has a second thread, and starts
+    /// this process as it is when the pool is built. If such a supervisor is killed while this process has threads, no
+    /// other can be forked, and the pool is broken. In a test of libtest the supervisor has a second thread, and starts
     /// its workers by [`Spawn`](Context::Spawn).
     pub fn context(mut self, context: Context) -> Self {
         self.context = Some(context);
@@ -178,6 +179,6 @@ impl PoolBuilder {
             timeout: self.timeout,
             depth: max_argument_depth(),
         };
-        Ok(Pool(Hub::start(workers, context, setup, arguments, self.retries)?))
+        Ok(Pool(Hub::start(workers, context, setup, arguments, self.retries, None)?))
     }
 }

@@ -8,7 +8,7 @@ use ossature_sys::shm::RacySlice;
 use super::FLAG_RESULT;
 use super::board::{BROKEN, CLOSED, IN_SLOT, INLINE, RUNNING, TIMED_OUT, exit_of_number};
 use super::chunk::Chunk;
-use super::ground::raise;
+use super::ground::{lower, raise};
 use super::hub::{Hub, Inner, Mode, Partial};
 use super::job::{Failure, Outcome};
 use super::stream::{Header, Kind};
@@ -22,6 +22,11 @@ const SPARED: u32 = 3;
 impl Hub {
     /// Takes in everything that is there, and publishes what there is room for.
     pub(super) fn collect(&self, inner: &mut Inner) -> Result<()> {
+        // Before the look, so that what comes later makes the descriptors readable again. The leader lowers for itself.
+        if self.armed.load(SeqCst) > 0 && !inner.led {
+            lower(self.ground.news());
+            self.ground.board().listen();
+        }
         let ends = self.ground.board().ends.load(SeqCst);
         for place in 0..self.workers() {
             self.drain(inner, place)?;

@@ -34,7 +34,7 @@ use ossature_sys::deadline::Deadline;
 
 use super::hub::Hub;
 use super::job::Job;
-use super::{AsyncResult, IMapIterator, Pool};
+use super::{AsyncResult, IMapIterator, Pool, Readiness};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::{Arguments, Target};
 use crate::multiprocessing::transfer::Transfer;
@@ -278,6 +278,18 @@ impl<R> Future<R> {
             self.hub.look()?;
         }
         Ok(self.job.is_done())
+    }
+
+    /// A descriptor that is readable once the call has ended, for a poll beside other things. Whoever finds it readable asks
+    /// [`done`](Self::done).
+    ///
+    /// # Errors
+    /// `EMFILE` when no descriptor is left, and as [`cancel`](Self::cancel).
+    ///
+    /// # Examples
+    /// See the example of [`Readiness`](super::Readiness).
+    pub fn readiness(&self) -> Result<Readiness> {
+        Readiness::of(&self.hub, &self.job)
     }
 
     /// Waits for the end of the call; its error, if it has no value.

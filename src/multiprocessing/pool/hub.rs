@@ -6,13 +6,15 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::AtomicBool;
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
-use ossature_sys::fd::AboveStandard;
+use ossature_sys::epoll::{Epoll, Interest};
+use ossature_sys::fd::{AboveStandard, AsFd};
 use ossature_sys::mmap::Memfd;
 use ossature_sys::pipe;
 use ossature_sys::poll::{PollFd, PollFlags, poll};
@@ -23,7 +25,7 @@ use super::board::{KILLED, TERMINATED, exit_to_number};
 use super::chunk::Chunk;
 use super::ground::{Ground, Setup, lower, raise};
 use super::job::{Due, Failure, Job, Outcome};
-use super::supervisor;
+use super::supervisor::{self, Runner};
 use super::word::{State as Word, state as state_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
@@ -45,6 +47,8 @@ pub(super) struct Hub {
     setup: Setup,
     initializer: Option<Packed>,
     context: Context,
+    /// Whether the workers run a closure, of which a later supervisor would have no copy.
+    closure: bool,
     /// How often a task is given out again whose worker died.
     pub(super) retries: u32,
     pub(super) arena: Memfd,
@@ -55,6 +59,9 @@ pub(super) struct Hub {
     pub(super) due: Arc<Due>,
     /// Whether the pool has ended, for the thread of the callbacks.
     pub(super) over: AtomicBool,
+    /// How many results are watched as descriptors, and what is watched: the news and the supervisor.
+    pub(super) armed: AtomicUsize,
+    watch: OnceLock<Epoll>,
 }
 
 /// Whether tasks are taken.
@@ -100,6 +107,7 @@ impl Hub {
         setup: Setup,
         initializer: Option<Packed>,
         retries: u32,
+        runner: Option<Runner<'_>>,
     ) -> Result<Arc<Self>> {
         let ground = Ground::new(workers)?;
         let arena = ground.arena_file()?;
@@ -125,6 +133,7 @@ impl Hub {
             setup,
             initializer,
             context,
+            closure: runner.is_some(),
             retries,
             arena,
             generation: generation(),
@@ -132,9 +141,11 @@ impl Hub {
             turn: Condvar::new(),
             due: Arc::default(),
             over: AtomicBool::new(false),
+            armed: AtomicUsize::new(0),
+            watch: OnceLock::new(),
         };
         let mut inner = hub.lock()?;
-        hub.supervise(&mut inner)?;
+        hub.supervise(&mut inner, runner)?;
         drop(inner);
         Ok(Arc::new(hub))
     }
@@ -144,7 +155,7 @@ impl Hub {
     }
 
     /// Starts the supervisor.
-    fn supervise(&self, inner: &mut Inner) -> Result<()> {
+    fn supervise(&self, inner: &mut Inner, runner: Option<Runner<'_>>) -> Result<()> {
         let failed = |errno| Error::os(errno, "cannot make a pool: no pipe to its supervisor");
         let (line, theirs) =
             pipe::pipe(pipe::Flags::NONBLOCK).and_then(AboveStandard::above_standard).map_err(failed)?;
@@ -155,7 +166,7 @@ impl Hub {
                 if let Some(packed) = &self.initializer {
                     arguments = Some(packed.try_clone()?);
                 }
-                builder.fork(|| supervisor::run(&self.ground, &self.setup, arguments))?
+                builder.fork(|| supervisor::run(&self.ground, &self.setup, arguments, runner))?
             }
             context => {
                 let task = of_the_house(supervisor::supervise)?;
@@ -165,9 +176,27 @@ impl Hub {
             }
         };
         drop(theirs);
+        if let Some(watch) = self.watch.get() {
+            watch.register(&process, Interest::IN, 1).map_err(failed)?;
+        }
         inner.line = Some(line);
         inner.supervisor = Some(process);
         Ok(())
+    }
+
+    /// What is readable while there are news, or once the supervisor has ended.
+    pub(super) fn watch(&self) -> Result<impl AsFd + '_> {
+        let failed = |errno| Error::os(errno, "cannot watch a pool");
+        let inner = self.lock()?;
+        if let Some(watch) = self.watch.get() {
+            return Ok(watch);
+        }
+        let watch = Epoll::new().and_then(AboveStandard::above_standard).map_err(failed)?;
+        watch.register(self.ground.news(), Interest::IN, 0).map_err(failed)?;
+        if let Some(supervisor) = &inner.supervisor {
+            watch.register(supervisor, Interest::IN, 1).map_err(failed)?;
+        }
+        Ok(self.watch.get_or_init(|| watch))
     }
 
     /// The state, for the process that made the pool.
@@ -279,6 +308,9 @@ impl Hub {
     /// After the supervisor's end: accounts for what its workers had, and starts another one.
     fn revive(&self, inner: &mut Inner) -> Result<()> {
         let Some(supervisor) = inner.supervisor.take() else { return Ok(()) };
+        if let Some(watch) = self.watch.get() {
+            let _ = watch.unregister(&supervisor); // it was closed with its end
+        }
         let exit = supervisor.join_timeout(LAST)?;
         // The kernel kills its workers. They hold the other end of the line.
         if let Some(line) = inner.line.take() {
@@ -300,7 +332,11 @@ impl Hub {
         }
         let text = exit.map_or_else(|| "unknown".to_owned(), |exit| exit.to_string());
         warning!("the supervisor of a pool ended with {text}: starting another one");
-        if let Err(error) = self.supervise(inner) {
+        let again = match self.closure {
+            true => Err(Error::new(ErrorKind::StartFailed, "its closure is gone with it")),
+            false => self.supervise(inner, None),
+        };
+        if let Err(error) = again {
             let text = format!("the supervisor of the pool ended, and no other could be started: {error}");
             inner.fail_all(&Failure::Broken(text.clone()), self);
             inner.broken = Some(text);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ossature_sys::eventfd::EventFd;
 use ossature_sys::process::{ExitStatus, Pid};
 use serde::de::DeserializeOwned;
 
@@ -136,6 +137,8 @@ struct Inner {
     failed: usize,
     cancelled: bool,
     callbacks: Vec<(Callback, Arc<Due>)>,
+    /// Raised when the job is done.
+    signals: Vec<Arc<EventFd>>,
 }
 
 impl Job {
@@ -150,6 +153,7 @@ impl Job {
             failed: 0,
             cancelled: false,
             callbacks: Vec::new(),
+            signals: Vec::new(),
         };
         Self { task, keep, state: Mutex::new(inner) }
     }
@@ -258,6 +262,16 @@ impl Job {
         self.inner().outcomes.iter().find_map(failed)
     }
 
+    /// Has an event raised once every call has ended.
+    pub(super) fn signal(&self, event: Arc<EventFd>) {
+        let mut inner = self.inner();
+        if inner.ended == inner.given {
+            let _ = event.try_add(1); // 1 fits above 0
+        } else {
+            inner.signals.push(event);
+        }
+    }
+
     /// Has a callback become due once every call has ended.
     pub(super) fn call_back(&self, callback: Callback, due: &Arc<Due>) {
         let mut inner = self.inner();
@@ -333,6 +347,9 @@ impl Inner {
         if self.ended == self.given {
             for (callback, due) in self.callbacks.drain(..) {
                 due.list().push_back(callback);
+            }
+            for signal in self.signals.drain(..) {
+                let _ = signal.try_add(1); // 1 fits above 0
             }
         }
     }

@@ -76,6 +76,8 @@
 //! | `for y in pool.imap(f, items)` | `for y in pool.imap(f, items)?` |
 //! | `pool.close(); pool.join()` | `pool.close()?; pool.join()?` |
 //! | `with Pool(4) as pool:` | a block: the drop of a pool terminates it |
+//! | `ThreadPool(4)` | [`ThreadPool::new(4)?`](ThreadPool) takes closures |
+//! | (none) | [`fork_map`]: a closure that borrows |
 //! | `concurrent.futures` | [`futures`] |
 
 // For those who change this module: its files.
@@ -90,7 +92,8 @@
 // | `worker`, `supervisor` | the two processes' lives |
 // | `chunk`, `job` | what the parent knows of calls that it gave out, and of their outcomes |
 // | `hub`, `collect`, `asks` | the parent: waiting and ending; outcomes, deaths and publishing; cancelling and callbacks |
-// | `builder`, `chunked`, `result`, `imap`, `futures` | the public faces beside `Pool` |
+// | `builder`, `chunked`, `result`, `imap`, `futures`, `fork_map`, `readiness` | the public faces beside `Pool` |
+// | `threads` | the pool of threads, which shares nothing with the rest |
 
 mod arena;
 mod asks;
@@ -99,14 +102,17 @@ mod builder;
 mod chunk;
 mod chunked;
 mod collect;
+mod fork_map;
 pub mod futures;
 mod ground;
 mod hub;
 mod imap;
 mod job;
+mod readiness;
 mod result;
 mod stream;
 mod supervisor;
+mod threads;
 mod word;
 mod worker;
 
@@ -130,9 +136,15 @@ pub use builder::PoolBuilder;
 #[doc(inline)]
 pub use chunked::Chunked;
 #[doc(inline)]
+pub use fork_map::fork_map;
+#[doc(inline)]
 pub use imap::IMapIterator;
 #[doc(inline)]
+pub use readiness::Readiness;
+#[doc(inline)]
 pub use result::{AsyncResult, MapResult};
+#[doc(inline)]
+pub use threads::{ThreadIMap, ThreadMapResult, ThreadPool, ThreadResult};
 
 pub(in crate::multiprocessing) use supervisor::{supervise, work};
 

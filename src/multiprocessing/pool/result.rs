@@ -8,6 +8,7 @@ use ossature_sys::deadline::Deadline;
 
 use super::hub::Hub;
 use super::job::Job;
+use super::readiness::Readiness;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::Transfer;
 
@@ -107,6 +108,17 @@ macro_rules! waits {
                     self.hub.look()?;
                 }
                 Ok(self.job.is_done())
+            }
+
+            /// A descriptor that is readable once it is there, for a poll beside other things.
+            ///
+            /// # Errors
+            /// `EMFILE` when no descriptor is left, and as [`wait`](Self::wait).
+            ///
+            /// # Examples
+            /// See the example of [`Readiness`](super::Readiness).
+            pub fn readiness(&self) -> Result<Readiness> {
+                Readiness::of(&self.hub, &self.job)
             }
 
             /// Whether every call has returned a value.

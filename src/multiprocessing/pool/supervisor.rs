@@ -28,8 +28,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::logging::debug;
 use crate::multiprocessing::process::{Process, ProcessBuilder, parent_process};
-use crate::multiprocessing::tasks::of_the_house;
+use crate::multiprocessing::tasks::{Calls, of_the_house};
 use crate::multiprocessing::transfer::{Handle, Packed, pack};
+
+/// What the workers run instead of tasks, where they are copies of the parent.
+pub(super) type Runner<'r> = &'r dyn Fn(&mut Calls<'_>);
 
 /// How many workers in turn may end before they were ready.
 const MISFORTUNES: u32 = 5;
@@ -46,7 +49,7 @@ pub(in crate::multiprocessing) fn supervise(
     _line: Handle<OwnedFd>,
 ) -> u8 {
     match Ground::open(parts) {
-        Ok(ground) => run(&ground, &setup, arguments),
+        Ok(ground) => run(&ground, &setup, arguments, None),
         Err(_) => 1,
     }
 }
@@ -60,15 +63,16 @@ pub(in crate::multiprocessing) fn work(
     ticket: u32,
 ) -> u8 {
     match Ground::open(parts) {
-        Ok(ground) => worker::live(&ground, &setup, arguments, place, ticket),
+        Ok(ground) => worker::live(&ground, &setup, arguments, None, (place, ticket)),
         Err(_) => 1,
     }
 }
 
 /// Supervises until the pool has ended; the exit code. `arguments` are those of the initializer.
-pub(super) fn run(ground: &Ground, setup: &Setup, arguments: Option<Packed>) -> u8 {
+pub(super) fn run(ground: &Ground, setup: &Setup, arguments: Option<Packed>, runner: Option<Runner<'_>>) -> u8 {
     let posts = ground.seats().iter().map(|_| None).collect();
-    let mut supervisor = Supervisor { ground, setup, arguments, posts, misfortunes: 0, started: 0, spawns: false };
+    let mut supervisor =
+        Supervisor { ground, setup, arguments, runner, posts, misfortunes: 0, started: 0, spawns: false };
     let served = supervisor.serve();
     supervisor.end_all();
     u8::from(served.is_err())
@@ -78,6 +82,7 @@ struct Supervisor<'g> {
     ground: &'g Ground,
     setup: &'g Setup,
     arguments: Option<Packed>,
+    runner: Option<Runner<'g>>,
     /// The worker of each seat.
     posts: Vec<Option<Process>>,
     /// How many workers in turn have ended before they were ready.
@@ -164,11 +169,11 @@ impl Supervisor<'_> {
         let builder = || Process::builder().name(format!("{}-{}", setup.prefix, self.started)).daemon(true);
         let mut arguments = self.arguments.take();
         // The child has its own copy of the arguments; these stay here.
-        let forked =
-            (!self.spawns).then(|| builder().fork(|| worker::live(ground, setup, arguments.take(), place, ticket)));
+        let forked = (!self.spawns)
+            .then(|| builder().fork(|| worker::live(ground, setup, arguments.take(), self.runner, (place, ticket))));
         self.arguments = arguments;
         let child = match forked {
-            Some(Err(error)) if error.kind() == ErrorKind::MultiThreaded => {
+            Some(Err(error)) if error.kind() == ErrorKind::MultiThreaded && self.runner.is_none() => {
                 self.spawns = true;
                 self.spawn(builder().context(Context::Spawn), place, ticket)?
             }

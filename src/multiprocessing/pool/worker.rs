@@ -21,6 +21,7 @@ use super::FLAG_RESULT;
 use super::board::{CLOSED, IN_SLOT, RUNNING, Seat, Slot};
 use super::ground::{Ground, Setup};
 use super::stream::{Header, Kind, Stream};
+use super::supervisor::Runner;
 use super::word::{State, word};
 use crate::multiprocessing::tasks::{Calls, Ended, Form, Outlet, Task, look_up};
 use crate::multiprocessing::transfer::{Bounds, Descriptors, Packed, Reading, Writing};
@@ -41,13 +42,20 @@ struct Worker<'g> {
     ticket: u32,
     place: usize,
     writing: Writing,
+    runner: Option<Runner<'g>>,
     /// The task that was called last.
     task: Option<Task>,
     bytes: Vec<u8>,
 }
 
 /// Lives as the worker of a seat; the exit code.
-pub(super) fn live(ground: &Ground, setup: &Setup, arguments: Option<Packed>, place: usize, ticket: u32) -> u8 {
+pub(super) fn live(
+    ground: &Ground,
+    setup: &Setup,
+    arguments: Option<Packed>,
+    runner: Option<Runner<'_>>,
+    (place, ticket): (usize, u32),
+) -> u8 {
     let (Some(seat), Some(stream)) = (ground.seats().get(place), ground.stream(place)) else { return NOT_READY };
     if let (Some(name), Some(arguments)) = (&setup.initializer, arguments) {
         if let Err(reason) = initialize(name, arguments) {
@@ -56,8 +64,18 @@ pub(super) fn live(ground: &Ground, setup: &Setup, arguments: Option<Packed>, pl
         }
     }
     seat.ready.store(1, SeqCst);
-    let mut worker =
-        Worker { ground, setup, seat, stream, ticket, place, writing: Writing::begin(), task: None, bytes: Vec::new() };
+    let mut worker = Worker {
+        ground,
+        setup,
+        seat,
+        stream,
+        ticket,
+        place,
+        writing: Writing::begin(),
+        runner,
+        task: None,
+        bytes: Vec::new(),
+    };
     worker.run();
     0
 }
@@ -135,23 +153,20 @@ impl Worker<'_> {
 
     fn calls(&mut self, bytes: &[u8], sequence: u64, count: u32, form: Form) {
         let (name, arguments) = split_name(bytes);
-        if self.task.is_none_or(|task| task.name().as_bytes() != name) {
+        if self.runner.is_none() && self.task.is_none_or(|task| task.name().as_bytes() != name) {
             self.task = std::str::from_utf8(name).ok().and_then(look_up);
         }
+        let (runner, task) = (self.runner, self.task);
         let mut outlet = Telling { worker: self, sequence };
-        let Some(task) = outlet.worker.task else {
-            let text = format!("the worker knows no task {}", String::from_utf8_lossy(name));
-            for index in 0..count {
-                outlet.begin(index);
-                outlet.end(index, Ended::Undecodable, text.as_bytes(), Descriptors::new());
-            }
-            return;
-        };
         let bounds = Bounds { depth: self.setup.depth, deeper: "set_max_argument_depth", ..Bounds::OF_KIN };
         let arguments = Reading::begin(arguments, Descriptors::new(), bounds);
         let writing = &self.writing;
         let mut calls = Calls { form, count, arguments, writing, out: Vec::new(), outlet: &mut outlet };
-        task.run(&mut calls);
+        match (runner, task) {
+            (Some(runner), _) => runner(&mut calls),
+            (None, Some(task)) => task.run(&mut calls),
+            (None, None) => calls.refuse(&format!("the worker knows no task {}", String::from_utf8_lossy(name))),
+        }
     }
 
     /// Waits for the end, if the supervisor is about to kill this worker for what it has just done.

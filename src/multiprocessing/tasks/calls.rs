@@ -84,6 +84,20 @@ impl Calls<'_> {
         }
     }
 
+    /// Ends all calls with the reason why there is nothing to call.
+    #[cold]
+    pub(crate) fn refuse(&mut self, text: &str) {
+        for index in 0..self.count {
+            self.outlet.begin(index);
+            self.outlet.end(index, Ended::Undecodable, text.as_bytes(), Descriptors::new());
+        }
+    }
+
+    /// Runs all calls with a closure in place of the task.
+    pub(crate) fn run_closure<Args: Arguments, R: Transfer>(&mut self, call: impl Fn(Args) -> R) {
+        self.run(call, |writing, out, answer| value(writing, out, &answer));
+    }
+
     #[cold]
     fn panicked(&mut self, index: u32, report: &PanicReport) {
         self.out.clear();
@@ -139,22 +153,12 @@ where
 
 impl<F, Args, R> RunsValue for &Opener<F, Args, R> {
     fn run_value(&self, calls: &mut Calls<'_>) {
-        refuse(calls, "value");
+        calls.refuse("the task returns no value"); // a pool asks for what the compiler has found
     }
 }
 
 impl<F, Args, R> RunsResult for &Opener<F, Args, R> {
     fn run_result(&self, calls: &mut Calls<'_>) {
-        refuse(calls, "`Result`");
-    }
-}
-
-/// A pool asks only for what the compiler has found the function to return.
-#[cold]
-fn refuse(calls: &mut Calls<'_>, wanted: &str) {
-    let text = format!("the task returns no {wanted}");
-    for index in 0..calls.count {
-        calls.outlet.begin(index);
-        calls.outlet.end(index, Ended::Failed, text.as_bytes(), Descriptors::new());
+        calls.refuse("the task returns no `Result`"); // as above
     }
 }

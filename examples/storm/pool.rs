@@ -1,0 +1,149 @@
+//! The storm's use of [`Pool`]: workers and supervisors die, and are stopped, while they run calls.
+//!
+//! A round gives out calls, strikes once, and takes every result. Each call notes in shared memory that it has begun.
+//!
+//! | must hold | or else |
+//! | --- | --- |
+//! | every call ends once, with its own value or as `WorkerDied` | `broken` |
+//! | no call begins more than once, and one with a value has begun | `broken` |
+//! | a blow ends at most the calls that were running | `broken` |
+//! | every result comes within ten seconds of the one before | `hangs` |
+//!
+//! A death counts as inside when a call ended by it.
+
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use core::time::Duration;
+use std::sync::OnceLock;
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::transfer::Memory;
+use ossature::multiprocessing::{Context, Pool, active_children};
+use ossature::sys::process::{Pid, Signal, pidfd_open, pidfd_send_signal};
+use ossature::sys::shm::Shm;
+
+use crate::random::Random;
+use crate::trial::Trial;
+use crate::{PATIENCE, Tally};
+
+/// How many calls there are in a round.
+const CALLS: u32 = 64;
+/// How long a stopped worker rests, after the last result that came without it.
+const MOMENT: Duration = Duration::from_millis(20);
+/// How many workers there are.
+const WORKERS: usize = 3;
+
+/// How often each call has begun; then, for each call that runs, the number of its process.
+type Notes = Shm<[AtomicU32]>;
+
+static NOTES: OnceLock<Notes> = OnceLock::new();
+
+/// The initializer of the workers.
+pub fn set_up(notes: Memory<[AtomicU32]>) {
+    let _ = NOTES.set(notes.0); // the one time in a process
+}
+
+/// A call: notes that it has begun, takes some time, and returns its number.
+pub fn call((number, micros): (u32, u32)) -> u32 {
+    let Some(notes) = NOTES.get() else { return u32::MAX };
+    notes[number as usize].fetch_add(1, SeqCst);
+    let running = &notes[(CALLS + number) as usize];
+    running.store(std::process::id(), SeqCst);
+    let until = std::time::Instant::now() + Duration::from_micros(micros.into());
+    while std::time::Instant::now() < until {
+        core::hint::spin_loop();
+    }
+    running.store(0, SeqCst);
+    number
+}
+
+struct PoolStorm {
+    notes: Notes,
+    pool: Option<Pool>,
+}
+
+pub fn make() -> Box<dyn Trial> {
+    let notes = Shm::place_slice(2 * CALLS as usize, |_| AtomicU32::new(0)).expect("memory for the storm");
+    Box::new(PoolStorm { notes, pool: None })
+}
+
+impl Trial for PoolStorm {
+    fn play(&mut self, random: &mut Random, tally: &mut Tally) {
+        if random.below(64) == 0 {
+            self.pool = None; // its end, and the beginning of another, are part of the storm
+        }
+        let notes = &self.notes;
+        notes.iter().for_each(|note| note.store(0, SeqCst));
+        let pool = self.pool.get_or_insert_with(|| {
+            let notes = Memory(notes.try_clone().expect("memory can be mapped again"));
+            let builder = Pool::builder().workers(WORKERS).context(Context::Fork);
+            builder.initializer(set_up, (notes,)).and_then(|builder| builder.build()).expect("a pool starts")
+        });
+        let micros = random.below(300) as u32;
+        let chunksize = 1 + random.below(7) as usize;
+        let view = pool.chunksize(chunksize).expect("more than none").lookahead(2 * CALLS as usize);
+        let mut results = view.imap(call, (0..CALLS).map(|number| (number, micros))).expect("the pool takes calls");
+        crate::kills::pause(random);
+        let mut stopped = strike(notes, random, tally);
+        let mut died = 0;
+        for number in 0..CALLS {
+            // The others go on beside a stopped worker; its own calls come only once it goes on.
+            let mut result = results.next_timeout(if stopped.is_some() { MOMENT } else { PATIENCE });
+            if let (Some(Ok(None)), Some(pid)) = (&result, stopped) {
+                signal(pid, Signal::CONT);
+                stopped = None;
+                result = results.next_timeout(PATIENCE);
+            }
+            match result {
+                Some(Ok(Some(value))) if value == number => {
+                    if notes[number as usize].load(SeqCst) != 1 {
+                        tally.broke("a call with a value has not begun once");
+                    }
+                }
+                Some(Err(error)) if error.kind() == ErrorKind::WorkerDied => died += 1,
+                Some(Ok(None)) => return tally.hang("a result does not come"),
+                other => tally.broke(&format!("call {number} ended with {other:?}")),
+            }
+            if notes[number as usize].load(SeqCst) > 1 {
+                tally.broke("a call has begun more than once");
+            }
+        }
+        stopped.iter().for_each(|pid| signal(*pid, Signal::CONT));
+        if results.next().is_some() {
+            tally.broke("there are more results than calls");
+        }
+        if died > WORKERS {
+            tally.broke("a blow has ended more calls than were running");
+        }
+        tally.died_inside += u32::from(died > 0);
+    }
+}
+
+/// Kills a worker that runs a call, or the supervisor; or stops a worker, which is the answer.
+fn strike(notes: &Notes, random: &mut Random, tally: &mut Tally) -> Option<u32> {
+    let supervisor = || active_children().into_iter().find(|child| child.name() == "PoolSupervisor");
+    if random.below(8) == 0 {
+        if let Some(supervisor) = supervisor() {
+            let _ = supervisor.kill(); // it is a child of this process, and alive
+            tally.kills += 1;
+        }
+        return None;
+    }
+    let running: Vec<u32> =
+        notes[CALLS as usize..].iter().map(|note| note.load(SeqCst)).filter(|pid| *pid != 0).collect();
+    let victim = *running.get(random.below(running.len().max(1) as u64) as usize)?;
+    if random.below(4) == 0 {
+        signal(victim, Signal::STOP);
+        tally.stops += 1;
+        return Some(victim);
+    }
+    signal(victim, Signal::KILL);
+    tally.kills += 1;
+    None
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    if let Ok(pidfd) = pidfd_open(pid) {
+        let _ = pidfd_send_signal(&pidfd, signal); // it has ended meanwhile
+    }
+}

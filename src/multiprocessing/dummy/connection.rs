@@ -1,0 +1,208 @@
+//! Ends that send values from thread to thread, and a rendezvous by name.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ossature_sys::deadline::Deadline;
+
+use super::Queue;
+use crate::error::{Error, ErrorKind, Result};
+
+/// One of two connected ends. Values are moved, not serialised.
+///
+/// Differs from Python, where closing an end does nothing: here the other end hears of the drop.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use ossature::ErrorKind;
+/// use ossature::multiprocessing::dummy::{Connection, pipe};
+///
+/// let (near, far): (Connection<u32>, _) = pipe();
+/// near.send(1)?;
+/// assert!(far.poll(Duration::ZERO) && !near.poll(Duration::ZERO));
+/// assert_eq!((far.recv()?, far.recv_timeout(Duration::ZERO)?), (1, None));
+/// near.send(2)?;
+/// drop(near);
+/// assert_eq!(far.recv()?, 2, "what was sent before");
+/// assert_eq!(far.recv().unwrap_err().kind(), ErrorKind::Closed);
+/// assert_eq!(far.send(3).unwrap_err().kind(), ErrorKind::Closed);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+pub struct Connection<T> {
+    /// `None` is the end.
+    incoming: Queue<Option<T>>,
+    outgoing: Queue<Option<T>>,
+}
+
+/// Two connected ends, each of which sends and receives. (Python's `duplex` says nothing here either.)
+///
+/// # Examples
+/// See the example of [`Connection`].
+#[doc(alias = "Pipe")]
+pub fn pipe<T>() -> (Connection<T>, Connection<T>) {
+    let (one, other) = (Queue::new(), Queue::new());
+    let near = Connection { incoming: one.clone(), outgoing: other.clone() };
+    (near, Connection { incoming: other, outgoing: one })
+}
+
+impl<T> Connection<T> {
+    /// Sends a value.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed) when the other end was dropped; the value is dropped then.
+    pub fn send(&self, value: T) -> Result<()> {
+        // The other end says that it ends as the last thing in this one's queue.
+        if self.incoming.has_ended() {
+            return Err(closed());
+        }
+        self.outgoing.put(Some(value));
+        Ok(())
+    }
+
+    /// Receives a value, and waits for one.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed) when the other end was dropped and nothing is left.
+    pub fn recv(&self) -> Result<T> {
+        self.recv_timeout(Deadline::NEVER)?.ok_or_else(closed)
+    }
+
+    /// The same until the deadline; `None` when no value came.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub fn recv_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<T>> {
+        match self.incoming.get_timeout(timeout) {
+            Some(Some(value)) => Ok(Some(value)),
+            Some(None) => {
+                self.incoming.put(None); // for the next question
+                Err(closed())
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Whether a value, or the end, comes before the deadline.
+    pub fn poll(&self, timeout: impl Into<Deadline>) -> bool {
+        self.incoming.wait_for_item(timeout)
+    }
+}
+
+impl<T> Drop for Connection<T> {
+    fn drop(&mut self) {
+        self.outgoing.put(None);
+    }
+}
+
+impl<T> fmt::Debug for Connection<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("waiting", &self.incoming.len()).finish()
+    }
+}
+
+#[cold]
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the other end of the pipe is closed")
+}
+
+/// What travels by name: each listener's queue, of ends that send bytes.
+type Waiting = Queue<Connection<Vec<u8>>>;
+
+static LISTENERS: Mutex<BTreeMap<String, Waiting>> = Mutex::new(BTreeMap::new());
+
+fn listeners() -> MutexGuard<'static, BTreeMap<String, Waiting>> {
+    LISTENERS.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
+}
+
+/// A place in this process where other threads [connect].
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use ossature::ErrorKind;
+/// use ossature::multiprocessing::dummy::connection::{Listener, connect};
+///
+/// let listener = Listener::bind("clerk")?;
+/// assert_eq!(listener.address(), "clerk");
+/// assert_eq!(Listener::bind("clerk").unwrap_err().kind(), ErrorKind::AlreadyRegistered);
+/// let client = connect("clerk")?;
+/// client.send(b"hello".to_vec())?;
+/// let server = listener.accept_timeout(Duration::from_secs(60)).expect("a client has come");
+/// assert_eq!(server.recv()?, b"hello");
+/// drop(listener);
+/// assert_eq!(connect("clerk").unwrap_err().kind(), ErrorKind::NotRegistered);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Listener {
+    address: String,
+    waiting: Waiting,
+}
+
+impl Listener {
+    /// Listens under a name.
+    ///
+    /// # Errors
+    /// [`AlreadyRegistered`](ErrorKind::AlreadyRegistered) when another listener has the name.
+    pub fn bind(address: impl Into<String>) -> Result<Self> {
+        let (address, waiting) = (address.into(), Queue::new());
+        let mut listeners = listeners();
+        if listeners.contains_key(&address) {
+            let text = format!("there is a listener at {address:?} already: drop it, or take another name");
+            return Err(Error::new(ErrorKind::AlreadyRegistered, text));
+        }
+        listeners.insert(address.clone(), waiting.clone());
+        Ok(Self { address, waiting })
+    }
+
+    /// The name.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Waits for a client; the end that leads to it.
+    ///
+    /// # Examples
+    /// See the example of [`accept_timeout`](Self::accept_timeout).
+    pub fn accept(&self) -> Connection<Vec<u8>> {
+        self.waiting.get()
+    }
+
+    /// The same until the deadline; `None` when no client came.
+    ///
+    /// # Examples
+    /// See the example of [`Listener`].
+    pub fn accept_timeout(&self, timeout: impl Into<Deadline>) -> Option<Connection<Vec<u8>>> {
+        self.waiting.get_timeout(timeout)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        listeners().remove(&self.address);
+    }
+}
+
+/// Connects to the listener of that name.
+///
+/// # Errors
+/// [`NotRegistered`](ErrorKind::NotRegistered) when there is none.
+///
+/// # Examples
+/// See the example of [`Listener`].
+#[doc(alias = "Client")]
+pub fn connect(address: &str) -> Result<Connection<Vec<u8>>> {
+    let (near, far) = pipe();
+    match listeners().get(address) {
+        Some(waiting) => {
+            waiting.put(far);
+            Ok(near)
+        }
+        None => {
+            let text = format!("nobody listens at {address:?} in this process");
+            Err(Error::new(ErrorKind::NotRegistered, text))
+        }
+    }
+}

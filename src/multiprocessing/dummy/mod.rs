@@ -1,0 +1,75 @@
+//! Threads under the names of processes: Python's `multiprocessing.dummy`.
+//!
+//! A program that is written against these names changes to processes by changing where it imports them from.
+//!
+//! | Python | here |
+//! | --- | --- |
+//! | `Process(target=f).start()` | [`spawn`]`(f)?`: a handle with an exit code and no number |
+//! | `current_process()`, `active_children()` | [`current_process`], [`active_children`] |
+//! | `Lock`, `RLock`, `Semaphore`, `Event`, `Condition`, `Barrier` | those of [`threading`](crate::threading); `BoundedSemaphore(n)` is `Semaphore::bounded(n)` |
+//! | `Queue`, `JoinableQueue` | [`Queue`], which has `task_done` and `join` |
+//! | `Pipe()` | [`pipe()`]: two ends that send values as they are |
+//! | `Listener`, `Client` | [`connection::Listener`], [`connection::connect`]: a rendezvous by name |
+//! | `Pool` | [`Pool`], which is the [`ThreadPool`](crate::multiprocessing::pool::ThreadPool) |
+//! | `Value(code, v)`, `Array`, `Namespace`, `dict`, `list` | a [`Lock`] around the value: `Arc<Lock<T>>` |
+//! | `freeze_support()`, `Manager()`, `shutdown()` | nothing is needed: no process starts, so nothing is managed |
+//!
+//! ```
+//! use std::sync::Arc;
+//! use ossature::multiprocessing::dummy::{Lock, Queue, active_children, pipe, spawn};
+//!
+//! let (total, queue) = (Arc::new(Lock::new(0)), Queue::new());
+//! let (near, far) = pipe();
+//! let process = spawn({
+//!     let (total, queue) = (total.clone(), queue.clone());
+//!     move || {
+//!         *total.lock() += queue.get();
+//!         far.send("done").expect("somebody listens");
+//!     }
+//! })?;
+//! queue.put(7);
+//! assert_eq!(near.recv()?, "done");
+//! process.join()?;
+//! assert_eq!((process.exit_code(), process.pid(), *total.lock()), (Some(0), None, 7));
+//! assert!(active_children().is_empty());
+//! # Ok::<(), ossature::Error>(())
+//! ```
+
+pub mod connection;
+mod queue;
+
+use crate::error::Result;
+use crate::multiprocessing::context::Context;
+use crate::multiprocessing::process::{self, Process, Termination};
+
+#[doc(inline)]
+pub use crate::multiprocessing::pool::ThreadPool as Pool;
+#[doc(inline)]
+pub use crate::threading::{Barrier, Condition, Event, Lock, RLock, Semaphore, current_thread as current_process};
+#[doc(inline)]
+pub use connection::{Connection, pipe};
+#[doc(inline)]
+pub use queue::{JoinableQueue, Queue};
+
+/// Starts a thread that runs `body`, under the handle of a process.
+///
+/// # Errors
+/// As [`ProcessBuilder::thread`](crate::multiprocessing::process::ProcessBuilder::thread).
+///
+/// # Examples
+/// See the example of [the module](self).
+#[doc(alias = "Process")]
+#[doc(alias = "DummyProcess")]
+pub fn spawn<R: Termination>(body: impl FnOnce() -> R + Send + 'static) -> Result<Process> {
+    Process::builder().context(Context::Thread).thread(body)
+}
+
+/// The threads that were started under handles of processes, and have not ended.
+///
+/// Differs from Python, which lists those of the calling thread only.
+///
+/// # Examples
+/// See the example of [the module](self).
+pub fn active_children() -> Vec<Process> {
+    process::active_children().into_iter().filter(|child| child.pid().is_none()).collect()
+}

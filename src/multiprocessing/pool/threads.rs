@@ -1,0 +1,597 @@
+//! A pool of threads: the calls of a pool of processes, with closures and without serialisation.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use ossature_sys::deadline::Deadline;
+
+use super::chunk::default_chunksize;
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::process::{untold, usable_cpus};
+use crate::thread;
+use crate::threading::Thread;
+
+/// Threads that run closures: Python's `multiprocessing.pool.ThreadPool`.
+///
+/// Values go from thread to thread as they are. A panic of a call is the error of its result, of the kind
+/// [`Remote`](ErrorKind::Remote), and its thread goes on.
+///
+/// A thread cannot be ended from outside: [`terminate`](Self::terminate) cancels what has not begun, and
+/// [`join`](Self::join) and the drop of the pool wait for the calls that run.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::pool::ThreadPool;
+///
+/// let pool = ThreadPool::new(2)?;
+/// let words = vec!["seven".to_owned(), "and".to_owned()];
+/// assert_eq!(pool.map(|word| word.len(), words)?, [5, 3]);
+/// assert_eq!(pool.apply(|| 6 * 7)?, 42);
+/// let mut later = pool.apply_async(|| "said")?;
+/// assert_eq!(later.get_timeout(Duration::from_secs(60))?, Some("said"));
+/// assert_eq!(pool.imap(|number| number * number, 1..)?.take(3).collect::<Result<Vec<_>, _>>()?, [1, 4, 9]);
+/// let mut any: Vec<i32> = pool.imap_unordered(|number| -number, 1..4)?.collect::<Result<_, _>>()?;
+/// any.sort();
+/// assert_eq!(any, [-3, -2, -1]);
+/// assert!(pool.map_async(|number| number, 0..3)?.wait(Duration::from_secs(60)));
+/// assert_eq!(pool.workers(), 2);
+/// pool.close();
+/// pool.join()?;
+/// # Ok::<(), ossature::Error>(())
+/// ```
+pub struct ThreadPool {
+    shared: Arc<Shared>,
+    threads: Vec<Thread>,
+}
+
+type Call = Box<dyn FnOnce(bool) + Send>;
+
+/// What the threads share.
+struct Shared {
+    state: Mutex<State>,
+    ready: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Each is told whether to run; otherwise it is cancelled.
+    calls: VecDeque<Call>,
+    closed: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
+    }
+
+    /// The life of a thread: until the pool is closed and nothing is left.
+    fn work(&self) {
+        loop {
+            let mut state = self.state();
+            let call = loop {
+                if let Some(call) = state.calls.pop_front() {
+                    break call;
+                }
+                if state.closed {
+                    return;
+                }
+                state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+            };
+            drop(state);
+            call(true);
+        }
+    }
+
+    fn submit(&self, calls: impl IntoIterator<Item = Call>) -> Result<()> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(Error::new(ErrorKind::ShutDown, "the pool is closed and takes no more calls"));
+        }
+        state.calls.extend(calls);
+        drop(state);
+        self.ready.notify_all();
+        Ok(())
+    }
+}
+
+impl ThreadPool {
+    /// Starts so many threads.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for none, `EAGAIN` when the system has no room for another.
+    pub fn new(workers: usize) -> Result<Self> {
+        Self::with_initializer(workers, || ())
+    }
+
+    /// As many threads as there are [usable processors](usable_cpus).
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::pool::ThreadPool;
+    ///
+    /// assert!(ThreadPool::with_usable_cpus()?.workers() >= 1);
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn with_usable_cpus() -> Result<Self> {
+        Self::new(usable_cpus()?)
+    }
+
+    /// Starts so many threads, each of which first runs `initializer`. A panic there is printed, and the thread goes on.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::cell::Cell;
+    /// use ossature::multiprocessing::pool::ThreadPool;
+    ///
+    /// thread_local! { static BASE: Cell<u32> = const { Cell::new(0) } }
+    ///
+    /// let pool = ThreadPool::with_initializer(2, || BASE.set(10))?;
+    /// assert_eq!(pool.apply(|| BASE.get() + 1)?, 11);
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn with_initializer(workers: usize, initializer: impl Fn() + Send + Sync + 'static) -> Result<Self> {
+        if workers == 0 {
+            return Err(Error::new(ErrorKind::InvalidInput, "number of threads must be at least 1"));
+        }
+        let shared = Arc::new(Shared { state: Mutex::default(), ready: Condvar::new() });
+        let initializer = Arc::new(initializer);
+        // Dropped with an error, it ends those that were started.
+        let mut pool = Self { shared, threads: Vec::with_capacity(workers) };
+        for number in 1..=workers {
+            let (shared, initializer) = (pool.shared.clone(), initializer.clone());
+            let body = move || {
+                thread::aloud(|| initializer());
+                shared.work();
+            };
+            pool.threads.push(Thread::builder().name(format!("ThreadPoolWorker-{number}")).daemon(true).spawn(body)?);
+        }
+        Ok(pool)
+    }
+
+    /// How many threads the pool has.
+    pub fn workers(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Runs `call` in a thread of the pool, and waits for its value.
+    ///
+    /// # Errors
+    /// As [`apply_async`](Self::apply_async) and [`ThreadResult::get`].
+    pub fn apply<R: Send + 'static>(&self, call: impl FnOnce() -> R + Send + 'static) -> Result<R> {
+        self.apply_async(call)?.get()
+    }
+
+    /// Gives `call` to a thread of the pool. Does not wait.
+    ///
+    /// # Errors
+    /// [`ShutDown`](ErrorKind::ShutDown) after [`close`](Self::close) or [`terminate`](Self::terminate).
+    pub fn apply_async<R: Send + 'static>(&self, call: impl FnOnce() -> R + Send + 'static) -> Result<ThreadResult<R>> {
+        let gathered = Arc::new(Gathered::new());
+        let index = gathered.give(1);
+        let inner = gathered.clone();
+        let call: Call = Box::new(move |runs| inner.settle(index, runs.then(|| run(call))));
+        self.shared.submit([call])?;
+        Ok(ThreadResult { gathered })
+    }
+
+    /// Calls `f` with each item, and waits for all values, which come in the order of the items.
+    ///
+    /// # Errors
+    /// As [`apply_async`](Self::apply_async), and the first error in the order of the items.
+    pub fn map<A, R, I>(&self, f: impl Fn(A) -> R + Send + Sync + 'static, items: I) -> Result<Vec<R>>
+    where
+        A: Send + 'static,
+        R: Send + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        self.map_async(f, items)?.get()
+    }
+
+    /// As [`map`](Self::map), without the wait. Items go to threads in chunks of CPython's default size. A closure over a tuple takes
+    /// Python's `starmap`: `|(a, b)| ...`.
+    ///
+    /// # Errors
+    /// As [`apply_async`](Self::apply_async).
+    #[doc(alias = "starmap")]
+    pub fn map_async<A, R, I>(&self, f: impl Fn(A) -> R + Send + Sync + 'static, items: I) -> Result<ThreadMapResult<R>>
+    where
+        A: Send + 'static,
+        R: Send + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        let items: Vec<A> = items.into_iter().collect();
+        let size = default_chunksize(items.len(), self.workers());
+        let (gathered, f) = (Arc::new(Gathered::new()), Arc::new(f));
+        let mut calls: Vec<Call> = Vec::new();
+        let mut items = items.into_iter().peekable();
+        while items.peek().is_some() {
+            let chunk: Vec<A> = items.by_ref().take(size).collect();
+            calls.push(chunk_of(&gathered, &f, chunk));
+        }
+        self.shared.submit(calls)?;
+        Ok(ThreadMapResult { gathered })
+    }
+
+    /// Calls `f` with each item. The values come one after the other, in the order of the items, and items are drawn as
+    /// values are taken, at most four for each thread ahead.
+    ///
+    /// # Errors
+    /// As [`apply_async`](Self::apply_async).
+    pub fn imap<A, R, F, I>(&self, f: F, items: I) -> Result<ThreadIMap<I::IntoIter, F, R>>
+    where
+        A: Send + 'static,
+        R: Send + 'static,
+        F: Fn(A) -> R + Send + Sync + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        self.results(f, items, true)
+    }
+
+    /// As [`imap`](Self::imap), with the values in the order in which they come.
+    ///
+    /// # Errors
+    /// As [`apply_async`](Self::apply_async).
+    pub fn imap_unordered<A, R, F, I>(&self, f: F, items: I) -> Result<ThreadIMap<I::IntoIter, F, R>>
+    where
+        A: Send + 'static,
+        R: Send + 'static,
+        F: Fn(A) -> R + Send + Sync + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        self.results(f, items, false)
+    }
+
+    fn results<A, R, F, I>(&self, f: F, items: I, ordered: bool) -> Result<ThreadIMap<I::IntoIter, F, R>>
+    where
+        A: Send + 'static,
+        R: Send + 'static,
+        F: Fn(A) -> R + Send + Sync + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        let mut results = ThreadIMap {
+            shared: self.shared.clone(),
+            gathered: Arc::new(Gathered::new()),
+            f: Arc::new(f),
+            items: Some(items.into_iter()),
+            ahead: 4 * self.workers(),
+            under_way: 0,
+            ordered,
+            refusal: None,
+        };
+        results.draw()?;
+        Ok(results)
+    }
+
+    /// Takes no more calls. Those that were given are made, and then the threads end.
+    pub fn close(&self) {
+        self.shared.state().closed = true;
+        self.shared.ready.notify_all();
+    }
+
+    /// Takes no more calls, and cancels those that have not begun: whoever waits for them gets
+    /// [`Cancelled`](ErrorKind::Cancelled).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::ErrorKind;
+    /// use ossature::multiprocessing::pool::ThreadPool;
+    ///
+    /// let pool = ThreadPool::new(1)?;
+    /// pool.terminate();
+    /// assert_eq!(pool.apply(|| 1).unwrap_err().kind(), ErrorKind::ShutDown);
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn terminate(&self) {
+        let mut state = self.shared.state();
+        state.closed = true;
+        let calls = std::mem::take(&mut state.calls);
+        drop(state);
+        self.shared.ready.notify_all();
+        calls.into_iter().for_each(|call| call(false));
+    }
+
+    /// Waits until the threads of a closed or terminated pool have ended.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a pool that still takes calls, [`WouldDeadlock`](ErrorKind::WouldDeadlock) in a thread of
+    /// the pool.
+    pub fn join(&self) -> Result<()> {
+        if !self.shared.state().closed {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "the pool is still running: close or terminate it before the join",
+            ));
+        }
+        self.threads.iter().try_for_each(Thread::join)
+    }
+}
+
+/// Waits for the calls that run, and cancels the others.
+impl Drop for ThreadPool {
+    fn drop(&mut self) {
+        self.terminate();
+        let _ = self.join(); // in a thread of its own it cannot wait for itself
+    }
+}
+
+impl fmt::Debug for ThreadPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadPool").field("workers", &self.workers()).finish_non_exhaustive()
+    }
+}
+
+/// Runs a call; a panic is its error.
+fn run<R>(call: impl FnOnce() -> R) -> Result<R> {
+    thread::catch(call).map_err(|escaped| Error::caused(ErrorKind::Remote, None, untold(&escaped)))
+}
+
+/// The calls of one chunk, as one.
+fn chunk_of<A, R, F>(gathered: &Arc<Gathered<R>>, f: &Arc<F>, chunk: Vec<A>) -> Call
+where
+    A: Send + 'static,
+    R: Send + 'static,
+    F: Fn(A) -> R + Send + Sync + 'static,
+{
+    let (first, gathered, f) = (gathered.give(chunk.len()), gathered.clone(), f.clone());
+    Box::new(move |runs| {
+        for (item, index) in chunk.into_iter().zip(first..) {
+            gathered.settle(index, runs.then(|| run(|| f(item))));
+        }
+    })
+}
+
+/// The outcomes of calls that belong together.
+struct Gathered<R> {
+    state: Mutex<Outcomes<R>>,
+    news: Condvar,
+}
+
+struct Outcomes<R> {
+    first: usize,
+    /// `Some(None)` for one that was taken.
+    places: VecDeque<Option<Option<Result<R>>>>,
+    came: VecDeque<usize>,
+    waiting: usize,
+}
+
+impl<R> Gathered<R> {
+    fn new() -> Self {
+        let outcomes = Outcomes { first: 0, places: VecDeque::new(), came: VecDeque::new(), waiting: 0 };
+        Self { state: Mutex::new(outcomes), news: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, Outcomes<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
+    }
+
+    /// Makes room for more calls; the index of the first.
+    fn give(&self, count: usize) -> usize {
+        let mut state = self.state();
+        let first = state.first + state.places.len();
+        let length = state.places.len() + count;
+        state.places.resize_with(length, || None);
+        state.waiting += count;
+        first
+    }
+
+    /// Keeps the end of a call; `None` was cancelled.
+    fn settle(&self, index: usize, outcome: Option<Result<R>>) {
+        let cancelled = || Err(Error::new(ErrorKind::Cancelled, "the pool ended before the call began"));
+        let mut state = self.state();
+        let at = index - state.first; // taken places go only behind it
+        if let Some(place) = state.places.get_mut(at) {
+            *place = Some(Some(outcome.unwrap_or_else(cancelled)));
+            state.came.push_back(index);
+            state.waiting -= 1;
+        }
+        drop(state);
+        self.news.notify_all();
+    }
+
+    /// Waits until `is_ready`; `None` when the time ran out.
+    fn wait(&self, deadline: Deadline, is_ready: impl Fn(&Outcomes<R>) -> bool) -> Option<MutexGuard<'_, Outcomes<R>>> {
+        let mut state = self.state();
+        while !is_ready(&state) {
+            state = match deadline.remaining() {
+                None => self.news.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) if left.is_zero() => return None,
+                Some(left) => self.news.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
+        Some(state)
+    }
+}
+
+impl<R> Outcomes<R> {
+    fn has_next(&self, ordered: bool) -> bool {
+        if ordered { matches!(self.places.front(), Some(Some(_))) } else { !self.came.is_empty() }
+    }
+
+    fn take_next(&mut self, ordered: bool) -> Option<Result<R>> {
+        let index = if ordered { self.first } else { self.came.pop_front()? };
+        let outcome = self.places.get_mut(index - self.first)?.as_mut()?.take();
+        while matches!(self.places.front(), Some(Some(None))) {
+            self.places.pop_front();
+            self.first += 1;
+        }
+        outcome
+    }
+}
+
+fn taken() -> Error {
+    Error::new(ErrorKind::NoResult, "an earlier call returned the result")
+}
+
+/// The result of one call in a thread.
+///
+/// # Examples
+/// See the example of [`ThreadPool`].
+#[must_use = "the value is lost if nobody gets it"]
+pub struct ThreadResult<R> {
+    gathered: Arc<Gathered<R>>,
+}
+
+/// The results of the calls of one map, in the order of the items.
+///
+/// # Examples
+/// See the example of [`ThreadPool`].
+#[must_use = "the values are lost if nobody gets them"]
+pub struct ThreadMapResult<R> {
+    gathered: Arc<Gathered<R>>,
+}
+
+macro_rules! waits {
+    ($Result:ident, $Value:ty) => {
+        impl<R> $Result<R> {
+            /// Waits until it is there, or until the deadline; says whether it is there.
+            ///
+            /// # Examples
+            /// See the example of [`ThreadPool`].
+            pub fn wait(&self, timeout: impl Into<Deadline>) -> bool {
+                self.gathered.wait(timeout.into(), |state| state.waiting == 0).is_some()
+            }
+
+            /// Whether it is there, a value or an error.
+            ///
+            /// # Examples
+            /// See the example of [`ThreadPool`].
+            pub fn ready(&self) -> bool {
+                self.gathered.state().waiting == 0
+            }
+
+            /// Waits for the value.
+            ///
+            /// # Errors
+            /// [`Remote`](ErrorKind::Remote) when the call panicked, [`Cancelled`](ErrorKind::Cancelled) when the pool ended
+            /// before the call began, [`NoResult`](ErrorKind::NoResult) when the value was given before.
+            pub fn get(mut self) -> Result<$Value> {
+                self.get_timeout(Deadline::NEVER)?.ok_or_else(taken)
+            }
+        }
+
+        impl<R> fmt::Debug for $Result<R> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($Result)).field("ready", &self.ready()).finish()
+            }
+        }
+    };
+}
+
+waits!(ThreadResult, R);
+waits!(ThreadMapResult, Vec<R>);
+
+impl<R> ThreadResult<R> {
+    /// Waits for the value until the deadline; `None` when the time ran out.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_timeout(&mut self, timeout: impl Into<Deadline>) -> Result<Option<R>> {
+        match self.gathered.wait(timeout.into(), |state| state.waiting == 0) {
+            None => Ok(None),
+            Some(mut state) => state.take_next(true).ok_or_else(taken)?.map(Some),
+        }
+    }
+}
+
+impl<R> ThreadMapResult<R> {
+    /// Waits for the values until the deadline; `None` when the time ran out.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), of the first item in order that has no value.
+    pub fn get_timeout(&mut self, timeout: impl Into<Deadline>) -> Result<Option<Vec<R>>> {
+        let Some(mut state) = self.gathered.wait(timeout.into(), |state| state.waiting == 0) else { return Ok(None) };
+        let places = std::mem::take(&mut state.places);
+        drop(state);
+        let values: Result<Vec<R>> = places.into_iter().map(|place| place.flatten().ok_or_else(taken)?).collect();
+        values.map(Some)
+    }
+}
+
+/// The results of [`ThreadPool::imap`] and [`ThreadPool::imap_unordered`].
+///
+/// # Examples
+/// See the example of [`ThreadPool`].
+#[must_use = "results are computed as they are taken"]
+pub struct ThreadIMap<I, F, R> {
+    shared: Arc<Shared>,
+    gathered: Arc<Gathered<R>>,
+    f: Arc<F>,
+    items: Option<I>,
+    ahead: usize,
+    under_way: usize,
+    ordered: bool,
+    refusal: Option<Error>,
+}
+
+impl<I, F, A, R> ThreadIMap<I, F, R>
+where
+    I: Iterator<Item = A>,
+    A: Send + 'static,
+    R: Send + 'static,
+    F: Fn(A) -> R + Send + Sync + 'static,
+{
+    fn draw(&mut self) -> Result<()> {
+        while self.under_way < self.ahead {
+            let Some(item) = self.items.as_mut().and_then(Iterator::next) else {
+                self.items = None;
+                break;
+            };
+            self.shared.submit([chunk_of(&self.gathered, &self.f, vec![item])])?;
+            self.under_way += 1;
+        }
+        Ok(())
+    }
+
+    /// The next result, if it comes before the deadline; `Some(Ok(None))` when the time ran out. `None` after the last.
+    ///
+    /// # Errors
+    /// As [`ThreadResult::get`], for one call. When the pool takes no more calls, that error is the last.
+    pub fn next_timeout(&mut self, timeout: impl Into<Deadline>) -> Option<Result<Option<R>>> {
+        if let Err(error) = self.draw() {
+            self.items = None;
+            self.refusal = Some(error);
+        }
+        if self.under_way == 0 {
+            return self.refusal.take().map(Err);
+        }
+        let ordered = self.ordered;
+        let Some(mut state) = self.gathered.wait(timeout.into(), |state| state.has_next(ordered)) else {
+            return Some(Ok(None));
+        };
+        let outcome = state.take_next(ordered)?;
+        drop(state);
+        self.under_way -= 1;
+        Some(outcome.map(Some))
+    }
+}
+
+impl<I, F, A, R> Iterator for ThreadIMap<I, F, R>
+where
+    I: Iterator<Item = A>,
+    A: Send + 'static,
+    R: Send + 'static,
+    F: Fn(A) -> R + Send + Sync + 'static,
+{
+    type Item = Result<R>;
+
+    fn next(&mut self) -> Option<Result<R>> {
+        match self.next_timeout(Deadline::NEVER)? {
+            Ok(value) => value.map(Ok),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl<I, F, R> fmt::Debug for ThreadIMap<I, F, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadIMap").field("under_way", &self.under_way).finish_non_exhaustive()
+    }
+}

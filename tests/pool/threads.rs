@@ -1,0 +1,125 @@
+//! The pool of threads.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Barrier, mpsc};
+use std::time::Duration;
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::pool::ThreadPool;
+
+use crate::harness::Test;
+
+pub const TESTS: &[Test] = &[
+    ("threads::calls_and_maps_work_with_what_is_not_serialisable", calls_and_maps_work_with_what_is_not_serialisable),
+    ("threads::calls_run_beside_each_other", calls_run_beside_each_other),
+    ("threads::results_come_in_order_or_as_they_are_ready", results_come_in_order_or_as_they_are_ready),
+    ("threads::a_panic_is_the_error_of_its_call", a_panic_is_the_error_of_its_call),
+    (
+        "threads::a_closed_pool_makes_its_calls_and_a_terminated_one_cancels",
+        a_closed_pool_makes_its_calls_and_a_terminated_one_cancels,
+    ),
+    ("threads::an_initializer_runs_in_each_thread", an_initializer_runs_in_each_thread),
+];
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn calls_and_maps_work_with_what_is_not_serialisable() {
+    let pool = ThreadPool::new(3).unwrap();
+    let (tell, hear) = mpsc::channel();
+    pool.apply(move || tell.send(7).unwrap()).unwrap();
+    assert_eq!(hear.recv_timeout(LONG).unwrap(), 7);
+    let shared: Vec<Arc<u32>> = pool.map(|number| Arc::new(number * 2), 0..100).unwrap();
+    assert!(shared.iter().map(|number| **number).eq((0..200).step_by(2)));
+    assert_eq!(pool.map(|(a, b)| a + b, [(1, 2), (3, 4)]).unwrap(), [3, 7]);
+    assert_eq!(pool.map(|number: u8| number, []).unwrap(), [0; 0]);
+    let mut later = pool.apply_async(|| std::thread::sleep(Duration::from_millis(100))).unwrap();
+    assert!(!later.ready() && !later.wait(Duration::from_millis(1)));
+    assert_eq!(later.get_timeout(Duration::ZERO).unwrap(), None);
+    assert_eq!(later.get_timeout(LONG).unwrap(), Some(()));
+    assert_eq!(later.get_timeout(LONG).unwrap_err().kind(), ErrorKind::NoResult);
+    assert_eq!(ThreadPool::new(0).unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+fn calls_run_beside_each_other() {
+    let pool = ThreadPool::new(3).unwrap();
+    let meeting = Arc::new(Barrier::new(3));
+    let met = pool.map(move |number| (meeting.wait().is_leader(), number), 0..3).unwrap();
+    assert_eq!(met.iter().filter(|(leader, _)| *leader).count(), 1, "each waited for the others");
+}
+
+fn results_come_in_order_or_as_they_are_ready() {
+    let pool = ThreadPool::new(2).unwrap();
+    let rest = |millis: u64| {
+        std::thread::sleep(Duration::from_millis(millis));
+        millis
+    };
+    let ordered: Vec<u64> = pool.imap(rest, [200, 0, 0]).unwrap().map(Result::unwrap).collect();
+    assert_eq!(ordered, [200, 0, 0]);
+    let ready: Vec<u64> = pool.imap_unordered(rest, [200, 0, 0]).unwrap().map(Result::unwrap).collect();
+    assert_eq!(ready, [0, 0, 200]);
+    let drawn = Cell::new(0);
+    let endless = std::iter::from_fn(|| {
+        drawn.set(drawn.get() + 1);
+        Some(drawn.get())
+    });
+    let mut numbers = pool.imap(|number: u32| number, endless).unwrap();
+    for number in 1..=30 {
+        assert_eq!(numbers.next().unwrap().unwrap(), number);
+        assert!(drawn.get() <= number + 8, "{} at {number}", drawn.get());
+    }
+    let mut slow = pool.imap(rest, [100]).unwrap();
+    assert!(matches!(slow.next_timeout(Duration::from_millis(1)), Some(Ok(None))));
+    assert!(matches!(slow.next_timeout(LONG), Some(Ok(Some(100)))) && slow.next().is_none());
+}
+
+fn a_panic_is_the_error_of_its_call() {
+    let pool = ThreadPool::new(1).unwrap();
+    let numbers: Vec<_> = pool.imap(|number: u32| assert!(number != 1, "planted"), 0..3).unwrap().collect();
+    assert!(numbers[0].is_ok() && numbers[2].is_ok());
+    let error = numbers[1].as_ref().unwrap_err();
+    assert!(error.kind() == ErrorKind::Remote && error.to_string().contains("planted"), "{error}");
+    let error = pool.map(|number: u32| assert!(number < 5, "planted at {number}"), 0..9).unwrap_err();
+    assert!(error.to_string().contains("planted at 5"), "the first in order: {error}");
+}
+
+fn a_closed_pool_makes_its_calls_and_a_terminated_one_cancels() {
+    let pool = ThreadPool::new(1).unwrap();
+    let count = Arc::new(AtomicU32::new(0));
+    let counting = count.clone();
+    let counted = pool.map_async(move |_| counting.fetch_add(1, SeqCst), 0..50).unwrap();
+    assert_eq!(pool.join().unwrap_err().kind(), ErrorKind::InvalidInput);
+    pool.close();
+    assert_eq!(pool.apply(|| 1).unwrap_err().kind(), ErrorKind::ShutDown);
+    pool.join().unwrap();
+    assert_eq!((count.load(SeqCst), counted.get().unwrap().len()), (50, 50));
+
+    let pool = ThreadPool::new(1).unwrap();
+    let (tell, hear) = mpsc::channel();
+    let running =
+        pool.apply_async(move || tell.send(()).map(|()| std::thread::sleep(Duration::from_millis(50)))).unwrap();
+    let waiting = pool.apply_async(|| 1).unwrap();
+    let mut results = pool.imap(|number: u32| number, 0..).unwrap();
+    hear.recv_timeout(LONG).unwrap();
+    pool.terminate();
+    assert_eq!(waiting.get().unwrap_err().kind(), ErrorKind::Cancelled, "at once");
+    let kinds: Vec<_> = results.by_ref().map(|result| result.unwrap_err().kind()).collect();
+    assert_eq!(kinds, [[ErrorKind::Cancelled; 4].as_slice(), &[ErrorKind::ShutDown]].concat());
+    pool.join().unwrap();
+    assert!(running.get().unwrap().is_ok(), "it had begun");
+}
+
+fn an_initializer_runs_in_each_thread() {
+    thread_local! { static BASE: Cell<u32> = const { Cell::new(0) } }
+    let begun = Arc::new(AtomicU32::new(0));
+    let counting = begun.clone();
+    let set_up = move || {
+        counting.fetch_add(1, SeqCst);
+        BASE.set(10);
+    };
+    let pool = ThreadPool::with_initializer(3, set_up).unwrap();
+    assert_eq!(pool.map(|number: u32| BASE.get() + number, 0..30).unwrap(), (10..40).collect::<Vec<_>>());
+    pool.close();
+    pool.join().unwrap();
+    assert_eq!(begun.load(SeqCst), 3);
+}
