@@ -92,8 +92,8 @@ pub fn what_finds_no_descriptor_names_the_object_and_the_limit() {
             ("this Barrier cannot be cloned", &|| barrier.try_clone().map(drop)),
             ("this shared memory cannot be cloned", &|| TryClone::try_clone(&shm).map(drop)),
             ("this File cannot be cloned", &|| TryClone::try_clone(&file).map(drop)),
-            (&bare, &|| Ok(drop(EventFd::counter(0)?))),
-            (&bare, &|| Ok(drop(File::open("/dev/null")?))),
+            (&bare, &|| EventFd::counter(0).map(drop).map_err(Into::into)),
+            (&bare, &|| File::open("/dev/null").map(drop).map_err(Into::into)),
         ];
         attempts.iter().for_each(|attempt| refused(*attempt));
         limit.put_back();
