@@ -43,7 +43,11 @@ pub fn private_names() -> Vec<String> {
         let entries = std::fs::read_dir("/dev/shm").unwrap().flatten();
         let names = entries.map(|entry| entry.file_name().into_string().unwrap());
         let unlocked = |name: &String| File::open(file(name)).is_ok_and(|file| try_lock_exclusive(&file).unwrap());
-        names.filter(|name| name.contains(".ossature-") && unlocked(name)).collect::<Vec<_>>()
+        let private = |name: &String| {
+            let digits = name.trim_start_matches("sem.").strip_prefix(".ossature-").unwrap_or_default();
+            digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
+        names.filter(|name| private(name) && unlocked(name)).collect::<Vec<_>>()
     };
     let mut left = now();
     for _ in 0..20 {

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
+use crate::harness::begin_anew;
 use crate::peers::{Python, installed};
 
 /// Runs each line of its input: `=` and an expression is answered by the value, anything else by `ok`.
@@ -31,9 +32,14 @@ pub struct Snake {
     pub new: bool,
 }
 
-/// Runs a test with each CPython that has `multiprocessing.shared_memory`.
+/// Runs a test with each CPython that has `multiprocessing.shared_memory`, and gives each of them as much time as a test
+/// has.
 pub fn with_each(test: impl Fn(&Python)) {
-    installed().iter().filter(|python| python.version >= (3, 8, 0)).for_each(test);
+    begin_anew();
+    for python in installed().iter().filter(|python| python.version >= (3, 8, 0)) {
+        begin_anew();
+        test(python);
+    }
 }
 
 impl Snake {
