@@ -279,7 +279,7 @@ fn called_away<R: Send>(call: impl FnOnce(&CancelFd) -> R + Send) -> R {
 /// A queue that is full, at a path and at a port: it takes nobody until somebody is accepted.
 #[test]
 fn connecting_to_a_full_queue_ends_when_it_is_cancelled() {
-    for address in [fresh(), ("127.0.0.1", 0).try_into().unwrap()] {
+    for address in [fresh(), ("127.0.0.1", 0).into()] {
         let listener = Listener::builder().backlog(0).bind(address).unwrap();
         let mut waiting = Vec::new();
         while let Some(client) = connect_timeout(listener.address(), Duration::from_millis(20)).unwrap() {
