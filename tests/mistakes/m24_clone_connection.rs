@@ -1,5 +1,5 @@
 //! A `Connection` in a struct of handles.
-//~ `Connection` has no `try_clone`
+//~ Connection` has no `try_clone`
 //~ cannot be cloned for another owner
 //~ try_clone! { struct .. }
 //~ make a `pipe()` for each process

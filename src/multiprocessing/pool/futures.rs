@@ -287,7 +287,7 @@ impl<R> Future<R> {
     /// `EMFILE` when no descriptor is left, and as [`cancel`](Self::cancel).
     ///
     /// # Examples
-    /// See the example of [`Readiness`](super::Readiness).
+    /// See the example of [`Readiness`].
     pub fn readiness(&self) -> Result<Readiness> {
         Readiness::of(&self.hub, &self.job)
     }
