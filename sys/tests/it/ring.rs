@@ -289,11 +289,12 @@ fn thread_that_ends_with_a_record_gives_it_up() {
     needs!(robust_lists);
     let ring = ring();
     thread::scope(|scope| {
-        scope.spawn(|| {
+        let ends = scope.spawn(|| {
             let mut user = ring.join().unwrap();
             std::mem::forget(user.reserve(100).unwrap());
             std::mem::forget(user);
         });
+        ends.join().unwrap(); // the scope itself does not wait for the end of the thread
     });
     let mut user = ring.join().unwrap();
     for _ in 0..SMALL / 1024 * 3 {
