@@ -257,7 +257,10 @@ impl Semaphore {
 
 impl Drop for Semaphore {
     fn drop(&mut self) {
-        // SAFETY: the one `sem_close` for the `sem_open` that made this value, which nobody can use any more.
-        let _ = raw::call_c("sem_close", || unsafe { libc::sem_close(self.sem.as_ptr()) });
+        // SAFETY: for the `sem_open` that made this value, which nobody can use any more. Unless it succeeds sem_close(3)
+        // changes nothing, and it is called again only then.
+        let close = || raw::call_c("sem_close", || unsafe { libc::sem_close(self.sem.as_ptr()) });
+        // It ends in munmap(2), which may fail for a while where the process has too many mappings.
+        let _ = close().or_else(|_| close());
     }
 }
