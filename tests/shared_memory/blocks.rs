@@ -1,11 +1,14 @@
 //! What a block is while everybody lives: its name, size, mode and bytes.
 
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
 use ossature::ErrorKind;
+use ossature::multiprocessing::connection::pipe;
 use ossature::multiprocessing::shared_memory::{SharedMemory, unlink};
+use ossature::multiprocessing::sync::NamedLock;
 use ossature::sys::errno::Errno;
 use ossature::sys::posix_ipc::Name;
+use ossature::sys::process::{ExitStatus, fork};
 
 use crate::harness::Test;
 use crate::{exists, file, fresh};
@@ -15,6 +18,7 @@ pub const TESTS: &[Test] = &[
     ("what_is_written_is_read_by_all", what_is_written_is_read_by_all),
     ("what_cannot_be_made_or_opened_is_told", what_cannot_be_made_or_opened_is_told),
     ("unlink_takes_the_name_and_leaves_the_memory", unlink_takes_the_name_and_leaves_the_memory),
+    ("objects_of_other_users_are_refused_but_those_of_root", objects_of_other_users_are_refused_but_those_of_root),
     ("contents_that_fail_leave_no_block", contents_that_fail_leave_no_block),
 ];
 
@@ -88,6 +92,48 @@ fn what_cannot_be_made_or_opened_is_told() {
     assert_eq!(SharedMemory::open(&name).unwrap_err().errno(), Some(Errno::LOOP), "never through a link");
     assert_eq!(SharedMemory::builder().name(&name).create(1).unwrap_err().errno(), Some(Errno::EXIST));
     std::fs::remove_file(file(&name)).unwrap();
+}
+
+/// A user that owns nothing else.
+const STRANGER: u32 = 54_321;
+
+fn objects_of_other_users_are_refused_but_those_of_root() {
+    let memory = SharedMemory::create(8).unwrap();
+    let lock = NamedLock::create().unwrap();
+    let lock_file = if cfg!(target_env = "gnu") { format!("sem.{}", lock.name()) } else { lock.name().to_owned() };
+    let files = [file(memory.name()), file(&lock_file)];
+    if files.iter().any(|file| chown(file, Some(STRANGER), None).is_err()) {
+        eprintln!("LEFT OUT: this process may not give its files away");
+        return;
+    }
+    let errors = [SharedMemory::open(memory.name()).unwrap_err(), NamedLock::open(lock.name()).unwrap_err()];
+    for (error, name) in errors.iter().zip([memory.name(), lock.name()]) {
+        let text = error.to_string();
+        assert_eq!(error.errno(), Some(Errno::ACCESS), "{text}");
+        assert!(
+            text.contains(name) && text.contains("another user") && text.contains("agree on another name"),
+            "{text}"
+        );
+    }
+    let (sender, receiver) = pipe().unwrap();
+    assert!(sender.send(&memory).is_err(), "nor is it sent");
+    drop((sender, receiver));
+
+    for file in &files {
+        chown(file, Some(0), None).unwrap();
+        std::fs::set_permissions(file, PermissionsExt::from_mode(0o1666)).unwrap();
+    }
+    let mut child = fork(|| {
+        // SAFETY: setresuid(2) takes numbers, and the child has one thread.
+        assert_eq!(unsafe { libc::setresuid(STRANGER, STRANGER, STRANGER) }, 0);
+        assert_eq!(SharedMemory::open(memory.name()).unwrap().len(), 8);
+        assert!(NamedLock::open(lock.name()).unwrap().try_acquire().unwrap());
+        0
+    })
+    .unwrap();
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
+    assert!(files.iter().all(|file| file.exists()), "a stranger removes no name");
+    assert!(lock.locked().unwrap());
 }
 
 fn unlink_takes_the_name_and_leaves_the_memory() {

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 
 use ossature::multiprocessing::shared_memory::{ShareableList, SharedMemory};
+use ossature::multiprocessing::sync::NamedLock;
 use ossature::sys::errno::Errno;
 use ossature::sys::process::{ExitStatus, Resource, Rlimit, fork, set_rlimit};
 
@@ -62,6 +63,12 @@ fn limits_of_size_are_errors_without_a_signal() {
         let error = SharedMemory::create(4097).unwrap_err();
         assert!(error.errno() == Some(Errno::FBIG) && error.to_string().contains("RLIMIT_FSIZE"), "{error}");
         drop(SharedMemory::create(4096).unwrap());
+        drop(NamedLock::create().unwrap());
+        for most in [16, 0] {
+            set_rlimit(Resource::Fsize, Rlimit { current: Some(most), maximum: Some(most) }).unwrap();
+            let error = NamedLock::create().unwrap_err();
+            assert!(error.errno() == Some(Errno::FBIG) && error.to_string().contains("RLIMIT_FSIZE"), "{error}");
+        }
         0
     })
     .unwrap();

@@ -1,10 +1,12 @@
 //! What a list keeps, and what it does with a block that is none.
 
-use ossature::ErrorKind;
-use ossature::multiprocessing::shared_memory::{Item, Layout, ShareableList, SharedMemory};
+use std::os::unix::fs::{FileExt, MetadataExt};
 
-use crate::fresh;
+use ossature::ErrorKind;
+use ossature::multiprocessing::shared_memory::{Item, Layout, ShareableList, SharedMemory, unlink};
+
 use crate::harness::Test;
+use crate::{file, fresh};
 
 pub const TESTS: &[Test] = &[
     ("a_list_keeps_every_type_of_item", a_list_keeps_every_type_of_item),
@@ -13,6 +15,7 @@ pub const TESTS: &[Test] = &[
     ("items_are_found_as_python_compares_them", items_are_found_as_python_compares_them),
     ("nulls_at_the_end_are_refused", nulls_at_the_end_are_refused),
     ("a_block_that_is_no_list_is_an_error", a_block_that_is_no_list_is_an_error),
+    ("slots_that_no_format_can_name_are_refused", slots_that_no_format_can_name_are_refused),
     ("lists_of_nothing_and_of_a_given_name_are_made", lists_of_nothing_and_of_a_given_name_are_made),
 ];
 
@@ -160,6 +163,35 @@ fn a_block_that_is_no_list_is_an_error() {
     let list = ShareableList::open(cut.name()).unwrap();
     assert!(list.get(0).unwrap_err().to_string().contains("raw()"));
     assert_eq!(list.raw(0).unwrap(), b"123456\xc3\0");
+}
+
+/// A list of one item in a file with holes, with a slot of this size. The file takes a few pages.
+fn sparse(name: &str, slot: u64, format: &[u8; 8], code: u8) {
+    let file = std::fs::File::create(file(name)).unwrap();
+    let words = [1, 0, slot].map(u64::to_ne_bytes);
+    file.write_all_at(words.as_flattened(), 0).unwrap();
+    file.write_all_at(&[&format[..], &[code]].concat(), 24 + slot).unwrap();
+}
+
+fn slots_that_no_format_can_name_are_refused() {
+    let name = fresh();
+    let huge = if cfg!(target_pointer_width = "64") { 1 << 40 } else { 1 << 28 };
+    for slot in [10_000_000, huge] {
+        sparse(&name, slot, b"q\0\0\0\0\0\0\0", 0);
+        let error = ShareableList::open(&name).unwrap_err();
+        assert!(error.kind() == ErrorKind::Decode && error.to_string().contains("longer than a format"), "{error}");
+        unlink(&name).unwrap();
+    }
+    for (format, code, item) in [(b"q\0\0\0\0\0\0\0", 0, Item::Int(0)), (b"9999999s", 1, "".into())] {
+        sparse(&name, 9_999_999, format, code);
+        let list = ShareableList::open(&name).unwrap();
+        assert_eq!(list.get(0).unwrap(), item);
+        if code == 0 {
+            let blocks = file(&name).metadata().unwrap().blocks();
+            assert!(blocks < 1000, "a number is read without the rest of its slot: {blocks} blocks");
+        }
+        unlink(&name).unwrap();
+    }
 }
 
 fn lists_of_nothing_and_of_a_given_name_are_made() {

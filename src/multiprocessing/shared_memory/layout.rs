@@ -43,6 +43,9 @@ const WORD: usize = 8;
 /// The longest text whose format has room: seven digits and an `s`, in slots of a multiple of 8.
 const MOST: usize = 9_999_992;
 
+/// The longest slot that a format has room for.
+const LONGEST_SLOT: usize = 9_999_999;
+
 /// The places of a list's parts.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
@@ -95,7 +98,12 @@ impl Shape {
                 Layout::Python39 => Some(word(2 + index)?),
             };
             let end = end.filter(|end| *end >= begin + WORD && *end <= region.len());
-            offsets.push(end.ok_or_else(|| broken("a slot is too short or lies outside"))?);
+            let end = end.ok_or_else(|| broken("a slot is too short or lies outside"))?;
+            // A file with holes may be far longer than the memory of the machine.
+            if end - begin > LONGEST_SLOT {
+                return Err(broken("a slot is longer than a format can say"));
+            }
+            offsets.push(end);
         }
         let shape = Self { layout, offsets };
         if shape.size().is_none_or(|size| size > region.len()) { Err(broken("it ends too early")) } else { Ok(shape) }
@@ -152,22 +160,28 @@ impl Shape {
         let mut code = [0];
         region.copy_out(self.formats() + self.len() * WORD + index, &mut code)?;
         let format = self.format(region, index)?;
-        let slot = self.slot(region, index)?;
-        let word: [u8; WORD] = std::array::from_fn(|place| slot.get(place).copied().unwrap_or_default());
-        let text = || {
-            let len: usize = format.strip_suffix('s')?.parse().ok()?;
-            let bytes = slot.get(..len)?;
+        let word = || -> Result<[u8; WORD]> {
+            let mut word = [0; WORD];
+            region.copy_out(self.data() + self.offsets[index], &mut word)?;
+            Ok(word)
+        };
+        let text = || -> Result<Option<Vec<u8>>> {
+            let len = format.strip_suffix('s').and_then(|digits| digits.parse().ok());
+            let Some(len) = len.filter(|len| *len <= self.capacity(index)) else { return Ok(None) };
+            let mut bytes = vec![0; len];
+            region.copy_out(self.data() + self.offsets[index], &mut bytes)?;
             let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            Some(bytes[..end].to_vec())
+            bytes.truncate(end);
+            Ok(Some(bytes))
         };
         let strange = || strange(index, &format, code[0]);
         match (code[0], format.as_str()) {
             (3, _) => Ok(Item::None),
-            (0, "q") => Ok(Item::Int(i64::from_ne_bytes(word))),
-            (0, "d") => Ok(Item::Float(f64::from_ne_bytes(word))),
-            (0, "xxxxxxx?") => Ok(Item::Bool(word[7] != 0)),
+            (0, "q") => Ok(Item::Int(i64::from_ne_bytes(word()?))),
+            (0, "d") => Ok(Item::Float(f64::from_ne_bytes(word()?))),
+            (0, "xxxxxxx?") => Ok(Item::Bool(word()?[7] != 0)),
             (1, _) => {
-                let bytes = text().ok_or_else(strange)?;
+                let bytes = text()?.ok_or_else(strange)?;
                 String::from_utf8(bytes).map(Item::Str).map_err(|_| {
                     let message = format!(
                         "item {index} is not UTF-8: CPython may have cut it, which measures texts in characters; raw() gives the bytes"
@@ -175,7 +189,7 @@ impl Shape {
                     Error::new(ErrorKind::Decode, message)
                 })
             }
-            (2, _) => text().map(Item::Bytes).ok_or_else(strange),
+            (2, _) => text()?.map(Item::Bytes).ok_or_else(strange),
             _ => Err(strange()),
         }
     }

@@ -5,11 +5,10 @@ use std::fmt;
 use ossature_sys::errno::Errno;
 use ossature_sys::mmap::Region;
 use ossature_sys::posix_ipc::{self, Name};
-use ossature_sys::process::{Resource, rlimit};
 use ossature_sys::shm::{self, Plain, Racy};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::object::{self, Naming, Object, Sort, failed};
+use super::object::{self, Naming, Object, Sort, check_file_size, failed};
 use super::sweep::MODE;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::sharedctypes::Span;
@@ -63,8 +62,8 @@ impl SharedMemory {
     /// Opens a block that exists: `SharedMemory(name=name)`.
     ///
     /// # Errors
-    /// [`Os`](ErrorKind::Os) with `ENOENT` if there is none of that name, `EACCES` if it belongs to another user, `EBUSY`
-    /// if another program holds an exclusive lock on it for longer than a second, `EMFILE` without a descriptor,
+    /// [`Os`](ErrorKind::Os) with `ENOENT` if there is none of that name, `EACCES` if it belongs to a user other than the
+    /// effective one and root, who could cut it short (CPython opens it if its mode allows that), `EBUSY` if another program holds an exclusive lock on it for longer than a second, `EMFILE` without a descriptor,
     /// `ENOMEM`; [`InvalidInput`](ErrorKind::InvalidInput) for a name that cannot be one, and for an empty file, which
     /// its maker may not have filled yet.
     pub fn open(name: &str) -> Result<Self> {
@@ -275,10 +274,7 @@ impl SharedMemoryBuilder {
 
 /// Finds the memory, and maps it.
 fn reserve(fd: &std::os::fd::OwnedFd, size: usize) -> ossature_sys::errno::Result<Region> {
-    // Beyond this limit the kernel sends SIGXFSZ, which by default ends the program.
-    if rlimit(Resource::Fsize)?.current.is_some_and(|most| size as u64 > most) {
-        return Err(Errno::FBIG);
-    }
+    check_file_size(size)?;
     posix_ipc::reserve(fd, size as u64)?;
     Region::shared(fd, size)
 }

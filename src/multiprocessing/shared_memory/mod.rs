@@ -105,4 +105,4 @@ pub use list::{Iter, ShareableList, ShareableListBuilder};
 #[doc(inline)]
 pub use memory::{SharedMemory, SharedMemoryBuilder, unlink};
 
-pub(crate) use object::{Naming, Object, Sort};
+pub(crate) use object::{Naming, Object, Sort, check_file_size, failed};

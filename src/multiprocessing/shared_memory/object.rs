@@ -8,6 +8,7 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{self, Errno};
 use ossature_sys::flock::try_lock_shared;
 use ossature_sys::posix_ipc::{self, Name, Semaphore, Status};
+use ossature_sys::process::{Resource, effective_user, rlimit};
 use ossature_sys::random;
 
 use super::sweep::{Id, MODE, TRACKED, private_name, remove_if_unused, remove_unused, take_away};
@@ -17,6 +18,8 @@ use crate::error::{Error, ErrorKind, Result};
 const TRIES: usize = 100;
 /// How long an object is waited for that somebody else is removing.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// The user whose objects every user accepts.
+const ROOT: u32 = 0;
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +142,10 @@ impl Object {
             if !status.is_file {
                 return Err(Error::new(ErrorKind::InvalidInput, format!("{name} is a file, but not one of a {sort}")));
             }
+            // Any user may take a free name, and the owner of a file may cut it short. Root may do that to every file.
+            if status.user != effective_user() && status.user != ROOT {
+                return Err(failed(Errno::ACCESS));
+            }
             let tracked = status.mode & TRACKED != 0;
             if !tracked || has_lock(&fd, &file, status.id).map_err(failed)? {
                 return Ok((Self { sort, name, file, id: status.id, tracked }, fd, status));
@@ -161,6 +168,11 @@ impl Object {
     /// Whether it is the file behind this descriptor.
     pub(crate) fn is_kept_by(&self, keeper: &OwnedFd) -> bool {
         Status::of(keeper).is_ok_and(|kept| kept.id == self.id)
+    }
+
+    /// Whether the name is that of this object now, and not of another one that took it.
+    pub(crate) fn has_its_name(&self) -> errno::Result<bool> {
+        has_name(&self.file, self.id)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -226,12 +238,22 @@ fn begin<M>(
 
 /// Takes the shared lock; says whether the object still has its name then.
 fn has_lock(fd: &OwnedFd, file: &Name, id: Id) -> errno::Result<bool> {
-    if !try_lock_shared(fd)? {
-        return Ok(false);
-    }
+    Ok(try_lock_shared(fd)? && has_name(file, id)?)
+}
+
+fn has_name(file: &Name, id: Id) -> errno::Result<bool> {
     match Status::of_name(file) {
         Err(Errno::NOENT) => Ok(false),
         done => Ok(done?.id == id),
+    }
+}
+
+/// Refuses a file of more bytes than this process may write. Beyond this limit the kernel sends SIGXFSZ, which by default
+/// ends the program.
+pub(crate) fn check_file_size(len: usize) -> errno::Result<()> {
+    match rlimit(Resource::Fsize)?.current {
+        Some(most) if len as u64 > most => Err(Errno::FBIG),
+        _ => Ok(()),
     }
 }
 
@@ -249,7 +271,7 @@ fn checked(sort: Sort, name: &str) -> Result<(String, Name)> {
 }
 
 #[cold]
-pub(super) fn failed(errno: Errno, sort: Sort, name: &str) -> Error {
+pub(crate) fn failed(errno: Errno, sort: Sort, name: &str) -> Error {
     let object = if name.is_empty() { format!("a {sort}") } else { format!("the {sort} {name}") };
     let why = match errno {
         Errno::EXIST => "has been made already: open it, or unlink its name first",
@@ -261,7 +283,9 @@ pub(super) fn failed(errno: Errno, sort: Sort, name: &str) -> Error {
         }
         Errno::NOMEM => "is more than the machine has memory for",
         Errno::FBIG => "is larger than a file may be here: raise RLIMIT_FSIZE (`ulimit -f`)",
-        Errno::ACCESS | Errno::PERM => "belongs to another user, or is on its way out of this one's reach",
+        Errno::ACCESS | Errno::PERM => {
+            "belongs to another user, or is not open to this one: run as its owner, or agree on another name"
+        }
         Errno::BUSY => "is locked exclusively by another process, which may be stopped",
         Errno::MFILE | Errno::NFILE => "needs a descriptor, and none is left (`ulimit -n`)",
         _ => "cannot be used",

@@ -60,8 +60,11 @@ use ossature_sys::posix_ipc::{self, MAX_VALUE, Name, Semaphore};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::shared_memory::{Naming, Object, Sort};
+use crate::multiprocessing::shared_memory::{Naming, Object, Sort, check_file_size, failed};
 use crate::multiprocessing::transfer::Handle;
+
+/// How often a semaphore is opened whose name other files take meanwhile.
+const TRIES: usize = 100;
 
 /// A semaphore with its name: what the three types have in common.
 #[derive(Debug)]
@@ -85,8 +88,10 @@ impl Named {
             Ok((file, *private))
         };
         let fill = |file: &OwnedFd, private: Name| {
-            let failed = |errno| Error::os(errno, "a semaphore cannot be made");
+            let failed =
+                |errno| failed(errno, Sort::Semaphore, if let Naming::Given(name) = naming { name } else { "" });
             let image = Semaphore::image(value).map_err(failed)?;
+            check_file_size(image.len()).map_err(failed)?;
             match fd::write(file, &image).map_err(failed)? {
                 written if written == image.len() => Semaphore::open(&private).map_err(failed),
                 _ => Err(failed(Errno::NOSPC)),
@@ -97,12 +102,20 @@ impl Named {
     }
 
     fn open(name: &str, bound: u32) -> Result<Self> {
-        let (object, file, _) = Object::open(Sort::Semaphore, name)?;
-        let c_name = Name::new(object.name().as_bytes());
-        let semaphore = c_name.and_then(|name| Semaphore::open(&name)).map_err(|errno| {
+        let failed = |errno| {
             Error::os(errno, format!("the semaphore {name} cannot be opened, or is of another C library or word size"))
-        })?;
-        Ok(Self { semaphore, file, object, bound })
+        };
+        for _ in 0..TRIES {
+            let (object, file, _) = Object::open(Sort::Semaphore, name)?;
+            let c_name = Name::new(object.name().as_bytes());
+            let opened = c_name.and_then(|name| Semaphore::open(&name));
+            // The C library opens the file by its name once more, and another file may have taken the name meanwhile.
+            if object.has_its_name().map_err(failed)? {
+                let semaphore = opened.map_err(failed)?;
+                return Ok(Self { semaphore, file, object, bound });
+            }
+        }
+        Err(failed(Errno::BUSY))
     }
 
     fn release(&self) -> Result<()> {
@@ -250,8 +263,8 @@ impl NamedLock {
     /// A free lock under a name of CPython's form: `mp-` and eight letters.
     ///
     /// # Errors
-    /// [`Os`](ErrorKind::Os) with `EMFILE` or `ENFILE` without a descriptor, `ENOSPC` or `ENOMEM` without memory, `ENOENT`
-    /// and `EACCES` if there is no usable `/dev/shm`.
+    /// [`Os`](ErrorKind::Os) with `EMFILE` or `ENFILE` without a descriptor, `ENOSPC` or `ENOMEM` without memory, `EFBIG`
+    /// beyond `RLIMIT_FSIZE`, `ENOENT` and `EACCES` if there is no usable `/dev/shm`.
     pub fn create() -> Result<Self> {
         Named::create(Naming::Random, 1, 1).map(Self)
     }
@@ -279,7 +292,8 @@ impl NamedLock {
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `ENOENT` if there is none of that name, `EINVAL` if it is not a semaphore of this C
-    /// library, `EACCES` if it belongs to another user, `EMFILE`; [`InvalidInput`](ErrorKind::InvalidInput) for a name
+    /// library, `EACCES` if it belongs to a user other than the effective one and root, `EBUSY` if others keep replacing
+    /// its file, `EMFILE`; [`InvalidInput`](ErrorKind::InvalidInput) for a name
     /// that cannot be one.
     pub fn open(name: &str) -> Result<Self> {
         Named::open(name, 1).map(Self)
