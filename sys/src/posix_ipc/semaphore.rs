@@ -257,10 +257,11 @@ impl Semaphore {
 
 impl Drop for Semaphore {
     fn drop(&mut self) {
-        // SAFETY: for the `sem_open` that made this value, which nobody can use any more. Unless it succeeds sem_close(3)
-        // changes nothing, and it is called again only then.
+        // SAFETY: for the `sem_open` that made this value, which nobody can use any more. It is called again only if the
+        // first call failed. sem_close(3) looks the address up first, and answers EINVAL if its record is gone.
         let close = || raw::call_c("sem_close", || unsafe { libc::sem_close(self.sem.as_ptr()) });
-        // It ends in munmap(2), which may fail for a while where the process has too many mappings.
+        // The second call matters only if the first did not reach the C library: then the record and the mapping are still
+        // there. glibc removes the record even if munmap(2) fails; the mapping stays then.
         let _ = close().or_else(|_| close());
     }
 }
