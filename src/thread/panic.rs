@@ -132,6 +132,8 @@ pub(crate) fn aloud(body: impl FnOnce()) -> bool {
     let before = STATE.get();
     STATE.set(State { keeps: false, ..before });
     let ended = catch_unwind(AssertUnwindSafe(body)); // the hook has reported it
+    // The drop of a payload may panic with another payload, which is not dropped.
+    let ended = ended.map_err(|payload| catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget));
     STATE.set(before);
     ended.is_ok()
 }

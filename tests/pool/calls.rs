@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = &[
     ("calls::the_first_error_of_a_map_comes_after_all_calls", the_first_error_of_a_map_comes_after_all_calls),
     ("calls::an_error_comes_back_as_text", an_error_comes_back_as_text),
     ("calls::what_cannot_be_sent_fails_alone", what_cannot_be_sent_fails_alone),
+    ("calls::an_unreadable_argument_fails_its_own_call_only", an_unreadable_argument_fails_its_own_call_only),
     ("calls::results_are_waited_for_within_limits", results_are_waited_for_within_limits),
     ("calls::nonsense_is_refused", nonsense_is_refused),
     ("calls::threads_share_a_pool", threads_share_a_pool),
@@ -151,6 +152,14 @@ fn what_cannot_be_sent_fails_alone() {
     let error = pool.apply(work::unreadable, (Unreadable(0),)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);
     assert_eq!(pool.apply(work::unreadable, (Unreadable(5),)).unwrap(), 5, "the worker goes on");
+}
+
+fn an_unreadable_argument_fails_its_own_call_only() {
+    let pool = forked(1);
+    let arguments = [0, 4, 1, 5].map(Unreadable); // the first is refused, and the third panics
+    let results: Vec<_> = pool.chunksize(4).unwrap().imap(work::unreadable, arguments).unwrap().collect();
+    let kinds: Vec<_> = results.into_iter().map(|result| result.map_err(|error| error.kind())).collect();
+    assert_eq!(kinds, [Err(ErrorKind::Decode), Ok(4), Err(ErrorKind::Remote), Ok(5)]);
 }
 
 fn results_are_waited_for_within_limits() {

@@ -16,6 +16,11 @@ pub const TESTS: &[Test] = &[
     ("deaths::a_call_is_tried_again_as_often_as_was_said", a_call_is_tried_again_as_often_as_was_said),
     ("deaths::a_worker_is_replaced_while_the_parent_computes", a_worker_is_replaced_while_the_parent_computes),
     ("deaths::a_killed_supervisor_is_restarted", a_killed_supervisor_is_restarted),
+    (
+        "deaths::a_supervisor_that_somebody_else_closed_is_restarted",
+        a_supervisor_that_somebody_else_closed_is_restarted,
+    ),
+    ("deaths::a_closed_pool_replaces_a_worker_at_once", a_closed_pool_replaces_a_worker_at_once),
     ("deaths::a_call_that_takes_too_long_is_killed", a_call_that_takes_too_long_is_killed),
     ("deaths::a_running_call_can_be_cancelled", a_running_call_can_be_cancelled),
     ("deaths::a_worker_out_of_memory_fails_alone", a_worker_out_of_memory_fails_alone),
@@ -123,6 +128,48 @@ fn a_killed_supervisor_is_restarted() {
         assert_eq!(ended.get().unwrap(), 9);
         assert_eq!(pool.map(work::square, 0..9).unwrap().len(), 9);
     }
+}
+
+fn a_supervisor_that_somebody_else_closed_is_restarted() {
+    let pool = forked(1);
+    assert_eq!(pool.apply(work::square, (2,)).unwrap(), 4);
+    let supervisor = active_children().into_iter().find(|child| child.name() == "PoolSupervisor").unwrap();
+    supervisor.kill().unwrap();
+    supervisor.join().unwrap();
+    supervisor.close().unwrap();
+    let mut result = pool.apply_async(work::square, (3,)).unwrap();
+    assert_eq!(result.get_timeout(Duration::from_secs(30)).unwrap(), Some(9));
+}
+
+fn a_closed_pool_replaces_a_worker_at_once() {
+    let place = Place::new("closed-death");
+    let pool = Pool::builder().workers(2).context(Context::Fork).retries(1).build().unwrap();
+    let supervisor = active_children().into_iter().find(|child| child.name() == "PoolSupervisor").unwrap().pid();
+    let mut long = pool.apply_async(work::note_and_wait, (place.path(), 0)).unwrap();
+    place.wait("0");
+    let mut again = pool.apply_async(work::kill_self_later_once, (place.path(),)).unwrap();
+    place.wait("begun");
+    pool.close().unwrap(); // the other worker goes on, and nothing is left to claim
+    place.put("die");
+    assert_eq!(again.get_timeout(Duration::from_secs(20)).unwrap(), Some(7), "while the other worker goes on");
+    place.put("go");
+    assert_eq!(long.get_timeout(Duration::from_secs(30)).unwrap(), Some(0));
+    assert!(pool.join_timeout(Duration::from_secs(30)).unwrap());
+    // A pool of one worker, whose supervisor has no other worker to wait for.
+    let place = Place::new("closed-death-of-one");
+    let pool = Pool::builder().workers(1).context(Context::Fork).retries(1).build().unwrap();
+    let before = active_children().into_iter().find(|child| child.name() == "PoolSupervisor").unwrap().pid();
+    assert_ne!(before, supervisor);
+    let mut again = pool.apply_async(work::kill_self_later_once, (place.path(),)).unwrap();
+    place.wait("begun");
+    pool.close().unwrap();
+    place.put("die");
+    std::thread::sleep(Duration::from_millis(100)); // nobody collects meanwhile
+    let after =
+        active_children().into_iter().find(|child| child.name() == "PoolSupervisor").and_then(|child| child.pid());
+    assert_eq!(after, before, "its supervisor waits until the pool has finished");
+    assert_eq!(again.get_timeout(Duration::from_secs(20)).unwrap(), Some(7));
+    assert!(pool.join_timeout(Duration::from_secs(30)).unwrap());
 }
 
 fn a_call_that_takes_too_long_is_killed() {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
+use ossature::multiprocessing::pool::futures::Executor;
 use ossature::multiprocessing::{Context, Pool, Process, pipe};
 use ossature::sys::process::{Signal, pidfd_open};
 
@@ -13,6 +14,7 @@ pub const TESTS: &[Test] = &[
     ("ends::a_closed_pool_makes_its_calls", a_closed_pool_makes_its_calls),
     ("ends::a_terminated_pool_cancels_at_once", a_terminated_pool_cancels_at_once),
     ("ends::a_deaf_task_is_killed_at_the_end", a_deaf_task_is_killed_at_the_end),
+    ("ends::a_kill_overtakes_a_terminate", a_kill_overtakes_a_terminate),
     ("ends::join_is_for_pools_that_have_ended", join_is_for_pools_that_have_ended),
     ("ends::a_dropped_pool_ends_its_results", a_dropped_pool_ends_its_results),
     ("ends::a_forked_child_may_not_use_the_pool", a_forked_child_may_not_use_the_pool),
@@ -66,6 +68,20 @@ fn a_deaf_task_is_killed_at_the_end() {
     assert!(pool.join_timeout(Duration::from_secs(30)).unwrap());
     assert!(begun.elapsed() < Duration::from_secs(20) && noted == 1);
     assert_eq!(deaf.get().unwrap_err().kind(), ErrorKind::Cancelled);
+}
+
+fn a_kill_overtakes_a_terminate() {
+    let executor = Executor::from(forked(1));
+    let place = Place::new("overtaken");
+    let deaf = executor.submit(work::note_deaf, (place.path(),)).unwrap();
+    place.wait("deaf");
+    let begun = Instant::now();
+    executor.terminate_workers().unwrap();
+    std::thread::sleep(Duration::from_millis(50)); // the supervisor gives the worker five seconds
+    executor.kill_workers().unwrap();
+    assert!(executor.pool().join_timeout(Duration::from_secs(30)).unwrap());
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert_eq!(deaf.result().unwrap_err().kind(), ErrorKind::Cancelled);
 }
 
 fn join_is_for_pools_that_have_ended() {

@@ -26,6 +26,7 @@ fn what_no_pool_can_be_is_refused() {
     assert_eq!(kind(Pool::builder().workers(0)), ErrorKind::InvalidInput);
     assert_eq!(kind(Pool::builder().workers(1025)), ErrorKind::InvalidInput);
     assert_eq!(kind(Pool::builder().workers(1).max_tasks_per_child(0)), ErrorKind::InvalidInput);
+    assert_eq!(kind(Pool::builder().workers(1).task_timeout(Duration::ZERO)), ErrorKind::InvalidInput);
     assert_eq!(kind(Pool::builder().workers(1).context(Context::Thread)), ErrorKind::Unsupported);
     let unlisted = || ();
     assert_eq!(Pool::builder().initializer(unlisted, ()).unwrap_err().kind(), ErrorKind::UnknownTask);

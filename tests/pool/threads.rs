@@ -19,6 +19,8 @@ pub const TESTS: &[Test] = &[
         "threads::a_closed_pool_makes_its_calls_and_a_terminated_one_cancels",
         a_closed_pool_makes_its_calls_and_a_terminated_one_cancels,
     ),
+    ("threads::a_drop_that_panics_ends_no_thread", a_drop_that_panics_ends_no_thread),
+    ("threads::the_values_of_a_map_are_given_once", the_values_of_a_map_are_given_once),
     ("threads::an_initializer_runs_in_each_thread", an_initializer_runs_in_each_thread),
 ];
 
@@ -107,6 +109,62 @@ fn a_closed_pool_makes_its_calls_and_a_terminated_one_cancels() {
     assert_eq!(kinds, [[ErrorKind::Cancelled; 4].as_slice(), &[ErrorKind::ShutDown]].concat());
     pool.join().unwrap();
     assert!(running.get().unwrap().is_ok(), "it had begun");
+}
+
+/// What panics as it is dropped, as a payload too.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            std::panic::panic_any("planted: a drop panics");
+        }
+    }
+}
+
+fn a_drop_that_panics_ends_no_thread() {
+    let goes_on = |pool: &ThreadPool| {
+        let mut next = pool.apply_async(|| 1).unwrap();
+        assert_eq!(next.get_timeout(LONG).unwrap(), Some(1), "the thread goes on");
+    };
+    let pool = ThreadPool::new(1).unwrap();
+    let mut thrown = pool.apply_async(|| std::panic::panic_any(Bomb)).unwrap();
+    assert_eq!(thrown.get_timeout(LONG).map(drop).unwrap_err().kind(), ErrorKind::Remote);
+    goes_on(&pool);
+    let (tell, hear) = mpsc::channel::<()>();
+    let forsaken = pool.apply_async(move || {
+        let _ = hear.recv_timeout(LONG);
+        Bomb
+    });
+    drop(forsaken.unwrap()); // so the thread drops the value
+    tell.send(()).unwrap();
+    goes_on(&pool);
+
+    let (tell, hear) = mpsc::channel::<()>();
+    let begun = Arc::new(Barrier::new(2));
+    let begins = begun.clone();
+    let running = pool.apply_async(move || {
+        begins.wait();
+        hear.recv_timeout(LONG).is_ok()
+    });
+    begun.wait();
+    let mut waiting = pool.map_async(|_: Bomb| (), (0..9).map(|_| Bomb)).unwrap();
+    let (bomb, mut last) = (Bomb, pool.apply_async(|| 1).unwrap());
+    let mut held = pool.apply_async(move || std::mem::forget(bomb)).unwrap();
+    pool.terminate();
+    tell.send(()).unwrap();
+    assert!(running.unwrap().get().unwrap());
+    assert_eq!(waiting.get_timeout(LONG).map(drop).unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(last.get_timeout(LONG).unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(held.get_timeout(LONG).unwrap_err().kind(), ErrorKind::Cancelled);
+    pool.join().unwrap();
+}
+
+fn the_values_of_a_map_are_given_once() {
+    let pool = ThreadPool::new(2).unwrap();
+    let mut all = pool.map_async(|number: u32| number, 0..3).unwrap();
+    assert_eq!(all.get_timeout(LONG).unwrap(), Some(vec![0, 1, 2]));
+    assert_eq!(all.get_timeout(LONG).unwrap_err().kind(), ErrorKind::NoResult);
 }
 
 fn an_initializer_runs_in_each_thread() {

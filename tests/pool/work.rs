@@ -26,11 +26,13 @@ pub static TASKS: Tasks = tasks![
     exit_with,
     kill_self,
     kill_self_once,
+    kill_self_later_once,
     note,
     note_and_wait,
     wait_for,
     rest,
     rest_deaf,
+    note_deaf,
     allocate,
     nest,
     unsendable,
@@ -106,6 +108,15 @@ pub fn kill_self_once(place: PathBuf) -> u32 {
     7
 }
 
+/// Dies at the first try, once there is a file `die`.
+pub fn kill_self_later_once(place: PathBuf) -> u32 {
+    if File::options().write(true).create_new(true).open(place.join("begun")).is_ok() {
+        wait_for(place.join("die"));
+        kill_self();
+    }
+    7
+}
+
 /// Notes that it has begun: a file with one byte more.
 pub fn note(place: PathBuf, number: u64) -> u64 {
     let mut file = File::options().append(true).create(true).open(place.join(number.to_string())).expect("opens");
@@ -157,6 +168,13 @@ pub fn rest_deaf() {
     std::thread::sleep(Duration::from_secs(50));
 }
 
+/// As `rest_deaf`, and notes that it is deaf.
+pub fn note_deaf(place: PathBuf) {
+    ossature::sys::signal::ignore(Signal::TERM).expect("a signal can be ignored");
+    File::create(place.join("deaf")).expect("can be made");
+    std::thread::sleep(Duration::from_secs(50));
+}
+
 /// Takes memory until there is none.
 pub fn allocate() -> usize {
     use ossature::sys::process::{Resource, Rlimit, set_rlimit};
@@ -188,12 +206,18 @@ pub fn unsendable() -> Unsendable {
 }
 
 /// An argument that cannot be read.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Unreadable(pub u32);
+
+impl Serialize for Unreadable {
+    fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        (self.0, self.0).serialize(to)
+    }
+}
 
 impl<'de> Deserialize<'de> for Unreadable {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
-        match u32::deserialize(from)? {
+        match <(u32, u32)>::deserialize(from)?.0 {
             0 => Err(serde::de::Error::custom("it is not for reading")),
             1 => panic!("it must not be read"),
             number => Ok(Self(number)),

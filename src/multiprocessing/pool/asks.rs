@@ -123,7 +123,14 @@ impl Hub {
         loop {
             let waited = self.wait(Deadline::NEVER, || self.due.has_any() || self.over.load(SeqCst));
             self.run_due();
-            if waited.is_err() || self.over.load(SeqCst) && !self.due.has_any() {
+            if waited.is_err() {
+                // The next callback starts another thread. What became due meanwhile is called here.
+                if let Ok(mut inner) = self.lock() {
+                    inner.called = false;
+                }
+                return self.run_due();
+            }
+            if self.over.load(SeqCst) && !self.due.has_any() {
                 return;
             }
         }

@@ -40,7 +40,7 @@ pub(super) const IN_SLOT: u64 = u64::MAX;
 
 /// Tasks are taken.
 pub(super) const RUNNING: u32 = 0;
-/// Workers end when there is no chunk left.
+/// Workers end when there is no chunk left, and others start when there is one again.
 pub(super) const CLOSED: u32 = 1;
 /// The supervisor ends all workers and itself.
 pub(super) const TERMINATED: u32 = 2;
@@ -48,6 +48,8 @@ pub(super) const TERMINATED: u32 = 2;
 pub(super) const BROKEN: u32 = 3;
 /// As `TERMINATED`, without a chance for the workers to handle it.
 pub(super) const KILLED: u32 = 4;
+/// After `CLOSED`: every call has ended, and the supervisor ends with its workers. Only the parent knows that.
+pub(super) const FINISHED: u32 = 5;
 
 shareable! {
     /// What all share.

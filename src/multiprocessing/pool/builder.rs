@@ -124,7 +124,7 @@ impl PoolBuilder {
     /// Kills a worker whose call takes longer than this, decoding of its arguments included. The call ends as
     /// [`WorkerDied`](ErrorKind::WorkerDied); the others go on, and another worker starts.
     ///
-    /// Python has no such limit.
+    /// Python has no such limit. Zero is refused by [`build`](Self::build).
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
@@ -141,7 +141,7 @@ impl PoolBuilder {
     ///
     /// # Errors
     /// * [`InvalidInput`](ErrorKind::InvalidInput) for no workers or more than 1024, and for
-    ///   [`max_tasks_per_child`](Self::max_tasks_per_child) of 0.
+    ///   [`max_tasks_per_child`](Self::max_tasks_per_child) or a [`task_timeout`](Self::task_timeout) of 0.
     /// * [`NotAllowed`](ErrorKind::NotAllowed) in a worker of a pool, and in every other daemon: it may have no children.
     /// * [`Unsupported`](ErrorKind::Unsupported) with [`Thread`](Context::Thread).
     /// * Those of [`ProcessBuilder::start`](crate::multiprocessing::process::ProcessBuilder::start), and with
@@ -161,6 +161,11 @@ impl PoolBuilder {
         }
         if self.max_chunks == Some(0) {
             return invalid("max_tasks_per_child must be a positive number");
+        }
+        if self.timeout == Some(Duration::ZERO) {
+            return invalid(
+                "task_timeout must be above zero, for no call ends in no time: leave it out for calls without a limit",
+            );
         }
         let context = self.context.unwrap_or_else(get_start_method);
         let prefix = match context {

@@ -16,7 +16,7 @@ pub(super) struct Chunk {
     pub(super) job: Arc<Job>,
     /// The index in the job of the first call.
     pub(super) base: usize,
-    /// The name of the task, then the arguments of each call.
+    /// The name of the task, then the arguments of each call, with their length before them.
     pub(super) bytes: Vec<u8>,
     /// Where the arguments of each call end.
     ends: Vec<u32>,
@@ -61,7 +61,7 @@ impl Chunk {
     /// # Errors
     /// `InvalidInput` for arguments that cannot be serialised, and for more than 4 GiB.
     pub(super) fn push<A: Serialize>(&mut self, writing: &Writing, args: &A) -> Result<()> {
-        let descriptors = writing.write(&mut self.bytes, args)?;
+        let descriptors = writing.write_measured(&mut self.bytes, args)?;
         if !descriptors.is_empty() {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -139,10 +139,10 @@ mod tests {
         chunk.base = 10;
         let rest = chunk.rest(2).unwrap();
         assert_eq!((rest.base, rest.count()), (12, 2));
-        assert_eq!(split_name(&rest.bytes), (&b"a::task"[..], &b"\x03two\x05three"[..]));
+        assert_eq!(split_name(&rest.bytes), (&b"a::task"[..], &b"\x04\0\0\0\x03two\x06\0\0\0\x05three"[..]));
         let last = rest.rest(1).unwrap();
         assert_eq!((last.base, last.left()), (13, 13..14));
-        assert_eq!(split_name(&last.bytes).1, b"\x05three");
+        assert_eq!(split_name(&last.bytes).1, b"\x06\0\0\0\x05three");
         assert!(last.rest(1).is_none());
         assert_eq!(chunk.rest(0).unwrap().bytes, chunk.bytes);
     }

@@ -6,7 +6,7 @@ use ossature_sys::process::Pid;
 use ossature_sys::shm::RacySlice;
 
 use super::FLAG_RESULT;
-use super::board::{BROKEN, CLOSED, IN_SLOT, INLINE, RUNNING, TIMED_OUT, exit_of_number};
+use super::board::{BROKEN, CLOSED, FINISHED, IN_SLOT, INLINE, RUNNING, TIMED_OUT, exit_of_number};
 use super::chunk::Chunk;
 use super::ground::{lower, raise};
 use super::hub::{Hub, Inner, Mode, Partial};
@@ -44,6 +44,7 @@ impl Hub {
         if !stream.has_more() {
             return Ok(());
         }
+        self.collected.fetch_add(1, SeqCst); // before the stream is empty: see `lead`
         let mut scratch = std::mem::take(&mut inner.scratch);
         let read = stream.read(&mut scratch, |header, payload| self.take(inner, place, header, payload));
         inner.scratch = scratch;
@@ -107,11 +108,12 @@ impl Hub {
     /// Publishes waiting chunks, and wakes workers for them.
     pub(super) fn publish(&self, inner: &mut Inner) -> Result<()> {
         let (board, slots) = (self.ground.board(), self.ground.slots());
-        let mut published = 0;
+        let (mut published, mut failed) = (0, false);
         while inner.free > 0 {
             let Some(mut chunk) = inner.queue.pop_front() else { break };
             if chunk.job.is_cancelled() {
                 chunk.left().for_each(|index| chunk.job.end(index, Outcome::Failed(Failure::Cancelled)));
+                failed = true;
                 continue;
             }
             let length = chunk.bytes.len();
@@ -126,11 +128,13 @@ impl Hub {
                         let text = format!("its arguments take {length} bytes, more than the pool's memory holds");
                         let failure = Failure::Spoilt(ErrorKind::InvalidInput, text);
                         chunk.left().for_each(|index| chunk.job.end(index, Outcome::Failed(failure.clone())));
+                        failed = true;
                         continue;
                     }
                     Err(errno) => {
                         let failure = Failure::Spoilt(ErrorKind::Os, format!("no memory for its arguments: {errno}"));
                         chunk.left().for_each(|index| chunk.job.end(index, Outcome::Failed(failure.clone())));
+                        failed = true;
                         continue;
                     }
                 }
@@ -161,12 +165,29 @@ impl Hub {
             published += 1;
         }
         board.wake_workers(published);
-        if inner.mode == Mode::Closed && inner.queue.is_empty() && board.mode.load(Relaxed) == RUNNING {
-            board.mode.store(CLOSED, SeqCst);
-            board.wake_all_workers();
-            raise(self.ground.nudge());
+        if failed {
+            self.wake_others(inner); // no worker tells of these
+        }
+        if inner.mode == Mode::Closed {
+            self.wind_up(inner, published > 0);
         }
         Ok(())
+    }
+
+    /// Tells the workers and the supervisor of a closed pool how much is left to do.
+    fn wind_up(&self, inner: &Inner, has_published: bool) {
+        let board = self.ground.board();
+        // Each of them fails where the supervisor has given the pool up.
+        let closed = inner.queue.is_empty() && board.mode.compare_exchange(RUNNING, CLOSED, SeqCst, Relaxed).is_ok();
+        // A chunk may still be given out again while its worker dies, so the supervisor waits for this word.
+        let finished = inner.is_idle() && board.mode.compare_exchange(CLOSED, FINISHED, SeqCst, Relaxed).is_ok();
+        if closed || finished {
+            board.wake_all_workers();
+        }
+        // The supervisor starts workers for what was published after the close.
+        if closed || finished || has_published {
+            raise(self.ground.nudge());
+        }
     }
 
     /// Looks at the chunks of dead workers, and at a pool that was given up.

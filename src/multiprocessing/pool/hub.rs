@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ pub(super) struct Hub {
     generation: u32,
     state: Mutex<Inner>,
     pub(super) turn: Condvar,
+    /// Changes, before the outcomes leave their stream, with each look of a thread that finds some.
+    pub(super) collected: AtomicU32,
     /// Callbacks of jobs that are done.
     pub(super) due: Arc<Due>,
     /// Whether the pool has ended, for the thread of the callbacks.
@@ -139,6 +141,7 @@ impl Hub {
             generation: generation(),
             state: Mutex::new(inner),
             turn: Condvar::new(),
+            collected: AtomicU32::new(0),
             due: Arc::default(),
             over: AtomicBool::new(false),
             armed: AtomicUsize::new(0),
@@ -270,11 +273,14 @@ impl Hub {
     /// Sleeps, for everybody, until there is news.
     fn lead<'h>(&'h self, mut inner: MutexGuard<'h, Inner>, deadline: Deadline) -> Result<MutexGuard<'h, Inner>> {
         let supervisor = inner.supervisor.clone();
-        let ends = inner.ends;
+        let (ends, collected) = (inner.ends, self.collected.load(SeqCst));
         inner.led = true;
         drop(inner);
         let board = self.ground.board();
-        let has_news = || board.ends.load(SeqCst) != ends || self.streams_have_more();
+        // Another thread may take in what this one waits for, before the workers know that anybody listens. The streams
+        // come first: a stream that such a thread has emptied shows that `collected` has changed.
+        let has_news =
+            || board.ends.load(SeqCst) != ends || self.streams_have_more() || self.collected.load(SeqCst) != collected;
         let found = (0..LOOKS).any(|_| {
             std::hint::spin_loop();
             has_news()
@@ -295,7 +301,8 @@ impl Hub {
         lower(self.ground.news());
         self.turn.notify_all();
         slept.map_err(|errno| Error::os(errno, "cannot wait for a pool"))?;
-        if ended {
+        // Another thread may have started the next supervisor between the sleep and the lock.
+        if ended && inner.supervisor_has_ended(Deadline::NOW) {
             self.revive(&mut inner)?;
         }
         Ok(inner)
@@ -307,17 +314,21 @@ impl Hub {
 
     /// After the supervisor's end: accounts for what its workers had, and starts another one.
     fn revive(&self, inner: &mut Inner) -> Result<()> {
-        let Some(supervisor) = inner.supervisor.take() else { return Ok(()) };
+        let Some(supervisor) = inner.supervisor.clone() else { return Ok(()) };
+        let exit = match supervisor.join_timeout(LAST) {
+            Ok(None) => return Ok(()),   // it lives
+            exit => exit.ok().flatten(), // with an error it has ended, and how is not known
+        };
+        inner.supervisor = None;
         if let Some(watch) = self.watch.get() {
             let _ = watch.unregister(&supervisor); // it was closed with its end
         }
-        let exit = supervisor.join_timeout(LAST)?;
         // The kernel kills its workers. They hold the other end of the line.
         if let Some(line) = inner.line.take() {
             let _ = poll(&mut [PollFd::new(&line, PollFlags::IN)], LAST);
         }
         for place in 0..self.workers() {
-            self.drain(inner, place)?;
+            let _ = self.drain(inner, place); // a stream that was overwritten must not keep the next supervisor from its start
             self.ground.board().forget_sleeper(place);
         }
         for slot in self.ground.slots() {
@@ -326,7 +337,7 @@ impl Hub {
                 slot.bury(seat, ticket, exit_to_number(ExitStatus::Unknown));
             }
         }
-        self.bury(inner)?;
+        let buried = self.bury(inner); // as above
         if inner.mode == Mode::Ended || inner.broken.is_some() || inner.mode == Mode::Closed && inner.is_idle() {
             return Ok(()); // it has ended as it was to
         }
@@ -342,7 +353,8 @@ impl Hub {
             inner.broken = Some(text);
             return Ok(());
         }
-        self.publish(inner)
+        self.publish(inner)?;
+        buried
     }
 
     /// Takes no more tasks; workers end when there is none left.
@@ -367,9 +379,13 @@ impl Hub {
     fn end_workers(&self, mode: u32) -> Result<()> {
         let mut inner = self.lock()?;
         if inner.mode == Mode::Ended {
+            let mode_word = &self.ground.board().mode;
+            if mode == KILLED && mode_word.compare_exchange(TERMINATED, KILLED, SeqCst, SeqCst).is_ok() {
+                raise(self.ground.nudge()); // the supervisor may be giving the workers time
+            }
             return Ok(());
         }
-        self.collect(&mut inner)?;
+        let collected = self.collect(&mut inner); // whatever could not be read, the workers end
         inner.mode = Mode::Ended;
         self.ground.board().mode.store(mode, SeqCst);
         self.ground.board().wake_all_workers();
@@ -377,7 +393,7 @@ impl Hub {
         inner.fail_all(&Failure::Cancelled, self);
         self.over.store(true, SeqCst);
         self.wake_others(&inner);
-        Ok(())
+        collected
     }
 
     /// Wakes the other threads that wait, after something that no worker told of.
@@ -426,10 +442,8 @@ impl Hub {
 
     /// Ends everything, for the last handle.
     pub(super) fn end(&self) {
-        if self.terminate().is_err() {
-            return; // another process's
-        }
-        let Ok(mut inner) = self.lock() else { return };
+        let _ = self.terminate(); // there is nobody to tell of an outcome that cannot be read
+        let Ok(mut inner) = self.lock() else { return }; // another process's
         let Some(supervisor) = inner.supervisor.take() else { return };
         drop(inner);
         if !matches!(supervisor.join_timeout(END), Ok(Some(_))) {

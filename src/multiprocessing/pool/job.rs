@@ -229,7 +229,12 @@ impl Job {
     /// Takes the outcome at the front, or the one that came first.
     pub(super) fn take_next(&self, ordered: bool) -> Option<Outcome> {
         let mut inner = self.inner();
-        let index = if ordered { inner.first } else { inner.came.pop_front()? };
+        let index = if ordered {
+            inner.came.clear(); // nobody asks for that order
+            inner.first
+        } else {
+            inner.came.pop_front()?
+        };
         let at = index.checked_sub(inner.first)?;
         let place = inner.outcomes.get_mut(at).filter(|place| matches!(place, Place::Ended(_)))?;
         let Place::Ended(outcome) = std::mem::replace(place, Place::Taken) else { return None };
@@ -352,5 +357,22 @@ impl Inner {
                 let _ = signal.try_add(1); // 1 fits above 0
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_in_order_leaves_nothing_behind() {
+        let job = Job::new("a::task", Keep::Each);
+        for index in 0..100 {
+            assert_eq!(job.give(1), index);
+            job.value(index, &[1]);
+            assert!(matches!(job.take_next(true), Some(Outcome::Value(_))));
+        }
+        let inner = job.inner();
+        assert_eq!((inner.came.len(), inner.outcomes.len()), (0, 0));
     }
 }

@@ -104,6 +104,7 @@ mod chunked;
 mod collect;
 mod fork_map;
 pub mod futures;
+mod gathered;
 mod ground;
 mod hub;
 mod imap;

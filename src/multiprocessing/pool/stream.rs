@@ -97,7 +97,7 @@ impl<'m> Stream<'m> {
 
     /// Whether there is something to read.
     pub(super) fn has_more(&self) -> bool {
-        self.seat.written.load(SeqCst) != self.seat.read.load(Relaxed)
+        self.seat.written.load(SeqCst) != self.seat.read.load(Acquire) // another thread may have read
     }
 
     /// Writes an outcome, in pieces if it is long. While the stream is full, tells the parent with `tell` and waits.

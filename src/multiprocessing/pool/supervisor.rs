@@ -20,8 +20,8 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::ExitStatus;
 
-use super::board::{BROKEN, CLOSED, KILLED, RUNNING, TERMINATED, TIMED_OUT, exit_to_number};
-use super::ground::{Ground, Parts, Setup, lower};
+use super::board::{BROKEN, CLOSED, FINISHED, KILLED, RUNNING, TERMINATED, TIMED_OUT, exit_to_number};
+use super::ground::{Ground, Parts, Setup, lower, raise};
 use super::word::{State, word};
 use super::worker;
 use crate::error::{Error, ErrorKind, Result};
@@ -103,8 +103,7 @@ impl Supervisor<'_> {
             let alive = self.posts.iter().any(Option::is_some);
             match mode {
                 TERMINATED | KILLED => return Ok(()),
-                CLOSED if !alive && !board.has_ready(self.ground.slots()) => return Ok(()),
-                BROKEN if !alive => return Ok(()),
+                BROKEN | FINISHED if !alive => return Ok(()),
                 _ => {}
             }
             let mut until = self.next_expiry();
@@ -215,6 +214,7 @@ impl Supervisor<'_> {
             held |= slot.bury(seat, ticket, exit_to_number(exit) | late);
         }
         board.forget_sleeper(place);
+        seat.expires.store(0, SeqCst); // no call runs there, until another worker has the seat
         match seat.ready.load(SeqCst) {
             0 => {
                 let reason = match board.text().as_str() {
@@ -226,8 +226,7 @@ impl Supervisor<'_> {
             _ => self.misfortunes = 0,
         }
         if held || !exit.success() {
-            board.ends.fetch_add(1, SeqCst);
-            self.ground.tell_parent();
+            self.tell_of_end();
         }
         // It may have been woken for a chunk that it did not claim.
         board.wake_all_workers();
@@ -248,9 +247,15 @@ impl Supervisor<'_> {
         let board = self.ground.board();
         board
             .break_down(&format!("{MISFORTUNES} workers in turn ended before they were ready, the last with {reason}"));
-        board.ends.fetch_add(1, SeqCst);
-        self.ground.tell_parent();
+        self.tell_of_end();
         board.wake_all_workers();
+    }
+
+    /// Tells the parent of the end of a worker, whether it listens or not: a worker that was killed may have taken the
+    /// `listening` of the parent, and have ended before it raised the news.
+    fn tell_of_end(&self) {
+        self.ground.board().ends.fetch_add(1, SeqCst);
+        raise(self.ground.news());
     }
 
     /// Kills the workers of cancelled chunks.
@@ -308,13 +313,33 @@ impl Supervisor<'_> {
             let _ = if polite { worker.terminate() } else { worker.kill() }; // it may have ended meanwhile
         }
         let deadline = Deadline::after(if polite { GRACE } else { Duration::ZERO });
+        self.wait_for_all(deadline);
         for worker in self.posts.iter().flatten() {
-            if !matches!(worker.join_timeout(deadline), Ok(Some(_))) {
-                let _ = worker.kill(); // as above
-            }
+            let _ = worker.kill(); // as above
         }
         for worker in self.posts.drain(..).flatten() {
             let _ = worker.join_timeout(GRACE); // a killed process ends, unless the kernel holds it
+        }
+    }
+
+    /// Waits until all workers have ended, until the deadline, or until the parent wants them killed.
+    fn wait_for_all(&mut self, deadline: Deadline) {
+        loop {
+            for post in &mut self.posts {
+                if post.as_ref().is_some_and(|worker| matches!(worker.join_timeout(Deadline::NOW), Ok(Some(_)))) {
+                    *post = None;
+                }
+            }
+            let killed = self.ground.board().mode.load(SeqCst) == KILLED;
+            if killed || deadline.has_passed() || self.posts.iter().all(Option::is_none) {
+                return;
+            }
+            let mut fds = vec![PollFd::new(self.ground.nudge(), PollFlags::IN)];
+            fds.extend(self.posts.iter().flatten().map(|worker| PollFd::new(worker, PollFlags::IN)));
+            if poll(&mut fds, deadline).is_err() {
+                return;
+            }
+            lower(self.ground.nudge());
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use ossature_sys::deadline::Deadline;
 
 use super::chunk::default_chunksize;
+use super::gathered::{Gathered, taken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::process::{untold, usable_cpus};
 use crate::thread;
@@ -80,7 +81,7 @@ impl Shared {
                 state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
             };
             drop(state);
-            call(true);
+            thread::aloud(|| call(true)); // the drop of a value that nobody waits for may panic
         }
     }
 
@@ -144,7 +145,7 @@ impl ThreadPool {
         let shared = Arc::new(Shared { state: Mutex::default(), ready: Condvar::new() });
         let initializer = Arc::new(initializer);
         // Dropped with an error, it ends those that were started.
-        let mut pool = Self { shared, threads: Vec::with_capacity(workers) };
+        let mut pool = Self { shared, threads: Vec::new() };
         for number in 1..=workers {
             let (shared, initializer) = (pool.shared.clone(), initializer.clone());
             let body = move || {
@@ -177,7 +178,7 @@ impl ThreadPool {
         let gathered = Arc::new(Gathered::new());
         let index = gathered.give(1);
         let inner = gathered.clone();
-        let call: Call = Box::new(move |runs| inner.settle(index, runs.then(|| run(call))));
+        let call: Call = Box::new(move |runs| settle(&inner, index, runs, call));
         self.shared.submit([call])?;
         Ok(ThreadResult { gathered })
     }
@@ -295,7 +296,9 @@ impl ThreadPool {
         let calls = std::mem::take(&mut state.calls);
         drop(state);
         self.shared.ready.notify_all();
-        calls.into_iter().for_each(|call| call(false));
+        for call in calls {
+            thread::aloud(|| call(false)); // the drop of an item may panic, and the others are to be cancelled
+        }
     }
 
     /// Waits until the threads of a closed or terminated pool have ended.
@@ -330,7 +333,21 @@ impl fmt::Debug for ThreadPool {
 
 /// Runs a call; a panic is its error.
 fn run<R>(call: impl FnOnce() -> R) -> Result<R> {
-    thread::catch(call).map_err(|escaped| Error::caused(ErrorKind::Remote, None, untold(&escaped)))
+    thread::catch(call).map_err(|escaped| {
+        let error = Error::caused(ErrorKind::Remote, None, untold(&escaped));
+        thread::aloud(|| drop(escaped)); // the drop of a payload may panic, too
+        error
+    })
+}
+
+/// Runs a call, or cancels it. Its end is known before anything of a cancelled call is dropped, which may panic.
+fn settle<R>(gathered: &Gathered<R>, index: usize, runs: bool, call: impl FnOnce() -> R) {
+    if runs {
+        gathered.settle(index, Some(run(call)));
+    } else {
+        gathered.settle(index, None);
+        thread::aloud(|| drop(call));
+    }
 }
 
 /// The calls of one chunk, as one.
@@ -343,91 +360,9 @@ where
     let (first, gathered, f) = (gathered.give(chunk.len()), gathered.clone(), f.clone());
     Box::new(move |runs| {
         for (item, index) in chunk.into_iter().zip(first..) {
-            gathered.settle(index, runs.then(|| run(|| f(item))));
+            settle(&gathered, index, runs, || f(item));
         }
     })
-}
-
-/// The outcomes of calls that belong together.
-struct Gathered<R> {
-    state: Mutex<Outcomes<R>>,
-    news: Condvar,
-}
-
-struct Outcomes<R> {
-    first: usize,
-    /// `Some(None)` for one that was taken.
-    places: VecDeque<Option<Option<Result<R>>>>,
-    came: VecDeque<usize>,
-    waiting: usize,
-}
-
-impl<R> Gathered<R> {
-    fn new() -> Self {
-        let outcomes = Outcomes { first: 0, places: VecDeque::new(), came: VecDeque::new(), waiting: 0 };
-        Self { state: Mutex::new(outcomes), news: Condvar::new() }
-    }
-
-    fn state(&self) -> MutexGuard<'_, Outcomes<R>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
-    }
-
-    /// Makes room for more calls; the index of the first.
-    fn give(&self, count: usize) -> usize {
-        let mut state = self.state();
-        let first = state.first + state.places.len();
-        let length = state.places.len() + count;
-        state.places.resize_with(length, || None);
-        state.waiting += count;
-        first
-    }
-
-    /// Keeps the end of a call; `None` was cancelled.
-    fn settle(&self, index: usize, outcome: Option<Result<R>>) {
-        let cancelled = || Err(Error::new(ErrorKind::Cancelled, "the pool ended before the call began"));
-        let mut state = self.state();
-        let at = index - state.first; // taken places go only behind it
-        if let Some(place) = state.places.get_mut(at) {
-            *place = Some(Some(outcome.unwrap_or_else(cancelled)));
-            state.came.push_back(index);
-            state.waiting -= 1;
-        }
-        drop(state);
-        self.news.notify_all();
-    }
-
-    /// Waits until `is_ready`; `None` when the time ran out.
-    fn wait(&self, deadline: Deadline, is_ready: impl Fn(&Outcomes<R>) -> bool) -> Option<MutexGuard<'_, Outcomes<R>>> {
-        let mut state = self.state();
-        while !is_ready(&state) {
-            state = match deadline.remaining() {
-                None => self.news.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(left) if left.is_zero() => return None,
-                Some(left) => self.news.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-            };
-        }
-        Some(state)
-    }
-}
-
-impl<R> Outcomes<R> {
-    fn has_next(&self, ordered: bool) -> bool {
-        if ordered { matches!(self.places.front(), Some(Some(_))) } else { !self.came.is_empty() }
-    }
-
-    fn take_next(&mut self, ordered: bool) -> Option<Result<R>> {
-        let index = if ordered { self.first } else { self.came.pop_front()? };
-        let outcome = self.places.get_mut(index - self.first)?.as_mut()?.take();
-        while matches!(self.places.front(), Some(Some(None))) {
-            self.places.pop_front();
-            self.first += 1;
-        }
-        outcome
-    }
-}
-
-fn taken() -> Error {
-    Error::new(ErrorKind::NoResult, "an earlier call returned the result")
 }
 
 /// The result of one call in a thread.
@@ -508,7 +443,11 @@ impl<R> ThreadMapResult<R> {
     /// As [`get`](Self::get), of the first item in order that has no value.
     pub fn get_timeout(&mut self, timeout: impl Into<Deadline>) -> Result<Option<Vec<R>>> {
         let Some(mut state) = self.gathered.wait(timeout.into(), |state| state.waiting == 0) else { return Ok(None) };
+        if state.places.is_empty() && state.first > 0 {
+            return Err(taken());
+        }
         let places = std::mem::take(&mut state.places);
+        state.first += places.len();
         drop(state);
         let values: Result<Vec<R>> = places.into_iter().map(|place| place.flatten().ok_or_else(taken)?).collect();
         values.map(Some)

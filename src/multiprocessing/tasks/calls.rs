@@ -79,7 +79,10 @@ impl Calls<'_> {
             match ended {
                 Ok(Ok(descriptors)) => self.outlet.end(index, Ended::Value, &self.out, descriptors),
                 Ok(Err((ended, text))) => self.outlet.end(index, ended, text.as_bytes(), Descriptors::new()),
-                Err(escaped) => self.panicked(index, &untold(&escaped)),
+                Err(escaped) => {
+                    self.panicked(index, &untold(&escaped));
+                    thread::aloud(|| drop(escaped)); // the drop of a payload may panic, too
+                }
             }
         }
     }

@@ -12,6 +12,9 @@ use super::list::{Arriving, Leaving, put, take};
 use super::{Bounds, Descriptors, Packed, Sort, Sorts, Trust};
 use crate::error::{Error, ErrorKind, Result};
 
+/// How many bytes the length before a value takes.
+const LENGTH: usize = size_of::<u32>();
+
 /// Writes values, each with descriptors of its own.
 pub(crate) struct Writing(Leaving);
 
@@ -42,9 +45,26 @@ impl Writing {
             }
         }
     }
+
+    /// As [`write`](Self::write), with the length of the value before the value.
+    ///
+    /// # Errors
+    /// As `write`, and `InvalidInput` for a value of 4 GiB or more.
+    #[inline]
+    pub(crate) fn write_measured<T: Serialize + ?Sized>(&self, out: &mut Vec<u8>, value: &T) -> Result<Descriptors> {
+        let from = out.len();
+        out.extend_from_slice(&[0; LENGTH]);
+        let descriptors = self.write(out, value)?;
+        let length = u32::try_from(out.len() - from - LENGTH)
+            .map_err(|_| Error::new(ErrorKind::InvalidInput, "a value among several takes 4 GiB or more"))?;
+        if let Some(place) = out.get_mut(from..from + LENGTH) {
+            place.copy_from_slice(&length.to_le_bytes());
+        }
+        Ok(descriptors)
+    }
 }
 
-/// Reads values that were written one behind the other.
+/// Reads values that were written one behind the other, each with its length before it, or values in bytes of their own.
 pub(crate) struct Reading<'b> {
     list: Arriving,
     rest: &'b [u8],
@@ -62,26 +82,38 @@ impl<'b> Reading<'b> {
     /// The one value in these bytes.
     ///
     /// # Errors
-    /// As [`next`](Self::next), and when bytes are left over.
+    /// `Decode` when the bytes are not such a value, and when bytes are left over.
     #[inline]
-    pub(crate) fn read<T: DeserializeOwned>(&mut self, bytes: &'b [u8]) -> Result<T> {
-        self.rest = bytes;
-        let value = self.next()?;
-        if !self.rest.is_empty() {
-            let left = self.rest.len();
+    pub(crate) fn read<T: DeserializeOwned>(&mut self, mut bytes: &[u8]) -> Result<T> {
+        let value = self.front(&mut bytes)?;
+        if !bytes.is_empty() {
+            let left = bytes.len();
             return Err(Error::new(ErrorKind::Decode, format!("{left} bytes are left over behind a value")));
         }
         Ok(value)
     }
 
-    /// The next value.
+    /// The next value that [`write_measured`](Writing::write_measured) wrote.
     ///
     /// # Errors
-    /// `Decode` when the bytes are not such a value; then no later value can be found either.
+    /// As [`read`](Self::read). With an error or a panic, too, the value behind this one is the next.
     #[inline]
     pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<T> {
+        let split = self.rest.split_first_chunk::<LENGTH>();
+        let split = split.and_then(|(length, rest)| rest.split_at_checked(u32::from_le_bytes(*length) as usize));
+        let Some((bytes, rest)) = split else {
+            self.rest = &[];
+            return Err(Error::new(ErrorKind::Decode, "the bytes end before the value does"));
+        };
+        self.rest = rest; // before user code runs
+        self.read(bytes)
+    }
+
+    /// The value at the front of these bytes.
+    #[inline]
+    fn front<T: DeserializeOwned>(&mut self, bytes: &mut &[u8]) -> Result<T> {
         self.list.set_paused(false);
-        let value = form::read_front(&mut self.rest, self.bounds);
+        let value = form::read_front(bytes, self.bounds);
         self.list.set_paused(true);
         self.list.refused()?;
         value.map_err(|why| {
