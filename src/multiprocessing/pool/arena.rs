@@ -88,7 +88,7 @@ impl Arena {
         }
         if end > self.paged {
             let paged = end.next_multiple_of(STEP).min(self.length);
-            match memory.reserve(paged) {
+            match memory.reserve_more(self.paged, paged) {
                 Ok(()) => self.paged = paged,
                 // Room comes back when chunks are done.
                 Err(_) if self.is_lent() => return Ok(None),
@@ -126,6 +126,9 @@ impl Arena {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     #[test]
@@ -147,6 +150,17 @@ mod tests {
         assert_eq!(arena.free.len(), 1, "neighbours are one");
         arena.take_back(rooms[3]);
         assert_eq!((arena.mark, arena.free.len()), (0, 0));
+    }
+
+    #[test]
+    fn pages_are_found_once() {
+        let (memory, length) = file().unwrap();
+        // As if the pages below had been found.
+        let mut arena = Arena { mark: 8 << 20, paged: 8 << 20, ..Arena::new(length) };
+        arena.give(&memory, 64).unwrap().unwrap();
+        assert_eq!(arena.paged, (8 << 20) + STEP);
+        let found = std::fs::File::from(OwnedFd::from(memory)).metadata().unwrap().blocks() * 512;
+        assert!((STEP..8 << 20).contains(&found), "{found}: the new step alone has pages");
     }
 
     #[test]

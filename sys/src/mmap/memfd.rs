@@ -35,6 +35,9 @@ bitflags! {
     }
 }
 
+/// How many bytes are reserved by one call of the kernel: a huge page.
+const STEP: u64 = 2 << 20;
+
 /// A file in memory without a name, closed on exec, which takes seals.
 ///
 /// It lives as long as a descriptor or a mapping of it does, so that nothing is left behind when every holder is
@@ -124,11 +127,41 @@ impl Memfd {
     /// The kernel hands out pages until there are none and then kills processes, so more than the machine has, memory
     /// and swap together, is refused here. What is less than that and still too much is the caller's to know.
     ///
+    /// It takes several calls of the kernel, so that a signal interrupts one of them and not all. After an error, the
+    /// file may be longer and have a part of its memory.
+    ///
     /// # Errors
     /// `ENOSPC` and `ENOMEM` when there is not that much memory, `EPERM` when a seal forbids it, `EINVAL` when `len` is 0.
     #[doc(alias = "fallocate")]
     pub fn reserve(&self, len: u64) -> Result<()> {
         reserve(self.as_fd(), len)
+    }
+
+    /// As [`reserve`](Self::reserve), for the bytes from `from` to `to` alone, which nobody uses yet: after an error they
+    /// are zero and have no memory. The cost does not depend on `from`.
+    ///
+    /// # Errors
+    /// As for [`reserve`](Self::reserve); `EINVAL` unless `from` is less than `to`.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::mmap::Memfd;
+    ///
+    /// let memory = Memfd::new(c"grows")?;
+    /// memory.reserve(4096)?;
+    /// memory.reserve_more(4096, 12288)?;
+    /// assert_eq!(memory.len()?, 12288);
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    #[doc(alias = "fallocate")]
+    pub fn reserve_more(&self, from: u64, to: u64) -> Result<()> {
+        is_possible(to)?;
+        allocate(self.as_fd(), from, to).inspect_err(|_| {
+            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            let len = to.saturating_sub(from);
+            // The first error is the one that is told.
+            let _ = retry(|| raw::call("fallocate", || rustix::fs::fallocate(&self.0, hole, from, len)));
+        })
     }
 
     /// `fcntl(fd, F_ADD_SEALS, seals)`: sets seals; none is ever taken back.
@@ -154,12 +187,32 @@ impl Memfd {
 
 /// [`Memfd::reserve`] for any file in memory.
 pub(crate) fn reserve(fd: BorrowedFd<'_>, len: u64) -> Result<()> {
+    is_possible(len)?;
+    allocate(fd, 0, len)
+}
+
+/// Refuses more than the machine has.
+fn is_possible(len: u64) -> Result<()> {
     let machine = retry(|| raw::call("sysinfo", || Ok(rustix::system::sysinfo())))?;
     let pages = (machine.totalram as u64).saturating_add(machine.totalswap as u64);
-    if len > pages.saturating_mul(u64::from(machine.mem_unit)) {
-        return Err(Errno::NOMEM);
+    if len > pages.saturating_mul(u64::from(machine.mem_unit)) { Err(Errno::NOMEM) } else { Ok(()) }
+}
+
+/// `fallocate(fd, 0, from, to - from)`, in steps. What was found before an error stays, and so does what was there.
+///
+/// A signal makes the kernel give back what one call has found, and begin again. With a signal every few milliseconds, one
+/// long call would never end.
+pub(crate) fn allocate(fd: BorrowedFd<'_>, from: u64, to: u64) -> Result<()> {
+    let mut at = from;
+    loop {
+        let end = to.min((at / STEP + 1).saturating_mul(STEP));
+        let len = end.saturating_sub(at);
+        retry(|| raw::call("fallocate", || rustix::fs::fallocate(fd, FallocateFlags::empty(), at, len)))?;
+        at = end;
+        if at >= to {
+            return Ok(());
+        }
     }
-    retry(|| raw::call("fallocate", || rustix::fs::fallocate(fd, FallocateFlags::empty(), 0, len)))
 }
 
 /// The size of any file.

@@ -242,7 +242,8 @@ pub fn set_mode(fd: impl AsFd, mode: u32) -> Result<()> {
 }
 
 /// `fallocate(fd, 0, 0, len)`: finds the memory for `len` bytes now and makes the object that long, so that a full file
-/// system is an error here and not a SIGBUS later. Where the file system has no such call, the bytes are written.
+/// system is an error here and not a SIGBUS later. Where the file system has no such call, the bytes are written,
+/// which makes an empty object that long. After an error, the object may have a part of the memory.
 ///
 /// # Errors
 /// `ENOSPC` if the file system is full or at its limit, `ENOMEM` for more than the machine has, `EFBIG` beyond
@@ -254,6 +255,7 @@ pub fn set_mode(fd: impl AsFd, mode: u32) -> Result<()> {
 pub fn reserve(fd: impl AsFd, len: u64) -> Result<()> {
     let fd = fd.as_fd();
     match mmap::memfd::reserve(fd, len) {
+        // The first step tells, so the file is as the caller left it.
         Err(Errno::OPNOTSUPP) => write_zeroes(fd, len),
         done => done,
     }

@@ -6,13 +6,11 @@
 
 use core::ptr::NonNull;
 
-use rustix::fs::FallocateFlags;
-
 use super::header::{self, Header};
 use super::{AttachError, SEALS, Shareable, attach};
 use crate::errno::{Errno, Result, retry};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd, above_standard, duplicate};
-use crate::mmap::{Memfd, Region};
+use crate::mmap::{Memfd, Region, memfd};
 use crate::process::{Resource, rlimit};
 use crate::raw;
 
@@ -83,13 +81,14 @@ impl Growing {
         Header::value_offset(align_of::<T>())
     }
 
-    /// `fallocate(memory, 0, offset, len)`: finds pages for a part of the file.
+    /// `fallocate(memory, 0, offset, len)`: finds pages for a part of the file, in steps. What is in the part
+    /// stays.
     ///
     /// # Errors
     /// `ENOSPC` and `ENOMEM` without memory.
     pub(crate) fn back(&self, offset: usize, len: usize) -> Result<()> {
         let (offset, len) = (offset as u64, len as u64);
-        retry(|| raw::call("fallocate", || rustix::fs::fallocate(&self.memory, FallocateFlags::empty(), offset, len)))
+        memfd::allocate(self.memory.as_fd(), offset, offset.saturating_add(len))
     }
 
     /// Never unmaps the memory: the kernel still knows addresses in it.

@@ -36,6 +36,22 @@ fn a_memory_file_is_made_mapped_and_given_back_whatever_fails() {
 }
 
 #[test]
+fn memory_is_reserved_in_steps_each_of_which_is_tried_again() {
+    const MIB: u64 = 1 << 20;
+    let seen = sweep("reserve", &["memfd_create", "fallocate"], || Memfd::new(c"steps")?.reserve(5 * MIB));
+    assert_eq!(seen.calls, 5, "memfd_create sysinfo, and three of fallocate");
+
+    let _alone = alone();
+    let memory = memory(8 * MIB);
+    let found = || rustix::fs::fstat(&memory).expect("its state").st_blocks as u64 * 512;
+    memory.reserve(MIB).expect("one");
+    let before = found();
+    let armed = Rule::on("fallocate", Fault::Fail(Errno::NOSPC)).nth(3).arm().expect("a build with faults");
+    assert_eq!(memory.reserve_more(MIB, 8 * MIB), Err(Errno::NOSPC));
+    assert_eq!((armed.hits(), found()), (1, before), "what was found is given back, and the rest stays");
+}
+
+#[test]
 fn a_region_is_managed_whatever_fails() {
     let _alone = alone();
     let memory = memory(8192);

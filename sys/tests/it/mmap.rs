@@ -285,6 +285,24 @@ fn reserved_memory_is_there() {
 }
 
 #[test]
+fn more_memory_is_reserved_without_what_is_before_it() {
+    const MIB: u64 = 1 << 20;
+    let memory = Memfd::new(c"more").unwrap();
+    memory.set_len(16 * MIB).unwrap();
+    memory.reserve_more(9 * MIB, 13 * MIB).unwrap();
+    let found = rustix::fs::fstat(&memory).unwrap().st_blocks as u64 * 512;
+    assert!((4 * MIB..8 * MIB).contains(&found), "{found}");
+    memory.reserve_more(15 * MIB, 17 * MIB).unwrap();
+    assert_eq!(memory.len(), Ok(17 * MIB));
+    for (from, to) in [(1, 1), (2, 1), (u64::MAX, 0)] {
+        assert_eq!(memory.reserve_more(from, to), Err(Errno::INVAL), "{from} {to}");
+    }
+    assert_eq!(memory.reserve_more(0, u64::MAX), Err(Errno::NOMEM));
+    let again = rustix::fs::fstat(&memory).unwrap().st_blocks as u64 * 512;
+    assert!(again >= found + 2 * MIB, "nothing is given back by a call that does nothing: {again}");
+}
+
+#[test]
 fn a_memory_file_is_closed_on_exec_and_known_by_its_seals() {
     let memory = memory(b"");
     assert!(ossature_sys::fd::is_cloexec(&memory).unwrap());
