@@ -54,7 +54,7 @@
 use std::os::fd::OwnedFd;
 
 use ossature_sys::deadline::Deadline;
-use ossature_sys::errno::Errno;
+use ossature_sys::errno::{self, Errno};
 use ossature_sys::fd;
 use ossature_sys::posix_ipc::{self, MAX_VALUE, Name, Semaphore};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
@@ -102,13 +102,17 @@ impl Named {
     }
 
     fn open(name: &str, bound: u32) -> Result<Self> {
+        Self::open_by(Semaphore::open, name, bound)
+    }
+
+    fn open_by(open: impl Fn(&Name) -> errno::Result<Semaphore>, name: &str, bound: u32) -> Result<Self> {
         let failed = |errno| {
             Error::os(errno, format!("the semaphore {name} cannot be opened, or is of another C library or word size"))
         };
         for _ in 0..TRIES {
             let (object, file, _) = Object::open(Sort::Semaphore, name)?;
             let c_name = Name::new(object.name().as_bytes());
-            let opened = c_name.and_then(|name| Semaphore::open(&name));
+            let opened = c_name.and_then(|name| open(&name));
             // The C library opens the file by its name once more, and another file may have taken the name meanwhile.
             if object.has_its_name().map_err(failed)? {
                 let semaphore = opened.map_err(failed)?;
@@ -417,3 +421,34 @@ impl NamedBoundedSemaphore {
 }
 
 named!(NamedBoundedSemaphore);
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    #[test]
+    fn a_semaphore_whose_file_is_replaced_meanwhile_is_opened_again() {
+        let name = format!("ossature-unit-{}", std::process::id());
+        let old = NamedSemaphore::create_named(&name, 1).unwrap();
+        let (calls, new) = (Cell::new(0), RefCell::new(None));
+        let open = |file: &Name| {
+            if calls.replace(calls.get() + 1) == 0 {
+                old.unlink().unwrap();
+                *new.borrow_mut() = Some(NamedSemaphore::create_named(&name, 2).unwrap());
+            }
+            Semaphore::open(file)
+        };
+        let named = Named::open_by(open, &name, 2).unwrap();
+        assert_eq!((calls.get(), named.semaphore.value()), (2, Ok(2)));
+        assert_eq!(named.object.has_its_name(), Ok(true), "the file that is locked is the one that is used");
+
+        let gone = |_: &Name| {
+            let _ = named.object.unlink();
+            Err(Errno::NOENT)
+        };
+        let error = Named::open_by(gone, &name, 2).unwrap_err();
+        assert!(error.errno() == Some(Errno::NOENT) && error.to_string().contains("does not exist"), "{error}");
+    }
+}
