@@ -148,7 +148,9 @@ fn a_drop_that_panics_ends_no_thread() {
         hear.recv_timeout(LONG).is_ok()
     });
     begun.wait();
-    let mut waiting = pool.map_async(|_: Bomb| (), (0..9).map(|_| Bomb)).unwrap();
+    let captured = Bomb; // the last of the calls drops it
+    let mut waiting =
+        pool.map_async(move |_: Bomb| assert!(size_of_val(&captured) == 0), (0..9).map(|_| Bomb)).unwrap();
     let (bomb, mut last) = (Bomb, pool.apply_async(|| 1).unwrap());
     let mut held = pool.apply_async(move || std::mem::forget(bomb)).unwrap();
     pool.terminate();

@@ -111,6 +111,21 @@ impl Hub {
         retries: u32,
         runner: Option<Runner<'_>>,
     ) -> Result<Arc<Self>> {
+        let hub = Self::without_supervisor(workers, context, setup, initializer, retries, runner.is_some())?;
+        let mut inner = hub.lock()?;
+        hub.supervise(&mut inner, runner)?;
+        drop(inner);
+        Ok(Arc::new(hub))
+    }
+
+    fn without_supervisor(
+        workers: usize,
+        context: Context,
+        setup: Setup,
+        initializer: Option<Packed>,
+        retries: u32,
+        closure: bool,
+    ) -> Result<Self> {
         let ground = Ground::new(workers)?;
         let arena = ground.arena_file()?;
         let slots = ground.slots().len();
@@ -130,12 +145,12 @@ impl Hub {
             called: false,
             broken: None,
         };
-        let hub = Self {
+        Ok(Self {
             ground,
             setup,
             initializer,
             context,
-            closure: runner.is_some(),
+            closure,
             retries,
             arena,
             generation: generation(),
@@ -146,11 +161,7 @@ impl Hub {
             over: AtomicBool::new(false),
             armed: AtomicUsize::new(0),
             watch: OnceLock::new(),
-        };
-        let mut inner = hub.lock()?;
-        hub.supervise(&mut inner, runner)?;
-        drop(inner);
-        Ok(Arc::new(hub))
+        })
     }
 
     pub(super) fn workers(&self) -> usize {
@@ -492,5 +503,41 @@ impl Inner {
         for chunk in waiting.into_iter().chain(published) {
             chunk.left().for_each(|index| chunk.job.end(index, Outcome::Failed(failure.clone())));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::job::Keep;
+    use super::*;
+    use crate::multiprocessing::tasks::Form;
+    use crate::multiprocessing::transfer::Writing;
+
+    fn hub() -> Hub {
+        let setup = Setup { prefix: "Worker".into(), initializer: None, max_chunks: None, timeout: None, depth: 100 };
+        Hub::without_supervisor(1, Context::Fork, setup, None, 0, false).unwrap()
+    }
+
+    #[test]
+    fn a_stream_that_was_overwritten_does_not_keep_a_pool_from_its_end() {
+        let hub = hub();
+        hub.ground.seats()[0].written.store(u64::MAX, SeqCst);
+        assert!(hub.terminate().is_err(), "it tells what could not be read");
+        assert_eq!(hub.ground.board().mode.load(SeqCst), TERMINATED);
+        assert_eq!(hub.lock().unwrap().mode, Mode::Ended);
+    }
+
+    #[test]
+    fn a_call_that_no_worker_gets_wakes_the_leader() {
+        let hub = hub();
+        let job = Arc::new(Job::new("a::task", Keep::All));
+        let mut chunk = Chunk::new(&job, Form::Value);
+        chunk.push(&Writing::begin(), &7).unwrap();
+        job.give(1);
+        job.cancel();
+        hub.lock().unwrap().led = true; // as while another thread sleeps for all
+        hub.submit([chunk]).unwrap();
+        assert!(job.is_done());
+        assert_eq!(poll(&mut [PollFd::new(hub.ground.news(), PollFlags::IN)], Deadline::NOW), Ok(1));
     }
 }
