@@ -32,6 +32,11 @@ pub const TESTS: &[Test] = &[
 
 const SOON: Duration = Duration::from_millis(5);
 
+/// Waits for the ends of threads, which a scope does not: until then they take part in the queue.
+fn end<'s>(threads: impl IntoIterator<Item = std::thread::ScopedJoinHandle<'s, ()>>) {
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
 fn items_come_in_their_order() {
     let queue = Queue::new().unwrap();
     for number in 0..1000_u32 {
@@ -91,12 +96,11 @@ fn sleeping_putter_goes_on() {
     let queue = &Queue::bounded(1).unwrap();
     queue.put(0).unwrap();
     std::thread::scope(|scope| {
-        for number in 1..20 {
-            scope.spawn(move || queue.put(number).unwrap());
-        }
+        let putters: Vec<_> = (1..20).map(|number| scope.spawn(move || queue.put(number).unwrap())).collect();
         let mut got: Vec<i32> = (0..20).map(|_| queue.get().unwrap()).collect();
         got.sort_unstable();
         assert_eq!(got, (0..20).collect::<Vec<_>>());
+        end(putters);
     });
 }
 
@@ -189,15 +193,16 @@ fn join_waits_for_every_task() {
         tasks.put(number).unwrap();
     }
     std::thread::scope(|scope| {
-        for _ in 0..3 {
+        let workers = [(); 3].map(|()| {
             scope.spawn(|| {
                 while let Some(task) = tasks.try_get().unwrap() {
                     assert!(task < 300);
                     tasks.task_done().unwrap();
                 }
-            });
-        }
+            })
+        });
         tasks.join().unwrap();
+        end(workers);
         assert_eq!(tasks.unfinished().unwrap(), 0);
     });
 }
@@ -250,18 +255,19 @@ fn queue_without_items_takes_few_pages() {
 fn threads_use_one_queue() {
     let queue = &Queue::new().unwrap();
     std::thread::scope(|scope| {
-        for thread in 0..4_u32 {
+        let putters = [0_u32, 1, 2, 3].map(|thread| {
             scope.spawn(move || {
                 for number in 0..1000_u32 {
                     queue.put((thread, number)).unwrap();
                 }
-            });
-        }
+            })
+        });
         let mut next = [0_u32; 4];
         for _ in 0..4000 {
             let (thread, number) = queue.get().unwrap();
             assert_eq!(number, next[thread as usize], "of one thread in order");
             next[thread as usize] += 1;
         }
+        end(putters);
     });
 }

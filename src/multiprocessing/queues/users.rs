@@ -127,7 +127,12 @@ pub(super) fn receive<T: DeserializeOwned>(handle: &Handle, limit: Limit<'_>, as
     }
     let Some(bytes) = bytes else { return Ok(None) };
     let packed = Packed { bytes, descriptors: Descriptors::new() };
-    transfer::unpack(packed, Trust::SameProgram, Bounds::OF_KIN).map(Some)
+    let item = transfer::unpack(packed, Trust::SameProgram, Bounds::OF_KIN);
+    if item.is_err() && as_task {
+        // The caller has no item that it could finish.
+        task_done(handle)?;
+    }
+    item.map(Some)
 }
 
 fn receive_into(

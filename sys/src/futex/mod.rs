@@ -28,7 +28,7 @@ mod limit;
 mod lock;
 
 use core::num::NonZeroU32;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use core::time::Duration;
 
 use rustix::thread::futex::{self as sys, Flags, WaitFlags};
@@ -208,6 +208,25 @@ pub(crate) fn wait_any_at(waiters: &[Waiter<'_>], deadline: Deadline) -> Result<
         Ok(woken) => Ok((Wait::Woken, woken as usize)),
         Err(error) => ended(Err(error)).map(|ended| (ended, 0)),
     }
+}
+
+/// Whether the kernel has `futex_waitv`: it refuses an empty list. Asked once.
+pub(crate) fn waits_on_several() -> bool {
+    const YES: u8 = 1;
+    const NO: u8 = 2;
+    static KNOWN: AtomicU8 = AtomicU8::new(0);
+    let known = match KNOWN.load(Ordering::Relaxed) {
+        0 => {
+            let answer = raw::call("futex_waitv", || {
+                sys::waitv(&[], sys::WaitvFlags::empty(), None, rustix::thread::ClockId::Monotonic)
+            });
+            let known = if answer == Err(Errno::INVAL) { YES } else { NO };
+            KNOWN.store(known, Ordering::Relaxed);
+            known
+        }
+        known => known,
+    };
+    known == YES
 }
 
 /// Sleeps on `word` while it holds `expected`, within the limit.

@@ -25,6 +25,7 @@ pub struct Ring {
     data: Vec<UnsafeCell<u32>>,
     messages: Bell,
     room: Bell,
+    idle: Bell,
     gate: MortalGate,
     closed: AtomicU32,
     dead: Shared<[AtomicU32; 4]>,
@@ -57,6 +58,7 @@ impl Ring {
             data: (0..granules).map(|_| UnsafeCell::new(0)).collect(),
             messages: Bell::default(),
             room: Bell::default(),
+            idle: Bell::default(),
             gate: MortalGate::default(),
             closed: AtomicU32::new(0),
             dead: Shared::new([(); 4].map(|()| AtomicU32::new(0))),
@@ -111,6 +113,10 @@ impl Flow for Ring {
 
     fn room(&self) -> &Bell {
         &self.room
+    }
+
+    fn idle(&self) -> &Bell {
+        &self.idle
     }
 
     fn is_dead(&self, who: u32) -> bool {

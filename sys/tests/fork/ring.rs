@@ -148,8 +148,8 @@ fn receiver_is_killed() {
         }
         if !stands {
             assert!(steps > 100, "there was something to do");
-            // Between the last change of the record and the caller's store.
-            assert!(lost * STRIDE < 100, "lost at {lost} of {} instants", steps / STRIDE);
+            // Between the last change of the record and the caller's store, with the looks for sleepers.
+            assert!(lost * STRIDE < 200, "lost at {lost} of {} instants", steps / STRIDE);
             return;
         }
     }

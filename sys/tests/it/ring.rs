@@ -24,7 +24,7 @@ fn next(user: &mut Participant<&Ring>) -> Option<Vec<u8>> {
 
 #[test]
 fn messages_come_in_the_order_of_their_sending() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     let ring = ring();
     let mut user = ring.join().unwrap();
     for round in 0..100_u8 {
@@ -42,7 +42,7 @@ fn messages_come_in_the_order_of_their_sending() {
 
 #[test]
 fn capacity_is_rounded_up_and_pages_come_as_they_are_needed() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     assert_eq!([1, SMALL, SMALL + 1].map(|bytes| Ring::new(bytes).unwrap().capacity()), [SMALL, SMALL, 2 * SMALL]);
     let ring = Ring::new(64 << 20).unwrap();
     let mut user = ring.join().unwrap();
@@ -62,7 +62,7 @@ fn capacity_is_rounded_up_and_pages_come_as_they_are_needed() {
 
 #[test]
 fn longest_message_fits_wherever_the_ring_stands() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     let ring = ring();
     let mut user = ring.join().unwrap();
     let mut bytes = vec![0; SMALL];
@@ -78,7 +78,7 @@ fn longest_message_fits_wherever_the_ring_stands() {
 
 #[test]
 fn full_ring_takes_nothing_until_there_is_room() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     let ring = ring();
     let mut user = ring.join().unwrap();
     let mut sent = 0;
@@ -95,7 +95,7 @@ fn full_ring_takes_nothing_until_there_is_room() {
 
 #[test]
 fn small_buffer_leaves_the_message() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     let ring = ring();
     let mut user = ring.join().unwrap();
     user.send(b"first").unwrap();
@@ -109,7 +109,7 @@ fn small_buffer_leaves_the_message() {
 
 #[test]
 fn record_that_is_dropped_or_forgotten_is_not_sent() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     let ring = ring();
     let (mut user, mut other) = (ring.join().unwrap(), ring.join().unwrap());
     drop(user.reserve(100).unwrap());
@@ -133,7 +133,7 @@ fn record_that_is_dropped_or_forgotten_is_not_sent() {
 
 #[test]
 fn record_is_written_and_read_in_place() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     let ring = ring();
     let (mut sender, mut receiver) = (ring.join().unwrap(), ring.join().unwrap());
     let mut record = sender.reserve_timeout(300, Limit::NOW).unwrap().unwrap();
@@ -148,7 +148,7 @@ fn record_is_written_and_read_in_place() {
 /// The first is reserved and not published, while others go past it.
 #[test]
 fn order_of_one_sender_holds_past_a_record_that_is_late() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     let ring = ring();
     let (mut late, mut other, mut receiver) = (ring.join().unwrap(), ring.join().unwrap(), ring.join().unwrap());
     for _ in 0..1000 {
@@ -167,7 +167,7 @@ fn order_of_one_sender_holds_past_a_record_that_is_late() {
 
 #[test]
 fn batch_is_visible_at_once_and_in_order() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     let ring = ring();
     let mut user = ring.join().unwrap();
     let messages: Vec<Vec<u8>> = (0..200_u8).map(|number| vec![number; usize::from(number)]).collect();
@@ -185,7 +185,7 @@ fn batch_is_visible_at_once_and_in_order() {
 
 #[test]
 fn sleeping_receiver_is_woken_by_a_message_and_by_a_cancel() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     let (ring, stop) = (&ring(), &Cancel::new());
     soon(|| {
         thread::scope(|scope| {
@@ -208,7 +208,7 @@ fn sleeping_receiver_is_woken_by_a_message_and_by_a_cancel() {
 
 #[test]
 fn sleeping_sender_is_woken_by_room() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     let ring = ring();
     soon(|| {
         let mut user = ring.join().unwrap();
@@ -230,7 +230,7 @@ fn sleeping_sender_is_woken_by_room() {
 /// Each message says who sent it and as which; nothing may be lost, repeated or out of order.
 #[test]
 fn many_send_and_many_receive() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     const SENDERS: usize = 3;
     const EACH: u32 = 20_000;
     for receivers in [1, 3] {
@@ -274,7 +274,7 @@ fn many_send_and_many_receive() {
 
 #[test]
 fn numbers_of_threads_that_left_are_used_again() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     let ring = ring();
     for _ in 0..5000 {
         drop(ring.join().unwrap());
@@ -305,7 +305,7 @@ fn thread_that_ends_with_a_record_gives_it_up() {
 
 #[test]
 fn ring_is_attached_as_a_ring_of_its_size() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     let ring = ring();
     ring.join().unwrap().send(b"here").unwrap();
     // SAFETY: the descriptor stays in this program.
@@ -327,7 +327,7 @@ fn ring_is_attached_as_a_ring_of_its_size() {
 
 #[test]
 fn pointer_that_turns_to_another_ring_is_refused() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     struct Fickle<'f>(&'f [Ring; 2], &'f std::cell::Cell<usize>);
     impl std::ops::Deref for Fickle<'_> {
         type Target = Ring;
@@ -359,7 +359,7 @@ fn errors_name_the_remedy() {
 
 #[test]
 fn closed_ring_is_read_to_its_end() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     let ring = &ring();
     soon(|| {
         thread::scope(|scope| {
@@ -389,7 +389,7 @@ fn closed_ring_is_read_to_its_end() {
 
 #[test]
 fn closing_wakes_a_sender_that_waits_for_room() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     let ring = &ring();
     soon(|| {
         let mut user = ring.join().unwrap();
@@ -444,7 +444,7 @@ fn tasks_count_until_they_are_done_or_their_thread_ends() {
 
 #[test]
 fn few_enough_messages_are_waited_for() {
-    needs!(shared_locks);
+    needs!(own_nodes);
     let ring = &ring();
     soon(|| {
         let mut user = ring.join().unwrap();
@@ -465,4 +465,193 @@ fn few_enough_messages_are_waited_for() {
         ring.close();
         assert_eq!(ring.wait_until_below(2, Limit::NOW), Err(RingError::Closed));
     });
+}
+
+/// Runs `wait` in a thread, and returns when that thread sleeps.
+fn asleep<'s, R: Send + 's>(
+    scope: &'s thread::Scope<'s, '_>,
+    wait: impl FnOnce() -> R + Send + 's,
+) -> thread::ScopedJoinHandle<'s, R> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let waits = scope.spawn(move || {
+        tell.send(thread_id()).unwrap();
+        wait()
+    });
+    until_asleep(told.recv().unwrap());
+    waits
+}
+
+/// Runs `body` in a thread that ends without leaving the ring, as one that is killed.
+fn dies(ring: &Ring, body: impl FnOnce(&mut Participant<&Ring>) + Send) {
+    thread::scope(|scope| {
+        let ends = scope.spawn(|| {
+            let mut user = ring.join().unwrap();
+            body(&mut user);
+            std::mem::forget(user);
+        });
+        ends.join().unwrap();
+    });
+}
+
+#[test]
+fn whoever_waits_for_the_last_task_hears_of_messages_that_are_dropped() {
+    needs!(own_nodes);
+    let ring = &ring();
+    soon(|| {
+        let mut user = ring.join().unwrap();
+        user.send(b"task").unwrap();
+        thread::scope(|scope| {
+            let waits = asleep(scope, || ring.wait_until_done(Limit::NEVER));
+            user.recv(&mut [0; 8]).unwrap();
+            assert_eq!(waits.join().unwrap(), Ok(true));
+        });
+    });
+}
+
+#[test]
+fn death_of_a_worker_is_heard_by_all_who_wait() {
+    needs!(own_nodes);
+    needs!(robust_lists);
+    let ring = &ring();
+    soon(|| {
+        ring.join().unwrap().send(b"task").unwrap();
+        thread::scope(|scope| {
+            let (end, until) = std::sync::mpsc::channel::<()>();
+            let (tell, told) = std::sync::mpsc::channel();
+            let worker = scope.spawn(move || {
+                dies(ring, move |user| {
+                    user.recv_task_timeout(&mut [0; 8], Limit::NEVER).unwrap();
+                    tell.send(()).unwrap();
+                    let _ = until.recv();
+                });
+            });
+            told.recv().unwrap();
+            let waits = [(); 3].map(|()| asleep(scope, || ring.wait_until_done(Limit::NEVER)));
+            drop(end);
+            worker.join().unwrap();
+            for wait in waits {
+                assert_eq!(wait.join().unwrap(), Ok(true));
+            }
+        });
+    });
+}
+
+#[test]
+fn closed_ring_ends_for_all_receivers_when_its_last_writer_dies() {
+    needs!(own_nodes);
+    needs!(robust_lists);
+    let ring = &ring();
+    soon(|| {
+        thread::scope(|scope| {
+            let (end, until) = std::sync::mpsc::channel::<()>();
+            let (tell, told) = std::sync::mpsc::channel();
+            let writer = scope.spawn(move || {
+                dies(ring, move |user| {
+                    std::mem::forget(user.reserve(10).unwrap());
+                    tell.send(()).unwrap();
+                    let _ = until.recv();
+                });
+            });
+            told.recv().unwrap();
+            ring.close();
+            let waits = [(); 3].map(|()| asleep(scope, || ring.join().unwrap().recv(&mut [0; 8])));
+            drop(end);
+            writer.join().unwrap();
+            for wait in waits {
+                assert_eq!(wait.join().unwrap(), Err(RingError::Closed));
+            }
+        });
+    });
+}
+
+/// The sender fell asleep when nobody had the message yet.
+#[test]
+fn sleeping_sender_hears_of_the_death_of_a_later_reader() {
+    needs!(own_nodes);
+    needs!(robust_lists);
+    let ring = &ring();
+    soon(|| {
+        ring.join().unwrap().send(&[1; SMALL]).unwrap();
+        thread::scope(|scope| {
+            let waits = asleep(scope, || ring.join().unwrap().send(b"after it"));
+            dies(ring, |user| std::mem::forget(user.read().unwrap()));
+            assert_eq!(waits.join().unwrap(), Ok(()));
+        });
+        thread::scope(|scope| {
+            let waits = asleep(scope, || ring.wait_until_below(1, Limit::NEVER));
+            dies(ring, |user| std::mem::forget(user.read().unwrap()));
+            assert_eq!(waits.join().unwrap(), Ok(true));
+        });
+    });
+}
+
+#[test]
+fn sleeping_sender_goes_on_as_soon_as_its_message_fits() {
+    needs!(own_nodes);
+    let ring = &ring();
+    soon(|| {
+        let mut user = ring.join().unwrap();
+        for _ in 0..8 {
+            user.send(&[1; SMALL / 8]).unwrap();
+        }
+        thread::scope(|scope| {
+            let waits = asleep(scope, || ring.join().unwrap().send(b"small"));
+            user.recv(&mut [0; SMALL / 8]).unwrap();
+            assert_eq!(waits.join().unwrap(), Ok(()));
+        });
+    });
+}
+
+/// Each worker puts the next task before it says that one is done.
+#[test]
+fn tasks_that_follow_each_other_are_never_all_done() {
+    needs!(own_nodes);
+    let (ring, stop) = (&ring(), &std::sync::atomic::AtomicBool::new(false));
+    soon(|| {
+        ring.join().unwrap().send(b"task").unwrap();
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut user = ring.join().unwrap();
+                    while !stop.load(SeqCst) {
+                        if user.recv_task_timeout(&mut [0; 8], Duration::from_millis(5)).unwrap().is_some() {
+                            user.send(b"task").unwrap();
+                            user.task_done().unwrap();
+                        }
+                    }
+                });
+            }
+            let early = (0..200_000).filter(|_| ring.wait_until_done(Limit::NOW).unwrap()).count();
+            stop.store(true, SeqCst);
+            assert_eq!(early, 0);
+        });
+    });
+}
+
+/// It answers with one ring or the other, in turns.
+#[test]
+fn pointer_that_alternates_lends_nothing_of_another_ring() {
+    needs!(own_nodes);
+    struct Alternating<'r>(&'r [Ring; 2], &'r AtomicU32);
+    impl std::ops::Deref for Alternating<'_> {
+        type Target = Ring;
+        fn deref(&self) -> &Ring {
+            let turn = self.1.load(SeqCst);
+            self.1.store(turn + turn.min(1), SeqCst);
+            &self.0[usize::from(turn % 2 == 0 && turn > 0)]
+        }
+    }
+    let (rings, turn) = ([Ring::new(16 << 20).unwrap(), ring()], AtomicU32::new(0));
+    let mut user = Participant::new(Alternating(&rings, &turn)).unwrap();
+    for first in 1..3 {
+        let mut record = user.reserve(SMALL).unwrap();
+        turn.store(first, SeqCst);
+        record.fill(9);
+        let _ = record.publish();
+        turn.store(0, SeqCst);
+        let _ = user.read_timeout(Limit::NOW).map(drop);
+    }
+    let mut other = rings[1].join().unwrap();
+    let record = other.reserve(SMALL - 64).unwrap();
+    assert!(record.iter().all(|&byte| byte == 0), "nothing was written there");
 }

@@ -5,7 +5,7 @@ use core::ops::Deref;
 use super::error::{RingError, in_time};
 use super::flow::{Flow, reserve, wake_receivers};
 use super::memory::{GRANULE, Ring};
-use super::participant::{Participant, granules_for, info};
+use super::participant::{Participant, granules_for, info, same};
 use crate::futex::Limit;
 use crate::mmap::copy;
 use crate::sync::gate::Gate;
@@ -37,18 +37,21 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         // The messages may answer with other bytes at each call, so each one is asked once.
         const AT_ONCE: usize = 32;
         let mut bytes: [&[u8]; AT_ONCE] = [&[]; AT_ONCE];
+        let (most, max) = {
+            let ring = same(&self.ring, self.base)?;
+            ((ring.max_message() / GRANULE) as u64, ring.max_message())
+        };
         let mut sent = 0;
         while sent < messages.len() {
             let mut total = 0;
             let mut count = 0;
             for (place, message) in bytes.iter_mut().zip(messages.iter().skip(sent)) {
                 let message = message.as_ref();
-                let granules = match self.granules_of(message.len()) {
-                    Err(error) if sent + count == 0 => return Err(error),
-                    Err(_) => break,
-                    Ok(granules) => granules,
-                };
-                if total + granules > self.most_granules() {
+                if message.len() > max && sent + count == 0 {
+                    return Err(RingError::TooLong { len: message.len(), max });
+                }
+                let granules = granules_for(message.len());
+                if message.len() > max || total + granules > most {
                     break;
                 }
                 *place = message;
@@ -60,29 +63,35 @@ impl<R: Deref<Target = Ring>> Participant<R> {
             }
             let limit = if sent == 0 { limit } else { Limit::NOW };
             let batch = bytes.get(..count).unwrap_or_default();
-            if count > 1 && self.send_together(batch, total, Limit::NOW)? {
-                sent += count;
-                continue;
+            match if count > 1 { self.send_together(batch, total) } else { Ok(false) } {
+                Ok(true) => {
+                    sent += count;
+                    continue;
+                }
+                Ok(false) => {}
+                Err(error) => return if sent > 0 { Ok(sent) } else { Err(error) },
             }
             // No room for all of them: one at a time.
             for (at, message) in batch.iter().enumerate() {
                 let limit = if at == 0 { limit } else { Limit::NOW };
-                if !self.send_tagged(message, 0, limit)? {
-                    return Ok(sent);
+                match self.send_tagged(message, 0, limit) {
+                    Ok(true) => sent += 1,
+                    Err(error) if sent == 0 => return Err(error),
+                    Ok(false) | Err(_) => return Ok(sent),
                 }
-                sent += 1;
             }
         }
         Ok(sent)
     }
 
-    fn send_together(&mut self, messages: &[&[u8]], granules: u64, limit: Limit<'_>) -> Result<bool, RingError> {
-        if !self.enter(limit)? {
+    fn send_together(&mut self, messages: &[&[u8]], granules: u64) -> Result<bool, RingError> {
+        if !self.enter(Limit::NOW)? {
             return Ok(false);
         }
-        let Self { ring, who, cursor, room_spin, .. } = self;
+        let Self { ring, base, who, cursor, room_spin, .. } = self;
+        let ring = same(ring, *base)?;
         ring.gate().covered(|| {
-            let reserved = reserve(&**ring, cursor, room_spin, granules, *who, limit);
+            let reserved = reserve(ring, cursor, room_spin, granules, *who, Limit::NOW);
             let Some(claim) = in_time(reserved)? else { return Ok(false) };
             let mut at = 0;
             for message in messages {
@@ -96,7 +105,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
             if !ring.track().publish_all(claim, parts) {
                 return Err(RingError::Lost);
             }
-            wake_receivers(&**ring, messages.len() as u32);
+            wake_receivers(ring, messages.len() as u32);
             Ok(true)
         })
     }

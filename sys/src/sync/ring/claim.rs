@@ -72,8 +72,8 @@ impl<R: Deref<Target = Ring>> Deref for Record<'_, R> {
 
 impl<R: Deref<Target = Ring>> DerefMut for Record<'_, R> {
     fn deref_mut(&mut self) -> &mut [u8] {
-        let Some(claim) = self.participant.claim.filter(|_| self.participant.is_here()) else { return &mut [] };
-        let start = self.participant.ring().message_at(claim);
+        let (Some(claim), Some(ring)) = (self.participant.claim, self.participant.here()) else { return &mut [] };
+        let start = ring.message_at(claim);
         // SAFETY: the record is at least that long and this participant's alone until it is published: no other thread has
         // its number, and no other process has this guard, since fork refuses. Its bytes were written before, or are zero.
         unsafe { core::slice::from_raw_parts_mut(start.as_ptr(), self.len) }
@@ -136,8 +136,8 @@ impl<R: Deref<Target = Ring>> fmt::Debug for Message<'_, R> {
 }
 
 fn bytes<R: Deref<Target = Ring>>(participant: &Participant<R>, len: usize) -> &[u8] {
-    let Some(claim) = participant.claim.filter(|_| participant.is_here()) else { return &[] };
-    let start = participant.ring().message_at(claim);
+    let (Some(claim), Some(ring)) = (participant.claim, participant.here()) else { return &[] };
+    let start = ring.message_at(claim);
     // SAFETY: the record is at least that long (checked when it was reserved or taken) and this participant's alone until
     // the guard is dropped: no other thread has its number, and no other process has this guard, since fork refuses.
     unsafe { core::slice::from_raw_parts(start.as_ptr(), len) }

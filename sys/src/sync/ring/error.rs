@@ -33,6 +33,8 @@ pub enum RingError {
         /// The message's length in bytes.
         needed: usize,
     },
+    /// The ring is empty, and the machine has no memory for the message.
+    NoMemory,
     /// The ring is closed. A receiver has received all that was sent.
     Closed,
     /// Others took this participant for dead, and its record for abandoned.
@@ -55,6 +57,7 @@ impl fmt::Display for RingError {
             Self::TooSmall { needed } => {
                 write!(f, "ring: the next message has {needed} bytes: receive it into a larger buffer")
             }
+            Self::NoMemory => f.write_str("ring: no memory for the message: free some, or send the message in pieces"),
             Self::Closed => f.write_str("ring: closed, so nothing can be sent: make a new ring"),
             Self::Lost => f.write_str("ring: the others took this thread for dead and gave its record up"),
             Self::OtherRing => f.write_str("ring: the participant joined another ring: join this one"),
@@ -83,6 +86,7 @@ pub(super) fn in_time(claim: Result<Claim, Stop>) -> Result<Option<Claim>, RingE
         Ok(claim) => Ok(Some(claim)),
         Err(Stop::Over) => Ok(None),
         Err(Stop::Closed) => Err(RingError::Closed),
+        Err(Stop::NoMemory) => Err(RingError::NoMemory),
         Err(Stop::Refused(refused)) => Err(refused.into()),
     }
 }

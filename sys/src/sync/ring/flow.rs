@@ -5,7 +5,7 @@
 //!
 //! | waits | until | woken by |
 //! | --- | --- | --- |
-//! | a sender, for room | a record is done | a receiver that finds a quarter of the ring free, or nothing to read; the death of whom it waits for |
+//! | a sender, for room | a record is done | whoever ends a record; the death of whom it waits for |
 //! | a receiver, for a message | a message is published | its sender |
 
 use super::bell::Bell;
@@ -27,6 +27,8 @@ pub(crate) trait Flow {
     fn messages(&self) -> &Bell;
     /// Where senders sleep.
     fn room(&self) -> &Bell;
+    /// Where those sleep who wait until all is done.
+    fn idle(&self) -> &Bell;
     /// Whether the participant with this number has died.
     fn is_dead(&self, who: u32) -> bool;
     /// Finds memory for so many granules.
@@ -44,6 +46,8 @@ pub(crate) enum Stop {
     Over,
     /// The ring is closed, and for a receiver empty as well.
     Closed,
+    /// There is no memory for the record, and nothing whose memory it could use.
+    NoMemory,
     Refused(Refused),
 }
 
@@ -70,18 +74,29 @@ fn tell(ring: &impl Flow, recovered: Recovered) {
     if recovered.messages && ring.messages().has_sleepers() {
         ring.messages().ring(ring.gate(), u32::MAX);
     }
-    if recovered.room && ring.room().has_sleepers() {
-        ring.room().ring(ring.gate(), u32::MAX);
+    if recovered.room {
+        record_is_done(ring);
     }
 }
 
-/// Does what one that died half-way left undone.
+/// Wakes those who wait for a record to be done: for its room, for the last task, for the end of a closed ring.
+#[inline]
+fn record_is_done(ring: &impl Flow) {
+    for bell in [ring.room(), ring.idle()] {
+        if bell.has_sleepers() {
+            bell.ring(ring.gate(), u32::MAX);
+        }
+    }
+    if ring.is_closed() {
+        wake_receivers(ring, u32::MAX);
+    }
+}
+
+/// Does what one that died half-way left undone: its records, and any wake, whatever it was about to do.
 #[cold]
 pub(crate) fn inherit(ring: &impl Flow) -> Result<(), Refused> {
-    let track = ring.track();
-    track.recover_all(|who| ring.is_dead(who))?;
-    let messages = track.count(1)? != 0;
-    tell(ring, Recovered { messages, room: true });
+    ring.track().recover_all(|who| ring.is_dead(who))?;
+    wake_all(ring);
     Ok(())
 }
 
@@ -162,6 +177,11 @@ fn reserve_slow(
         let expected = ring.room().announce();
         let blocked = match try_reserve(ring, cursor, granules, who)? {
             Ok(claim) => return Ok(claim),
+            // Nobody has what it waits for.
+            Err(Blocked::Empty) if granules > ring.track().backed() && !ring.grow(granules) => {
+                return Err(Stop::NoMemory);
+            }
+            Err(Blocked::Empty) => continue,
             Err(blocked) => blocked,
         };
         if ring.is_closed() {
@@ -266,31 +286,15 @@ fn take_slow(
 #[inline]
 pub(crate) fn finish(ring: &impl Flow, claim: Claim) -> Result<(), Lost> {
     let finished = ring.track().finish(claim);
-    if ring.room().has_sleepers() {
-        give_room(ring);
-    }
-    if ring.is_closed() {
-        // Receivers wait for the last records to be given back.
-        wake_receivers(ring, u32::MAX);
-    }
+    record_is_done(ring);
     if finished { Ok(()) } else { Err(Lost) }
 }
 
-/// Wakes those who wait for room once a quarter is free: a wake for each record would cost more than the records.
-#[cold]
-fn give_room(ring: &impl Flow) {
-    // A walk that fails here fails again where it can be told.
-    let _ = reclaim(ring);
-    let track = ring.track();
-    if track.in_use() <= track.lap_len() / 4 * 3 {
-        ring.room().ring(ring.gate(), u32::MAX);
-    }
-}
-
-/// Wakes everybody, after the ring was closed.
+/// Wakes everybody, whatever the bells say of sleepers.
 pub(crate) fn wake_all(ring: &impl Flow) {
-    ring.messages().ring(ring.gate(), u32::MAX);
-    ring.room().ring(ring.gate(), u32::MAX);
+    for bell in [ring.messages(), ring.room(), ring.idle()] {
+        bell.ring(ring.gate(), u32::MAX);
+    }
 }
 
 /// Puts a message back and wakes a receiver.

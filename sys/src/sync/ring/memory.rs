@@ -9,8 +9,9 @@
 
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::time::Duration;
 
 use super::bell::Bell;
 use super::error::RingError;
@@ -19,9 +20,10 @@ use super::participant::Participant;
 use super::participants::{Entry, PARTICIPANTS, Table};
 use super::track::{Blocked, Cell, Claim, Line, Positions, Track};
 use super::word::GRANULES_MAX;
+use crate::deadline::Deadline;
 use crate::errno::{Errno, Result as ErrnoResult};
 use crate::fd::{BorrowedFd, OwnedFd};
-use crate::futex::{Limit, Reach, Waiter};
+use crate::futex::{self, Limit, Reach, Waiter};
 use crate::process::Pid;
 use crate::raw;
 use crate::scope::{RawLock, Refused};
@@ -95,6 +97,8 @@ pub(super) struct Control {
     room: Line<Bell>,
     /// Where those sleep who wait until all tasks are done.
     idle: Line<Bell>,
+    /// How many messages were received as tasks.
+    received: Line<AtomicU64>,
 }
 
 // SAFETY: atomics and a shared lock, no Drop, repr(C); every state that a killed process leaves is one of the tables'.
@@ -124,10 +128,11 @@ impl Ring {
     /// Each message takes a whole number of 64 bytes.
     ///
     /// # Errors
-    /// As for [`Shm::place`](crate::shm::Shm::place). The capacity costs addresses (`ENOMEM` if there are not enough of
+    /// As for [`Shm::place`](crate::shm::Shm::place); `EOPNOTSUPP` also where locks have the pthread form. The capacity costs addresses (`ENOMEM` if there are not enough of
     /// them), and pages only as they are used.
     pub fn new(capacity: usize) -> ErrnoResult<Self> {
-        if form() == Form::Unsupported {
+        // Without nodes nobody would hear of a death, and a fork beside a record in place would not be refused.
+        if form() != Form::Node {
             return Err(Errno::OPNOTSUPP);
         }
         let granules = capacity.div_ceil(GRANULE).clamp(LEAST, MOST).next_power_of_two();
@@ -288,17 +293,17 @@ impl Ring {
     /// # Errors
     /// As for [`len`](Self::len).
     pub fn reclaim_lost(&self) -> Result<usize, RingError> {
-        let mut lost = 0;
-        for entry in self.table().0 {
-            let look = entry.lease.look();
-            let Holder::Thread(thread) = look.holder() else { continue };
-            if !thread_exists(entry.process.load(Relaxed), thread) && entry.lease.declare_dead(look) {
-                lost += 1;
+        let lost = self.control().gate.covered(|| {
+            let mut lost = 0;
+            for entry in self.table().0 {
+                let look = entry.lease.look();
+                let Holder::Thread(thread) = look.holder() else { continue };
+                if !thread_exists(entry.process.load(SeqCst), thread) && entry.lease.declare_dead(look) {
+                    lost += 1;
+                }
             }
-        }
-        if lost > 0 {
-            self.control().gate.covered(|| inherit(self))?;
-        }
+            if lost > 0 { inherit(self).map(|()| lost) } else { Ok(0) }
+        })?;
         Ok(lost)
     }
 
@@ -320,8 +325,17 @@ impl Ring {
         Track { positions: self.positions(), cells }
     }
 
-    pub(super) fn idle(&self) -> &Bell {
-        &self.control().idle.0
+    pub(super) fn received(&self) -> &AtomicU64 {
+        &self.control().received.0
+    }
+
+    /// Lets those look again who wait for a record to be done: it has another owner. In a covered stretch.
+    pub(super) fn wake_watchers(&self) {
+        for bell in [self.room(), self.idle()] {
+            if bell.has_sleepers() {
+                bell.ring(self.gate(), u32::MAX);
+            }
+        }
     }
 
     pub(super) fn table(&self) -> Table<'_> {
@@ -374,7 +388,8 @@ impl Ring {
         if least > most {
             return false;
         }
-        for wanted in [least.max(backed * 2).min(most), least] {
+        // Not too much at once: a signal makes the kernel begin again.
+        for wanted in [least.max((backed * 2).min(backed + (1 << 16))).min(most), least] {
             if self.back_granules(wanted as usize).is_ok() {
                 mark.fetch_max(wanted, AcqRel);
                 return true;
@@ -451,6 +466,11 @@ impl Flow for Ring {
     }
 
     #[inline]
+    fn idle(&self) -> &Bell {
+        &self.control().idle.0
+    }
+
+    #[inline]
     fn is_closed(&self) -> bool {
         self.control().closed.load(SeqCst) != 0
     }
@@ -468,9 +488,18 @@ impl Flow for Ring {
                 count = 2;
             }
         }
-        self.gate().sleep_on(&mut words, count, limit).0
+        // Without the gate a death between a change and its wake is found by looking now and then.
+        let until = if futex::waits_on_several() { limit } else { limit.or_sooner(Deadline::after(SLICE)) };
+        match self.gate().sleep_on(&mut words, count, until) {
+            // The kernel wakes one of those who watch a lease: this one tells the others.
+            (Woke::Look, 1) if count == 2 => Woke::Inherit,
+            (woke, _) => woke,
+        }
     }
 }
+
+/// How long a sleeper sleeps at a stretch where the kernel cannot wait on several words.
+const SLICE: Duration = Duration::from_millis(10);
 
 impl Drop for Ring {
     fn drop(&mut self) {

@@ -9,7 +9,6 @@ use super::claim::{Message, Record};
 use super::error::{RingError, in_time};
 use super::flow::{Flow, finish, publish, put_back, reserve, take};
 use super::memory::{Control, GRANULE, Ring};
-use super::participants::{Entry, Table};
 use super::track::{Claim, Reader};
 use super::word::State;
 use crate::futex::Limit;
@@ -60,11 +59,11 @@ use crate::thread_bound::StaysInItsThread;
 /// ```
 pub struct Participant<R: Deref<Target = Ring>> {
     pub(super) ring: R,
-    /// Where the ring's memory was: `R` is anybody's.
-    base: *const Control,
+    /// Where the ring's memory was. `R` is anybody's, so each operation asks it once, and compares.
+    pub(super) base: *const Control,
     pub(super) who: u32,
     /// In which process it was enrolled.
-    forks: u32,
+    pub(super) forks: u32,
     /// Where it reserved last.
     pub(super) cursor: u64,
     reader: Reader,
@@ -98,10 +97,11 @@ impl<R: Deref<Target = Ring>> Participant<R> {
     /// # Errors
     /// As for [`Ring::join`].
     pub fn new_timeout<'c>(ring: R, limit: impl Into<Limit<'c>>) -> Result<Option<Self>, RingError> {
-        let base = core::ptr::from_ref(ring.control());
+        let target: &Ring = &ring;
+        let base = core::ptr::from_ref(target.control());
         let forks = generation();
-        let Some(who) = ring.enrol(limit.into())? else { return Ok(None) };
-        let reader = ring.track().reader();
+        let Some(who) = target.enrol(limit.into())? else { return Ok(None) };
+        let reader = target.track().reader();
         Ok(Some(Self {
             ring,
             base,
@@ -114,11 +114,6 @@ impl<R: Deref<Target = Ring>> Participant<R> {
             message_spin: Spin::new(),
             stays: PhantomData,
         }))
-    }
-
-    /// This participant's entry.
-    pub(super) fn entry_in<'t>(&self, table: Table<'t>) -> Option<&'t Entry> {
-        table.get(self.who)
     }
 
     /// What keeps the ring.
@@ -168,17 +163,18 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         limit: impl Into<Limit<'c>>,
     ) -> Result<bool, RingError> {
         let limit = limit.into();
-        let granules = self.granules_of(message.len())?;
         if !self.enter(limit)? {
             return Ok(false);
         }
-        let Self { ring, who, cursor, room_spin, .. } = self;
+        let Self { ring, base, who, cursor, room_spin, .. } = self;
+        let ring = same(ring, *base)?;
+        let granules = granules_in(ring, message.len())?;
         ring.gate().covered(|| {
-            let reserved = reserve(&**ring, cursor, room_spin, granules, *who, limit);
+            let reserved = reserve(ring, cursor, room_spin, granules, *who, limit);
             let Some(claim) = in_time(reserved)? else { return Ok(false) };
             // SAFETY: the record is this participant's, and as many granules long as the message needs.
             unsafe { copy::store(message.as_ptr(), ring.message_at(claim).as_ptr(), message.len()) };
-            publish(&**ring, claim, info(message.len(), tag))?;
+            publish(ring, claim, info(message.len(), tag))?;
             Ok(true)
         })
     }
@@ -216,30 +212,29 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         if !self.enter(limit)? {
             return Ok(None);
         }
-        let Self { ring, who, reader, message_spin, .. } = self;
+        let Self { ring, base, who, reader, message_spin, .. } = self;
+        let ring = same(ring, *base)?;
         ring.gate().covered(|| {
-            let taken = take(&**ring, reader, message_spin, State::Copying, *who, limit);
+            let taken = take(ring, reader, message_spin, State::Copying, *who, limit);
             let Some(claim) = in_time(taken)? else { return Ok(None) };
             let received = received(ring, claim)?;
             if received.len > bytes.len() {
-                put_back(&**ring, claim);
+                put_back(ring, claim);
                 return Err(RingError::TooSmall { needed: received.len });
             }
             // SAFETY: the record is this participant's, and at least that long (`received`).
             unsafe { copy::load(ring.message_at(claim).as_ptr(), bytes.as_mut_ptr(), received.len) };
-            if as_task {
-                if let Some(entry) = ring.table().get(*who) {
-                    // Before the record is given back: see `tasks`.
-                    entry.in_hand.fetch_add(1, SeqCst);
-                }
-                finish(&**ring, claim)?;
-                if ring.idle().has_sleepers() {
-                    // Whoever waits for the tasks watches this thread from now on.
-                    ring.idle().ring(ring.gate(), u32::MAX);
-                }
-                return Ok(Some(received));
+            let entry = ring.table().get(*who).filter(|_| as_task);
+            if let Some(entry) = entry {
+                // Before the record is given back: see `tasks`.
+                entry.in_hand.fetch_add(1, SeqCst);
+                ring.received().fetch_add(1, SeqCst);
             }
-            finish(&**ring, claim)?;
+            let finished = finish(ring, claim);
+            if let (Some(entry), Err(_)) = (entry, finished) {
+                entry.in_hand.fetch_sub(1, SeqCst);
+            }
+            finished?;
             Ok(Some(received))
         })
     }
@@ -280,16 +275,16 @@ impl<R: Deref<Target = Ring>> Participant<R> {
     }
 
     fn reserve_claim(&mut self, len: usize, limit: Limit<'_>) -> Result<bool, RingError> {
-        let granules = self.granules_of(len)?;
         if !self.enter(limit)? {
             return Ok(false);
         }
-        let Self { ring, who, cursor, room_spin, .. } = self;
-        let gate = ring.gate();
-        let reserved = gate.covered(|| reserve(&**ring, cursor, room_spin, granules, *who, limit));
-        self.claim = in_time(reserved)?;
-        self.mark_exclusive();
-        Ok(self.claim.is_some())
+        let Self { ring, base, who, cursor, claim, room_spin, .. } = self;
+        let ring = same(ring, *base)?;
+        let granules = granules_in(ring, len)?;
+        let reserved = ring.gate().covered(|| reserve(ring, cursor, room_spin, granules, *who, limit));
+        *claim = in_time(reserved)?;
+        mark_exclusive(ring, *who, claim.is_some());
+        Ok(claim.is_some())
     }
 
     /// Takes the next message to read it in place, waiting for one. If this thread is killed meanwhile, the message is lost.
@@ -318,53 +313,58 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         if !self.enter(limit)? {
             return Ok(None);
         }
-        let Self { ring, who, reader, message_spin, .. } = self;
-        let gate = ring.gate();
-        let taken = gate.covered(|| take(&**ring, reader, message_spin, State::Held, *who, limit));
-        let Some(claim) = in_time(taken)? else { return Ok(None) };
-        self.claim = Some(claim);
-        self.mark_exclusive();
-        received(&self.ring, claim).map(Some)
+        let Self { ring, base, who, reader, claim, message_spin, .. } = self;
+        let ring = same(ring, *base)?;
+        let taken = ring.gate().covered(|| {
+            let taken = take(ring, reader, message_spin, State::Held, *who, limit);
+            if taken.is_ok() {
+                // Whoever waits for the record waits for this participant now, and watches its lease.
+                ring.wake_watchers();
+            }
+            taken
+        });
+        let Some(taken) = in_time(taken)? else { return Ok(None) };
+        *claim = Some(taken);
+        mark_exclusive(ring, *who, true);
+        received(ring, taken).map(Some)
     }
 
-    /// While a record is lent as a slice, a fork would lend it twice: fork refuses beside an exclusive entry.
-    pub(super) fn mark_exclusive(&self) {
-        if let Some(entry) = self.ring.table().get(self.who) {
-            entry.lease.set_exclusive(self.claim.is_some());
-        }
-    }
-
-    /// Whether this is still the process and the ring that the participant is enrolled in.
-    pub(super) fn is_here(&self) -> bool {
-        self.forks == generation() && core::ptr::from_ref(self.ring.control()) == self.base
+    /// The ring, if this is still the process and the ring that the participant is enrolled in.
+    pub(super) fn here(&self) -> Option<&Ring> {
+        same(&self.ring, self.base).ok().filter(|_| self.forks == generation())
     }
 
     /// Publishes the record that was reserved.
     pub(super) fn publish_claim(&mut self, len: usize, tag: u32) -> Result<(), RingError> {
-        let Some(claim) = self.claim.take() else { return Err(RingError::Lost) };
-        if !self.is_here() {
+        let Self { ring, base, forks, who, claim, .. } = self;
+        let ring = same(ring, *base)?;
+        if *forks != generation() {
             return Err(RingError::Lost);
         }
-        self.mark_exclusive();
-        self.ring.gate().covered(|| publish(&*self.ring, claim, info(len, tag)))?;
+        let Some(claim) = claim.take() else { return Err(RingError::Lost) };
+        mark_exclusive(ring, *who, false);
+        ring.gate().covered(|| publish(ring, claim, info(len, tag)))?;
         Ok(())
     }
 
-    /// Gives the record up that was reserved or taken.
+    /// Gives the record up that was reserved or taken. A record of another ring, or of the parent, stays as it is.
     pub(super) fn finish_claim(&mut self) {
-        let Some(claim) = self.claim.take() else { return };
-        if self.is_here() {
-            self.mark_exclusive();
-            // An error says that it is given up already.
-            let _ = self.ring.gate().covered(|| finish(&*self.ring, claim));
+        let Self { ring, base, forks, who, claim, .. } = self;
+        let Ok(ring) = same(ring, *base) else { return };
+        if *forks != generation() {
+            return;
         }
+        let Some(claim) = claim.take() else { return };
+        mark_exclusive(ring, *who, false);
+        // An error says that it is given up already.
+        let _ = ring.gate().covered(|| finish(ring, claim));
     }
 
     /// Begins an operation: in a forked child enrols anew, gives a record up whose guard was forgotten. False if the time ran
     /// out.
     #[inline]
     pub(super) fn enter(&mut self, limit: Limit<'_>) -> Result<bool, RingError> {
-        if self.claim.is_none() && self.is_here() {
+        if self.claim.is_none() && self.forks == generation() {
             return Ok(true);
         }
         self.enter_slow(limit)
@@ -372,46 +372,34 @@ impl<R: Deref<Target = Ring>> Participant<R> {
 
     #[cold]
     fn enter_slow(&mut self, limit: Limit<'_>) -> Result<bool, RingError> {
-        let base = core::ptr::from_ref(self.ring.control());
-        if base != self.base {
-            return Err(RingError::OtherRing);
-        }
-        let forks = generation();
-        if self.forks != forks {
-            self.claim = None;
-            let Some(who) = self.ring.enrol(limit)? else { return Ok(false) };
-            self.who = who;
-            self.forks = forks;
-            self.cursor = 0;
-            self.reader = self.ring.track().reader();
+        let current = generation();
+        let Self { ring, base, forks, who, cursor, reader, claim, .. } = self;
+        let ring = same(ring, *base)?;
+        if *forks != current {
+            *claim = None;
+            let Some(number) = ring.enrol(limit)? else { return Ok(false) };
+            *who = number;
+            *forks = current;
+            *cursor = 0;
+            *reader = ring.track().reader();
         }
         self.finish_claim();
         Ok(true)
-    }
-
-    pub(super) fn most_granules(&self) -> u64 {
-        (self.ring.max_message() / GRANULE) as u64
-    }
-
-    pub(super) fn granules_of(&self, len: usize) -> Result<u64, RingError> {
-        let max = self.ring.max_message();
-        if len > max { Err(RingError::TooLong { len, max }) } else { Ok(granules_for(len)) }
     }
 }
 
 impl<R: Deref<Target = Ring>> Drop for Participant<R> {
     fn drop(&mut self) {
-        if !self.is_here() {
-            return;
-        }
         self.finish_claim();
-        let ring = &*self.ring;
+        let Some(ring) = self.here() else { return };
         if let Some(entry) = ring.table().get(self.who) {
+            // Its tasks count no more. The number is free only after that.
+            ring.gate().covered(|| {
+                if entry.in_hand.swap(0, SeqCst) != 0 {
+                    ring.idle().ring(ring.gate(), u32::MAX);
+                }
+            });
             entry.lease.release();
-            if ring.idle().has_sleepers() {
-                // Its tasks count no more.
-                ring.gate().covered(|| ring.idle().ring(ring.gate(), u32::MAX));
-            }
         }
     }
 }
@@ -420,6 +408,25 @@ impl<R: Deref<Target = Ring>> fmt::Debug for Participant<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Participant").field("number", &self.who).finish_non_exhaustive()
     }
+}
+
+/// What keeps a ring, asked once: the ring, if it is the one whose memory is there.
+pub(super) fn same<R: Deref<Target = Ring>>(keeper: &R, base: *const Control) -> Result<&Ring, RingError> {
+    let ring: &Ring = keeper;
+    if core::ptr::from_ref(ring.control()) == base { Ok(ring) } else { Err(RingError::OtherRing) }
+}
+
+/// While a record is lent as a slice, a fork would lend it twice: fork refuses beside an exclusive entry.
+fn mark_exclusive(ring: &Ring, who: u32, exclusive: bool) {
+    if let Some(entry) = ring.table().get(who) {
+        entry.lease.set_exclusive(exclusive);
+    }
+}
+
+/// How many granules a message takes, if the ring takes messages of that length.
+pub(super) fn granules_in(ring: &Ring, len: usize) -> Result<u64, RingError> {
+    let max = ring.max_message();
+    if len > max { Err(RingError::TooLong { len, max }) } else { Ok(granules_for(len)) }
 }
 
 /// How many granules a message takes: an empty one takes one.

@@ -17,7 +17,7 @@
 //! told from all others by the number alone.
 
 use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::sync::atomic::Ordering::SeqCst;
 
 use crate::scope::Refused;
 use crate::sync::lease::{Holder, Lease};
@@ -56,9 +56,13 @@ impl<'r> Table<'r> {
     /// As for [`Lease::claim`].
     pub(crate) fn enrol(self, process: u32) -> Result<Option<u32>, Refused> {
         for (at, entry) in self.0.iter().enumerate() {
-            if entry.lease.holder() == Holder::Nobody && entry.lease.claim()? {
-                entry.process.store(process, Relaxed);
-                entry.in_hand.store(0, SeqCst);
+            if entry.lease.holder() != Holder::Nobody {
+                continue;
+            }
+            // Before the claim, so that whoever sees the thread sees its process, and no task of an earlier one.
+            entry.process.store(process, SeqCst);
+            entry.in_hand.store(0, SeqCst);
+            if entry.lease.claim()? {
                 return Ok(Some(at as u32 + 1));
             }
         }

@@ -6,7 +6,8 @@
 //! | a task that a living thread has received | that thread's entry counts it |
 //!
 //! A receiver counts the task before it gives the record back, and whoever waits looks at the records before the entries. So
-//! a task is seen in one place at least. The entry of a dead thread counts nothing: the tasks that it had are gone with it.
+//! a task is seen in one place at least. A task that came behind the look is found by a second look at the records, and by
+//! the number of receipts. The entry of a dead thread counts nothing: the tasks that it had are gone with it.
 
 use core::ops::Deref;
 use core::sync::atomic::Ordering::SeqCst;
@@ -15,7 +16,7 @@ use super::bell::Bell;
 use super::error::RingError;
 use super::flow::{Flow, Stop, inherit};
 use super::memory::Ring;
-use super::participant::{Participant, Received};
+use super::participant::{Participant, Received, same};
 use super::track::Blocked;
 use crate::futex::Limit;
 use crate::scope::Refused;
@@ -117,6 +118,7 @@ impl Ring {
             Ok(answer) => Ok(answer),
             Err(Stop::Over) => Ok(false),
             Err(Stop::Closed) => Err(RingError::Closed),
+            Err(Stop::NoMemory) => Err(RingError::NoMemory),
             Err(Stop::Refused(refused)) => Err(refused.into()),
         }
     }
@@ -124,19 +126,26 @@ impl Ring {
     /// How many tasks are unfinished, up to `most`, and by whom a wait is blocked: the wait sleeps until the death of that
     /// one, too.
     fn look_at_tasks(&self, most: usize) -> Result<(usize, Blocked), Refused> {
-        let mut count = self.track().count(most)?;
-        let mut blocked = Blocked::Unread;
-        for (at, entry) in self.table().0.iter().enumerate() {
-            let in_hand = entry.in_hand.load(SeqCst);
-            if in_hand != 0 && matches!(entry.lease.holder(), Holder::Thread(_)) {
-                count += in_hand as usize;
-                blocked = Blocked::By(at as u32 + 1);
+        loop {
+            let before = self.received().load(SeqCst);
+            let mut count = self.track().count(most)?;
+            let mut blocked = Blocked::Unread;
+            for (at, entry) in self.table().0.iter().enumerate() {
+                let in_hand = entry.in_hand.load(SeqCst);
+                if in_hand != 0 && matches!(entry.lease.holder(), Holder::Thread(_)) {
+                    count += in_hand as usize;
+                    blocked = Blocked::By(at as u32 + 1);
+                }
+                if count >= most {
+                    break;
+                }
             }
-            if count >= most {
-                break;
+            // A task may have come, and another have been done, behind this look. Without a receipt since, entries only
+            // fall, and what is half received stands in a record still.
+            if count > 0 || self.track().count(1)? == 0 && self.received().load(SeqCst) == before {
+                return Ok((count, blocked));
             }
         }
-        Ok((count, blocked))
     }
 }
 
@@ -173,9 +182,9 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         if !self.enter(Limit::NOW)? {
             return Ok(false);
         }
-        let ring = self.ring();
+        let ring = same(&self.ring, self.base)?;
         let table = ring.table();
-        let Some(entry) = self.entry_in(table) else { return Ok(false) };
+        let Some(entry) = table.get(self.who) else { return Ok(false) };
         let in_hand = entry.in_hand.load(SeqCst);
         if in_hand == 0 {
             return Ok(false);

@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | `head` | all records before it are done; exact, only grows | whoever needs room, or finds nothing to read |
 //! | `tail` | the frontier is here or later; a hint | producers |
-//! | `next` | consumers went past all records before it; a hint | consumers |
+//! | `next` | consumers went past all records before it, with `late` as it stands there; a hint | consumers |
 //!
 //! **Room.** A record may end at most one lap behind `head`, so no granule is written again before it was given back. A
 //! stale `head` errs on the safe side.
@@ -57,6 +57,7 @@ pub(crate) struct Positions {
 #[cfg_attr(not(loom), repr(C))]
 #[derive(Debug, Default)]
 pub(crate) struct Read {
+    /// The lower half of the position, and above it the lower half of `late` as the consumer knew it.
     next: AtomicU64,
     late: AtomicU64,
 }
@@ -90,8 +91,6 @@ pub(crate) struct Claim {
 pub(crate) struct Reader {
     at: u64,
     late: u64,
-    /// Whether the reader has to look at every record up to `next` itself.
-    from_head: bool,
     taken: u32,
 }
 
@@ -152,7 +151,9 @@ impl<'r> Track<'r> {
             _ if word.state() == State::Unused => Relation::Earlier,
             0 => Relation::Same,
             behind if behind < 0 => Relation::Earlier,
-            _ => Relation::Later,
+            // Of a later lap only if `head` has passed; else so old that the number of the lap came round.
+            _ if self.head() > at => Relation::Later,
+            _ => Relation::Earlier,
         }
     }
 
@@ -318,7 +319,7 @@ impl<'r> Track<'r> {
 
     /// A reader that has seen nothing yet.
     pub(crate) fn reader(self) -> Reader {
-        Reader { at: self.positions.head.0.load(Acquire), from_head: true, ..Reader::default() }
+        Reader { at: self.head(), ..Reader::default() }
     }
 
     /// Whether a record stands where the reader looks next, for those who look before they sleep.
@@ -340,24 +341,23 @@ impl<'r> Track<'r> {
         let read = &self.positions.read.0;
         loop {
             let late = read.late.load(Acquire);
+            let head = self.head();
             if late != reader.late {
-                *reader =
-                    Reader { at: self.positions.head.0.load(Acquire), late, from_head: true, taken: reader.taken };
-            } else if !reader.from_head {
-                reader.at = reader.at.max(read.next.load(Relaxed));
+                *reader = Reader { at: head, late, taken: reader.taken };
             }
             // A reader that was idle for long would not be able to compare its lap.
-            reader.at = reader.at.max(self.positions.head.0.load(Relaxed));
+            reader.at = reader.at.max(head);
+            let hint = read.next.load(Relaxed);
+            let ahead = u64::from((hint as u32).wrapping_sub(head as u32));
+            if (hint >> 32) as u32 == late as u32 && ahead <= self.lap_len() {
+                reader.at = reader.at.max(head + ahead);
+            }
             let began = reader.at;
             match self.take_from(reader, state, who, &dead, recovered)? {
                 Found::Message(claim) => {
                     reader.taken = reader.taken.wrapping_add(1);
-                    let next = read.next.load(Relaxed);
-                    if reader.at >= next {
-                        reader.from_head = false;
-                        if reader.taken % TELL_EVERY == 0 {
-                            read.next.store(reader.at, Relaxed);
-                        }
+                    if reader.taken % TELL_EVERY == 0 {
+                        read.next.store((late as u32 as u64) << 32 | reader.at & u64::from(u32::MAX), Relaxed);
                     }
                     return Ok(Some(claim));
                 }
@@ -369,7 +369,7 @@ impl<'r> Track<'r> {
                         // Every record from `head` on was looked at.
                         return Ok(None);
                     }
-                    *reader = Reader { at: head, late, from_head: true, taken: reader.taken };
+                    *reader = Reader { at: head, late, taken: reader.taken };
                     match self.take_from(reader, state, who, &dead, recovered)? {
                         Found::Message(claim) => return Ok(Some(claim)),
                         Found::Late => {}
@@ -432,12 +432,18 @@ impl<'r> Track<'r> {
     /// Moves `head` over the records that are done, and says why it stopped.
     pub(crate) fn reclaim(self, dead: impl Fn(u32) -> bool, recovered: &mut Recovered) -> Result<Blocked, Refused> {
         let head = &self.positions.head.0;
-        let first = head.load(Acquire);
+        let mut first = head.load(Acquire);
         let mut at = first;
         let blocked = loop {
             let seen = Word(self.cell(at).word.load(SeqCst));
-            if !matches!(self.relation(seen, at), Relation::Same) || at - first >= self.lap_len() {
-                break Blocked::Empty;
+            match self.relation(seen, at) {
+                Relation::Earlier => break Blocked::Empty,
+                Relation::Later => {
+                    first = self.catch_up(at)?;
+                    at = first;
+                    continue;
+                }
+                Relation::Same => {}
             }
             match seen.state() {
                 State::Done => at = self.step(at, seen)?,
@@ -448,8 +454,8 @@ impl<'r> Track<'r> {
             }
         };
         if at != first {
-            // Another may have moved it further.
-            let _ = head.compare_exchange(first, at, AcqRel, Relaxed);
+            // All before it is done, whoever else has walked there.
+            head.fetch_max(at, AcqRel);
         }
         Ok(blocked)
     }
@@ -504,10 +510,9 @@ impl<'r> Track<'r> {
         Ok(count)
     }
 
-    /// How many granules lie between `head` and the frontier, by the hint.
-    pub(crate) fn in_use(self) -> u64 {
-        let head = self.positions.head.0.load(Relaxed);
-        self.positions.tail.0.load(Relaxed).saturating_sub(head)
+    /// How many granules have memory.
+    pub(crate) fn backed(self) -> u64 {
+        self.positions.mark.0.load(Acquire)
     }
 }
 
