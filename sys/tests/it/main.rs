@@ -25,6 +25,7 @@ mod process;
 mod pthread;
 mod random;
 mod ring;
+mod ring_waits;
 mod sched;
 mod select;
 mod semaphore;
