@@ -155,7 +155,7 @@ fn settle(ring: &Ring, ledger: &Ledger, parties: &mut [Option<Child>]) -> Result
     outcome
 }
 
-/// Whether every message is accounted for, but for so many.
+/// Whether every message is accounted for. Up to `lost` messages may be missing.
 fn account(ledger: &Ledger, lost: u32) -> Result<(), &'static str> {
     if ledger.broken.load(SeqCst) != 0 {
         return Err("a message was torn, or out of order");

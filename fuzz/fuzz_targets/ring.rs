@@ -30,7 +30,14 @@ fn message(len: usize, number: &mut u8) -> Vec<u8> {
     vec![*number; len]
 }
 
-fn play<'r>(ring: &'r Ring, users: &mut [Participant<&'r Ring>], steps: Vec<Step>, model: &mut Model, number: &mut u8, depth: u8) {
+fn play<'r>(
+    ring: &'r Ring,
+    users: &mut [Participant<&'r Ring>],
+    steps: Vec<Step>,
+    model: &mut Model,
+    number: &mut u8,
+    depth: u8,
+) {
     let Some((user, others)) = users.split_first_mut() else { return };
     for step in steps {
         let empty = model.is_empty() && depth == 0;
