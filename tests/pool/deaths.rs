@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = &[
     ("deaths::an_exit_in_a_task_is_a_death", an_exit_in_a_task_is_a_death),
     ("deaths::only_the_running_call_of_a_chunk_is_charged", only_the_running_call_of_a_chunk_is_charged),
     ("deaths::a_call_is_tried_again_as_often_as_was_said", a_call_is_tried_again_as_often_as_was_said),
+    ("deaths::a_long_value_of_the_next_worker_is_whole", a_long_value_of_the_next_worker_is_whole),
     ("deaths::a_worker_is_replaced_while_the_parent_computes", a_worker_is_replaced_while_the_parent_computes),
     ("deaths::a_killed_supervisor_is_restarted", a_killed_supervisor_is_restarted),
     (
@@ -92,6 +93,20 @@ fn a_call_is_tried_again_as_often_as_was_said() {
     let pool = builder().build().unwrap();
     let error = pool.apply(work::kill_self_once, (place.0.join("never"),)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WorkerDied, "by default it runs once at most");
+}
+
+/// The next worker has told the first pieces of its value before the parent looks at the dead one.
+fn a_long_value_of_the_next_worker_is_whole() {
+    let pool = forked(1);
+    let place = Place::new("pieces");
+    for number in 0..3 {
+        let dies = pool.apply_async(work::kill_self, ()).unwrap();
+        let long = pool.apply_async(work::note_long, (place.path(), number, 1 << 20)).unwrap();
+        place.wait(number.to_string());
+        std::thread::sleep(Duration::from_millis(50)); // until its stream is full
+        assert!(long.get().unwrap() == work::long(1 << 20));
+        assert_eq!(dies.get().unwrap_err().kind(), ErrorKind::WorkerDied);
+    }
 }
 
 fn a_worker_is_replaced_while_the_parent_computes() {

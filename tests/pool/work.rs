@@ -47,6 +47,14 @@ pub static TASKS: Tasks = tasks![
     pid_slowly,
     set_up_slowly,
     value_of,
+    note_long,
+    trapped,
+    take_trap,
+    fail_at_length,
+    acquire,
+    kill_self_with,
+    kill_self_later,
+    say_number,
 ];
 
 pub fn square(number: u64) -> u64 {
@@ -64,6 +72,12 @@ pub fn say() -> String {
 /// A text of so many bytes.
 pub fn long(length: usize) -> Vec<u8> {
     (0..length).map(|at| at as u8).collect()
+}
+
+/// Notes that it has begun, and makes a text of so many bytes.
+pub fn note_long(place: PathBuf, number: u64, length: usize) -> Vec<u8> {
+    note(place, number);
+    long(length)
 }
 
 pub fn sum(bytes: Vec<u8>) -> u64 {
@@ -229,6 +243,91 @@ pub fn unreadable(argument: Unreadable) -> u32 {
     argument.0
 }
 
+/// When a [`Trap`] snaps.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub enum When {
+    Written,
+    Read,
+}
+
+/// What a [`Trap`] does.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Snap {
+    Fails,
+    Exits,
+    Dies,
+}
+
+/// A value that does harm when it is written or read. An argument is written by the parent, and read by the worker.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Trap(pub When, pub Snap);
+
+impl Snap {
+    fn snap(self) -> std::result::Result<(), &'static str> {
+        match self {
+            Self::Fails => return Err("it is a trap"),
+            Self::Exits => std::process::exit(3),
+            Self::Dies => kill_self(),
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Trap {
+    fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        if self.0 == When::Written {
+            self.1.snap().map_err(serde::ser::Error::custom)?;
+        }
+        (self.0, self.1).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Trap {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        let (when, snap) = <(When, Snap)>::deserialize(from)?;
+        if when == When::Read {
+            snap.snap().map_err(serde::de::Error::custom)?;
+        }
+        Ok(Self(when, snap))
+    }
+}
+
+/// Makes a trap, so that it is written by the worker, and read by the parent.
+pub fn trapped(when: When, snap: Snap) -> Trap {
+    Trap(when, snap)
+}
+
+pub fn take_trap(_: Trap) {}
+
+/// A panic with a long text.
+pub fn fail_at_length(length: usize) {
+    panic!("{}", "x".repeat(length));
+}
+
+pub fn acquire() -> u32 {
+    let (_, gate) = SET_UP.get().expect("the initializer runs first");
+    let begun = Instant::now();
+    while gate.get().expect("nobody is killed with the lock") < 100 && begun.elapsed() < Duration::from_secs(50) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    pid()
+}
+
+pub fn say_number(number: u32) -> String {
+    number.to_string()
+}
+
+/// Notes that it has begun, and dies once there is a file `die`.
+pub fn kill_self_later(place: PathBuf) {
+    File::create(place.join("begun")).expect("can be made");
+    wait_for(place.join("die"));
+    kill_self();
+}
+
+pub fn kill_self_with(_: Vec<u8>) {
+    kill_self();
+}
+
 /// A value with a descriptor in it.
 pub fn handed() -> Value<u32> {
     Value::new(7).expect("there is memory")
@@ -283,6 +382,11 @@ pub fn in_all(workers: usize, test: impl Fn(&Pool)) {
 pub fn forked(workers: usize) -> Pool {
     let _ = get_start_method();
     Pool::builder().workers(workers).context(Context::Fork).build().expect("starts")
+}
+
+/// Waits for the end of the thread that calls callbacks, which may outlive its pool for a moment.
+pub fn alone() {
+    soon(|| std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1));
 }
 
 /// A new directory, removed at the end.

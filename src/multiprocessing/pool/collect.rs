@@ -197,7 +197,10 @@ impl Hub {
             let Word::Dead(ticket) = state_of(slot.word.load(Acquire)) else { continue };
             let place = ticket as usize % self.workers();
             self.drain(inner, place)?; // what the worker has told may have come after the first look
-            if let Some(partial) = inner.partial.get_mut(place) {
+            // The worker that took the place may have told a part of its own outcome, which was read just now.
+            let sequence = slot.sequence.load(Relaxed);
+            let of_the_dead = |partial: &&mut Partial| partial.of.is_some_and(|(of, _)| of == sequence);
+            if let Some(partial) = inner.partial.get_mut(place).filter(of_the_dead) {
                 *partial = Partial::default();
             }
             let (exit, pid, begun) = (slot.exit.load(Relaxed), slot.pid.load(Relaxed), slot.at.load(Relaxed));
