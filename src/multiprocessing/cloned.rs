@@ -5,8 +5,12 @@ use ossature_sys::shm::{Plain, Shareable, Shm};
 use super::connection::{Address, AuthKey};
 use super::process::Process;
 use super::queues::{JoinableQueue, Queue, SimpleQueue};
+use super::shared_memory::{ShareableList, SharedMemory};
 use super::sharedctypes::{Array, CodedArray, CodedValue, RawArray, RawValue, Value};
-use super::sync::{Barrier, BoundedSemaphore, Condition, ConditionLock, Event, HandoffLock, Lock, RLock, Semaphore};
+use super::sync::{
+    Barrier, BoundedSemaphore, Condition, ConditionLock, Event, HandoffLock, Lock, NamedBoundedSemaphore, NamedLock,
+    NamedSemaphore, RLock, Semaphore,
+};
 use super::transfer::{Handle, Memory};
 use crate::TryClone;
 use crate::clone::{by_clone, by_their_own};
@@ -30,6 +34,11 @@ by_their_own! {
     [T: Sized] Queue<T>;
     [T: Sized] JoinableQueue<T>;
     [T: Sized] SimpleQueue<T>;
+    [] SharedMemory;
+    [] ShareableList;
+    [] NamedLock;
+    [] NamedSemaphore;
+    [] NamedBoundedSemaphore;
 }
 
 by_clone!(Process Address AuthKey);

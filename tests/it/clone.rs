@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use ossature::multiprocessing::connection::{Address, AuthKey};
+use ossature::multiprocessing::shared_memory::{ShareableList, SharedMemory};
 use ossature::multiprocessing::sharedctypes::{CodedArray, CodedValue, TypeCode};
+use ossature::multiprocessing::sync::{NamedBoundedSemaphore, NamedLock, NamedSemaphore};
 use ossature::multiprocessing::transfer::{Handle, Memory};
 use ossature::multiprocessing::{
     Array, Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RawArray, RawValue, Semaphore, Value,
@@ -47,6 +49,24 @@ fn shared_values_are_the_same_in_a_clone() {
     let items = CodedArray::new(code, 2).unwrap();
     again(&items).set(1, 6).unwrap();
     assert_eq!(items.get(1).unwrap(), 6.into());
+}
+
+#[test]
+fn objects_with_names_are_the_same_in_a_clone() {
+    let memory = SharedMemory::create(8).unwrap();
+    again(&memory).set(0, 7_u32).unwrap();
+    assert_eq!(memory.get::<u32>(0).unwrap(), 7);
+    let list = ShareableList::new([1, 2]).unwrap();
+    again(&list).set(1, 3).unwrap();
+    assert_eq!(list.get(1).unwrap().as_int(), Some(3));
+    let lock = NamedLock::create().unwrap();
+    again(&lock).acquire().unwrap();
+    assert!(lock.locked().unwrap());
+    let places = NamedSemaphore::create(2).unwrap();
+    again(&places).acquire().unwrap();
+    assert_eq!(places.value().unwrap(), 1);
+    let bounded = NamedBoundedSemaphore::create(1).unwrap();
+    assert_eq!(again(&bounded).release().unwrap_err().kind(), ErrorKind::InvalidInput, "the bound is there, too");
 }
 
 #[test]

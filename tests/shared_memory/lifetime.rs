@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = &[
     ("a_killed_users_name_is_removed_by_the_next", a_killed_users_name_is_removed_by_the_next),
     ("a_name_that_somebody_uses_outlives_its_maker", a_name_that_somebody_uses_outlives_its_maker),
     ("a_forked_child_keeps_the_name", a_forked_child_keeps_the_name),
+    ("clones_of_a_block_are_one_user", clones_of_a_block_are_one_user),
     ("untracked_names_stay", untracked_names_stay),
     ("what_a_killed_maker_or_remover_left_is_removed", what_a_killed_maker_or_remover_left_is_removed),
     ("names_of_others_are_never_removed", names_of_others_are_never_removed),
@@ -152,6 +153,34 @@ fn a_forked_child_keeps_the_name() {
     assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
     next_one();
     assert!(exists(&name));
+}
+
+fn clones_of_a_block_are_one_user() {
+    let memory = SharedMemory::create(8).unwrap();
+    let name = memory.name().to_owned();
+    let (clone, last) = (memory.try_clone().unwrap(), memory.try_clone().unwrap());
+    memory.close();
+    drop(clone);
+    next_one();
+    assert!(exists(&name), "the last clone uses it");
+    SharedMemory::open(&name).unwrap().set(0, 7_u64).unwrap();
+    assert_eq!(last.get::<u64>(0).unwrap(), 7);
+    // A clone needs no name.
+    last.unlink().unwrap();
+    let nameless = last.try_clone().unwrap();
+    last.set(0, 8_u64).unwrap();
+    drop(last);
+    assert_eq!(nameless.get::<u64>(0).unwrap(), 8);
+
+    let list = ShareableList::new(["one", "two"]).unwrap();
+    let name = list.memory().name().to_owned();
+    let clone = list.try_clone().unwrap();
+    list.set(1, "six").unwrap();
+    drop(list);
+    assert_eq!(clone.get(1).unwrap().as_str(), Some("six"));
+    assert!(exists(&name));
+    drop(clone);
+    assert!(!exists(&name));
 }
 
 fn untracked_names_stay() {

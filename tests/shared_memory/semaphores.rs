@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
     ("a_named_lock_excludes_other_processes", a_named_lock_excludes_other_processes),
     ("named_semaphores_count_to_their_bounds", named_semaphores_count_to_their_bounds),
     ("names_of_semaphores_go_with_their_last_user", names_of_semaphores_go_with_their_last_user),
+    ("clones_of_a_semaphore_are_one_user", clones_of_a_semaphore_are_one_user),
     ("semaphores_are_sent_by_name", semaphores_are_sent_by_name),
     ("python_and_we_take_turns_with_either_lock", python_and_we_take_turns_with_either_lock),
     ("python_and_we_count_with_either_semaphore", python_and_we_count_with_either_semaphore),
@@ -109,7 +110,7 @@ fn names_of_semaphores_go_with_their_last_user() {
     kill(user);
     next_one();
     assert!(!there(&name));
-    let mut kept = NamedLock::create_named(&name).unwrap();
+    let kept = NamedLock::create_named(&name).unwrap();
     kept.untrack().unwrap();
     drop(kept);
     next_one();
@@ -135,6 +136,29 @@ fn names_of_semaphores_go_with_their_last_user() {
     assert!(private_names().is_empty());
     let others: Vec<_> = temporary_names().into_iter().filter(|name| !before.contains(name)).collect();
     assert!(others.is_empty(), "{others:?}: the C library's own");
+}
+
+fn clones_of_a_semaphore_are_one_user() {
+    let name = fresh();
+    let lock = NamedLock::create_named(&name).unwrap();
+    let same = lock.try_clone().unwrap();
+    lock.acquire().unwrap();
+    drop(lock);
+    next_one();
+    assert!(there(&name) && same.locked().unwrap(), "the clone has it");
+    same.try_clone().unwrap().untrack().unwrap();
+    drop(same);
+    next_one();
+    assert!(there(&name), "what a clone untracked stays");
+    NamedLock::open(&name).unwrap().unlink().unwrap();
+    let places = NamedSemaphore::create(2).unwrap();
+    let bounded = NamedBoundedSemaphore::create(1).unwrap();
+    let (same_places, same_bounded) = (places.try_clone().unwrap(), bounded.try_clone().unwrap());
+    places.acquire().unwrap();
+    assert_eq!((same_places.value().unwrap(), same_bounded.bound()), (1, 1));
+    let left = [places.name().to_owned(), bounded.name().to_owned()];
+    drop((places, same_places, bounded, same_bounded));
+    assert!(!left.iter().any(|name| there(name)));
 }
 
 /// The names under which glibc makes its semaphores: `sem.` and six letters.

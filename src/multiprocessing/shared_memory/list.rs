@@ -79,6 +79,24 @@ impl ShareableList {
         Ok(Self { memory, shape })
     }
 
+    /// A handle of its own, for another owner in this process: it is the same list.
+    ///
+    /// # Errors
+    /// As for [`SharedMemory::try_clone`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::shared_memory::ShareableList;
+    ///
+    /// let list = ShareableList::new([1, 2])?;
+    /// list.try_clone()?.set(0, 5)?;
+    /// assert_eq!(list.get(0)?.as_int(), Some(5));
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn try_clone(&self) -> Result<Self> {
+        Ok(Self { memory: self.memory.try_clone()?, shape: self.shape.clone() })
+    }
+
     /// How many items it has.
     pub fn len(&self) -> usize {
         self.shape.len()

@@ -1,6 +1,7 @@
 //! A block of memory with a name.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ossature_sys::errno::Errno;
 use ossature_sys::mmap::Region;
@@ -44,7 +45,10 @@ use crate::multiprocessing::transfer::Handle;
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[must_use = "dropping the last user of a block removes its name"]
-pub struct SharedMemory {
+pub struct SharedMemory(Arc<Block>);
+
+/// What the clones of a block have in common.
+struct Block {
     /// Has the lock, so it is dropped first.
     region: Region,
     object: Object,
@@ -74,7 +78,7 @@ impl SharedMemory {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let region = Region::shared(&fd, len).map_err(|errno| failed(errno, Sort::Memory, object.name()))?;
-        Ok(Self { region, object })
+        Ok(Self(Arc::new(Block { region, object })))
     }
 
     /// How to make a block: with a name, or without tracking.
@@ -87,14 +91,14 @@ impl SharedMemory {
 
     /// The name, without the slash that C puts before it.
     pub fn name(&self) -> &str {
-        self.object.name()
+        self.0.object.name()
     }
 
     /// How many bytes it has: what the file has, also if somebody else made it.
     #[doc(alias = "size")]
     #[expect(clippy::len_without_is_empty, reason = "a block has at least one byte")]
     pub fn len(&self) -> usize {
-        self.region.len()
+        self.0.region.len()
     }
 
     /// Whether its name is removed with its last user.
@@ -102,7 +106,7 @@ impl SharedMemory {
     /// # Examples
     /// See the example of [`SharedMemoryBuilder`].
     pub fn is_tracked(&self) -> bool {
-        self.object.is_tracked()
+        self.0.object.is_tracked()
     }
 
     /// Copies items out of the block, from byte `offset` on. Numbers have this machine's byte order, as in CPython.
@@ -111,7 +115,7 @@ impl SharedMemory {
     /// [`OutOfRange`](ErrorKind::OutOfRange) if they are not all within the block; nothing is copied then.
     pub fn read<T: Plain>(&self, offset: usize, into: &mut [T]) -> Result<()> {
         let len = size_of_val(into);
-        shm::copy_out(&self.region, offset, into).map_err(|_| self.beyond(offset, len))
+        shm::copy_out(&self.0.region, offset, into).map_err(|_| self.beyond(offset, len))
     }
 
     /// Copies items into the block, from byte `offset` on: `shm.buf[offset:...] = ...`.
@@ -119,7 +123,7 @@ impl SharedMemory {
     /// # Errors
     /// [`OutOfRange`](ErrorKind::OutOfRange) if they are not all within the block; nothing is copied then.
     pub fn write<T: Plain>(&self, offset: usize, items: &[T]) -> Result<()> {
-        shm::copy_in(&self.region, offset, items).map_err(|_| self.beyond(offset, size_of_val(items)))
+        shm::copy_in(&self.0.region, offset, items).map_err(|_| self.beyond(offset, size_of_val(items)))
     }
 
     /// The value at byte `offset`: `struct.unpack_from(...)`.
@@ -127,7 +131,7 @@ impl SharedMemory {
     /// # Errors
     /// As for [`read`](Self::read).
     pub fn get<T: Plain>(&self, offset: usize) -> Result<T> {
-        shm::load(&self.region, offset).map_err(|_| self.beyond(offset, size_of::<T>()))
+        shm::load(&self.0.region, offset).map_err(|_| self.beyond(offset, size_of::<T>()))
     }
 
     /// Replaces the value at byte `offset`: `struct.pack_into(...)`.
@@ -149,15 +153,35 @@ impl SharedMemory {
 
     /// The bytes as cells, for single bytes without a copy of others.
     pub fn cells(&self) -> &[Racy<u8>] {
-        shm::cells(&self.region).unwrap_or_default() // it may be read and written: that is how it was mapped
+        shm::cells(&self.0.region).unwrap_or_default() // it may be read and written: that is how it was mapped
     }
 
     /// The mapping itself, for what only a [`Region`] can do: atomic words, advice to the kernel.
     pub fn as_region(&self) -> &Region {
-        &self.region
+        &self.0.region
     }
 
-    /// Unmaps the block here, as a drop does.
+    /// A handle of its own, for another owner in this process: it is the same block. The block is in use until the last
+    /// handle is dropped, also after its name was removed.
+    ///
+    /// # Errors
+    /// None today: the handles share one mapping. The result is that of [`TryClone`](crate::TryClone).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::shared_memory::SharedMemory;
+    ///
+    /// let memory = SharedMemory::create(8)?;
+    /// let writer = memory.try_clone()?;
+    /// std::thread::spawn(move || writer.set(0, 7_u64)).join().expect("no panic")?;
+    /// assert_eq!(memory.get::<u64>(0)?, 7);
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn try_clone(&self) -> Result<Self> {
+        Ok(Self(self.0.clone()))
+    }
+
+    /// Drops this handle. The block is unmapped with its last handle in this process.
     pub fn close(self) {
         drop(self);
     }
@@ -173,7 +197,7 @@ impl SharedMemory {
     /// # Examples
     /// See the example of [`SharedMemoryBuilder`].
     pub fn unlink(&self) -> Result<()> {
-        self.object.unlink()
+        self.0.object.unlink()
     }
 
     pub(super) fn beyond(&self, offset: usize, len: usize) -> Error {
@@ -268,7 +292,7 @@ impl SharedMemoryBuilder {
             fill(&region)?;
             Ok(region)
         })?;
-        Ok(SharedMemory { region, object })
+        Ok(SharedMemory(Arc::new(Block { region, object })))
     }
 }
 
@@ -282,7 +306,7 @@ fn reserve(fd: &std::os::fd::OwnedFd, size: usize) -> ossature_sys::errno::Resul
 /// By name, with a descriptor that keeps the block in use on its way.
 impl Serialize for SharedMemory {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let keeper = self.object.keeper().map_err(ser::Error::custom)?;
+        let keeper = self.0.object.keeper().map_err(ser::Error::custom)?;
         (self.name(), Handle(keeper)).serialize(serializer)
     }
 }
@@ -291,7 +315,7 @@ impl<'de> Deserialize<'de> for SharedMemory {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let (name, Handle(keeper)) = <(String, Handle<std::os::fd::OwnedFd>)>::deserialize(deserializer)?;
         let memory = Self::open(&name).map_err(de::Error::custom)?;
-        match memory.object.is_kept_by(&keeper) {
+        match memory.0.object.is_kept_by(&keeper) {
             true => Ok(memory),
             false => Err(de::Error::custom(format!("{name} is another block than the one that was sent"))),
         }

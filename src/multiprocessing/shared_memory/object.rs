@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed; // says nothing about other memory: the mode of the file decides
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
@@ -80,7 +82,7 @@ pub(crate) struct Object {
     name: String,
     file: Name,
     id: Id,
-    tracked: bool,
+    tracked: AtomicBool,
 }
 
 /// An object that is not published: its private name goes when this is dropped.
@@ -123,7 +125,10 @@ impl Object {
             };
             tries += 1;
             match posix_ipc::rename(&unfinished.0, &file) {
-                Ok(()) => return Ok((Self { sort, name, file, id, tracked }, fd, value)),
+                Ok(()) => {
+                    let tracked = tracked.into();
+                    return Ok((Self { sort, name, file, id, tracked }, fd, value));
+                }
                 Err(Errno::EXIST) if given.is_none() && tries < TRIES => {}
                 Err(errno) => return Err(failed(errno)),
             }
@@ -148,7 +153,8 @@ impl Object {
             }
             let tracked = status.mode & TRACKED != 0;
             if !tracked || has_lock(&fd, &file, status.id).map_err(failed)? {
-                return Ok((Self { sort, name, file, id: status.id, tracked }, fd, status));
+                let object = Self { sort, name, file, id: status.id, tracked: tracked.into() };
+                return Ok((object, fd, status));
             }
             // Its name is being removed, or was removed a moment ago; the next look tells.
             if deadline.has_passed() {
@@ -160,8 +166,8 @@ impl Object {
 
     /// A descriptor that keeps the object in use while it is on its way to another process.
     pub(crate) fn keeper(&self) -> Result<OwnedFd> {
-        let (mut again, fd, _) = Self::open(self.sort, &self.name)?;
-        again.tracked = false; // it has nothing to remove: this object is in use
+        let (again, fd, _) = Self::open(self.sort, &self.name)?;
+        again.tracked.store(false, Relaxed); // it has nothing to remove: this object is in use
         if again.id == self.id { Ok(fd) } else { Err(failed(Errno::NOENT, self.sort, &self.name)) }
     }
 
@@ -180,13 +186,13 @@ impl Object {
     }
 
     pub(crate) fn is_tracked(&self) -> bool {
-        self.tracked
+        self.tracked.load(Relaxed)
     }
 
     /// Leaves the name to [`unlink`](Self::unlink), of an object that this process made or opened.
-    pub(crate) fn untrack(&mut self, fd: &OwnedFd) -> Result<()> {
+    pub(crate) fn untrack(&self, fd: &OwnedFd) -> Result<()> {
         posix_ipc::set_mode(fd, MODE).map_err(|errno| failed(errno, self.sort, &self.name))?;
-        self.tracked = false;
+        self.tracked.store(false, Relaxed);
         Ok(())
     }
 
@@ -202,7 +208,7 @@ impl Object {
 
 impl Drop for Object {
     fn drop(&mut self) {
-        if self.tracked {
+        if self.is_tracked() {
             // Another process uses it, or the name is gone.
             let _ = remove_if_unused(&self.file, Some(self.id));
         }

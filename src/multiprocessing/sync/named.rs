@@ -52,6 +52,7 @@
 //! With musl, the semaphores are musl's: files of another name and layout, which a CPython with glibc does not see.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{self, Errno};
@@ -165,11 +166,46 @@ impl<'de> Deserialize<'de> for Named {
 
 macro_rules! named {
     ($Name:ident) => {
+        /// By name, with a descriptor that keeps it in use on its way.
+        impl Serialize for $Name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+                Named::serialize(&self.0, serializer)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $Name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+                Named::deserialize(deserializer).map(Self::of)
+            }
+        }
+
         impl $Name {
+            fn of(named: Named) -> Self {
+                Self(Arc::new(named))
+            }
+
             /// The name, without the slash that C puts before it.
             #[doc(alias = "_semlock.name")]
             pub fn name(&self) -> &str {
                 self.0.object.name()
+            }
+
+            /// A handle of its own, for another owner in this process: it is the same semaphore.
+            ///
+            /// # Errors
+            /// None today: the handles share one mapping. The result is that of [`TryClone`](crate::TryClone).
+            ///
+            /// # Examples
+            /// ```
+            /// use ossature::multiprocessing::sync::NamedLock;
+            ///
+            /// let lock = NamedLock::create()?;
+            /// let same = lock.try_clone()?;
+            /// assert!(lock.with(|| same.locked())??);
+            /// # Ok::<(), ossature::Error>(())
+            /// ```
+            pub fn try_clone(&self) -> Result<Self> {
+                Ok(Self(self.0.clone()))
             }
 
             /// Takes one, waiting for as long as it takes.
@@ -231,7 +267,7 @@ macro_rules! named {
             /// ```
             /// use ossature::multiprocessing::sync::NamedLock;
             ///
-            /// let mut lock = NamedLock::create()?;
+            /// let lock = NamedLock::create()?;
             /// lock.untrack()?;
             /// let name = lock.name().to_owned();
             /// drop(lock);
@@ -239,7 +275,7 @@ macro_rules! named {
             /// assert!(NamedLock::open(&name).is_err());
             /// # Ok::<(), ossature::Error>(())
             /// ```
-            pub fn untrack(&mut self) -> Result<()> {
+            pub fn untrack(&self) -> Result<()> {
                 self.0.object.untrack(&self.0.file)
             }
 
@@ -260,8 +296,8 @@ macro_rules! named {
 ///
 /// # Examples
 /// See the example of the [module](self).
-#[derive(Debug, Serialize, Deserialize)]
-pub struct NamedLock(Named);
+#[derive(Debug)]
+pub struct NamedLock(Arc<Named>);
 
 impl NamedLock {
     /// A free lock under a name of CPython's form: `mp-` and eight letters.
@@ -270,7 +306,7 @@ impl NamedLock {
     /// [`Os`](ErrorKind::Os) with `EMFILE` or `ENFILE` without a descriptor, `ENOSPC` or `ENOMEM` without memory, `EFBIG`
     /// beyond `RLIMIT_FSIZE`, `ENOENT` and `EACCES` if there is no usable `/dev/shm`.
     pub fn create() -> Result<Self> {
-        Named::create(Naming::Random, 1, 1).map(Self)
+        Named::create(Naming::Random, 1, 1).map(Self::of)
     }
 
     /// A free lock under this name.
@@ -289,7 +325,7 @@ impl NamedLock {
     /// # Ok::<(), ossature::Error>(())
     /// ```
     pub fn create_named(name: &str) -> Result<Self> {
-        Named::create(Naming::Given(name), 1, 1).map(Self)
+        Named::create(Naming::Given(name), 1, 1).map(Self::of)
     }
 
     /// A lock that exists.
@@ -300,7 +336,7 @@ impl NamedLock {
     /// its file, `EMFILE`; [`InvalidInput`](ErrorKind::InvalidInput) for a name
     /// that cannot be one.
     pub fn open(name: &str) -> Result<Self> {
-        Named::open(name, 1).map(Self)
+        Named::open(name, 1).map(Self::of)
     }
 }
 
@@ -310,8 +346,8 @@ named!(NamedLock);
 ///
 /// # Examples
 /// See the example of the [module](self).
-#[derive(Debug, Serialize, Deserialize)]
-pub struct NamedSemaphore(Named);
+#[derive(Debug)]
+pub struct NamedSemaphore(Arc<Named>);
 
 impl NamedSemaphore {
     /// A semaphore of this value under a name of CPython's form.
@@ -319,7 +355,7 @@ impl NamedSemaphore {
     /// # Errors
     /// As for [`NamedLock::create`]; [`InvalidInput`](ErrorKind::InvalidInput) for a value above 2,147,483,647.
     pub fn create(value: u32) -> Result<Self> {
-        Named::create(Naming::Random, value, MAX_VALUE).map(Self)
+        Named::create(Naming::Random, value, MAX_VALUE).map(Self::of)
     }
 
     /// A semaphore of this value under this name.
@@ -337,7 +373,7 @@ impl NamedSemaphore {
     /// # Ok::<(), ossature::Error>(())
     /// ```
     pub fn create_named(name: &str, value: u32) -> Result<Self> {
-        Named::create(Naming::Given(name), value, MAX_VALUE).map(Self)
+        Named::create(Naming::Given(name), value, MAX_VALUE).map(Self::of)
     }
 
     /// A semaphore that exists.
@@ -345,7 +381,7 @@ impl NamedSemaphore {
     /// # Errors
     /// As for [`NamedLock::open`].
     pub fn open(name: &str) -> Result<Self> {
-        Named::open(name, MAX_VALUE).map(Self)
+        Named::open(name, MAX_VALUE).map(Self::of)
     }
 
     /// How many can be taken, as it was a moment ago.
@@ -365,8 +401,8 @@ named!(NamedSemaphore);
 ///
 /// # Examples
 /// See the example of the [module](self).
-#[derive(Debug, Serialize, Deserialize)]
-pub struct NamedBoundedSemaphore(Named);
+#[derive(Debug)]
+pub struct NamedBoundedSemaphore(Arc<Named>);
 
 impl NamedBoundedSemaphore {
     /// A semaphore of this value and bound under a name of CPython's form.
@@ -374,7 +410,7 @@ impl NamedBoundedSemaphore {
     /// # Errors
     /// As for [`NamedSemaphore::create`].
     pub fn create(bound: u32) -> Result<Self> {
-        Named::create(Naming::Random, bound, bound).map(Self)
+        Named::create(Naming::Random, bound, bound).map(Self::of)
     }
 
     /// A semaphore of this value and bound under this name.
@@ -393,7 +429,7 @@ impl NamedBoundedSemaphore {
     /// # Ok::<(), ossature::Error>(())
     /// ```
     pub fn create_named(name: &str, bound: u32) -> Result<Self> {
-        Named::create(Naming::Given(name), bound, bound).map(Self)
+        Named::create(Naming::Given(name), bound, bound).map(Self::of)
     }
 
     /// A semaphore that exists. Its bound is not in its memory: each process says what it is.
@@ -401,7 +437,7 @@ impl NamedBoundedSemaphore {
     /// # Errors
     /// As for [`NamedLock::open`].
     pub fn open(name: &str, bound: u32) -> Result<Self> {
-        Named::open(name, bound).map(Self)
+        Named::open(name, bound).map(Self::of)
     }
 
     /// How many can be taken, as it was a moment ago.
