@@ -1,4 +1,4 @@
-//! Counts the words of files with worker processes, any of which may be killed.
+//! Counts the words of files with a pool of processes, any of which may be killed.
 //!
 //! ```console
 //! cargo run --release --example words -- [--workers N] [--top N] [--kill] [FILE | -]...
@@ -28,6 +28,8 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use ossature::multiprocessing::freeze_support;
+
 use crate::progress::Bar;
 use crate::text::{Text, Unreadable, shown};
 use crate::work::Counted;
@@ -55,6 +57,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    freeze_support(work::TASKS);
     let done = match arguments() {
         Ok(Some(arguments)) if arguments.self_test => check::self_test(),
         Ok(Some(arguments)) => run(&arguments),
@@ -146,5 +149,5 @@ fn count(mut text: Text, workers: usize, kill: bool, progress: impl FnMut(u64)) 
     // Large enough that merging costs little, small enough that the workers end at about the same time.
     let size = usize::try_from(text.bytes() / (workers as u64 * 8)).unwrap_or(usize::MAX).clamp(1 << 12, 32 << 20);
     text.cut(size)?;
-    work::count(&text, workers, kill, progress)
+    work::count(text, workers, kill, progress)
 }

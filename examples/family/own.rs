@@ -21,6 +21,7 @@ pub fn second() -> Outcome<Duration> {
 }
 
 /// With `--self-test`, runs this program again without it but with `arguments`, and answers with what it printed.
+#[allow(dead_code, reason = "not every example is checked by what it prints")]
 pub fn self_test(arguments: &[&str]) -> Outcome<Option<String>> {
     if !std::env::args().any(|argument| argument == "--self-test") {
         return Ok(None);

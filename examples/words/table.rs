@@ -87,13 +87,6 @@ impl Table {
         }
     }
 
-    /// Forgets everything, and keeps the room for it.
-    pub fn clear(&mut self) {
-        self.slots.fill(Slot::default());
-        self.arena.clear();
-        self.used = 0;
-    }
-
     /// How many distinct words there are.
     pub fn distinct(&self) -> usize {
         self.used
