@@ -1,7 +1,7 @@
 //! Threads under the names of processes.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::dummy::connection::{Listener, connect};
@@ -61,6 +61,45 @@ fn a_dummy_queue_blocks_on_both_sides_and_counts_what_is_done() {
     assert!(process.join_timeout(LONG).unwrap().is_some());
     assert_eq!(queue.get_timeout(Duration::ZERO), None);
     assert_eq!(queue.task_done().unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+/// What `tests/queues/cases.rs` has for processes.
+#[test]
+fn a_dummy_queue_has_the_cases_of_processes() {
+    let queue = Queue::bounded(6);
+    assert!(queue.is_empty() && !queue.is_full() && queue.get_timeout(Duration::ZERO).is_none());
+    (1..6).for_each(|number| queue.put(number));
+    assert_eq!((queue.put_timeout(6, LONG), queue.len()), (Ok(()), 6));
+    assert!(queue.is_full() && queue.put_timeout(7, Duration::ZERO) == Err(7));
+    let (limit, begun) = (Duration::from_millis(50), Instant::now());
+    assert_eq!(queue.put_timeout(7, limit), Err(7));
+    assert!(begun.elapsed() >= limit);
+    let far = queue.clone();
+    let child = spawn(move || {
+        (1..7).for_each(|number| assert_eq!(far.get(), number));
+        far.task_done().unwrap();
+    })
+    .unwrap();
+    assert!(child.join_timeout(LONG).unwrap().unwrap().success());
+    assert!(queue.is_empty() && !queue.is_full() && !queue.join_timeout(Duration::ZERO), "one of six is done");
+    let begun = Instant::now();
+    assert!(queue.get_timeout(limit).is_none() && begun.elapsed() >= limit);
+
+    let tasks: JoinableQueue<Option<u32>> = Queue::bounded(0); // no bound, as for processes and in Python
+    let workers = [(); 4].map(|()| {
+        let tasks = tasks.clone();
+        spawn(move || {
+            while let Some(number) = tasks.get() {
+                assert!(number < 10);
+                tasks.task_done().unwrap();
+            }
+        })
+        .unwrap()
+    });
+    (0..10).for_each(|number| assert_eq!(tasks.put_timeout(Some(number), LONG), Ok(())));
+    assert!(tasks.join_timeout(LONG));
+    workers.iter().for_each(|_| tasks.put(None));
+    workers.into_iter().for_each(|worker| assert!(worker.join_timeout(LONG).unwrap().unwrap().success()));
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod harness;
 
 #[path = "pool/calls.rs"]
 mod calls;
+#[path = "pool/cases.rs"]
+mod cases;
 #[path = "pool/deaths.rs"]
 mod deaths;
 #[path = "pool/ends.rs"]
@@ -28,6 +30,7 @@ fn main() {
     let mut tests = Vec::new();
     for module in [
         calls::TESTS,
+        cases::TESTS,
         deaths::TESTS,
         ends::TESTS,
         forked::TESTS,

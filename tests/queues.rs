@@ -4,6 +4,8 @@
 #[path = "../sys/tests/fork/harness.rs"]
 mod harness;
 
+#[path = "queues/cases.rs"]
+mod cases;
 #[path = "queues/forms.rs"]
 mod forms;
 #[path = "queues/killed.rs"]
@@ -14,7 +16,7 @@ mod workers;
 fn main() {
     ossature::multiprocessing::freeze_support(workers::TASKS);
     let mut tests = Vec::new();
-    for module in [forms::TESTS, workers::TESTS, killed::TESTS] {
+    for module in [forms::TESTS, cases::TESTS, workers::TESTS, killed::TESTS] {
         tests.extend_from_slice(module);
     }
     harness::run(&tests)

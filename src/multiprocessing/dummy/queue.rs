@@ -72,9 +72,10 @@ impl<T> Queue<T> {
         Self::bounded(usize::MAX)
     }
 
-    /// With room for so many items.
+    /// With room for so many items; 0 is no bound.
     #[doc(alias = "maxsize")]
     pub fn bounded(most: usize) -> Self {
+        let most = if most == 0 { usize::MAX } else { most };
         let state = Mutex::new(State { items: VecDeque::new(), unfinished: 0 });
         Self(Arc::new(Inner { state, changed: Condvar::new(), most }))
     }
