@@ -176,6 +176,7 @@ impl Deadline {
     }
 
     /// The instant itself on `CLOCK_MONOTONIC`, for calls that take it absolute; `None` for `NEVER`.
+    #[cfg(target_os = "linux")]
     #[inline]
     pub(crate) fn timespec_at(self) -> Option<Timespec> {
         (self != Self::NEVER).then(|| to_timespec(self.0))

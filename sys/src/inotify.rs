@@ -132,7 +132,7 @@ bitflags! {
 /// # Ok::<(), ossature_sys::errno::Errno>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Watch(i32);
+pub struct Watch(pub(crate) i32);
 
 /// Bytes that hold at least one event, however long its name: the least that [`Inotify::read`] should be given.
 pub const ROOM: usize = HEADER + 256;

@@ -4,6 +4,7 @@
 //! | purpose | start here |
 //! | --- | --- |
 //! | wait for descriptors | [`epoll`], [`poll`], [`select`](mod@select) |
+//! | wait as on the BSDs and macOS | [`kqueue`] |
 //! | events as descriptors | [`eventfd`], [`timerfd`], [`signalfd`], [`inotify`], [`pipe`], [`socket`] |
 //! | start, wait for and trace processes | [`process`], [`ptrace`], [`signal`], [`sched`] |
 //! | share memory between processes | [`shm::Shm`], [`shareable!`], [`mmap`]; by name [`posix_ipc`] |
@@ -24,6 +25,7 @@
 //! | files | [`flock`] |
 //! | memory | [`mmap`], [`pthread`], [`posix_ipc`] |
 //! | processes and the machine | [`process`], [`ptrace`], [`random`], [`sched`], [`signal`], [`tty`] |
+//! | all events in one queue | [`kqueue`] |
 //! | who waits, where it lives, on what | [`scope`], [`shm`], [`sync`] |
 //!
 //! Three rules hold everywhere:
@@ -69,46 +71,93 @@
 #![cfg_attr(loom, allow(dead_code, unreachable_pub, reason = "the model uses parts only"))]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+    target_vendor = "apple"
+)))]
 compile_error!("ossature-sys runs on Linux only, 5.10 or newer: use it under `cfg(target_os = \"linux\")`");
 
+// What the BSDs and macOS have of this crate.
+pub mod deadline;
+pub mod errno;
+#[cfg(not(loom))]
+pub mod kqueue;
+
+/// The system's descriptor types.
+#[cfg(not(target_os = "linux"))]
+pub mod fd {
+    pub use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+}
+
+#[cfg(target_os = "linux")]
 mod atomic;
+#[cfg(target_os = "linux")]
 mod raw;
+#[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub mod thread_bound;
 
+#[cfg(target_os = "linux")]
 pub mod faults;
+#[cfg(target_os = "linux")]
 #[cfg(loom)]
 pub mod model;
 
-pub mod deadline;
-pub mod errno;
+#[cfg(target_os = "linux")]
 pub mod fd;
 
+#[cfg(target_os = "linux")]
 pub mod epoll;
+#[cfg(target_os = "linux")]
 pub mod poll;
+#[cfg(target_os = "linux")]
 pub mod select;
 
+#[cfg(target_os = "linux")]
 pub mod eventfd;
+#[cfg(target_os = "linux")]
 pub mod flock;
+#[cfg(target_os = "linux")]
 pub mod futex;
+#[cfg(target_os = "linux")]
 pub mod inotify;
+#[cfg(target_os = "linux")]
 pub mod mmap;
+#[cfg(target_os = "linux")]
 pub mod pipe;
+#[cfg(target_os = "linux")]
 pub mod posix_ipc;
+#[cfg(target_os = "linux")]
 pub mod process;
+#[cfg(target_os = "linux")]
 pub mod pthread;
+#[cfg(target_os = "linux")]
 pub mod ptrace;
+#[cfg(target_os = "linux")]
 pub mod random;
+#[cfg(target_os = "linux")]
 pub mod sched;
+#[cfg(target_os = "linux")]
 pub mod signal;
+#[cfg(target_os = "linux")]
 pub mod signalfd;
+#[cfg(target_os = "linux")]
 pub mod socket;
+#[cfg(target_os = "linux")]
 pub mod stream;
+#[cfg(target_os = "linux")]
 pub mod timerfd;
+#[cfg(target_os = "linux")]
 pub mod tty;
 
+#[cfg(target_os = "linux")]
 pub mod scope;
+#[cfg(target_os = "linux")]
 #[cfg(not(loom))]
 pub mod shm;
+#[cfg(target_os = "linux")]
 pub mod sync;

@@ -11,7 +11,6 @@ const SYS: &[&[&str]] = &[
         "poll",
         "epoll",
         "futex",
-        "kqueue",
         "mmap",
         "pthread",
         "pipe",
@@ -30,6 +29,8 @@ const SYS: &[&[&str]] = &[
         "flock",
         "posix_ipc",
     ],
+    // One queue over many families.
+    &["kqueue"],
     // What lives in shared memory and what may live there know each other.
     &["shm", "scope", "sync"],
     // What the model checker sees of them.
@@ -49,8 +50,6 @@ const SYS_EDGES: &[(&str, &str)] = &[
     ("stream", "socket"),
     // A write to a pipe holds SIGPIPE back where the kernel has no flag for that.
     ("stream", "signal"),
-    ("kqueue", "epoll"),
-    ("kqueue", "futex"),
     ("shm", "sync"),
     // A lock in shared memory is one of scope `Shared`.
     ("shm", "scope"),
@@ -163,6 +162,7 @@ pub(crate) const WITH_SOURCE: &[&str] = &[
     "tty",
     "flock",
     "posix_ipc",
+    "kqueue",
     "errno",
     "deadline",
     "fd",

@@ -16,6 +16,7 @@ mod fd;
 mod flock;
 mod futex;
 mod inotify;
+mod kqueue;
 mod mmap;
 mod pipe;
 mod poll;

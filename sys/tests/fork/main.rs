@@ -13,6 +13,7 @@ mod fork;
 mod group;
 mod handover;
 mod harness;
+mod kqueue;
 mod plan;
 mod queue;
 mod refused;
@@ -40,6 +41,7 @@ fn main() {
         ring::TESTS,
         group::TESTS,
         handover::TESTS,
+        kqueue::TESTS,
         trace::TESTS,
         condition::TESTS,
         queue::TESTS,

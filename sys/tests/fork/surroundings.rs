@@ -41,7 +41,7 @@ pub const TESTS: &[Test] = &[
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs `body` in a child that sees no file but an empty directory.
-fn jailed(body: impl FnOnce()) {
+pub fn jailed(body: impl FnOnce()) {
     let jail = std::env::temp_dir().join(format!("ossature-jail-{}", std::process::id()));
     std::fs::create_dir_all(&jail).unwrap();
     let mut child = fork(|| {

@@ -15,6 +15,7 @@ mod fd;
 mod flock;
 mod futex;
 mod inotify;
+mod kqueue;
 mod lock;
 mod mmap;
 mod other_names;

@@ -1,0 +1,109 @@
+//! The event queue of the BSDs and macOS: one record for each change, one record for each event, seven kinds of events.
+//!
+//! On FreeBSD, NetBSD, OpenBSD, DragonFly and macOS this is the system's own call. On Linux it is a [`Kqueue`] of this
+//! crate's own over epoll, timers, signalfd, pidfds and inotify: without a helper thread, without memory of the
+//! allocator, and with no limit on the number of knotes but the memory.
+//!
+//! A *knote* is what a change adds: an ident, a filter and what is wanted of them. At most one knote of a queue has the
+//! same ident and filter.
+//!
+//! | filter | ident | `data` of an event | on Linux by |
+//! | --- | --- | --- | --- |
+//! | [`Filter::READ`] | a descriptor | bytes to read, connections of a listener | epoll, and inotify for regular files |
+//! | [`Filter::WRITE`] | a descriptor | room in bytes | epoll |
+//! | [`Filter::TIMER`] | a number of your own | expirations | an ordered set in memory |
+//! | [`Filter::SIGNAL`] | a signal | how often it came | signalfd |
+//! | [`Filter::PROC`] | a process | the status of its end, as of wait(2) | a pidfd |
+//! | [`Filter::VNODE`] | a descriptor | 0; the notes say what happened | inotify |
+//! | [`Filter::USER`] | a number of your own | what the trigger gave | memory |
+//!
+//! One thread may wait while others change knotes or trigger events. A signal never ends a wait early and loses no
+//! event.
+//!
+//! # What differs on Linux
+//!
+//! Each row has a test of its name in `sys/tests/it/kqueue/differences.rs`.
+//!
+//! | what | a BSD | here | test |
+//! | --- | --- | --- | --- |
+//! | SIGNAL | also counts signals that the process handles or ignores | counts blocked signals. Each thread must block the signal; else `EOPNOTSUPP` at registration. No handler runs and none is replaced | `signals_are_counted_only_where_they_are_blocked` |
+//! | SIGNAL in two queues | both count | each signal goes to one queue | `a_signal_goes_to_one_of_two_queues` |
+//! | PROC | FORK, EXEC, TRACK | `EOPNOTSUPP` | `what_linux_cannot_do_is_refused_with_the_reason` |
+//! | PROC, status of a stranger | always | from Linux 6.15 on, once its parent has reaped it; else 0 | `the_end_of_a_grandchild_is_told` |
+//! | VNODE | REVOKE | `EOPNOTSUPP` | `what_linux_cannot_do_is_refused_with_the_reason` |
+//! | VNODE, READ on a regular file | | need `/proc`; else `EOPNOTSUPP` at registration | `without_proc_a_file_is_refused` in `sys/tests/fork` |
+//! | AIO, FS, NETDEV, EMPTY, DISPATCH2, FLAG1 | some | `EOPNOTSUPP` | `what_linux_cannot_do_is_refused_with_the_reason` |
+//! | a descriptor closed while a duplicate lives | its knotes go | they go when the number is used in a change, or when their next event finds the number closed | `a_duplicate_keeps_the_events_of_a_closed_descriptor` |
+//! | fork | the child has no descriptor of the queue | the child has the queue's descriptors until it drops the queue or executes a program; each use answers `EBADF` | `a_forked_child_cannot_use_the_queue` in `sys/tests/fork` |
+//! | EOF with a socket's error | the error in the notes | 0 in the notes: reading the error would take it from the program, which asks for `SO_ERROR` | `the_error_of_a_socket_is_left_to_the_program` |
+//! | READ, listener of Unix sockets, and descriptors that do not tell (eventfd) | the number | 1 | `a_unix_listener_tells_only_that_someone_waits` |
+//! | WRITE, unknown room | the number | 1 | `an_eventfd_tells_only_that_it_has_room` |
+//! | WRITE with LOWAT | told at once | told within 10 ms: Linux tells of room only where there was none | `room_above_the_mark_is_told_within_a_while` |
+//! | a socket that was never connected | silent | EOF | `a_socket_that_was_never_connected_is_at_its_end` |
+//! | ADD of a knote that is there | the flags stay (FreeBSD) | the flags are replaced | `adding_again_replaces_the_flags` |
+//! | ADD with TRIGGER | not triggered (FreeBSD) | triggered, as on macOS | `a_user_event_may_be_triggered_as_it_is_added` |
+//! | RECEIPT without room for it | the changes after it are not made | they are | `a_receipt_without_room_stops_nothing` |
+//! | a signal handler during a wait | `EINTR` | the wait goes on | `a_signal_handler_does_not_end_a_wait` |
+//!
+//! Source: kqueue(2) of the BSDs; on Linux epoll(7), timerfd_create(2), signalfd(2), pidfd_open(2), inotify(7).
+
+mod event;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod native;
+mod numbers;
+
+pub use event::{Filter, Flags, Kevent, Notes};
+#[cfg(target_os = "linux")]
+pub use linux::Kqueue;
+#[cfg(not(target_os = "linux"))]
+pub use native::Kqueue;
+pub use numbers::{FilterNumber, FlagBits};
+
+/// Why the system cannot do what a change asks for; `None` if it can.
+///
+/// [`Kqueue::change`] answers such a change by `EOPNOTSUPP`.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::kqueue::{Filter, Kevent, Notes, refusal};
+///
+/// let fork = Kevent::new(1, Filter::PROC).with_notes(Notes::FORK);
+/// assert!(refusal(&fork).expect("no kernel tells it").contains("fork"));
+/// assert_eq!(refusal(&Kevent::user(1)), None);
+/// ```
+#[cfg(target_os = "linux")]
+pub fn refusal(change: &Kevent) -> Option<&'static str> {
+    const FORKS: Notes = Notes::FORK.union(Notes::EXEC).union(Notes::TRACK).union(Notes::TRACKERR).union(Notes::CHILD);
+    // EOF and ERROR are what is left of the event whose record a program uses again.
+    const STRANGE: Flags = Flags::SYSFLAGS.difference(Flags::EOF).difference(Flags::ERROR);
+    let (filter, flags, notes) = (change.filter(), change.flags(), change.notes());
+    if flags.contains(Flags::DELETE) {
+        return None;
+    }
+    match filter {
+        Filter::AIO => {
+            Some("AIO: Linux tells the end of asynchronous I/O by an eventfd (io_uring, aio): watch it by READ")
+        }
+        Filter::FS => Some("FS: poll /proc/self/mountinfo for an exceptional condition instead"),
+        Filter::NETDEV => Some("NETDEV: read the state of links from a netlink socket instead"),
+        Filter::EMPTY => Some("EMPTY: no descriptor of Linux is ready when its write buffer is empty"),
+        _ if flags.contains(Flags::UDATA_SPECIFIC) => {
+            Some("DISPATCH2, UDATA_SPECIFIC: use DISPATCH, and an ident for each knote")
+        }
+        _ if flags.intersects(STRANGE) => Some("FLAG1 and the other bits of SYSFLAGS belong to the system"),
+        Filter::PROC if notes.intersects(FORKS) => Some(
+            "FORK, EXEC, TRACK: Linux tells a fork or an exec to a tracer or to the superuser only; EXIT alone is there",
+        ),
+        Filter::PROC if !notes.difference(Notes::EXIT).is_empty() => Some("PROC: only EXIT is there"),
+        Filter::VNODE if notes.contains(Notes::REVOKE) => Some("REVOKE: Linux does not revoke files"),
+        _ => None,
+    }
+}
+
+/// Why the system cannot do what a change asks for: it says so itself.
+#[cfg(not(target_os = "linux"))]
+pub fn refusal(_change: &Kevent) -> Option<&'static str> {
+    None
+}

@@ -1,0 +1,109 @@
+//! Event queues beside fork, without /proc, and signals of the whole process.
+
+use std::fs::File;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
+use ossature_sys::fd::AsRawFd;
+use ossature_sys::kqueue::{Kevent, Kqueue, Notes};
+use ossature_sys::process::{ExitStatus, Signal, fork};
+use ossature_sys::signal::{self, SignalSet};
+use ossature_sys::{pipe, process};
+
+use crate::harness::Test;
+use crate::surroundings::jailed;
+
+pub const TESTS: &[Test] = &[
+    ("a_forked_child_cannot_use_the_queue", a_forked_child_cannot_use_the_queue),
+    ("a_child_makes_a_queue_of_its_own", a_child_makes_a_queue_of_its_own),
+    ("without_proc_a_file_is_refused", without_proc_a_file_is_refused),
+    ("signals_from_outside_are_counted", signals_from_outside_are_counted),
+];
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn wait(queue: &Kqueue, timeout: impl Into<Deadline>) -> Vec<Kevent> {
+    let mut room = [MaybeUninit::uninit(); 8];
+    queue.wait(&mut room, timeout).unwrap().to_vec()
+}
+
+fn a_forked_child_cannot_use_the_queue() {
+    let mut kept = Some(Kqueue::new().unwrap());
+    let queue = kept.as_ref().unwrap();
+    let (reader, writer) = pipe::pipe(pipe::Flags::empty()).unwrap();
+    queue.change(&Kevent::read(&reader).with_udata(4)).unwrap();
+    queue.change(&Kevent::exit(process::id())).unwrap();
+    assert!(!queue.is_inherited());
+    let mut child = fork(|| {
+        let queue = kept.as_ref().unwrap();
+        assert!(queue.is_inherited());
+        let mut room = [MaybeUninit::uninit(); 1];
+        assert_eq!(queue.change(&Kevent::user(1)), Err(Errno::BADF));
+        assert_eq!(queue.wait(&mut room, Deadline::NEVER), Err(Errno::BADF));
+        assert_eq!(queue.descriptor().map(|fd| fd.as_raw_fd()), Err(Errno::BADF));
+        assert_eq!(queue.len(), Err(Errno::BADF));
+        // Dropping it closes the child's copies, and the parent's entries stay.
+        drop(kept.take());
+        0
+    })
+    .unwrap();
+    assert_eq!(child.wait_timeout(PATIENCE), Ok(Some(ExitStatus::Code(0))));
+    let queue = kept.as_ref().unwrap();
+    ossature_sys::fd::write(&writer, b"x").unwrap();
+    let events = wait(queue, PATIENCE);
+    assert_eq!((events.len(), events[0].udata()), (1, 4));
+}
+
+fn a_child_makes_a_queue_of_its_own() {
+    let queue = Kqueue::new().unwrap();
+    queue.change(&Kevent::user(1)).unwrap();
+    let mut child = fork(|| {
+        let own = Kqueue::new().unwrap();
+        own.change(&Kevent::user(1)).unwrap();
+        own.change(&Kevent::trigger(1)).unwrap();
+        wait(&own, PATIENCE).len() as u8
+    })
+    .unwrap();
+    assert_eq!(child.wait_timeout(PATIENCE), Ok(Some(ExitStatus::Code(1))));
+    assert_eq!(wait(&queue, Duration::ZERO), []);
+}
+
+fn without_proc_a_file_is_refused() {
+    let file = File::open(std::env::current_exe().unwrap()).unwrap();
+    let null = File::open("/dev/null").unwrap();
+    jailed(|| {
+        let queue = Kqueue::new().unwrap();
+        assert_eq!(queue.change(&Kevent::vnode(&file, Notes::WRITE)), Err(Errno::OPNOTSUPP));
+        assert_eq!(queue.change(&Kevent::read(&file)), Err(Errno::OPNOTSUPP));
+        assert_eq!(queue.len(), Ok(0), "nothing is half registered");
+        // The rest needs none.
+        let changes = [
+            Kevent::write(&file),
+            Kevent::read(&null),
+            Kevent::timer(1, Duration::from_millis(1)),
+            Kevent::exit(process::id()),
+            Kevent::user(1),
+        ];
+        for change in changes {
+            queue.change(&change).unwrap();
+        }
+        assert_eq!(wait(&queue, PATIENCE).len(), 2);
+    });
+}
+
+fn signals_from_outside_are_counted() {
+    let _blocked = signal::block(SignalSet::from(Signal::USR1)).unwrap();
+    let queue = Kqueue::new().unwrap();
+    queue.change(&Kevent::signal(Signal::USR1)).unwrap();
+    let parent = process::pidfd_open(process::id()).unwrap();
+    let mut child = fork(|| {
+        process::pidfd_send_signal(&parent, Signal::USR1).unwrap();
+        0
+    })
+    .unwrap();
+    let events = wait(&queue, PATIENCE);
+    assert_eq!((events.len(), events[0].data()), (1, 1));
+    assert_eq!(child.wait_timeout(PATIENCE), Ok(Some(ExitStatus::Code(0))));
+}

@@ -1,0 +1,50 @@
+//! The event queue: a file for each kind of event.
+
+mod crowd;
+mod descriptors;
+mod differences;
+mod files;
+mod flags;
+mod numbers;
+mod processes;
+mod signals;
+mod threads;
+mod timers;
+mod user;
+
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::kqueue::{Kevent, Kqueue};
+
+use crate::support::soon;
+
+/// What a wait reports, sorted.
+#[track_caller]
+fn wait(queue: &Kqueue, timeout: impl Into<Deadline>) -> Vec<Kevent> {
+    let mut events = wait_for(queue, 64, timeout);
+    events.sort();
+    events
+}
+
+/// What a wait with this much room reports, in order.
+#[track_caller]
+fn wait_for(queue: &Kqueue, room: usize, timeout: impl Into<Deadline>) -> Vec<Kevent> {
+    let mut room = vec![MaybeUninit::uninit(); room];
+    soon(|| queue.wait(&mut room, timeout)).unwrap().to_vec()
+}
+
+/// What is there already.
+#[track_caller]
+fn now(queue: &Kqueue) -> Vec<Kevent> {
+    wait(queue, Deadline::NOW)
+}
+
+/// The one event that comes.
+#[track_caller]
+fn one(queue: &Kqueue) -> Kevent {
+    let events = wait(queue, Duration::from_secs(5));
+    assert_eq!(events.len(), 1, "{events:?}");
+    events[0]
+}
