@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// One of two connected ends. Values are moved, not serialised.
 ///
-/// Differs from Python, where closing an end does nothing: here the other end hears of the drop.
+/// Differs from Python: the other end hears of a drop. In Python the close of an end does nothing.
 ///
 /// # Examples
 /// ```
@@ -36,7 +36,7 @@ pub struct Connection<T> {
     outgoing: Queue<Option<T>>,
 }
 
-/// Two connected ends, each of which sends and receives. (Python's `duplex` says nothing here either.)
+/// Makes two connected ends, each of which sends and receives. (Python's `duplex` changes nothing here either.)
 ///
 /// # Examples
 /// See the example of [`Connection`].
@@ -61,7 +61,7 @@ impl<T> Connection<T> {
         Ok(())
     }
 
-    /// Receives a value, and waits for one.
+    /// Receives a value. Waits for one.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed) when the other end was dropped and nothing is left.
@@ -69,7 +69,7 @@ impl<T> Connection<T> {
         self.recv_timeout(Deadline::NEVER)?.ok_or_else(closed)
     }
 
-    /// The same until the deadline; `None` when no value came.
+    /// Receives a value until the deadline. Returns `None` when no value came.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -84,7 +84,7 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Whether a value, or the end, comes before the deadline.
+    /// Waits until a value or the end is there, at most until the deadline. Says whether one is there.
     pub fn poll(&self, timeout: impl Into<Deadline>) -> bool {
         self.incoming.wait_for_item(timeout)
     }
@@ -142,7 +142,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens under a name.
+    /// Makes a listener under a name.
     ///
     /// # Errors
     /// [`AlreadyRegistered`](ErrorKind::AlreadyRegistered) when another listener has the name.
@@ -157,12 +157,12 @@ impl Listener {
         Ok(Self { address, waiting })
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Waits for a client; the end that leads to it.
+    /// Waits for a client. Returns the end that leads to the client.
     ///
     /// # Examples
     /// See the example of [`accept_timeout`](Self::accept_timeout).
@@ -170,7 +170,7 @@ impl Listener {
         self.waiting.get()
     }
 
-    /// The same until the deadline; `None` when no client came.
+    /// Waits for a client until the deadline. Returns `None` when no client came.
     ///
     /// # Examples
     /// See the example of [`Listener`].

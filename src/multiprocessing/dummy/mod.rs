@@ -64,7 +64,7 @@ pub fn spawn<R: Termination>(body: impl FnOnce() -> R + Send + 'static) -> Resul
     Process::builder().context(Context::Thread).thread(body)
 }
 
-/// The threads that were started under handles of processes, and have not ended.
+/// Lists the threads that were started under handles of processes, and have not ended.
 ///
 /// Differs from Python, which lists those of the calling thread only.
 ///

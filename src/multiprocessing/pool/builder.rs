@@ -11,7 +11,7 @@ use crate::multiprocessing::process::{Termination, usable_cpus};
 use crate::multiprocessing::tasks::{Arguments, Form, Target, max_argument_depth, registered};
 use crate::multiprocessing::transfer::{Packed, pack};
 
-/// A pool that was not started yet: how many workers it has, and how they live.
+/// A pool before its start: how many workers it will have, and how they live.
 ///
 /// # Examples
 /// ```standalone_crate

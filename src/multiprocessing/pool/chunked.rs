@@ -55,7 +55,7 @@ impl Chunked<'_> {
         Self { lookahead: Some(items), ..self }
     }
 
-    /// See [`Pool::map`].
+    /// Does what [`Pool::map`] does.
     ///
     /// # Errors
     /// As [`Pool::map`].
@@ -69,7 +69,7 @@ impl Chunked<'_> {
         self.map_async(target, items)?.get()
     }
 
-    /// See [`Pool::map_async`].
+    /// Does what [`Pool::map_async`] does.
     ///
     /// # Errors
     /// As [`Pool::map_async`].
@@ -83,7 +83,7 @@ impl Chunked<'_> {
         self.starmap_async(target, items.into_iter().map(|item| (item,)))
     }
 
-    /// See [`Pool::starmap`].
+    /// Does what [`Pool::starmap`] does.
     ///
     /// # Errors
     /// As [`Pool::starmap`].
@@ -97,7 +97,7 @@ impl Chunked<'_> {
         self.starmap_async(target, items)?.get()
     }
 
-    /// See [`Pool::starmap_async`].
+    /// Does what [`Pool::starmap_async`] does.
     ///
     /// # Errors
     /// As [`Pool::starmap_async`].
@@ -128,7 +128,7 @@ impl Chunked<'_> {
         Ok(MapResult { hub: hub.clone(), job, kind: PhantomData })
     }
 
-    /// See [`Pool::imap`].
+    /// Does what [`Pool::imap`] does.
     ///
     /// # Errors
     /// As [`Pool::imap`].
@@ -142,7 +142,7 @@ impl Chunked<'_> {
         self.results(target, items, true)
     }
 
-    /// See [`Pool::imap_unordered`].
+    /// Does what [`Pool::imap_unordered`] does.
     ///
     /// # Errors
     /// As [`Pool::imap_unordered`].

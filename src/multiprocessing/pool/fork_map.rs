@@ -14,21 +14,21 @@ use crate::multiprocessing::context::Context;
 use crate::multiprocessing::tasks::{Calls, Form, max_argument_depth};
 use crate::multiprocessing::transfer::{Transfer, Writing};
 
-/// Calls `f` with each item, in `workers` copies of this process, and waits for all values, which come in the order of the
-/// items.
+/// Calls `f` with each item, in `workers` copies of this process, and waits for all values, which come in the order of
+/// the items.
 ///
-/// The copies have the items already: the items are not serialised, and may be of any type. Only the values come back as serde values.
-/// The closure may borrow; what it changes in memory is not seen here.
+/// The copies have the items already: the items are not serialised, and may be of any type. Only the values are
+/// serialised. The closure may borrow. What it changes in memory is not seen in this process.
 ///
-/// Calls go to workers in chunks as with [`Pool::map`](super::Pool::map). A worker that dies is replaced by another copy of
-/// this process as it was at the beginning.
+/// Calls go to workers in chunks as with [`Pool::map`](super::Pool::map). A worker that dies is replaced by another
+/// copy of this process as it was at the beginning.
 ///
 /// # Errors
 /// * [`MultiThreaded`](ErrorKind::MultiThreaded) beside other threads, and the other errors of
 ///   [`ProcessBuilder::fork`](crate::multiprocessing::process::ProcessBuilder::fork).
 /// * [`InvalidInput`](ErrorKind::InvalidInput) for no workers or more than 1024.
-/// * As [`AsyncResult::get`](super::AsyncResult::get) of the first item in order that has no value. Every call is made, also after
-///   another has failed.
+/// * As [`AsyncResult::get`](super::AsyncResult::get) of the first item in order that has no value. Every call is made,
+///   also after another has failed.
 ///
 /// # Examples
 /// ```standalone_crate

@@ -168,7 +168,8 @@ impl Executor {
         self.0.terminate()
     }
 
-    /// Ends all workers by `SIGKILL`, whatever they do. Calls that have not ended are [`Cancelled`](ErrorKind::Cancelled).
+    /// Ends all workers by `SIGKILL`, whatever they do. Calls that have not ended are
+    /// [`Cancelled`](ErrorKind::Cancelled).
     ///
     /// # Errors
     /// As [`Pool::terminate`].
@@ -244,7 +245,7 @@ impl<R> Clone for Future<R> {
 }
 
 impl<R> Future<R> {
-    /// Cancels the call, unless it runs or has ended. Says whether it is cancelled.
+    /// Cancels the call, unless the call runs or has ended. Says whether the call is cancelled.
     ///
     /// # Errors
     /// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the executor's.
@@ -253,7 +254,7 @@ impl<R> Future<R> {
         Ok(self.job.is_done() && self.job.is_cancelled())
     }
 
-    /// Whether it was cancelled.
+    /// Says whether the call was cancelled.
     ///
     /// # Errors
     /// As [`cancel`](Self::cancel).
@@ -261,7 +262,7 @@ impl<R> Future<R> {
         Ok(self.done()? && self.job.is_cancelled())
     }
 
-    /// Whether a worker has begun the call and not ended it.
+    /// Says whether a worker has begun the call and not ended it.
     ///
     /// # Errors
     /// As [`cancel`](Self::cancel).
@@ -269,7 +270,7 @@ impl<R> Future<R> {
         self.hub.is_running(&self.job)
     }
 
-    /// Whether it has ended: with a value, with an error or cancelled.
+    /// Says whether the call has ended: with a value, with an error or cancelled.
     ///
     /// # Errors
     /// As [`cancel`](Self::cancel).
@@ -280,8 +281,8 @@ impl<R> Future<R> {
         Ok(self.job.is_done())
     }
 
-    /// A descriptor that is readable once the call has ended, for a poll beside other things. Whoever finds it readable asks
-    /// [`done`](Self::done).
+    /// Makes a descriptor that is readable once the call has ended, for a poll beside other things. A program that
+    /// finds the descriptor readable calls [`done`](Self::done).
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is left, and as [`cancel`](Self::cancel).
@@ -292,7 +293,7 @@ impl<R> Future<R> {
         Readiness::of(&self.hub, &self.job)
     }
 
-    /// Waits for the end of the call; its error, if it has no value.
+    /// Waits for the end of the call. Returns its error, or `None` if the call has a value.
     ///
     /// # Errors
     /// As [`cancel`](Self::cancel).
@@ -300,7 +301,7 @@ impl<R> Future<R> {
         Ok(self.exception_timeout(Deadline::NEVER)?.flatten())
     }
 
-    /// The same until the deadline; `None` when the time ran out.
+    /// Waits for the end of the call until the deadline. Returns `None` when the time ran out.
     ///
     /// # Errors
     /// As [`cancel`](Self::cancel).
@@ -312,8 +313,8 @@ impl<R> Future<R> {
     }
 
     /// Has `callback` called with this future once the call has ended, in a thread that the executor starts for its
-    /// callbacks. If the call has ended already, the callback is called in that thread too. A panic of a callback is printed,
-    /// and the others are called.
+    /// callbacks. If the call has ended already, the callback is called in that thread too. A panic of a callback is
+    /// printed, and the others are called.
     ///
     /// An executor has this thread from the first callback on, so the program can fork no more.
     ///
@@ -339,7 +340,7 @@ impl<R: Transfer> Future<R> {
         self.result_timeout(Deadline::NEVER)?.ok_or_else(|| self.job.taken())
     }
 
-    /// The same until the deadline; `None` when the time ran out.
+    /// Waits for the value until the deadline. Returns `None` when the time ran out.
     ///
     /// # Errors
     /// As [`AsyncResult::get`].
@@ -387,11 +388,11 @@ pub struct Waited {
     pub not_done: Vec<usize>,
 }
 
-/// Waits for futures of one executor, until the time runs out too.
+/// Waits for futures of one executor, at most until the deadline.
 ///
 /// # Errors
-/// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the executor's, [`InvalidInput`](ErrorKind::InvalidInput) for futures of
-/// several executors.
+/// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the executor's,
+/// [`InvalidInput`](ErrorKind::InvalidInput) for futures of several executors.
 ///
 /// # Examples
 /// See the example of [the module](self).
@@ -419,7 +420,7 @@ pub fn wait<R>(futures: &[Future<R>], timeout: impl Into<Deadline>, when: Return
     Ok(Waited { done, not_done })
 }
 
-/// The futures of one executor, as they end.
+/// Iterates over futures of one executor, as they end.
 ///
 /// # Examples
 /// See the example of [the module](self).
@@ -458,8 +459,8 @@ pub struct AsCompleted<R> {
 }
 
 impl<R> AsCompleted<R> {
-    /// The next future that has ended, if one ends before the deadline; `Some(Ok(None))` when the time ran out. `None` after the
-    /// last.
+    /// Waits for the next future that ends, until the deadline. Returns `Some(Ok(None))` when the time ran out, and
+    /// `None` after the last future.
     ///
     /// # Errors
     /// As [`wait`]; then no future follows.

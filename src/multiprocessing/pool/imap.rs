@@ -16,8 +16,8 @@ use crate::multiprocessing::transfer::{Transfer, Writing};
 /// The results of [`imap`](super::Pool::imap) and [`imap_unordered`](super::Pool::imap_unordered).
 ///
 /// The iterator over the items may be endless. Items are drawn as results are taken, in the thread that takes them, and
-/// at most [`lookahead`](super::Chunked::lookahead) items more than results were taken. A failed call is an error in its place, and the iteration goes
-/// on behind it.
+/// at most [`lookahead`](super::Chunked::lookahead) items more than results were taken. A failed call is an error in
+/// its place, and the iteration goes on behind it.
 ///
 /// Differs from Python, which draws all items at once, in a thread of its own.
 ///
@@ -121,12 +121,12 @@ where
         Ok(())
     }
 
-    /// The next result, if it comes before the deadline; `Some(Ok(None))` when the time ran out, and the result comes with
-    /// a later call. `None` after the last result.
+    /// Waits for the next result until the deadline. Returns `Some(Ok(None))` when the time ran out; the result comes
+    /// with a later call then. Returns `None` after the last result.
     ///
     /// # Errors
-    /// As [`AsyncResult::get`](super::AsyncResult::get), for one call. When no more items can be given out, because the pool
-    /// has ended or an item cannot be serialised, that error is the last.
+    /// As [`AsyncResult::get`](super::AsyncResult::get), for one call. When no more items can be given out, because the
+    /// pool has ended or an item cannot be serialised, that error is the last.
     pub fn next_timeout(&mut self, timeout: impl Into<Deadline>) -> Option<Result<Option<R>>> {
         if let Err(error) = self.draw() {
             self.items = None;

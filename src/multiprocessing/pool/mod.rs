@@ -55,17 +55,18 @@
 //! ```
 //!
 //! **No call hangs.** A worker that is killed ends the call that it was running, at once, as
-//! [`WorkerDied`](crate::ErrorKind::WorkerDied) with the worker's number and signal. Calls that it had taken and not begun
-//! are given to others; outcomes that it had told are kept. So each call ends exactly once. Another worker starts in its
-//! place, also while this process computes and calls nothing.
+//! [`WorkerDied`](crate::ErrorKind::WorkerDied) with the worker's number and signal. Calls that it had taken and not
+//! begun are given to others; outcomes that it had told are kept. So each call ends exactly once. Another worker starts
+//! in its place, also while this process computes and calls nothing.
 //!
 //! **Who starts workers.** The pool starts one process, its *supervisor*, by the method of its
-//! [context](PoolBuilder::context). The supervisor has one thread. It forks the workers and waits for their ends. Workers end with
-//! their supervisor, and the supervisor ends with the process that made the pool. If the supervisor is killed, the calls that
-//! were running end as `WorkerDied`, and the next call of the pool, or one that waits, starts another supervisor.
+//! [context](PoolBuilder::context). The supervisor has one thread. It forks the workers and waits for their ends.
+//! Workers end with their supervisor, and the supervisor ends with the process that made the pool. If the supervisor is
+//! killed, the calls that were running end as `WorkerDied`, and the next call of the pool, or one that waits, starts
+//! another supervisor.
 //!
-//! **No thread in this process.** Whoever waits for a result collects the results of all. A process that calls nothing for
-//! long lets workers wait as soon as their outcomes fill their streams, 128 KiB each.
+//! **No thread in this process.** A thread that waits for a result collects the results of all. If a process makes no
+//! call for long, its workers wait as soon as their outcomes fill their streams, 128 KiB each.
 //!
 //! | Python | here |
 //! | --- | --- |
@@ -154,9 +155,9 @@ const FLAG_RESULT: u32 = 1;
 
 /// Worker processes that run the program's [tasks](crate::tasks!).
 ///
-/// Any thread may use the pool. Another process may not: a pool is not an argument of a process, and in a forked child every
-/// call is [`NotAllowed`](ErrorKind::NotAllowed). A worker is a daemon, which may have no children, so a task that makes a pool
-/// gets that error too.
+/// Any thread may use the pool. Another process may not: a pool is not an argument of a process, and in a forked child
+/// every call is [`NotAllowed`](ErrorKind::NotAllowed). A worker is a daemon, which may have no children, so a task
+/// that makes a pool gets that error too.
 ///
 /// Dropping the pool [terminates](Self::terminate) it and waits for its workers, as Python's `with` does. A warning is
 /// logged if a call was still running.
@@ -224,8 +225,8 @@ impl Pool {
         self.apply_async(target, args)?.get()
     }
 
-    /// As [`apply`](Self::apply), for a function that returns a `Result`: returns its value, or an error with the text of its
-    /// error, which may be of any type that is `Debug`.
+    /// As [`apply`](Self::apply), for a function that returns a `Result`: returns its value, or an error with the text
+    /// of its error, which may be of any type that is `Debug`.
     ///
     /// # Errors
     /// As [`apply`](Self::apply), and [`TaskFailed`](ErrorKind::TaskFailed) with the text of the function's error.
@@ -258,11 +259,11 @@ impl Pool {
         self.give_one(target, args, Form::Value)
     }
 
-    /// As [`apply_async`](Self::apply_async), and `callback` gets the value or the error, in a thread that the pool starts
-    /// for its callbacks. The result that this returns is for waiting: the callback has taken the value.
+    /// As [`apply_async`](Self::apply_async), and `callback` gets the value or the error, in a thread that the pool
+    /// starts for its callbacks. The result that this returns is for waiting: the callback has taken the value.
     ///
-    /// A panic of a callback is printed, and the others are called. A pool has its thread from the first callback on, so the
-    /// program can fork no more.
+    /// A panic of a callback is printed, and the others are called. A pool has its thread from the first callback on,
+    /// so the program can fork no more.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async); `EAGAIN` when the system has no room for the thread.
@@ -369,7 +370,7 @@ impl Pool {
         self.map_async(target, items)?.get()
     }
 
-    /// As [`map`](Self::map), without the wait. All items are drawn and serialised before this returns.
+    /// Does what [`map`](Self::map) does, without the wait. All items are drawn and serialised before this returns.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).
@@ -383,7 +384,7 @@ impl Pool {
         self.whole().map_async(target, items)
     }
 
-    /// As [`map`](Self::map), with an item that is a tuple of the arguments.
+    /// Does what [`map`](Self::map) does, with items that are tuples of the arguments.
     ///
     /// # Errors
     /// As [`map`](Self::map).
@@ -397,7 +398,7 @@ impl Pool {
         self.starmap_async(target, items)?.get()
     }
 
-    /// As [`starmap`](Self::starmap), without the wait.
+    /// Does what [`starmap`](Self::starmap) does, without the wait.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).
@@ -411,7 +412,8 @@ impl Pool {
         self.whole().starmap_async(target, items)
     }
 
-    /// Calls `target` with each item, one item to a chunk. The values come one after the other, in the order of the items.
+    /// Calls `target` with each item, one item to a chunk. The values come one after the other, in the order of the
+    /// items.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async), for the items that are drawn at once.
@@ -425,7 +427,7 @@ impl Pool {
         self.whole().imap(target, items)
     }
 
-    /// As [`imap`](Self::imap), with the values in the order in which they come.
+    /// Does what [`imap`](Self::imap) does, with the values in the order in which they come.
     ///
     /// # Errors
     /// As [`imap`](Self::imap).
@@ -439,7 +441,7 @@ impl Pool {
         self.whole().imap_unordered(target, items)
     }
 
-    /// The maps of this pool with so many items to a chunk.
+    /// Returns the maps of this pool with so many items to a chunk.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for 0. (Python's `map` then returns no results.)
@@ -454,7 +456,8 @@ impl Pool {
         Chunked { pool: self, chunksize: None, lookahead: None }
     }
 
-    /// Takes no more calls. Those that were given are made, and then the workers end. Calling it again does nothing.
+    /// Closes the pool, which takes no more calls. The calls that were given are made, and then the workers end. A
+    /// second call does nothing.
     ///
     /// # Errors
     /// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
@@ -462,10 +465,10 @@ impl Pool {
         self.0.close()
     }
 
-    /// Ends all workers, whatever they do: by `SIGTERM`, and five seconds later by `SIGKILL`. Calls that have not ended are
-    /// [`Cancelled`](ErrorKind::Cancelled), at once.
+    /// Ends all workers, whatever they do: by `SIGTERM`, and five seconds later by `SIGKILL`. Calls that have not ended
+    /// are [`Cancelled`](ErrorKind::Cancelled), at once.
     ///
-    /// Differs from Python, where whoever waits for the result of such a call waits for ever.
+    /// Differs from Python, where a wait for the result of such a call never ends.
     ///
     /// # Errors
     /// As [`close`](Self::close).
@@ -476,13 +479,13 @@ impl Pool {
     /// Waits until a closed or terminated pool has made its calls and its workers have ended.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a pool that still takes calls, [`NotAllowed`](ErrorKind::NotAllowed) in another
-    /// process than the pool's.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a pool that still takes calls,
+    /// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
     pub fn join(&self) -> Result<()> {
         self.join_timeout(Deadline::NEVER).map(drop)
     }
 
-    /// The same until the deadline; false when the time ran out.
+    /// Waits for the same until the deadline. Returns false when the time ran out.
     ///
     /// # Errors
     /// As [`join`](Self::join).

@@ -12,11 +12,11 @@ use super::hub::Hub;
 use super::job::Job;
 use crate::error::{Error, Result};
 
-/// A descriptor for a result: readable once the result is there. It may be readable sooner, and then
+/// A descriptor for a result: readable once the result is there. The descriptor may be readable sooner, and then
 /// [`ready`](super::AsyncResult::ready) says that the result is not there.
 ///
-/// Whoever finds it readable asks `ready`, which takes in what the workers have told and makes the descriptor unreadable
-/// again if the result is not there.
+/// A program that finds the descriptor readable calls `ready`. That call takes in what the workers have told, and makes
+/// the descriptor unreadable again if the result is not there.
 ///
 /// # Examples
 /// By poll(2), and by epoll(7):

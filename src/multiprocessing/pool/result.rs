@@ -14,9 +14,9 @@ use crate::multiprocessing::transfer::Transfer;
 
 /// The result of one call, which another process makes.
 ///
-/// Dropping it does not stop the call; its value is lost then.
+/// Dropping the result does not stop the call. The value is lost then.
 ///
-/// Differs from Python, where [`get`](Self::get) may be called again: a value is given once.
+/// Differs from Python: a value is given once. In Python [`get`](Self::get) may be called again.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -91,7 +91,7 @@ pub struct MapResult<R> {
 macro_rules! waits {
     ($Result:ident) => {
         impl<R> $Result<R> {
-            /// Waits until it is there, or until the deadline; says whether it is there.
+            /// Waits until the result is there, or until the deadline. Says whether the result is there.
             ///
             /// # Errors
             /// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
@@ -99,7 +99,7 @@ macro_rules! waits {
                 self.hub.wait(timeout.into(), || self.job.is_done())
             }
 
-            /// Whether it is there, a value or an error.
+            /// Says whether the result is there, a value or an error.
             ///
             /// # Errors
             /// As [`wait`](Self::wait).
@@ -110,7 +110,7 @@ macro_rules! waits {
                 Ok(self.job.is_done())
             }
 
-            /// A descriptor that is readable once it is there, for a poll beside other things.
+            /// Makes a descriptor that is readable once the result is there, for a poll beside other things.
             ///
             /// # Errors
             /// `EMFILE` when no descriptor is left, and as [`wait`](Self::wait).
@@ -121,10 +121,11 @@ macro_rules! waits {
                 Readiness::of(&self.hub, &self.job)
             }
 
-            /// Whether every call has returned a value.
+            /// Says whether every call has returned a value.
             ///
             /// # Errors
-            /// [`InvalidInput`](ErrorKind::InvalidInput) before it is [ready](Self::ready) (Python's `ValueError`).
+            /// [`InvalidInput`](ErrorKind::InvalidInput) before the result is [ready](Self::ready) (Python's
+            /// `ValueError`).
             pub fn successful(&self) -> Result<bool> {
                 if !self.ready()? {
                     return Err(Error::new(ErrorKind::InvalidInput, format!("{} is not ready yet", self.job.task)));
@@ -132,10 +133,10 @@ macro_rules! waits {
                 Ok(self.job.has_only_values())
             }
 
-            /// Cancels the calls that have not ended; those that run are ended with their workers. Whoever gets the result
-            /// finds [`Cancelled`](ErrorKind::Cancelled), unless every call had ended before.
+            /// Cancels the calls that have not ended. A call that runs is ended with its worker. The result is
+            /// [`Cancelled`](ErrorKind::Cancelled), unless every call had ended before.
             ///
-            /// Python cannot cancel what a pool does.
+            /// Differs from Python, whose pool has no such call.
             ///
             /// # Errors
             /// As [`wait`](Self::wait).
@@ -177,7 +178,7 @@ impl<R: Transfer> AsyncResult<R> {
         self.get_timeout(Deadline::NEVER)?.ok_or(missing)
     }
 
-    /// The same until the deadline; `None` when the time ran out.
+    /// Waits for the value until the deadline. Returns `None` when the time ran out.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -200,7 +201,7 @@ impl<R: Transfer> MapResult<R> {
         self.get_timeout(Deadline::NEVER)?.ok_or(missing)
     }
 
-    /// The same until the deadline; `None` when the time ran out.
+    /// Waits for the values until the deadline. Returns `None` when the time ran out.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -211,7 +212,7 @@ impl<R: Transfer> MapResult<R> {
         self.job.take_all().map(Some)
     }
 
-    /// How many calls have ended, for a progress bar.
+    /// Counts the calls that have ended, for a progress bar.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).

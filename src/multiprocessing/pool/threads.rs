@@ -98,7 +98,7 @@ impl Shared {
 }
 
 impl ThreadPool {
-    /// Starts so many threads.
+    /// Starts a pool of so many threads.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for none, `EAGAIN` when the system has no room for another.
@@ -106,7 +106,7 @@ impl ThreadPool {
         Self::with_initializer(workers, || ())
     }
 
-    /// As many threads as there are [usable processors](usable_cpus).
+    /// Starts a pool of as many threads as there are [usable processors](usable_cpus).
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -122,7 +122,7 @@ impl ThreadPool {
         Self::new(usable_cpus()?)
     }
 
-    /// Starts so many threads, each of which first runs `initializer`. A panic there is printed, and the thread goes on.
+    /// Starts a pool of so many threads. Each first runs `initializer`. A panic there is printed, and the thread goes on.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -157,7 +157,7 @@ impl ThreadPool {
         Ok(pool)
     }
 
-    /// How many threads the pool has.
+    /// Returns how many threads the pool has.
     pub fn workers(&self) -> usize {
         self.threads.len()
     }
@@ -196,8 +196,8 @@ impl ThreadPool {
         self.map_async(f, items)?.get()
     }
 
-    /// As [`map`](Self::map), without the wait. Items go to threads in chunks of CPython's default size. A closure over a tuple takes
-    /// Python's `starmap`: `|(a, b)| ...`.
+    /// Does what [`map`](Self::map) does, without the wait. Items go to threads in chunks of CPython's default size. For
+    /// Python's `starmap` give a closure over a tuple: `|(a, b)| ...`.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).
@@ -236,7 +236,7 @@ impl ThreadPool {
         self.results(f, items, true)
     }
 
-    /// As [`imap`](Self::imap), with the values in the order in which they come.
+    /// Does what [`imap`](Self::imap) does, with the values in the order in which they come.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).
@@ -271,14 +271,13 @@ impl ThreadPool {
         Ok(results)
     }
 
-    /// Takes no more calls. Those that were given are made, and then the threads end.
+    /// Closes the pool, which takes no more calls. The calls that were given are made, and then the threads end.
     pub fn close(&self) {
         self.shared.state().closed = true;
         self.shared.ready.notify_all();
     }
 
-    /// Takes no more calls, and cancels those that have not begun: whoever waits for them gets
-    /// [`Cancelled`](ErrorKind::Cancelled).
+    /// Closes the pool, and cancels the calls that have not begun: their results are [`Cancelled`](ErrorKind::Cancelled).
     ///
     /// # Examples
     /// ```
@@ -304,8 +303,8 @@ impl ThreadPool {
     /// Waits until the threads of a closed or terminated pool have ended.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a pool that still takes calls, [`WouldDeadlock`](ErrorKind::WouldDeadlock) in a thread of
-    /// the pool.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a pool that still takes calls,
+    /// [`WouldDeadlock`](ErrorKind::WouldDeadlock) in a thread of the pool.
     pub fn join(&self) -> Result<()> {
         if !self.shared.state().closed {
             return Err(Error::new(
@@ -386,7 +385,7 @@ pub struct ThreadMapResult<R> {
 macro_rules! waits {
     ($Result:ident, $Value:ty) => {
         impl<R> $Result<R> {
-            /// Waits until it is there, or until the deadline; says whether it is there.
+            /// Waits until the result is there, or until the deadline. Says whether the result is there.
             ///
             /// # Examples
             /// See the example of [`ThreadPool`].
@@ -394,7 +393,7 @@ macro_rules! waits {
                 self.gathered.wait(timeout.into(), |state| state.waiting == 0).is_some()
             }
 
-            /// Whether it is there, a value or an error.
+            /// Says whether the result is there, a value or an error.
             ///
             /// # Examples
             /// See the example of [`ThreadPool`].
@@ -405,8 +404,8 @@ macro_rules! waits {
             /// Waits for the value.
             ///
             /// # Errors
-            /// [`Remote`](ErrorKind::Remote) when the call panicked, [`Cancelled`](ErrorKind::Cancelled) when the pool ended
-            /// before the call began, [`NoResult`](ErrorKind::NoResult) when the value was given before.
+            /// [`Remote`](ErrorKind::Remote) when the call panicked, [`Cancelled`](ErrorKind::Cancelled) when the pool
+            /// ended before the call began, [`NoResult`](ErrorKind::NoResult) when the value was given before.
             pub fn get(mut self) -> Result<$Value> {
                 self.get_timeout(Deadline::NEVER)?.ok_or_else(taken)
             }
@@ -424,7 +423,7 @@ waits!(ThreadResult, R);
 waits!(ThreadMapResult, Vec<R>);
 
 impl<R> ThreadResult<R> {
-    /// Waits for the value until the deadline; `None` when the time ran out.
+    /// Waits for the value until the deadline. Returns `None` when the time ran out.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -437,7 +436,7 @@ impl<R> ThreadResult<R> {
 }
 
 impl<R> ThreadMapResult<R> {
-    /// Waits for the values until the deadline; `None` when the time ran out.
+    /// Waits for the values until the deadline. Returns `None` when the time ran out.
     ///
     /// # Errors
     /// As [`get`](Self::get), of the first item in order that has no value.
@@ -489,7 +488,8 @@ where
         Ok(())
     }
 
-    /// The next result, if it comes before the deadline; `Some(Ok(None))` when the time ran out. `None` after the last.
+    /// Waits for the next result until the deadline. Returns `Some(Ok(None))` when the time ran out, and `None` after
+    /// the last result.
     ///
     /// # Errors
     /// As [`ThreadResult::get`], for one call. When the pool takes no more calls, that error is the last.

@@ -31,14 +31,14 @@ pub enum PutError<T> {
 }
 
 impl<T> PutError<T> {
-    /// The item.
+    /// Returns the item.
     pub fn into_inner(self) -> T {
         match self {
             Self::Full(item) | Self::ShutDown(item) | Self::Failed(item, _) => item,
         }
     }
 
-    /// Whether the queue was full.
+    /// Says whether the queue was full.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }

@@ -13,9 +13,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A queue that can be joined: Python's `multiprocessing.JoinableQueue`.
 ///
-/// Each item that was put is unfinished until the thread that got it calls [`task_done`](Self::task_done).
-/// [`join`](Self::join) waits until none is unfinished. If a thread or a process ends with items that it got and did not
-/// finish, these items count no more: a join does not wait for the dead. With Python, it waits for ever.
+/// Each item that was put is unfinished until the thread that got the item calls [`task_done`](Self::task_done).
+/// [`join`](Self::join) waits until no item is unfinished. If a thread or a process ends with items that were not
+/// finished, these items count no more, so a join does not wait for the dead. In Python the join waits for ever.
 ///
 /// # Examples
 /// ```
@@ -64,7 +64,7 @@ impl<T> From<Queue<T>> for JoinableQueue<T> {
 }
 
 impl<T> JoinableQueue<T> {
-    /// A queue without a greatest number of items.
+    /// Makes a queue without a greatest number of items.
     ///
     /// # Errors
     /// As for [`Queue::new`].
@@ -72,7 +72,7 @@ impl<T> JoinableQueue<T> {
         Queue::new().map(Self)
     }
 
-    /// A queue of at most so many items; 0 is no bound.
+    /// Makes a queue of at most so many items. 0 is no bound.
     ///
     /// # Errors
     /// As for [`Queue::new`].
@@ -80,7 +80,7 @@ impl<T> JoinableQueue<T> {
         QueueBuilder::new().maxsize(maxsize).build_joinable()
     }
 
-    /// A handle of its own, for another owner: it is the same queue.
+    /// Makes a second handle of the same queue, for another owner.
     ///
     /// # Errors
     /// As for [`Queue::try_clone`].
@@ -88,7 +88,7 @@ impl<T> JoinableQueue<T> {
         self.0.try_clone().map(Self)
     }
 
-    /// How many items are unfinished, as it was a moment ago.
+    /// Counts the items that were unfinished a moment ago.
     ///
     /// # Errors
     /// As for [`Queue::len`].
@@ -98,7 +98,7 @@ impl<T> JoinableQueue<T> {
 
     /// Says that one of the items that this thread got is finished.
     ///
-    /// Differs from Python's: another thread than the one that got the item cannot say so.
+    /// Differs from Python: only the thread that got the item can say so.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) when this thread has finished all that it got.
@@ -129,7 +129,7 @@ impl<T> JoinableQueue<T> {
 }
 
 impl<T: Serialize> JoinableQueue<T> {
-    /// Puts an item into the queue, waiting for room.
+    /// Puts an item into the queue. Waits for room.
     ///
     /// # Errors
     /// As for [`Queue::put`].
@@ -156,7 +156,7 @@ impl<T: Serialize> JoinableQueue<T> {
 }
 
 impl<T: DeserializeOwned> JoinableQueue<T> {
-    /// Gets an item, waiting for one.
+    /// Gets an item. Waits for one.
     ///
     /// # Errors
     /// As for [`Queue::get`].
@@ -186,14 +186,14 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     }
 }
 
-/// What does not count tasks is the queue's own.
+/// What does not count tasks is as with [`Queue`].
 impl<T> JoinableQueue<T> {
-    /// The greatest number of items, if there is one.
+    /// Returns the greatest number of items, if there is one.
     pub fn maxsize(&self) -> Option<usize> {
         self.0.maxsize()
     }
 
-    /// How many items nobody has got yet, as it was a moment ago.
+    /// Counts the items that nobody had got a moment ago.
     ///
     /// # Errors
     /// As for [`Queue::len`].
@@ -202,7 +202,7 @@ impl<T> JoinableQueue<T> {
         self.0.len()
     }
 
-    /// Whether there is no item to get, as it was a moment ago.
+    /// Says whether there was no item to get a moment ago.
     ///
     /// # Errors
     /// As for [`Queue::len`].
@@ -211,7 +211,7 @@ impl<T> JoinableQueue<T> {
         self.0.is_empty()
     }
 
-    /// Whether there are as many items as there may be, as it was a moment ago.
+    /// Says whether there were as many items a moment ago as there may be.
     ///
     /// # Errors
     /// As for [`Queue::len`].
@@ -220,12 +220,12 @@ impl<T> JoinableQueue<T> {
         self.0.is_full()
     }
 
-    /// Lets nobody put any more, as [`Queue::shutdown`].
+    /// Ends the queue, as [`Queue::shutdown`] does.
     pub fn shutdown(&self) {
         self.0.shutdown();
     }
 
-    /// [`shutdown`](Self::shutdown), and drops the items, which count no more.
+    /// Ends the queue, and drops the items, which count no more. Returns how many items were dropped.
     ///
     /// # Errors
     /// As for [`Queue::shutdown_now`].
@@ -233,7 +233,7 @@ impl<T> JoinableQueue<T> {
         self.0.shutdown_now()
     }
 
-    /// Whether the queue was shut down.
+    /// Says whether the queue was shut down.
     pub fn is_shut_down(&self) -> bool {
         self.0.is_shut_down()
     }

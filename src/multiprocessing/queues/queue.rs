@@ -81,18 +81,18 @@ impl Default for QueueBuilder {
 }
 
 impl QueueBuilder {
-    /// No greatest number of items, and room for 16 MiB.
+    /// Begins with no greatest number of items, and with room for 16 MiB of encoded items.
     pub fn new() -> Self {
         Self { maxsize: None, capacity: CAPACITY }
     }
 
-    /// How many items there may be; 0 is no bound, as with Python.
+    /// Sets how many items there may be. 0 is no bound, as in Python.
     pub fn maxsize(mut self, items: usize) -> Self {
         self.maxsize = (items > 0).then_some(items);
         self
     }
 
-    /// How many bytes of encoded items there is room for: 64 KiB to 4 GiB, rounded up to a power of two.
+    /// Sets how many bytes of encoded items there is room for: 64 KiB to 4 GiB, rounded up to a power of two.
     pub fn capacity(mut self, bytes: usize) -> Self {
         self.capacity = bytes;
         self
@@ -121,7 +121,7 @@ impl QueueBuilder {
 }
 
 impl<T> Queue<T> {
-    /// A queue without a greatest number of items, with room for 16 MiB.
+    /// Makes a queue without a greatest number of items, with room for 16 MiB of encoded items.
     ///
     /// # Errors
     /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
@@ -129,7 +129,7 @@ impl<T> Queue<T> {
         QueueBuilder::new().build()
     }
 
-    /// A queue of at most so many items: Python's `Queue(maxsize)`. 0 is no bound.
+    /// Makes a queue of at most so many items: Python's `Queue(maxsize)`. 0 is no bound.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -137,7 +137,7 @@ impl<T> Queue<T> {
         QueueBuilder::new().maxsize(maxsize).build()
     }
 
-    /// A handle of its own, for another owner: it is the same queue.
+    /// Makes a second handle of the same queue, for another owner.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `EMFILE` without descriptors.
@@ -149,17 +149,17 @@ impl<T> Queue<T> {
         Ok(Self { handle: self.handle.again(), bound: bound.transpose()?, item: PhantomData })
     }
 
-    /// The greatest number of items, if there is one.
+    /// Returns the greatest number of items, if there is one.
     pub fn maxsize(&self) -> Option<usize> {
         self.bound.as_ref().map(|bound| bound.most)
     }
 
-    /// How many bytes of encoded items there is room for.
+    /// Returns how many bytes of encoded items there is room for.
     pub fn capacity(&self) -> usize {
         self.ring().capacity()
     }
 
-    /// How many items there are, as it was a moment ago: Python's `qsize()`. Counts them.
+    /// Counts the items that were there a moment ago: Python's `qsize()`. The time grows with their number.
     ///
     /// # Errors
     /// [`Unrecoverable`](ErrorKind::Unrecoverable) if the memory holds what no process of this program writes.
@@ -168,7 +168,8 @@ impl<T> Queue<T> {
         Ok(self.ring().len()?)
     }
 
-    /// Whether there is no item, as it was a moment ago. Unlike Python's, false as soon as `put` has returned.
+    /// Says whether the queue had no item a moment ago. Differs from Python: the answer is false as soon as `put` has
+    /// returned.
     ///
     /// # Errors
     /// As for [`len`](Self::len).
@@ -177,7 +178,7 @@ impl<T> Queue<T> {
         Ok(self.ring().is_empty()?)
     }
 
-    /// Whether there are as many items as there may be, as it was a moment ago; false without a greatest number.
+    /// Says whether the queue had as many items a moment ago as there may be; false without a greatest number.
     ///
     /// # Errors
     /// As for [`len`](Self::len).
@@ -189,8 +190,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Lets nobody put any more, and lets those who get end when the queue is empty: `shutdown()` of Python 3.13's
-    /// `queue.Queue`.
+    /// Ends the queue: every later `put` fails, and `get` fails once the queue is empty. Calls that wait hear of it at
+    /// once. This is `shutdown()` of Python 3.13's `queue.Queue`.
     ///
     /// # Examples
     /// ```
@@ -209,7 +210,8 @@ impl<T> Queue<T> {
         self.ring().close();
     }
 
-    /// [`shutdown`](Self::shutdown), and drops the items: `shutdown(immediate=True)`. Says how many there were.
+    /// Ends the queue as [`shutdown`](Self::shutdown) does, and drops the items: `shutdown(immediate=True)`. Returns
+    /// how many items were dropped.
     ///
     /// # Errors
     /// As for [`get`](Self::get).
@@ -227,7 +229,7 @@ impl<T> Queue<T> {
         super::users::discard(&self.handle)
     }
 
-    /// Whether the queue was shut down.
+    /// Says whether the queue was shut down.
     pub fn is_shut_down(&self) -> bool {
         self.ring().is_closed()
     }
@@ -244,7 +246,7 @@ impl<T> Queue<T> {
 }
 
 impl<T: Serialize> Queue<T> {
-    /// Puts an item into the queue, waiting for room. It is there for every process when this returns.
+    /// Puts an item into the queue. Waits for room. The item is there for every process when this call returns.
     ///
     /// # Errors
     /// [`PutError`], with the item: [`ShutDown`](PutError::ShutDown), or [`Failed`](PutError::Failed) for an item that
@@ -307,11 +309,11 @@ impl<T: Serialize> Queue<T> {
 }
 
 impl<T: DeserializeOwned> Queue<T> {
-    /// Gets an item, waiting for one.
+    /// Gets an item. Waits for one.
     ///
     /// # Errors
-    /// [`ShutDown`](ErrorKind::ShutDown) when the queue was shut down and is empty, [`Decode`](ErrorKind::Decode) when the
-    /// item is of another type.
+    /// [`ShutDown`](ErrorKind::ShutDown) when the queue was shut down and is empty, [`Decode`](ErrorKind::Decode) when
+    /// the item is of another type.
     pub fn get(&self) -> Result<T> {
         loop {
             if let Some(item) = self.get_timeout(Limit::NEVER)? {
@@ -337,7 +339,7 @@ impl<T: DeserializeOwned> Queue<T> {
         receive(&self.handle, limit.into(), false)
     }
 
-    /// The items as they come, until the queue was shut down and is empty.
+    /// Iterates over the items as they come, until the queue was shut down and is empty.
     pub fn iter(&self) -> Iter<'_, T> {
         Iter { queue: self }
     }

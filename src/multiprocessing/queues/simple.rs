@@ -27,7 +27,7 @@ use crate::error::Result;
 pub struct SimpleQueue<T>(Queue<T>);
 
 impl<T> SimpleQueue<T> {
-    /// An empty queue, with room for 16 MiB.
+    /// Makes an empty queue with room for 16 MiB of encoded items.
     ///
     /// # Errors
     /// As for [`Queue::new`].
@@ -35,7 +35,7 @@ impl<T> SimpleQueue<T> {
         Queue::new().map(Self)
     }
 
-    /// A handle of its own, for another owner: it is the same queue.
+    /// Makes a second handle of the same queue, for another owner.
     ///
     /// # Errors
     /// As for [`Queue::try_clone`].
@@ -43,7 +43,7 @@ impl<T> SimpleQueue<T> {
         self.0.try_clone().map(Self)
     }
 
-    /// Whether there is no item, as it was a moment ago.
+    /// Says whether the queue had no item a moment ago.
     ///
     /// # Errors
     /// As for [`Queue::len`].
@@ -54,7 +54,7 @@ impl<T> SimpleQueue<T> {
 }
 
 impl<T: Serialize> SimpleQueue<T> {
-    /// Puts an item into the queue, waiting for room.
+    /// Puts an item into the queue. Waits for room.
     ///
     /// # Errors
     /// As for [`Queue::put`].
@@ -64,7 +64,7 @@ impl<T: Serialize> SimpleQueue<T> {
 }
 
 impl<T: DeserializeOwned> SimpleQueue<T> {
-    /// Gets an item, waiting for one.
+    /// Gets an item. Waits for one.
     ///
     /// # Errors
     /// As for [`Queue::get`].

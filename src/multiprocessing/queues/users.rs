@@ -1,5 +1,6 @@
-//! The participants of the calling thread: a thread joins the ring of a queue at its first use, and stays until it ends, or
-//! until it drops the last handle of the queue. Another thread's participant stays until that thread ends or joins another.
+//! The participants of the calling thread: a thread joins the ring of a queue at its first use, and stays until it
+//! ends, or until it drops the last handle of the queue. Another thread's participant stays until that thread ends or
+//! joins another.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
@@ -15,7 +16,7 @@ use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Trust,
 type User = Participant<Arc<Ring>>;
 
 thread_local! {
-    /// Those of this thread, the last used in front.
+    /// The participants of this thread, the last used in front.
     static USERS: RefCell<Vec<(Weak<Handled>, User)>> = const { RefCell::new(Vec::new()) };
     /// Where messages are received.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };

@@ -66,7 +66,7 @@ impl ShareableList {
         Self::from_memory(SharedMemory::open(name)?)
     }
 
-    /// How to make a list: with a name, without tracking, for CPython 3.8.
+    /// Begins a list with a name of the program's choice, without tracking, or for CPython 3.8.
     ///
     /// # Examples
     /// See the example of [`ShareableListBuilder`].
@@ -79,7 +79,7 @@ impl ShareableList {
         Ok(Self { memory, shape })
     }
 
-    /// A handle of its own, for another owner in this process: it is the same list.
+    /// Makes a second handle of the same list, for another owner in this process.
     ///
     /// # Errors
     /// As for [`SharedMemory::try_clone`].
@@ -97,21 +97,21 @@ impl ShareableList {
         Ok(Self { memory: self.memory.try_clone()?, shape: self.shape.clone() })
     }
 
-    /// How many items it has.
+    /// Returns the number of items.
     pub fn len(&self) -> usize {
         self.shape.len()
     }
 
-    /// Whether it has none.
+    /// Says whether the list has no items.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// One item: `L[index]`.
+    /// Returns one item: `L[index]`.
     ///
     /// # Errors
-    /// [`OutOfRange`](ErrorKind::OutOfRange) if it is not there; [`Decode`](ErrorKind::Decode) if what is there is not an
-    /// item, or is a text that CPython has cut.
+    /// [`OutOfRange`](ErrorKind::OutOfRange) if the place is not there; [`Decode`](ErrorKind::Decode) if what is there
+    /// is not an item, or is a text that CPython has cut.
     pub fn get(&self, index: impl Index) -> Result<Item> {
         self.shape.get(self.region(), self.place(index)?)
     }
@@ -125,20 +125,20 @@ impl ShareableList {
         self.shape.set(self.region(), self.place(index)?, &item.into())
     }
 
-    /// All bytes of a slot, whatever is in it: a text with the nulls behind it.
+    /// Returns all bytes of a slot, whatever they mean: a text with the nulls behind it.
     ///
     /// # Errors
-    /// [`OutOfRange`](ErrorKind::OutOfRange) if it is not there.
+    /// [`OutOfRange`](ErrorKind::OutOfRange) if the place is not there.
     pub fn raw(&self, index: impl Index) -> Result<Vec<u8>> {
         self.shape.slot(self.region(), self.place(index)?)
     }
 
-    /// The items, one after the other.
+    /// Iterates over the items.
     pub fn iter(&self) -> Iter<'_> {
         Iter { list: self, next: 0 }
     }
 
-    /// All items: `list(L)`.
+    /// Returns all items: `list(L)`.
     ///
     /// # Errors
     /// As for [`get`](Self::get).
@@ -146,7 +146,7 @@ impl ShareableList {
         self.iter().collect()
     }
 
-    /// How many items [equal](Item::equals) this one: `L.count(item)`.
+    /// Counts the items that [equal](Item::equals) this one: `L.count(item)`.
     ///
     /// # Errors
     /// As for [`get`](Self::get).
@@ -155,10 +155,10 @@ impl ShareableList {
         self.iter().try_fold(0, |count, other| Ok(count + usize::from(other?.equals(&item))))
     }
 
-    /// The place of the first item that [equals](Item::equals) this one: `L.index(item)`.
+    /// Finds the first item that [equals](Item::equals) this one, and returns its place: `L.index(item)`.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if there is none (Python's `ValueError`); as for [`get`](Self::get).
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if no item does (Python's `ValueError`); as for [`get`](Self::get).
     pub fn index(&self, item: impl Into<Item>) -> Result<usize> {
         let item = item.into();
         for (place, other) in self.iter().enumerate() {
@@ -169,7 +169,7 @@ impl ShareableList {
         Err(Error::new(ErrorKind::InvalidInput, format!("{item:?} is not in the list {}", self.memory.name())))
     }
 
-    /// The formats of all items, in the words of Python's `struct`: `L.format`.
+    /// Returns the formats of all items, in the notation of Python's `struct`: `L.format`.
     ///
     /// # Errors
     /// [`Decode`](ErrorKind::Decode) for a format that is not text.
@@ -177,7 +177,7 @@ impl ShareableList {
         (0..self.len()).map(|index| self.shape.format(self.region(), index)).collect()
     }
 
-    /// For which CPython the list was made.
+    /// Returns for which CPython the list was made.
     ///
     /// # Examples
     /// See the example of [`Layout`].
@@ -185,7 +185,7 @@ impl ShareableList {
         self.shape.layout
     }
 
-    /// The block that it is in: `L.shm`.
+    /// Returns the block that the list is in: `L.shm`.
     #[doc(alias = "shm")]
     pub fn memory(&self) -> &SharedMemory {
         &self.memory
@@ -253,7 +253,7 @@ impl<'l> IntoIterator for &'l ShareableList {
     }
 }
 
-/// How a list is made.
+/// A list before it is made.
 ///
 /// # Examples
 /// ```
@@ -274,17 +274,17 @@ pub struct ShareableListBuilder {
 }
 
 impl ShareableListBuilder {
-    /// A name of the program's choice: [`SharedMemoryBuilder::name`].
+    /// Sets the name: [`SharedMemoryBuilder::name`].
     pub fn name(self, name: impl Into<String>) -> Self {
         Self { memory: self.memory.name(name), ..self }
     }
 
-    /// Whether the name is removed with its last user: [`SharedMemoryBuilder::track`].
+    /// Sets whether the name is removed with the last user: [`SharedMemoryBuilder::track`].
     pub fn track(self, track: bool) -> Self {
         Self { memory: self.memory.track(track), ..self }
     }
 
-    /// For which CPython. Without this call for 3.9 and newer.
+    /// Sets for which CPython the list is made. Without this call the list is for 3.9 and newer.
     pub fn layout(self, layout: Layout) -> Self {
         Self { layout, ..self }
     }
@@ -292,8 +292,8 @@ impl ShareableListBuilder {
     /// Makes a list of these items. Nobody can open it before all of them are in it.
     ///
     /// # Errors
-    /// As for [`SharedMemoryBuilder::create`]; [`InvalidInput`](ErrorKind::InvalidInput) for a text or bytes that end with
-    /// a null, [`TooLong`](ErrorKind::TooLong) for 9,999,992 bytes or more.
+    /// As for [`SharedMemoryBuilder::create`]; [`InvalidInput`](ErrorKind::InvalidInput) for a text or bytes that end
+    /// with a null, [`TooLong`](ErrorKind::TooLong) for 9,999,992 bytes or more.
     pub fn create<I: Into<Item>>(self, items: impl IntoIterator<Item = I>) -> Result<ShareableList> {
         let items: Vec<Item> = items.into_iter().map(Into::into).collect();
         let shape = Shape::of(&items, self.layout)?;

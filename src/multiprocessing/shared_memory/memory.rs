@@ -67,9 +67,10 @@ impl SharedMemory {
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `ENOENT` if there is none of that name, `EACCES` if it belongs to a user other than the
-    /// effective one and root, who could cut it short (CPython opens it if its mode allows that), `EBUSY` if another program holds an exclusive lock on it for longer than a second, `EMFILE` without a descriptor,
-    /// `ENOMEM`; [`InvalidInput`](ErrorKind::InvalidInput) for a name that cannot be one, and for an empty file, which
-    /// its maker may not have filled yet.
+    /// effective one and root, who could cut it short (CPython opens it if its mode allows that), `EBUSY` if another
+    /// program holds an exclusive lock on it for longer than a second, `EMFILE` without a descriptor, `ENOMEM`;
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a name that cannot be one, and for an empty file, which its maker
+    /// may not have filled yet.
     pub fn open(name: &str) -> Result<Self> {
         let (object, fd, status) = Object::open(Sort::Memory, name)?;
         let len = usize::try_from(status.len).map_err(|_| failed(Errno::NOMEM, Sort::Memory, object.name()))?;
@@ -81,7 +82,7 @@ impl SharedMemory {
         Ok(Self(Arc::new(Block { region, object })))
     }
 
-    /// How to make a block: with a name, or without tracking.
+    /// Begins a block with a name of the program's choice, or without tracking.
     ///
     /// # Examples
     /// See the example of [`SharedMemoryBuilder`].
@@ -89,19 +90,19 @@ impl SharedMemory {
         SharedMemoryBuilder::default()
     }
 
-    /// The name, without the slash that C puts before it.
+    /// Returns the name, without the slash that C puts before it.
     pub fn name(&self) -> &str {
         self.0.object.name()
     }
 
-    /// How many bytes it has: what the file has, also if somebody else made it.
+    /// Returns the number of bytes: what the file has, also if another program made the block.
     #[doc(alias = "size")]
     #[expect(clippy::len_without_is_empty, reason = "a block has at least one byte")]
     pub fn len(&self) -> usize {
         self.0.region.len()
     }
 
-    /// Whether its name is removed with its last user.
+    /// Says whether the name is removed with the last user.
     ///
     /// # Examples
     /// See the example of [`SharedMemoryBuilder`].
@@ -126,7 +127,7 @@ impl SharedMemory {
         shm::copy_in(&self.0.region, offset, items).map_err(|_| self.beyond(offset, size_of_val(items)))
     }
 
-    /// The value at byte `offset`: `struct.unpack_from(...)`.
+    /// Returns the value at byte `offset`: `struct.unpack_from(...)`.
     ///
     /// # Errors
     /// As for [`read`](Self::read).
@@ -142,7 +143,7 @@ impl SharedMemory {
         self.write(offset, &[value])
     }
 
-    /// The bytes of a range, without the places that do not exist: `bytes(shm.buf[2:5])`.
+    /// Copies the bytes of a range, without the places that do not exist: `bytes(shm.buf[2:5])`.
     pub fn slice(&self, span: impl Span) -> Vec<u8> {
         let range = span.resolve(self.len());
         let mut bytes = vec![0; range.len()];
@@ -151,17 +152,17 @@ impl SharedMemory {
         bytes
     }
 
-    /// The bytes as cells, for single bytes without a copy of others.
+    /// Lends the bytes as cells, to read and write single bytes in place.
     pub fn cells(&self) -> &[Racy<u8>] {
         shm::cells(&self.0.region).unwrap_or_default() // it may be read and written: that is how it was mapped
     }
 
-    /// The mapping itself, for what only a [`Region`] can do: atomic words, advice to the kernel.
+    /// Lends the mapping, for what only a [`Region`] can do: atomic words, advice to the kernel.
     pub fn as_region(&self) -> &Region {
         &self.0.region
     }
 
-    /// A handle of its own, for another owner in this process: it is the same block. The block is in use until the last
+    /// Makes a second handle of the same block, for another owner in this process. The block is in use until its last
     /// handle is dropped, also after its name was removed.
     ///
     /// # Errors
@@ -191,8 +192,8 @@ impl SharedMemory {
     /// Differs from Python: a name that another block has meanwhile is left alone.
     ///
     /// # Errors
-    /// [`Os`](ErrorKind::Os) with `ENOENT` if the block has no name any more, `EACCES` or `EPERM` if it belongs to another
-    /// user.
+    /// [`Os`](ErrorKind::Os) with `ENOENT` if the block has no name any more, `EACCES` or `EPERM` if it belongs to
+    /// another user.
     ///
     /// # Examples
     /// See the example of [`SharedMemoryBuilder`].
@@ -225,7 +226,7 @@ pub fn unlink(name: &str) -> Result<()> {
     object::unlink(Sort::Memory, name)
 }
 
-/// How a block is made.
+/// A block before it is made.
 ///
 /// # Examples
 /// ```
@@ -254,12 +255,12 @@ pub struct SharedMemoryBuilder {
 }
 
 impl SharedMemoryBuilder {
-    /// A name of the program's choice, with or without the slash of C. Without one, CPython's form: `psm_` and 8 digits.
+    /// Sets the name, with or without the slash of C. Without this call the name has CPython's form: `psm_` and 8 digits.
     pub fn name(self, name: impl Into<String>) -> Self {
         Self { name: Some(name.into()), ..self }
     }
 
-    /// Whether the name is removed with its last user, as it is without this call. False leaves it to
+    /// Sets whether the name is removed with the last user, as it is without this call. With false the name stays until
     /// [`unlink`](SharedMemory::unlink): Python's `track=False`.
     pub fn track(self, track: bool) -> Self {
         Self { untracked: !track, ..self }
@@ -270,8 +271,8 @@ impl SharedMemoryBuilder {
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `EEXIST` if something has the name, `ENOSPC` if `/dev/shm` is full, `ENOMEM` for more
     /// than the machine has, `EFBIG` beyond `RLIMIT_FSIZE`, `EMFILE` or `ENFILE` without a descriptor, `ENOENT` and
-    /// `EACCES` if there is no usable `/dev/shm`; [`InvalidInput`](ErrorKind::InvalidInput) for a size of 0 and for a name
-    /// that cannot be one.
+    /// `EACCES` if there is no usable `/dev/shm`; [`InvalidInput`](ErrorKind::InvalidInput) for a size of 0 and for a
+    /// name that cannot be one.
     pub fn create(self, size: usize) -> Result<SharedMemory> {
         self.create_with(size, |_| Ok(()))
     }

@@ -184,13 +184,13 @@ macro_rules! named {
                 Self(Arc::new(named))
             }
 
-            /// The name, without the slash that C puts before it.
+            /// Returns the name, without the slash that C puts before it.
             #[doc(alias = "_semlock.name")]
             pub fn name(&self) -> &str {
                 self.0.object.name()
             }
 
-            /// A handle of its own, for another owner in this process: it is the same semaphore.
+            /// Makes a second handle of the same semaphore, for another owner in this process.
             ///
             /// # Errors
             /// None today: the handles share one mapping. The result is that of [`TryClone`](crate::TryClone).
@@ -208,7 +208,7 @@ macro_rules! named {
                 Ok(Self(self.0.clone()))
             }
 
-            /// Takes one, waiting for as long as it takes.
+            /// Takes one. Waits for as long as it takes.
             ///
             /// # Errors
             /// [`Os`](ErrorKind::Os) if the memory is not a semaphore any more.
@@ -224,7 +224,7 @@ macro_rules! named {
                 Ok(self.0.semaphore.try_acquire()?)
             }
 
-            /// Takes one within the time; false when that is over: `acquire(timeout=...)`.
+            /// Takes one within the time. Returns false when the time is over: `acquire(timeout=...)`.
             ///
             /// # Errors
             /// As for [`acquire`](Self::acquire).
@@ -250,7 +250,7 @@ macro_rules! named {
                 Ok(body())
             }
 
-            /// Whether none can be taken, as it was a moment ago.
+            /// Says whether the count was 0 a moment ago.
             ///
             /// # Errors
             /// As for [`acquire`](Self::acquire).
@@ -258,7 +258,7 @@ macro_rules! named {
                 Ok(self.0.semaphore.value()? == 0)
             }
 
-            /// Leaves the name to [`unlink`](Self::unlink): it outlives its last user.
+            /// Keeps the name until [`unlink`](Self::unlink): the name outlives the last user.
             ///
             /// # Errors
             /// [`Os`](ErrorKind::Os) with `EPERM` if it belongs to another user.
@@ -279,7 +279,7 @@ macro_rules! named {
                 self.0.object.untrack(&self.0.file)
             }
 
-            /// Removes the name. Who has it open can go on using it.
+            /// Removes the name. A process that has the semaphore open can go on using it.
             ///
             /// # Errors
             /// [`Os`](ErrorKind::Os) with `ENOENT` if it has no name any more, `EACCES` or `EPERM` if it belongs to
@@ -300,7 +300,7 @@ macro_rules! named {
 pub struct NamedLock(Arc<Named>);
 
 impl NamedLock {
-    /// A free lock under a name of CPython's form: `mp-` and eight letters.
+    /// Makes a free lock under a name of CPython's form: `mp-` and eight letters.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `EMFILE` or `ENFILE` without a descriptor, `ENOSPC` or `ENOMEM` without memory, `EFBIG`
@@ -309,7 +309,7 @@ impl NamedLock {
         Named::create(Naming::Random, 1, 1).map(Self::of)
     }
 
-    /// A free lock under this name.
+    /// Makes a free lock under this name.
     ///
     /// # Errors
     /// As for [`create`](Self::create), `EEXIST` if something has the name; [`InvalidInput`](ErrorKind::InvalidInput) for
@@ -328,7 +328,7 @@ impl NamedLock {
         Named::create(Naming::Given(name), 1, 1).map(Self::of)
     }
 
-    /// A lock that exists.
+    /// Opens a lock that exists.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `ENOENT` if there is none of that name, `EINVAL` if it is not a semaphore of this C
@@ -350,7 +350,7 @@ named!(NamedLock);
 pub struct NamedSemaphore(Arc<Named>);
 
 impl NamedSemaphore {
-    /// A semaphore of this value under a name of CPython's form.
+    /// Makes a semaphore of this value under a name of CPython's form.
     ///
     /// # Errors
     /// As for [`NamedLock::create`]; [`InvalidInput`](ErrorKind::InvalidInput) for a value above 2,147,483,647.
@@ -358,7 +358,7 @@ impl NamedSemaphore {
         Named::create(Naming::Random, value, MAX_VALUE).map(Self::of)
     }
 
-    /// A semaphore of this value under this name.
+    /// Makes a semaphore of this value under this name.
     ///
     /// # Errors
     /// As for [`create`](Self::create) and [`NamedLock::create_named`].
@@ -376,7 +376,7 @@ impl NamedSemaphore {
         Named::create(Naming::Given(name), value, MAX_VALUE).map(Self::of)
     }
 
-    /// A semaphore that exists.
+    /// Opens a semaphore that exists.
     ///
     /// # Errors
     /// As for [`NamedLock::open`].
@@ -384,7 +384,7 @@ impl NamedSemaphore {
         Named::open(name, MAX_VALUE).map(Self::of)
     }
 
-    /// How many can be taken, as it was a moment ago.
+    /// Returns the count of a moment ago: how many can be taken.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) if the memory is not a semaphore any more.
@@ -405,7 +405,7 @@ named!(NamedSemaphore);
 pub struct NamedBoundedSemaphore(Arc<Named>);
 
 impl NamedBoundedSemaphore {
-    /// A semaphore of this value and bound under a name of CPython's form.
+    /// Makes a semaphore of this value and bound under a name of CPython's form.
     ///
     /// # Errors
     /// As for [`NamedSemaphore::create`].
@@ -413,7 +413,7 @@ impl NamedBoundedSemaphore {
         Named::create(Naming::Random, bound, bound).map(Self::of)
     }
 
-    /// A semaphore of this value and bound under this name.
+    /// Makes a semaphore of this value and bound under this name.
     ///
     /// # Errors
     /// As for [`NamedSemaphore::create_named`].
@@ -432,7 +432,7 @@ impl NamedBoundedSemaphore {
         Named::create(Naming::Given(name), bound, bound).map(Self::of)
     }
 
-    /// A semaphore that exists. Its bound is not in its memory: each process says what it is.
+    /// Opens a semaphore that exists. The bound is not in the memory: each process says what the bound is.
     ///
     /// # Errors
     /// As for [`NamedLock::open`].
@@ -440,7 +440,7 @@ impl NamedBoundedSemaphore {
         Named::open(name, bound).map(Self::of)
     }
 
-    /// How many can be taken, as it was a moment ago.
+    /// Returns the count of a moment ago: how many can be taken.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) if the memory is not a semaphore any more.

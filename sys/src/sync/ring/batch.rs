@@ -11,7 +11,7 @@ use crate::mmap::copy;
 use crate::sync::gate::Gate;
 
 impl<R: Deref<Target = Ring>> Participant<R> {
-    /// Sends messages together, as many as there is room for, and says how many. Waits, within the limit, until there is
+    /// Sends messages together, as many as there is room for. Returns how many. Waits, within the limit, until there is
     /// room for the first. They become visible at once, in their order.
     ///
     /// # Errors

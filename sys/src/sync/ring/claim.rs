@@ -8,9 +8,10 @@ use super::error::RingError;
 use super::memory::Ring;
 use super::participant::{Participant, Received};
 
-/// A message that is being written. Dropping it gives it up; [`publish`](Self::publish) sends it.
+/// A message that is being written. [`publish`](Self::publish) sends the message, and a drop gives it up.
 ///
-/// Its bytes are at first those of earlier messages, or zero. While it is open, [`fork`](crate::process::fork()) refuses.
+/// The bytes are at first those of earlier messages, or zero. While a record is open, [`fork`](crate::process::fork())
+/// refuses.
 ///
 /// # Examples
 /// ```
@@ -41,12 +42,12 @@ impl<'p, R: Deref<Target = Ring>> Record<'p, R> {
         Self { participant, len, tag: 0 }
     }
 
-    /// Gives the message a number of the caller's.
+    /// Sets the number that the receiver gets with the message.
     pub fn set_tag(&mut self, tag: u32) {
         self.tag = tag;
     }
 
-    /// Shortens the message to its first `len` bytes; it keeps its room. A greater length changes nothing.
+    /// Shortens the message to its first `len` bytes. The record keeps its room. A greater length changes nothing.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }
@@ -92,9 +93,9 @@ impl<R: Deref<Target = Ring>> fmt::Debug for Record<'_, R> {
     }
 }
 
-/// A message that is being read. Dropping it gives its room back.
+/// A message that is being read. A drop gives its room back.
 ///
-/// While it is open, [`fork`](crate::process::fork()) refuses.
+/// While the message is open, [`fork`](crate::process::fork()) refuses.
 ///
 /// # Examples
 /// See the example of [`Record`].
@@ -109,7 +110,7 @@ impl<'p, R: Deref<Target = Ring>> Message<'p, R> {
         Self { participant, received }
     }
 
-    /// The number that the sender gave the message.
+    /// Returns the number that the sender gave the message.
     pub fn tag(&self) -> u32 {
         self.received.tag
     }

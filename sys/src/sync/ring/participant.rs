@@ -19,11 +19,11 @@ use crate::sync::gate::Gate;
 use crate::sync::spin::Spin;
 use crate::thread_bound::StaysInItsThread;
 
-/// A thread that sends to a [`Ring`] and receives from it. `R` is what keeps the ring: a reference, or a pointer that owns
-/// one.
+/// A thread that sends to a [`Ring`] and receives from it. `R` is what keeps the ring: a reference, or a pointer that
+/// owns one.
 ///
-/// It stays in the thread that [joined](Ring::join): it is the thread's death that the others learn of. In a forked child
-/// the first use enrols the child's thread.
+/// A participant stays in the thread that [joined](Ring::join), because the others learn of that thread's death. In a
+/// forked child the first use enrols the child's thread.
 ///
 /// # Examples
 /// ```
@@ -92,7 +92,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         Self::new_timeout(ring, Limit::NEVER)?.ok_or(RingError::Refused(Refused::TableFull))
     }
 
-    /// Enrols the calling thread within the limit; `None` if the time ran out or the wait was cancelled.
+    /// Enrols the calling thread within the limit. Returns `None` if the time ran out or the wait was cancelled.
     ///
     /// # Errors
     /// As for [`Ring::join`].
@@ -116,7 +116,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         }))
     }
 
-    /// What keeps the ring.
+    /// Returns what keeps the ring.
     ///
     /// # Examples
     /// ```
@@ -136,7 +136,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         &self.ring
     }
 
-    /// Sends a message, waiting for room.
+    /// Sends a message. Waits for room.
     ///
     /// # Errors
     /// [`TooLong`](RingError::TooLong); [`Refused`](RingError::Refused) as for a lock.
@@ -144,7 +144,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         self.send_tagged(message, 0, Limit::NEVER).map(|_| ())
     }
 
-    /// Sends a message within the limit; false if the time ran out or the wait was cancelled.
+    /// Sends a message within the limit. Returns false if the time ran out or the wait was cancelled.
     ///
     /// # Errors
     /// As for [`send`](Self::send).
@@ -179,7 +179,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         })
     }
 
-    /// Receives the next message into `bytes`, waiting for one.
+    /// Receives the next message into `bytes`. Waits for one.
     ///
     /// # Errors
     /// [`TooSmall`](RingError::TooSmall), and the message stays; [`Refused`](RingError::Refused) as for a lock.
@@ -191,7 +191,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         }
     }
 
-    /// Receives the next message into `bytes` within the limit; `None` if the time ran out or the wait was cancelled.
+    /// Receives the next message into `bytes` within the limit. Returns `None` if the time ran out or the wait was
+    /// cancelled.
     ///
     /// # Errors
     /// As for [`recv`](Self::recv).
@@ -239,7 +240,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         })
     }
 
-    /// Reserves a message of `len` bytes to be written in place, waiting for room.
+    /// Reserves a message of `len` bytes to be written in place. Waits for room.
     ///
     /// # Errors
     /// As for [`send`](Self::send).
@@ -261,7 +262,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         Ok(Record::new(self, len))
     }
 
-    /// Reserves a message of `len` bytes within the limit; `None` if the time ran out or the wait was cancelled.
+    /// Reserves a message of `len` bytes within the limit. Returns `None` if the time ran out or the wait was cancelled.
     ///
     /// # Errors
     /// As for [`send`](Self::send).
@@ -287,7 +288,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         Ok(claim.is_some())
     }
 
-    /// Takes the next message to read it in place, waiting for one. If this thread is killed meanwhile, the message is lost.
+    /// Takes the next message to read it in place. Waits for one. If this thread is killed meanwhile, the message is
+    /// lost.
     ///
     /// # Errors
     /// [`Refused`](RingError::Refused) as for a lock.
@@ -300,7 +302,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         Ok(Message::new(self, received))
     }
 
-    /// Takes the next message within the limit; `None` if the time ran out or the wait was cancelled.
+    /// Takes the next message within the limit. Returns `None` if the time ran out or the wait was cancelled.
     ///
     /// # Errors
     /// As for [`read`](Self::read).
@@ -360,8 +362,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         let _ = ring.gate().covered(|| finish(ring, claim));
     }
 
-    /// Begins an operation: in a forked child enrols anew, gives a record up whose guard was forgotten. False if the time ran
-    /// out.
+    /// Begins an operation: in a forked child enrols anew, gives a record up whose guard was forgotten. False if the
+    /// time ran out.
     #[inline]
     pub(super) fn enter(&mut self, limit: Limit<'_>) -> Result<bool, RingError> {
         if self.claim.is_none() && self.forks == generation() {

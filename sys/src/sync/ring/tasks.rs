@@ -5,9 +5,10 @@
 //! | a message that nobody has received | it stands in the ring |
 //! | a task that a living thread has received | that thread's entry counts it |
 //!
-//! A receiver counts the task before it gives the record back, and whoever waits looks at the records before the entries. So
-//! a task is seen in one place at least. A task that came behind the look is found by a second look at the records, and by
-//! the number of receipts. The entry of a dead thread counts nothing: the tasks that it had are gone with it.
+//! A receiver counts the task before it gives the record back, and whoever waits looks at the records before the
+//! entries. So a task is seen in one place at least. A task that came behind the look is found by a second look at the
+//! records, and by the number of receipts. The entry of a dead thread counts nothing: the tasks that it had are gone
+//! with it.
 
 use core::ops::Deref;
 use core::sync::atomic::Ordering::SeqCst;
@@ -24,7 +25,8 @@ use crate::sync::gate::{Gate, Woke};
 use crate::sync::lease::Holder;
 
 impl Ring {
-    /// How many messages are not received, or received as tasks by living threads and not done, as it was a moment ago.
+    /// Counts the messages that are not received, and the tasks that living threads have received and not done, as they
+    /// were a moment ago.
     ///
     /// # Errors
     /// As for [`len`](Self::len).
@@ -49,7 +51,7 @@ impl Ring {
         Ok(self.look_at_tasks(usize::MAX)?.0)
     }
 
-    /// Waits until all tasks are done, within the limit; false if the time ran out or the wait was cancelled.
+    /// Waits until all tasks are done, within the limit. Returns false if the time ran out or the wait was cancelled.
     ///
     /// # Errors
     /// As for [`len`](Self::len).
@@ -64,8 +66,8 @@ impl Ring {
         self.wait_until(self.idle(), look, limit.into())
     }
 
-    /// Waits until fewer than `most` messages are unread, within the limit; false if the time ran out or the wait was
-    /// cancelled.
+    /// Waits until fewer than `most` messages are unread, within the limit. Returns false if the time ran out or the
+    /// wait was cancelled.
     ///
     /// # Errors
     /// [`Closed`](RingError::Closed); as for [`len`](Self::len).
@@ -123,8 +125,8 @@ impl Ring {
         }
     }
 
-    /// How many tasks are unfinished, up to `most`, and by whom a wait is blocked: the wait sleeps until the death of that
-    /// one, too.
+    /// How many tasks are unfinished, up to `most`, and by whom a wait is blocked: the wait sleeps until the death of
+    /// that one, too.
     fn look_at_tasks(&self, most: usize) -> Result<(usize, Blocked), Refused> {
         loop {
             let before = self.received().load(SeqCst);
@@ -155,8 +157,8 @@ enum Look {
 }
 
 impl<R: Deref<Target = Ring>> Participant<R> {
-    /// [`recv_timeout`](Self::recv_timeout) of a task: it is unfinished until this thread calls
-    /// [`task_done`](Self::task_done), leaves the ring or ends.
+    /// Receives a message as a task, as [`recv_timeout`](Self::recv_timeout) does. The task is unfinished until this
+    /// thread calls [`task_done`](Self::task_done), leaves the ring or ends.
     ///
     /// # Errors
     /// As for [`recv`](Self::recv).
@@ -171,7 +173,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         self.recv_counted(bytes, limit.into(), true)
     }
 
-    /// Says that one of the tasks that this thread has received is done; false if it has none.
+    /// Says that one of the tasks that this thread has received is done. Returns false if this thread has none.
     ///
     /// # Errors
     /// [`OtherRing`](RingError::OtherRing).
