@@ -57,6 +57,9 @@ pub enum ErrorKind {
     InvalidInput,
     /// An index or a range that is not there (Python's `IndexError`).
     OutOfRange,
+    /// The file of a map is shorter than the map now, so the bytes are gone.
+    #[doc(alias = "SIGBUS")]
+    Truncated,
     /// The object was never registered there, or is no longer (Python's `KeyError`).
     NotRegistered,
     /// The object is registered there already.
@@ -511,7 +514,7 @@ impl From<Error> for io::Error {
             ErrorKind::ShuttingDown | ErrorKind::Panicked | ErrorKind::TaskFailed => io::ErrorKind::Other,
             ErrorKind::Unsupported => io::ErrorKind::Unsupported,
             ErrorKind::Interrupted => io::ErrorKind::Interrupted,
-            ErrorKind::Closed => io::ErrorKind::UnexpectedEof,
+            ErrorKind::Closed | ErrorKind::Truncated => io::ErrorKind::UnexpectedEof,
             ErrorKind::Decode | ErrorKind::TooLong => io::ErrorKind::InvalidData,
             ErrorKind::Auth | ErrorKind::NotAllowed => io::ErrorKind::PermissionDenied,
             ErrorKind::UnknownTask => io::ErrorKind::NotFound,

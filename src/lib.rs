@@ -9,6 +9,7 @@
 //! | lock it, between processes | [`sys::sync::Lock`] with its data, [`multiprocessing::Lock`] around nothing |
 //! | give another owner the same lock, memory or file | [`TryClone`], for a struct of them [`try_clone!`] |
 //! | send messages, files and memory | [`multiprocessing::pipe`], [`multiprocessing::connection`] |
+//! | map a file, and survive when it is cut short | [`mmap::Mmap`] |
 //! | wait for several things at once | [`select::selectors`], [`select::Epoll`], [`multiprocessing::connection::wait`] |
 //! | run threads, timers, conditions | [`threading`], [`thread`], without threads [`dummy_threading`] |
 //! | call the kernel, and no more | the modules of [`sys`], which is the crate `ossature-sys` and needs no std |
@@ -42,7 +43,7 @@
 //! # Features
 //! | feature | default | adds |
 //! | --- | --- | --- |
-//! | `multiprocessing` | yes | [`multiprocessing`], with `serde` and the digests of the handshake; 11 packages without, 32 with |
+//! | `multiprocessing` | yes | [`multiprocessing`], with `serde` and the digests of the handshake; 13 packages without, 34 with |
 //!
 //! # Where it runs
 //! Linux 5.10 or newer with glibc or musl, Rust 1.85 or newer. The guide, the table of Python's names and the example
@@ -76,6 +77,8 @@ mod clone;
 pub mod dummy_thread;
 pub mod dummy_threading;
 pub mod error;
+mod index;
+pub mod mmap;
 #[cfg(feature = "multiprocessing")]
 pub mod multiprocessing;
 pub mod select;

@@ -29,6 +29,10 @@ use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry, retry_until};
 use crate::raw;
 
+mod at;
+
+pub use at::{is_append, is_on_fuse, read_at, write_at};
+
 /// Gives types that are [`AsFd`] the bare number as well, for interfaces that know no other form.
 macro_rules! as_raw_fd {
     ($($name:ty),+) => {

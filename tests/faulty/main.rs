@@ -7,6 +7,7 @@ mod support;
 
 mod connection;
 mod listener;
+mod mmap;
 mod shared_memory;
 
 use std::os::unix::net::UnixStream;

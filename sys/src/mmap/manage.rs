@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 
 use rustix::mm::{MlockFlags, MprotectFlags, MremapFlags, MsyncFlags};
 
-use super::{Backing, Protection, Region, page_size, whole_len};
+use super::{Backing, Protection, Region, whole_len};
 use crate::errno::{Errno, Result, retry};
 use crate::raw;
 
@@ -367,7 +367,7 @@ impl Region {
         if len == 0 || (fixed && len > self.len) {
             return Err(Errno::INVAL);
         }
-        let whole = whole_len(self.skew, len).ok_or(Errno::NOMEM)?;
+        let whole = whole_len(self.skew, len, self.page).ok_or(Errno::NOMEM)?;
         let (base, old) = (self.base(), self.whole());
         // SAFETY: this mapping is ours; `&mut self` shows that nothing is borrowed from it, so it may move and lose its end.
         let base =
@@ -381,9 +381,9 @@ impl Region {
     /// A range widened down to the start of its first page; the kernel widens its end.
     fn pages(&self, offset: usize, len: usize) -> Result<(*mut c_void, usize)> {
         let start = self.range(offset, len, Protection::empty())?;
-        let into_page = start.addr().get() & (page_size() - 1);
+        let into_page = start.addr().get() & (self.page - 1);
         // The page starts within this mapping, because the mapping starts at a page.
-        Ok((start.as_ptr().wrapping_sub(into_page).cast(), into_page + len))
+        Ok((start.as_ptr().wrapping_sub(into_page).cast(), self.rounded(into_page + len)))
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`Region::sealed`] | every process that has the memory file; nobody writes it any more | [`as_slice`](Region::as_slice), copies |
 //! | [`Region::file_read`], [`Region::file_write`] | every process that opens the file | copies, atomics |
 //! | [`Region::file_copy`] | this process sees its own changes | copies, atomics |
+//! | [`Region::with_flags`] | as its [`Flags`] say, without a file | as for the first two |
 //!
 //! Memory that somebody else may write is never a `&[u8]`: not by custom but by type. [`copy_out`](Region::copy_out)
 //! and [`copy_in`](Region::copy_in) move bytes as if each were loaded and stored by a relaxed atomic of its own, at the
@@ -17,7 +18,11 @@
 //! place. A copy over such a word may tear it, so give words and copied bytes places of their own.
 //!
 //! If somebody cuts a mapped file short, an access to the lost pages ends in SIGBUS. Seal a memory file against that
-//! ([`Seals::SHRINK`]), map only files that stay as long as they are, or read instead of mapping.
+//! ([`Seals::SHRINK`]), map only files that stay as long as they are, or copy by [`try_copy_out`](Region::try_copy_out)
+//! and [`try_copy_in`](Region::try_copy_in), which answer `EFAULT` instead.
+//!
+//! The `file_*` constructors are for programs without std. With std, `ossature::mmap::Mmap` maps files: it knows the
+//! position of Python's `mmap`, and a cut file is an error of each of its calls.
 //!
 //! ```
 //! use ossature_sys::mmap::Region;
@@ -35,8 +40,12 @@
 
 mod access;
 pub(crate) mod copy;
+mod flags;
 mod manage;
 pub(crate) mod memfd;
+mod name;
+mod reference;
+mod try_copy;
 
 use core::ptr::NonNull;
 
@@ -48,8 +57,10 @@ use crate::errno::{Errno, Result, retry};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::raw;
 
+pub use flags::Flags;
 pub use manage::{Advice, Discard, Inherit};
 pub use memfd::{Memfd, Seals};
+pub use reference::RegionRef;
 
 bitflags! {
     /// What may be done with the bytes of a [`Region`]; none of it is a mapping that faults on any access.
@@ -112,6 +123,8 @@ pub struct Region {
     skew: usize,
     protection: Protection,
     backing: Backing,
+    /// The size of its pages, a power of two.
+    page: usize,
 }
 
 // SAFETY: a mapping belongs to the process, not to a thread: any thread may use and unmap it.
@@ -145,6 +158,30 @@ impl Region {
     #[doc(alias = "MAP_PRIVATE")]
     pub fn private(len: usize) -> Result<Self> {
         Self::map(None, 0, len, Protection::READ | Protection::WRITE, MapFlags::PRIVATE, Backing::Private)
+    }
+
+    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0)`: zeroed memory of another kind than
+    /// [`private`](Self::private) and [`anonymous`](Self::anonymous) give.
+    ///
+    /// # Errors
+    /// `EINVAL` when `len` is 0, when not exactly one of [`Flags::SHARED`] and [`Flags::PRIVATE`] is given, for a flag
+    /// that [`Flags`] does not name, for [`Flags::HUGETLB`] without a size or with [`Flags::NORESERVE`] (an access could
+    /// end in SIGBUS), and for a size of pages that the machine does not have; `ENOMEM` when there is not that much
+    /// memory, or when too few huge pages are set aside.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::mmap::{Flags, Region};
+    ///
+    /// let sparse = Region::with_flags(64 << 20, Flags::PRIVATE | Flags::NORESERVE)?;
+    /// sparse.copy_in(40 << 20, b"here")?;
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    pub fn with_flags(len: usize, flags: Flags) -> Result<Self> {
+        let page = flags.page()?;
+        let backing = if flags.contains(Flags::SHARED) { Backing::Anonymous } else { Backing::Private };
+        let (protection, flags) = (Protection::READ | Protection::WRITE, MapFlags::from_bits_retain(flags.bits()));
+        Self::map_pages(None, 0, len, protection, flags, backing, page)
     }
 
     /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)`: zeroed memory shared with the
@@ -244,6 +281,18 @@ impl Region {
         flags: MapFlags,
         backing: Backing,
     ) -> Result<Self> {
+        Self::map_pages(fd, offset, len, protection, flags, backing, page_size())
+    }
+
+    fn map_pages(
+        fd: Option<BorrowedFd<'_>>,
+        offset: u64,
+        len: usize,
+        protection: Protection,
+        flags: MapFlags,
+        backing: Backing,
+        page: usize,
+    ) -> Result<Self> {
         if len == 0 {
             return Err(Errno::INVAL);
         }
@@ -252,7 +301,7 @@ impl Region {
         }
         // Less than a page, so it fits any usize.
         let skew = (offset % page_size() as u64) as usize;
-        let whole = whole_len(skew, len).ok_or(Errno::NOMEM)?;
+        let whole = whole_len(skew, len, page).ok_or(Errno::NOMEM)?;
         let prot = ProtFlags::from_bits_retain(protection.bits());
         let null = core::ptr::null_mut();
         let base = retry(|| {
@@ -266,7 +315,7 @@ impl Region {
         let start = base.cast::<u8>().wrapping_add(skew);
         // Without MAP_FIXED mmap(2) never answers with address 0.
         let start = NonNull::new(start).ok_or(Errno::NOMEM)?;
-        Ok(Self { start, len, skew, protection, backing })
+        Ok(Self { start, len, skew, protection, backing, page })
     }
 
     /// Its first byte. Aligned to the page when it was mapped from the start of a file or from none.
@@ -308,9 +357,15 @@ impl Region {
         self.start.as_ptr().wrapping_sub(self.skew).cast()
     }
 
-    /// The length of the mapping itself, whose end the kernel rounds to a page.
+    /// The length of the mapping itself, whose end the kernel rounds to a page, but not to a huge page.
     fn whole(&self) -> usize {
-        self.skew + self.len
+        self.rounded(self.skew + self.len)
+    }
+
+    /// A length up to the end of its last huge page; ordinary pages the kernel rounds.
+    fn rounded(&self, len: usize) -> usize {
+        // `whole_len` has found that the whole fits.
+        if self.page == page_size() { len } else { len.next_multiple_of(self.page) }
     }
 }
 
@@ -327,10 +382,12 @@ impl Drop for Region {
 }
 
 /// The length to map, or `None` when no pointer could span it.
-fn whole_len(skew: usize, len: usize) -> Option<usize> {
+fn whole_len(skew: usize, len: usize, page: usize) -> Option<usize> {
     let whole = skew.checked_add(len)?;
-    // Rust's pointers span at most isize::MAX bytes; the kernel rounds up to a page.
-    (whole <= isize::MAX as usize - page_size()).then_some(whole)
+    // Rust's pointers span at most isize::MAX bytes; the kernel rounds up to a page, and wants huge pages whole.
+    let fits = whole <= (isize::MAX as usize).checked_sub(page)?;
+    let whole = if page == page_size() { whole } else { whole.checked_next_multiple_of(page)? };
+    fits.then_some(whole)
 }
 
 /// Refuses a range that is not within a regular file: its pages would fault.
