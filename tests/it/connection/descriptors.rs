@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use ossature::multiprocessing::reduction::{Acknowledgement, recv_handle, recv_ha
 use ossature::multiprocessing::transfer::{Handle, Memory, Trust};
 use ossature::multiprocessing::{Lock, RawValue};
 use ossature::sys::shm::Shm;
+use rustix::fs::{Mode, OFlags};
 
 use super::{bare, kind};
 use crate::support::{pipe as os_pipe, soon};
@@ -342,7 +342,8 @@ fn connection_of_a_descriptor_does_what_the_descriptor_was_opened_for() {
     writer.send(&7_u32).unwrap();
     assert_eq!(reader.recv::<u32>().unwrap(), 7);
     assert_eq!(reader.trust(), Trust::Untrusted);
-    let place = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/").unwrap();
-    let refused = Connection::try_from(OwnedFd::from(place)).unwrap_err();
+    // Std takes the flag away where O_ACCMODE holds its bit, as musl's does.
+    let place = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    let refused = Connection::try_from(place).unwrap_err();
     assert_eq!(refused.errno(), Some(ossature::sys::errno::Errno::BADF));
 }
