@@ -399,6 +399,7 @@ impl From<RingError> for Error {
         match error {
             RingError::Refused(refused) => refused.into(),
             RingError::Closed => Self::caused(ErrorKind::ShutDown, None, error),
+            RingError::Os(errno) => Self::os(errno, "cannot change the descriptor of a queue"),
             RingError::TooLong { .. } | RingError::TooSmall { .. } => Self::caused(ErrorKind::TooLong, None, error),
             _ => Self::caused(ErrorKind::InvalidInput, None, error),
         }

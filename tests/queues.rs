@@ -6,17 +6,21 @@ mod harness;
 
 #[path = "queues/cases.rs"]
 mod cases;
+#[path = "queues/channel.rs"]
+mod channel;
 #[path = "queues/forms.rs"]
 mod forms;
 #[path = "queues/killed.rs"]
 mod killed;
+#[path = "queues/readiness.rs"]
+mod readiness;
 #[path = "queues/workers.rs"]
 mod workers;
 
 fn main() {
     ossature::multiprocessing::freeze_support(workers::TASKS);
     let mut tests = Vec::new();
-    for module in [forms::TESTS, cases::TESTS, workers::TESTS, killed::TESTS] {
+    for module in [forms::TESTS, cases::TESTS, workers::TESTS, killed::TESTS, readiness::TESTS, channel::TESTS] {
         tests.extend_from_slice(module);
     }
     harness::run(&tests)

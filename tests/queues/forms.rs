@@ -28,6 +28,8 @@ pub const TESTS: &[Test] = &[
     ("queue_goes_to_kin_over_a_connection_and_to_nobody_else", queue_goes_to_kin),
     ("queue_without_items_takes_few_pages", queue_without_items_takes_few_pages),
     ("threads_of_one_process_use_one_queue", threads_use_one_queue),
+    ("put_that_waits_for_room_lets_others_put", put_that_waits_for_room_lets_others_put),
+    ("call_that_does_not_wait_waits_for_another_that_joins", call_that_does_not_wait),
 ];
 
 const SOON: Duration = Duration::from_millis(5);
@@ -270,4 +272,42 @@ fn threads_use_one_queue() {
         }
         end(putters);
     });
+}
+
+/// A long item has no room. Shorter ones have, and the bound allows them.
+fn put_that_waits_for_room_lets_others_put() {
+    let queue: &Queue<Vec<u8>> = &QueueBuilder::new().capacity(64 << 10).maxsize(100).build().unwrap();
+    queue.put(vec![1; 40_000]).unwrap();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| queue.put(vec![2; 40_000]).unwrap());
+        std::thread::sleep(Duration::from_millis(20));
+        for _ in 0..20 {
+            queue.try_put(vec![3; 100]).unwrap();
+        }
+        let mut lengths = Vec::new();
+        while lengths.len() < 22 {
+            lengths.push(queue.get().unwrap().len());
+        }
+        assert_eq!(lengths.iter().filter(|&&len| len == 40_000).count(), 2);
+        end([waits]);
+    });
+}
+
+/// Many threads put for the first time, at once: none of them is told that there is no room.
+fn call_that_does_not_wait() {
+    for _ in 0..10 {
+        let (unbounded, bounded) = (&Queue::new().unwrap(), &Queue::bounded(1000).unwrap());
+        std::thread::scope(|scope| {
+            let threads = [(); 12].map(|()| {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        unbounded.try_put(1).unwrap();
+                        bounded.try_put(1).unwrap();
+                    }
+                })
+            });
+            end(threads);
+        });
+        assert_eq!((unbounded.len().unwrap(), bounded.len().unwrap()), (240, 240));
+    }
 }

@@ -14,8 +14,17 @@ pub const TESTS: &[Test] = &[
     ("forked_child_uses_its_parents_queue", forked_child_uses_its_parents_queue),
 ];
 
-pub static TASKS: Tasks =
-    tasks![calculate, put_many, finish_all, echo, crate::killed::send_for_ever, crate::killed::get_for_ever];
+pub static TASKS: Tasks = tasks![
+    calculate,
+    put_many,
+    finish_all,
+    echo,
+    crate::killed::send_for_ever,
+    crate::killed::get_for_ever,
+    crate::readiness::put_slowly,
+    crate::channel::send_for_ever,
+    crate::channel::hold
+];
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

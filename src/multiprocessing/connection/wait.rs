@@ -11,7 +11,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// Waits until one of the objects has something to read, an end included, and answers the places of all that have, in their order:
 /// Python's `multiprocessing.connection.wait`.
 ///
-/// Connections, listeners, sockets, the sentinels of processes, queues: whatever is `AsFd`. When the deadline is over, or a [`CancelFd`](super::CancelFd) ends the wait, the answer is empty. With no
+/// Connections, listeners, sockets, processes, the [`readiness`](crate::multiprocessing::Queue::readiness) of queues: whatever is
+/// `AsFd`. When the deadline is over, or a [`CancelFd`](super::CancelFd) ends the wait, the answer is empty. With no
 /// objects it sleeps for that long.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::PutError;
 use super::queue::{Queue, QueueBuilder};
+use super::readiness::Readiness;
 use super::users::{receive, task_done};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -209,6 +210,17 @@ impl<T> JoinableQueue<T> {
     #[doc(alias = "empty")]
     pub fn is_empty(&self) -> Result<bool> {
         self.0.is_empty()
+    }
+
+    /// Makes a descriptor that is readable while there may be an item, as [`Queue::readiness`].
+    ///
+    /// # Errors
+    /// As for [`Queue::readiness`].
+    ///
+    /// # Examples
+    /// See the example of [`Readiness`].
+    pub fn readiness(&self) -> Result<Readiness> {
+        self.0.readiness()
     }
 
     /// Says whether there were as many items a moment ago as there may be.

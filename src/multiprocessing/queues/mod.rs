@@ -31,6 +31,34 @@
 //! | waits with a limit | yes | yes | |
 //! | can be shut down | yes | yes | |
 //! | can be joined | | yes | |
+//! | has a descriptor | yes | yes | yes |
+//!
+//! **Waiting for several.** [`readiness`](Queue::readiness) gives a descriptor that is readable while there may be an item. It goes
+//! into [`wait`](crate::multiprocessing::connection::wait) beside connections and processes, into poll, epoll and event loops:
+//!
+//! ```
+//! use ossature::multiprocessing::{Queue, connection::{pipe, wait}};
+//!
+//! let (jobs, urgent): (Queue<String>, Queue<String>) = (Queue::new()?, Queue::new()?);
+//! let (some_job, some_urgent, (near, far)) = (jobs.readiness()?, urgent.readiness()?, pipe()?);
+//! urgent.put("first".to_owned())?;
+//! far.send("a message")?;
+//! let mut seen = Vec::new();
+//! while seen.len() < 2 {
+//!     for place in wait(&[&some_urgent, &some_job, &near], None)? {
+//!         match place {
+//!             0 => seen.extend(urgent.try_get()?), // it may be readable for nothing
+//!             1 => seen.extend(jobs.try_get()?),
+//!             _ => seen.push(near.recv::<String>()?),
+//!         }
+//!     }
+//! }
+//! assert_eq!(seen, ["first", "a message"]);
+//! # Ok::<(), ossature::Error>(())
+//! ```
+//!
+//! **When all producers are gone**, a get of a queue waits on: another may come. A [`channel`] ends with its last [`Sender`], as
+//! those of `std::sync::mpsc` and crossbeam do.
 //!
 //! **How it differs from Python's.** There is no feeder thread. `put` encodes the item, writes it into shared memory and
 //! returns: the item is there for every process. So an item that cannot be encoded is an error of `put`, a process with
@@ -45,6 +73,11 @@
 //! sending process without bound. The capacity costs addresses; pages are taken as they are needed. The longest item is
 //! as long as the capacity, at most 4 MiB.
 //!
+//! **Calls that do not wait.** A `try_put` answers `Full` only if there is no room, and a `try_get` answers `None` only if no item
+//! is there that nobody else is getting. The first call of a thread joins the queue. A `try_put` of a bounded queue waits for
+//! another put that counts its item. Each of both takes no time; if the other process is stopped in it, the call gives
+//! up after 10 ms, and then answers as if there were no room or no item.
+//!
 //! **Order.** The items of one thread come in the order of their `put`. The items of several threads have no order among
 //! them.
 //!
@@ -52,17 +85,23 @@
 //! such a thing over a [`connection`](crate::multiprocessing::connection), or as an argument of a process. A queue itself
 //! may be an argument of a process, and may be sent over a connection between processes of this program.
 
+mod channel;
 mod error;
 mod joinable;
 mod queue;
+mod readiness;
 mod simple;
 mod users;
 
+#[doc(inline)]
+pub use channel::{Receiver, Sender, channel};
 #[doc(inline)]
 pub use error::PutError;
 #[doc(inline)]
 pub use joinable::JoinableQueue;
 #[doc(inline)]
 pub use queue::{Iter, Queue, QueueBuilder};
+#[doc(inline)]
+pub use readiness::Readiness;
 #[doc(inline)]
 pub use simple::SimpleQueue;

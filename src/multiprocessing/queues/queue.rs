@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::PutError;
-use super::users::{Handle, encode, receive, send};
+use super::readiness::Readiness;
+use super::users::{Handle, encode, receive, send, wait_for_room, with_grace};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::memory;
 
@@ -103,7 +104,7 @@ impl QueueBuilder {
     /// # Errors
     /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
     pub fn build<T>(self) -> Result<Queue<T>> {
-        let ring = Ring::new(self.capacity).map_err(Error::placing("a queue"))?;
+        let ring = Ring::pollable(self.capacity).map_err(Error::placing("a queue"))?;
         let bound = |most| {
             let at_most = Shm::place(Lock::shared(0)).map_err(Error::placing("a queue"))?;
             Ok::<_, Error>(Bound { most, at_most })
@@ -188,6 +189,18 @@ impl<T> Queue<T> {
             Some(bound) => Ok(self.ring().len()? >= bound.most),
             None => Ok(false),
         }
+    }
+
+    /// Makes a descriptor that is readable while there may be an item, for [`wait`](crate::multiprocessing::connection::wait), poll,
+    /// epoll and event loops.
+    ///
+    /// # Errors
+    /// [`Os`](ErrorKind::Os) with `EMFILE` without descriptors.
+    ///
+    /// # Examples
+    /// See the example of [`Readiness`].
+    pub fn readiness(&self) -> Result<Readiness> {
+        self.handle.readiness(None)
     }
 
     /// Ends the queue: every later `put` fails, and `get` fails once the queue is empty. Calls that wait hear of it at
@@ -282,11 +295,12 @@ impl<T: Serialize> Queue<T> {
         }
     }
 
-    /// Sends unless there are as many items as there may be. The others who put wait for the lock meanwhile.
+    /// Sends unless there are as many items as there may be. The others who put wait for the lock meanwhile, so nobody waits for
+    /// room while holding it.
     fn send_within(&self, bound: &Bound, bytes: &[u8], limit: Limit<'_>) -> Result<bool> {
         let most = bound.most as u64;
         loop {
-            let Some(mut at_most) = bound.at_most.lock_timeout(limit)? else { return Ok(false) };
+            let Some(mut at_most) = bound.at_most.lock_timeout(with_grace(limit))? else { return Ok(false) };
             if at_most.abandoned() {
                 // Whoever died may have put an item and not counted it.
                 *at_most = most;
@@ -296,9 +310,13 @@ impl<T: Serialize> Queue<T> {
                 *at_most = self.ring().len()? as u64;
             }
             if *at_most < most {
-                let sent = send(&self.handle, bytes, limit)?;
+                let sent = send(&self.handle, bytes, Limit::NOW)?;
                 *at_most += u64::from(sent);
-                return Ok(sent);
+                drop(at_most);
+                if sent || !wait_for_room(&self.handle, bytes.len(), limit)? {
+                    return Ok(sent);
+                }
+                continue;
             }
             drop(at_most);
             if !self.ring().wait_until_below(bound.most, limit)? {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::PutError;
 use super::queue::Queue;
+use super::readiness::Readiness;
 use crate::error::Result;
 
 /// A queue of values between processes: Python's `multiprocessing.SimpleQueue`.
@@ -35,6 +36,29 @@ impl<T> SimpleQueue<T> {
         Queue::new().map(Self)
     }
 
+    /// Gets an item if there is one.
+    ///
+    /// Python's has no such call; whoever waits at the descriptor needs it.
+    ///
+    /// # Errors
+    /// As for [`Queue::get`].
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = ossature::multiprocessing::SimpleQueue::new()?;
+    /// let readiness = queue.readiness()?;
+    /// queue.put(1)?;
+    /// assert_eq!(ossature::multiprocessing::connection::wait(&[&readiness], None)?, [0]);
+    /// assert_eq!([queue.try_get()?, queue.try_get()?], [Some(1), None]);
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn try_get(&self) -> Result<Option<T>>
+    where
+        T: DeserializeOwned,
+    {
+        self.0.try_get()
+    }
+
     /// Makes a second handle of the same queue, for another owner.
     ///
     /// # Errors
@@ -50,6 +74,17 @@ impl<T> SimpleQueue<T> {
     #[doc(alias = "empty")]
     pub fn is_empty(&self) -> Result<bool> {
         self.0.is_empty()
+    }
+
+    /// Makes a descriptor that is readable while there may be an item, as [`Queue::readiness`].
+    ///
+    /// # Errors
+    /// As for [`Queue::readiness`].
+    ///
+    /// # Examples
+    /// See the example of [`Readiness`].
+    pub fn readiness(&self) -> Result<Readiness> {
+        self.0.readiness()
     }
 }
 

@@ -3,13 +3,16 @@
 //! joins another.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
+use ossature_sys::fd::BorrowedFd;
 use ossature_sys::futex::Limit;
 use ossature_sys::sync::ring::{Participant, Received, Ring, RingError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::readiness::{Descriptor, Readiness};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Trust, memory};
 
@@ -29,11 +32,15 @@ const KEPT: usize = 1 << 20;
 pub(super) struct Handle(Arc<Handled>);
 
 /// A ring while this process has a handle of it.
-struct Handled(Arc<Ring>);
+struct Handled {
+    ring: Arc<Ring>,
+    /// The descriptor that a get clears, if there is one.
+    readiness: Mutex<Weak<Descriptor>>,
+}
 
 impl Handle {
     pub(super) fn new(ring: Ring) -> Self {
-        Self(Arc::new(Handled(Arc::new(ring))))
+        Self(Arc::new(Handled { ring: Arc::new(ring), readiness: Mutex::new(Weak::new()) }))
     }
 
     pub(super) fn again(&self) -> Self {
@@ -41,7 +48,24 @@ impl Handle {
     }
 
     pub(super) fn ring(&self) -> &Ring {
-        &self.0.0
+        &self.0.ring
+    }
+
+    /// The descriptor of this process, which all handles of one origin share.
+    pub(super) fn readiness(&self, also: Option<BorrowedFd<'_>>) -> Result<Readiness> {
+        let mut place = self.0.readiness.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(readiness) = place.upgrade().filter(|readiness| readiness.is_of_this_process()) {
+            return Ok(Readiness::new(readiness));
+        }
+        let readiness = Arc::new(Descriptor::of(self.0.ring.clone(), also)?);
+        *place = Arc::downgrade(&readiness);
+        Ok(Readiness::new(readiness))
+    }
+
+    /// Clears the descriptor, if there is one; false if there is something to get.
+    fn is_cleared(&self) -> Result<bool> {
+        let readiness = self.0.readiness.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        readiness.map_or(Ok(true), |readiness| readiness.clear())
     }
 }
 
@@ -60,13 +84,21 @@ impl<'de> Deserialize<'de> for Handle {
 impl Drop for Handled {
     fn drop(&mut self) {
         // A thread that ends drops its participants itself.
-        let _ = USERS.try_with(|users| users.borrow_mut().retain(|(_, user)| !Arc::ptr_eq(user.keeper(), &self.0)));
+        let _ = USERS.try_with(|users| users.borrow_mut().retain(|(_, user)| !Arc::ptr_eq(user.keeper(), &self.ring)));
     }
+}
+
+/// How long a call that does not wait waits for others in what takes no time, such as the joining of a thread.
+const GRACE: Duration = Duration::from_millis(10);
+
+/// The limit for what takes no time, unless somebody is stopped in it.
+pub(super) fn with_grace(limit: Limit<'_>) -> Limit<'_> {
+    if limit.is_now() { Limit::from(GRACE) } else { limit }
 }
 
 /// Runs `body` with this thread's participant of the ring; `None` if the thread could not join within the limit.
 fn with<R>(handle: &Handle, limit: Limit<'_>, body: impl FnOnce(&mut User) -> R) -> Result<Option<R>> {
-    let ring = &handle.0.0;
+    let ring = &handle.0.ring;
     let mut body = Some(body);
     let run = |users: &RefCell<Vec<(Weak<Handled>, User)>>| -> Result<Option<R>> {
         let mut users = users.borrow_mut();
@@ -75,7 +107,7 @@ fn with<R>(handle: &Handle, limit: Limit<'_>, body: impl FnOnce(&mut User) -> R)
             None => {
                 // Of queues whose last handle another thread dropped, only the participant is left.
                 users.retain(|(handled, _)| handled.strong_count() > 0);
-                let Some(user) = Participant::new_timeout(ring.clone(), limit)? else { return Ok(None) };
+                let Some(user) = Participant::new_timeout(ring.clone(), with_grace(limit))? else { return Ok(None) };
                 users.push((Arc::downgrade(&handle.0), user));
                 users.len() - 1
             }
@@ -87,7 +119,7 @@ fn with<R>(handle: &Handle, limit: Limit<'_>, body: impl FnOnce(&mut User) -> R)
         Ok(done) => done,
         // A thread that ends has no place for participants any more: it joins for this one call.
         Err(_) => {
-            let Some(mut user) = Participant::new_timeout(ring.clone(), limit)? else { return Ok(None) };
+            let Some(mut user) = Participant::new_timeout(ring.clone(), with_grace(limit))? else { return Ok(None) };
             Ok(body.take().map(|body| body(&mut user)))
         }
     }
@@ -113,14 +145,26 @@ pub(super) fn send(handle: &Handle, bytes: &[u8], limit: Limit<'_>) -> Result<bo
     Ok(sent.transpose()?.unwrap_or(false))
 }
 
+/// Waits until there was room for so many bytes, within the limit; false if the time ran out.
+pub(super) fn wait_for_room(handle: &Handle, len: usize, limit: Limit<'_>) -> Result<bool> {
+    let room = with(handle, limit, |user| user.reserve_timeout(len, limit).map(|record| record.is_some()))?;
+    Ok(room.transpose()?.unwrap_or(false))
+}
+
 /// Receives an item within the limit; `None` if the time ran out.
 pub(super) fn receive<T: DeserializeOwned>(handle: &Handle, limit: Limit<'_>, as_task: bool) -> Result<Option<T>> {
     let mut buffer = BUFFER.try_with(RefCell::take).unwrap_or_default();
     if buffer.is_empty() {
         buffer.resize(4096, 0);
     }
-    let received = with(handle, limit, |user| receive_into(user, &mut buffer, limit, as_task))?;
-    let received = received.transpose()?.flatten();
+    let mut take = |limit| {
+        Ok::<_, Error>(with(handle, limit, |user| receive_into(user, &mut buffer, limit, as_task))?.transpose()?)
+    };
+    let mut received = take(limit)?.flatten();
+    if received.is_none() && !handle.is_cleared()? {
+        // It came behind the last look.
+        received = take(Limit::NOW)?.flatten();
+    }
     let bytes = received.map(|Received { len, .. }| buffer.get(..len).unwrap_or_default().to_vec());
     if buffer.len() <= KEPT {
         // Nothing to keep it in at a thread's end.

@@ -163,19 +163,29 @@ pub(crate) mod ring {
 
     use super::{Sort, put, refuse_to_receive, take};
 
-    /// Sends a copy of the memory's descriptor.
+    /// Sends copies of the descriptors of the memory and of its event.
     pub(crate) fn serialize<S: Serializer>(ring: &Ring, serializer: S) -> Result<S::Ok, S::Error> {
         // SAFETY: the copy on the list goes to kin only (see above), which attaches to it by `deserialize`, and is closed
         // otherwise.
         let descriptor = unsafe { ring.descriptor() };
-        put(descriptor, Sort::Memory)?.serialize(serializer)
+        let memory: u32 = put(descriptor, Sort::Memory)?;
+        // The event is no memory: nothing but readiness is lost if safe code puts another handle in its place.
+        let event: Option<u32> = ring.event().map(|event| put(event, Sort::Handle)).transpose()?;
+        (memory, event).serialize(serializer)
     }
 
     /// Attaches to the memory that came along.
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ring, D::Error> {
-        let memory = take(Deserialize::deserialize(deserializer)?, Sort::Memory)?;
-        // SAFETY: the descriptor is from the list of memory that kin's library sent, where only `serialize` functions of this
-        // file put one; a header of another type is refused.
-        unsafe { Ring::from_fd(memory) }.map_err(|error| refuse_to_receive(error.into()))
+        let (memory, event) = <(u32, Option<u32>)>::deserialize(deserializer)?;
+        let memory = take(memory, Sort::Memory)?;
+        let event = event.map(|event| take(event, Sort::Handle)).transpose()?;
+        let ring = match event {
+            // SAFETY: the memory is from the list of memory that kin's library sent, where only `serialize` functions of this
+            // file put one; a header of another type is refused.
+            Some(event) => unsafe { Ring::from_fds(memory, event) },
+            // SAFETY: as above.
+            None => unsafe { Ring::from_fd(memory) },
+        };
+        ring.map_err(|error| refuse_to_receive(error.into()))
     }
 }

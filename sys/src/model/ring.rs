@@ -6,14 +6,16 @@ use std::vec::Vec;
 
 use loom::cell::UnsafeCell;
 
-use super::mortal::MortalGate;
+use super::kernel::{address, wait_while, wake_on};
+use super::mortal::{MortalGate, step};
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{Relaxed, SeqCst};
 use crate::futex::Limit;
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::ring::bell::Bell;
-use crate::sync::ring::flow::{Flow, finish, publish, reserve, take, wake_all};
+use crate::sync::ring::flow::{CLOSED, Flow, Look, Stop, close, finish, look, publish, reserve, take};
 use crate::sync::ring::track::{Blocked, Cell, Positions, Reader, Track};
+use crate::sync::ring::watch::Watch;
 use crate::sync::ring::word::State;
 use crate::sync::spin::Spin;
 
@@ -28,6 +30,9 @@ pub struct Ring {
     idle: Bell,
     gate: MortalGate,
     closed: AtomicU32,
+    watch: Watch,
+    /// 1 while the watcher's descriptor is readable.
+    readable: AtomicU32,
     dead: Shared<[AtomicU32; 4]>,
 }
 
@@ -61,6 +66,8 @@ impl Ring {
             idle: Bell::default(),
             gate: MortalGate::default(),
             closed: AtomicU32::new(0),
+            watch: Watch::default(),
+            readable: AtomicU32::new(1),
             dead: Shared::new([(); 4].map(|()| AtomicU32::new(0))),
         }
     }
@@ -78,11 +85,17 @@ impl Ring {
 
     /// Ends the sending.
     pub fn close(&self) {
-        self.gate.covered(|| {
-            self.closed.store(1, SeqCst);
-            loom::sync::atomic::fence(SeqCst);
-            wake_all(self);
-        });
+        self.gate.covered(|| close(self));
+    }
+
+    /// Whether the sending has ended.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(SeqCst) == CLOSED
+    }
+
+    /// From now on somebody watches by a descriptor, at first readable.
+    pub fn be_watched(&self) {
+        self.watch.begin();
     }
 
     /// How many messages there are.
@@ -127,12 +140,20 @@ impl Flow for Ring {
         false
     }
 
-    fn is_closed(&self) -> bool {
-        // The model checker knows the one order of `SeqCst` for fences only.
-        loom::sync::atomic::fence(SeqCst);
-        let closed = self.closed.load(SeqCst) != 0;
-        loom::sync::atomic::fence(SeqCst);
-        closed
+    fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    fn raise(&self) {
+        step();
+        // One call of the kernel.
+        self.readable.store(1, SeqCst);
+        wake_on(address(&self.readable), u32::MAX);
+        step();
+    }
+
+    fn closed(&self) -> &AtomicU32 {
+        &self.closed
     }
 
     fn sleep(&self, bell: &Bell, expected: u32, _blocked: Blocked, limit: Limit<'_>) -> Woke {
@@ -158,9 +179,37 @@ impl User<'_> {
 
     /// Receives a number.
     pub fn recv(&mut self, limit: Limit<'_>) -> Option<u32> {
+        self.recv_or_stop(limit).ok()
+    }
+
+    /// Receives a number, waiting at the descriptor; `None` when the sending has ended. One user does so at a time.
+    pub fn recv_watching(&mut self) -> Option<u32> {
+        loop {
+            match self.recv_or_stop(Limit::NOW) {
+                Ok(number) => return Some(number),
+                Err(Stop::Closed) => return None,
+                Err(_) => {}
+            }
+            let Self { ring, .. } = self;
+            ring.readable.swap(0, SeqCst);
+            match ring.gate.covered(|| look(*ring)).unwrap() {
+                Look::Done => {}
+                Look::Readable => ring.readable.store(1, SeqCst),
+                Look::Again => {
+                    // The timer.
+                    loom::thread::yield_now();
+                    ring.readable.store(1, SeqCst);
+                }
+            }
+            let unreadable = || ring.readable.load(SeqCst) == 0;
+            let _ = wait_while(address(&ring.readable), unreadable, Limit::NEVER);
+        }
+    }
+
+    fn recv_or_stop(&mut self, limit: Limit<'_>) -> Result<u32, Stop> {
         let Self { ring, who, reader, spin, .. } = self;
         ring.gate.covered(|| {
-            let claim = take(*ring, reader, spin, State::Copying, *who, limit).ok()?;
+            let claim = take(*ring, reader, spin, State::Copying, *who, limit)?;
             let mut numbers = (0..ring.track().info(claim)).map(|offset| {
                 let cell = &ring.data[ring.track().index(claim.at + offset) as usize];
                 // SAFETY: the record is this participant's, which loom checks.
@@ -169,7 +218,7 @@ impl User<'_> {
             let number = numbers.next().unwrap();
             assert!(numbers.all(|other| other == number), "a torn message");
             finish(*ring, claim).unwrap();
-            Some(number)
+            Ok(number)
         })
     }
 }

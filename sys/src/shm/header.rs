@@ -247,6 +247,8 @@ pub enum AttachError {
     /// The memory was made in another pid namespace. Before Linux 6.11 and without /proc, this is also the answer if
     /// the maker has ended.
     OtherPidNamespace,
+    /// The memory is that of a pollable ring, and its event was not given.
+    NeedsEvent,
     /// A system call failed.
     Os(Errno),
 }
@@ -266,6 +268,7 @@ impl fmt::Display for AttachError {
                 "shared memory: made in another pid namespace, where thread ids mean other threads; share within one (without /proc, before \
                  Linux 6.11: while the process that made the memory lives)"
             }
+            Self::NeedsEvent => "shared memory: a pollable ring has a second descriptor; pass both to Ring::from_fds",
             Self::Os(errno) => return write!(f, "shared memory: {errno}"),
         })
     }

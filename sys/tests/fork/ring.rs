@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use ossature_sys::futex::Limit;
+use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{Child, ExitStatus, Signal, fork};
 use ossature_sys::shm::Shm;
-use ossature_sys::sync::ring::{Participant, Ring};
+use ossature_sys::sync::ring::{Participant, Readiness, Ring};
 
 use crate::barrier::deaths_are_seen;
 use crate::handover::{asleep, until};
@@ -25,6 +26,10 @@ pub const TESTS: &[Test] = &[
     ("forked_child_sends_as_itself", forked_child_sends_as_itself),
     ("fork_is_refused_beside_a_record_in_place", fork_is_refused_beside_a_record),
     ("death_that_the_kernel_did_not_report_is_found_when_asked", unreported_death_is_found),
+    ("descriptor_is_readable_after_a_sender_was_killed_at_any_instruction", watched_sender_is_killed),
+    ("descriptor_is_readable_after_a_receiver_was_killed_at_any_instruction", watched_receiver_is_killed),
+    ("descriptor_is_readable_after_a_closer_was_killed_at_any_instruction", watched_closer_is_killed),
+    ("forked_child_has_a_descriptor_of_its_own", forked_child_has_a_descriptor_of_its_own),
 ];
 
 const SMALL: usize = 64 << 10;
@@ -163,7 +168,7 @@ fn sleeping_after(body: impl FnOnce()) -> Child {
         body();
         ready.store(1, SeqCst);
         loop {
-            let _ = ossature_sys::poll::poll(&mut [], Duration::from_secs(60));
+            let _ = poll(&mut [], Duration::from_secs(60));
         }
     })
     .unwrap();
@@ -364,4 +369,126 @@ fn unreported_death_is_found() {
     assert!(ring.blocked_by().unwrap().is_some(), "nobody knows of the death");
     assert_eq!(ring.reclaim_lost(), Ok(1));
     assert!(ring.blocked_by().unwrap().is_none());
+}
+
+fn is_readable(readiness: &Readiness<&Ring>, within: Duration) -> bool {
+    poll(&mut [PollFd::new(readiness, PollFlags::IN)], within).unwrap() == 1
+}
+
+/// Nobody sleeps beside the ring, so nobody but the dead one itself can have raised the descriptor.
+fn watched_sender_is_killed() {
+    if !deaths_are_seen() {
+        return;
+    }
+    let mut sent = 0;
+    for steps in (0..).step_by(19) {
+        let ring = Ring::pollable(SMALL).unwrap();
+        let readiness = Readiness::new(&ring).unwrap();
+        assert_eq!(readiness.clear(), Ok(true));
+        let Some(mut doomed) = standing(|| {
+            let mut user = ring.join().unwrap();
+            user.send(&[1]).unwrap();
+        }) else {
+            return;
+        };
+        let stands = go_on(&mut doomed, steps);
+        // A clearing in between, which the sender has to notice.
+        let unread = ring.len().unwrap();
+        assert!(unread == 0 || is_readable(&readiness, Duration::ZERO), "after {steps} instructions");
+        assert_eq!(readiness.clear(), Ok(unread == 0));
+        let stands = stands && go_on(&mut doomed, 7 + steps % 90);
+        if stands {
+            end(doomed);
+        }
+        let unread = ring.len().unwrap();
+        sent += u32::from(stands && unread > 0);
+        assert!(unread == 0 || is_readable(&readiness, Duration::ZERO), "missed after {steps} instructions");
+        assert_eq!(readiness.clear(), Ok(unread == 0));
+        ring.join().unwrap().send(&[2]).unwrap();
+        assert!(is_readable(&readiness, Duration::ZERO), "a later message is missed after {steps} instructions");
+        if !stands {
+            assert!(steps > 100 && sent > 0, "there was something to do");
+            return;
+        }
+    }
+}
+
+fn watched_receiver_is_killed() {
+    if !deaths_are_seen() {
+        return;
+    }
+    for steps in (0..).step_by(61) {
+        let ring = Ring::pollable(SMALL).unwrap();
+        let readiness = Readiness::new(&ring).unwrap();
+        // Too long to be received in one step.
+        ring.join().unwrap().send(&[1; 1600]).unwrap();
+        let Some(mut doomed) = standing(|| {
+            let mut user = ring.join().unwrap();
+            user.recv(&mut [0; 1600]).unwrap();
+        }) else {
+            return;
+        };
+        let stands = go_on(&mut doomed, steps);
+        // While the message is copied, it is nobody else's: the descriptor becomes unreadable for a while.
+        let _ = readiness.clear().unwrap();
+        if stands {
+            end(doomed);
+        }
+        // Half copied it counts as unread, and is there again when it is looked for.
+        if ring.len().unwrap() > 0 {
+            assert!(is_readable(&readiness, LATE), "missed after {steps} instructions");
+            assert_eq!(readiness.clear(), Ok(false), "after {steps} instructions");
+            assert_eq!(next(&mut ring.join().unwrap()), Some(1));
+        }
+        if !stands {
+            assert!(steps > 100, "there was something to do");
+            return;
+        }
+    }
+}
+
+fn watched_closer_is_killed() {
+    if !deaths_are_seen() {
+        return;
+    }
+    for steps in 0.. {
+        let ring = Ring::pollable(SMALL).unwrap();
+        let readiness = Readiness::new(&ring).unwrap();
+        assert_eq!(readiness.clear(), Ok(true));
+        let Some(mut doomed) = standing(|| ring.close()) else { return };
+        let stands = go_on(&mut doomed, steps);
+        assert!(!ring.is_closed() || is_readable(&readiness, Duration::ZERO), "after {steps} instructions");
+        let cleared = readiness.clear().unwrap();
+        assert_ne!(cleared, ring.is_closed(), "after {steps} instructions");
+        let stands = stands && go_on(&mut doomed, 1 + steps % 40);
+        if stands {
+            end(doomed);
+        }
+        assert!(!ring.is_closed() || is_readable(&readiness, Duration::ZERO), "missed after {steps} instructions");
+        if !stands {
+            assert!(steps > 20, "there was something to do");
+            return;
+        }
+    }
+}
+
+fn forked_child_has_a_descriptor_of_its_own() {
+    if !deaths_are_seen() {
+        return;
+    }
+    let ring = Ring::pollable(SMALL).unwrap();
+    let readiness = Readiness::new(&ring).unwrap();
+    ring.join().unwrap().send(&[1]).unwrap();
+    let mut child = fork(|| {
+        let own = Readiness::new(&ring).unwrap();
+        let mut user = ring.join().unwrap();
+        let readable = is_readable(&own, Duration::ZERO);
+        assert_eq!(next(&mut user), Some(1));
+        // The parent's cannot be cleared here.
+        assert_eq!([own.clear(), readiness.clear()], [Ok(true); 2]);
+        u8::from(!readable || is_readable(&own, Duration::ZERO) || !is_readable(&readiness, Duration::ZERO))
+    })
+    .unwrap();
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
+    assert!(is_readable(&readiness, Duration::ZERO) && readiness.clear() == Ok(true));
 }

@@ -184,3 +184,93 @@ fn closing_loses_no_message() {
         assert_eq!(sender.join().unwrap(), got == 1);
     });
 }
+
+#[test]
+fn watcher_hears_of_a_message() {
+    explore(|| {
+        let ring = Arc::new(Ring::new(4));
+        ring.be_watched();
+        let watcher = {
+            let ring = ring.clone();
+            thread::spawn(move || [(); 2].map(|()| ring.join(1).recv_watching().unwrap()))
+        };
+        let mut sender = ring.join(2);
+        assert!(sender.send(7, 1, Limit::NEVER) && sender.send(8, 1, Limit::NEVER));
+        assert_eq!(watcher.join().unwrap(), [7, 8]);
+    });
+}
+
+/// The watcher begins when the message is on its way.
+#[test]
+fn watcher_that_comes_late_hears_of_a_message() {
+    explore(|| {
+        let ring = Arc::new(Ring::new(4));
+        let sender = {
+            let ring = ring.clone();
+            thread::spawn(move || assert!(ring.join(2).send(7, 1, Limit::NEVER)))
+        };
+        ring.be_watched();
+        assert_eq!(ring.join(1).recv_watching(), Some(7));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn watcher_hears_of_a_message_whose_sender_died() {
+    for steps in 0..STEPS + 4 {
+        explore(move || {
+            let ring = Arc::new(Ring::new(4));
+            ring.be_watched();
+            let watcher = {
+                let ring = ring.clone();
+                thread::spawn(move || ring.join(1).recv_watching().unwrap())
+            };
+            let sent = mourned(steps, ring.death_of(2), || ring.join(2).send(7, 1, Limit::NEVER));
+            if sent.is_none() && ring.is_empty() {
+                // It was not sent, or the watcher has it.
+                assert!(ring.join(3).send(8, 1, Limit::NEVER));
+            }
+            assert!(matches!(watcher.join().unwrap(), 7 | 8));
+        });
+    }
+}
+
+#[test]
+fn watcher_hears_of_a_message_whose_receiver_died() {
+    for steps in 0..STEPS {
+        explore_to(1, move || {
+            let ring = Arc::new(Ring::new(4));
+            ring.be_watched();
+            assert!(ring.join(3).send(7, 1, Limit::NEVER));
+            let watcher = {
+                let ring = ring.clone();
+                thread::spawn(move || ring.join(1).recv_watching().unwrap())
+            };
+            let got = mourned(steps, ring.death_of(2), || ring.join(2).recv(Limit::NOW));
+            // Killed behind its last change of the record, the doomed one has the message with it.
+            if got != Some(None) && ring.is_empty() {
+                assert!(ring.join(3).send(8, 1, Limit::NEVER));
+            }
+            assert!(matches!(watcher.join().unwrap(), 7 | 8));
+        });
+    }
+}
+
+#[test]
+fn watcher_hears_of_the_end() {
+    for steps in 0..STEPS + 4 {
+        explore(move || {
+            let ring = Arc::new(Ring::new(4));
+            ring.be_watched();
+            let watcher = {
+                let ring = ring.clone();
+                thread::spawn(move || ring.join(1).recv_watching())
+            };
+            let closed = mourned(steps, ring.death_of(2), || ring.close());
+            if closed.is_none() && !ring.is_closed() {
+                ring.close();
+            }
+            assert_eq!(watcher.join().unwrap(), None);
+        });
+    }
+}

@@ -3,7 +3,7 @@
 use core::ops::Deref;
 
 use super::error::{RingError, in_time};
-use super::flow::{Flow, reserve, wake_receivers};
+use super::flow::{Flow, announce, reserve, wake_receivers};
 use super::memory::{GRANULE, Ring};
 use super::participant::{Participant, granules_for, info, same};
 use crate::futex::Limit;
@@ -102,7 +102,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
                 at += granules_for(message.len()) as usize;
             }
             let parts = messages.iter().map(|message| (granules_for(message.len()), info(message.len(), 0)));
-            if !ring.track().publish_all(claim, parts) {
+            if !ring.track().publish_all(claim, parts, || announce(ring)) {
                 return Err(RingError::Lost);
             }
             wake_receivers(ring, messages.len() as u32);

@@ -17,7 +17,7 @@ use crate::sync::gate::Gate;
 
 /// The model checker knows the one order of `SeqCst` for fences only.
 #[inline(always)]
-fn in_one_order() {
+pub(super) fn in_one_order() {
     #[cfg(loom)]
     loom::sync::atomic::fence(SeqCst);
 }

@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::flow::{Lost, Stop};
 use super::track::Claim;
+use crate::errno::Errno;
 use crate::scope::Refused;
 
 /// Why a ring could not be used.
@@ -41,6 +42,8 @@ pub enum RingError {
     Lost,
     /// The participant's pointer now leads to another ring.
     OtherRing,
+    /// The kernel refused a call on a [`Readiness`](super::Readiness).
+    Os(Errno),
     /// As for a lock.
     Refused(Refused),
 }
@@ -61,6 +64,7 @@ impl fmt::Display for RingError {
             Self::Closed => f.write_str("ring: closed, so nothing can be sent: make a new ring"),
             Self::Lost => f.write_str("ring: the others took this thread for dead and gave its record up"),
             Self::OtherRing => f.write_str("ring: the participant joined another ring: join this one"),
+            Self::Os(errno) => write!(f, "ring: cannot change its descriptor: {errno}"),
             Self::Refused(refused) => write!(f, "ring: {refused}"),
         }
     }

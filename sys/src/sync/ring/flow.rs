@@ -9,8 +9,12 @@
 //! | a receiver, for a message | a message is published | its sender |
 
 use super::bell::Bell;
+use super::bell::in_one_order;
 use super::track::{Blocked, Claim, Reader, Recovered, Track};
+use super::watch::{Seen, Watch};
 use super::word::State;
+use crate::atomic::AtomicU32;
+use crate::atomic::Ordering::SeqCst;
 use crate::futex::Limit;
 use crate::scope::Refused;
 use crate::sync::gate::{Gate, Woke};
@@ -33,11 +37,30 @@ pub(crate) trait Flow {
     fn is_dead(&self, who: u32) -> bool;
     /// Finds memory for so many granules.
     fn grow(&self, least: u64) -> bool;
+    /// Whether descriptors watch it.
+    fn watch(&self) -> &Watch;
+    /// Makes the descriptors readable.
+    fn raise(&self);
+    /// [`OPEN`], [`CLOSING`] or [`CLOSED`].
+    fn closed(&self) -> &AtomicU32;
     /// Whether nobody may send any more.
-    fn is_closed(&self) -> bool;
+    #[inline]
+    fn is_closed(&self) -> bool {
+        in_one_order();
+        let closed = self.closed().load(SeqCst) == CLOSED;
+        in_one_order();
+        closed
+    }
     /// Sleeps while that bell is as expected and while the one by whom the ring is blocked lives.
     fn sleep(&self, bell: &Bell, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke;
 }
+
+/// Messages may be sent.
+pub(crate) const OPEN: u32 = 0;
+/// Somebody is about to close the ring; until then messages may be sent.
+pub(crate) const CLOSING: u32 = 1;
+/// No more messages may be sent.
+pub(crate) const CLOSED: u32 = 2;
 
 /// Why a record is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +94,9 @@ pub(crate) fn reclaim(ring: &impl Flow) -> Result<Blocked, Refused> {
 
 /// Wakes those for whom something was recovered.
 fn tell(ring: &impl Flow, recovered: Recovered) {
-    if recovered.messages && ring.messages().has_sleepers() {
-        ring.messages().ring(ring.gate(), u32::MAX);
+    if recovered.messages {
+        wake_receivers(ring, u32::MAX);
+        announce(ring);
     }
     if recovered.room {
         record_is_done(ring);
@@ -89,7 +113,15 @@ fn record_is_done(ring: &impl Flow) {
     }
     if ring.is_closed() {
         wake_receivers(ring, u32::MAX);
+        announce(ring);
     }
+}
+
+/// Tells those who watch the ring by a descriptor. What they are told of comes after this, and who was killed in between is
+/// covered by [`look`]; or it came before, and they look again by themselves.
+#[inline(always)]
+pub(crate) fn announce(ring: &impl Flow) {
+    ring.watch().announce(|| ring.raise());
 }
 
 /// Does what one that died half-way left undone: its records, and any wake, whatever it was about to do.
@@ -196,7 +228,7 @@ fn reserve_slow(
 /// Publishes a record and wakes a receiver.
 #[inline]
 pub(crate) fn publish(ring: &impl Flow, claim: Claim, info: u64) -> Result<(), Lost> {
-    if !ring.track().publish(claim, info) {
+    if !ring.track().publish(claim, info, || announce(ring)) {
         return Err(Lost);
     }
     wake_receivers(ring, 1);
@@ -290,6 +322,53 @@ pub(crate) fn finish(ring: &impl Flow, claim: Claim) -> Result<(), Lost> {
     if finished { Ok(()) } else { Err(Lost) }
 }
 
+/// Ends the sending.
+pub(crate) fn close(ring: &impl Flow) {
+    let _ = ring.closed().compare_exchange(OPEN, CLOSING, SeqCst, SeqCst);
+    // Before the closing: whoever is killed here leaves a watcher that looks, and closes.
+    announce(ring);
+    end_sending(ring);
+}
+
+fn end_sending(ring: &impl Flow) {
+    ring.closed().store(CLOSED, SeqCst);
+    in_one_order();
+    wake_all(ring);
+}
+
+/// What a watcher has to do that has cleared its descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Nothing.
+    Done,
+    /// Make the descriptor readable: there is a message, or the end.
+    Readable,
+    /// Look again after a short time.
+    Again,
+}
+
+/// Looks at everything, for a watcher that has cleared its descriptor. See [`watch`](super::watch).
+#[cold]
+pub(crate) fn look(ring: &impl Flow) -> Result<Look, Refused> {
+    ring.watch().cleared();
+    if ring.closed().load(SeqCst) == CLOSING {
+        end_sending(ring);
+    }
+    // Before the records: in a closed ring there are no more of them.
+    let closed = ring.is_closed();
+    let mut recovered = Recovered::default();
+    let seen = ring.track().pass_all(|who| ring.is_dead(who), &mut recovered);
+    tell(ring, recovered);
+    let Seen { message, copying, open } = seen?;
+    Ok(match (message, closed) {
+        (true, _) => Look::Readable,
+        (false, true) if !open => Look::Readable,
+        (false, true) => Look::Again,
+        (false, false) if copying => Look::Again,
+        (false, false) => Look::Done,
+    })
+}
+
 /// Wakes everybody, whatever the bells say of sleepers.
 pub(crate) fn wake_all(ring: &impl Flow) {
     for bell in [ring.messages(), ring.room(), ring.idle()] {
@@ -302,4 +381,5 @@ pub(crate) fn wake_all(ring: &impl Flow) {
 pub(crate) fn put_back(ring: &impl Flow, claim: Claim) {
     ring.track().put_back(claim);
     wake_receivers(ring, 1);
+    announce(ring);
 }

@@ -15,20 +15,21 @@ use core::time::Duration;
 
 use super::bell::Bell;
 use super::error::RingError;
-use super::flow::{Flow, inherit, reclaim, wake_all};
+use super::flow::{Flow, close, inherit, reclaim};
 use super::participant::Participant;
 use super::participants::{Entry, PARTICIPANTS, Table};
 use super::track::{Blocked, Cell, Claim, Line, Positions, Track};
+use super::watch::Watch;
 use super::word::GRANULES_MAX;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result as ErrnoResult};
-use crate::fd::{BorrowedFd, OwnedFd};
+use crate::eventfd::EventFd;
 use crate::futex::{self, Limit, Reach, Waiter};
 use crate::process::Pid;
 use crate::raw;
 use crate::scope::{RawLock, Refused};
 use crate::shm::growing::Growing;
-use crate::shm::{AttachError, Fingerprint, Shareable};
+use crate::shm::{Fingerprint, Shareable};
 use crate::sync::gate::{Gate, SharedGate, Woke};
 use crate::sync::lease::Holder;
 use crate::sync::robust::{Form, form};
@@ -77,8 +78,10 @@ pub(super) const GRANULE: usize = 64;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Ring {
-    memory: Growing,
-    granules: usize,
+    pub(super) memory: Growing,
+    pub(super) granules: usize,
+    /// What is written to make descriptors readable. Every process that has the ring has it.
+    pub(super) event: Option<EventFd>,
 }
 
 /// What all share. Zero bytes are that of a new ring, but for `lock` and `mark`.
@@ -90,8 +93,11 @@ pub(super) struct Control {
     gate: SharedGate,
     /// How many participants there were at most. Their entries have pages.
     used: AtomicU32,
-    /// 0 while messages may be sent.
+    /// Whether messages may be sent.
     closed: AtomicU32,
+    watch: Watch,
+    /// 1 if the ring has an event, without which nobody may attach.
+    pub(super) pollable: AtomicU32,
     positions: Positions,
     messages: Line<Bell>,
     room: Line<Bell>,
@@ -116,7 +122,7 @@ const FIRST: usize = 1 << 8;
 const ENTRIES_AT_ONCE: usize = 64;
 
 /// How many bytes lie behind the control.
-fn more(granules: usize) -> Option<usize> {
+pub(super) fn more(granules: usize) -> Option<usize> {
     let per_granule = size_of::<Cell>() + GRANULE;
     (LEAST..=MOST).contains(&granules).then_some(())?;
     granules.is_power_of_two().then_some(())?;
@@ -137,7 +143,7 @@ impl Ring {
         }
         let granules = capacity.div_ceil(GRANULE).clamp(LEAST, MOST).next_power_of_two();
         let memory = Growing::make::<Control>(more(granules).ok_or(Errno::NOMEM)?, granules)?;
-        let ring = Self { memory, granules };
+        let ring = Self { memory, granules, event: None };
         ring.memory.back(Growing::offset::<Control>(), size_of::<Control>())?;
         ring.back_entries(0)?;
         ring.back_granules(FIRST)?;
@@ -148,34 +154,6 @@ impl Ring {
         unsafe { SharedLock::init(lock) }?;
         ring.positions().mark.0.store(FIRST as u64, Release);
         Ok(ring)
-    }
-
-    /// Attaches to a ring that another process made.
-    ///
-    /// # Errors
-    /// As for [`Shm::from_fd`](crate::shm::Shm::from_fd).
-    ///
-    /// # Safety
-    /// Every process that has the descriptor uses the memory through `Ring` only.
-    pub unsafe fn from_fd(memory: OwnedFd) -> Result<Self, AttachError> {
-        let (memory, granules) = Growing::attach::<Control>(memory, more)?;
-        Ok(Self { memory, granules })
-    }
-
-    /// A second mapping of the same ring.
-    ///
-    /// # Errors
-    /// `EMFILE` without descriptors, `ENOMEM` without room for the mapping.
-    pub fn try_clone(&self) -> ErrnoResult<Self> {
-        Ok(Self { memory: self.memory.try_clone()?, granules: self.granules })
-    }
-
-    /// The descriptor, to hand to a process that will [attach](Self::from_fd).
-    ///
-    /// # Safety
-    /// The descriptor only goes to processes that use it through `Ring`.
-    pub unsafe fn descriptor(&self) -> BorrowedFd<'_> {
-        self.memory.descriptor()
     }
 
     /// Enrols the calling thread.
@@ -228,11 +206,7 @@ impl Ring {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn close(&self) {
-        let control = self.control();
-        control.gate.covered(|| {
-            control.closed.store(1, SeqCst);
-            wake_all(self);
-        });
+        self.control().gate.covered(|| close(self));
     }
 
     /// Whether the ring was [closed](Self::close).
@@ -471,8 +445,19 @@ impl Flow for Ring {
     }
 
     #[inline]
-    fn is_closed(&self) -> bool {
-        self.control().closed.load(SeqCst) != 0
+    fn watch(&self) -> &Watch {
+        &self.control().watch
+    }
+
+    #[cold]
+    fn raise(&self) {
+        // It fails only at 2^64 - 2, which nobody reaches by ones.
+        let _ = self.event.as_ref().map(|event| event.try_add(1));
+    }
+
+    #[inline]
+    fn closed(&self) -> &AtomicU32 {
+        &self.control().closed
     }
 
     fn sleep(&self, bell: &Bell, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke {

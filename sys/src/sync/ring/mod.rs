@@ -24,6 +24,9 @@
 //! **Order.** What one participant sends is received in that order. Messages of several participants have no order among
 //! them, and several receivers get each message once.
 //!
+//! **Beside other descriptors.** A [`pollable`](Ring::pollable) ring has a [`Readiness`]: a descriptor for poll(2), epoll(7) and
+//! event loops, which is readable while there may be a message.
+//!
 //! **When a participant is killed**, at any instruction, the others go on at once:
 //!
 //! | killed | what becomes of the message |
@@ -40,7 +43,7 @@
 //! ring that has no unread message begins again in the pages that it has.
 //!
 //! **Cost.** A message sent and received takes four atomic read-modify-write instructions, and no system call unless somebody
-//! sleeps.
+//! sleeps. While a descriptor watches the ring, the first message after a [`clear`](Readiness::clear) takes a `write(2)` more.
 
 // For those who change this module: its files.
 //
@@ -52,11 +55,14 @@
 // | `participants` | who takes part, and who of them died |
 // | `bell` | sleeping until there is something to do |
 // | `memory` | where all of it lies in the memory file |
+// | `attach` | the descriptors, for other processes |
 // | `participant` | sending and receiving bytes |
 // | `batch` | several messages at once |
 // | `error` | why a ring could not be used |
 // | `tasks` | messages that count until they are done |
 // | `claim` | messages written and read in place |
+// | `watch` | announcing messages to descriptors |
+// | `readiness` | a descriptor that is readable while there may be a message |
 //
 // What is pending in the kernel's eyes, while a participant is in the ring:
 //
@@ -67,6 +73,8 @@
 // | asleep | the gate | as above |
 // | enrolling | the lease | the lease is free or dead |
 
+#[cfg(not(loom))]
+mod attach;
 #[cfg(not(loom))]
 mod batch;
 pub(crate) mod bell;
@@ -82,8 +90,11 @@ mod participant;
 #[cfg(not(loom))]
 mod participants;
 #[cfg(not(loom))]
+mod readiness;
+#[cfg(not(loom))]
 mod tasks;
 pub(crate) mod track;
+pub(crate) mod watch;
 pub(crate) mod word;
 
 #[cfg(not(loom))]
@@ -93,4 +104,5 @@ pub use self::{
     memory::Ring,
     participant::{Participant, Received},
     participants::PARTICIPANTS,
+    readiness::Readiness,
 };

@@ -210,6 +210,24 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         limit: Limit<'_>,
         as_task: bool,
     ) -> Result<Option<Received>, RingError> {
+        loop {
+            match self.recv_once(bytes, limit, as_task) {
+                // Somebody took this participant for an earlier one with its number, which died in the same record. The
+                // message can be received again.
+                Err(RingError::Lost) if self.is_enrolled() => {}
+                received => return received,
+            }
+        }
+    }
+
+    /// Whether the others have no reason to take this participant for dead.
+    #[cold]
+    fn is_enrolled(&self) -> bool {
+        let entry = self.here().and_then(|ring| ring.table().get(self.who));
+        entry.is_some_and(|entry| entry.lease.is_mine())
+    }
+
+    fn recv_once(&mut self, bytes: &mut [u8], limit: Limit<'_>, as_task: bool) -> Result<Option<Received>, RingError> {
         if !self.enter(limit)? {
             return Ok(None);
         }

@@ -66,7 +66,7 @@ pub(crate) struct Read {
 #[cfg_attr(not(loom), repr(C))]
 #[derive(Debug, Default)]
 pub(crate) struct Cell {
-    word: AtomicU64,
+    pub(super) word: AtomicU64,
     /// The length of the message in bytes, and below it a number of the user's.
     info: AtomicU64,
 }
@@ -118,7 +118,7 @@ pub(crate) struct Recovered {
 }
 
 /// How a word stands to a position.
-enum Relation {
+pub(super) enum Relation {
     /// It is the word of the record there.
     Same,
     /// The record there has not been reserved yet.
@@ -132,7 +132,7 @@ impl<'r> Track<'r> {
         self.cells.len() as u64
     }
 
-    fn cell(self, at: u64) -> &'r Cell {
+    pub(super) fn cell(self, at: u64) -> &'r Cell {
         let index = self.index(at) as usize;
         // SAFETY: the number of cells is a power of two, and the index is a remainder of it.
         unsafe { self.cells.get_unchecked(index) }
@@ -146,7 +146,7 @@ impl<'r> Track<'r> {
         ((at >> self.cells.len().trailing_zeros()) as u32).wrapping_add(1)
     }
 
-    fn relation(self, word: Word, at: u64) -> Relation {
+    pub(super) fn relation(self, word: Word, at: u64) -> Relation {
         match word.lap().wrapping_sub(self.lap(at)) as i32 {
             _ if word.state() == State::Unused => Relation::Earlier,
             0 => Relation::Same,
@@ -158,7 +158,7 @@ impl<'r> Track<'r> {
     }
 
     /// Where the record behind the one at `at` begins.
-    fn step(self, at: u64, word: Word) -> Result<u64, Refused> {
+    pub(super) fn step(self, at: u64, word: Word) -> Result<u64, Refused> {
         let left = self.lap_len() - self.index(at);
         match word.granules() {
             0 => Ok(at + left),
@@ -168,7 +168,7 @@ impl<'r> Track<'r> {
     }
 
     /// Where to go on when the ring is more than a lap further: whoever wrote there saw a later `head`.
-    fn catch_up(self, at: u64) -> Result<u64, Refused> {
+    pub(super) fn catch_up(self, at: u64) -> Result<u64, Refused> {
         let head = self.head();
         if head > at { Ok(head) } else { Err(Refused::Unrecoverable) }
     }
@@ -184,7 +184,7 @@ impl<'r> Track<'r> {
         word.state() == State::Done && matches!(self.relation(word, head), Relation::Same)
     }
 
-    fn change(self, claim: Claim, to: Word) -> Result<(), Word> {
+    pub(super) fn change(self, claim: Claim, to: Word) -> Result<(), Word> {
         #[cfg(loom)]
         crate::model::step();
         let word = &self.cell(claim.at).word;
@@ -253,15 +253,22 @@ impl<'r> Track<'r> {
         }
     }
 
-    /// Makes a record that this producer has reserved a message. False if others took the producer for dead.
-    pub(crate) fn publish(self, claim: Claim, info: u64) -> bool {
+    /// Makes a record that this producer has reserved a message. False if others took the producer for dead. `announce` tells
+    /// the [watchers](super::watch).
+    #[inline]
+    pub(crate) fn publish(self, claim: Claim, info: u64, announce: impl Fn()) -> bool {
         self.cell(claim.at).info.store(info, Relaxed);
-        self.publish_as(claim, claim.word)
+        self.publish_as(claim, claim.word, announce)
     }
 
     /// Splits a reserved record into messages of that many granules and that info each, and publishes all of them at once.
     /// They fill the record.
-    pub(crate) fn publish_all(self, claim: Claim, messages: impl Iterator<Item = (u64, u64)>) -> bool {
+    pub(crate) fn publish_all(
+        self,
+        claim: Claim,
+        messages: impl Iterator<Item = (u64, u64)>,
+        announce: impl Fn(),
+    ) -> bool {
         let mut at = claim.at;
         let mut first = claim.word;
         for (granules, info) in messages {
@@ -276,33 +283,54 @@ impl<'r> Track<'r> {
             }
             at += granules;
         }
-        self.publish_as(claim, first)
+        self.publish_as(claim, first, announce)
     }
 
-    fn publish_as(self, claim: Claim, published: Word) -> bool {
+    #[inline]
+    fn publish_as(self, claim: Claim, published: Word, announce: impl Fn()) -> bool {
         let ready = published.becomes(State::Ready, claim.word.who());
+        announce();
         match self.change(claim, ready) {
             Ok(()) => true,
-            Err(now) if now == claim.word.becomes(State::Skipped, claim.word.who()) => {
-                let published = self.change(Claim { at: claim.at, word: now }, ready).is_ok();
-                self.positions.read.0.late.fetch_add(1, Release);
-                published
-            }
-            Err(_) => false,
+            Err(now) => self.publish_late(claim, now, ready, announce),
         }
+    }
+
+    /// Publishes a record that others have gone past.
+    #[cold]
+    fn publish_late(self, claim: Claim, mut now: Word, ready: Word, announce: impl Fn()) -> bool {
+        let who = claim.word.who();
+        let (skipped, passed) = (claim.word.becomes(State::Skipped, who), claim.word.becomes(State::Passed, who));
+        let published = loop {
+            let to = if now == passed { skipped } else { ready };
+            if now == skipped {
+                announce();
+            } else if now != passed {
+                break false;
+            }
+            match self.change(Claim { at: claim.at, word: now }, to) {
+                Ok(()) if to == ready => break true,
+                Ok(()) => now = to,
+                Err(other) => now = other,
+            }
+        };
+        self.positions.read.0.late.fetch_add(1, Release);
+        published
     }
 
     /// Gives a record up that this participant has reserved or taken. False if others took the participant for dead.
     pub(crate) fn finish(self, claim: Claim) -> bool {
         let done = claim.word.becomes(State::Done, 0);
-        match self.change(claim, done) {
-            Ok(()) => true,
-            // A record in writing was skipped meanwhile.
-            Err(now) if now == claim.word.becomes(State::Skipped, claim.word.who()) => {
-                self.change(Claim { at: claim.at, word: now }, done).is_ok()
+        let mut from = claim.word;
+        while let Err(now) = self.change(Claim { at: claim.at, word: from }, done) {
+            // Others have gone past a record in writing.
+            let past = [State::Skipped, State::Passed].map(|state| claim.word.becomes(state, claim.word.who()));
+            if !past.contains(&now) {
+                return false;
             }
-            Err(_) => false,
+            from = now;
         }
+        true
     }
 
     /// Puts a message back that this consumer has taken.
@@ -413,7 +441,7 @@ impl<'r> Track<'r> {
                     }
                     continue;
                 }
-                State::Writing | State::Skipped | State::Copying | State::Held if dead(seen.who()) => {
+                State::Writing | State::Skipped | State::Passed | State::Copying | State::Held if dead(seen.who()) => {
                     self.recover(claim, recovered);
                     continue;
                 }
@@ -422,8 +450,8 @@ impl<'r> Track<'r> {
                         continue;
                     }
                 }
-                State::Skipped | State::Copying | State::Held | State::Done => {}
-                State::Unused | State::Invalid => return Err(Refused::Unrecoverable),
+                State::Skipped | State::Passed | State::Copying | State::Held | State::Done => {}
+                State::Unused => return Err(Refused::Unrecoverable),
             }
             reader.at = self.step(at, seen)?;
         }
@@ -448,7 +476,7 @@ impl<'r> Track<'r> {
             match seen.state() {
                 State::Done => at = self.step(at, seen)?,
                 State::Ready => break Blocked::Unread,
-                State::Unused | State::Invalid => return Err(Refused::Unrecoverable),
+                State::Unused => return Err(Refused::Unrecoverable),
                 _ if dead(seen.who()) => self.recover(Claim { at, word: seen }, recovered),
                 _ => break Blocked::By(seen.who()),
             }
@@ -471,7 +499,7 @@ impl<'r> Track<'r> {
                 Relation::Later => at = self.catch_up(at)?,
                 Relation::Same => match seen.state() {
                     State::Ready | State::Done => at = self.step(at, seen)?,
-                    State::Unused | State::Invalid => return Err(Refused::Unrecoverable),
+                    State::Unused => return Err(Refused::Unrecoverable),
                     _ if dead(seen.who()) => self.recover(Claim { at, word: seen }, &mut recovered),
                     _ => at = self.step(at, seen)?,
                 },
@@ -481,7 +509,7 @@ impl<'r> Track<'r> {
 
     /// Ends what the dead owner of a record was doing.
     #[cold]
-    fn recover(self, claim: Claim, recovered: &mut Recovered) {
+    pub(super) fn recover(self, claim: Claim, recovered: &mut Recovered) {
         if claim.word.state() == State::Copying {
             recovered.messages |= self.put_back(claim);
         } else {

@@ -16,13 +16,16 @@
 //! | copying | a consumer copies the message out | the consumer's |
 //! | held | a consumer reads the message in place | the consumer's |
 //! | done | nothing any more: read, abandoned, or padding | |
+//! | passed | skipped, and a watcher has cleared its descriptor and gone past the record | the producer's |
 //!
 //! | from | to | who |
 //! | --- | --- | --- |
 //! | any state of an earlier lap | writing, done (padding) | a producer |
 //! | writing | skipped | a consumer that finds the producer alive |
+//! | writing, skipped | passed | a [watcher](super::watch) that finds the producer alive |
+//! | passed | skipped | the producer, before it announces the message once more |
 //! | writing, skipped | ready | the producer |
-//! | writing, skipped | done | the producer that gives up; anyone, if the producer died |
+//! | writing, skipped, passed | done | the producer that gives up; anyone, if the producer died |
 //! | ready | copying, held | a consumer |
 //! | copying, held | done | the consumer |
 //! | copying | ready | the consumer that puts the message back; anyone, if the consumer died |
@@ -43,8 +46,7 @@ pub(crate) enum State {
     Copying,
     Held,
     Done,
-    /// No participant writes this.
-    Invalid,
+    Passed,
 }
 
 /// The word.
@@ -77,7 +79,7 @@ impl Word {
             4 => State::Copying,
             5 => State::Held,
             6 => State::Done,
-            _ => State::Invalid,
+            _ => State::Passed,
         }
     }
 
