@@ -1,6 +1,7 @@
 //! Threads under the names of processes: Python's `multiprocessing.dummy`.
 //!
-//! A program that is written against these names changes to processes by changing where it imports them from.
+//! The names are those of processes, for a program that is tried with threads first. The calls differ where threads need
+//! less: closures take the place of tasks, values move without serialisation, and a queue has no end by `shutdown`.
 //!
 //! | Python | here |
 //! | --- | --- |
@@ -12,7 +13,7 @@
 //! | `Listener`, `Client` | [`connection::Listener`], [`connection::connect`]: a rendezvous by name |
 //! | `Pool` | [`Pool`], which is the [`ThreadPool`](crate::multiprocessing::pool::ThreadPool) |
 //! | `Value(code, v)`, `Array`, `Namespace`, `dict`, `list` | a [`Lock`] around the value: `Arc<Lock<T>>` |
-//! | `freeze_support()`, `Manager()`, `shutdown()` | nothing is needed: no process starts, so nothing is managed |
+//! | `freeze_support()`, `Manager()`, `shutdown()` | nothing is needed, because no process starts and nothing is managed |
 //!
 //! ```
 //! use std::sync::Arc;
