@@ -188,7 +188,6 @@ impl Error {
     }
 
     /// Of another kind than [`ErrorKind::Os`], with the kernel's number behind it.
-    #[cfg(feature = "multiprocessing")]
     pub(crate) fn with_errno(kind: ErrorKind, errno: Errno, message: impl Into<Cow<'static, str>>) -> Self {
         Self::made(kind, message.into(), Some(errno), None)
     }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use ossature::select::selectors::{DefaultSelector, EpollSelector, Interest, SelectSelector, Selector};
+use ossature::select::selectors::{DefaultSelector, EpollSelector, Interest, KqueueSelector, SelectSelector, Selector};
 use ossature::select::{Poll, PollFlags};
 
 #[test]
@@ -68,6 +68,7 @@ fn a_forked_child_has_a_selector_of_its_own() {
     let pairs = [(); 3].map(|()| UnixStream::pair().unwrap());
     let streams = [&pairs[0].0, &pairs[1].0, &pairs[2].0];
     shares_nothing(EpollSelector::new().unwrap(), streams);
+    shares_nothing(KqueueSelector::new().unwrap(), streams);
     shares_nothing(DefaultSelector::new().unwrap(), streams);
     shares_nothing(SelectSelector::new().unwrap(), streams);
 }

@@ -5,6 +5,7 @@
 //! | `select.select(r, w, x, timeout)` | [`select`] over slices of your own objects |
 //! | `select.poll()` | [`Poll`]: owns or borrows its objects, answers in registration order |
 //! | `select.epoll()` | [`Epoll`], with [`EpollExt`] for lists that it allocates |
+//! | `select.kqueue()`, `select.kevent()` | [`Kqueue`], [`Kevent`]; the names of the numbers are in [`sys::kqueue`](crate::sys::kqueue) |
 //! | `selectors` | [`selectors`]: one trait, several kernels' ways |
 //!
 //! A *waitable object* is whatever is `AsFd`: files, sockets, pipes, children's pidfds, an `Epoll`; a `BorrowedFd` is
@@ -25,6 +26,7 @@
 //! Every backend is there on Linux, so Python's habit of testing for names has no counterpart; whether a kernel object
 //! can really be made now is what [`Epoll::new`] answers.
 
+mod kqueue;
 mod poll;
 pub mod selectors;
 
@@ -39,6 +41,10 @@ pub use ossature_sys::epoll::{Epoll, Event, Interest};
 pub use ossature_sys::pipe::PIPE_BUF;
 #[doc(inline)]
 pub use ossature_sys::poll::PollFlags;
+#[doc(inline)]
+pub use kqueue::Kqueue;
+#[doc(inline)]
+pub use ossature_sys::kqueue::{Filter, Flags, Kevent, Notes};
 #[doc(inline)]
 pub use poll::Poll;
 

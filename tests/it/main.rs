@@ -8,6 +8,7 @@ mod connection;
 mod dummy_thread;
 mod dummy_threading;
 mod error;
+mod kqueue;
 mod listener;
 mod multiprocessing_sync;
 mod pickle;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ossature::error::{Error, ErrorKind};
 use ossature::select::selectors::{
-    DefaultSelector, EpollSelector, Interest, PollSelector, SelectSelector, Selector, Token,
+    DefaultSelector, EpollSelector, Interest, KqueueSelector, PollSelector, SelectSelector, Selector, Token,
 };
 use ossature::select::{Poll, PollFlags};
 use ossature::sys::deadline::Deadline;
@@ -23,6 +23,7 @@ macro_rules! every_selector {
         mod by_select { $(#[test] fn $fact() { super::$fact(super::SelectSelector::new().unwrap()); })* }
         mod by_poll { $(#[test] fn $fact() { super::$fact(super::PollSelector::new().unwrap()); })* }
         mod by_epoll { $(#[test] fn $fact() { super::$fact(super::EpollSelector::new().unwrap()); })* }
+        mod by_kqueue { $(#[test] fn $fact() { super::$fact(super::KqueueSelector::new().unwrap()); })* }
         mod by_default { $(#[test] fn $fact() { super::$fact(super::DefaultSelector::new().unwrap()); })* }
     };
 }
@@ -254,10 +255,11 @@ fn a_function_takes_any_selector_as_an_object() {
         assert_eq!(selector.unregister(token).map(|key| *key.data()).unwrap(), 2);
         ready
     }
-    let every: [Box<dyn Selector<Stream, u8>>; 4] = [
+    let every: [Box<dyn Selector<Stream, u8>>; 5] = [
         Box::new(SelectSelector::new().unwrap()),
         Box::new(PollSelector::new().unwrap()),
         Box::new(EpollSelector::new().unwrap()),
+        Box::new(KqueueSelector::new().unwrap()),
         Box::new(DefaultSelector::new().unwrap()),
     ];
     for mut selector in every {

@@ -8,6 +8,7 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::{self, Epoll, Event};
 use ossature_sys::errno::{self, Errno};
 use ossature_sys::fd::AboveStandard;
+use ossature_sys::kqueue::{Filter, Flags, Kevent, Kqueue};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::generation;
 
@@ -25,7 +26,7 @@ mod sealed {
 /// # Examples
 /// ```
 /// use std::os::unix::net::UnixStream;
-/// use ossature::select::selectors::{Backend, EpollBackend, FirstUsable, PollBackend, SelectBackend};
+/// use ossature::select::selectors::{Backend, EpollBackend, FirstUsable, KqueueBackend, PollBackend, SelectBackend};
 /// use ossature::select::selectors::{Interest, Selecting, Selector};
 ///
 /// /// The same program over each of the kernel's ways.
@@ -37,6 +38,7 @@ mod sealed {
 ///
 /// let counts = [ready::<SelectBackend>()?, ready::<PollBackend>()?, ready::<EpollBackend>()?, ready::<FirstUsable>()?];
 /// assert_eq!(counts, [1; 4]);
+/// assert_eq!(ready::<KqueueBackend>()?, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Backend: sealed::Sealed + Sized {
@@ -263,6 +265,117 @@ fn meaning(read: bool, write: bool) -> Interest {
 impl fmt::Debug for EpollBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("EpollBackend").field(&self.set.as_raw_fd()).finish()
+    }
+}
+
+/// kqueue, on Linux the one of this library.
+///
+/// # Examples
+/// See the example of [`Backend`].
+#[derive(Debug)]
+pub struct KqueueBackend {
+    queue: Kqueue,
+    room: Vec<MaybeUninit<Kevent>>,
+}
+
+impl KqueueBackend {
+    pub(super) fn descriptor(&self) -> Result<BorrowedFd<'_>> {
+        self.queue.descriptor().map_err(|errno| Error::os(errno, "selector: the queue has no descriptor"))
+    }
+}
+
+/// What READ and WRITE are to a queue.
+const FILTERS: [(Interest, Filter); 2] = [(Interest::READ, Filter::READ), (Interest::WRITE, Filter::WRITE)];
+
+/// The change that watches `fd`. The token is cut to the width of a kevent's number; the descriptor tells it from others.
+fn knote(fd: BorrowedFd<'_>, filter: Filter, token: Token) -> Kevent {
+    // An open descriptor's number is not negative.
+    Kevent::new(fd.as_raw_fd() as usize, filter).with_udata(token.to_bits() as usize)
+}
+
+impl sealed::Sealed for KqueueBackend {}
+
+impl Backend for KqueueBackend {
+    fn new() -> Result<Self> {
+        let queue = Kqueue::new().map_err(|errno| Error::os(errno, "selector: cannot make a kqueue"))?;
+        Ok(Self { queue, room: Vec::new() })
+    }
+
+    fn own<F: AsFd, T>(&mut self, map: &Map<F, T>) -> errno::Result<()> {
+        if !self.queue.is_inherited() {
+            return Ok(());
+        }
+        let queue = Kqueue::new()?;
+        for (token, key) in map.iter() {
+            for (_, filter) in FILTERS.into_iter().filter(|(interest, _)| key.interest().contains(*interest)) {
+                match queue.change(&knote(key.file().as_fd(), filter, token)) {
+                    // Closed behind our back.
+                    Ok(()) | Err(Errno::BADF) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+        }
+        self.queue = queue;
+        Ok(())
+    }
+
+    fn add(&mut self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> errno::Result<()> {
+        let added = self.change(fd, interest, token);
+        if added.is_err() {
+            self.remove(fd);
+        }
+        added
+    }
+
+    fn change(&mut self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> errno::Result<()> {
+        // What is added comes first: if that is refused, the rest is as before.
+        for (_, filter) in FILTERS.into_iter().filter(|(wanted, _)| interest.contains(*wanted)) {
+            self.queue.change(&knote(fd, filter, token))?;
+        }
+        for (_, filter) in FILTERS.into_iter().filter(|(wanted, _)| !interest.contains(*wanted)) {
+            // Not there, or closed behind our back.
+            let _ = self.queue.change(&knote(fd, filter, token).with_flags(Flags::DELETE));
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, fd: BorrowedFd<'_>) {
+        for (_, filter) in FILTERS {
+            // As in `change`.
+            let _ = self.queue.change(&Kevent::new(fd.as_raw_fd() as usize, filter).with_flags(Flags::DELETE));
+        }
+    }
+
+    fn wait<F: AsFd, T>(&mut self, map: &Map<F, T>, deadline: Deadline) -> Result<Vec<(Token, Interest)>> {
+        // At least one, so that an empty selector waits as long as it was told; each may have both filters.
+        self.room.resize((2 * map.len()).max(1), MaybeUninit::uninit());
+        loop {
+            let events = self.queue.wait(&mut self.room, deadline).map_err(|errno| Error::os(errno, "selector"))?;
+            let came = !events.is_empty();
+            let mut ready: Vec<(Token, Interest)> = Vec::with_capacity(events.len());
+            for event in events {
+                let Some(token) = i32::try_from(event.ident()).ok().and_then(|fd| map.of_number(fd)) else { continue };
+                let Some(key) = map.get(token).filter(|_| token.to_bits() as usize == event.udata()) else { continue };
+                let found = match event.filter() {
+                    // An error or a hang-up is ready for both.
+                    _ if event.flags().contains(Flags::EOF) => Interest::all(),
+                    Filter::READ => Interest::READ,
+                    _ => Interest::WRITE,
+                };
+                ready.push((token, found & key.interest()));
+            }
+            ready.sort_unstable_by_key(|(token, _)| *token);
+            ready.dedup_by(|later, kept| {
+                let same = later.0 == kept.0;
+                if same {
+                    kept.1 |= later.1;
+                }
+                same
+            });
+            if !ready.is_empty() || !came || deadline.has_passed() {
+                return Ok(ready);
+            }
+        }
     }
 }
 

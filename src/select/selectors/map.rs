@@ -135,6 +135,10 @@ impl<F, T> Map<F, T> {
         self.keys.is_empty()
     }
 
+    pub(super) fn of_number(&self, fd: RawFd) -> Option<Token> {
+        self.by_fd.get(&fd).copied()
+    }
+
     pub(super) fn get_mut(&mut self, token: Token) -> Option<&mut Key<F, T>> {
         self.keys.get_mut(&token)
     }

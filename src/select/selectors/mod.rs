@@ -114,7 +114,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use ossature_sys::deadline::Deadline;
 
 use crate::error::{Error, ErrorKind, Result};
-pub use backend::{Backend, EpollBackend, FirstUsable, PollBackend, SelectBackend};
+pub use backend::{Backend, EpollBackend, FirstUsable, KqueueBackend, PollBackend, SelectBackend};
 pub use map::{Key, Map, Token};
 
 bitflags::bitflags! {
@@ -310,6 +310,20 @@ pub type DefaultSelector<F, T = ()> = Selecting<FirstUsable, F, T>;
 /// # Examples
 /// See the example of [`Refused`].
 pub type EpollSelector<F, T = ()> = Selecting<EpollBackend, F, T>;
+/// Over the [`Kqueue`](crate::select::Kqueue) of this library: plain files are welcome, and are ready unless they are at
+/// their end.
+///
+/// # Examples
+/// ```
+/// use std::{fs::File, time::Duration};
+/// use ossature::select::selectors::{Interest, KqueueSelector, Selector};
+///
+/// let mut selector = KqueueSelector::new()?;
+/// let token = selector.register(File::open(std::env::current_exe()?)?, Interest::READ, ())?;
+/// assert_eq!(selector.select(Duration::from_secs(5))?, [(token, Interest::READ)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub type KqueueSelector<F, T = ()> = Selecting<KqueueBackend, F, T>;
 /// Over ppoll: any object that can be opened, at a cost that depends on how many are registered.
 ///
 /// # Examples
@@ -414,6 +428,29 @@ fn check(interest: Interest) -> Result<()> {
 #[cold]
 fn unknown() -> Error {
     Error::new(ErrorKind::NotRegistered, "selector: the token's object is not registered (any more)")
+}
+
+impl<F, T> Selecting<KqueueBackend, F, T> {
+    /// The descriptor of the queue, which is readable while something is ready. In a forked child there is none until the
+    /// first call of the selector.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Os`] with `EMFILE` and the like at the first call, with `EBADF` in a forked child.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::{os::unix::net::UnixStream, time::Duration};
+    /// use ossature::select::{select, selectors::{Interest, KqueueSelector, Selector}};
+    ///
+    /// let mut selector = KqueueSelector::new()?;
+    /// selector.register(UnixStream::pair()?.0, Interest::WRITE, ())?;
+    /// assert_eq!(select(&[selector.descriptor()?], &[], &[], Duration::from_secs(5))?.read.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "fileno")]
+    pub fn descriptor(&self) -> Result<BorrowedFd<'_>> {
+        self.backend.descriptor()
+    }
 }
 
 impl<F, T> AsFd for Selecting<EpollBackend, F, T> {

@@ -50,7 +50,7 @@ use self::state::State;
 use super::{Flags, Kevent, Notes, refusal};
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
-use crate::fd::{BorrowedFd, PollFlags, ready};
+use crate::fd::{BorrowedFd, OwnedFd, PollFlags, ready};
 use crate::futex::{Limit, WordLock};
 use crate::process::generation;
 
@@ -220,6 +220,27 @@ impl Kqueue {
         let number = state.face()?;
         // SAFETY: the descriptor is made once and closed with the queue only, which the answer borrows.
         Ok(unsafe { BorrowedFd::borrow_raw(number) })
+    }
+
+    /// Gives the queue's own descriptor away: the receiver closes it, and the queue works on. For an interface that knows
+    /// queues by their number.
+    ///
+    /// # Errors
+    /// As [`descriptor`](Self::descriptor); `EBUSY` when it was given away before.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::{errno::Errno, kqueue::{Kevent, Kqueue}};
+    ///
+    /// let queue = Kqueue::new()?;
+    /// let descriptor = queue.give_descriptor()?;
+    /// assert_eq!(queue.give_descriptor().err(), Some(Errno::BUSY));
+    /// drop(descriptor);
+    /// queue.change(&Kevent::user(1))?;
+    /// # Ok::<(), Errno>(())
+    /// ```
+    pub fn give_descriptor(&self) -> Result<OwnedFd> {
+        self.locked()?.give_face()
     }
 
     /// Whether the queue belongs to this process's parent: a forked child does not inherit queues.

@@ -1,5 +1,6 @@
 //! The descriptors of a queue and what keeps them in step with the knotes.
 
+use core::mem::ManuallyDrop;
 use core::time::Duration;
 
 use super::table::{At, Kind, Table};
@@ -27,7 +28,9 @@ pub(super) struct State {
     pub(super) table: Table,
     pub(super) set: Epoll,
     pub(super) writes: Option<Epoll>,
-    face: Option<Epoll>,
+    face: Option<ManuallyDrop<Epoll>>,
+    /// Whether somebody else closes `face`.
+    is_given: bool,
     wake: Option<EventFd>,
     /// Whether `wake` is readable.
     called: bool,
@@ -63,6 +66,7 @@ impl State {
             set: Epoll::new()?.above_standard()?,
             writes: None,
             face: None,
+            is_given: false,
             wake: None,
             called: false,
             clock: None,
@@ -161,9 +165,22 @@ impl State {
         let face = Epoll::new()?.above_standard()?;
         face.register(&self.set, Interest::IN, 0)?;
         let number = face.as_raw_fd();
-        self.face = Some(face);
+        self.face = Some(ManuallyDrop::new(face));
         self.settle()?;
         Ok(number)
+    }
+
+    /// The queue's own descriptor, which the caller closes from now on.
+    ///
+    /// # Errors
+    /// `EBUSY` when it was given away already.
+    pub(super) fn give_face(&mut self) -> Result<OwnedFd> {
+        let number = self.face()?;
+        if core::mem::replace(&mut self.is_given, true) {
+            return Err(Errno::BUSY);
+        }
+        // SAFETY: `face` is not dropped once it is given, so the answer is the one owner.
+        Ok(unsafe { OwnedFd::from_raw_fd(number) })
     }
 
     // ---- sleeping -------------------------------------------------------------------------------------------------
@@ -329,7 +346,11 @@ impl State {
             }
         }
         if let Some(face) = &self.face {
-            face.register(&self.set, Interest::IN, 0)?;
+            match face.register(&self.set, Interest::IN, 0) {
+                // It was given away, and closed.
+                Err(Errno::BADF | Errno::INVAL) if self.is_given => {}
+                registered => registered?,
+            }
         }
         // Whoever sleeps on the old set looks at the new one.
         self.epoch = self.epoch.wrapping_add(1);
@@ -340,6 +361,9 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
+        if let Some(face) = self.face.take().filter(|_| !self.is_given) {
+            drop(ManuallyDrop::into_inner(face));
+        }
         for at in self.table.places() {
             let slot = self.table.at(at);
             if self.table.is_used(at) && slot.filter == Filter::PROC.number() && slot.number >= 0 {
