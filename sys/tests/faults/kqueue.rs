@@ -54,9 +54,10 @@ fn a_change_that_fails_registers_nothing() {
                     return Err(errno);
                 }
             }
-            assert_eq!(queue.change(&change.with_flags(Flags::DELETE)), Ok(()), "{change:?}");
-            assert_eq!(queue.len()?, 0);
-            Ok(())
+            // A kernel that cannot forget the entry says so, and the knote is gone all the same.
+            let removed = queue.change(&change.with_flags(Flags::DELETE));
+            assert_eq!(queue.len()?, 0, "{change:?}");
+            removed
         });
     }
 }
@@ -67,7 +68,8 @@ fn a_knote_survives_a_change_that_fails() {
     let signal = realtime(11).unwrap();
     let _blocked = signal::block(SignalSet::from(signal)).unwrap();
     let ((stream, _peer), file) = (UnixStream::pair().unwrap(), file());
-    for (n, change) in changes(&stream, &file, signal).into_iter().enumerate() {
+    // The others change in memory alone.
+    for (n, change) in changes(&stream, &file, signal).into_iter().take(4).enumerate() {
         let queue = Kqueue::new().unwrap();
         queue.change(&change.with_flags(Flags::ADD | Flags::DISABLE)).unwrap();
         sweep(&format!("kqueue second change {n}"), &[], || {
