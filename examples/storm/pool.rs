@@ -42,9 +42,9 @@ pub fn set_up(notes: Memory<[AtomicU32]>) {
     let _ = NOTES.set(notes.0); // the one time in a process
 }
 
-/// A call: notes that it has begun, takes some time, and returns its number.
-pub fn call((number, micros): (u32, u32)) -> u32 {
-    let Some(notes) = NOTES.get() else { return u32::MAX };
+/// A call: notes that it has begun, takes some time, and returns its number, with so many bytes.
+pub fn call((number, micros, length): (u32, u32, u32)) -> (u32, Vec<u8>) {
+    let Some(notes) = NOTES.get() else { return (u32::MAX, Vec::new()) };
     notes[number as usize].fetch_add(1, SeqCst);
     let running = &notes[(CALLS + number) as usize];
     running.store(std::process::id(), SeqCst);
@@ -53,7 +53,12 @@ pub fn call((number, micros): (u32, u32)) -> u32 {
         core::hint::spin_loop();
     }
     running.store(0, SeqCst);
-    number
+    (number, bytes(number, length))
+}
+
+/// What comes back with a number.
+fn bytes(number: u32, length: u32) -> Vec<u8> {
+    (0..length).map(|at| (at ^ number) as u8).collect()
 }
 
 struct PoolStorm {
@@ -79,9 +84,12 @@ impl Trial for PoolStorm {
             builder.initializer(set_up, (notes,)).and_then(|builder| builder.build()).expect("a pool starts")
         });
         let micros = random.below(300) as u32;
+        // Now and then longer than what a worker tells in one piece.
+        let length = if random.below(8) == 0 { 40_000 + random.below(100_000) as u32 } else { 0 };
         let chunksize = 1 + random.below(7) as usize;
         let view = pool.chunksize(chunksize).expect("more than none").lookahead(2 * CALLS as usize);
-        let mut results = view.imap(call, (0..CALLS).map(|number| (number, micros))).expect("the pool takes calls");
+        let mut results =
+            view.imap(call, (0..CALLS).map(|number| (number, micros, length))).expect("the pool takes calls");
         crate::kills::pause(random);
         let mut stopped = strike(notes, random, tally);
         let mut died = 0;
@@ -94,13 +102,16 @@ impl Trial for PoolStorm {
                 result = results.next_timeout(PATIENCE);
             }
             match result {
-                Some(Ok(Some(value))) if value == number => {
+                Some(Ok(Some((value, with)))) if value == number && with == bytes(number, length) => {
                     if notes[number as usize].load(SeqCst) != 1 {
                         tally.broke("a call with a value has not begun once");
                     }
                 }
                 Some(Err(error)) if error.kind() == ErrorKind::WorkerDied => died += 1,
                 Some(Ok(None)) => return tally.hang("a result does not come"),
+                Some(Ok(Some((value, with)))) => {
+                    tally.broke(&format!("call {number} ended with {value} and {} bytes, not {length}", with.len()));
+                }
                 other => tally.broke(&format!("call {number} ended with {other:?}")),
             }
             if notes[number as usize].load(SeqCst) > 1 {
