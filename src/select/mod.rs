@@ -34,17 +34,17 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 #[doc(inline)]
+pub use kqueue::Kqueue;
+#[doc(inline)]
 pub use ossature_sys::deadline::Deadline;
 #[doc(inline)]
 pub use ossature_sys::epoll::{Epoll, Event, Interest};
 #[doc(inline)]
+pub use ossature_sys::kqueue::{Filter, Flags, Kevent, Notes};
+#[doc(inline)]
 pub use ossature_sys::pipe::PIPE_BUF;
 #[doc(inline)]
 pub use ossature_sys::poll::PollFlags;
-#[doc(inline)]
-pub use kqueue::Kqueue;
-#[doc(inline)]
-pub use ossature_sys::kqueue::{Filter, Flags, Kevent, Notes};
 #[doc(inline)]
 pub use poll::Poll;
 

@@ -11,7 +11,7 @@ use ossature_sys::sync::ring::{Participant, Readiness, Ring};
 
 use crate::barrier::deaths_are_seen;
 use crate::handover::{asleep, until};
-use crate::harness::Test;
+use crate::harness::{Test, stride};
 use crate::still::{end, go_on, standing};
 
 pub const TESTS: &[Test] = &[
@@ -86,7 +86,7 @@ fn sender_is_killed() {
     if !deaths_are_seen() {
         return;
     }
-    for steps in (0..).step_by(17) {
+    for steps in (0..).step_by(stride(17)) {
         let ring = ring();
         let mut sleeper = receiver(&ring);
         let Some(mut doomed) = standing(|| {
@@ -123,7 +123,7 @@ fn receiver_is_killed() {
         return;
     }
     let mut copied = 0;
-    for steps in (0..).step_by(17) {
+    for steps in (0..).step_by(stride(17)) {
         let (ring, has_it) = (ring(), Shm::place(AtomicU32::new(0)).unwrap());
         let mut user = ring.join().unwrap();
         user.send(&[1]).unwrap();
@@ -248,7 +248,7 @@ fn calls_keep_their_limit() {
     if !deaths_are_seen() {
         return;
     }
-    for steps in (0..).step_by(41) {
+    for steps in (0..).step_by(stride(41)) {
         let (ring, go) = (ring(), Shm::place(AtomicU32::new(0)).unwrap());
         ring.join().unwrap().send(&[1]).unwrap();
         let mut other = fork(|| {
@@ -381,7 +381,7 @@ fn watched_sender_is_killed() {
         return;
     }
     let mut sent = 0;
-    for steps in (0..).step_by(19) {
+    for steps in (0..).step_by(stride(19)) {
         let ring = Ring::pollable(SMALL).unwrap();
         let readiness = Readiness::new(&ring).unwrap();
         assert_eq!(readiness.clear(), Ok(true));
@@ -417,7 +417,7 @@ fn watched_receiver_is_killed() {
     if !deaths_are_seen() {
         return;
     }
-    for steps in (0..).step_by(61) {
+    for steps in (0..).step_by(stride(61)) {
         let ring = Ring::pollable(SMALL).unwrap();
         let readiness = Readiness::new(&ring).unwrap();
         // Too long to be received in one step.
