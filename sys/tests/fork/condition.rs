@@ -12,7 +12,7 @@ use ossature_sys::sync::condition::Condition;
 use ossature_sys::sync::lock::Lock;
 
 use crate::handover::{asleep, until};
-use crate::harness::Test;
+use crate::harness::{Test, stride};
 use crate::still::{end, go_on, standing};
 
 pub const TESTS: &[Test] = &[
@@ -144,7 +144,7 @@ fn places_of_those_that_ran_out_of_time_are_used_again() {
 /// It is killed at any instruction of its wait, in the place of a waiter that was notified before.
 fn waiter_that_dies_on_its_way_notifies_nobody() {
     // Between the claim of the place and its ticket are some fifty.
-    for steps in (0..).step_by(11) {
+    for steps in (0..).step_by(stride(11)) {
         let stage = stage();
         let mut served = waiter(&stage, 0);
         assert_eq!(stage.condition.notify(1), 1);

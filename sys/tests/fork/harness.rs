@@ -21,6 +21,13 @@ fn slowness() -> u32 {
     std::env::var("OSSATURE_TEST_SLOWNESS").map_or(1, |factor| factor.parse().expect("a number"))
 }
 
+/// How many instructions lie between two places at which a test stops a process, when there are `usual` on a real
+/// machine. An emulator takes a hundred times as long for an instruction that is traced.
+#[allow(dead_code, reason = "each test binary uses its part")]
+pub fn stride(usual: usize) -> usize {
+    if slowness() > 1 { 5 * usual + 2 } else { usual }
+}
+
 /// The name of the running test, for the handler of the alarm.
 static RUNNING: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 

@@ -10,7 +10,7 @@ use ossature_sys::sync::ring::{Participant, Ring};
 
 use crate::barrier::deaths_are_seen;
 use crate::handover::{asleep, until};
-use crate::harness::Test;
+use crate::harness::{Test, stride};
 use crate::still::{end, go_on, standing};
 
 pub const TESTS: &[Test] = &[
@@ -81,7 +81,7 @@ fn sender_is_killed() {
     if !deaths_are_seen() {
         return;
     }
-    for steps in (0..).step_by(17) {
+    for steps in (0..).step_by(stride(17)) {
         let ring = ring();
         let mut sleeper = receiver(&ring);
         let Some(mut doomed) = standing(|| {
@@ -118,7 +118,7 @@ fn receiver_is_killed() {
         return;
     }
     let mut copied = 0;
-    for steps in (0..).step_by(17) {
+    for steps in (0..).step_by(stride(17)) {
         let (ring, has_it) = (ring(), Shm::place(AtomicU32::new(0)).unwrap());
         let mut user = ring.join().unwrap();
         user.send(&[1]).unwrap();
@@ -243,7 +243,7 @@ fn calls_keep_their_limit() {
     if !deaths_are_seen() {
         return;
     }
-    for steps in (0..).step_by(41) {
+    for steps in (0..).step_by(stride(41)) {
         let (ring, go) = (ring(), Shm::place(AtomicU32::new(0)).unwrap());
         ring.join().unwrap().send(&[1]).unwrap();
         let mut other = fork(|| {

@@ -20,7 +20,7 @@ use ossature_sys::sync::lock::Lock;
 use ossature_sys::sync::semaphore::Semaphore;
 
 use crate::handover::until;
-use crate::harness::Test;
+use crate::harness::{self, Test};
 
 pub const TESTS: &[Test] = &[
     ("wait_at_a_barrier_keeps_its_limit_beside_a_party_that_stands_still", waits_keep_their_limit),
@@ -83,7 +83,7 @@ fn beside_one_that_stands_still<T: Shareable>(
     others: impl Fn(&T),
     ready: Option<fn(&T) -> bool>,
 ) {
-    for steps in (0..).step_by(stride) {
+    for steps in (0..).step_by(harness::stride(stride)) {
         let object = place();
         let begin = || {
             let body = || {
