@@ -11,7 +11,7 @@ use ossature_sys::sync::handoff::HandoffLock;
 use ossature_sys::sync::semaphore::Semaphore;
 
 use crate::handover::{Conductor, PATIENCE, asleep, until};
-use crate::harness::Test;
+use crate::harness::{self, Test};
 
 pub const TESTS: &[Test] = &[
     ("semaphore_is_released_by_another_process", semaphore_is_released_by_another_process),
@@ -209,13 +209,12 @@ fn killed_chosen_permit_taker_leaves_the_unit_to_another() {
 /// Runs `turn` in a child one instruction at a time and kills it after 1, 1 + stride, ... of them, each time with another
 /// semaphore of one unit; `check` looks at what is left.
 fn at_any_instant(
-    stride: u32,
+    stride: usize,
     prepare: impl Fn(&Semaphore<Shared>),
     turn: impl Fn(&Semaphore<Shared>),
     check: impl Fn(&Semaphore<Shared>),
 ) {
-    let mut steps = 1;
-    loop {
+    for steps in (1..).step_by(harness::stride(stride)) {
         let semaphore = Shm::place(Semaphore::shared_bounded(1)).unwrap();
         prepare(&semaphore);
         let mut child = fork(|| {
@@ -237,7 +236,6 @@ fn at_any_instant(
             assert!(steps > 100, "there was something to kill");
             return;
         }
-        steps += stride;
     }
 }
 

@@ -76,9 +76,14 @@ fn running_out_of_time_is_none_in_both_directions() {
         while let Some(n) = writer.write([&[1; 100], &[2; 99_900]], Deadline::NOW).unwrap() {
             sent += n;
         }
-        let start = Instant::now();
-        assert_eq!(writer.write([&[1; 100], &[2; 99_900]], SPAN), Ok(None), "{carrier:?}");
-        assert!(start.elapsed() >= SPAN);
+        // The window of a TCP socket may open once more when the other end has seen what came.
+        loop {
+            let start = Instant::now();
+            match writer.write([&[1; 100], &[2; 99_900]], SPAN).unwrap() {
+                Some(n) => sent += n,
+                None => break assert!(start.elapsed() >= SPAN, "{carrier:?}"),
+            }
+        }
         let mut buffer = vec![0; 1 << 16];
         while let Some(n) = reader.read(&mut buffer, Duration::from_millis(50)).unwrap() {
             sent -= n;
