@@ -2,13 +2,16 @@
 //!
 //! A partner on another processor that answers within some microseconds is met without a system call; on one processor
 //! no look can succeed, because the partner does not run meanwhile. Each object learns which it is: a useful look
-//! allows the longest next time, a useless one halves what is allowed, and one look in [`EXPLORE_EVERY`] that is not
-//! allowed any more happens all the same, to notice that times have changed.
+//! allows the longest next time, a useless one halves what is allowed. When none is allowed any more, one happens now and
+//! then all the same, to notice that times have changed. The first two of those follow each other. Between the next ones
+//! one look is left out, then three, seven and so on, up to 127. So a short disturbance costs little, and so does a
+//! processor that is shared for long.
 //!
 //! | bits | meaning |
 //! | --- | --- |
 //! | `0..16` | how many pauses are allowed |
-//! | `16..32` | how many looks there were |
+//! | `16..24` | how many looks are left out until the next one |
+//! | `24..32` | how many are left out if that one is useless |
 //!
 //! All of it is `Relaxed` and may be lost to a race: it is a hint.
 
@@ -19,8 +22,8 @@ use crate::atomic::spin_hint;
 
 /// The longest look, in pauses: about ten microseconds.
 const PAUSES_MAX: u32 = 400;
-/// One useless look in so many happens all the same.
-const EXPLORE_EVERY: u32 = 128;
+/// The greatest number of looks in turn that are left out.
+const LEFT_OUT_MAX: u32 = 127;
 
 /// What an object has learned. Zero bytes are one that has not learned anything: it looks once.
 #[derive(Debug, Default)]
@@ -39,22 +42,28 @@ impl Spin {
             return false; // every interleaving is explored as it is
         }
         let learned = self.0.load(Relaxed);
-        let (allowed, looks) = (learned & 0xffff, learned >> 16);
-        let allowed = if looks % EXPLORE_EVERY == 0 { PAUSES_MAX } else { allowed };
-        for _ in 0..allowed {
+        let (allowed, left_out, next) = (learned & 0xffff, learned >> 16 & 0xff, learned >> 24);
+        if allowed == 0 && left_out > 0 {
+            self.learn(0, left_out - 1, next);
+            return false;
+        }
+        for _ in 0..if allowed == 0 { PAUSES_MAX } else { allowed } {
             if found() {
-                if learned & 0xffff != PAUSES_MAX || looks % EXPLORE_EVERY == 0 {
-                    self.learn(looks, PAUSES_MAX);
+                if learned != PAUSES_MAX {
+                    self.learn(PAUSES_MAX, 0, 0);
                 }
                 return true;
             }
             spin_hint();
         }
-        self.learn(looks, (learned & 0xffff) / 2);
+        match allowed {
+            0 => self.learn(0, next, (2 * next + 1).min(LEFT_OUT_MAX)),
+            _ => self.learn(allowed / 2, 0, 0),
+        }
         false
     }
 
-    fn learn(&self, looks: u32, pauses: u32) {
-        self.0.store((looks.wrapping_add(1) << 16) | pauses, Relaxed);
+    fn learn(&self, pauses: u32, left_out: u32, next: u32) {
+        self.0.store(next << 24 | left_out << 16 | pauses, Relaxed);
     }
 }
