@@ -1,10 +1,9 @@
-//! A ring between participants who may die at any change of a word. The messages are cells that loom watches.
+//! A ring between participants who may die at any change of a word. The messages are numbers that are read and written with
+//! no order of their own, so a copy that is out of order has the number of another message, or none.
 
 use super::std;
 use std::sync::Arc as Shared;
 use std::vec::Vec;
-
-use loom::cell::UnsafeCell;
 
 use super::kernel::{address, wait_while, wake_on};
 use super::mortal::{MortalGate, step};
@@ -13,8 +12,8 @@ use crate::atomic::Ordering::{Relaxed, SeqCst};
 use crate::futex::Limit;
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::ring::bell::Bell;
-use crate::sync::ring::flow::{CLOSED, Flow, Look, Stop, close, finish, look, publish, reserve, take};
-use crate::sync::ring::track::{Blocked, Cell, Positions, Reader, Track};
+use crate::sync::ring::flow::{CLOSED, Flow, Look, Stop, close, finish, look, publish, received, reserve, take};
+use crate::sync::ring::track::{Blocked, Cell, Claim, Positions, Reader, Track};
 use crate::sync::ring::watch::Watch;
 use crate::sync::ring::word::State;
 use crate::sync::spin::Spin;
@@ -24,7 +23,7 @@ use crate::sync::spin::Spin;
 pub struct Ring {
     positions: Positions,
     cells: Vec<Cell>,
-    data: Vec<UnsafeCell<u32>>,
+    data: Vec<AtomicU32>,
     messages: Bell,
     room: Bell,
     idle: Bell,
@@ -35,12 +34,6 @@ pub struct Ring {
     readable: AtomicU32,
     dead: Shared<[AtomicU32; 4]>,
 }
-
-// SAFETY: a cell is written between its reservation and its publishing, and read between its taking and its giving back,
-// which loom checks.
-unsafe impl Sync for Ring {}
-// SAFETY: as for Sync.
-unsafe impl Send for Ring {}
 
 /// A participant, by its number.
 #[derive(Debug)]
@@ -60,7 +53,7 @@ impl Ring {
         Self {
             positions,
             cells: (0..granules).map(|_| Cell::default()).collect(),
-            data: (0..granules).map(|_| UnsafeCell::new(0)).collect(),
+            data: (0..granules).map(|_| AtomicU32::new(0)).collect(),
             messages: Bell::default(),
             room: Bell::default(),
             idle: Bell::default(),
@@ -96,6 +89,15 @@ impl Ring {
     /// From now on somebody watches by a descriptor, at first readable.
     pub fn be_watched(&self) {
         self.watch.begin();
+    }
+
+    fn place(&self, at: u64) -> &AtomicU32 {
+        &self.data[self.track().index(at) as usize]
+    }
+
+    /// The copy of a message of so many granules.
+    fn numbers(&self, claim: Claim, granules: u64) -> Vec<u32> {
+        (0..granules).map(|offset| self.place(claim.at + offset).load(Relaxed)).collect()
     }
 
     /// How many messages there are.
@@ -168,16 +170,14 @@ impl User<'_> {
         ring.gate.covered(|| {
             let Ok(claim) = reserve(*ring, cursor, spin, granules, *who, limit) else { return false };
             for offset in 0..granules {
-                let cell = &ring.data[ring.track().index(claim.at + offset) as usize];
-                // SAFETY: the record is this participant's, which loom checks.
-                cell.with_mut(|place| unsafe { *place = number });
+                ring.place(claim.at + offset).store(number, Relaxed);
             }
             publish(*ring, claim, granules).unwrap();
             true
         })
     }
 
-    /// Receives a number.
+    /// Receives a number in one step.
     pub fn recv(&mut self, limit: Limit<'_>) -> Option<u32> {
         self.recv_or_stop(limit).ok()
     }
@@ -207,18 +207,29 @@ impl User<'_> {
     }
 
     fn recv_or_stop(&mut self, limit: Limit<'_>) -> Result<u32, Stop> {
-        let Self { ring, who, reader, spin, .. } = self;
+        let Self { ring, reader, spin, .. } = self;
         ring.gate.covered(|| {
-            let claim = take(*ring, reader, spin, State::Copying, *who, limit)?;
-            let mut numbers = (0..ring.track().info(claim)).map(|offset| {
-                let cell = &ring.data[ring.track().index(claim.at + offset) as usize];
-                // SAFETY: the record is this participant's, which loom checks.
-                cell.with(|place| unsafe { *place })
-            });
-            let number = numbers.next().unwrap();
-            assert!(numbers.all(|other| other == number), "a torn message");
-            finish(*ring, claim).unwrap();
-            Ok(number)
+            let how = |seen: Claim| ring.track().receive(seen, |info| Ok::<_, ()>(ring.numbers(seen, info)));
+            let numbers = take(*ring, reader, spin, how, limit)?.unwrap();
+            received(*ring);
+            Ok(whole(&numbers))
         })
     }
+
+    /// Takes a number, then gives its record back.
+    pub fn recv_claimed(&mut self, limit: Limit<'_>) -> Option<u32> {
+        let Self { ring, who, reader, spin, .. } = self;
+        ring.gate.covered(|| {
+            let how = |seen| ring.track().claim(seen, State::Copying, *who);
+            let claim = take(*ring, reader, spin, how, limit).ok()?;
+            let numbers = ring.numbers(claim, ring.track().info(claim));
+            finish(*ring, claim).unwrap();
+            Some(whole(&numbers))
+        })
+    }
+}
+
+fn whole(numbers: &[u32]) -> u32 {
+    assert!(numbers.iter().all(|other| *other == numbers[0]), "a torn message: {numbers:?}");
+    numbers[0]
 }

@@ -11,7 +11,7 @@ use ossature_sys::sync::ring::{Participant, Readiness, Ring};
 
 use crate::barrier::deaths_are_seen;
 use crate::handover::{asleep, until};
-use crate::harness::{Test, stride};
+use crate::harness::{Test, begin_anew, stride};
 use crate::still::{end, go_on, standing};
 
 pub const TESTS: &[Test] = &[
@@ -46,7 +46,7 @@ fn next(user: &mut Participant<&Ring>) -> Option<u8> {
 /// A process that receives one message and ends with its first byte. It sleeps when this returns, or has a message.
 fn receiver(ring: &Ring) -> Child {
     let mut child = fork(|| {
-        let mut bytes = [0; 64];
+        let mut bytes = [0; 2000];
         ring.join().unwrap().recv(&mut bytes).unwrap();
         bytes[0]
     })
@@ -122,14 +122,22 @@ fn receiver_is_killed() {
     if !deaths_are_seen() {
         return;
     }
+    // A short message is taken and given back at once, a long one is copied in between.
+    for message in [&[1; 1][..], &[1; 2000]] {
+        begin_anew();
+        receiver_of_is_killed(message);
+    }
+}
+
+fn receiver_of_is_killed(message: &[u8]) {
     let mut copied = 0;
     for steps in (0..).step_by(stride(17)) {
         let (ring, has_it) = (ring(), Shm::place(AtomicU32::new(0)).unwrap());
         let mut user = ring.join().unwrap();
-        user.send(&[1]).unwrap();
+        user.send(message).unwrap();
         let Some(mut doomed) = standing(|| {
             let mut user = ring.join().unwrap();
-            user.recv(&mut [0; 64]).unwrap();
+            user.recv(&mut [0; 2000]).unwrap();
             has_it.store(1, SeqCst);
         }) else {
             return;
@@ -155,7 +163,7 @@ fn receiver_is_killed() {
         }
         if !stands {
             assert!(steps > 100, "there was something to do");
-            assert!(copied > 0, "no death met a message that was copied");
+            assert_eq!(copied > 0, message.len() > 1024, "whether a death met a message that was copied");
             return;
         }
     }

@@ -162,6 +162,50 @@ fn room_of_a_dead_sender_is_found() {
     }
 }
 
+/// One copies the message while the other takes it, and its room is written again.
+#[test]
+fn copy_that_comes_too_late_counts_for_nothing() {
+    explore_to(2, || {
+        let ring = Arc::new(Ring::new(4));
+        let mut main = ring.join(3);
+        assert!(main.send(1, 3, Limit::NOW));
+        let receivers = [false, true].map(|claims| {
+            let ring = ring.clone();
+            thread::spawn(move || {
+                let mut receiver = ring.join(1 + u32::from(claims));
+                if claims { receiver.recv_claimed(Limit::NOW) } else { receiver.recv(Limit::NOW) }
+            })
+        });
+        let again = main.send(2, 3, Limit::NOW);
+        let mut got: Vec<u32> = receivers.into_iter().filter_map(|receiver| receiver.join().unwrap()).collect();
+        got.extend(main.recv(Limit::NOW));
+        got.sort_unstable();
+        assert_eq!(got, if again { &[1, 2][..] } else { &[1] });
+    });
+}
+
+/// A receiver that has claimed its message dies before the record is given back.
+#[test]
+fn receiver_that_dies_with_a_claim_leaves_its_message_to_another() {
+    for steps in 0..STEPS {
+        explore_to(1, move || {
+            let ring = Arc::new(Ring::new(4));
+            let doomed = {
+                let (ring, told) = (ring.clone(), ring.death_of(2));
+                thread::spawn(move || mourned(steps, told, || ring.join(2).recv_claimed(Limit::NOW)))
+            };
+            let mut main = ring.join(3);
+            assert!(main.send(7, 1, Limit::NEVER));
+            let other = ring.join(1).recv(Limit::NOW);
+            let first = doomed.join().unwrap();
+            let left = main.recv(Limit::NOW);
+            // Killed between its last change of the record and its return, it has the message with it.
+            let got: Vec<u32> = first.flatten().into_iter().chain(other).chain(left).collect();
+            assert!(got == [7] || first.is_none() && got.is_empty(), "{got:?}");
+        });
+    }
+}
+
 /// A sender either finds the ring closed, or its message is received.
 #[test]
 fn closing_loses_no_message() {

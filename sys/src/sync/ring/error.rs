@@ -3,7 +3,6 @@
 use core::fmt;
 
 use super::flow::{Lost, Stop};
-use super::track::Claim;
 use crate::errno::Errno;
 use crate::scope::Refused;
 
@@ -85,7 +84,7 @@ impl From<Refused> for RingError {
 }
 
 /// `None` if the time ran out.
-pub(super) fn in_time(claim: Result<Claim, Stop>) -> Result<Option<Claim>, RingError> {
+pub(super) fn in_time<T>(claim: Result<T, Stop>) -> Result<Option<T>, RingError> {
     match claim {
         Ok(claim) => Ok(Some(claim)),
         Err(Stop::Over) => Ok(None),

@@ -10,9 +10,9 @@
 
 use super::bell::Bell;
 use super::bell::in_one_order;
+use super::take::Taking;
 use super::track::{Blocked, Claim, Reader, Recovered, Track};
 use super::watch::{Seen, Watch};
-use super::word::State;
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::SeqCst;
 use crate::futex::Limit;
@@ -243,40 +243,42 @@ pub(crate) fn wake_receivers(ring: &impl Flow, count: u32) {
     }
 }
 
-fn try_take(ring: &impl Flow, reader: &mut Reader, state: State, who: u32) -> Result<Option<Claim>, Refused> {
+fn try_take<T>(
+    ring: &impl Flow,
+    reader: &mut Reader,
+    how: &mut impl FnMut(Claim) -> Taking<T>,
+) -> Result<Option<T>, Refused> {
     let mut recovered = Recovered::default();
-    let taken = ring.track().take(reader, state, who, |other| ring.is_dead(other), &mut recovered);
+    let taken = ring.track().take(reader, how, |other| ring.is_dead(other), &mut recovered);
     if recovered != Recovered::default() {
         tell(ring, recovered);
     }
     taken
 }
 
-/// Takes a message within the limit.
+/// Takes a message within the limit, as `how` says.
 #[inline]
-pub(crate) fn take(
+pub(crate) fn take<T>(
     ring: &impl Flow,
     reader: &mut Reader,
     spin: &Spin,
-    state: State,
-    who: u32,
+    mut how: impl FnMut(Claim) -> Taking<T>,
     limit: Limit<'_>,
-) -> Result<Claim, Stop> {
-    match try_take(ring, reader, state, who)? {
-        Some(claim) => Ok(claim),
-        None => take_slow(ring, reader, spin, state, who, limit),
+) -> Result<T, Stop> {
+    match try_take(ring, reader, &mut how)? {
+        Some(taken) => Ok(taken),
+        None => take_slow(ring, reader, spin, &mut how, limit),
     }
 }
 
 #[cold]
-fn take_slow(
+fn take_slow<T>(
     ring: &impl Flow,
     reader: &mut Reader,
     spin: &Spin,
-    state: State,
-    who: u32,
+    how: &mut impl FnMut(Claim) -> Taking<T>,
     limit: Limit<'_>,
-) -> Result<Claim, Stop> {
+) -> Result<T, Stop> {
     let mut spun = false;
     loop {
         if ring.room().has_sleepers() {
@@ -287,8 +289,8 @@ fn take_slow(
             !core::mem::replace(&mut spun, true) && !limit.is_over() && spin.until(|| ring.track().has_come(reader));
         let expected = (!found).then(|| ring.messages().announce());
         let closed = ring.is_closed();
-        if let Some(claim) = try_take(ring, reader, state, who)? {
-            return Ok(claim);
+        if let Some(taken) = try_take(ring, reader, how)? {
+            return Ok(taken);
         }
         let mut blocked = Blocked::Empty;
         if closed {
@@ -308,10 +310,16 @@ fn take_slow(
                 inherit(ring)?;
             }
         }
-        if let Some(claim) = try_take(ring, reader, state, who)? {
-            return Ok(claim);
+        if let Some(taken) = try_take(ring, reader, how)? {
+            return Ok(taken);
         }
     }
+}
+
+/// A message was [received](Track::receive): wakes those who wait for room.
+#[inline]
+pub(crate) fn received(ring: &impl Flow) {
+    record_is_done(ring);
 }
 
 /// Gives a record back and wakes those who wait for room.

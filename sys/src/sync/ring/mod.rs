@@ -42,8 +42,9 @@
 //! **Memory.** The capacity is reserved as addresses only. Pages are taken as they are needed, twice as many each time. A
 //! ring that has no unread message begins again in the pages that it has.
 //!
-//! **Cost.** A message sent and received takes four atomic read-modify-write instructions, and no system call unless somebody
-//! sleeps. While a descriptor watches the ring, the first message after a [`clear`](Readiness::clear) takes a `write(2)` more.
+//! **Cost.** A message of up to 1 KiB sent and received takes three atomic read-modify-write instructions, a longer one four,
+//! and neither takes a system call unless somebody sleeps. While a descriptor watches the ring, the first message after a
+//! [`clear`](Readiness::clear) takes a `write(2)` more.
 
 // For those who change this module: its files.
 //
@@ -51,6 +52,7 @@
 // | --- | --- |
 // | `word` | the state of one record |
 // | `track` | the records as a protocol: reserve, publish, take, finish, recover |
+// | `take` | of these, what a consumer does |
 // | `flow` | the protocol with its waits |
 // | `participants` | who takes part, and who of them died |
 // | `bell` | sleeping until there is something to do |
@@ -91,6 +93,7 @@ mod participant;
 mod participants;
 #[cfg(not(loom))]
 mod readiness;
+pub(crate) mod take;
 #[cfg(not(loom))]
 mod tasks;
 pub(crate) mod track;

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering::SeqCst;
 
 use super::claim::{Message, Record};
 use super::error::{RingError, in_time};
-use super::flow::{Flow, finish, publish, put_back, reserve, take};
+use super::flow::{Flow, finish, publish, put_back, received, reserve, take};
 use super::memory::{Control, GRANULE, Ring};
 use super::track::{Claim, Reader};
 use super::word::State;
@@ -73,6 +73,10 @@ pub struct Participant<R: Deref<Target = Ring>> {
     message_spin: Spin,
     stays: PhantomData<StaysInItsThread>,
 }
+
+/// Messages of at most so many granules are received in one step: a copy that comes too late costs less than a second change
+/// of the record.
+const AT_ONCE: u64 = 16;
 
 /// What [`Participant::recv`] has received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,15 +238,29 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         let Self { ring, base, who, reader, message_spin, .. } = self;
         let ring = same(ring, *base)?;
         ring.gate().covered(|| {
-            let taken = take(ring, reader, message_spin, State::Copying, *who, limit);
-            let Some(claim) = in_time(taken)? else { return Ok(None) };
-            let received = received(ring, claim)?;
-            if received.len > bytes.len() {
-                put_back(ring, claim);
-                return Err(RingError::TooSmall { needed: received.len });
-            }
-            // SAFETY: the record is this participant's, and at least that long (`received`).
-            unsafe { copy::load(ring.message_at(claim).as_ptr(), bytes.as_mut_ptr(), received.len) };
+            let track = ring.track();
+            let how = |seen: Claim| {
+                if !as_task && seen.word.granules() <= AT_ONCE {
+                    return track.receive(seen, |info| copy_out(ring, seen, info, bytes)).map(Got::Whole);
+                }
+                track.claim(seen, State::Copying, *who).map(Got::Claim)
+            };
+            let claim = match in_time(take(ring, reader, message_spin, how, limit))? {
+                None => return Ok(None),
+                Some(Got::Claim(claim)) => claim,
+                Some(Got::Whole(Ok(whole))) => {
+                    received(ring);
+                    return Ok(Some(whole));
+                }
+                Some(Got::Whole(Err(error))) => return Err(error),
+            };
+            let whole = match copy_out(ring, claim, track.info(claim), bytes) {
+                Err(error @ RingError::TooSmall { .. }) => {
+                    put_back(ring, claim);
+                    return Err(error);
+                }
+                whole => whole?,
+            };
             let entry = ring.table().get(*who).filter(|_| as_task);
             if let Some(entry) = entry {
                 // Before the record is given back: see `tasks`.
@@ -254,7 +272,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
                 entry.in_hand.fetch_sub(1, SeqCst);
             }
             finished?;
-            Ok(Some(received))
+            Ok(Some(whole))
         })
     }
 
@@ -336,7 +354,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         let Self { ring, base, who, reader, claim, message_spin, .. } = self;
         let ring = same(ring, *base)?;
         let taken = ring.gate().covered(|| {
-            let taken = take(ring, reader, message_spin, State::Held, *who, limit);
+            let how = |seen| ring.track().claim(seen, State::Held, *who);
+            let taken = take(ring, reader, message_spin, how, limit);
             if taken.is_ok() {
                 // Whoever waits for the record waits for this participant now, and watches its lease.
                 ring.wake_watchers();
@@ -346,7 +365,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         let Some(taken) = in_time(taken)? else { return Ok(None) };
         *claim = Some(taken);
         mark_exclusive(ring, *who, true);
-        received(ring, taken).map(Some)
+        measured(taken, ring.track().info(taken)).map(Some)
     }
 
     /// The ring, if this is still the process and the ring that the participant is enrolled in.
@@ -458,12 +477,33 @@ pub(super) fn info(len: usize, tag: u32) -> u64 {
     (len as u64) << 32 | u64::from(tag)
 }
 
-/// The length and the number of a message that was taken. The length is not believed.
-fn received(ring: &Ring, claim: Claim) -> Result<Received, RingError> {
-    let info = ring.track().info(claim);
+/// What a receiver got.
+enum Got {
+    /// The message, or why it stays.
+    Whole(Result<Received, RingError>),
+    /// A record to be copied and given back.
+    Claim(Claim),
+}
+
+/// The length and the number of a message. The length is not believed.
+#[inline]
+fn measured(claim: Claim, info: u64) -> Result<Received, RingError> {
     let len = (info >> 32) as usize;
     if len > claim.word.granules() as usize * GRANULE {
         return Err(Refused::Unrecoverable.into());
     }
     Ok(Received { len, tag: info as u32 })
+}
+
+/// Copies a message that this participant has taken, or that is ready: the copy may be of what others write meanwhile then.
+#[inline]
+fn copy_out(ring: &Ring, claim: Claim, info: u64, bytes: &mut [u8]) -> Result<Received, RingError> {
+    let received = measured(claim, info)?;
+    if received.len > bytes.len() {
+        return Err(RingError::TooSmall { needed: received.len });
+    }
+    // SAFETY: the record lies in the ring's memory and is at least that long (`measured`); the buffer is as long. Others write
+    // the memory by such copies and by atomics only.
+    unsafe { copy::load(ring.message_at(claim).as_ptr(), bytes.as_mut_ptr(), received.len) };
+    Ok(received)
 }

@@ -26,6 +26,9 @@
 //! publish another. A consumer that finds a message and another count than at the beginning of its walk begins at `head`
 //! again.
 //!
+//! **Short messages** are copied while anybody may take them, and then taken and given back by one compare-exchange. It fails
+//! if the record is not as it was before the copy, and then the copy counts for nothing.
+//!
 //! **Nothing is missed**: a consumer says that the ring is empty only after a walk from `head` to the frontier. So all hints
 //! may be wrong, and a participant may die before it has updated any.
 //!
@@ -58,8 +61,8 @@ pub(crate) struct Positions {
 #[derive(Debug, Default)]
 pub(crate) struct Read {
     /// The lower half of the position, and above it the lower half of `late` as the consumer knew it.
-    next: AtomicU64,
-    late: AtomicU64,
+    pub(super) next: AtomicU64,
+    pub(super) late: AtomicU64,
 }
 
 /// What belongs to a granule beside its bytes.
@@ -89,13 +92,10 @@ pub(crate) struct Claim {
 /// What a consumer remembers between two takes.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
-    at: u64,
-    late: u64,
-    taken: u32,
+    pub(super) at: u64,
+    pub(super) late: u64,
+    pub(super) taken: u32,
 }
-
-/// Consumers tell the others their place once in so many takes.
-const TELL_EVERY: u32 = 16;
 
 /// Why `head` goes no further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -340,7 +340,8 @@ impl<'r> Track<'r> {
         back
     }
 
-    /// The info of a message that this consumer has taken.
+    /// The info of a message that this consumer has taken, or that is ready.
+    #[inline]
     pub(crate) fn info(self, claim: Claim) -> u64 {
         self.cell(claim.at).info.load(Relaxed)
     }
@@ -355,106 +356,6 @@ impl<'r> Track<'r> {
         let seen = Word(self.cell(reader.at).word.load(Relaxed));
         !matches!(self.relation(seen, reader.at), Relation::Earlier)
             || self.positions.read.0.late.load(Relaxed) != reader.late
-    }
-
-    /// Takes the next message, as `state` says: copying or held. `None` if there is none.
-    pub(crate) fn take(
-        self,
-        reader: &mut Reader,
-        state: State,
-        who: u32,
-        dead: impl Fn(u32) -> bool,
-        recovered: &mut Recovered,
-    ) -> Result<Option<Claim>, Refused> {
-        let read = &self.positions.read.0;
-        loop {
-            let late = read.late.load(Acquire);
-            let head = self.head();
-            if late != reader.late {
-                *reader = Reader { at: head, late, taken: reader.taken };
-            }
-            // A reader that was idle for long would not be able to compare its lap.
-            reader.at = reader.at.max(head);
-            let hint = read.next.load(Relaxed);
-            let ahead = u64::from((hint as u32).wrapping_sub(head as u32));
-            if (hint >> 32) as u32 == late as u32 && ahead <= self.lap_len() {
-                reader.at = reader.at.max(head + ahead);
-            }
-            let began = reader.at;
-            match self.take_from(reader, state, who, &dead, recovered)? {
-                Found::Message(claim) => {
-                    reader.taken = reader.taken.wrapping_add(1);
-                    if reader.taken % TELL_EVERY == 0 {
-                        read.next.store((late as u32 as u64) << 32 | reader.at & u64::from(u32::MAX), Relaxed);
-                    }
-                    return Ok(Some(claim));
-                }
-                Found::Late => {}
-                Found::Nothing => {
-                    self.reclaim(&dead, recovered)?;
-                    let head = self.positions.head.0.load(Acquire);
-                    if head >= began {
-                        // Every record from `head` on was looked at.
-                        return Ok(None);
-                    }
-                    *reader = Reader { at: head, late, taken: reader.taken };
-                    match self.take_from(reader, state, who, &dead, recovered)? {
-                        Found::Message(claim) => return Ok(Some(claim)),
-                        Found::Late => {}
-                        Found::Nothing => return Ok(None),
-                    }
-                }
-            }
-        }
-    }
-
-    fn take_from(
-        self,
-        reader: &mut Reader,
-        state: State,
-        who: u32,
-        dead: &impl Fn(u32) -> bool,
-        recovered: &mut Recovered,
-    ) -> Result<Found, Refused> {
-        loop {
-            let at = reader.at;
-            // In one order with the announcing of those who are about to sleep.
-            let seen = Word(self.cell(at).word.load(SeqCst));
-            let claim = Claim { at, word: seen };
-            match self.relation(seen, at) {
-                Relation::Earlier => return Ok(Found::Nothing),
-                Relation::Later => {
-                    reader.at = self.catch_up(at)?;
-                    continue;
-                }
-                Relation::Same => {}
-            }
-            match seen.state() {
-                State::Ready => {
-                    if self.positions.read.0.late.load(Acquire) != reader.late {
-                        return Ok(Found::Late);
-                    }
-                    let taken = seen.becomes(state, who);
-                    if self.change(claim, taken).is_ok() {
-                        reader.at = self.step(at, seen)?;
-                        return Ok(Found::Message(Claim { at, word: taken }));
-                    }
-                    continue;
-                }
-                State::Writing | State::Skipped | State::Passed | State::Copying | State::Held if dead(seen.who()) => {
-                    self.recover(claim, recovered);
-                    continue;
-                }
-                State::Writing => {
-                    if self.change(claim, seen.becomes(State::Skipped, seen.who())).is_err() {
-                        continue;
-                    }
-                }
-                State::Skipped | State::Passed | State::Copying | State::Held | State::Done => {}
-                State::Unused => return Err(Refused::Unrecoverable),
-            }
-            reader.at = self.step(at, seen)?;
-        }
     }
 
     /// Moves `head` over the records that are done, and says why it stopped.
@@ -542,11 +443,4 @@ impl<'r> Track<'r> {
     pub(crate) fn backed(self) -> u64 {
         self.positions.mark.0.load(Acquire)
     }
-}
-
-enum Found {
-    Message(Claim),
-    /// A skipped record was published meanwhile.
-    Late,
-    Nothing,
 }

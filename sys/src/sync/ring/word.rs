@@ -27,6 +27,7 @@
 //! | writing, skipped | ready | the producer |
 //! | writing, skipped, passed | done | the producer that gives up; anyone, if the producer died |
 //! | ready | copying, held | a consumer |
+//! | ready | done | a consumer that has copied the message already |
 //! | copying, held | done | the consumer |
 //! | copying | ready | the consumer that puts the message back; anyone, if the consumer died |
 //! | held | done | anyone, if the consumer died |

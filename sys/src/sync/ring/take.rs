@@ -1,0 +1,174 @@
+//! Taking a message: the walk of a consumer, and what becomes of the record that it finds ready.
+
+use super::track::{Claim, Reader, Recovered, Relation, Track};
+use super::word::{State, Word};
+use crate::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use crate::scope::Refused;
+
+/// Consumers tell the others their place once in so many takes.
+const TELL_EVERY: u32 = 16;
+
+/// What has become of a record that was seen ready.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Taking<T> {
+    /// It was taken.
+    Taken(T),
+    /// It was looked at, and stays.
+    Left(T),
+    /// Somebody else was faster.
+    Changed,
+}
+
+impl<T> Taking<T> {
+    #[inline]
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Taking<U> {
+        match self {
+            Self::Taken(taken) => Taking::Taken(change(taken)),
+            Self::Left(left) => Taking::Left(change(left)),
+            Self::Changed => Taking::Changed,
+        }
+    }
+}
+
+enum Found<T> {
+    Message(T),
+    /// A skipped record was published meanwhile.
+    Late,
+    Nothing,
+}
+
+impl Track<'_> {
+    /// Takes the next message, as `take` says. `None` if there is none.
+    ///
+    /// `take` gets the record as it was seen, ready. It [claims](Self::claim) the record or [receives](Self::receive) it.
+    pub(crate) fn take<T>(
+        self,
+        reader: &mut Reader,
+        mut take: impl FnMut(Claim) -> Taking<T>,
+        dead: impl Fn(u32) -> bool,
+        recovered: &mut Recovered,
+    ) -> Result<Option<T>, Refused> {
+        let read = &self.positions.read.0;
+        loop {
+            let late = read.late.load(Acquire);
+            let head = self.head();
+            if late != reader.late {
+                *reader = Reader { at: head, late, taken: reader.taken };
+            }
+            // A reader that was idle for long would not be able to compare its lap.
+            reader.at = reader.at.max(head);
+            let hint = read.next.load(Relaxed);
+            let ahead = u64::from((hint as u32).wrapping_sub(head as u32));
+            if (hint >> 32) as u32 == late as u32 && ahead <= self.lap_len() {
+                reader.at = reader.at.max(head + ahead);
+            }
+            let began = reader.at;
+            match self.take_from(reader, &mut take, &dead, recovered)? {
+                Found::Message(message) => {
+                    reader.taken = reader.taken.wrapping_add(1);
+                    if reader.taken % TELL_EVERY == 0 {
+                        read.next.store((late as u32 as u64) << 32 | reader.at & u64::from(u32::MAX), Relaxed);
+                    }
+                    return Ok(Some(message));
+                }
+                Found::Late => {}
+                Found::Nothing => {
+                    self.reclaim(&dead, recovered)?;
+                    let head = self.positions.head.0.load(Acquire);
+                    if head >= began {
+                        // Every record from `head` on was looked at.
+                        return Ok(None);
+                    }
+                    *reader = Reader { at: head, late, taken: reader.taken };
+                    match self.take_from(reader, &mut take, &dead, recovered)? {
+                        Found::Message(message) => return Ok(Some(message)),
+                        Found::Late => {}
+                        Found::Nothing => return Ok(None),
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn take_from<T>(
+        self,
+        reader: &mut Reader,
+        take: &mut impl FnMut(Claim) -> Taking<T>,
+        dead: &impl Fn(u32) -> bool,
+        recovered: &mut Recovered,
+    ) -> Result<Found<T>, Refused> {
+        loop {
+            let at = reader.at;
+            // In one order with the announcing of those who are about to sleep.
+            let seen = Word(self.cell(at).word.load(SeqCst));
+            let claim = Claim { at, word: seen };
+            match self.relation(seen, at) {
+                Relation::Earlier => return Ok(Found::Nothing),
+                Relation::Later => {
+                    reader.at = self.catch_up(at)?;
+                    continue;
+                }
+                Relation::Same => {}
+            }
+            match seen.state() {
+                State::Ready => {
+                    if self.positions.read.0.late.load(Acquire) != reader.late {
+                        return Ok(Found::Late);
+                    }
+                    let next = self.step(at, seen)?;
+                    match take(claim) {
+                        Taking::Taken(message) => {
+                            reader.at = next;
+                            return Ok(Found::Message(message));
+                        }
+                        Taking::Left(message) => return Ok(Found::Message(message)),
+                        Taking::Changed => continue,
+                    }
+                }
+                State::Writing | State::Skipped | State::Passed | State::Copying | State::Held if dead(seen.who()) => {
+                    self.recover(claim, recovered);
+                    continue;
+                }
+                State::Writing => {
+                    if self.change(claim, seen.becomes(State::Skipped, seen.who())).is_err() {
+                        continue;
+                    }
+                }
+                State::Skipped | State::Passed | State::Copying | State::Held | State::Done => {}
+                State::Unused => return Err(Refused::Unrecoverable),
+            }
+            reader.at = self.step(at, seen)?;
+        }
+    }
+
+    /// Takes a record that was seen ready, as `state` says: copying or held.
+    #[inline]
+    pub(crate) fn claim(self, seen: Claim, state: State, who: u32) -> Taking<Claim> {
+        let taken = seen.word.becomes(state, who);
+        match self.change(seen, taken) {
+            Ok(()) => Taking::Taken(Claim { at: seen.at, word: taken }),
+            Err(_) => Taking::Changed,
+        }
+    }
+
+    /// Takes a record that was seen ready and gives it back, in one step: `copy` copies the message while the record is
+    /// anybody's. The copy counts only if the record is still as it was seen. Nobody writes there meanwhile then: a
+    /// record that was done and reserved again is of another lap.
+    ///
+    /// `copy` may leave the message with an error; the error counts in the same way.
+    #[inline]
+    pub(crate) fn receive<T, E>(self, seen: Claim, copy: impl FnOnce(u64) -> Result<T, E>) -> Taking<Result<T, E>> {
+        // Each change of the word is a release, which no load of the copy comes behind.
+        match copy(self.info(seen)) {
+            Ok(copied) => match self.change(seen, seen.word.becomes(State::Done, 0)) {
+                Ok(()) => Taking::Taken(Ok(copied)),
+                Err(_) => Taking::Changed,
+            },
+            Err(error) => match self.change(seen, seen.word) {
+                Ok(()) => Taking::Left(Err(error)),
+                Err(_) => Taking::Changed,
+            },
+        }
+    }
+}
