@@ -27,6 +27,11 @@ struct Out {
 }
 
 impl Out {
+    /// Whether nothing was put there, and nothing refused.
+    fn is_empty(&self) -> bool {
+        self.memory.is_empty() && self.ends.is_empty() && self.handles.is_empty() && self.refusal.is_none()
+    }
+
     fn of(&mut self, sort: Sort) -> &mut Vec<OwnedFd> {
         match sort {
             Sort::Memory => &mut self.memory,
@@ -46,30 +51,50 @@ struct In {
     paused: bool,
 }
 
-/// The lists of this thread. Never dropped, so that values can be sent in a finalizer too, when std has dropped what the main
-/// thread had to drop; an empty stack owns nothing.
-type Stack<L> = ManuallyDrop<RefCell<Vec<L>>>;
+/// The lists of this thread: that of the value at work, and those of the values around it. Never dropped, so that values can
+/// be sent in a finalizer too, when std has dropped what the main thread had to drop; an empty stack owns nothing.
+struct Stacked<L> {
+    top: Option<L>,
+    below: Vec<L>,
+}
+
+type Stack<L> = ManuallyDrop<RefCell<Stacked<L>>>;
+
+impl<L> Stacked<L> {
+    const fn new() -> Stack<L> {
+        ManuallyDrop::new(RefCell::new(Self { top: None, below: Vec::new() }))
+    }
+}
 
 thread_local! {
-    static OUT: Stack<Out> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
-    static IN: Stack<In> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
+    static OUT: Stack<Out> = const { Stacked::new() };
+    static IN: Stack<In> = const { Stacked::new() };
 }
 
 /// Runs `body` on the list on top, if there is one.
+#[inline]
 fn on_top<L, R>(stack: &'static LocalKey<Stack<L>>, body: impl FnOnce(&mut L) -> R) -> Option<R> {
-    stack.with(|stack| stack.borrow_mut().last_mut().map(body))
+    stack.with(|stack| stack.borrow_mut().top.as_mut().map(body))
 }
 
+#[inline]
 fn push<L>(stack: &'static LocalKey<Stack<L>>, list: L) {
-    stack.with(|stack| stack.borrow_mut().push(list));
+    stack.with(|stack| {
+        let Stacked { top, below } = &mut *stack.borrow_mut();
+        below.extend(top.replace(list));
+    });
 }
 
+#[inline]
 fn pop<L>(stack: &'static LocalKey<Stack<L>>) -> Option<L> {
     stack.with(|stack| {
-        let mut stack = stack.borrow_mut();
-        let list = stack.pop();
-        if stack.is_empty() {
-            *stack = Vec::new();
+        let Stacked { top, below } = &mut *stack.borrow_mut();
+        let list = top.take();
+        if below.capacity() > 0 {
+            *top = below.pop();
+            if below.is_empty() {
+                *below = Vec::new();
+            }
         }
         list
     })
@@ -90,7 +115,11 @@ impl Leaving {
     }
 
     /// The descriptors of the value so far, for a list that is used for another value; or why the value cannot be sent.
+    #[inline]
     pub(super) fn take(&self) -> Result<Descriptors> {
+        if on_top(&OUT, |list| list.is_empty()) == Some(true) {
+            return Ok(Descriptors::new());
+        }
         let Out { memory, ends, handles, refusal, .. } = on_top(&OUT, std::mem::take).unwrap_or_default();
         refusal.map_or_else(|| Ok(Descriptors::of(memory, ends, handles)), Err)
     }
