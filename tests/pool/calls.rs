@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = &[
     ("calls::apply_and_map_work_in_every_context", apply_and_map_work_in_every_context),
     ("calls::values_of_any_length_come_back_whole", values_of_any_length_come_back_whole),
     ("calls::many_small_calls_in_every_chunk_size", many_small_calls_in_every_chunk_size),
+    ("calls::whoever_waits_for_a_map_sleeps_through_most_of_it", whoever_waits_for_a_map_sleeps_through_most_of_it),
     ("calls::imap_draws_no_faster_than_results_are_taken", imap_draws_no_faster_than_results_are_taken),
     ("calls::imap_gives_errors_in_their_places", imap_gives_errors_in_their_places),
     ("calls::unordered_results_come_as_they_are_ready", unordered_results_come_as_they_are_ready),
@@ -63,6 +64,22 @@ fn many_small_calls_in_every_chunk_size() {
     }
     let lengthless = (0..1000).filter(|n| n % 2 == 0);
     assert_eq!(pool.map(work::square, lengthless).unwrap().len(), 500);
+}
+
+/// How often this thread has fallen asleep.
+fn sleeps() -> u32 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.unwrap().trim().parse().unwrap()
+}
+
+fn whoever_waits_for_a_map_sleeps_through_most_of_it() {
+    let pool = forked(2);
+    let one_each = pool.chunksize(1).unwrap();
+    let before = sleeps();
+    assert_eq!(one_each.map(work::square, 0..10_000).unwrap().len(), 10_000);
+    let fell_asleep = sleeps() - before;
+    assert!(fell_asleep < 1000, "{fell_asleep}: it is woken for many outcomes at once");
 }
 
 fn imap_draws_no_faster_than_results_are_taken() {

@@ -10,6 +10,7 @@ use ossature_sys::deadline::Deadline;
 use super::ground::raise;
 use super::hub::{Hub, Inner};
 use super::job::{Callback, Failure, Job, Outcome};
+use super::waits::Wanted;
 use super::word::{State as Word, state as state_of, word};
 use crate::error::Result;
 use crate::thread::aloud;
@@ -121,7 +122,7 @@ impl Hub {
     /// The life of the thread for callbacks: until the pool has ended, and every callback was called.
     fn call(&self) {
         loop {
-            let waited = self.wait(Deadline::NEVER, || self.due.has_any() || self.over.load(SeqCst));
+            let waited = self.wait(Deadline::NEVER, Wanted::Each, || self.due.has_any() || self.over.load(SeqCst));
             self.run_due();
             if waited.is_err() {
                 // The next callback starts another thread. What became due meanwhile is called here.

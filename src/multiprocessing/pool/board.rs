@@ -9,7 +9,7 @@
 //! | `next` | workers | no chunk below is `Ready` |
 //! | `work` | the parent, the supervisor | changes with each wake of idle workers, who sleep on it |
 //! | `asleep` | each worker its own bit; the supervisor the bit of a dead worker | who sleeps, or is about to |
-//! | `listening` | the parent sets it, workers and the supervisor take it | the parent sleeps, and wants to hear of news |
+//! | `listening` | the parent sets it, workers take it | the parent sleeps, and wants to hear of outcomes once all chunks below this, less one, are claimed; 0: it does not sleep |
 //! | `ends` | the supervisor | changes with each end of a worker that the parent must look at |
 //! | `mode` | the parent, and the supervisor for `BROKEN` | see the constants |
 //!
@@ -38,6 +38,9 @@ pub(super) const TEXT: usize = 1024;
 /// The offset of a chunk that lies in its slot.
 pub(super) const IN_SLOT: u64 = u64::MAX;
 
+/// The parent wants to hear of each outcome, whatever is unclaimed.
+pub(super) const EACH: u64 = 0;
+
 /// Tasks are taken.
 pub(super) const RUNNING: u32 = 0;
 /// Workers end when there is no chunk left, and others start when there is one again.
@@ -56,10 +59,10 @@ shareable! {
     pub(super) struct Board {
         pub(super) published: AtomicU64,
         next: AtomicU64,
+        listening: AtomicU64,
         asleep: [AtomicU64; SEATS / 64],
         pub(super) mode: AtomicU32,
         work: AtomicU32,
-        listening: AtomicU32,
         pub(super) ends: AtomicU32,
         text_len: AtomicU32,
         text: [Racy<u8>; TEXT],
@@ -120,9 +123,9 @@ pub(super) fn board() -> Result<Shm<Board>> {
     Shm::place(Board::init(
         AtomicU64::new(0),
         AtomicU64::new(0),
+        AtomicU64::new(0),
         array(|_| AtomicU64::new(0)),
         AtomicU32::new(RUNNING),
-        AtomicU32::new(0),
         AtomicU32::new(0),
         AtomicU32::new(0),
         AtomicU32::new(0),
@@ -221,16 +224,38 @@ impl Board {
         let _ = futex::wake(&self.work, u32::MAX, Reach::Shared); // the word is mapped
     }
 
-    /// Notes that the parent is about to sleep; the parent looks for news afterwards.
-    pub(super) fn listen(&self) {
-        self.listening.store(1, SeqCst);
+    /// Notes that the parent is about to sleep, and wants to hear of outcomes once every chunk below `from` is claimed. The
+    /// parent looks for news afterwards.
+    pub(super) fn listen(&self, from: u64) {
+        self.listening.store(from.saturating_add(1), SeqCst);
         fence(SeqCst); // against that of `is_heard`
     }
 
-    /// Whether the parent is to be told of news that was stored before. Only one is told so.
+    /// Whether every chunk below `from` is claimed, as far as the hint says.
+    pub(super) fn is_claimed(&self, from: u64) -> bool {
+        self.next.load(SeqCst) >= from
+    }
+
+    /// Whether the parent is to be told of an outcome that was stored before. Only one is told so.
     pub(super) fn is_heard(&self) -> bool {
+        self.takes_listening(|from| self.is_claimed(from))
+    }
+
+    /// The same for a worker that has found no chunk, if the parent waits for chunks to be claimed. Whoever told the outcomes
+    /// may not have seen the last claim.
+    pub(super) fn is_heard_at_rest(&self) -> bool {
+        self.takes_listening(|from| from != EACH && self.is_claimed(from))
+    }
+
+    /// The same for what the parent is to hear of in any case.
+    pub(super) fn is_heard_in_any_case(&self) -> bool {
+        self.takes_listening(|_| true)
+    }
+
+    fn takes_listening(&self, is_meant: impl FnOnce(u64) -> bool) -> bool {
         fence(SeqCst); // the news before the look
-        self.listening.load(SeqCst) != 0 && self.listening.swap(0, SeqCst) != 0
+        let from = self.listening.load(SeqCst).checked_sub(1);
+        from.is_some_and(is_meant) && self.listening.swap(0, SeqCst) != 0
     }
 
     /// Notes the reason why a worker cannot be ready. Where several workers do, one of them is kept.
@@ -335,6 +360,23 @@ mod tests {
         slots[0].word.store(0, SeqCst);
         publish(&board, &slots, 4);
         assert_eq!(board.claim(&slots, 9), Some(0), "the slot of an earlier lap");
+    }
+
+    #[test]
+    fn the_parent_hears_of_outcomes_once_the_chunks_before_are_claimed() {
+        let (board, slots) = (board().unwrap(), slots(4).unwrap());
+        (0..3).for_each(|sequence| publish(&board, &slots, sequence));
+        board.listen(2);
+        for heard in [false, true, false] {
+            assert!(board.claim(&slots, 0).is_some());
+            assert_eq!(board.is_heard(), heard, "once, when two are claimed");
+        }
+        board.listen(EACH);
+        assert!(!board.is_heard_at_rest() && board.is_heard() && !board.is_heard());
+        board.listen(3);
+        assert!(board.is_heard_at_rest() && !board.is_heard_at_rest());
+        board.listen(9);
+        assert!(!board.is_heard() && board.is_heard_in_any_case() && !board.is_heard_in_any_case());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use ossature_sys::process::Pid;
 use ossature_sys::shm::RacySlice;
 
 use super::FLAG_RESULT;
-use super::board::{BROKEN, CLOSED, FINISHED, IN_SLOT, INLINE, RUNNING, TIMED_OUT, exit_of_number};
+use super::board::{BROKEN, CLOSED, EACH, FINISHED, IN_SLOT, INLINE, RUNNING, TIMED_OUT, exit_of_number};
 use super::chunk::Chunk;
 use super::ground::{lower, raise};
 use super::hub::{Hub, Inner, Mode, Partial};
@@ -22,10 +22,15 @@ const SPARED: u32 = 3;
 impl Hub {
     /// Takes in everything that is there, and publishes what there is room for.
     pub(super) fn collect(&self, inner: &mut Inner) -> Result<()> {
-        // Before the look, so that what comes later makes the descriptors readable again. The leader lowers for itself.
-        if self.armed.load(SeqCst) > 0 && !inner.led {
+        // Before the look, so that what comes later makes the descriptors readable again, or wakes the leader. The leader
+        // lowers for itself.
+        if inner.led {
+            if self.wants_each() {
+                self.ground.board().listen(EACH);
+            }
+        } else if self.armed.load(SeqCst) > 0 {
             lower(self.ground.news());
-            self.ground.board().listen();
+            self.ground.board().listen(EACH);
         }
         let ends = self.ground.board().ends.load(SeqCst);
         for place in 0..self.workers() {
@@ -46,15 +51,15 @@ impl Hub {
         }
         self.collected.fetch_add(1, SeqCst); // before the stream is empty: see `lead`
         let mut scratch = std::mem::take(&mut inner.scratch);
-        let read = stream.read(&mut scratch, |header, payload| self.take(inner, place, header, payload));
+        let read = stream.read(&mut scratch, |header, payload, rest| self.take(inner, place, (header, payload), rest));
         inner.scratch = scratch;
         read.map_err(|errno| {
             Error::os(errno, "what a worker of the pool wrote cannot be read: its memory was overwritten")
         })
     }
 
-    /// Takes in one record.
-    fn take(&self, inner: &mut Inner, place: usize, header: Header, payload: &[u8]) {
+    /// Takes in one record, and the values of the same chunk that follow it in `rest`.
+    fn take(&self, inner: &mut Inner, place: usize, (header, payload): (Header, &[u8]), rest: &mut &[u8]) {
         let slots = self.ground.slots();
         let at = (header.sequence % slots.len() as u64) as usize;
         let Some(partial) = inner.partial.get_mut(place) else { return };
@@ -81,11 +86,19 @@ impl Hub {
         let Some(chunk) = chunk.filter(|chunk| chunk.sequence == header.sequence && chunk.seen == header.index) else {
             return;
         };
-        match header.kind {
-            Kind::Value => chunk.job.value(chunk.at(), payload),
-            kind => chunk.job.end(chunk.at(), Outcome::Failed(Failure::of(kind, payload))),
-        }
-        chunk.seen += 1;
+        chunk.seen += match header.kind {
+            Kind::Value => {
+                let more = (chunk.seen + 1..chunk.count()).map_while(|index| {
+                    let next = Header { index, ..header };
+                    next.take_value(rest)
+                });
+                chunk.job.values(chunk.at(), std::iter::once(payload).chain(more))
+            }
+            kind => {
+                chunk.job.end(chunk.at(), Outcome::Failed(Failure::of(kind, payload)));
+                1
+            }
+        };
         chunk.tries = 0;
         if chunk.is_done() {
             self.free(inner, at);
@@ -161,7 +174,7 @@ impl Hub {
             inner.chunks[at] = Some(chunk);
             inner.free -= 1;
             inner.sequence += 1;
-            board.published.store(inner.sequence, SeqCst);
+            board.published.store(inner.sequence, Release); // a fence follows, in `wake_workers`
             published += 1;
         }
         board.wake_workers(published);

@@ -34,6 +34,7 @@ use ossature_sys::deadline::Deadline;
 
 use super::hub::Hub;
 use super::job::Job;
+use super::waits::Wanted;
 use super::{AsyncResult, IMapIterator, Pool, Readiness};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::{Arguments, Target};
@@ -306,7 +307,7 @@ impl<R> Future<R> {
     /// # Errors
     /// As [`cancel`](Self::cancel).
     pub fn exception_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<Option<Error>>> {
-        if !self.hub.wait(timeout.into(), || self.job.is_done())? {
+        if !self.hub.wait(timeout.into(), Wanted::Job(&self.job), || self.job.is_done())? {
             return Ok(None);
         }
         Ok(Some(self.job.failure().map(|failure| failure.into_error(self.job.task))))
@@ -345,7 +346,7 @@ impl<R: Transfer> Future<R> {
     /// # Errors
     /// As [`AsyncResult::get`].
     pub fn result_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<R>> {
-        if !self.hub.wait(timeout.into(), || self.job.is_done())? {
+        if !self.hub.wait(timeout.into(), Wanted::Job(&self.job), || self.job.is_done())? {
             return Ok(None);
         }
         let outcome = self.job.take_value()?;
@@ -405,7 +406,7 @@ pub fn wait<R>(futures: &[Future<R>], timeout: impl Into<Deadline>, when: Return
                 "the futures are of several executors: wait for those of each",
             ));
         }
-        first.hub.wait(timeout.into(), || {
+        first.hub.wait(timeout.into(), Wanted::Each, || {
             let all = || futures.iter().all(|future| done(&future));
             match when {
                 ReturnWhen::FirstCompleted => futures.iter().any(|future| done(&future)),

@@ -109,9 +109,24 @@ impl Ground {
         again.map_err(|errno| Error::os(errno, "cannot make room for the arguments of a pool's tasks"))
     }
 
-    /// Wakes the parent, if it sleeps, for news that was stored before.
+    /// Wakes the parent, if it sleeps and wants to hear of an outcome that was stored before.
     pub(super) fn tell_parent(&self) {
         if self.board().is_heard() {
+            raise(&self.parts.news.0);
+        }
+    }
+
+    /// The same for a worker that has found no chunk.
+    pub(super) fn tell_parent_of_rest(&self) {
+        if self.board().is_heard_at_rest() {
+            raise(&self.parts.news.0);
+        }
+    }
+
+    /// Wakes the parent, if it sleeps, so that it reads a stream before that is full.
+    #[cold]
+    pub(super) fn call_parent(&self) {
+        if self.board().is_heard_in_any_case() {
             raise(&self.parts.news.0);
         }
     }

@@ -21,11 +21,12 @@ use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{ExitStatus, generation};
 
 use super::arena::Arena;
-use super::board::{KILLED, TERMINATED, exit_to_number};
+use super::board::{EACH, KILLED, TERMINATED, exit_to_number};
 use super::chunk::Chunk;
 use super::ground::{Ground, Setup, lower, raise};
 use super::job::{Due, Failure, Job, Outcome};
 use super::supervisor::{self, Runner};
+use super::waits::{Waiting, Wanted};
 use super::word::{State as Word, state as state_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
@@ -64,6 +65,8 @@ pub(super) struct Hub {
     /// How many results are watched as descriptors, and what is watched: the news and the supervisor.
     pub(super) armed: AtomicUsize,
     watch: OnceLock<Epoll>,
+    /// How many threads wait.
+    pub(super) waiting: AtomicUsize,
 }
 
 /// Whether tasks are taken.
@@ -161,6 +164,7 @@ impl Hub {
             over: AtomicBool::new(false),
             armed: AtomicUsize::new(0),
             watch: OnceLock::new(),
+            waiting: AtomicUsize::new(0),
         })
     }
 
@@ -253,8 +257,9 @@ impl Hub {
         Ok(())
     }
 
-    /// Waits until `is_ready`; false when the time ran out.
-    pub(super) fn wait(&self, deadline: Deadline, is_ready: impl Fn() -> bool) -> Result<bool> {
+    /// Waits until `is_ready`; false when the time ran out. `wanted` says after which outcomes that can be.
+    pub(super) fn wait(&self, deadline: Deadline, wanted: Wanted<'_>, is_ready: impl Fn() -> bool) -> Result<bool> {
+        let _waiting = Waiting::begin(&self.waiting);
         let mut inner = self.lock()?;
         loop {
             self.collect(&mut inner)?;
@@ -268,7 +273,7 @@ impl Hub {
             }
             inner = match inner.led {
                 true => self.follow(inner, deadline),
-                false => self.lead(inner, deadline)?,
+                false => self.lead(inner, deadline, wanted)?,
             };
         }
     }
@@ -282,16 +287,23 @@ impl Hub {
     }
 
     /// Sleeps, for everybody, until there is news.
-    fn lead<'h>(&'h self, mut inner: MutexGuard<'h, Inner>, deadline: Deadline) -> Result<MutexGuard<'h, Inner>> {
+    fn lead<'h>(
+        &'h self,
+        mut inner: MutexGuard<'h, Inner>,
+        deadline: Deadline,
+        wanted: Wanted<'_>,
+    ) -> Result<MutexGuard<'h, Inner>> {
         let supervisor = inner.supervisor.clone();
         let (ends, collected) = (inner.ends, self.collected.load(SeqCst));
+        let alone = self.first_of(&inner, wanted);
+        let from = || if self.wants_each() { EACH } else { alone };
         inner.led = true;
         drop(inner);
         let board = self.ground.board();
         // Another thread may take in what this one waits for, before the workers know that anybody listens. The streams
         // come first: a stream that such a thread has emptied shows that `collected` has changed.
         let has_news =
-            || board.ends.load(SeqCst) != ends || self.streams_have_more() || self.collected.load(SeqCst) != collected;
+            || board.ends.load(SeqCst) != ends || self.has_outcomes(from()) || self.collected.load(SeqCst) != collected;
         let found = (0..LOOKS).any(|_| {
             std::hint::spin_loop();
             has_news()
@@ -299,7 +311,10 @@ impl Hub {
         let mut ended = false;
         let mut slept = Ok(0);
         if !found {
-            board.listen();
+            board.listen(from());
+            if self.wants_each() {
+                board.listen(EACH); // a thread that came meanwhile has done so, too, and it may have been first
+            }
             if !has_news() {
                 let mut fds = vec![PollFd::new(self.ground.news(), PollFlags::IN)];
                 fds.extend(supervisor.as_ref().map(|process| PollFd::new(process, PollFlags::IN)));
@@ -317,10 +332,6 @@ impl Hub {
             self.revive(&mut inner)?;
         }
         Ok(inner)
-    }
-
-    fn streams_have_more(&self) -> bool {
-        (0..self.workers()).any(|place| self.ground.stream(place).is_some_and(|stream| stream.has_more()))
     }
 
     /// After the supervisor's end: accounts for what its workers had, and starts another one.
@@ -426,6 +437,7 @@ impl Hub {
                 "the pool is still running: close or terminate it before the join",
             ));
         }
+        let _waiting = Waiting::begin(&self.waiting);
         loop {
             let mut inner = self.lock()?;
             self.collect(&mut inner)?;
@@ -440,7 +452,7 @@ impl Hub {
             }
             inner = match inner.led {
                 true => self.follow(inner, deadline),
-                false => self.lead(inner, deadline)?,
+                false => self.lead(inner, deadline, Wanted::All)?,
             };
             drop(inner);
         }
@@ -507,13 +519,13 @@ impl Inner {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::job::Keep;
     use super::*;
     use crate::multiprocessing::tasks::Form;
     use crate::multiprocessing::transfer::Writing;
 
-    fn hub() -> Hub {
+    pub(in super::super) fn hub() -> Hub {
         let setup = Setup { prefix: "Worker".into(), initializer: None, max_chunks: None, timeout: None, depth: 100 };
         Hub::without_supervisor(1, Context::Fork, setup, None, 0, false).unwrap()
     }

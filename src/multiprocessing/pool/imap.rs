@@ -9,6 +9,7 @@ use ossature_sys::deadline::Deadline;
 use super::chunk::Chunk;
 use super::hub::Hub;
 use super::job::Job;
+use super::waits::Wanted;
 use crate::error::{Error, Result};
 use crate::multiprocessing::tasks::Form;
 use crate::multiprocessing::transfer::{Transfer, Writing};
@@ -136,7 +137,7 @@ where
             return self.refusal.take().map(Err);
         }
         let (job, ordered) = (&self.job, self.ordered);
-        match self.hub.wait(timeout.into(), || job.has_next(ordered)) {
+        match self.hub.wait(timeout.into(), Wanted::Each, || job.has_next(ordered)) {
             Ok(true) => {}
             Ok(false) => return Some(Ok(None)),
             Err(error) => {

@@ -18,7 +18,7 @@ pub(super) enum Failure {
     /// Its worker died.
     Died { exit: ExitStatus, pid: Option<Pid>, late: bool },
     /// It panicked.
-    Panicked(PanicReport),
+    Panicked(Box<PanicReport>),
     /// It returned an error.
     Failed(String),
     /// Its arguments could not be read, or its value not be written or read.
@@ -37,7 +37,7 @@ impl Failure {
             Kind::Panicked => {
                 let packed = Packed { bytes: payload.to_vec(), descriptors: Descriptors::new() };
                 match transfer::unpack(packed, Trust::SameProgram, Bounds::OF_KIN) {
-                    Ok(report) => Self::Panicked(report),
+                    Ok(report) => Self::Panicked(Box::new(report)),
                     Err(error) => Self::Spoilt(ErrorKind::Decode, error.to_string()),
                 }
             }
@@ -60,7 +60,7 @@ impl Failure {
                 let text = format!("the worker{number} died with {exit} while it ran {task}{why}");
                 Error::new(ErrorKind::WorkerDied, text).with_exit(Some(exit)).with_pid(pid)
             }
-            Self::Panicked(report) => Error::caused(ErrorKind::Remote, None, report),
+            Self::Panicked(report) => Error::caused(ErrorKind::Remote, None, *report),
             Self::Failed(text) => Error::new(ErrorKind::TaskFailed, text),
             Self::Spoilt(kind, text) => Error::new(kind, format!("{task}: {text}")),
             Self::Cancelled => Error::new(ErrorKind::Cancelled, format!("{task} was cancelled")),
@@ -69,13 +69,13 @@ impl Failure {
     }
 }
 
-/// How a call ended.
+/// How a call ended. Small, since a map has one for each item.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// The bytes of its value in the job's store: from, length.
     Stored(usize, usize),
     /// Its value.
-    Value(Packed),
+    Value(Box<Packed>),
     Failed(Failure),
 }
 
@@ -172,18 +172,26 @@ impl Job {
         first
     }
 
-    /// Keeps the value of a call.
-    pub(super) fn value(&self, index: usize, payload: &[u8]) {
+    /// Keeps the values of calls that follow each other, and says how many there were.
+    pub(super) fn values<'p>(&self, first: usize, values: impl Iterator<Item = &'p [u8]>) -> u32 {
         let mut inner = self.inner();
-        let outcome = match self.keep {
-            Keep::All => {
-                let from = inner.store.len();
-                inner.store.extend_from_slice(payload);
-                Outcome::Stored(from, payload.len())
-            }
-            Keep::Each => Outcome::Value(Packed { bytes: payload.to_vec(), descriptors: Descriptors::new() }),
-        };
-        inner.put(index, outcome, self.keep);
+        let mut count = 0;
+        for payload in values {
+            let outcome = match self.keep {
+                Keep::All => {
+                    let from = inner.store.len();
+                    inner.store.extend_from_slice(payload);
+                    Outcome::Stored(from, payload.len())
+                }
+                Keep::Each => {
+                    let packed = Packed { bytes: payload.to_vec(), descriptors: Descriptors::new() };
+                    Outcome::Value(Box::new(packed))
+                }
+            };
+            inner.put(first + count as usize, outcome, self.keep);
+            count += 1;
+        }
+        count
     }
 
     /// Keeps the end of a call. A cancelled one ends as that.
@@ -309,7 +317,7 @@ impl Job {
                     let bytes = store.get(from..).and_then(|rest| rest.get(..length)).unwrap_or_default();
                     reading.read(bytes)?
                 }
-                Place::Ended(Outcome::Value(packed)) => transfer::unpack(packed, Trust::SameProgram, Bounds::OF_KIN)?,
+                Place::Ended(Outcome::Value(packed)) => transfer::unpack(*packed, Trust::SameProgram, Bounds::OF_KIN)?,
                 Place::Ended(Outcome::Failed(failure)) => return Err(failure.into_error(self.task)),
                 Place::Waiting | Place::Taken => return Err(self.taken()),
             };
@@ -327,7 +335,7 @@ impl Job {
     /// The value of one outcome.
     pub(super) fn decode<R: DeserializeOwned>(&self, outcome: Outcome) -> Result<R> {
         match outcome {
-            Outcome::Value(packed) => transfer::unpack(packed, Trust::SameProgram, Bounds::OF_KIN),
+            Outcome::Value(packed) => transfer::unpack(*packed, Trust::SameProgram, Bounds::OF_KIN),
             Outcome::Failed(failure) => Err(failure.into_error(self.task)),
             Outcome::Stored(..) => Err(self.taken()),
         }
@@ -369,7 +377,7 @@ mod tests {
         let job = Job::new("a::task", Keep::Each);
         for index in 0..100 {
             assert_eq!(job.give(1), index);
-            job.value(index, &[1]);
+            assert_eq!(job.values(index, std::iter::once(&[1][..])), 1);
             assert!(matches!(job.take_next(true), Some(Outcome::Value(_))));
         }
         let inner = job.inner();

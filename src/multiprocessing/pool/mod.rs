@@ -92,7 +92,7 @@
 // | `ground` | all of that together, as it goes to another process |
 // | `worker`, `supervisor` | the two processes' lives |
 // | `chunk`, `job` | what the parent knows of calls that it gave out, and of their outcomes |
-// | `hub`, `collect`, `asks` | the parent: waiting and ending; outcomes, deaths and publishing; cancelling and callbacks |
+// | `hub`, `waits`, `collect`, `asks` | the parent: waiting and ending; of what a wait is told; outcomes, deaths and publishing; cancelling and callbacks |
 // | `builder`, `chunked`, `result`, `imap`, `futures`, `fork_map`, `readiness` | the public faces beside `Pool` |
 // | `threads` | the pool of threads, which shares nothing with the rest |
 
@@ -115,6 +115,7 @@ mod result;
 mod stream;
 mod supervisor;
 mod threads;
+mod waits;
 mod word;
 mod worker;
 

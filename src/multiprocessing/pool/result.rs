@@ -9,6 +9,7 @@ use ossature_sys::deadline::Deadline;
 use super::hub::Hub;
 use super::job::Job;
 use super::readiness::Readiness;
+use super::waits::Wanted;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::Transfer;
 
@@ -96,7 +97,7 @@ macro_rules! waits {
             /// # Errors
             /// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
             pub fn wait(&self, timeout: impl Into<Deadline>) -> Result<bool> {
-                self.hub.wait(timeout.into(), || self.job.is_done())
+                self.hub.wait(timeout.into(), Wanted::Job(&self.job), || self.job.is_done())
             }
 
             /// Says whether the result is there, a value or an error.

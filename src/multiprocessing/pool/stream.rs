@@ -74,6 +74,18 @@ impl Header {
         bytes
     }
 
+    /// The payload at the front of `rest` if it is a value of this chunk and this call. It is taken off `rest`.
+    pub(super) fn take_value<'b>(self, rest: &mut &'b [u8]) -> Option<&'b [u8]> {
+        let (header, after) = rest.split_first_chunk::<HEADER>()?;
+        let Self { sequence, index, kind, length } = Self::from_bytes(*header)?;
+        if (sequence, index, kind) != (self.sequence, self.index, Kind::Value) {
+            return None;
+        }
+        let (payload, after) = after.split_at_checked(length as usize)?;
+        *rest = after;
+        Some(payload)
+    }
+
     fn from_bytes(bytes: [u8; HEADER]) -> Option<Self> {
         let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
         let sequence = bytes.get(..8)?.try_into().ok().map(u64::from_ne_bytes)?;
@@ -100,7 +112,14 @@ impl<'m> Stream<'m> {
         self.seat.written.load(SeqCst) != self.seat.read.load(Acquire) // another thread may have read
     }
 
-    /// Writes an outcome, in pieces if it is long. While the stream is full, tells the parent with `tell` and waits.
+    /// Whether so much is there to read that the worker may soon have to wait.
+    pub(super) fn is_half_full(&self) -> bool {
+        let length = self.seat.written.load(SeqCst).wrapping_sub(self.seat.read.load(Acquire));
+        length > LENGTH as u64 / 2
+    }
+
+    /// Writes an outcome, in pieces if it is long. Tells the parent with `tell` when the stream is half full, and while it
+    /// waits for room.
     pub(super) fn write(&self, header: Header, payload: &[u8], tell: impl Fn()) {
         let mut rest = payload;
         while rest.len() > PIECE {
@@ -121,6 +140,9 @@ impl<'m> Stream<'m> {
         let _ = self.put(written, &header.to_bytes());
         let _ = self.put(written + HEADER as u64, payload);
         self.seat.written.store(written + length, Release);
+        if self.is_half_full() {
+            tell();
+        }
     }
 
     /// Waits until the parent has read so much that the stream may reach `end`. A parent that has ended ends its workers.
@@ -137,11 +159,11 @@ impl<'m> Stream<'m> {
         }
     }
 
-    /// Reads the records that are there. `take` gets each header and its payload.
+    /// Reads the records that are there. `take` gets each header and its payload, and what follows, of which it may take more.
     ///
     /// # Errors
     /// `EPROTO` for bytes that no worker of this program writes.
-    pub(super) fn read(&self, scratch: &mut Vec<u8>, mut take: impl FnMut(Header, &[u8])) -> Result<()> {
+    pub(super) fn read(&self, scratch: &mut Vec<u8>, mut take: impl FnMut(Header, &[u8], &mut &[u8])) -> Result<()> {
         let (read, written) = (self.seat.read.load(Relaxed), self.seat.written.load(Acquire)); // only the parent writes `read`
         let length = written.wrapping_sub(read);
         if length == 0 {
@@ -158,8 +180,8 @@ impl<'m> Stream<'m> {
             let (header, after) = rest.split_first_chunk::<HEADER>().ok_or(Errno::PROTO)?;
             let header = Header::from_bytes(*header).ok_or(Errno::PROTO)?;
             let (payload, after) = after.split_at_checked(header.length as usize).ok_or(Errno::PROTO)?;
-            take(header, payload);
             rest = after;
+            take(header, payload, &mut rest);
         }
         self.seat.read.store(written, SeqCst);
         if self.seat.starved.load(SeqCst) != 0 && self.seat.starved.swap(0, SeqCst) != 0 {
@@ -202,7 +224,7 @@ mod tests {
             let payload = vec![round as u8; 9000];
             stream.write(header(round), &payload, || unreachable!("there is room"));
             let mut got = Vec::new();
-            stream.read(&mut scratch, |header, bytes| got.push((header, bytes.to_vec()))).unwrap();
+            stream.read(&mut scratch, |header, bytes, _| got.push((header, bytes.to_vec()))).unwrap();
             assert_eq!(got, [(Header { length: 9000, ..header(round) }, payload)]);
         }
         assert!(!stream.has_more());
@@ -217,7 +239,7 @@ mod tests {
             scope.spawn(|| Stream::new(&memory, &seats[0], 0).write(header(3), &payload, || {}));
             let (stream, mut scratch, mut last) = (Stream::new(&memory, &seats[0], 0), Vec::new(), Kind::Piece);
             while last == Kind::Piece {
-                let take = |header: Header, bytes: &[u8]| {
+                let take = |header: Header, bytes: &[u8], _: &mut &[u8]| {
                     got.extend_from_slice(bytes);
                     last = header.kind;
                 };
@@ -235,8 +257,26 @@ mod tests {
         stream.put(seats[0].written.load(SeqCst), &[0xff; 100]).unwrap(); // and then the worker was killed
         stream.write(header(1), b"of the next life", || {});
         let mut got = Vec::new();
-        stream.read(&mut Vec::new(), |header, bytes| got.push((header.index, bytes.to_vec()))).unwrap();
+        stream.read(&mut Vec::new(), |header, bytes, _| got.push((header.index, bytes.to_vec()))).unwrap();
         assert_eq!(got, [(0, b"whole".to_vec()), (1, b"of the next life".to_vec())]);
+    }
+
+    #[test]
+    fn values_of_one_chunk_are_taken_together_and_nothing_else_is() {
+        let (memory, seats) = (Region::anonymous(LENGTH).unwrap(), seats(1).unwrap());
+        let stream = Stream::new(&memory, &seats[0], 0);
+        let failed = Header { kind: Kind::Failed, ..header(2) };
+        let other = Header { sequence: 7, ..header(3) };
+        for header in [header(0), header(1), failed, header(3), other] {
+            stream.write(header, &[header.index as u8], || {});
+        }
+        let mut got = Vec::new();
+        let take = |first: Header, _: &[u8], rest: &mut &[u8]| {
+            let more = (first.index + 1..9).map_while(|index| header(index).take_value(rest)).count();
+            got.push((first.index, more));
+        };
+        stream.read(&mut Vec::new(), take).unwrap();
+        assert_eq!(got, [(0, 1), (2, 1), (3, 0)]);
     }
 
     #[test]
@@ -245,6 +285,6 @@ mod tests {
         let stream = Stream::new(&memory, &seats[0], 0);
         stream.put(0, &[0xff; 100]).unwrap();
         seats[0].written.store(100, SeqCst);
-        assert_eq!(stream.read(&mut Vec::new(), |_, _| unreachable!("no record")), Err(Errno::PROTO));
+        assert_eq!(stream.read(&mut Vec::new(), |_, _, _| unreachable!("no record")), Err(Errno::PROTO));
     }
 }

@@ -109,6 +109,7 @@ impl Worker<'_> {
     /// The slot of the next chunk, which is claimed; `None` when there is none and will be none.
     fn next(&self) -> Option<usize> {
         let (board, slots) = (self.ground.board(), self.ground.slots());
+        let mut told = false;
         loop {
             for _ in 0..LOOKS {
                 match board.mode.load(SeqCst) {
@@ -117,6 +118,9 @@ impl Worker<'_> {
                 }
                 if let Some(place) = board.claim(slots, self.ticket) {
                     return Some(place);
+                }
+                if !std::mem::replace(&mut told, true) {
+                    self.ground.tell_parent_of_rest();
                 }
                 if board.mode.load(SeqCst) != RUNNING {
                     return None;
@@ -140,7 +144,8 @@ impl Worker<'_> {
             IN_SLOT => slot.bytes.copy_out(0, &mut bytes).map_err(drop),
             offset => self.ground.arena.copy_out(offset as usize, &mut bytes).map_err(drop),
         };
-        self.seat.chunks.fetch_add(1, Relaxed);
+        let chunks = self.seat.chunks.load(Relaxed); // only this worker writes it
+        self.seat.chunks.store(chunks.wrapping_add(1), Relaxed);
         let form = if flags & FLAG_RESULT == 0 { Form::Value } else { Form::Result };
         self.calls(&bytes, sequence, count, form);
         self.bytes = bytes;
@@ -219,7 +224,7 @@ impl Outlet for Telling<'_, '_> {
             Ended::Unencodable => Kind::Unencodable,
         };
         let header = Header { sequence: self.sequence, index, kind, length: 0 };
-        worker.stream.write(header, bytes, || worker.ground.tell_parent());
+        worker.stream.write(header, bytes, || worker.ground.call_parent());
         let calls = worker.seat.calls.load(Relaxed); // only this worker writes it
         worker.seat.calls.store(calls.wrapping_add(1), Relaxed);
     }

@@ -1,0 +1,115 @@
+//! What a thread waits for, and of what the workers tell the thread that sleeps for all.
+//!
+//! A thread that waits for one outcome is told of each. A thread that waits alone for all outcomes of a job is told once the
+//! last chunk of the job is claimed, or once workers are about to have no more to do. Then it collects many outcomes at
+//! once, and no worker has paid for a wake meanwhile.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+
+use super::board::EACH;
+use super::chunk::Chunk;
+use super::hub::{Hub, Inner};
+use super::job::Job;
+
+/// What a thread waits for.
+#[derive(Clone, Copy)]
+pub(super) enum Wanted<'j> {
+    /// Any outcome may be the one.
+    Each,
+    /// All outcomes of a job.
+    Job(&'j Arc<Job>),
+    /// All outcomes.
+    All,
+}
+
+/// Counts a thread that waits.
+pub(super) struct Waiting<'h>(&'h AtomicUsize);
+
+impl<'h> Waiting<'h> {
+    pub(super) fn begin(count: &'h AtomicUsize) -> Self {
+        count.fetch_add(1, SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Hub {
+    /// Whether outcomes are there of which the workers tell.
+    pub(super) fn has_outcomes(&self, from: u64) -> bool {
+        let is_told = self.ground.board().is_claimed(from);
+        let mut streams = (0..self.workers()).filter_map(|place| self.ground.stream(place));
+        streams.any(|stream| if is_told { stream.has_more() } else { stream.is_half_full() })
+    }
+
+    /// The chunk from which on the workers are to tell of outcomes: all chunks before it are claimed then.
+    pub(super) fn first_of(&self, inner: &Inner, wanted: Wanted<'_>) -> u64 {
+        let is_wanted = |chunk: &Chunk| match wanted {
+            Wanted::Each => false,
+            Wanted::Job(job) => Arc::ptr_eq(&chunk.job, job),
+            Wanted::All => true,
+        };
+        if let Wanted::Each = wanted {
+            return EACH;
+        }
+        if inner.queue.back().is_some_and(is_wanted) {
+            // Others can be published, and the workers have enough to do until then.
+            return inner.sequence.saturating_sub(self.ground.slots().len() as u64 / 2);
+        }
+        let published = inner.chunks.iter().flatten().filter(|chunk| is_wanted(chunk));
+        published.map(|chunk| chunk.sequence + 1).max().unwrap_or(EACH)
+    }
+
+    /// Whether several threads wait, or a descriptor does.
+    pub(super) fn wants_each(&self) -> bool {
+        self.waiting.load(SeqCst) > 1 || self.armed.load(SeqCst) > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ossature_sys::deadline::Deadline;
+
+    use super::super::hub::tests::hub;
+    use super::super::job::Keep;
+    use super::*;
+    use crate::multiprocessing::tasks::Form;
+    use crate::multiprocessing::transfer::Writing;
+
+    fn chunk_of(job: &Arc<Job>) -> Chunk {
+        let mut chunk = Chunk::new(job, Form::Value);
+        chunk.push(&Writing::begin(), &7).unwrap();
+        chunk.base = job.give(1);
+        chunk
+    }
+
+    #[test]
+    fn whoever_waits_for_a_job_is_told_once_its_last_chunk_is_claimed() {
+        let hub = hub();
+        let (one, other) = (Arc::new(Job::new("a::task", Keep::All)), Arc::new(Job::new("a::task", Keep::Each)));
+        hub.submit([chunk_of(&one), chunk_of(&one), chunk_of(&other)]).unwrap();
+        let first_of = |wanted| hub.first_of(&hub.lock().unwrap(), wanted);
+        assert_eq!((first_of(Wanted::Job(&one)), first_of(Wanted::All), first_of(Wanted::Each)), (2, 3, EACH));
+        let slots = hub.ground.slots().len() as u64;
+        hub.submit((0..slots).map(|_| chunk_of(&one))).unwrap();
+        assert_eq!(first_of(Wanted::Job(&one)), slots / 2, "some wait for room: half of it is enough");
+    }
+
+    #[test]
+    fn a_second_thread_that_waits_has_the_leader_hear_of_each_outcome() {
+        let hub = hub();
+        let job = Arc::new(Job::new("a::task", Keep::Each));
+        hub.submit([chunk_of(&job)]).unwrap();
+        hub.lock().unwrap().led = true; // as while another thread sleeps for all
+        let _leader = Waiting::begin(&hub.waiting);
+        hub.ground.board().listen(1);
+        assert!(!hub.wait(Deadline::NOW, Wanted::Each, || false).unwrap());
+        assert!(hub.ground.board().is_heard(), "though no chunk is claimed");
+    }
+}
