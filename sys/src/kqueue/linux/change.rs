@@ -31,6 +31,18 @@ impl State {
         }
     }
 
+    /// Whether the knote of a change is there.
+    pub(super) fn has(&self, change: &Kevent) -> bool {
+        self.table.find(change.ident(), change.filter().number()).is_some()
+    }
+
+    /// Removes the knote that a change added.
+    pub(super) fn forget(&mut self, change: &Kevent) {
+        if let Some(at) = self.table.find(change.ident(), change.filter().number()) {
+            let _ = self.remove(at);
+        }
+    }
+
     fn add(&mut self, change: &Kevent) -> Result<()> {
         let filter = change.filter();
         let at = self.table.add(change.ident(), filter.number())?;

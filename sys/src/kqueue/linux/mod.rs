@@ -168,9 +168,13 @@ impl Kqueue {
             return Err(Errno::OPNOTSUPP);
         }
         let mut state = self.locked()?;
-        let made = state.change(change);
-        let settled = state.settle();
-        made.and(settled)
+        let is_new = !state.has(change);
+        state.change(change)?;
+        state.settle().inspect_err(|_| {
+            if is_new {
+                state.forget(change);
+            }
+        })
     }
 
     /// Waits for events without a change: [`control`](Self::control) with no changes.
@@ -191,7 +195,10 @@ impl Kqueue {
             let collected = state.collect(&mut found);
             if collected.is_err() || !found.is_empty() || deadline.has_passed() {
                 let settled = state.leave();
-                collected.and(settled)?;
+                // What was taken is not lost to an error, which comes again.
+                if found.is_empty() {
+                    collected.and(settled)?;
+                }
                 break;
             }
             let (sooner, epoch) = state.begin_sleep()?;
