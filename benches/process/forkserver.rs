@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ossature::multiprocessing::{Context, Process, set_forkserver_spares, stop_forkserver};
 use ossature_benches::bench::Bench;
+use ossature_benches::python::BUILDS;
 use ossature_benches::report::Bar;
 use ossature_benches::rounds::{Rounds, Samples};
 
@@ -18,13 +19,9 @@ fn stop() {
     assert!(stop_forkserver(Duration::from_secs(10)).expect("can be waited for"));
 }
 
-/// The CPython that is found first, and the distribution's, if that is another. They differ by a factor of two in this: what a
-/// distribution adds to the start of an interpreter each child does anew.
-const PYTHONS: [(&str, &str); 2] = [("cpython", "python3"), ("distribution", "/usr/bin/python3")];
-
 /// Beside the same in CPython, whose server has been started as well.
 pub fn beside_cpython(bench: &Bench) {
-    for (rival, program) in PYTHONS {
+    for (rival, program) in BUILDS {
         for (spare, spares) in [("", 1), ("-no-spare", 0)] {
             let name = format!("forkserver-{rival}{spare}");
             if !bench.wants(&name) {

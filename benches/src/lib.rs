@@ -10,6 +10,7 @@
 //! | [`report`] | how a line is written and judged |
 //! | [`machine`] | pinning, descriptor limits |
 //! | [`pair`] | two processes at work on one thing |
+//! | [`parties`] | several processes or threads at work on one thing, for so many operations |
 //! | [`python`] | CPython as a rival |
 //! | [`rivals`] | rivals that have no crate |
 
@@ -17,6 +18,7 @@ pub mod bench;
 pub mod callgrind;
 pub mod machine;
 pub mod pair;
+pub mod parties;
 pub mod placement;
 pub mod python;
 pub mod report;

@@ -1,6 +1,6 @@
 //! How a line is written and judged.
 //!
-//! `RATIO <area>/<row> unit=<ns|instr|share> ours=<x> rival=<name> theirs=<y> ratio=<r> bar=<=0.85 ok=<yes|no>`
+//! `RATIO <area>/<row> unit=<ns|instr|share|KiB> ours=<x> rival=<name> theirs=<y> ratio=<r> bar=<=0.85 ok=<yes|no>`
 
 use std::fmt;
 
@@ -24,6 +24,8 @@ pub enum Unit {
     Instructions,
     /// A share between 0 and 1.
     Share,
+    /// Memory.
+    Kibibytes,
 }
 
 /// One judged comparison; its `Display` is the `RATIO` line.
@@ -91,6 +93,7 @@ impl fmt::Display for Unit {
             Self::Nanoseconds => "ns",
             Self::Instructions => "instr",
             Self::Share => "share",
+            Self::Kibibytes => "KiB",
         })
     }
 }

@@ -1,0 +1,42 @@
+//! Pools: maps of tiny tasks, one call, and tasks of a millisecond, beside rayon, CPython and a futex by hand.
+
+mod apply;
+mod long;
+mod memory;
+mod tiny;
+
+use ossature::multiprocessing::{Context, Pool, Tasks, freeze_support, tasks};
+use ossature_benches::bench;
+use ossature_benches::placement::Placement;
+use ossature_benches::python::{BUILDS, Python, name_builds};
+
+static TASKS: Tasks = tasks![tiny::square, long::one];
+
+/// How many workers everybody has.
+const WORKERS: usize = 2;
+
+fn main() {
+    freeze_support(TASKS);
+    bench::main("pool", &[], |bench| {
+        name_builds();
+        let near = bench.placement().is_some_and(Placement::is_near);
+        memory::rows(bench);
+        apply::beside_a_futex(bench);
+        apply::beside_cpython(bench);
+        tiny::default_chunks(bench);
+        tiny::one_to_a_chunk(bench, near);
+        long::beside_rayon(bench);
+    });
+}
+
+fn pool() -> Pool {
+    Pool::builder().workers(WORKERS).context(Context::Spawn).build().expect("a pool starts")
+}
+
+/// The interpreters that there are, with a pool of as many workers each.
+fn pythons() -> Vec<(&'static str, Python)> {
+    let definitions = "def square(x):\n    return x * x\n";
+    let setup = format!("import multiprocessing; pool = multiprocessing.Pool({WORKERS})");
+    let start = |(name, program)| Some((name, Python::start_script(program, definitions, &[&setup])?));
+    BUILDS.into_iter().filter_map(start).collect()
+}

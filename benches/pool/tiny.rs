@@ -1,0 +1,113 @@
+//! Maps of tasks of `x * x`: nanoseconds for each task.
+
+use std::time::{Duration, Instant};
+
+use ossature_benches::bench::Bench;
+use ossature_benches::report::Bar;
+use ossature_benches::rounds::Rounds;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+use crate::{WORKERS, pool, pythons};
+
+/// How many tasks a map has.
+const TASKS: u64 = 100_000;
+
+pub fn square(number: u64) -> u64 {
+    number * number
+}
+
+/// The nanoseconds for each task of `repeats` maps.
+fn timed(tasks: u64, repeats: u64, mut map: impl FnMut()) -> f64 {
+    let begun = Instant::now();
+    (0..repeats).for_each(|_| map());
+    begun.elapsed().as_nanos() as f64 / (repeats * tasks) as f64
+}
+
+/// Each map takes milliseconds, so there are few to a burst.
+fn few(repeats: u64) -> u64 {
+    repeats.clamp(1, 3)
+}
+
+/// A map of 100,000 by everybody's default chunks.
+pub fn default_chunks(bench: &Bench) {
+    if !bench.wants("map") {
+        return;
+    }
+    let mut pythons = pythons();
+    let names: Vec<_> = pythons.iter().map(|(name, _)| *name).collect();
+    let pool = pool();
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(WORKERS).build().expect("threads start");
+    let mut rounds = Rounds::new();
+    rounds.add_burst("ours", |repeats| {
+        timed(TASKS, few(repeats), || assert_eq!(pool.map(square, 0..TASKS).expect("maps").len() as u64, TASKS))
+    });
+    rounds.add_burst("rayon", |repeats| {
+        timed(TASKS, few(repeats) * 10, || {
+            let all: Vec<u64> = threads.install(|| (0..TASKS).into_par_iter().map(square).collect());
+            assert_eq!(std::hint::black_box(all).len() as u64, TASKS);
+        })
+    });
+    rounds.add_burst("postcard", |repeats| timed(TASKS, few(repeats), there_and_back));
+    for (name, python) in &mut pythons {
+        rounds.add_burst(*name, |repeats| {
+            python.time(&format!("pool.map(square, range({TASKS}))"), few(repeats)) / TASKS as f64
+        });
+    }
+    let samples = rounds.run(bench.scaled(80), Duration::from_millis(1));
+    for name in names {
+        bench.compare("map-cpython", &samples, "ours", name, Bar::AtMost(0.11));
+    }
+    bench.compare("map-rayon", &samples, "ours", "rayon", Bar::AtMost(16.0));
+    // Only to write and read each argument and each value once, by one thread: what serde takes of the row above.
+    bench.compare("map-floor", &samples, "postcard", "rayon", Bar::AtMost(16.0));
+}
+
+fn there_and_back() {
+    let there = written((0..TASKS).collect::<Vec<u64>>().into_iter());
+    let back = written(Read(&there).map(square));
+    assert_eq!(Read(&back).count() as u64, TASKS);
+}
+
+fn written(numbers: impl Iterator<Item = u64>) -> Vec<u8> {
+    numbers.fold(Vec::new(), |bytes, number| postcard::to_extend(&number, bytes).expect("a number"))
+}
+
+struct Read<'b>(&'b [u8]);
+
+impl Iterator for Read<'_> {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        let (number, rest) = postcard::take_from_bytes(self.0).ok()?;
+        self.0 = rest;
+        Some(number)
+    }
+}
+
+/// A map with one task to a chunk.
+pub fn one_to_a_chunk(bench: &Bench, near: bool) {
+    if !bench.wants("chunksize-1") {
+        return;
+    }
+    let tasks = TASKS / 10;
+    let mut pythons = pythons();
+    let names: Vec<_> = pythons.iter().map(|(name, _)| *name).collect();
+    let pool = pool();
+    let one = pool.chunksize(1).expect("more than none");
+    let mut rounds = Rounds::new();
+    rounds.add_burst("map", |_| {
+        timed(tasks, 1, || assert_eq!(one.map(square, 0..tasks).expect("maps").len() as u64, tasks))
+    });
+    rounds.add_burst("imap", |_| {
+        timed(tasks, 1, || assert_eq!(one.imap(square, 0..tasks).expect("maps").count() as u64, tasks))
+    });
+    for (name, python) in &mut pythons {
+        rounds.add_burst(*name, |_| python.time(&format!("pool.map(square, range({tasks}), 1)"), 1) / tasks as f64);
+    }
+    let samples = rounds.run(bench.scaled(40), Duration::from_millis(1));
+    for name in names {
+        let bar = Bar::AtMost(if near { 0.006 } else { 0.01 });
+        bench.compare("chunksize-1-map", &samples, "map", name, bar);
+        bench.compare("chunksize-1-imap", &samples, "imap", name, bar);
+    }
+}

@@ -1,0 +1,114 @@
+//! 1 MiB one way: written and read in place, and copied, beside iceoryx2 in place and CPython's Queue.
+
+use std::cell::RefCell;
+use std::hint::black_box;
+
+use ossature_benches::bench::Bench;
+use ossature_benches::parties::Parties;
+use ossature_benches::placement::Placement;
+use ossature_benches::python::{BUILDS, Python};
+use ossature_benches::report::Bar;
+use ossature_benches::rounds::Rounds;
+use ossature_sys::sync::ring::Ring;
+
+use crate::ice::LongWay;
+use crate::one_way::job;
+use crate::typed::PYTHON;
+
+const LEN: usize = 1 << 20;
+/// Of one burst.
+const MESSAGES: u64 = 64;
+/// Room for four messages, as with the others.
+const WAITING: usize = 4;
+
+/// Reads all of it, as whoever gets it would.
+fn sum(bytes: &[u8]) -> u64 {
+    bytes.chunks_exact(8).map(|eight| u64::from_ne_bytes(eight.try_into().expect("eight"))).fold(0, u64::wrapping_add)
+}
+
+pub fn rows(bench: &Bench, cores: [usize; 2], placement: Placement) {
+    let row = "one-way-1-MiB";
+    if !bench.wants(row) {
+        return;
+    }
+    let (placed, copied) = (Ring::new(WAITING * LEN).expect("a ring"), Ring::new(WAITING * LEN).expect("a ring"));
+    let placed = RefCell::new(placed.join().expect("a place"));
+    let copied = RefCell::new(copied.join().expect("a place"));
+    let ice = LongWay::new(LEN, WAITING);
+    let (message, place) = (vec![7; LEN], RefCell::new(vec![0; LEN]));
+    let mut parties = Parties::on(&cores);
+    let jobs = [
+        (
+            "in-place",
+            job(
+                &mut parties,
+                |count| {
+                    for _ in 0..count {
+                        let mut user = placed.borrow_mut();
+                        let mut record = user.reserve(LEN).expect("room");
+                        record.copy_from_slice(&message);
+                        record.publish().expect("it goes");
+                    }
+                },
+                |count| {
+                    for _ in 0..count {
+                        black_box(sum(&placed.borrow_mut().read().expect("a message")));
+                    }
+                },
+            ),
+        ),
+        (
+            "copied",
+            job(
+                &mut parties,
+                |count| (0..count).for_each(|_| copied.borrow_mut().send(&message).expect("room")),
+                |count| {
+                    let mut bytes = place.borrow_mut();
+                    for _ in 0..count {
+                        copied.borrow_mut().recv(&mut bytes).expect("a message");
+                        black_box(&bytes);
+                    }
+                },
+            ),
+        ),
+        (
+            "iceoryx2",
+            job(
+                &mut parties,
+                |count| (0..count).for_each(|_| ice.send(&message)),
+                |count| {
+                    for _ in 0..count {
+                        black_box(ice.receive(sum));
+                    }
+                },
+            ),
+        ),
+    ];
+    parties.run(jobs[0].1, 1); // forks
+    let setup = PYTHON.map(|line| line.replace("WAITING", "4").replace("LENGTH", "(1 << 20)"));
+    let setup = setup.each_ref().map(String::as_str);
+    let mut pythons = BUILDS.map(|(name, program)| (name, Python::start_build(program, &setup)));
+    let names: Vec<_> = pythons.iter().filter(|(_, python)| python.is_some()).map(|(name, _)| *name).collect();
+    let parties = RefCell::new(parties);
+    let mut rounds = Rounds::new();
+    for (name, job) in jobs {
+        let parties = &parties;
+        rounds.add_burst(name, move |_| parties.borrow_mut().run(job, MESSAGES) / MESSAGES as f64);
+    }
+    for (name, python) in &mut pythons {
+        if let Some(python) = python {
+            // A few are enough, at two milliseconds each.
+            rounds.add_burst(*name, |_| python.time("queue.get()", 4));
+        }
+    }
+    let samples = rounds.run(bench.scaled(100), crate::ANY);
+    let near = placement.is_near();
+    bench.compare(&format!("{row}-in-place"), &samples, "in-place", "iceoryx2", Bar::AtMost(1.10));
+    let bar = Bar::AtMost(if near { 1.30 } else { 1.10 });
+    bench.compare(&format!("{row}-copied"), &samples, "copied", "iceoryx2", bar);
+    for name in names {
+        let bar = Bar::AtMost(if near { 0.02 } else { 0.06 });
+        bench.compare(&format!("{row}-in-place"), &samples, "in-place", name, bar);
+        bench.compare(&format!("{row}-copied"), &samples, "copied", name, bar);
+    }
+}
