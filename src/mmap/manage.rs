@@ -183,7 +183,8 @@ impl Mmap {
     ///
     /// # Errors
     /// As [`advise`](Self::advise); [`ErrorKind::InvalidInput`] when the range begins or ends within a page, except at
-    /// the end of the map; [`ErrorKind::Os`] with `EACCES` for a hole in a file that is not mapped for writing.
+    /// the end of the map; [`ErrorKind::Unsupported`] for [huge pages](super::Flags::HUGETLB), after whose loss an access could
+    /// end in SIGBUS; [`ErrorKind::Os`] with `EACCES` for a hole in a file that is not mapped for writing.
     ///
     /// # Examples
     /// ```
@@ -201,6 +202,10 @@ impl Mmap {
         if how == Discard::Remove {
             // Newer kernels make the hole if the file is open for writing, whatever the map is for.
             self.check_writable()?;
+        }
+        if self.map.has_huge_pages() {
+            let message = "huge pages cannot be given up: a later access would end in SIGBUS if none were left";
+            return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let into_page = (self.offset % page_size() as u64) as usize;
         let cuts = |place: usize| (into_page + place) % page_size() != 0;

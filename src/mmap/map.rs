@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 
 use memmap2::{MmapOptions as Maker, MmapRaw, RemapOptions};
 use ossature_sys::errno::{self, Errno, retry};
-use ossature_sys::mmap::{Discard, Flags, Inherit, Memfd, Protection, Region, RegionRef, Seals};
+use ossature_sys::mmap::{Discard, Flags, Inherit, Memfd, Protection, Region, RegionRef, Seals, page_size};
 use ossature_sys::process::generation;
 use ossature_sys::{faults, fd};
 
@@ -129,6 +129,10 @@ impl Map {
     /// Whether the pages belong to a file, which others may cut short.
     pub(super) fn is_file(&self) -> bool {
         matches!(self.kind, Kind::File(_))
+    }
+
+    pub(super) fn has_huge_pages(&self) -> bool {
+        matches!(&self.kind, Kind::Memory(region) if region.page() != page_size())
     }
 
     /// Makes a call of [`Region`] on the mapping, whichever library owns it.

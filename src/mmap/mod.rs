@@ -297,9 +297,11 @@ impl Mmap {
     /// # Examples
     /// See the example of [`as_slice`](Self::as_slice).
     pub fn as_mut_slice(&mut self) -> Option<&mut [u8]> {
-        // The slice may be written, whether it is or not.
-        self.window.clear();
-        self.written = true;
+        if self.map.as_mut_slice().is_some() {
+            // It may be written, whether it is or not.
+            self.window.clear();
+            self.written = true;
+        }
         self.map.as_mut_slice()
     }
 

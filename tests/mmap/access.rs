@@ -121,6 +121,7 @@ fn flags_reach_the_kernel() {
                 map.set(-1, 7).unwrap();
                 let place = map.as_ptr();
                 assert!(map.get(-1).unwrap() == 7 && shows(&map, "ht"));
+                assert_eq!(kind(map.discard(.., Discard::DontNeed)), Unsupported);
                 drop(map);
                 assert!(vm_flags(place).is_none(), "unmapped");
             }
@@ -174,6 +175,8 @@ fn protection_decides_what_a_map_is_for() {
                 (memory.set(1, 1).is_ok(), memory.resize(5).is_ok()),
                 (access != Access::Read, access != Access::Read)
             );
+            let writable = vm_flags(memory.as_ptr()).map(|flags| flags.iter().any(|flag| flag == "wr"));
+            assert_ne!(writable, Some(access == Access::Read), "the kernel knows too");
             assert_eq!(memory.as_slice().is_some(), flags == Flags::PRIVATE);
             assert_eq!(memory.as_mut_slice().is_some(), flags == Flags::PRIVATE && access != Access::Read);
         }

@@ -333,6 +333,20 @@ impl Region {
         self.len
     }
 
+    /// The size of its pages in bytes: [`page_size`], or that of its [huge pages](Flags::HUGETLB).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::mmap::{Region, page_size};
+    ///
+    /// assert_eq!(Region::private(100)?.page(), page_size());
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    #[inline]
+    pub fn page(&self) -> usize {
+        self.page
+    }
+
     /// What may be done with its bytes.
     #[inline]
     pub fn protection(&self) -> Protection {

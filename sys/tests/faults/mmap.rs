@@ -2,7 +2,7 @@
 
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::faults::{Fault, Rule};
-use ossature_sys::mmap::{Advice, Memfd, Protection, Region, Seals};
+use ossature_sys::mmap::{Advice, Flags, Memfd, Protection, Region, Seals};
 
 use crate::sweep::{alone, fails_with, survives, sweep};
 
@@ -117,4 +117,39 @@ fn memory_that_cannot_be_unmapped_at_once_is_unmapped_after_all() {
     let rule = Rule::on("munmap", Fault::Count).arm().expect("a rule is free");
     drop(region);
     assert_eq!(rule.hits(), 1);
+}
+
+#[test]
+fn copies_by_the_kernel_go_on_after_a_signal_and_a_short_copy() {
+    let _alone = alone();
+    let memory = memory(8192);
+    sweep("copies", &["process_vm_readv", "process_vm_writev", "mmap"], || -> Result<()> {
+        let region = Region::file_write(&memory, 100, 5000)?;
+        region.try_copy_in(1, &[7; 4000])?;
+        let mut bytes = [0; 4000];
+        region.try_copy_out(1, &mut bytes)?;
+        assert_eq!(bytes, [7; 4000]);
+        Ok(())
+    });
+    let region = Region::file_write(&memory, 0, 8192).expect("maps");
+    for call in ["process_vm_readv", "process_vm_writev"] {
+        let short = Rule::on(call, Fault::Shorten(99)).arm().expect("a rule is free");
+        let bytes: Vec<u8> = (0..5000).map(|n| n as u8).collect();
+        region.try_copy_in(10, &bytes).expect("within");
+        let mut same = vec![0; 5000];
+        region.try_copy_out(10, &mut same).expect("within");
+        assert_eq!((same == bytes, short.hits() > 50), (true, true), "{call}");
+    }
+}
+
+#[test]
+fn named_memory_of_flags_is_given_back_whatever_fails() {
+    let _alone = alone();
+    sweep("flags", &["mmap", "munmap"], || {
+        let region = Region::with_flags(ODD, Flags::SHARED | Flags::NORESERVE)?;
+        match region.set_name(c"swept") {
+            Err(Errno::INVAL | Errno::BADF) => Ok(()),
+            done => done,
+        }
+    });
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
+use ossature_sys::fd;
 use ossature_sys::fd::{AsFd, AsRawFd, Placeholder, is_cloexec, set_nonblocking, stderr, stdin, stdout, write_all};
 use ossature_sys::pipe::{Flags, pipe};
 use ossature_sys::socket::{Family, Kind, Socket};
@@ -130,4 +131,32 @@ fn a_detached_listener_listens_no_more() {
     assert_eq!(listener.accept(Deadline::NEVER).unwrap_err(), Errno::INVAL);
     let client = Socket::new(Family::V4, Kind::Stream).unwrap();
     assert_eq!(client.connect(&address, Deadline::NEVER), Err(Errno::CONNREFUSED));
+}
+
+#[test]
+fn reads_and_writes_at_a_place_leave_the_position_alone() {
+    let memory = ossature_sys::mmap::Memfd::new(c"places").unwrap();
+    assert_eq!(fd::write(&memory, b"0123456789"), Ok(10));
+    assert_eq!((fd::write_at(&memory, b"xy", 3), fd::write_at(&memory, b"z", 20)), (Ok(2), Ok(1)));
+    let mut buffer = [9; 16];
+    assert_eq!((fd::read_at(&memory, &mut buffer[..4], 2), &buffer[..5]), (Ok(4), &b"2xy5\x09"[..]));
+    assert_eq!((fd::read_at(&memory, &mut buffer, 19), buffer[1]), (Ok(2), b'z'));
+    assert_eq!(fd::read_at(&memory, &mut buffer, 21), Ok(0), "the end");
+    assert_eq!((fd::write(&memory, b"!"), memory.len()), (Ok(1), Ok(21)), "at the position");
+    assert_eq!(fd::read_at(&memory, &mut buffer[..1], 10), Ok(1));
+    assert_eq!(buffer[0], b'!');
+    let (reader, writer) = ossature_sys::pipe::pipe(ossature_sys::pipe::Flags::empty()).unwrap();
+    assert_eq!(fd::read_at(&reader, &mut buffer, 0), Err(Errno::SPIPE));
+    assert_eq!(fd::write_at(&writer, b"x", 0), Err(Errno::SPIPE));
+}
+
+#[test]
+fn a_file_says_whether_it_is_for_appending_and_who_serves_it() {
+    let path = std::env::temp_dir().join(format!("ossature-append-{}", std::process::id()));
+    let appending = std::fs::File::options().append(true).create(true).open(&path).unwrap();
+    let plain = std::fs::File::open(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    assert_eq!((fd::is_append(&appending), fd::is_append(&plain)), (Ok(true), Ok(false)));
+    assert_eq!(fd::is_on_fuse(ossature_sys::mmap::Memfd::new(c"memory").unwrap()), Ok(false));
+    assert_eq!(fd::is_on_fuse(std::fs::File::open("/proc").unwrap()), Ok(false));
 }

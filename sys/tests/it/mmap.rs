@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::Ordering::SeqCst;
 
 use ossature_sys::errno::Errno;
-use ossature_sys::mmap::{Advice, Discard, Inherit, Memfd, Protection, Region, Seals, page_size};
+use ossature_sys::mmap::{Advice, Discard, Flags, Inherit, Memfd, Protection, Region, RegionRef, Seals, page_size};
 
 fn memory(bytes: &[u8]) -> Memfd {
     let memory = Memfd::new(c"test").unwrap();
@@ -415,4 +415,91 @@ fn leaked_memory_stays_mapped() {
     let leaked = region.leak();
     // SAFETY: it is mapped for ever and nobody writes it any more.
     assert_eq!(unsafe { &leaked.as_ref()[50..60] }, b"still here");
+}
+
+#[test]
+fn flags_make_memory_of_their_kind_and_no_other() {
+    for sharing in [Flags::SHARED, Flags::PRIVATE] {
+        let mut region = Region::with_flags(page_size() + 1, sharing | Flags::NORESERVE | Flags::POPULATE).unwrap();
+        region.copy_in(page_size(), b"x").unwrap();
+        assert_eq!((region.len(), region.as_mut_slice().is_some()), (page_size() + 1, sharing == Flags::PRIVATE));
+        assert_eq!(region.remap(10 * page_size()).is_ok(), sharing == Flags::PRIVATE, "shared memory does not grow");
+    }
+    let huge = Flags::huge(2 << 20).unwrap();
+    let fixed = Flags::from_bits_retain(libc::MAP_FIXED as u32);
+    let size = Flags::from_bits_retain(huge.bits() & !Flags::HUGETLB.bits());
+    for strange in [fixed, Flags::HUGETLB, size, huge | Flags::NORESERVE, Flags::SHARED] {
+        assert_eq!(Region::with_flags(1, Flags::PRIVATE | strange).unwrap_err(), Errno::INVAL, "{strange:?}");
+    }
+    assert_eq!(Region::with_flags(1, Flags::empty()).unwrap_err(), Errno::INVAL);
+    assert_eq!(Region::with_flags(0, Flags::PRIVATE).unwrap_err(), Errno::INVAL);
+    assert_eq!(Region::with_flags(usize::MAX, Flags::PRIVATE | huge).unwrap_err(), Errno::NOMEM);
+    assert_eq!([0, 1, 3, 4097].map(Flags::huge), [None; 4]);
+}
+
+#[test]
+fn huge_pages_are_given_back_whole() {
+    let huge = Flags::huge(2 << 20).unwrap();
+    let Ok(region) = Region::with_flags(3, Flags::PRIVATE | huge) else { return }; // none are set aside
+    region.fill(0, 3, 7).unwrap();
+    region.advise(1, 2, Advice::Normal).unwrap();
+    let place = region.as_ptr().as_ptr();
+    drop(region);
+    let mut resident = [0_u8];
+    // SAFETY: mincore(2) answers ENOMEM for what is not mapped, and else writes one byte for one page.
+    assert_eq!(unsafe { libc::mincore(place.cast(), 1, resident.as_mut_ptr().cast()) }, -1, "unmapped");
+}
+
+#[test]
+fn a_copy_by_the_kernel_fails_where_an_access_would_end_the_process() {
+    let file = file(&vec![7; 3 * page_size()]);
+    let region = Region::file_write(&file, 0, 3 * page_size()).unwrap();
+    match region.try_copy_in(page_size() - 2, b"bones") {
+        Err(Errno::NOSYS | Errno::PERM) => return, // an emulator or a sandbox
+        done => done.unwrap(),
+    }
+    let mut bytes = [0; 5];
+    region.try_copy_out(page_size() - 2, &mut bytes).unwrap();
+    assert_eq!(&bytes, b"bones");
+    file.set_len(page_size() as u64 - 1).unwrap();
+    let mut all = vec![1; 3 * page_size()];
+    assert_eq!(region.try_copy_out(0, &mut all), Err(Errno::FAULT));
+    assert_eq!(region.try_copy_out(2 * page_size(), &mut bytes), Err(Errno::FAULT));
+    assert_eq!(region.try_copy_in(page_size() - 1, b"xx"), Err(Errno::FAULT), "the second byte");
+    region.try_copy_out(page_size() - 2, &mut bytes[..2]).unwrap();
+    assert_eq!(bytes[0], b'b');
+    // Nothing to copy is no call.
+    region.try_copy_out(3 * page_size(), &mut []).unwrap();
+    region.try_copy_in(3 * page_size(), &[]).unwrap();
+    assert_eq!(region.try_copy_out(3 * page_size(), &mut [0]), Err(Errno::RANGE));
+    let read = Region::file_read(&file, 0, 1).unwrap();
+    assert_eq!(read.try_copy_in(0, b"x"), Err(Errno::ACCESS));
+}
+
+#[test]
+fn a_borrowed_region_leaves_the_mapping_to_its_owner() {
+    let file = file(&vec![7; 2 * page_size()]);
+    let owner = Region::file_write(&file, 5, page_size()).unwrap();
+    for _ in 0..2 {
+        // SAFETY: `owner` lives on and lends no slice.
+        let same = unsafe { RegionRef::new(owner.as_ptr(), owner.len(), Protection::READ | Protection::WRITE) };
+        same.copy_in(0, b"bones").unwrap();
+        same.advise(1, 10, Advice::Normal).unwrap();
+        same.sync(1, 10).unwrap();
+        assert_eq!((same.len(), same.as_slice()), (page_size(), None));
+    }
+    assert_eq!(&bytes(&owner)[..6], b"bones\x07");
+}
+
+#[test]
+fn memory_without_a_file_has_a_name() {
+    for (region, shown) in
+        [(Region::private(1).unwrap(), "[anon:a name]"), (Region::anonymous(1).unwrap(), "[anon_shmem:a name]")]
+    {
+        match region.set_name(c"a name") {
+            Ok(()) => assert!(std::fs::read_to_string("/proc/self/maps").is_ok_and(|maps| maps.contains(shown))),
+            Err(error) => assert!([Errno::INVAL, Errno::BADF, Errno::NOSYS].contains(&error), "{error}"),
+        }
+    }
+    assert!(Region::file_read(file(b"x"), 0, 1).unwrap().set_name(c"a name").is_err());
 }

@@ -1,0 +1,161 @@
+//! Maps: searches beside memchr's and CPython's, a scan beside resident memory, and what a map costs.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ossature::mmap::{Access, Mmap};
+use ossature_benches::bench::{self, Bench};
+use ossature_benches::machine;
+use ossature_benches::python::Python;
+use ossature_benches::report::{Bar, Line, Unit};
+use ossature_benches::rounds::{Rounds, Samples};
+
+/// A file that the page cache holds.
+const LEN: usize = 64 << 20;
+const NEEDLE: &[u8; 8] = b"\0needle\0";
+
+fn main() {
+    bench::main("mmap", &[], |bench| {
+        machine::on_core(machine::cores()[0], || {
+            let file = Sample::new();
+            let python = file.python().map(RefCell::new);
+            searches(bench, &file, python.as_ref());
+            scan(bench, &file);
+            lives(bench, python.as_ref());
+        });
+    });
+}
+
+/// A file with a name, without one when dropped.
+struct Sample(PathBuf);
+
+impl Sample {
+    /// Letters in no order, and the needle at the end.
+    fn new() -> Self {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut bytes = vec![0; LEN];
+        for byte in &mut bytes {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *byte = b'a' + (state >> 59) as u8;
+        }
+        bytes[LEN - NEEDLE.len()..].copy_from_slice(NEEDLE);
+        let path = std::env::temp_dir().join(format!("ossature-bench-mmap-{}", std::process::id()));
+        std::fs::write(&path, bytes).expect("room for the file");
+        Self(path)
+    }
+
+    fn open(&self) -> File {
+        File::open(&self.0).expect("it is there")
+    }
+
+    fn trusted(&self) -> Mmap {
+        // SAFETY: this program alone knows the file, and never writes it again.
+        unsafe { Mmap::options().access(Access::Read).map_trusted(self.open()) }.expect("maps")
+    }
+
+    fn python(&self) -> Option<Python> {
+        let open = format!("f = open({:?}, 'rb')", self.0);
+        let setup = [
+            "from mmap import mmap, ACCESS_READ",
+            &open,
+            "n = b'\\0needle\\0'",
+            "m = mmap(f.fileno(), 0, access=ACCESS_READ)",
+            "exec('def fresh():\\n m = mmap(f.fileno(), 0, access=ACCESS_READ)\\n m.find(n)\\n m.close()')",
+            "exec('def life():\\n m = mmap(-1, 4096)\\n m[0] = 1\\n m.close()')",
+            "m.find(n)",
+        ];
+        Python::start(&setup)
+    }
+}
+
+impl Drop for Sample {
+    fn drop(&mut self) {
+        // Nothing is to be done about a name that stays.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+type Rival<'p> = Option<&'p RefCell<Python>>;
+
+fn found(map: &Mmap) {
+    assert_eq!(black_box(map).find(NEEDLE).expect("nobody cuts it"), Some(LEN - NEEDLE.len()));
+}
+
+fn searches(bench: &Bench, file: &Sample, python: Rival<'_>) {
+    let trusted = file.trusted();
+    if bench.wants("find-slice") {
+        let finder = memchr::memmem::Finder::new(NEEDLE);
+        let mut rounds = Rounds::new();
+        rounds.add("ours", || found(&trusted));
+        rounds.add("memchr", || {
+            let bytes = black_box(trusted.as_slice()).expect("vouched for");
+            assert_eq!(finder.find(bytes), Some(LEN - NEEDLE.len()));
+        });
+        let samples = rounds.run(bench.scaled(100), Duration::from_millis(1));
+        bench.compare("find-slice", &samples, "ours", "memchr", Bar::AtMost(1.05));
+    }
+    beside(bench, python, "find-touched", "m.find(n)", 100, 0.10, || found(&trusted));
+    beside(bench, python, "find-fresh", "fresh()", 100, 0.14, || found(&file.trusted()));
+    let by_pread = Mmap::new(file.open(), Access::Read).expect("maps");
+    beside(bench, python, "find-pread", "m.find(n)", 100, 0.20, || found(&by_pread));
+    let by_process_vm = Mmap::options().access(Access::Read).untracked().map(file.open()).expect("maps");
+    beside(bench, python, "find-process-vm", "m.find(n)", 100, 0.35, || found(&by_process_vm));
+}
+
+/// Every byte is read once: of a map that is made for it, and of memory that is there.
+fn scan(bench: &Bench, file: &Sample) {
+    if !bench.wants("scan-fresh") {
+        return;
+    }
+    let resident = std::fs::read(&file.0).expect("it is there");
+    let mut rounds = Rounds::new();
+    rounds.add("ours", || _ = black_box(sum(file.trusted().as_slice().expect("vouched for"))));
+    rounds.add("resident", || _ = black_box(sum(black_box(&resident))));
+    let samples = rounds.run(bench.scaled(200), Duration::from_millis(1));
+    bench.compare("scan-fresh", &samples, "ours", "resident", Bar::AtMost(1.3));
+}
+
+/// The sum of all words, as fast as memory is.
+fn sum(bytes: &[u8]) -> u64 {
+    let (chunks, rest) = bytes.split_at(bytes.len() / 32 * 32);
+    let mut sums = [rest.len() as u64, 0, 0, 0];
+    for chunk in chunks.chunks_exact(32) {
+        for (sum, word) in sums.iter_mut().zip(chunk.chunks_exact(8)) {
+            *sum = sum.wrapping_add(u64::from_ne_bytes(word.try_into().expect("eight bytes")));
+        }
+    }
+    sums.iter().fold(0, |sum, part| sum ^ part)
+}
+
+/// A page of memory without a file: made, written, given back.
+fn lives(bench: &Bench, python: Rival<'_>) {
+    beside(bench, python, "life-private", "life()", 600, 0.6, || {
+        black_box(Mmap::private(4096).expect("memory")).set(0, 1).expect("it is there");
+    });
+    beside(bench, python, "life-shared", "life()", 600, 1.0, || {
+        black_box(Mmap::anonymous(4096).expect("memory")).set(0, 1).expect("it is there");
+    });
+}
+
+fn beside(bench: &Bench, python: Rival<'_>, name: &str, statement: &str, rounds: usize, bar: f64, ours: impl FnMut()) {
+    if !bench.wants(name) {
+        return;
+    }
+    let samples: Samples = {
+        let mut contenders = Rounds::new();
+        contenders.add("ours", ours);
+        if let Some(python) = python {
+            contenders.add_burst("cpython", |repeats| python.borrow_mut().time(statement, repeats));
+        }
+        contenders.run(bench.scaled(rounds), Duration::from_micros(300))
+    };
+    if python.is_some() {
+        return bench.compare(name, &samples, "ours", "cpython", Bar::AtMost(bar));
+    }
+    let (ours, rival) = (samples.median("ours"), "cpython".to_owned());
+    let (row, unit) = (name.to_owned(), Unit::Nanoseconds);
+    bench.print(Line { row, unit, ours, rival, theirs: None, ratio: None, bar: Bar::AtMost(bar) });
+}
