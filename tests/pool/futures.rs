@@ -105,6 +105,7 @@ fn callbacks_are_called_once_and_a_panic_stops_none() {
     assert_eq!(hear.recv_timeout(LONG).unwrap(), (8, true), "also after the end");
     drop(executor);
     assert!(hear.try_recv().is_err(), "each once");
+    work::alone();
 }
 
 fn callbacks_of_a_pool_get_values_and_errors() {
@@ -123,6 +124,8 @@ fn callbacks_of_a_pool_get_values_and_errors() {
     let squares = pool.map_async_with(work::square, 0..4, move |values| all.send(values).unwrap()).unwrap();
     assert_eq!(hear.recv_timeout(LONG).unwrap().unwrap(), [0, 1, 4, 9]);
     assert!(squares.ready().unwrap());
+    drop((pool, squares));
+    work::alone();
 }
 
 fn shutdown_makes_the_calls_or_cancels_them() {
