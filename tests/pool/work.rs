@@ -331,3 +331,9 @@ pub fn soon(is_so: impl Fn() -> bool) {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
+
+
+/// Waits for the end of the thread that calls callbacks, which may outlive its pool for a moment.
+pub fn alone() {
+    soon(|| std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1));
+}
