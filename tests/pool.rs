@@ -16,6 +16,10 @@ mod ends;
 mod forked;
 #[path = "pool/futures.rs"]
 mod futures;
+#[path = "pool/interrupts.rs"]
+mod interrupts;
+#[path = "pool/plain.rs"]
+mod plain;
 #[path = "pool/readiness.rs"]
 mod readiness;
 #[path = "pool/setups.rs"]
@@ -27,6 +31,12 @@ mod work;
 
 fn main() {
     ossature::multiprocessing::freeze_support(work::TASKS);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, rest @ ..] = arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        if *first == "--interrupted" {
+            return interrupts::program(rest);
+        }
+    }
     let mut tests = Vec::new();
     for module in [
         calls::TESTS,
@@ -35,6 +45,8 @@ fn main() {
         ends::TESTS,
         forked::TESTS,
         futures::TESTS,
+        interrupts::TESTS,
+        plain::TESTS,
         readiness::TESTS,
         setups::TESTS,
         threads::TESTS,

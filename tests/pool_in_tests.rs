@@ -5,7 +5,7 @@ use std::time::Duration;
 use ossature::ErrorKind;
 use ossature::multiprocessing::{Pool, Tasks, freeze_support, tasks};
 
-static TASKS: Tasks = tasks![double, end];
+static TASKS: Tasks = tasks![double, end, pipes];
 
 fn double(number: u32) -> u32 {
     2 * number
@@ -13,6 +13,24 @@ fn double(number: u32) -> u32 {
 
 fn end() {
     std::process::abort();
+}
+
+/// The pipes that this process holds beside its standard streams.
+fn pipes() -> Vec<String> {
+    let open = std::fs::read_dir("/proc/self/fd").map_or(Vec::new(), |list| list.flatten().collect());
+    let open =
+        open.iter().filter(|entry| entry.file_name().to_string_lossy().parse().is_ok_and(|number: i32| number > 2));
+    let links = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    links.map(|link| link.to_string_lossy().into_owned()).filter(|link| link.starts_with("pipe:")).collect()
+}
+
+/// By that pipe the parent knows, after a supervisor was killed, that the last of its workers has ended.
+#[test]
+fn a_spawned_worker_holds_the_pipe_of_its_pool() {
+    freeze_support(TASKS);
+    let pool = Pool::new(1).unwrap();
+    let (theirs, ours) = (pool.apply(pipes, ()).unwrap(), pipes());
+    assert!(theirs.iter().any(|pipe| ours.contains(pipe)), "{theirs:?} {ours:?}");
 }
 
 /// The supervisor is beside libtest's threads too, so it starts its workers by spawn.

@@ -42,17 +42,19 @@ pub use crate::error::Error;
 #[doc(inline)]
 pub use ident::{Ident, Pid, get_ident, get_native_id, set_name};
 #[doc(inline)]
-pub use interrupt::{interrupt_main, interrupts, take_interrupt};
+pub use interrupt::{interrupt_main, interrupt_on, interrupts, take_interrupt};
 #[doc(inline)]
 pub use native::{count, set_stack_size, stack_size};
 #[doc(inline)]
 pub use panic::exit;
 
 pub(crate) use ident::is_first;
+#[cfg(feature = "multiprocessing")]
+pub(crate) use interrupt::interrupt_event;
 pub(crate) use native::{Counted, Native, Plan, checked};
 pub(crate) use panic::{Escaped, Place, aloud, catch, install, is_exit, text};
 #[cfg(feature = "multiprocessing")]
-pub(crate) use panic::{catch_telling, install_anew, speak_as};
+pub(crate) use panic::{Said, catch_telling, install_anew, speak_as};
 
 /// The longest timeout that Python takes, 292 years: it refuses longer ones. Here any `Duration` is a timeout, and one
 /// that the clock cannot count (584 years) means no limit.

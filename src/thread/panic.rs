@@ -64,9 +64,18 @@ impl Kept {
     }
 }
 
-/// How a process speaks of its panics: prints a report under its name, or with `None` its name alone, before what
-/// another prints.
-pub(crate) type Voice = fn(Option<(&str, &Place)>);
+/// What a process has to say of a panic.
+pub(crate) enum Said<'p> {
+    /// Its words and place, which nobody else prints.
+    Whole(&'p str, &'p Place),
+    /// Nothing but whose panic it is, before another prints that panic.
+    Name,
+    /// The same, and the panic or the one before it ends the process.
+    Last(&'p str, &'p Place),
+}
+
+/// How a process speaks of its panics: prints them under its name, and tells its parent the last.
+pub(crate) type Voice = fn(Said<'_>);
 
 /// What the hook does in a thread. One piece and free of allocations, for every child that is born touches it.
 #[derive(Clone, Copy)]
@@ -190,12 +199,19 @@ fn ours(before: Hook) -> Hook {
         if state.keeps && !ends {
             return keep(state, info);
         }
+        let mut seen = Vec::new();
         if ends {
-            let seen = KEPT.try_with(RefCell::take).unwrap_or_default();
+            seen = KEPT.try_with(RefCell::take).unwrap_or_default();
             seen.iter().filter(|kept| !kept.told).for_each(Kept::print);
         }
-        if let Some(voice) = state.voice {
-            voice(None);
+        match state.voice {
+            Some(voice) if ends => {
+                // The first is why there were others.
+                let first = seen.into_iter().next().unwrap_or_else(|| Kept::of(info, true));
+                voice(Said::Last(&first.message, &first.place));
+            }
+            Some(voice) => voice(Said::Name),
+            None => {}
         }
         before(info);
     });
@@ -215,7 +231,7 @@ fn keep(state: State, info: &PanicHookInfo<'_>) {
     let voice = state.voice.filter(|_| state.tells);
     let kept = Kept::of(info, voice.is_some());
     if let Some(voice) = voice {
-        voice(Some((&kept.message, &kept.place)));
+        voice(Said::Whole(&kept.message, &kept.place));
     }
     let _ = KEPT.try_with(|list| {
         let mut list = list.borrow_mut();

@@ -25,6 +25,7 @@ pub const TESTS: &[Test] = &[
     ("deaths::a_call_that_takes_too_long_is_killed", a_call_that_takes_too_long_is_killed),
     ("deaths::a_running_call_can_be_cancelled", a_running_call_can_be_cancelled),
     ("deaths::a_worker_out_of_memory_fails_alone", a_worker_out_of_memory_fails_alone),
+    ("deaths::a_panic_that_aborts_comes_with_the_death", a_panic_that_aborts_comes_with_the_death),
     ("deaths::random_kills_lose_no_call_and_repeat_none", random_kills_lose_no_call_and_repeat_none),
 ];
 
@@ -223,6 +224,20 @@ fn a_worker_out_of_memory_fails_alone() {
     let error = pool.apply(work::allocate, ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WorkerDied, "{error}");
     assert_eq!(pool.map(work::square, 0..20).unwrap().len(), 20);
+}
+
+fn a_panic_that_aborts_comes_with_the_death() {
+    in_all(1, |pool| {
+        let error = pool.apply(work::panic_for_good, ("no more paper".to_owned(),)).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.exit_status().and_then(|exit| exit.signal())),
+            (ErrorKind::WorkerDied, Some(6))
+        );
+        let text = error.to_string();
+        assert!(text.contains("no more paper") && text.contains("work.rs:"), "{text}");
+        let error = pool.apply(work::kill_self, ()).unwrap_err();
+        assert!(!error.to_string().contains("panicked"), "{error}");
+    });
 }
 
 fn random_kills_lose_no_call_and_repeat_none() {

@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
     ("ends::a_dropped_pool_ends_its_results", a_dropped_pool_ends_its_results),
     ("ends::a_forked_child_may_not_use_the_pool", a_forked_child_may_not_use_the_pool),
     ("ends::nothing_outlives_a_killed_parent", nothing_outlives_a_killed_parent),
+    ("ends::a_forked_pool_holds_no_connection_of_its_parent", a_forked_pool_holds_no_connection_of_its_parent),
     ("ends::a_forgotten_pool_does_not_hold_up_the_end", a_forgotten_pool_does_not_hold_up_the_end),
 ];
 
@@ -146,6 +147,15 @@ fn nothing_outlives_a_killed_parent() {
         let pid = ossature::sys::process::Pid::from_raw(pid as i32).unwrap();
         soon(|| pidfd_open(pid).is_err());
     }
+}
+
+fn a_forked_pool_holds_no_connection_of_its_parent() {
+    let (near, far) = pipe().unwrap();
+    let pool = forked(1);
+    assert_eq!(pool.apply(work::square, (2,)).unwrap(), 4);
+    drop(near);
+    let heard = far.recv_timeout::<u8>(Duration::from_secs(20));
+    assert_eq!(heard.unwrap_err().kind(), ErrorKind::Closed, "neither supervisor nor worker holds the other end");
 }
 
 fn a_forgotten_pool_does_not_hold_up_the_end() {

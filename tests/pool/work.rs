@@ -7,8 +7,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use ossature::Result;
+use ossature::multiprocessing::shared_memory::SharedMemory;
 use ossature::multiprocessing::{
-    Context, Pool, Tasks, Value, current_process, get_start_method, stop_forkserver, tasks,
+    Array, Context, Pool, Tasks, Value, current_process, get_start_method, stop_forkserver, tasks,
 };
 use ossature::sys::process::Signal;
 use ossature::sys::signal::raise;
@@ -55,6 +56,20 @@ pub static TASKS: Tasks = tasks![
     kill_self_with,
     kill_self_later,
     say_number,
+    set_up_named,
+    read_named,
+    processors,
+    fill,
+    kill_self_at,
+    panic_for_good,
+    say_in_the_log,
+    fail_at_seven,
+    count_in,
+    count_and_die_at_13,
+    count_and_die_once_at_13,
+    mirror,
+    sum_of_block,
+    sum_of_nothing,
 ];
 
 pub fn square(number: u64) -> u64 {
@@ -112,6 +127,91 @@ pub fn exit_with(code: i32) {
 
 pub fn kill_self() {
     raise(Signal::KILL).expect("a process may kill itself");
+}
+
+/// Panics where nothing unwinds, as everywhere in a program that is built to abort.
+pub fn panic_for_good(text: String) {
+    extern "C" fn no_way_out(text: &String) {
+        panic!("{text}")
+    }
+    ossature::sys::process::set_rlimit(
+        ossature::sys::process::Resource::Core,
+        ossature::sys::process::Rlimit { current: Some(0), maximum: Some(0) },
+    )
+    .expect("a limit can be lowered");
+    no_way_out(&text)
+}
+
+/// Logs on all levels, and dies if it is told to.
+pub fn say_in_the_log(text: String, dies: bool) {
+    log::warn!("{text}");
+    log::info!(target: "elsewhere", "{text}!");
+    log::debug!("{text}?");
+    if dies {
+        kill_self();
+    }
+}
+
+pub fn fail_at_seven(number: u32) -> u32 {
+    assert_ne!(number, 7, "no more paper");
+    number
+}
+
+static COUNTS: OnceLock<Array<u64>> = OnceLock::new();
+
+/// Keeps an array in which the calls are counted.
+pub fn count_in(counts: Array<u64>) {
+    let _ = COUNTS.set(counts);
+}
+
+fn count(number: u64) -> u64 {
+    let counts = COUNTS.get().expect("the initializer runs first");
+    let mut counts = counts.lock().expect("nobody is killed with the lock");
+    counts[number as usize] += 1;
+    counts[number as usize]
+}
+
+pub fn count_and_die_at_13(number: u64) -> u64 {
+    count(number);
+    if number == 13 {
+        kill_self();
+    }
+    number + 1
+}
+
+pub fn count_and_die_once_at_13(number: u64) -> u64 {
+    if count(number) == 1 && number == 13 {
+        kill_self();
+    }
+    number + 1
+}
+
+ossature::sys::shareable! {
+    /// A plain struct.
+    #[derive(Debug, Serialize, Deserialize)]
+    pub plain struct Point {
+        pub x: f64,
+        pub y: f64,
+    }
+}
+
+pub fn mirror(point: Point) -> Point {
+    Point { x: point.y, y: point.x }
+}
+
+pub fn sum_of_block(block: [u64; 32]) -> u64 {
+    block.iter().sum()
+}
+
+pub fn sum_of_nothing(_: [u8; 0]) -> u64 {
+    3
+}
+
+/// Dies for 1.
+pub fn kill_self_at(number: u32) {
+    if number == 1 {
+        kill_self();
+    }
 }
 
 /// Dies at the first try.
@@ -343,6 +443,28 @@ pub fn set_up(text: String, count: Value<u32>) -> Result<()> {
     count.with(|count| *count += 1)?;
     let _ = SET_UP.set((text, count));
     Ok(())
+}
+
+static NAMED: OnceLock<SharedMemory> = OnceLock::new();
+
+/// Keeps a block of memory with a name.
+pub fn set_up_named(block: SharedMemory) {
+    let _ = NAMED.set(block);
+}
+
+pub fn read_named() -> u8 {
+    NAMED.get().expect("the initializer runs first").get(0).expect("it has a byte")
+}
+
+/// The processors on which this worker runs.
+pub fn processors() -> Vec<usize> {
+    ossature::sys::sched::affinity(None).expect("its own").iter().collect()
+}
+
+/// Has so many bytes of memory for a moment; the number of the process.
+pub fn fill(bytes: usize) -> u32 {
+    std::hint::black_box(vec![1_u8; bytes]);
+    pid()
 }
 
 pub fn set_up_badly(text: String) {

@@ -19,6 +19,7 @@
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
+use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Result;
@@ -53,6 +54,8 @@ pub(super) const BROKEN: u32 = 3;
 pub(super) const KILLED: u32 = 4;
 /// After `CLOSED`: every call has ended, and the supervisor ends with its workers. Only the parent knows that.
 pub(super) const FINISHED: u32 = 5;
+/// As `TERMINATED`, with less time for the workers.
+pub(super) const INTERRUPTED: u32 = 6;
 
 shareable! {
     /// What all share.
@@ -97,7 +100,7 @@ shareable! {
         begun: AtomicU64,
         /// When the call that is running has had its time, in nanoseconds of the monotonic clock; 0 for never.
         pub(super) expires: AtomicU64,
-        /// The number, and one, of the chunk with which the worker is to be killed; `u64::MAX` for its running call.
+        /// The number, and one, of the cancelled chunk with which the worker is to be killed; 0 for none.
         pub(super) doomed: AtomicU64,
         /// How far its stream was read, and written.
         pub(super) read: AtomicU64,
@@ -105,11 +108,19 @@ shareable! {
         /// How many chunks its workers have taken, and how many calls have ended in them.
         pub(super) chunks: AtomicU64,
         pub(super) calls: AtomicU64,
+        /// For how many nanoseconds its workers have had chunks, and since when one has, on the monotonic clock; 0 for none.
+        pub(super) busy: AtomicU64,
+        pub(super) since: AtomicU64,
         /// The life that is at work there.
         pub(super) ticket: AtomicU32,
         pub(super) pid: AtomicU32,
         /// Whether that life has begun to take chunks.
         pub(super) ready: AtomicU32,
+        /// Whether the worker is to be killed with its running call, which has had its time. Apart from `doomed`, for a chunk
+        /// may be cancelled while its call runs out of time.
+        pub(super) late: AtomicU32,
+        /// Whether the worker has ended, or is about to, because there was nothing to do.
+        pub(super) retired: AtomicU32,
         /// The slot, and one, of a chunk for this worker; 0 for none.
         pub(super) directed: AtomicU32,
         /// Whether the worker waits for room in its stream, and the word that it sleeps on.
@@ -147,8 +158,9 @@ pub(super) fn seats(count: usize) -> Result<Shm<[Seat]>> {
     let (long, word) = (|| AtomicU64::new(0), || AtomicU32::new(0));
     Shm::place_slice(count, |at| {
         let ticket = AtomicU32::new(at as u32); // of the first life
-        let (a, b, c, d, e) = (word(), word(), word(), word(), word());
-        Seat::init(long(), long(), long(), long(), long(), long(), long(), ticket, a, b, c, d, e)
+        let (a, b, c, d, e, f, g) = (word(), word(), word(), word(), word(), word(), word());
+        let (busy, since) = (long(), long());
+        Seat::init(long(), long(), long(), long(), long(), long(), long(), busy, since, ticket, a, b, c, d, e, f, g)
     })
 }
 
@@ -185,11 +197,16 @@ impl Board {
 
     /// Whether a chunk is ready that nobody has claimed.
     pub(super) fn has_ready(&self, slots: &[Slot]) -> bool {
-        slots.iter().any(|slot| matches!(state(slot.word.load(Acquire)), State::Ready | State::ReadyFor(_)))
+        slots.iter().any(Slot::is_ready)
+    }
+
+    /// How many chunks are ready that nobody has claimed.
+    pub(super) fn count_ready(&self, slots: &[Slot]) -> usize {
+        slots.iter().filter(|slot| slot.is_ready()).count()
     }
 
     /// Sleeps until there may be work for this seat. The caller looks for work in `look` once the sleep is announced.
-    pub(super) fn sleep(&self, seat: usize, look: impl FnOnce() -> bool) {
+    pub(super) fn sleep(&self, seat: usize, until: Deadline, look: impl FnOnce() -> bool) {
         let (word, bit) = (seat / 64, 1_u64 << (seat % 64));
         let Some(asleep) = self.asleep.get(word) else { return };
         asleep.fetch_or(bit, SeqCst);
@@ -197,7 +214,7 @@ impl Board {
         fence(SeqCst); // against that of `wake_workers`
         if !look() {
             // The only error is a sandbox that forbids the call; whoever sleeps looks again.
-            let _ = futex::wait(&self.work, seen, Reach::Shared, Deadline::NEVER);
+            let _ = futex::wait(&self.work, seen, Reach::Shared, until);
         }
         asleep.fetch_and(!bit, SeqCst);
     }
@@ -293,13 +310,77 @@ impl Seat {
         self.begun.store(running(sequence, index), Release);
     }
 
+    /// Notes that the worker ends for want of work, unless `has_work` says, once that is noted, that there is some.
+    pub(super) fn retire(&self, has_work: impl FnOnce() -> bool) -> bool {
+        self.retired.store(1, SeqCst);
+        fence(SeqCst); // against the parent, which publishes a chunk and then looks for the retired
+        let retires = !has_work();
+        if !retires {
+            self.retired.store(0, SeqCst);
+        }
+        retires
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(SeqCst) != 0
+    }
+
+    /// Notes that a chunk begins.
+    pub(super) fn begin_chunk(&self) {
+        let chunks = self.chunks.load(Relaxed); // only the worker writes it
+        self.chunks.store(chunks.wrapping_add(1), Relaxed);
+        self.since.store(now(), Relaxed);
+    }
+
+    /// Notes that the chunk has ended, or its worker.
+    pub(super) fn end_chunk(&self) {
+        let since = self.since.swap(0, Relaxed);
+        if since != 0 {
+            self.busy.fetch_add(now().saturating_sub(since), Relaxed);
+        }
+    }
+
+    /// For how many nanoseconds the workers of this seat have had chunks.
+    pub(super) fn busy_nanos(&self) -> u64 {
+        let since = self.since.load(Relaxed);
+        let running = if since == 0 { 0 } else { now().saturating_sub(since) };
+        self.busy.load(Relaxed).saturating_add(running)
+    }
+
+    /// Notes that the worker has ended.
+    pub(super) fn vacate(&self) {
+        self.expires.store(0, SeqCst); // no call runs there, until another worker has the seat
+        self.end_chunk();
+        self.pid.store(0, SeqCst);
+    }
+
+    /// Notes that the call that expires then has had its time; false when that call has ended, and nothing is noted.
+    pub(super) fn mark_late(&self, expires: u64) -> bool {
+        self.late.store(1, SeqCst);
+        fence(SeqCst); // against the worker, which ends the call and then looks whether it is late
+        let runs = self.expires.load(SeqCst) == expires;
+        if !runs {
+            self.late.store(0, SeqCst);
+        }
+        runs
+    }
+
     /// The call of the chunk of this number that has begun last.
     pub(super) fn begun_in(&self, sequence: u64) -> Option<u32> {
         running_in(self.begun.load(Acquire), sequence)
     }
 }
 
+/// The nanoseconds of the monotonic clock.
+fn now() -> u64 {
+    Deadline::after(Duration::from_nanos(1)).as_nanos() // no time at all would not read the clock
+}
+
 impl Slot {
+    fn is_ready(&self) -> bool {
+        matches!(state(self.word.load(Acquire)), State::Ready | State::ReadyFor(_))
+    }
+
     /// Makes a dead worker's chunk `Dead`, with what the parent must know. Says whether that worker had the chunk.
     pub(super) fn bury(&self, seat: &Seat, ticket: u32, exit: u32) -> bool {
         let before = self.word.load(Acquire);
@@ -377,6 +458,17 @@ mod tests {
         assert!(board.is_heard_at_rest() && !board.is_heard_at_rest());
         board.listen(9);
         assert!(!board.is_heard() && board.is_heard_in_any_case() && !board.is_heard_in_any_case());
+    }
+
+    #[test]
+    fn a_call_that_ends_in_time_takes_no_cancelling_with_it() {
+        let seats = seats(1).unwrap();
+        seats[0].doomed.store(8, SeqCst); // a chunk is cancelled
+        seats[0].expires.store(100, SeqCst);
+        assert!(!seats[0].mark_late(99), "that call has ended");
+        assert_eq!((seats[0].doomed.load(SeqCst), seats[0].late.load(SeqCst)), (8, 0));
+        assert!(seats[0].mark_late(100));
+        assert_eq!((seats[0].doomed.load(SeqCst), seats[0].late.load(SeqCst)), (8, 1));
     }
 
     #[test]

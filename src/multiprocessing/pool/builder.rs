@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use ossature_sys::sched::CpuSet;
+
 use super::ground::Setup;
 use super::hub::Hub;
 use super::{Pool, board};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::{Context, get_start_method};
 use crate::multiprocessing::process::{Termination, usable_cpus};
-use crate::multiprocessing::tasks::{Arguments, Form, Target, max_argument_depth, registered};
+use crate::multiprocessing::tasks::{Arguments, Form, Target, registered};
 use crate::multiprocessing::transfer::{Packed, pack};
 
 /// A pool before its start: how many workers it will have, and how they live.
@@ -64,11 +66,26 @@ pub struct PoolBuilder {
     max_chunks: Option<u32>,
     timeout: Option<Duration>,
     retries: u32,
+    affinity: Option<Vec<CpuSet>>,
+    max_memory: Option<u64>,
+    idle: Option<Duration>,
+    forwards_logs: bool,
 }
 
 impl PoolBuilder {
     pub(super) fn new() -> Self {
-        Self { workers: None, context: None, initializer: None, max_chunks: None, timeout: None, retries: 0 }
+        Self {
+            workers: None,
+            context: None,
+            initializer: None,
+            max_chunks: None,
+            timeout: None,
+            retries: 0,
+            affinity: None,
+            max_memory: None,
+            idle: None,
+            forwards_logs: false,
+        }
     }
 
     /// Says how many workers there are; otherwise as many as there are [usable processors](usable_cpus).
@@ -92,6 +109,11 @@ impl PoolBuilder {
     }
 
     /// Has each worker first run `target` with `args`, which may hold locks, shared memory and open files.
+    ///
+    /// A worker that starts later gets the same arguments again. So the name of a
+    /// [`SharedMemory`](crate::multiprocessing::shared_memory::SharedMemory) in them must stay as long as the pool: after
+    /// `unlink` a new worker cannot open the block, and the pool breaks as described below. An
+    /// [`Array`](crate::multiprocessing::Array) or a [`Value`](crate::multiprocessing::Value) has no name that could go.
     ///
     /// A worker whose initializer panics, or makes an exit code other than 0, ends. After five such workers in turn the
     /// pool is broken: every call fails with [`StartFailed`](ErrorKind::StartFailed) and the reason.
@@ -137,11 +159,123 @@ impl PoolBuilder {
         self
     }
 
+    /// Says on which processors the workers run: the first worker on those of the first set, and so on; after the last set
+    /// comes the first one again. The replacement of a worker runs where that worker ran.
+    ///
+    /// A worker whose set has no usable processor ends before it is ready, as one whose initializer fails.
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::{Pool, Tasks, freeze_support, tasks};
+    /// use ossature::sys::sched::{CpuSet, affinity};
+    ///
+    /// fn processors() -> Vec<usize> {
+    ///     affinity(None).map_or(Vec::new(), |set| set.iter().collect())
+    /// }
+    ///
+    /// static TASKS: Tasks = tasks![processors];
+    ///
+    /// fn main() -> ossature::Result<()> {
+    ///     freeze_support(TASKS);
+    ///     let usable: Vec<usize> = affinity(None)?.iter().collect();
+    ///     // One processor for each worker.
+    ///     let sets = usable.iter().map(|cpu| CpuSet::of([*cpu]));
+    ///     let pool = Pool::builder().workers(usable.len().min(4)).affinity(sets).build()?;
+    ///     assert_eq!(pool.apply(processors, ())?.len(), 1);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[doc(alias = "sched_setaffinity")]
+    #[doc(alias = "cpu_affinity")]
+    pub fn affinity(mut self, sets: impl IntoIterator<Item = CpuSet>) -> Self {
+        self.affinity = Some(sets.into_iter().collect());
+        self
+    }
+
+    /// Has a worker end after a chunk, and another start in its place, once it has had more than so many bytes of memory at
+    /// a time.
+    ///
+    /// What counts is the greatest resident memory that the worker ever had (`ru_maxrss`), pages that it shares with its
+    /// parent included. A call that needs more than there is is another matter: it ends as
+    /// [`WorkerDied`](ErrorKind::WorkerDied). Python has no such limit.
+    ///
+    /// # Examples
+    /// See the example of [`WorkerStats`](super::WorkerStats).
+    #[doc(alias = "memory_limit")]
+    pub fn max_memory_per_child(mut self, bytes: u64) -> Self {
+        self.max_memory = Some(bytes);
+        self
+    }
+
+    /// Has a worker end that has waited so long for a call. As many workers start again as there are calls waiting.
+    ///
+    /// The supervisor stays, so the first call after that costs a fork. Python's workers stay.
+    ///
+    /// # Examples
+    /// See the example of [`WorkerStats`](super::WorkerStats).
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.idle = Some(limit);
+        self
+    }
+
+    /// Has log records of the workers go to the logger of this process: those of the crate `log`, up to the greatest level
+    /// that is set here when the pool is built.
+    ///
+    /// A record arrives when this process next waits for the pool, asks it for a result, joins it or drops it, before the
+    /// outcome of the call. A worker that is killed loses none. A record has at most 4 KiB, longer texts are cut. A worker
+    /// waits while 64 KiB of records have not been taken in.
+    ///
+    /// With [`Fork`](Context::Fork) the workers have a copy of a logger that is installed already, which writes for itself.
+    ///
+    /// Python's way is a `QueueHandler` in each worker, and a `QueueListener` here.
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use log::{LevelFilter, Log, Metadata, Record};
+    /// use ossature::multiprocessing::{Context, Pool, Tasks, freeze_support, tasks};
+    ///
+    /// fn work() {
+    ///     log::info!("half of it is done");
+    /// }
+    ///
+    /// static TASKS: Tasks = tasks![work];
+    ///
+    /// struct Logger; // as the program has it
+    ///
+    /// impl Log for Logger {
+    ///     fn enabled(&self, _: &Metadata<'_>) -> bool {
+    ///         true
+    ///     }
+    ///     fn log(&self, record: &Record<'_>) {
+    ///         println!("{}: {}", record.level(), record.args());
+    ///     }
+    ///     fn flush(&self) {}
+    /// }
+    ///
+    /// fn main() -> ossature::Result<()> {
+    ///     freeze_support(TASKS);
+    ///     let _ = log::set_logger(&Logger);
+    ///     log::set_max_level(LevelFilter::Info);
+    ///     let pool = Pool::builder().workers(1).context(Context::Spawn).forward_logs().build()?;
+    ///     pool.apply(work, ())?; // INFO: half of it is done
+    ///     Ok(())
+    /// }
+    /// ```
+    #[doc(alias = "QueueHandler")]
+    #[doc(alias = "QueueListener")]
+    pub fn forward_logs(mut self) -> Self {
+        self.forwards_logs = true;
+        self
+    }
+
     /// Starts the pool.
     ///
     /// # Errors
     /// * [`InvalidInput`](ErrorKind::InvalidInput) for no workers or more than 1024, and for
-    ///   [`max_tasks_per_child`](Self::max_tasks_per_child) or a [`task_timeout`](Self::task_timeout) of 0.
+    ///   [`max_tasks_per_child`](Self::max_tasks_per_child) or a [`task_timeout`](Self::task_timeout) of 0, and for no sets or
+    ///   an empty set of processors.
+    /// * [`Interrupted`](ErrorKind::Interrupted) when a signal came meanwhile for which the program has called
+    ///   [`interrupt_on`](crate::thread::interrupt_on).
     /// * [`NotAllowed`](ErrorKind::NotAllowed) in a worker of a pool, and in every other daemon: it may have no children.
     /// * [`Unsupported`](ErrorKind::Unsupported) with [`Thread`](Context::Thread).
     /// * Those of [`ProcessBuilder::start`](crate::multiprocessing::process::ProcessBuilder::start), and with
@@ -167,6 +301,9 @@ impl PoolBuilder {
                 "task_timeout must be above zero, for no call ends in no time: leave it out for calls without a limit",
             );
         }
+        if self.affinity.as_ref().is_some_and(|sets| sets.is_empty() || sets.iter().any(CpuSet::is_empty)) {
+            return invalid("affinity must have a set for a worker, and each set a processor");
+        }
         let context = self.context.unwrap_or_else(get_start_method);
         let prefix = match context {
             Context::Fork => "ForkPoolWorker",
@@ -177,12 +314,16 @@ impl PoolBuilder {
             }
         };
         let (name, arguments) = self.initializer.unzip();
+        let numbers = |set: &CpuSet| set.iter().map(|cpu| cpu as u32).collect();
         let setup = Setup {
-            prefix: prefix.to_owned(),
             initializer: name,
             max_chunks: self.max_chunks,
             timeout: self.timeout,
-            depth: max_argument_depth(),
+            affinity: self.affinity.iter().flatten().map(numbers).collect(),
+            max_memory: self.max_memory,
+            idle: self.idle,
+            log: self.forwards_logs.then(|| log::max_level() as u8),
+            ..Setup::new(prefix)
         };
         Ok(Pool(Hub::start(workers, context, setup, arguments, self.retries, None)?))
     }

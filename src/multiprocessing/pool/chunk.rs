@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::arena::Room;
+use super::board::INLINE;
 use super::job::Job;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::Form;
@@ -29,6 +30,10 @@ pub(super) struct Chunk {
     /// While it is published: its number, and its room in the arena.
     pub(super) sequence: u64,
     pub(super) room: Option<Room>,
+    /// With what panic its worker died.
+    pub(super) last_words: Option<String>,
+    /// How many bytes a value of a plain call has.
+    pub(super) value: usize,
 }
 
 /// The longest name of a task.
@@ -53,6 +58,8 @@ impl Chunk {
             spared: 0,
             sequence: 0,
             room: None,
+            last_words: None,
+            value: 0,
         }
     }
 
@@ -80,6 +87,22 @@ impl Chunk {
         })?;
         self.ends.push(end);
         Ok(())
+    }
+
+    /// Adds plain calls: their arguments, how many there are, and the bytes of an argument and of a value.
+    pub(super) fn push_plain(&mut self, items: &[u8], count: usize, argument: usize, value: usize) {
+        let head = self.bytes.len();
+        self.bytes.extend_from_slice(items);
+        self.ends = (1..=count).map(|count| (head + count * argument) as u32).collect();
+        self.value = value;
+    }
+
+    /// How many bytes of the arena the chunk needs, if it needs any.
+    pub(super) fn needs(&self) -> Option<usize> {
+        match self.form {
+            Form::Plain => Some(self.bytes.len() + self.ends.len() * self.value),
+            _ => Some(self.bytes.len()).filter(|length| *length > INLINE),
+        }
     }
 
     pub(super) fn count(&self) -> u32 {
@@ -113,6 +136,7 @@ impl Chunk {
         rest.bytes.extend_from_slice(self.bytes.get(start as usize..last as usize)?);
         rest.ends = ends.iter().map(|end| end - start + head).collect();
         rest.base = self.base + from as usize;
+        rest.value = self.value;
         Some(rest)
     }
 }

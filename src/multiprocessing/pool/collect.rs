@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use ossature_sys::process::Pid;
 use ossature_sys::shm::RacySlice;
 
-use super::FLAG_RESULT;
-use super::board::{BROKEN, CLOSED, EACH, FINISHED, IN_SLOT, INLINE, RUNNING, TIMED_OUT, exit_of_number};
+use super::board::{BROKEN, CLOSED, EACH, FINISHED, IN_SLOT, RUNNING, Seat, TIMED_OUT, exit_of_number};
 use super::chunk::Chunk;
 use super::ground::{lower, raise};
 use super::hub::{Hub, Inner, Mode, Partial};
 use super::job::{Failure, Outcome};
 use super::stream::{Header, Kind};
 use super::word::{State as Word, state as state_of, word};
+use super::{FLAG_PLAIN, FLAG_RESULT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::Form;
 
@@ -73,6 +73,14 @@ impl Hub {
             return;
         }
         let Partial { of: begun, bytes } = std::mem::take(partial);
+        if header.kind == Kind::LastWords {
+            if let Some(chunk) = inner.chunks.get_mut(at).and_then(Option::as_mut) {
+                if chunk.sequence == header.sequence {
+                    chunk.last_words = Some(String::from_utf8_lossy(payload).into_owned());
+                }
+            }
+            return;
+        }
         let whole = if begun.is_some() {
             let mut bytes = bytes;
             bytes.extend_from_slice(payload);
@@ -81,12 +89,23 @@ impl Hub {
             None
         };
         let payload = whole.as_deref().unwrap_or(payload);
+        let mut chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
+        if let Some(chunk) = chunk.as_mut().filter(|chunk| chunk.form == Form::Plain) {
+            if chunk.sequence == header.sequence {
+                self.fill(chunk, header.index);
+                if header.kind == Kind::Filled && chunk.is_done() {
+                    self.free(inner, at);
+                    return;
+                }
+            }
+        }
         let chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
         // Of a chunk that was given up it is too late.
         let Some(chunk) = chunk.filter(|chunk| chunk.sequence == header.sequence && chunk.seen == header.index) else {
             return;
         };
         chunk.seen += match header.kind {
+            Kind::Filled => return,
             Kind::Value => {
                 let more = (chunk.seen + 1..chunk.count()).map_while(|index| {
                     let next = Header { index, ..header };
@@ -129,8 +148,7 @@ impl Hub {
                 failed = true;
                 continue;
             }
-            let length = chunk.bytes.len();
-            if length > INLINE {
+            if let Some(length) = chunk.needs() {
                 match inner.arena.give(&self.arena, length) {
                     Ok(Some(room)) => chunk.room = Some(room),
                     Ok(None) if length as u64 <= inner.arena.longest() && inner.free < slots.len() => {
@@ -167,9 +185,14 @@ impl Hub {
             };
             slot.sequence.store(chunk.sequence, Relaxed);
             slot.offset.store(chunk.room.map_or(IN_SLOT, |room| room.offset), Relaxed);
-            slot.length.store(length as u32, Relaxed);
+            slot.length.store(chunk.bytes.len() as u32, Relaxed);
             slot.count.store(chunk.count(), Relaxed);
-            slot.flags.store(if chunk.form == Form::Result { FLAG_RESULT } else { 0 }, Relaxed);
+            let flags = match chunk.form {
+                Form::Result => FLAG_RESULT,
+                Form::Plain => FLAG_PLAIN,
+                _ => 0,
+            };
+            slot.flags.store(flags, Relaxed);
             slot.word.store(word(Word::Ready, chunk.sequence), Release);
             inner.chunks[at] = Some(chunk);
             inner.free -= 1;
@@ -178,6 +201,9 @@ impl Hub {
             published += 1;
         }
         board.wake_workers(published);
+        if published > 0 && self.setup.idle.is_some() && self.ground.seats().iter().any(Seat::is_retired) {
+            raise(self.ground.nudge()); // the supervisor starts workers again
+        }
         if failed {
             self.wake_others(inner); // no worker tells of these
         }
@@ -217,6 +243,11 @@ impl Hub {
                 *partial = Partial::default();
             }
             let (exit, pid, begun) = (slot.exit.load(Relaxed), slot.pid.load(Relaxed), slot.at.load(Relaxed));
+            if let Some(chunk) = inner.chunks.get_mut(at).and_then(Option::as_mut) {
+                if let (Form::Plain, Some(before)) = (chunk.form, begun.checked_sub(1)) {
+                    self.fill(chunk, before);
+                }
+            }
             if let Some(chunk) = self.free(inner, at) {
                 self.charge(inner, chunk, exit, pid, begun);
             }
@@ -244,7 +275,8 @@ impl Hub {
         if guilty {
             let exit = exit_of_number(exit);
             let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-            chunk.job.end(chunk.at(), Outcome::Failed(Failure::Died { exit, pid, late }));
+            let words = chunk.last_words.clone().map(String::into_boxed_str);
+            chunk.job.end(chunk.at(), Outcome::Failed(Failure::Died { exit, pid, late, words }));
         }
         if let Some(mut rest) = chunk.rest(chunk.seen + u32::from(guilty)) {
             if !guilty {

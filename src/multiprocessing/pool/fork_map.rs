@@ -12,7 +12,7 @@ use super::job::{Job, Keep};
 use super::waits::Wanted;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
-use crate::multiprocessing::tasks::{Calls, Form, max_argument_depth};
+use crate::multiprocessing::tasks::{Calls, Form};
 use crate::multiprocessing::transfer::{Transfer, Writing};
 
 /// Calls `f` with each item, in `workers` copies of this process, and waits for all values, which come in the order of
@@ -48,13 +48,7 @@ pub fn fork_map<T, R: Transfer>(items: &[T], workers: usize, f: impl Fn(&T) -> R
     if items.is_empty() {
         return Ok(Vec::new());
     }
-    let setup = Setup {
-        prefix: "ForkPoolWorker".into(),
-        initializer: None,
-        max_chunks: None,
-        timeout: None,
-        depth: max_argument_depth(),
-    };
+    let setup = Setup::new("ForkPoolWorker");
     // An index of this slice only, since nobody else gives out chunks of this pool.
     let call = |(index,): (usize,)| items.get(index).map(&f);
     let runner = |calls: &mut Calls<'_>| calls.run_closure(call);

@@ -6,12 +6,15 @@ use std::time::Duration;
 use ossature_sys::eventfd::EventFd;
 use ossature_sys::fd::{self, AboveStandard, AsFd};
 use ossature_sys::mmap::{Memfd, Region};
+use ossature_sys::signal::{self, Signal, SignalSet};
+use ossature_sys::sync::interrupt;
 use serde::{Deserialize, Serialize};
 
 use super::arena;
 use super::board::{self, Board, Seat, Slot};
 use super::stream::{self, Stream};
 use crate::error::{Error, Result};
+use crate::multiprocessing::tasks::max_argument_depth;
 use crate::multiprocessing::transfer::{Handle, Memory};
 
 /// How many slots there are at least.
@@ -30,6 +33,8 @@ pub(in crate::multiprocessing) struct Parts {
     news: Handle<OwnedFd>,
     /// Raised for the supervisor.
     nudge: Handle<OwnedFd>,
+    /// Where workers write their log records, if the parent wants them.
+    pub(super) logs: Option<Handle<OwnedFd>>,
 }
 
 /// The parts, mapped.
@@ -52,6 +57,43 @@ pub(in crate::multiprocessing) struct Setup {
     pub(super) timeout: Option<Duration>,
     /// How deep the arguments of a call may be nested.
     pub(super) depth: usize,
+    /// The numbers of the signals that interrupt the parent's waits, and that the parent alone reacts to.
+    pub(super) held: Vec<i32>,
+    /// The processors that the workers run on, a set for each worker in turn; nothing says so where there are no sets.
+    pub(super) affinity: Vec<Vec<u32>>,
+    /// The bytes of memory after which a worker ends.
+    pub(super) max_memory: Option<u64>,
+    /// How long a worker waits for a chunk until it ends.
+    pub(super) idle: Option<Duration>,
+    /// The level of the log records that the parent wants; `None` for none.
+    pub(super) log: Option<u8>,
+}
+
+impl Setup {
+    /// Workers that live for ever, and calls without a limit.
+    pub(super) fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            initializer: None,
+            max_chunks: None,
+            timeout: None,
+            depth: max_argument_depth(),
+            held: Self::held_now(),
+            affinity: Vec::new(),
+            max_memory: None,
+            idle: None,
+            log: None,
+        }
+    }
+
+    /// What the parent of a new pool reacts to alone. `SIGTERM` ends workers.
+    fn held_now() -> Vec<i32> {
+        interrupt::interrupting().0.without(Signal::TERM).iter().map(Signal::as_raw).collect()
+    }
+
+    pub(super) fn held(&self) -> SignalSet {
+        self.held.iter().filter_map(|number| signal::numbered(*number)).collect()
+    }
 }
 
 impl Ground {
@@ -59,7 +101,7 @@ impl Ground {
     ///
     /// # Errors
     /// `EMFILE`, `ENOMEM`, `ENOSPC`, `EFBIG`.
-    pub(super) fn new(workers: usize) -> Result<Self> {
+    pub(super) fn new(workers: usize, logs: Option<OwnedFd>) -> Result<Self> {
         let made = |errno| Error::os(errno, "cannot make the memory and events of a pool");
         let (arena, arena_length) = arena::file().map_err(made)?;
         let slots = (workers * 4).next_power_of_two().max(SLOTS);
@@ -75,6 +117,7 @@ impl Ground {
             ),
             news: event().map_err(made)?,
             nudge: event().map_err(made)?,
+            logs: logs.map(Handle),
         };
         Self::open(parts)
     }

@@ -7,49 +7,48 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering::{Acquire, SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::{Epoll, Interest};
-use ossature_sys::fd::{AboveStandard, AsFd};
+use ossature_sys::eventfd::CancelFd;
+use ossature_sys::fd::{self, AboveStandard, AsFd};
 use ossature_sys::mmap::Memfd;
 use ossature_sys::pipe;
 use ossature_sys::poll::{PollFd, PollFlags, poll};
-use ossature_sys::process::{ExitStatus, generation};
+use ossature_sys::process::generation;
 
 use super::arena::Arena;
-use super::board::{EACH, KILLED, TERMINATED, exit_to_number};
+use super::board::{EACH, INTERRUPTED};
 use super::chunk::Chunk;
 use super::ground::{Ground, Setup, lower, raise};
 use super::job::{Due, Failure, Job, Outcome};
-use super::supervisor::{self, Runner};
+use super::logs::{Logs, Told};
+use super::succession::Fallen;
+use super::supervisor::Runner;
 use super::waits::{Waiting, Wanted};
-use super::word::{State as Word, state as state_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
-use crate::multiprocessing::logging::warning;
 use crate::multiprocessing::process::Process;
-use crate::multiprocessing::tasks::of_the_house;
-use crate::multiprocessing::transfer::{Handle, Packed, pack};
+use crate::multiprocessing::transfer::Packed;
+use crate::thread;
 
 /// How often the leader looks for news before it sleeps.
 const LOOKS: u32 = 200;
 /// How long the last processes of a killed supervisor may take to end.
-const LAST: Duration = Duration::from_secs(5);
-/// How long the supervisor may take to end, above what it gives its workers.
-const END: Duration = Duration::from_secs(10);
+pub(super) const LAST: Duration = Duration::from_secs(5);
 
 /// A pool, for all handles in this process.
 pub(super) struct Hub {
     pub(super) ground: Ground,
-    setup: Setup,
-    initializer: Option<Packed>,
-    context: Context,
+    pub(super) setup: Setup,
+    pub(super) initializer: Option<Packed>,
+    pub(super) context: Context,
     /// Whether the workers run a closure, of which a later supervisor would have no copy.
-    closure: bool,
+    pub(super) closure: bool,
     /// How often a task is given out again whose worker died.
     pub(super) retries: u32,
     pub(super) arena: Memfd,
@@ -64,7 +63,11 @@ pub(super) struct Hub {
     pub(super) over: AtomicBool,
     /// How many results are watched as descriptors, and what is watched: the news and the supervisor.
     pub(super) armed: AtomicUsize,
-    watch: OnceLock<Epoll>,
+    pub(super) watch: OnceLock<Epoll>,
+    /// Readable while an interrupt is pending, in a program that has asked for interrupts.
+    interrupts: Option<&'static CancelFd>,
+    /// Log records of the workers.
+    logs: Option<Logs>,
     /// How many threads wait.
     pub(super) waiting: AtomicUsize,
 }
@@ -82,6 +85,9 @@ pub(super) struct Inner {
     pub(super) supervisor: Option<Process>,
     /// The end of a pipe that the supervisor and the workers hold open.
     pub(super) line: Option<OwnedFd>,
+    /// A supervisor that has ended, of whose workers some may not have, and whether its successor is being started.
+    pub(super) fallen: Option<Fallen>,
+    pub(super) rising: bool,
     /// What is published, by slot.
     pub(super) chunks: Vec<Option<Chunk>>,
     pub(super) free: usize,
@@ -97,6 +103,8 @@ pub(super) struct Inner {
     /// Whether there is a thread for callbacks.
     pub(super) called: bool,
     pub(super) broken: Option<String>,
+    /// Whether an interrupt has ended the pool.
+    pub(super) interrupted: bool,
 }
 
 #[derive(Default)]
@@ -115,9 +123,10 @@ impl Hub {
         runner: Option<Runner<'_>>,
     ) -> Result<Arc<Self>> {
         let hub = Self::without_supervisor(workers, context, setup, initializer, retries, runner.is_some())?;
-        let mut inner = hub.lock()?;
-        hub.supervise(&mut inner, runner)?;
-        drop(inner);
+        let started = hub.start_supervisor(runner);
+        // The signal may have ended the new process too.
+        let started = started.map_err(|error| if hub.is_interrupted() { interrupted() } else { error })?;
+        hub.enter(&mut *hub.lock()?, started)?;
         Ok(Arc::new(hub))
     }
 
@@ -129,13 +138,19 @@ impl Hub {
         retries: u32,
         closure: bool,
     ) -> Result<Self> {
-        let ground = Ground::new(workers)?;
+        let (logs, theirs) = match setup.log {
+            Some(_) => Some(log_pipe()?).unzip(),
+            None => (None, None),
+        };
+        let ground = Ground::new(workers, theirs)?;
         let arena = ground.arena_file()?;
         let slots = ground.slots().len();
         let inner = Inner {
             mode: Mode::Open,
             supervisor: None,
             line: None,
+            fallen: None,
+            rising: false,
             chunks: (0..slots).map(|_| None).collect(),
             free: slots,
             queue: VecDeque::new(),
@@ -147,6 +162,7 @@ impl Hub {
             led: false,
             called: false,
             broken: None,
+            interrupted: false,
         };
         Ok(Self {
             ground,
@@ -165,41 +181,13 @@ impl Hub {
             armed: AtomicUsize::new(0),
             watch: OnceLock::new(),
             waiting: AtomicUsize::new(0),
+            interrupts: thread::interrupt_event(),
+            logs: logs.map(Logs::new),
         })
     }
 
     pub(super) fn workers(&self) -> usize {
         self.ground.seats().len()
-    }
-
-    /// Starts the supervisor.
-    fn supervise(&self, inner: &mut Inner, runner: Option<Runner<'_>>) -> Result<()> {
-        let failed = |errno| Error::os(errno, "cannot make a pool: no pipe to its supervisor");
-        let (line, theirs) =
-            pipe::pipe(pipe::Flags::NONBLOCK).and_then(AboveStandard::above_standard).map_err(failed)?;
-        let builder = Process::builder().name("PoolSupervisor").supervises();
-        let process = match self.context {
-            Context::Fork => {
-                let mut arguments = None;
-                if let Some(packed) = &self.initializer {
-                    arguments = Some(packed.try_clone()?);
-                }
-                builder.fork(|| supervisor::run(&self.ground, &self.setup, arguments, runner))?
-            }
-            context => {
-                let task = of_the_house(supervisor::supervise)?;
-                let theirs = Handle(&theirs);
-                let arguments = pack(&(&self.ground.parts, &self.setup, &self.initializer, theirs))?;
-                builder.order(context, &task, &arguments)?
-            }
-        };
-        drop(theirs);
-        if let Some(watch) = self.watch.get() {
-            watch.register(&process, Interest::IN, 1).map_err(failed)?;
-        }
-        inner.line = Some(line);
-        inner.supervisor = Some(process);
-        Ok(())
     }
 
     /// What is readable while there are news, or once the supervisor has ended.
@@ -213,6 +201,15 @@ impl Hub {
         watch.register(self.ground.news(), Interest::IN, 0).map_err(failed)?;
         if let Some(supervisor) = &inner.supervisor {
             watch.register(supervisor, Interest::IN, 1).map_err(failed)?;
+        }
+        if let Some(line) = inner.fallen.as_ref().and_then(Fallen::line) {
+            watch.register(line, Interest::IN, 1).map_err(failed)?;
+        }
+        if let Some(interrupts) = self.interrupts {
+            watch.register(interrupts, Interest::IN, 2).map_err(failed)?;
+        }
+        if let Some(logs) = &self.logs {
+            watch.register(&logs.pipe, Interest::IN, 3).map_err(failed)?;
         }
         Ok(self.watch.get_or_init(|| watch))
     }
@@ -242,6 +239,7 @@ impl Hub {
     /// As [`check`](Self::check).
     pub(super) fn submit(&self, chunks: impl IntoIterator<Item = Chunk>) -> Result<()> {
         let mut inner = self.lock()?;
+        self.heed(&mut inner)?;
         inner.check()?;
         inner.queue.extend(chunks);
         self.collect(&mut inner)
@@ -249,20 +247,56 @@ impl Hub {
 
     /// Collects what has come, without a wait.
     pub(super) fn look(&self) -> Result<()> {
+        let looked = self.look_quietly();
+        self.tell_logs();
+        looked
+    }
+
+    fn look_quietly(&self) -> Result<()> {
         let mut inner = self.lock()?;
         self.collect(&mut inner)?;
-        if inner.supervisor_has_ended(Deadline::NOW) {
-            self.revive(&mut inner)?;
+        self.heed(&mut inner)?;
+        self.succeed(inner).map(drop)
+    }
+
+    /// Whether an interrupt is pending that ends pools.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupts.is_some() && thread::interrupts().is_cancelled()
+    }
+
+    /// Ends the pool if an interrupt is pending.
+    ///
+    /// # Errors
+    /// `Interrupted` then.
+    pub(super) fn heed(&self, inner: &mut Inner) -> Result<()> {
+        if inner.mode == Mode::Ended || !self.is_interrupted() {
+            return Ok(());
         }
-        Ok(())
+        inner.interrupted = true;
+        self.end_in(inner, INTERRUPTED, &Failure::Interrupted);
+        Err(interrupted())
     }
 
     /// Waits until `is_ready`; false when the time ran out. `wanted` says after which outcomes that can be.
     pub(super) fn wait(&self, deadline: Deadline, wanted: Wanted<'_>, is_ready: impl Fn() -> bool) -> Result<bool> {
         let _waiting = Waiting::begin(&self.waiting);
+        let waited = self.wait_quietly(deadline, wanted, is_ready);
+        self.tell_logs();
+        waited
+    }
+
+    /// Gives the log records of the workers to the logger. The caller has no lock, for the logger may call the pool.
+    pub(super) fn tell_logs(&self) {
+        if let Some(logs) = &self.logs {
+            logs.take().iter().for_each(Told::tell);
+        }
+    }
+
+    fn wait_quietly(&self, deadline: Deadline, wanted: Wanted<'_>, is_ready: impl Fn() -> bool) -> Result<bool> {
         let mut inner = self.lock()?;
         loop {
             self.collect(&mut inner)?;
+            self.heed(&mut inner)?;
             if is_ready() {
                 self.turn.notify_all(); // one of the others leads from now on
                 return Ok(true);
@@ -279,7 +313,7 @@ impl Hub {
     }
 
     /// Sleeps until the leader has news.
-    fn follow<'h>(&'h self, inner: MutexGuard<'h, Inner>, deadline: Deadline) -> MutexGuard<'h, Inner> {
+    pub(super) fn follow<'h>(&'h self, inner: MutexGuard<'h, Inner>, deadline: Deadline) -> MutexGuard<'h, Inner> {
         match deadline.remaining() {
             None => self.turn.wait(inner).unwrap_or_else(PoisonError::into_inner),
             Some(left) => self.turn.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0,
@@ -287,13 +321,23 @@ impl Hub {
     }
 
     /// Sleeps, for everybody, until there is news.
-    fn lead<'h>(
+    pub(super) fn lead<'h>(
         &'h self,
         mut inner: MutexGuard<'h, Inner>,
         deadline: Deadline,
         wanted: Wanted<'_>,
     ) -> Result<MutexGuard<'h, Inner>> {
+        let told = self.logs.as_ref().map(Logs::take).unwrap_or_default();
+        if !told.is_empty() {
+            drop(inner);
+            told.iter().for_each(Told::tell);
+            return self.lock();
+        }
+        if inner.fallen.is_some() {
+            return self.outwait(inner, deadline);
+        }
         let supervisor = inner.supervisor.clone();
+        let interrupts = self.interrupts.filter(|_| inner.mode != Mode::Ended);
         let (ends, collected) = (inner.ends, self.collected.load(SeqCst));
         let alone = self.first_of(&inner, wanted);
         let from = || if self.wants_each() { EACH } else { alone };
@@ -317,9 +361,11 @@ impl Hub {
             }
             if !has_news() {
                 let mut fds = vec![PollFd::new(self.ground.news(), PollFlags::IN)];
+                fds.extend(interrupts.map(|event| PollFd::new(event, PollFlags::IN)));
+                fds.extend(self.logs.as_ref().map(|logs| PollFd::new(&logs.pipe, PollFlags::IN)));
                 fds.extend(supervisor.as_ref().map(|process| PollFd::new(process, PollFlags::IN)));
                 slept = poll(&mut fds, deadline);
-                ended = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
+                ended = supervisor.is_some() && fds.last().is_some_and(|fd| !fd.revents().is_empty());
             }
         }
         let mut inner = self.lock()?;
@@ -327,95 +373,8 @@ impl Hub {
         lower(self.ground.news());
         self.turn.notify_all();
         slept.map_err(|errno| Error::os(errno, "cannot wait for a pool"))?;
-        // Another thread may have started the next supervisor between the sleep and the lock.
-        if ended && inner.supervisor_has_ended(Deadline::NOW) {
-            self.revive(&mut inner)?;
-        }
-        Ok(inner)
-    }
-
-    /// After the supervisor's end: accounts for what its workers had, and starts another one.
-    fn revive(&self, inner: &mut Inner) -> Result<()> {
-        let Some(supervisor) = inner.supervisor.clone() else { return Ok(()) };
-        let exit = match supervisor.join_timeout(LAST) {
-            Ok(None) => return Ok(()),   // it lives
-            exit => exit.ok().flatten(), // with an error it has ended, and how is not known
-        };
-        inner.supervisor = None;
-        if let Some(watch) = self.watch.get() {
-            let _ = watch.unregister(&supervisor); // it was closed with its end
-        }
-        // The kernel kills its workers. They hold the other end of the line.
-        if let Some(line) = inner.line.take() {
-            let _ = poll(&mut [PollFd::new(&line, PollFlags::IN)], LAST);
-        }
-        for place in 0..self.workers() {
-            let _ = self.drain(inner, place); // a stream that was overwritten must not keep the next supervisor from its start
-            self.ground.board().forget_sleeper(place);
-        }
-        for slot in self.ground.slots() {
-            let Word::Claimed(ticket) = state_of(slot.word.load(Acquire)) else { continue };
-            if let Some(seat) = self.ground.seats().get(ticket as usize % self.workers()) {
-                slot.bury(seat, ticket, exit_to_number(ExitStatus::Unknown));
-            }
-        }
-        let buried = self.bury(inner); // as above
-        if inner.mode == Mode::Ended || inner.broken.is_some() || inner.mode == Mode::Closed && inner.is_idle() {
-            return Ok(()); // it has ended as it was to
-        }
-        let text = exit.map_or_else(|| "unknown".to_owned(), |exit| exit.to_string());
-        warning!("the supervisor of a pool ended with {text}: starting another one");
-        let again = match self.closure {
-            true => Err(Error::new(ErrorKind::StartFailed, "its closure is gone with it")),
-            false => self.supervise(inner, None),
-        };
-        if let Err(error) = again {
-            let text = format!("the supervisor of the pool ended, and no other could be started: {error}");
-            inner.fail_all(&Failure::Broken(text.clone()), self);
-            inner.broken = Some(text);
-            return Ok(());
-        }
-        self.publish(inner)?;
-        buried
-    }
-
-    /// Takes no more tasks; workers end when there is none left.
-    pub(super) fn close(&self) -> Result<()> {
-        let mut inner = self.lock()?;
-        if inner.mode == Mode::Open {
-            inner.mode = Mode::Closed;
-        }
-        self.collect(&mut inner)
-    }
-
-    /// Ends the workers, whatever they do. Every call that has not ended is cancelled.
-    pub(super) fn terminate(&self) -> Result<()> {
-        self.end_workers(TERMINATED)
-    }
-
-    /// As [`terminate`](Self::terminate), by `SIGKILL`.
-    pub(super) fn kill(&self) -> Result<()> {
-        self.end_workers(KILLED)
-    }
-
-    fn end_workers(&self, mode: u32) -> Result<()> {
-        let mut inner = self.lock()?;
-        if inner.mode == Mode::Ended {
-            let mode_word = &self.ground.board().mode;
-            if mode == KILLED && mode_word.compare_exchange(TERMINATED, KILLED, SeqCst, SeqCst).is_ok() {
-                raise(self.ground.nudge()); // the supervisor may be giving the workers time
-            }
-            return Ok(());
-        }
-        let collected = self.collect(&mut inner); // whatever could not be read, the workers end
-        inner.mode = Mode::Ended;
-        self.ground.board().mode.store(mode, SeqCst);
-        self.ground.board().wake_all_workers();
-        raise(self.ground.nudge());
-        inner.fail_all(&Failure::Cancelled, self);
-        self.over.store(true, SeqCst);
-        self.wake_others(&inner);
-        collected
+        // Another thread may have seen to the next supervisor between the sleep and the lock.
+        if ended { self.succeed(inner) } else { Ok(inner) }
     }
 
     /// Wakes the other threads that wait, after something that no worker told of.
@@ -425,59 +384,13 @@ impl Hub {
             raise(self.ground.news());
         }
     }
-
-    /// Waits until the workers of a closed or terminated pool have ended; false when the time ran out.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a pool that still takes tasks.
-    pub(super) fn join(&self, deadline: Deadline) -> Result<bool> {
-        if self.lock()?.mode == Mode::Open {
-            return Err(Error::new(
-                ErrorKind::InvalidInput,
-                "the pool is still running: close or terminate it before the join",
-            ));
-        }
-        let _waiting = Waiting::begin(&self.waiting);
-        loop {
-            let mut inner = self.lock()?;
-            self.collect(&mut inner)?;
-            if inner.is_idle() || inner.broken.is_some() {
-                let supervisor = inner.supervisor.clone();
-                drop(inner);
-                let Some(supervisor) = supervisor else { return Ok(true) };
-                return Ok(supervisor.join_timeout(deadline)?.is_some());
-            }
-            if deadline.has_passed() {
-                return Ok(false);
-            }
-            inner = match inner.led {
-                true => self.follow(inner, deadline),
-                false => self.lead(inner, deadline, Wanted::All)?,
-            };
-            drop(inner);
-        }
-    }
-
-    /// Whether tasks are taken, and whether any has not ended.
-    pub(super) fn is_busy(&self) -> bool {
-        self.lock().is_ok_and(|inner| !inner.is_idle())
-    }
-
-    /// Ends everything, for the last handle.
-    pub(super) fn end(&self) {
-        let _ = self.terminate(); // there is nobody to tell of an outcome that cannot be read
-        let Ok(mut inner) = self.lock() else { return }; // another process's
-        let Some(supervisor) = inner.supervisor.take() else { return };
-        drop(inner);
-        if !matches!(supervisor.join_timeout(END), Ok(Some(_))) {
-            let _ = supervisor.kill(); // the kernel kills its workers
-            let _ = supervisor.join_timeout(LAST);
-        }
-    }
 }
 
 impl Inner {
     pub(super) fn check(&self) -> Result<()> {
+        if self.interrupted {
+            return Err(interrupted());
+        }
         match (&self.broken, self.mode) {
             (_, Mode::Closed | Mode::Ended) => {
                 Err(Error::new(ErrorKind::ShutDown, "the pool is closed and takes no more tasks"))
@@ -502,9 +415,10 @@ impl Inner {
         self.queue.is_empty() && self.free == self.chunks.len()
     }
 
-    fn supervisor_has_ended(&self, deadline: Deadline) -> bool {
-        let ended =
-            |process: &Process| poll(&mut [PollFd::new(process, PollFlags::IN)], deadline).is_ok_and(|ready| ready > 0);
+    pub(super) fn supervisor_has_ended(&self) -> bool {
+        let ended = |process: &Process| {
+            poll(&mut [PollFd::new(process, PollFlags::IN)], Deadline::NOW).is_ok_and(|ready| ready > 0)
+        };
         self.supervisor.as_ref().is_some_and(ended)
     }
 
@@ -518,15 +432,32 @@ impl Inner {
     }
 }
 
+/// The pipe for log records. A worker waits while it is full.
+fn log_pipe() -> Result<(OwnedFd, OwnedFd)> {
+    let failed = |errno| Error::os(errno, "cannot make a pool: no pipe for the log records of its workers");
+    let (ours, theirs) = pipe::pipe(pipe::Flags::empty()).and_then(AboveStandard::above_standard).map_err(failed)?;
+    fd::set_nonblocking(&ours).map_err(failed)?;
+    Ok((ours, theirs))
+}
+
+#[cold]
+fn interrupted() -> Error {
+    Error::new(
+        ErrorKind::Interrupted,
+        "a signal has interrupted the wait, and ended the pool: take_interrupt() says which",
+    )
+}
+
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::board::TERMINATED;
     use super::super::job::Keep;
     use super::*;
     use crate::multiprocessing::tasks::Form;
     use crate::multiprocessing::transfer::Writing;
 
     pub(in super::super) fn hub() -> Hub {
-        let setup = Setup { prefix: "Worker".into(), initializer: None, max_chunks: None, timeout: None, depth: 100 };
+        let setup = Setup::new("Worker");
         Hub::without_supervisor(1, Context::Fork, setup, None, 0, false).unwrap()
     }
 
@@ -537,6 +468,30 @@ pub(super) mod tests {
         assert!(hub.terminate().is_err(), "it tells what could not be read");
         assert_eq!(hub.ground.board().mode.load(SeqCst), TERMINATED);
         assert_eq!(hub.lock().unwrap().mode, Mode::Ended);
+    }
+
+    #[test]
+    fn the_last_workers_of_a_killed_supervisor_delay_no_call_with_a_limit() {
+        use std::time::Instant;
+        let hub = hub();
+        let gone = Process::builder().thread(|| ()).unwrap();
+        let (line, held) = pipe::pipe(pipe::Flags::NONBLOCK).unwrap(); // a worker holds the other end
+        hub.lock().unwrap().fallen = Some(Fallen::new(gone, Some(line)));
+        std::thread::scope(|scope| {
+            let leader = scope.spawn(|| hub.wait(Deadline::after(Duration::from_secs(3)), Wanted::Each, || false));
+            while !hub.lock().unwrap().led {
+                std::thread::yield_now();
+            }
+            let begun = Instant::now();
+            assert!(!hub.wait(Deadline::after(Duration::from_millis(20)), Wanted::Each, || false).unwrap());
+            hub.look().unwrap();
+            assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+            assert!(hub.lock().unwrap().fallen.is_some(), "its worker lives");
+            hub.terminate().unwrap(); // so that nobody starts another supervisor
+            drop(held);
+            leader.join().unwrap().unwrap();
+        });
+        assert!(hub.lock().unwrap().fallen.is_none());
     }
 
     #[test]

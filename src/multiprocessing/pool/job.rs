@@ -7,6 +7,7 @@ use ossature_sys::eventfd::EventFd;
 use ossature_sys::process::{ExitStatus, Pid};
 use serde::de::DeserializeOwned;
 
+use super::plain::Values;
 use super::stream::Kind;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::process::PanicReport;
@@ -16,7 +17,7 @@ use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Readin
 #[derive(Clone, Debug)]
 pub(super) enum Failure {
     /// Its worker died.
-    Died { exit: ExitStatus, pid: Option<Pid>, late: bool },
+    Died { exit: ExitStatus, pid: Option<Pid>, late: bool, words: Option<Box<str>> },
     /// It panicked.
     Panicked(Box<PanicReport>),
     /// It returned an error.
@@ -25,6 +26,8 @@ pub(super) enum Failure {
     Spoilt(ErrorKind, String),
     /// It was cancelled.
     Cancelled,
+    /// An interrupt ended the pool.
+    Interrupted,
     /// The pool ended first, and why.
     Broken(String),
 }
@@ -54,16 +57,23 @@ impl Failure {
     /// The error for whoever waits for the task.
     pub(super) fn into_error(self, task: &str) -> Error {
         match self {
-            Self::Died { exit, pid, late } => {
+            Self::Died { exit, pid, late, words } => {
                 let number = pid.map_or_else(String::new, |pid| format!(" (process {})", pid.as_raw_nonzero()));
                 let why = if late { ": it took longer than the pool's task_timeout, and was killed" } else { "" };
-                let text = format!("the worker{number} died with {exit} while it ran {task}{why}");
+                let mut text = format!("the worker{number} died with {exit} while it ran {task}{why}");
+                if let Some(words) = words {
+                    text.push_str(": ");
+                    text.push_str(&words);
+                }
                 Error::new(ErrorKind::WorkerDied, text).with_exit(Some(exit)).with_pid(pid)
             }
             Self::Panicked(report) => Error::caused(ErrorKind::Remote, None, *report),
             Self::Failed(text) => Error::new(ErrorKind::TaskFailed, text),
             Self::Spoilt(kind, text) => Error::new(kind, format!("{task}: {text}")),
             Self::Cancelled => Error::new(ErrorKind::Cancelled, format!("{task} was cancelled")),
+            Self::Interrupted => {
+                Error::new(ErrorKind::Interrupted, format!("{task} was interrupted, and its pool ended"))
+            }
             Self::Broken(text) => Error::new(ErrorKind::StartFailed, text),
         }
     }
@@ -87,12 +97,13 @@ enum Place {
 }
 
 /// How outcomes are kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Keep {
     /// All until the last: one store for the bytes of all values.
     All,
     /// Each until it is taken.
     Each,
+    /// All until the last, in the form in which they came.
+    Plain(Values),
 }
 
 /// What is to be called once a job is done.
@@ -119,7 +130,8 @@ impl Due {
 /// What is known of the calls of a job.
 pub(super) struct Job {
     pub(super) task: &'static str,
-    keep: Keep,
+    /// Whether each outcome is kept until it is taken.
+    each: bool,
     state: Mutex<Inner>,
 }
 
@@ -136,6 +148,8 @@ struct Inner {
     /// How many of those have no value.
     failed: usize,
     cancelled: bool,
+    /// The values of a plain job.
+    plain: Option<Values>,
     callbacks: Vec<(Callback, Arc<Due>)>,
     /// Raised when the job is done.
     signals: Vec<Arc<EventFd>>,
@@ -143,6 +157,11 @@ struct Inner {
 
 impl Job {
     pub(super) fn new(task: &'static str, keep: Keep) -> Self {
+        let each = matches!(keep, Keep::Each);
+        let plain = match keep {
+            Keep::Plain(values) => Some(values),
+            Keep::All | Keep::Each => None,
+        };
         let inner = Inner {
             first: 0,
             outcomes: VecDeque::new(),
@@ -152,10 +171,11 @@ impl Job {
             ended: 0,
             failed: 0,
             cancelled: false,
+            plain,
             callbacks: Vec::new(),
             signals: Vec::new(),
         };
-        Self { task, keep, state: Mutex::new(inner) }
+        Self { task, each, state: Mutex::new(inner) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -167,6 +187,9 @@ impl Job {
         let mut inner = self.inner();
         let first = inner.given;
         inner.given += count;
+        if inner.plain.is_some() {
+            return first;
+        }
         let length = inner.outcomes.len() + count;
         inner.outcomes.resize_with(length, || Place::Waiting);
         first
@@ -177,21 +200,32 @@ impl Job {
         let mut inner = self.inner();
         let mut count = 0;
         for payload in values {
-            let outcome = match self.keep {
-                Keep::All => {
-                    let from = inner.store.len();
-                    inner.store.extend_from_slice(payload);
-                    Outcome::Stored(from, payload.len())
-                }
-                Keep::Each => {
-                    let packed = Packed { bytes: payload.to_vec(), descriptors: Descriptors::new() };
-                    Outcome::Value(Box::new(packed))
-                }
+            let outcome = if self.each {
+                let packed = Packed { bytes: payload.to_vec(), descriptors: Descriptors::new() };
+                Outcome::Value(Box::new(packed))
+            } else {
+                let from = inner.store.len();
+                inner.store.extend_from_slice(payload);
+                Outcome::Stored(from, payload.len())
             };
-            inner.put(first + count as usize, outcome, self.keep);
+            inner.put(first + count as usize, outcome, self.each);
             count += 1;
         }
         count
+    }
+
+    /// Has `copy` store the values of so many plain calls, from an index on.
+    pub(super) fn fill(&self, from: usize, count: usize, copy: impl FnOnce(&mut [u8])) {
+        let mut inner = self.inner();
+        if let Some(values) = &mut inner.plain {
+            copy(values.place(from, count));
+            inner.count(count);
+        }
+    }
+
+    /// Takes the values of a plain job.
+    pub(super) fn take_plain(&self) -> Result<Values> {
+        self.inner().plain.take().ok_or_else(|| self.taken())
     }
 
     /// Keeps the end of a call. A cancelled one ends as that.
@@ -201,7 +235,13 @@ impl Job {
             Outcome::Failed(Failure::Died { .. }) if inner.cancelled => Outcome::Failed(Failure::Cancelled),
             outcome => outcome,
         };
-        inner.put(index, outcome, self.keep);
+        match (&mut inner.plain, outcome) {
+            (Some(values), Outcome::Failed(failure)) => {
+                values.fail(index, failure);
+                inner.count(1);
+            }
+            (_, outcome) => inner.put(index, outcome, self.each),
+        }
     }
 
     pub(super) fn cancel(&self) {
@@ -348,15 +388,20 @@ impl Job {
 }
 
 impl Inner {
-    fn put(&mut self, index: usize, outcome: Outcome, keep: Keep) {
+    fn put(&mut self, index: usize, outcome: Outcome, each: bool) {
         let place = index.checked_sub(self.first).and_then(|at| self.outcomes.get_mut(at));
         let Some(place @ Place::Waiting) = place else { return }; // it has ended before
         self.failed += usize::from(matches!(outcome, Outcome::Failed(_)));
         *place = Place::Ended(outcome);
-        self.ended += 1;
-        if keep == Keep::Each {
+        if each {
             self.came.push_back(index);
         }
+        self.count(1);
+    }
+
+    /// Counts calls that have ended.
+    fn count(&mut self, count: usize) {
+        self.ended += count;
         if self.ended == self.given {
             for (callback, due) in self.callbacks.drain(..) {
                 due.list().push_back(callback);

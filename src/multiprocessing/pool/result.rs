@@ -166,12 +166,15 @@ impl<R: Transfer> AsyncResult<R> {
     /// # Errors
     /// * [`Remote`](ErrorKind::Remote) when the task panicked. The [source](std::error::Error::source) is the
     ///   [`PanicReport`](crate::multiprocessing::process::PanicReport), with place and backtrace.
-    /// * [`WorkerDied`](ErrorKind::WorkerDied) when its worker was killed or ended while it ran the task.
+    /// * [`WorkerDied`](ErrorKind::WorkerDied) when its worker was killed or ended while it ran the task. The text has the words
+    ///   of a panic that ended the worker: one that cannot unwind, or any in a program that is built with `panic = "abort"`.
     /// * [`TaskFailed`](ErrorKind::TaskFailed) with the text of the error that a task started as
     ///   [`apply_result`](super::Pool::apply_result) returned.
     /// * [`InvalidInput`](ErrorKind::InvalidInput) when the value cannot be serialised (Python's `MaybeEncodingError`).
     /// * [`Cancelled`](ErrorKind::Cancelled) after [`cancel`](Self::cancel) or the pool's end.
     /// * [`StartFailed`](ErrorKind::StartFailed) when the pool cannot start workers.
+    /// * [`Interrupted`](ErrorKind::Interrupted) when a signal came for which the program has called
+    ///   [`interrupt_on`](crate::thread::interrupt_on). The pool has ended then.
     /// * [`NoResult`](ErrorKind::NoResult) when an earlier call returned the value.
     /// * [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
     pub fn get(mut self) -> Result<R> {
@@ -211,6 +214,52 @@ impl<R: Transfer> MapResult<R> {
             return Ok(None);
         }
         self.job.take_all().map(Some)
+    }
+
+    /// As [`get`](Self::get), and `progress` gets the number of calls that have ended, first 0, then after each change.
+    ///
+    /// With a bar of the crate indicatif this is one line:
+    /// `pool.map_async(f, items)?.get_with_progress(|ended| bar.set_position(ended as u64))?`. Results of
+    /// [`imap`](super::Pool::imap) come one by one: `for result in bar.wrap_iter(pool.imap(f, items)?)`.
+    ///
+    /// `progress` may call the pool. It is called in this thread, and less often than calls end if that is faster.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::{Pool, Tasks, freeze_support, tasks};
+    ///
+    /// fn half(number: u32) -> u32 {
+    ///     number / 2
+    /// }
+    ///
+    /// static TASKS: Tasks = tasks![half];
+    ///
+    /// fn main() -> ossature::Result<()> {
+    ///     freeze_support(TASKS);
+    ///     let pool = Pool::new(2)?;
+    ///     let mut seen = Vec::new();
+    ///     let halves = pool.map_async(half, 0..100)?.get_with_progress(|ended| seen.push(ended))?;
+    ///     assert_eq!((halves.len(), seen.first(), seen.last()), (100, Some(&0), Some(&100)));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn get_with_progress(self, mut progress: impl FnMut(usize)) -> Result<Vec<R>> {
+        let mut seen = 0;
+        progress(seen);
+        while !self.job.is_done() {
+            self.hub.wait(Deadline::NEVER, Wanted::Each, || self.job.ended() > seen || self.job.is_done())?;
+            if self.job.ended() > seen {
+                seen = self.job.ended();
+                progress(seen);
+            }
+        }
+        if self.job.ended() > seen {
+            progress(self.job.ended());
+        }
+        self.get()
     }
 
     /// Counts the calls that have ended, for a progress bar.

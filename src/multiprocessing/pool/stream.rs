@@ -39,11 +39,23 @@ pub(super) enum Kind {
     Undecodable,
     /// Why the value could not be written.
     Unencodable,
+    /// With what panic the worker of the chunk died: by its supervisor.
+    LastWords,
+    /// Every call of a plain chunk has ended; those before the index that were not told of have values in the arena.
+    Filled,
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Piece, Self::Value, Self::Failed, Self::Panicked, Self::Undecodable, Self::Unencodable];
+    const ALL: [Self; 8] = [
+        Self::Piece,
+        Self::Value,
+        Self::Failed,
+        Self::Panicked,
+        Self::Undecodable,
+        Self::Unencodable,
+        Self::LastWords,
+        Self::Filled,
+    ];
 }
 
 /// What a record says of its payload.
@@ -128,6 +140,15 @@ impl<'m> Stream<'m> {
             rest = after;
         }
         self.write_record(Header { length: rest.len() as u32, ..header }, rest, &tell);
+    }
+
+    /// Writes a record if there is room for it, after the end of the worker.
+    pub(super) fn write_for_the_dead(&self, header: Header, payload: &[u8]) {
+        let payload = payload.get(..payload.len().min(PIECE)).unwrap_or_default();
+        let written = self.seat.written.load(Acquire);
+        if written + (HEADER + payload.len()) as u64 <= self.seat.read.load(Acquire) + LENGTH as u64 {
+            self.write_record(Header { length: payload.len() as u32, ..header }, payload, &|| ());
+        }
     }
 
     fn write_record(&self, header: Header, payload: &[u8], tell: &impl Fn()) {

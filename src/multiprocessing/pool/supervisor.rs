@@ -20,14 +20,17 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::ExitStatus;
 
-use super::board::{BROKEN, CLOSED, FINISHED, KILLED, RUNNING, TERMINATED, TIMED_OUT, exit_to_number};
+use super::board::{
+    BROKEN, CLOSED, FINISHED, INTERRUPTED, KILLED, RUNNING, Seat, TERMINATED, TIMED_OUT, exit_to_number,
+};
 use super::ground::{Ground, Parts, Setup, lower, raise};
-use super::word::{State, word};
+use super::stream::{Header, Kind};
+use super::word::{State, state, word};
 use super::worker;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::logging::debug;
-use crate::multiprocessing::process::{Process, ProcessBuilder, parent_process};
+use crate::multiprocessing::process::{PanicReport, Process, ProcessBuilder, parent_process};
 use crate::multiprocessing::tasks::{Calls, of_the_house};
 use crate::multiprocessing::transfer::{Handle, Packed, pack};
 
@@ -38,18 +41,20 @@ pub(super) type Runner<'r> = &'r dyn Fn(&mut Calls<'_>);
 const MISFORTUNES: u32 = 5;
 /// How long a worker may take from `SIGTERM` until it is killed.
 const GRACE: Duration = Duration::from_secs(5);
+/// The same after an interrupt.
+const SHORT_GRACE: Duration = Duration::from_millis(500);
 /// How long to wait before a start is tried again for which the system had no room.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The task of a supervisor that is not a copy of the parent. `_line` ends with the last process of the pool.
+/// The task of a supervisor that is not a copy of the parent. `line` ends with the last process of the pool.
 pub(in crate::multiprocessing) fn supervise(
     parts: Parts,
     setup: Setup,
     arguments: Option<Packed>,
-    _line: Handle<OwnedFd>,
+    line: Handle<OwnedFd>,
 ) -> u8 {
     match Ground::open(parts) {
-        Ok(ground) => run(&ground, &setup, arguments, None),
+        Ok(ground) => run(&ground, &setup, arguments, None, &line.0),
         Err(_) => 1,
     }
 }
@@ -59,8 +64,8 @@ pub(in crate::multiprocessing) fn work(
     parts: Parts,
     setup: Setup,
     arguments: Option<Packed>,
-    place: usize,
-    ticket: u32,
+    (place, ticket): (usize, u32),
+    _line: Handle<OwnedFd>,
 ) -> u8 {
     match Ground::open(parts) {
         Ok(ground) => worker::live(&ground, &setup, arguments, None, (place, ticket)),
@@ -68,11 +73,17 @@ pub(in crate::multiprocessing) fn work(
     }
 }
 
-/// Supervises until the pool has ended; the exit code. `arguments` are those of the initializer.
-pub(super) fn run(ground: &Ground, setup: &Setup, arguments: Option<Packed>, runner: Option<Runner<'_>>) -> u8 {
+/// Supervises until the pool has ended; the exit code. `arguments` are those of the initializer. Every worker holds `line`.
+pub(super) fn run(
+    ground: &Ground,
+    setup: &Setup,
+    arguments: Option<Packed>,
+    runner: Option<Runner<'_>>,
+    line: &OwnedFd,
+) -> u8 {
     let posts = ground.seats().iter().map(|_| None).collect();
     let mut supervisor =
-        Supervisor { ground, setup, arguments, runner, posts, misfortunes: 0, started: 0, spawns: false };
+        Supervisor { ground, setup, arguments, runner, line, posts, misfortunes: 0, started: 0, spawns: false };
     let served = supervisor.serve();
     supervisor.end_all();
     u8::from(served.is_err())
@@ -83,6 +94,8 @@ struct Supervisor<'g> {
     setup: &'g Setup,
     arguments: Option<Packed>,
     runner: Option<Runner<'g>>,
+    /// A forked worker inherits it, and a spawned worker gets it.
+    line: &'g OwnedFd,
     /// The worker of each seat.
     posts: Vec<Option<Process>>,
     /// How many workers in turn have ended before they were ready.
@@ -102,7 +115,7 @@ impl Supervisor<'_> {
             let mode = board.mode.load(SeqCst);
             let alive = self.posts.iter().any(Option::is_some);
             match mode {
-                TERMINATED | KILLED => return Ok(()),
+                TERMINATED | KILLED | INTERRUPTED => return Ok(()),
                 BROKEN | FINISHED if !alive => return Ok(()),
                 _ => {}
             }
@@ -133,9 +146,14 @@ impl Supervisor<'_> {
     fn fill(&mut self) -> bool {
         let board = self.ground.board();
         let mut vacant = false;
-        for place in 0..self.posts.len() {
+        // As many of the retired are replaced as there are chunks that wait.
+        let mut waiting = match self.ground.seats().iter().any(Seat::is_retired) {
+            true => board.count_ready(self.ground.slots()),
+            false => 0,
+        };
+        for (place, seat) in self.ground.seats().iter().enumerate() {
             let wanted = match board.mode.load(SeqCst) {
-                RUNNING => true,
+                RUNNING => !seat.is_retired() || waiting > 0,
                 CLOSED => board.has_ready(self.ground.slots()),
                 _ => false,
             };
@@ -143,7 +161,10 @@ impl Supervisor<'_> {
                 continue;
             }
             match self.start(place) {
-                Ok(worker) => self.posts[place] = Some(worker),
+                Ok(worker) => {
+                    self.posts[place] = Some(worker);
+                    waiting = waiting.saturating_sub(1);
+                }
                 Err(error) => {
                     vacant = true;
                     self.misfortune(&error.to_string());
@@ -163,6 +184,8 @@ impl Supervisor<'_> {
         seat.ready.store(0, Relaxed);
         seat.expires.store(0, Relaxed);
         seat.doomed.store(0, SeqCst);
+        seat.late.store(0, SeqCst);
+        seat.retired.store(0, SeqCst);
         seat.ticket.store(ticket, SeqCst);
         self.started += 1;
         let builder = || Process::builder().name(format!("{}-{}", setup.prefix, self.started)).daemon(true);
@@ -185,7 +208,8 @@ impl Supervisor<'_> {
     }
 
     fn spawn(&self, builder: ProcessBuilder, place: usize, ticket: u32) -> Result<Process> {
-        let arguments = pack(&(&self.ground.parts, self.setup, &self.arguments, place, ticket))?;
+        let line = Handle(self.line);
+        let arguments = pack(&(&self.ground.parts, self.setup, &self.arguments, (place, ticket), line))?;
         builder.order(Context::Spawn, &of_the_house(work)?, &arguments)
     }
 
@@ -195,26 +219,34 @@ impl Supervisor<'_> {
             let Some(Some(worker)) = self.posts.get(place) else { continue };
             if let Ok(Some(exit)) = worker.join_timeout(Deadline::NOW) {
                 debug!("pool worker {} has ended: {exit}", worker.name());
+                let panic = if exit.success() { None } else { worker.panic().ok().flatten() };
                 if let Some(post) = self.posts.get_mut(place) {
                     *post = None;
                 }
-                self.bury(place, exit);
+                self.bury(place, exit, panic.as_ref());
             }
         }
     }
 
     /// Tells of the end of a worker, and repairs what may have been lost with it.
-    fn bury(&mut self, place: usize, exit: ExitStatus) {
+    fn bury(&mut self, place: usize, exit: ExitStatus, panic: Option<&PanicReport>) {
         let board = self.ground.board();
         let Some(seat) = self.ground.seats().get(place) else { return };
         let ticket = seat.ticket.load(Relaxed);
-        let late = if seat.doomed.load(SeqCst) == u64::MAX { TIMED_OUT } else { 0 };
+        let late = if seat.late.load(SeqCst) != 0 { TIMED_OUT } else { 0 };
         let mut held = false;
         for slot in self.ground.slots() {
+            if let (Some(panic), Some(stream)) = (panic, self.ground.stream(place)) {
+                if state(slot.word.load(SeqCst)) == State::Claimed(ticket) {
+                    let sequence = slot.sequence.load(Relaxed);
+                    let header = Header { sequence, index: 0, kind: Kind::LastWords, length: 0 };
+                    stream.write_for_the_dead(header, panic.in_one_line().as_bytes());
+                }
+            }
             held |= slot.bury(seat, ticket, exit_to_number(exit) | late);
         }
         board.forget_sleeper(place);
-        seat.expires.store(0, SeqCst); // no call runs there, until another worker has the seat
+        seat.vacate();
         match seat.ready.load(SeqCst) {
             0 => {
                 let reason = match board.text().as_str() {
@@ -264,9 +296,6 @@ impl Supervisor<'_> {
         for (seat, post) in self.ground.seats().iter().zip(&self.posts) {
             let doomed = seat.doomed.load(SeqCst);
             let (Some(sequence), Some(worker)) = (doomed.checked_sub(1), post) else { continue };
-            if doomed == u64::MAX {
-                continue;
-            }
             fence(SeqCst); // against the worker, which ends the chunk and then looks at the doom
             let slot = slots.get((sequence % slots.len() as u64) as usize);
             let claimed = word(State::Claimed(seat.ticket.load(Relaxed)), sequence);
@@ -295,25 +324,25 @@ impl Supervisor<'_> {
             let late = |expires: u64| expires != 0 && Deadline::from_nanos(expires).has_passed();
             let expires = seat.expires.load(SeqCst);
             let (true, Some(worker)) = (late(expires), post) else { continue };
-            seat.doomed.store(u64::MAX, SeqCst);
-            fence(SeqCst); // against the worker, which ends the call and then looks at the doom
-            if seat.expires.load(SeqCst) == expires {
+            if seat.mark_late(expires) {
                 let _ = worker.kill(); // its end is seen like any other
-            } else {
-                seat.doomed.store(0, SeqCst);
             }
         }
     }
 
     /// Ends all workers: politely first, if the parent lives, then for certain.
     fn end_all(&mut self) {
-        let polite = self.ground.board().mode.load(SeqCst) != KILLED
-            && parent_process().is_none_or(|parent| parent.is_alive().unwrap_or(false));
+        let mode = self.ground.board().mode.load(SeqCst);
+        let polite = mode != KILLED && parent_process().is_none_or(|parent| parent.is_alive().unwrap_or(false));
         for worker in self.posts.iter().flatten() {
             let _ = if polite { worker.terminate() } else { worker.kill() }; // it may have ended meanwhile
         }
-        let deadline = Deadline::after(if polite { GRACE } else { Duration::ZERO });
-        self.wait_for_all(deadline);
+        let grace = match mode {
+            _ if !polite => Duration::ZERO,
+            INTERRUPTED => SHORT_GRACE,
+            _ => GRACE,
+        };
+        self.wait_for_all(Deadline::after(grace));
         for worker in self.posts.iter().flatten() {
             let _ = worker.kill(); // as above
         }

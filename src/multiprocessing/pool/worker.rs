@@ -15,16 +15,21 @@ use std::sync::atomic::fence;
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
+use ossature_sys::fd;
+use ossature_sys::process::Usage;
+use ossature_sys::sched::{self, CpuSet};
 use ossature_sys::shm::RacySlice;
+use ossature_sys::signal;
 
-use super::FLAG_RESULT;
 use super::board::{CLOSED, IN_SLOT, RUNNING, Seat, Slot};
 use super::ground::{Ground, Setup};
 use super::stream::{Header, Kind, Stream};
 use super::supervisor::Runner;
 use super::word::{State, word};
+use super::{FLAG_PLAIN, FLAG_RESULT, logs};
+use crate::multiprocessing::logging::{LevelFilter, debug};
 use crate::multiprocessing::tasks::{Calls, Ended, Form, Outlet, Task, look_up};
-use crate::multiprocessing::transfer::{Bounds, Descriptors, Packed, Reading, Writing};
+use crate::multiprocessing::transfer::{Bounds, Descriptors, Handle, Packed, Reading, Writing};
 use crate::thread;
 
 /// How often an idle worker looks for a chunk before it sleeps.
@@ -57,11 +62,24 @@ pub(super) fn live(
     (place, ticket): (usize, u32),
 ) -> u8 {
     let (Some(seat), Some(stream)) = (ground.seats().get(place), ground.stream(place)) else { return NOT_READY };
+    if let Ok(held) = signal::block(setup.held()) {
+        held.keep(); // the parent decides what an interrupt ends
+    }
+    let level = LevelFilter::iter().find(|level| setup.log == Some(*level as u8));
+    if let (Some(level), Some(Handle(pipe))) = (level, &ground.parts.logs) {
+        if let Ok(pipe) = fd::duplicate(pipe) {
+            logs::forward(pipe, level);
+        }
+    }
     if let (Some(name), Some(arguments)) = (&setup.initializer, arguments) {
         if let Err(reason) = initialize(name, arguments) {
             ground.board().note(&reason);
             return NOT_READY;
         }
+    }
+    if let Err(reason) = settle(setup, place) {
+        ground.board().note(&reason);
+        return NOT_READY;
     }
     seat.ready.store(1, SeqCst);
     let mut worker = Worker {
@@ -78,6 +96,15 @@ pub(super) fn live(
     };
     worker.run();
     0
+}
+
+/// Moves to the processors of this worker; or why that failed.
+fn settle(setup: &Setup, place: usize) -> Result<(), String> {
+    let Some(set) = place.checked_rem(setup.affinity.len()).and_then(|at| setup.affinity.get(at)) else {
+        return Ok(());
+    };
+    let moved = sched::set_affinity(None, &CpuSet::of(set.iter().map(|cpu| *cpu as usize)));
+    moved.map_err(|errno| format!("cannot run on the processors {set:?} of PoolBuilder::affinity: {errno}"))
 }
 
 /// Runs the initializer; or why it failed.
@@ -103,13 +130,24 @@ impl Worker<'_> {
                 self.chunk(slot);
             }
             left = left.map(|left| left - 1);
+            if self.has_grown() {
+                debug!("the pool worker ends, for it has had more memory than max_memory_per_child");
+                return;
+            }
         }
+    }
+
+    /// Whether it has had more memory than a worker may have.
+    fn has_grown(&self) -> bool {
+        let grown = |most| Usage::of_self().is_ok_and(|usage| usage.max_rss_kib.saturating_mul(1024) > most);
+        self.setup.max_memory.is_some_and(grown)
     }
 
     /// The slot of the next chunk, which is claimed; `None` when there is none and will be none.
     fn next(&self) -> Option<usize> {
         let (board, slots) = (self.ground.board(), self.ground.slots());
         let mut told = false;
+        let mut until = None;
         loop {
             for _ in 0..LOOKS {
                 match board.mode.load(SeqCst) {
@@ -127,7 +165,12 @@ impl Worker<'_> {
                 }
                 std::hint::spin_loop();
             }
-            board.sleep(self.place, || board.mode.load(SeqCst) != RUNNING || board.has_unclaimed());
+            let may_be_work = || board.mode.load(SeqCst) != RUNNING || board.has_unclaimed();
+            let until = *until.get_or_insert_with(|| self.setup.idle.map_or(Deadline::NEVER, Deadline::after));
+            board.sleep(self.place, until, may_be_work);
+            if until.has_passed() && self.seat.retire(may_be_work) {
+                return None;
+            }
         }
     }
 
@@ -144,29 +187,38 @@ impl Worker<'_> {
             IN_SLOT => slot.bytes.copy_out(0, &mut bytes).map_err(drop),
             offset => self.ground.arena.copy_out(offset as usize, &mut bytes).map_err(drop),
         };
-        let chunks = self.seat.chunks.load(Relaxed); // only this worker writes it
-        self.seat.chunks.store(chunks.wrapping_add(1), Relaxed);
-        let form = if flags & FLAG_RESULT == 0 { Form::Value } else { Form::Result };
-        self.calls(&bytes, sequence, count, form);
+        self.seat.begin_chunk();
+        let form = match flags {
+            FLAG_RESULT => Form::Result,
+            FLAG_PLAIN => Form::Plain,
+            _ => Form::Value,
+        };
+        let values = (form == Form::Plain).then(|| offset as usize + bytes.len());
+        self.calls(&bytes, sequence, count, form, values);
+        if values.is_some() {
+            let header = Header { sequence, index: count, kind: Kind::Filled, length: 0 };
+            self.stream.write(header, &[], || self.ground.call_parent());
+        }
         self.bytes = bytes;
+        self.seat.end_chunk();
         let claimed = word(State::Claimed(self.ticket), sequence);
         // Fails when the parent has seen all outcomes and freed the slot.
         let _ = slot.word.compare_exchange(claimed, word(State::Done(self.ticket), sequence), SeqCst, Relaxed);
         self.ground.tell_parent();
-        self.rest_if_doomed(|doomed| doomed == sequence.wrapping_add(1));
+        self.rest_while(|seat| seat.doomed.load(SeqCst) == sequence.wrapping_add(1));
     }
 
-    fn calls(&mut self, bytes: &[u8], sequence: u64, count: u32, form: Form) {
+    fn calls(&mut self, bytes: &[u8], sequence: u64, count: u32, form: Form, values: Option<usize>) {
         let (name, arguments) = split_name(bytes);
         if self.runner.is_none() && self.task.is_none_or(|task| task.name().as_bytes() != name) {
             self.task = std::str::from_utf8(name).ok().and_then(look_up);
         }
         let (runner, task) = (self.runner, self.task);
-        let mut outlet = Telling { worker: self, sequence };
+        let mut outlet = Telling { worker: self, sequence, values };
         let bounds = Bounds { depth: self.setup.depth, deeper: "set_max_argument_depth", ..Bounds::OF_KIN };
-        let arguments = Reading::begin(arguments, Descriptors::new(), bounds);
+        let (raw, arguments) = (arguments, Reading::begin(arguments, Descriptors::new(), bounds));
         let writing = &self.writing;
-        let mut calls = Calls { form, count, arguments, writing, out: Vec::new(), outlet: &mut outlet };
+        let mut calls = Calls { form, count, arguments, raw, writing, out: Vec::new(), outlet: &mut outlet };
         match (runner, task) {
             (Some(runner), _) => runner(&mut calls),
             (None, Some(task)) => task.run(&mut calls),
@@ -174,10 +226,15 @@ impl Worker<'_> {
         }
     }
 
+    fn count_call(&self) {
+        let calls = self.seat.calls.load(Relaxed); // only this worker writes it
+        self.seat.calls.store(calls.wrapping_add(1), Relaxed);
+    }
+
     /// Waits for the end, if the supervisor is about to kill this worker for what it has just done.
-    fn rest_if_doomed(&self, is_meant: impl Fn(u64) -> bool) {
-        fence(SeqCst); // against the supervisor, which stores the doom and then looks at what is running
-        while is_meant(self.seat.doomed.load(SeqCst)) {
+    fn rest_while(&self, is_meant: impl Fn(&Seat) -> bool) {
+        fence(SeqCst); // against the supervisor, which stores the word and then looks at what is running
+        while is_meant(self.seat) {
             std::thread::sleep(Duration::from_millis(1)); // the supervisor kills this worker, or takes it back
         }
     }
@@ -193,6 +250,8 @@ pub(super) fn split_name(bytes: &[u8]) -> (&[u8], &[u8]) {
 struct Telling<'w, 'g> {
     worker: &'w Worker<'g>,
     sequence: u64,
+    /// Where in the arena the values of plain calls go.
+    values: Option<usize>,
 }
 
 impl Outlet for Telling<'_, '_> {
@@ -209,7 +268,7 @@ impl Outlet for Telling<'_, '_> {
         let worker = self.worker;
         if worker.setup.timeout.is_some() {
             worker.seat.expires.swap(0, AcqRel);
-            worker.rest_if_doomed(|doomed| doomed == u64::MAX);
+            worker.rest_while(|seat| seat.late.load(SeqCst) != 0);
         }
         if !descriptors.is_empty() {
             let text = "it holds a descriptor or shared memory, which an outcome cannot carry: make it in the parent, and give it \
@@ -217,6 +276,11 @@ impl Outlet for Telling<'_, '_> {
             return self.end(index, Ended::Unencodable, text.as_bytes(), Descriptors::new());
         }
         let kind = match ended {
+            Ended::Value if self.values.is_some() => {
+                let start = self.values.unwrap_or_default() + index as usize * bytes.len();
+                let _ = worker.ground.arena.copy_in(start, bytes); // the parent made room
+                return worker.count_call();
+            }
             Ended::Value => Kind::Value,
             Ended::Failed => Kind::Failed,
             Ended::Panicked => Kind::Panicked,
@@ -225,7 +289,6 @@ impl Outlet for Telling<'_, '_> {
         };
         let header = Header { sequence: self.sequence, index, kind, length: 0 };
         worker.stream.write(header, bytes, || worker.ground.call_parent());
-        let calls = worker.seat.calls.load(Relaxed); // only this worker writes it
-        worker.seat.calls.store(calls.wrapping_add(1), Relaxed);
+        worker.count_call();
     }
 }

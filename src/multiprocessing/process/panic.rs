@@ -7,8 +7,9 @@ use ossature_sys::fd::{self, AsFd};
 use ossature_sys::stream::write_without_sigpipe;
 use serde::{Deserialize, Serialize};
 
+use super::era::era;
 use crate::multiprocessing::start::thread::name_here;
-use crate::thread::{Escaped, Place, text};
+use crate::thread::{Escaped, Place, Said, text};
 
 /// What ended a process with exit code 1: the words of the panic, its place, and its backtrace where `RUST_BACKTRACE`
 /// asked for one.
@@ -22,7 +23,8 @@ use crate::thread::{Escaped, Place, text};
 /// The hook of a forked child is its parent's for everything else: for panics of its other threads of
 /// [std](std::thread), and for those of its finalizers and callbacks. A line with the name of the process goes before
 /// these. After such a line the hook also sees panics that abort: those that cannot unwind, and all of them in a
-/// program that is built with `panic = "abort"`. The parent of such a process sees a signal and no report. A hook that
+/// program that is built with `panic = "abort"`. The parent of such a process sees a signal, and the report of the first
+/// panic of its first thread. A hook that
 /// the work itself sets is called as it panics, and what escapes is printed at the end, with neither place nor
 /// backtrace.
 ///
@@ -55,13 +57,19 @@ const HEADER: usize = 6 * 4;
 const WHOLE: usize = MAGIC.len() + HEADER + LIMITS[0] + LIMITS[1] + LIMITS[2];
 
 /// How a process speaks: see [`speak_as`](crate::thread::speak_as).
-pub(crate) fn voice(seen: Option<(&str, &Place)>) {
-    match seen {
-        Some((message, place)) => PanicReport::new(message, Some(place)).print(),
-        None => {
-            let name = format!("Process {}:\n", name_here());
-            let _ = std::io::stderr().write_all(name.as_bytes()); // without a standard error nobody listens
-        }
+pub(crate) fn voice(said: Said<'_>) {
+    let mut last = None;
+    match said {
+        Said::Whole(message, place) => return PanicReport::new(message, Some(place)).print(),
+        Said::Last(message, place) => last = Some((message, place)),
+        Said::Name => {}
+    }
+    let name = format!("Process {}:\n", name_here());
+    let _ = std::io::stderr().write_all(name.as_bytes()); // without a standard error nobody listens
+    let Some((message, place)) = last else { return };
+    // Whoever has the lock is about to tell the parent something else.
+    if let Some(pipe) = era().report.try_lock().and_then(|mut pipe| pipe.take()) {
+        PanicReport::new(message, Some(place)).send(pipe);
     }
 }
 
@@ -120,6 +128,14 @@ impl PanicReport {
     /// The backtrace, if `RUST_BACKTRACE` asked for it in the child. Cut after 40 KiB, which it then says.
     pub fn backtrace(&self) -> Option<&str> {
         Some(self.backtrace.as_str()).filter(|text| !text.is_empty())
+    }
+
+    /// Place and words, for the end of a sentence.
+    pub(crate) fn in_one_line(&self) -> String {
+        match self.location.as_str() {
+            "" => format!("it panicked: {}", self.message),
+            place => format!("it panicked at {place}: {}", self.message),
+        }
     }
 
     /// Prints it to standard error, as one piece.

@@ -4,6 +4,8 @@
 
 use std::fmt::Debug;
 
+use ossature_sys::shm::{Plain, as_bytes, from_bytes};
+
 use super::form::Opener;
 use super::{Arguments, Form, Target};
 use crate::multiprocessing::process::{PanicReport, untold};
@@ -40,6 +42,8 @@ pub struct Calls<'c> {
     pub(crate) form: Form,
     pub(crate) count: u32,
     pub(crate) arguments: Reading<'c>,
+    /// The same, unread: the arguments of plain calls.
+    pub(crate) raw: &'c [u8],
     pub(crate) writing: &'c Writing,
     pub(crate) out: Vec<u8>,
     pub(crate) outlet: &'c mut dyn Outlet,
@@ -88,6 +92,26 @@ impl Calls<'_> {
     }
 
     /// Ends all calls with the reason why there is nothing to call.
+    /// Calls with values that lie there byte by byte, and tells of those that come back in the same way.
+    fn run_plain<A: Plain, R: Plain>(&mut self, call: impl Fn(A) -> R) {
+        let (raw, size) = (self.raw, size_of::<A>());
+        for index in 0..self.count {
+            self.outlet.begin(index);
+            let start = index as usize * size;
+            let Some(item) = raw.get(start..start + size).and_then(from_bytes) else {
+                self.outlet.end(index, Ended::Undecodable, b"they are too short", Descriptors::new());
+                continue;
+            };
+            match thread::catch(|| call(item)) {
+                Ok(value) => self.outlet.end(index, Ended::Value, as_bytes(&[value]), Descriptors::new()),
+                Err(escaped) => {
+                    self.panicked(index, &untold(&escaped));
+                    thread::aloud(|| drop(escaped)); // as above
+                }
+            }
+        }
+    }
+
     #[cold]
     pub(crate) fn refuse(&mut self, text: &str) {
         for index in 0..self.count {
@@ -151,6 +175,29 @@ where
                 Err(error) => Err((Ended::Failed, format!("{error:?}"))),
             },
         );
+    }
+}
+
+#[doc(hidden)]
+pub trait RunsPlain {
+    fn run_plain(&self, calls: &mut Calls<'_>);
+}
+
+impl<F, A, R> RunsPlain for Opener<F, (A,), R>
+where
+    F: Target<(A,), Output = R>,
+    A: Plain,
+    R: Plain,
+{
+    fn run_plain(&self, calls: &mut Calls<'_>) {
+        let task = self.task();
+        calls.run_plain(|item| task.call((item,)));
+    }
+}
+
+impl<F, Args, R> RunsPlain for &Opener<F, Args, R> {
+    fn run_plain(&self, calls: &mut Calls<'_>) {
+        calls.refuse("the task does not make a plain value of a plain value"); // as below
     }
 }
 

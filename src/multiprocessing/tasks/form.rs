@@ -27,6 +27,8 @@ pub enum Form {
     Value,
     /// The value, or the text of the error.
     Result,
+    /// A plain value, in a pool alone.
+    Plain,
 }
 
 /// A task with the types of its arguments and of its return value.

@@ -42,7 +42,7 @@ use std::mem::size_of;
 pub use arguments::Arguments;
 pub(crate) use build::{BuildId, IMAGE};
 #[doc(hidden)]
-pub use calls::{Calls, RunsResult, RunsValue};
+pub use calls::{Calls, RunsPlain, RunsResult, RunsValue};
 pub(crate) use calls::{Ended, Outlet};
 pub(crate) use depth::max_argument_depth;
 #[doc(inline)]

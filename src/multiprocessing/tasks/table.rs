@@ -103,15 +103,16 @@ macro_rules! tasks {
                     let opener = $crate::multiprocessing::tasks::opener($task);
                     match form {
                         $crate::multiprocessing::tasks::Form::Code => (&opener).open_code(arguments),
-                        $crate::multiprocessing::tasks::Form::Value => (&opener).open_value(arguments),
                         $crate::multiprocessing::tasks::Form::Result => (&opener).open_result(arguments),
+                        _ => (&opener).open_value(arguments),
                     }
                 },
                 |calls| {
-                    use $crate::multiprocessing::tasks::{RunsResult, RunsValue};
+                    use $crate::multiprocessing::tasks::{RunsPlain, RunsResult, RunsValue};
                     let opener = $crate::multiprocessing::tasks::opener($task);
                     match calls.form() {
                         $crate::multiprocessing::tasks::Form::Result => (&opener).run_result(calls),
+                        $crate::multiprocessing::tasks::Form::Plain => (&opener).run_plain(calls),
                         _ => (&opener).run_value(calls),
                     }
                 },

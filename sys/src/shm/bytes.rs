@@ -91,3 +91,45 @@ pub fn load<T: Plain>(region: &Region, offset: usize) -> Result<T> {
     // SAFETY: every byte was written, and every mixture of bytes is a valid item.
     Ok(unsafe { value.assume_init() })
 }
+
+/// The bytes of plain values.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::shm;
+///
+/// let mut numbers = [1_u16, 2];
+/// assert_eq!(shm::as_bytes(&numbers), [1_u16.to_ne_bytes(), 2_u16.to_ne_bytes()].concat());
+/// shm::as_bytes_mut(&mut numbers).fill(0xff);
+/// assert_eq!(numbers, [0xffff; 2]);
+/// assert_eq!(shm::from_bytes::<u16>(&[7, 7]), Some(0x0707));
+/// assert_eq!(shm::from_bytes::<u16>(&[7, 7, 7]), None);
+/// # extern crate std;
+/// ```
+pub fn as_bytes<T: Plain>(items: &[T]) -> &[u8] {
+    // SAFETY: the slice is as many bytes long and is borrowed for as long; a plain value has no padding, so each byte was
+    // written.
+    unsafe { core::slice::from_raw_parts(items.as_ptr().cast(), size_of_val(items)) }
+}
+
+/// The bytes of plain values, to be overwritten.
+///
+/// # Examples
+/// See the example of [`as_bytes`].
+pub fn as_bytes_mut<T: Plain>(items: &mut [T]) -> &mut [u8] {
+    // SAFETY: the slice is as many bytes long and is borrowed for as long, by nobody else; a plain value has no padding, and
+    // every mixture of bytes is a valid value.
+    unsafe { core::slice::from_raw_parts_mut(items.as_mut_ptr().cast(), size_of_val(items)) }
+}
+
+/// The plain value of these bytes; `None` unless there are as many as it has.
+///
+/// # Examples
+/// See the example of [`as_bytes`].
+pub fn from_bytes<T: Plain>(bytes: &[u8]) -> Option<T> {
+    if bytes.len() != size_of::<T>() {
+        return None;
+    }
+    // SAFETY: there are as many bytes, wherever they lie, and every mixture of bytes is a valid value.
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}

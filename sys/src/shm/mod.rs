@@ -71,7 +71,7 @@ use core::fmt;
 use core::ops::Deref;
 use core::ptr::NonNull;
 
-pub use bytes::{cells, copy_in, copy_out, load};
+pub use bytes::{as_bytes, as_bytes_mut, cells, copy_in, copy_out, from_bytes, load};
 pub use cells::{OutOfBounds, RacySlice};
 pub use fingerprint::{Description, Fingerprint};
 #[doc(hidden)]

@@ -9,6 +9,7 @@
 //! | take a pending signal by a deadline | [`wait`] |
 //! | send one to a thread of this process | [`raise`], [`send`], [`queue`] |
 //! | ignore a signal, or have its default | [`ignore`], [`restore_default`] |
+//! | end waits when a signal comes | [`sync::interrupt`](crate::sync::interrupt) |
 //! | run code inside a handler | [`handle`], which is unsafe |
 //!
 //! ```

@@ -9,6 +9,7 @@
 //! | wait until all have come | [`Barrier`] |
 //! | messages from many to many | [`ring`] |
 //! | one takes, another releases | [`HandoffLock`] |
+//! | a signal, such as that of Ctrl-C, ends waits | [`interrupt`] |
 //!
 //! The scope says who may wait, as a type parameter of each: [`Private`], the threads of this process; [`Shared`],
 //! every process that maps the memory; [`Local`], one thread. A wait ends at a [`Limit`]: a duration, a
@@ -45,6 +46,7 @@
 // | `rlock` | mutual exclusion that its holder may enter again |
 // | `bare` | both of them around nothing, taken and released without a guard |
 // | `hold` | the hold of a shared lock apart from its guard |
+// | `interrupt` | a signal that ends waits |
 // | `event` | a flag that one sets and many wait for |
 // | `barrier` | a place where a number of parties wait for each other |
 // | `roster` | who takes part in a barrier, and who of them is inside |
@@ -80,6 +82,8 @@ pub(crate) mod half;
 pub mod handoff;
 #[cfg(not(loom))]
 pub mod hold;
+#[cfg(not(loom))]
+pub mod interrupt;
 #[cfg(not(loom))]
 pub(crate) mod lease;
 #[cfg(not(loom))]

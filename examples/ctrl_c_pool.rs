@@ -1,0 +1,76 @@
+//! A search by a pool that Ctrl-C ends: the wait fails, the workers are gone, and the program says how far it came.
+
+#[path = "family/guided.rs"]
+mod guided;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use guided::{Outcome, Running, expect, run, unknown};
+use ossature::ErrorKind;
+use ossature::multiprocessing::{Pool, Tasks, freeze_support, tasks};
+use ossature::sys::signal::Signal;
+use ossature::thread;
+
+const USAGE: &str = "\
+usage: ctrl_c_pool
+Counts the primes below ever greater numbers with three workers, until Ctrl-C.
+  --self-test  interrupts the program, and checks that it ends within a second and leaves no worker";
+
+/// How many numbers a worker takes at a time.
+const STEP: u64 = 20_000;
+
+/// How many primes there are from `start` on.
+fn primes(start: u64) -> usize {
+    let is_prime = |number: u64| number > 1 && (2..).take_while(|d| d * d <= number).all(|d| number % d != 0);
+    (start..start + STEP).filter(|number| is_prime(*number)).count()
+}
+
+static TASKS: Tasks = tasks![primes];
+
+fn program(arguments: &[&str]) -> Outcome {
+    if !arguments.is_empty() {
+        return unknown(arguments);
+    }
+    thread::interrupt_on(Signal::INT)?; // before the pool, whose processes then leave Ctrl-C to this one
+    let pool = Pool::new(3)?;
+    let (mut count, mut below) = (0, 0);
+    for found in pool.imap(primes, (0..).step_by(STEP as usize))? {
+        match found {
+            Ok(found) => (count, below) = (count + found, below + STEP),
+            Err(error) if error.kind() == ErrorKind::Interrupted => break, // the workers end
+            Err(error) => return Err(error.into()),
+        }
+        if below == 3 * STEP {
+            let workers = pool.stats()?.into_iter().filter_map(|worker| worker.pid);
+            workers.for_each(|pid| println!("a worker is process {}", pid.as_raw_nonzero()));
+        }
+        println!("{count} primes below {below}");
+    }
+    drop(pool); // waits for the workers' ends
+    println!("stopped: {count} primes below {below}");
+    Ok(())
+}
+
+fn self_test() -> Outcome {
+    let mut running = Running::start(&[])?;
+    running.until("primes below", 5)?;
+    let begun = Instant::now();
+    running.signal_group(Signal::INT)?;
+    let text = running.finish()?;
+    let took = begun.elapsed();
+    expect(took < Duration::from_secs(1), &format!("an end within a second ({took:?})"), &text)?;
+    let last = text.lines().last().unwrap_or_default();
+    expect(last.starts_with("stopped: ") && text.contains("\n6057 primes below 60000\n"), "the count", &text)?;
+    let mut workers = text.lines().filter_map(|line| line.strip_prefix("a worker is process "));
+    expect(workers.clone().count() == 3, "three workers", &text)?;
+    expect(workers.all(|pid| !Path::new("/proc").join(pid).exists()), "no worker is left", &text)?;
+    println!("ok");
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    freeze_support(TASKS);
+    run(USAGE, program, self_test)
+}

@@ -1,0 +1,124 @@
+//! How a pool ends: closed, terminated, interrupted, dropped; and the wait for that.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use ossature_sys::deadline::Deadline;
+
+use super::board::{KILLED, TERMINATED};
+use super::ground::raise;
+use super::hub::{Hub, Inner, LAST, Mode};
+use super::job::Failure;
+use super::waits::{Waiting, Wanted};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long the supervisor may take to end, above what it gives its workers.
+const END: Duration = Duration::from_secs(10);
+
+impl Hub {
+    /// Takes no more tasks; workers end when there is none left.
+    pub(super) fn close(&self) -> Result<()> {
+        let mut inner = self.lock()?;
+        if inner.mode == Mode::Open {
+            inner.mode = Mode::Closed;
+        }
+        self.collect(&mut inner)
+    }
+
+    /// Ends the workers, whatever they do. Every call that has not ended is cancelled.
+    pub(super) fn terminate(&self) -> Result<()> {
+        self.end_workers(TERMINATED)
+    }
+
+    /// As [`terminate`](Self::terminate), by `SIGKILL`.
+    pub(super) fn kill(&self) -> Result<()> {
+        self.end_workers(KILLED)
+    }
+
+    fn end_workers(&self, mode: u32) -> Result<()> {
+        let mut inner = self.lock()?;
+        if inner.mode == Mode::Ended {
+            let mode_word = &self.ground.board().mode;
+            if mode == KILLED && mode_word.compare_exchange(TERMINATED, KILLED, SeqCst, SeqCst).is_ok() {
+                raise(self.ground.nudge()); // the supervisor may be giving the workers time
+            }
+            return Ok(());
+        }
+        let collected = self.collect(&mut inner); // whatever could not be read, the workers end
+        self.end_in(&mut inner, mode, &Failure::Cancelled);
+        collected
+    }
+
+    pub(super) fn end_in(&self, inner: &mut Inner, mode: u32, failure: &Failure) {
+        inner.mode = Mode::Ended;
+        self.ground.board().mode.store(mode, SeqCst);
+        self.ground.board().wake_all_workers();
+        raise(self.ground.nudge());
+        inner.fail_all(failure, self);
+        self.over.store(true, SeqCst);
+        self.wake_others(inner);
+    }
+
+    /// Waits until the workers of a closed or terminated pool have ended; false when the time ran out.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a pool that still takes tasks.
+    pub(super) fn join(&self, deadline: Deadline) -> Result<bool> {
+        let joined = self.join_quietly(deadline);
+        self.tell_logs();
+        joined
+    }
+
+    fn join_quietly(&self, deadline: Deadline) -> Result<bool> {
+        if self.lock()?.mode == Mode::Open {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "the pool is still running: close or terminate it before the join",
+            ));
+        }
+        let _waiting = Waiting::begin(&self.waiting);
+        loop {
+            let mut inner = self.lock()?;
+            self.collect(&mut inner)?;
+            self.heed(&mut inner)?;
+            let succeeds = inner.fallen.is_some() || inner.rising;
+            if (inner.is_idle() || inner.broken.is_some()) && !succeeds {
+                let supervisor = inner.supervisor.clone();
+                drop(inner);
+                let Some(supervisor) = supervisor else { return Ok(true) };
+                return Ok(supervisor.join_timeout(deadline)?.is_some());
+            }
+            if deadline.has_passed() {
+                return Ok(false);
+            }
+            inner = match inner.led {
+                true => self.follow(inner, deadline),
+                false => self.lead(inner, deadline, Wanted::All)?,
+            };
+            drop(inner);
+        }
+    }
+
+    /// Whether tasks are taken, and whether any has not ended.
+    pub(super) fn is_busy(&self) -> bool {
+        self.lock().is_ok_and(|inner| !inner.is_idle())
+    }
+
+    /// Ends everything, for the last handle.
+    pub(super) fn end(&self) {
+        let _ = self.terminate(); // there is nobody to tell of an outcome that cannot be read
+        let Ok(mut inner) = self.lock() else { return }; // another process's
+        let (supervisor, fallen) = (inner.supervisor.take(), inner.fallen.take());
+        drop(inner);
+        if let Some(fallen) = fallen {
+            fallen.outwait(Deadline::NEVER);
+            fallen.reap();
+        }
+        let Some(supervisor) = supervisor else { return };
+        if !matches!(supervisor.join_timeout(END), Ok(Some(_))) {
+            let _ = supervisor.kill(); // the kernel kills its workers
+            let _ = supervisor.join_timeout(LAST);
+        }
+        self.tell_logs();
+    }
+}

@@ -1,0 +1,193 @@
+//! The supervisor's start, and what follows its end: what its workers had is accounted for, and another supervisor starts.
+//!
+//! | step | with the lock |
+//! | --- | --- |
+//! | note that the supervisor has ended | yes |
+//! | wait until its last worker has ended, whom the kernel kills | no |
+//! | bury what they had claimed | yes |
+//! | start another supervisor | no |
+//!
+//! So a call with a limit returns in time, whatever the other processes do. The thread that starts the supervisor does so to
+//! the end.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::Acquire;
+use std::sync::{Arc, MutexGuard};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::epoll::Interest;
+use ossature_sys::fd::AboveStandard;
+use ossature_sys::pipe;
+use ossature_sys::poll::{PollFd, PollFlags, poll};
+use ossature_sys::process::{ExitStatus, Signal};
+use ossature_sys::signal;
+
+use super::board::{Seat, exit_to_number};
+use super::ground::raise;
+use super::hub::{Hub, Inner, LAST, Mode};
+use super::job::Failure;
+use super::supervisor::{self, Runner};
+use super::word::{State as Word, state as state_of};
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::context::Context;
+use crate::multiprocessing::logging::warning;
+use crate::multiprocessing::process::Process;
+use crate::multiprocessing::tasks::of_the_house;
+use crate::multiprocessing::transfer::{Handle, pack};
+
+/// A supervisor that has ended.
+pub(super) struct Fallen {
+    supervisor: Process,
+    /// Readable once its last worker has ended.
+    line: Option<Arc<OwnedFd>>,
+    /// How long to wait for that.
+    until: Deadline,
+}
+
+impl Fallen {
+    pub(super) fn new(supervisor: Process, line: Option<OwnedFd>) -> Self {
+        Self { supervisor, line: line.map(Arc::new), until: Deadline::after(LAST) }
+    }
+
+    /// Waits for the end of the last worker, until the deadline at most. Says whether there is nobody left to wait for.
+    pub(super) fn outwait(&self, deadline: Deadline) -> bool {
+        let Some(line) = &self.line else { return true };
+        let ended = poll(&mut [PollFd::new(&**line, PollFlags::IN)], deadline.or_sooner(self.until));
+        ended != Ok(0) || self.until.has_passed()
+    }
+
+    /// Takes the supervisor's exit status from the kernel.
+    pub(super) fn reap(&self) {
+        let _ = self.supervisor.join_timeout(Deadline::NOW); // fails when somebody else has taken it
+    }
+
+    /// What is readable once its last worker has ended.
+    pub(super) fn line(&self) -> Option<&OwnedFd> {
+        self.line.as_deref()
+    }
+
+    fn again(&self) -> Self {
+        Self { supervisor: self.supervisor.clone(), line: self.line.clone(), until: self.until }
+    }
+}
+
+impl Hub {
+    /// Starts a supervisor: the process, and the end of the pipe that all processes of the pool hold open.
+    pub(super) fn start_supervisor(&self, runner: Option<Runner<'_>>) -> Result<(Process, OwnedFd)> {
+        let failed = |errno| Error::os(errno, "cannot make a pool: no pipe to its supervisor");
+        let (line, theirs) =
+            pipe::pipe(pipe::Flags::NONBLOCK).and_then(AboveStandard::above_standard).map_err(failed)?;
+        let mut builder = Process::builder().name("PoolSupervisor").supervises();
+        let held = self.setup.held();
+        if !held.is_empty() {
+            builder = builder.signal_mask(signal::mask()?.without(Signal::TERM).union(held));
+        }
+        let process = match self.context {
+            Context::Fork => {
+                let mut arguments = None;
+                if let Some(packed) = &self.initializer {
+                    arguments = Some(packed.try_clone()?);
+                }
+                let run = || supervisor::run(&self.ground, &self.setup, arguments, runner, &theirs);
+                match runner {
+                    Some(_) => builder.fork(run)?, // the closure may borrow connections
+                    None => builder.fork_with((), |()| run())?,
+                }
+            }
+            context => {
+                let task = of_the_house(supervisor::supervise)?;
+                let arguments = pack(&(&self.ground.parts, &self.setup, &self.initializer, Handle(&theirs)))?;
+                builder.order(context, &task, &arguments)?
+            }
+        };
+        Ok((process, line))
+    }
+
+    /// Makes a supervisor the pool's.
+    pub(super) fn enter(&self, inner: &mut Inner, (process, line): (Process, OwnedFd)) -> Result<()> {
+        let watched = self.watch.get().map_or(Ok(()), |watch| watch.register(&process, Interest::IN, 1));
+        inner.line = Some(line);
+        inner.supervisor = Some(process);
+        watched.map_err(|errno| Error::os(errno, "cannot watch the supervisor of a pool"))
+    }
+
+    /// Sleeps, for everybody, until the last worker of an ended supervisor has ended.
+    pub(super) fn outwait<'h>(
+        &'h self,
+        mut inner: MutexGuard<'h, Inner>,
+        deadline: Deadline,
+    ) -> Result<MutexGuard<'h, Inner>> {
+        let Some(fallen) = inner.fallen.as_ref().map(Fallen::again) else { return Ok(inner) };
+        inner.led = true;
+        drop(inner);
+        fallen.outwait(deadline);
+        let mut inner = self.lock()?;
+        inner.led = false;
+        self.turn.notify_all();
+        self.succeed(inner)
+    }
+
+    /// If the supervisor has ended, goes as far towards another as is possible without a wait.
+    pub(super) fn succeed<'h>(&'h self, mut inner: MutexGuard<'h, Inner>) -> Result<MutexGuard<'h, Inner>> {
+        if inner.supervisor_has_ended() {
+            if let Some(supervisor) = inner.supervisor.take() {
+                let fallen = Fallen::new(supervisor, inner.line.take());
+                if let Some(watch) = self.watch.get() {
+                    let _ = watch.unregister(&fallen.supervisor); // it was closed with its end
+                    let _ = fallen.line().map(|line| watch.register(line, Interest::IN, 1)); // without it the news tell
+                }
+                inner.fallen = Some(fallen);
+            }
+        }
+        match inner.fallen.take_if(|fallen| fallen.outwait(Deadline::NOW)) {
+            Some(fallen) => {
+                if let (Some(watch), Some(line)) = (self.watch.get(), fallen.line()) {
+                    let _ = watch.unregister(line); // a thread that waits in `outwait` may hold it open
+                }
+                self.replace(inner, &fallen)
+            }
+            None => Ok(inner),
+        }
+    }
+
+    /// Accounts for what the workers of an ended supervisor had, and starts another supervisor.
+    #[cold]
+    fn replace<'h>(&'h self, mut inner: MutexGuard<'h, Inner>, fallen: &Fallen) -> Result<MutexGuard<'h, Inner>> {
+        let exit = fallen.supervisor.join_timeout(Deadline::NOW).ok().flatten(); // `None` when somebody else has reaped it
+        for place in 0..self.workers() {
+            let _ = self.drain(&mut inner, place); // an overwritten stream must not keep the next supervisor from its start
+            self.ground.board().forget_sleeper(place);
+        }
+        for slot in self.ground.slots() {
+            let Word::Claimed(ticket) = state_of(slot.word.load(Acquire)) else { continue };
+            if let Some(seat) = self.ground.seats().get(ticket as usize % self.workers()) {
+                slot.bury(seat, ticket, exit_to_number(ExitStatus::Unknown));
+            }
+        }
+        self.ground.seats().iter().for_each(Seat::vacate);
+        let buried = self.bury(&mut inner); // as above
+        self.wake_others(&inner);
+        if inner.mode == Mode::Ended || inner.broken.is_some() || inner.mode == Mode::Closed && inner.is_idle() {
+            return Ok(inner); // it has ended as it was to
+        }
+        let text = exit.map_or_else(|| "unknown".to_owned(), |exit| exit.to_string());
+        warning!("the supervisor of a pool ended with {text}: starting another one");
+        inner.rising = true;
+        drop(inner);
+        let started = match self.closure {
+            true => Err(Error::new(ErrorKind::StartFailed, "its closure is gone with it")),
+            false => self.start_supervisor(None),
+        };
+        let mut inner = self.lock()?;
+        inner.rising = false;
+        if let Err(error) = started.and_then(|started| self.enter(&mut inner, started)) {
+            let text = format!("the supervisor of the pool ended, and no other could be started: {error}");
+            inner.fail_all(&Failure::Broken(text.clone()), self);
+            inner.broken = Some(text);
+        }
+        raise(self.ground.news()); // whoever leads watches the new one
+        self.wake_others(&inner);
+        self.publish(&mut inner)?;
+        buried.map(|()| inner)
+    }
+}
