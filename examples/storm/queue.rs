@@ -1,7 +1,7 @@
 //! The storm's use of a [`Ring`], which is what queues are made of: every message is accounted for, whoever dies.
 //!
 //! In each round two processes send and two receive, in all the ways there are: copied, in batches, written and read in
-//! place. One of them is struck at a random instant, another may be stopped meanwhile. Then the living send and receive
+//! place. Some receivers wait at a descriptor of the ring. One of them is struck at a random instant, another may be stopped meanwhile. Then the living send and receive
 //! what is left. A death counts as inside when it met a call.
 //!
 //! | must hold | or else |
@@ -17,10 +17,12 @@ use core::time::Duration;
 use std::thread;
 use std::time::Instant;
 
+use ossature::sys::futex::Limit;
+use ossature::sys::poll::{PollFd, PollFlags, poll};
 use ossature::sys::process::{Child, ExitStatus, Signal, fork};
 use ossature::sys::shareable;
 use ossature::sys::shm::{Shm, array};
-use ossature::sys::sync::ring::{Participant, Ring};
+use ossature::sys::sync::ring::{Participant, Readiness, Ring, RingError};
 
 use crate::blows::{self, Blow};
 use crate::kills::{pause, send, started};
@@ -32,6 +34,8 @@ use crate::{PATIENCE, Tally};
 const MESSAGES: usize = 600;
 const SENDERS: usize = 2;
 const PARTIES: usize = 4;
+/// How long a receiver waits at a descriptor: longer than the round.
+const AT_A_DESCRIPTOR: Duration = Duration::from_secs(60);
 /// How many messages a receiver can lose by its death: those that it had taken and not noted.
 const AT_ONCE: u32 = 1;
 
@@ -63,7 +67,7 @@ pub fn make() -> Box<dyn Trial> {
 
 impl Trial for QueueStorm {
     fn play(&mut self, random: &mut Random, tally: &mut Tally) {
-        let (ring, ledger) = (Ring::new(64 << 10).expect("memory for the storm"), ledger());
+        let (ring, ledger) = (Ring::pollable(64 << 10).expect("memory for the storm"), ledger());
         let receivers = 1 + random.below(2) as usize;
         let roles = random.below(u64::MAX);
         let mut parties: Vec<Option<Child>> = (0..SENDERS + receivers)
@@ -232,16 +236,22 @@ fn send_all(user: &mut Participant<&Ring>, ledger: &Ledger, index: usize, roles:
 
 fn receive_all(user: &mut Participant<&Ring>, ledger: &Ledger, index: usize, receivers: usize, roles: u64) -> bool {
     let mut last = [None; SENDERS];
-    let mut bytes = vec![0; 1024];
+    let ring: &Ring = user.keeper();
+    let readiness = (roles >> (24 + index) & 1 == 0).then(|| Readiness::new(ring).expect("a descriptor"));
     loop {
         ledger.states[index].store(2, SeqCst);
-        let received = if roles >> (16 + index) & 1 == 0 {
-            user.recv(&mut bytes).map(|received| note(ledger, &bytes[..received.len]))
-        } else {
-            user.read().map(|message| note(ledger, &message))
-        };
+        let received = receive(user, ledger, readiness.is_some(), roles >> (16 + index) & 1 == 0);
         ledger.states[index].store(1, SeqCst);
-        let Ok((number, sender)) = received else { return true };
+        let (number, sender) = match (received, &readiness) {
+            (Ok(Some(received)), _) => received,
+            (Ok(None), Some(readiness)) => {
+                if readiness.clear().expect("the descriptor can be cleared") {
+                    poll(&mut [PollFd::new(readiness, PollFlags::IN)], AT_A_DESCRIPTOR).expect("it can be waited for");
+                }
+                continue;
+            }
+            (Ok(None), None) | (Err(_), _) => return true,
+        };
         let in_order = sender < SENDERS && last[sender] < Some(number);
         if receivers == 1 && !in_order {
             ledger.broken.fetch_add(1, SeqCst);
@@ -249,6 +259,23 @@ fn receive_all(user: &mut Participant<&Ring>, ledger: &Ledger, index: usize, rec
         if sender < SENDERS {
             last[sender] = Some(number);
         }
+    }
+}
+
+/// Receives one message, copied or in place, and notes it; `None` if there is none and it may not wait.
+fn receive(
+    user: &mut Participant<&Ring>,
+    ledger: &Ledger,
+    at_once: bool,
+    copied: bool,
+) -> Result<Option<(u32, usize)>, RingError> {
+    let limit = if at_once { Limit::NOW } else { Limit::NEVER };
+    if copied {
+        let mut bytes = [0; 1024];
+        let received = user.recv_timeout(&mut bytes, limit)?;
+        Ok(received.map(|received| note(ledger, &bytes[..received.len])))
+    } else {
+        Ok(user.read_timeout(limit)?.map(|message| note(ledger, &message)))
     }
 }
 

@@ -70,8 +70,9 @@
 //!
 //! **Capacity.** A queue has room for 16 MiB of encoded items, or as many bytes as the builder says. Each item takes a whole
 //! number of 64 bytes. `put` waits while the queue is full, unlike Python's, which keeps items in the memory of the
-//! sending process without bound. The capacity costs addresses; pages are taken as they are needed. The longest item is
-//! as long as the capacity, at most 4 MiB.
+//! sending process without bound. The capacity costs addresses; pages are taken as they are needed. A get that has waited
+//! for a second in an empty queue gives the pages above 1 MiB back. The longest item is as long as the capacity, at most
+//! 4 MiB.
 //!
 //! **Calls that do not wait.** A `try_put` answers `Full` only if there is no room, and a `try_get` answers `None` only if no item
 //! is there that nobody else is getting. The first call of a thread joins the queue. A `try_put` of a bounded queue waits for

@@ -157,10 +157,8 @@ impl Memfd {
     pub fn reserve_more(&self, from: u64, to: u64) -> Result<()> {
         is_possible(to)?;
         allocate(self.as_fd(), from, to).inspect_err(|_| {
-            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            let len = to.saturating_sub(from);
             // The first error is the one that is told.
-            let _ = retry(|| raw::call("fallocate", || rustix::fs::fallocate(&self.0, hole, from, len)));
+            let _ = punch(self.as_fd(), from, to);
         })
     }
 
@@ -213,6 +211,15 @@ pub(crate) fn allocate(fd: BorrowedFd<'_>, from: u64, to: u64) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+/// `fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, to - from)`: gives pages back.
+pub(crate) fn punch(fd: BorrowedFd<'_>, from: u64, to: u64) -> Result<()> {
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    if from >= to {
+        return Ok(());
+    }
+    retry(|| raw::call("fallocate", || rustix::fs::fallocate(fd, hole, from, to - from)))
 }
 
 /// The size of any file.

@@ -12,7 +12,9 @@ use crate::atomic::Ordering::{Relaxed, SeqCst};
 use crate::futex::Limit;
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::ring::bell::Bell;
-use crate::sync::ring::flow::{CLOSED, Flow, Look, Stop, close, finish, look, publish, received, reserve, take};
+use crate::sync::ring::flow::{
+    CLOSED, Flow, Look, Stop, close, finish, inherit, look, publish, received, reserve, take,
+};
 use crate::sync::ring::track::{Blocked, Cell, Claim, Positions, Reader, Track};
 use crate::sync::ring::watch::Watch;
 use crate::sync::ring::word::State;
@@ -74,6 +76,12 @@ impl Ring {
     pub fn death_of(&self, who: u32) -> impl FnOnce() + 'static {
         let dead = self.dead.clone();
         move || dead[who as usize].store(1, SeqCst)
+    }
+
+    /// Frees the number of a dead participant, as an enrolment does.
+    pub fn bury(&self, who: u32) {
+        self.gate.covered(|| inherit(self)).unwrap();
+        self.dead[who as usize].store(0, SeqCst);
     }
 
     /// Ends the sending.
@@ -207,10 +215,10 @@ impl User<'_> {
     }
 
     fn recv_or_stop(&mut self, limit: Limit<'_>) -> Result<u32, Stop> {
-        let Self { ring, reader, spin, .. } = self;
+        let Self { ring, who, reader, spin, .. } = self;
         ring.gate.covered(|| {
             let how = |seen: Claim| ring.track().receive(seen, |info| Ok::<_, ()>(ring.numbers(seen, info)));
-            let numbers = take(*ring, reader, spin, how, limit)?.unwrap();
+            let numbers = take(*ring, reader, spin, *who, how, limit)?.unwrap();
             received(*ring);
             Ok(whole(&numbers))
         })
@@ -220,11 +228,16 @@ impl User<'_> {
     pub fn recv_claimed(&mut self, limit: Limit<'_>) -> Option<u32> {
         let Self { ring, who, reader, spin, .. } = self;
         ring.gate.covered(|| {
-            let how = |seen| ring.track().claim(seen, State::Copying, *who);
-            let claim = take(*ring, reader, spin, how, limit).ok()?;
-            let numbers = ring.numbers(claim, ring.track().info(claim));
-            finish(*ring, claim).unwrap();
-            Some(whole(&numbers))
+            loop {
+                let how = |seen| ring.track().claim(seen, State::Copying, *who);
+                let claim = take(*ring, reader, spin, *who, how, limit).ok()?;
+                let numbers = ring.numbers(claim, ring.track().info(claim));
+                if finish(*ring, claim).is_ok() {
+                    return Some(whole(&numbers));
+                }
+                // Taken for an earlier one of its number. Others can receive the message again.
+                assert_eq!(ring.dead[*who as usize].load(SeqCst), 0);
+            }
         })
     }
 }

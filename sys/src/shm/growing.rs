@@ -91,6 +91,16 @@ impl Growing {
         memfd::allocate(self.memory.as_fd(), offset, offset.saturating_add(len))
     }
 
+    /// `fallocate(memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len)`: gives the pages of a part of the file back,
+    /// which is zero afterwards.
+    ///
+    /// # Errors
+    /// `ENOMEM` without memory for the kernel itself.
+    pub(crate) fn punch(&self, offset: usize, len: usize) -> Result<()> {
+        let end = offset.saturating_add(len);
+        memfd::punch(self.memory.as_fd(), offset as u64, end as u64)
+    }
+
     /// Never unmaps the memory: the kernel still knows addresses in it.
     pub(crate) fn leak(&mut self) {
         self.region.take().map(Region::leak);

@@ -29,6 +29,7 @@ pub const TESTS: &[Test] = &[
     ("descriptor_is_readable_after_a_sender_was_killed_at_any_instruction", watched_sender_is_killed),
     ("descriptor_is_readable_after_a_receiver_was_killed_at_any_instruction", watched_receiver_is_killed),
     ("descriptor_is_readable_after_a_closer_was_killed_at_any_instruction", watched_closer_is_killed),
+    ("ring_goes_on_after_one_was_killed_while_giving_memory_back", trimmer_is_killed),
     ("forked_child_has_a_descriptor_of_its_own", forked_child_has_a_descriptor_of_its_own),
 ];
 
@@ -389,7 +390,7 @@ fn watched_sender_is_killed() {
         return;
     }
     let mut sent = 0;
-    for steps in (0..).step_by(stride(19)) {
+    for steps in (0..).step_by(stride(37)) {
         let ring = Ring::pollable(SMALL).unwrap();
         let readiness = Readiness::new(&ring).unwrap();
         assert_eq!(readiness.clear(), Ok(true));
@@ -499,4 +500,47 @@ fn forked_child_has_a_descriptor_of_its_own() {
     .unwrap();
     assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
     assert!(is_readable(&readiness, Duration::ZERO) && readiness.clear() == Ok(true));
+}
+
+fn trimmer_is_killed() {
+    if !deaths_are_seen() {
+        return;
+    }
+    for steps in (0..).step_by(stride(97)) {
+        let ring = Ring::new(2 << 20).unwrap();
+        let mut user = ring.join().unwrap();
+        let fill = |user: &mut Participant<&Ring>| {
+            (0..).take_while(|_| user.send_timeout(&[7; 8000], Limit::NOW).unwrap()).count()
+        };
+        let all = fill(&mut user);
+        while next(&mut user).is_some() {}
+        let Some(mut doomed) = standing(|| {
+            ring.join().unwrap().trim().unwrap();
+        }) else {
+            return;
+        };
+        let stands = go_on(&mut doomed, steps);
+        // The others have the room of what is kept, and what they send there is not given back.
+        for _ in 0..3 {
+            assert!(user.send_timeout(&[8; 5000], Limit::NOW).unwrap(), "no room after {steps} instructions");
+        }
+        if stands && go_on(&mut doomed, 60 + steps % 700) {
+            end(doomed);
+        }
+        for _ in 0..3 {
+            let message = user.read_timeout(Limit::NOW).unwrap().unwrap();
+            assert!(message.iter().all(|&byte| byte == 8), "given back after {steps} instructions");
+        }
+        assert_eq!(next(&mut user), None);
+        let again = fill(&mut user);
+        assert!(again + 1 >= all, "{again} instead of {all} after {steps} instructions");
+        for _ in 0..again {
+            assert!(user.read_timeout(Limit::NOW).unwrap().unwrap().iter().all(|&byte| byte == 7));
+        }
+        assert!(ring.blocked_by().unwrap().is_none());
+        if !stands {
+            assert!(steps > 100, "there was something to do");
+            return;
+        }
+    }
 }

@@ -12,9 +12,11 @@ use super::bell::Bell;
 use super::bell::in_one_order;
 use super::take::Taking;
 use super::track::{Blocked, Claim, Reader, Recovered, Track};
+use super::trim::trim;
 use super::watch::{Seen, Watch};
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::SeqCst;
+use crate::deadline::Deadline;
 use crate::futex::Limit;
 use crate::scope::Refused;
 use crate::sync::gate::{Gate, Woke};
@@ -37,6 +39,12 @@ pub(crate) trait Flow {
     fn is_dead(&self, who: u32) -> bool;
     /// Finds memory for so many granules.
     fn grow(&self, least: u64) -> bool;
+    /// Gives the memory back that is not [kept](super::track::KEEP). The caller has reserved all of it.
+    fn shrink(&self) {}
+    /// When a receiver that sleeps has slept so long that it [gives memory back](trim), if there is any.
+    fn trims_at(&self) -> Option<Deadline> {
+        None
+    }
     /// Whether descriptors watch it.
     fn watch(&self) -> &Watch;
     /// Makes the descriptors readable.
@@ -262,12 +270,13 @@ pub(crate) fn take<T>(
     ring: &impl Flow,
     reader: &mut Reader,
     spin: &Spin,
+    who: u32,
     mut how: impl FnMut(Claim) -> Taking<T>,
     limit: Limit<'_>,
 ) -> Result<T, Stop> {
     match try_take(ring, reader, &mut how)? {
         Some(taken) => Ok(taken),
-        None => take_slow(ring, reader, spin, &mut how, limit),
+        None => take_slow(ring, reader, spin, who, &mut how, limit),
     }
 }
 
@@ -276,10 +285,12 @@ fn take_slow<T>(
     ring: &impl Flow,
     reader: &mut Reader,
     spin: &Spin,
+    who: u32,
     how: &mut impl FnMut(Claim) -> Taking<T>,
     limit: Limit<'_>,
 ) -> Result<T, Stop> {
     let mut spun = false;
+    let mut trimmed = false;
     loop {
         if ring.room().has_sleepers() {
             // There is nothing to read, so all the room is theirs.
@@ -306,8 +317,14 @@ fn take_slow<T>(
             return Err(Stop::Over);
         }
         if let Some(expected) = expected {
-            if ring.sleep(ring.messages(), expected, blocked, limit) == Woke::Inherit {
-                inherit(ring)?;
+            let trims_at = ring.trims_at().filter(|_| !core::mem::replace(&mut trimmed, true));
+            let until = trims_at.map_or(limit, |at| limit.or_sooner(at));
+            match ring.sleep(ring.messages(), expected, blocked, until) {
+                Woke::Inherit => inherit(ring)?,
+                Woke::TimedOut if trims_at.is_some() && !limit.is_over() => {
+                    trim(ring, who)?;
+                }
+                Woke::Look | Woke::TimedOut | Woke::Never => {}
             }
         }
         if let Some(taken) = try_take(ring, reader, how)? {

@@ -18,7 +18,7 @@ use super::error::RingError;
 use super::flow::{Flow, close, inherit, reclaim};
 use super::participant::Participant;
 use super::participants::{Entry, PARTICIPANTS, Table};
-use super::track::{Blocked, Cell, Claim, Line, Positions, Track};
+use super::track::{BACKED, Blocked, Cell, Claim, KEEP, Line, Positions, Track};
 use super::watch::Watch;
 use super::word::GRANULES_MAX;
 use crate::deadline::Deadline;
@@ -185,7 +185,7 @@ impl Ring {
 
     /// How many bytes of messages have pages.
     pub fn backed(&self) -> usize {
-        self.positions().mark.0.load(Acquire) as usize * GRANULE
+        self.track().backed() as usize * GRANULE
     }
 
     /// Ends the sending, for everybody: senders get [`Closed`](RingError::Closed), and receivers get it once they have received
@@ -357,19 +357,45 @@ impl Ring {
     /// Finds memory for at least so many granules.
     fn find_memory(&self, least: u64) -> bool {
         let mark = &self.positions().mark.0;
-        let backed = mark.load(Acquire);
         let most = self.granules as u64;
-        if least > most {
-            return false;
-        }
-        // Not too much at once: a signal makes the kernel begin again.
-        for wanted in [least.max((backed * 2).min(backed + (1 << 16))).min(most), least] {
-            if self.back_granules(wanted as usize).is_ok() {
-                mark.fetch_max(wanted, AcqRel);
+        'again: while least <= most {
+            let seen = mark.load(Acquire);
+            let backed = seen & BACKED;
+            if least <= backed {
                 return true;
             }
+            // Not too much at once: a signal makes the kernel begin again.
+            for wanted in [least.max((backed * 2).min(backed + (1 << 16))).min(most), least] {
+                if self.back_granules(wanted as usize).is_ok() {
+                    // If somebody gave memory back meanwhile, these pages may be among it.
+                    match mark.compare_exchange(seen, seen & !BACKED | wanted, AcqRel, Acquire) {
+                        Ok(_) => return true,
+                        Err(_) => continue 'again,
+                    }
+                }
+            }
+            return false;
         }
         false
+    }
+
+    /// Punches holes behind the granules that are kept. All of them are reserved.
+    fn give_back(&self) {
+        let mark = &self.positions().mark.0;
+        let mut seen = mark.load(Acquire);
+        while let Err(now) =
+            mark.compare_exchange(seen, (seen & !BACKED).wrapping_add(BACKED + 1) | KEEP, AcqRel, Acquire)
+        {
+            seen = now;
+        }
+        let (keep, backed) = (KEEP as usize, (seen & BACKED) as usize);
+        // The word of the record that reserves them stays. There is one more word than granules, except at the end.
+        let last = (backed + 1).min(self.granules);
+        let words = Self::words_offset() + (keep + 1) * size_of::<Cell>();
+        let messages = self.messages_offset() + keep * GRANULE;
+        // Pages that are not given back are given back another time.
+        let _ = self.memory.punch(words, last.saturating_sub(keep + 1) * size_of::<Cell>());
+        let _ = self.memory.punch(messages, backed.saturating_sub(keep) * GRANULE);
     }
 
     /// Enrols the calling thread, within the limit, and says its number.
@@ -444,6 +470,15 @@ impl Flow for Ring {
         &self.control().idle.0
     }
 
+    #[cold]
+    fn shrink(&self) {
+        self.give_back();
+    }
+
+    fn trims_at(&self) -> Option<Deadline> {
+        (self.track().backed() > KEEP).then(|| Deadline::after(IDLE))
+    }
+
     #[inline]
     fn watch(&self) -> &Watch {
         &self.control().watch
@@ -483,6 +518,8 @@ impl Flow for Ring {
     }
 }
 
+/// After how long in an empty ring a receiver gives memory back.
+const IDLE: Duration = Duration::from_secs(1);
 /// How long a sleeper sleeps at a stretch where the kernel cannot wait on several words.
 const SLICE: Duration = Duration::from_millis(10);
 

@@ -40,7 +40,12 @@
 //! record is used until the ring is full there. [`blocked_by`](Ring::blocked_by) tells whom a full ring waits for.
 //!
 //! **Memory.** The capacity is reserved as addresses only. Pages are taken as they are needed, twice as many each time. A
-//! ring that has no unread message begins again in the pages that it has.
+//! ring that has no unread message begins again in the pages that it has, and in the first MiB of them if there is more. So
+//! it takes as much memory as the messages need that wait at once. A ring in which at every moment some message waits
+//! goes round in its whole capacity.
+//!
+//! What is above 1 MiB is given back by a receiver that has slept for a second in an empty ring, or by
+//! [`trim`](Participant::trim).
 //!
 //! **Cost.** A message of up to 1 KiB sent and received takes three atomic read-modify-write instructions, a longer one four,
 //! and neither takes a system call unless somebody sleeps. While a descriptor watches the ring, the first message after a
@@ -63,6 +68,7 @@
 // | `error` | why a ring could not be used |
 // | `tasks` | messages that count until they are done |
 // | `claim` | messages written and read in place |
+// | `trim` | giving memory back |
 // | `watch` | announcing messages to descriptors |
 // | `readiness` | a descriptor that is readable while there may be a message |
 //
@@ -97,6 +103,7 @@ pub(crate) mod take;
 #[cfg(not(loom))]
 mod tasks;
 pub(crate) mod track;
+pub(crate) mod trim;
 pub(crate) mod watch;
 pub(crate) mod word;
 

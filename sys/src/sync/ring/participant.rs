@@ -10,6 +10,7 @@ use super::error::{RingError, in_time};
 use super::flow::{Flow, finish, publish, put_back, received, reserve, take};
 use super::memory::{Control, GRANULE, Ring};
 use super::track::{Claim, Reader};
+use super::trim::trim;
 use super::word::State;
 use crate::futex::Limit;
 use crate::mmap::copy;
@@ -245,7 +246,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
                 }
                 track.claim(seen, State::Copying, *who).map(Got::Claim)
             };
-            let claim = match in_time(take(ring, reader, message_spin, how, limit))? {
+            let claim = match in_time(take(ring, reader, message_spin, *who, how, limit))? {
                 None => return Ok(None),
                 Some(Got::Claim(claim)) => claim,
                 Some(Got::Whole(Ok(whole))) => {
@@ -355,7 +356,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         let ring = same(ring, *base)?;
         let taken = ring.gate().covered(|| {
             let how = |seen| ring.track().claim(seen, State::Held, *who);
-            let taken = take(ring, reader, message_spin, how, limit);
+            let taken = take(ring, reader, message_spin, *who, how, limit);
             if taken.is_ok() {
                 // Whoever waits for the record waits for this participant now, and watches its lease.
                 ring.wake_watchers();
@@ -366,6 +367,37 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         *claim = Some(taken);
         mark_exclusive(ring, *who, true);
         measured(taken, ring.track().info(taken)).map(Some)
+    }
+
+    /// Gives memory above 1 MiB back to the system, if no message is in the ring; false if one is, or there is no more memory
+    /// than that. Others can go on meanwhile, in that first MiB.
+    ///
+    /// A receiver that sleeps for a second in an empty ring does so by itself.
+    ///
+    /// # Errors
+    /// As for [`recv`](Self::recv).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::{futex::Limit, sync::ring::Ring};
+    ///
+    /// let ring = Ring::new(16 << 20)?;
+    /// let mut user = ring.join()?;
+    /// for _ in 0..8 {
+    ///     user.send(&[1; 1 << 20])?;
+    /// }
+    /// assert!(ring.backed() >= 8 << 20 && !user.trim()?, "there are messages");
+    /// while user.read_timeout(Limit::NOW)?.is_some() {}
+    /// assert!(user.trim()?);
+    /// assert_eq!(ring.backed(), 1 << 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn trim(&mut self) -> Result<bool, RingError> {
+        if !self.enter(Limit::NEVER)? {
+            return Ok(false);
+        }
+        let ring = same(&self.ring, self.base)?;
+        Ok(ring.gate().covered(|| trim(ring, self.who))?)
     }
 
     /// The ring, if this is still the process and the ring that the participant is enrolled in.

@@ -19,7 +19,13 @@
 //!
 //! **Wrapping.** A record does not cross the end of the memory. What is left before the end becomes padding, a record that is
 //! done from its beginning. The memory in use ends at `mark`; a producer there begins the next lap if nothing stands in the
-//! ring, and asks for more memory otherwise.
+//! ring, and asks for more memory otherwise. A producer that finds nothing in the ring begins the next lap behind the first
+//! [`KEEP`] granules already. So a ring that is empty now and then goes round in its first granules.
+//!
+//! **Giving memory back.** Whoever does so reserves the rest of the lap behind the first [`KEEP`] granules in an empty ring,
+//! lowers `mark`, punches the hole, and gives the record up. Meanwhile `head` stands at that record, so the others have the
+//! room of the first granules, which all have memory. A producer looks at `head` before it looks at `mark`: once it sees
+//! more room than that, it sees the lowered `mark` too. Whoever dies in it leaves a record without a message.
 //!
 //! **Order.** Messages of one producer are taken in the order of their publishing. A consumer that goes past a record in
 //! writing marks the record as skipped. The producer that publishes a skipped record counts `late` up, before it can
@@ -52,7 +58,7 @@ pub(crate) struct Positions {
     pub(crate) head: Line<AtomicU64>,
     pub(crate) tail: Line<AtomicU64>,
     pub(crate) read: Line<Read>,
-    /// How many granules have memory.
+    /// How many granules have memory, and above it how often that became less.
     pub(crate) mark: Line<AtomicU64>,
 }
 
@@ -96,6 +102,11 @@ pub(crate) struct Reader {
     pub(super) late: u64,
     pub(super) taken: u32,
 }
+
+/// So many granules stay when memory is given back: those of 1 MiB.
+pub(crate) const KEEP: u64 = 1 << 14;
+/// The part of `mark` that says how many granules have memory.
+pub(crate) const BACKED: u64 = u32::MAX as u64;
 
 /// Why `head` goes no further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,19 +153,17 @@ impl<'r> Track<'r> {
         at & (self.lap_len() - 1)
     }
 
-    fn lap(self, at: u64) -> u32 {
+    pub(super) fn lap(self, at: u64) -> u32 {
         ((at >> self.cells.len().trailing_zeros()) as u32).wrapping_add(1)
     }
 
     pub(super) fn relation(self, word: Word, at: u64) -> Relation {
-        match word.lap().wrapping_sub(self.lap(at)) as i32 {
-            _ if word.state() == State::Unused => Relation::Earlier,
-            0 => Relation::Same,
-            behind if behind < 0 => Relation::Earlier,
-            // Of a later lap only if `head` has passed; else so old that the number of the lap came round.
-            _ if self.head() > at => Relation::Later,
-            _ => Relation::Earlier,
+        if word.lap() == self.lap(at) && word.state() != State::Unused {
+            return Relation::Same;
         }
+        // Of another lap: a later one, or the granule is an inner one of a later record, if `head` has passed. Else the record
+        // there has not been reserved yet, however old the word is.
+        if self.head() > at { Relation::Later } else { Relation::Earlier }
     }
 
     /// Where the record behind the one at `at` begins.
@@ -200,7 +209,7 @@ impl<'r> Track<'r> {
         who: u32,
         mut more: impl FnMut(u64) -> bool,
     ) -> Result<Option<Claim>, Refused> {
-        let Positions { head, tail, mark, .. } = self.positions;
+        let Positions { head, tail, .. } = self.positions;
         let mut at = tail.0.load(Acquire).max(*cursor);
         loop {
             let seen = Word(self.cell(at).word.load(Acquire));
@@ -216,11 +225,12 @@ impl<'r> Track<'r> {
                         continue;
                     }
                     let end = self.index(at) + granules;
-                    let backed = mark.0.load(Acquire);
+                    // After `head`: see above.
+                    let backed = self.backed();
                     let fits = granules <= left && end <= backed;
                     let empty = room == self.lap_len();
                     let wraps = if fits {
-                        false
+                        empty && self.index(at) >= KEEP && granules <= KEEP
                     } else if granules > left {
                         // Padding serves if the record then fits, or if nothing else stands in the ring.
                         empty || room >= left + granules
@@ -441,6 +451,6 @@ impl<'r> Track<'r> {
 
     /// How many granules have memory.
     pub(crate) fn backed(self) -> u64 {
-        self.positions.mark.0.load(Acquire)
+        self.positions.mark.0.load(Acquire) & BACKED
     }
 }

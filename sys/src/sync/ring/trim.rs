@@ -1,0 +1,49 @@
+//! Giving memory back that no message needs. See [`track`](super::track).
+
+use super::flow::{Flow, finish, reclaim};
+use super::track::{Blocked, Claim, KEEP, Relation, Track};
+use super::word::{State, Word};
+use crate::atomic::Ordering::SeqCst;
+use crate::scope::Refused;
+
+impl Track<'_> {
+    /// Reserves the granule at `head` and all behind it in the lap, if that is the granule behind the first [`KEEP`] ones, and
+    /// writes padding up to there otherwise. `None` if somebody else has reserved a record there.
+    fn reserve_rest(self, who: u32) -> Option<Result<Claim, ()>> {
+        let at = self.head();
+        let seen = Word(self.cell(at).word.load(SeqCst));
+        let Relation::Earlier = self.relation(seen, at) else { return None };
+        let lap = self.lap(at);
+        let word = match self.index(at) {
+            KEEP => Word::of(State::Writing, who, 0, lap),
+            before if before < KEEP => Word::of(State::Done, 0, KEEP - before, lap),
+            _ => Word::of(State::Done, 0, 0, lap),
+        };
+        self.change(Claim { at, word: seen }, word).ok()?;
+        Some(if word.state() == State::Writing { Ok(Claim { at, word }) } else { Err(()) })
+    }
+}
+
+/// Gives memory back, if nothing stands in the ring and there is more than what stays; false otherwise. To be called in a
+/// covered stretch.
+#[cold]
+pub(crate) fn trim(ring: &impl Flow, who: u32) -> Result<bool, Refused> {
+    // At most: to the end of the lap, then to the granule, then the record.
+    for _ in 0..3 {
+        if ring.track().backed() <= KEEP || reclaim(ring)? != Blocked::Empty {
+            return Ok(false);
+        }
+        match ring.track().reserve_rest(who) {
+            None => return Ok(false),
+            Some(Err(())) => {}
+            Some(Ok(claim)) => {
+                ring.shrink();
+                // An error says that others took this participant for dead, and the record is done.
+                let _ = finish(ring, claim);
+                reclaim(ring)?;
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
