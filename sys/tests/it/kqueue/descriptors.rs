@@ -244,6 +244,8 @@ fn a_regular_file_is_ready_unless_it_is_at_its_end() {
 fn what_epoll_refuses_is_always_ready() {
     let queue = Kqueue::new().unwrap();
     let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+    // A number that no other test opens after the close.
+    let null = rustix::io::fcntl_dupfd_cloexec(&null, 900).unwrap();
     queue.change(&Kevent::read(&null)).unwrap();
     queue.change(&Kevent::write(&null).with_flags(Flags::ADD | Flags::ONESHOT)).unwrap();
     assert_eq!(wait(&queue, Duration::from_secs(5)).len(), 2);

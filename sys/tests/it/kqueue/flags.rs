@@ -13,7 +13,7 @@ use ossature_sys::fd::is_cloexec;
 use ossature_sys::kqueue::{Filter, Flags, Kevent, Kqueue};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 
-use super::{now, one, wait};
+use super::{now, one};
 
 #[test]
 fn clear_tells_of_news_only() {
@@ -62,7 +62,7 @@ fn dispatch_disables_the_knote_until_it_is_enabled() {
         // The end of the peer of a disabled knote keeps nobody awake.
         queue.change(&change.with_flags(Flags::DISABLE)).unwrap();
         drop(far);
-        assert_eq!(wait(&queue, Duration::from_millis(3)), []);
+        super::sleeps(&queue);
         queue.change(&change.with_flags(Flags::ENABLE)).unwrap();
         assert!(one(&queue).flags().contains(Flags::EOF));
     }

@@ -49,3 +49,18 @@ fn one(queue: &Kqueue) -> Kevent {
     assert_eq!(events.len(), 1, "{events:?}");
     events[0]
 }
+
+/// Nothing comes, and the wait sleeps instead of asking over and over.
+#[track_caller]
+fn sleeps(queue: &Kqueue) {
+    const SPAN: Duration = Duration::from_millis(100);
+    let used = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    };
+    let before = used();
+    let mut room = [MaybeUninit::uninit(); 1];
+    assert_eq!(queue.wait(&mut room, SPAN).map(<[Kevent]>::len), Ok(0));
+    let used = used() - before;
+    assert!(used < SPAN / 5, "the wait used {used:?}");
+}
