@@ -187,11 +187,13 @@ impl Map {
     pub(super) fn remap(&mut self, len: usize) -> errno::Result<()> {
         match &mut self.kind {
             Kind::Memory(region) => region.remap(len),
-            // SAFETY: `&mut self` shows that nothing is borrowed from the map. Its new pages lie within the file, or are reached by
-            // copies that fail: `resize` sees to the first.
             Kind::File(raw) => retry(|| {
+                let may_move = RemapOptions::new().may_move(true);
                 faults::call("mremap", || {
-                    unsafe { raw.remap(len, RemapOptions::new().may_move(true)) }.map_err(|error| raw_errno(&error))
+                    // SAFETY: `&mut self` shows that nothing is borrowed from the map. Its new pages lie within the file, or are
+                    // reached by copies that fail: `resize` sees to the first.
+                    let remapped = unsafe { raw.remap(len, may_move) };
+                    remapped.map_err(|error| raw_errno(&error))
                 })
             }),
             Kind::Nothing => Err(Errno::FAULT),

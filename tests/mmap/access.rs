@@ -220,7 +220,7 @@ fn what_cannot_be_mapped_is_an_error_that_says_why() {
     assert_eq!(errno(Mmap::new(&reading, Access::Write)), Some(Errno::ACCESS));
     let text = Mmap::new(&reading, Access::Write).unwrap_err().to_string();
     assert!(text.contains("open it for reading") && text.contains("for writing too"), "{text}");
-    let (reader, writer) = std::io::pipe().unwrap();
+    let (reader, writer) = ossature::sys::pipe::pipe(ossature::sys::pipe::Flags::empty()).unwrap();
     assert_eq!(kind(Mmap::new(&reader, Access::Read)), InvalidInput, "it has no end");
     assert_eq!(errno(Mmap::options().len(10).access(Access::Read).map(&reader)), Some(Errno::NODEV));
     assert_eq!(errno(Mmap::options().len(10).map(&writer)), Some(Errno::ACCESS));

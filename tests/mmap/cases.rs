@@ -1,5 +1,7 @@
 //! The portable cases of CPython's `test_mmap.py`; docs/python-tests.md says which is which.
 
+#![allow(clippy::reversed_empty_ranges, reason = "an end with a minus is counted from the end of the map")]
+
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;

@@ -91,8 +91,9 @@ fn an_access_by_a_pointer_would_have_ended_the_process() {
     let map = Mmap::new(&given, Access::Read).unwrap();
     given.set_len(1).unwrap();
     let mut child = fork(|| {
+        let lost = map.as_ptr().wrapping_add(page_size());
         // SAFETY: the address is mapped; the signal is what is asked for.
-        u8::from(unsafe { map.as_ptr().add(page_size()).read_volatile() } == 0)
+        u8::from(unsafe { lost.read_volatile() } == 0)
     })
     .unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGBUS));
