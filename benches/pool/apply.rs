@@ -97,7 +97,7 @@ pub fn beside_cpython(bench: &Bench) {
     let mut rounds = Rounds::new();
     rounds.add("ours", || assert_eq!(pool.apply(square, (3,)).expect("is called"), 9));
     for (name, python) in &mut pythons {
-        rounds.add_burst(*name, |repeats| python.time("pool.apply(square, (3,))", repeats));
+        rounds.add_burst(name, |repeats| python.time("pool.apply(square, (3,))", repeats));
     }
     let samples = rounds.run(bench.scaled(200), Duration::from_millis(3));
     for name in names {

@@ -49,7 +49,7 @@ pub fn default_chunks(bench: &Bench) {
     });
     rounds.add_burst("postcard", |repeats| timed(TASKS, few(repeats), there_and_back));
     for (name, python) in &mut pythons {
-        rounds.add_burst(*name, |repeats| {
+        rounds.add_burst(name, |repeats| {
             python.time(&format!("pool.map(square, range({TASKS}))"), few(repeats)) / TASKS as f64
         });
     }
@@ -102,7 +102,7 @@ pub fn one_to_a_chunk(bench: &Bench, near: bool) {
         timed(tasks, 1, || assert_eq!(one.imap(square, 0..tasks).expect("maps").count() as u64, tasks))
     });
     for (name, python) in &mut pythons {
-        rounds.add_burst(*name, |_| python.time(&format!("pool.map(square, range({tasks}), 1)"), 1) / tasks as f64);
+        rounds.add_burst(name, |_| python.time(&format!("pool.map(square, range({tasks}), 1)"), 1) / tasks as f64);
     }
     let samples = rounds.run(bench.scaled(40), Duration::from_millis(1));
     for name in names {

@@ -98,7 +98,7 @@ pub fn rows(bench: &Bench, cores: [usize; 2], placement: Placement) {
     for (name, python) in &mut pythons {
         if let Some(python) = python {
             // A few are enough, at two milliseconds each.
-            rounds.add_burst(*name, |_| python.time("queue.get()", 4));
+            rounds.add_burst(name, |_| python.time("queue.get()", 4));
         }
     }
     let samples = rounds.run(bench.scaled(100), crate::ANY);

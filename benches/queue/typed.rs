@@ -65,7 +65,7 @@ pub fn rows(bench: &Bench, cores: [usize; 2]) {
     });
     for (name, python) in &mut pythons {
         if let Some(python) = python {
-            rounds.add_burst(*name, |_| python.time("queue.get()", MESSAGES / 8));
+            rounds.add_burst(name, |_| python.time("queue.get()", MESSAGES / 8));
         }
     }
     let samples = rounds.run(bench.scaled(100), crate::ANY);

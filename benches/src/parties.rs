@@ -101,8 +101,10 @@ impl<'a> Parties<'a> {
             }
             if catch_unwind(AssertUnwindSafe(|| control.work(&self.jobs, party))).is_err() {
                 // The others would wait for ever.
+                // SAFETY: getppid(2) has no preconditions.
+                let parent = unsafe { libc::getppid() };
                 // SAFETY: kill(2) takes numbers only; the parent lives, since this child ends with it.
-                unsafe { libc::kill(libc::getppid(), libc::SIGTERM) };
+                unsafe { libc::kill(parent, libc::SIGTERM) };
             }
             control.answers.fetch_add(1, Release);
             futex_wake(&control.answers, 1);

@@ -132,7 +132,7 @@ fn a_block_whose_name_is_gone_breaks_the_pool() {
 fn workers_run_where_they_are_told_to() {
     let usable: Vec<usize> = affinity(None).unwrap().iter().collect();
     let sets = [usable[0], usable[usable.len() - 1]].map(|cpu| CpuSet::of([cpu]));
-    let pool = Pool::builder().workers(3).context(Context::Fork).affinity(sets.clone()).build().unwrap();
+    let pool = Pool::builder().workers(3).context(Context::Fork).affinity(sets).build().unwrap();
     let (mut seen, allowed) = (BTreeSet::new(), sets.map(|set| set.iter().collect::<Vec<_>>()));
     for _ in 0..20 {
         seen.insert(pool.apply(work::processors, ()).unwrap());

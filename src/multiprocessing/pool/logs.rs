@@ -159,9 +159,10 @@ mod tests {
         let (forward, logs) = (Forward(writer), Logs::new(reader));
         let long = "ä".repeat(5000);
         for text in ["", "two\nlines", &long] {
-            let record = Record::builder().level(Level::Warn).target("a::b").line(Some(7)).file(Some("b.rs"));
             assert_eq!(logs.take(), []);
-            let bytes = to_bytes(&record.clone().args(format_args!("{text}")).build());
+            let mut record = Record::builder();
+            record.level(Level::Warn).target("a::b").line(Some(7)).file(Some("b.rs"));
+            let bytes = to_bytes(&record.args(format_args!("{text}")).build());
             assert!(bytes.len() <= WHOLE);
             fd::write(&forward.0, &bytes[..3]).unwrap(); // the reader may look at any time
             assert_eq!(logs.take(), []);

@@ -89,7 +89,7 @@ pub fn interrupted() -> Option<Signal> {
 }
 
 fn bit(number: i32) -> u64 {
-    1 << (number - 1 & 63)
+    1 << ((number - 1) & 63)
 }
 
 fn own_number() -> i32 {

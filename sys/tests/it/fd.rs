@@ -145,7 +145,7 @@ fn reads_and_writes_at_a_place_leave_the_position_alone() {
     assert_eq!((fd::write(&memory, b"!"), memory.len()), (Ok(1), Ok(21)), "at the position");
     assert_eq!(fd::read_at(&memory, &mut buffer[..1], 10), Ok(1));
     assert_eq!(buffer[0], b'!');
-    let (reader, writer) = ossature_sys::pipe::pipe(ossature_sys::pipe::Flags::empty()).unwrap();
+    let (reader, writer) = pipe(Flags::empty()).unwrap();
     assert_eq!(fd::read_at(&reader, &mut buffer, 0), Err(Errno::SPIPE));
     assert_eq!(fd::write_at(&writer, b"x", 0), Err(Errno::SPIPE));
 }

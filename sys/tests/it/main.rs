@@ -26,6 +26,7 @@ mod process;
 mod pthread;
 mod random;
 mod ring;
+mod ring_memory;
 mod ring_readiness;
 mod ring_waits;
 mod sched;

@@ -358,7 +358,10 @@ impl Ring {
     fn find_memory(&self, least: u64) -> bool {
         let mark = &self.positions().mark.0;
         let most = self.granules as u64;
-        'again: while least <= most {
+        if least > most {
+            return false;
+        }
+        'again: loop {
             let seen = mark.load(Acquire);
             let backed = seen & BACKED;
             if least <= backed {
@@ -376,7 +379,6 @@ impl Ring {
             }
             return false;
         }
-        false
     }
 
     /// Punches holes behind the granules that are kept. All of them are reserved.

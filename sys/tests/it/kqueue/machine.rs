@@ -103,7 +103,9 @@ impl Model {
                 knote.disabled = true;
             }
         }
-        gone.iter().for_each(|key| drop(self.knotes.remove(key)));
+        for key in &gone {
+            self.knotes.remove(key);
+        }
         events.sort();
         events
     }
@@ -196,11 +198,7 @@ pub fn run(bytes: &[u8]) {
                 stream.near.read_exact(&mut vec![0; most as usize]).expect("the bytes wait");
                 stream.waiting -= most;
             }
-            5 if how % 4 == 0 => {
-                if streams[n].far.take().is_some() {
-                    model.tell(streams[n].ident(), Filter::READ);
-                }
-            }
+            5 if how % 4 == 0 && streams[n].far.take().is_some() => model.tell(streams[n].ident(), Filter::READ),
             // Closed, with or without a duplicate that lives on, and perhaps opened again with the same number.
             6 if how % 4 == 0 => {
                 let keeper = (how & 0x80 != 0).then(|| streams[n].near.try_clone().expect("there are descriptors"));

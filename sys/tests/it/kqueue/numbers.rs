@@ -116,7 +116,7 @@ fn records_compare_and_order_by_every_field() {
     for event in larger {
         assert_ne!(base, event);
         assert_eq!(base.cmp(&event), Ordering::Less, "{event:?}");
-        assert!(base < event && event > base && base <= event && event >= base);
+        assert_eq!([base < event, event > base, base <= event, event >= base], [true; 4]);
     }
     let mut sorted = larger.to_vec();
     sorted.sort();
