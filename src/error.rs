@@ -120,7 +120,8 @@ pub enum ErrorKind {
     #[doc(alias = "BrokenProcessPool")]
     WorkerDied,
     /// The task of a pool panicked in its worker. The [source](std::error::Error::source) is the
-    /// [`PanicReport`](crate::multiprocessing::process::PanicReport).
+    /// [`PanicReport`](crate::multiprocessing::process::PanicReport). Or a method of a served object failed, with an
+    /// [`Exception`](crate::multiprocessing::managers::Exception) as the source.
     #[doc(alias = "RemoteTraceback")]
     Remote,
     /// The task was cancelled, or its pool was terminated, before it ended.

@@ -14,6 +14,7 @@
 //! | queue values | [`Queue`], [`JoinableQueue`], [`SimpleQueue`]: [`queues`] | the same names |
 //! | send values, open files and memory | [`pipe`], [`connection`]; what may be sent: [`transfer`] | `Pipe()`, `connection` |
 //! | listen and connect, with a key | [`connection::Listener`], [`connection::connect`] | `Listener`, `Client` |
+//! | serve objects to other processes and programs | [`Manager`], [`managed!`](crate::managed), [`managers`] | `Manager()`, `managers` |
 //! | log what processes do | [`get_logger`], [`log_to_stderr`], [`logging`] | the same names |
 //! | the same names over threads | [`dummy`] | `dummy` |
 //! | finalizers, callbacks after a fork | [`util`] | `util` |
@@ -51,6 +52,7 @@ pub mod connection;
 mod context;
 pub mod dummy;
 pub mod logging;
+pub mod managers;
 pub mod pool;
 pub mod process;
 pub mod queues;
@@ -67,7 +69,7 @@ pub mod util;
 #[doc(inline)]
 pub use crate::tasks;
 #[doc(inline)]
-pub use crate::{TryClone, try_clone};
+pub use crate::{TryClone, managed, try_clone};
 #[doc(inline)]
 pub use connection::{pipe, pipe_one_way};
 #[doc(inline)]
@@ -77,6 +79,8 @@ pub use context::{
 };
 #[doc(inline)]
 pub use logging::{get_logger, log_to_stderr};
+#[doc(inline)]
+pub use managers::Manager;
 #[doc(inline)]
 pub use pool::Pool;
 #[doc(inline)]

@@ -98,6 +98,7 @@ const MULTIPROCESSING: &[&[&str]] = &[
     &["sync", "connection", "queues"],
     &["resource_tracker", "reduction", "tasks", "context", "start", "process", "logging", "util", "cloned"],
     &["pool"],
+    &["managers"],
     &["dummy"],
 ];
 
@@ -116,6 +117,8 @@ const MULTIPROCESSING_EDGES: &[(&str, &str)] = &[
     ("tasks", "process"),
     // Points right, and closes a cycle: a pool's supervisor and workers are tasks of the house.
     ("tasks", "pool"),
+    // The same for the process of a manager's server.
+    ("tasks", "managers"),
     // The name of the process stands in each line; what is done at its end belongs to it.
     ("logging", "process"),
     ("util", "process"),
@@ -130,7 +133,7 @@ const MULTIPROCESSING_EDGES: &[(&str, &str)] = &[
 ];
 
 /// Macros, which stand at the root of the crate whatever module they belong to.
-const MACROS: &[&str] = &["tasks", "try_clone"];
+const MACROS: &[&str] = &["tasks", "try_clone", "managed"];
 
 /// Modules that only the named ones may know.
 const SECRETS: &[(&str, &[&str])] = &[("futex", &["kqueue", "scope", "sync", "model"])];

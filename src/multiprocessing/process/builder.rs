@@ -228,6 +228,13 @@ impl ProcessBuilder {
         self
     }
 
+    /// Names it after what it is and its numbers: `SyncManager-1`.
+    pub(crate) fn named_as(mut self, class: &str) -> Self {
+        let numbers: Vec<String> = self.identity().iter().map(u32::to_string).collect();
+        self.name = Some(format!("{class}-{}", numbers.join(":")));
+        self
+    }
+
     /// The way it shall be started, if that was said.
     pub(crate) fn wanted(&self) -> Option<Context> {
         self.context

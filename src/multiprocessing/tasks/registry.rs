@@ -8,6 +8,7 @@ use ossature_sys::{process, sched};
 
 use super::{Form, Target, Task, Tasks, libtest, nameable};
 use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::managers;
 use crate::multiprocessing::pool;
 use crate::multiprocessing::start::{forkserver, spawn};
 
@@ -62,7 +63,7 @@ struct Frozen {
 static FROZEN: RwLock<Vec<Frozen>> = RwLock::new(Vec::new());
 
 /// The tasks of the house itself, known to every program.
-static INTERNAL: Tasks = crate::tasks![forkserver::serve, pool::supervise, pool::work];
+static INTERNAL: Tasks = crate::tasks![forkserver::serve, pool::supervise, pool::work, managers::serve::<()>];
 
 /// In a process that was started to run a task: runs the task and does not return. In any other: registers the table.
 ///

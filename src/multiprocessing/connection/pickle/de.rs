@@ -7,6 +7,7 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, Unexpected, VariantAcce
 use serde::forward_to_deserialize_any;
 
 use super::budget::{Budget, Items, Pairs};
+use super::object::{GLOBAL, OBJECT};
 use super::value::Value;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -143,6 +144,13 @@ impl Plain<'_> {
                 rest.visit_items(items, wanted, visitor)
             }
             Value::Dict(pairs) => rest.visit_pairs(pairs, wanted, visitor),
+            Value::Global(global) => {
+                Err(de::Error::invalid_type(Unexpected::Other(&format!("the name {global}")), &visitor))
+            }
+            Value::Object(object) => {
+                let what = format!("an object made by {}", object.made_by);
+                Err(de::Error::invalid_type(Unexpected::Other(&what), &visitor))
+            }
         }
     }
 }
@@ -183,9 +191,14 @@ impl<'de> de::Deserializer<'de> for Plain<'_> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Outcome<V::Value> {
-        let budget = self.1;
-        budget.wrapped::<V::Value, _>(|| visitor.visit_newtype_struct(self))
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Outcome<V::Value> {
+        let Self(value, budget) = self;
+        let inner = match (name, value) {
+            (GLOBAL, Value::Global(global)) => Value::from((global.module(), global.name())),
+            (OBJECT, Value::Object(object)) => Value::Tuple(vec![object.made_by.into(), Value::Tuple(object.args)]),
+            (_, value) => value,
+        };
+        budget.wrapped::<V::Value, _>(|| visitor.visit_newtype_struct(Plain(inner, budget)))
     }
 
     /// A `Vec<u8>` asks for a sequence.

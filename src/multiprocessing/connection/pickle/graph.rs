@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::bigint::BigInt;
+use super::object::Global;
 
 /// Names a node: its place in the list of all.
 pub(super) type Id = u32;
@@ -33,6 +34,8 @@ pub(super) enum Shape {
     Dict,
     Set,
     FrozenSet,
+    /// What makes the object, its arguments and perhaps its state.
+    Object,
 }
 
 pub(super) struct Node<'a> {
@@ -58,6 +61,8 @@ pub(super) enum Kind<'a> {
     /// A container of one item, which never gets a second one.
     One(Item),
     Class(Class),
+    /// Another class or function, whose name is kept.
+    Global(Box<Global>),
     /// What calling a class would have made of the first so many items of another node, or of its bytes. That node is not
     /// copied: one argument could be used by many. It may still get more items, which are none of this.
     Made(Made, Id, usize),

@@ -7,6 +7,7 @@ use super::graph::{Class, Id, Item, Kind, Made, Node, Shape};
 use super::input::Input;
 use super::memo::Memo;
 use super::meter::{Full, Meter};
+use super::object::{Global, LONGEST_NAME};
 use super::opcode as op;
 use super::stack::Stack;
 use super::text::{literal, number, raw_unicode};
@@ -18,6 +19,8 @@ pub(super) struct Machine<'a> {
     input: Input<'a>,
     nodes: Vec<Node<'a>>,
     old_str: OldStr,
+    /// Whether classes and objects are kept as records.
+    objects: bool,
     stack: Stack,
     memo: Memo,
     meter: Meter,
@@ -32,11 +35,12 @@ pub(super) struct Graph<'a> {
 }
 
 impl<'a> Machine<'a> {
-    pub(super) fn new(bytes: &'a [u8], old_str: OldStr, meter: Meter) -> Self {
+    pub(super) fn new(bytes: &'a [u8], old_str: OldStr, objects: bool, meter: Meter) -> Self {
         Self {
             input: Input::new(bytes),
             nodes: Vec::new(),
             old_str,
+            objects,
             stack: Stack::default(),
             memo: Memo::default(),
             meter,
@@ -110,8 +114,8 @@ impl<'a> Machine<'a> {
             op::FROZENSET => self.contain(Shape::FrozenSet),
             op::DICT => self.contain(Shape::Dict),
             op::TUPLE1 => self.pop_some().and_then(|[item]| self.make_container(Shape::Tuple, Kind::One(item))),
-            op::TUPLE2 => self.pop_some::<2>().and_then(|items| self.tuple(&items)),
-            op::TUPLE3 => self.pop_some::<3>().and_then(|items| self.tuple(&items)),
+            op::TUPLE2 => self.pop_some::<2>().and_then(|items| self.some(Shape::Tuple, &items)),
+            op::TUPLE3 => self.pop_some::<3>().and_then(|items| self.some(Shape::Tuple, &items)),
             op::APPEND => self.pop_some::<1>().and_then(|item| self.append(Shape::List, &item)),
             op::SETITEM => self.pop_some::<2>().and_then(|pair| self.append(Shape::Dict, &pair)),
             op::APPENDS => self.extend(Shape::List),
@@ -124,6 +128,8 @@ impl<'a> Machine<'a> {
             }
             op::STACK_GLOBAL => self.stack_global(),
             op::REDUCE => self.reduce(),
+            op::NEWOBJ if self.objects => self.object(),
+            op::BUILD if self.objects => self.pop_some::<1>().and_then(|state| self.append(Shape::Object, &state)),
             op::INST | op::OBJ | op::BUILD | op::NEWOBJ | op::NEWOBJ_EX => {
                 Err(self.error("makes an object; only plain data is read"))
             }
@@ -300,12 +306,12 @@ impl<'a> Machine<'a> {
         self.make_container(shape, Kind::Items(kept))
     }
 
-    fn tuple(&mut self, items: &[Item]) -> Result<()> {
+    fn some(&mut self, shape: Shape, items: &[Item]) -> Result<()> {
         let mut kept = Vec::new();
         let reserved = self.meter.reserve(&mut kept, items.len());
         self.charged(reserved)?;
         kept.extend_from_slice(items);
-        self.make_container(Shape::Tuple, Kind::Items(kept))
+        self.make_container(shape, Kind::Items(kept))
     }
 
     /// Lets `add` add to the items of the container on top of the stack.
@@ -437,6 +443,11 @@ impl<'a> Machine<'a> {
     fn class(&mut self, module: &str, name: &str) -> Result<()> {
         match Class::find(module, name) {
             Some(class) => self.make(Kind::Class(class)),
+            None if self.objects && module.len().max(name.len()) < LONGEST_NAME => {
+                let charged = self.meter.charge(size_of::<Global>() + module.len() + name.len());
+                self.charged(charged)?;
+                self.make(Kind::Global(Box::new(Global::new(module, name))))
+            }
             None => {
                 // The part of the name that the message shows.
                 let (module, name) = (module.chars().take(80), name.chars().take(80));
@@ -483,8 +494,25 @@ impl<'a> Machine<'a> {
         }
     }
 
+    fn is_global(&self, item: Item) -> bool {
+        self.kind(item).is_some_and(|node| matches!(node.kind, Kind::Global(_)))
+    }
+
+    /// The record of what a class or function would have made of its arguments.
+    fn object(&mut self) -> Result<()> {
+        let parts = self.pop_some::<2>()?;
+        let [global, arguments] = parts;
+        if !self.is_global(global) || self.items(Shape::Tuple, arguments).is_none() {
+            return Err(self.error("makes something of what is neither a name nor a tuple of arguments"));
+        }
+        self.some(Shape::Object, &parts)
+    }
+
     /// What a call of a known class would have made, without calling it.
     fn reduce(&mut self) -> Result<()> {
+        if matches!(self.stack.top(), [.., class, _] if self.is_global(*class)) {
+            return self.object();
+        }
         let [class, arguments] = self.pop_some()?;
         let class = self.kind(class).map(|node| &node.kind);
         let (Some(Kind::Class(class)), Some(arguments)) = (class, self.items(Shape::Tuple, arguments)) else {

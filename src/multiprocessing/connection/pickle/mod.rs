@@ -45,6 +45,7 @@ mod machine;
 mod memo;
 mod messages;
 mod meter;
+pub(crate) mod object;
 mod opcode;
 mod ser;
 mod stack;
@@ -55,6 +56,7 @@ mod writer;
 
 pub use bigint::{BigInt, DoesNotFit};
 pub use de::{from_value, from_value_within};
+pub use object::{Global, Object};
 pub use ser::to_value;
 pub use value::Value;
 pub use writer::encode;
@@ -114,6 +116,7 @@ pub struct Decoder {
     max_depth: Option<usize>,
     max_memory: Option<usize>,
     setters: Setters,
+    objects: bool,
 }
 
 impl Decoder {
@@ -170,6 +173,16 @@ impl Decoder {
         self
     }
 
+    /// Reads classes and objects too, as the [records](Object) that they are in a pickle. Nothing is imported or called.
+    ///
+    /// # Examples
+    /// See the example of [`Object`].
+    #[must_use]
+    pub fn objects(mut self) -> Self {
+        self.objects = true;
+        self
+    }
+
     /// Names the setters of a connection in its errors.
     fn of_connection(mut self) -> Self {
         self.setters = Setters::OF_CONNECTION;
@@ -182,7 +195,7 @@ impl Decoder {
     /// Those of [`decode`].
     pub fn decode(&self, bytes: &[u8]) -> Result<Value> {
         let limit = self.max_memory.unwrap_or_else(|| bytes.len().saturating_mul(MEMORY_PER_BYTE).max(MEMORY));
-        let mut graph = machine::Machine::new(bytes, self.old_str, Meter::new(limit, self.setters)).run()?;
+        let mut graph = machine::Machine::new(bytes, self.old_str, self.objects, Meter::new(limit, self.setters)).run()?;
         let meter = std::mem::replace(&mut graph.meter, Meter::new(0, self.setters));
         tree::ProcessBuilder::build(&graph, meter, self.max_depth.unwrap_or(DEPTH))
     }

@@ -6,6 +6,7 @@ use serde::ser::{
 };
 
 use super::de::{Fault, Outcome};
+use super::object::{GLOBAL, Global, OBJECT, Object};
 use super::value::Value;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -45,6 +46,17 @@ struct Pairs {
     variant: Option<&'static str>,
     key: Value,
     pairs: Vec<(Value, Value)>,
+}
+
+/// The name or object that a pair stands for.
+fn record(pair: Value) -> Value {
+    let Value::Tuple(parts) = pair else { return pair };
+    match <[Value; 2]>::try_from(parts) {
+        Ok([Value::Text(module), Value::Text(name)]) => Global::new(module, name).into(),
+        Ok([Value::Global(made_by), Value::Tuple(args)]) => Object::new(*made_by, args).into(),
+        Ok(pair) => Value::Tuple(pair.into()),
+        Err(parts) => Value::Tuple(parts),
+    }
 }
 
 fn tagged(variant: Option<&'static str>, content: Value) -> Value {
@@ -138,8 +150,9 @@ impl ser::Serializer for Serializer {
         Ok(variant.into())
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _name: &'static str, value: &T) -> Outcome<Value> {
-        value.serialize(self)
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Outcome<Value> {
+        let inner = value.serialize(self)?;
+        Ok(if matches!(name, GLOBAL | OBJECT) { record(inner) } else { inner })
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(

@@ -4,6 +4,7 @@
 use super::graph::{Id, Item, Kind, Made, Shape};
 use super::machine::{Graph, too_large};
 use super::meter::{Full, Meter};
+use super::object::value_of;
 use super::value::Value;
 use crate::error::{Error, Result};
 
@@ -109,6 +110,7 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
                     Shape::Dict => Value::Dict(Vec::new()),
                     Shape::Set => Value::Set(Vec::new()),
                     Shape::FrozenSet => Value::FrozenSet(Vec::new()),
+                    Shape::Object => Value::None, // never: an object has parts
                 }));
             }
             other => return Ok(plain(other)),
@@ -129,6 +131,11 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
             }
             Kind::ByteArray(_) | Kind::Made(Made::ByteArray, ..) => return Ok(Some(Value::ByteArray(self.bytes(id)?))),
             Kind::Class(class) => return Err(self.error(id, format_args!("{class} itself is not plain data"))),
+            Kind::Global(global) => {
+                self.charge(id, global.module().len() + global.name().len())?;
+                self.set(id, State::Made);
+                return Ok(Some((**global).clone().into()));
+            }
             Kind::Items(items) => (node.shape, &items[..]),
             Kind::One(item) => (node.shape, std::slice::from_ref(item)),
             Kind::Made(made, list, count) => {
@@ -192,6 +199,7 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
             (Shape::Tuple, Filling::Items(items)) => Value::Tuple(items),
             (Shape::Set, Filling::Items(items)) => Value::Set(self.hashable(id, items)?),
             (Shape::FrozenSet, Filling::Items(items)) => Value::FrozenSet(self.hashable(id, items)?),
+            (Shape::Object, Filling::Items(parts)) => self.object(id, parts)?,
             (_, Filling::Items(items)) => Value::List(items),
         }))
     }
@@ -212,6 +220,17 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
         // The list and the pairs in it were freed.
         self.meter.refund(room * size_of::<Value>() + count * size_of::<(Value, Value)>());
         Ok(pairs)
+    }
+
+    /// An object of its parts: the name, the arguments, and the state if it was given one.
+    fn object(&mut self, id: Id, parts: Vec<Value>) -> Result<Value> {
+        let mut parts = parts.into_iter();
+        let (made_by, args) = (parts.next(), parts.next());
+        let (state, more) = (parts.next().unwrap_or_default(), parts.next());
+        match (made_by, args, more) {
+            (Some(Value::Global(global)), Some(Value::Tuple(args)), None) => Ok(value_of(*global, args, state)),
+            _ => Err(self.error(id, "an object is a name, a tuple of arguments and at most one state")),
+        }
     }
 
     fn dict(&self, id: Id, pairs: Vec<(Value, Value)>) -> Result<Value> {

@@ -1,6 +1,7 @@
 //! Plain data: what a decoded pickle can be, and nothing else.
 
 use super::bigint::{BigInt, integer};
+use super::object::{Global, Object};
 
 /// A plain Python value.
 ///
@@ -61,6 +62,10 @@ pub enum Value {
     Set(Vec<Value>),
     /// `frozenset`.
     FrozenSet(Vec<Value>),
+    /// The name of a class or function, which a decoder of plain data refuses: [`Decoder::objects`](super::Decoder::objects).
+    Global(Box<Global>),
+    /// An object of a class, as its pickle describes it; likewise.
+    Object(Box<Object>),
 }
 
 impl Value {
@@ -128,6 +133,8 @@ impl Value {
             Self::Dict(_) => "dict",
             Self::Set(_) => "set",
             Self::FrozenSet(_) => "frozenset",
+            Self::Global(_) => "type",
+            Self::Object(_) => "object",
         }
     }
 
@@ -141,6 +148,12 @@ impl Value {
                 items.iter().map(Self::memory).sum()
             }
             Self::Dict(pairs) => pairs.iter().map(|(key, value)| key.memory() + value.memory()).sum(),
+            Self::Global(global) => global.module().len() + global.name().len(),
+            Self::Object(object) => {
+                let Object { made_by, args, state } = &**object;
+                let names = made_by.module().len() + made_by.name().len();
+                names + args.iter().map(Self::memory).sum::<usize>() + state.memory()
+            }
             _ => 0,
         };
         size_of::<Self>() + inside

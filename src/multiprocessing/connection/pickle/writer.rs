@@ -1,6 +1,7 @@
 //! Values as a pickle of protocol 2, which every CPython since 2.3 reads.
 
 use super::bigint::minimal;
+use super::object::Global;
 use super::value::Value;
 use super::{MAX_DEPTH, opcode as op};
 use crate::error::{Error, ErrorKind, Result};
@@ -53,6 +54,17 @@ impl Writer {
             Value::Dict(pairs) => self.dict(pairs, depth)?,
             Value::Set(items) => self.set(b"__builtin__\nset\n", items, depth)?,
             Value::FrozenSet(items) => self.set(b"__builtin__\nfrozenset\n", items, depth)?,
+            Value::Global(global) => self.global(global)?,
+            Value::Object(object) => {
+                self.room(depth)?;
+                self.global(&object.made_by)?;
+                self.tuple(&object.args, depth + 1)?;
+                self.out.push(op::REDUCE);
+                if object.state != Value::None {
+                    self.value(&object.state, depth + 1)?;
+                    self.out.push(op::BUILD);
+                }
+            }
         }
         Ok(())
     }
@@ -106,6 +118,17 @@ impl Writer {
     fn class(&mut self, name: &[u8]) {
         self.out.push(op::GLOBAL);
         self.out.extend(name);
+    }
+
+    /// The names are lines, of ASCII so that Python 2 reads them.
+    fn global(&mut self, global: &Global) -> Result<()> {
+        for name in [global.module(), global.name()] {
+            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return refuse(format!("the name {global:?}, which is not a name of Python's"));
+            }
+        }
+        self.class(format!("{}\n{}\n", global.module(), global.name()).as_bytes());
+        Ok(())
     }
 
     /// The protocol knows no bytes: they are text, a character each, and the name of a codec.

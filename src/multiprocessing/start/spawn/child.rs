@@ -15,6 +15,7 @@ use super::order::Order;
 use super::proof::{self, Unproven};
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::process::bootstrap;
+use crate::multiprocessing::process::era::era;
 use crate::multiprocessing::process::lifeline::end_with;
 use crate::multiprocessing::process::passport::Passport;
 use crate::multiprocessing::process::unsettled::Unsettled;
@@ -148,6 +149,10 @@ fn receive(control: &Socket) -> Result<(Option<Passport>, Body), Refusal> {
             .map_err(|errno| Refusal::Told(format!("it could not take over the fork server's socket: {errno}")))?;
     }
     tasks::set_max_argument_depth(order.depth);
+    if let Some(passport) = &order.passport {
+        // A proxy among the arguments connects to its manager while it is decoded.
+        era().set_authkey(passport.authkey.clone());
+    }
     let body = match task.open(arguments, order.form) {
         Ok(body) => body,
         Err(error) => return told(format!("the arguments of {} cannot be decoded: {error}", order.task)),

@@ -1,0 +1,146 @@
+//! What a pickle names and never makes here: classes and objects, as plain records of their names and arguments.
+//!
+//! Only a decoder that was told to [keep](super::Decoder::objects) them reads them. A manager's protocol needs a few: exceptions,
+//! tokens and proxies. Nothing is imported and nothing is called; the name stays a text.
+
+use std::fmt;
+
+use super::value::Value;
+
+/// The name of a class or function of a Python program. Nobody looks it up.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::connection::pickle::Global;
+///
+/// let global = Global::new("queue", "Empty");
+/// assert_eq!((global.module(), global.name(), global.to_string()), ("queue", "Empty", "queue.Empty".to_owned()));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Global {
+    module: Box<str>,
+    name: Box<str>,
+}
+
+impl Global {
+    /// The name `name` of the module `module`.
+    pub fn new(module: impl Into<Box<str>>, name: impl Into<Box<str>>) -> Self {
+        Self { module: module.into(), name: name.into() }
+    }
+
+    /// The module.
+    pub fn module(&self) -> &str {
+        &self.module
+    }
+
+    /// The name in the module.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for Global {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.module, self.name)
+    }
+}
+
+/// An object of a Python program, as its pickle describes it: what it is made by, with what, and what state it then gets.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::connection::pickle::{Decoder, Global, Object, Value, decode, encode};
+///
+/// let error = Object::new(Global::new("exceptions", "KeyError"), vec!["spam".into()]);
+/// let bytes = encode(&error.clone().into())?; // CPython's pickle.loads makes KeyError('spam') of it
+/// assert!(decode(&bytes).is_err(), "only plain data, unless asked for more");
+/// assert_eq!(Decoder::new().objects().decode(&bytes)?, Value::from(error));
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Object {
+    /// The class, or the function that would be called.
+    pub made_by: Global,
+    /// The arguments.
+    pub args: Vec<Value>,
+    /// The state that the object would be given then; [`Value::None`] for none.
+    pub state: Value,
+}
+
+impl Object {
+    /// An object without a state of its own.
+    pub fn new(made_by: Global, args: Vec<Value>) -> Self {
+        Self { made_by, args, state: Value::None }
+    }
+}
+
+impl From<Object> for Value {
+    fn from(object: Object) -> Self {
+        Self::Object(Box::new(object))
+    }
+}
+
+impl From<Global> for Value {
+    fn from(global: Global) -> Self {
+        Self::Global(Box::new(global))
+    }
+}
+
+/// The names of a kept class are shorter.
+pub(super) const LONGEST_NAME: usize = 80;
+/// The name under which serde's newtypes are [`Value::Global`]: a pair of module and name.
+pub(crate) const GLOBAL: &str = "\0ossature::Global";
+/// The name under which serde's newtypes are [`Value::Object`]: a pair of global and arguments.
+pub(crate) const OBJECT: &str = "\0ossature::Object";
+
+/// The value of what a pickle describes. Plain data in a costume (a list from the view of a dict, the numbers of an array) is
+/// that data; other objects stay records.
+pub(super) fn value_of(made_by: Global, args: Vec<Value>, state: Value) -> Value {
+    match (made_by.module(), made_by.name(), args.as_slice()) {
+        ("builtins" | "__builtin__", "list", [Value::List(_)]) => args.into_iter().next().unwrap_or_default(),
+        // What protocols 0 and 1 call in place of the class itself.
+        ("copyreg" | "copy_reg", "_reconstructor", [Value::Global(class), Value::Global(_), Value::None]) => {
+            Object { made_by: (**class).clone(), args: Vec::new(), state }.into()
+        }
+        // Written without arguments, and with its parts as its state.
+        ("multiprocessing.managers", "Token", []) => match state {
+            Value::Tuple(parts) => Object::new(made_by, parts).into(),
+            state => Object { made_by, args, state }.into(),
+        },
+        ("array", "array", [Value::Text(code), Value::Bytes(bytes)]) => match numbers(code, bytes) {
+            Some(numbers) => Value::List(numbers),
+            None => Object { made_by, args, state }.into(),
+        },
+        ("array", "array", [Value::Text(_), Value::List(_)]) => args.into_iter().nth(1).unwrap_or_default(),
+        _ => Object { made_by, args, state }.into(),
+    }
+}
+
+/// The numbers of an `array.array` of this machine.
+fn numbers(code: &str, bytes: &[u8]) -> Option<Vec<Value>> {
+    macro_rules! each {
+        ($type:ty) => {{
+            let chunks = bytes.chunks_exact(size_of::<$type>());
+            if !chunks.remainder().is_empty() {
+                return None;
+            }
+            chunks.map(|chunk| chunk.try_into().map_or(Value::None, |it| <$type>::from_ne_bytes(it).into())).collect()
+        }};
+    }
+    Some(match code {
+        "b" => each!(i8),
+        "B" => each!(u8),
+        "h" => each!(i16),
+        "H" => each!(u16),
+        "i" => each!(i32),
+        "I" => each!(u32),
+        "l" => each!(isize),
+        "L" => each!(usize),
+        "q" => each!(i64),
+        "Q" => each!(u64),
+        "f" => each!(f32),
+        "d" => each!(f64),
+        _ => return None,
+    })
+}

@@ -1,0 +1,47 @@
+//! An iterator over a copy of keys: what `iter(dict)` gives.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::vec;
+
+use super::{made, no_method};
+use crate::multiprocessing::connection::pickle::Value;
+use crate::multiprocessing::managers::Exception;
+use crate::multiprocessing::managers::server::desk::Desk;
+use crate::multiprocessing::managers::server::local::{Call, Local, Made, Step};
+
+const METHODS: &[&str] = &["__next__", "next", "send", "throw", "close"];
+
+struct Iterator {
+    keys: vec::IntoIter<Value>,
+    /// How many items the container has now, and had at the beginning.
+    now: Arc<AtomicUsize>,
+    then: usize,
+    what: &'static str,
+}
+
+/// Iterates over the keys for as long as the container has as many items as now.
+pub(super) fn over(keys: Vec<Value>, now: Arc<AtomicUsize>, what: &'static str) -> Made {
+    let then = keys.len();
+    made("Iterator", METHODS, Iterator { keys: keys.into_iter(), now, then, what })
+}
+
+impl Local for Iterator {
+    fn call(&mut self, call: Call<'_>, _: &mut Desk) -> Step {
+        Step::Done(match call.method {
+            "__next__" | "next" if self.now.load(Relaxed) != self.then => {
+                Err(Exception::new("RuntimeError", format!("{} changed size during iteration", self.what)))
+            }
+            "__next__" | "next" => {
+                let key = self.keys.next().ok_or_else(|| Exception::with_args("StopIteration", Vec::new()));
+                key.map(Into::into)
+            }
+            other => Err(no_method("Iterator", other)), // generators have these
+        })
+    }
+
+    fn repr(&self) -> String {
+        "<iterator object>".to_owned()
+    }
+}

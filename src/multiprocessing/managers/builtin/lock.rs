@@ -1,0 +1,79 @@
+//! Python's `threading.Lock` and `RLock`.
+
+use super::mutex::Mutex;
+use super::{Raised, acquire_limit, args, made, no_method};
+use crate::multiprocessing::connection::pickle::Value;
+use crate::multiprocessing::managers::server::desk::Desk;
+use crate::multiprocessing::managers::server::local::{Call, Local, Made, Owner, Step, Waiter};
+use crate::multiprocessing::managers::{Arguments, Exception};
+use ossature_sys::deadline::Deadline;
+
+const METHODS: &[&str] = &["acquire", "locked", "release"];
+
+struct Lock {
+    mutex: Mutex,
+    reentrant: bool,
+}
+
+pub(super) fn make(arguments: Arguments, _: &mut Desk) -> Raised<Made> {
+    let [] = args(arguments, [])?;
+    Ok(made("Lock", METHODS, Lock { mutex: Mutex::default(), reentrant: false }))
+}
+
+pub(super) fn make_reentrant(arguments: Arguments, _: &mut Desk) -> Raised<Made> {
+    let [] = args(arguments, [])?;
+    Ok(made("RLock", METHODS, Lock { mutex: Mutex::default(), reentrant: true }))
+}
+
+/// `acquire(blocking, timeout)` of anything with a mutex.
+pub(super) fn acquire(mutex: &mut Mutex, reentrant: bool, call: Call<'_>) -> Raised<Step> {
+    let [blocking, timeout] = args(call.arguments, ["blocking", "timeout"])?;
+    let until = acquire_limit(&blocking, &timeout)?;
+    if mutex.take(call.owner, reentrant) {
+        return Ok(Step::Done(Ok(true.into())));
+    }
+    if until == Deadline::NOW {
+        return Ok(Step::Done(Ok(false.into())));
+    }
+    mutex.wait(call.waiter, call.owner, 1, true.into());
+    Ok(Step::Park(until))
+}
+
+impl Lock {
+    fn carry_out(&mut self, call: Call<'_>, desk: &mut Desk) -> Raised<Step> {
+        let value = match call.method {
+            "acquire" => return acquire(&mut self.mutex, self.reentrant, call),
+            "locked" => self.mutex.is_held().into(),
+            "release" if self.reentrant && !self.mutex.is_held_by(call.owner) => {
+                return Err(Exception::new("RuntimeError", "cannot release un-acquired lock"));
+            }
+            "release" if !self.mutex.is_held() => return Err(Exception::new("RuntimeError", "release unlocked lock")),
+            "release" => {
+                self.mutex.release(desk);
+                Value::None
+            }
+            other => return Err(no_method("lock", other)),
+        };
+        Ok(Step::Done(Ok(value.into())))
+    }
+}
+
+impl Local for Lock {
+    fn call(&mut self, call: Call<'_>, desk: &mut Desk) -> Step {
+        self.carry_out(call, desk).unwrap_or_else(|exception| Step::Done(Err(exception)))
+    }
+
+    fn forget(&mut self, waiter: Waiter, _: &mut Desk) {
+        self.mutex.forget(waiter);
+    }
+
+    fn left(&mut self, owner: Owner, desk: &mut Desk) {
+        self.mutex.left(owner, desk);
+    }
+
+    fn repr(&self) -> String {
+        let state = if self.mutex.is_held() { "locked" } else { "unlocked" };
+        let class = if self.reentrant { "RLock" } else { "lock" };
+        format!("<{state} _thread.{class} object>")
+    }
+}

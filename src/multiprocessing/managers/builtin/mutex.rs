@@ -1,0 +1,95 @@
+//! What a lock is in the loop of a server: an owner, and those who wait for it in the order of their arrival.
+//!
+//! The owner is a connection, which stands for a thread of a client. When the connection ends, the next waiter owns the lock.
+
+use std::collections::BTreeMap;
+
+use crate::multiprocessing::connection::pickle::Value;
+use crate::multiprocessing::managers::server::desk::Desk;
+use crate::multiprocessing::managers::server::local::{Owner, Waiter};
+
+#[derive(Default)]
+pub(super) struct Mutex {
+    owner: Option<Owner>,
+    depth: u32,
+    waiting: BTreeMap<Waiter, Claim>,
+}
+
+/// What a waiter gets with the lock.
+struct Claim {
+    owner: Owner,
+    depth: u32,
+    answer: Value,
+    /// Whether it comes from a wait for a notification, and no longer has a time limit.
+    notified: bool,
+}
+
+impl Mutex {
+    pub(super) fn is_held(&self) -> bool {
+        self.owner.is_some()
+    }
+
+    pub(super) fn is_held_by(&self, owner: Owner) -> bool {
+        self.owner == Some(owner)
+    }
+
+    /// Takes the lock if it is free, or once more if the owner may.
+    pub(super) fn take(&mut self, owner: Owner, again: bool) -> bool {
+        if self.owner.is_none() || (again && self.is_held_by(owner)) {
+            self.owner = Some(owner);
+            self.depth += 1;
+            return true;
+        }
+        false
+    }
+
+    pub(super) fn wait(&mut self, waiter: Waiter, owner: Owner, depth: u32, answer: Value) {
+        self.waiting.insert(waiter, Claim { owner, depth, answer, notified: false });
+    }
+
+    /// Whether a waiter comes from a wait for a notification.
+    pub(super) fn was_notified(&self, waiter: Waiter) -> bool {
+        self.waiting.get(&waiter).is_some_and(|claim| claim.notified)
+    }
+
+    /// Gives one level back; the next waiter follows after the last.
+    pub(super) fn release(&mut self, desk: &mut Desk) {
+        self.depth = self.depth.saturating_sub(1);
+        if self.depth == 0 {
+            self.pass_on(desk);
+        }
+    }
+
+    /// Gives all levels back, and says how many.
+    pub(super) fn release_all(&mut self, desk: &mut Desk) -> u32 {
+        let depth = std::mem::take(&mut self.depth);
+        self.pass_on(desk);
+        depth
+    }
+
+    pub(super) fn pass_on(&mut self, desk: &mut Desk) {
+        self.owner = None;
+        if let Some((waiter, claim)) = self.waiting.pop_first() {
+            (self.owner, self.depth) = (Some(claim.owner), claim.depth);
+            desk.answer_value(waiter, claim.answer);
+        }
+    }
+
+    /// After a wait for a notification: waits for the lock again, or gets it at once.
+    pub(super) fn enter(&mut self, waiter: Waiter, owner: Owner, depth: u32, answer: Value, desk: &mut Desk) {
+        self.waiting.insert(waiter, Claim { owner, depth, answer, notified: true });
+        if self.owner.is_none() {
+            self.pass_on(desk);
+        }
+    }
+
+    pub(super) fn forget(&mut self, waiter: Waiter) {
+        self.waiting.remove(&waiter);
+    }
+
+    pub(super) fn left(&mut self, owner: Owner, desk: &mut Desk) {
+        if self.is_held_by(owner) {
+            self.release_all(desk);
+        }
+    }
+}

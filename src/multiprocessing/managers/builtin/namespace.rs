@@ -1,0 +1,71 @@
+//! Python's `Namespace`: names and what they stand for.
+
+use std::collections::BTreeMap;
+
+use super::{Raised, args, made, no_method, type_error};
+use crate::multiprocessing::connection::pickle::Value;
+use crate::multiprocessing::managers::server::desk::{Desk, Item};
+use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
+use crate::multiprocessing::managers::wire::repr;
+use crate::multiprocessing::managers::Arguments;
+
+const METHODS: &[&str] = &["__getattribute__", "__setattr__", "__delattr__"];
+
+struct Namespace(BTreeMap<String, Item>);
+
+pub(super) fn make(arguments: Arguments, desk: &mut Desk) -> Raised<Made> {
+    if !arguments.args.is_empty() {
+        return Err(type_error("Namespace takes names only"));
+    }
+    let names = arguments.kwds.into_iter().map(|(name, value)| (name, desk.keep(value)));
+    Ok(made("Namespace", METHODS, Namespace(names.collect())))
+}
+
+fn name(value: Value) -> Raised<String> {
+    match value {
+        Value::Text(name) => Ok(name),
+        other => Err(type_error(format!("attribute name must be string, not '{}'", other.type_name()))),
+    }
+}
+
+impl Namespace {
+    fn carry_out(&mut self, call: Call<'_>, desk: &mut Desk) -> Raised<Value> {
+        match call.method {
+            "__getattribute__" => {
+                let [key] = args(call.arguments, ["name"])?;
+                let key = name(key)?;
+                self.0.get(&key).map(|item| item.value.clone()).ok_or_else(|| no_method("Namespace", &key))
+            }
+            "__setattr__" => {
+                let [key, value] = args(call.arguments, ["name", "value"])?;
+                let (key, item) = (name(key)?, desk.keep(value));
+                self.0.insert(key, item);
+                Ok(Value::None)
+            }
+            "__delattr__" => {
+                let [key] = args(call.arguments, ["name"])?;
+                let key = name(key)?;
+                self.0.remove(&key).map(|_| Value::None).ok_or_else(|| no_method("Namespace", &key))
+            }
+            other => Err(no_method("Namespace", other)),
+        }
+    }
+}
+
+impl Local for Namespace {
+    fn call(&mut self, call: Call<'_>, desk: &mut Desk) -> Step {
+        self.carry_out(call, desk).map(Answer::Value).into()
+    }
+
+    /// The names with their values. Python sends an object of its class, which is none of ours.
+    fn value(&self) -> Outcome {
+        Ok(Answer::Value(Value::dict(self.0.iter().map(|(name, item)| (name.as_str(), item.value.clone())))))
+    }
+
+    fn repr(&self) -> String {
+        let shown = self.0.iter().filter(|(name, _)| !name.starts_with('_'));
+        let shown: Vec<String> = shown.map(|(name, item)| format!("{name}={}", repr(&item.value))).collect();
+        format!("Namespace({})", shown.join(", "))
+    }
+}
+

@@ -1,0 +1,203 @@
+//! Python's `queue.Queue`, which is its `JoinableQueue` too.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Raised, acquire_limit, args, int, made, no_method};
+use crate::multiprocessing::connection::pickle::Value;
+use crate::multiprocessing::managers::server::desk::{Desk, Item};
+use crate::multiprocessing::managers::server::local::{Call, Local, Made, Outcome, Step, Waiter};
+use crate::multiprocessing::managers::{Arguments, Exception};
+use ossature_sys::deadline::Deadline;
+
+const METHODS: &[&str] = &[
+    "empty", "full", "get", "get_nowait", "join", "put", "put_nowait", "qsize", "shutdown", "task_done",
+];
+
+struct Queue {
+    most: usize,
+    items: VecDeque<Item>,
+    /// Items that were put and not reported done.
+    unfinished: u64,
+    getters: BTreeMap<Waiter, ()>,
+    putters: BTreeMap<Waiter, Item>,
+    joiners: BTreeMap<Waiter, ()>,
+    shut: bool,
+}
+
+pub(super) fn make(arguments: Arguments, _: &mut Desk) -> Raised<Made> {
+    let [most] = args(arguments, ["maxsize"])?;
+    let most = if most == Value::None { 0 } else { int(&most)? };
+    let most = usize::try_from(most).ok().filter(|most| *most > 0).unwrap_or(usize::MAX);
+    let (items, unfinished, shut) = (VecDeque::new(), 0, false);
+    let (getters, putters, joiners) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    Ok(made("Queue", METHODS, Queue { most, items, unfinished, getters, putters, joiners, shut }))
+}
+
+fn empty() -> Exception {
+    Exception::with_args("queue.Empty", Vec::new())
+}
+
+fn full() -> Exception {
+    Exception::with_args("queue.Full", Vec::new())
+}
+
+fn shut_down() -> Exception {
+    Exception::with_args("queue.ShutDown", Vec::new())
+}
+
+impl Queue {
+    /// Hands an item to the getter that has waited longest, or puts it to the others.
+    fn accept(&mut self, item: Item, desk: &mut Desk) {
+        self.unfinished += 1;
+        match self.getters.pop_first() {
+            Some((getter, ())) => desk.answer_value(getter, item.value.clone()),
+            None => self.items.push_back(item),
+        }
+    }
+
+    /// There is room: the putter that has waited longest puts its item.
+    fn refill(&mut self, desk: &mut Desk) {
+        while self.items.len() < self.most {
+            let Some((putter, item)) = self.putters.pop_first() else { return };
+            desk.answer_value(putter, ());
+            self.accept(item, desk);
+        }
+    }
+
+    fn put(&mut self, value: Value, until: Deadline, waiter: Waiter, desk: &mut Desk) -> Step {
+        if self.shut {
+            return Step::Done(Err(shut_down()));
+        }
+        let item = desk.keep(value);
+        if self.items.len() < self.most {
+            self.accept(item, desk);
+            return Step::Done(Ok(Value::None.into()));
+        }
+        if until == Deadline::NOW {
+            return Step::Done(Err(full()));
+        }
+        self.putters.insert(waiter, item);
+        Step::Park(until)
+    }
+
+    fn get(&mut self, until: Deadline, waiter: Waiter, desk: &mut Desk) -> Step {
+        if let Some(item) = self.items.pop_front() {
+            self.refill(desk);
+            return Step::Done(Ok(item.value.clone().into()));
+        }
+        if self.shut {
+            return Step::Done(Err(shut_down()));
+        }
+        if until == Deadline::NOW {
+            return Step::Done(Err(empty()));
+        }
+        self.getters.insert(waiter, ());
+        Step::Park(until)
+    }
+
+    fn task_done(&mut self, desk: &mut Desk) -> Raised<Value> {
+        let Some(left) = self.unfinished.checked_sub(1) else {
+            return Err(Exception::new("ValueError", "task_done() called too many times"));
+        };
+        self.unfinished = left;
+        if left == 0 {
+            self.joined(desk);
+        }
+        Ok(Value::None)
+    }
+
+    fn joined(&mut self, desk: &mut Desk) {
+        for joiner in std::mem::take(&mut self.joiners).into_keys() {
+            desk.answer_value(joiner, ());
+        }
+    }
+
+    fn shut_down(&mut self, immediately: bool, desk: &mut Desk) {
+        self.shut = true;
+        if immediately {
+            self.unfinished = self.unfinished.saturating_sub(self.items.len() as u64);
+            self.items.clear();
+            if self.unfinished == 0 {
+                self.joined(desk);
+            }
+        }
+        let getters = std::mem::take(&mut self.getters).into_keys();
+        let putters = std::mem::take(&mut self.putters).into_keys();
+        for waiter in getters.chain(putters) {
+            desk.answer(waiter, Err(shut_down()));
+        }
+    }
+
+    fn carry_out(&mut self, call: Call<'_>, desk: &mut Desk) -> Raised<Step> {
+        let Call { method, arguments, waiter, .. } = call;
+        let value: Value = match method {
+            "put" => {
+                let [item, block, timeout] = args(arguments, ["item", "block", "timeout"])?;
+                return Ok(self.put(item, wait_limit(&block, &timeout)?, waiter, desk));
+            }
+            "put_nowait" => {
+                let [item] = args(arguments, ["item"])?;
+                return Ok(self.put(item, Deadline::NOW, waiter, desk));
+            }
+            "get" => {
+                let [block, timeout] = args(arguments, ["block", "timeout"])?;
+                return Ok(self.get(wait_limit(&block, &timeout)?, waiter, desk));
+            }
+            "get_nowait" => {
+                let [] = args(arguments, [])?;
+                return Ok(self.get(Deadline::NOW, waiter, desk));
+            }
+            "join" if self.unfinished > 0 => {
+                self.joiners.insert(waiter, ());
+                return Ok(Step::Park(Deadline::NEVER));
+            }
+            "join" => Value::None,
+            "task_done" => self.task_done(desk)?,
+            "qsize" => self.items.len().into(),
+            "empty" => self.items.is_empty().into(),
+            "full" => (self.items.len() >= self.most).into(),
+            "shutdown" => {
+                let [immediate] = args(arguments, ["immediate"])?;
+                self.shut_down(super::truth(&immediate), desk);
+                Value::None
+            }
+            other => return Err(no_method("Queue", other)),
+        };
+        Ok(Step::Done(Ok(value.into())))
+    }
+}
+
+/// A queue refuses a negative timeout, and ignores one that does not block.
+fn wait_limit(block: &Value, timeout: &Value) -> Raised<Deadline> {
+    let blocks = matches!(block, Value::None) || super::truth(block);
+    let negative = timeout.as_float().is_some_and(|seconds| seconds < 0.0);
+    match blocks {
+        false => Ok(Deadline::NOW),
+        true if negative => Err(Exception::new("ValueError", "'timeout' must be a non-negative number")),
+        true => acquire_limit(&Value::None, timeout),
+    }
+}
+
+impl Local for Queue {
+    fn call(&mut self, call: Call<'_>, desk: &mut Desk) -> Step {
+        self.carry_out(call, desk).unwrap_or_else(|exception| Step::Done(Err(exception)))
+    }
+
+    fn late(&mut self, waiter: Waiter, desk: &mut Desk) -> Option<Outcome> {
+        let is_putter = self.putters.contains_key(&waiter);
+        self.forget(waiter, desk);
+        Some(Err(if is_putter { full() } else { empty() }))
+    }
+
+    fn forget(&mut self, waiter: Waiter, _: &mut Desk) {
+        self.getters.remove(&waiter);
+        self.putters.remove(&waiter);
+        self.joiners.remove(&waiter);
+    }
+
+    fn repr(&self) -> String {
+        let waiting = self.getters.len() + self.putters.len() + self.joiners.len();
+        format!("<queue.Queue object, {} items, {waiting} waiting>", self.items.len())
+    }
+}
+

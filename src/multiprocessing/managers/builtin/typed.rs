@@ -1,0 +1,76 @@
+//! What every typed proxy of a built-in type has.
+
+use crate::error::Result;
+use crate::multiprocessing::managers::Exception;
+
+/// A proxy with types: its struct, and its ways on and off the wire.
+macro_rules! typed {
+    ($(#[$meta:meta])* $Proxy:ident $(<$($T:ident),+>)?) => {
+        $(#[$meta])*
+        pub struct $Proxy $(<$($T),+>)? {
+            proxy: $crate::multiprocessing::managers::Proxy,
+            $(types: std::marker::PhantomData<fn() -> ($($T,)+)>,)?
+        }
+
+        impl $(<$($T),+>)? From<$crate::multiprocessing::managers::Proxy> for $Proxy $(<$($T),+>)? {
+            /// Trusts that the object is of this type; a call tells, if not.
+            fn from(proxy: $crate::multiprocessing::managers::Proxy) -> Self {
+                Self { proxy, $(types: std::marker::PhantomData::<fn() -> ($($T,)+)>)? }
+            }
+        }
+
+        impl $(<$($T),+>)? AsRef<$crate::multiprocessing::managers::Proxy> for $Proxy $(<$($T),+>)? {
+            fn as_ref(&self) -> &$crate::multiprocessing::managers::Proxy {
+                &self.proxy
+            }
+        }
+
+        impl $(<$($T),+>)? Clone for $Proxy $(<$($T),+>)? {
+            fn clone(&self) -> Self {
+                self.proxy.clone().into()
+            }
+        }
+
+        impl $(<$($T),+>)? std::fmt::Debug for $Proxy $(<$($T),+>)? {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.proxy.fmt(f)
+            }
+        }
+
+        impl $(<$($T),+>)? serde::Serialize for $Proxy $(<$($T),+>)? {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+                self.proxy.serialize(serializer)
+            }
+        }
+
+        impl<'de $($(, $T)+)?> serde::Deserialize<'de> for $Proxy $(<$($T),+>)? {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+                $crate::multiprocessing::managers::Proxy::deserialize(deserializer).map(Into::into)
+            }
+        }
+    };
+}
+
+/// Methods that are one call each, all with the errors of a call.
+macro_rules! calls {
+    ($($(#[$meta:meta])* $name:ident($($arg:ident: $type:ty),*) -> $answer:ty = $method:literal($($value:expr),*);)*) => {$(
+        $(#[$meta])*
+        ///
+        /// # Errors
+        /// As for [`Proxy::call`](crate::multiprocessing::managers::Proxy::call).
+        pub fn $name(&self $(, $arg: $type)*) -> crate::error::Result<$answer> {
+            self.proxy.call::<$answer>($method, ($($value,)*))
+        }
+    )*};
+}
+
+pub(super) use {calls, typed};
+
+/// `None` for an exception of that class.
+pub(super) fn unless<T>(result: Result<T>, class: &str) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if Exception::inside(&error).is_some_and(|it| it.class() == class) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

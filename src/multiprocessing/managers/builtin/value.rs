@@ -1,0 +1,42 @@
+//! Python's `Value(typecode, value)` of a manager: one value, without shared memory.
+
+use super::{Raised, args, made, no_method};
+use crate::multiprocessing::connection::pickle::Value as Data;
+use crate::multiprocessing::managers::Arguments;
+use crate::multiprocessing::managers::server::desk::{Desk, Item};
+use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
+use crate::multiprocessing::managers::wire::repr;
+
+const METHODS: &[&str] = &["get", "set"];
+
+/// The code is a note, as in Python: any value will do.
+struct Value {
+    code: Data,
+    item: Item,
+}
+
+pub(super) fn make(arguments: Arguments, desk: &mut Desk) -> Raised<Made> {
+    let [code, value, _lock] = args(arguments, ["typecode", "value", "lock"])?;
+    Ok(made("Value", METHODS, Value { code, item: desk.keep(value) }))
+}
+
+impl Local for Value {
+    fn call(&mut self, call: Call<'_>, desk: &mut Desk) -> Step {
+        match call.method {
+            "get" => args(call.arguments, []).map(|[]| self.item.value.clone()).into(),
+            "set" => {
+                let set = args(call.arguments, ["value"]).map(|[value]| self.item = desk.keep(value));
+                set.map(|()| Data::None).into()
+            }
+            other => Step::Done(Err(no_method("Value", other))),
+        }
+    }
+
+    fn value(&self) -> Outcome {
+        Ok(Answer::Value(self.item.value.clone()))
+    }
+
+    fn repr(&self) -> String {
+        format!("Value({}, {})", repr(&self.code), repr(&self.item.value))
+    }
+}

@@ -1,0 +1,512 @@
+//! A manager: a server of objects, started here or reached by its address.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ossature_sys::signal;
+use ossature_sys::signal::Signal;
+use ossature_sys::sync::lock::Lock;
+use serde::{Deserialize, Serialize};
+
+use super::client::Client;
+use super::limits::Limits;
+use super::registry::{Managed, Registry, Types};
+use super::server::Server;
+use super::wire::texts;
+use super::{Proxy, known};
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::connection::pickle::{Value, to_value};
+use crate::multiprocessing::connection::{Address, AuthKey, Connection, Family, pipe};
+use crate::multiprocessing::context::{Context, get_start_method};
+use crate::multiprocessing::process::{Process, current_process};
+use crate::multiprocessing::tasks::{Form, of_the_house, registered};
+use crate::multiprocessing::transfer::pack;
+
+/// How long the server's process may take from its task to its first word.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server of shared objects, and what makes objects on it: Python's `Manager()` and `SyncManager`.
+///
+/// [`start`](Self::start) starts a process in which the objects live. [`connect`](Self::connect) reaches a server that is
+/// there, of this program, of another one or of CPython. A started server ends with its manager, and with this process.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature::multiprocessing::{Context, Manager, Process, Tasks, freeze_support, tasks};
+/// use ossature::multiprocessing::managers::DictProxy;
+///
+/// fn count(words: DictProxy<String, u64>) -> ossature::Result<()> {
+///     words.insert(&"seven".to_owned(), &7)?;
+///     Ok(())
+/// }
+///
+/// static TASKS: Tasks = tasks![count];
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     let manager = Manager::start(Context::Spawn)?;
+///     let words = manager.dict::<String, u64>()?;
+///     let process = Process::spawn(count, (words.clone(),))?;
+///     process.join()?;
+///     assert_eq!(words.get(&"seven".to_owned())?, Some(7));
+///     manager.shutdown()
+/// }
+/// ```
+#[doc(alias = "SyncManager")]
+#[doc(alias = "BaseManager")]
+#[doc(alias = "RemoteManager")]
+pub struct Manager {
+    client: Arc<Client>,
+    started: Option<Started>,
+}
+
+/// A server that this process has started.
+struct Started {
+    process: Process,
+    /// The server ends when this end is closed.
+    lifeline: Lock<Option<Connection>>,
+    patience: Duration,
+}
+
+/// How a [`Manager`] is to be: from [`Manager::builder`].
+///
+/// # Examples
+/// ```standalone_crate
+/// use std::time::Duration;
+/// use ossature::multiprocessing::connection::AuthKey;
+/// use ossature::multiprocessing::managers::{Limits, ManagerBuilder};
+/// use ossature::multiprocessing::{Context, Manager, freeze_support, tasks};
+///
+/// # fn main() -> ossature::Result<()> {
+/// freeze_support(tasks![]);
+/// let key = AuthKey::random()?;
+/// let builder: ManagerBuilder = Manager::builder();
+/// let manager = builder
+///     .types::<()>() // the built-in ones
+///     .address(("127.0.0.1", 0))
+///     .authkey(&key)
+///     .limits(Limits { connections: 100, ..Limits::default() })
+///     .shutdown_timeout(Duration::from_secs(5))
+///     .start(Context::Spawn)?;
+/// assert_eq!(Manager::connect(manager.address(), &key)?.number_of_objects()?, 0);
+/// # Ok(()) }
+/// ```
+#[must_use = "nothing is started yet"]
+pub struct ManagerBuilder<T = ()> {
+    address: Option<Result<Address>>,
+    authkey: Option<AuthKey>,
+    limits: Limits,
+    patience: Duration,
+    types: std::marker::PhantomData<fn() -> T>,
+}
+
+/// What the server's process is told.
+#[derive(Serialize, Deserialize)]
+#[doc(hidden)]
+pub struct Setup {
+    address: Address,
+    limits: Limits,
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+/// The task of a server's process, to be listed in [`tasks!`](crate::tasks!) with the types that are served:
+/// `tasks![managers::serve::<(Counter,)>]`. Nobody calls it.
+///
+/// # Errors
+/// As for [`ManagerBuilder::bind`]; the process that starts the server is told.
+///
+/// # Examples
+/// See the example of [`managed!`](crate::managed).
+pub fn serve<T: Types>(lifeline: Connection, setup: Setup) -> Result<()> {
+    let _ignored = signal::ignore(Signal::INT); // an interrupt of the terminal is for the program, which then shuts down
+    let bound = current_process().authkey().and_then(|key| bind::<T>(&setup.address, &key, setup.limits));
+    match bound {
+        Ok(server) => {
+            lifeline.send(&Ok::<_, String>(server.address().clone()))?;
+            server.lifeline(lifeline).serve_forever()
+        }
+        Err(error) => {
+            lifeline.send(&Err::<Address, _>(error.to_string()))?;
+            Err(error)
+        }
+    }
+}
+
+fn bind<T: Types>(address: &Address, key: &AuthKey, limits: Limits) -> Result<Server> {
+    let mut registry = Registry::new();
+    T::register(&mut registry);
+    Server::bind(address, key, registry, limits)
+}
+
+impl Manager {
+    /// Starts a process that serves the built-in types.
+    ///
+    /// # Errors
+    /// As for [`ManagerBuilder::start`].
+    #[doc(alias = "multiprocessing.Manager")]
+    pub fn start(context: Context) -> Result<Self> {
+        Self::builder().start(context)
+    }
+
+    /// A manager with other types, an address or a key.
+    pub fn builder() -> ManagerBuilder {
+        ManagerBuilder {
+            address: None,
+            authkey: None,
+            limits: Limits::default(),
+            patience: Duration::from_secs(1),
+            types: std::marker::PhantomData,
+        }
+    }
+
+    /// Connects to a server that is there, with its key.
+    ///
+    /// Proxies of this server that come from other processes are reached by the same key from now on.
+    ///
+    /// # Errors
+    /// As for [`ConnectBuilder::connect`](crate::multiprocessing::connection::ConnectBuilder::connect);
+    /// [`Os`](ErrorKind::Os) with `ETIMEDOUT` for a server that does not answer within 30 seconds.
+    ///
+    /// # Examples
+    /// See the example of [`Server`].
+    pub fn connect<A: TryInto<Address>>(address: A, authkey: &AuthKey) -> Result<Self>
+    where
+        Error: From<A::Error>,
+    {
+        let address = address.try_into()?;
+        known::remember(&address, authkey);
+        let client = known::client_of(&address)?;
+        client.ask("dummy", Vec::new(), Vec::new())?;
+        Ok(Self { client, started: None })
+    }
+
+    /// Where the server is.
+    pub fn address(&self) -> &Address {
+        self.client.address()
+    }
+
+    /// The server's process, if this manager has started one.
+    pub fn process(&self) -> Option<&Process> {
+        self.started.as_ref().map(|started| &started.process)
+    }
+
+    /// Makes an object of a type by its name on the server, with a tuple of arguments.
+    ///
+    /// # Errors
+    /// As for [`Proxy::call`]; [`Remote`](ErrorKind::Remote) for a type that is not registered there.
+    ///
+    /// # Examples
+    /// See the example of [`Proxy`].
+    #[doc(alias = "_create")]
+    pub fn create(&self, typeid: &str, args: impl Serialize) -> Result<Proxy> {
+        let args = match to_value(&args)? {
+            Value::Tuple(args) => args,
+            Value::None => Vec::new(),
+            single => vec![single],
+        };
+        self.create_with(typeid, args, Vec::new())
+    }
+
+    /// As [`create`](Self::create), with arguments by place and by name.
+    ///
+    /// # Errors
+    /// As for [`create`](Self::create).
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::{Context, Manager, freeze_support, tasks};
+    ///
+    /// # fn main() -> ossature::Result<()> {
+    /// freeze_support(tasks![]);
+    /// let manager = Manager::start(Context::Spawn)?;
+    /// let point = manager.create_with("Namespace", Vec::new(), vec![("x".to_owned(), 3.into())])?;
+    /// assert_eq!(point.call::<i64>("__getattribute__", ("x",))?, 3);
+    /// # Ok(()) }
+    /// ```
+    pub fn create_with(&self, typeid: &str, args: Vec<Value>, kwds: Vec<(String, Value)>) -> Result<Proxy> {
+        let mut all = vec![Value::from(typeid)];
+        all.extend(args);
+        let made = self.client.ask("create", all, kwds)?;
+        match made.as_items() {
+            // The reference of its making becomes the proxy's.
+            Some([Value::Text(ident), exposed]) => {
+                Ok(Proxy::counted(self.client.clone(), typeid.to_owned(), ident.clone(), texts(exposed)?))
+            }
+            _ => Err(Error::new(ErrorKind::Decode, "the server made an object and does not say which")),
+        }
+    }
+
+    /// Makes an object of a managed type by its `new`, with a tuple of arguments.
+    ///
+    /// # Errors
+    /// As for [`create`](Self::create).
+    ///
+    /// # Examples
+    /// See the example of [`managed!`](crate::managed), whose proxies have a function `new` for this.
+    pub fn make<T: Managed>(&self, args: impl Serialize) -> Result<T::Proxy> {
+        self.create(T::TYPEID, args).map(Into::into)
+    }
+
+    /// How many objects the server has.
+    ///
+    /// # Errors
+    /// As for [`Proxy::call`].
+    ///
+    /// # Examples
+    /// See the example of [`Server`].
+    #[doc(alias = "_number_of_objects")]
+    pub fn number_of_objects(&self) -> Result<u64> {
+        let count = self.client.ask_after_all("number_of_objects")?;
+        count.as_int().and_then(|count| u64::try_from(count).ok()).ok_or_else(|| {
+            Error::new(ErrorKind::Decode, "the server says how many objects it has, and not by a number")
+        })
+    }
+
+    /// A text with the objects of the server and their references.
+    ///
+    /// # Errors
+    /// As for [`Proxy::call`].
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::{Context, Manager, freeze_support, tasks};
+    ///
+    /// # fn main() -> ossature::Result<()> {
+    /// freeze_support(tasks![]);
+    /// let manager = Manager::start(Context::Spawn)?;
+    /// let list = manager.create("list", (vec![1, 2],))?;
+    /// let info = manager.debug_info()?;
+    /// assert_eq!(info, format!("  {}:       refcount=1\n    [1, 2]", list.ident()));
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "_debug_info")]
+    pub fn debug_info(&self) -> Result<String> {
+        match self.client.ask_after_all("debug_info")? {
+            Value::Text(text) => Ok(text),
+            other => Err(Error::new(ErrorKind::Decode, format!("debug_info is a {}", other.type_name()))),
+        }
+    }
+
+    /// Ends the server. Its proxies get [`Closed`](ErrorKind::Closed) from then on, waiting ones too.
+    ///
+    /// A process that this manager started is asked, then gets `SIGTERM`, then is killed; each step has the time of
+    /// [`shutdown_timeout`](ManagerBuilder::shutdown_timeout). Dropping the manager does the same, for a server that it has
+    /// started.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed) and others for a connected server that cannot be asked.
+    pub fn shutdown(mut self) -> Result<()> {
+        match self.started.take() {
+            Some(started) => started.end(&self.client),
+            None if self.client.shut_down(PATIENCE) => Ok(()),
+            None => {
+                let message = format!("the manager at {} cannot be asked to end", self.client.address());
+                Err(Error::new(ErrorKind::Closed, message))
+            }
+        }
+    }
+
+    /// Waits for the end of a started server, for at most that long; `false` if it goes on.
+    ///
+    /// # Errors
+    /// [`NotAllowed`](ErrorKind::NotAllowed) for a connected server, and those of
+    /// [`Process::join_timeout`].
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use std::time::Duration;
+    /// use ossature::multiprocessing::{Context, Manager, freeze_support, tasks};
+    ///
+    /// # fn main() -> ossature::Result<()> {
+    /// freeze_support(tasks![]);
+    /// let manager = Manager::start(Context::Spawn)?;
+    /// assert!(!manager.join(Duration::ZERO)?, "it serves");
+    /// # Ok(()) }
+    /// ```
+    pub fn join(&self, timeout: Duration) -> Result<bool> {
+        match &self.started {
+            Some(started) => Ok(started.process.join_timeout(timeout)?.is_some()),
+            None => Err(Error::new(ErrorKind::NotAllowed, "the server was started by another process, which can join it")),
+        }
+    }
+}
+
+impl Started {
+    fn end(&self, client: &Client) -> Result<()> {
+        client.shut_down(self.patience);
+        drop(self.lifeline.lock().take());
+        if self.process.join_timeout(self.patience)?.is_none() {
+            self.process.terminate()?;
+            if self.process.join_timeout(self.patience)?.is_none() {
+                self.process.kill()?;
+                self.process.join_timeout(PATIENCE)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        if let Some(started) = self.started.take() {
+            // Of another process since a fork: it is the parent's.
+            if started.process.is_alive().is_ok() {
+                let _ = started.end(&self.client); // nobody is left to hear of it
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manager").field("address", self.address()).field("process", &self.process()).finish()
+    }
+}
+
+impl<T: Types> ManagerBuilder<T> {
+    /// Says where the server listens; otherwise at a path of its own. Port 0 lets the system choose.
+    pub fn address<A: TryInto<Address>>(mut self, address: A) -> Self
+    where
+        Error: From<A::Error>,
+    {
+        self.address = Some(address.try_into().map_err(Error::from));
+        self
+    }
+
+    /// The key that clients have to know; otherwise the one of this process, which its children know.
+    pub fn authkey(mut self, key: &AuthKey) -> Self {
+        self.authkey = Some(key.clone());
+        self
+    }
+
+    /// What clients may take of the server.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long each step of a [`shutdown`](Manager::shutdown) may take: one second unless said.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.patience = timeout;
+        self
+    }
+
+    /// Serves these types too, besides the built-in ones: a tuple of managed types, or a choice of [`Types`].
+    #[doc(alias = "register")]
+    pub fn types<U: Types>(self) -> ManagerBuilder<U> {
+        let Self { address, authkey, limits, patience, .. } = self;
+        ManagerBuilder { address, authkey, limits, patience, types: std::marker::PhantomData }
+    }
+
+    fn settings(&mut self) -> Result<(Address, AuthKey)> {
+        let address = match self.address.take() {
+            Some(address) => address?,
+            None => Address::arbitrary(Family::default())?,
+        };
+        let key = match self.authkey.take() {
+            Some(key) => key,
+            None => current_process().authkey()?,
+        };
+        Ok((address, key))
+    }
+
+    /// A server that serves in this process, once it is [told to](Server::serve_forever).
+    ///
+    /// # Errors
+    /// As for [`ListenerBuilder::bind`](crate::multiprocessing::connection::ListenerBuilder::bind).
+    ///
+    /// # Examples
+    /// See the example of [`Server`].
+    #[doc(alias = "get_server")]
+    pub fn bind(mut self) -> Result<Server> {
+        let (address, key) = self.settings()?;
+        bind::<T>(&address, &key, self.limits)
+    }
+
+    /// Starts the server in a process of its own, or with [`Thread`](Context::Thread) in a thread of this one.
+    ///
+    /// With types of the program's own, [`serve`] with these types has to stand in the table of tasks.
+    ///
+    /// # Errors
+    /// As for [`ProcessBuilder::start`](crate::multiprocessing::process::ProcessBuilder::start), and
+    /// [`StartFailed`](ErrorKind::StartFailed) with the reason when the server cannot listen.
+    pub fn start(mut self, context: Context) -> Result<Manager> {
+        let (address, key) = self.settings()?;
+        let builder = Process::builder().named_as("SyncManager").context(context);
+        let (lifeline, theirs) = pipe()?;
+        if context == Context::Thread {
+            let server = bind::<T>(&address, &key, self.limits)?.lifeline(theirs);
+            let address = server.address().clone();
+            let process = builder.thread(move || server.serve_forever())?;
+            return started(process, lifeline, address, &key, self.patience);
+        }
+        let setup = Setup { address, limits: self.limits };
+        let builder = builder.authkey(key.clone());
+        let process = match context {
+            Context::Fork => builder.fork_with(theirs, |theirs| serve::<T>(theirs, setup))?,
+            _ => {
+                let task = match std::any::TypeId::of::<T>() == std::any::TypeId::of::<()>() {
+                    true => of_the_house(serve::<()>)?,
+                    false => registered(serve::<T>, Form::Code)?,
+                };
+                let arguments = pack(&(&theirs, &setup))?;
+                drop(theirs);
+                builder.order(context, &task, &arguments)?
+            }
+        };
+        let bound = lifeline.recv_timeout::<std::result::Result<Address, String>>(PATIENCE);
+        let why = match bound {
+            Ok(Some(Ok(address))) => return started(process, lifeline, address, &key, self.patience),
+            Ok(Some(Err(why))) => why,
+            Ok(None) => "it did not say where it listens".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let _ = process.kill(); // it may have ended by itself
+        let exit = process.join_timeout(PATIENCE).ok().flatten();
+        Err(Error::new(ErrorKind::StartFailed, format!("the manager's server did not start: {why}")).with_exit(exit))
+    }
+
+    /// Starts the server by the default method.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::{Manager, freeze_support, tasks};
+    ///
+    /// # fn main() -> ossature::Result<()> {
+    /// freeze_support(tasks![]);
+    /// let manager = Manager::builder().start_default()?;
+    /// assert_eq!(manager.process().expect("started here").name(), "SyncManager-1");
+    /// # Ok(()) }
+    /// ```
+    pub fn start_default(self) -> Result<Manager> {
+        self.start(get_start_method())
+    }
+}
+
+fn started(
+    process: Process,
+    lifeline: Connection,
+    address: Address,
+    key: &AuthKey,
+    patience: Duration,
+) -> Result<Manager> {
+    known::remember(&address, key);
+    let client = known::client_of(&address)?;
+    let started = Started { process, lifeline: Lock::new(Some(lifeline)), patience };
+    Ok(Manager { client, started: Some(started) })
+}
+
+impl<T> fmt::Debug for ManagerBuilder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagerBuilder").field("address", &self.address).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,77 @@
+//! Objects that live in one process and are used by many, of this program, of another one or of Python: Python's
+//! `multiprocessing.managers`.
+//!
+//! A [`Manager`] starts a *server*, a process in which shared objects live, or connects to one. It makes objects there, and
+//! gives out [proxies](Proxy). A call of a proxy is carried out by the server, one after the other for each object. Types of the
+//! program's own are served by [`managed!`](crate::managed).
+//!
+//! Shared memory ([`Value`](crate::multiprocessing::Value), [`Queue`](crate::multiprocessing::Queue)) is much faster, and for
+//! processes of one program only. A manager serves any type, other programs and other machines.
+//!
+//! | Python | here |
+//! | --- | --- |
+//! | `multiprocessing.Manager()` | [`Manager::start`] |
+//! | `BaseManager(address, authkey)`, `get_server().serve_forever()` | [`Manager::builder`], [`bind`](ManagerBuilder::bind), [`Server::serve_forever`] |
+//! | `register(typeid, callable)` | [`managed!`](crate::managed), [`ManagerBuilder::types`], [`Types`] |
+//! | `register(typeid)`, `connect()`, `manager.typeid(..)` | [`Manager::connect`], [`Manager::create`] |
+//! | `manager.list()`, `dict()`, `Queue()`, `Lock()`, ... | the same, in small letters |
+//! | `proxy._callmethod(name, args, kwds)` | [`Proxy::call`], [`Proxy::call_with`] |
+//! | `proxy._getvalue()`, `str(proxy)` | [`Proxy::get_value`], [`Proxy::display`] |
+//! | an exception of a method | [`Exception`], as the source of an [`Error`](crate::Error) of the kind [`Remote`](crate::ErrorKind::Remote) |
+//!
+//! **CPython on either side.** Client and server speak CPython's protocol. A CPython program drives the objects of a server
+//! here by `BaseManager.register`, and [`Manager::connect`] reaches a server of CPython. Values cross as
+//! [plain data](crate::multiprocessing::connection::pickle); classes and functions are read as names only, and nothing is
+//! called.
+//!
+//! **References.** An object lives as long as a proxy of it, and as long as another served object holds a proxy of it.
+//!
+//! | event | the object |
+//! | --- | --- |
+//! | a proxy is made, cloned, dropped | counted once for each process that has one |
+//! | a proxy is sent, and the sender drops its own before the other side has counted | stays: a reference is under way with the message |
+//! | such a message is lost | stays until ten minutes after the end of the sender |
+//! | a client in Rust ends, or is killed | its references are given back, its locks are released, its waits are forgotten |
+//! | a client in Python is killed | stays until the end of the server, as with Python's |
+//! | two objects hold proxies of each other | both stay |
+//! | the server ends | is gone: every proxy gets [`Closed`](crate::ErrorKind::Closed), a waiting one at once |
+//! | another server starts at the address | old proxies get an error that says so |
+//!
+//! **Waiting.** A built-in object never blocks its server: a `get` or an `acquire` is parked until it can be answered. A method of
+//! the program's own type runs on a helper thread. [`Limits`] bounds what clients take.
+
+mod arguments;
+mod builtin;
+mod client;
+mod exception;
+mod known;
+mod limits;
+mod macros;
+mod manager;
+mod proxy;
+mod registry;
+mod server;
+mod wire;
+
+// For the macro, so that a program needs no dependency of its own.
+#[doc(hidden)]
+pub use serde;
+
+#[doc(inline)]
+pub use arguments::Arguments;
+#[doc(inline)]
+pub use builtin::*;
+#[doc(inline)]
+pub use exception::Exception;
+#[doc(inline)]
+pub use limits::Limits;
+#[doc(inline)]
+pub use manager::{Manager, ManagerBuilder, Setup, serve};
+#[doc(inline)]
+pub use proxy::Proxy;
+#[doc(hidden)]
+pub use registry::{Answer, Arrived, Outcome, Served, answer_result, reading, writing};
+#[doc(inline)]
+pub use registry::{Handed, Managed, Registry, Returned, Types};
+#[doc(inline)]
+pub use server::{Server, Stopper};

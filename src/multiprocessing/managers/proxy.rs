@@ -1,0 +1,361 @@
+//! A proxy of an object on a server, whatever its type.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+
+use ossature_sys::eventfd::Until;
+use ossature_sys::process::generation;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::client::Client;
+use super::registry::{Arrived, Returned};
+use super::wire::{Reply, Request, Token, each_proxy};
+use super::{Exception, known};
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::connection::Address;
+use crate::multiprocessing::connection::pickle::{Value, from_value, to_value};
+
+/// A proxy of an object on a server: calls methods by name.
+///
+/// The typed proxies of [`managed!`](crate::managed) and of the built-in types wrap one. Arguments and results are copies.
+///
+/// A clone is cheap and refers to the same object. A proxy may be sent to another process, as an argument, in a message or in
+/// another served object. The object lives until the last proxy is dropped, also while a proxy is under way. A
+/// process that is killed gives its references back.
+///
+/// A forked child takes references of its own when it first uses a proxy. Until then the parent has to keep the object.
+///
+/// # Examples
+/// ```standalone_crate
+/// use ossature::multiprocessing::{Context, Manager, Tasks, freeze_support, tasks};
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(tasks![]);
+///     let manager = Manager::start(Context::Spawn)?;
+///     let list = manager.create("list", (vec![3, 1, 2],))?;
+///     list.call::<()>("sort", ())?;
+///     assert_eq!(list.call::<i64>("__getitem__", (0,))?, 1);
+///     assert_eq!(list.get_value::<Vec<i64>>()?, [1, 2, 3]);
+///     assert_eq!(list.display()?, "[1, 2, 3]");
+///
+///     assert_eq!((list.typeid(), list.address()), ("list", manager.address()));
+///     assert!(list.exposed().contains(&"sort".to_owned()) && !list.ident().is_empty());
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone)]
+#[doc(alias = "BaseProxy")]
+#[doc(alias = "AutoProxy")]
+pub struct Proxy(Arc<Referent>);
+
+struct Referent {
+    client: Arc<Client>,
+    typeid: String,
+    ident: String,
+    exposed: Vec<String>,
+    /// The process that has counted it.
+    counted_in: AtomicU32,
+}
+
+impl Drop for Referent {
+    fn drop(&mut self) {
+        if self.counted_in.load(Relaxed) == generation() {
+            self.client.give_back(&self.ident);
+        }
+    }
+}
+
+/// The references that came with a reply and that no proxy has taken over yet.
+struct Arriving {
+    client: Arc<Client>,
+    idents: Vec<String>,
+}
+
+thread_local! {
+    static ARRIVING: RefCell<Vec<Arriving>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Makes something of a value that came from a server. References that nothing takes over are given back.
+fn arrive<T>(client: &Arc<Client>, value: Value, body: impl FnOnce(Value) -> Result<T>) -> Result<T> {
+    let mut idents = Vec::new();
+    each_proxy(&value, &mut |token| {
+        if token.address == *client.address() {
+            idents.push(token.ident);
+        }
+    });
+    if idents.is_empty() || !client.is_rust()? {
+        return body(value);
+    }
+    ARRIVING.with_borrow_mut(|arriving| arriving.push(Arriving { client: client.clone(), idents }));
+    let made = body(value);
+    let left = ARRIVING.with_borrow_mut(Vec::pop);
+    for ident in left.into_iter().flat_map(|left| left.idents) {
+        client.give_back(&ident);
+    }
+    made
+}
+
+fn arrived(client: &Arc<Client>, ident: &str) -> bool {
+    ARRIVING.with_borrow_mut(|arriving| {
+        let Some(arriving) = arriving.last_mut() else { return false };
+        let place = arriving.idents.iter().position(|known| known == ident);
+        let place = place.filter(|_| arriving.client.address() == client.address());
+        place.map(|place| arriving.idents.swap_remove(place)).is_some()
+    })
+}
+
+impl Proxy {
+    /// For an object that was counted for this process.
+    pub(super) fn counted(client: Arc<Client>, typeid: String, ident: String, exposed: Vec<String>) -> Self {
+        Self(Arc::new(Referent { client, typeid, ident, exposed, counted_in: AtomicU32::new(generation()) }))
+    }
+
+    /// For an object that is counted now.
+    fn count(client: Arc<Client>, token: Token, exposed: Vec<String>, ticket: Option<String>) -> Result<Self> {
+        if !arrived(&client, &token.ident) {
+            match ticket {
+                Some(ticket) => client.ask("claim", vec![ticket.into(), token.ident.as_str().into()], Vec::new())?,
+                None => client.ask("incref", vec![token.ident.as_str().into()], Vec::new())?,
+            };
+        }
+        Ok(Self::counted(client, token.typeid, token.ident, exposed))
+    }
+
+    /// The name of the type on the server.
+    pub fn typeid(&self) -> &str {
+        &self.0.typeid
+    }
+
+    /// What names the object on its server.
+    #[doc(alias = "_id")]
+    pub fn ident(&self) -> &str {
+        &self.0.ident
+    }
+
+    /// The address of the server.
+    pub fn address(&self) -> &Address {
+        self.0.client.address()
+    }
+
+    /// The methods that may be called.
+    #[doc(alias = "get_methods")]
+    pub fn exposed(&self) -> &[String] {
+        &self.0.exposed
+    }
+
+    fn token(&self) -> Token {
+        let Referent { client, typeid, ident, .. } = &*self.0;
+        Token { typeid: typeid.clone(), address: client.address().clone(), ident: ident.clone() }
+    }
+
+    pub(super) fn to_value(&self) -> Result<Value> {
+        self.token().to_proxy(&self.0.exposed)
+    }
+
+    /// Calls a method with a tuple of arguments, and waits for what it returns.
+    ///
+    /// # Errors
+    /// * [`Remote`](ErrorKind::Remote) when the method failed, or could not be called; the source is the [`Exception`].
+    /// * [`Closed`](ErrorKind::Closed) at once when the server ends.
+    /// * [`InvalidInput`](ErrorKind::InvalidInput) for an argument that cannot be sent.
+    /// * [`Decode`](ErrorKind::Decode) when the method returns a value of another type.
+    /// * Those of a [connect](crate::multiprocessing::connection::ConnectBuilder::connect) for the first call of a thread.
+    #[doc(alias = "_callmethod")]
+    pub fn call<R: Returned>(&self, method: &str, args: impl Serialize) -> Result<R::There> {
+        let args = match to_value(&args)? {
+            Value::Tuple(args) => args,
+            Value::None => Vec::new(),
+            single => vec![single],
+        };
+        self.call_with::<R>(method, args, Vec::new())
+    }
+
+    /// Calls a method with arguments by place and by name.
+    ///
+    /// # Errors
+    /// As for [`call`](Self::call).
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::{Context, Manager, freeze_support, tasks};
+    ///
+    /// # fn main() -> ossature::Result<()> {
+    /// freeze_support(tasks![]);
+    /// let manager = Manager::start(Context::Spawn)?;
+    /// let list = manager.create("list", (vec![3, 1, 2],))?;
+    /// list.call_with::<()>("sort", Vec::new(), vec![("reverse".to_owned(), true.into())])?;
+    /// assert_eq!(list.get_value::<Vec<i64>>()?, [3, 2, 1]);
+    /// # Ok(()) }
+    /// ```
+    pub fn call_with<R: Returned>(
+        &self,
+        method: &str,
+        args: Vec<Value>,
+        kwds: Vec<(String, Value)>,
+    ) -> Result<R::There> {
+        let referent = &self.0;
+        let here = generation();
+        if referent.counted_in.load(Relaxed) != here {
+            referent.client.ask("incref", vec![referent.ident.as_str().into()], Vec::new())?;
+            referent.counted_in.store(here, Relaxed);
+        }
+        let request = Request { ident: Some(referent.ident.clone()), method: method.to_owned(), args, kwds };
+        let reply = referent.client.call(request, Until::NEVER)?;
+        match reply {
+            Some(Reply::Return(value)) => arrive(&referent.client, value, |value| R::arrive(Arrived::Value(value))),
+            Some(Reply::Proxy(exposed, token)) => {
+                let proxy = Self::counted(referent.client.clone(), token.typeid, token.ident, exposed);
+                R::arrive(Arrived::Proxy(proxy))
+            }
+            Some(Reply::Error(exception)) => Err(exception.into()),
+            Some(Reply::Traceback(text)) => Err(Exception::remote(text).into()),
+            Some(Reply::Unserializable(text)) => Err(Exception::remote(format!("Unserializable message: {text}")).into()),
+            None => Err(Error::new(ErrorKind::Closed, "the wait for a reply ended without one")),
+        }
+    }
+
+    /// A copy of the object.
+    ///
+    /// # Errors
+    /// As for [`call`](Self::call); [`Remote`](ErrorKind::Remote) for an object that cannot be sent.
+    #[doc(alias = "_getvalue")]
+    #[doc(alias = "deepcopy")]
+    pub fn get_value<T: Serialize + DeserializeOwned>(&self) -> Result<T> {
+        self.call_with::<T>("#GETVALUE", Vec::new(), Vec::new())
+    }
+
+    /// The object as its server shows it.
+    ///
+    /// # Errors
+    /// As for [`call`](Self::call).
+    #[doc(alias = "__str__")]
+    pub fn display(&self) -> Result<String> {
+        self.call_with::<String>("__repr__", Vec::new(), Vec::new())
+    }
+}
+
+impl AsRef<Self> for Proxy {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+/// Shows the proxy, without a call: see [`display`](Proxy::display) for the object.
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<Proxy object, typeid '{}' at 0x{}>", self.typeid(), self.ident())
+    }
+}
+
+// ---- on the way ---------------------------------------------------------------------------------------------------
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "\0ossature::Global")]
+struct Name((String, String));
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "\0ossature::Object")]
+struct Record<A>((Name, A));
+
+/// An address as Python writes it.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum AddressForm {
+    Text(String),
+    Pair(String, u16),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kwds {
+    #[serde(default)]
+    exposed: Vec<String>,
+}
+
+/// A proxy in a pickle.
+type Pickled = Record<(Name, Record<(String, AddressForm, String)>, String, Kwds)>;
+
+/// A proxy between processes of one program.
+#[derive(Serialize, Deserialize)]
+struct Transit {
+    typeid: String,
+    address: Address,
+    ident: String,
+    exposed: Vec<String>,
+    ticket: Option<String>,
+}
+
+fn class(name: &str) -> Name {
+    Name(("multiprocessing.managers".to_owned(), name.to_owned()))
+}
+
+impl Proxy {
+    fn pickled(&self) -> Result<Pickled> {
+        let Referent { client, typeid, ident, exposed, .. } = &*self.0;
+        let address = match Value::try_from(client.address())? {
+            Value::Text(text) => AddressForm::Text(text),
+            pair => from_value::<(String, u16)>(pair).map(|(host, port)| AddressForm::Pair(host, port))?,
+        };
+        let token = Record((class("Token"), (typeid.clone(), address, ident.clone())));
+        let kwds = Kwds { exposed: exposed.clone() };
+        Ok(Record((class("RebuildProxy"), (class("AutoProxy"), token, "pickle".to_owned(), kwds))))
+    }
+
+    fn unpickled(Record((_, (_, Record((_, (typeid, address, ident))), _, kwds))): Pickled) -> Result<Self> {
+        let address = match address {
+            AddressForm::Text(text) => Address::try_from(text.as_str())?,
+            AddressForm::Pair(host, port) => Address::Inet(host, port),
+        };
+        let client = known::client_of(&address)?;
+        let mut exposed = kwds.exposed;
+        let token = Token { typeid, address, ident };
+        if exposed.is_empty() {
+            let methods = client.ask("get_methods", vec![token.to_value()?], Vec::new())?;
+            exposed = super::wire::texts(&methods)?;
+        }
+        Self::count(client, token, exposed, None)
+    }
+
+    /// With a reference that lasts until the other side has its own.
+    fn lent(&self) -> Result<Transit> {
+        let Referent { client, typeid, ident, exposed, .. } = &*self.0;
+        let ticket = match client.is_rust()? {
+            true => Some(from_value(client.ask("lend", vec![ident.as_str().into()], Vec::new())?)?),
+            false => None,
+        };
+        let (typeid, ident, exposed) = (typeid.clone(), ident.clone(), exposed.clone());
+        Ok(Transit { typeid, address: client.address().clone(), ident, exposed, ticket })
+    }
+
+    fn taken(transit: Transit) -> Result<Self> {
+        let Transit { typeid, address, ident, exposed, ticket } = transit;
+        let client = known::client_of(&address)?;
+        Self::count(client, Token { typeid, address, ident }, exposed, ticket)
+    }
+}
+
+/// In a message to a server as CPython pickles a proxy; between processes of this program with a reference that is under
+/// way too, for which the server is asked.
+impl Serialize for Proxy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            self.pickled().map_err(S::Error::custom)?.serialize(serializer)
+        } else {
+            self.lent().map_err(S::Error::custom)?.serialize(serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Proxy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            Self::unpickled(Pickled::deserialize(deserializer)?).map_err(D::Error::custom)
+        } else {
+            Self::taken(Transit::deserialize(deserializer)?).map_err(D::Error::custom)
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! Which types a server can make objects of, by name.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::builtin;
+use super::server::desk::Desk;
+use super::server::local::{Body, Made};
+use super::{Arguments, Exception, Proxy};
+use crate::multiprocessing::connection::pickle::{Value, from_value, to_value};
+use crate::error::{ErrorKind, Result};
+
+/// What a method of a served object answers with: a value, or another object to be served.
+#[derive(Debug)]
+#[doc(hidden)]
+pub enum Answer {
+    Value(Value),
+    Object(Arc<dyn Served>),
+}
+
+#[doc(hidden)]
+pub type Outcome = std::result::Result<Answer, Exception>;
+
+/// A type whose objects a server serves. [`managed!`](crate::managed) implements it.
+///
+/// # Examples
+/// See the example of [`managed!`](crate::managed).
+pub trait Managed: Sized + Send + Sync + 'static {
+    /// The proxy of an object: a struct with the same methods.
+    type Proxy: From<Proxy> + AsRef<Proxy>;
+
+    /// The name under which clients ask for an object.
+    const TYPEID: &'static str;
+
+    /// The methods that clients may call.
+    const METHODS: &'static [&'static str];
+
+    /// Makes an object by the function `new` of its `impl` block.
+    #[doc(hidden)]
+    fn make(arguments: Arguments) -> std::result::Result<Self, Exception>;
+
+    /// Calls a method.
+    #[doc(hidden)]
+    fn call(object: &RwLock<Self>, method: &str, arguments: Arguments) -> Outcome;
+}
+
+/// An object of any type that is [`Managed`].
+#[doc(hidden)]
+pub trait Served: Send + Sync {
+    fn typeid(&self) -> &'static str;
+    fn exposed(&self) -> &'static [&'static str];
+    fn call(&self, method: &str, arguments: Arguments) -> Outcome;
+}
+
+impl fmt::Debug for dyn Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{} object>", self.typeid())
+    }
+}
+
+struct Guarded<T>(RwLock<T>);
+
+impl<T: Managed> Served for Guarded<T> {
+    fn typeid(&self) -> &'static str {
+        T::TYPEID
+    }
+
+    fn exposed(&self) -> &'static [&'static str] {
+        T::METHODS
+    }
+
+    fn call(&self, method: &str, arguments: Arguments) -> Outcome {
+        T::call(&self.0, method, arguments)
+    }
+}
+
+/// Runs a method that only reads. After a panic of another call the object is as that call left it.
+#[doc(hidden)]
+pub fn reading<T, R>(object: &RwLock<T>, body: impl FnOnce(&T) -> R) -> R {
+    body(&object.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Runs a method that changes the object.
+#[doc(hidden)]
+pub fn writing<T, R>(object: &RwLock<T>, body: impl FnOnce(&mut T) -> R) -> R {
+    body(&mut object.write().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// An object that a method hands to its caller to be served: the caller gets a proxy.
+///
+/// # Examples
+/// See the example of [`managed!`](crate::managed).
+pub struct Handed<T>(Arc<dyn Served>, std::marker::PhantomData<T>);
+
+impl<T: Managed> Handed<T> {
+    /// Serves the object from now on.
+    pub fn new(object: T) -> Self {
+        Self(Arc::new(Guarded(RwLock::new(object))), std::marker::PhantomData)
+    }
+}
+
+impl<T> fmt::Debug for Handed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a method may return, and what its caller then gets.
+///
+/// Every serde value is returned as itself. A [`Handed`] object becomes a proxy.
+///
+/// # Examples
+/// See the example of [`managed!`](crate::managed).
+#[diagnostic::on_unimplemented(
+    message = "a method of a served object cannot return `{Self}`",
+    note = "return a serde value (`Serialize + DeserializeOwned`), a `Result` of one, written as `Result<..>`, or `Handed<T>` of another managed type"
+)]
+pub trait Returned {
+    /// What the caller gets.
+    type There;
+
+    #[doc(hidden)]
+    fn answer(self) -> Outcome;
+
+    #[doc(hidden)]
+    fn arrive(reply: Arrived) -> Result<Self::There>;
+}
+
+/// A reply, at the client.
+#[derive(Debug)]
+#[doc(hidden)]
+pub enum Arrived {
+    Value(Value),
+    Proxy(Proxy),
+}
+
+impl<T: Serialize + DeserializeOwned> Returned for T {
+    type There = T;
+
+    fn answer(self) -> Outcome {
+        match to_value(&self) {
+            Ok(value) => Ok(Answer::Value(value)),
+            Err(error) => Err(Exception::new("TypeError", format!("the result cannot be sent: {error}"))),
+        }
+    }
+
+    fn arrive(reply: Arrived) -> Result<T> {
+        match reply {
+            Arrived::Value(value) => from_value(value),
+            Arrived::Proxy(proxy) => from_value(proxy.to_value()?),
+        }
+    }
+}
+
+impl<M: Managed> Returned for Handed<M> {
+    type There = M::Proxy;
+
+    fn answer(self) -> Outcome {
+        Ok(Answer::Object(self.0))
+    }
+
+    fn arrive(reply: Arrived) -> Result<M::Proxy> {
+        match reply {
+            Arrived::Proxy(proxy) => Ok(proxy.into()),
+            Arrived::Value(value) => Err(crate::error::Error::new(
+                ErrorKind::Decode,
+                format!("the method returned {}, not an object", super::wire::repr(&value)),
+            )),
+        }
+    }
+}
+
+/// Answers for a method that returns a `Result`.
+#[doc(hidden)]
+pub fn answer_result<T: Returned, E: Display + Any>(result: std::result::Result<T, E>) -> Outcome {
+    result.map_err(Exception::of)?.answer()
+}
+
+/// How an object of one type is made.
+#[derive(Clone, Copy)]
+pub(super) enum Maker {
+    /// In the loop of the server: the types of the house.
+    Here(fn(Arguments, &mut Desk) -> std::result::Result<Made, Exception>),
+    /// On a helper thread, because it may take its time.
+    Apart(fn(Arguments) -> std::result::Result<Arc<dyn Served>, Exception>),
+}
+
+/// The types of a server: the built-in ones, and those that were added.
+///
+/// # Examples
+/// ```
+/// use ossature::managed;
+/// use ossature::multiprocessing::managers::Registry;
+///
+/// pub struct Counter(u64);
+///
+/// managed! {
+///     impl Counter as CounterProxy {
+///         pub fn new(start: u64) -> Self {
+///             Self(start)
+///         }
+///
+///         pub fn next(&mut self) -> u64 {
+///             self.0 += 1;
+///             self.0
+///         }
+///     }
+/// }
+///
+/// let mut registry = Registry::empty();
+/// registry.add::<Counter>().add_as::<Counter>("Tally");
+/// assert_eq!(registry.names().collect::<Vec<_>>(), ["Counter", "Tally"]);
+/// ```
+pub struct Registry {
+    makers: BTreeMap<String, Maker>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Registry {
+    /// The built-in types.
+    pub fn new() -> Self {
+        let makers = builtin::TYPES.iter().map(|(name, maker)| ((*name).to_owned(), Maker::Here(*maker)));
+        Self { makers: makers.collect() }
+    }
+
+    /// Without any type.
+    pub fn empty() -> Self {
+        Self { makers: BTreeMap::new() }
+    }
+
+    /// Adds a type under its own name.
+    pub fn add<T: Managed>(&mut self) -> &mut Self {
+        self.add_as::<T>(T::TYPEID)
+    }
+
+    /// Adds a type under this name. A type that had the name has it no longer.
+    #[doc(alias = "register")]
+    pub fn add_as<T: Managed>(&mut self, name: impl Into<String>) -> &mut Self {
+        self.makers.insert(name.into(), Maker::Apart(make::<T>));
+        self
+    }
+
+    /// Removes a type, so that clients cannot make objects of it.
+    pub fn remove(&mut self, name: &str) -> &mut Self {
+        self.makers.remove(name);
+        self
+    }
+
+    /// The names of the types.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.makers.keys().map(String::as_str)
+    }
+
+    pub(super) fn maker(&self, name: &str) -> Option<Maker> {
+        self.makers.get(name).copied()
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
+
+fn make<T: Managed>(arguments: Arguments) -> std::result::Result<Arc<dyn Served>, Exception> {
+    Ok(Arc::new(Guarded(RwLock::new(T::make(arguments)?))))
+}
+
+impl From<Arc<dyn Served>> for Made {
+    fn from(object: Arc<dyn Served>) -> Self {
+        Self { typeid: object.typeid(), exposed: object.exposed(), body: Body::Apart(object) }
+    }
+}
+
+/// A choice of types for a server. `()` is the built-in types; a tuple of managed types adds these.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::managers::{Registry, Types};
+///
+/// /// Clients can make dicts and locks, and nothing else.
+/// struct Few;
+///
+/// impl Types for Few {
+///     fn register(registry: &mut Registry) {
+///         let names: Vec<String> = registry.names().map(str::to_owned).collect();
+///         for name in names.iter().filter(|name| !["dict", "Lock"].contains(&name.as_str())) {
+///             registry.remove(name);
+///         }
+///     }
+/// }
+///
+/// let mut registry = Registry::new();
+/// Few::register(&mut registry);
+/// assert_eq!(registry.names().collect::<Vec<_>>(), ["Lock", "dict"]);
+/// ```
+#[doc(alias = "SyncManager")]
+#[doc(alias = "BaseManager.register")]
+pub trait Types: 'static {
+    /// Adds types to the built-in ones, or removes some. Runs first in the process of the server.
+    fn register(registry: &mut Registry);
+}
+
+macro_rules! tuples {
+    ($(($($Type:ident)*))*) => {$(
+        impl<$($Type: Managed),*> Types for ($($Type,)*) {
+            #[allow(unused_variables, reason = "the empty tuple adds none")]
+            fn register(registry: &mut Registry) {
+                $(registry.add::<$Type>();)*
+            }
+        }
+    )*};
+}
+
+tuples! {
+    ()
+    (A)
+    (A B)
+    (A B C)
+    (A B C D)
+    (A B C D E)
+    (A B C D E F)
+    (A B C D E F G)
+    (A B C D E F G H)
+}

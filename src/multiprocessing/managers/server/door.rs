@@ -1,0 +1,70 @@
+//! The thread that lets clients in: handshakes go on side by side there, within the bounds of a [`Listener`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use ossature_sys::eventfd::EventFd;
+use ossature_sys::sync::lock::Lock;
+
+use super::super::registry::Outcome;
+use super::super::registry::Served;
+use super::super::Exception;
+use super::local::Owner;
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::connection::{CancelFd, Connection, Listener};
+use crate::multiprocessing::logging::debug;
+
+/// What other threads tell the loop.
+pub(super) enum News {
+    /// A client that knows the key.
+    Came(Connection),
+    /// A method has returned, on a helper thread.
+    Returned(Owner, Outcome),
+    /// An object was made, or not.
+    Made(Owner, std::result::Result<Arc<dyn Served>, Exception>),
+    /// The loop shall end.
+    Stop,
+}
+
+/// The letterbox of the loop.
+pub(super) struct Inbox {
+    news: Lock<VecDeque<News>>,
+    pub(super) wake: EventFd,
+}
+
+impl Inbox {
+    pub(super) fn new() -> Result<Self> {
+        let wake = EventFd::counter(0).map_err(|errno| Error::os(errno, "cannot make a server"))?;
+        Ok(Self { news: Lock::default(), wake })
+    }
+
+    pub(super) fn push(&self, news: News) {
+        self.news.lock().push_back(news);
+        let _ = self.wake.try_add(1); // a full counter is readable
+    }
+
+    pub(super) fn take(&self) -> VecDeque<News> {
+        let _ = self.wake.try_take();
+        std::mem::take(&mut *self.news.lock())
+    }
+}
+
+/// Accepts clients until it is told to stop.
+pub(super) fn keep(listener: &Listener, inbox: &Inbox, stop: &CancelFd) {
+    while !stop.is_cancelled().unwrap_or(true) {
+        match listener.accept_timeout(stop) {
+            Ok(Some(connection)) => inbox.push(News::Came(connection)),
+            Ok(None) => {}
+            // Somebody without the key; or the system is short of something, and `accept` has waited by itself.
+            Err(error) if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Closed) => {
+                debug!("the manager's server refused a client: {error}");
+            }
+            Err(error) => {
+                debug!("the manager's server cannot accept: {error}");
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! The loop of a server: one thread for all clients.
+//!
+//! | what is ready | what follows |
+//! | --- | --- |
+//! | a connection, with a request to an object of the house | carried out at once, or parked |
+//! | with a request to another object | carried out on a helper thread; the reply comes by the letterbox |
+//! | with its end | its parked call is forgotten, what it held is released, with a control connection the session ends |
+//! | the letterbox | new clients, replies of helpers |
+//! | a timer | a parked call whose time is over, a client without a first request, a proxy under way for too long |
+//! | the lifeline | the process that started the server has ended: the server ends |
+
+mod requests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::epoll::{Epoll, Event, Interest};
+use ossature_sys::fd::AboveStandard;
+
+use super::super::Exception;
+use super::super::limits::Limits;
+use super::super::registry::{self, Registry};
+use super::super::wire::{Reply, each_proxy};
+use super::desk::Desk;
+use super::door::{Inbox, News};
+use super::helpers::Helpers;
+use super::house::{Entry, Holder, House};
+use super::local::{Body, Made, Owner, Waiter};
+use requests::Handled;
+use super::peer::{Heard, Peer, Role};
+use crate::error::{Error, Result};
+use crate::multiprocessing::connection::{Address, Connection};
+use crate::multiprocessing::logging::debug;
+use crate::thread::{aloud, catch};
+
+/// The tokens of what is not a client.
+const WAKE: u64 = 0;
+const LIFELINE: u64 = 1;
+const FIRST: u64 = 2;
+
+/// How long the loop goes on after it was told to stop, for replies that are under way.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The version of what goes beyond CPython's protocol.
+pub(in super::super) const VERSION: i64 = 1;
+
+struct Parked {
+    owner: Owner,
+    ident: String,
+    until: Option<Instant>,
+}
+
+pub(super) struct Hall {
+    epoll: Epoll,
+    inbox: Arc<Inbox>,
+    lifeline: Option<Connection>,
+    peers: HashMap<Owner, Peer>,
+    next: u64,
+    house: House,
+    desk: Desk,
+    parked: HashMap<Waiter, Parked>,
+    timers: BTreeSet<(Instant, Waiter)>,
+    /// Clients whose first request has to come.
+    expected: BTreeSet<(Instant, Owner)>,
+    registry: Registry,
+    helpers: Helpers,
+    address: Address,
+    limits: Limits,
+    stopping: Option<Instant>,
+}
+
+impl Hall {
+    pub(super) fn new(
+        inbox: Arc<Inbox>,
+        lifeline: Option<Connection>,
+        address: Address,
+        registry: Registry,
+        limits: Limits,
+    ) -> Result<Self> {
+        let failed = |errno| Error::os(errno, "cannot make a server");
+        let epoll = Epoll::new().and_then(AboveStandard::above_standard).map_err(failed)?;
+        epoll.register(&inbox.wake, Interest::IN, WAKE).map_err(failed)?;
+        if let Some(lifeline) = &lifeline {
+            epoll.register(lifeline, Interest::IN, LIFELINE).map_err(failed)?;
+        }
+        let desk = Desk::new(address.clone());
+        Ok(Self {
+            epoll,
+            inbox,
+            lifeline,
+            peers: HashMap::new(),
+            next: FIRST,
+            house: House::new(limits.clone())?,
+            desk,
+            parked: HashMap::new(),
+            timers: BTreeSet::new(),
+            expected: BTreeSet::new(),
+            registry,
+            helpers: Helpers::new(limits.helpers),
+            address,
+            limits,
+            stopping: None,
+        })
+    }
+
+    /// Serves until it is told to stop.
+    pub(super) fn run(mut self) -> Result<()> {
+        let mut room = [MaybeUninit::<Event>::uninit(); 64];
+        loop {
+            let ready: Vec<(u64, Interest)> = {
+                let until = self.next_timer().map_or(Deadline::NEVER, |at| {
+                    Deadline::after(at.saturating_duration_since(Instant::now()))
+                });
+                let events = self.epoll.poll(&mut room, until).map_err(|errno| Error::os(errno, "the manager's server"))?;
+                events.iter().map(|event| (event.token(), event.flags())).collect()
+            };
+            for (token, flags) in ready {
+                match token {
+                    WAKE => self.read_news(),
+                    LIFELINE => self.lifeline_is_ready(),
+                    owner => self.ready(owner, flags),
+                }
+            }
+            self.time_passes();
+            if let Some(since) = self.stopping {
+                if since.elapsed() >= LINGER || self.peers.values().all(|peer| peer.has_spoken()) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn next_timer(&self) -> Option<Instant> {
+        let timers = self.timers.first().map(|(at, _)| *at);
+        let expected = self.expected.first().map(|(at, _)| *at);
+        let stop = self.stopping.map(|since| since + LINGER);
+        [timers, expected, stop, self.house.next_over()].into_iter().flatten().min()
+    }
+
+    fn lifeline_is_ready(&mut self) {
+        if let Some(lifeline) = self.lifeline.take() {
+            let _ = self.epoll.unregister(&lifeline);
+        }
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        self.stopping.get_or_insert_with(Instant::now);
+    }
+
+    fn time_passes(&mut self) {
+        let now = Instant::now();
+        while let Some((at, owner)) = self.expected.first().copied().filter(|(at, _)| *at <= now) {
+            self.expected.remove(&(at, owner));
+            if self.peers.get(&owner).is_some_and(|peer| peer.role == Role::First && !peer.busy) {
+                self.end(owner);
+            }
+        }
+        while let Some((at, waiter)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, waiter));
+            let Some(parked) = self.parked.get_mut(&waiter) else { continue };
+            parked.until = None;
+            let ident = parked.ident.clone();
+            self.with_local(&ident, |local, desk| {
+                if let Some(outcome) = local.late(waiter, desk) {
+                    desk.answer(waiter, outcome);
+                }
+            });
+            self.settle();
+        }
+        if self.house.next_over().is_some_and(|over| over <= now) {
+            let gone = self.house.tear_up(now);
+            self.bury(gone);
+        }
+    }
+
+    fn read_news(&mut self) {
+        for news in self.inbox.take() {
+            match news {
+                News::Came(connection) => self.came(connection),
+                News::Returned(owner, outcome) => {
+                    let reply = match outcome {
+                        Ok(registry::Answer::Value(value)) => Reply::Return(value),
+                        Ok(registry::Answer::Object(object)) => self.hand(owner, object.into()),
+                        Err(exception) => Reply::Error(exception),
+                    };
+                    self.reply(owner, &reply);
+                }
+                News::Made(owner, made) => {
+                    let made = made.and_then(|object| self.create(owner, object.into()));
+                    if let Handled::Reply(reply) = made.into() {
+                        self.reply(owner, &reply);
+                    }
+                }
+                News::Stop => self.stop(),
+            }
+        }
+    }
+
+    // ---- connections ----------------------------------------------------------------------------------------------
+
+    fn came(&mut self, connection: Connection) {
+        if self.peers.len() >= self.limits.connections {
+            debug!("the manager's server closes a connection: Limits::connections allows no more");
+            return;
+        }
+        let owner = self.next;
+        self.next += 1;
+        let late = Instant::now().checked_add(self.limits.handshake_timeout);
+        let mut peer = Peer::new(connection, self.limits.message, late);
+        peer.interest = peer.wanted();
+        if self.epoll.register(peer.connection(), peer.interest, owner).is_ok() {
+            self.expected.extend(late.map(|late| (late, owner)));
+            self.peers.insert(owner, peer);
+        }
+    }
+
+    fn ready(&mut self, owner: Owner, flags: Interest) {
+        let Some(peer) = self.peers.get_mut(&owner) else { return };
+        if flags.contains(Interest::OUT) && peer.speak().is_err() {
+            return self.end(owner);
+        }
+        if peer.busy {
+            if flags.intersects(Interest::RDHUP | Interest::HUP | Interest::ERR) {
+                return self.end(owner);
+            }
+        } else if peer.has_spoken() {
+            if peer.last {
+                return self.end(owner);
+            }
+            match peer.listen() {
+                Heard::Message(message) => self.handle(owner, &message),
+                Heard::End => return self.end(owner),
+                Heard::Nothing => {}
+            }
+        }
+        self.watch(owner);
+    }
+
+    /// Tells the epoll set what the connection waits for now.
+    fn watch(&mut self, owner: Owner) {
+        let Some(peer) = self.peers.get_mut(&owner) else { return };
+        let wanted = peer.wanted();
+        if wanted != peer.interest {
+            if self.epoll.modify(peer.connection(), wanted, owner).is_err() {
+                return self.end(owner);
+            }
+            peer.interest = wanted;
+        }
+    }
+
+    /// Forgets a connection, with all that its client held by it.
+    fn end(&mut self, owner: Owner) {
+        let Some(peer) = self.peers.remove(&owner) else { return };
+        let _ = self.epoll.unregister(peer.connection());
+        if let Some(late) = peer.late {
+            self.expected.remove(&(late, owner));
+        }
+        if let Some(parked) = peer.waits.and_then(|waiter| Some((waiter, self.unpark(waiter)?))) {
+            self.with_local(&parked.1.ident, |local, desk| local.forget(parked.0, desk));
+        }
+        for ident in &peer.touched {
+            self.with_local(ident, |local, desk| local.left(owner, desk));
+        }
+        if let Role::Control(session) = peer.role {
+            let others = self.peers.iter().filter(|(_, peer)| peer.role == Role::Session(session));
+            for other in others.map(|(owner, _)| *owner).collect::<Vec<_>>() {
+                self.end(other);
+            }
+            let gone = self.house.end(session);
+            self.bury(gone);
+        }
+        self.settle();
+    }
+
+    fn with_local(&mut self, ident: &str, body: impl FnOnce(&mut dyn super::local::Local, &mut Desk)) {
+        if let Some(Entry { made: Made { body: Body::Here(local), .. }, .. }) = self.house.objects.get_mut(ident) {
+            body(&mut **local, &mut self.desk);
+        }
+    }
+
+    fn holder(&self, owner: Owner) -> Holder {
+        match self.peers.get(&owner).map(|peer| peer.role) {
+            Some(Role::Session(id) | Role::Control(id)) => Holder::Session(id),
+            _ => Holder::Python,
+        }
+    }
+
+    /// Sends a reply. The proxies in it are counted for the client, if it has a session.
+    fn reply(&mut self, owner: Owner, reply: &Reply) {
+        if !self.peers.contains_key(&owner) {
+            return; // it has gone meanwhile
+        }
+        let bytes = reply.encode().or_else(|error| Reply::Unserializable(format!("{error}\n")).encode());
+        if let (Reply::Return(value), Ok(_), Holder::Session(id)) = (reply, &bytes, self.holder(owner)) {
+            let mut idents = Vec::new();
+            each_proxy(value, &mut |token| {
+                if token.address == self.address {
+                    idents.push(token.ident);
+                }
+            });
+            for ident in idents {
+                let _ = self.house.take(&ident, Holder::Session(id)); // one that is gone is unknown to the client, too
+            }
+        }
+        let Some(peer) = self.peers.get_mut(&owner) else { return };
+        peer.busy = false;
+        peer.waits = None;
+        let Ok(bytes) = bytes else { return self.end(owner) };
+        peer.say(&bytes);
+        if peer.speak().is_err() || (peer.has_spoken() && peer.last) {
+            return self.end(owner);
+        }
+        self.watch(owner);
+    }
+
+    // ---- parked calls ----------------------------------------------------------------------------------------------
+
+    fn unpark(&mut self, waiter: Waiter) -> Option<Parked> {
+        let parked = self.parked.remove(&waiter)?;
+        if let Some(until) = parked.until {
+            self.timers.remove(&(until, waiter));
+        }
+        Some(parked)
+    }
+
+    // ---- references -----------------------------------------------------------------------------------------------
+
+    fn give_back(&mut self, owner: Owner, ident: &str) -> std::result::Result<(), Exception> {
+        let holder = self.holder(owner);
+        let gone = self.house.give_back(ident, holder)?;
+        self.bury(gone.map(|entry| (ident.to_owned(), entry)).into_iter().collect());
+        Ok(())
+    }
+
+    /// Drops objects that nobody refers to any more. Who waits for one is told.
+    fn bury(&mut self, gone: Vec<(String, Entry)>) {
+        for (ident, entry) in gone {
+            let waiters = self.parked.iter().filter(|(_, parked)| parked.ident == ident);
+            for waiter in waiters.map(|(waiter, _)| *waiter).collect::<Vec<_>>() {
+                self.desk.answer(waiter, Err(self.house.unknown(&ident)));
+            }
+            match entry.made.body {
+                Body::Here(local) => drop(local),
+                // The program's own destructor may take its time.
+                Body::Apart(object) => drop(self.helpers.run(Box::new(move || {
+                    if let Err(escaped) = catch(|| drop(object)) {
+                        aloud(|| drop(escaped));
+                    }
+                }))),
+            }
+        }
+    }
+
+    /// Does what objects have left to do: references that kept values take and give back, answers to parked calls.
+    fn settle(&mut self) {
+        loop {
+            for ident in std::mem::take(&mut self.desk.taken) {
+                let _ = self.house.take(&ident, Holder::House); // an object that is gone cannot be kept
+            }
+            let given_back = std::mem::take(&mut *self.desk.given_back.lock());
+            let answers = std::mem::take(&mut self.desk.answers);
+            if given_back.is_empty() && answers.is_empty() {
+                return;
+            }
+            for (waiter, outcome) in answers {
+                if let Some(parked) = self.unpark(waiter) {
+                    let reply = self.local_reply(parked.owner, outcome);
+                    self.reply(parked.owner, &reply);
+                }
+            }
+            for ident in given_back {
+                if let Ok(Some(entry)) = self.house.give_back(&ident, Holder::House) {
+                    self.bury(vec![(ident, entry)]);
+                }
+            }
+        }
+    }
+}

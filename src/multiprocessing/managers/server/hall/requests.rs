@@ -1,0 +1,291 @@
+//! Requests to the server and to its objects.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::door::News;
+use super::super::house::Entry;
+use super::super::local::{Answer, Body, Call, Made, Outcome, Owner, Step};
+use super::super::peer::Role;
+use super::{Hall, Parked, VERSION};
+use crate::multiprocessing::connection::pickle::Value;
+use crate::multiprocessing::managers::registry::{Maker, Served};
+use crate::multiprocessing::managers::wire::{Reply, Request, Token};
+use crate::multiprocessing::managers::{Arguments, Exception};
+use crate::multiprocessing::process::untold;
+use crate::thread::{aloud, catch};
+
+/// What became of a request.
+pub(super) enum Handled {
+    Reply(Reply),
+    /// The reply comes later.
+    Later,
+    /// There is none.
+    Silent,
+}
+
+impl From<Result<Value, Exception>> for Handled {
+    /// For what the server itself was asked: an exception is a traceback there, as CPython's server says it.
+    fn from(outcome: Result<Value, Exception>) -> Self {
+        Self::Reply(match outcome {
+            Ok(value) => Reply::Return(value),
+            Err(exception) => Reply::Traceback(traceback(&exception)),
+        })
+    }
+}
+
+fn traceback(exception: &Exception) -> String {
+    format!("{exception}\n")
+}
+
+impl Hall {
+    pub(super) fn handle(&mut self, owner: Owner, message: &[u8]) {
+        let Some(peer) = self.peers.get_mut(&owner) else { return };
+        peer.busy = true;
+        let role = peer.role;
+        peer.last = role == Role::First;
+        let request = match Request::decode(message) {
+            Ok(request) => request,
+            Err(_) if matches!(role, Role::Control(_)) => return self.end(owner),
+            Err(error) => return self.reply(owner, &Reply::Traceback(format!("{error}\n"))),
+        };
+        let handled = match (role, request.ident.is_some()) {
+            (Role::Objects, _) | (Role::Session(_), true) => self.ask_object(owner, request),
+            (Role::Control(_), _) if request.method == "decref" => {
+                let arguments = Arguments { args: request.args, kwds: request.kwds };
+                if let Ok((ident,)) = arguments.take::<(String,)>(&["ident"]) {
+                    let _ = self.give_back(owner, &ident);
+                }
+                Handled::Silent
+            }
+            (Role::First | Role::Session(_) | Role::Control(_), _) => self.ask_server(owner, role, request),
+        };
+        match handled {
+            Handled::Reply(reply) => self.reply(owner, &reply),
+            Handled::Later => {}
+            Handled::Silent => {
+                if let Some(peer) = self.peers.get_mut(&owner) {
+                    peer.busy = false;
+                }
+            }
+        }
+        self.settle();
+    }
+
+    /// A request to the server itself.
+    fn ask_server(&mut self, owner: Owner, role: Role, request: Request) -> Handled {
+        let Request { method, args, kwds, .. } = request;
+        let is_first = role == Role::First;
+        let arguments = Arguments { args, kwds };
+        let none = |result: Result<(), Exception>| Handled::from(result.map(|()| Value::None));
+        match method.as_str() {
+            "dummy" => none(Ok(())),
+            "shutdown" => {
+                self.stop();
+                none(Ok(()))
+            }
+            "debug_info" => Ok(self.house.debug_info().into()).into(),
+            "number_of_objects" => Ok(self.house.objects.len().into()).into(),
+            "incref" => none(arguments.take(&["ident"]).and_then(|(ident,): (String,)| {
+                let holder = self.holder(owner);
+                self.house.take(&ident, holder)
+            })),
+            "decref" => none(arguments.take(&["ident"]).and_then(|(ident,): (String,)| self.give_back(owner, &ident))),
+            "get_methods" => self.get_methods(arguments).into(),
+            "create" => self.ask_to_create(owner, arguments),
+            "accept_connection" if is_first => none(arguments.take(&["name"]).map(|(_,): (String,)| {
+                self.becomes(owner, Role::Objects);
+            })),
+            "ossature" if is_first => self.hello(owner, arguments).into(),
+            "lend" if !is_first => arguments
+                .take(&["ident"])
+                .and_then(|(ident,): (String,)| match role {
+                    Role::Session(id) => self.house.lend(&ident, id).map(Value::Text),
+                    _ => Err(Exception::new("AssertionError", "'lend' unrecognized")),
+                })
+                .into(),
+            "claim" if !is_first => none(arguments.take(&["ticket", "ident"]).and_then(
+                |(ticket, ident): (String, String)| match role {
+                    Role::Session(id) => self.house.claim(&ticket, &ident, id),
+                    _ => Err(Exception::new("AssertionError", "'claim' unrecognized")),
+                },
+            )),
+            other => {
+                let shown: String = other.chars().take(40).collect();
+                Err(Exception::new("AssertionError", format!("'{shown}' unrecognized"))).into()
+            }
+        }
+    }
+
+    fn becomes(&mut self, owner: Owner, role: Role) {
+        if let Some(peer) = self.peers.get_mut(&owner) {
+            peer.role = role;
+            peer.last = false;
+            if let Some(late) = peer.late.take() {
+                self.expected.remove(&(late, owner));
+            }
+        }
+    }
+
+    /// A client in Rust: it begins a session, or brings another connection into one.
+    fn hello(&mut self, owner: Owner, arguments: Arguments) -> Result<Value, Exception> {
+        let (version, _name, secret): (i64, String, Option<String>) = arguments.take(&["version", "name", "session"])?;
+        if version != VERSION {
+            return Err(Exception::new("ValueError", format!("version {version} is not known here; {VERSION} is")));
+        }
+        if let Some(secret) = secret {
+            let session = self.house.session_of(&secret);
+            let session = session.ok_or_else(|| Exception::new("KeyError", "no such session"))?;
+            self.becomes(owner, Role::Session(session));
+            return Ok(Value::None);
+        }
+        let (session, secret) = self.house.begin().map_err(Exception::of)?;
+        self.becomes(owner, Role::Control(session));
+        Ok(secret.into())
+    }
+
+    fn get_methods(&self, arguments: Arguments) -> Result<Value, Exception> {
+        let [token] = <[Value; 1]>::try_from(arguments.by_names(&["token"])?).unwrap_or_default();
+        let ident = match Token::from_value(&token) {
+            Ok(token) => token.ident,
+            Err(error) => return Err(Exception::new("TypeError", error.to_string())),
+        };
+        let entry = self.house.objects.get(&ident).ok_or_else(|| self.house.unknown(&ident))?;
+        Ok(exposed(&entry.made))
+    }
+
+    fn ask_to_create(&mut self, owner: Owner, mut arguments: Arguments) -> Handled {
+        if arguments.args.is_empty() {
+            return Err(Exception::new("TypeError", "create: no typeid")).into();
+        }
+        let Value::Text(typeid) = arguments.args.remove(0) else {
+            return Err(Exception::new("TypeError", "create: a typeid is a text")).into();
+        };
+        match self.registry.maker(&typeid) {
+            None => {
+                let shown: String = typeid.chars().take(40).collect();
+                let known = self.registry.names().collect::<Vec<_>>().join(", ");
+                Err(Exception::new("KeyError", format!("no type {shown} is registered here; there are {known}"))).into()
+            }
+            Some(Maker::Here(make)) => {
+                let made = make(arguments, &mut self.desk).and_then(|made| self.create(owner, made));
+                made.into()
+            }
+            Some(Maker::Apart(make)) => self.help(move || make(arguments), owner, News::Made),
+        }
+    }
+
+    pub(super) fn create(&mut self, owner: Owner, made: Made) -> Result<Value, Exception> {
+        let methods = exposed(&made);
+        let holder = self.holder(owner);
+        Ok(Value::Tuple(vec![self.house.add(made, holder)?.into(), methods]))
+    }
+
+    /// Serves an object that a method returned.
+    pub(super) fn hand(&mut self, owner: Owner, made: Made) -> Reply {
+        let typeid = made.typeid.to_owned();
+        let methods = made.exposed.iter().map(|name| (*name).to_owned()).collect();
+        let holder = self.holder(owner);
+        match self.house.add(made, holder) {
+            Ok(ident) => Reply::Proxy(methods, Token { typeid, address: self.address.clone(), ident }),
+            Err(exception) => Reply::Error(exception),
+        }
+    }
+
+    /// Has a helper thread run `body`, and its result posted as `news`.
+    fn help<T: Send + 'static>(
+        &mut self,
+        body: impl FnOnce() -> Result<T, Exception> + Send + 'static,
+        owner: Owner,
+        news: fn(Owner, Result<T, Exception>) -> News,
+    ) -> Handled {
+        let inbox = self.inbox.clone();
+        let job = move || {
+            let outcome = catch(body).unwrap_or_else(|escaped| {
+                let report = untold(&escaped);
+                aloud(|| drop(escaped)); // the drop of a payload may panic, too
+                let text = format!("{}\n{}\n", report.location(), report.backtrace().unwrap_or_default());
+                Err(Exception::panicked(report.message(), text))
+            });
+            inbox.push(news(owner, outcome));
+        };
+        if self.helpers.run(Box::new(job)) {
+            return Handled::Later;
+        }
+        Handled::Reply(Reply::Error(Exception::new("OSError", "the server cannot start a thread for the call")))
+    }
+
+    fn ask_object(&mut self, owner: Owner, request: Request) -> Handled {
+        let Request { ident, method, args, kwds } = request;
+        let ident = ident.unwrap_or_default();
+        let Some(entry) = self.house.objects.get_mut(&ident) else {
+            return Handled::Reply(Reply::Traceback(traceback(&self.house.unknown(&ident))));
+        };
+        let arguments = Arguments { args, kwds };
+        if !entry.made.exposed.contains(&method.as_str()) {
+            return Handled::Reply(fallback(entry, &ident, &method));
+        }
+        let local = match &mut entry.made.body {
+            Body::Apart(object) => {
+                let object: Arc<dyn Served> = object.clone();
+                return self.help(move || object.call(&method, arguments), owner, News::Returned);
+            }
+            Body::Here(local) => local,
+        };
+        let waiter = self.next;
+        self.next += 1;
+        let step = local.call(Call { method: &method, arguments, owner, waiter }, &mut self.desk);
+        if matches!(method.as_str(), "acquire" | "wait") {
+            if let Some(peer) = self.peers.get_mut(&owner).filter(|peer| !peer.touched.contains(&ident)) {
+                peer.touched.push(ident.clone());
+            }
+        }
+        match step {
+            Step::Done(outcome) => Handled::Reply(self.local_reply(owner, outcome)),
+            Step::Park(deadline) => {
+                let until = deadline.remaining().and_then(|left| Instant::now().checked_add(left));
+                self.timers.extend(until.map(|until| (until, waiter)));
+                self.parked.insert(waiter, Parked { owner, ident, until });
+                if let Some(peer) = self.peers.get_mut(&owner) {
+                    peer.waits = Some(waiter);
+                }
+                Handled::Later
+            }
+        }
+    }
+
+    pub(super) fn local_reply(&mut self, owner: Owner, outcome: Outcome) -> Reply {
+        match outcome {
+            Ok(Answer::Value(value)) => Reply::Return(value),
+            Ok(Answer::Object(made)) => self.hand(owner, made),
+            Err(exception) => Reply::Error(exception),
+        }
+    }
+}
+
+fn exposed(made: &Made) -> Value {
+    Value::Tuple(made.exposed.iter().map(|name| Value::from(*name)).collect())
+}
+
+/// What every object answers, whatever it exposes.
+fn fallback(entry: &Entry, ident: &str, method: &str) -> Reply {
+    match (method, &entry.made.body) {
+        ("__str__" | "__repr__", _) => Reply::Return(entry.repr().into()),
+        ("#GETVALUE", Body::Here(local)) => match local.value() {
+            Ok(Answer::Value(value)) => Reply::Return(value),
+            Ok(Answer::Object(_)) => Reply::Unserializable("an object is not a value\n".to_owned()),
+            Err(exception) => Reply::Unserializable(traceback(&exception)),
+        },
+        ("#GETVALUE", Body::Apart(_)) => {
+            Reply::Unserializable(format!("a {} cannot be sent: call its methods\n", entry.made.typeid))
+        }
+        _ => {
+            let shown: String = method.chars().take(40).collect();
+            let exposed = entry.made.exposed.join("', '");
+            Reply::Traceback(format!(
+                "AttributeError: method '{shown}' of '{}' object {ident} is not in exposed=['{exposed}']\n",
+                entry.made.typeid
+            ))
+        }
+    }
+}

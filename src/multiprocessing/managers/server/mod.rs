@@ -1,0 +1,125 @@
+//! The process, or thread, in which shared objects live.
+//!
+//! A thread at the [`door`] does handshakes, the [`hall`] is the loop that serves all clients, the [`house`] is its table of
+//! objects and references, and [`helpers`] run the methods of the program's own types.
+
+pub(super) mod desk;
+mod door;
+pub(super) mod hall;
+mod helpers;
+mod house;
+pub(super) mod local;
+mod peer;
+
+use std::fmt;
+use std::sync::Arc;
+
+use self::door::{Inbox, News};
+use self::hall::Hall;
+use super::known;
+use super::limits::Limits;
+use super::registry::Registry;
+use crate::error::{Error, Result};
+use crate::multiprocessing::connection::{Address, AuthKey, CancelFd, Connection, Listener};
+
+/// A server that serves in this process: Python's `get_server()`.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::managers::Manager;
+/// use ossature::multiprocessing::connection::AuthKey;
+///
+/// let key = AuthKey::from("abracadabra");
+/// let server = Manager::builder().address(("127.0.0.1", 0)).authkey(&key).bind()?;
+/// let (address, stop) = (server.address().clone(), server.stopper());
+/// let serving = std::thread::spawn(move || server.serve_forever());
+///
+/// let manager = Manager::connect(address, &key)?;
+/// assert_eq!(manager.number_of_objects()?, 0);
+/// stop.stop();
+/// serving.join().unwrap()?;
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[doc(alias = "get_server")]
+pub struct Server {
+    listener: Listener,
+    registry: Registry,
+    limits: Limits,
+    key: AuthKey,
+    inbox: Arc<Inbox>,
+    lifeline: Option<Connection>,
+}
+
+/// Ends a [`Server`] from another thread of its process.
+///
+/// # Examples
+/// See the example of [`Server`].
+#[derive(Clone)]
+pub struct Stopper(Arc<Inbox>);
+
+impl Server {
+    pub(super) fn bind(address: &Address, key: &AuthKey, registry: Registry, limits: Limits) -> Result<Self> {
+        let listener = Listener::builder()
+            .authkey(key)
+            .handshakes(limits.handshakes)
+            .handshake_timeout(limits.handshake_timeout)
+            .bind(address)?;
+        Ok(Self { listener, registry, limits, key: key.clone(), inbox: Arc::new(Inbox::new()?), lifeline: None })
+    }
+
+    /// The end of a connection whose other end the server's life depends on.
+    pub(super) fn lifeline(mut self, lifeline: Connection) -> Self {
+        self.lifeline = Some(lifeline);
+        self
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> &Address {
+        self.listener.address()
+    }
+
+    /// What ends the server from another thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.inbox.clone())
+    }
+
+    /// Serves until a client or a [`Stopper`] says to stop. Connections are closed then.
+    ///
+    /// Differs from Python, which ends the process then.
+    ///
+    /// # Errors
+    /// [`Os`](crate::ErrorKind::Os) when the system has no room for the server.
+    pub fn serve_forever(self) -> Result<()> {
+        let Self { listener, registry, limits, key, inbox, lifeline } = self;
+        known::remember(listener.address(), &key); // for proxies that come back to their own server
+        let stop = CancelFd::new().map_err(|errno| Error::os(errno, "cannot make a server"))?;
+        let hall = Hall::new(inbox.clone(), lifeline, listener.address().clone(), registry, limits)?;
+        std::thread::scope(|scope| {
+            let door = std::thread::Builder::new().name("manager-door".to_owned());
+            let door = door.spawn_scoped(scope, || door::keep(&listener, &inbox, &stop));
+            door.map_err(|error| Error::from(error).with_message("cannot start the thread of a server"))?;
+            let served = hall.run();
+            let _ = stop.cancel(); // fails for no reason that could be mended here
+            served
+        })
+    }
+}
+
+impl Stopper {
+    /// Ends the server. Replies that are under way still go, for at most a second.
+    pub fn stop(&self) {
+        self.0.push(News::Stop);
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", self.address()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stopper(..)")
+    }
+}

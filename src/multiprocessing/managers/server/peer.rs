@@ -1,0 +1,126 @@
+//! One connection of a client, as the loop sees it.
+//!
+//! | role | its requests | a request that cannot be read |
+//! | --- | --- | --- |
+//! | `First` | one to the server; it is closed after the reply, unless the request was for another role | the same |
+//! | `Objects` | to objects, for a thread of a client in Python | a reply that says so |
+//! | `Session` | to objects and to the server, for a thread of a client in Rust | the same |
+//! | `Control` | references that the client gives back, without replies; questions to the server, with replies | ends it, and the session with it |
+//!
+//! A connection is *busy* from a request until its reply has gone. The loop does not read from a busy one, so a client that
+//! sends much ahead, or does not read, costs one request and one reply.
+
+use std::time::Instant;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::epoll::Interest;
+
+use super::local::Waiter;
+use crate::error::Result;
+use crate::multiprocessing::connection::Connection;
+use crate::multiprocessing::connection::frame::{Incoming, Limit, Outgoing};
+
+/// Names a session: a client in Rust, with all its connections.
+pub(super) type SessionId = u64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    First,
+    Objects,
+    Session(SessionId),
+    Control(SessionId),
+}
+
+/// What there is to do for a connection that was ready.
+pub(super) enum Heard {
+    Message(Vec<u8>),
+    /// Nothing is whole.
+    Nothing,
+    /// The other side is gone, or sends what is not a message.
+    End,
+}
+
+pub(super) struct Peer {
+    connection: Connection,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    pub(super) role: Role,
+    /// From a request until its reply is there.
+    pub(super) busy: bool,
+    /// To be closed once the reply has gone.
+    pub(super) last: bool,
+    /// The call of it that is parked.
+    pub(super) waits: Option<Waiter>,
+    /// Objects that it may hold: locks and the like.
+    pub(super) touched: Vec<String>,
+    /// When its first request has to be there.
+    pub(super) late: Option<Instant>,
+    /// What is registered with the epoll set.
+    pub(super) interest: Interest,
+}
+
+impl Peer {
+    pub(super) fn new(connection: Connection, message: usize, late: Option<Instant>) -> Self {
+        Self {
+            connection,
+            incoming: Incoming::with_limit(Limit::of_connection(message)),
+            outgoing: Outgoing::default(),
+            role: Role::First,
+            busy: false,
+            last: false,
+            waits: None,
+            touched: Vec::new(),
+            late,
+            interest: Interest::empty(),
+        }
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// What the epoll set shall report.
+    pub(super) fn wanted(&self) -> Interest {
+        if !self.outgoing.is_empty() {
+            Interest::OUT
+        } else if self.busy {
+            Interest::RDHUP
+        } else {
+            Interest::IN
+        }
+    }
+
+    /// Reads on, up to the end of one message.
+    pub(super) fn listen(&mut self) -> Heard {
+        loop {
+            match self.connection.stream().read(self.incoming.space(), Deadline::NOW) {
+                Ok(Some(0)) | Err(_) => return Heard::End,
+                Ok(Some(n)) => match self.incoming.advance(n) {
+                    Ok(true) => return Heard::Message(self.incoming.take()),
+                    Ok(false) => {}
+                    Err(_) => return Heard::End,
+                },
+                Ok(None) => return Heard::Nothing,
+            }
+        }
+    }
+
+    pub(super) fn say(&mut self, message: &[u8]) {
+        self.outgoing.push(message);
+    }
+
+    /// Writes what there is to say, as far as there is room; an error when the other side is gone.
+    pub(super) fn speak(&mut self) -> Result<()> {
+        while !self.outgoing.is_empty() {
+            match self.connection.stream().write([self.outgoing.rest(), &[]], Deadline::NOW)? {
+                Some(n) => self.outgoing.advance(n),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn has_spoken(&self) -> bool {
+        self.outgoing.is_empty()
+    }
+}

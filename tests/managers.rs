@@ -1,0 +1,39 @@
+//! Managers: objects on a server, their proxies and their ends. A main of its own with one thread, so that a server and its
+//! clients can be forked.
+
+#[allow(dead_code, reason = "each test binary uses its part")]
+#[path = "../sys/tests/fork/harness.rs"]
+mod harness;
+#[allow(dead_code, reason = "each test binary uses its part")]
+#[path = "python/peers.rs"]
+mod peers;
+
+#[path = "managers/builtin.rs"]
+mod builtin;
+#[path = "managers/calls.rs"]
+mod calls;
+#[path = "managers/deaths.rs"]
+mod deaths;
+#[path = "managers/hostile.rs"]
+mod hostile;
+#[path = "managers/python.rs"]
+mod python;
+#[path = "managers/served.rs"]
+mod served;
+
+use std::time::Duration;
+
+use ossature::multiprocessing::{Tasks, freeze_support, managers, tasks};
+
+/// Longer than anything takes here.
+const LONG: Duration = Duration::from_secs(50);
+
+static TASKS: Tasks = tasks![managers::serve::<served::Bank>, calls::pay, calls::count_up, deaths::start_and_rest];
+
+fn main() {
+    freeze_support(TASKS);
+    // Before the first test counts descriptors.
+    ossature::multiprocessing::util::temp_dir().unwrap();
+    let modules = [calls::TESTS, builtin::TESTS, deaths::TESTS, hostile::TESTS, python::TESTS];
+    harness::run(&modules.concat())
+}

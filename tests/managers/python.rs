@@ -1,0 +1,320 @@
+//! CPython alive, as the client of a server here and as the server of a client here.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::connection::{Address, AuthKey};
+use ossature::multiprocessing::managers::{DictProxy, Exception, ListProxy, Manager, Proxy};
+use ossature::multiprocessing::Context;
+
+use crate::calls::bank;
+use crate::harness::{Test, begin_anew};
+use crate::peers::{Python, installed};
+
+pub const TESTS: &[Test] = &[
+    ("pythons_are_found_and_answer", pythons_are_found_and_answer),
+    ("python_drives_containers_of_ours", python_drives_containers_of_ours),
+    ("python_waits_at_locks_and_queues_of_ours", python_waits_at_locks_and_queues_of_ours),
+    ("python_calls_a_type_of_the_program", python_calls_a_type_of_the_program),
+    ("we_drive_objects_of_python", we_drive_objects_of_python),
+    ("exceptions_of_python_keep_their_names", exceptions_of_python_keep_their_names),
+];
+
+/// Runs each line of its input: `=` and an expression is answered by the value, anything else by `ok`.
+const PROGRAM: &str = "
+import multiprocessing, sys
+from multiprocessing.managers import BaseManager, SyncManager
+try:
+    import queue
+except ImportError:
+    import Queue as queue
+class Remote(SyncManager):
+    pass
+Remote.register('Account')
+class Own(object):
+    def __init__(self, start):
+        self.n = start
+    def add(self, by, times=1):
+        self.n += by * times
+        return self.n
+    def fail(self, kind):
+        raise {'key': KeyError, 'value': ValueError, 'own': OwnError}[kind]('spam')
+    def pair(self):
+        return {'a': (1, 2.5, None, True), 'b': [b'xy'.decode('ascii'), 2 ** 70]}
+    def unsendable(self):
+        return lambda: 0
+    def make(self):
+        return Own(self.n)
+class OwnError(Exception):
+    pass
+class Serving(SyncManager):
+    pass
+Serving.register('Own', Own, method_to_typeid={'make': 'Made'})
+Serving.register('Made', None, create_method=False)
+for line in iter(sys.stdin.readline, ''):
+    try:
+        if line.startswith('='):
+            print(repr(eval(line[1:])))
+        else:
+            exec(line)
+            print('ok')
+    except Exception as error:
+        print('%s: %s' % (type(error).__name__, ' '.join(str(error).split())))
+    sys.stdout.flush()
+";
+
+/// One of them.
+struct Snake {
+    child: Child,
+    tell: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Snake {
+    fn start(python: &Python) -> Self {
+        let mut command = python.command();
+        command.args(["-B", "-c", PROGRAM]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        Self { tell: child.stdin.take(), child, answers }
+    }
+
+    fn tell(&mut self, line: &str) {
+        writeln!(self.tell.as_ref().unwrap(), "{line}").unwrap();
+    }
+
+    fn hear(&mut self) -> String {
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).unwrap();
+        answer.trim_end().to_owned()
+    }
+
+    fn ask(&mut self, line: &str) -> String {
+        self.tell(line);
+        self.hear()
+    }
+
+    #[track_caller]
+    fn run(&mut self, statement: &str) {
+        assert_eq!(self.ask(statement), "ok", "{statement}");
+    }
+
+    #[track_caller]
+    fn value(&mut self, expression: &str) -> String {
+        // Python 2 marks the texts that are `str` elsewhere.
+        self.ask(&format!("={expression}")).replace("u'", "'").replace("u\"", "\"")
+    }
+
+    /// Connects it to a server here, as `m`.
+    fn connect(&mut self, manager: &Manager) {
+        let Address::Unix(path) = manager.address() else { panic!("{:?}", manager.address()) };
+        // A proxy in a container is reached by the key of the process.
+        self.run("multiprocessing.current_process().authkey = b'snake'");
+        self.run(&format!("m = Remote('{}', b'snake'); m.connect()", path.display()));
+    }
+}
+
+impl Drop for Snake {
+    fn drop(&mut self) {
+        drop(self.tell.take());
+        let status = self.child.wait().unwrap();
+        assert!(std::thread::panicking() || status.success(), "{status}");
+    }
+}
+
+fn with_each(test: impl Fn(&Python)) {
+    begin_anew();
+    for python in installed() {
+        begin_anew();
+        test(python);
+    }
+}
+
+fn ours() -> Manager {
+    Manager::builder().authkey(&AuthKey::from("snake")).start(Context::Spawn).unwrap()
+}
+
+/// Looking for them takes time that is not charged to the next test.
+fn pythons_are_found_and_answer() {
+    with_each(|python| {
+        let mut snake = Snake::start(python);
+        let (major, minor, micro) = python.version;
+        assert_eq!(snake.value("sys.version_info[:3]"), format!("({major}, {minor}, {micro})"));
+    });
+}
+
+fn python_drives_containers_of_ours() {
+    with_each(|python| {
+        let manager = ours();
+        let mut snake = Snake::start(python);
+        snake.connect(&manager);
+        snake.run("l = m.list([3, 1, 2]); l.append(5); l.sort()");
+        assert_eq!(snake.value("l[:], len(l), l[-1], 2 in l, l.index(5), str(l)"), "([1, 2, 3, 5], 4, 5, True, 3, '[1, 2, 3, 5]')");
+        snake.run("l[1:3] = [9]; l += [7, 7]; del l[0]; l *= 2");
+        assert_eq!(snake.value("list(l)"), "[9, 5, 7, 7, 9, 5, 7, 7]");
+        assert_eq!(snake.ask("l[99]"), "IndexError: list index out of range");
+        assert_eq!(snake.ask("l.remove('x')"), "ValueError: list.remove(x): x not in list");
+
+        snake.run("d = m.dict({'a': 1}, b=2.5); d['c'] = (None, True)");
+        assert_eq!(snake.value("sorted(d.keys()), d['c'], d.get('z', 7), 'b' in d"), "(['a', 'b', 'c'], (None, True), 7, True)");
+        assert_eq!(snake.value("d.pop('b'), len(d), sorted(d.items())[0], d.copy() == {'a': 1, 'c': (None, True)}"), "(2.5, 2, ('a', 1), True)");
+        assert_eq!(snake.ask("d['z']").replace("u'", "'"), "KeyError: 'z'");
+        snake.run("d.update(x=1, y=2)");
+        if python.version >= (3, 6, 0) {
+            assert_eq!(snake.value("sorted(d)"), "['a', 'c', 'x', 'y']", "through an iterator of ours");
+        }
+
+        snake.run("n = m.Namespace(x=1); n.y = 'text'; n._mine = 3");
+        assert_eq!(snake.value("n.x, str(n.y), hasattr(n, 'z')"), "(1, 'text', False)");
+        snake.run("del n.x");
+        assert_eq!(snake.value("str(n)"), "\"Namespace(y='text')\"");
+        snake.run("v = m.Value('i', 5); v.value += 2; a = m.Array('i', [1, 2, 3]); a[1] = 9");
+        assert_eq!(snake.value("v.value, a[1], len(a), a[-1]"), "(7, 9, 3, 3)");
+        assert_eq!(snake.ask("a[0] = 2 ** 40").split(':').next(), Some("OverflowError"));
+        if python.version >= (3, 6, 0) {
+            // Containers in containers: the inner one stays, though its proxy goes.
+            snake.run("o = m.list([m.list([1, 2])]); o[0].append(3)");
+            assert_eq!(snake.value("o[0][:]"), "[1, 2, 3]");
+            assert_eq!(snake.value("a[:].tolist()"), "[1, 9, 3]");
+        }
+        let count = manager.number_of_objects().unwrap();
+        snake.run("del l, d, n, v, a; o = None");
+        assert!(manager.number_of_objects().unwrap() < count, "{}", manager.debug_info().unwrap());
+    });
+}
+
+fn python_waits_at_locks_and_queues_of_ours() {
+    with_each(|python| {
+        let manager = ours();
+        let mut snake = Snake::start(python);
+        snake.connect(&manager);
+        snake.run("q = m.Queue(2); q.put('one'); q.put(2)");
+        assert_eq!(snake.value("q.qsize(), q.full(), str(q.get()), q.get_nowait()"), "(2, True, 'one', 2)");
+        assert_eq!(snake.ask("q.get_nowait()").split(':').next(), Some("Empty"));
+        assert_eq!(snake.ask("q.get(True, 0.01)").split(':').next(), Some("Empty"));
+        snake.run("q.put(1); q.put(1)");
+        assert_eq!(snake.ask("q.put(1, False)").split(':').next(), Some("Full"));
+        snake.run("j = m.JoinableQueue(); j.put(1); j.get(); j.task_done(); j.join()");
+
+        snake.run("l = m.Lock(); l.acquire()");
+        assert_eq!(snake.value("l.acquire(False)"), "False");
+        snake.run("l.release(); r = m.RLock(); r.acquire(); r.acquire(); r.release(); r.release()");
+        assert!(snake.ask("r.release()").starts_with("RuntimeError"), "{python:?}");
+        snake.run("s = m.BoundedSemaphore(1); s.acquire(); s.release()");
+        assert_eq!(snake.ask("s.release()"), "ValueError: Semaphore released too many times");
+        snake.run("e = m.Event(); e.set()");
+        assert_eq!(snake.value("e.is_set(), e.wait(1)"), "(True, True)");
+        snake.run("c = m.Condition(); c.acquire(); c.wait(0.01); c.notify(); c.release()");
+        if python.version >= (3, 3, 0) {
+            snake.run("b = m.Barrier(1); b.wait()");
+            assert_eq!(snake.value("b.parties, b.n_waiting, b.broken"), "(1, 0, False)");
+            assert_eq!(snake.value("c.acquire(), c.wait_for(lambda: True), c.release()"), "(True, True, None)");
+        }
+    });
+}
+
+fn python_calls_a_type_of_the_program() {
+    with_each(|python| {
+        let manager = bank();
+        let key = ossature::multiprocessing::current_process().authkey().unwrap();
+        let key: String = key.as_bytes().iter().map(|byte| format!("\\x{byte:02x}")).collect();
+        let Address::Unix(path) = manager.address() else { panic!("{:?}", manager.address()) };
+        let mut snake = Snake::start(python);
+        snake.run(&format!("m = Remote('{}', b'{key}'); m.connect(); a = m.Account(100)", path.display()));
+        assert_eq!(snake.value("a.balance(), a.withdraw(30), a.withdraw(amount=20)"), "(100, 70, 50)");
+        assert_eq!(snake.value("str(a.deposit(1, note='gift'))"), "'gift'");
+        assert_eq!(snake.ask("a.withdraw(1000)"), "ValueError: 1000 is more than 51");
+        assert_eq!(snake.ask("a.parse('x')"), "RuntimeError: invalid digit found in string");
+        assert_eq!(snake.ask("a.explode()"), "RuntimeError: the method panicked: the vault is open");
+        snake.run("b = a.branch()");
+        assert_eq!(snake.value("b.balance(), b.take_from(a, 10), a.balance()"), "(25, 35, 41)");
+        let told = snake.ask("a._callmethod('nothing')");
+        assert!(told.starts_with("RemoteError") && told.contains("not in exposed"), "{told}");
+    });
+}
+
+fn we_drive_objects_of_python() {
+    with_each(|python| {
+        let mut snake = Snake::start(python);
+        snake.run("s = Serving(('127.0.0.1', 0), b'snake'); s.start()");
+        let port: u16 = snake.value("s.address[1]").parse().unwrap();
+        let manager = Manager::connect(("127.0.0.1", port), &AuthKey::from("snake")).unwrap();
+        let list: ListProxy<i64> = manager.list([3, 1, 2]).unwrap();
+        list.push(&5).unwrap();
+        list.sort().unwrap();
+        assert_eq!((list.to_vec().unwrap(), list.get(9).unwrap(), list.pop().unwrap()), (vec![1, 2, 3, 5], None, Some(5)));
+        let dict: DictProxy<String, f64> = manager.dict().unwrap();
+        dict.insert(&"a".to_owned(), &1.5).unwrap();
+        assert_eq!((dict.items().unwrap(), dict.keys().unwrap()), (vec![("a".to_owned(), 1.5)], vec!["a".to_owned()]));
+        assert_eq!((dict.remove(&"z".to_owned()).unwrap(), dict.len().unwrap()), (None, 1));
+        let queue = manager.queue::<String>(1).unwrap();
+        queue.put(&"x".to_owned()).unwrap();
+        assert!(!queue.put_timeout(&"y".to_owned(), std::time::Duration::from_millis(1)).unwrap());
+        assert_eq!(queue.get().unwrap(), "x");
+        assert_eq!(queue.get_timeout(std::time::Duration::ZERO).unwrap(), None);
+        let lock = manager.lock().unwrap();
+        drop(lock.lock().unwrap());
+        let event = manager.event().unwrap();
+        event.set().unwrap();
+        assert!(event.is_set().unwrap());
+        let space = manager.namespace().unwrap();
+        space.set("x", &3).unwrap();
+        assert_eq!((space.get::<i64>("x").unwrap(), space.get::<i64>("y").unwrap()), (Some(3), None));
+        let value = manager.value("i", &5_i64).unwrap();
+        value.set(&6).unwrap();
+        assert_eq!(value.get().unwrap(), 6);
+        let array = manager.array("i", &[1_i32, 2, 3]).unwrap();
+        assert_eq!((array.get(-1).unwrap(), array.to_vec().unwrap()), (Some(3), vec![1, 2, 3]), "{python:?}");
+
+        let own = manager.create("Own", (10,)).unwrap();
+        assert!(own.exposed().contains(&"add".to_owned()), "{:?}", own.exposed());
+        assert_eq!(own.call::<i64>("add", (5,)).unwrap(), 15);
+        assert_eq!(own.call_with::<i64>("add", vec![1.into()], vec![("times".to_owned(), 5.into())]).unwrap(), 20);
+        let made = own.call::<Proxy>("make", ()).unwrap();
+        assert_eq!(made.call::<i64>("add", (1,)).unwrap(), 21);
+        let nested = manager.list::<ListProxy<i64>>([]).unwrap();
+        // Before that, a server of CPython cannot take a proxy without a class of its own (an error of its `AutoProxy`).
+        if python.version >= (3, 11, 0) {
+            nested.push(&list).unwrap();
+            assert_eq!(nested.get(0).unwrap().unwrap().to_vec().unwrap(), [1, 2, 3]);
+        }
+        assert!(manager.debug_info().unwrap().contains("refcount=1"));
+        drop((list, dict, queue, lock, event, space, value, array, own, made, nested));
+        assert_eq!(manager.number_of_objects().unwrap(), 0, "{}", manager.debug_info().unwrap());
+        drop(manager);
+        snake.run("s.shutdown()");
+    });
+}
+
+fn exceptions_of_python_keep_their_names() {
+    with_each(|python| {
+        let mut snake = Snake::start(python);
+        snake.run("s = Serving(('127.0.0.1', 0), b'snake'); s.start()");
+        let port: u16 = snake.value("s.address[1]").parse().unwrap();
+        let manager = Manager::connect(("127.0.0.1", port), &AuthKey::from("snake")).unwrap();
+        let own = manager.create("Own", (1,)).unwrap();
+        for (kind, class) in [("key", "KeyError"), ("value", "ValueError"), ("own", "__main__.OwnError")] {
+            let error = own.call::<()>("fail", (kind,)).unwrap_err();
+            assert_eq!((error.kind(), error.to_string()), (ErrorKind::Remote, format!("{class}: spam")));
+        }
+        let error = own.call::<()>("unsendable", ()).unwrap_err();
+        let exception = Exception::inside(&error).unwrap();
+        assert!(exception.traceback().unwrap().contains("Unserializable"), "{error}");
+        let error = own.call::<()>("add", (1, 2, 3)).unwrap_err();
+        assert_eq!(Exception::inside(&error).unwrap().class(), "TypeError");
+        let (a, b): ((i64, f64, Option<i64>, bool), (String, i128)) = {
+            #[derive(serde::Serialize, serde::Deserialize)]
+            struct Pair {
+                a: (i64, f64, Option<i64>, bool),
+                b: (String, i128),
+            }
+            let pair = own.call::<Pair>("pair", ()).unwrap();
+            (pair.a, pair.b)
+        };
+        assert_eq!((a, b), ((1, 2.5, None, true), ("xy".to_owned(), 1 << 70)));
+        assert!(manager.create("Nothing", ()).unwrap_err().to_string().contains("Nothing"));
+        drop((own, manager));
+        snake.run("s.shutdown()");
+    });
+}
