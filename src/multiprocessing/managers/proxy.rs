@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::client::Client;
 use super::registry::{Arrived, Returned};
-use super::wire::{Reply, Request, Token, each_proxy};
+use super::wire::{Reply, Request, Token, class_of, each_proxy};
 use super::{Exception, known};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::Address;
@@ -302,7 +302,7 @@ impl Proxy {
         };
         let token = Record((class("Token"), (typeid.clone(), address, ident.clone())));
         let kwds = Kwds { exposed: exposed.clone() };
-        Ok(Record((class("RebuildProxy"), (class("AutoProxy"), token, "pickle".to_owned(), kwds))))
+        Ok(Record((class("RebuildProxy"), (class(class_of(typeid)), token, "pickle".to_owned(), kwds))))
     }
 
     fn unpickled(Record((_, (_, Record((_, (typeid, address, ident))), _, kwds))): Pickled) -> Result<Self> {

@@ -135,6 +135,24 @@ pub(super) fn texts(value: &Value) -> Result<Vec<String>> {
     items.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(|| wrong("a name is a text", item))).collect()
 }
 
+/// The class in Python of a proxy of a type: what its `SyncManager` has for the types that it knows. A server of CPython
+/// before 3.11 cannot take an `AutoProxy` of an object of its own.
+pub(super) fn class_of(typeid: &str) -> &'static str {
+    match typeid {
+        "Array" => "ArrayProxy",
+        "Barrier" => "BarrierProxy",
+        "BoundedSemaphore" | "Lock" | "RLock" | "Semaphore" => "AcquirerProxy",
+        "Condition" => "ConditionProxy",
+        "Event" => "EventProxy",
+        "Iterator" => "IteratorProxy",
+        "Namespace" => "NamespaceProxy",
+        "Value" => "ValueProxy",
+        "dict" => "DictProxy",
+        "list" => "ListProxy",
+        _ => "AutoProxy",
+    }
+}
+
 const TOKEN: &str = "Token";
 const MODULE: &str = "multiprocessing.managers";
 
@@ -172,7 +190,7 @@ impl Token {
     pub(super) fn to_proxy(&self, exposed: &[String]) -> Result<Value> {
         let exposed = exposed.iter().map(|name| Value::from(name.as_str())).collect();
         let kwds = Value::dict([("exposed", Value::Tuple(exposed))]);
-        let class = Global::new(MODULE, "AutoProxy").into();
+        let class = Global::new(MODULE, class_of(&self.typeid)).into();
         let args = vec![class, self.to_value()?, "pickle".into(), kwds];
         Ok(Object::new(Global::new(MODULE, "RebuildProxy"), args).into())
     }
@@ -223,7 +241,13 @@ pub(super) fn repr(value: &Value) -> String {
         }
         Value::Global(global) => format!("<class '{global}'>"),
         Value::Object(object) => match Token::of_proxy(object) {
-            Some(token) => format!("<AutoProxy[{}] object, typeid '{}' at 0x{}>", token.typeid, token.typeid, token.ident),
+            Some(Token { typeid, ident, .. }) => {
+                let class = match class_of(&typeid) {
+                    "AutoProxy" => format!("AutoProxy[{typeid}]"),
+                    class => class.to_owned(),
+                };
+                format!("<{class} object, typeid '{typeid}' at 0x{ident}>")
+            }
             None => format!("<{} object>", object.made_by),
         },
     }
