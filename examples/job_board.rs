@@ -31,15 +31,18 @@ pub struct Board {
 
 managed! {
     impl Board as BoardProxy {
+        /// An empty board.
         pub fn new() -> Self {
             Self::default()
         }
 
+        /// Notes that a worker has done a job, and answers with how many are done.
         pub fn note(&mut self, job: u64, worker: String) -> usize {
             self.done.push((job, worker));
             self.done.len()
         }
 
+        /// How many jobs a worker has done.
         pub fn done_by(&self, worker: String) -> Result<usize, String> {
             match self.done.iter().filter(|(_, by)| *by == worker).count() {
                 0 => Err(format!("nobody called {worker} has done a job")),

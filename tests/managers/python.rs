@@ -289,6 +289,13 @@ fn we_drive_objects_of_python() {
     });
 }
 
+/// What `Own.pair` answers.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Pair {
+    a: (i64, f64, Option<i64>, bool),
+    b: (String, i128),
+}
+
 fn exceptions_of_python_keep_their_names() {
     with_each(|python| {
         let mut snake = Snake::start(python);
@@ -306,16 +313,8 @@ fn exceptions_of_python_keep_their_names() {
         assert!(exception.traceback().unwrap().contains("Unserializable"), "{error}");
         let error = own.call::<()>("add", (1, 2, 3)).unwrap_err();
         assert_eq!(Exception::inside(&error).unwrap().class(), "TypeError");
-        let (a, b): ((i64, f64, Option<i64>, bool), (String, i128)) = {
-            #[derive(serde::Serialize, serde::Deserialize)]
-            struct Pair {
-                a: (i64, f64, Option<i64>, bool),
-                b: (String, i128),
-            }
-            let pair = own.call::<Pair>("pair", ()).unwrap();
-            (pair.a, pair.b)
-        };
-        assert_eq!((a, b), ((1, 2.5, None, true), ("xy".to_owned(), 1 << 70)));
+        let pair = own.call::<Pair>("pair", ()).unwrap();
+        assert_eq!((pair.a, pair.b), ((1, 2.5, None, true), ("xy".to_owned(), 1 << 70)));
         assert!(manager.create("Nothing", ()).unwrap_err().to_string().contains("Nothing"));
         drop((own, manager));
         snake.run("s.shutdown()");

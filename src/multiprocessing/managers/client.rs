@@ -47,7 +47,7 @@ struct Link {
 /// What the server is, as far as is known.
 enum Kind {
     Unknown,
-    Rust { secret: String, control: Connection },
+    Rust { secret: String, control: Box<Connection> },
     Python,
 }
 
@@ -113,7 +113,7 @@ impl Client {
             let request = self.hello(None).encode()?;
             let until = Deadline::after(PATIENCE).into();
             link.kind = match self.exchange(&connection, &request, until)?.ok_or_else(|| self.late(PATIENCE))? {
-                Reply::Return(Value::Text(secret)) => Kind::Rust { secret, control: connection },
+                Reply::Return(Value::Text(secret)) => Kind::Rust { secret, control: Box::new(connection) },
                 _ => Kind::Python,
             };
         }

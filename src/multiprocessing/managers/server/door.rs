@@ -19,7 +19,7 @@ use crate::multiprocessing::logging::debug;
 /// What other threads tell the loop.
 pub(super) enum News {
     /// A client that knows the key.
-    Came(Connection),
+    Came(Box<Connection>),
     /// A method has returned, on a helper thread.
     Returned(Owner, Outcome),
     /// An object was made, or not.
@@ -55,7 +55,7 @@ impl Inbox {
 pub(super) fn keep(listener: &Listener, inbox: &Inbox, stop: &CancelFd) {
     while !stop.is_cancelled().unwrap_or(true) {
         match listener.accept_timeout(stop) {
-            Ok(Some(connection)) => inbox.push(News::Came(connection)),
+            Ok(Some(connection)) => inbox.push(News::Came(Box::new(connection))),
             Ok(None) => {}
             // Somebody without the key; or the system is short of something, and `accept` has waited by itself.
             Err(error) if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Closed) => {

@@ -180,7 +180,7 @@ impl Hall {
     fn read_news(&mut self) {
         for news in self.inbox.take() {
             match news {
-                News::Came(connection) => self.came(connection),
+                News::Came(connection) => self.came(*connection),
                 News::Returned(owner, outcome) => {
                     let reply = match outcome {
                         Ok(registry::Answer::Value(value)) => Reply::Return(value),
