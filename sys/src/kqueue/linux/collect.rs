@@ -60,6 +60,11 @@ impl State {
         self.round = self.round.wrapping_add(1).max(1);
         self.memory_first = !self.memory_first;
         self.expire();
+        if self.orphaned {
+            // Before the kernel is asked: what was added since was not reported, so that new sets repeat no edge.
+            self.renew()?;
+            self.orphaned = false;
+        }
         if self.memory_first {
             self.take_active(found);
         }

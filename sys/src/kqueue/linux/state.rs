@@ -57,6 +57,8 @@ pub(super) struct State {
     pub(super) memory_first: bool,
     /// Whether an entry was met that nobody can name any more.
     pub(super) stale: bool,
+    /// Whether such an entry may be in the set while there is no knote that the kernel has to be asked about.
+    pub(super) orphaned: bool,
 }
 
 impl State {
@@ -84,6 +86,7 @@ impl State {
             round: 0,
             memory_first: false,
             stale: false,
+            orphaned: false,
         })
     }
 
@@ -283,8 +286,8 @@ impl State {
         if !matches!(filter, Filter::TIMER | Filter::USER) {
             self.outside -= 1;
         }
-        // An entry may be left that nobody can name, and a queue without such knotes does not ask the kernel.
-        self.stale |= answer.is_err() && self.outside == 0;
+        // An entry may be left that nobody can name, and a queue without such knotes does not ask the kernel about it.
+        self.orphaned |= answer.is_err() && self.outside == 0;
         answer
     }
 
