@@ -11,7 +11,10 @@ use crate::LONG;
 use crate::harness::Test;
 
 pub const TESTS: &[Test] = &[
-    ("requests_of_any_form_are_answered_or_end_the_connection", requests_of_any_form_are_answered_or_end_the_connection),
+    (
+        "requests_of_any_form_are_answered_or_end_the_connection",
+        requests_of_any_form_are_answered_or_end_the_connection,
+    ),
     ("server_is_asked_for_what_it_knows", server_is_asked_for_what_it_knows),
     ("references_of_others_are_not_given_back", references_of_others_are_not_given_back),
     ("objects_and_references_have_bounds", objects_and_references_have_bounds),
@@ -106,10 +109,20 @@ fn requests_of_any_form_are_answered_or_end_the_connection() {
         encode(&Value::from((1, 2, 3))).unwrap(),
         encode(&Value::Tuple(vec![list.as_str().into(), 7.into(), none(), Value::Dict(vec![])])).unwrap(),
         encode(&Value::Tuple(vec![list.as_str().into(), "append".into(), 7.into(), Value::Dict(vec![])])).unwrap(),
-        encode(&Value::Tuple(vec![list.as_str().into(), "append".into(), none(), Value::Dict(vec![(7.into(), 7.into())])]))
-            .unwrap(),
-        encode(&Value::Tuple(vec![list.as_str().into(), "append".into(), Value::Tuple(vec![deep]), Value::Dict(vec![])]))
-            .unwrap(),
+        encode(&Value::Tuple(vec![
+            list.as_str().into(),
+            "append".into(),
+            none(),
+            Value::Dict(vec![(7.into(), 7.into())]),
+        ]))
+        .unwrap(),
+        encode(&Value::Tuple(vec![
+            list.as_str().into(),
+            "append".into(),
+            Value::Tuple(vec![deep]),
+            Value::Dict(vec![]),
+        ]))
+        .unwrap(),
     ];
     let accepted = here.accepted();
     for request in &bytes {

@@ -4,9 +4,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use ossature::ErrorKind;
+use ossature::multiprocessing::Context;
 use ossature::multiprocessing::connection::{Address, AuthKey};
 use ossature::multiprocessing::managers::{DictProxy, Exception, ListProxy, Manager, Proxy};
-use ossature::multiprocessing::Context;
 
 use crate::calls::bank;
 use crate::harness::{Test, begin_anew};
@@ -150,15 +150,24 @@ fn python_drives_containers_of_ours() {
         let mut snake = Snake::start(python);
         snake.connect(&manager);
         snake.run("l = m.list([3, 1, 2]); l.append(5); l.sort()");
-        assert_eq!(snake.value("l[:], len(l), l[-1], 2 in l, l.index(5), str(l)"), "([1, 2, 3, 5], 4, 5, True, 3, '[1, 2, 3, 5]')");
+        assert_eq!(
+            snake.value("l[:], len(l), l[-1], 2 in l, l.index(5), str(l)"),
+            "([1, 2, 3, 5], 4, 5, True, 3, '[1, 2, 3, 5]')"
+        );
         snake.run("l[1:3] = [9]; l += [7, 7]; del l[0]; l *= 2");
         assert_eq!(snake.value("list(l)"), "[9, 5, 7, 7, 9, 5, 7, 7]");
         assert_eq!(snake.ask("l[99]"), "IndexError: list index out of range");
         assert_eq!(snake.ask("l.remove('x')"), "ValueError: list.remove(x): x not in list");
 
         snake.run("d = m.dict({'a': 1}, b=2.5); d['c'] = (None, True)");
-        assert_eq!(snake.value("sorted(d.keys()), d['c'], d.get('z', 7), 'b' in d"), "(['a', 'b', 'c'], (None, True), 7, True)");
-        assert_eq!(snake.value("d.pop('b'), len(d), sorted(d.items())[0], d.copy() == {'a': 1, 'c': (None, True)}"), "(2.5, 2, ('a', 1), True)");
+        assert_eq!(
+            snake.value("sorted(d.keys()), d['c'], d.get('z', 7), 'b' in d"),
+            "(['a', 'b', 'c'], (None, True), 7, True)"
+        );
+        assert_eq!(
+            snake.value("d.pop('b'), len(d), sorted(d.items())[0], d.copy() == {'a': 1, 'c': (None, True)}"),
+            "(2.5, 2, ('a', 1), True)"
+        );
         assert_eq!(snake.ask("d['z']").replace("u'", "'"), "KeyError: 'z'");
         snake.run("d.update(x=1, y=2)");
         if python.version >= (3, 6, 0) {
@@ -243,7 +252,10 @@ fn we_drive_objects_of_python() {
         let list: ListProxy<i64> = manager.list([3, 1, 2]).unwrap();
         list.push(&5).unwrap();
         list.sort().unwrap();
-        assert_eq!((list.to_vec().unwrap(), list.get(9).unwrap(), list.pop().unwrap()), (vec![1, 2, 3, 5], None, Some(5)));
+        assert_eq!(
+            (list.to_vec().unwrap(), list.get(9).unwrap(), list.pop().unwrap()),
+            (vec![1, 2, 3, 5], None, Some(5))
+        );
         let dict: DictProxy<String, f64> = manager.dict().unwrap();
         dict.insert(&"a".to_owned(), &1.5).unwrap();
         assert_eq!((dict.items().unwrap(), dict.keys().unwrap()), (vec![("a".to_owned(), 1.5)], vec!["a".to_owned()]));

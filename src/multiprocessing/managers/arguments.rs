@@ -20,7 +20,8 @@ impl Arguments {
     pub(super) fn by_names(self, names: &[&str]) -> Result<Vec<Value>, Exception> {
         let Self { args, kwds } = self;
         if args.len() > names.len() {
-            let message = format!("takes {} arguments ({}), and {} were given", names.len(), names.join(", "), args.len());
+            let message =
+                format!("takes {} arguments ({}), and {} were given", names.len(), names.join(", "), args.len());
             return Err(Exception::new("TypeError", message));
         }
         let given = args.len();

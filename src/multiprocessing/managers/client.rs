@@ -80,7 +80,8 @@ impl Client {
     /// One request on a new connection, which the server closes after the reply.
     fn once(&self, request: Request, patience: Duration) -> Result<Reply> {
         let connection = self.dial(patience)?;
-        self.exchange(&connection, &request.encode()?, Deadline::after(patience).into())?.ok_or_else(|| self.late(patience))
+        self.exchange(&connection, &request.encode()?, Deadline::after(patience).into())?
+            .ok_or_else(|| self.late(patience))
     }
 
     /// Sends a request and waits for the reply; `None` when the time is over.
@@ -131,7 +132,9 @@ impl Client {
             let mut link = self.link.lock();
             let request = match self.meet(&mut link)? {
                 Kind::Rust { secret, .. } => self.hello(Some(secret)),
-                _ => Request { method: "accept_connection".to_owned(), args: vec![name().into()], ..Request::default() },
+                _ => {
+                    Request { method: "accept_connection".to_owned(), args: vec![name().into()], ..Request::default() }
+                }
             };
             drop(link);
             let connection = self.dial(PATIENCE)?;

@@ -139,7 +139,10 @@ impl Exception {
     /// Of the payload of an error.
     pub(super) fn from_value(value: Value) -> Self {
         let Value::Object(object) = value else {
-            return Self::new("ValueError", format!("the server raised {}, which is not an exception", super::wire::repr(&value)));
+            return Self::new(
+                "ValueError",
+                format!("the server raised {}, which is not an exception", super::wire::repr(&value)),
+            );
         };
         let Object { made_by, mut args, state } = *object;
         let class = match (made_by.module(), made_by.name()) {

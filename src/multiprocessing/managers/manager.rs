@@ -332,7 +332,9 @@ impl Manager {
     pub fn join(&self, timeout: Duration) -> Result<bool> {
         match &self.started {
             Some(started) => Ok(started.process.join_timeout(timeout)?.is_some()),
-            None => Err(Error::new(ErrorKind::NotAllowed, "the server was started by another process, which can join it")),
+            None => {
+                Err(Error::new(ErrorKind::NotAllowed, "the server was started by another process, which can join it"))
+            }
         }
     }
 }
@@ -507,6 +509,9 @@ fn started(
 
 impl<T> fmt::Debug for ManagerBuilder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ManagerBuilder").field("address", &self.address).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("ManagerBuilder")
+            .field("address", &self.address)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }

@@ -214,7 +214,9 @@ impl Proxy {
             }
             Some(Reply::Error(exception)) => Err(exception.into()),
             Some(Reply::Traceback(text)) => Err(Exception::remote(text).into()),
-            Some(Reply::Unserializable(text)) => Err(Exception::remote(format!("Unserializable message: {text}")).into()),
+            Some(Reply::Unserializable(text)) => {
+                Err(Exception::remote(format!("Unserializable message: {text}")).into())
+            }
             None => Err(Error::new(ErrorKind::Closed, "the wait for a reply ended without one")),
         }
     }

@@ -12,8 +12,8 @@ use super::builtin;
 use super::server::desk::Desk;
 use super::server::local::{Body, Made};
 use super::{Arguments, Exception, Proxy};
-use crate::multiprocessing::connection::pickle::{Value, from_value, to_value};
 use crate::error::{ErrorKind, Result};
+use crate::multiprocessing::connection::pickle::{Value, from_value, to_value};
 
 /// What a method of a served object answers with: a value, or another object to be served.
 #[derive(Debug)]

@@ -195,7 +195,8 @@ impl Decoder {
     /// Those of [`decode`].
     pub fn decode(&self, bytes: &[u8]) -> Result<Value> {
         let limit = self.max_memory.unwrap_or_else(|| bytes.len().saturating_mul(MEMORY_PER_BYTE).max(MEMORY));
-        let mut graph = machine::Machine::new(bytes, self.old_str, self.objects, Meter::new(limit, self.setters)).run()?;
+        let mut graph =
+            machine::Machine::new(bytes, self.old_str, self.objects, Meter::new(limit, self.setters)).run()?;
         let meter = std::mem::replace(&mut graph.meter, Meter::new(0, self.setters));
         tree::ProcessBuilder::build(&graph, meter, self.max_depth.unwrap_or(DEPTH))
     }

@@ -418,4 +418,3 @@ impl Manager {
         self.create_with("Array", vec![typecode.into(), Value::List(items)], Vec::new()).map(Into::into)
     }
 }
-

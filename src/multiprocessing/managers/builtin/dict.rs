@@ -13,8 +13,27 @@ use crate::multiprocessing::managers::wire::repr;
 use crate::multiprocessing::managers::{Arguments, Exception};
 
 const METHODS: &[&str] = &[
-    "__contains__", "__delitem__", "__getitem__", "__ior__", "__iter__", "__len__", "__or__", "__reversed__", "__ror__",
-    "__setitem__", "clear", "copy", "get", "has_key", "items", "keys", "pop", "popitem", "setdefault", "update", "values",
+    "__contains__",
+    "__delitem__",
+    "__getitem__",
+    "__ior__",
+    "__iter__",
+    "__len__",
+    "__or__",
+    "__reversed__",
+    "__ror__",
+    "__setitem__",
+    "clear",
+    "copy",
+    "get",
+    "has_key",
+    "items",
+    "keys",
+    "pop",
+    "popitem",
+    "setdefault",
+    "update",
+    "values",
 ];
 
 /// What stands for a key: the bytes of its pickle, where numbers that are equal have the same.
@@ -200,7 +219,9 @@ impl Dict {
             "keys" => Value::List(self.0.keys()),
             "__reversed__" => Value::List(self.0.keys().into_iter().rev().collect()),
             "values" => Value::List(self.0.pairs().into_iter().map(|(_, value)| value).collect()),
-            "items" => Value::List(self.0.pairs().into_iter().map(|(key, value)| Value::Tuple(vec![key, value])).collect()),
+            "items" => {
+                Value::List(self.0.pairs().into_iter().map(|(key, value)| Value::Tuple(vec![key, value])).collect())
+            }
             "__iter__" => {
                 return Ok(Answer::Object(super::iterator::over(self.0.keys(), self.0.len.clone(), "dictionary")));
             }

@@ -11,9 +11,31 @@ use crate::multiprocessing::managers::wire::repr;
 use crate::multiprocessing::managers::{Arguments, Exception};
 
 const METHODS: &[&str] = &[
-    "__add__", "__contains__", "__delitem__", "__getitem__", "__iadd__", "__imul__", "__len__", "__mul__", "__reversed__",
-    "__rmul__", "__setitem__", "append", "clear", "copy", "count", "extend", "index", "insert", "pop", "remove", "reverse",
-    "sort", "__getslice__", "__setslice__", "__delslice__",
+    "__add__",
+    "__contains__",
+    "__delitem__",
+    "__getitem__",
+    "__iadd__",
+    "__imul__",
+    "__len__",
+    "__mul__",
+    "__reversed__",
+    "__rmul__",
+    "__setitem__",
+    "append",
+    "clear",
+    "copy",
+    "count",
+    "extend",
+    "index",
+    "insert",
+    "pop",
+    "remove",
+    "reverse",
+    "sort",
+    "__getslice__",
+    "__setslice__",
+    "__delslice__",
 ];
 
 /// How many items a repetition may make.
@@ -70,7 +92,8 @@ impl List {
                 let values = iterate(value)?;
                 if values.len() != places.len() {
                     let (given, wanted) = (values.len(), places.len());
-                    let message = format!("attempt to assign sequence of size {given} to extended slice of size {wanted}");
+                    let message =
+                        format!("attempt to assign sequence of size {given} to extended slice of size {wanted}");
                     return Err(Exception::new("ValueError", message));
                 }
                 for (place, value) in places.into_iter().zip(values) {
@@ -181,12 +204,16 @@ impl List {
             "remove" => {
                 let [value] = args(arguments, ["value"])?;
                 let place = self.find(&value);
-                drop(self.0.remove(place.ok_or_else(|| Exception::new("ValueError", "list.remove(x): x not in list"))?));
+                drop(
+                    self.0.remove(place.ok_or_else(|| Exception::new("ValueError", "list.remove(x): x not in list"))?),
+                );
                 Value::None
             }
             "index" => {
                 let [value, start, stop] = args(arguments, ["value", "start", "stop"])?;
-                let Index::Many(places, ..) = Index::slice(&start, &stop, &Value::None, len)? else { return Ok(Value::None) };
+                let Index::Many(places, ..) = Index::slice(&start, &stop, &Value::None, len)? else {
+                    return Ok(Value::None);
+                };
                 let is_it = |place: &usize| self.0.get(*place).is_some_and(|item| same(&item.value, &value));
                 let found = places.into_iter().find(is_it);
                 found.ok_or_else(|| Exception::new("ValueError", format!("{} is not in list", repr(&value))))?.into()
@@ -220,7 +247,10 @@ impl List {
             "__add__" => {
                 let [other] = args(arguments, ["value"])?;
                 let Value::List(other) = other else {
-                    return Err(type_error(format!("can only concatenate list (not \"{}\") to list", other.type_name())));
+                    return Err(type_error(format!(
+                        "can only concatenate list (not \"{}\") to list",
+                        other.type_name()
+                    )));
                 };
                 Value::List(self.copy().into_iter().chain(other).collect())
             }

@@ -99,7 +99,8 @@ fn limit(timeout: &Value) -> Raised<Deadline> {
         Value::None => Ok(Deadline::NEVER),
         other => {
             let seconds = other.as_float().or_else(|| int(other).ok().map(|it| it as f64));
-            let seconds = seconds.ok_or_else(|| type_error(format!("a timeout is a number, not {}", other.type_name())))?;
+            let seconds =
+                seconds.ok_or_else(|| type_error(format!("a timeout is a number, not {}", other.type_name())))?;
             if seconds.is_nan() {
                 return Err(Exception::new("ValueError", "Invalid value NaN (not a number)"));
             }
@@ -156,4 +157,3 @@ fn place(index: &Value, len: usize, what: &str) -> Raised<usize> {
         .filter(|index| *index < len)
         .ok_or_else(|| Exception::new("IndexError", format!("{what} index out of range")))
 }
-

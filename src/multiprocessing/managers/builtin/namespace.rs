@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{Raised, args, made, no_method, type_error};
 use crate::multiprocessing::connection::pickle::Value;
+use crate::multiprocessing::managers::Arguments;
 use crate::multiprocessing::managers::server::desk::{Desk, Item};
 use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
 use crate::multiprocessing::managers::wire::repr;
-use crate::multiprocessing::managers::Arguments;
 
 const METHODS: &[&str] = &["__getattribute__", "__setattr__", "__delattr__"];
 
@@ -68,4 +68,3 @@ impl Local for Namespace {
         format!("Namespace({})", shown.join(", "))
     }
 }
-

@@ -9,9 +9,8 @@ use crate::multiprocessing::managers::server::local::{Call, Local, Made, Outcome
 use crate::multiprocessing::managers::{Arguments, Exception};
 use ossature_sys::deadline::Deadline;
 
-const METHODS: &[&str] = &[
-    "empty", "full", "get", "get_nowait", "join", "put", "put_nowait", "qsize", "shutdown", "task_done",
-];
+const METHODS: &[&str] =
+    &["empty", "full", "get", "get_nowait", "join", "put", "put_nowait", "qsize", "shutdown", "task_done"];
 
 struct Queue {
     most: usize,
@@ -200,4 +199,3 @@ impl Local for Queue {
         format!("<queue.Queue object, {} items, {waiting} waiting>", self.items.len())
     }
 }
-

@@ -60,7 +60,6 @@ pub(in super::super) struct Item {
     _held: Box<[Held]>,
 }
 
-
 /// A reference of a kept value, which goes back when the value goes.
 struct Held {
     ident: String,

@@ -8,9 +8,9 @@ use std::time::Duration;
 use ossature_sys::eventfd::EventFd;
 use ossature_sys::sync::lock::Lock;
 
+use super::super::Exception;
 use super::super::registry::Outcome;
 use super::super::registry::Served;
-use super::super::Exception;
 use super::local::Owner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::{CancelFd, Connection, Listener};

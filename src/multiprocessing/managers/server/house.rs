@@ -95,7 +95,11 @@ impl House {
     pub(super) fn unknown(&self, ident: &str) -> Exception {
         let shown: String = ident.chars().take(40).collect();
         let ours = shown.starts_with(&format!("{:x}", self.epoch));
-        let why = if ours { "its last reference was given back" } else { "it was made by another server, perhaps an earlier one at this address" };
+        let why = if ours {
+            "its last reference was given back"
+        } else {
+            "it was made by another server, perhaps an earlier one at this address"
+        };
         Exception::new("KeyError", format!("no object {shown}: {why}"))
     }
 
@@ -107,7 +111,10 @@ impl House {
         };
         let most = self.limits.references;
         (count >= most).then(|| {
-            Exception::new("MemoryError", format!("this client holds {most} references, and Limits::references allows no more"))
+            Exception::new(
+                "MemoryError",
+                format!("this client holds {most} references, and Limits::references allows no more"),
+            )
         })
     }
 
@@ -214,7 +221,8 @@ impl House {
     /// A ticket for a proxy that is about to be sent.
     pub(super) fn lend(&mut self, ident: &str, lender: SessionId) -> std::result::Result<String, Exception> {
         if self.tickets.len() >= self.limits.references {
-            let message = format!("{} proxies are under way, and Limits::references allows no more", self.tickets.len());
+            let message =
+                format!("{} proxies are under way, and Limits::references allows no more", self.tickets.len());
             return Err(Exception::new("MemoryError", message));
         }
         let ticket = secret().map_err(Exception::of)?;
@@ -225,7 +233,12 @@ impl House {
 
     /// Turns the reference of a ticket into one of the session. A ticket that was turned in before is an ordinary request for a
     /// reference.
-    pub(super) fn claim(&mut self, ticket: &str, ident: &str, session: SessionId) -> std::result::Result<(), Exception> {
+    pub(super) fn claim(
+        &mut self,
+        ticket: &str,
+        ident: &str,
+        session: SessionId,
+    ) -> std::result::Result<(), Exception> {
         self.take(ident, Holder::Session(session))?;
         if self.tickets.get(ticket).is_some_and(|known| known.ident == ident) {
             self.tickets.remove(ticket);

@@ -29,12 +29,12 @@ use super::door::{Inbox, News};
 use super::helpers::Helpers;
 use super::house::{Entry, Holder, House};
 use super::local::{Body, Made, Owner, Waiter};
-use requests::Handled;
 use super::peer::{Heard, Peer, Role};
 use crate::error::{Error, Result};
 use crate::multiprocessing::connection::{Address, Connection};
 use crate::multiprocessing::logging::debug;
 use crate::thread::{aloud, catch};
+use requests::Handled;
 
 /// The tokens of what is not a client.
 const WAKE: u64 = 0;
@@ -111,10 +111,11 @@ impl Hall {
         let mut room = [MaybeUninit::<Event>::uninit(); 64];
         loop {
             let ready: Vec<(u64, Interest)> = {
-                let until = self.next_timer().map_or(Deadline::NEVER, |at| {
-                    Deadline::after(at.saturating_duration_since(Instant::now()))
-                });
-                let events = self.epoll.poll(&mut room, until).map_err(|errno| Error::os(errno, "the manager's server"))?;
+                let until = self
+                    .next_timer()
+                    .map_or(Deadline::NEVER, |at| Deadline::after(at.saturating_duration_since(Instant::now())));
+                let events =
+                    self.epoll.poll(&mut room, until).map_err(|errno| Error::os(errno, "the manager's server"))?;
                 events.iter().map(|event| (event.token(), event.flags())).collect()
             };
             for (token, flags) in ready {

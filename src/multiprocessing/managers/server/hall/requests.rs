@@ -104,12 +104,12 @@ impl Hall {
                     _ => Err(Exception::new("AssertionError", "'lend' unrecognized")),
                 })
                 .into(),
-            "claim" if !is_first => none(arguments.take(&["ticket", "ident"]).and_then(
-                |(ticket, ident): (String, String)| match role {
+            "claim" if !is_first => {
+                none(arguments.take(&["ticket", "ident"]).and_then(|(ticket, ident): (String, String)| match role {
                     Role::Session(id) => self.house.claim(&ticket, &ident, id),
                     _ => Err(Exception::new("AssertionError", "'claim' unrecognized")),
-                },
-            )),
+                }))
+            }
             other => {
                 let shown: String = other.chars().take(40).collect();
                 Err(Exception::new("AssertionError", format!("'{shown}' unrecognized"))).into()
@@ -129,7 +129,8 @@ impl Hall {
 
     /// A client in Rust: it begins a session, or brings another connection into one.
     fn hello(&mut self, owner: Owner, arguments: Arguments) -> Result<Value, Exception> {
-        let (version, _name, secret): (i64, String, Option<String>) = arguments.take(&["version", "name", "session"])?;
+        let (version, _name, secret): (i64, String, Option<String>) =
+            arguments.take(&["version", "name", "session"])?;
         if version != VERSION {
             return Err(Exception::new("ValueError", format!("version {version} is not known here; {VERSION} is")));
         }
