@@ -49,7 +49,9 @@ fn items_of_killed_putters() {
 pub fn get_for_ever(queue: Queue<u32>, seen: Value<[u32; 64]>) -> ossature::Result<()> {
     loop {
         let number = queue.get()?;
-        seen.with(|seen| seen[number as usize / 32] |= 1 << (number % 32))?;
+        let mut guard = seen.lock()?;
+        guard.mark_consistent(); // the getter before may have been killed with it
+        guard[number as usize / 32] |= 1 << (number % 32);
     }
 }
 
