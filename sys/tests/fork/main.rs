@@ -14,6 +14,7 @@ mod group;
 mod handover;
 mod harness;
 mod kqueue;
+mod kqueue_model;
 mod plan;
 mod queue;
 mod refused;
@@ -42,6 +43,7 @@ fn main() {
         group::TESTS,
         handover::TESTS,
         kqueue::TESTS,
+        kqueue_model::TESTS,
         trace::TESTS,
         condition::TESTS,
         queue::TESTS,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -138,6 +139,12 @@ impl Stream {
     fn ident(&self) -> usize {
         self.near.as_raw_fd() as usize
     }
+
+    /// Ends the peer, also where a child that another test starts has a copy of it for a moment. False if it has ended.
+    fn hang_up(&mut self) -> bool {
+        let far = self.far.take();
+        far.is_some_and(|far| far.shutdown(Shutdown::Both).is_ok())
+    }
 }
 
 fn level(streams: &[Stream], ident: usize) -> (bool, i64, Flags) {
@@ -198,7 +205,7 @@ pub fn run(bytes: &[u8]) {
                 stream.near.read_exact(&mut vec![0; most as usize]).expect("the bytes wait");
                 stream.waiting -= most;
             }
-            5 if how % 4 == 0 && streams[n].far.take().is_some() => model.tell(streams[n].ident(), Filter::READ),
+            5 if how % 4 == 0 && streams[n].hang_up() => model.tell(streams[n].ident(), Filter::READ),
             // Closed, with or without a duplicate that lives on, and perhaps opened again with the same number.
             6 if how % 4 == 0 => {
                 let keeper = (how & 0x80 != 0).then(|| streams[n].near.try_clone().expect("there are descriptors"));

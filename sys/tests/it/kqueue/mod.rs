@@ -5,7 +5,6 @@ mod descriptors;
 mod differences;
 mod files;
 mod flags;
-mod model;
 mod numbers;
 mod processes;
 mod signals;
