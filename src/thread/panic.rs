@@ -65,6 +65,7 @@ impl Kept {
 }
 
 /// What a process has to say of a panic.
+#[cfg_attr(not(feature = "multiprocessing"), expect(dead_code, reason = "only processes have a voice"))]
 pub(crate) enum Said<'p> {
     /// Its words and place, which nobody else prints.
     Whole(&'p str, &'p Place),
