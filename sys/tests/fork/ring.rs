@@ -133,7 +133,7 @@ fn receiver_is_killed() {
 fn receiver_of_is_killed(message: &[u8]) {
     let mut copied = 0;
     // The string instructions that copy on 32-bit x86 are traced byte by byte.
-    let usual = if cfg!(target_arch = "x86") && message.len() > 1024 { 83 } else { 17 };
+    let usual = if cfg!(target_arch = "x86") { 211 } else { 17 };
     for steps in (0..).step_by(stride(usual)) {
         let (ring, has_it) = (ring(), Shm::place(AtomicU32::new(0)).unwrap());
         let mut user = ring.join().unwrap();
