@@ -118,14 +118,21 @@ fn sender_is_killed() {
     }
 }
 
+/// Whether a receiver ends that is stepped. On 32-bit x86 over a hundred thousand instructions did not end a receiver, and
+/// it is not known why.
+fn steps_end() -> bool {
+    if cfg!(target_arch = "x86") {
+        println!("SKIPPED: a receiver that is stepped does not end on 32-bit x86");
+    }
+    !cfg!(target_arch = "x86")
+}
+
 /// Another receiver sleeps from when the first has taken the message.
 fn receiver_is_killed() {
     if !deaths_are_seen() {
         return;
     }
-    if cfg!(target_arch = "x86") {
-        // Over a hundred thousand instructions did not end a receiver there, and it is not known why.
-        println!("SKIPPED: a receiver that is stepped does not end on 32-bit x86");
+    if !steps_end() {
         return;
     }
     // A short message is taken and given back at once, a long one is copied in between.
@@ -428,6 +435,9 @@ fn watched_sender_is_killed() {
 }
 
 fn watched_receiver_is_killed() {
+    if !steps_end() {
+        return;
+    }
     if !deaths_are_seen() {
         return;
     }
