@@ -108,14 +108,7 @@ impl Backend for SelectBackend {
         for (list, flag) in lists {
             ready.extend(list.into_iter().map(|asked| (asked.token, flag)));
         }
-        ready.sort_unstable_by_key(|(token, _)| *token);
-        ready.dedup_by(|later, kept| {
-            let same = later.0 == kept.0;
-            if same {
-                kept.1 |= later.1;
-            }
-            same
-        });
+        merge_interests(&mut ready);
         Ok(ready)
     }
 }
@@ -364,14 +357,7 @@ impl Backend for KqueueBackend {
                 };
                 ready.push((token, found & key.interest()));
             }
-            ready.sort_unstable_by_key(|(token, _)| *token);
-            ready.dedup_by(|later, kept| {
-                let same = later.0 == kept.0;
-                if same {
-                    kept.1 |= later.1;
-                }
-                same
-            });
+            merge_interests(&mut ready);
             if !ready.is_empty() || !came || deadline.has_passed() {
                 return Ok(ready);
             }
@@ -436,4 +422,16 @@ impl Backend for FirstUsable {
             Usable::Poll(poll) => poll.wait(map, deadline),
         }
     }
+}
+
+/// Sorts what is ready by its token, and makes one of what is told of a token twice.
+fn merge_interests(ready: &mut Vec<(Token, Interest)>) {
+    ready.sort_unstable_by_key(|(token, _)| *token);
+    ready.dedup_by(|later, kept| {
+        let same = later.0 == kept.0;
+        if same {
+            kept.1 |= later.1;
+        }
+        same
+    });
 }
