@@ -11,6 +11,7 @@
 //! | send messages, files and memory | [`multiprocessing::pipe`], [`multiprocessing::connection`] |
 //! | map a file, and survive when it is cut short | [`mmap::Mmap`] |
 //! | wait for several things at once | [`select::selectors`], [`select::Epoll`], [`multiprocessing::connection::wait`] |
+//! | edit a line on a terminal | [`readline::Editor`] |
 //! | run threads, timers, conditions | [`threading`], [`thread`], without threads [`dummy_threading`] |
 //! | call the kernel, and no more | the modules of [`sys`], which is the crate `ossature-sys` and needs no std |
 //!
@@ -44,6 +45,7 @@
 //! | feature | default | adds |
 //! | --- | --- | --- |
 //! | `multiprocessing` | yes | [`multiprocessing`], with `serde` and the digests of the handshake; 13 packages without, 34 with |
+//! | `readline` | yes | [`readline`], a line editor, with the widths of characters |
 //!
 //! # Where it runs
 //! Linux 5.10 or newer with glibc or musl, Rust 1.85 or newer. The guide, the table of Python's names and the example
@@ -81,6 +83,8 @@ mod index;
 pub mod mmap;
 #[cfg(feature = "multiprocessing")]
 pub mod multiprocessing;
+#[cfg(feature = "readline")]
+pub mod readline;
 pub mod select;
 pub mod thread;
 pub mod threading;

@@ -1,0 +1,150 @@
+//! The line: bytes, the point, the mark. Nothing here knows of keys, of history or of a terminal.
+//!
+//! Bytes, since what is typed may be no UTF-8. A *character* is what a move steps over: a character of UTF-8 with the
+//! characters of width zero that follow it, or a single byte that belongs to no character.
+
+use std::ops::Range;
+
+use unicode_width::UnicodeWidthChar;
+
+/// A line with a point (the cursor) and a mark.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Buffer {
+    text: Vec<u8>,
+    point: usize,
+    mark: usize,
+}
+
+/// The character of UTF-8 that `text` begins with and its length; no character for a byte that begins none.
+pub(crate) fn decode(text: &[u8]) -> (Option<char>, usize) {
+    match text.first() {
+        None => (None, 0),
+        Some(&byte) if byte < 0x80 => (Some(char::from(byte)), 1),
+        Some(_) => {
+            let most = &text[..text.len().min(4)];
+            let valid = match std::str::from_utf8(most) {
+                Ok(valid) => valid,
+                Err(error) => std::str::from_utf8(&most[..error.valid_up_to()]).unwrap_or_default(),
+            };
+            valid.chars().next().map_or((None, 1), |first| (Some(first), first.len_utf8()))
+        }
+    }
+}
+
+/// Whether a character takes no column, so that it belongs to the one before it.
+fn joins(character: Option<char>) -> bool {
+    character.is_some_and(|it| !it.is_ascii() && it.width() == Some(0))
+}
+
+/// Where the character after the one at `at` begins.
+pub(crate) fn next(text: &[u8], at: usize) -> usize {
+    let mut end = at + decode(&text[at..]).1;
+    while end < text.len() && text[end] >= 0x80 {
+        match decode(&text[end..]) {
+            (character, length) if joins(character) => end += length,
+            _ => break,
+        }
+    }
+    end
+}
+
+/// Where the code point before `at` begins.
+fn previous_code_point(text: &[u8], at: usize) -> usize {
+    (at.saturating_sub(4)..at).find(|&from| from + decode(&text[from..at]).1 == at).unwrap_or(at.saturating_sub(1))
+}
+
+/// Where the character before `at` begins; `at` itself at the start.
+pub(crate) fn previous(text: &[u8], at: usize) -> usize {
+    let mut start = previous_code_point(text, at);
+    while start > 0 && joins(decode(&text[start..at]).0) {
+        start = previous_code_point(text, start);
+    }
+    start
+}
+
+impl Buffer {
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// The cursor, a byte index of at most `len`.
+    pub(crate) fn point(&self) -> usize {
+        self.point
+    }
+
+    pub(crate) fn mark(&self) -> usize {
+        self.mark
+    }
+
+    /// Moves the point, not past the end.
+    pub(crate) fn set_point(&mut self, to: usize) {
+        self.point = to.min(self.text.len());
+    }
+
+    /// Moves the mark, not past the end.
+    pub(crate) fn set_mark(&mut self, to: usize) {
+        self.mark = to.min(self.text.len());
+    }
+
+    /// What lies between the point and the mark.
+    pub(crate) fn region(&self) -> Range<usize> {
+        self.point.min(self.mark)..self.point.max(self.mark)
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.point == self.text.len()
+    }
+
+    /// Inserts before the point, which moves behind what is new.
+    pub(crate) fn insert(&mut self, text: &[u8]) {
+        match text {
+            &[byte] if self.is_at_end() => self.text.push(byte),
+            _ if self.is_at_end() => self.text.extend_from_slice(text),
+            _ => drop(self.text.splice(self.point..self.point, text.iter().copied())),
+        }
+        self.point += text.len();
+    }
+
+    /// Removes a range and calls `with` on it before. The point and the mark stay where they are, or move to the end.
+    pub(crate) fn delete(&mut self, range: Range<usize>) {
+        self.text.drain(range);
+        self.point = self.point.min(self.text.len());
+        self.mark = self.mark.min(self.text.len());
+    }
+
+    /// Another text; the point stays, or moves to the end.
+    pub(crate) fn replace(&mut self, text: &[u8]) {
+        self.text.clear();
+        self.text.extend_from_slice(text);
+        self.point = self.point.min(self.text.len());
+        self.mark = self.mark.min(self.text.len());
+    }
+
+    /// Where the character after the point ends.
+    pub(crate) fn next(&self, at: usize) -> usize {
+        next(&self.text, at)
+    }
+
+    /// Where the character before `at` begins.
+    pub(crate) fn previous(&self, at: usize) -> usize {
+        previous(&self.text, at)
+    }
+
+    /// The character at `at`, or none where no character of UTF-8 stands.
+    pub(crate) fn char_at(&self, at: usize) -> Option<char> {
+        decode(&self.text[at.min(self.text.len())..]).0
+    }
+
+    /// Whether a word goes on here: a letter or a digit.
+    pub(crate) fn is_word_at(&self, at: usize) -> bool {
+        self.char_at(at).is_some_and(char::is_alphanumeric)
+    }
+}

@@ -1,0 +1,17 @@
+//! A line editor with GNU readline's commands, key bindings and init file. Python's `readline`.
+//!
+//! The editor is a state machine: bytes go in, what to draw comes out, and at last a line. [`Editor::read_line`] runs
+//! the machine over a terminal; [`Editor::feed`] lets an event loop of the caller's run it.
+//!
+//! | file | what it has |
+//! | --- | --- |
+//! | `buffer` | the line, the point, the mark |
+//! | `machine` | keys to commands, and the commands |
+//! | `editor` | the face: configuration, hooks, Python's functions |
+
+mod buffer;
+mod editor;
+mod machine;
+
+pub use editor::Editor;
+pub use machine::Step;

@@ -1,0 +1,1 @@
+//! The line editor from outside: a file for each idea.
