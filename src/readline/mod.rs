@@ -6,12 +6,15 @@
 //! | file | what it has |
 //! | --- | --- |
 //! | `buffer` | the line, the point, the mark |
+//! | `command` | the names of the commands |
 //! | `machine` | keys to commands, and the commands |
 //! | `editor` | the face: configuration, hooks, Python's functions |
 
 mod buffer;
+mod command;
 mod editor;
 mod machine;
 
+pub use command::Command;
 pub use editor::Editor;
 pub use machine::Step;
