@@ -65,7 +65,7 @@ pub fn parse(words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
             "--self-test" => {
                 parsed.self_test = true;
                 parsed.kills = 12;
-                parsed.most = 4;
+                parsed.most = 1;
                 parsed.name = "all".to_owned();
             }
             option if option.starts_with('-') => return Err(format!("unknown option {option}")),

@@ -47,8 +47,9 @@ pub fn storm(make: Make, stride: u32, most: u32) -> Tally {
         // Played to its end first, without a kill.
         let Ended::After(length) = play(&*make(Some(scene)), scene, u32::MAX, &mut tally) else { return tally };
         let stride = stride.max(length / most);
-        let mut steps = 1;
-        while tally.hangs == 0 && play(&*make(Some(scene)), scene, steps, &mut tally) == Ended::Killed {
+        let mut steps = (stride / 2).max(1);
+        while steps < length && tally.hangs == 0 && play(&*make(Some(scene)), scene, steps, &mut tally) == Ended::Killed
+        {
             steps += stride;
         }
         if tally.hangs > 0 {
