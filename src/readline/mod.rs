@@ -8,13 +8,20 @@
 //! | `buffer` | the line, the point, the mark |
 //! | `command` | the names of the commands |
 //! | `machine` | keys to commands, and the commands |
+//! | `width` | columns of text |
+//! | `render` | what to write so that a terminal shows prompt and line |
+//! | `terminal` | the line is read from a terminal, which is given back whatever happens |
 //! | `editor` | the face: configuration, hooks, Python's functions |
 
 mod buffer;
 mod command;
 mod editor;
 mod machine;
+mod render;
+mod terminal;
+mod width;
 
 pub use command::Command;
 pub use editor::Editor;
 pub use machine::Step;
+pub use terminal::{Printer, Terminal};

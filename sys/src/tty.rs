@@ -101,6 +101,96 @@ pub fn cbreak(fd: &(impl AsFd + ?Sized)) -> Result<Restore<'_>> {
     })
 }
 
+/// `tcsetattr(fd, TCSADRAIN, ...)` as line editors want it, until the answer is dropped: every byte comes as it is typed,
+/// also those that would be signals, and nothing is echoed.
+///
+/// Flow control (`IXON`) and the translation of output (`OPOST`) stay as the user set them. The characters that are not
+/// signals any more are those of [`special_characters`].
+///
+/// # Errors
+/// `ENOTTY` when it is not a terminal, `EIO` for a process in an orphaned background group.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{fd, tty::{Pty, line_editing, special_characters}};
+///
+/// let pty = Pty::open()?;
+/// let interrupt = special_characters(&pty.terminal)?.interrupt;
+/// let settings = line_editing(&pty.terminal)?;
+/// fd::write(&pty.controller, b"\x03")?;
+/// let mut typed = [0; 8];
+/// assert_eq!(fd::read(&pty.terminal, &mut typed)?, 1);
+/// assert_eq!(Some(typed[0]), interrupt);
+/// settings.restore()?;
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+pub fn line_editing(fd: &(impl AsFd + ?Sized)) -> Result<Restore<'_>> {
+    Restore::after(fd.as_fd(), |settings| {
+        settings.input_modes -= InputModes::ICRNL | InputModes::INLCR | InputModes::IGNCR | InputModes::ISTRIP;
+        settings.local_modes -=
+            LocalModes::ICANON | LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ISIG | LocalModes::IEXTEN;
+        byte_by_byte(settings);
+    })
+}
+
+/// The characters that a terminal acts on, `c_cc` of `struct termios`; `None` for those that the user switched off.
+///
+/// # Examples
+/// See the example of [`line_editing`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[doc(alias = "c_cc")]
+pub struct SpecialCharacters {
+    /// Sends SIGINT: Ctrl-C.
+    #[doc(alias = "VINTR")]
+    pub interrupt: Option<u8>,
+    /// Sends SIGQUIT: Ctrl-\.
+    #[doc(alias = "VQUIT")]
+    pub quit: Option<u8>,
+    /// Sends SIGTSTP: Ctrl-Z.
+    #[doc(alias = "VSUSP")]
+    pub suspend: Option<u8>,
+    /// Ends the input: Ctrl-D.
+    #[doc(alias = "VEOF")]
+    pub end_of_file: Option<u8>,
+    /// Erases a character: Backspace.
+    #[doc(alias = "VERASE")]
+    pub erase: Option<u8>,
+    /// Erases the line: Ctrl-U.
+    #[doc(alias = "VKILL")]
+    pub kill: Option<u8>,
+    /// Erases a word: Ctrl-W.
+    #[doc(alias = "VWERASE")]
+    pub word_erase: Option<u8>,
+    /// Takes the next character as it is: Ctrl-V.
+    #[doc(alias = "VLNEXT")]
+    pub literal_next: Option<u8>,
+}
+
+/// `tcgetattr(fd, ...)`: the characters that the terminal acts on.
+///
+/// # Errors
+/// `ENOTTY` when it is not a terminal.
+///
+/// # Examples
+/// See the example of [`line_editing`].
+pub fn special_characters(fd: impl AsFd) -> Result<SpecialCharacters> {
+    let fd = fd.as_fd();
+    let settings = retry(|| foreign::call("tcgetattr", || rustix::termios::tcgetattr(fd)))?;
+    // 0 is `_POSIX_VDISABLE`.
+    let code = |index| Some(settings.special_codes[index]).filter(|code| *code != 0);
+    let signal = |index| code(index).filter(|_| settings.local_modes.contains(LocalModes::ISIG));
+    Ok(SpecialCharacters {
+        interrupt: signal(SpecialCodeIndex::VINTR),
+        quit: signal(SpecialCodeIndex::VQUIT),
+        suspend: signal(SpecialCodeIndex::VSUSP),
+        end_of_file: code(SpecialCodeIndex::VEOF),
+        erase: code(SpecialCodeIndex::VERASE),
+        kill: code(SpecialCodeIndex::VKILL),
+        word_erase: code(SpecialCodeIndex::VWERASE),
+        literal_next: code(SpecialCodeIndex::VLNEXT),
+    })
+}
+
 /// A read waits for one byte, however long it takes.
 fn byte_by_byte(settings: &mut Termios) {
     settings.special_codes[SpecialCodeIndex::VMIN] = 1;

@@ -2,7 +2,8 @@
 
 use ossature_sys::errno::Errno;
 use ossature_sys::tty::{
-    Pty, WindowSize, cbreak, foreground, make_controlling, raw, set_foreground, set_window_size, window_size,
+    Pty, WindowSize, cbreak, foreground, line_editing, make_controlling, raw, set_foreground, set_window_size,
+    special_characters, window_size,
 };
 
 use crate::sweep::{alone, fails_with, survives, sweep};
@@ -13,6 +14,8 @@ fn everything_about_a_terminal_ends_and_leaks_nothing() {
         let pty = Pty::open()?;
         raw(&pty.terminal)?.restore()?;
         drop(cbreak(&pty.terminal)?);
+        special_characters(&pty.terminal)?;
+        line_editing(&pty.terminal)?.restore()?;
         set_window_size(&pty.terminal, WindowSize::default())?;
         window_size(&pty.controller)?;
         foreground(&pty.controller).map(drop)
@@ -31,6 +34,8 @@ fn refusals_come_back() {
     let pty = Pty::open().unwrap();
     fails_with("tcsetattr", Errno::IO, || raw(&pty.terminal).map(drop));
     fails_with("tcgetattr", Errno::IO, || cbreak(&pty.terminal).map(drop));
+    fails_with("tcgetattr", Errno::IO, || special_characters(&pty.terminal));
+    fails_with("tcsetattr", Errno::IO, || line_editing(&pty.terminal).map(drop));
     fails_with("tcsetwinsize", Errno::IO, || set_window_size(&pty.terminal, WindowSize::default()));
     fails_with("tcgetwinsize", Errno::IO, || window_size(&pty.terminal));
     let itself = ossature_sys::signal::Pid::from_raw(std::process::id() as i32).unwrap();

@@ -5,8 +5,8 @@ use std::fs::File;
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::{OwnedFd, is_cloexec, read, set_nonblocking, write};
 use ossature_sys::tty::{
-    Pty, WindowSize, cbreak, foreground, is_terminal, make_controlling, raw, set_foreground, set_window_size,
-    window_size,
+    Pty, WindowSize, cbreak, foreground, is_terminal, line_editing, make_controlling, raw, set_foreground,
+    set_window_size, special_characters, window_size,
 };
 
 use crate::support::soon;
@@ -46,6 +46,24 @@ fn raw_terminal_gives_every_byte_as_it_is_and_echoes_nothing() {
     write(&pty.controller, b"b\r").unwrap();
     assert_eq!(text(&pty.controller), "b\r\n", "the echo is back");
     assert_eq!(text(&pty.terminal), "b\n");
+}
+
+#[test]
+fn line_editing_gives_signals_as_bytes_and_keeps_the_output() {
+    let pty = Pty::open().unwrap();
+    let special = special_characters(&pty.terminal).unwrap();
+    assert_eq!((special.interrupt, special.suspend, special.quit), (Some(3), Some(26), Some(28)));
+    assert_eq!((special.end_of_file, special.erase, special.kill), (Some(4), Some(127), Some(21)));
+    assert_eq!((special.word_erase, special.literal_next), (Some(23), Some(22)));
+    let guard = line_editing(&pty.terminal).unwrap();
+    write(&pty.controller, b"a\r\x03\x1a\x16").unwrap();
+    assert_eq!(text(&pty.terminal), "a\r\x03\x1a\x16");
+    write(&pty.terminal, b"\n").unwrap();
+    assert_eq!(text(&pty.controller), "\r\n", "no echo came before it, and output is translated as ever");
+    // Nothing is a signal while the line is edited.
+    assert_eq!(special_characters(&pty.terminal).unwrap().interrupt, None);
+    guard.restore().unwrap();
+    assert_eq!(special_characters(&pty.terminal).unwrap(), special);
 }
 
 #[test]

@@ -1,0 +1,326 @@
+//! A frame: what the screen shows of a prompt and a line, cell by cell.
+
+use std::ops::Range;
+
+use super::super::machine::View;
+use super::super::width::{Part, Shape, pieces, prompt_parts};
+
+/// How a cell is drawn: one of the three below, or a sequence of the highlighter from [`FIRST_OWN`] on.
+pub(super) type Style = u16;
+pub(super) const PLAIN: Style = 0;
+pub(super) const REGION: Style = 1;
+pub(super) const HINT: Style = 2;
+const FIRST_OWN: Style = 3;
+
+/// Some bytes that the terminal shows together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cell {
+    start: u32,
+    len: u32,
+    /// In columns. 0 for invisible parts of a prompt and for lone combining marks.
+    pub(super) width: u16,
+    pub(super) style: Style,
+}
+
+/// A row of the screen.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Row {
+    first: u32,
+    /// In columns.
+    width: u32,
+}
+
+/// The rows, where the cursor stands, and the bytes.
+#[derive(Debug, Default)]
+pub(super) struct Frame {
+    text: Vec<u8>,
+    cells: Vec<Cell>,
+    rows: Vec<Row>,
+    /// Sequences of the highlighter, each since its last reset.
+    styles: Vec<Vec<u8>>,
+    pub(super) cursor: (usize, usize),
+    /// Whether a terminal may count the columns of a character otherwise.
+    pub(super) doubtful: bool,
+    columns: usize,
+}
+
+impl Frame {
+    pub(super) fn row_count(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// In a row.
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    pub(super) fn width(&self, row: usize) -> usize {
+        self.rows.get(row).map_or(0, |row| row.width as usize)
+    }
+
+    /// The cells of a row; none for a row that is not there.
+    pub(super) fn row(&self, row: usize) -> &[Cell] {
+        let Some(this) = self.rows.get(row) else { return &[] };
+        let end = self.rows.get(row + 1).map_or(self.cells.len(), |next| next.first as usize);
+        self.cells.get(this.first as usize..end).unwrap_or_default()
+    }
+
+    pub(super) fn bytes(&self, cell: &Cell) -> &[u8] {
+        self.text.get(cell.start as usize..(cell.start + cell.len) as usize).unwrap_or_default()
+    }
+
+    /// The highlighter's sequence of a style.
+    pub(super) fn sequence(&self, style: Style) -> &[u8] {
+        style.checked_sub(FIRST_OWN).and_then(|own| self.styles.get(usize::from(own))).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether two cells look the same.
+    pub(super) fn same(&self, mine: &Cell, other: &Frame, theirs: &Cell) -> bool {
+        mine.width == theirs.width
+            && self.bytes(mine) == other.bytes(theirs)
+            && if mine.style < FIRST_OWN || theirs.style < FIRST_OWN {
+                mine.style == theirs.style
+            } else {
+                self.sequence(mine.style) == other.sequence(theirs.style)
+            }
+    }
+
+    /// Appends plain ASCII to the last row, behind the cursor, which moves along.
+    pub(super) fn append(&mut self, text: &[u8]) {
+        for &byte in text {
+            self.put(&[byte], 1, PLAIN);
+        }
+        self.mark();
+    }
+
+    fn clear(&mut self, columns: usize) {
+        self.text.clear();
+        self.cells.clear();
+        self.rows.clear();
+        self.rows.push(Row::default());
+        self.styles.clear();
+        self.cursor = (0, 0);
+        self.doubtful = false;
+        self.columns = columns;
+    }
+
+    /// Shows what `view` says, with the last line of the prompt given, in rows of `columns`.
+    pub(super) fn lay_out(&mut self, view: &View<'_>, prompt: &[u8], columns: usize) {
+        self.clear(columns);
+        if view.modified {
+            self.put(b"*", 1, PLAIN);
+        }
+        match view.message {
+            Some(message) => self.prompt(message),
+            None => {
+                self.prompt(view.mode);
+                self.prompt(prompt);
+            }
+        }
+        let colours = view.highlighted.and_then(|text| self.colours(text, view.line));
+        let mut colours = colours.as_deref().unwrap_or_default().iter().peekable();
+        let mut own = PLAIN;
+        let mut marked = false;
+        for piece in pieces(view.line) {
+            while let Some((_, style)) = colours.next_if(|(at, _)| *at <= piece.start) {
+                own = *style;
+            }
+            let bytes = view.line.get(piece.start..piece.start + piece.len).unwrap_or_default();
+            let selected = view.region.as_ref().is_some_and(|region| region.contains(&piece.start));
+            if !marked && view.point < piece.start + piece.len {
+                marked = true;
+                self.wrap(match piece.shape {
+                    Shape::Text(width) => width,
+                    _ => 1,
+                });
+                self.mark();
+            }
+            self.piece(bytes, piece.shape, if selected { REGION } else { own });
+        }
+        if !marked {
+            self.mark();
+        }
+        for piece in pieces(view.hint) {
+            let bytes = view.hint.get(piece.start..piece.start + piece.len).unwrap_or_default();
+            self.piece(bytes, piece.shape, HINT);
+        }
+    }
+
+    fn prompt(&mut self, text: &[u8]) {
+        for part in prompt_parts(text) {
+            match part {
+                Part::Invisible(bytes) => self.put(bytes, 0, PLAIN),
+                Part::Visible(text) => {
+                    for piece in pieces(text) {
+                        let bytes = text.get(piece.start..piece.start + piece.len).unwrap_or_default();
+                        match piece.shape {
+                            // A prompt may have escape sequences without marks: they go to the terminal, as GNU's do.
+                            Shape::Control(_) => self.put(bytes, 1, PLAIN),
+                            shape => self.piece(bytes, shape, PLAIN),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn piece(&mut self, bytes: &[u8], shape: Shape, style: Style) {
+        match shape {
+            Shape::Text(width) => {
+                // Of several characters together, terminals show now the sum of widths, now one picture.
+                let first = bytes.first().map_or(0, |b| (b.leading_ones() as usize).max(1));
+                self.doubtful |= bytes.len() > first;
+                self.put(bytes, width, style);
+            }
+            Shape::Control(letter) => {
+                self.put(b"^", 1, style);
+                self.put(&[letter], 1, style);
+            }
+            Shape::Newline if self.columns == usize::MAX => {
+                self.put(b"^", 1, style);
+                self.put(b"J", 1, style);
+            }
+            Shape::Newline => {
+                // As GNU readline: a full row has ended already.
+                self.wrap(1);
+                self.new_row();
+            }
+            Shape::Tab => {
+                let spaces = 8 - self.column() % 8;
+                for _ in 0..spaces {
+                    self.put(b" ", 1, style);
+                }
+            }
+            Shape::Invalid => self.put("\u{fffd}".as_bytes(), 1, style),
+        }
+    }
+
+    fn column(&self) -> usize {
+        self.rows.last().map_or(0, |row| row.width as usize)
+    }
+
+    fn new_row(&mut self) {
+        self.rows.push(Row { first: self.cells.len() as u32, width: 0 });
+    }
+
+    /// Begins another row if the last has no place for so many columns.
+    fn wrap(&mut self, width: u16) {
+        if width > 0 && self.column() > 0 && self.column() + usize::from(width) > self.columns {
+            self.new_row();
+        }
+    }
+
+    /// The cursor stands here.
+    fn mark(&mut self) {
+        if self.column() >= self.columns {
+            self.new_row();
+        }
+        self.cursor = (self.rows.len() - 1, self.column());
+    }
+
+    fn put(&mut self, bytes: &[u8], width: u16, style: Style) {
+        // No screen has place for what is wider than a row.
+        let width = width.min(self.columns.min(usize::from(u16::MAX)) as u16);
+        self.wrap(width);
+        let start = self.text.len() as u32;
+        self.text.extend_from_slice(bytes);
+        self.cells.push(Cell { start, len: bytes.len() as u32, width, style });
+        if let Some(row) = self.rows.last_mut() {
+            row.width = row.width.saturating_add(u32::from(width));
+        }
+    }
+
+    /// Where the highlighted text changes its style; `None` if it is not the text of the line.
+    fn colours(&mut self, highlighted: &[u8], line: &[u8]) -> Option<Vec<(usize, Style)>> {
+        let mut changes = Vec::new();
+        let mut now = Vec::new();
+        let (mut at, mut rest) = (0, highlighted);
+        while let Some((&first, after)) = rest.split_first() {
+            if first == 0x1b && after.first() == Some(&b'[') {
+                let end = rest.iter().position(|&b| b == b'm')?;
+                let (sequence, after) = rest.split_at_checked(end + 1)?;
+                if matches!(sequence, b"\x1b[m" | b"\x1b[0m") {
+                    now.clear();
+                } else {
+                    now.extend_from_slice(sequence);
+                }
+                changes.push((at, self.style(&now)));
+                rest = after;
+            } else if line.get(at) == Some(&first) {
+                at += 1;
+                rest = after;
+            } else {
+                return None;
+            }
+        }
+        (at == line.len()).then_some(changes)
+    }
+
+    fn style(&mut self, sequence: &[u8]) -> Style {
+        if sequence.is_empty() {
+            return PLAIN;
+        }
+        let known = self.styles.iter().position(|style| style == sequence);
+        let place = known.unwrap_or_else(|| {
+            self.styles.push(sequence.to_vec());
+            self.styles.len() - 1
+        });
+        u16::try_from(place).unwrap_or(0).saturating_add(FIRST_OWN)
+    }
+
+    /// Cuts the one row to what a screen of `columns` shows of it with the left edge near `margin`; answers the new left
+    /// edge. `<` and `>` stand where text is hidden.
+    pub(super) fn scroll(&mut self, columns: usize, margin: usize) -> usize {
+        let columns = columns.max(3);
+        let at = self.cursor.1;
+        let margin = if at > margin + columns - 2 {
+            at.saturating_sub(columns / 3)
+        } else if at < margin + 1 {
+            at.saturating_sub(2 * columns / 3)
+        } else {
+            margin
+        };
+        let all = self.column();
+        let seen = margin..margin + columns;
+        let cells = std::mem::take(&mut self.cells);
+        self.rows.clear();
+        self.rows.push(Row::default());
+        self.columns = columns;
+        let mut column = 0;
+        for cell in cells {
+            let range: Range<usize> = column..column + usize::from(cell.width);
+            column = range.end;
+            let cut_left = margin > 0 && range.start <= margin;
+            let cut_right = all > seen.end && range.end >= seen.end;
+            if range.is_empty() {
+                if range.start >= seen.start && range.start < seen.end {
+                    self.cells.push(cell);
+                }
+                continue;
+            }
+            if range.end <= seen.start || range.start >= seen.end {
+                continue;
+            }
+            if !cut_left && !cut_right {
+                self.cells.push(cell);
+                if let Some(row) = self.rows.last_mut() {
+                    row.width += u32::from(cell.width);
+                }
+                continue;
+            }
+            for place in range {
+                if place < seen.start || place >= seen.end {
+                    continue;
+                }
+                let sign: &[u8] = match place {
+                    _ if margin > 0 && place == seen.start => b"<",
+                    _ if all > seen.end && place == seen.end - 1 => b">",
+                    _ => b" ",
+                };
+                self.put(sign, 1, PLAIN);
+            }
+        }
+        self.cursor = (0, at - margin);
+        margin
+    }
+}

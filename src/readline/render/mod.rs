@@ -1,0 +1,391 @@
+//! [`Screen`]: writes what makes a terminal show the prompt and the line.
+//!
+//! The screen remembers the frame that it drew last and where the cursor stands, so a change costs few bytes. It knows
+//! nothing of descriptors: the bytes go to the end of the caller's vector. The sequences are those that every terminal
+//! since the VT102 obeys, so no terminfo is read. A `dumb` terminal gets text, carriage returns, spaces and backspaces.
+//!
+//! | file | what it has |
+//! | --- | --- |
+//! | `frame` | rows of cells: wrapping, tabs, control characters, styles, horizontal scrolling |
+//! | `pen` | the cursor of the terminal: moves, rows, styles |
+
+mod frame;
+mod pen;
+#[cfg(test)]
+mod tests;
+
+use self::frame::Frame;
+use self::pen::Pen;
+use super::machine::{Clear, Effects, View};
+use super::width::{Part, columns, prompt_parts};
+
+/// What a terminal shows of the line that is being edited.
+#[derive(Debug)]
+pub(crate) struct Screen {
+    columns: usize,
+    /// Rows of the screen; a line that has more is shown in part.
+    height: usize,
+    pen: Pen,
+    now: Frame,
+    next: Frame,
+    /// Whether `now` is on the screen.
+    shown: bool,
+    /// The first row of the frame that is on the screen.
+    top: usize,
+    /// Rows above the frame that the first lines of the prompt take.
+    above: usize,
+    /// Whether the first lines of the prompt stand above already, although the frame is not shown.
+    keep_above: bool,
+    /// The left edge of horizontal scrolling.
+    margin: usize,
+    /// Prompt and line of `now`, if text behind them is all that it takes to show more of the line.
+    plain: bool,
+    prompt: Vec<u8>,
+    line: Vec<u8>,
+    #[cfg(test)]
+    held: bool,
+}
+
+impl Screen {
+    /// A screen of a terminal with the name `term` (the variable `TERM`).
+    pub(crate) fn new(term: &[u8]) -> Self {
+        let dumb = matches!(term, b"" | b"dumb");
+        Self {
+            // The cursor of a dumb terminal may wrap or stay when the last column is written.
+            columns: 80 - usize::from(dumb),
+            height: 24,
+            pen: Pen::new(dumb),
+            now: Frame::default(),
+            next: Frame::default(),
+            shown: false,
+            top: 0,
+            above: 0,
+            keep_above: false,
+            margin: 0,
+            plain: false,
+            prompt: Vec::new(),
+            line: Vec::new(),
+            #[cfg(test)]
+            held: false,
+        }
+    }
+
+    /// Columns and rows.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.columns, self.height)
+    }
+
+    /// Which sequences begin and end the active region; reverse video unless told otherwise.
+    pub(crate) fn set_region_style(&mut self, begin: &[u8], end: &[u8]) {
+        self.pen.set_region_style(begin, end);
+    }
+
+    /// The window has this size now; 0 stands for what is not known. The line is erased and drawn anew by the next
+    /// [`draw`](Self::draw).
+    ///
+    /// Some terminals wrap their rows anew and others do not. So the cursor goes up as far as it may in both cases.
+    pub(crate) fn resize(&mut self, columns: usize, rows: usize, out: &mut Vec<u8>) {
+        let columns = if columns == 0 { 80 } else { columns };
+        let rows = if rows == 0 { 24 } else { rows };
+        let columns = if self.pen.is_dumb() { columns - 1 } else { columns }.max(1);
+        if self.shown && (columns, rows) != (self.columns, self.height) {
+            let wrapped = |row: usize| {
+                let before = self.now.width(row).max(1).div_ceil(columns);
+                if row < self.now.cursor.0 { before } else { self.now.cursor.1 / columns }
+            };
+            let rewrapped: usize = (self.top..=self.now.cursor.0).map(wrapped).sum();
+            let up = rewrapped.min(self.pen.row());
+            self.pen.start_of_row(out);
+            self.pen.up(up, out);
+            self.pen.clear_below(out);
+            self.forget();
+            self.keep_above = true;
+        }
+        (self.columns, self.height) = (columns, rows);
+    }
+
+    /// What the cursor's row shows is not the line: the next [`draw`](Self::draw) begins there, in the first column.
+    pub(crate) fn forget(&mut self) {
+        self.shown = false;
+        self.plain = false;
+        self.keep_above = false;
+        self.top = 0;
+        self.margin = 0;
+        self.pen.forget();
+    }
+
+    /// Shows `view` and what happened besides: text below the line, a cleared screen, the bell.
+    pub(crate) fn show(&mut self, view: &View<'_>, effects: &mut Effects, out: &mut Vec<u8>) {
+        if effects.bell {
+            out.push(7);
+        }
+        if !effects.below.is_empty() {
+            self.leave(out);
+            for line in effects.below.split_inclusive(|&b| b == b'\n') {
+                out.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        if let Some(clear) = effects.clear {
+            self.clear(clear, out);
+        }
+        if effects.redraw {
+            self.forget();
+        }
+        effects.bell = false;
+        effects.redraw = false;
+        effects.clear = None;
+        effects.below.clear();
+        self.draw(view, out);
+    }
+
+    /// Makes the terminal show `view`.
+    pub(crate) fn draw(&mut self, view: &View<'_>, out: &mut Vec<u8>) {
+        if self.append(view, out) {
+            return;
+        }
+        let (first, last) = split_prompt(view.prompt);
+        let flat = view.horizontal_scroll || self.pen.is_dumb();
+        self.next.lay_out(view, last, if flat { usize::MAX } else { self.columns });
+        if flat {
+            self.margin = self.next.scroll(self.columns, self.margin);
+        }
+        let top = self.top_for(self.next.cursor.0);
+        let doubtful = self.next.doubtful;
+        self.next.doubtful |= self.shown && self.now.doubtful;
+        if self.shown && self.plain_prompt_changed(view) {
+            self.erase(out);
+        }
+        if !self.shown {
+            if !self.keep_above {
+                self.lines_above(first, out);
+            }
+            self.draw_all(top, out);
+        } else if top != self.top {
+            self.pen.go(0, 0, &self.now, out);
+            self.draw_all(top, out);
+        } else {
+            self.draw_changes(out);
+        }
+        self.top = top;
+        let (row, column) = self.next.cursor;
+        self.pen.go(row - top, column, &self.next, out);
+        self.next.doubtful = doubtful;
+        std::mem::swap(&mut self.now, &mut self.next);
+        self.shown = true;
+        self.keep_above = false;
+        self.remember(view, flat);
+    }
+
+    /// The line is done: the cursor goes to the start of the row below it.
+    pub(crate) fn leave(&mut self, out: &mut Vec<u8>) {
+        if self.shown {
+            let last = self.now.row_count().min(self.top + self.height) - 1;
+            self.pen.go(last - self.top, self.now.width(last), &self.now, out);
+            // A row that only the cursor stands in is the row below already.
+            if last == 0 || self.now.width(last) > 0 || self.now.width(last - 1) < self.columns {
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        self.forget();
+    }
+
+    /// The next drawing starts with the row of the frame that this one started with.
+    #[cfg(test)]
+    fn hold_top(&mut self) {
+        self.held = true;
+    }
+
+    /// Takes prompt and line off the screen; the cursor stands where they began.
+    pub(crate) fn erase(&mut self, out: &mut Vec<u8>) {
+        if self.shown {
+            let width = self.now.width(0);
+            self.pen.go(0, 0, &self.now, out);
+            self.pen.up(self.above, out);
+            if self.pen.is_dumb() {
+                out.resize(out.len() + width, b' ');
+                out.push(b'\r');
+            } else {
+                self.pen.clear_below(out);
+            }
+        }
+        self.forget();
+    }
+
+    fn clear(&mut self, what: Clear, out: &mut Vec<u8>) {
+        match what {
+            Clear::Line => {
+                self.pen.start_of_row(out);
+                self.pen.clear_row(out);
+            }
+            _ if self.pen.is_dumb() => self.leave(out),
+            Clear::Screen => out.extend_from_slice(b"\x1b[H\x1b[2J"),
+            Clear::Display => out.extend_from_slice(b"\x1b[H\x1b[2J\x1b[3J"),
+        }
+        self.forget();
+        self.keep_above = what == Clear::Line;
+    }
+
+    /// The way of most keystrokes: more plain text at the end of the line.
+    fn append(&mut self, view: &View<'_>, out: &mut Vec<u8>) -> bool {
+        let known = self.line.len();
+        let (Some(old), Some(new)) = (view.line.get(..known), view.line.get(known..)) else { return false };
+        let fits = self.plain
+            && view.point == view.line.len()
+            && self.now.cursor.1 + new.len() < self.columns
+            && new.iter().all(|b| matches!(b, 0x20..0x7f))
+            && is_plain(view)
+            && !view.modified
+            && old == self.line
+            && view.prompt == self.prompt;
+        if fits {
+            self.now.append(new);
+            self.line.extend_from_slice(new);
+            self.pen.wrote(new, out);
+        }
+        fits
+    }
+
+    fn remember(&mut self, view: &View<'_>, flat: bool) {
+        self.prompt.clear();
+        self.prompt.extend_from_slice(view.prompt);
+        self.line.clear();
+        self.plain = !flat
+            && is_plain(view)
+            && !view.modified
+            && view.point == view.line.len()
+            && view.line.last().is_none_or(|b| matches!(b, 0x20..0x7f));
+        if self.plain {
+            self.line.extend_from_slice(view.line);
+        }
+    }
+
+    /// Whether lines of the prompt that stand above the frame are others now.
+    fn plain_prompt_changed(&self, view: &View<'_>) -> bool {
+        view.prompt != self.prompt && split_prompt(view.prompt).0 != split_prompt(&self.prompt).0
+    }
+
+    /// The first row to show so that the cursor's row is on the screen.
+    fn top_for(&self, cursor: usize) -> usize {
+        let lowest = cursor.saturating_sub(self.height - 1);
+        #[cfg(test)]
+        let held = self.held;
+        #[cfg(not(test))]
+        let held = false;
+        let top = if self.shown || held { self.top } else { 0 };
+        // No row stays empty that could show text.
+        let highest = cursor.min(self.next.row_count().saturating_sub(self.height));
+        top.clamp(lowest, highest.max(lowest))
+    }
+
+    fn lines_above(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        self.above = 0;
+        for line in text.split_inclusive(|&b| b == b'\n') {
+            let mut width = 0;
+            for part in prompt_parts(line.strip_suffix(b"\n").unwrap_or(line)) {
+                let (Part::Visible(bytes) | Part::Invisible(bytes)) = part;
+                out.extend_from_slice(bytes);
+                if let Part::Visible(bytes) = part {
+                    width += columns(bytes, width);
+                }
+            }
+            out.extend_from_slice(b"\r\n");
+            self.above += width.max(1).div_ceil(self.columns);
+        }
+    }
+
+    /// Draws every row from the cursor's row on, which is the first, at its start.
+    fn draw_all(&mut self, top: usize, out: &mut Vec<u8>) {
+        let existing = if self.shown { (self.now.row_count() - self.top).min(self.height) } else { 1 };
+        let wanted = (self.next.row_count() - top).min(self.height);
+        for row in 0..wanted {
+            self.pen.enter(row, existing, self.columns, &self.next, top, out);
+            let cells = self.next.row(top + row);
+            self.pen.write(&self.next, cells, out);
+            if self.shown && row < existing && self.next.width(top + row) < self.columns {
+                self.pen.clear_row(out);
+            }
+        }
+        self.clear_rows(wanted, existing, out);
+    }
+
+    fn clear_rows(&mut self, from: usize, to: usize, out: &mut Vec<u8>) {
+        for row in from..to {
+            self.pen.go(row, 0, &self.next, out);
+            self.pen.clear_row(out);
+        }
+    }
+
+    fn draw_changes(&mut self, out: &mut Vec<u8>) {
+        let existing = (self.now.row_count() - self.top).min(self.height);
+        let wanted = (self.next.row_count() - self.top).min(self.height);
+        for row in 0..wanted {
+            if row >= existing {
+                self.pen.enter(row, existing, self.columns, &self.next, self.top, out);
+                self.pen.write(&self.next, self.next.row(self.top + row), out);
+            } else {
+                self.draw_row(row, out);
+            }
+        }
+        self.clear_rows(wanted, existing, out);
+    }
+
+    fn draw_row(&mut self, row: usize, out: &mut Vec<u8>) {
+        let (now, next) = (&self.now, &self.next);
+        let (old, new) = (now.row(self.top + row), next.row(self.top + row));
+        let same = |(a, b): &(&frame::Cell, &frame::Cell)| now.same(a, next, b);
+        let mut head = old.iter().zip(new).take_while(same).count();
+        if head == old.len() && head == new.len() {
+            return;
+        }
+        // A lone mark or an invisible part belongs to what stands before it.
+        while head > 0 && [old, new].iter().any(|cells| cells.get(head).is_some_and(|cell| cell.width == 0)) {
+            head -= 1;
+        }
+        let (old_rest, new_rest) = (old.get(head..).unwrap_or_default(), new.get(head..).unwrap_or_default());
+        let tail = old_rest.iter().rev().zip(new_rest.iter().rev()).take_while(same).count();
+        let width = |cells: &[frame::Cell]| cells.iter().map(|cell| usize::from(cell.width)).sum::<usize>();
+        let at = width(new.get(..head).unwrap_or_default());
+        let old_middle = width(old_rest.get(..old_rest.len() - tail).unwrap_or_default());
+        let middle = new_rest.get(..new_rest.len() - tail).unwrap_or_default();
+        let new_middle = width(middle);
+        let (old_width, new_width) = (now.width(self.top + row), next.width(self.top + row));
+        self.pen.go(row, at, next, out);
+        if old_middle == new_middle && tail > 0 && !next.doubtful {
+            self.pen.write(next, middle, out);
+        } else if tail > 8 && !next.doubtful && !self.pen.is_dumb() && old_width.max(new_width) < self.columns {
+            self.pen.shift(old_middle, new_middle, out);
+            self.pen.write(next, middle, out);
+        } else {
+            self.pen.write(next, new_rest, out);
+            if new_width < old_width {
+                self.pen.clear_rest(old_width - new_width, out);
+            }
+        }
+    }
+}
+
+/// Whether a view shows prompt and line, and nothing else.
+fn is_plain(view: &View<'_>) -> bool {
+    view.message.is_none()
+        && view.highlighted.is_none()
+        && view.region.is_none()
+        && view.hint.is_empty()
+        && view.mode.is_empty()
+        && !view.horizontal_scroll
+}
+
+/// The lines of a prompt above the last, and the last. A newline in an invisible part ends no line.
+fn split_prompt(prompt: &[u8]) -> (&[u8], &[u8]) {
+    let mut visible = true;
+    let mut at = 0;
+    for (place, byte) in prompt.iter().enumerate() {
+        match byte {
+            1 => visible = false,
+            2 => visible = true,
+            b'\n' if visible => at = place + 1,
+            _ => {}
+        }
+    }
+    prompt.split_at_checked(at).unwrap_or((&[], prompt))
+}

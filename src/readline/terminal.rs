@@ -1,0 +1,451 @@
+//! [`Terminal`]: reads a line from the terminal for a machine that edits, and gives the terminal back.
+//!
+//! | event | what happens |
+//! | --- | --- |
+//! | bytes | the machine takes them; what it answers is written |
+//! | the user's interrupt character | the line is abandoned; the program's handler of SIGINT runs, if there is one |
+//! | the user's suspend or quit character | the terminal is given back, then the signal is sent as the kernel would |
+//! | SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP | the terminal is given back, then the signal takes its effect |
+//! | SIGWINCH, or another size at a keystroke | the line is drawn anew |
+//! | a text of a [`Printer`] | it is printed above the line |
+//! | a panic, an error, the end of the line | the terminal's settings are put back by a guard |
+//!
+//! No signal handler is installed. The signals are blocked in the calling thread for the length of the call, and read
+//! from a descriptor. The kernel gives a signal of the process to another thread that does not block the signal; so in
+//! a program with several threads the characters of the terminal are what works, and the other signals act as ever.
+
+mod printer;
+
+use std::time::Duration;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
+use ossature_sys::fd::{self, AsFd, BorrowedFd, OwnedFd};
+use ossature_sys::poll::{PollFd, PollFlags, poll};
+use ossature_sys::process::{group_of, signal_group};
+use ossature_sys::signal::{self, Disposition, Masked, Signal, SignalSet};
+use ossature_sys::signalfd::SignalFd;
+use ossature_sys::tty::{self, Restore, SpecialCharacters};
+
+pub use self::printer::Printer;
+use self::printer::Queue;
+use super::machine::Step;
+use crate::error::{Error, Result};
+
+/// What a terminal drives: a machine that takes bytes, and answers what to write.
+pub(crate) trait Typing {
+    /// A line begins.
+    fn begin(&mut self, prompt: &[u8], out: &mut Vec<u8>) -> Step;
+    /// Bytes were typed.
+    fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step;
+    /// How long to wait for the rest of a sequence of keys; `None` when none has begun.
+    fn timeout(&self) -> Option<Duration>;
+    /// That time is over.
+    fn expire(&mut self, out: &mut Vec<u8>) -> Step;
+    /// The window has this size, 0 where it is not known.
+    fn resized(&mut self, columns: usize, rows: usize, out: &mut Vec<u8>);
+    /// The characters of the user's own settings.
+    fn special_characters(&mut self, special: &SpecialCharacters);
+    /// The line is taken off the screen.
+    fn erase(&mut self, out: &mut Vec<u8>);
+    /// The cursor goes below the line.
+    fn leave(&mut self, out: &mut Vec<u8>);
+    /// The line is drawn anew where the cursor stands.
+    fn redraw(&mut self, out: &mut Vec<u8>);
+    /// The line is abandoned because of this character; it is shown as `^C` where that is wanted.
+    fn interrupted(&mut self, character: u8, out: &mut Vec<u8>);
+}
+
+/// Signals that would leave the terminal without echo.
+const ENDING: [Signal; 5] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::TSTP];
+
+/// How many bytes one read takes.
+const CHUNK: usize = 1024;
+
+/// A terminal to read lines from: two descriptors, which need not be terminals.
+///
+/// If one of them is not a terminal, lines are read as they are, without editing and without escape sequences.
+#[derive(Debug)]
+pub struct Terminal {
+    input: OwnedFd,
+    output: OwnedFd,
+    printer: Printer,
+    /// What was read behind the end of a plain line.
+    ahead: Vec<u8>,
+}
+
+/// What ended a wait.
+enum Event {
+    Bytes(usize),
+    Expired,
+    Signal(Signal),
+    Print,
+    End,
+}
+
+impl Terminal {
+    /// Standard input and standard output.
+    ///
+    /// # Errors
+    /// Of kind `Os` when a descriptor is not open or none is left.
+    pub fn stdio() -> Result<Self> {
+        let copy = |fd: BorrowedFd<'_>| {
+            fd::duplicate(fd).map_err(|errno| Error::os(errno, "the terminal: cannot copy standard input or output"))
+        };
+        Self::new(copy(std::io::stdin().as_fd())?, copy(std::io::stdout().as_fd())?)
+    }
+
+    /// A terminal that is read from `input` and written to `output`.
+    ///
+    /// # Errors
+    /// Of kind `Os` when no descriptor is left.
+    pub fn new(input: OwnedFd, output: OwnedFd) -> Result<Self> {
+        let copy = fd::duplicate(&output).map_err(|errno| Error::os(errno, "the terminal: cannot copy its output"))?;
+        Ok(Self { input, output, printer: Printer::new(copy)?, ahead: Vec::new() })
+    }
+
+    /// Whether lines are edited, not only read.
+    #[doc(alias = "isatty")]
+    pub fn is_interactive(&self) -> bool {
+        tty::is_terminal(&self.input) && tty::is_terminal(&self.output)
+    }
+
+    /// A handle for other threads: its texts do not tear the line that is being edited.
+    pub fn printer(&self) -> Printer {
+        self.printer.clone()
+    }
+
+    /// Reads a line with the editing of `machine`.
+    ///
+    /// # Errors
+    /// Of kind `Os` when the terminal cannot be read, written or set.
+    pub(crate) fn read_line(&mut self, machine: &mut impl Typing, prompt: &[u8]) -> Result<Step> {
+        if !self.is_interactive() {
+            return self.plain_line(prompt);
+        }
+        let queue = self.printer.begin();
+        let done = Session::new(&self.input, &self.output, &queue).and_then(|mut session| session.run(machine, prompt));
+        let late = queue.end();
+        // What came too late for the line stands below it.
+        done.and_then(|step| self.write(&late).map(|()| step))
+    }
+
+    /// Reads a line and shows nothing of it.
+    ///
+    /// Backspace and Ctrl-U work, as the user has set them.
+    ///
+    /// # Errors
+    /// Of kind `Os` when the terminal cannot be read, written or set.
+    #[doc(alias = "getpass")]
+    #[doc(alias = "getpass.getpass")]
+    pub fn read_password(&mut self, prompt: &[u8]) -> Result<Step> {
+        self.read_line(&mut Password::default(), prompt)
+    }
+
+    /// A line of what is not a terminal.
+    fn plain_line(&mut self, prompt: &[u8]) -> Result<Step> {
+        let mut text = Vec::new();
+        for part in super::width::prompt_parts(prompt) {
+            if let super::width::Part::Visible(visible) = part {
+                text.extend_from_slice(visible);
+            }
+        }
+        self.write(&text)?;
+        let mut searched = 0;
+        loop {
+            if let Some(end) = self.ahead.iter().skip(searched).position(|&b| b == b'\n') {
+                let mut line: Vec<u8> = self.ahead.drain(..=searched + end).collect();
+                line.pop();
+                return Ok(Step::Line(line));
+            }
+            searched = self.ahead.len();
+            self.ahead.resize(searched + CHUNK, 0);
+            let room = self.ahead.get_mut(searched..).unwrap_or_default();
+            let read = wait_readable(self.input.as_fd()).and_then(|()| fd::read(&self.input, room));
+            self.ahead.truncate(searched + read.unwrap_or(0));
+            if read.map_err(|errno| Error::os(errno, "the input: cannot be read"))? == 0 {
+                let rest = std::mem::take(&mut self.ahead);
+                return Ok(if rest.is_empty() { Step::Eof } else { Step::Line(rest) });
+            }
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<()> {
+        write(self.output.as_fd(), bytes)
+    }
+}
+
+fn wait_readable(fd: BorrowedFd<'_>) -> ossature_sys::errno::Result<()> {
+    poll(&mut [PollFd::from_borrowed(fd, PollFlags::IN)], Deadline::NEVER).map(drop)
+}
+
+fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
+    fd::write_all(fd, bytes, Deadline::NEVER)
+        .map(drop)
+        .map_err(|errno| Error::os(errno, "the terminal: cannot be written"))
+}
+
+/// The settings of one line: all of it is undone when this is dropped.
+struct Session<'t> {
+    input: &'t OwnedFd,
+    output: &'t OwnedFd,
+    queue: &'t Queue<'t>,
+    signals: SignalFd,
+    /// `None` while the terminal is given back. Dropped in this order.
+    settings: Option<(Restore<'t>, Masked)>,
+    special: SpecialCharacters,
+    out: Vec<u8>,
+    size: (usize, usize),
+}
+
+impl<'t> Session<'t> {
+    fn new(input: &'t OwnedFd, output: &'t OwnedFd, queue: &'t Queue<'t>) -> Result<Self> {
+        let signals = SignalFd::new(Self::watched())
+            .map_err(|errno| Error::os(errno, "the terminal: no descriptor for the signals"))?;
+        let special = SpecialCharacters::default();
+        let mut this = Self { input, output, queue, signals, settings: None, special, out: Vec::new(), size: (0, 0) };
+        this.take()?;
+        Ok(this)
+    }
+
+    fn watched() -> SignalSet {
+        ENDING.into_iter().chain([Signal::WINCH]).collect()
+    }
+
+    /// Takes the terminal: the signals are blocked, the settings those of a line editor.
+    fn take(&mut self) -> Result<()> {
+        let failed = |errno| Error::os(errno, "the terminal: its settings cannot be changed");
+        self.special = tty::special_characters(self.input).map_err(failed)?;
+        let masked = signal::block(Self::watched()).map_err(failed)?;
+        let settings = tty::line_editing(self.input).map_err(failed)?;
+        self.settings = Some((settings, masked));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let done = write(self.output.as_fd(), &self.out);
+        self.out.clear();
+        done
+    }
+
+    /// Tells the machine the size of the window, if it is another.
+    fn measure(&mut self, machine: &mut impl Typing) {
+        let size = tty::window_size(self.output).unwrap_or_default();
+        let size = (size.columns.into(), size.rows.into());
+        if size != self.size {
+            self.size = size;
+            machine.resized(size.0, size.1, &mut self.out);
+        }
+    }
+
+    fn run(&mut self, machine: &mut impl Typing, prompt: &[u8]) -> Result<Step> {
+        machine.special_characters(&self.special);
+        let size = tty::window_size(self.output).unwrap_or_default();
+        self.size = (size.columns.into(), size.rows.into());
+        machine.resized(self.size.0, self.size.1, &mut self.out);
+        let mut step = machine.begin(prompt, &mut self.out);
+        let mut buffer = [0; CHUNK];
+        while step == Step::More {
+            self.flush()?;
+            step = match self.wait(&mut buffer, machine.timeout())? {
+                Event::Bytes(len) => {
+                    self.measure(machine);
+                    self.typed(machine, buffer.get(..len).unwrap_or_default())?
+                }
+                Event::Expired => machine.expire(&mut self.out),
+                Event::Signal(Signal::WINCH) => {
+                    self.pass_on(Signal::WINCH)?;
+                    self.measure(machine);
+                    Step::More
+                }
+                Event::Signal(signal) => self.give_back(machine, |_| signal::raise(signal))?,
+                Event::Print => {
+                    self.print(machine);
+                    Step::More
+                }
+                Event::End => {
+                    machine.leave(&mut self.out);
+                    Step::Eof
+                }
+            };
+        }
+        self.print(machine);
+        self.flush()?;
+        Ok(step)
+    }
+
+    fn wait(&mut self, buffer: &mut [u8], timeout: Option<Duration>) -> Result<Event> {
+        let failed = |errno| Error::os(errno, "the terminal: cannot be read");
+        let deadline = timeout.map_or(Deadline::NEVER, Deadline::after);
+        loop {
+            let mut fds = [
+                PollFd::new(self.input, PollFlags::IN),
+                PollFd::new(&self.signals, PollFlags::IN),
+                PollFd::new(self.queue.ready(), PollFlags::IN),
+            ];
+            if poll(&mut fds, deadline).map_err(failed)? == 0 {
+                return Ok(Event::Expired);
+            }
+            let [input, signals, printer] = fds.map(|fd| !fd.revents().is_empty());
+            if signals {
+                if let Some(signal) =
+                    self.signals.read_one(Deadline::NOW).map_err(failed)?.and_then(|info| info.signal())
+                {
+                    return Ok(Event::Signal(signal));
+                }
+            }
+            if printer {
+                return Ok(Event::Print);
+            }
+            if input {
+                match fd::read(self.input, buffer) {
+                    // The other side has hung up.
+                    Ok(0) | Err(Errno::IO) => return Ok(Event::End),
+                    Ok(len) => return Ok(Event::Bytes(len)),
+                    Err(Errno::AGAIN) => {}
+                    Err(errno) => return Err(failed(errno)),
+                }
+            }
+        }
+    }
+
+    /// Bytes of the terminal, some of which stand for signals.
+    fn typed(&mut self, machine: &mut impl Typing, bytes: &[u8]) -> Result<Step> {
+        let SpecialCharacters { interrupt, quit, suspend, .. } = self.special;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let special = rest.iter().position(|b| [interrupt, quit, suspend].contains(&Some(*b)));
+            let (text, after) = rest.split_at_checked(special.unwrap_or(rest.len())).unwrap_or((rest, &[]));
+            rest = after;
+            if !text.is_empty() {
+                let step = machine.feed(text, &mut self.out);
+                if step != Step::More {
+                    // What follows the end of the line belongs to the next one, signals too.
+                    if !rest.is_empty() {
+                        let _ = machine.feed(rest, &mut self.out);
+                    }
+                    return Ok(step);
+                }
+            }
+            let Some((&character, after)) = rest.split_first() else { break };
+            rest = after;
+            if Some(character) == interrupt {
+                machine.interrupted(character, &mut self.out);
+                self.flush()?;
+                self.settings = None;
+                if signal::disposition(Signal::INT) == Ok(Disposition::Handled) {
+                    let _ = signal::raise(Signal::INT);
+                }
+                return Ok(Step::Interrupted);
+            }
+            let signal = if Some(character) == suspend { Signal::TSTP } else { Signal::QUIT };
+            // The kernel sends it to the whole group in the foreground, which this process is of.
+            let group = |_: &mut Self| group_of(None)?.map_or(Ok(()), |group| signal_group(group, signal));
+            self.give_back(machine, group)?;
+        }
+        Ok(Step::More)
+    }
+
+    /// Gives the terminal back, lets a signal take its effect, and takes the terminal again.
+    fn give_back(
+        &mut self,
+        machine: &mut impl Typing,
+        send: impl FnOnce(&mut Self) -> ossature_sys::errno::Result<()>,
+    ) -> Result<Step> {
+        machine.leave(&mut self.out);
+        self.flush()?;
+        self.settings = None;
+        send(self).map_err(|errno| Error::os(errno, "the terminal: the signal cannot be sent"))?;
+        // The process goes on: it was continued, or its handler returned.
+        self.take()?;
+        machine.special_characters(&self.special);
+        self.measure(machine);
+        machine.redraw(&mut self.out);
+        Ok(Step::More)
+    }
+
+    /// Lets the program's own handler see a signal.
+    fn pass_on(&mut self, signal: Signal) -> Result<()> {
+        if signal::disposition(signal) == Ok(Disposition::Handled) {
+            let _open = signal::unblock(signal).and_then(|open| signal::raise(signal).map(|()| open));
+        }
+        Ok(())
+    }
+
+    fn print(&mut self, machine: &mut impl Typing) {
+        let text = self.queue.take();
+        if !text.is_empty() {
+            machine.erase(&mut self.out);
+            self.out.extend_from_slice(&text);
+            machine.redraw(&mut self.out);
+        }
+    }
+}
+
+/// A line that is not shown.
+#[derive(Default)]
+struct Password {
+    line: Vec<u8>,
+    prompt: Vec<u8>,
+    special: SpecialCharacters,
+}
+
+impl Typing for Password {
+    fn begin(&mut self, prompt: &[u8], out: &mut Vec<u8>) -> Step {
+        self.prompt = prompt.iter().copied().filter(|b| !matches!(b, 1 | 2)).collect();
+        self.redraw(out);
+        Step::More
+    }
+
+    fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step {
+        for &byte in bytes {
+            match byte {
+                b'\r' | b'\n' => {
+                    self.leave(out);
+                    return Step::Line(std::mem::take(&mut self.line));
+                }
+                _ if Some(byte) == self.special.end_of_file && self.line.is_empty() => {
+                    self.leave(out);
+                    return Step::Eof;
+                }
+                _ if Some(byte) == self.special.erase || byte == 8 => {
+                    // The whole character.
+                    while self.line.pop().is_some_and(|b| b & 0xc0 == 0x80) {}
+                }
+                _ if Some(byte) == self.special.kill => self.line.clear(),
+                _ => self.line.push(byte),
+            }
+        }
+        Step::More
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    fn expire(&mut self, _: &mut Vec<u8>) -> Step {
+        Step::More
+    }
+
+    fn resized(&mut self, _: usize, _: usize, _: &mut Vec<u8>) {}
+
+    fn special_characters(&mut self, special: &SpecialCharacters) {
+        self.special = *special;
+    }
+
+    fn erase(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\r\x1b[K");
+    }
+
+    fn leave(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn redraw(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.prompt);
+    }
+
+    fn interrupted(&mut self, _: u8, out: &mut Vec<u8>) {
+        self.leave(out);
+    }
+}

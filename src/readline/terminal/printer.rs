@@ -1,0 +1,111 @@
+//! [`Printer`]: texts of other threads, printed above the line that is being edited.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::eventfd::EventFd;
+use ossature_sys::fd::{self, OwnedFd};
+
+use crate::error::{Error, Result};
+
+/// Prints from any thread to a [`Terminal`](super::Terminal) without tearing the line that is being edited there.
+///
+/// While no line is edited, a text is written at once. Clones print to the same terminal.
+#[derive(Clone)]
+pub struct Printer(Arc<Inner>);
+
+struct Inner {
+    output: OwnedFd,
+    /// Counts up when a text was queued.
+    ready: EventFd,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether a line is edited, so that texts are queued.
+    editing: bool,
+    queued: Vec<u8>,
+}
+
+impl Printer {
+    pub(super) fn new(output: OwnedFd) -> Result<Self> {
+        let ready = EventFd::counter(0).map_err(|errno| Error::os(errno, "the printer: no descriptor is left"))?;
+        Ok(Self(Arc::new(Inner { output, ready, state: Mutex::default() })))
+    }
+
+    /// Prints a text. A newline is added if the text has none at its end.
+    ///
+    /// # Errors
+    /// Of kind `Os` when the terminal cannot be written.
+    pub fn print(&self, text: impl AsRef<[u8]>) -> Result<()> {
+        let mut lines = Vec::with_capacity(text.as_ref().len() + 2);
+        for line in text.as_ref().split_inclusive(|&b| b == b'\n') {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            lines.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+            lines.extend_from_slice(b"\r\n");
+        }
+        let mut state = self.state();
+        if state.editing {
+            state.queued.extend_from_slice(&lines);
+            // A counter that is full was not read yet, so it wakes as well.
+            return self.0.ready.try_add(1).map(drop).map_err(failed);
+        }
+        fd::write_all(&self.0.output, &lines, Deadline::NEVER).map(drop).map_err(failed)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is whole.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A line begins: texts are queued until the answer is dropped.
+    pub(super) fn begin(&self) -> Queue<'_> {
+        self.state().editing = true;
+        Queue(self)
+    }
+}
+
+fn failed(errno: ossature_sys::errno::Errno) -> Error {
+    Error::os(errno, "the printer: the text cannot be printed")
+}
+
+impl fmt::Debug for Printer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Printer").finish_non_exhaustive()
+    }
+}
+
+/// The texts that came while a line is edited.
+pub(super) struct Queue<'p>(&'p Printer);
+
+impl Queue<'_> {
+    /// Readable when there are texts.
+    pub(super) fn ready(&self) -> &EventFd {
+        &self.0.0.ready
+    }
+
+    /// Takes the texts.
+    pub(super) fn take(&self) -> Vec<u8> {
+        let mut state = self.0.state();
+        let _ = self.0.0.ready.try_take();
+        std::mem::take(&mut state.queued)
+    }
+
+    /// No line is edited any more; answers the texts that nobody took.
+    pub(super) fn end(&self) -> Vec<u8> {
+        let mut state = self.0.state();
+        state.editing = false;
+        let _ = self.0.0.ready.try_take();
+        std::mem::take(&mut state.queued)
+    }
+}
+
+impl Drop for Queue<'_> {
+    fn drop(&mut self) {
+        let late = self.end();
+        // After a panic the terminal may be gone; there is nobody to tell.
+        let _ = fd::write_all(&self.0.0.output, &late, Deadline::NEVER);
+    }
+}
