@@ -1,1 +1,4 @@
 //! The line editor from outside: a file for each idea.
+
+#[path = "readline/history.rs"]
+mod history;

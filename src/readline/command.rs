@@ -327,12 +327,22 @@ commands! {
 }
 
 impl Command {
-    /// The command of a name, whatever the case of its letters, as GNU readline looks names up. `vi-bWord` and `vi-bword`
-    /// differ in case alone: the exact name is looked for first.
+    /// The command of a name, whatever the case of its letters, as GNU readline looks names up. So the names `vi-bword`,
+    /// `vi-eword` and `vi-fword` are found as `vi-bWord`, `vi-eWord` and `vi-fWord`, which stand before them in the list.
     #[doc(alias = "rl_named_function")]
     pub fn from_name(name: &str) -> Option<Self> {
-        let exact = Self::ALL.iter().find(|command| command.name() == name);
-        exact.or_else(|| Self::ALL.iter().find(|command| command.name().eq_ignore_ascii_case(name))).copied()
+        Self::ALL.iter().find(|command| command.name().eq_ignore_ascii_case(name)).copied()
+    }
+
+    /// Whether a key that is bound to one of the two names is listed under the other one, too.
+    pub(crate) fn same_function(self, other: Self) -> bool {
+        let first = |command| match command {
+            Self::ViBword | Self::ViBackwardBigword => Self::ViBWord,
+            Self::ViEword | Self::ViEndBigword => Self::ViEWord,
+            Self::ViFword | Self::ViForwardBigword => Self::ViFWord,
+            other => other,
+        };
+        first(self) == first(other)
     }
 }
 

@@ -7,6 +7,9 @@
 //! | --- | --- |
 //! | `buffer` | the line, the point, the mark |
 //! | `command` | the names of the commands |
+//! | `keys`, `keymap` | keys in the notation of init files, and what they are bound to |
+//! | `variables`, `inputrc` | the variables, and the init files that set them and bind keys |
+//! | `history` | the lines before, and the files that keep them |
 //! | `machine` | keys to commands, and the commands |
 //! | `width` | columns of text |
 //! | `render` | what to write so that a terminal shows prompt and line |
@@ -16,12 +19,21 @@
 mod buffer;
 mod command;
 mod editor;
+mod history;
+mod inputrc;
+mod keymap;
+mod keys;
 mod machine;
 mod render;
 mod terminal;
+mod variables;
 mod width;
 
 pub use command::Command;
 pub use editor::Editor;
+pub use history::{History, HistoryForm};
+pub use inputrc::InitError;
+pub use keymap::{Binding, KeymapName};
 pub use machine::Step;
 pub use terminal::{Printer, Terminal};
+pub use variables::{BellStyle, EditingMode, SetError, Variables};

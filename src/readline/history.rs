@@ -1,0 +1,300 @@
+//! The history: lines that were accepted or loaded, oldest first, and the files that keep them.
+//!
+//! ```
+//! use ossature::readline::History;
+//!
+//! let mut history = History::new();
+//! history.push("ls");
+//! history.push("cd src");
+//! assert_eq!(history.get(0), Some(&b"ls"[..]));
+//! assert_eq!(history.find_prefix("ls", ..), Some(0));
+//!
+//! let path = std::env::temp_dir().join(format!("history-{}", std::process::id()));
+//! history.save(&path)?;
+//! assert_eq!(History::new().load(&path)?, 2);
+//! # std::fs::remove_file(path)?;
+//! # Ok::<(), ossature::Error>(())
+//! ```
+//!
+//! | file | what it has |
+//! | --- | --- |
+//! | `history` | the list, its limit, the search |
+//! | `form` | lines to the bytes of a file and back: GNU readline's form, with and without times, and libedit's |
+//! | `file` | reading, appending beside other processes, rewriting |
+
+use std::collections::VecDeque;
+use std::ops::{Bound, Range, RangeBounds};
+use std::time::{Duration, SystemTime};
+
+use crate::error::{Error, ErrorKind, Result};
+
+mod file;
+mod form;
+
+pub use form::HistoryForm;
+
+/// Where a line is in the text of all lines, and when it was accepted.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    start: usize,
+    length: usize,
+    /// Seconds since 1970, or [`NO_TIME`].
+    time: i64,
+}
+
+const NO_TIME: i64 = i64::MIN;
+
+/// A list of lines, oldest first. The text of all lines is one block of memory, so a million lines load quickly.
+///
+/// Lines are bytes and may have any byte in them. Indexes count from 0, other than those of Python's `get_history_item`.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    text: Vec<u8>,
+    entries: VecDeque<Entry>,
+    /// How many bytes of `text` belong to lines that are gone.
+    waste: usize,
+    /// How many of the oldest lines are gone because of the limit.
+    dropped: usize,
+    most: Option<usize>,
+    most_in_file: Option<usize>,
+    stamps: bool,
+    form: HistoryForm,
+}
+
+impl History {
+    /// No lines, and no limits.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many lines there are. Python's `get_current_history_length`.
+    #[doc(alias = "get_current_history_length")]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn text_of(&self, entry: &Entry) -> &[u8] {
+        &self.text[entry.start..entry.start + entry.length]
+    }
+
+    /// The line at an index that counts from 0.
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        self.entries.get(index).map(|entry| self.text_of(entry))
+    }
+
+    /// The line at an index that counts from 1, as Python's `get_history_item` counts. `None` for 0, a negative or too
+    /// large an index. After a limit took lines away, 1 is the oldest line that is left; for Python the numbers of the
+    /// others stay as they were.
+    #[doc(alias = "get_history_item")]
+    pub fn get_1based(&self, index: isize) -> Option<&[u8]> {
+        usize::try_from(index).ok()?.checked_sub(1).and_then(|index| self.get(index))
+    }
+
+    /// When the line was accepted; `None` for a line that is not there, and for one without a time.
+    pub fn time(&self, index: usize) -> Option<SystemTime> {
+        let time = self.entries.get(index).map(|entry| entry.time).filter(|&time| time != NO_TIME)?;
+        let distance = Duration::from_secs(time.unsigned_abs());
+        if time < 0 {
+            SystemTime::UNIX_EPOCH.checked_sub(distance)
+        } else {
+            SystemTime::UNIX_EPOCH.checked_add(distance)
+        }
+    }
+
+    /// How many of the oldest lines the [limit](Self::set_max_entries) has taken away since the last
+    /// [`clear`](Self::clear).
+    pub fn dropped(&self) -> usize {
+        self.dropped
+    }
+
+    /// The lines, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator {
+        self.entries.iter().map(|entry| self.text_of(entry))
+    }
+
+    /// Adds a line as the newest, whatever it is: empty, or the same as the one before. Python's `add_history`.
+    ///
+    /// Of more lines than [`set_max_entries`](Self::set_max_entries) allows the oldest go.
+    #[doc(alias = "add_history")]
+    pub fn push(&mut self, line: impl AsRef<[u8]>) {
+        let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let time = if self.stamps { i64::try_from(now()).unwrap_or(NO_TIME) } else { NO_TIME };
+        let entry = self.store(line.as_ref(), time);
+        self.entries.push_back(entry);
+        self.keep_limit();
+    }
+
+    fn store(&mut self, line: &[u8], time: i64) -> Entry {
+        let start = self.text.len();
+        self.text.extend_from_slice(line);
+        Entry { start, length: line.len(), time }
+    }
+
+    /// Removes a line and returns it. The index counts from 0. Python's `remove_history_item`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfRange`] if there is no such line.
+    #[doc(alias = "remove_history_item")]
+    pub fn remove(&mut self, index: usize) -> Result<Vec<u8>> {
+        let line = self.get(index).ok_or_else(|| self.missing(index))?.to_vec();
+        self.entries.remove(index);
+        self.wasted(line.len());
+        Ok(line)
+    }
+
+    /// Puts another line in the place of one, and returns the old one. The time stays. The index counts from 0. Python's
+    /// `replace_history_item`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfRange`] if there is no such line.
+    #[doc(alias = "replace_history_item")]
+    pub fn replace(&mut self, index: usize, line: impl AsRef<[u8]>) -> Result<Vec<u8>> {
+        let old = self.get(index).ok_or_else(|| self.missing(index))?.to_vec();
+        let time = self.entries[index].time;
+        self.entries[index] = self.store(line.as_ref(), time);
+        self.wasted(old.len());
+        Ok(old)
+    }
+
+    fn missing(&self, index: usize) -> Error {
+        Error::new(ErrorKind::OutOfRange, format!("the history has no line {index}: it has {} lines", self.len()))
+    }
+
+    /// Removes every line. Python's `clear_history`.
+    #[doc(alias = "clear_history")]
+    pub fn clear(&mut self) {
+        (self.text, self.entries, self.waste, self.dropped) = (Vec::new(), VecDeque::new(), 0, 0);
+    }
+
+    /// How many lines are kept in memory at most; `None` for any number.
+    pub fn max_entries(&self) -> Option<usize> {
+        self.most
+    }
+
+    /// Limits how many lines are kept in memory. Of more lines the oldest go, now and whenever a line comes. The variable
+    /// `history-size` of an init file sets this limit.
+    #[doc(alias = "stifle_history")]
+    pub fn set_max_entries(&mut self, most: Option<usize>) {
+        self.most = most;
+        self.keep_limit();
+    }
+
+    fn keep_limit(&mut self) {
+        let excess = self.most.map_or(0, |most| self.entries.len().saturating_sub(most));
+        if excess > 0 {
+            let gone: usize = self.entries.drain(..excess).map(|entry| entry.length).sum();
+            self.dropped += excess;
+            self.wasted(gone);
+        }
+    }
+
+    /// Gives the memory of lines that are gone back, once those are more than half of it.
+    fn wasted(&mut self, bytes: usize) {
+        self.waste += bytes;
+        if self.waste > 4096 && self.waste > self.text.len() / 2 {
+            let mut text = Vec::with_capacity(self.text.len() - self.waste);
+            for entry in &mut self.entries {
+                let start = text.len();
+                text.extend_from_slice(&self.text[entry.start..entry.start + entry.length]);
+                entry.start = start;
+            }
+            (self.text, self.waste) = (text, 0);
+        }
+    }
+
+    /// How many lines a file has at most after [`save`](Self::save) or [`append`](Self::append); `None` for any number.
+    /// Python's `get_history_length`.
+    #[doc(alias = "get_history_length")]
+    pub fn max_file_lines(&self) -> Option<usize> {
+        self.most_in_file
+    }
+
+    /// Limits how many lines a file has after [`save`](Self::save) or [`append`](Self::append). The lines in memory stay.
+    /// Python's `set_history_length`, with `None` for a negative number.
+    ///
+    /// A line of the history that has newlines counts as several, unless the file has [times](Self::set_timestamps) or
+    /// libedit's form.
+    #[doc(alias = "set_history_length")]
+    pub fn set_max_file_lines(&mut self, most: Option<usize>) {
+        self.most_in_file = most;
+    }
+
+    /// Whether new lines have a time, and files keep the times; off at first.
+    ///
+    /// Before each line a file then has a comment with the seconds since 1970, as bash writes with HISTTIMEFORMAT. Only so
+    /// a line of several lines stays one line in GNU readline's form.
+    pub fn set_timestamps(&mut self, on: bool) {
+        self.stamps = on;
+    }
+
+    /// The form in which [`save`](Self::save) writes a file.
+    pub fn form(&self) -> HistoryForm {
+        self.form
+    }
+
+    /// Sets the form in which [`save`](Self::save) writes a file. Reading and appending find out by themselves.
+    pub fn set_form(&mut self, form: HistoryForm) {
+        self.form = form;
+    }
+
+    fn range(&self, range: impl RangeBounds<usize>) -> Range<usize> {
+        let start = match range.start_bound() {
+            Bound::Included(&start) => start,
+            Bound::Excluded(&start) => start.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(&end) => end.saturating_add(1),
+            Bound::Excluded(&end) => end,
+            Bound::Unbounded => self.len(),
+        };
+        let end = end.min(self.len());
+        start.min(end)..end
+    }
+
+    /// The newest line of the range that begins with the text.
+    ///
+    /// ```
+    /// # let mut history = ossature::readline::History::new();
+    /// # for line in ["make", "ls", "make test"] { history.push(line); }
+    /// assert_eq!(history.find_prefix("make", ..), Some(2));
+    /// assert_eq!(history.find_prefix("make", ..2), Some(0), "the one before");
+    /// ```
+    #[doc(alias = "history_search_prefix")]
+    pub fn find_prefix(&self, text: impl AsRef<[u8]>, range: impl RangeBounds<usize>) -> Option<usize> {
+        let text = text.as_ref();
+        self.range(range).rev().find(|&n| self.text_of(&self.entries[n]).starts_with(text))
+    }
+
+    /// The oldest line of the range that begins with the text.
+    pub fn find_prefix_forward(&self, text: impl AsRef<[u8]>, range: impl RangeBounds<usize>) -> Option<usize> {
+        let text = text.as_ref();
+        self.range(range).find(|&n| self.text_of(&self.entries[n]).starts_with(text))
+    }
+
+    /// The newest line of the range that contains the text, and the offset of the last place where the text begins.
+    #[doc(alias = "history_search")]
+    pub fn find(&self, text: impl AsRef<[u8]>, range: impl RangeBounds<usize>) -> Option<(usize, usize)> {
+        let finder = memchr::memmem::FinderRev::new(text.as_ref());
+        self.range(range).rev().find_map(|n| Some((n, finder.rfind(self.text_of(&self.entries[n]))?)))
+    }
+
+    /// The oldest line of the range that contains the text, and the offset of the first place where the text begins.
+    pub fn find_forward(&self, text: impl AsRef<[u8]>, range: impl RangeBounds<usize>) -> Option<(usize, usize)> {
+        let finder = memchr::memmem::Finder::new(text.as_ref());
+        self.range(range).find_map(|n| Some((n, finder.find(self.text_of(&self.entries[n]))?)))
+    }
+}
+
+impl<T: AsRef<[u8]>> Extend<T> for History {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, lines: I) {
+        for line in lines {
+            self.push(line);
+        }
+    }
+}
