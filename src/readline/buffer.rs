@@ -3,6 +3,7 @@
 //! Bytes, since what is typed may be no UTF-8. A *character* is what a move steps over: a character of UTF-8 with the
 //! characters of width zero that follow it, or a single byte that belongs to no character.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use unicode_width::UnicodeWidthChar;
@@ -67,6 +68,11 @@ impl Buffer {
         &self.text
     }
 
+    /// The text with replacement characters where it is no UTF-8.
+    pub(crate) fn text_lossy(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.text)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.text.len()
     }
@@ -113,7 +119,7 @@ impl Buffer {
         self.point += text.len();
     }
 
-    /// Removes a range and calls `with` on it before. The point and the mark stay where they are, or move to the end.
+    /// Removes a range. The point and the mark stay where they are, or move to the end.
     pub(crate) fn delete(&mut self, range: Range<usize>) {
         self.text.drain(range);
         self.point = self.point.min(self.text.len());
@@ -128,7 +134,11 @@ impl Buffer {
         self.mark = self.mark.min(self.text.len());
     }
 
-    /// Where the character after the point ends.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.text.reserve(bytes);
+    }
+
+    /// Where the character at `at` ends.
     pub(crate) fn next(&self, at: usize) -> usize {
         next(&self.text, at)
     }

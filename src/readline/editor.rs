@@ -1,30 +1,517 @@
 //! [`Editor`]: the machine, the history, the hooks and the screen in one.
 
-use super::machine::Step;
+use std::ffi::OsString;
+use std::ops::Range;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::time::Duration;
+
+use ossature_sys::tty::SpecialCharacters;
+
+use super::complete::{self, Candidate, Completer, CompletionKind};
+use super::history::History;
+use super::hooks::Context;
+use super::inputrc::InitError;
+use super::machine::{Machine, Step, Validation};
+use super::render::Screen;
+use super::terminal::{Terminal, Typing};
+use super::variables::Variables;
+use crate::error::{Error, ErrorKind, Result};
+
+/// What an editor begins with.
+///
+/// ```
+/// use ossature::readline::{Config, Editor};
+///
+/// let mut config = Config::default();
+/// config.application = "calculator".into(); // what `$if calculator` in an init file asks for
+/// let editor = Editor::with_config(config);
+/// assert!(editor.variables().enable_bracketed_paste);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// The name that `$if` in an init file compares with the application's.
+    pub application: String,
+    /// The value of TERM.
+    pub terminal: String,
+    /// Whether an accepted line goes to the history.
+    pub auto_history: bool,
+    /// Whether the editor begins as CPython's does.
+    python: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let terminal = std::env::var("TERM").unwrap_or_default();
+        Self { application: String::from("other"), terminal, auto_history: true, python: false }
+    }
+}
+
+impl Config {
+    /// The settings of CPython's `readline` after its import: `TAB` inserts a tab, `ESC TAB` and `ESC ESC` complete, a
+    /// paste has no brackets, the application is "python", and kills by key sequences do not join.
+    ///
+    /// In Python the import reads the init file. Here [`Editor::read_init_file`] does, when it is called.
+    pub fn python_compat() -> Self {
+        Self { application: String::from("python"), python: true, ..Self::default() }
+    }
+}
+
+/// Who edits. Python's `readline.backend`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Backend {
+    /// GNU readline's commands, init files and key bindings.
+    Readline,
+}
+
+impl Backend {
+    /// Python's name of the backend.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Readline => "readline",
+        }
+    }
+}
+
+/// The version of GNU readline whose behaviour the editor has, as GNU and Python write it: major, then minor.
+#[doc(alias = "_READLINE_VERSION")]
+#[doc(alias = "_READLINE_RUNTIME_VERSION")]
+pub const VERSION: u32 = 0x0802;
+
+/// What [`Editor::read_line`] has read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadOutcome<T = String> {
+    /// A line, without its newline.
+    Line(T),
+    /// The end of input: `C-d` on an empty line, or the end of a file. Python's `EOFError`.
+    Eof,
+    /// The user has interrupted the line. Python's `KeyboardInterrupt`.
+    Interrupted,
+}
+
+impl Typing for Editor {
+    fn begin(&mut self, prompt: &[u8], out: &mut Vec<u8>) -> Step {
+        Editor::begin(self, prompt, out)
+    }
+
+    fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step {
+        Editor::feed(self, bytes, out)
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        Editor::timeout(self)
+    }
+
+    fn expire(&mut self, out: &mut Vec<u8>) -> Step {
+        Editor::expire(self, out)
+    }
+
+    fn resized(&mut self, columns: usize, rows: usize, out: &mut Vec<u8>) {
+        Editor::resized(self, columns, rows, out);
+        self.draw(out);
+    }
+
+    fn special_characters(&mut self, special: &SpecialCharacters) {
+        self.machine.set_special_characters(special);
+    }
+
+    fn erase(&mut self, out: &mut Vec<u8>) {
+        self.screen.erase(out);
+    }
+
+    fn leave(&mut self, out: &mut Vec<u8>) {
+        self.screen.leave(out);
+    }
+
+    fn redraw(&mut self, out: &mut Vec<u8>) {
+        self.redisplay(out);
+    }
+
+    fn interrupted(&mut self, character: u8, out: &mut Vec<u8>) {
+        if self.machine.settings.variables.echo_control_characters {
+            out.extend_from_slice(&[b'^', character ^ 0x40]);
+        }
+        let _ = self.interrupt(out);
+    }
+}
 
 /// A line editor.
-#[derive(Debug, Default)]
-pub struct Editor {}
+///
+/// An event loop feeds bytes and writes what comes back to the terminal:
+///
+/// ```
+/// use ossature::readline::{Editor, Step};
+///
+/// let mut editor = Editor::new();
+/// let mut screen = Vec::new(); // goes to the terminal
+/// assert_eq!(editor.begin("> ", &mut screen), Step::More);
+/// assert_eq!(editor.feed(b"hello wrld\x02\x02", &mut screen), Step::More);
+/// assert_eq!(editor.feed(b"\x02o\r", &mut screen), Step::Line(b"hello world".to_vec()));
+/// ```
+#[derive(Debug)]
+pub struct Editor {
+    pub(super) machine: Machine,
+    pub(super) screen: Screen,
+    auto_history: bool,
+    /// The terminal that `read_line` reads from.
+    terminal: Option<Terminal>,
+}
+
+impl Default for Editor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Editor {
-    /// An editor in emacs mode with the default key bindings. Nothing is read from a file, no terminal is touched.
+    /// An editor in emacs mode with the default key bindings. No file is read, no terminal is touched.
     pub fn new() -> Self {
-        Self::default()
+        Self::with_config(Config::default())
+    }
+
+    /// An editor with other settings. No file is read, no terminal is touched.
+    pub fn with_config(config: Config) -> Self {
+        let mut machine = Machine::new();
+        let screen = Screen::new(config.terminal.as_bytes());
+        machine.settings.application = config.application;
+        machine.settings.terminal = config.terminal;
+        if config.python {
+            machine.quirks.sequences_part_kills = true;
+            machine.quirks.asks_in_vain = true;
+            machine.settings.variables.enable_bracketed_paste = false;
+            machine.settings.variables.enable_active_region = false;
+            for line in ["\"\\t\": self-insert", "\"\\e\\t\": complete", "\"\\e\\e\": complete"] {
+                machine.settings.parse_and_bind(line).expect("the line is right");
+            }
+        }
+        Self { machine, screen, auto_history: config.auto_history, terminal: None }
+    }
+
+    /// Reads a line from standard input, and edits it if standard input and standard output are a terminal. Python's
+    /// `input`.
+    ///
+    /// The line has no newline at its end. A line that is no UTF-8 is an error here; [`read_line_os`](Self::read_line_os)
+    /// takes any.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`] for a line that is no UTF-8; [`ErrorKind::Os`] if the terminal cannot be read or written.
+    #[doc(alias = "input")]
+    #[doc(alias = "readline")]
+    pub fn read_line(&mut self, prompt: impl AsRef<[u8]>) -> Result<ReadOutcome> {
+        Ok(match self.read_line_os(prompt)? {
+            ReadOutcome::Line(line) => ReadOutcome::Line(line.into_string().map_err(|_| {
+                Error::new(ErrorKind::Decode, "the line is no UTF-8: read it with `Editor::read_line_os`")
+            })?),
+            ReadOutcome::Eof => ReadOutcome::Eof,
+            ReadOutcome::Interrupted => ReadOutcome::Interrupted,
+        })
+    }
+
+    /// Reads a line of any bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Os`] if the terminal cannot be read or written.
+    pub fn read_line_os(&mut self, prompt: impl AsRef<[u8]>) -> Result<ReadOutcome<OsString>> {
+        let mut terminal = match self.terminal.take() {
+            Some(terminal) => terminal,
+            None => Terminal::stdio()?,
+        };
+        let step = terminal.read_line(self, prompt.as_ref());
+        self.terminal = Some(terminal);
+        Ok(match step? {
+            Step::Line(line) => ReadOutcome::Line(OsString::from_vec(line)),
+            Step::Interrupted => ReadOutcome::Interrupted,
+            Step::Eof | Step::More => ReadOutcome::Eof,
+        })
+    }
+
+    /// Reads lines from another terminal than standard input and standard output.
+    pub fn set_terminal(&mut self, terminal: Terminal) {
+        self.terminal = Some(terminal);
     }
 
     /// Begins a line. What was typed ahead is taken at once, so the line may be there already.
     ///
-    /// `out` gets what the terminal has to be told.
-    pub fn begin(&mut self, prompt: &[u8], out: &mut Vec<u8>) -> Step {
-        let _ = (prompt, out);
-        Step::More
+    /// Parts of the prompt that take no column, such as colours, stand between `\x01` and `\x02`. `out` gets what the
+    /// terminal has to be told.
+    pub fn begin(&mut self, prompt: impl AsRef<[u8]>, out: &mut Vec<u8>) -> Step {
+        self.screen.forget();
+        self.machine.begin(prompt.as_ref());
+        self.draw(out);
+        self.machine.run_pre_input_hook();
+        self.machine.run();
+        self.outcome(out)
     }
 
     /// Takes bytes as a terminal yields them, in pieces of any length. `out` gets what the terminal has to be told.
     ///
     /// Bytes after the end of a line stay for the next [`begin`](Self::begin).
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step {
-        let _ = (bytes, out);
-        Step::More
+        self.machine.feed(bytes);
+        self.outcome(out)
+    }
+
+    /// How long to wait for the rest of a key sequence; none while no sequence is open. If no byte comes in that time,
+    /// call [`expire`](Self::expire).
+    pub fn timeout(&self) -> Option<Duration> {
+        self.machine.timeout()
+    }
+
+    /// The time of [`timeout`](Self::timeout) has passed: the keys so far are taken for what they mean alone.
+    pub fn expire(&mut self, out: &mut Vec<u8>) -> Step {
+        self.machine.expire();
+        self.outcome(out)
+    }
+
+    /// The user has interrupted the line, by a signal for example: it is abandoned, and so is what was typed ahead.
+    pub fn interrupt(&mut self, out: &mut Vec<u8>) -> Step {
+        self.machine.interrupt();
+        self.outcome(out)
+    }
+
+    /// No more bytes will come. A line that has text is deleted from as `C-d` does; then the input has ended.
+    pub fn end_of_input(&mut self, out: &mut Vec<u8>) -> Step {
+        self.machine.end_of_input();
+        self.outcome(out)
+    }
+
+    /// The terminal has this size.
+    pub fn resized(&mut self, columns: usize, rows: usize, out: &mut Vec<u8>) {
+        self.machine.resized(columns, rows);
+        self.screen.resize(columns, rows, out);
+    }
+
+    /// Shows what has changed.
+    pub(super) fn draw(&mut self, out: &mut Vec<u8>) {
+        self.machine.refresh();
+        let mut effects = std::mem::take(&mut self.machine.effects);
+        self.screen.show(&self.machine.view(), &mut effects, out);
+        self.machine.effects = effects;
+    }
+
+    /// Draws, and ends the line if it has ended.
+    fn outcome(&mut self, out: &mut Vec<u8>) -> Step {
+        self.draw(out);
+        let step = self.machine.step();
+        if step != Step::More {
+            self.screen.leave(out);
+        }
+        if let Step::Line(line) = &step {
+            let last = self.history().len().checked_sub(1).and_then(|at| self.history().get(at));
+            if self.auto_history && !line.is_empty() && last != Some(line) {
+                self.add_history(line);
+            }
+        }
+        step
+    }
+
+    /// The line as it is, also after its end until the next begins.
+    #[doc(alias = "get_line_buffer")]
+    pub fn line_buffer(&self) -> &[u8] {
+        self.machine.line().text()
+    }
+
+    /// The cursor, a byte index into the [line](Self::line_buffer).
+    pub fn point(&self) -> usize {
+        self.machine.line().point()
+    }
+
+    /// Inserts at the cursor.
+    pub fn insert_text(&mut self, text: impl AsRef<[u8]>) {
+        self.machine.line_mut().insert(text.as_ref());
+    }
+
+    /// Draws the prompt and the line anew, for a program that has written to the terminal. The cursor is at the start of
+    /// a free row.
+    pub fn redisplay(&mut self, out: &mut Vec<u8>) {
+        self.machine.effects.redraw = true;
+        self.draw(out);
+    }
+
+    /// Carries out lines of an init file.
+    ///
+    /// Python prints what is wrong and goes on; here the caller is told.
+    ///
+    /// ```
+    /// let mut editor = ossature::readline::Editor::new();
+    /// editor.parse_and_bind("tab: menu-complete").unwrap();
+    /// assert!(editor.parse_and_bind("set no-such-variable on").is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// The first line that means nothing. The others have been carried out.
+    pub fn parse_and_bind(&mut self, lines: impl AsRef<[u8]>) -> std::result::Result<(), InitError> {
+        self.machine.settings.parse_and_bind(lines)
+    }
+
+    /// Reads an init file: the one named, else the one that was read last, else the one of INPUTRC, else `~/.inputrc`,
+    /// else `/etc/inputrc`. Returns the bad lines; the others count.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Os`] if the file cannot be read, `ENOENT` if there is none;
+    /// [`ErrorKind::TooLong`] above 4 MiB.
+    pub fn read_init_file(&mut self, path: Option<&Path>) -> Result<Vec<InitError>> {
+        let paste = self.machine.settings.variables.enable_bracketed_paste;
+        let bad = self.machine.settings.read_init_file(path)?;
+        if self.machine.quirks.sequences_part_kills {
+            self.machine.settings.variables.enable_bracketed_paste = paste; // as Python, whatever the file says
+        }
+        Ok(bad)
+    }
+
+    /// The variables of init files.
+    pub fn variables(&self) -> &Variables {
+        &self.machine.settings.variables
+    }
+
+    /// The variables of init files, to change them.
+    pub fn variables_mut(&mut self) -> &mut Variables {
+        &mut self.machine.settings.variables
+    }
+
+    /// The lines that were accepted and those that were loaded.
+    pub fn history(&self) -> &History {
+        &self.machine.history
+    }
+
+    /// The history, to load, save or change it between two lines.
+    pub fn history_mut(&mut self) -> &mut History {
+        &mut self.machine.history
+    }
+
+    /// Adds a line to the history, as it is: empty or there already.
+    pub fn add_history(&mut self, line: impl AsRef<[u8]>) {
+        self.machine.history.push(line);
+    }
+
+    /// Whether accepted lines go to the history: those that are not empty and differ from the last.
+    pub fn set_auto_history(&mut self, adds: bool) {
+        self.auto_history = adds;
+    }
+
+    /// Who edits. Python's `readline.backend`.
+    pub const fn backend(&self) -> Backend {
+        Backend::Readline
+    }
+
+    /// Runs before the prompt of each line is shown. Python's `set_startup_hook`.
+    ///
+    /// ```
+    /// use ossature::readline::{Editor, Step};
+    ///
+    /// let mut editor = Editor::new();
+    /// editor.on_startup(|line| line.insert("draft"));
+    /// let mut screen = Vec::new();
+    /// let _ = editor.begin("> ", &mut screen);
+    /// assert_eq!(editor.feed(b"\r", &mut screen), Step::Line(b"draft".to_vec()));
+    /// ```
+    #[doc(alias = "set_startup_hook")]
+    pub fn on_startup(&mut self, hook: impl FnMut(&mut Context<'_>) + Send + 'static) {
+        self.machine.hooks.startup = Some(Box::new(hook));
+    }
+
+    /// Runs after the prompt is shown, before the first key. Python's `set_pre_input_hook`.
+    #[doc(alias = "set_pre_input_hook")]
+    pub fn on_pre_input(&mut self, hook: impl FnMut(&mut Context<'_>) + Send + 'static) {
+        self.machine.hooks.pre_input = Some(Box::new(hook));
+    }
+
+    /// Removes both hooks.
+    pub fn clear_hooks(&mut self) {
+        (self.machine.hooks.startup, self.machine.hooks.pre_input) = (None, None);
+    }
+
+    /// Sets who completes words. Without a completer, names of files are completed.
+    ///
+    /// ```
+    /// use ossature::readline::{CompletionContext, Editor, Step};
+    ///
+    /// let mut editor = Editor::new();
+    /// editor.set_completer(|word: &str, _: &CompletionContext<'_>| {
+    ///     ["apple", "banana"].into_iter().filter(|it| it.starts_with(word)).collect::<Vec<_>>()
+    /// });
+    /// let mut screen = Vec::new();
+    /// let _ = editor.begin("> ", &mut screen);
+    /// assert_eq!(editor.feed(b"b\t\r", &mut screen), Step::Line(b"banana".to_vec()));
+    /// ```
+    pub fn set_completer(&mut self, completer: impl Completer + Send + 'static) {
+        self.machine.hooks.completer = Some(Box::new(completer));
+    }
+
+    /// Names of files are completed again.
+    pub fn clear_completer(&mut self) {
+        self.machine.hooks.completer = None;
+    }
+
+    /// Who completes words, if somebody was set.
+    #[doc(alias = "get_completer")]
+    pub fn completer(&mut self) -> Option<&mut (dyn Completer + Send + 'static)> {
+        self.machine.hooks.completer.as_deref_mut()
+    }
+
+    /// What the last completion was asked to do; none before the first.
+    #[doc(alias = "get_completion_type")]
+    pub fn completion_kind(&self) -> Option<CompletionKind> {
+        self.machine.last_completion().0
+    }
+
+    /// The place of the word of the last completion, in bytes; empty at 0 before the first.
+    #[doc(alias = "get_begidx")]
+    #[doc(alias = "get_endidx")]
+    pub fn completion_range(&self) -> Range<usize> {
+        self.machine.last_completion().1
+    }
+
+    /// Sets the bytes that part words for completion.
+    pub fn set_completer_delims(&mut self, delimiters: impl Into<Vec<u8>>) {
+        self.machine.hooks.delimiters = Some(delimiters.into());
+    }
+
+    /// The bytes that part words for completion: blanks and ASCII punctuation but `.` and `_` at first.
+    #[doc(alias = "get_completer_delims")]
+    pub fn completer_delims(&self) -> &[u8] {
+        self.machine.hooks.delimiters.as_deref().unwrap_or(complete::DELIMITERS)
+    }
+
+    /// Sets who lists candidates: the hook gets the word and the candidates, and writes the text that is shown below the
+    /// line. Python's hook prints instead.
+    #[doc(alias = "set_completion_display_matches_hook")]
+    pub fn on_display_matches(&mut self, hook: impl FnMut(&[u8], &[Candidate], &mut Vec<u8>) + Send + 'static) {
+        self.machine.hooks.display_matches = Some(Box::new(hook));
+    }
+
+    /// Candidates are listed in columns again.
+    pub fn clear_display_matches(&mut self) {
+        self.machine.hooks.display_matches = None;
+    }
+
+    /// Sets who decides whether an accepted line is whole, so that input may have several lines.
+    ///
+    /// ```
+    /// use ossature::readline::{Editor, Step, Validation};
+    ///
+    /// let mut editor = Editor::new();
+    /// editor.set_validator(|line| match line.ends_with('\\') {
+    ///     true => Validation::Incomplete,
+    ///     false => Validation::Complete,
+    /// });
+    /// let mut screen = Vec::new();
+    /// let _ = editor.begin("> ", &mut screen);
+    /// assert_eq!(editor.feed(b"a \\\rb\r", &mut screen), Step::Line(b"a \\\nb".to_vec()));
+    /// ```
+    pub fn set_validator(&mut self, validator: impl FnMut(&str) -> Validation + Send + 'static) {
+        self.machine.hooks.validator = Some(Box::new(validator));
+    }
+
+    /// Sets who guesses how the line goes on. The guess is shown behind the line; a move past the end takes it.
+    pub fn set_hinter(&mut self, hinter: impl FnMut(&str) -> Option<String> + Send + 'static) {
+        self.machine.hooks.hinter = Some(Box::new(hinter));
+    }
+
+    /// Sets who colours the line: gets the text and the cursor, and returns the same text with escape sequences.
+    pub fn set_highlighter(&mut self, highlighter: impl FnMut(&str, usize) -> String + Send + 'static) {
+        self.machine.hooks.highlighter = Some(Box::new(highlighter));
     }
 }

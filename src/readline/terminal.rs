@@ -341,7 +341,7 @@ impl<'t> Session<'t> {
             let signal = if Some(character) == suspend { Signal::TSTP } else { Signal::QUIT };
             // The kernel sends it to the whole group in the foreground, which this process is of.
             let group = |_: &mut Self| group_of(None)?.map_or(Ok(()), |group| signal_group(group, signal));
-            self.give_back(machine, group)?;
+            let _ = self.give_back(machine, group)?; // the line goes on
         }
         Ok(Step::More)
     }

@@ -1,19 +1,395 @@
-//! The editor without a terminal: bytes go in, a view and at last a line come out.
+//! The editor without a terminal: bytes go in, a [`View`] and at last a line come out.
+//!
+//! | file | what it has |
+//! | --- | --- |
+//! | `input` | bytes in the order in which they are read: pushed back, of macros, typed |
+//! | `dispatch` | bytes to commands, numeric arguments, timeouts |
+//! | `movement`, `text`, `killing`, `past`, `nonincremental`, `incremental`, `completion`, `menu`, `misc` | the commands |
+//! | `vi` | the commands of vi mode |
+//! | `view` | what the one who draws is told |
+//!
+//! A command that reads more keys puts the machine into another [`Mode`], which takes the next byte.
 
+mod completion;
+mod dispatch;
+mod incremental;
+mod input;
+mod killing;
+mod menu;
+mod misc;
+mod movement;
+mod nonincremental;
+mod past;
+mod text;
+mod vi;
 mod view;
+mod words;
 
+use std::time::Duration;
+
+use ossature_sys::tty::SpecialCharacters;
+
+pub use misc::Validation;
 pub(crate) use view::{Clear, Effects, View};
+
+use super::command::Command;
+use super::complete::CompletionKind;
+use super::history::History;
+use super::hooks::Hooks;
+use super::inputrc::Settings;
+use super::keymap::{Binding, Keymap, KeymapName};
+use super::kill::KillRing;
+use super::undo::{Line, Undo};
+use input::Input;
 
 /// What has become of the line after some bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use = "the line may be there"]
 pub enum Step {
     /// The line goes on: feed more bytes.
     More,
     /// The line was accepted. It has no newline at its end.
     Line(Vec<u8>),
-    /// The end of input: `C-d` on an empty line, or what the caller fed as the end.
+    /// The end of input: `C-d` on an empty line.
     Eof,
     /// The line was abandoned.
     Interrupted,
+}
+
+/// How the line ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Accepted,
+    Eof,
+    Interrupted,
+}
+
+/// Which keymap the next key is looked up in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Map {
+    #[default]
+    Emacs,
+    ViInsert,
+    ViCommand,
+}
+
+/// The numeric argument of the next command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Argument {
+    value: i32,
+    negative: bool,
+    /// Whether digits or a minus were typed.
+    explicit: bool,
+}
+
+impl Argument {
+    const NONE: Self = Self { value: 1, negative: false, explicit: false };
+
+    fn count(self) -> i32 {
+        if self.negative { -self.value } else { self.value }
+    }
+}
+
+/// Who takes the next byte.
+#[derive(Debug, Default)]
+enum Mode {
+    /// The keymap.
+    #[default]
+    Command,
+    /// A numeric argument, which goes on with a digit.
+    Argument(dispatch::Digits),
+    /// `quoted-insert`: the byte itself is inserted, as often as the count says.
+    Quoted(i32),
+    /// `character-search`: so many times, forward or backward.
+    Character { count: i32, forward: bool, found: words::Partial },
+    /// An incremental search.
+    Incremental(Box<incremental::Search>),
+    /// The string of a search that is not incremental is being typed.
+    Search(Box<nonincremental::Search>),
+    /// A paste goes on until its end mark.
+    Paste,
+    /// The sequence of a key that nothing is bound to goes on: `skip-csi-sequence`.
+    Csi,
+    /// An arrow key's last byte: `arrow-key-prefix`.
+    Arrow(i32),
+    /// "Display all 120 possibilities? (y or n)".
+    Ask(Box<completion::List>),
+    /// "--More--".
+    Page(Box<completion::List>),
+    /// A command of vi mode reads its operand.
+    Vi(vi::Pending),
+}
+
+impl Default for Argument {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// The state machine. Its parts change only by bytes and by the caller's words.
+#[derive(Debug, Default)]
+pub(crate) struct Machine {
+    pub(super) settings: Settings,
+    pub(super) history: History,
+    pub(super) hooks: Hooks,
+    pub(super) effects: Effects,
+    special: Special,
+    pub(super) quirks: Quirks,
+
+    line: Line,
+    prompt: Vec<u8>,
+    message: Vec<u8>,
+    kills: KillRing,
+    input: Input,
+    mode: Mode,
+    map: Map,
+    /// A line has begun and has not ended.
+    active: bool,
+    end: Option<End>,
+
+    /// The keys of the command that is being typed.
+    keys: Vec<u8>,
+    /// How many keys the command that runs has taken.
+    sequence_length: usize,
+    argument: Argument,
+    /// The next byte goes on the command before, with its argument.
+    continuing: bool,
+    /// The command that runs was given up.
+    aborted: bool,
+    /// The command before, for those that go on from it.
+    last: Option<Command>,
+    /// The command before was a kill, so that another one joins it.
+    killed: bool,
+    /// The command that runs is a kill.
+    kills_now: bool,
+    overwrites: bool,
+    /// The region is shown, by the command before or by the one that runs.
+    region_active: bool,
+    region_kept: bool,
+    /// Bytes of a character of UTF-8 that is not whole yet, and how often to insert it.
+    partial: words::Partial,
+    partial_count: i32,
+
+    /// The keyboard macro that is being recorded, and the last one.
+    recording: Option<Vec<u8>>,
+    recorded: Vec<u8>,
+
+    past: past::Past,
+    searched: nonincremental::Searched,
+    isearched: Vec<u8>,
+    completion: completion::State,
+    columns: usize,
+    rows: usize,
+    vi: vi::State,
+
+    /// The line as the highlighter coloured it, and the hint, for the view.
+    highlighted: Option<Vec<u8>>,
+    hint: Vec<u8>,
+    /// What a paste has brought so far.
+    pasted: Vec<u8>,
+}
+
+/// The characters that the terminal treats as special, where they matter to the machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Special {
+    /// Ends the input on an empty line: the terminal's `VEOF`.
+    eof: Option<u8>,
+    /// The keys that `bind-tty-special-chars` has bound.
+    bound: Vec<u8>,
+}
+
+impl Default for Special {
+    fn default() -> Self {
+        Self { eof: Some(4), bound: Vec::new() }
+    }
+}
+
+/// Where CPython's `readline` does not do what GNU readline's manual says.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Quirks {
+    /// A kill by a key sequence joins no earlier kill: the first key of the sequence parts them.
+    pub(crate) sequences_part_kills: bool,
+    /// A long list asks whether to show it, and shows it without an answer, all at once.
+    pub(crate) asks_in_vain: bool,
+}
+
+impl Machine {
+    pub(crate) fn new() -> Self {
+        Self { columns: 80, rows: 24, argument: Argument::NONE, ..Self::default() }
+    }
+
+    /// Begins a line: hooks run, then what was typed ahead is taken.
+    pub(crate) fn begin(&mut self, prompt: &[u8]) {
+        self.prompt.clear();
+        self.prompt.extend_from_slice(prompt);
+        self.line.show(b"");
+        self.line.forget_changes();
+        self.line.reserve(256);
+        self.line.set_mark(0);
+        self.effects.bell = false;
+        self.end = None;
+        self.active = true;
+        self.mode = Mode::Command;
+        self.message.clear();
+        self.keys.clear();
+        self.argument = Argument::NONE;
+        self.overwrites = false;
+        (self.region_active, self.region_kept) = (false, false);
+        self.partial = words::Partial::default();
+        self.last = None;
+        self.map = if self.settings.variables.is_vi() { Map::ViInsert } else { Map::Emacs };
+        self.begin_past();
+        vi::begin(self);
+        self.run_startup_hook();
+        self.resume_past();
+    }
+
+    /// Takes bytes and runs the commands that they mean, until the line ends or nothing is left.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        self.input.push(bytes);
+        self.run();
+    }
+
+    /// Takes what is there already.
+    pub(crate) fn run(&mut self) {
+        while self.active {
+            let Some(byte) = self.read() else { break };
+            self.take(byte);
+        }
+    }
+
+    /// The outcome, if the line has ended. It is given once.
+    pub(crate) fn step(&mut self) -> Step {
+        match self.end.take() {
+            None => Step::More,
+            Some(End::Accepted) => Step::Line(self.line.text().to_vec()),
+            Some(End::Eof) => Step::Eof,
+            Some(End::Interrupted) => Step::Interrupted,
+        }
+    }
+
+    /// The line is abandoned: the user interrupted it. What was typed ahead is forgotten.
+    pub(crate) fn interrupt(&mut self) {
+        self.input.clear();
+        self.finish(End::Interrupted);
+    }
+
+    /// The input has ended. On a line that has text, this is one `C-d`; the next one ends the line.
+    pub(crate) fn end_of_input(&mut self) {
+        if self.line.is_empty() || self.special.eof.is_none() {
+            self.finish(End::Eof);
+        } else if let Some(eof) = self.special.eof {
+            self.feed(&[eof]);
+            if self.active {
+                self.finish(End::Eof);
+            }
+        }
+    }
+
+    /// The line ends.
+    fn finish(&mut self, end: End) {
+        self.mode = Mode::Command;
+        self.message.clear();
+        self.keys.clear();
+        self.hint.clear();
+        (self.region_active, self.region_kept) = (false, false);
+        self.active = false;
+        self.end = Some(end);
+        self.end_past();
+        self.overwrites = false;
+    }
+
+    /// How long the machine waits for the rest of a key sequence before the caller says [`expire`](Self::expire); none
+    /// while no sequence is open.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.sequence_timeout()
+    }
+
+    /// The user's own characters for editing mean to the editor what they mean to the terminal.
+    pub(crate) fn set_special_characters(&mut self, characters: &SpecialCharacters) {
+        self.special.eof = characters.end_of_file;
+        let settings = &mut self.settings;
+        for key in self.special.bound.drain(..) {
+            for map in [KeymapName::Emacs, KeymapName::ViInsert] {
+                settings.keymaps.bind(map, &[key], Some(Binding::Command(Command::SelfInsert)));
+            }
+        }
+        if !settings.variables.bind_tty_special_chars {
+            return;
+        }
+        let meanings = [
+            (characters.erase, Command::BackwardDeleteChar),
+            (characters.kill, Command::UnixLineDiscard),
+            (characters.literal_next, Command::QuotedInsert),
+            (characters.word_erase, Command::UnixWordRubout),
+        ];
+        for (key, command) in meanings {
+            let Some(key) = key else { continue };
+            for map in [KeymapName::Emacs, KeymapName::ViInsert] {
+                settings.keymaps.bind(map, &[key], Some(Binding::Command(command)));
+            }
+            self.special.bound.push(key);
+        }
+    }
+
+    /// The terminal has another size.
+    pub(crate) fn resized(&mut self, columns: usize, rows: usize) {
+        (self.columns, self.rows) = (columns.max(1), rows.max(1));
+    }
+
+    /// What the screen should show.
+    pub(crate) fn view(&self) -> View<'_> {
+        let variables = &self.settings.variables;
+        if self.asks() {
+            return View { message: Some(&self.message), ..View::default() };
+        }
+        View {
+            prompt: &self.prompt,
+            mode: self.mode_in_prompt(),
+            message: (!self.message.is_empty()).then_some(&self.message),
+            line: self.line.text(),
+            highlighted: self.highlighted.as_deref(),
+            point: self.line.point(),
+            region: (self.region_active && self.line.mark() != self.line.point()).then(|| self.line.region()),
+            hint: &self.hint,
+            modified: variables.mark_modified_lines && self.is_modified_history(),
+            horizontal_scroll: variables.horizontal_scroll_mode,
+        }
+    }
+
+    fn keymap(&self) -> &Keymap {
+        let maps = &self.settings.keymaps;
+        match self.map {
+            Map::Emacs => &maps.emacs,
+            Map::ViInsert => &maps.vi_insert,
+            Map::ViCommand => &maps.vi_command,
+        }
+    }
+
+    fn is_vi(&self) -> bool {
+        self.map != Map::Emacs
+    }
+
+    fn ding(&mut self) {
+        self.effects.bell = true;
+    }
+
+    /// The line and where its point is.
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
+    }
+
+    pub(crate) fn line_mut(&mut self) -> &mut Line {
+        &mut self.line
+    }
+
+    /// The kind of the last completion and the word that it was for.
+    pub(crate) fn last_completion(&self) -> (Option<CompletionKind>, std::ops::Range<usize>) {
+        (self.completion.kind, self.completion.range.clone())
+    }
+
+    fn swap_undo(&mut self, text: &[u8], undo: Undo) -> Undo {
+        self.line.load(text, undo)
+    }
 }

@@ -50,4 +50,8 @@ pub(crate) struct Effects {
     pub(crate) below: Vec<u8>,
     /// Whether the prompt and the line are drawn anew although nothing was printed.
     pub(crate) redraw: bool,
+    /// What was drawn last stays, and what is drawn next begins on a row below: a question.
+    pub(crate) leave: bool,
+    /// What was drawn last is erased first, and `below` takes its place: the end of a question.
+    pub(crate) erase: bool,
 }

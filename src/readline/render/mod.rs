@@ -119,7 +119,10 @@ impl Screen {
         if effects.bell {
             out.push(7);
         }
-        if !effects.below.is_empty() {
+        if effects.erase {
+            self.erase(out);
+        }
+        if effects.leave || !effects.below.is_empty() {
             self.leave(out);
             for line in effects.below.split_inclusive(|&b| b == b'\n') {
                 out.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
@@ -134,6 +137,7 @@ impl Screen {
         }
         effects.bell = false;
         effects.redraw = false;
+        (effects.leave, effects.erase) = (false, false);
         effects.clear = None;
         effects.below.clear();
         self.draw(view, out);

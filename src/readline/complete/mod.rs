@@ -1,0 +1,200 @@
+//! Completion: what a completer is, which word it completes, what the candidates have in common.
+
+mod filename;
+mod listing;
+
+use std::ops::Range;
+
+use super::buffer;
+
+pub use filename::Filenames;
+pub(crate) use filename::expand_tilde;
+pub(crate) use listing::rows;
+
+/// The characters between words unless the caller says otherwise: Python's, blanks and punctuation but `.` and `_`.
+pub(crate) const DELIMITERS: &[u8] = b" \t\n`~!@#$%^&*()-=+[{]}\\|;:'\",<>/?";
+
+/// What a completion was asked to do. Python's `get_completion_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CompletionKind {
+    /// Insert what the candidates have in common (`TAB`).
+    Complete,
+    /// List the candidates (`?`).
+    List,
+    /// Insert all candidates (`*`).
+    InsertAll,
+    /// List several candidates at once (`!`): `show-all-if-ambiguous`.
+    ListIfAmbiguous,
+    /// List several candidates at once if they have no more in common (`@`): `show-all-if-unmodified`.
+    ListIfUnmodified,
+    /// Go through the candidates one by one (`%`).
+    Menu,
+}
+
+impl CompletionKind {
+    /// GNU readline's and Python's number for it: the code of a character.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Complete => b'\t',
+            Self::List => b'?',
+            Self::InsertAll => b'*',
+            Self::ListIfAmbiguous => b'!',
+            Self::ListIfUnmodified => b'@',
+            Self::Menu => b'%',
+        }
+    }
+}
+
+/// What a completer may know beside the word.
+#[derive(Debug, Clone)]
+pub struct CompletionContext<'a> {
+    /// The whole line.
+    pub line: &'a [u8],
+    /// Where the word stands in the line, in bytes. Python's `get_begidx` and `get_endidx`, which count characters.
+    pub range: Range<usize>,
+    /// What the completion was asked to do.
+    pub kind: CompletionKind,
+}
+
+impl CompletionContext<'_> {
+    /// The word as it stands in the line. It may be no UTF-8.
+    pub fn word(&self) -> &[u8] {
+        &self.line[self.range.clone()]
+    }
+
+    /// The place of the word in characters, as Python counts it.
+    #[doc(alias = "get_begidx")]
+    #[doc(alias = "get_endidx")]
+    pub fn range_in_chars(&self) -> Range<usize> {
+        let count = |to: usize| String::from_utf8_lossy(&self.line[..to]).chars().count();
+        count(self.range.start)..count(self.range.end)
+    }
+}
+
+/// One text that may stand in the place of the word.
+///
+/// ```
+/// use ossature::readline::Candidate;
+///
+/// let file = Candidate::new("notes.txt").with_suffix(" ");
+/// assert_eq!(Candidate::from("notes.txt").text(), file.text());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Candidate {
+    text: Vec<u8>,
+    suffix: Vec<u8>,
+    /// Where the part begins that a list shows: behind the folders of a path.
+    shown: usize,
+    /// What a list puts behind the name: `visible-stats`.
+    mark: Option<u8>,
+}
+
+impl Candidate {
+    /// A text. Nothing is appended after it.
+    pub fn new(text: impl Into<Vec<u8>>) -> Self {
+        Self { text: text.into(), suffix: Vec::new(), shown: 0, mark: None }
+    }
+
+    /// Adds what is inserted after the text when no other candidate is left: a blank, a slash, a parenthesis.
+    #[must_use]
+    pub fn with_suffix(mut self, suffix: impl Into<Vec<u8>>) -> Self {
+        self.suffix = suffix.into();
+        self
+    }
+
+    /// Lists show the text from this byte on only, and `mark` behind it.
+    pub(crate) fn shown_from(mut self, byte: usize, mark: Option<u8>) -> Self {
+        (self.shown, self.mark) = (byte.min(self.text.len()), mark);
+        self
+    }
+
+    /// What stands in the place of the word.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// What is inserted after it.
+    pub fn suffix(&self) -> &[u8] {
+        &self.suffix
+    }
+
+    /// What a list shows.
+    pub(crate) fn label(&self) -> &[u8] {
+        &self.text[self.shown..]
+    }
+
+    /// What a list shows behind it.
+    pub(crate) fn mark(&self) -> Option<u8> {
+        self.mark
+    }
+}
+
+impl<T: Into<Vec<u8>>> From<T> for Candidate {
+    fn from(text: T) -> Self {
+        Self::new(text)
+    }
+}
+
+/// Who knows how a word may go on. A closure over the word and its context is a completer.
+///
+/// ```
+/// use ossature::readline::{Completer, CompletionContext};
+///
+/// fn is_completer(_: impl Completer) {}
+/// is_completer(|word: &str, _: &CompletionContext<'_>| {
+///     ["get", "put"].into_iter().filter(|it| it.starts_with(word)).collect::<Vec<_>>()
+/// });
+/// ```
+pub trait Completer {
+    /// Everything that may stand in the place of `word`, in any order. A word that is no UTF-8 has replacement
+    /// characters; the [context](CompletionContext::word) has its bytes.
+    fn complete(&mut self, word: &str, context: &CompletionContext<'_>) -> Vec<Candidate>;
+
+    /// Whether the candidates are file names, which lists show without their folders.
+    fn yields_files(&self) -> bool {
+        false
+    }
+}
+
+impl<F, C> Completer for F
+where
+    F: FnMut(&str, &CompletionContext<'_>) -> Vec<C>,
+    C: Into<Candidate>,
+{
+    fn complete(&mut self, word: &str, context: &CompletionContext<'_>) -> Vec<Candidate> {
+        self(word, context).into_iter().map(Into::into).collect()
+    }
+}
+
+/// The word at the point: from behind the last delimiter to the point.
+pub(crate) fn word_at(line: &[u8], point: usize, delimiters: &[u8]) -> Range<usize> {
+    let start = line[..point].iter().rposition(|byte| delimiters.contains(byte)).map_or(0, |at| at + 1);
+    start..point
+}
+
+/// What two texts have in common at the start, as a length in bytes of the first. A character of UTF-8 is not cut.
+pub(crate) fn common(one: &[u8], other: &[u8], ignore_case: bool) -> usize {
+    let (mut at, mut beside) = (0, 0);
+    while at < one.len() && beside < other.len() {
+        let ((left, left_length), (right, right_length)) = (buffer::decode(&one[at..]), buffer::decode(&other[beside..]));
+        let same = match (left, right) {
+            (Some(left), Some(right)) => {
+                left == right || ignore_case && left.to_lowercase().eq(right.to_lowercase())
+            }
+            (None, None) => one[at] == other[beside],
+            _ => false,
+        };
+        if !same {
+            break;
+        }
+        (at, beside) = (at + left_length, beside + right_length);
+    }
+    at
+}
+
+/// Sorts candidates by text and removes those that are there twice.
+pub(crate) fn sort(candidates: &mut Vec<Candidate>) {
+    candidates.sort();
+    candidates.dedup_by(|one, other| one.text == other.text);
+}

@@ -1,0 +1,65 @@
+//! What the caller hangs into the editor, and what a hook may do.
+
+use std::fmt;
+
+use super::complete::{Candidate, Completer};
+use super::machine::{Machine, Validation};
+
+type Hook = Box<dyn FnMut(&mut Context<'_>) + Send>;
+
+/// The closures and traits that the caller has set.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    pub(crate) startup: Option<Hook>,
+    pub(crate) pre_input: Option<Hook>,
+    pub(crate) completer: Option<Box<dyn Completer + Send>>,
+    pub(crate) delimiters: Option<Vec<u8>>,
+    #[expect(clippy::type_complexity, reason = "it is named nowhere else")]
+    pub(crate) display_matches: Option<Box<dyn FnMut(&[u8], &[Candidate], &mut Vec<u8>) + Send>>,
+    #[expect(clippy::type_complexity, reason = "it is named nowhere else")]
+    pub(crate) validator: Option<Box<dyn FnMut(&str) -> Validation + Send>>,
+    #[expect(clippy::type_complexity, reason = "it is named nowhere else")]
+    pub(crate) hinter: Option<Box<dyn FnMut(&str) -> Option<String> + Send>>,
+    #[expect(clippy::type_complexity, reason = "it is named nowhere else")]
+    pub(crate) highlighter: Option<Box<dyn FnMut(&str, usize) -> String + Send>>,
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks").field("completer", &self.completer.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// The line, for a hook that looks at it or changes it.
+#[derive(Debug)]
+pub struct Context<'a> {
+    machine: &'a mut Machine,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(machine: &'a mut Machine) -> Self {
+        Self { machine }
+    }
+
+    /// The text so far.
+    #[doc(alias = "get_line_buffer")]
+    pub fn line(&self) -> &[u8] {
+        self.machine.line().text()
+    }
+
+    /// The cursor, a byte index into the line.
+    pub fn point(&self) -> usize {
+        self.machine.line().point()
+    }
+
+    /// Inserts at the cursor.
+    #[doc(alias = "insert_text")]
+    pub fn insert(&mut self, text: impl AsRef<[u8]>) {
+        self.machine.line_mut().insert(text.as_ref());
+    }
+
+    /// Moves the cursor; past the end means to the end.
+    pub fn set_point(&mut self, point: usize) {
+        self.machine.line_mut().set_point(point);
+    }
+}

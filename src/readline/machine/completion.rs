@@ -1,0 +1,264 @@
+//! Completion: what the keys ask for, and lists of candidates with their questions and pages.
+
+use std::ops::Range;
+
+use super::{Machine, Mode};
+use crate::readline::command::Command;
+use crate::readline::complete::{self, Candidate, Completer, CompletionContext, CompletionKind, Filenames};
+
+/// What is left of the last completion.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) kind: Option<CompletionKind>,
+    pub(super) range: Range<usize>,
+    /// The last `complete` changed the line, so that the next one does not list yet.
+    changed: bool,
+    /// The last completion found nothing.
+    failed: bool,
+    pub(super) menu: super::menu::Menu,
+}
+
+/// A list of candidates that waits for an answer.
+#[derive(Debug)]
+pub(super) struct List {
+    rows: Vec<Vec<u8>>,
+    at: usize,
+}
+
+/// The candidates for the word at the point.
+pub(super) struct Found {
+    pub(super) range: Range<usize>,
+    pub(super) candidates: Vec<Candidate>,
+    /// What all of them begin with.
+    pub(super) common: Vec<u8>,
+}
+
+impl Machine {
+    /// Asks the completer. The candidates are sorted, each once.
+    pub(super) fn candidates(&mut self, kind: CompletionKind) -> Option<Found> {
+        let delimiters = self.hooks.delimiters.as_deref().unwrap_or(complete::DELIMITERS);
+        let range = complete::word_at(self.line.text(), self.line.point(), delimiters);
+        (self.completion.kind, self.completion.range) = (Some(kind), range.clone());
+        let mut completer = self.hooks.completer.take();
+        let mut files = Filenames::new(&self.settings.variables);
+        let asked: &mut dyn Completer = match &mut completer {
+            Some(completer) => completer.as_mut(),
+            None => &mut files,
+        };
+        let context = CompletionContext { line: self.line.text(), range: range.clone(), kind };
+        let word = context.word().to_vec();
+        let mut candidates = asked.complete(&String::from_utf8_lossy(&word), &context);
+        if completer.is_some() {
+            self.hooks.completer = completer;
+        }
+        complete::sort(&mut candidates);
+        let ignore_case = self.settings.variables.completion_ignore_case;
+        // What is typed already decides between upper and lower case.
+        let first = candidates.iter().find(|it| it.text().starts_with(&word)).or(candidates.first())?;
+        let length = candidates.iter().map(|it| complete::common(first.text(), it.text(), ignore_case)).min()?;
+        let common = first.text()[..length].to_vec();
+        Some(Found { range, candidates, common })
+    }
+
+    /// Puts a text in the place of the word.
+    pub(super) fn replace_word(&mut self, start: usize, text: &[u8], only: bool) {
+        let end = self.line.point();
+        if text.is_empty() {
+            return;
+        }
+        let word = self.line.text()[start..end].to_vec();
+        if word != text {
+            self.line.begin_group();
+            // What stays is not touched, so that the undo list is short.
+            let kept = complete::common(&word, text, false);
+            if kept < word.len() {
+                self.line.delete(start + kept, end);
+            }
+            self.line.set_point(start + kept);
+            self.line.insert(&text[kept..]);
+            self.line.end_group();
+        }
+        if only && self.settings.variables.skip_completed_text {
+            self.skip_completed(start, text, word.len());
+        }
+    }
+
+    /// What stands behind the point already, as the end of what was inserted, is not there twice.
+    fn skip_completed(&mut self, start: usize, text: &[u8], typed: usize) {
+        let point = self.line.point();
+        let rest = self.line.text()[point..].to_vec();
+        let inserted = text.get(typed.min(text.len())..).unwrap_or_default();
+        let same = inserted.iter().zip(&rest).take_while(|(one, other)| one == other).count();
+        if same > 0 && start + text.len() == point {
+            self.line.delete(point, point + same);
+        }
+    }
+
+    /// What belongs behind the only candidate.
+    pub(super) fn append_suffix(&mut self, candidate: &Candidate) {
+        let point = self.line.point();
+        if !self.line.text()[point..].starts_with(candidate.suffix()) {
+            self.line.insert(candidate.suffix());
+        }
+    }
+
+    /// `complete`: what the candidates have in common; again, and nothing was inserted: a list.
+    pub(super) fn complete(&mut self, count: i32, key: u8) {
+        let variables = &self.settings.variables;
+        if variables.disable_completion {
+            return self.self_insert(count, key);
+        }
+        let kind = if self.last == Some(Command::Complete) && !self.completion.changed {
+            CompletionKind::List
+        } else if variables.show_all_if_ambiguous {
+            CompletionKind::ListIfAmbiguous
+        } else if variables.show_all_if_unmodified {
+            CompletionKind::ListIfUnmodified
+        } else {
+            CompletionKind::Complete
+        };
+        self.complete_as(kind);
+    }
+
+    /// Completes the word at the point in one of the five ways.
+    pub(super) fn complete_as(&mut self, kind: CompletionKind) {
+        let failed = std::mem::replace(&mut self.completion.failed, true);
+        let Some(found) = self.candidates(kind) else {
+            self.completion.changed = false;
+            return self.ding();
+        };
+        self.completion.failed = false;
+        let before = self.line.text().to_vec();
+        let several = found.candidates.len() > 1;
+        let adds = found.common != before[found.range.clone()];
+        match kind {
+            CompletionKind::List if failed && !several => self.insert_only(&found),
+            CompletionKind::List => self.list(found.candidates),
+            CompletionKind::InsertAll => self.insert_all(&found),
+            _ if !several => self.insert_only(&found),
+            _ => {
+                self.replace_word(found.range.start, &found.common, false);
+                match kind {
+                    CompletionKind::ListIfAmbiguous => self.list(found.candidates),
+                    CompletionKind::ListIfUnmodified if !adds => self.list(found.candidates),
+                    CompletionKind::ListIfUnmodified => {}
+                    _ if self.is_vi() => {}
+                    _ => self.ding(),
+                }
+            }
+        }
+        self.completion.changed = self.line.text() != before;
+    }
+
+    fn insert_only(&mut self, found: &Found) {
+        let candidate = &found.candidates[0];
+        self.replace_word(found.range.start, candidate.text(), true);
+        self.append_suffix(candidate);
+    }
+
+    fn insert_all(&mut self, found: &Found) {
+        self.line.begin_group();
+        self.line.delete(found.range.start, self.line.point());
+        self.line.set_point(found.range.start);
+        for candidate in &found.candidates {
+            self.line.insert(candidate.text());
+            self.line.insert(b" ");
+        }
+        self.line.end_group();
+    }
+
+    /// Shows the candidates: by the caller's hook, or in columns below the line.
+    pub(super) fn list(&mut self, candidates: Vec<Candidate>) {
+        let word = self.line.text()[self.completion.range.start.min(self.line.point())..self.line.point()].to_vec();
+        if let Some(mut display) = self.hooks.display_matches.take() {
+            display(&word, &candidates, &mut self.effects.below);
+            self.hooks.display_matches = Some(display);
+            return;
+        }
+        let rows = complete::rows(&candidates, &self.settings.variables, self.columns);
+        let list = Box::new(List { rows, at: 0 });
+        let most = self.settings.variables.completion_query_items;
+        if most > 0 && candidates.len() >= most {
+            let question = format!("Display all {} possibilities? (y or n)", candidates.len());
+            if self.quirks.asks_in_vain {
+                self.effects.below.extend_from_slice(question.as_bytes());
+                self.effects.below.push(b'\n');
+                return self.print_rows(&list.rows);
+            }
+            self.message.clear();
+            self.message.extend_from_slice(question.as_bytes());
+            self.effects.leave = true;
+            self.mode = Mode::Ask(list);
+            return;
+        }
+        self.page(list);
+    }
+
+    fn print_rows(&mut self, rows: &[Vec<u8>]) {
+        for row in rows {
+            self.effects.below.extend_from_slice(row);
+            self.effects.below.push(b'\n');
+        }
+    }
+
+    pub(super) fn ask_key(&mut self, list: Box<List>, byte: u8) {
+        match byte {
+            b'y' | b'Y' | b' ' => {
+                self.message.clear();
+                self.effects.erase = true;
+                self.page(list);
+            }
+            0x07 => self.abort(),
+            b'n' | b'N' | 0x7f => {
+                self.message.clear();
+                self.effects.erase = true;
+            }
+            _ => {
+                self.ding();
+                self.mode = Mode::Ask(list);
+            }
+        }
+    }
+
+    /// As many rows as the screen has; more of them on a key.
+    fn page(&mut self, list: Box<List>) {
+        let all = !self.settings.variables.page_completions || self.quirks.asks_in_vain;
+        let most = if all { usize::MAX } else { self.rows.saturating_sub(1).max(1) };
+        self.show_rows(list, most);
+    }
+
+    fn show_rows(&mut self, mut list: Box<List>, most: usize) {
+        let end = list.at.saturating_add(most).min(list.rows.len());
+        let rows = std::mem::take(&mut list.rows);
+        self.print_rows(&rows[list.at..end]);
+        list.rows = rows;
+        list.at = end;
+        if end < list.rows.len() {
+            self.message.clear();
+            self.message.extend_from_slice(b"--More--");
+            self.mode = Mode::Page(list);
+        }
+    }
+
+    pub(super) fn page_key(&mut self, list: Box<List>, byte: u8) {
+        self.message.clear();
+        self.effects.erase = true;
+        match byte {
+            b'y' | b'Y' | b' ' => self.page(list),
+            b'\r' | b'\n' => self.show_rows(list, 1),
+            b'q' | b'Q' | b'n' | b'N' | 0x7f => {}
+            0x07 => self.abort(),
+            _ => {
+                self.ding();
+                self.effects.erase = false;
+                self.message.extend_from_slice(b"--More--");
+                self.mode = Mode::Page(list);
+            }
+        }
+    }
+
+    /// Whether a question stands in the place of the prompt and the line.
+    pub(super) fn asks(&self) -> bool {
+        matches!(self.mode, Mode::Ask(_) | Mode::Page(_))
+    }
+}

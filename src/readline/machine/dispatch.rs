@@ -1,0 +1,323 @@
+//! From bytes to commands: key sequences, numeric arguments, timeouts.
+
+use std::time::Duration;
+
+use super::{Argument, End, Machine, Map, Mode, misc, vi};
+use crate::readline::command::Command;
+use crate::readline::keymap::{Binding, Lookup};
+
+/// A numeric argument beyond this is refused.
+const MOST: i32 = 1_000_000;
+
+const ESC: u8 = 0x1b;
+
+/// What a numeric argument has seen.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Digits {
+    seen: bool,
+    minus: bool,
+    /// `universal-argument` has ended it, so that the next key is a command even if it is a digit.
+    ended: bool,
+}
+
+/// What to do with the keys so far.
+enum Next {
+    Wait,
+    Lowercase,
+    Run(Command),
+    Play(Box<[u8]>),
+    Nothing,
+}
+
+impl From<Option<&Binding>> for Next {
+    fn from(binding: Option<&Binding>) -> Self {
+        match binding {
+            None => Self::Nothing,
+            Some(Binding::Command(Command::DoLowercaseVersion)) => Self::Lowercase,
+            Some(Binding::Command(command)) => Self::Run(*command),
+            Some(Binding::Macro(text)) => Self::Play(text.clone()),
+        }
+    }
+}
+
+impl Machine {
+    /// The next byte; what is typed is recorded if a macro is.
+    pub(super) fn read(&mut self) -> Option<u8> {
+        let (byte, typed) = self.input.pop()?;
+        if typed {
+            if let Some(recording) = &mut self.recording {
+                recording.push(byte);
+            }
+        }
+        Some(byte)
+    }
+
+    /// Gives bytes back to be read again.
+    pub(super) fn unread(&mut self, bytes: &[u8]) {
+        if self.input.unread(bytes) {
+            if let Some(recording) = &mut self.recording {
+                recording.truncate(recording.len().saturating_sub(bytes.len()));
+            }
+        }
+    }
+
+    /// One byte for whoever takes it now.
+    pub(super) fn take(&mut self, byte: u8) {
+        match std::mem::take(&mut self.mode) {
+            Mode::Command => self.command_key(byte),
+            Mode::Argument(digits) => self.argument_key(digits, byte),
+            Mode::Quoted(count) => self.quoted_key(count, byte),
+            Mode::Character { count, forward, found } => self.character_key(count, forward, found, byte),
+            Mode::Incremental(search) => self.incremental_key(search, byte),
+            Mode::Search(search) => self.search_key(search, byte),
+            Mode::Paste => self.paste_key(byte),
+            Mode::Csi => self.csi_key(byte),
+            Mode::Arrow(count) => self.arrow_key(count, byte),
+            Mode::Ask(list) => self.ask_key(list, byte),
+            Mode::Page(list) => self.page_key(list, byte),
+            Mode::Vi(pending) => vi::key(self, pending, byte),
+        }
+    }
+
+    /// The first key of a command, or a further one of its sequence.
+    fn command_key(&mut self, byte: u8) {
+        if self.keys.is_empty() {
+            // What `execute_next` gave goes on the command before, with its argument.
+            if !self.continues() {
+                self.argument = Argument::NONE;
+            }
+            if Some(byte) == self.special.eof && self.line.is_empty() {
+                return self.finish(End::Eof);
+            }
+        }
+        self.dispatch(byte);
+    }
+
+    /// Whether the byte that was read last goes on an earlier command. Asked once a byte.
+    fn continues(&mut self) -> bool {
+        std::mem::take(&mut self.continuing)
+    }
+
+    /// Adds a key to the sequence, and runs what the sequence means as soon as that is certain.
+    pub(super) fn dispatch(&mut self, byte: u8) {
+        if byte >= 0x80 && self.settings.variables.convert_meta {
+            self.keys.push(ESC);
+            self.keys.push(byte & 0x7f);
+        } else {
+            self.keys.push(byte);
+        }
+        loop {
+            let next = match self.keymap().look(&self.keys) {
+                Lookup::Bound(binding) => Next::from(Some(binding)),
+                Lookup::Prefix(_) => Next::Wait,
+                Lookup::None => Next::Nothing,
+            };
+            match next {
+                Next::Wait => {
+                    if self.quirks.sequences_part_kills {
+                        self.killed = false;
+                    }
+                    return;
+                }
+                Next::Nothing => return self.fall_back(),
+                Next::Lowercase => {
+                    let key = self.keys.last_mut().expect("a key was pushed");
+                    if !key.is_ascii_uppercase() {
+                        return self.abort();
+                    }
+                    key.make_ascii_lowercase();
+                }
+                Next::Run(command) => return self.complete_sequence(command),
+                Next::Play(text) => return self.play(&text),
+            }
+        }
+    }
+
+    /// Nothing is bound to the keys. The longest shorter sequence that means something is taken; the rest is read again.
+    fn fall_back(&mut self) {
+        for length in (1..self.keys.len()).rev() {
+            let next = match self.keymap().look(&self.keys[..length]) {
+                Lookup::Prefix(binding) => Next::from(binding),
+                Lookup::Bound(binding) => Next::from(Some(binding)),
+                Lookup::None => Next::Nothing,
+            };
+            if matches!(next, Next::Nothing | Next::Wait | Next::Lowercase) {
+                continue;
+            }
+            let rest = self.keys.split_off(length);
+            self.unread(&rest);
+            return match next {
+                Next::Run(command) => self.complete_sequence(command),
+                Next::Play(text) => self.play(&text),
+                _ => {}
+            };
+        }
+        self.abort();
+    }
+
+    fn play(&mut self, text: &[u8]) {
+        self.keys.clear();
+        if self.input.play(text).is_err() {
+            self.abort();
+        }
+    }
+
+    /// The keys of a command are there: it runs.
+    fn complete_sequence(&mut self, command: Command) {
+        let key = self.keys.last().copied().unwrap_or_default();
+        let length = self.keys.len();
+        self.keys.clear();
+        self.sequence_length = length;
+        self.run_command(command, self.argument.count(), key);
+    }
+
+    /// Runs a command and remembers what the next one needs of it.
+    pub(super) fn run_command(&mut self, command: Command, count: i32, key: u8) {
+        self.kills_now = false;
+        self.aborted = false;
+        self.flush_partial(command);
+        let is_vi_command = self.map == Map::ViCommand;
+        self.execute(command, count, key);
+        if std::mem::take(&mut self.aborted) {
+            return;
+        }
+        if is_vi_command {
+            vi::ran(self, command, key);
+        }
+        let is_prefix = matches!(command, Command::DigitArgument | Command::UniversalArgument | Command::ViArgDigit);
+        if !self.input.has_next() {
+            if command != Command::DigitArgument {
+                self.last = Some(command);
+            }
+            if !is_prefix || self.quirks.sequences_part_kills && command != Command::ViArgDigit {
+                self.killed = self.kills_now;
+            }
+        }
+        if !std::mem::take(&mut self.region_kept) {
+            self.region_active = false;
+        }
+    }
+
+    /// Reads a byte before all others, as part of the command that ran last.
+    pub(super) fn execute_next(&mut self, byte: u8) {
+        self.input.execute_next(byte);
+        self.continuing = true;
+    }
+
+    /// Gives up what is under way, with the macros that run.
+    pub(super) fn abort(&mut self) {
+        self.ding();
+        self.message.clear();
+        self.mode = Mode::Command;
+        self.keys.clear();
+        self.argument = Argument::NONE;
+        self.input.stop_macros();
+        self.recording = None;
+        (self.region_active, self.region_kept) = (false, false);
+        self.last = None;
+        self.continuing = false;
+        self.partial = super::words::Partial::default();
+        self.aborted = true;
+    }
+
+    /// The wait for more keys, if the keys so far mean something by themselves.
+    pub(super) fn sequence_timeout(&self) -> Option<Duration> {
+        let timeout = self.settings.variables.keyseq_timeout;
+        match &self.mode {
+            Mode::Incremental(search) if search.waits_after_escape() => Some(Duration::from_millis(100)),
+            Mode::Command if self.keys.is_empty() || timeout.is_zero() => None,
+            Mode::Command => match self.keymap().look(&self.keys) {
+                Lookup::Prefix(Some(_)) => Some(timeout),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The time of [`timeout`](Self::timeout) has passed without a key: the keys so far are all.
+    pub(crate) fn expire(&mut self) {
+        match std::mem::take(&mut self.mode) {
+            Mode::Incremental(search) if search.waits_after_escape() => self.end_incremental(*search),
+            Mode::Command if self.sequence_timeout().is_some() => {
+                let next = match self.keymap().look(&self.keys) {
+                    Lookup::Prefix(binding) => Next::from(binding),
+                    _ => Next::Nothing,
+                };
+                match next {
+                    Next::Run(command) => self.complete_sequence(command),
+                    Next::Play(text) => self.play(&text),
+                    _ => {}
+                }
+            }
+            mode => self.mode = mode,
+        }
+        self.run();
+    }
+
+    /// `digit-argument`: the key is the first digit, or the minus.
+    pub(super) fn digit_argument(&mut self, key: u8) {
+        self.argument_key(Digits::default(), key);
+    }
+
+    /// `universal-argument`: four times what was there.
+    pub(super) fn universal_argument(&mut self) {
+        self.argument.value = self.argument.value.saturating_mul(4);
+        if !self.refuse_large_argument() {
+            self.await_digits(Digits::default());
+        }
+    }
+
+    fn await_digits(&mut self, digits: Digits) {
+        misc::say_argument(&mut self.message, self.argument);
+        self.mode = Mode::Argument(digits);
+    }
+
+    fn refuse_large_argument(&mut self) -> bool {
+        if self.argument.value <= MOST {
+            return false;
+        }
+        self.argument.value = 0;
+        self.argument.explicit = false;
+        self.message.clear();
+        self.ding();
+        true
+    }
+
+    /// A key after the beginning of a numeric argument.
+    fn argument_key(&mut self, mut digits: Digits, key: u8) {
+        let is_universal = matches!(
+            self.keymap().look(&[key]),
+            Lookup::Bound(Binding::Command(Command::UniversalArgument))
+        );
+        if is_universal && !digits.ended {
+            if digits.seen {
+                digits.ended = true;
+                self.mode = Mode::Argument(digits);
+            } else {
+                self.universal_argument();
+            }
+            return;
+        }
+        let character = key & 0x7f;
+        let argument = &mut self.argument;
+        if character.is_ascii_digit() && !digits.ended {
+            let digit = i32::from(character - b'0');
+            argument.value = if argument.explicit { argument.value.saturating_mul(10).saturating_add(digit) } else { digit };
+            argument.explicit = true;
+            digits.seen = true;
+            if !self.refuse_large_argument() {
+                self.await_digits(digits);
+            }
+        } else if character == b'-' && !argument.explicit && !digits.ended {
+            (argument.value, argument.negative) = (1, true);
+            digits.minus = true;
+            self.await_digits(digits);
+        } else {
+            if digits.minus && argument.value == 1 {
+                argument.explicit = true; // a bare minus is minus one
+            }
+            self.message.clear();
+            self.dispatch(key);
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Incremental search of the history: each key narrows the search or leads on.
+
+use super::words::Partial;
+use super::{Machine, Mode};
+use crate::readline::buffer;
+use crate::readline::command::Command;
+use crate::readline::keymap::{Binding, Lookup};
+
+const ESC: u8 = 0x1b;
+
+/// What ends a search when `isearch-terminators` says nothing.
+const TERMINATORS: &[u8] = b"\x1b\n";
+
+/// What ends a bracketed paste.
+const PASTE_END: &[u8] = b"\x1b[201~";
+
+/// A search that is under way.
+#[derive(Debug)]
+pub(super) struct Search {
+    backward: bool,
+    string: Vec<u8>,
+    /// The line where the search began, its point and its mark.
+    from: usize,
+    point: usize,
+    mark: usize,
+    /// The new line, which the search sees behind the history.
+    newest: Vec<u8>,
+    /// Where the search stands, in which line it looks, and at which byte.
+    at: i64,
+    looks_in: usize,
+    column: i64,
+    /// The line that was found last; what it says is not found again in another line.
+    found: usize,
+    seen: Option<Vec<u8>>,
+    /// The keys of a command that is being typed.
+    keys: Vec<u8>,
+    partial: Partial,
+    pasted: Option<Vec<u8>>,
+    /// An escape has ended the search, unless it begins a key sequence.
+    escaped: bool,
+}
+
+impl Search {
+    pub(super) fn waits_after_escape(&self) -> bool {
+        self.escaped
+    }
+}
+
+/// What a key does to the search.
+enum Key {
+    Again,
+    Turn,
+    Rubout,
+    Abort,
+    Word,
+    Rest,
+    Paste,
+    Text,
+    /// The search ends, and the keys are read again.
+    Leave,
+    /// The sequence goes on.
+    Wait,
+}
+
+impl Machine {
+    pub(super) fn search_incrementally(&mut self, backward: bool) {
+        self.publish_line();
+        let newest = match &self.past.saved {
+            Some((text, _)) => text.clone(),
+            None => self.line.text().to_vec(),
+        };
+        let from = self.past.at;
+        let search = Search {
+            backward,
+            string: Vec::new(),
+            from,
+            point: self.line.point(),
+            mark: self.line.mark(),
+            newest,
+            at: from as i64,
+            looks_in: from,
+            column: self.line.point() as i64,
+            found: from,
+            seen: None,
+            keys: Vec::new(),
+            partial: Partial::default(),
+            pasted: None,
+            escaped: false,
+        };
+        self.say_search(&search, false);
+        self.mode = Mode::Incremental(Box::new(search));
+    }
+
+    fn say_search(&mut self, search: &Search, failed: bool) {
+        self.message.clear();
+        self.message.push(b'(');
+        if failed {
+            self.message.extend_from_slice(b"failed ");
+        }
+        if search.backward {
+            self.message.extend_from_slice(b"reverse-");
+        }
+        self.message.extend_from_slice(b"i-search)`");
+        self.message.extend_from_slice(&search.string);
+        self.message.extend_from_slice(b"': ");
+    }
+
+    fn searched_line<'a>(&'a self, search: &'a Search, at: usize) -> &'a [u8] {
+        self.history.get(at).unwrap_or(&search.newest)
+    }
+
+    pub(super) fn incremental_key(&mut self, mut search: Box<Search>, byte: u8) {
+        if search.escaped {
+            self.unread(&[ESC, byte]);
+            return self.end_incremental(*search);
+        }
+        if let Some(pasted) = &mut search.pasted {
+            pasted.push(byte);
+            if !pasted.ends_with(PASTE_END) {
+                self.mode = Mode::Incremental(search);
+                return;
+            }
+            let text = search.pasted.take().unwrap_or_default();
+            search.string.extend_from_slice(&text[..text.len() - PASTE_END.len()]);
+            return self.search_on(search);
+        }
+        let ends = match &self.settings.variables.isearch_terminators {
+            Some(set) => set.contains(&byte),
+            None => TERMINATORS.contains(&byte),
+        };
+        if search.keys.is_empty() && search.partial.is_empty() && ends {
+            if byte != ESC {
+                return self.end_incremental(*search);
+            }
+            if self.input.is_ready() {
+                self.unread(&[ESC]);
+                return self.end_incremental(*search);
+            }
+            search.escaped = true;
+            self.mode = Mode::Incremental(search);
+            return;
+        }
+        search.keys.push(byte);
+        let key = self.key_of_search(&search);
+        match key {
+            Key::Wait => {
+                self.mode = Mode::Incremental(search);
+                return;
+            }
+            Key::Leave => {
+                let keys = std::mem::take(&mut search.keys);
+                self.unread(&keys);
+                return self.end_incremental(*search);
+            }
+            _ => search.keys.clear(),
+        }
+        match key {
+            Key::Abort => return self.abort_incremental(*search),
+            Key::Paste => {
+                search.pasted = Some(Vec::new());
+                self.mode = Mode::Incremental(search);
+                return;
+            }
+            Key::Again if search.string.is_empty() => {
+                if self.isearched.is_empty() {
+                    self.mode = Mode::Incremental(search);
+                    return;
+                }
+                search.string.extend_from_slice(&self.isearched);
+            }
+            Key::Again if search.backward => search.column -= 1,
+            Key::Again => {
+                let length = self.searched_line(&search, search.looks_in).len() as i64;
+                if search.column == length { self.ding() } else { search.column += 1 }
+            }
+            Key::Turn => search.backward = !search.backward,
+            Key::Rubout => {
+                let length = buffer::previous(&search.string, search.string.len());
+                search.string.truncate(length);
+                if search.string.is_empty() {
+                    self.ding();
+                }
+            }
+            Key::Word => self.take_word(&mut search),
+            Key::Rest => {
+                let from = (self.line.point() + search.string.len()).min(self.line.len());
+                if from == self.line.len() {
+                    self.ding();
+                }
+                search.string.extend_from_slice(&self.line.text()[from..]);
+            }
+            Key::Text => match search.partial.push(byte) {
+                Some((bytes, length)) => search.string.extend_from_slice(&bytes[..length]),
+                None => {
+                    self.mode = Mode::Incremental(search);
+                    return;
+                }
+            },
+            _ => {}
+        }
+        self.search_on(search);
+    }
+
+    fn key_of_search(&self, search: &Search) -> Key {
+        let keys = &search.keys;
+        let command = match self.keymap().look(keys) {
+            Lookup::Prefix(_) => return Key::Wait,
+            Lookup::Bound(Binding::Command(Command::DoLowercaseVersion)) => {
+                let mut lower = keys.clone();
+                lower.make_ascii_lowercase();
+                match self.keymap().look(&lower) {
+                    Lookup::Bound(Binding::Command(command)) => Some(*command),
+                    _ => None,
+                }
+            }
+            Lookup::Bound(Binding::Command(command)) => Some(*command),
+            Lookup::Bound(Binding::Macro(_)) if keys.len() > 1 => return Key::Leave,
+            _ => None,
+        };
+        let key = keys[keys.len() - 1];
+        match command {
+            Some(Command::ReverseSearchHistory) if search.backward => Key::Again,
+            Some(Command::ForwardSearchHistory) if !search.backward => Key::Again,
+            Some(Command::ReverseSearchHistory | Command::ForwardSearchHistory) => Key::Turn,
+            Some(Command::BackwardDeleteChar) => Key::Rubout,
+            Some(Command::Abort) => Key::Abort,
+            Some(Command::UnixWordRubout) => Key::Word,
+            Some(Command::Yank) => Key::Rest,
+            Some(Command::BracketedPasteBegin) => Key::Paste,
+            _ if keys.len() > 1 => Key::Leave,
+            _ => match key {
+                0x07 => Key::Abort,
+                0x17 => Key::Word,
+                0x19 => Key::Rest,
+                0..0x20 | 0x7f => Key::Leave,
+                _ => Key::Text,
+            },
+        }
+    }
+
+    /// The word behind the match goes into the string.
+    fn take_word(&mut self, search: &mut Search) {
+        let from = self.line.point() + search.string.len();
+        if from >= self.line.len() || !self.line.is_word_at(from) {
+            return self.ding();
+        }
+        let mut to = self.line.next(from);
+        while to < self.line.len() && self.line.is_word_at(to) {
+            to = self.line.next(to);
+        }
+        search.string.extend_from_slice(&self.line.text()[from..to]);
+    }
+
+    /// Looks for the string from where the search stands, and shows what was found.
+    fn search_on(&mut self, mut search: Box<Search>) {
+        if self.find_incrementally(&mut search) {
+            let at = search.at as usize;
+            let text = self.searched_line(&search, at).to_vec();
+            self.line.show(&text);
+            self.line.set_point(search.column as usize);
+            self.line.set_mark(search.column as usize + search.string.len());
+            if self.settings.variables.enable_active_region {
+                self.region_active = true;
+            }
+            search.seen = Some(text);
+            search.found = at;
+            self.say_search(&search, false);
+        } else {
+            self.ding();
+            search.at = search.found as i64;
+            self.region_active = false;
+            self.say_search(&search, true);
+        }
+        self.mode = Mode::Incremental(search);
+    }
+
+    fn find_incrementally(&self, search: &mut Search) -> bool {
+        if search.string.is_empty() {
+            return false;
+        }
+        let length = self.history.len() as i64;
+        loop {
+            let line = self.searched_line(search, search.looks_in);
+            let found = if search.backward {
+                let upto = usize::try_from(search.column).ok().map(|column| (column + search.string.len()).min(line.len()));
+                upto.and_then(|upto| super::movement::last_position(&line[..upto], &search.string))
+            } else {
+                let from = (search.column.max(0) as usize).min(line.len());
+                super::movement::position(&line[from..], &search.string).map(|at| from + at)
+            };
+            if let Some(column) = found {
+                search.column = column as i64;
+                return true;
+            }
+            search.column = if search.backward { 0 } else { line.len() as i64 };
+            loop {
+                search.at += if search.backward { -1 } else { 1 };
+                if search.at < 0 || search.at > length {
+                    return false;
+                }
+                search.looks_in = search.at as usize;
+                let line = self.searched_line(search, search.looks_in);
+                if search.string.len() <= line.len() && search.seen.as_deref() != Some(line) {
+                    search.column = if search.backward { (line.len() - search.string.len()) as i64 } else { 0 };
+                    break;
+                }
+            }
+        }
+    }
+
+    fn abort_incremental(&mut self, search: Search) {
+        let text = self.searched_line(&search, search.from).to_vec();
+        self.line.show(&text);
+        self.line.set_point(search.point);
+        self.line.set_mark(search.mark);
+        self.region_active = false;
+        self.message.clear();
+    }
+
+    /// The search ends where it has led: the editor stands on that line of the history.
+    pub(super) fn end_incremental(&mut self, search: Search) {
+        let text = self.searched_line(&search, search.from).to_vec();
+        self.line.show(&text);
+        self.message.clear();
+        let steps = search.from as i64 - search.found as i64;
+        let steps = i32::try_from(steps).unwrap_or(i32::MAX);
+        if steps > 0 { self.previous_history(steps) } else { self.next_history(-steps) }
+        self.isearched = search.string;
+        if search.column < 0 {
+            let end = if search.found == search.from { search.point } else { self.line.len() };
+            self.line.set_point(end);
+            self.line.set_mark(search.mark);
+        } else {
+            self.line.set_point(search.column as usize);
+        }
+        self.region_active = false;
+    }
+}

@@ -1,0 +1,106 @@
+//! Bytes in the order in which the machine reads them: those of macros before those that were typed.
+
+use std::collections::VecDeque;
+
+/// How many macros may run inside each other.
+const LEVELS: usize = 16;
+
+/// How many macros one typed byte may set off, so that a macro that calls itself ends.
+const CALLS: usize = 1000;
+
+/// Where bytes come from.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    /// A byte that is read before anything else, and belongs to the command before.
+    next: Option<u8>,
+    macros: Vec<Macro>,
+    typed: VecDeque<u8>,
+    /// Where the last byte came from.
+    from_macro: bool,
+    calls: usize,
+}
+
+#[derive(Debug)]
+struct Macro {
+    text: Box<[u8]>,
+    at: usize,
+}
+
+/// Too many macros run inside each other, or one typed byte has set off too many.
+#[derive(Debug)]
+pub(super) struct TooDeep;
+
+impl Input {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.typed.extend(bytes);
+    }
+
+    pub(super) fn clear(&mut self) {
+        (self.next, self.from_macro) = (None, false);
+        self.macros.clear();
+        self.typed.clear();
+    }
+
+    /// Reads a byte, and whether it was typed rather than played by a macro or given back.
+    pub(super) fn pop(&mut self) -> Option<(u8, bool)> {
+        if let Some(byte) = self.next.take() {
+            return Some((byte, false));
+        }
+        if let Some(top) = self.macros.last_mut() {
+            let byte = top.text[top.at];
+            top.at += 1;
+            self.from_macro = true;
+            if top.at == top.text.len() {
+                self.macros.pop(); // at once, so that a macro whose last key plays another stands on no level
+            }
+            return Some((byte, false));
+        }
+        let byte = self.typed.pop_front()?;
+        (self.from_macro, self.calls) = (false, 0);
+        Some((byte, true))
+    }
+
+    /// Gives bytes back: they are read again, as keys of their own. Tells whether they had been typed.
+    pub(super) fn unread(&mut self, bytes: &[u8]) -> bool {
+        if self.from_macro && !bytes.is_empty() {
+            self.macros.push(Macro { text: bytes.into(), at: 0 });
+            return false;
+        }
+        for &byte in bytes.iter().rev() {
+            self.typed.push_front(byte);
+        }
+        true
+    }
+
+    /// The byte is read next, and goes on the command before: its argument stays.
+    pub(super) fn execute_next(&mut self, byte: u8) {
+        self.next = Some(byte);
+    }
+
+    pub(super) fn has_next(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// Whether a byte can be read at once.
+    pub(super) fn is_ready(&self) -> bool {
+        self.next.is_some() || !self.macros.is_empty() || !self.typed.is_empty()
+    }
+
+    /// Plays a text as if it was typed.
+    pub(super) fn play(&mut self, text: &[u8]) -> Result<(), TooDeep> {
+        self.calls += 1;
+        if self.macros.len() >= LEVELS || self.calls > CALLS {
+            return Err(TooDeep);
+        }
+        if !text.is_empty() {
+            self.macros.push(Macro { text: text.into(), at: 0 });
+        }
+        Ok(())
+    }
+
+    /// All macros end.
+    pub(super) fn stop_macros(&mut self) {
+        self.macros.clear();
+        self.next = None;
+    }
+}

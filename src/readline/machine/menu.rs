@@ -1,0 +1,92 @@
+//! Completion that goes through the candidates one by one.
+
+use super::Machine;
+use crate::readline::command::Command;
+use crate::readline::complete::{Candidate, CompletionKind};
+
+/// The candidates that a menu goes through, and where it stands: 0 is the text before.
+#[derive(Debug, Default)]
+pub(super) struct Menu {
+    /// What stands in the line at 0.
+    home: Vec<u8>,
+    candidates: Vec<Candidate>,
+    at: usize,
+    start: usize,
+}
+
+impl Machine {
+    /// `menu-complete` and its kin. The old one returns to what was typed, the others to what is common.
+    pub(super) fn menu_complete(&mut self, count: i32, key: u8, old: bool) {
+        if self.settings.variables.disable_completion {
+            return self.self_insert(count, key);
+        }
+        let goes_on = match self.last {
+            Some(Command::OldMenuComplete) => old,
+            Some(Command::MenuComplete | Command::MenuCompleteBackward) => !old,
+            _ => false,
+        } && !self.completion.menu.candidates.is_empty();
+        if !goes_on && !self.begin_menu(old) {
+            return;
+        }
+        let menu = &mut self.completion.menu;
+        let places = menu.candidates.len() as i64 + 1;
+        menu.at = (menu.at as i64 + i64::from(count)).rem_euclid(places) as usize;
+        let (at, start) = (menu.at, menu.start);
+        match at.checked_sub(1).and_then(|n| menu.candidates.get(n)) {
+            Some(candidate) => {
+                let candidate = candidate.clone();
+                self.replace_from(start, candidate.text());
+                self.append_suffix(&candidate);
+            }
+            None => {
+                self.ding();
+                let home = self.completion.menu.home.clone();
+                self.replace_from(start, &home);
+            }
+        }
+    }
+
+    /// Asks for candidates; tells whether there is a menu to go through.
+    fn begin_menu(&mut self, old: bool) -> bool {
+        let Some(found) = self.candidates(CompletionKind::Menu) else {
+            self.completion.menu = Menu::default();
+            self.ding();
+            return false;
+        };
+        let start = found.range.start;
+        if let [only] = &found.candidates[..] {
+            self.replace_from(start, only.text());
+            self.append_suffix(only);
+            self.completion.menu = Menu::default();
+            return false;
+        }
+        let home = if old { self.line.text()[found.range].to_vec() } else { found.common };
+        let shows_prefix = self.settings.variables.menu_complete_display_prefix && !old;
+        let lists = self.settings.variables.show_all_if_ambiguous;
+        self.completion.menu = Menu { home, candidates: found.candidates, at: 0, start };
+        if lists {
+            self.list(self.completion.menu.candidates.clone());
+        }
+        if shows_prefix {
+            let home = self.completion.menu.home.clone();
+            self.replace_from(start, &home);
+            self.ding();
+            return false;
+        }
+        true
+    }
+
+    /// The text stands from `start` to the point.
+    fn replace_from(&mut self, start: usize, text: &[u8]) {
+        let end = self.line.point();
+        let start = start.min(end);
+        if self.line.text()[start..end] == *text {
+            return;
+        }
+        self.line.begin_group();
+        self.line.delete(start, end);
+        self.line.set_point(start);
+        self.line.insert(text);
+        self.line.end_group();
+    }
+}

@@ -1,0 +1,315 @@
+//! The history as commands move in it. A line of the history that was changed keeps its change, and its list of changes,
+//! until it is accepted or reverted.
+
+use super::words::shell_words;
+use super::{Machine, Map};
+use crate::readline::command::Command;
+use crate::readline::undo::{Line, Undo, Undone};
+
+/// Where the editor stands in the history, and what it left behind.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    /// The line of the history that is shown; the history's length for the new line.
+    pub(super) at: usize,
+    /// The new line, while another one is shown.
+    pub(super) saved: Option<(Vec<u8>, Undo)>,
+    /// Where the point was before the first move: `history-preserve-point`.
+    point: Option<usize>,
+    /// The changes of other lines of the history.
+    changes: Vec<(usize, Undo)>,
+    /// The line that is shown had changes when it was loaded.
+    was_changed: bool,
+    /// How many lines the history had dropped when the numbers here were right.
+    dropped: usize,
+    /// What `operate-and-get-next` shows next.
+    next: Option<i64>,
+    yank: YankArgument,
+}
+
+/// How the `yank-last-arg` before went.
+#[derive(Debug, Default)]
+struct YankArgument {
+    skip: usize,
+    /// The word that was asked for; none for the last one.
+    word: Option<i32>,
+    backward: bool,
+    inserted: bool,
+}
+
+impl Past {
+    /// The first lines of the history are gone.
+    fn shift(&mut self, dropped: usize) {
+        let gone = dropped.saturating_sub(std::mem::replace(&mut self.dropped, dropped));
+        self.changes.retain(|(at, _)| *at >= gone);
+        for (at, _) in &mut self.changes {
+            *at -= gone;
+        }
+        self.next = self.next.map(|next| next - gone as i64);
+    }
+}
+
+impl Machine {
+    pub(super) fn begin_past(&mut self) {
+        self.past.shift(self.history.dropped());
+        let length = self.history.len();
+        self.past.changes.retain(|(at, _)| *at < length);
+        self.past.at = length;
+        self.past.saved = None;
+        self.past.was_changed = false;
+    }
+
+    /// `operate-and-get-next` has named the line to begin with.
+    pub(super) fn resume_past(&mut self) {
+        if let Some(next) = self.past.next.take() {
+            let count = self.past.at as i64 - next;
+            self.previous_history(i32::try_from(count).unwrap_or(0));
+        }
+    }
+
+    /// The line has ended: the line of the history that it was made of is as it was before.
+    pub(super) fn end_past(&mut self) {
+        let at = self.past.at;
+        if at < self.history.len() && (self.line.has_changes() || self.past.was_changed) {
+            let undo = self.line.take_undo();
+            let original = reverted(self.line.text(), undo);
+            self.replace_history(at, &original);
+        }
+        if self.settings.variables.revert_all_at_newline {
+            for (at, undo) in std::mem::take(&mut self.past.changes) {
+                let original = self.history.get(at).map(|line| reverted(line, undo)).unwrap_or_default();
+                self.replace_history(at, &original);
+            }
+        }
+        self.line.forget_changes();
+        self.past.saved = None;
+        self.past.was_changed = false;
+    }
+
+    fn replace_history(&mut self, at: usize, line: &[u8]) {
+        let _ = self.history.replace(at, line); // a line that is gone needs no change
+    }
+
+    pub(super) fn is_modified_history(&self) -> bool {
+        self.past.at < self.history.len() && self.line.has_changes()
+    }
+
+    /// The history has the line as it is shown.
+    pub(super) fn publish_line(&mut self) {
+        let at = self.past.at;
+        if at < self.history.len() && (self.line.has_changes() || self.past.was_changed) {
+            let text = self.line.text().to_vec();
+            self.replace_history(at, &text);
+        }
+    }
+
+    /// The line of the history keeps its changes while another one is shown.
+    fn leave_line(&mut self) {
+        self.publish_line();
+        if self.past.at < self.history.len() && self.line.has_changes() {
+            let undo = self.line.take_undo();
+            self.past.changes.push((self.past.at, undo));
+        }
+    }
+
+    /// The new line is kept while another one is shown.
+    pub(super) fn save_line(&mut self) {
+        if self.past.saved.is_none() {
+            self.past.saved = Some((self.line.text().to_vec(), self.line.changes().clone()));
+        }
+    }
+
+    /// The new line is shown again.
+    pub(super) fn unsave_line(&mut self) {
+        match self.past.saved.take() {
+            None => self.ding(),
+            Some((text, undo)) => {
+                self.swap_undo(&text, undo);
+                self.past.was_changed = false;
+            }
+        }
+    }
+
+    fn note_point(&mut self) {
+        if self.past.point.is_none() && !self.line.is_at_end() {
+            self.past.point = Some(self.line.point());
+        }
+    }
+
+    fn load_line(&mut self, at: usize) {
+        let undo = match self.past.changes.iter().position(|(line, _)| *line == at) {
+            Some(index) => self.past.changes.swap_remove(index).1,
+            None => Undo::default(),
+        };
+        self.past.at = at;
+        self.past.was_changed = !undo.is_empty();
+        let text = self.history.get(at).unwrap_or_default().to_vec();
+        self.swap_undo(&text, undo);
+        let end = self.line.len();
+        let point = self.past.point.filter(|_| self.settings.variables.history_preserve_point).unwrap_or(end).min(end);
+        self.line.set_point(if self.map == Map::ViCommand { 0 } else { point });
+        if self.map == Map::Emacs {
+            self.line.set_mark(if point == end { 0 } else { end });
+        } else {
+            self.line.set_mark(end);
+        }
+    }
+
+    pub(super) fn previous_history(&mut self, count: i32) {
+        if count < 0 {
+            return self.next_history(count.saturating_neg());
+        }
+        if count == 0 || self.history.is_empty() {
+            return;
+        }
+        self.note_point();
+        let at = self.past.at.saturating_sub(count as usize);
+        if at == self.past.at {
+            return self.ding();
+        }
+        if self.past.at == self.history.len() {
+            self.save_line();
+        } else {
+            self.leave_line();
+        }
+        self.load_line(at);
+    }
+
+    pub(super) fn next_history(&mut self, count: i32) {
+        if count < 0 {
+            return self.previous_history(count.saturating_neg());
+        }
+        if count == 0 {
+            return;
+        }
+        self.leave_line();
+        self.note_point();
+        let at = self.past.at.saturating_add(count as usize);
+        if at < self.history.len() {
+            self.load_line(at);
+        } else {
+            self.past.at = self.history.len();
+            self.unsave_line();
+        }
+    }
+
+    pub(super) fn beginning_of_history(&mut self) {
+        self.previous_history(i32::try_from(self.past.at + 1).unwrap_or(i32::MAX));
+    }
+
+    pub(super) fn end_of_history(&mut self) {
+        self.leave_line();
+        self.past.at = self.history.len();
+        self.unsave_line();
+    }
+
+    /// `fetch-history`: the line of that number, counted from one; a negative number counts from the end.
+    pub(super) fn fetch_history(&mut self, count: i32) {
+        if !self.argument.explicit {
+            return self.beginning_of_history();
+        }
+        let here = self.past.at as i64 + 1;
+        let back = if count >= 0 { here - i64::from(count) } else { -i64::from(count) };
+        if back <= 0 || back > here {
+            if self.is_vi() { self.ding() } else { self.beginning_of_history() }
+        } else {
+            self.previous_history(i32::try_from(back).unwrap_or(i32::MAX));
+        }
+    }
+
+    pub(super) fn operate_and_get_next(&mut self, count: i32) {
+        let at = self.past.at as i64;
+        let next = if self.argument.explicit { i64::from(count) - 1 } else { at + 1 };
+        self.accept_line();
+        if !self.active {
+            self.past.next = Some(next);
+        }
+    }
+
+    /// Where the point was is kept for the lines of the history that follow.
+    pub(super) fn keep_history_point(&mut self) {
+        if self.settings.variables.history_preserve_point {
+            self.past.point = (!self.line.is_at_end()).then(|| self.line.point());
+        } else {
+            self.past.point = None;
+        }
+    }
+
+    /// Inserts a word of the line before, or of one `skip` lines further back; the last word if none is named.
+    fn yank_argument(&mut self, word: Option<i32>, skip: usize) -> bool {
+        let back = skip + 1;
+        let found = self.past.at.checked_sub(back).or_else(|| (skip > 0 && self.past.at > 0).then_some(usize::MAX));
+        let text = found.and_then(|at| self.history.get(at)).and_then(|line| {
+            let words = shell_words(line);
+            let last = words.len() as i64 - 1;
+            let n = match word {
+                None => last,
+                Some(word) if word == i32::from(b'$') => last,
+                Some(word) if word < 0 => last + i64::from(word),
+                Some(word) => i64::from(word),
+            };
+            words.get(usize::try_from(n).ok()?).map(|word| word.to_vec())
+        });
+        let Some(text) = text else {
+            self.ding();
+            return false;
+        };
+        self.line.begin_group();
+        self.line.set_mark(self.line.point());
+        if self.map == Map::ViCommand {
+            super::vi::append(self);
+            self.line.insert(b" ");
+        }
+        self.line.insert(&text);
+        self.line.end_group();
+        true
+    }
+
+    pub(super) fn yank_nth_arg(&mut self, count: i32) {
+        self.yank_argument(Some(count), 0);
+    }
+
+    pub(super) fn yank_last_arg(&mut self, count: i32) {
+        if self.last == Some(Command::YankLastArg) {
+            if self.past.yank.inserted {
+                self.line.undo();
+            }
+            let yank = &mut self.past.yank;
+            yank.backward ^= count < 0;
+            yank.skip = if yank.backward { yank.skip.saturating_sub(1) } else { yank.skip + 1 };
+        } else {
+            let word = self.argument.explicit.then_some(count);
+            self.past.yank = YankArgument { word, ..YankArgument::default() };
+        }
+        let (word, skip) = (self.past.yank.word, self.past.yank.skip);
+        self.past.yank.inserted = self.yank_argument(word, skip);
+    }
+
+    pub(super) fn undo(&mut self, count: i32) {
+        for _ in 0..count.max(0) {
+            match self.line.undo() {
+                Undone::Change => {}
+                Undone::OpenGroup => self.ding(),
+                Undone::Nothing => return self.ding(),
+            }
+        }
+    }
+
+    pub(super) fn revert_line(&mut self) {
+        if !self.line.has_changes() {
+            return self.ding();
+        }
+        while self.line.undo() != Undone::Nothing {}
+        if self.is_vi() {
+            self.line.set_point(0);
+            self.line.set_mark(0);
+        }
+    }
+}
+
+/// A line with all its changes taken back.
+fn reverted(text: &[u8], undo: Undo) -> Vec<u8> {
+    let mut line = Line::default();
+    line.load(text, undo);
+    while line.undo() != Undone::Nothing {}
+    line.text().to_vec()
+}
