@@ -1,4 +1,12 @@
 //! The line editor from outside: a file for each idea.
 
+#[path = "readline/completing.rs"]
+mod completing;
+#[path = "readline/emacs.rs"]
+mod emacs;
 #[path = "readline/history.rs"]
 mod history;
+#[path = "readline/recall.rs"]
+mod recall;
+#[path = "readline/typing.rs"]
+mod typing;

@@ -258,8 +258,8 @@ impl Machine {
             let text = self.searched_line(&search, at).to_vec();
             self.line.show(&text);
             self.line.set_point(search.column as usize);
-            self.line.set_mark(search.column as usize + search.string.len());
             if self.settings.variables.enable_active_region {
+                self.line.set_mark(search.column as usize + search.string.len());
                 self.region_active = true;
             }
             search.seen = Some(text);
