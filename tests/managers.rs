@@ -16,8 +16,12 @@ mod calls;
 mod deaths;
 #[path = "managers/hostile.rs"]
 mod hostile;
+#[path = "managers/limits.rs"]
+mod limits;
 #[path = "managers/python.rs"]
 mod python;
+#[path = "managers/segments.rs"]
+mod segments;
 #[path = "managers/served.rs"]
 mod served;
 
@@ -34,6 +38,7 @@ fn main() {
     freeze_support(TASKS);
     // Before the first test counts descriptors.
     ossature::multiprocessing::util::temp_dir().unwrap();
-    let modules = [calls::TESTS, builtin::TESTS, deaths::TESTS, hostile::TESTS, python::TESTS];
+    let modules =
+        [calls::TESTS, builtin::TESTS, deaths::TESTS, hostile::TESTS, limits::TESTS, segments::TESTS, python::TESTS];
     harness::run(&modules.concat())
 }

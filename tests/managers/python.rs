@@ -6,7 +6,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use ossature::ErrorKind;
 use ossature::multiprocessing::Context;
 use ossature::multiprocessing::connection::{Address, AuthKey};
-use ossature::multiprocessing::managers::{DictProxy, Exception, ListProxy, Manager, Proxy};
+use ossature::multiprocessing::managers::{
+    DictProxy, Exception, Limits, ListProxy, Manager, Proxy, SharedMemoryManager,
+};
+use ossature::multiprocessing::shared_memory::SharedMemory;
 
 use crate::calls::bank;
 use crate::harness::{Test, begin_anew};
@@ -19,6 +22,8 @@ pub const TESTS: &[Test] = &[
     ("python_calls_a_type_of_the_program", python_calls_a_type_of_the_program),
     ("we_drive_objects_of_python", we_drive_objects_of_python),
     ("exceptions_of_python_keep_their_names", exceptions_of_python_keep_their_names),
+    ("python_registers_blocks_with_ours", python_registers_blocks_with_ours),
+    ("we_register_blocks_with_python", we_register_blocks_with_python),
 ];
 
 /// Runs each line of its input: `=` and an expression is answered by the value, anything else by `ok`.
@@ -313,8 +318,9 @@ fn exceptions_of_python_keep_their_names() {
         let mut snake = Snake::start(python);
         // At a path of Python's choice, while the other tests use TCP.
         snake.run("s = Serving(None, b'snake'); s.start()");
-        let path = snake.value("s.address");
-        let manager = Manager::connect(path.trim_matches('\''), &AuthKey::from("snake")).unwrap();
+        let path = snake.ask("=s.address"); // not `value`, which takes a last `u` of the path for Python 2's mark
+        let manager =
+            Manager::connect(path.trim_start_matches('u').trim_matches('\''), &AuthKey::from("snake")).unwrap();
         let own = manager.create("Own", (1,)).unwrap();
         for (kind, class) in [("key", "KeyError"), ("value", "ValueError"), ("own", "__main__.OwnError")] {
             let error = own.call::<()>("fail", (kind,)).unwrap_err();
@@ -330,5 +336,66 @@ fn exceptions_of_python_keep_their_names() {
         assert!(manager.create("Nothing", ()).unwrap_err().to_string().contains("Nothing"));
         drop((own, manager));
         snake.run("s.shutdown()");
+    });
+}
+
+/// Runs the test with those that have shared memory.
+fn with_each_that_shares(test: impl Fn(&Python)) {
+    with_each(|python| {
+        if python.version >= (3, 8, 0) {
+            test(python);
+        }
+    });
+}
+
+fn python_registers_blocks_with_ours() {
+    with_each_that_shares(|python| {
+        let mut snake = Snake::start(python);
+        let limits = Limits { segments: 10, ..Limits::default() };
+        let manager = Manager::builder().authkey(&AuthKey::from("snake")).limits(limits);
+        let manager = SharedMemoryManager::from(manager.start(Context::Spawn).unwrap());
+        let Address::Unix(path) = manager.manager().address() else { panic!() };
+        snake.run("from multiprocessing import managers, resource_tracker");
+        snake.run(&format!("m = managers.SharedMemoryManager('{}', b'snake'); m.connect()", path.display()));
+        snake.run("b = m.SharedMemory(64); b.buf[0] = 7; l = m.ShareableList([1, 'x'])");
+        // Otherwise its tracker removes the names at its end, and says so.
+        snake.run("[resource_tracker.unregister(n, 'shared_memory') for n in (b._name, l.shm._name)]");
+        let name = snake.value("b.name").trim_matches('\'').to_owned();
+        assert_eq!(SharedMemory::open(&name).unwrap().get::<u8>(0).unwrap(), 7, "{name}");
+        assert_eq!(manager.segments().unwrap().len(), 2);
+        snake.run("ask = lambda *a: managers.dispatch(m._Client(m.address, authkey=b'snake'), None, *a)");
+        assert_eq!(snake.value("sorted(ask('list_segments')) == sorted([b.name, l.shm.name])"), "True");
+        snake.run("ask('release_segment', (l.shm.name,))");
+        assert_eq!(manager.segments().unwrap(), [name.as_str()]);
+        assert!(snake.ask("ask('release_segment', (l.shm.name,))").contains("keeps no block"));
+        manager.shutdown().unwrap();
+        assert!(SharedMemory::open(&name).is_err(), "{name} is left");
+    });
+}
+
+fn we_register_blocks_with_python() {
+    with_each_that_shares(|python| {
+        let mut snake = Snake::start(python);
+        snake.run("from multiprocessing import managers, shared_memory");
+        snake.run("s = managers.SharedMemoryManager(('127.0.0.1', 0), b'snake'); s.start()");
+        let port: u16 = snake.value("s.address[1]").parse().unwrap();
+        let manager = SharedMemoryManager::connect(("127.0.0.1", port), &AuthKey::from("snake")).unwrap();
+        let block = manager.shared_memory(16).unwrap();
+        block.set(0, 9_u8).unwrap();
+        let list = manager.shareable_list([4, 5]).unwrap();
+        let names = [block.name().to_owned(), list.memory().name().to_owned()];
+        drop((block, list));
+        snake.run(&format!("b = shared_memory.SharedMemory('{}')", names[0]));
+        assert_eq!(snake.value("b.buf[0]"), "9");
+        // CPython 3.8 has a layout of its own.
+        if python.version >= (3, 9, 0) {
+            snake.run(&format!("l = shared_memory.ShareableList(name='{}')", names[1]));
+            assert_eq!(snake.value("l[1]"), "5");
+        }
+        assert_eq!(manager.segments().unwrap(), names);
+        manager.release(&names[0]).unwrap();
+        assert!(SharedMemory::open(&names[0]).is_err() && SharedMemory::open(&names[1]).is_ok());
+        snake.run("s.shutdown()");
+        assert!(SharedMemory::open(&names[1]).is_err(), "{} is left", names[1]);
     });
 }

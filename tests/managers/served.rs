@@ -56,6 +56,11 @@ managed! {
             Handed::new(Self { balance: self.balance / 2 })
         }
 
+        pub fn slow_branch(&self, millis: u64) -> Handed<Account> {
+            self.sleep(millis);
+            self.branch()
+        }
+
         pub fn try_branch(&self, allowed: bool) -> Result<Handed<Account>, String> {
             if allowed { Ok(self.branch()) } else { Err("not allowed".to_owned()) }
         }

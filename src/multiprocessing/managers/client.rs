@@ -9,7 +9,7 @@
 //! forked child begins anew, with a session of its own. A thread's connection is closed with the thread.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use std::time::Duration;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::process::generation;
+use ossature_sys::socket;
 use ossature_sys::sync::lock::Lock;
 
 use super::Exception;
@@ -24,13 +25,52 @@ use super::server::hall::VERSION;
 use super::wire::{Reply, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::connection::{Address, AuthKey, ConnectBuilder, Connection, Until};
+use crate::multiprocessing::connection::{Address, AuthKey, ConnectBuilder, Connection};
 use crate::multiprocessing::process::current_process;
 
-/// How long a server may take to let a connection in.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long giving back a reference may take.
 const SHORT: Duration = Duration::from_secs(1);
+
+/// The limit of [`set_reply_timeout`], in nanoseconds.
+static REPLY_TIMEOUT: AtomicU64 = AtomicU64::new(30_000_000_000);
+
+/// Returns how long this process waits for a server that should answer at once.
+///
+/// # Examples
+/// See the example of [`set_reply_timeout`].
+pub fn reply_timeout() -> Duration {
+    Duration::from_nanos(REPLY_TIMEOUT.load(Relaxed))
+}
+
+/// Sets how long this process waits for a server that should answer at once: 30 seconds without this call.
+///
+/// The limit is for every wait of a manager and of a proxy whose end does not depend on other clients:
+/// * connecting, and the questions of a [`Manager`](super::Manager), such as [`create`](super::Manager::create);
+/// * counting a reference, when a proxy is cloned in a child, sent or received;
+/// * methods of built-in objects that never wait, such as those of a list.
+///
+/// A method with a limit of its own, such as `get_timeout`, may take that limit and this one together. A method that waits
+/// for other clients, such as `get`, and a method of the program's own types have no limit, see
+/// [`Proxy::call_timeout`](super::Proxy::call_timeout). A wait beyond the limit is an error of the kind
+/// [`Os`](ErrorKind::Os) with `ETIMEDOUT`. Children that are forked inherit the limit.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::managers::{reply_timeout, set_reply_timeout};
+///
+/// assert_eq!(reply_timeout(), Duration::from_secs(30));
+/// set_reply_timeout(Duration::from_secs(5));
+/// assert_eq!(reply_timeout(), Duration::from_secs(5));
+/// ```
+pub fn set_reply_timeout(limit: Duration) {
+    REPLY_TIMEOUT.store(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+}
+
+/// When a server that should answer at once is late.
+fn soon() -> Deadline {
+    Deadline::after(reply_timeout())
+}
 
 pub(super) struct Client {
     id: u64,
@@ -47,8 +87,51 @@ struct Link {
 /// What the server is, as far as is known.
 enum Kind {
     Unknown,
-    Rust { secret: String, control: Box<Connection> },
+    Rust { secret: String, control: Box<Control> },
     Python,
+}
+
+/// The connection of a session.
+struct Control {
+    connection: Connection,
+    /// Replies to questions whose askers no longer wait. They come first.
+    late: usize,
+    /// References to give back that could not be sent yet.
+    debts: VecDeque<String>,
+}
+
+impl Control {
+    /// Gives references back, as far as the server takes the messages by then.
+    fn pay(&mut self, until: Deadline) {
+        while let Some(ident) = self.debts.front() {
+            let sent = decref(ident).encode().and_then(|bytes| self.connection.send_bytes_timeout(&bytes, until));
+            match sent {
+                Ok(sent) if !sent.has_begun() => return,
+                // Sent, or the server is gone and counts no more.
+                _ => drop(self.debts.pop_front()),
+            }
+        }
+    }
+
+    /// Asks, and waits for the reply; `None` when the time is over.
+    fn ask(&mut self, request: &[u8], until: Deadline) -> Result<Option<Vec<u8>>> {
+        self.pay(until);
+        if !self.debts.is_empty() || !self.connection.send_bytes_timeout(request, until)?.has_begun() {
+            return Ok(None);
+        }
+        self.late += 1;
+        while let Some(reply) = self.connection.recv_bytes_timeout(until)? {
+            self.late -= 1;
+            if self.late == 0 {
+                return Ok(Some(reply));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn decref(ident: &str) -> Request {
+    Request { method: "decref".to_owned(), args: vec![ident.into()], ..Request::default() }
 }
 
 thread_local! {
@@ -67,36 +150,48 @@ impl Client {
         &self.address
     }
 
-    fn dial(&self, patience: Duration) -> Result<Connection> {
+    fn dial(&self, until: Deadline) -> Result<Connection> {
         let builder = ConnectBuilder::new().authkey(&self.key);
-        builder.connect_timeout(&self.address, patience)?.ok_or_else(|| self.late(patience))
+        let connection = builder.connect_timeout(&self.address, until)?.ok_or_else(|| self.late())?;
+        if let Address::Inet(..) = self.address {
+            let _ = keep_alive(&connection); // the other side may be gone already, as it will turn out
+        }
+        Ok(connection)
     }
 
-    fn late(&self, patience: Duration) -> Error {
-        let message = format!("the manager at {} did not answer within {patience:?}", self.address);
+    /// The error for a server that did not answer in time.
+    pub(super) fn late(&self) -> Error {
+        let message = format!(
+            "the manager at {} did not answer in time: the server is stopped, overloaded or cut off (`managers::set_reply_timeout` sets the limit)",
+            self.address
+        );
         Error::with_errno(ErrorKind::Os, Errno::TIMEDOUT, message)
     }
 
     /// One request on a new connection, which the server closes after the reply.
-    fn once(&self, request: Request, patience: Duration) -> Result<Reply> {
-        let connection = self.dial(patience)?;
-        self.exchange(&connection, &request.encode()?, Deadline::after(patience).into())?
-            .ok_or_else(|| self.late(patience))
+    fn once(&self, request: Request, until: Deadline) -> Result<Reply> {
+        let connection = self.dial(until)?;
+        self.exchange(&connection, &request.encode()?, until)?.ok_or_else(|| self.late())
     }
 
     /// Sends a request and waits for the reply; `None` when the time is over.
-    fn exchange(&self, connection: &Connection, request: &[u8], until: Until<'_>) -> Result<Option<Reply>> {
+    fn exchange(&self, connection: &Connection, request: &[u8], until: Deadline) -> Result<Option<Reply>> {
         if !connection.send_bytes_timeout(request, until)?.is_complete() {
             return Ok(None);
         }
-        let reply = connection.recv_bytes_timeout(until).map_err(|error| match error.kind() {
+        let reply = connection.recv_bytes_timeout(until).map_err(|error| self.ended(error))?;
+        reply.map(|bytes| Reply::decode(&bytes)).transpose()
+    }
+
+    /// Says which server has ended.
+    fn ended(&self, error: Error) -> Error {
+        match error.kind() {
             ErrorKind::Closed => {
                 let message = format!("the manager at {} has ended, or closed the connection", self.address);
                 Error::caused(ErrorKind::Closed, error.errno(), error).with_message(message)
             }
             _ => error,
-        })?;
-        reply.map(|bytes| Reply::decode(&bytes)).transpose()
+        }
     }
 
     fn hello(&self, secret: Option<&str>) -> Request {
@@ -105,16 +200,18 @@ impl Client {
     }
 
     /// Finds out what the server is, and begins a session.
-    fn meet<'l>(&self, link: &'l mut Link) -> Result<&'l mut Kind> {
+    fn meet<'l>(&self, link: &'l mut Link, until: Deadline) -> Result<&'l mut Kind> {
         if link.generation != generation() {
             *link = Link { generation: generation(), kind: Kind::Unknown }; // the session is the parent's
         }
         if let Kind::Unknown = link.kind {
-            let connection = self.dial(PATIENCE)?;
+            let connection = self.dial(until)?;
             let request = self.hello(None).encode()?;
-            let until = Deadline::after(PATIENCE).into();
-            link.kind = match self.exchange(&connection, &request, until)?.ok_or_else(|| self.late(PATIENCE))? {
-                Reply::Return(Value::Text(secret)) => Kind::Rust { secret, control: Box::new(connection) },
+            link.kind = match self.exchange(&connection, &request, until)?.ok_or_else(|| self.late())? {
+                Reply::Return(Value::Text(secret)) => {
+                    let control = Control { connection, late: 0, debts: VecDeque::new() };
+                    Kind::Rust { secret, control: Box::new(control) }
+                }
                 _ => Kind::Python,
             };
         }
@@ -123,25 +220,27 @@ impl Client {
 
     /// Whether the server is one of this library.
     pub(super) fn is_rust(&self) -> Result<bool> {
-        Ok(matches!(self.meet(&mut self.link.lock())?, Kind::Rust { .. }))
+        let until = soon();
+        let mut link = self.link.lock_timeout(until).ok_or_else(|| self.late())?;
+        Ok(matches!(self.meet(&mut link, until)?, Kind::Rust { .. }))
     }
 
     /// A connection for a thread.
-    fn join(&self) -> Result<Connection> {
+    fn join(&self, until: Deadline) -> Result<Connection> {
         for _ in 0..2 {
-            let mut link = self.link.lock();
-            let request = match self.meet(&mut link)? {
+            let mut link = self.link.lock_timeout(until).ok_or_else(|| self.late())?;
+            let request = match self.meet(&mut link, until)? {
                 Kind::Rust { secret, .. } => self.hello(Some(secret)),
                 _ => {
                     Request { method: "accept_connection".to_owned(), args: vec![name().into()], ..Request::default() }
                 }
             };
             drop(link);
-            let connection = self.dial(PATIENCE)?;
-            let until = Deadline::after(PATIENCE).into();
-            match self.exchange(&connection, &request.encode()?, until)?.ok_or_else(|| self.late(PATIENCE))? {
+            let connection = self.dial(until)?;
+            match self.exchange(&connection, &request.encode()?, until)?.ok_or_else(|| self.late())? {
                 Reply::Return(_) => return Ok(connection),
-                _ => self.link.lock().kind = Kind::Unknown, // another server is there by now
+                // Another server is there by now.
+                _ => self.link.lock_timeout(until).ok_or_else(|| self.late())?.kind = Kind::Unknown,
             }
         }
         Err(Error::new(ErrorKind::Closed, format!("the manager at {} let no connection in", self.address)))
@@ -152,22 +251,24 @@ impl Client {
         Some(mine.1).filter(|_| mine.0 == generation())
     }
 
-    /// Calls a method of an object, or of the server.
-    pub(super) fn call(&self, request: Request, until: Until<'_>) -> Result<Option<Reply>> {
+    /// Calls a method of an object, or of the server; `None` when the time is over. The connection is closed then, so that the
+    /// server forgets the call.
+    pub(super) fn call(&self, request: Request, until: Deadline) -> Result<Option<Reply>> {
+        let ready = until.min(soon());
         if request.ident.is_none() && !self.is_rust()? {
-            return self.once(request, PATIENCE).map(Some);
+            return self.once(request, ready).map(Some);
         }
         let bytes = request.encode()?;
         let idle = self.mine();
         let was_idle = idle.is_some();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => self.join()?,
+            None => self.join(ready)?,
         };
         // A server that ended since has not seen this call, if not a byte of it could be sent.
         let is_stale = was_idle && connection.poll(Deadline::NOW).unwrap_or(true);
         if is_stale {
-            connection = self.join()?;
+            connection = self.join(ready)?;
         }
         let reply = self.exchange(&connection, &bytes, until)?;
         if reply.is_some() {
@@ -180,13 +281,14 @@ impl Client {
     /// Asks the server itself, after all references that this process has given back so far.
     pub(super) fn ask_after_all(&self, method: &str) -> Result<Value> {
         let request = Request { method: method.to_owned(), ..Request::default() };
-        let mut link = self.link.lock();
-        if let Kind::Rust { control, .. } = self.meet(&mut link)? {
-            let reply = self.exchange(control, &request.encode()?, Deadline::after(PATIENCE).into());
+        let until = soon();
+        let mut link = self.link.lock_timeout(until).ok_or_else(|| self.late())?;
+        if let Kind::Rust { control, .. } = self.meet(&mut link, until)? {
+            let reply = control.ask(&request.encode()?, until).map_err(|error| self.ended(error));
             if reply.is_err() {
-                link.kind = Kind::Unknown; // a server that is gone, or out of step
+                link.kind = Kind::Unknown; // the server is gone
             }
-            return answer_of(method, reply?.ok_or_else(|| self.late(PATIENCE))?);
+            return answer_of(method, Reply::decode(&reply?.ok_or_else(|| self.late())?)?);
         }
         drop(link);
         self.ask(method, Vec::new(), Vec::new())
@@ -195,13 +297,13 @@ impl Client {
     /// Asks the server itself.
     pub(super) fn ask(&self, method: &str, args: Vec<Value>, kwds: Vec<(String, Value)>) -> Result<Value> {
         let request = Request { ident: None, method: method.to_owned(), args, kwds };
-        let reply = self.call(request, Until::NEVER)?.ok_or_else(|| self.late(PATIENCE))?;
+        let reply = self.call(request, soon())?.ok_or_else(|| self.late())?;
         answer_of(method, reply)
     }
 
-    /// Gives a reference back: best effort, and never for long.
+    /// Gives a reference back: best effort, and never for long. A server that is not reading gets the reference back with the
+    /// next one.
     pub(super) fn give_back(&self, ident: &str) {
-        let request = Request { method: "decref".to_owned(), args: vec![ident.into()], ..Request::default() };
         let mut link = self.link.lock();
         if link.generation != generation() {
             return;
@@ -209,12 +311,13 @@ impl Client {
         match &mut link.kind {
             Kind::Unknown => {}
             Kind::Rust { control, .. } => {
-                let sent = request.encode().and_then(|bytes| control.send_bytes_timeout(&bytes, SHORT));
-                let _ = sent; // a server that is gone counts no more
+                let limit = if control.debts.is_empty() { Deadline::after(SHORT) } else { Deadline::NOW };
+                control.debts.push_back(ident.to_owned());
+                control.pay(limit);
             }
             Kind::Python => {
                 drop(link);
-                let _ = self.once(request, SHORT); // as above
+                let _ = self.once(decref(ident), Deadline::after(SHORT)); // a server that is gone counts no more
             }
         }
     }
@@ -222,7 +325,7 @@ impl Client {
     /// Tells the server to end; whether it said that it will.
     pub(super) fn shut_down(&self, patience: Duration) -> bool {
         let request = Request { method: "shutdown".to_owned(), ..Request::default() };
-        self.once(request, patience).is_ok()
+        self.once(request, Deadline::after(patience)).is_ok()
     }
 }
 
@@ -249,4 +352,11 @@ fn name() -> String {
         Some("main") | None => process,
         Some(thread) => format!("{process}|{thread}"),
     }
+}
+
+/// When the kernel asks whether the other machine is there: after a minute of silence, then every ten seconds. After six
+/// questions without an answer the connection has ended.
+pub(super) fn keep_alive(connection: &Connection) -> Result<()> {
+    socket::set_keep_alive(connection, Duration::from_secs(60), Duration::from_secs(10), 6)
+        .map_err(|errno| Error::os(errno, "cannot keep a connection alive"))
 }

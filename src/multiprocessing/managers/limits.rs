@@ -31,6 +31,10 @@ pub struct Limits {
     /// How many methods may run side by side, each on a thread of its own: 256. The next ones wait for their turn. Calls of
     /// built-in types that wait (`get`, `acquire`) take no thread.
     pub helpers: usize,
+    /// How many blocks of shared memory the server keeps for clients of a
+    /// [`SharedMemoryManager`](super::SharedMemoryManager): none. [`SharedMemoryManager::start`](super::SharedMemoryManager::start)
+    /// sets 65,536.
+    pub segments: usize,
 }
 
 impl Default for Limits {
@@ -43,6 +47,7 @@ impl Default for Limits {
             objects: 1 << 20,
             references: 1 << 18,
             helpers: 256,
+            segments: 0,
         }
     }
 }

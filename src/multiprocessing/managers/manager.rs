@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use super::client::Client;
 use super::limits::Limits;
+use super::proxy::arguments;
 use super::registry::{Managed, Registry, Types};
 use super::server::Server;
 use super::wire::texts;
 use super::{Proxy, known};
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::connection::pickle::{Value, to_value};
+use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::connection::{Address, AuthKey, Connection, Family, pipe};
 use crate::multiprocessing::context::{Context, get_start_method};
 use crate::multiprocessing::process::{Process, current_process};
@@ -57,7 +58,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[doc(alias = "BaseManager")]
 #[doc(alias = "RemoteManager")]
 pub struct Manager {
-    client: Arc<Client>,
+    pub(super) client: Arc<Client>,
     started: Option<Started>,
 }
 
@@ -171,7 +172,8 @@ impl Manager {
     ///
     /// # Errors
     /// As for [`ConnectBuilder::connect`](crate::multiprocessing::connection::ConnectBuilder::connect);
-    /// [`Os`](ErrorKind::Os) with `ETIMEDOUT` for a server that does not answer within 30 seconds.
+    /// [`Os`](ErrorKind::Os) with `ETIMEDOUT` for a server that does not answer within the
+    /// [`reply_timeout`](super::reply_timeout).
     ///
     /// # Examples
     /// See the example of [`Server`].
@@ -199,18 +201,14 @@ impl Manager {
     /// Makes an object of a type by its name on the server, with a tuple of arguments.
     ///
     /// # Errors
-    /// As for [`Proxy::call`]; [`Remote`](ErrorKind::Remote) for a type that is not registered there.
+    /// As for [`Proxy::call`]; [`Remote`](ErrorKind::Remote) for a type that is not registered there; [`Os`](ErrorKind::Os)
+    /// with `ETIMEDOUT` when the making takes longer than the [`reply_timeout`](super::reply_timeout).
     ///
     /// # Examples
     /// See the example of [`Proxy`].
     #[doc(alias = "_create")]
     pub fn create(&self, typeid: &str, args: impl Serialize) -> Result<Proxy> {
-        let args = match to_value(&args)? {
-            Value::Tuple(args) => args,
-            Value::None => Vec::new(),
-            single => vec![single],
-        };
-        self.create_with(typeid, args, Vec::new())
+        self.create_with(typeid, arguments(args)?, Vec::new())
     }
 
     /// As [`create`](Self::create), with arguments by place and by name.

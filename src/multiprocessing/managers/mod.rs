@@ -17,6 +17,7 @@
 //! | `manager.list()`, `dict()`, `Queue()`, `Lock()`, ... | the same, in small letters |
 //! | `proxy._callmethod(name, args, kwds)` | [`Proxy::call`], [`Proxy::call_with`] |
 //! | `proxy._getvalue()`, `str(proxy)` | [`Proxy::get_value`], [`Proxy::display`] |
+//! | `SharedMemoryManager().SharedMemory(size)` | [`SharedMemoryManager::shared_memory`] |
 //! | an exception of a method | [`Exception`], as the source of an [`Error`](crate::Error) of the kind [`Remote`](crate::ErrorKind::Remote) |
 //!
 //! **CPython on either side.** Client and server speak CPython's protocol. A CPython program drives the objects of a server
@@ -38,7 +39,8 @@
 //! | another server starts at the address | old proxies get an error that says so |
 //!
 //! **Waiting.** A built-in object never blocks its server: a `get` or an `acquire` is parked until it can be answered. A method of
-//! the program's own type runs on a helper thread. [`Limits`] bounds what clients take.
+//! the program's own type runs on a helper thread. [`Limits`] bounds what clients take. A client waits for what does not depend on
+//! others for at most the [`reply_timeout`], and finds within two minutes that the other machine of a TCP connection has gone.
 
 mod arguments;
 mod builtin;
@@ -50,6 +52,7 @@ mod macros;
 mod manager;
 mod proxy;
 mod registry;
+mod segments;
 mod server;
 mod wire;
 
@@ -62,6 +65,8 @@ pub use arguments::Arguments;
 #[doc(inline)]
 pub use builtin::*;
 #[doc(inline)]
+pub use client::{reply_timeout, set_reply_timeout};
+#[doc(inline)]
 pub use exception::Exception;
 #[doc(inline)]
 pub use limits::Limits;
@@ -73,5 +78,7 @@ pub use proxy::Proxy;
 pub use registry::{Answer, Arrived, Outcome, Served, answer_result, reading, writing};
 #[doc(inline)]
 pub use registry::{Handed, Managed, Registry, Returned, Types};
+#[doc(inline)]
+pub use segments::SharedMemoryManager;
 #[doc(inline)]
 pub use server::{Server, Stopper};

@@ -5,14 +5,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use ossature_sys::eventfd::Until;
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
 use ossature_sys::process::generation;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::client::Client;
+use super::client::{Client, reply_timeout};
 use super::registry::{Arrived, Returned};
 use super::wire::{Reply, Request, Token, class_of, each_proxy};
 use super::{Exception, known};
@@ -157,22 +159,21 @@ impl Proxy {
         self.token().to_proxy(&self.0.exposed)
     }
 
-    /// Calls a method with a tuple of arguments, and waits for what it returns.
+    /// Calls a method with a tuple of arguments, and waits for what the method returns.
+    ///
+    /// The wait has no limit, because a method may wait for other clients: see [`call_timeout`](Self::call_timeout).
     ///
     /// # Errors
     /// * [`Remote`](ErrorKind::Remote) when the method failed, or could not be called; the source is the [`Exception`].
     /// * [`Closed`](ErrorKind::Closed) at once when the server ends.
     /// * [`InvalidInput`](ErrorKind::InvalidInput) for an argument that cannot be sent.
     /// * [`Decode`](ErrorKind::Decode) when the method returns a value of another type.
-    /// * Those of a [connect](crate::multiprocessing::connection::ConnectBuilder::connect) for the first call of a thread.
+    /// * Those of a [connect](crate::multiprocessing::connection::ConnectBuilder::connect) for the first call of a thread;
+    ///   [`Os`](ErrorKind::Os) with `ETIMEDOUT` for a server that does not answer within the
+    ///   [`reply_timeout`](super::reply_timeout).
     #[doc(alias = "_callmethod")]
     pub fn call<R: Returned>(&self, method: &str, args: impl Serialize) -> Result<R::There> {
-        let args = match to_value(&args)? {
-            Value::Tuple(args) => args,
-            Value::None => Vec::new(),
-            single => vec![single],
-        };
-        self.call_with::<R>(method, args, Vec::new())
+        self.call_with::<R>(method, arguments(args)?, Vec::new())
     }
 
     /// Calls a method with arguments by place and by name.
@@ -198,6 +199,65 @@ impl Proxy {
         args: Vec<Value>,
         kwds: Vec<(String, Value)>,
     ) -> Result<R::There> {
+        let reply = self.call_until::<R>(method, args, kwds, Deadline::NEVER)?;
+        reply.ok_or_else(|| Error::new(ErrorKind::Closed, "the wait for a reply ended without one"))
+    }
+
+    /// Calls a method as [`call`](Self::call) does, and waits at most that long; `None` when the time is over.
+    ///
+    /// Then the thread's connection to the server is closed: the server forgets a call that waits, and releases the locks that
+    /// this thread has acquired there. A method of the program's own type runs on, and its result is dropped.
+    ///
+    /// # Errors
+    /// As for [`call`](Self::call).
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use std::time::Duration;
+    /// use ossature::multiprocessing::{Context, Manager, freeze_support, tasks};
+    ///
+    /// # fn main() -> ossature::Result<()> {
+    /// freeze_support(tasks![]);
+    /// let manager = Manager::start(Context::Spawn)?;
+    /// let queue = manager.create("Queue", ())?;
+    /// assert_eq!(queue.call_timeout::<String>("get", (), Duration::from_millis(20))?, None);
+    /// queue.call::<()>("put", ("here",))?;
+    /// assert_eq!(queue.call_timeout::<String>("get", (), Duration::from_secs(20))?.as_deref(), Some("here"));
+    /// # Ok(()) }
+    /// ```
+    pub fn call_timeout<R: Returned>(
+        &self,
+        method: &str,
+        args: impl Serialize,
+        limit: Duration,
+    ) -> Result<Option<R::There>> {
+        let until = Deadline::after(limit);
+        match self.call_until::<R>(method, arguments(args)?, Vec::new(), until) {
+            // The connection could not be made in time.
+            Err(error) if error.errno() == Some(Errno::TIMEDOUT) && until.has_passed() => Ok(None),
+            done => done,
+        }
+    }
+
+    /// Calls a method that waits no longer than `limit` at the server.
+    pub(super) fn call_within<R: Returned>(
+        &self,
+        method: &str,
+        args: impl Serialize,
+        limit: Duration,
+    ) -> Result<R::There> {
+        let until = Deadline::after(limit.saturating_add(reply_timeout()));
+        let reply = self.call_until::<R>(method, arguments(args)?, Vec::new(), until)?;
+        reply.ok_or_else(|| self.0.client.late())
+    }
+
+    fn call_until<R: Returned>(
+        &self,
+        method: &str,
+        args: Vec<Value>,
+        kwds: Vec<(String, Value)>,
+        until: Deadline,
+    ) -> Result<Option<R::There>> {
         let referent = &self.0;
         let here = generation();
         if referent.counted_in.load(Relaxed) != here {
@@ -205,20 +265,18 @@ impl Proxy {
             referent.counted_in.store(here, Relaxed);
         }
         let request = Request { ident: Some(referent.ident.clone()), method: method.to_owned(), args, kwds };
-        let reply = referent.client.call(request, Until::NEVER)?;
-        match reply {
-            Some(Reply::Return(value)) => arrive(&referent.client, value, |value| R::arrive(Arrived::Value(value))),
-            Some(Reply::Proxy(exposed, token)) => {
+        let Some(reply) = referent.client.call(request, until)? else { return Ok(None) };
+        let there = match reply {
+            Reply::Return(value) => arrive(&referent.client, value, |value| R::arrive(Arrived::Value(value))),
+            Reply::Proxy(exposed, token) => {
                 let proxy = Self::counted(referent.client.clone(), token.typeid, token.ident, exposed);
                 R::arrive(Arrived::Proxy(proxy))
             }
-            Some(Reply::Error(exception)) => Err(exception.into()),
-            Some(Reply::Traceback(text)) => Err(Exception::remote(text).into()),
-            Some(Reply::Unserializable(text)) => {
-                Err(Exception::remote(format!("Unserializable message: {text}")).into())
-            }
-            None => Err(Error::new(ErrorKind::Closed, "the wait for a reply ended without one")),
-        }
+            Reply::Error(exception) => Err(exception.into()),
+            Reply::Traceback(text) => Err(Exception::remote(text).into()),
+            Reply::Unserializable(text) => Err(Exception::remote(format!("Unserializable message: {text}")).into()),
+        };
+        there.map(Some)
     }
 
     /// A copy of the object.
@@ -228,7 +286,7 @@ impl Proxy {
     #[doc(alias = "_getvalue")]
     #[doc(alias = "deepcopy")]
     pub fn get_value<T: Serialize + DeserializeOwned>(&self) -> Result<T> {
-        self.call_with::<T>("#GETVALUE", Vec::new(), Vec::new())
+        self.call_within::<T>("#GETVALUE", (), Duration::ZERO)
     }
 
     /// The object as its server shows it.
@@ -237,8 +295,17 @@ impl Proxy {
     /// As for [`call`](Self::call).
     #[doc(alias = "__str__")]
     pub fn display(&self) -> Result<String> {
-        self.call_with::<String>("__repr__", Vec::new(), Vec::new())
+        self.call_within::<String>("__repr__", (), Duration::ZERO)
     }
+}
+
+/// The arguments of a tuple.
+pub(super) fn arguments(args: impl Serialize) -> Result<Vec<Value>> {
+    Ok(match to_value(&args)? {
+        Value::Tuple(args) => args,
+        Value::None => Vec::new(),
+        single => vec![single],
+    })
 }
 
 impl AsRef<Self> for Proxy {

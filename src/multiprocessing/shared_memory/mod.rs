@@ -106,3 +106,4 @@ pub use list::{Iter, ShareableList, ShareableListBuilder};
 pub use memory::{SharedMemory, SharedMemoryBuilder, unlink};
 
 pub(crate) use object::{Naming, Object, Sort, check_file_size, failed};
+pub(crate) use sweep::remove_unused;

@@ -36,7 +36,7 @@ fn is_private(file: &[u8]) -> bool {
 }
 
 /// Removes the names of this user's objects that no process with this library uses. What cannot be removed stays.
-pub(super) fn remove_unused() {
+pub(crate) fn remove_unused() {
     for entry in std::fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_file()) {
             if let Ok(name) = Name::new(entry.file_name().as_bytes()) {

@@ -426,3 +426,39 @@ impl From<Socket> for OwnedFd {
         socket.0
     }
 }
+
+/// `setsockopt` with `SO_KEEPALIVE`, `TCP_KEEPIDLE`, `TCP_KEEPINTVL`, `TCP_KEEPCNT` and `TCP_USER_TIMEOUT`: the kernel asks a
+/// silent peer after `idle`, then every `interval`. After `count` questions without an answer the connection has ended. Data
+/// that the peer does not acknowledge ends the connection after the same time.
+///
+/// # Errors
+/// `EOPNOTSUPP` or `ENOPROTOOPT` for a socket that is not of TCP, `EINVAL` for a span of 0 or above 32,767 seconds.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::socket::{Family, Kind, Socket, set_keep_alive};
+///
+/// let socket = Socket::new(Family::Inet, Kind::Stream)?;
+/// set_keep_alive(&socket, Duration::from_secs(60), Duration::from_secs(10), 6)?;
+/// let local = Socket::new(Family::Unix, Kind::Stream)?;
+/// assert!(set_keep_alive(&local, Duration::from_secs(60), Duration::from_secs(10), 6).is_err());
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+#[doc(alias = "SO_KEEPALIVE")]
+#[doc(alias = "TCP_USER_TIMEOUT")]
+pub fn set_keep_alive(
+    socket: impl AsFd,
+    idle: core::time::Duration,
+    interval: core::time::Duration,
+    count: u32,
+) -> Result<()> {
+    let socket = socket.as_fd();
+    raw::call("setsockopt", || sockopt::set_socket_keepalive(socket, true))?;
+    raw::call("setsockopt", || sockopt::set_tcp_keepidle(socket, idle))?;
+    raw::call("setsockopt", || sockopt::set_tcp_keepintvl(socket, interval))?;
+    raw::call("setsockopt", || sockopt::set_tcp_keepcnt(socket, count))?;
+    let all = idle.saturating_add(interval.saturating_mul(count)).as_millis();
+    let all = u32::try_from(all).unwrap_or(u32::MAX);
+    raw::call("setsockopt", || sockopt::set_tcp_user_timeout(socket, all))
+}

@@ -6,7 +6,7 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::faults::{Fault, Rule};
 use ossature_sys::fd::AsFd;
-use ossature_sys::socket::{Address, Family, Kind, Shutdown, Socket, UnixAddress};
+use ossature_sys::socket::{Address, Family, Kind, Shutdown, Socket, UnixAddress, set_keep_alive};
 
 use crate::sweep::{alone, fails_with, survives, sweep, sweep_with};
 
@@ -29,6 +29,7 @@ fn connection(address: &Address, family: Family) -> Result<()> {
     let Some((server, _)) = listener.accept(SPAN * 100)? else { return Ok(()) };
     if family != Family::Unix {
         server.set_no_delay()?;
+        set_keep_alive(&server, Duration::from_secs(60), Duration::from_secs(10), 6)?;
     }
     server.send(b"x", SPAN)?;
     client.recv(&mut [0; 4], SPAN)?;

@@ -1,5 +1,7 @@
 //! Typed proxies of containers and values.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -94,7 +96,7 @@ impl<T: Element> ListProxy<T> {
     /// As for [`Proxy::call`].
     #[doc(alias = "__getitem__")]
     pub fn get(&self, index: i64) -> Result<Option<T>> {
-        unless(self.proxy.call::<T>("__getitem__", (index,)), "IndexError")
+        unless(self.proxy.call_within::<T>("__getitem__", (index,), Duration::ZERO), "IndexError")
     }
 
     /// Removes the last item.
@@ -102,7 +104,7 @@ impl<T: Element> ListProxy<T> {
     /// # Errors
     /// As for [`Proxy::call`].
     pub fn pop(&self) -> Result<Option<T>> {
-        unless(self.proxy.call::<T>("pop", ()), "IndexError")
+        unless(self.proxy.call_within::<T>("pop", (), Duration::ZERO), "IndexError")
     }
 
     /// Removes the item at that place.
@@ -111,7 +113,7 @@ impl<T: Element> ListProxy<T> {
     /// As for [`Proxy::call`].
     #[doc(alias = "__delitem__")]
     pub fn remove(&self, index: i64) -> Result<Option<T>> {
-        unless(self.proxy.call::<T>("pop", (index,)), "IndexError")
+        unless(self.proxy.call_within::<T>("pop", (index,), Duration::ZERO), "IndexError")
     }
 }
 
@@ -180,7 +182,7 @@ impl<K: Element, V: Element> DictProxy<K, V> {
     /// As for [`Proxy::call`].
     #[doc(alias = "pop")]
     pub fn remove(&self, key: &K) -> Result<Option<V>> {
-        unless(self.proxy.call::<V>("pop", (key,)), "KeyError")
+        unless(self.proxy.call_within::<V>("pop", (key,), Duration::ZERO), "KeyError")
     }
 
     /// Removes the newest entry.
@@ -189,7 +191,7 @@ impl<K: Element, V: Element> DictProxy<K, V> {
     /// As for [`Proxy::call`].
     #[doc(alias = "popitem")]
     pub fn pop_item(&self) -> Result<Option<(K, V)>> {
-        unless(self.proxy.call::<(K, V)>("popitem", ()), "KeyError")
+        unless(self.proxy.call_within::<(K, V)>("popitem", (), Duration::ZERO), "KeyError")
     }
 }
 
@@ -280,7 +282,7 @@ impl NamespaceProxy {
     /// As for [`Proxy::call`].
     #[doc(alias = "__getattribute__")]
     pub fn get<T: Element>(&self, name: &str) -> Result<Option<T>> {
-        unless(self.proxy.call::<T>("__getattribute__", (name,)), "AttributeError")
+        unless(self.proxy.call_within::<T>("__getattribute__", (name,), Duration::ZERO), "AttributeError")
     }
 
     /// Sets the value of a name.
@@ -289,7 +291,7 @@ impl NamespaceProxy {
     /// As for [`Proxy::call`].
     #[doc(alias = "__setattr__")]
     pub fn set<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<()> {
-        self.proxy.call::<()>("__setattr__", (name, value))
+        self.proxy.call_within::<()>("__setattr__", (name, value), Duration::ZERO)
     }
 
     calls! {
@@ -363,7 +365,7 @@ impl<T: Element> ArrayProxy<T> {
     /// As for [`Proxy::call`].
     #[doc(alias = "__getitem__")]
     pub fn get(&self, index: i64) -> Result<Option<T>> {
-        unless(self.proxy.call::<T>("__getitem__", (index,)), "IndexError")
+        unless(self.proxy.call_within::<T>("__getitem__", (index,), Duration::ZERO), "IndexError")
     }
 }
 

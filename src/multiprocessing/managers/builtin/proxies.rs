@@ -129,7 +129,7 @@ pub struct LockProxyGuard<'p> {
 
 impl Drop for LockProxyGuard<'_> {
     fn drop(&mut self) {
-        let _ = self.proxy.call::<()>("release", ()); // a server that is gone has no lock
+        let _ = self.proxy.call_within::<()>("release", (), Duration::ZERO); // a server that is gone has no lock
     }
 }
 
@@ -138,11 +138,11 @@ macro_rules! acquires {
         impl $Proxy {
             calls! {
                 /// Waits for it.
-                acquire() -> bool = "acquire"();
+                acquire() -> bool = "acquire"() waits;
                 /// Takes it if nobody has it; `false` if somebody has.
                 try_acquire() -> bool = "acquire"(false);
                 /// Waits for it for at most that long; `false` when the time ran out.
-                acquire_timeout(limit: Duration) -> bool = "acquire"(true, seconds(limit));
+                acquire_timeout(limit: Duration) -> bool = "acquire"(true, seconds(limit)) within limit;
                 /// Gives it back; an error if it is not held.
                 release() -> () = "release"();
             }
@@ -179,9 +179,10 @@ impl LockProxy {
 impl ConditionProxy {
     calls! {
         /// Releases the lock, waits for a notification and takes the lock again.
-        wait() -> bool = "wait"();
-        /// As [`wait`](Self::wait), for at most that long; `false` when the time ran out.
-        wait_timeout(limit: Duration) -> bool = "wait"(seconds(limit));
+        wait() -> bool = "wait"() waits;
+        /// As [`wait`](Self::wait), for at most that long; `false` when the time ran out. The lock is waited for without a
+        /// limit.
+        wait_timeout(limit: Duration) -> bool = "wait"(seconds(limit)) waits;
         /// Wakes at most so many waiters.
         notify(n: u32) -> () = "notify"(n);
         /// Wakes all waiters.
@@ -235,9 +236,9 @@ impl EventProxy {
         /// Clears it.
         clear() -> () = "clear"();
         /// Waits until it is set.
-        wait() -> bool = "wait"();
+        wait() -> bool = "wait"() waits;
         /// As [`wait`](Self::wait), for at most that long; `false` when the time ran out.
-        wait_timeout(limit: Duration) -> bool = "wait"(seconds(limit));
+        wait_timeout(limit: Duration) -> bool = "wait"(seconds(limit)) within limit;
     }
 }
 
@@ -269,9 +270,9 @@ impl BarrierProxy {
     calls! {
         /// Waits for the other parties; the number of this one. An exception `threading.BrokenBarrierError` if the barrier
         /// is or gets broken.
-        wait() -> u64 = "wait"();
+        wait() -> u64 = "wait"() waits;
         /// As [`wait`](Self::wait), for at most that long. The barrier is broken when the time runs out.
-        wait_timeout(limit: Duration) -> u64 = "wait"(seconds(limit));
+        wait_timeout(limit: Duration) -> u64 = "wait"(seconds(limit)) within limit;
         /// Breaks the barrier.
         abort() -> () = "abort"();
         /// Makes it whole again; who waits gets the exception.
@@ -314,9 +315,9 @@ typed! {
 impl<T: Element> QueueProxy<T> {
     calls! {
         /// Puts an item, and waits for room.
-        put(item: &T) -> () = "put"(item);
+        put(item: &T) -> () = "put"(item) waits;
         /// Takes the oldest item, and waits for one.
-        get() -> T = "get"();
+        get() -> T = "get"() waits;
         /// About how many items there are.
         qsize() -> u64 = "qsize"();
         /// Whether there are none.
@@ -326,7 +327,7 @@ impl<T: Element> QueueProxy<T> {
         /// Says that an item that was taken is done.
         task_done() -> () = "task_done"();
         /// Waits until every item that was put is done.
-        join() -> () = "join"();
+        join() -> () = "join"() waits;
         /// Lets no more items in; every later `get` on an empty queue is an exception `queue.ShutDown`. CPython's queues know
         /// it from 3.13 on.
         shutdown(immediate: bool) -> () = "shutdown"(immediate);
@@ -338,7 +339,7 @@ impl<T: Element> QueueProxy<T> {
     /// As for [`Proxy::call`](crate::multiprocessing::managers::Proxy::call).
     #[doc(alias = "put_nowait")]
     pub fn put_timeout(&self, item: &T, limit: Duration) -> Result<bool> {
-        let put = self.proxy.call::<()>("put", (item, !limit.is_zero(), seconds(limit)));
+        let put = self.proxy.call_within::<()>("put", (item, !limit.is_zero(), seconds(limit)), limit);
         Ok(unless(put, "queue.Full")?.is_some())
     }
 
@@ -348,7 +349,7 @@ impl<T: Element> QueueProxy<T> {
     /// As for [`Proxy::call`](crate::multiprocessing::managers::Proxy::call).
     #[doc(alias = "get_nowait")]
     pub fn get_timeout(&self, limit: Duration) -> Result<Option<T>> {
-        unless(self.proxy.call::<T>("get", (!limit.is_zero(), seconds(limit))), "queue.Empty")
+        unless(self.proxy.call_within::<T>("get", (!limit.is_zero(), seconds(limit)), limit), "queue.Empty")
     }
 }
 

@@ -51,15 +51,27 @@ macro_rules! typed {
     };
 }
 
-/// Methods that are one call each, all with the errors of a call.
+/// Methods that are one call each, all with the errors of a call. `within` names the limit that the server gets; `waits` is
+/// for methods that wait as long as other clients make them.
 macro_rules! calls {
-    ($($(#[$meta:meta])* $name:ident($($arg:ident: $type:ty),*) -> $answer:ty = $method:literal($($value:expr),*);)*) => {$(
+    (@call $it:expr, $answer:ty, $method:literal, $args:expr) => {
+        $it.call_within::<$answer>($method, $args, std::time::Duration::ZERO)
+    };
+    (@call $it:expr, $answer:ty, $method:literal, $args:expr, waits) => {
+        $it.call::<$answer>($method, $args)
+    };
+    (@call $it:expr, $answer:ty, $method:literal, $args:expr, within $limit:ident) => {
+        $it.call_within::<$answer>($method, $args, $limit)
+    };
+    ($($(#[$meta:meta])* $name:ident($($arg:ident: $type:ty),*) -> $answer:ty
+        = $method:literal($($value:expr),*) $($how:ident $($limit:ident)?)?;)*) =>
+    {$(
         $(#[$meta])*
         ///
         /// # Errors
         /// As for [`Proxy::call`](crate::multiprocessing::managers::Proxy::call).
         pub fn $name(&self $(, $arg: $type)*) -> crate::error::Result<$answer> {
-            self.proxy.call::<$answer>($method, ($($value,)*))
+            calls! { @call self.proxy, $answer, $method, ($($value,)*) $(, $how $($limit)?)? }
         }
     )*};
 }

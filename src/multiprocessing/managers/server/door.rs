@@ -15,6 +15,7 @@ use super::local::Owner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::{CancelFd, Connection, Listener};
 use crate::multiprocessing::logging::debug;
+use crate::multiprocessing::shared_memory::SharedMemory;
 
 /// What other threads tell the loop.
 pub(super) enum News {
@@ -24,6 +25,8 @@ pub(super) enum News {
     Returned(Owner, Outcome),
     /// An object was made, or not.
     Made(Owner, std::result::Result<Arc<dyn Served>, Exception>),
+    /// A block of shared memory was opened for a client, or not.
+    Opened(Owner, std::result::Result<SharedMemory, Exception>),
     /// The loop shall end.
     Stop,
 }

@@ -84,7 +84,10 @@ impl Helpers {
         }
         let mut inner = self.shared.lock();
         inner.threads -= 1;
-        inner.threads > 0 || inner.jobs.pop_back().is_none() // the others get to it
+        let refused = if inner.threads > 0 { None } else { inner.jobs.pop_back() }; // the others get to it
+        drop(inner);
+        // Only now: a destructor of the program may take its time, and may ask for a thread.
+        refused.is_none()
     }
 }
 
@@ -93,8 +96,37 @@ impl Drop for Helpers {
     fn drop(&mut self) {
         let mut inner = self.shared.lock();
         inner.closed = true;
-        inner.jobs.clear();
+        let left = std::mem::take(&mut inner.jobs);
         drop(inner);
         self.shared.news.notify_all();
+        drop(left); // without the lock, as above
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn jobs_that_are_left_are_dropped_without_the_lock() {
+        /// Says whether the lock was free while it was dropped.
+        struct Probe(Arc<Shared>, std::sync::mpsc::Sender<bool>);
+        impl Drop for Probe {
+            fn drop(&mut self) {
+                self.1.send(self.0.inner.try_lock().is_ok()).unwrap();
+            }
+        }
+
+        let helpers = Helpers::new(1);
+        let (go, wait) = channel::<()>();
+        assert!(helpers.run(Box::new(move || drop(wait.recv()))));
+        let (tell, told) = channel();
+        let probe = Probe(helpers.shared.clone(), tell);
+        assert!(helpers.run(Box::new(move || drop(probe))), "waits behind the first");
+        drop(helpers);
+        assert_eq!(told.try_recv(), Ok(true));
+        drop(go);
     }
 }

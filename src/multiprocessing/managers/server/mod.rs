@@ -10,6 +10,7 @@ mod helpers;
 mod house;
 pub(super) mod local;
 mod peer;
+mod segments;
 
 use std::fmt;
 use std::sync::Arc;

@@ -8,7 +8,8 @@
 //! | `Control` | references that the client gives back, without replies; questions to the server, with replies | ends it, and the session with it |
 //!
 //! A connection is *busy* from a request until its reply has gone. The loop does not read from a busy one, so a client that
-//! sends much ahead, or does not read, costs one request and one reply.
+//! sends much ahead, or does not read, costs one request and one reply. A request of a client in Rust that has closed the
+//! connection since is not carried out: the client has given the call up, and nobody would have what the call makes.
 
 use std::time::Instant;
 
@@ -86,7 +87,7 @@ impl Peer {
         } else if self.busy {
             Interest::RDHUP
         } else {
-            Interest::IN
+            Interest::IN | Interest::RDHUP
         }
     }
 

@@ -21,8 +21,9 @@ use ossature_sys::epoll::{Epoll, Event, Interest};
 use ossature_sys::fd::AboveStandard;
 
 use super::super::Exception;
+use super::super::client::keep_alive;
 use super::super::limits::Limits;
-use super::super::registry::{self, Registry};
+use super::super::registry::{self, Registry, Served};
 use super::super::wire::{Reply, each_proxy};
 use super::desk::Desk;
 use super::door::{Inbox, News};
@@ -30,7 +31,9 @@ use super::helpers::Helpers;
 use super::house::{Entry, Holder, House};
 use super::local::{Body, Made, Owner, Waiter};
 use super::peer::{Heard, Peer, Role};
+use super::segments::Segments;
 use crate::error::{Error, Result};
+use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::connection::{Address, Connection};
 use crate::multiprocessing::logging::debug;
 use crate::thread::{aloud, catch};
@@ -67,6 +70,7 @@ pub(super) struct Hall {
     expected: BTreeSet<(Instant, Owner)>,
     registry: Registry,
     helpers: Helpers,
+    segments: Segments,
     address: Address,
     limits: Limits,
     stopping: Option<Instant>,
@@ -100,6 +104,7 @@ impl Hall {
             expected: BTreeSet::new(),
             registry,
             helpers: Helpers::new(limits.helpers),
+            segments: Segments::new(limits.segments),
             address,
             limits,
             stopping: None,
@@ -185,20 +190,45 @@ impl Hall {
                 News::Returned(owner, outcome) => {
                     let reply = match outcome {
                         Ok(registry::Answer::Value(value)) => Reply::Return(value),
+                        Ok(registry::Answer::Object(object)) if !self.peers.contains_key(&owner) => {
+                            self.discard(object);
+                            continue;
+                        }
                         Ok(registry::Answer::Object(object)) => self.hand(owner, object.into()),
                         Err(exception) => Reply::Error(exception),
                     };
                     self.reply(owner, &reply);
                 }
+                News::Made(owner, Ok(object)) if !self.peers.contains_key(&owner) => self.discard(object),
                 News::Made(owner, made) => {
                     let made = made.and_then(|object| self.create(owner, object.into()));
-                    if let Handled::Reply(reply) = made.into() {
-                        self.reply(owner, &reply);
-                    }
+                    self.answer(owner, made);
+                }
+                News::Opened(owner, memory) => {
+                    // A block whose client has gone is kept too: the client may have heard of it from another one.
+                    let kept = memory.and_then(|memory| self.segments.keep(memory));
+                    self.answer(owner, kept.map(|()| Value::None));
                 }
                 News::Stop => self.stop(),
             }
         }
+    }
+
+    /// Replies to what the server itself was asked.
+    fn answer(&mut self, owner: Owner, outcome: std::result::Result<Value, Exception>) {
+        if let Handled::Reply(reply) = outcome.into() {
+            self.reply(owner, &reply);
+        }
+    }
+
+    /// Drops an object that nobody will refer to: its client has gone meanwhile. The program's own destructor may take its
+    /// time.
+    fn discard(&self, object: Arc<dyn Served>) {
+        let _ = self.helpers.run(Box::new(move || {
+            if let Err(escaped) = catch(|| drop(object)) {
+                aloud(|| drop(escaped));
+            }
+        }));
     }
 
     // ---- connections ----------------------------------------------------------------------------------------------
@@ -207,6 +237,9 @@ impl Hall {
         if self.peers.len() >= self.limits.connections {
             debug!("the manager's server closes a connection: Limits::connections allows no more");
             return;
+        }
+        if let Address::Inet(..) = self.address {
+            let _ = keep_alive(&connection); // the client may be gone already, as it will turn out
         }
         let owner = self.next;
         self.next += 1;
@@ -233,6 +266,11 @@ impl Hall {
                 return self.end(owner);
             }
             match peer.listen() {
+                Heard::Message(_)
+                    if matches!(peer.role, Role::Session(_)) && flags.intersects(Interest::RDHUP | Interest::HUP) =>
+                {
+                    return self.end(owner);
+                }
                 Heard::Message(message) => self.handle(owner, &message),
                 Heard::End => return self.end(owner),
                 Heard::Nothing => {}
@@ -346,12 +384,7 @@ impl Hall {
             }
             match entry.made.body {
                 Body::Here(local) => drop(local),
-                // The program's own destructor may take its time.
-                Body::Apart(object) => drop(self.helpers.run(Box::new(move || {
-                    if let Err(escaped) = catch(|| drop(object)) {
-                        aloud(|| drop(escaped));
-                    }
-                }))),
+                Body::Apart(object) => self.discard(object),
             }
         }
     }

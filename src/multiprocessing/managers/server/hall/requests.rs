@@ -7,12 +7,14 @@ use super::super::door::News;
 use super::super::house::Entry;
 use super::super::local::{Answer, Body, Call, Made, Outcome, Owner, Step};
 use super::super::peer::Role;
+use super::super::segments::Segments;
 use super::{Hall, Parked, VERSION};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::managers::registry::{Maker, Served};
 use crate::multiprocessing::managers::wire::{Reply, Request, Token};
 use crate::multiprocessing::managers::{Arguments, Exception};
 use crate::multiprocessing::process::untold;
+use crate::multiprocessing::shared_memory::SharedMemory;
 use crate::thread::{aloud, catch};
 
 /// What became of a request.
@@ -97,6 +99,13 @@ impl Hall {
                 self.becomes(owner, Role::Objects);
             })),
             "ossature" if is_first => self.hello(owner, arguments).into(),
+            "track_segment" if self.segments.is_open() => match Segments::asked(arguments) {
+                // Opening looks at all of /dev/shm, and may wait for another program.
+                Ok(name) => self.help(move || SharedMemory::open(&name).map_err(Exception::of), owner, News::Opened),
+                Err(exception) => none(Err(exception)),
+            },
+            "release_segment" if self.segments.is_open() => none(self.segments.release(arguments)),
+            "list_segments" if self.segments.is_open() => Ok(self.segments.names()).into(),
             "lend" if !is_first => arguments
                 .take(&["ident"])
                 .and_then(|(ident,): (String,)| match role {
