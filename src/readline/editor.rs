@@ -109,8 +109,11 @@ impl Typing for Editor {
     }
 
     fn resized(&mut self, columns: usize, rows: usize, out: &mut Vec<u8>) {
+        let is_shown = self.screen.is_shown();
         Editor::resized(self, columns, rows, out);
-        self.draw(out);
+        if is_shown {
+            self.draw(out);
+        }
     }
 
     fn special_characters(&mut self, special: &SpecialCharacters) {

@@ -3,7 +3,7 @@
 use unicode_width::UnicodeWidthChar;
 
 use super::words::is_blank;
-use super::{Machine, Mode};
+use super::{Machine, Mode, vi};
 use crate::readline::command::Command;
 
 /// What ends a bracketed paste.
@@ -20,7 +20,7 @@ pub(super) enum Case {
 impl Machine {
     /// A byte that stands for itself, so many times.
     pub(super) fn self_insert(&mut self, count: i32, byte: u8) {
-        if byte < 0x80 && self.partial.is_empty() && count == 1 && !self.overwrites {
+        if byte < 0x80 && self.partial.is_empty() && count == 1 && !self.overwrites && !vi::is_replacing(self) {
             return self.line.insert(&[byte]);
         }
         if let Some((bytes, length, count)) = self.gather(count, byte) {
@@ -56,6 +56,9 @@ impl Machine {
     }
 
     fn insert_text(&mut self, count: i32, text: &[u8], overwrites: bool) {
+        if vi::is_replacing(self) {
+            return vi::overstrike(self, count, text);
+        }
         let count = usize::try_from(count).unwrap_or(0);
         if !overwrites {
             return match count {
@@ -143,6 +146,9 @@ impl Machine {
     }
 
     pub(super) fn backward_delete_char(&mut self, count: i32) {
+        if vi::is_replacing(self) {
+            return vi::overstrike_delete(self, count);
+        }
         if count < 0 {
             return self.delete_char(-count);
         }

@@ -70,6 +70,11 @@ impl Screen {
         }
     }
 
+    /// Whether a line is on the screen.
+    pub(crate) fn is_shown(&self) -> bool {
+        self.shown
+    }
+
     /// Columns and rows.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.columns, self.height)

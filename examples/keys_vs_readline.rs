@@ -1,0 +1,126 @@
+//! The same keys to GNU readline, behind CPython, and to this crate's editor, each behind a pseudo-terminal. Compared are
+//! the accepted line, what a yank brings at its end, and the screen with its cursor before the end.
+
+#[path = "family/guided.rs"]
+mod guided;
+#[path = "keys_vs_readline/cases.rs"]
+mod cases;
+#[path = "keys_vs_readline/listed.rs"]
+mod listed;
+#[path = "keys_vs_readline/side.rs"]
+mod side;
+
+use std::process::ExitCode;
+
+use cases::{Case, Random};
+use guided::{Outcome, run, unknown};
+use side::{Answer, Side};
+
+const USAGE: &str = "\
+usage: keys_vs_readline [--seed N --cases M] [--only TEXT] [--self-test]
+Sends key strokes to GNU readline (python3's) and to this editor, and prints every difference. Without arguments: the
+table tests/readline/keys.tsv. Exit status 1 if a difference is not listed.
+  --seed N --cases M  random keys instead of the table
+  --only TEXT         the cases of the table whose name has this text
+  --self-test         a part of the table and some random keys";
+
+/// Counts of one run.
+#[derive(Default)]
+struct Tally {
+    same: usize,
+    listed: usize,
+    different: usize,
+}
+
+/// Both editors with one set of init lines.
+struct Pair {
+    settings: String,
+    gnu: Side,
+    ours: Side,
+}
+
+impl Pair {
+    fn start(python: &str, settings: &str) -> Outcome<Self> {
+        Ok(Self { settings: settings.to_owned(), gnu: Side::python(python, settings)?, ours: Side::ours(settings)? })
+    }
+
+    fn ask(&mut self, case: &Case) -> Outcome<(Answer, Answer)> {
+        self.gnu.begin(case)?;
+        self.ours.begin(case)?;
+        Ok((self.gnu.finish(case)?, self.ours.finish(case)?))
+    }
+}
+
+fn compare(python: &str, cases: &[Case], tally: &mut Tally) -> Outcome {
+    let mut pair: Option<Pair> = None;
+    for case in cases {
+        let mut now = match pair.take().filter(|pair| pair.settings == case.settings) {
+            Some(pair) => pair,
+            None => Pair::start(python, &case.settings)?,
+        };
+        let (gnu, ours) = now.ask(case)?;
+        if gnu == ours {
+            tally.same += 1;
+            if gnu.line.is_some() {
+                pair = Some(now);
+            }
+        } else if let Some(reason) = listed::reason(case, &gnu, &ours) {
+            tally.listed += 1;
+            println!("listed: {} ({reason})", case.name);
+        } else {
+            tally.different += 1;
+            println!("different: {}\n  keys: {}\n  GNU:  {gnu}\n  ours: {ours}", case.name, cases::shown(&case.keys));
+        }
+        // After a difference both begin anew, so that a remembered state does not spoil the next case.
+    }
+    Ok(())
+}
+
+fn whole(python: &str, cases: &[Case]) -> Outcome {
+    let mut tally = Tally::default();
+    compare(python, cases, &mut tally)?;
+    let Tally { same, listed, different } = tally;
+    println!("cases={} same={same} listed={listed} different={different}", cases.len());
+    if different == 0 { Ok(()) } else { Err(format!("{different} differences are not listed").into()) }
+}
+
+/// The interpreter, if its module is GNU readline; says which.
+fn oracle() -> Option<String> {
+    match side::python_with_gnu_readline() {
+        Ok((python, version)) => {
+            println!("oracle: GNU readline {version}, of {python}");
+            Some(python)
+        }
+        Err(why) => {
+            println!("SKIPPED: {why}");
+            None
+        }
+    }
+}
+
+fn program(arguments: &[&str]) -> Outcome {
+    if let ["--ours", socket, settings] = arguments {
+        return side::be_ours(socket, settings);
+    }
+    let cases = match arguments {
+        [] => cases::table()?,
+        ["--only", text] => cases::table()?.into_iter().filter(|case| case.name.contains(text)).collect(),
+        ["--seed", seed, "--cases", count] => Random::new(seed.parse()?).cases(count.parse()?),
+        _ => return unknown(arguments),
+    };
+    match oracle() {
+        Some(python) => whole(&python, &cases),
+        None => Ok(()),
+    }
+}
+
+fn check() -> Outcome {
+    let Some(python) = oracle() else { return Ok(()) };
+    let mut cases: Vec<Case> = cases::table()?.into_iter().step_by(8).collect();
+    cases.extend(Random::new(1).cases(10));
+    whole(&python, &cases)
+}
+
+fn main() -> ExitCode {
+    run(USAGE, program, check)
+}

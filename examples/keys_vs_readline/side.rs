@@ -1,0 +1,274 @@
+//! One editor behind a pseudo-terminal, and a socket to tell it what to do.
+
+use std::fmt;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use ossature::readline::{Config, Editor, ReadOutcome};
+use ossature::sys::deadline::Deadline;
+use ossature::sys::fd;
+use ossature::sys::poll::{PollFd, PollFlags, poll};
+use ossature::sys::tty::{Pty, WindowSize, set_window_size};
+
+use super::cases::Case;
+use super::guided::Outcome;
+
+const COLUMNS: u16 = 60;
+const ROWS: u16 = 20;
+const PROMPT: &str = "$ ";
+/// How long an editor may take for a line.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What an editor made of the keys.
+#[derive(PartialEq, Eq)]
+pub struct Answer {
+    /// `L` and the accepted line, `E` for the end of input, `I` for an interrupt; none if there was no answer.
+    pub line: Option<String>,
+    /// The screen before the end was typed, and its cursor.
+    screen: String,
+    cursor: (u16, u16),
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = self.line.as_deref().unwrap_or("(no line)");
+        write!(f, "{line:?}, screen {:?} with the cursor at {:?}", self.screen, self.cursor)
+    }
+}
+
+/// A running editor.
+pub struct Side {
+    child: Child,
+    pty: Pty,
+    socket: BufReader<UnixStream>,
+    screen: vt100::Parser,
+}
+
+/// What CPython does: the settings, then a line for each order.
+const SCRIPT: &str = r#"
+import readline, socket, sys
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); f = s.makefile("rwb", 0)
+for line in sys.argv[2].split("\n"): readline.parse_and_bind(line)
+readline.set_completer(None)
+for order in f:
+    readline.clear_history()
+    for line in order.decode("utf-8").rstrip("\n").split("\x1f")[1:]: readline.add_history(line)
+    try: answer = "L" + input(sys.argv[3])
+    except EOFError: answer = "E"
+    except KeyboardInterrupt: answer = "I"
+    f.write((answer.replace("\n", "\x1e") + "\n").encode("utf-8", "surrogateescape"))
+"#;
+
+/// The first interpreter whose module is GNU readline, and the version of the library.
+pub fn python_with_gnu_readline() -> Result<(String, String), String> {
+    let ask = "import readline, sys; d = readline.__doc__ or ''; \
+               print('libedit' if 'libedit' in d or getattr(readline, 'backend', '') == 'editline' else \
+               readline._READLINE_LIBRARY_VERSION)";
+    let mut refused = "there is no python3".to_owned();
+    for python in ["/usr/bin/python3", "python3"] {
+        let Ok(output) = Command::new(python).args(["-c", ask]).stdin(Stdio::null()).output() else { continue };
+        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if output.status.success() && version.starts_with(|c: char| c.is_ascii_digit()) {
+            return Ok((python.to_owned(), version));
+        }
+        refused = match version.as_str() {
+            "libedit" => format!("the readline of {python} is libedit"),
+            _ => format!("{python} has no readline"),
+        };
+    }
+    Err(refused)
+}
+
+impl Side {
+    pub fn python(python: &str, settings: &str) -> Outcome<Self> {
+        Self::start(|socket| {
+            let mut command = Command::new(python);
+            command.args(["-X", "utf8", "-c", SCRIPT, socket, settings, PROMPT]);
+            command
+        })
+    }
+
+    pub fn ours(settings: &str) -> Outcome<Self> {
+        let program = std::env::current_exe()?;
+        Self::start(|socket| {
+            let mut command = Command::new(&program);
+            command.args(["--ours", socket, settings]);
+            command
+        })
+    }
+
+    fn start(command: impl FnOnce(&str) -> Command) -> Outcome<Self> {
+        let pty = Pty::open()?;
+        set_window_size(&pty.controller, WindowSize { rows: ROWS, columns: COLUMNS, ..WindowSize::default() })?;
+        let place = Place::new()?;
+        let listener = UnixListener::bind(place.path())?;
+        let terminal = || fd::duplicate(&pty.terminal).map(Stdio::from);
+        let mut child = command(&place.path().to_string_lossy())
+            .env("TERM", "xterm")
+            .env("LC_ALL", "C.UTF-8")
+            .env("INPUTRC", "/dev/null")
+            .stdin(terminal()?)
+            .stdout(terminal()?)
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut wait = [PollFd::new(&listener, PollFlags::IN)];
+        if poll(&mut wait, Deadline::after(PATIENCE))? == 0 {
+            child.kill()?;
+            return Err("an editor did not start".into());
+        }
+        let socket = listener.accept()?.0;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { child, pty, socket: BufReader::new(socket), screen: vt100::Parser::default() })
+    }
+
+    /// Asks for a line and types the keys.
+    pub fn begin(&mut self, case: &Case) -> Outcome {
+        // What the end of the line before has written is not of this one.
+        self.quiet()?;
+        self.screen = vt100::Parser::new(ROWS, COLUMNS, 0);
+        let mut order = String::new();
+        for line in &case.history {
+            order.push('\x1f');
+            order += line;
+        }
+        self.socket.get_mut().write_all(format!("{order}\n").as_bytes())?;
+        // The prompt is there: keys that come before it would be echoed by the terminal.
+        let until = Deadline::after(PATIENCE);
+        while !self.screen.screen().contents().contains(PROMPT.trim_end()) {
+            if !self.drain(until)? {
+                return Err("an editor shows no prompt".into());
+            }
+        }
+        self.quiet()?;
+        fd::write_all(&self.pty.controller, &case.keys, Deadline::after(PATIENCE))?;
+        Ok(())
+    }
+
+    /// Looks at the screen, ends the line and takes the answer.
+    pub fn finish(&mut self, case: &Case) -> Outcome<Answer> {
+        if !self.quiet()? {
+            return Ok(Answer { line: None, screen: "(busy)".to_owned(), cursor: (0, 0) });
+        }
+        let screen = self.screen.screen();
+        let rows = screen.contents();
+        let rows: Vec<&str> = rows.lines().map(str::trim_end).collect();
+        let (shown, cursor) = (rows.join("\n"), screen.cursor_position());
+        let mut line = None;
+        // What still waits for a key may take the first of them.
+        for end in [case.end(), b"\r", b"\r", b"q\r"] {
+            if self.answers()? {
+                break;
+            }
+            fd::write_all(&self.pty.controller, end, Deadline::after(PATIENCE))?;
+            self.quiet()?;
+        }
+        if self.answers()? {
+            let mut text = Vec::new();
+            self.socket.read_until(b'\n', &mut text)?;
+            text.pop();
+            line = Some(String::from_utf8(text).unwrap_or_else(|text| text.as_bytes().escape_ascii().to_string()));
+        }
+        Ok(Answer { line, screen: shown, cursor })
+    }
+
+    fn answers(&mut self) -> Outcome<bool> {
+        let mut wait = [PollFd::new(self.socket.get_ref(), PollFlags::IN)];
+        Ok(poll(&mut wait, Deadline::NOW)? > 0)
+    }
+
+    /// Takes what the editor writes; `false` when the time was up first.
+    fn drain(&mut self, until: Deadline) -> Outcome<bool> {
+        let mut wait = [PollFd::new(&self.pty.controller, PollFlags::IN)];
+        if poll(&mut wait, until)? == 0 {
+            return Ok(false);
+        }
+        let mut buffer = [0; 4096];
+        let len = fd::read(&self.pty.controller, &mut buffer)?;
+        self.screen.process(&buffer[..len]);
+        Ok(true)
+    }
+
+    /// Waits until the editor has taken all keys and sleeps; `false` when that did not come true in time.
+    fn quiet(&mut self) -> Outcome<bool> {
+        let until = Deadline::after(PATIENCE / 4);
+        let mut times = 0;
+        while times < 3 {
+            if self.drain(Deadline::after(Duration::from_micros(500)))? {
+                times = 0;
+                continue;
+            }
+            times = if self.sleeps()? && ossature::sys::pipe::unread(&self.pty.terminal)? == 0 { times + 1 } else { 0 };
+            if until.has_passed() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn sleeps(&self) -> Outcome<bool> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        Ok(stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S')))
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A folder for the socket, removed at the end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Outcome<Self> {
+        use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("keys-vs-readline-{}-{}", std::process::id(), NUMBER.fetch_add(1, Relaxed));
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir(&folder)?;
+        Ok(Self(folder))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.join("socket")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// This program as the other editor.
+pub fn be_ours(socket: &str, settings: &str) -> Outcome {
+    let mut orders = BufReader::new(UnixStream::connect(socket)?);
+    let mut editor = Editor::with_config(Config::python_compat());
+    for line in settings.lines() {
+        // GNU readline prints what is wrong and goes on.
+        let _ = editor.parse_and_bind(line);
+    }
+    let mut order = String::new();
+    while orders.read_line(&mut order)? > 0 {
+        editor.history_mut().clear();
+        for line in order.trim_end_matches('\n').split('\x1f').skip(1) {
+            editor.add_history(line);
+        }
+        let answer = match editor.read_line_os(PROMPT)? {
+            ReadOutcome::Line(line) => [b"L", line.as_bytes()].concat(),
+            ReadOutcome::Eof => b"E".to_vec(),
+            ReadOutcome::Interrupted => b"I".to_vec(),
+        };
+        let answer: Vec<u8> = answer.into_iter().map(|b| if b == b'\n' { 0x1e } else { b }).chain([b'\n']).collect();
+        orders.get_mut().write_all(&answer)?;
+        order.clear();
+    }
+    Ok(())
+}
+

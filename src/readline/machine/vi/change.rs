@@ -1,0 +1,191 @@
+//! Commands of vi mode that change the line by themselves, and the one that does the last change again.
+
+use super::{Machine, Map, insert, stand_on_a_character};
+
+/// `x`
+pub(super) fn delete(machine: &mut Machine, count: i32) {
+    if count < 0 {
+        return rubout(machine, -count);
+    }
+    if machine.line.is_empty() {
+        return machine.ding();
+    }
+    let from = machine.line.point();
+    let end = machine.line.len();
+    let to = (0..count).fold(from, |at, _| if at < end { machine.line.next(at) } else { at });
+    machine.kill(from, to);
+    if machine.line.is_at_end() && machine.line.point() > 0 {
+        machine.line.set_point(machine.line.previous(machine.line.point()));
+    }
+}
+
+/// `X`
+pub(super) fn rubout(machine: &mut Machine, count: i32) {
+    if count < 0 {
+        return delete(machine, -count);
+    }
+    let from = machine.line.point();
+    if from == 0 {
+        return machine.ding();
+    }
+    let to = (0..count).fold(from, |at, _| if at > 0 { machine.line.previous(at) } else { at });
+    machine.kill(from, to);
+}
+
+/// `p` and `P`
+pub(super) fn put(machine: &mut Machine, count: i32, behind: bool) {
+    if behind && machine.line.point() < machine.line.len() {
+        machine.line.set_point(machine.line.next(machine.line.point()));
+    }
+    for _ in 0..count.max(0) {
+        machine.yank();
+    }
+    if machine.line.point() > 0 {
+        machine.line.set_point(machine.line.previous(machine.line.point()));
+    }
+}
+
+/// `~`
+pub(super) fn change_case(machine: &mut Machine, count: i32) {
+    for _ in 0..count.max(0) {
+        let point = machine.line.point();
+        if point >= machine.line.len() {
+            break;
+        }
+        let Some(old) = machine.line.char_at(point) else {
+            machine.line.set_point(machine.line.next(point));
+            continue;
+        };
+        let new: String =
+            if old.is_uppercase() { old.to_lowercase().collect() } else { old.to_uppercase().collect() };
+        let is_same = new.chars().eq([old]);
+        if is_same || new.chars().count() != 1 {
+            machine.line.set_point(machine.line.next(point));
+            continue;
+        }
+        machine.line.begin_group();
+        delete(machine, 1);
+        machine.line.set_point(point);
+        machine.line.insert(new.as_bytes());
+        machine.line.end_group();
+        stand_on_a_character(machine);
+    }
+}
+
+/// `r`, with the character that takes the place of others.
+pub(super) fn replace(machine: &mut Machine, count: i32, character: &[u8]) {
+    machine.line.begin_group();
+    for _ in 0..count.max(0) {
+        let point = machine.line.point();
+        if point >= machine.line.len() {
+            break;
+        }
+        delete(machine, 1);
+        machine.line.set_point(point);
+        machine.line.insert(character);
+    }
+    if machine.line.point() > 0 {
+        machine.line.set_point(machine.line.previous(machine.line.point()));
+    }
+    machine.line.end_group();
+}
+
+/// `R`
+pub(super) fn begin_replacing(machine: &mut Machine) {
+    insert(machine, b'R');
+    machine.vi.replaced = Some(0);
+}
+
+/// A typed character takes the place of the one at the point.
+pub(crate) fn overstrike(machine: &mut Machine, count: i32, character: &[u8]) {
+    if !machine.vi.group {
+        machine.vi.group = true;
+        machine.line.begin_group();
+    }
+    for _ in 0..count.max(0) {
+        machine.line.begin_group();
+        let point = machine.line.point();
+        if point < machine.line.len() {
+            machine.line.delete(point, machine.line.next(point));
+            machine.line.set_point(point);
+        }
+        machine.line.insert(character);
+        machine.line.end_group();
+    }
+    *machine.vi.replaced.get_or_insert(0) += count.max(0) as usize;
+}
+
+/// Takes a typed character back; then only moves.
+pub(crate) fn overstrike_delete(machine: &mut Machine, count: i32) {
+    for _ in 0..count.max(0) {
+        match &mut machine.vi.replaced {
+            Some(replaced) if *replaced > 0 => {
+                *replaced -= 1;
+                machine.line.undo();
+            }
+            _ => {
+                machine.vi.replaced = machine.vi.replaced.map(|_| 0);
+                if machine.line.point() == 0 {
+                    return machine.ding();
+                }
+                machine.line.set_point(machine.line.previous(machine.line.point()));
+            }
+        }
+    }
+}
+
+pub(super) fn append_forward(machine: &mut Machine) {
+    if machine.line.point() < machine.line.len() {
+        machine.line.set_point(machine.line.next(machine.line.point()));
+    }
+}
+
+/// `.`
+pub(super) fn redo(machine: &mut Machine, count: i32) {
+    let last = machine.vi.last;
+    let count = if machine.argument.explicit { count } else { last.count };
+    let text = std::mem::take(&mut machine.vi.inserted);
+    machine.vi.redoing = true;
+    match last.key {
+        b'i' | b'I' | b'a' | b'A' if !text.is_empty() => {
+            match last.key {
+                b'I' => machine.line.set_point(0),
+                b'a' => append_forward(machine),
+                b'A' => machine.line.set_point(machine.line.len()),
+                _ => {}
+            }
+            machine.line.begin_group();
+            for _ in 0..count.max(0) {
+                machine.line.insert(&text);
+            }
+            machine.line.end_group();
+            if machine.line.point() > 0 {
+                machine.line.set_point(machine.line.previous(machine.line.point()));
+            }
+            machine.vi.inserted = text;
+        }
+        b'R' if !text.is_empty() => {
+            machine.line.begin_group();
+            let point = machine.line.point();
+            let end = (point + text.len()).min(machine.line.len());
+            if end > point {
+                machine.line.delete(point, end);
+                machine.line.set_point(point);
+            }
+            machine.line.insert(&text);
+            machine.line.end_group();
+            if machine.line.point() > 0 {
+                machine.line.set_point(machine.line.previous(machine.line.point()));
+            }
+            machine.vi.inserted = text;
+        }
+        _ => {
+            machine.vi.inserted = text;
+            machine.execute(last.command, count, last.key);
+        }
+    }
+    machine.vi.redoing = false;
+    if machine.map == Map::ViCommand {
+        stand_on_a_character(machine);
+    }
+}
