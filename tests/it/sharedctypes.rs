@@ -155,8 +155,8 @@ fn negative_indexes_count_from_the_end() {
     assert_eq!(raw.slice(..=1), [680, 626]);
     assert_eq!(raw.slice(0..=-10), [680]);
     assert_eq!(raw.slice(..=-10), [680]);
-    assert_eq!(raw.slice(10..), []);
-    assert_eq!(array.slice(3..3).unwrap(), []);
+    assert!(raw.slice(10..).is_empty());
+    assert!(array.slice(3..3).unwrap().is_empty());
 }
 
 #[test]
@@ -197,8 +197,8 @@ fn slices_are_clamped_as_those_of_python() {
             }
         }
         for most in [isize::MIN, isize::MAX] {
-            assert_eq!(raw.slice(most..most), []);
-            assert_eq!(raw.slice(most..=most), []);
+            assert!(raw.slice(most..most).is_empty());
+            assert!(raw.slice(most..=most).is_empty());
         }
         assert_eq!(raw.slice(0..=usize::MAX), items);
         assert_eq!(raw.slice(isize::MIN..isize::MAX), items);

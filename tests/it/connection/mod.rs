@@ -277,7 +277,7 @@ fn halves_shut_each_other_down_and_become_one_again() {
         let blocked = thread::spawn(move || (receiver.recv_bytes(), receiver));
         thread::sleep(Duration::from_millis(5));
         assert!(!blocked.is_finished());
-        assert_eq!(wait(&[&sender], Duration::ZERO).unwrap(), [], "waited for beside a blocked receive");
+        assert_eq!(wait(&[&sender], Duration::ZERO).unwrap(), [0_usize; 0], "waited for beside a blocked receive");
         assert!(sender.writable() && sender.peer_credentials().unwrap().is_some());
         sender.shutdown().unwrap();
         let (received, receiver) = blocked.join().unwrap();

@@ -84,12 +84,12 @@ fn sockets_are_waited_for_like_connections() {
 fn running_out_of_time_is_empty() {
     let (a, b) = pipe().unwrap();
     let start = Instant::now();
-    assert_eq!(wait(&[&a, &b], Duration::from_millis(40)).unwrap(), []);
+    assert_eq!(wait(&[&a, &b], Duration::from_millis(40)).unwrap(), [0_usize; 0]);
     assert!(start.elapsed() >= Duration::from_millis(40));
-    assert_eq!(wait(&[&a], Duration::ZERO).unwrap(), []);
+    assert_eq!(wait(&[&a], Duration::ZERO).unwrap(), [0_usize; 0]);
     b.send(&()).unwrap();
     assert_eq!(wait(&[&a, &b], None).unwrap(), [0]);
-    assert_eq!(wait(&[], Duration::from_millis(1)).unwrap(), []);
+    assert_eq!(wait(&[], Duration::from_millis(1)).unwrap(), [0_usize; 0]);
 }
 
 // TestWait.test_wait_integer: a process that ended is ready.
@@ -125,7 +125,7 @@ fn wait_and_poll_end_when_they_are_cancelled() {
             thread::sleep(Duration::from_millis(5));
             assert!(!waiting.is_finished());
             stop.cancel().unwrap();
-            assert_eq!(waiting.join().unwrap(), []);
+            assert_eq!(waiting.join().unwrap(), [0_usize; 0]);
         });
         assert!(!far.poll(&stop).unwrap());
         near.send_bytes(b"there").unwrap();
