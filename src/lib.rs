@@ -11,7 +11,7 @@
 //! | send messages, files and memory | [`multiprocessing::pipe`], [`multiprocessing::connection`] |
 //! | map a file, and survive when it is cut short | [`mmap::Mmap`] |
 //! | wait for several things at once | [`select::selectors`], [`select::Epoll`], [`multiprocessing::connection::wait`] |
-//! | edit a line on a terminal | [`readline::Editor`] |
+//! | edit a line on a terminal | [`readline::Editor`], completion of names: [`rlcompleter`] |
 //! | run threads, timers, conditions | [`threading`], [`thread`], without threads [`dummy_threading`] |
 //! | call the kernel, and no more | the modules of [`sys`], which is the crate `ossature-sys` and needs no std |
 //!
@@ -45,7 +45,8 @@
 //! | feature | default | adds |
 //! | --- | --- | --- |
 //! | `multiprocessing` | yes | [`multiprocessing`], with `serde` and the digests of the handshake; 13 packages without, 34 with |
-//! | `readline` | yes | [`readline`], a line editor, with the widths of characters |
+//! | `readline` | yes | [`readline`], a line editor, with the widths of characters; [`rlcompleter`] |
+//! | `serde_json` | no | a `serde_json::Value` as a namespace of [`rlcompleter`] |
 //!
 //! # Where it runs
 //! Linux 5.10 or newer with glibc or musl, Rust 1.85 or newer. The guide, the table of Python's names and the example
@@ -85,6 +86,8 @@ pub mod mmap;
 pub mod multiprocessing;
 #[cfg(feature = "readline")]
 pub mod readline;
+#[cfg(feature = "readline")]
+pub mod rlcompleter;
 pub mod select;
 pub mod thread;
 pub mod threading;

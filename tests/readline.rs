@@ -6,6 +6,8 @@ mod completing;
 mod emacs;
 #[path = "readline/history.rs"]
 mod history;
+#[path = "readline/inputrc.rs"]
+mod inputrc;
 #[path = "readline/recall.rs"]
 mod recall;
 #[path = "readline/typing.rs"]

@@ -158,6 +158,8 @@ pub struct Editor {
     pub(super) machine: Machine,
     pub(super) screen: Screen,
     auto_history: bool,
+    /// The value of `history-size` that the history has as its limit.
+    history_size: Option<usize>,
     /// The terminal that `read_line` reads from.
     terminal: Option<Terminal>,
 }
@@ -179,6 +181,7 @@ impl Editor {
         let mut machine = Machine::new();
         let screen = Screen::new(config.terminal.as_bytes());
         machine.settings.application = config.application;
+        machine.settings.keymaps.bind_terminal(&config.terminal);
         machine.settings.terminal = config.terminal;
         if config.python {
             machine.quirks.sequences_part_kills = true;
@@ -189,7 +192,7 @@ impl Editor {
                 machine.settings.parse_and_bind(line).expect("the line is right");
             }
         }
-        Self { machine, screen, auto_history: config.auto_history, terminal: None }
+        Self { machine, screen, auto_history: config.auto_history, history_size: None, terminal: None }
     }
 
     /// Reads a line from standard input, and edits it if standard input and standard output are a terminal. Python's
@@ -240,6 +243,7 @@ impl Editor {
     /// Parts of the prompt that take no column, such as colours, stand between `\x01` and `\x02`. `out` gets what the
     /// terminal has to be told.
     pub fn begin(&mut self, prompt: impl AsRef<[u8]>, out: &mut Vec<u8>) -> Step {
+        self.limit_history(); // `variables_mut` and the command re-read-init-file change the variable, too
         self.screen.forget();
         self.machine.begin(prompt.as_ref());
         self.draw(out);
@@ -346,7 +350,19 @@ impl Editor {
     /// # Errors
     /// The first line that means nothing. The others have been carried out.
     pub fn parse_and_bind(&mut self, lines: impl AsRef<[u8]>) -> std::result::Result<(), InitError> {
-        self.machine.settings.parse_and_bind(lines)
+        let done = self.machine.settings.parse_and_bind(lines);
+        self.limit_history();
+        done
+    }
+
+    /// Gives the history the limit of `history-size`, if the variable was changed. A limit that the program set by itself
+    /// stays otherwise.
+    fn limit_history(&mut self) {
+        let size = self.machine.settings.variables.history_size;
+        if self.history_size != size {
+            self.history_size = size;
+            self.machine.history.set_max_entries(size);
+        }
     }
 
     /// Reads an init file: the one named, else the one that was read last, else the one of INPUTRC, else `~/.inputrc`,
@@ -358,6 +374,7 @@ impl Editor {
     pub fn read_init_file(&mut self, path: Option<&Path>) -> Result<Vec<InitError>> {
         let paste = self.machine.settings.variables.enable_bracketed_paste;
         let bad = self.machine.settings.read_init_file(path)?;
+        self.limit_history();
         if self.machine.quirks.sequences_part_kills {
             self.machine.settings.variables.enable_bracketed_paste = paste; // as Python, whatever the file says
         }
@@ -381,6 +398,7 @@ impl Editor {
 
     /// The history, to load, save or change it between two lines.
     pub fn history_mut(&mut self) -> &mut History {
+        self.limit_history();
         &mut self.machine.history
     }
 

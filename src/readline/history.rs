@@ -47,6 +47,38 @@ const NO_TIME: i64 = i64::MIN;
 /// A list of lines, oldest first. The text of all lines is one block of memory, so a million lines load quickly.
 ///
 /// Lines are bytes and may have any byte in them. Indexes count from 0, other than those of Python's `get_history_item`.
+///
+/// ```
+/// use ossature::readline::{History, HistoryForm};
+///
+/// let mut history = History::new();
+/// assert!(history.is_empty() && history.form() == HistoryForm::Readline);
+/// history.extend(["one", "two", "three"]);
+/// assert_eq!(history.get_1based(1), history.get(0));
+/// assert_eq!(history.replace(0, "uno")?, b"one");
+/// assert_eq!(history.remove(1)?, b"two");
+/// assert_eq!(history.iter().collect::<Vec<_>>(), [&b"uno"[..], b"three"]);
+/// history.set_max_entries(Some(1));
+/// assert_eq!((history.len(), history.dropped(), history.max_entries()), (1, 1, Some(1)));
+/// assert_eq!(history.find("re", ..), Some((0, 2)));
+/// assert_eq!(history.find_forward("e", ..), Some((0, 3)));
+/// assert_eq!(history.find_prefix_forward("th", ..), Some(0));
+///
+/// history.set_timestamps(true);
+/// history.set_form(HistoryForm::Readline);
+/// history.push("now");
+/// assert!(history.time(0).is_some());
+/// history.set_max_file_lines(Some(100));
+/// assert_eq!(history.max_file_lines(), Some(100));
+/// let path = std::env::temp_dir().join(format!("history-limits-{}", std::process::id()));
+/// history.save(&path)?;
+/// history.append(1, &path)?;
+/// History::truncate_file(&path, 1)?;
+/// assert!(History::default_path().is_none_or(|path| path.ends_with(".history")));
+/// # std::fs::remove_file(path)?;
+/// history.clear();
+/// # Ok::<(), ossature::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct History {
     text: Vec<u8>,

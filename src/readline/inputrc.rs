@@ -40,6 +40,14 @@ const LONGEST_SEQUENCE: usize = 256;
 const MOST_ERRORS: usize = 1000;
 
 /// A line of an init file that means nothing, or not what was meant.
+///
+/// ```
+/// use ossature::readline::{Editor, InitError};
+///
+/// let error: InitError = Editor::new().parse_and_bind("set bell-style loud").unwrap_err();
+/// assert_eq!((error.file(), error.line()), (None, 1));
+/// assert_eq!(error.to_string(), "set bell-style: the variable cannot have the value `loud`");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitError {
     file: Option<PathBuf>,

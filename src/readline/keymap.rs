@@ -8,6 +8,12 @@ use super::keys::{self, ESC};
 mod defaults;
 
 /// What a key sequence is bound to.
+///
+/// ```
+/// use ossature::readline::{Binding, Command};
+///
+/// assert_ne!(Binding::Command(Command::Yank), Binding::Macro(b"yank".as_slice().into()));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Binding {
     /// A command.
@@ -17,6 +23,15 @@ pub enum Binding {
 }
 
 /// A keymap under the name that `set keymap` knows.
+///
+/// ```
+/// use ossature::readline::{Editor, KeymapName};
+///
+/// let mut editor = Editor::new();
+/// editor.parse_and_bind("set keymap vi-move").unwrap();
+/// assert_eq!(editor.variables().keymap, KeymapName::ViCommand);
+/// assert_eq!(KeymapName::from_name("VI-Command").map(KeymapName::name), Some("vi"));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeymapName {

@@ -49,13 +49,16 @@ macro_rules! variables {
         /// The value of every variable of an init file. Each field says what the variable does.
         ///
         /// ```
-        /// use ossature::readline::{BellStyle, Variables};
+        /// use ossature::readline::{BellStyle, EditingMode, SetError, Variables};
         ///
         /// let mut variables = Variables::default();
         /// variables.set("Bell-Style", "none").unwrap();
         /// assert_eq!(variables.bell_style, BellStyle::None);
         /// assert_eq!(variables.get("completion-query-items").as_deref(), Some(&b"100"[..]));
-        /// assert!(variables.set("no-such-variable", "on").is_err());
+        /// assert_eq!(variables.set("no-such-variable", "on"), Err(SetError::UnknownName));
+        /// assert!(!variables.is_vi() && variables.editing_mode == EditingMode::Emacs);
+        /// assert!(variables.iter().any(|(name, value)| name == "keyseq-timeout" && *value == *b"500"));
+        /// assert!(Variables::seven_bits().convert_meta);
         /// ```
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[non_exhaustive]

@@ -391,7 +391,7 @@ fn a_million_lines_are_loaded_and_searched() {
 fn another(part: &str, path: &std::path::Path, shell: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("{shell} exec \"$0\" \"$@\"")]).arg(std::env::current_exe().unwrap());
-    command.args(["--exact", part, "--ignored", "--nocapture"]).env("OSSATURE_HISTORY", path).stdout(Stdio::null());
+    command.args(["--exact", part, "--nocapture"]).env("OSSATURE_HISTORY", path).stdout(Stdio::null());
     command
 }
 
@@ -399,9 +399,8 @@ fn another(part: &str, path: &std::path::Path, shell: &str) -> Command {
 const APPENDING: (usize, usize) = (4, 60);
 
 #[test]
-#[ignore = "a part of processes_that_append_at_once_lose_no_line"]
 fn part_that_appends() {
-    let path = std::env::var_os("OSSATURE_HISTORY").expect("the other process says where");
+    let Some(path) = std::env::var_os("OSSATURE_HISTORY") else { return }; // the tests that start it say where
     let mut history = History::new();
     history.set_max_file_lines(Some(APPENDING.0 * APPENDING.1));
     for n in 0..APPENDING.1 {
@@ -430,9 +429,8 @@ fn processes_that_append_at_once_lose_no_line() {
 }
 
 #[test]
-#[ignore = "a part of an_error_never_shortens_a_file"]
 fn part_that_may_write_little() {
-    let path = std::env::var_os("OSSATURE_HISTORY").expect("the other process says where");
+    let Some(path) = std::env::var_os("OSSATURE_HISTORY") else { return };
     let mut history = of(&["x"]);
     history.push("y".repeat(5000));
     for error in [history.save(&path).unwrap_err(), history.append(1, &path).unwrap_err()] {

@@ -88,7 +88,11 @@ const SRC: &[&[&str]] = &[
 ];
 
 /// The few edges within a level of the upper crate.
-const SRC_EDGES: &[(&str, &str)] = &[("clone", "error")];
+const SRC_EDGES: &[(&str, &str)] = &[
+    ("clone", "error"),
+    // The methods of a proxy are names to complete.
+    ("multiprocessing", "rlcompleter"),
+];
 
 /// The modules of `multiprocessing`, level by level.
 const MULTIPROCESSING: &[&[&str]] = &[

@@ -16,6 +16,7 @@
 //! | `register(typeid)`, `connect()`, `manager.typeid(..)` | [`Manager::connect`], [`Manager::create`] |
 //! | `manager.list()`, `dict()`, `Queue()`, `Lock()`, ... | the same, in small letters |
 //! | `proxy._callmethod(name, args, kwds)` | [`Proxy::call`], [`Proxy::call_with`] |
+//! | `manager._debug_info()` | [`Manager::debug_info`], [`Manager::objects`], [`Manager::attach`] |
 //! | `proxy._getvalue()`, `str(proxy)` | [`Proxy::get_value`], [`Proxy::display`] |
 //! | `SharedMemoryManager().SharedMemory(size)` | [`SharedMemoryManager::shared_memory`] |
 //! | an exception of a method | [`Exception`], as the source of an [`Error`](crate::Error) of the kind [`Remote`](crate::ErrorKind::Remote) |
@@ -50,6 +51,9 @@ mod known;
 mod limits;
 mod macros;
 mod manager;
+#[cfg(feature = "readline")]
+mod namespace;
+mod objects;
 mod proxy;
 mod registry;
 mod segments;
@@ -72,6 +76,8 @@ pub use exception::Exception;
 pub use limits::Limits;
 #[doc(inline)]
 pub use manager::{Manager, ManagerBuilder, Setup, serve};
+#[doc(inline)]
+pub use objects::ObjectInfo;
 #[doc(inline)]
 pub use proxy::Proxy;
 #[doc(hidden)]

@@ -38,6 +38,7 @@ fn not_a_file(path: &Path) -> Error {
 
 impl History {
     /// `~/.history`, the file that Python's functions take without a name; `None` without the environment variable HOME.
+    /// See the example of [`History`].
     pub fn default_path() -> Option<PathBuf> {
         std::env::var_os("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(".history"))
     }
@@ -52,6 +53,9 @@ impl History {
     /// # Errors
     /// [`ErrorKind::Os`](crate::ErrorKind::Os): `ENOENT` for a missing file, `EINVAL` for a folder or a device, `ENOMEM` for
     /// a file too large for the memory. The history is as it was then.
+    ///
+    /// # Examples
+    /// See the example of [`History`].
     #[doc(alias = "read_history_file")]
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<usize> {
         let path = path.as_ref();
@@ -88,6 +92,9 @@ impl History {
     /// # Errors
     /// [`ErrorKind::Os`](crate::ErrorKind::Os) with what the system says about the file or its folder, `ETIMEDOUT` if another
     /// process keeps the file locked for ten seconds. The old file is as it was then.
+    ///
+    /// # Examples
+    /// See the example of [`History`].
     #[doc(alias = "write_history_file")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
@@ -111,6 +118,9 @@ impl History {
     ///
     /// # Errors
     /// As for [`save`](Self::save); `ENOENT` for a missing file.
+    ///
+    /// # Examples
+    /// See the example of [`History`].
     #[doc(alias = "append_history_file")]
     pub fn append(&self, lines: usize, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
@@ -179,6 +189,9 @@ impl History {
     ///
     /// # Errors
     /// As for [`save`](Self::save); `ENOENT` for a missing file.
+    ///
+    /// # Examples
+    /// See the example of [`History`].
     #[doc(alias = "history_truncate_file")]
     pub fn truncate_file(path: impl AsRef<Path>, lines: usize) -> Result<()> {
         let path = path.as_ref();

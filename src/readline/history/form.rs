@@ -5,7 +5,7 @@ use super::{Entry, History, NO_TIME};
 /// The first line of libedit's files.
 pub(super) const LIBEDIT: &[u8] = b"_HiStOrY_V2_\n";
 
-/// How a file keeps the lines.
+/// How a file keeps the lines. See the example of [`History`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HistoryForm {

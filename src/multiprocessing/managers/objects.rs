@@ -1,0 +1,89 @@
+//! The objects that a server has, for whoever looks for a fault.
+
+use super::manager::Manager;
+use super::proxy::Proxy;
+use crate::error::Result;
+
+/// What a server tells about one of its objects. See the example of [`Manager::objects`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct ObjectInfo {
+    /// What names the object on the server: [`Proxy::ident`], and what [`Manager::attach`] takes.
+    pub ident: String,
+    /// How many references there are.
+    pub references: u64,
+    /// The object as text, cut after 75 characters.
+    pub shown: String,
+}
+
+impl Manager {
+    /// The objects of the server, whoever made them: what [`debug_info`](Self::debug_info) says, in parts.
+    ///
+    /// # Errors
+    /// As for [`Proxy::call`].
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::{Context, Manager, freeze_support, tasks};
+    ///
+    /// # fn main() -> ossature::Result<()> {
+    /// freeze_support(tasks![]);
+    /// let manager = Manager::start(Context::Spawn)?;
+    /// let list = manager.create("list", (vec![1, 2],))?;
+    /// let objects = manager.objects()?;
+    /// assert_eq!((objects.len(), objects[0].shown.as_str()), (1, "[1, 2]"));
+    ///
+    /// let found = manager.attach(&objects[0].ident)?;
+    /// found.call::<()>("append", (3,))?;
+    /// assert_eq!(list.display()?, "[1, 2, 3]");
+    /// # Ok(()) }
+    /// ```
+    pub fn objects(&self) -> Result<Vec<ObjectInfo>> {
+        Ok(parsed(&self.debug_info()?))
+    }
+
+    /// A proxy of an object that is there, by the name that [`objects`](Self::objects) gives. The object stays as long as the
+    /// proxy does. The [type](Proxy::typeid) of the proxy is `object`, because no server tells the type.
+    ///
+    /// # Errors
+    /// [`Remote`](crate::ErrorKind::Remote) if there is no such object, any more; otherwise as for [`Proxy::call`].
+    pub fn attach(&self, ident: &str) -> Result<Proxy> {
+        Proxy::attached(self.client.clone(), ident)
+    }
+}
+
+/// The text of `debug_info` in parts: a line with the name and the references, then the object, which may have lines.
+fn parsed(text: &str) -> Vec<ObjectInfo> {
+    let mut objects: Vec<ObjectInfo> = Vec::new();
+    for line in text.lines() {
+        let head = line.strip_prefix("  ").and_then(|line| line.split_once(":       refcount="));
+        let head = head.and_then(|(ident, count)| Some((ident, count.parse().ok()?)));
+        match head.filter(|(ident, _)| !ident.contains(' ')) {
+            Some((ident, references)) => {
+                objects.push(ObjectInfo { ident: ident.to_owned(), references, shown: String::new() });
+            }
+            None => {
+                let Some(last) = objects.last_mut() else { continue };
+                if !last.shown.is_empty() {
+                    last.shown.push('\n');
+                }
+                last.shown.push_str(line.strip_prefix("    ").unwrap_or(line));
+            }
+        }
+    }
+    objects
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_cpython_is_understood() {
+        let text = "  7f1:       refcount=1\n    [1, 2]\n  7f2:       refcount=12\n    two\nlines\n  7f3:       refcount=1\n    ";
+        let found = parsed(text);
+        let all: Vec<_> = found.iter().map(|it| (it.ident.as_str(), it.references, it.shown.as_str())).collect();
+        assert_eq!(all, [("7f1", 1, "[1, 2]"), ("7f2", 12, "two\nlines"), ("7f3", 1, "")]);
+        assert_eq!(parsed("nothing of it\n"), []);
+    }
+}
