@@ -393,11 +393,12 @@ impl From<StartError> for Error {
     }
 }
 
-/// [`ErrorKind::ShutDown`] for a closed ring, [`ErrorKind::TooLong`] for a message or a buffer of the wrong size.
+/// [`ErrorKind::ShutDown`] for a closed ring, [`ErrorKind::Os`] for the sockets of packets, [`ErrorKind::TooLong`] for a message or a buffer of the wrong size.
 impl From<RingError> for Error {
     fn from(error: RingError) -> Self {
         match error {
             RingError::Refused(refused) => refused.into(),
+            RingError::Packets(errno) => Self::caused(ErrorKind::Os, errno, error),
             RingError::Closed => Self::caused(ErrorKind::ShutDown, None, error),
             RingError::Os(errno) => Self::os(errno, "cannot change the descriptor of a queue"),
             RingError::TooLong { .. } | RingError::TooSmall { .. } => Self::caused(ErrorKind::TooLong, None, error),

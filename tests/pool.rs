@@ -6,6 +6,8 @@ mod harness;
 
 #[path = "pool/calls.rs"]
 mod calls;
+#[path = "pool/carried.rs"]
+mod carried;
 #[path = "pool/cases.rs"]
 mod cases;
 #[path = "pool/deaths.rs"]
@@ -41,6 +43,7 @@ fn main() {
     for module in [
         calls::TESTS,
         cases::TESTS,
+        carried::TESTS,
         deaths::TESTS,
         ends::TESTS,
         forked::TESTS,

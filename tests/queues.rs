@@ -4,6 +4,8 @@
 #[path = "../sys/tests/fork/harness.rs"]
 mod harness;
 
+#[path = "queues/carried.rs"]
+mod carried;
 #[path = "queues/cases.rs"]
 mod cases;
 #[path = "queues/channel.rs"]
@@ -20,7 +22,8 @@ mod workers;
 fn main() {
     ossature::multiprocessing::freeze_support(workers::TASKS);
     let mut tests = Vec::new();
-    for module in [forms::TESTS, cases::TESTS, workers::TESTS, killed::TESTS, readiness::TESTS, channel::TESTS] {
+    let modules = [forms::TESTS, cases::TESTS, workers::TESTS, killed::TESTS, readiness::TESTS, channel::TESTS];
+    for module in modules.into_iter().chain([carried::TESTS]) {
         tests.extend_from_slice(module);
     }
     harness::run(&tests)

@@ -1,9 +1,10 @@
 //! The command line.
 
-pub const USAGE: &str = "usage: storm NAME|all [--kills N] [--seed N] [--step [--stride N] [--most N]]
+pub const USAGE: &str = "usage: storm NAME|all [--kills N | --minutes N] [--seed N] [--step [--stride N] [--most N]]
        storm --self-test
 
   --kills N    kill so many participants at random instants (2000)
+  --minutes N  go on for so long, and see that memory and descriptors stay as after the first minute
   --seed N     where the random numbers begin (1)
   --step       kill one participant of a primitive after 1, 2, 3, ... instructions instead
   --stride N   with --step: every Nth instruction only (1)
@@ -24,6 +25,8 @@ pub struct Arguments {
     pub seed: u64,
     pub stride: u32,
     pub most: u32,
+    /// How long to go on, for the form that watches memory.
+    pub minutes: Option<u64>,
     step: bool,
     self_test: bool,
 }
@@ -50,6 +53,7 @@ pub fn parse(words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
         seed: 1,
         stride: 1,
         most: u32::MAX,
+        minutes: None,
         step: false,
         self_test: false,
     };
@@ -57,6 +61,7 @@ pub fn parse(words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
     while let Some(word) = words.next() {
         match word.as_str() {
             "--kills" => parsed.kills = number(&word, words.next())?,
+            "--minutes" => parsed.minutes = Some(number(&word, words.next())?),
             "--seed" => parsed.seed = number(&word, words.next())?,
             "--help" | "-h" => return Ok(None),
             "--step" => parsed.step = true,

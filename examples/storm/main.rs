@@ -3,12 +3,16 @@
 //! ```text
 //! cargo run --release --example storm -- lock --kills 2000 --seed 1
 //! cargo run --release --example storm -- lock --step
+//! cargo run --release --example storm -- all --minutes 20
 //! ```
 //!
 //! The first form starts processes that use the primitive and ends them at random instants, by SIGKILL or because
 //! they execute another program, while others are stopped and go on. After every blow the survivors must come to rest
 //! and the primitive must be as good as new. The second form runs one participant an instruction at a time, through
 //! each [scene](step), and kills it after 1, 2, 3, ... instructions until none is left.
+//!
+//! The third form plays all chosen storms in turns, and looks between them at the [memory and the descriptors](flat) of
+//! every process: nothing may grow after the first minute.
 //!
 //! | word | means |
 //! | --- | --- |
@@ -29,6 +33,7 @@ mod board;
 mod condition;
 mod connection;
 mod event;
+mod flat;
 mod kills;
 mod leaks;
 mod lock;
@@ -48,6 +53,7 @@ use std::process::ExitCode;
 
 use arguments::{Arguments, Mode};
 use board::{Board, Seat};
+use flat::Most;
 use leaks::Holdings;
 use step::Scene;
 use trial::Trial;
@@ -138,6 +144,19 @@ impl Tally {
         (self.kills < kills || !self.tells() && self.kills < 3 * kills) && self.hangs == 0
     }
 
+    fn is_good(&self) -> bool {
+        self.hangs == 0 && self.broken == 0
+    }
+
+    fn add(&mut self, other: Self) {
+        self.kills += other.kills;
+        self.died_inside += other.died_inside;
+        self.execs += other.execs;
+        self.stops += other.stops;
+        self.hangs += other.hangs;
+        self.broken += other.broken;
+    }
+
     fn hang(&mut self, what: &str) {
         eprintln!("storm: {what}");
         self.hangs += 1;
@@ -202,6 +221,10 @@ fn main() -> ExitCode {
         eprintln!("storm: nothing named {:?}; there are: {}, all", arguments.name, names.join(", "));
         return ExitCode::from(2);
     }
+    if let Some(minutes) = arguments.minutes {
+        let good = go_on_for(Duration::from_secs(60 * minutes), &chosen, &arguments);
+        return if good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let mut failed = false;
     for (name, storm) in chosen {
         for mode in arguments.modes() {
@@ -209,6 +232,58 @@ fn main() -> ExitCode {
         }
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// How many kills each storm has in a turn of the third form.
+const TURN: u32 = 100;
+
+/// Plays the storms in turns for so long, prints a line for each and one for what all of them had; whether all was good.
+fn go_on_for(time: Duration, chosen: &[&(&str, Storm)], arguments: &Arguments) -> bool {
+    let began = std::time::Instant::now();
+    // What a trial has stays with it, so that what its processes gather is seen.
+    let mut trials: Vec<Option<Box<dyn Trial>>> = chosen
+        .iter()
+        .map(|(_, storm)| match storm {
+            Storm::Of(_) => None,
+            Storm::Rounds(make) => Some(make()),
+        })
+        .collect();
+    let mut tallies = vec![Tally::default(); chosen.len()];
+    let (mut first, mut most, mut turns, mut grown) = (Most::default(), Most::default(), 0, None);
+    while turns == 0 || began.elapsed() < time && grown.is_none() && tallies.iter().all(Tally::is_good) {
+        for (((_, storm), trial), tally) in chosen.iter().zip(&mut trials).zip(&mut tallies) {
+            let seed = arguments.seed + turns;
+            tally.add(match (storm, trial) {
+                (_, Some(trial)) => trial::storm(&mut **trial, TURN, seed),
+                (Storm::Of(make), None) => kills::storm(&*make(None), TURN, seed),
+                (Storm::Rounds(_), None) => Tally::default(),
+            });
+        }
+        let now = Most::now();
+        turns += 1;
+        if turns == 1 || began.elapsed() < Duration::from_secs(60) {
+            first = first.or(now);
+        } else {
+            grown = now.beyond(first);
+        }
+        most = most.or(now);
+    }
+    let mut lines = String::new();
+    for ((name, _), Tally { kills, died_inside, execs, stops, hangs, broken }) in chosen.iter().zip(&tallies) {
+        lines += &format!(
+            "{name}: kills={kills} died-inside={died_inside} execs={execs} stops={stops} hangs={hangs} broken={broken}\n"
+        );
+    }
+    let seconds = began.elapsed().as_secs();
+    lines += &format!(
+        "flat: turns={turns} seconds={seconds} memory={}KiB then {}KiB, descriptors={} then {}, processes={} then {}\n",
+        first.memory, most.memory, first.descriptors, most.descriptors, first.processes, most.processes
+    );
+    if let Some(grown) = &grown {
+        eprintln!("storm: {grown}");
+    }
+    let told = std::io::stdout().write_all(lines.as_bytes());
+    told.is_ok() && grown.is_none() && tallies.iter().all(|tally| tally.is_good() && tally.tells())
 }
 
 /// Runs one storm, prints its line and says whether it was good.

@@ -1,22 +1,26 @@
 //! The storm's use of [`Pool`]: workers and supervisors die, and are stopped, while they run calls.
 //!
-//! A round gives out calls, strikes once, and takes every result. Each call notes in shared memory that it has begun.
+//! A round gives out calls, strikes once, and takes every result. Each call notes in shared memory that it has begun. Every
+//! fourth call has a descriptor among its arguments, and gives it back.
 //!
 //! | must hold | or else |
 //! | --- | --- |
 //! | every call ends once, with its own value or as `WorkerDied` | `broken` |
 //! | no call begins more than once, and one with a value has begun | `broken` |
 //! | a blow ends at most the calls that were running | `broken` |
+//! | once the pool has ended, no descriptor that was sent is open anywhere | `broken` |
 //! | every result comes within ten seconds of the one before | `hangs` |
 //!
 //! A death counts as inside when a call ended by it.
 
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use core::time::Duration;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::transfer::Memory;
+use ossature::multiprocessing::transfer::{Handle, Memory};
 use ossature::multiprocessing::{Context, Pool, active_children};
 use ossature::sys::process::{Pid, Signal, pidfd_open, pidfd_send_signal};
 use ossature::sys::shm::Shm;
@@ -42,9 +46,14 @@ pub fn set_up(notes: Memory<[AtomicU32]>) {
     let _ = NOTES.set(notes.0); // the one time in a process
 }
 
-/// A call: notes that it has begun, takes some time, and returns its number, with so many bytes.
-pub fn call((number, micros, length): (u32, u32, u32)) -> (u32, Vec<u8>) {
-    let Some(notes) = NOTES.get() else { return (u32::MAX, Vec::new()) };
+/// What a call gets: its number, how long it takes, how many bytes come back, and the descriptor if it has one.
+type Item = (u32, u32, u32, Option<Handle<UnixStream>>);
+/// What a call gives: its number, the bytes, and the descriptor.
+type Answer = (u32, Vec<u8>, Option<Handle<UnixStream>>);
+
+/// A call: notes that it has begun, takes some time, and returns its number, with so many bytes, and what it got.
+pub fn call((number, micros, length, sent): Item) -> Answer {
+    let Some(notes) = NOTES.get() else { return (u32::MAX, Vec::new(), None) };
     notes[number as usize].fetch_add(1, SeqCst);
     let running = &notes[(CALLS + number) as usize];
     running.store(std::process::id(), SeqCst);
@@ -53,7 +62,7 @@ pub fn call((number, micros, length): (u32, u32, u32)) -> (u32, Vec<u8>) {
         core::hint::spin_loop();
     }
     running.store(0, SeqCst);
-    (number, bytes(number, length))
+    (number, bytes(number, length), sent)
 }
 
 /// What comes back with a number.
@@ -64,17 +73,29 @@ fn bytes(number: u32, length: u32) -> Vec<u8> {
 struct PoolStorm {
     notes: Notes,
     pool: Option<Pool>,
+    /// The end of which copies are sent, and the other end.
+    witness: (UnixStream, UnixStream),
+}
+
+fn pair() -> (UnixStream, UnixStream) {
+    UnixStream::pair().expect("descriptors for the storm")
 }
 
 pub fn make() -> Box<dyn Trial> {
     let notes = Shm::place_slice(2 * CALLS as usize, |_| AtomicU32::new(0)).expect("memory for the storm");
-    Box::new(PoolStorm { notes, pool: None })
+    Box::new(PoolStorm { notes, pool: None, witness: pair() })
 }
 
 impl Trial for PoolStorm {
     fn play(&mut self, random: &mut Random, tally: &mut Tally) {
         if random.below(64) == 0 {
             self.pool = None; // its end, and the beginning of another, are part of the storm
+            let (sent, mut kept) = std::mem::replace(&mut self.witness, pair());
+            drop(sent);
+            let _ = kept.set_read_timeout(Some(PATIENCE));
+            if !matches!(kept.read(&mut [0; 1]), Ok(0)) {
+                tally.broke("a descriptor that was sent is open still");
+            }
         }
         let notes = &self.notes;
         notes.iter().for_each(|note| note.store(0, SeqCst));
@@ -88,8 +109,12 @@ impl Trial for PoolStorm {
         let length = if random.below(8) == 0 { 40_000 + random.below(100_000) as u32 } else { 0 };
         let chunksize = 1 + random.below(7) as usize;
         let view = pool.chunksize(chunksize).expect("more than none").lookahead(2 * CALLS as usize);
-        let mut results =
-            view.imap(call, (0..CALLS).map(|number| (number, micros, length))).expect("the pool takes calls");
+        let sent = |number| {
+            let copy = || Handle(self.witness.0.try_clone().expect("descriptors for the storm"));
+            (number % 4 == 0).then(copy)
+        };
+        let items = (0..CALLS).map(|number| (number, micros, length, sent(number)));
+        let mut results = view.imap(call, items).expect("the pool takes calls");
         crate::kills::pause(random);
         let mut stopped = strike(notes, random, tally);
         let mut died = 0;
@@ -102,15 +127,20 @@ impl Trial for PoolStorm {
                 result = results.next_timeout(PATIENCE);
             }
             match result {
-                Some(Ok(Some((value, with)))) if value == number && with == bytes(number, length) => {
+                Some(Ok(Some((value, with, sent))))
+                    if value == number && with == bytes(number, length) && sent.is_some() == (number % 4 == 0) =>
+                {
                     if notes[number as usize].load(SeqCst) != 1 {
                         tally.broke("a call with a value has not begun once");
                     }
                 }
                 Some(Err(error)) if error.kind() == ErrorKind::WorkerDied => died += 1,
                 Some(Ok(None)) => return tally.hang("a result does not come"),
-                Some(Ok(Some((value, with)))) => {
-                    tally.broke(&format!("call {number} ended with {value} and {} bytes, not {length}", with.len()));
+                Some(Ok(Some((value, with, sent)))) => {
+                    let (with, sent) = (with.len(), sent.is_some());
+                    tally.broke(&format!(
+                        "call {number} ended with {value}, {with} bytes, not {length}, and a file: {sent}"
+                    ));
                 }
                 other => tally.broke(&format!("call {number} ended with {other:?}")),
             }
@@ -129,13 +159,30 @@ impl Trial for PoolStorm {
     }
 }
 
-/// Kills a worker that runs a call, or the supervisor; or stops a worker, which is the answer.
+/// Kills a worker that runs a call, the supervisor, or all at once; or stops a worker or the supervisor, which is the answer.
 fn strike(notes: &Notes, random: &mut Random, tally: &mut Tally) -> Option<u32> {
     let supervisor = || active_children().into_iter().find(|child| child.name() == "PoolSupervisor");
     if random.below(8) == 0 {
-        if let Some(supervisor) = supervisor() {
-            let _ = supervisor.kill(); // it is a child of this process, and alive
-            tally.kills += 1;
+        let supervisor = supervisor()?;
+        let pid = supervisor.pid().map(|pid| pid.as_raw_nonzero().get() as u32)?;
+        match random.below(4) {
+            0 => {
+                signal(pid, Signal::STOP);
+                tally.stops += 1;
+                return Some(pid);
+            }
+            1 => {
+                // All of them, before one hears of the end of another.
+                let family = children_of(pid);
+                signal(pid, Signal::STOP);
+                family.iter().for_each(|pid| signal(*pid, Signal::KILL));
+                let _ = supervisor.kill(); // it is a child of this process, and alive
+                tally.kills += 1 + family.len() as u32;
+            }
+            _ => {
+                let _ = supervisor.kill(); // as above
+                tally.kills += 1;
+            }
         }
         return None;
     }
@@ -157,4 +204,10 @@ fn signal(pid: u32, signal: Signal) {
     if let Ok(pidfd) = pidfd_open(pid) {
         let _ = pidfd_send_signal(&pidfd, signal); // it has ended meanwhile
     }
+}
+
+/// The children of a process that has one thread.
+fn children_of(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }

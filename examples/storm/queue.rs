@@ -1,28 +1,33 @@
 //! The storm's use of a [`Ring`], which is what queues are made of: every message is accounted for, whoever dies.
 //!
 //! In each round two processes send and two receive, in all the ways there are: copied, in batches, written and read in
-//! place. Some receivers wait at a descriptor of the ring. One of them is struck at a random instant, another may be stopped meanwhile. Then the living send and receive
-//! what is left. A death counts as inside when it met a call.
+//! place. Some receivers wait at a descriptor of the ring. In every third round a third of the messages are packets, each with
+//! a descriptor. One of the processes is struck at a random instant, or all of them at once as one process group; another may
+//! be stopped meanwhile. Then the living send and receive what is left. A death counts as inside when it met a call.
 //!
 //! | must hold | or else |
 //! | --- | --- |
 //! | a message is received at most once, whole | `broken` |
 //! | a message whose sending has returned is received, but for those that a dead receiver had taken | `broken` |
 //! | a receiver gets the messages of one sender in their order, if it is the only one | `broken` |
+//! | once all have ended, no descriptor that was sent is open anywhere | `broken` |
 //! | the living have done the rest within ten seconds | `hangs` |
 
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use core::time::Duration;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Instant;
 
+use ossature::sys::fd::AsFd;
 use ossature::sys::futex::Limit;
 use ossature::sys::poll::{PollFd, PollFlags, poll};
-use ossature::sys::process::{Child, ExitStatus, Signal, fork};
+use ossature::sys::process::{Child, ExitStatus, Signal, fork, set_group, signal_group};
 use ossature::sys::shareable;
 use ossature::sys::shm::{Shm, array};
-use ossature::sys::sync::ring::{Participant, Readiness, Ring, RingError};
+use ossature::sys::sync::ring::{Packets, Participant, Readiness, Ring, RingError};
 
 use crate::blows::{self, Blow};
 use crate::kills::{pause, send, started};
@@ -59,6 +64,22 @@ const BEGUN: u32 = 1;
 const SENT: u32 = 2;
 const RECEIVED: u32 = 16;
 
+/// How packets go, and what goes with each of them.
+#[derive(Clone, Copy)]
+struct Way<'s> {
+    packets: &'s Packets,
+    sent: &'s UnixStream,
+}
+
+/// What all of a round share.
+#[derive(Clone, Copy)]
+struct Scene<'s> {
+    ring: &'s Ring,
+    ledger: &'s Ledger,
+    way: Option<Way<'s>>,
+    roles: u64,
+}
+
 pub struct QueueStorm;
 
 pub fn make() -> Box<dyn Trial> {
@@ -68,44 +89,93 @@ pub fn make() -> Box<dyn Trial> {
 impl Trial for QueueStorm {
     fn play(&mut self, random: &mut Random, tally: &mut Tally) {
         let (ring, ledger) = (Ring::pollable(64 << 10).expect("memory for the storm"), ledger());
+        let (sent, mut kept) = UnixStream::pair().expect("descriptors for the storm");
+        let packets = (random.below(3) == 0).then(|| Packets::new().expect("descriptors for the storm"));
+        let way = packets.as_ref().map(|packets| Way { packets, sent: &sent });
         let receivers = 1 + random.below(2) as usize;
         let roles = random.below(u64::MAX);
-        let mut parties: Vec<Option<Child>> = (0..SENDERS + receivers)
-            .map(|index| Some(started(fork(|| live(&ring, &ledger, index, receivers, roles)))))
-            .collect();
+        let scene = Scene { ring: &ring, ledger: &ledger, way, roles };
+        let start = |index, receivers| Some(started(fork(|| live(scene, index, receivers))));
+        let mut parties: Vec<Option<Child>> = (0..SENDERS + receivers).map(|index| start(index, receivers)).collect();
         while ledger.states[..parties.len()].iter().any(|state| state.load(SeqCst) == 0) {
             thread::yield_now();
         }
         let doomed = random.below(parties.len() as u64) as usize;
-        let stopped = (random.below(4) == 0).then(|| (doomed + 1) % parties.len());
-        if let Some(child) = stopped.and_then(|index| parties[index].as_ref()) {
-            pause(random);
-            send(child, Signal::STOP);
-            tally.stops += 1;
-        }
-        aim(&ledger.states[doomed], random);
-        let Some(mut child) = parties[doomed].take() else { return };
-        let blow = Blow::any(random);
-        let inside = ledger.states[doomed].load(SeqCst) == 2;
-        blow.strike(&child);
-        // A sender that has sent all ends by itself.
-        let exit = child.wait().expect("a child can be waited for");
-        let died = exit != ExitStatus::Code(0) || blow == Blow::Exec;
-        tally.kills += u32::from(died);
-        tally.execs += u32::from(died && blow == Blow::Exec);
-        tally.died_inside += u32::from(died && inside);
-        if let Some(child) = stopped.and_then(|index| parties[index].as_ref()) {
-            send(child, Signal::CONT);
-        }
-        // Whoever is missing is replaced, so that somebody sends and somebody receives.
-        parties.push(Some(started(fork(|| live(&ring, &ledger, doomed, receivers + 1, roles)))));
-        let lost = if died && doomed >= SENDERS { AT_ONCE } else { 0 };
+        let lost = if random.below(8) == 0 {
+            strike_all(&ledger, &mut parties, random, tally);
+            for index in 0..SENDERS + receivers {
+                parties.push(start(index, receivers + receivers));
+            }
+            receivers as u32 * AT_ONCE
+        } else {
+            let Some(lost) = strike_one(&ledger, &mut parties, doomed, random, tally) else { return };
+            // Whoever is missing is replaced, so that somebody sends and somebody receives.
+            parties.push(start(doomed, receivers + 1));
+            lost
+        };
         if let Err(what) = settle(&ring, &ledger, &mut parties) {
             tally.hang(what);
         } else if let Err(what) = account(&ledger, lost) {
             tally.broke(what);
         }
+        // The packets of the dead end with the sockets.
+        let with_descriptors = way.is_some();
+        drop(packets);
+        drop(sent);
+        let _ = kept.set_read_timeout(Some(PATIENCE));
+        if with_descriptors && !matches!(kept.read(&mut [0; 1]), Ok(0)) {
+            tally.broke("a descriptor that was sent is open still");
+        }
     }
+}
+
+/// Strikes one, while another may be stopped: how many messages may be lost.
+fn strike_one(
+    ledger: &Ledger,
+    parties: &mut [Option<Child>],
+    doomed: usize,
+    random: &mut Random,
+    tally: &mut Tally,
+) -> Option<u32> {
+    let stopped = (random.below(4) == 0).then(|| (doomed + 1) % parties.len());
+    if let Some(child) = stopped.and_then(|index| parties[index].as_ref()) {
+        pause(random);
+        send(child, Signal::STOP);
+        tally.stops += 1;
+    }
+    aim(&ledger.states[doomed], random);
+    let mut child = parties[doomed].take()?;
+    let blow = Blow::any(random);
+    let inside = ledger.states[doomed].load(SeqCst) == 2;
+    blow.strike(&child);
+    // A sender that has sent all ends by itself.
+    let exit = child.wait().expect("a child can be waited for");
+    let died = exit != ExitStatus::Code(0) || blow == Blow::Exec;
+    tally.kills += u32::from(died);
+    tally.execs += u32::from(died && blow == Blow::Exec);
+    tally.died_inside += u32::from(died && inside);
+    if let Some(child) = stopped.and_then(|index| parties[index].as_ref()) {
+        send(child, Signal::CONT);
+    }
+    Some(if died && doomed >= SENDERS { AT_ONCE } else { 0 })
+}
+
+/// Kills all at one instant, as a process group.
+fn strike_all(ledger: &Ledger, parties: &mut [Option<Child>], random: &mut Random, tally: &mut Tally) {
+    let Some(group) = parties.first().and_then(Option::as_ref).map(Child::pid) else { return };
+    for child in parties.iter().flatten() {
+        let _ = set_group(Some(child.pid()), Some(group)); // one that has ended needs none
+    }
+    pause(random);
+    let inside = ledger.states[..parties.len()].iter().filter(|state| state.load(SeqCst) == 2).count() as u32;
+    let _ = signal_group(group, Signal::KILL); // as above
+    let mut died = 0;
+    for mut child in parties.iter_mut().filter_map(Option::take) {
+        let _ = child.kill(); // one that could not join the group
+        died += u32::from(child.wait().expect("a child can be waited for") != ExitStatus::Code(0));
+    }
+    tally.kills += died;
+    tally.died_inside += inside.min(died);
 }
 
 fn ledger() -> Shm<Ledger> {
@@ -177,14 +247,14 @@ fn account(ledger: &Ledger, lost: u32) -> Result<(), &'static str> {
 }
 
 /// The life of one process.
-fn live(ring: &Ring, ledger: &Ledger, index: usize, receivers: usize, roles: u64) -> u8 {
+fn live(scene: Scene<'_>, index: usize, receivers: usize) -> u8 {
     blows::be_ready();
-    let Ok(mut user) = ring.join() else { return 1 };
-    ledger.states[index].store(1, SeqCst);
+    let Ok(mut user) = scene.ring.join() else { return 1 };
+    scene.ledger.states[index].store(1, SeqCst);
     let done = if index < SENDERS {
-        send_all(&mut user, ledger, index, roles)
+        send_all(&mut user, scene, index)
     } else {
-        receive_all(&mut user, ledger, index, receivers, roles)
+        receive_all(&mut user, scene, index, receivers)
     };
     u8::from(!done)
 }
@@ -197,7 +267,8 @@ fn message(number: u32, sender: usize) -> Vec<u8> {
     bytes
 }
 
-fn send_all(user: &mut Participant<&Ring>, ledger: &Ledger, index: usize, roles: u64) -> bool {
+fn send_all(user: &mut Participant<&Ring>, scene: Scene<'_>, index: usize) -> bool {
+    let Scene { ledger, roles, way, .. } = scene;
     loop {
         let batch = if roles >> index & 1 == 0 { 1 } else { 3 };
         let numbers: Vec<u32> = (0..batch).map(|_| ledger.next.fetch_add(1, SeqCst)).collect();
@@ -215,7 +286,17 @@ fn send_all(user: &mut Participant<&Ring>, ledger: &Ledger, index: usize, roles:
         ledger.states[index].store(2, SeqCst);
         let mut sent = 0;
         while sent < messages.len() {
+            let with_descriptor = way.filter(|_| numbers[sent] % 3 == 0);
             sent += match roles >> (8 + index) & 1 {
+                _ if with_descriptor.is_some_and(|way| {
+                    let sends = user.send_packet(way.packets, &messages[sent], &[way.sent.as_fd()], 0, PATIENCE);
+                    sends == Ok(true)
+                }) =>
+                {
+                    1
+                }
+                _ if with_descriptor.is_some() => 0,
+                _ if way.is_some() => usize::from(user.send_timeout(&messages[sent], PATIENCE).unwrap_or(false)),
                 0 => user.send_batch(&messages[sent..], PATIENCE).unwrap_or(0),
                 _ => match user.reserve(messages[sent].len()) {
                     Ok(mut record) => {
@@ -234,13 +315,19 @@ fn send_all(user: &mut Participant<&Ring>, ledger: &Ledger, index: usize, roles:
     }
 }
 
-fn receive_all(user: &mut Participant<&Ring>, ledger: &Ledger, index: usize, receivers: usize, roles: u64) -> bool {
+fn receive_all(user: &mut Participant<&Ring>, scene: Scene<'_>, index: usize, receivers: usize) -> bool {
+    let Scene { ledger, roles, way, .. } = scene;
     let mut last = [None; SENDERS];
     let ring: &Ring = user.keeper();
     let readiness = (roles >> (24 + index) & 1 == 0).then(|| Readiness::new(ring).expect("a descriptor"));
+    let mut bytes = vec![0; Packets::BUFFER];
     loop {
         ledger.states[index].store(2, SeqCst);
-        let received = receive(user, ledger, readiness.is_some(), roles >> (16 + index) & 1 == 0);
+        let limit = if readiness.is_some() { Limit::NOW } else { Limit::NEVER };
+        let received = match way {
+            Some(way) => receive_packet(user, ledger, way, &mut bytes, limit),
+            None => receive(user, ledger, limit, roles >> (16 + index) & 1 == 0),
+        };
         ledger.states[index].store(1, SeqCst);
         let (number, sender) = match (received, &readiness) {
             (Ok(Some(received)), _) => received,
@@ -266,10 +353,9 @@ fn receive_all(user: &mut Participant<&Ring>, ledger: &Ledger, index: usize, rec
 fn receive(
     user: &mut Participant<&Ring>,
     ledger: &Ledger,
-    at_once: bool,
+    limit: Limit<'_>,
     copied: bool,
 ) -> Result<Option<(u32, usize)>, RingError> {
-    let limit = if at_once { Limit::NOW } else { Limit::NEVER };
     if copied {
         let mut bytes = [0; 1024];
         let received = user.recv_timeout(&mut bytes, limit)?;
@@ -277,6 +363,23 @@ fn receive(
     } else {
         Ok(user.read_timeout(limit)?.map(|message| note(ledger, &message)))
     }
+}
+
+/// The same where packets may come: each has its one descriptor, and no other message has any.
+fn receive_packet(
+    user: &mut Participant<&Ring>,
+    ledger: &Ledger,
+    way: Way<'_>,
+    bytes: &mut [u8],
+    limit: Limit<'_>,
+) -> Result<Option<(u32, usize)>, RingError> {
+    let Some(delivery) = user.recv_packet(way.packets, bytes, limit)? else { return Ok(None) };
+    let noted = note(ledger, &bytes[..delivery.len]);
+    let count = delivery.descriptors.as_ref().map_or(0, |descriptors| descriptors.len());
+    if count != usize::from(noted.0 % 3 == 0) {
+        ledger.broken.fetch_add(1, SeqCst);
+    }
+    Ok(Some(noted))
 }
 
 /// Notes a message that was received, and says its number and its sender.

@@ -8,6 +8,7 @@ mod support;
 mod connection;
 mod listener;
 mod mmap;
+mod queue;
 mod shared_memory;
 
 use std::os::unix::net::UnixStream;

@@ -70,6 +70,15 @@ pub static TASKS: Tasks = tasks![
     mirror,
     sum_of_block,
     sum_of_nothing,
+    crate::carried::through,
+    crate::carried::same,
+    crate::carried::same_of_one,
+    crate::carried::die_once,
+    crate::carried::nap,
+    crate::carried::hold,
+    crate::carried::many,
+    crate::carried::count_of,
+    crate::carried::echo,
 ];
 
 pub fn square(number: u64) -> u64 {

@@ -23,7 +23,9 @@ pub static TASKS: Tasks = tasks![
     crate::killed::get_for_ever,
     crate::readiness::put_slowly,
     crate::channel::send_for_ever,
-    crate::channel::hold
+    crate::channel::hold,
+    crate::carried::answer,
+    crate::carried::echo_long,
 ];
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -76,12 +76,12 @@ impl Hub {
         inner.queue = kept;
         for (at, slot) in self.ground.slots().iter().enumerate() {
             let Some((job, sequence)) = inner.at(at) else { continue };
-            let ready = word(Word::Ready, sequence);
-            if state_of(slot.word.load(Acquire)) != Word::Ready || !of(&job) {
+            let waits = state_of(slot.word.load(Acquire));
+            if !matches!(waits, Word::Ready | Word::Packed) || !of(&job) {
                 continue;
             }
             // A worker may claim it at this moment.
-            if slot.word.compare_exchange(ready, word(Word::Free, 0), SeqCst, Acquire).is_ok() {
+            if slot.word.compare_exchange(word(waits, sequence), word(Word::Free, 0), SeqCst, Acquire).is_ok() {
                 withdrawn.extend(self.free(inner, at));
             }
         }

@@ -17,7 +17,7 @@
 //! Both sides are sequentially consistent, so one of them sees the other. A wake that is lost with a killed worker is
 //! repaired by the supervisor, which wakes everybody at every death.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ use ossature_sys::process::ExitStatus;
 use ossature_sys::shareable;
 use ossature_sys::shm::{Racy, RacySlice, Shm, Zeroed, array};
 
-use super::word::{State, running, running_in, state, word};
+use super::claims;
+use super::word::{State, running, running_in, state};
 
 /// How many workers a pool may have.
 pub(super) const SEATS: usize = 1024;
@@ -63,10 +64,15 @@ shareable! {
         pub(super) published: AtomicU64,
         next: AtomicU64,
         listening: AtomicU64,
+        /// See [`packets`](super::packets), as for `lost` and `crowded`.
+        pub(super) sent: AtomicU64,
+        pub(super) emptied: AtomicU64,
         asleep: [AtomicU64; SEATS / 64],
         pub(super) mode: AtomicU32,
         work: AtomicU32,
         pub(super) ends: AtomicU32,
+        pub(super) lost: AtomicU32,
+        pub(super) crowded: AtomicU32,
         text_len: AtomicU32,
         text: [Racy<u8>; TEXT],
     }
@@ -83,7 +89,7 @@ shareable! {
         pub(super) length: AtomicU32,
         /// How many calls there are.
         pub(super) count: AtomicU32,
-        /// The form of the answer, and whether descriptors come with the chunk.
+        /// The form of the answer.
         pub(super) flags: AtomicU32,
         /// Told with `Dead`: how the worker ended, its number, and the call that was running and one, or 0.
         pub(super) exit: AtomicU32,
@@ -121,8 +127,8 @@ shareable! {
         pub(super) late: AtomicU32,
         /// Whether the worker has ended, or is about to, because there was nothing to do.
         pub(super) retired: AtomicU32,
-        /// The slot, and one, of a chunk for this worker; 0 for none.
-        pub(super) directed: AtomicU32,
+        /// 1 while the worker receives a packet and claims its chunk.
+        pub(super) fetching: AtomicU32,
         /// Whether the worker waits for room in its stream, and the word that it sleeps on.
         pub(super) starved: AtomicU32,
         pub(super) room: AtomicU32,
@@ -135,8 +141,12 @@ pub(super) fn board() -> Result<Shm<Board>> {
         AtomicU64::new(0),
         AtomicU64::new(0),
         AtomicU64::new(0),
+        AtomicU64::new(0),
+        AtomicU64::new(0),
         array(|_| AtomicU64::new(0)),
         AtomicU32::new(RUNNING),
+        AtomicU32::new(0),
+        AtomicU32::new(0),
         AtomicU32::new(0),
         AtomicU32::new(0),
         AtomicU32::new(0),
@@ -167,51 +177,41 @@ pub(super) fn seats(count: usize) -> Result<Shm<[Seat]>> {
 impl Board {
     /// Claims the next chunk that is ready for anybody; the place of its slot.
     pub(super) fn claim(&self, slots: &[Slot], ticket: u32) -> Option<usize> {
-        let published = self.published.load(Acquire);
-        let from = self.next.load(Acquire);
-        let mut at = from;
-        while at < published {
-            let place = (at % slots.len() as u64) as usize;
-            let slot = slots.get(place)?;
-            let ready = word(State::Ready, at);
-            if slot.word.load(Acquire) == ready {
-                let claimed = word(State::Claimed(ticket), at);
-                // Acquire, to see the chunk; and in one order with the doom of the one before.
-                if slot.word.compare_exchange(ready, claimed, SeqCst, Relaxed).is_ok() {
-                    self.next.fetch_max(at + 1, AcqRel);
-                    return Some(place);
-                }
-            }
-            at += 1; // it is claimed, or its number was skipped, and never becomes ready again
-        }
-        if at > from {
-            self.next.fetch_max(at, AcqRel);
-        }
-        None
+        let slot = |place| slots.get(place).map(|slot: &Slot| &slot.word);
+        claims::claim(&self.published, &self.next, slots.len(), slot, ticket)
     }
 
-    /// Whether there may be a chunk that nobody has claimed, as far as the hint says.
+    /// Whether there may be a chunk that nobody has claimed, as far as the hints say.
     pub(super) fn has_unclaimed(&self) -> bool {
-        self.next.load(SeqCst) < self.published.load(SeqCst)
+        self.next.load(SeqCst) < self.published.load(SeqCst) || self.has_packets()
+    }
+
+    /// Whether there may be a packet.
+    fn has_packets(&self) -> bool {
+        self.emptied.load(SeqCst) < self.sent.load(SeqCst)
     }
 
     /// Whether a chunk is ready that nobody has claimed.
     pub(super) fn has_ready(&self, slots: &[Slot]) -> bool {
-        slots.iter().any(Slot::is_ready)
+        self.count_ready(slots) > 0
     }
 
     /// How many chunks are ready that nobody has claimed.
     pub(super) fn count_ready(&self, slots: &[Slot]) -> usize {
-        slots.iter().filter(|slot| slot.is_ready()).count()
+        let has_packets = self.has_packets();
+        let is_ready = |slot: &&Slot| match state(slot.word.load(Acquire)) {
+            State::Ready => true,
+            State::Packed => has_packets,
+            _ => false,
+        };
+        slots.iter().filter(is_ready).count()
     }
 
     /// Sleeps until there may be work for this seat. The caller looks for work in `look` once the sleep is announced.
     pub(super) fn sleep(&self, seat: usize, until: Deadline, look: impl FnOnce() -> bool) {
         let (word, bit) = (seat / 64, 1_u64 << (seat % 64));
         let Some(asleep) = self.asleep.get(word) else { return };
-        asleep.fetch_or(bit, SeqCst);
-        let seen = self.work.load(SeqCst);
-        fence(SeqCst); // against that of `wake_workers`
+        let seen = claims::announce(asleep, bit, &self.work);
         if !look() {
             // The only error is a sandbox that forbids the call; whoever sleeps looks again.
             let _ = futex::wait(&self.work, seen, Reach::Shared, until);
@@ -228,8 +228,7 @@ impl Board {
 
     /// Wakes as many idle workers, after chunks for them were published.
     pub(super) fn wake_workers(&self, count: u32) {
-        fence(SeqCst); // the chunks before the look
-        if count > 0 && self.asleep.iter().any(|bits| bits.load(SeqCst) != 0) {
+        if count > 0 && claims::has_sleepers(&self.asleep) {
             self.work.fetch_add(1, SeqCst);
             let _ = futex::wake(&self.work, count, Reach::Shared); // the word is mapped
         }
@@ -377,23 +376,16 @@ fn now() -> u64 {
 }
 
 impl Slot {
-    fn is_ready(&self) -> bool {
-        matches!(state(self.word.load(Acquire)), State::Ready | State::ReadyFor(_))
-    }
-
     /// Makes a dead worker's chunk `Dead`, with what the parent must know. Says whether that worker had the chunk.
     pub(super) fn bury(&self, seat: &Seat, ticket: u32, exit: u32) -> bool {
-        let before = self.word.load(Acquire);
-        if state(before) != State::Claimed(ticket) {
-            return false;
-        }
-        let sequence = self.sequence.load(Relaxed);
-        let at = seat.begun_in(sequence).map_or(0, |index| index + 1);
-        self.at.store(at, Relaxed);
-        self.exit.store(exit, Relaxed);
-        self.pid.store(seat.pid.load(Relaxed), Relaxed);
-        // The parent may have freed it: the chunk was finished then.
-        self.word.compare_exchange(before, word(State::Dead(ticket), sequence), AcqRel, Relaxed).is_ok()
+        claims::bury(&self.word, ticket, || {
+            let sequence = self.sequence.load(Relaxed);
+            let at = seat.begun_in(sequence).map_or(0, |index| index + 1);
+            self.at.store(at, Relaxed);
+            self.exit.store(exit, Relaxed);
+            self.pid.store(seat.pid.load(Relaxed), Relaxed);
+            sequence
+        })
     }
 }
 
@@ -420,6 +412,7 @@ pub(super) fn exit_of_number(number: u32) -> ExitStatus {
 
 #[cfg(test)]
 mod tests {
+    use super::super::word::word;
     use super::*;
 
     fn publish(board: &Board, slots: &[Slot], sequence: u64) {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use ossature_sys::socket::MOST_DESCRIPTORS;
 use serde::Serialize;
 
 use super::arena::Room;
@@ -10,7 +11,7 @@ use super::board::INLINE;
 use super::job::Job;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::Form;
-use crate::multiprocessing::transfer::Writing;
+use crate::multiprocessing::transfer::{Descriptors, Writing};
 
 /// Calls that one worker runs, one after the other.
 pub(super) struct Chunk {
@@ -22,6 +23,8 @@ pub(super) struct Chunk {
     /// Where the arguments of each call end.
     ends: Vec<u32>,
     pub(super) form: Form,
+    /// Those in the arguments of the call, which is the only one then.
+    pub(super) descriptors: Descriptors,
     /// How many outcomes have come.
     pub(super) seen: u32,
     /// How many workers have died in the first call that has not ended, and how many with none begun.
@@ -53,6 +56,7 @@ impl Chunk {
             bytes,
             ends: Vec::new(),
             form,
+            descriptors: Descriptors::new(),
             seen: 0,
             tries: 0,
             spared: 0,
@@ -63,22 +67,35 @@ impl Chunk {
         }
     }
 
-    /// Adds a call.
+    /// Adds a call. What has descriptors in its arguments must be alone: such a call behind others is not added, and is in
+    /// the chunk that this answers.
     ///
     /// # Errors
-    /// `InvalidInput` for arguments that cannot be serialised, and for more than 4 GiB.
-    pub(super) fn push<A: Serialize>(&mut self, writing: &Writing, args: &A) -> Result<()> {
+    /// `InvalidInput` for arguments that cannot be serialised, for more than 253 descriptors, and for more than 4 GiB.
+    pub(super) fn push<A: Serialize>(&mut self, writing: &Writing, args: &A) -> Result<Option<Self>> {
+        let from = self.bytes.len();
         let descriptors = writing.write_measured(&mut self.bytes, args)?;
-        if !descriptors.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "the arguments of {} hold a descriptor or shared memory: give it to the initializer of the pool, which \
-                     every worker runs first",
-                    self.job.task
-                ),
-            ));
+        let count = descriptors.sorts().all;
+        if count > MOST_DESCRIPTORS {
+            let text = format!(
+                "the arguments of {} hold {count} descriptors, and a call takes at most {MOST_DESCRIPTORS}: give the others in \
+                 another call, or to the initializer of the pool",
+                self.job.task
+            );
+            return Err(Error::new(ErrorKind::InvalidInput, text));
         }
+        if count > 0 && !self.ends.is_empty() {
+            let mut alone = Self::new(&self.job, self.form);
+            alone.bytes.extend(self.bytes.drain(from..));
+            alone.close_call()?;
+            alone.descriptors = descriptors;
+            return Ok(Some(alone));
+        }
+        self.descriptors = descriptors;
+        self.close_call().map(|()| None)
+    }
+
+    fn close_call(&mut self) -> Result<()> {
         let end = u32::try_from(self.bytes.len()).map_err(|_| {
             Error::new(
                 ErrorKind::InvalidInput,
@@ -105,6 +122,11 @@ impl Chunk {
         }
     }
 
+    /// Whether no other call may be added.
+    pub(super) fn is_alone(&self) -> bool {
+        !self.descriptors.is_empty()
+    }
+
     pub(super) fn count(&self) -> u32 {
         self.ends.len() as u32 // each end is a u32, and no two are at one place unless the arguments are empty
     }
@@ -124,7 +146,7 @@ impl Chunk {
     }
 
     /// A chunk of the calls from `from` on, to be given out anew.
-    pub(super) fn rest(&self, from: u32) -> Option<Self> {
+    pub(super) fn rest(&mut self, from: u32) -> Option<Self> {
         let ends = self.ends.get(from as usize..)?;
         let last = *ends.last()?;
         let mut rest = Self::new(&self.job, self.form);
@@ -137,6 +159,8 @@ impl Chunk {
         rest.ends = ends.iter().map(|end| end - start + head).collect();
         rest.base = self.base + from as usize;
         rest.value = self.value;
+        // There is one call if there are any: it is tried again.
+        rest.descriptors = std::mem::take(&mut self.descriptors);
         Some(rest)
     }
 }
@@ -161,14 +185,32 @@ mod tests {
             chunk.push(&writing, &text).unwrap();
         }
         chunk.base = 10;
-        let rest = chunk.rest(2).unwrap();
+        let mut rest = chunk.rest(2).unwrap();
         assert_eq!((rest.base, rest.count()), (12, 2));
         assert_eq!(split_name(&rest.bytes), (&b"a::task"[..], &b"\x04\0\0\0\x03two\x06\0\0\0\x05three"[..]));
-        let last = rest.rest(1).unwrap();
+        let mut last = rest.rest(1).unwrap();
         assert_eq!((last.base, last.left()), (13, 13..14));
         assert_eq!(split_name(&last.bytes).1, b"\x06\0\0\0\x05three");
         assert!(last.rest(1).is_none());
         assert_eq!(chunk.rest(0).unwrap().bytes, chunk.bytes);
+    }
+
+    #[test]
+    fn a_call_with_descriptors_is_alone_and_keeps_them_for_another_try() {
+        use crate::multiprocessing::transfer::Handle;
+        let file = || Some(Handle(std::fs::File::open("/dev/null").unwrap()));
+        let job = Arc::new(Job::new("a::task", Keep::All));
+        let writing = Writing::begin();
+        let mut chunk = Chunk::new(&job, Form::Value);
+        assert!(chunk.push(&writing, &None::<Handle<std::fs::File>>).unwrap().is_none() && !chunk.is_alone());
+        let mut alone = chunk.push(&writing, &file()).unwrap().expect("not behind another");
+        assert_eq!((chunk.count(), alone.count(), alone.is_alone()), (1, 1, true));
+        assert_eq!(split_name(&alone.bytes), (&b"a::task"[..], &b"\x02\0\0\0\x01\x00"[..]));
+        let again = alone.rest(0).unwrap();
+        assert_eq!((again.descriptors.sorts().all, again.bytes), (1, alone.bytes));
+        let many: Vec<_> = (0..254).map(|_| file()).collect();
+        let error = Chunk::new(&job, Form::Value).push(&writing, &many).map(drop).unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains("254"), "{error}");
     }
 
     #[test]

@@ -180,11 +180,17 @@ fn cut<Args: Arguments>(job: &Arc<Job>, items: &mut impl Iterator<Item = Args>, 
     let mut items = items.peekable();
     while items.peek().is_some() {
         let mut chunk = Chunk::new(job, Form::Value);
+        let mut alone = None;
         for item in items.by_ref().take(size) {
-            chunk.push(&writing, &item)?;
+            alone = chunk.push(&writing, &item)?;
+            if alone.is_some() || chunk.is_alone() {
+                break;
+            }
         }
-        chunk.base = job.give(chunk.count() as usize);
-        chunks.push(chunk);
+        for mut chunk in [chunk].into_iter().chain(alone) {
+            chunk.base = job.give(chunk.count() as usize);
+            chunks.push(chunk);
+        }
     }
     Ok(chunks)
 }

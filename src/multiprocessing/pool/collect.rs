@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
+use ossature_sys::errno::Errno;
 use ossature_sys::process::Pid;
 use ossature_sys::shm::RacySlice;
 
@@ -15,6 +16,7 @@ use super::word::{State as Word, state as state_of, word};
 use super::{FLAG_PLAIN, FLAG_RESULT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::Form;
+use crate::multiprocessing::transfer::Descriptors;
 
 /// How often a chunk may be given out again whose worker died before a call of it had begun.
 const SPARED: u32 = 3;
@@ -40,6 +42,7 @@ impl Hub {
             inner.ends = ends;
             self.bury(inner)?;
         }
+        self.look_at_packets(inner);
         self.publish(inner)
     }
 
@@ -99,6 +102,10 @@ impl Hub {
                 }
             }
         }
+        let descriptors = match header.kind {
+            Kind::Carried => self.parcel(inner, (header.sequence, header.index)),
+            _ => Descriptors::new(),
+        };
         let chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
         // Of a chunk that was given up it is too late.
         let Some(chunk) = chunk.filter(|chunk| chunk.sequence == header.sequence && chunk.seen == header.index) else {
@@ -112,6 +119,10 @@ impl Hub {
                     next.take_value(rest)
                 });
                 chunk.job.values(chunk.at(), std::iter::once(payload).chain(more))
+            }
+            Kind::Carried => {
+                chunk.job.value(chunk.at(), payload, descriptors);
+                1
             }
             kind => {
                 chunk.job.end(chunk.at(), Outcome::Failed(Failure::of(kind, payload)));
@@ -132,6 +143,9 @@ impl Hub {
         }
         if let Some(room) = chunk.room.take() {
             inner.arena.take_back(room);
+        }
+        if !inner.parcels.is_empty() {
+            inner.parcels.retain(|(sequence, _), _| *sequence != chunk.sequence);
         }
         inner.free += 1;
         Some(chunk)
@@ -193,7 +207,30 @@ impl Hub {
                 _ => 0,
             };
             slot.flags.store(flags, Relaxed);
-            slot.word.store(word(Word::Ready, chunk.sequence), Release);
+            let state = if chunk.is_alone() { Word::Packed } else { Word::Ready };
+            slot.word.store(word(state, chunk.sequence), Release);
+            if chunk.is_alone() {
+                let mut sent = self.send_packet(chunk.sequence, &chunk.descriptors);
+                if sent == Ok(false) && inner.free == slots.len() {
+                    self.ground.calls().clear(); // what is there is of chunks that were cancelled
+                    sent = self.send_packet(chunk.sequence, &chunk.descriptors);
+                }
+                if sent != Ok(true) {
+                    slot.word.store(word(Word::Free, 0), Release);
+                    if let Some(room) = chunk.room.take() {
+                        inner.arena.take_back(room);
+                    }
+                    if sent == Ok(false) && inner.free < slots.len() {
+                        inner.queue.push_front(chunk); // until another is done
+                        break;
+                    }
+                    let errno = sent.err().unwrap_or(Errno::TOOMANYREFS);
+                    let failure = Failure::Spoilt(ErrorKind::Os, format!("its descriptors cannot be sent: {errno}"));
+                    chunk.left().for_each(|index| chunk.job.end(index, Outcome::Failed(failure.clone())));
+                    failed = true;
+                    continue;
+                }
+            }
             inner.chunks[at] = Some(chunk);
             inner.free -= 1;
             inner.sequence += 1;
@@ -261,7 +298,7 @@ impl Hub {
     }
 
     /// Ends the call that was running in a dead worker, or has it tried again; gives out the others anew.
-    fn charge(&self, inner: &mut Inner, chunk: Chunk, exit: u32, pid: u32, begun: u32) {
+    fn charge(&self, inner: &mut Inner, mut chunk: Chunk, exit: u32, pid: u32, begun: u32) {
         let running = begun.checked_sub(1) == Some(chunk.seen);
         let cancelled = chunk.job.is_cancelled();
         let spared = if running { 0 } else { chunk.spared + 1 };

@@ -15,7 +15,7 @@ use super::board::{self, Board, Seat, Slot};
 use super::stream::{self, Stream};
 use crate::error::{Error, Result};
 use crate::multiprocessing::tasks::max_argument_depth;
-use crate::multiprocessing::transfer::{Handle, Memory};
+use crate::multiprocessing::transfer::{Handle, Memory, Way};
 
 /// How many slots there are at least.
 const SLOTS: usize = 256;
@@ -35,6 +35,9 @@ pub(in crate::multiprocessing) struct Parts {
     nudge: Handle<OwnedFd>,
     /// Where workers write their log records, if the parent wants them.
     pub(super) logs: Option<Handle<OwnedFd>>,
+    /// The ways of descriptors, to the workers and from them.
+    calls: Way,
+    results: Way,
 }
 
 /// The parts, mapped.
@@ -118,6 +121,8 @@ impl Ground {
             news: event().map_err(made)?,
             nudge: event().map_err(made)?,
             logs: logs.map(Handle),
+            calls: Way::new().map_err(made)?,
+            results: Way::new().map_err(made)?,
         };
         Self::open(parts)
     }
@@ -180,6 +185,16 @@ impl Ground {
 
     pub(super) fn nudge(&self) -> &OwnedFd {
         &self.parts.nudge.0
+    }
+
+    /// The way of the descriptors of arguments.
+    pub(super) fn calls(&self) -> &Way {
+        &self.parts.calls
+    }
+
+    /// The way of the descriptors of results.
+    pub(super) fn results(&self) -> &Way {
+        &self.parts.results
     }
 }
 

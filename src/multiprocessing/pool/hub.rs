@@ -4,7 +4,7 @@
 //! One thread at a time, the *leader*, sleeps on the news of the workers and on the supervisor's end. The others sleep on a
 //! condition variable, and the leader wakes them when it has collected, and when it leaves.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::SeqCst;
@@ -27,13 +27,14 @@ use super::chunk::Chunk;
 use super::ground::{Ground, Setup, lower, raise};
 use super::job::{Due, Failure, Job, Outcome};
 use super::logs::{Logs, Told};
+use super::packets::Label;
 use super::succession::Fallen;
 use super::supervisor::Runner;
 use super::waits::{Waiting, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::process::Process;
-use crate::multiprocessing::transfer::Packed;
+use crate::multiprocessing::transfer::{Descriptors, Packed};
 use crate::thread;
 
 /// How often the leader looks for news before it sleeps.
@@ -96,6 +97,10 @@ pub(super) struct Inner {
     pub(super) arena: Arena,
     /// The beginning of a long outcome of each seat.
     pub(super) partial: Vec<Partial>,
+    /// The descriptors of results whose records have not been read.
+    pub(super) parcels: HashMap<Label, Descriptors>,
+    /// Whether the packets of chunks are to be sent again.
+    pub(super) resend: bool,
     pub(super) scratch: Vec<u8>,
     pub(super) ends: u32,
     /// Whether a thread sleeps for all.
@@ -157,6 +162,8 @@ impl Hub {
             sequence: 0,
             arena: Arena::new(ground.arena.len()),
             partial: (0..workers).map(|_| Partial::default()).collect(),
+            parcels: HashMap::new(),
+            resend: false,
             scratch: Vec::new(),
             ends: 0,
             led: false,

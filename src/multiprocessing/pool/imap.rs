@@ -102,9 +102,13 @@ where
             self.hub.check()?; // before an item is drawn that nobody takes
             let mut chunk = Chunk::new(&self.job, self.form);
             let writing = Writing::begin();
+            let mut alone = None;
             for _ in 0..self.chunksize {
+                if alone.is_some() || chunk.is_alone() {
+                    break;
+                }
                 match self.items.as_mut().and_then(Iterator::next) {
-                    Some(item) => chunk.push(&writing, &(item,))?,
+                    Some(item) => alone = chunk.push(&writing, &(item,))?,
                     None => {
                         self.items = None;
                         break;
@@ -112,7 +116,7 @@ where
                 }
             }
             drop(writing);
-            if chunk.count() > 0 {
+            for mut chunk in [chunk].into_iter().chain(alone).filter(|chunk| chunk.count() > 0) {
                 let count = chunk.count() as usize;
                 chunk.base = self.job.give(count);
                 self.hub.submit([chunk])?;

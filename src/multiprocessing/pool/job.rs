@@ -228,6 +228,20 @@ impl Job {
         self.inner().plain.take().ok_or_else(|| self.taken())
     }
 
+    /// Keeps the value of a call, with its descriptors.
+    pub(super) fn value(&self, index: usize, payload: &[u8], descriptors: Descriptors) {
+        let mut inner = self.inner();
+        let outcome = match self.each {
+            false if descriptors.is_none() => {
+                let from = inner.store.len();
+                inner.store.extend_from_slice(payload);
+                Outcome::Stored(from, payload.len())
+            }
+            _ => Outcome::Value(Box::new(Packed { bytes: payload.to_vec(), descriptors })),
+        };
+        inner.put(index, outcome, self.each);
+    }
+
     /// Keeps the end of a call. A cancelled one ends as that.
     pub(super) fn end(&self, index: usize, outcome: Outcome) {
         let mut inner = self.inner();

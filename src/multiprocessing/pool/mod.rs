@@ -65,6 +65,10 @@
 //! killed, the calls that were running end as `WorkerDied`, and the next call of the pool, or one that waits, starts
 //! another supervisor.
 //!
+//! **Descriptors.** Arguments and results may have open files, locks, values, connections and queues in them, at most 253
+//! descriptors a call: see [`transfer`](crate::multiprocessing::transfer). Such a call goes to a worker alone, whatever the
+//! chunk size, and may begin before calls that were given earlier. A call that is tried again has its descriptors again.
+//!
 //! **No thread in this process.** A thread that waits for a result collects the results of all. If a process makes no
 //! call for long, its workers wait as soon as their outcomes fill their streams, 128 KiB each.
 //!
@@ -86,10 +90,12 @@
 // | file | idea |
 // | --- | --- |
 // | `word` | the state of a chunk in one word |
+// | `claims` | the steps on the words of the board, which the model checker runs |
 // | `board` | the memory in which chunks are published, claimed and buried |
 // | `arena` | room for arguments |
 // | `logs` | log records on their way to the parent |
 // | `stream` | outcomes on their way to the parent |
+// | `packets` | descriptors of arguments and results |
 // | `ground` | all of that together, as it goes to another process |
 // | `worker`, `supervisor` | the two processes' lives |
 // | `chunk`, `job` | what the parent knows of calls that it gave out, and of their outcomes |
@@ -105,6 +111,7 @@ mod board;
 mod builder;
 mod chunk;
 mod chunked;
+mod claims;
 mod collect;
 mod ends;
 mod fork_map;
@@ -115,6 +122,7 @@ mod hub;
 mod imap;
 mod job;
 mod logs;
+mod packets;
 mod plain;
 mod readiness;
 mod result;
@@ -130,7 +138,7 @@ mod worker;
 use std::fmt;
 use std::fmt::Debug;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, atomic}; // `claims` asks for `super::atomic`: the model checker has its own
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::shm::Plain;
@@ -258,9 +266,7 @@ impl Pool {
     ///
     /// # Errors
     /// * [`UnknownTask`](ErrorKind::UnknownTask) when `target` stands in no table of tasks.
-    /// * [`InvalidInput`](ErrorKind::InvalidInput) when `args` cannot be serialised.
-    /// * [`Unsupported`](ErrorKind::Unsupported) when `args` hold a descriptor or shared memory: the
-    ///   [initializer](PoolBuilder::initializer) takes such.
+    /// * [`InvalidInput`](ErrorKind::InvalidInput) when `args` cannot be serialised, or hold more than 253 descriptors.
     /// * [`ShutDown`](ErrorKind::ShutDown) after [`close`](Self::close) or [`terminate`](Self::terminate).
     /// * [`StartFailed`](ErrorKind::StartFailed) when the pool cannot start workers.
     /// * [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
@@ -360,7 +366,7 @@ impl Pool {
         self.0.check()?;
         let job = Arc::new(Job::new(name(target, form)?, Keep::Each));
         let mut chunk = Chunk::new(&job, form);
-        chunk.push(&Writing::begin(), &args)?;
+        chunk.push(&Writing::begin(), &args)?; // the first call of a chunk may be alone
         chunk.base = job.give(1);
         self.0.submit([chunk])?;
         Ok(AsyncResult { hub: self.0.clone(), job, kind: PhantomData })

@@ -31,6 +31,8 @@ pub(super) enum Kind {
     Piece,
     /// A value, or its last piece.
     Value,
+    /// The same, with descriptors, whose [packet](super::packets) was sent before.
+    Carried,
     /// The text of an error that the task returned.
     Failed,
     /// A report of a panic.
@@ -46,9 +48,10 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Piece,
         Self::Value,
+        Self::Carried,
         Self::Failed,
         Self::Panicked,
         Self::Undecodable,

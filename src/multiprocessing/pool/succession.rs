@@ -11,7 +11,7 @@
 //! the end.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering::Acquire;
+use std::sync::atomic::Ordering::{Acquire, SeqCst};
 use std::sync::{Arc, MutexGuard};
 
 use ossature_sys::deadline::Deadline;
@@ -154,9 +154,10 @@ impl Hub {
     #[cold]
     fn replace<'h>(&'h self, mut inner: MutexGuard<'h, Inner>, fallen: &Fallen) -> Result<MutexGuard<'h, Inner>> {
         let exit = fallen.supervisor.join_timeout(Deadline::NOW).ok().flatten(); // `None` when somebody else has reaped it
-        for place in 0..self.workers() {
+        for (place, seat) in self.ground.seats().iter().enumerate() {
             let _ = self.drain(&mut inner, place); // an overwritten stream must not keep the next supervisor from its start
             self.ground.board().forget_sleeper(place);
+            inner.resend |= seat.fetching.swap(0, SeqCst) != 0; // the packet that it received is lost
         }
         for slot in self.ground.slots() {
             let Word::Claimed(ticket) = state_of(slot.word.load(Acquire)) else { continue };
@@ -187,6 +188,7 @@ impl Hub {
         }
         raise(self.ground.news()); // whoever leads watches the new one
         self.wake_others(&inner);
+        self.look_at_packets(&mut inner);
         self.publish(&mut inner)?;
         buried.map(|()| inner)
     }

@@ -246,6 +246,10 @@ impl Supervisor<'_> {
             held |= slot.bury(seat, ticket, exit_to_number(exit) | late);
         }
         board.forget_sleeper(place);
+        if seat.fetching.swap(0, SeqCst) != 0 {
+            board.lost.store(1, SeqCst); // before the parent is told of the end
+            held = true;
+        }
         seat.vacate();
         match seat.ready.load(SeqCst) {
             0 => {

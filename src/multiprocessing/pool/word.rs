@@ -2,9 +2,9 @@
 //!
 //! | state | bits 0..3 | bits 3..32 | bits 32..64 | who changes it, to what |
 //! | --- | --- | --- | --- | --- |
-//! | `Free` | 0 | 0 | 0 | the parent, to `Ready` or `ReadyFor` |
+//! | `Free` | 0 | 0 | 0 | the parent, to `Ready` or `Packed` |
 //! | `Ready` | 1 | sequence | 0 | a worker, to `Claimed`; the parent, to `Free` (cancelled) |
-//! | `ReadyFor` | 2 | sequence | seat | the worker of that seat, to `Claimed`; the parent, to `Free` |
+//! | `Packed` | 2 | sequence | 0 | the worker that received the packet of the chunk, to `Claimed`; the parent, to `Free` |
 //! | `Claimed` | 3 | sequence | ticket | that worker, to `Done`; its supervisor, to `Dead`; the parent, to `Free` |
 //! | `Done` | 4 | sequence | ticket | the parent, to `Free` |
 //! | `Dead` | 5 | sequence | ticket | the parent, to `Free` |
@@ -13,7 +13,7 @@
 //! life of a worker; the remainder by the number of seats is the worker's seat. So a worker that is killed at any
 //! instruction has claimed the chunk, and the word names the worker, or has not claimed the chunk.
 //!
-//! Only the parent makes a slot `Ready`, and only out of `Free`. So a claim by a worker that was stopped for so long that
+//! Only the parent makes a slot `Ready` or `Packed`, and only out of `Free`. So a claim by a worker that was stopped for so long that
 //! the sequence has come round takes a chunk that is ready now: the worker reads what the chunk is only afterwards.
 
 /// What a slot holds.
@@ -23,8 +23,8 @@ pub(super) enum State {
     Free,
     /// A chunk for any worker.
     Ready,
-    /// A chunk for the worker of this seat, which gets descriptors with it.
-    ReadyFor(u32),
+    /// A chunk whose descriptors are in a [packet](super::packets).
+    Packed,
     /// The worker with this ticket has the chunk.
     Claimed(u32),
     /// The worker with this ticket has told every outcome of the chunk.
@@ -40,7 +40,7 @@ pub(super) fn word(state: State, sequence: u64) -> u64 {
     let (number, high) = match state {
         State::Free => return 0,
         State::Ready => (1, 0),
-        State::ReadyFor(seat) => (2, seat),
+        State::Packed => (2, 0),
         State::Claimed(ticket) => (3, ticket),
         State::Done(ticket) => (4, ticket),
         State::Dead(ticket) => (5, ticket),
@@ -53,7 +53,7 @@ pub(super) fn state(word: u64) -> State {
     let high = (word >> 32) as u32;
     match word & 7 {
         1 => State::Ready,
-        2 => State::ReadyFor(high),
+        2 => State::Packed,
         3 => State::Claimed(high),
         4 => State::Done(high),
         5 => State::Dead(high),
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_word_says_its_state_its_chunk_and_its_worker() {
-        for made in [State::Ready, State::ReadyFor(7), State::Claimed(u32::MAX), State::Done(0), State::Dead(9)] {
+        for made in [State::Ready, State::Packed, State::Claimed(u32::MAX), State::Done(0), State::Dead(9)] {
             for sequence in [0, 1, SEQUENCE, SEQUENCE + 5] {
                 assert_eq!(state(word(made, sequence)), made);
                 assert_ne!(word(made, sequence), word(made, sequence + 1));

@@ -20,6 +20,7 @@ use ossature_sys::process::Usage;
 use ossature_sys::sched::{self, CpuSet};
 use ossature_sys::shm::RacySlice;
 use ossature_sys::signal;
+use ossature_sys::socket::MOST_DESCRIPTORS;
 
 use super::board::{CLOSED, IN_SLOT, RUNNING, Seat, Slot};
 use super::ground::{Ground, Setup};
@@ -51,6 +52,8 @@ struct Worker<'g> {
     /// The task that was called last.
     task: Option<Task>,
     bytes: Vec<u8>,
+    /// Whether a chunk of the board comes before a packet, this time.
+    board_first: bool,
 }
 
 /// Lives as the worker of a seat; the exit code.
@@ -93,6 +96,7 @@ pub(super) fn live(
         runner,
         task: None,
         bytes: Vec::new(),
+        board_first: true,
     };
     worker.run();
     0
@@ -125,9 +129,9 @@ impl Worker<'_> {
     fn run(&mut self) {
         let mut left = self.setup.max_chunks;
         while left != Some(0) {
-            let Some(place) = self.next() else { return };
+            let Some((place, descriptors)) = self.next() else { return };
             if let Some(slot) = self.ground.slots().get(place) {
-                self.chunk(slot);
+                self.chunk(slot, descriptors);
             }
             left = left.map(|left| left - 1);
             if self.has_grown() {
@@ -143,8 +147,8 @@ impl Worker<'_> {
         self.setup.max_memory.is_some_and(grown)
     }
 
-    /// The slot of the next chunk, which is claimed; `None` when there is none and will be none.
-    fn next(&self) -> Option<usize> {
+    /// The slot of the next chunk, which is claimed, with its descriptors; `None` when there is none and will be none.
+    fn next(&mut self) -> Option<(usize, Descriptors)> {
         let (board, slots) = (self.ground.board(), self.ground.slots());
         let mut told = false;
         let mut until = None;
@@ -154,8 +158,18 @@ impl Worker<'_> {
                     RUNNING | CLOSED => {}
                     _ => return None,
                 }
-                if let Some(place) = board.claim(slots, self.ticket) {
-                    return Some(place);
+                // In turns, so that neither kind of chunk waits for the other for ever.
+                let mut found = None;
+                if self.board_first {
+                    found = board.claim(slots, self.ticket).map(|place| (place, Descriptors::new()));
+                }
+                found = found.or_else(|| self.ground.claim_packet(self.seat, self.ticket));
+                if found.is_none() && !self.board_first {
+                    found = board.claim(slots, self.ticket).map(|place| (place, Descriptors::new()));
+                }
+                if found.is_some() {
+                    self.board_first = !self.board_first;
+                    return found;
                 }
                 if !std::mem::replace(&mut told, true) {
                     self.ground.tell_parent_of_rest();
@@ -175,7 +189,7 @@ impl Worker<'_> {
     }
 
     /// Runs the calls of a chunk that is claimed.
-    fn chunk(&mut self, slot: &Slot) {
+    fn chunk(&mut self, slot: &Slot, descriptors: Descriptors) {
         let sequence = slot.sequence.load(Relaxed);
         let (length, count, flags) = (slot.length.load(Relaxed), slot.count.load(Relaxed), slot.flags.load(Relaxed));
         let offset = slot.offset.load(Relaxed);
@@ -194,7 +208,7 @@ impl Worker<'_> {
             _ => Form::Value,
         };
         let values = (form == Form::Plain).then(|| offset as usize + bytes.len());
-        self.calls(&bytes, sequence, count, form, values);
+        self.calls(&bytes, descriptors, sequence, count, form, values);
         if values.is_some() {
             let header = Header { sequence, index: count, kind: Kind::Filled, length: 0 };
             self.stream.write(header, &[], || self.ground.call_parent());
@@ -208,7 +222,15 @@ impl Worker<'_> {
         self.rest_while(|seat| seat.doomed.load(SeqCst) == sequence.wrapping_add(1));
     }
 
-    fn calls(&mut self, bytes: &[u8], sequence: u64, count: u32, form: Form, values: Option<usize>) {
+    fn calls(
+        &mut self,
+        bytes: &[u8],
+        descriptors: Descriptors,
+        sequence: u64,
+        count: u32,
+        form: Form,
+        values: Option<usize>,
+    ) {
         let (name, arguments) = split_name(bytes);
         if self.runner.is_none() && self.task.is_none_or(|task| task.name().as_bytes() != name) {
             self.task = std::str::from_utf8(name).ok().and_then(look_up);
@@ -216,9 +238,14 @@ impl Worker<'_> {
         let (runner, task) = (self.runner, self.task);
         let mut outlet = Telling { worker: self, sequence, values };
         let bounds = Bounds { depth: self.setup.depth, deeper: "set_max_argument_depth", ..Bounds::OF_KIN };
-        let (raw, arguments) = (arguments, Reading::begin(arguments, Descriptors::new(), bounds));
+        let lost = descriptors.count_lost();
+        let (raw, arguments) = (arguments, Reading::begin(arguments, descriptors, bounds));
         let writing = &self.writing;
         let mut calls = Calls { form, count, arguments, raw, writing, out: Vec::new(), outlet: &mut outlet };
+        if lost > 0 {
+            return calls
+                .refuse("this process cannot open the descriptors in them: close some, or raise RLIMIT_NOFILE");
+        }
         match (runner, task) {
             (Some(runner), _) => runner(&mut calls),
             (None, Some(task)) => task.run(&mut calls),
@@ -270,10 +297,16 @@ impl Outlet for Telling<'_, '_> {
             worker.seat.expires.swap(0, AcqRel);
             worker.rest_while(|seat| seat.late.load(SeqCst) != 0);
         }
-        if !descriptors.is_empty() {
-            let text = "it holds a descriptor or shared memory, which an outcome cannot carry: make it in the parent, and give it \
-                        to the pool's initializer";
-            return self.end(index, Ended::Unencodable, text.as_bytes(), Descriptors::new());
+        let carried = !descriptors.is_empty();
+        if carried {
+            let count = descriptors.sorts().all;
+            let sent = match count > MOST_DESCRIPTORS {
+                true => Err(format!("it holds {count} descriptors, and a result carries at most {MOST_DESCRIPTORS}")),
+                false => worker.ground.send_parcel((self.sequence, index), &descriptors),
+            };
+            if let Err(text) = sent {
+                return self.end(index, Ended::Unencodable, text.as_bytes(), Descriptors::new());
+            }
         }
         let kind = match ended {
             Ended::Value if self.values.is_some() => {
@@ -281,6 +314,7 @@ impl Outlet for Telling<'_, '_> {
                 let _ = worker.ground.arena.copy_in(start, bytes); // the parent made room
                 return worker.count_call();
             }
+            Ended::Value if carried => Kind::Carried,
             Ended::Value => Kind::Value,
             Ended::Failed => Kind::Failed,
             Ended::Panicked => Kind::Panicked,

@@ -26,7 +26,7 @@ pub enum PutError<T> {
     Full(T),
     /// The queue was shut down (Python's `queue.ShutDown`).
     ShutDown(T),
-    /// The item cannot be encoded, is too long, or the queue cannot be used.
+    /// The item cannot be encoded or carried, or the queue cannot be used.
     Failed(T, Error),
 }
 

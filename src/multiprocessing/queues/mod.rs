@@ -71,8 +71,20 @@
 //! **Capacity.** A queue has room for 16 MiB of encoded items, or as many bytes as the builder says. Each item takes a whole
 //! number of 64 bytes. `put` waits while the queue is full, unlike Python's, which keeps items in the memory of the
 //! sending process without bound. The capacity costs addresses; pages are taken as they are needed. A get that has waited
-//! for a second in an empty queue gives the pages above 1 MiB back. The longest item is as long as the capacity, at most
-//! 4 MiB.
+//! for a second in an empty queue gives the pages above 1 MiB back.
+//!
+//! **Long items.** An item that is longer than 4 MiB, or than the capacity, goes as sealed memory, by its descriptor. It takes
+//! as much room in the queue as the longest item that goes without memory of its own. So 16 MiB are room for four such items.
+//!
+//! **Descriptors.** An item may have open files, locks, values, connections and queues in it, at most 253 descriptors: see
+//! [`transfer`](crate::multiprocessing::transfer). They travel through a pair of sockets that each queue has. There is room for
+//! some hundred items with descriptors, as the kernel's `net.core.wmem_default` says; `put` waits while there is none, and
+//! while this user has more descriptors on their way than `RLIMIT_NOFILE`. Two threads do not put such items at
+//! once: while one of them is stopped in `put`, the other waits, within its limit. Nor do two get them at once: while one is
+//! stopped in `get`, the others get the other items. The descriptors of an item are open until somebody gets the item, or
+//! until all processes have dropped the queue; those of a process that was killed in `put`, until the next put or get of an item
+//! with descriptors. A process that is killed in `get` may take such an item with it. A `get` in a process that can open no
+//! more descriptors loses the item, and says so.
 //!
 //! **Calls that do not wait.** A `try_put` answers `Full` only if there is no room, and a `try_get` answers `None` only if no item
 //! is there that nobody else is getting. The first call of a thread joins the queue. A `try_put` of a bounded queue waits for
@@ -82,9 +94,9 @@
 //! **Order.** The items of one thread come in the order of their `put`. The items of several threads have no order among
 //! them.
 //!
-//! **What an item may be**: any type that serde can write and read, without an open file, lock, value or queue in it. Send
-//! such a thing over a [`connection`](crate::multiprocessing::connection), or as an argument of a process. A queue itself
-//! may be an argument of a process, and may be sent over a connection between processes of this program.
+//! **What an item may be**: any type that serde can write and read, as an argument of a process. A queue itself may be an
+//! argument of a process or an item of a queue, and may be sent over a connection between processes of this program. Anywhere
+//! else it is refused, because memory could come through it.
 
 mod channel;
 mod error;

@@ -7,13 +7,13 @@ use ossature_sys::futex::Limit;
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::lock::Lock;
-use ossature_sys::sync::ring::Ring;
+use ossature_sys::sync::ring::{Packets, Ring};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::PutError;
 use super::readiness::Readiness;
-use super::users::{Handle, encode, receive, send, wait_for_room, with_grace};
+use super::users::{Handle, Item, encode, receive, send, wait_for_room, with_grace};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::memory;
 
@@ -105,11 +105,12 @@ impl QueueBuilder {
     /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
     pub fn build<T>(self) -> Result<Queue<T>> {
         let ring = Ring::pollable(self.capacity).map_err(Error::placing("a queue"))?;
+        let packets = Packets::new().map_err(|errno| Error::os(errno, "cannot make the sockets of a queue"))?;
         let bound = |most| {
             let at_most = Shm::place(Lock::shared(0)).map_err(Error::placing("a queue"))?;
             Ok::<_, Error>(Bound { most, at_most })
         };
-        Ok(Queue { handle: Handle::new(ring), bound: self.maxsize.map(bound).transpose()?, item: PhantomData })
+        Ok(Queue { handle: Handle::new(ring, packets), bound: self.maxsize.map(bound).transpose()?, item: PhantomData })
     }
 
     /// Makes a queue that can be joined.
@@ -263,7 +264,7 @@ impl<T: Serialize> Queue<T> {
     ///
     /// # Errors
     /// [`PutError`], with the item: [`ShutDown`](PutError::ShutDown), or [`Failed`](PutError::Failed) for an item that
-    /// cannot be encoded or is longer than the queue takes.
+    /// cannot be encoded, that has more than 253 descriptors in it, or for which the system has no memory or no descriptor.
     pub fn put(&self, item: T) -> std::result::Result<(), PutError<T>> {
         self.put_timeout(item, Limit::NEVER)
     }
@@ -283,9 +284,9 @@ impl<T: Serialize> Queue<T> {
     /// As for [`put`](Self::put), and [`Full`](PutError::Full) when the limit is over.
     pub fn put_timeout<'c>(&self, item: T, limit: impl Into<Limit<'c>>) -> std::result::Result<(), PutError<T>> {
         let limit = limit.into();
-        let sent = encode(&item).and_then(|bytes| match &self.bound {
-            Some(bound) => self.send_within(bound, &bytes, limit),
-            None => send(&self.handle, &bytes, limit),
+        let sent = encode(&self.handle, &item).and_then(|item| match &self.bound {
+            Some(bound) => self.send_within(bound, &item, limit),
+            None => send(&self.handle, &item, limit),
         });
         match sent {
             Ok(true) => Ok(()),
@@ -297,7 +298,7 @@ impl<T: Serialize> Queue<T> {
 
     /// Sends unless there are as many items as there may be. The others who put wait for the lock meanwhile, so nobody waits for
     /// room while holding it.
-    fn send_within(&self, bound: &Bound, bytes: &[u8], limit: Limit<'_>) -> Result<bool> {
+    fn send_within(&self, bound: &Bound, item: &Item, limit: Limit<'_>) -> Result<bool> {
         let most = bound.most as u64;
         loop {
             let Some(mut at_most) = bound.at_most.lock_timeout(with_grace(limit))? else { return Ok(false) };
@@ -310,10 +311,10 @@ impl<T: Serialize> Queue<T> {
                 *at_most = self.ring().len()? as u64;
             }
             if *at_most < most {
-                let sent = send(&self.handle, bytes, Limit::NOW)?;
+                let sent = send(&self.handle, item, Limit::NOW)?;
                 *at_most += u64::from(sent);
                 drop(at_most);
-                if sent || !wait_for_room(&self.handle, bytes.len(), limit)? {
+                if sent || !wait_for_room(&self.handle, item, limit)? {
                     return Ok(sent);
                 }
                 continue;
@@ -331,7 +332,8 @@ impl<T: DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     /// [`ShutDown`](ErrorKind::ShutDown) when the queue was shut down and is empty, [`Decode`](ErrorKind::Decode) when
-    /// the item is of another type.
+    /// the item is of another type, [`Os`](ErrorKind::Os) with `EMFILE` when descriptors came with the item that this
+    /// process cannot open. The item is lost then.
     pub fn get(&self) -> Result<T> {
         loop {
             if let Some(item) = self.get_timeout(Limit::NEVER)? {

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use ossature_sys::fd::BorrowedFd;
 use ossature_sys::futex::Limit;
-use ossature_sys::sync::ring::{Participant, Received, Ring, RingError};
+use ossature_sys::sync::ring::{Delivery, Packets, Participant, Ring, RingError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::readiness::{Descriptor, Readiness};
-use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Trust, memory};
+use crate::error::{Error, Result};
+use crate::multiprocessing::transfer::{self, Bounds, Came, Descriptors, Packed, Packet, Trust, memory};
 
 type User = Participant<Arc<Ring>>;
 
@@ -34,13 +34,15 @@ pub(super) struct Handle(Arc<Handled>);
 /// A ring while this process has a handle of it.
 struct Handled {
     ring: Arc<Ring>,
+    /// The way of items with descriptors.
+    packets: Packets,
     /// The descriptor that a get clears, if there is one.
     readiness: Mutex<Weak<Descriptor>>,
 }
 
 impl Handle {
-    pub(super) fn new(ring: Ring) -> Self {
-        Self(Arc::new(Handled { ring: Arc::new(ring), readiness: Mutex::new(Weak::new()) }))
+    pub(super) fn new(ring: Ring, packets: Packets) -> Self {
+        Self(Arc::new(Handled { ring: Arc::new(ring), packets, readiness: Mutex::new(Weak::new()) }))
     }
 
     pub(super) fn again(&self) -> Self {
@@ -67,17 +69,21 @@ impl Handle {
         let readiness = self.0.readiness.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         readiness.map_or(Ok(true), |readiness| readiness.clear())
     }
+
+    fn packets(&self) -> &Packets {
+        &self.0.packets
+    }
 }
 
 impl Serialize for Handle {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        memory::ring::serialize(self.ring(), serializer)
+        memory::ring::serialize(self.ring(), self.packets(), serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Handle {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        memory::ring::deserialize(deserializer).map(Self::new)
+        memory::ring::deserialize(deserializer).map(|(ring, packets)| Self::new(ring, packets))
     }
 }
 
@@ -125,54 +131,85 @@ fn with<R>(handle: &Handle, limit: Limit<'_>, body: impl FnOnce(&mut User) -> R)
     }
 }
 
-/// The item as bytes.
-pub(super) fn encode<T: Serialize>(item: &T) -> Result<Vec<u8>> {
+/// An item on its way into a queue.
+pub(super) enum Item {
+    /// Bytes that the ring carries.
+    Short(Vec<u8>),
+    /// With descriptors, or longer than the ring's longest message.
+    Packet(Packet),
+}
+
+/// The item as the queue of this handle carries it.
+pub(super) fn encode<T: Serialize>(handle: &Handle, item: &T) -> Result<Item> {
     let packed = transfer::pack(item)?;
-    if !packed.descriptors.is_empty() {
-        let message = format!(
-            "{} has an open file or shared memory in it, which a queue cannot carry: send it over a connection, or give it \
-             to the process as an argument",
-            std::any::type_name::<T>()
-        );
-        return Err(Error::new(ErrorKind::Unsupported, message));
+    if packed.descriptors.is_empty() && packed.bytes.len() <= handle.ring().max_message() {
+        return Ok(Item::Short(packed.bytes));
     }
-    Ok(packed.bytes)
+    Packet::new(packed, Packets::LONGEST, "a queue").map(Item::Packet)
 }
 
-/// Sends bytes within the limit; false if the time ran out.
-pub(super) fn send(handle: &Handle, bytes: &[u8], limit: Limit<'_>) -> Result<bool> {
-    let sent = with(handle, limit, |user| user.send_timeout(bytes, limit))?;
-    Ok(sent.transpose()?.unwrap_or(false))
+/// Sends an item within the limit; false if the time ran out.
+pub(super) fn send(handle: &Handle, item: &Item, limit: Limit<'_>) -> Result<bool> {
+    let send = |user: &mut User| -> std::result::Result<bool, RingError> {
+        let packet = match item {
+            Item::Short(bytes) => return user.send_timeout(bytes, limit),
+            Item::Packet(packet) => packet,
+        };
+        let descriptors = packet.descriptors();
+        let mut send = |limit| user.send_packet(handle.packets(), packet.bytes(), &descriptors, packet.len(), limit);
+        // Without a wait, it may be another's put that is under way.
+        Ok(send(limit)? || limit.is_now() && send(with_grace(limit))?)
+    };
+    Ok(with(handle, limit, send)?.transpose()?.unwrap_or(false))
 }
 
-/// Waits until there was room for so many bytes, within the limit; false if the time ran out.
-pub(super) fn wait_for_room(handle: &Handle, len: usize, limit: Limit<'_>) -> Result<bool> {
-    let room = with(handle, limit, |user| user.reserve_timeout(len, limit).map(|record| record.is_some()))?;
-    Ok(room.transpose()?.unwrap_or(false))
+/// Waits until there was room for an item, within the limit; false if the time ran out.
+pub(super) fn wait_for_room(handle: &Handle, item: &Item, limit: Limit<'_>) -> Result<bool> {
+    let wait = |user: &mut User| -> std::result::Result<bool, RingError> {
+        let len = match item {
+            Item::Short(bytes) => bytes.len(),
+            Item::Packet(packet) => packet.len().min(handle.ring().max_message()),
+        };
+        let room = user.reserve_timeout(len, limit)?.is_some();
+        Ok(room && (matches!(item, Item::Short(_)) || user.wait_for_packets(handle.packets(), limit)?))
+    };
+    Ok(with(handle, limit, wait)?.transpose()?.unwrap_or(false))
 }
 
 /// Receives an item within the limit; `None` if the time ran out.
 pub(super) fn receive<T: DeserializeOwned>(handle: &Handle, limit: Limit<'_>, as_task: bool) -> Result<Option<T>> {
     let mut buffer = BUFFER.try_with(RefCell::take).unwrap_or_default();
     if buffer.is_empty() {
-        buffer.resize(4096, 0);
+        buffer.resize(Packets::BUFFER, 0);
     }
     let mut take = |limit| {
-        Ok::<_, Error>(with(handle, limit, |user| receive_into(user, &mut buffer, limit, as_task))?.transpose()?)
+        let received = with(handle, limit, |user| receive_into(user, handle.packets(), &mut buffer, limit, as_task));
+        Ok::<_, Error>(received?.transpose()?)
     };
     let mut received = take(limit)?.flatten();
     if received.is_none() && !handle.is_cleared()? {
         // It came behind the last look.
         received = take(Limit::NOW)?.flatten();
     }
-    let bytes = received.map(|Received { len, .. }| buffer.get(..len).unwrap_or_default().to_vec());
+    let item = received.map(|Delivery { len, descriptors, descriptors_lost, .. }| {
+        let bytes = buffer.get(..len).unwrap_or_default();
+        match descriptors {
+            None => Ok(Err(bytes.to_vec())),
+            Some(descriptors) => Came::open(bytes, descriptors, descriptors_lost).map(Ok),
+        }
+    });
     if buffer.len() <= KEPT {
         // Nothing to keep it in at a thread's end.
         let _ = BUFFER.try_with(|place| place.replace(buffer));
     }
-    let Some(bytes) = bytes else { return Ok(None) };
-    let packed = Packed { bytes, descriptors: Descriptors::new() };
-    let item = transfer::unpack(packed, Trust::SameProgram, Bounds::OF_KIN);
+    let Some(item) = item else { return Ok(None) };
+    let item = item.and_then(|came| match came {
+        Ok(came) => came.unpack(Bounds::OF_KIN),
+        Err(bytes) => {
+            let packed = Packed { bytes, descriptors: Descriptors::new() };
+            transfer::unpack(packed, Trust::SameProgram, Bounds::OF_KIN)
+        }
+    });
     if item.is_err() && as_task {
         // The caller has no item that it could finish.
         task_done(handle)?;
@@ -182,14 +219,15 @@ pub(super) fn receive<T: DeserializeOwned>(handle: &Handle, limit: Limit<'_>, as
 
 fn receive_into(
     user: &mut User,
+    packets: &Packets,
     buffer: &mut Vec<u8>,
     limit: Limit<'_>,
     as_task: bool,
-) -> std::result::Result<Option<Received>, RingError> {
+) -> std::result::Result<Option<Delivery>, RingError> {
     loop {
         let received = match as_task {
-            true => user.recv_task_timeout(buffer, limit),
-            false => user.recv_timeout(buffer, limit),
+            true => user.recv_packet_task(packets, buffer, limit),
+            false => user.recv_packet(packets, buffer, limit),
         };
         match received {
             Err(RingError::TooSmall { needed }) => buffer.resize(needed.next_power_of_two(), 0),
@@ -204,14 +242,20 @@ pub(super) fn task_done(handle: &Handle) -> Result<bool> {
     Ok(done.transpose()?.unwrap_or(false))
 }
 
-/// Receives all messages and drops them, and says how many there were.
+/// Receives all items of a closed queue and drops them, and says how many there were.
 pub(super) fn discard(handle: &Handle) -> Result<usize> {
     let discard_all = |user: &mut User| {
-        let mut count = 0;
+        let (mut count, mut buffer) = (0, vec![0; Packets::BUFFER]);
         loop {
-            match user.read_timeout(Limit::NOW) {
-                Ok(Some(message)) => drop(message),
-                Ok(None) | Err(RingError::Closed) => return Ok(count),
+            // With grace, since another may just receive a packet, and then the next one is left.
+            match receive_into(user, handle.packets(), &mut buffer, with_grace(Limit::NOW), false) {
+                Ok(Some(delivery)) => drop(delivery),
+                Ok(None) => return Ok(count),
+                Err(RingError::Closed) => {
+                    // Whoever was killed in a put may have left a packet that no put will ever follow.
+                    handle.packets().clear().map_err(RingError::Packets)?;
+                    return Ok(count);
+                }
                 Err(error) => return Err(error),
             }
             count += 1;

@@ -156,29 +156,39 @@ impl<'de, T: ?Sized + Attach> Deserialize<'de> for Memory<T> {
     }
 }
 
-/// A ring of messages inside a value that is sent.
+/// A ring of messages, and the way of its packets, inside a value that is sent.
 pub(crate) mod ring {
-    use ossature_sys::sync::ring::Ring;
+    use ossature_sys::sync::ring::{Packets, Ring};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     use super::{Sort, put, refuse_to_receive, take};
+    use crate::error::Error;
 
-    /// Sends copies of the descriptors of the memory and of its event.
-    pub(crate) fn serialize<S: Serializer>(ring: &Ring, serializer: S) -> Result<S::Ok, S::Error> {
+    /// Sends copies of the descriptors: of the memory, of its event, and of both ends over which memory may come.
+    pub(crate) fn serialize<S: Serializer>(ring: &Ring, packets: &Packets, serializer: S) -> Result<S::Ok, S::Error> {
         // SAFETY: the copy on the list goes to kin only (see above), which attaches to it by `deserialize`, and is closed
         // otherwise.
         let descriptor = unsafe { ring.descriptor() };
         let memory: u32 = put(descriptor, Sort::Memory)?;
         // The event is no memory: nothing but readiness is lost if safe code puts another handle in its place.
         let event: Option<u32> = ring.event().map(|event| put(event, Sort::Handle)).transpose()?;
-        (memory, event).serialize(serializer)
+        let [near, far] = packets.ends();
+        let ends: (u32, u32) = (put(near, Sort::End)?, put(far, Sort::End)?);
+        (memory, event, ends).serialize(serializer)
     }
 
-    /// Attaches to the memory that came along.
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ring, D::Error> {
-        let (memory, event) = <(u32, Option<u32>)>::deserialize(deserializer)?;
+    /// Attaches to the memory that came along, and takes the event and the ends.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(Ring, Packets), D::Error> {
+        let (memory, event, (near, far)) = <(u32, Option<u32>, (u32, u32))>::deserialize(deserializer)?;
         let memory = take(memory, Sort::Memory)?;
         let event = event.map(|event| take(event, Sort::Handle)).transpose()?;
+        let (near, far) = (take(near, Sort::End)?, take(far, Sort::End)?);
+        let packets = Packets::from_ends(near, far).map_err(|errno| {
+            refuse_to_receive::<D::Error>(Error::os(
+                errno,
+                "the sockets of a queue that came in a message cannot be opened",
+            ))
+        })?;
         let ring = match event {
             // SAFETY: the memory is from the list of memory that kin's library sent, where only `serialize` functions of this
             // file put one; a header of another type is refused.
@@ -186,6 +196,7 @@ pub(crate) mod ring {
             // SAFETY: as above.
             None => unsafe { Ring::from_fd(memory) },
         };
-        ring.map_err(|error| refuse_to_receive(error.into()))
+        let ring = ring.map_err(|error| refuse_to_receive::<D::Error>(error.into()))?;
+        Ok((ring, packets))
     }
 }

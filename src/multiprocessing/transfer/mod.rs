@@ -48,9 +48,9 @@
 //! stranger could change the memory under a reference. The same holds for an end of a connection between these
 //! processes, by which memory could come. Other descriptors are exchanged with processes of the same user too.
 //!
-//! **How many.** At most 253 descriptors travel with one message, as many as the kernel takes at once; a value with more is refused,
-//! and has to go in several. A lock, a value, a file and an end of a connection are one each. The arguments of a process may have
-//! more.
+//! **How many.** At most 253 descriptors travel with one message or one item of a queue, as many as the kernel takes at once; a value
+//! with more is refused, and has to go in several. A lock, a value, a file and an end of a connection are one each, a queue is four
+//! or five. An item of a queue that is long needs one for its bytes. The arguments of a process may have more.
 //!
 //! **Elsewhere it is refused.** A descriptor cannot be written to a file: serialising one when nothing is being sent is an error that
 //! says so.
@@ -59,9 +59,11 @@ mod form;
 pub mod handle;
 mod list;
 pub mod memory;
+mod packet;
 mod several;
 mod sorts;
 mod values;
+mod way;
 
 use ossature_sys::errno::Errno;
 use serde::Serialize;
@@ -77,8 +79,10 @@ pub use self::values::{Inbound, Outbound, Transfer};
 pub(crate) use self::form::{Bounds, DEPTH};
 use self::list::{Arriving, Leaving};
 pub(crate) use self::list::{put, received_trust, refuse_to_receive, refuse_to_send, take};
+pub(crate) use self::packet::{Came, Packet};
 pub(crate) use self::several::{Reading, Writing};
 pub(crate) use self::sorts::{Descriptors, Sort, Sorts};
+pub(crate) use self::way::Way;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How far the other side of a connection is believed.
@@ -132,7 +136,16 @@ pub(crate) fn pack<T: Serialize + ?Sized>(value: &T) -> Result<Packed> {
 
 /// Decodes the value within the bounds; closes the descriptors that are not in the value.
 pub(crate) fn unpack<T: DeserializeOwned>(packed: Packed, trust: Trust, bounds: Bounds) -> Result<T> {
-    let Packed { bytes, descriptors } = packed;
+    unpack_slice(&packed.bytes, packed.descriptors, trust, bounds)
+}
+
+/// As [`unpack`], of bytes that lie elsewhere.
+pub(crate) fn unpack_slice<T: DeserializeOwned>(
+    bytes: &[u8],
+    descriptors: Descriptors,
+    trust: Trust,
+    bounds: Bounds,
+) -> Result<T> {
     let lost = descriptors.count_lost();
     if lost > 0 {
         let message = format!(
@@ -141,7 +154,7 @@ pub(crate) fn unpack<T: DeserializeOwned>(packed: Packed, trust: Trust, bounds: 
         return Err(Error::os(Errno::MFILE, message));
     }
     let list = Arriving::begin(descriptors, trust);
-    let unpacked = form::read(&bytes, bounds);
+    let unpacked = form::read(bytes, bounds);
     list.finish()?;
     unpacked.map_err(|why| {
         let message = format!(

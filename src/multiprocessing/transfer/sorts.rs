@@ -78,8 +78,13 @@ impl Descriptors {
     }
 
     /// How many could not be had.
-    pub(super) fn count_lost(&self) -> usize {
+    pub(crate) fn count_lost(&self) -> usize {
         self.lost
+    }
+
+    /// Whether none came: none that is here, and none that was lost.
+    pub(crate) fn is_none(&self) -> bool {
+        self.list.is_empty() && self.lost == 0
     }
 
     pub(crate) fn sorts(&self) -> Sorts {

@@ -2,11 +2,15 @@
 //! no order of their own, so a copy that is out of order has the number of another message, or none.
 
 use super::std;
+use std::collections::VecDeque;
 use std::sync::Arc as Shared;
 use std::vec::Vec;
 
+use loom::sync::Mutex;
+
 use super::kernel::{address, wait_while, wake_on};
 use super::mortal::{MortalGate, step};
+use super::{Robust, Taken};
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{Relaxed, SeqCst};
 use crate::futex::Limit;
@@ -15,6 +19,7 @@ use crate::sync::ring::bell::Bell;
 use crate::sync::ring::flow::{
     CLOSED, Flow, Look, Stop, close, finish, inherit, look, publish, received, reserve, take,
 };
+use crate::sync::ring::receipt::{self, Post, Receipt};
 use crate::sync::ring::track::{Blocked, Cell, Claim, Positions, Reader, Track};
 use crate::sync::ring::watch::Watch;
 use crate::sync::ring::word::State;
@@ -29,6 +34,7 @@ pub struct Ring {
     messages: Bell,
     room: Bell,
     idle: Bell,
+    receipt: Receipt,
     gate: MortalGate,
     closed: AtomicU32,
     watch: Watch,
@@ -59,6 +65,7 @@ impl Ring {
             messages: Bell::default(),
             room: Bell::default(),
             idle: Bell::default(),
+            receipt: Receipt::default(),
             gate: MortalGate::default(),
             closed: AtomicU32::new(0),
             watch: Watch::default(),
@@ -162,12 +169,18 @@ impl Flow for Ring {
         step();
     }
 
+    fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
     fn closed(&self) -> &AtomicU32 {
         &self.closed
     }
 
-    fn sleep(&self, bell: &Bell, expected: u32, _blocked: Blocked, limit: Limit<'_>) -> Woke {
-        self.gate.sleep(bell.word(), expected, limit)
+    fn sleep(&self, bell: &Bell, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke {
+        let word = bell.word();
+        let lives = || !matches!(blocked, Blocked::By(other) if self.is_dead(other));
+        self.gate.sleep_while(address(word), || word.load(SeqCst) == expected && lives(), limit)
     }
 }
 
@@ -238,6 +251,103 @@ impl User<'_> {
                 // Taken for an earlier one of its number. Others can receive the message again.
                 assert_eq!(ring.dead[*who as usize].load(SeqCst), 0);
             }
+        })
+    }
+}
+
+/// The packets of a ring: their sockets, and the lock of those who send.
+#[derive(Clone, Debug)]
+pub struct Packets(Shared<Way>);
+
+#[derive(Debug)]
+struct Way {
+    lock: Robust,
+    /// The packets, each with its number.
+    sent: Mutex<VecDeque<(u64, u32)>>,
+}
+
+impl Packets {
+    /// None.
+    #[allow(clippy::new_without_default, reason = "a model has no defaults")]
+    pub fn new() -> Self {
+        Self(Shared::new(Way { lock: Robust::new(), sent: Mutex::new(VecDeque::new()) }))
+    }
+
+    /// What the kernel does when a participant dies.
+    pub fn death_of(&self, who: u32) -> impl FnOnce() + 'static {
+        let way = self.0.clone();
+        move || way.lock.die(who)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.sent.lock().unwrap().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Each call of the kernel is one step.
+impl Post for &Packets {
+    type Packet = u32;
+    type Error = ();
+
+    fn first(&mut self) -> Result<Option<u64>, ()> {
+        step();
+        Ok(self.0.sent.lock().unwrap().front().map(|(number, _)| *number))
+    }
+
+    fn receive(&mut self) -> Result<Option<u32>, ()> {
+        step();
+        let first = self.0.sent.lock().unwrap().pop_front();
+        step();
+        Ok(first.map(|(_, packet)| packet))
+    }
+}
+
+impl User<'_> {
+    /// Sends a number as a packet.
+    pub fn send_packet(&mut self, packets: &Packets, packet: u32, limit: Limit<'_>) -> bool {
+        let Self { ring, who, cursor, spin, .. } = self;
+        let Way { lock, sent } = &*packets.0;
+        step();
+        if lock.take(*who) == Taken::AfterDeath && receipt::oldest(ring.track()) == Ok(None) {
+            step();
+            sent.lock().unwrap().clear();
+        }
+        let send = |number| {
+            step();
+            sent.lock().unwrap().push_back((number, packet));
+            step();
+            Ok::<_, ()>(true)
+        };
+        let done = receipt::send(*ring, cursor, spin, 1, *who, send, limit);
+        step();
+        lock.release();
+        step();
+        done.unwrap()
+    }
+
+    /// Receives a packet or a message.
+    pub fn recv_packet(&mut self, packets: &Packets, limit: Limit<'_>) -> Option<u32> {
+        let Self { ring, who, reader, spin, .. } = self;
+        let mut post = packets;
+        ring.gate.covered(|| {
+            let track = ring.track();
+            let how = |seen: Claim| {
+                if receipt::is_token(track.info(seen)) {
+                    let give_back = |token| finish(*ring, token).is_ok();
+                    return receipt::receive(*ring, &mut post, *who, give_back).map(Result::unwrap);
+                }
+                let received = track.receive(seen, |info| Ok::<_, ()>(ring.numbers(seen, info)));
+                received.map(|numbers| whole(&numbers.unwrap()))
+            };
+            let number = take(*ring, reader, spin, *who, how, limit).ok();
+            received(*ring);
+            number
         })
     }
 }

@@ -23,6 +23,7 @@ mod poll;
 mod posix_ipc;
 mod pthread;
 mod random;
+mod ring;
 mod sched;
 mod select;
 mod shm;

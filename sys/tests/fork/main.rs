@@ -15,6 +15,7 @@ mod handover;
 mod harness;
 mod kqueue;
 mod kqueue_model;
+mod packets;
 mod plan;
 mod queue;
 mod refused;
@@ -36,6 +37,7 @@ fn main() {
         fork::TESTS,
         child::TESTS,
         end::TESTS,
+        packets::TESTS,
         plan::TESTS,
         refused::TESTS,
         remains::TESTS,

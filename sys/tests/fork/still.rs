@@ -44,9 +44,15 @@ const LATE: Duration = Duration::from_secs(10);
 
 /// A child that is stopped before `turn`; `None`, with a printed note, if the processor cannot step.
 pub fn standing(turn: impl FnOnce()) -> Option<Child> {
+    standing_behind(|| {}, |()| turn())
+}
+
+/// The same, behind `begin` and before `turn`.
+pub fn standing_behind<S>(begin: impl FnOnce() -> S, turn: impl FnOnce(S)) -> Option<Child> {
     let mut child = fork(|| {
+        let begun = begin();
         ptrace::stop_for_tracer().unwrap();
-        turn();
+        turn(begun);
         0
     })
     .unwrap();

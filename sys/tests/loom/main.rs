@@ -8,6 +8,7 @@ mod barrier;
 mod condition;
 mod event;
 mod lock;
+mod packets;
 mod ring;
 mod semaphore;
 

@@ -206,6 +206,27 @@ fn receiver_that_dies_with_a_claim_leaves_its_message_to_another() {
     }
 }
 
+/// The other is about to sleep when the one that has claimed the message dies.
+#[test]
+fn receiver_that_sleeps_hears_of_the_death_beside_a_claim() {
+    for steps in 0..STEPS {
+        explore(move || {
+            let ring = Arc::new(Ring::new(4));
+            assert!(ring.join(3).send(7, 1, Limit::NEVER));
+            let other = {
+                let ring = ring.clone();
+                thread::spawn(move || ring.join(1).recv(Limit::NEVER).unwrap())
+            };
+            let first = mourned(steps, ring.death_of(2), || ring.join(2).recv_claimed(Limit::NOW));
+            // Killed behind its last change of the record, the doomed one has the message with it.
+            if first != Some(None) && ring.is_empty() {
+                assert!(ring.join(3).send(8, 1, Limit::NEVER));
+            }
+            assert!(matches!(other.join().unwrap(), 7 | 8));
+        });
+    }
+}
+
 /// A sender either finds the ring closed, or its message is received.
 #[test]
 fn closing_loses_no_message() {

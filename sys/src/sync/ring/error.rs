@@ -45,6 +45,8 @@ pub enum RingError {
     Os(Errno),
     /// As for a lock.
     Refused(Refused),
+    /// The sockets of the [packets](super::Packets) could not be used.
+    Packets(Errno),
 }
 
 impl fmt::Display for RingError {
@@ -65,6 +67,11 @@ impl fmt::Display for RingError {
             Self::OtherRing => f.write_str("ring: the participant joined another ring: join this one"),
             Self::Os(errno) => write!(f, "ring: cannot change its descriptor: {errno}"),
             Self::Refused(refused) => write!(f, "ring: {refused}"),
+            Self::Packets(Errno::TOOMANYREFS) => f.write_str(
+                "ring: this user has too many descriptors on their way: receive some, raise RLIMIT_NOFILE, or send no socket \
+                 that holds other sockets",
+            ),
+            Self::Packets(errno) => write!(f, "ring: a packet with descriptors cannot be sent or received: {errno}"),
         }
     }
 }

@@ -10,6 +10,7 @@
 
 use super::bell::Bell;
 use super::bell::in_one_order;
+use super::receipt::Receipt;
 use super::take::Taking;
 use super::track::{Blocked, Claim, Reader, Recovered, Track};
 use super::trim::trim;
@@ -49,6 +50,8 @@ pub(crate) trait Flow {
     fn watch(&self) -> &Watch;
     /// Makes the descriptors readable.
     fn raise(&self);
+    /// Who receives a packet.
+    fn receipt(&self) -> &Receipt;
     /// [`OPEN`], [`CLOSING`] or [`CLOSED`].
     fn closed(&self) -> &AtomicU32;
     /// Whether nobody may send any more.
@@ -136,6 +139,7 @@ pub(crate) fn announce(ring: &impl Flow) {
 #[cold]
 pub(crate) fn inherit(ring: &impl Flow) -> Result<(), Refused> {
     ring.track().recover_all(|who| ring.is_dead(who))?;
+    ring.receipt().recover(|who| ring.is_dead(who));
     wake_all(ring);
     Ok(())
 }
@@ -303,12 +307,18 @@ fn take_slow<T>(
         if let Some(taken) = try_take(ring, reader, how)? {
             return Ok(taken);
         }
-        let mut blocked = Blocked::Empty;
+        // Whoever dies with a message wakes a sleeper; one that is about to sleep watches the lease.
+        let mut blocked = reader.blocked();
         if closed {
             // Whoever reserved a record before the closing may still publish it.
-            blocked = reclaim(ring)?;
-            match blocked {
+            let behind = reclaim(ring)?;
+            if blocked == Blocked::Empty {
+                blocked = behind;
+            }
+            match behind {
                 Blocked::Empty => return Err(Stop::Closed),
+                // Another receives a packet, and wakes this one behind it.
+                Blocked::Unread if reader.went_past() => {}
                 Blocked::Unread => continue,
                 Blocked::By(_) => {}
             }

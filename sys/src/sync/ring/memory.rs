@@ -18,6 +18,7 @@ use super::error::RingError;
 use super::flow::{Flow, close, inherit, reclaim};
 use super::participant::Participant;
 use super::participants::{Entry, PARTICIPANTS, Table};
+use super::receipt::Receipt;
 use super::track::{BACKED, Blocked, Cell, Claim, KEEP, Line, Positions, Track};
 use super::watch::Watch;
 use super::word::GRANULES_MAX;
@@ -84,12 +85,14 @@ pub struct Ring {
     pub(super) event: Option<EventFd>,
 }
 
-/// What all share. Zero bytes are that of a new ring, but for `lock` and `mark`.
+/// What all share. Zero bytes are that of a new ring, but for the locks and `mark`.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct Control {
     /// Held by whoever enrols.
     lock: SharedLock,
+    /// Held by whoever sends a packet: see `packets`.
+    pub(super) packets: SharedLock,
     gate: SharedGate,
     /// How many participants there were at most. Their entries have pages.
     used: AtomicU32,
@@ -105,6 +108,7 @@ pub(super) struct Control {
     idle: Line<Bell>,
     /// How many messages were received as tasks.
     received: Line<AtomicU64>,
+    receipt: Line<Receipt>,
 }
 
 // SAFETY: atomics and a shared lock, no Drop, repr(C); every state that a killed process leaves is one of the tables'.
@@ -150,8 +154,12 @@ impl Ring {
         let control = ring.memory.value::<Control>().as_ptr();
         // SAFETY: the control lies inside the memory, so its field is in bounds.
         let lock = unsafe { &raw mut (*control).lock };
-        // SAFETY: the place is new, has pages, and stays mapped while the lock is linked (`drop`).
-        unsafe { SharedLock::init(lock) }?;
+        // SAFETY: as above.
+        let packets = unsafe { &raw mut (*control).packets };
+        for lock in [lock, packets] {
+            // SAFETY: the place is new, has pages, and stays mapped while the lock is linked (`drop`).
+            unsafe { SharedLock::init(lock) }?;
+        }
         ring.positions().mark.0.store(FIRST as u64, Release);
         Ok(ring)
     }
@@ -493,6 +501,11 @@ impl Flow for Ring {
     }
 
     #[inline]
+    fn receipt(&self) -> &Receipt {
+        &self.control().receipt.0
+    }
+
+    #[inline]
     fn closed(&self) -> &AtomicU32 {
         &self.control().closed
     }
@@ -527,7 +540,9 @@ const SLICE: Duration = Duration::from_millis(10);
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        if self.control().lock.is_linked_here() || self.table().0.iter().any(|entry| entry.lease.is_linked_here()) {
+        let Control { lock, packets, .. } = self.control();
+        let is_held = lock.is_linked_here() || packets.is_linked_here();
+        if is_held || self.table().0.iter().any(|entry| entry.lease.is_linked_here()) {
             // The kernel and this process's threads still know addresses in here.
             self.memory.leak();
         }

@@ -36,6 +36,10 @@
 //! | in `recv` | another receives the message |
 //! | while it reads in place | the message is lost |
 //!
+//! **Descriptors** travel beside the messages as [`Packets`]: [`send_packet`](Participant::send_packet) and
+//! [`recv_packet`](Participant::recv_packet). What holds for messages holds for them, but for this: a receiver that is killed
+//! while it receives a packet may lose the packet. While one is stopped there, the others receive messages only.
+//!
 //! **When a participant is stopped** between `reserve` and `publish`, the others go past its record. The room behind that
 //! record is used until the ring is full there. [`blocked_by`](Ring::blocked_by) tells whom a full ring waits for.
 //!
@@ -71,6 +75,8 @@
 // | `trim` | giving memory back |
 // | `watch` | announcing messages to descriptors |
 // | `readiness` | a descriptor that is readable while there may be a message |
+// | `packets` | descriptors beside the messages |
+// | `receipt` | which packet belongs to which record, and who receives the next one |
 //
 // What is pending in the kernel's eyes, while a participant is in the ring:
 //
@@ -78,6 +84,7 @@
 // | --- | --- | --- |
 // | `send` and `recv`, from the first look to the last wake | the gate | the kernel wakes one sleeper, who walks over all records, ends what the dead one was doing and wakes the others |
 // | between `reserve` and `publish`, while a message is read in place | whatever the caller's code has pending | the lease is dead; whoever is blocked by the record sleeps on that lease, and whoever walks past the record looks at the lease |
+// | `send_packet`, while the packet is sent | nothing; the packets' lock is held | the record's lease is dead; the next sender of a packet finds the lock abandoned, and the packet has no token |
 // | asleep | the gate | as above |
 // | enrolling | the lease | the lease is free or dead |
 
@@ -94,11 +101,14 @@ pub(crate) mod flow;
 #[cfg(not(loom))]
 mod memory;
 #[cfg(not(loom))]
+mod packets;
+#[cfg(not(loom))]
 mod participant;
 #[cfg(not(loom))]
 mod participants;
 #[cfg(not(loom))]
 mod readiness;
+pub(crate) mod receipt;
 pub(crate) mod take;
 #[cfg(not(loom))]
 mod tasks;
@@ -112,6 +122,7 @@ pub use self::{
     claim::{Message, Record},
     error::RingError,
     memory::Ring,
+    packets::{Delivery, Packets},
     participant::{Participant, Received},
     participants::PARTICIPANTS,
     readiness::Readiness,

@@ -67,17 +67,17 @@ pub struct Participant<R: Deref<Target = Ring>> {
     pub(super) forks: u32,
     /// Where it reserved last.
     pub(super) cursor: u64,
-    reader: Reader,
+    pub(super) reader: Reader,
     /// The record that it writes or reads in place.
     pub(super) claim: Option<Claim>,
     pub(super) room_spin: Spin,
-    message_spin: Spin,
+    pub(super) message_spin: Spin,
     stays: PhantomData<StaysInItsThread>,
 }
 
 /// Messages of at most so many granules are received in one step: a copy that comes too late costs less than a second change
 /// of the record.
-const AT_ONCE: u64 = 16;
+pub(super) const AT_ONCE: u64 = 16;
 
 /// What [`Participant::recv`] has received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +227,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
 
     /// Whether the others have no reason to take this participant for dead.
     #[cold]
-    fn is_enrolled(&self) -> bool {
+    pub(super) fn is_enrolled(&self) -> bool {
         let entry = self.here().and_then(|ring| ring.table().get(self.who));
         entry.is_some_and(|entry| entry.lease.is_mine())
     }
@@ -262,17 +262,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
                 }
                 whole => whole?,
             };
-            let entry = ring.table().get(*who).filter(|_| as_task);
-            if let Some(entry) = entry {
-                // Before the record is given back: see `tasks`.
-                entry.in_hand.fetch_add(1, SeqCst);
-                ring.received().fetch_add(1, SeqCst);
-            }
-            let finished = finish(ring, claim);
-            if let (Some(entry), Err(_)) = (entry, finished) {
-                entry.in_hand.fetch_sub(1, SeqCst);
-            }
-            finished?;
+            done_with(ring, claim, *who, as_task)?;
             Ok(Some(whole))
         })
     }
@@ -494,6 +484,22 @@ fn mark_exclusive(ring: &Ring, who: u32, exclusive: bool) {
     }
 }
 
+/// Gives the record of a message back that was copied. A task counts from here on.
+#[inline]
+pub(super) fn done_with(ring: &Ring, claim: Claim, who: u32, as_task: bool) -> Result<(), RingError> {
+    let entry = ring.table().get(who).filter(|_| as_task);
+    if let Some(entry) = entry {
+        // Before the record is given back: see `tasks`.
+        entry.in_hand.fetch_add(1, SeqCst);
+        ring.received().fetch_add(1, SeqCst);
+    }
+    let finished = finish(ring, claim);
+    if let (Some(entry), Err(_)) = (entry, finished) {
+        entry.in_hand.fetch_sub(1, SeqCst);
+    }
+    Ok(finished?)
+}
+
 /// How many granules a message takes, if the ring takes messages of that length.
 pub(super) fn granules_in(ring: &Ring, len: usize) -> Result<u64, RingError> {
     let max = ring.max_message();
@@ -519,7 +525,7 @@ enum Got {
 
 /// The length and the number of a message. The length is not believed.
 #[inline]
-fn measured(claim: Claim, info: u64) -> Result<Received, RingError> {
+pub(super) fn measured(claim: Claim, info: u64) -> Result<Received, RingError> {
     let len = (info >> 32) as usize;
     if len > claim.word.granules() as usize * GRANULE {
         return Err(Refused::Unrecoverable.into());
@@ -529,7 +535,7 @@ fn measured(claim: Claim, info: u64) -> Result<Received, RingError> {
 
 /// Copies a message that this participant has taken, or that is ready: the copy may be of what others write meanwhile then.
 #[inline]
-fn copy_out(ring: &Ring, claim: Claim, info: u64, bytes: &mut [u8]) -> Result<Received, RingError> {
+pub(super) fn copy_out(ring: &Ring, claim: Claim, info: u64, bytes: &mut [u8]) -> Result<Received, RingError> {
     let received = measured(claim, info)?;
     if received.len > bytes.len() {
         return Err(RingError::TooSmall { needed: received.len });

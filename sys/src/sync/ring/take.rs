@@ -15,6 +15,9 @@ pub(crate) enum Taking<T> {
     Taken(T),
     /// It was looked at, and stays.
     Left(T),
+    /// It stays, and is not for this consumer while that participant lives: the walk goes on, and the next one begins here
+    /// again.
+    Past(u32),
     /// Somebody else was faster.
     Changed,
 }
@@ -25,6 +28,7 @@ impl<T> Taking<T> {
         match self {
             Self::Taken(taken) => Taking::Taken(change(taken)),
             Self::Left(left) => Taking::Left(change(left)),
+            Self::Past(who) => Taking::Past(who),
             Self::Changed => Taking::Changed,
         }
     }
@@ -53,7 +57,7 @@ impl Track<'_> {
             let late = read.late.load(Acquire);
             let head = self.head();
             if late != reader.late {
-                *reader = Reader { at: head, late, taken: reader.taken };
+                *reader = Reader { at: head, late, ..*reader };
             }
             // A reader that was idle for long would not be able to compare its lap.
             reader.at = reader.at.max(head);
@@ -79,7 +83,7 @@ impl Track<'_> {
                         // Every record from `head` on was looked at.
                         return Ok(None);
                     }
-                    *reader = Reader { at: head, late, taken: reader.taken };
+                    *reader = Reader { at: head, late, ..*reader };
                     match self.take_from(reader, &mut take, &dead, recovered)? {
                         Found::Message(message) => return Ok(Some(message)),
                         Found::Late => {}
@@ -98,6 +102,22 @@ impl Track<'_> {
         dead: &impl Fn(u32) -> bool,
         recovered: &mut Recovered,
     ) -> Result<Found<T>, Refused> {
+        let found = self.walk(reader, take, dead, recovered);
+        if let Some(past) = reader.past {
+            reader.at = past;
+        }
+        found
+    }
+
+    #[inline]
+    fn walk<T>(
+        self,
+        reader: &mut Reader,
+        take: &mut impl FnMut(Claim) -> Taking<T>,
+        dead: &impl Fn(u32) -> bool,
+        recovered: &mut Recovered,
+    ) -> Result<Found<T>, Refused> {
+        (reader.past, reader.beside) = (None, 0);
         loop {
             let at = reader.at;
             // In one order with the announcing of those who are about to sleep.
@@ -123,6 +143,10 @@ impl Track<'_> {
                             return Ok(Found::Message(message));
                         }
                         Taking::Left(message) => return Ok(Found::Message(message)),
+                        Taking::Past(who) => {
+                            reader.past = reader.past.or(Some(at));
+                            reader.beside = who;
+                        }
                         Taking::Changed => continue,
                     }
                 }
@@ -135,7 +159,8 @@ impl Track<'_> {
                         continue;
                     }
                 }
-                State::Skipped | State::Passed | State::Copying | State::Held | State::Done => {}
+                State::Copying => reader.beside = seen.who(),
+                State::Skipped | State::Passed | State::Held | State::Done => {}
                 State::Unused => return Err(Refused::Unrecoverable),
             }
             reader.at = self.step(at, seen)?;

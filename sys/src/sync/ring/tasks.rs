@@ -95,7 +95,7 @@ impl Ring {
         self.wait_until(self.room(), look, limit.into())
     }
 
-    fn wait_until(
+    pub(super) fn wait_until(
         &self,
         bell: &Bell,
         look: impl Fn() -> Result<Look, Stop>,
@@ -151,7 +151,8 @@ impl Ring {
     }
 }
 
-enum Look {
+/// What is there of what is waited for; if not yet, by whom the wait is blocked.
+pub(super) enum Look {
     Yes,
     NotYet(Blocked),
 }

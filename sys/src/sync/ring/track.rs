@@ -101,6 +101,22 @@ pub(crate) struct Reader {
     pub(super) at: u64,
     pub(super) late: u64,
     pub(super) taken: u32,
+    /// The first record that the last walk went past and left [ready](super::take::Taking::Past).
+    pub(super) past: Option<u64>,
+    /// Whom the last walk saw with a message that comes back if that participant dies; 0: nobody.
+    pub(super) beside: u32,
+}
+
+impl Reader {
+    /// Whether the last walk went past a record that is ready.
+    pub(super) fn went_past(&self) -> bool {
+        self.past.is_some()
+    }
+
+    /// By whom a consumer is blocked that has found nothing.
+    pub(super) fn blocked(&self) -> Blocked {
+        if self.beside == 0 { Blocked::Empty } else { Blocked::By(self.beside) }
+    }
 }
 
 /// So many granules stay when memory is given back: those of 1 MiB.
@@ -354,6 +370,23 @@ impl<'r> Track<'r> {
     #[inline]
     pub(crate) fn info(self, claim: Claim) -> u64 {
         self.cell(claim.at).info.load(Relaxed)
+    }
+
+    /// The first message whose info is as asked for, from `head` on.
+    pub(crate) fn first(self, is_wanted: impl Fn(u64) -> bool) -> Result<Option<Claim>, Refused> {
+        let mut at = self.positions.head.0.load(Acquire);
+        loop {
+            let word = Word(self.cell(at).word.load(SeqCst));
+            let claim = Claim { at, word };
+            match self.relation(word, at) {
+                Relation::Earlier => return Ok(None),
+                Relation::Later => at = self.catch_up(at)?,
+                Relation::Same if word.state() == State::Ready && is_wanted(self.info(claim)) => {
+                    return Ok(Some(claim));
+                }
+                Relation::Same => at = self.step(at, word)?,
+            }
+        }
     }
 
     /// A reader that has seen nothing yet.

@@ -1,0 +1,88 @@
+//! A pair of sockets over which kin sends datagrams with descriptors to kin, in one direction.
+//!
+//! Each process has both ends, so that a datagram is kept while nobody receives. Only this library writes and reads there:
+//! as an end of a connection between kin, a way goes to kin only.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Result;
+use ossature_sys::fd::AboveStandard;
+use ossature_sys::poll::{PollFd, PollFlags, poll};
+use ossature_sys::socket::{Kind, MOST_DESCRIPTORS, Socket};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Sort, put, refuse_to_receive, take};
+use crate::error::Error;
+
+#[derive(Debug)]
+pub(crate) struct Way {
+    near: Socket,
+    far: Socket,
+}
+
+/// What came: the length of the datagram, its descriptors, and whether these were lost.
+pub(crate) type Came = (usize, Vec<OwnedFd>, bool);
+
+impl Way {
+    /// A way of its own.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE` when no descriptor is left, `ENOMEM`.
+    pub(crate) fn new() -> Result<Self> {
+        let (near, far) = Socket::pair(Kind::Datagram)?;
+        Ok(Self { near: near.above_standard()?, far: far.above_standard()? })
+    }
+
+    /// Sends a datagram; false if there is no room.
+    ///
+    /// # Errors
+    /// `ETOOMANYREFS` when too many descriptors of this user are on their way, `ENOBUFS`, `ENOMEM`.
+    pub(crate) fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<bool> {
+        self.near.send_with(bytes, descriptors, Deadline::NOW).map(|sent| sent.is_some())
+    }
+
+    /// Waits until there is room, or for that long.
+    pub(crate) fn wait_for_room(&self, moment: std::time::Duration) {
+        let began = std::time::Instant::now();
+        let ready = poll(&mut [PollFd::new(&self.near, PollFlags::OUT)], Deadline::after(moment));
+        if ready.is_ok_and(|ready| ready > 0) {
+            // What was refused though there is room waits for something else.
+            std::thread::sleep(moment.saturating_sub(began.elapsed()).min(moment / 10));
+        }
+    }
+
+    /// Receives all datagrams and drops them.
+    pub(crate) fn clear(&self) {
+        while let Ok(Some(_)) = self.far.recv(&mut [0; 1], Deadline::NOW) {}
+    }
+
+    /// Receives a datagram, if there is one.
+    ///
+    /// # Errors
+    /// `ENOMEM`, `ENOBUFS`.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> Result<Option<Came>> {
+        let came = self.far.recv_with::<MOST_DESCRIPTORS>(buffer, Deadline::NOW)?;
+        Ok(came.map(|came| (came.len, came.descriptors.into_iter().collect(), came.descriptors_lost)))
+    }
+}
+
+impl Serialize for Way {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let ends: (u32, u32) = (put(&self.near, Sort::End)?, put(&self.far, Sort::End)?);
+        ends.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Way {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let (near, far): (u32, u32) = Deserialize::deserialize(deserializer)?;
+        let end = |place: u32| {
+            let socket = Socket::try_from(take::<D::Error>(place, Sort::End)?).and_then(AboveStandard::above_standard);
+            socket.map_err(|errno| {
+                refuse_to_receive(Error::os(errno, "a socket that came in a message cannot be opened"))
+            })
+        };
+        Ok(Self { near: end(near)?, far: end(far)? })
+    }
+}

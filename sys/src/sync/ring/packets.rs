@@ -1,0 +1,484 @@
+//! Descriptors beside the messages of a ring: packets in a pair of sockets.
+//!
+//! A *packet* is a datagram with descriptors, in a pair of sockets that every process of the ring has. A *token* is a record
+//! of the ring that says that there is a packet, and the packet names its token. [`receipt`](super::receipt) says how both
+//! find each other, and what a death leaves.
+//!
+//! What is here: the sockets, and the waits for room in them. A socket can be full of packets whose senders died, with no
+//! token in the ring. The sender that finds it so drops them all: it holds the senders' lock, so there will be no token
+//! meanwhile, and without a token nobody receives.
+
+use core::cell::Cell;
+use core::ops::Deref;
+use core::time::Duration;
+
+use super::error::{RingError, in_time};
+use super::flow::{Flow, Stop, put_back, received, take};
+use super::memory::Ring;
+use super::participant::{AT_ONCE, Participant, Received, copy_out, done_with, granules_in, same};
+use super::receipt::{self, Missing, Post, Unsent};
+use super::take::Taking;
+use super::tasks::Look;
+use super::track::{Blocked, Claim};
+use super::word::State;
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result as ErrnoResult};
+use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd};
+use crate::futex::Limit;
+use crate::poll::{PollFd, PollFlags, poll};
+use crate::scope::RawLock;
+use crate::socket::{Descriptors, Kind, MOST_DESCRIPTORS, Socket};
+use crate::sync::gate::Gate;
+
+/// The number of a packet, in front of its bytes.
+const NUMBER: usize = size_of::<u64>();
+/// How long a sender waits at a stretch for what no receiver of the ring tells of.
+const SLICE: Duration = Duration::from_millis(10);
+/// How long a sender tries whose user has too many descriptors on their way, none of them in these packets.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The way of the packets of one [`Ring`]: a pair of sockets. Each process of the ring has both ends, and no other has one.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{eventfd::EventFd, fd::AsFd, sync::ring::{Packets, Ring}};
+///
+/// let (ring, packets) = (Ring::new(1 << 16)?, Packets::new()?);
+/// let mut user = ring.join()?;
+/// let event = EventFd::counter(3)?;
+/// assert!(user.send_packet(&packets, b"an event", &[event.as_fd()], 0, Duration::from_secs(5))?);
+/// user.send(b"a message")?;
+///
+/// let mut bytes = [0; Packets::BUFFER];
+/// let first = user.recv_packet(&packets, &mut bytes, Duration::from_secs(5))?.expect("it was sent");
+/// assert_eq!(&bytes[..first.len], b"an event");
+/// let came = first.descriptors.expect("it is a packet").into_iter().next().expect("one came");
+/// assert_eq!(EventFd::try_from(came)?.try_take()?, Some(3));
+/// let second = user.recv_packet(&packets, &mut bytes, Duration::from_secs(5))?.expect("it was sent");
+/// assert!(second.descriptors.is_none() && &bytes[..second.len] == b"a message");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Packets {
+    near: Socket,
+    far: Socket,
+}
+
+/// What [`Participant::recv_packet`] has received.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::sync::ring::{Delivery, Packets, Ring};
+///
+/// let (ring, packets) = (Ring::new(1 << 16)?, Packets::new()?);
+/// let mut user = ring.join()?;
+/// user.send_tagged(b"seven", 7, Duration::ZERO)?;
+/// let delivery = user.recv_packet(&packets, &mut [0; 8], Duration::ZERO)?.expect("it was sent");
+/// let Delivery { len, tag, descriptors, descriptors_lost } = delivery;
+/// assert!((len, tag) == (5, 7) && descriptors.is_none() && !descriptors_lost);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Delivery {
+    /// The length of the message in bytes, or of the bytes of a packet.
+    pub len: usize,
+    /// The number that the sender gave the message; 0 for a packet.
+    pub tag: u32,
+    /// The descriptors of a packet, closed on exec; `None` for a message.
+    pub descriptors: Option<Descriptors<MOST_DESCRIPTORS>>,
+    /// Whether descriptors came that this process could not have open, so that all of them were closed.
+    pub descriptors_lost: bool,
+}
+
+impl Packets {
+    /// How many bytes a packet has at most. Longer ones go as memory, by its descriptor.
+    pub const LONGEST: usize = Self::BUFFER - NUMBER;
+    /// How many bytes the buffer has at least that a packet is received into.
+    pub const BUFFER: usize = 4096;
+
+    /// The way of a new ring.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE` when no descriptor is left, `ENOMEM`.
+    pub fn new() -> ErrnoResult<Self> {
+        let (near, far) = Socket::pair(Kind::Datagram)?;
+        Ok(Self { near: near.above_standard()?, far: far.above_standard()? })
+    }
+
+    /// The way of a ring that another process made, of both ends in their order.
+    ///
+    /// # Errors
+    /// `EMFILE` when no descriptor is left above those of the standard streams.
+    pub fn from_ends(near: OwnedFd, far: OwnedFd) -> ErrnoResult<Self> {
+        Ok(Self { near: Socket::try_from(near)?.above_standard()?, far: Socket::try_from(far)?.above_standard()? })
+    }
+
+    /// Both ends, to hand to a process that uses the ring.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::{fd::duplicate, sync::ring::Packets};
+    ///
+    /// let packets = Packets::new()?;
+    /// let [near, far] = packets.ends();
+    /// let there = Packets::from_ends(duplicate(near)?, duplicate(far)?)?;
+    /// assert_eq!(there.clear()?, 0, "none is on its way");
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    pub fn ends(&self) -> [BorrowedFd<'_>; 2] {
+        [self.near.as_fd(), self.far.as_fd()]
+    }
+
+    /// Receives all packets and drops them, and says how many there were. For a ring in which nothing is sent any more.
+    ///
+    /// # Errors
+    /// `ENOMEM`, `ENOBUFS`.
+    pub fn clear(&self) -> ErrnoResult<usize> {
+        let mut count = 0;
+        while self.far.recv(&mut [0; 1], Deadline::NOW)?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Sends a datagram; false if there is no room.
+    fn send(&self, datagram: &[u8], descriptors: &[BorrowedFd<'_>]) -> ErrnoResult<bool> {
+        self.near.send_with(datagram, descriptors, Deadline::NOW).map(|sent| sent.is_some())
+    }
+
+    fn has_room(&self) -> bool {
+        poll(&mut [PollFd::new(&self.near, PollFlags::OUT)], Deadline::NOW).is_ok_and(|ready| ready > 0)
+    }
+
+    fn has_any(&self) -> bool {
+        poll(&mut [PollFd::new(&self.far, PollFlags::IN)], Deadline::NOW).is_ok_and(|ready| ready > 0)
+    }
+}
+
+impl<R: Deref<Target = Ring>> Participant<R> {
+    /// Sends a packet within the limit; false if the time ran out or the wait was cancelled.
+    ///
+    /// The packet takes as much room in the ring as a message of `room` bytes would, or the longest message if it would be
+    /// longer. While the sockets are full, or the user has too many descriptors on their way, this waits as for a full
+    /// ring. If this thread is killed meanwhile, the packet is sent or not. The descriptors of one that was not sent are
+    /// closed when the next packet is sent or received.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send); [`Packets`](RingError::Packets) with `EMSGSIZE` for more than
+    /// [`LONGEST`](Packets::LONGEST) bytes, `EINVAL` for none or for more than 253 descriptors, and `ETOOMANYREFS` if for a
+    /// second too many were on their way, none of them in these packets.
+    ///
+    /// # Examples
+    /// See the example of [`Packets`].
+    pub fn send_packet<'c>(
+        &mut self,
+        packets: &Packets,
+        bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        room: usize,
+        limit: impl Into<Limit<'c>>,
+    ) -> Result<bool, RingError> {
+        let limit = limit.into();
+        if bytes.len() > Packets::LONGEST {
+            return Err(RingError::Packets(Errno::MSGSIZE));
+        }
+        if bytes.is_empty() || descriptors.len() > MOST_DESCRIPTORS {
+            return Err(RingError::Packets(Errno::INVAL));
+        }
+        if !self.enter(limit)? {
+            return Ok(false);
+        }
+        let Self { ring, base, who, cursor, room_spin, .. } = self;
+        let ring = same(ring, *base)?;
+        let granules = granules_in(ring, room.min(ring.max_message()))?;
+        let lock = &ring.control().packets;
+        if !lock.take(limit)? {
+            return Ok(false);
+        }
+        if lock.abandoned() {
+            ring.drop_untold(packets);
+            lock.mark_consistent();
+        }
+        let sent = receipt::send(
+            ring,
+            cursor,
+            room_spin,
+            granules,
+            *who,
+            |number| {
+                let mut datagram = [0; Packets::BUFFER];
+                let (head, rest) = datagram.split_at_mut(NUMBER);
+                head.copy_from_slice(&number.to_ne_bytes());
+                if let Some(place) = rest.get_mut(..bytes.len()) {
+                    place.copy_from_slice(bytes);
+                }
+                let datagram = datagram.get(..NUMBER + bytes.len()).unwrap_or_default();
+                ring.send_in_time(packets, datagram, descriptors, limit)
+            },
+            limit,
+        );
+        // SAFETY: taken above, by this thread.
+        unsafe { lock.release() };
+        sent.map_err(|unsent| match unsent {
+            Unsent::Stop(stop) => in_time::<()>(Err(stop)).err().unwrap_or(RingError::Lost),
+            Unsent::Lost => RingError::Lost,
+            Unsent::Post(error) => error,
+        })
+    }
+
+    /// Waits until the sockets had room for packets, within the limit; false if the time ran out or the wait was cancelled.
+    /// Returns after a moment where a packet is refused for another cause.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    ///
+    /// # Examples
+    /// ```
+    /// use core::time::Duration;
+    /// use ossature_sys::sync::ring::{Packets, Ring};
+    ///
+    /// let (ring, packets) = (Ring::new(1 << 16)?, Packets::new()?);
+    /// let mut user = ring.join()?;
+    /// while user.send_packet(&packets, b"x", &[], 0, Duration::ZERO)? {}
+    /// assert!(!user.wait_for_packets(&packets, Duration::from_millis(1))?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait_for_packets<'c>(&mut self, packets: &Packets, limit: impl Into<Limit<'c>>) -> Result<bool, RingError> {
+        let limit = limit.into();
+        let ring = same(&self.ring, self.base)?;
+        let look = |has_room: bool| {
+            if Flow::is_closed(ring) {
+                return Err(Stop::Closed);
+            }
+            Ok(if has_room { Look::Yes } else { Look::NotYet(Blocked::Unread) })
+        };
+        let moment = limit.or_sooner(Deadline::after(SLICE / 10));
+        ring.wait_until(ring.room(), || look(false), moment)?;
+        ring.wait_until(ring.room(), || look(packets.has_room()), limit)
+    }
+
+    /// Receives the next message or packet within the limit; `None` if the time ran out or the wait was cancelled. All who
+    /// receive from a ring with packets use this.
+    ///
+    /// # Errors
+    /// As for [`recv`](Self::recv); [`TooSmall`](RingError::TooSmall) for a packet and less than
+    /// [`BUFFER`](Packets::BUFFER) bytes; [`Packets`](RingError::Packets) when the kernel has no memory for the receipt, and
+    /// the packet stays.
+    ///
+    /// # Examples
+    /// See the example of [`Packets`].
+    pub fn recv_packet<'c>(
+        &mut self,
+        packets: &Packets,
+        bytes: &mut [u8],
+        limit: impl Into<Limit<'c>>,
+    ) -> Result<Option<Delivery>, RingError> {
+        self.recv_packet_counted(packets, bytes, limit.into(), false)
+    }
+
+    /// [`recv_packet`](Self::recv_packet) of a task: see [`recv_task_timeout`](Self::recv_task_timeout).
+    ///
+    /// # Errors
+    /// As for [`recv_packet`](Self::recv_packet).
+    ///
+    /// # Examples
+    /// ```
+    /// use core::time::Duration;
+    /// use ossature_sys::sync::ring::{Packets, Ring};
+    ///
+    /// let (ring, packets) = (Ring::new(1 << 16)?, Packets::new()?);
+    /// let mut user = ring.join()?;
+    /// user.send_packet(&packets, b"a task", &[], 0, Duration::ZERO)?;
+    /// let mut bytes = [0; Packets::BUFFER];
+    /// assert!(user.recv_packet_task(&packets, &mut bytes, Duration::ZERO)?.is_some());
+    /// assert!(ring.unfinished()? == 1 && user.task_done()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_packet_task<'c>(
+        &mut self,
+        packets: &Packets,
+        bytes: &mut [u8],
+        limit: impl Into<Limit<'c>>,
+    ) -> Result<Option<Delivery>, RingError> {
+        self.recv_packet_counted(packets, bytes, limit.into(), true)
+    }
+
+    fn recv_packet_counted(
+        &mut self,
+        packets: &Packets,
+        bytes: &mut [u8],
+        limit: Limit<'_>,
+        as_task: bool,
+    ) -> Result<Option<Delivery>, RingError> {
+        loop {
+            match self.recv_packet_once(packets, bytes, limit, as_task) {
+                // As for a message alone.
+                Err(RingError::Lost) if self.is_enrolled() => {}
+                received => return received,
+            }
+        }
+    }
+
+    fn recv_packet_once(
+        &mut self,
+        packets: &Packets,
+        bytes: &mut [u8],
+        limit: Limit<'_>,
+        as_task: bool,
+    ) -> Result<Option<Delivery>, RingError> {
+        if !self.enter(limit)? {
+            return Ok(None);
+        }
+        let Self { ring, base, who, reader, message_spin, .. } = self;
+        let ring = same(ring, *base)?;
+        ring.gate().covered(|| {
+            let track = ring.track();
+            let how = |seen: Claim| {
+                let info = track.info(seen);
+                if receipt::is_token(info) {
+                    if bytes.len() < Packets::BUFFER {
+                        return Taking::Left(Got::Packet(Err(RingError::TooSmall { needed: Packets::BUFFER })));
+                    }
+                    let mut letters = Letters { packets, bytes };
+                    let give_back = |token| done_with(ring, token, *who, as_task).is_ok();
+                    return receipt::receive(ring, &mut letters, *who, give_back)
+                        .map(|packet| Got::Packet(told(packet)));
+                }
+                if !as_task && seen.word.granules() <= AT_ONCE {
+                    return track.receive(seen, |info| copy_out(ring, seen, info, bytes)).map(Got::Whole);
+                }
+                track.claim(seen, State::Copying, *who).map(Got::Claim)
+            };
+            let claim = match in_time(take(ring, reader, message_spin, *who, how, limit))? {
+                None => return Ok(None),
+                Some(Got::Claim(claim)) => claim,
+                Some(Got::Packet(packet)) => return packet.map(Some),
+                Some(Got::Whole(whole)) => {
+                    let whole = whole?;
+                    received(ring);
+                    return Ok(Some(whole.into()));
+                }
+            };
+            let whole = match copy_out(ring, claim, track.info(claim), bytes) {
+                Err(error @ RingError::TooSmall { .. }) => {
+                    put_back(ring, claim);
+                    return Err(error);
+                }
+                whole => whole?,
+            };
+            done_with(ring, claim, *who, as_task)?;
+            Ok(Some(whole.into()))
+        })
+    }
+}
+
+/// What a receiver got.
+#[allow(clippy::large_enum_variant, reason = "nothing here allocates")]
+enum Got {
+    Whole(Result<Received, RingError>),
+    /// A record to be copied and given back.
+    Claim(Claim),
+    Packet(Result<Delivery, RingError>),
+}
+
+impl From<Received> for Delivery {
+    fn from(Received { len, tag }: Received) -> Self {
+        Self { len, tag, descriptors: None, descriptors_lost: false }
+    }
+}
+
+fn told(packet: Result<Delivery, Missing<Errno>>) -> Result<Delivery, RingError> {
+    packet.map_err(|missing| match missing {
+        Missing::Post(errno) => RingError::Packets(errno),
+        Missing::Lost => RingError::Lost,
+        Missing::Refused(refused) => refused.into(),
+    })
+}
+
+/// The packets of a receiver, with its buffer.
+struct Letters<'p> {
+    packets: &'p Packets,
+    bytes: &'p mut [u8],
+}
+
+impl Post for Letters<'_> {
+    type Packet = Delivery;
+    type Error = Errno;
+
+    fn first(&mut self) -> ErrnoResult<Option<u64>> {
+        let mut number = [0; NUMBER];
+        // What is shorter, nobody has sent: it is dropped.
+        Ok(self.packets.far.peek(&mut number, Deadline::NOW)?.map(|_| u64::from_ne_bytes(number)))
+    }
+
+    fn receive(&mut self) -> ErrnoResult<Option<Delivery>> {
+        let Some(came) = self.packets.far.recv_with(self.bytes, Deadline::NOW)? else { return Ok(None) };
+        let len = came.len.saturating_sub(NUMBER);
+        self.bytes.copy_within(came.len - len..came.len, 0);
+        Ok(Some(Delivery { len, tag: 0, descriptors: Some(came.descriptors), descriptors_lost: came.descriptors_lost }))
+    }
+}
+
+impl Ring {
+    /// Drops all packets if no token tells of one. The senders' lock is held.
+    fn drop_untold(&self, packets: &Packets) {
+        if receipt::oldest(self.track()) == Ok(None) {
+            let _ = packets.clear(); // what stays is dropped another time
+        }
+    }
+
+    /// Sends a packet within the limit; false if the time ran out, or the wait was cancelled. The senders' lock is held.
+    fn send_in_time(
+        &self,
+        packets: &Packets,
+        datagram: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        limit: Limit<'_>,
+    ) -> Result<bool, RingError> {
+        let mut given_up = None;
+        loop {
+            let refused = Cell::new(None);
+            let look = || {
+                if Flow::is_closed(self) {
+                    return Err(Stop::Closed);
+                }
+                let mut sent = packets.send(datagram, descriptors);
+                if sent != Ok(true) {
+                    self.drop_untold(packets);
+                    sent = packets.send(datagram, descriptors);
+                }
+                match sent {
+                    Ok(true) => Ok(Look::Yes),
+                    Ok(false) => Ok(Look::NotYet(Blocked::Unread)),
+                    Err(errno) => {
+                        refused.set(Some(errno));
+                        Ok(Look::Yes)
+                    }
+                }
+            };
+            // A receiver gives the token's record back behind the receipt of the packet, which makes room.
+            let sent = self.wait_until(self.room(), look, limit)?;
+            let Some(errno) = refused.get() else { return Ok(sent) };
+            if ![Errno::TOOMANYREFS, Errno::NOBUFS, Errno::NOMEM].contains(&errno) {
+                return Err(RingError::Packets(errno));
+            }
+            // What these packets hold, a receiver takes. What is elsewhere may be there for ever.
+            match given_up {
+                _ if packets.has_any() => given_up = None,
+                None => given_up = Some(Deadline::after(PATIENCE)),
+                Some(deadline) if Deadline::has_passed(deadline) => return Err(RingError::Packets(errno)),
+                Some(_) => {}
+            }
+            let moment = limit.or_sooner(Deadline::after(SLICE));
+            let nothing = || Ok(Look::NotYet(Blocked::Unread));
+            if !limit.is_over() {
+                self.wait_until(self.room(), nothing, moment)?;
+            }
+            if limit.is_over() {
+                return Ok(false);
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Packets beside a ring whose sender or receiver is killed or stopped at any instruction.
+//!
+//! Each packet has one end of a pair of sockets; the other tells when the descriptor is closed everywhere.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::fd::{AsFd, duplicate};
+use ossature_sys::futex::Limit;
+use ossature_sys::socket::Socket;
+use ossature_sys::sync::ring::{Packets, Participant, Ring, RingError};
+
+use crate::barrier::deaths_are_seen;
+use crate::harness::{self, Test};
+use crate::still::{end, go_on, standing_behind};
+
+pub const TESTS: &[Test] = &[
+    ("packet_of_a_sender_killed_at_any_instruction_is_received_or_was_not_sent", sender_is_killed),
+    ("packet_of_a_receiver_killed_at_any_instruction_is_its_own", receiver_is_killed),
+    ("receivers_go_on_beside_a_sender_that_stands_still", receivers_go_on_beside_a_sender),
+    ("receivers_go_on_beside_a_receiver_that_stands_still", receivers_go_on_beside_a_receiver),
+    ("packets_wait_for_room_in_the_sockets", packets_wait_for_room),
+    ("packets_without_tokens_make_room", packets_without_tokens_make_room),
+];
+
+const LATE: Duration = Duration::from_secs(10);
+
+fn made() -> (Ring, Packets) {
+    (Ring::new(64 << 10).unwrap(), Packets::new().unwrap())
+}
+
+/// Sends a packet with this number and a witness.
+fn send(user: &mut Participant<&Ring>, packets: &Packets, number: u8, witness: &UnixStream) {
+    assert!(user.send_packet(packets, &[number], &[witness.as_fd()], 0, LATE).unwrap());
+}
+
+/// The number of the next packet, or of the next message, and its descriptor.
+fn next(user: &mut Participant<&Ring>, packets: &Packets, limit: Limit<'_>) -> Option<u8> {
+    next_into(user, packets, &mut [0; Packets::BUFFER], limit)
+}
+
+fn next_into(
+    user: &mut Participant<&Ring>,
+    packets: &Packets,
+    bytes: &mut [u8; Packets::BUFFER],
+    limit: Limit<'_>,
+) -> Option<u8> {
+    let delivery = user.recv_packet(packets, bytes, limit).unwrap()?;
+    if let Some(descriptors) = delivery.descriptors {
+        assert_eq!((delivery.len, descriptors.len()), (1, 1), "a packet is whole");
+    }
+    Some(bytes[0])
+}
+
+fn is_closed(mut kept: &UnixStream) -> bool {
+    kept.set_nonblocking(true).unwrap();
+    matches!(kept.read(&mut [0; 1]), Ok(0))
+}
+
+/// What the dead one has sent comes first, if it was sent. Then comes what another sends, in its order: a packet comes neither
+/// earlier nor for another's token.
+fn sender_is_killed() {
+    if !deaths_are_seen() {
+        return;
+    }
+    let (mut sent, mut untold) = (0, 0);
+    for steps in (0..).step_by(harness::stride(139)) {
+        let (ring, packets) = made();
+        let (one, kept) = UnixStream::pair().unwrap();
+        let begin = || ring.join().unwrap();
+        let Some(mut doomed) = standing_behind(begin, |mut user| send(&mut user, &packets, 1, &one)) else { return };
+        let stands = go_on(&mut doomed, steps);
+        if stands {
+            end(doomed);
+        }
+        drop(one);
+        let mut user = ring.join().unwrap();
+        let early = next(&mut user, &packets, Limit::NOW);
+        untold += usize::from(early.is_none() && !is_closed(&kept));
+        let (two, _) = UnixStream::pair().unwrap();
+        send(&mut user, &packets, 2, &two);
+        user.send(&[3]).unwrap();
+        send(&mut user, &packets, 4, &two);
+        let mut came = Vec::from_iter(early);
+        came.extend(std::iter::from_fn(|| next(&mut user, &packets, Limit::NOW)));
+        assert!(came == [2, 3, 4] || came == [1, 2, 3, 4], "{came:?} after {steps} instructions");
+        sent += usize::from(came.len() == 4);
+        assert!(ring.is_empty().unwrap() && ring.blocked_by().unwrap().is_none());
+        assert!(is_closed(&kept), "its descriptor is open after {steps} instructions");
+        assert_eq!(packets.clear().unwrap(), 0);
+        if !stands {
+            assert!(steps > 100 && sent > 1 && untold > 0, "{sent} had sent, {untold} packets without a token");
+            return;
+        }
+    }
+}
+
+/// Of two packets the doomed receiver takes the first at most; the second comes to another.
+fn receiver_is_killed() {
+    if !deaths_are_seen() {
+        return;
+    }
+    let (mut kept_by_death, mut lost) = (0, 0);
+    for steps in (0..).step_by(harness::stride(397)) {
+        let (ring, packets) = made();
+        let mut user = ring.join().unwrap();
+        let ((one, first), (two, second)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        send(&mut user, &packets, 1, &one);
+        send(&mut user, &packets, 2, &two);
+        drop((one, two));
+        let begin = || (ring.join().unwrap(), [0; Packets::BUFFER]);
+        let turn = |(mut user, mut bytes)| {
+            next_into(&mut user, &packets, &mut bytes, LATE.into());
+        };
+        let Some(mut doomed) = standing_behind(begin, turn) else { return };
+        let stands = go_on(&mut doomed, steps);
+        if stands {
+            end(doomed);
+        }
+        let came: Vec<u8> = std::iter::from_fn(|| next(&mut user, &packets, Limit::NOW)).collect();
+        assert!(came == [1, 2] || came == [2], "{came:?} after {steps} instructions");
+        kept_by_death += usize::from(came.len() == 2);
+        lost += usize::from(came.len() == 1);
+        assert!(is_closed(&first) && is_closed(&second), "after {steps} instructions");
+        // A token without a packet is gone, and what follows finds its own.
+        let (three, third) = UnixStream::pair().unwrap();
+        send(&mut user, &packets, 3, &three);
+        drop(three);
+        assert_eq!(next(&mut user, &packets, Limit::NOW), Some(3), "after {steps} instructions");
+        assert!(is_closed(&third) && ring.is_empty().unwrap());
+        if !stands {
+            assert!(kept_by_death > 0 && lost > 1, "deaths on both sides of the receipt");
+            return;
+        }
+    }
+}
+
+/// A receiver that is stopped anywhere keeps no message from the others, nor a call beyond its limit. If it dies there, what
+/// is left comes.
+fn receivers_go_on_beside_a_receiver() {
+    if !deaths_are_seen() {
+        return;
+    }
+    let mut kept_from = 0;
+    for steps in (0..).step_by(harness::stride(701)) {
+        let (ring, packets) = made();
+        let mut user = ring.join().unwrap();
+        let (one, _kept) = UnixStream::pair().unwrap();
+        send(&mut user, &packets, 1, &one);
+        user.send(&[2]).unwrap();
+        let begin = || (ring.join().unwrap(), [0; Packets::BUFFER]);
+        let turn = |(mut user, mut bytes)| {
+            next_into(&mut user, &packets, &mut bytes, LATE.into());
+        };
+        let Some(mut stopped) = standing_behind(begin, turn) else { return };
+        let stands = go_on(&mut stopped, steps);
+        let mut came: Vec<u8> = std::iter::from_fn(|| next(&mut user, &packets, Limit::NOW)).collect();
+        assert!(came.ends_with(&[2]), "{came:?} after {steps} instructions");
+        if ring.len().unwrap() > 0 {
+            kept_from += 1;
+            assert_eq!(next(&mut user, &packets, Duration::from_millis(5).into()), None);
+            ring.close(); // and nobody waits longer at the end
+            assert_eq!(next(&mut user, &packets, Duration::from_millis(5).into()), None);
+        }
+        if stands {
+            end(stopped);
+        }
+        while let Ok(Some(number)) = next_or_closed(&mut user, &packets) {
+            came.push(number);
+        }
+        came.sort_unstable();
+        assert!(came == [1, 2] || came == [2], "{came:?} after {steps} instructions");
+        if !stands {
+            assert!(kept_from > 0, "a stop has met the receiver between its steps");
+            return;
+        }
+    }
+}
+
+/// A sender that is stopped anywhere keeps no receiver from what others have sent, nor another sender beyond its limit.
+fn receivers_go_on_beside_a_sender() {
+    if !deaths_are_seen() {
+        return;
+    }
+    let mut refused = 0;
+    for steps in (0..).step_by(harness::stride(701)) {
+        let (ring, packets) = made();
+        let (one, _kept) = UnixStream::pair().unwrap();
+        let begin = || ring.join().unwrap();
+        let Some(mut stopped) = standing_behind(begin, |mut user| send(&mut user, &packets, 1, &one)) else { return };
+        let stands = go_on(&mut stopped, steps);
+        let mut user = ring.join().unwrap();
+        assert!(user.send_timeout(&[2], Duration::from_millis(5)).unwrap());
+        let sent = user.send_packet(&packets, &[3], &[one.as_fd()], 0, Duration::from_millis(5)).unwrap();
+        refused += usize::from(!sent);
+        let came: Vec<u8> = std::iter::from_fn(|| next(&mut user, &packets, Limit::NOW)).collect();
+        let mut others = came.clone();
+        others.retain(|number| *number != 1);
+        assert_eq!(others, if sent { vec![2, 3] } else { vec![2] }, "after {steps} instructions");
+        if !stands {
+            assert!(refused > 0, "a stop has met the sender with the lock");
+            return;
+        }
+        end(stopped);
+    }
+}
+
+/// Packets of senders that died before they published fill the sockets, and no receiver ever takes them.
+fn packets_without_tokens_make_room() {
+    let (ring, packets) = made();
+    let (one, kept) = UnixStream::pair().unwrap();
+    let near = Socket::try_from(duplicate(packets.ends()[0]).unwrap()).unwrap();
+    let mut count = 0;
+    while near.send_with(&[0; 9], &[one.as_fd()], Deadline::NOW).unwrap().is_some() {
+        count += 1;
+    }
+    drop(one);
+    let mut user = ring.join().unwrap();
+    let (two, _) = UnixStream::pair().unwrap();
+    assert!(count > 5 && user.send_packet(&packets, &[2], &[two.as_fd()], 0, Limit::NOW).unwrap());
+    assert!(is_closed(&kept), "their descriptors are closed");
+    assert_eq!(next(&mut user, &packets, Limit::NOW), Some(2));
+    // A token that is ready holds them; whoever receives its packet drops those before.
+    while near.send_with(&[0; 9], &[], Deadline::NOW).unwrap().is_some() {}
+    packets.clear().unwrap();
+    near.send_with(&[0; 9], &[], Deadline::NOW).unwrap();
+    user.send_packet(&packets, &[3], &[two.as_fd()], 0, Limit::NOW).unwrap();
+    assert_eq!(next(&mut user, &packets, Limit::NOW), Some(3));
+    assert_eq!(packets.clear().unwrap(), 0);
+}
+
+fn packets_wait_for_room() {
+    let (ring, packets) = made();
+    let mut user = ring.join().unwrap();
+    let (one, kept) = UnixStream::pair().unwrap();
+    let mut count = 0;
+    while user.send_packet(&packets, &[1], &[one.as_fd()], 0, Limit::NOW).unwrap() {
+        count += 1;
+    }
+    assert!(count > 50, "{count}");
+    let began = std::time::Instant::now();
+    assert!(!user.send_packet(&packets, &[1], &[one.as_fd()], 0, Duration::from_millis(20)).unwrap());
+    assert!(began.elapsed() >= Duration::from_millis(20));
+    assert_eq!(ring.len().unwrap(), count, "what was not sent has no record");
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut user = ring.join().unwrap();
+            user.send_packet(&packets, &[2], &[one.as_fd()], 0, LATE).unwrap()
+        });
+        let mut last = 0;
+        for _ in 0..=count {
+            last = next(&mut user, &packets, LATE.into()).expect("the sender goes on");
+        }
+        assert_eq!(last, 2);
+        assert!(sender.join().unwrap());
+    });
+    user.send_packet(&packets, &[1], &[one.as_fd()], 0, Limit::NOW).unwrap();
+    ring.close();
+    assert_eq!(user.send_packet(&packets, &[1], &[one.as_fd()], 0, LATE), Err(RingError::Closed));
+    assert_eq!(packets.clear().unwrap(), 1);
+    assert_eq!(next_or_closed(&mut user, &packets), Err(RingError::Closed), "a token without a packet is nothing");
+    drop(one);
+    assert!(is_closed(&kept));
+}
+
+fn next_or_closed(user: &mut Participant<&Ring>, packets: &Packets) -> Result<Option<u8>, RingError> {
+    let mut bytes = [0; Packets::BUFFER];
+    let received = user.recv_packet(packets, &mut bytes, Limit::NOW);
+    received.map(|delivery| delivery.map(|_| bytes[0]))
+}
