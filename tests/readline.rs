@@ -12,3 +12,5 @@ mod inputrc;
 mod recall;
 #[path = "readline/typing.rs"]
 mod typing;
+#[path = "readline/variables.rs"]
+mod variables;

@@ -15,7 +15,7 @@ use super::inputrc::InitError;
 use super::machine::{Machine, Step, Validation};
 use super::render::Screen;
 use super::terminal::{Terminal, Typing};
-use super::variables::Variables;
+use super::variables::{BellStyle, Variables};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What an editor begins with.
@@ -140,6 +140,11 @@ impl Typing for Editor {
     }
 }
 
+/// Whether a terminal of this name shows its screen in reverse and back when told so.
+fn flashes(terminal: &str) -> bool {
+    matches!(terminal.split('-').next(), Some("xterm" | "screen" | "tmux" | "linux" | "rxvt" | "vt100" | "vt220"))
+}
+
 /// A line editor.
 ///
 /// An event loop feeds bytes and writes what comes back to the terminal:
@@ -243,6 +248,10 @@ impl Editor {
     /// Parts of the prompt that take no column, such as colours, stand between `\x01` and `\x02`. `out` gets what the
     /// terminal has to be told.
     pub fn begin(&mut self, prompt: impl AsRef<[u8]>, out: &mut Vec<u8>) -> Step {
+        let variables = &self.machine.settings.variables;
+        if let Some(begin) = &variables.active_region_start_color {
+            self.screen.set_region_style(begin, variables.active_region_end_color.as_deref().unwrap_or(b"\x1b[m"));
+        }
         self.limit_history(); // `variables_mut` and the command re-read-init-file change the variable, too
         self.screen.forget();
         self.machine.begin(prompt.as_ref());
@@ -294,6 +303,14 @@ impl Editor {
     pub(super) fn draw(&mut self, out: &mut Vec<u8>) {
         self.machine.refresh();
         let mut effects = std::mem::take(&mut self.machine.effects);
+        match self.machine.settings.variables.bell_style {
+            BellStyle::None => effects.bell = false,
+            BellStyle::Visible if effects.bell && flashes(&self.machine.settings.terminal) => {
+                effects.bell = false;
+                out.extend_from_slice(b"\x1b[?5h\x1b[?5l");
+            }
+            _ => {}
+        }
         self.screen.show(&self.machine.view(), &mut effects, out);
         self.machine.effects = effects;
     }
