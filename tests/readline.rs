@@ -4,13 +4,19 @@
 mod completing;
 #[path = "readline/emacs.rs"]
 mod emacs;
+#[path = "readline/filename.rs"]
+mod filename;
 #[path = "readline/history.rs"]
 mod history;
 #[path = "readline/inputrc.rs"]
 mod inputrc;
 #[path = "readline/recall.rs"]
 mod recall;
+#[path = "readline/terminal.rs"]
+mod terminal;
 #[path = "readline/typing.rs"]
 mod typing;
 #[path = "readline/variables.rs"]
 mod variables;
+#[path = "readline/vi.rs"]
+mod vi;

@@ -6,12 +6,54 @@ use super::side::Answer;
 /// A difference that names one command or one class of characters.
 struct Listed {
     reason: &'static str,
-    applies: fn(&Case) -> bool,
+    /// Whether the keys or the settings have it.
+    has: fn(&Case) -> bool,
+    /// Whether the accepted line is the same, and only the screen differs.
+    on_screen: bool,
 }
 
-const LISTED: &[Listed] = &[];
+fn keys(case: &Case, part: &[u8]) -> bool {
+    case.keys.windows(part.len()).any(|keys| keys == part)
+}
+
+const LISTED: &[Listed] = &[
+    Listed {
+        reason: "a point inside a character, by forward-byte: GNU readline shows it behind the line, we at the character",
+        has: |case| keys(case, b"ward-byte;") || case.settings.contains("byte-oriented on"),
+        on_screen: true,
+    },
+    Listed {
+        reason: "a search for a string that finds nothing: GNU readline shows the cursor where it was before",
+        has: |case| {
+            let asks: [&[u8]; 4] = [b"\x1bp", b"\x1bn", b"/", b"?"];
+            asks.iter().any(|ask| keys(case, ask)) && (case.vi || keys(case, b"\r"))
+        },
+        on_screen: true,
+    },
+    Listed {
+        reason: "horizontal-scroll-mode: which part of a long line is shown",
+        has: |case| case.settings.contains("horizontal-scroll-mode on"),
+        on_screen: true,
+    },
+    Listed {
+        reason: "vi-subst with a count: GNU readline 8.2 deletes nothing",
+        has: |case| case.vi && case.keys.windows(2).any(|two| two[0].is_ascii_digit() && two[1] == b's'),
+        on_screen: false,
+    },
+    Listed {
+        reason: "vi-goto-mark as the motion of an operator: GNU readline 8.2 moves only",
+        has: |case| case.vi && [b"d`", b"c`", b"y`"].iter().any(|operator| keys(case, *operator)),
+        on_screen: false,
+    },
+    Listed {
+        reason: "vi-overstrike-delete before the first character that was typed: GNU readline 8.2 stays once",
+        has: |case| case.vi && keys(case, b"R") && case.keys.iter().filter(|&&key| key == 0x7f).count() > 1,
+        on_screen: false,
+    },
+];
 
 /// Why a case may differ, if it may.
-pub fn reason(case: &Case, _gnu: &Answer, _ours: &Answer) -> Option<&'static str> {
-    LISTED.iter().find(|listed| (listed.applies)(case)).map(|listed| listed.reason)
+pub fn reason(case: &Case, gnu: &Answer, ours: &Answer) -> Option<&'static str> {
+    let applies = |listed: &&Listed| (listed.has)(case) && (!listed.on_screen || gnu.line == ours.line);
+    LISTED.iter().find(applies).map(|listed| listed.reason)
 }

@@ -104,6 +104,8 @@ impl Side {
     fn start(command: impl FnOnce(&str) -> Command) -> Outcome<Self> {
         let pty = Pty::open()?;
         set_window_size(&pty.controller, WindowSize { rows: ROWS, columns: COLUMNS, ..WindowSize::default() })?;
+        // Ctrl-S is a key.
+        Command::new("stty").arg("-ixon").stdin(Stdio::from(fd::duplicate(&pty.terminal)?)).status()?;
         let place = Place::new()?;
         let listener = UnixListener::bind(place.path())?;
         let terminal = || fd::duplicate(&pty.terminal).map(Stdio::from);
@@ -126,7 +128,7 @@ impl Side {
     }
 
     /// Asks for a line and types the keys.
-    pub fn begin(&mut self, case: &Case) -> Outcome {
+    pub fn begin(&mut self, case: &Case, slowly: bool) -> Outcome {
         // What the end of the line before has written is not of this one.
         self.quiet()?;
         self.screen = vt100::Parser::new(ROWS, COLUMNS, 0);
@@ -144,7 +146,14 @@ impl Side {
             }
         }
         self.quiet()?;
-        fd::write_all(&self.pty.controller, &case.keys, Deadline::after(PATIENCE))?;
+        // GNU readline treats what is typed ahead otherwise in places: a macro does not record it, for example.
+        let pieces = if slowly { 1 } else { case.keys.len().max(1) };
+        for piece in case.keys.chunks(pieces) {
+            fd::write_all(&self.pty.controller, piece, Deadline::after(PATIENCE))?;
+            if slowly {
+                self.quiet()?;
+            }
+        }
         Ok(())
     }
 
@@ -154,9 +163,8 @@ impl Side {
             return Ok(Answer { line: None, screen: "(busy)".to_owned(), cursor: (0, 0) });
         }
         let screen = self.screen.screen();
-        let rows = screen.contents();
-        let rows: Vec<&str> = rows.lines().map(str::trim_end).collect();
-        let (shown, cursor) = (rows.join("\n"), screen.cursor_position());
+        let rows: Vec<String> = screen.rows(0, COLUMNS).map(|row| row.trim_end().to_owned()).collect();
+        let (shown, cursor) = (rows.join("\n").trim_end().to_owned(), screen.cursor_position());
         let mut line = None;
         // What still waits for a key may take the first of them.
         for end in [case.end(), b"\r", b"\r", b"q\r"] {
@@ -164,7 +172,7 @@ impl Side {
                 break;
             }
             fd::write_all(&self.pty.controller, end, Deadline::after(PATIENCE))?;
-            self.quiet()?;
+            self.await_answer()?;
         }
         if self.answers()? {
             let mut text = Vec::new();
@@ -178,6 +186,15 @@ impl Side {
     fn answers(&mut self) -> Outcome<bool> {
         let mut wait = [PollFd::new(self.socket.get_ref(), PollFlags::IN)];
         Ok(poll(&mut wait, Deadline::NOW)? > 0)
+    }
+
+    /// Waits a while for the answer, and takes what the editor writes meanwhile.
+    fn await_answer(&mut self) -> Outcome {
+        let until = Deadline::after(Duration::from_millis(400));
+        while !self.answers()? && !until.has_passed() {
+            self.drain(Deadline::after(Duration::from_micros(500)))?;
+        }
+        Ok(())
     }
 
     /// Takes what the editor writes; `false` when the time was up first.
@@ -271,4 +288,3 @@ pub fn be_ours(socket: &str, settings: &str) -> Outcome {
     }
     Ok(())
 }
-

@@ -319,8 +319,11 @@ impl Editor {
     fn outcome(&mut self, out: &mut Vec<u8>) -> Step {
         self.draw(out);
         let step = self.machine.step();
-        if step != Step::More {
-            self.screen.leave(out);
+        match step {
+            Step::More => {}
+            // As GNU readline: the program says what stands behind the prompt.
+            Step::Eof => self.screen.forget(),
+            _ => self.screen.leave(out),
         }
         if let Step::Line(line) = &step {
             let last = self.history().len().checked_sub(1).and_then(|at| self.history().get(at));

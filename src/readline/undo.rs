@@ -68,7 +68,9 @@ impl Line {
         }
         let point = self.point();
         match self.undo.0.last_mut() {
-            Some(Change::Inserted(range)) if text.len() == 1 && range.end == point && range.len() < RUN => range.end += 1,
+            Some(Change::Inserted(range)) if text.len() == 1 && range.end == point && range.len() < RUN => {
+                range.end += 1
+            }
             _ => self.undo.0.push(Change::Inserted(point..point + text.len())),
         }
         self.buffer.insert(text);

@@ -139,7 +139,10 @@ fn a_long_list_asks_first_and_stops_at_the_end_of_the_screen() {
     let mut out = Vec::new();
     let _ = editor.feed(b"y", &mut out);
     let page = String::from_utf8_lossy(&out).into_owned();
-    assert!(page.contains("w000") && page.contains("w008") && !page.contains("w009") && page.ends_with("--More--"), "{page}");
+    assert!(
+        page.contains("w000") && page.contains("w008") && !page.contains("w009") && page.ends_with("--More--"),
+        "{page}"
+    );
     out.clear();
     let _ = editor.feed(b"\n", &mut out);
     assert!(String::from_utf8_lossy(&out).contains("w009"));
@@ -180,7 +183,13 @@ fn the_completer_is_told_the_line_the_place_and_the_kind() {
     let told = Arc::clone(&seen);
     editor.set_completer(move |word: &str, context: &CompletionContext<'_>| {
         let line = String::from_utf8_lossy(context.line).into_owned();
-        told.lock().unwrap().push((word.to_owned(), line, context.range.clone(), context.range_in_chars(), context.kind));
+        told.lock().unwrap().push((
+            word.to_owned(),
+            line,
+            context.range.clone(),
+            context.range_in_chars(),
+            context.kind,
+        ));
         Vec::<String>::new()
     });
     assert!(editor.completer().is_some());

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
 use crate::readline::variables::Variables;
@@ -9,13 +10,85 @@ use crate::readline::variables::Variables;
 use super::{Candidate, Completer, CompletionContext};
 
 /// Completes names of files: the default of GNU readline.
-#[derive(Debug, Default, Clone)]
-pub struct Filenames {}
+///
+/// A folder gets a slash. Nothing follows the name of another file. Names are not quoted.
+///
+/// ```
+/// use ossature::readline::{Editor, Filenames};
+///
+/// let mut editor = Editor::new();
+/// editor.parse_and_bind("set completion-ignore-case on").unwrap();
+/// editor.set_completer(Filenames::with(editor.variables()));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Filenames {
+    mark_folders: bool,
+    mark_linked_folders: bool,
+    hidden: bool,
+    ignore_case: bool,
+    map_case: bool,
+    expand_tilde: bool,
+    stats: bool,
+}
+
+impl Default for Filenames {
+    /// Completes as the defaults of the variables say.
+    fn default() -> Self {
+        Self::with(&Variables::default())
+    }
+}
 
 impl Filenames {
-    /// Completes as the variables of the init file say.
-    pub(crate) fn new(_: &Variables) -> Self {
-        Self {}
+    /// Completes as these variables say: `mark-directories`, `mark-symlinked-directories`, `match-hidden-files`,
+    /// `completion-ignore-case`, `completion-map-case`, `expand-tilde`, `visible-stats`.
+    pub fn with(variables: &Variables) -> Self {
+        Self {
+            mark_folders: variables.mark_directories,
+            mark_linked_folders: variables.mark_symlinked_directories,
+            hidden: variables.match_hidden_files,
+            ignore_case: variables.completion_ignore_case,
+            map_case: variables.completion_map_case,
+            expand_tilde: variables.expand_tilde,
+            stats: variables.visible_stats,
+        }
+    }
+
+    fn matches(&self, name: &[u8], start: &[u8]) -> bool {
+        if name.first() == Some(&b'.') && !self.hidden && start.first() != Some(&b'.') {
+            return false;
+        }
+        if !self.ignore_case {
+            return name.starts_with(start);
+        }
+        let fold = |text: &[u8]| -> String {
+            let dash = |it: char| if self.map_case && it == '-' { '_' } else { it };
+            String::from_utf8_lossy(text).chars().flat_map(char::to_lowercase).map(dash).collect()
+        };
+        fold(name).starts_with(&fold(start))
+    }
+
+    fn candidate(&self, place: &Path, shown: &[u8], name: &[u8]) -> Candidate {
+        let path = place.join(OsStr::from_bytes(name));
+        let own = path.symlink_metadata().map(|it| it.file_type()).ok();
+        let is_link = own.is_some_and(|kind| kind.is_symlink());
+        let target = path.metadata().ok();
+        let is_folder = target.as_ref().is_some_and(std::fs::Metadata::is_dir);
+        let marked = is_folder && self.mark_folders;
+        let mark = match own {
+            Some(kind) if self.stats => match kind {
+                _ if kind.is_dir() => Some(b'/'),
+                _ if kind.is_symlink() => Some(b'@'),
+                _ if kind.is_socket() => Some(b'='),
+                _ if kind.is_fifo() => Some(b'|'),
+                _ if kind.is_char_device() => Some(b'%'),
+                _ if kind.is_block_device() => Some(b'#'),
+                _ if target.is_some_and(|it| it.permissions().mode() & 0o111 != 0) => Some(b'*'),
+                _ => None,
+            },
+            _ => marked.then_some(b'/'),
+        };
+        let suffix = if marked && (!is_link || self.mark_linked_folders) { "/" } else { "" };
+        Candidate::new([shown, name].concat()).with_suffix(suffix).shown_from(shown.len(), mark)
     }
 }
 
@@ -24,17 +97,18 @@ impl Completer for Filenames {
         let word = context.word();
         let cut = word.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
         let (folder, start) = word.split_at(cut);
-        let place = expand_tilde(folder).unwrap_or_else(|| folder.to_vec());
-        let place = if place.is_empty() { b".".to_vec() } else { place };
-        let Ok(entries) = std::fs::read_dir(Path::new(OsStr::from_bytes(&place))) else { return Vec::new() };
-        entries
-            .flatten()
-            .filter(|entry| entry.file_name().as_bytes().starts_with(start))
-            .map(|entry| {
-                let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-                let text = [folder, &entry.file_name().into_vec()].concat();
-                Candidate::new(text).with_suffix(if is_folder { "/" } else { "" }).shown_from(cut, None)
-            })
+        let expanded = expand_tilde(folder);
+        let shown = expanded.as_deref().filter(|_| self.expand_tilde).unwrap_or(folder);
+        let place = expanded.as_deref().unwrap_or(folder);
+        let place = Path::new(OsStr::from_bytes(if place.is_empty() { b"." } else { place }));
+        let Ok(entries) = std::fs::read_dir(place) else { return Vec::new() };
+        let names = entries.flatten().map(|entry| entry.file_name().into_vec());
+        // The folder itself and its parent are candidates for those only who have typed a dot.
+        let dots = [&b"."[..], b".."].into_iter().filter(|_| start.starts_with(b".")).map(<[u8]>::to_vec);
+        names
+            .chain(dots)
+            .filter(|name| self.matches(name, start))
+            .map(|name| self.candidate(place, shown, &name))
             .collect()
     }
 

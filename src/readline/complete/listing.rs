@@ -1,8 +1,8 @@
 //! Candidates in columns.
 
 use super::Candidate;
-use crate::readline::variables::Variables;
 use crate::readline::buffer;
+use crate::readline::variables::Variables;
 use unicode_width::UnicodeWidthChar;
 
 /// How many columns a text takes.

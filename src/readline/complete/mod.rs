@@ -177,11 +177,10 @@ pub(crate) fn word_at(line: &[u8], point: usize, delimiters: &[u8]) -> Range<usi
 pub(crate) fn common(one: &[u8], other: &[u8], ignore_case: bool) -> usize {
     let (mut at, mut beside) = (0, 0);
     while at < one.len() && beside < other.len() {
-        let ((left, left_length), (right, right_length)) = (buffer::decode(&one[at..]), buffer::decode(&other[beside..]));
+        let ((left, left_length), (right, right_length)) =
+            (buffer::decode(&one[at..]), buffer::decode(&other[beside..]));
         let same = match (left, right) {
-            (Some(left), Some(right)) => {
-                left == right || ignore_case && left.to_lowercase().eq(right.to_lowercase())
-            }
+            (Some(left), Some(right)) => left == right || ignore_case && left.to_lowercase().eq(right.to_lowercase()),
             (None, None) => one[at] == other[beside],
             _ => false,
         };

@@ -40,7 +40,7 @@ impl Machine {
         let range = complete::word_at(self.line.text(), self.line.point(), delimiters);
         (self.completion.kind, self.completion.range) = (Some(kind), range.clone());
         let mut completer = self.hooks.completer.take();
-        let mut files = Filenames::new(&self.settings.variables);
+        let mut files = Filenames::with(&self.settings.variables);
         let asked: &mut dyn Completer = match &mut completer {
             Some(completer) => completer.as_mut(),
             None => &mut files,

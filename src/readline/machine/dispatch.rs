@@ -152,7 +152,11 @@ impl Machine {
                 _ => {}
             };
         }
+        // In the command mode of vi, ESC means nothing by itself, and what follows is a command.
+        let after_escape = self.is_vi_command() && self.keys.first() == Some(&ESC) && self.keys.len() > 1;
+        let rest = if after_escape { self.keys.split_off(1) } else { Vec::new() };
         self.abort();
+        self.unread(&rest);
     }
 
     fn play(&mut self, text: &[u8]) {
@@ -285,10 +289,8 @@ impl Machine {
 
     /// A key after the beginning of a numeric argument.
     fn argument_key(&mut self, mut digits: Digits, key: u8) {
-        let is_universal = matches!(
-            self.keymap().look(&[key]),
-            Lookup::Bound(Binding::Command(Command::UniversalArgument))
-        );
+        let is_universal =
+            matches!(self.keymap().look(&[key]), Lookup::Bound(Binding::Command(Command::UniversalArgument)));
         if is_universal && !digits.ended {
             if digits.seen {
                 digits.ended = true;
@@ -302,7 +304,8 @@ impl Machine {
         let argument = &mut self.argument;
         if character.is_ascii_digit() && !digits.ended {
             let digit = i32::from(character - b'0');
-            argument.value = if argument.explicit { argument.value.saturating_mul(10).saturating_add(digit) } else { digit };
+            argument.value =
+                if argument.explicit { argument.value.saturating_mul(10).saturating_add(digit) } else { digit };
             argument.explicit = true;
             digits.seen = true;
             if !self.refuse_large_argument() {

@@ -282,7 +282,8 @@ impl Machine {
         loop {
             let line = self.searched_line(search, search.looks_in);
             let found = if search.backward {
-                let upto = usize::try_from(search.column).ok().map(|column| (column + search.string.len()).min(line.len()));
+                let upto =
+                    usize::try_from(search.column).ok().map(|column| (column + search.string.len()).min(line.len()));
                 upto.and_then(|upto| super::movement::last_position(&line[..upto], &search.string))
             } else {
                 let from = (search.column.max(0) as usize).min(line.len());
@@ -324,7 +325,11 @@ impl Machine {
         self.message.clear();
         let steps = search.from as i64 - search.found as i64;
         let steps = i32::try_from(steps).unwrap_or(i32::MAX);
-        if steps > 0 { self.previous_history(steps) } else { self.next_history(-steps) }
+        if steps > 0 {
+            self.previous_history(steps)
+        } else {
+            self.next_history(-steps)
+        }
         self.isearched = search.string;
         if search.column < 0 {
             let end = if search.found == search.from { search.point } else { self.line.len() };

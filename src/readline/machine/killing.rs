@@ -19,7 +19,9 @@ impl Machine {
         self.kills_now = true;
         let range = from.min(to)..from.max(to);
         if !range.is_empty() {
-            self.kills.push(&self.line.text()[range], self.killed, to < from);
+            // In vi mode each kill stands by itself.
+            let joined = self.killed && !self.is_vi();
+            self.kills.push(&self.line.text()[range], joined, to < from);
             self.killed = true;
         }
     }

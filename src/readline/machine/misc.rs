@@ -42,8 +42,8 @@ impl Machine {
             BackwardWord => self.forward_word(count.saturating_neg()),
             BeginningOfLine => self.beginning_of_line(),
             EndOfLine => self.end_of_line(),
-            PreviousScreenLine => self.next_screen_line(count.saturating_neg()),
-            NextScreenLine => self.next_screen_line(count),
+            PreviousScreenLine => self.next_screen_line(-1),
+            NextScreenLine => self.next_screen_line(1),
             CharacterSearch => self.character_search(count, true),
             CharacterSearchBackward => self.character_search(count, false),
             ClearScreen => self.clear(Clear::Screen),
@@ -74,7 +74,9 @@ impl Machine {
             BackwardDeleteChar => self.backward_delete_char(count),
             ForwardBackwardDeleteChar if self.line.is_at_end() => self.backward_delete_char(count),
             ForwardBackwardDeleteChar => self.delete_char(count),
-            DeleteCharOrList if !self.line.is_empty() && self.line.is_at_end() => self.complete_as(CompletionKind::List),
+            DeleteCharOrList if !self.line.is_empty() && self.line.is_at_end() => {
+                self.complete_as(CompletionKind::List)
+            }
             DeleteCharOrList => self.delete_char(count),
             QuotedInsert => self.quoted_insert(count),
             TabInsert => self.insert_byte(count, b'\t'),
@@ -207,7 +209,8 @@ impl Machine {
         if !before.is_empty() && self.input.play(&before).is_err() {
             return self.abort();
         }
-        self.recording = Some(before);
+        // What the last macro plays is recorded as well, as by GNU readline.
+        self.recording = Some(before.repeat(2));
     }
 
     fn end_macro(&mut self, count: i32) {
@@ -239,9 +242,11 @@ impl Machine {
         if self.recorded.is_empty() {
             return self.ding();
         }
-        self.effects.below.push(b'"');
+        let quote: &[u8] = if self.argument.explicit { b"\"" } else { b"" };
+        self.effects.below.extend_from_slice(quote);
         keys::macro_notation(&self.recorded, &mut self.effects.below);
-        self.effects.below.extend_from_slice(b"\"\n");
+        self.effects.below.extend_from_slice(quote);
+        self.effects.below.push(b'\n');
     }
 
     fn dump(&mut self, what: Dump) {

@@ -42,7 +42,8 @@ impl Machine {
         self.message.clear();
         self.message.extend_from_slice(&self.prompt);
         self.message.push(sign);
-        self.mode = Mode::Search(Box::new(Search { backward, point, mark, quoted: false, partial: Partial::default(), vi }));
+        self.mode =
+            Mode::Search(Box::new(Search { backward, point, mark, quoted: false, partial: Partial::default(), vi }));
     }
 
     pub(super) fn search_key(&mut self, mut search: Box<Search>, byte: u8) {
@@ -174,7 +175,8 @@ impl Machine {
             let prefix = self.line.text()[..self.line.point()].to_vec();
             let prefix_at = self.past.at as i64;
             let searched = &mut self.searched;
-            (searched.prefix, searched.prefix_at, searched.anchored, searched.found) = (prefix, prefix_at, anchored, None);
+            (searched.prefix, searched.prefix_at, searched.anchored, searched.found) =
+                (prefix, prefix_at, anchored, None);
             self.past.saved = None;
         }
         if self.searched.prefix.is_empty() {

@@ -127,6 +127,10 @@ impl Screen {
         if effects.erase {
             self.erase(out);
         }
+        if !effects.below.is_empty() && view.message.is_none() {
+            // What is below belongs to the line as it is now.
+            self.draw(view, out);
+        }
         if effects.leave || !effects.below.is_empty() {
             self.leave(out);
             for line in effects.below.split_inclusive(|&b| b == b'\n') {

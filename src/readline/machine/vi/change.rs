@@ -39,6 +39,9 @@ pub(super) fn put(machine: &mut Machine, count: i32, behind: bool) {
     }
     for _ in 0..count.max(0) {
         machine.yank();
+        if machine.aborted {
+            return; // nothing was killed yet
+        }
     }
     if machine.line.point() > 0 {
         machine.line.set_point(machine.line.previous(machine.line.point()));
@@ -56,8 +59,7 @@ pub(super) fn change_case(machine: &mut Machine, count: i32) {
             machine.line.set_point(machine.line.next(point));
             continue;
         };
-        let new: String =
-            if old.is_uppercase() { old.to_lowercase().collect() } else { old.to_uppercase().collect() };
+        let new: String = if old.is_uppercase() { old.to_lowercase().collect() } else { old.to_uppercase().collect() };
         let is_same = new.chars().eq([old]);
         if is_same || new.chars().count() != 1 {
             machine.line.set_point(machine.line.next(point));
@@ -121,7 +123,9 @@ pub(crate) fn overstrike_delete(machine: &mut Machine, count: i32) {
         match &mut machine.vi.replaced {
             Some(replaced) if *replaced > 0 => {
                 *replaced -= 1;
+                let point = machine.line.previous(machine.line.point());
                 machine.line.undo();
+                machine.line.set_point(point);
             }
             _ => {
                 machine.vi.replaced = machine.vi.replaced.map(|_| 0);

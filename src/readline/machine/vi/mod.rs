@@ -23,12 +23,23 @@ pub(super) enum Pending {
     /// The motion of an operator.
     Motion(Operator),
     /// The character of a search, for an operator or by itself.
-    Find { how: Find, key: u8, count: i32, operator: Option<Operator>, found: Partial },
+    Find {
+        how: Find,
+        key: u8,
+        count: i32,
+        operator: Option<Operator>,
+        found: Partial,
+    },
     /// The character that `r` puts in the place of others.
-    Replacement { count: i32, found: Partial },
+    Replacement {
+        count: i32,
+        found: Partial,
+    },
     /// The letter of a mark.
     SetMark,
-    GotoMark { operator: Option<Operator> },
+    GotoMark {
+        operator: Option<Operator>,
+    },
 }
 
 /// A command that `.` does again.
@@ -59,6 +70,8 @@ pub(super) struct State {
     inserted: Vec<u8>,
     /// How many characters `R` has put in the place of others.
     replaced: Option<usize>,
+    /// Whether the command mode was entered in this line.
+    commanded: bool,
 }
 
 impl Default for State {
@@ -75,6 +88,7 @@ impl Default for State {
             group: false,
             inserted: Vec::new(),
             replaced: None,
+            commanded: false,
         }
     }
 }
@@ -86,7 +100,7 @@ const CHANGES: &[u8] = b"_*\\AaIiCcDdPpYyRrSsXx~";
 pub(super) fn begin(machine: &mut Machine) {
     machine.vi.marks = [None; 26];
     (machine.vi.start, machine.vi.began, machine.vi.group) = (0, b'i', false);
-    (machine.vi.replaced, machine.vi.redoing) = (None, false);
+    (machine.vi.replaced, machine.vi.redoing, machine.vi.commanded) = (None, false, false);
 }
 
 /// Runs a command of vi mode; tells whether it is one.
@@ -161,6 +175,7 @@ pub(super) fn execute(machine: &mut Machine, command: Command, count: i32, key: 
             let word = if machine.argument.explicit { count - 1 } else { i32::from(b'$') };
             machine.yank_nth_arg(word);
         }
+        ViSearch if !matches!(key, b'/' | b'?') => machine.ding(),
         ViSearch => machine.search_for_string(key == b'/', key, true),
         ViSearchAgain => machine.search_again(key == b'n', true),
         ViComplete => complete(machine, key),
@@ -261,6 +276,10 @@ fn insert(machine: &mut Machine, key: u8) {
 
 fn movement_mode(machine: &mut Machine) {
     end_insertion(machine);
+    if !std::mem::replace(&mut machine.vi.commanded, true) {
+        // POSIX: what was typed before the first command is not undone.
+        machine.line.forget_changes();
+    }
     if machine.line.point() > 0 {
         machine.line.set_point(machine.line.previous(machine.line.point()));
     }

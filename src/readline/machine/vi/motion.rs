@@ -177,7 +177,8 @@ pub(super) fn find(text: &[u8], place: usize, count: i32, how: Find, character: 
 
 /// How far `C-w` deletes backward: punctuation ends words too.
 pub(super) fn rubout_start(text: &[u8], mut place: usize, count: i32) -> usize {
-    let parts = |place: usize| at(text, place) == 0 || is_blank(at(text, place)) || at(text, place).is_ascii_punctuation();
+    let parts =
+        |place: usize| at(text, place) == 0 || is_blank(at(text, place)) || at(text, place).is_ascii_punctuation();
     for _ in 0..count.max(1) {
         if place == text.len() {
             while place > 0 && is_blank(at(text, place - 1)) {

@@ -9,21 +9,15 @@ pub(super) struct Operator {
     /// `d`, `c` or `y`.
     name: u8,
     count: i32,
-    /// The count that stands between operator and motion.
-    digits: Option<i32>,
+    /// Whether a count was typed.
+    counted: bool,
     /// The motion is part of the command: `D`, `C`, `Y`.
     fixed: bool,
 }
 
-impl Operator {
-    fn count(self) -> i32 {
-        self.count.saturating_mul(self.digits.unwrap_or(1))
-    }
-}
-
 /// An operator was typed, with its motion if the key says so.
 pub(super) fn begin(machine: &mut Machine, name: u8, count: i32, motion: Option<u8>) {
-    let operator = Operator { name, count, digits: None, fixed: motion == Some(b'$') };
+    let operator = Operator { name, count, counted: machine.argument.explicit, fixed: motion == Some(b'$') };
     let again = machine.vi.redoing.then_some(machine.vi.last_motion).filter(|&motion| motion != 0);
     match again.or(motion) {
         Some(motion) if motion == name => whole_line(machine, operator),
@@ -35,9 +29,12 @@ pub(super) fn begin(machine: &mut Machine, name: u8, count: i32, motion: Option<
 /// The next key after an operator.
 pub(super) fn motion_key(machine: &mut Machine, mut operator: Operator, key: u8) {
     match key {
-        b'0'..=b'9' if key != b'0' || operator.digits.is_some() => {
+        b'1'..=b'9' => {
+            // The digits go on the count before the operator, if there is one; `0` is a motion even here.
             let digit = i32::from(key - b'0');
-            operator.digits = Some(operator.digits.unwrap_or(0).saturating_mul(10).saturating_add(digit));
+            operator.count =
+                if operator.counted { operator.count.saturating_mul(10).saturating_add(digit) } else { digit };
+            operator.counted = true;
             machine.mode = Mode::Vi(Pending::Motion(operator));
         }
         _ if key == operator.name => whole_line(machine, operator),
@@ -65,7 +62,7 @@ pub(super) fn run(machine: &mut Machine, operator: Operator, key: u8) {
     // A blank behind the text lets motions go behind its last character.
     let mut text = machine.line.text().to_vec();
     text.push(b' ');
-    let (point, count) = (machine.line.point(), operator.count());
+    let (point, count) = (machine.line.point(), operator.count);
     let end = text.len();
     let steps = |forward: bool| {
         (0..count.max(0)).fold(point, |at, _| match forward {
@@ -131,7 +128,7 @@ pub(super) fn over(machine: &mut Machine, operator: Operator, motion: u8, place:
 }
 
 fn apply(machine: &mut Machine, operator: Operator, from: usize, to: usize, start: usize) {
-    machine.vi.last.count = operator.count();
+    machine.vi.last.count = operator.count;
     match operator.name {
         b'd' => {
             machine.kill(from, to);
@@ -149,9 +146,6 @@ fn apply(machine: &mut Machine, operator: Operator, from: usize, to: usize, star
             machine.line.insert(&text);
             machine.line.end_group();
             machine.vi.inserted = text;
-            if machine.line.point() > 0 {
-                machine.line.set_point(machine.line.previous(machine.line.point()));
-            }
         }
         _ => {
             machine.line.begin_group();

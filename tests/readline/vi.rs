@@ -1,0 +1,109 @@
+//! Commands of vi mode, fed to an editor. `examples/keys_vs_readline` compares more of them with GNU readline.
+
+use ossature::readline::{Editor, Step};
+
+/// The line that these keys make, with a `|` where the cursor stands at last.
+fn line(keys: &str) -> String {
+    let mut editor = Editor::new();
+    editor.parse_and_bind("set editing-mode vi").unwrap();
+    for line in ["first line", "second one two"] {
+        editor.add_history(line);
+    }
+    let mut out = Vec::new();
+    assert_eq!(editor.begin("> ", &mut out), Step::More);
+    match editor.feed(format!("{keys}i|\r").as_bytes(), &mut out) {
+        Step::Line(line) => String::from_utf8(line).unwrap(),
+        other => panic!("{keys:?}: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn all(cases: &[(&str, &str)]) {
+    for (keys, expected) in cases {
+        assert_eq!(&line(keys), expected, "{keys:?}");
+    }
+}
+
+#[test]
+fn motions() {
+    all(&[
+        ("one two\x1b", "one tw|o"),
+        ("one two\x1b0w", "one |two"),
+        ("one.x two\x1b0w", "one|.x two"),
+        ("one.x two\x1b0W", "one.x |two"),
+        ("one two\x1bb", "one |two"),
+        ("one two\x1b0e", "on|e two"),
+        ("one two.x\x1bB", "one |two.x"),
+        ("  one\x1b^", "  |one"),
+        ("one\x1b0$", "on|e"),
+        ("(a[b]c)\x1b0%", "(a[b]c|)"),
+        ("one\x1b2|", "o|ne"),
+        ("foo bar\x1b0fb", "foo |bar"),
+        ("foo bar\x1b0tb", "foo| bar"),
+        ("foo bar\x1bFo", "fo|o bar"),
+        ("abab\x1b0fb;", "aba|b"),
+        ("abab\x1b0fb;,", "a|bab"),
+        ("one two\x1b0wma0`a", "one |two"),
+        ("é中\x1bh", "|é中"),
+    ]);
+}
+
+#[test]
+fn operators_take_motions_and_counts() {
+    all(&[
+        ("one two three\x1b0dw", "|two three"),
+        ("one two three\x1b02dw", "|three"),
+        ("one two three\x1b0d2w", "|three"),
+        ("one two\x1bdb", "one |o"),
+        ("one two\x1b0de", "| two"),
+        ("one two\x1b0wD", "one| "),
+        ("one two\x1bdd", "|"),
+        ("one two\x1b0cwnew\x1b", "ne|w two"),
+        ("one two\x1b0dfn", "|e two"),
+        ("one two\x1b0ywwP", "one one| two"),
+        ("one (two) x\x1b0fw0wd%", "one | x"),
+    ]);
+}
+
+#[test]
+fn changes() {
+    all(&[
+        ("one\x1bx", "o|n"),
+        ("one\x1b0x", "|ne"),
+        ("one\x1bX", "o|e"),
+        ("one\x1b0xp", "n|oe"),
+        ("one\x1b0~", "O|ne"),
+        ("one\x1b0rX", "|Xne"),
+        ("one\x1b0sXY\x1b", "X|Yne"),
+        ("one\x1b0RXY\x1b", "X|Ye"),
+        ("one\x1b0RXY\x7f\x7f\x1b", "|one"),
+        ("one\x1bAx\x1b0", "|onex"),
+        ("one\x1bIx\x1b", "|xone"),
+        ("one\x1bxu", "on|e"),
+        ("one two/x\x17\x1b", "one two|/"),
+    ]);
+}
+
+#[test]
+fn the_last_change_is_done_again() {
+    all(&[
+        ("one two\x1b0x.", "|e two"),
+        ("a b c d\x1b0dw.", "|c d"),
+        ("one two\x1b0cwX\x1bw.", "X |X"),
+        ("abc\x1b0rX.", "|Xbc"),
+        ("abc\x1b0rXl.", "X|Xc"),
+        ("abc\x1b0iX\x1b.", "|XXabc"),
+        ("abcdef\x1b02x.", "|ef"),
+        ("abab\x1b0dfb.", "|"),
+    ]);
+}
+
+#[test]
+fn kills_of_vi_mode_join_nothing() {
+    assert_eq!(line("abc\x1b0xxP"), "|bc");
+}
+
+#[test]
+fn an_escape_in_command_mode_takes_no_key_away() {
+    assert_eq!(line("abc\x1b0\x1b"), "|abc");
+}
