@@ -18,6 +18,8 @@ mod deaths;
 mod hostile;
 #[path = "managers/limits.rs"]
 mod limits;
+#[path = "managers/pool.rs"]
+mod pool;
 #[path = "managers/python.rs"]
 mod python;
 #[path = "managers/segments.rs"]
@@ -32,13 +34,29 @@ use ossature::multiprocessing::{Tasks, freeze_support, managers, tasks};
 /// Longer than anything takes here.
 const LONG: Duration = Duration::from_secs(50);
 
-static TASKS: Tasks = tasks![managers::serve::<served::Bank>, calls::pay, calls::count_up, deaths::start_and_rest];
+static TASKS: Tasks = tasks![
+    managers::serve::<served::Bank>,
+    calls::pay,
+    calls::count_up,
+    deaths::start_and_rest,
+    pool::pid_after,
+    pool::power,
+    pool::fail
+];
 
 fn main() {
     freeze_support(TASKS);
     // Before the first test counts descriptors.
     ossature::multiprocessing::util::temp_dir().unwrap();
-    let modules =
-        [calls::TESTS, builtin::TESTS, deaths::TESTS, hostile::TESTS, limits::TESTS, segments::TESTS, python::TESTS];
+    let modules = [
+        calls::TESTS,
+        builtin::TESTS,
+        deaths::TESTS,
+        hostile::TESTS,
+        limits::TESTS,
+        pool::TESTS,
+        segments::TESTS,
+        python::TESTS,
+    ];
     harness::run(&modules.concat())
 }

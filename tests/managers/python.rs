@@ -5,9 +5,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::Context;
+use ossature::multiprocessing::connection::pickle::{Global, Value};
 use ossature::multiprocessing::connection::{Address, AuthKey};
 use ossature::multiprocessing::managers::{
-    DictProxy, Exception, Limits, ListProxy, Manager, Proxy, SharedMemoryManager,
+    DictProxy, Exception, IteratorProxy, Limits, ListProxy, Manager, Proxy, SharedMemoryManager,
 };
 use ossature::multiprocessing::shared_memory::SharedMemory;
 
@@ -22,6 +23,7 @@ pub const TESTS: &[Test] = &[
     ("python_calls_a_type_of_the_program", python_calls_a_type_of_the_program),
     ("we_drive_objects_of_python", we_drive_objects_of_python),
     ("exceptions_of_python_keep_their_names", exceptions_of_python_keep_their_names),
+    ("we_drive_a_pool_of_python", we_drive_a_pool_of_python),
     ("python_registers_blocks_with_ours", python_registers_blocks_with_ours),
     ("we_register_blocks_with_python", we_register_blocks_with_python),
 ];
@@ -397,5 +399,34 @@ fn we_register_blocks_with_python() {
         assert!(SharedMemory::open(&names[0]).is_err() && SharedMemory::open(&names[1]).is_ok());
         snake.run("s.shutdown()");
         assert!(SharedMemory::open(&names[1]).is_err(), "{} is left", names[1]);
+    });
+}
+
+fn we_drive_a_pool_of_python() {
+    with_each(|python| {
+        let mut snake = Snake::start(python);
+        snake.run("s = Serving(('127.0.0.1', 0), b'snake'); s.start()");
+        let port: u16 = snake.value("s.address[1]").parse().unwrap();
+        let manager = Manager::connect(("127.0.0.1", port), &AuthKey::from("snake")).unwrap();
+        let pool = manager.create("Pool", (2,)).unwrap();
+        let function = || Value::from(Global::new("math", "factorial"));
+        let args = |args: Value| vec![function(), args];
+        let four = Value::Tuple(vec![4.into()]);
+        assert_eq!(pool.call_with::<u64>("apply", args(four.clone()), Vec::new()).unwrap(), 24);
+        let items = Value::List(vec![1.into(), 2.into(), 3.into()]);
+        assert_eq!(pool.call_with::<Vec<u64>>("map", args(items.clone()), Vec::new()).unwrap(), [1, 2, 6]);
+        let result = pool.call_with::<Proxy>("apply_async", args(four), Vec::new()).unwrap();
+        assert_eq!(result.call::<u64>("get", (50,)).unwrap(), 24);
+        assert!(result.call::<bool>("ready", ()).unwrap() && result.call::<bool>("successful", ()).unwrap());
+        let each: IteratorProxy<u64> = pool.call_with::<Proxy>("imap", args(items), Vec::new()).unwrap().into();
+        // Python 2 has `next` alone.
+        if python.version >= (3, 0, 0) {
+            assert_eq!(each.collect::<ossature::Result<Vec<_>>>().unwrap(), [1, 2, 6]);
+        }
+        let error = pool.call_with::<u64>("apply", args(Value::Tuple(vec![(-1).into()])), Vec::new()).unwrap_err();
+        assert_eq!(Exception::inside(&error).unwrap().class(), "ValueError");
+        pool.call::<()>("terminate", ()).unwrap();
+        drop((result, pool, manager));
+        snake.run("s.shutdown()");
     });
 }

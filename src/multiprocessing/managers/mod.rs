@@ -18,6 +18,7 @@
 //! | `proxy._callmethod(name, args, kwds)` | [`Proxy::call`], [`Proxy::call_with`] |
 //! | `manager._debug_info()` | [`Manager::debug_info`], [`Manager::objects`], [`Manager::attach`] |
 //! | `proxy._getvalue()`, `str(proxy)` | [`Proxy::get_value`], [`Proxy::display`] |
+//! | `manager.Pool(processes)` | [`Manager::pool`](crate::multiprocessing::Manager::pool) |
 //! | `SharedMemoryManager().SharedMemory(size)` | [`SharedMemoryManager::shared_memory`] |
 //! | an exception of a method | [`Exception`], as the source of an [`Error`](crate::Error) of the kind [`Remote`](crate::ErrorKind::Remote) |
 //!

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::builtin;
 use super::server::desk::Desk;
 use super::server::local::{Body, Made};
+use super::server::pool::ServedPool;
 use super::{Arguments, Exception, Proxy};
 use crate::error::{ErrorKind, Result};
 use crate::multiprocessing::connection::pickle::{Value, from_value, to_value};
@@ -230,7 +231,9 @@ impl Registry {
     /// The built-in types.
     pub fn new() -> Self {
         let makers = builtin::TYPES.iter().map(|(name, maker)| ((*name).to_owned(), Maker::Here(*maker)));
-        Self { makers: makers.collect() }
+        let mut registry = Self { makers: makers.collect() };
+        registry.add::<ServedPool>();
+        registry
     }
 
     /// Without any type.

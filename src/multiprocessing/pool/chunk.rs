@@ -95,6 +95,17 @@ impl Chunk {
         self.close_call().map(|()| None)
     }
 
+    /// Adds a call whose arguments are serialised already.
+    ///
+    /// # Errors
+    /// `InvalidInput` for more than 4 GiB.
+    pub(super) fn push_opaque(&mut self, args: &[u8]) -> Result<()> {
+        self.bytes.extend_from_slice(&(args.len() as u32).to_le_bytes()); // above 4 GiB the end is refused
+        self.bytes.extend_from_slice(args);
+        self.close_call()
+    }
+
+    /// Notes where the arguments of a call end.
     fn close_call(&mut self) -> Result<()> {
         let end = u32::try_from(self.bytes.len()).map_err(|_| {
             Error::new(

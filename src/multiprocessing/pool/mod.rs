@@ -103,6 +103,7 @@
 // | `ends`, `succession` | the parent: the end of the pool; its supervisor, and another for one that has ended |
 // | `builder`, `chunked`, `result`, `imap`, `futures`, `fork_map`, `readiness`, `stats` | the public faces beside `Pool` |
 // | `plain` | maps without serialisation |
+// | `opaque` | calls whose arguments and values are bytes, for the pool of a manager |
 // | `threads` | the pool of threads, which shares nothing with the rest |
 
 mod arena;
@@ -122,6 +123,7 @@ mod hub;
 mod imap;
 mod job;
 mod logs;
+mod opaque;
 mod packets;
 mod plain;
 mod readiness;
@@ -168,6 +170,7 @@ pub use stats::WorkerStats;
 #[doc(inline)]
 pub use threads::{ThreadIMap, ThreadMapResult, ThreadPool, ThreadResult};
 
+pub(in crate::multiprocessing) use opaque::Opaque;
 pub(in crate::multiprocessing) use supervisor::{supervise, work};
 
 /// In a slot's flags: the answer is a value or the text of an error.

@@ -176,6 +176,16 @@ impl<K: Element, V: Element> DictProxy<K, V> {
         Ok(self.len()? == 0)
     }
 
+    /// Iterates over the keys, each of which is a call. An exception `RuntimeError` if the dict gets longer or shorter
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// As for [`Proxy::call`].
+    #[doc(alias = "__iter__")]
+    pub fn iter(&self) -> Result<IteratorProxy<K>> {
+        self.proxy.call_within::<IteratorProxy<K>>("__iter__", (), Duration::ZERO)
+    }
+
     /// Removes a key; what it led to.
     ///
     /// # Errors
@@ -192,6 +202,39 @@ impl<K: Element, V: Element> DictProxy<K, V> {
     #[doc(alias = "popitem")]
     pub fn pop_item(&self) -> Result<Option<(K, V)>> {
         unless(self.proxy.call_within::<(K, V)>("popitem", (), Duration::ZERO), "KeyError")
+    }
+}
+
+typed! {
+    /// A proxy of an iterator on a server: what [`DictProxy::iter`] gives, or a method of a server of CPython.
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::{Context, Manager, freeze_support, tasks};
+    /// use ossature::multiprocessing::managers::IteratorProxy;
+    ///
+    /// # fn main() -> ossature::Result<()> {
+    /// freeze_support(tasks![]);
+    /// let manager = Manager::start(Context::Spawn)?;
+    /// let ages = manager.dict::<String, u32>()?;
+    /// ages.insert(&"Ann".to_owned(), &41)?;
+    /// let names: IteratorProxy<String> = ages.iter()?;
+    /// assert_eq!(names.collect::<ossature::Result<Vec<_>>>()?, ["Ann"]);
+    ///
+    /// let mut names = ages.iter()?;
+    /// ages.clear()?;
+    /// assert!(names.next().is_some_and(|name| name.is_err()));
+    /// # Ok(()) }
+    /// ```
+    IteratorProxy<T>
+}
+
+impl<T: Element> Iterator for IteratorProxy<T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        let next = self.proxy.call::<T>("__next__", ());
+        unless(next, "StopIteration").transpose()
     }
 }
 

@@ -14,6 +14,7 @@ mod list;
 mod lock;
 mod mutex;
 mod namespace;
+mod pool;
 mod proxies;
 mod queue;
 mod semaphore;
@@ -31,7 +32,9 @@ use super::{Arguments, Exception};
 use crate::multiprocessing::connection::pickle::Value;
 
 #[doc(inline)]
-pub use containers::{ArrayProxy, DictProxy, Element, ListProxy, NamespaceProxy, SetProxy, ValueProxy};
+pub use containers::{ArrayProxy, DictProxy, Element, IteratorProxy, ListProxy, NamespaceProxy, SetProxy, ValueProxy};
+#[doc(inline)]
+pub use pool::{AsyncResultProxy, ImapProxy, MapResultProxy, PoolProxy};
 #[doc(inline)]
 pub use proxies::{
     BarrierProxy, ConditionProxy, EventProxy, LockProxy, LockProxyGuard, QueueProxy, RLockProxy, SemaphoreProxy,
@@ -94,7 +97,7 @@ fn truth(value: &Value) -> bool {
 }
 
 /// How long a call may wait: `None` is for ever.
-fn limit(timeout: &Value) -> Raised<Deadline> {
+pub(super) fn limit(timeout: &Value) -> Raised<Deadline> {
     match timeout {
         Value::None => Ok(Deadline::NEVER),
         other => {

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::multiprocessing::Manager;
 
 /// The seconds of a limit.
-fn seconds(limit: Duration) -> f64 {
+pub(super) fn seconds(limit: Duration) -> f64 {
     limit.as_secs_f64()
 }
 

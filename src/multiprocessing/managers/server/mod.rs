@@ -10,6 +10,7 @@ mod helpers;
 mod house;
 pub(super) mod local;
 mod peer;
+pub(super) mod pool;
 mod segments;
 
 use std::fmt;
