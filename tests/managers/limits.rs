@@ -131,10 +131,10 @@ fn both_ends_of_a_tcp_connection_are_kept_alive() {
     let manager = Manager::builder().address(("127.0.0.1", 0)).start(Context::Spawn).unwrap();
     let list = manager.list([1]).unwrap();
     let ossature::multiprocessing::connection::Address::Inet(_, port) = manager.address() else { panic!() };
+    assert_eq!(list.len().unwrap(), 1);
     let begun = Instant::now();
     loop {
-        assert_eq!(list.len().unwrap(), 1);
-        // Both ends of the control connection and of this thread's.
+        // `01` is the timer of bytes that are not acknowledged yet. Both ends of the control connection and of this thread's.
         let timers = timers(*port);
         if timers.len() >= 4 && timers.iter().all(|timer| timer == "02") {
             return;
