@@ -41,7 +41,9 @@ static TASKS: Tasks = tasks![
     deaths::start_and_rest,
     pool::pid_after,
     pool::power,
-    pool::fail
+    pool::fail,
+    pool::an_end,
+    pool::send_one
 ];
 
 fn main() {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::connection::pickle::Value;
+use ossature::multiprocessing::connection::{Connection, pipe};
 use ossature::multiprocessing::managers::{Exception, IteratorProxy, Manager};
 use ossature::multiprocessing::{Context, Pool};
 
@@ -35,6 +36,14 @@ pub fn fail(how: String) -> u8 {
         "die" => std::process::abort(),
         _ => 7,
     }
+}
+
+pub fn an_end() -> Connection {
+    pipe().unwrap().0
+}
+
+pub fn send_one(end: Connection) {
+    let _ = end.send(&1_u8);
 }
 
 fn manager() -> Manager {
@@ -122,6 +131,11 @@ fn served_pool_refuses_what_is_not_a_call() {
         let error = manager.pool(workers).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Remote, "{workers}: {error}");
     }
+    let (near, _far) = pipe().unwrap();
+    let error = pool.apply(send_one, (near,)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    let error = pool.apply(an_end, ()).unwrap_err();
+    assert!(error.kind() == ErrorKind::Remote && error.to_string().contains("descriptor"), "{error}");
     let error = pool.apply(unlisted, ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownTask);
     assert_eq!(pool.apply(power, (2, 3)).unwrap(), 8);
