@@ -78,7 +78,7 @@ pub use limits::Limits;
 #[doc(inline)]
 pub use manager::{Manager, ManagerBuilder, Setup, serve};
 #[doc(inline)]
-pub use objects::ObjectInfo;
+pub use objects::{ObjectInfo, Reply};
 #[doc(inline)]
 pub use proxy::Proxy;
 #[doc(hidden)]

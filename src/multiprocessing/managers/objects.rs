@@ -1,8 +1,11 @@
 //! The objects that a server has, for whoever looks for a fault.
 
+use super::exception::Exception;
 use super::manager::Manager;
 use super::proxy::Proxy;
+use super::registry::{Answer, Arrived, Outcome, Returned};
 use crate::error::Result;
+use crate::multiprocessing::connection::pickle::Value;
 
 /// What a server tells about one of its objects. See the example of [`Manager::objects`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -14,6 +17,51 @@ pub struct ObjectInfo {
     pub references: u64,
     /// The object as text, cut after 75 characters.
     pub shown: String,
+}
+
+/// What a method returned, whatever that is: for programs that learn at run time what they call.
+///
+/// ```standalone_crate
+/// use ossature::multiprocessing::connection::pickle::Value;
+/// use ossature::multiprocessing::managers::{Manager, Reply};
+/// use ossature::multiprocessing::{Context, freeze_support, tasks};
+///
+/// # fn main() -> ossature::Result<()> {
+/// freeze_support(tasks![]);
+/// let manager = Manager::start(Context::Spawn)?;
+/// let list = manager.create("list", (vec![1, 2],))?;
+/// match list.call::<Reply>("pop", ())? {
+///     Reply::Value(value) => assert_eq!(value, Value::Int(2)),
+///     Reply::Object(proxy) => println!("an object with the methods {:?}", proxy.exposed()),
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub enum Reply {
+    /// Plain data.
+    Value(Value),
+    /// An object that stays on the server.
+    Object(Proxy),
+}
+
+impl Returned for Reply {
+    type There = Self;
+
+    fn answer(self) -> Outcome {
+        match self {
+            Self::Value(value) => Ok(Answer::Value(value)),
+            Self::Object(proxy) => {
+                proxy.to_value().map(Answer::Value).map_err(|error| Exception::new("TypeError", error.to_string()))
+            }
+        }
+    }
+
+    fn arrive(reply: Arrived) -> Result<Self> {
+        Ok(match reply {
+            Arrived::Value(value) => Self::Value(value),
+            Arrived::Proxy(proxy) => Self::Object(proxy),
+        })
+    }
 }
 
 impl Manager {
