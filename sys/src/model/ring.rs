@@ -340,7 +340,7 @@ impl User<'_> {
             let how = |seen: Claim| {
                 if receipt::is_token(track.info(seen)) {
                     let give_back = |token| finish(*ring, token).is_ok();
-                    return receipt::receive(*ring, &mut post, *who, give_back).map(Result::unwrap);
+                    return receipt::receive(*ring, &mut post, seen, *who, give_back).map(Result::unwrap);
                 }
                 let received = track.receive(seen, |info| Ok::<_, ()>(ring.numbers(seen, info)));
                 received.map(|numbers| whole(&numbers.unwrap()))

@@ -343,7 +343,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
                     }
                     let mut letters = Letters { packets, bytes };
                     let give_back = |token| done_with(ring, token, *who, as_task).is_ok();
-                    return receipt::receive(ring, &mut letters, *who, give_back)
+                    return receipt::receive(ring, &mut letters, seen, *who, give_back)
                         .map(|packet| Got::Packet(told(packet)));
                 }
                 if !as_task && seen.word.granules() <= AT_ONCE {

@@ -155,40 +155,43 @@ pub(crate) enum Missing<E> {
     Refused(Refused),
 }
 
-/// Receives the packet of the oldest token, for a walk that has found one. `give_back` gives its record back. To be called in a
-/// covered stretch.
+/// Receives the packet of the oldest token, for a walk that has found the token `seen`. `give_back` gives its record back. To be
+/// called in a covered stretch.
 pub(crate) fn receive<F: Flow, P: Post>(
     ring: &F,
     post: &mut P,
+    seen: Claim,
     who: u32,
-    give_back: impl FnMut(Claim) -> bool,
+    give_back: impl FnOnce(Claim) -> bool,
 ) -> Taking<Result<P::Packet, Missing<P::Error>>> {
     let taken = match ring.receipt().take(who, |other| ring.is_dead(other)) {
         Ok(taken) => taken,
         Err(holder) => return Taking::Past(holder),
     };
-    let received = receive_oldest(ring, post, give_back);
+    let received = receive_oldest(ring, post, seen, give_back);
     if ring.receipt().give_back(taken) && ring.messages().has_sleepers() {
         ring.messages().ring(ring.gate(), u32::MAX);
     }
-    // Not `Taken`: the oldest token may be another than the one of the walk.
+    // Not `Taken`: the oldest token may be another than that of the walk. `Changed` lets the walk look at its record again.
     received.transpose().map_or(Taking::Changed, Taking::Left)
 }
 
+/// `None` if the token of the walk is gone, or if its packet is lost and the record given back. The walk then goes on in the
+/// order of the records, since messages may stand before the next token.
 fn receive_oldest<F: Flow, P: Post>(
     ring: &F,
     post: &mut P,
-    mut give_back: impl FnMut(Claim) -> bool,
+    seen: Claim,
+    give_back: impl FnOnce(Claim) -> bool,
 ) -> Result<Option<P::Packet>, Missing<P::Error>> {
     reclaim(ring).map_err(Missing::Refused)?;
-    while let Some(token) = oldest(ring.track()).map_err(Missing::Refused)? {
-        match fetch(post, token.at).map_err(Missing::Post)? {
-            Some(packet) if give_back(token) => return Ok(Some(packet)),
-            Some(_) => return Err(Missing::Lost),
-            None => finish(ring, token).map_err(|_| Missing::Lost)?,
-        }
+    let oldest = oldest(ring.track()).map_err(Missing::Refused)?;
+    let Some(token) = oldest.filter(|token| token.at <= seen.at) else { return Ok(None) };
+    match fetch(post, token.at).map_err(Missing::Post)? {
+        Some(packet) if give_back(token) => Ok(Some(packet)),
+        Some(_) => Err(Missing::Lost),
+        None => finish(ring, token).map(|()| None).map_err(|Lost| Missing::Lost),
     }
-    Ok(None)
 }
 
 /// The oldest token whose packet nobody has received.
