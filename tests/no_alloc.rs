@@ -8,6 +8,9 @@ use ossature::sys;
 
 #[path = "no_alloc/connection.rs"]
 mod connection;
+#[cfg(feature = "readline")]
+#[path = "no_alloc/keystroke.rs"]
+mod keystroke;
 #[path = "no_alloc/machine.rs"]
 mod machine;
 #[path = "no_alloc/memory.rs"]
