@@ -10,6 +10,8 @@ mod filename;
 mod history;
 #[path = "readline/inputrc.rs"]
 mod inputrc;
+#[path = "readline/reading.rs"]
+mod reading;
 #[path = "readline/recall.rs"]
 mod recall;
 #[path = "readline/terminal.rs"]

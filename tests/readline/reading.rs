@@ -1,0 +1,54 @@
+//! `read_line` over a terminal and over what is none.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+
+use ossature::ErrorKind;
+use ossature::readline::{Editor, ReadOutcome, Terminal};
+use ossature::sys::fd::{OwnedFd, duplicate};
+use ossature::sys::pipe::pipe;
+use ossature::sys::tty::{self, Pty, WindowSize};
+
+fn line(text: &str) -> ReadOutcome {
+    ReadOutcome::Line(text.to_owned())
+}
+
+#[test]
+fn a_line_is_edited_on_a_terminal() {
+    let pty = Pty::open().unwrap();
+    tty::set_window_size(&pty.terminal, WindowSize { rows: 24, columns: 80, ..WindowSize::default() }).unwrap();
+    let mut editor = Editor::new();
+    editor.set_terminal(Terminal::new(duplicate(&pty.terminal).unwrap(), duplicate(&pty.terminal).unwrap()).unwrap());
+    let mut keyboard = File::from(OwnedFd::from(pty.controller));
+    keyboard.write_all(b"wrld\x02\x02\x02o\rtwo\r\x10\x10!\r\x04").unwrap();
+    assert_eq!(editor.read_line("> ").unwrap(), line("world"));
+    assert_eq!(editor.read_line("> ").unwrap(), line("two"), "typed ahead");
+    assert_eq!(editor.read_line("> ").unwrap(), line("world!"));
+    assert_eq!(editor.read_line("> ").unwrap(), ReadOutcome::Eof);
+    let mut shown = [0; 4096];
+    let count = keyboard.read(&mut shown).unwrap();
+    assert!(String::from_utf8_lossy(&shown[..count]).contains("world!"));
+}
+
+#[test]
+fn what_is_no_terminal_is_read_as_it_is() {
+    let (input, mut writer) = pipe().unwrap();
+    let (screen, output) = pipe().unwrap();
+    let mut editor = Editor::new();
+    editor.set_terminal(Terminal::new(input, output).unwrap());
+    File::from(duplicate(&mut writer).unwrap()).write_all(b"a\x02b\tc\n\xff\nlast").unwrap();
+    drop(writer);
+    assert_eq!(editor.read_line("> ").unwrap(), line("a\x02b\tc"));
+    assert_eq!(editor.read_line("> ").unwrap_err().kind(), ErrorKind::Decode);
+    match editor.read_line_os("> ").unwrap() {
+        ReadOutcome::Line(last) => assert_eq!(last.as_bytes(), b"last"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(editor.read_line("> ").unwrap(), ReadOutcome::Eof);
+    assert!(editor.history().is_empty(), "plain lines are no history");
+    drop(editor);
+    let mut shown = String::new();
+    File::from(screen).read_to_string(&mut shown).unwrap();
+    assert!(!shown.contains('\x1b'), "{shown:?}");
+}
