@@ -16,6 +16,76 @@
 //! | `width` | columns of text |
 //! | `render` | what to write so that a terminal shows prompt and line |
 //! | `editor`, `hooks` | the face: configuration, hooks, Python's functions |
+//!
+//! # Examples
+//! In an event loop of the caller's, which writes `screen` to the terminal:
+//!
+//! ```
+//! use ossature::readline::{Config, Editor, Step};
+//!
+//! let (mut editor, mut screen) = (Editor::with_config(Config::python_compat()), Vec::new());
+//! editor.resized(80, 24, &mut screen);
+//! assert_eq!(editor.begin("> ", &mut screen), Step::More);
+//! assert_eq!(editor.feed(b"ac\x02", &mut screen), Step::More); // C-b
+//! editor.insert_text("b");
+//! assert_eq!((editor.line_buffer(), editor.point()), (&b"abc"[..], 2));
+//! assert_eq!(editor.timeout(), None); // no key sequence is open; if one was too long, call `expire`
+//! assert_eq!(editor.expire(&mut screen), Step::More);
+//! editor.redisplay(&mut screen);
+//! assert_eq!(editor.interrupt(&mut screen), Step::Interrupted);
+//! assert_eq!(editor.begin("> ", &mut screen), Step::More);
+//! assert_eq!(editor.end_of_input(&mut screen), Step::Eof);
+//! ```
+//!
+//! Completion, hooks and the history:
+//!
+//! ```
+//! use ossature::readline::{Backend, Candidate, CompletionContext, CompletionKind, Context, Editor, Filenames, Step};
+//!
+//! let mut editor = Editor::new();
+//! assert_eq!((editor.backend(), editor.backend().name()), (Backend::Readline, "readline"));
+//! editor.variables_mut().completion_ignore_case = true;
+//! editor.set_completer(|_: &str, _: &CompletionContext<'_>| vec![Candidate::new("get").with_suffix("()")]);
+//! editor.set_completer_delims(" .");
+//! assert_eq!(editor.completer_delims(), b" .");
+//! editor.on_display_matches(|word, matches, text| text.extend_from_slice(&[word, matches[0].suffix()].concat()));
+//! editor.on_startup(|line: &mut Context<'_>| line.insert("it.g"));
+//! editor.on_pre_input(|line| line.set_point(line.line().len().max(line.point())));
+//! let mut screen = Vec::new();
+//! let _ = editor.begin("> ", &mut screen);
+//! assert_eq!(editor.feed(b"\t\r", &mut screen), Step::Line(b"it.get()".to_vec()));
+//! assert_eq!(editor.completion_kind().map(CompletionKind::code), Some(b'\t'));
+//! assert_eq!(editor.completion_range(), 3..4);
+//! assert!(editor.completer().is_some());
+//! editor.clear_completer();
+//! editor.clear_hooks();
+//! editor.clear_display_matches();
+//! editor.set_completer(Filenames::default());
+//!
+//! editor.set_auto_history(false);
+//! editor.add_history("one");
+//! editor.history_mut().push("two");
+//! assert_eq!(editor.history().len(), 3);
+//! ```
+//!
+//! Over the terminal, with hints and colours:
+//!
+//! ```no_run
+//! use ossature::readline::{Editor, ReadOutcome, Terminal};
+//!
+//! let mut editor = Editor::new();
+//! for bad in editor.read_init_file(None)? {
+//!     eprintln!("{bad}");
+//! }
+//! editor.set_hinter(|line| (line == "he").then(|| "lp".to_owned()));
+//! editor.set_highlighter(|line, _| line.replace("help", "\x1b[1mhelp\x1b[0m"));
+//! editor.set_terminal(Terminal::stdio()?); // the default
+//! while let ReadOutcome::Line(line) = editor.read_line("> ")? {
+//!     println!("{line}");
+//! }
+//! let any_bytes = editor.read_line_os("file: ")?;
+//! # Ok::<(), ossature::Error>(())
+//! ```
 
 mod buffer;
 mod command;

@@ -47,6 +47,15 @@ impl CompletionKind {
 }
 
 /// What a completer may know beside the word.
+///
+/// ```
+/// use ossature::readline::{CompletionContext, CompletionKind, Filenames};
+///
+/// let context = CompletionContext { line: "é ab".as_bytes(), range: 3..5, kind: CompletionKind::List };
+/// assert_eq!((context.word(), context.range_in_chars()), (&b"ab"[..], 2..4));
+/// assert_eq!(context.kind.code(), b'?');
+/// let _names_of_files = Filenames::default();
+/// ```
 #[derive(Debug, Clone)]
 pub struct CompletionContext<'a> {
     /// The whole line.
@@ -78,6 +87,7 @@ impl CompletionContext<'_> {
 /// use ossature::readline::Candidate;
 ///
 /// let file = Candidate::new("notes.txt").with_suffix(" ");
+/// assert_eq!(file.suffix(), b" ");
 /// assert_eq!(Candidate::from("notes.txt").text(), file.text());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,6 +10,8 @@ use crate::readline::keys;
 use crate::readline::variables::EditingMode;
 
 /// What a validator says of a line that the user wants to accept.
+///
+/// See the example of [`Editor::set_validator`](crate::readline::Editor::set_validator).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Validation {

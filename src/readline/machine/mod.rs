@@ -42,7 +42,7 @@ use super::kill::KillRing;
 use super::undo::{Line, Undo};
 use input::Input;
 
-/// What has become of the line after some bytes.
+/// What has become of the line after some bytes. See the example of [`Editor`](crate::readline::Editor).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use = "the line may be there"]
