@@ -91,7 +91,6 @@ impl Calls<'_> {
         }
     }
 
-    /// Ends all calls with the reason why there is nothing to call.
     /// Calls with values that lie there byte by byte, and tells of those that come back in the same way.
     fn run_plain<A: Plain, R: Plain>(&mut self, call: impl Fn(A) -> R) {
         let (raw, size) = (self.raw, size_of::<A>());
@@ -112,6 +111,7 @@ impl Calls<'_> {
         }
     }
 
+    /// Ends all calls with the reason why there is nothing to call.
     #[cold]
     pub(crate) fn refuse(&mut self, text: &str) {
         for index in 0..self.count {
