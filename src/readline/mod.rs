@@ -71,7 +71,13 @@
 //! Over the terminal, with hints and colours:
 //!
 //! ```no_run
-//! use ossature::readline::{Editor, ReadOutcome, Terminal};
+//! use ossature::readline::{Editor, Printer, ReadOutcome, Step, Terminal};
+//!
+//! let mut terminal = Terminal::stdio()?; // what `read_line` takes by itself
+//! assert!(terminal.is_interactive());
+//! if let Step::Line(_secret) = terminal.read_password(b"password: ")? {}
+//! let printer: Printer = terminal.printer();
+//! std::thread::spawn(move || printer.print("news above the line"));
 //!
 //! let mut editor = Editor::new();
 //! for bad in editor.read_init_file(None)? {
@@ -79,7 +85,7 @@
 //! }
 //! editor.set_hinter(|line| (line == "he").then(|| "lp".to_owned()));
 //! editor.set_highlighter(|line, _| line.replace("help", "\x1b[1mhelp\x1b[0m"));
-//! editor.set_terminal(Terminal::stdio()?); // the default
+//! editor.set_terminal(terminal);
 //! while let ReadOutcome::Line(line) = editor.read_line("> ")? {
 //!     println!("{line}");
 //! }

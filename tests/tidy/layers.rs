@@ -144,7 +144,8 @@ const SECRETS: &[(&str, &[&str])] = &[("futex", &["kqueue", "scope", "sync", "mo
 
 /// What a module of the upper crate must not see of `sys`.
 const HIDDEN: &[(&str, &[&str])] =
-    &[("threading", &["shm"]), ("readline", &["shm", "sync", "scope", "process", "mmap"])];
+    // A line editor sends the suspend character's signal to its group (`process`), as the kernel would.
+    &[("threading", &["shm"]), ("readline", &["shm", "sync", "scope", "mmap"])];
 
 /// The thin modules with a family of system calls each: their docs name the man page.
 pub(crate) const WITH_SOURCE: &[&str] = &[

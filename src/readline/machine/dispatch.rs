@@ -82,20 +82,12 @@ impl Machine {
     /// The first key of a command, or a further one of its sequence.
     fn command_key(&mut self, byte: u8) {
         if self.keys.is_empty() {
-            // What `execute_next` gave goes on the command before, with its argument.
-            if !self.continues() {
-                self.argument = Argument::NONE;
-            }
+            self.argument = Argument::NONE;
             if Some(byte) == self.special.eof && self.line.is_empty() {
                 return self.finish(End::Eof);
             }
         }
         self.dispatch(byte);
-    }
-
-    /// Whether the byte that was read last goes on an earlier command. Asked once a byte.
-    fn continues(&mut self) -> bool {
-        std::mem::take(&mut self.continuing)
     }
 
     /// Adds a key to the sequence, and runs what the sequence means as soon as that is certain.
@@ -189,23 +181,15 @@ impl Machine {
             vi::ran(self, command, key);
         }
         let is_prefix = matches!(command, Command::DigitArgument | Command::UniversalArgument | Command::ViArgDigit);
-        if !self.input.has_next() {
-            if command != Command::DigitArgument {
-                self.last = Some(command);
-            }
-            if !is_prefix || self.quirks.sequences_part_kills && command != Command::ViArgDigit {
-                self.killed = self.kills_now;
-            }
+        if command != Command::DigitArgument {
+            self.last = Some(command);
+        }
+        if !is_prefix || self.quirks.sequences_part_kills && command != Command::ViArgDigit {
+            self.killed = self.kills_now;
         }
         if !std::mem::take(&mut self.region_kept) {
             self.region_active = false;
         }
-    }
-
-    /// Reads a byte before all others, as part of the command that ran last.
-    pub(super) fn execute_next(&mut self, byte: u8) {
-        self.input.execute_next(byte);
-        self.continuing = true;
     }
 
     /// Gives up what is under way, with the macros that run.
@@ -219,7 +203,6 @@ impl Machine {
         self.recording = None;
         (self.region_active, self.region_kept) = (false, false);
         self.last = None;
-        self.continuing = false;
         self.partial = super::words::Partial::default();
         self.aborted = true;
     }

@@ -11,8 +11,6 @@ const CALLS: usize = 1000;
 /// Where bytes come from.
 #[derive(Debug, Default)]
 pub(super) struct Input {
-    /// A byte that is read before anything else, and belongs to the command before.
-    next: Option<u8>,
     macros: Vec<Macro>,
     typed: VecDeque<u8>,
     /// Where the last byte came from.
@@ -36,16 +34,13 @@ impl Input {
     }
 
     pub(super) fn clear(&mut self) {
-        (self.next, self.from_macro) = (None, false);
+        self.from_macro = false;
         self.macros.clear();
         self.typed.clear();
     }
 
     /// Reads a byte, and whether it was typed rather than played by a macro or given back.
     pub(super) fn pop(&mut self) -> Option<(u8, bool)> {
-        if let Some(byte) = self.next.take() {
-            return Some((byte, false));
-        }
         if let Some(top) = self.macros.last_mut() {
             let byte = top.text[top.at];
             top.at += 1;
@@ -72,18 +67,9 @@ impl Input {
         true
     }
 
-    /// The byte is read next, and goes on the command before: its argument stays.
-    pub(super) fn execute_next(&mut self, byte: u8) {
-        self.next = Some(byte);
-    }
-
-    pub(super) fn has_next(&self) -> bool {
-        self.next.is_some()
-    }
-
     /// Whether a byte can be read at once.
     pub(super) fn is_ready(&self) -> bool {
-        self.next.is_some() || !self.macros.is_empty() || !self.typed.is_empty()
+        !self.macros.is_empty() || !self.typed.is_empty()
     }
 
     /// Plays a text as if it was typed.
@@ -101,6 +87,5 @@ impl Input {
     /// All macros end.
     pub(super) fn stop_macros(&mut self) {
         self.macros.clear();
-        self.next = None;
     }
 }

@@ -153,8 +153,6 @@ pub(crate) struct Machine {
     /// How many keys the command that runs has taken.
     sequence_length: usize,
     argument: Argument,
-    /// The next byte goes on the command before, with its argument.
-    continuing: bool,
     /// The command that runs was given up.
     aborted: bool,
     /// The command before, for those that go on from it.

@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 /// Prints from any thread to a [`Terminal`](super::Terminal) without tearing the line that is being edited there.
 ///
 /// While no line is edited, a text is written at once. Clones print to the same terminal.
+///
+/// See the example of [`readline`](crate::readline).
 #[derive(Clone)]
 pub struct Printer(Arc<Inner>);
 
@@ -36,6 +38,8 @@ impl Printer {
     }
 
     /// Prints a text. A newline is added if the text has none at its end.
+    ///
+    /// See the example of [`readline`](crate::readline).
     ///
     /// # Errors
     /// Of kind `Os` when the terminal cannot be written.
