@@ -1,8 +1,9 @@
 //! The steps by which chunks are claimed and buried, and by which workers fall asleep and are woken: what they do to the
 //! words of the board, and nothing else.
 
-use super::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
-use super::atomic::{AtomicU32, AtomicU64, fence};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64, fence};
+
 use super::word::{State, state, word};
 
 /// Claims the next chunk that is ready for anybody; the place of its slot. `slot` gives the word of a place.

@@ -65,9 +65,8 @@
 //! killed, the calls that were running end as `WorkerDied`, and the next call of the pool, or one that waits, starts
 //! another supervisor.
 //!
-//! **Descriptors.** Arguments and results may have open files, locks, values, connections and queues in them, at most 253
-//! descriptors a call: see [`transfer`](crate::multiprocessing::transfer). Such a call goes to a worker alone, whatever the
-//! chunk size, and may begin before calls that were given earlier. A call that is tried again has its descriptors again.
+//! **Descriptors.** A call and its result may have open files, locks, values, connections and queues in them, 253 at most: see
+//! [`transfer`](crate::multiprocessing::transfer). Such a call goes to a worker alone, and may begin before earlier ones.
 //!
 //! **No thread in this process.** A thread that waits for a result collects the results of all. If a process makes no
 //! call for long, its workers wait as soon as their outcomes fill their streams, 128 KiB each.
@@ -89,13 +88,11 @@
 //
 // | file | idea |
 // | --- | --- |
-// | `word` | the state of a chunk in one word |
-// | `claims` | the steps on the words of the board, which the model checker runs |
+// | `word`, `claims` | the state of a chunk in one word; the steps on the words of the board |
 // | `board` | the memory in which chunks are published, claimed and buried |
 // | `arena` | room for arguments |
 // | `logs` | log records on their way to the parent |
-// | `stream` | outcomes on their way to the parent |
-// | `packets` | descriptors of arguments and results |
+// | `stream`, `packets` | outcomes on their way to the parent; descriptors of arguments and results |
 // | `ground` | all of that together, as it goes to another process |
 // | `worker`, `supervisor` | the two processes' lives |
 // | `chunk`, `job` | what the parent knows of calls that it gave out, and of their outcomes |
@@ -140,7 +137,7 @@ mod worker;
 use std::fmt;
 use std::fmt::Debug;
 use std::marker::PhantomData;
-use std::sync::{Arc, atomic}; // `claims` asks for `super::atomic`: the model checker has its own
+use std::sync::Arc;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::shm::Plain;
