@@ -94,6 +94,7 @@ const HIDDEN: &str = "__builtins__";
 /// let numbers = BTreeMap::from([("price".to_owned(), Opaque(3))]);
 /// let mut completer = Completer::new(&numbers).with_keywords(WORDS).with_builtins([Symbol::new("prime", Kind::Callable)]);
 /// assert_eq!(completer.matches_of("pri"), ["print ", "price", "prime("]);
+/// assert_eq!(completer.complete_state("pri", 0).as_deref(), Some("print "));
 /// assert_eq!(completer.complete_state("pri", 1).as_deref(), Some("price"));
 /// assert_eq!(completer.namespace().len(), 1);
 ///
