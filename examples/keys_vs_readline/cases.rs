@@ -136,7 +136,7 @@ impl Random {
         const EMACS: &[&str] = &[
             "\\C-a",
             "\\C-b",
-            "\\C-d",
+            "x\\C-b\\C-d",
             "\\C-e",
             "\\C-f",
             "\\C-k",
@@ -174,15 +174,15 @@ impl Random {
             "\\M-\\C-]b",
             "\\C-ro",
             "\\C-st",
-            "{kill-region}",
-            "{copy-region-as-kill}",
-            "{overwrite-mode}",
-            "{unix-filename-rubout}",
-            "{kill-whole-line}",
-            "{history-search-backward}",
-            "{copy-backward-word}",
-            "{copy-forward-word}",
-            "{universal-argument}",
+            "\\C-x0",
+            "\\C-x1",
+            "\\C-x2",
+            "\\C-x3",
+            "\\C-x4",
+            "\\C-x5",
+            "\\C-x6",
+            "\\C-x7",
+            "\\C-x8",
         ];
         const VI: &[&str] = &[
             "\\e", "\\ei", "\\ea", "\\eA", "\\eI", "\\eh", "\\el", "\\e0", "\\e$", "\\e^", "\\ew", "\\eb", "\\ee",
@@ -192,6 +192,10 @@ impl Random {
             "\\e`a", "\\C-w", "\\C-u", "\\C-?",
         ];
         const TEXT: &[&str] = &["a", "b", "to", " ", "foo", "-", ".", "/x", "(b)", "one two", "é", "中", "o"];
+        // Commands without keys of their own.
+        const BOUND: &str = "\"\\C-x0\": kill-region;\"\\C-x1\": copy-region-as-kill;\"\\C-x2\": overwrite-mode;\
+            \"\\C-x3\": unix-filename-rubout;\"\\C-x4\": kill-whole-line;\"\\C-x5\": history-search-backward;\
+            \"\\C-x6\": copy-backward-word;\"\\C-x7\": copy-forward-word;\"\\C-x8\": universal-argument";
         let vi = self.below(2) == 1;
         let mut keys = Vec::new();
         for _ in 0..3 + self.below(12) {
@@ -202,7 +206,7 @@ impl Random {
             keys.extend(bytes(part).expect("the keys are right"));
         }
         let history = ["first line", "second one (b)", "third/x.y two"].map(str::to_owned).to_vec();
-        let (vi, settings) = settings(if vi { "vi" } else { "emacs" }, "");
+        let (vi, settings) = settings(if vi { "vi" } else { "emacs" }, if vi { "" } else { BOUND });
         Case { name: format!("random {number}"), settings, vi, history, keys }
     }
 }

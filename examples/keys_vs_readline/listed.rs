@@ -45,11 +45,6 @@ const LISTED: &[Listed] = &[
         has: |case| case.vi && [b"d`", b"c`", b"y`"].iter().any(|operator| keys(case, *operator)),
         on_screen: false,
     },
-    Listed {
-        reason: "vi-overstrike-delete before the first character that was typed: GNU readline 8.2 stays once",
-        has: |case| case.vi && keys(case, b"R") && case.keys.iter().filter(|&&key| key == 0x7f).count() > 1,
-        on_screen: false,
-    },
 ];
 
 /// Why a case may differ, if it may.

@@ -55,7 +55,8 @@ vi-ins-mode-string (ins)
 #[test]
 fn defaults_are_those_of_gnu_readline() {
     let variables = Variables::default();
-    let shown: String = variables.iter().map(|(name, value)| format!("{name} {}\n", String::from_utf8_lossy(&value))).collect();
+    let shown: String =
+        variables.iter().map(|(name, value)| format!("{name} {}\n", String::from_utf8_lossy(&value))).collect();
     assert_eq!(shown, DEFAULTS);
     for line in DEFAULTS.lines() {
         let (name, value) = line.split_once(' ').unwrap();

@@ -117,7 +117,7 @@ pub(crate) fn overstrike(machine: &mut Machine, count: i32, character: &[u8]) {
     *machine.vi.replaced.get_or_insert(0) += count.max(0) as usize;
 }
 
-/// Takes a typed character back; then only moves.
+/// Takes characters back that were typed in the place of others.
 pub(crate) fn overstrike_delete(machine: &mut Machine, count: i32) {
     for _ in 0..count.max(0) {
         match &mut machine.vi.replaced {
@@ -127,13 +127,8 @@ pub(crate) fn overstrike_delete(machine: &mut Machine, count: i32) {
                 machine.line.undo();
                 machine.line.set_point(point);
             }
-            _ => {
-                machine.vi.replaced = machine.vi.replaced.map(|_| 0);
-                if machine.line.point() == 0 {
-                    return machine.ding();
-                }
-                machine.line.set_point(machine.line.previous(machine.line.point()));
-            }
+            // As GNU readline 8.2: nothing that was there before is deleted, and the point stays.
+            _ => return,
         }
     }
 }

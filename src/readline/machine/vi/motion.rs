@@ -96,6 +96,10 @@ pub(super) fn word_backward(text: &[u8], mut place: usize, count: i32, big: bool
         while here != 0 && place > 0 && class(at(text, previous(text, place))) == here {
             place = previous(text, place);
         }
+        // GNU readline 8.2 takes a single character before the first word for a part of it.
+        if !big && place > 0 && previous(text, place) == 0 {
+            place = 0;
+        }
     }
     place
 }
