@@ -45,6 +45,11 @@ const LISTED: &[Listed] = &[
         has: |case| case.vi && [b"d`", b"c`", b"y`"].iter().any(|operator| keys(case, *operator)),
         on_screen: false,
     },
+    Listed {
+        reason: "vi-redo of more than twenty typed bytes: GNU readline does the last run of twenty again, we all of them",
+        has: |case| case.vi && (keys(case, b"vi-redo;") || keys(case, b"\x1b.")),
+        on_screen: false,
+    },
 ];
 
 /// Why a case may differ, if it may.
