@@ -124,6 +124,7 @@ fn kills_that_follow_each_other_are_one() {
 fn a_yank_pop_needs_a_yank_and_goes_round() {
     assert_eq!(typed("1\x152\x153\x15\x19\x1by\x1by\x1by"), "3");
     assert_eq!(typed("1\x15ab\x1by"), "ab");
+    assert_eq!(typed("1\x152\x152\x1by"), "2", "the 2 was typed");
     assert_eq!(typed("\x19a"), "a");
 }
 
