@@ -8,6 +8,8 @@ mod emacs;
 mod filename;
 #[path = "readline/history.rs"]
 mod history;
+#[path = "readline/hostile.rs"]
+mod hostile;
 #[path = "readline/inputrc.rs"]
 mod inputrc;
 #[path = "readline/reading.rs"]

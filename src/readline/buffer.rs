@@ -49,6 +49,12 @@ pub(crate) fn next(text: &[u8], at: usize) -> usize {
     end
 }
 
+/// `at`, or where the character of UTF-8 begins that `at` stands in the middle of.
+fn floor(text: &[u8], at: usize) -> usize {
+    let is_around = |&from: &usize| matches!(decode(&text[from..]), (Some(_), length) if from + length > at);
+    (at.saturating_sub(3)..at).find(is_around).unwrap_or(at)
+}
+
 /// Where the code point before `at` begins.
 fn previous_code_point(text: &[u8], at: usize) -> usize {
     (at.saturating_sub(4)..at).find(|&from| from + decode(&text[from..at]).1 == at).unwrap_or(at.saturating_sub(1))
@@ -93,6 +99,11 @@ impl Buffer {
     /// Moves the point, not past the end.
     pub(crate) fn set_point(&mut self, to: usize) {
         self.point = to.min(self.text.len());
+    }
+
+    /// Moves the point to a place that was noted while the text was another: not past the end, nor into a character.
+    pub(crate) fn set_point_near(&mut self, to: usize) {
+        self.point = floor(&self.text, to.min(self.text.len()));
     }
 
     /// Moves the mark, not past the end.

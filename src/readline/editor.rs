@@ -109,11 +109,7 @@ impl Typing for Editor {
     }
 
     fn resized(&mut self, columns: usize, rows: usize, out: &mut Vec<u8>) {
-        let is_shown = self.screen.is_shown();
         Editor::resized(self, columns, rows, out);
-        if is_shown {
-            self.draw(out);
-        }
     }
 
     fn special_characters(&mut self, special: &SpecialCharacters) {
@@ -293,10 +289,18 @@ impl Editor {
         self.outcome(out)
     }
 
-    /// The terminal has this size.
+    /// The terminal has this size now; 0 stands for what is not known. A line that is shown is drawn anew.
+    ///
+    /// More columns or rows than a terminal can tell, 65535, count as so many.
     pub fn resized(&mut self, columns: usize, rows: usize, out: &mut Vec<u8>) {
+        let known = |size: usize, usual: usize| if size == 0 { usual } else { size.min(usize::from(u16::MAX)) };
+        let (columns, rows) = (known(columns, 80), known(rows, 24));
+        let is_shown = self.screen.is_shown();
         self.machine.resized(columns, rows);
         self.screen.resize(columns, rows, out);
+        if is_shown {
+            self.draw(out);
+        }
     }
 
     /// Shows what has changed.

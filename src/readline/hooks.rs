@@ -58,8 +58,8 @@ impl<'a> Context<'a> {
         self.machine.line_mut().insert(text.as_ref());
     }
 
-    /// Moves the cursor; past the end means to the end.
+    /// Moves the cursor; past the end means to the end, and within a character means to its beginning.
     pub fn set_point(&mut self, point: usize) {
-        self.machine.line_mut().set_point(point);
+        self.machine.line_mut().set_point_near(point);
     }
 }

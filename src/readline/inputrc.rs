@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::command::Command;
@@ -348,7 +349,9 @@ fn contents(path: &Path) -> Result<Vec<u8>> {
         return Err(Error::new(ErrorKind::InvalidInput, format!("the init file {} is a pipe", path.display())));
     }
     let mut text = Vec::new();
-    File::open(path).and_then(|file| file.take(LONGEST_FILE + 1).read_to_end(&mut text)).map_err(failed)?;
+    // A terminal answers EAGAIN at once, and a pipe that took the place of the file meanwhile has ended.
+    let file = File::options().read(true).custom_flags(ossature_sys::pipe::Flags::NONBLOCK.bits() as i32).open(path);
+    file.and_then(|file| file.take(LONGEST_FILE + 1).read_to_end(&mut text)).map_err(failed)?;
     if text.len() as u64 > LONGEST_FILE {
         return Err(Error::new(
             ErrorKind::TooLong,

@@ -57,6 +57,11 @@ impl Line {
         self.buffer.set_point(to);
     }
 
+    /// Moves the point to a place that was noted while the text was another: not past the end, nor into a character.
+    pub(crate) fn set_point_near(&mut self, to: usize) {
+        self.buffer.set_point_near(to);
+    }
+
     pub(crate) fn set_mark(&mut self, to: usize) {
         self.buffer.set_mark(to);
     }
@@ -146,7 +151,9 @@ impl Line {
             match self.undo.0.pop() {
                 None => return if open == 0 && met == Undone::Change { Undone::Nothing } else { met },
                 Some(Change::Inserted(range)) => {
-                    self.buffer.delete(range.start..range.end.min(self.len()));
+                    // The text may have been replaced behind the back of the list: a search shows another line meanwhile.
+                    let end = range.end.min(self.len());
+                    self.buffer.delete(range.start.min(end)..end);
                     self.set_point(range.start);
                 }
                 Some(Change::Deleted { at, text }) => {

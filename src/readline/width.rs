@@ -129,6 +129,21 @@ pub(crate) fn prompt_parts(prompt: &[u8]) -> impl Iterator<Item = Part<'_>> {
     })
 }
 
+/// The lines of a prompt above the last, and the last. A newline in an invisible part ends no line.
+pub(crate) fn split_prompt(prompt: &[u8]) -> (&[u8], &[u8]) {
+    let mut visible = true;
+    let mut at = 0;
+    for (place, byte) in prompt.iter().enumerate() {
+        match byte {
+            1 => visible = false,
+            2 => visible = true,
+            b'\n' if visible => at = place + 1,
+            _ => {}
+        }
+    }
+    prompt.split_at_checked(at).unwrap_or((&[], prompt))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,6 +32,11 @@ fn failed<'a>(what: &'a str, path: &'a Path) -> impl Fn(io::Error) -> Error + 'a
     }
 }
 
+/// How a file is opened so that the kernel does not keep the process waiting for another one.
+fn without_waiting() -> i32 {
+    ossature_sys::pipe::Flags::NONBLOCK.bits() as i32
+}
+
 fn not_a_file(path: &Path) -> Error {
     Error::os(Errno::INVAL, format!("{} is not a plain file, so no history is read from it", path.display()))
 }
@@ -63,7 +68,8 @@ impl History {
         if !fs::metadata(path).map_err(failed("read", path))?.is_file() {
             return Err(not_a_file(path));
         }
-        let mut file = File::open(path).map_err(failed("read", path))?;
+        let mut file =
+            OpenOptions::new().read(true).custom_flags(without_waiting()).open(path).map_err(failed("read", path))?;
         let length = file.metadata().map_err(failed("read", path))?.len();
         let start = self.text.len();
         usize::try_from(length)
@@ -217,8 +223,11 @@ fn open_locked(path: &Path) -> Result<Locked> {
     loop {
         let named = fs::metadata(path).map_err(failed("opened", path))?;
         if !named.is_file() {
-            // A folder says so itself; a pipe or a device is opened as it is, and no lock is needed.
-            let file = OpenOptions::new().append(true).open(path).map_err(failed("opened", path))?;
+            // A folder says so itself; a device is opened as it is, and no lock is needed. A pipe that nobody reads is an
+            // error, ENXIO, and nothing to wait for.
+            let mut options = OpenOptions::new();
+            let file =
+                options.append(true).custom_flags(without_waiting()).open(path).map_err(failed("opened", path))?;
             return Ok(Locked { file, is_plain: false });
         }
         let file = OpenOptions::new().read(true).append(true).open(path).map_err(failed("opened", path))?;

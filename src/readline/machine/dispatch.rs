@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Argument, End, Machine, Map, Mode, misc, vi};
+use super::{Argument, End, MOST_COUNT, Machine, Map, Mode, misc, vi};
 use crate::readline::command::Command;
 use crate::readline::keymap::{Binding, Lookup};
-
-/// A numeric argument beyond this is refused.
-const MOST: i32 = 1_000_000;
 
 const ESC: u8 = 0x1b;
 
@@ -260,7 +257,7 @@ impl Machine {
     }
 
     fn refuse_large_argument(&mut self) -> bool {
-        if self.argument.value <= MOST {
+        if self.argument.value <= MOST_COUNT {
             return false;
         }
         self.argument.value = 0;

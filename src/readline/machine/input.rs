@@ -13,6 +13,8 @@ const CALLS: usize = 1000;
 pub(super) struct Input {
     macros: Vec<Macro>,
     typed: VecDeque<u8>,
+    /// How many of the bytes in front of `typed` were given back. They set off macros on the account of the byte before.
+    given_back: usize,
     /// Where the last byte came from.
     from_macro: bool,
     calls: usize,
@@ -37,6 +39,7 @@ impl Input {
         self.from_macro = false;
         self.macros.clear();
         self.typed.clear();
+        self.given_back = 0;
     }
 
     /// Reads a byte, and whether it was typed rather than played by a macro or given back.
@@ -51,7 +54,11 @@ impl Input {
             return Some((byte, false));
         }
         let byte = self.typed.pop_front()?;
-        (self.from_macro, self.calls) = (false, 0);
+        self.from_macro = false;
+        match self.given_back.checked_sub(1) {
+            Some(left) => self.given_back = left,
+            None => self.calls = 0,
+        }
         Some((byte, true))
     }
 
@@ -64,6 +71,7 @@ impl Input {
         for &byte in bytes.iter().rev() {
             self.typed.push_front(byte);
         }
+        self.given_back += bytes.len();
         true
     }
 

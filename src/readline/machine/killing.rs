@@ -168,7 +168,7 @@ impl Machine {
 
     pub(super) fn exchange_point_and_mark(&mut self) {
         let (point, mark) = (self.line.point(), self.line.mark());
-        self.line.set_point(mark);
+        self.line.set_point_near(mark);
         self.line.set_mark(point);
         self.show_region();
     }

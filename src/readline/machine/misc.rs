@@ -1,12 +1,14 @@
 //! Commands that fit nowhere else, the table of all of them, and the hooks.
 
 use super::text::Case;
+use super::words::word_end;
 use super::{Argument, Clear, End, Machine, Map, Mode, vi};
 use crate::readline::command::Command;
 use crate::readline::complete::{CompletionKind, expand_tilde};
 use crate::readline::hooks::Context;
 use crate::readline::keymap::KeymapName;
 use crate::readline::keys;
+use crate::readline::undo::Line;
 use crate::readline::variables::EditingMode;
 
 /// What a validator says of a line that the user wants to accept.
@@ -342,12 +344,11 @@ impl Machine {
         if self.hint.is_empty() {
             return false;
         }
-        let hint = std::mem::take(&mut self.hint);
         let from = self.line.len();
-        self.line.insert(&hint);
-        let end = self.word_end(from, 1);
-        self.line.undo();
-        self.line.insert(&hint[..end - from]);
+        let mut whole = Line::default();
+        whole.show(&[self.line.text(), &self.hint].concat());
+        let hint = std::mem::take(&mut self.hint);
+        self.line.insert(&hint[..word_end(&whole, from, 1) - from]);
         true
     }
 }

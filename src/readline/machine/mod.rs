@@ -42,6 +42,15 @@ use super::kill::KillRing;
 use super::undo::{Line, Undo};
 use input::Input;
 
+/// A numeric argument beyond this is refused.
+const MOST_COUNT: i32 = 1_000_000;
+
+/// How many bytes one command inserts at most, however large its numeric argument.
+const MOST_INSERTED: usize = 4 << 20;
+
+/// How many characters one command overwrites one by one at most.
+const MOST_OVERWRITTEN: usize = 1 << 16;
+
 /// What has become of the line after some bytes. See the example of [`Editor`](crate::readline::Editor).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -4,6 +4,7 @@
 use super::words::Partial;
 use super::{Machine, Mode, movement};
 use crate::readline::command::Command;
+use crate::readline::width::split_prompt;
 
 /// The string of a search is being typed, in the place of the line.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl Machine {
         self.line.forget_changes();
         self.line.show(b"");
         self.message.clear();
-        self.message.extend_from_slice(&self.prompt);
+        self.message.extend_from_slice(split_prompt(&self.prompt).1);
         self.message.push(sign);
         self.mode =
             Mode::Search(Box::new(Search { backward, point, mark, quoted: false, partial: Partial::default(), vi }));
@@ -125,6 +126,10 @@ impl Machine {
             self.past.at = at;
         }
         self.show_found(at);
+        if vi {
+            // The editor stands on the line that was found, which the end of the line would revert to the string.
+            self.line.forget_changes();
+        }
         self.line.set_point(0);
         self.line.set_mark(self.line.len());
     }

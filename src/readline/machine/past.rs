@@ -146,7 +146,7 @@ impl Machine {
         self.swap_undo(&text, undo);
         let end = self.line.len();
         let point = self.past.point.filter(|_| self.settings.variables.history_preserve_point).unwrap_or(end).min(end);
-        self.line.set_point(if self.map == Map::ViCommand { 0 } else { point });
+        self.line.set_point_near(if self.map == Map::ViCommand { 0 } else { point });
         if self.map == Map::Emacs {
             self.line.set_mark(if point == end { 0 } else { end });
         } else {

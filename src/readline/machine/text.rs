@@ -3,7 +3,7 @@
 use unicode_width::UnicodeWidthChar;
 
 use super::words::is_blank;
-use super::{Machine, Mode, vi};
+use super::{MOST_INSERTED, MOST_OVERWRITTEN, Machine, Mode, vi};
 use crate::readline::command::Command;
 
 /// What ends a bracketed paste.
@@ -64,11 +64,17 @@ impl Machine {
             return match count {
                 0 => {}
                 1 => self.line.insert(text),
-                _ => self.line.insert(&text.repeat(count)),
+                _ => {
+                    let times = self.times(count, text);
+                    self.line.insert(&text.repeat(times));
+                }
             };
         }
+        if count > MOST_OVERWRITTEN {
+            self.ding();
+        }
         self.line.begin_group();
-        for _ in 0..count {
+        for _ in 0..count.min(MOST_OVERWRITTEN) {
             self.line.insert(text);
             if !self.line.is_at_end() {
                 let point = self.line.point();
@@ -76,6 +82,15 @@ impl Machine {
             }
         }
         self.line.end_group();
+    }
+
+    /// How often a text is inserted if it is asked for so many times: a huge count does not fill the memory.
+    pub(super) fn times(&mut self, count: usize, text: &[u8]) -> usize {
+        let most = MOST_INSERTED / text.len().max(1);
+        if count > most.max(1) {
+            self.ding();
+        }
+        count.min(most.max(1))
     }
 
     pub(super) fn quoted_insert(&mut self, count: i32) {

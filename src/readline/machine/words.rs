@@ -1,6 +1,7 @@
 //! Where words begin and end, and characters that arrive byte by byte.
 
 use super::Machine;
+use crate::readline::buffer::Buffer;
 
 /// The bytes of a character of UTF-8 of which some are still missing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,22 +38,26 @@ pub(super) fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
+/// The end of the word at or after `at`, so many words on.
+pub(super) fn word_end(line: &Buffer, mut at: usize, count: usize) -> usize {
+    for _ in 0..count {
+        if at >= line.len() {
+            break;
+        }
+        while at < line.len() && !line.is_word_at(at) {
+            at = line.next(at);
+        }
+        while at < line.len() && line.is_word_at(at) {
+            at = line.next(at);
+        }
+    }
+    at
+}
+
 impl Machine {
     /// The end of the word at or after `at`, so many words on.
-    pub(super) fn word_end(&self, mut at: usize, count: usize) -> usize {
-        let line = &self.line;
-        for _ in 0..count {
-            if at >= line.len() {
-                break;
-            }
-            while at < line.len() && !line.is_word_at(at) {
-                at = line.next(at);
-            }
-            while at < line.len() && line.is_word_at(at) {
-                at = line.next(at);
-            }
-        }
-        at
+    pub(super) fn word_end(&self, at: usize, count: usize) -> usize {
+        word_end(&self.line, at, count)
     }
 
     /// The start of the word at or before `at`, so many words back.

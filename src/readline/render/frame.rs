@@ -169,7 +169,7 @@ impl Frame {
             Shape::Text(width) => {
                 // Of several characters together, terminals show now the sum of widths, now one picture.
                 let first = bytes.first().map_or(0, |b| (b.leading_ones() as usize).max(1));
-                self.doubtful |= bytes.len() > first;
+                self.doubtful |= bytes.len() > first || width == 0;
                 self.put(bytes, width, style);
             }
             Shape::Control(letter) => {

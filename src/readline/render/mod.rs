@@ -17,7 +17,7 @@ mod tests;
 use self::frame::Frame;
 use self::pen::Pen;
 use super::machine::{Clear, Effects, View};
-use super::width::{Part, columns, prompt_parts};
+use super::width::{Part, columns, prompt_parts, split_prompt};
 
 /// What a terminal shows of the line that is being edited.
 #[derive(Debug)]
@@ -102,6 +102,9 @@ impl Screen {
             let up = rewrapped.min(self.pen.row());
             self.pen.start_of_row(out);
             self.pen.up(up, out);
+            if self.pen.is_dumb() {
+                self.pen.blank(self.now.width(0).min(columns), out);
+            }
             self.pen.clear_below(out);
             self.forget();
             self.keep_above = true;
@@ -216,8 +219,7 @@ impl Screen {
             self.pen.go(0, 0, &self.now, out);
             self.pen.up(self.above, out);
             if self.pen.is_dumb() {
-                out.resize(out.len() + width, b' ');
-                out.push(b'\r');
+                self.pen.blank(width, out);
             } else {
                 self.pen.clear_below(out);
             }
@@ -229,6 +231,9 @@ impl Screen {
         match what {
             Clear::Line => {
                 self.pen.start_of_row(out);
+                if self.pen.is_dumb() && self.shown {
+                    self.pen.blank(self.now.width(0), out);
+                }
                 self.pen.clear_row(out);
             }
             _ if self.pen.is_dumb() => self.leave(out),
@@ -386,19 +391,4 @@ fn is_plain(view: &View<'_>) -> bool {
         && view.hint.is_empty()
         && view.mode.is_empty()
         && !view.horizontal_scroll
-}
-
-/// The lines of a prompt above the last, and the last. A newline in an invisible part ends no line.
-fn split_prompt(prompt: &[u8]) -> (&[u8], &[u8]) {
-    let mut visible = true;
-    let mut at = 0;
-    for (place, byte) in prompt.iter().enumerate() {
-        match byte {
-            1 => visible = false,
-            2 => visible = true,
-            b'\n' if visible => at = place + 1,
-            _ => {}
-        }
-    }
-    prompt.split_at_checked(at).unwrap_or((&[], prompt))
 }

@@ -169,6 +169,12 @@ impl Pen {
         }
     }
 
+    /// Writes spaces over the first columns of the row, and stands at its start again.
+    pub(super) fn blank(&mut self, width: usize, out: &mut Vec<u8>) {
+        out.resize(out.len() + width, b' ');
+        self.start_of_row(out);
+    }
+
     /// Clears the `width` columns behind the cursor, which are the rest of the row.
     pub(super) fn clear_rest(&mut self, width: usize, out: &mut Vec<u8>) {
         if self.dumb {

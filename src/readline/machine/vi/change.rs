@@ -1,6 +1,10 @@
 //! Commands of vi mode that change the line by themselves, and the one that does the last change again.
 
+use super::super::MOST_OVERWRITTEN;
 use super::{Machine, Map, insert, stand_on_a_character};
+
+/// How many copies of a text are inserted one by one.
+const SINGLE: usize = 100;
 
 /// `x`
 pub(super) fn delete(machine: &mut Machine, count: i32) {
@@ -37,7 +41,12 @@ pub(super) fn put(machine: &mut Machine, count: i32, behind: bool) {
     if behind && machine.line.point() < machine.line.len() {
         machine.line.set_point(machine.line.next(machine.line.point()));
     }
-    for _ in 0..count.max(0) {
+    let Some(text) = machine.kills.current().map(<[u8]>::to_vec) else { return machine.abort() };
+    let count = machine.times(count.max(0) as usize, &text);
+    // Each copy is a change of its own, as long as that is what somebody can undo.
+    let (single, together) = (count.min(SINGLE), count.saturating_sub(SINGLE));
+    machine.line.insert(&text.repeat(together));
+    for _ in 0..single {
         machine.yank();
         if machine.aborted {
             return; // nothing was killed yet
@@ -104,7 +113,8 @@ pub(crate) fn overstrike(machine: &mut Machine, count: i32, character: &[u8]) {
         machine.vi.group = true;
         machine.line.begin_group();
     }
-    for _ in 0..count.max(0) {
+    let count = (count.max(0) as usize).min(MOST_OVERWRITTEN);
+    for _ in 0..count {
         machine.line.begin_group();
         let point = machine.line.point();
         if point < machine.line.len() {
@@ -114,7 +124,7 @@ pub(crate) fn overstrike(machine: &mut Machine, count: i32, character: &[u8]) {
         machine.line.insert(character);
         machine.line.end_group();
     }
-    *machine.vi.replaced.get_or_insert(0) += count.max(0) as usize;
+    *machine.vi.replaced.get_or_insert(0) += count;
 }
 
 /// Takes characters back that were typed in the place of others.
@@ -154,9 +164,8 @@ pub(super) fn redo(machine: &mut Machine, count: i32) {
                 _ => {}
             }
             machine.line.begin_group();
-            for _ in 0..count.max(0) {
-                machine.line.insert(&text);
-            }
+            let count = machine.times(count.max(0) as usize, &text);
+            machine.line.insert(&text.repeat(count));
             machine.line.end_group();
             if machine.line.point() > 0 {
                 machine.line.set_point(machine.line.previous(machine.line.point()));

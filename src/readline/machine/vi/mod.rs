@@ -13,7 +13,7 @@ mod operator;
 use self::motion::Find;
 use self::operator::Operator;
 use super::words::Partial;
-use super::{Machine, Map, Mode};
+use super::{MOST_COUNT, Machine, Map, Mode};
 use crate::readline::command::Command;
 use crate::readline::complete::CompletionKind;
 
@@ -219,7 +219,7 @@ pub(super) fn key(machine: &mut Machine, pending: Pending, byte: u8) {
             None => machine.ding(),
             Some(place) => match operator {
                 Some(operator) => operator::over(machine, operator, b'`', place),
-                None => machine.line.set_point(place),
+                None => machine.line.set_point_near(place),
             },
         },
     }
@@ -365,7 +365,7 @@ fn complete(machine: &mut Machine, key: u8) {
     let is_blank = |place: usize| text.get(place).is_none_or(|byte| matches!(byte, b' ' | b'\t'));
     if point < text.len() && !is_blank(point) {
         let end = if is_blank(point + 1) { point } else { motion::word_end(text, point, 1, true) };
-        machine.line.set_point(end + 1);
+        machine.line.set_point(machine.line.next(end));
     }
     match key {
         b'*' => machine.complete_as(CompletionKind::InsertAll),

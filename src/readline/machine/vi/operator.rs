@@ -1,7 +1,7 @@
 //! `d`, `c` and `y`: what a motion passes is deleted, changed or copied.
 
 use super::motion::{self, Find};
-use super::{Machine, Mode, Partial, Pending, insert};
+use super::{MOST_COUNT, Machine, Mode, Partial, Pending, insert};
 
 /// An operator that waits for its motion.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +34,7 @@ pub(super) fn motion_key(machine: &mut Machine, mut operator: Operator, key: u8)
             let digit = i32::from(key - b'0');
             operator.count =
                 if operator.counted { operator.count.saturating_mul(10).saturating_add(digit) } else { digit };
+            operator.count = operator.count.min(MOST_COUNT);
             operator.counted = true;
             machine.mode = Mode::Vi(Pending::Motion(operator));
         }
