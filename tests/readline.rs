@@ -12,6 +12,8 @@ mod history;
 mod hostile;
 #[path = "readline/inputrc.rs"]
 mod inputrc;
+#[path = "readline/random.rs"]
+mod random;
 #[path = "readline/reading.rs"]
 mod reading;
 #[path = "readline/recall.rs"]
