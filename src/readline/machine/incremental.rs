@@ -257,7 +257,7 @@ impl Machine {
             let at = search.at as usize;
             let text = self.searched_line(&search, at).to_vec();
             self.line.show(&text);
-            self.line.set_point(search.column as usize);
+            self.line.set_point_near(search.column as usize);
             if self.settings.variables.enable_active_region {
                 self.line.set_mark(search.column as usize + search.string.len());
                 self.region_active = true;
@@ -312,7 +312,7 @@ impl Machine {
     fn abort_incremental(&mut self, search: Search) {
         let text = self.searched_line(&search, search.from).to_vec();
         self.line.show(&text);
-        self.line.set_point(search.point);
+        self.line.set_point_near(search.point);
         self.line.set_mark(search.mark);
         self.region_active = false;
         self.message.clear();
@@ -333,10 +333,10 @@ impl Machine {
         self.isearched = search.string;
         if search.column < 0 {
             let end = if search.found == search.from { search.point } else { self.line.len() };
-            self.line.set_point(end);
+            self.line.set_point_near(end);
             self.line.set_mark(search.mark);
         } else {
-            self.line.set_point(search.column as usize);
+            self.line.set_point_near(search.column as usize);
         }
         self.region_active = false;
     }

@@ -82,7 +82,7 @@ impl Machine {
     fn give_up_search(&mut self, search: &Search) {
         self.unsave_line();
         self.message.clear();
-        self.line.set_point(search.point);
+        self.line.set_point_near(search.point);
         self.line.set_mark(search.mark);
     }
 
@@ -221,16 +221,16 @@ impl Machine {
         let Some((at, column)) = last else {
             self.unsave_line();
             self.ding();
-            self.line.set_point(length);
+            self.line.set_point_near(length);
             self.line.set_mark(self.line.len());
             return;
         };
         self.show_found(at);
         if self.searched.anchored {
-            self.line.set_point(length);
+            self.line.set_point_near(length);
             self.line.set_mark(self.line.len());
         } else {
-            self.line.set_point(column);
+            self.line.set_point_near(column);
             self.line.set_mark(column + length);
             self.show_region();
         }
