@@ -65,6 +65,24 @@ const CHUNK: usize = 1024;
 /// A terminal to read lines from: two descriptors, which need not be terminals.
 ///
 /// If one of them is not a terminal, lines are read as they are, without editing and without escape sequences.
+///
+/// # Examples
+/// ```
+/// use ossature::readline::{Step, Terminal};
+/// use ossature::sys::{fd, pipe};
+///
+/// let (input, typed) = pipe::pipe(pipe::Flags::empty())?;
+/// let (shown, output) = pipe::pipe(pipe::Flags::empty())?;
+/// let mut terminal = Terminal::new(input, output)?;
+/// assert!(!terminal.is_interactive());
+/// terminal.printer().print("who is there?")?;
+/// fd::write(&typed, b"sesame\n")?;
+/// assert_eq!(terminal.read_password(b"> ")?, Step::Line(b"sesame".to_vec()));
+/// let mut text = [0; 32];
+/// let len = fd::read(&shown, &mut text)?;
+/// assert_eq!(&text[..len], b"who is there?\r\n> ");
+/// # Ok::<(), ossature::error::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Terminal {
     input: OwnedFd,
@@ -105,12 +123,18 @@ impl Terminal {
     }
 
     /// Whether lines are edited, not only read.
+    ///
+    /// # Examples
+    /// See the example of [`Terminal`].
     #[doc(alias = "isatty")]
     pub fn is_interactive(&self) -> bool {
         tty::is_terminal(&self.input) && tty::is_terminal(&self.output)
     }
 
     /// A handle for other threads: its texts do not tear the line that is being edited.
+    ///
+    /// # Examples
+    /// See the example of [`Terminal`].
     pub fn printer(&self) -> Printer {
         self.printer.clone()
     }
@@ -136,6 +160,9 @@ impl Terminal {
     ///
     /// # Errors
     /// Of kind `Os` when the terminal cannot be read, written or set.
+    ///
+    /// # Examples
+    /// See the example of [`Terminal`].
     #[doc(alias = "getpass")]
     #[doc(alias = "getpass.getpass")]
     pub fn read_password(&mut self, prompt: &[u8]) -> Result<Step> {

@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 ///
 /// While no line is edited, a text is written at once. Clones print to the same terminal.
 ///
+/// # Examples
+/// See the example of [`Terminal`](super::Terminal).
+///
 /// See the example of [`readline`](crate::readline).
 #[derive(Clone)]
 pub struct Printer(Arc<Inner>);
@@ -43,6 +46,9 @@ impl Printer {
     ///
     /// # Errors
     /// Of kind `Os` when the terminal cannot be written.
+    ///
+    /// # Examples
+    /// See the example of [`Terminal`](super::Terminal).
     pub fn print(&self, text: impl AsRef<[u8]>) -> Result<()> {
         let mut lines = Vec::with_capacity(text.as_ref().len() + 2);
         for line in text.as_ref().split_inclusive(|&b| b == b'\n') {
