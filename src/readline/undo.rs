@@ -175,10 +175,12 @@ impl Line {
         if range.is_empty() {
             return;
         }
+        let mark = self.mark(); // the text is changed in place, so the mark stays
         self.begin_group();
         self.delete(range.start, range.end);
         self.set_point(range.start);
         self.insert(text);
         self.end_group();
+        self.set_mark(mark);
     }
 }
