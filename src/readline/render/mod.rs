@@ -75,11 +75,6 @@ impl Screen {
         self.shown
     }
 
-    /// Columns and rows.
-    pub(crate) fn size(&self) -> (usize, usize) {
-        (self.columns, self.height)
-    }
-
     /// Which sequences begin and end the active region; reverse video unless told otherwise.
     pub(crate) fn set_region_style(&mut self, begin: &[u8], end: &[u8]) {
         self.pen.set_region_style(begin, end);

@@ -156,8 +156,8 @@ pub(super) fn execute(machine: &mut Machine, command: Command, count: i32, key: 
         }
         ViChangeChar => machine.mode = Mode::Vi(Pending::Replacement { count, found: Partial::default() }),
         ViReplace => change::begin_replacing(machine),
-        ViOverstrike => change::overstrike(machine, count, &[key]),
-        ViOverstrikeDelete => change::overstrike_delete(machine, count),
+        ViOverstrike => overstrike(machine, count, &[key]),
+        ViOverstrikeDelete => overstrike_delete(machine, count),
         ViUnixWordRubout => {
             let from = machine.line.point();
             if from == 0 {

@@ -4,7 +4,7 @@ use crate::readline::buffer::{next, previous};
 
 /// How a character is searched for, and where the point stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Find {
+pub(in super::super) enum Find {
     /// `f`
     On,
     /// `t`

@@ -5,7 +5,7 @@ use super::{MOST_COUNT, Machine, Mode, Partial, Pending, insert};
 
 /// An operator that waits for its motion.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Operator {
+pub(in super::super) struct Operator {
     /// `d`, `c` or `y`.
     name: u8,
     count: i32,
