@@ -170,7 +170,8 @@ fn workers_end_with_their_pool_and_with_the_server() {
     let pid = pool.apply(pid_after, (0,)).unwrap();
     let waiting = pool.apply_async(pid_after, (60_000,)).unwrap();
     manager.process().unwrap().kill().unwrap();
-    assert_eq!(waiting.get().unwrap_err().kind(), ErrorKind::Closed);
+    // `Os` if the end was noticed before the call, and no other server is there.
+    assert!(matches!(waiting.get().unwrap_err().kind(), ErrorKind::Closed | ErrorKind::Os));
     gone(pid);
     drop(Pool::new(1)); // the machine can start others
 }

@@ -60,7 +60,7 @@ typed! {
     ///     assert_eq!(pool.imap_unordered(half, [4, 2])?.sum::<ossature::Result<u64>>()?, 3);
     ///     pool.close()?;
     ///     assert!(pool.join_timeout(Duration::from_secs(60))?);
-    ///     Ok(())
+    ///     pool.join()
     /// }
     /// ```
     PoolProxy
