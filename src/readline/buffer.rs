@@ -1,6 +1,6 @@
 //! The line: bytes, the point, the mark. Nothing here knows of keys, of history or of a terminal.
 //!
-//! Bytes, since what is typed may be no UTF-8. A *character* is what a move steps over: a character of UTF-8 with the
+//! Bytes, since what is typed may not be UTF-8. A *character* is what a move steps over: a character of UTF-8 with the
 //! characters of width zero that follow it, or a single byte that belongs to no character.
 
 use std::borrow::Cow;
@@ -74,7 +74,7 @@ impl Buffer {
         &self.text
     }
 
-    /// The text with replacement characters where it is no UTF-8.
+    /// The text with replacement characters where it is not UTF-8.
     pub(crate) fn text_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.text)
     }

@@ -199,17 +199,17 @@ impl Editor {
     /// Reads a line from standard input, and edits it if standard input and standard output are a terminal. Python's
     /// `input`.
     ///
-    /// The line has no newline at its end. A line that is no UTF-8 is an error here; [`read_line_os`](Self::read_line_os)
+    /// The line has no newline at its end. A line that is not UTF-8 is an error here; [`read_line_os`](Self::read_line_os)
     /// takes any.
     ///
     /// # Errors
-    /// [`ErrorKind::Decode`] for a line that is no UTF-8; [`ErrorKind::Os`] if the terminal cannot be read or written.
+    /// [`ErrorKind::Decode`] for a line that is not UTF-8; [`ErrorKind::Os`] if the terminal cannot be read or written.
     #[doc(alias = "input")]
     #[doc(alias = "readline")]
     pub fn read_line(&mut self, prompt: impl AsRef<[u8]>) -> Result<ReadOutcome> {
         Ok(match self.read_line_os(prompt)? {
             ReadOutcome::Line(line) => ReadOutcome::Line(line.into_string().map_err(|_| {
-                Error::new(ErrorKind::Decode, "the line is no UTF-8: read it with `Editor::read_line_os`")
+                Error::new(ErrorKind::Decode, "the line is not UTF-8: read it with `Editor::read_line_os`")
             })?),
             ReadOutcome::Eof => ReadOutcome::Eof,
             ReadOutcome::Interrupted => ReadOutcome::Interrupted,

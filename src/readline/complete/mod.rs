@@ -67,7 +67,7 @@ pub struct CompletionContext<'a> {
 }
 
 impl CompletionContext<'_> {
-    /// The word as it stands in the line. It may be no UTF-8.
+    /// The word as it stands in the line. It may not be UTF-8.
     pub fn word(&self) -> &[u8] {
         &self.line[self.range.clone()]
     }
@@ -157,7 +157,7 @@ impl<T: Into<Vec<u8>>> From<T> for Candidate {
 /// });
 /// ```
 pub trait Completer {
-    /// Everything that may stand in the place of `word`, in any order. A word that is no UTF-8 has replacement
+    /// Everything that may stand in the place of `word`, in any order. A word that is not UTF-8 has replacement
     /// characters; the [context](CompletionContext::word) has its bytes.
     fn complete(&mut self, word: &str, context: &CompletionContext<'_>) -> Vec<Candidate>;
 

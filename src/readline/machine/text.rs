@@ -47,7 +47,7 @@ impl Machine {
         Some((bytes, length, self.partial_count))
     }
 
-    /// The bytes of half a character go into the line as they are, when a command follows that is no insertion.
+    /// The bytes of half a character go into the line as they are, when a command follows that is not an insertion.
     pub(super) fn flush_partial(&mut self, command: Command) {
         if !self.partial.is_empty() && command != Command::SelfInsert {
             let (bytes, length) = self.partial.take();
