@@ -107,3 +107,8 @@ fn kills_of_vi_mode_join_nothing() {
 fn an_escape_in_command_mode_takes_no_key_away() {
     assert_eq!(line("abc\x1b0\x1b"), "|abc");
 }
+
+#[test]
+fn what_was_typed_before_the_first_command_is_not_undone() {
+    all(&[("one\x1bu", "on|e"), ("one\x1bU", "on|e"), ("one\x1bxxuu", "on|e")]);
+}
