@@ -92,8 +92,9 @@ impl Buffer {
         self.point
     }
 
+    /// The mark. Changes before it may have left it within a character: then where that begins.
     pub(crate) fn mark(&self) -> usize {
-        self.mark
+        floor(&self.text, self.mark)
     }
 
     /// Moves the point, not past the end.
@@ -113,7 +114,7 @@ impl Buffer {
 
     /// What lies between the point and the mark.
     pub(crate) fn region(&self) -> Range<usize> {
-        self.point.min(self.mark)..self.point.max(self.mark)
+        self.point.min(self.mark())..self.point.max(self.mark())
     }
 
     pub(crate) fn is_at_end(&self) -> bool {

@@ -154,7 +154,7 @@ impl Line {
                     // The text may have been replaced behind the back of the list: a search shows another line meanwhile.
                     let end = range.end.min(self.len());
                     self.buffer.delete(range.start.min(end)..end);
-                    self.set_point(range.start);
+                    self.set_point_near(range.start);
                 }
                 Some(Change::Deleted { at, text }) => {
                     self.set_point(at);

@@ -235,6 +235,8 @@ fn a_place_of_another_text_is_never_within_a_character() {
     let mut editor = Editor::new();
     assert_eq!(so_far(&mut editor, "a\x00\u{4e2d}\x01\x04\x18\x18"), "\u{4e2d}".as_bytes());
     assert!("\u{4e2d}".is_char_boundary(editor.point()), "{}", editor.point());
+    let mut editor = with(&["\"\\C-o\": kill-region"]);
+    assert_eq!(so_far(&mut editor, "\u{e9}\x1bd\x02s\u{9b}\x0f"), b"s\xc3\xa9", "the mark stands behind `s`");
     let mut editor = Editor::new();
     editor.on_startup(|line| {
         line.insert("\u{4e2d}");
