@@ -88,7 +88,7 @@ pub struct Terminal {
     input: OwnedFd,
     output: OwnedFd,
     printer: Printer,
-    /// What was read behind the end of a plain line.
+    /// What was read behind the end of a plain line or of a password.
     ahead: Vec<u8>,
 }
 
@@ -147,8 +147,10 @@ impl Terminal {
         if !self.is_interactive() {
             return self.plain_line(prompt);
         }
+        let ahead = std::mem::take(&mut self.ahead);
         let queue = self.printer.begin();
-        let done = Session::new(&self.input, &self.output, &queue).and_then(|mut session| session.run(machine, prompt));
+        let done = Session::new(&self.input, &self.output, &queue)
+            .and_then(|mut session| session.run(machine, prompt, &ahead));
         let late = queue.end();
         // What came too late for the line stands below it.
         done.and_then(|step| self.write(&late).map(|()| step))
@@ -166,7 +168,10 @@ impl Terminal {
     #[doc(alias = "getpass")]
     #[doc(alias = "getpass.getpass")]
     pub fn read_password(&mut self, prompt: &[u8]) -> Result<Step> {
-        self.read_line(&mut Password::default(), prompt)
+        let mut password = Password::default();
+        let step = self.read_line(&mut password, prompt);
+        self.ahead.append(&mut password.ahead);
+        step
     }
 
     /// A line of what is not a terminal.
@@ -265,12 +270,22 @@ impl<'t> Session<'t> {
         }
     }
 
-    fn run(&mut self, machine: &mut impl Typing, prompt: &[u8]) -> Result<Step> {
+    fn run(&mut self, machine: &mut impl Typing, prompt: &[u8], ahead: &[u8]) -> Result<Step> {
         machine.special_characters(&self.special);
         let size = tty::window_size(self.output).unwrap_or_default();
         self.size = (size.columns.into(), size.rows.into());
         machine.resized(self.size.0, self.size.1, &mut self.out);
         let mut step = machine.begin(prompt, &mut self.out);
+        if !ahead.is_empty() {
+            step = match step {
+                Step::More => self.typed(machine, ahead)?,
+                // The line was there already: this belongs to the next one.
+                ended => {
+                    let _ = machine.feed(ahead, &mut self.out);
+                    ended
+                }
+            };
+        }
         let mut buffer = [0; CHUNK];
         while step == Step::More {
             self.flush()?;
@@ -413,6 +428,9 @@ impl<'t> Session<'t> {
 #[derive(Default)]
 struct Password {
     line: Vec<u8>,
+    /// What was typed behind the end of the line.
+    ahead: Vec<u8>,
+    ended: bool,
     prompt: Vec<u8>,
     special: SpecialCharacters,
 }
@@ -425,10 +443,16 @@ impl Typing for Password {
     }
 
     fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step {
-        for &byte in bytes {
+        for (at, &byte) in bytes.iter().enumerate() {
+            if self.ended {
+                self.ahead.extend_from_slice(bytes.get(at..).unwrap_or_default());
+                break;
+            }
             match byte {
                 b'\r' | b'\n' => {
                     self.leave(out);
+                    self.ended = true;
+                    self.ahead.extend_from_slice(bytes.get(at + 1..).unwrap_or_default());
                     return Step::Line(std::mem::take(&mut self.line));
                 }
                 _ if Some(byte) == self.special.end_of_file && self.line.is_empty() => {

@@ -154,7 +154,7 @@ impl Line {
                     // The text may have been replaced behind the back of the list: a search shows another line meanwhile.
                     let end = range.end.min(self.len());
                     self.buffer.delete(range.start.min(end)..end);
-                    self.set_point_near(range.start);
+                    self.set_point(range.start);
                 }
                 Some(Change::Deleted { at, text }) => {
                     self.set_point(at);
@@ -165,6 +165,8 @@ impl Line {
                 Some(Change::Begin) => open -= 1,
             }
             if open == 0 {
+                // A piece of a character may have come back beside its other piece.
+                self.set_point_near(self.point());
                 return met;
             }
         }

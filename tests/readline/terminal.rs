@@ -183,6 +183,21 @@ fn a_password_is_not_shown() {
 }
 
 #[test]
+fn what_is_typed_behind_a_password_is_the_next_line() {
+    let pty = pty();
+    let (first, second) = read(
+        &pty,
+        || {
+            let mut terminal = terminal(&pty);
+            let first = terminal.read_password(b"> ").unwrap();
+            (first, terminal.read_password(b"again> ").unwrap())
+        },
+        |far| far.types(b"secret\rnext\r"),
+    );
+    assert_eq!((first, second), (Step::Line(b"secret".to_vec()), Step::Line(b"next".to_vec())));
+}
+
+#[test]
 fn a_key_that_begins_sequences_acts_alone_after_its_time() {
     let pty = pty();
     let mut editor = editor(&pty);
