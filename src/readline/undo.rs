@@ -145,6 +145,13 @@ impl Line {
 
     /// Takes back the last change or group.
     pub(crate) fn undo(&mut self) -> Undone {
+        let met = self.undo_group();
+        // A piece of a character may have come back beside its other piece.
+        self.set_point_near(self.point());
+        met
+    }
+
+    fn undo_group(&mut self) -> Undone {
         let mut open = 0_usize;
         let mut met = Undone::Change;
         loop {
@@ -165,8 +172,6 @@ impl Line {
                 Some(Change::Begin) => open -= 1,
             }
             if open == 0 {
-                // A piece of a character may have come back beside its other piece.
-                self.set_point_near(self.point());
                 return met;
             }
         }

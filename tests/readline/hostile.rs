@@ -244,3 +244,16 @@ fn a_place_of_another_text_is_never_within_a_character() {
     });
     assert_eq!(so_far(&mut editor, "x"), "x\u{4e2d}".as_bytes());
 }
+
+#[test]
+fn a_pasted_search_string_is_text_to_the_terminal() {
+    let mut editor = with(&["set isearch-terminators \"\\C-a\""]);
+    let mut screen = Vec::new();
+    let _ = editor.begin("> ", &mut screen);
+    let _ = editor.feed(b"\x12", &mut screen);
+    screen.clear();
+    let _ = editor.feed(b"\x1b[200~\x1b]0;title\x07\x01\n\x1b[201~", &mut screen);
+    let shown = String::from_utf8_lossy(&screen).into_owned();
+    assert!(shown.contains("^[]0;title^G^A^J"), "{shown:?}");
+    assert!(!shown.contains("\x1b]"), "{shown:?}");
+}

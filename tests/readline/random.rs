@@ -255,8 +255,15 @@ fn key_of(number: usize) -> [u8; 3] {
 }
 
 fn is_left_out(command: Command) -> bool {
-    // They move by bytes, or run what the home folder says.
-    matches!(command, Command::ForwardByte | Command::BackwardByte | Command::SetMark | Command::ReReadInitFile)
+    // They may move by bytes, or run what the home folder says.
+    matches!(
+        command,
+        Command::ViOverstrikeDelete
+            | Command::ForwardByte
+            | Command::BackwardByte
+            | Command::SetMark
+            | Command::ReReadInitFile
+    )
 }
 
 fn new_editor(random: &mut Random, is_dumb: bool) -> Editor {
