@@ -71,7 +71,7 @@ fn words_change_their_case() {
         ("foo-bar\x01\x1b2\x1bcX", "Foo-BarX"),
         ("foo bar\x1b-\x1buX", "foo BARX"),
         ("foo bar\x00\x01\x1bu\x18\x18X", "FOO barX"), // the mark stays where it is
-        ("élan straße\x01\x1b2\x1bu", "ÉLAN STRAßE"), // one character stays one
+        ("élan straße\x01\x1b2\x1bu", "ÉLAN STRAßE"),  // one character stays one
     ]);
 }
 

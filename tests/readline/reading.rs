@@ -23,7 +23,7 @@ fn a_line_is_edited_on_a_terminal() {
     let mut editor = Editor::new();
     editor.set_terminal(Terminal::new(duplicate(&pty.terminal).unwrap(), duplicate(&pty.terminal).unwrap()).unwrap());
     let _raw = tty::line_editing(&pty.terminal).unwrap(); // what is typed ahead is no control character of the terminal
-    let mut keyboard = File::from(OwnedFd::from(pty.controller));
+    let mut keyboard = File::from(pty.controller);
     keyboard.write_all(b"wrld\x02\x02\x02o\rtwo\r\x10\x10!\r\x04").unwrap();
     assert_eq!(editor.read_line("> ").unwrap(), line("world"));
     assert_eq!(editor.read_line("> ").unwrap(), line("two"), "typed ahead");

@@ -43,7 +43,7 @@ fn revert_all_at_newline_takes_every_change_back() {
 #[test]
 fn operate_and_get_next_goes_on_with_the_line_after() {
     let mut editor = editor();
-    ["one", "two", "three", "four"].map(|entry| editor.add_history(entry));
+    ["one", "two", "three", "four"].iter().for_each(|entry| editor.add_history(entry));
     assert_eq!(line(&mut editor, "\x10\x10\x0f"), "three");
     assert_eq!(line(&mut editor, "\x0f"), "four");
     assert_eq!(line(&mut editor, "\r"), "three");

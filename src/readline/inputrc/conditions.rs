@@ -100,7 +100,8 @@ pub(super) fn holds(test: &[u8], settings: &Settings) -> Result<bool, String> {
 /// readline.
 fn version(test: &[u8]) -> Result<bool, String> {
     let wrong = |what: &str| Err(format!("$if version {}: {what}", super::show(test)));
-    let (compare, number): (fn(&u32, &u32) -> bool, &[u8]) = match test {
+    type Compare = fn(&u32, &u32) -> bool;
+    let (compare, number): (Compare, &[u8]) = match test {
         [b'<', b'=', rest @ ..] => (u32::le, rest),
         [b'>', b'=', rest @ ..] => (u32::ge, rest),
         [b'!', b'=', rest @ ..] => (u32::ne, rest),
