@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ossature::readline::{Editor, Step};
-use ossature::sys::fd::{AsFd, OwnedFd, read, write};
+use ossature::sys::fd::{AsFd, read, write};
 use ossature::sys::poll::{PollFd, PollFlags, poll};
 use ossature::sys::tty::{self, Pty};
 
@@ -70,7 +70,7 @@ fn show(output: impl AsFd, screen: &mut Vec<u8>) -> Result<(), Box<dyn Error>> {
 fn self_test() -> Result<(), Box<dyn Error>> {
     let pty = Pty::open()?;
     tty::set_window_size(&pty.terminal, tty::WindowSize { rows: 24, columns: 80, ..Default::default() })?;
-    let mut keyboard = std::fs::File::from(OwnedFd::from(pty.controller));
+    let mut keyboard = std::fs::File::from(pty.controller);
     keyboard.write_all(b"wrld\x1b[D\x1b[D\x1b[Do\x01hello \r")?;
     let line = edit(&mut Editor::new(), &pty.terminal, &pty.terminal, || {})?;
     let mut shown = [0; 1024];

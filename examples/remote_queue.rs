@@ -34,6 +34,7 @@ static ITEMS: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
 static TOTAL: Mutex<u64> = Mutex::new(0);
 static CAME: Condvar = Condvar::new();
 
+/// What the clients of the server share.
 #[derive(Debug)]
 pub struct Shared;
 

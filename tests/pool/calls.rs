@@ -99,7 +99,7 @@ fn imap_draws_no_faster_than_results_are_taken() {
     drop(squares);
     assert_eq!(
         pool.imap(work::square, 0..1000).unwrap().map(Result::unwrap).sum::<u64>(),
-        (0..1000).map(|n| n * n).sum()
+        (0..1000).map(|n| n * n).sum::<u64>()
     );
 }
 

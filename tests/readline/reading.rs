@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use ossature::ErrorKind;
 use ossature::readline::{Editor, ReadOutcome, Terminal};
 use ossature::sys::deadline::Deadline;
-use ossature::sys::fd::{OwnedFd, duplicate};
+use ossature::sys::fd::duplicate;
 use ossature::sys::pipe::{Flags, pipe};
 use ossature::sys::poll::{PollFd, PollFlags, poll};
 use ossature::sys::tty::{self, Pty, WindowSize};

@@ -121,7 +121,9 @@ mod tests {
 
         let helpers = Helpers::new(1);
         let (go, wait) = channel::<()>();
-        assert!(helpers.run(Box::new(move || drop(wait.recv()))));
+        assert!(helpers.run(Box::new(move || {
+            let _ = wait.recv(); // until `go` is gone
+        })));
         let (tell, told) = channel();
         let probe = Probe(helpers.shared.clone(), tell);
         assert!(helpers.run(Box::new(move || drop(probe))), "waits behind the first");
