@@ -355,8 +355,14 @@ impl Screen {
         while head > 0 && [old, new].iter().any(|cells| cells.get(head).is_some_and(|cell| cell.width == 0)) {
             head -= 1;
         }
+        // An invisible part of a prompt colours what follows, up to another one: the row is written as a whole.
+        let is_coloured = [old, new].iter().any(|cells| cells.iter().skip(head).any(|cell| cell.width == 0));
+        if is_coloured {
+            head = 0;
+        }
         let (old_rest, new_rest) = (old.get(head..).unwrap_or_default(), new.get(head..).unwrap_or_default());
         let tail = old_rest.iter().rev().zip(new_rest.iter().rev()).take_while(same).count();
+        let tail = if is_coloured { 0 } else { tail };
         let width = |cells: &[frame::Cell]| cells.iter().map(|cell| usize::from(cell.width)).sum::<usize>();
         let at = width(new.get(..head).unwrap_or_default());
         let old_middle = width(old_rest.get(..old_rest.len() - tail).unwrap_or_default());
