@@ -257,3 +257,15 @@ fn a_pasted_search_string_is_text_to_the_terminal() {
     assert!(shown.contains("^[]0;title^G^A^J"), "{shown:?}");
     assert!(!shown.contains("\x1b]"), "{shown:?}");
 }
+
+#[test]
+fn a_change_within_a_coloured_prompt_keeps_its_colour() {
+    let mut editor = with(&["set emacs-mode-string \"\\1\\e[1m\\2E\\1\\e[0m\\2\""]);
+    let mut screen = Vec::new();
+    let _ = editor.begin("\x01\x1b[1m\x02bold\x01\x1b[0m\x02> ", &mut screen);
+    screen.clear();
+    editor.parse_and_bind("set show-mode-in-prompt on").unwrap();
+    let _ = editor.feed(b"", &mut screen);
+    let shown = String::from_utf8(screen).unwrap();
+    assert!(shown.contains("\x1b[1mE\x1b[0m"), "{shown:?}");
+}
