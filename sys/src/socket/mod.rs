@@ -439,7 +439,7 @@ impl From<Socket> for OwnedFd {
 /// use core::time::Duration;
 /// use ossature_sys::socket::{Family, Kind, Socket, set_keep_alive};
 ///
-/// let socket = Socket::new(Family::Inet, Kind::Stream)?;
+/// let socket = Socket::new(Family::V4, Kind::Stream)?;
 /// set_keep_alive(&socket, Duration::from_secs(60), Duration::from_secs(10), 6)?;
 /// let local = Socket::new(Family::Unix, Kind::Stream)?;
 /// assert!(set_keep_alive(&local, Duration::from_secs(60), Duration::from_secs(10), 6).is_err());
