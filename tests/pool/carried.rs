@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use ossature::multiprocessing::transfer::Handle;
-use ossature::multiprocessing::{Pool, Queue, Value};
+use ossature::multiprocessing::{Context, Pool, Queue, Value};
 use ossature::sys::process::Signal;
 use ossature::sys::signal::raise;
 use ossature::{ErrorKind, Result};
@@ -24,6 +24,8 @@ pub const TESTS: &[Test] = &[
     ("carried::cancelled_calls_leave_room_for_others", cancelled_calls_leave_room_for_others),
     ("carried::workers_that_are_killed_lose_no_descriptor_of_another", killed_workers_lose_no_descriptor),
     ("carried::a_call_has_so_many_descriptors", a_call_has_so_many_descriptors),
+    ("carried::the_last_call_of_a_closed_pool_is_heard_of", last_call_of_a_closed_pool_is_heard),
+    ("carried::an_outcome_comes_while_the_next_call_runs", outcome_comes_while_the_next_call_runs),
     ("carried::arguments_and_results_of_100_mib", arguments_and_results_of_100_mib),
 ];
 
@@ -116,7 +118,7 @@ pub fn die_once(place: std::path::PathBuf, file: Handle<File>) -> String {
 
 fn a_second_try_has_its_descriptors() {
     let place = Place::new("carried");
-    let pool = Pool::builder().workers(1).context(ossature::multiprocessing::Context::Fork).retries(1).build().unwrap();
+    let pool = Pool::builder().workers(1).context(Context::Fork).retries(1).build().unwrap();
     let path = place.path().join("text");
     std::fs::write(&path, "still here").unwrap();
     let file = Handle(File::open(&path).unwrap());
@@ -239,4 +241,34 @@ fn arguments_and_results_of_100_mib() {
     let pool = forked(1);
     let text = "0123456789abcdef".repeat((100 << 20) / 16);
     assert!(pool.apply(echo, (text.clone(),)).unwrap() == text);
+}
+
+/// Has the file for a while.
+pub fn keep(millis: u64, file: Handle<File>) -> Handle<File> {
+    nap(millis);
+    file
+}
+
+/// A pool whose only worker, which ends after two calls, sleeps, and looks for a packet first when it wakes.
+fn looks_for_a_packet() -> Pool {
+    let pool = Pool::builder().workers(1).context(Context::Fork).max_tasks_per_child(2).build().unwrap();
+    pool.apply(nap, (0,)).unwrap();
+    nap(100);
+    pool
+}
+
+/// The worker that takes the packet ends with it, and no other starts, for nothing is left to do.
+fn last_call_of_a_closed_pool_is_heard() {
+    let pool = looks_for_a_packet();
+    let last = pool.apply_async(keep, (300, null())).unwrap();
+    pool.close().unwrap();
+    assert!(pool.join_timeout(PATIENCE).unwrap(), "the parent hears of the outcome");
+    last.get().unwrap();
+}
+
+fn outcome_comes_while_the_next_call_runs() {
+    let pool = looks_for_a_packet();
+    let mut first = pool.apply_async(keep, (300, null())).unwrap();
+    let _second = pool.apply_async(nap, (60_000,)).unwrap();
+    assert!(first.get_timeout(PATIENCE).unwrap().is_some(), "the parent hears of the outcome");
 }

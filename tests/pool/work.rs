@@ -75,6 +75,7 @@ pub static TASKS: Tasks = tasks![
     crate::carried::same_of_one,
     crate::carried::die_once,
     crate::carried::nap,
+    crate::carried::keep,
     crate::carried::hold,
     crate::carried::many,
     crate::carried::count_of,

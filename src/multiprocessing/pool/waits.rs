@@ -48,7 +48,8 @@ impl Hub {
         streams.any(|stream| if is_told { stream.has_more() } else { stream.is_half_full() })
     }
 
-    /// The chunk from which on the workers are to tell of outcomes: all chunks before it are claimed then.
+    /// The chunk from which on the workers are to tell of outcomes: all chunks before it are claimed then. A worker that claims
+    /// a packet does not change the hint that says so, so packets do not count.
     pub(super) fn first_of(&self, inner: &Inner, wanted: Wanted<'_>) -> u64 {
         let is_wanted = |chunk: &Chunk| match wanted {
             Wanted::Each => false,
@@ -62,7 +63,7 @@ impl Hub {
             // Others can be published, and the workers have enough to do until then.
             return inner.sequence.saturating_sub(self.ground.slots().len() as u64 / 2);
         }
-        let published = inner.chunks.iter().flatten().filter(|chunk| is_wanted(chunk));
+        let published = inner.chunks.iter().flatten().filter(|chunk| is_wanted(chunk) && !chunk.is_alone());
         published.map(|chunk| chunk.sequence + 1).max().unwrap_or(EACH)
     }
 
