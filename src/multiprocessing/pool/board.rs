@@ -243,8 +243,7 @@ impl Board {
     /// Notes that the parent is about to sleep, and wants to hear of outcomes once every chunk below `from` is claimed. The
     /// parent looks for news afterwards.
     pub(super) fn listen(&self, from: u64) {
-        self.listening.store(from.saturating_add(1), SeqCst);
-        fence(SeqCst); // against that of `is_heard`
+        claims::listen(&self.listening, from);
     }
 
     /// Whether every chunk below `from` is claimed, as far as the hint says.
@@ -254,24 +253,18 @@ impl Board {
 
     /// Whether the parent is to be told of an outcome that was stored before. Only one is told so.
     pub(super) fn is_heard(&self) -> bool {
-        self.takes_listening(|from| self.is_claimed(from))
+        claims::takes_listening(&self.listening, |from| self.is_claimed(from))
     }
 
     /// The same for a worker that has found no chunk, if the parent waits for chunks to be claimed. Whoever told the outcomes
     /// may not have seen the last claim.
     pub(super) fn is_heard_at_rest(&self) -> bool {
-        self.takes_listening(|from| from != EACH && self.is_claimed(from))
+        claims::takes_listening(&self.listening, |from| from != EACH && self.is_claimed(from))
     }
 
     /// The same for what the parent is to hear of in any case.
     pub(super) fn is_heard_in_any_case(&self) -> bool {
-        self.takes_listening(|_| true)
-    }
-
-    fn takes_listening(&self, is_meant: impl FnOnce(u64) -> bool) -> bool {
-        fence(SeqCst); // the news before the look
-        let from = self.listening.load(SeqCst).checked_sub(1);
-        from.is_some_and(is_meant) && self.listening.swap(0, SeqCst) != 0
+        claims::takes_listening(&self.listening, |_| true)
     }
 
     /// Notes the reason why a worker cannot be ready. Where several workers do, one of them is kept.

@@ -1,9 +1,8 @@
-//! The steps by which chunks are claimed and buried, and by which workers fall asleep and are woken: what they do to the
-//! words of the board, and nothing else.
+//! The steps by which chunks are claimed and buried, and by which workers and the parent fall asleep and are woken: what
+//! they do to the words of the board, and nothing else. The model checker runs these lines.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU32, AtomicU64, fence};
-
+use super::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+use super::atomic::{AtomicU32, AtomicU64, fence};
 use super::word::{State, state, word};
 
 /// Claims the next chunk that is ready for anybody; the place of its slot. `slot` gives the word of a place.
@@ -61,4 +60,18 @@ pub(super) fn announce(asleep: &AtomicU64, bit: u64, work: &AtomicU32) -> u32 {
 pub(super) fn has_sleepers<'w>(asleep: impl IntoIterator<Item = &'w AtomicU64>) -> bool {
     fence(SeqCst); // the work before the look
     asleep.into_iter().any(|bits| bits.load(SeqCst) != 0)
+}
+
+/// Says that the parent is about to sleep, and wants to hear of outcomes once every chunk below `from` is claimed. The parent
+/// looks for news afterwards.
+pub(super) fn listen(listening: &AtomicU64, from: u64) {
+    listening.store(from.saturating_add(1), SeqCst);
+    fence(SeqCst); // against that of `takes_listening`
+}
+
+/// Whether the parent listens for what `is_meant` says of its `from`, after that was stored. Only one is told so.
+pub(super) fn takes_listening(listening: &AtomicU64, is_meant: impl FnOnce(u64) -> bool) -> bool {
+    fence(SeqCst); // the news before the look
+    let from = listening.load(SeqCst).checked_sub(1);
+    from.is_some_and(is_meant) && listening.swap(0, SeqCst) != 0
 }

@@ -137,7 +137,7 @@ mod worker;
 use std::fmt;
 use std::fmt::Debug;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, atomic}; // `claims` asks for `super::atomic`: the model checker has its own
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::shm::Plain;

@@ -100,7 +100,8 @@ pub(crate) fn wait_while(word: usize, holds: impl FnOnce() -> bool, limit: Limit
     }
 }
 
-pub(crate) fn wait(word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Wait {
+/// Sleeps on the word while it has this value.
+pub fn wait(word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Wait {
     wait_while(address(word), || word.load(SeqCst) == expected, limit)
 }
 
@@ -112,7 +113,8 @@ pub(crate) fn wake_at(state: &Half, count: u32) {
     wake_on(address(state), count);
 }
 
-pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
+/// Wakes so many that sleep on the word, and says how many.
+pub fn wake(word: &AtomicU32, count: u32) -> u32 {
     wake_on(address(word), count)
 }
 

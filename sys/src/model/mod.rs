@@ -16,8 +16,8 @@ use crate::scope::Refused;
 use crate::sync::queue::{PrivateQueue, Queue};
 use crate::sync::word::{Take, WAITERS, Waiter, Word};
 
-pub use self::kernel::{sleepers, urgent};
-pub(crate) use self::kernel::{wait, wait_at, wait_while, wake, wake_at, wake_on};
+pub use self::kernel::{sleepers, urgent, wait, wake};
+pub(crate) use self::kernel::{wait_at, wait_while, wake_at, wake_on};
 pub(crate) use self::mortal::step;
 pub use self::mortal::{Mortal, MortalUnits, doomed, mourned, stopped};
 

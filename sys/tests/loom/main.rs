@@ -9,6 +9,7 @@ mod condition;
 mod event;
 mod lock;
 mod packets;
+mod pool;
 mod ring;
 mod semaphore;
 

@@ -1,0 +1,381 @@
+//! The board of a pool: each call ends once, whoever dies where. The steps on its words are the pool's own lines.
+//!
+//! A worker dies between any two of its changes. Its supervisor, which the same thread plays then, buries what the worker
+//! had, and wakes everybody. The parent publishes, and sleeps until all calls have ended: it hears of each outcome, or once
+//! all chunks are claimed.
+
+use std::sync::atomic::AtomicU32 as Count;
+
+use loom::sync::Arc;
+use loom::thread;
+use ossature_sys::futex::Limit;
+use ossature_sys::model::{sleepers, wait, wake};
+
+use crate::{explore, explore_to};
+
+/// What the included files find beside them.
+mod atomic {
+    pub(super) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+}
+#[path = "../../../src/multiprocessing/pool/claims.rs"]
+mod claims;
+#[path = "../../../src/multiprocessing/pool/word.rs"]
+mod word;
+
+use atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use atomic::{AtomicU32, AtomicU64};
+use word::{State, running, running_in, state, word as word_of};
+
+const SLOTS: usize = 2;
+/// The parent wants to hear of each outcome.
+const EACH: u64 = 0;
+/// As many changes as a worker makes that sleeps, has a chunk, and looks for another.
+const STEPS: u32 = 12;
+/// A worker that finds nothing makes so many, and sleeps.
+const STEPS_TO_SLEEP: u32 = 2;
+
+#[derive(Default)]
+struct Slot {
+    word: AtomicU64,
+    sequence: AtomicU64,
+    /// What is to be done: the number of the call.
+    call: AtomicU32,
+    /// Told with `Dead`: the call that was running and one, or 0.
+    at: AtomicU32,
+}
+
+#[derive(Default)]
+struct Seat {
+    begun: AtomicU64,
+}
+
+#[derive(Default)]
+struct Board {
+    published: AtomicU64,
+    next: AtomicU64,
+    asleep: AtomicU64,
+    listening: AtomicU64,
+    work: AtomicU32,
+    over: AtomicU32,
+    news: AtomicU32,
+    ends: AtomicU32,
+    slots: [Slot; SLOTS],
+    seats: [Seat; 2],
+    /// 1 once the outcome of the chunk with this number is visible.
+    told: [AtomicU32; 8],
+    /// How often each call has begun: no part of the protocol.
+    runs: [Count; 2],
+}
+
+/// A life that ends at its next change when it has made so many; `None` never ends.
+struct Life(Option<u32>);
+
+impl Life {
+    fn step(&mut self) -> Option<()> {
+        match &mut self.0 {
+            Some(0) => None,
+            Some(left) => {
+                *left -= 1;
+                Some(())
+            }
+            None => Some(()),
+        }
+    }
+}
+
+impl Board {
+    fn slot<'b>(&'b self) -> impl Fn(usize) -> Option<&'b AtomicU64> {
+        |place| self.slots.get(place).map(|slot| &slot.word)
+    }
+
+    fn is_claimed(&self, from: u64) -> bool {
+        self.next.load(SeqCst) >= from
+    }
+
+    /// What a worker does after an outcome or, `at_rest`, when it has found no chunk.
+    fn tell_parent(&self, life: &mut Life, at_rest: bool) -> Option<()> {
+        let is_meant = |from| (!at_rest || from != EACH) && self.is_claimed(from);
+        if claims::takes_listening(&self.listening, is_meant) {
+            life.step()?;
+            self.raise();
+        }
+        Some(())
+    }
+
+    fn raise(&self) {
+        self.news.fetch_add(1, SeqCst);
+        wake(&self.news, u32::MAX);
+    }
+
+    fn wake_workers(&self) {
+        if claims::has_sleepers([&self.asleep]) {
+            self.work.fetch_add(1, SeqCst);
+            wake(&self.work, 1);
+        }
+    }
+
+    fn wake_all_workers(&self) {
+        self.work.fetch_add(1, SeqCst);
+        wake(&self.work, u32::MAX);
+    }
+
+    /// The life of a worker, until the pool is over (`Some`) or until it dies.
+    fn live(&self, ticket: u32, mut life: Life) -> Option<()> {
+        while let Some(place) = self.next(ticket, &mut life)? {
+            self.chunk(ticket, place, &mut life)?;
+        }
+        Some(())
+    }
+
+    fn next(&self, ticket: u32, life: &mut Life) -> Option<Option<usize>> {
+        let bit = 1 << ticket;
+        let mut told = false;
+        loop {
+            life.step()?;
+            if let Some(place) = claims::claim(&self.published, &self.next, SLOTS, self.slot(), ticket) {
+                return Some(Some(place));
+            }
+            if !std::mem::replace(&mut told, true) {
+                self.tell_parent(life, true)?;
+            }
+            if self.over.load(SeqCst) != 0 {
+                return Some(None);
+            }
+            let seen = claims::announce(&self.asleep, bit, &self.work);
+            life.step()?;
+            let may_be_work = self.over.load(SeqCst) != 0 || self.next.load(SeqCst) < self.published.load(SeqCst);
+            if !may_be_work {
+                let _ = wait(&self.work, seen, Limit::NEVER); // looks again after any end
+            }
+            life.step()?;
+            self.asleep.fetch_and(!bit, SeqCst);
+        }
+    }
+
+    fn chunk(&self, ticket: u32, place: usize, life: &mut Life) -> Option<()> {
+        life.step()?;
+        let slot = &self.slots[place];
+        let (sequence, call) = (slot.sequence.load(Relaxed), slot.call.load(Relaxed));
+        self.seats[ticket as usize].begun.store(running(sequence, 0), Release);
+        life.step()?;
+        self.runs[call as usize].fetch_add(1, Relaxed);
+        life.step()?;
+        self.told[sequence as usize].store(1, Release);
+        life.step()?;
+        let claimed = word_of(State::Claimed(ticket), sequence);
+        let _ = slot.word.compare_exchange(claimed, word_of(State::Done(ticket), sequence), SeqCst, Relaxed);
+        life.step()?;
+        self.tell_parent(life, false)
+    }
+
+    /// What the supervisor does at the end of a worker.
+    fn bury(&self, ticket: u32) {
+        for slot in &self.slots {
+            claims::bury(&slot.word, ticket, || {
+                let sequence = slot.sequence.load(Relaxed);
+                let begun = running_in(self.seats[ticket as usize].begun.load(Acquire), sequence);
+                slot.at.store(begun.map_or(0, |index| index + 1), Relaxed);
+                sequence
+            });
+        }
+        self.asleep.fetch_and(!(1 << ticket), SeqCst);
+        self.ends.fetch_add(1, SeqCst);
+        self.raise();
+        self.wake_all_workers();
+    }
+}
+
+/// The parent: what is published in each slot, and how each call ended.
+struct Parent<'b> {
+    board: &'b Board,
+    /// Whether it hears of each outcome.
+    each: bool,
+    chunks: [Option<(u64, u32)>; SLOTS],
+    sequence: u64,
+    ended: Vec<(u32, bool)>,
+    /// How many ends of workers it has looked at, and which news.
+    ends: u32,
+    heard: u32,
+}
+
+impl<'b> Parent<'b> {
+    fn new(board: &'b Board, each: bool) -> Self {
+        Self { board, each, chunks: [None; SLOTS], sequence: 0, ended: Vec::new(), ends: 0, heard: 0 }
+    }
+
+    fn publish(&mut self, call: u32) {
+        while self.chunks[self.sequence as usize % SLOTS].is_some() {
+            self.sequence += 1;
+        }
+        let (sequence, at) = (self.sequence, self.sequence as usize % SLOTS);
+        let slot = &self.board.slots[at];
+        slot.sequence.store(sequence, Relaxed);
+        slot.call.store(call, Relaxed);
+        slot.word.store(word_of(State::Ready, sequence), Release);
+        self.chunks[at] = Some((sequence, call));
+        self.sequence += 1;
+        self.board.published.store(self.sequence, Release);
+        self.board.wake_workers();
+    }
+
+    fn free(&mut self, at: usize) -> Option<u32> {
+        let (_, call) = self.chunks[at].take()?;
+        // The pool stores. Every worker sees that store behind a `Done` which the parent has not seen, for `Done` replaces
+        // `Claimed`, and the outcome came after the claim. Loom does not know that, and lets the worker read `Done` again.
+        self.board.slots[at].word.swap(word_of(State::Free, 0), Release);
+        Some(call)
+    }
+
+    fn drain(&mut self) {
+        for at in 0..SLOTS {
+            let Some((sequence, call)) = self.chunks[at] else { continue };
+            if self.board.told[sequence as usize].load(Acquire) != 0 {
+                self.free(at);
+                self.ended.push((call, true));
+            }
+        }
+    }
+
+    fn collect(&mut self) {
+        let ends = self.board.ends.load(SeqCst);
+        self.drain();
+        if std::mem::replace(&mut self.ends, ends) == ends {
+            return;
+        }
+        let mut again = Vec::new();
+        for at in 0..SLOTS {
+            let slot = &self.board.slots[at];
+            let State::Dead(_) = state(slot.word.load(Acquire)) else { continue };
+            self.drain(); // what the worker has told may have come after the first look
+            let has_begun = slot.at.load(Relaxed) != 0;
+            let Some(call) = self.free(at) else { continue };
+            match has_begun {
+                true => self.ended.push((call, false)),
+                false => again.push(call),
+            }
+        }
+        again.into_iter().for_each(|call| self.publish(call));
+    }
+
+    /// From which chunk on it hears of outcomes.
+    fn from(&self) -> u64 {
+        let published = self.chunks.iter().flatten().map(|(sequence, _)| sequence + 1);
+        if self.each { EACH } else { published.max().unwrap_or(EACH) }
+    }
+
+    fn has_news(&self) -> bool {
+        let has_told = |chunk: &Option<(u64, u32)>| {
+            chunk.is_some_and(|(sequence, _)| self.board.told[sequence as usize].load(SeqCst) != 0)
+        };
+        self.board.ends.load(SeqCst) != self.ends
+            || self.board.is_claimed(self.from()) && self.chunks.iter().any(has_told)
+    }
+
+    /// Sleeps until so many calls have ended.
+    fn wait_for(&mut self, calls: usize) {
+        loop {
+            self.collect();
+            if self.ended.len() >= calls {
+                return;
+            }
+            claims::listen(&self.board.listening, self.from());
+            if !self.has_news() {
+                let _ = wait(&self.board.news, self.heard, Limit::NEVER); // looks again after any end
+            }
+            self.heard = self.board.news.load(SeqCst);
+        }
+    }
+
+    fn end(&self) {
+        self.board.over.store(1, SeqCst);
+        self.board.wake_all_workers();
+    }
+}
+
+#[test]
+fn a_chunk_is_run_by_one_of_two_workers() {
+    explore(|| {
+        let board = Arc::new(Board::default());
+        let workers = [0, 1].map(|ticket| {
+            let board = board.clone();
+            thread::spawn(move || board.live(ticket, Life(None)))
+        });
+        let mut parent = Parent::new(&board, true);
+        parent.publish(0);
+        parent.wait_for(1);
+        parent.end();
+        for worker in workers {
+            assert!(worker.join().unwrap().is_some(), "it lives to the end");
+        }
+        assert_eq!((&parent.ended[..], board.runs[0].load(SeqCst)), (&[(0, true)][..], 1));
+    });
+}
+
+/// One worker dies anywhere; the other, which sleeps or is about to, does what is left.
+fn one_of_two_dies(calls: u32, each: bool) {
+    for steps in 0..STEPS {
+        explore_to(1, move || {
+            let board = Arc::new(Board::default());
+            let [doomed, other] = [(0, Some(steps)), (1, None)].map(|(ticket, steps)| {
+                let board = board.clone();
+                thread::spawn(move || {
+                    if board.live(ticket, Life(steps)).is_none() {
+                        board.bury(ticket);
+                    }
+                })
+            });
+            let mut parent = Parent::new(&board, each);
+            (0..calls).for_each(|call| parent.publish(call));
+            parent.wait_for(calls as usize);
+            parent.end();
+            doomed.join().unwrap();
+            other.join().unwrap();
+            let mut ended = parent.ended.clone();
+            ended.sort_unstable();
+            assert!(ended.iter().map(|(call, _)| *call).eq(0..calls), "each ends once: {ended:?}");
+            let died = ended.iter().filter(|(_, value)| !value).count();
+            assert!(died <= 1, "a death ends one call");
+            for (call, value) in ended {
+                let runs = board.runs[call as usize].load(SeqCst);
+                assert!(runs <= 1 && (!value || runs == 1), "call {call} has begun {runs} times");
+            }
+        });
+    }
+}
+
+#[test]
+fn calls_of_a_dead_worker_end_once() {
+    one_of_two_dies(1, true);
+}
+
+#[test]
+fn parent_that_waits_for_all_calls_hears_of_the_last_whoever_dies() {
+    one_of_two_dies(2, false);
+}
+
+/// Both sleep when the chunk comes, and one is woken for it.
+#[test]
+fn worker_that_dies_when_it_is_woken_leaves_the_chunk_to_another() {
+    for steps in STEPS_TO_SLEEP..STEPS {
+        explore_to(1, move || {
+            let board = Arc::new(Board::default());
+            let workers = [(0, Some(steps)), (1, None)].map(|(ticket, steps)| {
+                let board = board.clone();
+                thread::spawn(move || {
+                    if board.live(ticket, Life(steps)).is_none() {
+                        board.bury(ticket);
+                    }
+                })
+            });
+            while sleepers() < 2 {
+                thread::yield_now();
+            }
+            let mut parent = Parent::new(&board, true);
+            parent.publish(0);
+            parent.wait_for(1);
+            parent.end();
+            workers.into_iter().for_each(|worker| worker.join().unwrap());
+            assert_eq!(parent.ended.len(), 1);
+        });
+    }
+}
