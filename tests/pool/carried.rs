@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ossature::multiprocessing::transfer::Handle;
 use ossature::multiprocessing::{Context, Pool, Queue, Value};
@@ -270,5 +270,10 @@ fn outcome_comes_while_the_next_call_runs() {
     let pool = looks_for_a_packet();
     let mut first = pool.apply_async(keep, (300, null())).unwrap();
     let _second = pool.apply_async(nap, (60_000,)).unwrap();
-    assert!(first.get_timeout(PATIENCE).unwrap().is_some(), "the parent hears of the outcome");
+    let begun = Instant::now();
+    assert!(first.get_timeout(PATIENCE).unwrap().is_some());
+    assert!(
+        begun.elapsed() < PATIENCE / 2,
+        "the parent hears of the outcome, and does not find it at the end of its wait"
+    );
 }
