@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What an editor made of the keys.
 #[derive(PartialEq, Eq)]
 pub struct Answer {
-    /// `L` and the accepted line, `E` for the end of input, `I` for an interrupt; none if there was no answer.
+    /// `L` and the accepted line, `E` for the end of input, `I` for an interrupt; `None` without an answer.
     pub line: Option<String>,
     /// The screen before the end was typed, and its cursor.
     screen: String,

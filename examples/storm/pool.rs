@@ -51,7 +51,7 @@ type Item = (u32, u32, u32, Option<Handle<UnixStream>>);
 /// What a call gives: its number, the bytes, and the descriptor.
 type Answer = (u32, Vec<u8>, Option<Handle<UnixStream>>);
 
-/// A call: notes that it has begun, takes some time, and returns its number, with so many bytes, and what it got.
+/// A call: notes that it has begun, takes some time, and returns its number, `length` bytes, and what it got.
 pub fn call((number, micros, length, sent): Item) -> Answer {
     let Some(notes) = NOTES.get() else { return (u32::MAX, Vec::new(), None) };
     notes[number as usize].fetch_add(1, SeqCst);

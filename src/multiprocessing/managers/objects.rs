@@ -94,7 +94,8 @@ impl Manager {
     /// proxy does. The [type](Proxy::typeid) of the proxy is `object`, because no server tells the type.
     ///
     /// # Errors
-    /// [`Remote`](crate::ErrorKind::Remote) if there is no such object, any more; otherwise as for [`Proxy::call`].
+    /// [`Remote`](crate::ErrorKind::Remote) if the server does not have the object, or does not have it any more;
+    /// otherwise as for [`Proxy::call`].
     pub fn attach(&self, ident: &str) -> Result<Proxy> {
         Proxy::attached(self.client.clone(), ident)
     }

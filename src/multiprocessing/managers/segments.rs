@@ -111,7 +111,7 @@ impl SharedMemoryManager {
     ///
     /// # Errors
     /// As for [`SharedMemory::create`] and [`Proxy::call`](super::Proxy::call); [`Remote`](crate::ErrorKind::Remote) for a
-    /// server that keeps no blocks, or no more. After an error there is no block.
+    /// server that keeps no blocks, or that has as many blocks as it may keep. After an error there is no block.
     #[doc(alias = "SharedMemory")]
     pub fn shared_memory(&self, size: usize) -> Result<SharedMemory> {
         let memory = SharedMemory::builder().track(self.keeps()?).create(size)?;

@@ -69,7 +69,7 @@ pub(super) fn listen(listening: &AtomicU64, from: u64) {
     fence(SeqCst); // against that of `takes_listening`
 }
 
-/// Whether the parent listens for what `is_meant` says of its `from`, after that was stored. Only one is told so.
+/// Whether the parent listens, and `is_meant` accepts the number from which it listens. Only one caller hears `true`.
 pub(super) fn takes_listening(listening: &AtomicU64, is_meant: impl FnOnce(u64) -> bool) -> bool {
     fence(SeqCst); // the news before the look
     let from = listening.load(SeqCst).checked_sub(1);

@@ -18,7 +18,7 @@
 //! | word of the board | says |
 //! | --- | --- |
 //! | `sent` | how many packets the parent has sent |
-//! | `emptied` | so many were sent when a worker found none left |
+//! | `emptied` | how many packets were sent when a worker last found none left |
 //! | `lost` | a packet may have been lost with a worker |
 //! | `crowded` | a worker waits for room for the descriptors of a result |
 

@@ -396,7 +396,7 @@ impl<R: Transfer> Iterator for ImapProxy<R> {
 }
 
 impl Manager {
-    /// Makes a pool of so many worker processes on the server, of the tasks of this program.
+    /// Makes a pool on the server with `workers` processes, for the tasks of this program.
     ///
     /// # Errors
     /// As for [`create`](Self::create).
