@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use ossature::multiprocessing::transfer::Memory;
 use ossature::multiprocessing::{Context, Process, active_children};
-use ossature::sys::process::{ExitStatus, Signal, id, parent_id, set_parent_death_signal};
+use ossature::sys::process::{ExitStatus, Signal, id, parent_id, set_group, set_parent_death_signal};
 use ossature::sys::shm::Shm;
 use ossature::sys::signal::{SignalSet, block};
 use ossature::{ErrorKind, Result};
@@ -49,6 +49,10 @@ pub fn run(board: &Shm<Board>, seed: u64) -> u8 {
     // The storm may be killed too; what it has made goes with it.
     let storm = parent_id();
     if set_parent_death_signal(Some(Signal::KILL)).is_err() || parent_id() != storm {
+        return 1;
+    }
+    // The storm knows the descendants of this process by it.
+    if set_group(None, None).is_err() {
         return 1;
     }
     let mut random = Random::new(seed);

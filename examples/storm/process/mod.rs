@@ -28,7 +28,7 @@ use std::time::Instant;
 use ossature::multiprocessing::{Process, Tasks, tasks};
 use ossature::sys::poll::{PollFd, PollFlags, poll};
 use ossature::sys::process::{
-    ExitStatus, Pid, Signal, become_subreaper, id, pidfd_send_signal, pidfd_wait, resign_subreaper,
+    ExitStatus, Pid, Signal, become_subreaper, group_of, id, pidfd_send_signal, pidfd_wait, resign_subreaper,
 };
 use ossature::sys::shareable;
 use ossature::sys::shm::Shm;
@@ -87,6 +87,8 @@ impl Board {
 pub struct ProcessStorm {
     board: Shm<Board>,
     household: Option<Process>,
+    /// The process group of the last household and of all its descendants; children of other trials are in another.
+    group: Option<Pid>,
 }
 
 pub fn make() -> Box<dyn Trial> {
@@ -94,7 +96,7 @@ pub fn make() -> Box<dyn Trial> {
     let board = Board::init(number(), number(), number(), number(), number(), number(), number());
     let board = Shm::place(board).expect("memory for the storm");
     become_subreaper().expect("the kernel knows subreapers");
-    Box::new(ProcessStorm { board, household: None })
+    Box::new(ProcessStorm { board, household: None, group: None })
 }
 
 impl Trial for ProcessStorm {
@@ -118,10 +120,12 @@ impl ProcessStorm {
             }
             let (board, seed) = (&self.board, random.below(u64::MAX >> 11));
             let started = Process::builder().name("household").fork(|| household::run(board, seed));
-            self.household = Some(started.unwrap_or_else(|error| {
+            let household = started.unwrap_or_else(|error| {
                 eprintln!("storm: cannot start a household: {error}");
                 std::process::exit(2)
-            }));
+            });
+            self.group = household.pid();
+            self.household = Some(household);
             self.turns_pass(0, tally);
         }
         self.household.clone().filter(|_| tally.hangs == 0)
@@ -141,10 +145,17 @@ impl ProcessStorm {
 
     /// Does what the first process of a system does: a child whose fork server was killed is known to have ended by this.
     fn reap_orphans(&self) {
-        let household = self.household.as_ref().and_then(Process::pid);
-        for orphan in family::children(id()).iter().filter(|child| Some(child.pid) != household && child.is_zombie()) {
+        for orphan in self.orphans().iter().filter(|orphan| orphan.is_zombie()) {
             let _ = orphan.open().map(|pidfd| pidfd_wait(&pidfd, Duration::ZERO)); // now, or next time
         }
+    }
+
+    /// Descendants of the household that are children of the storm now; the dead that nobody waited for included.
+    fn orphans(&self) -> Vec<Relative> {
+        let household = self.household.as_ref().and_then(Process::pid);
+        let of_the_household =
+            |child: &Relative| Some(child.pid) != household && group_of(Some(child.pid)) == Ok(self.group);
+        family::children(id()).into_iter().filter(of_the_household).collect()
     }
 
     fn state(&self) -> String {
@@ -209,7 +220,7 @@ impl ProcessStorm {
         let struck = if due == 0 { "ended in peace" } else { "was killed" };
         let began = Instant::now();
         loop {
-            let orphans = family::children(id());
+            let orphans = self.orphans();
             if orphans.is_empty() {
                 return;
             }
