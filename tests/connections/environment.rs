@@ -140,7 +140,7 @@ pub fn what_no_service_manager_left_is_refused() {
     refused(&two, "3", None, "descriptor 5, which is not open");
     refused(&two, "99999999", None, "descriptor 5, which is not open");
     refused(&two, "2147483647", None, "descriptor 5, which is not open");
-    refused(&two, "99999999999", None, "descriptor 5, which is not open");
+    refused(&two, &usize::MAX.to_string(), None, "descriptor 5, which is not open");
     refused(
         &|| and(File::open("/dev/null").unwrap().into()),
         "3",

@@ -70,7 +70,10 @@ fn a_refused_length_changes_nothing() {
     let given = file(b"0123456789");
     let mut map = Mmap::new(&given, Access::Write).unwrap();
     assert_eq!((kind(map.resize(0)), map.len(), bytes(&given)), (InvalidInput, 10, b"0123456789".to_vec()));
-    assert!(map.resize(usize::MAX).is_err() && map.resize(isize::MAX as usize).is_err());
+    assert!(map.resize(usize::MAX).is_err());
+    // With 32 bits, so long a file is nothing unusual.
+    #[cfg(target_pointer_width = "64")]
+    assert!(map.resize(isize::MAX as usize).is_err());
     assert_eq!((map.len(), map.slice(..).unwrap(), bytes(&given).len()), (10, b"0123456789".to_vec(), 10));
 
     let memory = Memfd::new(c"fixed").unwrap();

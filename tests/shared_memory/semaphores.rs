@@ -185,12 +185,27 @@ fn open_in_python(snake: &mut Snake, class: &str, most: u32, name: &str) {
     snake.run(&format!("theirs.__setstate__((0, 1, {most}, '/{name}'))"));
 }
 
+/// Whether CPython's words are as long as ours. A semaphore of another length is refused.
+fn has_our_words(snake: &mut Snake) -> bool {
+    let is_same = snake.value("struct.calcsize('P')") == size_of::<usize>().to_string();
+    if !is_same {
+        let error = NamedLock::open(snake.value("mine._semlock.name").trim_matches('\'')).unwrap_err();
+        assert!(error.to_string().contains("word size"), "{error}");
+        snake.run("del mine");
+        eprintln!("LEFT OUT: CPython has words of another length");
+    }
+    is_same
+}
+
 fn python_and_we_take_turns_with_either_lock() {
     with_each(|python| {
         let mut snake = Snake::start(python);
+        snake.run("mine = get_context('spawn').Lock()");
+        if !has_our_words(&mut snake) {
+            return;
+        }
         let ours = NamedLock::create().unwrap();
         open_in_python(&mut snake, "Lock", 1, ours.name());
-        snake.run("mine = get_context('spawn').Lock()");
         let theirs = NamedLock::open(snake.value("mine._semlock.name").trim_matches('\'')).unwrap();
         let sum = SharedMemory::create(8).unwrap();
         snake.attach(sum.name());
@@ -232,6 +247,10 @@ fn python_and_we_take_turns_with_either_lock() {
 fn python_and_we_count_with_either_semaphore() {
     with_each(|python| {
         let mut snake = Snake::start(python);
+        snake.run("mine = get_context('spawn').Lock()");
+        if !has_our_words(&mut snake) {
+            return;
+        }
         let ours = NamedSemaphore::create(2).unwrap();
         open_in_python(&mut snake, "Semaphore", 2_147_483_647, ours.name());
         snake.run("theirs.acquire()");
