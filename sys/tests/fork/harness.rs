@@ -28,6 +28,12 @@ pub fn stride(usual: usize) -> usize {
     if slowness() > 1 { 5 * usual + 2 } else { usual }
 }
 
+/// Whether a test tries so many places that it must have met each state; not where few are tried, on a slow machine.
+#[allow(dead_code, reason = "each test binary uses its part")]
+pub fn tries_all_places() -> bool {
+    slowness() == 1
+}
+
 /// The name of the running test, for the handler of the alarm.
 static RUNNING: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 

@@ -90,7 +90,8 @@ fn sender_is_killed() {
         assert!(is_closed(&kept), "its descriptor is open after {steps} instructions");
         assert_eq!(packets.clear().unwrap(), 0);
         if !stands {
-            assert!(steps > 100 && sent > 1 && untold > 0, "{sent} had sent, {untold} packets without a token");
+            let met_all = steps > 100 && sent > 1 && untold > 0;
+            assert!(met_all || !harness::tries_all_places(), "{sent} had sent, {untold} packets without a token");
             return;
         }
     }
@@ -131,7 +132,8 @@ fn receiver_is_killed() {
         assert_eq!(next(&mut user, &packets, Limit::NOW), Some(3), "after {steps} instructions");
         assert!(is_closed(&third) && ring.is_empty().unwrap());
         if !stands {
-            assert!(kept_by_death > 0 && lost > 1, "deaths on both sides of the receipt");
+            let met_both = kept_by_death > 0 && lost > 1;
+            assert!(met_both || !harness::tries_all_places(), "no deaths on both sides of the receipt");
             return;
         }
     }
@@ -173,7 +175,7 @@ fn receivers_go_on_beside_a_receiver() {
         came.sort_unstable();
         assert!(came == [1, 2] || came == [2], "{came:?} after {steps} instructions");
         if !stands {
-            assert!(kept_from > 0, "a stop has met the receiver between its steps");
+            assert!(kept_from > 0 || !harness::tries_all_places(), "no stop met the receiver between its steps");
             return;
         }
     }
@@ -200,7 +202,7 @@ fn receivers_go_on_beside_a_sender() {
         others.retain(|number| *number != 1);
         assert_eq!(others, if sent { vec![2, 3] } else { vec![2] }, "after {steps} instructions");
         if !stands {
-            assert!(refused > 0, "a stop has met the sender with the lock");
+            assert!(refused > 0 || !harness::tries_all_places(), "no stop met the sender with the lock");
             return;
         }
         end(stopped);
