@@ -217,19 +217,19 @@ bitflags::bitflags! {
         /// PROC: the process ended.
         #[doc(alias("NOTE_EXIT", "KQ_NOTE_EXIT"))]
         const EXIT = n::NOTE_EXIT;
-        /// PROC: the process forked. Refused on Linux.
+        /// PROC: the process forked. On Linux after `Kqueue::follow_processes`.
         #[doc(alias("NOTE_FORK", "KQ_NOTE_FORK"))]
         const FORK = n::NOTE_FORK;
-        /// PROC: the process executed a program. Refused on Linux.
+        /// PROC: the process executed a program. On Linux after `Kqueue::follow_processes`.
         #[doc(alias("NOTE_EXEC", "KQ_NOTE_EXEC"))]
         const EXEC = n::NOTE_EXEC;
-        /// PROC: follow the forks of the process. Refused on Linux.
+        /// PROC: follow the forks of the process. On Linux after `Kqueue::follow_processes`.
         #[doc(alias("NOTE_TRACK", "KQ_NOTE_TRACK"))]
         const TRACK = n::NOTE_TRACK;
-        /// PROC: a fork could not be followed. Refused on Linux.
+        /// PROC, in an event: a fork could not be followed; on Linux also: news was lost.
         #[doc(alias("NOTE_TRACKERR", "KQ_NOTE_TRACKERR"))]
         const TRACKERR = n::NOTE_TRACKERR;
-        /// PROC: the child of a process whose forks are followed. Refused on Linux.
+        /// PROC, in an event: the child of a process whose forks are followed. The data is the parent's number.
         #[doc(alias("NOTE_CHILD", "KQ_NOTE_CHILD"))]
         const CHILD = n::NOTE_CHILD;
         /// PROC: the bits that say what to watch.

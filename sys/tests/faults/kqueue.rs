@@ -139,3 +139,46 @@ fn refusals_come_back() {
     });
     assert_eq!(queue.len(), Ok(0));
 }
+
+/// Whether the kernel tells this process of forks.
+fn is_told_of_forks() -> bool {
+    let told = Kqueue::new().unwrap().follow_processes();
+    if let Err(errno) = told {
+        println!("LEFT OUT: no news of processes here: {errno}");
+    }
+    told.is_ok()
+}
+
+#[test]
+fn a_subscription_that_fails_leaves_nothing() {
+    let _alone = alone();
+    if !is_told_of_forks() {
+        return;
+    }
+    sweep("kqueue follow_processes", &["ppoll"], || {
+        let queue = Kqueue::new()?;
+        queue.follow_processes()?;
+        let forks = Kevent::exit(process::id()).with_notes(Notes::FORK | Notes::TRACK);
+        let added = queue.change(&forks);
+        assert_eq!(queue.len()?, usize::from(added.is_ok()));
+        added
+    });
+}
+
+#[test]
+fn news_that_is_lost_is_told() {
+    let _alone = alone();
+    if !is_told_of_forks() {
+        return;
+    }
+    let queue = Kqueue::new().unwrap();
+    queue.follow_processes().unwrap();
+    queue.change(&Kevent::exit(process::id()).with_notes(Notes::EXIT | Notes::FORK)).unwrap();
+    let lost = Rule::on("recvfrom", Fault::Fail(Errno::NOBUFS)).times(1).arm().unwrap();
+    std::process::Command::new("/bin/true").status().unwrap();
+    let mut room = [MaybeUninit::uninit(); 2];
+    let events = queue.wait(&mut room, Duration::from_secs(10)).unwrap();
+    assert_eq!(events[0].notes(), Notes::TRACKERR | Notes::FORK, "what had come is told too: {events:?}");
+    drop(lost);
+    assert_eq!(queue.len(), Ok(1), "the process lives");
+}

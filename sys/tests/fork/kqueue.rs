@@ -17,6 +17,7 @@ use crate::surroundings::jailed;
 
 pub const TESTS: &[Test] = &[
     ("a_forked_child_cannot_use_the_queue", a_forked_child_cannot_use_the_queue),
+    ("a_forked_child_ends_no_subscription", a_forked_child_ends_no_subscription),
     ("a_child_makes_a_queue_of_its_own", a_child_makes_a_queue_of_its_own),
     ("without_proc_a_file_is_refused", without_proc_a_file_is_refused),
     ("signals_from_outside_are_counted", signals_from_outside_are_counted),
@@ -54,6 +55,27 @@ fn a_forked_child_cannot_use_the_queue() {
     ossature_sys::fd::write(&writer, b"x").unwrap();
     let events = wait(queue, PATIENCE);
     assert_eq!((events.len(), events[0].udata()), (1, 4));
+}
+
+fn a_forked_child_ends_no_subscription() {
+    let mut kept = Some(Kqueue::new().unwrap());
+    let queue = kept.as_ref().unwrap();
+    if let Err(errno) = queue.follow_processes() {
+        println!("SKIPPED: no news of processes here: {errno}");
+        return;
+    }
+    queue.change(&Kevent::exit(process::id()).with_notes(Notes::FORK)).unwrap();
+    for _ in 0..2 {
+        // The second child is told of after the first one dropped its copy.
+        let mut child = fork(|| {
+            drop(kept.take());
+            0
+        })
+        .unwrap();
+        assert_eq!(child.wait_timeout(PATIENCE), Ok(Some(ExitStatus::Code(0))));
+        let events = wait(kept.as_ref().unwrap(), PATIENCE);
+        assert_eq!(events.iter().map(Kevent::notes).collect::<Vec<_>>(), [Notes::FORK]);
+    }
 }
 
 fn a_child_makes_a_queue_of_its_own() {

@@ -96,6 +96,7 @@ impl State {
                 self.touch_user(at, change, false);
                 Ok(())
             }
+            Filter::PROC if flags.contains(Flags::ADD) => self.set_notes(at, change.notes()),
             Filter::VNODE if flags.contains(Flags::ADD) => {
                 slot.notes = change.notes().bits();
                 slot.found &= change.notes().bits();
@@ -282,11 +283,9 @@ impl State {
         let pid = i32::try_from(change.ident()).ok().and_then(rustix::process::Pid::from_raw).ok_or(Errno::SRCH)?;
         let pidfd = pidfd_open(pid).map_err(|errno| if errno == Errno::INVAL { Errno::SRCH } else { errno })?;
         self.set.register(&pidfd, Interest::IN, self.token(at))?;
-        let slot = self.table.at_mut(at);
-        slot.notes = change.notes().bits();
-        slot.number = pidfd.as_raw_fd();
+        self.table.at_mut(at).number = pidfd.as_raw_fd();
         let _ = pidfd.into_raw_fd(); // the knote owns it
-        Ok(())
+        self.set_notes(at, change.notes())
     }
 }
 

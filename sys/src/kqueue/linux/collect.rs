@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 
 use super::change::now;
 use super::io;
-use super::state::{CLOCK, NEWS, SIGNALS, State, WAKE, WALL, WRITES};
+use super::state::{CLOCK, NEWS, PROCESSES, SIGNALS, State, WAKE, WALL, WRITES};
 use super::table::{At, Kind, Slot};
 use crate::deadline::Deadline;
 use crate::epoll::{Event, Interest};
@@ -161,6 +161,7 @@ impl State {
                 }
                 self.report(at, event.with_notes(Notes::from_bits_retain(slot.found)), found);
             }
+            Filter::PROC if slot.found & !Notes::EXIT.bits() != 0 => self.report_news(at, &slot, found),
             Filter::PROC if slot.found != 0 => {
                 let event = event.with_notes(Notes::from_bits_retain(slot.found)).with_data(slot.data);
                 self.table.at_mut(at).flags |= Flags::ONESHOT.bits();
@@ -175,6 +176,24 @@ impl State {
             }
             _ => {}
         }
+    }
+
+    /// Reports what a process did before its end. The end comes after that, in an event of its own, since both have data.
+    fn report_news(&mut self, at: At, slot: &Slot, found: &mut Found<'_>) {
+        let end = Notes::EXIT.bits() & slot.found;
+        let notes = Notes::from_bits_retain(slot.found ^ end);
+        let event = event_of(slot).with_notes(notes);
+        let parent = if notes.contains(Notes::CHILD) { i64::from(slot.parent) } else { 0 };
+        let mut flags = event.flags() | Flags::CLEAR; // as the BSDs say
+        self.table.at_mut(at).found = end;
+        if end != 0 {
+            self.table.activate(at);
+        } else if slot.is_over() {
+            // Nobody asked for the end.
+            flags |= Flags::EOF | Flags::ONESHOT;
+            self.table.at_mut(at).flags |= Flags::ONESHOT.bits();
+        }
+        self.report(at, event.with_flags(flags).with_data(parent), found);
     }
 
     /// Looks at a WRITE knote whose room is below its mark again in a while, as if it were a timer.
@@ -235,6 +254,7 @@ impl State {
                     CLOCK | WALL => self.rang(event.token())?,
                     SIGNALS => self.read_signals()?,
                     NEWS => self.read_news()?,
+                    PROCESSES => self.read_processes()?,
                     token => {
                         is_again |= self.met(token, event.flags(), found);
                         continue;
@@ -279,6 +299,8 @@ impl State {
         };
         let slot = *self.table.at(at);
         if slot.filter == Filter::PROC.number() {
+            // What the process did before its end is on its way; an error comes again with the socket's own event.
+            let _ = self.read_processes();
             self.ended(at);
             return false;
         }
@@ -331,10 +353,8 @@ impl State {
         }
         // SAFETY: the knote owned its pidfd, and does not any more.
         let pidfd = unsafe { OwnedFd::from_raw_fd(number) };
-        slot.data = status(&pidfd);
-        slot.found = Notes::EXIT.bits() & slot.notes;
         let _ = self.set.unregister(&pidfd);
-        self.table.activate(at);
+        self.end(at, status(&pidfd));
     }
 
     fn has_wall(&self) -> bool {

@@ -11,6 +11,7 @@
 //! | `wall`, a timerfd | the next timer of the wall clock | at the first such timer |
 //! | `signals`, a signalfd | all counted signals | at the first SIGNAL knote |
 //! | `news`, an inotify | VNODE knotes, and READ knotes of regular files | at the first of them |
+//! | `connector`, a netlink socket | forks and executed programs | while a PROC knote wants FORK, EXEC or TRACK |
 //! | `face`, an epoll set with `set` in it | the queue's own descriptor | when it is asked for |
 //!
 //! The states of a knote:
@@ -35,7 +36,9 @@
 
 mod change;
 mod collect;
+mod connector;
 mod file;
+mod forks;
 mod io;
 mod state;
 mod table;
@@ -46,8 +49,10 @@ use core::mem::MaybeUninit;
 use core::ops::{Deref, DerefMut};
 
 use self::collect::Found;
+use self::connector::Connector;
+use self::forks::ASKED;
 use self::state::State;
-use super::{Flags, Kevent, Notes, refusal};
+use super::{Filter, Flags, Kevent, Notes, refusal};
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::fd::{BorrowedFd, OwnedFd, PollFlags, ready};
@@ -164,10 +169,10 @@ impl Kqueue {
     /// * `EINVAL`: a filter, number or note that has no meaning.
     /// * `EMFILE`, `ENFILE`, `ENOMEM`, `ENOSPC`: no descriptor, no memory, or no watch is left. The change is not made.
     pub fn change(&self, change: &Kevent) -> Result<()> {
-        if let Some(_reason) = refusal(change) {
+        let mut state = self.locked()?;
+        if !is_possible(change, state.follows) {
             return Err(Errno::OPNOTSUPP);
         }
-        let mut state = self.locked()?;
         let is_new = !state.has(change);
         state.change(change)?;
         state.settle().inspect_err(|_| {
@@ -256,6 +261,38 @@ impl Kqueue {
         self.generation != generation()
     }
 
+    /// Asks for the notes FORK, EXEC and TRACK of [`Filter::PROC`](super::Filter::PROC), which are refused otherwise: Linux
+    /// sends the news of all processes to whoever asks, and to the superuser only.
+    ///
+    /// The queue gets this news while a knote with such a note is there. A process that forks and executes very fast may
+    /// overrun the queue's socket: then each of these knotes tells [`Notes::TRACKERR`](super::Notes::TRACKERR).
+    ///
+    /// # Errors
+    /// `EPERM`: the process lacks `CAP_NET_ADMIN`. `EOPNOTSUPP`: the process is in a process or user namespace that is not
+    /// the first. `ECONNREFUSED`: in another network namespace. `EPROTONOSUPPORT`: the kernel has no proc connector.
+    /// `EBADF` in a forked child. `EMFILE`, `ENFILE`, `ENOMEM`.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::kqueue::{Kevent, Kqueue, Notes};
+    /// use ossature_sys::process;
+    ///
+    /// let queue = Kqueue::new()?;
+    /// let wanted = Kevent::exit(process::id()).with_notes(Notes::EXIT | Notes::FORK | Notes::TRACK);
+    /// match queue.follow_processes() {
+    ///     Ok(()) => queue.change(&wanted)?,
+    ///     Err(errno) => println!("forks are not told here: {errno}"),
+    /// }
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    #[doc(alias("NOTE_FORK", "NOTE_TRACK", "NETLINK_CONNECTOR"))]
+    pub fn follow_processes(&self) -> Result<()> {
+        drop(self.locked()?);
+        Connector::try_out()?; // which waits, and so not under the lock
+        self.locked()?.follows = true;
+        Ok(())
+    }
+
     /// How many knotes there are.
     ///
     /// # Examples
@@ -317,6 +354,13 @@ impl Drop for Locked<'_> {
         // SAFETY: taken by `Kqueue::locked`, and released here once.
         unsafe { self.0.lock.release() };
     }
+}
+
+/// Whether Linux can do what a change asks for; `follows` if FORK, EXEC and TRACK were asked for.
+fn is_possible(change: &Kevent, follows: bool) -> bool {
+    let is_followed = follows && change.filter() == Filter::PROC;
+    let asked = if is_followed { change.with_notes(change.notes().difference(ASKED)) } else { *change };
+    refusal(&asked).is_none()
 }
 
 /// The notes of TIMER that name a unit.

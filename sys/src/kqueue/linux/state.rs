@@ -3,6 +3,8 @@
 use core::mem::ManuallyDrop;
 use core::time::Duration;
 
+use super::connector::Connector;
+use super::forks::ASKED;
 use super::table::{At, Kind, Table};
 use crate::deadline::Deadline;
 use crate::epoll::{Epoll, Interest};
@@ -10,7 +12,7 @@ use crate::errno::{Errno, Result};
 use crate::eventfd::EventFd;
 use crate::fd::{AboveStandard, AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use crate::inotify::Inotify;
-use crate::kqueue::Filter;
+use crate::kqueue::{Filter, Notes};
 use crate::raw;
 use crate::signal::SignalSet;
 use crate::signalfd::SignalFd;
@@ -23,6 +25,7 @@ pub(super) const CLOCK: u64 = 3 << 32;
 pub(super) const WALL: u64 = 4 << 32;
 pub(super) const SIGNALS: u64 = 5 << 32;
 pub(super) const NEWS: u64 = 6 << 32;
+pub(super) const PROCESSES: u64 = 7 << 32;
 
 pub(super) struct State {
     pub(super) table: Table,
@@ -42,6 +45,13 @@ pub(super) struct State {
     pub(super) signals: Option<SignalFd>,
     pub(super) counted: SignalSet,
     pub(super) news: Option<Inotify>,
+    /// Whether FORK, EXEC and TRACK were asked for.
+    pub(super) follows: bool,
+    pub(super) connector: Option<Connector>,
+    /// How many knotes have notes of this kind; `connector` is there as long as any has.
+    pub(super) followed: u32,
+    /// Whether news was lost since all that had come was read.
+    pub(super) is_news_lost: bool,
     sleepers: u32,
     /// Changes when the sets are made anew.
     epoch: u32,
@@ -78,6 +88,10 @@ impl State {
             signals: None,
             counted: SignalSet::default(),
             news: None,
+            follows: false,
+            connector: None,
+            followed: 0,
+            is_news_lost: false,
             sleepers: 0,
             epoch: 0,
             left_behind: 0,
@@ -264,11 +278,16 @@ impl State {
                 let fd = unsafe { BorrowedFd::borrow_raw(slot.ident as RawFd) };
                 answer = set.map_or(Ok(()), |set| set.unregister(fd));
             }
-            Filter::PROC if slot.number >= 0 => {
-                // SAFETY: the knote owns its pidfd, and is removed below.
-                let pidfd = unsafe { OwnedFd::from_raw_fd(slot.number) };
-                // A copy of the descriptor in a forked child would keep the entry.
-                let _ = self.set.unregister(&pidfd);
+            Filter::PROC => {
+                if slot.number >= 0 {
+                    // SAFETY: the knote owns its pidfd, and is removed below.
+                    let pidfd = unsafe { OwnedFd::from_raw_fd(slot.number) };
+                    // A copy of the descriptor in a forked child would keep the entry.
+                    let _ = self.set.unregister(&pidfd);
+                }
+                if Notes::from_bits_retain(slot.notes).intersects(ASKED) {
+                    self.follow_one_less();
+                }
             }
             Filter::SIGNAL => {
                 let signal = crate::signal::numbered(slot.ident as i32); // it was checked when it was added
@@ -298,12 +317,13 @@ impl State {
     pub(super) fn renew(&mut self) -> Result<()> {
         let set = Epoll::new()?.above_standard()?;
         let writes = if self.writes.is_some() { Some(Epoll::new()?.above_standard()?) } else { None };
-        let own: [(Option<BorrowedFd<'_>>, u64); 5] = [
+        let own: [(Option<BorrowedFd<'_>>, u64); 6] = [
             (self.wake.as_ref().map(AsFd::as_fd), WAKE),
             (self.clock.as_ref().map(AsFd::as_fd), CLOCK),
             (self.wall.as_ref().map(AsFd::as_fd), WALL),
             (self.signals.as_ref().map(AsFd::as_fd), SIGNALS),
             (self.news.as_ref().map(AsFd::as_fd), NEWS),
+            (self.connector.as_ref().map(AsFd::as_fd), PROCESSES),
         ];
         for (fd, token) in own {
             if let Some(fd) = fd {

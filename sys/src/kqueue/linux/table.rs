@@ -44,7 +44,7 @@ pub(super) struct Slot {
     pub(super) notes: u32,
     /// What was found and not reported yet: the notes of VNODE and PROC, the flags of epoll for READ and WRITE.
     pub(super) found: u32,
-    /// The low-water mark of READ and WRITE, the data of USER, the status of PROC.
+    /// The low-water mark of READ and WRITE, the data of USER, the status of PROC once the process has ended.
     pub(super) data: i64,
     /// Expirations or signals that were not reported yet; 1 for a triggered USER knote.
     pub(super) count: u64,
@@ -60,10 +60,14 @@ pub(super) struct Slot {
     pub(super) number: i32,
     /// The last collection that reported it.
     pub(super) round: u32,
+    /// PROC: the parent of a child that was followed.
+    pub(super) parent: u32,
     disabled: u8,
     kind: u8,
     wall: u8,
     is_active: u8,
+    /// PROC: whether the process has ended.
+    is_over: u8,
     /// The place in its heap, from 1 on; 0 when it does not run.
     place: u32,
     next: At,
@@ -95,6 +99,15 @@ impl Slot {
 
     pub(super) fn set_kind(&mut self, kind: Kind) {
         self.kind = kind as u8;
+    }
+
+    /// Whether the process has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over != 0
+    }
+
+    pub(super) fn set_over(&mut self) {
+        self.is_over = 1;
     }
 
     /// Whether the timer is one of the wall clock.
@@ -493,10 +506,12 @@ const EMPTY: Slot = Slot {
     links: 0,
     number: 0,
     round: 0,
+    parent: 0,
     disabled: 0,
     kind: 0,
     wall: 0,
     is_active: 0,
+    is_over: 0,
     place: 0,
     next: 0,
     next_watch: 0,

@@ -72,6 +72,22 @@ fn what_linux_cannot_do_is_refused_with_the_reason() {
 }
 
 #[test]
+fn forks_are_told_once_they_were_asked_for() {
+    let queue = Kqueue::new().unwrap();
+    let forks = Kevent::exit(ossature_sys::process::id()).with_notes(Notes::FORK);
+    assert_eq!(queue.change(&forks), Err(Errno::OPNOTSUPP));
+    match queue.follow_processes() {
+        Ok(()) => assert_eq!(queue.change(&forks), Ok(())),
+        Err(errno) => {
+            let reasons =
+                [Errno::PERM, Errno::OPNOTSUPP, Errno::CONNREFUSED, Errno::PROTONOSUPPORT, Errno::AFNOSUPPORT];
+            assert!(reasons.contains(&errno), "{errno}");
+            assert_eq!(queue.change(&forks), Err(Errno::OPNOTSUPP));
+        }
+    }
+}
+
+#[test]
 fn the_end_of_a_grandchild_is_told() {
     let queue = Kqueue::new().unwrap();
     // The shell tells the number of a child that ends with its input, and reaps it.

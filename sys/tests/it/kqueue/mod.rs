@@ -5,6 +5,7 @@ mod descriptors;
 mod differences;
 mod files;
 mod flags;
+mod forks;
 mod numbers;
 mod processes;
 mod signals;
