@@ -155,7 +155,7 @@ fn a_subscription_that_fails_leaves_nothing() {
     if !is_told_of_forks() {
         return;
     }
-    sweep("kqueue follow_processes", &["ppoll"], || {
+    sweep("kqueue follow_processes", &[], || {
         let queue = Kqueue::new()?;
         queue.follow_processes()?;
         let forks = Kevent::exit(process::id()).with_notes(Notes::FORK | Notes::TRACK);
