@@ -12,12 +12,18 @@ mod history;
 mod hostile;
 #[path = "readline/inputrc.rs"]
 mod inputrc;
+#[path = "readline/panics.rs"]
+mod panics;
 #[path = "readline/random.rs"]
 mod random;
 #[path = "readline/reading.rs"]
 mod reading;
 #[path = "readline/recall.rs"]
 mod recall;
+#[path = "readline/settings.rs"]
+mod settings;
+#[path = "readline/suspend.rs"]
+mod suspend;
 #[path = "readline/terminal.rs"]
 mod terminal;
 #[path = "readline/typing.rs"]

@@ -14,6 +14,13 @@ pub(crate) struct Buffer {
     text: Vec<u8>,
     point: usize,
     mark: usize,
+    /// How many bytes at the start are those that were there when the line was drawn.
+    kept: usize,
+    /// `byte-oriented`: every byte is a character.
+    by_bytes: bool,
+    /// How many bytes insertions have moved.
+    #[cfg(test)]
+    moved: usize,
 }
 
 /// The character of UTF-8 that `text` begins with and its length; no character for a byte that begins none.
@@ -94,7 +101,7 @@ impl Buffer {
 
     /// The mark. Changes before it may have left it within a character: then where that begins.
     pub(crate) fn mark(&self) -> usize {
-        floor(&self.text, self.mark)
+        self.floor(self.mark)
     }
 
     /// Moves the point, not past the end.
@@ -104,7 +111,11 @@ impl Buffer {
 
     /// Moves the point to a place that was noted while the text was another: not past the end, nor into a character.
     pub(crate) fn set_point_near(&mut self, to: usize) {
-        self.point = floor(&self.text, to.min(self.text.len()));
+        self.point = self.floor(to.min(self.text.len()));
+    }
+
+    fn floor(&self, at: usize) -> usize {
+        if self.by_bytes { at } else { floor(&self.text, at) }
     }
 
     /// Moves the mark, not past the end.
@@ -121,8 +132,34 @@ impl Buffer {
         self.point == self.text.len()
     }
 
+    /// How many bytes at the start are the same as when the line was drawn last: [`drawn`](Self::drawn).
+    pub(crate) fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// The line was drawn.
+    pub(crate) fn drawn(&mut self) {
+        self.kept = self.text.len();
+    }
+
+    /// Whether every byte is a character.
+    pub(crate) fn set_by_bytes(&mut self, by_bytes: bool) {
+        self.by_bytes = by_bytes;
+    }
+
+    /// How many bytes insertions have moved.
+    #[cfg(test)]
+    pub(crate) fn moved(&self) -> usize {
+        self.moved
+    }
+
     /// Inserts before the point, which moves behind what is new.
     pub(crate) fn insert(&mut self, text: &[u8]) {
+        self.kept = self.kept.min(self.point);
+        #[cfg(test)]
+        {
+            self.moved += self.text.len() - self.point;
+        }
         match text {
             &[byte] if self.is_at_end() => self.text.push(byte),
             _ if self.is_at_end() => self.text.extend_from_slice(text),
@@ -133,6 +170,7 @@ impl Buffer {
 
     /// Removes a range. The point and the mark stay where they are, or move to the end.
     pub(crate) fn delete(&mut self, range: Range<usize>) {
+        self.kept = self.kept.min(range.start);
         self.text.drain(range);
         self.point = self.point.min(self.text.len());
         self.mark = self.mark.min(self.text.len());
@@ -140,6 +178,7 @@ impl Buffer {
 
     /// Another text; the point stays, or moves to the end.
     pub(crate) fn replace(&mut self, text: &[u8]) {
+        self.kept = 0;
         self.text.clear();
         self.text.extend_from_slice(text);
         self.point = self.point.min(self.text.len());
@@ -152,17 +191,22 @@ impl Buffer {
 
     /// Where the character at `at` ends.
     pub(crate) fn next(&self, at: usize) -> usize {
-        next(&self.text, at)
+        if self.by_bytes { (at + 1).min(self.text.len()) } else { next(&self.text, at) }
     }
 
     /// Where the character before `at` begins.
     pub(crate) fn previous(&self, at: usize) -> usize {
-        previous(&self.text, at)
+        if self.by_bytes { at.saturating_sub(1) } else { previous(&self.text, at) }
     }
 
     /// The character at `at`, or none where no character of UTF-8 stands.
     pub(crate) fn char_at(&self, at: usize) -> Option<char> {
-        decode(&self.text[at.min(self.text.len())..]).0
+        let rest = &self.text[at.min(self.text.len())..];
+        if self.by_bytes {
+            rest.first().filter(|byte| byte.is_ascii()).map(|&byte| char::from(byte))
+        } else {
+            decode(rest).0
+        }
     }
 
     /// Whether a word goes on here: a letter or a digit.

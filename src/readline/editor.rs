@@ -1,18 +1,19 @@
 //! [`Editor`]: the machine, the history, the hooks and the screen in one.
 
+mod hooks;
+
 use std::ffi::OsString;
-use std::ops::Range;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::time::Duration;
 
 use ossature_sys::tty::SpecialCharacters;
 
-use super::complete::{self, Candidate, Completer, CompletionKind};
 use super::history::History;
-use super::hooks::Context;
+use super::hooks::Lent;
 use super::inputrc::InitError;
-use super::machine::{Machine, Step, Validation};
+use super::machine::{Machine, Step};
+use super::modes::Modes;
 use super::render::Screen;
 use super::terminal::{Terminal, Typing};
 use super::variables::{BellStyle, Variables};
@@ -122,10 +123,16 @@ impl Typing for Editor {
 
     fn leave(&mut self, out: &mut Vec<u8>) {
         self.screen.leave(out);
+        self.modes.leave(out);
     }
 
     fn redraw(&mut self, out: &mut Vec<u8>) {
+        self.enter_modes(out);
         self.redisplay(out);
+    }
+
+    fn quit(&mut self, out: &mut Vec<u8>) {
+        self.modes.leave(out);
     }
 
     fn interrupted(&mut self, character: u8, out: &mut Vec<u8>) {
@@ -158,6 +165,10 @@ fn flashes(terminal: &str) -> bool {
 pub struct Editor {
     pub(super) machine: Machine,
     pub(super) screen: Screen,
+    modes: Modes,
+    /// Nothing but prompt and line is shown, and no hook or variable wants more: a key that only changes the line is drawn
+    /// without a view.
+    quiet: bool,
     auto_history: bool,
     /// The value of `history-size` that the history has as its limit.
     history_size: Option<usize>,
@@ -193,7 +204,8 @@ impl Editor {
                 machine.settings.parse_and_bind(line).expect("the line is right");
             }
         }
-        Self { machine, screen, auto_history: config.auto_history, history_size: None, terminal: None }
+        let (modes, auto_history) = (Modes::default(), config.auto_history);
+        Self { machine, screen, modes, quiet: false, auto_history, history_size: None, terminal: None }
     }
 
     /// Reads a line from standard input, and edits it if standard input and standard output are a terminal. Python's
@@ -221,13 +233,12 @@ impl Editor {
     /// # Errors
     /// [`ErrorKind::Os`] if the terminal cannot be read or written.
     pub fn read_line_os(&mut self, prompt: impl AsRef<[u8]>) -> Result<ReadOutcome<OsString>> {
-        let mut terminal = match self.terminal.take() {
-            Some(terminal) => terminal,
-            None => Terminal::stdio()?,
-        };
-        let step = terminal.read_line(self, prompt.as_ref());
-        self.terminal = Some(terminal);
-        Ok(match step? {
+        if self.terminal.is_none() {
+            self.terminal = Some(Terminal::stdio()?);
+        }
+        let mut lent = Lent::take(self, |editor| &mut editor.terminal);
+        let (editor, Some(terminal)) = lent.both() else { return Ok(ReadOutcome::Eof) };
+        Ok(match terminal.read_line(editor, prompt.as_ref())? {
             Step::Line(line) => ReadOutcome::Line(OsString::from_vec(line)),
             Step::Interrupted => ReadOutcome::Interrupted,
             Step::Eof | Step::More => ReadOutcome::Eof,
@@ -242,13 +253,16 @@ impl Editor {
     /// Begins a line. What was typed ahead is taken at once, so the line may be there already.
     ///
     /// Parts of the prompt that take no column, such as colours, stand between `\x01` and `\x02`. `out` gets what the
-    /// terminal has to be told.
+    /// terminal has to be told. Where variables say so, this includes that the terminal marks pastes and sends the sequences
+    /// of its keypad. The terminal is told back when the line ends; [`interrupt`](Self::interrupt) ends a line that is given
+    /// up.
     pub fn begin(&mut self, prompt: impl AsRef<[u8]>, out: &mut Vec<u8>) -> Step {
         let variables = &self.machine.settings.variables;
         if let Some(begin) = &variables.active_region_start_color {
             self.screen.set_region_style(begin, variables.active_region_end_color.as_deref().unwrap_or(b"\x1b[m"));
         }
         self.limit_history(); // `variables_mut` and the command re-read-init-file change the variable, too
+        self.enter_modes(out);
         self.screen.forget();
         self.machine.begin(prompt.as_ref());
         self.draw(out);
@@ -262,6 +276,13 @@ impl Editor {
     /// Bytes after the end of a line stay for the next [`begin`](Self::begin).
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step {
         self.machine.feed(bytes);
+        if self.quiet && self.machine.is_quiet() {
+            let line = self.machine.line();
+            if self.screen.draw_flat(line.text(), line.kept(), line.point(), out) {
+                self.machine.drawn();
+                return Step::More;
+            }
+        }
         self.outcome(out)
     }
 
@@ -303,8 +324,18 @@ impl Editor {
         }
     }
 
+    fn enter_modes(&mut self, out: &mut Vec<u8>) {
+        let settings = &self.machine.settings;
+        self.modes.enter(&settings.variables, &settings.terminal, out);
+    }
+
     /// Shows what has changed.
     pub(super) fn draw(&mut self, out: &mut Vec<u8>) {
+        self.show(out);
+        self.quiet = self.screen.is_flat() && self.machine.may_be_quiet();
+    }
+
+    fn show(&mut self, out: &mut Vec<u8>) {
         self.machine.refresh();
         let mut effects = std::mem::take(&mut self.machine.effects);
         match self.machine.settings.variables.bell_style {
@@ -316,6 +347,7 @@ impl Editor {
             _ => {}
         }
         self.screen.show(&self.machine.view(), &mut effects, out);
+        self.machine.drawn();
         self.machine.effects = effects;
     }
 
@@ -328,6 +360,9 @@ impl Editor {
             // As GNU readline: the program says what stands behind the prompt.
             Step::Eof => self.screen.forget(),
             _ => self.screen.leave(out),
+        }
+        if step != Step::More {
+            self.modes.leave(out);
         }
         if let Step::Line(line) = &step {
             let last = self.history().len().checked_sub(1).and_then(|at| self.history().get(at));
@@ -351,6 +386,7 @@ impl Editor {
 
     /// Inserts at the cursor.
     pub fn insert_text(&mut self, text: impl AsRef<[u8]>) {
+        self.quiet = false;
         self.machine.line_mut().insert(text.as_ref());
     }
 
@@ -374,6 +410,7 @@ impl Editor {
     /// # Errors
     /// The first line that means nothing. The others have been carried out.
     pub fn parse_and_bind(&mut self, lines: impl AsRef<[u8]>) -> std::result::Result<(), InitError> {
+        self.quiet = false;
         let done = self.machine.settings.parse_and_bind(lines);
         self.limit_history();
         done
@@ -397,6 +434,7 @@ impl Editor {
     /// [`ErrorKind::TooLong`] above 4 MiB.
     pub fn read_init_file(&mut self, path: Option<&Path>) -> Result<Vec<InitError>> {
         let paste = self.machine.settings.variables.enable_bracketed_paste;
+        self.quiet = false;
         let bad = self.machine.settings.read_init_file(path)?;
         self.limit_history();
         if self.machine.quirks.sequences_part_kills {
@@ -412,6 +450,7 @@ impl Editor {
 
     /// The variables of init files, to change them.
     pub fn variables_mut(&mut self) -> &mut Variables {
+        self.quiet = false;
         &mut self.machine.settings.variables
     }
 
@@ -423,6 +462,7 @@ impl Editor {
     /// The history, to load, save or change it between two lines.
     pub fn history_mut(&mut self) -> &mut History {
         self.limit_history();
+        self.quiet = false;
         &mut self.machine.history
     }
 
@@ -439,124 +479,5 @@ impl Editor {
     /// Who edits. Python's `readline.backend`.
     pub const fn backend(&self) -> Backend {
         Backend::Readline
-    }
-
-    /// Runs before the prompt of each line is shown. Python's `set_startup_hook`.
-    ///
-    /// ```
-    /// use ossature::readline::{Editor, Step};
-    ///
-    /// let mut editor = Editor::new();
-    /// editor.on_startup(|line| line.insert("draft"));
-    /// let mut screen = Vec::new();
-    /// let _ = editor.begin("> ", &mut screen);
-    /// assert_eq!(editor.feed(b"\r", &mut screen), Step::Line(b"draft".to_vec()));
-    /// ```
-    #[doc(alias = "set_startup_hook")]
-    pub fn on_startup(&mut self, hook: impl FnMut(&mut Context<'_>) + Send + 'static) {
-        self.machine.hooks.startup = Some(Box::new(hook));
-    }
-
-    /// Runs after the prompt is shown, before the first key. Python's `set_pre_input_hook`.
-    #[doc(alias = "set_pre_input_hook")]
-    pub fn on_pre_input(&mut self, hook: impl FnMut(&mut Context<'_>) + Send + 'static) {
-        self.machine.hooks.pre_input = Some(Box::new(hook));
-    }
-
-    /// Removes both hooks.
-    pub fn clear_hooks(&mut self) {
-        (self.machine.hooks.startup, self.machine.hooks.pre_input) = (None, None);
-    }
-
-    /// Sets who completes words. Without a completer, names of files are completed.
-    ///
-    /// ```
-    /// use ossature::readline::{CompletionContext, Editor, Step};
-    ///
-    /// let mut editor = Editor::new();
-    /// editor.set_completer(|word: &str, _: &CompletionContext<'_>| {
-    ///     ["apple", "banana"].into_iter().filter(|it| it.starts_with(word)).collect::<Vec<_>>()
-    /// });
-    /// let mut screen = Vec::new();
-    /// let _ = editor.begin("> ", &mut screen);
-    /// assert_eq!(editor.feed(b"b\t\r", &mut screen), Step::Line(b"banana".to_vec()));
-    /// ```
-    pub fn set_completer(&mut self, completer: impl Completer + Send + 'static) {
-        self.machine.hooks.completer = Some(Box::new(completer));
-    }
-
-    /// Names of files are completed again.
-    pub fn clear_completer(&mut self) {
-        self.machine.hooks.completer = None;
-    }
-
-    /// Who completes words, if somebody was set.
-    #[doc(alias = "get_completer")]
-    pub fn completer(&mut self) -> Option<&mut (dyn Completer + Send + 'static)> {
-        self.machine.hooks.completer.as_deref_mut()
-    }
-
-    /// What the last completion was asked to do; none before the first.
-    #[doc(alias = "get_completion_type")]
-    pub fn completion_kind(&self) -> Option<CompletionKind> {
-        self.machine.last_completion().0
-    }
-
-    /// The place of the word of the last completion, in bytes; empty at 0 before the first.
-    #[doc(alias = "get_begidx")]
-    #[doc(alias = "get_endidx")]
-    pub fn completion_range(&self) -> Range<usize> {
-        self.machine.last_completion().1
-    }
-
-    /// Sets the bytes that part words for completion.
-    pub fn set_completer_delims(&mut self, delimiters: impl Into<Vec<u8>>) {
-        self.machine.hooks.delimiters = Some(delimiters.into());
-    }
-
-    /// The bytes that part words for completion: blanks and ASCII punctuation but `.` and `_` at first.
-    #[doc(alias = "get_completer_delims")]
-    pub fn completer_delims(&self) -> &[u8] {
-        self.machine.hooks.delimiters.as_deref().unwrap_or(complete::DELIMITERS)
-    }
-
-    /// Sets who lists candidates: the hook gets the word and the candidates, and writes the text that is shown below the
-    /// line. Python's hook prints instead.
-    #[doc(alias = "set_completion_display_matches_hook")]
-    pub fn on_display_matches(&mut self, hook: impl FnMut(&[u8], &[Candidate], &mut Vec<u8>) + Send + 'static) {
-        self.machine.hooks.display_matches = Some(Box::new(hook));
-    }
-
-    /// Candidates are listed in columns again.
-    pub fn clear_display_matches(&mut self) {
-        self.machine.hooks.display_matches = None;
-    }
-
-    /// Sets who decides whether an accepted line is whole, so that input may have several lines.
-    ///
-    /// ```
-    /// use ossature::readline::{Editor, Step, Validation};
-    ///
-    /// let mut editor = Editor::new();
-    /// editor.set_validator(|line| match line.ends_with('\\') {
-    ///     true => Validation::Incomplete,
-    ///     false => Validation::Complete,
-    /// });
-    /// let mut screen = Vec::new();
-    /// let _ = editor.begin("> ", &mut screen);
-    /// assert_eq!(editor.feed(b"a \\\rb\r", &mut screen), Step::Line(b"a \\\nb".to_vec()));
-    /// ```
-    pub fn set_validator(&mut self, validator: impl FnMut(&str) -> Validation + Send + 'static) {
-        self.machine.hooks.validator = Some(Box::new(validator));
-    }
-
-    /// Sets who guesses how the line goes on. The guess is shown behind the line; a move past the end takes it.
-    pub fn set_hinter(&mut self, hinter: impl FnMut(&str) -> Option<String> + Send + 'static) {
-        self.machine.hooks.hinter = Some(Box::new(hinter));
-    }
-
-    /// Sets who colours the line: gets the text and the cursor, and returns the same text with escape sequences.
-    pub fn set_highlighter(&mut self, highlighter: impl FnMut(&str, usize) -> String + Send + 'static) {
-        self.machine.hooks.highlighter = Some(Box::new(highlighter));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::complete::{Candidate, Completer};
+use super::complete::{Candidate, Completer, Quoting};
 use super::machine::{Machine, Validation};
 
 type Hook = Box<dyn FnMut(&mut Context<'_>) + Send>;
@@ -14,6 +14,7 @@ pub(crate) struct Hooks {
     pub(crate) pre_input: Option<Hook>,
     pub(crate) completer: Option<Box<dyn Completer + Send>>,
     pub(crate) delimiters: Option<Vec<u8>>,
+    pub(crate) quoting: Quoting,
     #[expect(clippy::type_complexity, reason = "it is named nowhere else")]
     pub(crate) display_matches: Option<Box<dyn FnMut(&[u8], &[Candidate], &mut Vec<u8>) + Send>>,
     #[expect(clippy::type_complexity, reason = "it is named nowhere else")]
@@ -27,6 +28,34 @@ pub(crate) struct Hooks {
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hooks").field("completer", &self.completer.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// A part of an owner that is taken out while the caller's code runs with the owner. It is in its place again
+/// afterwards, also if that code panics.
+#[derive(Debug)]
+pub(super) struct Lent<'o, O, T> {
+    owner: &'o mut O,
+    place: fn(&mut O) -> &mut Option<T>,
+    part: Option<T>,
+}
+
+impl<'o, O, T> Lent<'o, O, T> {
+    /// Takes the part out.
+    pub(super) fn take(owner: &'o mut O, place: fn(&mut O) -> &mut Option<T>) -> Self {
+        let part = place(owner).take();
+        Self { owner, place, part }
+    }
+
+    /// The owner, and the part if there is one.
+    pub(super) fn both(&mut self) -> (&mut O, Option<&mut T>) {
+        (self.owner, self.part.as_mut())
+    }
+}
+
+impl<O, T> Drop for Lent<'_, O, T> {
+    fn drop(&mut self) {
+        *(self.place)(self.owner) = self.part.take();
     }
 }
 

@@ -146,6 +146,14 @@ impl Keymap {
         }
     }
 
+    /// Whether the key means `self-insert` and begins nothing longer.
+    pub(crate) fn inserts(&self, key: u8) -> bool {
+        let node = &self.nodes[self.first[usize::from(key)] as usize];
+        // Node 0, the root, has no binding.
+        matches!(node.binding, Some(Binding::Command(Command::SelfInsert)))
+            && (node.next.is_empty() || !self.leads_on(node))
+    }
+
     /// Whether a longer sequence is bound. What was unbound leaves its nodes behind.
     fn leads_on(&self, node: &Node) -> bool {
         let bound = |&(_, at): &(u8, Place)| {

@@ -15,7 +15,22 @@
 //! | `complete` | completers, candidates, names of files, lists in columns |
 //! | `width` | columns of text |
 //! | `render` | what to write so that a terminal shows prompt and line |
+//! | `modes` | what a terminal is told for the length of a line, and told back |
+//! | `secret` | bytes that leave no copy in memory: passwords |
 //! | `editor`, `hooks` | the face: configuration, hooks, Python's functions |
+//!
+//! # Bounds
+//! | what | at most |
+//! | --- | --- |
+//! | a line, and what was typed ahead | memory: it grows with what is typed |
+//! | a numeric argument | 1,000,000; a larger one is refused |
+//! | what one command inserts | 4 MiB, or 65,536 characters in overwrite mode |
+//! | a key sequence | 256 bytes in an init file |
+//! | macros | 16 inside each other, 1000 for a typed byte |
+//! | the kill ring | 10 texts |
+//! | an init file | 4 MiB; 16 inside each other, 256 in all |
+//! | the history, and its file | memory and disk, unless `history-size`, `set_max_entries` or `set_max_file_lines` says less |
+//! | input that waits | 64 KiB are read before they are drawn |
 //!
 //! # Examples
 //! In an event loop of the caller's, which writes `screen` to the terminal:
@@ -104,7 +119,9 @@ mod keymap;
 mod keys;
 mod kill;
 mod machine;
+mod modes;
 mod render;
+mod secret;
 mod terminal;
 mod undo;
 mod variables;

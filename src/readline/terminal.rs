@@ -30,6 +30,7 @@ use ossature_sys::tty::{self, Restore, SpecialCharacters};
 pub use self::printer::Printer;
 use self::printer::Queue;
 use super::machine::Step;
+use super::secret::Secret;
 use crate::error::{Error, Result};
 
 /// What a terminal drives: a machine that takes bytes, and answers what to write.
@@ -52,6 +53,8 @@ pub(crate) trait Typing {
     fn leave(&mut self, out: &mut Vec<u8>);
     /// The line is drawn anew where the cursor stands.
     fn redraw(&mut self, out: &mut Vec<u8>);
+    /// The line is given up: what the terminal was told for its length is told back.
+    fn quit(&mut self, out: &mut Vec<u8>);
     /// The line is abandoned because of this character; it is shown as `^C` where that is wanted.
     fn interrupted(&mut self, character: u8, out: &mut Vec<u8>);
 }
@@ -61,6 +64,9 @@ const ENDING: [Signal; 5] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUI
 
 /// How many bytes one read takes.
 const CHUNK: usize = 1024;
+
+/// How many bytes that wait are read before the machine takes and draws them.
+const MOST_WAITING: usize = 1 << 16;
 
 /// A terminal to read lines from: two descriptors, which need not be terminals.
 ///
@@ -89,12 +95,12 @@ pub struct Terminal {
     output: OwnedFd,
     printer: Printer,
     /// What was read behind the end of a plain line or of a password.
-    ahead: Vec<u8>,
+    ahead: Secret,
 }
 
 /// What ended a wait.
 enum Event {
-    Bytes(usize),
+    Bytes,
     Expired,
     Signal(Signal),
     Print,
@@ -119,7 +125,7 @@ impl Terminal {
     /// Of kind `Os` when no descriptor is left.
     pub fn new(input: OwnedFd, output: OwnedFd) -> Result<Self> {
         let copy = fd::duplicate(&output).map_err(|errno| Error::os(errno, "the terminal: cannot copy its output"))?;
-        Ok(Self { input, output, printer: Printer::new(copy)?, ahead: Vec::new() })
+        Ok(Self { input, output, printer: Printer::new(copy)?, ahead: Secret::default() })
     }
 
     /// Whether lines are edited, not only read.
@@ -147,10 +153,11 @@ impl Terminal {
         if !self.is_interactive() {
             return self.plain_line(prompt);
         }
-        let ahead = std::mem::take(&mut self.ahead);
         let queue = self.printer.begin();
+        let modes = Modes { machine, output: &self.output };
         let done = Session::new(&self.input, &self.output, &queue)
-            .and_then(|mut session| session.run(machine, prompt, &ahead));
+            .and_then(|mut session| session.run(&mut *modes.machine, prompt, &mut self.ahead));
+        drop(modes);
         let late = queue.end();
         // What came too late for the line stands below it.
         done.and_then(|step| self.write(&late).map(|()| step))
@@ -158,7 +165,9 @@ impl Terminal {
 
     /// Reads a line and shows nothing of it.
     ///
-    /// Backspace and Ctrl-U work, as the user has set them.
+    /// Backspace and Ctrl-U work, as the user has set them. The password goes to no history, no kill ring and no undo
+    /// list. Every copy of it that the terminal made is overwritten; the line that is returned is the caller's to
+    /// overwrite.
     ///
     /// # Errors
     /// Of kind `Os` when the terminal cannot be read, written or set.
@@ -170,7 +179,7 @@ impl Terminal {
     pub fn read_password(&mut self, prompt: &[u8]) -> Result<Step> {
         let mut password = Password::default();
         let step = self.read_line(&mut password, prompt);
-        self.ahead.append(&mut password.ahead);
+        self.ahead.extend(&password.ahead);
         step
     }
 
@@ -186,17 +195,15 @@ impl Terminal {
         let mut searched = 0;
         loop {
             if let Some(end) = self.ahead.iter().skip(searched).position(|&b| b == b'\n') {
-                let mut line: Vec<u8> = self.ahead.drain(..=searched + end).collect();
+                let mut line = self.ahead.take(searched + end + 1);
                 line.pop();
                 return Ok(Step::Line(line));
             }
             searched = self.ahead.len();
-            self.ahead.resize(searched + CHUNK, 0);
-            let room = self.ahead.get_mut(searched..).unwrap_or_default();
-            let read = wait_readable(self.input.as_fd()).and_then(|()| fd::read(&self.input, room));
-            self.ahead.truncate(searched + read.unwrap_or(0));
+            let input = &self.input;
+            let read = self.ahead.read(CHUNK, |room| wait_readable(input.as_fd()).and_then(|()| fd::read(input, room)));
             if read.map_err(|errno| Error::os(errno, "the input: cannot be read"))? == 0 {
-                let rest = std::mem::take(&mut self.ahead);
+                let rest = self.ahead.take(usize::MAX);
                 return Ok(if rest.is_empty() { Step::Eof } else { Step::Line(rest) });
             }
         }
@@ -215,6 +222,23 @@ fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
     fd::write_all(fd, bytes, Deadline::NEVER)
         .map(drop)
         .map_err(|errno| Error::os(errno, "the terminal: cannot be written"))
+}
+
+/// Tells the terminal back what the machine has told it, when this is dropped.
+struct Modes<'m, M: Typing> {
+    machine: &'m mut M,
+    output: &'m OwnedFd,
+}
+
+impl<M: Typing> Drop for Modes<'_, M> {
+    fn drop(&mut self) {
+        let mut out = Vec::new();
+        self.machine.quit(&mut out);
+        if !out.is_empty() {
+            // After an error or a panic the terminal may be gone; there is nobody to tell.
+            let _ = write(self.output.as_fd(), &out);
+        }
+    }
 }
 
 /// The settings of one line: all of it is undone when this is dropped.
@@ -270,29 +294,31 @@ impl<'t> Session<'t> {
         }
     }
 
-    fn run(&mut self, machine: &mut impl Typing, prompt: &[u8], ahead: &[u8]) -> Result<Step> {
+    /// What was read ahead is fed to the machine once the line has begun.
+    fn run(&mut self, machine: &mut impl Typing, prompt: &[u8], ahead: &mut Secret) -> Result<Step> {
         machine.special_characters(&self.special);
         let size = tty::window_size(self.output).unwrap_or_default();
         self.size = (size.columns.into(), size.rows.into());
         machine.resized(self.size.0, self.size.1, &mut self.out);
         let mut step = machine.begin(prompt, &mut self.out);
-        if !ahead.is_empty() {
+        let mut typed = std::mem::take(ahead);
+        if !typed.is_empty() {
             step = match step {
-                Step::More => self.typed(machine, ahead)?,
+                Step::More => self.typed(machine, &typed)?,
                 // The line was there already: this belongs to the next one.
                 ended => {
-                    let _ = machine.feed(ahead, &mut self.out);
+                    let _ = machine.feed(&typed, &mut self.out);
                     ended
                 }
             };
         }
-        let mut buffer = [0; CHUNK];
         while step == Step::More {
             self.flush()?;
-            step = match self.wait(&mut buffer, machine.timeout())? {
-                Event::Bytes(len) => {
+            typed.clear();
+            step = match self.wait(&mut typed, machine.timeout())? {
+                Event::Bytes => {
                     self.measure(machine);
-                    self.typed(machine, buffer.get(..len).unwrap_or_default())?
+                    self.typed(machine, &typed)?
                 }
                 Event::Expired => machine.expire(&mut self.out),
                 Event::Signal(Signal::WINCH) => {
@@ -316,7 +342,8 @@ impl<'t> Session<'t> {
         Ok(step)
     }
 
-    fn wait(&mut self, buffer: &mut [u8], timeout: Option<Duration>) -> Result<Event> {
+    /// Waits for something to happen. All that is typed already is taken, up to a bound.
+    fn wait(&mut self, typed: &mut Secret, timeout: Option<Duration>) -> Result<Event> {
         let failed = |errno| Error::os(errno, "the terminal: cannot be read");
         let deadline = timeout.map_or(Deadline::NEVER, Deadline::after);
         loop {
@@ -325,25 +352,31 @@ impl<'t> Session<'t> {
                 PollFd::new(&self.signals, PollFlags::IN),
                 PollFd::new(self.queue.ready(), PollFlags::IN),
             ];
-            if poll(&mut fds, deadline).map_err(failed)? == 0 {
-                return Ok(Event::Expired);
+            let until = if typed.is_empty() { deadline } else { Deadline::NOW };
+            if poll(&mut fds, until).map_err(failed)? == 0 {
+                return Ok(if typed.is_empty() { Event::Expired } else { Event::Bytes });
             }
             let [input, signals, printer] = fds.map(|fd| !fd.revents().is_empty());
-            if signals {
+            if !typed.is_empty() && (!input || typed.len() >= MOST_WAITING) {
+                return Ok(Event::Bytes);
+            }
+            if signals && typed.is_empty() {
                 if let Some(signal) =
                     self.signals.read_one(Deadline::NOW).map_err(failed)?.and_then(|info| info.signal())
                 {
                     return Ok(Event::Signal(signal));
                 }
             }
-            if printer {
+            if printer && typed.is_empty() {
                 return Ok(Event::Print);
             }
             if input {
-                match fd::read(self.input, buffer) {
-                    // The other side has hung up.
-                    Ok(0) | Err(Errno::IO) => return Ok(Event::End),
-                    Ok(len) => return Ok(Event::Bytes(len)),
+                match typed.read(CHUNK, |room| fd::read(self.input, room)) {
+                    // The other side has hung up; what was typed before counts.
+                    Ok(0) | Err(Errno::IO) if typed.is_empty() => return Ok(Event::End),
+                    Ok(0) | Err(Errno::IO) => return Ok(Event::Bytes),
+                    Ok(_) => {}
+                    Err(Errno::AGAIN) if !typed.is_empty() => return Ok(Event::Bytes),
                     Err(Errno::AGAIN) => {}
                     Err(errno) => return Err(failed(errno)),
                 }
@@ -427,9 +460,9 @@ impl<'t> Session<'t> {
 /// A line that is not shown.
 #[derive(Default)]
 struct Password {
-    line: Vec<u8>,
+    line: Secret,
     /// What was typed behind the end of the line.
-    ahead: Vec<u8>,
+    ahead: Secret,
     ended: bool,
     prompt: Vec<u8>,
     special: SpecialCharacters,
@@ -445,15 +478,15 @@ impl Typing for Password {
     fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step {
         for (at, &byte) in bytes.iter().enumerate() {
             if self.ended {
-                self.ahead.extend_from_slice(bytes.get(at..).unwrap_or_default());
+                self.ahead.extend(bytes.get(at..).unwrap_or_default());
                 break;
             }
             match byte {
                 b'\r' | b'\n' => {
                     self.leave(out);
                     self.ended = true;
-                    self.ahead.extend_from_slice(bytes.get(at + 1..).unwrap_or_default());
-                    return Step::Line(std::mem::take(&mut self.line));
+                    self.ahead.extend(bytes.get(at + 1..).unwrap_or_default());
+                    return Step::Line(self.line.take(usize::MAX));
                 }
                 _ if Some(byte) == self.special.end_of_file && self.line.is_empty() => {
                     self.leave(out);
@@ -495,6 +528,8 @@ impl Typing for Password {
     fn redraw(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.prompt);
     }
+
+    fn quit(&mut self, _: &mut Vec<u8>) {}
 
     fn interrupted(&mut self, _: u8, out: &mut Vec<u8>) {
         self.leave(out);

@@ -66,6 +66,36 @@ impl Line {
         self.buffer.set_mark(to);
     }
 
+    /// The line was drawn.
+    pub(crate) fn drawn(&mut self) {
+        self.buffer.drawn();
+    }
+
+    pub(crate) fn set_by_bytes(&mut self, by_bytes: bool) {
+        self.buffer.set_by_bytes(by_bytes);
+    }
+
+    /// Inserts bytes as if they came one by one, but moves what is behind the point once.
+    pub(crate) fn insert_typed(&mut self, text: &[u8]) {
+        let (mut at, mut rest) = (self.point(), text.len());
+        while rest > 0 {
+            let length = match self.undo.0.last_mut() {
+                Some(Change::Inserted(range)) if range.end == at && range.len() < RUN => {
+                    let length = rest.min(RUN - range.len());
+                    range.end += length;
+                    length
+                }
+                _ => {
+                    let length = rest.min(RUN);
+                    self.undo.0.push(Change::Inserted(at..at + length));
+                    length
+                }
+            };
+            (at, rest) = (at + length, rest - length);
+        }
+        self.buffer.insert(text);
+    }
+
     /// Inserts before the point. Bytes that come one by one are one change, up to a run of twenty.
     pub(crate) fn insert(&mut self, text: &[u8]) {
         if text.is_empty() {
@@ -189,5 +219,44 @@ impl Line {
         self.insert(text);
         self.end_group();
         self.set_mark(mark);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Line, Undone};
+
+    /// Types a text after `before`, with the point so many bytes from the end.
+    fn line(before: &str, back: usize) -> Line {
+        let mut line = Line::default();
+        line.insert(before.as_bytes());
+        line.set_point(before.len() - back);
+        line
+    }
+
+    #[test]
+    fn text_that_is_typed_at_once_is_undone_as_if_it_came_by_keys() {
+        for (before, back) in [("", 0), ("a", 0), ("abcdefghij", 3), ("a text of more than twenty bytes", 5)] {
+            for length in [1, 2, 19, 20, 21, 57] {
+                let text: Vec<u8> = (0..length).map(|n| b'a' + n % 26).collect();
+                let (mut one, mut other) = (line(before, back), line(before, back));
+                for _ in 0..3 {
+                    one.insert_typed(&text);
+                    text.iter().for_each(|&byte| other.insert(&[byte]));
+                }
+                assert_eq!((one.text(), one.changes()), (other.text(), other.changes()), "{before:?} {length}");
+                while one.undo() != Undone::Nothing {
+                    other.undo();
+                    assert_eq!((one.text(), one.point()), (other.text(), other.point()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn text_behind_the_point_moves_once_for_all_that_is_typed() {
+        let mut line = line(&"x".repeat(1000), 1000);
+        line.insert_typed(&[b'y'; 500]);
+        assert_eq!(line.moved(), 1000);
     }
 }

@@ -51,6 +51,11 @@ fn python_inserts_a_tab_and_completes_by_escape() {
 fn a_unique_word_is_replaced_and_nothing_appended() {
     assert_eq!(completed(&[], "b\tX"), "bananaX");
     assert_eq!(completed(&[], "x(b\tX"), "x(bananaX");
+    // A quote right before the word is closed, at the end of the line.
+    assert_eq!(completed(&[], "\"b\tX"), "\"banana\"X");
+    assert_eq!(completed(&[], "'b\tX"), "'banana'X");
+    assert_eq!(completed(&[], "\"a b\tX"), "\"a bananaX");
+    assert_eq!(completed(&[], "\"b)\x02\tX"), "\"bananaX)");
     let mut editor = completing(FRUIT, &[]);
     editor.set_completer(|_: &str, _: &CompletionContext<'_>| vec![Candidate::new("file").with_suffix(" ")]);
     assert_eq!(line(&mut editor, "f\tX\r"), "file X");

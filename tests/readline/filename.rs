@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ossature::readline::{Editor, Step};
 
@@ -96,4 +97,60 @@ fn lists_show_names_without_their_folders_and_with_marks() {
     assert!(!shown.contains("/alpha.txt"), "{shown}");
     let (_, shown) = folder.keys(&["set visible-stats on"], "", b"\x1b?\r");
     assert!(shown.contains("linked@"), "{shown}");
+}
+
+/// The line after these keys with names of files that have blanks and quotes, in the folder of the test.
+fn quoted(set: impl Fn(&mut Editor), before: &str, keys: &str) -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let folder = Folder::new(&format!("quoted-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+    for name in ["two words", "it's", "plain", "both ways", "both days"] {
+        fs::write(folder.path().join(name), "").unwrap();
+    }
+    let mut editor = Editor::new();
+    editor.set_completer_delims(" \t\n\"'>;|&=(");
+    set(&mut editor);
+    let mut out = Vec::new();
+    assert_eq!(editor.begin("> ", &mut out), Step::More);
+    let (open, start) = keys.split_at(keys.find(char::is_alphabetic).unwrap());
+    let path = folder.path().display().to_string();
+    let Step::Line(line) = editor.feed(format!("{before}{open}{path}/{start}\r").as_bytes(), &mut out) else {
+        panic!("no line")
+    };
+    String::from_utf8(line).unwrap().replace(&format!("{path}/"), "")
+}
+
+/// As GNU readline with its variables of the same names, but that no blank follows.
+#[test]
+fn names_with_blanks_and_quotes_get_quotes_where_the_program_says_so() {
+    let on = |editor: &mut Editor| {
+        editor.set_completer_quotes("\"'");
+        editor.set_filename_quotes(" \t\"'");
+    };
+    assert_eq!(quoted(on, "", "two\t"), "\"two words\"");
+    assert_eq!(quoted(on, "", "\"two w\t"), "\"two words\"");
+    assert_eq!(quoted(on, "", "'two w\t"), "\"two words\"");
+    assert_eq!(quoted(on, "", "it\t"), "\"it's\"");
+    assert_eq!(quoted(on, "", "pla\t"), "plain");
+    assert_eq!(quoted(on, "", "\"pla\t"), "\"plain\"");
+    assert_eq!(quoted(on, "", "\"sub\t"), "\"sub-folder/");
+    assert_eq!(quoted(on, "\"a b\" ", "two\t"), "\"a b\" \"two words\"");
+    assert_eq!(quoted(on, "", "bot\tw\t"), "\"both ways\"", "what both have in common has a blank");
+    assert_eq!(quoted(on, "", "bot\x1b*"), "\"both days\" \"both ways\" ");
+    let menu = |editor: &mut Editor| {
+        on(editor);
+        editor.parse_and_bind("tab: menu-complete").unwrap();
+    };
+    assert_eq!(quoted(menu, "", "bot\t"), "\"both days\"");
+    assert_eq!(quoted(menu, "", "'bot\t\t"), "\"both ways\"");
+}
+
+#[test]
+fn names_are_not_quoted_by_default_but_a_quote_before_the_word_is_closed() {
+    let off = |_: &mut Editor| {};
+    assert_eq!(quoted(off, "", "two\t"), "two words");
+    assert_eq!(quoted(off, "", "\"pla\t"), "\"plain\"");
+    assert_eq!(quoted(off, "", "'pla\t"), "'plain'");
+    assert_eq!(quoted(off, "", "\"two w\t"), "\"two w", "the word is `w`, of which there is none");
+    assert_eq!(quoted(off, "", "\"plax\x02\t"), "\"plainx", "only at the end of the line");
+    assert_eq!(quoted(off, "", "\"sub\t"), "\"sub-folder/", "a name in the folder may follow");
 }

@@ -1,13 +1,15 @@
 //! Lines from a terminal that a pseudo-terminal plays, and from what is not a terminal.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ossature::readline::{Editor, ReadOutcome, Step, Terminal};
 use ossature::sys::deadline::Deadline;
 use ossature::sys::fd::{self, OwnedFd};
 use ossature::sys::pipe;
-use ossature::sys::tty::{Pty, SpecialCharacters, WindowSize, set_window_size, special_characters};
+use ossature::sys::tty::{Pty, SpecialCharacters, WindowSize, line_editing, set_window_size, special_characters};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -215,6 +217,26 @@ fn a_key_that_begins_sequences_acts_alone_after_its_time() {
         },
     );
     assert_eq!(line, ReadOutcome::Line("abc".into()));
+}
+
+/// Each drawing asks the highlighter once.
+#[test]
+fn what_waits_to_be_read_is_drawn_once() {
+    let pty = pty();
+    let mut editor = editor(&pty);
+    let drawings = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&drawings);
+    editor.set_highlighter(move |line, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+        line.to_owned()
+    });
+    let _raw = line_editing(&pty.terminal).unwrap();
+    let text = "text ".repeat(790);
+    fd::write_all(&pty.controller, text.as_bytes(), Deadline::after(PATIENCE)).unwrap();
+    fd::write_all(&pty.controller, b"\r", Deadline::after(PATIENCE)).unwrap();
+    assert_eq!(editor.read_line("> ").unwrap(), ReadOutcome::Line(text));
+    // The prompt, and the text; once more if the terminal had not got all of it when the line began.
+    assert!(drawings.load(Ordering::Relaxed) <= 3, "{drawings:?}");
 }
 
 fn through_a_pipe(input: &[u8]) -> (Vec<Step>, Vec<u8>) {

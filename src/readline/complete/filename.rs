@@ -7,11 +7,12 @@ use std::path::Path;
 
 use crate::readline::variables::Variables;
 
-use super::{Candidate, Completer, CompletionContext};
+use super::{Candidate, Colours, Completer, CompletionContext};
 
 /// Completes names of files: the default of GNU readline.
 ///
-/// A folder gets a slash. Nothing follows the name of another file. Names are not quoted.
+/// A folder gets a slash. Nothing follows the name of another file. Names are quoted as
+/// [`Editor::set_filename_quotes`](crate::readline::Editor::set_filename_quotes) says, which is not at all at first.
 ///
 /// ```
 /// use ossature::readline::{Editor, Filenames};
@@ -29,6 +30,7 @@ pub struct Filenames {
     map_case: bool,
     expand_tilde: bool,
     stats: bool,
+    colours: Option<Colours>,
 }
 
 impl Default for Filenames {
@@ -40,7 +42,8 @@ impl Default for Filenames {
 
 impl Filenames {
     /// Completes as these variables say: `mark-directories`, `mark-symlinked-directories`, `match-hidden-files`,
-    /// `completion-ignore-case`, `completion-map-case`, `expand-tilde`, `visible-stats`.
+    /// `completion-ignore-case`, `completion-map-case`, `expand-tilde`, `visible-stats`, `colored-stats` with the colours of
+    /// LS_COLORS.
     pub fn with(variables: &Variables) -> Self {
         Self {
             mark_folders: variables.mark_directories,
@@ -50,6 +53,7 @@ impl Filenames {
             map_case: variables.completion_map_case,
             expand_tilde: variables.expand_tilde,
             stats: variables.visible_stats,
+            colours: variables.colored_stats.then(Colours::of_environment),
         }
     }
 
@@ -69,7 +73,8 @@ impl Filenames {
 
     fn candidate(&self, place: &Path, shown: &[u8], name: &[u8]) -> Candidate {
         let path = place.join(OsStr::from_bytes(name));
-        let own = path.symlink_metadata().map(|it| it.file_type()).ok();
+        let metadata = path.symlink_metadata().ok();
+        let own = metadata.as_ref().map(std::fs::Metadata::file_type);
         let is_link = own.is_some_and(|kind| kind.is_symlink());
         let target = path.metadata().ok();
         let is_folder = target.as_ref().is_some_and(std::fs::Metadata::is_dir);
@@ -82,13 +87,17 @@ impl Filenames {
                 _ if kind.is_fifo() => Some(b'|'),
                 _ if kind.is_char_device() => Some(b'%'),
                 _ if kind.is_block_device() => Some(b'#'),
-                _ if target.is_some_and(|it| it.permissions().mode() & 0o111 != 0) => Some(b'*'),
+                _ if target.as_ref().is_some_and(|it| it.permissions().mode() & 0o111 != 0) => Some(b'*'),
                 _ => None,
             },
             _ => marked.then_some(b'/'),
         };
         let suffix = if marked && (!is_link || self.mark_linked_folders) { "/" } else { "" };
-        Candidate::new([shown, name].concat()).with_suffix(suffix).shown_from(shown.len(), mark)
+        let colour = match (&self.colours, &metadata) {
+            (Some(colours), Some(own)) => colours.of_file(name, own, target.as_ref()),
+            _ => "",
+        };
+        Candidate::new([shown, name].concat()).with_suffix(suffix).shown_from(shown.len(), mark).coloured(colour)
     }
 }
 

@@ -1,47 +1,99 @@
 //! Candidates in columns.
 
-use std::borrow::Cow;
-
-use super::Candidate;
+use super::{Candidate, Colours, common};
 use crate::readline::variables::Variables;
 use crate::readline::width::{Shape, pieces};
 
-/// A label as a terminal shows it, and how many columns it takes. The terminal obeys nothing in it: a control character is
-/// shown as `^` and a letter, and a byte of no character as U+FFFD.
-fn shown(label: &[u8]) -> (Cow<'_, [u8]>, usize) {
-    let is_harmless = |byte: &u8| matches!(byte, 0x20..0x7f);
-    if label.iter().all(is_harmless) {
-        return (Cow::Borrowed(label), label.len());
-    }
-    let (mut text, mut columns) = (Vec::new(), 0);
-    for piece in pieces(label) {
-        let bytes = &label[piece.start..piece.start + piece.len];
-        match piece.shape {
-            Shape::Text(width) => {
-                text.extend_from_slice(bytes);
-                columns += usize::from(width);
-            }
-            Shape::Control(_) | Shape::Tab | Shape::Newline => {
-                text.extend([b'^', bytes[0] ^ 0x40]);
-                columns += 2;
-            }
-            Shape::Invalid => {
-                text.extend_from_slice("\u{fffd}".as_bytes());
-                columns += 1;
+/// What stands for a common prefix that is too long, `completion-prefix-display-length`.
+const ELLIPSIS: usize = 3;
+
+/// A candidate as a terminal shows it, and how many columns it takes.
+#[derive(Default)]
+struct Shown {
+    text: Vec<u8>,
+    columns: usize,
+}
+
+impl Shown {
+    /// Adds a label. The terminal obeys nothing in it: a control character is shown as `^` and a letter, and a byte of no
+    /// character as U+FFFD.
+    fn label(&mut self, label: &[u8]) {
+        let is_harmless = |byte: &u8| matches!(byte, 0x20..0x7f);
+        if label.iter().all(is_harmless) {
+            self.text.extend_from_slice(label);
+            self.columns += label.len();
+            return;
+        }
+        for piece in pieces(label) {
+            let bytes = &label[piece.start..piece.start + piece.len];
+            match piece.shape {
+                Shape::Text(width) => {
+                    self.text.extend_from_slice(bytes);
+                    self.columns += usize::from(width);
+                }
+                Shape::Control(_) | Shape::Tab | Shape::Newline => {
+                    self.text.extend([b'^', bytes[0] ^ 0x40]);
+                    self.columns += 2;
+                }
+                Shape::Invalid => {
+                    self.text.extend_from_slice("\u{fffd}".as_bytes());
+                    self.columns += 1;
+                }
             }
         }
     }
-    (Cow::Owned(text), columns)
+
+    /// The same in a colour; none if the colour has no parameters.
+    fn coloured(&mut self, label: &[u8], colour: &str) {
+        if colour.is_empty() || label.is_empty() {
+            return self.label(label);
+        }
+        self.text.extend([b"\x1b[", colour.as_bytes(), b"m"].concat());
+        self.label(label);
+        self.text.extend_from_slice(b"\x1b[0m");
+    }
 }
 
-/// The rows of a list, each without its newline: sorted down the columns, or along the rows.
-pub(crate) fn rows(candidates: &[Candidate], variables: &Variables, columns: usize) -> Vec<Vec<u8>> {
+/// How long what the labels have in common is, in bytes of the first.
+fn common_prefix(candidates: &[Candidate], ignore_case: bool) -> usize {
+    let Some((first, others)) = candidates.split_first() else { return 0 };
+    if others.is_empty() {
+        return 0;
+    }
+    others.iter().map(|it| common(first.label(), it.label(), ignore_case)).min().unwrap_or(0)
+}
+
+fn shown(candidate: &Candidate, prefix: usize, ellipsis: bool, colour: &str) -> Shown {
+    let (before, rest) = candidate.label().split_at_checked(prefix).unwrap_or((candidate.label(), b""));
+    let mut shown = Shown::default();
+    if ellipsis {
+        // Points that could be the name's own are other signs.
+        shown.label(&[if rest.first() == Some(&b'.') { b'_' } else { b'.' }; ELLIPSIS]);
+    } else {
+        shown.coloured(before, colour);
+    }
+    shown.coloured(rest, candidate.colour());
+    shown.text.extend(candidate.mark());
+    shown.columns += usize::from(candidate.mark().is_some());
+    shown
+}
+
+/// The rows of a list, each without its newline: sorted down the columns, or along the rows. Without colours if the terminal
+/// knows none.
+pub(crate) fn rows(candidates: &[Candidate], variables: &Variables, columns: usize, has_colours: bool) -> Vec<Vec<u8>> {
     let across = variables.print_completions_horizontally;
     let wanted = usize::try_from(variables.completion_display_width).unwrap_or(columns);
     let columns = wanted.min(columns);
-    let labels: Vec<_> = candidates.iter().map(|it| shown(it.label())).collect();
-    let size = |n: usize| labels[n].1 + usize::from(candidates[n].mark().is_some());
-    let widest = (0..labels.len()).map(size).max().unwrap_or(0) + 2;
+    let most = variables.completion_prefix_display_length;
+    let coloured = variables.colored_completion_prefix && has_colours;
+    let prefix = if most > 0 || coloured { common_prefix(candidates, variables.completion_ignore_case) } else { 0 };
+    let ellipsis = most > 0 && prefix > most && prefix > ELLIPSIS;
+    let colours = if coloured { Colours::of_environment() } else { Colours::default() };
+    let colour = if coloured { colours.prefix() } else { "" };
+    let prefix = if ellipsis || coloured { prefix } else { 0 };
+    let shown: Vec<_> = candidates.iter().map(|it| shown(it, prefix, ellipsis, colour)).collect();
+    let size = |n: usize| shown[n].columns;
+    let widest = (0..shown.len()).map(size).max().unwrap_or(0) + 2;
     let mut per_row = (columns / widest).max(1);
     if per_row > 1 && per_row * widest == columns {
         per_row -= 1; // the last column stays free, or the terminal would wrap
@@ -51,14 +103,13 @@ pub(crate) fn rows(candidates: &[Candidate], variables: &Variables, columns: usi
     for (at, row) in rows.iter_mut().enumerate() {
         for column in 0..per_row {
             let n = if across { at * per_row + column } else { column * height + at };
-            let Some(candidate) = candidates.get(n) else { break };
+            let Some(candidate) = shown.get(n) else { break };
             if column > 0 {
                 let before = if across { n - 1 } else { n - height };
                 let pad = widest - size(before);
                 row.resize(row.len() + pad, b' ');
             }
-            row.extend_from_slice(&labels[n].0);
-            row.extend(candidate.mark());
+            row.extend_from_slice(&candidate.text);
         }
     }
     rows

@@ -1,15 +1,19 @@
 //! Completion: what a completer is, which word it completes, what the candidates have in common.
 
+mod colours;
 mod filename;
 mod listing;
+mod quoting;
 
 use std::ops::Range;
 
 use super::buffer;
 
+use colours::Colours;
 pub use filename::Filenames;
 pub(crate) use filename::expand_tilde;
 pub(crate) use listing::rows;
+pub(crate) use quoting::{Quoting, Replacement, Word};
 
 /// The characters between words unless the caller says otherwise: Python's, blanks and punctuation but `.` and `_`.
 pub(crate) const DELIMITERS: &[u8] = b" \t\n`~!@#$%^&*()-=+[{]}\\|;:'\",<>/?";
@@ -98,12 +102,14 @@ pub struct Candidate {
     shown: usize,
     /// What a list puts behind the name: `visible-stats`.
     mark: Option<u8>,
+    /// In which colour a list shows it: `colored-stats`.
+    colour: String,
 }
 
 impl Candidate {
     /// A text. Nothing is appended after it.
     pub fn new(text: impl Into<Vec<u8>>) -> Self {
-        Self { text: text.into(), suffix: Vec::new(), shown: 0, mark: None }
+        Self { text: text.into(), suffix: Vec::new(), shown: 0, mark: None, colour: String::new() }
     }
 
     /// Adds what is inserted after the text when no other candidate is left: a blank, a slash, a parenthesis.
@@ -116,6 +122,12 @@ impl Candidate {
     /// Lists show the text from this byte on only, and `mark` behind it.
     pub(crate) fn shown_from(mut self, byte: usize, mark: Option<u8>) -> Self {
         (self.shown, self.mark) = (byte.min(self.text.len()), mark);
+        self
+    }
+
+    /// Lists show the text in this colour, the parameters of a sequence.
+    pub(crate) fn coloured(mut self, colour: &str) -> Self {
+        colour.clone_into(&mut self.colour);
         self
     }
 
@@ -137,6 +149,11 @@ impl Candidate {
     /// What a list shows behind it.
     pub(crate) fn mark(&self) -> Option<u8> {
         self.mark
+    }
+
+    /// In which colour a list shows it.
+    pub(crate) fn colour(&self) -> &str {
+        &self.colour
     }
 }
 
@@ -175,12 +192,6 @@ where
     fn complete(&mut self, word: &str, context: &CompletionContext<'_>) -> Vec<Candidate> {
         self(word, context).into_iter().map(Into::into).collect()
     }
-}
-
-/// The word at the point: from behind the last delimiter to the point.
-pub(crate) fn word_at(line: &[u8], point: usize, delimiters: &[u8]) -> Range<usize> {
-    let start = line[..point].iter().rposition(|byte| delimiters.contains(byte)).map_or(0, |at| at + 1);
-    start..point
 }
 
 /// What two texts have in common at the start, as a length in bytes of the first. A character of UTF-8 is not cut.

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use super::{Machine, Mode};
 use crate::readline::command::Command;
-use crate::readline::complete::{self, Candidate, Completer, CompletionContext, CompletionKind, Filenames};
+use crate::readline::complete::{
+    self, Candidate, Completer, CompletionContext, CompletionKind, Filenames, Replacement, Word,
+};
 
 /// What is left of the last completion.
 #[derive(Debug, Default)]
@@ -27,7 +29,9 @@ pub(super) struct List {
 
 /// The candidates for the word at the point.
 pub(super) struct Found {
-    pub(super) range: Range<usize>,
+    pub(super) word: Word,
+    /// The candidates are names of files.
+    are_files: bool,
     pub(super) candidates: Vec<Candidate>,
     /// What all of them begin with.
     pub(super) common: Vec<u8>,
@@ -37,31 +41,35 @@ impl Machine {
     /// Asks the completer. The candidates are sorted, each once.
     pub(super) fn candidates(&mut self, kind: CompletionKind) -> Option<Found> {
         let delimiters = self.hooks.delimiters.as_deref().unwrap_or(complete::DELIMITERS);
-        let range = complete::word_at(self.line.text(), self.line.point(), delimiters);
+        let word = Word::before(self.line.text(), self.line.point(), delimiters, &self.hooks.quoting);
+        let range = word.range.clone();
         (self.completion.kind, self.completion.range) = (Some(kind), range.clone());
-        let mut completer = self.hooks.completer.take();
         let mut files = Filenames::with(&self.settings.variables);
-        let asked: &mut dyn Completer = match &mut completer {
+        let asked: &mut dyn Completer = match &mut self.hooks.completer {
             Some(completer) => completer.as_mut(),
             None => &mut files,
         };
-        let context = CompletionContext { line: self.line.text(), range: range.clone(), kind };
-        let word = context.word().to_vec();
-        let mut candidates = asked.complete(&String::from_utf8_lossy(&word), &context);
-        if completer.is_some() {
-            self.hooks.completer = completer;
-        }
+        let context = CompletionContext { line: self.line.text(), range, kind };
+        let typed = context.word().to_vec();
+        let mut candidates = asked.complete(&String::from_utf8_lossy(&typed), &context);
+        let are_files = asked.yields_files();
         complete::sort(&mut candidates);
         let ignore_case = self.settings.variables.completion_ignore_case;
         // What is typed already decides between upper and lower case.
-        let first = candidates.iter().find(|it| it.text().starts_with(&word)).or(candidates.first())?;
+        let first = candidates.iter().find(|it| it.text().starts_with(&typed)).or(candidates.first())?;
         let length = candidates.iter().map(|it| complete::common(first.text(), it.text(), ignore_case)).min()?;
         let common = first.text()[..length].to_vec();
-        Some(Found { range, candidates, common })
+        Some(Found { word, are_files, candidates, common })
+    }
+
+    /// How a text stands in the place of the word, with its quotes.
+    pub(super) fn replacement(&self, found: &Found, text: &[u8]) -> Replacement {
+        found.word.replacement(text, found.are_files, &self.hooks.quoting)
     }
 
     /// Puts a text in the place of the word.
-    pub(super) fn replace_word(&mut self, start: usize, text: &[u8], only: bool) {
+    pub(super) fn replace_word(&mut self, Replacement { start, text, .. }: &Replacement, only: bool) {
+        let (start, text) = (*start, &text[..]);
         let end = self.line.point();
         if text.is_empty() {
             return;
@@ -94,8 +102,12 @@ impl Machine {
         }
     }
 
-    /// What belongs behind the only candidate.
-    pub(super) fn append_suffix(&mut self, candidate: &Candidate) {
+    /// What belongs behind the only candidate: the quote that closes it, unless something follows or may follow, and its
+    /// suffix.
+    pub(super) fn append_suffix(&mut self, candidate: &Candidate, close: Option<u8>) {
+        if let Some(quote) = close.filter(|_| self.line.is_at_end() && candidate.suffix() != b"/") {
+            self.line.insert(&[quote]);
+        }
         let point = self.line.point();
         if !self.line.text()[point..].starts_with(candidate.suffix()) {
             self.line.insert(candidate.suffix());
@@ -130,14 +142,16 @@ impl Machine {
         self.completion.failed = false;
         let before = self.line.text().to_vec();
         let several = found.candidates.len() > 1;
-        let adds = found.common != before[found.range.clone()];
+        let adds = found.common != before[found.word.range.clone()];
         match kind {
             CompletionKind::List if failed && !several => self.insert_only(&found),
             CompletionKind::List => self.list(found.candidates),
             CompletionKind::InsertAll => self.insert_all(&found),
             _ if !several => self.insert_only(&found),
             _ => {
-                self.replace_word(found.range.start, &found.common, false);
+                if !found.common.is_empty() {
+                    self.replace_word(&self.replacement(&found, &found.common), false);
+                }
                 match kind {
                     CompletionKind::ListIfAmbiguous => self.list(found.candidates),
                     CompletionKind::ListIfUnmodified if !adds => self.list(found.candidates),
@@ -152,17 +166,22 @@ impl Machine {
 
     fn insert_only(&mut self, found: &Found) {
         let candidate = &found.candidates[0];
-        self.replace_word(found.range.start, candidate.text(), true);
-        self.append_suffix(candidate);
+        let replacement = self.replacement(found, candidate.text());
+        self.replace_word(&replacement, true);
+        self.append_suffix(candidate, replacement.close);
     }
 
     fn insert_all(&mut self, found: &Found) {
         self.line.begin_group();
-        self.line.delete(found.range.start, self.line.point());
-        self.line.set_point(found.range.start);
+        let start = self.replacement(found, b"").start;
+        self.line.delete(start, self.line.point());
+        self.line.set_point(start);
         for candidate in &found.candidates {
-            self.line.insert(candidate.text());
-            self.line.insert(b" ");
+            let Replacement { mut text, close, .. } = self.replacement(found, candidate.text());
+            // A delimiter before the word is closed once, behind a word that stands alone.
+            text.extend(close.filter(|quote| text.first() == Some(quote)));
+            text.push(b' ');
+            self.line.insert(&text);
         }
         self.line.end_group();
     }
@@ -170,12 +189,10 @@ impl Machine {
     /// Shows the candidates: by the caller's hook, or in columns below the line.
     pub(super) fn list(&mut self, candidates: Vec<Candidate>) {
         let word = self.line.text()[self.completion.range.start.min(self.line.point())..self.line.point()].to_vec();
-        if let Some(mut display) = self.hooks.display_matches.take() {
-            display(&word, &candidates, &mut self.effects.below);
-            self.hooks.display_matches = Some(display);
-            return;
+        if let Some(display) = &mut self.hooks.display_matches {
+            return display(&word, &candidates, &mut self.effects.below);
         }
-        let rows = complete::rows(&candidates, &self.settings.variables, self.columns);
+        let rows = complete::rows(&candidates, &self.settings.variables, self.columns, self.has_colours());
         let list = Box::new(List { rows, at: 0 });
         let most = self.settings.variables.completion_query_items;
         if most > 0 && candidates.len() >= most {
@@ -192,6 +209,10 @@ impl Machine {
             return;
         }
         self.page(list);
+    }
+
+    fn has_colours(&self) -> bool {
+        !matches!(self.settings.terminal.as_str(), "" | "dumb")
     }
 
     fn print_rows(&mut self, rows: &[Vec<u8>]) {

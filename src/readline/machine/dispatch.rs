@@ -220,6 +220,9 @@ impl Machine {
 
     /// The time of [`timeout`](Self::timeout) has passed without a key: the keys so far are all.
     pub(crate) fn expire(&mut self) {
+        if self.blink.take().is_some() {
+            return; // the cursor goes back to its place
+        }
         match std::mem::take(&mut self.mode) {
             Mode::Incremental(search) if search.waits_after_escape() => self.end_incremental(*search),
             Mode::Command if self.sequence_timeout().is_some() => {

@@ -62,6 +62,22 @@ impl Input {
         Some((byte, true))
     }
 
+    /// What was typed and waits, or the first part of it; nothing while a macro runs or bytes that were given back wait.
+    pub(super) fn typed(&self) -> &[u8] {
+        if self.macros.is_empty() && self.given_back == 0 { self.typed.as_slices().0 } else { &[] }
+    }
+
+    /// Whether nothing waits to be read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.macros.is_empty() && self.typed.is_empty()
+    }
+
+    /// So many bytes of [`typed`](Self::typed) were read.
+    pub(super) fn skip(&mut self, count: usize) {
+        self.typed.drain(..count);
+        (self.from_macro, self.calls) = (false, 0);
+    }
+
     /// Gives bytes back: they are read again, as keys of their own. Tells whether they had been typed.
     pub(super) fn unread(&mut self, bytes: &[u8]) -> bool {
         if self.from_macro && !bytes.is_empty() {

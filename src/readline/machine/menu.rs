@@ -2,7 +2,7 @@
 
 use super::Machine;
 use crate::readline::command::Command;
-use crate::readline::complete::{Candidate, CompletionKind};
+use crate::readline::complete::{Candidate, CompletionKind, Replacement};
 
 /// The candidates that a menu goes through, and where it stands: 0 is the text before.
 #[derive(Debug, Default)]
@@ -10,6 +10,8 @@ pub(super) struct Menu {
     /// What stands in the line at 0.
     home: Vec<u8>,
     candidates: Vec<Candidate>,
+    /// The candidates as they stand in the line.
+    texts: Vec<Replacement>,
     at: usize,
     start: usize,
 }
@@ -32,11 +34,10 @@ impl Machine {
         let places = menu.candidates.len() as i64 + 1;
         menu.at = (menu.at as i64 + i64::from(count)).rem_euclid(places) as usize;
         let (at, start) = (menu.at, menu.start);
-        match at.checked_sub(1).and_then(|n| menu.candidates.get(n)) {
-            Some(candidate) => {
-                let candidate = candidate.clone();
-                self.replace_from(start, candidate.text());
-                self.append_suffix(&candidate);
+        match at.checked_sub(1).and_then(|n| menu.candidates.get(n).cloned().zip(menu.texts.get(n).cloned())) {
+            Some((candidate, replacement)) => {
+                self.replace_from(start, &replacement.text);
+                self.append_suffix(&candidate, replacement.close);
             }
             None => {
                 self.ding();
@@ -53,17 +54,19 @@ impl Machine {
             self.ding();
             return false;
         };
-        let start = found.range.start;
         if let [only] = &found.candidates[..] {
-            self.replace_from(start, only.text());
-            self.append_suffix(only);
+            let Replacement { start, text, close } = self.replacement(&found, only.text());
+            self.replace_from(start, &text);
+            self.append_suffix(only, close);
             self.completion.menu = Menu::default();
             return false;
         }
-        let home = if old { self.line.text()[found.range].to_vec() } else { found.common };
+        let Replacement { start, text: common, .. } = self.replacement(&found, &found.common);
+        let home = if old { self.line.text()[start..found.word.range.end].to_vec() } else { common };
+        let texts = found.candidates.iter().map(|it| self.replacement(&found, it.text())).collect();
         let shows_prefix = self.settings.variables.menu_complete_display_prefix && !old;
         let lists = self.settings.variables.show_all_if_ambiguous;
-        self.completion.menu = Menu { home, candidates: found.candidates, at: 0, start };
+        self.completion.menu = Menu { home, candidates: found.candidates, texts, at: 0, start };
         if lists {
             self.list(self.completion.menu.candidates.clone());
         }

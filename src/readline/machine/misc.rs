@@ -5,7 +5,7 @@ use super::words::word_end;
 use super::{Argument, Clear, End, Machine, Map, Mode, vi};
 use crate::readline::command::Command;
 use crate::readline::complete::{CompletionKind, expand_tilde};
-use crate::readline::hooks::Context;
+use crate::readline::hooks::{Context, Lent};
 use crate::readline::keymap::KeymapName;
 use crate::readline::keys;
 use crate::readline::undo::Line;
@@ -149,10 +149,8 @@ impl Machine {
 
     /// The line goes to the caller, if the validator lets it.
     pub(super) fn accept_line(&mut self) {
-        if let Some(mut validator) = self.hooks.validator.take() {
-            let validation = validator(&self.line.text_lossy());
-            self.hooks.validator = Some(validator);
-            match validation {
+        if let Some(validator) = &mut self.hooks.validator {
+            match validator(&self.line.text_lossy()) {
                 Validation::Complete => {}
                 Validation::Incomplete => return self.line.insert(b"\n"),
                 Validation::Invalid(why) => {
@@ -290,6 +288,7 @@ impl Machine {
             Ok(bad) => bad.iter().map(ToString::to_string).collect(),
             Err(error) => vec![error.to_string()],
         };
+        self.effects.settings = true;
         for complaint in complaints {
             self.effects.below.extend_from_slice(complaint.as_bytes());
             self.effects.below.push(b'\n');
@@ -297,17 +296,17 @@ impl Machine {
     }
 
     pub(super) fn run_startup_hook(&mut self) {
-        if let Some(mut hook) = self.hooks.startup.take() {
-            hook(&mut Context::new(self));
-            self.hooks.startup = Some(hook);
+        let mut lent = Lent::take(self, |machine| &mut machine.hooks.startup);
+        if let (machine, Some(hook)) = lent.both() {
+            hook(&mut Context::new(machine));
         }
     }
 
     /// The prompt was shown: the last hook before the first key.
     pub(crate) fn run_pre_input_hook(&mut self) {
-        if let Some(mut hook) = self.hooks.pre_input.take() {
-            hook(&mut Context::new(self));
-            self.hooks.pre_input = Some(hook);
+        let mut lent = Lent::take(self, |machine| &mut machine.hooks.pre_input);
+        if let (machine, Some(hook)) = lent.both() {
+            hook(&mut Context::new(machine));
         }
     }
 

@@ -48,6 +48,9 @@ const MOST_COUNT: i32 = 1_000_000;
 /// How many bytes one command inserts at most, however large its numeric argument.
 const MOST_INSERTED: usize = 4 << 20;
 
+/// How long `blink-matching-paren` shows the parenthesis that was opened.
+const BLINK: Duration = Duration::from_millis(500);
+
 /// How many characters one command overwrites one by one at most.
 const MOST_OVERWRITTEN: usize = 1 << 16;
 
@@ -195,6 +198,8 @@ pub(crate) struct Machine {
     hint: Vec<u8>,
     /// What a paste has brought so far.
     pasted: Vec<u8>,
+    /// `blink-matching-paren`: the cursor is shown here, where a parenthesis was opened that the last key has closed.
+    blink: Option<usize>,
 }
 
 /// The characters that the terminal treats as special, where they matter to the machine.
@@ -254,15 +259,51 @@ impl Machine {
 
     /// Takes bytes and runs the commands that they mean, until the line ends or nothing is left.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
-        self.input.push(bytes);
-        self.run();
+        let taken = if self.active && self.input.is_empty() { self.insert_plain_text(bytes) } else { 0 };
+        if let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
+            self.input.push(rest);
+            self.run();
+        }
     }
 
     /// Takes what is there already.
     pub(crate) fn run(&mut self) {
+        self.line.set_by_bytes(self.settings.variables.byte_oriented);
         while self.active {
+            self.insert_typed();
             let Some(byte) = self.read() else { break };
+            self.blink = None;
             self.take(byte);
+        }
+    }
+
+    /// Whether the screen shows the prompt and the line, and a key that only changes the line cannot make it show more.
+    /// True until a hook or a variable is changed.
+    pub(crate) fn may_be_quiet(&self) -> bool {
+        let variables = &self.settings.variables;
+        self.hooks.hinter.is_none()
+            && self.hooks.highlighter.is_none()
+            && !variables.show_mode_in_prompt
+            && !variables.mark_modified_lines
+            && !variables.horizontal_scroll_mode
+            && variables.output_meta
+            && self.is_quiet()
+    }
+
+    /// Whether nothing is to be shown but the prompt and the line.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.active
+            && self.message.is_empty()
+            && !self.region_active
+            && self.blink.is_none()
+            && self.hint.is_empty()
+            && !self.effects.any()
+    }
+
+    /// The line was drawn as the [`view`](Self::view) says.
+    pub(crate) fn drawn(&mut self) {
+        if !self.asks() {
+            self.line.drawn();
         }
     }
 
@@ -297,6 +338,7 @@ impl Machine {
     /// The line ends.
     fn finish(&mut self, end: End) {
         self.mode = Mode::Command;
+        self.blink = None;
         self.message.clear();
         self.keys.clear();
         self.hint.clear();
@@ -310,7 +352,7 @@ impl Machine {
     /// How long the machine waits for the rest of a key sequence before the caller says [`expire`](Self::expire); none
     /// while no sequence is open.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.sequence_timeout()
+        if self.blink.is_some() { Some(BLINK) } else { self.sequence_timeout() }
     }
 
     /// The user's own characters for editing mean to the editor what they mean to the terminal.
@@ -356,11 +398,13 @@ impl Machine {
             mode: self.mode_in_prompt(),
             message: (!self.message.is_empty()).then_some(&self.message),
             line: self.line.text(),
+            kept: self.line.kept(),
             highlighted: self.highlighted.as_deref(),
-            point: self.line.point(),
+            point: self.blink.unwrap_or(self.line.point()),
             region: (self.region_active && self.line.mark() != self.line.point()).then(|| self.line.region()),
             hint: &self.hint,
             modified: variables.mark_modified_lines && self.is_modified_history(),
+            octal: !variables.output_meta,
             horizontal_scroll: variables.horizontal_scroll_mode,
         }
     }

@@ -3,7 +3,7 @@
 use unicode_width::UnicodeWidthChar;
 
 use super::words::is_blank;
-use super::{MOST_INSERTED, MOST_OVERWRITTEN, Machine, Mode, vi};
+use super::{Argument, MOST_INSERTED, MOST_OVERWRITTEN, Machine, Map, Mode, vi};
 use crate::readline::command::Command;
 
 /// What ends a bracketed paste.
@@ -17,9 +17,93 @@ pub(super) enum Case {
     Capital,
 }
 
+/// The parentheses that `blink-matching-paren` knows, and what they close.
+const CLOSING: [(u8, u8); 3] = [(b')', b'('), (b']', b'['), (b'}', b'{')];
+
 impl Machine {
+    /// Inserts what waits to be read as far as it is plain text that was typed.
+    pub(super) fn insert_typed(&mut self) {
+        let mut input = std::mem::take(&mut self.input);
+        let taken = self.insert_plain_text(input.typed());
+        if taken > 0 {
+            input.skip(taken);
+        }
+        self.input = input;
+    }
+
+    /// Inserts what was typed as far as it is plain text, and tells how many bytes that were. The line is what it would be if
+    /// the keys were run one by one; but the text behind the point moves once, however many they are.
+    pub(super) fn insert_plain_text(&mut self, typed: &[u8]) -> usize {
+        let is_plain = matches!(self.mode, Mode::Command)
+            && self.keys.is_empty()
+            && self.partial.is_empty()
+            && !self.overwrites
+            && self.map != Map::ViCommand
+            && !vi::is_replacing(self);
+        if !is_plain {
+            return 0;
+        }
+        let blinks = self.settings.variables.blink_matching_paren;
+        let stops =
+            |byte: u8| self.special.eof == Some(byte) || blinks && CLOSING.iter().any(|&(close, _)| close == byte);
+        let keymap = self.keymap();
+        let is_text = |&&byte: &&u8| matches!(byte, 0x20..0x7f) && keymap.inserts(byte) && !stops(byte);
+        let length = typed.iter().take_while(is_text).count();
+        let Some(text) = typed.get(..length).filter(|text| !text.is_empty()) else { return 0 };
+        self.line.insert_typed(text);
+        if let Some(recording) = &mut self.recording {
+            recording.extend_from_slice(text);
+        }
+        self.argument = Argument::NONE;
+        self.sequence_length = 1;
+        self.last = Some(Command::SelfInsert);
+        (self.killed, self.kills_now) = (false, false);
+        (self.region_active, self.region_kept) = (false, false);
+        self.blink = None;
+        length
+    }
+
+    /// A parenthesis was typed: the cursor goes to the one that it closes, until the next key or for half a second. Text in
+    /// quotes does not count.
+    fn blink(&mut self, closing: u8) {
+        let Some(&(_, opening)) = CLOSING.iter().find(|&&(close, _)| close == closing) else { return };
+        let text = self.line.text();
+        let Some(before) = self.line.point().checked_sub(1).and_then(|at| text.get(..at)) else { return };
+        let (mut quote, mut open) = (None, 1);
+        for (at, &byte) in before.iter().enumerate().rev() {
+            match byte {
+                _ if quote == Some(byte) => quote = None,
+                b'"' | b'\'' => quote = Some(byte),
+                _ if quote.is_some() => {}
+                _ if byte == closing => open += 1,
+                _ if byte == opening => open -= 1,
+                _ => {}
+            }
+            if open == 0 {
+                self.blink = Some(at);
+                return;
+            }
+        }
+    }
+
     /// A byte that stands for itself, so many times.
     pub(super) fn self_insert(&mut self, count: i32, byte: u8) {
+        if self.settings.variables.blink_matching_paren && !vi::is_replacing(self) && !self.overwrites {
+            self.insert_closing(count, byte);
+        } else {
+            self.insert_plain(count, byte);
+        }
+    }
+
+    fn insert_closing(&mut self, count: i32, byte: u8) {
+        self.insert_plain(count, byte);
+        // What is typed already is not kept waiting.
+        if count == 1 && !self.input.is_ready() {
+            self.blink(byte);
+        }
+    }
+
+    fn insert_plain(&mut self, count: i32, byte: u8) {
         if byte < 0x80 && self.partial.is_empty() && count == 1 && !self.overwrites && !vi::is_replacing(self) {
             return self.line.insert(&[byte]);
         }

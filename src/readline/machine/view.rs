@@ -13,6 +13,8 @@ pub(crate) struct View<'a> {
     pub(crate) message: Option<&'a [u8]>,
     /// The text of the line.
     pub(crate) line: &'a [u8],
+    /// How many bytes at its start are those of the view before.
+    pub(crate) kept: usize,
     /// The same text with escape sequences, drawn in the place of `line`.
     pub(crate) highlighted: Option<&'a [u8]>,
     /// The cursor, a byte index into `line`.
@@ -23,6 +25,8 @@ pub(crate) struct View<'a> {
     pub(crate) hint: &'a [u8],
     /// Whether `mark-modified-lines` puts a `*` before the line.
     pub(crate) modified: bool,
+    /// Whether bytes beyond ASCII are shown as octal numbers, as `output-meta` wants.
+    pub(crate) octal: bool,
     /// Whether the line stays on one row and scrolls.
     pub(crate) horizontal_scroll: bool,
 }
@@ -54,4 +58,19 @@ pub(crate) struct Effects {
     pub(crate) leave: bool,
     /// What was drawn last is erased first, and `below` takes its place: the end of a question.
     pub(crate) erase: bool,
+    /// Variables may be others now.
+    pub(crate) settings: bool,
+}
+
+impl Effects {
+    /// Whether anything happened.
+    pub(crate) fn any(&self) -> bool {
+        self.bell
+            || self.clear.is_some()
+            || !self.below.is_empty()
+            || self.redraw
+            || self.leave
+            || self.erase
+            || self.settings
+    }
 }

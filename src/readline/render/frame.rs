@@ -30,6 +30,34 @@ pub(super) struct Row {
     width: u32,
 }
 
+/// A place in a frame: how much of it stands before.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    text: usize,
+    cells: usize,
+    rows: usize,
+    /// Columns of the last row.
+    width: u32,
+}
+
+/// Where the last piece of the line begins, in the frame and in the line. More text may join it.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    place: Place,
+    at: usize,
+    len: usize,
+}
+
+/// What [`Frame::extend`] has changed: the row and the column where that begins, the first cell of it, and the width that
+/// the row had.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extended {
+    pub(super) row: usize,
+    pub(super) column: usize,
+    pub(super) width: usize,
+    first: usize,
+}
+
 /// The rows, where the cursor stands, and the bytes.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
@@ -42,6 +70,15 @@ pub(super) struct Frame {
     /// Whether a terminal may count the columns of a character otherwise.
     pub(super) doubtful: bool,
     columns: usize,
+    /// None if the line cannot be extended: its last byte is of no character.
+    last: Option<Last>,
+    /// Where the line begins.
+    line: Place,
+    /// The cursor began the last row, which is empty.
+    begun_by_cursor: bool,
+    /// How many pieces were laid out.
+    #[cfg(test)]
+    pub(super) laid: usize,
 }
 
 impl Frame {
@@ -85,12 +122,117 @@ impl Frame {
             }
     }
 
-    /// Appends plain ASCII to the last row, behind the cursor, which moves along.
-    pub(super) fn append(&mut self, text: &[u8]) {
-        for &byte in text {
-            self.put(&[byte], 1, PLAIN);
+    /// Appends plain ASCII to the last row, behind the cursor, which moves along. The text ends the line, whose length is
+    /// given.
+    pub(super) fn append(&mut self, text: &[u8], length: usize) {
+        let start = self.text.len() as u32;
+        self.text.extend_from_slice(text);
+        self.cells.extend((0..text.len() as u32).map(|n| Cell { start: start + n, len: 1, width: 1, style: PLAIN }));
+        let Some(row) = self.rows.last_mut() else { return };
+        row.width += text.len() as u32;
+        let width = row.width;
+        self.cursor.1 = width as usize;
+        if let Some(at) = length.checked_sub(1).filter(|_| !text.is_empty()) {
+            let before = Place {
+                width: width - 1,
+                text: self.text.len() - 1,
+                cells: self.cells.len() - 1,
+                rows: self.rows.len(),
+            };
+            self.last = Some(Last { place: before, at, len: 1 });
+            self.begun_by_cursor = false;
         }
+        #[cfg(test)]
+        {
+            self.laid += text.len();
+        }
+    }
+
+    /// The row and the column in which the line begins, if it has that many columns and shares its row with nothing that
+    /// follows.
+    pub(super) fn line_in_one_row(&self, columns: usize) -> Option<(usize, usize)> {
+        let start = self.line.width as usize;
+        let ends_there = self.rows.len() == self.line.rows && self.column() == start + columns;
+        (ends_there && start + columns < self.columns).then(|| (self.line.rows - 1, start))
+    }
+
+    /// Another line of printable ASCII in the place of one that stands in one row, with room for it.
+    pub(super) fn replace_line(&mut self, line: &[u8], point: usize) {
+        self.cut(self.line);
+        self.last = Some(Last { place: self.line, at: 0, len: 0 });
+        self.append(line, line.len());
+        self.cursor.1 = self.line.width as usize + point;
+    }
+
+    /// Shows a line that begins with the line which is shown, and the cursor behind it; in the plain style. `None` if that
+    /// takes a new frame.
+    pub(super) fn extend(&mut self, line: &[u8]) -> Option<Extended> {
+        let last = self.last?;
+        let rest = line.get(last.at..)?;
+        let mut pieces = pieces(rest);
+        let first = pieces.next();
+        let joins = first.is_some_and(|piece| piece.len != last.len);
+        let new = if joins { first } else { pieces.next() };
+        if new.is_some_and(|piece| piece.shape == Shape::Text(0)) {
+            return None; // a lone mark belongs to what stands before it, wherever that is
+        }
+        let rows = self.rows.len() - usize::from(self.begun_by_cursor);
+        if joins && last.place.rows != rows {
+            return None; // the last piece began a row, and may not begin one with what joins it
+        }
+        if std::mem::take(&mut self.begun_by_cursor) {
+            self.rows.pop();
+        }
+        let width = self.column();
+        let mut known = last.at + last.len;
+        if joins {
+            known = last.at;
+            self.cut(last.place);
+        }
+        let changed = Extended { row: self.rows.len() - 1, column: self.column(), width, first: self.cells.len() };
+        self.pieces_from(line, known);
         self.mark();
+        Some(changed)
+    }
+
+    /// Lays out the pieces of a line from `known` on, in the plain style.
+    fn pieces_from(&mut self, line: &[u8], known: usize) {
+        let text = line.get(known..).unwrap_or_default();
+        for piece in pieces(text) {
+            self.note(piece.start + known, piece.len, piece.shape, line.len());
+            self.piece(text.get(piece.start..piece.start + piece.len).unwrap_or_default(), piece.shape, PLAIN);
+        }
+    }
+
+    /// Notes where the last piece of a line begins, if this is the last.
+    fn note(&mut self, at: usize, len: usize, shape: Shape, length: usize) {
+        if at + len == length {
+            self.last = (shape != Shape::Invalid).then(|| Last { place: self.place(), at, len });
+        }
+        #[cfg(test)]
+        {
+            self.laid += 1;
+        }
+    }
+
+    fn place(&self) -> Place {
+        let width = self.rows.last().map_or(0, |row| row.width);
+        Place { text: self.text.len(), cells: self.cells.len(), rows: self.rows.len(), width }
+    }
+
+    fn cut(&mut self, place: Place) {
+        self.text.truncate(place.text);
+        self.cells.truncate(place.cells);
+        self.rows.truncate(place.rows);
+        if let Some(row) = self.rows.last_mut() {
+            row.width = place.width;
+        }
+    }
+
+    /// The cells of a row, without those before the change.
+    pub(super) fn changed(&self, row: usize, change: &Extended) -> &[Cell] {
+        let first = self.rows.get(row).map_or(0, |row| row.first as usize);
+        self.row(row).get(change.first.saturating_sub(first)..).unwrap_or_default()
     }
 
     fn clear(&mut self, columns: usize) {
@@ -102,6 +244,7 @@ impl Frame {
         self.cursor = (0, 0);
         self.doubtful = false;
         self.columns = columns;
+        self.begun_by_cursor = false;
     }
 
     /// Shows what `view` says, with the last line of the prompt given, in rows of `columns`.
@@ -121,7 +264,10 @@ impl Frame {
         let mut colours = colours.as_deref().unwrap_or_default().iter().peekable();
         let mut own = PLAIN;
         let mut marked = false;
+        self.line = self.place();
+        self.last = Some(Last { place: self.line, at: 0, len: 0 });
         for piece in pieces(view.line) {
+            self.note(piece.start, piece.len, piece.shape, view.line.len());
             while let Some((_, style)) = colours.next_if(|(at, _)| *at <= piece.start) {
                 own = *style;
             }
@@ -135,7 +281,12 @@ impl Frame {
                 });
                 self.mark();
             }
-            self.piece(bytes, piece.shape, if selected { REGION } else { own });
+            let style = if selected { REGION } else { own };
+            if view.octal && !bytes.is_ascii() {
+                self.octal(bytes, style);
+            } else {
+                self.piece(bytes, piece.shape, style);
+            }
         }
         if !marked {
             self.mark();
@@ -143,6 +294,14 @@ impl Frame {
         for piece in pieces(view.hint) {
             let bytes = view.hint.get(piece.start..piece.start + piece.len).unwrap_or_default();
             self.piece(bytes, piece.shape, HINT);
+        }
+    }
+
+    fn octal(&mut self, bytes: &[u8], style: Style) {
+        for byte in bytes {
+            for sign in [b'\\', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)] {
+                self.put(&[sign], 1, style);
+            }
         }
     }
 
@@ -214,6 +373,7 @@ impl Frame {
     fn mark(&mut self) {
         if self.column() >= self.columns {
             self.new_row();
+            self.begun_by_cursor = true;
         }
         self.cursor = (self.rows.len() - 1, self.column());
     }

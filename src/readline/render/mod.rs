@@ -7,13 +7,16 @@
 //! | file | what it has |
 //! | --- | --- |
 //! | `frame` | rows of cells: wrapping, tabs, control characters, styles, horizontal scrolling |
+//! | `flat` | lines of ASCII in one row, for which no frame is laid out |
 //! | `pen` | the cursor of the terminal: moves, rows, styles |
 
+mod flat;
 mod frame;
 mod pen;
 #[cfg(test)]
 mod tests;
 
+use self::flat::Flat;
 use self::frame::Frame;
 use self::pen::Pen;
 use super::machine::{Clear, Effects, View};
@@ -38,10 +41,15 @@ pub(crate) struct Screen {
     keep_above: bool,
     /// The left edge of horizontal scrolling.
     margin: usize,
-    /// Prompt and line of `now`, if text behind them is all that it takes to show more of the line.
+    /// Whether text behind what is shown is all that it takes to show more of the line.
     plain: bool,
+    /// The prompt of `now`, the length of its line, and whether the line ends with an ASCII character or is empty.
     prompt: Vec<u8>,
-    line: Vec<u8>,
+    length: usize,
+    ends_in_ascii: bool,
+    /// Whether the view showed prompt and line, and nothing else.
+    plain_view: bool,
+    flat: Flat,
     #[cfg(test)]
     held: bool,
 }
@@ -64,7 +72,10 @@ impl Screen {
             margin: 0,
             plain: false,
             prompt: Vec::new(),
-            line: Vec::new(),
+            length: 0,
+            ends_in_ascii: true,
+            plain_view: false,
+            flat: Flat::default(),
             #[cfg(test)]
             held: false,
         }
@@ -88,6 +99,7 @@ impl Screen {
         let columns = if columns == 0 { 80 } else { columns };
         let rows = if rows == 0 { 24 } else { rows };
         let columns = if self.pen.is_dumb() { columns - 1 } else { columns }.max(1);
+        self.settle();
         if self.shown && (columns, rows) != (self.columns, self.height) {
             let wrapped = |row: usize| {
                 let before = self.now.width(row).max(1).div_ceil(columns);
@@ -109,6 +121,7 @@ impl Screen {
 
     /// What the cursor's row shows is not the line: the next [`draw`](Self::draw) begins there, in the first column.
     pub(crate) fn forget(&mut self) {
+        self.forget_flat();
         self.shown = false;
         self.plain = false;
         self.keep_above = false;
@@ -144,7 +157,7 @@ impl Screen {
         }
         effects.bell = false;
         effects.redraw = false;
-        (effects.leave, effects.erase) = (false, false);
+        (effects.leave, effects.erase, effects.settings) = (false, false, false);
         effects.clear = None;
         effects.below.clear();
         self.draw(view, out);
@@ -152,7 +165,12 @@ impl Screen {
 
     /// Makes the terminal show `view`.
     pub(crate) fn draw(&mut self, view: &View<'_>, out: &mut Vec<u8>) {
-        if self.append(view, out) {
+        let is_plain_view = is_plain(view) && !view.modified && view.prompt == self.prompt;
+        if is_plain_view && self.draw_flat(view.line, view.kept, view.point, out) {
+            return;
+        }
+        self.settle();
+        if is_plain_view && self.extend(view, out) {
             return;
         }
         let (first, last) = split_prompt(view.prompt);
@@ -161,7 +179,8 @@ impl Screen {
         if flat {
             self.margin = self.next.scroll(self.columns, self.margin);
         }
-        let top = self.top_for(self.next.cursor.0);
+        let top = self.top_for(&self.next);
+        let existing = self.existing();
         let doubtful = self.next.doubtful;
         self.next.doubtful |= self.shown && self.now.doubtful;
         if self.shown && self.plain_prompt_changed(view) {
@@ -171,10 +190,10 @@ impl Screen {
             if !self.keep_above {
                 self.lines_above(first, out);
             }
-            self.draw_all(top, out);
+            self.draw_all(top, existing, out);
         } else if top != self.top {
             self.pen.go(0, 0, &self.now, out);
-            self.draw_all(top, out);
+            self.draw_all(top, existing, out);
         } else {
             self.draw_changes(out);
         }
@@ -190,6 +209,7 @@ impl Screen {
 
     /// The line is done: the cursor goes to the start of the row below it.
     pub(crate) fn leave(&mut self, out: &mut Vec<u8>) {
+        self.settle();
         if self.shown {
             let last = self.now.row_count().min(self.top + self.height) - 1;
             self.pen.go(last - self.top, self.now.width(last), &self.now, out);
@@ -209,6 +229,7 @@ impl Screen {
 
     /// Takes prompt and line off the screen; the cursor stands where they began.
     pub(crate) fn erase(&mut self, out: &mut Vec<u8>) {
+        self.settle();
         if self.shown {
             let width = self.now.width(0);
             self.pen.go(0, 0, &self.now, out);
@@ -223,6 +244,7 @@ impl Screen {
     }
 
     fn clear(&mut self, what: Clear, out: &mut Vec<u8>) {
+        self.settle();
         match what {
             Clear::Line => {
                 self.pen.start_of_row(out);
@@ -239,38 +261,68 @@ impl Screen {
         self.keep_above = what == Clear::Line;
     }
 
-    /// The way of most keystrokes: more plain text at the end of the line.
-    fn append(&mut self, view: &View<'_>, out: &mut Vec<u8>) -> bool {
-        let known = self.line.len();
-        let (Some(old), Some(new)) = (view.line.get(..known), view.line.get(known..)) else { return false };
-        let fits = self.plain
-            && view.point == view.line.len()
-            && self.now.cursor.1 + new.len() < self.columns
-            && new.iter().all(|b| matches!(b, 0x20..0x7f))
-            && is_plain(view)
-            && !view.modified
-            && old == self.line
-            && view.prompt == self.prompt;
-        if fits {
-            self.now.append(new);
-            self.line.extend_from_slice(new);
+    /// The way of most keystrokes: more text at the end of the line. What is shown already is not laid out again.
+    fn extend(&mut self, view: &View<'_>, out: &mut Vec<u8>) -> bool {
+        let goes_on = self.plain && view.kept >= self.length && view.point == view.line.len();
+        let Some(new) = view.line.get(self.length..).filter(|_| goes_on) else { return false };
+        if self.ends_in_ascii && self.now.cursor.1 + new.len() < self.columns && new.iter().all(is_printable) {
+            self.now.append(new, view.line.len());
             self.pen.wrote(new, out);
+        } else if !self.extend_rows(view.line, out) {
+            return false;
         }
-        fits
+        self.length = view.line.len();
+        self.ends_in_ascii = view.line.last().is_none_or(is_printable);
+        true
+    }
+
+    /// More text at the end of the line, in one row or in several; `false` if that takes a new frame.
+    fn extend_rows(&mut self, line: &[u8], out: &mut Vec<u8>) -> bool {
+        let existing = self.existing();
+        let Some(change) = self.now.extend(line) else { return false };
+        let top = self.top_for(&self.now);
+        let is_first_row_full = self.now.changed(change.row, &change).is_empty();
+        if top != self.top || change.row + usize::from(is_first_row_full) < top {
+            self.pen.go(0, 0, &self.now, out);
+            std::mem::swap(&mut self.now, &mut self.next);
+            self.draw_all(top, existing, out);
+            std::mem::swap(&mut self.now, &mut self.next);
+            self.top = top;
+        } else {
+            let rows = self.now.row_count().min(top + self.height);
+            for row in change.row..rows {
+                let cells = self.now.changed(row, &change);
+                if row > change.row {
+                    self.pen.enter(row - top, existing, self.columns, &self.now, top, out);
+                } else if cells.is_empty() {
+                    continue;
+                } else {
+                    self.pen.go(row - top, change.column, &self.now, out);
+                }
+                self.pen.write(&self.now, cells, out);
+                if row == change.row && self.now.width(row) < change.width {
+                    self.pen.clear_rest(change.width - self.now.width(row), out);
+                }
+            }
+        }
+        let (row, column) = self.now.cursor;
+        self.pen.go(row - top, column, &self.now, out);
+        true
+    }
+
+    /// How many rows of what is shown are on the screen; the cursor's row if nothing is shown.
+    fn existing(&self) -> usize {
+        if self.shown { (self.now.row_count() - self.top).min(self.height) } else { 1 }
     }
 
     fn remember(&mut self, view: &View<'_>, flat: bool) {
         self.prompt.clear();
         self.prompt.extend_from_slice(view.prompt);
-        self.line.clear();
-        self.plain = !flat
-            && is_plain(view)
-            && !view.modified
-            && view.point == view.line.len()
-            && view.line.last().is_none_or(|b| matches!(b, 0x20..0x7f));
-        if self.plain {
-            self.line.extend_from_slice(view.line);
-        }
+        self.plain_view = !flat && is_plain(view) && !view.modified;
+        self.plain = self.plain_view && view.point == view.line.len();
+        self.length = view.line.len();
+        self.ends_in_ascii = view.line.last().is_none_or(is_printable);
+        self.become_flat(view.line, view.point);
     }
 
     /// Whether lines of the prompt that stand above the frame are others now.
@@ -278,8 +330,9 @@ impl Screen {
         view.prompt != self.prompt && split_prompt(view.prompt).0 != split_prompt(&self.prompt).0
     }
 
-    /// The first row to show so that the cursor's row is on the screen.
-    fn top_for(&self, cursor: usize) -> usize {
+    /// The first row to show of a frame so that the cursor's row is on the screen.
+    fn top_for(&self, frame: &Frame) -> usize {
+        let cursor = frame.cursor.0;
         let lowest = cursor.saturating_sub(self.height - 1);
         #[cfg(test)]
         let held = self.held;
@@ -287,7 +340,7 @@ impl Screen {
         let held = false;
         let top = if self.shown || held { self.top } else { 0 };
         // No row stays empty that could show text.
-        let highest = cursor.min(self.next.row_count().saturating_sub(self.height));
+        let highest = cursor.min(frame.row_count().saturating_sub(self.height));
         top.clamp(lowest, highest.max(lowest))
     }
 
@@ -307,9 +360,8 @@ impl Screen {
         }
     }
 
-    /// Draws every row from the cursor's row on, which is the first, at its start.
-    fn draw_all(&mut self, top: usize, out: &mut Vec<u8>) {
-        let existing = if self.shown { (self.now.row_count() - self.top).min(self.height) } else { 1 };
+    /// Draws every row from the cursor's row on, which is the first, at its start. So many rows are on the screen.
+    fn draw_all(&mut self, top: usize, existing: usize, out: &mut Vec<u8>) {
         let wanted = (self.next.row_count() - top).min(self.height);
         for row in 0..wanted {
             self.pen.enter(row, existing, self.columns, &self.next, top, out);
@@ -330,7 +382,7 @@ impl Screen {
     }
 
     fn draw_changes(&mut self, out: &mut Vec<u8>) {
-        let existing = (self.now.row_count() - self.top).min(self.height);
+        let existing = self.existing();
         let wanted = (self.next.row_count() - self.top).min(self.height);
         for row in 0..wanted {
             if row >= existing {
@@ -384,6 +436,10 @@ impl Screen {
     }
 }
 
+fn is_printable(byte: &u8) -> bool {
+    matches!(byte, 0x20..0x7f)
+}
+
 /// Whether a view shows prompt and line, and nothing else.
 fn is_plain(view: &View<'_>) -> bool {
     view.message.is_none()
@@ -391,5 +447,6 @@ fn is_plain(view: &View<'_>) -> bool {
         && view.region.is_none()
         && view.hint.is_empty()
         && view.mode.is_empty()
+        && !view.octal
         && !view.horizontal_scroll
 }

@@ -61,6 +61,11 @@ impl Pen {
         if self.hangs || (frame.doubtful && self.column > 0) {
             self.start_of_row(out);
         }
+        self.move_to(row, column, out);
+    }
+
+    /// The same where every column is certain, and the cursor does not hang.
+    pub(super) fn move_to(&mut self, row: usize, column: usize, out: &mut Vec<u8>) {
         if row < self.row {
             control(self.row - row, b'A', out);
         } else {

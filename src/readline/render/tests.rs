@@ -10,13 +10,15 @@ struct Shown {
     screen: Screen,
     terminal: Parser,
     bytes: usize,
+    /// The line that was drawn last.
+    line: Vec<u8>,
 }
 
 impl Shown {
     fn new(columns: u16, rows: u16) -> Self {
         let mut screen = Screen::new(b"xterm");
         screen.resize(columns.into(), rows.into(), &mut Vec::new());
-        Self { screen, terminal: Parser::new(rows, columns, 0), bytes: 0 }
+        Self { screen, terminal: Parser::new(rows, columns, 0), bytes: 0, line: Vec::new() }
     }
 
     fn run(&mut self, act: impl FnOnce(&mut Screen, &mut Vec<u8>)) -> &mut Self {
@@ -27,8 +29,33 @@ impl Shown {
         self
     }
 
+    /// Draws a view, which is told how much of the line was there before.
     fn draw(&mut self, view: &View<'_>) -> &mut Self {
-        self.run(|screen, out| screen.draw(view, out))
+        let kept = self.line.iter().zip(view.line).take_while(|(before, now)| before == now).count();
+        self.line = view.line.to_vec();
+        self.run(|screen, out| screen.draw(&View { kept, ..view.clone() }, out))
+    }
+
+    /// How many pieces of lines were laid out since the last time.
+    fn laid(&mut self) -> usize {
+        std::mem::take(&mut self.screen.now.laid) + std::mem::take(&mut self.screen.next.laid)
+    }
+
+    /// Whether both terminals show the same.
+    #[track_caller]
+    fn looks_like(&self, other: &Shown, place: impl Fn() -> String) {
+        let (a, b) = (self.terminal.screen(), other.terminal.screen());
+        assert_eq!(a.cursor_position(), b.cursor_position(), "{}", place());
+        let (rows, columns) = a.size();
+        for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+            let look = |cell: &vt100::Cell| {
+                let blank = if cell.has_contents() { cell.contents().to_owned() } else { " ".to_owned() };
+                (blank, cell.inverse(), cell.dim(), cell.bold())
+            };
+            let (one, two) = (look(a.cell(row, column).unwrap()), look(b.cell(row, column).unwrap()));
+            let texts = || format!("{}\n--\n{}", self.text(), other.text());
+            assert_eq!(one, two, "{}, cell {row},{column}:\n{}", place(), texts());
+        }
     }
 
     fn text(&self) -> String {
@@ -283,28 +310,71 @@ fn small_updates_and_a_whole_drawing_look_alike() {
             shown.draw(&now);
             fresh.screen.hold_top();
             fresh.draw(&now);
-            let (a, b) = (shown.terminal.screen(), fresh.terminal.screen());
-            assert_eq!(
-                a.cursor_position(),
-                b.cursor_position(),
-                "round {round}, step {step}: {columns}x{rows} {text:?}"
-            );
-            for row in 0..rows as u16 {
-                for column in 0..columns as u16 {
-                    let (a, b) = (a.cell(row, column).unwrap(), b.cell(row, column).unwrap());
-                    let look = |cell: &vt100::Cell| {
-                        let blank = if cell.has_contents() { cell.contents().to_owned() } else { " ".to_owned() };
-                        (blank, cell.inverse(), cell.dim(), cell.bold())
-                    };
-                    assert_eq!(
-                        look(a),
-                        look(b),
-                        "round {round}, step {step}: {columns}x{rows} {text:?} at {point}, cell {row},{column}:\n{}\n--\n{}",
-                        shown.text(),
-                        fresh.text()
-                    );
-                }
-            }
+            let place = || format!("round {round}, step {step}: {columns}x{rows} {text:?} at {point}");
+            shown.looks_like(&fresh, place);
         }
+    }
+}
+
+/// Characters that join the one before, wide ones, tabs, ends of rows. The emulator drops U+FFFD, so bytes of no character
+/// are not among them.
+const ENDS: [&[u8]; 10] = [
+    b"a",
+    b"bc",
+    b" ",
+    "\u{e9}".as_bytes(),
+    "\u{301}".as_bytes(),
+    "\u{4e2d}".as_bytes(),
+    "\u{1f469}".as_bytes(),
+    b"\t",
+    b"\n",
+    b"\x01",
+];
+
+/// Text that comes at the end, piece by piece, is shown as if it had been there at once.
+#[test]
+fn a_line_that_grows_looks_like_one_that_was_drawn_at_once() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    for round in 0..150 {
+        let (columns, rows) = (2 + random(20), 1 + random(6));
+        let mut shown = Shown::new(columns as u16, rows as u16);
+        let prompt: &[u8] = [&b"> "[..], b"", b"one\n> "][random(3)];
+        let mut line: Vec<u8> = Vec::new();
+        for step in 0..30 {
+            for _ in 0..=random(3) {
+                line.extend_from_slice(ENDS[if round % 3 == 0 { random(3) } else { random(ENDS.len()) }]);
+            }
+            let now = View { prompt, line: &line, point: line.len(), ..View::default() };
+            shown.draw(&now);
+            let mut fresh = Shown::new(columns as u16, rows as u16);
+            fresh.screen.top = shown.screen.top;
+            fresh.screen.hold_top();
+            fresh.draw(&now);
+            let place = || format!("round {round}, step {step}: {columns}x{rows} {:?}", String::from_utf8_lossy(&line));
+            shown.looks_like(&fresh, place);
+        }
+    }
+}
+
+#[test]
+fn a_key_at_the_end_of_a_long_line_is_laid_out_alone() {
+    for key in ["a", "\u{e9}", "\u{4e2d}", "\t", "\n"] {
+        let mut shown = Shown::new(80, 24);
+        let mut line = "x".repeat(20_000);
+        shown.draw(&view(b"> ", &line, line.len()));
+        shown.laid();
+        for _ in 0..2000 {
+            line.push_str(key);
+            let kept = line.len() - key.len();
+            shown.run(|screen, out| screen.draw(&View { kept, ..view(b"> ", &line, line.len()) }, out));
+        }
+        let laid = shown.laid();
+        assert!(laid <= 2 * 2000, "{key:?}: {laid} pieces for 2000 keys");
     }
 }

@@ -1,0 +1,109 @@
+//! The line as most lines are: printable ASCII behind the prompt, in one row. A key changes a few bytes of it, so no frame
+//! is laid out; the frame learns of the changes when somebody asks for it.
+
+use super::{Screen, is_printable};
+
+/// What is known of a line in one row.
+#[derive(Debug, Default)]
+pub(super) struct Flat {
+    /// Whether the line on the screen is such a line, and `text` is it.
+    is_shown: bool,
+    text: Vec<u8>,
+    /// The row of the screen, and the column in which the line begins.
+    row: usize,
+    start: usize,
+    point: usize,
+    /// Whether the frame does not know of the last changes.
+    is_ahead: bool,
+}
+
+impl Screen {
+    /// The frame that is shown may be such a line: `line` is the text that it shows.
+    pub(super) fn become_flat(&mut self, line: &[u8], point: usize) {
+        let Some((row, start)) = self.now.line_in_one_row(line.len()) else { return };
+        if !self.plain_view
+            || self.pen.is_dumb()
+            || self.now.doubtful
+            || row < self.top
+            || !line.iter().all(is_printable)
+        {
+            return;
+        }
+        let flat = &mut self.flat;
+        (flat.is_shown, flat.is_ahead) = (true, false);
+        (flat.row, flat.start, flat.point) = (row - self.top, start, point);
+        flat.text.clear();
+        flat.text.extend_from_slice(line);
+    }
+
+    /// Whether a line in one row is on the screen, so that [`draw_flat`](Self::draw_flat) may show the next one.
+    pub(crate) fn is_flat(&self) -> bool {
+        self.flat.is_shown
+    }
+
+    /// Nothing is known of the line on the screen.
+    pub(super) fn forget_flat(&mut self) {
+        (self.flat.is_shown, self.flat.is_ahead) = (false, false);
+    }
+
+    /// The frame learns what was drawn without it.
+    pub(super) fn settle(&mut self) {
+        if self.flat.is_ahead {
+            self.now.replace_line(&self.flat.text, self.flat.point);
+            self.length = self.flat.text.len();
+            self.ends_in_ascii = true;
+            self.plain = self.flat.point == self.length;
+        }
+        self.forget_flat();
+    }
+
+    /// Shows another line in the place of the one that is shown, of which `kept` bytes at its start are the same; `false` if
+    /// that takes a frame.
+    pub(crate) fn draw_flat(&mut self, line: &[u8], kept: usize, point: usize, out: &mut Vec<u8>) -> bool {
+        let flat = &mut self.flat;
+        if !flat.is_shown || flat.start + line.len() >= self.columns {
+            return false;
+        }
+        let shown = flat.text.len();
+        let most = shown.min(line.len());
+        let head = kept.min(most);
+        if head == shown && point == line.len() && flat.point == shown {
+            // More text at the end, or nothing at all.
+            let Some(new) = line.get(head..).filter(|new| new.iter().all(is_printable)) else { return false };
+            if !new.is_empty() {
+                flat.text.extend_from_slice(new);
+                self.pen.wrote(new, out);
+            }
+        } else {
+            if head < shown || head < line.len() {
+                let same = |(one, other): &(&u8, &u8)| one == other;
+                let (Some(old), Some(new)) = (flat.text.get(head..), line.get(head..)) else { return false };
+                let head = head + old.iter().zip(new).take_while(same).count();
+                let (Some(old), Some(new)) = (flat.text.get(head..), line.get(head..)) else { return false };
+                let tail = old.iter().rev().zip(new.iter().rev()).take_while(same).count();
+                let (old_middle, new_middle) = (old.len() - tail, new.len() - tail);
+                let Some(middle) = new.get(..new_middle).filter(|new| new.iter().all(is_printable)) else {
+                    return false;
+                };
+                self.pen.move_to(flat.row, flat.start + head, out);
+                if tail > 8 || tail > 0 && old_middle == new_middle {
+                    if old_middle != new_middle {
+                        self.pen.shift(old_middle, new_middle, out);
+                    }
+                    self.pen.wrote(middle, out);
+                } else {
+                    self.pen.wrote(new, out);
+                    if line.len() < shown {
+                        self.pen.clear_row(out);
+                    }
+                }
+                flat.text.truncate(head);
+                flat.text.extend_from_slice(new);
+            }
+            self.pen.move_to(flat.row, flat.start + point, out);
+        }
+        flat.point = point;
+        flat.is_ahead = true;
+        true
+    }
+}
