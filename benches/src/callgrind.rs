@@ -35,10 +35,19 @@ pub fn instructions(name: &str) -> Option<f64> {
 }
 
 fn total(name: &str, repeats: u64) -> Option<f64> {
+    let mut command = Command::new(std::env::current_exe().ok()?);
+    command.env(PLEASE, format!("{name} {repeats}"));
+    total_of(name, &command)
+}
+
+/// All instructions of a program, for a rival that is not linked with us; `None` without valgrind.
+pub fn total_of(name: &str, command: &Command) -> Option<f64> {
+    let envs = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(std::env::current_exe().ok()?)
-        .env(PLEASE, format!("{name} {repeats}"))
+        .arg(command.get_program())
+        .args(command.get_args())
+        .envs(envs)
         .output()
         .ok()?;
     let said = String::from_utf8_lossy(&output.stderr);
