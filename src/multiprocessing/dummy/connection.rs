@@ -31,9 +31,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// # Ok::<(), ossature::Error>(())
 /// ```
 pub struct Connection<T> {
-    /// `None` is the end.
-    incoming: Queue<Option<T>>,
-    outgoing: Queue<Option<T>>,
+    /// Each was shut down when its sender was dropped.
+    incoming: Queue<T>,
+    outgoing: Queue<T>,
 }
 
 /// Makes two connected ends, each of which sends and receives. (Python's `duplex` changes nothing here either.)
@@ -53,12 +53,10 @@ impl<T> Connection<T> {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed) when the other end was dropped; the value is dropped then.
     pub fn send(&self, value: T) -> Result<()> {
-        // The other end says that it ends as the last thing in this one's queue.
-        if self.incoming.has_ended() {
+        if self.incoming.is_shut_down() {
             return Err(closed());
         }
-        self.outgoing.put(Some(value));
-        Ok(())
+        self.outgoing.put(value).map_err(|_| closed()) // this end lives, so nobody has shut its queue down
     }
 
     /// Receives a value. Waits for one.
@@ -74,25 +72,18 @@ impl<T> Connection<T> {
     /// # Errors
     /// As [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<T>> {
-        match self.incoming.get_timeout(timeout) {
-            Some(Some(value)) => Ok(Some(value)),
-            Some(None) => {
-                self.incoming.put(None); // for the next question
-                Err(closed())
-            }
-            None => Ok(None),
-        }
+        self.incoming.get_timeout(timeout).map_err(|_| closed())
     }
 
     /// Waits until a value or the end is there, at most until the deadline. Says whether one is there.
     pub fn poll(&self, timeout: impl Into<Deadline>) -> bool {
-        self.incoming.wait_for_item(timeout)
+        self.incoming.wait_for_news(timeout)
     }
 }
 
 impl<T> Drop for Connection<T> {
     fn drop(&mut self) {
-        self.outgoing.put(None);
+        self.outgoing.shutdown();
     }
 }
 
@@ -167,7 +158,11 @@ impl Listener {
     /// # Examples
     /// See the example of [`accept_timeout`](Self::accept_timeout).
     pub fn accept(&self) -> Connection<Vec<u8>> {
-        self.waiting.get()
+        loop {
+            if let Some(client) = self.accept_timeout(Deadline::NEVER) {
+                return client;
+            }
+        }
     }
 
     /// Waits for a client until the deadline. Returns `None` when no client came.
@@ -175,7 +170,7 @@ impl Listener {
     /// # Examples
     /// See the example of [`Listener`].
     pub fn accept_timeout(&self, timeout: impl Into<Deadline>) -> Option<Connection<Vec<u8>>> {
-        self.waiting.get_timeout(timeout)
+        self.waiting.get_timeout(timeout).ok().flatten() // nobody shuts that queue down
     }
 }
 
@@ -197,7 +192,7 @@ pub fn connect(address: &str) -> Result<Connection<Vec<u8>>> {
     let (near, far) = pipe();
     match listeners().get(address) {
         Some(waiting) => {
-            waiting.put(far);
+            let _ = waiting.put(far); // nobody shuts that queue down
             Ok(near)
         }
         None => {

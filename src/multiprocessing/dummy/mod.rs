@@ -1,14 +1,14 @@
 //! Threads under the names of processes: Python's `multiprocessing.dummy`.
 //!
 //! The names are those of processes, for a program that is tried with threads first. The calls differ where threads need
-//! less: closures take the place of tasks, values move without serialisation, and a queue has no end by `shutdown`.
+//! less: closures take the place of tasks, and values move without serialisation.
 //!
 //! | Python | here |
 //! | --- | --- |
 //! | `Process(target=f).start()` | [`spawn`]`(f)?`: a handle with an exit code and no number |
 //! | `current_process()`, `active_children()` | [`current_process`], [`active_children`] |
 //! | `Lock`, `RLock`, `Semaphore`, `Event`, `Condition`, `Barrier` | those of [`threading`](crate::threading); `BoundedSemaphore(n)` is `Semaphore::bounded(n)` |
-//! | `Queue`, `JoinableQueue` | [`Queue`], which has `task_done` and `join` |
+//! | `Queue`, `JoinableQueue` | [`Queue`], which has `task_done`, `join` and `shutdown` |
 //! | `Pipe()` | [`pipe()`]: two ends that send values as they are |
 //! | `Listener`, `Client` | [`connection::Listener`], [`connection::connect`]: a rendezvous by name |
 //! | `Pool` | [`Pool`], which is the [`ThreadPool`](crate::multiprocessing::pool::ThreadPool) |
@@ -24,11 +24,11 @@
 //! let process = spawn({
 //!     let (total, queue) = (total.clone(), queue.clone());
 //!     move || {
-//!         *total.lock() += queue.get();
+//!         *total.lock() += queue.get().expect("nobody shuts it down");
 //!         far.send("done").expect("somebody listens");
 //!     }
 //! })?;
-//! queue.put(7);
+//! queue.put(7)?;
 //! assert_eq!(near.recv()?, "done");
 //! process.join()?;
 //! assert_eq!((process.exit_code(), process.pid(), *total.lock()), (Some(0), None, 7));
@@ -50,7 +50,7 @@ pub use crate::threading::{Barrier, Condition, Event, Lock, RLock, Semaphore, cu
 #[doc(inline)]
 pub use connection::{Connection, pipe};
 #[doc(inline)]
-pub use queue::{JoinableQueue, Queue};
+pub use queue::{Iter, JoinableQueue, Queue};
 
 /// Starts a thread that runs `body`, under the handle of a process.
 ///

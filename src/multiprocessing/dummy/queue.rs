@@ -7,10 +7,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use ossature_sys::deadline::Deadline;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::queues::PutError;
 
 /// A queue between threads, with or without a bound. Clones are the same queue.
 ///
-/// Differs from Python's: an item that finds no room comes back, and a get that finds none by its deadline is `None`.
+/// The calls are those of the [`Queue`](crate::multiprocessing::Queue) between processes. Those that cannot fail here have
+/// no `Result`.
 ///
 /// # Examples
 /// ```
@@ -18,12 +20,12 @@ use crate::error::{Error, ErrorKind, Result};
 /// use ossature::multiprocessing::dummy::Queue;
 ///
 /// let queue = Queue::bounded(2);
-/// queue.put("one");
-/// assert_eq!(queue.put_timeout("two", Duration::from_secs(1)), Ok(()));
-/// assert_eq!(queue.put_timeout("three", Duration::ZERO), Err("three"));
+/// queue.put("one")?;
+/// queue.put_timeout("two", Duration::from_secs(1))?;
+/// assert_eq!(queue.try_put("three").unwrap_err().into_inner(), "three");
 /// assert!(queue.is_full() && !queue.is_empty() && queue.len() == 2);
-/// assert_eq!((queue.get(), queue.get_timeout(Duration::ZERO)), ("one", Some("two")));
-/// assert_eq!(queue.get_timeout(Duration::from_millis(1)), None);
+/// assert_eq!((queue.get()?, queue.try_get()?), ("one", Some("two")));
+/// assert_eq!(queue.get_timeout(Duration::from_millis(1))?, None);
 ///
 /// queue.task_done()?;
 /// assert!(!queue.join_timeout(Duration::ZERO), "one of two is done");
@@ -52,6 +54,7 @@ struct State<T> {
     items: VecDeque<T>,
     /// How many items were put and not done.
     unfinished: usize,
+    shut_down: bool,
 }
 
 impl<T> Clone for Queue<T> {
@@ -76,7 +79,7 @@ impl<T> Queue<T> {
     #[doc(alias = "maxsize")]
     pub fn bounded(most: usize) -> Self {
         let most = if most == 0 { usize::MAX } else { most };
-        let state = Mutex::new(State { items: VecDeque::new(), unfinished: 0 });
+        let state = Mutex::new(State { items: VecDeque::new(), unfinished: 0, shut_down: false });
         Self(Arc::new(Inner { state, changed: Condvar::new(), most }))
     }
 
@@ -98,19 +101,32 @@ impl<T> Queue<T> {
     }
 
     /// Puts an item behind the others, and waits for room.
-    pub fn put(&self, item: T) {
-        let _ = self.put_timeout(item, Deadline::NEVER); // without a deadline there is room in the end
-    }
-
-    /// The same until the deadline.
     ///
     /// # Errors
-    /// The item, when there was no room.
+    /// [`ShutDown`](PutError::ShutDown), with the item.
+    pub fn put(&self, item: T) -> std::result::Result<(), PutError<T>> {
+        self.put_timeout(item, Deadline::NEVER)
+    }
+
+    /// Puts an item behind the others, without waiting: Python's `put_nowait`.
+    ///
+    /// # Errors
+    /// As for [`put_timeout`](Self::put_timeout).
     #[doc(alias = "put_nowait")]
-    pub fn put_timeout(&self, item: T, timeout: impl Into<Deadline>) -> std::result::Result<(), T> {
-        let Some(mut state) = self.when(timeout.into(), |state| state.items.len() < self.0.most) else {
-            return Err(item);
-        };
+    pub fn try_put(&self, item: T) -> std::result::Result<(), PutError<T>> {
+        self.put_timeout(item, Deadline::NOW)
+    }
+
+    /// Puts an item behind the others, and waits for room until the deadline.
+    ///
+    /// # Errors
+    /// [`Full`](PutError::Full) when there was no room, and [`ShutDown`](PutError::ShutDown), with the item.
+    pub fn put_timeout(&self, item: T, timeout: impl Into<Deadline>) -> std::result::Result<(), PutError<T>> {
+        let may_go_on = |state: &State<T>| state.shut_down || state.items.len() < self.0.most;
+        let Some(mut state) = self.when(timeout.into(), may_go_on) else { return Err(PutError::Full(item)) };
+        if state.shut_down {
+            return Err(PutError::ShutDown(item));
+        }
         state.items.push_back(item);
         state.unfinished += 1;
         drop(state);
@@ -119,25 +135,92 @@ impl<T> Queue<T> {
     }
 
     /// Takes the first item, and waits for one.
-    pub fn get(&self) -> T {
-        loop {
-            if let Some(item) = self.get_timeout(Deadline::NEVER) {
-                return item;
-            }
-        }
+    ///
+    /// # Errors
+    /// [`ShutDown`](ErrorKind::ShutDown) when the queue was shut down and is empty.
+    pub fn get(&self) -> Result<T> {
+        self.get_timeout(Deadline::NEVER)?.ok_or_else(ended)
     }
 
-    /// The same until the deadline; `None` when no item came.
+    /// Takes the first item if there is one: Python's `get_nowait`.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
     #[doc(alias = "get_nowait")]
-    pub fn get_timeout(&self, timeout: impl Into<Deadline>) -> Option<T> {
-        let item = self.when(timeout.into(), |state| !state.items.is_empty())?.items.pop_front();
-        self.0.changed.notify_all();
-        item
+    pub fn try_get(&self) -> Result<Option<T>> {
+        self.get_timeout(Deadline::NOW)
     }
 
-    /// Whether an item comes before the deadline; it stays.
-    pub(super) fn wait_for_item(&self, timeout: impl Into<Deadline>) -> bool {
-        self.when(timeout.into(), |state| !state.items.is_empty()).is_some()
+    /// Takes the first item, and waits for one until the deadline; `None` when no item came.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn get_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<T>> {
+        let Some(mut state) = self.when(timeout.into(), State::has_news) else { return Ok(None) };
+        let item = state.items.pop_front().ok_or_else(ended)?;
+        drop(state);
+        self.0.changed.notify_all();
+        Ok(Some(item))
+    }
+
+    /// Iterates over the items as they come, until the queue was shut down and is empty.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { queue: self }
+    }
+
+    /// Ends the queue: every later put fails, and a get fails once the queue is empty. Calls that wait hear of the end at
+    /// once. This is `shutdown()` of Python 3.13's `queue.Queue`.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::{ErrorKind, multiprocessing::dummy::Queue};
+    ///
+    /// let queue = Queue::new();
+    /// queue.put(1)?;
+    /// queue.put(2)?;
+    /// queue.shutdown();
+    /// assert!(queue.is_shut_down() && queue.put(3).is_err());
+    /// assert_eq!(queue.iter().collect::<Vec<i32>>(), [1, 2]);
+    /// assert_eq!(queue.get().unwrap_err().kind(), ErrorKind::ShutDown);
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn shutdown(&self) {
+        self.state().shut_down = true;
+        self.0.changed.notify_all();
+    }
+
+    /// Ends the queue as [`shutdown`](Self::shutdown) does, and drops the items: `shutdown(immediate=True)`. The items that
+    /// are dropped count as done. Returns how many items were dropped.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::dummy::JoinableQueue;
+    ///
+    /// let queue = JoinableQueue::new();
+    /// queue.put(1)?;
+    /// assert_eq!(queue.shutdown_now(), 1);
+    /// queue.join();
+    /// assert!(queue.get().is_err());
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn shutdown_now(&self) -> usize {
+        let mut state = self.state();
+        state.shut_down = true;
+        let items = std::mem::take(&mut state.items);
+        state.unfinished = state.unfinished.saturating_sub(items.len()); // an item may have been called done before its get
+        drop(state);
+        self.0.changed.notify_all();
+        items.len() // the items are dropped without the lock, for the drop of an item may use the queue
+    }
+
+    /// Says whether the queue was shut down.
+    pub fn is_shut_down(&self) -> bool {
+        self.state().shut_down
+    }
+
+    /// Whether an item, or the end of the queue, comes before the deadline. The item stays.
+    pub(super) fn wait_for_news(&self, timeout: impl Into<Deadline>) -> bool {
+        self.when(timeout.into(), State::has_news).is_some()
     }
 
     /// How many items there are.
@@ -181,10 +264,41 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T> Queue<Option<T>> {
-    /// Whether the last item is the end.
-    pub(super) fn has_ended(&self) -> bool {
-        matches!(self.state().items.back(), Some(None))
+impl<T> State<T> {
+    /// Whether there is an item, or will be none.
+    fn has_news(&self) -> bool {
+        !self.items.is_empty() || self.shut_down
+    }
+}
+
+/// The items of a [`Queue`] as they come: see [`Queue::iter`].
+///
+/// # Examples
+/// See the example of [`Queue::shutdown`].
+pub struct Iter<'q, T> {
+    queue: &'q Queue<T>,
+}
+
+impl<T> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.queue.get().ok() // the only error is the end
+    }
+}
+
+impl<'q, T> IntoIterator for &'q Queue<T> {
+    type Item = T;
+    type IntoIter = Iter<'q, T>;
+
+    fn into_iter(self) -> Iter<'q, T> {
+        self.iter()
+    }
+}
+
+impl<T> fmt::Debug for Iter<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter").field("queue", self.queue).finish()
     }
 }
 
@@ -192,4 +306,9 @@ impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue").field("len", &self.len()).finish_non_exhaustive()
     }
+}
+
+#[cold]
+fn ended() -> Error {
+    Error::new(ErrorKind::ShutDown, "the queue was shut down, and nothing is left in it")
 }
