@@ -19,6 +19,18 @@ pub const TESTS: &[Test] = &[
     ("cases::a_map_that_fails_tells_its_callback", a_map_that_fails_tells_its_callback),
     ("cases::items_that_cannot_be_written_fail_the_map", items_that_cannot_be_written_fail_the_map),
     ("cases::an_iterator_that_panics_leaves_the_pool_whole", an_iterator_that_panics_leaves_the_pool_whole),
+    (
+        "cases::an_item_that_cannot_be_written_comes_behind_the_results_of_those_before",
+        an_item_that_cannot_be_written_comes_behind_the_results_of_those_before,
+    ),
+    (
+        "cases::an_iterator_may_use_the_pool_and_panic_again_when_it_is_dropped",
+        an_iterator_may_use_the_pool_and_panic_again_when_it_is_dropped,
+    ),
+    (
+        "cases::an_iterator_that_panics_leaves_a_pool_of_threads_whole",
+        an_iterator_that_panics_leaves_a_pool_of_threads_whole,
+    ),
     ("cases::ten_thousand_sleepers_are_terminated", ten_thousand_sleepers_are_terminated),
     ("cases::long_panics_do_not_hold_up_the_join", long_panics_do_not_hold_up_the_join),
     ("cases::arguments_and_values_of_threads_are_dropped", arguments_and_values_of_threads_are_dropped),
@@ -113,35 +125,112 @@ fn numbers(count: u64, at: u64) -> impl Iterator<Item = u64> {
     (0..count).inspect(move |number| assert!(*number != at, "planted: the iterator panics"))
 }
 
+fn panics(call: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(call)).is_err()
+}
+
 fn an_iterator_that_panics_leaves_the_pool_whole() {
     let pool = forked(2);
-    let panics = |call: &mut dyn FnMut()| catch_unwind(AssertUnwindSafe(call)).is_err();
     for (count, at) in [(1, 0), (1, 0), (10, 3), (100, 77)] {
-        assert!(panics(&mut || drop(pool.chunksize(1).unwrap().map(work::square, numbers(count, at)))));
-        // Items are drawn by whoever takes results, so the panic is in the first call or in a later one.
-        let mut taken = Vec::new();
-        assert!(panics(&mut || taken.extend(pool.imap(work::square, numbers(count, at)).unwrap().map(Result::unwrap))));
-        assert!(taken.len() as u64 <= at && squares(count).starts_with(&taken), "{taken:?}");
-        let unordered = pool.chunksize(2).unwrap();
-        assert!(panics(&mut || {
-            unordered.imap_unordered(work::square, numbers(count, at)).unwrap().for_each(drop);
-        }));
+        assert!(panics(|| drop(pool.chunksize(1).unwrap().map(work::square, numbers(count, at)))));
+        assert!(panics(|| drop(pool.starmap(work::add, numbers(count, at).map(|number| (number as i32, 1))))));
+        for (size, ahead) in [(1, 8), (2, 8), (7, 100), (7, usize::MAX)] {
+            let chunked = pool.chunksize(size).unwrap().lookahead(ahead);
+            // The results of the items before the panic come first, those of a chunk that was begun among them.
+            let mut taken = Vec::new();
+            let mut take = || taken.extend(chunked.imap(work::square, numbers(count, at)).unwrap().map(Result::unwrap));
+            assert!(panics(&mut take));
+            assert_eq!(taken, squares(at), "{size} {ahead}");
+            taken.clear();
+            let all = || chunked.imap_unordered(work::square, numbers(count, at)).unwrap().map(Result::unwrap);
+            assert!(panics(|| taken.extend(all())));
+            taken.sort_unstable();
+            assert_eq!(taken, squares(at), "{size} {ahead}");
+        }
         assert_eq!(pool.map(work::square, 0..50).unwrap(), squares(50));
     }
     // The iterator itself goes on behind its panic.
-    let mut results = pool.chunksize(1).unwrap().lookahead(1).imap(work::square, numbers(4, 2)).unwrap();
-    let mut values = Vec::new();
-    for _ in 0..5 {
-        match catch_unwind(AssertUnwindSafe(|| results.next())) {
-            Ok(Some(value)) => values.push(value.unwrap()),
-            Ok(None) => break,
-            Err(_) => {}
+    for (size, ahead) in [(1, 1), (1, 9), (2, 2), (3, 9), (1, usize::MAX)] {
+        let chunked = pool.chunksize(size).unwrap().lookahead(ahead);
+        let mut results = chunked.imap(work::square, numbers(4, 2)).unwrap();
+        let mut values = Vec::new();
+        while let Some(value) = catch_unwind(AssertUnwindSafe(|| results.next())).unwrap_or(Some(Ok(99))) {
+            values.push(value.unwrap());
         }
+        assert_eq!(values, [0, 1, 99, 9], "99 is the panic");
     }
-    assert_eq!(values, [0, 1, 9]);
-    drop(results);
     pool.close().unwrap();
     assert!(pool.join_timeout(LONG).unwrap(), "no call is lost that somebody would wait for");
+}
+
+fn an_item_that_cannot_be_written_comes_behind_the_results_of_those_before() {
+    let pool = forked(2);
+    let items =
+        |snap| (0..8).map(move |number| if number == 5 { Trap(When::Written, snap) } else { Trap(When::Never, snap) });
+    for size in [1, 3, 8] {
+        let chunked = pool.chunksize(size).unwrap().lookahead(8);
+        let results: Vec<_> = chunked.imap(work::take_trap, items(Snap::Fails)).unwrap().collect();
+        assert!(results.len() == 6 && results[..5].iter().all(Result::is_ok), "{results:?}");
+        assert_eq!(results[5].as_ref().unwrap_err().kind(), ErrorKind::InvalidInput);
+        let mut results = chunked.imap(work::take_trap, items(Snap::Panics)).unwrap();
+        assert!(results.by_ref().take(5).all(|result| result.is_ok()));
+        assert!(panics(|| drop(results.next())));
+        assert_eq!(results.filter(Result::is_ok).count(), 2, "those behind the panic");
+    }
+    assert_eq!(pool.map(work::square, 0..50).unwrap(), squares(50));
+}
+
+/// An iterator that panics in its drop, too, and one that uses the pool.
+fn an_iterator_may_use_the_pool_and_panic_again_when_it_is_dropped() {
+    struct Stubborn;
+    impl Iterator for Stubborn {
+        type Item = u64;
+        fn next(&mut self) -> Option<u64> {
+            panic!("planted: the iterator panics")
+        }
+    }
+    impl Drop for Stubborn {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic!("planted: its drop panics");
+            }
+        }
+    }
+    let pool = forked(1);
+    let mut results = pool.imap(work::square, [2, 3].into_iter().chain(Stubborn)).unwrap();
+    assert!(results.by_ref().take(2).map(Result::unwrap).eq([4, 9]));
+    for _ in 0..3 {
+        assert!(panics(|| drop(results.next())));
+    }
+    assert!(panics(|| drop(results)));
+    let nested = (0..6).map(|number| pool.apply(work::square, (number,)).unwrap());
+    let fourth: Vec<u64> = pool.imap(work::square, nested).unwrap().map(Result::unwrap).collect();
+    assert_eq!(fourth, [0, 1, 16, 81, 256, 625]);
+    let nested = (0..6).map(|number| pool.apply(work::square, (number,)).unwrap());
+    assert_eq!(pool.map(work::square, nested).unwrap(), fourth);
+}
+
+fn an_iterator_that_panics_leaves_a_pool_of_threads_whole() {
+    let pool = ThreadPool::new(2).unwrap();
+    let square = |number: u64| number * number;
+    assert!(panics(|| drop(pool.map(square, numbers(10, 3)))));
+    let mut taken = Vec::new();
+    assert!(panics(|| taken.extend(pool.imap(square, numbers(10, 3)).unwrap().map(Result::unwrap))));
+    assert_eq!(taken, squares(3));
+    taken.clear();
+    assert!(panics(|| taken.extend(pool.imap_unordered(square, numbers(30, 17)).unwrap().map(Result::unwrap))));
+    taken.sort_unstable();
+    assert_eq!(taken, squares(17));
+    assert!(panics(|| drop(pool.imap(square, numbers(1, 0)))), "at once, for there is no result before");
+    let mut results = pool.imap(square, numbers(4, 2)).unwrap();
+    let mut values = Vec::new();
+    while let Some(value) = catch_unwind(AssertUnwindSafe(|| results.next())).unwrap_or(Some(Ok(99))) {
+        values.push(value.unwrap());
+    }
+    assert_eq!(values, [0, 1, 99, 9], "99 is the panic");
+    assert_eq!(pool.map(square, 0..50).unwrap(), squares(50));
+    pool.close();
+    pool.join().unwrap();
 }
 
 fn ten_thousand_sleepers_are_terminated() {

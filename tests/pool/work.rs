@@ -356,6 +356,7 @@ pub fn unreadable(argument: Unreadable) -> u32 {
 /// When a [`Trap`] snaps.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub enum When {
+    Never,
     Written,
     Read,
 }
@@ -364,6 +365,7 @@ pub enum When {
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Snap {
     Fails,
+    Panics,
     Exits,
     Dies,
 }
@@ -376,6 +378,7 @@ impl Snap {
     fn snap(self) -> std::result::Result<(), &'static str> {
         match self {
             Self::Fails => return Err("it is a trap"),
+            Self::Panics => panic!("planted: it is a trap"),
             Self::Exits => std::process::exit(3),
             Self::Dies => kill_self(),
         }

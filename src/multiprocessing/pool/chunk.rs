@@ -95,6 +95,13 @@ impl Chunk {
         self.close_call().map(|()| None)
     }
 
+    /// Takes off what a failed [`push`](Self::push) has left behind the last call.
+    pub(super) fn drop_unfinished(&mut self) {
+        if let Some(end) = self.ends.last() {
+            self.bytes.truncate(*end as usize);
+        }
+    }
+
     /// Adds a call whose arguments are serialised already.
     ///
     /// # Errors
@@ -204,6 +211,23 @@ mod tests {
         assert_eq!(split_name(&last.bytes).1, b"\x06\0\0\0\x05three");
         assert!(last.rest(1).is_none());
         assert_eq!(chunk.rest(0).unwrap().bytes, chunk.bytes);
+    }
+
+    #[test]
+    fn a_call_that_cannot_be_written_leaves_nothing_in_its_chunk() {
+        struct Fails;
+        impl Serialize for Fails {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> std::result::Result<S::Ok, S::Error> {
+                Err(serde::ser::Error::custom("it will not"))
+            }
+        }
+        let job = Arc::new(Job::new("a::task", Keep::All));
+        let mut chunk = Chunk::new(&job, Form::Value);
+        chunk.push(&Writing::begin(), &"one").unwrap();
+        let before = chunk.bytes.clone();
+        assert!(chunk.push(&Writing::begin(), &("written", Fails)).is_err() && chunk.bytes.len() > before.len());
+        chunk.drop_unfinished();
+        assert_eq!((chunk.bytes, chunk.ends.len()), (before, 1));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ossature_sys::deadline::Deadline;
@@ -9,8 +10,9 @@ use ossature_sys::deadline::Deadline;
 use super::chunk::Chunk;
 use super::hub::Hub;
 use super::job::Job;
+use super::refusal::Refusal;
 use super::waits::Wanted;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::multiprocessing::tasks::Form;
 use crate::multiprocessing::transfer::{Transfer, Writing};
 
@@ -19,6 +21,9 @@ use crate::multiprocessing::transfer::{Transfer, Writing};
 /// The iterator over the items may be endless. Items are drawn as results are taken, in the thread that takes them, and
 /// at most [`lookahead`](super::Chunked::lookahead) items more than results were taken. A failed call is an error in
 /// its place, and the iteration goes on behind it.
+///
+/// A panic of the iterator over the items comes out of [`next`](Iterator::next), behind the results of the items before,
+/// as with [`Iterator::map`]. The pool goes on, and so does the iteration if the caller catches the panic.
 ///
 /// Differs from Python, which draws all items at once, in a thread of its own.
 ///
@@ -56,8 +61,8 @@ pub struct IMapIterator<I, R> {
     ordered: bool,
     drawn: usize,
     taken: usize,
-    /// Why there are no more items; it comes behind the results of those before.
-    refusal: Option<Error>,
+    /// Why no item was drawn; it comes behind the results of those before.
+    refusal: Option<Refusal>,
     kind: PhantomData<fn() -> R>,
 }
 
@@ -92,38 +97,63 @@ where
             refusal: None,
             kind: PhantomData,
         };
-        results.draw()?;
-        Ok(results)
+        results.draw();
+        match results.refusal.take() {
+            Some(refusal) if results.drawn == 0 => Err(refusal.come()),
+            refusal => Ok(Self { refusal, ..results }),
+        }
     }
 
-    /// Gives out as many items as may be under way.
-    fn draw(&mut self) -> Result<()> {
-        while self.items.is_some() && self.drawn + self.chunksize <= self.taken + self.lookahead {
-            self.hub.check()?; // before an item is drawn that nobody takes
-            let mut chunk = Chunk::new(&self.job, self.form);
-            let writing = Writing::begin();
-            let mut alone = None;
-            for _ in 0..self.chunksize {
-                if alone.is_some() || chunk.is_alone() {
-                    break;
-                }
-                match self.items.as_mut().and_then(Iterator::next) {
-                    Some(item) => alone = chunk.push(&writing, &(item,))?,
-                    None => {
-                        self.items = None;
-                        break;
-                    }
-                }
+    /// Gives out as many items as may be under way, unless something stands in the way.
+    fn draw(&mut self) {
+        while self.items.is_some()
+            && self.refusal.is_none()
+            && self.drawn.saturating_add(self.chunksize) <= self.taken.saturating_add(self.lookahead)
+        {
+            if let Err(error) = self.hub.check() {
+                return self.end(error.into()); // before an item is drawn that nobody takes
             }
-            drop(writing);
-            for mut chunk in [chunk].into_iter().chain(alone).filter(|chunk| chunk.count() > 0) {
-                let count = chunk.count() as usize;
-                chunk.base = self.job.give(count);
-                self.hub.submit([chunk])?;
-                self.drawn += count;
+            let (mut chunk, mut alone) = (Chunk::new(&self.job, self.form), None);
+            let filled = catch_unwind(AssertUnwindSafe(|| self.fill(&mut chunk, &mut alone)));
+            chunk.drop_unfinished(); // the call that failed; those before it are given out
+            if let Err(error) = [chunk].into_iter().chain(alone).try_for_each(|chunk| self.give(chunk)) {
+                return self.end(error.into());
+            }
+            match filled {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self.end(error.into()),
+                Err(payload) => self.refusal = Some(Refusal::panicked(payload)),
             }
         }
+    }
+
+    /// Draws the items of a chunk. One that must be alone ends it.
+    fn fill(&mut self, chunk: &mut Chunk, alone: &mut Option<Chunk>) -> Result<()> {
+        let writing = Writing::begin();
+        while (chunk.count() as usize) < self.chunksize && alone.is_none() && !chunk.is_alone() {
+            let Some(item) = self.items.as_mut().and_then(Iterator::next) else {
+                self.items = None;
+                break;
+            };
+            *alone = chunk.push(&writing, &(item,))?;
+        }
         Ok(())
+    }
+
+    fn give(&mut self, mut chunk: Chunk) -> Result<()> {
+        let count = chunk.count() as usize;
+        if count > 0 {
+            chunk.base = self.job.give(count);
+            self.hub.submit([chunk])?;
+            self.drawn += count;
+        }
+        Ok(())
+    }
+
+    /// Draws no more.
+    fn end(&mut self, refusal: Refusal) {
+        self.refusal = Some(refusal);
+        self.items = None; // last, for the drop of an iterator may panic
     }
 
     /// Waits for the next result until the deadline. Returns `Some(Ok(None))` when the time ran out; the result comes
@@ -132,13 +162,13 @@ where
     /// # Errors
     /// As [`AsyncResult::get`](super::AsyncResult::get), for one call. When no more items can be given out, because the
     /// pool has ended or an item cannot be serialised, that error is the last.
+    ///
+    /// # Panics
+    /// When the iterator over the items does, behind the results of the items before.
     pub fn next_timeout(&mut self, timeout: impl Into<Deadline>) -> Option<Result<Option<R>>> {
-        if let Err(error) = self.draw() {
-            self.items = None;
-            self.refusal = Some(error);
-        }
+        self.draw();
         if self.taken == self.drawn {
-            return self.refusal.take().map(Err);
+            return self.refusal.take().map(|refusal| Err(refusal.come()));
         }
         let (job, ordered) = (&self.job, self.ordered);
         match self.hub.wait(timeout.into(), Wanted::Each, || job.has_next(ordered)) {

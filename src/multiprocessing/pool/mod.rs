@@ -95,7 +95,7 @@
 // | `stream`, `packets` | outcomes on their way to the parent; descriptors of arguments and results |
 // | `ground` | all of that together, as it goes to another process |
 // | `worker`, `supervisor` | the two processes' lives |
-// | `chunk`, `job` | what the parent knows of calls that it gave out, and of their outcomes |
+// | `chunk`, `job`, `refusal` | what the parent knows of calls that it gave out, of their outcomes, and why there are no more |
 // | `hub`, `waits`, `collect`, `asks` | the parent: waiting and ending; of what a wait is told; outcomes, deaths and publishing; cancelling and callbacks |
 // | `ends`, `succession` | the parent: the end of the pool; its supervisor, and another for one that has ended |
 // | `builder`, `chunked`, `result`, `imap`, `futures`, `fork_map`, `readiness`, `stats` | the public faces beside `Pool` |
@@ -124,6 +124,7 @@ mod opaque;
 mod packets;
 mod plain;
 mod readiness;
+mod refusal;
 mod result;
 mod stats;
 mod stream;
@@ -134,8 +135,7 @@ mod waits;
 mod word;
 mod worker;
 
-use std::fmt;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::marker::PhantomData;
 use std::sync::{Arc, atomic}; // `claims` asks for `super::atomic`: the model checker has its own
 
@@ -282,8 +282,8 @@ impl Pool {
     /// As [`apply_async`](Self::apply_async), and `callback` gets the value or the error, in a thread that the pool
     /// starts for its callbacks. The result that this returns is for waiting: the callback has taken the value.
     ///
-    /// A panic of a callback is printed, and the others are called. A pool has its thread from the first callback on,
-    /// so the program can fork no more.
+    /// A panic of a callback is printed, and the others are called. A pool has its thread from the first callback on, so
+    /// the program cannot fork. The thread ends behind the last callback of a pool that was dropped or terminated.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async); `EAGAIN` when the system has no room for the thread.
@@ -390,7 +390,7 @@ impl Pool {
         self.map_async(target, items)?.get()
     }
 
-    /// Does what [`map`](Self::map) does, without the wait. All items are drawn and serialised before this returns.
+    /// Does what [`map`](Self::map) does, without the wait. All items are drawn and serialised before any call is given out.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).

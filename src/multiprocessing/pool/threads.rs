@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use ossature_sys::deadline::Deadline;
 
 use super::chunk::default_chunksize;
 use super::gathered::{Gathered, taken};
+use super::refusal::Refusal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::process::{untold, usable_cpus};
 use crate::thread;
@@ -267,8 +269,11 @@ impl ThreadPool {
             ordered,
             refusal: None,
         };
-        results.draw()?;
-        Ok(results)
+        results.draw();
+        match results.refusal.take() {
+            Some(refusal) if results.under_way == 0 => Err(refusal.come()),
+            refusal => Ok(ThreadIMap { refusal, ..results }),
+        }
     }
 
     /// Closes the pool, which takes no more calls. The calls that were given are made, and then the threads end.
@@ -466,7 +471,8 @@ pub struct ThreadIMap<I, F, R> {
     ahead: usize,
     under_way: usize,
     ordered: bool,
-    refusal: Option<Error>,
+    /// Why no item was drawn; it comes behind the results of those before.
+    refusal: Option<Refusal>,
 }
 
 impl<I, F, A, R> ThreadIMap<I, F, R>
@@ -476,16 +482,26 @@ where
     R: Send + 'static,
     F: Fn(A) -> R + Send + Sync + 'static,
 {
-    fn draw(&mut self) -> Result<()> {
-        while self.under_way < self.ahead {
-            let Some(item) = self.items.as_mut().and_then(Iterator::next) else {
-                self.items = None;
-                break;
+    fn draw(&mut self) {
+        while self.under_way < self.ahead && self.refusal.is_none() {
+            let item = match catch_unwind(AssertUnwindSafe(|| self.items.as_mut().and_then(Iterator::next))) {
+                Ok(Some(item)) => item,
+                Ok(None) => {
+                    self.items = None;
+                    break;
+                }
+                Err(payload) => {
+                    self.refusal = Some(Refusal::panicked(payload));
+                    break;
+                }
             };
-            self.shared.submit([chunk_of(&self.gathered, &self.f, vec![item])])?;
+            if let Err(error) = self.shared.submit([chunk_of(&self.gathered, &self.f, vec![item])]) {
+                self.refusal = Some(error.into());
+                self.items = None; // last, for the drop of an iterator may panic
+                break;
+            }
             self.under_way += 1;
         }
-        Ok(())
     }
 
     /// Waits for the next result until the deadline. Returns `Some(Ok(None))` when the time ran out, and `None` after
@@ -493,13 +509,14 @@ where
     ///
     /// # Errors
     /// As [`ThreadResult::get`], for one call. When the pool takes no more calls, that error is the last.
+    ///
+    /// # Panics
+    /// When the iterator over the items does, behind the results of the items before. The pool goes on, and so does the
+    /// iteration if the caller catches the panic.
     pub fn next_timeout(&mut self, timeout: impl Into<Deadline>) -> Option<Result<Option<R>>> {
-        if let Err(error) = self.draw() {
-            self.items = None;
-            self.refusal = Some(error);
-        }
+        self.draw();
         if self.under_way == 0 {
-            return self.refusal.take().map(Err);
+            return self.refusal.take().map(|refusal| Err(refusal.come()));
         }
         let ordered = self.ordered;
         let Some(mut state) = self.gathered.wait(timeout.into(), |state| state.has_next(ordered)) else {

@@ -54,13 +54,24 @@ pub(super) fn write<T: Serialize + ?Sized>(value: &T) -> Outcome<Vec<u8>> {
     Ok(writer.into_bytes())
 }
 
-/// The value as bytes behind those that are there.
+/// The value as bytes behind those that are there. These stay there, too, when the value's `Serialize` panics.
 #[inline]
 pub(super) fn write_behind<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Outcome<()> {
-    let mut writer = Writer::behind(std::mem::take(out));
-    let written = value.serialize(&mut writer);
-    *out = writer.into_bytes();
-    written
+    let mut lent = Lent { writer: Writer::behind(std::mem::take(out)), out };
+    value.serialize(&mut lent.writer)
+}
+
+/// A writer over bytes that go back to their owner.
+struct Lent<'o> {
+    writer: Writer,
+    out: &'o mut Vec<u8>,
+}
+
+impl Drop for Lent<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        *self.out = std::mem::replace(&mut self.writer, Writer::behind(Vec::new())).into_bytes();
+    }
 }
 
 /// The value at the front of the bytes, which are then the rest.
