@@ -70,7 +70,7 @@ fn compare(python: &str, cases: &[Case], tally: &mut Tally) -> Outcome {
             if gnu.line.is_some() {
                 pair = Some(now);
             }
-        } else if let Some(reason) = listed::reason(case, &gnu, &ours) {
+        } else if let Some(reason) = listed::reason(case, &gnu, &ours, |keys| type_instead(case, keys))? {
             tally.listed += 1;
             println!("listed: {} ({reason})", case.name);
         } else {
@@ -80,6 +80,15 @@ fn compare(python: &str, cases: &[Case], tally: &mut Tally) -> Outcome {
         // After a difference both begin anew, so that a remembered state does not spoil the next case.
     }
     Ok(())
+}
+
+/// What our editor makes of other keys than the case has.
+fn type_instead(case: &Case, keys: Vec<u8>) -> Outcome<Answer> {
+    let case =
+        Case { keys, name: case.name.clone(), settings: case.settings.clone(), history: case.history.clone(), ..*case };
+    let mut ours = Side::ours(&case.settings)?;
+    ours.begin(&case, true)?;
+    ours.finish(&case)
 }
 
 fn whole(python: &str, cases: &[Case]) -> Outcome {

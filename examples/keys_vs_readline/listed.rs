@@ -1,59 +1,199 @@
-//! The differences that are known, each with its reason.
+//! The differences that are known. Each names one command or one class of characters, and says what may differ.
 
 use super::cases::Case;
-use super::side::Answer;
+use super::guided::Outcome;
+use super::side::{Answer, PROMPT};
 
-/// A difference that names one command or one class of characters.
+/// A known difference.
 struct Listed {
     reason: &'static str,
     /// Whether the keys or the settings have it.
     has: fn(&Case) -> bool,
-    /// Whether the accepted line is the same, and only the screen differs.
-    on_screen: bool,
+    may: May,
 }
 
-fn keys(case: &Case, part: &[u8]) -> bool {
+/// What may differ.
+enum May {
+    /// Where the cursor is shown. The screen and the accepted line are the same.
+    Cursor,
+    /// What the screen shows, if the function agrees. The accepted line is the same.
+    Screen(fn(gnu: &Answer, ours: &Answer) -> bool),
+    /// GNU readline gives no line: it waits for ever.
+    NoLine,
+    /// The accepted line, as the function says.
+    Line(fn(case: &Case, gnu: &str, ours: &str) -> bool),
+    /// GNU readline does with these keys what our editor does with those that the function gives: all is the same then.
+    Keys(fn(&[u8]) -> Vec<u8>),
+}
+
+fn typed(case: &Case, part: &[u8]) -> bool {
     case.keys.windows(part.len()).any(|keys| keys == part)
+}
+
+fn asks_for_string(case: &Case) -> bool {
+    let asks: &[&[u8]] = if case.vi { &[b"/", b"?"] } else { &[b"\x1bp", b"\x1bn"] };
+    let command: &[u8] = b"non-incremental-";
+    asks.iter().chain([&command]).any(|ask| typed(case, ask))
+}
+
+fn searches_incrementally(case: &Case) -> bool {
+    [&b"\x12"[..], b"\x13", b"-search-history;"].iter().any(|key| typed(case, key))
 }
 
 const LISTED: &[Listed] = &[
     Listed {
         reason: "a point inside a character, by forward-byte: GNU readline shows it behind the line, we at the character",
-        has: |case| keys(case, b"ward-byte;") || case.settings.contains("byte-oriented on"),
-        on_screen: true,
+        has: |case| typed(case, b"ward-byte;") || case.settings.contains("byte-oriented on"),
+        may: May::Cursor,
     },
     Listed {
         reason: "a search for a string that finds nothing: GNU readline shows the cursor where it was before",
-        has: |case| {
-            let asks: [&[u8]; 4] = [b"\x1bp", b"\x1bn", b"/", b"?"];
-            asks.iter().any(|ask| keys(case, ask)) && (case.vi || keys(case, b"\r"))
-        },
-        on_screen: true,
+        has: asks_for_string,
+        may: May::Cursor,
     },
     Listed {
         reason: "horizontal-scroll-mode: which part of a long line is shown",
-        has: |case| case.settings.contains("horizontal-scroll-mode on"),
-        on_screen: true,
+        has: |case| case.settings.contains("horizontal-scroll-mode on") && case.keys.len() > 55,
+        may: May::Screen(|gnu, ours| is_part(&gnu.screen) && is_part(&ours.screen)),
+    },
+    Listed {
+        reason: "an incremental search with characters of several bytes: GNU readline draws them in other columns",
+        has: |case| searches_incrementally(case) && !case.keys.is_ascii(),
+        may: May::Screen(|_, _| true),
+    },
+    Listed {
+        reason: "universal-argument: GNU readline shows neither the prompt nor the argument until a digit follows",
+        has: |case| typed(case, b"\x188") || typed(case, b"universal-argument;"),
+        may: May::Screen(|gnu, ours| shown_before(ours, "").is_some_and(|rest| rest == gnu.screen)),
+    },
+    Listed {
+        reason: "M-- after another numeric argument: GNU readline shows the argument for the rest of the line",
+        has: |case| has_minus_after_argument(&case.keys),
+        may: May::Screen(|gnu, ours| shown_before(gnu, PROMPT).is_some_and(|rest| rest == ours.screen)),
+    },
+    Listed {
+        reason: "C-@ in an incremental search: GNU readline waits for ever",
+        has: |case| searches_incrementally(case) && typed(case, b"\0"),
+        may: May::NoLine,
+    },
+    Listed {
+        reason: "a negative numeric argument and a character of several bytes: GNU readline inserts its last bytes",
+        has: |case| !case.vi && !case.keys.is_ascii(),
+        may: May::Keys(without_negative_character),
     },
     Listed {
         reason: "vi-subst with a count: GNU readline 8.2 deletes nothing",
-        has: |case| case.vi && case.keys.windows(2).any(|two| two[0].is_ascii_digit() && two[1] == b's'),
-        on_screen: false,
+        has: |case| case.vi,
+        may: May::Keys(without_counted_subst),
     },
     Listed {
         reason: "vi-goto-mark as the motion of an operator: GNU readline 8.2 moves only",
-        has: |case| case.vi && [b"d`", b"c`", b"y`"].iter().any(|operator| keys(case, *operator)),
-        on_screen: false,
+        has: |case| case.vi,
+        may: May::Keys(|keys| {
+            replaced(keys, |keys| matches!(keys, [b'd' | b'c' | b'y', b'`', ..]).then_some((1, &[])))
+        }),
     },
     Listed {
         reason: "vi-redo of more than twenty typed bytes: GNU readline does the last run of twenty again, we all of them",
-        has: |case| case.vi && (keys(case, b"vi-redo;") || keys(case, b"\x1b.")),
-        on_screen: false,
+        has: |case| case.vi && (typed(case, b"vi-redo;") || typed(case, b".")),
+        may: May::Line(is_redone_in_part),
     },
 ];
 
-/// Why a case may differ, if it may.
-pub fn reason(case: &Case, gnu: &Answer, ours: &Answer) -> Option<&'static str> {
-    let applies = |listed: &&Listed| (listed.has)(case) && (!listed.on_screen || gnu.line == ours.line);
-    LISTED.iter().find(applies).map(|listed| listed.reason)
+/// Whether GNU's line has the last run of a typed text where ours has all of that text.
+fn is_redone_in_part(case: &Case, gnu: &str, ours: &str) -> bool {
+    let Ok(keys) = std::str::from_utf8(&case.keys) else { return false };
+    keys.split(|key: char| key.is_control()).filter(|text| text.len() > 20).any(|text| {
+        let run = text.get((text.len() - 1) / 20 * 20..).unwrap_or_default();
+        ours.match_indices(text).any(|(at, _)| format!("{}{run}{}", &ours[..at], &ours[at + text.len()..]) == gnu)
+    })
+}
+
+/// The screen with `prompt` in the place of the numeric argument that is shown, if one is.
+fn shown_before(answer: &Answer, prompt: &str) -> Option<String> {
+    let rest = answer.screen.strip_prefix("(arg: ")?;
+    let (number, rest) = rest.split_once(')')?;
+    number.parse::<i32>().ok()?;
+    Some(format!("{prompt}{}", rest.strip_prefix(' ').unwrap_or(rest)).trim_end().to_owned())
+}
+
+/// Whether the screen has one row, with a mark of hidden text.
+fn is_part(screen: &str) -> bool {
+    !screen.contains('\n') && (screen.starts_with('<') || screen.ends_with('>'))
+}
+
+/// Whether a numeric argument goes on with `M--`.
+fn has_minus_after_argument(keys: &[u8]) -> bool {
+    let is_digit = |key: u8| key.is_ascii_digit() || key == b'-';
+    (0..keys.len()).any(|at| {
+        keys[at..].starts_with(b"\x1b-") && at > 0 && is_digit(keys[at - 1]) || keys[at..].starts_with(b"\x188\x1b-")
+    })
+}
+
+/// The keys, with other keys in some places: `at` looks at the rest and says how many keys go, and what comes instead.
+fn replaced<'a>(keys: &[u8], at: impl Fn(&[u8]) -> Option<(usize, &'a [u8])>) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::new(), keys);
+    while let Some((&key, after)) = rest.split_first() {
+        match at(rest) {
+            Some((gone, instead)) => {
+                out.extend_from_slice(instead);
+                rest = &rest[gone..];
+            }
+            None => {
+                out.push(key);
+                rest = after;
+            }
+        }
+    }
+    out
+}
+
+/// `M--`, digits, and the first byte of the character.
+fn without_negative_character(keys: &[u8]) -> Vec<u8> {
+    replaced(keys, |keys| {
+        let mut rest = keys.strip_prefix(b"\x1b-")?;
+        loop {
+            rest = match rest {
+                [b'0'..=b'9', after @ ..] | [0x1b, b'0'..=b'9', after @ ..] => after,
+                [0xc0..=0xff, after @ ..] => return Some((keys.len() - after.len(), &[])),
+                _ => return None,
+            };
+        }
+    })
+}
+
+/// `3s` as `i`.
+fn without_counted_subst(keys: &[u8]) -> Vec<u8> {
+    replaced(keys, |keys| {
+        let digits = keys.iter().take_while(|key| key.is_ascii_digit()).count();
+        (digits > 0 && keys.get(digits) == Some(&b's')).then_some((digits + 1, b"i"))
+    })
+}
+
+/// Why a case may differ, if it may. `type_instead` types other keys into our editor.
+pub fn reason(
+    case: &Case,
+    gnu: &Answer,
+    ours: &Answer,
+    mut type_instead: impl FnMut(Vec<u8>) -> Outcome<Answer>,
+) -> Outcome<Option<&'static str>> {
+    for listed in LISTED.iter().filter(|listed| (listed.has)(case)) {
+        let same_line = gnu.line == ours.line;
+        let applies = match listed.may {
+            May::Cursor => same_line && gnu.screen == ours.screen,
+            May::Screen(agrees) => same_line && agrees(gnu, ours),
+            May::Line(agrees) => {
+                gnu.line.as_deref().zip(ours.line.as_deref()).is_some_and(|(gnu, ours)| agrees(case, gnu, ours))
+            }
+            May::NoLine => gnu.line.is_none() && ours.line.is_some(),
+            May::Keys(instead) => {
+                let keys = instead(&case.keys);
+                keys != case.keys && type_instead(keys)? == *gnu
+            }
+        };
+        if applies {
+            return Ok(Some(listed.reason));
+        }
+    }
+    Ok(None)
 }

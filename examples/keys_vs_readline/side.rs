@@ -19,7 +19,7 @@ use super::guided::Outcome;
 
 const COLUMNS: u16 = 60;
 const ROWS: u16 = 20;
-const PROMPT: &str = "$ ";
+pub const PROMPT: &str = "$ ";
 /// How long an editor may take for a line.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -29,8 +29,8 @@ pub struct Answer {
     /// `L` and the accepted line, `E` for the end of input, `I` for an interrupt; `None` without an answer.
     pub line: Option<String>,
     /// The screen before the end was typed, and its cursor.
-    screen: String,
-    cursor: (u16, u16),
+    pub screen: String,
+    pub cursor: (u16, u16),
 }
 
 impl fmt::Display for Answer {

@@ -162,6 +162,26 @@ impl Line {
         !self.undo.is_empty()
     }
 
+    /// Where the text stands that was inserted last, if the last change was an insertion. `grouped` says that the end of a
+    /// group follows that change. Bytes that were typed one by one are together, in however many runs.
+    pub(crate) fn last_insertion(&self, grouped: bool) -> Range<usize> {
+        let changes = match &self.undo.0[..] {
+            [before @ .., Change::End] if grouped => before,
+            all => all,
+        };
+        let mut whole: Option<Range<usize>> = None;
+        for change in changes.iter().rev() {
+            match (change, &mut whole) {
+                (Change::Inserted(range), None) => whole = Some(range.clone()),
+                (Change::Inserted(run), Some(whole)) if run.len() == RUN && run.end == whole.start => {
+                    whole.start = run.start
+                }
+                _ => break,
+            }
+        }
+        whole.unwrap_or_default()
+    }
+
     /// Forgets all changes. The list keeps its memory, so that the next line allocates none.
     pub(crate) fn forget_changes(&mut self) {
         self.undo.0.clear();

@@ -276,3 +276,9 @@ fn an_interrupt_abandons_the_line_and_what_was_typed_ahead() {
     assert_eq!(line(&mut editor, "x\r"), "x");
     assert_eq!(recalled(&["a"], "\x10"), "a");
 }
+
+#[test]
+fn what_a_count_overwrites_is_killed() {
+    let keys = "abcd\x18o\x01\x1b2x\x05\x18o\x19";
+    assert_eq!(typed_with(&["\"\\C-xo\": overwrite-mode"], &[], keys), "xxcdab");
+}

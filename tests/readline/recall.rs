@@ -140,3 +140,16 @@ fn the_point_is_kept_where_history_preserve_point_says() {
     let history = &["one two", "three four"];
     assert_eq!(typed_with(&["set history-preserve-point on"], history, "abcd\x02\x02\x10X\x10Y"), "onYe two");
 }
+
+#[test]
+fn a_key_that_ends_a_search_has_the_argument_of_the_search() {
+    assert_eq!(recalled(&["three"], "abcdef\x1b3\x12e\x02x"), "axbcdef");
+    assert_eq!(recalled(&["three"], "tox\x1b-\x12ox\x10a"), "toxa");
+    assert_eq!(recalled(&["three"], "abcde\x1b3\x12d\x01x"), "xabcde", "the argument is of one key");
+}
+
+#[test]
+fn a_search_forward_that_fails_stands_behind_the_last_place_with_room() {
+    assert_eq!(recalled(&[], "one two\x01\x13tx\x0b"), "one tw");
+    assert_eq!(recalled(&["one", "two", "three"], "\x10\x10\x13txyz\x0b"), "thre");
+}

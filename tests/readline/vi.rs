@@ -112,3 +112,46 @@ fn an_escape_in_command_mode_takes_no_key_away() {
 fn what_was_typed_before_the_first_command_is_not_undone() {
     all(&[("one\x1bu", "on|e"), ("one\x1bU", "on|e"), ("one\x1bxxuu", "on|e")]);
 }
+
+#[test]
+fn an_insertion_is_undone_in_one() {
+    all(&[
+        ("x\x1bAab\x7fc\x1bu", "|x"),
+        ("x\x1bIab\x7fc\x1bu", "|x"),
+        ("x\x1ba\u{e9}b\x1bu", "|x"),
+        ("\x1biabcdefghijklmnopqrstuvwxyz\x1bu", "|"),
+    ]);
+}
+
+#[test]
+fn redo_inserts_what_the_last_change_inserted() {
+    all(&[
+        ("abc\x7fd\x1b.", "ab|dd"),
+        ("one two\x1b0cwabc\x7fd\x1bw.", "abd |d"),
+        ("abc def\x1b0sxy\x7f\x1b$.", "xbc d|e"),
+        // After a deletion there is nothing to insert: the insertion begins, and `i` is text.
+        ("x\x1biabc\x7f\x1b.", "ai|bx"),
+        ("abc\x1bixy\x1b0i\x1b.", "i|abxyc"),
+    ]);
+}
+
+#[test]
+fn a_search_that_finds_nothing_shows_the_line_of_the_history_again() {
+    all(&[("new\x1bk/zzz\r", "|second one two"), ("new\x1bkA+\x1b/\x07", "second one two|+")]);
+}
+
+#[test]
+fn punctuation_ends_the_word_that_c_w_deletes() {
+    all(&[
+        ("a -\x17\x1b", "|a"),
+        ("aa-\x17\x1b", "a|a"),
+        ("-a \x17\x1b", "|"),
+        ("aa  \x17\x1b", "|"),
+        ("a-b c d\x1b2\x17", "a-b c|d"),
+    ]);
+}
+
+#[test]
+fn an_escape_after_a_put_of_nothing_stands_on_a_character() {
+    all(&[("ab\x1bp\x1bix\x1b", "a|xb"), ("o\x1bpx\x1b", "|o")]);
+}

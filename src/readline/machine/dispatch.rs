@@ -79,7 +79,9 @@ impl Machine {
     /// The first key of a command, or a further one of its sequence.
     fn command_key(&mut self, byte: u8) {
         if self.keys.is_empty() {
-            self.argument = Argument::NONE;
+            if !std::mem::take(&mut self.keeps_argument) {
+                self.argument = Argument::NONE;
+            }
             if Some(byte) == self.special.eof && self.line.is_empty() {
                 return self.finish(End::Eof);
             }
@@ -145,6 +147,7 @@ impl Machine {
         let after_escape = self.is_vi_command() && self.keys.first() == Some(&ESC) && self.keys.len() > 1;
         let rest = if after_escape { self.keys.split_off(1) } else { Vec::new() };
         self.abort();
+        vi::stand_on_a_character(self);
         self.unread(&rest);
     }
 

@@ -117,8 +117,7 @@ impl Machine {
 
     pub(super) fn incremental_key(&mut self, mut search: Box<Search>, byte: u8) {
         if search.escaped {
-            self.unread(&[ESC, byte]);
-            return self.end_incremental(*search);
+            return self.leave_incremental(*search, &[ESC, byte]);
         }
         if let Some(pasted) = &mut search.pasted {
             pasted.push(byte);
@@ -139,8 +138,7 @@ impl Machine {
                 return self.end_incremental(*search);
             }
             if self.input.is_ready() {
-                self.unread(&[ESC]);
-                return self.end_incremental(*search);
+                return self.leave_incremental(*search, &[ESC]);
             }
             search.escaped = true;
             self.mode = Mode::Incremental(search);
@@ -155,8 +153,7 @@ impl Machine {
             }
             Key::Leave => {
                 let keys = std::mem::take(&mut search.keys);
-                self.unread(&keys);
-                return self.end_incremental(*search);
+                return self.leave_incremental(*search, &keys);
             }
             _ => search.keys.clear(),
         }
@@ -299,7 +296,10 @@ impl Machine {
                 search.column = column as i64;
                 return true;
             }
-            search.column = if search.backward { 0 } else { line.len() as i64 };
+            // Forward, GNU readline stands behind the last place where the string has room: a key that ends a failed
+            // search begins there.
+            let behind = (line.len() as i64 + 1 - search.string.len() as i64).max(search.column);
+            search.column = if search.backward { 0 } else { behind };
             loop {
                 search.at += if search.backward { -1 } else { 1 };
                 if search.at < 0 || search.at > length {
@@ -322,6 +322,13 @@ impl Machine {
         self.line.set_mark(search.mark);
         self.region_active = false;
         self.message.clear();
+    }
+
+    /// The search ends, and its keys are read again. The numeric argument of the search is that of the command as well.
+    fn leave_incremental(&mut self, search: Search, keys: &[u8]) {
+        self.unread(keys);
+        self.end_incremental(search);
+        self.keeps_argument = true;
     }
 
     /// The search ends where it has led: the editor stands on that line of the history.

@@ -165,6 +165,8 @@ pub(crate) struct Machine {
     /// How many keys the command that runs has taken.
     sequence_length: usize,
     argument: Argument,
+    /// The next command has the numeric argument of the search that its keys have ended.
+    keeps_argument: bool,
     /// The command that runs was given up.
     aborted: bool,
     /// The command before, for those that go on from it.
@@ -246,6 +248,7 @@ impl Machine {
         self.message.clear();
         self.keys.clear();
         self.argument = Argument::NONE;
+        self.keeps_argument = false;
         self.overwrites = false;
         (self.region_active, self.region_kept) = (false, false);
         self.partial = words::Partial::default();
@@ -375,7 +378,9 @@ impl Machine {
         ];
         for (key, command) in meanings {
             let Some(key) = key else { continue };
-            for map in [KeymapName::Emacs, KeymapName::ViInsert] {
+            // In vi mode a word ends at punctuation as well.
+            let in_vi = if command == Command::UnixWordRubout { Command::ViUnixWordRubout } else { command };
+            for (map, command) in [(KeymapName::Emacs, command), (KeymapName::ViInsert, in_vi)] {
                 settings.keymaps.bind(map, &[key], Some(Binding::Command(command)));
             }
             self.special.bound.push(key);

@@ -37,6 +37,10 @@ impl Machine {
     /// Asks for a string, after the prompt and `sign`.
     pub(super) fn search_for_string(&mut self, backward: bool, sign: u8, vi: bool) {
         let (point, mark) = (self.line.point(), self.line.mark());
+        if vi {
+            // A line of the history comes back when the search of vi mode finds nothing, and the new line is forgotten.
+            self.past.saved = None;
+        }
         self.save_line();
         self.line.forget_changes();
         self.line.show(b"");

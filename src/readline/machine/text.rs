@@ -162,7 +162,9 @@ impl Machine {
             self.line.insert(text);
             if !self.line.is_at_end() {
                 let point = self.line.point();
-                self.line.delete(point, self.line.next(point));
+                let end = self.line.next(point);
+                // As `delete-char`: what a numeric argument deletes is killed.
+                if self.argument.explicit { self.kill(point, end) } else { self.line.delete(point, end) }
             }
         }
         self.line.end_group();

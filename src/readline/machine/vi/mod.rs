@@ -64,7 +64,7 @@ pub(super) struct State {
     /// Where the insertion began, and the key that began it.
     start: usize,
     began: u8,
-    /// Whether the insertion is one change with what was deleted before it.
+    /// Whether the insertion is one change, with what was deleted before it if something was.
     group: bool,
     /// What was inserted last.
     inserted: Vec<u8>,
@@ -108,15 +108,15 @@ pub(super) fn execute(machine: &mut Machine, command: Command, count: i32, key: 
     use Command::*;
     match command {
         ViMovementMode => movement_mode(machine),
-        ViInsertionMode => insert(machine, if key == b'i' { key } else { b'i' }),
+        ViInsertionMode => insert_as_one(machine, b'i'),
         ViAppendMode => append(machine),
         ViAppendEol => {
             machine.line.set_point(machine.line.len());
-            insert(machine, b'A');
+            insert_as_one(machine, b'A');
         }
         ViInsertBeg => {
             machine.line.set_point(0);
-            insert(machine, b'I');
+            insert_as_one(machine, b'I');
         }
         ViArgDigit if key == b'0' && !machine.argument.explicit => machine.line.set_point(0),
         ViArgDigit => machine.digit_argument(key),
@@ -239,7 +239,7 @@ pub(super) fn ran(machine: &mut Machine, command: Command, key: u8) {
 }
 
 /// In command mode the point is not behind the last character.
-fn stand_on_a_character(machine: &mut Machine) {
+pub(super) fn stand_on_a_character(machine: &mut Machine) {
     if machine.map == Map::ViCommand && machine.line.is_at_end() && !machine.line.is_empty() {
         machine.line.set_point(machine.line.previous(machine.line.len()));
     }
@@ -263,7 +263,15 @@ pub(super) fn enter(machine: &mut Machine) {
 /// Insertion begins behind the character at the point.
 pub(super) fn append(machine: &mut Machine) {
     change::append_forward(machine);
-    insert(machine, b'a');
+    insert_as_one(machine, b'a');
+}
+
+/// Insertion begins by a key of the command mode. What is inserted is undone in one.
+fn insert_as_one(machine: &mut Machine, key: u8) {
+    if machine.map == Map::ViCommand && !std::mem::replace(&mut machine.vi.group, true) {
+        machine.line.begin_group();
+    }
+    insert(machine, key);
 }
 
 /// Insertion begins at the point, by this key.
@@ -288,7 +296,8 @@ fn movement_mode(machine: &mut Machine) {
 
 /// What was inserted is known now.
 fn end_insertion(machine: &mut Machine) {
-    if std::mem::take(&mut machine.vi.group) {
+    let grouped = std::mem::take(&mut machine.vi.group);
+    if grouped {
         machine.line.end_group();
     } else if !matches!(machine.vi.began, b'i' | b'a' | b'I' | b'A') {
         if machine.vi.began == b'C' {
@@ -298,8 +307,15 @@ fn end_insertion(machine: &mut Machine) {
         return;
     }
     if machine.map == Map::ViInsert {
-        let text = machine.line.text().get(machine.vi.start..machine.line.point()).unwrap_or_default().to_vec();
-        machine.vi.inserted = text;
+        // As GNU readline: `.` inserts what the last change has inserted, and nothing after a deletion.
+        let whole = machine.vi.start..machine.line.point();
+        let last = machine.line.last_insertion(grouped);
+        let range = match machine.vi.began {
+            b'R' => whole,
+            _ if whole.start <= last.start && last.end <= whole.end => last,
+            _ => 0..0, // it was inserted before
+        };
+        machine.vi.inserted = machine.line.text().get(range).unwrap_or_default().to_vec();
     }
     machine.vi.began = b'i';
     machine.vi.replaced = None;

@@ -179,20 +179,21 @@ pub(super) fn find(text: &[u8], place: usize, count: i32, how: Find, character: 
     (found, true)
 }
 
-/// How far `C-w` deletes backward: punctuation ends words too.
+/// How far `C-w` deletes backward: punctuation ends words too. A single letter between two of them goes with the first.
 pub(super) fn rubout_start(text: &[u8], mut place: usize, count: i32) -> usize {
-    let parts =
-        |place: usize| at(text, place) == 0 || is_blank(at(text, place)) || at(text, place).is_ascii_punctuation();
+    let parts = |place: usize| text.get(place).is_some_and(|&byte| is_blank(byte) || byte.is_ascii_punctuation());
     for _ in 0..count.max(1) {
-        if place == text.len() {
-            while place > 0 && is_blank(at(text, place - 1)) {
-                place -= 1;
+        if place > 0 && place == text.len() && is_blank(at(text, place - 1)) {
+            // To the last character before the blanks, and not behind it.
+            place -= 1;
+            while place > 0 && is_blank(at(text, place)) {
+                place = previous(text, place);
             }
         }
         if place > 0 && !parts(place) && parts(place - 1) {
             place -= 1;
         }
-        if place > 0 && place < text.len() && parts(place) {
+        if place > 0 && parts(place) {
             while place > 0 && parts(place - 1) {
                 place -= 1;
             }
