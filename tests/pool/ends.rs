@@ -1,10 +1,11 @@
 //! The ends of pools: closed, terminated, dropped, forgotten, inherited.
 
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::pool::futures::Executor;
-use ossature::multiprocessing::{Context, Pool, Process, pipe};
+use ossature::multiprocessing::{Context, Pool, Process, active_children, pipe};
 use ossature::sys::process::{Signal, pidfd_open};
 
 use crate::harness::Test;
@@ -17,6 +18,7 @@ pub const TESTS: &[Test] = &[
     ("ends::a_kill_overtakes_a_terminate", a_kill_overtakes_a_terminate),
     ("ends::join_is_for_pools_that_have_ended", join_is_for_pools_that_have_ended),
     ("ends::a_dropped_pool_ends_its_results", a_dropped_pool_ends_its_results),
+    ("ends::the_thread_of_the_callbacks_ends_with_its_pool", the_thread_of_the_callbacks_ends_with_its_pool),
     ("ends::a_forked_child_may_not_use_the_pool", a_forked_child_may_not_use_the_pool),
     ("ends::nothing_outlives_a_killed_parent", nothing_outlives_a_killed_parent),
     ("ends::a_forked_pool_holds_no_connection_of_its_parent", a_forked_pool_holds_no_connection_of_its_parent),
@@ -112,6 +114,68 @@ fn a_dropped_pool_ends_its_results() {
     assert!(results.next().is_none());
 }
 
+/// Each time this process has one thread afterwards, and can fork again.
+fn the_thread_of_the_callbacks_ends_with_its_pool() {
+    let (tell, hear) = mpsc::channel();
+    let called = move || {
+        let tell = tell.clone();
+        move |done: ossature::Result<u64>| tell.send(done.map_err(|error| error.kind())).unwrap()
+    };
+    let next = || hear.recv_timeout(Duration::from_secs(30)).unwrap();
+    let fork = || assert!(Process::fork(|| 0_u8).unwrap().join().unwrap().success());
+
+    // Idle, and with a result that outlives the pool.
+    let pool = forked(1);
+    let kept = pool.apply_async_with(work::square, (3,), called()).unwrap();
+    assert_eq!(next(), Ok(9));
+    drop(pool);
+    work::alone();
+    fork();
+    assert_eq!(kept.get().unwrap_err().kind(), ErrorKind::NoResult, "the callback has taken it");
+
+    // With calls that run and that wait.
+    let pool = forked(1);
+    let results = [0; 3].map(|_| pool.apply_async_with(work::rest, (30_000,), called()).unwrap());
+    drop(pool);
+    assert_eq!([next(), next(), next()], [Err(ErrorKind::Cancelled); 3]);
+    work::alone();
+    drop(results);
+
+    // Ended before the drop, in each way.
+    for end in [Pool::terminate, Pool::close] {
+        let pool = forked(1);
+        let result = pool.apply_async_with(work::square, (4,), called()).unwrap();
+        assert_eq!(next(), Ok(16));
+        end(&pool).unwrap();
+        pool.join().unwrap();
+        drop((pool, result));
+        work::alone();
+    }
+
+    // By its own last callback, which has the last handle of the pool.
+    let (place, pool) = (Place::new("callbacks"), Arc::new(forked(1)));
+    let (own, done) = (pool.clone(), called());
+    let last = pool.apply_async_with(work::note_and_wait, (place.path(), 0), move |noted| {
+        drop(own);
+        done(noted);
+    });
+    let last = last.unwrap();
+    place.wait("0");
+    drop(pool);
+    place.put("go");
+    assert_eq!(next(), Ok(0));
+    work::alone();
+    drop(last);
+
+    // With a supervisor that was killed.
+    let pool = forked(1);
+    let result = pool.apply_async_with(work::rest, (30_000,), called()).unwrap();
+    active_children().into_iter().find(|child| child.name() == "PoolSupervisor").unwrap().kill().unwrap();
+    drop((pool, result));
+    assert!(next().is_err(), "died or cancelled");
+    work::alone();
+}
+
 fn a_forked_child_may_not_use_the_pool() {
     let pool = forked(1);
     let result = pool.apply_async(work::square, (3,)).unwrap();
@@ -134,7 +198,7 @@ fn nothing_outlives_a_killed_parent() {
     let parent = Process::fork_with(far, |far| {
         let pool = Pool::builder().workers(2).context(Context::Fork).build().unwrap();
         let workers = pool.chunksize(1).unwrap().map(work::pid_slowly, [20_u64; 4]).unwrap();
-        let supervisor = ossature::multiprocessing::active_children()[0].pid().unwrap().as_raw_nonzero().get() as u32;
+        let supervisor = active_children()[0].pid().unwrap().as_raw_nonzero().get() as u32;
         far.send(&(workers, supervisor)).unwrap();
         pool.apply(work::rest, (50_000,)).unwrap();
     })
