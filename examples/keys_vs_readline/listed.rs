@@ -18,8 +18,8 @@ enum May {
     Cursor,
     /// What the screen shows, if the function agrees. The accepted line is the same.
     Screen(fn(gnu: &Answer, ours: &Answer) -> bool),
-    /// GNU readline gives no line: it waits for ever.
-    NoLine,
+    /// GNU readline gives no line, or goes on with a search that our editor has ended.
+    Stuck,
     /// The accepted line, as the function says.
     Line(fn(case: &Case, gnu: &str, ours: &str) -> bool),
     /// GNU readline does with these keys what our editor does with those that the function gives: all is the same then.
@@ -52,6 +52,13 @@ const LISTED: &[Listed] = &[
         may: May::Cursor,
     },
     Listed {
+        reason: "a search for an empty string, before any other: GNU readline leaves the sign that asked for it on the screen",
+        has: asks_for_string,
+        may: May::Screen(|gnu, ours| {
+            gnu.screen.strip_suffix(['/', '?', ':']).is_some_and(|rest| rest.trim_end() == ours.screen)
+        }),
+    },
+    Listed {
         reason: "horizontal-scroll-mode: which part of a long line is shown",
         has: |case| case.settings.contains("horizontal-scroll-mode on") && case.keys.len() > 55,
         may: May::Screen(|gnu, ours| is_part(&gnu.screen) && is_part(&ours.screen)),
@@ -74,7 +81,12 @@ const LISTED: &[Listed] = &[
     Listed {
         reason: "C-@ in an incremental search: GNU readline waits for ever",
         has: |case| searches_incrementally(case) && typed(case, b"\0"),
-        may: May::NoLine,
+        may: May::Stuck,
+    },
+    Listed {
+        reason: "the point after a search forward that failed, within a character of several bytes: ours stands before it",
+        has: |case| searches_incrementally(case) && !case.keys.is_ascii(),
+        may: May::Line(is_cut_character),
     },
     Listed {
         reason: "a negative numeric argument and a character of several bytes: GNU readline inserts its last bytes",
@@ -100,9 +112,29 @@ const LISTED: &[Listed] = &[
     },
 ];
 
+/// Whether GNU's line has pieces of a character that ours has whole; all else is the same.
+fn is_cut_character(_: &Case, gnu: &str, ours: &str) -> bool {
+    let ascii = |line: &str| -> String {
+        let mut out = String::new();
+        let mut rest = line;
+        while let Some(first) = rest.chars().next() {
+            if rest.starts_with("\\x") && rest.len() >= 4 && !rest[2..].starts_with(|key: char| key < '8') {
+                rest = rest.get(4..).unwrap_or_default();
+            } else {
+                out.extend(Some(first).filter(|it| it.is_ascii() && *it != '|'));
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+        out
+    };
+    gnu.contains("\\x") && !ours.is_ascii() && ascii(gnu) == ascii(&ours.as_bytes().escape_ascii().to_string())
+}
+
 /// Whether GNU's line has the last run of a typed text where ours has all of that text.
 fn is_redone_in_part(case: &Case, gnu: &str, ours: &str) -> bool {
     let Ok(keys) = std::str::from_utf8(&case.keys) else { return false };
+    // The mark of the cursor stands within the text that was inserted again.
+    let (gnu, ours) = (gnu.replace('|', ""), ours.replace('|', ""));
     keys.split(|key: char| key.is_control()).filter(|text| text.len() > 20).any(|text| {
         let run = text.get((text.len() - 1) / 20 * 20..).unwrap_or_default();
         ours.match_indices(text).any(|(at, _)| format!("{}{run}{}", &ours[..at], &ours[at + text.len()..]) == gnu)
@@ -185,7 +217,10 @@ pub fn reason(
             May::Line(agrees) => {
                 gnu.line.as_deref().zip(ours.line.as_deref()).is_some_and(|(gnu, ours)| agrees(case, gnu, ours))
             }
-            May::NoLine => gnu.line.is_none() && ours.line.is_some(),
+            May::Stuck => {
+                let searches = |answer: &Answer| answer.screen.contains("i-search)`");
+                ours.line.is_some() && (gnu.line.is_none() || searches(gnu) && !searches(ours))
+            }
             May::Keys(instead) => {
                 let keys = instead(&case.keys);
                 keys != case.keys && type_instead(keys)? == *gnu

@@ -132,6 +132,7 @@ fn redo_inserts_what_the_last_change_inserted() {
         // After a deletion there is nothing to insert: the insertion begins, and `i` is text.
         ("x\x1biabc\x7f\x1b.", "ai|bx"),
         ("abc\x1bixy\x1b0i\x1b.", "i|abxyc"),
+        ("x\x1b3ay\x1b.", "xy|y"),
     ]);
 }
 

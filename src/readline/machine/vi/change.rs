@@ -152,6 +152,7 @@ pub(super) fn append_forward(machine: &mut Machine) {
 /// `.`
 pub(super) fn redo(machine: &mut Machine, count: i32) {
     let last = machine.vi.last;
+    let times = count; // an insertion with a count is done again once
     let count = if machine.argument.explicit { count } else { last.count };
     let text = std::mem::take(&mut machine.vi.inserted);
     machine.vi.redoing = true;
@@ -164,8 +165,8 @@ pub(super) fn redo(machine: &mut Machine, count: i32) {
                 _ => {}
             }
             machine.line.begin_group();
-            let count = machine.times(count.max(0) as usize, &text);
-            machine.line.insert(&text.repeat(count));
+            let times = machine.times(times.max(0) as usize, &text);
+            machine.line.insert(&text.repeat(times));
             machine.line.end_group();
             if machine.line.point() > 0 {
                 machine.line.set_point(machine.line.previous(machine.line.point()));
