@@ -1,5 +1,6 @@
 //! Pools on a server.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::harness::Test;
 pub const TESTS: &[Test] = &[
     ("served_pool_runs_tasks_in_processes_of_its_own", served_pool_runs_tasks_in_processes_of_its_own),
     ("served_pool_tells_how_calls_failed", served_pool_tells_how_calls_failed),
+    ("iterator_that_panics_leaves_a_served_pool_whole", iterator_that_panics_leaves_a_served_pool_whole),
     ("waits_for_a_served_pool_end_with_their_time", waits_for_a_served_pool_end_with_their_time),
     ("served_pool_refuses_what_is_not_a_call", served_pool_refuses_what_is_not_a_call),
     ("workers_end_with_their_pool_and_with_the_server", workers_end_with_their_pool_and_with_the_server),
@@ -95,6 +97,22 @@ fn served_pool_tells_how_calls_failed() {
     let error = pool.apply(fail, (String::new(),)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Remote, "{error}");
     assert!(pool.join_timeout(LONG).unwrap());
+}
+
+/// All items are drawn before any is sent. So the panic goes on here, and the server has got no call.
+fn iterator_that_panics_leaves_a_served_pool_whole() {
+    let manager = manager();
+    let pool = manager.pool(1).unwrap();
+    let items = || (0..10_u64).inspect(|number| assert!(*number != 3, "planted: the iterator panics"));
+    let panics = |call: &dyn Fn()| catch_unwind(AssertUnwindSafe(call)).is_err();
+    for _ in 0..2 {
+        assert!(panics(&|| drop(pool.map(pid_after, items()))));
+        assert!(panics(&|| drop(pool.imap(pid_after, items()))));
+        assert!(panics(&|| drop(pool.imap_unordered(pid_after, items()))));
+        assert!(panics(&|| drop(pool.starmap(power, items().map(|number| (number, 2))))));
+        assert_eq!(manager.number_of_objects().unwrap(), 1, "the pool");
+        assert_eq!(pool.apply(power, (2, 10)).unwrap(), 1024);
+    }
 }
 
 fn waits_for_a_served_pool_end_with_their_time() {
