@@ -28,18 +28,25 @@ fn few(repeats: u64) -> u64 {
     repeats.clamp(1, 3)
 }
 
-/// A map of 100,000 by everybody's default chunks.
+/// A map of 100,000 by everybody's default chunks. `plain` copies items and values as they are; `ours` serialises them.
 pub fn default_chunks(bench: &Bench) {
-    if !bench.wants("map") {
+    if !bench.wants("map") && !bench.wants("map-plain") {
         return;
     }
     let mut pythons = pythons();
     let names: Vec<_> = pythons.iter().map(|(name, _)| *name).collect();
     let pool = pool();
+    let items: Vec<u64> = (0..TASKS).collect();
     let threads = rayon::ThreadPoolBuilder::new().num_threads(WORKERS).build().expect("threads start");
     let mut rounds = Rounds::new();
     rounds.add_burst("ours", |repeats| {
         timed(TASKS, few(repeats), || assert_eq!(pool.map(square, 0..TASKS).expect("maps").len() as u64, TASKS))
+    });
+    rounds.add_burst("plain", |repeats| {
+        timed(TASKS, few(repeats), || {
+            let squares = pool.map_plain(square, &items).expect("maps");
+            assert_eq!(std::hint::black_box(squares).len() as u64, TASKS)
+        })
     });
     rounds.add_burst("rayon", |repeats| {
         timed(TASKS, few(repeats) * 10, || {
@@ -56,8 +63,10 @@ pub fn default_chunks(bench: &Bench) {
     let samples = rounds.run(bench.scaled(80), Duration::from_millis(1));
     for name in names {
         bench.compare("map-cpython", &samples, "ours", name, Bar::AtMost(0.11));
+        bench.compare("map-plain-cpython", &samples, "plain", name, Bar::AtMost(0.03));
     }
     bench.compare("map-rayon", &samples, "ours", "rayon", Bar::AtMost(16.0));
+    bench.compare("map-plain-rayon", &samples, "plain", "rayon", Bar::AtMost(4.0));
     // Only to write and read each argument and each value once, by one thread: what serde takes of the row above.
     bench.compare("map-floor", &samples, "postcard", "rayon", Bar::AtMost(16.0));
 }
