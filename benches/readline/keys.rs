@@ -69,11 +69,12 @@ pub fn is_typist() -> bool {
     let far = fd::duplicate(std::io::stdin()).expect("a descriptor");
     let mut far = File::from(far);
     let mut shown = Vec::new();
-    for _ in 0..count.parse::<u64>().expect("a number") {
-        // The terminal is raw once the prompt stands there.
+    for line in 0..count.parse::<u64>().expect("a number") {
+        // The terminal is raw once the prompt stands there. Each line has another one, since a prompt is drawn again.
+        let prompt = prompt(line);
         shown.clear();
         let mut part = [0; 4096];
-        while !shown.windows(2).any(|it| it == b"> ") {
+        while !shown.windows(prompt.len()).any(|it| it == prompt.as_bytes()) {
             match far.read(&mut part) {
                 Ok(length) if length > 0 => shown.extend_from_slice(&part[..length]),
                 _ => return true,
@@ -84,6 +85,11 @@ pub fn is_typist() -> bool {
     // What is drawn last has to be read, or the other side may wait for room.
     while far.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {}
     true
+}
+
+/// What rustyline shows before a line.
+fn prompt(line: u64) -> String {
+    format!("{line}> ")
 }
 
 /// Starts a typist at the far side of a terminal.
@@ -109,8 +115,8 @@ fn rustyline(keys: &[u8], count: u64) {
     rustix::stdio::dup2_stdout(&terminal).expect("a descriptor");
     let config = rustyline::Config::builder().auto_add_history(false).build();
     let mut editor = rustyline::DefaultEditor::with_config(config).expect("an editor");
-    for _ in 0..count {
-        black_box(editor.readline("> ").expect("a line"));
+    for line in 0..count {
+        black_box(editor.readline(&prompt(line)).expect("a line"));
     }
     // It waits for more to read, and has nothing to do.
     let _ = typist.kill();
