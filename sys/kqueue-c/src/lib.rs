@@ -23,9 +23,8 @@ use core::time::Duration;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::fd::{AsRawFd, IntoRawFd};
-use ossature_sys::kqueue::{Filter, Flags, Kevent, Kqueue};
+use ossature_sys::kqueue::{Flags, Kevent, Kqueue};
 use ossature_sys::mmap::Region;
-use ossature_sys::signal;
 
 struct Node {
     users: AtomicU32,
@@ -131,11 +130,7 @@ unsafe fn control(
     for n in 0..given {
         // SAFETY: within the caller's list. Both lists may be one array: there are never more answers than changes were read.
         let change = unsafe { changes.add(n).read() };
-        let is_signal = change.filter() == Filter::SIGNAL && change.flags().contains(Flags::ADD);
-        if let Some(signal) = i32::try_from(change.ident()).ok().and_then(signal::numbered).filter(|_| is_signal) {
-            signal::block(signal)?.keep(); // what the queue needs, and a program for the BSDs does not do
-        }
-        let errno = match queue.change(&change) {
+        let errno = match queue.change_and_mask(&change) {
             Ok(()) if !change.flags().contains(Flags::RECEIPT) => continue,
             Ok(()) => 0,
             Err(errno) if answers == room => return Err(errno),

@@ -96,6 +96,17 @@ impl Kqueue {
         self.control(&[], events, timeout)
     }
 
+    /// As [`change`](Self::change): the system counts signals without a mask.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change).
+    ///
+    /// # Examples
+    /// See the example of the same method on Linux.
+    pub fn change_and_mask(&self, change: &Kevent) -> Result<()> {
+        self.change(change)
+    }
+
     /// Asks for the notes FORK, EXEC and TRACK, which the system tells without being asked.
     ///
     /// # Errors

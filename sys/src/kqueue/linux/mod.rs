@@ -40,6 +40,7 @@ mod connector;
 mod file;
 mod forks;
 mod io;
+mod signals;
 mod state;
 mod table;
 
@@ -169,17 +170,42 @@ impl Kqueue {
     /// * `EINVAL`: a filter, number or note that has no meaning.
     /// * `EMFILE`, `ENFILE`, `ENOMEM`, `ENOSPC`: no descriptor, no memory, or no watch is left. The change is not made.
     pub fn change(&self, change: &Kevent) -> Result<()> {
+        self.locked()?.make(change)
+    }
+
+    /// As [`change`](Self::change), for a program that was written for a BSD: blocks the signal of a new
+    /// [`Filter::SIGNAL`](super::Filter::SIGNAL) in the calling thread. When the last knote that the signal was blocked for
+    /// is deleted, the calling thread unblocks it.
+    ///
+    /// Threads that run already do not block the signal: it acts in them as before, and is not counted.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::kqueue::{Flags, Kevent, Kqueue};
+    /// use ossature_sys::signal::{self, Signal};
+    ///
+    /// let queue = Kqueue::new()?;
+    /// queue.change_and_mask(&Kevent::signal(Signal::USR2))?;
+    /// assert!(signal::mask()?.contains(Signal::USR2));
+    /// queue.change_and_mask(&Kevent::signal(Signal::USR2).with_flags(Flags::DELETE))?;
+    /// assert!(!signal::mask()?.contains(Signal::USR2));
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    pub fn change_and_mask(&self, change: &Kevent) -> Result<()> {
         let mut state = self.locked()?;
-        if !is_possible(change, state.follows) {
-            return Err(Errno::OPNOTSUPP);
+        let new = signals::of(change, Flags::ADD).filter(|_| !state.has(change));
+        if let Some(signal) = new {
+            signals::block(signal)?;
         }
-        let is_new = !state.has(change);
-        state.change(change)?;
-        state.settle().inspect_err(|_| {
-            if is_new {
-                state.forget(change);
-            }
-        })
+        let made = state.make(change);
+        let over = signals::of(change, Flags::DELETE).filter(|_| made.is_ok());
+        if let Some(signal) = over.or(new.filter(|_| made.is_err())) {
+            signals::unblock(signal)?;
+        }
+        made
     }
 
     /// Waits for events without a change: [`control`](Self::control) with no changes.
@@ -353,6 +379,22 @@ impl Drop for Locked<'_> {
     fn drop(&mut self) {
         // SAFETY: taken by `Kqueue::locked`, and released here once.
         unsafe { self.0.lock.release() };
+    }
+}
+
+impl State {
+    /// Makes a change, or leaves everything as it was.
+    fn make(&mut self, change: &Kevent) -> Result<()> {
+        if !is_possible(change, self.follows) {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let is_new = !self.has(change);
+        self.change(change)?;
+        self.settle().inspect_err(|_| {
+            if is_new {
+                self.forget(change);
+            }
+        })
     }
 }
 

@@ -60,3 +60,27 @@ fn no_signal_is_an_error() {
     assert_eq!(queue.change(&Kevent::signal(Signal::USR2)), Err(Errno::OPNOTSUPP), "not blocked");
     assert_eq!(queue.len(), Ok(0));
 }
+
+#[test]
+fn a_program_for_the_bsds_needs_no_mask() {
+    let signal = realtime(14).unwrap();
+    let (one, two) = (Kqueue::new().unwrap(), Kqueue::new().unwrap());
+    let add = Kevent::signal(signal);
+    let delete = add.with_flags(Flags::DELETE);
+    let is_blocked = || signal::mask().unwrap().contains(signal);
+    one.change_and_mask(&add).unwrap();
+    one.change_and_mask(&add.with_udata(1)).unwrap();
+    two.change_and_mask(&add).unwrap();
+    one.change_and_mask(&delete).unwrap();
+    assert!(is_blocked(), "the other queue counts the signal");
+    assert_eq!(one.change_and_mask(&delete), Err(Errno::NOENT));
+    assert!(is_blocked());
+    two.change_and_mask(&delete).unwrap();
+    assert!(!is_blocked());
+
+    // What the program blocked itself stays blocked.
+    let _blocked = signal::block(signal).unwrap();
+    one.change_and_mask(&add).unwrap();
+    one.change_and_mask(&delete).unwrap();
+    assert!(is_blocked());
+}
