@@ -369,7 +369,9 @@ fn compare(editor: &mut Editor, terminal: &mut Parser, above: u16, case: &dyn Fn
                 let cell = |parser: &Parser, row: u16| {
                     let cell = parser.screen().cell(row, column).expect("a cell of the screen");
                     let text = if cell.has_contents() { cell.contents().to_owned() } else { " ".to_owned() };
-                    (text, cell.inverse(), cell.bold())
+                    // A blank that was erased while the pen was bold looks like any other.
+                    let bold = cell.has_contents() && cell.bold();
+                    (text, cell.inverse(), bold)
                 };
                 if cell(terminal, there as u16) != cell(&fresh, row) {
                     differs(&format!("row {row}, column {column}"));
