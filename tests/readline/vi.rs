@@ -133,6 +133,7 @@ fn redo_inserts_what_the_last_change_inserted() {
         ("x\x1biabc\x7f\x1b.", "ai|bx"),
         ("abc\x1bixy\x1b0i\x1b.", "i|abxyc"),
         ("x\x1b3ay\x1b.", "xy|y"),
+        ("abcdefghij\x1b0Rqf\x1b2.", "qqfq|ffghij"),
     ]);
 }
 

@@ -175,13 +175,15 @@ pub(super) fn redo(machine: &mut Machine, count: i32) {
         }
         b'R' if !text.is_empty() => {
             machine.line.begin_group();
-            let point = machine.line.point();
-            let end = (point + text.len()).min(machine.line.len());
-            if end > point {
-                machine.line.delete(point, end);
-                machine.line.set_point(point);
+            for _ in 0..machine.times(times.max(0) as usize, &text) {
+                let point = machine.line.point();
+                let end = (point + text.len()).min(machine.line.len());
+                if end > point {
+                    machine.line.delete(point, end);
+                    machine.line.set_point(point);
+                }
+                machine.line.insert(&text);
             }
-            machine.line.insert(&text);
             machine.line.end_group();
             if machine.line.point() > 0 {
                 machine.line.set_point(machine.line.previous(machine.line.point()));
