@@ -30,6 +30,21 @@ fn late<T>(what: &str, result: ossature::Result<T>) {
     assert!(error.to_string().contains("set_reply_timeout"), "{error}");
 }
 
+/// Stops all threads of a server. One that still ran would carry out a request, and stop before its reply.
+fn stop(server: &Process) {
+    server.signal(Signal::STOP).unwrap();
+    let threads = format!("/proc/{}/task", server.pid().unwrap());
+    let is_stopped = |thread: std::io::Result<std::fs::DirEntry>| {
+        let state = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+        state.rsplit(") ").next().unwrap().starts_with('T')
+    };
+    let begun = Instant::now();
+    while !std::fs::read_dir(&threads).unwrap().all(is_stopped) {
+        assert!(begun.elapsed() < LONG, "the server is not stopped");
+        thread::yield_now();
+    }
+}
+
 fn stopped_server_keeps_nobody_waiting() {
     let manager = Manager::start(Context::Spawn).unwrap();
     let (list, queue) = (manager.list([1]).unwrap(), manager.queue::<u8>(0).unwrap());
@@ -40,7 +55,7 @@ fn stopped_server_keeps_nobody_waiting() {
 
     set_reply_timeout(Duration::from_millis(100));
     assert_eq!(reply_timeout(), Duration::from_millis(100));
-    server.signal(Signal::STOP).unwrap();
+    stop(&server);
     let begun = Instant::now();
     late("create", manager.list([2]));
     late("a method", list.len());
