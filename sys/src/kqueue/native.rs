@@ -102,7 +102,13 @@ impl Kqueue {
     /// As [`change`](Self::change).
     ///
     /// # Examples
-    /// See the example of the same method on Linux.
+    /// ```
+    /// use ossature_sys::kqueue::{Kevent, Kqueue};
+    ///
+    /// let queue = Kqueue::new()?;
+    /// queue.change_and_mask(&Kevent::user(1))?;
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
     pub fn change_and_mask(&self, change: &Kevent) -> Result<()> {
         self.change(change)
     }
