@@ -8,6 +8,9 @@ const LEVELS: usize = 16;
 /// How many macros one typed byte may set off, so that a macro that calls itself ends.
 const CALLS: usize = 1000;
 
+/// More bytes than a key has.
+const ROOM: usize = 64;
+
 /// Where bytes come from.
 #[derive(Debug, Default)]
 pub(super) struct Input {
@@ -32,6 +35,9 @@ pub(super) struct TooDeep;
 
 impl Input {
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        if self.typed.capacity() == 0 {
+            self.typed.reserve(ROOM); // so that a key of a warm editor asks for no memory
+        }
         self.typed.extend(bytes);
     }
 
