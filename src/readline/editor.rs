@@ -254,7 +254,7 @@ impl Editor {
     ///
     /// Parts of the prompt that take no column, such as colours, stand between `\x01` and `\x02`. `out` gets what the
     /// terminal has to be told. Where variables say so, this includes that the terminal marks pastes and sends the sequences
-    /// of its keypad. The terminal is told back when the line ends; [`interrupt`](Self::interrupt) ends a line that is given
+    /// of its keypad. The editor resets these modes when the line ends; [`interrupt`](Self::interrupt) ends a line that is given
     /// up.
     pub fn begin(&mut self, prompt: impl AsRef<[u8]>, out: &mut Vec<u8>) -> Step {
         let variables = &self.machine.settings.variables;

@@ -15,7 +15,7 @@
 //! | `complete` | completers, candidates, names of files, lists in columns |
 //! | `width` | columns of text |
 //! | `render` | what to write so that a terminal shows prompt and line |
-//! | `modes` | what a terminal is told for the length of a line, and told back |
+//! | `modes` | the modes of a terminal that are set for a line, and reset behind it |
 //! | `secret` | bytes that leave no copy in memory: passwords |
 //! | `editor`, `hooks` | the face: configuration, hooks, Python's functions |
 //!

@@ -4,7 +4,7 @@ use super::variables::Variables;
 
 const PASTE: [&[u8]; 2] = [b"\x1b[?2004h", b"\x1b[?2004l\r"];
 
-/// What the terminal was told and is to be told back.
+/// The modes that were set and are to be reset.
 #[derive(Debug, Default)]
 pub(super) struct Modes {
     paste: bool,

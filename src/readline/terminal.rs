@@ -53,7 +53,7 @@ pub(crate) trait Typing {
     fn leave(&mut self, out: &mut Vec<u8>);
     /// The line is drawn anew where the cursor stands.
     fn redraw(&mut self, out: &mut Vec<u8>);
-    /// The line is given up: what the terminal was told for its length is told back.
+    /// The line is given up: the modes that were set for the line are reset.
     fn quit(&mut self, out: &mut Vec<u8>);
     /// The line is abandoned because of this character; it is shown as `^C` where that is wanted.
     fn interrupted(&mut self, character: u8, out: &mut Vec<u8>);

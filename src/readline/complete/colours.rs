@@ -38,7 +38,7 @@ impl Colours {
         Self::parse(&std::env::var("LS_COLORS").unwrap_or_default())
     }
 
-    /// Reads the value of LS_COLORS. Anything that is no pair of a name and numbers is ignored.
+    /// Reads the value of LS_COLORS. What is not a pair of a name and numbers is ignored.
     fn parse(text: &str) -> Self {
         let mut this = Self::default();
         for pair in text.split(':') {
