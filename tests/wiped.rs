@@ -18,7 +18,8 @@ static FOUND: AtomicUsize = AtomicUsize::new(0);
 
 struct Watching;
 
-// SAFETY: every call is System's with the caller's own arguments. Blocks are zeroed at first, so that all bytes can be read.
+// SAFETY: every call is System's with the caller's own arguments. Blocks are zeroed at first, so that all bytes can be
+// read.
 unsafe impl GlobalAlloc for Watching {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's obligation is System's own.

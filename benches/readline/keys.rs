@@ -1,5 +1,5 @@
-//! Instructions of a keystroke and of its drawing. GNU readline reads the same keys from memory and draws on /dev/null, in
-//! a program of its own. rustyline reads the keys from a pseudo-terminal, which is its only interface.
+//! Instructions of a keystroke and of its drawing. GNU readline reads the same keys from memory and draws on /dev/null,
+//! in a program of its own. rustyline reads the keys from a pseudo-terminal, which is its only interface.
 
 use std::fs::File;
 use std::hint::black_box;

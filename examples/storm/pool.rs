@@ -218,8 +218,8 @@ fn name_of(descriptor: RawFd) -> PathBuf {
     std::fs::read_link(format!("/proc/self/fd/{descriptor}")).expect("an open descriptor has a name")
 }
 
-/// Whether this process, a supervisor or a worker has the socket. A process that another trial forked meanwhile has inherited
-/// the socket, and leads a process group of its own: such a process does not count.
+/// Whether this process, a supervisor or a worker has the socket. A process that another trial forked meanwhile has
+/// inherited the socket, and leads a process group of its own: such a process does not count.
 fn is_open_below(name: &Path) -> bool {
     let has = |pid: u32| {
         let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };

@@ -166,8 +166,8 @@ pub struct Editor {
     pub(super) machine: Machine,
     pub(super) screen: Screen,
     modes: Modes,
-    /// Nothing but prompt and line is shown, and no hook or variable wants more: a key that only changes the line is drawn
-    /// without a view.
+    /// Nothing but prompt and line is shown, and no hook or variable wants more: a key that only changes the line is
+    /// drawn without a view.
     quiet: bool,
     auto_history: bool,
     /// The value of `history-size` that the history has as its limit.
@@ -253,9 +253,9 @@ impl Editor {
     /// Begins a line. What was typed ahead is taken at once, so the line may be there already.
     ///
     /// Parts of the prompt that take no column, such as colours, stand between `\x01` and `\x02`. `out` gets what the
-    /// terminal has to be told. Where variables say so, this includes that the terminal marks pastes and sends the sequences
-    /// of its keypad. The editor resets these modes when the line ends; [`interrupt`](Self::interrupt) ends a line that is given
-    /// up.
+    /// terminal has to be told. Where variables say so, this includes that the terminal marks pastes and sends the
+    /// sequences of its keypad. The editor resets these modes when the line ends; [`interrupt`](Self::interrupt) ends a
+    /// line that is given up.
     pub fn begin(&mut self, prompt: impl AsRef<[u8]>, out: &mut Vec<u8>) -> Step {
         let variables = &self.machine.settings.variables;
         if let Some(begin) = &variables.active_region_start_color {

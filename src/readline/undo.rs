@@ -162,8 +162,8 @@ impl Line {
         !self.undo.is_empty()
     }
 
-    /// Where the text stands that was inserted last, if the last change was an insertion. `grouped` says that the end of a
-    /// group follows that change. Bytes that were typed one by one are together, in however many runs.
+    /// Where the text stands that was inserted last, if the last change was an insertion. `grouped` says that the end
+    /// of a group follows that change. Bytes that were typed one by one are together, in however many runs.
     pub(crate) fn last_insertion(&self, grouped: bool) -> Range<usize> {
         let changes = match &self.undo.0[..] {
             [before @ .., Change::End] if grouped => before,

@@ -126,8 +126,8 @@ variables! {
         enable_bracketed_paste = "enable-bracketed-paste", true;
         /// The terminal is told to send the sequences of its keypad.
         enable_keypad = "enable-keypad", false;
-        /// The terminal is told to send the eighth bit with its meta key. As GNU readline in a locale of UTF-8, the editor
-        /// tells the terminal nothing, whatever the value.
+        /// The terminal is told to send the eighth bit with its meta key. As GNU readline in a locale of UTF-8, the
+        /// editor tells the terminal nothing, whatever the value.
         enable_meta_key = "enable-meta-key", true;
         /// Completion replaces `~` by the home folder.
         expand_tilde = "expand-tilde", false;
@@ -135,8 +135,8 @@ variables! {
         history_preserve_point = "history-preserve-point", false;
         /// A long line stays on one row, which scrolls.
         horizontal_scroll_mode = "horizontal-scroll-mode", false;
-        /// Bytes with the eighth bit set are read as they are. They are also without this variable, as by GNU readline from
-        /// every terminal of eight bits. The name `meta-flag` means the same variable.
+        /// Bytes with the eighth bit set are read as they are. They are also without this variable, as by GNU readline
+        /// from every terminal of eight bits. The name `meta-flag` means the same variable.
         input_meta = "input-meta", true;
         /// A slash follows the name of a completed folder.
         mark_directories = "mark-directories", true;
@@ -148,8 +148,8 @@ variables! {
         match_hidden_files = "match-hidden-files", true;
         /// The first menu completion shows the common prefix, and the list.
         menu_complete_display_prefix = "menu-complete-display-prefix", false;
-        /// Bytes with the eighth bit set are shown as they are; otherwise as `\nnn` in octal. GNU readline shows the first
-        /// byte of each character only.
+        /// Bytes with the eighth bit set are shown as they are; otherwise as `\nnn` in octal. GNU readline shows the
+        /// first byte of each character only.
         output_meta = "output-meta", true;
         /// A long list of completions stops at each screenful.
         page_completions = "page-completions", true;

@@ -55,7 +55,7 @@ fn stopped_server_keeps_nobody_waiting() {
 
     set_reply_timeout(Duration::from_millis(100));
     assert_eq!(reply_timeout(), Duration::from_millis(100));
-    stop(&server);
+    stop(server);
     let begun = Instant::now();
     late("create", manager.list([2]));
     late("a method", list.len());

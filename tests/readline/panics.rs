@@ -23,8 +23,8 @@ impl Fuse {
     }
 }
 
-/// Sets a hook that burns the fuse, and types the keys in two lines: the first panics and is given up, the second runs the
-/// hook again.
+/// Sets a hook that burns the fuse, and types the keys in two lines: the first panics and is given up, the second runs
+/// the hook again.
 fn twice(set: impl FnOnce(&mut Editor, Fuse), keys: &[u8]) -> Vec<u8> {
     let (mut editor, fuse, mut screen) = (Editor::new(), Fuse::default(), Vec::new());
     editor.parse_and_bind("tab: complete").unwrap();

@@ -11,8 +11,8 @@ use crate::multiprocessing::queues::PutError;
 
 /// A queue between threads, with or without a bound. Clones are the same queue.
 ///
-/// The calls are those of the [`Queue`](crate::multiprocessing::Queue) between processes. Those that cannot fail here have
-/// no `Result`.
+/// The calls are those of the [`Queue`](crate::multiprocessing::Queue) between processes. Those that cannot fail here
+/// have no `Result`.
 ///
 /// # Examples
 /// ```
@@ -168,8 +168,8 @@ impl<T> Queue<T> {
         Iter { queue: self }
     }
 
-    /// Ends the queue: every later put fails, and a get fails once the queue is empty. Calls that wait hear of the end at
-    /// once. This is `shutdown()` of Python 3.13's `queue.Queue`.
+    /// Ends the queue: every later put fails, and a get fails once the queue is empty. Calls that wait hear of the end
+    /// at once. This is `shutdown()` of Python 3.13's `queue.Queue`.
     ///
     /// # Examples
     /// ```
@@ -189,8 +189,8 @@ impl<T> Queue<T> {
         self.0.changed.notify_all();
     }
 
-    /// Ends the queue as [`shutdown`](Self::shutdown) does, and drops the items: `shutdown(immediate=True)`. The items that
-    /// are dropped count as done. Returns how many items were dropped.
+    /// Ends the queue as [`shutdown`](Self::shutdown) does, and drops the items: `shutdown(immediate=True)`. The items
+    /// that are dropped count as done. Returns how many items were dropped.
     ///
     /// # Examples
     /// ```
@@ -207,7 +207,8 @@ impl<T> Queue<T> {
         let mut state = self.state();
         state.shut_down = true;
         let items = std::mem::take(&mut state.items);
-        state.unfinished = state.unfinished.saturating_sub(items.len()); // an item may have been called done before its get
+        // An item may have been called done before its get.
+        state.unfinished = state.unfinished.saturating_sub(items.len());
         drop(state);
         self.0.changed.notify_all();
         items.len() // the items are dropped without the lock, for the drop of an item may use the queue

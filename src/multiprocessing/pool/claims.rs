@@ -1,5 +1,5 @@
-//! The steps by which chunks are claimed and buried, and by which workers and the parent fall asleep and are woken: what
-//! they do to the words of the board, and nothing else. The model checker runs these lines.
+//! The steps by which chunks are claimed and buried, and by which workers and the parent fall asleep and are woken:
+//! what they do to the words of the board, and nothing else. The model checker runs these lines.
 
 use super::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use super::atomic::{AtomicU32, AtomicU64, fence};
@@ -62,8 +62,8 @@ pub(super) fn has_sleepers<'w>(asleep: impl IntoIterator<Item = &'w AtomicU64>) 
     asleep.into_iter().any(|bits| bits.load(SeqCst) != 0)
 }
 
-/// Says that the parent is about to sleep, and wants to hear of outcomes once every chunk below `from` is claimed. The parent
-/// looks for news afterwards.
+/// Says that the parent is about to sleep, and wants to hear of outcomes once every chunk below `from` is claimed. The
+/// parent looks for news afterwards.
 pub(super) fn listen(listening: &AtomicU64, from: u64) {
     listening.store(from.saturating_add(1), SeqCst);
     fence(SeqCst); // against that of `takes_listening`

@@ -317,8 +317,8 @@ impl<R> Future<R> {
     /// callbacks. If the call has ended already, the callback is called in that thread too. A panic of a callback is
     /// printed, and the others are called.
     ///
-    /// An executor has this thread from the first callback on, so the program cannot fork. The thread ends behind the last
-    /// callback of an executor that was dropped.
+    /// An executor has this thread from the first callback on, so the program cannot fork. The thread ends behind the
+    /// last callback of an executor that was dropped.
     ///
     /// Differs from Python, where such a callback is called at once, by the caller.
     ///

@@ -282,8 +282,8 @@ impl Pool {
     /// As [`apply_async`](Self::apply_async), and `callback` gets the value or the error, in a thread that the pool
     /// starts for its callbacks. The result that this returns is for waiting: the callback has taken the value.
     ///
-    /// A panic of a callback is printed, and the others are called. A pool has its thread from the first callback on, so
-    /// the program cannot fork. The thread ends behind the last callback of a pool that was dropped or terminated.
+    /// A panic of a callback is printed, and the others are called. A pool has its thread from the first callback on,
+    /// so the program cannot fork. The thread ends behind the last callback of a pool that was dropped or terminated.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async); `EAGAIN` when the system has no room for the thread.
@@ -390,7 +390,7 @@ impl Pool {
         self.map_async(target, items)?.get()
     }
 
-    /// Does what [`map`](Self::map) does, without the wait. All items are drawn and serialised before any call is given out.
+    /// Does what [`map`](Self::map) does, without the wait. All items are drawn and serialised before any call begins.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).

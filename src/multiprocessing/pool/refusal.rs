@@ -9,7 +9,8 @@ use crate::error::Error;
 /// What stands in the way of the next item.
 pub(super) enum Refusal {
     Error(Error),
-    /// The iterator has panicked, or the serialisation of an item. (In a lock, so that the results of a map are `Sync`.)
+    /// The iterator has panicked, or the serialisation of an item. (In a lock, so that the results of a map are
+    /// `Sync`.)
     Panic(Mutex<Box<dyn Any + Send>>),
 }
 

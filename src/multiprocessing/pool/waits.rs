@@ -48,8 +48,8 @@ impl Hub {
         streams.any(|stream| if is_told { stream.has_more() } else { stream.is_half_full() })
     }
 
-    /// The chunk from which on the workers are to tell of outcomes: all chunks before it are claimed then. A worker that claims
-    /// a packet does not change the hint that says so, so packets do not count.
+    /// The chunk from which on the workers are to tell of outcomes: all chunks before it are claimed then. A worker
+    /// that claims a packet does not change the hint that says so, so packets do not count.
     pub(super) fn first_of(&self, inner: &Inner, wanted: Wanted<'_>) -> u64 {
         let is_wanted = |chunk: &Chunk| match wanted {
             Wanted::Each => false,

@@ -1,9 +1,11 @@
-//! The colours of `colored-stats` and `colored-completion-prefix`: those of LS_COLORS, as `ls` and GNU readline read it.
+//! The colours of `colored-stats` and `colored-completion-prefix`: those of LS_COLORS, as `ls` and GNU readline read
+//! it.
 
 use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-/// A kind of file that has a colour of its own, by its name in LS_COLORS and with the colour that it has without LS_COLORS.
+/// A kind of file that has a colour of its own, by its name in LS_COLORS and with the colour that it has without
+/// LS_COLORS.
 const KINDS: [(&str, &str); 14] = [
     ("fi", ""),
     ("di", "01;34"),

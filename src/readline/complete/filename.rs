@@ -42,8 +42,8 @@ impl Default for Filenames {
 
 impl Filenames {
     /// Completes as these variables say: `mark-directories`, `mark-symlinked-directories`, `match-hidden-files`,
-    /// `completion-ignore-case`, `completion-map-case`, `expand-tilde`, `visible-stats`, `colored-stats` with the colours of
-    /// LS_COLORS.
+    /// `completion-ignore-case`, `completion-map-case`, `expand-tilde`, `visible-stats`, `colored-stats` with the
+    /// colours of LS_COLORS.
     pub fn with(variables: &Variables) -> Self {
         Self {
             mark_folders: variables.mark_directories,

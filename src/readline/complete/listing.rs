@@ -15,8 +15,8 @@ struct Shown {
 }
 
 impl Shown {
-    /// Adds a label. The terminal obeys nothing in it: a control character is shown as `^` and a letter, and a byte of no
-    /// character as U+FFFD.
+    /// Adds a label. The terminal obeys nothing in it: a control character is shown as `^` and a letter, and a byte of
+    /// no character as U+FFFD.
     fn label(&mut self, label: &[u8]) {
         let is_harmless = |byte: &u8| matches!(byte, 0x20..0x7f);
         if label.iter().all(is_harmless) {
@@ -78,8 +78,8 @@ fn shown(candidate: &Candidate, prefix: usize, ellipsis: bool, colour: &str) -> 
     shown
 }
 
-/// The rows of a list, each without its newline: sorted down the columns, or along the rows. Without colours if the terminal
-/// knows none.
+/// The rows of a list, each without its newline: sorted down the columns, or along the rows. Without colours if the
+/// terminal knows none.
 pub(crate) fn rows(candidates: &[Candidate], variables: &Variables, columns: usize, has_colours: bool) -> Vec<Vec<u8>> {
     let across = variables.print_completions_horizontally;
     let wanted = usize::try_from(variables.completion_display_width).unwrap_or(columns);

@@ -58,8 +58,8 @@ impl Word {
 }
 
 impl Quoting {
-    /// The quote that is open at the end of a text, and where what it quotes begins. A backslash takes the next character
-    /// its meaning, but not within `'`.
+    /// The quote that is open at the end of a text, and where what it quotes begins. A backslash takes the next
+    /// character its meaning, but not within `'`.
     fn open_quote(&self, text: &[u8]) -> Option<(u8, usize)> {
         let mut open = None;
         let mut bytes = text.iter().copied().enumerate();

@@ -103,11 +103,11 @@ impl Editor {
         self.machine.hooks.delimiters.as_deref().unwrap_or(complete::DELIMITERS)
     }
 
-    /// Sets the characters that quote words: a word goes on to the end of its quotes, whatever delimiters they have, and a
-    /// word that is complete is closed by its quote. None at first, as in GNU readline.
+    /// Sets the characters that quote words: a word goes on to the end of its quotes, whatever delimiters they have,
+    /// and a word that is complete is closed by its quote. None at first, as in GNU readline.
     ///
-    /// Even without them, the quote `"` or `'` right before the word is closed behind a word that is complete and ends the
-    /// line.
+    /// Even without them, the quote `"` or `'` right before the word is closed behind a word that is complete and ends
+    /// the line.
     ///
     /// ```
     /// use ossature::readline::{CompletionContext, Editor, Step};
@@ -136,8 +136,8 @@ impl Editor {
         self.machine.hooks.quoting.quoted = quoted.into();
     }
 
-    /// Sets who lists candidates: the hook gets the word and the candidates, and writes the text that is shown below the
-    /// line. Python's hook prints instead.
+    /// Sets who lists candidates: the hook gets the word and the candidates, and writes the text that is shown below
+    /// the line. Python's hook prints instead.
     ///
     /// See the example of [`readline`](crate::readline).
     #[doc(alias = "set_completion_display_matches_hook")]

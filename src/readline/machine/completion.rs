@@ -102,8 +102,8 @@ impl Machine {
         }
     }
 
-    /// What belongs behind the only candidate: the quote that closes it, unless something follows or may follow, and its
-    /// suffix.
+    /// What belongs behind the only candidate: the quote that closes it, unless something follows or may follow, and
+    /// its suffix.
     pub(super) fn append_suffix(&mut self, candidate: &Candidate, close: Option<u8>) {
         if let Some(quote) = close.filter(|_| self.line.is_at_end() && candidate.suffix() != b"/") {
             self.line.insert(&[quote]);

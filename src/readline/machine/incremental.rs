@@ -102,7 +102,8 @@ impl Machine {
         }
         self.message.extend_from_slice(b"i-search)`");
         for &byte in &search.string {
-            // The message takes the place of the prompt, whose sequences the terminal obeys. A pasted string is text only.
+            // The message takes the place of the prompt, whose sequences the terminal obeys. A pasted string is text
+            // only.
             match byte {
                 0..0x20 | 0x7f => self.message.extend([b'^', byte ^ 0x40]),
                 _ => self.message.push(byte),

@@ -68,7 +68,8 @@ impl Input {
         Some((byte, true))
     }
 
-    /// What was typed and waits, or the first part of it; nothing while a macro runs or bytes that were given back wait.
+    /// What was typed and waits, or the first part of it; nothing while a macro runs or bytes that were given back
+    /// wait.
     pub(super) fn typed(&self) -> &[u8] {
         if self.macros.is_empty() && self.given_back == 0 { self.typed.as_slices().0 } else { &[] }
     }

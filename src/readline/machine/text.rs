@@ -31,8 +31,8 @@ impl Machine {
         self.input = input;
     }
 
-    /// Inserts what was typed as far as it is plain text, and tells how many bytes that were. The line is what it would be if
-    /// the keys were run one by one; but the text behind the point moves once, however many they are.
+    /// Inserts what was typed as far as it is plain text, and tells how many bytes that were. The line is what it would
+    /// be if the keys were run one by one; but the text behind the point moves once, however many they are.
     pub(super) fn insert_plain_text(&mut self, typed: &[u8]) -> usize {
         let is_plain = matches!(self.mode, Mode::Command)
             && self.keys.is_empty()
@@ -63,8 +63,8 @@ impl Machine {
         length
     }
 
-    /// A parenthesis was typed: the cursor goes to the one that it closes, until the next key or for half a second. Text in
-    /// quotes does not count.
+    /// A parenthesis was typed: the cursor goes to the one that it closes, until the next key or for half a second.
+    /// Text in quotes does not count.
     fn blink(&mut self, closing: u8) {
         let Some(&(_, opening)) = CLOSING.iter().find(|&&(close, _)| close == closing) else { return };
         let text = self.line.text();

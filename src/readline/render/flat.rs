@@ -1,5 +1,5 @@
-//! The line as most lines are: printable ASCII behind the prompt, in one row. A key changes a few bytes of it, so no frame
-//! is laid out; the frame learns of the changes when somebody asks for it.
+//! The line as most lines are: printable ASCII behind the prompt, in one row. A key changes a few bytes of it, so no
+//! frame is laid out; the frame learns of the changes when somebody asks for it.
 
 use super::{Screen, is_printable};
 
@@ -57,8 +57,8 @@ impl Screen {
         self.forget_flat();
     }
 
-    /// Shows another line in the place of the one that is shown, of which `kept` bytes at its start are the same; `false` if
-    /// that takes a frame.
+    /// Shows another line in the place of the one that is shown, of which `kept` bytes at its start are the same;
+    /// `false` if that takes a frame.
     pub(crate) fn draw_flat(&mut self, line: &[u8], kept: usize, point: usize, out: &mut Vec<u8>) -> bool {
         let flat = &mut self.flat;
         if !flat.is_shown || flat.start + line.len() >= self.columns {

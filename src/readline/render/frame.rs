@@ -48,8 +48,8 @@ struct Last {
     len: usize,
 }
 
-/// What [`Frame::extend`] has changed: the row and the column where that begins, the first cell of it, and the width that
-/// the row had.
+/// What [`Frame::extend`] has changed: the row and the column where that begins, the first cell of it, and the width
+/// that the row had.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Extended {
     pub(super) row: usize,
@@ -122,8 +122,8 @@ impl Frame {
             }
     }
 
-    /// Appends plain ASCII to the last row, behind the cursor, which moves along. The text ends the line, whose length is
-    /// given.
+    /// Appends plain ASCII to the last row, behind the cursor, which moves along. The text ends the line, whose length
+    /// is given.
     pub(super) fn append(&mut self, text: &[u8], length: usize) {
         let start = self.text.len() as u32;
         self.text.extend_from_slice(text);
@@ -148,8 +148,8 @@ impl Frame {
         }
     }
 
-    /// The row and the column in which the line begins, if it has that many columns and shares its row with nothing that
-    /// follows.
+    /// The row and the column in which the line begins, if it has that many columns and shares its row with nothing
+    /// that follows.
     pub(super) fn line_in_one_row(&self, columns: usize) -> Option<(usize, usize)> {
         let start = self.line.width as usize;
         let ends_there = self.rows.len() == self.line.rows && self.column() == start + columns;
@@ -164,8 +164,8 @@ impl Frame {
         self.cursor.1 = self.line.width as usize + point;
     }
 
-    /// Shows a line that begins with the line which is shown, and the cursor behind it; in the plain style. `None` if that
-    /// takes a new frame.
+    /// Shows a line that begins with the line which is shown, and the cursor behind it; in the plain style. `None` if
+    /// that takes a new frame.
     pub(super) fn extend(&mut self, line: &[u8]) -> Option<Extended> {
         let last = self.last?;
         let rest = line.get(last.at..)?;

@@ -316,8 +316,8 @@ fn small_updates_and_a_whole_drawing_look_alike() {
     }
 }
 
-/// Characters that join the one before, wide ones, tabs, ends of rows. The emulator drops U+FFFD, so bytes of no character
-/// are not among them.
+/// Characters that join the one before, wide ones, tabs, ends of rows. The emulator drops U+FFFD, so bytes of no
+/// character are not among them.
 const ENDS: [&[u8]; 10] = [
     b"a",
     b"bc",

@@ -63,7 +63,8 @@ pub use numbers::{FilterNumber, FlagBits};
 
 /// Why the system cannot do what a change asks for; `None` if it can.
 ///
-/// [`Kqueue::change`] answers such a change by `EOPNOTSUPP`; FORK, EXEC and TRACK are possible once they were asked for.
+/// [`Kqueue::change`] answers such a change by `EOPNOTSUPP`; FORK, EXEC and TRACK are possible once they were asked
+/// for.
 ///
 /// # Examples
 /// ```

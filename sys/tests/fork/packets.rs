@@ -60,8 +60,8 @@ fn is_closed(mut kept: &UnixStream) -> bool {
 }
 
 /// What the dead one has sent comes first, if it was sent. Then comes what another sends, in its order: a packet comes neither
-/// earlier nor for another's token. A packet that no token tells of is dropped by the next sender if there is no token at all,
-/// otherwise by the receiver of the next token.
+/// earlier nor for another's token. A packet that no token tells of is dropped by the next sender if there is no token
+/// at all, otherwise by the receiver of the next token.
 fn sender_is_killed() {
     if deaths_are_seen() {
         [true, false].into_iter().for_each(sender_is_killed_beside);

@@ -134,7 +134,8 @@ fn giving_back_disturbs_nobody() {
                 assert!(message[4..] == vec![number as u8; message.len() - 4], "message {number} is torn");
             }
             sender.join().unwrap();
-            // The ring may have been empty for a moment only, or never before now, while no processor was left for the trims.
+            // The ring may have been empty for a moment only, or never before now, while no processor was left for the
+            // trims.
             while trims.load(SeqCst) == 0 {
                 thread::yield_now();
             }

@@ -1,8 +1,8 @@
 //! The board of a pool: each call ends once, whoever dies where. The steps on its words are the pool's own lines.
 //!
-//! A worker dies between any two of its changes. Its supervisor, which the same thread plays then, buries what the worker
-//! had, and wakes everybody. The parent publishes, and sleeps until all calls have ended: it hears of each outcome, or once
-//! all chunks are claimed.
+//! A worker dies between any two of its changes. Its supervisor, which the same thread plays then, buries what the
+//! worker had, and wakes everybody. The parent publishes, and sleeps until all calls have ended: it hears of each
+//! outcome, or once all chunks are claimed.
 
 use std::sync::atomic::AtomicU32 as Count;
 
@@ -220,8 +220,9 @@ impl<'b> Parent<'b> {
 
     fn free(&mut self, at: usize) -> Option<u32> {
         let (_, call) = self.chunks[at].take()?;
-        // The pool stores. Every worker sees that store behind a `Done` which the parent has not seen, for `Done` replaces
-        // `Claimed`, and the outcome came after the claim. Loom does not know that, and lets the worker read `Done` again.
+        // The pool stores. Every worker sees that store behind a `Done` which the parent has not seen, for `Done`
+        // replaces `Claimed`, and the outcome came after the claim. Loom does not know that, and lets the worker read
+        // `Done` again.
         self.board.slots[at].word.swap(word_of(State::Free, 0), Release);
         Some(call)
     }

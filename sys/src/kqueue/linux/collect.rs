@@ -178,7 +178,8 @@ impl State {
         }
     }
 
-    /// Reports what a process did before its end. The end comes after that, in an event of its own, since both have data.
+    /// Reports what a process did before its end. The end comes after that, in an event of its own, since both have
+    /// data.
     fn report_news(&mut self, at: At, slot: &Slot, found: &mut Found<'_>) {
         let end = Notes::EXIT.bits() & slot.found;
         let notes = Notes::from_bits_retain(slot.found ^ end);

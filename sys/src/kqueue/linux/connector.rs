@@ -1,8 +1,8 @@
 //! The kernel's news of processes: forks, executed programs and ends, of the whole system, from a netlink socket.
 //!
-//! A message is a `struct nlmsghdr`, a `struct cn_msg` and a `struct proc_event`, in the machine's byte order and without
-//! gaps between them. The kernel answers a subscription with an event of the kind `NONE`. It sends news to the superuser's
-//! sockets in the first namespaces (user, process and network) only, and says nothing at all elsewhere.
+//! A message is a `struct nlmsghdr`, a `struct cn_msg` and a `struct proc_event`, in the machine's byte order and
+//! without gaps between them. The kernel answers a subscription with an event of the kind `NONE`. It sends news to the
+//! superuser's sockets in the first namespaces (user, process and network) only, and says nothing at all elsewhere.
 //!
 //! Source: netlink(7), `Documentation/driver-api/connector.rst` and `include/uapi/linux/cn_proc.h` of Linux.
 
@@ -65,7 +65,8 @@ impl Connector {
             raw::call_c("socket", || unsafe { libc::socket(libc::AF_NETLINK, KIND, libc::NETLINK_CONNECTOR) })?;
         // SAFETY: the answer is a new descriptor that nobody else owns.
         let socket = unsafe { OwnedFd::from_raw_fd(socket) }.above_standard()?;
-        // Memory that is used only while the queue does not read. What may administrate the network may exceed the limit.
+        // Memory that is used only while the queue does not read. What may administrate the network may exceed the
+        // limit.
         const ROOM: usize = 8 << 20;
         for option in [libc::SO_RCVBUFFORCE, libc::SO_RCVBUF] {
             if set_option(&socket, option, ROOM as c_int).is_ok() {
@@ -140,8 +141,8 @@ impl Connector {
         let received = raw::call_c("recvfrom", || {
             let mut len = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
             let (place, sender) = (room.as_mut_ptr().cast(), (&raw mut from).cast());
-            // SAFETY: the kernel writes at most `LONGEST` bytes at `place` and at most `len` at `sender`, which are that
-            // long, and the length.
+            // SAFETY: the kernel writes at most `LONGEST` bytes at `place` and at most `len` at `sender`, which are
+            // that long, and the length.
             unsafe { libc::recvfrom(number, place, LONGEST, 0, sender, &mut len) as c_int } // at most LONGEST
         });
         let len = match received {

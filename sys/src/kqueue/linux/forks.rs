@@ -1,7 +1,7 @@
 //! FORK, EXEC and TRACK of PROC knotes, from the kernel's news of processes.
 //!
-//! The queue subscribes while at least one knote wants such news (`State::followed` counts these). Each message is about one
-//! process, and at most one knote has its number.
+//! The queue subscribes while at least one knote wants such news (`State::followed` counts these). Each message is
+//! about one process, and at most one knote has its number.
 //!
 //! | news | the knote of | what is found |
 //! | --- | --- | --- |
@@ -157,8 +157,8 @@ impl State {
         Ok(at)
     }
 
-    /// Tells everybody who wants news that some is missing. All that had come was read: a process that could not be watched
-    /// had ended before that, so the news of its end is not to come any more.
+    /// Tells everybody who wants news that some is missing. All that had come was read: a process that could not be
+    /// watched had ended before that, so the news of its end is not to come any more.
     #[cold]
     fn lose_news(&mut self) {
         for at in self.table.places() {

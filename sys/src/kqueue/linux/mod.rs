@@ -174,11 +174,11 @@ impl Kqueue {
     }
 
     /// As [`change`](Self::change), for a program that was written for a BSD: blocks the signal of a new
-    /// [`Filter::SIGNAL`](super::Filter::SIGNAL) in the calling thread. When the last knote that the signal was blocked for
-    /// is deleted, the calling thread unblocks it.
+    /// [`Filter::SIGNAL`](super::Filter::SIGNAL) in the calling thread. When the last knote that the signal was blocked
+    /// for is deleted, the calling thread unblocks it.
     ///
-    /// Threads that run already do not block the signal: it acts in them as before, and is not counted. A knote that goes by
-    /// [`Flags::ONESHOT`] or with its queue leaves the signal blocked.
+    /// Threads that run already do not block the signal: it acts in them as before, and is not counted. A knote that
+    /// goes by [`Flags::ONESHOT`] or with its queue leaves the signal blocked.
     ///
     /// # Errors
     /// As [`change`](Self::change).
@@ -288,16 +288,16 @@ impl Kqueue {
         self.generation != generation()
     }
 
-    /// Asks for the notes FORK, EXEC and TRACK of [`Filter::PROC`](super::Filter::PROC), which are refused otherwise: Linux
-    /// sends the news of all processes to whoever asks, and to the superuser only.
+    /// Asks for the notes FORK, EXEC and TRACK of [`Filter::PROC`](super::Filter::PROC), which are refused otherwise:
+    /// Linux sends the news of all processes to whoever asks, and to the superuser only.
     ///
-    /// The queue gets this news while a knote with such a note is there. A process that forks and executes very fast may
-    /// overrun the queue's socket: then each of these knotes tells [`Notes::TRACKERR`](super::Notes::TRACKERR).
+    /// The queue gets this news while a knote with such a note is there. A process that forks and executes very fast
+    /// may overrun the queue's socket: then each of these knotes tells [`Notes::TRACKERR`](super::Notes::TRACKERR).
     ///
     /// # Errors
-    /// `EPERM`: the process lacks `CAP_NET_ADMIN`. `EOPNOTSUPP`: the process is in a process or user namespace that is not
-    /// the first. `ECONNREFUSED`: in another network namespace. `EPROTONOSUPPORT`: the kernel has no proc connector.
-    /// `EBADF` in a forked child. `EMFILE`, `ENFILE`, `ENOMEM`.
+    /// `EPERM`: the process lacks `CAP_NET_ADMIN`. `EOPNOTSUPP`: the process is in a process or user namespace that is
+    /// not the first. `ECONNREFUSED`: in another network namespace. `EPROTONOSUPPORT`: the kernel has no proc
+    /// connector. `EBADF` in a forked child. `EMFILE`, `ENFILE`, `ENOMEM`.
     ///
     /// # Examples
     /// ```

@@ -1,4 +1,5 @@
-//! Signals that queues block and unblock for programs that were written for a BSD, where a counted signal needs no mask.
+//! Signals that queues block and unblock for programs that were written for a BSD, where a counted signal needs no
+//! mask.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -6,7 +7,8 @@ use crate::errno::Result;
 use crate::kqueue::{Filter, Flags, Kevent};
 use crate::signal::{self, Signal, mask, numbered};
 
-/// For each signal, how many knotes it was blocked for. A program that blocks a signal itself has 0 there, and keeps its mask.
+/// For each signal, how many knotes it was blocked for. A program that blocks a signal itself has 0 there, and keeps
+/// its mask.
 static BLOCKED: [AtomicU32; 64] = [const { AtomicU32::new(0) }; 64];
 
 fn count(signal: Signal) -> Option<&'static AtomicU32> {
