@@ -33,6 +33,19 @@ use super::machine::Step;
 use super::secret::Secret;
 use crate::error::{Error, Result};
 
+/// Sends a signal to this process's group, as the terminal would; what it does by default is done when this returns.
+///
+/// The kernel may give the group's signal to another thread, which acts on the signal later. Meanwhile this thread would
+/// take the terminal again. So this thread holds the signal back and sends one to itself too. The first of the two that
+/// is taken acts on the whole process, and the kernel forgets the other when the process is continued.
+fn signal_own_group(signal: Signal) -> ossature_sys::errno::Result<()> {
+    let _until_both_are_sent = signal::block(signal)?;
+    if signal::disposition(signal)? == Disposition::Default {
+        signal::raise(signal)?;
+    }
+    group_of(None)?.map_or(Ok(()), |group| signal_group(group, signal))
+}
+
 /// What a terminal drives: a machine that takes bytes, and answers what to write.
 pub(crate) trait Typing {
     /// A line begins.
@@ -414,9 +427,7 @@ impl<'t> Session<'t> {
                 return Ok(Step::Interrupted);
             }
             let signal = if Some(character) == suspend { Signal::TSTP } else { Signal::QUIT };
-            // The kernel sends it to the whole group in the foreground, which this process is of.
-            let group = |_: &mut Self| group_of(None)?.map_or(Ok(()), |group| signal_group(group, signal));
-            let _ = self.give_back(machine, group)?; // the line goes on
+            let _ = self.give_back(machine, |_| signal_own_group(signal))?; // the line goes on
         }
         Ok(Step::More)
     }
