@@ -35,13 +35,13 @@ fn count(line: &str, word: &str) -> u32 {
     digits.collect::<String>().parse().unwrap()
 }
 
-/// How many to kill. An emulated machine takes seconds for each death.
-fn kills() -> u32 {
-    if std::env::var_os("OSSATURE_TEST_SLOWNESS").is_some() { 50 } else { 200 }
+/// A quarter of `usual` on an emulated machine, which takes seconds for a death, and as long for a thousand single steps.
+fn fitting(usual: u32) -> u32 {
+    if std::env::var_os("OSSATURE_TEST_SLOWNESS").is_some() { usual / 4 } else { usual }
 }
 
 fn survives_random_instants(primitive: &str) {
-    let kills = kills();
+    let kills = fitting(200);
     let (good, said) = storm(&[primitive, "--kills", &kills.to_string(), "--seed", "7"]);
     assert!(good, "{said}");
     assert!(said.starts_with(&format!("{primitive}: kills=")), "{said}");
@@ -50,6 +50,7 @@ fn survives_random_instants(primitive: &str) {
 }
 
 fn survives_a_kill_after_any_instruction(primitive: &str, most: u32) {
+    let most = fitting(most);
     let (good, said) = storm(&[primitive, "--step", "--most", &most.to_string()]);
     assert!(good, "{said}");
     // Through four scenes at least; fewer would mean that one was not played.
