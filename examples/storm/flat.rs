@@ -1,9 +1,14 @@
 //! Whether memory and descriptors stay as they are: of this process and of all that it has started, between two storms.
 
 use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// How much more memory a process may have than after the first minute: allocators keep what they freed.
 const SLACK: usize = 8 << 10;
+
+/// How long a process that has ended may wait for its parent. Beside it stands the one that takes its place.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The most that any one process of the family has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,12 +46,23 @@ impl Most {
         }
     }
 
-    /// What is beyond an earlier look, if anything is.
+    /// What is beyond an earlier look and stays so, if anything is.
     pub fn beyond(self, before: Self) -> Option<String> {
-        let grown = self.memory > before.memory + SLACK
+        let (mut now, end) = (self, Instant::now() + PATIENCE);
+        while now.exceeds(before) {
+            if Instant::now() > end {
+                return Some(format!("a process of the storm had {before:?} after the first minute, and has {now:?}"));
+            }
+            sleep(Duration::from_millis(20));
+            now = Self::now();
+        }
+        None
+    }
+
+    fn exceeds(self, before: Self) -> bool {
+        self.memory > before.memory + SLACK
             || self.descriptors > before.descriptors
-            || self.processes > before.processes;
-        grown.then(|| format!("a process of the storm has more than after the first minute: {self:?}, then {before:?}"))
+            || self.processes > before.processes
     }
 }
 
