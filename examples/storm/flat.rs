@@ -10,6 +10,12 @@ const SLACK: usize = 8 << 10;
 /// How long a process that has ended may wait for its parent. Beside it stands the one that takes its place.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a pool that lost all its processes may take to have others.
+const SETTLING: Duration = Duration::from_secs(2);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// The most that any one process of the family has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Most {
@@ -20,8 +26,18 @@ pub struct Most {
 }
 
 impl Most {
-    /// Of this process and its descendants.
+    /// Of this process and its descendants, once those that were killed last have others in their place.
     pub fn now() -> Self {
+        let end = Instant::now() + SETTLING;
+        let mut most = Self::look();
+        while Instant::now() < end {
+            sleep(PAUSE);
+            most = most.or(Self::look());
+        }
+        most
+    }
+
+    fn look() -> Self {
         let mut most = Self::default();
         let mut family = vec![std::process::id()];
         while let Some(pid) = family.pop() {
@@ -53,8 +69,8 @@ impl Most {
             if Instant::now() > end {
                 return Some(format!("a process of the storm had {before:?} after the first minute, and has {now:?}"));
             }
-            sleep(Duration::from_millis(20));
-            now = Self::now();
+            sleep(PAUSE);
+            now = Self::look();
         }
         None
     }
