@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 /// How much more memory a process may have than after the first minute: allocators keep what they freed.
 const SLACK: usize = 8 << 10;
 
+/// How many more descriptors. A supervisor that takes a dead one's place is forked with those that are under way to the
+/// pool, and there are more of them at one time than at another.
+const UNDER_WAY: usize = 32;
+
 /// How long a process that has ended may wait for its parent. Beside it stands the one that takes its place.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -77,7 +81,7 @@ impl Most {
 
     fn exceeds(self, before: Self) -> bool {
         self.memory > before.memory + SLACK
-            || self.descriptors > before.descriptors
+            || self.descriptors > before.descriptors + UNDER_WAY
             || self.processes > before.processes
     }
 }
