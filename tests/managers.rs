@@ -8,6 +8,8 @@ mod harness;
 #[path = "python/peers.rs"]
 mod peers;
 
+#[path = "managers/access.rs"]
+mod access;
 #[path = "managers/builtin.rs"]
 mod builtin;
 #[path = "managers/calls.rs"]
@@ -43,6 +45,8 @@ static TASKS: Tasks = tasks![
     pool::power,
     pool::fail,
     pool::an_end,
+    pool::units,
+    pool::wide,
     pool::send_one
 ];
 
@@ -51,6 +55,7 @@ fn main() {
     // Before the first test counts descriptors.
     ossature::multiprocessing::util::temp_dir().unwrap();
     let modules = [
+        access::TESTS,
         calls::TESTS,
         builtin::TESTS,
         deaths::TESTS,

@@ -24,7 +24,7 @@
 //! | `leaked` | descriptors, mappings and children that this program had at the end and not at the beginning |
 //!
 //! A primitive joins by a file that implements [`Primitive`] and a line in [`STORMS`]. What is no memory that participants
-//! take turns with, a [connection], a [process], a [queue] or a [pool], kills in rounds of its own instead: [`Trial`].
+//! take turns with, a [connection], a [process], a [queue], a [pool] or a [manager], kills in rounds of its own instead: [`Trial`].
 
 mod arguments;
 mod barrier;
@@ -37,6 +37,7 @@ mod flat;
 mod kills;
 mod leaks;
 mod lock;
+mod manager;
 mod permit;
 mod pool;
 mod process;
@@ -199,6 +200,7 @@ const STORMS: &[(&str, Storm)] = &[
     ("process", Storm::Rounds(process::make)),
     ("queue", Storm::Rounds(queue::make)),
     ("pool", Storm::Rounds(pool::make)),
+    ("manager", Storm::Rounds(manager::make)),
 ];
 
 fn main() -> ExitCode {

@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = &[
     ("object_answers_however_its_server_was_started", object_answers_however_its_server_was_started),
     ("errors_cross_under_their_names", errors_cross_under_their_names),
     ("what_cannot_be_called_is_an_error_that_names_it", what_cannot_be_called_is_an_error_that_names_it),
+    ("argument_that_cannot_be_sent_is_told_at_the_sender", argument_that_cannot_be_sent_is_told_at_the_sender),
     ("methods_hand_out_objects_and_take_proxies", methods_hand_out_objects_and_take_proxies),
     ("methods_that_wait_run_side_by_side", methods_that_wait_run_side_by_side),
     ("proxy_lives_while_it_is_under_way", proxy_lives_while_it_is_under_way),
@@ -88,6 +89,27 @@ fn what_cannot_be_called_is_an_error_that_names_it() {
     assert_eq!(proxy.call::<i64>("balance", ()).unwrap(), 6);
     assert!(told(proxy.get_value::<i64>().unwrap_err()).contains("cannot be sent"));
     assert_eq!(proxy.display().unwrap(), "<Account object>");
+}
+
+/// What refuses to be sent.
+struct Unsendable;
+
+impl serde::Serialize for Unsendable {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("a window has no bytes"))
+    }
+}
+
+fn argument_that_cannot_be_sent_is_told_at_the_sender() {
+    let manager = Manager::start(Context::Spawn).unwrap();
+    let list = manager.create("list", ()).unwrap();
+    let error = list.call::<()>("append", (Unsendable,)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert!(error.to_string().contains("a window has no bytes"), "{error}");
+    let error = manager.create("list", (Unsendable,)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    list.call::<()>("append", (1,)).unwrap();
+    assert_eq!(list.get_value::<Vec<i64>>().unwrap(), [1], "nothing of it has reached the server");
 }
 
 fn methods_hand_out_objects_and_take_proxies() {

@@ -1,11 +1,16 @@
 //! Clients that know the key and mean no good, and peers that do not know it.
 
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use ossature::multiprocessing::connection::pickle::{Decoder, Global, Object, Value, encode};
-use ossature::multiprocessing::connection::{Address, AuthKey, ConnectBuilder, Connection, connect};
-use ossature::multiprocessing::managers::{Limits, Manager, Stopper};
+use ossature::multiprocessing::connection::{
+    Address, AuthKey, ConnectBuilder, Connection, answer_challenge, connect, deliver_challenge,
+};
+use ossature::multiprocessing::managers::{Limits, Manager, ManagerBuilder, Stopper, Types};
 use ossature::sys::poll::{PollFd, PollFlags, poll};
+use ossature::sys::socket::{self, Family, Kind, Socket};
 
 use crate::LONG;
 use crate::harness::Test;
@@ -21,20 +26,41 @@ pub const TESTS: &[Test] = &[
     ("silent_clients_are_closed", silent_clients_are_closed),
     ("client_that_does_not_read_holds_up_nobody", client_that_does_not_read_holds_up_nobody),
     ("connections_have_a_bound", connections_have_a_bound),
+    ("client_has_one_bound_for_all_its_sessions", client_has_one_bound_for_all_its_sessions),
+    ("values_of_a_client_have_a_bound", values_of_a_client_have_a_bound),
+    ("buffers_of_a_client_have_a_bound", buffers_of_a_client_have_a_bound),
+    ("connections_of_a_client_have_a_bound", connections_of_a_client_have_a_bound),
 ];
 
+/// The host that most clients here connect from, and that of the others.
+pub const NEAR: &str = "127.0.0.1";
+pub const FAR: &str = "127.0.0.2";
+
 /// A server in a thread of this process.
-struct Here {
-    address: Address,
-    key: AuthKey,
+pub struct Here {
+    pub address: Address,
+    pub key: AuthKey,
     stop: Stopper,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Here {
     fn start(limits: Limits) -> Self {
+        Self::start_with::<()>(limits)
+    }
+
+    pub fn start_with<T: Types>(limits: Limits) -> Self {
+        Self::serve(Manager::builder().types::<T>().address((NEAR, 0)).limits(limits))
+    }
+
+    /// At a path.
+    pub fn start_with_unix<T: Types>(limits: Limits) -> Self {
+        Self::serve(Manager::builder().types::<T>().limits(limits))
+    }
+
+    fn serve<T: Types>(builder: ManagerBuilder<T>) -> Self {
         let key = AuthKey::from("hostile");
-        let server = Manager::builder().address(("127.0.0.1", 0)).authkey(&key).limits(limits).bind().unwrap();
+        let server = builder.authkey(&key).bind().unwrap();
         let (address, stop) = (server.address().clone(), server.stopper());
         let thread = std::thread::spawn(move || server.serve_forever().unwrap());
         Self { address, key, stop, thread: Some(thread) }
@@ -44,21 +70,44 @@ impl Here {
         ConnectBuilder::new().authkey(&self.key).connect(&self.address).unwrap()
     }
 
+    /// As another host sees it.
+    fn dial_from(&self, host: &str) -> Connection {
+        let Address::Inet(_, port) = self.address else { panic!("{:?}", self.address) };
+        let at = |host: &str, port| socket::Address::Ip(SocketAddr::new(host.parse::<IpAddr>().unwrap(), port));
+        let socket = Socket::new(Family::V4, Kind::Stream).unwrap();
+        socket.bind(&at(host, 0)).unwrap();
+        assert!(socket.connect(&at(NEAR, port), LONG).unwrap());
+        let connection = Connection::try_from(OwnedFd::from(socket)).unwrap();
+        answer_challenge(&connection, &self.key).unwrap();
+        deliver_challenge(&connection, &self.key).unwrap();
+        connection
+    }
+
     /// One request of CPython's, on a connection of its own.
-    fn once(&self, method: &str, args: Value) -> (String, Value) {
-        let connection = self.dial();
-        ask(&connection, Value::None, method, args)
+    pub fn once(&self, method: &str, args: Value) -> (String, Value) {
+        ask(&self.dial(), Value::None, method, args)
+    }
+
+    pub fn once_from(&self, host: &str, method: &str, args: Value) -> (String, Value) {
+        ask(&self.dial_from(host), Value::None, method, args)
     }
 
     /// A connection for requests to objects.
-    fn accepted(&self) -> Connection {
-        let connection = self.dial();
+    pub fn accepted(&self) -> Connection {
+        Self::enter(self.dial())
+    }
+
+    pub fn accepted_from(&self, host: &str) -> Connection {
+        Self::enter(self.dial_from(host))
+    }
+
+    fn enter(connection: Connection) -> Connection {
         let (kind, _) = ask(&connection, Value::None, "accept_connection", Value::Tuple(vec!["hostile".into()]));
         assert_eq!(kind, "#RETURN");
         connection
     }
 
-    fn create(&self, typeid: &str) -> String {
+    pub fn create(&self, typeid: &str) -> String {
         let (kind, made) = self.once("create", Value::Tuple(vec![typeid.into()]));
         assert_eq!(kind, "#RETURN");
         made.as_items().unwrap()[0].as_str().unwrap().to_owned()
@@ -80,7 +129,7 @@ fn hear(connection: &Connection) -> (String, Value) {
     (kind.as_str().unwrap().to_owned(), payload.clone())
 }
 
-fn ask(connection: &Connection, ident: Value, method: &str, args: Value) -> (String, Value) {
+pub fn ask(connection: &Connection, ident: Value, method: &str, args: Value) -> (String, Value) {
     let request = Value::Tuple(vec![ident, method.into(), args, Value::Dict(Vec::new())]);
     connection.send_bytes(&encode(&request).unwrap()).unwrap();
     hear(connection)
@@ -90,7 +139,7 @@ fn is_closed(connection: &Connection) -> bool {
     matches!(connection.recv_bytes_timeout(LONG), Err(error) if error.kind() == ossature::ErrorKind::Closed)
 }
 
-fn none() -> Value {
+pub fn none() -> Value {
     Value::Tuple(Vec::new())
 }
 
@@ -188,11 +237,12 @@ fn objects_and_references_have_bounds() {
     let error = greedy.list([1]).unwrap_err();
     assert!(error.to_string().contains("Limits::references"), "{error}");
     // The others notice nothing, up to the bound of all.
+    let list = || Value::Tuple(vec!["list".into()]);
     for _ in 0..10 {
-        here.create("list");
+        assert_eq!(here.once_from(FAR, "create", list()).0, "#RETURN");
     }
-    let (kind, text) = here.once("create", Value::Tuple(vec!["list".into()]));
-    assert!(kind == "#TRACEBACK" && text.as_str().unwrap().contains("Limits::"), "{text:?}");
+    let (kind, text) = here.once_from("127.0.0.3", "create", list());
+    assert!(kind == "#TRACEBACK" && text.as_str().unwrap().contains("Limits::objects"), "{text:?}");
     drop(mine);
     assert_eq!(greedy.number_of_objects().unwrap(), 10);
     assert!(greedy.list([1]).is_ok());
@@ -239,6 +289,153 @@ fn connections_have_a_bound() {
     drop(kept);
     let begun = Instant::now();
     while Manager::connect(&here.address, &here.key).is_err() {
+        assert!(begun.elapsed() < LONG);
+    }
+}
+
+/// A session as a client in Rust has one; its control connection.
+fn session(connection: Connection) -> Connection {
+    let (kind, _) = ask(&connection, Value::None, "ossature", Value::Tuple(vec![1.into(), "x".into(), Value::None]));
+    assert_eq!(kind, "#RETURN");
+    connection
+}
+
+fn client_has_one_bound_for_all_its_sessions() {
+    let here = Here::start(Limits { references: 4, ..Limits::default() });
+    let list = || Value::Tuple(vec!["list".into()]);
+    let sessions = [session(here.dial_from(FAR)), session(here.dial_from(FAR))];
+    for control in &sessions {
+        for _ in 0..2 {
+            assert_eq!(ask(control, Value::None, "create", list()).0, "#RETURN");
+        }
+    }
+    for (kind, text) in [ask(&sessions[0], Value::None, "create", list()), here.once_from(FAR, "create", list())] {
+        assert!(kind == "#TRACEBACK" && text.as_str().unwrap().contains("holds 4 references"), "{text:?}");
+    }
+    // Clients in Python that come from elsewhere are others, and a session that ends gives back.
+    assert_eq!(here.once("create", list()).0, "#RETURN");
+    let [first, second] = sessions;
+    drop(first);
+    let begun = Instant::now();
+    while here.once_from(FAR, "create", list()).0 != "#RETURN" {
+        assert!(begun.elapsed() < LONG, "the session has not given back");
+    }
+    drop(second);
+}
+
+fn values_of_a_client_have_a_bound() {
+    let most = 1 << 20;
+    let here = Here::start(Limits { client_memory: most, ..Limits::default() });
+    let list = here.create("list");
+    let (greedy, other) = (here.accepted_from(FAR), here.accepted());
+    let call = |client: &Connection, method: &str, arg: Value| {
+        ask(client, list.as_str().into(), method, Value::Tuple(vec![arg]))
+    };
+    let text = || Value::from("x".repeat(100_000));
+    let mut kept = 0;
+    let refused = loop {
+        match call(&greedy, "append", text()) {
+            (kind, _) if kind == "#RETURN" => kept += 1,
+            (kind, error) => break (kind, error),
+        }
+        assert!(kept * 100_000 < most, "more than the bound");
+    };
+    assert_eq!(refused.0, "#ERROR");
+    let Value::Object(error) = refused.1 else { panic!("{:?}", refused.1) };
+    assert!(error.args[0].as_str().unwrap().contains("Limits::client_memory"), "{error:?}");
+    assert!(kept >= 8, "{kept}");
+    // Nor may it multiply what is there, to keep it or to be sent it.
+    for method in ["__imul__", "__mul__"] {
+        assert_eq!(call(&greedy, method, (1_i64 << 40).into()).0, "#ERROR", "{method}");
+    }
+    for typeid in ["set", "list", "dict", "Namespace", "Value", "Array", "Queue"] {
+        let args = match typeid {
+            "Value" => vec![typeid.into(), "s".into(), text(), true.into()],
+            "Array" => vec![typeid.into(), "d".into(), Value::List(vec![0.5.into(); 20_000])],
+            "dict" => vec![typeid.into(), Value::dict([("k", Value::List(vec![text(), text()]))])],
+            "list" | "set" => vec![typeid.into(), Value::List(vec![text()])],
+            _ => vec![typeid.into()],
+        };
+        let (kind, made) = here.once_from(FAR, "create", Value::Tuple(args));
+        let has_value = !matches!(typeid, "Namespace" | "Queue");
+        assert_eq!(kind, if has_value { "#TRACEBACK" } else { "#RETURN" }, "{typeid}: {made:?}");
+        if !has_value {
+            let ident = made.as_items().unwrap()[0].clone();
+            let (method, args) = match typeid {
+                "Queue" => ("put", vec![text()]),
+                _ => ("__setattr__", vec!["name".into(), text()]),
+            };
+            assert_eq!(ask(&greedy, ident, method, Value::Tuple(args)).0, "#ERROR", "{typeid}");
+        }
+    }
+    // The others have bounds of their own, and what they take out is no longer the first one's.
+    assert_eq!(call(&other, "append", text()).0, "#RETURN");
+    assert_eq!(call(&other, "pop", 0.into()).0, "#RETURN");
+    assert_eq!(call(&greedy, "append", text()).0, "#RETURN");
+}
+
+fn buffers_of_a_client_have_a_bound() {
+    let here = Here::start(Limits { client_buffers: 20 << 20, ..Limits::default() });
+    let manager = Manager::connect(&here.address, &here.key).unwrap();
+    let text = manager.value("s", &"x".repeat(8 << 20)).unwrap();
+    // Requests that never become whole.
+    let mut half: Vec<_> = (0..4).map(|_| here.accepted_from(FAR)).collect();
+    let mut closed = 0;
+    for connection in &half {
+        let request = encode(&Value::Bytes(vec![0; 6 << 20])).unwrap();
+        let mut bytes = (u32::try_from(request.len() + 7).unwrap()).to_be_bytes().to_vec();
+        bytes.extend(request);
+        raw(connection, &bytes);
+    }
+    let begun = Instant::now();
+    while closed == 0 {
+        closed = half.iter().filter(|it| it.poll(Duration::ZERO).unwrap_or(true)).count();
+        assert!(begun.elapsed() < LONG, "none is closed");
+    }
+    assert_eq!(text.get().unwrap().len(), 8 << 20, "another client is served");
+    half.clear();
+    // Replies that nobody reads: an error in place of the reply that is too much.
+    let request = Value::Tuple(vec![text.as_ref().ident().into(), "get".into(), none(), Value::Dict(vec![])]);
+    let request = encode(&request).unwrap();
+    let deaf: Vec<_> = (0..12).map(|_| here.accepted_from(FAR)).collect();
+    for connection in &deaf {
+        connection.send_bytes(&request).unwrap();
+    }
+    assert_eq!(manager.list([1]).unwrap().len().unwrap(), 1, "after them");
+    let kinds: Vec<_> = deaf.iter().map(hear).collect();
+    let refused = kinds.iter().filter(|(kind, _)| kind == "#TRACEBACK").collect::<Vec<_>>();
+    assert!(!refused.is_empty() && refused.len() < deaf.len(), "{}", refused.len());
+    assert!(refused[0].1.as_str().unwrap().contains("Limits::client_buffers"), "{:?}", refused[0]);
+    // Once they are read there is room again.
+    let begun = Instant::now();
+    while ask(&deaf[0], text.as_ref().ident().into(), "get", none()).0 != "#RETURN" {
+        assert!(begun.elapsed() < LONG);
+    }
+}
+
+/// Writes bytes as they are.
+fn raw(connection: &Connection, bytes: &[u8]) {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    let mut stream = std::net::TcpStream::from(connection.as_fd().try_clone_to_owned().unwrap());
+    let _ = stream.write_all(bytes); // the server may have closed it
+}
+
+fn connections_of_a_client_have_a_bound() {
+    let here = Here::start(Limits { client_connections: 2, ..Limits::default() });
+    let kept = [here.accepted_from(FAR), here.accepted_from(FAR)];
+    assert!(is_closed(&here.dial_from(FAR)));
+    let list = here.create("list");
+    assert_eq!(ask(&here.accepted(), list.as_str().into(), "__len__", none()).0, "#RETURN", "others have room");
+    drop(kept);
+    let begun = Instant::now();
+    let request = || encode(&Value::Tuple(vec![Value::None, "dummy".into(), none(), Value::Dict(vec![])])).unwrap();
+    loop {
+        let connection = here.dial_from(FAR);
+        let _ = connection.send_bytes(&request()); // the server may have closed it
+        if matches!(connection.recv_bytes_timeout(LONG), Ok(Some(_))) {
+            break;
+        }
         assert!(begun.elapsed() < LONG);
     }
 }

@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
     ("iterator_that_panics_leaves_a_served_pool_whole", iterator_that_panics_leaves_a_served_pool_whole),
     ("waits_for_a_served_pool_end_with_their_time", waits_for_a_served_pool_end_with_their_time),
     ("served_pool_refuses_what_is_not_a_call", served_pool_refuses_what_is_not_a_call),
+    ("arguments_from_clients_are_decoded_within_bounds", arguments_from_clients_are_decoded_within_bounds),
     ("workers_end_with_their_pool_and_with_the_server", workers_end_with_their_pool_and_with_the_server),
     ("iterator_gives_keys_until_the_dict_changes", iterator_gives_keys_until_the_dict_changes),
 ];
@@ -46,6 +47,14 @@ pub fn an_end() -> Connection {
 
 pub fn send_one(end: Connection) {
     let _ = end.send(&1_u8);
+}
+
+pub fn units(items: Vec<()>) -> usize {
+    items.len()
+}
+
+pub fn wide(items: Vec<Option<[u64; 16]>>) -> usize {
+    items.len()
 }
 
 fn manager() -> Manager {
@@ -157,6 +166,20 @@ fn served_pool_refuses_what_is_not_a_call() {
     let error = pool.apply(unlisted, ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownTask);
     assert_eq!(pool.apply(power, (2, 3)).unwrap(), 8);
+}
+
+fn arguments_from_clients_are_decoded_within_bounds() {
+    let manager = manager();
+    let pool = manager.pool(1).unwrap();
+    // Few bytes that say many items: time, and memory.
+    let error = pool.apply(units, (vec![(); 100_000],)).unwrap_err();
+    assert!(error.kind() == ErrorKind::Remote && error.to_string().contains("take no bytes"), "{error}");
+    let error = pool.apply(wide, (vec![None; 1 << 18],)).unwrap_err();
+    assert!(error.kind() == ErrorKind::Remote && error.to_string().contains("may take here"), "{error}");
+    // A value among others has the bounds of its own length.
+    let many = pool.map(units, (0..50).map(|_| vec![(); 1000])).unwrap();
+    assert_eq!(many, [1000; 50]);
+    assert_eq!(pool.apply(wide, (vec![None; 1000],)).unwrap(), 1000);
 }
 
 pub fn unlisted() -> u8 {

@@ -46,7 +46,7 @@ class Own(object):
         self.n += by * times
         return self.n
     def fail(self, kind):
-        raise {'key': KeyError, 'value': ValueError, 'own': OwnError}[kind]('spam')
+        raise {'key': KeyError, 'value': ValueError, 'own': OwnError, 'pool': OfPool}[kind]('spam')
     def pair(self):
         return {'a': (1, 2.5, None, True), 'b': [b'xy'.decode('ascii'), 2 ** 70]}
     def unsendable(self):
@@ -55,6 +55,10 @@ class Own(object):
         return Own(self.n)
 class OwnError(Exception):
     pass
+class OfPool(Exception):
+    def __reduce__(self):
+        from multiprocessing.pool import rebuild_exc
+        return rebuild_exc, (ValueError(*self.args), 'the text of a traceback')
 class Serving(SyncManager):
     pass
 Serving.register('Own', Own, method_to_typeid={'make': 'Made'})
@@ -327,6 +331,12 @@ fn exceptions_of_python_keep_their_names() {
         for (kind, class) in [("key", "KeyError"), ("value", "ValueError"), ("own", "__main__.OwnError")] {
             let error = own.call::<()>("fail", (kind,)).unwrap_err();
             assert_eq!((error.kind(), error.to_string()), (ErrorKind::Remote, format!("{class}: spam")));
+        }
+        // As the workers of a pool send exceptions since 3.4.
+        if python.version >= (3, 4, 0) {
+            let error = own.call::<()>("fail", ("pool",)).unwrap_err();
+            assert_eq!(error.to_string(), "ValueError: spam");
+            assert_eq!(Exception::inside(&error).unwrap().traceback(), Some("the text of a traceback"));
         }
         let error = own.call::<()>("unsendable", ()).unwrap_err();
         let exception = Exception::inside(&error).unwrap();

@@ -245,6 +245,11 @@ impl Incoming {
         self.len.filter(|_| self.filled == 0)
     }
 
+    /// How many bytes of the message are there.
+    pub(crate) fn held(&self) -> usize {
+        self.filled
+    }
+
     /// Whether a part of a message is there.
     pub(crate) fn has_begun(&self) -> bool {
         self.have > 0

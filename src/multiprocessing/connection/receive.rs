@@ -26,18 +26,12 @@ pub(super) struct Receiving {
     most: Cell<Option<usize>>,
     /// How deep a value may be nested.
     depth: Cell<usize>,
-    /// How many bytes of memory a value may take; `None` is the default, [`decoded_from_a_stranger`].
+    /// How many bytes of memory a value may take; `None` is the default, [`Bounds::of_stranger`].
     decoded: Cell<Option<usize>>,
 }
 
 /// How long a message of a stranger may be if nobody said: what one machine has, however small, though not many times.
 const FROM_A_STRANGER: usize = 256 << 20;
-
-/// The memory that the value of a stranger's message of `length` bytes may take by default. An empty `String` in a
-/// `Vec` is one byte of a message and 24 bytes of memory, and few honest values grow more.
-const fn decoded_from_a_stranger(length: usize) -> usize {
-    length.saturating_mul(32).saturating_add(16 << 20)
-}
 
 #[derive(Debug)]
 struct Partial {
@@ -101,7 +95,7 @@ impl Receiving {
     pub(super) fn bounds(&self, trust: Trust, length: usize) -> Bounds {
         let memory = self.decoded.get().unwrap_or(match trust {
             Trust::SameProgram => usize::MAX,
-            Trust::Untrusted => decoded_from_a_stranger(length),
+            Trust::Untrusted => Bounds::of_stranger(length).memory,
         });
         Bounds { depth: self.depth.get(), memory, ..Bounds::OF_KIN }
     }

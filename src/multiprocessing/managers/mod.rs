@@ -41,9 +41,12 @@
 //! | another server starts at the address | old proxies get an error that says so |
 //!
 //! **Waiting.** A built-in object never blocks its server: a `get` or an `acquire` is parked until it can be answered. A method of
-//! the program's own type runs on a helper thread. [`Limits`] bounds what clients take. A client waits for what does not depend on
+//! the program's own type runs on a helper thread.
+//!
+//! **Clients that mean no good.** [`Limits`] bounds what clients take, [`Access`] says who may call what. A client waits for what does not depend on
 //! others for at most the [`reply_timeout`], and finds within two minutes that the other machine of a TCP connection has gone.
 
+mod access;
 mod arguments;
 mod builtin;
 mod client;
@@ -65,6 +68,8 @@ mod wire;
 #[doc(hidden)]
 pub use serde;
 
+#[doc(inline)]
+pub use access::{Access, Clients};
 #[doc(inline)]
 pub use arguments::Arguments;
 #[doc(inline)]

@@ -1,17 +1,18 @@
 //! Which types a server can make objects of, by name.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Display};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::access::{Access, COMMON, Clients, Rule};
 use super::builtin;
 use super::server::desk::Desk;
 use super::server::local::{Body, Made};
-use super::server::pool::ServedPool;
+use super::server::pool::{PoolResults, ServedPool};
 use super::{Arguments, Exception, Proxy};
 use crate::error::{ErrorKind, Result};
 use crate::multiprocessing::connection::pickle::{Value, from_value, to_value};
@@ -218,8 +219,21 @@ pub(super) enum Maker {
 /// assert_eq!(registry.names().collect::<Vec<_>>(), ["Counter", "Tally"]);
 /// ```
 pub struct Registry {
-    makers: BTreeMap<String, Maker>,
+    /// How objects are made, and the methods that they have.
+    makers: BTreeMap<String, (Maker, &'static [&'static str])>,
+    access: BTreeMap<String, Listed>,
+    control: Clients,
 }
+
+/// An access list, and the methods of its type if the type has no maker here.
+struct Listed {
+    access: Access,
+    methods: Option<&'static [&'static str]>,
+}
+
+/// The types whose objects only methods hand out.
+const HANDED: [(&str, &[&str]); 2] =
+    [("AsyncResult", PoolResults::METHODS), ("Iterator", builtin::ITERATOR_METHODS)];
 
 impl Default for Registry {
     fn default() -> Self {
@@ -230,15 +244,18 @@ impl Default for Registry {
 impl Registry {
     /// The built-in types.
     pub fn new() -> Self {
-        let makers = builtin::TYPES.iter().map(|(name, maker)| ((*name).to_owned(), Maker::Here(*maker)));
-        let mut registry = Self { makers: makers.collect() };
+        let makers = builtin::TYPES.iter().map(|(name, methods, maker)| {
+            let maker = Maker::Here(*maker);
+            ((*name).to_owned(), (maker, *methods))
+        });
+        let mut registry = Self { makers: makers.collect(), ..Self::empty() };
         registry.add::<ServedPool>();
         registry
     }
 
     /// Without any type.
     pub fn empty() -> Self {
-        Self { makers: BTreeMap::new() }
+        Self { makers: BTreeMap::new(), access: BTreeMap::new(), control: Clients::All }
     }
 
     /// Adds a type under its own name.
@@ -249,7 +266,39 @@ impl Registry {
     /// Adds a type under this name. A type that had the name has it no longer.
     #[doc(alias = "register")]
     pub fn add_as<T: Managed>(&mut self, name: impl Into<String>) -> &mut Self {
-        self.makers.insert(name.into(), Maker::Apart(make::<T>));
+        self.makers.insert(name.into(), (Maker::Apart(make::<T>), T::METHODS));
+        self
+    }
+
+    /// Sets the access list of the type that clients know by this name, in place of an earlier one. Without a list every client
+    /// may do everything.
+    ///
+    /// `AsyncResult` and `Iterator` are the types that built-in methods hand out. A server does not start with a list for a
+    /// type that is not registered, nor with a list that names a method which the type does not have.
+    ///
+    /// # Examples
+    /// See the example of [`Access`].
+    #[doc(alias = "exposed")]
+    pub fn allow(&mut self, name: impl Into<String>, access: Access) -> &mut Self {
+        self.access.insert(name.into(), Listed { access, methods: None });
+        self
+    }
+
+    /// Sets the access list of a type that methods [hand out](Handed), and that clients cannot make.
+    pub fn allow_handed<T: Managed>(&mut self, access: Access) -> &mut Self {
+        self.access.insert(T::TYPEID.to_owned(), Listed { access, methods: Some(T::METHODS) });
+        self
+    }
+
+    /// Sets which clients may end the server and look at all its objects: call `shutdown`, `debug_info` and
+    /// `number_of_objects`. Every client may do so without this call.
+    ///
+    /// The process that started the server ends it in any case.
+    ///
+    /// # Examples
+    /// See the example of [`Access`].
+    pub fn control(&mut self, clients: Clients) -> &mut Self {
+        self.control = clients;
         self
     }
 
@@ -265,7 +314,36 @@ impl Registry {
     }
 
     pub(super) fn maker(&self, name: &str) -> Option<Maker> {
-        self.makers.get(name).copied()
+        self.makers.get(name).map(|(maker, _)| *maker)
+    }
+
+    pub(super) fn controllers(&self) -> Clients {
+        self.control.clone()
+    }
+
+    /// The access lists at work.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a list that no object would ever be under, or that names no method.
+    pub(super) fn rules(&self) -> Result<HashMap<String, Arc<Rule>>> {
+        let rule = |(name, listed): (&String, &Listed)| {
+            let made = self.makers.get(name).map(|(_, methods)| *methods);
+            let handed = || HANDED.iter().find(|(known, _)| known == name).map(|(_, methods)| *methods);
+            let invalid = |why: String| crate::error::Error::new(ErrorKind::InvalidInput, why);
+            let Some(methods) = made.or(listed.methods).or_else(handed) else {
+                let known = self.names().collect::<Vec<_>>().join(", ");
+                return Err(invalid(format!("an access list is for {name}, which is not registered; there are {known}")));
+            };
+            let mut named = listed.access.methods.iter().flatten();
+            match named.find(|it| !methods.contains(&it.as_str()) && !COMMON.contains(&it.as_str())) {
+                Some(wrong) => {
+                    let methods = methods.join(", ");
+                    Err(invalid(format!("the access list of {name} names {wrong}; the methods are {methods}")))
+                }
+                None => Ok((name.clone(), Rule::new(name, listed.access.clone()))),
+            }
+        };
+        self.access.iter().map(rule).collect()
     }
 }
 

@@ -70,6 +70,7 @@ pub struct PoolBuilder {
     max_memory: Option<u64>,
     idle: Option<Duration>,
     forwards_logs: bool,
+    for_strangers: bool,
 }
 
 impl PoolBuilder {
@@ -85,7 +86,14 @@ impl PoolBuilder {
             max_memory: None,
             idle: None,
             forwards_logs: false,
+            for_strangers: false,
         }
+    }
+
+    /// Bounds what decoding the arguments of a call may cost, as for a message of a stranger.
+    pub(in crate::multiprocessing) fn for_strangers(mut self) -> Self {
+        self.for_strangers = true;
+        self
     }
 
     /// Says how many workers there are; otherwise as many as there are [usable processors](usable_cpus).
@@ -322,6 +330,7 @@ impl PoolBuilder {
             affinity: self.affinity.iter().flatten().map(numbers).collect(),
             max_memory: self.max_memory,
             idle: self.idle,
+            for_strangers: self.for_strangers,
             log: self.forwards_logs.then(|| log::max_level() as u8),
             ..Setup::new(prefix)
         };

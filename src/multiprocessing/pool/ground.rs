@@ -60,6 +60,8 @@ pub(in crate::multiprocessing) struct Setup {
     pub(super) timeout: Option<Duration>,
     /// How deep the arguments of a call may be nested.
     pub(super) depth: usize,
+    /// Whether the arguments come from strangers, so that their memory is bounded too.
+    pub(super) for_strangers: bool,
     /// The numbers of the signals that interrupt the parent's waits, and that the parent alone reacts to.
     pub(super) held: Vec<i32>,
     /// The processors that the workers run on, a set for each worker in turn; nothing says so where there are no sets.
@@ -81,6 +83,7 @@ impl Setup {
             max_chunks: None,
             timeout: None,
             depth: max_argument_depth(),
+            for_strangers: false,
             held: Self::held_now(),
             affinity: Vec::new(),
             max_memory: None,

@@ -239,7 +239,10 @@ impl Worker<'_> {
         let mut outlet = Telling { worker: self, sequence, values };
         let bounds = Bounds { depth: self.setup.depth, deeper: "set_max_argument_depth", ..Bounds::OF_KIN };
         let lost = descriptors.count_lost();
-        let (raw, arguments) = (arguments, Reading::begin(arguments, descriptors, bounds));
+        let (raw, mut arguments) = (arguments, Reading::begin(arguments, descriptors, bounds));
+        if self.setup.for_strangers {
+            arguments = arguments.of_strangers();
+        }
         let writing = &self.writing;
         let mut calls = Calls { form, count, arguments, raw, writing, out: Vec::new(), outlet: &mut outlet };
         if lost > 0 {

@@ -69,6 +69,7 @@ pub(crate) struct Reading<'b> {
     list: Arriving,
     rest: &'b [u8],
     bounds: Bounds,
+    of_strangers: bool,
 }
 
 impl<'b> Reading<'b> {
@@ -76,7 +77,13 @@ impl<'b> Reading<'b> {
     pub(crate) fn begin(bytes: &'b [u8], descriptors: Descriptors, bounds: Bounds) -> Self {
         let list = Arriving::begin(descriptors, Trust::SameProgram);
         list.set_paused(true);
-        Self { list, rest: bytes, bounds }
+        Self { list, rest: bytes, bounds, of_strangers: false }
+    }
+
+    /// Bounds what each value may cost by the length of the value.
+    pub(crate) fn of_strangers(mut self) -> Self {
+        self.of_strangers = true;
+        self
     }
 
     /// The one value in these bytes.
@@ -112,8 +119,9 @@ impl<'b> Reading<'b> {
     /// The value at the front of these bytes.
     #[inline]
     fn front<T: DeserializeOwned>(&mut self, bytes: &mut &[u8]) -> Result<T> {
+        let bounds = if self.of_strangers { self.bounds.of_one_of_many(bytes.len()) } else { self.bounds };
         self.list.set_paused(false);
-        let value = form::read_front(bytes, self.bounds);
+        let value = form::read_front(bytes, bounds);
         self.list.set_paused(true);
         self.list.refused()?;
         value.map_err(|why| {

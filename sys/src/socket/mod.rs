@@ -312,8 +312,7 @@ impl Socket {
     /// `ENOTCONN` when it is not connected.
     #[doc(alias = "getpeername")]
     pub fn peer_address(&self) -> Result<Address> {
-        let any = raw::call("getpeername", || rustix::net::getpeername(&self.0))?;
-        Ok(any.map_or(Address::Unix(UnixAddress::UNNAMED), |any| Address::from_any(&any)))
+        peer_address(self)
     }
 
     /// `setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, 1)`: a port may be bound though connections of its former
@@ -425,6 +424,25 @@ impl From<Socket> for OwnedFd {
     fn from(socket: Socket) -> Self {
         socket.0
     }
+}
+
+/// `getpeername(socket, ...)`: the address of the other side, of any descriptor of a connected socket.
+///
+/// # Errors
+/// `ENOTCONN` when it is not connected, `ENOTSOCK` for a descriptor that is not a socket.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::socket::{Kind, Socket, peer_address};
+///
+/// let (near, _far) = Socket::pair(Kind::Stream)?;
+/// assert_eq!(peer_address(&near)?, near.peer_address()?);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+pub fn peer_address(socket: impl AsFd) -> Result<Address> {
+    let socket = socket.as_fd();
+    let any = raw::call("getpeername", || rustix::net::getpeername(socket))?;
+    Ok(any.map_or(Address::Unix(UnixAddress::UNNAMED), |any| Address::from_any(&any)))
 }
 
 /// `setsockopt` with `SO_KEEPALIVE`, `TCP_KEEPIDLE`, `TCP_KEEPINTVL`, `TCP_KEEPCNT` and `TCP_USER_TIMEOUT`: the kernel asks a

@@ -5,14 +5,16 @@ use super::{Raised, args, int, iterate, made, no_method, type_error};
 use crate::multiprocessing::connection::pickle::{Global, Object, Value};
 use crate::multiprocessing::managers::server::desk::Desk;
 use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
+use crate::multiprocessing::managers::server::tally::Charge;
 use crate::multiprocessing::managers::wire::repr;
 use crate::multiprocessing::managers::{Arguments, Exception};
 
-const METHODS: &[&str] = &["__len__", "__getitem__", "__setitem__", "__getslice__", "__setslice__"];
+pub(super) const METHODS: &[&str] = &["__len__", "__getitem__", "__setitem__", "__getslice__", "__setslice__"];
 
 struct Array {
     code: Code,
     items: Vec<Value>,
+    _charge: Charge,
 }
 
 /// The type of the items.
@@ -86,11 +88,12 @@ impl Code {
     }
 }
 
-pub(super) fn make(arguments: Arguments, _: &mut Desk) -> Raised<Made> {
+pub(super) fn make(arguments: Arguments, desk: &mut Desk) -> Raised<Made> {
     let [code, items, _lock] = args(arguments, ["typecode", "sequence", "lock"])?;
     let code = Code::of(&code)?;
-    let items = iterate(items)?.into_iter().map(|item| code.check(item)).collect::<Raised<_>>()?;
-    Ok(made("Array", METHODS, Array { code, items }))
+    let items = iterate(items)?.into_iter().map(|item| code.check(item)).collect::<Raised<Vec<_>>>()?;
+    let _charge = desk.charge_for(&items)?; // an item is replaced by one of the same size
+    Ok(made("Array", METHODS, Array { code, items, _charge }))
 }
 
 impl Array {

@@ -9,7 +9,7 @@ use crate::multiprocessing::managers::server::local::{Call, Local, Made, Outcome
 use crate::multiprocessing::managers::{Arguments, Exception};
 use ossature_sys::deadline::Deadline;
 
-const METHODS: &[&str] = &["__getattribute__", "abort", "reset", "wait"];
+pub(super) const METHODS: &[&str] = &["__getattribute__", "abort", "reset", "wait"];
 
 struct Barrier {
     parties: usize,

@@ -10,7 +10,7 @@ use crate::multiprocessing::managers::server::desk::Desk;
 use crate::multiprocessing::managers::server::local::{Call, Local, Made, Outcome, Owner, Step, Waiter};
 use crate::multiprocessing::managers::{Arguments, Exception};
 
-const METHODS: &[&str] = &["acquire", "notify", "notifyAll", "notify_all", "release", "wait"];
+pub(super) const METHODS: &[&str] = &["acquire", "notify", "notifyAll", "notify_all", "release", "wait"];
 
 #[derive(Default)]
 struct Condition {

@@ -9,10 +9,11 @@ use super::{Raised, args, iterate, made, no_method, type_error};
 use crate::multiprocessing::connection::pickle::{Value, encode};
 use crate::multiprocessing::managers::server::desk::{Desk, Item};
 use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
+use crate::multiprocessing::managers::server::tally::cost;
 use crate::multiprocessing::managers::wire::repr;
 use crate::multiprocessing::managers::{Arguments, Exception};
 
-const METHODS: &[&str] = &[
+pub(super) const METHODS: &[&str] = &[
     "__contains__",
     "__delitem__",
     "__getitem__",
@@ -161,7 +162,7 @@ fn key_error(key: Value) -> Exception {
 impl Dict {
     fn update(&mut self, pairs: Vec<(Value, Value)>, desk: &mut Desk) -> Raised<()> {
         for (key, value) in pairs {
-            let item = desk.keep(value);
+            let item = desk.keep_under(value, 2 * cost(&key))?;
             self.0.insert(key, item)?;
         }
         Ok(())
@@ -223,7 +224,7 @@ impl Dict {
                 Value::List(self.0.pairs().into_iter().map(|(key, value)| Value::Tuple(vec![key, value])).collect())
             }
             "__iter__" => {
-                return Ok(Answer::Object(super::iterator::over(self.0.keys(), self.0.len.clone(), "dictionary")));
+                return Ok(Answer::Object(super::iterator::over(self.0.keys(), self.0.len.clone(), "dictionary", desk)?));
             }
             "copy" => Value::Dict(self.0.pairs()),
             "clear" => {

@@ -8,7 +8,7 @@ use crate::multiprocessing::managers::Arguments;
 use crate::multiprocessing::managers::server::desk::Desk;
 use crate::multiprocessing::managers::server::local::{Call, Local, Made, Step, Waiter};
 
-const METHODS: &[&str] = &["clear", "is_set", "isSet", "set", "wait"];
+pub(super) const METHODS: &[&str] = &["clear", "is_set", "isSet", "set", "wait"];
 
 #[derive(Default)]
 struct Event {

@@ -5,13 +5,14 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::vec;
 
-use super::{made, no_method};
+use super::{Raised, made, no_method};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::managers::Exception;
 use crate::multiprocessing::managers::server::desk::Desk;
 use crate::multiprocessing::managers::server::local::{Call, Local, Made, Step};
+use crate::multiprocessing::managers::server::tally::Charge;
 
-const METHODS: &[&str] = &["__next__", "next", "send", "throw", "close"];
+pub(super) const METHODS: &[&str] = &["__next__", "next", "send", "throw", "close"];
 
 struct Iterator {
     keys: vec::IntoIter<Value>,
@@ -19,12 +20,18 @@ struct Iterator {
     now: Arc<AtomicUsize>,
     then: usize,
     what: &'static str,
+    _charge: Charge,
 }
 
 /// Iterates over the keys for as long as the container has as many items as now.
-pub(super) fn over(keys: Vec<Value>, now: Arc<AtomicUsize>, what: &'static str) -> Made {
-    let then = keys.len();
-    made("Iterator", METHODS, Iterator { keys: keys.into_iter(), now, then, what })
+pub(super) fn over(
+    keys: Vec<Value>,
+    now: Arc<AtomicUsize>,
+    what: &'static str,
+    desk: &mut Desk,
+) -> Raised<Made> {
+    let (then, _charge) = (keys.len(), desk.charge_for(&keys)?);
+    Ok(made("Iterator", METHODS, Iterator { keys: keys.into_iter(), now, then, what, _charge }))
 }
 
 impl Local for Iterator {

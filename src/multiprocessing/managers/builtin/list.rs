@@ -7,10 +7,11 @@ use super::{Raised, args, int, iterate, made, no_method, same, truth, type_error
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::managers::server::desk::{Desk, Item};
 use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
+use crate::multiprocessing::managers::server::tally::cost;
 use crate::multiprocessing::managers::wire::repr;
 use crate::multiprocessing::managers::{Arguments, Exception};
 
-const METHODS: &[&str] = &[
+pub(super) const METHODS: &[&str] = &[
     "__add__",
     "__contains__",
     "__delitem__",
@@ -38,15 +39,12 @@ const METHODS: &[&str] = &[
     "__delslice__",
 ];
 
-/// How many items a repetition may make.
-const MOST: usize = 1 << 26;
-
 struct List(Vec<Item>);
 
 pub(super) fn make(arguments: Arguments, desk: &mut Desk) -> Raised<Made> {
     let [items] = args(arguments, ["iterable"])?;
     let items = if items == Value::None { Vec::new() } else { iterate(items)? };
-    let items = desk.keep_all(items);
+    let items = desk.keep_all(items)?;
     Ok(made("list", METHODS, List(items)))
 }
 
@@ -55,12 +53,12 @@ impl List {
         self.0.iter().map(|item| item.value.clone()).collect()
     }
 
-    fn repeated(&self, times: &Value) -> Raised<Vec<Value>> {
+    /// The items several times, if the caller has room for them: before they are made.
+    fn repeated(&self, times: &Value, desk: &mut Desk) -> Raised<Vec<Value>> {
         let times = usize::try_from(int(times)?).unwrap_or(0);
-        match self.0.len().checked_mul(times) {
-            Some(len) if len <= MOST => Ok((0..times).flat_map(|_| self.copy()).collect()),
-            _ => Err(Exception::new("MemoryError", format!("a repetition may make {MOST} items"))),
-        }
+        let once = self.0.iter().map(|item| cost(&item.value)).fold(0, usize::saturating_add);
+        drop(desk.charge(once.saturating_mul(times))?);
+        Ok((0..times).flat_map(|_| self.copy()).collect())
     }
 
     fn find(&self, wanted: &Value) -> Option<usize> {
@@ -78,13 +76,13 @@ impl List {
     fn set(&mut self, index: Index, value: Value, desk: &mut Desk) -> Raised<()> {
         match index {
             Index::One(place) => {
-                let item = desk.keep(value);
+                let item = desk.keep(value)?;
                 if let Some(slot) = self.0.get_mut(place) {
                     *slot = item;
                 }
             }
             Index::Many(places, start, true) => {
-                let items = desk.keep_all(iterate(value)?);
+                let items = desk.keep_all(iterate(value)?)?;
                 let start = start.min(self.0.len());
                 self.0.splice(start..start + places.len(), items);
             }
@@ -97,7 +95,7 @@ impl List {
                     return Err(Exception::new("ValueError", message));
                 }
                 for (place, value) in places.into_iter().zip(values) {
-                    let item = desk.keep(value);
+                    let item = desk.keep(value)?;
                     if let Some(slot) = self.0.get_mut(place) {
                         *slot = item;
                     }
@@ -175,13 +173,13 @@ impl List {
             }
             "append" => {
                 let [value] = args(arguments, ["object"])?;
-                let item = desk.keep(value);
+                let item = desk.keep(value)?;
                 self.0.push(item);
                 Value::None
             }
             "extend" | "__iadd__" => {
                 let [values] = args(arguments, ["iterable"])?;
-                let items = desk.keep_all(iterate(values)?);
+                let items = desk.keep_all(iterate(values)?)?;
                 self.0.extend(items);
                 Value::None
             }
@@ -189,7 +187,7 @@ impl List {
                 let [index, value] = args(arguments, ["index", "object"])?;
                 let index = int(&index)?;
                 let index = if index < 0 { index.saturating_add(len as i64) } else { index };
-                let item = desk.keep(value);
+                let item = desk.keep(value)?;
                 self.0.insert(usize::try_from(index).unwrap_or(0).min(len), item);
                 Value::None
             }
@@ -256,12 +254,12 @@ impl List {
             }
             "__mul__" | "__rmul__" => {
                 let [times] = args(arguments, ["value"])?;
-                Value::List(self.repeated(&times)?)
+                Value::List(self.repeated(&times, desk)?)
             }
             "__imul__" => {
                 let [times] = args(arguments, ["value"])?;
-                let values = self.repeated(&times)?;
-                self.0 = desk.keep_all(values);
+                let values = self.repeated(&times, desk)?;
+                self.0 = desk.keep_all(values)?;
                 Value::None
             }
             other => return Err(no_method("list", other)),

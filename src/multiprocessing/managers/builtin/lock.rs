@@ -8,7 +8,7 @@ use crate::multiprocessing::managers::server::local::{Call, Local, Made, Owner, 
 use crate::multiprocessing::managers::{Arguments, Exception};
 use ossature_sys::deadline::Deadline;
 
-const METHODS: &[&str] = &["acquire", "locked", "release"];
+pub(super) const METHODS: &[&str] = &["acquire", "locked", "release"];
 
 struct Lock {
     mutex: Mutex,

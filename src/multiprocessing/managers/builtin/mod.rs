@@ -43,24 +43,26 @@ pub use proxies::{
 type Raised<T> = Result<T, Exception>;
 type Make = fn(Arguments, &mut Desk) -> Raised<Made>;
 
-/// The types by their names in Python.
-pub(super) const TYPES: &[(&str, Make)] = &[
-    ("Array", array::make),
-    ("Barrier", barrier::make),
-    ("BoundedSemaphore", semaphore::make_bounded),
-    ("Condition", condition::make),
-    ("Event", event::make),
-    ("JoinableQueue", queue::make),
-    ("Lock", lock::make),
-    ("Namespace", namespace::make),
-    ("Queue", queue::make),
-    ("RLock", lock::make_reentrant),
-    ("Semaphore", semaphore::make),
-    ("Value", value::make),
-    ("dict", dict::make),
-    ("list", list::make),
-    ("set", set::make),
+/// The types by their names in Python, with their methods.
+pub(super) const TYPES: &[(&str, &[&str], Make)] = &[
+    ("Array", array::METHODS, array::make),
+    ("Barrier", barrier::METHODS, barrier::make),
+    ("BoundedSemaphore", semaphore::METHODS, semaphore::make_bounded),
+    ("Condition", condition::METHODS, condition::make),
+    ("Event", event::METHODS, event::make),
+    ("JoinableQueue", queue::METHODS, queue::make),
+    ("Lock", lock::METHODS, lock::make),
+    ("Namespace", namespace::METHODS, namespace::make),
+    ("Queue", queue::METHODS, queue::make),
+    ("RLock", lock::METHODS, lock::make_reentrant),
+    ("Semaphore", semaphore::METHODS, semaphore::make),
+    ("Value", value::METHODS, value::make),
+    ("dict", dict::METHODS, dict::make),
+    ("list", list::METHODS, list::make),
+    ("set", set::METHODS, set::make),
 ];
+
+pub(super) const ITERATOR_METHODS: &[&str] = iterator::METHODS;
 
 fn made(typeid: &'static str, exposed: &'static [&'static str], object: impl Local + 'static) -> Made {
     Made { typeid, exposed, body: Body::Here(Box::new(object)) }

@@ -9,7 +9,7 @@ use crate::multiprocessing::managers::server::desk::{Desk, Item};
 use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
 use crate::multiprocessing::managers::wire::repr;
 
-const METHODS: &[&str] = &["__getattribute__", "__setattr__", "__delattr__"];
+pub(super) const METHODS: &[&str] = &["__getattribute__", "__setattr__", "__delattr__"];
 
 struct Namespace(BTreeMap<String, Item>);
 
@@ -17,8 +17,9 @@ pub(super) fn make(arguments: Arguments, desk: &mut Desk) -> Raised<Made> {
     if !arguments.args.is_empty() {
         return Err(type_error("Namespace takes names only"));
     }
-    let names = arguments.kwds.into_iter().map(|(name, value)| (name, desk.keep(value)));
-    Ok(made("Namespace", METHODS, Namespace(names.collect())))
+    let names = arguments.kwds.into_iter().map(|(name, value)| desk.keep_under(value, name.len()).map(|it| (name, it)));
+    let names = names.collect::<Raised<_>>()?;
+    Ok(made("Namespace", METHODS, Namespace(names)))
 }
 
 fn name(value: Value) -> Raised<String> {
@@ -38,7 +39,8 @@ impl Namespace {
             }
             "__setattr__" => {
                 let [key, value] = args(call.arguments, ["name", "value"])?;
-                let (key, item) = (name(key)?, desk.keep(value));
+                let key = name(key)?;
+                let item = desk.keep_under(value, key.len())?;
                 self.0.insert(key, item);
                 Ok(Value::None)
             }

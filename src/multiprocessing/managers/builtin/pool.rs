@@ -123,7 +123,8 @@ fn unpacked<R: Transfer>(value: Value) -> Result<R> {
         let message = format!("a value of a pool is bytes, not a {}", value.type_name());
         return Err(Error::new(ErrorKind::Decode, message));
     };
-    transfer::unpack(Packed { bytes, descriptors: Descriptors::new() }, Trust::SameProgram, Bounds::OF_KIN)
+    let bounds = Bounds::of_stranger(bytes.len());
+    transfer::unpack(Packed { bytes, descriptors: Descriptors::new() }, Trust::Untrusted, bounds)
 }
 
 fn unpacked_all<R: Transfer>(value: Value) -> Result<Vec<R>> {

@@ -9,7 +9,7 @@ use crate::multiprocessing::managers::server::local::{Call, Local, Made, Outcome
 use crate::multiprocessing::managers::{Arguments, Exception};
 use ossature_sys::deadline::Deadline;
 
-const METHODS: &[&str] =
+pub(super) const METHODS: &[&str] =
     &["empty", "full", "get", "get_nowait", "join", "put", "put_nowait", "qsize", "shutdown", "task_done"];
 
 struct Queue {
@@ -67,7 +67,10 @@ impl Queue {
         if self.shut {
             return Step::Done(Err(shut_down()));
         }
-        let item = desk.keep(value);
+        let item = match desk.keep(value) {
+            Ok(item) => item,
+            Err(exception) => return Step::Done(Err(exception)),
+        };
         if self.items.len() < self.most {
             self.accept(item, desk);
             return Step::Done(Ok(Value::None.into()));

@@ -9,7 +9,7 @@ use crate::multiprocessing::managers::server::local::{Call, Local, Made, Step, W
 use crate::multiprocessing::managers::{Arguments, Exception};
 use ossature_sys::deadline::Deadline;
 
-const METHODS: &[&str] = &["acquire", "release"];
+pub(super) const METHODS: &[&str] = &["acquire", "release"];
 
 struct Semaphore {
     count: u64,

@@ -5,10 +5,11 @@ use super::{Raised, args, iterate, made, no_method};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::managers::server::desk::Desk;
 use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
+use crate::multiprocessing::managers::server::tally::cost;
 use crate::multiprocessing::managers::wire::repr;
 use crate::multiprocessing::managers::{Arguments, Exception};
 
-const METHODS: &[&str] = &[
+pub(super) const METHODS: &[&str] = &[
     "__and__",
     "__contains__",
     "__ge__",
@@ -106,7 +107,7 @@ impl Set {
         let items = distinct(items)?;
         self.0.clear();
         for item in items {
-            let kept = desk.keep(item.clone());
+            let kept = desk.keep_under(item.clone(), 2 * cost(&item))?;
             self.0.insert(item, kept)?;
         }
         Ok(())
@@ -156,7 +157,7 @@ impl Set {
             "add" => {
                 let [item] = args(arguments, ["item"])?;
                 if self.0.get(&item)?.is_none() {
-                    let kept = desk.keep(item.clone());
+                    let kept = desk.keep_under(item.clone(), 2 * cost(&item))?;
                     self.0.insert(item, kept)?;
                 }
                 Value::None

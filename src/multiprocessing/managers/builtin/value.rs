@@ -7,7 +7,7 @@ use crate::multiprocessing::managers::server::desk::{Desk, Item};
 use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
 use crate::multiprocessing::managers::wire::repr;
 
-const METHODS: &[&str] = &["get", "set"];
+pub(super) const METHODS: &[&str] = &["get", "set"];
 
 /// The code is a note, as in Python: any value will do.
 struct Value {
@@ -17,7 +17,7 @@ struct Value {
 
 pub(super) fn make(arguments: Arguments, desk: &mut Desk) -> Raised<Made> {
     let [code, value, _lock] = args(arguments, ["typecode", "value", "lock"])?;
-    Ok(made("Value", METHODS, Value { code, item: desk.keep(value) }))
+    Ok(made("Value", METHODS, Value { code, item: desk.keep(value)? }))
 }
 
 impl Local for Value {
@@ -25,8 +25,8 @@ impl Local for Value {
         match call.method {
             "get" => args(call.arguments, []).map(|[]| self.item.value.clone()).into(),
             "set" => {
-                let set = args(call.arguments, ["value"]).map(|[value]| self.item = desk.keep(value));
-                set.map(|()| Data::None).into()
+                let set = args(call.arguments, ["value"]).and_then(|[value]| desk.keep(value));
+                set.map(|item| self.item = item).map(|()| Data::None).into()
             }
             other => Step::Done(Err(no_method("Value", other))),
         }

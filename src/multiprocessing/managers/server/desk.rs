@@ -8,6 +8,7 @@ use ossature_sys::sync::lock::Lock;
 use super::super::Exception;
 use super::super::wire::{Token, each_proxy};
 use super::local::{Outcome, Waiter};
+use super::tally::{Charge, Tally, What, cost, too_much};
 use crate::multiprocessing::connection::Address;
 use crate::multiprocessing::connection::pickle::Value;
 
@@ -18,11 +19,41 @@ pub(in super::super) struct Desk {
     /// References to take: objects to which a kept value refers.
     pub(super) taken: Vec<String>,
     pub(super) given_back: Arc<Lock<Vec<String>>>,
+    /// The client whose call is carried out.
+    pub(super) caller: Arc<Tally>,
+    /// How many bytes one client may keep.
+    most: usize,
 }
 
 impl Desk {
-    pub(super) fn new(address: Address) -> Self {
-        Self { address, answers: Vec::new(), taken: Vec::new(), given_back: Arc::default() }
+    pub(super) fn new(address: Address, most: usize) -> Self {
+        let (answers, taken) = (Vec::new(), Vec::new());
+        Self { address, answers, taken, given_back: Arc::default(), caller: Arc::default(), most }
+    }
+
+    /// How many bytes more the caller may keep.
+    pub(in super::super) fn room(&self) -> usize {
+        self.most.saturating_sub(self.caller.of(What::Kept))
+    }
+
+    /// Charges the caller for so many bytes of memory.
+    ///
+    /// # Errors
+    /// A `MemoryError` when the caller has as much as it may have.
+    pub(in super::super) fn charge(&mut self, bytes: usize) -> Result<Charge, Exception> {
+        if bytes > self.room() {
+            let has = format!("keeps {} bytes here and wants to keep {bytes} more", self.caller.of(What::Kept));
+            return Err(too_much(&has, self.most, "client_memory"));
+        }
+        Ok(Charge::new(&self.caller, What::Kept, bytes))
+    }
+
+    /// Charges the caller for values.
+    ///
+    /// # Errors
+    /// As for [`charge`](Self::charge).
+    pub(in super::super) fn charge_for(&mut self, values: &[Value]) -> Result<Charge, Exception> {
+        self.charge(values.iter().map(cost).fold(0, usize::saturating_add))
     }
 
     /// Answers a parked call.
@@ -36,7 +67,19 @@ impl Desk {
     }
 
     /// Keeps a value in an object. The objects to which it refers live at least as long.
-    pub(in super::super) fn keep(&mut self, value: Value) -> Item {
+    ///
+    /// # Errors
+    /// As for [`charge`](Self::charge).
+    pub(in super::super) fn keep(&mut self, value: Value) -> Result<Item, Exception> {
+        self.keep_under(value, 0)
+    }
+
+    /// Keeps a value and, beside it, something of a size: the key that leads to it.
+    ///
+    /// # Errors
+    /// As for [`charge`](Self::charge).
+    pub(in super::super) fn keep_under(&mut self, value: Value, beside: usize) -> Result<Item, Exception> {
+        let _charge = self.charge(cost(&value).saturating_add(beside).saturating_add(size_of::<Item>()))?;
         let mut held = Vec::new();
         each_proxy(&value, &mut |token: Token| {
             if token.address == self.address {
@@ -44,11 +87,17 @@ impl Desk {
                 held.push(Held { ident: token.ident, given_back: self.given_back.clone() });
             }
         });
-        Item { value, _held: held.into() }
+        Ok(Item { value, _held: held.into(), _charge })
     }
 
     /// Keeps several.
-    pub(in super::super) fn keep_all(&mut self, values: impl IntoIterator<Item = Value>) -> Vec<Item> {
+    ///
+    /// # Errors
+    /// As for [`charge`](Self::charge); none is kept then.
+    pub(in super::super) fn keep_all(
+        &mut self,
+        values: impl IntoIterator<Item = Value>,
+    ) -> Result<Vec<Item>, Exception> {
         values.into_iter().map(|value| self.keep(value)).collect()
     }
 }
@@ -58,6 +107,7 @@ impl Desk {
 pub(in super::super) struct Item {
     pub(in super::super) value: Value,
     _held: Box<[Held]>,
+    _charge: Charge,
 }
 
 /// A reference of a kept value, which goes back when the value goes.

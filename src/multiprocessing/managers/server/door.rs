@@ -9,6 +9,7 @@ use ossature_sys::eventfd::EventFd;
 use ossature_sys::sync::lock::Lock;
 
 use super::super::Exception;
+use super::super::access::Rule;
 use super::super::registry::Outcome;
 use super::super::registry::Served;
 use super::local::Owner;
@@ -21,10 +22,10 @@ use crate::multiprocessing::shared_memory::SharedMemory;
 pub(super) enum News {
     /// A client that knows the key.
     Came(Box<Connection>),
-    /// A method has returned, on a helper thread.
-    Returned(Owner, Outcome),
+    /// A method has returned, on a helper thread. The access list is that of its object.
+    Returned(Owner, Outcome, Option<Arc<Rule>>),
     /// An object was made, or not.
-    Made(Owner, std::result::Result<Arc<dyn Served>, Exception>),
+    Made(Owner, std::result::Result<Arc<dyn Served>, Exception>, Option<Arc<Rule>>),
     /// A block of shared memory was opened for a client, or not.
     Opened(Owner, std::result::Result<SharedMemory, Exception>),
     /// The loop shall end.

@@ -8,28 +8,31 @@
 //! | a value in an object of the house | storing it | its removal |
 //!
 //! An object goes with its last reference. A client gives back only what it has taken: the references of others are not its
-//! to count.
+//! to count. Only the clients in Python give back for each other, because nothing tells them apart over TCP.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ossature_sys::random;
 
 use super::super::Exception;
+use super::super::access::{Entered, Rule};
 use super::super::limits::Limits;
-use super::local::{Body, Made};
+use super::local::{Body, Made, Owner};
 use super::peer::SessionId;
+use super::tally::{Charge, Tally, What, Who, too_much};
 use crate::error::{Error, Result};
 
 /// How long a proxy may be under way after its sender has ended.
 const UNDER_WAY: Duration = Duration::from_secs(600);
 
 /// Who takes or gives back a reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Holder {
     Session(SessionId),
-    /// The clients in Python, together.
-    Python,
+    /// A client in Python.
+    Python(Arc<Tally>),
     /// An object of the house, or a ticket.
     House,
 }
@@ -38,15 +41,23 @@ pub(super) struct Entry {
     pub(super) made: Made,
     /// All references.
     refs: usize,
-    /// Of these, the clients' in Python.
-    python: usize,
+    /// Of these, those of clients in Python, for each of the clients.
+    python: Vec<Charge>,
+    rule: Option<Entered>,
+    /// How many calls are parked there.
+    pub(super) parked: usize,
+    /// The connections that may hold it, if it is a lock or the like.
+    pub(super) touched_by: HashSet<Owner>,
 }
 
 /// A client in Rust.
 pub(super) struct Session {
-    pub(super) secret: String,
+    secret: String,
     refs: HashMap<String, usize>,
-    count: usize,
+    /// All of them, and the proxies under way.
+    charge: Charge,
+    /// The tickets of the proxies that it has lent.
+    tickets: HashSet<String>,
 }
 
 /// A proxy under way.
@@ -54,17 +65,21 @@ struct Ticket {
     ident: String,
     lender: SessionId,
     over: Option<Instant>,
+    _charge: Charge,
 }
 
 pub(super) struct House {
     pub(super) objects: HashMap<String, Entry>,
     pub(super) sessions: HashMap<SessionId, Session>,
+    /// The sessions by their secrets.
+    secrets: HashMap<String, SessionId>,
     tickets: HashMap<String, Ticket>,
+    /// When the tickets of sessions that have ended are over.
+    over: BTreeSet<(Instant, String)>,
     /// Names no object of an earlier server at the same address.
     epoch: u32,
     next: u32,
     next_session: SessionId,
-    python: usize,
     limits: Limits,
 }
 
@@ -82,11 +97,12 @@ impl House {
         Ok(Self {
             objects: HashMap::new(),
             sessions: HashMap::new(),
+            secrets: HashMap::new(),
             tickets: HashMap::new(),
+            over: BTreeSet::new(),
             epoch: u32::from_ne_bytes(epoch) | 1 << 31, // eight digits
             next: 0,
             next_session: 0,
-            python: 0,
             limits,
         })
     }
@@ -103,23 +119,23 @@ impl House {
         Exception::new("KeyError", format!("no object {shown}: {why}"))
     }
 
-    fn full(&mut self, holder: Holder) -> Option<Exception> {
+    fn full(&self, holder: &Holder) -> Option<Exception> {
         let count = match holder {
-            Holder::Session(id) => self.sessions.get(&id).map_or(0, |session| session.count),
-            Holder::Python => self.python,
+            Holder::Session(id) => self.sessions.get(id)?.charge.tally().of(What::References),
+            Holder::Python(tally) => tally.of(What::References),
             Holder::House => return None,
         };
         let most = self.limits.references;
-        (count >= most).then(|| {
-            Exception::new(
-                "MemoryError",
-                format!("this client holds {most} references, and Limits::references allows no more"),
-            )
-        })
+        (count >= most).then(|| too_much(&format!("holds {count} references"), most, "references"))
     }
 
     /// Takes a new object in, with one reference.
-    pub(super) fn add(&mut self, made: Made, holder: Holder) -> std::result::Result<String, Exception> {
+    pub(super) fn add(
+        &mut self,
+        made: Made,
+        rule: Option<&Arc<Rule>>,
+        holder: &Holder,
+    ) -> std::result::Result<String, Exception> {
         if self.objects.len() >= self.limits.objects {
             let message = format!("the server has {} objects, and Limits::objects allows no more", self.limits.objects);
             return Err(Exception::new("MemoryError", message));
@@ -131,7 +147,9 @@ impl House {
                 break ident;
             }
         };
-        self.objects.insert(ident.clone(), Entry { made, refs: 0, python: 0 });
+        let rule = rule.map(Rule::enter).transpose()?;
+        let (python, touched_by) = (Vec::new(), HashSet::new());
+        self.objects.insert(ident.clone(), Entry { made, refs: 0, python, rule, parked: 0, touched_by });
         match self.take(&ident, holder) {
             Ok(()) => Ok(ident),
             Err(error) => {
@@ -142,21 +160,21 @@ impl House {
     }
 
     /// Takes a reference.
-    pub(super) fn take(&mut self, ident: &str, holder: Holder) -> std::result::Result<(), Exception> {
+    pub(super) fn take(&mut self, ident: &str, holder: &Holder) -> std::result::Result<(), Exception> {
         if let Some(full) = self.full(holder) {
             return Err(full);
         }
         let Some(entry) = self.objects.get_mut(ident) else { return Err(self.unknown(ident)) };
         match holder {
             Holder::Session(id) => {
-                let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) }; // it has just ended
+                let Some(session) = self.sessions.get_mut(id) else { return Ok(()) }; // it has just ended
                 *session.refs.entry(ident.to_owned()).or_default() += 1;
-                session.count += 1;
+                session.charge.set(session.charge.amount() + 1);
             }
-            Holder::Python => {
-                entry.python += 1;
-                self.python += 1;
-            }
+            Holder::Python(tally) => match entry.python.iter_mut().find(|it| Arc::ptr_eq(it.tally(), tally)) {
+                Some(charge) => charge.set(charge.amount() + 1),
+                None => entry.python.push(Charge::new(tally, What::References, 1)),
+            },
             Holder::House => {}
         }
         entry.refs += 1;
@@ -164,22 +182,27 @@ impl House {
     }
 
     /// Gives a reference back; the object if that was the last one.
-    pub(super) fn give_back(&mut self, ident: &str, holder: Holder) -> std::result::Result<Option<Entry>, Exception> {
+    pub(super) fn give_back(&mut self, ident: &str, holder: &Holder) -> std::result::Result<Option<Entry>, Exception> {
         let Some(entry) = self.objects.get_mut(ident) else { return Err(self.unknown(ident)) };
         let foreign = || Exception::new("ValueError", format!("this client holds no reference to {ident}"));
         match holder {
             Holder::Session(id) => {
-                let session = self.sessions.get_mut(&id).ok_or_else(foreign)?;
+                let session = self.sessions.get_mut(id).ok_or_else(foreign)?;
                 let count = session.refs.get_mut(ident).ok_or_else(foreign)?;
                 *count -= 1;
                 if *count == 0 {
                     session.refs.remove(ident);
                 }
-                session.count -= 1;
+                session.charge.set(session.charge.amount() - 1);
             }
-            Holder::Python => {
-                entry.python = entry.python.checked_sub(1).ok_or_else(foreign)?;
-                self.python -= 1;
+            Holder::Python(tally) => {
+                let own = entry.python.iter().position(|it| Arc::ptr_eq(it.tally(), tally));
+                let place = own.or_else(|| entry.python.len().checked_sub(1)).ok_or_else(foreign)?;
+                let charge = entry.python.get_mut(place).ok_or_else(foreign)?;
+                charge.set(charge.amount() - 1);
+                if charge.amount() == 0 {
+                    entry.python.swap_remove(place);
+                }
             }
             Holder::House => {}
         }
@@ -188,24 +211,32 @@ impl House {
     }
 
     /// Begins a session.
-    pub(super) fn begin(&mut self) -> Result<(SessionId, String)> {
+    pub(super) fn begin(&mut self, tally: &Arc<Tally>) -> Result<(SessionId, String)> {
         let secret = secret()?;
         self.next_session += 1;
-        let session = Session { secret: secret.clone(), refs: HashMap::new(), count: 0 };
+        let charge = Charge::new(tally, What::References, 0);
+        let session = Session { secret: secret.clone(), refs: HashMap::new(), charge, tickets: HashSet::new() };
         self.sessions.insert(self.next_session, session);
+        self.secrets.insert(secret.clone(), self.next_session);
         Ok((self.next_session, secret))
     }
 
     /// The session of a secret.
     pub(super) fn session_of(&self, secret: &str) -> Option<SessionId> {
-        self.sessions.iter().find(|(_, session)| session.secret == secret).map(|(id, _)| *id)
+        self.secrets.get(secret).copied()
     }
 
     /// Ends a session; the objects of which it had the last reference.
     pub(super) fn end(&mut self, id: SessionId) -> Vec<(String, Entry)> {
         let Some(session) = self.sessions.remove(&id) else { return Vec::new() };
+        self.secrets.remove(&session.secret);
         let over = Instant::now() + UNDER_WAY;
-        self.tickets.values_mut().filter(|ticket| ticket.lender == id).for_each(|ticket| ticket.over = Some(over));
+        for name in session.tickets {
+            if let Some(ticket) = self.tickets.get_mut(&name) {
+                ticket.over = Some(over);
+                self.over.insert((over, name));
+            }
+        }
         let mut gone = Vec::new();
         for (ident, count) in session.refs {
             if let Some(entry) = self.objects.get_mut(&ident) {
@@ -220,14 +251,15 @@ impl House {
 
     /// A ticket for a proxy that is about to be sent.
     pub(super) fn lend(&mut self, ident: &str, lender: SessionId) -> std::result::Result<String, Exception> {
-        if self.tickets.len() >= self.limits.references {
-            let message =
-                format!("{} proxies are under way, and Limits::references allows no more", self.tickets.len());
-            return Err(Exception::new("MemoryError", message));
+        if let Some(full) = self.full(&Holder::Session(lender)) {
+            return Err(full);
         }
         let ticket = secret().map_err(Exception::of)?;
-        self.take(ident, Holder::House)?;
-        self.tickets.insert(ticket.clone(), Ticket { ident: ident.to_owned(), lender, over: None });
+        self.take(ident, &Holder::House)?;
+        let session = self.sessions.get_mut(&lender).ok_or_else(|| Exception::new("KeyError", "no such session"))?;
+        let _charge = Charge::new(session.charge.tally(), What::References, 1);
+        session.tickets.insert(ticket.clone());
+        self.tickets.insert(ticket.clone(), Ticket { ident: ident.to_owned(), lender, over: None, _charge });
         Ok(ticket)
     }
 
@@ -239,41 +271,51 @@ impl House {
         ident: &str,
         session: SessionId,
     ) -> std::result::Result<(), Exception> {
-        self.take(ident, Holder::Session(session))?;
+        self.take(ident, &Holder::Session(session))?;
         if self.tickets.get(ticket).is_some_and(|known| known.ident == ident) {
-            self.tickets.remove(ticket);
-            let _ = self.give_back(ident, Holder::House); // not the last: the session has one
+            self.turn_in(ticket);
+            let _ = self.give_back(ident, &Holder::House); // not the last: the session has one
         }
         Ok(())
     }
 
+    fn turn_in(&mut self, name: &str) -> Option<Ticket> {
+        let ticket = self.tickets.remove(name)?;
+        if let Some(session) = self.sessions.get_mut(&ticket.lender) {
+            session.tickets.remove(name);
+        }
+        if let Some(over) = ticket.over {
+            self.over.remove(&(over, name.to_owned()));
+        }
+        Some(ticket)
+    }
+
     /// When the next ticket is over.
     pub(super) fn next_over(&self) -> Option<Instant> {
-        self.tickets.values().filter_map(|ticket| ticket.over).min()
+        self.over.first().map(|(over, _)| *over)
     }
 
     /// Tears up tickets whose time is over; the objects that nobody else refers to.
     pub(super) fn tear_up(&mut self, now: Instant) -> Vec<(String, Entry)> {
-        let over: Vec<String> = self
-            .tickets
-            .iter()
-            .filter(|(_, ticket)| ticket.over.is_some_and(|over| over <= now))
-            .map(|(name, _)| name.clone())
-            .collect();
         let mut gone = Vec::new();
-        for ticket in over.iter().filter_map(|name| self.tickets.remove(name)).collect::<Vec<_>>() {
-            let entry = self.give_back(&ticket.ident, Holder::House);
+        while let Some((_, name)) = self.over.first().filter(|(over, _)| *over <= now).cloned() {
+            let Some(ticket) = self.turn_in(&name) else { break };
+            let entry = self.give_back(&ticket.ident, &Holder::House);
             gone.extend(entry.ok().flatten().map(|entry| (ticket.ident, entry)));
         }
         gone
     }
 
-    /// What CPython's `debug_info` says.
-    pub(super) fn debug_info(&self) -> String {
+    /// What CPython's `debug_info` says. An object that the client may not see is shown by its type.
+    pub(super) fn debug_info(&self, who: Who) -> String {
         let mut idents: Vec<_> = self.objects.iter().collect();
         idents.sort_by_key(|(ident, _)| (ident.len(), *ident));
         let lines = idents.into_iter().map(|(ident, entry)| {
-            let shown: String = entry.repr().chars().take(75).collect();
+            let shown = if entry.check(who).is_ok() && entry.has("__repr__") {
+                entry.repr().chars().take(75).collect()
+            } else {
+                format!("<{} object>", entry.made.typeid)
+            };
             format!("  {ident}:       refcount={}\n    {shown}", entry.refs)
         });
         lines.collect::<Vec<_>>().join("\n")
@@ -281,6 +323,20 @@ impl House {
 }
 
 impl Entry {
+    pub(super) fn rule(&self) -> Option<&Arc<Rule>> {
+        self.rule.as_ref().map(Entered::rule)
+    }
+
+    /// Whether a client may use the object at all.
+    pub(super) fn check(&self, who: Who) -> std::result::Result<(), Exception> {
+        self.rule().map_or(Ok(()), |rule| rule.check_call(who))
+    }
+
+    /// Whether the access list has a method.
+    pub(super) fn has(&self, method: &str) -> bool {
+        self.rule().is_none_or(|rule| rule.has(method))
+    }
+
     pub(super) fn repr(&self) -> String {
         match &self.made.body {
             Body::Here(local) => local.repr(),

@@ -12,6 +12,7 @@ pub(super) mod local;
 mod peer;
 pub(super) mod pool;
 mod segments;
+pub(super) mod tally;
 
 use std::fmt;
 use std::sync::Arc;
@@ -61,6 +62,7 @@ pub struct Stopper(Arc<Inbox>);
 
 impl Server {
     pub(super) fn bind(address: &Address, key: &AuthKey, registry: Registry, limits: Limits) -> Result<Self> {
+        registry.rules()?; // a wrong access list is told here
         let listener = Listener::builder()
             .authkey(key)
             .handshakes(limits.handshakes)

@@ -8,15 +8,19 @@
 //! | `Control` | references that the client gives back, without replies; questions to the server, with replies | ends it, and the session with it |
 //!
 //! A connection is *busy* from a request until its reply has gone. The loop does not read from a busy one, so a client that
-//! sends much ahead, or does not read, costs one request and one reply. A request of a client in Rust that has closed the
+//! sends much ahead, or does not read, costs one request and one reply. All connections of a client together have a bound
+//! for these. A request of a client in Rust that has closed the
 //! connection since is not carried out: the client has given the call up, and nobody would have what the call makes.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::Interest;
 
 use super::local::Waiter;
+use super::tally::{Charge, Tally, What};
 use crate::error::Result;
 use crate::multiprocessing::connection::Connection;
 use crate::multiprocessing::connection::frame::{Incoming, Limit, Outgoing};
@@ -53,16 +57,24 @@ pub(super) struct Peer {
     /// The call of it that is parked.
     pub(super) waits: Option<Waiter>,
     /// Objects that it may hold: locks and the like.
-    pub(super) touched: Vec<String>,
+    pub(super) touched: HashSet<String>,
     /// When its first request has to be there.
     pub(super) late: Option<Instant>,
     /// What is registered with the epoll set.
     pub(super) interest: Interest,
+    /// How long the request is that is carried out.
+    pub(super) asked: usize,
+    /// The buffers of this connection among those of its client.
+    buffers: Charge,
+    _place: Charge,
 }
 
 impl Peer {
-    pub(super) fn new(connection: Connection, message: usize, late: Option<Instant>) -> Self {
+    pub(super) fn new(connection: Connection, tally: &Arc<Tally>, message: usize, late: Option<Instant>) -> Self {
         Self {
+            asked: 0,
+            buffers: Charge::new(tally, What::Buffers, 0),
+            _place: Charge::new(tally, What::Connections, 1),
             connection,
             incoming: Incoming::with_limit(Limit::of_connection(message)),
             outgoing: Outgoing::default(),
@@ -70,7 +82,7 @@ impl Peer {
             busy: false,
             last: false,
             waits: None,
-            touched: Vec::new(),
+            touched: HashSet::new(),
             late,
             interest: Interest::empty(),
         }
@@ -78,6 +90,17 @@ impl Peer {
 
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// The client.
+    pub(super) fn tally(&self) -> &Arc<Tally> {
+        self.buffers.tally()
+    }
+
+    /// Counts what is buffered here; how much that is for all connections of the client.
+    pub(super) fn count_buffers(&mut self) -> usize {
+        self.buffers.set(self.asked + self.incoming.held() + self.outgoing.rest().len());
+        self.tally().of(What::Buffers)
     }
 
     /// What the epoll set shall report.

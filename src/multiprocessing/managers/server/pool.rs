@@ -1,6 +1,7 @@
 //! A pool of processes on a server. Calls of tasks go to its workers, and are answered on helper threads.
 //!
-//! Arguments and values pass as the bytes that the client has made and will read: server and client are of one build.
+//! Arguments and values pass as the bytes that the client has made and will read: server and client are of one build. Both sides
+//! decode them within the bounds of a stranger's message, because anybody who knows the key can send any bytes.
 
 use std::num::NonZero;
 use std::sync::atomic::AtomicUsize;
@@ -72,8 +73,9 @@ fn raised(error: Error) -> Exception {
 
 /// Refuses a client of another program, or of another build of this one.
 fn check(build: Vec<u8>) -> Raised<()> {
+    let bounds = Bounds::of_stranger(build.len());
     let packed = Packed { bytes: build, descriptors: Descriptors::new() };
-    match transfer::unpack::<BuildId>(packed, Trust::SameProgram, Bounds::OF_KIN) {
+    match transfer::unpack::<BuildId>(packed, Trust::Untrusted, bounds) {
         Ok(build) if build.is_own() => Ok(()),
         _ => Err(Exception::new(
             "TypeError",
@@ -94,7 +96,8 @@ impl Managed for ServedPool {
         let workers = workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get));
         let _share = Share::of(workers)?;
         // The server has several threads, so that it cannot be forked.
-        let pool = Pool::builder().context(Context::Spawn).workers(workers).build().map_err(raised)?;
+        let builder = Pool::builder().context(Context::Spawn).workers(workers).for_strangers();
+        let pool = builder.build().map_err(raised)?;
         Ok(Self { pool, _share })
     }
 

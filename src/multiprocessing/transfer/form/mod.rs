@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | stack | [`Bounds::depth`]: each value around another is one level |
 //! | memory | [`Bounds::memory`]: items at the size of their type, before room is made for them; texts and bytes at their length |
-//! | time | the length of the message, and [`IDLE`] items that take no bytes |
+//! | time | the length of the message, and [`Bounds::idle`] items that take no bytes |
 
 mod access;
 mod fault;
@@ -28,7 +28,7 @@ type Outcome<T> = Result<T, Fault>;
 /// How many levels a value may have by default.
 pub(crate) const DEPTH: usize = 128;
 
-/// How many items of a message may take no bytes.
+/// How many items of a message may take no bytes by default.
 pub(crate) const IDLE: usize = 1 << 20;
 
 /// What decoding one message may cost.
@@ -38,13 +38,28 @@ pub(crate) struct Bounds {
     pub(crate) depth: usize,
     /// How many bytes of memory the items, texts and bytes of the value may take; `usize::MAX` is no bound.
     pub(crate) memory: usize,
+    /// How many items may take no bytes.
+    pub(crate) idle: usize,
     /// The name of the call that allows more depth, for the error.
     pub(crate) deeper: &'static str,
 }
 
 impl Bounds {
     /// The bounds of a message from a process of this program.
-    pub(crate) const OF_KIN: Self = Self { depth: DEPTH, memory: usize::MAX, deeper: "set_max_depth" };
+    pub(crate) const OF_KIN: Self = Self { depth: DEPTH, memory: usize::MAX, idle: IDLE, deeper: "set_max_depth" };
+
+    /// The bounds of `length` bytes from a stranger. An empty `String` in a `Vec` is one byte of a message and 24 bytes of
+    /// memory, and few honest values grow more.
+    pub(crate) const fn of_stranger(length: usize) -> Self {
+        let memory = length.saturating_mul(32).saturating_add(16 << 20);
+        Self { memory, ..Self::OF_KIN }
+    }
+
+    /// The bounds of one of many values from a stranger, `length` bytes long: the time is bounded by that length too.
+    pub(crate) const fn of_one_of_many(self, length: usize) -> Self {
+        let idle = length.saturating_mul(64).saturating_add(1024);
+        Self { memory: Self::of_stranger(length).memory, idle: if idle < IDLE { idle } else { IDLE }, ..self }
+    }
 }
 
 /// The value as bytes.

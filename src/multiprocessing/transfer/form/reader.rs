@@ -3,7 +3,7 @@
 use serde::de::{self, IntoDeserializer, Visitor};
 
 use super::access::{Fields, Items, Pairs};
-use super::{Bounds, Fault, IDLE, Outcome};
+use super::{Bounds, Fault, Outcome};
 
 /// The rest of a message, and the rest of its bounds.
 pub(super) struct Reader<'de> {
@@ -30,14 +30,14 @@ const RUN: usize = 2;
 
 impl<'de> Reader<'de> {
     pub(super) fn new<T>(bytes: &'de [u8], bounds: Bounds) -> Self {
-        let Bounds { depth, memory, .. } = bounds;
+        let Bounds { depth, memory, idle, .. } = bounds;
         Self {
             rest: bytes,
             length: bytes.len(),
             bounds,
             levels: depth,
             room: memory,
-            idle: IDLE,
+            idle,
             place: size_of::<T>(),
             run: 0,
         }
@@ -180,7 +180,7 @@ impl<'de> Reader<'de> {
     /// Counts one more item that takes no bytes of the message.
     #[inline]
     pub(super) fn idled(&mut self) -> Outcome<()> {
-        self.idle = self.idle.checked_sub(1).ok_or_else(too_idle)?;
+        self.idle = self.idle.checked_sub(1).ok_or_else(|| too_idle(self.bounds.idle))?;
         Ok(())
     }
 
@@ -228,8 +228,8 @@ fn ends_early() -> Fault {
 }
 
 #[cold]
-fn too_idle() -> Fault {
-    Fault::new(format!("more than {IDLE} of its items take no bytes; send their number instead"))
+fn too_idle(most: usize) -> Fault {
+    Fault::new(format!("more than {most} of its items take no bytes; send their number instead"))
 }
 
 #[cold]

@@ -21,6 +21,7 @@ use ossature_sys::epoll::{Epoll, Event, Interest};
 use ossature_sys::fd::AboveStandard;
 
 use super::super::Exception;
+use super::super::access::{Clients, Rule};
 use super::super::client::keep_alive;
 use super::super::limits::Limits;
 use super::super::registry::{self, Registry, Served};
@@ -32,6 +33,7 @@ use super::house::{Entry, Holder, House};
 use super::local::{Body, Made, Owner, Waiter};
 use super::peer::{Heard, Peer, Role};
 use super::segments::Segments;
+use super::tally::{Tallies, What, Who, too_much};
 use crate::error::{Error, Result};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::connection::{Address, Connection};
@@ -43,6 +45,9 @@ use requests::Handled;
 const WAKE: u64 = 0;
 const LIFELINE: u64 = 1;
 const FIRST: u64 = 2;
+
+/// A reply of at most so many bytes always has room.
+const SHORT: usize = 4096;
 
 /// How long the loop goes on after it was told to stop, for replies that are under way.
 const LINGER: Duration = Duration::from_secs(1);
@@ -69,6 +74,11 @@ pub(super) struct Hall {
     /// Clients whose first request has to come.
     expected: BTreeSet<(Instant, Owner)>,
     registry: Registry,
+    /// The access lists of the types.
+    rules: HashMap<String, Arc<Rule>>,
+    /// Who may end the server and look at it.
+    control: Clients,
+    tallies: Tallies,
     helpers: Helpers,
     segments: Segments,
     address: Address,
@@ -90,7 +100,8 @@ impl Hall {
         if let Some(lifeline) = &lifeline {
             epoll.register(lifeline, Interest::IN, LIFELINE).map_err(failed)?;
         }
-        let desk = Desk::new(address.clone());
+        let desk = Desk::new(address.clone(), limits.client_memory);
+        let (rules, control) = (registry.rules()?, registry.controllers());
         Ok(Self {
             epoll,
             inbox,
@@ -103,6 +114,9 @@ impl Hall {
             timers: BTreeSet::new(),
             expected: BTreeSet::new(),
             registry,
+            rules,
+            control,
+            tallies: Tallies::default(),
             helpers: Helpers::new(limits.helpers),
             segments: Segments::new(limits.segments),
             address,
@@ -187,21 +201,21 @@ impl Hall {
         for news in self.inbox.take() {
             match news {
                 News::Came(connection) => self.came(*connection),
-                News::Returned(owner, outcome) => {
+                News::Returned(owner, outcome, by) => {
                     let reply = match outcome {
                         Ok(registry::Answer::Value(value)) => Reply::Return(value),
                         Ok(registry::Answer::Object(object)) if !self.peers.contains_key(&owner) => {
                             self.discard(object);
                             continue;
                         }
-                        Ok(registry::Answer::Object(object)) => self.hand(owner, object.into()),
+                        Ok(registry::Answer::Object(object)) => self.hand(owner, object.into(), by.as_ref()),
                         Err(exception) => Reply::Error(exception),
                     };
                     self.reply(owner, &reply);
                 }
-                News::Made(owner, Ok(object)) if !self.peers.contains_key(&owner) => self.discard(object),
-                News::Made(owner, made) => {
-                    let made = made.and_then(|object| self.create(owner, object.into()));
+                News::Made(owner, Ok(object), _) if !self.peers.contains_key(&owner) => self.discard(object),
+                News::Made(owner, made, rule) => {
+                    let made = made.and_then(|object| self.create(owner, object.into(), rule.as_ref()));
                     self.answer(owner, made);
                 }
                 News::Opened(owner, memory) => {
@@ -238,13 +252,18 @@ impl Hall {
             debug!("the manager's server closes a connection: Limits::connections allows no more");
             return;
         }
+        let tally = self.tallies.of(Who::of(&connection));
+        if tally.of(What::Connections) >= self.limits.client_connections {
+            debug!("the manager's server closes a connection: Limits::client_connections allows its client no more");
+            return;
+        }
         if let Address::Inet(..) = self.address {
             let _ = keep_alive(&connection); // the client may be gone already, as it will turn out
         }
         let owner = self.next;
         self.next += 1;
         let late = Instant::now().checked_add(self.limits.handshake_timeout);
-        let mut peer = Peer::new(connection, self.limits.message, late);
+        let mut peer = Peer::new(connection, &tally, self.limits.message, late);
         peer.interest = peer.wanted();
         if self.epoll.register(peer.connection(), peer.interest, owner).is_ok() {
             self.expected.extend(late.map(|late| (late, owner)));
@@ -254,8 +273,11 @@ impl Hall {
 
     fn ready(&mut self, owner: Owner, flags: Interest) {
         let Some(peer) = self.peers.get_mut(&owner) else { return };
-        if flags.contains(Interest::OUT) && peer.speak().is_err() {
-            return self.end(owner);
+        if flags.contains(Interest::OUT) {
+            if peer.speak().is_err() {
+                return self.end(owner);
+            }
+            peer.count_buffers();
         }
         if peer.busy {
             if flags.intersects(Interest::RDHUP | Interest::HUP | Interest::ERR) {
@@ -273,6 +295,10 @@ impl Hall {
                 }
                 Heard::Message(message) => self.handle(owner, &message),
                 Heard::End => return self.end(owner),
+                Heard::Nothing if peer.count_buffers() > self.limits.client_buffers => {
+                    debug!("the manager's server closes a connection: Limits::client_buffers allows its client no more");
+                    return self.end(owner);
+                }
                 Heard::Nothing => {}
             }
         }
@@ -303,6 +329,9 @@ impl Hall {
         }
         for ident in &peer.touched {
             self.with_local(ident, |local, desk| local.left(owner, desk));
+            if let Some(entry) = self.house.objects.get_mut(ident) {
+                entry.touched_by.remove(&owner);
+            }
         }
         if let Role::Control(session) = peer.role {
             let others = self.peers.iter().filter(|(_, peer)| peer.role == Role::Session(session));
@@ -322,10 +351,16 @@ impl Hall {
     }
 
     fn holder(&self, owner: Owner) -> Holder {
-        match self.peers.get(&owner).map(|peer| peer.role) {
-            Some(Role::Session(id) | Role::Control(id)) => Holder::Session(id),
-            _ => Holder::Python,
+        match self.peers.get(&owner).map(|peer| (peer.role, peer.tally())) {
+            Some((Role::Session(id) | Role::Control(id), _)) => Holder::Session(id),
+            Some((Role::First | Role::Objects, tally)) => Holder::Python(tally.clone()),
+            None => Holder::House, // it has just gone: what was for it goes too
         }
+    }
+
+    /// Whom the kernel names as the client of a connection.
+    fn who(&self, owner: Owner) -> Who {
+        self.peers.get(&owner).map_or(Who::Unknown, |peer| peer.tally().who)
     }
 
     /// Sends a reply. The proxies in it are counted for the client, if it has a session.
@@ -334,7 +369,12 @@ impl Hall {
             return; // it has gone meanwhile
         }
         let bytes = reply.encode().or_else(|error| Reply::Unserializable(format!("{error}\n")).encode());
-        if let (Reply::Return(value), Ok(_), Holder::Session(id)) = (reply, &bytes, self.holder(owner)) {
+        let refused = bytes.as_ref().ok().and_then(|bytes| self.refused(owner, bytes.len()));
+        let (bytes, reply) = match &refused {
+            Some(refused) => (refused.encode(), refused),
+            None => (bytes, reply),
+        };
+        if let (Reply::Return(value), Ok(_), holder @ Holder::Session(_)) = (reply, &bytes, self.holder(owner)) {
             let mut idents = Vec::new();
             each_proxy(value, &mut |token| {
                 if token.address == self.address {
@@ -342,18 +382,30 @@ impl Hall {
                 }
             });
             for ident in idents {
-                let _ = self.house.take(&ident, Holder::Session(id)); // one that is gone is unknown to the client, too
+                let _ = self.house.take(&ident, &holder); // one that is gone is unknown to the client, too
             }
         }
         let Some(peer) = self.peers.get_mut(&owner) else { return };
         peer.busy = false;
         peer.waits = None;
         let Ok(bytes) = bytes else { return self.end(owner) };
+        peer.asked = 0;
         peer.say(&bytes);
         if peer.speak().is_err() || (peer.has_spoken() && peer.last) {
             return self.end(owner);
         }
+        peer.count_buffers();
         self.watch(owner);
+    }
+
+    /// The error in place of a reply that is too much for a client that does not read.
+    fn refused(&self, owner: Owner, length: usize) -> Option<Reply> {
+        let unread = self.peers.get(&owner)?.tally().of(What::Buffers);
+        let most = self.limits.client_buffers;
+        (length > SHORT && unread.saturating_add(length) > most).then(|| {
+            let has = format!("has {unread} bytes unread or unfinished and would get {length} more");
+            Reply::Traceback(format!("{}\n", too_much(&has, most, "client_buffers")))
+        })
     }
 
     // ---- parked calls ----------------------------------------------------------------------------------------------
@@ -363,6 +415,9 @@ impl Hall {
         if let Some(until) = parked.until {
             self.timers.remove(&(until, waiter));
         }
+        if let Some(entry) = self.house.objects.get_mut(&parked.ident) {
+            entry.parked -= 1;
+        }
         Some(parked)
     }
 
@@ -370,7 +425,7 @@ impl Hall {
 
     fn give_back(&mut self, owner: Owner, ident: &str) -> std::result::Result<(), Exception> {
         let holder = self.holder(owner);
-        let gone = self.house.give_back(ident, holder)?;
+        let gone = self.house.give_back(ident, &holder)?;
         self.bury(gone.map(|entry| (ident.to_owned(), entry)).into_iter().collect());
         Ok(())
     }
@@ -378,9 +433,16 @@ impl Hall {
     /// Drops objects that nobody refers to any more. Who waits for one is told.
     fn bury(&mut self, gone: Vec<(String, Entry)>) {
         for (ident, entry) in gone {
-            let waiters = self.parked.iter().filter(|(_, parked)| parked.ident == ident);
-            for waiter in waiters.map(|(waiter, _)| *waiter).collect::<Vec<_>>() {
-                self.desk.answer(waiter, Err(self.house.unknown(&ident)));
+            if entry.parked > 0 {
+                let waiters = self.parked.iter().filter(|(_, parked)| parked.ident == ident);
+                for waiter in waiters.map(|(waiter, _)| *waiter).collect::<Vec<_>>() {
+                    self.desk.answer(waiter, Err(self.house.unknown(&ident)));
+                }
+            }
+            for owner in &entry.touched_by {
+                if let Some(peer) = self.peers.get_mut(owner) {
+                    peer.touched.remove(&ident);
+                }
             }
             match entry.made.body {
                 Body::Here(local) => drop(local),
@@ -393,7 +455,7 @@ impl Hall {
     fn settle(&mut self) {
         loop {
             for ident in std::mem::take(&mut self.desk.taken) {
-                let _ = self.house.take(&ident, Holder::House); // an object that is gone cannot be kept
+                let _ = self.house.take(&ident, &Holder::House); // an object that is gone cannot be kept
             }
             let given_back = std::mem::take(&mut *self.desk.given_back.lock());
             let answers = std::mem::take(&mut self.desk.answers);
@@ -402,12 +464,13 @@ impl Hall {
             }
             for (waiter, outcome) in answers {
                 if let Some(parked) = self.unpark(waiter) {
-                    let reply = self.local_reply(parked.owner, outcome);
+                    let by = self.house.objects.get(&parked.ident).and_then(|entry| entry.rule().cloned());
+                    let reply = self.local_reply(parked.owner, outcome, by.as_ref());
                     self.reply(parked.owner, &reply);
                 }
             }
             for ident in given_back {
-                if let Ok(Some(entry)) = self.house.give_back(&ident, Holder::House) {
+                if let Ok(Some(entry)) = self.house.give_back(&ident, &Holder::House) {
                     self.bury(vec![(ident, entry)]);
                 }
             }

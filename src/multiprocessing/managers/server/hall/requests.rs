@@ -10,6 +10,7 @@ use super::super::peer::Role;
 use super::super::segments::Segments;
 use super::{Hall, Parked, VERSION};
 use crate::multiprocessing::connection::pickle::Value;
+use crate::multiprocessing::managers::access::{COMMON, Rule};
 use crate::multiprocessing::managers::registry::{Maker, Served};
 use crate::multiprocessing::managers::wire::{Reply, Request, Token};
 use crate::multiprocessing::managers::{Arguments, Exception};
@@ -44,6 +45,9 @@ impl Hall {
     pub(super) fn handle(&mut self, owner: Owner, message: &[u8]) {
         let Some(peer) = self.peers.get_mut(&owner) else { return };
         peer.busy = true;
+        peer.asked = message.len();
+        peer.count_buffers();
+        self.desk.caller = peer.tally().clone();
         let role = peer.role;
         peer.last = role == Role::First;
         let request = match Request::decode(message) {
@@ -67,7 +71,8 @@ impl Hall {
             Handled::Later => {}
             Handled::Silent => {
                 if let Some(peer) = self.peers.get_mut(&owner) {
-                    peer.busy = false;
+                    (peer.busy, peer.asked) = (false, 0);
+                    peer.count_buffers();
                 }
             }
         }
@@ -82,18 +87,22 @@ impl Hall {
         let none = |result: Result<(), Exception>| Handled::from(result.map(|()| Value::None));
         match method.as_str() {
             "dummy" => none(Ok(())),
+            "shutdown" | "debug_info" | "number_of_objects" if !self.control.has(self.who(owner)) => {
+                let message = format!("this server does not let {} call {method}", self.who(owner));
+                none(Err(Exception::new("PermissionError", message)))
+            }
             "shutdown" => {
                 self.stop();
                 none(Ok(()))
             }
-            "debug_info" => Ok(self.house.debug_info().into()).into(),
+            "debug_info" => Ok(self.house.debug_info(self.who(owner)).into()).into(),
             "number_of_objects" => Ok(self.house.objects.len().into()).into(),
             "incref" => none(arguments.take(&["ident"]).and_then(|(ident,): (String,)| {
                 let holder = self.holder(owner);
-                self.house.take(&ident, holder)
+                self.may_use(owner, &ident).and_then(|()| self.house.take(&ident, &holder))
             })),
             "decref" => none(arguments.take(&["ident"]).and_then(|(ident,): (String,)| self.give_back(owner, &ident))),
-            "get_methods" => self.get_methods(arguments).into(),
+            "get_methods" => self.get_methods(owner, arguments).into(),
             "create" => self.ask_to_create(owner, arguments),
             "accept_connection" if is_first => none(arguments.take(&["name"]).map(|(_,): (String,)| {
                 self.becomes(owner, Role::Objects);
@@ -115,7 +124,9 @@ impl Hall {
                 .into(),
             "claim" if !is_first => {
                 none(arguments.take(&["ticket", "ident"]).and_then(|(ticket, ident): (String, String)| match role {
-                    Role::Session(id) => self.house.claim(&ticket, &ident, id),
+                    Role::Session(id) => {
+                        self.may_use(owner, &ident).and_then(|()| self.house.claim(&ticket, &ident, id))
+                    }
                     _ => Err(Exception::new("AssertionError", "'claim' unrecognized")),
                 }))
             }
@@ -149,19 +160,26 @@ impl Hall {
             self.becomes(owner, Role::Session(session));
             return Ok(Value::None);
         }
-        let (session, secret) = self.house.begin().map_err(Exception::of)?;
+        let tally = self.desk.caller.clone();
+        let (session, secret) = self.house.begin(&tally).map_err(Exception::of)?;
         self.becomes(owner, Role::Control(session));
         Ok(secret.into())
     }
 
-    fn get_methods(&self, arguments: Arguments) -> Result<Value, Exception> {
+    /// Whether the access list lets the client use an object. One that is not there is for others to tell.
+    fn may_use(&self, owner: Owner, ident: &str) -> Result<(), Exception> {
+        self.house.objects.get(ident).map_or(Ok(()), |entry| entry.check(self.who(owner)))
+    }
+
+    fn get_methods(&self, owner: Owner, arguments: Arguments) -> Result<Value, Exception> {
         let [token] = <[Value; 1]>::try_from(arguments.by_names(&["token"])?).unwrap_or_default();
         let ident = match Token::from_value(&token) {
             Ok(token) => token.ident,
             Err(error) => return Err(Exception::new("TypeError", error.to_string())),
         };
         let entry = self.house.objects.get(&ident).ok_or_else(|| self.house.unknown(&ident))?;
-        Ok(exposed(&entry.made))
+        entry.check(self.who(owner))?;
+        Ok(exposed(&entry.made, entry.rule()))
     }
 
     fn ask_to_create(&mut self, owner: Owner, mut arguments: Arguments) -> Handled {
@@ -171,6 +189,10 @@ impl Hall {
         let Value::Text(typeid) = arguments.args.remove(0) else {
             return Err(Exception::new("TypeError", "create: a typeid is a text")).into();
         };
+        let rule = self.rules.get(&typeid).cloned();
+        if let Some(Err(refused)) = rule.as_ref().map(|rule| rule.check_create(self.who(owner))) {
+            return Err(refused).into();
+        }
         match self.registry.maker(&typeid) {
             None => {
                 let shown: String = typeid.chars().take(40).collect();
@@ -178,25 +200,28 @@ impl Hall {
                 Err(Exception::new("KeyError", format!("no type {shown} is registered here; there are {known}"))).into()
             }
             Some(Maker::Here(make)) => {
-                let made = make(arguments, &mut self.desk).and_then(|made| self.create(owner, made));
-                made.into()
+                let made = make(arguments, &mut self.desk);
+                made.and_then(|made| self.create(owner, made, rule.as_ref())).into()
             }
-            Some(Maker::Apart(make)) => self.help(move || make(arguments), owner, News::Made),
+            Some(Maker::Apart(make)) => {
+                self.help(move || make(arguments), owner, move |owner, made| News::Made(owner, made, rule))
+            }
         }
     }
 
-    pub(super) fn create(&mut self, owner: Owner, made: Made) -> Result<Value, Exception> {
-        let methods = exposed(&made);
+    pub(super) fn create(&mut self, owner: Owner, made: Made, rule: Option<&Arc<Rule>>) -> Result<Value, Exception> {
+        let methods = exposed(&made, rule);
         let holder = self.holder(owner);
-        Ok(Value::Tuple(vec![self.house.add(made, holder)?.into(), methods]))
+        Ok(Value::Tuple(vec![self.house.add(made, rule, &holder)?.into(), methods]))
     }
 
-    /// Serves an object that a method returned.
-    pub(super) fn hand(&mut self, owner: Owner, made: Made) -> Reply {
+    /// Serves an object that a method returned, of an object under the rule `by`.
+    pub(super) fn hand(&mut self, owner: Owner, made: Made, by: Option<&Arc<Rule>>) -> Reply {
         let typeid = made.typeid.to_owned();
-        let methods = made.exposed.iter().map(|name| (*name).to_owned()).collect();
+        let rule = self.rules.get(&typeid).cloned().or_else(|| by.and_then(|by| by.of_handed()));
+        let methods = allowed(&made, rule.as_ref()).map(str::to_owned).collect();
         let holder = self.holder(owner);
-        match self.house.add(made, holder) {
+        match self.house.add(made, rule.as_ref(), &holder) {
             Ok(ident) => Reply::Proxy(methods, Token { typeid, address: self.address.clone(), ident }),
             Err(exception) => Reply::Error(exception),
         }
@@ -207,7 +232,7 @@ impl Hall {
         &mut self,
         body: impl FnOnce() -> Result<T, Exception> + Send + 'static,
         owner: Owner,
-        news: fn(Owner, Result<T, Exception>) -> News,
+        news: impl FnOnce(Owner, Result<T, Exception>) -> News + Send + 'static,
     ) -> Handled {
         let inbox = self.inbox.clone();
         let job = move || {
@@ -228,17 +253,23 @@ impl Hall {
     fn ask_object(&mut self, owner: Owner, request: Request) -> Handled {
         let Request { ident, method, args, kwds } = request;
         let ident = ident.unwrap_or_default();
+        let who = self.who(owner);
         let Some(entry) = self.house.objects.get_mut(&ident) else {
             return Handled::Reply(Reply::Traceback(traceback(&self.house.unknown(&ident))));
         };
+        if let Err(refused) = entry.check(who) {
+            return Handled::Reply(Reply::Traceback(traceback(&refused)));
+        }
         let arguments = Arguments { args, kwds };
-        if !entry.made.exposed.contains(&method.as_str()) {
+        if !entry.made.exposed.contains(&method.as_str()) || !entry.has(&method) {
             return Handled::Reply(fallback(entry, &ident, &method));
         }
+        let rule = entry.rule().cloned();
         let local = match &mut entry.made.body {
             Body::Apart(object) => {
                 let object: Arc<dyn Served> = object.clone();
-                return self.help(move || object.call(&method, arguments), owner, News::Returned);
+                let news = move |owner, outcome| News::Returned(owner, outcome, rule);
+                return self.help(move || object.call(&method, arguments), owner, news);
             }
             Body::Here(local) => local,
         };
@@ -246,14 +277,16 @@ impl Hall {
         self.next += 1;
         let step = local.call(Call { method: &method, arguments, owner, waiter }, &mut self.desk);
         if matches!(method.as_str(), "acquire" | "wait") {
+            entry.touched_by.insert(owner);
             if let Some(peer) = self.peers.get_mut(&owner).filter(|peer| !peer.touched.contains(&ident)) {
-                peer.touched.push(ident.clone());
+                peer.touched.insert(ident.clone());
             }
         }
         match step {
-            Step::Done(outcome) => Handled::Reply(self.local_reply(owner, outcome)),
+            Step::Done(outcome) => Handled::Reply(self.local_reply(owner, outcome, rule.as_ref())),
             Step::Park(deadline) => {
                 let until = deadline.remaining().and_then(|left| Instant::now().checked_add(left));
+                entry.parked += 1;
                 self.timers.extend(until.map(|until| (until, waiter)));
                 self.parked.insert(waiter, Parked { owner, ident, until });
                 if let Some(peer) = self.peers.get_mut(&owner) {
@@ -264,22 +297,28 @@ impl Hall {
         }
     }
 
-    pub(super) fn local_reply(&mut self, owner: Owner, outcome: Outcome) -> Reply {
+    pub(super) fn local_reply(&mut self, owner: Owner, outcome: Outcome, by: Option<&Arc<Rule>>) -> Reply {
         match outcome {
             Ok(Answer::Value(value)) => Reply::Return(value),
-            Ok(Answer::Object(made)) => self.hand(owner, made),
+            Ok(Answer::Object(made)) => self.hand(owner, made, by),
             Err(exception) => Reply::Error(exception),
         }
     }
 }
 
-fn exposed(made: &Made) -> Value {
-    Value::Tuple(made.exposed.iter().map(|name| Value::from(*name)).collect())
+/// The methods that may be called.
+fn allowed(made: &Made, rule: Option<&Arc<Rule>>) -> impl Iterator<Item = &'static str> {
+    made.exposed.iter().copied().filter(move |name| rule.is_none_or(|rule| rule.has(name)))
+}
+
+fn exposed(made: &Made, rule: Option<&Arc<Rule>>) -> Value {
+    Value::Tuple(allowed(made, rule).map(Value::from).collect())
 }
 
 /// What every object answers, whatever it exposes.
 fn fallback(entry: &Entry, ident: &str, method: &str) -> Reply {
     match (method, &entry.made.body) {
+        _ if COMMON.contains(&method) && !entry.has(method) => unlisted(entry, ident, method),
         ("__str__" | "__repr__", _) => Reply::Return(entry.repr().into()),
         ("#GETVALUE", Body::Here(local)) => match local.value() {
             Ok(Answer::Value(value)) => Reply::Return(value),
@@ -289,13 +328,15 @@ fn fallback(entry: &Entry, ident: &str, method: &str) -> Reply {
         ("#GETVALUE", Body::Apart(_)) => {
             Reply::Unserializable(format!("a {} cannot be sent: call its methods\n", entry.made.typeid))
         }
-        _ => {
-            let shown: String = method.chars().take(40).collect();
-            let exposed = entry.made.exposed.join("', '");
-            Reply::Traceback(format!(
-                "AttributeError: method '{shown}' of '{}' object {ident} is not in exposed=['{exposed}']\n",
-                entry.made.typeid
-            ))
-        }
+        _ => unlisted(entry, ident, method),
     }
+}
+
+fn unlisted(entry: &Entry, ident: &str, method: &str) -> Reply {
+    let shown: String = method.chars().take(40).collect();
+    let exposed = allowed(&entry.made, entry.rule()).collect::<Vec<_>>().join("', '");
+    let typeid = entry.made.typeid;
+    Reply::Traceback(format!(
+        "AttributeError: method '{shown}' of '{typeid}' object {ident} is not in exposed=['{exposed}']\n"
+    ))
 }

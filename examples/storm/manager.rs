@@ -1,0 +1,356 @@
+//! The storm's use of [`Manager`]: clients and the server die, and are stopped, while calls are under way.
+//!
+//! Clients take a lock of the server, wait at a queue of it, and make objects there that refer to each other. A round lets
+//! them go on, strikes a client or the server, and asks the others to rest. Then the server is asked what it has.
+//!
+//! | must hold | or else |
+//! | --- | --- |
+//! | one client holds the lock at a time, and finds the number behind it as the last one left it | `broken` |
+//! | a client that died with the lock, or in front of it, keeps nobody waiting | `hangs` |
+//! | at rest the server has the objects of the storm and no other, and each has the references of the living | `broken` |
+//! | a dead server is an error of every call soon, of those that wait too | `hangs` |
+//! | an error of a call comes with the death of the server only | `broken` |
+//!
+//! A death counts as inside when the client, or a client of the server, waited or held the lock.
+
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use core::time::Duration;
+use std::thread;
+use std::time::Instant;
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::connection::AuthKey;
+use ossature::multiprocessing::managers::{ListProxy, LockProxy, QueueProxy, ValueProxy};
+use ossature::multiprocessing::{Context, Manager, Process};
+use ossature::sys::process::{Signal, set_parent_death_signal};
+use ossature::sys::shm::Shm;
+
+use crate::kills::pause;
+use crate::random::Random;
+use crate::trial::Trial;
+use crate::{PATIENCE, Tally};
+
+const CLIENTS: usize = 3;
+/// How many objects the storm itself has on the server.
+const OBJECTS: u64 = 3;
+
+// The places of the board.
+/// Above zero while the clients may begin turns.
+const OPEN: usize = 0;
+/// Who holds the lock: the number of a client and one.
+const HOLDER: usize = 1;
+/// The number behind the lock, as the last holder has left it.
+const SUM: usize = 2;
+const BROKEN: usize = 3;
+/// Which client is being killed: its number and one.
+const DOOMED: usize = 4;
+/// What the first client does; those of the others follow.
+const PHASE: usize = 5;
+
+const STARTING: u32 = 0;
+const RESTING: u32 = 1;
+const CALLING: u32 = 2;
+const WAITING: u32 = 3;
+const HOLDING: u32 = 4;
+/// The server is gone.
+const LOST: u32 = 5;
+
+type Board = Shm<[AtomicU32]>;
+
+/// What a server has, and who uses it.
+struct Scene {
+    clients: Vec<Process>,
+    objects: Objects,
+    manager: Manager,
+}
+
+struct Objects {
+    lock: LockProxy,
+    queue: QueueProxy<u32>,
+    total: ValueProxy<u32>,
+}
+
+struct ManagerStorm {
+    board: Board,
+    scene: Option<Scene>,
+}
+
+pub fn make() -> Box<dyn Trial> {
+    let board = Shm::place_slice(PHASE + CLIENTS, |_| AtomicU32::new(0)).expect("memory for the storm");
+    Box::new(ManagerStorm { board, scene: None })
+}
+
+// ---- a client -----------------------------------------------------------------------------------------------------
+
+/// Takes turns until it is killed.
+fn client(board: &Board, number: usize, scene: &Objects, manager: &Manager, seed: u64) -> u8 {
+    if set_parent_death_signal(Some(Signal::KILL)).is_err() {
+        return 1;
+    }
+    let mut random = Random::new(seed);
+    let says = |phase| board[PHASE + number].store(phase, SeqCst);
+    // From here on it has references of its own.
+    let mut ended = scene.lock.locked().and(scene.queue.qsize()).and(scene.total.get()).map(drop);
+    loop {
+        match &ended {
+            Ok(()) => says(RESTING),
+            Err(error) if matches!(error.kind(), ErrorKind::Closed | ErrorKind::Os) => break,
+            Err(error) => {
+                eprintln!("storm: a call failed: {error}");
+                board[BROKEN].fetch_add(1, SeqCst);
+            }
+        }
+        while board[OPEN].load(SeqCst) == 0 {
+            thread::sleep(Duration::from_micros(50));
+        }
+        says(CALLING);
+        ended = turn(board, number, scene, manager, &mut random);
+    }
+    says(LOST);
+    loop {
+        thread::sleep(Duration::from_secs(60));
+    }
+}
+
+fn turn(
+    board: &Board,
+    number: usize,
+    Objects { lock, queue, total }: &Objects,
+    manager: &Manager,
+    random: &mut Random,
+) -> ossature::Result<()> {
+    let says = |phase| board[PHASE + number].store(phase, SeqCst);
+    let broke = |what: &str| {
+        eprintln!("storm: {what}");
+        board[BROKEN].fetch_add(1, SeqCst);
+    };
+    match random.below(8) {
+        0..=3 => {
+            says(WAITING);
+            lock.acquire()?;
+            says(HOLDING);
+            let before = board[HOLDER].swap(number as u32 + 1, SeqCst);
+            if before != 0 && before != board[DOOMED].load(SeqCst) {
+                broke("two clients hold the lock");
+            }
+            let (sum, known) = (total.get()?, board[SUM].load(SeqCst));
+            // One that died had changed the one and not yet the other.
+            if sum != known && sum != known + 1 {
+                broke("the number behind the lock is not as the last holder left it");
+            }
+            total.set(&(sum + 1))?;
+            board[SUM].store(sum + 1, SeqCst);
+            board[HOLDER].store(0, SeqCst);
+            says(CALLING);
+            lock.release()
+        }
+        4 => {
+            says(WAITING);
+            queue.get().map(drop)
+        }
+        5 => queue.put(&(number as u32)),
+        _ => {
+            let inner = manager.list([1, 2, 3])?;
+            let outer = manager.list([inner.clone()])?;
+            drop(inner);
+            let found: Option<ListProxy<i32>> = outer.get(0)?;
+            match found {
+                Some(found) if found.len()? == 3 => Ok(()),
+                _ => {
+                    broke("an object that another one refers to is not there");
+                    Ok(())
+                }
+            }
+        }
+    }
+}
+
+// ---- the storm ----------------------------------------------------------------------------------------------------
+
+/// Whether it comes about while the patience lasts.
+fn becomes(mut what: impl FnMut() -> bool) -> bool {
+    let began = Instant::now();
+    while !what() {
+        if began.elapsed() > PATIENCE {
+            return false;
+        }
+        thread::sleep(Duration::from_micros(200));
+    }
+    true
+}
+
+impl Trial for ManagerStorm {
+    fn play(&mut self, random: &mut Random, tally: &mut Tally) {
+        let broken = self.board[BROKEN].load(SeqCst);
+        let mut scene = match self.scene.take() {
+            Some(scene) => scene,
+            None => self.begin(random),
+        };
+        if !becomes(|| (0..CLIENTS).all(|number| self.phase(number) == RESTING)) {
+            return tally.hang("a client does not come to the server");
+        }
+        self.board[OPEN].store(1, SeqCst);
+        let goes_on = match random.below(12) {
+            0 => self.strike_server(&mut scene, random, tally),
+            1 => self.stop_server(&scene, random, tally),
+            _ => self.strike_client(&mut scene, random, tally),
+        };
+        tally.broken += self.board[BROKEN].load(SeqCst) - broken;
+        if goes_on {
+            self.scene = Some(scene);
+        } else {
+            end(scene);
+        }
+    }
+}
+
+impl Drop for ManagerStorm {
+    fn drop(&mut self) {
+        self.scene.take().into_iter().for_each(end);
+    }
+}
+
+fn end(scene: Scene) {
+    for client in &scene.clients {
+        let _ = client.kill(); // it may have been killed before
+        let _ = client.join_timeout(PATIENCE);
+    }
+}
+
+impl ManagerStorm {
+    fn phase(&self, number: usize) -> u32 {
+        self.board[PHASE + number].load(SeqCst)
+    }
+
+    fn is_inside(&self, number: usize) -> bool {
+        [WAITING, HOLDING].contains(&self.phase(number))
+    }
+
+    /// Another server, with clients.
+    fn begin(&self, random: &mut Random) -> Scene {
+        self.board.iter().take(BROKEN).for_each(|place| place.store(0, SeqCst));
+        let key = AuthKey::random().expect("randomness for the storm");
+        let manager = Manager::builder().authkey(&key).start(Context::Fork).expect("a server starts");
+        let made = manager.lock().and_then(|lock| Ok((lock, manager.queue(0)?, manager.value("I", &0)?)));
+        let (lock, queue, total) = made.expect("a server makes objects");
+        let objects = Objects { lock, queue, total };
+        let clients = (0..CLIENTS).map(|number| self.start(number, &objects, &manager, random)).collect();
+        Scene { clients, objects, manager }
+    }
+
+    fn start(&self, number: usize, objects: &Objects, manager: &Manager, random: &mut Random) -> Process {
+        self.board[PHASE + number].store(STARTING, SeqCst);
+        let (board, seed) = (&self.board, random.below(u64::MAX >> 11));
+        Process::fork(|| client(board, number, objects, manager, seed)).unwrap_or_else(|error| {
+            eprintln!("storm: cannot start a client: {error}");
+            std::process::exit(2)
+        })
+    }
+
+    /// Lets the clients go on for a random while. Half of the time the end is put where the client waits or holds.
+    fn wait_a_while(&self, number: usize, random: &mut Random) {
+        let began = Instant::now();
+        pause(random);
+        let meets = random.below(2) == 0;
+        while meets && !self.is_inside(number) && began.elapsed() < Duration::from_millis(20) {
+            thread::yield_now();
+        }
+    }
+
+    fn strike_client(&self, scene: &mut Scene, random: &mut Random, tally: &mut Tally) -> bool {
+        let victim = random.below(CLIENTS as u64) as usize;
+        let stopped = (random.below(4) == 0).then_some((victim + 1) % CLIENTS);
+        self.wait_a_while(victim, random);
+        if let Some(stopped) = stopped {
+            let _ = scene.clients[stopped].signal(Signal::STOP); // it lives until it is struck
+        }
+        self.board[DOOMED].store(victim as u32 + 1, SeqCst);
+        scene.clients[victim].kill().expect("a client can be killed");
+        scene.clients[victim].join_timeout(PATIENCE).expect("a client can be joined");
+        tally.kills += 1;
+        tally.died_inside += u32::from(self.is_inside(victim));
+        if let Some(stopped) = stopped {
+            pause(random);
+            let _ = scene.clients[stopped].signal(Signal::CONT);
+            tally.stops += 1;
+        }
+        let living: Vec<usize> = (0..CLIENTS).filter(|number| *number != victim).collect();
+        if !self.rest(scene, &living, tally) {
+            return false;
+        }
+        let _ = self.board[HOLDER].compare_exchange(victim as u32 + 1, 0, SeqCst, SeqCst);
+        self.board[DOOMED].store(0, SeqCst);
+        scene.clients[victim] = self.start(victim, &scene.objects, &scene.manager, random);
+        true
+    }
+
+    fn stop_server(&self, scene: &Scene, random: &mut Random, tally: &mut Tally) -> bool {
+        pause(random);
+        let server = scene.manager.process().expect("the storm has started it");
+        server.signal(Signal::STOP).expect("a server can be stopped");
+        thread::sleep(Duration::from_micros(random.below(20_000)));
+        server.signal(Signal::CONT).expect("a server can go on");
+        tally.stops += 1;
+        self.rest(scene, &(0..CLIENTS).collect::<Vec<_>>(), tally)
+    }
+
+    /// The server dies: every call ends.
+    fn strike_server(&self, scene: &mut Scene, random: &mut Random, tally: &mut Tally) -> bool {
+        self.wait_a_while(random.below(CLIENTS as u64) as usize, random);
+        let server = scene.manager.process().expect("the storm has started it");
+        server.kill().expect("a server can be killed");
+        server.join_timeout(PATIENCE).expect("a server can be joined");
+        tally.kills += 1;
+        tally.died_inside += u32::from((0..CLIENTS).any(|number| self.is_inside(number)));
+        if !becomes(|| (0..CLIENTS).all(|number| self.phase(number) == LOST)) {
+            let phases: Vec<_> = (0..CLIENTS).map(|number| self.phase(number)).collect();
+            tally.hang(&format!("a call does not end with its server: {phases:?}"));
+        }
+        self.board[OPEN].store(0, SeqCst);
+        false
+    }
+
+    /// Has the living rest, and looks at what the server has then.
+    fn rest(&self, Scene { objects, manager, .. }: &Scene, living: &[usize], tally: &mut Tally) -> bool {
+        self.board[OPEN].store(0, SeqCst);
+        let failed = |error: ossature::Error| -> bool {
+            eprintln!("storm: a call of the storm failed: {error}");
+            self.board[BROKEN].fetch_add(1, SeqCst);
+            false
+        };
+        // Who waits at the queue gets something.
+        let resting = becomes(|| {
+            living.iter().all(|number| self.phase(*number) == RESTING) || objects.queue.put(&0).is_err_and(failed)
+        });
+        if !resting {
+            let phases: Vec<_> = living.iter().map(|number| self.phase(*number)).collect();
+            tally.hang(&format!("the living do not come to rest: {phases:?}, {:?}", manager.debug_info()));
+            return false;
+        }
+        match objects.lock.acquire_timeout(PATIENCE) {
+            Ok(true) => {}
+            Ok(false) => {
+                tally.hang("a lock is held and its holder is dead");
+                return false;
+            }
+            Err(error) => return failed(error),
+        }
+        let emptied = objects.lock.release().and_then(|()| {
+            while objects.queue.get_timeout(Duration::ZERO)?.is_some() {}
+            Ok(())
+        });
+        if let Err(error) = emptied {
+            return failed(error);
+        }
+        let wanted = 1 + living.len() as u64;
+        let is_whole = || {
+            let all = manager.objects();
+            all.is_ok_and(|all| all.len() as u64 == OBJECTS && all.iter().all(|it| it.references == wanted))
+        };
+        if !becomes(is_whole) {
+            tally.broke(&format!("{wanted} references to each of {OBJECTS} objects, and not {:?}", manager.debug_info()));
+            return false;
+        }
+        true
+    }
+}

@@ -1,0 +1,197 @@
+//! What each client takes of a server, however many connections and sessions the client has.
+//!
+//! | over | one client is | because |
+//! | --- | --- | --- |
+//! | a Unix socket | a process | the kernel tells the process that connected |
+//! | TCP | a host | nothing tells the processes of another machine apart |
+//!
+//! A [`Charge`] is what one thing takes (a connection, a reference, a kept value), and goes back when the thing goes.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
+
+use ossature_sys::socket;
+
+use super::super::Exception;
+use crate::multiprocessing::connection::Connection;
+use crate::multiprocessing::connection::pickle::Value;
+
+/// Whom the kernel names as the other side of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(in super::super) enum Who {
+    /// Number 0 is a process of a pid namespace that is invisible from here.
+    Process { process: i32, user: u32 },
+    Host(IpAddr),
+    #[default]
+    Unknown,
+}
+
+impl Who {
+    pub(super) fn of(connection: &Connection) -> Self {
+        if let Ok(Some(peer)) = connection.peer_credentials() {
+            return Self::Process { process: peer.pid.map_or(0, |pid| pid.as_raw_nonzero().get()), user: peer.uid };
+        }
+        match socket::peer_address(connection) {
+            Ok(socket::Address::Ip(address)) => Self::Host(address.ip().to_canonical()),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process { process, user } => write!(f, "process {process} of user {user}"),
+            Self::Host(host) => write!(f, "host {host}"),
+            Self::Unknown => f.write_str("a client that the system does not name"),
+        }
+    }
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum What {
+    References,
+    Connections,
+    /// Bytes of requests that are not whole or not answered, and of replies that were not read.
+    Buffers,
+    /// Bytes of values in objects of the house.
+    Kept,
+}
+
+/// What one client has taken. Only the loop of the server writes it, so the counts order nothing else.
+#[derive(Debug, Default)]
+pub(in super::super) struct Tally {
+    pub(super) who: Who,
+    references: AtomicUsize,
+    connections: AtomicUsize,
+    buffers: AtomicUsize,
+    kept: AtomicUsize,
+}
+
+impl Tally {
+    pub(in super::super) fn of(&self, what: What) -> usize {
+        self.count(what).load(Relaxed)
+    }
+
+    fn count(&self, what: What) -> &AtomicUsize {
+        match what {
+            What::References => &self.references,
+            What::Connections => &self.connections,
+            What::Buffers => &self.buffers,
+            What::Kept => &self.kept,
+        }
+    }
+}
+
+/// A part of what a client has taken.
+#[derive(Debug)]
+pub(in super::super) struct Charge {
+    tally: Arc<Tally>,
+    what: What,
+    amount: usize,
+}
+
+impl Charge {
+    pub(in super::super) fn new(tally: &Arc<Tally>, what: What, amount: usize) -> Self {
+        tally.count(what).fetch_add(amount, Relaxed);
+        Self { tally: tally.clone(), what, amount }
+    }
+
+    pub(super) fn tally(&self) -> &Arc<Tally> {
+        &self.tally
+    }
+
+    pub(super) fn amount(&self) -> usize {
+        self.amount
+    }
+
+    pub(super) fn set(&mut self, amount: usize) {
+        let count = self.tally.count(self.what);
+        count.fetch_add(amount, Relaxed);
+        count.fetch_sub(self.amount, Relaxed);
+        self.amount = amount;
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// The clients of a server.
+#[derive(Default)]
+pub(super) struct Tallies {
+    known: HashMap<Who, Weak<Tally>>,
+    /// How many may be known until those that are gone are looked for.
+    enough: usize,
+}
+
+impl Tallies {
+    pub(super) fn of(&mut self, who: Who) -> Arc<Tally> {
+        if let Some(tally) = self.known.get(&who).and_then(Weak::upgrade) {
+            return tally;
+        }
+        if self.known.len() >= self.enough {
+            self.known.retain(|_, tally| tally.strong_count() > 0);
+            self.enough = 2 * self.known.len() + 64;
+        }
+        let tally = Arc::new(Tally { who, ..Tally::default() });
+        self.known.insert(who, Arc::downgrade(&tally));
+        tally
+    }
+}
+
+/// How much memory a value takes, about.
+pub(in super::super) fn cost(value: &Value) -> usize {
+    let all = |items: &[Value]| items.iter().map(cost).fold(0, usize::saturating_add);
+    let beside = match value {
+        Value::Text(text) => text.len(),
+        Value::Bytes(bytes) | Value::ByteArray(bytes) => bytes.len(),
+        Value::BigInt(big) => big.as_le_bytes().len(),
+        Value::List(items) | Value::Tuple(items) | Value::Set(items) | Value::FrozenSet(items) => all(items),
+        Value::Dict(pairs) => {
+            pairs.iter().map(|(key, value)| cost(key).saturating_add(cost(value))).fold(0, usize::saturating_add)
+        }
+        Value::Global(global) => global.module().len() + global.name().len(),
+        Value::Object(object) => {
+            let name = object.made_by.module().len() + object.made_by.name().len();
+            name.saturating_add(all(&object.args)).saturating_add(cost(&object.state)) + size_of_val(&**object)
+        }
+        _ => 0,
+    };
+    beside.saturating_add(size_of::<Value>())
+}
+
+/// The exception of a client that has as much as one may have.
+pub(in super::super) fn too_much(what: &str, most: usize, limit: &str) -> Exception {
+    Exception::new("MemoryError", format!("this client {what}, and Limits::{limit} allows no more than {most}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn charges_go_back_and_clients_that_are_gone_are_forgotten() {
+        let mut tallies = Tallies::default();
+        let ann = tallies.of(Who::Process { process: 1, user: 0 });
+        let mut charge = Charge::new(&ann, What::Kept, 7);
+        charge.set(9);
+        assert!(Arc::ptr_eq(&ann, &tallies.of(Who::Process { process: 1, user: 0 })));
+        drop(ann);
+        let ann = tallies.of(Who::Process { process: 1, user: 0 });
+        assert_eq!((ann.of(What::Kept), ann.of(What::References)), (9, 0), "the charge has kept it");
+        drop(charge);
+        assert_eq!(ann.of(What::Kept), 0);
+        for process in 2..1000 {
+            tallies.of(Who::Process { process, user: 0 });
+        }
+        assert!(tallies.known.len() < 200, "{}", tallies.known.len());
+    }
+}
