@@ -11,6 +11,8 @@ mod pickle;
 mod support;
 #[path = "decoding/typed.rs"]
 mod typed;
+#[path = "decoding/xmlrpc.rs"]
+mod xmlrpc;
 
 struct Counting;
 

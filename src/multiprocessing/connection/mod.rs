@@ -89,6 +89,7 @@ mod sent;
 mod shortage;
 mod too_short;
 mod wait;
+pub mod xmlrpc;
 
 use std::cell::Cell;
 use std::fmt;
