@@ -16,8 +16,12 @@ mod builtin;
 mod calls;
 #[path = "managers/deaths.rs"]
 mod deaths;
+#[path = "managers/given_up.rs"]
+mod given_up;
 #[path = "managers/hostile.rs"]
 mod hostile;
+#[path = "managers/in_flight.rs"]
+mod in_flight;
 #[path = "managers/limits.rs"]
 mod limits;
 #[path = "managers/pool.rs"]
@@ -59,6 +63,8 @@ fn main() {
         calls::TESTS,
         builtin::TESTS,
         deaths::TESTS,
+        given_up::TESTS,
+        in_flight::TESTS,
         hostile::TESTS,
         limits::TESTS,
         pool::TESTS,

@@ -76,6 +76,8 @@ struct ManagerStorm {
 }
 
 pub fn make() -> Box<dyn Trial> {
+    // A server without an address is in the folder of its process, which stays open for the life of the process.
+    ossature::multiprocessing::util::temp_dir().expect("a folder for the storm");
     let board = Shm::place_slice(PHASE + CLIENTS, |_| AtomicU32::new(0)).expect("memory for the storm");
     Box::new(ManagerStorm { board, scene: None })
 }
@@ -348,7 +350,10 @@ impl ManagerStorm {
             all.is_ok_and(|all| all.len() as u64 == OBJECTS && all.iter().all(|it| it.references == wanted))
         };
         if !becomes(is_whole) {
-            tally.broke(&format!("{wanted} references to each of {OBJECTS} objects, and not {:?}", manager.debug_info()));
+            tally.broke(&format!(
+                "{wanted} references to each of {OBJECTS} objects, and not {:?}",
+                manager.debug_info()
+            ));
             return false;
         }
         true

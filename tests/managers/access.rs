@@ -1,19 +1,21 @@
 //! Access lists: which clients may make what, and call which methods. The clients are told apart by the addresses from which
 //! they connect.
 
-use ossature::ErrorKind;
 use ossature::multiprocessing::connection::pickle::{Global, Object, Value};
-use ossature::multiprocessing::managers::{Access, Clients, Limits, Manager, Registry, Types};
+use ossature::multiprocessing::managers::{Access, Clients, Handed, Limits, Manager, Registry, Types};
 use ossature::sys::process::effective_user;
+use ossature::{ErrorKind, managed};
 
 use crate::harness::Test;
-use crate::hostile::{FAR, Here, NEAR, ask, none};
+use crate::hostile::{FAR, Here, NEAR, Session, ask, none};
 use crate::served::Account;
 
 pub const TESTS: &[Test] = &[
     ("access_list_says_which_methods_may_be_called", access_list_says_which_methods_may_be_called),
     ("access_list_says_which_clients_may_call", access_list_says_which_clients_may_call),
     ("access_list_says_which_clients_may_make_objects", access_list_says_which_clients_may_make_objects),
+    ("client_refers_only_to_what_it_may_use", client_refers_only_to_what_it_may_use),
+    ("client_is_handed_only_what_it_may_use", client_is_handed_only_what_it_may_use),
     ("users_are_told_by_the_kernel", users_are_told_by_the_kernel),
     ("access_list_bounds_the_objects_of_a_type", access_list_bounds_the_objects_of_a_type),
     ("wrong_access_list_starts_no_server", wrong_access_list_starts_no_server),
@@ -23,6 +25,21 @@ fn near() -> Clients {
     Clients::Hosts(vec![NEAR.parse().unwrap()])
 }
 
+/// Which all may use, and which hands out accounts.
+pub struct Shop;
+
+managed! {
+    impl Shop as ShopProxy {
+        pub fn new() -> Self {
+            Self
+        }
+
+        pub fn account(&self) -> Handed<Account> {
+            Handed::new(Account::new(3))
+        }
+    }
+}
+
 /// Dicts that can be read, and who may do what with other types.
 struct Careful;
 
@@ -30,6 +47,7 @@ impl Types for Careful {
     fn register(registry: &mut Registry) {
         registry
             .add::<Account>()
+            .add::<Shop>()
             .allow("dict", Access::new().methods(["get", "keys", "__iter__"]).call(near()))
             .allow("Account", Access::new().call(near()))
             .allow("Value", Access::new().methods(["get", "__repr__"]))
@@ -128,6 +146,60 @@ fn access_list_says_which_clients_may_make_objects() {
     let manager = Manager::connect(&here.address, &here.key).unwrap();
     let error = manager.lock().unwrap_err();
     assert!(error.kind() == ErrorKind::Remote && error.to_string().contains("the access list of Lock"), "{error}");
+}
+
+/// How many references the server counts to an object.
+pub fn references(here: &Here, ident: &str) -> String {
+    let info = here.once("debug_info", none()).1;
+    let line = info.as_str().unwrap().lines().find(|line| line.contains(ident)).map(str::to_owned);
+    line.unwrap_or_else(|| panic!("{ident} is not in {info:?}")).split('=').next_back().unwrap().to_owned()
+}
+
+/// A proxy as CPython pickles one.
+pub fn pickled_proxy(here: &Here, typeid: &str, ident: &str) -> Value {
+    let address = Value::try_from(&here.address).unwrap();
+    let token =
+        Object::new(Global::new("multiprocessing.managers", "Token"), vec![typeid.into(), address, ident.into()]);
+    let class = Global::new("multiprocessing.managers", "AutoProxy").into();
+    let args = vec![class, token.into(), "pickle".into(), Value::Dict(Vec::new())];
+    Object::new(Global::new("multiprocessing.managers", "RebuildProxy"), args).into()
+}
+
+fn client_refers_only_to_what_it_may_use() {
+    let here = here();
+    let account = here.once("create", Value::Tuple(vec!["Account".into(), 10.into()])).1;
+    let account = account.as_items().unwrap()[0].as_str().unwrap().to_owned();
+    let proxy = pickled_proxy(&here, "Account", &account);
+    let list: Value = here.create("list").into();
+    let put = Value::Tuple(vec![Value::List(vec![proxy])]);
+    // A client keeps no object by a value that it stores, ...
+    let theirs = here.accepted_from(FAR);
+    assert!(told(ask(&theirs, list.clone(), "extend", put.clone())).contains("PermissionError"));
+    let made = Value::Tuple(vec!["list".into(), put.as_items().unwrap()[0].clone()]);
+    assert!(told(here.once_from(FAR, "create", made)).contains("PermissionError"));
+    let session = Session::begin(&here, FAR);
+    let named = Value::Tuple(vec![account.as_str().into()]);
+    // ... nor by a proxy under way, ...
+    assert!(told(ask(&session.calls, Value::None, "lend", named)).contains("PermissionError"));
+    assert_eq!(references(&here, &account), "1");
+    // ... nor by one that it finds.
+    assert_eq!(ask(&here.accepted(), list.clone(), "extend", put).0, "#RETURN");
+    assert_eq!(references(&here, &account), "2");
+    assert_eq!(ask(&session.calls, list.clone(), "__getitem__", Value::Tuple(vec![0.into()])).0, "#RETURN");
+    assert_eq!(references(&here, &account), "2");
+    let ours = Session::begin(&here, NEAR);
+    assert_eq!(ask(&ours.calls, list, "__getitem__", Value::Tuple(vec![0.into()])).0, "#RETURN");
+    assert_eq!(references(&here, &account), "3", "a client that may use it has one");
+}
+
+fn client_is_handed_only_what_it_may_use() {
+    let here = here();
+    let shop: Value = here.create("Shop").into();
+    let (kind, error) = ask(&here.accepted_from(FAR), shop.clone(), "account", none());
+    let Value::Object(error) = error else { panic!("{error:?}") };
+    assert!(kind == "#ERROR" && format!("{error:?}").contains("the access list of Account"), "{error:?}");
+    assert_eq!(here.once("number_of_objects", none()).1, 1.into());
+    assert_eq!(ask(&here.accepted(), shop, "account", none()).0, "#PROXY");
 }
 
 /// Lists for the user of this process, sets for another one.

@@ -39,7 +39,7 @@ fn killed(child: &Process) {
 
 /// Asks until it is so.
 #[track_caller]
-fn becomes_so(what: impl Fn() -> bool) {
+pub fn becomes_so(what: impl Fn() -> bool) {
     let begun = Instant::now();
     while !what() {
         assert!(begun.elapsed() < LONG, "it does not come about");

@@ -23,6 +23,7 @@ pub const TESTS: &[Test] = &[
     ("server_is_asked_for_what_it_knows", server_is_asked_for_what_it_knows),
     ("references_of_others_are_not_given_back", references_of_others_are_not_given_back),
     ("objects_and_references_have_bounds", objects_and_references_have_bounds),
+    ("refused_object_is_dropped_beside_the_loop", refused_object_is_dropped_beside_the_loop),
     ("silent_clients_are_closed", silent_clients_are_closed),
     ("client_that_does_not_read_holds_up_nobody", client_that_does_not_read_holds_up_nobody),
     ("connections_have_a_bound", connections_have_a_bound),
@@ -66,13 +67,13 @@ impl Here {
         Self { address, key, stop, thread: Some(thread) }
     }
 
-    fn dial(&self) -> Connection {
+    pub fn dial(&self) -> Connection {
         ConnectBuilder::new().authkey(&self.key).connect(&self.address).unwrap()
     }
 
     /// As another host sees it.
     fn dial_from(&self, host: &str) -> Connection {
-        let Address::Inet(_, port) = self.address else { panic!("{:?}", self.address) };
+        let Address::Inet(_, port) = self.address else { return self.dial() };
         let at = |host: &str, port| socket::Address::Ip(SocketAddr::new(host.parse::<IpAddr>().unwrap(), port));
         let socket = Socket::new(Family::V4, Kind::Stream).unwrap();
         socket.bind(&at(host, 0)).unwrap();
@@ -122,7 +123,7 @@ impl Drop for Here {
     }
 }
 
-fn hear(connection: &Connection) -> (String, Value) {
+pub fn hear(connection: &Connection) -> (String, Value) {
     let reply = connection.recv_bytes_timeout(LONG).unwrap().expect("a reply");
     let reply = Decoder::new().objects().decode(&reply).unwrap();
     let [kind, payload] = reply.as_items().unwrap() else { panic!("{reply:?}") };
@@ -137,6 +138,13 @@ pub fn ask(connection: &Connection, ident: Value, method: &str, args: Value) -> 
 
 fn is_closed(connection: &Connection) -> bool {
     matches!(connection.recv_bytes_timeout(LONG), Err(error) if error.kind() == ossature::ErrorKind::Closed)
+}
+
+/// Whether the server closes a connection instead of answering. (It closes a silent one too, later.)
+fn is_refused(connection: &Connection) -> bool {
+    let request = Value::Tuple(vec![Value::None, "dummy".into(), none(), Value::Dict(vec![])]);
+    let _ = connection.send_bytes(&encode(&request).unwrap()); // the server may have closed it
+    is_closed(connection)
 }
 
 pub fn none() -> Value {
@@ -248,6 +256,33 @@ fn objects_and_references_have_bounds() {
     assert!(greedy.list([1]).is_ok());
 }
 
+/// Of a type whose objects take their time to go, and then panic.
+pub struct Fragile;
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        std::thread::sleep(Duration::from_millis(10));
+        panic!("a fragile object has broken");
+    }
+}
+
+ossature::managed! {
+    impl Fragile as FragileProxy {
+        pub fn new() -> Self {
+            Self
+        }
+    }
+}
+
+fn refused_object_is_dropped_beside_the_loop() {
+    let here = Here::start_with::<(Fragile,)>(Limits { objects: 1, references: 2, ..Limits::default() });
+    let list = here.create("list");
+    let (kind, text) = here.once("create", Value::Tuple(vec!["Fragile".into()]));
+    assert!(kind == "#TRACEBACK" && text.as_str().unwrap().contains("Limits::objects"), "{text:?}");
+    let count = ask(&here.accepted(), list.as_str().into(), "__len__", none());
+    assert_eq!(count, ("#RETURN".to_owned(), 0.into()), "the server goes on");
+}
+
 fn silent_clients_are_closed() {
     let limit = Duration::from_millis(300);
     let here = Here::start(Limits { handshake_timeout: limit, handshakes: 2, ..Limits::default() });
@@ -284,8 +319,7 @@ fn client_that_does_not_read_holds_up_nobody() {
 fn connections_have_a_bound() {
     let here = Here::start(Limits { connections: 3, ..Limits::default() });
     let kept = [here.accepted(), here.accepted(), here.accepted()];
-    let fourth = here.dial();
-    assert!(is_closed(&fourth));
+    assert!(is_refused(&here.dial()));
     drop(kept);
     let begun = Instant::now();
     while Manager::connect(&here.address, &here.key).is_err() {
@@ -293,23 +327,45 @@ fn connections_have_a_bound() {
     }
 }
 
-/// A session as a client in Rust has one; its control connection.
-fn session(connection: Connection) -> Connection {
-    let (kind, _) = ask(&connection, Value::None, "ossature", Value::Tuple(vec![1.into(), "x".into(), Value::None]));
-    assert_eq!(kind, "#RETURN");
-    connection
+/// A session as a client in Rust has one.
+pub struct Session {
+    pub control: Connection,
+    /// The connection of one thread.
+    pub calls: Connection,
+    secret: Value,
+}
+
+impl Session {
+    pub fn begin(here: &Here, host: &str) -> Self {
+        let hello = |secret| Value::Tuple(vec![1.into(), "x".into(), secret]);
+        let (control, calls) = (here.dial_from(host), here.dial_from(host));
+        let (kind, secret) = ask(&control, Value::None, "ossature", hello(Value::None));
+        assert_eq!(kind, "#RETURN");
+        assert_eq!(ask(&calls, Value::None, "ossature", hello(secret.clone())).0, "#RETURN");
+        Self { control, calls, secret }
+    }
+
+    /// The connection of another thread.
+    pub fn join(&self, here: &Here, host: &str) -> Connection {
+        let connection = here.dial_from(host);
+        let hello = Value::Tuple(vec![1.into(), "x".into(), self.secret.clone()]);
+        assert_eq!(ask(&connection, Value::None, "ossature", hello).0, "#RETURN");
+        connection
+    }
 }
 
 fn client_has_one_bound_for_all_its_sessions() {
     let here = Here::start(Limits { references: 4, ..Limits::default() });
     let list = || Value::Tuple(vec!["list".into()]);
-    let sessions = [session(here.dial_from(FAR)), session(here.dial_from(FAR))];
-    for control in &sessions {
+    let sessions = [Session::begin(&here, FAR), Session::begin(&here, FAR)];
+    for session in &sessions {
         for _ in 0..2 {
-            assert_eq!(ask(control, Value::None, "create", list()).0, "#RETURN");
+            assert_eq!(ask(&session.control, Value::None, "create", list()).0, "#RETURN");
         }
     }
-    for (kind, text) in [ask(&sessions[0], Value::None, "create", list()), here.once_from(FAR, "create", list())] {
+    for (kind, text) in
+        [ask(&sessions[0].control, Value::None, "create", list()), here.once_from(FAR, "create", list())]
+    {
         assert!(kind == "#TRACEBACK" && text.as_str().unwrap().contains("holds 4 references"), "{text:?}");
     }
     // Clients in Python that come from elsewhere are others, and a session that ends gives back.
@@ -344,7 +400,12 @@ fn values_of_a_client_have_a_bound() {
     let Value::Object(error) = refused.1 else { panic!("{:?}", refused.1) };
     assert!(error.args[0].as_str().unwrap().contains("Limits::client_memory"), "{error:?}");
     assert!(kept >= 8, "{kept}");
-    // Nor may it multiply what is there, to keep it or to be sent it.
+    // Nor may it multiply what is there, to keep it or to be sent it. Nothing is nothing however often.
+    let empty = here.create("list");
+    for method in ["__imul__", "__mul__"] {
+        let times = Value::Tuple(vec![(1_i64 << 60).into()]);
+        assert_eq!(ask(&greedy, empty.as_str().into(), method, times).0, "#RETURN", "{method}");
+    }
     for method in ["__imul__", "__mul__"] {
         assert_eq!(call(&greedy, method, (1_i64 << 40).into()).0, "#ERROR", "{method}");
     }
@@ -424,18 +485,12 @@ fn raw(connection: &Connection, bytes: &[u8]) {
 fn connections_of_a_client_have_a_bound() {
     let here = Here::start(Limits { client_connections: 2, ..Limits::default() });
     let kept = [here.accepted_from(FAR), here.accepted_from(FAR)];
-    assert!(is_closed(&here.dial_from(FAR)));
+    assert!(is_refused(&here.dial_from(FAR)));
     let list = here.create("list");
     assert_eq!(ask(&here.accepted(), list.as_str().into(), "__len__", none()).0, "#RETURN", "others have room");
     drop(kept);
     let begun = Instant::now();
-    let request = || encode(&Value::Tuple(vec![Value::None, "dummy".into(), none(), Value::Dict(vec![])])).unwrap();
-    loop {
-        let connection = here.dial_from(FAR);
-        let _ = connection.send_bytes(&request()); // the server may have closed it
-        if matches!(connection.recv_bytes_timeout(LONG), Ok(Some(_))) {
-            break;
-        }
+    while is_refused(&here.dial_from(FAR)) {
         assert!(begun.elapsed() < LONG);
     }
 }

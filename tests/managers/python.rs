@@ -6,9 +6,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use ossature::ErrorKind;
 use ossature::multiprocessing::Context;
 use ossature::multiprocessing::connection::pickle::{Global, Value};
-use ossature::multiprocessing::connection::{Address, AuthKey};
+use ossature::multiprocessing::connection::{Address, AuthKey, Listener, xmlrpc};
 use ossature::multiprocessing::managers::{
-    DictProxy, Exception, IteratorProxy, Limits, ListProxy, Manager, Proxy, SharedMemoryManager,
+    DictProxy, Exception, IteratorProxy, Limits, ListProxy, Manager, Proxy, Serializer, SharedMemoryManager,
 };
 use ossature::multiprocessing::shared_memory::SharedMemory;
 
@@ -24,6 +24,9 @@ pub const TESTS: &[Test] = &[
     ("we_drive_objects_of_python", we_drive_objects_of_python),
     ("exceptions_of_python_keep_their_names", exceptions_of_python_keep_their_names),
     ("we_drive_a_pool_of_python", we_drive_a_pool_of_python),
+    ("python_speaks_xmlrpc_with_ours", python_speaks_xmlrpc_with_ours),
+    ("we_speak_xmlrpc_with_python", we_speak_xmlrpc_with_python),
+    ("xml_client_of_python_and_ours_understand_each_other", xml_client_of_python_and_ours_understand_each_other),
     ("python_registers_blocks_with_ours", python_registers_blocks_with_ours),
     ("we_register_blocks_with_python", we_register_blocks_with_python),
 ];
@@ -348,6 +351,109 @@ fn exceptions_of_python_keep_their_names() {
         assert!(manager.create("Nothing", ()).unwrap_err().to_string().contains("Nothing"));
         drop((own, manager));
         snake.run("s.shutdown()");
+    });
+}
+
+fn python_speaks_xmlrpc_with_ours() {
+    with_each(|python| {
+        let manager = ours();
+        let mut snake = Snake::start(python);
+        let Address::Unix(path) = manager.address() else { panic!("{:?}", manager.address()) };
+        snake.run(&format!("m = Remote('{}', b'snake', serializer='xmlrpclib'); m.connect()", path.display()));
+        snake.run("l = m.list([3, 1, 2]); l.append(5); l.sort(); l.append(-2.5); l.append(None)");
+        assert_eq!(
+            snake.value("l._getvalue(), len(l), str(l)"),
+            "([1, 2, 3, 5, -2.5, None], 6, '[1, 2, 3, 5, -2.5, None]')"
+        );
+        snake.run("d = m.dict({'a': 1}); d['b'] = {'x': (1, True)}; d['c'] = '<&> ' + chr(10)");
+        assert_eq!(
+            snake.value("sorted(d.keys()), d.get('z'), d['b'], d['c'], 'a' in d"),
+            "(['a', 'b', 'c'], None, {'x': [1, True]}, '<&> \\n', True)"
+        );
+        snake.run("n = m.Namespace(x=1); n.y = 'text'; v = m.Value('i', 5); v.value += 2");
+        assert_eq!(snake.value("n.x, n.y, v.value"), "(1, 'text', 7)");
+        snake.run("q = m.Queue(1); q.put('one'); k = m.Lock(); k.acquire(); k.release()");
+        assert_eq!(snake.value("q.full(), q.get()"), "(True, 'one')");
+        // An exception is the text of a traceback.
+        let told = snake.ask("l[99]");
+        assert!(told.starts_with("RemoteError") && told.contains("IndexError: list index out of range"), "{told}");
+        assert!(snake.ask("q.get_nowait()").contains("Empty"), "{python:?}");
+        let told = snake.ask("l._callmethod('nothing')");
+        assert!(told.starts_with("RemoteError") && told.contains("not in exposed"), "{told}");
+        // What cannot be sent leaves nothing behind.
+        let count = manager.number_of_objects().unwrap();
+        let told = snake.ask("d._callmethod('__iter__')");
+        assert!(told.starts_with("RemoteError") && told.contains("cannot be sent"), "{told}");
+        assert_eq!(manager.number_of_objects().unwrap(), count, "{}", manager.debug_info().unwrap());
+        snake.run("del l, d, n, v, q, k");
+        assert!(manager.number_of_objects().unwrap() < count, "{}", manager.debug_info().unwrap());
+    });
+}
+
+fn we_speak_xmlrpc_with_python() {
+    with_each(|python| {
+        let mut snake = Snake::start(python);
+        snake.run("s = Serving(('127.0.0.1', 0), b'snake', serializer='xmlrpclib'); s.start()");
+        let port: u16 = snake.value("s.address[1]").parse().unwrap();
+        let key = AuthKey::from("snake");
+        let manager = Manager::connect_with(("127.0.0.1", port), &key, Serializer::XmlRpc).unwrap();
+        let list: ListProxy<i64> = manager.list([3, 1, 2]).unwrap();
+        list.push(&-5).unwrap();
+        list.sort().unwrap();
+        assert_eq!((list.to_vec().unwrap(), list.pop().unwrap(), list.len().unwrap()), (vec![-5, 1, 2, 3], Some(3), 3));
+        let error = list.push(&(1 << 40)).unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains("more than 32 bits"), "{error}");
+        let dict: DictProxy<String, (f64, Option<String>)> = manager.dict().unwrap();
+        let pair = (1.5, Some("<&>\n \u{e9}".to_owned()));
+        dict.insert(&"a".to_owned(), &pair).unwrap();
+        assert_eq!((dict.get(&"a".to_owned()).unwrap(), dict.len().unwrap()), (Some(pair), 1), "{python:?}");
+        let queue = manager.queue::<String>(1).unwrap();
+        queue.put(&"x".to_owned()).unwrap();
+        assert_eq!(queue.get().unwrap(), "x");
+        let own = manager.create("Own", (10,)).unwrap();
+        assert_eq!(own.call_with::<i64>("add", vec![5.into()], vec![("times".to_owned(), 2.into())]).unwrap(), 20);
+        // Of an exception nothing but that there was one crosses.
+        assert_eq!(own.call::<()>("fail", ("key",)).unwrap_err().kind(), ErrorKind::Remote);
+        let error = own.call::<()>("hidden", ()).unwrap_err();
+        assert!(error.to_string().contains("Traceback (most recent call last)"), "{error}");
+        let error = own.call::<i64>("add", (list.as_ref(),)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "a proxy cannot be sent: {error}");
+        drop((list, dict, queue, own));
+        assert_eq!(manager.number_of_objects().unwrap(), 0, "{}", manager.debug_info().unwrap());
+        drop(manager);
+        snake.run("s.shutdown()");
+    });
+}
+
+fn xml_client_of_python_and_ours_understand_each_other() {
+    with_each(|python| {
+        let mut snake = Snake::start(python);
+        let key = AuthKey::from("snake");
+        let listener = Listener::builder().authkey(&key).bind(("127.0.0.1", 0)).unwrap();
+        let Address::Inet(_, port) = listener.address() else { panic!("{:?}", listener.address()) };
+        snake.run("from multiprocessing import connection");
+        snake.tell(&format!("c = connection.XmlClient(('127.0.0.1', {port}), authkey=b'snake')"));
+        let here = listener.accept().unwrap();
+        assert_eq!(snake.hear(), "ok");
+        snake.run("o = {'a': [1, -2.5, None, True, (), {}], 'c': u'<&> \\xe9'}");
+        if python.version >= (3, 0, 0) {
+            snake.run("o['b'] = b'\\x00\\xff'");
+        }
+        snake.run("c.send(o)");
+        let arrived = xmlrpc::decode(&here.recv_bytes().unwrap()).unwrap();
+        let (empty, none) = (Value::List(Vec::new()), Value::Dict(Vec::new()));
+        let items = Value::List(vec![1.into(), (-2.5).into(), Value::None, true.into(), empty, none]);
+        assert_eq!(arrived.get("a"), Some(&items), "{python:?}");
+        assert_eq!(arrived.get("c").and_then(Value::as_str), Some("<&> \u{e9}"));
+        if python.version >= (3, 0, 0) {
+            assert_eq!(arrived.get("b").and_then(Value::as_bytes), Some(&[0, 255][..]));
+        }
+        here.send_bytes(&xmlrpc::encode(&arrived).unwrap()).unwrap();
+        snake.run("r = c.recv()");
+        assert_eq!(snake.value("r['a'], r['c'] == u'<&> \\xe9'"), "([1, -2.5, None, True, [], {}], True)");
+        let bytes = xmlrpc::encode(&Value::Bytes((0..=255).collect())).unwrap();
+        here.send_bytes(&bytes).unwrap();
+        assert_eq!(snake.value("bytearray(c.recv().data) == bytearray(range(256))"), "True");
     });
 }
 

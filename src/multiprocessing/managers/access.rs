@@ -208,9 +208,8 @@ mod tests {
         let far = Who::Host("192.0.2.1".parse().unwrap());
         let users = Clients::Users(vec![0, 1000]);
         let hosts = Clients::Hosts(vec!["::ffff:192.0.2.1".parse().unwrap()]);
-        let table = [ann, far, Who::Unknown].map(|who| {
-            [&Clients::All, &Clients::Nobody, &users, &hosts].map(|clients| clients.has(who))
-        });
+        let table = [ann, far, Who::Unknown]
+            .map(|who| [&Clients::All, &Clients::Nobody, &users, &hosts].map(|clients| clients.has(who)));
         assert_eq!(table[0], [true, false, true, false]);
         assert_eq!(table[1], [true, false, false, true]);
         assert_eq!(table[2], [true, false, false, false]);

@@ -4,12 +4,14 @@
 //! | --- | --- |
 //! | control, one for the process | the session: when it ends, the server takes back what the process had. References that are given back go by it, without replies; questions about the objects go by it too, with replies |
 //! | one for each thread that calls | calls and replies, by turns; locks belong to it |
+//! | one for each call in flight | that call and its reply; idle ones are kept for the next call |
 //!
 //! A server in Python knows no sessions: there a reference is counted by a connection of its own, as its own clients do. A
 //! forked child begins anew, with a session of its own. A thread's connection is closed with the thread.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -20,9 +22,9 @@ use ossature_sys::process::generation;
 use ossature_sys::socket;
 use ossature_sys::sync::lock::Lock;
 
-use super::Exception;
 use super::server::hall::VERSION;
 use super::wire::{Reply, Request};
+use super::{Exception, Serializer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::connection::{Address, AuthKey, ConnectBuilder, Connection};
@@ -72,11 +74,43 @@ fn soon() -> Deadline {
     Deadline::after(reply_timeout())
 }
 
+/// How many idle connections are kept for calls in flight.
+const SPARE: usize = 32;
+
 pub(super) struct Client {
     id: u64,
     address: Address,
     key: AuthKey,
+    serializer: Serializer,
     link: Lock<Link>,
+    /// Idle connections for calls in flight.
+    spare: Lock<Vec<Line>>,
+}
+
+/// A connection for calls.
+struct Line {
+    connection: Connection,
+    /// The process that has made it.
+    generation: u32,
+    /// Whether the server is one of this library.
+    is_rust: bool,
+    serializer: Serializer,
+}
+
+impl Line {
+    /// Tells the server that its last reply was not read: the references in it go back. Best effort, without waiting: what the
+    /// server is not told it takes back with the session.
+    fn give_up(&self) {
+        if self.is_rust && self.generation == generation() {
+            let told = Request::unread().encode(self.serializer);
+            let _ = told.and_then(|bytes| self.connection.send_bytes_timeout(&bytes, Deadline::NOW));
+        }
+    }
+
+    /// Whether the line can take a call: the server sends nothing unasked, unless it has ended.
+    fn is_idle(&self) -> bool {
+        self.generation == generation() && !self.connection.poll(Deadline::NOW).unwrap_or(true)
+    }
 }
 
 struct Link {
@@ -94,6 +128,7 @@ enum Kind {
 /// The connection of a session.
 struct Control {
     connection: Connection,
+    serializer: Serializer,
     /// Replies to questions whose askers no longer wait. They come first.
     late: usize,
     /// References to give back that could not be sent yet.
@@ -104,7 +139,9 @@ impl Control {
     /// Gives references back, as far as the server takes the messages by then.
     fn pay(&mut self, until: Deadline) {
         while let Some(ident) = self.debts.front() {
-            let sent = decref(ident).encode().and_then(|bytes| self.connection.send_bytes_timeout(&bytes, until));
+            let sent = decref(ident)
+                .encode(self.serializer)
+                .and_then(|bytes| self.connection.send_bytes_timeout(&bytes, until));
             match sent {
                 Ok(sent) if !sent.has_begun() => return,
                 // Sent, or the server is gone and counts no more.
@@ -135,19 +172,23 @@ fn decref(ident: &str) -> Request {
 }
 
 thread_local! {
-    /// This thread's connections, by the number of the client and the generation of the process.
-    static MINE: RefCell<HashMap<u64, (u32, Connection)>> = RefCell::default();
+    /// This thread's connections, by the number of the client.
+    static MINE: RefCell<HashMap<u64, Line>> = RefCell::default();
 }
 
 impl Client {
-    pub(super) fn new(address: Address, key: AuthKey) -> Self {
+    pub(super) fn new(address: Address, key: AuthKey, serializer: Serializer) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let link = Lock::new(Link { generation: generation(), kind: Kind::Unknown });
-        Self { id: NEXT.fetch_add(1, Relaxed), address, key, link }
+        Self { id: NEXT.fetch_add(1, Relaxed), address, key, serializer, link, spare: Lock::default() }
     }
 
     pub(super) fn address(&self) -> &Address {
         &self.address
+    }
+
+    pub(super) fn serializer(&self) -> Serializer {
+        self.serializer
     }
 
     fn dial(&self, until: Deadline) -> Result<Connection> {
@@ -171,7 +212,7 @@ impl Client {
     /// One request on a new connection, which the server closes after the reply.
     fn once(&self, request: Request, until: Deadline) -> Result<Reply> {
         let connection = self.dial(until)?;
-        self.exchange(&connection, &request.encode()?, until)?.ok_or_else(|| self.late())
+        self.exchange(&connection, &request.encode(self.serializer)?, until)?.ok_or_else(|| self.late())
     }
 
     /// Sends a request and waits for the reply; `None` when the time is over.
@@ -180,7 +221,7 @@ impl Client {
             return Ok(None);
         }
         let reply = connection.recv_bytes_timeout(until).map_err(|error| self.ended(error))?;
-        reply.map(|bytes| Reply::decode(&bytes)).transpose()
+        reply.map(|bytes| Reply::decode(&bytes, self.serializer)).transpose()
     }
 
     /// Says which server has ended.
@@ -206,10 +247,10 @@ impl Client {
         }
         if let Kind::Unknown = link.kind {
             let connection = self.dial(until)?;
-            let request = self.hello(None).encode()?;
+            let request = self.hello(None).encode(self.serializer)?;
             link.kind = match self.exchange(&connection, &request, until)?.ok_or_else(|| self.late())? {
                 Reply::Return(Value::Text(secret)) => {
-                    let control = Control { connection, late: 0, debts: VecDeque::new() };
+                    let control = Control { connection, serializer: self.serializer, late: 0, debts: VecDeque::new() };
                     Kind::Rust { secret, control: Box::new(control) }
                 }
                 _ => Kind::Python,
@@ -225,30 +266,30 @@ impl Client {
         Ok(matches!(self.meet(&mut link, until)?, Kind::Rust { .. }))
     }
 
-    /// A connection for a thread.
-    fn join(&self, until: Deadline) -> Result<Connection> {
+    fn line(&self, connection: Connection, is_rust: bool) -> Line {
+        Line { connection, generation: generation(), is_rust, serializer: self.serializer }
+    }
+
+    /// A connection for calls.
+    fn join(&self, until: Deadline) -> Result<Line> {
         for _ in 0..2 {
             let mut link = self.link.lock_timeout(until).ok_or_else(|| self.late())?;
-            let request = match self.meet(&mut link, until)? {
-                Kind::Rust { secret, .. } => self.hello(Some(secret)),
+            let (is_rust, request) = match self.meet(&mut link, until)? {
+                Kind::Rust { secret, .. } => (true, self.hello(Some(secret))),
                 _ => {
-                    Request { method: "accept_connection".to_owned(), args: vec![name().into()], ..Request::default() }
+                    let args = vec![name().into()];
+                    (false, Request { method: "accept_connection".to_owned(), args, ..Request::default() })
                 }
             };
             drop(link);
             let connection = self.dial(until)?;
-            match self.exchange(&connection, &request.encode()?, until)?.ok_or_else(|| self.late())? {
-                Reply::Return(_) => return Ok(connection),
+            match self.exchange(&connection, &request.encode(self.serializer)?, until)?.ok_or_else(|| self.late())? {
+                Reply::Return(_) => return Ok(self.line(connection, is_rust)),
                 // Another server is there by now.
                 _ => self.link.lock_timeout(until).ok_or_else(|| self.late())?.kind = Kind::Unknown,
             }
         }
         Err(Error::new(ErrorKind::Closed, format!("the manager at {} let no connection in", self.address)))
-    }
-
-    fn mine(&self) -> Option<Connection> {
-        let mine = MINE.try_with(|mine| mine.borrow_mut().remove(&self.id)).ok()??;
-        Some(mine.1).filter(|_| mine.0 == generation())
     }
 
     /// Calls a method of an object, or of the server; `None` when the time is over. The connection is closed then, so that the
@@ -258,24 +299,47 @@ impl Client {
         if request.ident.is_none() && !self.is_rust()? {
             return self.once(request, ready).map(Some);
         }
-        let bytes = request.encode()?;
-        let idle = self.mine();
-        let was_idle = idle.is_some();
-        let mut connection = match idle {
-            Some(connection) => connection,
+        let bytes = request.encode(self.serializer)?;
+        // A server that ended since has not seen this call, if not a byte of it could be sent.
+        let mine = MINE.try_with(|mine| mine.borrow_mut().remove(&self.id)).ok().flatten();
+        let line = match mine.filter(Line::is_idle) {
+            Some(line) => line,
             None => self.join(ready)?,
         };
-        // A server that ended since has not seen this call, if not a byte of it could be sent.
-        let is_stale = was_idle && connection.poll(Deadline::NOW).unwrap_or(true);
-        if is_stale {
-            connection = self.join(ready)?;
+        if !line.connection.send_bytes_timeout(&bytes, until)?.is_complete() {
+            return Ok(None);
         }
-        let reply = self.exchange(&connection, &bytes, until)?;
-        if reply.is_some() {
-            // Not so while the thread ends; then the connection is closed.
-            let _ = MINE.try_with(|mine| mine.borrow_mut().insert(self.id, (generation(), connection)));
+        match self.reply_on(&line, until) {
+            Ok(Some(reply)) => {
+                // Not so while the thread ends; then the connection is closed.
+                let _ = MINE.try_with(|mine| mine.borrow_mut().insert(self.id, line));
+                Ok(Some(reply))
+            }
+            other => {
+                line.give_up();
+                other
+            }
         }
-        Ok(reply)
+    }
+
+    /// Waits for a reply; `None` when the time is over.
+    fn reply_on(&self, line: &Line, until: Deadline) -> Result<Option<Reply>> {
+        let reply = line.connection.recv_bytes_timeout(until).map_err(|error| self.ended(error))?;
+        reply.map(|bytes| Reply::decode(&bytes, self.serializer)).transpose()
+    }
+
+    /// Sends a call by a connection of its own, and does not wait for the reply.
+    pub(super) fn launch(self: &Arc<Self>, request: Request) -> Result<Flight> {
+        let (bytes, ready) = (request.encode(self.serializer)?, soon());
+        let idle = std::iter::from_fn(|| self.spare.lock().pop()).find(Line::is_idle);
+        let line = match idle {
+            Some(line) => line,
+            None => self.join(ready)?,
+        };
+        if !line.connection.send_bytes_timeout(&bytes, ready)?.is_complete() {
+            return Err(self.late());
+        }
+        Ok(Flight { client: self.clone(), line: Some(line) })
     }
 
     /// Asks the server itself, after all references that this process has given back so far.
@@ -284,11 +348,11 @@ impl Client {
         let until = soon();
         let mut link = self.link.lock_timeout(until).ok_or_else(|| self.late())?;
         if let Kind::Rust { control, .. } = self.meet(&mut link, until)? {
-            let reply = control.ask(&request.encode()?, until).map_err(|error| self.ended(error));
+            let reply = control.ask(&request.encode(self.serializer)?, until).map_err(|error| self.ended(error));
             if reply.is_err() {
                 link.kind = Kind::Unknown; // the server is gone
             }
-            return answer_of(method, Reply::decode(&reply?.ok_or_else(|| self.late())?)?);
+            return answer_of(method, Reply::decode(&reply?.ok_or_else(|| self.late())?, self.serializer)?);
         }
         drop(link);
         self.ask(method, Vec::new(), Vec::new())
@@ -326,6 +390,65 @@ impl Client {
     pub(super) fn shut_down(&self, patience: Duration) -> bool {
         let request = Request { method: "shutdown".to_owned(), ..Request::default() };
         self.once(request, Deadline::after(patience)).is_ok()
+    }
+}
+
+/// A call whose reply nobody has waited for yet.
+pub(super) struct Flight {
+    pub(super) client: Arc<Client>,
+    /// Not there any more when the reply has come.
+    line: Option<Line>,
+}
+
+impl Flight {
+    /// The connection, in the process that has made the call.
+    fn own(&self) -> Result<&Line> {
+        let over = || Error::new(ErrorKind::NoResult, "the result of this call was given before, or its error");
+        let line = self.line.as_ref().ok_or_else(over)?;
+        if line.generation == generation() {
+            return Ok(line);
+        }
+        Err(Error::new(ErrorKind::NotAllowed, "another process made this call: the result goes there"))
+    }
+
+    /// Whether the reply has begun to arrive, or the server has ended.
+    pub(super) fn has_news(&self) -> Result<bool> {
+        let readable = self.own()?.connection.poll(Deadline::NOW);
+        Ok(readable.unwrap_or(true))
+    }
+
+    /// Waits for the reply; `None` when the time is over, and the call is in flight still.
+    ///
+    /// # Errors
+    /// Any error is the end of the call.
+    pub(super) fn land(&mut self, until: Deadline) -> Result<Option<Reply>> {
+        self.own()?;
+        let Some(line) = self.line.take() else { return Ok(None) };
+        match self.client.reply_on(&line, until) {
+            Ok(Some(reply)) => {
+                let mut spare = self.client.spare.lock();
+                if spare.len() < SPARE {
+                    spare.push(line);
+                }
+                Ok(Some(reply))
+            }
+            Ok(None) => {
+                self.line = Some(line);
+                Ok(None)
+            }
+            Err(error) => {
+                line.give_up();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if let Some(line) = &self.line {
+            line.give_up();
+        }
     }
 }
 

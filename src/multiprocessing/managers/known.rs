@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 
 use ossature_sys::sync::lock::Lock;
 
+use super::Serializer;
 use super::client::Client;
 use crate::error::Result;
 use crate::multiprocessing::connection::{Address, AuthKey};
@@ -12,34 +13,41 @@ use crate::multiprocessing::process::current_process;
 struct Known {
     address: Address,
     key: AuthKey,
+    serializer: Serializer,
     client: Weak<Client>,
 }
 
 static KNOWN: Lock<Vec<Known>> = Lock::new(Vec::new());
 
-/// Notes the key of a server, for proxies that come without one.
-pub(super) fn remember(address: &Address, key: &AuthKey) {
+/// Notes the key of a server and how it is spoken with, for proxies that come without a key.
+pub(super) fn remember(address: &Address, key: &AuthKey, serializer: Serializer) {
     let mut known = KNOWN.lock();
     match known.iter_mut().find(|known| known.address == *address) {
-        Some(known) => known.key = key.clone(),
-        None => known.push(Known { address: address.clone(), key: key.clone(), client: Weak::new() }),
+        Some(known) => (known.key, known.serializer) = (key.clone(), serializer),
+        None => known.push(Known { address: address.clone(), key: key.clone(), serializer, client: Weak::new() }),
     }
 }
 
-/// The client of a server. Without a noted key it has this process's.
+/// The client of a server. A server that is not known has the key of this process, and is spoken with by pickles.
 pub(super) fn client_of(address: &Address) -> Result<Arc<Client>> {
+    client_by(address, Serializer::Pickle)
+}
+
+/// The client of a server. A server that is not known has the key of this process, and is spoken with as said.
+pub(super) fn client_by(address: &Address, serializer: Serializer) -> Result<Arc<Client>> {
     let mut known = KNOWN.lock();
     let place = match known.iter().position(|known| known.address == *address) {
         Some(place) => place,
         None => {
             let key = current_process().authkey()?;
-            known.push(Known { address: address.clone(), key, client: Weak::new() });
+            known.push(Known { address: address.clone(), key, serializer, client: Weak::new() });
             known.len() - 1
         }
     };
     let Some(known) = known.get_mut(place) else { unreachable!("it was just found") };
-    Ok(known.client.upgrade().unwrap_or_else(|| {
-        let client = Arc::new(Client::new(known.address.clone(), known.key.clone()));
+    let client = known.client.upgrade().filter(|client| client.serializer() == known.serializer);
+    Ok(client.unwrap_or_else(|| {
+        let client = Arc::new(Client::new(known.address.clone(), known.key.clone(), known.serializer));
         known.client = Arc::downgrade(&client);
         client
     }))

@@ -15,7 +15,7 @@ use super::proxy::arguments;
 use super::registry::{Managed, Registry, Types};
 use super::server::Server;
 use super::wire::texts;
-use super::{Proxy, known};
+use super::{Proxy, Serializer, known};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::connection::{Address, AuthKey, Connection, Family, pipe};
@@ -181,8 +181,23 @@ impl Manager {
     where
         Error: From<A::Error>,
     {
+        Self::connect_with(address, authkey, Serializer::Pickle)
+    }
+
+    /// Connects as [`connect`](Self::connect) does, to a server that is spoken with by another serializer.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect).
+    ///
+    /// # Examples
+    /// See the example of [`Serializer`].
+    #[doc(alias = "serializer")]
+    pub fn connect_with<A: TryInto<Address>>(address: A, authkey: &AuthKey, serializer: Serializer) -> Result<Self>
+    where
+        Error: From<A::Error>,
+    {
         let address = address.try_into()?;
-        known::remember(&address, authkey);
+        known::remember(&address, authkey, serializer);
         let client = known::client_of(&address)?;
         client.ask("dummy", Vec::new(), Vec::new())?;
         Ok(Self { client, started: None })
@@ -499,7 +514,7 @@ fn started(
     key: &AuthKey,
     patience: Duration,
 ) -> Result<Manager> {
-    known::remember(&address, key);
+    known::remember(&address, key, Serializer::Pickle);
     let client = known::client_of(&address)?;
     let started = Started { process, lifeline: Lock::new(Some(lifeline)), patience };
     Ok(Manager { client, started: Some(started) })

@@ -36,6 +36,7 @@
 //! | such a message is lost | stays until ten minutes after the end of the sender |
 //! | a client in Rust ends, or is killed | its references are given back, its locks are released, its waits are forgotten |
 //! | a client in Python is killed | stays until the end of the server, as with Python's |
+//! | a call is given up | what its reply brings goes back, whether it was carried out or not |
 //! | two objects hold proxies of each other | both stay |
 //! | the server ends | is gone: every proxy gets [`Closed`](crate::ErrorKind::Closed), a waiting one at once |
 //! | another server starts at the address | old proxies get an error that says so |
@@ -51,6 +52,7 @@ mod arguments;
 mod builtin;
 mod client;
 mod exception;
+mod in_flight;
 mod known;
 mod limits;
 mod macros;
@@ -61,6 +63,7 @@ mod objects;
 mod proxy;
 mod registry;
 mod segments;
+mod serializer;
 mod server;
 mod wire;
 
@@ -79,6 +82,8 @@ pub use client::{reply_timeout, set_reply_timeout};
 #[doc(inline)]
 pub use exception::Exception;
 #[doc(inline)]
+pub use in_flight::CallResult;
+#[doc(inline)]
 pub use limits::Limits;
 #[doc(inline)]
 pub use manager::{Manager, ManagerBuilder, Setup, serve};
@@ -92,5 +97,7 @@ pub use registry::{Answer, Arrived, Outcome, Served, answer_result, reading, wri
 pub use registry::{Handed, Managed, Registry, Returned, Types};
 #[doc(inline)]
 pub use segments::SharedMemoryManager;
+#[doc(inline)]
+pub use serializer::Serializer;
 #[doc(inline)]
 pub use server::{Server, Stopper};

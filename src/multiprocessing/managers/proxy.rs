@@ -14,7 +14,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::client::{Client, reply_timeout};
+use super::client::{Client, Flight, reply_timeout};
 use super::registry::{Arrived, Returned};
 use super::wire::{Reply, Request, Token, class_of, each_proxy};
 use super::{Exception, known};
@@ -265,25 +265,40 @@ impl Proxy {
         kwds: Vec<(String, Value)>,
         until: Deadline,
     ) -> Result<Option<R::There>> {
+        let request = self.request(method, args, kwds)?;
+        let reply = self.0.client.call(request, until)?;
+        reply.map(|reply| self.landed::<R>(reply)).transpose()
+    }
+
+    /// Sends a call that is waited for later.
+    pub(super) fn launch(&self, method: &str, args: Vec<Value>) -> Result<Flight> {
+        let request = self.request(method, args, Vec::new())?;
+        self.0.client.launch(request)
+    }
+
+    /// A call of this process, which counts the object before its first one.
+    fn request(&self, method: &str, args: Vec<Value>, kwds: Vec<(String, Value)>) -> Result<Request> {
         let referent = &self.0;
         let here = generation();
         if referent.counted_in.load(Relaxed) != here {
             referent.client.ask("incref", vec![referent.ident.as_str().into()], Vec::new())?;
             referent.counted_in.store(here, Relaxed);
         }
-        let request = Request { ident: Some(referent.ident.clone()), method: method.to_owned(), args, kwds };
-        let Some(reply) = referent.client.call(request, until)? else { return Ok(None) };
-        let there = match reply {
-            Reply::Return(value) => arrive(&referent.client, value, |value| R::arrive(Arrived::Value(value))),
+        Ok(Request { ident: Some(referent.ident.clone()), method: method.to_owned(), args, kwds })
+    }
+
+    /// What a reply holds for the caller.
+    pub(super) fn landed<R: Returned>(&self, reply: Reply) -> Result<R::There> {
+        let client = &self.0.client;
+        match reply {
+            Reply::Return(value) => arrive(client, value, |value| R::arrive(Arrived::Value(value))),
             Reply::Proxy(exposed, token) => {
-                let proxy = Self::counted(referent.client.clone(), token.typeid, token.ident, exposed);
-                R::arrive(Arrived::Proxy(proxy))
+                R::arrive(Arrived::Proxy(Self::counted(client.clone(), token.typeid, token.ident, exposed)))
             }
             Reply::Error(exception) => Err(exception.into()),
             Reply::Traceback(text) => Err(Exception::remote(text).into()),
             Reply::Unserializable(text) => Err(Exception::remote(format!("Unserializable message: {text}")).into()),
-        };
-        there.map(Some)
+        }
     }
 
     /// A copy of the object.
@@ -363,6 +378,7 @@ struct Transit {
     ident: String,
     exposed: Vec<String>,
     ticket: Option<String>,
+    serializer: super::Serializer,
 }
 
 fn class(name: &str) -> Name {
@@ -404,12 +420,13 @@ impl Proxy {
             false => None,
         };
         let (typeid, ident, exposed) = (typeid.clone(), ident.clone(), exposed.clone());
-        Ok(Transit { typeid, address: client.address().clone(), ident, exposed, ticket })
+        let (address, serializer) = (client.address().clone(), client.serializer());
+        Ok(Transit { typeid, address, ident, exposed, ticket, serializer })
     }
 
     fn taken(transit: Transit) -> Result<Self> {
-        let Transit { typeid, address, ident, exposed, ticket } = transit;
-        let client = known::client_of(&address)?;
+        let Transit { typeid, address, ident, exposed, ticket, serializer } = transit;
+        let client = known::client_by(&address, serializer)?;
         Self::count(client, Token { typeid, address, ident }, exposed, ticket)
     }
 }

@@ -232,8 +232,7 @@ struct Listed {
 }
 
 /// The types whose objects only methods hand out.
-const HANDED: [(&str, &[&str]); 2] =
-    [("AsyncResult", PoolResults::METHODS), ("Iterator", builtin::ITERATOR_METHODS)];
+const HANDED: [(&str, &[&str]); 2] = [("AsyncResult", PoolResults::METHODS), ("Iterator", builtin::ITERATOR_METHODS)];
 
 impl Default for Registry {
     fn default() -> Self {
@@ -285,6 +284,30 @@ impl Registry {
     }
 
     /// Sets the access list of a type that methods [hand out](Handed), and that clients cannot make.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::managed;
+    /// use ossature::multiprocessing::managers::{Access, Registry};
+    ///
+    /// pub struct Key(u64);
+    ///
+    /// managed! {
+    ///     impl Key as KeyProxy {
+    ///         pub fn opens(&self, lock: u64) -> bool {
+    ///             self.0 == lock
+    ///         }
+    ///
+    ///         pub fn number(&self) -> u64 {
+    ///             self.0
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let mut registry = Registry::new();
+    /// registry.allow_handed::<Key>(Access::new().methods(["opens"]).objects(100));
+    /// assert!(registry.names().all(|name| name != "Key"), "no client makes a key");
+    /// ```
     pub fn allow_handed<T: Managed>(&mut self, access: Access) -> &mut Self {
         self.access.insert(T::TYPEID.to_owned(), Listed { access, methods: Some(T::METHODS) });
         self
@@ -332,7 +355,9 @@ impl Registry {
             let invalid = |why: String| crate::error::Error::new(ErrorKind::InvalidInput, why);
             let Some(methods) = made.or(listed.methods).or_else(handed) else {
                 let known = self.names().collect::<Vec<_>>().join(", ");
-                return Err(invalid(format!("an access list is for {name}, which is not registered; there are {known}")));
+                return Err(invalid(format!(
+                    "an access list is for {name}, which is not registered; there are {known}"
+                )));
             };
             let mut named = listed.access.methods.iter().flatten();
             match named.find(|it| !methods.contains(&it.as_str()) && !COMMON.contains(&it.as_str())) {

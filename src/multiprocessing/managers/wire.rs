@@ -5,12 +5,13 @@
 //! | request | `(ident, method, args, kwds)`; `ident` is `None` for the server itself |
 //! | reply | `(kind, payload)`: `#RETURN` value, `#ERROR` exception, `#PROXY` (exposed, token), `#TRACEBACK` or `#UNSERIALIZABLE` text |
 //!
-//! Messages are sent as protocol 2, which every version reads, and read as protocols 0 to 5.
+//! Messages are pickles: sent as protocol 2, which every version reads, and read as protocols 0 to 5. A client may choose
+//! documents of XML-RPC instead; what only a pickle can hold does not cross then.
 
-use super::Exception;
+use super::{Exception, Serializer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::Address;
-use crate::multiprocessing::connection::pickle::{Decoder, Global, Object, Value, encode};
+use crate::multiprocessing::connection::pickle::{Global, Object, Value};
 
 /// A call of a method of an object, or of the server itself.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,21 +47,25 @@ fn wrong(what: &str, value: &Value) -> Error {
     Error::new(ErrorKind::Decode, format!("{what}: {shown}"))
 }
 
-/// A decoder of messages. Its bound is at least what the message itself takes.
-pub(super) fn decoder() -> Decoder {
-    Decoder::new().objects()
-}
-
 impl Request {
-    pub(super) fn encode(self) -> Result<Vec<u8>> {
-        let kwds = Value::dict(self.kwds);
-        encode(&Value::Tuple(vec![self.ident.into(), self.method.into(), Value::Tuple(self.args), kwds]))
+    /// The last message on the connection of a client in Rust that has not read the last reply.
+    pub(super) fn unread() -> Self {
+        Self { method: "unread".to_owned(), ..Self::default() }
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
-        let value = decoder().decode(bytes)?;
+    pub(super) fn is_unread(&self) -> bool {
+        self.ident.is_none() && self.method == "unread"
+    }
+
+    pub(super) fn encode(self, serializer: Serializer) -> Result<Vec<u8>> {
+        let kwds = Value::dict(self.kwds);
+        serializer.encode(&Value::Tuple(vec![self.ident.into(), self.method.into(), Value::Tuple(self.args), kwds]))
+    }
+
+    pub(super) fn decode(bytes: &[u8], serializer: Serializer) -> Result<Self> {
+        let value = serializer.decode(bytes)?;
         let shape = "a request is (ident, method, args, kwds)";
-        let Value::Tuple(parts) = value else { return Err(wrong(shape, &value)) };
+        let (Value::Tuple(parts) | Value::List(parts)) = value else { return Err(wrong(shape, &value)) };
         let parts = <[Value; 4]>::try_from(parts).map_err(|parts| wrong(shape, &Value::Tuple(parts)))?;
         let [ident, method, args, kwds] = parts;
         let ident = match ident {
@@ -81,24 +86,29 @@ impl Request {
 }
 
 impl Reply {
-    pub(super) fn encode(&self) -> Result<Vec<u8>> {
+    pub(super) fn encode(&self, serializer: Serializer) -> Result<Vec<u8>> {
         let (kind, payload) = match self {
+            // An exception has no form in XML-RPC. The text of a traceback is a `RemoteError` there.
+            Self::Error(exception) if serializer == Serializer::XmlRpc => {
+                let traceback = exception.traceback().unwrap_or_default();
+                return Ok(told("#TRACEBACK", &format!("{exception}\n{traceback}"), serializer));
+            }
             Self::Return(value) => ("#RETURN", value.clone()),
             Self::Error(exception) => ("#ERROR", exception.to_value()),
             Self::Proxy(exposed, token) => {
                 let exposed = exposed.iter().map(|name| Value::from(name.as_str())).collect();
                 ("#PROXY", Value::Tuple(vec![Value::Tuple(exposed), token.to_value()?]))
             }
-            Self::Traceback(text) => return Ok(told("#TRACEBACK", text)),
-            Self::Unserializable(text) => return Ok(told("#UNSERIALIZABLE", text)),
+            Self::Traceback(text) => return Ok(told("#TRACEBACK", text, serializer)),
+            Self::Unserializable(text) => return Ok(told("#UNSERIALIZABLE", text, serializer)),
         };
-        encode(&Value::Tuple(vec![kind.into(), payload]))
+        serializer.encode(&Value::Tuple(vec![kind.into(), payload]))
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
-        let value = decoder().decode(bytes)?;
+    pub(super) fn decode(bytes: &[u8], serializer: Serializer) -> Result<Self> {
+        let value = serializer.decode(bytes)?;
         let shape = "a reply is (kind, payload)";
-        let Value::Tuple(parts) = value else { return Err(wrong(shape, &value)) };
+        let (Value::Tuple(parts) | Value::List(parts)) = value else { return Err(wrong(shape, &value)) };
         let parts = <[Value; 2]>::try_from(parts).map_err(|parts| wrong(shape, &Value::Tuple(parts)))?;
         let [Value::Text(kind), payload] = parts else { return Err(wrong(shape, &Value::from(Vec::from(parts)))) };
         Ok(match (kind.as_str(), payload) {
@@ -117,8 +127,12 @@ impl Reply {
 
 /// A reply whose payload is a `str` in Python 2 too, whose clients insist on that: `BINSTRING`, of ASCII so that Python 3
 /// reads it.
-fn told(kind: &str, text: &str) -> Vec<u8> {
-    let ascii: String = text.chars().map(|c| if c.is_ascii() { c } else { '?' }).take(LONGEST_TEXT).collect();
+fn told(kind: &str, text: &str, serializer: Serializer) -> Vec<u8> {
+    let is_plain = |c: &char| matches!(c, '\t' | '\n' | ' '..='~') || c.is_ascii() && serializer == Serializer::Pickle;
+    let ascii: String = text.chars().map(|c| if is_plain(&c) { c } else { '?' }).take(LONGEST_TEXT).collect();
+    if serializer == Serializer::XmlRpc {
+        return serializer.encode(&Value::from((kind, &*ascii))).unwrap_or_default(); // plain text has a form
+    }
     let mut out = b"\x80\x02".to_vec();
     for text in [kind, &ascii] {
         out.push(b'T');

@@ -224,7 +224,12 @@ impl Dict {
                 Value::List(self.0.pairs().into_iter().map(|(key, value)| Value::Tuple(vec![key, value])).collect())
             }
             "__iter__" => {
-                return Ok(Answer::Object(super::iterator::over(self.0.keys(), self.0.len.clone(), "dictionary", desk)?));
+                return Ok(Answer::Object(super::iterator::over(
+                    self.0.keys(),
+                    self.0.len.clone(),
+                    "dictionary",
+                    desk,
+                )?));
             }
             "copy" => Value::Dict(self.0.pairs()),
             "clear" => {

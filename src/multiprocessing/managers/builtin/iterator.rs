@@ -24,12 +24,7 @@ struct Iterator {
 }
 
 /// Iterates over the keys for as long as the container has as many items as now.
-pub(super) fn over(
-    keys: Vec<Value>,
-    now: Arc<AtomicUsize>,
-    what: &'static str,
-    desk: &mut Desk,
-) -> Raised<Made> {
+pub(super) fn over(keys: Vec<Value>, now: Arc<AtomicUsize>, what: &'static str, desk: &mut Desk) -> Raised<Made> {
     let (then, _charge) = (keys.len(), desk.charge_for(&keys)?);
     Ok(made("Iterator", METHODS, Iterator { keys: keys.into_iter(), now, then, what, _charge }))
 }

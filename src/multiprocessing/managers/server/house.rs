@@ -129,17 +129,24 @@ impl House {
         (count >= most).then(|| too_much(&format!("holds {count} references"), most, "references"))
     }
 
-    /// Takes a new object in, with one reference.
+    /// Takes a new object in, with one reference. An object that there is no place for comes back.
     pub(super) fn add(
         &mut self,
         made: Made,
         rule: Option<&Arc<Rule>>,
         holder: &Holder,
-    ) -> std::result::Result<String, Exception> {
+    ) -> std::result::Result<String, (Exception, Made)> {
         if self.objects.len() >= self.limits.objects {
             let message = format!("the server has {} objects, and Limits::objects allows no more", self.limits.objects);
-            return Err(Exception::new("MemoryError", message));
+            return Err((Exception::new("MemoryError", message), made));
         }
+        if let Some(full) = self.full(holder) {
+            return Err((full, made));
+        }
+        let rule = match rule.map(Rule::enter).transpose() {
+            Ok(rule) => rule,
+            Err(full) => return Err((full, made)),
+        };
         let ident = loop {
             self.next = self.next.wrapping_add(1);
             let ident = format!("{:x}{:x}", self.epoch, self.next);
@@ -147,16 +154,10 @@ impl House {
                 break ident;
             }
         };
-        let rule = rule.map(Rule::enter).transpose()?;
         let (python, touched_by) = (Vec::new(), HashSet::new());
         self.objects.insert(ident.clone(), Entry { made, refs: 0, python, rule, parked: 0, touched_by });
-        match self.take(&ident, holder) {
-            Ok(()) => Ok(ident),
-            Err(error) => {
-                self.objects.remove(&ident);
-                Err(error)
-            }
-        }
+        let _ = self.take(&ident, holder); // there is room for the reference, and the object is there
+        Ok(ident)
     }
 
     /// Takes a reference.
@@ -288,6 +289,13 @@ impl House {
             self.over.remove(&(over, name.to_owned()));
         }
         Some(ticket)
+    }
+
+    /// Tears up a ticket of which its lender has not heard; its object, if nobody else refers to it.
+    pub(super) fn revoke(&mut self, name: &str) -> Option<(String, Entry)> {
+        let ticket = self.turn_in(name)?;
+        let entry = self.give_back(&ticket.ident, &Holder::House).ok().flatten()?;
+        Some((ticket.ident, entry))
     }
 
     /// When the next ticket is over.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use self::door::{Inbox, News};
 use self::hall::Hall;
+use super::Serializer;
 use super::known;
 use super::limits::Limits;
 use super::registry::Registry;
@@ -95,7 +96,7 @@ impl Server {
     /// [`Os`](crate::ErrorKind::Os) when the system has no room for the server.
     pub fn serve_forever(self) -> Result<()> {
         let Self { listener, registry, limits, key, inbox, lifeline } = self;
-        known::remember(listener.address(), &key); // for proxies that come back to their own server
+        known::remember(listener.address(), &key, Serializer::Pickle); // for proxies that come back to their own server
         let stop = CancelFd::new().map_err(|errno| Error::os(errno, "cannot make a server"))?;
         let hall = Hall::new(inbox.clone(), lifeline, listener.address().clone(), registry, limits)?;
         std::thread::scope(|scope| {

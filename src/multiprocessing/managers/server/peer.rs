@@ -9,8 +9,12 @@
 //!
 //! A connection is *busy* from a request until its reply has gone. The loop does not read from a busy one, so a client that
 //! sends much ahead, or does not read, costs one request and one reply. All connections of a client together have a bound
-//! for these. A request of a client in Rust that has closed the
-//! connection since is not carried out: the client has given the call up, and nobody would have what the call makes.
+//! for these.
+//!
+//! A client in Rust may give a call up, and closes the connection then. A request is not carried out if its client has closed
+//! the connection since: nobody would have what the call makes. A reply that is there already may hold references. Only the
+//! client knows whether it has read that reply: if not, its last message on the connection is `unread`, and the references
+//! go back. So they do when the reply has not gone as a whole.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,6 +23,8 @@ use std::time::Instant;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::Interest;
 
+use super::super::Serializer;
+use super::house::Holder;
 use super::local::Waiter;
 use super::tally::{Charge, Tally, What};
 use crate::error::Result;
@@ -36,6 +42,14 @@ pub(super) enum Role {
     Control(SessionId),
 }
 
+/// What a reply brings to a client.
+pub(super) enum Taken {
+    /// A reference to the object of this name.
+    Reference(String),
+    /// The reference of a proxy under way, by the name of its ticket.
+    Ticket(String),
+}
+
 /// What there is to do for a connection that was ready.
 pub(super) enum Heard {
     Message(Vec<u8>),
@@ -50,10 +64,14 @@ pub(super) struct Peer {
     incoming: Incoming,
     outgoing: Outgoing,
     pub(super) role: Role,
+    /// How the last request was written, and so its reply is.
+    pub(super) serializer: Serializer,
     /// From a request until its reply is there.
     pub(super) busy: bool,
     /// To be closed once the reply has gone.
     pub(super) last: bool,
+    /// What the client took by its last request. It goes back if the client says that the reply was not read.
+    pub(super) taken: Vec<Taken>,
     /// The call of it that is parked.
     pub(super) waits: Option<Waiter>,
     /// Objects that it may hold: locks and the like.
@@ -79,8 +97,10 @@ impl Peer {
             incoming: Incoming::with_limit(Limit::of_connection(message)),
             outgoing: Outgoing::default(),
             role: Role::First,
+            serializer: Serializer::Pickle,
             busy: false,
             last: false,
+            taken: Vec::new(),
             waits: None,
             touched: HashSet::new(),
             late,
@@ -126,6 +146,14 @@ impl Peer {
                 },
                 Ok(None) => return Heard::Nothing,
             }
+        }
+    }
+
+    /// Who takes references by this connection.
+    pub(super) fn holder(&self) -> Holder {
+        match self.role {
+            Role::Session(id) | Role::Control(id) => Holder::Session(id),
+            Role::First | Role::Objects => Holder::Python(self.tally().clone()),
         }
     }
 

@@ -24,7 +24,10 @@ use crate::multiprocessing::connection::pickle::Value;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(in super::super) enum Who {
     /// Number 0 is a process of a pid namespace that is invisible from here.
-    Process { process: i32, user: u32 },
+    Process {
+        process: i32,
+        user: u32,
+    },
     Host(IpAddr),
     #[default]
     Unknown,

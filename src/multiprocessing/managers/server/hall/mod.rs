@@ -20,18 +20,18 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::{Epoll, Event, Interest};
 use ossature_sys::fd::AboveStandard;
 
-use super::super::Exception;
 use super::super::access::{Clients, Rule};
 use super::super::client::keep_alive;
 use super::super::limits::Limits;
 use super::super::registry::{self, Registry, Served};
-use super::super::wire::{Reply, each_proxy};
+use super::super::wire::{Reply, Request, each_proxy};
+use super::super::{Exception, Serializer};
 use super::desk::Desk;
 use super::door::{Inbox, News};
 use super::helpers::Helpers;
 use super::house::{Entry, Holder, House};
 use super::local::{Body, Made, Owner, Waiter};
-use super::peer::{Heard, Peer, Role};
+use super::peer::{Heard, Peer, Role, Taken};
 use super::segments::Segments;
 use super::tally::{Tallies, What, Who, too_much};
 use crate::error::{Error, Result};
@@ -288,15 +288,20 @@ impl Hall {
                 return self.end(owner);
             }
             match peer.listen() {
-                Heard::Message(_)
+                Heard::Message(message)
                     if matches!(peer.role, Role::Session(_)) && flags.intersects(Interest::RDHUP | Interest::HUP) =>
                 {
+                    if Request::decode(&message, Serializer::of(&message)).is_ok_and(|request| request.is_unread()) {
+                        self.give_back_taken(owner);
+                    }
                     return self.end(owner);
                 }
                 Heard::Message(message) => self.handle(owner, &message),
                 Heard::End => return self.end(owner),
                 Heard::Nothing if peer.count_buffers() > self.limits.client_buffers => {
-                    debug!("the manager's server closes a connection: Limits::client_buffers allows its client no more");
+                    debug!(
+                        "the manager's server closes a connection: Limits::client_buffers allows its client no more"
+                    );
                     return self.end(owner);
                 }
                 Heard::Nothing => {}
@@ -319,10 +324,14 @@ impl Hall {
 
     /// Forgets a connection, with all that its client held by it.
     fn end(&mut self, owner: Owner) {
-        let Some(peer) = self.peers.remove(&owner) else { return };
+        let Some(mut peer) = self.peers.remove(&owner) else { return };
         let _ = self.epoll.unregister(peer.connection());
         if let Some(late) = peer.late {
             self.expected.remove(&(late, owner));
+        }
+        if !peer.has_spoken() {
+            let holder = peer.holder();
+            self.give_back_all(&holder, std::mem::take(&mut peer.taken));
         }
         if let Some(parked) = peer.waits.and_then(|waiter| Some((waiter, self.unpark(waiter)?))) {
             self.with_local(&parked.1.ident, |local, desk| local.forget(parked.0, desk));
@@ -351,11 +360,8 @@ impl Hall {
     }
 
     fn holder(&self, owner: Owner) -> Holder {
-        match self.peers.get(&owner).map(|peer| (peer.role, peer.tally())) {
-            Some((Role::Session(id) | Role::Control(id), _)) => Holder::Session(id),
-            Some((Role::First | Role::Objects, tally)) => Holder::Python(tally.clone()),
-            None => Holder::House, // it has just gone: what was for it goes too
-        }
+        // A client that has just gone takes nothing: what was for it goes too.
+        self.peers.get(&owner).map_or(Holder::House, Peer::holder)
     }
 
     /// Whom the kernel names as the client of a connection.
@@ -368,13 +374,20 @@ impl Hall {
         if !self.peers.contains_key(&owner) {
             return; // it has gone meanwhile
         }
-        let bytes = reply.encode().or_else(|error| Reply::Unserializable(format!("{error}\n")).encode());
-        let refused = bytes.as_ref().ok().and_then(|bytes| self.refused(owner, bytes.len()));
-        let (bytes, reply) = match &refused {
-            Some(refused) => (refused.encode(), refused),
-            None => (bytes, reply),
+        let serializer = self.peers.get(&owner).map(|peer| peer.serializer).unwrap_or_default();
+        let bytes = reply.encode(serializer);
+        let in_place = match &bytes {
+            Ok(bytes) => self.refused(owner, bytes.len()),
+            Err(error) => Some(Reply::Unserializable(format!("{error}\n"))),
         };
-        if let (Reply::Return(value), Ok(_), holder @ Holder::Session(_)) = (reply, &bytes, self.holder(owner)) {
+        let bytes = match &in_place {
+            Some(other) => {
+                self.give_back_taken(owner); // the client does not hear of what it would have got
+                other.encode(serializer)
+            }
+            None => bytes,
+        };
+        if let (Reply::Return(value), None, holder @ Holder::Session(_)) = (reply, &in_place, self.holder(owner)) {
             let mut idents = Vec::new();
             each_proxy(value, &mut |token| {
                 if token.address == self.address {
@@ -382,7 +395,11 @@ impl Hall {
                 }
             });
             for ident in idents {
-                let _ = self.house.take(&ident, &holder); // one that is gone is unknown to the client, too
+                // One that is gone is unknown to the client, too. One that the client may not use is not counted for it.
+                let allowed = self.may_use(owner, &ident);
+                if allowed.and_then(|()| self.house.take(&ident, &holder)).is_ok() {
+                    self.has_taken(owner, Taken::Reference(ident));
+                }
             }
         }
         let Some(peer) = self.peers.get_mut(&owner) else { return };
@@ -423,9 +440,35 @@ impl Hall {
 
     // ---- references -----------------------------------------------------------------------------------------------
 
-    fn give_back(&mut self, owner: Owner, ident: &str) -> std::result::Result<(), Exception> {
-        let holder = self.holder(owner);
-        let gone = self.house.give_back(ident, &holder)?;
+    /// Notes what a client has taken by the request that is carried out.
+    fn has_taken(&mut self, owner: Owner, taken: Taken) {
+        if let Some(peer) = self.peers.get_mut(&owner) {
+            peer.taken.push(taken);
+        }
+    }
+
+    /// Gives back what a client has taken by its last request.
+    fn give_back_taken(&mut self, owner: Owner) {
+        let Some(peer) = self.peers.get_mut(&owner) else { return };
+        let (taken, holder) = (std::mem::take(&mut peer.taken), peer.holder());
+        self.give_back_all(&holder, taken);
+    }
+
+    fn give_back_all(&mut self, holder: &Holder, taken: Vec<Taken>) {
+        for taken in taken {
+            match taken {
+                // It may have been given back meanwhile.
+                Taken::Reference(ident) => drop(self.give_back(holder, &ident)),
+                Taken::Ticket(name) => {
+                    let gone = self.house.revoke(&name);
+                    self.bury(gone.into_iter().collect());
+                }
+            }
+        }
+    }
+
+    fn give_back(&mut self, holder: &Holder, ident: &str) -> std::result::Result<(), Exception> {
+        let gone = self.house.give_back(ident, holder)?;
         self.bury(gone.map(|entry| (ident.to_owned(), entry)).into_iter().collect());
         Ok(())
     }
@@ -444,10 +487,15 @@ impl Hall {
                     peer.touched.remove(&ident);
                 }
             }
-            match entry.made.body {
-                Body::Here(local) => drop(local),
-                Body::Apart(object) => self.discard(object),
-            }
+            self.throw_away(entry.made);
+        }
+    }
+
+    /// Drops an object, that of a program's own type on a helper thread.
+    fn throw_away(&self, made: Made) {
+        match made.body {
+            Body::Here(local) => drop(local),
+            Body::Apart(object) => self.discard(object),
         }
     }
 

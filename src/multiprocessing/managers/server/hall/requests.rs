@@ -6,14 +6,14 @@ use std::time::Instant;
 use super::super::door::News;
 use super::super::house::Entry;
 use super::super::local::{Answer, Body, Call, Made, Outcome, Owner, Step};
-use super::super::peer::Role;
+use super::super::peer::{Role, Taken};
 use super::super::segments::Segments;
 use super::{Hall, Parked, VERSION};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::managers::access::{COMMON, Rule};
 use crate::multiprocessing::managers::registry::{Maker, Served};
-use crate::multiprocessing::managers::wire::{Reply, Request, Token};
-use crate::multiprocessing::managers::{Arguments, Exception};
+use crate::multiprocessing::managers::wire::{Reply, Request, Token, each_proxy};
+use crate::multiprocessing::managers::{Arguments, Exception, Serializer};
 use crate::multiprocessing::process::untold;
 use crate::multiprocessing::shared_memory::SharedMemory;
 use crate::thread::{aloud, catch};
@@ -50,17 +50,30 @@ impl Hall {
         self.desk.caller = peer.tally().clone();
         let role = peer.role;
         peer.last = role == Role::First;
-        let request = match Request::decode(message) {
+        peer.serializer = Serializer::of(message);
+        let request = Request::decode(message, peer.serializer);
+        if !request.as_ref().is_ok_and(Request::is_unread) {
+            peer.taken.clear(); // the last reply was read
+        }
+        let request = match request {
             Ok(request) => request,
             Err(_) if matches!(role, Role::Control(_)) => return self.end(owner),
             Err(error) => return self.reply(owner, &Reply::Traceback(format!("{error}\n"))),
         };
+        if let Err(refused) = self.may_name(owner, &request) {
+            return self.reply(owner, &Reply::Traceback(traceback(&refused)));
+        }
         let handled = match (role, request.ident.is_some()) {
+            (Role::Session(_), false) if request.is_unread() => {
+                self.give_back_taken(owner);
+                Handled::Silent
+            }
             (Role::Objects, _) | (Role::Session(_), true) => self.ask_object(owner, request),
             (Role::Control(_), _) if request.method == "decref" => {
                 let arguments = Arguments { args: request.args, kwds: request.kwds };
                 if let Ok((ident,)) = arguments.take::<(String,)>(&["ident"]) {
-                    let _ = self.give_back(owner, &ident);
+                    let holder = self.holder(owner);
+                    let _ = self.give_back(&holder, &ident);
                 }
                 Handled::Silent
             }
@@ -99,9 +112,14 @@ impl Hall {
             "number_of_objects" => Ok(self.house.objects.len().into()).into(),
             "incref" => none(arguments.take(&["ident"]).and_then(|(ident,): (String,)| {
                 let holder = self.holder(owner);
-                self.may_use(owner, &ident).and_then(|()| self.house.take(&ident, &holder))
+                self.may_use(owner, &ident).and_then(|()| self.house.take(&ident, &holder))?;
+                self.has_taken(owner, Taken::Reference(ident));
+                Ok(())
             })),
-            "decref" => none(arguments.take(&["ident"]).and_then(|(ident,): (String,)| self.give_back(owner, &ident))),
+            "decref" => none(arguments.take(&["ident"]).and_then(|(ident,): (String,)| {
+                let holder = self.holder(owner);
+                self.give_back(&holder, &ident)
+            })),
             "get_methods" => self.get_methods(owner, arguments).into(),
             "create" => self.ask_to_create(owner, arguments),
             "accept_connection" if is_first => none(arguments.take(&["name"]).map(|(_,): (String,)| {
@@ -118,14 +136,20 @@ impl Hall {
             "lend" if !is_first => arguments
                 .take(&["ident"])
                 .and_then(|(ident,): (String,)| match role {
-                    Role::Session(id) => self.house.lend(&ident, id).map(Value::Text),
+                    Role::Session(id) => {
+                        let ticket = self.may_use(owner, &ident).and_then(|()| self.house.lend(&ident, id))?;
+                        self.has_taken(owner, Taken::Ticket(ticket.clone()));
+                        Ok(Value::Text(ticket))
+                    }
                     _ => Err(Exception::new("AssertionError", "'lend' unrecognized")),
                 })
                 .into(),
             "claim" if !is_first => {
                 none(arguments.take(&["ticket", "ident"]).and_then(|(ticket, ident): (String, String)| match role {
                     Role::Session(id) => {
-                        self.may_use(owner, &ident).and_then(|()| self.house.claim(&ticket, &ident, id))
+                        self.may_use(owner, &ident).and_then(|()| self.house.claim(&ticket, &ident, id))?;
+                        self.has_taken(owner, Taken::Reference(ident));
+                        Ok(())
                     }
                     _ => Err(Exception::new("AssertionError", "'claim' unrecognized")),
                 }))
@@ -167,8 +191,25 @@ impl Hall {
     }
 
     /// Whether the access list lets the client use an object. One that is not there is for others to tell.
-    fn may_use(&self, owner: Owner, ident: &str) -> Result<(), Exception> {
+    pub(super) fn may_use(&self, owner: Owner, ident: &str) -> Result<(), Exception> {
         self.house.objects.get(ident).map_or(Ok(()), |entry| entry.check(self.who(owner)))
+    }
+
+    /// Whether the access lists let the client use all objects of which there are proxies in a request. An object of the house
+    /// that keeps such a proxy refers to its object.
+    fn may_name(&self, owner: Owner, request: &Request) -> Result<(), Exception> {
+        let mut allowed = Ok(());
+        if self.rules.is_empty() {
+            return allowed;
+        }
+        let mut look = |token: Token| {
+            if allowed.is_ok() && token.address == self.address {
+                allowed = self.may_use(owner, &token.ident);
+            }
+        };
+        request.args.iter().for_each(|value| each_proxy(value, &mut look));
+        request.kwds.iter().for_each(|(_, value)| each_proxy(value, &mut look));
+        allowed
     }
 
     fn get_methods(&self, owner: Owner, arguments: Arguments) -> Result<Value, Exception> {
@@ -212,7 +253,12 @@ impl Hall {
     pub(super) fn create(&mut self, owner: Owner, made: Made, rule: Option<&Arc<Rule>>) -> Result<Value, Exception> {
         let methods = exposed(&made, rule);
         let holder = self.holder(owner);
-        Ok(Value::Tuple(vec![self.house.add(made, rule, &holder)?.into(), methods]))
+        let ident = self.house.add(made, rule, &holder).map_err(|(exception, made)| {
+            self.throw_away(made);
+            exception
+        })?;
+        self.has_taken(owner, Taken::Reference(ident.clone()));
+        Ok(Value::Tuple(vec![ident.into(), methods]))
     }
 
     /// Serves an object that a method returned, of an object under the rule `by`.
@@ -221,9 +267,20 @@ impl Hall {
         let rule = self.rules.get(&typeid).cloned().or_else(|| by.and_then(|by| by.of_handed()));
         let methods = allowed(&made, rule.as_ref()).map(str::to_owned).collect();
         let holder = self.holder(owner);
-        match self.house.add(made, rule.as_ref(), &holder) {
-            Ok(ident) => Reply::Proxy(methods, Token { typeid, address: self.address.clone(), ident }),
-            Err(exception) => Reply::Error(exception),
+        let may_use = rule.as_ref().map_or(Ok(()), |rule| rule.check_call(self.who(owner)));
+        let added = match may_use {
+            Ok(()) => self.house.add(made, rule.as_ref(), &holder),
+            Err(refused) => Err((refused, made)),
+        };
+        match added {
+            Ok(ident) => {
+                self.has_taken(owner, Taken::Reference(ident.clone()));
+                Reply::Proxy(methods, Token { typeid, address: self.address.clone(), ident })
+            }
+            Err((exception, made)) => {
+                self.throw_away(made);
+                Reply::Error(exception)
+            }
         }
     }
 

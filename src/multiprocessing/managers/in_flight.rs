@@ -1,0 +1,122 @@
+//! Calls that are sent now, and whose results are taken later.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use ossature_sys::deadline::Deadline;
+use serde::Serialize;
+
+use super::client::Flight;
+use super::proxy::{Proxy, arguments};
+use super::registry::Returned;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The types whose methods take a lock for the connection that calls them.
+const LOCKS: [&str; 5] = ["BoundedSemaphore", "Condition", "Lock", "RLock", "Semaphore"];
+
+/// A call in flight: from [`Proxy::call_async`].
+///
+/// Many calls may be in flight from one thread. Each has a connection of its own to the server, and each is carried out as the
+/// call of another client would be:
+/// * the server carries them out in any order, and those that wait do not hold up the others;
+/// * each counts as one connection against [`Limits::connections`](super::Limits::connections) and
+///   [`Limits::client_connections`](super::Limits::client_connections), and methods of the program's own types as one of
+///   [`Limits::helpers`](super::Limits::helpers);
+/// * the end of the server ends each of them.
+///
+/// A call that is dropped is given up: the server forgets it if it waits, as with [`Proxy::call_timeout`]. A method of the
+/// program's own type runs on, and its result is dropped.
+///
+/// # Examples
+/// ```standalone_crate
+/// use std::time::Duration;
+/// use ossature::multiprocessing::managers::CallResult;
+/// use ossature::multiprocessing::{Context, Manager, freeze_support, tasks};
+///
+/// # fn main() -> ossature::Result<()> {
+/// freeze_support(tasks![]);
+/// let manager = Manager::start(Context::Spawn)?;
+/// let queue = manager.create("Queue", ())?;
+///
+/// let mut first: CallResult<String> = queue.call_async("get", ())?;
+/// assert_eq!(first.get_timeout(Duration::from_millis(10))?, None, "in flight still");
+/// assert!(!first.ready()?);
+///
+/// let puts = ["a", "b"].map(|text| queue.call_async::<()>("put", (text,)));
+/// for put in puts {
+///     put?.get()?;
+/// }
+/// let mut both = [first.get()?, queue.call::<String>("get", ())?];
+/// both.sort();
+/// assert_eq!(both, ["a", "b"]);
+/// # Ok(()) }
+/// ```
+#[must_use = "the call is given up when this is dropped"]
+pub struct CallResult<R> {
+    flight: Flight,
+    /// Keeps the object.
+    proxy: Proxy,
+    method: String,
+    kind: PhantomData<fn() -> R>,
+}
+
+impl Proxy {
+    /// Calls a method as [`call`](Self::call) does, without waiting for what it returns.
+    ///
+    /// Differs from Python, whose clients have one call at a time for each thread.
+    ///
+    /// # Errors
+    /// * [`InvalidInput`](ErrorKind::InvalidInput) for an argument that cannot be sent, and for `acquire` of a lock: a thread
+    ///   has what it acquires by its own connection only.
+    /// * [`Closed`](ErrorKind::Closed) when the server has ended, or lets no further connection in.
+    /// * [`Os`](ErrorKind::Os) with `ETIMEDOUT` for a server that does not take the call within the
+    ///   [`reply_timeout`](super::reply_timeout).
+    ///
+    /// # Examples
+    /// See the example of [`CallResult`].
+    pub fn call_async<R: Returned>(&self, method: &str, args: impl Serialize) -> Result<CallResult<R>> {
+        if method == "acquire" && LOCKS.contains(&self.typeid()) {
+            let message = format!("a {} that a call in flight acquires would belong to no thread", self.typeid());
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        let flight = self.launch(method, arguments(args)?)?;
+        Ok(CallResult { flight, proxy: self.clone(), method: method.to_owned(), kind: PhantomData })
+    }
+}
+
+impl<R: Returned> CallResult<R> {
+    /// Waits for what the method returns.
+    ///
+    /// # Errors
+    /// * As for [`Proxy::call`].
+    /// * [`NoResult`](ErrorKind::NoResult) when an earlier call returned the result, or the error.
+    /// * [`NotAllowed`](ErrorKind::NotAllowed) in a forked child of the process that made the call.
+    pub fn get(mut self) -> Result<R::There> {
+        self.get_timeout(Deadline::NEVER)?
+            .ok_or_else(|| Error::new(ErrorKind::Closed, "the wait for a reply ended without one"))
+    }
+
+    /// Waits for what the method returns, until the deadline. Returns `None` when the time ran out; the call is in flight
+    /// still then.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_timeout(&mut self, timeout: impl Into<Deadline>) -> Result<Option<R::There>> {
+        let reply = self.flight.land(timeout.into())?;
+        reply.map(|reply| self.proxy.landed::<R>(reply)).transpose()
+    }
+
+    /// Whether the result, or the end of the server, has begun to arrive.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn ready(&self) -> Result<bool> {
+        self.flight.has_news()
+    }
+}
+
+impl<R> fmt::Debug for CallResult<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallResult").field("proxy", &self.proxy).field("method", &self.method).finish_non_exhaustive()
+    }
+}
