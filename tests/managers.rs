@@ -14,10 +14,14 @@ mod access;
 mod builtin;
 #[path = "managers/calls.rs"]
 mod calls;
+#[path = "managers/cases.rs"]
+mod cases;
 #[path = "managers/deaths.rs"]
 mod deaths;
 #[path = "managers/given_up.rs"]
 mod given_up;
+#[path = "managers/golden.rs"]
+mod golden;
 #[path = "managers/hostile.rs"]
 mod hostile;
 #[path = "managers/in_flight.rs"]
@@ -65,6 +69,8 @@ fn main() {
         deaths::TESTS,
         given_up::TESTS,
         in_flight::TESTS,
+        golden::TESTS,
+        cases::TESTS,
         hostile::TESTS,
         limits::TESTS,
         pool::TESTS,
