@@ -4,16 +4,19 @@ use std::fs::File;
 use std::io::Write;
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::faults::{Fault, Rule};
+use ossature_sys::fd::AsRawFd;
 use ossature_sys::kqueue::{Filter, Flags, Kevent, Kqueue, Notes};
+use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process;
 use ossature_sys::signal::{self, SignalSet, realtime};
 
-use crate::sweep::{alone, fails_with, sweep};
+use crate::sweep::{alone, fails_with, sweep, sweep_with};
 
 /// One change of every filter; the file is watched as well as read.
 fn changes(stream: &UnixStream, file: &File, signal: signal::Signal) -> Vec<Kevent> {
@@ -124,6 +127,109 @@ fn the_table_says_when_there_is_no_memory_for_one_more() {
     queue.change(&Kevent::trigger(failed)).unwrap();
     let mut room = [MaybeUninit::uninit(); 2];
     assert_eq!(queue.wait(&mut room, Deadline::NOW).unwrap()[0].ident(), failed);
+}
+
+fn clear(change: Kevent) -> Kevent {
+    change.with_flags(Flags::ADD | Flags::CLEAR)
+}
+
+/// What a wait reports, by the number that belongs to each knote.
+fn told(queue: &Kqueue) -> Result<Vec<usize>> {
+    let mut room = [MaybeUninit::uninit(); 8];
+    Ok(queue.wait(&mut room, Deadline::NOW)?.iter().map(Kevent::udata).collect())
+}
+
+#[test]
+fn sets_that_cannot_be_made_anew_lose_no_edge() {
+    let _alone = alone();
+    // EPERM of epoll says that the number is another file's by now.
+    sweep_with("kqueue renew", &[], &[Errno::INTR, Errno::NOMEM, Errno::MFILE, Errno::AGAIN], || {
+        let queue = Kqueue::new()?;
+        let pairs = [(); 3].map(|()| UnixStream::pair().unwrap());
+        for (n, (near, far)) in pairs.iter().enumerate() {
+            queue.change(&clear(Kevent::read(near)).with_udata(n))?;
+            queue.change(&clear(Kevent::write(near)).with_flags(Flags::ADD | Flags::DISABLE))?;
+            (&mut &*far).write_all(b"x").unwrap();
+        }
+        queue.descriptor()?;
+        // The first is closed while a duplicate lives, so its entry loses its name.
+        let [(near, _), rest @ ..] = pairs;
+        let (_keeper, number) = (near.try_clone().unwrap(), near.as_raw_fd() as usize);
+        drop(near);
+        let gone = queue.change(&Kevent::new(number, Filter::READ).with_flags(Flags::DELETE));
+        if gone != Err(Errno::BADF) {
+            return gone; // the fault's answer
+        }
+        // New sets are made in the first of these waits, or in the next one that finds such an entry.
+        let (first, second) = (told(&queue), told(&queue));
+        let mut seen: Vec<_> = [&first, &second].into_iter().flatten().flatten().copied().collect();
+        seen.sort();
+        seen.dedup();
+        assert!(seen.ends_with(&[1, 2]), "{first:?} {second:?}");
+        for (_, far) in &rest {
+            (&mut &*far).write_all(b"x").unwrap();
+        }
+        // The queue's own descriptor tells of the sets that there are.
+        let face = queue.descriptor()?;
+        assert_eq!(poll(&mut [PollFd::new(&face, PollFlags::IN)], Duration::from_secs(5))?, 1);
+        assert_eq!(told(&queue)?.len(), 2);
+        first.and(second).map(drop)
+    });
+}
+
+/// One waiter has not yet begun to sleep when a timer is added. Another hears of the timer, and leaves before it
+/// expires.
+#[test]
+fn a_timer_is_told_to_a_waiter_that_did_not_hear_of_it() {
+    let _alone = alone();
+    let queue = Kqueue::new().unwrap();
+    let late = Rule::on("ppoll", Fault::Delay(Duration::from_millis(400))).times(1).everywhere().arm().unwrap();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            let mut room = [MaybeUninit::uninit(); 2];
+            queue.wait(&mut room, Duration::from_secs(20)).unwrap().to_vec()
+        });
+        while late.hits() == 0 {
+            thread::yield_now();
+        }
+        let timer = Kevent::timer(1, Duration::from_millis(600)).with_flags(Flags::ADD | Flags::ONESHOT);
+        queue.change(&timer).unwrap();
+        let mut room = [MaybeUninit::uninit(); 2];
+        assert_eq!(queue.wait(&mut room, Duration::from_millis(10)), Ok(&[][..]));
+        assert_eq!(waiter.join().unwrap().len(), 1);
+    });
+}
+
+/// Between the report from memory and the kernel's answer more bytes come, which the report does not have.
+#[test]
+fn an_edge_after_the_report_of_the_same_wait_is_told() {
+    let _alone = alone();
+    let queue = Kqueue::new().unwrap();
+    let pairs = [(); 3].map(|()| UnixStream::pair().unwrap());
+    assert_eq!(told(&queue), Ok(vec![]), "memory and the kernel take turns: the third wait looks at memory first");
+    for (near, _) in &pairs[..2] {
+        queue.change(&clear(Kevent::write(near))).unwrap();
+    }
+    let (near, far) = &pairs[2];
+    queue.change(&clear(Kevent::read(near))).unwrap();
+    (&mut &*far).write_all(b"x").unwrap();
+    // Without room for it, the edge is kept in memory.
+    let mut room = [MaybeUninit::uninit(); 2];
+    assert_eq!(queue.wait(&mut room, Deadline::NOW).map(<[Kevent]>::len), Ok(2));
+    let slow = Rule::on("epoll_wait", Fault::Delay(Duration::from_millis(300))).nth(1).arm().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while slow.hits() == 0 {
+                thread::yield_now();
+            }
+            (&mut &*far).write_all(b"more").unwrap();
+        });
+        assert_eq!(queue.wait(&mut room, Deadline::NOW).unwrap()[0].data(), 1);
+    });
+    drop(slow);
+    let second = queue.wait(&mut room, Duration::from_secs(5)).unwrap();
+    assert_eq!(second.iter().map(Kevent::data).collect::<Vec<_>>(), [5]);
+    assert_eq!(told(&queue), Ok(vec![]));
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! Event queues beside fork, without /proc, and signals of the whole process.
 
 use std::fs::File;
+use std::io::Write;
 use std::mem::MaybeUninit;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
-use ossature_sys::fd::AsRawFd;
-use ossature_sys::kqueue::{Kevent, Kqueue, Notes};
+use ossature_sys::fd::{self, AsRawFd};
+use ossature_sys::kqueue::{Filter, Flags, Kevent, Kqueue, Notes};
+use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{ExitStatus, Signal, fork};
 use ossature_sys::signal::{self, SignalSet};
 use ossature_sys::{pipe, process};
@@ -18,6 +21,8 @@ use crate::surroundings::jailed;
 pub const TESTS: &[Test] = &[
     ("a_forked_child_cannot_use_the_queue", a_forked_child_cannot_use_the_queue),
     ("a_forked_child_ends_no_subscription", a_forked_child_ends_no_subscription),
+    ("a_thread_is_not_a_fork", a_thread_is_not_a_fork),
+    ("a_childs_copy_of_an_old_set_is_not_heard", a_childs_copy_of_an_old_set_is_not_heard),
     ("a_child_makes_a_queue_of_its_own", a_child_makes_a_queue_of_its_own),
     ("without_proc_a_file_is_refused", without_proc_a_file_is_refused),
     ("signals_from_outside_are_counted", signals_from_outside_are_counted),
@@ -76,6 +81,52 @@ fn a_forked_child_ends_no_subscription() {
         let events = wait(kept.as_ref().unwrap(), PATIENCE);
         assert_eq!(events.iter().map(Kevent::notes).collect::<Vec<_>>(), [Notes::FORK]);
     }
+}
+
+fn a_thread_is_not_a_fork() {
+    let queue = Kqueue::new().unwrap();
+    if let Err(errno) = queue.follow_processes() {
+        println!("SKIPPED: no news of processes here: {errno}");
+        return;
+    }
+    queue.change(&Kevent::exit(process::id()).with_notes(Notes::FORK)).unwrap();
+    std::thread::spawn(|| ()).join().unwrap();
+    assert_eq!(wait(&queue, Duration::from_millis(20)), []);
+    let mut child = fork(|| 0).unwrap();
+    assert_eq!(child.wait_timeout(PATIENCE), Ok(Some(ExitStatus::Code(0))));
+    assert_eq!(wait(&queue, PATIENCE).len(), 1, "the news was on");
+}
+
+/// The child's copy keeps a set alive that the parent has replaced, because one of its entries has lost its name.
+fn a_childs_copy_of_an_old_set_is_not_heard() {
+    let queue = Kqueue::new().unwrap();
+    let is_readable = || {
+        let face = queue.descriptor().unwrap();
+        poll(&mut [PollFd::new(&face, PollFlags::IN)], Deadline::NOW).map(|ready| ready == 1)
+    };
+    let (near, mut far) = UnixStream::pair().unwrap();
+    queue.change(&Kevent::read(&near)).unwrap();
+    assert_eq!(is_readable(), Ok(false));
+    let (wait_for_end, end) = pipe::pipe(pipe::Flags::empty()).unwrap();
+    let mut ends = Some(end);
+    let mut child = fork(|| {
+        drop(ends.take());
+        fd::read(&wait_for_end, &mut [0]).map_or(1, |_| 0)
+    })
+    .unwrap();
+    // The child's copy of the stream keeps the entry, too.
+    let number = near.as_raw_fd() as usize;
+    drop(near);
+    assert_eq!(queue.change(&Kevent::new(number, Filter::READ).with_flags(Flags::DELETE)), Err(Errno::BADF));
+    far.write_all(b"x").unwrap();
+    assert_eq!(is_readable(), Ok(true), "an entry without a name is ready");
+    assert_eq!(wait(&queue, Duration::ZERO), []);
+    assert_eq!(is_readable(), Ok(false));
+    queue.change(&Kevent::user(1)).unwrap();
+    queue.change(&Kevent::trigger(1)).unwrap();
+    assert_eq!((is_readable(), wait(&queue, PATIENCE).len(), is_readable()), (Ok(true), 1, Ok(false)));
+    drop(ends);
+    assert_eq!(child.wait_timeout(PATIENCE), Ok(Some(ExitStatus::Code(0))));
 }
 
 fn a_child_makes_a_queue_of_its_own() {

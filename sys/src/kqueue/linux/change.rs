@@ -134,7 +134,8 @@ impl State {
     fn has_news(&self, at: At) -> bool {
         let slot = self.table.at(at);
         match Filter::from_number(slot.filter) {
-            Filter::READ | Filter::WRITE => slot.kind() == Kind::Always || super::io::has_low_water(slot),
+            // The kernel reports an entry that was changed anew.
+            Filter::READ | Filter::WRITE => slot.kind() == Kind::Always,
             Filter::VNODE | Filter::PROC => slot.found != 0,
             _ => slot.count != 0,
         }

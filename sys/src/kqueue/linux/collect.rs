@@ -60,11 +60,8 @@ impl State {
         self.round = self.round.wrapping_add(1).max(1);
         self.memory_first = !self.memory_first;
         self.expire();
-        if self.orphaned {
-            // Before the kernel is asked: what was added since was not reported, so that new sets repeat no edge.
-            self.renew()?;
-            self.orphaned = false;
-        }
+        // Nobody would meet such an entry, because the kernel is not asked. A sleeper would not sleep.
+        let renewed = if self.orphans > 0 && self.outside == 0 { self.renew() } else { Ok(()) };
         if self.memory_first {
             self.take_active(found);
         }
@@ -79,7 +76,7 @@ impl State {
         if !self.memory_first || self.table.active() != before {
             self.take_active(found);
         }
-        Ok(())
+        renewed
     }
 
     /// Counts the expirations of the timers that are due.
@@ -222,8 +219,12 @@ impl State {
 
     fn report_level(&mut self, at: At, slot: &Slot, data: i64, seen: Interest, found: &mut Found<'_>) {
         let mut event = event_of(slot).with_data(data);
-        if slot.kind() == Kind::Watched && io::is_over(slot, seen) {
-            event = event.with_flags(event.flags() | Flags::EOF);
+        if slot.kind() == Kind::Watched {
+            if io::is_over(slot, seen) {
+                event = event.with_flags(event.flags() | Flags::EOF);
+            }
+            let reported = self.table.at_mut(at);
+            (reported.len, reported.found) = (data, seen.bits());
         }
         let was_one_shot = io::interest(slot).contains(Interest::ONESHOT);
         self.report(at, event, found);
@@ -309,6 +310,7 @@ impl State {
             return false;
         }
         if slot.round == self.round {
+            self.met_again(at, &slot, flags);
             return true;
         }
         let is_told_again = !io::interest(&slot).intersects(Interest::ET | Interest::ONESHOT);
@@ -320,11 +322,28 @@ impl State {
             self.table.activate(at);
             return false;
         }
+        // An edge that is left over from a full list is of the same state.
+        self.table.deactivate(at);
         match self.level(&slot, flags) {
             Err(_) => drop(self.remove(at)),
             Ok(level) => self.report_level(at, &slot, level.data, flags, found),
         }
         false
+    }
+
+    /// An entry that was reported in this collection is ready again. An edge that came after the report is kept for the
+    /// next collection, unless the report says what is the case now.
+    fn met_again(&mut self, at: At, slot: &Slot, flags: Interest) {
+        if !io::interest(slot).contains(Interest::ET) {
+            return;
+        }
+        let is_over = |found| io::is_over(slot, found);
+        let was_over = is_over(Interest::from_bits_retain(slot.found));
+        let is_told = |level: io::Level| level.data == slot.len && is_over(flags) == was_over;
+        if !self.level(slot, flags).is_ok_and(is_told) {
+            self.table.at_mut(at).found = flags.bits();
+            self.table.activate(at);
+        }
     }
 
     fn read_signals(&mut self) -> Result<()> {

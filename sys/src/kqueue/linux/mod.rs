@@ -29,7 +29,7 @@
 //!
 //! **Generations.** An event of an epoll set carries the place and the generation of its knote. An event of an older
 //! generation comes from an entry that nobody can name any more, because its descriptor was closed while a duplicate
-//! lives. Then both sets are made anew (`State::renew`).
+//! lives. Then both sets are made anew, in `renew.rs`.
 //!
 //! **Fairness.** A collection takes what is active in memory and what is ready in the kernel by turns, and each list is
 //! a queue: what was reported and is still the case goes to its end.
@@ -40,7 +40,10 @@ mod connector;
 mod file;
 mod forks;
 mod io;
+mod renew;
 mod signals;
+#[allow(unreachable_pub, reason = "the models see it too")]
+mod sleepers;
 mod state;
 mod table;
 
@@ -240,8 +243,11 @@ impl Kqueue {
             let set = unsafe { BorrowedFd::borrow_raw(set) };
             let slept = ready(set, PollFlags::IN, deadline.or_sooner(sooner));
             state = self.locked()?;
-            state.end_sleep(epoch);
-            slept?;
+            state.sleepers.end(epoch);
+            if let Err(errno) = slept {
+                let _ = state.leave();
+                return Err(errno);
+            }
         }
         Ok(found.into_filled())
     }

@@ -5,15 +5,15 @@ use core::time::Duration;
 
 use super::connector::Connector;
 use super::forks::ASKED;
+use super::sleepers::{Bell, Sleepers};
 use super::table::{At, Kind, Table};
 use crate::deadline::Deadline;
 use crate::epoll::{Epoll, Interest};
 use crate::errno::{Errno, Result};
 use crate::eventfd::EventFd;
-use crate::fd::{AboveStandard, AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use crate::fd::{AboveStandard, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use crate::inotify::Inotify;
 use crate::kqueue::{Filter, Notes};
-use crate::raw;
 use crate::signal::SignalSet;
 use crate::signalfd::SignalFd;
 use crate::timerfd::{Clock, TimerFd};
@@ -31,16 +31,16 @@ pub(super) struct State {
     pub(super) table: Table,
     pub(super) set: Epoll,
     pub(super) writes: Option<Epoll>,
-    face: Option<ManuallyDrop<Epoll>>,
+    pub(super) face: Option<ManuallyDrop<Epoll>>,
     /// Whether somebody else closes `face`.
-    is_given: bool,
-    wake: Option<EventFd>,
-    /// Whether `wake` is readable.
-    called: bool,
-    clock: Option<TimerFd>,
+    pub(super) is_given: bool,
+    /// Whether `set` is to be put into `face` again.
+    pub(super) is_hidden: bool,
+    pub(super) wake: Option<EventFd>,
+    pub(super) clock: Option<TimerFd>,
     /// For which instant `clock` is set; 0 for none.
     clock_at: u64,
-    wall: Option<TimerFd>,
+    pub(super) wall: Option<TimerFd>,
     wall_at: u64,
     pub(super) signals: Option<SignalFd>,
     pub(super) counted: SignalSet,
@@ -52,13 +52,7 @@ pub(super) struct State {
     pub(super) followed: u32,
     /// Whether news was lost since all that had come was read.
     pub(super) is_news_lost: bool,
-    sleepers: u32,
-    /// Changes when the sets are made anew.
-    epoch: u32,
-    /// Those who sleep on a set of an earlier epoch.
-    left_behind: u32,
-    /// For which instant the latest sleeper set its alarm; later changes that come before it wake the sleepers.
-    alarm: u64,
+    pub(super) sleepers: Sleepers,
     /// Knotes that the kernel has to be asked about.
     pub(super) outside: u32,
     /// The number of this collection; never 0, which new knotes have.
@@ -67,8 +61,8 @@ pub(super) struct State {
     pub(super) memory_first: bool,
     /// Whether an entry was met that nobody can name any more.
     pub(super) stale: bool,
-    /// Whether such an entry may be in the set while there is no knote that the kernel has to be asked about.
-    pub(super) orphaned: bool,
+    /// How many such entries there are at most, since the sets were made.
+    pub(super) orphans: u32,
 }
 
 impl State {
@@ -79,8 +73,8 @@ impl State {
             writes: None,
             face: None,
             is_given: false,
+            is_hidden: false,
             wake: None,
-            called: false,
             clock: None,
             clock_at: 0,
             wall: None,
@@ -92,15 +86,12 @@ impl State {
             connector: None,
             followed: 0,
             is_news_lost: false,
-            sleepers: 0,
-            epoch: 0,
-            left_behind: 0,
-            alarm: u64::MAX,
+            sleepers: Sleepers::new(),
             outside: 0,
             round: 0,
             memory_first: false,
             stale: false,
-            orphaned: false,
+            orphans: 0,
         })
     }
 
@@ -205,30 +196,21 @@ impl State {
     /// Counts a sleeper, and says when a timer ends its sleep, and the epoch to end it by.
     pub(super) fn begin_sleep(&mut self) -> Result<(Deadline, u32)> {
         self.need_wake()?;
-        let next = self.table.next_instant(false).unwrap_or(u64::MAX);
-        self.alarm = next;
-        self.settle()?;
-        self.sleepers += 1;
-        Ok((Deadline::from_nanos(next.max(1)), self.epoch))
-    }
-
-    pub(super) fn end_sleep(&mut self, epoch: u32) {
-        self.sleepers -= 1;
-        if epoch != self.epoch {
-            self.left_behind -= 1;
-        }
+        let next = self.table.next_instant(false);
+        let epoch = self.sleepers.begin(next);
+        self.settle().inspect_err(|_| self.sleepers.end(epoch))?;
+        Ok((Deadline::from_nanos(next.unwrap_or(u64::MAX).max(1)), epoch))
     }
 
     /// A waiter leaves with what it has. Others may have relied on its alarm, so they look again.
     pub(super) fn leave(&mut self) -> Result<()> {
-        if self.sleepers > 0 && self.table.next_instant(false).is_some() {
-            self.alarm = u64::MAX;
-        }
+        self.sleepers.leave(self.table.next_instant(false));
         self.settle()
     }
 
     /// Brings what a sleeper and the queue's own descriptor look at in step with the knotes.
     pub(super) fn settle(&mut self) -> Result<()> {
+        self.show()?;
         if let Some(wall) = &self.wall {
             let next = self.table.next_instant(true).unwrap_or(0);
             arm(wall, &mut self.wall_at, next)?;
@@ -238,15 +220,13 @@ impl State {
             arm(clock, &mut self.clock_at, next)?;
         }
         let Some(wake) = &self.wake else { return Ok(()) };
-        let sooner = self.sleepers > 0 && self.table.next_instant(false).is_some_and(|next| next < self.alarm);
-        let wanted = self.table.active() > 0 || sooner || self.left_behind > 0;
-        if wanted && !self.called && (self.sleepers > 0 || self.face.is_some()) {
-            wake.try_add(1)?;
-            self.called = true;
-        } else if !wanted && self.called {
-            wake.try_take()?;
-            self.called = false;
-        }
+        let (is_active, next) = (self.table.active() > 0, self.table.next_instant(false));
+        let begins = match self.sleepers.bell(is_active, next, self.face.is_some()) {
+            Bell::Keep => return Ok(()),
+            Bell::Begin => wake.try_add(1).map(|_| true)?,
+            Bell::End => wake.try_take().map(|_| false)?,
+        };
+        self.sleepers.set_rings(begins);
         Ok(())
     }
 
@@ -305,82 +285,10 @@ impl State {
         if !matches!(filter, Filter::TIMER | Filter::USER) {
             self.outside -= 1;
         }
-        // An entry may be left that nobody can name, and a queue without such knotes does not ask the kernel about it.
-        self.orphaned |= answer.is_err() && self.outside == 0;
+        if answer.is_err() {
+            self.orphans = self.orphans.saturating_add(1);
+        }
         answer
-    }
-
-    /// Makes both sets anew, with every entry that can still be named.
-    ///
-    /// # Errors
-    /// What the kernel says to a new set; the old ones stay.
-    pub(super) fn renew(&mut self) -> Result<()> {
-        let set = Epoll::new()?.above_standard()?;
-        let writes = if self.writes.is_some() { Some(Epoll::new()?.above_standard()?) } else { None };
-        let own: [(Option<BorrowedFd<'_>>, u64); 6] = [
-            (self.wake.as_ref().map(AsFd::as_fd), WAKE),
-            (self.clock.as_ref().map(AsFd::as_fd), CLOCK),
-            (self.wall.as_ref().map(AsFd::as_fd), WALL),
-            (self.signals.as_ref().map(AsFd::as_fd), SIGNALS),
-            (self.news.as_ref().map(AsFd::as_fd), NEWS),
-            (self.connector.as_ref().map(AsFd::as_fd), PROCESSES),
-        ];
-        for (fd, token) in own {
-            if let Some(fd) = fd {
-                set.register(fd, Interest::IN, token)?;
-            }
-        }
-        for at in self.table.places() {
-            let slot = *self.table.at(at);
-            if !self.table.is_used(at) {
-                continue;
-            }
-            let filter = Filter::from_number(slot.filter);
-            let (old, new) = match filter {
-                Filter::PROC if slot.number >= 0 => {
-                    // SAFETY: the knote owns its pidfd.
-                    let pidfd = unsafe { BorrowedFd::borrow_raw(slot.number) };
-                    set.register(pidfd, Interest::IN, self.token(at))?;
-                    continue;
-                }
-                Filter::READ if slot.kind() == Kind::Watched => (Some(&self.set), Some(&set)),
-                Filter::WRITE if slot.kind() == Kind::Watched => (self.writes.as_ref(), writes.as_ref()),
-                _ => continue,
-            };
-            let (Some(old), Some(new)) = (old, new) else { continue };
-            // SAFETY: as in `remove`.
-            let fd = unsafe { BorrowedFd::borrow_raw(slot.ident as RawFd) };
-            let (interest, token) = (super::io::interest(&slot), self.token(at));
-            match old.modify(fd, interest, token) {
-                Ok(()) => new.register(fd, interest, token)?,
-                // Closed, and perhaps opened anew by somebody who does not know of the knote.
-                Err(Errno::BADF | Errno::NOENT) => drop(self.remove(at)),
-                Err(errno) => return Err(errno),
-            }
-        }
-        if let (Some(old), Some(new)) = (&mut self.writes, writes) {
-            set.register(&new, Interest::IN, WRITES)?;
-            put_behind(old, new)?;
-        }
-        put_behind(&mut self.set, set)?;
-        if let Some(writes) = &self.writes {
-            // The entry of the number's former set went with that set.
-            match self.set.register(writes, Interest::IN, WRITES) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        if let Some(face) = &self.face {
-            match face.register(&self.set, Interest::IN, 0) {
-                // It was given away, and closed.
-                Err(Errno::BADF | Errno::INVAL) if self.is_given => {}
-                registered => registered?,
-            }
-        }
-        // Whoever sleeps on the old set looks at the new one.
-        self.epoch = self.epoch.wrapping_add(1);
-        self.left_behind = self.sleepers;
-        Ok(())
     }
 }
 
@@ -397,12 +305,6 @@ impl Drop for State {
             }
         }
     }
-}
-
-/// `dup3(new, old, O_CLOEXEC)`: the old number names the new set.
-fn put_behind(old: &mut Epoll, new: Epoll) -> Result<()> {
-    // SAFETY: both are open descriptors of this queue; the one that `old` stood for is closed, and `old` owns the other.
-    raw::call_c("dup3", || unsafe { libc::dup3(new.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) }).map(drop)
 }
 
 /// Sets a timer for an instant of its clock, unless it is set for it; 0 for none.

@@ -42,7 +42,8 @@ pub(super) struct Slot {
     pub(super) flags: u16,
     /// The notes that were asked for, or those that a USER knote has stored.
     pub(super) notes: u32,
-    /// What was found and not reported yet: the notes of VNODE and PROC, the flags of epoll for READ and WRITE.
+    /// What was found and not reported yet: the notes of VNODE and PROC. READ, WRITE: the flags of epoll, of the last
+    /// event too.
     pub(super) found: u32,
     /// The low-water mark of READ and WRITE, the data of USER, the status of PROC once the process has ended.
     pub(super) data: i64,
@@ -52,7 +53,7 @@ pub(super) struct Slot {
     pub(super) instant: u64,
     /// TIMER: nanoseconds from one expiration to the next, 0 for none. VNODE: the device.
     pub(super) period: u64,
-    /// VNODE: the length of the file.
+    /// VNODE: the length of the file. READ, WRITE: the data of the last event.
     pub(super) len: i64,
     /// VNODE: the number of names.
     pub(super) links: u32,

@@ -66,14 +66,6 @@ fn a_fork_an_exec_and_the_end_are_told_of_one_process() {
 }
 
 #[test]
-fn a_thread_is_not_a_fork() {
-    let Some(queue) = queue() else { return };
-    queue.change(&Kevent::exit(process::id()).with_notes(Notes::FORK)).unwrap();
-    std::thread::spawn(|| ()).join().unwrap();
-    assert_eq!(wait(&queue, Duration::from_millis(20)), []);
-}
-
-#[test]
 fn children_and_theirs_are_followed_and_each_tells_its_parent() {
     let Some(queue) = queue() else { return };
     // A child, its child, and a second one; each lives until all have been forked.

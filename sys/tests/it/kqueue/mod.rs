@@ -8,6 +8,7 @@ mod flags;
 mod forks;
 mod numbers;
 mod processes;
+mod renew;
 mod signals;
 mod threads;
 mod timers;

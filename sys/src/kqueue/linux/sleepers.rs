@@ -1,0 +1,91 @@
+//! The threads that sleep on a queue, and what has to wake them.
+//!
+//! Everything here is read and changed under the queue's lock. A thread sleeps outside of the lock until its set is
+//! readable or its alarm goes off. What neither the set nor the alarm tells is told by the *bell*, an eventfd in every
+//! set of the queue:
+//!
+//! | what happens | why a sleeper does not know |
+//! | --- | --- |
+//! | a knote in memory becomes active | the kernel has no part in it |
+//! | a timer comes that is sooner than the alarm | the alarm was set before |
+//! | a waiter leaves, and a timer runs | others may rely on the alarm of the one that left |
+//! | the sets are made anew | a sleeper looks at the old set until it has left it |
+//!
+//! The bell rings until nothing of this is the case. `sys/tests/loom/kqueue.rs` explores the rules.
+
+/// What is to be done with the bell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bell {
+    /// It stays as it is.
+    Keep,
+    /// It is to ring.
+    Begin,
+    /// It is to stop.
+    End,
+}
+
+/// The sleepers of a queue.
+#[derive(Debug)]
+pub struct Sleepers {
+    count: u32,
+    /// Changes when the sets are made anew.
+    epoch: u32,
+    /// Those that sleep on a set of an earlier epoch.
+    left_behind: u32,
+    /// For which instant the latest sleeper set its alarm; later changes that come before it wake the sleepers.
+    alarm: u64,
+    rings: bool,
+}
+
+impl Sleepers {
+    /// Nobody.
+    #[allow(clippy::new_without_default, reason = "a queue begins with it, and nothing else does")]
+    pub const fn new() -> Self {
+        Self { count: 0, epoch: 0, left_behind: 0, alarm: u64::MAX, rings: false }
+    }
+
+    /// Counts a sleeper whose alarm is set for the `next` timer. Says the epoch, which [`end`](Self::end) asks for.
+    pub fn begin(&mut self, next: Option<u64>) -> u32 {
+        self.alarm = next.unwrap_or(u64::MAX);
+        self.count += 1;
+        self.epoch
+    }
+
+    /// A sleeper is awake.
+    pub fn end(&mut self, epoch: u32) {
+        self.count -= 1;
+        if epoch != self.epoch {
+            self.left_behind -= 1;
+        }
+    }
+
+    /// A waiter leaves. Others may have relied on its alarm for the `next` timer.
+    pub fn leave(&mut self, next: Option<u64>) {
+        if self.count > 0 && next.is_some() {
+            self.alarm = u64::MAX;
+        }
+    }
+
+    /// The sets were made anew.
+    pub fn renew(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.left_behind = self.count;
+    }
+
+    /// What the bell has to do, with or without an active knote, before the `next` timer. `shown` says whether the
+    /// queue's own descriptor was asked for, at which others may sleep.
+    pub fn bell(&self, is_active: bool, next: Option<u64>, shown: bool) -> Bell {
+        let sooner = self.count > 0 && next.is_some_and(|next| next < self.alarm);
+        let wanted = is_active || sooner || self.left_behind > 0;
+        match (wanted, self.rings) {
+            (true, false) if self.count > 0 || shown => Bell::Begin,
+            (false, true) => Bell::End,
+            _ => Bell::Keep,
+        }
+    }
+
+    /// The bell rings, or does not any more.
+    pub fn set_rings(&mut self, rings: bool) {
+        self.rings = rings;
+    }
+}
