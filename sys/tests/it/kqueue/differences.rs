@@ -19,6 +19,21 @@ use super::{now, one, wait};
 use crate::interrupt::under_signals;
 
 #[test]
+fn every_row_of_the_table_has_its_test() {
+    let docs = include_str!("../../../src/kqueue/mod.rs");
+    let (here, fork) = (include_str!("differences.rs"), include_str!("../../fork/kqueue.rs"));
+    let (_, table) = docs.split_once("| what | a BSD | here | test |").unwrap();
+    let rows: Vec<_> = table.lines().skip(2).map_while(|line| line.strip_prefix("//! | ")).collect();
+    assert!(rows.len() > 15, "{rows:?}");
+    for row in rows {
+        let shown = row.trim_end_matches(" |").rsplit("| ").next().unwrap();
+        let name = shown.split('`').nth(1).unwrap();
+        let file = if shown.ends_with("in `sys/tests/fork`") { fork } else { here };
+        assert!(file.contains(&format!("fn {name}()")), "{row}");
+    }
+}
+
+#[test]
 fn signals_are_counted_only_where_they_are_blocked() {
     let signal = realtime(8).unwrap();
     let queue = Kqueue::new().unwrap();

@@ -115,6 +115,38 @@ fn several_knotes_watch_one_file() {
     assert_eq!(now(&queue), []);
     other.write_all(b"x").unwrap();
     assert_eq!(one(&queue).udata(), 3);
+    // What was found and not told, because the knote was disabled.
+    queue.change(&Kevent::vnode(&second, Notes::WRITE).with_flags(Flags::DISABLE)).unwrap();
+    other.write_all(b"x").unwrap();
+    assert_eq!(now(&queue), []);
+    queue.change(&Kevent::vnode(&second, Notes::ATTRIB)).unwrap();
+    assert_eq!(now(&queue), []);
+}
+
+/// Its number is another file's, and nobody has told the queue.
+#[test]
+fn a_number_that_is_another_files_gets_no_news() {
+    let folder = Folder::new("replaced");
+    let (file, mut same, other) = (folder.file("a"), folder.file("a"), folder.file("b"));
+    let mut number = std::os::fd::OwnedFd::from(file);
+    let queue = Kqueue::new().unwrap();
+    queue.change(&Kevent::vnode(&number, Notes::WRITE)).unwrap();
+    rustix::io::dup2(&other, &mut number).unwrap();
+    same.write_all(b"x").unwrap();
+    assert_eq!((now(&queue), queue.len()), (vec![], Ok(0)));
+}
+
+#[test]
+fn a_file_is_watched_on_when_the_table_grows() {
+    let folder = Folder::new("grown");
+    let (file, mut other) = (folder.file("a"), folder.file("a"));
+    let queue = Kqueue::new().unwrap();
+    queue.change(&Kevent::vnode(&file, Notes::WRITE)).unwrap();
+    for ident in 0..1000 {
+        queue.change(&Kevent::user(ident)).unwrap();
+    }
+    other.write_all(b"x").unwrap();
+    assert_eq!(one(&queue).notes(), Notes::WRITE);
 }
 
 #[test]

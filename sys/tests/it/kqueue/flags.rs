@@ -10,7 +10,7 @@ use ossature_sys::epoll::{Epoll, Interest};
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::AsRawFd;
 use ossature_sys::fd::is_cloexec;
-use ossature_sys::kqueue::{Filter, Flags, Kevent, Kqueue};
+use ossature_sys::kqueue::{Filter, Flags, Kevent, Kqueue, Notes};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 
 use super::{now, one};
@@ -179,6 +179,28 @@ fn the_descriptor_is_readable_while_there_is_something_to_report() {
     queue.change(&Kevent::timer(1, Duration::from_secs(3600))).unwrap();
     queue.change(&Kevent::timer(1, Duration::from_millis(1))).unwrap();
     assert!(is_readable(&queue, patience));
+}
+
+#[test]
+fn the_descriptor_is_silent_about_a_knote_that_waits_to_be_enabled() {
+    for (flags, notes) in [
+        (Flags::DISPATCH, Notes::empty()),
+        (Flags::DISPATCH | Flags::CLEAR, Notes::empty()),
+        (Flags::DISPATCH, Notes::LOWAT),
+    ] {
+        let queue = Kqueue::new().unwrap();
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let change = Kevent::read(&near).with_flags(Flags::ADD | flags).with_notes(notes).with_data(1);
+        queue.change(&change).unwrap();
+        far.write_all(b"x").unwrap();
+        assert!(is_readable(&queue, Duration::from_secs(5)));
+        one(&queue);
+        far.write_all(b"y").unwrap();
+        assert!(!is_readable(&queue, Duration::ZERO), "{flags:?} {notes:?}");
+        queue.change(&change.with_flags(Flags::ENABLE)).unwrap();
+        assert!(is_readable(&queue, Duration::from_secs(5)));
+        assert_eq!(one(&queue).data(), 2);
+    }
 }
 
 #[test]

@@ -51,6 +51,22 @@ fn two_signals_are_counted_apart() {
 }
 
 #[test]
+fn an_event_that_stays_is_told_once_beside_a_signal() {
+    let signal = realtime(13).unwrap();
+    let _blocked = signal::block(SignalSet::from(signal)).unwrap();
+    let queue = Kqueue::new().unwrap();
+    queue.change(&Kevent::signal(signal)).unwrap();
+    queue.change(&Kevent::user(1).with_flags(Flags::ADD)).unwrap();
+    queue.change(&Kevent::trigger(1)).unwrap();
+    // Memory and the kernel take turns.
+    for _ in 0..2 {
+        signal::raise(signal).unwrap();
+        let filters: Vec<_> = now(&queue).iter().map(Kevent::filter).collect();
+        assert_eq!(filters, [Filter::USER, Filter::SIGNAL]);
+    }
+}
+
+#[test]
 fn no_signal_is_an_error() {
     let queue = Kqueue::new().unwrap();
     for number in [0, 65, 9, 19, usize::MAX] {

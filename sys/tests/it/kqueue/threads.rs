@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use ossature_sys::kqueue::{Filter, Flags, Kevent, Kqueue};
 
-use super::{wait, wait_for};
+use super::renew::nameless;
+use super::{now, wait, wait_for};
 use crate::support::{soon, thread_id, until_asleep};
 
 /// What a thread that sleeps in a wait gets, when this is done meanwhile.
@@ -55,6 +56,21 @@ fn a_sleeper_wakes_for_everything() {
     });
     assert_eq!(timers[0].ident(), 2);
     assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_sleeper_moves_to_new_sets() {
+    let queue = Kqueue::new().unwrap();
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let began = Instant::now();
+    let told = while_asleep(&queue, || {
+        let _kept = nameless(&queue, b"");
+        assert_eq!(now(&queue), [], "this wait makes the new sets");
+        queue.change(&Kevent::read(&near)).unwrap();
+        far.write_all(b"x").unwrap();
+    });
+    assert_eq!(told[0].data(), 1);
+    assert!(began.elapsed() < Duration::from_secs(5), "told at the end of the wait");
 }
 
 #[test]
