@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use libc::{c_long, c_ushort, sock_filter, sock_fprog};
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::{Epoll, Event, Interest};
 use ossature_sys::errno::Errno;
@@ -22,36 +21,12 @@ use ossature_sys::timerfd::{Clock, TimerFd};
 #[path = "it/needs.rs"]
 mod needs;
 
-const LOAD_NUMBER: sock_filter = instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0);
+#[path = "seccomp/filter.rs"]
+mod filter;
+#[path = "seccomp/memory.rs"]
+mod memory;
 
-const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
-    sock_filter { code: code as c_ushort, jt, jf, k }
-}
-
-/// Runs `body` on a thread of its own, where every system call in `calls` answers `errno` and is not made.
-fn refused<R: Send>(calls: &[c_long], errno: Errno, body: impl FnOnce() -> R + Send) -> R {
-    let mut filter = vec![LOAD_NUMBER];
-    for &number in calls {
-        filter.push(instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number as u32));
-        filter.push(instruction(
-            libc::BPF_RET | libc::BPF_K,
-            0,
-            0,
-            libc::SECCOMP_RET_ERRNO | errno.raw_os_error() as u32,
-        ));
-    }
-    filter.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
-    let work = move || {
-        let program = sock_fprog { len: filter.len() as c_ushort, filter: filter.as_mut_ptr() };
-        // SAFETY: prctl(2) with PR_SET_NO_NEW_PRIVS reads no memory.
-        let alone = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-        // SAFETY: `program` points to its `len` instructions for the whole call, and the kernel copies them.
-        let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
-        assert_eq!((alone, set), (0, 0), "{}", std::io::Error::last_os_error());
-        body()
-    };
-    thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
+use filter::refused;
 
 #[test]
 fn refusals_of_the_kernel_come_back_as_they_are() {
