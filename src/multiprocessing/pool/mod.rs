@@ -89,8 +89,7 @@
 // | file | idea |
 // | --- | --- |
 // | `word`, `claims` | the state of a chunk in one word; the steps on the words of the board |
-// | `board` | the memory in which chunks are published, claimed and buried |
-// | `arena` | room for arguments |
+// | `board`, `arena` | the memory in which chunks are published, claimed and buried; room for arguments |
 // | `logs` | log records on their way to the parent |
 // | `stream`, `packets` | outcomes on their way to the parent; descriptors of arguments and results |
 // | `ground` | all of that together, as it goes to another process |
@@ -100,7 +99,7 @@
 // | `ends`, `succession` | the parent: the end of the pool; its supervisor, and another for one that has ended |
 // | `builder`, `chunked`, `result`, `imap`, `futures`, `fork_map`, `readiness`, `stats` | the public faces beside `Pool` |
 // | `plain` | maps without serialisation |
-// | `opaque` | calls whose arguments and values are bytes, for the pool of a manager |
+// | `opaque`, `engine` | calls whose arguments and values are bytes, for the pool of a manager and for `ossature-redis` |
 // | `threads` | the pool of threads, which shares nothing with the rest |
 
 mod arena;
@@ -112,6 +111,7 @@ mod chunked;
 mod claims;
 mod collect;
 mod ends;
+pub mod engine;
 mod fork_map;
 pub mod futures;
 mod gathered;

@@ -32,12 +32,7 @@ impl Pool {
     ) -> Result<Opaque> {
         let hub = &self.0;
         hub.check()?;
-        let Some(task) = look_up(task) else {
-            let shown: String = task.chars().take(200).collect();
-            let message = format!("{shown} is not a task here: add it to the tasks![...] of the program");
-            return Err(Error::new(ErrorKind::UnknownTask, message));
-        };
-        let job = Arc::new(Job::new(task.name(), Keep::Each));
+        let job = Arc::new(Job::new(known(task)?, Keep::Each));
         let size = chunksize.unwrap_or_else(|| default_chunksize(calls.len(), hub.workers())).max(1);
         let mut chunks = Vec::with_capacity(calls.len().div_ceil(size));
         for calls in calls.chunks(size) {
@@ -51,6 +46,18 @@ impl Pool {
         hub.submit(chunks)?;
         Ok(Opaque { hub: hub.clone(), job })
     }
+}
+
+/// The name of a task as it stands in the table.
+///
+/// # Errors
+/// `UnknownTask` for a name that stands in no table here.
+pub(super) fn known(task: &str) -> Result<&'static str> {
+    look_up(task).map(|task| task.name()).ok_or_else(|| {
+        let shown: String = task.chars().take(200).collect();
+        let message = format!("{shown} is not a task here: add it to the tasks![...] of the program");
+        Error::new(ErrorKind::UnknownTask, message)
+    })
 }
 
 impl Opaque {

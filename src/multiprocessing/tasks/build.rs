@@ -44,6 +44,11 @@ impl BuildId {
         Ok(OWN.get_or_init(|| own))
     }
 
+    /// The number that the linker wrote, which a copy of the file on another machine has too.
+    pub(crate) fn linked(&self) -> Option<&[u8]> {
+        self.linked.as_deref()
+    }
+
     /// Whether a copy of its file elsewhere can be told from another build.
     pub(crate) fn is_told_anywhere(&self) -> bool {
         self.linked.is_some()
