@@ -1,0 +1,449 @@
+//! The life of a worker. Three threads, each with a connection of its own: one takes chunks, one answers, and one says
+//! that the worker lives.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::Pool;
+use ossature::multiprocessing::pool::engine::{self, Run, Told};
+use ossature::sys::deadline::Deadline;
+use ossature::sys::signal::{self, Signal};
+
+use crate::engine::{Claim, Described, Engine, Fault, Outcome, Serving};
+use crate::link::Link;
+use crate::receiver::BEATS;
+use crate::streams::Streams;
+use crate::wire::{Calls, outcomes};
+
+/// How long the worker waits at the server before it looks at what else is to do.
+const WAIT: Duration = Duration::from_millis(500);
+/// Chunks that take less are taken ahead of their turn, and wait in the local pool.
+const SHORT: Duration = Duration::from_millis(5);
+/// Chunks that take more are not taken ahead at all.
+const LONG: Duration = Duration::from_millis(50);
+/// How long a chunk that was taken ahead waits for a process until it goes back.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// A chunk that the local pool has.
+struct Running {
+    claim: Claim,
+    /// Where the pool could not take it, the answer is there.
+    run: Result<Run, Vec<Told>>,
+    begun: Instant,
+    limit: Option<(Duration, Instant)>,
+    task: String,
+    late: bool,
+    /// How many beats in a row nobody waited for it.
+    unwanted: u32,
+}
+
+impl Running {
+    fn is_done(&self) -> bool {
+        self.run.as_ref().map_or(true, Run::is_done)
+    }
+}
+
+#[derive(Default)]
+struct State {
+    running: Vec<Running>,
+    /// What was taken ahead, and when.
+    ahead: VecDeque<(Claim, Instant)>,
+    /// The records of what is being answered.
+    answering: Vec<String>,
+    /// How often the thread that takes chunks has come around.
+    turns: u64,
+    /// Whether a chunk with a limit came.
+    news: bool,
+    /// How long a chunk takes.
+    takes: Option<Duration>,
+    /// Whether no more is to be taken, whether no more will be, and whether all is answered.
+    ends: bool,
+    taken: bool,
+    over: bool,
+    /// Why the local pool can run nothing.
+    broken: Option<String>,
+}
+
+/// A worker that runs.
+pub(crate) struct Life {
+    link: Link,
+    me: Serving,
+    is: Described,
+    outage: Duration,
+    pool: Pool,
+    state: Mutex<State>,
+    /// There is room for another chunk.
+    turn: Condvar,
+    calls: AtomicU64,
+}
+
+impl Life {
+    pub(crate) fn new(link: Link, me: Serving, is: Described, outage: Duration, pool: Pool) -> Self {
+        let (state, turn, calls) = (Mutex::new(State::default()), Condvar::new(), AtomicU64::new(0));
+        Self { link, me, is, outage, pool, state, turn, calls }
+    }
+
+    /// Why the local pool can run nothing, if it cannot.
+    pub(crate) fn broken(&self) -> Option<String> {
+        self.state().broken.take()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
+    }
+
+    /// Does something at the server, again after each outage.
+    fn with<T>(&self, engine: &mut Option<Streams>, mut ask: impl FnMut(&mut Streams) -> Outcome<T>) -> Outcome<T> {
+        let until = Instant::now() + self.outage;
+        loop {
+            if engine.is_none() {
+                let left = until.saturating_duration_since(Instant::now());
+                *engine = Some(self.link.open_within(left, || self.state().over)?);
+            }
+            let Some(there) = engine.as_mut() else { continue };
+            match ask(there) {
+                Err(fault @ Fault::Gone(_)) => {
+                    *engine = None;
+                    if Instant::now() >= until {
+                        return Err(fault);
+                    }
+                    std::thread::sleep(WAIT / 50); // a server that answers, and refuses for now
+                }
+                Err(Fault::Full(_)) if Instant::now() < until => std::thread::sleep(WAIT / 10),
+                done => return done,
+            }
+        }
+    }
+
+    /// The worker takes no more. Whoever waits sees it.
+    fn end(&self) {
+        self.state().ends = true;
+        self.turn.notify_all();
+        let _ = self.pool.wake();
+    }
+
+    /// Waits for the signals that end it.
+    pub(crate) fn heed<const N: usize>(&self, ends: [Signal; N]) {
+        while !self.state().ends {
+            if !matches!(signal::wait(ends, WAIT), Ok(None)) {
+                self.end();
+            }
+        }
+    }
+
+    /// How many chunks more may run, and how many more may be taken ahead.
+    fn room(&self, state: &State) -> (usize, usize) {
+        let processes = self.is.processes;
+        let (most, ahead) = match state.takes {
+            Some(takes) if takes < SHORT => (processes * 2, processes),
+            Some(takes) if takes < LONG => (processes, processes.div_ceil(2)),
+            _ => (processes, 0),
+        };
+        let run = most.saturating_sub(state.running.len());
+        (run, ahead.saturating_sub(state.ahead.len().saturating_sub(run)))
+    }
+
+    /// The life of the thread that takes chunks.
+    pub(crate) fn take(&self) -> Outcome<()> {
+        let _last = Last(self);
+        let mut engine = None;
+        let taken = self.take_until_end(&mut engine);
+        self.end();
+        let ahead: Vec<_> = self.state().ahead.drain(..).map(|(claim, _)| (claim.label, claim.id)).collect();
+        let released =
+            if ahead.is_empty() { Ok(()) } else { self.with(&mut engine, |engine| engine.release(&self.me, &ahead)) };
+        self.state().taken = true;
+        let _ = self.pool.wake();
+        taken.and(released)
+    }
+
+    fn take_until_end(&self, engine: &mut Option<Streams>) -> Outcome<()> {
+        loop {
+            let (mut to_begin, mut to_release) = (Vec::new(), Vec::new());
+            let (run, ahead) = {
+                let mut state = self.state();
+                state.turns += 1;
+                if state.ends {
+                    return Ok(());
+                }
+                let (mut run, ahead) = self.room(&state);
+                while run > 0 {
+                    let Some((claim, _)) = state.ahead.pop_front() else { break };
+                    to_begin.push(claim);
+                    run -= 1;
+                }
+                while state.ahead.front().is_some_and(|(_, since)| since.elapsed() > PATIENCE) {
+                    to_release.extend(state.ahead.pop_front().map(|(claim, _)| (claim.label, claim.id)));
+                }
+                (run, ahead)
+            };
+            if !to_begin.is_empty() {
+                let may = self.with(engine, |engine| engine.begin(&self.me, &to_begin))?;
+                to_begin.into_iter().zip(may).filter(|(_, may)| *may).for_each(|(claim, _)| self.run(claim));
+            }
+            if !to_release.is_empty() {
+                self.with(engine, |engine| engine.release(&self.me, &to_release))?;
+            }
+            if run + ahead > 0 {
+                let claims = self.with(engine, |engine| engine.claim(&self.me, &self.is.labels, run, ahead))?;
+                let Some((to_run, taken_ahead)) = claims else {
+                    // The server knows this worker no more, and its next beat is too far.
+                    self.with(engine, |engine| engine.beat(&self.me, &self.described(), &[]))?;
+                    continue;
+                };
+                let found = to_run.len() + taken_ahead.len();
+                self.run_all(engine, to_run)?;
+                let now = Instant::now();
+                self.state().ahead.extend(taken_ahead.into_iter().map(|claim| (claim, now)));
+                if found > 0 {
+                    continue;
+                }
+            }
+            if run > 0 {
+                let wait = WAIT.min(self.me.lease / BEATS);
+                let claims = self.with(engine, |engine| engine.wait(&self.me, &self.is.labels, wait))?;
+                self.run_all(engine, claims)?;
+            } else {
+                let state = self.state();
+                let full = |state: &mut State| !state.ends && self.room(state).0 == 0;
+                let waited = self.turn.wait_timeout_while(state, PATIENCE, full);
+                drop(waited.unwrap_or_else(PoisonError::into_inner));
+            }
+        }
+    }
+
+    fn run_all(&self, engine: &mut Option<Streams>, claims: Vec<Claim>) -> Outcome<()> {
+        for claim in claims {
+            if Calls::read(&claim.body).is_none() {
+                let why = "not a chunk of calls of this version of ossature-redis";
+                self.with(engine, |engine| engine.bury(&claim.label, why, &claim.client, &claim.body))?;
+            }
+            self.run(claim);
+        }
+        Ok(())
+    }
+
+    /// Gives a chunk to the local pool. What it cannot take is answered as that.
+    fn run(&self, claim: Claim) {
+        let begun = Instant::now();
+        let (mut limit, mut task) = (None, String::new());
+        let run = match Calls::read(&claim.body) {
+            None => Err(vec![engine::unreadable("the bytes are not calls of this version of ossature-redis")]),
+            Some(calls) => {
+                limit = calls.limit.map(|limit| (limit, begun + limit));
+                task = calls.task.to_owned();
+                match self.pool.give_calls(calls.task, calls.wants, calls.arguments.iter().copied()) {
+                    Err(error) if error.kind() == ErrorKind::StartFailed => {
+                        // Otherwise it would go on to fail the calls that others could make.
+                        self.state().broken = Some(error.to_string());
+                        return self.end();
+                    }
+                    given => given.map_err(|error| vec![engine::unreadable(&error.to_string()); calls.arguments.len()]),
+                }
+            }
+        };
+        let mut state = self.state();
+        state.news |= limit.is_some();
+        state.running.push(Running { claim, run, begun, limit, task, late: false, unwanted: 0 });
+        drop(state);
+        let _ = self.pool.wake(); // the thread that answers did not know of it
+    }
+
+    /// The life of the thread that answers.
+    pub(crate) fn answer(&self) -> Outcome<()> {
+        let _last = Last(self);
+        let mut engine = None;
+        let answered = self.answer_until_end(&mut engine);
+        let mut state = self.state();
+        (state.ends, state.over) = (true, true);
+        drop(state);
+        self.turn.notify_all();
+        answered
+    }
+
+    fn answer_until_end(&self, engine: &mut Option<Streams>) -> Outcome<()> {
+        loop {
+            let (soon, over) = {
+                let mut state = self.state();
+                state.news = false;
+                let limits = state.running.iter().filter(|running| !running.late).filter_map(|running| running.limit);
+                (limits.map(|(_, at)| at).min(), state.taken && state.running.is_empty())
+            };
+            if over {
+                return Ok(());
+            }
+            let wait = soon.map_or(WAIT, |at| at.saturating_duration_since(Instant::now()).min(WAIT));
+            let is_ready = || {
+                let state = self.state();
+                state.news || state.running.iter().any(Running::is_done) || (state.taken && state.running.is_empty())
+            };
+            if self.pool.wait_until(Deadline::after(wait), is_ready).is_err() {
+                std::thread::sleep(WAIT / 10); // the pool is broken; what it had has ended
+            }
+            self.kill_the_late();
+            let ended = self.ended();
+            if !ended.is_empty() {
+                self.turn.notify_all();
+                self.with(engine, |engine| engine.finish(&self.me, &ended))?;
+                self.state().answering.clear();
+            }
+        }
+    }
+
+    /// Ends calls that take longer than they may.
+    fn kill_the_late(&self) {
+        let now = Instant::now();
+        let mut late = Vec::new();
+        for (at, running) in self.state().running.iter_mut().enumerate() {
+            if running.limit.is_some_and(|(_, until)| until <= now) && !running.late && !running.is_done() {
+                running.late = true;
+                late.push(at);
+            }
+        }
+        for at in late {
+            self.cancel(at);
+        }
+    }
+
+    /// Cancels a run. The pool must not be called with the state's lock.
+    fn cancel(&self, at: usize) {
+        let run = {
+            let state = self.state();
+            let running = state.running.get(at);
+            running.and_then(|running| running.run.as_ref().ok()).map(Run::handle)
+        };
+        if let Some(run) = run {
+            let _ = run.cancel();
+        }
+    }
+
+    /// Takes off what has ended, with the answers.
+    fn ended(&self) -> Vec<(Claim, Vec<u8>)> {
+        let mut state = self.state();
+        let mut ended = Vec::new();
+        let mut at = 0;
+        while let Some(running) = state.running.get(at) {
+            if !running.is_done() {
+                at += 1;
+                continue;
+            }
+            let running = state.running.remove(at);
+            let took = running.begun.elapsed();
+            state.takes = Some(state.takes.map_or(took, |before| (before * 3 + took) / 4));
+            let mut told = match running.run {
+                Ok(run) => run.take(),
+                Err(told) => told,
+            };
+            self.calls.fetch_add(told.len() as u64, Relaxed); // a count
+            if let (true, Some((limit, _))) = (running.late, running.limit) {
+                for told in &mut told {
+                    if matches!(told, Told::Failed(_)) {
+                        *told = engine::late(&running.task, limit);
+                    }
+                }
+            }
+            state.answering.push(running.claim.id.clone()); // as long as it is pending
+            ended.push((running.claim, outcomes(took, &self.is.host, &told)));
+        }
+        ended
+    }
+
+    fn described(&self) -> Described {
+        let running = self.state().running.len();
+        Described { calls: self.calls.load(Relaxed), running, ..self.is.clone() }
+    }
+
+    /// The life of the thread that says that the worker lives.
+    pub(crate) fn beat(&self) -> Outcome<()> {
+        let _last = Last(self);
+        let (mut engine, mut strays) = (None, HashMap::new());
+        loop {
+            let runs: Vec<_> = {
+                let state = self.state();
+                if state.over {
+                    return Ok(());
+                }
+                let name = |running: &Running| (running.claim.client.clone(), running.claim.number.clone());
+                state.running.iter().map(name).collect()
+            };
+            let is = self.described();
+            let beat = self.with(&mut engine, |engine| engine.beat(&self.me, &is, &runs));
+            match beat {
+                Ok(heard) => {
+                    self.drop_unwanted(&runs, &heard.wanted);
+                    let forgotten = self.forgotten(heard.claimed, &mut strays);
+                    if !forgotten.is_empty() {
+                        self.with(&mut engine, |engine| engine.release(&self.me, &forgotten))?;
+                    }
+                }
+                Err(_) if self.state().over => return Ok(()),
+                Err(fault) => {
+                    self.end();
+                    return Err(fault);
+                }
+            }
+            let state = self.state();
+            let waited = self.turn.wait_timeout_while(state, self.me.lease / BEATS, |state| !state.over);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// What the server says this worker has, and it has not: the answer to a claim was lost on the way, or a replica
+    /// took over that had not heard of the end. The thread that takes chunks must have come around twice since it was
+    /// first seen.
+    fn forgotten(
+        &self,
+        claimed: Vec<(String, String)>,
+        strays: &mut HashMap<(String, String), u64>,
+    ) -> Vec<(String, String)> {
+        let state = self.state();
+        let has = |id: &String| {
+            state.running.iter().any(|running| running.claim.id == *id)
+                || state.ahead.iter().any(|(claim, _)| claim.id == *id)
+                || state.answering.contains(id)
+        };
+        let unknown: HashSet<_> = claimed.into_iter().filter(|(_, id)| !has(id)).collect();
+        strays.retain(|stray, _| unknown.contains(stray));
+        for stray in unknown {
+            strays.entry(stray).or_insert(state.turns);
+        }
+        let over = |since: &u64| state.turns >= since + 2;
+        strays.iter().filter(|(_, since)| over(since)).map(|(stray, _)| stray.clone()).collect()
+    }
+
+    /// Ends runs for which nobody waits, at the second word of that: after a fail-over a client needs a moment.
+    fn drop_unwanted(&self, runs: &[(String, String)], wanted: &[bool]) {
+        let mut unwanted = Vec::new();
+        let mut state = self.state();
+        for ((client, number), wanted) in runs.iter().zip(wanted) {
+            let is_it = |running: &&mut Running| running.claim.client == *client && running.claim.number == *number;
+            let Some(running) = state.running.iter_mut().find(is_it) else { continue };
+            running.unwanted = if *wanted { 0 } else { running.unwanted + 1 };
+            if running.unwanted >= 2 {
+                unwanted.extend(running.run.as_ref().ok().map(Run::handle));
+            }
+        }
+        drop(state);
+        for run in unwanted {
+            let _ = run.cancel();
+        }
+    }
+}
+
+/// Ends the worker when a thread of it panics, so that it does not go on to say that it lives.
+struct Last<'l>(&'l Life);
+
+impl Drop for Last<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut state = self.0.state();
+            (state.ends, state.taken, state.over) = (true, true, true);
+            drop(state);
+            self.0.end();
+        }
+    }
+}

@@ -1,0 +1,458 @@
+//! The steps of the protocol as scripts, each of which the server runs as one.
+//!
+//! `KEYS[1]` is the prefix of all keys, `{name}` in braces, so that a cluster keeps them in one slot.
+//!
+//! Each script but [`SUBMIT`] and [`PUT`] runs also when the server has no memory left: it frees more than it takes.
+
+use redis::Script;
+
+/// Records of a host that is lost. `sweep(P, now, lease)`:
+/// * Nobody has looked for half a lease: the server was down, or was replaced, or nobody was there. Leases begin anew.
+/// * A worker without a lease: what it ran is answered as lost, what it had only taken goes back.
+macro_rules! sweep {
+    () => {
+        r#"
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+local function answer(P, client, n, r, ttl)
+  local out = P .. ':c:' .. client .. ':out'
+  if #r > 262144 then
+    redis.call('HSET', out .. ':big', n, r)
+    redis.call('PEXPIRE', out .. ':big', ttl)
+    r = ''
+  end
+  redis.call('XADD', out, '*', 'n', n, 'r', r)
+  redis.call('PEXPIRE', out, ttl)
+end
+local function drop(T, id)
+  redis.call('XACK', T, 'w', id)
+  redis.call('XDEL', T, id)
+end
+local function lose(P, T, id, info, ttl)
+  local found = redis.call('XRANGE', T, id, id)[1]
+  local f = found and found[2]
+  drop(T, id)
+  if f and #f == 6 and f[1] == 'c' and f[3] == 'n' then
+    local base = P .. ':c:' .. f[2]
+    if redis.call('HGET', base .. ':at', f[4]) == id then
+      redis.call('HDEL', base .. ':at', f[4])
+      redis.call('HDEL', base .. ':big', f[4])
+      answer(P, f[2], f[4], 'L' .. info, ttl)
+    end
+  end
+end
+local function each_pending(T, name, act)
+  while true do
+    local found = redis.call('XPENDING', T, 'w', '-', '+', 100, name)
+    for _, p in ipairs(found) do act(p[1]) end
+    if #found < 100 then return end
+  end
+end
+local function empty(P, T, w, info, ttl)
+  each_pending(T, w .. '/r', function(id) lose(P, T, id, info, ttl) end)
+  each_pending(T, w .. '/a', function(id) redis.call('XCLAIM', T, 'w', '~', 0, id, 'JUSTID'); if #redis.call('XPENDING', T, 'w', id, id, 1, w .. '/a') > 0 then drop(T, id) end end)
+  redis.call('XGROUP', 'DELCONSUMER', T, 'w', w .. '/r')
+  redis.call('XGROUP', 'DELCONSUMER', T, 'w', w .. '/a')
+end
+local function sweep(P, now, lease, ttl)
+  local last = tonumber(redis.call('GET', P .. ':sweep') or '0')
+  if last <= now and now - last < lease / 50 then return end
+  redis.call('SET', P .. ':sweep', now)
+  if last > now or now - last > lease / 2 then
+    for _, w in ipairs(redis.call('ZRANGE', P .. ':alive', 0, -1)) do
+      redis.call('ZADD', P .. ':alive', now + lease, w)
+    end
+    return
+  end
+  for _, label in ipairs(redis.call('SMEMBERS', P .. ':labels')) do
+    local T = P .. ':tasks:' .. label
+    local consumers = redis.pcall('XINFO', 'CONSUMERS', T, 'w')
+    for _, c in ipairs(consumers.err and {} or consumers) do
+      local name = c[2]
+      if #name > 2 then
+        local w = string.sub(name, 1, -3)
+        local till = redis.call('ZSCORE', P .. ':alive', w)
+        if not till or tonumber(till) < now then
+          empty(P, T, w, redis.call('HGET', P .. ':workers', w) or w, ttl)
+        end
+      end
+    end
+  end
+  for _, w in ipairs(redis.call('ZRANGEBYSCORE', P .. ':alive', '-inf', now - 1)) do
+    redis.call('ZREM', P .. ':alive', w)
+    redis.call('HDEL', P .. ':workers', w)
+  end
+end
+local function group(T)
+  if redis.call('EXISTS', T) == 0 then redis.call('XGROUP', 'CREATE', T, 'w', '0', 'MKSTREAM') end
+end
+"#
+    };
+}
+
+/// Adds chunks that are not there yet. ARGV: label, client, ttl, then number and bytes of each. Answers how many were
+/// new.
+const SUBMIT: &str = r#"#!lua
+local P, label, client, ttl = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local T, base = P .. ':tasks:' .. label, P .. ':c:' .. client
+if redis.call('EXISTS', T) == 0 then redis.call('XGROUP', 'CREATE', T, 'w', '0', 'MKSTREAM') end
+redis.call('SADD', P .. ':labels', label)
+local new = 0
+for i = 4, #ARGV, 2 do
+  local n, b = ARGV[i], ARGV[i + 1]
+  if redis.call('HEXISTS', base .. ':at', n) == 0 then
+    if #b > 262144 then
+      redis.call('HSET', base .. ':big', n, b)
+      redis.call('PEXPIRE', base .. ':big', ttl)
+      b = ''
+    end
+    redis.call('HSET', base .. ':at', n, redis.call('XADD', T, '*', 'c', client, 'n', n, 'b', b))
+    new = new + 1
+  end
+end
+redis.call('PEXPIRE', base .. ':at', ttl)
+return new
+"#;
+
+/// Which of a client's chunks are neither waiting nor claimed. ARGV: label, client, numbers. Answers the numbers.
+///
+/// A number and its record come and go together, unless somebody deletes records or the stream.
+const MISSING: &str = r#"#!lua flags=allow-oom
+local P, label, client = KEYS[1], ARGV[1], ARGV[2]
+local T, at = P .. ':tasks:' .. label, P .. ':c:' .. client .. ':at'
+local missing = {}
+for i = 3, #ARGV do
+  local id = redis.call('HGET', at, ARGV[i])
+  if id and #redis.call('XRANGE', T, id, id) == 0 then
+    redis.call('HDEL', at, ARGV[i])
+    id = false
+  end
+  if not id then missing[#missing + 1] = ARGV[i] end
+end
+return missing
+"#;
+
+/// A client lives. ARGV: client, ttl, lease. Answers the descriptions of the workers that live.
+const TICK: &str = concat!(
+    "#!lua flags=allow-oom\n",
+    sweep!(),
+    r#"
+local P, client, ttl, lease = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
+local base = P .. ':c:' .. client
+for _, key in ipairs({':at', ':big', ':out', ':out:big'}) do redis.call('PEXPIRE', base .. key, ttl) end
+sweep(P, now_ms(), lease, ttl)
+return redis.call('HVALS', P .. ':workers')
+"#
+);
+
+/// A client wants these chunks no more. ARGV: label, client, numbers.
+const END: &str = r#"#!lua flags=allow-oom
+local P, label, client = KEYS[1], ARGV[1], ARGV[2]
+local T, base = P .. ':tasks:' .. label, P .. ':c:' .. client
+for i = 3, #ARGV do
+  local id = redis.call('HGET', base .. ':at', ARGV[i])
+  if id then
+    redis.call('XACK', T, 'w', id)
+    redis.call('XDEL', T, id)
+    redis.call('HDEL', base .. ':at', ARGV[i])
+    redis.call('HDEL', base .. ':big', ARGV[i])
+  end
+end
+if redis.call('EXISTS', base .. ':at') == 0 and redis.call('XLEN', base .. ':out') == 0 then
+  redis.call('DEL', base .. ':out', base .. ':out:big')
+end
+return 0
+"#;
+
+/// A worker takes chunks. ARGV: worker, how many to run, how many ahead, labels. Answers `false` to a worker without a
+/// lease, otherwise kind, label, id, client, number and bytes of each.
+const CLAIM: &str = r#"#!lua flags=allow-oom
+local P, w = KEYS[1], ARGV[1]
+if not redis.call('ZSCORE', P .. ':alive', w) then return false end
+local out = {}
+local function give(T, label, kind, entry)
+  local id, f = entry[1], entry[2]
+  if not f then
+    redis.call('XACK', T, 'w', id)
+    return 0
+  end
+  if #f ~= 6 or f[1] ~= 'c' or f[3] ~= 'n' or f[5] ~= 'b' then
+    redis.call('XADD', P .. ':dead', 'MAXLEN', '~', 1000, '*', 'label', label, 'why', 'not a chunk of calls', 'c', '', 'b', table.concat(f, ' ', 1, math.min(#f, 64)))
+    redis.call('XACK', T, 'w', id)
+    redis.call('XDEL', T, id)
+    return 0
+  end
+  local base, b = P .. ':c:' .. f[2], f[6]
+  if redis.call('HGET', base .. ':at', f[4]) ~= id then
+    redis.call('XACK', T, 'w', id)
+    redis.call('XDEL', T, id)
+    return 0
+  end
+  if b == '' then b = redis.call('HGET', base .. ':big', f[4]) or '' end
+  out[#out + 1] = {kind, label, id, f[2], f[4], b}
+  return 1
+end
+local function claim(kind, want)
+  local me = w .. '/' .. kind
+  for i = 4, #ARGV do
+    local label = ARGV[i]
+    local T = P .. ':tasks:' .. label
+    local function fresh()
+      while want > 0 do
+        local found = redis.pcall('XREADGROUP', 'GROUP', 'w', me, 'COUNT', want, 'STREAMS', T, '>')
+        if found and found.err then
+          if redis.call('EXISTS', T) == 1 and redis.call('TYPE', T).ok ~= 'stream' then return end
+          redis.call('XGROUP', 'CREATE', T, 'w', '0', 'MKSTREAM')
+          redis.call('SADD', P .. ':labels', label)
+        elseif not found or #found == 0 then
+          return
+        else
+          for _, entry in ipairs(found[1][2]) do want = want - give(T, label, kind, entry) end
+        end
+      end
+    end
+    if want > 0 then
+      local back = redis.pcall('XPENDING', T, 'w', '-', '+', want, '~')
+      if not back.err then
+        for _, p in ipairs(back) do
+          local got = redis.call('XCLAIM', T, 'w', me, 0, p[1])
+          if got[1] then want = want - give(T, label, kind, got[1]) else redis.call('XACK', T, 'w', p[1]) end
+        end
+      end
+      fresh()
+    end
+  end
+end
+claim('r', tonumber(ARGV[2]))
+claim('a', tonumber(ARGV[3]))
+return out
+"#;
+
+/// A worker begins what it had taken ahead. One whose answer was lost on the way asks again. ARGV: worker, then label,
+/// id, client and number of each. Answers for each whether it may.
+const BEGIN: &str = r#"#!lua flags=allow-oom
+local P, w = KEYS[1], ARGV[1]
+local may = {}
+for i = 2, #ARGV, 4 do
+  local T, id = P .. ':tasks:' .. ARGV[i], ARGV[i + 1]
+  local p = redis.pcall('XPENDING', T, 'w', id, id, 1)
+  local ok = 0
+  if not p.err and p[1] and (p[1][2] == w .. '/a' or p[1][2] == w .. '/r') then
+    if redis.call('HGET', P .. ':c:' .. ARGV[i + 2] .. ':at', ARGV[i + 3]) == id then
+      redis.call('XCLAIM', T, 'w', w .. '/r', 0, id, 'JUSTID')
+      ok = 1
+    else
+      redis.call('XACK', T, 'w', id)
+      redis.call('XDEL', T, id)
+    end
+  end
+  may[#may + 1] = ok
+end
+return may
+"#;
+
+/// A worker gives back what it has not begun. ARGV: worker, then label and id of each.
+const RELEASE: &str = r#"#!lua flags=allow-oom
+local P, w = KEYS[1], ARGV[1]
+for i = 2, #ARGV, 2 do
+  local T, id = P .. ':tasks:' .. ARGV[i], ARGV[i + 1]
+  local p = redis.pcall('XPENDING', T, 'w', id, id, 1)
+  if not p.err and p[1] and (p[1][2] == w .. '/a' or p[1][2] == w .. '/r') then
+    redis.call('XCLAIM', T, 'w', '~', 0, id, 'JUSTID')
+  end
+end
+return 0
+"#;
+
+/// Chunks have ended. ARGV: ttl, then label, id, client, number and answer of each. Answers how many were awaited.
+const FINISH: &str = concat!(
+    "#!lua flags=allow-oom\n",
+    sweep!(),
+    r#"
+local P, ttl, taken = KEYS[1], ARGV[1], 0
+for i = 2, #ARGV, 5 do
+  local T, id, client, n = P .. ':tasks:' .. ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  drop(T, id)
+  local base = P .. ':c:' .. client
+  local at = redis.call('HGET', base .. ':at', n)
+  if at then
+    if at ~= id then drop(T, at) end
+    redis.call('HDEL', base .. ':at', n)
+    redis.call('HDEL', base .. ':big', n)
+    answer(P, client, n, ARGV[i + 4], ttl)
+    taken = taken + 1
+  end
+end
+return taken
+"#
+);
+
+/// A worker lives. ARGV: worker, its description, lease, ttl, how many labels, these, then client and number of each
+/// chunk that it runs. Answers for each whether anybody waits for it, and label and id of all that it has claimed.
+const BEAT: &str = concat!(
+    "#!lua flags=allow-oom\n",
+    sweep!(),
+    r#"
+local P, w, lease = KEYS[1], ARGV[1], tonumber(ARGV[3])
+local now = now_ms()
+redis.call('ZADD', P .. ':alive', now + lease, w)
+redis.call('HSET', P .. ':workers', w, ARGV[2])
+sweep(P, now, lease, ARGV[4])
+local labels, wanted, claimed = tonumber(ARGV[5]), {}, {}
+for i = 6, 5 + labels do
+  for _, kind in ipairs({'/r', '/a'}) do
+    local found = redis.pcall('XPENDING', P .. ':tasks:' .. ARGV[i], 'w', '-', '+', 1000, w .. kind)
+    for _, p in ipairs(found.err and {} or found) do claimed[#claimed + 1] = {ARGV[i], p[1]} end
+  end
+end
+for i = 6 + labels, #ARGV, 2 do
+  wanted[#wanted + 1] = redis.call('HEXISTS', P .. ':c:' .. ARGV[i] .. ':at', ARGV[i + 1])
+end
+return {wanted, claimed}
+"#
+);
+
+/// A worker ends. ARGV: worker, ttl.
+const RETIRE: &str = concat!(
+    "#!lua flags=allow-oom\n",
+    sweep!(),
+    r#"
+local P, w = KEYS[1], ARGV[1]
+for _, label in ipairs(redis.call('SMEMBERS', P .. ':labels')) do
+  local T = P .. ':tasks:' .. label
+  if not redis.pcall('XINFO', 'CONSUMERS', T, 'w').err then
+    empty(P, T, w, redis.call('HGET', P .. ':workers', w) or w, ARGV[2])
+  end
+end
+redis.call('ZREM', P .. ':alive', w)
+redis.call('HDEL', P .. ':workers', w)
+return 0
+"#
+);
+
+/// Puts a chunk among the dead. ARGV: label, why, client, bytes.
+const BURY: &str = r#"#!lua flags=allow-oom
+local P = KEYS[1]
+return redis.call('XADD', P .. ':dead', 'MAXLEN', '~', 1000, '*', 'label', ARGV[1], 'why', ARGV[2], 'c', ARGV[3], 'b', ARGV[4])
+"#;
+
+/// Puts an item into a queue. ARGV: who puts, which of its puts this is, the greatest length or 0, ttl, bytes. Answers
+/// whether there was room. A put that is repeated is one.
+const PUT: &str = r#"#!lua
+local P, T, mine = KEYS[1], KEYS[1] .. ':tasks:q', KEYS[1] .. ':q:' .. ARGV[1]
+local seq, max = tonumber(ARGV[2]), tonumber(ARGV[3])
+if tonumber(redis.call('GET', mine) or '0') >= seq then return 1 end
+if redis.call('EXISTS', T) == 0 then redis.call('XGROUP', 'CREATE', T, 'w', '0', 'MKSTREAM') end
+if max > 0 and redis.call('XLEN', T) >= max then return 0 end
+redis.call('SADD', P .. ':labels', 'q')
+redis.call('XADD', T, '*', 'b', ARGV[5])
+redis.call('INCR', P .. ':unfinished')
+redis.call('SET', mine, ARGV[2], 'PX', ARGV[4])
+return 1
+"#;
+
+/// Takes an item. ARGV: who gets, and the ids of what it has. Answers `false` to one without a lease; the id and the
+/// bytes; or the empty text and the id of the last item that there was. An item whose answer was lost on the way comes
+/// again.
+const GET: &str = r#"#!lua flags=allow-oom
+local P, T, w = KEYS[1], KEYS[1] .. ':tasks:q', ARGV[1]
+if not redis.call('ZSCORE', P .. ':alive', w) then return false end
+if redis.call('EXISTS', T) == 0 then redis.call('XGROUP', 'CREATE', T, 'w', '0', 'MKSTREAM') end
+local me, has = w .. '/a', {}
+for i = 2, #ARGV do has[ARGV[i]] = true end
+local function give(entry)
+  local f = entry and entry[2]
+  if f and #f == 2 and f[1] == 'b' then return {entry[1], f[2]} end
+  if entry then
+    redis.call('XACK', T, 'w', entry[1])
+    redis.call('XDEL', T, entry[1])
+  end
+end
+for _, p in ipairs(redis.call('XPENDING', T, 'w', '-', '+', #ARGV + 1, me)) do
+  if not has[p[1]] then
+    local given = give(redis.call('XRANGE', T, p[1], p[1])[1])
+    if given then return given end
+    redis.call('XACK', T, 'w', p[1])
+  end
+end
+for _, p in ipairs(redis.call('XPENDING', T, 'w', '-', '+', 8, '~')) do
+  local given = give(redis.call('XCLAIM', T, 'w', me, 0, p[1])[1])
+  if given then return given end
+  redis.call('XACK', T, 'w', p[1])
+end
+while true do
+  local found = redis.call('XREADGROUP', 'GROUP', 'w', me, 'COUNT', 1, 'STREAMS', T, '>')
+  if not found or #found == 0 then break end
+  local given = give(found[1][2][1])
+  if given then return given end
+end
+local info, last = redis.call('XINFO', 'STREAM', T), '0-0'
+for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end
+return {'', last}
+"#;
+
+/// An item is done with, or goes back. ARGV: who has it, the id, `done` or `back`. Answers whether it was still its
+/// own.
+const SETTLE: &str = r#"#!lua flags=allow-oom
+local T, id = KEYS[1] .. ':tasks:q', ARGV[2]
+local p = redis.pcall('XPENDING', T, 'w', id, id, 1)
+if p.err or not p[1] or p[1][2] ~= ARGV[1] .. '/a' then return 0 end
+if ARGV[3] == 'back' then
+  redis.call('XCLAIM', T, 'w', '~', 0, id, 'JUSTID')
+else
+  redis.call('XACK', T, 'w', id)
+  redis.call('XDEL', T, id)
+end
+return 1
+"#;
+
+/// One of the items that were put is finished. Answers whether any was not.
+const DONE: &str = r#"#!lua flags=allow-oom
+local n = tonumber(redis.call('GET', KEYS[1] .. ':unfinished') or '0')
+if n <= 0 then return 0 end
+redis.call('DECR', KEYS[1] .. ':unfinished')
+return 1
+"#;
+
+/// The scripts, with the names by which the server knows them.
+pub(crate) struct Scripts {
+    pub(crate) submit: Script,
+    pub(crate) missing: Script,
+    pub(crate) tick: Script,
+    pub(crate) end: Script,
+    pub(crate) claim: Script,
+    pub(crate) begin: Script,
+    pub(crate) release: Script,
+    pub(crate) finish: Script,
+    pub(crate) beat: Script,
+    pub(crate) retire: Script,
+    pub(crate) bury: Script,
+    pub(crate) put: Script,
+    pub(crate) get: Script,
+    pub(crate) settle: Script,
+    pub(crate) done: Script,
+}
+
+impl Scripts {
+    pub(crate) fn new() -> Self {
+        Self {
+            submit: Script::new(SUBMIT),
+            missing: Script::new(MISSING),
+            tick: Script::new(TICK),
+            end: Script::new(END),
+            claim: Script::new(CLAIM),
+            begin: Script::new(BEGIN),
+            release: Script::new(RELEASE),
+            finish: Script::new(FINISH),
+            beat: Script::new(BEAT),
+            retire: Script::new(RETIRE),
+            bury: Script::new(BURY),
+            put: Script::new(PUT),
+            get: Script::new(GET),
+            settle: Script::new(SETTLE),
+            done: Script::new(DONE),
+        }
+    }
+}

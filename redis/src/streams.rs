@@ -1,0 +1,338 @@
+//! The engine over Redis Streams: one connection, and the scripts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{
+    Cmd, Connection, ErrorKind, FromRedisValue, Pipeline, RedisError, ScriptInvocation, ServerErrorKind, Value,
+};
+
+use crate::engine::{
+    Buried, Chunk, Claim, Claims, Client, Described, Engine, Fault, Finished, Heard, Outcome, Serving,
+};
+use crate::scripts::Scripts;
+
+/// How many chunks one request has at most, so that no script runs for long.
+const AT_ONCE: usize = 128;
+/// How many ends are taken at once.
+const ENDS: usize = 256;
+
+/// A connection to the server.
+pub(crate) struct Streams {
+    pub(crate) connection: Connection,
+    pub(crate) scripts: Arc<Scripts>,
+    /// The prefix of all keys.
+    pub(crate) prefix: String,
+}
+
+/// What the server's error asks for.
+pub(crate) fn fault(error: &RedisError) -> Fault {
+    let text = error.to_string();
+    // A script's own error names the one that it met.
+    let has = |code: &str| error.code() == Some(code) || text.contains(code);
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => Fault::Auth(text),
+        _ if has("NOAUTH") || has("WRONGPASS") => Fault::Auth(text),
+        // Another try would find the same.
+        ErrorKind::Io if text.contains("certificate") => Fault::Auth(text),
+        _ if has("OOM") => Fault::Full(text),
+        ErrorKind::Io | ErrorKind::Parse => Fault::Gone(text),
+        ErrorKind::Server(
+            ServerErrorKind::BusyLoading
+            | ServerErrorKind::ReadOnly
+            | ServerErrorKind::MasterDown
+            | ServerErrorKind::ClusterDown
+            | ServerErrorKind::TryAgain,
+        ) => Fault::Gone(text),
+        _ if has("READONLY") || has("MISCONF") || has("NOREPLICAS") || has("UNBLOCKED") || has("BUSY ") => {
+            Fault::Gone(text)
+        }
+        _ => Fault::Refused(text),
+    }
+}
+
+fn faulty(error: RedisError) -> Fault {
+    fault(&error)
+}
+
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+impl Streams {
+    pub(crate) fn new(connection: Connection, scripts: Arc<Scripts>, name: &str) -> Self {
+        Self { connection, scripts, prefix: format!("{{{name}}}") }
+    }
+
+    pub(crate) fn invoke<T: FromRedisValue>(&mut self, call: &ScriptInvocation<'_>) -> Outcome<T> {
+        call.invoke(&mut self.connection).map_err(faulty)
+    }
+
+    pub(crate) fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> Outcome<T> {
+        command.query(&mut self.connection).map_err(faulty)
+    }
+
+    fn tasks(&self, label: &str) -> String {
+        format!("{}:tasks:{label}", self.prefix)
+    }
+
+    fn out(&self, client: &Client) -> String {
+        format!("{}:c:{}:out", self.prefix, client.id)
+    }
+
+    /// Whether the server takes writes. Where the question is not allowed, the first write tells.
+    pub(crate) fn is_primary(&mut self) -> Outcome<bool> {
+        match redis::cmd("ROLE").query::<Value>(&mut self.connection) {
+            Ok(Value::Array(role)) => {
+                let role = role.into_iter().next().and_then(|role| String::from_redis_value(role).ok());
+                Ok(role.is_none_or(|role| role == "master"))
+            }
+            Ok(_) => Ok(true),
+            Err(error) => match fault(&error) {
+                Fault::Refused(_) => Ok(true),
+                fault => Err(fault),
+            },
+        }
+    }
+}
+
+/// The fields of a record, by name.
+fn fields(value: Value) -> Vec<(Vec<u8>, Vec<u8>)> {
+    Vec::<(Vec<u8>, Vec<u8>)>::from_redis_value(value).unwrap_or_default()
+}
+
+/// The records of a reply, each with its id; what is none is left out.
+fn records(value: Value) -> Vec<(String, Value)> {
+    Vec::<(String, Value)>::from_redis_value(value).unwrap_or_default()
+}
+
+/// The records of the one stream, or of several, in a reply of XREAD.
+fn streams(value: Value) -> Vec<(String, Value)> {
+    match value {
+        Value::Nil => Vec::new(),
+        value => Vec::<(String, Value)>::from_redis_value(value).unwrap_or_default(),
+    }
+}
+
+fn field(fields: &mut [(Vec<u8>, Vec<u8>)], name: &[u8]) -> Option<Vec<u8>> {
+    fields.iter_mut().find(|(field, _)| field == name).map(|(_, value)| std::mem::take(value))
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+impl Engine for Streams {
+    fn submit(&mut self, client: &Client, chunks: &[Chunk]) -> Outcome<()> {
+        let scripts = self.scripts.clone();
+        for chunks in chunks.chunks(AT_ONCE) {
+            let mut call = scripts.submit.key(&self.prefix);
+            call.arg(&client.label).arg(&client.id).arg(millis(client.ttl));
+            for chunk in chunks {
+                call.arg(chunk.number).arg(&chunk.body[..]);
+            }
+            self.invoke::<i64>(&call)?;
+        }
+        Ok(())
+    }
+
+    fn missing(&mut self, client: &Client, numbers: &[u64]) -> Outcome<Vec<u64>> {
+        let scripts = self.scripts.clone();
+        let mut missing = Vec::new();
+        for numbers in numbers.chunks(AT_ONCE) {
+            let mut call = scripts.missing.key(&self.prefix);
+            call.arg(&client.label).arg(&client.id).arg(numbers);
+            missing.extend(self.invoke::<Vec<u64>>(&call)?);
+        }
+        Ok(missing)
+    }
+
+    fn numbers(&mut self, client: &Client) -> Outcome<Vec<u64>> {
+        let place = format!("{}:c:{}:at", self.prefix, client.id);
+        self.query(redis::cmd("HKEYS").arg(place))
+    }
+
+    fn take(&mut self, client: &Client, seen: &[String], wait: Duration) -> Outcome<Vec<Finished>> {
+        let out = self.out(client);
+        let mut both = Pipeline::new();
+        if !seen.is_empty() {
+            both.cmd("XDEL").arg(&out).arg(seen).ignore();
+        }
+        both.cmd("XREAD").arg("COUNT").arg(ENDS);
+        if !wait.is_zero() {
+            both.arg("BLOCK").arg(millis(wait));
+        }
+        both.arg("STREAMS").arg(&out).arg("0");
+        let (found,): (Value,) = both.query(&mut self.connection).map_err(faulty)?;
+        let mut ended = Vec::new();
+        let mut beside = Vec::new();
+        for (_, entries) in streams(found) {
+            for (id, entry) in records(entries) {
+                let mut entry = fields(entry);
+                let number = field(&mut entry, b"n").and_then(|number| text(number).parse().ok()).unwrap_or(u64::MAX);
+                let answer = field(&mut entry, b"r").unwrap_or_default();
+                if answer.is_empty() {
+                    beside.push((ended.len(), number));
+                }
+                ended.push(Finished { id, number, answer });
+            }
+        }
+        for (at, number) in beside {
+            let place = format!("{out}:big");
+            let answer: Option<Vec<u8>> = self.query(redis::cmd("HGET").arg(&place).arg(number))?;
+            if let (Some(ended), Some(answer)) = (ended.get_mut(at), answer) {
+                ended.answer = answer;
+            }
+            self.query::<Value>(redis::cmd("HDEL").arg(&place).arg(number))?;
+        }
+        Ok(ended)
+    }
+
+    fn tick(&mut self, client: &Client, lease: Duration) -> Outcome<Vec<Described>> {
+        let scripts = self.scripts.clone();
+        let mut call = scripts.tick.key(&self.prefix);
+        call.arg(&client.id).arg(millis(client.ttl)).arg(millis(lease));
+        let workers: Vec<Vec<u8>> = self.invoke(&call)?;
+        Ok(workers.into_iter().filter_map(|is| Described::of_text(&text(is))).collect())
+    }
+
+    fn end(&mut self, client: &Client, numbers: &[u64]) -> Outcome<()> {
+        let scripts = self.scripts.clone();
+        // Without numbers it looks whether anything is left.
+        for numbers in numbers.chunks(AT_ONCE).chain(numbers.is_empty().then_some(numbers)) {
+            let mut call = scripts.end.key(&self.prefix);
+            call.arg(&client.label).arg(&client.id).arg(numbers);
+            self.invoke::<i64>(&call)?;
+        }
+        Ok(())
+    }
+
+    fn beat(&mut self, worker: &Serving, is: &Described, runs: &[(String, String)]) -> Outcome<Heard> {
+        let scripts = self.scripts.clone();
+        let mut call = scripts.beat.key(&self.prefix);
+        call.arg(&worker.id).arg(is.to_text()).arg(millis(worker.lease)).arg(millis(worker.ttl));
+        call.arg(is.labels.len()).arg(&is.labels);
+        for (client, number) in runs {
+            call.arg(client).arg(number);
+        }
+        let (wanted, claimed) = self.invoke(&call)?;
+        Ok(Heard { wanted, claimed })
+    }
+
+    fn claim(&mut self, worker: &Serving, labels: &[String], run: usize, ahead: usize) -> Outcome<Claims> {
+        let scripts = self.scripts.clone();
+        let mut call = scripts.claim.key(&self.prefix);
+        call.arg(&worker.id).arg(run).arg(ahead).arg(labels);
+        let claimed = match self.invoke::<Value>(&call)? {
+            Value::Nil => return Ok(None),
+            claimed => claimed,
+        };
+        type Six = (String, String, String, String, String, Vec<u8>);
+        let claimed = Vec::<Six>::from_redis_value(claimed).map_err(|error| Fault::Refused(error.to_string()))?;
+        let (mut to_run, mut taken_ahead) = (Vec::new(), Vec::new());
+        for (kind, label, id, client, number, body) in claimed {
+            let claim = Claim { label, id, client, number, body };
+            if kind == "r" { to_run.push(claim) } else { taken_ahead.push(claim) }
+        }
+        Ok(Some((to_run, taken_ahead)))
+    }
+
+    fn wait(&mut self, worker: &Serving, labels: &[String], wait: Duration) -> Outcome<Vec<Claim>> {
+        let mut read = redis::cmd("XREADGROUP");
+        read.arg("GROUP").arg("w").arg(format!("{}/r", worker.id)).arg("COUNT").arg(1).arg("BLOCK").arg(millis(wait));
+        read.arg("STREAMS");
+        for label in labels {
+            read.arg(self.tasks(label));
+        }
+        for _ in labels {
+            read.arg(">");
+        }
+        let found = match read.query::<Value>(&mut self.connection) {
+            Ok(found) => found,
+            // The next claim makes the group.
+            Err(error) if error.code() == Some("NOGROUP") => return Ok(Vec::new()),
+            Err(error) => return Err(faulty(error)),
+        };
+        let mut claims = Vec::new();
+        for (stream, entries) in streams(found) {
+            let label = labels.iter().find(|label| self.tasks(label) == stream).cloned().unwrap_or_default();
+            for (id, entry) in records(entries) {
+                let mut entry = fields(entry);
+                let mut part = |name: &[u8]| field(&mut entry, name).unwrap_or_default();
+                let (client, number, mut body) = (text(part(b"c")), text(part(b"n")), part(b"b"));
+                if body.is_empty() {
+                    let place = format!("{}:c:{client}:big", self.prefix);
+                    body =
+                        self.query::<Option<Vec<u8>>>(redis::cmd("HGET").arg(place).arg(&number))?.unwrap_or_default();
+                }
+                claims.push(Claim { label: label.clone(), id, client, number, body });
+            }
+        }
+        Ok(claims)
+    }
+
+    fn begin(&mut self, worker: &Serving, ahead: &[Claim]) -> Outcome<Vec<bool>> {
+        let scripts = self.scripts.clone();
+        let mut call = scripts.begin.key(&self.prefix);
+        call.arg(&worker.id);
+        for claim in ahead {
+            call.arg(&claim.label).arg(&claim.id).arg(&claim.client).arg(&claim.number);
+        }
+        self.invoke(&call)
+    }
+
+    fn release(&mut self, worker: &Serving, claimed: &[(String, String)]) -> Outcome<()> {
+        let scripts = self.scripts.clone();
+        let mut call = scripts.release.key(&self.prefix);
+        call.arg(&worker.id);
+        for (label, id) in claimed {
+            call.arg(label).arg(id);
+        }
+        self.invoke::<i64>(&call).map(drop)
+    }
+
+    fn finish(&mut self, worker: &Serving, ended: &[(Claim, Vec<u8>)]) -> Outcome<()> {
+        let scripts = self.scripts.clone();
+        for ended in ended.chunks(AT_ONCE) {
+            let mut call = scripts.finish.key(&self.prefix);
+            call.arg(millis(worker.ttl));
+            for (claim, answer) in ended {
+                call.arg(&claim.label).arg(&claim.id).arg(&claim.client).arg(&claim.number).arg(&answer[..]);
+            }
+            self.invoke::<i64>(&call)?;
+        }
+        Ok(())
+    }
+
+    fn retire(&mut self, worker: &Serving) -> Outcome<()> {
+        let scripts = self.scripts.clone();
+        let mut call = scripts.retire.key(&self.prefix);
+        call.arg(&worker.id).arg(millis(worker.ttl));
+        self.invoke::<i64>(&call).map(drop)
+    }
+
+    fn bury(&mut self, label: &str, why: &str, client: &str, body: &[u8]) -> Outcome<()> {
+        let scripts = self.scripts.clone();
+        let mut call = scripts.bury.key(&self.prefix);
+        call.arg(label).arg(why).arg(client).arg(body);
+        self.invoke::<Value>(&call).map(drop)
+    }
+
+    fn dead(&mut self, most: usize) -> Outcome<Vec<Buried>> {
+        let mut range = redis::cmd("XRANGE");
+        range.arg(format!("{}:dead", self.prefix)).arg("-").arg("+").arg("COUNT").arg(most);
+        let found: Value = self.query(&range)?;
+        let buried = records(found).into_iter().map(|(id, entry)| {
+            let mut entry = fields(entry);
+            let mut part = |name: &[u8]| field(&mut entry, name).unwrap_or_default();
+            Buried { id, label: text(part(b"label")), why: text(part(b"why")), body: part(b"b") }
+        });
+        Ok(buried.collect())
+    }
+
+    fn exhume(&mut self, id: &str) -> Outcome<bool> {
+        let mut delete = redis::cmd("XDEL");
+        delete.arg(format!("{}:dead", self.prefix)).arg(id);
+        self.query::<i64>(&delete).map(|count| count > 0)
+    }
+}

@@ -1,0 +1,200 @@
+//! What lies in a record of the stream, and in the answer to one: bytes that a stranger may have written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ossature::multiprocessing::pool::engine::{Told, Wants};
+
+/// The first byte of a chunk. Another layout gets another number.
+const VERSION: u8 = 1;
+/// The first byte of an answer with outcomes.
+const OUTCOMES: u8 = b'O';
+/// The first byte of an answer that says that the host was lost.
+const LOST: u8 = b'L';
+/// How many bytes stand before the name of the task.
+const HEAD: usize = 1 + 1 + 8 + 4 + 2;
+
+/// Builds the bytes of a chunk: the task, and the arguments of each call.
+#[derive(Debug)]
+pub(crate) struct Body(Vec<u8>);
+
+impl Body {
+    pub(crate) fn new(task: &str, wants: Wants, limit: Option<Duration>) -> Self {
+        let name = task.as_bytes();
+        let name = name.get(..name.len().min(u16::MAX.into())).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(HEAD + name.len() + 64);
+        bytes.extend([VERSION, u8::from(wants == Wants::Result)]);
+        let limit = limit.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX).max(1));
+        bytes.extend(limit.to_le_bytes());
+        bytes.extend(0_u32.to_le_bytes());
+        bytes.extend((name.len() as u16).to_le_bytes());
+        bytes.extend(name);
+        Self(bytes)
+    }
+
+    /// Adds a call. Arguments have less than 512 MiB.
+    pub(crate) fn push(&mut self, arguments: &[u8]) {
+        self.0.extend((arguments.len() as u32).to_le_bytes());
+        self.0.extend(arguments);
+        if let Some(place) = self.0.get_mut(10..14) {
+            let count = number(place).wrapping_add(1) as u32;
+            place.copy_from_slice(&count.to_le_bytes());
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn finish(self) -> Arc<[u8]> {
+        self.0.into()
+    }
+}
+
+/// A chunk as it was read.
+#[derive(Debug)]
+pub(crate) struct Calls<'b> {
+    pub(crate) task: &'b str,
+    pub(crate) wants: Wants,
+    /// How long one call may take.
+    pub(crate) limit: Option<Duration>,
+    /// The arguments of each call.
+    pub(crate) arguments: Vec<&'b [u8]>,
+}
+
+impl<'b> Calls<'b> {
+    /// `None` for bytes that are no chunk of this layout.
+    pub(crate) fn read(bytes: &'b [u8]) -> Option<Self> {
+        let (head, mut rest) = bytes.split_at_checked(HEAD)?;
+        if head.first() != Some(&VERSION) {
+            return None;
+        }
+        let wants = match head.get(1)? {
+            0 => Wants::Value,
+            1 => Wants::Result,
+            _ => return None,
+        };
+        let limit = Some(number(head.get(2..10)?)).filter(|limit| *limit > 0).map(Duration::from_nanos);
+        let count = number(head.get(10..14)?) as usize;
+        let task = std::str::from_utf8(take(&mut rest, number(head.get(14..)?) as usize)?).ok()?;
+        // Each call takes four bytes at least, so a count that lies reserves no more than there is.
+        let mut arguments = Vec::with_capacity(count.min(rest.len() / 4));
+        for _ in 0..count {
+            let length = number(take(&mut rest, 4)?) as usize;
+            arguments.push(take(&mut rest, length)?);
+        }
+        rest.is_empty().then_some(Self { task, wants, limit, arguments })
+    }
+}
+
+/// The answer of a worker: how long the calls took, on which host, and how each ended.
+pub(crate) fn outcomes(took: Duration, host: &str, told: &[Told]) -> Vec<u8> {
+    let host = host.as_bytes();
+    let host = host.get(..host.len().min(255)).unwrap_or_default();
+    let mut bytes = vec![OUTCOMES];
+    bytes.extend(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).to_le_bytes());
+    bytes.push(host.len() as u8);
+    bytes.extend(host);
+    for told in told {
+        let (kind, payload) = match told {
+            Told::Value(payload) => (0, payload),
+            Told::Failed(payload) => (1, payload),
+        };
+        bytes.push(kind);
+        bytes.extend((payload.len() as u32).to_le_bytes());
+        bytes.extend(payload);
+    }
+    bytes
+}
+
+/// An answer as it was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Each call has ended: whether it has a value, and where its bytes stand in the answer.
+    Outcomes { took: Duration, host: String, ends: Vec<(bool, usize, usize)> },
+    /// The host of this description was not heard of.
+    Lost(String),
+}
+
+impl Answer {
+    /// `None` for bytes that are no answer of this layout.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let (kind, mut rest) = bytes.split_first()?;
+        match *kind {
+            LOST => Some(Self::Lost(String::from_utf8_lossy(rest).into_owned())),
+            OUTCOMES => {
+                let took = Duration::from_nanos(number(take(&mut rest, 8)?));
+                let length = number(take(&mut rest, 1)?) as usize;
+                let host = String::from_utf8_lossy(take(&mut rest, length)?).into_owned();
+                let mut ends = Vec::new();
+                while !rest.is_empty() {
+                    let is_value = match take(&mut rest, 1)? {
+                        [0] => true,
+                        [1] => false,
+                        _ => return None,
+                    };
+                    let length = number(take(&mut rest, 4)?) as usize;
+                    let from = bytes.len() - rest.len();
+                    take(&mut rest, length)?;
+                    ends.push((is_value, from, from + length));
+                }
+                Some(Self::Outcomes { took, host, ends })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The first bytes of what is left.
+fn take<'b>(rest: &mut &'b [u8], length: usize) -> Option<&'b [u8]> {
+    let (taken, left) = rest.split_at_checked(length)?;
+    *rest = left;
+    Some(taken)
+}
+
+/// Up to eight bytes as a number, the lowest first.
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_reads_as_it_was_written() {
+        let mut body = Body::new("a::task", Wants::Result, Some(Duration::from_millis(3)));
+        body.push(b"one");
+        body.push(b"");
+        let bytes = body.finish();
+        let calls = Calls::read(&bytes).unwrap();
+        assert_eq!((calls.task, calls.wants, calls.limit), ("a::task", Wants::Result, Some(Duration::from_millis(3))));
+        assert_eq!(calls.arguments, [&b"one"[..], b""]);
+        assert!(Calls::read(&Body::new("t", Wants::Value, None).finish()).unwrap().limit.is_none());
+    }
+
+    #[test]
+    fn bytes_that_were_cut_or_changed_are_refused_and_never_panic() {
+        let mut body = Body::new("a::task", Wants::Value, None);
+        body.push(b"arguments");
+        let bytes = body.finish();
+        for length in 0..bytes.len() {
+            assert!(Calls::read(&bytes[..length]).is_none(), "{length}");
+        }
+        for at in 0..bytes.len() {
+            let mut changed = bytes.to_vec();
+            changed[at] ^= 0x55;
+            let _ = Calls::read(&changed);
+        }
+        let answer = outcomes(Duration::from_millis(1), "node7", &[Told::Value(vec![1, 2]), Told::Failed(vec![3])]);
+        for length in 0..answer.len() {
+            // Cut behind an outcome it is an answer with fewer.
+            let _ = Answer::read(&answer[..length]);
+        }
+        let Some(Answer::Outcomes { host, ends, .. }) = Answer::read(&answer) else { panic!("an answer") };
+        let shown: Vec<_> = ends.iter().map(|(is_value, from, to)| (*is_value, &answer[*from..*to])).collect();
+        assert_eq!((host.as_str(), shown), ("node7", vec![(true, &[1, 2][..]), (false, &[3][..])]));
+        assert_eq!(Answer::read(b"Lnode8"), Some(Answer::Lost("node8".into())));
+        assert!(Answer::read(b"").is_none() && Answer::read(b"X").is_none());
+    }
+}

@@ -1,0 +1,163 @@
+//! A worker: one process on a machine, which takes chunks of calls from the server and has a local pool make them.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ossature::multiprocessing::pool::engine;
+use ossature::multiprocessing::{Context, Pool, usable_cpus};
+use ossature::sys::signal::{self, Signal};
+use ossature::{ErrorKind, Result};
+
+use crate::builder::{LEASE, LEASES, build_label, host, unique, version_label};
+use crate::engine::{Described, Engine, Fault, Serving};
+use crate::life::Life;
+use crate::link::Link;
+
+/// A worker before it runs: what `prog worker --url URL --pool NAME` becomes.
+///
+/// A program that has command lines of its own builds one; otherwise see [`worker_support`](crate::worker_support).
+///
+/// # Examples
+/// ```no_run
+/// use ossature::multiprocessing::{Tasks, freeze_support, tasks};
+/// use ossature_redis::Worker;
+///
+/// fn square(number: u64) -> u64 {
+///     number * number
+/// }
+///
+/// static TASKS: Tasks = tasks![square];
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     Worker::new("redis://broker/", "render")?.processes(8).run()
+/// }
+/// ```
+#[must_use = "nothing is taken until `run`"]
+#[derive(Clone, Debug)]
+pub struct Worker {
+    url: String,
+    name: String,
+    processes: Option<usize>,
+    context: Option<Context>,
+    versions: Vec<String>,
+    lease: Duration,
+    outage: Duration,
+}
+
+impl Worker {
+    /// A worker of the pool `name` at `url`: see [`Pool::connect`](crate::Pool::connect).
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for what is no address or no name.
+    pub fn new(url: &str, name: &str) -> Result<Self> {
+        Link::new(url, name)?;
+        Ok(Self {
+            url: url.to_owned(),
+            name: name.to_owned(),
+            processes: None,
+            context: None,
+            versions: Vec::new(),
+            lease: LEASE,
+            outage: Duration::from_secs(600),
+        })
+    }
+
+    /// Says how many processes make calls; otherwise as many as there are [usable processors](usable_cpus).
+    pub fn processes(mut self, count: usize) -> Self {
+        self.processes = Some(count);
+        self
+    }
+
+    /// Says how the processes are started, otherwise by [`Spawn`](Context::Spawn): see
+    /// [`PoolBuilder::context`](ossature::multiprocessing::pool::PoolBuilder::context).
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = Some(context);
+        self
+    }
+
+    /// Has the worker make the calls of programs that [accept](crate::PoolBuilder::accept) this version, too.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for other texts than up to 100 letters, digits, dots, dashes and
+    /// underscores.
+    pub fn accept(mut self, version: &str) -> Result<Self> {
+        self.versions.push(version_label(version)?);
+        Ok(self)
+    }
+
+    /// As [`PoolBuilder::lease`](crate::PoolBuilder::lease).
+    pub fn lease(mut self, limit: Duration) -> Self {
+        self.lease = limit;
+        self
+    }
+
+    /// Says how long the server may be away until the worker ends with an error; otherwise ten minutes.
+    pub fn outage(mut self, limit: Duration) -> Self {
+        self.outage = limit;
+        self
+    }
+
+    /// Takes and makes calls until `SIGTERM` or `SIGINT` comes, then ends the calls that run, and returns.
+    ///
+    /// The process must have one thread, and those signals at their default.
+    ///
+    /// # Errors
+    /// * [`Closed`](ErrorKind::Closed) when the server is away for longer than [`outage`](Self::outage);
+    ///   [`Auth`](ErrorKind::Auth) and [`Unsupported`](ErrorKind::Unsupported) as for a pool.
+    /// * Those of a local pool's [`build`](ossature::multiprocessing::pool::PoolBuilder::build).
+    pub fn run(self) -> Result<()> {
+        let link = Link::new(&self.url, &self.name)?;
+        let mut labels = self.versions;
+        match build_label() {
+            Ok(label) => labels.insert(0, label),
+            Err(error) if labels.is_empty() => return Err(error),
+            Err(_) => {}
+        }
+        let failed = |fault: Fault| link.error(&fault);
+        // Before there are processes: a wrong address is the usual mistake.
+        let limit = self.outage.min(Duration::from_secs(60));
+        let mut engine = link.open_within(limit, || false).map_err(failed)?;
+        let processes = match self.processes {
+            Some(count) => count,
+            None => usable_cpus()?,
+        };
+        // A supervisor that is killed can be spawned again beside the threads of this process.
+        let pool = Pool::builder().workers(processes).context(self.context.unwrap_or(Context::Spawn)).build()?;
+        let ends = [Signal::TERM, Signal::INT];
+        signal::block(ends)?.keep(); // before there are threads, so that they all do
+        let is = Described { labels, processes, pid: std::process::id(), calls: 0, running: 0, host: host() };
+        let me = Serving { id: unique(), lease: self.lease, ttl: self.lease * LEASES };
+        engine.beat(&me, &is, &[]).map_err(failed)?;
+        let life = Life::new(link.clone(), me.clone(), is, self.outage, pool);
+        let ended = std::thread::scope(|threads| {
+            let lives = [threads.spawn(|| life.take()), threads.spawn(|| life.answer()), threads.spawn(|| life.beat())];
+            // Ends by itself once the others have.
+            threads.spawn(|| life.heed(ends));
+            lives.map(|life| life.join())
+        });
+        let _ = engine.retire(&me).or_else(|_| link.open().and_then(|mut engine| engine.retire(&me)));
+        if let Some(why) = life.broken() {
+            return Err(engine::error(ErrorKind::StartFailed, why));
+        }
+        for ended in ended {
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(fault)) => return Err(link.error(&fault)),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says how a worker ended, for the shell.
+pub(crate) fn exit_code(ended: Result<()>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("worker: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
