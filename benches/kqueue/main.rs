@@ -1,0 +1,283 @@
+//! The event queue beside the calls that it stands for, by hand: epoll, poll, timerfd, eventfd and pidfds. Rows that
+//! end in `-c` go through the C library, beside libkqueue too where the environment variable LIBKQUEUE names it. All of
+//! it on one core.
+
+mod by_hand;
+mod library;
+
+use std::io::{Read, Write};
+use std::mem::MaybeUninit;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use ossature_benches::bench::Bench;
+use ossature_benches::report::{Bar, Line, Unit};
+use ossature_benches::rounds::{Rounds, Samples};
+use ossature_benches::{bench, machine};
+use ossature_sys::deadline::Deadline;
+use ossature_sys::kqueue::{Flags, Kevent, Kqueue};
+use ossature_sys::process::id;
+
+use self::by_hand::Set;
+use self::library::{Library, Queue};
+
+fn main() {
+    bench::main("kqueue", &[], |bench| {
+        machine::raise_descriptor_limit();
+        let contenders = Contenders { c: Library::ours(), libkqueue: Library::libkqueue() };
+        machine::pin(&machine::cores()[..1]);
+        cycle(bench, &contenders);
+        one_ready(bench, &contenders);
+        all_ready(bench, &contenders);
+        timer(bench, &contenders);
+        user(bench, &contenders);
+        process(bench, &contenders);
+    });
+}
+
+/// The queues that a row measures beside [`Kqueue`] itself, where they are there.
+struct Contenders {
+    c: Option<Library>,
+    libkqueue: Option<Library>,
+}
+
+impl Contenders {
+    /// Adds what a queue of each library does.
+    fn add<'r, F: FnMut() + 'r>(&self, rounds: &mut Rounds<'r>, operation: impl Fn(Queue) -> F) {
+        if let Some(c) = self.c {
+            rounds.add("c", operation(c.queue()));
+        }
+        if let Some(libkqueue) = self.libkqueue {
+            rounds.add("libkqueue", operation(libkqueue.queue()));
+        }
+    }
+
+    /// Prints the rows of the C library, the second beside libkqueue.
+    fn print(&self, bench: &Bench, row: &str, samples: &Samples, theirs: &'static str, bars: [f64; 2]) {
+        if self.c.is_none() {
+            return;
+        }
+        let row = format!("{row}-c");
+        bench.compare(&row, samples, "c", theirs, Bar::AtMost(bars[0]));
+        if self.libkqueue.is_some() {
+            return bench.compare(&row, samples, "c", "libkqueue", Bar::AtMost(bars[1]));
+        }
+        let (ours, rival, unit) = (samples.median("c"), "libkqueue".to_owned(), Unit::Nanoseconds);
+        bench.print(Line { row, unit, ours, rival, theirs: None, ratio: None, bar: Bar::AtMost(bars[1]) });
+    }
+}
+
+fn pair() -> (UnixStream, UnixStream) {
+    UnixStream::pair().expect("a pair")
+}
+
+fn room(len: usize) -> Vec<MaybeUninit<Kevent>> {
+    vec![MaybeUninit::uninit(); len]
+}
+
+fn delete(change: Kevent) -> Kevent {
+    change.with_flags(Flags::DELETE)
+}
+
+/// Add, write, wait, read, delete.
+fn cycle(bench: &Bench, contenders: &Contenders) {
+    if !bench.wants("cycle") {
+        return;
+    }
+    let write = |far: &UnixStream| assert_eq!((&mut &*far).write(b"x").expect("written"), 1);
+    let read = |near: &UnixStream| assert_eq!((&mut &*near).read(&mut [0]).expect("read"), 1);
+    let samples = bench.table(8, |turn| {
+        let mut rounds = Rounds::new();
+        let (queue, (near, far), mut events) = (Kqueue::new().expect("a queue"), pair(), room(8));
+        rounds.add("ours", move || {
+            queue.change(&Kevent::read(&near)).expect("added");
+            write(&far);
+            assert_eq!(queue.wait(&mut events, Deadline::NEVER).expect("waits")[0].data(), 1);
+            read(&near);
+            queue.change(&delete(Kevent::read(&near))).expect("deleted");
+        });
+        contenders.add(&mut rounds, |queue| {
+            let ((near, far), mut events) = (pair(), room(8));
+            move || {
+                queue.change(&Kevent::read(&near));
+                write(&far);
+                assert_eq!(queue.wait(&mut events)[0].data(), 1);
+                read(&near);
+                queue.change(&delete(Kevent::read(&near)));
+            }
+        });
+        for (name, fills) in [("floor", true), ("epoll", false)] {
+            let (set, (near, far), mut events) = (Set::new(), pair(), by_hand::room(8));
+            rounds.add(name, move || {
+                set.add(&near);
+                write(&far);
+                let events = set.wait(&mut events);
+                assert_eq!(if fills { by_hand::unread(events[0].u64 as i32) } else { 1 }, 1);
+                read(&near);
+                set.delete(&near);
+            });
+        }
+        turn.run(150, rounds);
+    });
+    bench.compare("cycle", &samples, "ours", "epoll", Bar::AtMost(1.25));
+    bench.compare("cycle-floor", &samples, "floor", "epoll", Bar::AtMost(1.25));
+    contenders.print(bench, "cycle", &samples, "epoll", [1.25, 1.0]);
+}
+
+/// A wait alone, with one of ten ready.
+fn one_ready(bench: &Bench, contenders: &Contenders) {
+    if !bench.wants("wait") {
+        return;
+    }
+    let samples = ready(bench, contenders, 10, 1);
+    bench.compare("wait", &samples, "ours", "epoll", Bar::AtMost(1.5));
+    bench.compare("wait", &samples, "ours", "poll", Bar::AtMost(1.5));
+    bench.compare("wait-floor", &samples, "floor", "epoll", Bar::AtMost(1.5));
+    contenders.print(bench, "wait", &samples, "epoll", [1.5, 1.0]);
+}
+
+/// A wait alone, with all of a thousand ready. Every contender but `epoll` says how many bytes each has.
+fn all_ready(bench: &Bench, contenders: &Contenders) {
+    if !bench.wants("ready-1000") {
+        return;
+    }
+    let samples = ready(bench, contenders, 1000, 1000);
+    bench.compare("ready-1000", &samples, "ours", "floor", Bar::AtMost(1.25));
+    bench.compare("ready-1000", &samples, "ours", "poll", Bar::AtMost(1.25));
+    contenders.print(bench, "ready-1000", &samples, "floor", [1.25, 1.10]);
+}
+
+/// A wait, with so many of so many streams ready.
+fn ready(bench: &Bench, contenders: &Contenders, streams: usize, count: usize) -> Samples {
+    bench.table(8, |turn| {
+        let pairs: Vec<_> = (0..streams).map(|_| pair()).collect();
+        for (_, far) in &pairs[streams / 2..][..count.min(streams / 2)] {
+            (&mut &*far).write_all(b"x").expect("written");
+        }
+        for (_, far) in pairs[..streams / 2].iter().take(count.saturating_sub(streams / 2)) {
+            (&mut &*far).write_all(b"x").expect("written");
+        }
+        let mut rounds = Rounds::new();
+        let (queue, mut events) = (Kqueue::new().expect("a queue"), room(streams));
+        for (near, _) in &pairs {
+            queue.change(&Kevent::read(near)).expect("added");
+        }
+        rounds.add("ours", move || assert_eq!(queue.wait(&mut events, Deadline::NEVER).expect("waits").len(), count));
+        contenders.add(&mut rounds, |queue| {
+            for (near, _) in &pairs {
+                queue.change(&Kevent::read(near));
+            }
+            let mut events = room(streams);
+            move || assert_eq!(queue.wait(&mut events).len(), count)
+        });
+        for (name, fills) in [("floor", true), ("epoll", false)] {
+            let (set, mut events) = (Set::new(), by_hand::room(streams));
+            pairs.iter().for_each(|(near, _)| set.add(near));
+            rounds.add(name, move || {
+                let events = set.wait(&mut events);
+                assert_eq!(events.len(), count);
+                if fills {
+                    assert!(events.iter().all(|event| by_hand::unread(event.u64 as i32) == 1));
+                }
+            });
+        }
+        let mut asked: Vec<_> = pairs.iter().map(|(near, _)| by_hand::readable(near)).collect();
+        rounds.add("poll", move || {
+            assert_eq!(by_hand::poll(&mut asked), count);
+            let mut told = asked.iter().filter(|asked| asked.revents != 0);
+            assert!(told.all(|told| by_hand::unread(told.fd) == 1));
+        });
+        turn.run(150, rounds);
+    })
+}
+
+/// Register and cancel a timer.
+fn timer(bench: &Bench, contenders: &Contenders) {
+    if !bench.wants("timer") {
+        return;
+    }
+    const LATER: Duration = Duration::from_secs(60);
+    let samples = bench.table(8, |turn| {
+        let mut rounds = Rounds::new();
+        let queue = Kqueue::new().expect("a queue");
+        rounds.add("ours", move || {
+            queue.change(&Kevent::timer(1, LATER)).expect("added");
+            queue.change(&delete(Kevent::timer(1, LATER))).expect("deleted");
+        });
+        contenders.add(&mut rounds, |queue| {
+            move || {
+                queue.change(&Kevent::timer(1, LATER));
+                queue.change(&delete(Kevent::timer(1, LATER)));
+            }
+        });
+        let set = Set::new();
+        rounds.add("timerfd", move || set.add(by_hand::timer(LATER)));
+        turn.run(150, rounds);
+    });
+    bench.compare("timer", &samples, "ours", "timerfd", Bar::AtMost(0.06));
+    contenders.print(bench, "timer", &samples, "timerfd", [0.30, 1.0]);
+}
+
+/// Trigger an event and wait for it, on one thread.
+fn user(bench: &Bench, contenders: &Contenders) {
+    if !bench.wants("user") {
+        return;
+    }
+    let samples = bench.table(8, |turn| {
+        let mut rounds = Rounds::new();
+        let (queue, mut events) = (Kqueue::new().expect("a queue"), room(8));
+        queue.change(&Kevent::user(1)).expect("added");
+        rounds.add("ours", move || {
+            queue.change(&Kevent::trigger(1)).expect("triggered");
+            assert_eq!(queue.wait(&mut events, Deadline::NEVER).expect("waits").len(), 1);
+        });
+        contenders.add(&mut rounds, |queue| {
+            let mut events = room(8);
+            queue.change(&Kevent::user(1));
+            move || {
+                queue.change(&Kevent::trigger(1));
+                assert_eq!(queue.wait(&mut events).len(), 1);
+            }
+        });
+        let (set, event, mut events) = (Set::new(), by_hand::event(), by_hand::room(8));
+        set.add(&event);
+        rounds.add("eventfd", move || {
+            by_hand::post(&event);
+            assert_eq!(set.wait(&mut events).len(), 1);
+            by_hand::take(&event);
+        });
+        turn.run(150, rounds);
+    });
+    bench.compare("user", &samples, "ours", "eventfd", Bar::AtMost(0.2));
+    contenders.print(bench, "user", &samples, "eventfd", [0.85, 1.0]);
+}
+
+/// Register and forget the end of a process.
+fn process(bench: &Bench, contenders: &Contenders) {
+    if !bench.wants("process") {
+        return;
+    }
+    let samples = bench.table(8, |turn| {
+        let mut rounds = Rounds::new();
+        let queue = Kqueue::new().expect("a queue");
+        rounds.add("ours", move || {
+            queue.change(&Kevent::exit(id())).expect("added");
+            queue.change(&delete(Kevent::exit(id()))).expect("deleted");
+        });
+        contenders.add(&mut rounds, |queue| {
+            move || {
+                queue.change(&Kevent::exit(id()));
+                queue.change(&delete(Kevent::exit(id())));
+            }
+        });
+        let set = Set::new();
+        rounds.add("pidfd", move || {
+            let pidfd = by_hand::own_pidfd();
+            set.add(&pidfd);
+            set.delete(&pidfd);
+        });
+        turn.run(150, rounds);
+    });
+    bench.compare("process", &samples, "ours", "pidfd", Bar::AtMost(1.05));
+    contenders.print(bench, "process", &samples, "pidfd", [1.05, 1.0]);
+}
