@@ -7,6 +7,9 @@ extern crate std;
 mod kernel;
 mod mortal;
 pub mod ring;
+#[doc(hidden)]
+#[path = "../kqueue/linux/sleepers.rs"]
+pub mod queue_sleepers;
 
 use core::cell::Cell;
 

@@ -7,6 +7,7 @@
 mod barrier;
 mod condition;
 mod event;
+mod kqueue;
 mod lock;
 mod packets;
 mod pool;

@@ -1,0 +1,211 @@
+//! Sleepers of an event queue: the rules of `sleepers.rs` and the lock of the queue are the real ones. What the kernel
+//! has is modelled: a word that says which sets are readable, and whether the time of the timers has come.
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use loom::thread::{self, JoinHandle};
+use ossature_sys::futex::Limit;
+use ossature_sys::model::queue_sleepers::{Bell, Sleepers};
+use ossature_sys::model::{Private, wait, wake};
+
+use crate::explore;
+
+/// The bell makes every set readable.
+const BELL: u32 = 1;
+/// A descriptor of the first set is ready, and of the second one.
+const READY: [u32; 2] = [2, 4];
+/// The time of all timers has come. A thread that sleeps with an alarm wakes.
+const TIME: u32 = 8;
+
+struct State {
+    sleepers: Sleepers,
+    /// Active knotes in memory. Each is reported once.
+    active: u32,
+    /// Timers that expire once, all of them at the same instant.
+    timers: u32,
+    /// The set that the queue uses.
+    set: usize,
+}
+
+struct Queue {
+    lock: Private,
+    state: UnsafeCell<State>,
+    /// What poll(2) sees.
+    readable: AtomicU32,
+}
+
+// SAFETY: the models touch the state only while they hold the lock, which loom itself checks.
+unsafe impl Sync for Queue {}
+// SAFETY: as for Sync.
+unsafe impl Send for Queue {}
+
+impl Queue {
+    fn new() -> Arc<Self> {
+        let state = State { sleepers: Sleepers::new(), active: 0, timers: 0, set: 0 };
+        Arc::new(Self { lock: Private::new(), state: UnsafeCell::new(state), readable: AtomicU32::new(0) })
+    }
+
+    /// Under the lock: does something, and then brings the bell in step, as each change and each collection does.
+    fn locked<T>(&self, body: impl FnOnce(&mut State) -> T) -> T {
+        assert!(self.lock.take());
+        let answer = self.state.with_mut(|state| {
+            // SAFETY: the lock is held; loom fails the model if another thread is here too.
+            let state = unsafe { &mut *state };
+            let answer = body(state);
+            let next = (state.timers > 0).then_some(1);
+            match state.sleepers.bell(state.active > 0, next, false) {
+                Bell::Keep => {}
+                Bell::Begin => {
+                    self.signal(BELL);
+                    state.sleepers.set_rings(true);
+                }
+                Bell::End => {
+                    self.readable.fetch_and(!BELL, SeqCst);
+                    state.sleepers.set_rings(false);
+                }
+            }
+            answer
+        });
+        self.lock.release();
+        answer
+    }
+
+    fn signal(&self, bit: u32) {
+        self.readable.fetch_or(bit, SeqCst);
+        wake(&self.readable, u32::MAX);
+    }
+
+    /// Waits for one event. Where sleep fails, that ends the wait.
+    fn wait_for_one(&self, may_sleep: bool) {
+        let mut slept = None;
+        loop {
+            let sleep = self.locked(|state| {
+                if let Some(epoch) = slept {
+                    state.sleepers.end(epoch);
+                }
+                let (seen, ready) = (self.readable.load(SeqCst), READY[state.set]);
+                if seen & TIME != 0 {
+                    state.active += std::mem::take(&mut state.timers);
+                }
+                if state.active > 0 {
+                    state.active -= 1;
+                } else if seen & ready != 0 {
+                    self.readable.fetch_and(!ready, SeqCst);
+                } else {
+                    let next = (state.timers > 0).then_some(1);
+                    return Some((state.sleepers.begin(next), state.set, next.is_some()));
+                }
+                state.sleepers.leave((state.timers > 0).then_some(1));
+                None
+            });
+            let Some((epoch, set, has_alarm)) = sleep else { return };
+            slept = Some(epoch);
+            if !may_sleep {
+                return self.locked(|state| {
+                    state.sleepers.end(epoch);
+                    state.sleepers.leave((state.timers > 0).then_some(1));
+                });
+            }
+            let wakes = BELL | READY[set] | if has_alarm { TIME } else { 0 };
+            loop {
+                let seen = self.readable.load(SeqCst);
+                if seen & wakes != 0 {
+                    break;
+                }
+                let _ = wait(&self.readable, seen, Limit::NEVER);
+            }
+        }
+    }
+}
+
+fn waiter(queue: &Arc<Queue>) -> JoinHandle<()> {
+    let queue = queue.clone();
+    thread::spawn(move || queue.wait_for_one(true))
+}
+
+/// Two waiters and two triggers: each waiter gets one.
+#[test]
+fn every_trigger_wakes_a_waiter() {
+    explore(|| {
+        let queue = Queue::new();
+        let other = waiter(&queue);
+        let trigger = {
+            let queue = queue.clone();
+            thread::spawn(move || {
+                queue.locked(|state| state.active += 1);
+                queue.locked(|state| state.active += 1);
+            })
+        };
+        queue.wait_for_one(true);
+        other.join().unwrap();
+        trigger.join().unwrap();
+    });
+}
+
+/// A timer is added while a waiter sleeps without an alarm, and a trigger frees the waiter that may have set one.
+#[test]
+fn a_timer_is_told_though_its_waiter_leaves() {
+    explore(|| {
+        let queue = Queue::new();
+        let other = waiter(&queue);
+        let changes = {
+            let queue = queue.clone();
+            thread::spawn(move || {
+                queue.locked(|state| state.timers += 1);
+                queue.locked(|state| state.active += 1);
+                queue.signal(TIME);
+            })
+        };
+        queue.wait_for_one(true);
+        other.join().unwrap();
+        changes.join().unwrap();
+    });
+}
+
+/// The waiter that may have taken the alarm over cannot sleep, and leaves.
+#[test]
+fn a_timer_is_told_though_a_sleep_fails() {
+    explore(|| {
+        let queue = Queue::new();
+        let failing = {
+            let queue = queue.clone();
+            thread::spawn(move || queue.wait_for_one(false))
+        };
+        let change = {
+            let queue = queue.clone();
+            thread::spawn(move || {
+                queue.locked(|state| state.timers += 1);
+                // The failing waiter may have this one.
+                queue.locked(|state| state.timers += 1);
+                queue.signal(TIME);
+            })
+        };
+        queue.wait_for_one(true);
+        failing.join().unwrap();
+        change.join().unwrap();
+    });
+}
+
+/// The sets are made anew while both waiters may sleep, and a descriptor is ready in the new set only.
+#[test]
+fn whoever_sleeps_on_an_old_set_looks_at_the_new_one() {
+    explore(|| {
+        let queue = Queue::new();
+        let other = waiter(&queue);
+        let renewer = {
+            let queue = queue.clone();
+            thread::spawn(move || {
+                queue.locked(|state| {
+                    state.set = 1;
+                    state.sleepers.renew();
+                });
+                queue.signal(READY[1]);
+                queue.locked(|state| state.active += 1);
+            })
+        };
+        queue.wait_for_one(true);
+        other.join().unwrap();
+        renewer.join().unwrap();
+    });
+}
