@@ -1,6 +1,9 @@
 //! Every thin call once, with what it waits for at hand.
 
+use std::fs::File;
+use std::io::Write;
 use std::mem::MaybeUninit;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
@@ -11,11 +14,14 @@ use crate::sys::errno::Errno;
 use crate::sys::eventfd::EventFd;
 use crate::sys::fd::{self, AsFd};
 use crate::sys::futex::{self, Reach, Waiter};
+use crate::sys::kqueue::{self, Filter, Kevent, Kqueue, Notes};
 use crate::sys::mmap::{Memfd, Region, Seals};
 use crate::sys::pipe::{self, Flags};
 use crate::sys::poll::{PollFd, PollFlags, poll};
+use crate::sys::process;
 use crate::sys::pthread::Options;
 use crate::sys::select::{FdSet, select, select_slice};
+use crate::sys::signal::{self, Signal, SignalSet};
 use crate::sys::timerfd::{Clock, TimerFd};
 
 const SOON: Duration = Duration::from_secs(5);
@@ -98,6 +104,54 @@ fn memory() -> Result<(), Errno> {
     let mut own = no_alloc!("Region::private", Region::private(8192))?;
     no_alloc!("remap", own.remap(16384))?;
     no_alloc!("unmap", drop((own, region)));
+    Ok(())
+}
+
+#[test]
+fn event_queues() -> Result<(), Errno> {
+    let queue = no_alloc!("Kqueue::new", Kqueue::new())?;
+    let (near, mut far) = UnixStream::pair().expect("a pair");
+    let program = File::open("/proc/self/exe").expect("it runs");
+    let blocked = signal::block(SignalSet::from(Signal::USR2))?;
+    let changes = [
+        Kevent::read(&near),
+        Kevent::write(&near).with_flags(kqueue::Flags::ADD | kqueue::Flags::CLEAR),
+        Kevent::vnode(&program, Notes::ATTRIB),
+        Kevent::timer(1, SHORT),
+        Kevent::new(2, Filter::TIMER).with_notes(Notes::ABSTIME | Notes::SECONDS).with_data(1),
+        Kevent::signal(Signal::USR2),
+        Kevent::exit(process::id()),
+    ];
+    for change in &changes {
+        no_alloc!("a change that adds", queue.change(change))?;
+    }
+    // The table grows several times.
+    for ident in 0..1000 {
+        no_alloc!("a USER knote", queue.change(&Kevent::user(ident)))?;
+        no_alloc!("a trigger", queue.change(&Kevent::trigger(ident)))?;
+    }
+    far.write_all(b"x").expect("there is room");
+    signal::raise(Signal::USR2)?;
+    let mut room = [const { MaybeUninit::uninit() }; 64];
+    let mut told = 0;
+    // All but VNODE and PROC.
+    while told < 1005 {
+        let events = no_alloc!("Kqueue::wait", queue.wait(&mut room, SOON))?;
+        told += events.len();
+        for event in events.iter().filter(|event| [Filter::READ, Filter::TIMER].contains(&event.filter())) {
+            no_alloc!("a change that deletes", queue.change(&event.with_flags(kqueue::Flags::DELETE)))?;
+        }
+    }
+    assert!(no_alloc!("a wait that times out", queue.wait(&mut room, SHORT))?.is_empty());
+    no_alloc!("descriptor", queue.descriptor().map(drop))?;
+    assert_eq!(no_alloc!("a change that fails", queue.change(&Kevent::trigger(5000))), Err(Errno::NOENT));
+    // An entry that loses its name, because a duplicate of its descriptor lives: new sets are made.
+    queue.change(&Kevent::read(&near))?;
+    let _keeper = near.try_clone().expect("a descriptor");
+    drop(near);
+    let _ = no_alloc!("a wait that makes new sets", queue.wait(&mut room, SHORT))?;
+    no_alloc!("drop", drop(queue));
+    drop(blocked);
     Ok(())
 }
 
