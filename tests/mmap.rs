@@ -1,8 +1,13 @@
 //! Maps of files and memory. A main of its own with one thread, so that fork is safe.
 
+#[path = "../sys/tests/seccomp/filter.rs"]
+mod filter;
 #[allow(dead_code, reason = "each test binary uses its part")]
 #[path = "../sys/tests/fork/harness.rs"]
 mod harness;
+#[macro_use]
+#[path = "../sys/tests/it/needs.rs"]
+mod needs;
 
 #[path = "mmap/access.rs"]
 mod access;
@@ -14,6 +19,8 @@ mod find;
 mod manage;
 #[path = "mmap/others.rs"]
 mod others;
+#[path = "mmap/sandbox.rs"]
+mod sandbox;
 
 use std::fs::File;
 use std::io::Write;
@@ -23,7 +30,7 @@ use ossature::mmap::{Access, Mmap};
 use ossature::{ErrorKind, Result};
 
 fn main() {
-    harness::run(&[cases::TESTS, access::TESTS, find::TESTS, manage::TESTS, others::TESTS].concat())
+    harness::run(&[cases::TESTS, access::TESTS, find::TESTS, manage::TESTS, others::TESTS, sandbox::TESTS].concat())
 }
 
 /// A file without a name, which holds these bytes.

@@ -49,6 +49,9 @@ impl Mmap {
 
     /// Where `needle` stands first within a range; `None` if it is not there as a whole.
     ///
+    /// Differs from Python: a range that ends before its start is an empty range at its start. An empty needle is found
+    /// there.
+    ///
     /// # Errors
     /// As [`find`](Self::find).
     ///

@@ -260,11 +260,25 @@ impl Mmap {
 
     /// Replaces a range by as many bytes. Python's `m[a:b] = bytes`.
     ///
+    /// For Python's `m[a:b:step] = bytes` change every nth byte of a copy of the range, and replace the range by the
+    /// copy.
+    ///
     /// # Errors
     /// As [`set`](Self::set); [`ErrorKind::InvalidInput`] when the range has another length (Python's `IndexError`).
     ///
     /// # Examples
-    /// See the example of [`find`](Self::find).
+    /// ```
+    /// use ossature::mmap::Mmap;
+    ///
+    /// let mut map = Mmap::private(6)?;
+    /// map.set_slice(.., b"skulls")?;
+    /// // Python's m[1::2] = b"KLS"
+    /// let mut part = map.slice(1..)?;
+    /// part.iter_mut().step_by(2).zip(b"KLS").for_each(|(place, byte)| *place = *byte);
+    /// map.set_slice(1.., &part)?;
+    /// assert_eq!(map.slice(..)?, b"sKuLlS");
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
     pub fn set_slice(&mut self, span: impl Span, bytes: &[u8]) -> Result<()> {
         self.check_writable()?;
         let range = span.resolve(self.len());

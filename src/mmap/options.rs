@@ -356,7 +356,7 @@ pub(super) fn cannot_map(errno: Errno) -> Error {
             "the file is not open for that: open it for reading, and to write to it by the map for writing too"
         }
         Errno::NODEV => "this is nothing that can be mapped: map a regular file, a memory file or a device with memory",
-        Errno::PERM => "a seal or the kind of the file forbids the map",
+        Errno::PERM => "a seal, the kind of the file or a sandbox forbids the map",
         _ => "the file cannot be mapped",
     };
     Error::os(errno, message)

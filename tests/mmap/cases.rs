@@ -268,6 +268,12 @@ fn slices_have_steps_as_lists_have() {
             map.set_slice(start..stop, &turned).unwrap();
             assert_eq!(map.slice(start..stop).unwrap(), turned, "{name}");
             map.set_slice(start..stop, &slice).unwrap();
+            // Every third byte, through a copy.
+            let mut thirds = slice.clone();
+            thirds.iter_mut().step_by(3).for_each(|byte| *byte ^= 0xff);
+            map.set_slice(start..stop, &thirds).unwrap();
+            assert_eq!(map.slice(start..stop).unwrap(), thirds, "{name}");
+            map.set_slice(start..stop, &slice).unwrap();
             let longer = [&slice[..], b"x"].concat();
             assert_eq!(kind(map.set_slice(start..stop, &longer)), InvalidInput, "{name}");
         }

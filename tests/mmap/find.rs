@@ -75,6 +75,11 @@ fn a_search_begins_at_the_position() {
             "{name}"
         );
         assert_eq!((map.find_in(b"one", ..).unwrap(), map.position()), (Some(1), 9), "{name}");
+        // Python finds the empty needle at the start of these ranges too, but not in the last.
+        let ranges =
+            [(3, 7), (5, 5), (20, 30), (-2, -2), (5, 2)].map(|(start, end)| map.find_in(b"", start..end).unwrap());
+        assert_eq!(ranges, [Some(3), Some(5), Some(11), Some(9), Some(5)], "{name}");
+        assert_eq!(map.rfind_in(b"", 3..7).unwrap(), Some(7), "{name}");
     }
 }
 
