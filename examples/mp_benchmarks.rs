@@ -91,7 +91,7 @@ fn conditions(context: Context, budget: Duration) -> Result<()> {
 
 fn arrays(manager: &Manager, budget: Duration) -> Result<()> {
     const LEN: usize = 10;
-    let mut plain = vec![0_i32; LEN];
+    let mut plain = [0_i32; LEN];
     timed("array of this process", budget, |rounds| {
         (0..rounds).for_each(|round| {
             let place = std::hint::black_box(round as usize % LEN);

@@ -93,8 +93,10 @@ pub fn take(event: &OwnedFd) {
 
 /// A descriptor of this process.
 pub fn own_pidfd() -> OwnedFd {
+    // SAFETY: getpid(2) takes nothing.
+    let own = unsafe { libc::getpid() };
     // SAFETY: pidfd_open(2) takes numbers.
-    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) } as i32) // a descriptor
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, own, 0) } as i32) // a descriptor
 }
 
 fn owned(fd: i32) -> OwnedFd {

@@ -6,10 +6,10 @@ extern crate std;
 
 mod kernel;
 mod mortal;
-pub mod ring;
 #[doc(hidden)]
 #[path = "../kqueue/linux/sleepers.rs"]
 pub mod queue_sleepers;
+pub mod ring;
 
 use core::cell::Cell;
 

@@ -57,7 +57,7 @@ fn a_forked_child_cannot_use_the_queue() {
     .unwrap();
     assert_eq!(child.wait_timeout(PATIENCE), Ok(Some(ExitStatus::Code(0))));
     let queue = kept.as_ref().unwrap();
-    ossature_sys::fd::write(&writer, b"x").unwrap();
+    fd::write(&writer, b"x").unwrap();
     let events = wait(queue, PATIENCE);
     assert_eq!((events.len(), events[0].udata()), (1, 4));
 }

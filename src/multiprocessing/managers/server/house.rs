@@ -135,17 +135,17 @@ impl House {
         made: Made,
         rule: Option<&Arc<Rule>>,
         holder: &Holder,
-    ) -> std::result::Result<String, (Exception, Made)> {
+    ) -> std::result::Result<String, Box<(Exception, Made)>> {
         if self.objects.len() >= self.limits.objects {
             let message = format!("the server has {} objects, and Limits::objects allows no more", self.limits.objects);
-            return Err((Exception::new("MemoryError", message), made));
+            return Err(Box::new((Exception::new("MemoryError", message), made)));
         }
         if let Some(full) = self.full(holder) {
-            return Err((full, made));
+            return Err(Box::new((full, made)));
         }
         let rule = match rule.map(Rule::enter).transpose() {
             Ok(rule) => rule,
-            Err(full) => return Err((full, made)),
+            Err(full) => return Err(Box::new((full, made))),
         };
         let ident = loop {
             self.next = self.next.wrapping_add(1);

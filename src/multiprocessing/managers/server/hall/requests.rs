@@ -253,7 +253,8 @@ impl Hall {
     pub(super) fn create(&mut self, owner: Owner, made: Made, rule: Option<&Arc<Rule>>) -> Result<Value, Exception> {
         let methods = exposed(&made, rule);
         let holder = self.holder(owner);
-        let ident = self.house.add(made, rule, &holder).map_err(|(exception, made)| {
+        let ident = self.house.add(made, rule, &holder).map_err(|refused| {
+            let (exception, made) = *refused;
             self.throw_away(made);
             exception
         })?;
@@ -270,14 +271,15 @@ impl Hall {
         let may_use = rule.as_ref().map_or(Ok(()), |rule| rule.check_call(self.who(owner)));
         let added = match may_use {
             Ok(()) => self.house.add(made, rule.as_ref(), &holder),
-            Err(refused) => Err((refused, made)),
+            Err(refused) => Err(Box::new((refused, made))),
         };
         match added {
             Ok(ident) => {
                 self.has_taken(owner, Taken::Reference(ident.clone()));
                 Reply::Proxy(methods, Token { typeid, address: self.address.clone(), ident })
             }
-            Err((exception, made)) => {
+            Err(refused) => {
+                let (exception, made) = *refused;
                 self.throw_away(made);
                 Reply::Error(exception)
             }
