@@ -51,12 +51,11 @@ pub fn readable(fd: impl AsFd) -> libc::pollfd {
     libc::pollfd { fd: fd.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 }
 }
 
-/// How many bytes wait at a descriptor: what a kevent has in `data`.
+/// How many bytes wait at a descriptor: what a kevent has in `data`. 1 at a descriptor that does not tell.
 pub fn unread(fd: i32) -> i32 {
     let mut bytes = 0;
     // SAFETY: FIONREAD writes one int.
-    check(unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut bytes) });
-    bytes
+    if unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut bytes) } == 0 { bytes } else { 1 }
 }
 
 /// A timer that expires once.

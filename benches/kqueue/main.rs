@@ -7,6 +7,7 @@ mod library;
 
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -129,50 +130,66 @@ fn one_ready(bench: &Bench, contenders: &Contenders) {
     if !bench.wants("wait") {
         return;
     }
-    let samples = ready(bench, contenders, 10, 1);
+    let samples = ready(bench, contenders, || sockets(10, 1), 1);
     bench.compare("wait", &samples, "ours", "epoll", Bar::AtMost(1.5));
     bench.compare("wait", &samples, "ours", "poll", Bar::AtMost(1.5));
     bench.compare("wait-floor", &samples, "floor", "epoll", Bar::AtMost(1.5));
     contenders.print(bench, "wait", &samples, "epoll", [1.5, 1.0]);
 }
 
-/// A wait alone, with all of a thousand ready. Every contender but `epoll` says how many bytes each has.
+/// A wait alone, with all of a thousand ready. Every contender but `epoll` asks how many bytes each has.
 fn all_ready(bench: &Bench, contenders: &Contenders) {
-    if !bench.wants("ready-1000") {
-        return;
+    type Make = fn(usize, usize) -> Made;
+    let kinds: [(&str, Make); 2] = [("ready-1000", sockets), ("ready-1000-events", events)];
+    for (row, make) in kinds {
+        if !bench.wants(row) {
+            continue;
+        }
+        let samples = ready(bench, contenders, || make(1000, 1000), 1000);
+        bench.compare(row, &samples, "ours", "floor", Bar::AtMost(1.25));
+        bench.compare(row, &samples, "ours", "poll", Bar::AtMost(1.25));
+        contenders.print(bench, row, &samples, "floor", [1.25, 1.10]);
     }
-    let samples = ready(bench, contenders, 1000, 1000);
-    bench.compare("ready-1000", &samples, "ours", "floor", Bar::AtMost(1.25));
-    bench.compare("ready-1000", &samples, "ours", "poll", Bar::AtMost(1.25));
-    contenders.print(bench, "ready-1000", &samples, "floor", [1.25, 1.10]);
 }
 
-/// A wait, with so many of so many streams ready.
-fn ready(bench: &Bench, contenders: &Contenders, streams: usize, count: usize) -> Samples {
+/// Descriptors to watch, and the other ends of those that have one.
+type Made = (Vec<OwnedFd>, Vec<OwnedFd>);
+
+/// The places of the descriptors that are ready: from the middle on.
+fn places(len: usize, count: usize) -> impl Iterator<Item = usize> {
+    (len / 2..len).chain(0..len / 2).take(count)
+}
+
+fn sockets(len: usize, count: usize) -> Made {
+    let pairs: Vec<_> = (0..len).map(|_| pair()).collect();
+    places(len, count).for_each(|place| (&mut &pairs[place].1).write_all(b"x").expect("written"));
+    pairs.into_iter().map(|(near, far)| (near.into(), far.into())).unzip()
+}
+
+fn events(len: usize, count: usize) -> Made {
+    let events: Vec<_> = (0..len).map(|_| by_hand::event()).collect();
+    places(len, count).for_each(|place| by_hand::post(&events[place]));
+    (events, Vec::new())
+}
+
+/// A wait, with so many of these descriptors ready.
+fn ready(bench: &Bench, contenders: &Contenders, make: impl Fn() -> Made, count: usize) -> Samples {
     bench.table(8, |turn| {
-        let pairs: Vec<_> = (0..streams).map(|_| pair()).collect();
-        for (_, far) in &pairs[streams / 2..][..count.min(streams / 2)] {
-            (&mut &*far).write_all(b"x").expect("written");
-        }
-        for (_, far) in pairs[..streams / 2].iter().take(count.saturating_sub(streams / 2)) {
-            (&mut &*far).write_all(b"x").expect("written");
-        }
+        let (fds, _far) = make();
         let mut rounds = Rounds::new();
-        let (queue, mut events) = (Kqueue::new().expect("a queue"), room(streams));
-        for (near, _) in &pairs {
-            queue.change(&Kevent::read(near)).expect("added");
+        let (queue, mut events) = (Kqueue::new().expect("a queue"), room(fds.len()));
+        for fd in &fds {
+            queue.change(&Kevent::read(fd)).expect("added");
         }
         rounds.add("ours", move || assert_eq!(queue.wait(&mut events, Deadline::NEVER).expect("waits").len(), count));
         contenders.add(&mut rounds, |queue| {
-            for (near, _) in &pairs {
-                queue.change(&Kevent::read(near));
-            }
-            let mut events = room(streams);
+            fds.iter().for_each(|fd| queue.change(&Kevent::read(fd)));
+            let mut events = room(fds.len());
             move || assert_eq!(queue.wait(&mut events).len(), count)
         });
         for (name, fills) in [("floor", true), ("epoll", false)] {
-            let (set, mut events) = (Set::new(), by_hand::room(streams));
-            pairs.iter().for_each(|(near, _)| set.add(near));
+            let (set, mut events) = (Set::new(), by_hand::room(fds.len()));
+            fds.iter().for_each(|fd| set.add(fd));
             rounds.add(name, move || {
                 let events = set.wait(&mut events);
                 assert_eq!(events.len(), count);
@@ -181,7 +198,7 @@ fn ready(bench: &Bench, contenders: &Contenders, streams: usize, count: usize) -
                 }
             });
         }
-        let mut asked: Vec<_> = pairs.iter().map(|(near, _)| by_hand::readable(near)).collect();
+        let mut asked: Vec<_> = fds.iter().map(by_hand::readable).collect();
         rounds.add("poll", move || {
             assert_eq!(by_hand::poll(&mut asked), count);
             let mut told = asked.iter().filter(|asked| asked.revents != 0);
