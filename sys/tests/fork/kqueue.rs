@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = &[
     ("a_forked_child_cannot_use_the_queue", a_forked_child_cannot_use_the_queue),
     ("a_forked_child_ends_no_subscription", a_forked_child_ends_no_subscription),
     ("a_thread_is_not_a_fork", a_thread_is_not_a_fork),
+    ("timers_of_one_clock_share_one_descriptor", timers_of_one_clock_share_one_descriptor),
     ("a_childs_copy_of_an_old_set_is_not_heard", a_childs_copy_of_an_old_set_is_not_heard),
     ("a_child_makes_a_queue_of_its_own", a_child_makes_a_queue_of_its_own),
     ("without_proc_a_file_is_refused", without_proc_a_file_is_refused),
@@ -95,6 +96,24 @@ fn a_thread_is_not_a_fork() {
     let mut child = fork(|| 0).unwrap();
     assert_eq!(child.wait_timeout(PATIENCE), Ok(Some(ExitStatus::Code(0))));
     assert_eq!(wait(&queue, PATIENCE).len(), 1, "the news was on");
+}
+
+fn timers_of_one_clock_share_one_descriptor() {
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open();
+    let queue = Kqueue::new().unwrap();
+    let made = open();
+    let timer = |ident| Kevent::timer(ident, Duration::from_secs(60 + ident as u64));
+    (0..1000).for_each(|ident| queue.change(&timer(ident)).unwrap());
+    assert_eq!((made - before, open()), (1, made), "the set alone, and no descriptor for a timer");
+    let instant =
+        |ident| Kevent::new(ident, Filter::TIMER).with_notes(Notes::ABSTIME | Notes::SECONDS).with_data(1 << 33);
+    (1000..2000).for_each(|ident| queue.change(&instant(ident)).unwrap());
+    assert_eq!(open(), made + 1, "the wall clock");
+    queue.descriptor().unwrap();
+    let shown = open();
+    (2000..3000).for_each(|ident| queue.change(&timer(ident)).unwrap());
+    assert_eq!((shown, open()), (made + 4, shown), "the face, a clock and a counter that end its sleep");
 }
 
 /// The child's copy keeps a set alive that the parent has replaced, because one of its entries has lost its name.
