@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     ("dict_has_its_pairs_and_its_iterator_knows_of_changes", dict_has_its_pairs_and_its_iterator_knows_of_changes),
     ("dicts_in_dicts_are_the_same_objects", dicts_in_dicts_are_the_same_objects),
     ("queues_are_reached_through_containers", queues_are_reached_through_containers),
+    ("objects_that_are_sent_live_until_the_server_keeps_them", objects_that_are_sent_live_until_the_server_keeps_them),
     ("namespace_has_attributes", namespace_has_attributes),
     ("type_has_other_methods_under_other_names", type_has_other_methods_under_other_names),
     ("remote_queue_carries_values_between_processes", remote_queue_carries_values_between_processes),
@@ -122,6 +123,22 @@ fn dicts_in_dicts_are_the_same_objects() {
     assert_eq!(outer.call::<Vec<i64>>("__getitem__", (0,)).unwrap(), [88, 99]);
     let found: ListProxy<Counts> = outer.call::<Proxy>("__getitem__", (-1,)).unwrap().into();
     assert_eq!(found.get(-1).unwrap().unwrap().get(&name("feed")).unwrap(), Some(3));
+}
+
+/// References have a connection of their own: what the sender drops early must not overtake the call.
+fn objects_that_are_sent_live_until_the_server_keeps_them() {
+    let manager = start();
+    for round in 0..100 {
+        let queue = || manager.queue::<i64>(0).unwrap();
+        let made: ListProxy<QueueProxy<i64>> = manager.create("list", ([queue()],)).unwrap().into();
+        made.as_ref().call::<()>("append", (queue(),)).unwrap();
+        let grown = made.as_ref().call_timeout::<()>("append", (queue(),), LONG).unwrap();
+        assert_eq!(grown, Some(()));
+        made.as_ref().call_async::<()>("append", (queue(),)).unwrap().get().unwrap();
+        for place in 0..4 {
+            made.get(place).unwrap().unwrap().put(&round).unwrap();
+        }
+    }
 }
 
 fn queues_are_reached_through_containers() {

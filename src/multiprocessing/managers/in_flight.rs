@@ -7,7 +7,8 @@ use ossature_sys::deadline::Deadline;
 use serde::Serialize;
 
 use super::client::Flight;
-use super::proxy::{Proxy, arguments};
+use super::outgoing::{Outgoing, arguments};
+use super::proxy::Proxy;
 use super::registry::Returned;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -56,6 +57,8 @@ pub struct CallResult<R> {
     flight: Flight,
     /// Keeps the object.
     proxy: Proxy,
+    /// Keeps the objects that the call names until the call has its reply.
+    _sent: Vec<Proxy>,
     method: String,
     kind: PhantomData<fn() -> R>,
 }
@@ -79,8 +82,9 @@ impl Proxy {
             let message = format!("a {} that a call in flight acquires would belong to no thread", self.typeid());
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        let flight = self.launch(method, arguments(args)?)?;
-        Ok(CallResult { flight, proxy: self.clone(), method: method.to_owned(), kind: PhantomData })
+        let Outgoing { values, proxies } = arguments(args)?;
+        let flight = self.launch(method, values)?;
+        Ok(CallResult { flight, proxy: self.clone(), _sent: proxies, method: method.to_owned(), kind: PhantomData })
     }
 }
 

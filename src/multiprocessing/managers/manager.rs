@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::client::Client;
 use super::limits::Limits;
-use super::proxy::arguments;
+use super::outgoing::{Outgoing, arguments};
 use super::registry::{Managed, Registry, Types};
 use super::server::Server;
 use super::wire::texts;
@@ -223,7 +223,8 @@ impl Manager {
     /// See the example of [`Proxy`].
     #[doc(alias = "_create")]
     pub fn create(&self, typeid: &str, args: impl Serialize) -> Result<Proxy> {
-        self.create_with(typeid, arguments(args)?, Vec::new())
+        let Outgoing { values, proxies: _kept } = arguments(args)?;
+        self.create_with(typeid, values, Vec::new())
     }
 
     /// As [`create`](Self::create), with arguments by place and by name.

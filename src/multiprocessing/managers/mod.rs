@@ -60,6 +60,7 @@ mod manager;
 #[cfg(feature = "readline")]
 mod namespace;
 mod objects;
+mod outgoing;
 mod proxy;
 mod registry;
 mod segments;

@@ -15,12 +15,13 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::client::{Client, Flight, reply_timeout};
+use super::outgoing::{self, Outgoing, arguments};
 use super::registry::{Arrived, Returned};
 use super::wire::{Reply, Request, Token, class_of, each_proxy};
 use super::{Exception, known};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::Address;
-use crate::multiprocessing::connection::pickle::{Value, from_value, to_value};
+use crate::multiprocessing::connection::pickle::{Value, from_value};
 
 /// A proxy of an object on a server: calls methods by name.
 ///
@@ -180,7 +181,8 @@ impl Proxy {
     ///   [`reply_timeout`](super::reply_timeout).
     #[doc(alias = "_callmethod")]
     pub fn call<R: Returned>(&self, method: &str, args: impl Serialize) -> Result<R::There> {
-        self.call_with::<R>(method, arguments(args)?, Vec::new())
+        let Outgoing { values, proxies: _kept } = arguments(args)?;
+        self.call_with::<R>(method, values, Vec::new())
     }
 
     /// Calls a method with arguments by place and by name.
@@ -239,7 +241,8 @@ impl Proxy {
         limit: Duration,
     ) -> Result<Option<R::There>> {
         let until = Deadline::after(limit);
-        match self.call_until::<R>(method, arguments(args)?, Vec::new(), until) {
+        let Outgoing { values, proxies: _kept } = arguments(args)?;
+        match self.call_until::<R>(method, values, Vec::new(), until) {
             // The connection could not be made in time.
             Err(error) if error.errno() == Some(Errno::TIMEDOUT) && until.has_passed() => Ok(None),
             done => done,
@@ -254,7 +257,8 @@ impl Proxy {
         limit: Duration,
     ) -> Result<R::There> {
         let until = Deadline::after(limit.saturating_add(reply_timeout()));
-        let reply = self.call_until::<R>(method, arguments(args)?, Vec::new(), until)?;
+        let Outgoing { values, proxies: _kept } = arguments(args)?;
+        let reply = self.call_until::<R>(method, values, Vec::new(), until)?;
         reply.ok_or_else(|| self.0.client.late())
     }
 
@@ -319,15 +323,6 @@ impl Proxy {
     pub fn display(&self) -> Result<String> {
         self.call_within::<String>("__repr__", (), Duration::ZERO)
     }
-}
-
-/// The arguments of a tuple.
-pub(super) fn arguments(args: impl Serialize) -> Result<Vec<Value>> {
-    Ok(match to_value(&args)? {
-        Value::Tuple(args) => args,
-        Value::None => Vec::new(),
-        single => vec![single],
-    })
 }
 
 impl AsRef<Self> for Proxy {
@@ -436,6 +431,7 @@ impl Proxy {
 impl Serialize for Proxy {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
+            outgoing::note(self);
             self.pickled().map_err(S::Error::custom)?.serialize(serializer)
         } else {
             self.lent().map_err(S::Error::custom)?.serialize(serializer)
