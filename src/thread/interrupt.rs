@@ -33,6 +33,7 @@ static SIGNAL: AtomicI32 = AtomicI32::new(0);
 /// use ossature::thread;
 /// use ossature::threading::Event;
 ///
+/// # ossature::sys::signal::restore_default(Signal::INT)?; // a shell ignores it for what runs beside it
 /// let never = Event::new();
 /// thread::start_new_thread(|| thread::interrupt_main(Signal::INT).unwrap())?;
 /// assert!(!never.wait_timeout(thread::interrupts().within(Duration::from_secs(60))));

@@ -59,6 +59,7 @@ use crate::thread::joins_itself;
 /// use ossature::multiprocessing::Process;
 /// use ossature::sys::process::Signal;
 ///
+/// # ossature::sys::signal::restore_default(Signal::INT)?; // a shell ignores it for what runs beside it
 /// let sleeper = || Process::fork(|| -> u8 { loop { std::thread::park() } });
 /// let ended: [fn(&Process) -> ossature::Result<()>; 4] =
 ///     [Process::terminate, Process::kill, Process::interrupt, |process| process.signal(Signal::USR1)];
