@@ -81,6 +81,11 @@ impl Backend {
 #[doc(alias = "_READLINE_RUNTIME_VERSION")]
 pub const VERSION: u32 = 0x0802;
 
+/// The same version as a text, as GNU readline names itself.
+#[doc(alias = "_READLINE_LIBRARY_VERSION")]
+#[doc(alias = "rl_library_version")]
+pub const LIBRARY_VERSION: &str = "8.2";
+
 /// What [`Editor::read_line`] has read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadOutcome<T = String> {
@@ -211,8 +216,8 @@ impl Editor {
     /// Reads a line from standard input, and edits it if standard input and standard output are a terminal. Python's
     /// `input`.
     ///
-    /// The line has no newline at its end. A line that is not UTF-8 is an error here; [`read_line_os`](Self::read_line_os)
-    /// takes any.
+    /// The line has no newline at its end. A line that is not UTF-8 is an error here;
+    /// [`read_line_os`](Self::read_line_os) takes any.
     ///
     /// # Errors
     /// [`ErrorKind::Decode`] for a line that is not UTF-8; [`ErrorKind::Os`] if the terminal cannot be read or written.
@@ -390,8 +395,8 @@ impl Editor {
         self.machine.line_mut().insert(text.as_ref());
     }
 
-    /// Draws the prompt and the line anew, for a program that has written to the terminal. The cursor is at the start of
-    /// a free row.
+    /// Draws the prompt and the line anew, for a program that has written to the terminal. The cursor is at the start
+    /// of a free row.
     pub fn redisplay(&mut self, out: &mut Vec<u8>) {
         self.machine.effects.redraw = true;
         self.draw(out);
@@ -416,8 +421,8 @@ impl Editor {
         done
     }
 
-    /// Gives the history the limit of `history-size`, if the variable was changed. A limit that the program set by itself
-    /// stays otherwise.
+    /// Gives the history the limit of `history-size`, if the variable was changed. A limit that the program set by
+    /// itself stays otherwise.
     fn limit_history(&mut self) {
         let size = self.machine.settings.variables.history_size;
         if self.history_size != size {

@@ -1,7 +1,7 @@
 //! A line editor with GNU readline's commands, key bindings and init file. Python's `readline`.
 //!
-//! The editor is a state machine: bytes go in, what to draw comes out, and at last a line. [`Editor::feed`] lets an event
-//! loop of the caller's run it.
+//! The editor is a state machine: bytes go in, what to draw comes out, and at last a line. [`Editor::feed`] lets an
+//! event loop of the caller's run it.
 //!
 //! | file | what it has |
 //! | --- | --- |
@@ -56,9 +56,11 @@
 //!
 //! ```
 //! use ossature::readline::{Backend, Candidate, CompletionContext, CompletionKind, Context, Editor, Filenames, Step};
+//! use ossature::readline::{LIBRARY_VERSION, VERSION};
 //!
 //! let mut editor = Editor::new();
 //! assert_eq!((editor.backend(), editor.backend().name()), (Backend::Readline, "readline"));
+//! assert_eq!((VERSION, LIBRARY_VERSION), (0x0802, "8.2"));
 //! editor.variables_mut().completion_ignore_case = true;
 //! editor.set_completer(|_: &str, _: &CompletionContext<'_>| vec![Candidate::new("get").with_suffix("()")]);
 //! editor.set_completer_delims(" .");
@@ -129,7 +131,7 @@ mod width;
 
 pub use command::Command;
 pub use complete::{Candidate, Completer, CompletionContext, CompletionKind, Filenames};
-pub use editor::{Backend, Config, Editor, ReadOutcome, VERSION};
+pub use editor::{Backend, Config, Editor, LIBRARY_VERSION, ReadOutcome, VERSION};
 pub use history::{History, HistoryForm};
 pub use hooks::Context;
 pub use inputrc::InitError;

@@ -1,10 +1,11 @@
 //! Completion, hooks, and what a caller hangs into the editor.
 
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use super::typing::{editor, line};
 use ossature::readline::{
-    Backend, Candidate, CompletionContext, CompletionKind, Config, Editor, Step, VERSION, Validation,
+    Backend, Candidate, CompletionContext, CompletionKind, Config, Editor, LIBRARY_VERSION, Step, VERSION, Validation,
 };
 
 /// An editor that completes these words by TAB.
@@ -269,6 +270,16 @@ fn the_line_is_read_and_changed_by_the_caller() {
 fn the_backend_and_the_version_are_named() {
     assert_eq!((editor().backend(), editor().backend().name()), (Backend::Readline, "readline"));
     assert_eq!(VERSION, 0x0802);
+    assert_eq!(LIBRARY_VERSION, format!("{}.{}", VERSION >> 8, VERSION & 0xff));
+    let ask = "import readline as r; print(r._READLINE_VERSION, r._READLINE_RUNTIME_VERSION, \
+               r._READLINE_LIBRARY_VERSION, getattr(r, 'backend', 'readline'))";
+    match Command::new("/usr/bin/python3").args(["-c", ask]).output() {
+        Ok(said) if said.status.success() && said.stdout.ends_with(b" 8.2 readline\n") => {
+            let ours = format!("{VERSION} {VERSION} {LIBRARY_VERSION} {}\n", editor().backend().name());
+            assert_eq!(String::from_utf8_lossy(&said.stdout), ours);
+        }
+        _ => println!("SKIPPED: no python3 with GNU readline 8.2"),
+    }
 }
 
 #[test]

@@ -9,6 +9,8 @@ use ossature::readline::{Editor, ReadOutcome, Step, Terminal};
 use ossature::sys::deadline::Deadline;
 use ossature::sys::fd::{self, OwnedFd};
 use ossature::sys::pipe;
+use ossature::sys::sched;
+use ossature::sys::signal::{self, Flags, Signal, SignalSet};
 use ossature::sys::tty::{Pty, SpecialCharacters, WindowSize, line_editing, set_window_size, special_characters};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -137,6 +139,49 @@ fn another_size_of_the_window_draws_the_line_anew() {
         },
     );
     assert_eq!(line, ReadOutcome::Line("abcdefghi".into()));
+}
+
+/// A thread of its own gets the signal, since a test program has others that the kernel could give one of the process.
+#[test]
+fn a_line_that_waits_is_drawn_anew_when_the_window_changes() {
+    let pty = pty();
+    let (tell, told) = std::sync::mpsc::channel();
+    let line = read(
+        &pty,
+        || {
+            tell.send(sched::thread_id()).unwrap();
+            editor(&pty).read_line("> ").unwrap()
+        },
+        |far| {
+            far.types(b"abcdefgh");
+            far.until("abcdefgh");
+            set_window_size(&pty.controller, WindowSize { rows: 10, columns: 6, ..WindowSize::default() }).unwrap();
+            signal::send(told.recv().unwrap(), Signal::WINCH).unwrap();
+            far.shown.clear();
+            far.until("> abcdefgh"); // no key was typed
+            far.types(b"\r");
+        },
+    );
+    assert_eq!(line, ReadOutcome::Line("abcdefgh".into()));
+}
+
+#[test]
+fn a_handler_of_the_program_sees_the_interrupt() {
+    static SEEN: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn note(_signal: i32) {
+        SEEN.fetch_add(1, Ordering::Relaxed);
+    }
+    // SAFETY: the handler changes an atomic and does nothing else, and a function lives for ever.
+    let before = unsafe { signal::handle(Signal::INT, note, Flags::RESTART, SignalSet::EMPTY) }.unwrap();
+    let pty = pty();
+    let mut editor = editor(&pty);
+    assert_eq!(read(&pty, || editor.read_line("> ").unwrap(), |far| far.types(b"abc\x03")), ReadOutcome::Interrupted);
+    assert!(SEEN.load(Ordering::Relaxed) >= 1); // other tests interrupt lines too
+    // The next line has nothing of the one that was abandoned.
+    let next = read(&pty, || editor.read_line("> ").unwrap(), |far| far.types(b"x\r"));
+    assert_eq!(next, ReadOutcome::Line("x".into()));
+    // SAFETY: the action was the default of the process.
+    unsafe { signal::reinstate(Signal::INT, before) }.unwrap();
 }
 
 #[test]
