@@ -20,7 +20,7 @@ const USAGE: &str = "\
 usage: keys_vs_readline [--seed N --cases M] [--only TEXT] [--self-test]
 Sends key strokes to GNU readline (python3's) and to this editor, and prints every difference. Without arguments: the
 table tests/readline/keys.tsv. Exit status 1 if a difference is not listed.
-  --seed N --cases M  random keys instead of the table
+  --seed N --cases M  random keys instead of the table; of these with --only NAME one case
   --only TEXT         the cases of the table whose name has this text
   --self-test         a part of the table and some random keys";
 
@@ -121,6 +121,9 @@ fn program(arguments: &[&str]) -> Outcome {
         [] => cases::table()?,
         ["--only", text] => cases::table()?.into_iter().filter(|case| case.name.contains(text)).collect(),
         ["--seed", seed, "--cases", count] => Random::new(seed.parse()?).cases(count.parse()?),
+        ["--seed", seed, "--cases", count, "--only", name] => {
+            Random::new(seed.parse()?).cases(count.parse()?).into_iter().filter(|case| case.name == *name).collect()
+        }
         _ => return unknown(arguments),
     };
     match oracle() {

@@ -206,7 +206,10 @@ impl Random {
             keys.extend(bytes(part).expect("the keys are right"));
         }
         let history = ["first line", "second one (b)", "third/x.y two"].map(str::to_owned).to_vec();
-        let (vi, settings) = settings(if vi { "vi" } else { "emacs" }, if vi { "" } else { BOUND });
+        // The region that the commands show has colours.
+        let colours = if number % 4 == 3 { ";set enable-active-region on" } else { "" };
+        let own = format!("{}{colours}", if vi { "" } else { BOUND });
+        let (vi, settings) = settings(if vi { "vi" } else { "emacs" }, &own);
         Case { name: format!("random {number}"), settings, vi, history, keys }
     }
 }

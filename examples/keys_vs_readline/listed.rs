@@ -40,6 +40,10 @@ fn searches_incrementally(case: &Case) -> bool {
     [&b"\x12"[..], b"\x13", b"-search-history;"].iter().any(|key| typed(case, key))
 }
 
+fn exchanges(case: &Case) -> bool {
+    typed(case, b"\x18\x18") || typed(case, b"exchange-point-and-mark;")
+}
+
 const LISTED: &[Listed] = &[
     Listed {
         reason: "a point inside a character, by forward-byte: GNU readline shows it behind the line, we at the character",
@@ -59,6 +63,14 @@ const LISTED: &[Listed] = &[
         }),
     },
     Listed {
+        reason: "exchange-point-and-mark: GNU readline 8.2 colours the region even if enable-active-region is off",
+        has: |case| !case.settings.contains("enable-active-region on") && exchanges(case),
+        may: May::Screen(|gnu, ours| {
+            let plain = gnu.screen.replace(['\u{2039}', '\u{203a}'], "");
+            plain.lines().map(str::trim_end).eq(ours.screen.lines())
+        }),
+    },
+    Listed {
         reason: "horizontal-scroll-mode: which part of a long line is shown",
         has: |case| case.settings.contains("horizontal-scroll-mode on") && case.keys.len() > 55,
         may: May::Screen(|gnu, ours| is_part(&gnu.screen) && is_part(&ours.screen)),
@@ -69,9 +81,12 @@ const LISTED: &[Listed] = &[
         may: May::Screen(|_, _| true),
     },
     Listed {
-        reason: "universal-argument: GNU readline shows neither the prompt nor the argument until a digit follows",
+        reason: "universal-argument: GNU readline shows neither the prompt nor the argument until it draws all anew",
         has: |case| typed(case, b"\x188") || typed(case, b"universal-argument;"),
-        may: May::Screen(|gnu, ours| shown_before(ours, "").is_some_and(|rest| rest == gnu.screen)),
+        may: May::Screen(|gnu, ours| {
+            shown_before(ours, "").is_some_and(|rest| rest == gnu.screen)
+                || ours.screen.strip_prefix(PROMPT).is_some_and(|rest| rest == gnu.screen)
+        }),
     },
     Listed {
         reason: "M-- after another numeric argument: GNU readline shows the argument for the rest of the line",
@@ -84,8 +99,8 @@ const LISTED: &[Listed] = &[
         may: May::Stuck,
     },
     Listed {
-        reason: "the point after a search forward that failed, within a character of several bytes: ours stands before it",
-        has: |case| searches_incrementally(case) && !case.keys.is_ascii(),
+        reason: "a place within a character, of a failed search forward or of a mark: ours stands before the character",
+        has: |case| (searches_incrementally(case) || exchanges(case)) && !case.keys.is_ascii(),
         may: May::Line(is_cut_character),
     },
     Listed {

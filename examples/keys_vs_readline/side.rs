@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Answer {
     /// `L` and the accepted line, `E` for the end of input, `I` for an interrupt; `None` without an answer.
     pub line: Option<String>,
-    /// The screen before the end was typed, and its cursor.
+    /// The screen before the end was typed, with its colours, and its cursor.
     pub screen: String,
     pub cursor: (u16, u16),
 }
@@ -38,6 +38,23 @@ impl fmt::Display for Answer {
         let line = self.line.as_deref().unwrap_or("(no line)");
         write!(f, "{line:?}, screen {:?} with the cursor at {:?}", self.screen, self.cursor)
     }
+}
+
+/// A row of the screen, with what is coloured or reversed between `\u{2039}` and `\u{203a}`.
+fn coloured_row(screen: &vt100::Screen, row: u16) -> String {
+    let (mut text, mut was) = (String::new(), false);
+    for cell in (0..COLUMNS).filter_map(|column| screen.cell(row, column)) {
+        let is = cell.inverse() || cell.fgcolor() != vt100::Color::Default;
+        if std::mem::replace(&mut was, is) != is {
+            text.push(if is { '\u{2039}' } else { '\u{203a}' });
+        }
+        match cell.contents() {
+            "" if cell.is_wide_continuation() => {}
+            "" => text.push(' '),
+            shown => text += shown,
+        }
+    }
+    text.trim_end().to_owned()
 }
 
 /// A running editor.
@@ -163,7 +180,7 @@ impl Side {
             return Ok(Answer { line: None, screen: "(busy)".to_owned(), cursor: (0, 0) });
         }
         let screen = self.screen.screen();
-        let rows: Vec<String> = screen.rows(0, COLUMNS).map(|row| row.trim_end().to_owned()).collect();
+        let rows: Vec<String> = (0..ROWS).map(|row| coloured_row(screen, row)).collect();
         let (shown, cursor) = (rows.join("\n").trim_end().to_owned(), screen.cursor_position());
         let mut line = None;
         // What still waits for a key may take the first of them.

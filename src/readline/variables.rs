@@ -270,8 +270,8 @@ impl Variables {
         self.editing_mode == EditingMode::Vi
     }
 
-    /// Changes a variable as the line `set NAME VALUE` does. The case of the name does not matter. A variable that is on or
-    /// off is on for `on`, `1` and nothing at all, and off for everything else.
+    /// Changes a variable as the line `set NAME VALUE` does. The case of the name does not matter. A variable that is
+    /// on or off is on for `on`, `1` and nothing at all, and off for everything else.
     ///
     /// # Errors
     /// There is no such variable, or the variable takes no such value. It keeps its value then.
@@ -338,8 +338,8 @@ impl Variables {
         Ok(())
     }
 
-    /// The value of a variable as `dump-variables` shows it; `None` for an unknown name and for a variable without a value.
-    /// The case of the name does not matter.
+    /// The value of a variable as `dump-variables` shows it; `None` for an unknown name and for a variable without a
+    /// value. The case of the name does not matter.
     ///
     /// As GNU readline does, this shows 0 for a `history-size` without a limit.
     #[doc(alias = "rl_variable_value")]

@@ -229,7 +229,10 @@ fn a_tilde_becomes_the_home_folder() {
     let home = std::env::var("HOME").expect("a home");
     assert_eq!(typed("cat ~/x\x1b~"), format!("cat {home}/x"));
     assert_eq!(typed("cat ~root/x\x1b~"), "cat /root/x");
-    assert_eq!(typed("cat x~\x1b~"), "cat x~");
+    assert_eq!(typed("cat ~nobody-at-all/x\x1b~"), "cat ~nobody-at-all/x");
+    assert_eq!(typed("x=~\x1b~"), format!("x={home}")); // right behind the tilde
+    assert_eq!(typed("x=~root\x1b~"), "x=~root");
+    assert_eq!(typed("x=~root\x01\x06\x06\x06\x1b~"), "x=/root");
 }
 
 #[test]

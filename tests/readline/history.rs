@@ -411,7 +411,8 @@ fn part_that_appends() {
 
 #[test]
 fn processes_that_append_at_once_lose_no_line() {
-    // In memory where the machine has such a folder: the more often the file is replaced, the more the processes collide.
+    // In memory where the machine has such a folder: the more often the file is replaced, the more the processes
+    // collide.
     let place = Some(PathBuf::from("/dev/shm")).filter(|path| path.is_dir()).unwrap_or_else(std::env::temp_dir);
     let folder = Folder(place.join(format!("ossature-history-crowd-{}", std::process::id())));
     fs::create_dir_all(&folder.0).unwrap();

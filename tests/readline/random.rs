@@ -1,5 +1,5 @@
-//! Random keys, resizes and lines of init files: nothing panics, no key takes long, the cursor stays in the line, and what the
-//! terminal shows after many small drawings is what one drawing from scratch shows.
+//! Random keys, resizes and lines of init files: nothing panics, no key takes long, the cursor stays in the line, and
+//! what the terminal shows after many small drawings is what one drawing from scratch shows.
 //!
 //! `OSSATURE_RANDOM_KEYS` says how many keys, `OSSATURE_RANDOM_SEED` which.
 

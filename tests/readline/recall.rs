@@ -19,6 +19,14 @@ fn the_editor_moves_in_the_history_and_keeps_the_new_line() {
 }
 
 #[test]
+fn the_line_where_a_search_began_is_behind_the_history() {
+    let history = &["first line", "second one (b)", "third/x.y two"];
+    let search = &["\"\\C-xs\": history-search-backward"];
+    assert_eq!(typed_with(search, history, "x\x10\x01\x18s\x1b>"), "third/x.y two");
+    assert_eq!(typed_with(search, history, "x\x01\x18s\x1b>"), "x");
+}
+
+#[test]
 fn a_line_of_the_history_keeps_its_changes_until_it_is_accepted() {
     let mut editor = editor();
     editor.add_history("two");
@@ -67,6 +75,32 @@ fn a_search_takes_words_and_the_rest_of_the_line() {
     assert_eq!(recalled(history, "\x12ca2 \x17\x0a\x0b"), "");
     assert_eq!(recalled(history, "\x12c\x19\x0aX"), "Xca2 one two");
     assert_eq!(typed_with(&["set isearch-terminators \"!\""], history, "\x12one!X"), "ca2 Xone two");
+}
+
+#[test]
+fn text_that_begins_a_sequence_is_text_of_the_search() {
+    let history = &["ox", "one two"];
+    let with = |binding: &str, keys: &str| typed_with(&[binding], history, keys);
+    assert_eq!(with("\"on\": yank", "\x12ox\x0a\x0b"), "");
+    assert_eq!(with("\"on\": yank", "\x12o\x01X"), "Xone two");
+    assert_eq!(with("\"on\": \"zz\"", "\x12one\x0aX"), "Xone two");
+    assert_eq!(with("\"on\": beginning-of-line", "\x12onX"), "X");
+    assert_eq!(recalled(history, "x\x12o\x1bqX"), "one twXo"); // a control key ends the search
+}
+
+#[test]
+fn text_that_begins_a_sequence_is_searched_for_after_its_time() {
+    let mut editor = editor();
+    editor.parse_and_bind("\"o\": self-insert\n\"on\": yank\nset keyseq-timeout 250").unwrap();
+    editor.add_history("one two");
+    let mut screen = Vec::new();
+    let _ = editor.begin("> ", &mut screen);
+    let _ = editor.feed(b"\x12", &mut screen);
+    assert_eq!(editor.timeout(), None);
+    let _ = editor.feed(b"o", &mut screen);
+    assert_eq!((editor.timeout(), editor.line_buffer()), (Some(std::time::Duration::from_millis(250)), &b""[..]));
+    let _ = editor.expire(&mut screen);
+    assert_eq!((editor.timeout(), editor.line_buffer(), editor.point()), (None, &b"one two"[..], 6));
 }
 
 #[test]

@@ -119,3 +119,48 @@ fn the_region_has_the_colours_that_were_set() {
     assert!(coloured.contains("\x1b[31m") && coloured.contains("\x1b[39m"), "{coloured:?}");
     assert!(!shown("", "xterm", paste).contains("\x1b[31m"));
 }
+
+/// The screen after these keys, with the reversed cells in brackets.
+fn reversed(keys: &str) -> String {
+    let mut editor = Editor::with_config(Config::default());
+    editor.variables_mut().enable_active_region = true;
+    editor.history_mut().extend(["first line", "second one (b)"]);
+    let mut out = Vec::new();
+    editor.resized(40, 10, &mut out);
+    let _ = editor.begin("> ", &mut out);
+    for key in keys.bytes() {
+        let _ = editor.feed(&[key], &mut out);
+    }
+    let mut screen = vt100::Parser::new(10, 40, 0);
+    screen.process(&out);
+    let cells = (0..40).filter_map(|column| screen.screen().cell(0, column));
+    let text: String =
+        cells.map(|it| if it.inverse() { format!("[{}]", it.contents()) } else { it.contents().to_owned() }).collect();
+    text.replace("][", "").trim_end().to_owned()
+}
+
+#[test]
+fn the_region_is_shown_where_gnu_readline_shows_it() {
+    for (keys, shown) in [
+        ("one two\0\x1bb", ">onetwo"),
+        ("one two\0\x1bb\x18\x18", ">one[two]"),
+        ("one two\0\x1bb\x18\x18x", ">onetwox"),
+        ("x\x1b[200~abc\x1b[201~", ">x[abc]"),
+        ("x\x1b[200~abc\x1b[201~\x02", ">xabc"),
+        ("one two\x17\x19", ">onetwo"),
+        ("\x1bpne\r", ">secondo[ne](b)"),
+        ("\x1bpne\r\x06", ">secondone(b)"),
+        ("\x1bpsec\r", ">secondone(b)"),
+    ] {
+        assert_eq!(reversed(keys).replace(' ', ""), shown, "{keys:?}");
+    }
+    let mut editor = Editor::new();
+    editor.variables_mut().enable_active_region = true;
+    editor.parse_and_bind("\"\\C-xs\": history-substring-search-backward").unwrap();
+    editor.add_history("second one (b)");
+    let mut out = Vec::new();
+    let _ = editor.begin("> ", &mut out);
+    let _ = editor.feed(b"one\x18s", &mut out);
+    assert_eq!((editor.line_buffer(), editor.point()), (&b"second one (b)"[..], 7));
+    assert!(!out.windows(4).any(|part| part == b"\x1b[7m"), "this search shows no region");
+}

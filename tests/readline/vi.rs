@@ -34,6 +34,8 @@ fn motions() {
         ("one two\x1bb", "one |two"),
         ("one two\x1b0e", "on|e two"),
         ("one two.x\x1bB", "one |two.x"),
+        (" one two\x1bBB", "| one two"), // the blank belongs to the first word
+        (" one\x1bdB", "|e"),
         ("  one\x1b^", "  |one"),
         ("one\x1b0$", "on|e"),
         ("(a[b]c)\x1b0%", "(a[b]c|)"),

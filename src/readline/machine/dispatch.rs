@@ -74,6 +74,8 @@ impl Machine {
             Mode::Page(list) => self.page_key(list, byte),
             Mode::Vi(pending) => vi::key(self, pending, byte),
         }
+        // A region that the last key of a paste or of a search has shown is not one of the next command.
+        self.region_kept = false;
     }
 
     /// The first key of a command, or a further one of its sequence.
@@ -124,7 +126,8 @@ impl Machine {
         }
     }
 
-    /// Nothing is bound to the keys. The longest shorter sequence that means something is taken; the rest is read again.
+    /// Nothing is bound to the keys. The longest shorter sequence that means something is taken; the rest is read
+    /// again.
     fn fall_back(&mut self) {
         for length in (1..self.keys.len()).rev() {
             let next = match self.keymap().look(&self.keys[..length]) {
@@ -212,6 +215,7 @@ impl Machine {
         let timeout = self.settings.variables.keyseq_timeout;
         match &self.mode {
             Mode::Incremental(search) if search.waits_after_escape() => Some(Duration::from_millis(100)),
+            Mode::Incremental(search) if self.search_may_go_on(search) && !timeout.is_zero() => Some(timeout),
             Mode::Command if self.keys.is_empty() || timeout.is_zero() => None,
             Mode::Command => match self.keymap().look(&self.keys) {
                 Lookup::Prefix(Some(_)) => Some(timeout),
@@ -228,6 +232,7 @@ impl Machine {
         }
         match std::mem::take(&mut self.mode) {
             Mode::Incremental(search) if search.waits_after_escape() => self.end_incremental(*search),
+            Mode::Incremental(search) if self.search_may_go_on(&search) => self.expire_search(search),
             Mode::Command if self.sequence_timeout().is_some() => {
                 let next = match self.keymap().look(&self.keys) {
                     Lookup::Prefix(binding) => Next::from(binding),

@@ -58,6 +58,8 @@ enum Key {
     Text,
     /// The search ends, and the keys are read again.
     Leave,
+    /// The keys begin a sequence and do not end it: the first is text, and the others are read again.
+    Begun,
     /// The sequence goes on.
     Wait,
 }
@@ -156,6 +158,12 @@ impl Machine {
                 let keys = std::mem::take(&mut search.keys);
                 return self.leave_incremental(*search, &keys);
             }
+            Key::Begun => {
+                // The first key is text, and the others are read again.
+                let keys = std::mem::take(&mut search.keys);
+                self.unread(&keys[1..]);
+                return self.text_of_search(search, keys[0]);
+            }
             _ => search.keys.clear(),
         }
         match key {
@@ -193,16 +201,36 @@ impl Machine {
                 }
                 search.string.extend_from_slice(&self.line.text()[from..]);
             }
-            Key::Text => match search.partial.push(byte) {
-                Some((bytes, length)) => search.string.extend_from_slice(&bytes[..length]),
-                None => {
-                    self.mode = Mode::Incremental(search);
-                    return;
-                }
-            },
-            _ => {}
+            Key::Text => return self.text_of_search(search, byte),
+            Key::Wait | Key::Leave | Key::Begun => {}
         }
         self.search_on(search);
+    }
+
+    /// A byte goes into the string; the search goes on when a character is whole.
+    fn text_of_search(&mut self, mut search: Box<Search>, byte: u8) {
+        match search.partial.push(byte) {
+            Some((bytes, length)) => {
+                search.string.extend_from_slice(&bytes[..length]);
+                self.search_on(search);
+            }
+            None => self.mode = Mode::Incremental(search),
+        }
+    }
+
+    /// Whether the keys so far mean something by themselves, if no other follows in time.
+    pub(super) fn search_may_go_on(&self, search: &Search) -> bool {
+        matches!(self.keymap().look(&search.keys), Lookup::Prefix(Some(_)))
+    }
+
+    /// No key has followed those that begin a sequence: the only one is text, or ends the search.
+    pub(super) fn expire_search(&mut self, mut search: Box<Search>) {
+        let keys = std::mem::take(&mut search.keys);
+        match keys[..] {
+            [0x07] => self.abort_incremental(*search),
+            [key] if key >= 0x20 && key != 0x7f => self.text_of_search(search, key),
+            _ => self.leave_incremental(*search, &keys),
+        }
     }
 
     fn key_of_search(&self, search: &Search) -> Key {
@@ -218,10 +246,13 @@ impl Machine {
                 }
             }
             Lookup::Bound(Binding::Command(command)) => Some(*command),
-            Lookup::Bound(Binding::Macro(_)) if keys.len() > 1 => return Key::Leave,
             _ => None,
         };
         let key = keys[keys.len() - 1];
+        // What is not a command by all of its keys, after one that is text.
+        if keys.len() > 1 && matches!(command, None | Some(Command::SelfInsert)) && matches!(keys[0], 0x20..0x7f) {
+            return Key::Begun;
+        }
         match command {
             Some(Command::ReverseSearchHistory) if search.backward => Key::Again,
             Some(Command::ForwardSearchHistory) if !search.backward => Key::Again,

@@ -16,7 +16,8 @@ const ROOM: usize = 64;
 pub(super) struct Input {
     macros: Vec<Macro>,
     typed: VecDeque<u8>,
-    /// How many of the bytes in front of `typed` were given back. They set off macros on the account of the byte before.
+    /// How many of the bytes in front of `typed` were given back. They set off macros on the account of the byte
+    /// before.
     given_back: usize,
     /// Where the last byte came from.
     from_macro: bool,

@@ -272,7 +272,11 @@ impl Machine {
         let text = self.line.text();
         let point = self.line.point();
         let is_part = |byte: &u8| !super::words::is_blank(*byte);
-        let start = point - text[..point].iter().rev().take_while(|byte| is_part(byte)).count();
+        // A tilde right before the point begins what is expanded, whatever stands before the tilde.
+        let start = match text[..point] {
+            [.., b'~'] => point - 1,
+            _ => point - text[..point].iter().rev().take_while(|byte| is_part(byte)).count(),
+        };
         let end = point + text[point..].iter().take_while(|byte| is_part(byte)).count();
         if let Some(path) = expand_tilde(&text[start..end]) {
             self.line.begin_group();

@@ -118,8 +118,9 @@ impl Machine {
         let Some(at) = self.searched.at.filter(|&at| at >= 0) else { return self.ding() };
         let string = std::mem::take(&mut self.searched.string);
         let found = self.find_line(&string, at, backward);
+        let length = string.len();
         self.searched.string = string;
-        let Some((at, _)) = found else {
+        let Some((at, column)) = found else {
             self.unsave_line();
             self.line.set_point(0);
             self.ding();
@@ -133,6 +134,11 @@ impl Machine {
         if vi {
             // The editor stands on the line that was found, which the end of the line would revert to the string.
             self.line.forget_changes();
+        }
+        if column > 0 && !vi && self.settings.variables.enable_active_region {
+            self.line.set_point_near(column);
+            self.line.set_mark(column + length);
+            return self.show_region();
         }
         self.line.set_point(0);
         self.line.set_mark(self.line.len());
@@ -236,7 +242,6 @@ impl Machine {
         } else {
             self.line.set_point_near(column);
             self.line.set_mark(column + length);
-            self.show_region();
         }
     }
 }

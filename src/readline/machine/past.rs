@@ -1,5 +1,5 @@
-//! The history as commands move in it. A line of the history that was changed keeps its change, and its list of changes,
-//! until it is accepted or reverted.
+//! The history as commands move in it. A line of the history that was changed keeps its change, and its list of
+//! changes, until it is accepted or reverted.
 
 use super::words::shell_words;
 use super::{Machine, Map};
@@ -166,11 +166,9 @@ impl Machine {
         if at == self.past.at {
             return self.ding();
         }
-        if self.past.at == self.history.len() {
-            self.save_line();
-        } else {
-            self.leave_line();
-        }
+        // After a search, no line may be saved: then the line that is left is the one that the end of the history shows.
+        self.save_line();
+        self.leave_line();
         self.load_line(at);
     }
 

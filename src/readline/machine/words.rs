@@ -131,8 +131,8 @@ fn plain_word(text: &[u8]) -> usize {
     plain_word_within(text, false)
 }
 
-/// The length of a word up to a blank or an operator, with what quotes and parentheses hold together. `inside` says that
-/// a parenthesis is open.
+/// The length of a word up to a blank or an operator, with what quotes and parentheses hold together. `inside` says
+/// that a parenthesis is open.
 fn plain_word_within(text: &[u8], inside: bool) -> usize {
     let mut depth = usize::from(inside);
     let mut quote = None;

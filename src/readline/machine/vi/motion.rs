@@ -96,8 +96,8 @@ pub(super) fn word_backward(text: &[u8], mut place: usize, count: i32, big: bool
         while here != 0 && place > 0 && class(at(text, previous(text, place))) == here {
             place = previous(text, place);
         }
-        // GNU readline 8.2 takes a single character before the first word for a part of it.
-        if !big && place > 0 && previous(text, place) == 0 {
+        // GNU readline 8.2 takes a single character before the first word for a part of it, and a blank too.
+        if place > 0 && previous(text, place) == 0 {
             place = 0;
         }
     }
@@ -155,7 +155,8 @@ pub(super) fn partner(text: &[u8], place: usize) -> Option<usize> {
     if at(text, start) == open { (start..text.len()).find(&mut step) } else { (0..=start).rev().find(&mut step) }
 }
 
-/// `f`, `t`, `F` and `T`: the `count`th such character, and whether there are that many. Where there are fewer, the last.
+/// `f`, `t`, `F` and `T`: the `count`th such character, and whether there are that many. Where there are fewer, the
+/// last.
 pub(super) fn find(text: &[u8], place: usize, count: i32, how: Find, character: &[u8]) -> (usize, bool) {
     let (mut at, mut found) = (place, place);
     let forward = matches!(how, Find::On | Find::Before);
