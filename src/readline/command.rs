@@ -327,8 +327,9 @@ commands! {
 }
 
 impl Command {
-    /// The command of a name, whatever the case of its letters, as GNU readline looks names up. So the names `vi-bword`,
-    /// `vi-eword` and `vi-fword` are found as `vi-bWord`, `vi-eWord` and `vi-fWord`, which stand before them in the list.
+    /// The command of a name, whatever the case of its letters, as GNU readline looks names up. So the names
+    /// `vi-bword`, `vi-eword` and `vi-fword` are found as `vi-bWord`, `vi-eWord` and `vi-fWord`, which stand before
+    /// them in the list.
     #[doc(alias = "rl_named_function")]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|command| command.name().eq_ignore_ascii_case(name)).copied()

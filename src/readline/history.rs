@@ -46,7 +46,8 @@ const NO_TIME: i64 = i64::MIN;
 
 /// A list of lines, oldest first. The text of all lines is one block of memory, so a million lines load quickly.
 ///
-/// Lines are bytes and may have any byte in them. Indexes count from 0, other than those of Python's `get_history_item`.
+/// Lines are bytes and may have any byte in them. Indexes count from 0, other than those of Python's
+/// `get_history_item`.
 ///
 /// ```
 /// use ossature::readline::{History, HistoryForm};
@@ -179,8 +180,8 @@ impl History {
         Ok(line)
     }
 
-    /// Puts another line in the place of one, and returns the old one. The time stays. The index counts from 0. Python's
-    /// `replace_history_item`.
+    /// Puts another line in the place of one, and returns the old one. The time stays. The index counts from 0.
+    /// Python's `replace_history_item`.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfRange`] if there is no such line.
@@ -208,8 +209,8 @@ impl History {
         self.most
     }
 
-    /// Limits how many lines are kept in memory. Of more lines the oldest go, now and whenever a line comes. The variable
-    /// `history-size` of an init file sets this limit.
+    /// Limits how many lines are kept in memory. Of more lines the oldest go, now and whenever a line comes. The
+    /// variable `history-size` of an init file sets this limit.
     #[doc(alias = "stifle_history")]
     pub fn set_max_entries(&mut self, most: Option<usize>) {
         self.most = most;
@@ -246,8 +247,8 @@ impl History {
         self.most_in_file
     }
 
-    /// Limits how many lines a file has after [`save`](Self::save) or [`append`](Self::append). The lines in memory stay.
-    /// Python's `set_history_length`, with `None` for a negative number.
+    /// Limits how many lines a file has after [`save`](Self::save) or [`append`](Self::append). The lines in memory
+    /// stay. Python's `set_history_length`, with `None` for a negative number.
     ///
     /// A line of the history that has newlines counts as several, unless the file has [times](Self::set_timestamps) or
     /// libedit's form.
@@ -258,8 +259,8 @@ impl History {
 
     /// Whether new lines have a time, and files keep the times; off at first.
     ///
-    /// Before each line a file then has a comment with the seconds since 1970, as bash writes with HISTTIMEFORMAT. Only so
-    /// a line of several lines stays one line in GNU readline's form.
+    /// Before each line a file then has a comment with the seconds since 1970, as bash writes with HISTTIMEFORMAT. Only
+    /// so a line of several lines stays one line in GNU readline's form.
     pub fn set_timestamps(&mut self, on: bool) {
         self.stamps = on;
     }

@@ -1,6 +1,7 @@
 //! Init files: bindings, variables, conditions and included files, one line at a time into [`Settings`].
 //!
-//! A bad line is reported and changes nothing; the lines after it count. What a line means was observed of GNU readline 8.2.
+//! A bad line is reported and changes nothing; the lines after it count. What a line means was observed of GNU readline
+//! 8.2.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -134,8 +135,8 @@ impl Reading {
 }
 
 impl Settings {
-    /// Carries out one line of an init file, or several. A `$if` without its `$endif` concerns the lines of later calls,
-    /// too.
+    /// Carries out one line of an init file, or several. A `$if` without its `$endif` concerns the lines of later
+    /// calls, too.
     ///
     /// # Errors
     /// The first line that means nothing. The lines after it have been carried out.
@@ -146,8 +147,8 @@ impl Settings {
         reading.errors.into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// Reads an init file: the named one, or else the one that was read last, or else the one of the environment variable
-    /// INPUTRC, or else `~/.inputrc`, or else `/etc/inputrc`. Returns the bad lines; the others count.
+    /// Reads an init file: the named one, or else the one that was read last, or else the one of the environment
+    /// variable INPUTRC, or else `~/.inputrc`, or else `/etc/inputrc`. Returns the bad lines; the others count.
     ///
     /// # Errors
     /// [`ErrorKind::Os`] if the file cannot be read, `ENOENT` if it is missing; [`ErrorKind::TooLong`] above 4 MiB.

@@ -163,8 +163,8 @@ impl Keymap {
         node.next.iter().any(bound)
     }
 
-    /// Binds the keys, or with `None` unbinds them. Longer sequences that begin with the keys keep their bindings. No keys
-    /// at all are ignored.
+    /// Binds the keys, or with `None` unbinds them. Longer sequences that begin with the keys keep their bindings. No
+    /// keys at all are ignored.
     pub(crate) fn bind(&mut self, keys: &[u8], to: Option<Binding>) {
         let Some((&first, rest)) = keys.split_first() else { return };
         if to.is_none() && self.find(keys).is_none() {
@@ -197,8 +197,8 @@ impl Keymap {
         Place::try_from(self.nodes.len() - 1).expect("a key sequence of an init file takes less than four gigabytes")
     }
 
-    /// Every bound sequence that begins with `prefix`, in the order of its bytes, longer sequences before the shorter one
-    /// that they begin with, as GNU readline lists them. With each, whether longer sequences begin with it.
+    /// Every bound sequence that begins with `prefix`, in the order of its bytes, longer sequences before the shorter
+    /// one that they begin with, as GNU readline lists them. With each, whether longer sequences begin with it.
     pub(crate) fn below(&self, prefix: &[u8]) -> Vec<(Vec<u8>, &Binding, bool)> {
         let mut found = Vec::new();
         let mut keys = prefix.to_vec();
@@ -303,8 +303,8 @@ impl Keymaps {
     }
 }
 
-/// The keys in notation, less the prefix of their keymap. GNU readline marks with `\000` what a key means alone that begins
-/// longer sequences.
+/// The keys in notation, less the prefix of their keymap. GNU readline marks with `\000` what a key means alone that
+/// begins longer sequences.
 fn spelled(name: KeymapName, keys: &[u8], leads_on: bool, convert_meta: bool) -> Vec<u8> {
     let mut out = Vec::new();
     keys::notation(&keys[name.prefix().len()..], convert_meta, &mut out);

@@ -38,8 +38,8 @@ fn push(key: u8, convert_meta: bool, keys: &mut Vec<u8>) {
 }
 
 /// The bytes of a key sequence or macro in its quoted form, without the quotes: `\C-x`, `\M-a`, `\e`, `\\`, `\"`, `\'`,
-/// `\a`, `\b`, `\d`, `\f`, `\n`, `\r`, `\t`, `\v`, `\nnn` in octal, `\xHH`. A backslash before another character is left
-/// out.
+/// `\a`, `\b`, `\d`, `\f`, `\n`, `\r`, `\t`, `\v`, `\nnn` in octal, `\xHH`. A backslash before another character is
+/// left out.
 #[doc(alias = "rl_translate_keyseq")]
 pub(crate) fn bytes(text: &[u8], convert_meta: bool) -> Vec<u8> {
     let mut keys = Vec::with_capacity(text.len());
@@ -103,8 +103,8 @@ fn escaped(after: &[u8]) -> (u8, usize) {
     (key as u8, length) // `\400` is one byte as well: its lower eight bits
 }
 
-/// The bytes of a key in its unquoted form: `Control-k`, `C-Meta-rubout`, `TAB`, `x`. Names and modifiers may be in either
-/// case; of another word the first byte counts. `None` if what stands before the last `-` has no modifier in it.
+/// The bytes of a key in its unquoted form: `Control-k`, `C-Meta-rubout`, `TAB`, `x`. Names and modifiers may be in
+/// either case; of another word the first byte counts. `None` if what stands before the last `-` has no modifier in it.
 pub(crate) fn named_key(name: &[u8], convert_meta: bool) -> Option<Vec<u8>> {
     let lower = name.to_ascii_lowercase();
     let has = |modifier: &[u8]| lower.windows(modifier.len()).any(|window| window == modifier);

@@ -35,9 +35,9 @@ use crate::error::{Error, Result};
 
 /// Sends a signal to this process's group, as the terminal would; what it does by default is done when this returns.
 ///
-/// The kernel may give the group's signal to another thread, which acts on the signal later. Meanwhile this thread would
-/// take the terminal again. So this thread holds the signal back and sends one to itself too. The first of the two that
-/// is taken acts on the whole process, and the kernel forgets the other when the process is continued.
+/// The kernel may give the group's signal to another thread, which acts on the signal later. Meanwhile this thread
+/// would take the terminal again. So this thread holds the signal back and sends one to itself too. The first of the
+/// two that is taken acts on the whole process, and the kernel forgets the other when the process is continued.
 fn signal_own_group(signal: Signal) -> ossature_sys::errno::Result<()> {
     let _until_both_are_sent = signal::block(signal)?;
     if signal::disposition(signal)? == Disposition::Default {

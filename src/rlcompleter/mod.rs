@@ -1,5 +1,5 @@
-//! Completion of names and of what is inside them, `object.attribute.method(`, over a [`Namespace`] of the program's own.
-//! Python's `rlcompleter`.
+//! Completion of names and of what is inside them, `object.attribute.method(`, over a [`Namespace`] of the program's
+//! own. Python's `rlcompleter`.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -12,8 +12,8 @@
 //! assert_eq!(completer.attr_matches("account.w"), ["account.withdraw("]);
 //! ```
 //!
-//! In Python the import installs the completer. Here [`install`] does. Nothing is evaluated: a completer asks the namespace
-//! for names, so no completion runs code of an object.
+//! In Python the import installs the completer. Here [`install`] does. Nothing is evaluated: a completer asks the
+//! namespace for names, so no completion runs code of an object.
 //!
 //! | file | what it has |
 //! | --- | --- |
@@ -30,8 +30,8 @@ mod namespace;
 
 pub use namespace::{Callable, Kind, Namespace, Opaque, Symbol};
 
-/// A word of the language that is not in the namespace, and what follows the word where it stands: a blank or a colon, or
-/// nothing. See the example of [`Completer`].
+/// A word of the language that is not in the namespace, and what follows the word where it stands: a blank or a colon,
+/// or nothing. See the example of [`Completer`].
 pub type Keyword = (&'static str, &'static str);
 
 /// The keywords of Python 3.13, then its soft keywords, each with what CPython puts after it.
@@ -134,8 +134,8 @@ impl<N: Namespace> Completer<N> {
         &self.namespace
     }
 
-    /// Python's form of a completer: the match of a number, counted from 0, and `None` behind the last. The number 0 looks
-    /// the matches up. Of blank text the one match is a tab.
+    /// Python's form of a completer: the match of a number, counted from 0, and `None` behind the last. The number 0
+    /// looks the matches up. Of blank text the one match is a tab.
     #[doc(alias = "complete")]
     pub fn complete_state(&mut self, text: &str, state: usize) -> Option<String> {
         if state == 0 {
@@ -155,8 +155,8 @@ impl<N: Namespace> Completer<N> {
         }
     }
 
-    /// Keywords, names of the namespace and built-in names that begin with the text, in this order. A name that is there
-    /// twice counts once, where it stands first. The case matters.
+    /// Keywords, names of the namespace and built-in names that begin with the text, in this order. A name that is
+    /// there twice counts once, where it stands first. The case matters.
     ///
     /// A name that can be called ends with `(`, or with `()` if it takes no arguments.
     pub fn global_matches(&self, text: &str) -> Vec<String> {
@@ -173,12 +173,12 @@ impl<N: Namespace> Completer<N> {
         matches
     }
 
-    /// What is inside the object that the text names before its last dot, and begins with the part after this dot; sorted,
-    /// each with the whole text before it. A text that begins with something else than names and dots has no matches, nor
-    /// has one that names nothing.
+    /// What is inside the object that the text names before its last dot, and begins with the part after this dot;
+    /// sorted, each with the whole text before it. A text that begins with something else than names and dots has no
+    /// matches, nor has one that names nothing.
     ///
-    /// Names with a leading underscore are offered if the part after the dot has one, or if there are no others; the same
-    /// holds for two underscores.
+    /// Names with a leading underscore are offered if the part after the dot has one, or if there are no others; the
+    /// same holds for two underscores.
     pub fn attr_matches(&self, text: &str) -> Vec<String> {
         let Some((path, part)) = split(text) else { return Vec::new() };
         let symbols = self.inside(&path.split('.').collect::<Vec<_>>()).unwrap_or_default();
@@ -241,8 +241,8 @@ impl<N: Namespace> crate::readline::Completer for Completer<N> {
     }
 }
 
-/// Sets a completer for the names in the namespace, and the delimiters of Python, which part words at anything but letters,
-/// digits, `_` and `.`. [`Editor::clear_completer`] takes it away.
+/// Sets a completer for the names in the namespace, and the delimiters of Python, which part words at anything but
+/// letters, digits, `_` and `.`. [`Editor::clear_completer`] takes it away.
 ///
 /// See the example of [`Completer`].
 pub fn install(editor: &mut Editor, namespace: impl Namespace + Send + 'static) {

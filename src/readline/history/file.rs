@@ -1,8 +1,8 @@
-//! Files of the history. Several processes may append to one; a file is replaced as a whole, so that an error leaves the old
-//! one as it was.
+//! Files of the history. Several processes may append to one; a file is replaced as a whole, so that an error leaves
+//! the old one as it was.
 //!
-//! Who changes a file holds a lock of flock(2) on it. A process that waited for the lock looks whether the file still has its
-//! name, because another one may have replaced the file meanwhile.
+//! Who changes a file holds a lock of flock(2) on it. A process that waited for the lock looks whether the file still
+//! has its name, because another one may have replaced the file meanwhile.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -42,22 +42,23 @@ fn not_a_file(path: &Path) -> Error {
 }
 
 impl History {
-    /// `~/.history`, the file that Python's functions take without a name; `None` without the environment variable HOME.
-    /// See the example of [`History`].
+    /// `~/.history`, the file that Python's functions take without a name; `None` without the environment variable
+    /// HOME. See the example of [`History`].
     pub fn default_path() -> Option<PathBuf> {
         std::env::var_os("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(".history"))
     }
 
     /// Adds the lines of a file as the newest, and returns how many there were. Python's `read_history_file`.
     ///
-    /// Empty lines are left out, and a last line without a newline, of which nobody knows whether it is whole. If the file
-    /// begins with a comment like `#1700000000`, such lines are the times of those behind them. A file of libedit is known
-    /// by its first line. The file is read, not mapped: who cuts it meanwhile does no harm. Beyond the limit of
-    /// [`set_max_entries`](Self::set_max_entries) the last lines are kept. Other than Python's, this keeps NUL bytes.
+    /// Empty lines are left out, and a last line without a newline, of which nobody knows whether it is whole. If the
+    /// file begins with a comment like `#1700000000`, such lines are the times of those behind them. A file of libedit
+    /// is known by its first line. The file is read, not mapped: who cuts it meanwhile does no harm. Beyond the limit
+    /// of [`set_max_entries`](Self::set_max_entries) the last lines are kept. Other than Python's, this keeps NUL
+    /// bytes.
     ///
     /// # Errors
-    /// [`ErrorKind::Os`](crate::ErrorKind::Os): `ENOENT` for a missing file, `EINVAL` for a folder or a device, `ENOMEM` for
-    /// a file too large for the memory. The history is as it was then.
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os): `ENOENT` for a missing file, `EINVAL` for a folder or a device,
+    /// `ENOMEM` for a file too large for the memory. The history is as it was then.
     ///
     /// # Examples
     /// See the example of [`History`].
@@ -92,12 +93,12 @@ impl History {
     /// Writes all lines into a file, in the place of what was there. Python's `write_history_file`.
     ///
     /// The new file has the mode 0600 and takes the name at once when it is whole. If the name is a symbolic link, the
-    /// file behind the link is replaced. Of more lines than [`set_max_file_lines`](Self::set_max_file_lines) allows the last
-    /// are written.
+    /// file behind the link is replaced. Of more lines than [`set_max_file_lines`](Self::set_max_file_lines) allows the
+    /// last are written.
     ///
     /// # Errors
-    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with what the system says about the file or its folder, `ETIMEDOUT` if another
-    /// process keeps the file locked for ten seconds. The old file is as it was then.
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with what the system says about the file or its folder, `ETIMEDOUT` if
+    /// another process keeps the file locked for ten seconds. The old file is as it was then.
     ///
     /// # Examples
     /// See the example of [`History`].
@@ -118,9 +119,9 @@ impl History {
 
     /// Adds the last lines, so many as said, to a file that is there. Python's `append_history_file`.
     ///
-    /// Other processes may append at the same time. The lines of each stay together. If the file ends within a line, that
-    /// line gets a newline first. Of more lines in the file than [`set_max_file_lines`](Self::set_max_file_lines) allows the
-    /// last stay.
+    /// Other processes may append at the same time. The lines of each stay together. If the file ends within a line,
+    /// that line gets a newline first. Of more lines in the file than [`set_max_file_lines`](Self::set_max_file_lines)
+    /// allows the last stay.
     ///
     /// # Errors
     /// As for [`save`](Self::save); `ENOENT` for a missing file.
@@ -191,7 +192,8 @@ impl History {
         if start == 0 { text.into() } else { [header, &lines[start..]].concat().into() }
     }
 
-    /// Takes lines from the beginning of a file until no more are left than said. GNU readline's `history_truncate_file`.
+    /// Takes lines from the beginning of a file until no more are left than said. GNU readline's
+    /// `history_truncate_file`.
     ///
     /// # Errors
     /// As for [`save`](Self::save); `ENOENT` for a missing file.
@@ -223,8 +225,8 @@ fn open_locked(path: &Path) -> Result<Locked> {
     loop {
         let named = fs::metadata(path).map_err(failed("opened", path))?;
         if !named.is_file() {
-            // A folder says so itself; a device is opened as it is, and no lock is needed. A pipe that nobody reads is an
-            // error, ENXIO, and nothing to wait for.
+            // A folder says so itself; a device is opened as it is, and no lock is needed. A pipe that nobody reads is
+            // an error, ENXIO, and nothing to wait for.
             let mut options = OpenOptions::new();
             let file =
                 options.append(true).custom_flags(without_waiting()).open(path).map_err(failed("opened", path))?;

@@ -40,8 +40,8 @@ impl History {
         }
     }
 
-    /// Blank lines are left out, and a carriage return at the end of a line. If the first line is the comment of a time,
-    /// so is each such line. The last line counts only with its newline.
+    /// Blank lines are left out, and a carriage return at the end of a line. If the first line is the comment of a
+    /// time, so is each such line. The last line counts only with its newline.
     fn take_readline(&mut self, start: usize) {
         let stamped = stamp(&self.text[start..]).is_some();
         // Lines between two times are one line of the history, if times were asked for.

@@ -428,8 +428,8 @@ impl Frame {
         u16::try_from(place).unwrap_or(0).saturating_add(FIRST_OWN)
     }
 
-    /// Cuts the one row to what a screen of `columns` shows of it with the left edge near `margin`; answers the new left
-    /// edge. `<` and `>` stand where text is hidden.
+    /// Cuts the one row to what a screen of `columns` shows of it with the left edge near `margin`; answers the new
+    /// left edge. `<` and `>` stand where text is hidden.
     pub(super) fn scroll(&mut self, columns: usize, margin: usize) -> usize {
         let columns = columns.max(3);
         let at = self.cursor.1;
