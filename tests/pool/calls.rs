@@ -97,6 +97,13 @@ fn imap_draws_no_faster_than_results_are_taken() {
         assert!(drawn.get() <= number + 10, "{} at {number}", drawn.get());
     }
     drop(squares);
+    // Four for each worker; others are drawn when two for each are left.
+    drawn.set(0);
+    let counted = (0..).inspect(|_| drawn.set(drawn.get() + 1));
+    let mut squares = pool.imap(work::square, counted).unwrap();
+    let after: Vec<_> = squares.by_ref().take(9).map(|_| drawn.get()).collect();
+    assert_eq!(after, [8, 8, 8, 8, 12, 12, 12, 12, 16]);
+    drop(squares);
     assert_eq!(
         pool.imap(work::square, 0..1000).unwrap().map(Result::unwrap).sum::<u64>(),
         (0..1000).map(|n| n * n).sum::<u64>()
@@ -131,6 +138,9 @@ fn a_panic_comes_back_with_its_place() {
     let report = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<PanicReport>()).unwrap();
     assert_eq!(report.message(), "no more paper at 3");
     assert!(report.location().contains("work.rs:"), "{}", report.location());
+    let asked = ["RUST_LIB_BACKTRACE", "RUST_BACKTRACE"].iter().find_map(|name| std::env::var(name).ok());
+    let asked = asked.is_some_and(|value| value != "0");
+    assert_eq!(report.backtrace().map(|backtrace| backtrace.contains("panicking")), asked.then_some(true));
     assert!(error.to_string().contains("no more paper at 3"));
     assert_eq!(pool.apply(work::fail_at, (3, 4)).unwrap(), 4, "the worker goes on");
 }

@@ -55,6 +55,8 @@ struct State<T> {
     /// How many items were put and not done.
     unfinished: usize,
     shut_down: bool,
+    /// How many threads sleep until something changes.
+    sleepers: usize,
 }
 
 impl<T> Clone for Queue<T> {
@@ -79,7 +81,7 @@ impl<T> Queue<T> {
     #[doc(alias = "maxsize")]
     pub fn bounded(most: usize) -> Self {
         let most = if most == 0 { usize::MAX } else { most };
-        let state = Mutex::new(State { items: VecDeque::new(), unfinished: 0, shut_down: false });
+        let state = Mutex::new(State { items: VecDeque::new(), unfinished: 0, shut_down: false, sleepers: 0 });
         Self(Arc::new(Inner { state, changed: Condvar::new(), most }))
     }
 
@@ -91,13 +93,27 @@ impl<T> Queue<T> {
     fn when(&self, deadline: Deadline, is_so: impl Fn(&State<T>) -> bool) -> Option<MutexGuard<'_, State<T>>> {
         let mut state = self.state();
         while !is_so(&state) {
-            state = match deadline.remaining() {
+            let left = deadline.remaining();
+            if left.is_some_and(|left| left.is_zero()) {
+                return None;
+            }
+            state.sleepers += 1;
+            state = match left {
                 None => self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(left) if left.is_zero() => return None,
                 Some(left) => self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
             };
+            state.sleepers -= 1;
         }
         Some(state)
+    }
+
+    /// Wakes the threads that sleep, behind a change. Std's condition variable makes a system call for nobody, too.
+    fn tell(&self, state: MutexGuard<'_, State<T>>) {
+        let wakes = state.sleepers > 0;
+        drop(state);
+        if wakes {
+            self.0.changed.notify_all();
+        }
     }
 
     /// Puts an item behind the others, and waits for room.
@@ -129,8 +145,7 @@ impl<T> Queue<T> {
         }
         state.items.push_back(item);
         state.unfinished += 1;
-        drop(state);
-        self.0.changed.notify_all();
+        self.tell(state);
         Ok(())
     }
 
@@ -158,8 +173,7 @@ impl<T> Queue<T> {
     pub fn get_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<T>> {
         let Some(mut state) = self.when(timeout.into(), State::has_news) else { return Ok(None) };
         let item = state.items.pop_front().ok_or_else(ended)?;
-        drop(state);
-        self.0.changed.notify_all();
+        self.tell(state);
         Ok(Some(item))
     }
 
@@ -185,8 +199,9 @@ impl<T> Queue<T> {
     /// # Ok::<(), ossature::Error>(())
     /// ```
     pub fn shutdown(&self) {
-        self.state().shut_down = true;
-        self.0.changed.notify_all();
+        let mut state = self.state();
+        state.shut_down = true;
+        self.tell(state);
     }
 
     /// Ends the queue as [`shutdown`](Self::shutdown) does, and drops the items: `shutdown(immediate=True)`. The items
@@ -209,8 +224,7 @@ impl<T> Queue<T> {
         let items = std::mem::take(&mut state.items);
         // An item may have been called done before its get.
         state.unfinished = state.unfinished.saturating_sub(items.len());
-        drop(state);
-        self.0.changed.notify_all();
+        self.tell(state);
         items.len() // the items are dropped without the lock, for the drop of an item may use the queue
     }
 
@@ -249,8 +263,7 @@ impl<T> Queue<T> {
         let left = state.unfinished.checked_sub(1);
         state.unfinished =
             left.ok_or_else(|| Error::new(ErrorKind::InvalidInput, "task_done() called too many times"))?;
-        drop(state);
-        self.0.changed.notify_all();
+        self.tell(state);
         Ok(())
     }
 

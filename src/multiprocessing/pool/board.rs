@@ -34,7 +34,7 @@ use super::word::{State, running, running_in, state};
 /// How many workers a pool may have.
 pub(super) const SEATS: usize = 1024;
 /// How many bytes of a chunk go into its slot; more go into the arena.
-pub(super) const INLINE: usize = 176;
+pub(super) const INLINE: usize = 208;
 /// How many bytes of the reason of a broken pool the board keeps.
 pub(super) const TEXT: usize = 1024;
 /// The offset of a chunk that lies in its slot.
@@ -59,10 +59,18 @@ pub(super) const FINISHED: u32 = 5;
 pub(super) const INTERRUPTED: u32 = 6;
 
 shareable! {
+    /// A word that workers change all the time, alone in its cache line: whoever reads its neighbours does not wait for it.
+    #[repr(align(64))]
+    struct Alone {
+        word: AtomicU64,
+    }
+}
+
+shareable! {
     /// What all share.
     pub(super) struct Board {
+        next: Alone,
         pub(super) published: AtomicU64,
-        next: AtomicU64,
         listening: AtomicU64,
         /// See [`packets`](super::packets), as for `lost` and `crowded`.
         pub(super) sent: AtomicU64,
@@ -79,7 +87,8 @@ shareable! {
 }
 
 shareable! {
-    /// The place of a chunk.
+    /// The place of a chunk, in cache lines of its own: its neighbours are other workers'.
+    #[repr(align(64))]
     pub(super) struct Slot {
         pub(super) word: AtomicU64,
         /// The number of the chunk, in full.
@@ -100,7 +109,8 @@ shareable! {
 }
 
 shareable! {
-    /// The place of a worker; its lives follow one another.
+    /// The place of a worker; its lives follow one another. The first cache line is the worker's, the second one that of all.
+    #[repr(align(64))]
     pub(super) struct Seat {
         /// The call that has begun: see [`running`].
         begun: AtomicU64,
@@ -108,8 +118,7 @@ shareable! {
         pub(super) expires: AtomicU64,
         /// The number, and one, of the cancelled chunk with which the worker is to be killed; 0 for none.
         pub(super) doomed: AtomicU64,
-        /// How far its stream was read, and written.
-        pub(super) read: AtomicU64,
+        /// How far its stream was written.
         pub(super) written: AtomicU64,
         /// How many chunks its workers have taken, and how many calls have ended in them.
         pub(super) chunks: AtomicU64,
@@ -117,6 +126,8 @@ shareable! {
         /// For how many nanoseconds its workers have had chunks, and since when one has, on the monotonic clock; 0 for none.
         pub(super) busy: AtomicU64,
         pub(super) since: AtomicU64,
+        /// How far its stream was read.
+        pub(super) read: AtomicU64,
         /// The life that is at work there.
         pub(super) ticket: AtomicU32,
         pub(super) pid: AtomicU32,
@@ -138,7 +149,7 @@ shareable! {
 /// An empty board.
 pub(super) fn board() -> Result<Shm<Board>> {
     Shm::place(Board::init(
-        AtomicU64::new(0),
+        Alone::init(AtomicU64::new(0)),
         AtomicU64::new(0),
         AtomicU64::new(0),
         AtomicU64::new(0),
@@ -169,8 +180,8 @@ pub(super) fn seats(count: usize) -> Result<Shm<[Seat]>> {
     Shm::place_slice(count, |at| {
         let ticket = AtomicU32::new(at as u32); // of the first life
         let (a, b, c, d, e, f, g) = (word(), word(), word(), word(), word(), word(), word());
-        let (busy, since) = (long(), long());
-        Seat::init(long(), long(), long(), long(), long(), long(), long(), busy, since, ticket, a, b, c, d, e, f, g)
+        let (busy, since, read) = (long(), long(), long());
+        Seat::init(long(), long(), long(), long(), long(), long(), busy, since, read, ticket, a, b, c, d, e, f, g)
     })
 }
 
@@ -178,12 +189,12 @@ impl Board {
     /// Claims the next chunk that is ready for anybody; the place of its slot.
     pub(super) fn claim(&self, slots: &[Slot], ticket: u32) -> Option<usize> {
         let slot = |place| slots.get(place).map(|slot: &Slot| &slot.word);
-        claims::claim(&self.published, &self.next, slots.len(), slot, ticket)
+        claims::claim(&self.published, &self.next.word, slots.len(), slot, ticket)
     }
 
     /// Whether there may be a chunk that nobody has claimed, as far as the hints say.
     pub(super) fn has_unclaimed(&self) -> bool {
-        self.next.load(SeqCst) < self.published.load(SeqCst) || self.has_packets()
+        self.next.word.load(SeqCst) < self.published.load(SeqCst) || self.has_packets()
     }
 
     /// Whether there may be a packet.
@@ -248,7 +259,7 @@ impl Board {
 
     /// Whether every chunk below `from` is claimed, as far as the hint says.
     pub(super) fn is_claimed(&self, from: u64) -> bool {
-        self.next.load(SeqCst) >= from
+        self.next.word.load(SeqCst) >= from
     }
 
     /// Whether the parent is to be told of an outcome that was stored before. Only one is told so.
@@ -317,15 +328,17 @@ impl Seat {
         self.retired.load(SeqCst) != 0
     }
 
-    /// Notes that a chunk begins.
+    /// Notes that a chunk begins. A clock is read for the first of those that follow each other.
     pub(super) fn begin_chunk(&self) {
         let chunks = self.chunks.load(Relaxed); // only the worker writes it
         self.chunks.store(chunks.wrapping_add(1), Relaxed);
-        self.since.store(now(), Relaxed);
+        if self.since.load(Relaxed) == 0 {
+            self.since.store(now(), Relaxed);
+        }
     }
 
-    /// Notes that the chunk has ended, or its worker.
-    pub(super) fn end_chunk(&self) {
+    /// Notes that the worker has found no other chunk, or has ended.
+    pub(super) fn rest(&self) {
         let since = self.since.swap(0, Relaxed);
         if since != 0 {
             self.busy.fetch_add(now().saturating_sub(since), Relaxed);
@@ -342,7 +355,7 @@ impl Seat {
     /// Notes that the worker has ended.
     pub(super) fn vacate(&self) {
         self.expires.store(0, SeqCst); // no call runs there, until another worker has the seat
-        self.end_chunk();
+        self.rest();
         self.pid.store(0, SeqCst);
     }
 

@@ -20,23 +20,44 @@ pub(super) struct Chunk {
     pub(super) base: usize,
     /// The name of the task, then the arguments of each call, with their length before them.
     pub(super) bytes: Vec<u8>,
-    /// Where the arguments of each call end.
-    ends: Vec<u32>,
-    pub(super) form: Form,
-    /// Those in the arguments of the call, which is the only one then.
-    pub(super) descriptors: Descriptors,
+    /// How many calls there are, and where the arguments of the last one end.
+    count: u32,
+    end: u32,
     /// How many outcomes have come.
     pub(super) seen: u32,
+    pub(super) form: Form,
+    /// While it is published: its number.
+    pub(super) sequence: u64,
+    rare: Option<Box<Rare>>,
+}
+
+/// What a short chunk of one call does not have. A map may have a million of those, and each is moved several times.
+pub(super) struct Rare {
+    /// Where the arguments of each call before the last one end.
+    ends: Vec<u32>,
+    /// Those in the arguments of the call, which is the only one then.
+    pub(super) descriptors: Descriptors,
     /// How many workers have died in the first call that has not ended, and how many with none begun.
     pub(super) tries: u32,
     pub(super) spared: u32,
-    /// While it is published: its number, and its room in the arena.
-    pub(super) sequence: u64,
+    /// While it is published: its room in the arena.
     pub(super) room: Option<Room>,
     /// With what panic its worker died.
     pub(super) last_words: Option<String>,
     /// How many bytes a value of a plain call has.
     pub(super) value: usize,
+}
+
+impl Rare {
+    const NONE: Self = Self {
+        ends: Vec::new(),
+        descriptors: Descriptors::new(),
+        tries: 0,
+        spared: 0,
+        room: None,
+        last_words: None,
+        value: 0,
+    };
 }
 
 /// The longest name of a task.
@@ -50,21 +71,28 @@ impl Chunk {
         let mut bytes = Vec::with_capacity(2 + name.len() + 64);
         bytes.extend_from_slice(&(name.len() as u16).to_le_bytes());
         bytes.extend_from_slice(name);
-        Self {
-            job: job.clone(),
-            base: 0,
-            bytes,
-            ends: Vec::new(),
-            form,
-            descriptors: Descriptors::new(),
-            seen: 0,
-            tries: 0,
-            spared: 0,
-            sequence: 0,
-            room: None,
-            last_words: None,
-            value: 0,
+        Self { job: job.clone(), base: 0, bytes, count: 0, end: 0, seen: 0, form, sequence: 0, rare: None }
+    }
+
+    pub(super) fn rare(&self) -> &Rare {
+        static NONE: Rare = Rare::NONE;
+        self.rare.as_deref().unwrap_or(&NONE)
+    }
+
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_with(|| Box::new(Rare::NONE))
+    }
+
+    /// The first call that has not ended is another than before.
+    pub(super) fn has_gone_on(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.tries = 0;
         }
+    }
+
+    /// Gives up its room in the arena.
+    pub(super) fn take_room(&mut self) -> Option<Room> {
+        self.rare.as_mut()?.room.take()
     }
 
     /// Adds a call. What has descriptors in its arguments must be alone: such a call behind others is not added, and is in
@@ -84,21 +112,23 @@ impl Chunk {
             );
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
-        if count > 0 && !self.ends.is_empty() {
+        if count > 0 && self.count > 0 {
             let mut alone = Self::new(&self.job, self.form);
             alone.bytes.extend(self.bytes.drain(from..));
             alone.close_call()?;
-            alone.descriptors = descriptors;
+            alone.rare_mut().descriptors = descriptors;
             return Ok(Some(alone));
         }
-        self.descriptors = descriptors;
+        if count > 0 {
+            self.rare_mut().descriptors = descriptors;
+        }
         self.close_call().map(|()| None)
     }
 
     /// Takes off what a failed [`push`](Self::push) has left behind the last call.
     pub(super) fn drop_unfinished(&mut self) {
-        if let Some(end) = self.ends.last() {
-            self.bytes.truncate(*end as usize);
+        if self.count > 0 {
+            self.bytes.truncate(self.end as usize);
         }
     }
 
@@ -120,7 +150,12 @@ impl Chunk {
                 "the arguments of one chunk take more than 4 GiB: use a smaller chunksize",
             )
         })?;
-        self.ends.push(end);
+        if self.count > 0 {
+            let before = self.end;
+            self.rare_mut().ends.push(before);
+        }
+        self.end = end;
+        self.count += 1;
         Ok(())
     }
 
@@ -128,25 +163,28 @@ impl Chunk {
     pub(super) fn push_plain(&mut self, items: &[u8], count: usize, argument: usize, value: usize) {
         let head = self.bytes.len();
         self.bytes.extend_from_slice(items);
-        self.ends = (1..=count).map(|count| (head + count * argument) as u32).collect();
-        self.value = value;
+        let rare = self.rare_mut();
+        rare.ends = (1..count).map(|count| (head + count * argument) as u32).collect();
+        rare.value = value;
+        self.end = (head + count * argument) as u32;
+        self.count = count as u32; // at most 16 MiB of them
     }
 
     /// How many bytes of the arena the chunk needs, if it needs any.
     pub(super) fn needs(&self) -> Option<usize> {
         match self.form {
-            Form::Plain => Some(self.bytes.len() + self.ends.len() * self.value),
+            Form::Plain => Some(self.bytes.len() + self.count as usize * self.rare().value),
             _ => Some(self.bytes.len()).filter(|length| *length > INLINE),
         }
     }
 
     /// Whether no other call may be added.
     pub(super) fn is_alone(&self) -> bool {
-        !self.descriptors.is_empty()
+        !self.rare().descriptors.is_empty()
     }
 
     pub(super) fn count(&self) -> u32 {
-        self.ends.len() as u32 // each end is a u32, and no two are at one place unless the arguments are empty
+        self.count
     }
 
     /// The index in the job of the first call that has not ended.
@@ -160,25 +198,28 @@ impl Chunk {
 
     /// The indexes in the job of the calls that have not ended.
     pub(super) fn left(&self) -> Range<usize> {
-        self.at()..self.base + self.ends.len()
+        self.at()..self.base + self.count as usize
     }
 
     /// A chunk of the calls from `from` on, to be given out anew.
     pub(super) fn rest(&mut self, from: u32) -> Option<Self> {
-        let ends = self.ends.get(from as usize..)?;
-        let last = *ends.last()?;
+        let count = self.count.checked_sub(from).filter(|count| *count > 0)?;
         let mut rest = Self::new(&self.job, self.form);
         let head = rest.bytes.len() as u32;
         let start = match from.checked_sub(1) {
-            Some(before) => *self.ends.get(before as usize)?,
+            Some(before) => *self.rare().ends.get(before as usize)?,
             None => head,
         };
-        rest.bytes.extend_from_slice(self.bytes.get(start as usize..last as usize)?);
-        rest.ends = ends.iter().map(|end| end - start + head).collect();
+        rest.bytes.extend_from_slice(self.bytes.get(start as usize..self.end as usize)?);
+        (rest.end, rest.count) = (self.end - start + head, count);
         rest.base = self.base + from as usize;
-        rest.value = self.value;
-        // There is one call if there are any: it is tried again.
-        rest.descriptors = std::mem::take(&mut self.descriptors);
+        if let Some(rare) = &mut self.rare {
+            let ends = rare.ends.get(from as usize..).unwrap_or_default();
+            // With descriptors there is one call: it is tried again.
+            let descriptors = std::mem::take(&mut rare.descriptors);
+            let ends = ends.iter().map(|end| end - start + head).collect();
+            rest.rare = Some(Box::new(Rare { ends, descriptors, value: rare.value, ..Rare::NONE }));
+        }
         Some(rest)
     }
 }
@@ -227,7 +268,7 @@ mod tests {
         let before = chunk.bytes.clone();
         assert!(chunk.push(&Writing::begin(), &("written", Fails)).is_err() && chunk.bytes.len() > before.len());
         chunk.drop_unfinished();
-        assert_eq!((chunk.bytes, chunk.ends.len()), (before, 1));
+        assert_eq!((chunk.count(), chunk.bytes), (1, before));
     }
 
     #[test]
@@ -242,7 +283,7 @@ mod tests {
         assert_eq!((chunk.count(), alone.count(), alone.is_alone()), (1, 1, true));
         assert_eq!(split_name(&alone.bytes), (&b"a::task"[..], &b"\x02\0\0\0\x01\x00"[..]));
         let again = alone.rest(0).unwrap();
-        assert_eq!((again.descriptors.sorts().all, again.bytes), (1, alone.bytes));
+        assert_eq!((again.rare().descriptors.sorts().all, again.bytes), (1, alone.bytes));
         let many: Vec<_> = (0..254).map(|_| file()).collect();
         let error = Chunk::new(&job, Form::Value).push(&writing, &many).map(drop).unwrap_err();
         assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains("254"), "{error}");

@@ -49,7 +49,7 @@ pub struct Chunked<'p> {
 
 impl Chunked<'_> {
     /// Sets how many items of an [`imap`](Self::imap) may be drawn before their results are taken, at least one chunk.
-    /// The default is four chunks for each worker.
+    /// The default is four chunks for each worker. Several items are drawn at once, while two chunks for each worker are left.
     #[doc(alias = "buffersize")]
     pub fn lookahead(self, items: usize) -> Self {
         Self { lookahead: Some(items), ..self }
@@ -124,7 +124,7 @@ impl Chunked<'_> {
                 cut(&job, &mut items.into_iter(), size)?
             }
         };
-        hub.submit(chunks)?;
+        hub.submit_all(chunks)?;
         Ok(MapResult { hub: hub.clone(), job, kind: PhantomData })
     }
 
@@ -173,9 +173,13 @@ impl Chunked<'_> {
     }
 }
 
+/// Room is made for so many chunks before there are any.
+const MOST_AT_ONCE: usize = 1 << 16;
+
 /// Cuts calls into chunks.
 fn cut<Args: Arguments>(job: &Arc<Job>, items: &mut impl Iterator<Item = Args>, size: usize) -> Result<Vec<Chunk>> {
-    let mut chunks = Vec::new();
+    let least = items.size_hint().0.div_ceil(size).min(MOST_AT_ONCE); // the iterator's word, which may be wrong
+    let (mut chunks, mut count) = (Vec::with_capacity(least), 0);
     let writing = Writing::begin();
     let mut items = items.peekable();
     while items.peek().is_some() {
@@ -188,9 +192,11 @@ fn cut<Args: Arguments>(job: &Arc<Job>, items: &mut impl Iterator<Item = Args>, 
             }
         }
         for mut chunk in [chunk].into_iter().chain(alone) {
-            chunk.base = job.give(chunk.count() as usize);
+            chunk.base = count;
+            count += chunk.count() as usize;
             chunks.push(chunk);
         }
     }
+    job.give(count); // the first calls of the job
     Ok(chunks)
 }

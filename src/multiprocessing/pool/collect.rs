@@ -18,6 +18,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::Form;
 use crate::multiprocessing::transfer::Descriptors;
 
+/// How many chunks are published by one store. Each store takes the word from the workers, who claim by it.
+const BURST: u32 = 16;
 /// How often a chunk may be given out again whose worker died before a call of it had begun.
 const SPARED: u32 = 3;
 
@@ -79,7 +81,7 @@ impl Hub {
         if header.kind == Kind::LastWords {
             if let Some(chunk) = inner.chunks.get_mut(at).and_then(Option::as_mut) {
                 if chunk.sequence == header.sequence {
-                    chunk.last_words = Some(String::from_utf8_lossy(payload).into_owned());
+                    chunk.rare_mut().last_words = Some(String::from_utf8_lossy(payload).into_owned());
                 }
             }
             return;
@@ -129,7 +131,7 @@ impl Hub {
                 1
             }
         };
-        chunk.tries = 0;
+        chunk.has_gone_on();
         if chunk.is_done() {
             self.free(inner, at);
         }
@@ -141,7 +143,7 @@ impl Hub {
         if let Some(slot) = self.ground.slots().get(at) {
             slot.word.store(word(Word::Free, 0), Release);
         }
-        if let Some(room) = chunk.room.take() {
+        if let Some(room) = chunk.take_room() {
             inner.arena.take_back(room);
         }
         if !inner.parcels.is_empty() {
@@ -164,7 +166,7 @@ impl Hub {
             }
             if let Some(length) = chunk.needs() {
                 match inner.arena.give(&self.arena, length) {
-                    Ok(Some(room)) => chunk.room = Some(room),
+                    Ok(Some(room)) => chunk.rare_mut().room = Some(room),
                     Ok(None) if length as u64 <= inner.arena.longest() && inner.free < slots.len() => {
                         inner.queue.push_front(chunk); // until another is done
                         break;
@@ -193,12 +195,13 @@ impl Hub {
             let Some(slot) = slots.get(at) else { break };
             chunk.sequence = inner.sequence;
             // Both copies fit: `INLINE`, and the length of the room.
-            let _ = match chunk.room {
+            let room = chunk.rare().room;
+            let _ = match room {
                 None => slot.bytes.copy_in(0, &chunk.bytes).map_err(drop),
                 Some(room) => self.ground.arena.copy_in(room.offset as usize, &chunk.bytes).map_err(drop),
             };
             slot.sequence.store(chunk.sequence, Relaxed);
-            slot.offset.store(chunk.room.map_or(IN_SLOT, |room| room.offset), Relaxed);
+            slot.offset.store(room.map_or(IN_SLOT, |room| room.offset), Relaxed);
             slot.length.store(chunk.bytes.len() as u32, Relaxed);
             slot.count.store(chunk.count(), Relaxed);
             let flags = match chunk.form {
@@ -210,14 +213,14 @@ impl Hub {
             let state = if chunk.is_alone() { Word::Packed } else { Word::Ready };
             slot.word.store(word(state, chunk.sequence), Release);
             if chunk.is_alone() {
-                let mut sent = self.send_packet(chunk.sequence, &chunk.descriptors);
+                let mut sent = self.send_packet(chunk.sequence, &chunk.rare().descriptors);
                 if sent == Ok(false) && inner.free == slots.len() {
                     self.ground.calls().clear(); // what is there is of chunks that were cancelled
-                    sent = self.send_packet(chunk.sequence, &chunk.descriptors);
+                    sent = self.send_packet(chunk.sequence, &chunk.rare().descriptors);
                 }
                 if sent != Ok(true) {
                     slot.word.store(word(Word::Free, 0), Release);
-                    if let Some(room) = chunk.room.take() {
+                    if let Some(room) = chunk.take_room() {
                         inner.arena.take_back(room);
                     }
                     if sent == Ok(false) && inner.free < slots.len() {
@@ -234,9 +237,15 @@ impl Hub {
             inner.chunks[at] = Some(chunk);
             inner.free -= 1;
             inner.sequence += 1;
-            board.published.store(inner.sequence, Release); // a fence follows, in `wake_workers`
             published += 1;
+            if published % BURST == 0 {
+                board.published.store(inner.sequence, Release);
+            }
         }
+        if published % BURST != 0 {
+            board.published.store(inner.sequence, Release);
+        }
+        // A fence follows the last store.
         board.wake_workers(published);
         if published > 0 && self.setup.idle.is_some() && self.ground.seats().iter().any(Seat::is_retired) {
             raise(self.ground.nudge()); // the supervisor starts workers again
@@ -301,8 +310,8 @@ impl Hub {
     fn charge(&self, inner: &mut Inner, mut chunk: Chunk, exit: u32, pid: u32, begun: u32) {
         let running = begun.checked_sub(1) == Some(chunk.seen);
         let cancelled = chunk.job.is_cancelled();
-        let spared = if running { 0 } else { chunk.spared + 1 };
-        let tries = chunk.tries + u32::from(running);
+        let spared = if running { 0 } else { chunk.rare().spared + 1 };
+        let tries = chunk.rare().tries + u32::from(running);
         let guilty = (running && tries > self.retries) || spared > SPARED;
         let late = exit & TIMED_OUT != 0;
         if cancelled {
@@ -312,12 +321,13 @@ impl Hub {
         if guilty {
             let exit = exit_of_number(exit);
             let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-            let words = chunk.last_words.clone().map(String::into_boxed_str);
+            let words = chunk.rare().last_words.clone().map(String::into_boxed_str);
             chunk.job.end(chunk.at(), Outcome::Failed(Failure::Died { exit, pid, late, words }));
         }
         if let Some(mut rest) = chunk.rest(chunk.seen + u32::from(guilty)) {
             if !guilty {
-                (rest.tries, rest.spared) = (tries, spared);
+                let rare = rest.rare_mut();
+                (rare.tries, rare.spared) = (tries, spared);
             }
             inner.queue.push_front(rest);
         }

@@ -19,11 +19,13 @@ pub(super) struct Outcomes<R> {
     pub(super) places: VecDeque<Option<Option<Result<R>>>>,
     came: VecDeque<usize>,
     pub(super) waiting: usize,
+    /// How many threads sleep until there is news.
+    sleepers: usize,
 }
 
 impl<R> Gathered<R> {
     pub(super) fn new() -> Self {
-        let outcomes = Outcomes { first: 0, places: VecDeque::new(), came: VecDeque::new(), waiting: 0 };
+        let outcomes = Outcomes { first: 0, places: VecDeque::new(), came: VecDeque::new(), waiting: 0, sleepers: 0 };
         Self { state: Mutex::new(outcomes), news: Condvar::new() }
     }
 
@@ -51,8 +53,11 @@ impl<R> Gathered<R> {
             state.came.push_back(index);
             state.waiting -= 1;
         }
+        let wakes = state.sleepers > 0; // std's condition variable makes a system call for nobody, too
         drop(state);
-        self.news.notify_all();
+        if wakes {
+            self.news.notify_all();
+        }
     }
 
     /// Waits until `is_ready`; `None` when the time ran out.
@@ -63,11 +68,16 @@ impl<R> Gathered<R> {
     ) -> Option<MutexGuard<'_, Outcomes<R>>> {
         let mut state = self.state();
         while !is_ready(&state) {
-            state = match deadline.remaining() {
+            let left = deadline.remaining();
+            if left.is_some_and(|left| left.is_zero()) {
+                return None;
+            }
+            state.sleepers += 1;
+            state = match left {
                 None => self.news.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(left) if left.is_zero() => return None,
                 Some(left) => self.news.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
             };
+            state.sleepers -= 1;
         }
         Some(state)
     }

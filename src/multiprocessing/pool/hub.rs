@@ -55,7 +55,7 @@ pub(super) struct Hub {
     pub(super) arena: Memfd,
     generation: u32,
     state: Mutex<Inner>,
-    pub(super) turn: Condvar,
+    turn: Condvar,
     /// Changes, before the outcomes leave their stream, with each look of a thread that finds some.
     pub(super) collected: AtomicU32,
     /// Callbacks of jobs that are done.
@@ -103,8 +103,9 @@ pub(super) struct Inner {
     pub(super) resend: bool,
     pub(super) scratch: Vec<u8>,
     pub(super) ends: u32,
-    /// Whether a thread sleeps for all.
+    /// Whether a thread sleeps for all, and how many sleep until it has news.
     pub(super) led: bool,
+    followers: usize,
     /// Whether there is a thread for callbacks.
     pub(super) called: bool,
     pub(super) broken: Option<String>,
@@ -167,6 +168,7 @@ impl Hub {
             scratch: Vec::new(),
             ends: 0,
             led: false,
+            followers: 0,
             called: false,
             broken: None,
             interrupted: false,
@@ -245,10 +247,22 @@ impl Hub {
     /// # Errors
     /// As [`check`](Self::check).
     pub(super) fn submit(&self, chunks: impl IntoIterator<Item = Chunk>) -> Result<()> {
+        self.submit_by(|queue| queue.extend(chunks))
+    }
+
+    /// The same for many, which are not moved if no others wait.
+    pub(super) fn submit_all(&self, chunks: Vec<Chunk>) -> Result<()> {
+        self.submit_by(|queue| match queue.is_empty() {
+            true => *queue = chunks.into(),
+            false => queue.extend(chunks),
+        })
+    }
+
+    fn submit_by(&self, add: impl FnOnce(&mut VecDeque<Chunk>)) -> Result<()> {
         let mut inner = self.lock()?;
         self.heed(&mut inner)?;
         inner.check()?;
-        inner.queue.extend(chunks);
+        add(&mut inner.queue);
         self.collect(&mut inner)
     }
 
@@ -305,11 +319,11 @@ impl Hub {
             self.collect(&mut inner)?;
             self.heed(&mut inner)?;
             if is_ready() {
-                self.turn.notify_all(); // one of the others leads from now on
+                self.wake_followers(&inner); // one of the others leads from now on
                 return Ok(true);
             }
             if deadline.has_passed() {
-                self.turn.notify_all();
+                self.wake_followers(&inner);
                 return Ok(false);
             }
             inner = match inner.led {
@@ -320,10 +334,20 @@ impl Hub {
     }
 
     /// Sleeps until the leader has news.
-    pub(super) fn follow<'h>(&'h self, inner: MutexGuard<'h, Inner>, deadline: Deadline) -> MutexGuard<'h, Inner> {
-        match deadline.remaining() {
+    pub(super) fn follow<'h>(&'h self, mut inner: MutexGuard<'h, Inner>, deadline: Deadline) -> MutexGuard<'h, Inner> {
+        inner.followers += 1;
+        let mut inner = match deadline.remaining() {
             None => self.turn.wait(inner).unwrap_or_else(PoisonError::into_inner),
             Some(left) => self.turn.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0,
+        };
+        inner.followers -= 1;
+        inner
+    }
+
+    /// Wakes the threads that [follow](Self::follow). Std's condition variable makes a system call for nobody, too.
+    pub(super) fn wake_followers(&self, inner: &Inner) {
+        if inner.followers > 0 {
+            self.turn.notify_all();
         }
     }
 
@@ -377,8 +401,10 @@ impl Hub {
         }
         let mut inner = self.lock()?;
         inner.led = false;
-        lower(self.ground.news());
-        self.turn.notify_all();
+        if !found {
+            lower(self.ground.news()); // without a sleep, whatever has raised it ends the next sleep at once
+        }
+        self.wake_followers(&inner);
         slept.map_err(|errno| Error::os(errno, "cannot wait for a pool"))?;
         // Another thread may have seen to the next supervisor between the sleep and the lock.
         if ended { self.succeed(inner) } else { Ok(inner) }
@@ -386,7 +412,7 @@ impl Hub {
 
     /// Wakes the other threads that wait, after something that no worker told of.
     pub(super) fn wake_others(&self, inner: &Inner) {
-        self.turn.notify_all();
+        self.wake_followers(inner);
         if inner.led {
             raise(self.ground.news());
         }

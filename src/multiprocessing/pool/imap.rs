@@ -58,6 +58,8 @@ pub struct IMapIterator<I, R> {
     form: Form,
     chunksize: usize,
     lookahead: usize,
+    /// Items are drawn once so many may be. One at a time would wake a worker for each.
+    refill: usize,
     ordered: bool,
     drawn: usize,
     taken: usize,
@@ -84,6 +86,9 @@ where
         let Manner { form, chunksize, lookahead, ordered } = manner;
         let (drawn, taken, items) = (0, 0, Some(items));
         let lookahead = lookahead.max(chunksize);
+        // Two chunks for each worker stay under way.
+        let enough = hub.workers().saturating_mul(2).saturating_mul(chunksize);
+        let refill = lookahead.saturating_sub(enough).min(lookahead / 2).max(chunksize);
         let mut results = Self {
             hub,
             job,
@@ -91,6 +96,7 @@ where
             form,
             chunksize,
             lookahead,
+            refill,
             ordered,
             drawn,
             taken,
@@ -104,20 +110,27 @@ where
         }
     }
 
-    /// Gives out as many items as may be under way, unless something stands in the way.
-    fn draw(&mut self) {
+    /// Gives out as many items as may be under way, unless something stands in the way. Says whether it has given any, and so
+    /// has taken in what was there.
+    fn draw(&mut self) -> bool {
+        let before = self.drawn;
+        if before.saturating_add(self.refill) > self.taken.saturating_add(self.lookahead) {
+            return false;
+        }
         while self.items.is_some()
             && self.refusal.is_none()
             && self.drawn.saturating_add(self.chunksize) <= self.taken.saturating_add(self.lookahead)
         {
             if let Err(error) = self.hub.check() {
-                return self.end(error.into()); // before an item is drawn that nobody takes
+                self.end(error.into()); // before an item is drawn that nobody takes
+                break;
             }
             let (mut chunk, mut alone) = (Chunk::new(&self.job, self.form), None);
             let filled = catch_unwind(AssertUnwindSafe(|| self.fill(&mut chunk, &mut alone)));
             chunk.drop_unfinished(); // the call that failed; those before it are given out
             if let Err(error) = [chunk].into_iter().chain(alone).try_for_each(|chunk| self.give(chunk)) {
-                return self.end(error.into());
+                self.end(error.into());
+                break;
             }
             match filled {
                 Ok(Ok(())) => {}
@@ -125,6 +138,7 @@ where
                 Err(payload) => self.refusal = Some(Refusal::panicked(payload)),
             }
         }
+        self.drawn > before
     }
 
     /// Draws the items of a chunk. One that must be alone ends it.
@@ -166,12 +180,18 @@ where
     /// # Panics
     /// When the iterator over the items does, behind the results of the items before.
     pub fn next_timeout(&mut self, timeout: impl Into<Deadline>) -> Option<Result<Option<R>>> {
-        self.draw();
+        let looked = self.draw();
         if self.taken == self.drawn {
             return self.refusal.take().map(|refusal| Err(refusal.come()));
         }
         let (job, ordered) = (&self.job, self.ordered);
-        match self.hub.wait(timeout.into(), Wanted::Each, || job.has_next(ordered)) {
+        let waited = if looked && job.has_next(ordered) {
+            self.hub.tell_logs();
+            Ok(true)
+        } else {
+            self.hub.wait(timeout.into(), Wanted::Each, || job.has_next(ordered))
+        };
+        match waited {
             Ok(true) => {}
             Ok(false) => return Some(Ok(None)),
             Err(error) => {

@@ -1,6 +1,8 @@
 //! A job: the outcomes of one `apply`, `map` or `imap`, as the workers told them. Whoever asks for a value decodes it.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ossature_sys::eventfd::EventFd;
@@ -132,6 +134,7 @@ pub(super) struct Job {
     pub(super) task: &'static str,
     /// Whether each outcome is kept until it is taken.
     each: bool,
+    cancelled: AtomicBool,
     state: Mutex<Inner>,
 }
 
@@ -147,7 +150,6 @@ struct Inner {
     ended: usize,
     /// How many of those have no value.
     failed: usize,
-    cancelled: bool,
     /// The values of a plain job.
     plain: Option<Values>,
     callbacks: Vec<(Callback, Arc<Due>)>,
@@ -170,12 +172,11 @@ impl Job {
             given: 0,
             ended: 0,
             failed: 0,
-            cancelled: false,
             plain,
             callbacks: Vec::new(),
             signals: Vec::new(),
         };
-        Self { task, each, state: Mutex::new(inner) }
+        Self { task, each, cancelled: AtomicBool::new(false), state: Mutex::new(inner) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -246,7 +247,7 @@ impl Job {
     pub(super) fn end(&self, index: usize, outcome: Outcome) {
         let mut inner = self.inner();
         let outcome = match outcome {
-            Outcome::Failed(Failure::Died { .. }) if inner.cancelled => Outcome::Failed(Failure::Cancelled),
+            Outcome::Failed(Failure::Died { .. }) if self.is_cancelled() => Outcome::Failed(Failure::Cancelled),
             outcome => outcome,
         };
         match (&mut inner.plain, outcome) {
@@ -259,11 +260,11 @@ impl Job {
     }
 
     pub(super) fn cancel(&self) {
-        self.inner().cancelled = true;
+        self.cancelled.store(true, SeqCst);
     }
 
     pub(super) fn is_cancelled(&self) -> bool {
-        self.inner().cancelled
+        self.cancelled.load(SeqCst)
     }
 
     /// Whether every call that was given out has ended.

@@ -101,11 +101,11 @@ impl Hub {
         inner.resend = false;
         let mut sent = 0;
         for (slot, chunk) in self.ground.slots().iter().zip(&inner.chunks) {
-            let Some(chunk) = chunk.as_ref().filter(|chunk| !chunk.descriptors.is_empty()) else { continue };
+            let Some(chunk) = chunk.as_ref().filter(|chunk| chunk.is_alone()) else { continue };
             if slot.word.load(SeqCst) != word(Word::Packed, chunk.sequence) {
                 continue;
             }
-            match self.send_packet(chunk.sequence, &chunk.descriptors) {
+            match self.send_packet(chunk.sequence, &chunk.rare().descriptors) {
                 Ok(true) => sent += 1,
                 Ok(false) | Err(_) => inner.resend = true, // at the next look
             }

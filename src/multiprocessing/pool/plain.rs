@@ -89,12 +89,12 @@ impl Hub {
     /// Takes in the values of the calls of a plain chunk before `until`.
     pub(super) fn fill(&self, chunk: &mut Chunk, until: u32) {
         let until = until.min(chunk.count());
-        let (Some(room), Some(count @ 1..)) = (chunk.room, until.checked_sub(chunk.seen)) else { return };
-        let start = room.offset as usize + chunk.bytes.len() + chunk.seen as usize * chunk.value;
+        let (Some(room), Some(count @ 1..)) = (chunk.rare().room, until.checked_sub(chunk.seen)) else { return };
+        let start = room.offset as usize + chunk.bytes.len() + chunk.seen as usize * chunk.rare().value;
         chunk.job.fill(chunk.at(), count as usize, |place| {
             let _ = self.ground.arena.copy_out(start, place); // the room is as long as that
         });
         chunk.seen = until;
-        chunk.tries = 0;
+        chunk.has_gone_on();
     }
 }

@@ -48,7 +48,7 @@ pub struct WorkerStats {
     pub started: u32,
     /// How many calls have ended.
     pub tasks: u64,
-    /// How long the workers had calls to make: the time from the first call of a chunk to its last.
+    /// How long the workers had calls to make: the time from the first call of a chunk until there was no other chunk.
     pub busy: Duration,
 }
 

@@ -8,6 +8,7 @@
 //! The numbers count bytes since the beginning of the pool, and the place is the number modulo the length. The worker of a
 //! new life goes on where the visible part of the one before ends.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use ossature_sys::deadline::Deadline;
@@ -110,16 +111,18 @@ impl Header {
 }
 
 /// The stream of the seat at `place`, in the memory of all streams.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Stream<'m> {
     memory: &'m Region,
     seat: &'m Seat,
     start: usize,
+    /// How far the parent has read at least. The word itself lies in a cache line that the parent writes.
+    was_read: Cell<u64>,
 }
 
 impl<'m> Stream<'m> {
     pub(super) fn new(memory: &'m Region, seat: &'m Seat, place: usize) -> Self {
-        Self { memory, seat, start: place * LENGTH }
+        Self { memory, seat, start: place * LENGTH, was_read: Cell::new(0) }
     }
 
     /// Whether there is something to read.
@@ -155,16 +158,20 @@ impl<'m> Stream<'m> {
     }
 
     fn write_record(&self, header: Header, payload: &[u8], tell: &impl Fn()) {
-        let length = (HEADER + payload.len()) as u64;
         let written = self.seat.written.load(Relaxed); // only this worker writes it
-        if written + length > self.seat.read.load(Acquire) + LENGTH as u64 {
-            self.wait_for_room(written + length, tell);
+        let end = written + (HEADER + payload.len()) as u64;
+        let is_half_full = || end > self.was_read.get() + LENGTH as u64 / 2;
+        if is_half_full() {
+            self.was_read.set(self.seat.read.load(Acquire));
+            if end > self.was_read.get() + LENGTH as u64 {
+                self.wait_for_room(end, tell);
+            }
         }
         // The memory is as long as all streams, so the copies do not fail.
         let _ = self.put(written, &header.to_bytes());
         let _ = self.put(written + HEADER as u64, payload);
-        self.seat.written.store(written + length, Release);
-        if self.is_half_full() {
+        self.seat.written.store(end, Release);
+        if is_half_full() {
             tell();
         }
     }
@@ -175,7 +182,8 @@ impl<'m> Stream<'m> {
         loop {
             self.seat.starved.store(1, SeqCst);
             let seen = self.seat.room.load(SeqCst);
-            if end <= self.seat.read.load(SeqCst) + LENGTH as u64 {
+            self.was_read.set(self.seat.read.load(SeqCst));
+            if end <= self.was_read.get() + LENGTH as u64 {
                 return;
             }
             tell();

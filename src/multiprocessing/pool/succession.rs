@@ -123,7 +123,7 @@ impl Hub {
         fallen.outwait(deadline);
         let mut inner = self.lock()?;
         inner.led = false;
-        self.turn.notify_all();
+        self.wake_followers(&inner);
         self.succeed(inner)
     }
 

@@ -61,6 +61,8 @@ struct Shared {
 struct State {
     /// Each is told whether to run; otherwise it is cancelled.
     calls: VecDeque<Call>,
+    /// How many threads sleep until there is a call.
+    idle: usize,
     closed: bool,
 }
 
@@ -80,7 +82,9 @@ impl Shared {
                 if state.closed {
                     return;
                 }
+                state.idle += 1;
                 state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.idle -= 1;
             };
             drop(state);
             thread::aloud(|| call(true)); // the drop of a value that nobody waits for may panic
@@ -93,8 +97,11 @@ impl Shared {
             return Err(Error::new(ErrorKind::ShutDown, "the pool is closed and takes no more calls"));
         }
         state.calls.extend(calls);
+        let wakes = state.idle > 0; // std's condition variable makes a system call for nobody, too
         drop(state);
-        self.ready.notify_all();
+        if wakes {
+            self.ready.notify_all();
+        }
         Ok(())
     }
 }

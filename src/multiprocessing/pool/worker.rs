@@ -36,6 +36,9 @@ use crate::thread;
 /// How often an idle worker looks for a chunk before it sleeps.
 const LOOKS: u32 = 200;
 
+/// A buffer for values that grew beyond this is not kept.
+const KEPT: usize = 1 << 20;
+
 /// The exit code of a worker whose initializer failed.
 const NOT_READY: u8 = 1;
 
@@ -52,6 +55,8 @@ struct Worker<'g> {
     /// The task that was called last.
     task: Option<Task>,
     bytes: Vec<u8>,
+    /// Where values are written.
+    out: Vec<u8>,
     /// Whether a chunk of the board comes before a packet, this time.
     board_first: bool,
 }
@@ -96,6 +101,7 @@ pub(super) fn live(
         runner,
         task: None,
         bytes: Vec::new(),
+        out: Vec::new(),
         board_first: true,
     };
     worker.run();
@@ -127,6 +133,11 @@ fn initialize(name: &str, arguments: Packed) -> Result<(), String> {
 
 impl Worker<'_> {
     fn run(&mut self) {
+        self.run_chunks();
+        self.seat.rest();
+    }
+
+    fn run_chunks(&mut self) {
         let mut left = self.setup.max_chunks;
         while left != Some(0) {
             let Some((place, descriptors)) = self.next() else { return };
@@ -172,6 +183,7 @@ impl Worker<'_> {
                     return found;
                 }
                 if !std::mem::replace(&mut told, true) {
+                    self.seat.rest();
                     self.ground.tell_parent_of_rest();
                 }
                 if board.mode.load(SeqCst) != RUNNING {
@@ -214,7 +226,6 @@ impl Worker<'_> {
             self.stream.write(header, &[], || self.ground.call_parent());
         }
         self.bytes = bytes;
-        self.seat.end_chunk();
         let claimed = word(State::Claimed(self.ticket), sequence);
         // Fails when the parent has seen all outcomes and freed the slot.
         let _ = slot.word.compare_exchange(claimed, word(State::Done(self.ticket), sequence), SeqCst, Relaxed);
@@ -236,6 +247,7 @@ impl Worker<'_> {
             self.task = std::str::from_utf8(name).ok().and_then(look_up);
         }
         let (runner, task) = (self.runner, self.task);
+        let out = std::mem::take(&mut self.out);
         let mut outlet = Telling { worker: self, sequence, values };
         let bounds = Bounds { depth: self.setup.depth, deeper: "set_max_argument_depth", ..Bounds::OF_KIN };
         let lost = descriptors.count_lost();
@@ -244,15 +256,18 @@ impl Worker<'_> {
             arguments = arguments.of_strangers();
         }
         let writing = &self.writing;
-        let mut calls = Calls { form, count, arguments, raw, writing, out: Vec::new(), outlet: &mut outlet };
-        if lost > 0 {
-            return calls
-                .refuse("this process cannot open the descriptors in them: close some, or raise RLIMIT_NOFILE");
-        }
+        let mut calls = Calls { form, count, arguments, raw, writing, out, outlet: &mut outlet };
         match (runner, task) {
+            _ if lost > 0 => {
+                calls.refuse("this process cannot open the descriptors in them: close some, or raise RLIMIT_NOFILE")
+            }
             (Some(runner), _) => runner(&mut calls),
             (None, Some(task)) => task.run(&mut calls),
             (None, None) => calls.refuse(&format!("the worker knows no task {}", String::from_utf8_lossy(name))),
+        }
+        let out = calls.out;
+        if out.capacity() <= KEPT {
+            self.out = out;
         }
     }
 

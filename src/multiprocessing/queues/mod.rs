@@ -69,7 +69,7 @@
 //! the item, unless the call had it already. The other processes go on at once, and no other item is lost or torn.
 //!
 //! **Capacity.** A queue has room for 16 MiB of encoded items, or as many bytes as the builder says. Each item takes a whole
-//! number of 64 bytes. `put` waits while the queue is full, unlike Python's, which keeps items in the memory of the
+//! number of 64 bytes: 16 MiB are 262,144 items of up to 64 bytes, or 16,384 of 1 KiB. `put` waits while the queue is full, unlike Python's, which keeps items in the memory of the
 //! sending process without bound. The capacity costs addresses; pages are taken as they are needed. A get that has waited
 //! for a second in an empty queue gives the pages above 1 MiB back.
 //!

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::readiness::{Descriptor, Readiness};
 use crate::error::{Error, Result};
-use crate::multiprocessing::transfer::{self, Bounds, Came, Descriptors, Packed, Packet, Trust, memory};
+use crate::multiprocessing::transfer::{self, Bounds, Came, Descriptors, Packet, Trust, memory};
 
 type User = Participant<Arc<Ring>>;
 
@@ -191,11 +191,12 @@ pub(super) fn receive<T: DeserializeOwned>(handle: &Handle, limit: Limit<'_>, as
         // It came behind the last look.
         received = take(Limit::NOW)?.flatten();
     }
+    // A `Deserialize` that gets from a queue finds no buffer there, and makes another.
     let item = received.map(|Delivery { len, descriptors, descriptors_lost, .. }| {
         let bytes = buffer.get(..len).unwrap_or_default();
         match descriptors {
-            None => Ok(Err(bytes.to_vec())),
-            Some(descriptors) => Came::open(bytes, descriptors, descriptors_lost).map(Ok),
+            None => transfer::unpack_slice(bytes, Descriptors::new(), Trust::SameProgram, Bounds::OF_KIN),
+            Some(descriptors) => Came::open(bytes, descriptors, descriptors_lost)?.unpack(Bounds::OF_KIN),
         }
     });
     if buffer.len() <= KEPT {
@@ -203,13 +204,6 @@ pub(super) fn receive<T: DeserializeOwned>(handle: &Handle, limit: Limit<'_>, as
         let _ = BUFFER.try_with(|place| place.replace(buffer));
     }
     let Some(item) = item else { return Ok(None) };
-    let item = item.and_then(|came| match came {
-        Ok(came) => came.unpack(Bounds::OF_KIN),
-        Err(bytes) => {
-            let packed = Packed { bytes, descriptors: Descriptors::new() };
-            transfer::unpack(packed, Trust::SameProgram, Bounds::OF_KIN)
-        }
-    });
     if item.is_err() && as_task {
         // The caller has no item that it could finish.
         task_done(handle)?;
