@@ -8,6 +8,13 @@ pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64};
 
 pub(crate) use core::sync::atomic::Ordering;
 
+/// Stands between two steps that are both `SeqCst`, for the model checker, which gives such steps no order of their own.
+#[inline(always)]
+pub(crate) fn in_one_order() {
+    #[cfg(loom)]
+    loom::sync::atomic::fence(Ordering::SeqCst);
+}
+
 /// Tells the processor that this is a spin loop, or the model that another thread must run.
 #[inline(always)]
 pub(crate) fn spin_hint() {

@@ -33,13 +33,14 @@ use crate::sync::permits::{NoTable, Permits};
 #[cfg(not(loom))]
 use crate::sync::queue::{LocalQueue, SharedQueue};
 use crate::sync::queue::{PrivateQueue, Queue};
+use crate::sync::readers::{Counted, Readers};
 #[cfg(not(loom))]
 pub use crate::sync::robust::Form;
 #[cfg(not(loom))]
 use crate::sync::roster::Table;
 use crate::sync::roster::{Headcount, Roster};
 #[cfg(not(loom))]
-use crate::sync::{local::LocalLock, permits::Slots, rlock::OwnedWord, shared::SharedLock};
+use crate::sync::{local::LocalLock, permits::Slots, readers, rlock::OwnedWord, shared::SharedLock};
 
 /// Waiting within this process.
 ///
@@ -129,6 +130,9 @@ pub trait Scope: sealed::Sealed + Sized + 'static {
     /// Where the units of a semaphore's permits live.
     #[doc(hidden)]
     type Permits: Permits<Self> + Send + Sync;
+    /// Where the shares of a lock's readers live.
+    #[doc(hidden)]
+    type Readers: Readers + Send + Sync;
     /// Those of this scope who wait for a condition.
     #[doc(hidden)]
     type Queue: Queue + Send + Sync;
@@ -158,6 +162,7 @@ impl Scope for Private {
     type RLock = OwnedWord;
     type Gate = PrivateGate;
     type Permits = NoTable;
+    type Readers = Counted<PrivateGate>;
     type Queue = PrivateQueue;
     type Roster = Headcount;
     type Outcome<G> = G;
@@ -182,6 +187,7 @@ impl Scope for Shared {
     type RLock = SharedLock;
     type Gate = SharedGate;
     type Permits = Slots;
+    type Readers = readers::Slots;
     type Queue = SharedQueue;
     type Roster = Table;
     type Outcome<G> = Result<G, Refused>;
@@ -203,6 +209,7 @@ impl Scope for Local {
     type RLock = LocalLock;
     type Gate = LocalGate;
     type Permits = NoTable;
+    type Readers = Counted<LocalGate>;
     type Queue = LocalQueue;
     type Roster = Headcount;
     type Outcome<G> = Result<G, Refused>;

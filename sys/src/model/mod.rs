@@ -10,6 +10,7 @@ mod mortal;
 #[path = "../kqueue/linux/sleepers.rs"]
 pub mod queue_sleepers;
 pub mod ring;
+pub mod rwlock;
 
 use core::cell::Cell;
 

@@ -20,6 +20,7 @@ use crate::sync::gate::{Gate, Woke};
 use crate::sync::half::Half;
 use crate::sync::permits::NoTable;
 use crate::sync::queue::PrivateQueue;
+use crate::sync::readers::Counted;
 use crate::sync::roster::Headcount;
 use crate::sync::units::Units;
 
@@ -35,6 +36,7 @@ impl Scope for Mortal {
     type Queue = PrivateQueue;
     type Roster = Headcount;
     type Permits = NoTable;
+    type Readers = Counted<MortalGate>;
     type Outcome<G> = Result<G, Refused>;
 
     fn outcome<G>(result: Result<G, Refused>) -> Result<G, Refused> {

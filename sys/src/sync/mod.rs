@@ -3,6 +3,7 @@
 //! | wanted | use |
 //! | --- | --- |
 //! | one at a time at some data | [`Lock`]; [`RLock`] if its holder may take it again; [`bare`] around what is not in memory |
+//! | many who read some data, or one who changes it | [`RwLock`] |
 //! | a flag that one sets and many wait for | [`Event`] |
 //! | wait until data behind a lock changes | [`Condition`] |
 //! | at most so many at a time | [`Semaphore`], whose [`Permit`] comes back when its holder dies |
@@ -17,10 +18,11 @@
 //!
 //! ```
 //! use core::time::Duration;
-//! use ossature_sys::sync::{Barrier, Cancel, Condition, Event, HandoffLock, Limit, Lock, RLock, Semaphore};
+//! use ossature_sys::sync::{Barrier, Cancel, Condition, Event, HandoffLock, Limit, Lock, RLock, RwLock, Semaphore};
 //!
 //! static LOCK: Lock<u32> = Lock::new(0);
 //! static NESTED: RLock<u32> = RLock::new(0);
+//! static READ_MOSTLY: RwLock<u32> = RwLock::new(0);
 //! static DONE: Event = Event::new();
 //! static CHANGED: Condition = Condition::new();
 //! static SEATS: Semaphore = Semaphore::new(2);
@@ -32,6 +34,7 @@
 //! assert!(!DONE.wait_timeout(&STOP));
 //! assert!(LOCK.lock_timeout(&STOP).is_some());
 //! assert!(NESTED.lock_timeout(Limit::NOW).is_some());
+//! assert!(READ_MOSTLY.read_timeout(&STOP).is_some());
 //! assert!(SEATS.permit_timeout(Duration::from_secs(1)).is_some());
 //! assert_eq!(ALONE.wait_timeout(&STOP), Ok(0));
 //! assert!(TURN.acquire_timeout(&STOP));
@@ -44,7 +47,9 @@
 // | --- | --- |
 // | `lock` | mutual exclusion around data, the guard |
 // | `rlock` | mutual exclusion that its holder may enter again |
-// | `bare` | both of them around nothing, taken and released without a guard |
+// | `rwlock` | many readers or one writer around data, the guards |
+// | `readers` | its protocol: the turn, and the shares of readers, one kind for each way to die |
+// | `bare` | `Lock` and `RLock` around nothing, taken and released without a guard |
 // | `hold` | the hold of a shared lock apart from its guard |
 // | `interrupt` | a signal that ends waits |
 // | `event` | a flag that one sets and many wait for |
@@ -93,12 +98,15 @@ pub mod lock;
 pub(crate) mod permits;
 pub(crate) mod private;
 pub(crate) mod queue;
+pub(crate) mod readers;
 pub mod ring;
 #[cfg(not(loom))]
 pub mod rlock;
 #[cfg(not(loom))]
 pub(crate) mod robust;
 pub(crate) mod roster;
+#[cfg(not(loom))]
+pub mod rwlock;
 #[cfg(not(loom))]
 pub mod semaphore;
 #[cfg(not(loom))]
@@ -117,6 +125,7 @@ pub use self::{
     handoff::HandoffLock,
     lock::{Guard, Lock},
     rlock::{RLock, RLockGuard},
+    rwlock::{ReadGuard, RwLock, WriteGuard},
     semaphore::{Permit, Semaphore},
 };
 #[doc(inline)]

@@ -232,7 +232,7 @@ impl SharedLock {
 }
 
 /// Sleeps until the limit is over.
-fn outlast(limit: Limit<'_>) {
+pub(crate) fn outlast(limit: Limit<'_>) {
     let nobody = AtomicU32::new(0);
     while !limit.is_over() {
         // No other thread knows the word, so there is no wake to pass on.

@@ -10,6 +10,7 @@ use ossature_sys::shm::Shm;
 use ossature_sys::sync::event::Event;
 use ossature_sys::sync::handoff::HandoffLock;
 use ossature_sys::sync::lock::Lock;
+use ossature_sys::sync::rwlock::RwLock;
 use ossature_sys::sync::semaphore::Semaphore;
 
 use crate::support::{soon, thread_id, until_asleep};
@@ -41,6 +42,24 @@ fn a_lock_that_nobody_waits_for_any_more_calls_nothing() {
     drop(held);
     assert_eq!(calls(|| drop(private.lock())), 0);
     assert_eq!(calls(|| drop(shared.lock().unwrap())), 0);
+}
+
+#[test]
+fn a_reader_writer_lock_that_nobody_waits_for_any_more_calls_nothing() {
+    let _alone = alone();
+    let (private, shared) = (RwLock::new(0), Shm::place(RwLock::<u32, Shared>::shared(0)).unwrap());
+    let read = (private.read(), shared.read().unwrap());
+    gives_up(|| private.write_timeout(A_BIT).is_some());
+    gives_up(|| shared.write_timeout(A_BIT).unwrap().is_some());
+    drop(read);
+    let written = (private.write(), shared.write().unwrap());
+    gives_up(|| private.read_timeout(A_BIT).is_some());
+    gives_up(|| shared.read_timeout(A_BIT).unwrap().is_some());
+    drop(written);
+    assert_eq!(calls(|| drop((private.read(), private.read()))), 0);
+    assert_eq!(calls(|| drop(private.write())), 0);
+    assert_eq!(calls(|| drop((shared.read().unwrap(), shared.read().unwrap()))), 0);
+    assert_eq!(calls(|| drop(shared.write().unwrap())), 0);
 }
 
 #[test]

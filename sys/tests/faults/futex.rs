@@ -9,6 +9,9 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::faults::{Fault, Rule};
 use ossature_sys::futex::{Reach, Wait, Waiter, wait, wait_any, wake};
+use ossature_sys::scope::Shared;
+use ossature_sys::shm::Shm;
+use ossature_sys::sync::rwlock::RwLock;
 
 use crate::support::soon;
 use crate::sweep::alone;
@@ -28,6 +31,35 @@ fn an_interrupted_wait_goes_on_to_its_deadline() {
         assert_eq!(ended, Ok(Wait::TimedOut));
         assert!(start.elapsed() >= span);
         assert_eq!(rule.hits(), 3);
+    }
+}
+
+/// By a signal, or because the kernel refuses to sleep for a while.
+#[test]
+fn a_writer_whose_wait_is_cut_short_waits_on_for_the_reader() {
+    let _alone = alone();
+    let (private, shared) = (&RwLock::new(0), &Shm::place(RwLock::<u32, Shared>::shared(0)).unwrap());
+    let span = Duration::from_millis(15);
+    for errno in [Errno::INTR, Errno::NOMEM] {
+        let read = (private.read(), shared.read().unwrap());
+        soon(|| {
+            thread::scope(|scope| {
+                for is_shared in [false, true] {
+                    let writer = scope.spawn(move || {
+                        let rule = Rule::on("futex", Fault::Fail(errno)).times(3).arm().unwrap();
+                        let start = Instant::now();
+                        let taken = match is_shared {
+                            false => private.write_timeout(span).is_some(),
+                            true => shared.write_timeout(span).unwrap().is_some(),
+                        };
+                        (taken, start.elapsed() >= span, rule.hits())
+                    });
+                    assert_eq!(writer.join().unwrap(), (false, true, 3));
+                }
+            });
+        });
+        drop(read);
+        drop((private.try_write().unwrap(), shared.try_write().unwrap().unwrap()));
     }
 }
 

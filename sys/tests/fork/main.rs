@@ -21,6 +21,7 @@ mod queue;
 mod refused;
 mod remains;
 mod ring;
+mod rwlock;
 mod semaphore;
 mod shm;
 mod still;
@@ -42,6 +43,7 @@ fn main() {
         refused::TESTS,
         remains::TESTS,
         ring::TESTS,
+        rwlock::TESTS,
         group::TESTS,
         handover::TESTS,
         kqueue::TESTS,

@@ -17,6 +17,7 @@ use ossature_sys::sync::condition::Condition;
 use ossature_sys::sync::event::Event;
 use ossature_sys::sync::handoff::HandoffLock;
 use ossature_sys::sync::lock::Lock;
+use ossature_sys::sync::rwlock::RwLock;
 use ossature_sys::sync::semaphore::Semaphore;
 
 use crate::handover::until;
@@ -32,6 +33,7 @@ pub const TESTS: &[Test] = &[
     ("lock_keeps_its_limit_beside_a_holder_that_stands_still", lock_keeps_its_limit),
     ("event_keeps_its_limit_beside_a_setter_that_stands_still", event_keeps_its_limit),
     ("handoff_lock_keeps_its_limit_beside_a_taker_that_stands_still", handoff_lock_keeps_its_limit),
+    ("rwlock_keeps_its_limit_beside_one_that_stands_still", rwlock_keeps_its_limit),
     ("condition_keeps_its_limit_beside_one_that_stands_still", condition_keeps_its_limit),
     ("waiter_whose_generation_came_round_finds_the_unit", waiter_whose_generation_came_round_finds_the_unit),
 ];
@@ -280,6 +282,24 @@ fn handoff_lock_keeps_its_limit() {
         let _ = awake(|| lock.release());
     };
     beside_one_that_stands_still(5, || Shm::place(HandoffLock::shared()).unwrap(), turn, others, None);
+}
+
+fn rwlock_keeps_its_limit() {
+    let turn = |lock: &RwLock<u32, Shared>| {
+        drop(lock.read().unwrap());
+        *lock.write().unwrap() += 1;
+    };
+    let others = |lock: &RwLock<u32, Shared>| {
+        drop(awake(|| lock.try_read()).unwrap());
+        drop(awake(|| lock.try_write()).unwrap());
+        drop(lock.read_timeout(LIMIT).unwrap());
+        drop(lock.write_timeout(LIMIT).unwrap());
+        let reads = lock.read_timeout(LIMIT).unwrap();
+        let refused = awake(|| lock.try_write()).unwrap().is_none() && lock.write_timeout(LIMIT).unwrap().is_none();
+        assert!(refused || reads.is_none(), "beside its own share");
+        drop(reads);
+    };
+    beside_one_that_stands_still(11, || Shm::place(RwLock::shared(0)).unwrap(), turn, others, None);
 }
 
 shareable! {

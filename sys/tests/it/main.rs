@@ -29,6 +29,7 @@ mod ring;
 mod ring_memory;
 mod ring_readiness;
 mod ring_waits;
+mod rwlock;
 mod sched;
 mod select;
 mod semaphore;

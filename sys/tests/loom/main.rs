@@ -12,6 +12,7 @@ mod lock;
 mod packets;
 mod pool;
 mod ring;
+mod rwlock;
 mod semaphore;
 
 fn explore(model: impl Fn() + Sync + Send + 'static) {

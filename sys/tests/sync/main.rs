@@ -22,6 +22,7 @@ mod event;
 mod handoff;
 mod lock;
 mod rlock;
+mod rwlock;
 mod semaphore;
 
 use ossature_sys::scope::{Form, Shared};
@@ -32,6 +33,8 @@ fn main() {
         company::TESTS,
         lock::TESTS,
         rlock::TESTS,
+        rwlock::TESTS,
+        rwlock::deaths::TESTS,
         event::TESTS,
         condition::TESTS,
         condition::deaths::TESTS,

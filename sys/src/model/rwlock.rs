@@ -1,0 +1,431 @@
+//! A reader-writer lock between participants who may die at any change of a word, the list that the kernel walks
+//! included.
+//!
+//! The turn is the word of the robust lock, in the steps in which the lock of processes takes and releases it. The
+//! shares are the table's own steps. The kernel walks what the dead one has linked, and then what is pending.
+
+use super::std;
+use core::cell::RefCell;
+use std::vec::Vec;
+
+use loom::cell::UnsafeCell;
+
+use super::kernel::{address, sleep_any, wake_on};
+use super::mortal::{mourned, step};
+use crate::atomic::AtomicU32;
+use crate::atomic::Ordering::{Relaxed, SeqCst};
+use crate::futex::{Limit, Wait};
+use crate::scope::{RawLock, Refused};
+use crate::sync::gate::PrivateGate;
+use crate::sync::readers::table::{self, Entry, Share};
+use crate::sync::readers::{ABANDONED, CLOSED, Counted, Readers, Turns};
+use crate::sync::word::{OWNER, Take, Waiter, Word};
+
+/// What the kernel knows of a participant.
+#[derive(Default)]
+struct List {
+    id: u32,
+    linked: Vec<*const Word>,
+    pending: Option<*const Word>,
+}
+
+loom::thread_local! {
+    static LIST: RefCell<List> = RefCell::new(List::default());
+}
+
+fn with_list<R>(body: impl FnOnce(&mut List) -> R) -> R {
+    LIST.with(|list| body(&mut list.borrow_mut()))
+}
+
+fn me() -> u32 {
+    with_list(|list| list.id)
+}
+
+fn pend(word: &Word) {
+    with_list(|list| list.pending = Some(word));
+    step();
+}
+
+fn settle() {
+    step();
+    with_list(|list| list.pending = None);
+}
+
+fn link(word: &Word) {
+    step();
+    with_list(|list| list.linked.push(word));
+    step();
+}
+
+fn unlink(word: &Word) {
+    step();
+    with_list(|list| list.linked.retain(|linked| !core::ptr::eq(*linked, word)));
+    step();
+}
+
+/// What the kernel does when this participant has died.
+fn walk() {
+    let (id, linked, pending) = with_list(|list| (list.id, core::mem::take(&mut list.linked), list.pending.take()));
+    let words = linked.iter().filter(|word| Some(**word) != pending).map(|word| (*word, false));
+    for (word, is_pending) in words.chain(pending.map(|word| (word, true))) {
+        // SAFETY: the models keep the lock until every participant has ended.
+        let word = unsafe { &*word };
+        let is_mine = word.futex() & OWNER == id;
+        if (is_mine || is_pending) && word.owner_dies(id, false) {
+            wake_on(address(word), 1);
+        }
+    }
+}
+
+/// The turn.
+#[derive(Debug)]
+struct Turn {
+    word: Word,
+    abandoned: AtomicU32,
+}
+
+struct Waits<'t>(&'t Word, Limit<'t>);
+
+impl Waiter for Waits<'_> {
+    fn sleep(&mut self, expected: u32) -> Wait {
+        step();
+        let ended = sleep_on(self.0, expected);
+        step();
+        ended
+    }
+
+    fn pause(&mut self) -> bool {
+        false
+    }
+
+    fn won(&mut self) {}
+
+    fn in_a_hurry(&self) -> bool {
+        self.1.is_now()
+    }
+
+    fn is_holder(&self) -> bool {
+        with_list(|list| list.linked.contains(&core::ptr::from_ref(self.0)))
+    }
+}
+
+fn sleep_on(word: &Word, expected: u32) -> Wait {
+    match sleep_any(&[address(word)], || word.futex() == expected) {
+        Some(_) => Wait::Woken,
+        None => Wait::Changed,
+    }
+}
+
+// SAFETY: as for the lock of processes, whose word this is.
+unsafe impl RawLock for Turn {
+    fn take(&self, limit: Limit<'_>) -> Result<bool, Refused> {
+        pend(&self.word);
+        let taken = self.word.take_free(me())
+            || match self.word.take(me(), &mut Waits(&self.word, limit)) {
+                Take::Taken { died } => {
+                    step();
+                    if died {
+                        self.abandoned.store(1, Relaxed);
+                    }
+                    true
+                }
+                Take::Own => unreachable!("the models take it once"),
+                Take::TimedOut => false,
+            };
+        if taken {
+            link(&self.word);
+        }
+        settle();
+        Ok(taken)
+    }
+
+    unsafe fn release(&self) {
+        pend(&self.word);
+        unlink(&self.word);
+        if !self.word.release_free() {
+            self.word.release_contended(0, || {
+                step();
+                wake_on(address(&self.word), 1)
+            });
+        }
+        settle();
+    }
+
+    fn is_held(&self) -> bool {
+        self.word.futex() & OWNER != 0
+    }
+
+    fn abandoned(&self) -> bool {
+        self.abandoned.load(Relaxed) != 0
+    }
+
+    fn mark_consistent(&self) {
+        self.abandoned.store(0, Relaxed);
+        step();
+    }
+}
+
+/// Two shares.
+#[derive(Debug)]
+struct Shares {
+    state: AtomicU32,
+    words: [Word; 2],
+}
+
+impl Share for Word {
+    fn word(&self) -> &Word {
+        self
+    }
+
+    fn pend(&self) {
+        pend(self);
+    }
+
+    fn settle(&self) {
+        settle();
+    }
+
+    fn link(&self) {
+        link(self);
+    }
+
+    fn unlink(&self) {
+        unlink(self);
+    }
+
+    fn wake(&self) {
+        step();
+        wake_on(address(self), 1);
+        step();
+    }
+
+    fn changed(&self) {
+        step();
+    }
+}
+
+impl Shares {
+    fn take(&self, has_turn: bool) -> Option<usize> {
+        for (at, word) in self.words.iter().enumerate() {
+            if !table::is_free(word.futex_ordered()) {
+                continue;
+            }
+            match table::enter(word, &self.state, me(), has_turn) {
+                Entry::Entered => return Some(at),
+                Entry::Closed => return None,
+                Entry::Taken => {}
+            }
+        }
+        unreachable!("the models have no more readers than shares")
+    }
+}
+
+impl Readers for Shares {
+    type Ticket = usize;
+
+    fn enter(&self) -> Result<Option<usize>, Refused> {
+        Ok(if self.is_closed() { None } else { self.take(false) })
+    }
+
+    fn enter_with_turn(&self, _limit: Limit<'_>) -> Result<Option<usize>, Refused> {
+        Ok(self.take(true))
+    }
+
+    fn is_turn(_ticket: &usize) -> bool {
+        false
+    }
+
+    fn leave(&self, ticket: &usize) {
+        table::leave(&self.words[*ticket], &self.state);
+    }
+
+    fn has_own(&self, _limit: Limit<'_>) -> Result<bool, Refused> {
+        Ok(false)
+    }
+
+    fn count(&self) -> u32 {
+        self.words.iter().filter(|word| !table::is_free(word.futex_ordered())).count() as u32
+    }
+
+    fn is_closed(&self) -> bool {
+        self.state.load(Relaxed) & CLOSED != 0
+    }
+
+    fn close(&self) {
+        step();
+        table::close(&self.state);
+        step();
+    }
+
+    fn drain(&self, limit: Limit<'_>) -> Result<bool, Refused> {
+        let sleep = |word: &Word, expected| {
+            step();
+            let ended = sleep_on(word, expected);
+            step();
+            ended
+        };
+        Ok(self.words.iter().all(|word| table::wait_until_free(word, limit, |expected| sleep(word, expected))))
+    }
+
+    fn begin(&self) {
+        table::begin(&self.state);
+        step();
+    }
+
+    fn open(&self, abandon: bool) {
+        step();
+        table::open(&self.state, abandon);
+        step();
+    }
+
+    fn mend(&self) {
+        table::mend(&self.state);
+        step();
+    }
+
+    fn abandoned(&self) -> bool {
+        self.state.load(Relaxed) & ABANDONED != 0
+    }
+
+    fn mark_consistent(&self) {
+        self.state.store(self.state.load(Relaxed) & !ABANDONED, Relaxed);
+        step();
+    }
+}
+
+/// Two numbers that are equal whenever nobody is half-way through writing them.
+#[derive(Debug)]
+struct Pair([UnsafeCell<u32>; 2]);
+
+impl Pair {
+    fn new() -> Self {
+        Self([UnsafeCell::new(0), UnsafeCell::new(0)])
+    }
+
+    fn get(&self) -> [u32; 2] {
+        // SAFETY: a reader's or a writer's right to the data, which loom itself checks.
+        [0, 1].map(|at| self.0[at].with(|number| unsafe { *number }))
+    }
+
+    fn add_one(&self) {
+        for number in &self.0 {
+            // SAFETY: as above, of a writer.
+            number.with_mut(|number| unsafe { *number += 1 });
+            step();
+        }
+    }
+
+    fn repair(&self) {
+        let [first, _] = self.get();
+        // SAFETY: as above, of a writer.
+        self.0[1].with_mut(|number| unsafe { *number = first });
+    }
+}
+
+/// A pair of numbers behind the lock.
+#[derive(Debug)]
+pub struct RwLock {
+    lock: Turns<Turn, Shares>,
+    pair: Pair,
+}
+
+// SAFETY: the pair is touched by who has a share or writes, which loom itself checks.
+unsafe impl Sync for RwLock {}
+// SAFETY: as for Sync.
+unsafe impl Send for RwLock {}
+
+impl RwLock {
+    /// A free one.
+    #[allow(clippy::new_without_default, reason = "a model has no defaults")]
+    pub fn new() -> Self {
+        let turn = Turn { word: Word::new(), abandoned: AtomicU32::new(0) };
+        let readers = Shares { state: AtomicU32::new(0), words: [Word::new(), Word::new()] };
+        Self { lock: Turns { turn, readers }, pair: Pair::new() }
+    }
+
+    /// Reads the first number as the participant `id`; `None` if the limit is over.
+    pub fn read(&self, id: u32, limit: Limit<'_>) -> Option<u32> {
+        with_list(|list| list.id = id);
+        let ticket = self.lock.read(limit).unwrap()?;
+        step();
+        let [first, second] = self.pair.get();
+        assert!(first == second || self.lock.readers.abandoned(), "half-written, and nobody was told");
+        step();
+        self.lock.leave(&ticket);
+        Some(first)
+    }
+
+    /// Adds one as the participant `id`, and repairs what a dead one left; false if the limit is over.
+    pub fn write(&self, id: u32, limit: Limit<'_>) -> bool {
+        with_list(|list| list.id = id);
+        if !self.lock.write(limit).unwrap() {
+            return false;
+        }
+        let [first, second] = self.pair.get();
+        if self.lock.readers.abandoned() {
+            self.pair.repair();
+            self.lock.mark_consistent();
+        } else {
+            assert_eq!(first, second, "half-written, and nobody was told");
+        }
+        self.pair.add_one();
+        self.lock.finish(false);
+        true
+    }
+
+    /// Runs `body` in this thread until it has made so many steps, and kills the participant at the next. `None` if
+    /// it died.
+    pub fn doomed<R>(steps: u32, body: impl FnOnce() -> R) -> Option<R> {
+        mourned(steps, walk, body)
+    }
+
+    /// Whether nobody has the turn or a share, as at the end of a model.
+    pub fn is_free(&self) -> bool {
+        !self.lock.turn.is_held() && self.lock.readers.count() == 0
+    }
+
+    /// Whether the lock is open, by the state.
+    pub fn is_open(&self) -> bool {
+        self.lock.readers.state.load(SeqCst) & CLOSED == 0
+    }
+}
+
+/// The same pair behind the lock of threads.
+#[derive(Debug)]
+pub struct Private {
+    lock: Turns<crate::futex::WordLock, Counted<PrivateGate>>,
+    pair: Pair,
+}
+
+// SAFETY: as for `RwLock`.
+unsafe impl Sync for Private {}
+// SAFETY: as for `RwLock`.
+unsafe impl Send for Private {}
+
+impl Private {
+    /// A free one.
+    #[allow(clippy::new_without_default, reason = "a model has no defaults")]
+    pub fn new() -> Self {
+        let lock = Turns { turn: crate::futex::WordLock::new(), readers: Counted::new(PrivateGate) };
+        Self { lock, pair: Pair::new() }
+    }
+
+    /// Reads the first number; `None` if the limit is over.
+    pub fn read(&self, limit: Limit<'_>) -> Option<u32> {
+        let ticket = self.lock.read(limit).unwrap()?;
+        let [first, second] = self.pair.get();
+        assert_eq!(first, second, "a reader beside a writer");
+        self.lock.leave(&ticket);
+        Some(first)
+    }
+
+    /// Adds one; false if the limit is over.
+    pub fn write(&self, limit: Limit<'_>) -> bool {
+        if !self.lock.write(limit).unwrap() {
+            return false;
+        }
+        self.pair.add_one();
+        self.lock.finish(false);
+        true
+    }
+}

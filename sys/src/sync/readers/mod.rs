@@ -1,0 +1,244 @@
+//! A lock that many may read and one may write, as a protocol: the *turn*, and the *shares* of readers.
+//!
+//! The turn is a lock of the scope. A writer has the turn from its beginning to its end. A reader has a share, and the
+//! turn at most for an instant. Where a share lives is the scope's matter:
+//!
+//! | scope | a share is | [`CLOSED`] is | the file |
+//! | --- | --- | --- | --- |
+//! | `Private`, `Local` | one more in a count | a bit of the count's word | `counted` |
+//! | `Shared` | a word in the reader's robust list | a bit of a state word beside | `table`, `slots` |
+//!
+//! | state | who changes it | meaning |
+//! | --- | --- | --- |
+//! | open | | a reader may take a share, turn or not |
+//! | [`CLOSED`] | the holder of the turn | no new reader; a writer waits until the shares are back |
+//! | [`CLOSED`] and [`WRITING`] | the holder of the turn | every share is back; the writer may have changed the data |
+//! | [`ABANDONED`], beside the others | the holder of the turn | a writer died while it was writing, and nobody has repaired the data |
+//!
+//! **A reader** takes a share if the state is open, and then looks at the state again. If it was closed meanwhile, the
+//! reader gives the share back. A reader that finds the lock closed waits for the turn. With the turn it takes a share
+//! (nobody else can close), and gives the turn back.
+//!
+//! **A writer** takes the turn, closes, waits until each share has come back once, and writes. At its end it opens,
+//! and gives the turn back. A share that comes back is not given again while the lock is closed, so one pass over the
+//! shares is enough.
+//!
+//! **Why a reader and a writer do not miss each other.** The reader changes its share and then looks at the state.
+//! The writer changes the state and then looks at the shares. All four are `SeqCst`, so one of them sees the other.
+//! The same holds at the reader's end: it gives its share back and then looks whether a writer has closed, which it
+//! has to wake.
+//!
+//! **Each step is one change of one word.** After a death (`Shared`):
+//!
+//! | killed | is left | and then |
+//! | --- | --- | --- |
+//! | a reader with a share | a dead share | counts as free at once; the kernel wakes the writer that waits for it |
+//! | a reader that gives its share back, or backs out | the share, or a free one | as above: the kernel wakes at a free word as well |
+//! | a reader with the turn | a dead turn, an open state | whoever takes the turn next finds nothing to do |
+//! | a writer with the turn, not closed or opened again | the same | the same |
+//! | a writer that waits for shares | a dead turn, [`CLOSED`] | whoever takes the turn next opens |
+//! | a writer that writes | a dead turn, [`WRITING`] | whoever takes the turn next marks the data as [`ABANDONED`] and opens, in one store |
+//!
+//! Nobody else sleeps at a share than the writer that has the turn. So a wake at a share cannot be lost with the one
+//! whom it chose: if the writer dies, its turn is dead, and the next one looks at all shares anew. Everybody else
+//! sleeps at the turn, which passes wakes on by itself (see [`shared`](super::shared)).
+//!
+//! **Policy.** The turn decides, among writers and those readers who came while a writer had it. From the instant at
+//! which a writer has the turn no reader gets in before it, so readers never keep a writer out. A reader that waits
+//! competes for the turn as a writer does, on equal terms; it is passed over no more often than a taker of a
+//! [`Lock`](super::lock::Lock) is. There is no strict order.
+//!
+//! Orderings: a share is taken with `Acquire` or stronger and given back with `Release`, opening is `Release`. So
+//! what a writer wrote is seen by later readers, and what a reader read is read before a later writer writes.
+
+mod counted;
+#[cfg(not(loom))]
+mod slots;
+pub(crate) mod table;
+
+use crate::futex::Limit;
+use crate::scope::{RawLock, Refused};
+
+pub(crate) use counted::Counted;
+#[cfg(not(loom))]
+pub(crate) use slots::Slots;
+
+/// No new reader gets in: a writer has the turn.
+pub(crate) const CLOSED: u32 = 1;
+/// The writer may have changed the data.
+pub(crate) const WRITING: u32 = 2;
+/// A writer died while it was writing, and nobody has repaired the data since.
+pub(crate) const ABANDONED: u32 = 4;
+
+/// The shares of one lock's readers, and whether the lock is open to them.
+pub trait Readers {
+    /// What a reader remembers.
+    type Ticket;
+
+    /// Takes a share; `None` if the lock is closed, or if a share can only be had with the turn.
+    ///
+    /// # Errors
+    /// Why a share cannot be had.
+    fn enter(&self) -> Result<Option<Self::Ticket>, Refused>;
+
+    /// Takes a share for the holder of the turn, to whom the lock is open; `None` if the limit is over.
+    ///
+    /// # Errors
+    /// As for [`enter`](Self::enter).
+    fn enter_with_turn(&self, limit: Limit<'_>) -> Result<Option<Self::Ticket>, Refused>;
+
+    /// Whether the reader has the turn in place of a share.
+    fn is_turn(ticket: &Self::Ticket) -> bool;
+
+    /// Gives the share back. In a forked child of its reader this does nothing.
+    fn leave(&self, ticket: &Self::Ticket);
+
+    /// Whether the calling thread is known to have a share, beside which it cannot become the writer. Waits until the
+    /// limit is over if so.
+    ///
+    /// # Errors
+    /// [`Refused::WouldDeadlock`] if so and the limit never ends.
+    fn has_own(&self, limit: Limit<'_>) -> Result<bool, Refused>;
+
+    /// How many shares there are.
+    fn count(&self) -> u32;
+
+    /// Whether a writer has closed the lock.
+    fn is_closed(&self) -> bool;
+
+    /// Lets no new reader in. To be called with the turn, like all below.
+    fn close(&self);
+
+    /// Waits until every share has come back; false if the limit is over.
+    ///
+    /// # Errors
+    /// [`Refused::WouldDeadlock`] where nobody could give a share back.
+    fn drain(&self, limit: Limit<'_>) -> Result<bool, Refused>;
+
+    /// The writer may change the data from here on.
+    fn begin(&self) {}
+
+    /// Lets readers in; `abandon` marks the data as if the writer had died.
+    fn open(&self, abandon: bool);
+
+    /// Ends what the last holder of the turn, which died, has begun.
+    fn mend(&self) {}
+
+    /// Whether a writer died and nobody has repaired the data since.
+    fn abandoned(&self) -> bool {
+        false
+    }
+
+    /// Declares the data whole again.
+    fn mark_consistent(&self) {}
+}
+
+/// The turn and the shares together: a reader-writer lock without data.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Turns<L, R> {
+    pub(crate) turn: L,
+    pub(crate) readers: R,
+}
+
+impl<L: RawLock, R: Readers> Turns<L, R> {
+    /// Takes a share, waiting within the limit; `None` if the limit is over.
+    #[inline]
+    pub(crate) fn read(&self, limit: Limit<'_>) -> Result<Option<R::Ticket>, Refused> {
+        match self.readers.enter() {
+            Ok(None) => self.read_slow(limit),
+            answer => answer,
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_slow(&self, limit: Limit<'_>) -> Result<Option<R::Ticket>, Refused> {
+        if !self.take_turn(limit)? {
+            return Ok(None);
+        }
+        let entered = self.readers.enter_with_turn(limit);
+        if !matches!(&entered, Ok(Some(ticket)) if R::is_turn(ticket)) {
+            // SAFETY: taken above.
+            unsafe { self.turn.release() };
+        }
+        entered
+    }
+
+    /// Gives a share back.
+    #[inline]
+    pub(crate) fn leave(&self, ticket: &R::Ticket) {
+        if R::is_turn(ticket) {
+            // SAFETY: the reader has had the turn since it took its ticket; in a forked child this does nothing.
+            return unsafe { self.turn.release() };
+        }
+        self.readers.leave(ticket);
+    }
+
+    /// Becomes the writer, waiting within the limit; false if the limit is over.
+    #[inline]
+    pub(crate) fn write(&self, limit: Limit<'_>) -> Result<bool, Refused> {
+        if self.readers.has_own(limit)? || limit.is_now() && self.readers.count() != 0 || !self.take_turn(limit)? {
+            return Ok(false);
+        }
+        self.readers.close();
+        let drained = self.readers.drain(limit);
+        if drained == Ok(true) {
+            self.readers.begin();
+        } else {
+            self.give_up();
+        }
+        drained
+    }
+
+    /// Lets everybody in again, as a writer that has not got the shares back in time.
+    #[cold]
+    fn give_up(&self) {
+        self.readers.open(false);
+        // SAFETY: the caller has the turn.
+        unsafe { self.turn.release() };
+    }
+
+    #[inline]
+    fn take_turn(&self, limit: Limit<'_>) -> Result<bool, Refused> {
+        let taken = self.turn.take(limit)?;
+        if taken && self.turn.abandoned() {
+            self.mend();
+        }
+        Ok(taken)
+    }
+
+    #[cold]
+    fn mend(&self) {
+        self.readers.mend();
+        self.turn.mark_consistent();
+    }
+
+    /// The writer's end. In a forked child of the writer this does nothing.
+    #[inline]
+    pub(crate) fn finish(&self, abandon: bool) {
+        if self.turn.check().is_ok() {
+            self.readers.open(abandon);
+            // SAFETY: `check` says that this thread has the turn, or the lock of its scope trusts the guard.
+            unsafe { self.turn.release() };
+        }
+    }
+
+    /// The writer's end, for good where the turn can refuse everyone: the state stays closed, so that readers ask the
+    /// turn.
+    #[cold]
+    pub(crate) fn finish_for_good(&self) {
+        if !L::CAN_BE_UNRECOVERABLE {
+            return self.finish(false);
+        }
+        // SAFETY: the writer has the turn; in a forked child of the writer this does nothing.
+        unsafe { self.turn.mark_unrecoverable() };
+    }
+
+    /// Declares the data whole again, by the writer.
+    pub(crate) fn mark_consistent(&self) {
+        if self.turn.check().is_ok() {
+            self.readers.mark_consistent();
+        }
+    }
+}

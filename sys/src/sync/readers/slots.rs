@@ -1,0 +1,366 @@
+//! The shares of readers in shared memory: a table of entries that die with their readers. See `table` for their words.
+//!
+//! A reader takes a share at a place that its thread's number gives, so that readers on several processors do not
+//! change the same cache line. If that one is another's it takes any; if none of those used so far is free, it uses
+//! one more. Whoever uses one more says so before it takes the share, so a writer that has closed the lock sees
+//! either.
+//!
+//! A thread that has a share and wants another gets a deeper level of the one that it has, at once, also while a writer
+//! waits. So no thread that reads ever waits for a writer that waits for it.
+//!
+//! Where the locks have the [pthread form](crate::scope::Form::Pthread) no word can be linked. There a reader keeps the
+//! turn in place of a share, and readers exclude each other.
+
+use core::marker::PhantomData;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use core::sync::atomic::{AtomicU32, compiler_fence};
+
+use super::table::{self, Entry, Share};
+use super::{ABANDONED, CLOSED, Readers};
+use crate::futex::{self, Limit, Reach};
+use crate::scope::Refused;
+use crate::sync::robust::{Form, Here, LOCK, Node, form};
+use crate::sync::shared::outlast;
+use crate::sync::spin::Spin;
+use crate::sync::word::{OWNER, Word};
+
+/// How many threads can read at a time. Nothing else depends on this number: a writer waits for one share after the
+/// other.
+pub(crate) const READERS: usize = 120;
+
+/// One share. Each has its own cache line.
+#[repr(C, align(64))]
+#[derive(Debug)]
+struct Slot {
+    node: Node,
+    /// How many times its reader has it beyond the first.
+    deeper: AtomicU32,
+}
+
+/// The shares of a shared lock, and its state. Slots beyond `used` mean nothing yet.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Slots {
+    state: AtomicU32,
+    /// How many slots, from the first, were ever used: at least one.
+    used: AtomicU32,
+    spin: Spin,
+    slots: [Slot; READERS],
+}
+
+/// The number of a reader's slot; [`TURN`] if it has the turn instead. The slot is linked into this thread's list.
+#[derive(Debug)]
+pub struct Ticket {
+    at: u32,
+    /// Raw pointers are not Send, so neither is the ticket.
+    stays: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared reference to a number.
+unsafe impl Sync for Ticket {}
+
+/// No slot's number.
+const TURN: u32 = u32::MAX;
+
+/// A slot in the hands of a thread whose list is empty but for it.
+struct Only<'s> {
+    slot: &'s Slot,
+    here: Here<'s>,
+}
+
+/// A slot in the hands of any thread.
+struct Among<'s> {
+    slot: &'s Slot,
+    /// The same node, where this thread has linked it: perhaps in another mapping.
+    node: &'s Node,
+    here: Here<'s>,
+    depth: u32,
+}
+
+impl Slot {
+    #[inline(always)]
+    fn is_another(&self) -> bool {
+        !table::is_free(self.node.word.futex_ordered())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wake(&self) {
+        // There is no error to hear of: the word is mapped.
+        let _ = futex::wake(self.node.futex(), 1, Reach::Shared);
+    }
+}
+
+impl Share for Only<'_> {
+    #[inline(always)]
+    fn word(&self) -> &Word {
+        &self.slot.node.word
+    }
+
+    #[inline(always)]
+    fn pend(&self) {
+        self.here.pend(&self.slot.node);
+    }
+
+    #[inline(always)]
+    fn settle(&self) {
+        self.here.settle();
+    }
+
+    #[inline(always)]
+    fn link(&self) {
+        self.here.link_alone(&self.slot.node);
+    }
+
+    #[inline(always)]
+    fn unlink(&self) {
+        self.here.unlink_alone();
+    }
+
+    #[inline(always)]
+    fn wake(&self) {
+        self.slot.wake();
+    }
+
+    #[inline(always)]
+    fn was_dead(&self) {
+        self.slot.deeper.store(0, Relaxed);
+    }
+}
+
+impl Share for Among<'_> {
+    fn word(&self) -> &Word {
+        &self.slot.node.word
+    }
+
+    fn pend(&self) {
+        self.here.pend(self.node);
+    }
+
+    fn settle(&self) {
+        self.here.settle();
+    }
+
+    fn link(&self) {
+        self.here.link(self.node, self.depth);
+    }
+
+    fn unlink(&self) {
+        self.here.unlink(self.node);
+    }
+
+    fn wake(&self) {
+        self.slot.wake();
+    }
+
+    fn was_dead(&self) {
+        self.slot.deeper.store(0, Relaxed);
+    }
+}
+
+/// Where a thread looks first among so many slots.
+#[inline(always)]
+fn place(id: u32, used: u32) -> u32 {
+    // The upper bits of the product are well mixed, also for numbers that follow each other.
+    ((u64::from(id.wrapping_mul(0x9e37_79b9)) * u64::from(used)) >> 32) as u32
+}
+
+impl Ticket {
+    fn of(at: u32) -> Self {
+        Self { at, stays: PhantomData }
+    }
+}
+
+impl Slots {
+    /// # Safety
+    /// `place` is valid for writes of all of this, lies in shared memory and stays mapped while a slot is linked.
+    pub(crate) unsafe fn init(place: *mut Self) {
+        // SAFETY: all-zero bytes are an open table: every field is made of atomic numbers, or padding.
+        unsafe { place.write_bytes(0, 1) };
+        // SAFETY: the place was just made a valid table.
+        unsafe { &*place }.use_one_more(0);
+    }
+
+    /// Lets `slots[at]` be used.
+    fn use_one_more(&self, at: usize) -> Option<&Slot> {
+        let slot = self.slots.get(at)?;
+        slot.node.kind.store(LOCK, Relaxed);
+        self.used.fetch_max(at as u32 + 1, SeqCst);
+        Some(slot)
+    }
+
+    fn in_use(&self) -> &[Slot] {
+        let used = self.used.load(SeqCst) as usize;
+        self.slots.get(..used).unwrap_or(&self.slots)
+    }
+
+    /// Whether a thread of this process has a share through this mapping.
+    pub(crate) fn is_linked_here(&self) -> bool {
+        self.in_use().iter().any(|slot| slot.node.is_linked_here())
+    }
+
+    /// The calling thread's slot, and its node where the thread linked it.
+    fn own<'s>(&'s self, here: Here<'s>, id: u32) -> Option<(u32, &'s Slot)> {
+        let mine = |slot: &Slot| slot.node.word.futex() & OWNER == id && here.linked(&slot.node).is_some();
+        self.in_use().iter().enumerate().find(|(_, slot)| mine(slot)).map(|(at, slot)| (at as u32, slot))
+    }
+
+    /// A share of a thread that is not alone in its list, or whose first place is another's, or of a reader who reads
+    /// already.
+    #[cold]
+    #[inline(never)]
+    fn enter_slow(&self, has_turn: bool) -> Result<Option<Ticket>, Refused> {
+        if form() == Form::Pthread {
+            return Ok(has_turn.then(|| Ticket::of(TURN)));
+        }
+        let Some((here, id)) = Here::now() else { return Err(Refused::Unlisted) };
+        if let Some((at, slot)) = self.own(here, id) {
+            if let Some(deeper) = slot.deeper.load(Relaxed).checked_add(1) {
+                slot.deeper.store(deeper, Relaxed);
+                return Ok(Some(Ticket::of(at)));
+            }
+        }
+        if !has_turn && self.is_closed() {
+            return Ok(None);
+        }
+        let Some(depth) = here.room() else { return Err(Refused::TooMany) };
+        let enter = |slot| table::enter(&Among { slot, node: &slot.node, here, depth }, &self.state, id, has_turn);
+        let (before, from) = {
+            let used = self.in_use();
+            used.split_at(used.len().min(place(id, used.len() as u32) as usize))
+        };
+        let skipped = before.len() as u32;
+        let behind = from.iter().enumerate().map(|(at, slot)| (at as u32 + skipped, slot));
+        for (at, slot) in behind.chain(before.iter().enumerate().map(|(at, slot)| (at as u32, slot))) {
+            if slot.is_another() {
+                continue;
+            }
+            match enter(slot) {
+                Entry::Entered => return Ok(Some(Ticket::of(at))),
+                Entry::Closed => return Ok(None),
+                Entry::Taken => {}
+            }
+        }
+        loop {
+            let at = self.used.load(SeqCst);
+            let Some(slot) = self.use_one_more(at as usize) else { return Err(Refused::TableFull) };
+            match enter(slot) {
+                Entry::Entered => return Ok(Some(Ticket::of(at))),
+                Entry::Closed => return Ok(None),
+                Entry::Taken => {}
+            }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leave_slow(&self, slot: &Slot) {
+        // A thread without a list has no share, nor does a forked child of the reader.
+        let Some((here, _)) = Here::now() else { return };
+        let Some(node) = here.linked(&slot.node) else { return };
+        match slot.deeper.load(Relaxed) {
+            0 => table::leave(&Among { slot, node, here, depth: 0 }, &self.state),
+            deeper => slot.deeper.store(deeper - 1, Relaxed),
+        }
+    }
+}
+
+impl Readers for Slots {
+    type Ticket = Ticket;
+
+    #[inline]
+    fn enter(&self) -> Result<Option<Ticket>, Refused> {
+        if let (false, Some(here)) = (self.is_closed(), Here::alone()) {
+            let id = here.id();
+            let at = place(id, self.used.load(Acquire));
+            if let Some(slot) = self.slots.get(at as usize) {
+                if table::enter(&Only { slot, here }, &self.state, id, false) == Entry::Entered {
+                    return Ok(Some(Ticket::of(at)));
+                }
+            }
+        }
+        self.enter_slow(false)
+    }
+
+    fn enter_with_turn(&self, _limit: Limit<'_>) -> Result<Option<Ticket>, Refused> {
+        self.enter_slow(true)
+    }
+
+    #[inline(always)]
+    fn is_turn(ticket: &Ticket) -> bool {
+        ticket.at == TURN
+    }
+
+    #[inline]
+    fn leave(&self, ticket: &Ticket) {
+        let Some(slot) = self.slots.get(ticket.at as usize) else { return };
+        match Here::holding_only(&slot.node) {
+            Some(here) if slot.deeper.load(Relaxed) == 0 => table::leave(&Only { slot, here }, &self.state),
+            _ => self.leave_slow(slot),
+        }
+    }
+
+    fn has_own(&self, limit: Limit<'_>) -> Result<bool, Refused> {
+        if Here::alone().is_some() {
+            return Ok(false);
+        }
+        let Some((here, id)) = Here::now() else { return Ok(false) };
+        if self.own(here, id).is_none() {
+            return Ok(false);
+        }
+        if limit.is_never() {
+            return Err(Refused::WouldDeadlock);
+        }
+        outlast(limit);
+        Ok(true)
+    }
+
+    fn count(&self) -> u32 {
+        self.in_use().iter().filter(|slot| slot.is_another()).count() as u32
+    }
+
+    #[inline(always)]
+    fn is_closed(&self) -> bool {
+        self.state.load(Relaxed) & CLOSED != 0
+    }
+
+    fn close(&self) {
+        table::close(&self.state);
+    }
+
+    fn drain(&self, limit: Limit<'_>) -> Result<bool, Refused> {
+        if self.count() == 0 {
+            return Ok(true);
+        }
+        if !limit.is_now() {
+            self.spin.until(|| self.count() == 0);
+        }
+        Ok(self.in_use().iter().all(|slot| {
+            let sleep = |expected| futex::sleep(slot.node.futex(), expected, Reach::Shared, limit);
+            table::wait_until_free(&slot.node.word, limit, sleep)
+        }))
+    }
+
+    fn begin(&self) {
+        table::begin(&self.state);
+    }
+
+    fn open(&self, abandon: bool) {
+        table::open(&self.state, abandon);
+        // What follows is another step: a kill in between finds the lock open.
+        compiler_fence(SeqCst);
+    }
+
+    fn mend(&self) {
+        table::mend(&self.state);
+    }
+
+    #[inline]
+    fn abandoned(&self) -> bool {
+        self.state.load(Relaxed) & ABANDONED != 0
+    }
+
+    fn mark_consistent(&self) {
+        self.state.store(self.state.load(Relaxed) & !ABANDONED, Relaxed);
+    }
+}

@@ -1,0 +1,179 @@
+//! The shares of readers who may die at any instruction, as a protocol of its own: no list, no system call.
+//!
+//! | futex half of a share's word | meaning |
+//! | --- | --- |
+//! | `0` free | nobody's |
+//! | thread id + `WAITERS` | that thread's, in whose list it is linked |
+//! | `DIED`, mostly + `WAITERS` | its reader died: as good as free |
+//!
+//! | from | to | who |
+//! | --- | --- | --- |
+//! | free, dead | thread's | a reader |
+//! | thread's | free | the same reader, which then wakes the writer if the lock is closed |
+//! | thread's | dead | the kernel, which then wakes the writer if it sleeps there |
+//!
+//! A share is born with `WAITERS`, so the writer need not touch it to be woken.
+//!
+//! **What is pending.** The share's word is the kernel's pending entry:
+//!
+//! | reader | from | until | killed in between |
+//! | --- | --- | --- | --- |
+//! | enters | before the word is taken | it is linked | the word is dead |
+//! | backs out | the same | the word is free, and the writer awake | the word is dead, or free and the kernel wakes the writer |
+//! | leaves | before it is unlinked | the same | the same |
+//!
+//! A writer's turn is linked all the time, so nothing is pending while it waits for shares: its death is the turn's.
+//!
+//! **The writer** goes through the shares that were ever used, and sleeps at each until it is free. No new reader
+//! comes meanwhile (one that does not know of the writer yet backs out), so it need not look at a share twice, nor
+//! watch two at once: the number of shares has no limit in the kernel.
+
+use crate::atomic::Ordering::{Relaxed, Release, SeqCst};
+use crate::atomic::{AtomicU32, in_one_order};
+use crate::futex::{Limit, Wait};
+use crate::sync::readers::{ABANDONED, CLOSED, WRITING};
+use crate::sync::word::{DIED, OWNER, WAITERS, Word};
+
+const FREE: u32 = 0;
+/// The word that the kernel leaves after a death, and the word that musl leaves.
+const DEAD: [u32; 2] = [DIED | WAITERS, DIED];
+
+/// One share, as the thread sees it that wants to change it: the model checker has its own.
+pub(crate) trait Share {
+    /// Its word.
+    fn word(&self) -> &Word;
+    /// Names it as what the coming steps are about.
+    fn pend(&self);
+    /// The steps are done.
+    fn settle(&self);
+    /// Puts it into the thread's list.
+    fn link(&self);
+    /// Removes it from there.
+    fn unlink(&self);
+    /// Wakes the writer, if it sleeps there.
+    fn wake(&self);
+    /// A word was changed: the model's participants die here.
+    #[inline(always)]
+    fn changed(&self) {}
+    /// Its reader died.
+    #[inline(always)]
+    fn was_dead(&self) {}
+}
+
+/// How an attempt to take a share ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    Entered,
+    /// The lock is closed; nothing is held.
+    Closed,
+    /// The share is another's.
+    Taken,
+}
+
+/// Whether the word is nobody's.
+#[inline(always)]
+pub(crate) fn is_free(futex: u32) -> bool {
+    futex & OWNER == 0
+}
+
+#[inline(always)]
+fn is_closed(state: &AtomicU32) -> bool {
+    in_one_order();
+    state.load(SeqCst) & CLOSED != 0
+}
+
+/// Takes the share for the thread with this id, and gives it back if the lock is closed. Who has the turn need not
+/// look.
+#[inline(always)]
+pub(crate) fn enter(share: &impl Share, state: &AtomicU32, id: u32, has_turn: bool) -> Entry {
+    share.pend();
+    let entry = if !take(share, id | WAITERS) {
+        Entry::Taken
+    } else if !has_turn && is_closed(state) {
+        back_out(share, state);
+        Entry::Closed
+    } else {
+        share.link();
+        Entry::Entered
+    };
+    share.settle();
+    entry
+}
+
+#[inline(always)]
+fn take(share: &impl Share, mine: u32) -> bool {
+    if !share.word().swap_half(FREE, mine) {
+        if !DEAD.iter().any(|&dead| share.word().swap_half(dead, mine)) {
+            return false;
+        }
+        share.was_dead();
+    }
+    share.changed();
+    true
+}
+
+#[cold]
+#[inline(never)]
+fn back_out(share: &impl Share, state: &AtomicU32) {
+    give(share, state);
+}
+
+/// Gives the share back.
+#[inline(always)]
+pub(crate) fn leave(share: &impl Share, state: &AtomicU32) {
+    share.pend();
+    share.unlink();
+    give(share, state);
+    share.settle();
+}
+
+#[inline(always)]
+fn give(share: &impl Share, state: &AtomicU32) {
+    share.word().free();
+    share.changed();
+    if is_closed(state) {
+        share.wake();
+    }
+}
+
+/// Sleeps at the share until it is nobody's; false if the limit is over. The lock is closed.
+pub(crate) fn wait_until_free(word: &Word, limit: Limit<'_>, mut sleep: impl FnMut(u32) -> Wait) -> bool {
+    loop {
+        let futex = word.futex_ordered();
+        if is_free(futex) {
+            return true;
+        }
+        if limit.is_now() || sleep(futex) == Wait::TimedOut {
+            return false;
+        }
+    }
+}
+
+/// No reader gets in from here on. Only the holder of the turn changes the state.
+#[inline]
+pub(crate) fn close(state: &AtomicU32) {
+    state.swap(state.load(Relaxed) | CLOSED, SeqCst);
+    in_one_order();
+}
+
+/// The writer may change the data from here on.
+#[inline]
+pub(crate) fn begin(state: &AtomicU32) {
+    state.store(state.load(Relaxed) | WRITING, Relaxed);
+    // A kill between two instructions is seen in program order, which the compiler has to keep.
+    core::sync::atomic::compiler_fence(SeqCst);
+}
+
+/// Readers get in from here on, and find the data abandoned if it was or if `abandon` says so.
+#[inline]
+pub(crate) fn open(state: &AtomicU32, abandon: bool) {
+    let kept = state.load(Relaxed) & ABANDONED;
+    state.store(if abandon { ABANDONED } else { kept }, Release);
+}
+
+/// The last holder of the turn died: the data is abandoned if it was writing, and the lock is open.
+#[cold]
+pub(crate) fn mend(state: &AtomicU32) {
+    let abandon = state.load(Relaxed) & WRITING != 0;
+    open(state, abandon);
+}

@@ -1,0 +1,553 @@
+//! Data that many may read at a time, or one may write.
+//!
+//! One source for three scopes, as for [`Lock`](super::lock::Lock). Any participant of an `RwLock<T, Shared>` may be
+//! killed at any instruction, and the others go on.
+//!
+//! ```
+//! use ossature_sys::sync::rwlock::RwLock;
+//!
+//! static TABLE: RwLock<[u32; 2]> = RwLock::new([1, 2]);
+//! let (one, two) = (TABLE.read(), TABLE.read()); // at the same time
+//! assert_eq!(one[0] + two[1], 3);
+//! drop((one, two));
+//! TABLE.write()[0] = 5; // alone
+//! assert_eq!(TABLE.read()[0], 5);
+//! ```
+//!
+//! Between processes:
+//!
+//! ```standalone_crate
+//! use ossature_sys::{process::fork, scope::Shared, shm::Shm, sync::rwlock::RwLock};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let limits = Shm::place(RwLock::<[u64; 2], Shared>::shared([10, 20]))?;
+//! let mut child = fork(|| {
+//!     limits.write().unwrap()[1] = 30;
+//!     0
+//! })?;
+//! child.wait()?;
+//! assert_eq!(*limits.read()?, [10, 30]);
+//! # Ok(()) }
+//! ```
+//!
+//! **Who gets in.** A lock has one *turn*, which a writer has from its beginning to its end. While a writer has the
+//! turn, even if it still waits for readers, no reader gets in that is not in already. So readers never keep a writer
+//! waiting for ever. A reader that comes meanwhile waits for the turn too, beside other readers and writers and on
+//! equal terms with them. So writers do not keep a reader waiting for ever: whoever waits for the turn gets it as a
+//! taker of a [`Lock`](super::lock::Lock) does. There is no strict order.
+//!
+//! **A second share of one thread.** A thread that reads and calls [`read`](RwLock::read) again:
+//!
+//! | scope | nobody waits to write | a writer waits |
+//! | --- | --- | --- |
+//! | `Private` | reads twice | waits for ever: for the writer, which waits for it |
+//! | `Shared` | reads twice | reads twice |
+//! | `Local` | reads twice | cannot be |
+//!
+//! **A reader cannot become the writer** while it reads. Two readers that wanted that would wait for each other. So
+//! drop the read guard, take a write guard, and look at the data again. A thread that calls [`write`](RwLock::write)
+//! while it reads is told [`WouldDeadlock`](Refused::WouldDeadlock) in `Shared` and `Local`, and waits for ever in
+//! `Private`. The same holds for a thread that has a write guard and takes another guard.
+//!
+//! **When a participant is killed** (scope `Shared`):
+//!
+//! | who | what becomes of the lock |
+//! | --- | --- |
+//! | one that reads | its share comes back at once, and a writer that waits goes on; the data is as it was |
+//! | one that writes | the next participant gets the lock at once; the data is [`abandoned`](ReadGuard::abandoned) |
+//! | one that waits to read or to write, chosen by a wake or not | the others go on; the data is as it was |
+//!
+//! The data stays abandoned until a writer calls [`mark_consistent`](WriteGuard::mark_consistent). A reader is told,
+//! and cannot repair. A writer that cannot repair calls [`mark_unrecoverable`](WriteGuard::mark_unrecoverable), and
+//! everybody is refused from then on. As with [`Lock`](super::lock::Lock) only a death abandons; a panic is an
+//! ordinary release.
+//!
+//! ```standalone_crate
+//! use ossature_sys::{process::fork, shm::Shm, signal::{Signal, raise}, sync::{RwLock, Shared}};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pair = Shm::place(RwLock::<[u64; 2], Shared>::shared([1, 1]))?;
+//! fork(|| {
+//!     let mut pair = pair.write().unwrap();
+//!     pair[0] = 2;
+//!     let _ = raise(Signal::KILL); // the process dies while it writes
+//!     0
+//! })?
+//! .wait()?;
+//! assert!(pair.read()?.abandoned());
+//! let mut pair = pair.write()?;
+//! pair[1] = pair[0]; // whatever repairs the data
+//! pair.mark_consistent();
+//! # Ok(()) }
+//! ```
+//!
+//! **Limits.** In `Shared` 120 threads can read at a time; one more is told [`TableFull`](Refused::TableFull). The
+//! table makes a shared lock 8 kB large. Where the locks have the [pthread form](crate::scope::Form::Pthread),
+//! readers exclude each other, and a thread that reads cannot read twice. In `Private` and `Local` there can be
+//! 1,073,741,823 read guards; one more waits for a guard to be dropped, and is refused in `Local`.
+//!
+//! **Beside others.** The reader-writer locks of POSIX have no robust form: a killed reader of a `pthread_rwlock_t`
+//! keeps writers out for ever, and a killed writer everybody. That this one goes on is shown in three ways: a model
+//! with a death at every change of a word (`sys/tests/loom/rwlock.rs`), a kill after every instruction, and kills at
+//! random instants (`examples/storm`, `rwlock --step` and `rwlock`).
+//!
+//! What a [`Lock`](super::lock::Lock) cannot see, this lock cannot see either.
+//!
+//! **Cost.** Reading is one atomic instruction to begin and one to end, and no system call unless a writer is there.
+//! In `Shared` readers on different processors mostly change different cache lines. Writing is two to begin and two
+//! to end, and a look at each share that was ever used.
+//!
+//! | what is in the memory of a shared lock | |
+//! | --- | --- |
+//! | the turn | a word in the robust list of the writer, as in a `Lock` |
+//! | the state | closed to new readers or not, written by a writer or not, abandoned or not |
+//! | the shares | a word for each reader, in that reader's robust list |
+//! | the data | |
+//!
+//! Nothing in it points to anything outside, but for the links of the lists, which only the thread follows whose list
+//! it is. The protocol, step by step and with what each death leaves, stands in the source of the private module
+//! `readers`.
+
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+
+use crate::futex::{Limit, WordLock};
+use crate::scope::{Local, Private, RawLock, Refused, Scope, Shared};
+use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
+use crate::sync::gate::{LocalGate, PrivateGate};
+use crate::sync::local::LocalLock;
+use crate::sync::readers::{Counted, Readers, Slots, Turns};
+use crate::sync::shared::SharedLock;
+use crate::thread_bound::StaysInItsThread;
+
+/// Data that many may read at a time, or one may write.
+///
+/// Python has none. In scope [`Shared`] a share and the right to write belong to the thread that took them.
+///
+/// A participant that is stopped, not dead, keeps what it has: a call without a limit waits until it goes on.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{shm::Shm, sync::{Local, RwLock}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut list = RwLock::new(vec![1]);
+/// list.write().push(2);
+/// let reads = list.read();
+/// assert!(list.try_read().is_some() && list.read_timeout(Duration::from_secs(1)).is_some());
+/// assert!(list.try_write().is_none() && list.write_timeout(Duration::from_millis(1)).is_none());
+/// assert_eq!((list.readers(), list.is_locked(), list.is_writing()), (1, true, false));
+/// drop(reads);
+/// list.get_mut().push(3); // nobody else has the lock
+/// assert_eq!(list.into_inner(), [1, 2, 3]);
+///
+/// let here: RwLock<u32, Local> = RwLock::local(5); // for one thread
+/// assert_eq!(*here.read()?, 5);
+/// let shared = Shm::place(RwLock::shared(7_u32))?; // for processes
+/// *shared.write()? += 1;
+/// assert_eq!(*shared.read()?, 8);
+/// # Ok(()) }
+/// ```
+///
+/// The data is lent to many at a time, so it must be `Sync`:
+///
+/// ```compile_fail,E0277
+/// use core::cell::Cell;
+/// use ossature_sys::sync::RwLock;
+/// static LOCK: RwLock<Cell<u32>> = RwLock::new(Cell::new(0));
+/// ```
+#[doc(alias = "pthread_rwlock_t")]
+#[doc(alias = "shared_mutex")]
+#[repr(C)]
+pub struct RwLock<T: ?Sized, S: Scope = Private> {
+    raw: Turns<S::Lock, S::Readers>,
+    data: UnsafeCell<T>,
+}
+
+// SAFETY: many threads may have `&T` at a time, and one at a time `&mut T`; the raw lock says itself whether it may be
+// shared, and the shares may.
+unsafe impl<T: ?Sized + Send + Sync, S: Scope> Sync for RwLock<T, S> where S::Lock: Sync {}
+
+impl<T> RwLock<T> {
+    /// A free lock for threads, usable in a `static`.
+    pub const fn new(data: T) -> Self {
+        let raw = Turns { turn: WordLock::new(), readers: Counted::new(PrivateGate) };
+        Self { raw, data: UnsafeCell::new(data) }
+    }
+
+    /// The data, without the lock: nobody else has it any more.
+    pub fn into_inner(self) -> T {
+        self.data.into_inner()
+    }
+}
+
+impl<T: ?Sized> RwLock<T> {
+    /// The data, without locking: nobody else can have a reference.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.data.get_mut()
+    }
+}
+
+impl<T: Default> Default for RwLock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T> From<T> for RwLock<T> {
+    fn from(data: T) -> Self {
+        Self::new(data)
+    }
+}
+
+impl<T> RwLock<T, Local> {
+    /// A free lock for a single thread.
+    pub const fn local(data: T) -> Self {
+        let raw = Turns { turn: LocalLock::new(), readers: Counted::new(LocalGate) };
+        Self { raw, data: UnsafeCell::new(data) }
+    }
+}
+
+impl<T> RwLock<T, Shared> {
+    /// What [`Shm::place`](crate::shm::Shm::place) makes a free shared lock of.
+    ///
+    /// As with [`Lock::shared`](super::lock::Lock::shared), a shared lock on the stack or on the heap cannot exist, and
+    /// there are no locks inside the data.
+    ///
+    /// ```compile_fail
+    /// use ossature_sys::{shm::Shm, sync::{Lock, RwLock, Shared}};
+    /// let nested = Shm::place(RwLock::<Lock<u32, Shared>, Shared>::shared(Lock::shared(0)));
+    /// ```
+    pub fn shared<I: Init<T>>(data: I) -> impl Init<Self>
+    where
+        T: Shareable, // here and not above, so that the compiler says what may live in shared memory
+    {
+        const { assert!(!T::LOCKS, "a shared lock cannot hold another: its data could be moved, and a lock must not") };
+        let write = move |place: *mut Self| {
+            // SAFETY: `place` is valid for writes of a whole lock (the caller's obligation), so its field is in bounds.
+            let turn = unsafe { &raw mut (*place).raw.turn };
+            // SAFETY: the field lies in the shared mapping that the caller vouches for.
+            unsafe { SharedLock::init(turn) }?;
+            // SAFETY: as for `turn`.
+            let readers = unsafe { &raw mut (*place).raw.readers };
+            // SAFETY: as above.
+            unsafe { Slots::init(readers) };
+            // SAFETY: as for `turn`.
+            let inner = unsafe { &raw mut (*place).data };
+            // SAFETY: `UnsafeCell<T>` has the layout of `T`, and the place is valid for writes of it.
+            unsafe { data.init(inner.cast()) }
+        };
+        // SAFETY: every field is made.
+        unsafe { InitWith::new(write) }
+    }
+}
+
+// SAFETY: as for `Lock`: no pointer that anyone but a share's or the turn's holder follows, no Drop, repr(C), and any
+// state that a killed process leaves is one of the states of the tables; the data is Shareable itself.
+unsafe impl<T: Shareable> Shareable for RwLock<T, Shared> {
+    const FINGERPRINT: Fingerprint = Fingerprint::primitive_around("RwLock", T::FINGERPRINT);
+    const LOCKS: bool = true;
+
+    unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
+        // SAFETY: `place` points to a lock in a mapping (the caller's obligation).
+        let raw = unsafe { &raw const (*place).raw };
+        // SAFETY: the field of a valid lock is a valid raw lock, and its atomics may be read beside writers.
+        let raw = unsafe { &*raw };
+        visit.note(raw.turn.is_linked_here() || raw.readers.is_linked_here());
+        // SAFETY: as for `raw`.
+        let data = unsafe { &raw const (*place).data };
+        // SAFETY: `UnsafeCell<T>` has the layout of `T`; nested nodes are atomics too.
+        unsafe { T::nodes(UnsafeCell::raw_get(data), visit) };
+    }
+}
+
+impl<T: ?Sized, S: Scope> RwLock<T, S> {
+    /// Begins to read, waiting for as long as a writer is there.
+    ///
+    /// # Errors
+    /// In `Shared`: [`Unrecoverable`](Refused::Unrecoverable), [`WouldDeadlock`](Refused::WouldDeadlock) when this
+    /// thread writes, [`TableFull`](Refused::TableFull), [`TooMany`](Refused::TooMany),
+    /// [`Unlisted`](Refused::Unlisted). In `Local`: `WouldDeadlock` when this thread writes.
+    #[doc(alias = "pthread_rwlock_rdlock")]
+    #[inline]
+    pub fn read(&self) -> S::Outcome<ReadGuard<'_, T, S>> {
+        S::outcome(loop {
+            // Without a limit there is no other answer.
+            if let Some(guard) = self.reading(Limit::NEVER).transpose() {
+                break guard;
+            }
+        })
+    }
+
+    /// Begins to read if no writer is there; `None` if one is, also if it still waits for readers.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read), but never [`WouldDeadlock`](Refused::WouldDeadlock).
+    #[doc(alias = "pthread_rwlock_tryrdlock")]
+    #[inline]
+    pub fn try_read(&self) -> S::Outcome<Option<ReadGuard<'_, T, S>>> {
+        self.read_timeout(Limit::NOW)
+    }
+
+    /// Begins to read, waiting within the limit; `None` when the time ran out or the wait was
+    /// [cancelled](crate::futex::Cancel). The thread that writes also gets `None`, after its time; in `Local` at once.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read), but [`WouldDeadlock`](Refused::WouldDeadlock) only for a limit that never ends.
+    #[doc(alias = "pthread_rwlock_timedrdlock")]
+    #[inline]
+    pub fn read_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<Option<ReadGuard<'_, T, S>>> {
+        S::outcome(self.reading(limit.into()))
+    }
+
+    #[inline]
+    fn reading(&self, limit: Limit<'_>) -> Result<Option<ReadGuard<'_, T, S>>, Refused> {
+        let ticket = self.raw.read(limit)?;
+        Ok(ticket.map(|ticket| ReadGuard { lock: self, ticket, stays: PhantomData }))
+    }
+
+    /// Begins to write, waiting for as long as another writer or a reader is there.
+    ///
+    /// # Errors
+    /// In `Shared`: [`Unrecoverable`](Refused::Unrecoverable), [`WouldDeadlock`](Refused::WouldDeadlock) when this
+    /// thread reads or writes, [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted). In `Local`:
+    /// `WouldDeadlock` when this thread reads or writes.
+    #[doc(alias = "pthread_rwlock_wrlock")]
+    #[inline]
+    pub fn write(&self) -> S::Outcome<WriteGuard<'_, T, S>> {
+        S::outcome(match self.raw.write(Limit::NEVER) {
+            Ok(_) => Ok(self.writer()),
+            Err(refused) => Err(refused),
+        })
+    }
+
+    /// Begins to write if nobody is there; `None` if somebody is, also if that is this thread, or a reader that is just
+    /// coming in.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write), but never [`WouldDeadlock`](Refused::WouldDeadlock).
+    #[doc(alias = "pthread_rwlock_trywrlock")]
+    #[inline]
+    pub fn try_write(&self) -> S::Outcome<Option<WriteGuard<'_, T, S>>> {
+        self.write_timeout(Limit::NOW)
+    }
+
+    /// Begins to write, waiting within the limit; `None` when the time ran out or the wait was
+    /// [cancelled](crate::futex::Cancel). A thread that reads or writes also gets `None`, after its time; in `Local` at
+    /// once.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write), but [`WouldDeadlock`](Refused::WouldDeadlock) only for a limit that never ends.
+    #[doc(alias = "pthread_rwlock_timedwrlock")]
+    #[inline]
+    pub fn write_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<Option<WriteGuard<'_, T, S>>> {
+        S::outcome(self.raw.write(limit.into()).map(|taken| taken.then(|| self.writer())))
+    }
+
+    #[inline]
+    fn writer(&self) -> WriteGuard<'_, T, S> {
+        WriteGuard { lock: self, stays: PhantomData }
+    }
+
+    /// Whether somebody reads or writes, as it was a moment ago.
+    pub fn is_locked(&self) -> bool {
+        self.raw.turn.is_held() || self.readers() != 0
+    }
+
+    /// Whether a writer writes, or waits for the readers to leave, as it was a moment ago.
+    pub fn is_writing(&self) -> bool {
+        self.raw.turn.is_held() && self.raw.readers.is_closed()
+    }
+
+    /// How many read, as it was a moment ago. In `Shared` a thread that reads twice counts once.
+    pub fn readers(&self) -> u32 {
+        self.raw.readers.count()
+    }
+}
+
+impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for RwLock<T, S> {
+    /// Shows the data if it can be read without waiting.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("RwLock");
+        match self.reading(Limit::NOW) {
+            Ok(Some(guard)) => shown.field("data", &&*guard),
+            Ok(None) => shown.field("data", &format_args!("<locked>")),
+            Err(refused) => shown.field("data", &format_args!("<{refused:?}>")),
+        }
+        .finish()
+    }
+}
+
+/// A share of an [`RwLock`], by which its data can be read; dropping it gives the share back.
+///
+/// Not `Send`: the share belongs to the thread that took it.
+///
+/// ```compile_fail
+/// use ossature_sys::sync::rwlock::RwLock;
+/// static LOCK: RwLock<u32> = RwLock::new(0);
+/// let guard = LOCK.read();
+/// std::thread::spawn(move || drop(guard)); // a guard does not cross threads
+/// ```
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sync::{ReadGuard, RwLock};
+///
+/// static LOCK: RwLock<u32> = RwLock::new(5);
+/// let guard: ReadGuard<'_, u32> = LOCK.read();
+/// assert!(*guard == 5 && !guard.abandoned());
+/// ```
+#[must_use = "the share is given back at once if the guard is not kept"]
+pub struct ReadGuard<'l, T: ?Sized, S: Scope = Private> {
+    lock: &'l RwLock<T, S>,
+    ticket: <S::Readers as Readers>::Ticket,
+    /// Raw pointers are not Send, so neither is the guard.
+    stays: PhantomData<StaysInItsThread>,
+}
+
+// SAFETY: a shared guard lends `&T`, and lets others ask the lock, which may itself be bound to its thread.
+unsafe impl<T: ?Sized + Sync, S: Scope> Sync for ReadGuard<'_, T, S> where S::Lock: Sync {}
+
+impl<T: ?Sized, S: Scope> ReadGuard<'_, T, S> {
+    /// Whether a writer died while it was writing and nobody has repaired the data since. Always `false` but in
+    /// `Shared`.
+    ///
+    /// # Examples
+    /// See the example of [`WriteGuard`].
+    #[doc(alias = "poison")]
+    #[inline]
+    pub fn abandoned(&self) -> bool {
+        self.lock.raw.readers.abandoned()
+    }
+}
+
+impl<T: ?Sized, S: Scope> Deref for ReadGuard<'_, T, S> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: while the guard lives this thread has a share, so nobody has a mutable reference.
+        unsafe { &*self.lock.data.get() }
+    }
+}
+
+impl<T: ?Sized, S: Scope> Drop for ReadGuard<'_, T, S> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.raw.leave(&self.ticket);
+    }
+}
+
+impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for ReadGuard<'_, T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ReadGuard").field(&&**self).finish()
+    }
+}
+
+/// The right to change the data of an [`RwLock`]; dropping it lets others in.
+///
+/// Not `Send`: the lock belongs to the thread that took it.
+///
+/// ```compile_fail
+/// use ossature_sys::sync::rwlock::RwLock;
+/// static LOCK: RwLock<u32> = RwLock::new(0);
+/// let guard = LOCK.write();
+/// std::thread::spawn(move || drop(guard)); // a guard does not cross threads
+/// ```
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{scope::Refused, shm::Shm, sync::{RwLock, Shared, WriteGuard}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let counts = Shm::place(RwLock::shared([1_u64, 1]))?;
+/// let mut guard: WriteGuard<'_, [u64; 2], Shared> = counts.write()?;
+/// guard[0] = 2;
+/// guard.abandon(); // this writer cannot finish what it began
+/// assert!(counts.read()?.abandoned());
+/// let mut guard = counts.write()?;
+/// assert!(guard.abandoned());
+/// guard[1] = 2;
+/// guard.mark_consistent();
+/// drop(guard);
+/// assert!(!counts.read()?.abandoned());
+/// counts.write()?.mark_unrecoverable();
+/// assert_eq!(counts.read().unwrap_err(), Refused::Unrecoverable);
+/// # Ok(()) }
+/// ```
+#[must_use = "the lock is released at once if the guard is not kept"]
+pub struct WriteGuard<'l, T: ?Sized, S: Scope = Private> {
+    lock: &'l RwLock<T, S>,
+    /// Raw pointers are not Send, so neither is the guard.
+    stays: PhantomData<StaysInItsThread>,
+}
+
+// SAFETY: a shared guard lends `&T`, and lets others ask the lock, which may itself be bound to its thread.
+unsafe impl<T: ?Sized + Sync, S: Scope> Sync for WriteGuard<'_, T, S> where S::Lock: Sync {}
+
+impl<T: ?Sized, S: Scope> WriteGuard<'_, T, S> {
+    /// Whether a writer died while it was writing and nobody has repaired the data since. Always `false` but in
+    /// `Shared`.
+    #[doc(alias = "poison")]
+    #[inline]
+    pub fn abandoned(&self) -> bool {
+        self.lock.raw.readers.abandoned()
+    }
+
+    /// Marks the data as consistent again, after an abandonment; repairs nothing itself.
+    #[doc(alias = "clear_poison")]
+    #[doc(alias = "repair")]
+    pub fn mark_consistent(&mut self) {
+        self.lock.raw.mark_consistent();
+    }
+
+    /// Releases the lock with its data marked as abandoned, as if this writer had died: what a writer does that cannot
+    /// finish what it began. In the other scopes, where nobody dies alone, this is a plain release.
+    pub fn abandon(self) {
+        self.lock.raw.finish(true);
+        core::mem::forget(self);
+    }
+
+    /// Releases the lock and marks the data as unrecoverable: in `Shared` everybody who wants to read or to write
+    /// later is refused with [`Unrecoverable`](Refused::Unrecoverable). In the other scopes, where nobody dies alone,
+    /// this is a plain release.
+    #[doc(alias = "give_up")]
+    pub fn mark_unrecoverable(self) {
+        self.lock.raw.finish_for_good();
+        core::mem::forget(self);
+    }
+}
+
+impl<T: ?Sized, S: Scope> Deref for WriteGuard<'_, T, S> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: while the guard lives this thread is the one writer and nobody reads, so nobody else has a reference.
+        unsafe { &*self.lock.data.get() }
+    }
+}
+
+impl<T: ?Sized, S: Scope> DerefMut for WriteGuard<'_, T, S> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as for `deref`, and the guard itself is borrowed mutably.
+        unsafe { &mut *self.lock.data.get() }
+    }
+}
+
+impl<T: ?Sized, S: Scope> Drop for WriteGuard<'_, T, S> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.raw.finish(false);
+    }
+}
+
+impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for WriteGuard<'_, T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WriteGuard").field(&&**self).finish()
+    }
+}
