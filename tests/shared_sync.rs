@@ -12,7 +12,7 @@ use harness::{Test, killed_holding};
 use ossature::ErrorKind;
 use ossature::multiprocessing::sync::ConditionLock;
 use ossature::multiprocessing::{
-    Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RawValue, Semaphore,
+    Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RawValue, RwLock, Semaphore,
 };
 use ossature::sys::process::{Child, ExitStatus, ForkError, fork};
 use ossature::sys::sync::barrier::Broken;
@@ -21,6 +21,8 @@ const TESTS: &[Test] = &[
     ("lock_excludes_other_processes", lock_excludes_other_processes),
     ("release_by_a_forked_child_is_refused", release_by_a_forked_child_is_refused),
     ("fork_beside_a_held_lock_is_refused", fork_beside_a_held_lock_is_refused),
+    ("rwlock_is_read_beside_readers_and_written_alone", rwlock_is_read_beside_readers_and_written_alone),
+    ("killed_writer_of_the_rwlock_leaves_word", killed_writer_of_the_rwlock_leaves_word),
     ("handoff_lock_is_released_by_another_process", handoff_lock_is_released_by_another_process),
     ("semaphore_is_released_by_another_process", semaphore_is_released_by_another_process),
     ("no_more_than_two_are_inside_a_semaphore_of_two", no_more_than_two_are_inside_a_semaphore_of_two),
@@ -91,6 +93,55 @@ fn fork_beside_a_held_lock_is_refused() {
     assert!(matches!(fork(|| 0), Err(ForkError::LockHeld)));
     lock.release().unwrap();
     well(&mut fork(|| 0).unwrap());
+}
+
+fn rwlock_is_read_beside_readers_and_written_alone() {
+    let (lock, ended) = (RwLock::new([0_u64; 2]).unwrap(), Event::new().unwrap());
+    let mut reads = fork(|| {
+        while !ended.is_set() {
+            let [first, second] = *lock.read().unwrap();
+            assert_eq!(first, second);
+        }
+        0
+    })
+    .unwrap();
+    let mut writes = fork(|| {
+        for _ in 0..TURNS {
+            lock.with_write(|pair| pair.iter_mut().for_each(|number| *number += 1)).unwrap();
+        }
+        0
+    })
+    .unwrap();
+    for _ in 0..TURNS {
+        assert!(lock.with_read(|[first, second]| first == second).unwrap());
+    }
+    well(&mut writes);
+    ended.set();
+    well(&mut reads);
+    assert_eq!(*lock.read().unwrap(), [TURNS; 2]);
+    assert!(!lock.locked());
+}
+
+fn killed_writer_of_the_rwlock_leaves_word() {
+    let lock = RwLock::new([0_u64; 2]).unwrap();
+    killed_holding(|| {
+        let mut guard = lock.write().unwrap();
+        guard[0] = 1;
+        std::mem::forget(guard);
+    });
+    for error in [lock.with_read(|_| ()).unwrap_err(), lock.with_write(|_| ()).unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Abandoned);
+        assert!(error.to_string().contains("take write(), mend it"), "{error}");
+    }
+    let mut guard = lock.write().unwrap();
+    guard[1] = 1;
+    guard.mark_consistent();
+    drop(guard);
+    assert_eq!(lock.with_read(|pair| *pair).unwrap(), [1, 1]);
+    killed_holding(|| std::mem::forget(lock.read().unwrap()));
+    lock.with_write(|pair| pair[0] = 2).unwrap();
+    lock.write().unwrap().mark_unrecoverable();
+    assert_eq!(lock.read().unwrap_err().kind(), ErrorKind::Unrecoverable);
 }
 
 fn handoff_lock_is_released_by_another_process() {

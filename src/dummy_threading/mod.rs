@@ -66,7 +66,7 @@ mod thread;
 mod timer;
 
 use ossature_sys::scope;
-use ossature_sys::sync::{barrier, condition, event, handoff, lock, rlock, semaphore};
+use ossature_sys::sync::{barrier, condition, event, handoff, lock, rlock, rwlock, semaphore};
 
 #[doc(inline)]
 pub use crate::dummy_thread::{Ident, TIMEOUT_MAX, exit, get_ident, set_stack_size, stack_size};
@@ -127,6 +127,19 @@ pub type Lock<T = ()> = lock::Lock<T, scope::Local>;
 /// # Examples
 /// See the example of [`Lock`].
 pub type RLock<T = ()> = rlock::RLock<T, scope::Local>;
+/// Data that may be read several times at once: writing beside a reader is refused.
+///
+/// # Examples
+/// ```
+/// use ossature::dummy_threading::RwLock;
+///
+/// let lock = RwLock::local(5);
+/// let (one, two) = (lock.read().unwrap(), lock.read().unwrap());
+/// assert!(*one + *two == 10 && lock.write().is_err());
+/// drop((one, two));
+/// *lock.write().unwrap() += 1;
+/// ```
+pub type RwLock<T = ()> = rwlock::RwLock<T, scope::Local>;
 /// A lock without data that any frame may release.
 ///
 /// # Examples

@@ -9,7 +9,7 @@ use super::shared_memory::{ShareableList, SharedMemory};
 use super::sharedctypes::{Array, CodedArray, CodedValue, RawArray, RawValue, Value};
 use super::sync::{
     Barrier, BoundedSemaphore, Condition, ConditionLock, Event, HandoffLock, Lock, NamedBoundedSemaphore, NamedLock,
-    NamedSemaphore, RLock, Semaphore,
+    NamedSemaphore, RLock, RwLock, Semaphore,
 };
 use super::transfer::{Handle, Memory};
 use crate::TryClone;
@@ -25,6 +25,7 @@ by_their_own! {
     [] CodedArray;
     [] Lock;
     [] RLock;
+    [T: Shareable] RwLock<T>;
     [] HandoffLock;
     [] Semaphore;
     [] BoundedSemaphore;

@@ -95,6 +95,6 @@ pub use sharedctypes::{Array, RawArray, RawValue, Value};
 #[doc(inline)]
 pub use start::forkserver::{set_forkserver_preload, set_forkserver_spares, stop_forkserver};
 #[doc(inline)]
-pub use sync::{Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, Semaphore};
+pub use sync::{Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RwLock, Semaphore};
 #[doc(inline)]
 pub use tasks::{Target, Tasks, freeze_support, set_max_argument_depth};

@@ -61,6 +61,8 @@ pub use ossature_sys::sync::lock::Lock;
 #[doc(inline)]
 pub use ossature_sys::sync::rlock::RLock;
 #[doc(inline)]
+pub use ossature_sys::sync::rwlock::RwLock;
+#[doc(inline)]
 pub use ossature_sys::sync::semaphore::Semaphore;
 
 /// The error of this crate, under the name of Python's `threading.ThreadError`.

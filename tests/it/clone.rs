@@ -16,7 +16,8 @@ use ossature::multiprocessing::sharedctypes::{CodedArray, CodedValue, TypeCode};
 use ossature::multiprocessing::sync::{NamedBoundedSemaphore, NamedLock, NamedSemaphore};
 use ossature::multiprocessing::transfer::{Handle, Memory};
 use ossature::multiprocessing::{
-    Array, Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RawArray, RawValue, Semaphore, Value,
+    Array, Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RawArray, RawValue, RwLock,
+    Semaphore, Value,
 };
 use ossature::sys::scope::Shared;
 use ossature::sys::shm::{Shareable, Shm};
@@ -79,6 +80,9 @@ fn primitives_are_the_same_in_a_clone() {
     again(&rlock).acquire().unwrap();
     assert!(rlock.is_mine());
     rlock.release().unwrap();
+    let rwlock = RwLock::new(1_u32).unwrap();
+    *again(&rwlock).write().unwrap() += 1;
+    assert_eq!(*rwlock.read().unwrap(), 2);
     let handoff = HandoffLock::new().unwrap();
     again(&handoff).acquire().unwrap();
     assert!(!handoff.try_acquire().unwrap());

@@ -15,6 +15,7 @@ use crate::sys::sync::event::Event;
 use crate::sys::sync::handoff::HandoffLock;
 use crate::sys::sync::lock::Lock;
 use crate::sys::sync::rlock::RLock;
+use crate::sys::sync::rwlock::RwLock;
 use crate::sys::sync::semaphore::Semaphore;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -25,6 +26,17 @@ fn rlock<S: Scope>(lock: &RLock<u64, S>) -> Result<(), Refused> {
     let inner = no_alloc!("RLock::try_lock", S::settle(lock.try_lock()))?;
     drop(no_alloc!("RLock::lock_timeout", S::settle(lock.lock_timeout(SOON)))?);
     no_alloc!("giving levels back", drop((inner, outer)));
+    Ok(())
+}
+
+fn rwlock<S: Scope>(lock: &RwLock<u64, S>) -> Result<(), Refused> {
+    let read = no_alloc!("RwLock::read", S::settle(lock.read()))?;
+    drop(no_alloc!("RwLock::try_read", S::settle(lock.try_read()))?);
+    assert!(no_alloc!("write_timeout that times out", S::settle(lock.write_timeout(SHORT)))?.is_none());
+    no_alloc!("giving a share back", drop(read));
+    let write = no_alloc!("RwLock::write", S::settle(lock.write()))?;
+    assert!(no_alloc!("read_timeout that times out", S::settle(lock.read_timeout(SHORT)))?.is_none());
+    no_alloc!("the writer's end", drop(write));
     Ok(())
 }
 
@@ -82,6 +94,7 @@ fn barrier<S: Scope>(one: &Barrier<S>, two: &Barrier<S>) -> Result<(), Refused> 
 #[test]
 fn private_primitives() -> Result<(), Refused> {
     rlock(&no_alloc!("RLock::new", RLock::new(0)))?;
+    rwlock(&no_alloc!("RwLock::new", RwLock::new(0)))?;
     event(&no_alloc!("Event::new", Event::new()))?;
     semaphore(&no_alloc!("Semaphore::bounded", Semaphore::bounded(2)))?;
     handoff(&no_alloc!("HandoffLock::new", HandoffLock::new()))?;
@@ -92,6 +105,7 @@ fn private_primitives() -> Result<(), Refused> {
 #[test]
 fn local_primitives() -> Result<(), Refused> {
     rlock(&no_alloc!("RLock::local", RLock::local(0)))?;
+    rwlock(&no_alloc!("RwLock::local", RwLock::local(0)))?;
     event(&no_alloc!("Event::local", Event::local()))?;
     semaphore(&no_alloc!("Semaphore::local_bounded", Semaphore::local_bounded(2)))?;
     handoff(&no_alloc!("HandoffLock::local", HandoffLock::local()))?;
@@ -103,6 +117,7 @@ fn local_primitives() -> Result<(), Refused> {
 fn shared_primitives() -> Result<(), Errno> {
     let refused = "nobody holds it, and nobody died";
     rlock(&*no_alloc!("placing an RLock", Shm::place(RLock::shared(0)))?).expect(refused);
+    rwlock(&*no_alloc!("placing an RwLock", Shm::place(RwLock::shared(0)))?).expect(refused);
     event(&*no_alloc!("placing an Event", Shm::place(Event::shared()))?).expect(refused);
     semaphore(&*no_alloc!("placing a Semaphore", Shm::place(Semaphore::shared_bounded(2)))?).expect(refused);
     handoff(&*no_alloc!("placing a HandoffLock", Shm::place(HandoffLock::shared()))?).expect(refused);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ossature::multiprocessing::connection::CancelFd;
 use ossature::multiprocessing::util::temp_dir;
 use ossature::multiprocessing::{
-    Barrier, BoundedSemaphore, Condition, Event, Lock, Process, RLock, Semaphore, Value, active_children,
+    Barrier, BoundedSemaphore, Condition, Event, Lock, Process, RLock, RwLock, Semaphore, Value, active_children,
     parent_process,
 };
 use ossature::sys::errno::Errno;
@@ -176,6 +176,7 @@ fn a_lock_without_a_robust_list_is_refused_by_name() {
     for (object, error) in [
         ("a lock", Lock::new().unwrap_err()),
         ("an rlock", RLock::new().unwrap_err()),
+        ("an rwlock", RwLock::new(0_u32).unwrap_err()),
         ("a condition", Condition::new().unwrap_err()),
         ("a semaphore", Semaphore::new(1).unwrap_err()),
         ("a semaphore", BoundedSemaphore::new(1).unwrap_err()),

@@ -22,6 +22,7 @@
 //! | | belongs to | released by | when its holder is killed |
 //! | --- | --- | --- | --- |
 //! | [`Lock`], [`RLock`], [`Condition`] | the thread that took it | that thread | the next one has it at once, and is told |
+//! | [`RwLock`] | each reader, or the one writer | that thread | a reader's share comes back; after a writer the next one is told |
 //! | [`HandoffLock`] | nobody | anyone | it stays taken |
 //! | [`Semaphore`], [`BoundedSemaphore`] | nobody, unless taken as a [`Permit`] | anyone | a unit that was acquired stays taken, a permit's comes back |
 //! | [`Barrier`] | its parties | | it breaks at once |
@@ -43,6 +44,8 @@
 //! So it stays until a guard calls `mark_consistent()`, after a repair of the data. After `mark_unrecoverable()` nobody gets
 //! the lock any more.
 //!
+//! So it is with an [`RwLock`] whose writer was killed, for `read`, `with_read`, `write` and `with_write`.
+//!
 //! **Fork** is refused in a thread that holds one of these locks: the child would not be the owner.
 
 mod barrier;
@@ -52,6 +55,7 @@ mod handoff;
 mod lock;
 mod methods;
 pub mod named;
+mod rwlock;
 mod semaphore;
 
 #[doc(inline)]
@@ -66,5 +70,7 @@ pub use handoff::HandoffLock;
 pub use lock::{Lock, LockGuard, RLock, RLockGuard};
 #[doc(inline)]
 pub use named::{NamedBoundedSemaphore, NamedLock, NamedSemaphore};
+#[doc(inline)]
+pub use rwlock::{ReadGuard, RwLock, WriteGuard};
 #[doc(inline)]
 pub use semaphore::{BoundedSemaphore, Permit, SEM_VALUE_MAX, Semaphore};

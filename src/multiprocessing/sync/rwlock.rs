@@ -1,0 +1,218 @@
+//! Data that many processes may read at a time, or one may write.
+
+use std::fmt;
+
+use ossature_sys::futex::Limit;
+use ossature_sys::scope::Shared;
+use ossature_sys::shm::{Init, Shareable, Shm};
+use ossature_sys::sync::rwlock;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::transfer::memory;
+
+/// Data in shared memory that many may read at a time, or one may write. Python has no such lock.
+///
+/// A share, and the right to write, belong to the thread that took them. The death of a reader gives its share back;
+/// the death of a writer leaves the data marked as abandoned. Who gets in before whom, and what a thread may take
+/// twice, stands in [`sys::sync::rwlock`](crate::sys::sync::rwlock). At most 120 threads read at a time.
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::ErrorKind;
+/// use ossature::multiprocessing::RwLock;
+///
+/// let limits = RwLock::new([10_u64, 20])?;
+/// let (one, two) = (limits.read()?, limits.read()?); // at the same time
+/// assert_eq!(one[0] + two[1], 30);
+/// assert_eq!(limits.write().unwrap_err().kind(), ErrorKind::WouldDeadlock, "a reader does not become the writer");
+/// assert!(limits.try_write()?.is_none() && limits.write_timeout(Duration::from_millis(1))?.is_none());
+/// drop((one, two));
+/// assert!(!limits.locked());
+///
+/// limits.write()?[1] = 30; // alone
+/// assert_eq!(limits.with_read(|limits| limits[1])?, 30);
+/// limits.with_write(|limits| limits[0] = 15)?;
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
+/// Between processes, as an argument:
+///
+/// ```standalone_crate
+/// use ossature::multiprocessing::{Process, RwLock, Tasks, freeze_support, tasks};
+///
+/// fn raise(limit: RwLock<u64>) -> ossature::Result<()> {
+///     limit.with_write(|limit| *limit += 1)
+/// }
+///
+/// static TASKS: Tasks = tasks![raise];
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     let limit = RwLock::new(5_u64)?;
+///     let raises = Process::spawn(raise, (limit.try_clone()?,))?;
+///     assert!(raises.join()?.success());
+///     assert_eq!(*limit.read()?, 6);
+///     Ok(())
+/// }
+/// ```
+///
+/// Guards, and the lock as it lies in shared memory:
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::multiprocessing::RwLock;
+/// use ossature::multiprocessing::sync::{ReadGuard, WriteGuard};
+///
+/// let lock = RwLock::new(5_u32)?;
+/// let write: WriteGuard<'_, u32> = lock.write()?;
+/// assert!(lock.try_read()?.is_none() && lock.read_timeout(Duration::from_millis(1))?.is_none());
+/// drop(write);
+/// let same = lock.try_clone()?; // another mapping of the same memory
+/// let read: ReadGuard<'_, u32> = same.read()?;
+/// assert!(!read.abandoned());
+/// assert_eq!(lock.as_shm().readers(), 1);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "T: Shareable")]
+pub struct RwLock<T>(#[serde(with = "memory")] Shm<rwlock::RwLock<T, Shared>>);
+
+/// A share of an [`RwLock`]; dropping it gives the share back.
+///
+/// # Examples
+/// See the example of [`RwLock`].
+pub type ReadGuard<'l, T> = rwlock::ReadGuard<'l, T, Shared>;
+
+/// The right to change the data of an [`RwLock`]; dropping it lets others in.
+///
+/// # Examples
+/// See the example of [`RwLock`].
+pub type WriteGuard<'l, T> = rwlock::WriteGuard<'l, T, Shared>;
+
+impl<T: Shareable> RwLock<T> {
+    /// A free lock around data in shared memory.
+    ///
+    /// # Errors
+    /// As for [`Lock::new`](super::Lock::new).
+    pub fn new(init: impl Init<T>) -> Result<Self> {
+        Ok(Self(Shm::place(rwlock::RwLock::<T, Shared>::shared(init)).map_err(Error::placing("an rwlock"))?))
+    }
+
+    /// Begins to read, waiting for as long as a writer is there.
+    ///
+    /// # Errors
+    /// [`Unrecoverable`](ErrorKind::Unrecoverable), [`WouldDeadlock`](ErrorKind::WouldDeadlock) when this thread
+    /// writes; [`Os`](ErrorKind::Os) with `EAGAIN` when 120 threads read, or when this thread holds 1,900 shared
+    /// locks.
+    #[inline]
+    pub fn read(&self) -> Result<ReadGuard<'_, T>> {
+        Ok(self.0.read()?)
+    }
+
+    /// [`read`](Self::read) without waiting; `None` if a writer is there, also if it still waits for readers.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read), but never `WouldDeadlock`.
+    #[inline]
+    pub fn try_read(&self) -> Result<Option<ReadGuard<'_, T>>> {
+        Ok(self.0.try_read()?)
+    }
+
+    /// [`read`](Self::read) within the limit; `None` when the limit has passed.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read), but `WouldDeadlock` only for a limit that never ends.
+    #[inline]
+    pub fn read_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<ReadGuard<'_, T>>> {
+        Ok(self.0.read_timeout(limit)?)
+    }
+
+    /// Begins to write, waiting for as long as another writer or a reader is there.
+    ///
+    /// # Errors
+    /// [`Unrecoverable`](ErrorKind::Unrecoverable), [`WouldDeadlock`](ErrorKind::WouldDeadlock) when this thread
+    /// reads or writes; [`Os`](ErrorKind::Os) with `EAGAIN` when this thread holds 1,900 shared locks.
+    #[inline]
+    pub fn write(&self) -> Result<WriteGuard<'_, T>> {
+        Ok(self.0.write()?)
+    }
+
+    /// [`write`](Self::write) without waiting; `None` if somebody reads or writes.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write), but never `WouldDeadlock`.
+    #[inline]
+    pub fn try_write(&self) -> Result<Option<WriteGuard<'_, T>>> {
+        Ok(self.0.try_write()?)
+    }
+
+    /// [`write`](Self::write) within the limit; `None` when the limit has passed.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write), but `WouldDeadlock` only for a limit that never ends.
+    #[inline]
+    pub fn write_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<WriteGuard<'_, T>>> {
+        Ok(self.0.write_timeout(limit)?)
+    }
+
+    /// Runs `body` on the data beside other readers.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read), and [`Abandoned`](ErrorKind::Abandoned) if a writer died and nobody has repaired
+    /// the data since; `body` has not run then.
+    pub fn with_read<R>(&self, body: impl FnOnce(&T) -> R) -> Result<R> {
+        let guard = self.read()?;
+        if guard.abandoned() { Err(half_written()) } else { Ok(body(&guard)) }
+    }
+
+    /// Runs `body` on the data, alone.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write), and [`Abandoned`](ErrorKind::Abandoned) if a writer died and nobody has
+    /// repaired the data since; `body` has not run then.
+    pub fn with_write<R>(&self, body: impl FnOnce(&mut T) -> R) -> Result<R> {
+        let mut guard = self.write()?;
+        if guard.abandoned() { Err(half_written()) } else { Ok(body(&mut guard)) }
+    }
+
+    /// Whether somebody reads or writes, as it was a moment ago.
+    #[doc(alias = "is_locked")]
+    pub fn locked(&self) -> bool {
+        self.0.is_locked()
+    }
+
+    /// A second mapping of the same memory, for an owner of its own.
+    ///
+    /// # Errors
+    /// [`Os`](ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
+    pub fn try_clone(&self) -> Result<Self> {
+        Ok(Self(self.0.try_clone().map_err(Error::cloning("this RwLock"))?))
+    }
+
+    /// The shared memory itself, for what only [`Shm`] can do.
+    pub fn as_shm(&self) -> &Shm<rwlock::RwLock<T, Shared>> {
+        &self.0
+    }
+}
+
+#[cold]
+fn half_written() -> Error {
+    Error::new(
+        ErrorKind::Abandoned,
+        "a process died while it wrote, and the data may be half changed: take write(), mend it, call mark_consistent()",
+    )
+}
+
+impl<T: Shareable + fmt::Debug> fmt::Debug for RwLock<T> {
+    /// Shows the data if it can be read without waiting.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl<T: Shareable> From<Shm<rwlock::RwLock<T, Shared>>> for RwLock<T> {
+    fn from(shm: Shm<rwlock::RwLock<T, Shared>>) -> Self {
+        Self(shm)
+    }
+}
