@@ -44,6 +44,7 @@ mod process;
 mod queue;
 mod random;
 mod rlock;
+mod rwlock;
 mod semaphore;
 mod step;
 mod trial;
@@ -191,6 +192,7 @@ enum Storm {
 const STORMS: &[(&str, Storm)] = &[
     ("lock", Storm::Of(lock::make)),
     ("rlock", Storm::Of(rlock::make)),
+    ("rwlock", Storm::Of(rwlock::make)),
     ("condition", Storm::Of(condition::make)),
     ("semaphore", Storm::Of(semaphore::make)),
     ("permit", Storm::Of(permit::make)),

@@ -75,6 +75,12 @@ fn rlock_survives_kills() {
 }
 
 #[test]
+fn rwlock_survives_kills() {
+    survives_random_instants("rwlock");
+    survives_a_kill_after_any_instruction("rwlock", 40);
+}
+
+#[test]
 fn event_survives_kills() {
     survives_random_instants("event");
     survives_a_kill_after_any_instruction("event", 20);

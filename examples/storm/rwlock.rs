@@ -1,0 +1,172 @@
+//! The storm's use of [`RwLock`]: two numbers that are equal whenever nobody writes, read by many and written by one.
+//!
+//! A writer that is not alone, a reader that sees the numbers differ without being told, a share that is left when all
+//! rest, and an abandonment without a writer that died are what must not be.
+
+use core::array::from_fn;
+use core::cell::Cell;
+use core::hint::{black_box, spin_loop};
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use core::time::Duration;
+use std::thread;
+
+use ossature::sys::scope::Shared;
+use ossature::sys::shareable;
+use ossature::sys::shm::{Shm, array};
+use ossature::sys::sync::rwlock::{ReadGuard, RwLock, WriteGuard};
+
+use crate::board::{Board, PARTICIPANTS, Seat};
+use crate::step::Scene;
+use crate::{Check, Held, Primitive};
+
+shareable! {
+    /// Equal, but for a writer that is between the two.
+    plain struct Pair {
+        first: u64,
+        second: u64,
+    }
+}
+
+shareable! {
+    struct Stage {
+        lock: RwLock<Pair, Shared>,
+        /// 1 while the participant writes or wants to.
+        writers: [AtomicU32; PARTICIPANTS],
+    }
+}
+
+pub struct RwLockStorm {
+    stage: Shm<Stage>,
+    /// Whether a turn reads and writes, so that a play of a scene has the instructions of both.
+    both: bool,
+    /// Whether one that wrote, or wanted to, has died since the last check.
+    writer_died: Cell<bool>,
+}
+
+pub fn make(scene: Option<Scene>) -> Box<dyn Primitive> {
+    let pair = RwLock::shared(Pair { first: 0, second: 0 });
+    let stage = Shm::place(Stage::init(pair, array(|_| AtomicU32::new(0)))).expect("memory for the storm");
+    if scene.is_some() {
+        // Teaches a writer that looking before sleeping does not pay, which takes two looks: the third is left out. It would
+        // be most of the instructions.
+        let reads = stage.lock.read().expect("nobody gives the lock up");
+        thread::scope(|scope| {
+            scope.spawn(|| (0..2).for_each(|_| drop(stage.lock.write_timeout(Duration::from_millis(1)))));
+        });
+        drop(reads);
+    }
+    Box::new(RwLockStorm { stage, both: scene.is_some(), writer_died: Cell::new(false) })
+}
+
+/// Whether the data is as it must be for one that has just got in.
+fn is_whole(pair: &Pair, abandoned: bool) -> bool {
+    abandoned || pair.first == pair.second
+}
+
+const HALF: &str = "the data is half-written and nobody was told";
+
+impl RwLockStorm {
+    fn reading(&self) -> ReadGuard<'_, Pair, Shared> {
+        self.stage.lock.read().expect("nobody gives the lock up")
+    }
+
+    fn writing(&self) -> WriteGuard<'_, Pair, Shared> {
+        self.stage.lock.write().expect("nobody gives the lock up")
+    }
+
+    fn read(&self, seat: Seat<'_>) {
+        seat.waits();
+        let guard = self.reading();
+        seat.holds();
+        if !is_whole(&guard, guard.abandoned()) {
+            seat.breaks(HALF);
+        }
+        let again = (seat.chance(4) == 0).then(|| self.reading());
+        for _ in 0..seat.work() {
+            spin_loop();
+        }
+        let pair: &Pair = &guard;
+        if !is_whole(black_box(pair), guard.abandoned()) {
+            seat.breaks("a writer writes beside a reader");
+        }
+        seat.leaves();
+        drop(guard);
+        drop(again);
+    }
+
+    fn write(&self, seat: Seat<'_>) {
+        let writes = &self.stage.writers[seat.index];
+        writes.store(1, SeqCst);
+        seat.waits();
+        let mut guard = self.writing();
+        if seat.holds() > 1 {
+            seat.breaks("a writer is not alone");
+        }
+        if !is_whole(&guard, guard.abandoned()) {
+            seat.breaks(HALF);
+        }
+        repair(&mut guard);
+        guard.first = black_box(guard.first + 1);
+        for _ in 0..seat.work() {
+            spin_loop();
+        }
+        guard.second = black_box(guard.second + 1);
+        seat.leaves();
+        drop(guard);
+        writes.store(0, SeqCst);
+    }
+}
+
+/// The dead writer may have been anywhere: nothing but the first number is believed.
+fn repair(guard: &mut WriteGuard<'_, Pair, Shared>) {
+    if guard.abandoned() {
+        guard.second = guard.first;
+        guard.mark_consistent();
+    }
+}
+
+impl Primitive for RwLockStorm {
+    fn turn(&self, seat: Seat<'_>) {
+        if !self.both {
+            return if seat.chance(3) == 0 { self.write(seat) } else { self.read(seat) };
+        }
+        if seat.leads() {
+            self.write(seat);
+            self.read(seat);
+        } else {
+            self.read(seat);
+            self.write(seat);
+        }
+    }
+
+    fn bury(&self, dead: Seat<'_>) {
+        if self.stage.writers[dead.index].swap(0, SeqCst) != 0 {
+            self.writer_died.set(true);
+        }
+    }
+
+    fn check(&self, _: &Board, patience: Duration) -> Check {
+        let lock = &self.stage.lock;
+        let writer_died = self.writer_died.replace(false);
+        let Some(mut guard) = lock.write_timeout(patience).expect("nobody gives the lock up") else {
+            return Check::Hangs("a writer does not get in");
+        };
+        if guard.abandoned() && !writer_died {
+            return Check::Broken("the data is abandoned, and no writer died");
+        }
+        if !is_whole(&guard, guard.abandoned()) {
+            return Check::Broken(HALF);
+        }
+        repair(&mut guard);
+        drop(guard);
+        if lock.readers() != 0 {
+            return Check::Broken("a share is left");
+        }
+        let shares: [_; 2] = from_fn(|_| lock.try_read().expect("nobody gives the lock up").is_some());
+        if shares != [true; 2] || lock.is_locked() { Check::Broken("the lock is not open") } else { Check::Whole }
+    }
+
+    fn hold(&self) -> Box<dyn Held + '_> {
+        Box::new(self.writing())
+    }
+}
