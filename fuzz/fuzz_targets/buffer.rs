@@ -83,6 +83,9 @@ impl Model {
         let mut start = 0;
         for chunk in self.text.utf8_chunks() {
             let end = start + chunk.valid().len();
+            if at < start {
+                return at; // a byte of no character
+            }
             if at < end {
                 let boundary = (0..=at - start).rev().find(|&n| chunk.valid().is_char_boundary(n));
                 return start + boundary.unwrap_or(0);
