@@ -18,11 +18,12 @@ enum May {
     Cursor,
     /// What the screen shows, if the function agrees. The accepted line is the same.
     Screen(fn(gnu: &Answer, ours: &Answer) -> bool),
-    /// GNU readline gives no line, or goes on with a search that our editor has ended.
-    Stuck,
+    /// Whatever the keys behind it do.
+    Anything,
     /// The accepted line, as the function says.
     Line(fn(case: &Case, gnu: &str, ours: &str) -> bool),
-    /// GNU readline does with these keys what our editor does with those that the function gives: all is the same then.
+    /// GNU readline does with these keys what our editor does with those that the function gives: all is the same then,
+    /// or the line if that has bytes of no character.
     Keys(fn(&[u8]) -> Vec<u8>),
 }
 
@@ -42,6 +43,11 @@ fn searches_incrementally(case: &Case) -> bool {
 
 fn exchanges(case: &Case) -> bool {
     typed(case, b"\x18\x18") || typed(case, b"exchange-point-and-mark;")
+}
+
+fn uses_mark(case: &Case) -> bool {
+    let region: [&[u8]; 4] = [b"\x180", b"\x181", b"kill-region;", b"copy-region-as-kill;"];
+    exchanges(case) || region.iter().any(|keys| typed(case, keys))
 }
 
 const LISTED: &[Listed] = &[
@@ -83,24 +89,21 @@ const LISTED: &[Listed] = &[
     Listed {
         reason: "universal-argument: GNU readline shows neither the prompt nor the argument until it draws all anew",
         has: |case| typed(case, b"\x188") || typed(case, b"universal-argument;"),
-        may: May::Screen(|gnu, ours| {
-            shown_before(ours, "").is_some_and(|rest| rest == gnu.screen)
-                || ours.screen.strip_prefix(PROMPT).is_some_and(|rest| rest == gnu.screen)
-        }),
+        may: May::Screen(|gnu, ours| behind_prompt(gnu) == behind_prompt(ours)),
     },
     Listed {
         reason: "M-- after another numeric argument: GNU readline shows the argument for the rest of the line",
         has: |case| has_minus_after_argument(&case.keys),
-        may: May::Screen(|gnu, ours| shown_before(gnu, PROMPT).is_some_and(|rest| rest == ours.screen)),
+        may: May::Screen(|gnu, ours| behind_prompt(gnu) == behind_prompt(ours)),
     },
     Listed {
-        reason: "C-@ in an incremental search: GNU readline waits for ever",
-        has: |case| searches_incrementally(case) && typed(case, b"\0"),
-        may: May::Stuck,
+        reason: "C-@ in an incremental search: GNU readline 8.2 takes the sixteen keys behind it for the same character",
+        has: has_null_in_search,
+        may: May::Anything,
     },
     Listed {
         reason: "a place within a character, of a failed search forward or of a mark: ours stands before the character",
-        has: |case| (searches_incrementally(case) || exchanges(case)) && !case.keys.is_ascii(),
+        has: |case| (searches_incrementally(case) || uses_mark(case)) && !case.keys.is_ascii(),
         may: May::Line(is_cut_character),
     },
     Listed {
@@ -121,11 +124,25 @@ const LISTED: &[Listed] = &[
         }),
     },
     Listed {
+        reason: "vi-redo of R with characters of several bytes: GNU readline 8.2 counts bytes, and cuts characters",
+        has: |case| case.vi && typed(case, b"R") && typed(case, b".") && !case.keys.is_ascii(),
+        may: May::Line(is_cut_replacement),
+    },
+    Listed {
         reason: "vi-redo of more than twenty typed bytes: GNU readline does the last run of twenty again, we all of them",
         has: |case| case.vi && (typed(case, b"vi-redo;") || typed(case, b".")),
         may: May::Line(is_redone_in_part),
     },
 ];
+
+/// Whether `C-@` is typed where only text stands between the key and the beginning of an incremental search.
+fn has_null_in_search(case: &Case) -> bool {
+    let goes_on = |key: &u8| matches!(key, 0x20..|0x12| 0x13);
+    case.keys.iter().enumerate().filter(|(_, key)| **key == 0).any(|(at, _)| {
+        let text = case.keys[..at].iter().rev().take_while(|key| goes_on(key));
+        text.into_iter().any(|key| matches!(key, 0x12 | 0x13)) || case.keys[..at].ends_with(b"-search-history;")
+    })
+}
 
 /// Whether GNU's line has pieces of a character that ours has whole; all else is the same.
 fn is_cut_character(_: &Case, gnu: &str, ours: &str) -> bool {
@@ -145,6 +162,11 @@ fn is_cut_character(_: &Case, gnu: &str, ours: &str) -> bool {
     gnu.contains("\\x") && !ours.is_ascii() && ascii(gnu) == ascii(&ours.as_bytes().escape_ascii().to_string())
 }
 
+/// Whether GNU's line has pieces of characters. How many bytes are replaced depends on how many pieces there are.
+fn is_cut_replacement(_: &Case, gnu: &str, _: &str) -> bool {
+    gnu.contains("\\x")
+}
+
 /// Whether GNU's line has the last run of a typed text where ours has all of that text.
 fn is_redone_in_part(case: &Case, gnu: &str, ours: &str) -> bool {
     let Ok(keys) = std::str::from_utf8(&case.keys) else { return false };
@@ -156,12 +178,17 @@ fn is_redone_in_part(case: &Case, gnu: &str, ours: &str) -> bool {
     })
 }
 
-/// The screen with `prompt` in the place of the numeric argument that is shown, if one is.
-fn shown_before(answer: &Answer, prompt: &str) -> Option<String> {
-    let rest = answer.screen.strip_prefix("(arg: ")?;
-    let (number, rest) = rest.split_once(')')?;
-    number.parse::<i32>().ok()?;
-    Some(format!("{prompt}{}", rest.strip_prefix(' ').unwrap_or(rest)).trim_end().to_owned())
+/// What the screen shows without the prompt, or the numeric argument in its place.
+fn behind_prompt(answer: &Answer) -> &str {
+    let argument = |screen: &'_ str| -> Option<usize> {
+        let number = screen.strip_prefix("(arg: ")?.split_once(')')?.0;
+        number.parse::<i32>().ok().map(|_| "(arg: )".len() + number.len())
+    };
+    let screen = answer.screen.as_str();
+    match argument(screen) {
+        Some(length) => screen[length..].trim(),
+        None => screen.strip_prefix(PROMPT).unwrap_or(screen).trim(),
+    }
 }
 
 /// Whether the screen has one row, with a mark of hidden text.
@@ -232,13 +259,13 @@ pub fn reason(
             May::Line(agrees) => {
                 gnu.line.as_deref().zip(ours.line.as_deref()).is_some_and(|(gnu, ours)| agrees(case, gnu, ours))
             }
-            May::Stuck => {
-                let searches = |answer: &Answer| answer.screen.contains("i-search)`");
-                ours.line.is_some() && (gnu.line.is_none() || searches(gnu) && !searches(ours))
-            }
+            May::Anything => true,
             May::Keys(instead) => {
                 let keys = instead(&case.keys);
-                keys != case.keys && type_instead(keys)? == *gnu
+                let other = if keys == case.keys { None } else { Some(type_instead(keys)?) };
+                // Bytes of no character may be on the screen for a while, and take as many columns as a terminal likes.
+                let has_bytes = |line: &Option<String>| line.as_deref().is_some_and(|line| line.contains("\\x"));
+                other.is_some_and(|other| other == *gnu || other.line == gnu.line && has_bytes(&gnu.line))
             }
         };
         if applies {

@@ -42,17 +42,16 @@ impl fmt::Display for Answer {
 
 /// A row of the screen, with what is coloured or reversed between `\u{2039}` and `\u{203a}`.
 fn coloured_row(screen: &vt100::Screen, row: u16) -> String {
-    let (mut text, mut was) = (String::new(), false);
+    let (mut text, mut was, mut was_wide) = (String::new(), false, false);
     for cell in (0..COLUMNS).filter_map(|column| screen.cell(row, column)) {
+        if std::mem::replace(&mut was_wide, cell.is_wide()) {
+            continue; // the other half
+        }
         let is = cell.inverse() || cell.fgcolor() != vt100::Color::Default;
         if std::mem::replace(&mut was, is) != is {
             text.push(if is { '\u{2039}' } else { '\u{203a}' });
         }
-        match cell.contents() {
-            "" if cell.is_wide_continuation() => {}
-            "" => text.push(' '),
-            shown => text += shown,
-        }
+        text += if cell.contents().is_empty() { " " } else { cell.contents() };
     }
     text.trim_end().to_owned()
 }

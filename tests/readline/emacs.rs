@@ -284,4 +284,6 @@ fn an_interrupt_abandons_the_line_and_what_was_typed_ahead() {
 fn what_a_count_overwrites_is_killed() {
     let keys = "abcd\x18o\x01\x1b2x\x05\x18o\x19";
     assert_eq!(typed_with(&["\"\\C-xo\": overwrite-mode"], &[], keys), "xxcdab");
+    let keys = "abcd\x18o\x01\x1b2é\x05\x18o\x19"; // a character of two bytes has the same argument
+    assert_eq!(typed_with(&["\"\\C-xo\": overwrite-mode"], &[], keys), "éécdab");
 }

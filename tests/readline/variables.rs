@@ -149,7 +149,8 @@ fn the_region_is_shown_where_gnu_readline_shows_it() {
         ("x\x1b[200~abc\x1b[201~\x02", ">xabc"),
         ("one two\x17\x19", ">onetwo"),
         ("\x1bpne\r", ">secondo[ne](b)"),
-        ("\x1bpne\r\x06", ">secondone(b)"),
+        ("\x1bpne\r\x06", ">secondon[e](b)"),
+        ("\x1bpne\r\x06\x06", ">secondone(b)"),
         ("\x1bpsec\r", ">secondone(b)"),
     ] {
         assert_eq!(reversed(keys).replace(' ', ""), shown, "{keys:?}");

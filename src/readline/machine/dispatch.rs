@@ -74,8 +74,6 @@ impl Machine {
             Mode::Page(list) => self.page_key(list, byte),
             Mode::Vi(pending) => vi::key(self, pending, byte),
         }
-        // A region that the last key of a paste or of a search has shown is not one of the next command.
-        self.region_kept = false;
     }
 
     /// The first key of a command, or a further one of its sequence.

@@ -179,9 +179,10 @@ pub(crate) struct Machine {
     /// The region is shown, by the command before or by the one that runs.
     region_active: bool,
     region_kept: bool,
-    /// Bytes of a character of UTF-8 that is not whole yet, and how often to insert it.
+    /// Bytes of a character of UTF-8 that is not whole yet, how often to insert it, and whether that was typed.
     partial: words::Partial,
     partial_count: i32,
+    partial_explicit: bool,
 
     /// The keyboard macro that is being recorded, and the last one.
     recording: Option<Vec<u8>>,

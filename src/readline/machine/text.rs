@@ -121,11 +121,11 @@ impl Machine {
 
     /// Waits until a character of UTF-8 is whole.
     fn gather(&mut self, count: i32, byte: u8) -> Option<([u8; 4], usize, i32)> {
+        if self.partial.is_empty() {
+            (self.partial_count, self.partial_explicit) = (count, self.argument.explicit);
+        }
         if self.settings.variables.byte_oriented {
             return Some(([byte, 0, 0, 0], 1, count));
-        }
-        if self.partial.is_empty() {
-            self.partial_count = count;
         }
         let (bytes, length) = self.partial.push(byte)?;
         Some((bytes, length, self.partial_count))
@@ -164,7 +164,7 @@ impl Machine {
                 let point = self.line.point();
                 let end = self.line.next(point);
                 // As `delete-char`: what a numeric argument deletes is killed.
-                if self.argument.explicit { self.kill(point, end) } else { self.line.delete(point, end) }
+                if self.partial_explicit { self.kill(point, end) } else { self.line.delete(point, end) }
             }
         }
         self.line.end_group();
@@ -227,6 +227,7 @@ impl Machine {
         self.line.set_mark(self.line.point());
         self.line.insert(text);
         self.show_region();
+        self.region_kept = false; // the next command hides the region
     }
 
     pub(super) fn delete_char(&mut self, count: i32) {
