@@ -34,6 +34,14 @@ impl<T> Taking<T> {
     }
 }
 
+impl Reader {
+    /// Whether the last take told the others its place.
+    #[inline]
+    pub(super) fn has_told(&self) -> bool {
+        self.taken % TELL_EVERY == 0
+    }
+}
+
 enum Found<T> {
     Message(T),
     /// A skipped record was published meanwhile.
@@ -70,7 +78,7 @@ impl Track<'_> {
             match self.take_from(reader, &mut take, &dead, recovered)? {
                 Found::Message(message) => {
                     reader.taken = reader.taken.wrapping_add(1);
-                    if reader.taken % TELL_EVERY == 0 {
+                    if reader.has_told() {
                         read.next.store((late as u32 as u64) << 32 | reader.at & u64::from(u32::MAX), Relaxed);
                     }
                     return Ok(Some(message));

@@ -394,11 +394,16 @@ impl<'r> Track<'r> {
         Reader { at: self.head(), ..Reader::default() }
     }
 
-    /// Whether a record stands where the reader looks next, for those who look before they sleep.
+    /// Whether a record stands where the reader looks next, for those who look before they sleep. What is being written does
+    /// not count: it comes at once, and to go past it costs its writer and the reader another walk.
     pub(crate) fn has_come(self, reader: &Reader) -> bool {
         let seen = Word(self.cell(reader.at).word.load(Relaxed));
-        !matches!(self.relation(seen, reader.at), Relation::Earlier)
-            || self.positions.read.0.late.load(Relaxed) != reader.late
+        let is_there = match self.relation(seen, reader.at) {
+            Relation::Earlier => false,
+            Relation::Same => seen.state() != State::Writing,
+            Relation::Later => true,
+        };
+        is_there || self.positions.read.0.late.load(Relaxed) != reader.late
     }
 
     /// Moves `head` over the records that are done, and says why it stopped.
