@@ -212,7 +212,11 @@ impl Hub {
             slot.flags.store(flags, Relaxed);
             let state = if chunk.is_alone() { Word::Packed } else { Word::Ready };
             slot.word.store(word(state, chunk.sequence), Release);
+            inner.sequence += 1; // the number is used, whatever becomes of the packet
             if chunk.is_alone() {
+                // Before the packet. Whoever has run its call and finds no other chunk then raises `next` past this one, and
+                // tells the parent, which may wait for that.
+                board.published.store(inner.sequence, Release);
                 let mut sent = self.send_packet(chunk.sequence, &chunk.rare().descriptors);
                 if sent == Ok(false) && inner.free == slots.len() {
                     self.ground.calls().clear(); // what is there is of chunks that were cancelled
@@ -236,7 +240,6 @@ impl Hub {
             }
             inner.chunks[at] = Some(chunk);
             inner.free -= 1;
-            inner.sequence += 1;
             published += 1;
             if published % BURST == 0 {
                 board.published.store(inner.sequence, Release);

@@ -33,6 +33,8 @@ const EACH: u64 = 0;
 const STEPS: u32 = 12;
 /// A worker that finds nothing makes so many, and sleeps.
 const STEPS_TO_SLEEP: u32 = 2;
+/// As many changes as a packet takes besides.
+const STEPS_OF_A_PACKET: u32 = 4;
 
 #[derive(Default)]
 struct Slot {
@@ -47,6 +49,8 @@ struct Slot {
 #[derive(Default)]
 struct Seat {
     begun: AtomicU64,
+    /// 1 while the worker receives a packet and claims its chunk.
+    fetching: AtomicU32,
 }
 
 #[derive(Default)]
@@ -65,6 +69,11 @@ struct Board {
     told: [AtomicU32; 8],
     /// How often each call has begun: no part of the protocol.
     runs: [Count; 2],
+    /// Whether there are packets, for which a worker looks first; the number and one of the chunk whose packet is in the
+    /// sockets; whether one may have been lost with a worker.
+    has_packets: bool,
+    packet: AtomicU64,
+    lost: AtomicU32,
 }
 
 /// A life that ends at its next change when it has made so many; `None` never ends.
@@ -131,6 +140,9 @@ impl Board {
         let bit = 1 << ticket;
         let mut told = false;
         loop {
+            if let Some(place) = self.claim_packet(ticket, life)? {
+                return Some(Some(place));
+            }
             life.step()?;
             if let Some(place) = claims::claim(&self.published, &self.next, SLOTS, self.slot(), ticket) {
                 return Some(Some(place));
@@ -143,13 +155,36 @@ impl Board {
             }
             let seen = claims::announce(&self.asleep, bit, &self.work);
             life.step()?;
-            let may_be_work = self.over.load(SeqCst) != 0 || self.next.load(SeqCst) < self.published.load(SeqCst);
+            let may_be_work = self.over.load(SeqCst) != 0
+                || self.next.load(SeqCst) < self.published.load(SeqCst)
+                || self.has_packets && self.packet.load(SeqCst) != 0;
             if !may_be_work {
                 let _ = wait(&self.work, seen, Limit::NEVER); // looks again after any end
             }
             life.step()?;
             self.asleep.fetch_and(!bit, SeqCst);
         }
+    }
+
+    /// Receives a packet and claims its chunk. The hint `next` does not change.
+    fn claim_packet(&self, ticket: u32, life: &mut Life) -> Option<Option<usize>> {
+        if !self.has_packets || self.packet.load(SeqCst) == 0 {
+            return Some(None);
+        }
+        let seat = &self.seats[ticket as usize];
+        life.step()?;
+        seat.fetching.store(1, SeqCst);
+        life.step()?;
+        let came = self.packet.swap(0, SeqCst).checked_sub(1);
+        life.step()?;
+        let claimed = came.and_then(|sequence| {
+            let place = sequence as usize % SLOTS;
+            let (packed, claimed) = (word_of(State::Packed, sequence), word_of(State::Claimed(ticket), sequence));
+            self.slots[place].word.compare_exchange(packed, claimed, SeqCst, SeqCst).is_ok().then_some(place)
+        });
+        life.step()?;
+        seat.fetching.store(0, SeqCst);
+        Some(claimed)
     }
 
     fn chunk(&self, ticket: u32, place: usize, life: &mut Life) -> Option<()> {
@@ -179,6 +214,9 @@ impl Board {
             });
         }
         self.asleep.fetch_and(!(1 << ticket), SeqCst);
+        if self.has_packets && self.seats[ticket as usize].fetching.swap(0, SeqCst) != 0 {
+            self.lost.store(1, SeqCst);
+        }
         self.ends.fetch_add(1, SeqCst);
         self.raise();
         self.wake_all_workers();
@@ -211,10 +249,14 @@ impl<'b> Parent<'b> {
         let slot = &self.board.slots[at];
         slot.sequence.store(sequence, Relaxed);
         slot.call.store(call, Relaxed);
-        slot.word.store(word_of(State::Ready, sequence), Release);
+        let ready = if self.board.has_packets { State::Packed } else { State::Ready };
+        slot.word.store(word_of(ready, sequence), Release);
         self.chunks[at] = Some((sequence, call));
         self.sequence += 1;
         self.board.published.store(self.sequence, Release);
+        if self.board.has_packets {
+            self.board.packet.store(sequence + 1, SeqCst);
+        }
         self.board.wake_workers();
     }
 
@@ -256,6 +298,20 @@ impl<'b> Parent<'b> {
             }
         }
         again.into_iter().for_each(|call| self.publish(call));
+        if self.board.has_packets && self.board.lost.swap(0, SeqCst) != 0 {
+            self.resend();
+        }
+    }
+
+    /// Sends the packet again of a chunk that no worker has claimed.
+    fn resend(&self) {
+        for (at, chunk) in self.chunks.iter().enumerate() {
+            let Some((sequence, _)) = chunk else { continue };
+            if self.board.slots[at].word.load(SeqCst) == word_of(State::Packed, *sequence) {
+                self.board.packet.store(sequence + 1, SeqCst);
+                self.board.wake_workers();
+            }
+        }
     }
 
     /// From which chunk on it hears of outcomes.
@@ -352,6 +408,50 @@ fn calls_of_a_dead_worker_end_once() {
 #[test]
 fn parent_that_waits_for_all_calls_hears_of_the_last_whoever_dies() {
     one_of_two_dies(2, false);
+}
+
+/// While others wait for room, the parent listens from a chunk on that a packet brings. Nobody raises the hint for that chunk
+/// before a worker finds no other.
+#[test]
+fn parent_hears_of_a_call_that_a_packet_brought() {
+    explore(|| {
+        let board = Arc::new(Board { has_packets: true, ..Board::default() });
+        let worker = {
+            let board = board.clone();
+            thread::spawn(move || board.live(0, Life(None)))
+        };
+        let mut parent = Parent::new(&board, false);
+        parent.publish(0);
+        parent.wait_for(1);
+        parent.end();
+        assert!(worker.join().unwrap().is_some(), "it lives to the end");
+        assert_eq!((&parent.ended[..], board.runs[0].load(SeqCst)), (&[(0, true)][..], 1));
+    });
+}
+
+#[test]
+fn packet_that_is_lost_with_its_receiver_is_sent_again() {
+    for steps in 0..STEPS + STEPS_OF_A_PACKET {
+        explore_to(1, move || {
+            let board = Arc::new(Board { has_packets: true, ..Board::default() });
+            let workers = [(0, Some(steps)), (1, None)].map(|(ticket, steps)| {
+                let board = board.clone();
+                thread::spawn(move || {
+                    if board.live(ticket, Life(steps)).is_none() {
+                        board.bury(ticket);
+                    }
+                })
+            });
+            let mut parent = Parent::new(&board, false);
+            parent.publish(0);
+            parent.wait_for(1);
+            parent.end();
+            workers.into_iter().for_each(|worker| worker.join().unwrap());
+            let [(0, value)] = parent.ended[..] else { panic!("it ends once: {:?}", parent.ended) };
+            let runs = board.runs[0].load(SeqCst);
+            assert!(runs <= 1 && (!value || runs == 1), "it has begun {runs} times");
+        });
+    }
 }
 
 /// Both sleep when the chunk comes, and one is woken for it.
