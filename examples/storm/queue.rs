@@ -373,9 +373,10 @@ fn receive_packet(
     bytes: &mut [u8],
     limit: Limit<'_>,
 ) -> Result<Option<(u32, usize)>, RingError> {
-    let Some(delivery) = user.recv_packet(way.packets, bytes, limit)? else { return Ok(None) };
-    let noted = note(ledger, &bytes[..delivery.len]);
-    let count = delivery.descriptors.as_ref().map_or(0, |descriptors| descriptors.len());
+    let mut parcel = None;
+    let Some(received) = user.recv_packet(way.packets, bytes, &mut parcel, limit)? else { return Ok(None) };
+    let noted = note(ledger, &bytes[..received.len]);
+    let count = parcel.map_or(0, |parcel| parcel.descriptors.len());
     if count != usize::from(noted.0 % 3 == 0) {
         ledger.broken.fetch_add(1, SeqCst);
     }

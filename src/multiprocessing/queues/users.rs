@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ossature_sys::fd::BorrowedFd;
 use ossature_sys::futex::Limit;
-use ossature_sys::sync::ring::{Delivery, Packets, Participant, Ring, RingError};
+use ossature_sys::sync::ring::{Packets, Parcel, Participant, Received, Ring, RingError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -182,8 +182,10 @@ pub(super) fn receive<T: DeserializeOwned>(handle: &Handle, limit: Limit<'_>, as
     if buffer.is_empty() {
         buffer.resize(Packets::BUFFER, 0);
     }
+    let mut parcel = None;
     let mut take = |limit| {
-        let received = with(handle, limit, |user| receive_into(user, handle.packets(), &mut buffer, limit, as_task));
+        let receive = |user: &mut User| receive_into(user, handle.packets(), &mut buffer, &mut parcel, limit, as_task);
+        let received = with(handle, limit, receive);
         Ok::<_, Error>(received?.transpose()?)
     };
     let mut received = take(limit)?.flatten();
@@ -192,11 +194,13 @@ pub(super) fn receive<T: DeserializeOwned>(handle: &Handle, limit: Limit<'_>, as
         received = take(Limit::NOW)?.flatten();
     }
     // A `Deserialize` that gets from a queue finds no buffer there, and makes another.
-    let item = received.map(|Delivery { len, descriptors, descriptors_lost, .. }| {
+    let item = received.map(|Received { len, .. }| {
         let bytes = buffer.get(..len).unwrap_or_default();
-        match descriptors {
+        match parcel {
             None => transfer::unpack_slice(bytes, Descriptors::new(), Trust::SameProgram, Bounds::OF_KIN),
-            Some(descriptors) => Came::open(bytes, descriptors, descriptors_lost)?.unpack(Bounds::OF_KIN),
+            Some(Parcel { descriptors, descriptors_lost }) => {
+                Came::open(bytes, descriptors, descriptors_lost)?.unpack(Bounds::OF_KIN)
+            }
         }
     });
     if buffer.len() <= KEPT {
@@ -215,13 +219,14 @@ fn receive_into(
     user: &mut User,
     packets: &Packets,
     buffer: &mut Vec<u8>,
+    parcel: &mut Option<Parcel>,
     limit: Limit<'_>,
     as_task: bool,
-) -> std::result::Result<Option<Delivery>, RingError> {
+) -> std::result::Result<Option<Received>, RingError> {
     loop {
         let received = match as_task {
-            true => user.recv_packet_task(packets, buffer, limit),
-            false => user.recv_packet(packets, buffer, limit),
+            true => user.recv_packet_task(packets, buffer, parcel, limit),
+            false => user.recv_packet(packets, buffer, parcel, limit),
         };
         match received {
             Err(RingError::TooSmall { needed }) => buffer.resize(needed.next_power_of_two(), 0),
@@ -239,11 +244,11 @@ pub(super) fn task_done(handle: &Handle) -> Result<bool> {
 /// Receives all items of a closed queue and drops them, and says how many there were.
 pub(super) fn discard(handle: &Handle) -> Result<usize> {
     let discard_all = |user: &mut User| {
-        let (mut count, mut buffer) = (0, vec![0; Packets::BUFFER]);
+        let (mut count, mut buffer, mut parcel) = (0, vec![0; Packets::BUFFER], None);
         loop {
             // With grace, since another may just receive a packet, and then the next one is left.
-            match receive_into(user, handle.packets(), &mut buffer, with_grace(Limit::NOW), false) {
-                Ok(Some(delivery)) => drop(delivery),
+            match receive_into(user, handle.packets(), &mut buffer, &mut parcel, with_grace(Limit::NOW), false) {
+                Ok(Some(_)) => parcel = None,
                 Ok(None) => return Ok(count),
                 Err(RingError::Closed) => {
                     // Whoever was killed in a put may have left a packet that no put will ever follow.

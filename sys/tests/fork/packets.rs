@@ -47,9 +47,10 @@ fn next_into(
     bytes: &mut [u8; Packets::BUFFER],
     limit: Limit<'_>,
 ) -> Option<u8> {
-    let delivery = user.recv_packet(packets, bytes, limit).unwrap()?;
-    if let Some(descriptors) = delivery.descriptors {
-        assert_eq!((delivery.len, descriptors.len()), (1, 1), "a packet is whole");
+    let mut parcel = None;
+    let received = user.recv_packet(packets, bytes, &mut parcel, limit).unwrap()?;
+    if let Some(parcel) = parcel {
+        assert_eq!((received.len, parcel.descriptors.len()), (1, 1), "a packet is whole");
     }
     Some(bytes[0])
 }
@@ -279,6 +280,6 @@ fn packets_wait_for_room() {
 
 fn next_or_closed(user: &mut Participant<&Ring>, packets: &Packets) -> Result<Option<u8>, RingError> {
     let mut bytes = [0; Packets::BUFFER];
-    let received = user.recv_packet(packets, &mut bytes, Limit::NOW);
+    let received = user.recv_packet(packets, &mut bytes, &mut None, Limit::NOW);
     received.map(|delivery| delivery.map(|_| bytes[0]))
 }

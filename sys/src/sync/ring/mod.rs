@@ -122,7 +122,7 @@ pub use self::{
     claim::{Message, Record},
     error::RingError,
     memory::Ring,
-    packets::{Delivery, Packets},
+    packets::{Packets, Parcel},
     participant::{Participant, Received},
     participants::PARTICIPANTS,
     readiness::Readiness,

@@ -51,12 +51,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// user.send(b"a message")?;
 ///
 /// let mut bytes = [0; Packets::BUFFER];
-/// let first = user.recv_packet(&packets, &mut bytes, Duration::from_secs(5))?.expect("it was sent");
+/// let mut parcel = None;
+/// let first = user.recv_packet(&packets, &mut bytes, &mut parcel, Duration::from_secs(5))?.expect("it was sent");
 /// assert_eq!(&bytes[..first.len], b"an event");
-/// let came = first.descriptors.expect("it is a packet").into_iter().next().expect("one came");
+/// let came = parcel.take().expect("it is a packet").descriptors.into_iter().next().expect("one came");
 /// assert_eq!(EventFd::try_from(came)?.try_take()?, Some(3));
-/// let second = user.recv_packet(&packets, &mut bytes, Duration::from_secs(5))?.expect("it was sent");
-/// assert!(second.descriptors.is_none() && &bytes[..second.len] == b"a message");
+/// let second = user.recv_packet(&packets, &mut bytes, &mut parcel, Duration::from_secs(5))?.expect("it was sent");
+/// assert!(parcel.is_none() && &bytes[..second.len] == b"a message");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -65,29 +66,26 @@ pub struct Packets {
     far: Socket,
 }
 
-/// What [`Participant::recv_packet`] has received.
+/// What comes beside the bytes of a packet. It takes a kilobyte, so [`recv_packet`](Participant::recv_packet) moves none.
 ///
 /// # Examples
 /// ```
 /// use core::time::Duration;
-/// use ossature_sys::sync::ring::{Delivery, Packets, Ring};
+/// use ossature_sys::sync::ring::{Packets, Parcel, Ring};
 ///
 /// let (ring, packets) = (Ring::new(1 << 16)?, Packets::new()?);
 /// let mut user = ring.join()?;
-/// user.send_tagged(b"seven", 7, Duration::ZERO)?;
-/// let delivery = user.recv_packet(&packets, &mut [0; 8], Duration::ZERO)?.expect("it was sent");
-/// let Delivery { len, tag, descriptors, descriptors_lost } = delivery;
-/// assert!((len, tag) == (5, 7) && descriptors.is_none() && !descriptors_lost);
+/// user.send_packet(&packets, b"x", &[], 0, Duration::ZERO)?;
+/// let mut parcel = None;
+/// user.recv_packet(&packets, &mut [0; Packets::BUFFER], &mut parcel, Duration::ZERO)?.expect("it was sent");
+/// let Parcel { descriptors, descriptors_lost } = parcel.expect("it is a packet");
+/// assert!(descriptors.is_empty() && !descriptors_lost);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Delivery {
-    /// The length of the message in bytes, or of the bytes of a packet.
-    pub len: usize,
-    /// The number that the sender gave the message; 0 for a packet.
-    pub tag: u32,
-    /// The descriptors of a packet, closed on exec; `None` for a message.
-    pub descriptors: Option<Descriptors<MOST_DESCRIPTORS>>,
+pub struct Parcel {
+    /// The descriptors of the packet, closed on exec.
+    pub descriptors: Descriptors<MOST_DESCRIPTORS>,
     /// Whether descriptors came that this process could not have open, so that all of them were closed.
     pub descriptors_lost: bool,
 }
@@ -260,7 +258,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
     }
 
     /// Receives the next message or packet within the limit; `None` if the time ran out or the wait was cancelled. All who
-    /// receive from a ring with packets use this.
+    /// receive from a ring with packets use this. Behind it, `parcel` is `Some` for a packet and `None` for a message. The tag
+    /// of a packet is 0.
     ///
     /// # Errors
     /// As for [`recv`](Self::recv); [`TooSmall`](RingError::TooSmall) for a packet and less than
@@ -273,9 +272,10 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         &mut self,
         packets: &Packets,
         bytes: &mut [u8],
+        parcel: &mut Option<Parcel>,
         limit: impl Into<Limit<'c>>,
-    ) -> Result<Option<Delivery>, RingError> {
-        self.recv_packet_counted(packets, bytes, limit.into(), false)
+    ) -> Result<Option<Received>, RingError> {
+        self.recv_packet_counted(packets, bytes, parcel, limit.into(), false)
     }
 
     /// [`recv_packet`](Self::recv_packet) of a task: see [`recv_task_timeout`](Self::recv_task_timeout).
@@ -292,7 +292,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
     /// let mut user = ring.join()?;
     /// user.send_packet(&packets, b"a task", &[], 0, Duration::ZERO)?;
     /// let mut bytes = [0; Packets::BUFFER];
-    /// assert!(user.recv_packet_task(&packets, &mut bytes, Duration::ZERO)?.is_some());
+    /// assert!(user.recv_packet_task(&packets, &mut bytes, &mut None, Duration::ZERO)?.is_some());
     /// assert!(ring.unfinished()? == 1 && user.task_done()?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -300,20 +300,23 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         &mut self,
         packets: &Packets,
         bytes: &mut [u8],
+        parcel: &mut Option<Parcel>,
         limit: impl Into<Limit<'c>>,
-    ) -> Result<Option<Delivery>, RingError> {
-        self.recv_packet_counted(packets, bytes, limit.into(), true)
+    ) -> Result<Option<Received>, RingError> {
+        self.recv_packet_counted(packets, bytes, parcel, limit.into(), true)
     }
 
     fn recv_packet_counted(
         &mut self,
         packets: &Packets,
         bytes: &mut [u8],
+        parcel: &mut Option<Parcel>,
         limit: Limit<'_>,
         as_task: bool,
-    ) -> Result<Option<Delivery>, RingError> {
+    ) -> Result<Option<Received>, RingError> {
         loop {
-            match self.recv_packet_once(packets, bytes, limit, as_task) {
+            *parcel = None;
+            match self.recv_packet_once(packets, bytes, parcel, limit, as_task) {
                 // As for a message alone.
                 Err(RingError::Lost) if self.is_enrolled() => {}
                 received => return received,
@@ -325,9 +328,10 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         &mut self,
         packets: &Packets,
         bytes: &mut [u8],
+        parcel: &mut Option<Parcel>,
         limit: Limit<'_>,
         as_task: bool,
-    ) -> Result<Option<Delivery>, RingError> {
+    ) -> Result<Option<Received>, RingError> {
         if !self.enter(limit)? {
             return Ok(None);
         }
@@ -341,7 +345,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
                     if bytes.len() < Packets::BUFFER {
                         return Taking::Left(Got::Packet(Err(RingError::TooSmall { needed: Packets::BUFFER })));
                     }
-                    let mut letters = Letters { packets, bytes };
+                    let mut letters = Letters { packets, bytes, parcel };
                     let give_back = |token| done_with(ring, token, *who, as_task).is_ok();
                     return receipt::receive(ring, &mut letters, seen, *who, give_back)
                         .map(|packet| Got::Packet(told(packet)));
@@ -358,7 +362,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
                 Some(Got::Whole(whole)) => {
                     let whole = whole?;
                     received(ring);
-                    return Ok(Some(whole.into()));
+                    return Ok(Some(whole));
                 }
             };
             let whole = match copy_out(ring, claim, track.info(claim), bytes) {
@@ -369,27 +373,20 @@ impl<R: Deref<Target = Ring>> Participant<R> {
                 whole => whole?,
             };
             done_with(ring, claim, *who, as_task)?;
-            Ok(Some(whole.into()))
+            Ok(Some(whole))
         })
     }
 }
 
 /// What a receiver got.
-#[allow(clippy::large_enum_variant, reason = "nothing here allocates")]
 enum Got {
     Whole(Result<Received, RingError>),
     /// A record to be copied and given back.
     Claim(Claim),
-    Packet(Result<Delivery, RingError>),
+    Packet(Result<Received, RingError>),
 }
 
-impl From<Received> for Delivery {
-    fn from(Received { len, tag }: Received) -> Self {
-        Self { len, tag, descriptors: None, descriptors_lost: false }
-    }
-}
-
-fn told(packet: Result<Delivery, Missing<Errno>>) -> Result<Delivery, RingError> {
+fn told(packet: Result<Received, Missing<Errno>>) -> Result<Received, RingError> {
     packet.map_err(|missing| match missing {
         Missing::Post(errno) => RingError::Packets(errno),
         Missing::Lost => RingError::Lost,
@@ -397,14 +394,15 @@ fn told(packet: Result<Delivery, Missing<Errno>>) -> Result<Delivery, RingError>
     })
 }
 
-/// The packets of a receiver, with its buffer.
+/// The packets of a receiver, with its buffer and its place for descriptors.
 struct Letters<'p> {
     packets: &'p Packets,
     bytes: &'p mut [u8],
+    parcel: &'p mut Option<Parcel>,
 }
 
 impl Post for Letters<'_> {
-    type Packet = Delivery;
+    type Packet = Received;
     type Error = Errno;
 
     fn first(&mut self) -> ErrnoResult<Option<u64>> {
@@ -413,11 +411,18 @@ impl Post for Letters<'_> {
         Ok(self.packets.far.peek(&mut number, Deadline::NOW)?.map(|_| u64::from_ne_bytes(number)))
     }
 
-    fn receive(&mut self) -> ErrnoResult<Option<Delivery>> {
+    fn receive(&mut self) -> ErrnoResult<Option<Received>> {
         let Some(came) = self.packets.far.recv_with(self.bytes, Deadline::NOW)? else { return Ok(None) };
         let len = came.len.saturating_sub(NUMBER);
         self.bytes.copy_within(came.len - len..came.len, 0);
-        Ok(Some(Delivery { len, tag: 0, descriptors: Some(came.descriptors), descriptors_lost: came.descriptors_lost }))
+        *self.parcel = Some(Parcel { descriptors: came.descriptors, descriptors_lost: came.descriptors_lost });
+        Ok(Some(Received { len, tag: 0 }))
+    }
+
+    fn discard(&mut self) -> ErrnoResult<()> {
+        self.receive()?;
+        *self.parcel = None;
+        Ok(())
     }
 }
 

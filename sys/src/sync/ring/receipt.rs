@@ -132,13 +132,17 @@ pub(crate) trait Post {
     fn first(&mut self) -> Result<Option<u64>, Self::Error>;
     /// Receives the first packet.
     fn receive(&mut self) -> Result<Option<Self::Packet>, Self::Error>;
+    /// Receives the first packet and drops it.
+    fn discard(&mut self) -> Result<(), Self::Error> {
+        self.receive().map(drop)
+    }
 }
 
 /// Receives the packet with this number, and drops those before; `None` if it is lost.
 fn fetch<P: Post>(post: &mut P, number: u64) -> Result<Option<P::Packet>, P::Error> {
     loop {
         match post.first()? {
-            Some(first) if first < number => drop(post.receive()?),
+            Some(first) if first < number => post.discard()?,
             Some(first) if first == number => return post.receive(),
             Some(_) | None => return Ok(None),
         }
