@@ -22,10 +22,11 @@ fn slowness() -> u32 {
 }
 
 /// How many instructions lie between two places at which a test stops a process, when there are `usual` on a real
-/// machine. An emulator takes a hundred times as long for an instruction that is traced.
+/// machine. An emulator takes a hundred times as long for an instruction that is traced. A long run asks for fewer between.
 #[allow(dead_code, reason = "each test binary uses its part")]
 pub fn stride(usual: usize) -> usize {
-    if slowness() > 1 { 5 * usual + 2 } else { usual }
+    let asked = std::env::var("OSSATURE_TEST_STRIDE").map_or(usual, |most| most.parse().expect("a number"));
+    if slowness() > 1 { 5 * usual + 2 } else { usual.min(asked) }
 }
 
 /// Whether a test tries so many places that it must have met each state; not where few are tried, on a slow machine.

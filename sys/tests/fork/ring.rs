@@ -87,12 +87,27 @@ fn sender_is_killed() {
     if !deaths_are_seen() {
         return;
     }
+    // The second time the message does not fit before the end of the memory, which becomes padding.
+    for granules in [0, SMALL / 64 - 1] {
+        begin_anew();
+        sender_behind_is_killed(granules);
+    }
+}
+
+fn sender_behind_is_killed(granules: usize) {
     for steps in (0..).step_by(stride(17)) {
         let ring = ring();
+        {
+            let mut user = ring.join().unwrap();
+            for _ in 0..granules {
+                user.send(&[0]).unwrap();
+                assert_eq!(next(&mut user), Some(0));
+            }
+        }
         let mut sleeper = receiver(&ring);
         let Some(mut doomed) = standing(|| {
             let mut user = ring.join().unwrap();
-            user.send(&[1]).unwrap();
+            user.send(&[1; 100]).unwrap();
         }) else {
             return end(sleeper);
         };

@@ -17,9 +17,11 @@ use ossature_sys::sync::condition::Condition;
 use ossature_sys::sync::event::Event;
 use ossature_sys::sync::handoff::HandoffLock;
 use ossature_sys::sync::lock::Lock;
+use ossature_sys::sync::ring::{Participant, Ring};
 use ossature_sys::sync::rwlock::RwLock;
 use ossature_sys::sync::semaphore::Semaphore;
 
+use crate::barrier::deaths_are_seen;
 use crate::handover::until;
 use crate::harness::{self, Test};
 
@@ -36,6 +38,7 @@ pub const TESTS: &[Test] = &[
     ("rwlock_keeps_its_limit_beside_one_that_stands_still", rwlock_keeps_its_limit),
     ("condition_keeps_its_limit_beside_one_that_stands_still", condition_keeps_its_limit),
     ("waiter_whose_generation_came_round_finds_the_unit", waiter_whose_generation_came_round_finds_the_unit),
+    ("sender_that_stands_still_for_several_laps_sends_its_message_once", sender_stands_still_for_laps),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -348,5 +351,44 @@ fn waiter_whose_generation_came_round_finds_the_unit() {
             end(still);
         }
         assert_eq!((ended, semaphore.value()), (Some(ExitStatus::Code(0)), 0));
+    }
+}
+
+/// The ring goes round beside a sender that knows the words of an earlier lap.
+fn sender_stands_still_for_laps() {
+    const CAPACITY: usize = 64 << 10;
+    if !deaths_are_seen() {
+        return;
+    }
+    for steps in (0..).step_by(harness::stride(53)) {
+        let ring = Ring::new(CAPACITY).unwrap();
+        let mut user = ring.join().unwrap();
+        let next = |user: &mut Participant<&Ring>| user.read_timeout(Limit::NOW).unwrap().map(|message| message[0]);
+        let Some(mut late) = standing(|| ring.join().unwrap().send(&[1]).unwrap()) else { return };
+        let stands = go_on(&mut late, steps);
+        let (mut sent, mut came) = (0_u32, [0_u32; 3]);
+        for _ in 0..3 * CAPACITY / 64 {
+            // There is no room a lap behind a record that is in writing.
+            sent += u32::from(user.send_timeout(&[2], Limit::NOW).unwrap());
+            while let Some(number) = next(&mut user) {
+                came[usize::from(number)] += 1;
+            }
+        }
+        if stands {
+            ptrace::resume(&late).unwrap();
+            let ended = late.wait_timeout(LATE).unwrap();
+            if ended.is_none() {
+                end(late);
+            }
+            assert_eq!(ended, Some(ExitStatus::Code(0)), "after {steps} instructions");
+        }
+        while let Some(number) = next(&mut user) {
+            came[usize::from(number)] += 1;
+        }
+        assert_eq!(came, [0, 1, sent], "after {steps} instructions");
+        if !stands {
+            assert!(steps > 100, "there was something to do");
+            return;
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! A ring of messages, between the threads of one process.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
@@ -8,7 +11,7 @@ use ossature_sys::fd::duplicate;
 use ossature_sys::futex::{Cancel, Limit};
 use ossature_sys::scope::Refused;
 use ossature_sys::shm::AttachError;
-use ossature_sys::sync::ring::{Participant, Received, Ring, RingError};
+use ossature_sys::sync::ring::{PARTICIPANTS, Participant, Received, Ring, RingError};
 
 use crate::support::{soon, thread_id, until_asleep};
 
@@ -465,6 +468,65 @@ fn few_enough_messages_are_waited_for() {
         ring.close();
         assert_eq!(ring.wait_until_below(2, Limit::NOW), Err(RingError::Closed));
     });
+}
+
+#[test]
+fn ring_has_thousands_of_participants_and_says_when_it_has_all() {
+    needs!(own_nodes);
+    const THREADS: usize = 8; // the kernel follows a list of 2,048 nodes for each
+    let ring = ring();
+    let all = Barrier::new(THREADS + 1);
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let mut users: Vec<_> = (0..PARTICIPANTS / THREADS).map(|_| ring.join().unwrap()).collect();
+                all.wait();
+                all.wait();
+                users.last_mut().unwrap().send(&[7]).unwrap();
+            });
+        }
+        all.wait();
+        assert_eq!(ring.join().map(drop), Err(RingError::Refused(Refused::TableFull)));
+        all.wait();
+    });
+    let mut user = ring.join().unwrap();
+    assert!((0..THREADS).all(|_| next(&mut user).unwrap() == [7]) && next(&mut user).is_none());
+}
+
+/// Nobody writes there but a participant. If somebody does, nothing beyond the memory is read, and every call ends.
+#[test]
+fn words_that_no_participant_writes_lead_nowhere() {
+    needs!(own_nodes);
+    let whole = |file: &File| {
+        let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    };
+    let mut refused = 0;
+    for bit in 0..128_u64 {
+        let ring = ring();
+        // SAFETY: the file is read, and what is written there is this test.
+        let file = File::from(duplicate(unsafe { ring.descriptor() }).unwrap());
+        let mut user = ring.join().unwrap();
+        let before = whole(&file);
+        user.send(&[3; 200]).unwrap();
+        let after = whole(&file);
+        // The record's word and its info lie behind the table of participants; the word is the first there that has changed.
+        let table = PARTICIPANTS * 64;
+        let word = (table..after.len() - 8).step_by(8).find(|&at| before[at..at + 8] != after[at..at + 8]).unwrap();
+        let at = word as u64 + bit / 64 * 8;
+        let mut number = [0; 8];
+        file.read_exact_at(&mut number, at).unwrap();
+        let changed = u64::from_ne_bytes(number) ^ 1 << (bit % 64);
+        file.write_all_at(&changed.to_ne_bytes(), at).unwrap();
+        let counted = ring.len();
+        let blocked = ring.blocked_by();
+        let got = user.recv_timeout(&mut [0; 300], Limit::NOW);
+        let read = user.read_timeout(Limit::NOW).map(|message| message.map(|message| message.len()));
+        let sent = user.send_timeout(&[4; 100], Limit::NOW);
+        refused += u32::from(counted.is_err() || blocked.is_err() || got.is_err() || read.is_err() || sent.is_err());
+    }
+    assert!(refused > 10, "{refused}");
 }
 
 /// It answers with one ring or the other, in turns.
