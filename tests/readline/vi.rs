@@ -159,3 +159,20 @@ fn punctuation_ends_the_word_that_c_w_deletes() {
 fn an_escape_after_a_put_of_nothing_stands_on_a_character() {
     all(&[("ab\x1bp\x1bix\x1b", "a|xb"), ("o\x1bpx\x1b", "|o")]);
 }
+
+#[test]
+fn a_dump_names_the_keymap_of_its_key_and_draws_the_line_below() {
+    let mut editor = Editor::new();
+    let lines =
+        "set editing-mode vi\nset keymap vi-command\n\"v\": dump-variables\n\"m\": dump-macros\nset keymap vi-insert";
+    editor.parse_and_bind(lines).unwrap();
+    let mut out = Vec::new();
+    let _ = editor.begin("> ", &mut out);
+    let _ = editor.feed(b"ab\x1b", &mut out);
+    for (key, shown) in [(b"v", "keymap is set to `vi'\r\n"), (b"m", "\r\n> ab")] {
+        out.clear();
+        let _ = editor.feed(key, &mut out);
+        let text = String::from_utf8_lossy(&out);
+        assert!(text.contains(shown), "{text:?}");
+    }
+}

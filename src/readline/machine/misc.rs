@@ -9,7 +9,7 @@ use crate::readline::hooks::{Context, Lent};
 use crate::readline::keymap::KeymapName;
 use crate::readline::keys;
 use crate::readline::undo::Line;
-use crate::readline::variables::EditingMode;
+use crate::readline::variables::{EditingMode, Variables};
 
 /// What a validator says of a line that the user wants to accept.
 ///
@@ -263,9 +263,11 @@ impl Machine {
         let text = match what {
             Dump::Functions => settings.keymaps.dump_functions(keymap, as_init_file, convert_meta),
             Dump::Macros => settings.keymaps.dump_macros(keymap, as_init_file, convert_meta),
-            Dump::Variables => settings.variables.dump(as_init_file),
+            Dump::Variables => Variables { keymap, ..settings.variables.clone() }.dump(as_init_file),
         };
         self.effects.below.extend_from_slice(&text);
+        // Where there is nothing to show, the line is drawn below as well.
+        self.effects.leave |= text.is_empty();
     }
 
     fn tilde_expand(&mut self) {
