@@ -119,6 +119,9 @@ fn the_terminals_own_characters_edit_the_line() {
     assert_eq!(line(on, b"one two&x\r"), "one x");
     assert_eq!(line(on, b"one two@x\r"), "x");
     assert_eq!(line(on, b"a!%b\r"), "a%b");
+    // In vi mode a word ends at punctuation as well.
+    assert_eq!(line(on, b"one two.x&y\r"), "one y");
+    assert_eq!(line("set bind-tty-special-chars on\nset editing-mode vi", b"one two.x&y\r"), "one two.y");
     assert_eq!(line("set bind-tty-special-chars off", b"abc%d&e@!\r"), "abc%d&e@!");
 }
 
