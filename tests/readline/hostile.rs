@@ -283,3 +283,20 @@ fn a_change_within_a_coloured_prompt_keeps_its_colour() {
     let shown = String::from_utf8(screen).unwrap();
     assert!(shown.contains("\x1b[1mE\x1b[0m"), "{shown:?}");
 }
+
+/// The colour of the second row begins at the end of the first.
+#[test]
+fn a_colour_that_goes_on_in_the_next_row_ends_where_it_did() {
+    let mut editor = with(&["set editing-mode vi", "set show-mode-in-prompt on"]);
+    let (mut out, mut screen) = (Vec::new(), vt100::Parser::new(10, 5, 0));
+    editor.resized(5, 10, &mut out);
+    let _ = editor.begin("\x01\x1b[1m\x02bold\x01\x1b[0m\x02> ", &mut out);
+    for keys in ["a", "\x1b", "i", "b", "\x1b", "0x"] {
+        let _ = editor.feed(keys.as_bytes(), &mut out);
+        screen.process(&out);
+        out.clear();
+        let bold = |row, column| screen.screen().cell(row, column).is_some_and(|cell| cell.bold());
+        let rows: Vec<usize> = (0..4).map(|row| (0..5).filter(|&column| bold(row, column)).count()).collect();
+        assert_eq!(rows, [0, 4, 0, 0], "{keys:?}: {:?}", screen.screen().contents());
+    }
+}

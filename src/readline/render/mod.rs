@@ -16,6 +16,8 @@ mod pen;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use self::flat::Flat;
 use self::frame::Frame;
 use self::pen::Pen;
@@ -384,31 +386,61 @@ impl Screen {
     fn draw_changes(&mut self, out: &mut Vec<u8>) {
         let existing = self.existing();
         let wanted = (self.next.row_count() - self.top).min(self.height);
+        let coloured = self.coloured_rows(wanted);
         for row in 0..wanted {
             if row >= existing {
                 self.pen.enter(row, existing, self.columns, &self.next, self.top, out);
                 self.pen.write(&self.next, self.next.row(self.top + row), out);
             } else {
-                self.draw_row(row, out);
+                self.draw_row(row, coloured.contains(&row), out);
             }
         }
         self.clear_rows(wanted, existing, out);
     }
 
-    fn draw_row(&mut self, row: usize, out: &mut Vec<u8>) {
-        let (now, next) = (&self.now, &self.next);
-        let (old, new) = (now.row(self.top + row), next.row(self.top + row));
-        let same = |(a, b): &(&frame::Cell, &frame::Cell)| now.same(a, next, b);
-        let mut head = old.iter().zip(new).take_while(same).count();
+    /// The rows that a colour of the prompt goes through, if something changes within the colour: they are written as a
+    /// whole, since each row's colour begins in the row above.
+    fn coloured_rows(&self, wanted: usize) -> Range<usize> {
+        let is_invisible = |cell: &frame::Cell| cell.width == 0;
+        let has = |row: &usize| self.rows_at(*row).iter().any(|cells| cells.iter().any(is_invisible));
+        let Some(first) = (0..wanted).find(has) else { return 0..0 };
+        let last = (first..wanted).rev().find(has).unwrap_or(first);
+        let differs = |row: usize| self.unchanged(row).is_some();
+        let in_colour = |row: usize| {
+            let head = self.unchanged(row);
+            head.is_some_and(|head| self.rows_at(row).iter().any(|cells| cells.iter().skip(head).any(is_invisible)))
+        };
+        if (first..last).any(differs) || in_colour(last) { first..last + 1 } else { 0..0 }
+    }
+
+    /// The cells of a row as it is on the screen, and as it will be.
+    fn rows_at(&self, row: usize) -> [&[frame::Cell]; 2] {
+        [self.now.row(self.top + row), self.next.row(self.top + row)]
+    }
+
+    /// How many cells at the start of a row stay; `None` if all of them do.
+    fn unchanged(&self, row: usize) -> Option<usize> {
+        let (now, next, [old, new]) = (&self.now, &self.next, self.rows_at(row));
+        let mut head = old.iter().zip(new).take_while(|(a, b)| now.same(a, next, b)).count();
         if head == old.len() && head == new.len() {
-            return;
+            return None;
         }
         // A lone mark or an invisible part belongs to what stands before it.
         while head > 0 && [old, new].iter().any(|cells| cells.get(head).is_some_and(|cell| cell.width == 0)) {
             head -= 1;
         }
+        Some(head)
+    }
+
+    /// Writes what has changed in a row, or all of the row.
+    fn draw_row(&mut self, row: usize, whole: bool, out: &mut Vec<u8>) {
+        let head = self.unchanged(row);
+        let (now, next) = (&self.now, &self.next);
+        let (old, new) = (now.row(self.top + row), next.row(self.top + row));
+        let same = |(a, b): &(&frame::Cell, &frame::Cell)| now.same(a, next, b);
+        let Some(mut head) = head.or(whole.then_some(0)) else { return };
         // An invisible part of a prompt colours what follows, up to another one: the row is written as a whole.
-        let is_coloured = [old, new].iter().any(|cells| cells.iter().skip(head).any(|cell| cell.width == 0));
+        let is_coloured = whole || [old, new].iter().any(|cells| cells.iter().skip(head).any(|cell| cell.width == 0));
         if is_coloured {
             head = 0;
         }
