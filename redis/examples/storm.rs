@@ -4,6 +4,9 @@
 //! A pair of servers, or with `--one` a single server; four workers of two processes each. After the end of a primary
 //! its replica is promoted, and another replica is started over the data of the former primary. Every result must come
 //! once.
+//!
+//! `N` counts the processes that got a SIGKILL from here. A host is a worker, its supervisor and its processes, at once;
+//! those that end because another one was killed do not count.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -50,7 +53,8 @@ struct Storm {
     workers: Mutex<Vec<Owned>>,
     urls: String,
     dice: Mutex<Dice>,
-    killed: Mutex<BTreeMap<&'static str, u64>>,
+    /// What was killed, and how often.
+    events: Mutex<BTreeMap<&'static str, u64>>,
     calm: AtomicBool,
     most: u64,
     kills: AtomicU64,
@@ -65,50 +69,73 @@ impl Storm {
         std::thread::sleep(Duration::from_millis(self.below(most)));
     }
 
-    fn count(&self, what: &'static str) {
-        *self.killed.lock().unwrap().entry(what).or_default() += 1;
-        self.kills.fetch_add(1, SeqCst);
+    /// Notes an event, and how many processes it killed.
+    fn count(&self, what: &'static str, kills: u64) {
+        *self.events.lock().unwrap().entry(what).or_default() += 1;
+        self.kills.fetch_add(kills, SeqCst);
+    }
+
+    fn goes_on(&self) -> bool {
+        self.kills.load(SeqCst) < self.most && !self.calm.load(SeqCst)
     }
 
     fn start_worker(&self) -> Owned {
         worker(&self.urls, "storm", 2, &[])
     }
 
-    fn blow(&self) {
-        while self.kills.load(SeqCst) < self.most && !self.calm.load(SeqCst) {
-            self.rest(600);
-            match self.below(20) {
-                0..6 => self.kill_a_process(),
-                6..10 => self.kill_a_worker(),
-                10..12 => self.stop_a_worker(),
-                12..16 => self.restart_a_server(),
-                _ => self.fail_over(),
+    /// Kills what the hosts have.
+    fn blow_over_hosts(&self) {
+        while self.goes_on() {
+            self.rest(300);
+            match self.below(40) {
+                0..14 => self.kill_processes(false),
+                14..22 => self.kill_processes(true),
+                22..27 => self.kill_a_worker(),
+                27..39 => self.kill_a_host(),
+                _ => self.stop_a_worker(),
             }
         }
     }
 
-    /// One of those that a worker's supervisor forked, or the supervisor.
-    fn kill_a_process(&self) {
+    /// Kills servers.
+    fn blow_over_servers(&self) {
+        while self.goes_on() {
+            self.rest(3000);
+            if self.below(2) == 0 { self.restart_a_server() } else { self.fail_over() }
+        }
+    }
+
+    /// One of those that a worker has started, directly or not; or all of them at once.
+    fn kill_processes(&self, all: bool) {
         let workers = self.workers.lock().unwrap();
-        let host = workers[self.below(WORKERS as u64) as usize].pid();
-        let mut family = children(host);
-        for supervisor in family.clone() {
-            family.extend(children(supervisor));
+        let mut victims = family(workers[self.below(WORKERS as u64) as usize].pid());
+        if victims.is_empty() {
+            return;
         }
-        if !family.is_empty() {
-            let victim = family[self.below(family.len() as u64) as usize];
-            let _ = std::process::Command::new("kill").args(["-9", &victim.to_string()]).status();
-            self.count("process of a worker");
+        if !all {
+            victims = vec![victims[self.below(victims.len() as u64) as usize]];
         }
+        self.count(if all { "processes of a worker" } else { "process of a worker" }, kill(&victims));
     }
 
     fn kill_a_worker(&self) {
         let mut workers = self.workers.lock().unwrap();
         let at = self.below(WORKERS as u64) as usize;
         workers[at].kill();
-        self.rest(1500);
+        self.count("worker", 1);
+        self.rest(200);
         workers[at] = self.start_worker();
-        self.count("worker");
+    }
+
+    /// A worker and all that it has started, at once.
+    fn kill_a_host(&self) {
+        let mut workers = self.workers.lock().unwrap();
+        let at = self.below(WORKERS as u64) as usize;
+        let mut victims = family(workers[at].pid());
+        victims.push(workers[at].pid());
+        self.count("host", kill(&victims));
+        self.rest(200);
+        workers[at] = self.start_worker();
     }
 
     /// As a host that the network does not reach: longer than its lease, now and then.
@@ -119,7 +146,7 @@ impl Storm {
         workers[at].signal(Signal::STOP);
         self.rest(4000);
         workers[at].signal(Signal::CONT);
-        self.count("stopped worker");
+        self.count("stopped worker", 0);
     }
 
     fn restart_a_server(&self) {
@@ -127,7 +154,7 @@ impl Storm {
         servers[0].kill();
         self.rest(800);
         servers[0].restart(&[]);
-        self.count("server");
+        self.count("server", 1);
     }
 
     fn fail_over(&self) {
@@ -146,7 +173,7 @@ impl Storm {
         self.rest(500);
         let port = servers[0].port.to_string();
         servers[1].restart(&["--replicaof", "127.0.0.1", &port]);
-        self.count("primary of a pair");
+        self.count("primary of a pair", 1);
     }
 }
 
@@ -156,15 +183,35 @@ fn children(of: u32) -> Vec<u32> {
     listed.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
+/// Those that it has started, and those that these have.
+fn family(of: u32) -> Vec<u32> {
+    let mut family = children(of);
+    let mut at = 0;
+    while let Some(pid) = family.get(at).copied() {
+        family.extend(children(pid));
+        at += 1;
+    }
+    family
+}
+
+/// Kills processes at once; how many were there.
+fn kill(victims: &[u32]) -> u64 {
+    use ossature::sys::process::{Pid, pidfd_open, pidfd_send_signal};
+    let open = |pid: &u32| pidfd_open(Pid::from_raw(*pid as i32).unwrap()).ok();
+    let victims: Vec<_> = victims.iter().filter_map(open).collect();
+    victims.iter().filter(|victim| pidfd_send_signal(*victim, ossature::sys::signal::Signal::KILL).is_ok()).count()
+        as u64
+}
+
 /// Makes the calls of one round; how many ended as `WorkerDied`.
 fn round(pool: &Pool, path: &Path, retried: bool) -> u64 {
     let mut seen = vec![0_u8; CALLS as usize];
     let mut died = 0;
     let items: Vec<_> = (0..CALLS).map(|number| (path.to_owned(), number)).collect();
     if retried {
-        for (number, value) in
-            pool.starmap(work, items).unwrap_or_else(|error| panic!("{error}")).into_iter().enumerate()
-        {
+        let mut results = pool.starmap_async(work, items).unwrap();
+        let values = results.get_timeout(Duration::from_secs(240)).unwrap_or_else(|error| panic!("{error}"));
+        for (number, value) in values.expect("no call is lost").into_iter().enumerate() {
             assert_eq!(value, number as u64 * 3, "each value in its place");
             seen[number] += 1;
         }
@@ -212,7 +259,7 @@ fn main() {
         servers: Mutex::new(servers),
         workers: Mutex::new(Vec::new()),
         dice: Mutex::new(Dice(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15) | 1)),
-        killed: Mutex::default(),
+        events: Mutex::default(),
         calm: AtomicBool::new(false),
         most,
         kills: AtomicU64::new(0),
@@ -229,14 +276,14 @@ fn main() {
     let begun = Instant::now();
     let (mut rounds, mut died) = (0, 0);
     std::thread::scope(|threads| {
-        let wind = threads.spawn(|| storm.blow());
-        while !wind.is_finished() {
+        let winds = [threads.spawn(|| storm.blow_over_hosts()), threads.spawn(|| storm.blow_over_servers())];
+        while winds.iter().any(|wind| !wind.is_finished()) {
             rounds += 1;
             let retried = rounds % 2 == 1;
             died += round(if retried { &retrying } else { &strict }, &path, retried);
         }
         storm.calm.store(true, SeqCst);
-        wind.join().unwrap();
+        winds.into_iter().for_each(|wind| wind.join().unwrap());
         died += round(&strict, &path, false); // and in the calm
         rounds += 1;
     });
@@ -246,6 +293,6 @@ fn main() {
         storm.kills.load(SeqCst),
         rounds * CALLS,
         begun.elapsed().as_secs_f64(),
-        storm.killed.lock().unwrap(),
+        storm.events.lock().unwrap(),
     );
 }
