@@ -101,6 +101,66 @@ fn times(count: u64, mut call: impl FnMut()) -> (Duration, Duration) {
     (times[times.len() / 2], times[times.len() * 99 / 100])
 }
 
+/// Prints a row of rounds, each of ours and theirs, as the benches in benches/ do.
+fn row(name: &str, unit: &str, rival: &str, bar: &str, rounds: &[(f64, f64)]) {
+    let middle = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let ratio = middle(rounds.iter().map(|(ours, theirs)| ours / theirs).collect());
+    let ours = middle(rounds.iter().map(|(ours, _)| *ours).collect());
+    let theirs = middle(rounds.iter().map(|(_, theirs)| *theirs).collect());
+    let ok = match (bar.strip_prefix(">=").map(str::parse::<f64>), bar.strip_prefix("<=").map(str::parse::<f64>)) {
+        (Some(Ok(least)), _) => {
+            if ratio >= least {
+                "yes"
+            } else {
+                "no"
+            }
+        }
+        (_, Some(Ok(most))) => {
+            if ratio <= most {
+                "yes"
+            } else {
+                "no"
+            }
+        }
+        _ => "none",
+    };
+    println!(
+        "RATIO redis/{name} unit={unit} ours={ours:.1} rival={rival} theirs={theirs:.1} ratio={ratio:.4} bar={bar} ok={ok}"
+    );
+}
+
+/// How many bytes of memory the server uses.
+fn memory(line: &mut Connection) -> f64 {
+    let info: String = cmd("INFO").arg("memory").query(line).unwrap();
+    info.lines().find_map(|line| line.trim().strip_prefix("used_memory:")).unwrap().parse().unwrap()
+}
+
+/// What a name of rivals.py reached: calls of a millisecond and tiny ones a second, and microseconds of one call.
+type Rival = (String, f64, f64, f64);
+
+/// RQ and Celery on the same server, if a Python is named that has them: `--python PATH`.
+fn rivals(server: &Server) -> Vec<Rival> {
+    let words: Vec<String> = std::env::args().collect();
+    let Some(python) = words.iter().position(|word| word == "--python").and_then(|at| words.get(at + 1)) else {
+        return Vec::new();
+    };
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut script = std::process::Command::new(python);
+    script.current_dir(folder).arg("rivals.py").arg(server.tcp()).arg(count(10_000).to_string());
+    let said = script.output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let said = String::from_utf8(said.stdout).unwrap();
+    let lines = said.lines().map(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let number = |at: usize| words[at].parse::<f64>().unwrap();
+        (words[0].to_owned(), number(1), number(2), number(3))
+    });
+    lines.collect()
+}
+
 fn main() {
     freeze_support(TASKS);
     worker_support();
@@ -110,21 +170,24 @@ fn main() {
     let _worker = worker(&server.url(), "rate", 2, &[]);
     let pool = Pool::connect(&server.url(), "rate").unwrap();
     until("the worker is there", || pool.workers() == 2);
-    for round in 0..3 {
-        let slow = count(10_000) as u32;
-        let rate = |begun: Instant, calls: u64| calls as f64 / begun.elapsed().as_secs_f64();
+    let rate = |begun: Instant, calls: u64| calls as f64 / begun.elapsed().as_secs_f64();
+    let (mut slow, mut tiny, mut fifty, mut one) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let calls = count(10_000) as u32;
         let begun = Instant::now();
-        local.map(millisecond, 0..slow).unwrap();
-        let here = rate(begun, slow.into());
+        local.map(millisecond, 0..calls).unwrap();
+        let here = rate(begun, calls.into());
         let begun = Instant::now();
-        pool.map(millisecond, 0..slow).unwrap();
-        let there = rate(begun, slow.into());
-        println!("{round}: calls of 1 ms: {there:.0}/s, local {here:.0}/s: {:.2}", there / here);
+        pool.map(millisecond, 0..calls).unwrap();
+        slow.push((rate(begun, calls.into()), here));
 
         let calls = count(1_000_000);
         let begun = Instant::now();
         pool.map(square, 0..calls).unwrap();
-        println!("{round}: tiny calls, chunks by time: {:.0}/s", rate(begun, calls));
+        let ours = rate(begun, calls);
+        let begun = Instant::now();
+        local.map(square, 0..calls).unwrap();
+        tiny.push((ours, rate(begun, calls)));
 
         let calls = count(200_000);
         let hand = std::thread::scope(|threads| {
@@ -133,8 +196,7 @@ fn main() {
         });
         let begun = Instant::now();
         pool.chunksize(50).unwrap().map(square, 0..calls).unwrap();
-        let ours = rate(begun, calls);
-        println!("{round}: tiny calls, fifty to a chunk: {ours:.0}/s, by hand {hand:.0}/s: {:.2}", ours / hand);
+        fifty.push((rate(begun, calls), hand));
 
         let (mut line, mut answers) = (connection(&server), connection(&server));
         let hand = std::thread::scope(|threads| {
@@ -145,10 +207,53 @@ fn main() {
             })
         });
         let ours = times(count(2000), || assert_eq!(pool.apply(square, (12,)).unwrap(), 144));
-        let ratio = ours.0.as_secs_f64() / hand.0.as_secs_f64();
-        println!(
-            "{round}: one call: {:?} (99 %: {:?}), by hand {:?} ({:?}): {ratio:.2}",
-            ours.0, ours.1, hand.0, hand.1
+        one.push((ours.0.as_secs_f64() * 1e6, hand.0.as_secs_f64() * 1e6));
+        println!("one call: 99 %: {:?}, by hand {:?}", ours.1, hand.1);
+    }
+    row("calls-of-1-ms", "calls/s", "local", ">=0.9", &slow);
+    row("tiny-50-to-a-chunk", "calls/s", "hand", ">=0.7", &fifty);
+    row(
+        "tiny-by-time",
+        "calls/s",
+        "limit",
+        ">=1",
+        &tiny.iter().map(|(ours, _)| (*ours, 200_000.0)).collect::<Vec<_>>(),
+    );
+    row("tiny-by-time", "calls/s", "local", "none", &tiny);
+    row("one-call", "us", "hand", "<=1.5", &one);
+
+    let mut line = connection(&server);
+    let before = memory(&mut line);
+    let calls = count(1_000_000);
+    let squares = pool.map_async(square, 0..calls).unwrap();
+    let mut most = 0.0_f64;
+    while !squares.ready().unwrap() {
+        most = most.max(memory(&mut line));
+    }
+    squares.get().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let after = memory(&mut line);
+    let kib = |bytes: f64| bytes / 1024.0;
+    row("memory-during-a-million", "KiB", "two-bits-a-call", "none", &[(kib(most - before), kib(calls as f64 / 4.0))]);
+    row("memory-after-a-million", "KiB", "limit", "<=1", &[(kib(after - before), 1024.0)]);
+
+    for (name, theirs_slow, theirs_tiny, theirs_one) in rivals(&server) {
+        row(
+            "calls-of-1-ms",
+            "calls/s",
+            &name,
+            "none",
+            &slow.iter().map(|(ours, _)| (*ours, theirs_slow)).collect::<Vec<_>>(),
         );
+        row(
+            "tiny-by-time",
+            "calls/s",
+            &name,
+            "none",
+            &tiny.iter().map(|(ours, _)| (*ours, theirs_tiny)).collect::<Vec<_>>(),
+        );
+        if theirs_one > 0.0 {
+            row("one-call", "us", &name, "none", &one.iter().map(|(ours, _)| (*ours, theirs_one)).collect::<Vec<_>>());
+        }
     }
 }
