@@ -379,7 +379,7 @@ fn files_at_the_root_are_there_and_short() {
         assert!((5..=limit).contains(&lines), "{path} has {lines} lines; at most {limit}");
     }
     for (path, words) in [("LICENSE-MIT", "Permission is hereby granted"), ("LICENSE-APACHE", "Apache License")] {
-        for path in [path.to_owned(), format!("sys/{path}")] {
+        for path in [path.to_owned(), format!("sys/{path}"), format!("redis/{path}")] {
             assert!(read(&path).is_some_and(|text| text.contains(words)), "{path} is missing or not its text");
         }
     }

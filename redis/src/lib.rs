@@ -125,5 +125,5 @@ pub use worker::Worker;
 
 /// The programs in docs/guide/redis.md compile.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/guide/redis.md")]
+#[doc = include_str!("../guide.md")]
 mod guide {}
