@@ -124,7 +124,7 @@ pub(crate) trait Engine {
     fn submit(&mut self, client: &Client, chunks: &[Chunk]) -> Outcome<()>;
 
     /// Which chunks are neither waiting nor claimed: they have ended, or are lost.
-    fn missing(&mut self, client: &Client, numbers: &[u64]) -> Outcome<Vec<u64>>;
+    fn missing(&mut self, client: &Client, chunks: &[Chunk]) -> Outcome<Vec<u64>>;
 
     /// The numbers of the chunks that the client is said to wait for.
     fn numbers(&mut self, client: &Client) -> Outcome<Vec<u64>>;
@@ -169,6 +169,24 @@ pub(crate) trait Engine {
     fn exhume(&mut self, id: &str) -> Outcome<bool>;
 }
 
+/// What the caller calls an item, and for how long no other is put under that name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name<'n> {
+    pub(crate) text: &'n str,
+    pub(crate) stays: Duration,
+}
+
+/// What became of an item that was to be put.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Put {
+    /// It is there.
+    Done,
+    /// There was no room.
+    Full,
+    /// An item of that name was put before.
+    Before,
+}
+
 /// What a queue got.
 #[derive(Clone, Debug)]
 pub(crate) enum Got {
@@ -180,10 +198,17 @@ pub(crate) enum Got {
     Unknown,
 }
 
-/// The verbs of queues. Each may be repeated.
+/// The verbs of queues. Each may be repeated; those with a number, which counts the calls of a user, under that number.
 pub(crate) trait Records {
-    /// Puts an item, the `nth` of this user; whether there was room.
-    fn put(&mut self, user: &Serving, nth: u64, most: Option<usize>, item: &[u8]) -> Outcome<bool>;
+    /// Puts an item if there is room, and none was put under the same name.
+    fn put(
+        &mut self,
+        user: &Serving,
+        nth: u64,
+        most: Option<usize>,
+        name: Option<Name<'_>>,
+        item: &[u8],
+    ) -> Outcome<Put>;
 
     /// Takes an item that is none of those the user has.
     fn get(&mut self, user: &Serving, has: &[String]) -> Outcome<Got>;
@@ -192,10 +217,10 @@ pub(crate) trait Records {
     fn listen(&mut self, last: &str, wait: Duration) -> Outcome<()>;
 
     /// Says that an item is done with, or gives it back; whether it was still the user's.
-    fn settle(&mut self, user: &Serving, id: &str, back: bool) -> Outcome<bool>;
+    fn settle(&mut self, user: &Serving, nth: u64, id: &str, back: bool) -> Outcome<bool>;
 
     /// Says that one more item is finished; whether any was not.
-    fn done(&mut self) -> Outcome<bool>;
+    fn done(&mut self, user: &Serving, nth: u64) -> Outcome<bool>;
 
     /// How many items are there, and how many are not finished.
     fn count(&mut self) -> Outcome<(usize, usize)>;

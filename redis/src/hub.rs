@@ -15,12 +15,10 @@ use crate::engine::{Chunk, Client, Described, Engine, Fault, Finished};
 use crate::job::{Callback, Failure, Job, Manner, Outcome};
 use crate::link::Link;
 use crate::streams::Streams;
-use crate::wire::{Answer, Body, Calls};
+use crate::wire::{Answer, Body, Calls, LONGEST, too_long};
 
 /// How many chunks one request has at most, and how many bytes.
 const BATCH: (usize, usize) = (64, 4 << 20);
-/// The longest arguments of one call: the server takes no longer text.
-const LONGEST: usize = (512 << 20) - (1 << 16);
 
 /// How a pool meets trouble.
 #[derive(Clone, Debug)]
@@ -511,11 +509,7 @@ impl Packed {
         let length = self.bytes.len() - from;
         if length > LONGEST {
             self.bytes.truncate(from);
-            let text = format!(
-                "the arguments of {task} take {length} bytes, and the server takes no more than 512 MiB: put them in a file \
-                 that all machines see, and send its name"
-            );
-            return Err(engine::error(ErrorKind::TooLong, text));
+            return Err(too_long(&format!("the arguments of {task}"), length));
         }
         self.ends.push(self.bytes.len());
         Ok(())

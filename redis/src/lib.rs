@@ -24,21 +24,37 @@
 //!
 //! # What happens when something fails
 //!
-//! | what fails | what a call does |
-//! | --- | --- |
-//! | a process of a worker is killed | it ends as [`WorkerDied`](ossature::ErrorKind::WorkerDied) at once, with number and signal; or it runs again, with [`retries`](PoolBuilder::retries) |
-//! | a host is lost, or its worker | calls in chunks that it had begun end as `WorkerDied` after ten seconds, or run again with `retries`; chunks that it had only taken go elsewhere, uncharged |
-//! | a call takes an hour | its worker says every second that it lives, so nobody else gets the call |
-//! | the server restarts | calls wait, and go on; after [`outage`](PoolBuilder::outage) they end as [`Closed`](ossature::ErrorKind::Closed) |
-//! | a replica takes over | what it had not got is given out again by the client: a call may run twice, its result comes once |
-//! | the replica is empty | the same, of everything |
-//! | the server has no memory left | new chunks wait, results go on |
-//! | the program that waits is killed | its chunks and results leave the server after a minute; workers end its calls |
-//! | a call kills every host that runs it | it is tried as often as `retries` says; then it ends as `WorkerDied`, and lies among the [dead letters](Pool::dead_letters) |
-//! | bytes of a stranger in the stream | they go to the dead letters, and nobody stops |
-//! | workers of another build | they never see the chunks; with no others there, calls end as [`Incompatible`](ossature::ErrorKind::Incompatible), naming both builds |
-//! | wrong password, no such server | [`Auth`](ossature::ErrorKind::Auth), [`Closed`](ossature::ErrorKind::Closed) from [`Pool::connect`], with the address |
-//! | arguments with a descriptor or shared memory | [`Unsupported`](ossature::ErrorKind::Unsupported), before anything is sent |
+//! The last column names the tests of a line, which `cargo test -p ossature-redis` runs.
+//!
+//! | what fails | what a call of a pool does | tests |
+//! | --- | --- | --- |
+//! | a process of a worker is killed | it ends as [`WorkerDied`](ossature::ErrorKind::WorkerDied) at once, with number and signal; or it runs again, with [`retries`](PoolBuilder::retries) | `a_killed_process_ends_its_call_at_once_and_no_other` |
+//! | a host is lost, or its worker | calls in chunks that it had begun end as `WorkerDied` after ten seconds, or run again with `retries`; chunks that it had only taken go elsewhere, uncharged | `a_lost_host_ends_what_it_had_begun_and_no_more`, `what_a_lost_host_ran_runs_again_with_retries` |
+//! | a call takes an hour | its worker says every second that it lives, so nobody else gets the call | `a_long_call_on_a_living_host_is_made_once` |
+//! | a host stands still for longer than its lease | the call ends as on a lost host; what the host still answers is dropped, so each call has one end | `a_host_that_stood_still_does_not_answer_twice` |
+//! | a connection breaks, and with it the server's answer | the step is repeated, and counts once; a chunk that was claimed goes back | `a_claim_whose_answer_was_lost_goes_back`, `answers_that_are_lost_in_any_step_lose_no_call` |
+//! | the server restarts | calls wait, and go on; after [`outage`](PoolBuilder::outage) they end as [`Closed`](ossature::ErrorKind::Closed) | `a_server_that_comes_back_goes_on_where_it_was`, `leases_begin_anew_after_an_outage`, `a_server_that_stays_away_ends_calls_as_closed` |
+//! | a replica takes over | what it had not got is given out again by the client: a call may run twice, its result comes once | `what_a_promoted_replica_lost_is_given_out_again`, `what_was_cancelled_does_not_run_after_a_fail_over`, `sentinels_name_the_server_that_took_over` |
+//! | the primary's host is lost, or cut off from the others | both of the above | `a_host_that_is_killed_with_its_primary_loses_nothing`, `a_host_that_is_cut_off_with_its_primary_loses_nothing` |
+//! | the replica is empty | the same, of everything | `an_empty_server_gets_everything_again` |
+//! | the server has no memory left | new chunks wait, results go on | `a_server_without_memory_delays_calls` |
+//! | the program that waits is killed | its chunks and results leave the server after a minute; workers end its calls | `the_records_of_a_killed_client_go_and_its_calls_end` |
+//! | a call kills every host that runs it | it is tried as often as `retries` says; then it ends as `WorkerDied`, and lies among the [dead letters](Pool::dead_letters), from where it can be [put back](Pool::put_back) | `a_call_that_kills_hosts_is_buried_and_can_be_put_back` |
+//! | bytes of a stranger in the stream | they go to the dead letters, and nobody stops | `bytes_of_a_stranger_go_to_the_dead_letters` |
+//! | workers of another build | they never see the chunks; with no others there, calls end as [`Incompatible`](ossature::ErrorKind::Incompatible), naming both builds; [`accept`](PoolBuilder::accept) vouches for a version | `workers_of_another_build_are_told_by_name` |
+//! | wrong password or rights, certificate or name; no such server | [`Auth`](ossature::ErrorKind::Auth), [`Unsupported`](ossature::ErrorKind::Unsupported), [`Closed`](ossature::ErrorKind::Closed) from [`Pool::connect`] within its limit, with the address | `a_wrong_password_is_told_with_the_address`, `a_user_without_rights_is_told_what_is_missing`, `a_server_is_trusted_by_its_certificate_and_name`, `nobody_at_the_address_is_told_within_the_limit`, `somebody_else_at_the_address_is_told_within_the_limit` |
+//! | a node of a cluster that has other keys | [`Unsupported`](ossature::ErrorKind::Unsupported), naming the node that has them; of several addresses, that one is used | `a_node_of_a_cluster_names_the_one_that_has_the_keys` |
+//! | arguments with a descriptor or shared memory | [`Unsupported`](ossature::ErrorKind::Unsupported), before anything is sent | `a_descriptor_is_refused_before_it_is_sent` |
+//! | arguments or values above 512 MiB | [`TooLong`](ossature::ErrorKind::TooLong), before anything is sent; [`InvalidInput`](ossature::ErrorKind::InvalidInput) for a value | `above_512_mib_all_is_refused_where_it_is` |
+//!
+//! | what fails | what a queue does | tests |
+//! | --- | --- | --- |
+//! | a getter is killed | an item of [`get_guarded`](Queue::get_guarded) comes again after the lease; one of [`get`](Queue::get) is gone | `an_item_of_a_killed_getter_comes_again`, `a_guarded_item_stays_for_as_long_as_its_getter_lives` |
+//! | the connection breaks in a call | the call is repeated, and is one | `a_put_over_a_broken_connection_is_one`, `a_call_whose_answer_is_lost_is_made_once` |
+//! | a put ends as `Closed` | the item may be there. Puts after it are not touched. [`put_once`](Queue::put_once) lets the caller repeat it | `a_put_whose_end_is_unknown_takes_no_other_with_it`, `a_put_under_one_name_is_one_though_a_replica_takes_over` |
+//! | a replica takes over | items that it had not got are lost, though their puts have returned; `put_once` of the same name brings such an item back, and no other | `what_a_replica_lacks_of_a_queue_is_lost`, `a_put_under_one_name_is_one_though_a_replica_takes_over` |
+//! | the server has no memory left | puts wait, as in a full queue | `a_put_waits_for_memory_within_its_limit` |
+//! | an item of another type | [`Decode`](ossature::ErrorKind::Decode), and the item is gone | `items_come_out_in_the_order_in_which_they_were_put` |
 //!
 //! Whoever may write to the keys of a pool can have its workers run any task of the table with any arguments.
 //!
@@ -58,6 +74,14 @@
 //! | `{name}:workers` | hash | what each worker says of itself |
 //! | `{name}:sweep` | string | when somebody last looked for workers without a lease |
 //! | `{name}:dead` | stream | dead letters, a thousand at most |
+//!
+//! A queue has `{name}:tasks:q`, `{name}:alive`, `{name}:workers` and `{name}:sweep` in the same way, and these:
+//!
+//! | key | type | holds |
+//! | --- | --- | --- |
+//! | `{name}:unfinished` | number | how many items were put and not said to be finished |
+//! | `{name}:q:USER` | number | the last call of this user that changed something. It expires after the longest time in which a call may be repeated |
+//! | `{name}:once:NAME` | string | that an item of this name was put. It expires after an hour |
 //!
 //! A worker reads the group as two consumers: `WORKER/r` has the chunks that run, `WORKER/a` those that were taken
 //! ahead of their turn. The consumer `~` has chunks that were given back. `XINFO CONSUMERS` and `XPENDING` show all of
@@ -92,11 +116,13 @@
 
 mod builder;
 mod engine;
+mod futures;
 mod hub;
 mod imap;
 mod job;
 mod life;
 mod link;
+mod place;
 mod pool;
 mod queue;
 mod receiver;
@@ -110,6 +136,8 @@ mod worker;
 
 #[doc(inline)]
 pub use builder::PoolBuilder;
+#[doc(inline)]
+pub use futures::{Executor, Future};
 #[doc(inline)]
 pub use imap::IMapIterator;
 #[doc(inline)]

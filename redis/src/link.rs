@@ -149,6 +149,16 @@ impl Link {
         if !streams.is_primary()? {
             return Err(Fault::Gone(format!("{} is a replica, which takes no writes", shown(place))));
         }
+        if let Some(node) = streams.other_node()? {
+            let text = format!(
+                "{} is a node of a cluster and has other keys: give the address of the node that has these, {node}, and those \
+                 of its replicas",
+                shown(place)
+            );
+            // Of several addresses, another may be that of the node, which is away for now.
+            let alone = matches!(&self.places, Places::Servers(places) if places.len() == 1);
+            return Err(if alone { Fault::Refused(text) } else { Fault::Gone(text) });
+        }
         Ok(streams)
     }
 

@@ -4,23 +4,23 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ossature::multiprocessing::pool::engine;
 use ossature::multiprocessing::transfer::Transfer;
 use ossature::sys::deadline::Deadline;
 use ossature::{Error, ErrorKind, Result};
 
-use crate::builder::{LEASE, LEASES, host, unique};
-use crate::engine::{Described, Engine, Fault, Got, Outcome, Records, Serving};
+use crate::builder::{LEASE, LEASES, unique};
+use crate::engine::{Engine, Fault, Name, Put, Records, Serving};
 use crate::link::Link;
-use crate::receiver::BEATS;
-use crate::streams::Streams;
+use crate::place::{Line, Place, WAIT, described, lock};
+use crate::wire::{LONGEST, too_long};
 
-/// How long a getter waits at the server, and a putter between two tries.
-const WAIT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(10));
+/// The longest name of an item, in bytes.
+const NAME: usize = 500;
 
 /// A queue that lives on a server: see the [crate](crate) for what happens when something fails.
 ///
@@ -63,6 +63,7 @@ pub struct QueueBuilder {
     connect: Duration,
     outage: Duration,
     lease: Duration,
+    names: Duration,
 }
 
 /// An item that comes again, to another getter, unless it is [done](Self::done) with or dropped.
@@ -77,28 +78,6 @@ pub struct Guarded<T> {
     id: String,
     /// `None` once it is settled.
     item: Option<T>,
-}
-
-struct Place {
-    link: Link,
-    me: Serving,
-    maxsize: Option<usize>,
-    outage: Duration,
-    line: Mutex<Line>,
-    /// The records of the items that are guarded.
-    has: Mutex<Vec<String>>,
-    over: Mutex<bool>,
-    turn: Condvar,
-}
-
-struct Line {
-    engine: Option<Streams>,
-    /// How many items were put.
-    puts: u64,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
 }
 
 impl QueueBuilder {
@@ -129,6 +108,12 @@ impl QueueBuilder {
         self
     }
 
+    /// Says for how long the server keeps the names of [`put_once`](Queue::put_once); otherwise an hour.
+    pub fn names_stay(mut self, time: Duration) -> Self {
+        self.names = time;
+        self
+    }
+
     /// Connects to the queue `name` at `url`, with the addresses of [`Pool::connect`](crate::Pool::connect). A queue
     /// and a pool of one name are two things that must not be: give them two names.
     ///
@@ -143,14 +128,17 @@ impl QueueBuilder {
         let link = Link::new(url, name)?;
         let failed = |fault: Fault| link.error(&fault);
         let mut engine = link.open_within(self.connect, || false).map_err(failed)?;
-        let me = Serving { id: unique(), lease: self.lease, ttl: self.lease * LEASES };
+        // A put is repeated for as long as an outage lasts, and the server must know it by then.
+        let ttl = (self.lease * LEASES).max(self.outage * 2);
+        let me = Serving { id: unique(), lease: self.lease, ttl };
         engine.beat(&me, &described(), &[]).map_err(failed)?;
         let place = Arc::new(Place {
             link: link.clone(),
             me,
             maxsize: self.maxsize,
             outage: self.outage,
-            line: Mutex::new(Line { engine: Some(engine), puts: 0 }),
+            names: self.names,
+            line: Mutex::new(Line { engine: Some(engine), calls: 0 }),
             has: Mutex::new(Vec::new()),
             over: Mutex::new(false),
             turn: Condvar::new(),
@@ -158,114 +146,6 @@ impl QueueBuilder {
         let theirs = place.clone();
         let keeper = std::thread::Builder::new().name("QueueKeeper".into()).spawn(move || theirs.keep())?;
         Ok(Queue { place, keeper: Some(keeper), kind: PhantomData })
-    }
-}
-
-fn described() -> Described {
-    Described { labels: vec!["q".into()], processes: 0, pid: std::process::id(), calls: 0, running: 0, host: host() }
-}
-
-impl Place {
-    /// Does something at the server within a limit, again after each outage.
-    fn with<T>(
-        &self,
-        until: Deadline,
-        mut ask: impl FnMut(&mut Line, &mut Streams) -> Outcome<T>,
-    ) -> Result<Option<T>> {
-        let mut line = lock(&self.line);
-        let mut away: Option<Instant> = None;
-        loop {
-            let opened = match line.engine.take() {
-                Some(engine) => Ok(engine),
-                None => self.link.open(),
-            };
-            let fault = match opened {
-                Err(fault) => fault,
-                Ok(mut engine) => match ask(&mut line, &mut engine) {
-                    Ok(done) => {
-                        line.engine = Some(engine);
-                        return Ok(Some(done));
-                    }
-                    Err(fault @ (Fault::Full(_) | Fault::Refused(_))) => {
-                        line.engine = Some(engine);
-                        fault
-                    }
-                    Err(fault) => fault,
-                },
-            };
-            let since = *away.get_or_insert_with(Instant::now);
-            let lasting = matches!(fault, Fault::Auth(_) | Fault::Refused(_));
-            // A server without memory is as a full queue: for as long as the caller waits.
-            let too_long = since.elapsed() > self.outage && !matches!(fault, Fault::Full(_));
-            if lasting || too_long {
-                return Err(self.link.error(&fault));
-            }
-            if until.has_passed() {
-                return match fault {
-                    Fault::Full(_) => Ok(None),
-                    fault => Err(self.link.error(&fault)),
-                };
-            }
-            std::thread::sleep(until.remaining().map_or(WAIT.1, |left| left.min(WAIT.1)));
-        }
-    }
-
-    /// The life of the thread that says that this user lives.
-    fn keep(&self) {
-        let mut engine: Option<Streams> = None;
-        loop {
-            let over = lock(&self.over);
-            let pause = self.me.lease / BEATS;
-            let waited = self.turn.wait_timeout_while(over, pause, |over| !*over || !lock(&self.has).is_empty());
-            if *waited.unwrap_or_else(PoisonError::into_inner).0 && lock(&self.has).is_empty() {
-                break;
-            }
-            if engine.is_none() {
-                engine = self.link.open().ok();
-            }
-            let beat = engine.as_mut().map(|engine| engine.beat(&self.me, &described(), &[]));
-            if beat.is_some_and(|beat| beat.is_err()) {
-                engine = None;
-            }
-        }
-        if let Some(mut engine) = engine.or_else(|| self.link.open().ok()) {
-            let _ = engine.retire(&self.me); // a server that is away forgets this user by itself
-        }
-    }
-
-    /// Takes an item, within the limit.
-    fn take(&self, until: Deadline) -> Result<Option<(String, Vec<u8>)>> {
-        loop {
-            let got = self.with(until, |_, engine| {
-                let has = lock(&self.has).clone();
-                match engine.get(&self.me, &has)? {
-                    Got::Unknown => {
-                        engine.beat(&self.me, &described(), &[])?;
-                        engine.get(&self.me, &has)
-                    }
-                    Got::Nothing(last) if !until.has_passed() => {
-                        let wait = until.remaining().map_or(WAIT.0, |left| left.min(WAIT.0));
-                        engine.listen(&last, wait)?;
-                        engine.get(&self.me, &has)
-                    }
-                    got => Ok(got),
-                }
-            })?;
-            match got {
-                Some(Got::Item(id, bytes)) => return Ok(Some((id, bytes))),
-                _ if until.has_passed() => return Ok(None),
-                _ => {}
-            }
-        }
-    }
-
-    /// Says that an item is done with, or gives it back; false when another has it by now.
-    fn settle(&self, id: &str, back: bool) -> Result<bool> {
-        let limit = Deadline::after(self.outage);
-        let settled = self.with(limit, |_, engine| engine.settle(&self.me, id, back));
-        lock(&self.has).retain(|has| has != id); // last, so that the item does not come again from here
-        self.turn.notify_all();
-        Ok(settled?.unwrap_or(false))
     }
 }
 
@@ -280,15 +160,16 @@ impl<T: Transfer> Queue<T> {
 
     /// Puts an item, which may be lent. Waits while the queue is full.
     ///
-    /// Returns once the server has the item. A put that was repeated after a broken connection is one. If a replica
-    /// takes over at the server's end, items of the last moments may be lost, though their puts have returned: nobody
-    /// has them to put again.
+    /// Returns once the server has the item. The call repeats a put whose connection broke, and the server knows it
+    /// again. If a replica takes over at the server's end, items of the last moments may be lost, though their puts have
+    /// returned: nobody has them to put again. [`put_once`](Self::put_once) lets the caller repeat puts.
     ///
     /// # Errors
     /// * [`InvalidInput`](ErrorKind::InvalidInput) for what cannot be serialised,
-    ///   [`Unsupported`](ErrorKind::Unsupported) for descriptors and shared memory.
+    ///   [`Unsupported`](ErrorKind::Unsupported) for descriptors and shared memory, [`TooLong`](ErrorKind::TooLong) above
+    ///   512 MiB.
     /// * [`Closed`](ErrorKind::Closed) when the server is away for longer than [`outage`](QueueBuilder::outage). The
-    ///   item may be there.
+    ///   item may be there; [`put_once`](Self::put_once) lets the caller repeat the put.
     pub fn put(&self, item: impl Borrow<T>) -> Result<()> {
         self.put_timeout(item, Deadline::NEVER).map(drop)
     }
@@ -298,17 +179,58 @@ impl<T: Transfer> Queue<T> {
     /// # Errors
     /// As [`put`](Self::put); [`Full`](ErrorKind::Full) when the time ran out.
     pub fn put_timeout(&self, item: impl Borrow<T>, timeout: impl Into<Deadline>) -> Result<()> {
-        let until: Deadline = timeout.into();
-        let bytes = engine::pack(item.borrow())?;
+        self.put_as(None, item.borrow(), timeout.into()).map(drop)
+    }
+
+    /// Puts an item, unless one was put under the same name. Returns whether this call has put it.
+    ///
+    /// So a program may repeat a put whose end it does not know, after an error or after its own death: the name says
+    /// that both are one. After a fail-over the name is gone exactly if the item is, and the repeated put brings both
+    /// back. The server keeps a name for an hour, or for [`names_stay`](QueueBuilder::names_stay).
+    ///
+    /// # Errors
+    /// As [`put`](Self::put); [`InvalidInput`](ErrorKind::InvalidInput) for an empty name and one of more than 500
+    /// bytes.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # fn main() -> ossature::Result<()> {
+    /// let queue: ossature_redis::Queue<String> = ossature_redis::Queue::connect("redis://broker/", "orders")?;
+    /// let (number, order) = ("2026-0117", "three pencils".to_owned());
+    /// while queue.put_once(number, &order).is_err() {
+    ///     eprintln!("order {number} may be there or not; another try does no harm");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn put_once(&self, name: &str, item: impl Borrow<T>) -> Result<bool> {
+        self.put_once_timeout(name, item, Deadline::NEVER)
+    }
+
+    /// As [`put_once`](Self::put_once), until the deadline.
+    ///
+    /// # Errors
+    /// As [`put_once`](Self::put_once); [`Full`](ErrorKind::Full) when the time ran out.
+    pub fn put_once_timeout(&self, name: &str, item: impl Borrow<T>, timeout: impl Into<Deadline>) -> Result<bool> {
+        if name.is_empty() || name.len() > NAME {
+            let text = format!("the name of an item has 1 to {NAME} bytes, and this one has {}", name.len());
+            return Err(engine::error(ErrorKind::InvalidInput, text));
+        }
+        self.put_as(Some(name), item.borrow(), timeout.into())
+    }
+
+    fn put_as(&self, name: Option<&str>, item: &T, until: Deadline) -> Result<bool> {
+        let bytes = engine::pack(item)?;
+        if bytes.len() > LONGEST {
+            return Err(too_long("the contents of the item", bytes.len()));
+        }
         let place = &*self.place;
+        let name = name.map(|text| Name { text, stays: place.names });
         loop {
-            let put = place.with(until, |line, engine| {
-                let put = engine.put(&place.me, line.puts + 1, place.maxsize, &bytes)?;
-                line.puts += u64::from(put);
-                Ok(put)
-            })?;
-            if put == Some(true) {
-                return Ok(());
+            let put = place.change(until, |nth, engine| engine.put(&place.me, nth, place.maxsize, name, &bytes))?;
+            match put {
+                Some(Put::Done) => return Ok(true),
+                Some(Put::Before) => return Ok(false),
+                Some(Put::Full) | None => {}
             }
             if until.has_passed() {
                 let text = format!("the queue {} is full, and the time ran out", place.link.name());
@@ -416,7 +338,7 @@ impl<T: Transfer> Queue<T> {
     /// [`Closed`](ErrorKind::Closed).
     pub fn task_done(&self) -> Result<()> {
         let limit = Deadline::after(self.place.outage);
-        match self.place.with(limit, |_, engine| engine.done())? {
+        match self.place.change(limit, |nth, engine| engine.done(&self.place.me, nth))? {
             Some(true) => Ok(()),
             _ => {
                 let text = "task_done() called too many times: once for each item that was put";
@@ -455,7 +377,13 @@ impl<T: Transfer> Queue<T> {
 impl Queue<()> {
     /// A queue before it is connected.
     pub fn builder() -> QueueBuilder {
-        QueueBuilder { maxsize: None, connect: Duration::from_secs(5), outage: Duration::from_secs(60), lease: LEASE }
+        QueueBuilder {
+            maxsize: None,
+            connect: Duration::from_secs(5),
+            outage: Duration::from_secs(60),
+            lease: LEASE,
+            names: Duration::from_secs(3600),
+        }
     }
 }
 

@@ -179,7 +179,8 @@ impl Receiver<'_> {
                 engine.end(&hub.me, &strays)?;
             }
         }
-        let missing = engine.missing(&hub.me, numbers)?;
+        let asked = hub.state().again(numbers);
+        let missing = engine.missing(&hub.me, &asked)?;
         if missing.is_empty() {
             return Ok(());
         }

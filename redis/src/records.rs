@@ -4,15 +4,29 @@ use std::time::Duration;
 
 use redis::{FromRedisValue, Value};
 
-use crate::engine::{Got, Outcome, Records, Serving};
+use crate::engine::{Got, Name, Outcome, Put, Records, Serving};
 use crate::streams::{Streams, millis};
 
 impl Records for Streams {
-    fn put(&mut self, user: &Serving, nth: u64, most: Option<usize>, item: &[u8]) -> Outcome<bool> {
+    fn put(
+        &mut self,
+        user: &Serving,
+        nth: u64,
+        most: Option<usize>,
+        name: Option<Name<'_>>,
+        item: &[u8],
+    ) -> Outcome<Put> {
         let scripts = self.scripts.clone();
         let mut call = scripts.put.key(&self.prefix);
-        call.arg(&user.id).arg(nth).arg(most.unwrap_or(0)).arg(millis(user.ttl)).arg(item);
-        self.invoke(&call)
+        call.arg(&user.id).arg(nth).arg(millis(user.ttl)).arg(most.unwrap_or(0)).arg(item);
+        if let Some(Name { text, stays }) = name {
+            call.arg(text).arg(millis(stays));
+        }
+        Ok(match self.invoke::<u8>(&call)? {
+            0 => Put::Full,
+            1 => Put::Done,
+            _ => Put::Before,
+        })
     }
 
     fn get(&mut self, user: &Serving, has: &[String]) -> Outcome<Got> {
@@ -33,16 +47,17 @@ impl Records for Streams {
         self.query::<Value>(&read).map(drop)
     }
 
-    fn settle(&mut self, user: &Serving, id: &str, back: bool) -> Outcome<bool> {
+    fn settle(&mut self, user: &Serving, nth: u64, id: &str, back: bool) -> Outcome<bool> {
         let scripts = self.scripts.clone();
         let mut call = scripts.settle.key(&self.prefix);
-        call.arg(&user.id).arg(id).arg(if back { "back" } else { "done" });
+        call.arg(&user.id).arg(nth).arg(millis(user.ttl)).arg(id).arg(if back { "back" } else { "done" });
         self.invoke(&call)
     }
 
-    fn done(&mut self) -> Outcome<bool> {
+    fn done(&mut self, user: &Serving, nth: u64) -> Outcome<bool> {
         let scripts = self.scripts.clone();
-        let call = scripts.done.key(&self.prefix);
+        let mut call = scripts.done.key(&self.prefix);
+        call.arg(&user.id).arg(nth).arg(millis(user.ttl));
         self.invoke(&call)
     }
 

@@ -338,20 +338,42 @@ local P = KEYS[1]
 return redis.call('XADD', P .. ':dead', 'MAXLEN', '~', 1000, '*', 'label', ARGV[1], 'why', ARGV[2], 'c', ARGV[3], 'b', ARGV[4])
 "#;
 
-/// Puts an item into a queue. ARGV: who puts, which of its puts this is, the greatest length or 0, ttl, bytes. Answers
-/// whether there was room. A put that is repeated is one.
-const PUT: &str = r#"#!lua
-local P, T, mine = KEYS[1], KEYS[1] .. ':tasks:q', KEYS[1] .. ':q:' .. ARGV[1]
-local seq, max = tonumber(ARGV[2]), tonumber(ARGV[3])
-if tonumber(redis.call('GET', mine) or '0') >= seq then return 1 end
+/// The calls of a queue's user that change something have numbers, and the last that was done stands in a key of the
+/// user's: one whose answer was lost on the way is repeated under its number, and is one. `repeated(P, user, number)`
+/// says whether it was done; `note(P, user, number, ttl)` says that it was.
+macro_rules! numbered {
+    () => {
+        r#"
+local function repeated(P, user, number)
+  return tonumber(redis.call('GET', P .. ':q:' .. user) or '0') >= tonumber(number)
+end
+local function note(P, user, number, ttl)
+  redis.call('SET', P .. ':q:' .. user, number, 'PX', ttl)
+end
+"#
+    };
+}
+
+/// Puts an item into a queue. ARGV: user, number, ttl, the greatest length or 0, bytes, and perhaps a name and for how
+/// long it stays. Answers 1 for an item that was put, 0 where there was no room, 2 when one of that name was put before.
+const PUT: &str = concat!(
+    "#!lua\n",
+    numbered!(),
+    r#"
+local P, T, max = KEYS[1], KEYS[1] .. ':tasks:q', tonumber(ARGV[4])
+if repeated(P, ARGV[1], ARGV[2]) then return 1 end
+local named = ARGV[6] and P .. ':once:' .. ARGV[6]
+if named and redis.call('EXISTS', named) == 1 then return 2 end
 if redis.call('EXISTS', T) == 0 then redis.call('XGROUP', 'CREATE', T, 'w', '0', 'MKSTREAM') end
 if max > 0 and redis.call('XLEN', T) >= max then return 0 end
 redis.call('SADD', P .. ':labels', 'q')
 redis.call('XADD', T, '*', 'b', ARGV[5])
 redis.call('INCR', P .. ':unfinished')
-redis.call('SET', mine, ARGV[2], 'PX', ARGV[4])
+note(P, ARGV[1], ARGV[2], ARGV[3])
+if named then redis.call('SET', named, '', 'PX', ARGV[7]) end
 return 1
-"#;
+"#
+);
 
 /// Takes an item. ARGV: who gets, and the ids of what it has. Answers `false` to one without a lease; the id and the
 /// bytes; or the empty text and the id of the last item that there was. An item whose answer was lost on the way comes
@@ -393,28 +415,40 @@ for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1]
 return {'', last}
 "#;
 
-/// An item is done with, or goes back. ARGV: who has it, the id, `done` or `back`. Answers whether it was still its
-/// own.
-const SETTLE: &str = r#"#!lua flags=allow-oom
-local T, id = KEYS[1] .. ':tasks:q', ARGV[2]
+/// An item is done with, or goes back. ARGV: user, number, ttl, the id, `done` or `back`. Answers whether it was still
+/// the user's.
+const SETTLE: &str = concat!(
+    "#!lua flags=allow-oom\n",
+    numbered!(),
+    r#"
+local P, T, id = KEYS[1], KEYS[1] .. ':tasks:q', ARGV[4]
+if repeated(P, ARGV[1], ARGV[2]) then return 1 end
 local p = redis.pcall('XPENDING', T, 'w', id, id, 1)
 if p.err or not p[1] or p[1][2] ~= ARGV[1] .. '/a' then return 0 end
-if ARGV[3] == 'back' then
+if ARGV[5] == 'back' then
   redis.call('XCLAIM', T, 'w', '~', 0, id, 'JUSTID')
 else
   redis.call('XACK', T, 'w', id)
   redis.call('XDEL', T, id)
 end
+note(P, ARGV[1], ARGV[2], ARGV[3])
 return 1
-"#;
+"#
+);
 
-/// One of the items that were put is finished. Answers whether any was not.
-const DONE: &str = r#"#!lua flags=allow-oom
-local n = tonumber(redis.call('GET', KEYS[1] .. ':unfinished') or '0')
-if n <= 0 then return 0 end
-redis.call('DECR', KEYS[1] .. ':unfinished')
+/// One of the items that were put is finished. ARGV: user, number, ttl. Answers whether any was not.
+const DONE: &str = concat!(
+    "#!lua flags=allow-oom\n",
+    numbered!(),
+    r#"
+local P = KEYS[1]
+if repeated(P, ARGV[1], ARGV[2]) then return 1 end
+if tonumber(redis.call('GET', P .. ':unfinished') or '0') <= 0 then return 0 end
+redis.call('DECR', P .. ':unfinished')
+note(P, ARGV[1], ARGV[2], ARGV[3])
 return 1
-"#;
+"#
+);
 
 /// The scripts, with the names by which the server knows them.
 pub(crate) struct Scripts {

@@ -12,8 +12,11 @@ use crate::engine::{
 };
 use crate::scripts::Scripts;
 
-/// How many chunks one request has at most, so that no script runs for long.
-const AT_ONCE: usize = 128;
+/// How many chunks one request has at most, and about how many bytes they have there: no script runs for long, and none
+/// reads or writes much at once.
+const AT_ONCE: (usize, usize) = (128, 1 << 20);
+/// Longer chunks lie beside the stream, where no script reads them. The scripts have this number, too.
+const BESIDE: usize = 256 << 10;
 /// How many ends are taken at once.
 const ENDS: usize = 256;
 
@@ -42,6 +45,8 @@ pub(crate) fn fault(error: &RedisError) -> Fault {
             | ServerErrorKind::ReadOnly
             | ServerErrorKind::MasterDown
             | ServerErrorKind::ClusterDown
+            | ServerErrorKind::Moved // since it was connected to
+            | ServerErrorKind::Ask
             | ServerErrorKind::TryAgain,
         ) => Fault::Gone(text),
         _ if has("READONLY") || has("MISCONF") || has("NOREPLICAS") || has("UNBLOCKED") || has("BUSY ") => {
@@ -57,6 +62,20 @@ fn faulty(error: RedisError) -> Fault {
 
 pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+/// Cuts into pieces what several requests have to carry, each of which has so many bytes.
+fn pieces<T>(mut rest: &[T], bytes: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let (mut count, mut left) = (0, AT_ONCE.1);
+        for one in rest.iter().take(AT_ONCE.0) {
+            let Some(less) = left.checked_sub(bytes(one)) else { break };
+            (count, left) = (count + 1, less);
+        }
+        let (piece, others) = rest.split_at_checked(count.max(1))?; // one that is longer goes alone
+        rest = others;
+        Some(piece)
+    })
 }
 
 impl Streams {
@@ -78,6 +97,19 @@ impl Streams {
 
     fn out(&self, client: &Client) -> String {
         format!("{}:c:{}:out", self.prefix, client.id)
+    }
+
+    /// The node of a cluster that has the keys of the pool, if this server has others.
+    pub(crate) fn other_node(&mut self) -> Outcome<Option<String>> {
+        let asked = redis::cmd("EXISTS").arg(format!("{}:labels", self.prefix)).query::<Value>(&mut self.connection);
+        match asked {
+            Err(error) => match (error.redirect_node(), fault(&error)) {
+                (Some((node, _)), _) => Ok(Some(node.to_owned())),
+                (None, gone @ Fault::Gone(_)) => Err(gone),
+                _ => Ok(None), // where the question is not allowed, the first script tells
+            },
+            Ok(_) => Ok(None),
+        }
     }
 
     /// Whether the server takes writes. Where the question is not allowed, the first write tells.
@@ -125,7 +157,7 @@ fn text(bytes: Vec<u8>) -> String {
 impl Engine for Streams {
     fn submit(&mut self, client: &Client, chunks: &[Chunk]) -> Outcome<()> {
         let scripts = self.scripts.clone();
-        for chunks in chunks.chunks(AT_ONCE) {
+        for chunks in pieces(chunks, |chunk| chunk.body.len()) {
             let mut call = scripts.submit.key(&self.prefix);
             call.arg(&client.label).arg(&client.id).arg(millis(client.ttl));
             for chunk in chunks {
@@ -136,12 +168,17 @@ impl Engine for Streams {
         Ok(())
     }
 
-    fn missing(&mut self, client: &Client, numbers: &[u64]) -> Outcome<Vec<u64>> {
+    fn missing(&mut self, client: &Client, chunks: &[Chunk]) -> Outcome<Vec<u64>> {
         let scripts = self.scripts.clone();
         let mut missing = Vec::new();
-        for numbers in numbers.chunks(AT_ONCE) {
+        // To see whether a record is there, the script reads it.
+        let read = |chunk: &Chunk| Some(chunk.body.len()).filter(|bytes| *bytes <= BESIDE).unwrap_or(0);
+        for chunks in pieces(chunks, read) {
             let mut call = scripts.missing.key(&self.prefix);
-            call.arg(&client.label).arg(&client.id).arg(numbers);
+            call.arg(&client.label).arg(&client.id);
+            for chunk in chunks {
+                call.arg(chunk.number);
+            }
             missing.extend(self.invoke::<Vec<u64>>(&call)?);
         }
         Ok(missing)
@@ -199,7 +236,7 @@ impl Engine for Streams {
     fn end(&mut self, client: &Client, numbers: &[u64]) -> Outcome<()> {
         let scripts = self.scripts.clone();
         // Without numbers it looks whether anything is left.
-        for numbers in numbers.chunks(AT_ONCE).chain(numbers.is_empty().then_some(numbers)) {
+        for numbers in numbers.chunks(AT_ONCE.0).chain(numbers.is_empty().then_some(numbers)) {
             let mut call = scripts.end.key(&self.prefix);
             call.arg(&client.label).arg(&client.id).arg(numbers);
             self.invoke::<i64>(&call)?;
@@ -293,7 +330,7 @@ impl Engine for Streams {
 
     fn finish(&mut self, worker: &Serving, ended: &[(Claim, Vec<u8>)]) -> Outcome<()> {
         let scripts = self.scripts.clone();
-        for ended in ended.chunks(AT_ONCE) {
+        for ended in pieces(ended, |(_, answer)| answer.len()) {
             let mut call = scripts.finish.key(&self.prefix);
             call.arg(millis(worker.ttl));
             for (claim, answer) in ended {
@@ -334,5 +371,29 @@ impl Engine for Streams {
         let mut delete = redis::cmd("XDEL");
         delete.arg(format!("{}:dead", self.prefix)).arg(id);
         self.query::<i64>(&delete).map(|count| count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_piece_has_more_than_a_request_may_carry() {
+        let cut = |sizes: &[usize]| pieces(sizes, |size| *size).map(<[usize]>::to_vec).collect::<Vec<_>>();
+        assert!(cut(&[]).is_empty());
+        assert_eq!(cut(&[1; 300]).iter().map(Vec::len).collect::<Vec<_>>(), [128, 128, 44]);
+        let sizes = [BESIDE, BESIDE, BESIDE, BESIDE, 1, 5 << 20, 7, 512 << 20];
+        let cut = cut(&sizes);
+        assert_eq!(cut.concat(), sizes, "all, in order");
+        assert!(cut.iter().all(|piece| piece.len() == 1 || piece.iter().sum::<usize>() <= AT_ONCE.1), "{cut:?}");
+        assert_eq!(cut.iter().map(Vec::len).collect::<Vec<_>>(), [4, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn what_lies_beside_the_stream_is_one_number_here_and_in_the_scripts() {
+        let text = include_str!("scripts.rs");
+        let lengths = text.match_indices("> 262144").count();
+        assert_eq!((lengths, BESIDE), (2, 262_144));
     }
 }

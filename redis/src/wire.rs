@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ossature::multiprocessing::pool::engine::{Told, Wants};
+use ossature::multiprocessing::pool::engine::{self, Told, Wants};
+use ossature::{Error, ErrorKind};
 
 /// The first byte of a chunk. Another layout gets another number.
 const VERSION: u8 = 1;
@@ -13,6 +14,18 @@ const OUTCOMES: u8 = b'O';
 const LOST: u8 = b'L';
 /// How many bytes stand before the name of the task.
 const HEAD: usize = 1 + 1 + 8 + 4 + 2;
+
+/// The longest payload: the server takes no text of 512 MiB and more.
+pub(crate) const LONGEST: usize = (512 << 20) - (1 << 16);
+
+/// The error of payloads that are longer.
+pub(crate) fn too_long(what: &str, length: usize) -> Error {
+    let text = format!(
+        "{what} have {length} bytes, and the server takes no more than 512 MiB: put them in a file that all machines see, \
+         and send its name"
+    );
+    engine::error(ErrorKind::TooLong, text)
+}
 
 /// Builds the bytes of a chunk: the task, and the arguments of each call.
 #[derive(Debug)]
@@ -89,23 +102,45 @@ impl<'b> Calls<'b> {
 
 /// The answer of a worker: how long the calls took, on which host, and how each ended.
 pub(crate) fn outcomes(took: Duration, host: &str, told: &[Told]) -> Vec<u8> {
+    outcomes_within(LONGEST, took, host, told)
+}
+
+/// The same, with at most so many bytes of outcomes: a call whose outcome has no room is told as failed.
+fn outcomes_within(most: usize, took: Duration, host: &str, told: &[Told]) -> Vec<u8> {
     let host = host.as_bytes();
     let host = host.get(..host.len().min(255)).unwrap_or_default();
+    // Each call has room for a refusal.
+    let mut left = most.saturating_sub(told.len() * REFUSAL);
     let mut bytes = vec![OUTCOMES];
     bytes.extend(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).to_le_bytes());
     bytes.push(host.len() as u8);
     bytes.extend(host);
     for told in told {
+        let refused;
+        let told = match told {
+            Told::Value(payload) | Told::Failed(payload) if payload.len() > left => {
+                refused = engine::unwritable(TOO_MUCH);
+                &refused
+            }
+            told => told,
+        };
         let (kind, payload) = match told {
             Told::Value(payload) => (0, payload),
             Told::Failed(payload) => (1, payload),
         };
+        left = left.saturating_sub(payload.len());
         bytes.push(kind);
         bytes.extend((payload.len() as u32).to_le_bytes());
         bytes.extend(payload);
     }
     bytes
 }
+
+/// More bytes than such an outcome has.
+const REFUSAL: usize = 512;
+/// The text of it.
+const TOO_MUCH: &str = "the values of one chunk take more than 512 MiB, and the server takes no more: put them in files that \
+                        all machines see, or give chunks fewer calls";
 
 /// An answer as it was read.
 #[derive(Debug, PartialEq, Eq)]
@@ -171,6 +206,17 @@ mod tests {
         assert_eq!((calls.task, calls.wants, calls.limit), ("a::task", Wants::Result, Some(Duration::from_millis(3))));
         assert_eq!(calls.arguments, [&b"one"[..], b""]);
         assert!(Calls::read(&Body::new("t", Wants::Value, None).finish()).unwrap().limit.is_none());
+    }
+
+    #[test]
+    fn an_answer_has_room_for_as_many_refusals_as_there_are_calls() {
+        let Told::Failed(refusal) = engine::unwritable(TOO_MUCH) else { panic!("a failure") };
+        assert!(refusal.len() + 5 < REFUSAL, "{}", refusal.len());
+        let told = [Told::Value(vec![1; 4000]), Told::Value(vec![2; 5000]), Told::Value(vec![3])];
+        let answer = outcomes_within(8000, Duration::ZERO, "node7", &told);
+        assert!(answer.len() < 8000, "{}", answer.len());
+        let Some(Answer::Outcomes { ends, .. }) = Answer::read(&answer) else { panic!("an answer") };
+        assert_eq!(ends.iter().map(|(is_value, ..)| *is_value).collect::<Vec<_>>(), [true, false, true]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
-use ossature_redis::IMapIterator;
+use ossature_redis::{Executor, IMapIterator};
 
 use crate::support::{LONG, Server, Test, until, worker};
 use crate::work::*;
@@ -13,8 +13,11 @@ pub const TESTS: &[Test] = &[
     ("every_call_of_a_local_pool_gives_the_same_values", every_call_of_a_local_pool_gives_the_same_values),
     ("what_a_task_does_wrong_is_told_as_in_a_local_pool", what_a_task_does_wrong_is_told_as_in_a_local_pool),
     ("items_of_an_imap_are_drawn_as_results_are_taken", items_of_an_imap_are_drawn_as_results_are_taken),
+    ("an_executor_gives_futures_as_a_local_one_does", an_executor_gives_futures_as_a_local_one_does),
     ("callbacks_and_progress_tell_of_each_end", callbacks_and_progress_tell_of_each_end),
     ("long_arguments_and_values_lie_beside_the_stream", long_arguments_and_values_lie_beside_the_stream),
+    ("above_512_mib_all_is_refused_where_it_is", above_512_mib_all_is_refused_where_it_is),
+    ("a_million_calls_take_what_the_outstanding_ones_take", a_million_calls_take_what_the_outstanding_ones_take),
     ("a_cancelled_call_ends_with_its_process", a_cancelled_call_ends_with_its_process),
     ("a_call_that_takes_too_long_is_killed", a_call_that_takes_too_long_is_killed),
     ("a_pool_that_is_closed_makes_its_calls", a_pool_that_is_closed_makes_its_calls),
@@ -75,6 +78,29 @@ fn items_of_an_imap_are_drawn_as_results_are_taken() {
     assert_eq!(naps.len(), 2);
 }
 
+fn an_executor_gives_futures_as_a_local_one_does() {
+    let server = Server::start();
+    let _worker = worker(&server.url(), "p", 1, &[]);
+    let executor = Executor::from(pool().connect(&server.url(), "p").unwrap());
+    let (value, failed) = (executor.submit(square, (3,)).unwrap(), executor.submit(fail, ("x".to_owned(),)).unwrap());
+    let (tell, hear) = mpsc::channel();
+    value.add_done_callback(move |future| drop(tell.send(future.done()))).unwrap();
+    assert!(hear.recv_timeout(LONG).unwrap().unwrap());
+    assert!(value.exception().unwrap().is_none() && !value.cancel().unwrap() && !value.cancelled().unwrap());
+    assert_eq!((value.result().unwrap(), value.clone().result().unwrap_err().kind()), (9, ErrorKind::NoResult));
+    assert_eq!(failed.exception_timeout(LONG).unwrap().flatten().unwrap().kind(), ErrorKind::Remote);
+    assert_eq!(failed.result_timeout(LONG).unwrap_err().kind(), ErrorKind::Remote);
+    let long = executor.submit(nap, (600_000,)).unwrap();
+    assert!(long.result_timeout(Duration::from_millis(50)).unwrap().is_none() && !long.done().unwrap());
+    assert!(long.cancel().unwrap() && long.cancelled().unwrap() && long.done().unwrap());
+    assert_eq!(executor.map(square, [1, 2]).unwrap().map(Result::unwrap).collect::<Vec<_>>(), [1, 4]);
+    assert_eq!(executor.pool().workers(), 1);
+    let last = executor.submit(nap, (300,)).unwrap();
+    executor.shutdown().unwrap();
+    assert!(last.done().unwrap());
+    assert_eq!(executor.submit(square, (1,)).unwrap_err().kind(), ErrorKind::ShutDown);
+}
+
 fn callbacks_and_progress_tell_of_each_end() {
     let server = Server::start();
     let _worker = worker(&server.url(), "p", 2, &[]);
@@ -107,6 +133,47 @@ fn long_arguments_and_values_lie_beside_the_stream() {
     assert!(server.keys("p").iter().any(|key| key.ends_with(":big")), "{:?}", server.keys("p"));
     waits.cancel().unwrap();
     until("it is gone", || !server.keys("p").iter().any(|key| key.ends_with(":big")));
+}
+
+fn above_512_mib_all_is_refused_where_it_is() {
+    let server = Server::start();
+    let _worker = worker(&server.url(), "p", 1, &[]);
+    let pool = pool().connect(&server.url(), "p").unwrap();
+    let long = "7".repeat(512 << 20);
+    let texts: ossature_redis::Queue<String> = ossature_redis::Queue::connect(&server.url(), "texts").unwrap();
+    assert_eq!(texts.put(&long).unwrap_err().kind(), ErrorKind::TooLong);
+    let error = pool.apply_result(parse, (long,)).unwrap_err();
+    assert!(error.kind() == ErrorKind::TooLong && error.to_string().contains("::parse"), "{error}");
+    let error = pool.apply(text_of, (512 << 20,)).unwrap_err();
+    assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains("512 MiB"), "{error}");
+    assert_eq!(pool.apply(square, (12,)).unwrap(), 144, "the worker goes on");
+    assert_eq!(pool.apply(text_of, (100 << 20,)).unwrap().len(), 100 << 20);
+}
+
+/// How many bytes of memory the server uses.
+fn memory(server: &Server) -> u64 {
+    let info = server.say(&["INFO", "memory"]);
+    info.lines().find_map(|line| line.trim().strip_prefix("used_memory:")).unwrap().parse().unwrap()
+}
+
+fn a_million_calls_take_what_the_outstanding_ones_take() {
+    const CALLS: u64 = 1_000_000;
+    let server = Server::start();
+    let _worker = worker(&server.url(), "p", 2, &[]);
+    let pool = pool().connect(&server.url(), "p").unwrap();
+    assert_eq!(pool.map(square, 0..1000).unwrap().len(), 1000);
+    let before = memory(&server);
+    // Of two processes, eight chunks are outstanding, each with at most a MiB of arguments, or its values.
+    let most = before + CALLS * 2 / 8 + (8 << 20);
+    let squares = pool.map_async(square, 0..CALLS).unwrap();
+    let (mut samples, mut highest) = (0, 0);
+    while !squares.ready().unwrap() {
+        (samples, highest) = (samples + 1, memory(&server).max(highest));
+    }
+    println!("{samples} samples: {before} bytes before, {highest} at most");
+    assert!(samples >= 5 && highest <= most, "{samples} samples, {highest} > {most}");
+    assert!(squares.get().unwrap().into_iter().eq((0..CALLS).map(|n| n * n)));
+    until("the memory is back", || memory(&server) < before + (1 << 20));
 }
 
 fn a_cancelled_call_ends_with_its_process() {
@@ -157,18 +224,13 @@ fn nothing_of_a_finished_job_stays() {
     let _worker = worker(&server.url(), "p", 2, &[]);
     let pool = pool().connect(&server.url(), "p").unwrap();
     pool.map(square, 0..1000).unwrap();
-    let memory = || -> u64 {
-        let info = server.say(&["INFO", "memory"]);
-        let line = info.lines().find_map(|line| line.trim().strip_prefix("used_memory:")).unwrap();
-        line.parse().unwrap()
-    };
-    let before = memory();
+    let before = memory(&server);
     pool.map(square, 0..200_000).unwrap();
     pool.map(length, [vec![0; 400_000], vec![1; 400_000]]).unwrap();
     until("the keys are gone", || server.keys("p").iter().all(|key| !key.contains(":c:") || key.ends_with(":out")));
     let tasks = server.keys("p").into_iter().find(|key| key.contains(":tasks:")).unwrap();
     until("the stream is empty", || server.say(&["XLEN", &tasks]) == "0");
-    until("the memory is back", || memory() < before + (1 << 20));
+    until("the memory is back", || memory(&server) < before + (1 << 20));
     drop(pool);
     assert!(server.keys("p").iter().all(|key| !key.contains(":c:")), "{:?}", server.keys("p"));
 }
@@ -227,6 +289,7 @@ fn what_this_crate_uses_of_ossature_does_what_it_says() {
     for (told, kind) in [
         (engine::late(task, Duration::from_secs(1)), ErrorKind::WorkerDied),
         (engine::unreadable("they are too short"), ErrorKind::Decode),
+        (engine::unwritable("it is too long"), ErrorKind::InvalidInput),
     ] {
         let Told::Failed(failed) = told else { panic!("{told:?}") };
         assert_eq!(engine::is_death(&failed), kind == ErrorKind::WorkerDied);

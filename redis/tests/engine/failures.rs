@@ -6,16 +6,18 @@ use std::time::{Duration, Instant};
 use ossature::ErrorKind;
 use ossature::sys::signal::Signal;
 
-use crate::support::{Folder, LONG, Owned, Server, Test, notes, until, worker};
+use crate::support::{Folder, LONG, Owned, Server, Test, Thief, itself, notes, program, until, worker};
 use crate::work::*;
 
 pub const TESTS: &[Test] = &[
+    ("what_a_test_starts_ends_with_the_test", what_a_test_starts_ends_with_the_test),
     ("a_killed_process_ends_its_call_at_once_and_no_other", a_killed_process_ends_its_call_at_once_and_no_other),
     ("a_lost_host_ends_what_it_had_begun_and_no_more", a_lost_host_ends_what_it_had_begun_and_no_more),
     ("what_a_lost_host_ran_runs_again_with_retries", what_a_lost_host_ran_runs_again_with_retries),
     ("a_long_call_on_a_living_host_is_made_once", a_long_call_on_a_living_host_is_made_once),
     ("a_host_that_stood_still_does_not_answer_twice", a_host_that_stood_still_does_not_answer_twice),
     ("a_claim_whose_answer_was_lost_goes_back", a_claim_whose_answer_was_lost_goes_back),
+    ("answers_that_are_lost_in_any_step_lose_no_call", answers_that_are_lost_in_any_step_lose_no_call),
     ("a_server_that_comes_back_goes_on_where_it_was", a_server_that_comes_back_goes_on_where_it_was),
     ("a_server_that_stays_away_ends_calls_as_closed", a_server_that_stays_away_ends_calls_as_closed),
     ("leases_begin_anew_after_an_outage", leases_begin_anew_after_an_outage),
@@ -27,6 +29,32 @@ pub const TESTS: &[Test] = &[
     ("the_records_of_a_killed_client_go_and_its_calls_end", the_records_of_a_killed_client_go_and_its_calls_end),
     ("a_call_that_kills_hosts_is_buried_and_can_be_put_back", a_call_that_kills_hosts_is_buried_and_can_be_put_back),
 ];
+
+fn what_a_test_starts_ends_with_the_test() {
+    let folder = Folder::new();
+    let path = folder.0.join("server");
+    let mut owner = itself();
+    owner.args(["--owner", "-"]).arg(&path);
+    let mut owner = Owned::start(owner);
+    until("it has a server", || notes(&path).len() == 1);
+    let server = format!("/proc/{}/cmdline", notes(&path)[0]);
+    let is_there = || std::fs::read(&server).is_ok_and(|line| !line.is_empty());
+    assert!(is_there());
+    owner.kill();
+    until("the server has ended", || !is_there());
+}
+
+/// The program that is killed above.
+pub fn owner(path: &str) -> ! {
+    let path = path.to_owned();
+    // The thread that asks for it ends; the server stays.
+    let server = std::thread::spawn(Server::start).join().unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(server.say(&["PING"]), "PONG");
+    crate::support::note(path.as_ref(), &server.pid().to_string());
+    std::thread::sleep(LONG * 2);
+    std::process::exit(1)
+}
 
 fn a_killed_process_ends_its_call_at_once_and_no_other() {
     let server = Server::start();
@@ -137,6 +165,27 @@ fn a_claim_whose_answer_was_lost_goes_back() {
     assert_eq!(second.get_timeout(LONG).unwrap(), Some(1));
 }
 
+fn answers_that_are_lost_in_any_step_lose_no_call() {
+    let server = Server::start();
+    let thief = Thief::before(server.port);
+    let _workers = [worker(&thief.url(), "p", 1, &[]), worker(&thief.url(), "p", 1, &[])];
+    let pool = pool().connect(&thief.url(), "p").unwrap();
+    until("both work", || pool.workers() == 2);
+    let expected: Vec<u64> = (0..4000).map(|n| n % 3).collect();
+    let mut naps = pool.map_async(nap, expected.clone()).unwrap();
+    let mut stolen = 0;
+    while !naps.ready().unwrap() {
+        // Those of the workers and of the pool, as they come.
+        thief.steal(thief.connections().saturating_sub(1 + stolen % 8), stolen % 5);
+        std::thread::sleep(Duration::from_millis(15));
+        stolen += 1;
+    }
+    thief.steal(usize::MAX, 0);
+    assert_eq!(naps.get_timeout(LONG).unwrap(), Some(expected), "no error, and each value in its place");
+    assert!(thief.connections() > 20, "{} connections", thief.connections());
+    assert_eq!(pool.apply(square, (3,)).unwrap(), 9);
+}
+
 fn a_server_that_comes_back_goes_on_where_it_was() {
     let mut server = Server::start();
     let _worker = worker(&server.url(), "p", 2, &[]);
@@ -186,7 +235,7 @@ fn leases_begin_anew_after_an_outage() {
 }
 
 /// A server, its replica that has all of its data, and both addresses.
-fn pair() -> (Server, Server, String) {
+pub fn pair() -> (Server, Server, String) {
     let primary = Server::start();
     let replica = Server::with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
     until("the replica has its copy", || replica.say(&["INFO", "replication"]).contains("master_link_status:up"));
@@ -245,8 +294,9 @@ fn sentinels_name_the_server_that_took_over() {
                 primary.port
             );
             std::fs::write(&path, text).unwrap();
-            let mut command = Command::new("redis-server");
-            Owned::start(command.arg(&path).arg("--sentinel").stdout(std::process::Stdio::null()))
+            let mut command = program("redis-server");
+            command.arg(&path).arg("--sentinel").stdout(std::process::Stdio::null());
+            Owned::start(command)
         })
         .collect();
     let knows = |port: &u16| {
@@ -309,9 +359,9 @@ fn the_records_of_a_killed_client_go_and_its_calls_end() {
     let server = Server::start();
     let folder = Folder::new();
     let path = folder.0.join("begun");
-    let mut client = Command::new(std::env::current_exe().unwrap());
+    let mut client = itself();
     client.args(["--client", &server.url()]).arg(&path);
-    let mut client = Owned::start(&mut client);
+    let mut client = Owned::start(client);
     let _worker = worker(&server.url(), "p", 1, &[]);
     until("a call of its runs", || notes(&path).len() == 1);
     client.kill();

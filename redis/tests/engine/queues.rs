@@ -1,13 +1,13 @@
 //! Queues: their calls, and what becomes of items when a getter or the server fails.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::transfer::Handle;
 use ossature_redis::Queue;
 
-use crate::support::{Folder, LONG, Owned, Server, Test, notes, until};
+use crate::failures::pair;
+use crate::support::{Folder, LONG, Owned, Server, Test, Thief, itself, notes, until};
 use crate::work::queue;
 
 pub const TESTS: &[Test] = &[
@@ -17,6 +17,13 @@ pub const TESTS: &[Test] = &[
     ("a_guarded_item_stays_for_as_long_as_its_getter_lives", a_guarded_item_stays_for_as_long_as_its_getter_lives),
     ("a_queue_is_joined_once_every_item_is_finished", a_queue_is_joined_once_every_item_is_finished),
     ("a_put_over_a_broken_connection_is_one", a_put_over_a_broken_connection_is_one),
+    ("a_call_whose_answer_is_lost_is_made_once", a_call_whose_answer_is_lost_is_made_once),
+    ("a_put_whose_end_is_unknown_takes_no_other_with_it", a_put_whose_end_is_unknown_takes_no_other_with_it),
+    (
+        "a_put_under_one_name_is_one_though_a_replica_takes_over",
+        a_put_under_one_name_is_one_though_a_replica_takes_over,
+    ),
+    ("what_a_replica_lacks_of_a_queue_is_lost", what_a_replica_lacks_of_a_queue_is_lost),
     ("a_put_waits_for_memory_within_its_limit", a_put_waits_for_memory_within_its_limit),
 ];
 
@@ -80,8 +87,9 @@ fn an_item_of_a_killed_getter_comes_again() {
     let mine = queue(&server.url(), None);
     mine.put(7).unwrap();
     mine.put(8).unwrap();
-    let mut getter = Command::new(std::env::current_exe().unwrap());
-    let mut getter = Owned::start(getter.args(["--getter", &server.url()]).arg(&path));
+    let mut getter = itself();
+    getter.args(["--getter", &server.url()]).arg(&path);
+    let mut getter = Owned::start(getter);
     until("it has the item", || notes(&path) == ["7"]);
     let begun = Instant::now();
     getter.kill();
@@ -142,8 +150,12 @@ fn a_queue_is_joined_once_every_item_is_finished() {
 fn a_put_over_a_broken_connection_is_one() {
     let mut server = Server::start();
     let (puts, gets) = (queue(&server.url(), None), queue(&server.url(), None));
+    puts.put(0).unwrap();
+    let mine = server.keys("q").into_iter().find(|key| key.starts_with("{q}:q:")).unwrap();
+    let stays: u64 = server.say(&["PTTL", &mine]).parse().unwrap();
+    assert!(stays > 60_000, "the server knows a put for as long as the outage in which it is repeated: {stays} ms");
     let got = std::thread::scope(|threads| {
-        let putting = threads.spawn(|| (0..3000).for_each(|number| puts.put(number).unwrap()));
+        let putting = threads.spawn(|| (1..3000).for_each(|number| puts.put(number).unwrap()));
         for _ in 0..3 {
             std::thread::sleep(Duration::from_millis(100));
             server.kill();
@@ -159,6 +171,101 @@ fn a_put_over_a_broken_connection_is_one() {
     });
     assert_eq!(got, (0..3000).collect::<Vec<u64>>(), "in order, each once");
     assert_eq!(gets.get_timeout(Duration::from_millis(50)).unwrap(), None);
+}
+
+fn a_call_whose_answer_is_lost_is_made_once() {
+    let server = Server::start();
+    let thief = Thief::before(server.port);
+    let queue = queue(&thief.url(), None);
+    until("the thread that says that the user lives has its connection", || thief.connections() == 2);
+    queue.put(1).unwrap();
+    assert_eq!(queue.get().unwrap(), 1);
+    queue.task_done().unwrap(); // the server knows the scripts now
+    (2..5).for_each(|number| queue.put(number).unwrap());
+    thief.steal(0, 0);
+    queue.put(5).unwrap();
+    assert_eq!((queue.len().unwrap(), queue.unfinished().unwrap()), (4, 4), "it was put once");
+    thief.steal(thief.connections() - 1, 0);
+    queue.task_done().unwrap();
+    assert_eq!(queue.unfinished().unwrap(), 3, "it was finished once");
+    for (number, answers) in [(2, 0), (3, 1)] {
+        thief.steal(thief.connections() - 1, answers); // that with the item, that of the end
+        assert_eq!(queue.get_timeout(LONG).unwrap(), Some(number));
+    }
+    let guarded = queue.get_guarded().unwrap();
+    thief.steal(thief.connections() - 1, 0);
+    guarded.give_back().unwrap();
+    let guarded = queue.get_guarded().unwrap();
+    thief.steal(thief.connections() - 1, 0);
+    assert_eq!(guarded.done().unwrap(), 4);
+    assert_eq!((queue.get().unwrap(), queue.is_empty().unwrap()), (5, true));
+    assert_eq!(thief.connections(), 2 + 6, "each was stolen");
+}
+
+fn a_put_whose_end_is_unknown_takes_no_other_with_it() {
+    let mut server = Server::start();
+    let builder = Queue::builder().lease(Duration::from_secs(2)).outage(Duration::from_millis(300));
+    let puts: Queue<u64> = builder.connect(&server.url(), "q").unwrap();
+    puts.put(1).unwrap();
+    // The server does not answer, and ends.
+    server.say(&["CLIENT", "PAUSE", "100000", "ALL"]);
+    let error = std::thread::scope(|threads| {
+        let putting = threads.spawn(|| puts.put(2));
+        std::thread::sleep(Duration::from_millis(200));
+        server.kill();
+        putting.join().unwrap().unwrap_err()
+    });
+    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    server.restart(&[]);
+    // As if that put had come there.
+    let mine = server.keys("q").into_iter().find(|key| key.starts_with("{q}:q:")).unwrap();
+    server.say(&["SET", &mine, "2"]);
+    puts.put(3).unwrap();
+    assert_eq!((puts.get().unwrap(), puts.get_timeout(LONG).unwrap()), (1, Some(3)));
+}
+
+fn a_put_under_one_name_is_one_though_a_replica_takes_over() {
+    let (mut primary, replica, urls) = pair();
+    let puts = queue(&urls, None);
+    assert!(puts.put_once("order 1", 1).unwrap(), "it is the first");
+    assert!(!puts.put_once("order 1", 1).unwrap(), "the name is taken");
+    assert!(puts.put_once("order 2", 2).unwrap());
+    assert_eq!((puts.len().unwrap(), puts.get().unwrap()), (2, 1));
+    assert!(!puts.put_once("order 1", 1).unwrap(), "also when the item is gone");
+    let bounded = queue(&urls, Some(1));
+    assert_eq!(bounded.put_once_timeout("order 3", 3, Duration::from_millis(50)).unwrap_err().kind(), ErrorKind::Full);
+    assert!(!bounded.put_once_timeout("order 2", 2, Duration::ZERO).unwrap(), "it needs no room");
+    let has_all =
+        || [&["EXISTS", "{q}:once:order 2"], &["XLEN", "{q}:tasks:q"]].iter().all(|ask| replica.say(*ask) == "1");
+    until("the replica has all", has_all);
+    replica.say(&["REPLICAOF", "127.0.0.1", "1"]);
+    assert!(puts.put_once("order 3", 3).unwrap()); // the replica does not hear of it
+    primary.kill();
+    replica.say(&["REPLICAOF", "NO", "ONE"]);
+    for (number, lost) in [(1, false), (2, false), (3, true)] {
+        assert_eq!(puts.put_once(&format!("order {number}"), number).unwrap(), lost, "{number}");
+    }
+    assert_eq!((puts.get().unwrap(), puts.get().unwrap(), puts.len().unwrap()), (2, 3, 0), "each once");
+    for name in ["".to_owned(), "x".repeat(501)] {
+        assert_eq!(puts.put_once(&name, 1).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+    let brief = Queue::builder().names_stay(Duration::from_millis(200)).connect::<u64>(&urls, "q").unwrap();
+    assert!(brief.put_once("brief", 1).unwrap());
+    until("the name is forgotten", || brief.put_once("brief", 1).unwrap());
+}
+
+fn what_a_replica_lacks_of_a_queue_is_lost() {
+    let (mut primary, replica, urls) = pair();
+    let puts = queue(&urls, None);
+    puts.put(1).unwrap();
+    until("the replica has it", || replica.say(&["XLEN", "{q}:tasks:q"]) == "1");
+    replica.say(&["REPLICAOF", "127.0.0.1", "1"]);
+    puts.put(2).unwrap();
+    primary.kill();
+    replica.say(&["REPLICAOF", "NO", "ONE"]);
+    puts.put(3).unwrap();
+    assert_eq!((puts.get().unwrap(), puts.get().unwrap()), (1, 3), "nobody has the second to put it again");
+    assert_eq!(puts.get_timeout(Duration::from_millis(50)).unwrap(), None);
 }
 
 fn a_put_waits_for_memory_within_its_limit() {

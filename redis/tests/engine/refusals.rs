@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = &[
     ("wrong_names_and_addresses_are_told_at_once", wrong_names_and_addresses_are_told_at_once),
     ("a_descriptor_is_refused_before_it_is_sent", a_descriptor_is_refused_before_it_is_sent),
     ("a_task_of_no_table_is_refused", a_task_of_no_table_is_refused),
+    ("a_node_of_a_cluster_names_the_one_that_has_the_keys", a_node_of_a_cluster_names_the_one_that_has_the_keys),
     ("bytes_of_a_stranger_go_to_the_dead_letters", bytes_of_a_stranger_go_to_the_dead_letters),
     ("workers_of_another_build_are_told_by_name", workers_of_another_build_are_told_by_name),
 ];
@@ -98,6 +99,36 @@ fn a_descriptor_is_refused_before_it_is_sent() {
     let error = pool.imap(open, [file()]).map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(server.keys("p").iter().all(|key| !key.contains(":tasks:")), "{:?}", server.keys("p"));
+}
+
+fn a_node_of_a_cluster_names_the_one_that_has_the_keys() {
+    let nodes = [0, 1].map(|_| {
+        let bus = crate::support::free_port().to_string();
+        Server::with(&["--cluster-enabled", "yes", "--cluster-port", &bus])
+    });
+    let bus = nodes[1].say(&["CONFIG", "GET", "cluster-port"]).lines().last().unwrap().to_owned();
+    nodes[0].say(&["CLUSTER", "MEET", "127.0.0.1", &nodes[1].port.to_string(), &bus]);
+    nodes[0].say(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]);
+    nodes[1].say(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]);
+    let agree = |node: &Server| {
+        let info = node.say(&["CLUSTER", "INFO"]);
+        info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:2")
+    };
+    until("the nodes agree", || nodes.iter().all(agree));
+    let slot: u32 = nodes[0].say(&["CLUSTER", "KEYSLOT", "{p}:labels"]).parse().unwrap();
+    let (has, other) = if slot < 8192 { (&nodes[0], &nodes[1]) } else { (&nodes[1], &nodes[0]) };
+    let error = pool().connect(&other.tcp(), "p").unwrap_err();
+    let (there, here) = (format!("127.0.0.1:{}", has.port), format!("127.0.0.1:{}", other.port));
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!([&there, &here].iter().all(|place| error.to_string().contains(place.as_str())), "{error}");
+    assert!(error.to_string().contains("cluster"), "{error}");
+    let both = format!("{},{}", other.tcp(), has.tcp());
+    let _worker = worker(&both, "p", 1, &[]);
+    assert_eq!(
+        pool().connect(&both, "p").unwrap().apply(square, (3,)).unwrap(),
+        9,
+        "of several, the one that has them"
+    );
 }
 
 fn a_task_of_no_table_is_refused() {

@@ -24,7 +24,8 @@ pub static TASKS: Tasks = tasks![
     die_once,
     host_pid,
     open,
-    makes_a_file
+    makes_a_file,
+    text_of
 ];
 
 pub fn square(number: u64) -> u64 {
@@ -58,6 +59,10 @@ pub fn length(bytes: Vec<u8>) -> usize {
 
 pub fn repeat(byte: u8, count: usize) -> Vec<u8> {
     vec![byte; count]
+}
+
+pub fn text_of(count: usize) -> String {
+    "7".repeat(count)
 }
 
 /// Notes that it began, rests, and answers with its number.

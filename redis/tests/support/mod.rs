@@ -3,13 +3,14 @@
 #![allow(dead_code, reason = "the tests and the storm each use their part")]
 
 use std::fs;
-use std::io::Write;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, LazyLock, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use ossature::sys::fd::OwnedFd;
@@ -19,6 +20,29 @@ use ossature::sys::signal::Signal;
 /// How long anything may take that is not meant to.
 pub const LONG: Duration = Duration::from_secs(60);
 
+/// What is to be started, and who hears of it.
+type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
+
+/// The thread that starts processes. The kernel kills each when the thread that has started it ends, and this one ends
+/// with the process of the tests.
+static STARTER: LazyLock<Mutex<mpsc::Sender<Order>>> = LazyLock::new(|| {
+    let (tell, hear) = mpsc::channel::<Order>();
+    std::thread::spawn(move || hear.into_iter().for_each(|(mut command, answer)| drop(answer.send(command.spawn()))));
+    Mutex::new(tell)
+});
+
+/// A program for [`Owned::start`]: the kernel kills it when this process ends, however it ends.
+pub fn program(name: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(name);
+    command
+}
+
+/// This program, for [`Owned::start`].
+pub fn itself() -> Command {
+    program(std::env::current_exe().unwrap())
+}
+
 /// A process of the test's own. It is killed when it is dropped.
 pub struct Owned {
     child: Child,
@@ -26,10 +50,17 @@ pub struct Owned {
 }
 
 impl Owned {
-    pub fn start(command: &mut Command) -> Self {
-        let child = command.stdin(Stdio::null()).process_group(0).spawn().unwrap_or_else(|error| {
-            panic!("{}: {error}; on Debian: apt-get install -y redis-server", command.get_program().to_string_lossy())
-        });
+    /// Starts a [`program`], in a process group of its own.
+    pub fn start(command: Command) -> Self {
+        Self::start_in(command, 0)
+    }
+
+    /// Starts a [`program`] in the process group that another one leads.
+    pub fn start_in(mut command: Command, leader: u32) -> Self {
+        command.stdin(Stdio::null()).process_group(leader as i32);
+        let (tell, hear) = mpsc::channel();
+        STARTER.lock().unwrap().send((command, tell)).unwrap();
+        let child = hear.recv().unwrap().unwrap_or_else(|error| panic!("setpriv: {error}"));
         let pidfd = pidfd_open(Pid::from_raw(child.id() as i32).unwrap()).unwrap();
         Self { child, pidfd }
     }
@@ -49,7 +80,11 @@ impl Owned {
 
     /// Waits for its end by itself.
     pub fn join(&mut self) -> Option<i32> {
-        until("the process ends", || self.child.try_wait().unwrap().is_some());
+        self.join_within(LONG)
+    }
+
+    pub fn join_within(&mut self, limit: Duration) -> Option<i32> {
+        until_within(limit, "the process ends", || self.child.try_wait().unwrap().is_some());
         self.child.wait().unwrap().code()
     }
 
@@ -131,12 +166,14 @@ impl Server {
     }
 
     fn launch(&mut self, more: &[&str]) {
-        let mut command = Command::new("redis-server");
+        let installed = Command::new("redis-server").arg("--version").output().is_ok();
+        assert!(installed, "there is no redis-server; on Debian: apt-get install -y redis-server");
+        let mut command = program("redis-server");
         command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string()]);
         command.arg("--unixsocket").arg(self.socket()).arg("--dir").arg(&self.folder.0);
         command.args(["--appendonly", "yes", "--save", "", "--repl-diskless-sync-delay", "0", "--daemonize", "no"]);
         command.args(&self.options).args(more).stdout(Stdio::null());
-        self.process = Some(Owned::start(&mut command));
+        self.process = Some(Owned::start(command));
     }
 
     pub fn kill(&mut self) {
@@ -144,6 +181,10 @@ impl Server {
             process.kill();
         }
         let _ = fs::remove_file(self.socket());
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().pid()
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -173,19 +214,93 @@ impl Server {
     }
 }
 
+/// Stands before a server and passes on what is said, but for answers that it keeps.
+pub struct Thief {
+    port: u16,
+    seen: Arc<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    connections: AtomicUsize,
+    /// Of which connection an answer is to be kept, and how many come before.
+    wants: Mutex<Option<(usize, usize)>>,
+}
+
+impl Thief {
+    pub fn before(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (port, seen) = (listener.local_addr().unwrap().port(), Arc::new(Seen::default()));
+        let theirs = seen.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", server)).unwrap());
+                let (number, theirs) = (theirs.connections.fetch_add(1, SeqCst), theirs.clone());
+                let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+                std::thread::spawn(move || pass_answers(number, server, client, &theirs));
+            }
+        });
+        Self { port, seen }
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// How many connections there were.
+    pub fn connections(&self) -> usize {
+        self.seen.connections.load(SeqCst)
+    }
+
+    /// Has an answer to this connection kept, and the connection broken, after so many others.
+    pub fn steal(&self, connection: usize, after: usize) {
+        *self.seen.wants.lock().unwrap() = Some((connection, after));
+    }
+}
+
+/// Passes on the answers of one connection, each of which comes whole.
+fn pass_answers(number: usize, mut server: TcpStream, mut client: TcpStream, seen: &Seen) {
+    let mut bytes = [0; 1 << 16];
+    while let Ok(count @ 1..) = server.read(&mut bytes) {
+        let mut wants = seen.wants.lock().unwrap();
+        if let Some((wanted, after)) = *wants {
+            if wanted == number {
+                *wants = after.checked_sub(1).map(|after| (number, after));
+                if after == 0 {
+                    break;
+                }
+            }
+        }
+        drop(wants);
+        if client.write_all(&bytes[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+}
+
 /// This program as a worker.
 pub fn worker(url: &str, name: &str, processes: usize, more: &[&str]) -> Owned {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut command = itself();
     command.args(["worker", "--url", url, "--pool", name, "--lease", "2", "-j", &processes.to_string()]).args(more);
-    Owned::start(&mut command)
+    Owned::start(command)
 }
 
 /// Waits until something is so.
 #[track_caller]
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn until(what: &str, is_so: impl FnMut() -> bool) {
+    until_within(LONG, what, is_so);
+}
+
+#[track_caller]
+pub fn until_within(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < LONG, "not within {LONG:?}: {what}");
+        assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -205,13 +320,16 @@ pub type Test = (&'static str, fn());
 /// Runs the tests whose names have the word that the command line has.
 pub fn run(tests: &[Test]) {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    if std::env::args().any(|word| word == "--list") {
+        return tests.iter().for_each(|(name, _)| println!("{name}: test"));
+    }
     let (mut passed, mut failed) = (0, Vec::new());
     for (name, test) in tests.iter().filter(|(name, _)| words.iter().all(|word| name.contains(word.as_str()))) {
         let begun = Instant::now();
-        let (tell, hear) = std::sync::mpsc::channel::<()>();
+        let (tell, hear) = mpsc::channel::<()>();
         let watched = *name;
         let watch = std::thread::spawn(move || {
-            if hear.recv_timeout(LONG * 3) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            if hear.recv_timeout(LONG * 3) == Err(mpsc::RecvTimeoutError::Timeout) {
                 eprintln!("test {watched} ... hangs");
                 std::process::exit(101);
             }

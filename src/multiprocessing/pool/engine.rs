@@ -36,6 +36,7 @@
 //!     for (told, kind) in [
 //!         (engine::late(task, Duration::from_secs(1)), ErrorKind::WorkerDied),
 //!         (engine::unreadable("they are too short"), ErrorKind::Decode),
+//!         (engine::unwritable("it is too long"), ErrorKind::InvalidInput),
 //!     ] {
 //!         let Told::Failed(failed) = told else { panic!("{told:?}") };
 //!         assert_eq!(engine::is_death(&failed), kind == ErrorKind::WorkerDied);
@@ -276,6 +277,11 @@ pub fn unreadable(why: &str) -> Told {
     Told::Failed(bytes_of(&Ending::Unreadable(why.to_owned())))
 }
 
+/// As a host tells it that cannot send the value.
+pub fn unwritable(why: &str) -> Told {
+    Told::Failed(bytes_of(&Ending::Unwritable(format!("its result cannot be sent: {why}"))))
+}
+
 fn bytes_of(told: &Ending) -> Vec<u8> {
     transfer::pack(told).map(|packed| packed.bytes).unwrap_or_default() // plain data
 }
@@ -356,10 +362,7 @@ impl Run {
         while let Some(outcome) = self.job.take_next(true) {
             told.push(match outcome {
                 Outcome::Value(packed) if packed.descriptors.is_none() => Told::Value(packed.bytes),
-                Outcome::Value(_) => {
-                    let text = "it holds a descriptor or shared memory, which stays on its machine".to_owned();
-                    Told::Failed(bytes_of(&Ending::Unwritable(format!("its result cannot be sent: {text}"))))
-                }
+                Outcome::Value(_) => unwritable("it holds a descriptor or shared memory, which stays on its machine"),
                 Outcome::Failed(failure) => Told::Failed(bytes_of(&Ending::of(failure))),
                 Outcome::Stored(..) => broken("the pool kept a value in another way than it was asked to"),
             });
