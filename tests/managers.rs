@@ -18,6 +18,8 @@ mod calls;
 mod cases;
 #[path = "managers/deaths.rs"]
 mod deaths;
+#[path = "managers/depth.rs"]
+mod depth;
 #[path = "managers/given_up.rs"]
 mod given_up;
 #[path = "managers/golden.rs"]
@@ -76,6 +78,7 @@ fn main() {
         pool::TESTS,
         segments::TESTS,
         python::TESTS,
+        depth::TESTS,
     ];
     harness::run(&modules.concat())
 }

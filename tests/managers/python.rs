@@ -79,14 +79,14 @@ for line in iter(sys.stdin.readline, ''):
 ";
 
 /// One of them.
-struct Snake {
+pub struct Snake {
     child: Child,
     tell: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
 impl Snake {
-    fn start(python: &Python) -> Self {
+    pub fn start(python: &Python) -> Self {
         let mut command = python.command();
         command.args(["-B", "-c", PROGRAM]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -104,24 +104,29 @@ impl Snake {
         answer.trim_end().to_owned()
     }
 
-    fn ask(&mut self, line: &str) -> String {
+    pub fn ask(&mut self, line: &str) -> String {
         self.tell(line);
         self.hear()
     }
 
     #[track_caller]
-    fn run(&mut self, statement: &str) {
+    pub fn run(&mut self, statement: &str) {
         assert_eq!(self.ask(statement), "ok", "{statement}");
     }
 
     #[track_caller]
-    fn value(&mut self, expression: &str) -> String {
+    pub fn value(&mut self, expression: &str) -> String {
         // Python 2 marks the texts that are `str` elsewhere.
         self.ask(&format!("={expression}")).replace("u'", "'").replace("u\"", "\"")
     }
 
+    /// What names the object of a proxy on its server.
+    pub fn ident(&mut self, proxy: &str) -> String {
+        self.value(&format!("{proxy}._token.id")).trim_matches('\'').to_owned()
+    }
+
     /// Connects it to a server here, as `m`.
-    fn connect(&mut self, manager: &Manager) {
+    pub fn connect(&mut self, manager: &Manager) {
         let Address::Unix(path) = manager.address() else { panic!("{:?}", manager.address()) };
         // A proxy in a container is reached by the key of the process.
         self.run("multiprocessing.current_process().authkey = b'snake'");
@@ -137,7 +142,7 @@ impl Drop for Snake {
     }
 }
 
-fn with_each(test: impl Fn(&Python)) {
+pub fn with_each(test: impl Fn(&Python)) {
     begin_anew();
     for python in installed() {
         begin_anew();
@@ -145,7 +150,7 @@ fn with_each(test: impl Fn(&Python)) {
     }
 }
 
-fn ours() -> Manager {
+pub fn ours() -> Manager {
     Manager::builder().authkey(&AuthKey::from("snake")).start(Context::Spawn).unwrap()
 }
 

@@ -60,10 +60,12 @@ impl Serializer {
         }
     }
 
-    pub(super) fn decode(self, bytes: &[u8]) -> Result<Value> {
+    /// Reads a message whose containers are nested at most `depth` deep. XML-RPC has one bound for all messages, which the
+    /// sender keeps too.
+    pub(super) fn decode(self, bytes: &[u8], depth: usize) -> Result<Value> {
         match self {
-            // Its bound is at least what the message itself takes.
-            Self::Pickle => pickle::Decoder::new().objects().decode(bytes),
+            // Its bound on memory is at least what the message itself takes.
+            Self::Pickle => pickle::Decoder::new().objects().of_manager().max_depth(depth).decode(bytes),
             Self::XmlRpc => xmlrpc::decode(bytes),
         }
     }

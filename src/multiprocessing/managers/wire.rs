@@ -11,7 +11,7 @@
 use super::{Exception, Serializer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::Address;
-use crate::multiprocessing::connection::pickle::{Global, Object, Value};
+use crate::multiprocessing::connection::pickle::{self, Global, Object, Value};
 
 /// A call of a method of an object, or of the server itself.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,6 +39,15 @@ pub(super) enum Reply {
     Unserializable(String),
 }
 
+/// How deep a request may be nested.
+const REQUEST_DEPTH: usize = pickle::DEPTH;
+
+/// How deep a reply may be nested: some levels more than a request. A request has two levels around a value, the request
+/// itself and the arguments. A reply may have more around the same value: `items` of a dict has three (the reply, a list,
+/// a pair), and CPython writes the list as a call of `list`, which are two more. A value that one client could store would
+/// otherwise be one that another client cannot read.
+const REPLY_DEPTH: usize = REQUEST_DEPTH + 8;
+
 /// How much of a traceback is sent.
 const LONGEST_TEXT: usize = 1 << 16;
 
@@ -63,7 +72,7 @@ impl Request {
     }
 
     pub(super) fn decode(bytes: &[u8], serializer: Serializer) -> Result<Self> {
-        let value = serializer.decode(bytes)?;
+        let value = serializer.decode(bytes, REQUEST_DEPTH)?;
         let shape = "a request is (ident, method, args, kwds)";
         let (Value::Tuple(parts) | Value::List(parts)) = value else { return Err(wrong(shape, &value)) };
         let parts = <[Value; 4]>::try_from(parts).map_err(|parts| wrong(shape, &Value::Tuple(parts)))?;
@@ -106,7 +115,7 @@ impl Reply {
     }
 
     pub(super) fn decode(bytes: &[u8], serializer: Serializer) -> Result<Self> {
-        let value = serializer.decode(bytes)?;
+        let value = serializer.decode(bytes, REPLY_DEPTH)?;
         let shape = "a reply is (kind, payload)";
         let (Value::Tuple(parts) | Value::List(parts)) = value else { return Err(wrong(shape, &value)) };
         let parts = <[Value; 2]>::try_from(parts).map_err(|parts| wrong(shape, &Value::Tuple(parts)))?;

@@ -17,6 +17,9 @@ pub(super) struct Setters {
 impl Setters {
     /// Of a connection, which has made the decoder itself.
     pub(super) const OF_CONNECTION: Self = Self { memory: "set_max_decoded", depth: "set_max_depth" };
+
+    /// Of a manager or its client. Neither lets the program set these bounds.
+    pub(super) const OF_MANAGER: Self = Self { memory: "no setting of a manager", depth: "no setting of a manager" };
 }
 
 impl Default for Setters {

@@ -73,7 +73,7 @@ pub const HIGHEST_PROTOCOL: u8 = 5;
 pub const MAX_DEPTH: usize = 512;
 
 /// How deep read containers may be nested by default; see [`Decoder::max_depth`].
-const DEPTH: usize = 128;
+pub(crate) const DEPTH: usize = 128;
 
 /// How much memory reading may take by default, for each byte and at least; see [`Decoder::max_memory`].
 const MEMORY_PER_BYTE: usize = 64;
@@ -186,6 +186,12 @@ impl Decoder {
     /// Names the setters of a connection in its errors.
     fn of_connection(mut self) -> Self {
         self.setters = Setters::OF_CONNECTION;
+        self
+    }
+
+    /// Says in its errors that a manager has no setters.
+    pub(crate) fn of_manager(mut self) -> Self {
+        self.setters = Setters::OF_MANAGER;
         self
     }
 
