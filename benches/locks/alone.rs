@@ -68,13 +68,16 @@ fn between_processes(bench: &Bench) {
 }
 
 /// The operations whose instructions are counted. Four pairs a turn, so that the loop itself counts for less than one.
-pub const COUNTED: &[Counted] = &[("shared", |repeats| {
-    let lock = shared();
-    let lock = black_box(&*lock);
-    for _ in 0..repeats / 4 {
-        drop(lock.lock());
-        drop(lock.lock());
-        drop(lock.lock());
-        drop(lock.lock());
-    }
-})];
+pub const COUNTED: &[Counted] = &[
+    crate::readers::COUNTED,
+    ("shared", |repeats| {
+        let lock = shared();
+        let lock = black_box(&*lock);
+        for _ in 0..repeats / 4 {
+            drop(lock.lock());
+            drop(lock.lock());
+            drop(lock.lock());
+            drop(lock.lock());
+        }
+    }),
+];

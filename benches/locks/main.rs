@@ -1,7 +1,8 @@
-//! Locks: alone, with two processes at it, on one core, and after a death.
+//! Locks: alone, with readers, with two processes at it, on one core, and after a death.
 
 mod alone;
 mod death;
+mod readers;
 mod together;
 
 use ossature_benches::{bench, machine};
@@ -12,7 +13,10 @@ fn main() {
         machine::have_had_a_thread();
         let placement = bench.placement();
         let core = machine::cores()[0];
-        machine::on_core(core, || alone::rows(bench));
+        machine::on_core(core, || {
+            alone::rows(bench);
+            readers::rows(bench);
+        });
         if let (Some(cores), Some(placement)) = (machine::two_cores(), placement) {
             together::two_cores(bench, cores, placement);
         }

@@ -99,6 +99,67 @@ impl PthreadRobust {
     }
 }
 
+/// `pthread_rwlock_t` with `PTHREAD_PROCESS_SHARED`: glibc's, which does not survive a death.
+#[repr(align(128))]
+pub struct PthreadRwLock {
+    lock: UnsafeCell<libc::pthread_rwlock_t>,
+    value: UnsafeCell<u64>,
+}
+
+// SAFETY: the lock is made to be used by many threads, and `value` is reached only under it.
+unsafe impl Sync for PthreadRwLock {}
+
+impl std::fmt::Debug for PthreadRwLock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PthreadRwLock").finish_non_exhaustive()
+    }
+}
+
+impl PthreadRwLock {
+    /// A lock in memory that children share.
+    pub fn shared() -> &'static Self {
+        let lock = UnsafeCell::new(libc::PTHREAD_RWLOCK_INITIALIZER);
+        let place = machine::shared(Self { lock, value: UnsafeCell::new(0) });
+        let mut attributes = MaybeUninit::<libc::pthread_rwlockattr_t>::uninit();
+        let attributes = attributes.as_mut_ptr();
+        // SAFETY: pthread_rwlockattr_init(3) initialises the place it is given.
+        check(unsafe { libc::pthread_rwlockattr_init(attributes) });
+        // SAFETY: the attributes are initialised.
+        check(unsafe { libc::pthread_rwlockattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) });
+        // SAFETY: nobody else knows the lock yet, and it never moves.
+        check(unsafe { libc::pthread_rwlock_init(place.lock.get(), attributes) });
+        place
+    }
+
+    /// Runs `body` on the value beside other readers.
+    #[inline]
+    pub fn read<R>(&self, body: impl FnOnce(&u64) -> R) -> R {
+        // SAFETY: `shared` initialised the lock in place.
+        check(unsafe { libc::pthread_rwlock_rdlock(self.lock.get()) });
+        // SAFETY: the lock is held for reading until it is given back below.
+        let result = body(unsafe { &*self.value.get() });
+        self.unlock();
+        result
+    }
+
+    /// Runs `body` on the value, alone.
+    #[inline]
+    pub fn write<R>(&self, body: impl FnOnce(&mut u64) -> R) -> R {
+        // SAFETY: `shared` initialised the lock in place.
+        check(unsafe { libc::pthread_rwlock_wrlock(self.lock.get()) });
+        // SAFETY: the lock is held for writing until it is given back below.
+        let result = body(unsafe { &mut *self.value.get() });
+        self.unlock();
+        result
+    }
+
+    #[inline]
+    fn unlock(&self) {
+        // SAFETY: this thread holds the lock.
+        check(unsafe { libc::pthread_rwlock_unlock(self.lock.get()) });
+    }
+}
+
 /// `pthread_cond_t` and its mutex with `PTHREAD_PROCESS_SHARED`, and a flag: a mailbox for one token.
 #[repr(align(128))]
 pub struct PthreadMailbox {
