@@ -1,13 +1,9 @@
-//! Sleepers of an event queue: the rules of `sleepers.rs` and the lock of the queue are the real ones. What the kernel
-//! has is modelled: a word that says which sets are readable, and whether the time of the timers has come.
+//! Sleepers of an event queue: the rules of `sleepers.rs` are the real ones. The lock of the queue is loom's. What the
+//! kernel has is modelled: a word that says which sets are readable, and whether the time of the timers has come.
 
-use loom::cell::UnsafeCell;
-use loom::sync::Arc;
-use loom::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread::{self, JoinHandle};
-use ossature_sys::futex::Limit;
 use ossature_sys::model::queue_sleepers::{Bell, Sleepers};
-use ossature_sys::model::{Private, wait, wake};
 
 use crate::explore;
 
@@ -29,51 +25,50 @@ struct State {
 }
 
 struct Queue {
-    lock: Private,
-    state: UnsafeCell<State>,
+    state: Mutex<State>,
     /// What poll(2) sees.
-    readable: AtomicU32,
+    readable: Mutex<u32>,
+    /// Wakes whoever is in poll(2).
+    changed: Condvar,
 }
-
-// SAFETY: the models touch the state only while they hold the lock, which loom itself checks.
-unsafe impl Sync for Queue {}
-// SAFETY: as for Sync.
-unsafe impl Send for Queue {}
 
 impl Queue {
     fn new() -> Arc<Self> {
         let state = State { sleepers: Sleepers::new(), active: 0, timers: 0, set: 0 };
-        Arc::new(Self { lock: Private::new(), state: UnsafeCell::new(state), readable: AtomicU32::new(0) })
+        Arc::new(Self { state: Mutex::new(state), readable: Mutex::new(0), changed: Condvar::new() })
     }
 
     /// Under the lock: does something, and then brings the bell in step, as each change and each collection does.
     fn locked<T>(&self, body: impl FnOnce(&mut State) -> T) -> T {
-        assert!(self.lock.take());
-        let answer = self.state.with_mut(|state| {
-            // SAFETY: the lock is held; loom fails the model if another thread is here too.
-            let state = unsafe { &mut *state };
-            let answer = body(state);
-            let next = (state.timers > 0).then_some(1);
-            match state.sleepers.bell(state.active > 0, next, false) {
-                Bell::Keep => {}
-                Bell::Begin => {
-                    self.signal(BELL);
-                    state.sleepers.set_rings(true);
-                }
-                Bell::End => {
-                    self.readable.fetch_and(!BELL, SeqCst);
-                    state.sleepers.set_rings(false);
-                }
+        let mut guard = self.state.lock().unwrap();
+        let state = &mut *guard;
+        let answer = body(state);
+        let next = (state.timers > 0).then_some(1);
+        match state.sleepers.bell(state.active > 0, next, false) {
+            Bell::Keep => {}
+            Bell::Begin => {
+                self.signal(BELL);
+                state.sleepers.set_rings(true);
             }
-            answer
-        });
-        self.lock.release();
+            Bell::End => {
+                *self.readable.lock().unwrap() &= !BELL;
+                state.sleepers.set_rings(false);
+            }
+        }
         answer
     }
 
     fn signal(&self, bit: u32) {
-        self.readable.fetch_or(bit, SeqCst);
-        wake(&self.readable, u32::MAX);
+        *self.readable.lock().unwrap() |= bit;
+        self.changed.notify_all();
+    }
+
+    /// poll(2): sleeps until one of these is there.
+    fn poll(&self, wakes: u32) {
+        let mut seen = self.readable.lock().unwrap();
+        while *seen & wakes == 0 {
+            seen = self.changed.wait(seen).unwrap();
+        }
     }
 
     /// Waits for one event. Where sleep fails, that ends the wait.
@@ -84,14 +79,15 @@ impl Queue {
                 if let Some(epoch) = slept {
                     state.sleepers.end(epoch);
                 }
-                let (seen, ready) = (self.readable.load(SeqCst), READY[state.set]);
-                if seen & TIME != 0 {
+                let ready = READY[state.set];
+                let mut seen = self.readable.lock().unwrap();
+                if *seen & TIME != 0 {
                     state.active += std::mem::take(&mut state.timers);
                 }
                 if state.active > 0 {
                     state.active -= 1;
-                } else if seen & ready != 0 {
-                    self.readable.fetch_and(!ready, SeqCst);
+                } else if *seen & ready != 0 {
+                    *seen &= !ready;
                 } else {
                     let next = (state.timers > 0).then_some(1);
                     return Some((state.sleepers.begin(next), state.set, next.is_some()));
@@ -107,14 +103,9 @@ impl Queue {
                     state.sleepers.leave((state.timers > 0).then_some(1));
                 });
             }
-            let wakes = BELL | READY[set] | if has_alarm { TIME } else { 0 };
-            loop {
-                let seen = self.readable.load(SeqCst);
-                if seen & wakes != 0 {
-                    break;
-                }
-                let _ = wait(&self.readable, seen, Limit::NEVER);
-            }
+            self.poll(BELL | READY[set] | if has_alarm { TIME } else { 0 });
+            // The bell may ring for another sleeper, which has to run before it ends.
+            thread::yield_now();
         }
     }
 }
