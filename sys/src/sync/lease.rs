@@ -41,8 +41,8 @@ pub(crate) enum Holder {
     Dead,
 }
 
-/// What a lease said at one instant.
-#[derive(Clone, Copy, Debug)]
+/// What a lease said at one instant. Two looks are equal if nobody has freed or taken the lease between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Look(u64);
 
 impl Look {

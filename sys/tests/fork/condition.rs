@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::process::{Child, ExitStatus, fork};
+use ossature_sys::ptrace::{self, State};
 use ossature_sys::scope::Shared;
 use ossature_sys::shareable;
 use ossature_sys::shm::{Shm, array};
@@ -24,6 +25,7 @@ pub const TESTS: &[Test] = &[
     ("places_of_those_that_ran_out_of_time_are_used_again", places_of_those_that_ran_out_of_time_are_used_again),
     ("waiter_that_dies_on_its_way_into_a_used_place_notifies_nobody", waiter_that_dies_on_its_way_notifies_nobody),
     ("notification_of_all_does_not_reach_who_comes_meanwhile", notification_of_all_does_not_reach_who_comes_meanwhile),
+    ("waiter_in_the_place_of_the_dead_is_not_taken_for_them", waiter_in_the_place_of_the_dead_is_not_taken_for_them),
 ];
 
 shareable! {
@@ -180,4 +182,46 @@ fn notification_of_all_does_not_reach_who_comes_meanwhile() {
     assert_eq!(stage.states[2].load(SeqCst), 1, "the second came later");
     assert_eq!(stage.states[1].load(SeqCst), 1);
     end(second);
+}
+
+/// Lets the child run that many instructions; false if it sleeps or has ended before.
+fn go_on_awake(child: &mut Child, steps: usize) -> bool {
+    (0..steps).all(|_| {
+        ptrace::single_step(child).unwrap();
+        matches!(ptrace::wait(child, Duration::from_millis(100)), Ok(Some(State::Stopped(_))))
+    })
+}
+
+/// A waiter finds that the one before it died, and stops on its way to deal with that. Meanwhile another deals with it, and
+/// the next waiter comes to the same place.
+fn waiter_in_the_place_of_the_dead_is_not_taken_for_them() {
+    // Some two thousand, of which one or two lie between the look at the lease and the look at the word.
+    for steps in (0..).step_by(stride(13)) {
+        let stage = stage();
+        for _ in 0..4 {
+            // They learn that looking does not pay, so the others do not look before they sleep.
+            drop(stage.condition.wait_timeout(stage.lock.lock().unwrap(), Duration::from_micros(200)).unwrap());
+        }
+        end(waiter(&stage, 0));
+        let turn = || {
+            let guard = stage.lock.lock().unwrap();
+            stage.states[2].store(1, SeqCst);
+            drop(stage.condition.wait(guard).unwrap());
+        };
+        let Some(mut still) = standing(turn) else { return };
+        let stands = go_on_awake(&mut still, steps);
+        if stage.states[2].load(SeqCst) == 0 || stage.lock.try_lock().unwrap().is_none() {
+            end(still); // before it waits
+            continue;
+        }
+        if !stands {
+            assert!(steps > 200, "there was something to do");
+            return end(still);
+        }
+        assert_eq!(stage.condition.notify(1), 1, "the one that stands still");
+        let mut next = waiter(&stage, 1);
+        while go_on(&mut still, 1) {}
+        assert_eq!(stage.condition.notify(1), 1, "the next one waits, after {steps} instructions");
+        next.wait().unwrap();
+    }
 }

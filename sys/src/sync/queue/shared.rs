@@ -87,10 +87,15 @@ impl Place {
     }
 
     /// What the lease says, and the word, looked at in this order: so the word is that of the holder, or of a later
-    /// one.
+    /// one. The word of the dead is theirs: it may be cleared, and a later waiter would never be notified without its own.
     fn look(&self) -> (Look, u64) {
-        let lease = self.lease.look();
-        (lease, self.word.load(Acquire))
+        loop {
+            let lease = self.lease.look();
+            let word = self.word.load(Acquire);
+            if lease.holder() != Holder::Dead || self.lease.look() == lease {
+                return (lease, word);
+            }
+        }
     }
 
     /// Frees a place whose holder died, when nothing is left to do for it. Both are as they were seen.
