@@ -176,7 +176,7 @@ commands! {
     PrintLastKbdMacro = "print-last-kbd-macro",
     /// Inserts the next key as it is.
     QuotedInsert = "quoted-insert",
-    /// Reads the init file again.
+    /// Reads the init file again. In vi mode, insertion begins, as by GNU readline.
     ReReadInitFile = "re-read-init-file",
     /// Draws the line again.
     RedrawCurrentLine = "redraw-current-line",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use ossature::ErrorKind;
-use ossature::readline::{BellStyle, EditingMode, Editor, KeymapName};
+use ossature::readline::{BellStyle, EditingMode, Editor, KeymapName, Step};
 use ossature::sys::errno::Errno;
 
 /// A folder that is removed with its files.
@@ -208,4 +208,27 @@ fn home_and_end_of_the_terminal_are_bound() {
         let _ = editor.begin("", &mut out);
         assert_eq!(editor.feed(format!("b{home}a\r").as_bytes(), &mut out), Step::Line(b"ab".to_vec()), "{terminal}");
     }
+}
+
+#[test]
+fn a_file_that_is_read_again_begins_the_editing_mode_anew() {
+    let folder = Folder::new("anew");
+    let path = folder.file("rc", "set editing-mode vi\nset keymap vi-command\n\"Q\": re-read-init-file\n");
+    let mut editor = Editor::new();
+    assert_eq!(editor.read_init_file(Some(&path)).unwrap(), []);
+    assert_eq!(editor.variables().keymap, KeymapName::ViCommand);
+    let mut out = Vec::new();
+    let mut line = |editor: &mut Editor, keys: &[u8]| {
+        let _ = editor.begin("", &mut out);
+        editor.feed(keys, &mut out)
+    };
+    // `x` is text behind the command, which is one of the command mode.
+    assert_eq!(line(&mut editor, b"ab\x1bQx\r"), Step::Line(b"axb".to_vec()));
+    assert_eq!(editor.variables().keymap, KeymapName::ViInsert, "a later binding is one of the mode");
+    folder.file("rc", "set editing-mode emacs\n");
+    assert_eq!(line(&mut editor, b"ab\x1bQ\x01x\r"), Step::Line(b"xab".to_vec()));
+    assert_eq!(line(&mut editor, b"ab\x01y\r"), Step::Line(b"yab".to_vec()));
+    editor.parse_and_bind("set editing-mode vi").unwrap();
+    fs::remove_file(&path).unwrap();
+    assert_eq!(line(&mut editor, b"ab\x1bQx\r"), Step::Line(b"axb".to_vec()), "whether or not the file is there");
 }

@@ -6,7 +6,6 @@ use super::{Argument, Clear, End, Machine, Map, Mode, vi};
 use crate::readline::command::Command;
 use crate::readline::complete::{CompletionKind, expand_tilde};
 use crate::readline::hooks::{Context, Lent};
-use crate::readline::keymap::KeymapName;
 use crate::readline::keys;
 use crate::readline::undo::Line;
 use crate::readline::variables::{EditingMode, Variables};
@@ -189,6 +188,7 @@ impl Machine {
             EditingMode::Vi => vi::enter(self),
             _ => self.map = Map::Emacs,
         }
+        self.settings.variables.keymap = self.keymap_name();
     }
 
     /// What `show-mode-in-prompt` shows.
@@ -253,12 +253,7 @@ impl Machine {
 
     fn dump(&mut self, what: Dump) {
         let as_init_file = self.argument.explicit;
-        let settings = &self.settings;
-        let keymap = match self.map {
-            Map::Emacs => KeymapName::Emacs,
-            Map::ViInsert => KeymapName::ViInsert,
-            Map::ViCommand => KeymapName::ViCommand,
-        };
+        let (settings, keymap) = (&self.settings, self.keymap_name());
         let convert_meta = settings.variables.convert_meta;
         let text = match what {
             Dump::Functions => settings.keymaps.dump_functions(keymap, as_init_file, convert_meta),
@@ -294,6 +289,9 @@ impl Machine {
             Ok(bad) => bad.iter().map(ToString::to_string).collect(),
             Err(error) => vec![error.to_string()],
         };
+        // As GNU readline: the editing mode, which the file may have changed, begins anew with its insertion.
+        self.map = self.first_map();
+        self.settings.variables.keymap = self.keymap_name();
         self.effects.settings = true;
         for complaint in complaints {
             self.effects.below.extend_from_slice(complaint.as_bytes());

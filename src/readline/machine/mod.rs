@@ -254,7 +254,7 @@ impl Machine {
         (self.region_active, self.region_kept) = (false, false);
         self.partial = words::Partial::default();
         self.last = None;
-        self.map = if self.settings.variables.is_vi() { Map::ViInsert } else { Map::Emacs };
+        self.map = self.first_map();
         self.begin_past();
         vi::begin(self);
         self.run_startup_hook();
@@ -422,6 +422,19 @@ impl Machine {
             Map::ViInsert => &maps.vi_insert,
             Map::ViCommand => &maps.vi_command,
         }
+    }
+
+    fn keymap_name(&self) -> KeymapName {
+        match self.map {
+            Map::Emacs => KeymapName::Emacs,
+            Map::ViInsert => KeymapName::ViInsert,
+            Map::ViCommand => KeymapName::ViCommand,
+        }
+    }
+
+    /// The keymap that the editing mode begins with.
+    fn first_map(&self) -> Map {
+        if self.settings.variables.is_vi() { Map::ViInsert } else { Map::Emacs }
     }
 
     fn is_vi(&self) -> bool {
