@@ -160,9 +160,10 @@ impl Buffer {
         {
             self.moved += self.text.len() - self.point;
         }
-        match text {
-            &[byte] if self.is_at_end() => self.text.push(byte),
+        match *text {
+            [byte] if self.is_at_end() => self.text.push(byte),
             _ if self.is_at_end() => self.text.extend_from_slice(text),
+            [byte] => self.text.insert(self.point, byte),
             _ => drop(self.text.splice(self.point..self.point, text.iter().copied())),
         }
         self.point += text.len();

@@ -78,9 +78,17 @@ impl Screen {
             if head < shown || head < line.len() {
                 let same = |(one, other): &(&u8, &u8)| one == other;
                 let (Some(old), Some(new)) = (flat.text.get(head..), line.get(head..)) else { return false };
-                let head = head + old.iter().zip(new).take_while(same).count();
+                // A key inserts or deletes where `kept` ends, and all behind it is the same.
+                let only_grows = new.len() > old.len() && new.ends_with(old);
+                let only_shrinks = old.len() > new.len() && old.ends_with(new);
+                let (head, tail) = if only_grows || only_shrinks {
+                    (head, old.len().min(new.len()))
+                } else {
+                    let more = old.iter().zip(new).take_while(same).count();
+                    let (Some(old), Some(new)) = (old.get(more..), new.get(more..)) else { return false };
+                    (head + more, old.iter().rev().zip(new.iter().rev()).take_while(same).count())
+                };
                 let (Some(old), Some(new)) = (flat.text.get(head..), line.get(head..)) else { return false };
-                let tail = old.iter().rev().zip(new.iter().rev()).take_while(same).count();
                 let (old_middle, new_middle) = (old.len() - tail, new.len() - tail);
                 let Some(middle) = new.get(..new_middle).filter(|new| new.iter().all(is_printable)) else {
                     return false;
