@@ -22,7 +22,7 @@ Sends key strokes to GNU readline (python3's) and to this editor, and prints eve
 table tests/readline/keys.tsv. Exit status 1 if a difference is not listed.
   --seed N --cases M  random keys instead of the table; of these with --only NAME one case
   --only TEXT         the cases of the table whose name has this text
-  --self-test         a part of the table and some random keys";
+  --self-test         a part of the table and some random keys; libedit is refused";
 
 /// Counts of one run.
 #[derive(Default)]
@@ -134,6 +134,7 @@ fn program(arguments: &[&str]) -> Outcome {
 
 fn check() -> Outcome {
     let Some(python) = oracle() else { return Ok(()) };
+    side::refuses_libedit(&python)?;
     let mut cases: Vec<Case> = cases::table()?.into_iter().step_by(8).collect();
     cases.extend(Random::new(1).cases(10));
     whole(&python, &cases)

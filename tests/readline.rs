@@ -22,6 +22,8 @@ mod reading;
 mod recall;
 #[path = "readline/settings.rs"]
 mod settings;
+#[path = "readline/signals.rs"]
+mod signals;
 #[path = "readline/suspend.rs"]
 mod suspend;
 #[path = "readline/terminal.rs"]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -79,24 +79,47 @@ for order in f:
     f.write((answer.replace("\n", "\x1e") + "\n").encode("utf-8", "surrogateescape"))
 "#;
 
-/// The first interpreter whose module is GNU readline, and the version of the library.
-pub fn python_with_gnu_readline() -> Result<(String, String), String> {
+/// The version of the library behind an interpreter's module, if that is GNU readline.
+fn gnu_readline_of(python: &str, modules: Option<&Path>) -> Result<String, String> {
     let ask = "import readline, sys; d = readline.__doc__ or ''; \
                print('libedit' if 'libedit' in d or getattr(readline, 'backend', '') == 'editline' else \
                readline._READLINE_LIBRARY_VERSION)";
-    let mut refused = "there is no python3".to_owned();
-    for python in ["/usr/bin/python3", "python3"] {
-        let Ok(output) = Command::new(python).args(["-c", ask]).stdin(Stdio::null()).output() else { continue };
-        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if output.status.success() && version.starts_with(|c: char| c.is_ascii_digit()) {
-            return Ok((python.to_owned(), version));
+    let mut command = Command::new(python);
+    command.args(["-c", ask]).stdin(Stdio::null());
+    modules.map(|folder| command.env("PYTHONPATH", folder));
+    let output = command.output().map_err(|_| format!("there is no {python}"))?;
+    match String::from_utf8_lossy(&output.stdout).trim() {
+        "libedit" => Err(format!("the readline of {python} is libedit")),
+        version if output.status.success() && version.starts_with(|c: char| c.is_ascii_digit()) => {
+            Ok(version.to_owned())
         }
-        refused = match version.as_str() {
-            "libedit" => format!("the readline of {python} is libedit"),
-            _ => format!("{python} has no readline"),
-        };
+        _ => Err(format!("{python} has no readline")),
+    }
+}
+
+/// The first interpreter whose module is GNU readline, and the version of the library.
+pub fn python_with_gnu_readline() -> Result<(String, String), String> {
+    let mut refused = String::new();
+    for python in ["/usr/bin/python3", "python3"] {
+        match gnu_readline_of(python, None) {
+            Ok(version) => return Ok((python.to_owned(), version)),
+            Err(why) => refused = why,
+        }
     }
     Err(refused)
+}
+
+/// Fails unless an interpreter is refused whose module says that it is libedit, in the words of an old or a new CPython.
+pub fn refuses_libedit(python: &str) -> Outcome {
+    let place = Place::new()?;
+    for words in ["__doc__ = 'Line editing using libedit readline.'", "backend = 'editline'"] {
+        std::fs::write(place.0.join("readline.py"), format!("{words}\n_READLINE_LIBRARY_VERSION = '4.2'\n"))?;
+        match gnu_readline_of(python, Some(&place.0)) {
+            Err(why) if why.ends_with("is libedit") => {}
+            other => return Err(format!("{words}: libedit was asked and the answer is {other:?}").into()),
+        }
+    }
+    Ok(())
 }
 
 impl Side {
