@@ -1,5 +1,5 @@
-//! Customized managers and proxies, as in Python's manual: one type under two names, each with a list of methods of its own; a
-//! generator whose proxy is an iterator; and the functions of a module.
+//! Customized managers and proxies, as in Python's manual: one type under two names, each with a list of methods of its
+//! own; a generator whose proxy is an iterator; and the functions of a module.
 //!
 //! `cargo run --example custom_manager`. With `--self-test` it checks what it prints.
 

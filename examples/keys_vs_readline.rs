@@ -1,5 +1,5 @@
-//! The same keys to GNU readline, behind CPython, and to this crate's editor, each behind a pseudo-terminal. Compared are
-//! the accepted line, what a yank brings at its end, and the screen with its cursor before the end.
+//! The same keys to GNU readline, behind CPython, and to this crate's editor, each behind a pseudo-terminal. Compared
+//! are the accepted line, what a yank brings at its end, and the screen with its cursor before the end.
 
 #[path = "keys_vs_readline/cases.rs"]
 mod cases;

@@ -1,8 +1,8 @@
-//! Timings of what processes and threads share, as the benchmarks of Python's manual: pipes, queues, arrays, locks and conditions,
-//! over shared memory and over the objects of a manager.
+//! Timings of what processes and threads share, as the benchmarks of Python's manual: pipes, queues, arrays, locks and
+//! conditions, over shared memory and over the objects of a manager.
 //!
-//! `cargo run --release --example mp_benchmarks [-- --budget MILLISECONDS]`. With `--self-test` it checks what it prints.
-//! `benches/` compares with rivals; this program shows orders of magnitude.
+//! `cargo run --release --example mp_benchmarks [-- --budget MILLISECONDS]`. With `--self-test` it checks what it
+//! prints. `benches/` compares with rivals; this program shows orders of magnitude.
 
 #[path = "family/front.rs"]
 mod front;

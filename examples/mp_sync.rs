@@ -1,5 +1,5 @@
-//! The synchronization types of Python's manual, one exercise after the other: among processes and among threads over shared
-//! memory, and among processes over the objects of a manager. What is printed is the same three times.
+//! The synchronization types of Python's manual, one exercise after the other: among processes and among threads over
+//! shared memory, and among processes over the objects of a manager. What is printed is the same three times.
 //!
 //! `cargo run --example mp_sync [-- --among processes|threads|manager]`. With `--self-test` it checks what it prints.
 

@@ -1,5 +1,5 @@
-//! Managers: objects on a server, their proxies and their ends. A main of its own with one thread, so that a server and its
-//! clients can be forked.
+//! Managers: objects on a server, their proxies and their ends. A main of its own with one thread, so that a server and
+//! its clients can be forked.
 
 #[allow(dead_code, reason = "each test binary uses its part")]
 #[path = "../sys/tests/fork/harness.rs"]

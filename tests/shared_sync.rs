@@ -1,5 +1,5 @@
-//! The waiting primitives of `multiprocessing` between processes: a binary with one thread, because `fork` refuses beside
-//! libtest's threads.
+//! The waiting primitives of `multiprocessing` between processes: a binary with one thread, because `fork` refuses
+//! beside libtest's threads.
 
 #[path = "../sys/tests/fork/harness.rs"]
 #[allow(dead_code, reason = "the harness serves another binary too")]

@@ -57,7 +57,8 @@ fn unsafe_stays_below_the_line(path: &str, text: &str) -> Complaints {
     if path == "src/lib.rs" && !text.contains("#![deny(unsafe_code)]") {
         wrong.push(format!("{path}: does not deny unsafe code"));
     }
-    // The file that maps files may, and the one that attaches to memory which only the transfer layer knows to be kin's.
+    // The file that maps files may, and the one that attaches to memory which only the transfer layer knows to be
+    // kin's.
     if !["src/mmap/map.rs", "src/multiprocessing/transfer/memory.rs"].contains(&path) {
         let code = code_of(text).into_iter().enumerate();
         let words = |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");

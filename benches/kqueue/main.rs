@@ -172,7 +172,7 @@ fn events(len: usize, count: usize) -> Made {
     (events, Vec::new())
 }
 
-/// A wait, with so many of these descriptors ready.
+/// A wait, with this many of these descriptors ready.
 fn ready(bench: &Bench, contenders: &Contenders, make: impl Fn() -> Made, count: usize) -> Samples {
     bench.table(8, |turn| {
         let (fds, _far) = make();

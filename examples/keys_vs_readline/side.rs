@@ -109,7 +109,8 @@ pub fn python_with_gnu_readline() -> Result<(String, String), String> {
     Err(refused)
 }
 
-/// Fails unless an interpreter is refused whose module says that it is libedit, in the words of an old or a new CPython.
+/// Fails unless an interpreter is refused whose module says that it is libedit, in the words of an old or a new
+/// CPython.
 pub fn refuses_libedit(python: &str) -> Outcome {
     let place = Place::new()?;
     for words in ["__doc__ = 'Line editing using libedit readline.'", "backend = 'editline'"] {

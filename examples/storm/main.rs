@@ -23,8 +23,9 @@
 //! | `broken` | what must not be: more holders than may be, half-written data that nobody was told about, a lost permit |
 //! | `leaked` | descriptors, mappings and children that this program had at the end and not at the beginning |
 //!
-//! A primitive joins by a file that implements [`Primitive`] and a line in [`STORMS`]. What is no memory that participants
-//! take turns with, a [connection], a [process], a [queue], a [pool] or a [manager], kills in rounds of its own instead: [`Trial`].
+//! A primitive joins by a file that implements [`Primitive`] and a line in [`STORMS`]. What is no memory that
+//! participants take turns with, a [connection], a [process], a [queue], a [pool] or a [manager], kills in rounds of
+//! its own instead: [`Trial`].
 
 mod arguments;
 mod barrier;
@@ -241,7 +242,8 @@ fn main() -> ExitCode {
 /// How many kills each storm has in a turn of the third form.
 const TURN: u32 = 100;
 
-/// Plays the storms in turns for so long, prints a line for each and one for what all of them had; whether all was good.
+/// Plays the storms in turns for so long, prints a line for each and one for what all of them had; whether all was
+/// good.
 fn go_on_for(time: Duration, chosen: &[&(&str, Storm)], arguments: &Arguments) -> bool {
     let began = std::time::Instant::now();
     // What a trial has stays with it, so that what its processes gather is seen.

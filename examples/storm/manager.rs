@@ -1,7 +1,7 @@
 //! The storm's use of [`Manager`]: clients and the server die, and are stopped, while calls are under way.
 //!
-//! Clients take a lock of the server, wait at a queue of it, and make objects there that refer to each other. A round lets
-//! them go on, strikes a client or the server, and asks the others to rest. Then the server is asked what it has.
+//! Clients take a lock of the server, wait at a queue of it, and make objects there that refer to each other. A round
+//! lets them go on, strikes a client or the server, and asks the others to rest. Then the server is asked what it has.
 //!
 //! | must hold | or else |
 //! | --- | --- |

@@ -1,9 +1,10 @@
 //! The storm's use of a [`Ring`], which is what queues are made of: every message is accounted for, whoever dies.
 //!
 //! In each round two processes send and two receive, in all the ways there are: copied, in batches, written and read in
-//! place. Some receivers wait at a descriptor of the ring. In every third round a third of the messages are packets, each with
-//! a descriptor. One of the processes is struck at a random instant, or all of them at once as one process group; another may
-//! be stopped meanwhile. Then the living send and receive what is left. A death counts as inside when it met a call.
+//! place. Some receivers wait at a descriptor of the ring. In every third round a third of the messages are packets,
+//! each with a descriptor. One of the processes is struck at a random instant, or all of them at once as one process
+//! group; another may be stopped meanwhile. Then the living send and receive what is left. A death counts as inside
+//! when it met a call.
 //!
 //! | must hold | or else |
 //! | --- | --- |

@@ -47,8 +47,8 @@ pub fn make(scene: Option<Scene>) -> Box<dyn Primitive> {
     let pair = RwLock::shared(Pair { first: 0, second: 0 });
     let stage = Shm::place(Stage::init(pair, array(|_| AtomicU32::new(0)))).expect("memory for the storm");
     if scene.is_some() {
-        // Teaches a writer that looking before sleeping does not pay, which takes two looks: the third is left out. It would
-        // be most of the instructions.
+        // Teaches a writer that looking before sleeping does not pay, which takes two looks: the third is left out. It
+        // would be most of the instructions.
         let reads = stage.lock.read().expect("nobody gives the lock up");
         thread::scope(|scope| {
             scope.spawn(|| (0..2).for_each(|_| drop(stage.lock.write_timeout(Duration::from_millis(1)))));

@@ -1,5 +1,5 @@
-//! A manager's server against strangers, and against clients that know the key and say anything: another client is served as
-//! before, memory stays within the limits, and nothing is left of clients that are gone.
+//! A manager's server against strangers, and against clients that know the key and say anything: another client is
+//! served as before, memory stays within the limits, and nothing is left of clients that are gone.
 #![no_main]
 
 use std::io::Write;

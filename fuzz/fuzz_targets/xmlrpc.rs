@@ -1,5 +1,5 @@
-//! Documents of XML-RPC: any bytes are a value or an error, within the bound on memory, and a value stays the same after writing
-//! and reading.
+//! Documents of XML-RPC: any bytes are a value or an error, within the bound on memory, and a value stays the same
+//! after writing and reading.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -51,7 +51,7 @@ fn serve_by_hand(mut line: Connection) {
     }
 }
 
-/// Takes answers until there are so many.
+/// Takes answers until there are this many.
 fn take_by_hand(line: &mut Connection, records: usize) {
     let mut taken = 0;
     while taken < records {

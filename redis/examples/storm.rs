@@ -5,8 +5,8 @@
 //! its replica is promoted, and another replica is started over the data of the former primary. Every result must come
 //! once.
 //!
-//! `N` counts the processes that got a SIGKILL from here. A host is a worker, its supervisor and its processes, at once;
-//! those that end because another one was killed do not count.
+//! `N` counts the processes that got a SIGKILL from here. A host is a worker, its supervisor and its processes, at
+//! once; those that end because another one was killed do not count.
 
 #[path = "../tests/support/mod.rs"]
 mod support;

@@ -98,8 +98,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Has a call run again, up to so many times, when its process died while it ran, or its host was lost. The default
-    /// is 0.
+    /// Has a call run again, at most this many times, when its process died while it ran, or its host was lost. The
+    /// default is 0.
     pub fn retries(mut self, count: u32) -> Self {
         self.retries = count;
         self
@@ -123,10 +123,10 @@ impl PoolBuilder {
     /// # Errors
     /// * [`Closed`](ErrorKind::Closed) when no server answers within [`connect_timeout`](Self::connect_timeout).
     /// * [`Auth`](ErrorKind::Auth) for a wrong user or password.
-    /// * [`Unsupported`](ErrorKind::Unsupported) for a server that is no Redis 7 or Valkey or forbids what the pool
+    /// * [`Unsupported`](ErrorKind::Unsupported) for a server that is not Redis 7 or Valkey or forbids what the pool
     ///   does, for `rediss:` in a program without the feature `tls`, and for a program without a build id that accepts
     ///   no version.
-    /// * [`InvalidInput`](ErrorKind::InvalidInput) for what is no address or no name.
+    /// * [`InvalidInput`](ErrorKind::InvalidInput) for a text that is not an address or not a name.
     ///
     /// Each names the address.
     pub fn connect(self, url: &str, name: &str) -> Result<Pool> {

@@ -141,7 +141,7 @@ pub(crate) trait Engine {
     /// Says that the worker lives. Asks for each client and number whether it is still wanted.
     fn beat(&mut self, worker: &Serving, is: &Described, runs: &[(String, String)]) -> Outcome<Heard>;
 
-    /// Takes chunks, so many to run and so many ahead. Does not wait.
+    /// Takes chunks: this many to run and this many ahead. Does not wait.
     fn claim(&mut self, worker: &Serving, labels: &[String], run: usize, ahead: usize) -> Outcome<Claims>;
 
     /// Waits for one chunk to run.

@@ -161,8 +161,8 @@ impl<T: Transfer> Queue<T> {
     /// Puts an item, which may be lent. Waits while the queue is full.
     ///
     /// Returns once the server has the item. The call repeats a put whose connection broke, and the server knows it
-    /// again. If a replica takes over at the server's end, items of the last moments may be lost, though their puts have
-    /// returned: nobody has them to put again. [`put_once`](Self::put_once) lets the caller repeat puts.
+    /// again. If a replica takes over at the server's end, items of the last moments may be lost, though their puts
+    /// have returned: nobody has them to put again. [`put_once`](Self::put_once) lets the caller repeat puts.
     ///
     /// # Errors
     /// * [`InvalidInput`](ErrorKind::InvalidInput) for what cannot be serialised,

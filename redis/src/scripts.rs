@@ -355,7 +355,8 @@ end
 }
 
 /// Puts an item into a queue. ARGV: user, number, ttl, the greatest length or 0, bytes, and perhaps a name and for how
-/// long it stays. Answers 1 for an item that was put, 0 where there was no room, 2 when one of that name was put before.
+/// long it stays. Answers 1 for an item that was put, 0 where there was no room, 2 when one of that name was put
+/// before.
 const PUT: &str = concat!(
     "#!lua\n",
     numbered!(),

@@ -49,7 +49,7 @@ impl Worker {
     /// A worker of the pool `name` at `url`: see [`Pool::connect`](crate::Pool::connect).
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for what is no address or no name.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a text that is not an address or not a name.
     pub fn new(url: &str, name: &str) -> Result<Self> {
         Link::new(url, name)?;
         Ok(Self {

@@ -29,9 +29,9 @@
 //!
 //! # When others change the file
 //! Other processes may write a mapped file, or cut it short. In Python, and in most libraries, the next access to the
-//! lost pages ends the process with SIGBUS; a `&[u8]` of such bytes is undefined behaviour. Here each call copies, and the
-//! kernel makes the copy: a file that was cut short is [`ErrorKind::Truncated`], and no signal is sent. That costs a
-//! system call for each access, so take whole records, not bytes.
+//! lost pages ends the process with SIGBUS; a `&[u8]` of such bytes is undefined behaviour. Here each call copies, and
+//! the kernel makes the copy: a file that was cut short is [`ErrorKind::Truncated`], and no signal is sent. That costs
+//! a system call for each access, so take whole records, not bytes.
 //!
 //! [`Mmap::as_slice`] lends the bytes where nothing changes them behind the caller's back: of private memory, of a file
 //! that the kernel proves to be unchangeable ([`MmapOptions::map_proven`]), and of one for which the caller vouches

@@ -144,8 +144,8 @@ impl MmapOptions {
     /// Keeps no duplicate of the descriptor: Python's `trackfd=False`.
     ///
     /// [`file_len`](Mmap::file_len) and [`resize`](Mmap::resize) fail then. Every copy needs `process_vm_readv` or
-    /// `process_vm_writev`, and is refused where a sandbox forbids these calls. A read cannot tell the zeros in the rest
-    /// of the last page of a shortened file from its bytes.
+    /// `process_vm_writev`, and is refused where a sandbox forbids these calls. A read cannot tell the zeros in the
+    /// rest of the last page of a shortened file from its bytes.
     ///
     /// # Examples
     /// ```
@@ -234,7 +234,8 @@ impl MmapOptions {
         Ok(self.made(map, Some(file), regular, Access::Read))
     }
 
-    /// `mmap(NULL, len, protection, flags | MAP_ANONYMOUS, -1, 0)`: zeroed memory without a file: Python's `mmap(-1, len)`.
+    /// `mmap(NULL, len, protection, flags | MAP_ANONYMOUS, -1, 0)`: zeroed memory without a file: Python's `mmap(-1,
+    /// len)`.
     ///
     /// [`Mmap::anonymous`] and [`Mmap::private`] are short for it.
     ///

@@ -82,14 +82,15 @@ pub fn take_interrupt() -> Option<Signal> {
     interrupt::interrupted().or(simulated)
 }
 
-/// Has a signal, such as `SIGINT` of Ctrl-C, end the waits of the main thread that watch [`interrupts`], and every wait for
-/// a pool of processes, from now on. The library does so in no program that does not call this.
+/// Has a signal, such as `SIGINT` of Ctrl-C, end the waits of the main thread that watch [`interrupts`], and every wait
+/// for a pool of processes, from now on. The library does so in no program that does not call this.
 ///
-/// A wait for a [`Pool`](crate::multiprocessing::Pool) then fails with [`Interrupted`](crate::ErrorKind::Interrupted), and the
-/// pool ends with all its workers. Call this before the first pool is made: the processes of such a pool leave the signal to
-/// this process.
+/// A wait for a [`Pool`](crate::multiprocessing::Pool) then fails with [`Interrupted`](crate::ErrorKind::Interrupted),
+/// and the pool ends with all its workers. Call this before the first pool is made: the processes of such a pool leave
+/// the signal to this process.
 ///
-/// Until [`take_interrupt`] a second signal has its default, which ends the program. So does the signal in a forked child.
+/// Until [`take_interrupt`] a second signal has its default, which ends the program. So does the signal in a forked
+/// child.
 ///
 /// Python does this in every program, by a handler of `SIGINT` that raises `KeyboardInterrupt` in the main thread.
 ///

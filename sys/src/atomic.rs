@@ -8,7 +8,8 @@ pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64};
 
 pub(crate) use core::sync::atomic::Ordering;
 
-/// Stands between two steps that are both `SeqCst`, for the model checker, which gives such steps no order of their own.
+/// Stands between two steps that are both `SeqCst`, for the model checker, which gives such steps no order of their
+/// own.
 #[inline(always)]
 pub(crate) fn in_one_order() {
     #[cfg(loom)]

@@ -1,5 +1,5 @@
-//! The kernel itself says no: a seccomp filter on one thread answers chosen system calls with an errno, whichever way the
-//! crate makes them. The fault hook stands before the call; this stands behind it.
+//! The kernel itself says no: a seccomp filter on one thread answers chosen system calls with an errno, whichever way
+//! the crate makes them. The fault hook stands before the call; this stands behind it.
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};

@@ -35,7 +35,8 @@ fn count(line: &str, word: &str) -> u32 {
     digits.collect::<String>().parse().unwrap()
 }
 
-/// A quarter of `usual` on an emulated machine, which takes seconds for a death, and as long for a thousand single steps.
+/// A quarter of `usual` on an emulated machine, which takes seconds for a death, and as long for a thousand single
+/// steps.
 fn fitting(usual: u32) -> u32 {
     if std::env::var_os("OSSATURE_TEST_SLOWNESS").is_some() { usual / 4 } else { usual }
 }

@@ -1,5 +1,5 @@
-//! Access lists: which clients may make what, and call which methods. The clients are told apart by the addresses from which
-//! they connect.
+//! Access lists: which clients may make what, and call which methods. The clients are told apart by the addresses from
+//! which they connect.
 
 use ossature::multiprocessing::connection::pickle::{Global, Object, Value};
 use ossature::multiprocessing::managers::{Access, Clients, Handed, Limits, Manager, Registry, Types};

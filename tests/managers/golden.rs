@@ -1,7 +1,8 @@
-//! Recorded clients and servers of CPython: what is checked where no CPython is installed, and for versions that are nowhere.
+//! Recorded clients and servers of CPython: what is checked where no CPython is installed, and for versions that are
+//! nowhere.
 //!
-//! `../python/record_manager.py` made `golden/`. A recorded server answers a client here; a server here answers the recorded
-//! clients.
+//! `../python/record_manager.py` made `golden/`. A recorded server answers a client here; a server here answers the
+//! recorded clients.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -168,7 +169,8 @@ fn recorded_servers_answer_our_client() {
         drop(manager);
         stop.cancel().unwrap();
         serving.join().unwrap();
-        // CPython counts by an `incref` and a `decref` for each proxy what the making of the object has counted for ours.
+        // CPython counts by an `incref` and a `decref` for each proxy what the making of the object has counted for
+        // ours.
         let left: Vec<_> = script.lock().unwrap().iter().flatten().map(|(request, _)| request.clone()).collect();
         let is_count =
             |it: &Value| matches!(it.as_items().unwrap()[1].as_str(), Some("incref" | "decref" | "accept_connection"));

@@ -22,7 +22,8 @@ fn the_program_that_the_signal_ends() {
     let Ok(name) = std::env::var(PART) else { return }; // run by the test below only
     let (_, signal) = ENDING.into_iter().find(|(known, _)| *known == name).unwrap();
     let mut editor = Editor::new();
-    // The line is shown and the terminal set. A test program has another thread, which could get a signal of the process.
+    // The line is shown and the terminal set. A test program has another thread, which could get a signal of the
+    // process.
     editor.on_pre_input(move |_| signal::send(sched::thread_id(), signal).unwrap());
     panic!("the line goes on: {:?}", editor.read_line("ask> "));
 }

@@ -1,8 +1,8 @@
 //! Three hosts, each with a server, a Sentinel and a worker: one of them is killed whole, or cut off from the others.
 //!
-//! Those that are killed are process groups on three addresses of loopback. Those that are cut off are network namespaces
-//! on a bridge, in namespaces of the test's own, which need no rights. Where the kernel allows none, the processes of the
-//! host are stopped instead.
+//! Those that are killed are process groups on three addresses of loopback. Those that are cut off are network
+//! namespaces on a bridge, in namespaces of the test's own, which need no rights. Where the kernel allows none, the
+//! processes of the host are stopped instead.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

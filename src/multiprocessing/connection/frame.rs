@@ -7,11 +7,11 @@
 //! | `0x80_ee_mm_nn`, then 8 bytes | the same, and `nn` descriptors, 1 to 253, ride on the first of the 8 bytes; the first `mm` of them are shared memory, the next `ee` ends of connections between kin. Ours only: CPython neither sends nor knows it |
 //! | anything else | nothing: a stranger, or somebody out of step |
 //!
-//! A machine never asks for a byte beyond the message that it is in, so another process that has the connection too finds
-//! the next message whole; and it asks for memory only as bytes arrive, whatever length a stranger announces.
+//! A machine never asks for a byte beyond the message that it is in, so another process that has the connection too
+//! finds the next message whole; and it asks for memory only as bytes arrive, whatever length a stranger announces.
 //!
-//! **Driving them without blocking** (an event loop, or a handshake beside others): for each connection keep an [`Incoming`]
-//! made by [`with_limit`](Incoming::with_limit), and an [`Outgoing`].
+//! **Driving them without blocking** (an event loop, or a handshake beside others): for each connection keep an
+//! [`Incoming`] made by [`with_limit`](Incoming::with_limit), and an [`Outgoing`].
 //!
 //! ```text
 //! readable:  let n = stream.read(incoming.space(), Deadline::NOW)?;        // or any non-blocking read
@@ -24,8 +24,9 @@
 //!                None => wait until writable, Some(n) => outgoing.advance(n) } }
 //! ```
 //!
-//! An error of [`advance`](Incoming::advance) is final: where the next message begins is not known, so close the connection. Made by
-//! `with_limit` the machine refuses descriptors, and a message longer than the limit as soon as its header is there.
+//! An error of [`advance`](Incoming::advance) is final: where the next message begins is not known, so close the
+//! connection. Made by `with_limit` the machine refuses descriptors, and a message longer than the limit as soon as its
+//! header is there.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::Sorts;
@@ -186,7 +187,8 @@ impl Incoming {
         self.body.get_mut(self.filled..).unwrap_or_default()
     }
 
-    /// Counts `n` bytes that were put at the beginning of [`space`](Self::space), and says whether the message is whole.
+    /// Counts `n` bytes that were put at the beginning of [`space`](Self::space), and says whether the message is
+    /// whole.
     ///
     /// # Errors
     /// [`Decode`](ErrorKind::Decode) for what is not a header, [`TooLong`](ErrorKind::TooLong) for a message beyond the limit.

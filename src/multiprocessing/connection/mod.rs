@@ -10,8 +10,8 @@
 //! use ossature::multiprocessing::connection::{pipe, wait};
 //!
 //! let (near, far) = pipe()?;
-//! std::thread::spawn(move || far.send(&vec!["one", "two"])); // a connection moves to another thread, or is inherited by a child
-//! assert_eq!(wait(&[&near], Duration::from_secs(60))?, [0]);
+//! std::thread::spawn(move || far.send(&vec!["one", "two"])); // a connection moves to another thread, or is inherited
+//! by a child assert_eq!(wait(&[&near], Duration::from_secs(60))?, [0]);
 //! assert_eq!(near.recv::<Vec<String>>()?, ["one", "two"]);
 //! # Ok::<(), ossature::Error>(())
 //! ```
@@ -30,8 +30,8 @@
 //! | `deliver_challenge`, `answer_challenge`, `AuthenticationString` | the same names, [`Handshake`], [`AuthKey`] |
 //! | one end in two threads at once corrupts messages | does not compile: a `Connection` is `Send`, not `Sync`; [`split`](Connection::split) it |
 //!
-//! **One reader and one writer.** Bytes of two processes that read the same end, or write to it, at a time are mixed. Give each
-//! process an end of its own, or a lock.
+//! **One reader and one writer.** Bytes of two processes that read the same end, or write to it, at a time are mixed.
+//! Give each process an end of its own, or a lock.
 //!
 //! **Long messages.** From kin a message may have any length. From a stranger it may have 256 MiB, unless
 //! [`set_max_message`](Connection::set_max_message) says otherwise, or the call names a limit of its own.
@@ -232,8 +232,8 @@ pub enum Access {
 }
 
 impl Connection {
-    /// Makes a connection of an open socket or pipe: Python's `Connection(handle, readable, writable)`. The other side is a
-    /// stranger.
+    /// Makes a connection of an open socket or pipe: Python's `Connection(handle, readable, writable)`. The other side
+    /// is a stranger.
     ///
     /// The descriptor stays in the mode, blocking or not, that it has.
     ///
@@ -266,8 +266,8 @@ impl Connection {
         })
     }
 
-    /// Whether messages can be received: not at an end that only sends, nor after a message that was refused as too long or as no
-    /// message.
+    /// Whether messages can be received: not at an end that only sends, nor after a message that was refused as too
+    /// long or as no message.
     pub fn readable(&self) -> bool {
         self.receiving.is_open()
     }
@@ -331,10 +331,11 @@ impl Connection {
         self.receiving.is_within_a_message() || self.sending.is_within_a_message()
     }
 
-    /// An end to receive and one to send, for two threads. [`reunite`](Self::reunite) makes one connection of both again.
+    /// An end to receive and one to send, for two threads. [`reunite`](Self::reunite) makes one connection of both
+    /// again.
     ///
-    /// While one thread waits in the receiving end, the sending end gives the descriptor, can be waited for with [`wait`],
-    /// and can [`shut the connection down`](Sender::shutdown), which ends that wait.
+    /// While one thread waits in the receiving end, the sending end gives the descriptor, can be waited for with
+    /// [`wait`], and can [`shut the connection down`](Sender::shutdown), which ends that wait.
     ///
     /// # Examples
     /// ```
@@ -413,8 +414,8 @@ impl AsFd for Connection {
 
 as_raw_fd!(Connection);
 
-/// A connection of an open socket or pipe end, which receives and sends as the descriptor was opened for. The other side is
-/// a stranger: no memory comes over such a connection. [`Connection::from_fd`] takes the access by hand.
+/// A connection of an open socket or pipe end, which receives and sends as the descriptor was opened for. The other
+/// side is a stranger: no memory comes over such a connection. [`Connection::from_fd`] takes the access by hand.
 ///
 /// # Examples
 /// ```

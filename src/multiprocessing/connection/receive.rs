@@ -127,8 +127,8 @@ impl Receiving {
         self.closed.get().map_or(Ok(()), |why| Err(Error::new(ErrorKind::Closed, why)))
     }
 
-    /// The next message, which may be as long as the call's limit says, if it names one; `None` when it was not whole by the
-    /// deadline, and what has come is kept.
+    /// The next message, which may be as long as the call's limit says, if it names one; `None` when it was not whole
+    /// by the deadline, and what has come is kept.
     pub(super) fn message(
         &self,
         stream: &Stream,
@@ -235,7 +235,8 @@ impl Partial {
         }
     }
 
-    /// Reads the message to where it is wanted; what has come at the end of the time, or before an error, moves to `incoming`.
+    /// Reads the message to where it is wanted; what has come at the end of the time, or before an error, moves to
+    /// `incoming`.
     fn read_straight(&mut self, stream: &Stream, place: &mut [u8], until: Until<'_>) -> Result<Into> {
         let mut filled = 0;
         let ended = loop {
@@ -317,8 +318,8 @@ impl Partial {
 /// The user whom the kernel names where it knows none.
 const NOBODY: u32 = 65534;
 
-/// Whether the kernel says of the sender of these very bytes that it runs as this user, or as root. (Who made the connection is
-/// no answer: a pair of sockets is this process's own, whoever has the other end by now.)
+/// Whether the kernel says of the sender of these very bytes that it runs as this user, or as root. (Who made the
+/// connection is no answer: a pair of sockets is this process's own, whoever has the other end by now.)
 fn may_send_descriptors(sender: Credentials) -> bool {
     let is_known = sender.pid.is_some() || sender.uid != NOBODY;
     is_known && (sender.uid == 0 || sender.uid == effective_user())
@@ -341,18 +342,18 @@ macro_rules! receives {
             /// Waits for the next message, and returns the value that
             /// [`send`](crate::multiprocessing::connection::Connection::send) sent.
             ///
-            /// **A message has no tag with its type**, so a type with a fitting form is accepted: an `i32` of 1 is read as a
-            /// `u32` of 2. A sender may name another type of the same form: a `&str` is received as a `String`, a slice as a
-            /// `Vec`, a reference as the value. A tag by the type's name would refuse such correct programs. A tag in debug
-            /// builds alone would keep debug and release programs from talking to each other. Where types can be mistaken,
-            /// give each connection one enum as its message.
+            /// **A message has no tag with its type**, so a type with a fitting form is accepted: an `i32` of 1 is read
+            /// as a `u32` of 2. A sender may name another type of the same form: a `&str` is received as a `String`, a
+            /// slice as a `Vec`, a reference as the value. A tag by the type's name would refuse such correct programs.
+            /// A tag in debug builds alone would keep debug and release programs from talking to each other. Where
+            /// types can be mistaken, give each connection one enum as its message.
             ///
             /// # Errors
             /// As for [`recv_bytes`](Self::recv_bytes); [`Decode`](crate::ErrorKind::Decode) when the message is not a
             /// `T`, or costs more than [`max_depth`](Self::max_depth) or [`max_decoded`](Self::max_decoded) allows,
             /// [`NotAllowed`](crate::ErrorKind::NotAllowed) and [`Incompatible`](crate::ErrorKind::Incompatible) for shared memory
-            /// that cannot be taken, [`Os`](crate::ErrorKind::Os) with `EMFILE` when this process may not have as many more
-            /// descriptors open as came along. The message is gone then, and the next one can be received.
+            /// that cannot be taken, [`Os`](crate::ErrorKind::Os) with `EMFILE` when this process may not have as many
+            /// more descriptors open as came along. The message is gone then, and the next one can be received.
             pub fn recv<T: Inbound>(&self) -> Result<T> {
                 self.recv_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
@@ -410,12 +411,12 @@ macro_rules! receives {
                 self.recv_bytes_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
 
-            /// The same for a message of at most so many bytes, whatever [`max_message`](Self::max_message) says: Python's
-            /// `recv_bytes(maxlength)`.
+            /// The same for a message of at most so many bytes, whatever [`max_message`](Self::max_message) says:
+            /// Python's `recv_bytes(maxlength)`.
             ///
             /// # Errors
-            /// As for [`recv_bytes`](Self::recv_bytes); [`TooLong`](crate::ErrorKind::TooLong) for a longer message. It is not read, so
-            /// nothing can be received any more.
+            /// As for [`recv_bytes`](Self::recv_bytes); [`TooLong`](crate::ErrorKind::TooLong) for a longer message. It
+            /// is not read, so nothing can be received any more.
             pub fn recv_bytes_max(&self, limit: usize) -> Result<Vec<u8>> {
                 self.recv_bytes_max_timeout(limit, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
@@ -446,10 +447,11 @@ macro_rules! receives {
             /// Waits for the next message, puts it at the beginning of the buffer and says how long it is.
             ///
             /// # Errors
-            /// As for [`recv_bytes`](Self::recv_bytes); [`TooLong`](crate::ErrorKind::TooLong) for a message longer than the buffer: its
+            /// As for [`recv_bytes`](Self::recv_bytes); [`TooLong`](crate::ErrorKind::TooLong) for a message longer
+            /// than the buffer: its
             /// [source](std::error::Error::source) is a [`BufferTooShort`](crate::multiprocessing::connection::BufferTooShort), which has the message, and
-            /// the next one can be received. (One beyond [`max_message`](Self::max_message) too is not read, and nothing can be received
-            /// any more.)
+            /// the next one can be received. (One beyond [`max_message`](Self::max_message) too is not read, and
+            /// nothing can be received any more.)
             pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize> {
                 self.recv_bytes_into_timeout(buffer, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
@@ -468,8 +470,8 @@ macro_rules! receives {
 
             /// The longest message that is taken by calls that name no limit; `usize::MAX` means no limit.
             ///
-            /// Unless [set](Self::set_max_message) it is 256 MiB from a [stranger](crate::multiprocessing::transfer::Trust), who could
-            /// otherwise have this process ask for memory until there is none, and no limit from kin.
+            /// Unless [set](Self::set_max_message) it is 256 MiB from a
+            /// [stranger](crate::multiprocessing::transfer::Trust), who could otherwise have this process ask for memory until there is none, and no limit from kin.
             ///
             /// Differs from Python, which has none.
             pub fn max_message(&self) -> usize {
@@ -486,8 +488,8 @@ macro_rules! receives {
             /// use ossature::multiprocessing::connection::{Access, Connection};
             ///
             /// let (one, other) = UnixStream::pair()?;
-            /// let (near, far) = (Connection::from_fd(one.into(), Access::Both)?, Connection::from_fd(other.into(), Access::Both)?);
-            /// assert_eq!(far.max_message(), 256 << 20);
+            /// let (near, far) = (Connection::from_fd(one.into(), Access::Both)?, Connection::from_fd(other.into(),
+            /// Access::Both)?); assert_eq!(far.max_message(), 256 << 20);
             /// far.set_max_message(1000);
             /// near.send_bytes(&[0; 1001])?;
             /// assert_eq!(far.recv_bytes().unwrap_err().kind(), ossature::ErrorKind::TooLong);
@@ -507,10 +509,10 @@ macro_rules! receives {
             /// Sets how deep a received value may be nested, also from kin.
             ///
             /// Each struct, enum, tuple, array, sequence, map, newtype and `Some` around another value is one level.
-            /// A linked list takes two levels for each link. So 128 levels are 64 nodes of `struct L(u8, Option<Box<L>>)`.
-            /// Decoding a level takes stack, so a thread that reads deeper values needs a larger stack. The limit holds
-            /// for this end in this process. The depth of a [pickle](crate::multiprocessing::connection::pickle) is
-            /// also limited to [`MAX_DEPTH`](crate::multiprocessing::connection::pickle::MAX_DEPTH).
+            /// A linked list takes two levels for each link. So 128 levels are 64 nodes of `struct L(u8,
+            /// Option<Box<L>>)`. Decoding a level takes stack, so a thread that reads deeper values needs a larger
+            /// stack. The limit holds for this end in this process. The depth of a
+            /// [pickle](crate::multiprocessing::connection::pickle) is also limited to [`MAX_DEPTH`](crate::multiprocessing::connection::pickle::MAX_DEPTH).
             ///
             /// # Examples
             /// ```
@@ -576,7 +578,8 @@ macro_rules! receives {
 
             /// Waits until there is something to receive, an end included, and says whether there is; nothing is taken.
             ///
-            /// Differs from Python: the time must be named; `Duration::ZERO` is Python's `poll()`, `None` its `poll(None)`.
+            /// Differs from Python: the time must be named; `Duration::ZERO` is Python's `poll()`, `None` its
+            /// `poll(None)`.
             ///
             /// # Errors
             /// [`Closed`](crate::ErrorKind::Closed) when this is not open for receiving, [`Os`](crate::ErrorKind::Os) with `ENOMEM`.

@@ -1,7 +1,8 @@
-//! Values as documents of XML-RPC: what CPython's `XmlListener`, `XmlClient` and managers with the serializer `xmlrpclib` say.
+//! Values as documents of XML-RPC: what CPython's `XmlListener`, `XmlClient` and managers with the serializer
+//! `xmlrpclib` say.
 //!
-//! A message is the text of one `<params>` element with one value. It holds fewer types than a [pickle](super::pickle) does, and
-//! reads the same in every version of Python.
+//! A message is the text of one `<params>` element with one value. It holds fewer types than a [pickle](super::pickle)
+//! does, and reads the same in every version of Python.
 //!
 //! | value | element | comes back as |
 //! | --- | --- | --- |
@@ -12,11 +13,12 @@
 //! | `List`, `Tuple` | `array` | `List` |
 //! | `Dict` with keys of text | `struct` | `Dict` |
 //!
-//! Any other value is an error at the sender. So is a text with a control character, which no XML can hold. (CPython sends
-//! such a text, and its receiver fails.)
+//! Any other value is an error at the sender. So is a text with a control character, which no XML can hold. (CPython
+//! sends such a text, and its receiver fails.)
 //!
-//! Reading makes [plain data](Value) and nothing else. A document type, and so every entity but the five of XML itself, is an
-//! error. Reading takes at most 192 bytes of memory for each byte, or 16 MiB if that is more. Values are nested at most
+//! Reading makes [plain data](Value) and nothing else. A document type, and so every entity but the five of XML itself,
+//! is an error. Reading takes at most 192 bytes of memory for each byte, or 16 MiB if that is more. Values are nested
+//! at most
 //! [`MAX_DEPTH`] deep.
 //!
 //! # Examples

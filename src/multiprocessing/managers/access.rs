@@ -20,8 +20,8 @@ pub enum Clients {
     All,
     /// No client.
     Nobody,
-    /// Clients over a Unix socket that had one of these user ids when they connected. The kernel tells the user id. A client
-    /// over TCP has none, and is refused.
+    /// Clients over a Unix socket that had one of these user ids when they connected. The kernel tells the user id. A
+    /// client over TCP has none, and is refused.
     Users(Vec<u32>),
     /// Clients over TCP that connect from one of these addresses. A client over a Unix socket is refused.
     Hosts(Vec<IpAddr>),
@@ -38,12 +38,12 @@ impl Clients {
     }
 }
 
-/// The access list of a type: which clients may make objects, which clients may call which methods, and how many objects there
-/// may be. [`Registry::allow`](super::Registry::allow) sets it.
+/// The access list of a type: which clients may make objects, which clients may call which methods, and how many
+/// objects there may be. [`Registry::allow`](super::Registry::allow) sets it.
 ///
-/// A client that may not do something gets an error of the kind [`Remote`](crate::ErrorKind::Remote) that names the rule; in
-/// Python a `RemoteError`. Such a client may not take a reference to an object either. A call that is refused does not reach
-/// the object.
+/// A client that may not do something gets an error of the kind [`Remote`](crate::ErrorKind::Remote) that names the
+/// rule; in Python a `RemoteError`. Such a client may not take a reference to an object either. A call that is refused
+/// does not reach the object.
 ///
 /// Differs from Python, where `register(exposed=...)` lists methods and every client may call them.
 ///
@@ -99,8 +99,8 @@ impl Access {
         Self { methods: None, create: Clients::All, call: Clients::All, objects: usize::MAX }
     }
 
-    /// Allows these methods only. `#GETVALUE` (a copy of the object, as [`Proxy::get_value`](super::Proxy::get_value) gets it),
-    /// `__repr__` and `__str__` count as methods too.
+    /// Allows these methods only. `#GETVALUE` (a copy of the object, as [`Proxy::get_value`](super::Proxy::get_value)
+    /// gets it), `__repr__` and `__str__` count as methods too.
     pub fn methods<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.methods = Some(names.into_iter().map(Into::into).collect());
         self
@@ -112,14 +112,15 @@ impl Access {
         self
     }
 
-    /// Allows these clients to call methods and to refer to objects: [`Clients::All`] unless said. Objects that a method hands
-    /// out may be used by the same clients, if their own type has no access list.
+    /// Allows these clients to call methods and to refer to objects: [`Clients::All`] unless said. Objects that a
+    /// method hands out may be used by the same clients, if their own type has no access list.
     pub fn call(mut self, clients: Clients) -> Self {
         self.call = clients;
         self
     }
 
-    /// Allows so many objects of the type at a time: as many as [`Limits::objects`](super::Limits::objects) unless said.
+    /// Allows so many objects of the type at a time: as many as [`Limits::objects`](super::Limits::objects) unless
+    /// said.
     pub fn objects(mut self, most: usize) -> Self {
         self.objects = most;
         self

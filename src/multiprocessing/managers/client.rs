@@ -6,8 +6,8 @@
 //! | one for each thread that calls | calls and replies, by turns; locks belong to it |
 //! | one for each call in flight | that call and its reply; idle ones are kept for the next call |
 //!
-//! A server in Python knows no sessions: there a reference is counted by a connection of its own, as its own clients do. A
-//! forked child begins anew, with a session of its own. A thread's connection is closed with the thread.
+//! A server in Python knows no sessions: there a reference is counted by a connection of its own, as its own clients
+//! do. A forked child begins anew, with a session of its own. A thread's connection is closed with the thread.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -51,8 +51,8 @@ pub fn reply_timeout() -> Duration {
 /// * counting a reference, when a proxy is cloned in a child, sent or received;
 /// * methods of built-in objects that never wait, such as those of a list.
 ///
-/// A method with a limit of its own, such as `get_timeout`, may take that limit and this one together. A method that waits
-/// for other clients, such as `get`, and a method of the program's own types have no limit, see
+/// A method with a limit of its own, such as `get_timeout`, may take that limit and this one together. A method that
+/// waits for other clients, such as `get`, and a method of the program's own types have no limit, see
 /// [`Proxy::call_timeout`](super::Proxy::call_timeout). A wait beyond the limit is an error of the kind
 /// [`Os`](ErrorKind::Os) with `ETIMEDOUT`. Children that are forked inherit the limit.
 ///
@@ -98,8 +98,8 @@ struct Line {
 }
 
 impl Line {
-    /// Tells the server that its last reply was not read: the references in it go back. Best effort, without waiting: what the
-    /// server is not told it takes back with the session.
+    /// Tells the server that its last reply was not read: the references in it go back. Best effort, without waiting:
+    /// what the server is not told it takes back with the session.
     fn give_up(&self) {
         if self.is_rust && self.generation == generation() {
             let told = Request::unread().encode(self.serializer);
@@ -292,8 +292,8 @@ impl Client {
         Err(Error::new(ErrorKind::Closed, format!("the manager at {} let no connection in", self.address)))
     }
 
-    /// Calls a method of an object, or of the server; `None` when the time is over. The connection is closed then, so that the
-    /// server forgets the call.
+    /// Calls a method of an object, or of the server; `None` when the time is over. The connection is closed then, so
+    /// that the server forgets the call.
     pub(super) fn call(&self, request: Request, until: Deadline) -> Result<Option<Reply>> {
         let ready = until.min(soon());
         if request.ident.is_none() && !self.is_rust()? {
@@ -365,8 +365,8 @@ impl Client {
         answer_of(method, reply)
     }
 
-    /// Gives a reference back: best effort, and never for long. A server that is not reading gets the reference back with the
-    /// next one.
+    /// Gives a reference back: best effort, and never for long. A server that is not reading gets the reference back
+    /// with the next one.
     pub(super) fn give_back(&self, ident: &str) {
         let mut link = self.link.lock();
         if link.generation != generation() {
@@ -477,8 +477,8 @@ fn name() -> String {
     }
 }
 
-/// When the kernel asks whether the other machine is there: after a minute of silence, then every ten seconds. After six
-/// questions without an answer the connection has ended.
+/// When the kernel asks whether the other machine is there: after a minute of silence, then every ten seconds. After
+/// six questions without an answer the connection has ended.
 pub(super) fn keep_alive(connection: &Connection) -> Result<()> {
     socket::set_keep_alive(connection, Duration::from_secs(60), Duration::from_secs(10), 6)
         .map_err(|errno| Error::os(errno, "cannot keep a connection alive"))

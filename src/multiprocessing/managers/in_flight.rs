@@ -17,16 +17,16 @@ const LOCKS: [&str; 5] = ["BoundedSemaphore", "Condition", "Lock", "RLock", "Sem
 
 /// A call in flight: from [`Proxy::call_async`].
 ///
-/// Many calls may be in flight from one thread. Each has a connection of its own to the server, and each is carried out as the
-/// call of another client would be:
+/// Many calls may be in flight from one thread. Each has a connection of its own to the server, and each is carried out
+/// as the call of another client would be:
 /// * the server carries them out in any order, and those that wait do not hold up the others;
 /// * each counts as one connection against [`Limits::connections`](super::Limits::connections) and
 ///   [`Limits::client_connections`](super::Limits::client_connections), and methods of the program's own types as one of
 ///   [`Limits::helpers`](super::Limits::helpers);
 /// * the end of the server ends each of them.
 ///
-/// A call that is dropped is given up: the server forgets it if it waits, as with [`Proxy::call_timeout`]. A method of the
-/// program's own type runs on, and its result is dropped.
+/// A call that is dropped is given up: the server forgets it if it waits, as with [`Proxy::call_timeout`]. A method of
+/// the program's own type runs on, and its result is dropped.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -100,8 +100,8 @@ impl<R: Returned> CallResult<R> {
             .ok_or_else(|| Error::new(ErrorKind::Closed, "the wait for a reply ended without one"))
     }
 
-    /// Waits for what the method returns, until the deadline. Returns `None` when the time ran out; the call is in flight
-    /// still then.
+    /// Waits for what the method returns, until the deadline. Returns `None` when the time ran out; the call is in
+    /// flight still then.
     ///
     /// # Errors
     /// As [`get`](Self::get).

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 /// The bounds that a server sets to its clients, whether they know the key or not.
 ///
-/// A client beyond a bound of its own gets an error; the others notice nothing. Over a Unix socket one client is one process,
-/// by the kernel's word. Over TCP one client is one host. The number of connections and sessions of a client does not matter.
-/// What clients may do with which types is said by [`Access`](super::Access).
+/// A client beyond a bound of its own gets an error; the others notice nothing. Over a Unix socket one client is one
+/// process, by the kernel's word. Over TCP one client is one host. The number of connections and sessions of a client
+/// does not matter. What clients may do with which types is said by [`Access`](super::Access).
 ///
 /// # Examples
 /// ```
@@ -32,14 +32,14 @@ pub struct Limits {
     pub objects: usize,
     /// How many references one client may hold: 262,144. Proxies under way count.
     pub references: usize,
-    /// How many bytes the values may take that one client has put into objects of the built-in types, about: 1 GiB. A value
-    /// counts until it is taken out, whoever takes it out.
+    /// How many bytes the values may take that one client has put into objects of the built-in types, about: 1 GiB. A
+    /// value counts until it is taken out, whoever takes it out.
     pub client_memory: usize,
-    /// How many bytes of one client's requests may be unfinished, and of the replies to it unread: 256 MiB. A connection with
-    /// a request beyond that is closed, and a long reply beyond that is replaced by an error.
+    /// How many bytes of one client's requests may be unfinished, and of the replies to it unread: 256 MiB. A
+    /// connection with a request beyond that is closed, and a long reply beyond that is replaced by an error.
     pub client_buffers: usize,
-    /// How many methods may run side by side, each on a thread of its own: 256. The next ones wait for their turn. Calls of
-    /// built-in types that wait (`get`, `acquire`) take no thread.
+    /// How many methods may run side by side, each on a thread of its own: 256. The next ones wait for their turn.
+    /// Calls of built-in types that wait (`get`, `acquire`) take no thread.
     pub helpers: usize,
     /// How many blocks of shared memory the server keeps for clients of a
     /// [`SharedMemoryManager`](super::SharedMemoryManager): none. [`SharedMemoryManager::start`](super::SharedMemoryManager::start)

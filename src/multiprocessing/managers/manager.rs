@@ -216,8 +216,8 @@ impl Manager {
     /// Makes an object of a type by its name on the server, with a tuple of arguments.
     ///
     /// # Errors
-    /// As for [`Proxy::call`]; [`Remote`](ErrorKind::Remote) for a type that is not registered there; [`Os`](ErrorKind::Os)
-    /// with `ETIMEDOUT` when the making takes longer than the [`reply_timeout`](super::reply_timeout).
+    /// As for [`Proxy::call`]; [`Remote`](ErrorKind::Remote) for a type that is not registered there;
+    /// [`Os`](ErrorKind::Os) with `ETIMEDOUT` when the making takes longer than the [`reply_timeout`](super::reply_timeout).
     ///
     /// # Examples
     /// See the example of [`Proxy`].

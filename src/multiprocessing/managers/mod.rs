@@ -1,12 +1,12 @@
 //! Objects that live in one process and are used by many, of this program, of another one or of Python: Python's
 //! `multiprocessing.managers`.
 //!
-//! A [`Manager`] starts a *server*, a process in which shared objects live, or connects to one. It makes objects there, and
-//! gives out [proxies](Proxy). A call of a proxy is carried out by the server, one after the other for each object. Types of the
-//! program's own are served by [`managed!`](crate::managed).
+//! A [`Manager`] starts a *server*, a process in which shared objects live, or connects to one. It makes objects there,
+//! and gives out [proxies](Proxy). A call of a proxy is carried out by the server, one after the other for each object.
+//! Types of the program's own are served by [`managed!`](crate::managed).
 //!
-//! Shared memory ([`Value`](crate::multiprocessing::Value), [`Queue`](crate::multiprocessing::Queue)) is much faster, and for
-//! processes of one program only. A manager serves any type, other programs and other machines.
+//! Shared memory ([`Value`](crate::multiprocessing::Value), [`Queue`](crate::multiprocessing::Queue)) is much faster,
+//! and for processes of one program only. A manager serves any type, other programs and other machines.
 //!
 //! | Python | here |
 //! | --- | --- |
@@ -22,8 +22,8 @@
 //! | `SharedMemoryManager().SharedMemory(size)` | [`SharedMemoryManager::shared_memory`] |
 //! | an exception of a method | [`Exception`], as the source of an [`Error`](crate::Error) of the kind [`Remote`](crate::ErrorKind::Remote) |
 //!
-//! **CPython on either side.** Client and server speak CPython's protocol. A CPython program drives the objects of a server
-//! here by `BaseManager.register`, and [`Manager::connect`] reaches a server of CPython. Values cross as
+//! **CPython on either side.** Client and server speak CPython's protocol. A CPython program drives the objects of a
+//! server here by `BaseManager.register`, and [`Manager::connect`] reaches a server of CPython. Values cross as
 //! [plain data](crate::multiprocessing::connection::pickle); classes and functions are read as names only, and nothing is
 //! called.
 //!
@@ -41,11 +41,12 @@
 //! | the server ends | is gone: every proxy gets [`Closed`](crate::ErrorKind::Closed), a waiting one at once |
 //! | another server starts at the address | old proxies get an error that says so |
 //!
-//! **Waiting.** A built-in object never blocks its server: a `get` or an `acquire` is parked until it can be answered. A method of
-//! the program's own type runs on a helper thread.
+//! **Waiting.** A built-in object never blocks its server: a `get` or an `acquire` is parked until it can be answered.
+//! A method of the program's own type runs on a helper thread.
 //!
-//! **Clients that mean no good.** [`Limits`] bounds what clients take, [`Access`] says who may call what. A client waits for what does not depend on
-//! others for at most the [`reply_timeout`], and finds within two minutes that the other machine of a TCP connection has gone.
+//! **Clients that mean no good.** [`Limits`] bounds what clients take, [`Access`] says who may call what. A client
+//! waits for what does not depend on others for at most the [`reply_timeout`], and finds within two minutes that the
+//! other machine of a TCP connection has gone.
 
 mod access;
 mod arguments;

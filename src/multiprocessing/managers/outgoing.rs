@@ -1,8 +1,8 @@
 //! The arguments of a call on their way to a server, and the proxies among them.
 //!
-//! The server takes a reference of its own for a proxy that it keeps, but not before it carries the call out. References
-//! that the caller gives back have a connection of their own, and may overtake the call. So the caller keeps the proxies that it
-//! sends until the reply is there, also if the program has dropped its own.
+//! The server takes a reference of its own for a proxy that it keeps, but not before it carries the call out.
+//! References that the caller gives back have a connection of their own, and may overtake the call. So the caller keeps
+//! the proxies that it sends until the reply is there, also if the program has dropped its own.
 
 use std::cell::RefCell;
 

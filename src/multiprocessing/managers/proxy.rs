@@ -25,10 +25,11 @@ use crate::multiprocessing::connection::pickle::{Value, from_value};
 
 /// A proxy of an object on a server: calls methods by name.
 ///
-/// The typed proxies of [`managed!`](crate::managed) and of the built-in types wrap one. Arguments and results are copies.
+/// The typed proxies of [`managed!`](crate::managed) and of the built-in types wrap one. Arguments and results are
+/// copies.
 ///
-/// A clone is cheap and refers to the same object. A proxy may be sent to another process, as an argument, in a message or in
-/// another served object. The object lives until the last proxy is dropped, also while a proxy is under way. A
+/// A clone is cheap and refers to the same object. A proxy may be sent to another process, as an argument, in a message
+/// or in another served object. The object lives until the last proxy is dropped, also while a proxy is under way. A
 /// process that is killed gives its references back.
 ///
 /// A forked child takes references of its own when it first uses a proxy. Until then the parent has to keep the object.
@@ -176,7 +177,8 @@ impl Proxy {
     /// * [`Closed`](ErrorKind::Closed) at once when the server ends.
     /// * [`InvalidInput`](ErrorKind::InvalidInput) for an argument that cannot be sent.
     /// * [`Decode`](ErrorKind::Decode) when the method returns a value of another type.
-    /// * Those of a [connect](crate::multiprocessing::connection::ConnectBuilder::connect) for the first call of a thread;
+    /// * Those of a [connect](crate::multiprocessing::connection::ConnectBuilder::connect) for the first call of a
+    ///   thread;
     ///   [`Os`](ErrorKind::Os) with `ETIMEDOUT` for a server that does not answer within the
     ///   [`reply_timeout`](super::reply_timeout).
     #[doc(alias = "_callmethod")]
@@ -214,8 +216,9 @@ impl Proxy {
 
     /// Calls a method as [`call`](Self::call) does, and waits at most that long; `None` when the time is over.
     ///
-    /// Then the thread's connection to the server is closed: the server forgets a call that waits, and releases the locks that
-    /// this thread has acquired there. A method of the program's own type runs on, and its result is dropped.
+    /// Then the thread's connection to the server is closed: the server forgets a call that waits, and releases the
+    /// locks that this thread has acquired there. A method of the program's own type runs on, and its result is
+    /// dropped.
     ///
     /// # Errors
     /// As for [`call`](Self::call).
@@ -426,8 +429,8 @@ impl Proxy {
     }
 }
 
-/// In a message to a server as CPython pickles a proxy; between processes of this program with a reference that is under
-/// way too, for which the server is asked.
+/// In a message to a server as CPython pickles a proxy; between processes of this program with a reference that is
+/// under way too, for which the server is asked.
 impl Serialize for Proxy {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {

@@ -269,11 +269,11 @@ impl Registry {
         self
     }
 
-    /// Sets the access list of the type that clients know by this name, in place of an earlier one. Without a list every client
-    /// may do everything.
+    /// Sets the access list of the type that clients know by this name, in place of an earlier one. Without a list
+    /// every client may do everything.
     ///
-    /// `AsyncResult` and `Iterator` are the types that built-in methods hand out. A server does not start with a list for a
-    /// type that is not registered, nor with a list that names a method which the type does not have.
+    /// `AsyncResult` and `Iterator` are the types that built-in methods hand out. A server does not start with a list
+    /// for a type that is not registered, nor with a list that names a method which the type does not have.
     ///
     /// # Examples
     /// See the example of [`Access`].

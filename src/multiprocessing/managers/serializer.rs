@@ -8,8 +8,8 @@ use crate::multiprocessing::connection::xmlrpc;
 
 /// How a client and a server write their messages: the `serializer` of Python's managers.
 ///
-/// A server here needs no setting: it reads both, and answers in the form of the request. A server of CPython has one, and its
-/// clients have to choose the same: [`Manager::connect_with`](super::Manager::connect_with).
+/// A server here needs no setting: it reads both, and answers in the form of the request. A server of CPython has one,
+/// and its clients have to choose the same: [`Manager::connect_with`](super::Manager::connect_with).
 ///
 /// # Examples
 /// ```
@@ -41,8 +41,9 @@ pub enum Serializer {
     Pickle,
     /// Documents of [XML-RPC](xmlrpc): Python's `'xmlrpclib'`.
     ///
-    /// Tuples arrive as lists. Large ints, sets, keys that are not texts, and proxies are errors at the sender. A method that
-    /// hands out an object cannot be called. An exception of a method arrives as the text of a traceback, without its class.
+    /// Tuples arrive as lists. Large ints, sets, keys that are not texts, and proxies are errors at the sender. A
+    /// method that hands out an object cannot be called. An exception of a method arrives as the text of a traceback,
+    /// without its class.
     #[doc(alias = "xmlrpclib")]
     XmlRpc,
 }
@@ -60,8 +61,8 @@ impl Serializer {
         }
     }
 
-    /// Reads a message whose containers are nested at most `depth` deep. XML-RPC has one bound for all messages, which the
-    /// sender keeps too.
+    /// Reads a message whose containers are nested at most `depth` deep. XML-RPC has one bound for all messages, which
+    /// the sender keeps too.
     pub(super) fn decode(self, bytes: &[u8], depth: usize) -> Result<Value> {
         match self {
             // Its bound on memory is at least what the message itself takes.

@@ -5,8 +5,8 @@
 //! | request | `(ident, method, args, kwds)`; `ident` is `None` for the server itself |
 //! | reply | `(kind, payload)`: `#RETURN` value, `#ERROR` exception, `#PROXY` (exposed, token), `#TRACEBACK` or `#UNSERIALIZABLE` text |
 //!
-//! Messages are pickles: sent as protocol 2, which every version reads, and read as protocols 0 to 5. A client may choose
-//! documents of XML-RPC instead; what only a pickle can hold does not cross then.
+//! Messages are pickles: sent as protocol 2, which every version reads, and read as protocols 0 to 5. A client may
+//! choose documents of XML-RPC instead; what only a pickle can hold does not cross then.
 
 use super::{Exception, Serializer};
 use crate::error::{Error, ErrorKind, Result};
@@ -42,10 +42,10 @@ pub(super) enum Reply {
 /// How deep a request may be nested.
 const REQUEST_DEPTH: usize = pickle::DEPTH;
 
-/// How deep a reply may be nested: some levels more than a request. A request has two levels around a value, the request
-/// itself and the arguments. A reply may have more around the same value: `items` of a dict has three (the reply, a list,
-/// a pair), and CPython writes the list as a call of `list`, which are two more. A value that one client could store would
-/// otherwise be one that another client cannot read.
+/// How deep a reply may be nested: some levels more than a request. A request has two levels around a value, the
+/// request itself and the arguments. A reply may have more around the same value: `items` of a dict has three (the
+/// reply, a list, a pair), and CPython writes the list as a call of `list`, which are two more. A value that one client
+/// could store would otherwise be one that another client cannot read.
 const REPLY_DEPTH: usize = REQUEST_DEPTH + 8;
 
 /// How much of a traceback is sent.
@@ -134,8 +134,8 @@ impl Reply {
     }
 }
 
-/// A reply whose payload is a `str` in Python 2 too, whose clients insist on that: `BINSTRING`, of ASCII so that Python 3
-/// reads it.
+/// A reply whose payload is a `str` in Python 2 too, whose clients insist on that: `BINSTRING`, of ASCII so that Python
+/// 3 reads it.
 fn told(kind: &str, text: &str, serializer: Serializer) -> Vec<u8> {
     let is_plain = |c: &char| matches!(c, '\t' | '\n' | ' '..='~') || c.is_ascii() && serializer == Serializer::Pickle;
     let ascii: String = text.chars().map(|c| if is_plain(&c) { c } else { '?' }).take(LONGEST_TEXT).collect();
@@ -158,8 +158,8 @@ pub(super) fn texts(value: &Value) -> Result<Vec<String>> {
     items.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(|| wrong("a name is a text", item))).collect()
 }
 
-/// The class in Python of a proxy of a type: what its `SyncManager` has for the types that it knows. A server of CPython
-/// before 3.11 cannot take an `AutoProxy` of an object of its own.
+/// The class in Python of a proxy of a type: what its `SyncManager` has for the types that it knows. A server of
+/// CPython before 3.11 cannot take an `AutoProxy` of an object of its own.
 pub(super) fn class_of(typeid: &str) -> &'static str {
     match typeid {
         "Array" => "ArrayProxy",

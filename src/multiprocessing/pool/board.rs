@@ -1,7 +1,7 @@
 //! The board: the memory in which the parent publishes chunks of tasks, and workers claim them.
 //!
-//! The [state word](super::word) of a slot says everything about who has its chunk. Chunk `n` lies in slot `n` modulo the
-//! number of slots. Chunks are claimed in their order, by one compare-exchange, from the hint `next` on.
+//! The [state word](super::word) of a slot says everything about who has its chunk. Chunk `n` lies in slot `n` modulo
+//! the number of slots. Chunks are claimed in their order, by one compare-exchange, from the hint `next` on.
 //!
 //! | word | written by | says |
 //! | --- | --- | --- |
@@ -59,7 +59,8 @@ pub(super) const FINISHED: u32 = 5;
 pub(super) const INTERRUPTED: u32 = 6;
 
 shareable! {
-    /// A word that workers change all the time, alone in its cache line: whoever reads its neighbours does not wait for it.
+    /// A word that workers change all the time, alone in its cache line: whoever reads its neighbours does not wait for
+    /// it.
     #[repr(align(64))]
     struct Alone {
         word: AtomicU64,
@@ -109,7 +110,8 @@ shareable! {
 }
 
 shareable! {
-    /// The place of a worker; its lives follow one another. The first cache line is the worker's, the second one that of all.
+    /// The place of a worker; its lives follow one another. The first cache line is the worker's, the second one that
+    /// of all.
     #[repr(align(64))]
     pub(super) struct Seat {
         /// The call that has begun: see [`running`].
@@ -123,7 +125,8 @@ shareable! {
         /// How many chunks its workers have taken, and how many calls have ended in them.
         pub(super) chunks: AtomicU64,
         pub(super) calls: AtomicU64,
-        /// For how many nanoseconds its workers have had chunks, and since when one has, on the monotonic clock; 0 for none.
+        /// For how many nanoseconds its workers have had chunks, and since when one has, on the monotonic clock; 0 for
+        /// none.
         pub(super) busy: AtomicU64,
         pub(super) since: AtomicU64,
         /// How far its stream was read.
@@ -133,8 +136,8 @@ shareable! {
         pub(super) pid: AtomicU32,
         /// Whether that life has begun to take chunks.
         pub(super) ready: AtomicU32,
-        /// Whether the worker is to be killed with its running call, which has had its time. Apart from `doomed`, for a chunk
-        /// may be cancelled while its call runs out of time.
+        /// Whether the worker is to be killed with its running call, which has had its time. Apart from `doomed`, for a
+        /// chunk may be cancelled while its call runs out of time.
         pub(super) late: AtomicU32,
         /// Whether the worker has ended, or is about to, because there was nothing to do.
         pub(super) retired: AtomicU32,
@@ -251,8 +254,8 @@ impl Board {
         let _ = futex::wake(&self.work, u32::MAX, Reach::Shared); // the word is mapped
     }
 
-    /// Notes that the parent is about to sleep, and wants to hear of outcomes once every chunk below `from` is claimed. The
-    /// parent looks for news afterwards.
+    /// Notes that the parent is about to sleep, and wants to hear of outcomes once every chunk below `from` is claimed.
+    /// The parent looks for news afterwards.
     pub(super) fn listen(&self, from: u64) {
         claims::listen(&self.listening, from);
     }
@@ -267,8 +270,8 @@ impl Board {
         claims::takes_listening(&self.listening, |from| self.is_claimed(from))
     }
 
-    /// The same for a worker that has found no chunk, if the parent waits for chunks to be claimed. Whoever told the outcomes
-    /// may not have seen the last claim.
+    /// The same for a worker that has found no chunk, if the parent waits for chunks to be claimed. Whoever told the
+    /// outcomes may not have seen the last claim.
     pub(super) fn is_heard_at_rest(&self) -> bool {
         claims::takes_listening(&self.listening, |from| from != EACH && self.is_claimed(from))
     }

@@ -160,15 +160,15 @@ impl PoolBuilder {
         self
     }
 
-    /// Has a task run again, up to so many times, when its worker died while it ran the task. The default is 0: a task
-    /// runs at most once.
+    /// Has a task run again, at most this many times, when its worker died while it ran the task. The default is 0: a
+    /// task runs at most once.
     pub fn retries(mut self, count: u32) -> Self {
         self.retries = count;
         self
     }
 
-    /// Says on which processors the workers run: the first worker on those of the first set, and so on; after the last set
-    /// comes the first one again. The replacement of a worker runs where that worker ran.
+    /// Says on which processors the workers run: the first worker on those of the first set, and so on; after the last
+    /// set comes the first one again. The replacement of a worker runs where that worker ran.
     ///
     /// A worker whose set has no usable processor ends before it is ready, as one whose initializer fails.
     ///
@@ -200,11 +200,11 @@ impl PoolBuilder {
         self
     }
 
-    /// Has a worker end after a chunk, and another start in its place, once it has had more than so many bytes of memory at
-    /// a time.
+    /// Has a worker end after a chunk, and another start in its place, once it has had more than so many bytes of
+    /// memory at a time.
     ///
-    /// What counts is the greatest resident memory that the worker ever had (`ru_maxrss`), pages that it shares with its
-    /// parent included. A call that needs more than there is is another matter: it ends as
+    /// What counts is the greatest resident memory that the worker ever had (`ru_maxrss`), pages that it shares with
+    /// its parent included. A call that needs more than there is is another matter: it ends as
     /// [`WorkerDied`](ErrorKind::WorkerDied). Python has no such limit.
     ///
     /// # Examples
@@ -226,14 +226,15 @@ impl PoolBuilder {
         self
     }
 
-    /// Has log records of the workers go to the logger of this process: those of the crate `log`, up to the greatest level
-    /// that is set here when the pool is built.
+    /// Has log records of the workers go to the logger of this process: those of the crate `log`, up to the greatest
+    /// level that is set here when the pool is built.
     ///
-    /// A record arrives when this process next waits for the pool, asks it for a result, joins it or drops it, before the
-    /// outcome of the call. A worker that is killed loses none. A record has at most 4 KiB, longer texts are cut. A worker
-    /// waits while 64 KiB of records have not been taken in.
+    /// A record arrives when this process next waits for the pool, asks it for a result, joins it or drops it, before
+    /// the outcome of the call. A worker that is killed loses none. A record has at most 4 KiB, longer texts are cut. A
+    /// worker waits while 64 KiB of records have not been taken in.
     ///
-    /// With [`Fork`](Context::Fork) the workers have a copy of a logger that is installed already, which writes for itself.
+    /// With [`Fork`](Context::Fork) the workers have a copy of a logger that is installed already, which writes for
+    /// itself.
     ///
     /// Python's way is a `QueueHandler` in each worker, and a `QueueListener` here.
     ///

@@ -95,8 +95,8 @@ impl Chunk {
         self.rare.as_mut()?.room.take()
     }
 
-    /// Adds a call. What has descriptors in its arguments must be alone: such a call behind others is not added, and is in
-    /// the chunk that this answers.
+    /// Adds a call. What has descriptors in its arguments must be alone: such a call behind others is not added, and is
+    /// in the chunk that this answers.
     ///
     /// # Errors
     /// `InvalidInput` for arguments that cannot be serialised, for more than 253 descriptors, and for more than 4 GiB.

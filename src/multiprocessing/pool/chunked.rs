@@ -49,7 +49,8 @@ pub struct Chunked<'p> {
 
 impl Chunked<'_> {
     /// Sets how many items of an [`imap`](Self::imap) may be drawn before their results are taken, at least one chunk.
-    /// The default is four chunks for each worker. Several items are drawn at once, while two chunks for each worker are left.
+    /// The default is four chunks for each worker. Several items are drawn at once, while two chunks for each worker
+    /// are left.
     #[doc(alias = "buffersize")]
     pub fn lookahead(self, items: usize) -> Self {
         Self { lookahead: Some(items), ..self }

@@ -26,8 +26,8 @@ const SPARED: u32 = 3;
 impl Hub {
     /// Takes in everything that is there, and publishes what there is room for.
     pub(super) fn collect(&self, inner: &mut Inner) -> Result<()> {
-        // Before the look, so that what comes later makes the descriptors readable again, or wakes the leader. The leader
-        // lowers for itself.
+        // Before the look, so that what comes later makes the descriptors readable again, or wakes the leader. The
+        // leader lowers for itself.
         if inner.led {
             if self.wants_each() {
                 self.ground.board().listen(EACH);
@@ -214,8 +214,8 @@ impl Hub {
             slot.word.store(word(state, chunk.sequence), Release);
             inner.sequence += 1; // the number is used, whatever becomes of the packet
             if chunk.is_alone() {
-                // Before the packet. Whoever has run its call and finds no other chunk then raises `next` past this one, and
-                // tells the parent, which may wait for that.
+                // Before the packet. Whoever has run its call and finds no other chunk then raises `next` past this
+                // one, and tells the parent, which may wait for that.
                 board.published.store(inner.sequence, Release);
                 let mut sent = self.send_packet(chunk.sequence, &chunk.rare().descriptors);
                 if sent == Ok(false) && inner.free == slots.len() {

@@ -128,8 +128,8 @@ impl Packer {
     /// Writes the arguments of one call behind what is in `out`.
     ///
     /// # Errors
-    /// `InvalidInput` for what cannot be serialised, `Unsupported` for descriptors and shared memory. What was written of
-    /// the arguments is in `out` then.
+    /// `InvalidInput` for what cannot be serialised, `Unsupported` for descriptors and shared memory. What was written
+    /// of the arguments is in `out` then.
     pub fn write<A: Arguments>(&self, task: &str, out: &mut Vec<u8>, args: &A) -> Result<()> {
         let descriptors = self.0.write(out, args)?;
         if !descriptors.is_none() {

@@ -1,8 +1,8 @@
-//! The parent's side: publishes chunks, collects outcomes, hears of deaths. Nothing here has a thread of its own: whoever
-//! waits for a result does it for everybody.
+//! The parent's side: publishes chunks, collects outcomes, hears of deaths. Nothing here has a thread of its own:
+//! whoever waits for a result does it for everybody.
 //!
-//! One thread at a time, the *leader*, sleeps on the news of the workers and on the supervisor's end. The others sleep on a
-//! condition variable, and the leader wakes them when it has collected, and when it leaves.
+//! One thread at a time, the *leader*, sleeps on the news of the workers and on the supervisor's end. The others sleep
+//! on a condition variable, and the leader wakes them when it has collected, and when it leaves.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;

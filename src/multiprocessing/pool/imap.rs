@@ -110,8 +110,8 @@ where
         }
     }
 
-    /// Gives out as many items as may be under way, unless something stands in the way. Says whether it has given any, and so
-    /// has taken in what was there.
+    /// Gives out as many items as may be under way, unless something stands in the way. Says whether it has given any,
+    /// and so has taken in what was there.
     fn draw(&mut self) -> bool {
         let before = self.drawn;
         if before.saturating_add(self.refill) > self.taken.saturating_add(self.lookahead) {

@@ -19,11 +19,12 @@ pub(in crate::multiprocessing) struct Opaque {
 }
 
 impl Pool {
-    /// Gives calls of a task to the workers. Each has the bytes of its arguments, as [`pack`](crate::multiprocessing::transfer::pack)
-    /// makes them of a tuple.
+    /// Gives calls of a task to the workers. Each has the bytes of its arguments, as
+    /// [`pack`](crate::multiprocessing::transfer::pack) makes them of a tuple.
     ///
     /// # Errors
-    /// As [`map_async`](Pool::map_async); [`UnknownTask`](ErrorKind::UnknownTask) for a name that stands in no table here.
+    /// As [`map_async`](Pool::map_async); [`UnknownTask`](ErrorKind::UnknownTask) for a name that stands in no table
+    /// here.
     pub(in crate::multiprocessing) fn give_opaque(
         &self,
         task: &str,

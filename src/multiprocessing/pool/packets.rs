@@ -1,7 +1,7 @@
 //! Descriptors of arguments and of results: datagrams in two pairs of sockets beside the board and the streams.
 //!
-//! A call whose arguments have descriptors is alone in its chunk, which is `Packed` on the board. Nobody can claim such a
-//! chunk but by its packet, which names it.
+//! A call whose arguments have descriptors is alone in its chunk, which is `Packed` on the board. Nobody can claim such
+//! a chunk but by its packet, which names it.
 //!
 //! | a worker killed | leaves | who mends it |
 //! | --- | --- | --- |
@@ -11,9 +11,9 @@
 //!
 //! A packet that was sent twice is received by a worker that cannot claim its chunk any more, and is dropped.
 //!
-//! The descriptors of a result go before the result's record in the stream. So when the parent reads the record, the packet
-//! is there. A worker that was killed between both leaves a packet without a record: the parent drops packets of chunks that
-//! are not published.
+//! The descriptors of a result go before the result's record in the stream. So when the parent reads the record, the
+//! packet is there. A worker that was killed between both leaves a packet without a record: the parent drops packets of
+//! chunks that are not published.
 //!
 //! | word of the board | says |
 //! | --- | --- |
@@ -141,7 +141,8 @@ impl Hub {
 }
 
 impl Ground {
-    /// Receives a packet and claims its chunk for the worker with this ticket: the place of the slot, and the descriptors.
+    /// Receives a packet and claims its chunk for the worker with this ticket: the place of the slot, and the
+    /// descriptors.
     pub(super) fn claim_packet(&self, seat: &Seat, ticket: u32) -> Option<(usize, Descriptors)> {
         let (board, slots) = (self.board(), self.slots());
         let mut bytes = [0; LENGTH];

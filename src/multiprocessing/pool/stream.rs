@@ -1,12 +1,13 @@
 //! The stream of one worker's outcomes to the parent: bytes in shared memory with one writer and one reader.
 //!
-//! A *record* is a header and its payload. The worker writes a whole record, then makes the record visible by one store of
-//! how far it has written. So the end of what is visible is always the end of a record: a worker that is killed later loses
-//! none, and a half-written record never was. A payload that is longer than [`PIECE`] goes in several records, all but
-//! the last of the kind [`Kind::Piece`]. Nothing else comes between them, because a worker runs one call at a time.
+//! A *record* is a header and its payload. The worker writes a whole record, then makes the record visible by one store
+//! of how far it has written. So the end of what is visible is always the end of a record: a worker that is killed
+//! later loses none, and a half-written record never was. A payload that is longer than [`PIECE`] goes in several
+//! records, all but the last of the kind [`Kind::Piece`]. Nothing else comes between them, because a worker runs one
+//! call at a time.
 //!
-//! The numbers count bytes since the beginning of the pool, and the place is the number modulo the length. The worker of a
-//! new life goes on where the visible part of the one before ends.
+//! The numbers count bytes since the beginning of the pool, and the place is the number modulo the length. The worker
+//! of a new life goes on where the visible part of the one before ends.
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -136,8 +137,8 @@ impl<'m> Stream<'m> {
         length > LENGTH as u64 / 2
     }
 
-    /// Writes an outcome, in pieces if it is long. Tells the parent with `tell` when the stream is half full, and while it
-    /// waits for room.
+    /// Writes an outcome, in pieces if it is long. Tells the parent with `tell` when the stream is half full, and while
+    /// it waits for room.
     pub(super) fn write(&self, header: Header, payload: &[u8], tell: impl Fn()) {
         let mut rest = payload;
         while rest.len() > PIECE {
@@ -176,7 +177,8 @@ impl<'m> Stream<'m> {
         }
     }
 
-    /// Waits until the parent has read so much that the stream may reach `end`. A parent that has ended ends its workers.
+    /// Waits until the parent has read so much that the stream may reach `end`. A parent that has ended ends its
+    /// workers.
     #[cold]
     fn wait_for_room(&self, end: u64, tell: &impl Fn()) {
         loop {
@@ -191,7 +193,8 @@ impl<'m> Stream<'m> {
         }
     }
 
-    /// Reads the records that are there. `take` gets each header and its payload, and what follows, of which it may take more.
+    /// Reads the records that are there. `take` gets each header and its payload, and what follows, of which it may
+    /// take more.
     ///
     /// # Errors
     /// `EPROTO` for bytes that no worker of this program writes.

@@ -1,4 +1,5 @@
-//! The supervisor's start, and what follows its end: what its workers had is accounted for, and another supervisor starts.
+//! The supervisor's start, and what follows its end: what its workers had is accounted for, and another supervisor
+//! starts.
 //!
 //! | step | with the lock |
 //! | --- | --- |
@@ -7,8 +8,8 @@
 //! | bury what they had claimed | yes |
 //! | start another supervisor | no |
 //!
-//! So a call with a limit returns in time, whatever the other processes do. The thread that starts the supervisor does so to
-//! the end.
+//! So a call with a limit returns in time, whatever the other processes do. The thread that starts the supervisor does
+//! so to the end.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{Acquire, SeqCst};

@@ -131,7 +131,8 @@ impl ThreadPool {
         Self::new(usable_cpus()?)
     }
 
-    /// Starts a pool of so many threads. Each first runs `initializer`. A panic there is printed, and the thread goes on.
+    /// Starts a pool of so many threads. Each first runs `initializer`. A panic there is printed, and the thread goes
+    /// on.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -205,8 +206,8 @@ impl ThreadPool {
         self.map_async(f, items)?.get()
     }
 
-    /// Does what [`map`](Self::map) does, without the wait. Items go to threads in chunks of CPython's default size. For
-    /// Python's `starmap` give a closure over a tuple: `|(a, b)| ...`.
+    /// Does what [`map`](Self::map) does, without the wait. Items go to threads in chunks of CPython's default size.
+    /// For Python's `starmap` give a closure over a tuple: `|(a, b)| ...`.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).
@@ -289,7 +290,8 @@ impl ThreadPool {
         self.shared.ready.notify_all();
     }
 
-    /// Closes the pool, and cancels the calls that have not begun: their results are [`Cancelled`](ErrorKind::Cancelled).
+    /// Closes the pool, and cancels the calls that have not begun: their results are
+    /// [`Cancelled`](ErrorKind::Cancelled).
     ///
     /// # Examples
     /// ```

@@ -33,8 +33,9 @@
 //! | can be joined | | yes | |
 //! | has a descriptor | yes | yes | yes |
 //!
-//! **Waiting for several.** [`readiness`](Queue::readiness) gives a descriptor that is readable while there may be an item. It goes
-//! into [`wait`](crate::multiprocessing::connection::wait) beside connections and processes, into poll, epoll and event loops:
+//! **Waiting for several.** [`readiness`](Queue::readiness) gives a descriptor that is readable while there may be an
+//! item. It goes into [`wait`](crate::multiprocessing::connection::wait) beside connections and processes, into poll,
+//! epoll and event loops:
 //!
 //! ```
 //! use ossature::multiprocessing::{Queue, connection::{pipe, wait}};
@@ -57,46 +58,49 @@
 //! # Ok::<(), ossature::Error>(())
 //! ```
 //!
-//! **When all producers are gone**, a get of a queue waits on: another may come. A [`channel`] ends with its last [`Sender`], as
-//! those of `std::sync::mpsc` and crossbeam do.
+//! **When all producers are gone**, a get of a queue waits on: another may come. A [`channel`] ends with its last
+//! [`Sender`], as those of `std::sync::mpsc` and crossbeam do.
 //!
-//! **How it differs from Python's.** There is no feeder thread. `put` encodes the item, writes it into shared memory and
-//! returns: the item is there for every process. So an item that cannot be encoded is an error of `put`, a process with
-//! items in a queue can end and be joined, and there is nothing to join or cancel at its end. What Python needs
+//! **How it differs from Python's.** There is no feeder thread. `put` encodes the item, writes it into shared memory
+//! and returns: the item is there for every process. So an item that cannot be encoded is an error of `put`, a process
+//! with items in a queue can end and be joined, and there is nothing to join or cancel at its end. What Python needs
 //! `close`, `join_thread` and `cancel_join_thread` for does not exist.
 //!
-//! **When a process is killed** in `put`, the item is in the queue or not. When it is killed in `get`, another process gets
-//! the item, unless the call had it already. The other processes go on at once, and no other item is lost or torn.
+//! **When a process is killed** in `put`, the item is in the queue or not. When it is killed in `get`, another process
+//! gets the item, unless the call had it already. The other processes go on at once, and no other item is lost or torn.
 //!
-//! **Capacity.** A queue has room for 16 MiB of encoded items, or as many bytes as the builder says. Each item takes a whole
-//! number of 64 bytes: 16 MiB are 262,144 items of up to 64 bytes, or 16,384 of 1 KiB. `put` waits while the queue is full, unlike Python's, which keeps items in the memory of the
-//! sending process without bound. The capacity costs addresses; pages are taken as they are needed. A get that has waited
-//! for a second in an empty queue gives the pages above 1 MiB back.
+//! **Capacity.** A queue has room for 16 MiB of encoded items, or as many bytes as the builder says. Each item takes a
+//! whole number of 64 bytes: 16 MiB are 262,144 items of up to 64 bytes, or 16,384 of 1 KiB. `put` waits while the
+//! queue is full, unlike Python's, which keeps items in the memory of the sending process without bound. The capacity
+//! costs addresses; pages are taken as they are needed. A get that has waited for a second in an empty queue gives the
+//! pages above 1 MiB back.
 //!
-//! **Long items.** An item that is longer than 4 MiB, or than the capacity, goes as sealed memory, by its descriptor. It takes
-//! as much room in the queue as the longest item that goes without memory of its own. So 16 MiB are room for four such items.
+//! **Long items.** An item that is longer than 4 MiB, or than the capacity, goes as sealed memory, by its descriptor.
+//! It takes as much room in the queue as the longest item that goes without memory of its own. So 16 MiB are room for
+//! four such items.
 //!
-//! **Descriptors.** An item may have open files, locks, values, connections and queues in it, at most 253 descriptors: see
+//! **Descriptors.** An item may have open files, locks, values, connections and queues in it, at most 253 descriptors:
+//! see
 //! [`transfer`](crate::multiprocessing::transfer). They travel through a pair of sockets that each queue has. There is room for
-//! some hundred items with descriptors, as the kernel's `net.core.wmem_default` says; `put` waits while there is none, and
-//! while this user has more descriptors on their way than `RLIMIT_NOFILE`. Two threads do not put such items at
-//! once: while one of them is stopped in `put`, the other waits, within its limit. Nor do two get them at once: while one is
-//! stopped in `get`, the others get the other items. The descriptors of an item are open until somebody gets the item, or
-//! until all processes have dropped the queue; those of a process that was killed in `put`, until the next put or get of an item
-//! with descriptors. A process that is killed in `get` may take such an item with it. A `get` in a process that can open no
-//! more descriptors loses the item, and says so.
+//! some hundred items with descriptors, as the kernel's `net.core.wmem_default` says; `put` waits while there is none,
+//! and while this user has more descriptors on their way than `RLIMIT_NOFILE`. Two threads do not put such items at
+//! once: while one of them is stopped in `put`, the other waits, within its limit. Nor do two get them at once: while
+//! one is stopped in `get`, the others get the other items. The descriptors of an item are open until somebody gets the
+//! item, or until all processes have dropped the queue; those of a process that was killed in `put`, until the next put
+//! or get of an item with descriptors. A process that is killed in `get` may take such an item with it. A `get` in a
+//! process that can open no more descriptors loses the item, and says so.
 //!
-//! **Calls that do not wait.** A `try_put` answers `Full` only if there is no room, and a `try_get` answers `None` only if no item
-//! is there that nobody else is getting. The first call of a thread joins the queue. A `try_put` of a bounded queue waits for
-//! another put that counts its item. Each of both takes no time; if the other process is stopped in it, the call gives
-//! up after 10 ms, and then answers as if there were no room or no item.
+//! **Calls that do not wait.** A `try_put` answers `Full` only if there is no room, and a `try_get` answers `None` only
+//! if no item is there that nobody else is getting. The first call of a thread joins the queue. A `try_put` of a
+//! bounded queue waits for another put that counts its item. Each of both takes no time; if the other process is
+//! stopped in it, the call gives up after 10 ms, and then answers as if there were no room or no item.
 //!
-//! **Order.** The items of one thread come in the order of their `put`. The items of several threads have no order among
-//! them.
+//! **Order.** The items of one thread come in the order of their `put`. The items of several threads have no order
+//! among them.
 //!
-//! **What an item may be**: any type that serde can write and read, as an argument of a process. A queue itself may be an
-//! argument of a process or an item of a queue, and may be sent over a connection between processes of this program. Anywhere
-//! else it is refused, because memory could come through it.
+//! **What an item may be**: any type that serde can write and read, as an argument of a process. A queue itself may be
+//! an argument of a process or an item of a queue, and may be sent over a connection between processes of this program.
+//! Anywhere else it is refused, because memory could come through it.
 
 mod channel;
 mod error;

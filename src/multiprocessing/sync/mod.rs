@@ -1,7 +1,8 @@
 //! What processes wait for: Python's `multiprocessing.Lock`, `Semaphore`, `Event` and the others.
 //!
-//! Each owns shared memory with one of the primitives of [`sys::sync`](crate::sys::sync) in it, and has Python's methods; a
-//! forked child has it too. The primitives can stand beside data, and beside each other, in memory of your own:
+//! Each owns shared memory with one of the primitives of [`sys::sync`](crate::sys::sync) in it, and has Python's
+//! methods; a forked child has it too. The primitives can stand beside data, and beside each other, in memory of your
+//! own:
 //! [`sys::shm`](crate::sys::shm).
 //!
 //! ```standalone_crate
@@ -27,7 +28,8 @@
 //! | [`Semaphore`], [`BoundedSemaphore`] | nobody, unless taken as a [`Permit`] | anyone | a unit that was acquired stays taken, a permit's comes back |
 //! | [`Barrier`] | its parties | | it breaks at once |
 //!
-//! With another program, also with CPython, see [`named`]: [`NamedLock`], [`NamedSemaphore`], [`NamedBoundedSemaphore`].
+//! With another program, also with CPython, see [`named`]: [`NamedLock`], [`NamedSemaphore`],
+//! [`NamedBoundedSemaphore`].
 //!
 //! **A limit** of a wait is a `Duration`, an `Option<Duration>`, a [`Deadline`](crate::sys::deadline::Deadline) or a
 //! [`Cancel`](crate::sys::futex::Cancel), by the monotonic clock; when it is over the answer is `false` or `None`.
@@ -41,8 +43,8 @@
 //! | a wait of [`Condition`] | `Abandoned` | yes |
 //! | `lock()` | a guard whose `abandoned()` is true | yes |
 //!
-//! So it stays until a guard calls `mark_consistent()`, after a repair of the data. After `mark_unrecoverable()` nobody gets
-//! the lock any more.
+//! So it stays until a guard calls `mark_consistent()`, after a repair of the data. After `mark_unrecoverable()` nobody
+//! gets the lock any more.
 //!
 //! So it is with an [`RwLock`] whose writer was killed, for `read`, `with_read`, `write` and `with_write`.
 //!

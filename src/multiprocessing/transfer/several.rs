@@ -1,7 +1,7 @@
 //! Several values in one message, one behind the other: the calls of a chunk of tasks, and their results.
 //!
-//! One list of descriptors serves the whole message. Between two values the list is paused, so that a value which a task
-//! serialises for itself finds nothing that is being sent.
+//! One list of descriptors serves the whole message. Between two values the list is paused, so that a value which a
+//! task serialises for itself finds nothing that is being sent.
 
 use ossature_sys::fd::duplicate;
 use serde::de::{self, DeserializeOwned};
@@ -64,7 +64,8 @@ impl Writing {
     }
 }
 
-/// Reads values that were written one behind the other, each with its length before it, or values in bytes of their own.
+/// Reads values that were written one behind the other, each with its length before it, or values in bytes of their
+/// own.
 pub(crate) struct Reading<'b> {
     list: Arriving,
     rest: &'b [u8],

@@ -166,7 +166,8 @@ impl Machine {
         if at == self.past.at {
             return self.ding();
         }
-        // After a search, no line may be saved: then the line that is left is the one that the end of the history shows.
+        // After a search, no line may be saved: then the line that is left is the one that the end of the history
+        // shows.
         self.save_line();
         self.leave_line();
         self.load_line(at);

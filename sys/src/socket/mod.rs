@@ -445,9 +445,9 @@ pub fn peer_address(socket: impl AsFd) -> Result<Address> {
     Ok(any.map_or(Address::Unix(UnixAddress::UNNAMED), |any| Address::from_any(&any)))
 }
 
-/// `setsockopt` with `SO_KEEPALIVE`, `TCP_KEEPIDLE`, `TCP_KEEPINTVL`, `TCP_KEEPCNT` and `TCP_USER_TIMEOUT`: the kernel asks a
-/// silent peer after `idle`, then every `interval`. After `count` questions without an answer the connection has ended. Data
-/// that the peer does not acknowledge ends the connection after the same time.
+/// `setsockopt` with `SO_KEEPALIVE`, `TCP_KEEPIDLE`, `TCP_KEEPINTVL`, `TCP_KEEPCNT` and `TCP_USER_TIMEOUT`: the kernel
+/// asks a silent peer after `idle`, then every `interval`. After `count` questions without an answer the connection has
+/// ended. Data that the peer does not acknowledge ends the connection after the same time.
 ///
 /// # Errors
 /// `EOPNOTSUPP` or `ENOPROTOOPT` for a socket that is not of TCP, `EINVAL` for a span of 0 or above 32,767 seconds.

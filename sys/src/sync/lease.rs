@@ -130,8 +130,8 @@ impl Lease {
         seen.holder() == Holder::Dead && self.0.word.reset_from(seen.0)
     }
 
-    /// Declares the holder that was seen dead: somebody knows of its death although the kernel did not report it. False if the
-    /// lease says something else by now.
+    /// Declares the holder that was seen dead: somebody knows of its death although the kernel did not report it. False
+    /// if the lease says something else by now.
     pub(crate) fn declare_dead(&self, seen: Look) -> bool {
         let dead = self.0.word.kill_from(seen.0);
         if dead {

@@ -192,8 +192,8 @@ fn go_on_awake(child: &mut Child, steps: usize) -> bool {
     })
 }
 
-/// A waiter finds that the one before it died, and stops on its way to deal with that. Meanwhile another deals with it, and
-/// the next waiter comes to the same place.
+/// A waiter finds that the one before it died, and stops on its way to deal with that. Meanwhile another deals with it,
+/// and the next waiter comes to the same place.
 fn waiter_in_the_place_of_the_dead_is_not_taken_for_them() {
     // Some two thousand, of which one or two lie between the look at the lease and the look at the word.
     for steps in (0..).step_by(stride(13)) {

@@ -22,7 +22,8 @@ fn slowness() -> u32 {
 }
 
 /// How many instructions lie between two places at which a test stops a process, when there are `usual` on a real
-/// machine. An emulator takes a hundred times as long for an instruction that is traced. A long run asks for fewer between.
+/// machine. An emulator takes a hundred times as long for an instruction that is traced. A long run asks for fewer
+/// between.
 #[allow(dead_code, reason = "each test binary uses its part")]
 pub fn stride(usual: usize) -> usize {
     let asked = std::env::var("OSSATURE_TEST_STRIDE").map_or(usual, |most| most.parse().expect("a number"));

@@ -60,9 +60,9 @@ fn is_closed(mut kept: &UnixStream) -> bool {
     matches!(kept.read(&mut [0; 1]), Ok(0))
 }
 
-/// What the dead one has sent comes first, if it was sent. Then comes what another sends, in its order: a packet comes neither
-/// earlier nor for another's token. A packet that no token tells of is dropped by the next sender if there is no token
-/// at all, otherwise by the receiver of the next token.
+/// What the dead one has sent comes first, if it was sent. Then comes what another sends, in its order: a packet comes
+/// neither earlier nor for another's token. A packet that no token tells of is dropped by the next sender if there is
+/// no token at all, otherwise by the receiver of the next token.
 fn sender_is_killed() {
     if deaths_are_seen() {
         [true, false].into_iter().for_each(sender_is_killed_beside);
@@ -150,8 +150,8 @@ fn receiver_is_killed() {
     }
 }
 
-/// A receiver that is stopped anywhere keeps no message from the others, nor a call beyond its limit. If it dies there, what
-/// is left comes.
+/// A receiver that is stopped anywhere keeps no message from the others, nor a call beyond its limit. If it dies there,
+/// what is left comes.
 fn receivers_go_on_beside_a_receiver() {
     if !deaths_are_seen() {
         return;

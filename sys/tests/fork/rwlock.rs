@@ -264,8 +264,8 @@ fn waiting_writer_is_killed() {
     }
     for steps in (1..).step_by(harness::stride(11)) {
         let lock = place();
-        // Teaches it that looking before sleeping does not pay, which takes two looks: the third is left out. It would be
-        // most of the instructions.
+        // Teaches it that looking before sleeping does not pay, which takes two looks: the third is left out. It would
+        // be most of the instructions.
         let held = lock.read().unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {

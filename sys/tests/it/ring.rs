@@ -511,7 +511,8 @@ fn words_that_no_participant_writes_lead_nowhere() {
         let before = whole(&file);
         user.send(&[3; 200]).unwrap();
         let after = whole(&file);
-        // The record's word and its info lie behind the table of participants; the word is the first there that has changed.
+        // The record's word and its info lie behind the table of participants; the word is the first there that has
+        // changed.
         let table = PARTICIPANTS * 64;
         let word = (table..after.len() - 8).step_by(8).find(|&at| before[at..at + 8] != after[at..at + 8]).unwrap();
         let at = word as u64 + bit / 64 * 8;

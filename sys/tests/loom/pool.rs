@@ -69,8 +69,8 @@ struct Board {
     told: [AtomicU32; 8],
     /// How often each call has begun: no part of the protocol.
     runs: [Count; 2],
-    /// Whether there are packets, for which a worker looks first; the number and one of the chunk whose packet is in the
-    /// sockets; whether one may have been lost with a worker.
+    /// Whether there are packets, for which a worker looks first; the number and one of the chunk whose packet is in
+    /// the sockets; whether one may have been lost with a worker.
     has_packets: bool,
     packet: AtomicU64,
     lost: AtomicU32,
@@ -410,8 +410,8 @@ fn parent_that_waits_for_all_calls_hears_of_the_last_whoever_dies() {
     one_of_two_dies(2, false);
 }
 
-/// While others wait for room, the parent listens from a chunk on that a packet brings. Nobody raises the hint for that chunk
-/// before a worker finds no other.
+/// While others wait for room, the parent listens from a chunk on that a packet brings. Nobody raises the hint for that
+/// chunk before a worker finds no other.
 #[test]
 fn parent_hears_of_a_call_that_a_packet_brought() {
     explore(|| {

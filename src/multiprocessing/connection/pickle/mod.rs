@@ -173,7 +173,8 @@ impl Decoder {
         self
     }
 
-    /// Reads classes and objects too, as the [records](Object) that they are in a pickle. Nothing is imported or called.
+    /// Reads classes and objects too, as the [records](Object) that they are in a pickle. Nothing is imported or
+    /// called.
     ///
     /// # Examples
     /// See the example of [`Object`].

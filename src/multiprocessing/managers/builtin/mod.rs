@@ -1,7 +1,7 @@
 //! The types that every server has, and their proxies.
 //!
-//! The objects ([`Local`]) live in the loop of the server and are changed by one call at a time. They speak Python's names
-//! and exceptions, because clients of CPython call them too. The proxies are typed, and speak Rust's.
+//! The objects ([`Local`]) live in the loop of the server and are changed by one call at a time. They speak Python's
+//! names and exceptions, because clients of CPython call them too. The proxies are typed, and speak Rust's.
 
 mod array;
 mod barrier;

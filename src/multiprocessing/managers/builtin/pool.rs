@@ -20,9 +20,9 @@ const LATE: &str = "multiprocessing.context.TimeoutError";
 typed! {
     /// A proxy of a pool of processes on a server.
     ///
-    /// The workers are children of the server, at most 1,024 of all pools together, and run the tasks of the program: client
-    /// and server have to be of one build. Any client that knows the key may run any task of the table, with any arguments.
-    /// Arguments and values hold no descriptors.
+    /// The workers are children of the server, at most 1,024 of all pools together, and run the tasks of the program:
+    /// client and server have to be of one build. Any client that knows the key may run any task of the table, with any
+    /// arguments. Arguments and values hold no descriptors.
     ///
     /// A client of CPython cannot name tasks: the calls of its pool proxy are errors. A pool of CPython is driven by
     /// [`Proxy::call`], with a [`Global`](crate::multiprocessing::connection::pickle::Global) as the function.
@@ -218,7 +218,8 @@ impl PoolProxy {
         self.submit(target, [args], None).map(Into::into)
     }
 
-    /// Calls `target` with each item, in the workers of the server, and waits for all values, in the order of the items.
+    /// Calls `target` with each item, in the workers of the server, and waits for all values, in the order of the
+    /// items.
     ///
     /// # Errors
     /// As for [`apply_async`](Self::apply_async) and [`MapResultProxy::get`].
@@ -274,7 +275,8 @@ impl PoolProxy {
         self.submit(target, items, None).map(Into::into)
     }
 
-    /// Calls `target` with each item, and gives the values one by one, in the order of the items. All items are sent first.
+    /// Calls `target` with each item, and gives the values one by one, in the order of the items. All items are sent
+    /// first.
     ///
     /// # Errors
     /// As for [`apply_async`](Self::apply_async).
@@ -326,8 +328,8 @@ macro_rules! results {
             /// Waits for the value.
             ///
             /// # Errors
-            /// As for [`Proxy::call`]; [`Remote`](ErrorKind::Remote) with the text of the pool's error when the task panicked,
-            /// or its worker died.
+            /// As for [`Proxy::call`]; [`Remote`](ErrorKind::Remote) with the text of the pool's error when the task
+            /// panicked, or its worker died.
             pub fn get(&self) -> Result<$value> {
                 self.proxy.call_with::<Plain>("get", Vec::new(), Vec::new()).and_then($take)
             }
@@ -353,7 +355,8 @@ results! {
 }
 
 impl<R: Transfer> ImapProxy<R> {
-    /// Waits for the next value, for at most that long. `Some(Ok(None))` when the time ran out; `None` after the last value.
+    /// Waits for the next value, for at most that long. `Some(Ok(None))` when the time ran out; `None` after the last
+    /// value.
     ///
     /// # Errors
     /// As for [`AsyncResultProxy::get`], for one call.

@@ -7,8 +7,8 @@
 //! | a proxy under way (ticket) | `lend` | `claim`; a while after the end of the session that lent it |
 //! | a value in an object of the house | storing it | its removal |
 //!
-//! An object goes with its last reference. A client gives back only what it has taken: the references of others are not its
-//! to count. Only the clients in Python give back for each other, because nothing tells them apart over TCP.
+//! An object goes with its last reference. A client gives back only what it has taken: the references of others are not
+//! its to count. Only the clients in Python give back for each other, because nothing tells them apart over TCP.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -264,8 +264,8 @@ impl House {
         Ok(ticket)
     }
 
-    /// Turns the reference of a ticket into one of the session. A ticket that was turned in before is an ordinary request for a
-    /// reference.
+    /// Turns the reference of a ticket into one of the session. A ticket that was turned in before is an ordinary
+    /// request for a reference.
     pub(super) fn claim(
         &mut self,
         ticket: &str,

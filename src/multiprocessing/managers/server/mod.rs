@@ -1,7 +1,7 @@
 //! The process, or thread, in which shared objects live.
 //!
-//! A thread at the [`door`] does handshakes, the [`hall`] is the loop that serves all clients, the [`house`] is its table of
-//! objects and references, and [`helpers`] run the methods of the program's own types.
+//! A thread at the [`door`] does handshakes, the [`hall`] is the loop that serves all clients, the [`house`] is its
+//! table of objects and references, and [`helpers`] run the methods of the program's own types.
 
 pub(super) mod desk;
 mod door;

@@ -7,14 +7,14 @@
 //! | `Session` | to objects and to the server, for a thread of a client in Rust | the same |
 //! | `Control` | references that the client gives back, without replies; questions to the server, with replies | ends it, and the session with it |
 //!
-//! A connection is *busy* from a request until its reply has gone. The loop does not read from a busy one, so a client that
-//! sends much ahead, or does not read, costs one request and one reply. All connections of a client together have a bound
-//! for these.
+//! A connection is *busy* from a request until its reply has gone. The loop does not read from a busy one, so a client
+//! that sends much ahead, or does not read, costs one request and one reply. All connections of a client together have
+//! a bound for these.
 //!
-//! A client in Rust may give a call up, and closes the connection then. A request is not carried out if its client has closed
-//! the connection since: nobody would have what the call makes. A reply that is there already may hold references. Only the
-//! client knows whether it has read that reply: if not, its last message on the connection is `unread`, and the references
-//! go back. So they do when the reply has not gone as a whole.
+//! A client in Rust may give a call up, and closes the connection then. A request is not carried out if its client has
+//! closed the connection since: nobody would have what the call makes. A reply that is there already may hold
+//! references. Only the client knows whether it has read that reply: if not, its last message on the connection is
+//! `unread`, and the references go back. So they do when the reply has not gone as a whole.
 
 use std::collections::HashSet;
 use std::sync::Arc;

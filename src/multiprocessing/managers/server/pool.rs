@@ -1,7 +1,8 @@
 //! A pool of processes on a server. Calls of tasks go to its workers, and are answered on helper threads.
 //!
-//! Arguments and values pass as the bytes that the client has made and will read: server and client are of one build. Both sides
-//! decode them within the bounds of a stranger's message, because anybody who knows the key can send any bytes.
+//! Arguments and values pass as the bytes that the client has made and will read: server and client are of one build.
+//! Both sides decode them within the bounds of a stranger's message, because anybody who knows the key can send any
+//! bytes.
 
 use std::num::NonZero;
 use std::sync::atomic::AtomicUsize;

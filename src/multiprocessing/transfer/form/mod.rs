@@ -48,8 +48,8 @@ impl Bounds {
     /// The bounds of a message from a process of this program.
     pub(crate) const OF_KIN: Self = Self { depth: DEPTH, memory: usize::MAX, idle: IDLE, deeper: "set_max_depth" };
 
-    /// The bounds of `length` bytes from a stranger. An empty `String` in a `Vec` is one byte of a message and 24 bytes of
-    /// memory, and few honest values grow more.
+    /// The bounds of `length` bytes from a stranger. An empty `String` in a `Vec` is one byte of a message and 24 bytes
+    /// of memory, and few honest values grow more.
     pub(crate) const fn of_stranger(length: usize) -> Self {
         let memory = length.saturating_mul(32).saturating_add(16 << 20);
         Self { memory, ..Self::OF_KIN }

@@ -23,9 +23,9 @@ pub(super) struct Reader<'de> {
     run: usize,
 }
 
-/// How long such a run may be without paying. A value of a pointer's size fits into the place of a box, so its size does not tell
-/// whether it stands there or in the box. A type that only wraps another makes a short run; a type that contains itself in a box
-/// makes a run as long as the message says.
+/// How long such a run may be without paying. A value of a pointer's size fits into the place of a box, so its size
+/// does not tell whether it stands there or in the box. A type that only wraps another makes a short run; a type that
+/// contains itself in a box makes a run as long as the message says.
 const RUN: usize = 2;
 
 impl<'de> Reader<'de> {

@@ -267,8 +267,8 @@ impl Kqueue {
         Ok(unsafe { BorrowedFd::borrow_raw(number) })
     }
 
-    /// Gives the queue's own descriptor away: the receiver closes it, and the queue works on. For an interface that knows
-    /// queues by their number.
+    /// Gives the queue's own descriptor away: the receiver closes it, and the queue works on. For an interface that
+    /// knows queues by their number.
     ///
     /// # Errors
     /// As [`descriptor`](Self::descriptor); `EBUSY` when it was given away before.

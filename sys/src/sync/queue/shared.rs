@@ -87,7 +87,8 @@ impl Place {
     }
 
     /// What the lease says, and the word, looked at in this order: so the word is that of the holder, or of a later
-    /// one. The word of the dead is theirs: it may be cleared, and a later waiter would never be notified without its own.
+    /// one. The word of the dead is theirs: it may be cleared, and a later waiter would never be notified without its
+    /// own.
     fn look(&self) -> (Look, u64) {
         loop {
             let lease = self.lease.look();

@@ -1,7 +1,8 @@
-//! The protocol of the records together with its waits: written once for the ring in shared memory and for the model checker.
+//! The protocol of the records together with its waits: written once for the ring in shared memory and for the model
+//! checker.
 //!
-//! Every function here runs in a covered stretch, from the first look to the last wake. A thread that is killed in it has
-//! the kernel wake one sleeper, who [inherits](inherit).
+//! Every function here runs in a covered stretch, from the first look to the last wake. A thread that is killed in it
+//! has the kernel wake one sleeper, who [inherits](inherit).
 //!
 //! | waits | until | woken by |
 //! | --- | --- | --- |
@@ -128,8 +129,8 @@ fn record_is_done(ring: &impl Flow) {
     }
 }
 
-/// Tells those who watch the ring by a descriptor. What they are told of comes after this, and who was killed in between is
-/// covered by [`look`]; or it came before, and they look again by themselves.
+/// Tells those who watch the ring by a descriptor. What they are told of comes after this, and who was killed in
+/// between is covered by [`look`]; or it came before, and they look again by themselves.
 #[inline(always)]
 pub(crate) fn announce(ring: &impl Flow) {
     ring.watch().announce(|| ring.raise());
@@ -167,8 +168,8 @@ fn try_reserve(ring: &impl Flow, cursor: &mut u64, granules: u64, who: u32) -> R
     }
 }
 
-/// Gives a record up that was reserved in a closed ring. A receiver that finds the ring closed afterwards sees the record of
-/// a sender that found it open here, since the record was reserved before.
+/// Gives a record up that was reserved in a closed ring. A receiver that finds the ring closed afterwards sees the
+/// record of a sender that found it open here, since the record was reserved before.
 #[inline]
 fn unless_closed(ring: &impl Flow, claim: Claim) -> Result<Claim, Stop> {
     if !ring.is_closed() {

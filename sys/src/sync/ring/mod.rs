@@ -1,4 +1,5 @@
-//! A ring of messages in shared memory: many threads of many processes send, many receive, and any of them may be killed.
+//! A ring of messages in shared memory: many threads of many processes send, many receive, and any of them may be
+//! killed.
 //!
 //! ```standalone_crate
 //! use ossature_sys::{process::fork, sync::ring::Ring};
@@ -17,15 +18,16 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A thread [joins](Ring::join) and gets a [`Participant`], which sends and receives. Messages are bytes of any length up to
+//! A thread [joins](Ring::join) and gets a [`Participant`], which sends and receives. Messages are bytes of any length
+//! up to
 //! [`max_message`](Ring::max_message). [`send`](Participant::send) and [`recv`](Participant::recv) copy; a message is
 //! written in place with [`reserve`](Participant::reserve) and read in place with [`read`](Participant::read).
 //!
-//! **Order.** What one participant sends is received in that order. Messages of several participants have no order among
-//! them, and several receivers get each message once.
+//! **Order.** What one participant sends is received in that order. Messages of several participants have no order
+//! among them, and several receivers get each message once.
 //!
-//! **Beside other descriptors.** A [`pollable`](Ring::pollable) ring has a [`Readiness`]: a descriptor for poll(2), epoll(7) and
-//! event loops, which is readable while there may be a message.
+//! **Beside other descriptors.** A [`pollable`](Ring::pollable) ring has a [`Readiness`]: a descriptor for poll(2),
+//! epoll(7) and event loops, which is readable while there may be a message.
 //!
 //! **When a participant is killed**, at any instruction, the others go on at once:
 //!
@@ -40,19 +42,20 @@
 //! [`recv_packet`](Participant::recv_packet). What holds for messages holds for them, but for this: a receiver that is killed
 //! while it receives a packet may lose the packet. While one is stopped there, the others receive messages only.
 //!
-//! **When a participant is stopped** between `reserve` and `publish`, the others go past its record. The room behind that
-//! record is used until the ring is full there. [`blocked_by`](Ring::blocked_by) tells whom a full ring waits for.
+//! **When a participant is stopped** between `reserve` and `publish`, the others go past its record. The room behind
+//! that record is used until the ring is full there. [`blocked_by`](Ring::blocked_by) tells whom a full ring waits for.
 //!
-//! **Memory.** The capacity is reserved as addresses only. Pages are taken as they are needed, twice as many each time. A
-//! ring that has no unread message begins again in the pages that it has, and in the first MiB of them if there is more. So
-//! it takes as much memory as the messages need that wait at once. A ring in which at every moment some message waits
-//! goes round in its whole capacity.
+//! **Memory.** The capacity is reserved as addresses only. Pages are taken as they are needed, twice as many each time.
+//! A ring that has no unread message begins again in the pages that it has, and in the first MiB of them if there is
+//! more. So it takes as much memory as the messages need that wait at once. A ring in which at every moment some
+//! message waits goes round in its whole capacity.
 //!
 //! What is above 1 MiB is given back by a receiver that has slept for a second in an empty ring, or by
 //! [`trim`](Participant::trim).
 //!
-//! **Cost.** A message of up to 1 KiB sent and received takes three atomic read-modify-write instructions, a longer one four,
-//! and neither takes a system call unless somebody sleeps. While a descriptor watches the ring, the first message after a
+//! **Cost.** A message of up to 1 KiB sent and received takes three atomic read-modify-write instructions, a longer one
+//! four, and neither takes a system call unless somebody sleeps. While a descriptor watches the ring, the first message
+//! after a
 //! [`clear`](Readiness::clear) takes a `write(2)` more.
 
 // For those who change this module: its files.

@@ -1,12 +1,12 @@
 //! Descriptors beside the messages of a ring: packets in a pair of sockets.
 //!
-//! A *packet* is a datagram with descriptors, in a pair of sockets that every process of the ring has. A *token* is a record
-//! of the ring that says that there is a packet, and the packet names its token. [`receipt`](super::receipt) says how both
-//! find each other, and what a death leaves.
+//! A *packet* is a datagram with descriptors, in a pair of sockets that every process of the ring has. A *token* is a
+//! record of the ring that says that there is a packet, and the packet names its token. [`receipt`](super::receipt)
+//! says how both find each other, and what a death leaves.
 //!
-//! What is here: the sockets, and the waits for room in them. A socket can be full of packets whose senders died, with no
-//! token in the ring. The sender that finds it so drops them all: it holds the senders' lock, so there will be no token
-//! meanwhile, and without a token nobody receives.
+//! What is here: the sockets, and the waits for room in them. A socket can be full of packets whose senders died, with
+//! no token in the ring. The sender that finds it so drops them all: it holds the senders' lock, so there will be no
+//! token meanwhile, and without a token nobody receives.
 
 use core::cell::Cell;
 use core::ops::Deref;
@@ -37,7 +37,8 @@ const SLICE: Duration = Duration::from_millis(10);
 /// How long a sender tries whose user has too many descriptors on their way, none of them in these packets.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The way of the packets of one [`Ring`]: a pair of sockets. Each process of the ring has both ends, and no other has one.
+/// The way of the packets of one [`Ring`]: a pair of sockets. Each process of the ring has both ends, and no other has
+/// one.
 ///
 /// # Examples
 /// ```
@@ -66,7 +67,8 @@ pub struct Packets {
     far: Socket,
 }
 
-/// What comes beside the bytes of a packet. It takes a kilobyte, so [`recv_packet`](Participant::recv_packet) moves none.
+/// What comes beside the bytes of a packet. It takes a kilobyte, so [`recv_packet`](Participant::recv_packet) moves
+/// none.
 ///
 /// # Examples
 /// ```
@@ -158,10 +160,10 @@ impl Packets {
 impl<R: Deref<Target = Ring>> Participant<R> {
     /// Sends a packet within the limit; false if the time ran out or the wait was cancelled.
     ///
-    /// The packet takes as much room in the ring as a message of `room` bytes would, or the longest message if it would be
-    /// longer. While the sockets are full, or the user has too many descriptors on their way, this waits as for a full
-    /// ring. If this thread is killed meanwhile, the packet is sent or not. The descriptors of one that was not sent are
-    /// closed when the next packet is sent or received.
+    /// The packet takes as much room in the ring as a message of `room` bytes would, or the longest message if it would
+    /// be longer. While the sockets are full, or the user has too many descriptors on their way, this waits as for a
+    /// full ring. If this thread is killed meanwhile, the packet is sent or not. The descriptors of one that was not
+    /// sent are closed when the next packet is sent or received.
     ///
     /// # Errors
     /// As for [`send`](Self::send); [`Packets`](RingError::Packets) with `EMSGSIZE` for more than
@@ -226,8 +228,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         })
     }
 
-    /// Waits until the sockets had room for packets, within the limit; false if the time ran out or the wait was cancelled.
-    /// Returns after a moment where a packet is refused for another cause.
+    /// Waits until the sockets had room for packets, within the limit; false if the time ran out or the wait was
+    /// cancelled. Returns after a moment where a packet is refused for another cause.
     ///
     /// # Errors
     /// As for [`send`](Self::send).
@@ -257,9 +259,9 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         ring.wait_until(ring.room(), || look(packets.has_room()), limit)
     }
 
-    /// Receives the next message or packet within the limit; `None` if the time ran out or the wait was cancelled. All who
-    /// receive from a ring with packets use this. Behind it, `parcel` is `Some` for a packet and `None` for a message. The tag
-    /// of a packet is 0.
+    /// Receives the next message or packet within the limit; `None` if the time ran out or the wait was cancelled. All
+    /// who receive from a ring with packets use this. Behind it, `parcel` is `Some` for a packet and `None` for a
+    /// message. The tag of a packet is 0.
     ///
     /// # Errors
     /// As for [`recv`](Self::recv); [`TooSmall`](RingError::TooSmall) for a packet and less than
@@ -434,7 +436,8 @@ impl Ring {
         }
     }
 
-    /// Sends a packet within the limit; false if the time ran out, or the wait was cancelled. The senders' lock is held.
+    /// Sends a packet within the limit; false if the time ran out, or the wait was cancelled. The senders' lock is
+    /// held.
     fn send_in_time(
         &self,
         packets: &Packets,

@@ -1,9 +1,9 @@
 //! Packets beside the records: who may receive the next one, and whose it is.
 //!
-//! A packet has a *number*: the position of its record, which is a *token*. Senders hold a lock from the reservation of the
-//! record to its publishing, and the packet is sent in between. So packets come in the order of their numbers, and a token
-//! that is ready has had its packet sent. A receiver of packets takes the word below first, then the oldest token, then the
-//! packets up to that token's number.
+//! A packet has a *number*: the position of its record, which is a *token*. Senders hold a lock from the reservation of
+//! the record to its publishing, and the packet is sent in between. So packets come in the order of their numbers, and
+//! a token that is ready has had its packet sent. A receiver of packets takes the word below first, then the oldest
+//! token, then the packets up to that token's number.
 //!
 //! | bits | meaning |
 //! | --- | --- |
@@ -17,8 +17,8 @@
 //! | a participant | nobody | that participant; anyone, if the participant died |
 //! | a participant | the same, others went past | a receiver that finds the participant alive |
 //!
-//! The count makes each taking a word of its own. So nobody frees the word of a later holder that has the number of a dead one.
-//! Whoever buries a number frees the word first.
+//! The count makes each taking a word of its own. So nobody frees the word of a later holder that has the number of a
+//! dead one. Whoever buries a number frees the word first.
 //!
 //! | first packet | what it is | what the holder of the word does |
 //! | --- | --- | --- |
@@ -33,8 +33,9 @@
 //! | behind the receipt of its packet | the word, and a token without a packet | the packet is lost; the next holder finds a higher number or none |
 //! | behind the giving back of the record | the word | the packet is lost with the receiver |
 //!
-//! All of that is in the covered stretch of the receiver. So the kernel wakes a sleeper in its stead. Who is about to sleep
-//! meanwhile watches the holder's lease. A receiver that is *stopped* in it keeps the others from packets: they go past all tokens, and take the other messages.
+//! All of that is in the covered stretch of the receiver. So the kernel wakes a sleeper in its stead. Who is about to
+//! sleep meanwhile watches the holder's lease. A receiver that is *stopped* in it keeps the others from packets: they
+//! go past all tokens, and take the other messages.
 //!
 //! | a sender killed | leaves | what follows |
 //! | --- | --- | --- |
@@ -159,8 +160,8 @@ pub(crate) enum Missing<E> {
     Refused(Refused),
 }
 
-/// Receives the packet of the oldest token, for a walk that has found the token `seen`. `give_back` gives its record back. To be
-/// called in a covered stretch.
+/// Receives the packet of the oldest token, for a walk that has found the token `seen`. `give_back` gives its record
+/// back. To be called in a covered stretch.
 pub(crate) fn receive<F: Flow, P: Post>(
     ring: &F,
     post: &mut P,
@@ -176,12 +177,13 @@ pub(crate) fn receive<F: Flow, P: Post>(
     if ring.receipt().give_back(taken) && ring.messages().has_sleepers() {
         ring.messages().ring(ring.gate(), u32::MAX);
     }
-    // Not `Taken`: the oldest token may be another than that of the walk. `Changed` lets the walk look at its record again.
+    // Not `Taken`: the oldest token may be another than that of the walk. `Changed` lets the walk look at its record
+    // again.
     received.transpose().map_or(Taking::Changed, Taking::Left)
 }
 
-/// `None` if the token of the walk is gone, or if its packet is lost and the record given back. The walk then goes on in the
-/// order of the records, since messages may stand before the next token.
+/// `None` if the token of the walk is gone, or if its packet is lost and the record given back. The walk then goes on
+/// in the order of the records, since messages may stand before the next token.
 fn receive_oldest<F: Flow, P: Post>(
     ring: &F,
     post: &mut P,
@@ -211,8 +213,8 @@ pub(crate) enum Unsent<E> {
     Post(E),
 }
 
-/// Sends a packet and publishes its token; false if the time ran out. The caller holds the senders' lock. `packet` sends the
-/// packet with its number.
+/// Sends a packet and publishes its token; false if the time ran out. The caller holds the senders' lock. `packet`
+/// sends the packet with its number.
 pub(crate) fn send<E>(
     ring: &impl Flow,
     cursor: &mut u64,

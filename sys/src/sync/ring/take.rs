@@ -15,8 +15,8 @@ pub(crate) enum Taking<T> {
     Taken(T),
     /// It was looked at, and stays.
     Left(T),
-    /// It stays, and is not for this consumer while that participant lives: the walk goes on, and the next one begins here
-    /// again.
+    /// It stays, and is not for this consumer while that participant lives: the walk goes on, and the next one begins
+    /// here again.
     Past(u32),
     /// Somebody else was faster.
     Changed,
@@ -52,7 +52,8 @@ enum Found<T> {
 impl Track<'_> {
     /// Takes the next message, as `take` says. `None` if there is none.
     ///
-    /// `take` gets the record as it was seen, ready. It [claims](Self::claim) the record or [receives](Self::receive) it.
+    /// `take` gets the record as it was seen, ready. It [claims](Self::claim) the record or [receives](Self::receive)
+    /// it.
     pub(crate) fn take<T>(
         self,
         reader: &mut Reader,

@@ -1,9 +1,9 @@
 //! The records of a ring, as a protocol over words: who may write where, who may read what, and what the dead left.
 //!
-//! A *position* counts granules from the beginning of time and never wraps: its remainder is the granule, its quotient the
-//! lap. The granule of a record's first position has the record's [word](super::word); the words of its other granules mean
-//! nothing. So a walk goes from record to record by their lengths. It ends at the *frontier*: the first granule whose word
-//! is of an earlier lap.
+//! A *position* counts granules from the beginning of time and never wraps: its remainder is the granule, its quotient
+//! the lap. The granule of a record's first position has the record's [word](super::word); the words of its other
+//! granules mean nothing. So a walk goes from record to record by their lengths. It ends at the *frontier*: the first
+//! granule whose word is of an earlier lap.
 //!
 //! | position | meaning | moved by |
 //! | --- | --- | --- |
@@ -14,32 +14,34 @@
 //! **Room.** A record may end at most one lap behind `head`, so no granule is written again before it was given back. A
 //! stale `head` errs on the safe side.
 //!
-//! **Reserving** is one compare-exchange of the frontier's word: it says at once whose the record is and how long. So no
-//! death leaves a gap of unknown size, or a record without an owner.
+//! **Reserving** is one compare-exchange of the frontier's word: it says at once whose the record is and how long. So
+//! no death leaves a gap of unknown size, or a record without an owner.
 //!
-//! **Wrapping.** A record does not cross the end of the memory. What is left before the end becomes padding, a record that is
-//! done from its beginning. The memory in use ends at `mark`; a producer there begins the next lap if nothing stands in the
-//! ring, and asks for more memory otherwise. A producer that finds nothing in the ring begins the next lap behind the first
+//! **Wrapping.** A record does not cross the end of the memory. What is left before the end becomes padding, a record
+//! that is done from its beginning. The memory in use ends at `mark`; a producer there begins the next lap if nothing
+//! stands in the ring, and asks for more memory otherwise. A producer that finds nothing in the ring begins the next
+//! lap behind the first
 //! [`KEEP`] granules already. So a ring that is empty now and then goes round in its first granules.
 //!
-//! **Giving memory back.** Whoever does so reserves the rest of the lap behind the first [`KEEP`] granules in an empty ring,
-//! lowers `mark`, punches the hole, and gives the record up. Meanwhile `head` stands at that record, so the others have the
-//! room of the first granules, which all have memory. A producer looks at `head` before it looks at `mark`: once it sees
-//! more room than that, it sees the lowered `mark` too. Whoever dies in it leaves a record without a message.
+//! **Giving memory back.** Whoever does so reserves the rest of the lap behind the first [`KEEP`] granules in an empty
+//! ring, lowers `mark`, punches the hole, and gives the record up. Meanwhile `head` stands at that record, so the
+//! others have the room of the first granules, which all have memory. A producer looks at `head` before it looks at
+//! `mark`: once it sees more room than that, it sees the lowered `mark` too. Whoever dies in it leaves a record without
+//! a message.
 //!
-//! **Order.** Messages of one producer are taken in the order of their publishing. A consumer that goes past a record in
-//! writing marks the record as skipped. The producer that publishes a skipped record counts `late` up, before it can
-//! publish another. A consumer that finds a message and another count than at the beginning of its walk begins at `head`
-//! again.
+//! **Order.** Messages of one producer are taken in the order of their publishing. A consumer that goes past a record
+//! in writing marks the record as skipped. The producer that publishes a skipped record counts `late` up, before it can
+//! publish another. A consumer that finds a message and another count than at the beginning of its walk begins at
+//! `head` again.
 //!
-//! **Short messages** are copied while anybody may take them, and then taken and given back by one compare-exchange. It fails
-//! if the record is not as it was before the copy, and then the copy counts for nothing.
+//! **Short messages** are copied while anybody may take them, and then taken and given back by one compare-exchange. It
+//! fails if the record is not as it was before the copy, and then the copy counts for nothing.
 //!
-//! **Nothing is missed**: a consumer says that the ring is empty only after a walk from `head` to the frontier. So all hints
-//! may be wrong, and a participant may die before it has updated any.
+//! **Nothing is missed**: a consumer says that the ring is empty only after a walk from `head` to the frontier. So all
+//! hints may be wrong, and a participant may die before it has updated any.
 //!
-//! Orderings: taking a word is `Acquire`, giving it on is `SeqCst`, since what follows looks for sleepers. `head` hands the
-//! granules from the last reader to the next writer: `AcqRel` and `Acquire`.
+//! Orderings: taking a word is `Acquire`, giving it on is `SeqCst`, since what follows looks for sleepers. `head` hands
+//! the granules from the last reader to the next writer: `AcqRel` and `Acquire`.
 
 use super::word::{State, Word};
 use crate::atomic::AtomicU64;
@@ -177,8 +179,8 @@ impl<'r> Track<'r> {
         if word.lap() == self.lap(at) && word.state() != State::Unused {
             return Relation::Same;
         }
-        // Of another lap: a later one, or the granule is an inner one of a later record, if `head` has passed. Else the record
-        // there has not been reserved yet, however old the word is.
+        // Of another lap: a later one, or the granule is an inner one of a later record, if `head` has passed. Else the
+        // record there has not been reserved yet, however old the word is.
         if self.head() > at { Relation::Later } else { Relation::Earlier }
     }
 
@@ -251,7 +253,8 @@ impl<'r> Track<'r> {
                         // Padding serves if the record then fits, or if nothing else stands in the ring.
                         empty || room >= left + granules
                     } else if empty && self.index(at) > 0 && granules <= backed {
-                        // With something in the ring, the granules behind `mark` would be out of reach until it is read.
+                        // With something in the ring, the granules behind `mark` would be out of reach until it is
+                        // read.
                         true
                     } else if room >= granules && more(end) {
                         continue;
@@ -279,16 +282,16 @@ impl<'r> Track<'r> {
         }
     }
 
-    /// Makes a record that this producer has reserved a message. False if others took the producer for dead. `announce` tells
-    /// the [watchers](super::watch).
+    /// Makes a record that this producer has reserved a message. False if others took the producer for dead. `announce`
+    /// tells the [watchers](super::watch).
     #[inline]
     pub(crate) fn publish(self, claim: Claim, info: u64, announce: impl Fn()) -> bool {
         self.cell(claim.at).info.store(info, Relaxed);
         self.publish_as(claim, claim.word, announce)
     }
 
-    /// Splits a reserved record into messages of that many granules and that info each, and publishes all of them at once.
-    /// They fill the record.
+    /// Splits a reserved record into messages of that many granules and that info each, and publishes all of them at
+    /// once. They fill the record.
     pub(crate) fn publish_all(
         self,
         claim: Claim,
@@ -394,8 +397,8 @@ impl<'r> Track<'r> {
         Reader { at: self.head(), ..Reader::default() }
     }
 
-    /// Whether a record stands where the reader looks next, for those who look before they sleep. What is being written does
-    /// not count: it comes at once, and to go past it costs its writer and the reader another walk.
+    /// Whether a record stands where the reader looks next, for those who look before they sleep. What is being written
+    /// does not count: it comes at once, and to go past it costs its writer and the reader another walk.
     pub(crate) fn has_come(self, reader: &Reader) -> bool {
         let seen = Word(self.cell(reader.at).word.load(Relaxed));
         let is_there = match self.relation(seen, reader.at) {

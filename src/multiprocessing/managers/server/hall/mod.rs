@@ -235,8 +235,8 @@ impl Hall {
         }
     }
 
-    /// Drops an object that nobody will refer to: its client has gone meanwhile. The program's own destructor may take its
-    /// time.
+    /// Drops an object that nobody will refer to: its client has gone meanwhile. The program's own destructor may take
+    /// its time.
     fn discard(&self, object: Arc<dyn Served>) {
         let _ = self.helpers.run(Box::new(move || {
             if let Err(escaped) = catch(|| drop(object)) {
@@ -395,7 +395,8 @@ impl Hall {
                 }
             });
             for ident in idents {
-                // One that is gone is unknown to the client, too. One that the client may not use is not counted for it.
+                // One that is gone is unknown to the client, too. One that the client may not use is not counted for
+                // it.
                 let allowed = self.may_use(owner, &ident);
                 if allowed.and_then(|()| self.house.take(&ident, &holder)).is_ok() {
                     self.has_taken(owner, Taken::Reference(ident));

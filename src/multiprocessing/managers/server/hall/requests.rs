@@ -195,8 +195,8 @@ impl Hall {
         self.house.objects.get(ident).map_or(Ok(()), |entry| entry.check(self.who(owner)))
     }
 
-    /// Whether the access lists let the client use all objects of which there are proxies in a request. An object of the house
-    /// that keeps such a proxy refers to its object.
+    /// Whether the access lists let the client use all objects of which there are proxies in a request. An object of
+    /// the house that keeps such a proxy refers to its object.
     fn may_name(&self, owner: Owner, request: &Request) -> Result<(), Exception> {
         let mut allowed = Ok(());
         if self.rules.is_empty() {
