@@ -5,8 +5,8 @@
 //! use std::collections::BTreeMap;
 //! use ossature::rlcompleter::{Callable, Completer, Namespace};
 //!
-//! let methods = |names: &[&str]| names.iter().map(|&name| (name.to_owned(), Callable::new())).collect::<BTreeMap<_,
-//! _>>(); let objects = BTreeMap::from([("account".to_owned(), methods(&["balance", "withdraw"]))]);
+//! let methods = ["balance", "withdraw"].map(|name| (name.to_owned(), Callable::new()));
+//! let objects = BTreeMap::from([("account".to_owned(), BTreeMap::from(methods))]);
 //! let mut completer = Completer::new(objects);
 //! assert_eq!(completer.global_matches("ac"), ["account"]);
 //! assert_eq!(completer.attr_matches("account.w"), ["account.withdraw("]);
@@ -92,8 +92,9 @@ const HIDDEN: &str = "__builtins__";
 ///
 /// const WORDS: &[Keyword] = &[("print", " ")];
 /// let numbers = BTreeMap::from([("price".to_owned(), Opaque(3))]);
-/// let mut completer = Completer::new(&numbers).with_keywords(WORDS).with_builtins([Symbol::new("prime",
-/// Kind::Callable)]); assert_eq!(completer.matches_of("pri"), ["print ", "price", "prime("]);
+/// let builtins = [Symbol::new("prime", Kind::Callable)];
+/// let mut completer = Completer::new(&numbers).with_keywords(WORDS).with_builtins(builtins);
+/// assert_eq!(completer.matches_of("pri"), ["print ", "price", "prime("]);
 /// assert_eq!(completer.complete_state("pri", 0).as_deref(), Some("print "));
 /// assert_eq!(completer.complete_state("pri", 1).as_deref(), Some("price"));
 /// assert_eq!(completer.namespace().len(), 1);

@@ -10,8 +10,9 @@
 //! use ossature::multiprocessing::connection::{pipe, wait};
 //!
 //! let (near, far) = pipe()?;
-//! std::thread::spawn(move || far.send(&vec!["one", "two"])); // a connection moves to another thread, or is inherited
-//! by a child assert_eq!(wait(&[&near], Duration::from_secs(60))?, [0]);
+//! // A connection moves to another thread, or a child inherits it.
+//! std::thread::spawn(move || far.send(&vec!["one", "two"]));
+//! assert_eq!(wait(&[&near], Duration::from_secs(60))?, [0]);
 //! assert_eq!(near.recv::<Vec<String>>()?, ["one", "two"]);
 //! # Ok::<(), ossature::Error>(())
 //! ```

@@ -488,8 +488,9 @@ macro_rules! receives {
             /// use ossature::multiprocessing::connection::{Access, Connection};
             ///
             /// let (one, other) = UnixStream::pair()?;
-            /// let (near, far) = (Connection::from_fd(one.into(), Access::Both)?, Connection::from_fd(other.into(),
-            /// Access::Both)?); assert_eq!(far.max_message(), 256 << 20);
+            /// let near = Connection::from_fd(one.into(), Access::Both)?;
+            /// let far = Connection::from_fd(other.into(), Access::Both)?;
+            /// assert_eq!(far.max_message(), 256 << 20);
             /// far.set_max_message(1000);
             /// near.send_bytes(&[0; 1001])?;
             /// assert_eq!(far.recv_bytes().unwrap_err().kind(), ossature::ErrorKind::TooLong);
