@@ -278,7 +278,7 @@ impl Editor {
 
     /// Takes bytes as a terminal yields them, in pieces of any length. `out` gets what the terminal has to be told.
     ///
-    /// Bytes after the end of a line stay for the next [`begin`](Self::begin).
+    /// Bytes after the end of a line stay for the next [`begin`](Self::begin). Between two lines nothing is drawn.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step {
         self.machine.feed(bytes);
         if self.quiet && self.machine.is_quiet() {
@@ -306,13 +306,19 @@ impl Editor {
     /// The user has interrupted the line, by a signal for example: it is abandoned, and so is what was typed ahead.
     pub fn interrupt(&mut self, out: &mut Vec<u8>) -> Step {
         self.machine.interrupt();
-        self.outcome(out)
+        match self.outcome(out) {
+            Step::More => Step::Interrupted, // no line had begun
+            ended => ended,
+        }
     }
 
     /// No more bytes will come. A line that has text is deleted from as `C-d` does; then the input has ended.
     pub fn end_of_input(&mut self, out: &mut Vec<u8>) -> Step {
         self.machine.end_of_input();
-        self.outcome(out)
+        match self.outcome(out) {
+            Step::More => Step::Eof, // no line had begun
+            ended => ended,
+        }
     }
 
     /// The terminal has this size now; 0 stands for what is not known. A line that is shown is drawn anew.
@@ -336,6 +342,9 @@ impl Editor {
 
     /// Shows what has changed.
     pub(super) fn draw(&mut self, out: &mut Vec<u8>) {
+        if !self.machine.has_line() {
+            return; // between two lines the screen is the program's
+        }
         self.show(out);
         self.quiet = self.screen.is_flat() && self.machine.may_be_quiet();
     }

@@ -270,6 +270,28 @@ fn what_is_typed_ahead_waits_for_the_next_line() {
 }
 
 #[test]
+fn what_comes_between_two_lines_is_not_shown_before_the_next() {
+    let (mut editor, mut screen) = (editor(), Vec::new());
+    let _ = editor.begin("> ", &mut screen);
+    assert_eq!(editor.feed(b"one\r", &mut screen), Step::Line(b"one".to_vec()));
+    screen.clear();
+    assert_eq!(editor.feed(b"two", &mut screen), Step::More);
+    assert_eq!(editor.expire(&mut screen), Step::More);
+    editor.redisplay(&mut screen);
+    editor.resized(60, 20, &mut screen);
+    assert_eq!(editor.end_of_input(&mut screen), Step::Eof);
+    assert_eq!(String::from_utf8_lossy(&screen), "");
+    assert_eq!(editor.begin("> ", &mut screen), Step::More);
+    assert_eq!(String::from_utf8_lossy(&screen), "> two");
+    assert_eq!(editor.feed(b"\r", &mut screen), Step::Line(b"two".to_vec()));
+    let _ = editor.feed(b"three", &mut screen);
+    screen.clear();
+    assert_eq!(editor.interrupt(&mut screen), Step::Interrupted);
+    assert_eq!(String::from_utf8_lossy(&screen), "");
+    assert_eq!(line(&mut editor, "four\r"), "four");
+}
+
+#[test]
 fn an_interrupt_abandons_the_line_and_what_was_typed_ahead() {
     let mut editor = editor();
     let mut screen = Vec::new();

@@ -304,6 +304,11 @@ impl Machine {
             && !self.effects.any()
     }
 
+    /// Whether a line goes on, or has ended and its [`step`](Self::step) was not taken yet.
+    pub(crate) fn has_line(&self) -> bool {
+        self.active || self.end.is_some()
+    }
+
     /// The line was drawn as the [`view`](Self::view) says.
     pub(crate) fn drawn(&mut self) {
         if !self.asks() {
@@ -324,11 +329,16 @@ impl Machine {
     /// The line is abandoned: the user interrupted it. What was typed ahead is forgotten.
     pub(crate) fn interrupt(&mut self) {
         self.input.clear();
-        self.finish(End::Interrupted);
+        if self.active {
+            self.finish(End::Interrupted);
+        }
     }
 
     /// The input has ended. On a line that has text, this is one `C-d`; the next one ends the line.
     pub(crate) fn end_of_input(&mut self) {
+        if !self.active {
+            return;
+        }
         if self.line.is_empty() || self.special.eof.is_none() {
             self.finish(End::Eof);
         } else if let Some(eof) = self.special.eof {
