@@ -404,6 +404,23 @@ impl Editor {
         self.machine.line_mut().insert(text.as_ref());
     }
 
+    /// Takes the prompt and the line off the screen, for a program that writes above them. The cursor stands where they
+    /// began. [`redisplay`](Self::redisplay) shows them again.
+    ///
+    /// ```
+    /// use ossature::readline::Editor;
+    ///
+    /// let (mut editor, mut screen) = (Editor::new(), Vec::new());
+    /// let _ = editor.begin("> ", &mut screen);
+    /// editor.erase(&mut screen);
+    /// screen.extend_from_slice(b"news above the line\r\n");
+    /// editor.redisplay(&mut screen);
+    /// assert!(screen.ends_with(b"news above the line\r\n> "));
+    /// ```
+    pub fn erase(&mut self, out: &mut Vec<u8>) {
+        self.screen.erase(out);
+    }
+
     /// Draws the prompt and the line anew, for a program that has written to the terminal. The cursor is at the start
     /// of a free row.
     pub fn redisplay(&mut self, out: &mut Vec<u8>) {

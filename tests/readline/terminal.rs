@@ -192,6 +192,7 @@ fn a_printer_does_not_tear_the_line() {
     let mut editor = Editor::new();
     editor.set_terminal(terminal);
     printer.print("before").unwrap();
+    printer.print("").unwrap();
     let mut shown = Vec::new();
     let line = read(
         &pty,
@@ -210,7 +211,25 @@ fn a_printer_does_not_tear_the_line() {
     assert_eq!(line, ReadOutcome::Line("abcdef".into()));
     let mut screen = vt100::Parser::new(10, 40, 0);
     screen.process(&shown);
-    assert_eq!(screen.screen().contents(), "before\nfrom\nanother thread\n> abcdef");
+    assert_eq!(screen.screen().contents(), "before\n\nfrom\nanother thread\n> abcdef");
+}
+
+#[test]
+fn a_loop_of_the_program_writes_above_the_line() {
+    let (mut editor, mut out) = (Editor::new(), Vec::new());
+    editor.resized(20, 10, &mut out);
+    let _ = editor.begin("first\n\x01\x1b[1m\x02> \x01\x1b[0m\x02", &mut out);
+    let _ = editor.feed(b"a line of more than one row\x01\x06", &mut out);
+    for news in ["one", "two"] {
+        editor.erase(&mut out);
+        out.extend_from_slice(format!("{news}\r\n").as_bytes());
+        editor.redisplay(&mut out);
+        let _ = editor.feed(b"X", &mut out);
+    }
+    let mut screen = vt100::Parser::new(10, 20, 0);
+    screen.process(&out);
+    let shown = "one\ntwo\nfirst\n> aXX line of more than one row";
+    assert_eq!((screen.screen().contents().as_str(), screen.screen().cursor_position()), (shown, (3, 5)));
 }
 
 #[test]

@@ -14,9 +14,7 @@ use crate::error::{Error, Result};
 /// While no line is edited, a text is written at once. Clones print to the same terminal.
 ///
 /// # Examples
-/// See the example of [`Terminal`](super::Terminal).
-///
-/// See the example of [`readline`](crate::readline).
+/// See the example of [`Terminal`](super::Terminal), and that of [`readline`](crate::readline).
 #[derive(Clone)]
 pub struct Printer(Arc<Inner>);
 
@@ -40,9 +38,7 @@ impl Printer {
         Ok(Self(Arc::new(Inner { output, ready, state: Mutex::default() })))
     }
 
-    /// Prints a text. A newline is added if the text has none at its end.
-    ///
-    /// See the example of [`readline`](crate::readline).
+    /// Prints a text. A newline is added if the text has none at its end, and so an empty text is an empty row.
     ///
     /// # Errors
     /// Of kind `Os` when the terminal cannot be written.
@@ -50,8 +46,9 @@ impl Printer {
     /// # Examples
     /// See the example of [`Terminal`](super::Terminal).
     pub fn print(&self, text: impl AsRef<[u8]>) -> Result<()> {
-        let mut lines = Vec::with_capacity(text.as_ref().len() + 2);
-        for line in text.as_ref().split_inclusive(|&b| b == b'\n') {
+        let text = Some(text.as_ref()).filter(|text| !text.is_empty()).unwrap_or(b"\n");
+        let mut lines = Vec::with_capacity(text.len() + 2);
+        for line in text.split_inclusive(|&b| b == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             lines.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
             lines.extend_from_slice(b"\r\n");
