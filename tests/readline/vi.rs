@@ -136,6 +136,9 @@ fn redo_inserts_what_the_last_change_inserted() {
         ("abc\x1bixy\x1b0i\x1b.", "i|abxyc"),
         ("x\x1b3ay\x1b.", "xy|y"),
         ("abcdefghij\x1b0Rqf\x1b2.", "qqfq|ffghij"),
+        // As many characters as were typed give place, whatever their bytes are.
+        ("\u{4e2d}\u{6587}\u{5b57}\x1b0Rab\x1bl.", "aba|b"),
+        ("abcd\x1b0R\u{4e2d}\x1bl2.", "\u{4e2d}\u{4e2d}|\u{4e2d}d"),
     ]);
 }
 

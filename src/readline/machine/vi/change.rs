@@ -2,6 +2,7 @@
 
 use super::super::MOST_OVERWRITTEN;
 use super::{Machine, Map, insert, stand_on_a_character};
+use crate::readline::buffer::decode;
 
 /// How many copies of a text are inserted one by one.
 const SINGLE: usize = 100;
@@ -143,6 +144,20 @@ pub(crate) fn overstrike_delete(machine: &mut Machine, count: i32) {
     }
 }
 
+/// How many characters were typed for a text: each takes the place of one.
+fn characters(machine: &Machine, text: &[u8]) -> usize {
+    if machine.settings.variables.byte_oriented {
+        return text.len();
+    }
+    let mut rest = text;
+    let mut count = 0;
+    while !rest.is_empty() {
+        rest = &rest[decode(rest).1..];
+        count += 1;
+    }
+    count
+}
+
 pub(super) fn append_forward(machine: &mut Machine) {
     if machine.line.point() < machine.line.len() {
         machine.line.set_point(machine.line.next(machine.line.point()));
@@ -174,16 +189,16 @@ pub(super) fn redo(machine: &mut Machine, count: i32) {
             machine.vi.inserted = text;
         }
         b'R' if !text.is_empty() => {
+            let times = machine.times(times.max(0) as usize, &text);
+            let (point, len) = (machine.line.point(), machine.line.len());
+            let replaced = times * characters(machine, &text);
+            let end = (0..replaced).fold(point, |at, _| if at < len { machine.line.next(at) } else { at });
             machine.line.begin_group();
-            for _ in 0..machine.times(times.max(0) as usize, &text) {
-                let point = machine.line.point();
-                let end = (point + text.len()).min(machine.line.len());
-                if end > point {
-                    machine.line.delete(point, end);
-                    machine.line.set_point(point);
-                }
-                machine.line.insert(&text);
+            if end > point {
+                machine.line.delete(point, end);
+                machine.line.set_point(point);
             }
+            machine.line.insert(&text.repeat(times));
             machine.line.end_group();
             if machine.line.point() > 0 {
                 machine.line.set_point(machine.line.previous(machine.line.point()));
