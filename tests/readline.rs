@@ -24,8 +24,12 @@ mod recall;
 mod settings;
 #[path = "readline/signals.rs"]
 mod signals;
+#[path = "../sys/tests/it/support.rs"]
+mod support;
 #[path = "readline/suspend.rs"]
 mod suspend;
+#[path = "readline/table.rs"]
+mod table;
 #[path = "readline/terminal.rs"]
 mod terminal;
 #[path = "readline/typing.rs"]

@@ -19,6 +19,11 @@ impl Case {
     pub fn end(&self) -> &'static [u8] {
         if self.vi { b"i|\x1bp\r" } else { b"|\x19\r" }
     }
+
+    /// The line of the settings that says in which mode a line begins.
+    pub fn mode(&self) -> &str {
+        self.settings.lines().rfind(|line| line.starts_with("set editing-mode ")).unwrap_or_default()
+    }
 }
 
 /// Binds every command to `C-x : NAME ;` in the keymap.

@@ -72,7 +72,9 @@ for line in sys.argv[2].split("\n"): readline.parse_and_bind(line)
 readline.set_completer(None)
 for order in f:
     readline.clear_history()
-    for line in order.decode("utf-8").rstrip("\n").split("\x1f")[1:]: readline.add_history(line)
+    mode, *lines = order.decode("utf-8").rstrip("\n").split("\x1f")
+    readline.parse_and_bind(mode)
+    for line in lines: readline.add_history(line)
     try: answer = "L" + input(sys.argv[3])
     except EOFError: answer = "E"
     except KeyboardInterrupt: answer = "I"
@@ -172,7 +174,8 @@ impl Side {
         // What the end of the line before has written is not of this one.
         self.quiet()?;
         self.screen = vt100::Parser::new(ROWS, COLUMNS, 0);
-        let mut order = String::new();
+        // The case before may have changed the editing mode.
+        let mut order = case.mode().to_owned();
         for line in &case.history {
             order.push('\x1f');
             order += line;
@@ -314,7 +317,11 @@ pub fn be_ours(socket: &str, settings: &str) -> Outcome {
     let mut order = String::new();
     while orders.read_line(&mut order)? > 0 {
         editor.history_mut().clear();
-        for line in order.trim_end_matches('\n').split('\x1f').skip(1) {
+        let mut parts = order.trim_end_matches('\n').split('\x1f');
+        if let Some(mode) = parts.next() {
+            let _ = editor.parse_and_bind(mode);
+        }
+        for line in parts {
             editor.add_history(line);
         }
         let answer = match editor.read_line_os(PROMPT)? {

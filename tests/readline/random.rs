@@ -1,12 +1,14 @@
-//! Random keys, resizes and lines of init files: nothing panics, no key takes long, the cursor stays in the line, and
+//! Random keys, resizes and lines of init files: nothing panics or hangs, the cursor stays in the line, and
 //! what the terminal shows after many small drawings is what one drawing from scratch shows.
 //!
 //! `OSSATURE_RANDOM_KEYS` says how many keys, `OSSATURE_RANDOM_SEED` which.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ossature::readline::{Candidate, Command, CompletionContext, Config, Editor, Step, Validation};
 use vt100::Parser;
+
+use super::support::within;
 
 /// xorshift64*: the same numbers on every machine.
 struct Random(u64);
@@ -406,7 +408,6 @@ fn run(seed: u64, keys: usize) {
             begun = editor.begin(prompt, &mut out) == Step::More;
         }
         let mut piece: Vec<u8> = Vec::new();
-        let started = Instant::now();
         let step = match random.below(64) {
             0 => {
                 size = (*random.of(&[&2, &3, &5, &24]), *random.of(&[&5_u16, &10, &20, &40, &80]));
@@ -477,8 +478,6 @@ fn run(seed: u64, keys: usize) {
         };
         trace.push(piece);
         let case = || format!("seed {seed}, keys {:?}", trace.concat().escape_ascii().to_string());
-        let took = started.elapsed();
-        assert!(took < Duration::from_secs(5), "a key took {took:?}; {}", case());
         assert!(out.len() < 64 << 20, "{} bytes to draw; {}", out.len(), case());
         let (line, point) = (editor.line_buffer(), editor.point());
         assert!(point <= line.len(), "{}", case());
@@ -513,6 +512,6 @@ fn random_keys_keep_the_line_and_the_screen_whole() {
     let keys = number("OSSATURE_RANDOM_KEYS").unwrap_or(20_000) as usize;
     let first = number("OSSATURE_RANDOM_SEED").unwrap_or(1);
     for at in 0..keys.div_ceil(500) as u64 {
-        run(first + at, 500);
+        within(Duration::from_secs(60), || run(first + at, 500));
     }
 }
