@@ -4,6 +4,7 @@
 
 extern crate std;
 
+pub mod exchange;
 mod kernel;
 mod mortal;
 #[doc(hidden)]

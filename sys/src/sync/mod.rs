@@ -9,6 +9,7 @@
 //! | at most so many at a time | [`Semaphore`], whose [`Permit`] comes back when its holder dies |
 //! | wait until all have come | [`Barrier`] |
 //! | messages from many to many | [`ring`] |
+//! | calls between two that need not trust each other | [`exchange`] |
 //! | one takes, another releases | [`HandoffLock`] |
 //! | a signal, such as that of Ctrl-C, ends waits | [`interrupt`] |
 //!
@@ -59,6 +60,7 @@
 // | `queue` | those who wait for a condition, in order of arrival: one for each scope |
 // | `semaphore` | a number of units that many take and give back |
 // | `ring` | messages from many processes to many |
+// | `exchange` | a request there and a reply back, between two who do not believe each other |
 // | `handoff` | a lock that anyone may release |
 // | `units` | the count of a semaphore, as a protocol of its own |
 // | `permits` | where the units of permits live |
@@ -79,6 +81,7 @@ pub mod bare;
 pub mod barrier;
 pub mod condition;
 pub mod event;
+pub mod exchange;
 #[cfg(not(loom))]
 pub(crate) mod fallback;
 pub(crate) mod gate;

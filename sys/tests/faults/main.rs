@@ -12,6 +12,7 @@ mod call;
 mod cost;
 mod epoll;
 mod eventfd;
+mod exchange;
 mod fd;
 mod flock;
 mod futex;

@@ -11,6 +11,7 @@ mod condition;
 mod deadline;
 mod epoll;
 mod eventfd;
+mod exchange;
 mod fd;
 mod flock;
 mod futex;

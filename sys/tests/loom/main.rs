@@ -7,6 +7,7 @@
 mod barrier;
 mod condition;
 mod event;
+mod exchange;
 mod kqueue;
 mod lock;
 mod packets;

@@ -1,0 +1,395 @@
+//! The two sides, over a sealed memory file.
+//!
+//! | bytes | what | written by |
+//! | --- | --- | --- |
+//! | `0..4`, `4..8` | `asked`, `client_sleeps` | the client |
+//! | `16..4096` | the request | the client |
+//! | `4096..4100`, `4100..4104`, `4104..4108` | `answered`, `taken`, `server_sleeps` | the server |
+//! | `4112..8192` | the reply | the server |
+//!
+//! A short message lies in one cache line with the word that publishes it.
+
+use core::sync::atomic::AtomicU32;
+use core::time::Duration;
+
+use super::words::{AWAKE, ELSEWHERE, FOR_KNOCK, ON_WORD, Wake, Words, before, next};
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result};
+use crate::eventfd::EventFd;
+use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, duplicate};
+use crate::futex::{self, Reach, Wait};
+use crate::mmap::{Memfd, Region, Seals};
+use crate::sync::spin::Spin;
+
+/// How long the memory is.
+const LEN: usize = 8192;
+/// Where the server's half begins.
+const HALF: usize = 4096;
+/// Where the bytes begin in each half.
+const BYTES: usize = 16;
+
+/// The length of the longest request and of the longest reply, in bytes.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{errno::Errno, sync::exchange::{Client, ROOM, Server}};
+///
+/// let (_server, memory, bell) = Server::new()?;
+/// let mut client = Client::new(memory, bell)?;
+/// assert_eq!(client.ask(&[0; ROOM + 1]), Err(Errno::MSGSIZE));
+/// client.ask(&[0; ROOM])?;
+/// # Ok::<(), Errno>(())
+/// ```
+pub const ROOM: usize = HALF - BYTES;
+
+/// What the memory has to be sealed with.
+const SEALS: Seals = Seals::SHRINK.union(Seals::GROW);
+
+/// How long a client sleeps on the word, at most, before it has to look whether the server lives.
+const SLICE: Duration = Duration::from_millis(2);
+
+/// The word at that place. The place is within the memory, and nobody else uses another width there.
+fn word(region: &Region, at: usize) -> Result<&AtomicU32> {
+    region.atomic_u32(at)
+}
+
+#[inline]
+fn words(region: &Region) -> Result<Words<'_>> {
+    Ok(Words {
+        asked: word(region, 0)?,
+        client_sleeps: word(region, 4)?,
+        answered: word(region, HALF)?,
+        taken: word(region, HALF + 4)?,
+        server_sleeps: word(region, HALF + 8)?,
+    })
+}
+
+/// Copies a message out of its half; `EBADMSG` for a length that none has.
+#[inline]
+fn copy_out<'r>(region: &Region, half: usize, length: u32, room: &'r mut [u8; ROOM]) -> Result<&'r [u8]> {
+    let bytes = room.get_mut(..length as usize).ok_or(Errno::BADMSG)?;
+    region.copy_out(half + BYTES, bytes)?;
+    Ok(bytes)
+}
+
+/// Copies a message into its half, and says how long it is.
+#[inline]
+fn copy_in(region: &Region, half: usize, bytes: &[u8]) -> Result<u32> {
+    if bytes.len() > ROOM {
+        return Err(Errno::MSGSIZE);
+    }
+    region.copy_in(half + BYTES, bytes)?;
+    Ok(bytes.len() as u32) // less than a page
+}
+
+/// The side that answers. Its descriptor, the bell, is for an epoll set, edge-triggered: nobody reads it.
+///
+/// # Examples
+/// A server that sleeps:
+///
+/// ```
+/// use core::{mem::MaybeUninit, time::Duration};
+/// use ossature_sys::{epoll::{Epoll, Event, Interest}, sync::exchange::{Client, ROOM, Server}};
+///
+/// let (mut server, memory, bell) = Server::new()?;
+/// let epoll = Epoll::new()?;
+/// epoll.register(&server, Interest::IN | Interest::ET, 7)?;
+/// let mut client = Client::new(memory, bell)?;
+/// assert!(server.sleep()?, "there is no request yet");
+/// client.ask(b"ring")?;
+/// let mut events = [MaybeUninit::<Event>::uninit(); 4];
+/// assert_eq!(epoll.poll(&mut events, Duration::from_secs(60))?.len(), 1);
+/// server.wake()?;
+/// assert!(server.has_request()?);
+/// server.take(&mut [0; ROOM])?;
+/// server.answer_elsewhere()?;
+/// assert!(client.wait(Duration::ZERO)?);
+/// assert_eq!(client.reply(&mut [0; ROOM])?, None, "it comes another way");
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    region: Region,
+    bell: EventFd,
+    /// The number of the last request that was taken.
+    last: u32,
+}
+
+impl Server {
+    /// Makes an exchange: this side, and what the client has to have, the memory and its bell.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE` without descriptors, `ENOMEM` or `ENOSPC` without memory.
+    pub fn new() -> Result<(Self, OwnedFd, OwnedFd)> {
+        let memory = Memfd::new(c"ossature-exchange")?;
+        memory.reserve(LEN as u64)?;
+        memory.add_seals(SEALS.union(Seals::SEAL))?;
+        let region = Region::shared(&memory, LEN)?;
+        let bell = EventFd::counter(0)?.above_standard()?;
+        let theirs = duplicate(&bell)?;
+        Ok((Self { region, bell, last: 0 }, memory.into(), theirs))
+    }
+
+    /// Whether there is a request that was not taken.
+    ///
+    /// # Errors
+    /// None that can happen: the words lie in the memory.
+    #[inline]
+    pub fn has_request(&self) -> Result<bool> {
+        Ok(words(&self.region)?.request(self.last).is_some())
+    }
+
+    /// Copies a new request out, if there is one.
+    ///
+    /// # Errors
+    /// `EBADMSG` for a length that no request has: the client does not follow the protocol.
+    #[inline]
+    pub fn take<'r>(&mut self, room: &'r mut [u8; ROOM]) -> Result<Option<&'r [u8]>> {
+        let words = words(&self.region)?;
+        let Some((number, length)) = words.request(self.last) else { return Ok(None) };
+        let bytes = copy_out(&self.region, 0, length, room)?;
+        self.last = number;
+        words.take(number);
+        Ok(Some(bytes))
+    }
+
+    /// Answers the request that was taken last, and wakes its client if it sleeps on the word.
+    ///
+    /// # Errors
+    /// `EMSGSIZE` for more than [`ROOM`] bytes: nothing is answered then.
+    #[inline]
+    pub fn answer(&mut self, bytes: &[u8]) -> Result<Wake> {
+        let length = copy_in(&self.region, HALF, bytes)?;
+        self.publish(length)
+    }
+
+    /// Answers that the reply goes another way.
+    ///
+    /// # Errors
+    /// As for [`has_request`](Self::has_request).
+    pub fn answer_elsewhere(&mut self) -> Result<Wake> {
+        self.publish(ELSEWHERE)
+    }
+
+    #[inline]
+    fn publish(&mut self, length: u32) -> Result<Wake> {
+        let words = words(&self.region)?;
+        let wake = words.answer(self.last, length);
+        if wake == Wake::Sleeper {
+            // Cannot fail: the word is mapped.
+            let _ = futex::wake(words.answered, 1, Reach::Shared);
+        }
+        Ok(wake)
+    }
+
+    /// Announces that this side will sleep until the bell rings. Returns `false`, and announces nothing, if there is a
+    /// request.
+    ///
+    /// # Errors
+    /// As for [`has_request`](Self::has_request).
+    pub fn sleep(&self) -> Result<bool> {
+        let words = words(&self.region)?;
+        let may_sleep = words.server_sleeps(self.last);
+        if !may_sleep {
+            words.server_is_awake();
+        }
+        Ok(may_sleep)
+    }
+
+    /// Says that this side looks by itself again.
+    ///
+    /// # Errors
+    /// As for [`has_request`](Self::has_request).
+    pub fn wake(&self) -> Result<()> {
+        words(&self.region)?.server_is_awake();
+        Ok(())
+    }
+}
+
+impl AsFd for Server {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
+
+/// The side that asks.
+///
+/// # Examples
+/// A call, until the server has gone:
+///
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::sync::exchange::{Client, ROOM, Server, Wake};
+///
+/// let (mut server, memory, bell) = Server::new()?;
+/// let mut client = Client::new(memory, bell)?;
+/// client.ask(b"one")?;
+/// assert!(!client.wait(Duration::from_secs(60))?, "after a slice: is the server there?");
+/// assert!(!client.was_taken()?);
+/// assert!(client.wait_for_knock()?, "there is no reply yet");
+/// let mut room = [0; ROOM];
+/// server.take(&mut room)?;
+/// assert!(client.was_taken()?);
+/// assert_eq!(server.answer(b"1")?, Wake::Knock);
+/// assert_eq!(client.reply(&mut room)?, Some(&b"1"[..]));
+///
+/// client.ask(b"two")?;
+/// client.retract()?;
+/// assert_eq!(server.take(&mut room)?, None);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+#[derive(Debug)]
+pub struct Client {
+    region: Region,
+    bell: EventFd,
+    /// The number of the last request.
+    number: u32,
+    spin: Spin,
+}
+
+impl Client {
+    /// Takes what a [`Server::new`] made, perhaps in another process.
+    ///
+    /// # Errors
+    /// `EINVAL` for a file that takes no seals, `EPERM` for one that may shrink, `ERANGE` for one that is too short,
+    /// `ENOMEM` without addresses.
+    pub fn new(memory: OwnedFd, bell: OwnedFd) -> Result<Self> {
+        let memory = Memfd::from_fd(memory)?;
+        if !memory.seals()?.contains(SEALS) {
+            return Err(Errno::PERM);
+        }
+        let region = Region::shared(&memory, LEN)?;
+        let bell = EventFd::try_from(bell)?.above_standard()?;
+        Ok(Self { region, bell, number: 0, spin: Spin::new() })
+    }
+
+    /// Publishes a request, and rings the bell if the server sleeps. There is one at a time: the next one comes after the
+    /// reply to this one.
+    ///
+    /// # Errors
+    /// `EMSGSIZE` for more than [`ROOM`] bytes, and whatever the bell answers: nothing is asked then.
+    #[inline]
+    pub fn ask(&mut self, bytes: &[u8]) -> Result<()> {
+        let length = copy_in(&self.region, 0, bytes)?;
+        let words = words(&self.region)?;
+        self.number = next(self.number);
+        if words.ask(self.number, length) {
+            // A full counter is readable.
+            self.bell.try_add(1).inspect_err(|_| words.retract(before(self.number)))?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the reply: looks for a while, as far as that was of use before, and then sleeps for a slice of some
+    /// milliseconds, or until the deadline. Returns `false` if there is no reply by then.
+    ///
+    /// # Errors
+    /// As for [`Server::has_request`].
+    #[inline]
+    pub fn wait(&self, timeout: impl Into<Deadline>) -> Result<bool> {
+        let words = words(&self.region)?;
+        let here = || words.reply(self.number).is_some();
+        if self.spin.until(here) || here() {
+            return Ok(true);
+        }
+        self.sleep_on_word(words, timeout.into())
+    }
+
+    #[cold]
+    fn sleep_on_word(&self, words: Words<'_>, until: Deadline) -> Result<bool> {
+        let slice = until.or_sooner(Deadline::after(SLICE));
+        while let Some(seen) = words.client_sleeps(ON_WORD, self.number) {
+            if futex::wait(words.answered, seen, Reach::Shared, slice)? == Wait::TimedOut {
+                break;
+            }
+        }
+        words.client_is_awake();
+        Ok(words.reply(self.number).is_some())
+    }
+
+    /// Announces that this side will sleep until the server knocks. Returns `false` if the reply is there.
+    ///
+    /// # Errors
+    /// As for [`Server::has_request`].
+    pub fn wait_for_knock(&self) -> Result<bool> {
+        Ok(words(&self.region)?.client_sleeps(FOR_KNOCK, self.number).is_some())
+    }
+
+    /// Says that this side looks by itself again.
+    ///
+    /// # Errors
+    /// As for [`Server::has_request`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::sync::exchange::{Client, ROOM, Server, Wake};
+    ///
+    /// let (mut server, memory, bell) = Server::new()?;
+    /// let mut client = Client::new(memory, bell)?;
+    /// client.ask(b"?")?;
+    /// client.wait_for_knock()?;
+    /// client.wake()?;
+    /// server.take(&mut [0; ROOM])?;
+    /// assert_eq!(server.answer(b"!")?, Wake::Nobody);
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    pub fn wake(&self) -> Result<()> {
+        words(&self.region)?.client_is_awake();
+        Ok(())
+    }
+
+    /// Whether there is a reply to the last request.
+    ///
+    /// # Errors
+    /// As for [`Server::has_request`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::sync::exchange::{Client, ROOM, Server};
+    ///
+    /// let (mut server, memory, bell) = Server::new()?;
+    /// let mut client = Client::new(memory, bell)?;
+    /// client.ask(b"?")?;
+    /// assert!(!client.has_reply()?);
+    /// server.take(&mut [0; ROOM])?;
+    /// server.answer(b"!")?;
+    /// assert!(client.has_reply()?);
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    pub fn has_reply(&self) -> Result<bool> {
+        Ok(words(&self.region)?.reply(self.number).is_some())
+    }
+
+    /// Copies the reply out; `None` if it goes another way.
+    ///
+    /// # Errors
+    /// `EBADMSG` for a length that no reply has, `EAGAIN` if there is no reply yet.
+    #[inline]
+    pub fn reply<'r>(&self, room: &'r mut [u8; ROOM]) -> Result<Option<&'r [u8]>> {
+        match words(&self.region)?.reply(self.number) {
+            None => Err(Errno::AGAIN),
+            Some(ELSEWHERE) => Ok(None),
+            Some(length) => copy_out(&self.region, HALF, length, room).map(Some),
+        }
+    }
+
+    /// Whether the server has begun with the last request: it has copied it.
+    ///
+    /// # Errors
+    /// As for [`Server::has_request`].
+    pub fn was_taken(&self) -> Result<bool> {
+        Ok(words(&self.region)?.was_taken(self.number))
+    }
+
+    /// Takes the last request back, as far as the server has not looked at it. The exchange is of no use afterwards.
+    ///
+    /// # Errors
+    /// As for [`Server::has_request`].
+    pub fn retract(&mut self) -> Result<()> {
+        words(&self.region)?.retract(before(self.number));
+        Ok(())
+    }
+}
+
+// The words of new memory are zero, and so is what they mean.
+const _: () = assert!(AWAKE == 0);

@@ -1,0 +1,68 @@
+//! Calls between two processes through shared memory, one at a time: a request there, a reply back.
+//!
+//! While both sides are awake a call makes no system call. A side that looks in vain for a bounded time sleeps: the server
+//! in `epoll_wait(2)` on its *bell*, an eventfd, and the client on a word of the memory, for a bounded time too.
+//!
+//! **Neither side believes the other.** The memory holds no pointers, no locks and no references: words are atomics, and
+//! bytes are copied out before anybody decodes them. A length is read once, together with the number of its call, and is
+//! checked against the room. So whoever writes anything at any time gets an error on this exchange and nothing else.
+//! The memory cannot shrink. The server reads no descriptor of the client and writes none, because a write to an eventfd
+//! waits if the other side wants it to.
+//!
+//! **Deaths.** A side that dies, at any instruction, leaves words that the other one understands, and no lock. The other
+//! side is not told by the exchange: a client waits in slices, and looks between them at a socket that both sides have.
+//! [`Client::was_taken`] says whether a dead server has begun with the last request.
+//!
+//! **Sleeping longer.** After its slices a client waits for a *knock*, whatever both sides take for one: usually a
+//! message on that socket. [`Client::wait_for_knock`] announces that, and [`Server::answer`] says when to knock. A knock
+//! may come although the client has seen the reply meanwhile.
+//!
+//! ```
+//! use ossature_sys::sync::exchange::{Client, ROOM, Server, Wake};
+//!
+//! let (mut server, memory, bell) = Server::new()?;
+//! let mut client = Client::new(memory, bell)?; // usually in another process
+//! let mut room = [0; ROOM];
+//! client.ask(b"two and two")?;
+//! assert_eq!(server.take(&mut room)?, Some(&b"two and two"[..]));
+//! assert_eq!(server.answer(b"four")?, Wake::Nobody);
+//! assert!(client.wait(ossature_sys::deadline::Deadline::NOW)?);
+//! assert_eq!(client.reply(&mut room)?, Some(&b"four"[..]));
+//! # Ok::<(), ossature_sys::errno::Errno>(())
+//! ```
+
+// For those who change this module: `words` has the words, the order of the steps, and why no wake is lost.
+
+pub(crate) mod words;
+
+#[cfg(not(loom))]
+pub use self::memory::{Client, ROOM, Server};
+pub use self::words::Wake;
+use crate::sync::spin::Spin;
+
+/// How long a server looks at its words before it sleeps: as long as looks were of use, at most some microseconds.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::sync::exchange::Patience;
+///
+/// let (patience, mut looks) = (Patience::default(), 0);
+/// assert!(patience.until(|| {
+///     looks += 1;
+///     looks == 3
+/// }));
+/// assert!(!patience.until(|| false), "not for ever");
+/// ```
+#[derive(Debug, Default)]
+pub struct Patience(Spin);
+
+impl Patience {
+    /// Looks until `found`, or for as long as it pays.
+    #[inline]
+    pub fn until(&self, found: impl FnMut() -> bool) -> bool {
+        self.0.until(found)
+    }
+}
+
+#[cfg(not(loom))]
+mod memory;
