@@ -38,6 +38,8 @@ mod python;
 mod segments;
 #[path = "managers/served.rs"]
 mod served;
+#[path = "managers/shared.rs"]
+mod shared;
 
 use std::time::Duration;
 
@@ -77,6 +79,7 @@ fn main() {
         limits::TESTS,
         pool::TESTS,
         segments::TESTS,
+        shared::TESTS,
         python::TESTS,
         depth::TESTS,
     ];

@@ -3,14 +3,14 @@
 //! | connection | carries |
 //! | --- | --- |
 //! | control, one for the process | the session: when it ends, the server takes back what the process had. References that are given back go by it, without replies; questions about the objects go by it too, with replies |
-//! | one for each thread that calls | calls and replies, by turns; locks belong to it |
+//! | one for each thread that calls | calls and replies, by turns, through [shared memory](super::line) if that can be; locks belong to it |
 //! | one for each call in flight | that call and its reply; idle ones are kept for the next call |
 //!
 //! A server in Python knows no sessions: there a reference is counted by a connection of its own, as its own clients
 //! do. A forked child begins anew, with a session of its own. A thread's connection is closed with the thread.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,6 +22,7 @@ use ossature_sys::process::generation;
 use ossature_sys::socket;
 use ossature_sys::sync::lock::Lock;
 
+use super::line::{Called, Line};
 use super::server::hall::VERSION;
 use super::wire::{Reply, Request};
 use super::{Exception, Serializer};
@@ -84,33 +85,7 @@ pub(super) struct Client {
     serializer: Serializer,
     link: Lock<Link>,
     /// Idle connections for calls in flight.
-    spare: Lock<Vec<Line>>,
-}
-
-/// A connection for calls.
-struct Line {
-    connection: Connection,
-    /// The process that has made it.
-    generation: u32,
-    /// Whether the server is one of this library.
-    is_rust: bool,
-    serializer: Serializer,
-}
-
-impl Line {
-    /// Tells the server that its last reply was not read: the references in it go back. Best effort, without waiting:
-    /// what the server is not told it takes back with the session.
-    fn give_up(&self) {
-        if self.is_rust && self.generation == generation() {
-            let told = Request::unread().encode(self.serializer);
-            let _ = told.and_then(|bytes| self.connection.send_bytes_timeout(&bytes, Deadline::NOW));
-        }
-    }
-
-    /// Whether the line can take a call: the server sends nothing unasked, unless it has ended.
-    fn is_idle(&self) -> bool {
-        self.generation == generation() && !self.connection.poll(Deadline::NOW).unwrap_or(true)
-    }
+    spare: Lock<Vec<Box<Line>>>,
 }
 
 struct Link {
@@ -172,8 +147,8 @@ fn decref(ident: &str) -> Request {
 }
 
 thread_local! {
-    /// This thread's connections, by the number of the client.
-    static MINE: RefCell<HashMap<u64, Line>> = RefCell::default();
+    /// This thread's connections, with the numbers of their clients. There are few.
+    static MINE: RefCell<Vec<(u64, Box<Line>)>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Client {
@@ -266,12 +241,8 @@ impl Client {
         Ok(matches!(self.meet(&mut link, until)?, Kind::Rust { .. }))
     }
 
-    fn line(&self, connection: Connection, is_rust: bool) -> Line {
-        Line { connection, generation: generation(), is_rust, serializer: self.serializer }
-    }
-
     /// A connection for calls.
-    fn join(&self, until: Deadline) -> Result<Line> {
+    fn join(&self, until: Deadline) -> Result<Box<Line>> {
         for _ in 0..2 {
             let mut link = self.link.lock_timeout(until).ok_or_else(|| self.late())?;
             let (is_rust, request) = match self.meet(&mut link, until)? {
@@ -284,7 +255,7 @@ impl Client {
             drop(link);
             let connection = self.dial(until)?;
             match self.exchange(&connection, &request.encode(self.serializer)?, until)?.ok_or_else(|| self.late())? {
-                Reply::Return(_) => return Ok(self.line(connection, is_rust)),
+                Reply::Return(_) => return Ok(Line::new(connection, is_rust, self.serializer)),
                 // Another server is there by now.
                 _ => self.link.lock_timeout(until).ok_or_else(|| self.late())?.kind = Kind::Unknown,
             }
@@ -292,27 +263,82 @@ impl Client {
         Err(Error::new(ErrorKind::Closed, format!("the manager at {} let no connection in", self.address)))
     }
 
+    /// A connection for the calls of one thread: through shared memory if that can be.
+    fn join_thread(&self, until: Deadline) -> Result<Box<Line>> {
+        let mut line = self.join(until)?;
+        if line.share(until)? { Ok(line) } else { Err(self.late()) }
+    }
+
+    /// Takes this thread's connection.
+    fn take_mine(&self) -> Option<Box<Line>> {
+        let taken = MINE.try_with(|mine| {
+            let mut mine = mine.borrow_mut();
+            let place = mine.iter().position(|(id, _)| *id == self.id)?;
+            Some(mine.swap_remove(place).1)
+        });
+        taken.ok().flatten()
+    }
+
+    /// Keeps this thread's connection for the next call. Not so while the thread ends; then the connection is closed.
+    fn keep_mine(&self, line: Box<Line>) {
+        let _ = MINE.try_with(|mine| mine.borrow_mut().push((self.id, line)));
+    }
+
+    /// Whether the calls of this thread go through shared memory.
+    pub(super) fn shares_memory(&self) -> Result<bool> {
+        let line = match self.take_mine().filter(|line| line.is_own()) {
+            Some(line) => line,
+            None => self.join_thread(soon())?,
+        };
+        let shares = line.shares_memory();
+        self.keep_mine(line);
+        Ok(shares)
+    }
+
     /// Calls a method of an object, or of the server; `None` when the time is over. The connection is closed then, so
     /// that the server forgets the call.
     pub(super) fn call(&self, request: Request, until: Deadline) -> Result<Option<Reply>> {
-        let ready = until.min(soon());
         if request.ident.is_none() && !self.is_rust()? {
-            return self.once(request, ready).map(Some);
+            return self.once(request, until.min(soon())).map(Some);
         }
-        let bytes = request.encode(self.serializer)?;
+        let mut mine = self.take_mine().filter(|line| line.is_own());
+        let mut gone = None;
+        if let Some(mut line) = mine.take_if(|line| line.writes(&request)) {
+            match line.call(until) {
+                Ok(Called::Reply(reply)) => {
+                    self.keep_mine(line);
+                    return Ok(Some(reply));
+                }
+                Ok(Called::Unseen(error)) => gone = Some(error),
+                Ok(Called::Late) => {
+                    line.give_up();
+                    return Ok(None);
+                }
+                Err(error) => {
+                    line.give_up();
+                    return Err(self.ended(error));
+                }
+            }
+        }
+        let bytes = match request.encode(self.serializer) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                mine.into_iter().for_each(|line| self.keep_mine(line));
+                return Err(error);
+            }
+        };
         // A server that ended since has not seen this call, if not a byte of it could be sent.
-        let mine = MINE.try_with(|mine| mine.borrow_mut().remove(&self.id)).ok().flatten();
-        let line = match mine.filter(Line::is_idle) {
+        let line = match mine.filter(|line| line.is_idle()) {
             Some(line) => line,
-            None => self.join(ready)?,
+            // If no other server is there, the call has ended with the one that was.
+            None => self.join_thread(until.min(soon())).map_err(|error| gone.map_or(error, |gone| self.ended(gone)))?,
         };
         if !line.connection.send_bytes_timeout(&bytes, until)?.is_complete() {
             return Ok(None);
         }
-        match self.reply_on(&line, until) {
+        match line.reply(until).map_err(|error| self.ended(error)) {
             Ok(Some(reply)) => {
-                // Not so while the thread ends; then the connection is closed.
-                let _ = MINE.try_with(|mine| mine.borrow_mut().insert(self.id, line));
+                self.keep_mine(line);
                 Ok(Some(reply))
             }
             other => {
@@ -322,16 +348,10 @@ impl Client {
         }
     }
 
-    /// Waits for a reply; `None` when the time is over.
-    fn reply_on(&self, line: &Line, until: Deadline) -> Result<Option<Reply>> {
-        let reply = line.connection.recv_bytes_timeout(until).map_err(|error| self.ended(error))?;
-        reply.map(|bytes| Reply::decode(&bytes, self.serializer)).transpose()
-    }
-
     /// Sends a call by a connection of its own, and does not wait for the reply.
     pub(super) fn launch(self: &Arc<Self>, request: Request) -> Result<Flight> {
         let (bytes, ready) = (request.encode(self.serializer)?, soon());
-        let idle = std::iter::from_fn(|| self.spare.lock().pop()).find(Line::is_idle);
+        let idle = std::iter::from_fn(|| self.spare.lock().pop()).find(|line| line.is_idle());
         let line = match idle {
             Some(line) => line,
             None => self.join(ready)?,
@@ -397,7 +417,7 @@ impl Client {
 pub(super) struct Flight {
     pub(super) client: Arc<Client>,
     /// Not there any more when the reply has come.
-    line: Option<Line>,
+    line: Option<Box<Line>>,
 }
 
 impl Flight {
@@ -405,7 +425,7 @@ impl Flight {
     fn own(&self) -> Result<&Line> {
         let over = || Error::new(ErrorKind::NoResult, "the result of this call was given before, or its error");
         let line = self.line.as_ref().ok_or_else(over)?;
-        if line.generation == generation() {
+        if line.is_own() {
             return Ok(line);
         }
         Err(Error::new(ErrorKind::NotAllowed, "another process made this call: the result goes there"))
@@ -424,7 +444,7 @@ impl Flight {
     pub(super) fn land(&mut self, until: Deadline) -> Result<Option<Reply>> {
         self.own()?;
         let Some(line) = self.line.take() else { return Ok(None) };
-        match self.client.reply_on(&line, until) {
+        match line.reply(until).map_err(|error| self.client.ended(error)) {
             Ok(Some(reply)) => {
                 let mut spare = self.client.spare.lock();
                 if spare.len() < SPARE {
@@ -455,7 +475,7 @@ impl Drop for Flight {
 impl Drop for Client {
     fn drop(&mut self) {
         // Other threads close theirs at their ends.
-        let _ = MINE.try_with(|mine| mine.borrow_mut().remove(&self.id));
+        drop(self.take_mine());
     }
 }
 

@@ -26,6 +26,9 @@ pub struct Limits {
     pub connections: usize,
     /// How many of these one client may have: 8,192. The next one is closed at once.
     pub client_connections: usize,
+    /// How many connections may have their calls through shared memory: 256, of 8 KiB each. The next ones use their
+    /// sockets.
+    pub exchanges: usize,
     /// How many bytes a request may have: 64 MiB.
     pub message: usize,
     /// How many objects there may be: 1,048,576.
@@ -54,6 +57,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             connections: 16_384,
             client_connections: 8_192,
+            exchanges: 256,
             message: 64 << 20,
             objects: 1 << 20,
             references: 1 << 18,

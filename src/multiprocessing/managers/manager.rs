@@ -208,6 +208,32 @@ impl Manager {
         self.client.address()
     }
 
+    /// Whether the calls of this thread to the server go through shared memory, and not over the socket.
+    ///
+    /// That is decided when a thread connects for its first call. It takes a Unix socket, and a server that runs the same
+    /// build of the same program as the same user in the same pid namespace, by the kernel's word. The server gives memory
+    /// to as many threads as [`Limits::exchanges`] says. A call then costs no system call while both sides are awake.
+    /// Long messages, and what is more than plain data, go over the socket in any case. Calls do the same either way.
+    ///
+    /// # Errors
+    /// As for the first [`call`](Proxy::call) of a thread.
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::{Context, Manager, freeze_support, tasks};
+    ///
+    /// # fn main() -> ossature::Result<()> {
+    /// freeze_support(tasks![]);
+    /// let local = Manager::start(Context::Spawn)?;
+    /// assert!(local.shares_memory()? && local.list([1])?.as_ref().shares_memory()?);
+    /// let remote = Manager::builder().address(("127.0.0.1", 0)).start(Context::Spawn)?;
+    /// assert!(!remote.shares_memory()?, "over TCP");
+    /// # Ok(()) }
+    /// ```
+    pub fn shares_memory(&self) -> Result<bool> {
+        self.client.shares_memory()
+    }
+
     /// The server's process, if this manager has started one.
     pub fn process(&self) -> Option<&Process> {
         self.started.as_ref().map(|started| &started.process)

@@ -153,6 +153,18 @@ impl Proxy {
         self.0.client.address()
     }
 
+    /// Whether the calls of this thread to the server go through shared memory: see
+    /// [`Manager::shares_memory`](super::Manager::shares_memory).
+    ///
+    /// # Errors
+    /// As for the first [`call`](Self::call) of a thread.
+    ///
+    /// # Examples
+    /// See the example of [`Manager::shares_memory`](super::Manager::shares_memory).
+    pub fn shares_memory(&self) -> Result<bool> {
+        self.0.client.shares_memory()
+    }
+
     /// The methods that may be called.
     #[doc(alias = "get_methods")]
     pub fn exposed(&self) -> &[String] {

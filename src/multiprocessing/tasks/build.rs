@@ -54,6 +54,12 @@ impl BuildId {
         self.linked.is_some()
     }
 
+    /// Whether a process runs the image that this one runs, by the kernel's word. `false` when that cannot be told.
+    pub(crate) fn is_of(pid: i32) -> bool {
+        let there = std::fs::metadata(format!("/proc/{pid}/exe")).map(|file| FileId::of(&file));
+        matches!((there, FileId::own()), (Ok(there), Ok(own)) if there == own)
+    }
+
     /// Whether this process runs it.
     pub(crate) fn is_own(&self) -> bool {
         if FileId::own().is_ok_and(|file| file == self.file) {

@@ -11,6 +11,9 @@
 //! that sends much ahead, or does not read, costs one request and one reply. All connections of a client together have
 //! a bound for these.
 //!
+//! A connection of a `Session` may have [shared memory](exchange) beside it, by which requests come, one at a time with
+//! those of the socket. A reply to such a request goes by the memory too, if it is short and plain data.
+//!
 //! A client in Rust may give a call up, and closes the connection then. A request is not carried out if its client has
 //! closed the connection since: nobody would have what the call makes. A reply that is there already may hold
 //! references. Only the client knows whether it has read that reply: if not, its last message on the connection is
@@ -22,6 +25,7 @@ use std::time::Instant;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::Interest;
+use ossature_sys::sync::exchange;
 
 use super::super::Serializer;
 use super::house::Holder;
@@ -68,6 +72,10 @@ pub(super) struct Peer {
     pub(super) serializer: Serializer,
     /// From a request until its reply is there.
     pub(super) busy: bool,
+    /// The shared memory by which requests come, too.
+    pub(super) exchange: Option<exchange::Server>,
+    /// Whether the request that is carried out came by it. So does the reply go, if it can.
+    pub(super) by_memory: bool,
     /// To be closed once the reply has gone.
     pub(super) last: bool,
     /// What the client took by its last request. It goes back if the client says that the reply was not read.
@@ -99,6 +107,8 @@ impl Peer {
             role: Role::First,
             serializer: Serializer::Pickle,
             busy: false,
+            exchange: None,
+            by_memory: false,
             last: false,
             taken: Vec::new(),
             waits: None,
@@ -132,6 +142,12 @@ impl Peer {
         } else {
             Interest::IN | Interest::RDHUP
         }
+    }
+
+    /// Whether a request is in the shared memory that may be carried out now.
+    pub(super) fn is_asking(&self) -> bool {
+        let asks = || self.exchange.as_ref().is_some_and(|exchange| exchange.has_request().unwrap_or_default());
+        !self.busy && self.has_spoken() && asks()
     }
 
     /// Reads on, up to the end of one message.

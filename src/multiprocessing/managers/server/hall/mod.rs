@@ -4,12 +4,14 @@
 //! | --- | --- |
 //! | a connection, with a request to an object of the house | carried out at once, or parked |
 //! | with a request to another object | carried out on a helper thread; the reply comes by the letterbox |
+//! | its [shared memory](shared), or the bell of it | likewise |
 //! | with its end | its parked call is forgotten, what it held is released, with a control connection the session ends |
 //! | the letterbox | new clients, replies of helpers |
 //! | a timer | a parked call whose time is over, a client without a first request, a proxy under way for too long |
 //! | the lifeline | the process that started the server has ended: the server ends |
 
 mod requests;
+mod shared;
 
 use std::collections::{BTreeSet, HashMap};
 use std::mem::MaybeUninit;
@@ -83,6 +85,8 @@ pub(super) struct Hall {
     segments: Segments,
     address: Address,
     limits: Limits,
+    /// What goes through shared memory.
+    shared: shared::Shared,
     stopping: Option<Instant>,
 }
 
@@ -121,6 +125,7 @@ impl Hall {
             segments: Segments::new(limits.segments),
             address,
             limits,
+            shared: shared::Shared::default(),
             stopping: None,
         })
     }
@@ -129,10 +134,13 @@ impl Hall {
     pub(super) fn run(mut self) -> Result<()> {
         let mut room = [MaybeUninit::<Event>::uninit(); 64];
         loop {
+            let may_sleep = self.serve_awake();
             let ready: Vec<(u64, Interest)> = {
-                let until = self
-                    .next_timer()
-                    .map_or(Deadline::NEVER, |at| Deadline::after(at.saturating_duration_since(Instant::now())));
+                let until = match self.next_timer() {
+                    _ if !may_sleep => Deadline::NOW,
+                    Some(at) => Deadline::after(at.saturating_duration_since(Instant::now())),
+                    None => Deadline::NEVER,
+                };
                 let events =
                     self.epoll.poll(&mut room, until).map_err(|errno| Error::os(errno, "the manager's server"))?;
                 events.iter().map(|event| (event.token(), event.flags())).collect()
@@ -141,9 +149,11 @@ impl Hall {
                 match token {
                     WAKE => self.read_news(),
                     LIFELINE => self.lifeline_is_ready(),
+                    bell if bell & shared::BELL != 0 => self.bell_rang(bell & !shared::BELL),
                     owner => self.ready(owner, flags),
                 }
             }
+            self.answer_bells();
             self.time_passes();
             if let Some(since) = self.stopping {
                 if since.elapsed() >= LINGER || self.peers.values().all(|peer| peer.has_spoken()) {
@@ -326,6 +336,9 @@ impl Hall {
     fn end(&mut self, owner: Owner) {
         let Some(mut peer) = self.peers.remove(&owner) else { return };
         let _ = self.epoll.unregister(peer.connection());
+        if let Some(exchange) = peer.exchange.take() {
+            self.unshare(owner, &exchange);
+        }
         if let Some(late) = peer.late {
             self.expected.remove(&(late, owner));
         }
@@ -373,6 +386,9 @@ impl Hall {
     fn reply(&mut self, owner: Owner, reply: &Reply) {
         if !self.peers.contains_key(&owner) {
             return; // it has gone meanwhile
+        }
+        if self.reply_by_memory(owner, reply) {
+            return;
         }
         let serializer = self.peers.get(&owner).map(|peer| peer.serializer).unwrap_or_default();
         let bytes = reply.encode(serializer);

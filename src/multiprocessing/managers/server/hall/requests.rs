@@ -47,11 +47,18 @@ impl Hall {
         peer.busy = true;
         peer.asked = message.len();
         peer.count_buffers();
-        self.desk.caller = peer.tally().clone();
-        let role = peer.role;
-        peer.last = role == Role::First;
+        peer.last = peer.role == Role::First;
         peer.serializer = Serializer::of(message);
+        peer.by_memory = false;
         let request = Request::decode(message, peer.serializer);
+        self.carry_out(owner, request);
+    }
+
+    /// Carries out a request of a connection that is busy with it.
+    pub(super) fn carry_out(&mut self, owner: Owner, request: crate::error::Result<Request>) {
+        let Some(peer) = self.peers.get_mut(&owner) else { return };
+        let role = peer.role;
+        self.desk.caller = peer.tally().clone();
         if !request.as_ref().is_ok_and(Request::is_unread) {
             peer.taken.clear(); // the last reply was read
         }
@@ -133,6 +140,7 @@ impl Hall {
             },
             "release_segment" if self.segments.is_open() => none(self.segments.release(arguments)),
             "list_segments" if self.segments.is_open() => Ok(self.segments.names()).into(),
+            "exchange" if matches!(role, Role::Session(_)) => self.share(owner),
             "lend" if !is_first => arguments
                 .take(&["ident"])
                 .and_then(|(ident,): (String,)| match role {

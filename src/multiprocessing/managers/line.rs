@@ -1,0 +1,203 @@
+//! A connection for calls, and the ways by which a call goes.
+//!
+//! | way | of | a call costs |
+//! | --- | --- | --- |
+//! | the socket | every connection | two messages, and the sleep and the wake of both sides |
+//! | shared memory | a connection over a Unix socket between two processes of one program | no system call while both sides are awake |
+//!
+//! The way is chosen when the connection is made. A request that is long, or more than plain data, goes by the socket in
+//! any case, and so does such a reply. The socket stays the sign of life: it hangs up when the server ends.
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::process::generation;
+use ossature_sys::sync::exchange;
+
+use super::wire::{Reply, Request};
+use super::{Serializer, compact, proof};
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::connection::Connection;
+use crate::multiprocessing::connection::pickle::Value;
+use crate::multiprocessing::reduction::{Acknowledgement, recv_handles};
+
+/// A connection for calls.
+pub(super) struct Line {
+    pub(super) connection: Connection,
+    /// The process that has made it.
+    generation: u32,
+    /// Whether the server is one of this library.
+    is_rust: bool,
+    serializer: Serializer,
+    memory: Option<Memory>,
+}
+
+/// The memory that the server has too, and room for messages.
+struct Memory {
+    exchange: exchange::Client,
+    request: Vec<u8>,
+    reply: [u8; exchange::ROOM],
+}
+
+/// What became of a call through shared memory.
+pub(super) enum Called {
+    Reply(Reply),
+    /// The time is over.
+    Late,
+    /// The server has gone, and has not begun with the call.
+    Unseen(Error),
+}
+
+/// How a wait for a reply ended.
+enum Waited {
+    /// It is in the memory, or the memory says that it comes by the socket.
+    Here,
+    /// It came by the socket.
+    Message(Vec<u8>),
+    Late,
+    Gone(Error),
+}
+
+impl Line {
+    pub(super) fn new(connection: Connection, is_rust: bool, serializer: Serializer) -> Box<Self> {
+        Box::new(Self { connection, generation: generation(), is_rust, serializer, memory: None })
+    }
+
+    /// Tells the server that its last reply was not read: the references in it go back. Best effort, without waiting:
+    /// what the server is not told it takes back with the session.
+    pub(super) fn give_up(&self) {
+        if self.is_rust && self.is_own() {
+            let told = Request::unread().encode(self.serializer);
+            let _ = told.and_then(|bytes| self.connection.send_bytes_timeout(&bytes, Deadline::NOW));
+        }
+    }
+
+    /// Whether this process has made it.
+    pub(super) fn is_own(&self) -> bool {
+        self.generation == generation()
+    }
+
+    /// Whether the line can take a call over the socket: the server sends nothing unasked, unless it has ended. It may
+    /// have knocked once too often.
+    pub(super) fn is_idle(&self) -> bool {
+        if !self.is_own() {
+            return false;
+        }
+        if self.memory.is_some() {
+            return self.hear_knocks().is_ok();
+        }
+        !self.connection.poll(Deadline::NOW).unwrap_or(true)
+    }
+
+    /// Takes the knocks that are left from earlier waits.
+    fn hear_knocks(&self) -> Result<()> {
+        while let Some(message) = self.connection.recv_bytes_timeout(Deadline::NOW)? {
+            if !message.is_empty() {
+                return Err(Error::new(ErrorKind::Decode, "the manager's server sent a reply that nobody waits for"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a reply that comes by the socket; `None` when the time is over.
+    pub(super) fn reply(&self, until: Deadline) -> Result<Option<Reply>> {
+        loop {
+            match self.connection.recv_bytes_timeout(until)? {
+                Some(knock) if knock.is_empty() && self.memory.is_some() => {}
+                other => return other.map(|bytes| Reply::decode(&bytes, self.serializer)).transpose(),
+            }
+        }
+    }
+
+    // ---- through shared memory --------------------------------------------------------------------------------------
+
+    pub(super) fn shares_memory(&self) -> bool {
+        self.memory.is_some()
+    }
+
+    /// Asks the server for shared memory, if both run the same program. Without it the socket does; `false` when the time
+    /// is over.
+    pub(super) fn share(&mut self, until: Deadline) -> Result<bool> {
+        let may = self.is_rust && self.serializer == Serializer::Pickle && proof::is_same_program(&self.connection);
+        if !may {
+            return Ok(true);
+        }
+        let request = Request { method: "exchange".to_owned(), ..Request::default() };
+        if !self.connection.send_bytes_timeout(&request.encode(self.serializer)?, until)?.is_complete() {
+            return Ok(false);
+        }
+        match self.reply(until)? {
+            None => return Ok(false),
+            Some(Reply::Return(Value::Bool(true))) => {}
+            Some(_) => return Ok(true),
+        }
+        let handles = match recv_handles(&self.connection, 2, Acknowledgement::None, until) {
+            Ok(None) => return Ok(false),
+            Ok(Some(handles)) => handles,
+            // This process has no room for descriptors.
+            Err(error) if error.kind() == ErrorKind::Decode => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        if let Ok([memory, bell]) = <[_; 2]>::try_from(handles) {
+            if let Ok(exchange) = exchange::Client::new(memory, bell) {
+                self.memory = Some(Memory { exchange, request: Vec::new(), reply: [0; exchange::ROOM] });
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes a request for [`call`](Self::call), if it can go through shared memory.
+    pub(super) fn writes(&mut self, request: &Request) -> bool {
+        let Some(memory) = &mut self.memory else { return false };
+        compact::write_request(request, exchange::ROOM, &mut memory.request).is_ok()
+    }
+
+    /// Calls with the request that was [written](Self::writes).
+    pub(super) fn call(&mut self, until: Deadline) -> Result<Called> {
+        let Some(memory) = &mut self.memory else { return Ok(Called::Late) };
+        memory.exchange.ask(&memory.request).map_err(broken)?;
+        let waited = match memory.exchange.wait(until).map_err(broken)? {
+            true => Waited::Here,
+            false => wait_longer(&memory.exchange, &self.connection, until)?,
+        };
+        match waited {
+            Waited::Here => match memory.exchange.reply(&mut memory.reply).map_err(broken)? {
+                Some(bytes) => {
+                    let value = compact::read_reply(bytes).ok_or_else(|| {
+                        Error::new(ErrorKind::Decode, "the manager's server put no reply into the shared memory")
+                    })?;
+                    Ok(Called::Reply(Reply::Return(value)))
+                }
+                None => Ok(self.reply(until)?.map_or(Called::Late, Called::Reply)),
+            },
+            Waited::Message(bytes) => Reply::decode(&bytes, self.serializer).map(Called::Reply),
+            Waited::Late => {
+                memory.exchange.retract().map_err(broken)?;
+                Ok(Called::Late)
+            }
+            Waited::Gone(error) if !memory.exchange.was_taken().map_err(broken)? => Ok(Called::Unseen(error)),
+            Waited::Gone(error) => Err(error),
+        }
+    }
+}
+
+/// Waits for a message on the socket: a knock, a reply, or the end of the server.
+#[cold]
+fn wait_longer(exchange: &exchange::Client, socket: &Connection, until: Deadline) -> Result<Waited> {
+    while exchange.wait_for_knock().map_err(broken)? {
+        let ended = match socket.recv_bytes_timeout(until) {
+            Ok(Some(knock)) if knock.is_empty() => continue,
+            Ok(Some(message)) => Waited::Message(message),
+            Ok(None) => Waited::Late,
+            Err(error) => Waited::Gone(error),
+        };
+        exchange.wake().map_err(broken)?;
+        // The reply may have come between.
+        let is_here = !matches!(ended, Waited::Message(_)) && exchange.has_reply().map_err(broken)?;
+        return Ok(if is_here { Waited::Here } else { ended });
+    }
+    exchange.wake().map_err(broken)?;
+    Ok(Waited::Here)
+}
+
+fn broken(errno: ossature_sys::errno::Errno) -> Error {
+    Error::os(errno, "the shared memory of a manager's connection")
+}

@@ -1,0 +1,53 @@
+//! Whether the process at the other end of a connection runs the same program, by the kernel's word.
+//!
+//! | must be the same | asked |
+//! | --- | --- |
+//! | the user | the socket (`SO_PEERCRED`): the effective user of the process that connected, or that listened |
+//! | the image | `/proc/PID/exe`: the file, its length and when it was last written |
+//! | the pid namespace | `/proc/PID/ns/pid` |
+//!
+//! Nothing of this is said by the other side. A process whose number was given to another one since may be taken for
+//! that one. So the answer decides which way calls go, and not what is believed of them.
+
+use std::fs::metadata;
+use std::os::unix::fs::MetadataExt;
+
+use ossature_sys::process::effective_user;
+
+use crate::multiprocessing::connection::Connection;
+use crate::multiprocessing::tasks::BuildId;
+
+/// Whether the process at the other end is of this program, user and pid namespace. `false` when that cannot be told, and
+/// for every connection that is no Unix socket.
+pub(super) fn is_same_program(connection: &Connection) -> bool {
+    let Ok(Some(peer)) = connection.peer_credentials() else { return false };
+    let Some(pid) = peer.pid.map(|pid| pid.as_raw_nonzero().get()) else { return false };
+    peer.uid == effective_user() && is_same_namespace(pid) && BuildId::is_of(pid)
+}
+
+fn is_same_namespace(pid: i32) -> bool {
+    let namespace = |of: &str| metadata(format!("/proc/{of}/ns/pid")).map(|it| (it.dev(), it.ino()));
+    matches!((namespace(&pid.to_string()), namespace("self")), (Ok(there), Ok(here)) if there == here)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn process_of_this_program_is_told_from_another_one() {
+        let (near, _far) = std::os::unix::net::UnixStream::pair().unwrap();
+        let connection = Connection::try_from(OwnedFd::from(near)).unwrap();
+        assert!(is_same_program(&connection), "both ends are of this process");
+        let mut other = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(other.id()).unwrap();
+        assert!(is_same_namespace(pid));
+        assert!(!BuildId::is_of(pid));
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert!(!is_same_namespace(pid) && !BuildId::is_of(pid), "it has gone");
+    }
+}

@@ -1,0 +1,221 @@
+//! Requests through shared memory: how the loop looks at it, and when it sleeps.
+//!
+//! | an exchange is | the loop | the client |
+//! | --- | --- | --- |
+//! | asleep | sleeps in the epoll set, where the bell is | rings the bell when it asks |
+//! | awake | looks at its word in every round | asks without a system call |
+//!
+//! An exchange awakes when its bell rings. The loop looks at those that are awake for a bounded time, which it learns: on a
+//! busy processor a look is of no use. Then it puts them to sleep. A round serves at most [`ROUND`] requests before the
+//! loop looks at its sockets, so that no client keeps the others waiting. There are at most [`MOST_AWAKE`] awake.
+//!
+//! Clients may write anything at any time: see [`exchange`]. One that does not follow the protocol is closed.
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::epoll::Interest;
+use ossature_sys::fd::AsFd;
+use ossature_sys::sync::exchange::{self, Patience, Wake};
+
+use super::super::super::{Serializer, compact, proof};
+use super::super::local::Owner;
+use super::super::peer::Peer;
+use super::Hall;
+use super::requests::Handled;
+use crate::error::{Error, ErrorKind};
+use crate::multiprocessing::logging::debug;
+use crate::multiprocessing::managers::wire::Reply;
+use crate::multiprocessing::reduction::{Acknowledgement, send_handles};
+
+/// Marks the token of a bell: the rest is its connection. No connection has so great a number.
+pub(super) const BELL: u64 = 1 << 63;
+
+/// How many exchanges may be awake.
+const MOST_AWAKE: usize = 8;
+
+/// How many requests of the awake are served in turn.
+const ROUND: usize = 32;
+
+/// The exchanges of all connections.
+pub(super) struct Shared {
+    /// How many there are.
+    count: usize,
+    awake: Vec<Awake>,
+    /// Those whose bells have rung since the last round.
+    rung: Vec<Owner>,
+    patience: Patience,
+    request: Box<[u8; exchange::ROOM]>,
+    reply: Vec<u8>,
+}
+
+struct Awake {
+    owner: Owner,
+    /// Whether it has asked in this round.
+    has_asked: bool,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            awake: Vec::new(),
+            rung: Vec::new(),
+            patience: Patience::default(),
+            request: Box::new([0; exchange::ROOM]),
+            reply: Vec::new(),
+        }
+    }
+}
+
+impl Hall {
+    /// Gives a client shared memory, if it runs this program and there is room. The reply says whether it comes.
+    pub(super) fn share(&mut self, owner: Owner) -> Handled {
+        let Some(peer) = self.peers.get_mut(&owner) else { return Handled::Silent };
+        let is_possible = self.shared.count < self.limits.exchanges
+            && peer.exchange.is_none()
+            && peer.serializer == Serializer::Pickle
+            && proof::is_same_program(peer.connection());
+        let made = if is_possible { exchange::Server::new().ok() } else { None };
+        let Some((server, memory, bell)) = made else { return Handled::Reply(Reply::Return(false.into())) };
+        // The bell is what wakes the loop from here on.
+        let asleep = server.sleep().unwrap_or(false);
+        if !asleep || self.epoll.register(&server, Interest::IN | Interest::ET, owner | BELL).is_err() {
+            return Handled::Reply(Reply::Return(false.into()));
+        }
+        peer.exchange = Some(server);
+        self.shared.count += 1;
+        let sent = Reply::Return(true.into()).encode(peer.serializer).and_then(|reply| {
+            peer.say(&reply);
+            peer.speak()?;
+            let handles = [memory.as_fd(), bell.as_fd()];
+            // An idle connection has room for both.
+            let sent =
+                peer.has_spoken() && send_handles(peer.connection(), &handles, Acknowledgement::None, Deadline::NOW)?;
+            if sent { Ok(()) } else { Err(Error::new(ErrorKind::Closed, "the client does not read")) }
+        });
+        if let Err(error) = sent {
+            debug!("the manager's server closes a connection: {error}");
+            self.end(owner);
+        }
+        Handled::Silent
+    }
+
+    /// Forgets the exchange of a connection that ends.
+    pub(super) fn unshare(&mut self, owner: Owner, server: &exchange::Server) {
+        let _ = self.epoll.unregister(server); // the client has the bell too, which would ring on
+        self.shared.count -= 1;
+        self.shared.awake.retain(|awake| awake.owner != owner);
+    }
+
+    /// Notes that a bell has rung. It is answered after the other events of its round: a client that has gone has gone by
+    /// then.
+    pub(super) fn bell_rang(&mut self, owner: Owner) {
+        self.shared.rung.push(owner);
+    }
+
+    /// Wakes the exchanges whose bells have rung.
+    pub(super) fn answer_bells(&mut self) {
+        while let Some(owner) = self.shared.rung.pop() {
+            let Some(peer) = self.peers.get(&owner) else { continue };
+            let is_new = self.shared.awake.iter().all(|awake| awake.owner != owner);
+            let wakes = |exchange: &exchange::Server| exchange.wake().is_ok();
+            if is_new && self.shared.awake.len() < MOST_AWAKE && peer.exchange.as_ref().is_some_and(wakes) {
+                self.shared.awake.push(Awake { owner, has_asked: false });
+            }
+            if peer.is_asking() {
+                self.serve(owner);
+            }
+        }
+    }
+
+    /// Serves the exchanges that are awake, for a round. Whether the loop may sleep then.
+    pub(super) fn serve_awake(&mut self) -> bool {
+        if self.shared.awake.is_empty() {
+            return true;
+        }
+        self.shared.awake.iter_mut().for_each(|awake| awake.has_asked = false);
+        for _ in 0..ROUND {
+            let Some(place) = self.find_asking() else {
+                self.put_to_sleep(|_| true);
+                return self.shared.awake.is_empty();
+            };
+            // The others come first in the next look.
+            self.shared.awake.get_mut(..=place).unwrap_or_default().rotate_right(1);
+            let Some(awake) = self.shared.awake.get_mut(0) else { return false };
+            awake.has_asked = true;
+            let owner = awake.owner;
+            self.serve(owner);
+        }
+        self.put_to_sleep(|awake| !awake.has_asked);
+        false
+    }
+
+    /// Looks for a request until there is one, for as long as it pays.
+    fn find_asking(&self) -> Option<usize> {
+        let Shared { awake, patience, .. } = &self.shared;
+        let mut found = None;
+        let is_asking = |peer: Option<&Peer>| peer.is_some_and(Peer::is_asking);
+        patience.until(|| {
+            found = awake.iter().position(|awake| is_asking(self.peers.get(&awake.owner)));
+            found.is_some()
+        });
+        found
+    }
+
+    /// Puts those to sleep that are idle and have not asked meanwhile.
+    fn put_to_sleep(&mut self, is_idle: impl Fn(&Awake) -> bool) {
+        let Self { peers, shared, .. } = self;
+        shared.awake.retain(|awake| {
+            let exchange = peers.get(&awake.owner).and_then(|peer| peer.exchange.as_ref());
+            !is_idle(awake) || exchange.is_some_and(|exchange| !exchange.sleep().unwrap_or(true))
+        });
+    }
+
+    /// Carries out the request that is in the shared memory of a connection.
+    fn serve(&mut self, owner: Owner) {
+        let Some(peer) = self.peers.get_mut(&owner) else { return };
+        let Some(exchange) = &mut peer.exchange else { return };
+        let request = match exchange.take(&mut self.shared.request) {
+            Ok(None) => return,
+            Ok(Some(bytes)) => compact::read_request(bytes),
+            Err(_) => None,
+        };
+        let Some(request) = request else {
+            debug!("the manager's server closes a connection: no request is in the shared memory");
+            return self.end(owner);
+        };
+        (peer.busy, peer.by_memory, peer.serializer) = (true, true, Serializer::Pickle);
+        self.carry_out(owner, Ok(request));
+        self.watch(owner);
+    }
+
+    /// Replies through shared memory, if the request came so and the reply can go so.
+    pub(super) fn reply_by_memory(&mut self, owner: Owner, reply: &Reply) -> bool {
+        let Some(peer) = self.peers.get_mut(&owner) else { return false };
+        let Some(exchange) = peer.exchange.as_mut().filter(|_| peer.by_memory) else { return false };
+        let message = &mut self.shared.reply;
+        let wake = match reply {
+            Reply::Return(value) if compact::write_reply(value, exchange::ROOM, message).is_ok() => {
+                exchange.answer(message)
+            }
+            _ => {
+                // The client hears of it by the message itself.
+                let _ = exchange.answer_elsewhere();
+                return false;
+            }
+        };
+        (peer.busy, peer.waits) = (false, None);
+        let told = match wake {
+            Ok(Wake::Knock) => {
+                peer.say(&[]);
+                peer.speak().is_ok()
+            }
+            done => done.is_ok(),
+        };
+        if told {
+            self.watch(owner)
+        } else {
+            self.end(owner)
+        }
+        true
+    }
+}
