@@ -9,6 +9,7 @@
 //! | a client that died with the lock, or in front of it, keeps nobody waiting | `hangs` |
 //! | at rest the server has the objects of the storm and no other, and each has the references of the living | `broken` |
 //! | a dead server is an error of every call soon, of those that wait too | `hangs` |
+//! | the calls of the clients go through shared memory | `broken` |
 //! | an error of a call comes with the death of the server only | `broken` |
 //!
 //! A death counts as inside when the client, or a client of the server, waited or held the lock.
@@ -91,6 +92,10 @@ fn client(board: &Board, number: usize, scene: &Objects, manager: &Manager, seed
     }
     let mut random = Random::new(seed);
     let says = |phase| board[PHASE + number].store(phase, SeqCst);
+    if matches!(manager.shares_memory(), Ok(false)) {
+        eprintln!("storm: the calls of a client do not go through shared memory");
+        board[BROKEN].fetch_add(1, SeqCst);
+    }
     // From here on it has references of its own.
     let mut ended = scene.lock.locked().and(scene.queue.qsize()).and(scene.total.get()).map(drop);
     loop {
@@ -334,6 +339,17 @@ impl ManagerStorm {
             Ok(false) => {
                 tally.hang("a lock is held and its holder is dead");
                 return false;
+            }
+            Err(error) => return failed(error),
+        }
+        // Nobody else has the lock. The dead one may have changed the one number and not yet the other. From here on
+        // they agree, so that the next one to die leaves a difference of one again.
+        match objects.total.get() {
+            Ok(sum) => {
+                let known = self.board[SUM].swap(sum, SeqCst);
+                if sum != known && sum != known + 1 {
+                    tally.broke(&format!("the number behind the lock is {sum}, and its last holder left {known}"));
+                }
             }
             Err(error) => return failed(error),
         }
