@@ -152,10 +152,10 @@ impl PoolBuilder {
             }
         };
         let settings = Settings { outage: self.outage, lease: self.lease, start: self.start };
-        let hub = Arc::new(Hub::new(link, me, settings, sender));
+        let hub = Arc::new(Hub::new(link, me, settings, sender, engine));
         hub.state().hosts = hosts;
         let manner = Manner { wants: Wants::Value, limit: self.limit, retries: self.retries, chunksize: None };
-        Pool::start(hub, manner, engine)
+        Pool::start(hub, manner)
     }
 }
 

@@ -56,15 +56,35 @@ pub(crate) struct Claim {
     pub(crate) client: String,
     pub(crate) number: String,
     pub(crate) body: Vec<u8>,
+    /// Whether its bytes lie beside the stream.
+    pub(crate) beside: bool,
 }
 
-/// What a worker took: to run, and ahead of its turn. `None` when the engine does not know the worker.
-pub(crate) type Claims = Option<(Vec<Claim>, Vec<Claim>)>;
+/// What a worker does in one turn.
+#[derive(Default)]
+pub(crate) struct Turn<'t> {
+    /// Chunks that have ended, with their answers. Each counts once.
+    pub(crate) ended: &'t [(Claim, Vec<u8>)],
+    /// What was taken ahead, and is to be begun.
+    pub(crate) begins: &'t [Claim],
+    /// How many chunks it takes to run, and how many ahead. It does not wait for them.
+    pub(crate) run: usize,
+    pub(crate) ahead: usize,
+}
+
+/// What a worker got in its turn.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// For each chunk that was to be begun, whether it may.
+    pub(crate) may: Vec<bool>,
+    /// Chunks to run, and those taken ahead. `None` when the engine does not know the worker.
+    pub(crate) claims: Option<(Vec<Claim>, Vec<Claim>)>,
+}
 
 /// The end of a chunk.
 #[derive(Clone, Debug)]
 pub(crate) struct Finished {
-    /// The record, for [`Engine::take`].
+    /// The record, for [`Engine::exchange`].
     pub(crate) id: String,
     pub(crate) number: u64,
     pub(crate) answer: Vec<u8>,
@@ -129,8 +149,15 @@ pub(crate) trait Engine {
     /// The numbers of the chunks that the client is said to wait for.
     fn numbers(&mut self, client: &Client) -> Outcome<Vec<u64>>;
 
-    /// Forgets the ends that the client has seen, and waits for others.
-    fn take(&mut self, client: &Client, seen: &[String], wait: Duration) -> Outcome<Vec<Finished>>;
+    /// Adds the chunks that are not there yet, forgets the ends that the client has seen, and waits for others: in one
+    /// request.
+    fn exchange(
+        &mut self,
+        client: &Client,
+        chunks: &[Chunk],
+        seen: &[String],
+        wait: Duration,
+    ) -> Outcome<Vec<Finished>>;
 
     /// Says that the client lives. Answers who works.
     fn tick(&mut self, client: &Client, lease: Duration) -> Outcome<Vec<Described>>;
@@ -141,20 +168,14 @@ pub(crate) trait Engine {
     /// Says that the worker lives. Asks for each client and number whether it is still wanted.
     fn beat(&mut self, worker: &Serving, is: &Described, runs: &[(String, String)]) -> Outcome<Heard>;
 
-    /// Takes chunks: this many to run and this many ahead. Does not wait.
-    fn claim(&mut self, worker: &Serving, labels: &[String], run: usize, ahead: usize) -> Outcome<Claims>;
+    /// Ends chunks, begins some and takes others, in one step.
+    fn turn(&mut self, worker: &Serving, labels: &[String], turn: &Turn<'_>) -> Outcome<Taken>;
 
-    /// Waits for one chunk to run.
-    fn wait(&mut self, worker: &Serving, labels: &[String], wait: Duration) -> Outcome<Vec<Claim>>;
-
-    /// Begins what was taken ahead. Answers for each whether it may.
-    fn begin(&mut self, worker: &Serving, ahead: &[Claim]) -> Outcome<Vec<bool>>;
+    /// Waits for chunks to run, this many at most.
+    fn wait(&mut self, worker: &Serving, labels: &[String], most: usize, wait: Duration) -> Outcome<Vec<Claim>>;
 
     /// Gives back what was claimed and not begun: label and record of each.
     fn release(&mut self, worker: &Serving, claimed: &[(String, String)]) -> Outcome<()>;
-
-    /// Ends chunks with their answers, each once.
-    fn finish(&mut self, worker: &Serving, ended: &[(Claim, Vec<u8>)]) -> Outcome<()>;
 
     /// Says that the worker ends.
     fn retire(&mut self, worker: &Serving) -> Outcome<()>;

@@ -8,11 +8,11 @@ use ossature::multiprocessing::transfer::Transfer;
 use ossature::sys::deadline::Deadline;
 use ossature::{Error, Result};
 
-use crate::hub::State;
 use crate::imap::IMapIterator;
 use crate::job::Failure;
 use crate::pool::Pool;
 use crate::result::{AsyncResult, Held};
+use crate::state::State;
 
 /// A pool as an executor: calls are submitted, and their futures waited for.
 ///

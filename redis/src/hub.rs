@@ -1,24 +1,26 @@
 //! The client's side of a pool: its jobs, the chunks that are under way, and whoever waits for them.
 //!
-//! Two connections: threads that give calls send them over one, and the receiver's thread waits at the other. Whoever
-//! needs both locks takes the sender's first.
+//! Two connections. Over one, the *sender*, threads send calls that they do not wait for. At the other, the *reader*,
+//! one thread waits for answers, and sends what is new with the same request. That is the thread that waits without a
+//! limit for a result, if there is one: it *leads*, and no other thread has to wake it. Otherwise it is the receiver's
+//! thread, which also does what is due at each beat while nobody leads.
+//!
+//! Whoever needs several locks takes the reader's first, then the sender's, then the state's.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ossature::multiprocessing::pool::engine::{self, Packer};
 use ossature::sys::deadline::Deadline;
 use ossature::{Error, ErrorKind, Result};
 
-use crate::engine::{Chunk, Client, Described, Engine, Fault, Finished};
-use crate::job::{Callback, Failure, Job, Manner, Outcome};
+use crate::engine::{Client, Engine, Fault, Finished};
+use crate::job::{Callback, Failure, Job, Manner};
 use crate::link::Link;
+use crate::receiver::Reader;
+use crate::state::{Mode, State};
 use crate::streams::Streams;
-use crate::wire::{Answer, Body, Calls, LONGEST, too_long};
-
-/// How many chunks one request has at most, and how many bytes.
-const BATCH: (usize, usize) = (64, 4 << 20);
+use crate::wire::{LONGEST, too_long};
 
 /// How a pool meets trouble.
 #[derive(Clone, Debug)]
@@ -38,87 +40,27 @@ pub(crate) struct Hub {
     pub(crate) settings: Settings,
     process: u32,
     state: Mutex<State>,
+    /// Something has ended.
     pub(crate) turn: Condvar,
+    /// There is something to do for the receiver's thread.
+    pub(crate) work: Condvar,
     pub(crate) sender: Mutex<Option<Streams>>,
+    pub(crate) reader: Mutex<Reader>,
     callbacks: Mutex<Option<std::sync::mpsc::Sender<Callback>>>,
 }
 
-/// A chunk that was given out.
-pub(crate) struct Out {
-    job: u64,
-    base: usize,
-    count: usize,
-    body: Arc<[u8]>,
-    /// How many workers or hosts have died in it.
-    tries: u32,
-}
-
-/// Whether calls are taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Mode {
-    Open,
-    Closed,
-    Ended,
-}
-
-pub(crate) struct State {
-    pub(crate) mode: Mode,
-    jobs: BTreeMap<u64, Job>,
-    next_job: u64,
-    /// What is given out, by number.
-    pub(crate) chunks: HashMap<u64, Out>,
-    next_chunk: u64,
-    /// Jobs with calls that no chunk has.
-    ready: VecDeque<u64>,
-    /// Chunks to be sent.
-    pub(crate) unsent: VecDeque<u64>,
-    /// Chunks that nobody wants any more.
-    pub(crate) unwanted: Vec<u64>,
-    pub(crate) hosts: Vec<Described>,
-    /// Whether the server may have lost something.
-    pub(crate) heal: bool,
-    /// Whether the server has no memory left.
-    pub(crate) full: bool,
-    /// Since when the server is away, and why; `None` while it is there.
-    pub(crate) away: Option<(Instant, Fault)>,
-    /// When a chunk last ended, or none was under way.
-    pub(crate) progress: Instant,
-    /// Since when only workers of other builds are there while something is to do.
-    pub(crate) strangers: Option<Instant>,
-    /// Chunks that have lost as many hosts as they may, and what became of the last.
-    pub(crate) buried: Vec<(Arc<[u8]>, String)>,
-    /// How often chunks were given out again that the server had lost.
-    pub(crate) healed: u64,
-}
-
 impl Hub {
-    pub(crate) fn new(link: Link, me: Client, settings: Settings, sender: Streams) -> Self {
-        let state = State {
-            mode: Mode::Open,
-            jobs: BTreeMap::new(),
-            next_job: 0,
-            chunks: HashMap::new(),
-            next_chunk: 0,
-            ready: VecDeque::new(),
-            unsent: VecDeque::new(),
-            unwanted: Vec::new(),
-            hosts: Vec::new(),
-            heal: false,
-            full: false,
-            away: None,
-            progress: Instant::now(),
-            strangers: None,
-            buried: Vec::new(),
-            healed: 0,
-        };
+    pub(crate) fn new(link: Link, me: Client, settings: Settings, sender: Streams, reader: Streams) -> Self {
         Self {
             link,
             me,
             settings,
             process: std::process::id(),
-            state: Mutex::new(state),
+            state: Mutex::new(State::new()),
             turn: Condvar::new(),
+            work: Condvar::new(),
             sender: Mutex::new(Some(sender)),
+            reader: Mutex::new(Reader::new(reader)),
             callbacks: Mutex::new(None),
         }
     }
@@ -130,6 +72,10 @@ impl Hub {
 
     pub(crate) fn sender(&self) -> MutexGuard<'_, Option<Streams>> {
         self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn reader(&self) -> MutexGuard<'_, Reader> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state, for the process that made the pool.
@@ -173,6 +119,17 @@ impl Hub {
     /// # Errors
     /// As [`check`](Self::check).
     pub(crate) fn give(&self, job: u64, bytes: &[u8], ends: &[usize]) -> Result<()> {
+        self.give_at_wait(job, bytes, ends)?;
+        self.pump();
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// The same for a caller that goes on to [wait](Self::wait) without a limit, and sends them then.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub(crate) fn give_at_wait(&self, job: u64, bytes: &[u8], ends: &[usize]) -> Result<()> {
         let mut state = self.check()?;
         if let Some(found) = state.jobs.get_mut(&job) {
             found.give(bytes, ends);
@@ -180,8 +137,6 @@ impl Hub {
                 state.ready.push_back(job);
             }
         }
-        drop(state);
-        self.pump();
         Ok(())
     }
 
@@ -201,10 +156,7 @@ impl Hub {
                     return self.state().heal = true; // the receiver asks which of them came there
                 }
                 Err(Fault::Full(_)) => {
-                    let mut state = self.state();
-                    state.full = true;
-                    batch.iter().rev().for_each(|chunk| state.unsent.push_front(chunk.number));
-                    return;
+                    return self.state().is_full(&batch);
                 }
                 Err(fault) => {
                     let error = self.link.error(&fault);
@@ -222,6 +174,7 @@ impl Hub {
         let all: Vec<u64> = state.jobs.keys().copied().collect();
         let due = all.into_iter().flat_map(|job| state.withdraw(job, &failure)).collect();
         drop(state);
+        self.work.notify_one();
         self.tell(due);
     }
 
@@ -286,13 +239,16 @@ impl Hub {
         }
         let due = state.withdraw(job, &Failure::Cancelled);
         drop(state);
+        self.work.notify_one();
         self.tell(due);
         Ok(())
     }
 
-    /// Waits until `find` finds something; `None` when the time ran out.
+    /// Waits until `find` finds something; `None` when the time ran out. Without a limit it leads, if nobody does: a
+    /// server that does not answer would hold up a thread with one.
     pub(crate) fn wait<T>(&self, until: Deadline, mut find: impl FnMut(&mut State) -> Option<T>) -> Result<Option<T>> {
         let mut state = self.lock()?;
+        let mut sent = false;
         loop {
             if let Some(found) = find(&mut state) {
                 return Ok(Some(found));
@@ -301,9 +257,61 @@ impl Hub {
                 return Ok(None);
             }
             state = match until.remaining() {
-                None => self.turn.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(left) => self.turn.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => match self.free_reader(&state) {
+                    Some(reader) => {
+                        let (state, found) = self.lead(state, reader, &mut find);
+                        if found.is_some() {
+                            return Ok(found);
+                        }
+                        state
+                    }
+                    None if std::mem::replace(&mut sent, true) => {
+                        self.turn.wait(state).unwrap_or_else(PoisonError::into_inner)
+                    }
+                    None => {
+                        drop(state);
+                        self.pump(); // whoever reads may sleep at the server by now
+                        self.work.notify_one();
+                        self.state()
+                    }
+                },
             };
+        }
+    }
+
+    /// The reader, if nobody has it and it has a connection.
+    fn free_reader(&self, state: &State) -> Option<MutexGuard<'_, Reader>> {
+        if state.led || state.mode == Mode::Ended {
+            return None;
+        }
+        self.reader.try_lock().ok().filter(|reader| reader.is_connected())
+    }
+
+    /// Reads until `find` finds something, or the server is in trouble.
+    fn lead<'h, T>(
+        &'h self,
+        mut state: MutexGuard<'h, State>,
+        mut reader: MutexGuard<'h, Reader>,
+        mut find: impl FnMut(&mut State) -> Option<T>,
+    ) -> (MutexGuard<'h, State>, Option<T>) {
+        state.led = true;
+        loop {
+            drop(state);
+            let reads = {
+                let _leads = Leads(self);
+                reader.read(self).is_ok()
+            };
+            state = self.state();
+            let found = find(&mut state);
+            if !reads || found.is_some() {
+                drop(reader);
+                state.led = false;
+                if !state.is_idle() {
+                    self.work.notify_one();
+                }
+                return (state, found);
+            }
         }
     }
 
@@ -326,162 +334,14 @@ impl Hub {
     }
 }
 
-impl State {
-    pub(crate) fn job(&mut self, job: u64) -> Option<&mut Job> {
-        self.jobs.get_mut(&job)
-    }
+/// Lets others lead when the thread that leads panics.
+struct Leads<'h>(&'h Hub);
 
-    pub(crate) fn has_calls(&self) -> bool {
-        self.jobs.values().any(|job| !job.is_done())
-    }
-
-    /// How many chunks of one job may be under way.
-    pub(crate) fn window(&self) -> usize {
-        let known: usize = self.hosts.iter().map(|is| is.processes).sum();
-        known.saturating_mul(3).max(8)
-    }
-
-    /// Chunks to be sent: those that wait for it, and new ones of each job in turn.
-    fn batch(&mut self) -> Vec<Chunk> {
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        while batch.len() < BATCH.0 && bytes < BATCH.1 {
-            let Some(number) = self.unsent.pop_front() else { break };
-            if let Some(out) = self.chunks.get(&number) {
-                bytes += out.body.len();
-                batch.push(Chunk { number, body: out.body.clone() });
-            }
-        }
-        if self.full && !batch.is_empty() {
-            return batch; // the first that did not fit, before there are more
-        }
-        let (window, processes) = (self.window(), self.hosts.iter().map(|is| is.processes).sum::<usize>().max(1));
-        let mut full = 0;
-        while batch.len() < BATCH.0 && bytes < BATCH.1 && full < self.ready.len() {
-            let Some(number) = self.ready.pop_front() else { break };
-            let Some(job) = self.jobs.get_mut(&number) else { continue };
-            if job.uncut() == 0 {
-                job.ready = false;
-                continue;
-            }
-            self.ready.push_back(number);
-            if job.chunks >= window {
-                full += 1;
-                continue;
-            }
-            full = 0;
-            if let Some((base, count, body)) = job.cut(processes) {
-                job.chunks += 1;
-                bytes += body.len();
-                let chunk = self.next_chunk;
-                self.next_chunk += 1;
-                self.chunks.insert(chunk, Out { job: number, base, count, body: body.clone(), tries: 0 });
-                batch.push(Chunk { number: chunk, body });
-            }
-        }
-        batch
-    }
-
-    /// The chunks that are given out again after the server has lost them.
-    pub(crate) fn again(&self, numbers: &[u64]) -> Vec<Chunk> {
-        let again = numbers.iter().filter_map(|number| {
-            let out = self.chunks.get(number)?;
-            Some(Chunk { number: *number, body: out.body.clone() })
-        });
-        again.collect()
-    }
-
-    /// Ends the calls of a job that have not ended; what is to be called then.
-    fn withdraw(&mut self, number: u64, failure: &Failure) -> Vec<Callback> {
-        let Some(job) = self.jobs.get_mut(&number) else { return Vec::new() };
-        for index in job.forget_inputs() {
-            job.end(index, Outcome::Failed(failure.clone()));
-        }
-        let unwanted = &mut self.unwanted;
-        self.chunks.retain(|chunk, out| {
-            if out.job != number {
-                return true;
-            }
-            unwanted.push(*chunk);
-            for index in out.base..out.base + out.count {
-                job.end(index, Outcome::Failed(failure.clone()));
-            }
-            false
-        });
-        job.chunks = 0;
-        self.settle(number)
-    }
-
-    /// What is to be called now that calls of the job have ended.
-    fn settle(&mut self, number: u64) -> Vec<Callback> {
-        let Some(job) = self.jobs.get_mut(&number).filter(|job| job.is_done()) else { return Vec::new() };
-        let due = std::mem::take(&mut job.callbacks);
-        if job.held == 0 {
-            self.jobs.remove(&number);
-        }
-        due
-    }
-
-    /// Takes in the end of a chunk. One that is not awaited has come before, or was withdrawn.
-    fn accept(&mut self, ended: Finished) -> Vec<Callback> {
-        let Some(out) = self.chunks.remove(&ended.number) else { return Vec::new() };
-        let number = out.job;
-        let Some(job) = self.jobs.get_mut(&number) else { return Vec::new() };
-        job.chunks = job.chunks.saturating_sub(1);
-        let bytes: Arc<[u8]> = ended.answer.into();
-        let mut again = Vec::new();
-        match Answer::read(&bytes) {
-            Some(Answer::Outcomes { took, host, ends }) if ends.len() == out.count => {
-                job.took(took, out.count);
-                let host: Arc<str> = host.into();
-                for (at, (is_value, from, to)) in ends.into_iter().enumerate() {
-                    let index = out.base + at;
-                    if is_value {
-                        job.end(index, Outcome::Value(bytes.clone(), from..to));
-                    } else if out.tries < job.manner.retries
-                        && engine::is_death(bytes.get(from..to).unwrap_or_default())
-                    {
-                        again.push(at);
-                    } else {
-                        job.end(index, Outcome::Failed(Failure::Told(host.clone(), bytes.clone(), from..to)));
-                    }
-                }
-            }
-            Some(Answer::Lost(_)) if out.tries < job.manner.retries => again.extend(0..out.count),
-            Some(Answer::Lost(host)) => {
-                self.buried.push((
-                    out.body.clone(),
-                    format!("its host was lost {} times, the last one {host}", out.tries + 1),
-                ));
-                let host: Arc<str> = host.into();
-                for index in out.base..out.base + out.count {
-                    job.end(index, Outcome::Failed(Failure::Lost(host.clone())));
-                }
-            }
-            _ => {
-                let text: Arc<str> =
-                    format!("the answer to {} is of another version or of a stranger", job.task).into();
-                for index in out.base..out.base + out.count {
-                    job.end(index, Outcome::Failed(Failure::Over(ErrorKind::Decode, text.clone())));
-                }
-            }
-        }
-        self.retry(&out, &again);
-        self.settle(number)
-    }
-
-    /// Gives calls of a chunk out again, each alone, so that one that kills its worker is found.
-    fn retry(&mut self, out: &Out, again: &[usize]) {
-        let (Some(job), Some(calls)) = (self.jobs.get_mut(&out.job), Calls::read(&out.body)) else { return };
-        for at in again {
-            let Some(arguments) = calls.arguments.get(*at) else { continue };
-            let mut body = Body::new(job.task, job.manner.wants, job.manner.limit);
-            body.push(arguments);
-            let number = self.next_chunk;
-            self.next_chunk += 1;
-            job.chunks += 1;
-            let (base, body, tries) = (out.base + at, body.finish(), out.tries + 1);
-            self.chunks.insert(number, Out { job: out.job, base, count: 1, body, tries });
-            self.unsent.push_back(number);
+impl Drop for Leads<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.state().led = false;
+            self.0.work.notify_one();
         }
     }
 }

@@ -58,9 +58,9 @@ where
         }
         let most = {
             let mut state = self.hub.state();
-            let window = state.window();
-            let size = state.job(self.job).map_or(1, |job| job.by_time());
-            window.saturating_mul(self.chunksize.unwrap_or(size))
+            let processes = state.processes();
+            let Some(job) = state.job(self.job) else { return };
+            job.window(processes).saturating_mul(self.chunksize.unwrap_or(job.by_time()))
         };
         let mut packed = Packed::new();
         // Half of them at once at least, so that chunks are not cut of what one result makes room for.

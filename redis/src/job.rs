@@ -16,6 +16,8 @@ use crate::wire::Body;
 const CHUNK: Duration = Duration::from_millis(20);
 /// How many bytes the arguments in a chunk of several calls have at most.
 const MOST: usize = 1 << 20;
+/// How many chunks of the shortest are under way for each process.
+const SHORT: u128 = 32;
 /// How many calls a chunk has at most.
 const CALLS: usize = 1 << 15;
 
@@ -173,6 +175,17 @@ impl Job {
         ((CHUNK.as_nanos() / pace.as_nanos().max(1)) as usize).clamp(1, CALLS)
     }
 
+    /// How many chunks may be under way for so many processes: three for each, and more of short ones, for about the
+    /// time of a chunk, so that every request carries several.
+    pub(crate) fn window(&self, processes: usize) -> usize {
+        let least = processes.saturating_mul(3).max(8);
+        let (Some(pace), Some(calls)) = (self.pace, self.manner.chunksize) else { return least };
+        let takes = pace.as_nanos().saturating_mul(calls as u128).max(1);
+        let by_time = processes.saturating_mul((CHUNK.as_nanos() / takes).min(SHORT) as usize);
+        let bytes = self.inputs.len() / self.ends.len().max(1) * calls;
+        least.max(by_time.min(MOST / bytes.max(1)))
+    }
+
     /// The next chunk: the index of its first call, how many there are, and the bytes.
     pub(crate) fn cut(&mut self, processes: usize) -> Option<(usize, usize, Arc<[u8]>)> {
         let size = self.size(processes);
@@ -317,6 +330,23 @@ mod tests {
         let mut slow = job_of(10, None);
         slow.took(Duration::from_secs(3600), 1);
         assert_eq!(slow.cut(1).unwrap().1, 1);
+    }
+
+    #[test]
+    fn more_chunks_are_under_way_the_shorter_they_are() {
+        let mut job = job_of(100_000, Some(50));
+        assert_eq!((job.window(0), job.window(2), job.window(10)), (8, 8, 30), "nothing is known");
+        job.took(Duration::from_micros(50), 50);
+        assert_eq!(job.window(2), 64);
+        job.took(Duration::from_secs(1), 50);
+        assert_eq!(job.window(2), 8);
+        let mut long = Job::new("a::task", manner(Some(1)), false);
+        long.give(&vec![0; 4 << 18], &[1 << 18, 2 << 18, 3 << 18, 4 << 18]);
+        long.took(Duration::from_micros(50), 1);
+        assert_eq!(long.window(2), 8, "a MiB at most");
+        let mut by_time = job_of(100, None);
+        by_time.took(Duration::from_micros(50), 50);
+        assert_eq!(by_time.window(2), 8);
     }
 
     #[test]

@@ -24,37 +24,87 @@
 //!
 //! # What happens when something fails
 //!
-//! The last column names the tests of a line, which `cargo test -p ossature-redis` runs.
+//! The tests of each line stand below, under its number. `cargo test -p ossature-redis` runs them.
 //!
-//! | what fails | what a call of a pool does | tests |
+//! | | what fails | what a call of a pool does |
 //! | --- | --- | --- |
-//! | a process of a worker is killed | it ends as [`WorkerDied`](ossature::ErrorKind::WorkerDied) at once, with number and signal; or it runs again, with [`retries`](PoolBuilder::retries) | `a_killed_process_ends_its_call_at_once_and_no_other` |
-//! | a host is lost, or its worker | calls in chunks that it had begun end as `WorkerDied` after ten seconds, or run again with `retries`; chunks that it had only taken go elsewhere, uncharged | `a_lost_host_ends_what_it_had_begun_and_no_more`, `what_a_lost_host_ran_runs_again_with_retries` |
-//! | a call takes an hour | its worker says every second that it lives, so nobody else gets the call | `a_long_call_on_a_living_host_is_made_once` |
-//! | a host stands still for longer than its lease | the call ends as on a lost host; what the host still answers is dropped, so each call has one end | `a_host_that_stood_still_does_not_answer_twice` |
-//! | a connection breaks, and with it the server's answer | the step is repeated, and counts once; a chunk that was claimed goes back | `a_claim_whose_answer_was_lost_goes_back`, `answers_that_are_lost_in_any_step_lose_no_call` |
-//! | the server restarts | calls wait, and go on; after [`outage`](PoolBuilder::outage) they end as [`Closed`](ossature::ErrorKind::Closed) | `a_server_that_comes_back_goes_on_where_it_was`, `leases_begin_anew_after_an_outage`, `a_server_that_stays_away_ends_calls_as_closed` |
-//! | a replica takes over | what it had not got is given out again by the client: a call may run twice, its result comes once | `what_a_promoted_replica_lost_is_given_out_again`, `what_was_cancelled_does_not_run_after_a_fail_over`, `sentinels_name_the_server_that_took_over` |
-//! | the primary's host is lost, or cut off from the others | both of the above | `a_host_that_is_killed_with_its_primary_loses_nothing`, `a_host_that_is_cut_off_with_its_primary_loses_nothing` |
-//! | the replica is empty | the same, of everything | `an_empty_server_gets_everything_again` |
-//! | the server has no memory left | new chunks wait, results go on | `a_server_without_memory_delays_calls` |
-//! | the program that waits is killed | its chunks and results leave the server after a minute; workers end its calls | `the_records_of_a_killed_client_go_and_its_calls_end` |
-//! | a call kills every host that runs it | it is tried as often as `retries` says; then it ends as `WorkerDied`, and lies among the [dead letters](Pool::dead_letters), from where it can be [put back](Pool::put_back) | `a_call_that_kills_hosts_is_buried_and_can_be_put_back` |
-//! | bytes of a stranger in the stream | they go to the dead letters, and nobody stops | `bytes_of_a_stranger_go_to_the_dead_letters` |
-//! | workers of another build | they never see the chunks; with no others there, calls end as [`Incompatible`](ossature::ErrorKind::Incompatible), naming both builds; [`accept`](PoolBuilder::accept) vouches for a version | `workers_of_another_build_are_told_by_name` |
-//! | wrong password or rights, certificate or name; no such server | [`Auth`](ossature::ErrorKind::Auth), [`Unsupported`](ossature::ErrorKind::Unsupported), [`Closed`](ossature::ErrorKind::Closed) from [`Pool::connect`] within its limit, with the address | `a_wrong_password_is_told_with_the_address`, `a_user_without_rights_is_told_what_is_missing`, `a_server_is_trusted_by_its_certificate_and_name`, `nobody_at_the_address_is_told_within_the_limit`, `somebody_else_at_the_address_is_told_within_the_limit` |
-//! | a node of a cluster that has other keys | [`Unsupported`](ossature::ErrorKind::Unsupported), naming the node that has them; of several addresses, that one is used | `a_node_of_a_cluster_names_the_one_that_has_the_keys` |
-//! | arguments with a descriptor or shared memory | [`Unsupported`](ossature::ErrorKind::Unsupported), before anything is sent | `a_descriptor_is_refused_before_it_is_sent` |
-//! | arguments or values above 512 MiB | [`TooLong`](ossature::ErrorKind::TooLong), before anything is sent; [`InvalidInput`](ossature::ErrorKind::InvalidInput) for a value | `above_512_mib_all_is_refused_where_it_is` |
+//! | 1 | a process of a worker is killed | it ends as [`WorkerDied`] at once, or runs again with [`retries`] |
+//! | 2 | a host is lost, or its worker | what it had begun ends as [`WorkerDied`] after ten seconds, or runs again |
+//! | 3 | the same | what it had only taken goes elsewhere, uncharged |
+//! | 4 | a call takes an hour | its worker says every second that it lives, so nobody else gets the call |
+//! | 5 | a host stands still for longer than its lease | as 2; what the host still answers is dropped |
+//! | 6 | a connection breaks, and with it an answer | the step is repeated, and counts once; a lost claim goes back |
+//! | 7 | the server restarts | calls wait and go on; after [`outage`] they end as [`Closed`] |
+//! | 8 | a replica takes over | the client gives out again what it lacks: calls may run twice, results come once |
+//! | 9 | the primary's host is lost, or cut off | as 2 and 8 |
+//! | 10 | the replica is empty, or its stream has no group | as 8, of everything |
+//! | 11 | the server has no memory left | new chunks wait, results go on |
+//! | 12 | the program that waits is killed | what is its own leaves the server after a minute; its calls end |
+//! | 13 | a call kills every host that runs it | after its `retries` it is a [dead letter], and can be [put back] |
+//! | 14 | bytes of a stranger in the stream | they go to the dead letters, and nobody stops |
+//! | 15 | workers of another build alone | [`Incompatible`], naming both builds; [`accept`] vouches for a version |
+//! | 16 | wrong password, certificate or name of it | [`Auth`] from [`Pool::connect`], with the address |
+//! | 17 | too few rights | [`Unsupported`], naming what is missing |
+//! | 18 | no such server, or somebody else there | [`Closed`] or [`Unsupported`], with the address, within the limit |
+//! | 19 | a node of a cluster that has other keys | [`Unsupported`], naming the node that has them |
+//! | 20 | arguments with a descriptor or shared memory | [`Unsupported`], before anything is sent |
+//! | 21 | above 512 MiB | [`TooLong`] for arguments, before they are sent; [`InvalidInput`] for a value |
 //!
-//! | what fails | what a queue does | tests |
+//! | | what fails | what a queue does |
 //! | --- | --- | --- |
-//! | a getter is killed | an item of [`get_guarded`](Queue::get_guarded) comes again after the lease; one of [`get`](Queue::get) is gone | `an_item_of_a_killed_getter_comes_again`, `a_guarded_item_stays_for_as_long_as_its_getter_lives` |
-//! | the connection breaks in a call | the call is repeated, and is one | `a_put_over_a_broken_connection_is_one`, `a_call_whose_answer_is_lost_is_made_once` |
-//! | a put ends as `Closed` | the item may be there. Puts after it are not touched. [`put_once`](Queue::put_once) lets the caller repeat it | `a_put_whose_end_is_unknown_takes_no_other_with_it`, `a_put_under_one_name_is_one_though_a_replica_takes_over` |
-//! | a replica takes over | items that it had not got are lost, though their puts have returned; `put_once` of the same name brings such an item back, and no other | `what_a_replica_lacks_of_a_queue_is_lost`, `a_put_under_one_name_is_one_though_a_replica_takes_over` |
-//! | the server has no memory left | puts wait, as in a full queue | `a_put_waits_for_memory_within_its_limit` |
-//! | an item of another type | [`Decode`](ossature::ErrorKind::Decode), and the item is gone | `items_come_out_in_the_order_in_which_they_were_put` |
+//! | 22 | a getter is killed | an item of [`get_guarded`] comes again after the lease; one of [`get`] is gone |
+//! | 23 | the connection breaks in a call | the call is repeated, and is one |
+//! | 24 | a put ends as [`Closed`] | the item may be there; [`put_once`] lets the caller repeat it |
+//! | 25 | a replica takes over | items that it had not got are lost; [`put_once`] of the same name brings one back |
+//! | 26 | the server has no memory left | puts wait, as in a full queue |
+//! | 27 | an item of another type | [`Decode`], and the item is gone |
+//!
+//! 1. `a_killed_process_ends_its_call_at_once_and_no_other`
+//! 2. `a_lost_host_ends_what_it_had_begun_and_no_more`, `what_a_lost_host_ran_runs_again_with_retries`
+//! 3. `a_lost_host_ends_what_it_had_begun_and_no_more`
+//! 4. `a_long_call_on_a_living_host_is_made_once`
+//! 5. `a_host_that_stood_still_does_not_answer_twice`
+//! 6. `a_claim_whose_answer_was_lost_goes_back`, `answers_that_are_lost_in_any_step_lose_no_call`
+//! 7. `a_server_that_comes_back_goes_on_where_it_was`, `leases_begin_anew_after_an_outage`,
+//!    `a_server_that_stays_away_ends_calls_as_closed`
+//! 8. `what_a_promoted_replica_lost_is_given_out_again`, `what_was_cancelled_does_not_run_after_a_fail_over`,
+//!    `sentinels_name_the_server_that_took_over`
+//! 9. `a_host_that_is_killed_with_its_primary_loses_nothing`, `a_host_that_is_cut_off_with_its_primary_loses_nothing`
+//! 10. `an_empty_server_gets_everything_again`
+//! 11. `a_server_without_memory_delays_calls`
+//! 12. `the_records_of_a_killed_client_go_and_its_calls_end`
+//! 13. `a_call_that_kills_hosts_is_buried_and_can_be_put_back`
+//! 14. `bytes_of_a_stranger_go_to_the_dead_letters`
+//! 15. `workers_of_another_build_are_told_by_name`
+//! 16. `a_wrong_password_is_told_with_the_address`, `a_server_is_trusted_by_its_certificate_and_name`
+//! 17. `a_user_without_rights_is_told_what_is_missing`
+//! 18. `nobody_at_the_address_is_told_within_the_limit`, `somebody_else_at_the_address_is_told_within_the_limit`
+//! 19. `a_node_of_a_cluster_names_the_one_that_has_the_keys`
+//! 20. `a_descriptor_is_refused_before_it_is_sent`
+//! 21. `above_512_mib_all_is_refused_where_it_is`
+//! 22. `an_item_of_a_killed_getter_comes_again`, `a_guarded_item_stays_for_as_long_as_its_getter_lives`
+//! 23. `a_put_over_a_broken_connection_is_one`, `a_call_whose_answer_is_lost_is_made_once`
+//! 24. `a_put_whose_end_is_unknown_takes_no_other_with_it`, `a_put_under_one_name_is_one_though_a_replica_takes_over`
+//! 25. `what_a_replica_lacks_of_a_queue_is_lost`, `a_put_under_one_name_is_one_though_a_replica_takes_over`
+//! 26. `a_put_waits_for_memory_within_its_limit`
+//! 27. `items_come_out_in_the_order_in_which_they_were_put`
+//!
+//! [`WorkerDied`]: ossature::ErrorKind::WorkerDied
+//! [`Closed`]: ossature::ErrorKind::Closed
+//! [`Incompatible`]: ossature::ErrorKind::Incompatible
+//! [`Auth`]: ossature::ErrorKind::Auth
+//! [`Unsupported`]: ossature::ErrorKind::Unsupported
+//! [`TooLong`]: ossature::ErrorKind::TooLong
+//! [`InvalidInput`]: ossature::ErrorKind::InvalidInput
+//! [`Decode`]: ossature::ErrorKind::Decode
+//! [`retries`]: PoolBuilder::retries
+//! [`outage`]: PoolBuilder::outage
+//! [`accept`]: PoolBuilder::accept
+//! [dead letter]: Pool::dead_letters
+//! [put back]: Pool::put_back
+//! [`get`]: Queue::get
+//! [`get_guarded`]: Queue::get_guarded
+//! [`put_once`]: Queue::put_once
 //!
 //! Whoever may write to the keys of a pool can have its workers run any task of the table with any arguments.
 //!
@@ -64,9 +114,9 @@
 //!
 //! | key | type | holds |
 //! | --- | --- | --- |
-//! | `{name}:tasks:LABEL` | stream, group `w` | a record for each chunk of calls that has not ended: client `c`, number `n`, bytes `b`. LABEL is the build of the program, or `v:VERSION` |
-//! | `{name}:labels` | set | the labels |
-//! | `{name}:c:CLIENT:at` | hash | number of each chunk that has not ended, and the record's id. It expires a minute after the client's last word |
+//! | `{name}:tasks:LABEL` | stream, group `w` | client `c`, number `n` and bytes `b` of each chunk that has not ended |
+//! | `{name}:labels` | set | the labels: the build of the program, or `v:VERSION` |
+//! | `{name}:c:CLIENT:at` | hash | number of each chunk that has not ended, and its record's id |
 //! | `{name}:c:CLIENT:big` | hash | bytes of chunks above 256 KiB |
 //! | `{name}:c:CLIENT:out` | stream | answers that the client has not taken: number `n`, bytes `r` |
 //! | `{name}:c:CLIENT:out:big` | hash | answers above 256 KiB |
@@ -75,12 +125,13 @@
 //! | `{name}:sweep` | string | when somebody last looked for workers without a lease |
 //! | `{name}:dead` | stream | dead letters, a thousand at most |
 //!
-//! A queue has `{name}:tasks:q`, `{name}:alive`, `{name}:workers` and `{name}:sweep` in the same way, and these:
+//! Those of a client expire a minute after its last word. A queue has `{name}:tasks:q`, `{name}:alive`,
+//! `{name}:workers` and `{name}:sweep` in the same way, and these:
 //!
 //! | key | type | holds |
 //! | --- | --- | --- |
 //! | `{name}:unfinished` | number | how many items were put and not said to be finished |
-//! | `{name}:q:USER` | number | the last call of this user that changed something. It expires after the longest time in which a call may be repeated |
+//! | `{name}:q:USER` | number | the last call of this user that changed something, for as long as it may be repeated |
 //! | `{name}:once:NAME` | string | that an item of this name was put. It expires after an hour |
 //!
 //! A worker reads the group as two consumers: `WORKER/r` has the chunks that run, `WORKER/a` those that were taken
@@ -92,18 +143,28 @@
 //! A call moves with its chunk. The number in `at` says whether anybody waits for the chunk, and every step that ends
 //! one takes that number away in the same script. So each chunk has one answer.
 //!
-//! | state | at the server | who changes it, and to what | if that party dies here |
-//! | --- | --- | --- | --- |
-//! | cut | nothing | client: submit, to *waiting*. Only chunks without a number in `at` are added, so it may be repeated | the call was never made |
-//! | waiting | record, number | a worker claims it, to *taken* or *running*; the client withdraws it, to *withdrawn* | any worker claims it |
-//! | taken | pending at `WORKER/a` | the worker begins it, to *running*, or gives it back, to *returned*; whoever sweeps, once the lease is over, to *returned* | the lease ends; it goes elsewhere, uncharged |
-//! | returned | pending at `~` | a worker claims it, to *taken* or *running* | any worker claims it |
-//! | running | pending at `WORKER/r` | the worker finishes it, to *answered*; whoever sweeps, once the lease is over, to *answered* with "lost" | the lease ends; the client hears that the host was lost |
-//! | answered | answer in `out`, no number, no record | the client takes the answer, to *ended* | the answer waits; it expires with the client |
-//! | ended | nothing | - | - |
-//! | withdrawn | nothing | the worker that runs it hears at its next beats that nobody waits, and kills the call | - |
-//! | lost at a fail-over | some or none of the above | the client, to *waiting*: after each reconnection and two beats of silence it asks which of its chunks are neither waiting nor claimed, takes in all answers, and submits the rest | the client's death ends the chunk anyway |
-//! | abandoned | number and records expire | workers drop records without a number when they claim them | - |
+//! | state | at the server | steps to the next state |
+//! | --- | --- | --- |
+//! | cut | nothing | the client submits it: *waiting* |
+//! | waiting | record, number | a worker claims it: *taken* or *running*; the client withdraws it: *withdrawn* |
+//! | taken | pending at `WORKER/a` | the worker begins it: *running*; it gives it back, or its lease ends: *returned* |
+//! | returned | pending at `~` | a worker claims it: *taken* or *running* |
+//! | running | pending at `WORKER/r` | the worker finishes it: *answered*; its lease ends: *answered* with "lost" |
+//! | answered | answer in `out`, no number, no record | the client takes the answer: *ended* |
+//! | withdrawn | nothing | the worker that runs it hears at its next beats that nobody waits, and kills the call |
+//! | lost at a fail-over | some or none of the above | the client submits it again: *waiting* |
+//! | abandoned | record without a number | workers drop it when they claim it |
+//!
+//! | party that dies | what becomes of the chunk |
+//! | --- | --- |
+//! | a client, before it submits | the call was never made |
+//! | a client, later | number and answer expire: *abandoned* |
+//! | a worker that has taken it | the lease ends; it goes elsewhere, uncharged |
+//! | a worker that runs it | the lease ends; the client hears that the host was lost |
+//!
+//! Only a chunk without a number in `at` is added, so a submission may be repeated. After each reconnection, and after
+//! two beats of silence, the client asks which of its chunks are neither waiting nor claimed, takes in all answers, and
+//! submits the rest.
 //!
 //! A chunk that was lost at a fail-over may still run at a worker that the new server knows nothing of. The first that
 //! finishes takes the number away; the other's answer is dropped.
@@ -113,6 +174,20 @@
 //!
 //! A sweep is done by every beat of a worker or client. If nobody has looked for half a lease, the server was away;
 //! then all leases begin anew, because their holders could not renew them.
+//!
+//! # Requests
+//!
+//! | who | request | when |
+//! | --- | --- | --- |
+//! | client | `SUBMIT`, XDEL of the answers it has, XREAD that waits: one request | whenever it waits for results |
+//! | client | `SUBMIT` | calls that are given without a wait |
+//! | worker with room | XREADGROUP that waits | until there is none |
+//! | busy worker | `TURN`: ends chunks, begins others, takes more | whenever chunks have ended |
+//! | each | `TICK` or `BEAT`, at ten to a lease, over other connections or between two waits | always |
+//!
+//! `SUBMIT` runs three commands for a chunk, and `TURN` five for its end and one for its claim, beside what a request
+//! has once. So a single call costs thirteen commands in three requests: `SUBMIT` (4), XDEL and XREAD; XREADGROUP;
+//! `TURN` (6).
 
 mod builder;
 mod engine;
@@ -129,6 +204,7 @@ mod receiver;
 mod records;
 mod result;
 mod scripts;
+mod state;
 mod streams;
 mod support;
 mod wire;

@@ -1,5 +1,13 @@
 //! The life of a worker. Three threads, each with a connection of its own: one takes chunks, one answers, and one says
 //! that the worker lives.
+//!
+//! | the worker | the thread that takes | the thread that answers |
+//! | --- | --- | --- |
+//! | has room, and there is nothing | waits at the server, and runs what comes | ends chunks |
+//! | has no room | sleeps | ends chunks, begins what was taken ahead and takes others: one request for all |
+//! | has room again, for the second found nothing | takes what went back, then waits | ends chunks |
+//!
+//! So one of them takes at a time, and a chunk costs a busy worker its part of one request.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::AtomicU64;
@@ -13,7 +21,7 @@ use ossature::multiprocessing::pool::engine::{self, Run, Told};
 use ossature::sys::deadline::Deadline;
 use ossature::sys::signal::{self, Signal};
 
-use crate::engine::{Claim, Described, Engine, Fault, Outcome, Serving};
+use crate::engine::{Claim, Described, Engine, Fault, Outcome, Serving, Turn};
 use crate::link::Link;
 use crate::receiver::BEATS;
 use crate::streams::Streams;
@@ -21,10 +29,13 @@ use crate::wire::{Calls, outcomes};
 
 /// How long the worker waits at the server before it looks at what else is to do.
 const WAIT: Duration = Duration::from_millis(500);
-/// Chunks that take less are taken ahead of their turn, and wait in the local pool.
-const SHORT: Duration = Duration::from_millis(5);
+/// Chunks that take less are taken ahead of their turn, and wait in the local pool: for so long, and at most so many
+/// for each process.
+const SHORT: (Duration, u128) = (Duration::from_millis(5), 8);
 /// Chunks that take more are not taken ahead at all.
 const LONG: Duration = Duration::from_millis(50);
+/// How often the worker that has room looks for chunks that went back, though new ones come all the time.
+const LOOK: Duration = Duration::from_millis(100);
 /// How long a chunk that was taken ahead waits for a process until it goes back.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -34,6 +45,8 @@ struct Running {
     /// Where the pool could not take it, the answer is there.
     run: Result<Run, Vec<Told>>,
     begun: Instant,
+    /// How many chunks each process had then, this one included.
+    depth: u32,
     limit: Option<(Duration, Instant)>,
     task: String,
     late: bool,
@@ -54,8 +67,10 @@ struct State {
     ahead: VecDeque<(Claim, Instant)>,
     /// The records of what is being answered.
     answering: Vec<String>,
-    /// How often the thread that takes chunks has come around.
+    /// How often the thread that takes chunks has come around, and nobody was taking any.
     turns: u64,
+    /// Whether a thread takes chunks, or waits for them.
+    taking: bool,
     /// Whether a chunk with a limit came.
     news: bool,
     /// How long a chunk takes.
@@ -139,12 +154,27 @@ impl Life {
     fn room(&self, state: &State) -> (usize, usize) {
         let processes = self.is.processes;
         let (most, ahead) = match state.takes {
-            Some(takes) if takes < SHORT => (processes * 2, processes),
+            Some(takes) if takes < SHORT.0 => {
+                let each = (SHORT.0.as_nanos() / takes.as_nanos().max(1)).clamp(2, SHORT.1);
+                (processes.saturating_mul(each as usize), if each < SHORT.1 { processes } else { 0 })
+            }
             Some(takes) if takes < LONG => (processes, processes.div_ceil(2)),
             _ => (processes, 0),
         };
         let run = most.saturating_sub(state.running.len());
         (run, ahead.saturating_sub(state.ahead.len().saturating_sub(run)))
+    }
+
+    /// What is to be begun of what was taken ahead, and how many more may run and be taken ahead then.
+    fn plan(&self, state: &mut State) -> (Vec<Claim>, usize, usize) {
+        let (mut run, ahead) = self.room(state);
+        let mut begins = Vec::new();
+        while run > 0 {
+            let Some((claim, _)) = state.ahead.pop_front() else { break };
+            begins.push(claim);
+            run -= 1;
+        }
+        (begins, run, ahead)
     }
 
     /// The life of the thread that takes chunks.
@@ -162,58 +192,81 @@ impl Life {
     }
 
     fn take_until_end(&self, engine: &mut Option<Streams>) -> Outcome<()> {
+        // When it last looked for chunks that went back; `None` when it is to look at once.
+        let mut looked: Option<Instant> = None;
         loop {
-            let (mut to_begin, mut to_release) = (Vec::new(), Vec::new());
-            let (run, ahead) = {
+            let mut to_release = Vec::new();
+            let (begins, run, ahead) = {
                 let mut state = self.state();
-                state.turns += 1;
                 if state.ends {
                     return Ok(());
                 }
-                let (mut run, ahead) = self.room(&state);
-                while run > 0 {
-                    let Some((claim, _)) = state.ahead.pop_front() else { break };
-                    to_begin.push(claim);
-                    run -= 1;
-                }
+                state.turns += u64::from(!state.taking);
                 while state.ahead.front().is_some_and(|(_, since)| since.elapsed() > PATIENCE) {
                     to_release.extend(state.ahead.pop_front().map(|(claim, _)| (claim.label, claim.id)));
                 }
-                (run, ahead)
+                let (run, ahead) = self.room(&state);
+                if state.taking || run + ahead == 0 {
+                    let rests = |state: &mut State| {
+                        let (run, ahead) = self.room(state);
+                        !state.ends && (state.taking || run + ahead == 0)
+                    };
+                    if to_release.is_empty() {
+                        let waited = self.turn.wait_timeout_while(state, PATIENCE, rests);
+                        drop(waited.unwrap_or_else(PoisonError::into_inner));
+                        looked = None;
+                        continue;
+                    }
+                    (Vec::new(), 0, 0)
+                } else {
+                    state.taking = true;
+                    self.plan(&mut state)
+                }
             };
-            if !to_begin.is_empty() {
-                let may = self.with(engine, |engine| engine.begin(&self.me, &to_begin))?;
-                to_begin.into_iter().zip(may).filter(|(_, may)| *may).for_each(|(claim, _)| self.run(claim));
-            }
+            let taking = Taking(self, run + ahead + begins.len() > 0);
             if !to_release.is_empty() {
                 self.with(engine, |engine| engine.release(&self.me, &to_release))?;
             }
-            if run + ahead > 0 {
-                let claims = self.with(engine, |engine| engine.claim(&self.me, &self.is.labels, run, ahead))?;
-                let Some((to_run, taken_ahead)) = claims else {
-                    // The server knows this worker no more, and its next beat is too far.
-                    self.with(engine, |engine| engine.beat(&self.me, &self.described(), &[]))?;
-                    continue;
-                };
-                let found = to_run.len() + taken_ahead.len();
-                self.run_all(engine, to_run)?;
-                let now = Instant::now();
-                self.state().ahead.extend(taken_ahead.into_iter().map(|claim| (claim, now)));
-                if found > 0 {
-                    continue;
-                }
+            if !taking.1 {
+                continue;
             }
-            if run > 0 {
+            if run > 0 && begins.is_empty() && looked.is_some_and(|then| then.elapsed() < LOOK) {
                 let wait = WAIT.min(self.me.lease / BEATS);
-                let claims = self.with(engine, |engine| engine.wait(&self.me, &self.is.labels, wait))?;
+                let claims = self.with(engine, |engine| engine.wait(&self.me, &self.is.labels, run, wait))?;
+                if claims.is_empty() {
+                    looked = None;
+                }
                 self.run_all(engine, claims)?;
             } else {
-                let state = self.state();
-                let full = |state: &mut State| !state.ends && self.room(state).0 == 0;
-                let waited = self.turn.wait_timeout_while(state, PATIENCE, full);
-                drop(waited.unwrap_or_else(PoisonError::into_inner));
+                looked = Some(Instant::now());
+                self.turn(engine, &[], begins, run, ahead)?;
             }
         }
+    }
+
+    /// Ends chunks, begins some and takes others. Says whether it found as many to run as it was to.
+    fn turn(
+        &self,
+        engine: &mut Option<Streams>,
+        ended: &[(Claim, Vec<u8>)],
+        begins: Vec<Claim>,
+        run: usize,
+        ahead: usize,
+    ) -> Outcome<bool> {
+        let turn = Turn { ended, begins: &begins, run, ahead };
+        let mut taken = self.with(engine, |engine| engine.turn(&self.me, &self.is.labels, &turn))?;
+        let may = std::mem::take(&mut taken.may);
+        begins.into_iter().zip(may).filter(|(_, may)| *may).for_each(|(claim, _)| self.run(claim));
+        let Some((to_run, taken_ahead)) = taken.claims else {
+            // The server knows this worker no more, and its next beat is too far.
+            self.with(engine, |engine| engine.beat(&self.me, &self.described(), &[]))?;
+            return Ok(false);
+        };
+        let found = to_run.len();
+        self.run_all(engine, to_run)?;
+        let now = Instant::now();
+        self.state().ahead.extend(taken_ahead.into_iter().map(|claim| (claim, now)));
+        Ok(found >= run)
     }
 
     fn run_all(&self, engine: &mut Option<Streams>, claims: Vec<Claim>) -> Outcome<()> {
@@ -248,9 +301,14 @@ impl Life {
         };
         let mut state = self.state();
         state.news |= limit.is_some();
-        state.running.push(Running { claim, run, begun, limit, task, late: false, unwanted: 0 });
+        let depth = (state.running.len() / self.is.processes.max(1)) as u32 + 1;
+        let running = Running { claim, run, begun, depth, limit, task, late: false, unwanted: 0 };
+        let unseen = state.news || running.is_done();
+        state.running.push(running);
         drop(state);
-        let _ = self.pool.wake(); // the thread that answers did not know of it
+        if unseen {
+            let _ = self.pool.wake(); // the thread that answers may sleep, and did not know of it
+        }
     }
 
     /// The life of the thread that answers.
@@ -286,10 +344,21 @@ impl Life {
             }
             self.kill_the_late();
             let ended = self.ended();
-            if !ended.is_empty() {
+            if ended.is_empty() {
+                continue;
+            }
+            let (takes, (begins, run, ahead)) = {
+                let mut state = self.state();
+                let takes = !(state.taking || state.ends);
+                state.taking |= takes;
+                (takes, if takes { self.plan(&mut state) } else { Default::default() })
+            };
+            let taking = Taking(self, takes);
+            let found = self.turn(engine, &ended, begins, run, ahead)?;
+            self.state().answering.clear();
+            drop(taking);
+            if takes && !found {
                 self.turn.notify_all();
-                self.with(engine, |engine| engine.finish(&self.me, &ended))?;
-                self.state().answering.clear();
             }
         }
     }
@@ -332,7 +401,7 @@ impl Life {
                 continue;
             }
             let running = state.running.remove(at);
-            let took = running.begun.elapsed();
+            let took = running.begun.elapsed() / running.depth; // the others came first
             state.takes = Some(state.takes.map_or(took, |before| (before * 3 + took) / 4));
             let mut told = match running.run {
                 Ok(run) => run.take(),
@@ -430,6 +499,17 @@ impl Life {
         drop(state);
         for run in unwanted {
             let _ = run.cancel();
+        }
+    }
+}
+
+/// Lets the other thread take chunks, if this one did.
+struct Taking<'l>(&'l Life, bool);
+
+impl Drop for Taking<'_> {
+    fn drop(&mut self) {
+        if self.1 {
+            self.0.state().taking = false;
         }
     }
 }

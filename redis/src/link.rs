@@ -218,9 +218,13 @@ impl Link {
                 ErrorKind::Closed,
                 format!("{name} at {place} cannot be reached: {why}; is the server running, and is the address right?"),
             ),
-            Fault::Auth(why) => {
-                error(ErrorKind::Auth, format!("{name} at {place} and this program do not trust each other: {why}"))
-            }
+            Fault::Auth(why) => error(
+                ErrorKind::Auth,
+                format!(
+                    "{name} at {place} and this program do not trust each other: {why}; are user and password in the address, \
+                     and does the certificate have the host's name?"
+                ),
+            ),
             Fault::Full(why) => error(
                 ErrorKind::Full,
                 format!("the server at {place} has no memory left for {name} (raise maxmemory): {why}"),

@@ -15,15 +15,19 @@ use ossature::{ErrorKind, Result};
 
 use crate::builder::PoolBuilder;
 use crate::engine::Engine;
-use crate::hub::{Hub, Mode, Packed};
+use crate::hub::{Hub, Packed};
 use crate::imap::IMapIterator;
 use crate::job::Manner;
 use crate::receiver::receive;
 use crate::result::{AsyncResult, Held, MapResult};
+use crate::state::Mode;
 use crate::streams::Streams;
 use crate::wire::Calls;
 
 /// A pool of workers on any number of machines: see the [crate](crate).
+///
+/// The calls are those of the [local pool](ossature::multiprocessing::Pool), whose documentation says what they do. The
+/// documentation here says what is different.
 ///
 /// Any thread may use the pool; another process may not. Dropping the pool [terminates](Self::terminate) it.
 ///
@@ -75,6 +79,9 @@ pub struct DeadLetter {
     body: Vec<u8>,
 }
 
+/// How calls are given out: at once, or by the wait for them.
+type Give = fn(&Hub, u64, &[u8], &[usize]) -> Result<()>;
+
 impl Pool {
     /// Connects to the pool `name` at `url`: `redis://host/`, `rediss://user:password@host:6380/` with TLS,
     /// `unix:///path`, several of these with commas between them, of which one takes writes, or
@@ -93,10 +100,10 @@ impl Pool {
         PoolBuilder::new()
     }
 
-    pub(crate) fn start(hub: Arc<Hub>, manner: Manner, engine: Streams) -> Result<Self> {
+    pub(crate) fn start(hub: Arc<Hub>, manner: Manner) -> Result<Self> {
         let theirs = hub.clone();
         let name = "PoolReceiver".to_owned();
-        let receiver = std::thread::Builder::new().name(name).spawn(move || receive(&theirs, engine))?;
+        let receiver = std::thread::Builder::new().name(name).spawn(move || receive(&theirs))?;
         Ok(Self { hub, manner, receiver: Some(receiver) })
     }
 
@@ -110,7 +117,7 @@ impl Pool {
         F::Output: Transfer,
         Args: Arguments,
     {
-        self.apply_async(target, args)?.get()
+        self.one(target, args, Wants::Value, Hub::give_at_wait)?.get()
     }
 
     /// As [`apply`](Self::apply), for a function that returns a `Result`: its value, or an error with the text of its
@@ -125,7 +132,7 @@ impl Pool {
         E: fmt::Debug,
         Args: Arguments,
     {
-        self.one(target, args, Wants::Result)?.get()
+        self.one(target, args, Wants::Result, Hub::give_at_wait)?.get()
     }
 
     /// Gives a call of `target` with `args` to a worker. Does not wait.
@@ -144,11 +151,10 @@ impl Pool {
         F::Output: Transfer,
         Args: Arguments,
     {
-        self.one(target, args, Wants::Value)
+        self.one(target, args, Wants::Value, Hub::give)
     }
 
-    /// As [`apply_async`](Self::apply_async), and `callback` gets the value or the error, in a thread for callbacks.
-    /// The result that this returns is for waiting: the callback has taken the value.
+    /// As the local pool's [`apply_async_with`](ossature::multiprocessing::Pool::apply_async_with).
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async); `EAGAIN` when the system has no room for the thread.
@@ -163,13 +169,13 @@ impl Pool {
         F::Output: Transfer,
         Args: Arguments,
     {
-        let result = self.one(target, args, Wants::Value)?;
+        let result = self.one(target, args, Wants::Value, Hub::give)?;
         let held = result.held.twin();
         self.hub.call_back(held.job, Box::new(move || callback(held.one())))?;
         Ok(result)
     }
 
-    fn one<F, Args, R>(&self, target: F, args: Args, wants: Wants) -> Result<AsyncResult<R>>
+    fn one<F, Args, R>(&self, target: F, args: Args, wants: Wants, give: Give) -> Result<AsyncResult<R>>
     where
         F: Target<Args>,
         Args: Arguments,
@@ -179,7 +185,7 @@ impl Pool {
         packed.push(task, &args)?;
         let job = self.hub.begin(task, Manner { wants, ..self.manner }, false)?;
         let result = AsyncResult { held: Held { hub: self.hub.clone(), job, task }, kind: PhantomData };
-        self.hub.give(job, &packed.bytes, &packed.ends)?;
+        give(&self.hub, job, &packed.bytes, &packed.ends)?;
         Ok(result)
     }
 
@@ -197,10 +203,11 @@ impl Pool {
         A: Transfer,
         I: IntoIterator<Item = A>,
     {
-        self.map_async(target, items)?.get()
+        self.many(target, items.into_iter().map(|item| (item,)), Hub::give_at_wait)?.get()
     }
 
-    /// Does what [`map`](Self::map) does, without the wait. All items are drawn and serialised before any call begins.
+    /// As the local pool's [`map_async`](ossature::multiprocessing::Pool::map_async), in the chunks of
+    /// [`map`](Self::map).
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).
@@ -214,8 +221,7 @@ impl Pool {
         self.starmap_async(target, items.into_iter().map(|item| (item,)))
     }
 
-    /// As [`map_async`](Self::map_async), and `callback` gets all values or the error: see
-    /// [`apply_async_with`](Self::apply_async_with).
+    /// As the local pool's [`map_async_with`](ossature::multiprocessing::Pool::map_async_with).
     ///
     /// # Errors
     /// As [`apply_async_with`](Self::apply_async_with).
@@ -237,7 +243,7 @@ impl Pool {
         Ok(result)
     }
 
-    /// Does what [`map`](Self::map) does, with items that are tuples of the arguments.
+    /// As the local pool's [`starmap`](ossature::multiprocessing::Pool::starmap).
     ///
     /// # Errors
     /// As [`map`](Self::map).
@@ -248,10 +254,10 @@ impl Pool {
         Args: Arguments,
         I: IntoIterator<Item = Args>,
     {
-        self.starmap_async(target, items)?.get()
+        self.many(target, items, Hub::give_at_wait)?.get()
     }
 
-    /// Does what [`starmap`](Self::starmap) does, without the wait.
+    /// As the local pool's [`starmap_async`](ossature::multiprocessing::Pool::starmap_async).
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).
@@ -262,12 +268,21 @@ impl Pool {
         Args: Arguments,
         I: IntoIterator<Item = Args>,
     {
+        self.many(target, items, Hub::give)
+    }
+
+    fn many<F, Args, I>(&self, target: F, items: I, give: Give) -> Result<MapResult<F::Output>>
+    where
+        F: Target<Args>,
+        Args: Arguments,
+        I: IntoIterator<Item = Args>,
+    {
         let task = engine::name_of(target, Wants::Value)?;
         let mut packed = Packed::new();
         items.into_iter().try_for_each(|args| packed.push(task, &args))?;
         let job = self.hub.begin(task, self.manner, false)?;
         let result = MapResult { held: Held { hub: self.hub.clone(), job, task }, kind: PhantomData };
-        self.hub.give(job, &packed.bytes, &packed.ends)?;
+        give(&self.hub, job, &packed.bytes, &packed.ends)?;
         Ok(result)
     }
 
@@ -287,7 +302,7 @@ impl Pool {
         IMapIterator::begin(self.hub.clone(), task, self.manner, false, items.into_iter())
     }
 
-    /// Does what [`imap`](Self::imap) does, with the values in the order in which they come.
+    /// As the local pool's [`imap_unordered`](ossature::multiprocessing::Pool::imap_unordered).
     ///
     /// # Errors
     /// As [`imap`](Self::imap).
@@ -328,7 +343,7 @@ impl Pool {
     /// # fn main() -> ossature::Result<()> {
     /// let pool = ossature_redis::Pool::connect("redis://broker/", "render")?;
     /// for host in pool.hosts() {
-    ///     println!("{}: {} processes, {} chunks running, {} calls ended", host.host, host.processes, host.running, host.calls);
+    ///     println!("{}: {} processes, {} calls ended", host.host, host.processes, host.calls);
     /// }
     /// # Ok(()) }
     /// ```
@@ -476,6 +491,7 @@ impl Drop for Pool {
         }
         let _ = self.terminate();
         self.hub.state().mode = Mode::Ended;
+        self.hub.work.notify_one();
         self.hub.turn.notify_all();
         let _ = receiver.join();
         self.hub.end_callbacks();

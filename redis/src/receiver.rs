@@ -1,18 +1,19 @@
-//! The thread that receives: takes in ends, says that the client lives, and heals what the server has lost.
+//! Whoever reads: takes in ends, says that the client lives, and heals what the server has lost.
 //!
 //! The client has the inputs of every call that it waits for. So after each reconnection, and after two beats of
 //! silence, it asks the server which of its chunks are neither waiting nor claimed, takes in all ends that are there,
 //! and gives the rest out again under the same numbers. While chunks end it asks for some at each second beat, and
 //! comes to each in turn.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::pool::engine;
 
-use crate::engine::{Engine, Fault, Outcome};
-use crate::hub::{Hub, Mode};
+use crate::engine::{Engine, Fault, Finished, Outcome};
+use crate::hub::Hub;
+use crate::state::{BATCH, Mode, State};
 use crate::streams::Streams;
 
 /// How long the thread waits at the server before it looks at what else is to do.
@@ -37,35 +38,31 @@ impl Drop for Last<'_> {
 }
 
 /// The life of the thread.
-pub(crate) fn receive(hub: &Arc<Hub>, first: Streams) {
+pub(crate) fn receive(hub: &Arc<Hub>) {
     let _last = Last(hub);
-    let mut engine = Some(first);
-    let mut receiver = Receiver { hub, seen: Vec::new(), ticked: None, asked: (0, Instant::now()) };
     loop {
-        let mode = hub.state().mode;
-        let done = match &mut engine {
-            _ if mode == Mode::Ended => break,
-            Some(engine) => receiver.step(engine),
-            None => match hub.link.open().and_then(|one| Ok((one, hub.link.open()?))) {
-                Ok((one, other)) => {
-                    receiver.seen.clear(); // another server may have given their names to others
-                    *hub.sender() = Some(other);
-                    hub.state().heal = true;
-                    engine = Some(one);
-                    continue;
-                }
-                Err(fault) => Err(fault),
-            },
+        let state = hub.state();
+        let rests = |state: &mut State| state.mode != Mode::Ended && (state.led || state.is_idle());
+        let waited = hub.work.wait_timeout_while(state, WAIT, rests).unwrap_or_else(PoisonError::into_inner);
+        let (mode, led) = (waited.0.mode, waited.0.led);
+        drop(waited);
+        if mode == Mode::Ended {
+            break;
+        }
+        if led {
+            continue;
+        }
+        let read = {
+            let mut reader = hub.reader();
+            reader.connect(hub).and_then(|()| reader.read(hub))
         };
-        match done {
-            Ok(()) => hub.state().away = None,
-            Err(Fault::Full(_)) => std::thread::sleep(SOON),
-            Err(fault) => {
-                engine = None;
-                receiver.trouble(fault);
-            }
+        if read.is_err() {
+            // Not longer, so that the end of the pool is seen.
+            let since = hub.state().away.as_ref().map(|(since, _)| since.elapsed());
+            std::thread::sleep(if since.unwrap_or_default() < Duration::from_secs(2) { SOON } else { WAIT });
         }
     }
+    let engine = hub.reader().engine.take();
     let _ = leave(hub, engine);
 }
 
@@ -75,19 +72,19 @@ fn leave(hub: &Hub, engine: Option<Streams>) -> Outcome<()> {
     let Some(mut engine) = engine else { return Ok(()) };
     engine.end(&hub.me, &unwanted)?;
     // The ends that came meanwhile.
+    let mut seen = Vec::new();
     loop {
-        let ended = engine.take(&hub.me, &[], Duration::ZERO)?;
+        let ended = engine.exchange(&hub.me, &[], &seen, Duration::ZERO)?;
         if ended.is_empty() {
-            break;
+            return engine.end(&hub.me, &[]);
         }
-        let seen: Vec<_> = ended.into_iter().map(|ended| ended.id).collect();
-        engine.take(&hub.me, &seen, Duration::ZERO)?;
+        seen = ended.into_iter().map(|ended| ended.id).collect();
     }
-    engine.end(&hub.me, &[])
 }
 
-struct Receiver<'h> {
-    hub: &'h Hub,
+/// Whoever has it reads answers.
+pub(crate) struct Reader {
+    engine: Option<Streams>,
     /// Ends that were taken in and may be forgotten.
     seen: Vec<String>,
     ticked: Option<Instant>,
@@ -95,55 +92,130 @@ struct Receiver<'h> {
     asked: (u64, Instant),
 }
 
-impl Receiver<'_> {
-    fn step(&mut self, engine: &mut Streams) -> Outcome<()> {
-        let hub = self.hub;
+impl Reader {
+    pub(crate) fn new(engine: Streams) -> Self {
+        Self { engine: Some(engine), seen: Vec::new(), ticked: None, asked: (0, Instant::now()) }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    /// Connects, if it has no connection.
+    fn connect(&mut self, hub: &Hub) -> Outcome<()> {
+        if self.engine.is_some() {
+            return Ok(());
+        }
+        match hub.link.open().and_then(|one| Ok((one, hub.link.open()?))) {
+            Ok((one, other)) => {
+                self.seen.clear(); // another server may have given their names to others
+                *hub.sender() = Some(other);
+                hub.state().heal = true;
+                self.engine = Some(one);
+                Ok(())
+            }
+            Err(fault) => Err(self.trouble(hub, fault)),
+        }
+    }
+
+    /// Does what is due, sends what is new, and takes in the ends that are there, or come within a moment.
+    pub(crate) fn read(&mut self, hub: &Hub) -> Outcome<()> {
+        let Some(mut engine) = self.engine.take() else { return Ok(()) };
+        match self.step(hub, &mut engine) {
+            Ok(()) => hub.state().away = None,
+            Err(Fault::Full(_)) => std::thread::sleep(SOON),
+            Err(fault) => return Err(self.trouble(hub, fault)),
+        }
+        self.engine = Some(engine);
+        Ok(())
+    }
+
+    fn step(&mut self, hub: &Hub, engine: &mut Streams) -> Outcome<()> {
         let beat = hub.settings.lease / BEATS;
         if self.ticked.is_none_or(|then| then.elapsed() >= beat) {
             let hosts = engine.tick(&hub.me, hub.settings.lease)?;
             self.ticked = Some(Instant::now());
-            self.look_at(hosts);
+            look_at(hub, hosts);
         }
-        let unwanted = std::mem::take(&mut hub.state().unwanted);
-        if !unwanted.is_empty() {
-            if let Err(fault) = engine.end(&hub.me, &unwanted) {
-                hub.state().unwanted.extend(unwanted);
-                return Err(fault);
-            }
+        let (unwanted, buried) = {
+            let mut state = hub.state();
+            (std::mem::take(&mut state.unwanted), std::mem::take(&mut state.buried))
+        };
+        let ended = if unwanted.is_empty() { Ok(()) } else { engine.end(&hub.me, &unwanted) };
+        if ended.is_err() {
+            hub.state().unwanted.extend(unwanted);
         }
-        let buried = std::mem::take(&mut hub.state().buried);
         for (at, (body, why)) in buried.iter().enumerate() {
-            if let Err(fault) = engine.bury(&hub.me.label, why, &hub.me.id, body) {
+            let done = ended.clone().and_then(|()| engine.bury(&hub.me.label, why, &hub.me.id, body));
+            if done.is_err() {
                 hub.state().buried.extend_from_slice(&buried[at..]);
-                return Err(fault);
+                return done;
             }
         }
-        let (heal, waits) = {
+        ended?;
+        let heal = {
             let mut state = hub.state();
             if state.chunks.is_empty() {
                 state.progress = Instant::now();
             }
-            let silent = state.progress.elapsed() > beat * 2;
-            (state.heal || silent, if state.full || !state.unsent.is_empty() { SOON } else { WAIT.min(beat) })
+            state.heal || state.progress.elapsed() > beat * 2
         };
         if heal || self.asked.1.elapsed() > beat * 2 {
-            self.heal(engine, heal)?;
+            self.heal(hub, engine, heal)?;
         }
-        let ended = engine.take(&hub.me, &self.seen, waits)?;
+        self.exchange(hub, engine, WAIT.min(beat))?;
+        if hub.sender().is_none() {
+            return Err(Fault::Gone("the other connection broke".into()));
+        }
+        Ok(())
+    }
+
+    /// Sends what is new, and takes in what has ended.
+    fn exchange(&mut self, hub: &Hub, engine: &mut Streams, wait: Duration) -> Outcome<()> {
+        let (batch, wait) = {
+            let mut state = hub.state();
+            let batch = state.batch();
+            let bytes: usize = batch.iter().map(|chunk| chunk.body.len()).sum();
+            let wait = match () {
+                _ if state.chunks.is_empty() || batch.len() >= BATCH.0 || bytes >= BATCH.1 => Duration::ZERO,
+                _ if state.full || !state.unsent.is_empty() => SOON,
+                _ => wait,
+            };
+            (batch, wait)
+        };
+        if batch.is_empty() && wait.is_zero() && self.seen.is_empty() {
+            return Ok(());
+        }
+        match engine.exchange(&hub.me, &batch, &self.seen, wait) {
+            Ok(ended) => {
+                if !batch.is_empty() {
+                    hub.state().full = false;
+                }
+                self.take_in(hub, ended);
+                Ok(())
+            }
+            Err(Fault::Full(_)) if !batch.is_empty() => {
+                hub.state().is_full(&batch);
+                Ok(())
+            }
+            Err(fault) => {
+                hub.state().heal = true; // some of them may have come there
+                Err(fault)
+            }
+        }
+    }
+
+    /// Takes in ends; whether there were any.
+    fn take_in(&mut self, hub: &Hub, ended: Vec<Finished>) -> bool {
         self.seen = ended.iter().map(|ended| ended.id.clone()).collect();
         if !ended.is_empty() {
             hub.accept(ended);
         }
-        if hub.sender().is_none() {
-            return Err(Fault::Gone("the other connection broke".into()));
-        }
-        hub.pump();
-        Ok(())
+        !self.seen.is_empty()
     }
 
     /// Gives out again what the server has lost, of all chunks or of some.
-    fn heal(&mut self, engine: &mut Streams, all: bool) -> Outcome<()> {
-        let hub = self.hub;
+    fn heal(&mut self, hub: &Hub, engine: &mut Streams, all: bool) -> Outcome<()> {
         let sender = hub.sender(); // nobody sends meanwhile, so what is missing was not sent or is lost
         let numbers: Vec<u64> = {
             let mut state = hub.state();
@@ -161,7 +233,7 @@ impl Receiver<'_> {
         };
         let next = if all { None } else { numbers.last().map(|last| last + 1) };
         self.asked = (next.unwrap_or(0), Instant::now());
-        let healed = self.heal_these(engine, &numbers, all);
+        let healed = self.heal_these(hub, engine, &numbers, all);
         drop(sender);
         if healed.is_err() {
             hub.state().heal = true;
@@ -169,8 +241,7 @@ impl Receiver<'_> {
         healed
     }
 
-    fn heal_these(&mut self, engine: &mut Streams, numbers: &[u64], all: bool) -> Outcome<()> {
-        let hub = self.hub;
+    fn heal_these(&mut self, hub: &Hub, engine: &mut Streams, numbers: &[u64], all: bool) -> Outcome<()> {
         if all {
             // What was withdrawn, and a replica that took over has not heard of that.
             let mut strays = engine.numbers(&hub.me)?;
@@ -186,12 +257,10 @@ impl Receiver<'_> {
         }
         // Those that have ended are missing too, and their ends are there.
         loop {
-            let ended = engine.take(&hub.me, &self.seen, Duration::ZERO)?;
-            self.seen = ended.iter().map(|ended| ended.id.clone()).collect();
-            if ended.is_empty() {
+            let ended = engine.exchange(&hub.me, &[], &self.seen, Duration::ZERO)?;
+            if !self.take_in(hub, ended) {
                 break;
             }
-            hub.accept(ended);
         }
         let again = hub.state().again(&missing);
         if again.is_empty() {
@@ -204,34 +273,8 @@ impl Receiver<'_> {
         Ok(())
     }
 
-    /// Notes who works, and whether any of them can read what this program sends.
-    fn look_at(&self, hosts: Vec<crate::engine::Described>) {
-        let hub = self.hub;
-        let label = &hub.me.label;
-        let known = hosts.iter().any(|is| is.labels.contains(label));
-        let mut state = hub.state();
-        let others = hosts.first().map(|is| is.labels.join(" or "));
-        state.hosts = hosts;
-        state.strangers = match others.is_some() && !known && state.has_calls() {
-            true => state.strangers.or_else(|| Some(Instant::now())),
-            false => None,
-        };
-        let too_long = state.strangers.is_some_and(|since| since.elapsed() > hub.settings.start);
-        drop(state);
-        if let Some(others) = others.filter(|_| too_long) {
-            let text = format!(
-                "the workers of {} at {} are of build {others}, and this program is of build {label}: start workers of this \
-                 build, or give both sides one version with `accept`",
-                hub.link.name(),
-                hub.link.shown(),
-            );
-            hub.fail(&engine::error(ErrorKind::Incompatible, text));
-        }
-    }
-
     /// The server is away, or does not do its part.
-    fn trouble(&mut self, fault: Fault) {
-        let hub = self.hub;
+    fn trouble(&mut self, hub: &Hub, fault: Fault) -> Fault {
         *hub.sender() = None;
         let mut state = hub.state();
         let since = state.away.as_ref().map_or_else(Instant::now, |(since, _)| *since);
@@ -242,7 +285,30 @@ impl Receiver<'_> {
         if over && has_calls {
             hub.fail(&hub.link.error(&fault));
         }
-        // Not longer, so that the end of the pool is seen.
-        std::thread::sleep(if since.elapsed() < Duration::from_secs(2) { SOON } else { WAIT });
+        fault
+    }
+}
+
+/// Notes who works, and whether any of them can read what this program sends.
+fn look_at(hub: &Hub, hosts: Vec<crate::engine::Described>) {
+    let label = &hub.me.label;
+    let known = hosts.iter().any(|is| is.labels.contains(label));
+    let mut state = hub.state();
+    let others = hosts.first().map(|is| is.labels.join(" or "));
+    state.hosts = hosts;
+    state.strangers = match others.is_some() && !known && state.has_calls() {
+        true => state.strangers.or_else(|| Some(Instant::now())),
+        false => None,
+    };
+    let too_long = state.strangers.is_some_and(|since| since.elapsed() > hub.settings.start);
+    drop(state);
+    if let Some(others) = others.filter(|_| too_long) {
+        let text = format!(
+            "the workers of {} at {} are of build {others}, and this program is of build {label}: start workers of this \
+             build, or give both sides one version with `accept`",
+            hub.link.name(),
+            hub.link.shown(),
+        );
+        hub.fail(&engine::error(ErrorKind::Incompatible, text));
     }
 }

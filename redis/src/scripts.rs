@@ -6,16 +6,11 @@
 
 use redis::Script;
 
-/// Records of a host that is lost. `sweep(P, now, lease)`:
-/// * Nobody has looked for half a lease: the server was down, or was replaced, or nobody was there. Leases begin anew.
-/// * A worker without a lease: what it ran is answered as lost, what it had only taken goes back.
-macro_rules! sweep {
+/// What several scripts do. `answer(P, client, number, bytes, ttl)` adds an answer, `drop(T, id)` ends a record.
+macro_rules! answer {
     () => {
         r#"
-local function now_ms()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
-end
+local lives = {}
 local function answer(P, client, n, r, ttl)
   local out = P .. ':c:' .. client .. ':out'
   if #r > 262144 then
@@ -24,11 +19,30 @@ local function answer(P, client, n, r, ttl)
     r = ''
   end
   redis.call('XADD', out, '*', 'n', n, 'r', r)
-  redis.call('PEXPIRE', out, ttl)
+  if not lives[out] then
+    redis.call('PEXPIRE', out, ttl)
+    lives[out] = true
+  end
 end
 local function drop(T, id)
   redis.call('XACK', T, 'w', id)
   redis.call('XDEL', T, id)
+end
+"#
+    };
+}
+
+/// Records of a host that is lost. `sweep(P, now, lease)`:
+/// * Nobody has looked for half a lease: the server was down, or was replaced, or nobody was there. Leases begin anew.
+/// * A worker without a lease: what it ran is answered as lost, what it had only taken goes back.
+macro_rules! sweep {
+    () => {
+        concat!(
+            answer!(),
+            r#"
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 local function lose(P, T, id, info, ttl)
   local found = redis.call('XRANGE', T, id, id)[1]
@@ -85,34 +99,33 @@ local function sweep(P, now, lease, ttl)
     redis.call('HDEL', P .. ':workers', w)
   end
 end
-local function group(T)
-  if redis.call('EXISTS', T) == 0 then redis.call('XGROUP', 'CREATE', T, 'w', '0', 'MKSTREAM') end
-end
 "#
+        )
     };
 }
 
 /// Adds chunks that are not there yet. ARGV: label, client, ttl, then number and bytes of each. Answers how many were
 /// new.
+///
+/// Three commands for each chunk, and one more. The worker that first takes from a stream makes its group, which begins
+/// with the first record; so no chunk has to wait for that here.
 const SUBMIT: &str = r#"#!lua
-local P, label, client, ttl = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-local T, base = P .. ':tasks:' .. label, P .. ':c:' .. client
-if redis.call('EXISTS', T) == 0 then redis.call('XGROUP', 'CREATE', T, 'w', '0', 'MKSTREAM') end
-redis.call('SADD', P .. ':labels', label)
-local new = 0
+local P, client, ttl = KEYS[1], ARGV[2], ARGV[3]
+local T, base = P .. ':tasks:' .. ARGV[1], P .. ':c:' .. client
+local at, new = base .. ':at', 0
 for i = 4, #ARGV, 2 do
   local n, b = ARGV[i], ARGV[i + 1]
-  if redis.call('HEXISTS', base .. ':at', n) == 0 then
+  if redis.call('HEXISTS', at, n) == 0 then
     if #b > 262144 then
       redis.call('HSET', base .. ':big', n, b)
       redis.call('PEXPIRE', base .. ':big', ttl)
       b = ''
     end
-    redis.call('HSET', base .. ':at', n, redis.call('XADD', T, '*', 'c', client, 'n', n, 'b', b))
+    redis.call('HSET', at, n, redis.call('XADD', T, '*', 'c', client, 'n', n, 'b', b))
     new = new + 1
   end
 end
-redis.call('PEXPIRE', base .. ':at', ttl)
+redis.call('PEXPIRE', at, ttl)
 return new
 "#;
 
@@ -166,12 +179,49 @@ end
 return 0
 "#;
 
-/// A worker takes chunks. ARGV: worker, how many to run, how many ahead, labels. Answers `false` to a worker without a
-/// lease, otherwise kind, label, id, client, number and bytes of each.
-const CLAIM: &str = r#"#!lua flags=allow-oom
-local P, w = KEYS[1], ARGV[1]
-if not redis.call('ZSCORE', P .. ':alive', w) then return false end
-local out = {}
+/// A worker takes its turn: it ends chunks with their answers, begins what it had taken ahead, and takes more. ARGV:
+/// worker, ttl, how many to run, how many ahead, how many labels, how many ends, the labels; of each end label, id,
+/// client, number, whether its bytes lie beside the stream, and answer; of each beginning label, id, client and number.
+///
+/// Answers for each beginning whether it may, and `false` to a worker without a lease, otherwise kind, label, id,
+/// client, number, bytes of each chunk that was taken, and whether these lay beside the stream. A worker whose answer
+/// was lost on the way asks again: an end counts once, a beginning is the worker's already, and what was taken for it
+/// goes back after two beats.
+///
+/// Six commands for the end of a chunk, and three for its claim.
+const TURN: &str = concat!(
+    "#!lua flags=allow-oom\n",
+    answer!(),
+    r#"
+local P, w, ttl = KEYS[1], ARGV[1], ARGV[2]
+local labels, ends = tonumber(ARGV[5]), tonumber(ARGV[6])
+local next, may, out, dead = 7 + labels, {}, {}, P .. ':dead'
+for i = next, next + ends * 6 - 1, 6 do
+  local T, id, n = P .. ':tasks:' .. ARGV[i], ARGV[i + 1], ARGV[i + 3]
+  drop(T, id)
+  local base = P .. ':c:' .. ARGV[i + 2]
+  local at = redis.call('HGET', base .. ':at', n)
+  if at then
+    if at ~= id then drop(T, at) end
+    redis.call('HDEL', base .. ':at', n)
+    if ARGV[i + 4] == '1' then redis.call('HDEL', base .. ':big', n) end
+    answer(P, ARGV[i + 2], n, ARGV[i + 5], ttl)
+  end
+end
+for i = next + ends * 6, #ARGV, 4 do
+  local T, id = P .. ':tasks:' .. ARGV[i], ARGV[i + 1]
+  local p = redis.pcall('XPENDING', T, 'w', id, id, 1)
+  local ok = 0
+  if not p.err and p[1] and (p[1][2] == w .. '/a' or p[1][2] == w .. '/r') then
+    if redis.call('HGET', P .. ':c:' .. ARGV[i + 2] .. ':at', ARGV[i + 3]) == id then
+      redis.call('XCLAIM', T, 'w', w .. '/r', 0, id, 'JUSTID')
+      ok = 1
+    else
+      drop(T, id)
+    end
+  end
+  may[#may + 1] = ok
+end
 local function give(T, label, kind, entry)
   local id, f = entry[1], entry[2]
   if not f then
@@ -179,24 +229,22 @@ local function give(T, label, kind, entry)
     return 0
   end
   if #f ~= 6 or f[1] ~= 'c' or f[3] ~= 'n' or f[5] ~= 'b' then
-    redis.call('XADD', P .. ':dead', 'MAXLEN', '~', 1000, '*', 'label', label, 'why', 'not a chunk of calls', 'c', '', 'b', table.concat(f, ' ', 1, math.min(#f, 64)))
-    redis.call('XACK', T, 'w', id)
-    redis.call('XDEL', T, id)
+    redis.call('XADD', dead, 'MAXLEN', '~', 1000, '*', 'label', label, 'why', 'not a chunk of calls', 'c', '', 'b', table.concat(f, ' ', 1, math.min(#f, 64)))
+    drop(T, id)
     return 0
   end
-  local base, b = P .. ':c:' .. f[2], f[6]
+  local base, b, beside = P .. ':c:' .. f[2], f[6], 0
   if redis.call('HGET', base .. ':at', f[4]) ~= id then
-    redis.call('XACK', T, 'w', id)
-    redis.call('XDEL', T, id)
+    drop(T, id)
     return 0
   end
-  if b == '' then b = redis.call('HGET', base .. ':big', f[4]) or '' end
-  out[#out + 1] = {kind, label, id, f[2], f[4], b}
+  if b == '' then b, beside = redis.call('HGET', base .. ':big', f[4]) or '', 1 end
+  out[#out + 1] = {kind, label, id, f[2], f[4], b, beside}
   return 1
 end
 local function claim(kind, want)
   local me = w .. '/' .. kind
-  for i = 4, #ARGV do
+  for i = 7, 6 + labels do
     local label = ARGV[i]
     local T = P .. ':tasks:' .. label
     local function fresh()
@@ -209,7 +257,9 @@ local function claim(kind, want)
         elseif not found or #found == 0 then
           return
         else
+          local asked = want
           for _, entry in ipairs(found[1][2]) do want = want - give(T, label, kind, entry) end
+          if #found[1][2] < asked then return end
         end
       end
     end
@@ -224,34 +274,16 @@ local function claim(kind, want)
       fresh()
     end
   end
+  return want
 end
-claim('r', tonumber(ARGV[2]))
-claim('a', tonumber(ARGV[3]))
-return out
-"#;
-
-/// A worker begins what it had taken ahead. One whose answer was lost on the way asks again. ARGV: worker, then label,
-/// id, client and number of each. Answers for each whether it may.
-const BEGIN: &str = r#"#!lua flags=allow-oom
-local P, w = KEYS[1], ARGV[1]
-local may = {}
-for i = 2, #ARGV, 4 do
-  local T, id = P .. ':tasks:' .. ARGV[i], ARGV[i + 1]
-  local p = redis.pcall('XPENDING', T, 'w', id, id, 1)
-  local ok = 0
-  if not p.err and p[1] and (p[1][2] == w .. '/a' or p[1][2] == w .. '/r') then
-    if redis.call('HGET', P .. ':c:' .. ARGV[i + 2] .. ':at', ARGV[i + 3]) == id then
-      redis.call('XCLAIM', T, 'w', w .. '/r', 0, id, 'JUSTID')
-      ok = 1
-    else
-      redis.call('XACK', T, 'w', id)
-      redis.call('XDEL', T, id)
-    end
-  end
-  may[#may + 1] = ok
+local run, ahead = tonumber(ARGV[3]), tonumber(ARGV[4])
+if run + ahead > 0 then
+  if not redis.call('ZSCORE', P .. ':alive', w) then return {may, false} end
+  if claim('r', run) == 0 then claim('a', ahead) end
 end
-return may
-"#;
+return {may, out}
+"#
+);
 
 /// A worker gives back what it has not begun. ARGV: worker, then label and id of each.
 const RELEASE: &str = r#"#!lua flags=allow-oom
@@ -266,29 +298,6 @@ end
 return 0
 "#;
 
-/// Chunks have ended. ARGV: ttl, then label, id, client, number and answer of each. Answers how many were awaited.
-const FINISH: &str = concat!(
-    "#!lua flags=allow-oom\n",
-    sweep!(),
-    r#"
-local P, ttl, taken = KEYS[1], ARGV[1], 0
-for i = 2, #ARGV, 5 do
-  local T, id, client, n = P .. ':tasks:' .. ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  drop(T, id)
-  local base = P .. ':c:' .. client
-  local at = redis.call('HGET', base .. ':at', n)
-  if at then
-    if at ~= id then drop(T, at) end
-    redis.call('HDEL', base .. ':at', n)
-    redis.call('HDEL', base .. ':big', n)
-    answer(P, client, n, ARGV[i + 4], ttl)
-    taken = taken + 1
-  end
-end
-return taken
-"#
-);
-
 /// A worker lives. ARGV: worker, its description, lease, ttl, how many labels, these, then client and number of each
 /// chunk that it runs. Answers for each whether anybody waits for it, and label and id of all that it has claimed.
 const BEAT: &str = concat!(
@@ -302,6 +311,7 @@ redis.call('HSET', P .. ':workers', w, ARGV[2])
 sweep(P, now, lease, ARGV[4])
 local labels, wanted, claimed = tonumber(ARGV[5]), {}, {}
 for i = 6, 5 + labels do
+  redis.call('SADD', P .. ':labels', ARGV[i])
   for _, kind in ipairs({'/r', '/a'}) do
     local found = redis.pcall('XPENDING', P .. ':tasks:' .. ARGV[i], 'w', '-', '+', 1000, w .. kind)
     for _, p in ipairs(found.err and {} or found) do claimed[#claimed + 1] = {ARGV[i], p[1]} end
@@ -457,10 +467,8 @@ pub(crate) struct Scripts {
     pub(crate) missing: Script,
     pub(crate) tick: Script,
     pub(crate) end: Script,
-    pub(crate) claim: Script,
-    pub(crate) begin: Script,
+    pub(crate) turn: Script,
     pub(crate) release: Script,
-    pub(crate) finish: Script,
     pub(crate) beat: Script,
     pub(crate) retire: Script,
     pub(crate) bury: Script,
@@ -477,10 +485,8 @@ impl Scripts {
             missing: Script::new(MISSING),
             tick: Script::new(TICK),
             end: Script::new(END),
-            claim: Script::new(CLAIM),
-            begin: Script::new(BEGIN),
+            turn: Script::new(TURN),
             release: Script::new(RELEASE),
-            finish: Script::new(FINISH),
             beat: Script::new(BEAT),
             retire: Script::new(RETIRE),
             bury: Script::new(BURY),

@@ -8,7 +8,7 @@ use redis::{
 };
 
 use crate::engine::{
-    Buried, Chunk, Claim, Claims, Client, Described, Engine, Fault, Finished, Heard, Outcome, Serving,
+    Buried, Chunk, Claim, Client, Described, Engine, Fault, Finished, Heard, Outcome, Serving, Taken, Turn,
 };
 use crate::scripts::Scripts;
 
@@ -26,6 +26,8 @@ pub(crate) struct Streams {
     pub(crate) scripts: Arc<Scripts>,
     /// The prefix of all keys.
     pub(crate) prefix: String,
+    /// Whether the server knows the script that adds chunks, which is sent by its name then.
+    knows: bool,
 }
 
 /// What the server's error asks for.
@@ -80,7 +82,7 @@ fn pieces<T>(mut rest: &[T], bytes: impl Fn(&T) -> usize) -> impl Iterator<Item 
 
 impl Streams {
     pub(crate) fn new(connection: Connection, scripts: Arc<Scripts>, name: &str) -> Self {
-        Self { connection, scripts, prefix: format!("{{{name}}}") }
+        Self { connection, scripts, prefix: format!("{{{name}}}"), knows: false }
     }
 
     pub(crate) fn invoke<T: FromRedisValue>(&mut self, call: &ScriptInvocation<'_>) -> Outcome<T> {
@@ -128,6 +130,17 @@ impl Streams {
     }
 }
 
+/// The arguments of the script that adds chunks.
+fn add_chunks(client: &Client, chunks: &[Chunk], mut add: impl FnMut(&[u8])) {
+    add(client.label.as_bytes());
+    add(client.id.as_bytes());
+    add(millis(client.ttl).to_string().as_bytes());
+    for chunk in chunks {
+        add(chunk.number.to_string().as_bytes());
+        add(&chunk.body);
+    }
+}
+
 /// The fields of a record, by name.
 fn fields(value: Value) -> Vec<(Vec<u8>, Vec<u8>)> {
     Vec::<(Vec<u8>, Vec<u8>)>::from_redis_value(value).unwrap_or_default()
@@ -154,16 +167,26 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// What was taken to run, and ahead.
+fn claimed(taken: Value) -> Outcome<(Vec<Claim>, Vec<Claim>)> {
+    type Seven = (String, String, String, String, String, Vec<u8>, bool);
+    let taken = Vec::<Seven>::from_redis_value(taken).map_err(|error| Fault::Refused(error.to_string()))?;
+    let (mut to_run, mut ahead) = (Vec::new(), Vec::new());
+    for (kind, label, id, client, number, body, beside) in taken {
+        let claim = Claim { label, id, client, number, body, beside };
+        if kind == "r" { to_run.push(claim) } else { ahead.push(claim) }
+    }
+    Ok((to_run, ahead))
+}
+
 impl Engine for Streams {
     fn submit(&mut self, client: &Client, chunks: &[Chunk]) -> Outcome<()> {
         let scripts = self.scripts.clone();
         for chunks in pieces(chunks, |chunk| chunk.body.len()) {
             let mut call = scripts.submit.key(&self.prefix);
-            call.arg(&client.label).arg(&client.id).arg(millis(client.ttl));
-            for chunk in chunks {
-                call.arg(chunk.number).arg(&chunk.body[..]);
-            }
+            add_chunks(client, chunks, |part| _ = call.arg(part));
             self.invoke::<i64>(&call)?;
+            self.knows = true;
         }
         Ok(())
     }
@@ -189,18 +212,40 @@ impl Engine for Streams {
         self.query(redis::cmd("HKEYS").arg(place))
     }
 
-    fn take(&mut self, client: &Client, seen: &[String], wait: Duration) -> Outcome<Vec<Finished>> {
+    fn exchange(
+        &mut self,
+        client: &Client,
+        chunks: &[Chunk],
+        seen: &[String],
+        wait: Duration,
+    ) -> Outcome<Vec<Finished>> {
         let out = self.out(client);
-        let mut both = Pipeline::new();
+        let mut ask = Pipeline::new();
+        // What one request can carry goes with the question, once the server knows the script.
+        let goes_along = self.knows && !chunks.is_empty() && pieces(chunks, |chunk| chunk.body.len()).nth(1).is_none();
+        if goes_along {
+            ask.cmd("EVALSHA").arg(self.scripts.submit.get_hash()).arg(1).arg(&self.prefix);
+            add_chunks(client, chunks, |part| _ = ask.arg(part));
+            ask.ignore();
+        } else {
+            self.submit(client, chunks)?;
+        }
         if !seen.is_empty() {
-            both.cmd("XDEL").arg(&out).arg(seen).ignore();
+            ask.cmd("XDEL").arg(&out).arg(seen).ignore();
         }
-        both.cmd("XREAD").arg("COUNT").arg(ENDS);
+        ask.cmd("XREAD").arg("COUNT").arg(ENDS);
         if !wait.is_zero() {
-            both.arg("BLOCK").arg(millis(wait));
+            ask.arg("BLOCK").arg(millis(wait));
         }
-        both.arg("STREAMS").arg(&out).arg("0");
-        let (found,): (Value,) = both.query(&mut self.connection).map_err(faulty)?;
+        ask.arg("STREAMS").arg(&out).arg("0");
+        let found = match ask.query(&mut self.connection) {
+            Ok((found,)) => found,
+            Err(error) if goes_along && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.submit(client, chunks)?; // somebody has emptied the server's list of scripts
+                Value::Nil
+            }
+            Err(error) => return Err(faulty(error)),
+        };
         let mut ended = Vec::new();
         let mut beside = Vec::new();
         for (_, entries) in streams(found) {
@@ -256,27 +301,45 @@ impl Engine for Streams {
         Ok(Heard { wanted, claimed })
     }
 
-    fn claim(&mut self, worker: &Serving, labels: &[String], run: usize, ahead: usize) -> Outcome<Claims> {
+    fn turn(&mut self, worker: &Serving, labels: &[String], turn: &Turn<'_>) -> Outcome<Taken> {
         let scripts = self.scripts.clone();
-        let mut call = scripts.claim.key(&self.prefix);
-        call.arg(&worker.id).arg(run).arg(ahead).arg(labels);
-        let claimed = match self.invoke::<Value>(&call)? {
-            Value::Nil => return Ok(None),
-            claimed => claimed,
-        };
-        type Six = (String, String, String, String, String, Vec<u8>);
-        let claimed = Vec::<Six>::from_redis_value(claimed).map_err(|error| Fault::Refused(error.to_string()))?;
-        let (mut to_run, mut taken_ahead) = (Vec::new(), Vec::new());
-        for (kind, label, id, client, number, body) in claimed {
-            let claim = Claim { label, id, client, number, body };
-            if kind == "r" { to_run.push(claim) } else { taken_ahead.push(claim) }
+        let mut parts = pieces(turn.ended, |(_, answer)| answer.len()).peekable();
+        loop {
+            // The last request takes what is new, or the only one.
+            let ended = parts.next().unwrap_or_default();
+            let last = parts.peek().is_none();
+            let (run, ahead) = if last { (turn.run, turn.ahead) } else { (0, 0) };
+            let begins = if last { turn.begins } else { &[] };
+            let mut call = scripts.turn.key(&self.prefix);
+            call.arg(&worker.id).arg(millis(worker.ttl)).arg(run).arg(ahead).arg(labels.len()).arg(ended.len());
+            call.arg(labels);
+            for (Claim { label, id, client, number, beside, .. }, answer) in ended {
+                call.arg(label).arg(id).arg(client).arg(number).arg(i32::from(*beside)).arg(&answer[..]);
+            }
+            for claim in begins {
+                call.arg(&claim.label).arg(&claim.id).arg(&claim.client).arg(&claim.number);
+            }
+            let (may, taken) = self.invoke::<(Vec<bool>, Value)>(&call)?;
+            if !last {
+                continue;
+            }
+            let claims = match taken {
+                Value::Nil => None,
+                taken => Some(claimed(taken)?),
+            };
+            return Ok(Taken { may, claims });
         }
-        Ok(Some((to_run, taken_ahead)))
     }
 
-    fn wait(&mut self, worker: &Serving, labels: &[String], wait: Duration) -> Outcome<Vec<Claim>> {
+    fn wait(&mut self, worker: &Serving, labels: &[String], most: usize, wait: Duration) -> Outcome<Vec<Claim>> {
         let mut read = redis::cmd("XREADGROUP");
-        read.arg("GROUP").arg("w").arg(format!("{}/r", worker.id)).arg("COUNT").arg(1).arg("BLOCK").arg(millis(wait));
+        read.arg("GROUP")
+            .arg("w")
+            .arg(format!("{}/r", worker.id))
+            .arg("COUNT")
+            .arg(most)
+            .arg("BLOCK")
+            .arg(millis(wait));
         read.arg("STREAMS");
         for label in labels {
             read.arg(self.tasks(label));
@@ -297,25 +360,16 @@ impl Engine for Streams {
                 let mut entry = fields(entry);
                 let mut part = |name: &[u8]| field(&mut entry, name).unwrap_or_default();
                 let (client, number, mut body) = (text(part(b"c")), text(part(b"n")), part(b"b"));
-                if body.is_empty() {
+                let beside = body.is_empty();
+                if beside {
                     let place = format!("{}:c:{client}:big", self.prefix);
                     body =
                         self.query::<Option<Vec<u8>>>(redis::cmd("HGET").arg(place).arg(&number))?.unwrap_or_default();
                 }
-                claims.push(Claim { label: label.clone(), id, client, number, body });
+                claims.push(Claim { label: label.clone(), id, client, number, body, beside });
             }
         }
         Ok(claims)
-    }
-
-    fn begin(&mut self, worker: &Serving, ahead: &[Claim]) -> Outcome<Vec<bool>> {
-        let scripts = self.scripts.clone();
-        let mut call = scripts.begin.key(&self.prefix);
-        call.arg(&worker.id);
-        for claim in ahead {
-            call.arg(&claim.label).arg(&claim.id).arg(&claim.client).arg(&claim.number);
-        }
-        self.invoke(&call)
     }
 
     fn release(&mut self, worker: &Serving, claimed: &[(String, String)]) -> Outcome<()> {
@@ -326,19 +380,6 @@ impl Engine for Streams {
             call.arg(label).arg(id);
         }
         self.invoke::<i64>(&call).map(drop)
-    }
-
-    fn finish(&mut self, worker: &Serving, ended: &[(Claim, Vec<u8>)]) -> Outcome<()> {
-        let scripts = self.scripts.clone();
-        for ended in pieces(ended, |(_, answer)| answer.len()) {
-            let mut call = scripts.finish.key(&self.prefix);
-            call.arg(millis(worker.ttl));
-            for (claim, answer) in ended {
-                call.arg(&claim.label).arg(&claim.id).arg(&claim.client).arg(&claim.number).arg(&answer[..]);
-            }
-            self.invoke::<i64>(&call)?;
-        }
-        Ok(())
     }
 
     fn retire(&mut self, worker: &Serving) -> Outcome<()> {

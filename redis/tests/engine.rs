@@ -13,6 +13,8 @@ mod hosts;
 mod queues;
 #[path = "engine/refusals.rs"]
 mod refusals;
+#[path = "engine/steps.rs"]
+mod steps;
 #[cfg(feature = "tls")]
 #[path = "engine/tls.rs"]
 mod tls;
@@ -21,22 +23,28 @@ mod work;
 
 /// The tables of what fails, in the crate's documentation.
 fn every_line_of_the_tables_has_its_tests() {
-    let lines = include_str!("../src/lib.rs").lines().filter_map(|line| line.strip_prefix("//! "));
-    let section = lines.skip_while(|line| *line != "# What happens when something fails").skip(1);
-    let rows = section.take_while(|line| !line.starts_with('#')).filter(|line| line.starts_with("| "));
-    let mut count = 0;
-    for row in rows.filter(|row| !row.starts_with("| ---") && !row.starts_with("| what fails")) {
-        let named = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
-        for test in named.split(", ") {
-            let test = test.trim_matches('`');
-            let all = [calls::TESTS, failures::TESTS, hosts::TESTS, queues::TESTS, refusals::TESTS];
-            let is_there = all.concat().iter().any(|(name, _)| *name == test);
-            // Built with the feature `tls` alone.
-            assert!(is_there || include_str!("engine/tls.rs").contains(&format!("fn {test}()")), "{test:?} of {row}");
+    let lines = include_str!("../src/lib.rs").lines().filter_map(|line| line.strip_prefix("//!"));
+    let section = lines.skip_while(|line| *line != " # What happens when something fails").skip(1);
+    let section: Vec<&str> = section.take_while(|line| !line.starts_with(" #")).collect();
+    let number = |text: &str| text.parse::<usize>().ok();
+    let rows = section.iter().filter_map(|line| number(line.strip_prefix(" | ")?.split(' ').next()?));
+    let rows: Vec<usize> = rows.collect();
+    assert!(rows.len() >= 20 && rows.iter().copied().eq(1..=rows.len()), "{rows:?}");
+    let all = [calls::TESTS, failures::TESTS, hosts::TESTS, queues::TESTS, refusals::TESTS].concat();
+    let mut named = Vec::new();
+    for line in &section {
+        let at = line.trim_start().split_once(". `").and_then(|(at, _)| number(at));
+        named.extend(at);
+        if at.is_some() || line.starts_with("    `") {
+            for test in line.split('`').skip(1).step_by(2) {
+                // One file is built with the feature `tls` alone.
+                let is_there = all.iter().any(|(name, _)| *name == test)
+                    || include_str!("engine/tls.rs").contains(&format!("fn {test}()"));
+                assert!(is_there, "{test:?} of {line}");
+            }
         }
-        count += 1;
     }
-    assert!(count >= 20, "{count} lines");
+    assert_eq!(named, rows, "each line has tests");
 }
 
 fn main() {
@@ -56,7 +64,7 @@ fn main() {
     }
     let mut tests: Vec<support::Test> =
         vec![("every_line_of_the_tables_has_its_tests", every_line_of_the_tables_has_its_tests)];
-    for module in [calls::TESTS, failures::TESTS, hosts::TESTS, queues::TESTS, refusals::TESTS] {
+    for module in [calls::TESTS, failures::TESTS, hosts::TESTS, queues::TESTS, refusals::TESTS, steps::TESTS] {
         tests.extend_from_slice(module);
     }
     #[cfg(feature = "tls")]

@@ -15,6 +15,9 @@ pub const TESTS: &[Test] = &[
     ("items_of_an_imap_are_drawn_as_results_are_taken", items_of_an_imap_are_drawn_as_results_are_taken),
     ("an_executor_gives_futures_as_a_local_one_does", an_executor_gives_futures_as_a_local_one_does),
     ("callbacks_and_progress_tell_of_each_end", callbacks_and_progress_tell_of_each_end),
+    ("threads_that_wait_read_for_each_other", threads_that_wait_read_for_each_other),
+    ("a_thread_that_waits_hears_of_the_end_of_the_pool", a_thread_that_waits_hears_of_the_end_of_the_pool),
+    ("a_call_takes_thirteen_commands_in_three_requests", a_call_takes_thirteen_commands_in_three_requests),
     ("long_arguments_and_values_lie_beside_the_stream", long_arguments_and_values_lie_beside_the_stream),
     ("above_512_mib_all_is_refused_where_it_is", above_512_mib_all_is_refused_where_it_is),
     ("a_million_calls_take_what_the_outstanding_ones_take", a_million_calls_take_what_the_outstanding_ones_take),
@@ -119,6 +122,70 @@ fn callbacks_and_progress_tell_of_each_end() {
     let naps = pool.map_async(nap, [1; 100]).unwrap().get_with_progress(|ended| seen.push(ended)).unwrap();
     assert_eq!((naps.len(), seen.first(), seen.last()), (100, Some(&0), Some(&100)));
     assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "{seen:?}");
+}
+
+fn threads_that_wait_read_for_each_other() {
+    let server = Server::start();
+    let _worker = worker(&server.url(), "p", 2, &[]);
+    let pool = pool().connect(&server.url(), "p").unwrap();
+    std::thread::scope(|threads| {
+        for from in 0..4 {
+            let pool = &pool;
+            threads.spawn(move || {
+                for n in from * 150..(from + 1) * 150 {
+                    assert_eq!(pool.apply(square, (n,)).unwrap(), n * n);
+                }
+            });
+        }
+        for round in 0..10 {
+            let mut with_limit = pool.map_async(square, 0..100).unwrap();
+            if round == 5 {
+                server.say(&["SCRIPT", "FLUSH"]);
+            }
+            assert!(with_limit.get_timeout(LONG).unwrap().unwrap().into_iter().eq((0..100).map(|n| n * n)));
+        }
+    });
+    assert_eq!(pool.healed(), 0);
+}
+
+fn a_thread_that_waits_hears_of_the_end_of_the_pool() {
+    let server = Server::start();
+    let _worker = worker(&server.url(), "p", 1, &[]);
+    let pool = pool().connect(&server.url(), "p").unwrap();
+    std::thread::scope(|threads| {
+        let waits = threads.spawn(|| pool.apply(nap, (600_000,)));
+        until("it runs", || pool.hosts().iter().any(|host| host.running == 1));
+        pool.terminate().unwrap();
+        assert_eq!(waits.join().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
+    });
+}
+
+/// What the documentation of the crate says of requests.
+fn a_call_takes_thirteen_commands_in_three_requests() {
+    const CALLS: u64 = 500;
+    let server = Server::start();
+    let _worker = worker(&server.url(), "p", 1, &[]);
+    let pool = pool().connect(&server.url(), "p").unwrap();
+    let make = |calls: u64| (0..calls).for_each(|n| assert_eq!(pool.apply(square, (n,)).unwrap(), n * n));
+    make(10);
+    server.say(&["CONFIG", "RESETSTAT"]);
+    make(CALLS);
+    let stats = server.say(&["INFO", "commandstats"]);
+    let count = |name: &str| {
+        let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{name}:calls=")));
+        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    };
+    let all: u64 =
+        ["evalsha", "xadd", "xread", "xreadgroup", "xack", "xdel", "hset", "hget", "hdel", "hexists", "pexpire"]
+            .map(count)
+            .iter()
+            .sum();
+    // Beats and looks for what went back add some, by the time that passes.
+    let most = |each: u64| CALLS * each + CALLS / 2;
+    assert!(count("evalsha") >= CALLS * 2 && count("evalsha") <= most(2), "{stats}");
+    assert!(count("xread") + count("xreadgroup") <= most(2), "{stats}");
+    // Two scripts are counted beside what they run.
+    assert!(all <= most(15), "{all} in {CALLS} calls: {stats}");
 }
 
 fn long_arguments_and_values_lie_beside_the_stream() {

@@ -48,8 +48,9 @@ fn what_a_test_starts_ends_with_the_test() {
 pub fn owner(path: &str) -> ! {
     let path = path.to_owned();
     // The thread that asks for it ends; the server stays.
-    let server = std::thread::spawn(Server::start).join().unwrap();
-    std::thread::sleep(Duration::from_millis(200));
+    let asks = std::thread::spawn(|| (Server::start(), std::fs::read_link("/proc/thread-self").unwrap()));
+    let (server, thread) = asks.join().unwrap();
+    until("the thread is gone", || !std::path::Path::new("/proc").join(&thread).exists());
     assert_eq!(server.say(&["PING"]), "PONG");
     crate::support::note(path.as_ref(), &server.pid().to_string());
     std::thread::sleep(LONG * 2);
@@ -177,7 +178,7 @@ fn answers_that_are_lost_in_any_step_lose_no_call() {
     while !naps.ready().unwrap() {
         // Those of the workers and of the pool, as they come.
         thief.steal(thief.connections().saturating_sub(1 + stolen % 8), stolen % 5);
-        std::thread::sleep(Duration::from_millis(15));
+        thief.wait_within(Duration::from_millis(15));
         stolen += 1;
     }
     thief.steal(usize::MAX, 0);
@@ -194,7 +195,6 @@ fn a_server_that_comes_back_goes_on_where_it_was() {
         let naps = pool.map_async(nap, (0..600).map(|n| n % 3)).unwrap();
         until("some have ended", || naps.ended().unwrap() > 50);
         server.kill();
-        std::thread::sleep(Duration::from_millis(300));
         server.restart(&[]);
         assert_eq!(naps.get().unwrap(), (0..600).map(|n| n % 3).collect::<Vec<u64>>());
     }

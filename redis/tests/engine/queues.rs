@@ -37,19 +37,12 @@ fn items_come_out_in_the_order_in_which_they_were_put() {
     let got: Vec<u64> = (0..50).map(|n| if n % 2 == 0 { &one } else { &other }.get().unwrap()).collect();
     assert_eq!(got, (0..50).collect::<Vec<_>>());
     assert_eq!(one.get_timeout(Duration::from_millis(50)).unwrap(), None);
-    let waits = std::thread::scope(|threads| {
-        let waits = threads.spawn(|| {
-            let value = other.get_timeout(LONG).unwrap();
-            (value, Instant::now())
-        });
-        std::thread::sleep(Duration::from_millis(120));
-        let put = Instant::now();
+    std::thread::scope(|threads| {
+        let waits = threads.spawn(|| other.get_timeout(LONG).unwrap());
+        until("the getter waits at the server", || server.waiting() == 1);
         one.put(7).unwrap();
-        let (value, at) = waits.join().unwrap();
-        assert_eq!(value, Some(7));
-        at.saturating_duration_since(put)
+        assert_eq!(waits.join().unwrap(), Some(7));
     });
-    assert!(waits < Duration::from_secs(2), "{waits:?}");
     let files: Queue<Handle<std::fs::File>> = Queue::connect(&server.url(), "files").unwrap();
     let error = files.put(Handle(std::fs::File::open("/dev/null").unwrap())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
@@ -156,10 +149,9 @@ fn a_put_over_a_broken_connection_is_one() {
     assert!(stays > 60_000, "the server knows a put for as long as the outage in which it is repeated: {stays} ms");
     let got = std::thread::scope(|threads| {
         let putting = threads.spawn(|| (1..3000).for_each(|number| puts.put(number).unwrap()));
-        for _ in 0..3 {
-            std::thread::sleep(Duration::from_millis(100));
+        for part in 1..4 {
+            until("some are put", || server.say(&["GET", "{q}:unfinished"]).parse::<u64>().unwrap() > part * 100);
             server.kill();
-            std::thread::sleep(Duration::from_millis(100));
             server.restart(&[]);
         }
         let mut got = Vec::new();
@@ -208,10 +200,10 @@ fn a_put_whose_end_is_unknown_takes_no_other_with_it() {
     let puts: Queue<u64> = builder.connect(&server.url(), "q").unwrap();
     puts.put(1).unwrap();
     // The server does not answer, and ends.
-    server.say(&["CLIENT", "PAUSE", "100000", "ALL"]);
+    server.say(&["CLIENT", "PAUSE", "100000", "WRITE"]);
     let error = std::thread::scope(|threads| {
         let putting = threads.spawn(|| puts.put(2));
-        std::thread::sleep(Duration::from_millis(200));
+        until("the put has come there", || server.waiting() == 1);
         server.kill();
         putting.join().unwrap().unwrap_err()
     });
@@ -277,7 +269,8 @@ fn a_put_waits_for_memory_within_its_limit() {
     assert_eq!(puts.get().unwrap(), 1, "what is there can be got");
     std::thread::scope(|threads| {
         let waits = threads.spawn(|| puts.put_timeout(3, LONG));
-        std::thread::sleep(Duration::from_millis(100));
+        let refused = server.errors("OOM");
+        until("it was refused", || server.errors("OOM") > refused);
         server.say(&["CONFIG", "SET", "maxmemory", "0"]);
         waits.join().unwrap().unwrap();
     });

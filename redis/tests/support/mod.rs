@@ -10,7 +10,7 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, LazyLock, Mutex, mpsc};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use ossature::sys::fd::OwnedFd;
@@ -205,6 +205,25 @@ impl Server {
         Ok(String::from_utf8_lossy(&said.stdout).trim_end().to_owned())
     }
 
+    /// How many clients wait in a call.
+    pub fn waiting(&self) -> usize {
+        self.info("clients", "blocked_clients:").parse().unwrap()
+    }
+
+    /// What a line of a section of INFO says behind these words.
+    pub fn info(&self, section: &str, words: &str) -> String {
+        let info = self.say(&["INFO", section]);
+        let line = info.lines().find_map(|line| line.trim().strip_prefix(words));
+        line.unwrap_or_else(|| panic!("{words} in {info}")).to_owned()
+    }
+
+    /// How often the server has answered with an error that begins so.
+    pub fn errors(&self, word: &str) -> u64 {
+        let info = self.say(&["INFO", "errorstats"]);
+        let line = info.lines().find_map(|line| line.trim().strip_prefix(&format!("errorstat_{word}:count=")));
+        line.map_or(0, |count| count.parse().unwrap())
+    }
+
     /// The keys of a pool, in order.
     pub fn keys(&self, name: &str) -> Vec<String> {
         let mut keys: Vec<_> = self.say(&["KEYS", &format!("{{{name}}}*")]).lines().map(str::to_owned).collect();
@@ -225,6 +244,7 @@ struct Seen {
     connections: AtomicUsize,
     /// Of which connection an answer is to be kept, and how many come before.
     wants: Mutex<Option<(usize, usize)>>,
+    stolen: Condvar,
 }
 
 impl Thief {
@@ -256,6 +276,12 @@ impl Thief {
         self.seen.connections.load(SeqCst)
     }
 
+    /// Waits until what was to be stolen is, or for so long: that connection may have broken before.
+    pub fn wait_within(&self, limit: Duration) {
+        let wants = self.seen.wants.lock().unwrap();
+        drop(self.seen.stolen.wait_timeout_while(wants, limit, |wants| wants.is_some()).unwrap());
+    }
+
     /// Has an answer to this connection kept, and the connection broken, after so many others.
     pub fn steal(&self, connection: usize, after: usize) {
         *self.seen.wants.lock().unwrap() = Some((connection, after));
@@ -271,6 +297,7 @@ fn pass_answers(number: usize, mut server: TcpStream, mut client: TcpStream, see
             if wanted == number {
                 *wants = after.checked_sub(1).map(|after| (number, after));
                 if after == 0 {
+                    seen.stolen.notify_all();
                     break;
                 }
             }

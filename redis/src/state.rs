@@ -1,0 +1,261 @@
+//! What a pool knows: its jobs, the chunks that are under way, and what is to be sent.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ossature::ErrorKind;
+use ossature::multiprocessing::pool::engine;
+
+use crate::engine::{Chunk, Described, Fault, Finished};
+use crate::job::{Callback, Failure, Job, Outcome};
+use crate::wire::{Answer, Body, Calls};
+
+/// How many chunks one request has at most, and how many bytes.
+pub(crate) const BATCH: (usize, usize) = (64, 4 << 20);
+
+/// A chunk that was given out.
+pub(crate) struct Out {
+    job: u64,
+    base: usize,
+    count: usize,
+    body: Arc<[u8]>,
+    /// How many workers or hosts have died in it.
+    tries: u32,
+}
+
+/// Whether calls are taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    Open,
+    Closed,
+    Ended,
+}
+
+pub(crate) struct State {
+    pub(crate) mode: Mode,
+    pub(crate) jobs: BTreeMap<u64, Job>,
+    pub(crate) next_job: u64,
+    /// What is given out, by number.
+    pub(crate) chunks: HashMap<u64, Out>,
+    next_chunk: u64,
+    /// Jobs with calls that no chunk has.
+    pub(crate) ready: VecDeque<u64>,
+    /// Chunks to be sent.
+    pub(crate) unsent: VecDeque<u64>,
+    /// Chunks that nobody wants any more.
+    pub(crate) unwanted: Vec<u64>,
+    pub(crate) hosts: Vec<Described>,
+    /// Whether a thread that waits for a result leads.
+    pub(crate) led: bool,
+    /// Whether the server may have lost something.
+    pub(crate) heal: bool,
+    /// Whether the server has no memory left.
+    pub(crate) full: bool,
+    /// Since when the server is away, and why; `None` while it is there.
+    pub(crate) away: Option<(Instant, Fault)>,
+    /// When a chunk last ended, or none was under way.
+    pub(crate) progress: Instant,
+    /// Since when only workers of other builds are there while something is to do.
+    pub(crate) strangers: Option<Instant>,
+    /// Chunks that have lost as many hosts as they may, and what became of the last.
+    pub(crate) buried: Vec<(Arc<[u8]>, String)>,
+    /// How often chunks were given out again that the server had lost.
+    pub(crate) healed: u64,
+}
+
+impl State {
+    pub(crate) fn new() -> Self {
+        Self {
+            mode: Mode::Open,
+            jobs: BTreeMap::new(),
+            next_job: 0,
+            chunks: HashMap::new(),
+            next_chunk: 0,
+            ready: VecDeque::new(),
+            unsent: VecDeque::new(),
+            unwanted: Vec::new(),
+            hosts: Vec::new(),
+            led: false,
+            heal: false,
+            full: false,
+            away: None,
+            progress: Instant::now(),
+            strangers: None,
+            buried: Vec::new(),
+            healed: 0,
+        }
+    }
+
+    /// Whether there is nothing to send and nothing to wait for.
+    pub(crate) fn is_idle(&self) -> bool {
+        let sent = self.unsent.is_empty() && self.ready.is_empty() && self.chunks.is_empty();
+        sent && self.unwanted.is_empty() && self.buried.is_empty() && !self.heal
+    }
+
+    pub(crate) fn job(&mut self, job: u64) -> Option<&mut Job> {
+        self.jobs.get_mut(&job)
+    }
+
+    pub(crate) fn has_calls(&self) -> bool {
+        self.jobs.values().any(|job| !job.is_done())
+    }
+
+    /// How many processes the workers have.
+    pub(crate) fn processes(&self) -> usize {
+        self.hosts.iter().map(|is| is.processes).sum()
+    }
+
+    /// Chunks to be sent: those that wait for it, and new ones of each job in turn.
+    pub(crate) fn batch(&mut self) -> Vec<Chunk> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while batch.len() < BATCH.0 && bytes < BATCH.1 {
+            let Some(number) = self.unsent.pop_front() else { break };
+            if let Some(out) = self.chunks.get(&number) {
+                bytes += out.body.len();
+                batch.push(Chunk { number, body: out.body.clone() });
+            }
+        }
+        if self.full && !batch.is_empty() {
+            return batch; // the first that did not fit, before there are more
+        }
+        let processes = self.processes();
+        let mut full = 0;
+        while batch.len() < BATCH.0 && bytes < BATCH.1 && full < self.ready.len() {
+            let Some(number) = self.ready.pop_front() else { break };
+            let Some(job) = self.jobs.get_mut(&number) else { continue };
+            if job.uncut() == 0 {
+                job.ready = false;
+                continue;
+            }
+            self.ready.push_back(number);
+            // Room for a few is left until there are more, so that requests carry several. One that has begun goes on.
+            let window = job.window(processes);
+            let begins = batch.is_empty() && job.chunks + window / 8 > window;
+            if job.chunks >= window || begins {
+                full += 1;
+                continue;
+            }
+            full = 0;
+            if let Some((base, count, body)) = job.cut(processes.max(1)) {
+                job.chunks += 1;
+                bytes += body.len();
+                let chunk = self.next_chunk;
+                self.next_chunk += 1;
+                self.chunks.insert(chunk, Out { job: number, base, count, body: body.clone(), tries: 0 });
+                batch.push(Chunk { number: chunk, body });
+            }
+        }
+        batch
+    }
+
+    /// The server has no memory for these chunks.
+    pub(crate) fn is_full(&mut self, batch: &[Chunk]) {
+        self.full = true;
+        batch.iter().rev().for_each(|chunk| self.unsent.push_front(chunk.number));
+    }
+
+    /// The chunks that are given out again after the server has lost them.
+    pub(crate) fn again(&self, numbers: &[u64]) -> Vec<Chunk> {
+        let again = numbers.iter().filter_map(|number| {
+            let out = self.chunks.get(number)?;
+            Some(Chunk { number: *number, body: out.body.clone() })
+        });
+        again.collect()
+    }
+
+    /// Ends the calls of a job that have not ended; what is to be called then.
+    pub(crate) fn withdraw(&mut self, number: u64, failure: &Failure) -> Vec<Callback> {
+        let Some(job) = self.jobs.get_mut(&number) else { return Vec::new() };
+        for index in job.forget_inputs() {
+            job.end(index, Outcome::Failed(failure.clone()));
+        }
+        let unwanted = &mut self.unwanted;
+        self.chunks.retain(|chunk, out| {
+            if out.job != number {
+                return true;
+            }
+            unwanted.push(*chunk);
+            for index in out.base..out.base + out.count {
+                job.end(index, Outcome::Failed(failure.clone()));
+            }
+            false
+        });
+        job.chunks = 0;
+        self.settle(number)
+    }
+
+    /// What is to be called now that calls of the job have ended.
+    fn settle(&mut self, number: u64) -> Vec<Callback> {
+        let Some(job) = self.jobs.get_mut(&number).filter(|job| job.is_done()) else { return Vec::new() };
+        let due = std::mem::take(&mut job.callbacks);
+        if job.held == 0 {
+            self.jobs.remove(&number);
+        }
+        due
+    }
+
+    /// Takes in the end of a chunk. One that is not awaited has come before, or was withdrawn.
+    pub(crate) fn accept(&mut self, ended: Finished) -> Vec<Callback> {
+        let Some(out) = self.chunks.remove(&ended.number) else { return Vec::new() };
+        let number = out.job;
+        let Some(job) = self.jobs.get_mut(&number) else { return Vec::new() };
+        job.chunks = job.chunks.saturating_sub(1);
+        let bytes: Arc<[u8]> = ended.answer.into();
+        let mut again = Vec::new();
+        match Answer::read(&bytes) {
+            Some(Answer::Outcomes { took, host, ends }) if ends.len() == out.count => {
+                job.took(took, out.count);
+                let host: Arc<str> = host.into();
+                for (at, (is_value, from, to)) in ends.into_iter().enumerate() {
+                    let index = out.base + at;
+                    if is_value {
+                        job.end(index, Outcome::Value(bytes.clone(), from..to));
+                    } else if out.tries < job.manner.retries
+                        && engine::is_death(bytes.get(from..to).unwrap_or_default())
+                    {
+                        again.push(at);
+                    } else {
+                        job.end(index, Outcome::Failed(Failure::Told(host.clone(), bytes.clone(), from..to)));
+                    }
+                }
+            }
+            Some(Answer::Lost(_)) if out.tries < job.manner.retries => again.extend(0..out.count),
+            Some(Answer::Lost(host)) => {
+                self.buried.push((
+                    out.body.clone(),
+                    format!("its host was lost {} times, the last one {host}", out.tries + 1),
+                ));
+                let host: Arc<str> = host.into();
+                for index in out.base..out.base + out.count {
+                    job.end(index, Outcome::Failed(Failure::Lost(host.clone())));
+                }
+            }
+            _ => {
+                let text: Arc<str> =
+                    format!("the answer to {} is of another version or of a stranger", job.task).into();
+                for index in out.base..out.base + out.count {
+                    job.end(index, Outcome::Failed(Failure::Over(ErrorKind::Decode, text.clone())));
+                }
+            }
+        }
+        self.retry(&out, &again);
+        self.settle(number)
+    }
+
+    /// Gives calls of a chunk out again, each alone, so that one that kills its worker is found.
+    fn retry(&mut self, out: &Out, again: &[usize]) {
+        let (Some(job), Some(calls)) = (self.jobs.get_mut(&out.job), Calls::read(&out.body)) else { return };
+        for at in again {
+            let Some(arguments) = calls.arguments.get(*at) else { continue };
+            let mut body = Body::new(job.task, job.manner.wants, job.manner.limit);
+            body.push(arguments);
+            let number = self.next_chunk;
+            self.next_chunk += 1;
+            job.chunks += 1;
+            let (base, body, tries) = (out.base + at, body.finish(), out.tries + 1);
+            self.chunks.insert(number, Out { job: out.job, base, count: 1, body, tries });
+            self.unsent.push_back(number);
+        }
+    }
+}
