@@ -1,14 +1,28 @@
-//! What calls cost over a server, beside a local pool and beside the bare commands by hand, in the same run:
+//! What calls cost over a server, beside a local pool and beside commands by hand, in the same run:
 //! `cargo run --release -p ossature-redis --example rate`.
+//!
+//! * `local`: a local pool of as many processes makes the same calls.
+//! * `hand`: a loop over the commands of the pool, its scripts included. One client has as many chunks under way, and two
+//!   threads take, square and answer. The loop has no processes for the calls, no types, no leases and no healing.
+//! * `bare`: a loop over bare commands: XADD, XREADGROUP, XACK, XDEL, XADD, XREAD, XDEL. Nothing tells a call that was
+//!   answered from one that was lost, and nothing limits how many are under way.
+//!
+//! `--only WORD` measures the rows whose names have the word.
 
+#[allow(dead_code, reason = "the loop by hand runs some of them")]
+#[path = "../src/scripts.rs"]
+mod scripts;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ossature::multiprocessing::{Context, Tasks, freeze_support, tasks};
 use ossature_redis::{Pool, worker_support};
-use redis::{Connection, Value, cmd, pipe};
+use redis::{Connection, cmd, pipe};
+use scripts::Scripts;
 use support::{Server, until, worker};
 
 fn square(number: u64) -> u64 {
@@ -31,31 +45,51 @@ fn connection(server: &Server) -> Connection {
     redis::Client::open(server.url()).unwrap().get_connection().unwrap()
 }
 
-/// A worker by hand: takes a record of numbers, and answers with their squares.
-fn serve_by_hand(mut line: Connection) {
+/// The squares of the numbers in a record.
+fn squares(bytes: &[u8]) -> Vec<u8> {
+    let numbers = bytes.chunks_exact(8);
+    numbers.flat_map(|n| square(u64::from_le_bytes(n.try_into().unwrap())).to_le_bytes()).collect()
+}
+
+/// Fifty numbers to a record.
+fn numbers(record: u64) -> Vec<u8> {
+    (record * 50..record * 50 + 50).flat_map(u64::to_le_bytes).collect()
+}
+
+/// Records of one stream: the fields of each, by its id.
+type Records = Vec<(String, Vec<(String, Vec<u8>)>)>;
+/// The same as they are read, by stream.
+type Found = Option<Vec<(String, Records)>>;
+
+/// Waits for records of a stream whose group is `w`.
+fn wait_by_hand(line: &mut Connection, stream: &str, most: &str) -> Records {
+    let mut read = cmd("XREADGROUP");
+    read.arg(&["GROUP", "w", "hand/r", "COUNT", most, "BLOCK", "1000", "STREAMS", stream, ">"]);
+    let found = read.query::<Found>(line).ok().flatten().and_then(|mut found| found.pop());
+    found.map_or_else(Vec::new, |(_, records)| records)
+}
+
+/// A worker over the bare commands: takes a record of numbers, and answers with their squares.
+fn serve_bare(mut line: Connection) {
     loop {
-        let mut read = cmd("XREADGROUP");
-        read.arg(&["GROUP", "w", "hand", "COUNT", "1", "BLOCK", "1000", "STREAMS", "hand", ">"]);
-        type Found = Option<Vec<(String, Vec<(String, Vec<(String, Vec<u8>)>)>)>>;
-        let Ok(Some(found)) = read.query::<Found>(&mut line) else { return };
-        for (id, fields) in &found[0].1 {
-            let numbers = fields[0].1.chunks_exact(8);
-            let squares: Vec<u8> =
-                numbers.flat_map(|n| square(u64::from_le_bytes(n.try_into().unwrap())).to_le_bytes()).collect();
+        let found = wait_by_hand(&mut line, "bare", "1");
+        if found.is_empty() {
+            return;
+        }
+        for (id, fields) in &found {
             let mut answer = pipe();
-            answer.cmd("XACK").arg("hand").arg("w").arg(id).ignore();
-            answer.cmd("XDEL").arg("hand").arg(id).ignore();
-            answer.cmd("XADD").arg("answers").arg("*").arg("r").arg(squares).ignore();
+            answer.cmd("XACK").arg("bare").arg("w").arg(id).ignore();
+            answer.cmd("XDEL").arg("bare").arg(id).ignore();
+            answer.cmd("XADD").arg("answers").arg("*").arg("r").arg(squares(&fields[0].1)).ignore();
             answer.query::<()>(&mut line).unwrap();
         }
     }
 }
 
 /// Takes answers until there are this many.
-fn take_by_hand(line: &mut Connection, records: usize) {
+fn take_bare(line: &mut Connection, records: usize) {
     let mut taken = 0;
     while taken < records {
-        type Found = Option<Vec<(String, Vec<(String, Value)>)>>;
         let mut read = cmd("XREAD");
         read.arg(&["COUNT", "256", "BLOCK", "1000", "STREAMS", "answers", "0"]);
         let Some(found) = read.query::<Found>(line).unwrap() else { continue };
@@ -69,23 +103,81 @@ fn take_by_hand(line: &mut Connection, records: usize) {
     }
 }
 
-/// Calls a second by hand, fifty to a record.
-fn by_hand(server: &Server, calls: u64) -> f64 {
+/// Calls a second over the bare commands, fifty to a record.
+fn bare(server: &Server, calls: u64) -> f64 {
     let (mut line, mut answers) = (connection(server), connection(server));
     let begun = Instant::now();
     std::thread::scope(|threads| {
-        let taking = threads.spawn(|| take_by_hand(&mut answers, calls as usize / 50));
+        let taking = threads.spawn(|| take_bare(&mut answers, calls as usize / 50));
         for batch in (0..calls / 50).collect::<Vec<_>>().chunks(64) {
             let mut add = pipe();
             for record in batch {
-                let numbers: Vec<u8> = (record * 50..record * 50 + 50).flat_map(u64::to_le_bytes).collect();
-                add.cmd("XADD").arg("hand").arg("*").arg("b").arg(numbers).ignore();
+                add.cmd("XADD").arg("bare").arg("*").arg("b").arg(numbers(*record)).ignore();
             }
             add.query::<()>(&mut line).unwrap();
         }
         taking.join().unwrap();
     });
     calls as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// The stream of the loop by hand, which has the form of a pool's.
+const STREAM: &str = "{hand}:tasks:l";
+
+/// A worker over the commands of the pool.
+fn serve_by_hand(mut line: Connection, scripts: &Scripts) {
+    // Id, number and answer of each record that has ended.
+    let mut ended: Vec<(String, String, Vec<u8>)> = Vec::new();
+    loop {
+        let mut turn = scripts.turn.key("{hand}");
+        turn.arg("hand").arg(60_000).arg(8).arg(0).arg(1).arg(ended.len()).arg("l");
+        for (id, number, answer) in ended.drain(..) {
+            turn.arg("l").arg(id).arg("c").arg(number).arg(0).arg(answer);
+        }
+        type Seven = (String, String, String, String, String, Vec<u8>, bool);
+        let (_, taken) = turn.invoke::<(Vec<bool>, Vec<Seven>)>(&mut line).unwrap();
+        ended.extend(taken.into_iter().map(|(_, _, id, _, number, bytes, _)| (id, number, squares(&bytes))));
+        if ended.is_empty() {
+            for (id, fields) in wait_by_hand(&mut line, STREAM, "8") {
+                let field = |name: &str| fields.iter().find(|(field, _)| field == name).unwrap().1.clone();
+                ended.push((id, String::from_utf8(field("n")).unwrap(), squares(&field("b"))));
+            }
+        }
+        if ended.is_empty() {
+            return;
+        }
+    }
+}
+
+/// Calls a second over the commands of the pool, fifty to a record, with as many under way.
+fn by_hand(server: &Server, calls: u64, scripts: &Scripts) -> f64 {
+    let mut line = connection(server);
+    scripts.submit.load(&mut line).unwrap();
+    let (mut given, mut taken, mut seen) = (0, 0, Vec::<String>::new());
+    let begun = Instant::now();
+    while taken < calls / 50 {
+        let mut ask = pipe();
+        let most = (taken + 64).min(calls / 50);
+        if given < most {
+            ask.cmd("EVALSHA").arg(scripts.submit.get_hash()).arg(1).arg("{hand}").arg("l").arg("c").arg(60_000);
+            for record in given..most {
+                ask.arg(record).arg(numbers(record));
+            }
+            ask.ignore();
+            given = most;
+        }
+        if !seen.is_empty() {
+            ask.cmd("XDEL").arg("{hand}:c:c:out").arg(&seen).ignore();
+        }
+        ask.cmd("XREAD").arg(&["COUNT", "256", "BLOCK", "1000", "STREAMS", "{hand}:c:c:out", "0"]);
+        let (found,): (Found,) = ask.query(&mut line).unwrap();
+        let records = found.and_then(|mut found| found.pop()).map_or_else(Vec::new, |(_, records)| records);
+        taken += records.len() as u64;
+        seen = records.into_iter().map(|(id, _)| id).collect();
+    }
+    let rate = calls as f64 / begun.elapsed().as_secs_f64();
+    cmd("XDEL").arg("{hand}:c:c:out").arg(&seen).query::<()>(&mut line).unwrap();
+    rate
 }
 
 /// The median and the 99th of a hundred.
@@ -103,6 +195,9 @@ fn times(count: u64, mut call: impl FnMut()) -> (Duration, Duration) {
 
 /// Prints a row of rounds, each of ours and theirs, as the benches in benches/ do.
 fn row(name: &str, unit: &str, rival: &str, bar: &str, rounds: &[(f64, f64)]) {
+    if rounds.is_empty() {
+        return;
+    }
     let middle = |mut values: Vec<f64>| {
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
@@ -132,97 +227,43 @@ fn row(name: &str, unit: &str, rival: &str, bar: &str, rounds: &[(f64, f64)]) {
     );
 }
 
+/// Whether the row is to be measured.
+fn is_wanted(name: &str) -> bool {
+    let words: Vec<String> = std::env::args().collect();
+    let only = words.iter().position(|word| word == "--only").and_then(|at| words.get(at + 1));
+    only.is_none_or(|word| name.contains(word.as_str()))
+}
+
 /// How many bytes of memory the server uses.
 fn memory(line: &mut Connection) -> f64 {
     let info: String = cmd("INFO").arg("memory").query(line).unwrap();
     info.lines().find_map(|line| line.trim().strip_prefix("used_memory:")).unwrap().parse().unwrap()
 }
 
-/// What a name of rivals.py reached: calls of a millisecond and tiny ones a second, and microseconds of one call.
-type Rival = (String, f64, f64, f64);
-
-/// RQ and Celery on the same server, if a Python is named that has them: `--python PATH`.
-fn rivals(server: &Server) -> Vec<Rival> {
+/// RQ and Celery on the same server, if a Python is named that has them: `--python PATH`. Calls `told` with each name, row
+/// and value, as they come.
+fn rivals(server: &Server, mut told: impl FnMut(&str, &str, f64)) {
     let words: Vec<String> = std::env::args().collect();
     let Some(python) = words.iter().position(|word| word == "--python").and_then(|at| words.get(at + 1)) else {
-        return Vec::new();
+        return;
     };
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    let mut script = std::process::Command::new(python);
-    script.current_dir(folder).arg("rivals.py").arg(server.tcp()).arg(count(10_000).to_string());
-    let said = script.output().unwrap();
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    let said = String::from_utf8(said.stdout).unwrap();
-    let lines = said.lines().map(|line| {
-        let words: Vec<&str> = line.split(' ').collect();
-        let number = |at: usize| words[at].parse::<f64>().unwrap();
-        (words[0].to_owned(), number(1), number(2), number(3))
-    });
-    lines.collect()
+    let mut script = Command::new(python);
+    script.current_dir(folder).arg("rivals.py").arg(server.tcp()).stdout(Stdio::piped());
+    let mut script = script.spawn().unwrap();
+    for line in BufReader::new(script.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        match line.split(' ').collect::<Vec<_>>()[..] {
+            [name, row, value] if name != "#" => told(name, row, value.parse().unwrap()),
+            _ => println!("{line}"),
+        }
+    }
+    assert!(script.wait().unwrap().success());
 }
 
-fn main() {
-    freeze_support(TASKS);
-    worker_support();
-    let local = ossature::multiprocessing::Pool::builder().workers(2).context(Context::Spawn).build().unwrap();
-    let server = Server::start();
-    server.say(&["XGROUP", "CREATE", "hand", "w", "0", "MKSTREAM"]);
-    let _worker = worker(&server.url(), "rate", 2, &[]);
-    let pool = Pool::connect(&server.url(), "rate").unwrap();
-    until("the worker is there", || pool.workers() == 2);
-    let rate = |begun: Instant, calls: u64| calls as f64 / begun.elapsed().as_secs_f64();
-    let (mut slow, mut tiny, mut fifty, mut one) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..5 {
-        let calls = count(10_000) as u32;
-        let begun = Instant::now();
-        local.map(millisecond, 0..calls).unwrap();
-        let here = rate(begun, calls.into());
-        let begun = Instant::now();
-        pool.map(millisecond, 0..calls).unwrap();
-        slow.push((rate(begun, calls.into()), here));
-
-        let calls = count(1_000_000);
-        let begun = Instant::now();
-        pool.map(square, 0..calls).unwrap();
-        let ours = rate(begun, calls);
-        let begun = Instant::now();
-        local.map(square, 0..calls).unwrap();
-        tiny.push((ours, rate(begun, calls)));
-
-        let calls = count(200_000);
-        let hand = std::thread::scope(|threads| {
-            (0..2).for_each(|_| drop(threads.spawn(|| serve_by_hand(connection(&server)))));
-            by_hand(&server, calls)
-        });
-        let begun = Instant::now();
-        pool.chunksize(50).unwrap().map(square, 0..calls).unwrap();
-        fifty.push((rate(begun, calls), hand));
-
-        let (mut line, mut answers) = (connection(&server), connection(&server));
-        let hand = std::thread::scope(|threads| {
-            threads.spawn(|| serve_by_hand(connection(&server)));
-            times(count(2000), || {
-                cmd("XADD").arg(&["hand", "*", "b", "12345678"]).query::<()>(&mut line).unwrap();
-                take_by_hand(&mut answers, 1);
-            })
-        });
-        let ours = times(count(2000), || assert_eq!(pool.apply(square, (12,)).unwrap(), 144));
-        one.push((ours.0.as_secs_f64() * 1e6, hand.0.as_secs_f64() * 1e6));
-        println!("one call: 99 %: {:?}, by hand {:?}", ours.1, hand.1);
-    }
-    row("calls-of-1-ms", "calls/s", "local", ">=0.9", &slow);
-    row("tiny-50-to-a-chunk", "calls/s", "hand", ">=0.7", &fifty);
-    row(
-        "tiny-by-time",
-        "calls/s",
-        "limit",
-        ">=1",
-        &tiny.iter().map(|(ours, _)| (*ours, 200_000.0)).collect::<Vec<_>>(),
-    );
-    row("tiny-by-time", "calls/s", "local", "none", &tiny);
-    row("one-call", "us", "hand", "<=1.5", &one);
-
-    let mut line = connection(&server);
+/// What the server needs while a job of a million calls runs, and once it has ended.
+fn measure_memory(server: &Server, pool: &Pool) {
+    let mut line = connection(server);
     let before = memory(&mut line);
     let calls = count(1_000_000);
     let squares = pool.map_async(square, 0..calls).unwrap();
@@ -236,24 +277,93 @@ fn main() {
     let kib = |bytes: f64| bytes / 1024.0;
     row("memory-during-a-million", "KiB", "two-bits-a-call", "none", &[(kib(most - before), kib(calls as f64 / 4.0))]);
     row("memory-after-a-million", "KiB", "limit", "<=1", &[(kib(after - before), 1024.0)]);
+}
 
-    for (name, theirs_slow, theirs_tiny, theirs_one) in rivals(&server) {
-        row(
-            "calls-of-1-ms",
-            "calls/s",
-            &name,
-            "none",
-            &slow.iter().map(|(ours, _)| (*ours, theirs_slow)).collect::<Vec<_>>(),
-        );
-        row(
-            "tiny-by-time",
-            "calls/s",
-            &name,
-            "none",
-            &tiny.iter().map(|(ours, _)| (*ours, theirs_tiny)).collect::<Vec<_>>(),
-        );
-        if theirs_one > 0.0 {
-            row("one-call", "us", &name, "none", &one.iter().map(|(ours, _)| (*ours, theirs_one)).collect::<Vec<_>>());
+fn main() {
+    freeze_support(TASKS);
+    worker_support();
+    let local = ossature::multiprocessing::Pool::builder().workers(2).context(Context::Spawn).build().unwrap();
+    let server = Server::start();
+    server.say(&["XGROUP", "CREATE", "bare", "w", "0", "MKSTREAM"]);
+    server.say(&["ZADD", "{hand}:alive", "9999999999999", "hand"]);
+    let scripts = Scripts::new();
+    let _worker = worker(&server.url(), "rate", 2, &[]);
+    let pool = Pool::connect(&server.url(), "rate").unwrap();
+    until("the worker is there", || pool.workers() == 2);
+    let rate = |begun: Instant, calls: u64| calls as f64 / begun.elapsed().as_secs_f64();
+    let (mut slow, mut tiny, mut one) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut fifty, mut fifty_bare) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        if is_wanted("calls-of-1-ms") {
+            let calls = count(10_000) as u32;
+            let begun = Instant::now();
+            local.map(millisecond, 0..calls).unwrap();
+            let here = rate(begun, calls.into());
+            let begun = Instant::now();
+            pool.map(millisecond, 0..calls).unwrap();
+            slow.push((rate(begun, calls.into()), here));
+        }
+        if is_wanted("tiny-by-time") {
+            let calls = count(1_000_000);
+            let begun = Instant::now();
+            pool.map(square, 0..calls).unwrap();
+            let ours = rate(begun, calls);
+            let begun = Instant::now();
+            local.map(square, 0..calls).unwrap();
+            tiny.push((ours, rate(begun, calls)));
+        }
+        if is_wanted("tiny-50-to-a-chunk") {
+            let calls = count(200_000);
+            let hand = std::thread::scope(|threads| {
+                (0..2).for_each(|_| drop(threads.spawn(|| serve_by_hand(connection(&server), &scripts))));
+                by_hand(&server, calls, &scripts)
+            });
+            let begun = Instant::now();
+            pool.chunksize(50).unwrap().map(square, 0..calls).unwrap();
+            let ours = rate(begun, calls);
+            fifty.push((ours, hand));
+            let hand = std::thread::scope(|threads| {
+                (0..2).for_each(|_| drop(threads.spawn(|| serve_bare(connection(&server)))));
+                bare(&server, calls)
+            });
+            fifty_bare.push((ours, hand));
+        }
+        if is_wanted("one-call") {
+            let (mut line, mut answers) = (connection(&server), connection(&server));
+            let hand = std::thread::scope(|threads| {
+                threads.spawn(|| serve_bare(connection(&server)));
+                times(count(2000), || {
+                    cmd("XADD").arg(&["bare", "*", "b", "12345678"]).query::<()>(&mut line).unwrap();
+                    take_bare(&mut answers, 1);
+                })
+            });
+            let ours = times(count(2000), || assert_eq!(pool.apply(square, (12,)).unwrap(), 144));
+            one.push((ours.0.as_secs_f64() * 1e6, hand.0.as_secs_f64() * 1e6));
+            println!("one call: 99 %: {:?}, by hand {:?}", ours.1, hand.1);
         }
     }
+    row("calls-of-1-ms", "calls/s", "local", ">=0.9", &slow);
+    row("tiny-50-to-a-chunk", "calls/s", "hand", ">=0.7", &fifty);
+    row("tiny-50-to-a-chunk", "calls/s", "bare", "none", &fifty_bare);
+    row(
+        "tiny-by-time",
+        "calls/s",
+        "limit",
+        ">=1",
+        &tiny.iter().map(|(ours, _)| (*ours, 200_000.0)).collect::<Vec<_>>(),
+    );
+    row("tiny-by-time", "calls/s", "local", "none", &tiny);
+    row("one-call", "us", "bare", "<=1.5", &one);
+
+    if is_wanted("memory") {
+        measure_memory(&server, &pool);
+    }
+    rivals(&server, |name, what, theirs| {
+        let (unit, ours) = match what {
+            "calls-of-1-ms" => ("calls/s", &slow),
+            "tiny-by-time" => ("calls/s", &tiny),
+            _ => ("us", &one),
+        };
+        row(what, unit, name, "none", &ours.iter().map(|(ours, _)| (*ours, theirs)).collect::<Vec<_>>());
+    });
 }

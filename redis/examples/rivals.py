@@ -1,14 +1,15 @@
-"""Calls by RQ and by Celery on the server at REDIS: python rivals.py redis://127.0.0.1:6379/ [CALLS]
+"""Calls by RQ and by Celery on the server at REDIS: python rivals.py redis://127.0.0.1:6379/ [SECONDS]
 
-Prints lines of a name, calls a second, and the median of one call in microseconds. Needs `pip install rq celery[redis]`.
+Prints a line as soon as it has a figure: name, row, value. Rows are calls of a millisecond and tiny ones a second, and
+the median of one call in microseconds. Each figure takes about SECONDS, 4 without the word, and a rival that gives no
+answer for ten times as long is left out with a line that says so. Needs `pip install rq celery[redis]`.
 """
 
 import logging
+import os
 import subprocess
 import sys
 import time
-
-URL = sys.argv[1] if sys.argv[1:2] and sys.argv[1].startswith("redis") else None
 
 
 def square(number):
@@ -20,79 +21,103 @@ def millisecond(number):
     return number
 
 
-def median(call, count):
-    times = []
-    for _ in range(count):
-        begun = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begun)
-    return sorted(times)[count // 2] * 1e6
+class Late(Exception):
+    pass
 
 
-def rate(calls, run):
-    begun = time.perf_counter()
-    run()
-    return calls / (time.perf_counter() - begun)
+class Rows:
+    """Measures the rows of one rival, each within a time."""
+
+    def __init__(self, name, seconds):
+        self.name, self.seconds = name, seconds
+
+    def say(self, row, value):
+        print(f"{self.name} {row} {value:.0f}", flush=True)
+
+    def rate(self, row, run, batch):
+        """Runs batches of calls until the time is over; a batch that takes long counts whole."""
+        begun, done = time.perf_counter(), 0
+        while (took := time.perf_counter() - begun) < self.seconds or not done:
+            run(batch)
+            done += batch
+        self.say(row, done / (time.perf_counter() - begun))
+
+    def one(self, call):
+        times, begun = [], time.perf_counter()
+        while time.perf_counter() - begun < self.seconds and len(times) < 1000:
+            at = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - at)
+        self.say("one-call", sorted(times)[len(times) // 2] * 1e6)
+
+    def within(self, ask):
+        """What `ask` gives once it is not None."""
+        begun, pause = time.perf_counter(), 0.0
+        while (value := ask()) is None:
+            if time.perf_counter() - begun > self.seconds * 10:
+                raise Late(f"no answer in {self.seconds * 10:.0f} s")
+            time.sleep(pause)
+            pause = min(pause + 0.0002, 0.002)
+        return value
 
 
-def rq(url, calls):
+def rq(url, seconds, name, kind):
     from redis import Redis
     from rq import Queue
     import rivals
 
-    line = Redis.from_url(url)
-    for name, kind, share in [("rq", "rq.Worker", 20), ("rq-simple", "rq.SimpleWorker", 2)]:
-        command = [sys.executable, "-m", "rq.cli", "worker", "-q", "--url", url, "-w", kind, name]
-        workers = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
-        try:
-            queue = Queue(name, connection=line)
+    rows, line = Rows(name, seconds), Redis.from_url(url)
+    command = [sys.executable, "-m", "rq.cli", "worker", "-q", "--url", url, "-w", kind, name]
+    workers = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+    try:
+        queue = Queue(name, connection=line)
 
-            def one():
-                job = queue.enqueue(rivals.square, 12)
-                while job.return_value() is None:
-                    pass
+        def one():
+            assert rows.within(queue.enqueue(rivals.square, 12).return_value) == 144
 
-            one()
+        def many(function):
+            def run(batch):
+                jobs = queue.enqueue_many([Queue.prepare_data(function, (n,)) for n in range(batch)])
+                assert [rows.within(job.return_value) for job in jobs] == [function(n) for n in range(batch)]
 
-            def many(function, count):
-                jobs = queue.enqueue_many([Queue.prepare_data(function, (n,)) for n in range(count)])
-                for number, job in enumerate(jobs):
-                    while (value := job.return_value()) is None:
-                        time.sleep(0.001)
-                    assert value == function(number)
+            return run
 
-            count = calls // share
-            slow = rate(count, lambda: many(rivals.millisecond, count))
-            tiny = rate(count, lambda: many(rivals.square, count))
-            print(name, f"{slow:.0f} {tiny:.0f} {median(one, 50):.0f}", flush=True)
-        finally:
-            for worker in workers:
-                worker.kill()
-                worker.wait()
+        one()
+        rows.rate("calls-of-1-ms", many(rivals.millisecond), 50)
+        rows.rate("tiny-by-time", many(rivals.square), 50)
+        rows.one(one)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
 
 
-def celery(url, calls):
+def celery(url, seconds):
     from celery import group
     from rivals import application
 
-    app, functions = application(url)
+    rows, limit = Rows("celery", seconds), seconds * 10
+    _, (slow, tiny) = application(url)
     command = [sys.executable, "-m", "celery", "-A", "rivals:app", "worker", "-c", "2", "-l", "ERROR"]
-    worker = subprocess.Popen(
-        command, env={**__import__("os").environ, "RIVALS_URL": url}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    environment = {**os.environ, "RIVALS_URL": url}
+    worker = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        slow, tiny = functions
-        tiny.delay(12).get(timeout=60)
-        count = calls // 2
-        each = lambda task: group(task.s(n) for n in range(count))().get(timeout=300)
-        by_one = rate(count, lambda: each(slow)), rate(count, lambda: each(tiny))
-        print("celery", f"{by_one[0]:.0f} {by_one[1]:.0f} {median(lambda: tiny.delay(12).get(), 200):.0f}", flush=True)
-        fifty = lambda task: task.chunks(((n,) for n in range(calls)), 50)().get(timeout=300)
-        by_fifty = rate(calls, lambda: fifty(slow)), rate(calls, lambda: fifty(tiny))
-        print("celery-50", f"{by_fifty[0]:.0f} {by_fifty[1]:.0f} 0", flush=True)
+        tiny.delay(12).get(timeout=limit)
+        each = lambda task: lambda batch: group(task.s(n) for n in range(batch))().get(timeout=limit)
+        rows.rate("calls-of-1-ms", each(slow), 200)
+        rows.rate("tiny-by-time", each(tiny), 200)
+        rows.one(lambda: tiny.delay(12).get(timeout=limit))
+        rows.name = "celery-50"
+        fifty = lambda task: lambda batch: task.chunks(((n,) for n in range(batch)), 50)().get(timeout=limit)
+        rows.rate("calls-of-1-ms", fifty(slow), 2000)
+        rows.rate("tiny-by-time", fifty(tiny), 2000)
     finally:
         worker.terminate()
-        worker.wait()
+        try:
+            worker.wait(5)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
 
 
 def application(url):
@@ -102,14 +127,21 @@ def application(url):
     return app, (app.task(name="millisecond")(millisecond), app.task(name="square")(square))
 
 
-if __name__ == "__main__":
+def main():
     logging.disable(logging.CRITICAL)
-    sys.path.insert(0, sys.path[0])
-    calls = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
-    rq(URL, calls)
-    celery(URL, calls)
-else:
-    import os
+    url, seconds = sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 4.0
+    for name, run in [
+        ("rq", lambda: rq(url, seconds, "rq", "rq.Worker")),
+        ("rq-simple", lambda: rq(url, seconds, "rq-simple", "rq.SimpleWorker")),
+        ("celery", lambda: celery(url, seconds)),
+    ]:
+        try:
+            run()
+        except Exception as error:  # one rival that fails does not hide the others
+            print(f"# {name}: {type(error).__name__}: {error}", flush=True)
 
-    if "RIVALS_URL" in os.environ:
-        app, _ = application(os.environ["RIVALS_URL"])
+
+if __name__ == "__main__":
+    main()
+elif "RIVALS_URL" in os.environ:
+    app, _ = application(os.environ["RIVALS_URL"])
