@@ -6,8 +6,72 @@ use super::Mmap;
 use crate::error::Result;
 use crate::index::Span;
 
-/// How many new bytes a window has: they stay in the caches between the copy and the search.
-const STEP: usize = 128 << 10;
+/// How many new bytes the first window has: the search may end there.
+const FIRST: usize = 64 << 10;
+
+/// How many new bytes a window has at most, if the needle is shorter. They stay in the caches between copy and search.
+const MOST: usize = 1 << 20;
+
+/// Addresses are compared within pages of this size, whatever that of the system is.
+const PAGE: usize = 4096;
+
+/// Room for the windows of a search, of a map that is copied. A window has new bytes, and some of the window before it.
+///
+/// New bytes lie at the same place of a page as in the map. Some processors copy ten times slower to an address that is
+/// a few bytes further in its page.
+struct Room {
+    bytes: Vec<u8>,
+    /// The start of a page.
+    base: usize,
+    /// How many bytes from `base` on are for new ones; whole pages.
+    step: usize,
+    /// What `step` grows to.
+    most: usize,
+    /// Where the map begins in its page.
+    skew: usize,
+}
+
+impl Room {
+    /// For a search in `len` bytes of a map. There is room for `before` bytes before the new ones, and for `after` behind
+    /// them.
+    fn new(map: &Mmap, len: usize, (before, after): (usize, usize)) -> Self {
+        // As long as what is kept, so that a long needle is not copied again for every few bytes.
+        let least = |step: usize| step.max(before.max(after)).min(len + PAGE).next_multiple_of(PAGE);
+        let (step, most) = (least(FIRST), least(MOST));
+        let bytes = Vec::<u8>::with_capacity(before + PAGE + most + after);
+        let address = bytes.as_ptr().addr() + before;
+        let base = before + (address.next_multiple_of(PAGE) - address);
+        Self { bytes, base, step, most, skew: (map.offset % PAGE as u64) as usize }
+    }
+
+    /// Where a byte of the map is copied to.
+    fn place(&self, at: usize) -> usize {
+        self.base + (at + self.skew) % PAGE
+    }
+
+    /// The end of the window that begins at `start`, if the search goes on so far.
+    fn end(&self, start: usize) -> usize {
+        start + self.step - (start + self.skew) % PAGE
+    }
+
+    /// The start of the window that ends at `end`, if the search goes on so far.
+    fn start(&self, end: usize) -> usize {
+        (end + self.skew).saturating_sub(self.step).next_multiple_of(PAGE).saturating_sub(self.skew)
+    }
+
+    /// Lets there be bytes up to `end`; they do not move, because there is room for them.
+    fn reach(&mut self, end: usize) -> &mut [u8] {
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        &mut self.bytes[..end]
+    }
+
+    /// Makes the next window longer.
+    fn grow(&mut self) {
+        self.step = self.most.min(self.step * 2);
+    }
+}
 
 impl Mmap {
     /// Where `needle` stands first from the position on; `None` if it is not there.
@@ -71,20 +135,23 @@ impl Mmap {
         }
         // Of each window as many bytes are kept as a needle may have in it and not end.
         let keep = needle.len().saturating_sub(1);
-        let mut window = vec![0; range.len().min(keep.saturating_add(STEP))];
+        let mut room = Room::new(self, range.len(), (keep, 0));
         let (mut kept, mut next) = (0, range.start);
         loop {
-            let filled = window.len().min(kept + (range.end - next));
-            self.copy_out(next, &mut window[kept..filled])?;
-            next += filled - kept;
-            if let Some(at) = finder.find(&window[..filled]) {
-                return Ok(Some(next - filled + at));
+            let place = room.place(next);
+            let new = range.end.min(room.end(next)) - next;
+            self.copy_out(next, &mut room.reach(place + new)[place..])?;
+            next += new;
+            let window = place - kept..place + new;
+            if let Some(at) = finder.find(&room.bytes[window.clone()]) {
+                return Ok(Some(next - window.len() + at));
             }
             if next == range.end {
                 return Ok(None);
             }
-            kept = keep.min(filled);
-            window.copy_within(filled - kept..filled, 0);
+            kept = keep.min(window.len());
+            room.bytes.copy_within(window.end - kept..window.end, room.base - kept);
+            room.grow();
         }
     }
 
@@ -107,21 +174,22 @@ impl Mmap {
             return Ok(found.map(|at| range.start + at));
         }
         let keep = needle.len().saturating_sub(1);
-        let mut window = vec![0; range.len().min(keep.saturating_add(STEP))];
-        let (mut kept, mut next) = (0, range.end);
+        let mut room = Room::new(self, range.len(), (0, keep));
+        let (mut kept, mut next, mut before) = (0, range.end, room.base);
         loop {
-            let new = (window.len() - kept).min(next - range.start);
-            window.copy_within(..kept, new);
-            next -= new;
-            self.copy_out(next, &mut window[..new])?;
-            let filled = new + kept;
-            if let Some(at) = finder.rfind(&window[..filled]) {
-                return Ok(Some(next + at));
+            let start = range.start.max(room.start(next));
+            let (place, new) = (room.place(start), next - start);
+            let (filled, bytes) = (new + kept, room.reach(place + new + kept));
+            bytes.copy_within(before..before + kept, place + new);
+            self.copy_out(start, &mut bytes[place..place + new])?;
+            if let Some(at) = finder.rfind(&bytes[place..]) {
+                return Ok(Some(start + at));
             }
-            if next == range.start {
+            if start == range.start {
                 return Ok(None);
             }
-            kept = keep.min(filled);
+            (kept, next, before) = (keep.min(filled), start, place);
+            room.grow();
         }
     }
 
@@ -155,7 +223,7 @@ impl Mmap {
                 line.truncate(known + at + 1);
                 break;
             }
-            step = STEP.min(step * 2);
+            step = FIRST.min(step * 2);
         }
         self.position += line.len();
         Ok(line)

@@ -9,59 +9,98 @@ use crate::{every_kind, file};
 
 pub const TESTS: &[Test] = &[
     ("needles_across_windows_are_found", needles_across_windows_are_found),
+    ("needles_across_the_longest_windows_are_found", needles_across_the_longest_windows_are_found),
     ("needles_longer_than_windows_are_found", needles_longer_than_windows_are_found),
+    ("a_long_needle_is_not_copied_again_for_every_window", a_long_needle_is_not_copied_again_for_every_window),
     ("a_search_begins_at_the_position", a_search_begins_at_the_position),
     ("lines_end_with_their_newline", lines_end_with_their_newline),
     ("what_is_buffered_is_forgotten_by_a_seek_and_a_write", what_is_buffered_is_forgotten_by_a_seek_and_a_write),
 ];
 
-/// What windows have at a time.
-const STEP: usize = 128 << 10;
+/// What the first window has at most; each has twice as much as the one before, up to 1 MiB.
+const FIRST: usize = 64 << 10;
+
+/// Where windows end that begin at a page.
+const ENDS: [usize; 6] = [FIRST, 3 * FIRST, 7 * FIRST, 15 * FIRST, 31 * FIRST, 47 * FIRST];
+
+const NEEDLE: &[u8; 6] = b"across";
+
+/// Writes the needle at each of these places in turn, and looks for it from both ends.
+fn look(map: &mut Mmap, range: std::ops::Range<usize>, places: impl Iterator<Item = usize>) {
+    let ends = range.end.saturating_sub(NEEDLE.len());
+    for at in places.filter(|at| (range.start..=ends).contains(at)) {
+        map.set_slice(at..at + NEEDLE.len(), NEEDLE).unwrap();
+        let found = (map.find_in(NEEDLE, range.clone()).unwrap(), map.rfind_in(NEEDLE, range.clone()).unwrap());
+        assert_eq!(found, (Some(at), Some(at)), "within {range:?} from {} on", map.offset());
+        map.set_slice(at..at + NEEDLE.len(), b"......").unwrap();
+    }
+}
+
+/// The places where a needle crosses a window's edge, or nearly.
+fn around(edge: usize) -> impl Iterator<Item = usize> {
+    edge.saturating_sub(NEEDLE.len() + 1)..edge + 2
+}
 
 fn needles_across_windows_are_found() {
-    let len = 3 * STEP + 1000;
+    let len = 16 * FIRST + 1000;
     let file = file(&vec![b'.'; len]);
+    // Windows begin at pages of the file, wherever the map and the search begin and end.
+    for (offset, start, end) in [(0, 0, len), (0, 1, len - 1), (0, 4096, len - 1000), (4095, 2, len - 4095)] {
+        let mut map = Mmap::options().offset(offset as u64).map(&file).unwrap();
+        let first = (start + offset) / 4096 * 4096;
+        let last = (end + offset).next_multiple_of(4096);
+        let edges = ENDS
+            .into_iter()
+            .flat_map(|end| [first + end, last.saturating_sub(end)])
+            .chain([offset + start, offset + end]);
+        look(&mut map, start..end, edges.flat_map(|edge| around(edge.saturating_sub(offset))));
+    }
     let mut map = Mmap::new(&file, Access::Write).unwrap();
-    let needle = b"across";
-    for boundary in [0, STEP, 2 * STEP, 3 * STEP, len] {
-        for before in 0..=needle.len() {
-            let Some(at) = boundary.checked_sub(before).filter(|at| at + needle.len() <= len) else { continue };
-            map.set_slice(at..at + needle.len(), needle).unwrap();
-            assert_eq!((map.find(needle).unwrap(), map.rfind(needle).unwrap()), (Some(at), Some(at)));
-            assert_eq!((map.find_in(needle, at..).unwrap(), map.find_in(needle, at + 1..).unwrap()), (Some(at), None));
-            let end = at + needle.len();
-            assert_eq!(
-                (map.rfind_in(needle, ..end).unwrap(), map.rfind_in(needle, ..end - 1).unwrap()),
-                (Some(at), None)
-            );
-            map.set_slice(at..end, b"......").unwrap();
-        }
-    }
-    // The first window is longer by what is kept of it, from either end.
-    let near = |edge: usize| edge - 20..edge + 20;
-    for at in near(STEP).chain(near(2 * STEP)).chain(near(len - STEP)).chain(near(len - 2 * STEP)) {
-        map.set_slice(at..at + needle.len(), needle).unwrap();
-        assert_eq!((map.find(needle).unwrap(), map.rfind(needle).unwrap()), (Some(at), Some(at)));
-        map.set_slice(at..at + needle.len(), b"......").unwrap();
-    }
-    assert_eq!((map.find(needle).unwrap(), map.rfind(needle).unwrap()), (None, None));
+    assert_eq!((map.find(NEEDLE).unwrap(), map.rfind(NEEDLE).unwrap()), (None, None));
     // The first and the last of many.
-    for at in [5, STEP + 5, 2 * STEP + 5] {
-        map.set_slice(at..at + needle.len(), needle).unwrap();
+    for at in [5, FIRST + 5, 12 * FIRST + 5] {
+        map.set_slice(at..at + NEEDLE.len(), NEEDLE).unwrap();
     }
-    assert_eq!((map.find(needle).unwrap(), map.rfind(needle).unwrap()), (Some(5), Some(2 * STEP + 5)));
+    assert_eq!((map.find(NEEDLE).unwrap(), map.rfind(NEEDLE).unwrap()), (Some(5), Some(12 * FIRST + 5)));
+    let (at, end) = (5, 5 + NEEDLE.len());
+    assert_eq!((map.find_in(NEEDLE, at..end).unwrap(), map.rfind_in(NEEDLE, ..end).unwrap()), (Some(at), Some(at)));
+    assert_eq!(
+        (map.find_in(NEEDLE, at + 1..).unwrap(), map.rfind_in(NEEDLE, ..end - 1).unwrap()),
+        (Some(FIRST + 5), None)
+    );
+}
+
+fn needles_across_the_longest_windows_are_found() {
+    let len = 48 * FIRST;
+    let mut map = Mmap::new(file(&vec![b'.'; len]), Access::Write).unwrap();
+    look(&mut map, 0..len, ENDS[4..].iter().flat_map(|end| [end - 3, len - end - 3]));
 }
 
 fn needles_longer_than_windows_are_found() {
-    let mut data = vec![b'a'; 3 * STEP];
-    data[2 * STEP] = b'b';
+    let mut data = vec![b'a'; 3 * FIRST];
+    data[2 * FIRST] = b'b';
     let map = Mmap::new(file(&data), Access::Read).unwrap();
     // It begins where many false beginnings are.
-    let needle = &data[STEP / 2..2 * STEP + 7];
-    assert_eq!((map.find(needle).unwrap(), map.rfind(needle).unwrap()), (Some(STEP / 2), Some(STEP / 2)));
+    let needle = &data[FIRST / 2..2 * FIRST + 7];
+    assert_eq!((map.find(needle).unwrap(), map.rfind(needle).unwrap()), (Some(FIRST / 2), Some(FIRST / 2)));
     assert_eq!((map.find(&data).unwrap(), map.rfind(&data).unwrap()), (Some(0), Some(0)));
     assert_eq!(map.find([&data[..], b"x"].concat()).unwrap(), None);
     assert_eq!((map.find(b"").unwrap(), map.rfind(b"").unwrap()), (Some(0), Some(data.len())));
+}
+
+/// How many times this thread has read, as the kernel counts.
+fn reads() -> u64 {
+    let io = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+    io.lines().find_map(|line| line.strip_prefix("syscr: ")).unwrap().parse().unwrap()
+}
+
+fn a_long_needle_is_not_copied_again_for_every_window() {
+    let map = Mmap::new(file(&vec![b'.'; 4 << 20]), Access::Read).unwrap();
+    let needle = vec![b'x'; 1 << 20];
+    let before = reads();
+    assert_eq!((map.find(&needle).unwrap(), map.rfind(&needle).unwrap()), (None, None));
+    let most = 2 * 5 + 4; // windows, and what it takes to read the number itself
+    assert!((8..=most).contains(&(reads() - before)), "{} reads", reads() - before);
 }
 
 fn a_search_begins_at_the_position() {
