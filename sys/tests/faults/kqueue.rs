@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
+use ossature_sys::eventfd::EventFd;
 use ossature_sys::faults::{Fault, Rule};
-use ossature_sys::fd::AsRawFd;
+use ossature_sys::fd::{AsFd, AsRawFd};
 use ossature_sys::kqueue::{Filter, Flags, Kevent, Kqueue, Notes};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process;
@@ -230,6 +231,24 @@ fn an_edge_after_the_report_of_the_same_wait_is_told() {
     let second = queue.wait(&mut room, Duration::from_secs(5)).unwrap();
     assert_eq!(second.iter().map(Kevent::data).collect::<Vec<_>>(), [5]);
     assert_eq!(told(&queue), Ok(vec![]));
+}
+
+/// A wait costs one call to epoll, and one to each descriptor that is ready.
+#[test]
+fn each_ready_descriptor_is_asked_once() {
+    let _alone = alone();
+    let event = EventFd::counter(1).unwrap();
+    let (near, far) = UnixStream::pair().unwrap();
+    (&mut &far).write_all(b"x").unwrap();
+    for fd in [event.as_fd(), near.as_fd()] {
+        let queue = Kqueue::new().unwrap();
+        queue.change(&Kevent::read(fd)).unwrap();
+        for _ in 0..3 {
+            let calls = Rule::on("*", Fault::Delay(Duration::ZERO)).arm().unwrap();
+            assert_eq!(queue.wait(&mut [MaybeUninit::uninit(); 8], Deadline::NEVER).unwrap()[0].data(), 1);
+            assert_eq!((calls.seen(), &*calls.met()), (2, "ioctl"));
+        }
+    }
 }
 
 #[test]

@@ -108,6 +108,8 @@ fn unread(fd: BorrowedFd<'_>) -> Result<i64> {
     match pipe::unread(fd) {
         Ok(bytes) => Ok(i64::try_from(bytes).unwrap_or(i64::MAX)),
         Err(Errno::BADF) => Err(Errno::BADF),
+        // An eventfd, a timer: nothing that has bytes, so no listener either, which answers EINVAL.
+        Err(Errno::NOTTY) => Ok(1),
         Err(_) => Ok(backlog(fd).unwrap_or(1)),
     }
 }
