@@ -1,17 +1,13 @@
 //! kqueue(2) and kevent(2) for C: a table from descriptors to the queues of `ossature_sys`, and the reading of C's lists.
 //!
-//! A program closes a queue by close(2), which nobody tells this library. The queue behind the number is dropped when
-//! the number is given to the next queue.
+//! A program closes a queue by close(2), which nobody tells this library. The queue behind the number is dropped when the
+//! number is free at the next call of kqueue(2), or given to a queue.
 //!
-//! The table has a node for each number. Its word counts who uses the queue in it:
-//!
-//! | word | meaning |
-//! | --- | --- |
-//! | 0 | no queue; whoever makes the next one with this number writes it and sets 1 |
-//! | n > 0 | a queue: 1 for the table, and 1 for each call that is inside |
-//!
-//! Who leaves last drops the queue, and then the word is 0 (`DROPPING` meanwhile, which nobody enters). Orderings: a user
-//! takes `Acquire`, a maker publishes `Release`, and a user that leaves does both, so the drop comes after every use.
+//! The table has a node for each number, whose word counts who uses the queue in it: 1 for the table, and 1 for each call
+//! that is inside. Who leaves last drops the queue, and then the word is 0 (`DROPPING` meanwhile, which nobody enters);
+//! whoever makes the next queue with this number writes it and sets 1. Orderings: a user takes `Acquire`, a maker
+//! publishes `Release`, and a user that leaves does both, so the drop comes after every use. A forked child enters no node
+//! that its parent filled: the parent's calls stay counted there, and their threads are gone.
 #![no_std]
 
 use core::cell::UnsafeCell;
@@ -22,12 +18,15 @@ use core::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
+use ossature_sys::eventfd::EventFd;
 use ossature_sys::fd::{AsRawFd, IntoRawFd};
 use ossature_sys::kqueue::{Flags, Kevent, Kqueue};
-use ossature_sys::mmap::Region;
+use ossature_sys::{mmap::Region, process::generation};
 
 struct Node {
     users: AtomicU32,
+    /// Of the process that made the queue.
+    generation: AtomicU32,
     queue: UnsafeCell<Option<Kqueue>>,
 }
 
@@ -37,22 +36,19 @@ const DROPPING: u32 = u32::MAX;
 /// Nodes to a chunk, and chunks: four times the kernel's own limit of descriptors.
 const NODES: usize = 1 << 10;
 const CHUNKS: usize = 1 << 12;
-
 static TABLE: [AtomicPtr<Node>; CHUNKS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; CHUNKS];
 
 /// The node of a descriptor's number; `make` maps its chunk.
 fn node(number: usize, make: bool) -> Result<&'static Node> {
-    let chunk = TABLE.get(number / NODES).ok_or(Errno::MFILE)?;
+    let chunk = TABLE.get(number / NODES).ok_or(if make { Errno::MFILE } else { Errno::BADF })?;
     let mut first = chunk.load(Acquire);
     if first.is_null() {
         if !make {
             return Err(Errno::BADF);
         }
         let nodes = Region::private(NODES * size_of::<Node>())?;
-        match chunk.compare_exchange(core::ptr::null_mut(), nodes.as_ptr().as_ptr().cast(), AcqRel, Acquire) {
-            Ok(_) => first = nodes.leak().as_ptr().cast(),
-            Err(theirs) => first = theirs,
-        }
+        let theirs = chunk.compare_exchange(first, nodes.as_ptr().as_ptr().cast(), AcqRel, Acquire).err();
+        first = theirs.unwrap_or_else(|| nodes.leak().as_ptr().cast());
     }
     // SAFETY: a chunk has `NODES` nodes and is never unmapped.
     let node = unsafe { first.add(number % NODES) };
@@ -62,7 +58,8 @@ fn node(number: usize, make: bool) -> Result<&'static Node> {
 
 impl Node {
     fn enter(&'static self) -> Result<User> {
-        let more = |users: u32| (users != 0 && users != DROPPING).then(|| users + 1);
+        let is_own = self.generation.load(Acquire) == generation();
+        let more = |users: u32| (is_own && users != 0 && users != DROPPING).then(|| users + 1);
         self.users.fetch_update(Acquire, Relaxed, more).map(|_| User(self)).map_err(|_| Errno::BADF)
     }
 }
@@ -88,20 +85,27 @@ impl User {
     }
 }
 
-fn make() -> Result<c_int> {
-    let queue = Kqueue::new()?;
-    let number = queue.descriptor()?.as_raw_fd();
+/// The node of a free number, without the queue that it may have had: that was closed by close(2).
+fn emptied(number: c_int) -> Result<&'static Node> {
     let node = node(number as usize, true)?; // a descriptor is not negative
-    if ![0, DROPPING].contains(&node.users.load(Acquire)) {
-        drop(User(node)); // the table's own use of a queue that was closed by close(2)
+    let is_own = node.generation.load(Acquire) == generation();
+    if is_own && ![0, DROPPING].contains(&node.users.load(Acquire)) {
+        drop(User(node)); // the table's own use
     }
-    if node.users.load(Acquire) != 0 {
-        return Err(Errno::BUSY); // and in which a thread still waits
-    }
+    (!is_own || node.users.load(Acquire) == 0).then_some(node).ok_or(Errno::BUSY) // a thread still waits in it
+}
+
+fn make() -> Result<c_int> {
+    // The lowest free number. Whether a queue has left it or not, the next one is made.
+    let _ = emptied(EventFd::counter(0)?.as_raw_fd());
+    let queue = Kqueue::new()?;
+    let node = emptied(queue.descriptor()?.as_raw_fd())?;
     let descriptor = queue.give_descriptor()?;
-    // SAFETY: the word is 0, and the kernel gave the number to this thread alone; the old value was dropped or is zeroed.
+    // SAFETY: the word is 0 or the parent's, and the kernel gave the number to this thread alone. The old value was dropped,
+    // or is zeroed, or the parent's, of which this child may have closed everything.
     unsafe { node.queue.get().write(Some(queue)) };
     node.users.store(1, Release);
+    node.generation.store(generation(), Release);
     Ok(descriptor.into_raw_fd())
 }
 

@@ -43,6 +43,8 @@
 //! | ADD of a knote that is there | the flags stay (FreeBSD) | the flags are replaced | `adding_again_replaces_the_flags` |
 //! | ADD with TRIGGER | not triggered (FreeBSD) | triggered, as on macOS | `a_user_event_may_be_triggered_as_it_is_added` |
 //! | RECEIPT without room for it | the changes after it are not made | they are | `a_receipt_without_room_stops_nothing` |
+//! | C: a queue's number after close(2) | `EBADF` | kevent(2) takes it until the next kqueue(2) finds it free | `closed` in `sys/kqueue-c/tests/hostile.c` |
+//! | C: a duplicate of a queue's number | the same queue | can be polled; kevent(2) answers `EBADF` | `duplicated` in `sys/kqueue-c/tests/hostile.c` |
 //! | a signal handler during a wait | `EINTR` | the wait goes on | `a_signal_handler_does_not_end_a_wait` |
 //!
 //! Source: kqueue(2) of the BSDs; on Linux epoll(7), timerfd_create(2), signalfd(2), pidfd_open(2), inotify(7).

@@ -28,6 +28,9 @@ fn every_row_of_the_table_has_its_test() {
     for row in rows {
         let shown = row.trim_end_matches(" |").rsplit("| ").next().unwrap();
         let name = shown.split('`').nth(1).unwrap();
+        if shown.contains("sys/kqueue-c/") {
+            continue; // which its own check looks at
+        }
         let file = if shown.ends_with("in `sys/tests/fork`") { fork } else { here };
         assert!(file.contains(&format!("fn {name}()")), "{row}");
     }
