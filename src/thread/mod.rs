@@ -54,7 +54,7 @@ pub(crate) use interrupt::interrupt_event;
 pub(crate) use native::{Counted, Native, Plan, checked};
 pub(crate) use panic::{Escaped, Place, aloud, catch, install, is_exit, text};
 #[cfg(feature = "multiprocessing")]
-pub(crate) use panic::{Said, catch_telling, install_anew, speak_as};
+pub(crate) use panic::{Said, catch_telling, forget_panics, install_anew, speak_as};
 
 /// The longest timeout that Python takes, 292 years: it refuses longer ones. Here any `Duration` is a timeout, and one
 /// that the clock cannot count (584 years) means no limit.

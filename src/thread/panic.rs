@@ -108,6 +108,24 @@ pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Escaped> {
     caught(false, body)
 }
 
+/// Forgets the panics that were kept since the innermost [`catch`] began, all of which were caught within it.
+#[cfg(feature = "multiprocessing")]
+#[inline]
+pub(crate) fn forget_panics() {
+    let State { floor, kept, .. } = STATE.get();
+    if kept > floor {
+        forget_kept(floor);
+    }
+}
+
+#[cfg(feature = "multiprocessing")]
+#[cold]
+fn forget_kept(floor: u32) {
+    let forgotten = KEPT.with_borrow_mut(|kept| kept.split_off(kept.len().min(floor as usize)));
+    STATE.set(State { kept: floor, ..STATE.get() });
+    drop(forgotten);
+}
+
 /// Runs `body`, having panics told as they happen by the [voice](speak_as), and gives back what escaped: only what has
 /// no place is still to be told.
 #[cfg(feature = "multiprocessing")]

@@ -316,6 +316,11 @@ impl Seat {
         self.begun.store(running(sequence, index), Release);
     }
 
+    /// The word that [`begin`](Self::begin) writes, and what it is for the first call of a chunk. Each further call adds one.
+    pub(super) fn beginning(&self, sequence: u64) -> (&AtomicU64, u64) {
+        (&self.begun, running(sequence, 0))
+    }
+
     /// Notes that the worker ends for want of work, unless `has_work` says, once that is noted, that there is some.
     pub(super) fn retire(&self, has_work: impl FnOnce() -> bool) -> bool {
         self.retired.store(1, SeqCst);

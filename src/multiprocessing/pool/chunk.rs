@@ -11,7 +11,7 @@ use super::board::INLINE;
 use super::job::Job;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::Form;
-use crate::multiprocessing::transfer::{Descriptors, Writing};
+use crate::multiprocessing::transfer::{Descriptors, Writing, put_measured, split_measured};
 
 /// Calls that one worker runs, one after the other.
 pub(super) struct Chunk {
@@ -33,8 +33,6 @@ pub(super) struct Chunk {
 
 /// What a short chunk of one call does not have. A map may have a million of those, and each is moved several times.
 pub(super) struct Rare {
-    /// Where the arguments of each call before the last one end.
-    ends: Vec<u32>,
     /// Those in the arguments of the call, which is the only one then.
     pub(super) descriptors: Descriptors,
     /// How many workers have died in the first call that has not ended, and how many with none begun.
@@ -44,18 +42,19 @@ pub(super) struct Rare {
     pub(super) room: Option<Room>,
     /// With what panic its worker died.
     pub(super) last_words: Option<String>,
-    /// How many bytes a value of a plain call has.
+    /// How many bytes the argument and the value of a plain call have.
+    argument: usize,
     pub(super) value: usize,
 }
 
 impl Rare {
     const NONE: Self = Self {
-        ends: Vec::new(),
         descriptors: Descriptors::new(),
         tries: 0,
         spared: 0,
         room: None,
         last_words: None,
+        argument: 0,
         value: 0,
     };
 }
@@ -137,37 +136,26 @@ impl Chunk {
     /// # Errors
     /// `InvalidInput` for more than 4 GiB.
     pub(super) fn push_opaque(&mut self, args: &[u8]) -> Result<()> {
-        self.bytes.extend_from_slice(&(args.len() as u32).to_le_bytes()); // above 4 GiB the end is refused
-        self.bytes.extend_from_slice(args);
-        self.close_call()
+        match put_measured(&mut self.bytes, args) {
+            true => self.close_call(),
+            false => Err(too_long()),
+        }
     }
 
     /// Notes where the arguments of a call end.
     fn close_call(&mut self) -> Result<()> {
-        let end = u32::try_from(self.bytes.len()).map_err(|_| {
-            Error::new(
-                ErrorKind::InvalidInput,
-                "the arguments of one chunk take more than 4 GiB: use a smaller chunksize",
-            )
-        })?;
-        if self.count > 0 {
-            let before = self.end;
-            self.rare_mut().ends.push(before);
-        }
-        self.end = end;
+        self.end = u32::try_from(self.bytes.len()).map_err(|_| too_long())?;
         self.count += 1;
         Ok(())
     }
 
     /// Adds plain calls: their arguments, how many there are, and the bytes of an argument and of a value.
     pub(super) fn push_plain(&mut self, items: &[u8], count: usize, argument: usize, value: usize) {
-        let head = self.bytes.len();
         self.bytes.extend_from_slice(items);
         let rare = self.rare_mut();
-        rare.ends = (1..count).map(|count| (head + count * argument) as u32).collect();
-        rare.value = value;
-        self.end = (head + count * argument) as u32;
-        self.count = count as u32; // at most 16 MiB of them
+        (rare.argument, rare.value) = (argument, value);
+        self.end = self.bytes.len() as u32; // at most 16 MiB
+        self.count = count as u32; // the same
     }
 
     /// How many bytes of the arena the chunk needs, if it needs any.
@@ -205,23 +193,34 @@ impl Chunk {
     pub(super) fn rest(&mut self, from: u32) -> Option<Self> {
         let count = self.count.checked_sub(from).filter(|count| *count > 0)?;
         let mut rest = Self::new(&self.job, self.form);
-        let head = rest.bytes.len() as u32;
-        let start = match from.checked_sub(1) {
-            Some(before) => *self.rare().ends.get(before as usize)?,
-            None => head,
+        let head = rest.bytes.len();
+        let mut calls = self.bytes.get(head..self.end as usize)?;
+        calls = match self.form {
+            Form::Plain => calls.get(from as usize * self.rare().argument..)?,
+            _ => {
+                for _ in 0..from {
+                    (_, calls) = split_measured(calls)?;
+                }
+                calls
+            }
         };
-        rest.bytes.extend_from_slice(self.bytes.get(start as usize..self.end as usize)?);
-        (rest.end, rest.count) = (self.end - start + head, count);
+        rest.bytes.extend_from_slice(calls);
+        (rest.end, rest.count) = (rest.bytes.len() as u32, count); // no more than here
         rest.base = self.base + from as usize;
         if let Some(rare) = &mut self.rare {
-            let ends = rare.ends.get(from as usize..).unwrap_or_default();
             // With descriptors there is one call: it is tried again.
             let descriptors = std::mem::take(&mut rare.descriptors);
-            let ends = ends.iter().map(|end| end - start + head).collect();
-            rest.rare = Some(Box::new(Rare { ends, descriptors, value: rare.value, ..Rare::NONE }));
+            let (argument, value) = (rare.argument, rare.value);
+            rest.rare = Some(Box::new(Rare { descriptors, argument, value, ..Rare::NONE }));
         }
         Some(rest)
     }
+}
+
+#[cold]
+fn too_long() -> Error {
+    let text = "the arguments of one chunk take more than 4 GiB: use a smaller chunksize";
+    Error::new(ErrorKind::InvalidInput, text)
 }
 
 /// CPython's default: four chunks for each worker, rounded up.
@@ -246,10 +245,10 @@ mod tests {
         chunk.base = 10;
         let mut rest = chunk.rest(2).unwrap();
         assert_eq!((rest.base, rest.count()), (12, 2));
-        assert_eq!(split_name(&rest.bytes), (&b"a::task"[..], &b"\x04\0\0\0\x03two\x06\0\0\0\x05three"[..]));
+        assert_eq!(split_name(&rest.bytes), (&b"a::task"[..], &b"\x04\x03two\x06\x05three"[..]));
         let mut last = rest.rest(1).unwrap();
         assert_eq!((last.base, last.left()), (13, 13..14));
-        assert_eq!(split_name(&last.bytes).1, b"\x06\0\0\0\x05three");
+        assert_eq!(split_name(&last.bytes).1, b"\x06\x05three");
         assert!(last.rest(1).is_none());
         assert_eq!(chunk.rest(0).unwrap().bytes, chunk.bytes);
     }
@@ -281,7 +280,7 @@ mod tests {
         assert!(chunk.push(&writing, &None::<Handle<std::fs::File>>).unwrap().is_none() && !chunk.is_alone());
         let mut alone = chunk.push(&writing, &file()).unwrap().expect("not behind another");
         assert_eq!((chunk.count(), alone.count(), alone.is_alone()), (1, 1, true));
-        assert_eq!(split_name(&alone.bytes), (&b"a::task"[..], &b"\x02\0\0\0\x01\x00"[..]));
+        assert_eq!(split_name(&alone.bytes), (&b"a::task"[..], &b"\x02\x01\x00"[..]));
         let again = alone.rest(0).unwrap();
         assert_eq!((again.rare().descriptors.sorts().all, again.bytes), (1, alone.bytes));
         let many: Vec<_> = (0..254).map(|_| file()).collect();

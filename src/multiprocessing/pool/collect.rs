@@ -11,7 +11,7 @@ use super::chunk::Chunk;
 use super::ground::{lower, raise};
 use super::hub::{Hub, Inner, Mode, Partial};
 use super::job::{Failure, Outcome};
-use super::stream::{Header, Kind};
+use super::stream::{Header, Kind, Record};
 use super::word::{State as Word, state as state_of, word};
 use super::{FLAG_PLAIN, FLAG_RESULT};
 use crate::error::{Error, ErrorKind, Result};
@@ -56,28 +56,53 @@ impl Hub {
         }
         self.collected.fetch_add(1, SeqCst); // before the stream is empty: see `lead`
         let mut scratch = std::mem::take(&mut inner.scratch);
-        let read = stream.read(&mut scratch, |header, payload, rest| self.take(inner, place, (header, payload), rest));
+        let mut next = inner.partial.get(place).and_then(|partial| partial.next);
+        let read = stream.read(&mut scratch, &mut next, |record| match record {
+            Record::One(header, payload) => self.take(inner, place, header, payload),
+            Record::Values(sequence, index, count, bytes) => self.take_values(inner, (sequence, index), count, bytes),
+        });
         inner.scratch = scratch;
+        if let Some(partial) = inner.partial.get_mut(place) {
+            partial.next = next;
+        }
         read.map_err(|errno| {
             Error::os(errno, "what a worker of the pool wrote cannot be read: its memory was overwritten")
         })
     }
 
-    /// Takes in one record, and the values of the same chunk that follow it in `rest`.
-    fn take(&self, inner: &mut Inner, place: usize, (header, payload): (Header, &[u8]), rest: &mut &[u8]) {
+    /// Takes in values of calls that follow each other.
+    fn take_values(&self, inner: &mut Inner, (sequence, index): (u64, u32), count: u32, bytes: &[u8]) {
+        let at = (sequence % self.ground.slots().len() as u64) as usize;
+        let chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
+        // Of a chunk that was given up it is too late.
+        let Some(chunk) = chunk.filter(|chunk| {
+            chunk.sequence == sequence && chunk.seen == index && count <= chunk.count() - index
+        }) else {
+            return;
+        };
+        chunk.job.values(chunk.at(), count as usize, bytes);
+        chunk.seen += count;
+        chunk.has_gone_on();
+        if chunk.is_done() {
+            self.free(inner, at);
+        }
+    }
+
+    /// Takes in one record.
+    fn take(&self, inner: &mut Inner, place: usize, header: Header, payload: &[u8]) {
         let slots = self.ground.slots();
         let at = (header.sequence % slots.len() as u64) as usize;
         let Some(partial) = inner.partial.get_mut(place) else { return };
         let of = Some((header.sequence, header.index));
         if partial.of.is_some() && partial.of != of {
-            *partial = Partial::default(); // its worker died in the middle
+            *partial = Partial { next: partial.next, ..Partial::default() }; // its worker died in the middle
         }
         if header.kind == Kind::Piece {
             partial.of = of;
             partial.bytes.extend_from_slice(payload);
             return;
         }
-        let Partial { of: begun, bytes } = std::mem::take(partial);
+        let (begun, bytes) = (partial.of.take(), std::mem::take(&mut partial.bytes));
         if header.kind == Kind::LastWords {
             if let Some(chunk) = inner.chunks.get_mut(at).and_then(Option::as_mut) {
                 if chunk.sequence == header.sequence {
@@ -113,24 +138,12 @@ impl Hub {
         let Some(chunk) = chunk.filter(|chunk| chunk.sequence == header.sequence && chunk.seen == header.index) else {
             return;
         };
-        chunk.seen += match header.kind {
+        match header.kind {
             Kind::Filled => return,
-            Kind::Value => {
-                let more = (chunk.seen + 1..chunk.count()).map_while(|index| {
-                    let next = Header { index, ..header };
-                    next.take_value(rest)
-                });
-                chunk.job.values(chunk.at(), std::iter::once(payload).chain(more))
-            }
-            Kind::Carried => {
-                chunk.job.value(chunk.at(), payload, descriptors);
-                1
-            }
-            kind => {
-                chunk.job.end(chunk.at(), Outcome::Failed(Failure::of(kind, payload)));
-                1
-            }
-        };
+            Kind::Value | Kind::Carried => chunk.job.value(chunk.at(), payload, descriptors),
+            kind => chunk.job.end(chunk.at(), Outcome::Failed(Failure::of(kind, payload))),
+        }
+        chunk.seen += 1;
         chunk.has_gone_on();
         if chunk.is_done() {
             self.free(inner, at);
@@ -289,7 +302,7 @@ impl Hub {
             let sequence = slot.sequence.load(Relaxed);
             let of_the_dead = |partial: &&mut Partial| partial.of.is_some_and(|(of, _)| of == sequence);
             if let Some(partial) = inner.partial.get_mut(place).filter(of_the_dead) {
-                *partial = Partial::default();
+                *partial = Partial { next: partial.next, ..Partial::default() };
             }
             let (exit, pid, begun) = (slot.exit.load(Relaxed), slot.pid.load(Relaxed), slot.at.load(Relaxed));
             if let Some(chunk) = inner.chunks.get_mut(at).and_then(Option::as_mut) {

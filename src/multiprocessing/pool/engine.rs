@@ -267,11 +267,6 @@ pub fn late(task: &str, limit: std::time::Duration) -> Told {
     Told::Failed(bytes_of(&Ending::Died { exit, pid: None, late: true, words }))
 }
 
-/// As a host tells it that can run no calls.
-fn broken(why: &str) -> Told {
-    Told::Failed(bytes_of(&Ending::Broken(why.to_owned())))
-}
-
 /// As a host tells it that knows no such task, or cannot read its arguments.
 pub fn unreadable(why: &str) -> Told {
     Told::Failed(bytes_of(&Ending::Unreadable(why.to_owned())))
@@ -364,7 +359,6 @@ impl Run {
                 Outcome::Value(packed) if packed.descriptors.is_none() => Told::Value(packed.bytes),
                 Outcome::Value(_) => unwritable("it holds a descriptor or shared memory, which stays on its machine"),
                 Outcome::Failed(failure) => Told::Failed(bytes_of(&Ending::of(failure))),
-                Outcome::Stored(..) => broken("the pool kept a value in another way than it was asked to"),
             });
         }
         told

@@ -28,6 +28,7 @@ use super::ground::{Ground, Setup, lower, raise};
 use super::job::{Due, Failure, Job, Outcome};
 use super::logs::{Logs, Told};
 use super::packets::Label;
+use super::stream::Next;
 use super::succession::Fallen;
 use super::supervisor::Runner;
 use super::waits::{Waiting, Wanted};
@@ -117,6 +118,8 @@ pub(super) struct Inner {
 pub(super) struct Partial {
     pub(super) of: Option<(u64, u32)>,
     pub(super) bytes: Vec<u8>,
+    /// Of which call a value without a header is, which comes next.
+    pub(super) next: Next,
 }
 
 impl Hub {

@@ -1,6 +1,6 @@
 //! A job: the outcomes of one `apply`, `map` or `imap`, as the workers told them. Whoever asks for a value decodes it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,11 +9,12 @@ use ossature_sys::eventfd::EventFd;
 use ossature_sys::process::{ExitStatus, Pid};
 use serde::de::DeserializeOwned;
 
+use super::kept::Kept;
 use super::plain::Values;
 use super::stream::Kind;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::process::PanicReport;
-use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Reading, Trust};
+use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Trust, split_measured};
 
 /// Why a call has no value.
 #[derive(Clone, Debug)]
@@ -81,11 +82,9 @@ impl Failure {
     }
 }
 
-/// How a call ended. Small, since a map has one for each item.
+/// How a call ended. Small, since an `imap` has one for each item.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// The bytes of its value in the job's store: from, length.
-    Stored(usize, usize),
     /// Its value.
     Value(Box<Packed>),
     Failed(Failure),
@@ -100,7 +99,7 @@ enum Place {
 
 /// How outcomes are kept.
 pub(super) enum Keep {
-    /// All until the last: one store for the bytes of all values.
+    /// All until the last.
     All,
     /// Each until it is taken.
     Each,
@@ -144,7 +143,9 @@ struct Inner {
     outcomes: VecDeque<Place>,
     /// The indexes of those that came, in the order of their coming, for `Keep::Each`.
     came: VecDeque<usize>,
-    store: Vec<u8>,
+    /// For `Keep::All` the values, until they are taken, and the failures by the index of their calls.
+    kept: Option<Kept>,
+    failures: BTreeMap<usize, Failure>,
     /// How many calls were given out, and how many have ended.
     given: usize,
     ended: usize,
@@ -160,15 +161,17 @@ struct Inner {
 impl Job {
     pub(super) fn new(task: &'static str, keep: Keep) -> Self {
         let each = matches!(keep, Keep::Each);
-        let plain = match keep {
-            Keep::Plain(values) => Some(values),
-            Keep::All | Keep::Each => None,
+        let (kept, plain) = match keep {
+            Keep::Plain(values) => (None, Some(values)),
+            Keep::All => (Some(Kept::default()), None),
+            Keep::Each => (None, None),
         };
         let inner = Inner {
             first: 0,
             outcomes: VecDeque::new(),
             came: VecDeque::new(),
-            store: Vec::new(),
+            kept,
+            failures: BTreeMap::new(),
             given: 0,
             ended: 0,
             failed: 0,
@@ -188,7 +191,7 @@ impl Job {
         let mut inner = self.inner();
         let first = inner.given;
         inner.given += count;
-        if inner.plain.is_some() {
+        if !self.each {
             return first;
         }
         let length = inner.outcomes.len() + count;
@@ -196,23 +199,23 @@ impl Job {
         first
     }
 
-    /// Keeps the values of calls that follow each other, and says how many there were.
-    pub(super) fn values<'p>(&self, first: usize, values: impl Iterator<Item = &'p [u8]>) -> u32 {
+    /// Keeps so many values of calls that follow each other, each with its length before it.
+    pub(super) fn values(&self, first: usize, count: usize, bytes: &[u8]) {
         let mut inner = self.inner();
-        let mut count = 0;
-        for payload in values {
-            let outcome = if self.each {
-                let packed = Packed { bytes: payload.to_vec(), descriptors: Descriptors::new() };
-                Outcome::Value(Box::new(packed))
-            } else {
-                let from = inner.store.len();
-                inner.store.extend_from_slice(payload);
-                Outcome::Stored(from, payload.len())
-            };
-            inner.put(first + count as usize, outcome, self.each);
-            count += 1;
+        if let Some(kept) = &mut inner.kept {
+            kept.values(first, count, bytes);
+            inner.count(count);
+            return;
         }
-        count
+        let mut rest = bytes;
+        let values = std::iter::from_fn(|| {
+            let (value, after) = split_measured(rest)?;
+            rest = after;
+            Some(value)
+        });
+        for (at, value) in values.enumerate() {
+            inner.put(first + at, Outcome::Value(boxed(value, Descriptors::new())));
+        }
     }
 
     /// Has `copy` store the values of so many plain calls, from an index on.
@@ -232,15 +235,13 @@ impl Job {
     /// Keeps the value of a call, with its descriptors.
     pub(super) fn value(&self, index: usize, payload: &[u8], descriptors: Descriptors) {
         let mut inner = self.inner();
-        let outcome = match self.each {
-            false if descriptors.is_none() => {
-                let from = inner.store.len();
-                inner.store.extend_from_slice(payload);
-                Outcome::Stored(from, payload.len())
+        match &mut inner.kept {
+            Some(kept) => {
+                kept.value(index, payload, descriptors);
+                inner.count(1);
             }
-            _ => Outcome::Value(Box::new(Packed { bytes: payload.to_vec(), descriptors })),
-        };
-        inner.put(index, outcome, self.each);
+            None => inner.put(index, Outcome::Value(boxed(payload, descriptors))),
+        }
     }
 
     /// Keeps the end of a call. A cancelled one ends as that.
@@ -255,7 +256,12 @@ impl Job {
                 values.fail(index, failure);
                 inner.count(1);
             }
-            (_, outcome) => inner.put(index, outcome, self.each),
+            (None, Outcome::Failed(failure)) if !self.each => {
+                inner.failures.insert(index, failure);
+                inner.failed += 1;
+                inner.count(1);
+            }
+            (_, outcome) => inner.put(index, outcome),
         }
     }
 
@@ -327,7 +333,8 @@ impl Job {
             Place::Ended(Outcome::Failed(failure)) => Some(failure.clone()),
             _ => None,
         };
-        self.inner().outcomes.iter().find_map(failed)
+        let inner = self.inner();
+        inner.failures.values().next().cloned().or_else(|| inner.outcomes.iter().find_map(failed))
     }
 
     /// Has an event raised once every call has ended.
@@ -357,34 +364,12 @@ impl Job {
                 return Err(failure.into_error(self.task));
             }
         }
-        if self.is_taken() {
-            return Err(self.taken());
-        }
-        let (outcomes, store) = {
+        let (kept, given) = {
             let mut inner = self.inner();
-            (std::mem::take(&mut inner.outcomes), std::mem::take(&mut inner.store))
+            (inner.kept.take(), inner.given)
         };
-        let mut values = Vec::with_capacity(outcomes.len());
-        let mut reading = Reading::begin(&[], Descriptors::new(), Bounds::OF_KIN);
-        for outcome in outcomes {
-            let value = match outcome {
-                Place::Ended(Outcome::Stored(from, length)) => {
-                    let bytes = store.get(from..).and_then(|rest| rest.get(..length)).unwrap_or_default();
-                    reading.read(bytes)?
-                }
-                Place::Ended(Outcome::Value(packed)) => transfer::unpack(*packed, Trust::SameProgram, Bounds::OF_KIN)?,
-                Place::Ended(Outcome::Failed(failure)) => return Err(failure.into_error(self.task)),
-                Place::Waiting | Place::Taken => return Err(self.taken()),
-            };
-            values.push(value);
-        }
-        Ok(values)
-    }
-
-    /// Whether the values of all calls were taken.
-    fn is_taken(&self) -> bool {
-        let inner = self.inner();
-        inner.given > 0 && inner.outcomes.is_empty()
+        let values = kept.ok_or_else(|| self.taken())?.read(given)?;
+        if values.len() == given { Ok(values) } else { Err(self.taken()) }
     }
 
     /// The value of one outcome.
@@ -392,7 +377,6 @@ impl Job {
         match outcome {
             Outcome::Value(packed) => transfer::unpack(*packed, Trust::SameProgram, Bounds::OF_KIN),
             Outcome::Failed(failure) => Err(failure.into_error(self.task)),
-            Outcome::Stored(..) => Err(self.taken()),
         }
     }
 
@@ -402,15 +386,18 @@ impl Job {
     }
 }
 
+fn boxed(bytes: &[u8], descriptors: Descriptors) -> Box<Packed> {
+    Box::new(Packed { bytes: bytes.to_vec(), descriptors })
+}
+
 impl Inner {
-    fn put(&mut self, index: usize, outcome: Outcome, each: bool) {
+    /// Keeps the outcome of a call until it is taken.
+    fn put(&mut self, index: usize, outcome: Outcome) {
         let place = index.checked_sub(self.first).and_then(|at| self.outcomes.get_mut(at));
         let Some(place @ Place::Waiting) = place else { return }; // it has ended before
         self.failed += usize::from(matches!(outcome, Outcome::Failed(_)));
         *place = Place::Ended(outcome);
-        if each {
-            self.came.push_back(index);
-        }
+        self.came.push_back(index);
         self.count(1);
     }
 
@@ -437,7 +424,7 @@ mod tests {
         let job = Job::new("a::task", Keep::Each);
         for index in 0..100 {
             assert_eq!(job.give(1), index);
-            assert_eq!(job.values(index, std::iter::once(&[1][..])), 1);
+            job.values(index, 1, &[1, 7]);
             assert!(matches!(job.take_next(true), Some(Outcome::Value(_))));
         }
         let inner = job.inner();

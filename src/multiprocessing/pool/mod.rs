@@ -119,6 +119,7 @@ mod ground;
 mod hub;
 mod imap;
 mod job;
+mod kept;
 mod logs;
 mod opaque;
 mod packets;

@@ -97,7 +97,7 @@ impl Opaque {
                 Err(Error::new(ErrorKind::Unsupported, text))
             }
             Some(Outcome::Failed(failure)) => Err(failure.into_error(self.job.task)),
-            Some(Outcome::Stored(..)) | None => Err(self.job.taken()),
+            None => Err(self.job.taken()),
         }
     }
 }

@@ -4,11 +4,12 @@
 //! notes that the next call begins. So after its death the values of all calls before the running one are there. Calls
 //! without a value are told of in the stream, as ever; a last record says that the chunk has ended.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ossature_sys::deadline::Deadline;
-use ossature_sys::shm::{Plain, as_bytes, as_bytes_mut};
+use ossature_sys::shm::{Plain, as_bytes, as_bytes_mut, from_bytes};
 
 use super::chunk::{Chunk, default_chunksize};
 use super::hub::Hub;
@@ -24,22 +25,47 @@ const MOST: usize = 16 << 20;
 /// The values of a job, in one piece.
 pub(super) struct Values {
     size: usize,
-    bytes: Vec<u8>,
+    places: Box<dyn Places>,
     failures: BTreeMap<usize, Failure>,
 }
 
+/// A list of values of one type.
+trait Places: Any + Send {
+    fn bytes(&mut self) -> &mut [u8];
+
+    fn any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+impl<R: Plain + Send> Places for Vec<R> {
+    fn bytes(&mut self) -> &mut [u8] {
+        as_bytes_mut(self)
+    }
+
+    fn any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
 impl Values {
-    pub(super) fn new(size: usize, count: usize) -> Self {
-        Self { size, bytes: vec![0; size * count], failures: BTreeMap::new() }
+    pub(super) fn new<R: Plain + Send>(count: usize) -> Self {
+        let size = size_of::<R>();
+        let zero = from_bytes::<R>(&vec![0; size]);
+        let places = zero.map_or_else(Vec::new, |zero| vec![zero; count]);
+        Self { size, places: Box::new(places), failures: BTreeMap::new() }
     }
 
     /// The place for so many values from an index on.
     pub(super) fn place(&mut self, from: usize, count: usize) -> &mut [u8] {
-        self.bytes.get_mut(from * self.size..).and_then(|rest| rest.get_mut(..count * self.size)).unwrap_or_default()
+        let bytes = self.places.bytes();
+        bytes.get_mut(from * self.size..).and_then(|rest| rest.get_mut(..count * self.size)).unwrap_or_default()
     }
 
     pub(super) fn fail(&mut self, index: usize, failure: Failure) {
         self.failures.insert(index, failure);
+    }
+
+    fn into_list<R: Plain>(self) -> Vec<R> {
+        self.places.any().downcast().map_or_else(|_| Vec::new(), |list| *list)
     }
 }
 
@@ -56,7 +82,7 @@ impl Chunked<'_> {
     {
         let hub = &self.pool.0;
         hub.check()?;
-        let values = Values::new(size_of::<R>(), items.len());
+        let values = Values::new::<R>(items.len());
         let job = Arc::new(Job::new(name(target, Form::Plain)?, Keep::Plain(values)));
         let most = (MOST / (size_of::<A>() + size_of::<R>()).max(1)).max(1);
         let size = self.chunksize.unwrap_or_else(|| default_chunksize(items.len(), hub.workers())).min(most);
@@ -68,21 +94,12 @@ impl Chunked<'_> {
         };
         hub.submit(items.chunks(size).map(chunk))?;
         hub.wait(Deadline::NEVER, Wanted::Job(&job), || job.is_done())?;
-        let values = job.take_plain()?;
-        if let Some((_, failure)) = values.failures.into_iter().next() {
-            return Err(failure.into_error(job.task));
+        let mut values = job.take_plain()?;
+        match values.failures.pop_first() {
+            Some((_, failure)) => Err(failure.into_error(job.task)),
+            None => Ok(values.into_list()),
         }
-        Ok(of_bytes(&values.bytes, items.len()))
     }
-}
-
-/// So many values of their bytes.
-fn of_bytes<R: Plain>(bytes: &[u8], count: usize) -> Vec<R> {
-    let first = bytes.get(..size_of::<R>()).and_then(ossature_sys::shm::from_bytes::<R>);
-    let Some(first) = first.filter(|_| count > 0) else { return Vec::new() };
-    let mut values = vec![first; count];
-    as_bytes_mut(&mut values).iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-    values
 }
 
 impl Hub {

@@ -6,6 +6,13 @@
 //! records, all but the last of the kind [`Kind::Piece`]. Nothing else comes between them, because a worker runs one
 //! call at a time.
 //!
+//! | first byte | what the record is |
+//! | --- | --- |
+//! | [`LONG`] | a header, then its payload |
+//! | less | a value that is so many bytes long, of the call behind that of the record before; no header |
+//!
+//! The first record of a worker's life has a header.
+//!
 //! The numbers count bytes since the beginning of the pool, and the place is the number modulo the length. The worker
 //! of a new life goes on where the visible part of the one before ends.
 
@@ -18,13 +25,14 @@ use ossature_sys::futex::{self, Reach};
 use ossature_sys::mmap::Region;
 
 use super::board::Seat;
+use crate::multiprocessing::transfer::{LONG, split_measured};
 
 /// The bytes of one stream.
 pub(super) const LENGTH: usize = 128 << 10;
 /// The longest payload of one record.
 pub(super) const PIECE: usize = 32 << 10;
-/// The bytes of a header.
-pub(super) const HEADER: usize = 20;
+/// The bytes of a header, with the first byte.
+const HEADER: usize = 21;
 
 /// What a record carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,7 +84,8 @@ impl Header {
     fn to_bytes(self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         let number = Kind::ALL.iter().position(|kind| *kind == self.kind).unwrap_or_default() as u32;
-        let parts: [&[u8]; 4] = [
+        let parts: [&[u8]; 5] = [
+            &[LONG],
             &self.sequence.to_ne_bytes(),
             &self.index.to_ne_bytes(),
             &number.to_ne_bytes(),
@@ -91,24 +100,32 @@ impl Header {
         bytes
     }
 
-    /// The payload at the front of `rest` if it is a value of this chunk and this call. It is taken off `rest`.
-    pub(super) fn take_value<'b>(self, rest: &mut &'b [u8]) -> Option<&'b [u8]> {
-        let (header, after) = rest.split_first_chunk::<HEADER>()?;
-        let Self { sequence, index, kind, length } = Self::from_bytes(*header)?;
-        if (sequence, index, kind) != (self.sequence, self.index, Kind::Value) {
-            return None;
-        }
-        let (payload, after) = after.split_at_checked(length as usize)?;
-        *rest = after;
-        Some(payload)
-    }
-
     fn from_bytes(bytes: [u8; HEADER]) -> Option<Self> {
         let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
-        let sequence = bytes.get(..8)?.try_into().ok().map(u64::from_ne_bytes)?;
-        let kind = *Kind::ALL.get(word(12)? as usize)?;
-        Some(Self { sequence, index: word(8)?, kind, length: word(16)? })
+        let sequence = bytes.get(1..9)?.try_into().ok().map(u64::from_ne_bytes)?;
+        let kind = *Kind::ALL.get(word(13)? as usize)?;
+        Some(Self { sequence, index: word(9)?, kind, length: word(17)? })
     }
+
+    /// The call of which a value without a header is, behind this record.
+    fn next(self) -> Next {
+        match self.kind {
+            Kind::Piece | Kind::LastWords | Kind::Filled => None,
+            _ => Some((self.sequence, self.index.wrapping_add(1))),
+        }
+    }
+}
+
+/// A chunk and the index of a call in it.
+pub(super) type Next = Option<(u64, u32)>;
+
+/// What the parent reads.
+#[derive(Debug, PartialEq)]
+pub(super) enum Record<'b> {
+    /// A record with a header.
+    One(Header, &'b [u8]),
+    /// Values of calls that follow each other, each with its length before it: the chunk, the first call, how many.
+    Values(u64, u32, u32, &'b [u8]),
 }
 
 /// The stream of the seat at `place`, in the memory of all streams.
@@ -119,11 +136,13 @@ pub(super) struct Stream<'m> {
     start: usize,
     /// How far the parent has read at least. The word itself lies in a cache line that the parent writes.
     was_read: Cell<u64>,
+    /// The call of which a value needs no header, for the worker.
+    next: Cell<Next>,
 }
 
 impl<'m> Stream<'m> {
     pub(super) fn new(memory: &'m Region, seat: &'m Seat, place: usize) -> Self {
-        Self { memory, seat, start: place * LENGTH, was_read: Cell::new(0) }
+        Self { memory, seat, start: place * LENGTH, was_read: Cell::new(0), next: Cell::new(None) }
     }
 
     /// Whether there is something to read.
@@ -135,6 +154,23 @@ impl<'m> Stream<'m> {
     pub(super) fn is_half_full(&self) -> bool {
         let length = self.seat.written.load(SeqCst).wrapping_sub(self.seat.read.load(Acquire));
         length > LENGTH as u64 / 2
+    }
+
+    /// Writes a value that has its length before it, without a header if it can be.
+    #[inline]
+    pub(super) fn write_value(&self, (sequence, index): (u64, u32), measured: &[u8], tell: impl Fn()) {
+        if self.next.get() == Some((sequence, index)) && measured.first().is_some_and(|first| *first != LONG) {
+            self.next.set(Some((sequence, index.wrapping_add(1))));
+            self.write_bytes(&[], measured, &tell);
+        } else {
+            self.write_first(Header { sequence, index, kind: Kind::Value, length: 0 }, measured, &tell);
+        }
+    }
+
+    #[cold]
+    fn write_first(&self, header: Header, measured: &[u8], tell: &impl Fn()) {
+        let (payload, _) = split_measured(measured).unwrap_or_default();
+        self.write(header, payload, tell);
     }
 
     /// Writes an outcome, in pieces if it is long. Tells the parent with `tell` when the stream is half full, and while
@@ -159,8 +195,14 @@ impl<'m> Stream<'m> {
     }
 
     fn write_record(&self, header: Header, payload: &[u8], tell: &impl Fn()) {
+        self.next.set(header.next());
+        self.write_bytes(&header.to_bytes(), payload, tell);
+    }
+
+    #[inline]
+    fn write_bytes(&self, head: &[u8], payload: &[u8], tell: &impl Fn()) {
         let written = self.seat.written.load(Relaxed); // only this worker writes it
-        let end = written + (HEADER + payload.len()) as u64;
+        let end = written + (head.len() + payload.len()) as u64;
         let is_half_full = || end > self.was_read.get() + LENGTH as u64 / 2;
         if is_half_full() {
             self.was_read.set(self.seat.read.load(Acquire));
@@ -169,8 +211,8 @@ impl<'m> Stream<'m> {
             }
         }
         // The memory is as long as all streams, so the copies do not fail.
-        let _ = self.put(written, &header.to_bytes());
-        let _ = self.put(written + HEADER as u64, payload);
+        let _ = self.put(written, head);
+        let _ = self.put(written + head.len() as u64, payload);
         self.seat.written.store(end, Release);
         if is_half_full() {
             tell();
@@ -193,12 +235,11 @@ impl<'m> Stream<'m> {
         }
     }
 
-    /// Reads the records that are there. `take` gets each header and its payload, and what follows, of which it may
-    /// take more.
+    /// Reads the records that are there. `next` is where the last reading ended.
     ///
     /// # Errors
     /// `EPROTO` for bytes that no worker of this program writes.
-    pub(super) fn read(&self, scratch: &mut Vec<u8>, mut take: impl FnMut(Header, &[u8], &mut &[u8])) -> Result<()> {
+    pub(super) fn read(&self, scratch: &mut Vec<u8>, next: &mut Next, mut take: impl FnMut(Record<'_>)) -> Result<()> {
         let (read, written) = (self.seat.read.load(Relaxed), self.seat.written.load(Acquire)); // only the parent writes `read`
         let length = written.wrapping_sub(read);
         if length == 0 {
@@ -207,16 +248,25 @@ impl<'m> Stream<'m> {
         if length > LENGTH as u64 {
             return Err(Errno::PROTO);
         }
-        scratch.clear();
         scratch.resize(length as usize, 0);
         self.get(read, scratch)?;
         let mut rest = &scratch[..];
-        while !rest.is_empty() {
+        while let Some(first) = rest.first() {
+            if *first != LONG {
+                let (sequence, index) = next.ok_or(Errno::PROTO)?;
+                let (count, length) = measure(rest).ok_or(Errno::PROTO)?;
+                let (values, after) = rest.split_at_checked(length).ok_or(Errno::PROTO)?;
+                rest = after;
+                *next = Some((sequence, index.wrapping_add(count)));
+                take(Record::Values(sequence, index, count, values));
+                continue;
+            }
             let (header, after) = rest.split_first_chunk::<HEADER>().ok_or(Errno::PROTO)?;
             let header = Header::from_bytes(*header).ok_or(Errno::PROTO)?;
             let (payload, after) = after.split_at_checked(header.length as usize).ok_or(Errno::PROTO)?;
             rest = after;
-            take(header, payload, &mut rest);
+            *next = header.next();
+            take(Record::One(header, payload));
         }
         self.seat.read.store(written, SeqCst);
         if self.seat.starved.load(SeqCst) != 0 && self.seat.starved.swap(0, SeqCst) != 0 {
@@ -226,9 +276,13 @@ impl<'m> Stream<'m> {
         Ok(())
     }
 
+    #[inline]
     fn put(&self, at: u64, bytes: &[u8]) -> Result<()> {
         let place = (at % LENGTH as u64) as usize;
-        let (here, wrapped) = bytes.split_at(bytes.len().min(LENGTH - place));
+        if bytes.len() <= LENGTH - place {
+            return self.memory.copy_in(self.start + place, bytes);
+        }
+        let (here, wrapped) = bytes.split_at(LENGTH - place);
         self.memory.copy_in(self.start + place, here)?;
         self.memory.copy_in(self.start, wrapped)
     }
@@ -241,6 +295,16 @@ impl<'m> Stream<'m> {
     }
 }
 
+/// How many values without a header there are at the front, and how many bytes they take; `None` if one is cut off.
+fn measure(bytes: &[u8]) -> Option<(u32, usize)> {
+    let (mut at, mut count) = (0, 0);
+    while let Some(length) = bytes.get(at).filter(|first| **first != LONG) {
+        at += 1 + usize::from(*length);
+        count += 1;
+    }
+    (at <= bytes.len()).then_some((count, at))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::board::seats;
@@ -250,19 +314,53 @@ mod tests {
         Header { sequence: 1 << 33 | 5, index, kind: Kind::Value, length: 0 }
     }
 
+    /// The records that are there.
+    fn records(stream: &Stream<'_>, next: &mut Next) -> Vec<(Header, u32, Vec<u8>)> {
+        let mut got = Vec::new();
+        let take = |record: Record<'_>| match record {
+            Record::One(header, bytes) => got.push((header, 1, bytes.to_vec())),
+            Record::Values(sequence, index, count, bytes) => {
+                got.push((Header { sequence, index, kind: Kind::Value, length: 0 }, count, bytes.to_vec()));
+            }
+        };
+        stream.read(&mut Vec::new(), next, take).unwrap();
+        got
+    }
+
     #[test]
     fn records_come_out_as_they_went_in_round_the_end_too() {
         let (memory, seats) = (Region::anonymous(2 * LENGTH).unwrap(), seats(2).unwrap());
         let stream = Stream::new(&memory, &seats[1], 1);
-        let mut scratch = Vec::new();
         for round in 0..40_u32 {
             let payload = vec![round as u8; 9000];
             stream.write(header(round), &payload, || unreachable!("there is room"));
-            let mut got = Vec::new();
-            stream.read(&mut scratch, |header, bytes, _| got.push((header, bytes.to_vec()))).unwrap();
-            assert_eq!(got, [(Header { length: 9000, ..header(round) }, payload)]);
+            assert_eq!(records(&stream, &mut None), [(Header { length: 9000, ..header(round) }, 1, payload)]);
         }
         assert!(!stream.has_more());
+    }
+
+    #[test]
+    fn values_without_a_header_come_out_as_they_went_in_round_the_end_too() {
+        let (memory, seats) = (Region::anonymous(2 * LENGTH).unwrap(), seats(2).unwrap());
+        let (stream, mut next) = (Stream::new(&memory, &seats[1], 1), None);
+        let sequence = header(0).sequence;
+        let mut index = 0;
+        while index < 60_000 {
+            let begun = index;
+            for length in (0..250_u8).rev() {
+                let measured: Vec<u8> = std::iter::once(length).chain(vec![7; length.into()]).collect();
+                stream.write_value((sequence, index), &measured, || unreachable!("there is room"));
+                index += 1;
+            }
+            let (mut seen, mut bytes) = (begun, 0);
+            for (header, count, payload) in records(&stream, &mut next) {
+                assert_eq!((header.sequence, header.index, header.kind), (sequence, seen, Kind::Value));
+                seen += count;
+                bytes += payload.len();
+            }
+            let first = usize::from(begun == 0); // with a header, and so without its length
+            assert_eq!((seen, bytes), (index, 250 + (0..250).sum::<usize>() - first));
+        }
     }
 
     #[test]
@@ -272,13 +370,12 @@ mod tests {
         let mut got = Vec::new();
         std::thread::scope(|scope| {
             scope.spawn(|| Stream::new(&memory, &seats[0], 0).write(header(3), &payload, || {}));
-            let (stream, mut scratch, mut last) = (Stream::new(&memory, &seats[0], 0), Vec::new(), Kind::Piece);
+            let (stream, mut last) = (Stream::new(&memory, &seats[0], 0), Kind::Piece);
             while last == Kind::Piece {
-                let take = |header: Header, bytes: &[u8], _: &mut &[u8]| {
-                    got.extend_from_slice(bytes);
+                for (header, _, bytes) in records(&stream, &mut None) {
+                    got.extend_from_slice(&bytes);
                     last = header.kind;
-                };
-                stream.read(&mut scratch, take).unwrap();
+                }
             }
         });
         assert!(got == payload);
@@ -288,38 +385,46 @@ mod tests {
     fn a_record_that_was_not_made_visible_is_overwritten() {
         let (memory, seats) = (Region::anonymous(LENGTH).unwrap(), seats(1).unwrap());
         let stream = Stream::new(&memory, &seats[0], 0);
-        stream.write(header(0), b"whole", || {});
-        stream.put(seats[0].written.load(SeqCst), &[0xff; 100]).unwrap(); // and then the worker was killed
-        stream.write(header(1), b"of the next life", || {});
-        let mut got = Vec::new();
-        stream.read(&mut Vec::new(), |header, bytes, _| got.push((header.index, bytes.to_vec()))).unwrap();
-        assert_eq!(got, [(0, b"whole".to_vec()), (1, b"of the next life".to_vec())]);
+        stream.write_value((4, 0), b"\x05whole", || {});
+        stream.put(seats[0].written.load(SeqCst), &[1; 100]).unwrap(); // and then the worker was killed
+        let stream = Stream::new(&memory, &seats[0], 0);
+        stream.write_value((4, 1), b"\x04next", || {}); // of another life, which tells of the same chunk
+        stream.write_value((4, 2), b"\x04more", || {});
+        let got = records(&stream, &mut None);
+        let told: Vec<_> = got.iter().map(|(header, count, bytes)| (header.index, *count, &bytes[..])).collect();
+        assert_eq!(told, [(0, 1, &b"whole"[..]), (1, 1, b"next"), (2, 1, b"\x04more")]);
     }
 
     #[test]
-    fn values_of_one_chunk_are_taken_together_and_nothing_else_is() {
+    fn only_values_of_one_chunk_that_follow_each_other_have_no_header() {
         let (memory, seats) = (Region::anonymous(LENGTH).unwrap(), seats(1).unwrap());
         let stream = Stream::new(&memory, &seats[0], 0);
-        let failed = Header { kind: Kind::Failed, ..header(2) };
-        let other = Header { sequence: 7, ..header(3) };
-        for header in [header(0), header(1), failed, header(3), other] {
-            stream.write(header, &[header.index as u8], || {});
+        for (sequence, index) in [(1, 0), (1, 1), (1, 2), (1, 4), (2, 5), (2, 6)] {
+            stream.write_value((sequence, index), &[1, index as u8], || {});
         }
-        let mut got = Vec::new();
-        let take = |first: Header, _: &[u8], rest: &mut &[u8]| {
-            let more = (first.index + 1..9).map_while(|index| header(index).take_value(rest)).count();
-            got.push((first.index, more));
-        };
-        stream.read(&mut Vec::new(), take).unwrap();
-        assert_eq!(got, [(0, 1), (2, 1), (3, 0)]);
+        stream.write(Header { sequence: 2, index: 7, kind: Kind::Failed, length: 0 }, b"why", || {});
+        stream.write_value((2, 8), &[1, 8], || {});
+        stream.write_value((2, 9), &[&[LONG, 1, 1, 0, 0][..], &[9; 257]].concat(), || {});
+        stream.write(Header { sequence: 2, index: 10, kind: Kind::Filled, length: 0 }, &[], || {});
+        stream.write_value((2, 11), &[1, 11], || {});
+        let got = records(&stream, &mut None);
+        let told: Vec<_> =
+            got.iter().map(|(header, count, bytes)| (header.sequence, header.index, *count, bytes.len())).collect();
+        let expected = [(1, 0, 1, 1), (1, 1, 2, 4), (1, 4, 1, 1), (2, 5, 1, 1), (2, 6, 1, 2), (2, 7, 1, 3), (2, 8, 1, 2)];
+        assert_eq!(told[..7], expected);
+        assert_eq!(told[7..], [(2, 9, 1, 257), (2, 10, 1, 0), (2, 11, 1, 1)]);
     }
 
     #[test]
     fn bytes_that_are_no_record_are_an_error() {
         let (memory, seats) = (Region::anonymous(LENGTH).unwrap(), seats(1).unwrap());
         let stream = Stream::new(&memory, &seats[0], 0);
-        stream.put(0, &[0xff; 100]).unwrap();
         seats[0].written.store(100, SeqCst);
-        assert_eq!(stream.read(&mut Vec::new(), |_, _, _| unreachable!("no record")), Err(Errno::PROTO));
+        // No kind; a value before any header; a value that is cut off.
+        for (bytes, mut next) in [([0xff; 100], None), ([1; 100], None), ([98; 100], Some((0, 0)))] {
+            stream.put(0, &bytes).unwrap();
+            let read = stream.read(&mut Vec::new(), &mut next, |record| panic!("{record:?}"));
+            assert_eq!(read, Err(Errno::PROTO));
+        }
     }
 }

@@ -29,7 +29,7 @@ use super::supervisor::Runner;
 use super::word::{State, word};
 use super::{FLAG_PLAIN, FLAG_RESULT, logs};
 use crate::multiprocessing::logging::{LevelFilter, debug};
-use crate::multiprocessing::tasks::{Calls, Ended, Form, Outlet, Task, look_up};
+use crate::multiprocessing::tasks::{Calls, Ended, Form, Outlet, Sink, Task, look_up};
 use crate::multiprocessing::transfer::{Bounds, Descriptors, Handle, Packed, Reading, Writing};
 use crate::thread;
 
@@ -206,7 +206,6 @@ impl Worker<'_> {
         let (length, count, flags) = (slot.length.load(Relaxed), slot.count.load(Relaxed), slot.flags.load(Relaxed));
         let offset = slot.offset.load(Relaxed);
         let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.clear();
         bytes.resize(length as usize, 0);
         // The parent wrote both within bounds.
         let _ = match offset {
@@ -271,6 +270,16 @@ impl Worker<'_> {
         }
     }
 
+    /// Notes that a call has ended before its time was over. One that is late does not come back from here.
+    #[inline]
+    fn end_in_time(&self) {
+        if self.setup.timeout.is_some() {
+            self.seat.expires.swap(0, AcqRel);
+            self.rest_while(|seat| seat.late.load(SeqCst) != 0);
+        }
+    }
+
+    #[inline]
     fn count_call(&self) {
         let calls = self.seat.calls.load(Relaxed); // only this worker writes it
         self.seat.calls.store(calls.wrapping_add(1), Relaxed);
@@ -309,12 +318,26 @@ impl Outlet for Telling<'_, '_> {
     }
 
     #[inline]
+    fn value(&mut self, index: u32, measured: &[u8], more: bool) {
+        let worker = self.worker;
+        worker.end_in_time();
+        worker.stream.write_value((self.sequence, index), measured, || worker.ground.call_parent());
+        worker.count_call();
+        if more {
+            self.begin(index + 1);
+        }
+    }
+
+    fn sink(&self) -> Option<Sink<'_>> {
+        let Worker { seat, ground, setup, .. } = self.worker;
+        let start = self.values.filter(|_| setup.timeout.is_none())?;
+        let (begun, first) = seat.beginning(self.sequence);
+        Some(Sink { region: &ground.arena, start, begun, first, calls: &seat.calls })
+    }
+
     fn end(&mut self, index: u32, ended: Ended, bytes: &[u8], descriptors: Descriptors) {
         let worker = self.worker;
-        if worker.setup.timeout.is_some() {
-            worker.seat.expires.swap(0, AcqRel);
-            worker.rest_while(|seat| seat.late.load(SeqCst) != 0);
-        }
+        worker.end_in_time();
         let carried = !descriptors.is_empty();
         if carried {
             let count = descriptors.sorts().all;

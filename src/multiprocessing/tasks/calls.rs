@@ -3,13 +3,16 @@
 //! An engine gives the bytes of the arguments and an [`Outlet`], and knows nothing of the types.
 
 use std::fmt::Debug;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
-use ossature_sys::shm::{Plain, as_bytes, from_bytes};
+use ossature_sys::mmap::Region;
+use ossature_sys::shm::{Plain, as_bytes, copy_in, from_bytes};
 
 use super::form::Opener;
 use super::{Arguments, Form, Target};
 use crate::multiprocessing::process::{PanicReport, untold};
-use crate::multiprocessing::transfer::{Descriptors, Reading, Transfer, Writing};
+use crate::multiprocessing::transfer::{Descriptors, Reading, Transfer, Writing, split_measured};
 use crate::thread;
 
 /// How the call of a task ended. The text or the value stands in the outlet's buffer.
@@ -34,6 +37,25 @@ pub(crate) trait Outlet {
 
     /// The call at `index` has ended, as the bytes say.
     fn end(&mut self, index: u32, ended: Ended, bytes: &[u8], descriptors: Descriptors);
+
+    /// The call at `index` has ended with a value without descriptors, which has its length before it. If there are
+    /// `more`, the next call begins.
+    fn value(&mut self, index: u32, measured: &[u8], more: bool);
+
+    /// Where the values of plain calls go, if nothing but the words there is to be told of each call.
+    fn sink(&self) -> Option<Sink<'_>>;
+}
+
+/// Memory for plain values, and words that say how far the calls are.
+pub(crate) struct Sink<'s> {
+    pub(crate) region: &'s Region,
+    /// Where the first value goes.
+    pub(crate) start: usize,
+    /// Which call runs: `first` and its index.
+    pub(crate) begun: &'s AtomicU64,
+    pub(crate) first: u64,
+    /// How many calls have ended.
+    pub(crate) calls: &'s AtomicU64,
 }
 
 /// The calls of one chunk. Nothing outside of this crate makes one.
@@ -65,49 +87,94 @@ impl Calls<'_> {
         self.form
     }
 
-    /// Runs all calls; `answer` writes the value of one.
+    /// Runs all calls; `answer` writes the value of one, with its length before it.
     fn run<Args: Arguments, R>(
         &mut self,
         call: impl Fn(Args) -> R,
         answer: impl Fn(&Writing, &mut Vec<u8>, R) -> Outcome,
     ) {
-        for index in 0..self.count {
-            self.outlet.begin(index);
-            self.out.clear();
-            let (arguments, writing, out) = (&mut self.arguments, self.writing, &mut self.out);
-            // A panic of a `Deserialize`, of the task and of a `Serialize` are one.
-            let ended = thread::catch(|| match arguments.next::<Args>() {
-                Ok(args) => answer(writing, out, call(args)),
-                Err(error) => Err((Ended::Undecodable, error.to_string())),
-            });
-            match ended {
-                Ok(Ok(descriptors)) => self.outlet.end(index, Ended::Value, &self.out, descriptors),
-                Ok(Err((ended, text))) => self.outlet.end(index, ended, text.as_bytes(), Descriptors::new()),
-                Err(escaped) => {
-                    self.panicked(index, &untold(&escaped));
-                    thread::aloud(|| drop(escaped)); // the drop of a payload may panic, too
-                }
+        self.run_catching(|calls, index| {
+            while *index < calls.count {
+                calls.out.clear();
+                let outcome = match calls.arguments.next::<Args>() {
+                    Ok(args) => answer(calls.writing, &mut calls.out, call(args)),
+                    Err(error) => Err((Ended::Undecodable, error.to_string())),
+                };
+                calls.told(*index, outcome);
+                *index += 1;
+                thread::forget_panics(); // the next call has nothing to do with those
             }
-        }
+        });
     }
 
     /// Calls with values that lie there byte by byte, and tells of those that come back in the same way.
     fn run_plain<A: Plain, R: Plain>(&mut self, call: impl Fn(A) -> R) {
         let (raw, size) = (self.raw, size_of::<A>());
-        for index in 0..self.count {
-            self.outlet.begin(index);
-            let start = index as usize * size;
-            let Some(item) = raw.get(start..start + size).and_then(from_bytes) else {
-                self.outlet.end(index, Ended::Undecodable, b"they are too short", Descriptors::new());
-                continue;
-            };
-            match thread::catch(|| call(item)) {
-                Ok(value) => self.outlet.end(index, Ended::Value, as_bytes(&[value]), Descriptors::new()),
-                Err(escaped) => {
-                    self.panicked(index, &untold(&escaped));
-                    thread::aloud(|| drop(escaped)); // as above
+        let item = |index: u32| raw.get(index as usize * size..).and_then(|rest| rest.get(..size)).and_then(from_bytes);
+        self.run_catching(|calls, index| {
+            if let Some(sink) = calls.outlet.sink() {
+                let begun = sink.calls.load(Relaxed); // only this worker writes it
+                let first = *index;
+                while let Some(item) = item(*index).filter(|_| *index < calls.count) {
+                    let value = call(item);
+                    let place = sink.start + *index as usize * size_of::<R>();
+                    let _ = copy_in(sink.region, place, &[value]); // the engine made room
+                    *index += 1;
+                    sink.calls.store(begun.wrapping_add(u64::from(*index - first)), Relaxed);
+                    if *index < calls.count {
+                        sink.begun.store(sink.first + u64::from(*index), Release); // behind the value
+                    }
+                    thread::forget_panics();
                 }
             }
+            while *index < calls.count {
+                match item(*index) {
+                    Some(item) => {
+                        let value = call(item);
+                        calls.outlet.end(*index, Ended::Value, as_bytes(&[value]), Descriptors::new());
+                    }
+                    None => calls.outlet.end(*index, Ended::Undecodable, b"they are too short", Descriptors::new()),
+                }
+                *index += 1;
+                if *index < calls.count {
+                    calls.outlet.begin(*index);
+                }
+                thread::forget_panics();
+            }
+        });
+    }
+
+    /// Runs `body` until it has ended all calls. It begins anew behind a call that panics. The body counts a call once
+    /// that is told of, and then begins the next.
+    fn run_catching(&mut self, mut body: impl FnMut(&mut Self, &mut u32)) {
+        let mut index = 0;
+        while index < self.count {
+            self.outlet.begin(index);
+            // A panic of a `Deserialize`, of the task and of a `Serialize` are one. To catch costs as much as a short call, so it is
+            // done once for all that do not panic.
+            let ended = thread::catch(|| body(self, &mut index));
+            if let Err(escaped) = ended {
+                self.panicked(index, &untold(&escaped));
+                thread::aloud(|| drop(escaped)); // the drop of a payload may panic, too
+                index += 1;
+            }
+        }
+    }
+
+    /// Tells of the call at `index`, and that the next one begins.
+    #[inline]
+    fn told(&mut self, index: u32, outcome: Outcome) {
+        let more = index + 1 < self.count;
+        match outcome {
+            Ok(descriptors) if descriptors.is_none() => return self.outlet.value(index, &self.out, more),
+            Ok(descriptors) => {
+                let (value, _) = split_measured(&self.out).unwrap_or_default();
+                self.outlet.end(index, Ended::Value, value, descriptors);
+            }
+            Err((ended, text)) => self.outlet.end(index, ended, text.as_bytes(), Descriptors::new()),
+        }
+        if more {
+            self.outlet.begin(index + 1);
         }
     }
 
@@ -134,7 +201,7 @@ impl Calls<'_> {
 }
 
 fn value<T: Transfer>(writing: &Writing, out: &mut Vec<u8>, value: &T) -> Outcome {
-    writing.write(out, value).map_err(|error| (Ended::Unencodable, error.to_string()))
+    writing.write_measured(out, value).map_err(|error| (Ended::Unencodable, error.to_string()))
 }
 
 /// Runs calls for their values.

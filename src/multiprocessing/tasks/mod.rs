@@ -43,7 +43,7 @@ pub use arguments::Arguments;
 pub(crate) use build::{BuildId, IMAGE};
 #[doc(hidden)]
 pub use calls::{Calls, RunsPlain, RunsResult, RunsValue};
-pub(crate) use calls::{Ended, Outlet};
+pub(crate) use calls::{Ended, Outlet, Sink};
 pub(crate) use depth::max_argument_depth;
 #[doc(inline)]
 pub use depth::set_max_argument_depth;

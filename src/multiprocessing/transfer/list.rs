@@ -2,7 +2,7 @@
 //!
 //! Serialising one value may send another, so the lists are stacked; a list is taken off when its value is done, by unwinding too.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread::LocalKey;
@@ -22,16 +22,9 @@ struct Out {
     ends: Vec<OwnedFd>,
     handles: Vec<OwnedFd>,
     refusal: Option<Error>,
-    /// Between two values of one message: nothing is being sent.
-    paused: bool,
 }
 
 impl Out {
-    /// Whether nothing was put there, and nothing refused.
-    fn is_empty(&self) -> bool {
-        self.memory.is_empty() && self.ends.is_empty() && self.handles.is_empty() && self.refusal.is_none()
-    }
-
     fn of(&mut self, sort: Sort) -> &mut Vec<OwnedFd> {
         match sort {
             Sort::Memory => &mut self.memory,
@@ -47,22 +40,34 @@ struct In {
     sorts: Sorts,
     trust: Trust,
     refusal: Option<Error>,
-    /// Between two values of one message: nothing is being received.
+}
+
+/// What is looked at for each value, beside the list on top.
+#[derive(Clone, Copy, Default)]
+struct Marks {
+    /// Between two values of one message: nothing is being sent or received.
     paused: bool,
+    /// Whether something was put on the list, or refused.
+    used: bool,
 }
 
 /// The lists of this thread: that of the value at work, and those of the values around it. Never dropped, so that values can
 /// be sent in a finalizer too, when std has dropped what the main thread had to drop; an empty stack owns nothing.
 struct Stacked<L> {
-    top: Option<L>,
-    below: Vec<L>,
+    top: RefCell<Option<L>>,
+    marks: Cell<Marks>,
+    below: RefCell<Vec<(L, Marks)>>,
 }
 
-type Stack<L> = ManuallyDrop<RefCell<Stacked<L>>>;
+type Stack<L> = ManuallyDrop<Stacked<L>>;
 
 impl<L> Stacked<L> {
     const fn new() -> Stack<L> {
-        ManuallyDrop::new(RefCell::new(Self { top: None, below: Vec::new() }))
+        ManuallyDrop::new(Self {
+            top: RefCell::new(None),
+            marks: Cell::new(Marks { paused: false, used: false }),
+            below: RefCell::new(Vec::new()),
+        })
     }
 }
 
@@ -74,29 +79,44 @@ thread_local! {
 /// Runs `body` on the list on top, if there is one.
 #[inline]
 fn on_top<L, R>(stack: &'static LocalKey<Stack<L>>, body: impl FnOnce(&mut L) -> R) -> Option<R> {
-    stack.with(|stack| stack.borrow_mut().top.as_mut().map(body))
+    stack.with(|stack| stack.top.borrow_mut().as_mut().map(body))
+}
+
+#[inline]
+fn marks<L>(stack: &'static LocalKey<Stack<L>>) -> Marks {
+    stack.with(|stack| stack.marks.get())
+}
+
+#[inline]
+fn set_paused<L>(stack: &'static LocalKey<Stack<L>>, paused: bool) {
+    stack.with(|stack| stack.marks.set(Marks { paused, ..stack.marks.get() }));
+}
+
+#[inline]
+fn set_used<L>(stack: &'static LocalKey<Stack<L>>, used: bool) {
+    stack.with(|stack| stack.marks.set(Marks { used, ..stack.marks.get() }));
 }
 
 #[inline]
 fn push<L>(stack: &'static LocalKey<Stack<L>>, list: L) {
     stack.with(|stack| {
-        let Stacked { top, below } = &mut *stack.borrow_mut();
-        below.extend(top.replace(list));
+        let marks = stack.marks.take();
+        if let Some(covered) = stack.top.borrow_mut().replace(list) {
+            stack.below.borrow_mut().push((covered, marks));
+        }
     });
 }
 
 #[inline]
 fn pop<L>(stack: &'static LocalKey<Stack<L>>) -> Option<L> {
     stack.with(|stack| {
-        let Stacked { top, below } = &mut *stack.borrow_mut();
-        let list = top.take();
-        if below.capacity() > 0 {
-            *top = below.pop();
-            if below.is_empty() {
-                *below = Vec::new();
-            }
+        let mut below = stack.below.borrow_mut();
+        let (uncovered, marks) = below.pop().unzip();
+        if below.capacity() > 0 && below.is_empty() {
+            *below = Vec::new();
         }
-        list
+        stack.marks.set(marks.unwrap_or_default());
+        std::mem::replace(&mut *stack.top.borrow_mut(), uncovered)
     })
 }
 
@@ -117,16 +137,18 @@ impl Leaving {
     /// The descriptors of the value so far, for a list that is used for another value; or why the value cannot be sent.
     #[inline]
     pub(super) fn take(&self) -> Result<Descriptors> {
-        if on_top(&OUT, |list| list.is_empty()) == Some(true) {
+        if !marks(&OUT).used {
             return Ok(Descriptors::new());
         }
-        let Out { memory, ends, handles, refusal, .. } = on_top(&OUT, std::mem::take).unwrap_or_default();
+        set_used(&OUT, false);
+        let Out { memory, ends, handles, refusal } = on_top(&OUT, std::mem::take).unwrap_or_default();
         refusal.map_or_else(|| Ok(Descriptors::of(memory, ends, handles)), Err)
     }
 
     /// Says whether a value is being written.
+    #[inline]
     pub(super) fn set_paused(&self, paused: bool) {
-        on_top(&OUT, |list| list.paused = paused);
+        set_paused(&OUT, paused);
     }
 }
 
@@ -143,7 +165,7 @@ impl Arriving {
     pub(super) fn begin(descriptors: Descriptors, trust: Trust) -> Self {
         let (descriptors, sorts) = descriptors.into_parts();
         let descriptors = descriptors.into_iter().map(Some).collect();
-        push(&IN, In { descriptors, sorts, trust, refusal: None, paused: false });
+        push(&IN, In { descriptors, sorts, trust, refusal: None });
         Self(())
     }
 
@@ -153,13 +175,19 @@ impl Arriving {
     }
 
     /// As [`finish`](Self::finish), for a list from which more values are read.
+    #[inline]
     pub(super) fn refused(&self) -> Result<()> {
+        if !marks(&IN).used {
+            return Ok(());
+        }
+        set_used(&IN, false);
         on_top(&IN, |list| list.refusal.take()).flatten().map_or(Ok(()), Err)
     }
 
     /// Says whether a value is being read.
+    #[inline]
     pub(super) fn set_paused(&self, paused: bool) {
-        on_top(&IN, |list| list.paused = paused);
+        set_paused(&IN, paused);
     }
 }
 
@@ -184,7 +212,9 @@ pub(crate) fn put<E: ser::Error>(fd: impl AsFd, sort: Sort) -> std::result::Resu
             None
         }
     };
-    match on_top(&OUT, |list| (!list.paused).then(|| put(list))).flatten() {
+    let list = if marks(&OUT).paused { None } else { on_top(&OUT, put) };
+    set_used(&OUT, true);
+    match list {
         Some(Some(place)) => Ok(place),
         Some(None) => Err(E::custom("a descriptor cannot be copied to be sent")),
         None => Err(E::custom(
@@ -198,6 +228,7 @@ pub(crate) fn put<E: ser::Error>(fd: impl AsFd, sort: Sort) -> std::result::Resu
 pub(crate) fn refuse_to_send<E: ser::Error>(error: Error) -> E {
     let text = error.to_string();
     on_top(&OUT, |list| list.refusal.get_or_insert(error).kind());
+    set_used(&OUT, true);
     E::custom(text)
 }
 
@@ -205,6 +236,7 @@ pub(crate) fn refuse_to_send<E: ser::Error>(error: Error) -> E {
 pub(crate) fn refuse_to_receive<E: de::Error>(error: Error) -> E {
     let text = error.to_string();
     on_top(&IN, |list| list.refusal.get_or_insert(error).kind());
+    set_used(&IN, true);
     E::custom(text)
 }
 
@@ -232,7 +264,8 @@ pub(crate) fn take<E: de::Error>(place: u32, sort: Sort) -> std::result::Result<
             )
         })
     };
-    match on_top(&IN, |list| (!list.paused).then(|| take(list))).flatten() {
+    let taken = if marks(&IN).paused { None } else { on_top(&IN, take) };
+    match taken {
         Some(Ok(fd)) => Ok(fd),
         Some(Err(refusal)) => Err(refuse_to_receive(refusal)),
         None => Err(E::custom("open files, connections and shared memory can be deserialised only from a message")),

@@ -80,7 +80,7 @@ pub(crate) use self::form::{Bounds, DEPTH};
 use self::list::{Arriving, Leaving};
 pub(crate) use self::list::{put, received_trust, refuse_to_receive, refuse_to_send, take};
 pub(crate) use self::packet::{Came, Packet};
-pub(crate) use self::several::{Reading, Writing};
+pub(crate) use self::several::{LONG, Reading, Writing, put_measured, split_measured};
 pub(crate) use self::sorts::{Descriptors, Sort, Sorts};
 pub(crate) use self::way::Way;
 use crate::error::{Error, ErrorKind, Result};

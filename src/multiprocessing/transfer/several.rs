@@ -12,8 +12,35 @@ use super::list::{Arriving, Leaving, put, take};
 use super::{Bounds, Descriptors, Packed, Sort, Sorts, Trust};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How many bytes the length before a value takes.
-const LENGTH: usize = size_of::<u32>();
+/// The first byte of a length that takes [`FURTHER`] more bytes. A shorter length is one byte.
+pub(crate) const LONG: u8 = 0xff;
+/// The bytes of a length behind [`LONG`].
+const FURTHER: usize = size_of::<u32>();
+
+/// Writes bytes with their length before them; false for 4 GiB or more, of which nothing is written.
+pub(crate) fn put_measured(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
+    match u32::try_from(bytes.len()) {
+        Ok(length) if length < LONG.into() => out.push(length as u8),
+        Ok(length) => {
+            out.push(LONG);
+            out.extend_from_slice(&length.to_le_bytes());
+        }
+        Err(_) => return false,
+    }
+    out.extend_from_slice(bytes);
+    true
+}
+
+/// The first of values with their lengths before them, and what follows it.
+#[inline]
+pub(crate) fn split_measured(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (first, rest) = bytes.split_first()?;
+    if *first != LONG {
+        return rest.split_at_checked((*first).into());
+    }
+    let (length, rest) = rest.split_first_chunk::<FURTHER>()?;
+    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+}
 
 /// Writes values, each with descriptors of its own.
 pub(crate) struct Writing(Leaving);
@@ -53,15 +80,25 @@ impl Writing {
     #[inline]
     pub(crate) fn write_measured<T: Serialize + ?Sized>(&self, out: &mut Vec<u8>, value: &T) -> Result<Descriptors> {
         let from = out.len();
-        out.extend_from_slice(&[0; LENGTH]);
+        out.push(0);
         let descriptors = self.write(out, value)?;
-        let length = u32::try_from(out.len() - from - LENGTH)
-            .map_err(|_| Error::new(ErrorKind::InvalidInput, "a value among several takes 4 GiB or more"))?;
-        if let Some(place) = out.get_mut(from..from + LENGTH) {
-            place.copy_from_slice(&length.to_le_bytes());
+        let length = out.len() - from - 1;
+        match out.get_mut(from) {
+            Some(place) if length < LONG.into() => *place = length as u8,
+            _ => lengthen(out, from, length)?,
         }
         Ok(descriptors)
     }
+}
+
+/// Makes room for a longer length before a value.
+#[cold]
+fn lengthen(out: &mut Vec<u8>, from: usize, length: usize) -> Result<()> {
+    let length = u32::try_from(length)
+        .map_err(|_| Error::new(ErrorKind::InvalidInput, "a value among several takes 4 GiB or more"))?;
+    let [a, b, c, d] = length.to_le_bytes();
+    out.splice(from..=from, [LONG, a, b, c, d]);
+    Ok(())
 }
 
 /// Reads values that were written one behind the other, each with its length before it, or values in bytes of their
@@ -107,14 +144,34 @@ impl<'b> Reading<'b> {
     /// As [`read`](Self::read). With an error or a panic, too, the value behind this one is the next.
     #[inline]
     pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<T> {
-        let split = self.rest.split_first_chunk::<LENGTH>();
-        let split = split.and_then(|(length, rest)| rest.split_at_checked(u32::from_le_bytes(*length) as usize));
-        let Some((bytes, rest)) = split else {
+        let Some((bytes, rest)) = split_measured(self.rest) else {
             self.rest = &[];
             return Err(Error::new(ErrorKind::Decode, "the bytes end before the value does"));
         };
         self.rest = rest; // before user code runs
         self.read(bytes)
+    }
+
+    /// Reads the values that `bytes` have, each with its length before it. Between them nothing else runs, so the list is
+    /// not paused.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(crate) fn read_all<T: DeserializeOwned>(&mut self, mut bytes: &[u8], into: &mut Vec<T>) -> Result<()> {
+        self.list.set_paused(false);
+        while let Some((value, rest)) = split_measured(bytes) {
+            bytes = rest;
+            match form::read(value, self.bounds) {
+                Ok(value) => into.push(value),
+                Err(why) => {
+                    self.list.set_paused(true);
+                    self.list.refused()?;
+                    return Err(no_value::<T>(&why));
+                }
+            }
+        }
+        self.list.set_paused(true);
+        self.list.refused()
     }
 
     /// The value at the front of these bytes.
@@ -125,14 +182,15 @@ impl<'b> Reading<'b> {
         let value = form::read_front(bytes, bounds);
         self.list.set_paused(true);
         self.list.refused()?;
-        value.map_err(|why| {
-            let name = std::any::type_name::<T>();
-            Error::new(
-                ErrorKind::Decode,
-                format!("the bytes are not a {name} (both sides must name the same type): {why}"),
-            )
-        })
+        value.map_err(|why| no_value::<T>(&why))
     }
+}
+
+#[cold]
+fn no_value<T>(why: &form::Fault) -> Error {
+    let name = std::any::type_name::<T>();
+    let message = format!("the bytes are not a {name} (both sides must name the same type): {why}");
+    Error::new(ErrorKind::Decode, message)
 }
 
 impl Packed {

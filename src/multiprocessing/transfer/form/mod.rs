@@ -62,31 +62,19 @@ impl Bounds {
     }
 }
 
+/// The size of a buffer in which most messages fit.
+const USUAL: usize = 128;
+
 /// The value as bytes.
 pub(super) fn write<T: Serialize + ?Sized>(value: &T) -> Outcome<Vec<u8>> {
-    let mut writer = Writer::new();
-    value.serialize(&mut writer)?;
-    Ok(writer.into_bytes())
+    let mut out = Vec::with_capacity(USUAL);
+    write_behind(&mut out, value).map(|()| out)
 }
 
 /// The value as bytes behind those that are there. These stay there, too, when the value's `Serialize` panics.
 #[inline]
 pub(super) fn write_behind<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Outcome<()> {
-    let mut lent = Lent { writer: Writer::behind(std::mem::take(out)), out };
-    value.serialize(&mut lent.writer)
-}
-
-/// A writer over bytes that go back to their owner.
-struct Lent<'o> {
-    writer: Writer,
-    out: &'o mut Vec<u8>,
-}
-
-impl Drop for Lent<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        *self.out = std::mem::replace(&mut self.writer, Writer::behind(Vec::new())).into_bytes();
-    }
+    value.serialize(&mut Writer::behind(out))
 }
 
 /// The value at the front of the bytes, which are then the rest.

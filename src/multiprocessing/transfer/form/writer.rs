@@ -4,36 +4,45 @@ use serde::ser::{self, Serialize};
 
 use super::{Fault, Outcome};
 
-/// The bytes so far.
-pub(super) struct Writer {
-    out: Vec<u8>,
+/// Writes behind the bytes that are there.
+pub(super) struct Writer<'o> {
+    out: &'o mut Vec<u8>,
 }
 
-/// The size of a buffer in which most messages fit.
-const USUAL: usize = 128;
+/// The most bytes of a number of 64 bits.
+const MOST: usize = 10;
 
-impl Writer {
-    pub(super) fn new() -> Self {
-        Self { out: Vec::with_capacity(USUAL) }
-    }
-
-    /// Writes behind what is there.
-    pub(super) fn behind(out: Vec<u8>) -> Self {
+impl<'o> Writer<'o> {
+    #[inline]
+    pub(super) fn behind(out: &'o mut Vec<u8>) -> Self {
         Self { out }
     }
 
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.out
+    /// Seven bits a byte, the lowest first; the top bit says that more follow.
+    #[inline]
+    fn varint(&mut self, number: u64) -> Outcome<()> {
+        match number < 0x80 {
+            true => self.out.push(number as u8),
+            false => self.long_varint(number),
+        }
+        Ok(())
     }
 
-    /// Seven bits a byte, the lowest first; the top bit says that more follow.
-    fn varint(&mut self, mut number: u64) -> Outcome<()> {
-        while number >= 0x80 {
-            self.out.push(number as u8 | 0x80); // the low seven bits
+    fn long_varint(&mut self, mut number: u64) {
+        let (mut bytes, mut length) = ([0; MOST], 0);
+        for byte in &mut bytes {
+            *byte = number as u8 | 0x80; // the low seven bits
             number >>= 7;
+            length += 1;
+            if number == 0 {
+                *byte &= 0x7f;
+                break;
+            }
         }
-        self.out.push(number as u8);
-        Ok(())
+        // As many bytes as a number may have are one store; a copy of some would be a loop.
+        let end = self.out.len() + length;
+        self.out.extend_from_slice(&bytes);
+        self.out.truncate(end);
     }
 
     fn wide_varint(&mut self, mut number: u128) -> Outcome<()> {
@@ -76,7 +85,7 @@ macro_rules! numbers {
     };
 }
 
-impl ser::Serializer for &mut Writer {
+impl ser::Serializer for &mut Writer<'_> {
     type Ok = ();
     type Error = Fault;
     type SerializeSeq = Self;
@@ -245,7 +254,7 @@ impl ser::Serializer for &mut Writer {
 /// Implements serde's trait of each shape. The bytes are the same for every shape: one part after the other.
 macro_rules! parts {
     ($($trait:ident: $($part:ident)+;)*) => {$(
-        impl ser::$trait for &mut Writer {
+        impl ser::$trait for &mut Writer<'_> {
             type Ok = ();
             type Error = Fault;
 
@@ -272,7 +281,7 @@ parts! {
 
 macro_rules! named_parts {
     ($($trait:ident)*) => {$(
-        impl ser::$trait for &mut Writer {
+        impl ser::$trait for &mut Writer<'_> {
             type Ok = ();
             type Error = Fault;
 

@@ -1,0 +1,150 @@
+//! The values of a map's calls, as bytes, until somebody takes all of them.
+//!
+//! Values that follow each other are one span, whatever their number. So a map needs memory for the bytes of its values and
+//! no place for each call.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+
+use crate::error::Result;
+use crate::multiprocessing::transfer::{
+    self, Bounds, Descriptors, Packed, Reading, Trust, put_measured,
+};
+
+/// The bytes of the first block, and of the largest. Each block is twice as long as the one before.
+const FIRST: usize = 1 << 10;
+const LARGEST: usize = 256 << 10;
+
+/// The values so far.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Values, each with its length before it. A block that is full stays where it is.
+    blocks: Vec<Vec<u8>>,
+    spans: Vec<Span>,
+    /// Those with descriptors.
+    packed: BTreeMap<usize, Packed>,
+}
+
+/// Values of calls that follow each other.
+struct Span {
+    /// The index of the first call, and how many calls there are.
+    first: usize,
+    count: usize,
+    block: usize,
+    from: usize,
+    to: usize,
+}
+
+impl Kept {
+    /// Keeps so many values from the call at `first` on, each with its length before it.
+    pub(super) fn values(&mut self, first: usize, count: usize, bytes: &[u8]) {
+        let (from, to) = self.room(bytes.len(), |block| block.extend_from_slice(bytes));
+        self.add(first, count, from, to);
+    }
+
+    /// Keeps one value.
+    pub(super) fn value(&mut self, index: usize, bytes: &[u8], descriptors: Descriptors) {
+        if !descriptors.is_none() {
+            self.packed.insert(index, Packed { bytes: bytes.to_vec(), descriptors });
+            return;
+        }
+        let mut fits = true;
+        let most = bytes.len().saturating_add(size_of::<u64>());
+        let (from, to) = self.room(most, |block| fits = put_measured(block, bytes));
+        if fits {
+            self.add(index, 1, from, to);
+        } else {
+            self.packed.insert(index, Packed { bytes: bytes.to_vec(), descriptors });
+        }
+    }
+
+    /// Has `write` write at most so many bytes to the last block; from where, to where.
+    fn room(&mut self, most: usize, write: impl FnOnce(&mut Vec<u8>)) -> (usize, usize) {
+        let last = self.blocks.last();
+        if last.is_none_or(|block| block.capacity() - block.len() < most) {
+            let usual = last.map_or(FIRST, |block| (block.capacity() * 2).min(LARGEST));
+            self.blocks.push(Vec::with_capacity(usual.max(most)));
+        }
+        let Some(block) = self.blocks.last_mut() else { return (0, 0) };
+        let from = block.len();
+        write(block);
+        (from, block.len())
+    }
+
+    fn add(&mut self, first: usize, count: usize, from: usize, to: usize) {
+        let block = self.blocks.len().saturating_sub(1);
+        match self.spans.last_mut() {
+            Some(last) if (last.block, last.to, last.first + last.count) == (block, from, first) => {
+                last.count += count;
+                last.to = to;
+            }
+            _ => self.spans.push(Span { first, count, block, from, to }),
+        }
+    }
+
+    /// The values in the order of their calls.
+    ///
+    /// # Errors
+    /// `Decode` for bytes that are no such value.
+    pub(super) fn read<R: DeserializeOwned>(mut self, count: usize) -> Result<Vec<R>> {
+        self.spans.sort_by_key(|span| span.first);
+        let mut values = Vec::with_capacity(count);
+        let unpack = |packed| transfer::unpack(packed, Trust::SameProgram, Bounds::OF_KIN);
+        let mut reading = Reading::begin(&[], Descriptors::new(), Bounds::OF_KIN);
+        for span in &self.spans {
+            while let Some(packed) = self.packed.first_entry().filter(|packed| *packed.key() < span.first) {
+                values.push(unpack(packed.remove())?);
+            }
+            let bytes = self.blocks.get(span.block).and_then(|block| block.get(span.from..span.to));
+            reading.read_all(bytes.unwrap_or_default(), &mut values)?;
+        }
+        for packed in std::mem::take(&mut self.packed).into_values() {
+            values.push(unpack(packed)?);
+        }
+        Ok(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of two bytes, each with its length before it.
+    fn measured(numbers: impl Iterator<Item = u64>) -> Vec<u8> {
+        numbers.flat_map(|number| [2, 0x80 | number as u8 & 0x7f, (number >> 7) as u8]).collect()
+    }
+
+    #[test]
+    fn values_are_read_in_the_order_of_their_calls() {
+        let mut kept = Kept::default();
+        for first in [3000_usize, 0, 1000, 2000] {
+            for first in (first..first + 1000).step_by(100) {
+                kept.values(first, 100, &measured((first as u64..).take(100)));
+            }
+        }
+        assert!(kept.blocks.len() > 1 && kept.blocks.iter().all(|block| block.len() > FIRST / 2));
+        assert!(kept.spans.len() < 15, "what follows is one: {}", kept.spans.len());
+        let numbers: Vec<u64> = kept.read(4000).unwrap();
+        assert!(numbers.into_iter().eq(0..4000));
+    }
+
+    #[test]
+    fn a_long_value_and_one_with_a_descriptor_stand_in_their_places() {
+        use std::fs::File;
+
+        use crate::multiprocessing::transfer::Handle;
+
+        type Item = (String, Option<Handle<File>>);
+        let packed = |text: &str, file: Option<File>| transfer::pack(&(text, file.map(Handle))).unwrap();
+        let mut kept = Kept::default();
+        let long = "x".repeat(5000);
+        for (index, text, file) in [(2, "", None), (0, &*long, None), (1, "here", Some(File::open("/dev/null").unwrap()))] {
+            let packed = packed(text, file);
+            kept.value(index, &packed.bytes, packed.descriptors);
+        }
+        let items: Vec<Item> = kept.read(3).unwrap();
+        let seen: Vec<_> = items.iter().map(|(text, file)| (text.len(), file.is_some())).collect();
+        assert_eq!(seen, [(5000, false), (4, true), (0, false)]);
+    }
+}
