@@ -293,3 +293,26 @@ pub(crate) fn is_exit(payload: &(dyn Any + Send)) -> bool {
 pub fn exit() -> ! {
     resume_unwind(Box::new(Exit))
 }
+
+#[cfg(all(test, feature = "multiprocessing"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_that_was_forgotten_lends_its_place_to_no_other() {
+        install();
+        let caught_before = |forgets: bool| {
+            catch(|| {
+                let _ = catch_unwind(|| panic!("no more paper"));
+                if forgets {
+                    forget_panics();
+                }
+                resume_unwind(Box::new("no more paper")) // no hook sees that
+            })
+        };
+        let place = |caught: Result<(), Escaped>| caught.err().and_then(|escaped| escaped.place);
+        assert!(place(caught_before(false)).is_some(), "it could be that one");
+        assert!(place(caught_before(true)).is_none());
+        assert!(place(catch(|| panic!("no more ink"))).is_some(), "later ones are kept");
+    }
+}

@@ -18,7 +18,8 @@ pub(super) struct Chunk {
     pub(super) job: Arc<Job>,
     /// The index in the job of the first call.
     pub(super) base: usize,
-    /// The name of the task, then the arguments of each call, with their length before them.
+    /// The name of the task, then the arguments of each call, with their length before them; nothing while it is published
+    /// with room in the arena, where they lie.
     pub(super) bytes: Vec<u8>,
     /// How many calls there are, and where the arguments of the last one end.
     count: u32,
@@ -99,9 +100,18 @@ impl Chunk {
     ///
     /// # Errors
     /// `InvalidInput` for arguments that cannot be serialised, for more than 253 descriptors, and for more than 4 GiB.
-    pub(super) fn push<A: Serialize>(&mut self, writing: &Writing, args: &A) -> Result<Option<Self>> {
+    #[inline]
+    pub(super) fn push<A: Serialize>(&mut self, writing: &Writing, args: &A) -> Result<Option<Box<Self>>> {
         let from = self.bytes.len();
-        let descriptors = writing.write_measured(&mut self.bytes, args)?;
+        match writing.write_measured(&mut self.bytes, args)? {
+            None => self.close_call().map(|()| None),
+            Some(descriptors) => self.close_call_with(from, descriptors),
+        }
+    }
+
+    /// Adds the call whose arguments begin there, and have descriptors.
+    #[cold]
+    fn close_call_with(&mut self, from: usize, descriptors: Descriptors) -> Result<Option<Box<Self>>> {
         let count = descriptors.sorts().all;
         if count > MOST_DESCRIPTORS {
             let text = format!(
@@ -116,7 +126,7 @@ impl Chunk {
             alone.bytes.extend(self.bytes.drain(from..));
             alone.close_call()?;
             alone.rare_mut().descriptors = descriptors;
-            return Ok(Some(alone));
+            return Ok(Some(Box::new(alone)));
         }
         if count > 0 {
             self.rare_mut().descriptors = descriptors;
@@ -143,6 +153,7 @@ impl Chunk {
     }
 
     /// Notes where the arguments of a call end.
+    #[inline]
     fn close_call(&mut self) -> Result<()> {
         self.end = u32::try_from(self.bytes.len()).map_err(|_| too_long())?;
         self.count += 1;
@@ -169,6 +180,11 @@ impl Chunk {
     /// Whether no other call may be added.
     pub(super) fn is_alone(&self) -> bool {
         !self.rare().descriptors.is_empty()
+    }
+
+    /// How many bytes the name and the arguments take.
+    pub(super) fn length(&self) -> usize {
+        self.end as usize
     }
 
     pub(super) fn count(&self) -> u32 {

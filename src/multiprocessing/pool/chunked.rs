@@ -192,7 +192,7 @@ fn cut<Args: Arguments>(job: &Arc<Job>, items: &mut impl Iterator<Item = Args>, 
                 break;
             }
         }
-        for mut chunk in [chunk].into_iter().chain(alone) {
+        for mut chunk in [chunk].into_iter().chain(alone.map(|alone| *alone)) {
             chunk.base = count;
             count += chunk.count() as usize;
             chunks.push(chunk);

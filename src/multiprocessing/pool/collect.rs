@@ -75,9 +75,9 @@ impl Hub {
         let at = (sequence % self.ground.slots().len() as u64) as usize;
         let chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
         // Of a chunk that was given up it is too late.
-        let Some(chunk) = chunk.filter(|chunk| {
-            chunk.sequence == sequence && chunk.seen == index && count <= chunk.count() - index
-        }) else {
+        let Some(chunk) =
+            chunk.filter(|chunk| chunk.sequence == sequence && chunk.seen == index && count <= chunk.count() - index)
+        else {
             return;
         };
         chunk.job.values(chunk.at(), count as usize, bytes);
@@ -251,6 +251,9 @@ impl Hub {
                     continue;
                 }
             }
+            if room.is_some() {
+                chunk.bytes = Vec::new(); // they are in the arena, for another try too
+            }
             inner.chunks[at] = Some(chunk);
             inner.free -= 1;
             published += 1;
@@ -308,6 +311,10 @@ impl Hub {
             if let Some(chunk) = inner.chunks.get_mut(at).and_then(Option::as_mut) {
                 if let (Form::Plain, Some(before)) = (chunk.form, begun.checked_sub(1)) {
                     self.fill(chunk, before);
+                }
+                if let Some(room) = chunk.rare().room {
+                    chunk.bytes = vec![0; chunk.length()];
+                    let _ = self.ground.arena.copy_out(room.offset as usize, &mut chunk.bytes); // the room is as long
                 }
             }
             if let Some(chunk) = self.free(inner, at) {

@@ -128,7 +128,9 @@ where
             let (mut chunk, mut alone) = (Chunk::new(&self.job, self.form), None);
             let filled = catch_unwind(AssertUnwindSafe(|| self.fill(&mut chunk, &mut alone)));
             chunk.drop_unfinished(); // the call that failed; those before it are given out
-            if let Err(error) = [chunk].into_iter().chain(alone).try_for_each(|chunk| self.give(chunk)) {
+            if let Err(error) =
+                [chunk].into_iter().chain(alone.map(|alone| *alone)).try_for_each(|chunk| self.give(chunk))
+            {
                 self.end(error.into());
                 break;
             }
@@ -142,7 +144,7 @@ where
     }
 
     /// Draws the items of a chunk. One that must be alone ends it.
-    fn fill(&mut self, chunk: &mut Chunk, alone: &mut Option<Chunk>) -> Result<()> {
+    fn fill(&mut self, chunk: &mut Chunk, alone: &mut Option<Box<Chunk>>) -> Result<()> {
         let writing = Writing::begin();
         while (chunk.count() as usize) < self.chunksize && alone.is_none() && !chunk.is_alone() {
             let Some(item) = self.items.as_mut().and_then(Iterator::next) else {

@@ -8,13 +8,11 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 
 use crate::error::Result;
-use crate::multiprocessing::transfer::{
-    self, Bounds, Descriptors, Packed, Reading, Trust, put_measured,
-};
+use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Reading, Trust, put_measured};
 
 /// The bytes of the first block, and of the largest. Each block is twice as long as the one before.
 const FIRST: usize = 1 << 10;
-const LARGEST: usize = 256 << 10;
+const LARGEST: usize = 64 << 10;
 
 /// The values so far.
 #[derive(Default)]
@@ -139,7 +137,9 @@ mod tests {
         let packed = |text: &str, file: Option<File>| transfer::pack(&(text, file.map(Handle))).unwrap();
         let mut kept = Kept::default();
         let long = "x".repeat(5000);
-        for (index, text, file) in [(2, "", None), (0, &*long, None), (1, "here", Some(File::open("/dev/null").unwrap()))] {
+        for (index, text, file) in
+            [(2, "", None), (0, &*long, None), (1, "here", Some(File::open("/dev/null").unwrap()))]
+        {
             let packed = packed(text, file);
             kept.value(index, &packed.bytes, packed.descriptors);
         }

@@ -107,7 +107,7 @@ impl Hub {
     pub(super) fn fill(&self, chunk: &mut Chunk, until: u32) {
         let until = until.min(chunk.count());
         let (Some(room), Some(count @ 1..)) = (chunk.rare().room, until.checked_sub(chunk.seen)) else { return };
-        let start = room.offset as usize + chunk.bytes.len() + chunk.seen as usize * chunk.rare().value;
+        let start = room.offset as usize + chunk.length() + chunk.seen as usize * chunk.rare().value;
         chunk.job.fill(chunk.at(), count as usize, |place| {
             let _ = self.ground.arena.copy_out(start, place); // the room is as long as that
         });

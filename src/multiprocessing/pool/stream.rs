@@ -136,13 +136,22 @@ pub(super) struct Stream<'m> {
     start: usize,
     /// How far the parent has read at least. The word itself lies in a cache line that the parent writes.
     was_read: Cell<u64>,
+    /// Whether the parent was told that the stream is half full. A parent that listens later looks for that itself.
+    told: Cell<bool>,
     /// The call of which a value needs no header, for the worker.
     next: Cell<Next>,
 }
 
 impl<'m> Stream<'m> {
     pub(super) fn new(memory: &'m Region, seat: &'m Seat, place: usize) -> Self {
-        Self { memory, seat, start: place * LENGTH, was_read: Cell::new(0), next: Cell::new(None) }
+        Self {
+            memory,
+            seat,
+            start: place * LENGTH,
+            was_read: Cell::new(0),
+            told: Cell::new(false),
+            next: Cell::new(None),
+        }
     }
 
     /// Whether there is something to read.
@@ -159,11 +168,13 @@ impl<'m> Stream<'m> {
     /// Writes a value that has its length before it, without a header if it can be.
     #[inline]
     pub(super) fn write_value(&self, (sequence, index): (u64, u32), measured: &[u8], tell: impl Fn()) {
-        if self.next.get() == Some((sequence, index)) && measured.first().is_some_and(|first| *first != LONG) {
-            self.next.set(Some((sequence, index.wrapping_add(1))));
-            self.write_bytes(&[], measured, &tell);
-        } else {
-            self.write_first(Header { sequence, index, kind: Kind::Value, length: 0 }, measured, &tell);
+        match measured.split_first() {
+            Some((length, value)) if *length != LONG && self.next.get() == Some((sequence, index)) => {
+                self.next.set(Some((sequence, index.wrapping_add(1))));
+                // Apart, for the length was written apart: to read both at once waits for both stores.
+                self.write_bytes(&[*length], value, &tell);
+            }
+            _ => self.write_first(Header { sequence, index, kind: Kind::Value, length: 0 }, measured, &tell),
         }
     }
 
@@ -203,19 +214,37 @@ impl<'m> Stream<'m> {
     fn write_bytes(&self, head: &[u8], payload: &[u8], tell: &impl Fn()) {
         let written = self.seat.written.load(Relaxed); // only this worker writes it
         let end = written + (head.len() + payload.len()) as u64;
-        let is_half_full = || end > self.was_read.get() + LENGTH as u64 / 2;
-        if is_half_full() {
-            self.was_read.set(self.seat.read.load(Acquire));
-            if end > self.was_read.get() + LENGTH as u64 {
-                self.wait_for_room(end, tell);
-            }
+        if self.is_half(end) {
+            self.make_room(end, tell);
         }
+        let place = (written % LENGTH as u64) as usize;
         // The memory is as long as all streams, so the copies do not fail.
-        let _ = self.put(written, head);
-        let _ = self.put(written + head.len() as u64, payload);
+        let _ = if place + head.len() + payload.len() <= LENGTH {
+            let here = self.start + place;
+            self.memory.copy_in(here, head).and_then(|()| self.memory.copy_in(here + head.len(), payload))
+        } else {
+            self.put(written, head).and_then(|()| self.put(written + head.len() as u64, payload))
+        };
         self.seat.written.store(end, Release);
-        if is_half_full() {
+        if self.is_half(end) && !self.told.replace(true) {
             tell();
+        }
+    }
+
+    /// Whether the parent is to be told of a stream that reaches `end`.
+    #[inline]
+    fn is_half(&self, end: u64) -> bool {
+        end > self.was_read.get() + LENGTH as u64 / 2
+    }
+
+    /// Looks how far the parent has read, and waits until the stream may reach `end`.
+    #[cold]
+    fn make_room(&self, end: u64, tell: &impl Fn()) {
+        self.was_read.set(self.seat.read.load(Acquire));
+        if !self.is_half(end) {
+            self.told.set(false);
+        } else if end > self.was_read.get() + LENGTH as u64 {
+            self.wait_for_room(end, tell);
         }
     }
 
@@ -276,13 +305,10 @@ impl<'m> Stream<'m> {
         Ok(())
     }
 
-    #[inline]
+    #[cold]
     fn put(&self, at: u64, bytes: &[u8]) -> Result<()> {
         let place = (at % LENGTH as u64) as usize;
-        if bytes.len() <= LENGTH - place {
-            return self.memory.copy_in(self.start + place, bytes);
-        }
-        let (here, wrapped) = bytes.split_at(LENGTH - place);
+        let (here, wrapped) = bytes.split_at(bytes.len().min(LENGTH - place));
         self.memory.copy_in(self.start + place, here)?;
         self.memory.copy_in(self.start, wrapped)
     }
@@ -410,7 +436,8 @@ mod tests {
         let got = records(&stream, &mut None);
         let told: Vec<_> =
             got.iter().map(|(header, count, bytes)| (header.sequence, header.index, *count, bytes.len())).collect();
-        let expected = [(1, 0, 1, 1), (1, 1, 2, 4), (1, 4, 1, 1), (2, 5, 1, 1), (2, 6, 1, 2), (2, 7, 1, 3), (2, 8, 1, 2)];
+        let expected =
+            [(1, 0, 1, 1), (1, 1, 2, 4), (1, 4, 1, 1), (2, 5, 1, 1), (2, 6, 1, 2), (2, 7, 1, 3), (2, 8, 1, 2)];
         assert_eq!(told[..7], expected);
         assert_eq!(told[7..], [(2, 9, 1, 257), (2, 10, 1, 0), (2, 11, 1, 1)]);
     }

@@ -78,7 +78,7 @@ impl Debug for Calls<'_> {
 }
 
 /// How a call ended that did not panic.
-type Outcome = Result<Descriptors, (Ended, String)>;
+type Outcome = Result<Option<Descriptors>, (Ended, String)>;
 
 impl Calls<'_> {
     /// What becomes of the return value.
@@ -166,8 +166,8 @@ impl Calls<'_> {
     fn told(&mut self, index: u32, outcome: Outcome) {
         let more = index + 1 < self.count;
         match outcome {
-            Ok(descriptors) if descriptors.is_none() => return self.outlet.value(index, &self.out, more),
-            Ok(descriptors) => {
+            Ok(None) => return self.outlet.value(index, &self.out, more),
+            Ok(Some(descriptors)) => {
                 let (value, _) = split_measured(&self.out).unwrap_or_default();
                 self.outlet.end(index, Ended::Value, value, descriptors);
             }

@@ -137,12 +137,13 @@ impl Leaving {
     /// The descriptors of the value so far, for a list that is used for another value; or why the value cannot be sent.
     #[inline]
     pub(super) fn take(&self) -> Result<Descriptors> {
-        if !marks(&OUT).used {
-            return Ok(Descriptors::new());
-        }
-        set_used(&OUT, false);
-        let Out { memory, ends, handles, refusal } = on_top(&OUT, std::mem::take).unwrap_or_default();
-        refusal.map_or_else(|| Ok(Descriptors::of(memory, ends, handles)), Err)
+        self.take_any().map(Option::unwrap_or_default)
+    }
+
+    /// The same; `None` when there are none.
+    #[inline]
+    pub(super) fn take_any(&self) -> Result<Option<Descriptors>> {
+        if !marks(&OUT).used { Ok(None) } else { take_out().map(Some) }
     }
 
     /// Says whether a value is being written.
@@ -195,6 +196,13 @@ impl Drop for Arriving {
     fn drop(&mut self) {
         drop(pop(&IN)); // and closes what nobody took
     }
+}
+
+#[cold]
+fn take_out() -> Result<Descriptors> {
+    set_used(&OUT, false);
+    let Out { memory, ends, handles, refusal } = on_top(&OUT, std::mem::take).unwrap_or_default();
+    refusal.map_or_else(|| Ok(Descriptors::of(memory, ends, handles)), Err)
 }
 
 /// Puts a copy of a descriptor on the list of its sort, of the value that is being sent, and answers its place there.

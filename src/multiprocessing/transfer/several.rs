@@ -59,29 +59,35 @@ impl Writing {
     /// `InvalidInput` for a value that cannot be serialised; what was written of the value is in `out` then.
     #[inline]
     pub(crate) fn write<T: Serialize + ?Sized>(&self, out: &mut Vec<u8>, value: &T) -> Result<Descriptors> {
+        self.write_one(out, value).map(Option::unwrap_or_default)
+    }
+
+    #[inline]
+    fn write_one<T: Serialize + ?Sized>(&self, out: &mut Vec<u8>, value: &T) -> Result<Option<Descriptors>> {
         self.0.set_paused(false);
         let written = form::write_behind(out, value);
-        let descriptors = self.0.take();
+        let descriptors = self.0.take_any();
         self.0.set_paused(true);
         let descriptors = descriptors?;
         match written {
             Ok(()) => Ok(descriptors),
-            Err(why) => {
-                let name = std::any::type_name::<T>();
-                Err(Error::new(ErrorKind::InvalidInput, format!("{name} cannot be sent: {why}")))
-            }
+            Err(why) => Err(cannot_be_sent::<T>(&why)),
         }
     }
 
-    /// As [`write`](Self::write), with the length of the value before the value.
+    /// As [`write`](Self::write), with the length of the value before the value; `None` without descriptors.
     ///
     /// # Errors
     /// As `write`, and `InvalidInput` for a value of 4 GiB or more.
     #[inline]
-    pub(crate) fn write_measured<T: Serialize + ?Sized>(&self, out: &mut Vec<u8>, value: &T) -> Result<Descriptors> {
+    pub(crate) fn write_measured<T: Serialize + ?Sized>(
+        &self,
+        out: &mut Vec<u8>,
+        value: &T,
+    ) -> Result<Option<Descriptors>> {
         let from = out.len();
         out.push(0);
-        let descriptors = self.write(out, value)?;
+        let descriptors = self.write_one(out, value)?;
         let length = out.len() - from - 1;
         match out.get_mut(from) {
             Some(place) if length < LONG.into() => *place = length as u8,
@@ -184,6 +190,11 @@ impl<'b> Reading<'b> {
         self.list.refused()?;
         value.map_err(|why| no_value::<T>(&why))
     }
+}
+
+#[cold]
+fn cannot_be_sent<T: ?Sized>(why: &form::Fault) -> Error {
+    Error::new(ErrorKind::InvalidInput, format!("{} cannot be sent: {why}", std::any::type_name::<T>()))
 }
 
 #[cold]

@@ -91,6 +91,7 @@ pub(super) fn read_front<T: DeserializeOwned>(bytes: &mut &[u8], bounds: Bounds)
 }
 
 /// The value of all of the bytes.
+#[inline]
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8], bounds: Bounds) -> Outcome<T> {
     let mut reader = Reader::new::<T>(bytes, bounds);
     match T::deserialize(&mut reader) {

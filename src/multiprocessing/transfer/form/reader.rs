@@ -44,10 +44,11 @@ impl<'de> Reader<'de> {
     }
 
     /// Checks that the message has no more bytes.
+    #[inline]
     pub(super) fn finish(&self) -> Outcome<()> {
         match self.rest.len() {
             0 => Ok(()),
-            left => Err(Fault::new(format!("{left} bytes are left over"))),
+            left => Err(left_over(left)),
         }
     }
 
@@ -97,22 +98,29 @@ impl<'de> Reader<'de> {
         self.long_varint(first, bits)
     }
 
+    #[inline]
     fn long_varint(&mut self, first: u8, bits: u32) -> Outcome<u64> {
         let mut number = u64::from(first & 0x7f);
         let mut shift = 7;
+        let mut rest = self.rest.iter();
         while shift < bits {
-            let byte = self.byte()?;
+            let Some(byte) = rest.next() else {
+                self.rest = &[];
+                return Err(ends_early());
+            };
             let part = u64::from(byte & 0x7f);
             if bits - shift < 7 && part >> (bits - shift) != 0 {
                 break;
             }
             number |= part << shift;
-            if byte < 0x80 {
+            if *byte < 0x80 {
+                self.rest = rest.as_slice();
                 return Ok(number);
             }
             shift += 7;
         }
-        Err(Fault::new(format!("a number of more than {bits} bits")))
+        self.rest = rest.as_slice();
+        Err(too_wide(bits))
     }
 
     fn wide_varint(&mut self) -> Outcome<u128> {
@@ -220,6 +228,16 @@ impl<'de> Reader<'de> {
         let Bounds { depth, deeper, .. } = self.bounds;
         Fault::new(format!("its value is nested more than {depth} deep; {deeper} allows more"))
     }
+}
+
+#[cold]
+fn left_over(left: usize) -> Fault {
+    Fault::new(format!("{left} bytes are left over"))
+}
+
+#[cold]
+fn too_wide(bits: u32) -> Fault {
+    Fault::new(format!("a number of more than {bits} bits"))
 }
 
 #[cold]

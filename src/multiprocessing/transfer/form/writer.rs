@@ -9,9 +9,6 @@ pub(super) struct Writer<'o> {
     out: &'o mut Vec<u8>,
 }
 
-/// The most bytes of a number of 64 bits.
-const MOST: usize = 10;
-
 impl<'o> Writer<'o> {
     #[inline]
     pub(super) fn behind(out: &'o mut Vec<u8>) -> Self {
@@ -28,21 +25,30 @@ impl<'o> Writer<'o> {
         Ok(())
     }
 
-    fn long_varint(&mut self, mut number: u64) {
-        let (mut bytes, mut length) = ([0; MOST], 0);
-        for byte in &mut bytes {
-            *byte = number as u8 | 0x80; // the low seven bits
-            number >>= 7;
-            length += 1;
-            if number == 0 {
-                *byte &= 0x7f;
-                break;
-            }
+    /// Spreads the number over eight bytes, seven bits in each, and stores them at once. Byte by byte it takes twice as long.
+    #[inline]
+    fn long_varint(&mut self, number: u64) {
+        let bits = u64::BITS - number.leading_zeros();
+        if bits > 56 {
+            return self.longest_varint(number);
         }
-        // As many bytes as a number may have are one store; a copy of some would be a loop.
-        let end = self.out.len() + length;
-        self.out.extend_from_slice(&bytes);
+        let halves = number & 0x0fff_ffff | (number & 0x00ff_ffff_f000_0000) << 4;
+        let quarters = halves & 0x0000_3fff_0000_3fff | (halves & 0x0fff_c000_0fff_c000) << 2;
+        let bytes = quarters & 0x007f_007f_007f_007f | (quarters & 0x3f80_3f80_3f80_3f80) << 1;
+        let length = bits.div_ceil(7); // 2 to 8
+        let more = 0x8080_8080_8080_8080 & ((1 << (8 * (length - 1))) - 1);
+        let end = self.out.len() + length as usize;
+        self.out.extend_from_slice(&(bytes | more).to_le_bytes());
         self.out.truncate(end);
+    }
+
+    #[cold]
+    fn longest_varint(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.out.push(number as u8 | 0x80); // the low seven bits
+            number >>= 7;
+        }
+        self.out.push(number as u8);
     }
 
     fn wide_varint(&mut self, mut number: u128) -> Outcome<()> {
