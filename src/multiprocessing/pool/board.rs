@@ -7,15 +7,19 @@
 //! | --- | --- | --- |
 //! | `published` | the parent | every chunk below is in its slot, or its number was skipped |
 //! | `next` | workers | no chunk below is `Ready` |
-//! | `work` | the parent, the supervisor | changes with each wake of idle workers, who sleep on it |
-//! | `asleep` | each worker its own bit; the supervisor the bit of a dead worker | who sleeps, or is about to |
+//! | `asleep` | each worker sets its own bit; whoever wakes it takes the bit, and the supervisor that of a dead worker | who sleeps, or is about to |
+//! | `looking` | each worker its own bit; the supervisor the bit of a dead worker | who looks for a chunk just now |
 //! | `listening` | the parent sets it, workers take it | the parent sleeps, and wants to hear of outcomes once all chunks below this, less one, are claimed; 0: it does not sleep |
 //! | `ends` | the supervisor | changes with each end of a worker that the parent must look at |
 //! | `mode` | the parent, and the supervisor for `BROKEN` | see the constants |
 //!
-//! A sleeper announces itself, then looks once more, then sleeps. Whoever has news stores it, then looks for sleepers.
-//! Both sides are sequentially consistent, so one of them sees the other. A wake that is lost with a killed worker is
-//! repaired by the supervisor, which wakes everybody at every death.
+//! A sleeper announces itself, then looks once more, then sleeps, on a word of its seat that changes with each wake.
+//! Whoever has news stores it, then looks for sleepers. Both sides are sequentially consistent, so one of them sees the
+//! other. A wake that is lost with a killed worker is repaired by the supervisor, which wakes everybody at every death.
+//!
+//! `looking` is a hint. A parent that will wait for the chunk that it publishes wakes nobody while a worker looks for each
+//! unclaimed chunk. It wakes a worker before it sleeps if a chunk is unclaimed then, for who has looked may have been stopped or
+//! killed.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
@@ -39,6 +43,11 @@ pub(super) const INLINE: usize = 208;
 pub(super) const TEXT: usize = 1024;
 /// The offset of a chunk that lies in its slot.
 pub(super) const IN_SLOT: u64 = u64::MAX;
+
+/// In a slot's flags: the answer is a value or the text of an error.
+pub(super) const FLAG_RESULT: u32 = 1;
+/// In a slot's flags: arguments and values are plain, and the values go behind the arguments in the arena.
+pub(super) const FLAG_PLAIN: u32 = 2;
 
 /// The parent wants to hear of each outcome, whatever is unclaimed.
 pub(super) const EACH: u64 = 0;
@@ -77,8 +86,8 @@ shareable! {
         pub(super) sent: AtomicU64,
         pub(super) emptied: AtomicU64,
         asleep: [AtomicU64; SEATS / 64],
+        looking: [AtomicU64; SEATS / 64],
         pub(super) mode: AtomicU32,
-        work: AtomicU32,
         pub(super) ends: AtomicU32,
         pub(super) lost: AtomicU32,
         pub(super) crowded: AtomicU32,
@@ -146,6 +155,8 @@ shareable! {
         /// Whether the worker waits for room in its stream, and the word that it sleeps on.
         pub(super) starved: AtomicU32,
         pub(super) room: AtomicU32,
+        /// Changes with each wake of the worker, which sleeps on it.
+        wakes: AtomicU32,
     }
 }
 
@@ -158,8 +169,8 @@ pub(super) fn board() -> Result<Shm<Board>> {
         AtomicU64::new(0),
         AtomicU64::new(0),
         array(|_| AtomicU64::new(0)),
+        array(|_| AtomicU64::new(0)),
         AtomicU32::new(RUNNING),
-        AtomicU32::new(0),
         AtomicU32::new(0),
         AtomicU32::new(0),
         AtomicU32::new(0),
@@ -182,9 +193,9 @@ pub(super) fn seats(count: usize) -> Result<Shm<[Seat]>> {
     let (long, word) = (|| AtomicU64::new(0), || AtomicU32::new(0));
     Shm::place_slice(count, |at| {
         let ticket = AtomicU32::new(at as u32); // of the first life
-        let (a, b, c, d, e, f, g) = (word(), word(), word(), word(), word(), word(), word());
+        let (a, b, c, d, e, f, g, h) = (word(), word(), word(), word(), word(), word(), word(), word());
         let (busy, since, read) = (long(), long(), long());
-        Seat::init(long(), long(), long(), long(), long(), long(), busy, since, read, ticket, a, b, c, d, e, f, g)
+        Seat::init(long(), long(), long(), long(), long(), long(), busy, since, read, ticket, a, b, c, d, e, f, g, h)
     })
 }
 
@@ -221,37 +232,53 @@ impl Board {
         slots.iter().filter(is_ready).count()
     }
 
-    /// Sleeps until there may be work for this seat. The caller looks for work in `look` once the sleep is announced.
-    pub(super) fn sleep(&self, seat: usize, until: Deadline, look: impl FnOnce() -> bool) {
-        let (word, bit) = (seat / 64, 1_u64 << (seat % 64));
+    /// Sleeps until there may be work for the worker of the seat at `place`. The caller looks for work in `look` once the
+    /// sleep is announced.
+    pub(super) fn sleep(&self, seat: &Seat, place: usize, until: Deadline, look: impl FnOnce() -> bool) {
+        let (word, bit) = bit_of(place);
         let Some(asleep) = self.asleep.get(word) else { return };
-        let seen = claims::announce(asleep, bit, &self.work);
+        let seen = claims::announce(asleep, bit, &seat.wakes);
         if !look() {
             // The only error is a sandbox that forbids the call; whoever sleeps looks again.
-            let _ = futex::wait(&self.work, seen, Reach::Shared, until);
+            let _ = futex::wait(&seat.wakes, seen, Reach::Shared, until);
         }
         asleep.fetch_and(!bit, SeqCst);
     }
 
-    /// Notes that the worker of this seat, which is dead, does not sleep.
-    pub(super) fn forget_sleeper(&self, seat: usize) {
-        if let Some(asleep) = self.asleep.get(seat / 64) {
-            asleep.fetch_and(!(1 << (seat % 64)), SeqCst);
+    /// Notes whether the worker of the seat at `place` looks for a chunk.
+    pub(super) fn set_looking(&self, place: usize, looks: bool) {
+        let (word, bit) = bit_of(place);
+        match self.looking.get(word) {
+            Some(looking) if looks => looking.fetch_or(bit, Relaxed),
+            Some(looking) => looking.fetch_and(!bit, Relaxed),
+            None => 0,
+        };
+    }
+
+    /// Whether as many workers look for chunks as there are chunks below `published` that nobody has claimed, as far as the
+    /// hints say.
+    pub(super) fn has_enough_lookers(&self, published: u64) -> bool {
+        let unclaimed = published.saturating_sub(self.next.word.load(Relaxed));
+        let lookers: u32 = self.looking.iter().map(|bits| bits.load(Relaxed).count_ones()).sum();
+        u64::from(lookers) >= unclaimed
+    }
+
+    /// Notes that the worker of this seat, which is dead, neither sleeps nor looks.
+    pub(super) fn forget_sleeper(&self, place: usize) {
+        let (word, bit) = bit_of(place);
+        if let Some(asleep) = self.asleep.get(word) {
+            asleep.fetch_and(!bit, SeqCst);
         }
+        self.set_looking(place, false);
     }
 
     /// Wakes as many idle workers, after chunks for them were published.
-    pub(super) fn wake_workers(&self, count: u32) {
-        if count > 0 && claims::has_sleepers(&self.asleep) {
-            self.work.fetch_add(1, SeqCst);
-            let _ = futex::wake(&self.work, count, Reach::Shared); // the word is mapped
+    pub(super) fn wake_workers(&self, seats: &[Seat], count: u32) {
+        if count > 0 {
+            claims::wake_sleepers(&self.asleep, count, |word, bit| {
+                seats.get(word * 64 + bit as usize).is_some_and(Seat::wake)
+            });
         }
-    }
-
-    /// Wakes every worker that sleeps, for a change that all must see.
-    pub(super) fn wake_all_workers(&self) {
-        self.work.fetch_add(1, SeqCst);
-        let _ = futex::wake(&self.work, u32::MAX, Reach::Shared); // the word is mapped
     }
 
     /// Notes that the parent is about to sleep, and wants to hear of outcomes once every chunk below `from` is claimed.
@@ -309,7 +336,18 @@ impl Board {
     }
 }
 
+/// The word and the bit of a seat.
+fn bit_of(place: usize) -> (usize, u64) {
+    (place / 64, 1 << (place % 64))
+}
+
 impl Seat {
+    /// Wakes the worker, if it sleeps or is about to; whether it slept.
+    pub(super) fn wake(&self) -> bool {
+        self.wakes.fetch_add(1, SeqCst);
+        futex::wake(&self.wakes, 1, Reach::Shared).is_ok_and(|woken| woken > 0)
+    }
+
     /// Notes the call that begins.
     #[inline]
     pub(super) fn begin(&self, sequence: u64, index: u32) {

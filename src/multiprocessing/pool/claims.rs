@@ -48,18 +48,39 @@ pub(super) fn bury(slot: &AtomicU64, ticket: u32, tell: impl FnOnce() -> u64) ->
     slot.compare_exchange(before, word(State::Dead(ticket), sequence), AcqRel, Relaxed).is_ok()
 }
 
-/// Says that a worker is about to sleep on `work`, and what that word is. The worker looks for work afterwards.
-pub(super) fn announce(asleep: &AtomicU64, bit: u64, work: &AtomicU32) -> u32 {
+/// Says that a worker is about to sleep on its word `wakes`, and what that word is. The worker looks for work afterwards.
+pub(super) fn announce(asleep: &AtomicU64, bit: u64, wakes: &AtomicU32) -> u32 {
+    let seen = wakes.load(SeqCst); // before the bit, with which a wake begins
     asleep.fetch_or(bit, SeqCst);
-    let seen = work.load(SeqCst);
-    fence(SeqCst); // against that of `has_sleepers`
+    fence(SeqCst); // against that of `wake_sleepers`
     seen
 }
 
-/// Whether workers may sleep, after work for them was stored.
-pub(super) fn has_sleepers<'w>(asleep: impl IntoIterator<Item = &'w AtomicU64>) -> bool {
+/// Wakes so many workers that sleep, after work for them was stored, the first of them first. `wake` wakes the worker of a
+/// bit, of the word at a place, and says whether it slept.
+///
+/// The bit of a worker that is woken is taken from it, so that the next wake is another worker's. A worker that did not
+/// sleep looks again by itself, unless it was stopped or killed at that point; so another one is woken in its place.
+pub(super) fn wake_sleepers<'w>(
+    asleep: impl IntoIterator<Item = &'w AtomicU64>,
+    count: u32,
+    wake: impl Fn(usize, u32) -> bool,
+) {
     fence(SeqCst); // the work before the look
-    asleep.into_iter().any(|bits| bits.load(SeqCst) != 0)
+    let mut left = count;
+    for (place, asleep) in asleep.into_iter().enumerate() {
+        while left > 0 {
+            let bits = asleep.load(SeqCst);
+            if bits == 0 {
+                break;
+            }
+            let at = bits.trailing_zeros();
+            let was_asleep = asleep.fetch_and(!(1 << at), SeqCst) & 1 << at != 0; // nobody else wakes it
+            if was_asleep && wake(place, at) {
+                left -= 1;
+            }
+        }
+    }
 }
 
 /// Says that the parent is about to sleep, and wants to hear of outcomes once every chunk below `from` is claimed. The

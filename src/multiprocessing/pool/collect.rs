@@ -6,14 +6,15 @@ use ossature_sys::errno::Errno;
 use ossature_sys::process::Pid;
 use ossature_sys::shm::RacySlice;
 
-use super::board::{BROKEN, CLOSED, EACH, FINISHED, IN_SLOT, RUNNING, Seat, TIMED_OUT, exit_of_number};
+use super::board::{
+    BROKEN, CLOSED, EACH, FINISHED, FLAG_PLAIN, FLAG_RESULT, IN_SLOT, RUNNING, Seat, TIMED_OUT, exit_of_number,
+};
 use super::chunk::Chunk;
 use super::ground::{lower, raise};
 use super::hub::{Hub, Inner, Mode, Partial};
 use super::job::{Failure, Outcome};
 use super::stream::{Header, Kind, Record};
 use super::word::{State as Word, state as state_of, word};
-use super::{FLAG_PLAIN, FLAG_RESULT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::Form;
 use crate::multiprocessing::transfer::Descriptors;
@@ -265,7 +266,9 @@ impl Hub {
             board.published.store(inner.sequence, Release);
         }
         // A fence follows the last store.
-        board.wake_workers(published);
+        if !(inner.waits && board.has_enough_lookers(inner.sequence)) {
+            self.ground.wake_workers(published);
+        }
         if published > 0 && self.setup.idle.is_some() && self.ground.seats().iter().any(Seat::is_retired) {
             raise(self.ground.nudge()); // the supervisor starts workers again
         }
@@ -286,7 +289,7 @@ impl Hub {
         // A chunk may still be given out again while its worker dies, so the supervisor waits for this word.
         let finished = inner.is_idle() && board.mode.compare_exchange(CLOSED, FINISHED, SeqCst, Relaxed).is_ok();
         if closed || finished {
-            board.wake_all_workers();
+            self.ground.wake_all_workers();
         }
         // The supervisor starts workers for what was published after the close.
         if closed || finished || has_published {

@@ -52,7 +52,7 @@ impl Hub {
     pub(super) fn end_in(&self, inner: &mut Inner, mode: u32, failure: &Failure) {
         inner.mode = Mode::Ended;
         self.ground.board().mode.store(mode, SeqCst);
-        self.ground.board().wake_all_workers();
+        self.ground.wake_all_workers();
         raise(self.ground.nudge());
         inner.fail_all(failure, self);
         self.over.store(true, SeqCst);

@@ -182,6 +182,26 @@ impl Ground {
         }
     }
 
+    /// Wakes as many idle workers, after chunks for them were published.
+    pub(super) fn wake_workers(&self, count: u32) {
+        self.board().wake_workers(self.seats(), count);
+    }
+
+    /// Wakes a worker if a chunk may be unclaimed, before a sleep until that chunk is done.
+    pub(super) fn wake_for_unclaimed(&self) {
+        if self.board().has_unclaimed() {
+            self.wake_workers(1);
+        }
+    }
+
+    /// Wakes every worker that sleeps, for a change that all must see. Whoever was to wake a worker may have been killed, so
+    /// nobody's bit says enough.
+    pub(super) fn wake_all_workers(&self) {
+        for seat in self.seats() {
+            seat.wake();
+        }
+    }
+
     pub(super) fn news(&self) -> &OwnedFd {
         &self.parts.news.0
     }

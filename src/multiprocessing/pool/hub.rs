@@ -27,6 +27,7 @@ use super::chunk::Chunk;
 use super::ground::{Ground, Setup, lower, raise};
 use super::job::{Due, Failure, Job, Outcome};
 use super::logs::{Logs, Told};
+use super::looks::Looks;
 use super::packets::Label;
 use super::stream::Next;
 use super::succession::Fallen;
@@ -38,8 +39,6 @@ use crate::multiprocessing::process::Process;
 use crate::multiprocessing::transfer::{Descriptors, Packed};
 use crate::thread;
 
-/// How often the leader looks for news before it sleeps.
-const LOOKS: u32 = 200;
 /// How long the last processes of a killed supervisor may take to end.
 pub(super) const LAST: Duration = Duration::from_secs(5);
 
@@ -72,6 +71,8 @@ pub(super) struct Hub {
     logs: Option<Logs>,
     /// How many threads wait.
     pub(super) waiting: AtomicUsize,
+    /// How often the leader looks for news before it sleeps.
+    looks: Looks,
 }
 
 /// Whether tasks are taken.
@@ -94,6 +95,8 @@ pub(super) struct Inner {
     pub(super) chunks: Vec<Option<Chunk>>,
     pub(super) free: usize,
     pub(super) queue: VecDeque<Chunk>,
+    /// Whether the thread that publishes will wait, and wakes a worker before it sleeps.
+    pub(super) waits: bool,
     pub(super) sequence: u64,
     pub(super) arena: Arena,
     /// The beginning of a long outcome of each seat.
@@ -163,6 +166,7 @@ impl Hub {
             chunks: (0..slots).map(|_| None).collect(),
             free: slots,
             queue: VecDeque::new(),
+            waits: false,
             sequence: 0,
             arena: Arena::new(ground.arena.len()),
             partial: (0..workers).map(|_| Partial::default()).collect(),
@@ -193,6 +197,7 @@ impl Hub {
             armed: AtomicUsize::new(0),
             watch: OnceLock::new(),
             waiting: AtomicUsize::new(0),
+            looks: Looks::default(),
             interrupts: thread::interrupt_event(),
             logs: logs.map(Logs::new),
         })
@@ -259,6 +264,19 @@ impl Hub {
             true => *queue = chunks.into(),
             false => queue.extend(chunks),
         })
+    }
+
+    /// The same for one chunk. If the caller will [wait](Self::wait) for its outcome, workers that look for chunks are let find
+    /// it, and no other is woken.
+    pub(super) fn submit_one(&self, chunk: Chunk, waits: bool) -> Result<()> {
+        let mut inner = self.lock()?;
+        self.heed(&mut inner)?;
+        inner.check()?;
+        inner.queue.push_back(chunk);
+        inner.waits = waits;
+        let collected = self.collect(&mut inner);
+        inner.waits = false;
+        collected
     }
 
     fn submit_by(&self, add: impl FnOnce(&mut VecDeque<Chunk>)) -> Result<()> {
@@ -330,7 +348,10 @@ impl Hub {
                 return Ok(false);
             }
             inner = match inner.led {
-                true => self.follow(inner, deadline),
+                true => {
+                    self.ground.wake_for_unclaimed();
+                    self.follow(inner, deadline)
+                }
                 false => self.lead(inner, deadline, wanted)?,
             };
         }
@@ -382,13 +403,15 @@ impl Hub {
         // come first: a stream that such a thread has emptied shows that `collected` has changed.
         let has_news =
             || board.ends.load(SeqCst) != ends || self.has_outcomes(from()) || self.collected.load(SeqCst) != collected;
-        let found = (0..LOOKS).any(|_| {
+        let found = (0..self.looks.how_often()).any(|_| {
             std::hint::spin_loop();
             has_news()
         });
+        self.looks.was_worth_it(found);
         let mut ended = false;
         let mut slept = Ok(0);
         if !found {
+            self.ground.wake_for_unclaimed(); // see `submit_one`
             board.listen(from());
             if self.wants_each() {
                 board.listen(EACH); // a thread that came meanwhile has done so, too, and it may have been first

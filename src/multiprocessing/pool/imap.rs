@@ -160,7 +160,7 @@ where
         let count = chunk.count() as usize;
         if count > 0 {
             chunk.base = self.job.give(count);
-            self.hub.submit([chunk])?;
+            self.hub.submit_one(chunk, true)?;
             self.drawn += count;
         }
         Ok(())

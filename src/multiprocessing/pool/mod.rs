@@ -93,8 +93,8 @@
 // | `logs` | log records on their way to the parent |
 // | `stream`, `packets` | outcomes on their way to the parent; descriptors of arguments and results |
 // | `ground` | all of that together, as it goes to another process |
-// | `worker`, `supervisor` | the two processes' lives |
-// | `chunk`, `job`, `refusal` | what the parent knows of calls that it gave out, of their outcomes, and why there are no more |
+// | `worker`, `supervisor`, `looks` | the two processes' lives, and how often somebody looks before it sleeps |
+// | `chunk`, `job`, `kept`, `refusal` | what the parent knows of calls that it gave out, of their outcomes, and why there are no more |
 // | `hub`, `waits`, `collect`, `asks` | the parent: waiting and ending; of what a wait is told; outcomes, deaths and publishing; cancelling and callbacks |
 // | `ends`, `succession` | the parent: the end of the pool; its supervisor, and another for one that has ended |
 // | `builder`, `chunked`, `result`, `imap`, `futures`, `fork_map`, `readiness`, `stats` | the public faces beside `Pool` |
@@ -121,6 +121,7 @@ mod imap;
 mod job;
 mod kept;
 mod logs;
+mod looks;
 mod opaque;
 mod packets;
 mod plain;
@@ -170,11 +171,6 @@ pub use threads::{ThreadIMap, ThreadMapResult, ThreadPool, ThreadResult};
 
 pub(in crate::multiprocessing) use opaque::Opaque;
 pub(in crate::multiprocessing) use supervisor::{supervise, work};
-
-/// In a slot's flags: the answer is a value or the text of an error.
-const FLAG_RESULT: u32 = 1;
-/// In a slot's flags: arguments and values are plain, and the values go behind the arguments in the arena.
-const FLAG_PLAIN: u32 = 2;
 
 /// Worker processes that run the program's [tasks](crate::tasks!).
 ///
@@ -245,7 +241,7 @@ impl Pool {
         F::Output: Transfer,
         Args: Arguments,
     {
-        self.apply_async(target, args)?.get()
+        self.give_one(target, args, Form::Value, true)?.get()
     }
 
     /// As [`apply`](Self::apply), for a function that returns a `Result`: returns its value, or an error with the text
@@ -260,7 +256,7 @@ impl Pool {
         E: Debug,
         Args: Arguments,
     {
-        self.give_one(target, args, Form::Result)?.get()
+        self.give_one(target, args, Form::Result, true)?.get()
     }
 
     /// Gives a call of `target` with `args` to a worker. Does not wait.
@@ -277,7 +273,7 @@ impl Pool {
         F::Output: Transfer,
         Args: Arguments,
     {
-        self.give_one(target, args, Form::Value)
+        self.give_one(target, args, Form::Value, false)
     }
 
     /// As [`apply_async`](Self::apply_async), and `callback` gets the value or the error, in a thread that the pool
@@ -359,7 +355,7 @@ impl Pool {
         Ok(result)
     }
 
-    fn give_one<F, Args, R>(&self, target: F, args: Args, form: Form) -> Result<AsyncResult<R>>
+    fn give_one<F, Args, R>(&self, target: F, args: Args, form: Form, waits: bool) -> Result<AsyncResult<R>>
     where
         F: Target<Args>,
         Args: Arguments,
@@ -369,7 +365,7 @@ impl Pool {
         let mut chunk = Chunk::new(&job, form);
         chunk.push(&Writing::begin(), &args)?; // the first call of a chunk may be alone
         chunk.base = job.give(1);
-        self.0.submit([chunk])?;
+        self.0.submit_one(chunk, waits)?;
         Ok(AsyncResult { hub: self.0.clone(), job, kind: PhantomData })
     }
 

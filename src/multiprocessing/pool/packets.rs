@@ -111,7 +111,7 @@ impl Hub {
             }
         }
         if sent > 0 {
-            self.ground.board().wake_workers(sent);
+            self.ground.wake_workers(sent);
             raise(self.ground.nudge()); // a closed pool may have no worker left
         }
     }

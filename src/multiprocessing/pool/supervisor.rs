@@ -265,7 +265,7 @@ impl Supervisor<'_> {
             self.tell_of_end();
         }
         // It may have been woken for a chunk that it did not claim.
-        board.wake_all_workers();
+        self.ground.wake_all_workers();
     }
 
     /// Counts a worker that was not ready, and gives up after several in turn.
@@ -284,7 +284,7 @@ impl Supervisor<'_> {
         board
             .break_down(&format!("{MISFORTUNES} workers in turn ended before they were ready, the last with {reason}"));
         self.tell_of_end();
-        board.wake_all_workers();
+        self.ground.wake_all_workers();
     }
 
     /// Tells the parent of the end of a worker, whether it listens or not: a worker that was killed may have taken the

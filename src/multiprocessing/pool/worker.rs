@@ -22,19 +22,17 @@ use ossature_sys::shm::RacySlice;
 use ossature_sys::signal;
 use ossature_sys::socket::MOST_DESCRIPTORS;
 
-use super::board::{CLOSED, IN_SLOT, RUNNING, Seat, Slot};
+use super::board::{CLOSED, FLAG_PLAIN, FLAG_RESULT, IN_SLOT, RUNNING, Seat, Slot};
 use super::ground::{Ground, Setup};
+use super::logs;
+use super::looks::Looks;
 use super::stream::{Header, Kind, Stream};
 use super::supervisor::Runner;
 use super::word::{State, word};
-use super::{FLAG_PLAIN, FLAG_RESULT, logs};
 use crate::multiprocessing::logging::{LevelFilter, debug};
 use crate::multiprocessing::tasks::{Calls, Ended, Form, Outlet, Sink, Task, look_up};
 use crate::multiprocessing::transfer::{Bounds, Descriptors, Handle, Packed, Reading, Writing};
 use crate::thread;
-
-/// How often an idle worker looks for a chunk before it sleeps.
-const LOOKS: u32 = 200;
 
 /// A buffer for values that grew beyond this is not kept.
 const KEPT: usize = 1 << 20;
@@ -59,6 +57,8 @@ struct Worker<'g> {
     out: Vec<u8>,
     /// Whether a chunk of the board comes before a packet, this time.
     board_first: bool,
+    /// How often it looks for a chunk before it sleeps.
+    looks: Looks,
 }
 
 /// Lives as the worker of a seat; the exit code.
@@ -103,6 +103,7 @@ pub(super) fn live(
         bytes: Vec::new(),
         out: Vec::new(),
         board_first: true,
+        looks: Looks::default(),
     };
     worker.run();
     0
@@ -160,44 +161,69 @@ impl Worker<'_> {
 
     /// The slot of the next chunk, which is claimed, with its descriptors; `None` when there is none and will be none.
     fn next(&mut self) -> Option<(usize, Descriptors)> {
-        let (board, slots) = (self.ground.board(), self.ground.slots());
-        let mut told = false;
+        let board = self.ground.board();
+        if !self.goes_on() {
+            return None;
+        }
+        let mut found = self.claim();
+        if found.is_none() {
+            self.seat.rest();
+            self.ground.tell_parent_of_rest();
+            board.set_looking(self.place, true);
+            found = self.look();
+            board.set_looking(self.place, false);
+        }
+        found
+    }
+
+    /// Whether there may be chunks for this worker.
+    fn goes_on(&self) -> bool {
+        matches!(self.ground.board().mode.load(SeqCst), RUNNING | CLOSED)
+    }
+
+    /// Looks for a chunk until there is one, asleep for most of the time.
+    fn look(&mut self) -> Option<(usize, Descriptors)> {
+        let board = self.ground.board();
         let mut until = None;
         loop {
-            for _ in 0..LOOKS {
-                match board.mode.load(SeqCst) {
-                    RUNNING | CLOSED => {}
-                    _ => return None,
+            for _ in 0..self.looks.how_often() {
+                if !self.goes_on() {
+                    return None;
                 }
-                // In turns, so that neither kind of chunk waits for the other for ever.
-                let mut found = None;
-                if self.board_first {
-                    found = board.claim(slots, self.ticket).map(|place| (place, Descriptors::new()));
-                }
-                found = found.or_else(|| self.ground.claim_packet(self.seat, self.ticket));
-                if found.is_none() && !self.board_first {
-                    found = board.claim(slots, self.ticket).map(|place| (place, Descriptors::new()));
-                }
+                let found = self.claim();
                 if found.is_some() {
-                    self.board_first = !self.board_first;
+                    self.looks.was_worth_it(true);
                     return found;
-                }
-                if !std::mem::replace(&mut told, true) {
-                    self.seat.rest();
-                    self.ground.tell_parent_of_rest();
                 }
                 if board.mode.load(SeqCst) != RUNNING {
                     return None;
                 }
                 std::hint::spin_loop();
             }
+            self.looks.was_worth_it(false);
             let may_be_work = || board.mode.load(SeqCst) != RUNNING || board.has_unclaimed();
             let until = *until.get_or_insert_with(|| self.setup.idle.map_or(Deadline::NEVER, Deadline::after));
-            board.sleep(self.place, until, may_be_work);
+            board.set_looking(self.place, false);
+            board.sleep(self.seat, self.place, until, may_be_work);
+            board.set_looking(self.place, true);
             if until.has_passed() && self.seat.retire(may_be_work) {
                 return None;
             }
         }
+    }
+
+    /// Claims a chunk of the board or one that a packet names, if there is any. In turns, so that neither kind waits for the
+    /// other for ever.
+    fn claim(&mut self) -> Option<(usize, Descriptors)> {
+        let (board, slots) = (self.ground.board(), self.ground.slots());
+        let of_the_board = || board.claim(slots, self.ticket).map(|place| (place, Descriptors::new()));
+        let of_a_packet = || self.ground.claim_packet(self.seat, self.ticket);
+        let found = match self.board_first {
+            true => of_the_board().or_else(of_a_packet),
+            false => of_a_packet().or_else(of_the_board),
+        };
+        self.board_first ^= found.is_some();
+        found
     }
 
     /// Runs the calls of a chunk that is claimed.

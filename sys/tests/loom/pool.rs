@@ -51,6 +51,8 @@ struct Seat {
     begun: AtomicU64,
     /// 1 while the worker receives a packet and claims its chunk.
     fetching: AtomicU32,
+    /// Changes with each wake of the worker, which sleeps on it.
+    wakes: AtomicU32,
 }
 
 #[derive(Default)]
@@ -59,7 +61,6 @@ struct Board {
     next: AtomicU64,
     asleep: AtomicU64,
     listening: AtomicU64,
-    work: AtomicU32,
     over: AtomicU32,
     news: AtomicU32,
     ends: AtomicU32,
@@ -117,15 +118,23 @@ impl Board {
     }
 
     fn wake_workers(&self) {
-        if claims::has_sleepers([&self.asleep]) {
-            self.work.fetch_add(1, SeqCst);
-            wake(&self.work, 1);
-        }
+        claims::wake_sleepers([&self.asleep], 1, |_, ticket| self.wake(ticket as usize));
+    }
+
+    fn wake(&self, ticket: usize) -> bool {
+        let wakes = &self.seats[ticket].wakes;
+        wakes.fetch_add(1, SeqCst);
+        wake(wakes, 1) > 0
     }
 
     fn wake_all_workers(&self) {
-        self.work.fetch_add(1, SeqCst);
-        wake(&self.work, u32::MAX);
+        for ticket in 0..self.seats.len() {
+            self.wake(ticket);
+        }
+    }
+
+    fn has_unclaimed(&self) -> bool {
+        self.next.load(SeqCst) < self.published.load(SeqCst) || self.has_packets && self.packet.load(SeqCst) != 0
     }
 
     /// The life of a worker, until the pool is over (`Some`) or until it dies.
@@ -153,13 +162,11 @@ impl Board {
             if self.over.load(SeqCst) != 0 {
                 return Some(None);
             }
-            let seen = claims::announce(&self.asleep, bit, &self.work);
+            let wakes = &self.seats[ticket as usize].wakes;
+            let seen = claims::announce(&self.asleep, bit, wakes);
             life.step()?;
-            let may_be_work = self.over.load(SeqCst) != 0
-                || self.next.load(SeqCst) < self.published.load(SeqCst)
-                || self.has_packets && self.packet.load(SeqCst) != 0;
-            if !may_be_work {
-                let _ = wait(&self.work, seen, Limit::NEVER); // looks again after any end
+            if self.over.load(SeqCst) == 0 && !self.has_unclaimed() {
+                let _ = wait(wakes, seen, Limit::NEVER); // looks again after any end
             }
             life.step()?;
             self.asleep.fetch_and(!bit, SeqCst);
@@ -228,6 +235,8 @@ struct Parent<'b> {
     board: &'b Board,
     /// Whether it hears of each outcome.
     each: bool,
+    /// Whether a call that is published wakes nobody, for a worker may look; then one is woken before the sleep.
+    waits: bool,
     chunks: [Option<(u64, u32)>; SLOTS],
     sequence: u64,
     ended: Vec<(u32, bool)>,
@@ -238,7 +247,7 @@ struct Parent<'b> {
 
 impl<'b> Parent<'b> {
     fn new(board: &'b Board, each: bool) -> Self {
-        Self { board, each, chunks: [None; SLOTS], sequence: 0, ended: Vec::new(), ends: 0, heard: 0 }
+        Self { board, each, waits: false, chunks: [None; SLOTS], sequence: 0, ended: Vec::new(), ends: 0, heard: 0 }
     }
 
     fn publish(&mut self, call: u32) {
@@ -257,7 +266,9 @@ impl<'b> Parent<'b> {
         if self.board.has_packets {
             self.board.packet.store(sequence + 1, SeqCst);
         }
-        self.board.wake_workers();
+        if !self.waits {
+            self.board.wake_workers();
+        }
     }
 
     fn free(&mut self, at: usize) -> Option<u32> {
@@ -335,6 +346,9 @@ impl<'b> Parent<'b> {
             if self.ended.len() >= calls {
                 return;
             }
+            if self.waits && self.board.has_unclaimed() {
+                self.board.wake_workers();
+            }
             claims::listen(&self.board.listening, self.from());
             if !self.has_news() {
                 let _ = wait(&self.board.news, self.heard, Limit::NEVER); // looks again after any end
@@ -369,7 +383,7 @@ fn a_chunk_is_run_by_one_of_two_workers() {
 }
 
 /// One worker dies anywhere; the other, which sleeps or is about to, does what is left.
-fn one_of_two_dies(calls: u32, each: bool) {
+fn one_of_two_dies(calls: u32, each: bool, waits: bool) {
     for steps in 0..STEPS {
         explore_to(1, move || {
             let board = Arc::new(Board::default());
@@ -381,7 +395,7 @@ fn one_of_two_dies(calls: u32, each: bool) {
                     }
                 })
             });
-            let mut parent = Parent::new(&board, each);
+            let mut parent = Parent { waits, ..Parent::new(&board, each) };
             (0..calls).for_each(|call| parent.publish(call));
             parent.wait_for(calls as usize);
             parent.end();
@@ -402,12 +416,17 @@ fn one_of_two_dies(calls: u32, each: bool) {
 
 #[test]
 fn calls_of_a_dead_worker_end_once() {
-    one_of_two_dies(1, true);
+    one_of_two_dies(1, true, false);
+}
+
+#[test]
+fn call_that_woke_nobody_when_it_was_published_ends_once() {
+    one_of_two_dies(1, true, true);
 }
 
 #[test]
 fn parent_that_waits_for_all_calls_hears_of_the_last_whoever_dies() {
-    one_of_two_dies(2, false);
+    one_of_two_dies(2, false, false);
 }
 
 /// While others wait for room, the parent listens from a chunk on that a packet brings. Nobody raises the hint for that
@@ -452,6 +471,36 @@ fn packet_that_is_lost_with_its_receiver_is_sent_again() {
             assert!(runs <= 1 && (!value || runs == 1), "it has begun {runs} times");
         });
     }
+}
+
+/// Two chunks wake two workers: the second does not wait for the worker that was woken for the first.
+#[test]
+fn each_chunk_wakes_a_worker_of_its_own() {
+    explore(|| {
+        let board = Arc::new(Board::default());
+        let workers = [0, 1].map(|ticket| {
+            let board = board.clone();
+            thread::spawn(move || {
+                let mut life = Life(None);
+                let place = board.next(ticket, &mut life).flatten().expect("a chunk");
+                // The call of the first waits for that of the second, as long as it takes.
+                let call = board.slots[place].call.load(Relaxed);
+                board.runs[call as usize].fetch_add(1, Relaxed);
+                board.over.fetch_add(1, SeqCst);
+                while board.over.load(SeqCst) < 2 {
+                    thread::yield_now();
+                }
+            })
+        });
+        while sleepers() < 2 {
+            thread::yield_now();
+        }
+        let mut parent = Parent::new(&board, true);
+        parent.publish(0);
+        parent.publish(1);
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        assert!(board.runs.iter().all(|runs| runs.load(Relaxed) == 1));
+    });
 }
 
 /// Both sleep when the chunk comes, and one is woken for it.
