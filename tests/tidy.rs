@@ -282,7 +282,7 @@ fn rows(text: &str, read: &dyn Fn(&str) -> Option<String>) -> Complaints {
             wrong.push(format!("{line}: {} fields, not 6", fields.len()));
             continue;
         };
-        if section.is_empty() || !matches!(owner, "A" | "B" | "C" | "D" | "E" | "F" | "G") || name.is_empty() {
+        if section.is_empty() || !matches!(owner, "A" | "B" | "C" | "D" | "E" | "F" | "G" | "K") || name.is_empty() {
             wrong.push(format!("{id}: section, owner or name is missing"));
         }
         match (state, evidence.trim()) {
