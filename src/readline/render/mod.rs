@@ -248,11 +248,16 @@ impl Screen {
     fn clear(&mut self, what: Clear, out: &mut Vec<u8>) {
         self.settle();
         match what {
+            Clear::Line if self.shown => {
+                let width = self.now.width(0);
+                self.pen.go(0, 0, &self.now, out);
+                if self.pen.is_dumb() {
+                    self.pen.blank(width, out);
+                }
+                self.pen.clear_below(out);
+            }
             Clear::Line => {
                 self.pen.start_of_row(out);
-                if self.pen.is_dumb() && self.shown {
-                    self.pen.blank(self.now.width(0), out);
-                }
                 self.pen.clear_row(out);
             }
             _ if self.pen.is_dumb() => self.leave(out),

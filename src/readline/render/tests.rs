@@ -268,6 +268,15 @@ fn text_below_and_a_cleared_screen_draw_the_line_anew() {
     shown.run(|screen, out| screen.show(&view(b"p\n> ", "abc", 3), &mut effects, out)).is("p\n> abc", (1, 5));
 }
 
+#[test]
+fn a_line_of_several_rows_is_drawn_anew_where_it_stood() {
+    let mut shown = Shown::new(10, 6);
+    shown.draw(&view(b"p\n> ", "abcdefghijklmnopqr", 18)).is("p\n> abcdefghijklmnopqr", (3, 0));
+    let mut effects = Effects { clear: Some(Clear::Line), ..Effects::default() };
+    shown.run(|screen, out| screen.show(&view(b"p\n> ", "abcdefghijkl", 12), &mut effects, out));
+    shown.is("p\n> abcdefghijkl", (2, 4));
+}
+
 /// Whatever was shown before: the screen is the same as if the last view had been drawn on an empty one.
 #[test]
 fn small_updates_and_a_whole_drawing_look_alike() {
