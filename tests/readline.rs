@@ -12,6 +12,8 @@ mod history;
 mod hostile;
 #[path = "readline/inputrc.rs"]
 mod inputrc;
+#[path = "readline/loops.rs"]
+mod loops;
 #[path = "readline/panics.rs"]
 mod panics;
 #[path = "readline/random.rs"]
