@@ -85,6 +85,10 @@ const MOST_WAITING: usize = 1 << 16;
 ///
 /// If one of them is not a terminal, lines are read as they are, without editing and without escape sequences.
 ///
+/// SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGTSTP give the terminal back before they take their effect, if the thread that
+/// reads the line gets them. No handler is installed, so another thread that does not block them may get them first. The
+/// program blocks them with [`signal::block`] where it starts such threads: threads inherit what is blocked.
+///
 /// # Examples
 /// ```
 /// use ossature::readline::{Step, Terminal};
@@ -173,7 +177,7 @@ impl Terminal {
         drop(modes);
         let late = queue.end();
         // What came too late for the line stands below it.
-        done.and_then(|step| self.write(&late).map(|()| step))
+        done.and_then(|step| unless_hung_up(self.write(&late)).map(|_| step))
     }
 
     /// Reads a line and shows nothing of it.
@@ -204,7 +208,7 @@ impl Terminal {
                 text.extend_from_slice(visible);
             }
         }
-        self.write(&text)?;
+        let _ = unless_hung_up(self.write(&text))?; // reading says that the input has ended
         let mut searched = 0;
         loop {
             if let Some(end) = self.ahead.iter().skip(searched).position(|&b| b == b'\n') {
@@ -235,6 +239,14 @@ fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
     fd::write_all(fd, bytes, Deadline::NEVER)
         .map(drop)
         .map_err(|errno| Error::os(errno, "the terminal: cannot be written"))
+}
+
+/// Whether it was done; not, if the other side of the terminal has hung up.
+fn unless_hung_up(done: Result<()>) -> Result<bool> {
+    match done {
+        Err(error) if error.errno() == Some(Errno::IO) => Ok(false),
+        done => done.map(|()| true),
+    }
 }
 
 /// Tells the terminal back what the machine has told it, when this is dropped.
@@ -326,7 +338,9 @@ impl<'t> Session<'t> {
             };
         }
         while step == Step::More {
-            self.flush()?;
+            if !unless_hung_up(self.flush())? {
+                return Ok(Step::Eof);
+            }
             typed.clear();
             step = match self.wait(&mut typed, machine.timeout())? {
                 Event::Bytes => {
@@ -351,8 +365,7 @@ impl<'t> Session<'t> {
             };
         }
         self.print(machine);
-        self.flush()?;
-        Ok(step)
+        unless_hung_up(self.flush()).map(|_| step)
     }
 
     /// Waits for something to happen. All that is typed already is taken, up to a bound.
@@ -427,7 +440,10 @@ impl<'t> Session<'t> {
                 return Ok(Step::Interrupted);
             }
             let signal = if Some(character) == suspend { Signal::TSTP } else { Signal::QUIT };
-            let _ = self.give_back(machine, |_| signal_own_group(signal))?; // the line goes on
+            let step = self.give_back(machine, |_| signal_own_group(signal))?;
+            if step != Step::More {
+                return Ok(step);
+            }
         }
         Ok(Step::More)
     }
@@ -439,11 +455,14 @@ impl<'t> Session<'t> {
         send: impl FnOnce(&mut Self) -> ossature_sys::errno::Result<()>,
     ) -> Result<Step> {
         machine.leave(&mut self.out);
-        self.flush()?;
+        let shown = unless_hung_up(self.flush());
         self.settings = None;
+        // The signal takes its effect also where nothing can be shown any more.
         send(self).map_err(|errno| Error::os(errno, "the terminal: the signal cannot be sent"))?;
-        // The process goes on: it was continued, or its handler returned.
-        self.take()?;
+        // The process goes on: it was continued, or its handler returned, or it ignores the signal.
+        if !unless_hung_up(self.take())? || !shown? {
+            return Ok(Step::Eof);
+        }
         machine.special_characters(&self.special);
         self.measure(machine);
         machine.redraw(&mut self.out);

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ossature::readline::Editor;
+use ossature::readline::{Editor, ReadOutcome, Terminal};
 use ossature::sys::deadline::Deadline;
 use ossature::sys::fd;
 use ossature::sys::poll::{PollFd, PollFlags, poll};
@@ -60,5 +60,52 @@ fn a_signal_that_ends_the_program_gives_the_terminal_back() {
         // The marks of a paste are on while the line is there, and off behind it.
         let marks = shown.split_once("\x1b[?2004h").and_then(|(_, line)| line.split_once("\x1b[?2004l"));
         assert!(marks.is_some_and(|(line, _)| line.contains("ask> ")), "{name}: {shown:?}");
+    }
+}
+
+/// Reads a line from a terminal that hangs up, with a signal if there is one.
+fn read_hung_up(signal: Option<Signal>) -> ReadOutcome {
+    let pty = Pty::open().unwrap();
+    let end = || fd::duplicate(&pty.terminal).unwrap();
+    let mut editor = Editor::new();
+    editor.set_terminal(Terminal::new(end(), end()).unwrap());
+    let mut far = Some(pty.controller);
+    editor.on_pre_input(move |_| {
+        drop(far.take());
+        signal.into_iter().for_each(|signal| signal::send(sched::thread_id(), signal).unwrap());
+    });
+    let outcome = editor.read_line("ask> ").unwrap();
+    assert_eq!(editor.read_line("ask again> ").unwrap(), ReadOutcome::Eof);
+    outcome
+}
+
+#[test]
+fn a_terminal_that_hangs_up_ends_the_input() {
+    assert_eq!(read_hung_up(None), ReadOutcome::Eof);
+}
+
+#[test]
+fn the_program_whose_terminal_hangs_up() {
+    match std::env::var(PART).as_deref() {
+        Ok("hang up") => panic!("the line goes on: {:?}", read_hung_up(Some(Signal::HUP))),
+        Ok("ignore") => {
+            signal::ignore(Signal::HUP).unwrap();
+            assert_eq!(read_hung_up(Some(Signal::HUP)), ReadOutcome::Eof);
+        }
+        _ => {} // run by the test below only
+    }
+}
+
+#[test]
+fn a_terminal_that_hangs_up_ends_the_program_unless_it_ignores_that() {
+    let (_, module) = module_path!().split_once("::").unwrap();
+    for (part, ends) in [("hang up", Some(Signal::HUP.as_raw())), ("ignore", None)] {
+        let out = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &format!("{module}::the_program_whose_terminal_hangs_up"), "--nocapture"])
+            .env(PART, part)
+            .output()
+            .unwrap();
+        assert_eq!(out.status.signal(), ends, "{part}: {out:?}");
+        assert!(ends.is_some() || out.status.success(), "{part}: {out:?}");
     }
 }
