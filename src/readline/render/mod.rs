@@ -175,6 +175,9 @@ impl Screen {
         if is_plain_view && self.extend(view, out) {
             return;
         }
+        if self.shown && self.plain_prompt_changed(view) {
+            self.erase(out); // nothing of it is there for what follows
+        }
         let (first, last) = split_prompt(view.prompt);
         let flat = view.horizontal_scroll || self.pen.is_dumb();
         self.next.lay_out(view, last, if flat { usize::MAX } else { self.columns });
@@ -185,9 +188,6 @@ impl Screen {
         let existing = self.existing();
         let doubtful = self.next.doubtful;
         self.next.doubtful |= self.shown && self.now.doubtful;
-        if self.shown && self.plain_prompt_changed(view) {
-            self.erase(out);
-        }
         if !self.shown {
             if !self.keep_above {
                 self.lines_above(first, out);

@@ -269,6 +269,13 @@ fn text_below_and_a_cleared_screen_draw_the_line_anew() {
 }
 
 #[test]
+fn a_prompt_of_several_lines_takes_the_place_of_a_question_that_fills_the_screen() {
+    let mut shown = Shown::new(5, 5);
+    shown.draw(&View { message: Some(b"a question of more rows than five"), ..View::default() });
+    shown.draw(&view(b"first\nsecond> ", "", 0)).is("first\nsecond>", (2, 3));
+}
+
+#[test]
 fn a_line_of_several_rows_is_drawn_anew_where_it_stood() {
     let mut shown = Shown::new(10, 6);
     shown.draw(&view(b"p\n> ", "abcdefghijklmnopqr", 18)).is("p\n> abcdefghijklmnopqr", (3, 0));
