@@ -248,6 +248,22 @@ fn a_place_of_another_text_is_never_within_a_character() {
         line.set_point(1);
     });
     assert_eq!(so_far(&mut editor, "x"), "x\u{4e2d}".as_bytes());
+    // A search for a piece of a character stands before the character.
+    let searches: [(&str, &[u8]); 3] = [
+        ("history-search-backward", b"\xe4\x0f"),
+        ("history-substring-search-backward", b"\xb8\x0f"),
+        ("reverse-search-history", b"\x0f\xb8"),
+    ];
+    for (command, keys) in searches {
+        let mut editor = with(&[&format!("\"\\C-o\": {command}")]);
+        editor.add_history("\u{4e2d}");
+        assert_eq!(so_far(&mut editor, keys), "\u{4e2d}".as_bytes(), "{command}");
+        assert_eq!(editor.point(), 0, "{command}");
+    }
+    // What was yanked between two pieces of a character is undone.
+    let mut editor = with(&["\"\\C-o\": backward-byte"]);
+    assert_eq!(so_far(&mut editor, b"bb\x15\xc3\x05\xa9\x0f\x19\x1f"), "\u{e9}".as_bytes());
+    assert_eq!(editor.point(), 0);
 }
 
 #[test]
