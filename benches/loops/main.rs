@@ -37,6 +37,7 @@ fn main() {
             edge::all_ready(bench, registered);
         }
         many::one_ready(bench);
+        many::all_ready(bench);
         fork::empty_child(bench);
     });
 }

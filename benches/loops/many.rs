@@ -1,13 +1,15 @@
-//! `select::Poll` with a thousand descriptors and one ready, beside poll(2).
+//! `select::Poll` with a thousand descriptors, one of them ready or all, beside poll(2) and epoll.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use ossature::select::{Poll, PollFlags};
 use ossature_benches::bench::Bench;
 use ossature_benches::report::Bar;
 use ossature_benches::rounds::Rounds;
 use ossature_sys::deadline::Deadline;
+use ossature_sys::epoll::{Epoll, Interest};
 
+use crate::level;
 use crate::objects::{Events, take_from};
 
 const REGISTERED: usize = 1_000;
@@ -22,8 +24,7 @@ pub fn one_ready(bench: &Bench) {
         let (events, others) = (&Events::new(REGISTERED), &Events::new(REGISTERED));
         let mut rounds = Rounds::new();
 
-        let mut poll = Poll::new();
-        events.iter().for_each(|(_, fd)| poll.register(fd.as_fd(), PollFlags::IN));
+        let mut poll = registered(events);
         rounds.add("ours", move || {
             events.raise_one();
             for (fd, flags) in poll.poll(Deadline::NEVER).expect("ours waits") {
@@ -47,4 +48,104 @@ pub fn one_ready(bench: &Bench) {
         turn.run(100, rounds);
     });
     bench.compare(&row, &samples, "ours", "poll(2)", Bar::AtMost(0.03));
+}
+
+/// Our poll object over `events`.
+fn registered(events: &Events) -> Poll<BorrowedFd<'_>> {
+    let mut poll = Poll::new();
+    events.iter().for_each(|(_, fd)| poll.register(fd.as_fd(), PollFlags::IN));
+    poll
+}
+
+/// Waits by poll(2) for one of `list` at least.
+fn wait_by_poll(list: &mut [libc::pollfd]) -> usize {
+    // SAFETY: poll(2) reads and writes as many entries as it is told, which are all of the list.
+    let ready = unsafe { libc::poll(list.as_mut_ptr(), list.len() as libc::nfds_t, -1) };
+    ready as usize
+}
+
+/// The rows with all descriptors ready, and with all and one ready by turns.
+pub fn all_ready(bench: &Bench) {
+    let (all, turns) = (format!("poll-all-of-{REGISTERED}"), format!("poll-all-and-one-of-{REGISTERED}"));
+    if !bench.wants(&all) && !bench.wants(&turns) {
+        return;
+    }
+    let samples = bench.table(4, |turn| {
+        let events = &Events::new(REGISTERED);
+        events.raise_all(); // and nobody takes the counts
+        let mut rounds = Rounds::new();
+
+        let mut poll = registered(events);
+        rounds.add("ours", move || {
+            let ready = poll.poll(Deadline::NEVER).expect("ours waits");
+            assert_eq!(ready.filter(|(_, flags)| flags.contains(PollFlags::IN)).count(), REGISTERED);
+        });
+        let watched =
+            |(_, fd): (u64, &_)| libc::pollfd { fd: AsRawFd::as_raw_fd(fd), events: libc::POLLIN, revents: 0 };
+        let mut list: Vec<_> = events.iter().map(watched).collect();
+        rounds.add("poll(2)", move || {
+            wait_by_poll(&mut list);
+            assert_eq!(list.iter().filter(|entry| entry.revents & libc::POLLIN != 0).count(), REGISTERED);
+        });
+        turn.run(40, rounds);
+    });
+    bench.compare(&all, &samples, "ours", "poll(2)", Bar::AtMost(1.25));
+
+    let samples = bench.table(4, |turn| {
+        let (ours, theirs) = (&Turns::new(), &Turns::new());
+        let mut rounds = Rounds::new();
+        let mut poll = Poll::new();
+        ours.each().for_each(|fd| poll.register(fd, PollFlags::IN));
+        rounds.add("ours", move || {
+            for ready in [REGISTERED - 1, 1] {
+                ours.raise(ready);
+                assert_eq!(poll.poll(Deadline::NEVER).expect("ours waits").count(), ready);
+                ours.take(ready);
+            }
+        });
+        let watched = |fd: BorrowedFd<'_>| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut list: Vec<_> = theirs.each().map(watched).collect();
+        let (epoll, mut room) = (Epoll::new().expect("an epoll set"), level::room(REGISTERED));
+        theirs.each().for_each(|fd| epoll.register(fd, Interest::IN, 0).expect("registered"));
+        rounds.add("better-of-both", move || {
+            theirs.raise(REGISTERED - 1);
+            assert_eq!(wait_by_poll(&mut list), REGISTERED - 1);
+            assert_eq!(list.iter().filter(|entry| entry.revents != 0).count(), REGISTERED - 1);
+            theirs.take(REGISTERED - 1);
+            theirs.raise(1);
+            assert_eq!(epoll.poll(&mut room, Deadline::NEVER).expect("epoll waits").len(), 1);
+            theirs.take(1);
+        });
+        turn.run(40, rounds);
+    });
+    bench.compare(&turns, &samples, "ours", "better-of-both", Bar::AtMost(1.2));
+}
+
+/// Descriptors of which all but one are ready after one write, and none after one read: all but one are duplicates.
+struct Turns {
+    many: Vec<OwnedFd>,
+    events: Events,
+}
+
+impl Turns {
+    fn new() -> Self {
+        let events = Events::new(2);
+        let (_, first) = events.iter().next().expect("there are two");
+        let many = (1..REGISTERED).map(|_| first.try_clone().expect("a duplicate")).collect();
+        Self { many, events }
+    }
+
+    fn each(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let (_, single) = self.events.iter().last().expect("there are two");
+        self.many.iter().chain([single]).map(AsFd::as_fd)
+    }
+
+    /// Makes the one ready, or all others.
+    fn raise(&self, ready: usize) {
+        self.events.raise(u64::from(ready == 1));
+    }
+
+    fn take(&self, ready: usize) {
+        self.events.take(u64::from(ready == 1));
+    }
 }

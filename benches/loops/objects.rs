@@ -26,7 +26,8 @@ impl Events {
         (0..self.0.len() as u64).for_each(|token| self.raise(token));
     }
 
-    fn raise(&self, token: u64) {
+    /// Makes one of them ready.
+    pub fn raise(&self, token: u64) {
         let one = 1u64;
         // SAFETY: write(2) reads the eight bytes of `one`.
         let wrote = unsafe { libc::write(self.raw(token), (&raw const one).cast(), 8) };

@@ -178,6 +178,43 @@ fn many_registrations_report_the_one_that_is_ready() {
     assert_eq!(now(&mut poll), []);
 }
 
+/// The set answers by epoll when few are ready, and by ppoll when many are.
+#[test]
+fn all_of_many_and_one_of_many_by_turns_come_in_order_of_registration() {
+    let pairs: Vec<_> = (0..300).map(|_| UnixStream::pair().unwrap()).collect();
+    let order = || pairs.iter().rev().map(|(near, _)| near.as_raw_fd());
+    let mut poll = Poll::new();
+    pairs.iter().rev().for_each(|(near, _)| poll.register(near.as_fd(), PollFlags::IN));
+    let idle = pairs[7].0.as_raw_fd();
+    poll.modify(&pairs[7].0, PollFlags::PRI).unwrap();
+    for turn in 0..4 {
+        pairs.iter().for_each(|(_, far)| (&*far).write_all(b"x").unwrap());
+        let all: Vec<_> = order().filter(|fd| *fd != idle).map(|fd| (fd, PollFlags::IN)).collect();
+        assert_eq!(now(&mut poll), all, "turn {turn}");
+        pairs.iter().for_each(|(near, _)| (&*near).read_exact(&mut [0]).unwrap());
+        assert_eq!(now(&mut poll), []);
+        (&pairs[137].1).write_all(b"x").unwrap();
+        assert_eq!(now(&mut poll), [(pairs[137].0.as_raw_fd(), PollFlags::IN)]);
+        (&pairs[137].0).read_exact(&mut [0]).unwrap();
+    }
+}
+
+/// Each knows its place among those that epoll refuses, so that taking out needs no search.
+#[test]
+fn plain_files_are_taken_out_in_any_order() {
+    let files: Vec<_> = (0..20).map(|_| File::open("/proc/self/exe").unwrap()).collect();
+    let mut poll = Poll::new();
+    files.iter().for_each(|file| poll.register(file.as_fd(), PollFlags::IN));
+    let mut left: Vec<_> = files.iter().map(|file| file.as_raw_fd()).collect();
+    for step in 0..files.len() {
+        let place = step * 7 % left.len();
+        let taken = files.iter().find(|file| file.as_raw_fd() == left[place]).unwrap();
+        poll.unregister(taken).unwrap();
+        left.remove(place);
+        assert_eq!(now(&mut poll).iter().map(|(fd, _)| *fd).collect::<Vec<_>>(), left);
+    }
+}
+
 /// A terminal whose output is discarded has room again, of which its driver wakes nobody.
 #[test]
 fn a_change_that_a_device_does_not_announce_is_seen() {

@@ -22,13 +22,22 @@ impl Random {
         (self.0 >> 11) as usize % bound
     }
 
-    fn flags(&mut self) -> PollFlags {
-        match self.below(3) {
-            0 => PollFlags::default(),
-            1 => PollFlags::IN,
+    fn flags(&mut self, story: Story) -> PollFlags {
+        match (self.below(3), story) {
+            (0, _) => PollFlags::default(),
+            (1, _) | (_, Story::Many) => PollFlags::IN,
             _ => PollFlags::from_bits_retain(self.below(0x1_0000) as u16),
         }
     }
+}
+
+/// What is registered.
+#[derive(Clone, Copy, PartialEq)]
+enum Story {
+    /// A few descriptors of every kind.
+    Few,
+    /// More descriptors than one look takes, all of a kind that the kernel's set takes. Most are ready at times.
+    Many,
 }
 
 /// A descriptor to be watched, and the other side if there is one.
@@ -48,9 +57,13 @@ fn watched(fd: impl Into<OwnedFd>, other: Option<OwnedFd>) -> Watched {
     Watched { fd, other, inner: None }
 }
 
-fn any(random: &mut Random) -> Watched {
+fn any(random: &mut Random, story: Story) -> Watched {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    match random.below(11) {
+    let kind = match story {
+        Story::Few => random.below(11),
+        Story::Many => [0, 1, 2, 3, 4, 5, 8, 9][random.below(8)],
+    };
+    match kind {
         0 | 1 => {
             let (reader, writer) = rustix::pipe::pipe().unwrap();
             watched(reader, Some(writer))
@@ -117,17 +130,27 @@ fn oracle(model: &[(i32, PollFlags)]) -> Vec<(i32, PollFlags)> {
     ready.map(|entry| (entry.fd, PollFlags::from_bits_retain(entry.revents as u16))).collect()
 }
 
-fn one_story(seed: u64) {
+fn one_story(seed: u64, story: Story) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let count = 1 + random.below(24);
-    let mut objects: Vec<Watched> = (0..count).map(|_| any(&mut random)).collect();
+    let count = match story {
+        Story::Few => 1 + random.below(24),
+        Story::Many => 140 + random.below(60),
+    };
+    let mut objects: Vec<Watched> = (0..count).map(|_| any(&mut random, story)).collect();
     let duplicates: Vec<File> = objects.iter().map(|one| one.fd.try_clone().unwrap()).collect();
     // What is watched are the duplicates; the originals are stirred meanwhile.
     let mut poll = Poll::new();
     let mut model: Vec<(i32, PollFlags)> = Vec::new();
+    if story == Story::Many {
+        for file in &duplicates {
+            let flags = random.flags(story);
+            poll.register(file.as_fd(), flags);
+            model.push((file.as_raw_fd(), flags));
+        }
+    }
     for step in 0..80 {
         let file = &duplicates[random.below(count)];
-        let (fd, flags) = (file.as_raw_fd(), random.flags());
+        let (fd, flags) = (file.as_raw_fd(), random.flags(story));
         let place = model.iter().position(|entry| entry.0 == fd);
         match (random.below(6), place) {
             (0..=1, None) => {
@@ -150,6 +173,11 @@ fn one_story(seed: u64) {
                     model.remove(place);
                 }
             }
+            // Many are made ready, or empty, at a time, so that the answer comes now by one way and now by the other.
+            (3, _) if story == Story::Many => match random.below(2) {
+                0 => objects.iter_mut().for_each(|one| drop(one.other.as_mut().map(|other| other.write(b"x")))),
+                _ => objects.iter_mut().for_each(|one| drop(one.fd.read(&mut [0; 70_000]))),
+            },
             _ => {
                 let one = random.below(count);
                 stir(&mut random, &mut objects[one]);
@@ -174,5 +202,10 @@ fn one_story(seed: u64) {
 
 #[test]
 fn the_poll_object_answers_as_poll_does() {
-    within(Duration::from_secs(60), || (1..=150).for_each(one_story));
+    within(Duration::from_secs(60), || (1..=150).for_each(|seed| one_story(seed, Story::Few)));
+}
+
+#[test]
+fn the_poll_object_answers_as_poll_does_of_many() {
+    within(Duration::from_secs(60), || (1..=20).for_each(|seed| one_story(seed, Story::Many)));
 }
