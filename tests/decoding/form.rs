@@ -199,3 +199,72 @@ fn an_error_of_the_program_keeps_its_words() {
     let error = near.send(&Unknown).unwrap_err().to_string();
     assert!(error.contains("a length that is not known beforehand"), "{error}");
 }
+
+/// A value that serde takes apart, where bytes and texts alone are copied whole.
+#[derive(Serialize, Deserialize, Debug, PartialEq)]
+struct Apart<T>(T);
+
+#[test]
+fn bytes_and_texts_have_one_form_alone_and_within_another_value() {
+    let (near, far) = pipe().unwrap();
+    for length in [0, 1, 127, 128, 300, 16_383, 16_384, 70_000] {
+        let bytes: Vec<u8> = (0..length).map(|place: usize| (place * 31) as u8).collect();
+        let text: String = (0..length).map(|place| char::from(b'a' + (place % 26) as u8)).collect();
+        let oracle = postcard::to_allocvec(&bytes).unwrap();
+        near.send(&bytes).unwrap();
+        assert_eq!(far.recv_bytes().unwrap(), oracle);
+        near.send(&bytes[..]).unwrap();
+        assert_eq!(far.recv_bytes().unwrap(), oracle);
+        near.send(&Apart(&bytes)).unwrap();
+        assert_eq!(far.recv::<Vec<u8>>().unwrap(), bytes);
+        near.send(&bytes).unwrap();
+        assert_eq!(far.recv::<Apart<Vec<u8>>>().unwrap().0, bytes);
+
+        let oracle = postcard::to_allocvec(&text).unwrap();
+        near.send(&text).unwrap();
+        assert_eq!(far.recv_bytes().unwrap(), oracle);
+        near.send(text.as_str()).unwrap();
+        assert_eq!(far.recv_bytes().unwrap(), oracle);
+        near.send(&Apart(&text)).unwrap();
+        assert_eq!(far.recv::<String>().unwrap(), text);
+        near.send(&text).unwrap();
+        assert_eq!(far.recv::<Apart<String>>().unwrap().0, text);
+    }
+}
+
+/// What is said of these bytes as a `T`, without the name of the type.
+fn said_of<T: de::DeserializeOwned + std::fmt::Debug>(bytes: &[u8]) -> String {
+    let (near, far) = pipe().unwrap();
+    far.set_max_decoded(100);
+    near.send_bytes(bytes).unwrap();
+    match far.recv::<T>() {
+        Ok(value) => format!("{value:?}").replace("Apart(", "").replace(')', ""),
+        Err(error) => error.to_string().split_once("same type").map(|(_, why)| why.to_owned()).unwrap(),
+    }
+}
+
+#[test]
+fn what_is_wrong_with_bytes_and_texts_is_said_as_within_another_value() {
+    let too_long = [&[101][..], &[b'x'; 101]].concat();
+    let messages: [&[u8]; 12] = [
+        b"",
+        b"\x05abc",
+        b"\x02abcd",
+        b"\x80",
+        b"\x82\x00ab",
+        b"\x82\x80\x80\x00ab",
+        b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+        b"\x82\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00ab",
+        b"\x02a\xff",
+        b"\x02ab",
+        &too_long,
+    ];
+    for message in messages {
+        assert_eq!(said_of::<Vec<u8>>(message), said_of::<Apart<Vec<u8>>>(message), "{message:?}");
+        assert_eq!(said_of::<String>(message), said_of::<Apart<String>>(message), "{message:?}");
+    }
+    assert!(said_of::<String>(b"\x02a\xff").contains("not UTF-8"));
+    assert!(said_of::<Vec<u8>>(&too_long).contains("set_max_decoded allows more"));
+    assert!(said_of::<Vec<u8>>(b"\x02abcd").contains("2 bytes are left over"));
+}

@@ -305,3 +305,26 @@ fn the_bound_is_exact_for_items() {
     near.send("one").unwrap();
     assert_eq!(far.recv::<String>().unwrap(), "one");
 }
+
+/// A long message from a process of this program is in memory once, as bytes and as the value that it is.
+#[test]
+fn bytes_of_kin_are_in_memory_once() {
+    const LENGTH: usize = 8 << 20;
+    let (near, far) = pipe().unwrap();
+    let message = vec![7_u8; LENGTH];
+    let sent = message.clone();
+    let beyond = |peak: usize| peak.saturating_sub(LENGTH);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            near.send_bytes(&sent).unwrap();
+            near.send(&sent).unwrap();
+            near.send("x".repeat(LENGTH).as_str()).unwrap();
+        });
+        let (bytes, peak, _) = measured(|| far.recv_bytes().unwrap());
+        assert!(bytes == message && beyond(peak) < 100, "{peak}");
+        let (value, peak, _) = measured(|| far.recv::<Vec<u8>>().unwrap());
+        assert!(value == message && beyond(peak) < 100, "{peak}");
+        let (text, peak, _) = measured(|| far.recv::<String>().unwrap());
+        assert!(text.len() == LENGTH && beyond(peak) < 100, "{peak}");
+    });
+}

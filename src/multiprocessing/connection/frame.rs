@@ -8,7 +8,8 @@
 //! | anything else | nothing: a stranger, or somebody out of step |
 //!
 //! A machine never asks for a byte beyond the message that it is in, so another process that has the connection too
-//! finds the next message whole; and it asks for memory only as bytes arrive, whatever length a stranger announces.
+//! finds the next message whole; and it asks for memory only as bytes arrive, whatever length a stranger announces. The
+//! length that a process of this program announces is [believed](Incoming::believe), up to a bound.
 //!
 //! **Driving them without blocking** (an event loop, or a handshake beside others): for each connection keep an
 //! [`Incoming`] made by [`with_limit`](Incoming::with_limit), and an [`Outgoing`].
@@ -33,6 +34,9 @@ use crate::multiprocessing::transfer::Sorts;
 
 /// What is asked of memory at once for a message that is announced; beyond it twice what has come.
 const AT_ONCE: usize = 1 << 20;
+
+/// The same for a message from a process of this program. The kernel gives such memory as bytes are put there.
+const AT_ONCE_OF_KIN: usize = 256 << 20;
 
 /// The header that 8 bytes of length follow.
 const LONG: u32 = 0xffff_ffff;
@@ -130,6 +134,8 @@ pub(crate) struct Incoming {
     riders: Sorts,
     takes_descriptors: bool,
     limit: Limit,
+    /// How much memory is asked for before a byte of the message is there.
+    at_once: usize,
     /// How long the message is, once the header is whole.
     len: Option<usize>,
     /// The message, and after it room for more of it.
@@ -147,6 +153,7 @@ impl Incoming {
             riders: Sorts { memory: 0, ends: 0, all: 0 },
             takes_descriptors: true,
             limit: Limit::NONE,
+            at_once: AT_ONCE,
             len: None,
             body: Vec::new(),
             filled: 0,
@@ -170,13 +177,18 @@ impl Incoming {
         self.len.map_or(Ok(()), |len| self.check(len as u64).map(drop))
     }
 
+    /// Asks for the memory of a whole message as soon as its length is known: the other side is a process of this program.
+    pub(crate) fn believe(&mut self, kin: bool) {
+        self.at_once = if kin { AT_ONCE_OF_KIN } else { AT_ONCE };
+    }
+
     /// Where the next bytes go: never empty, and never longer than what belongs to this message.
     pub(crate) fn space(&mut self) -> &mut [u8] {
         let Some(len) = self.len else {
             return self.header.get_mut(usize::from(self.have)..usize::from(self.need)).unwrap_or_default();
         };
         if self.filled == self.body.len() {
-            let more = if self.filled == 0 { AT_ONCE } else { self.filled };
+            let more = if self.filled == 0 { self.at_once } else { self.filled };
             let room = len.min(self.filled.saturating_add(more));
             if self.filled == 0 {
                 self.body = vec![0; room]; // zeroed by the kernel, when it is large
@@ -259,7 +271,7 @@ impl Incoming {
 
     /// Takes over the beginning of the message that was put elsewhere.
     pub(crate) fn adopt(&mut self, beginning: &[u8]) {
-        let len = self.len.unwrap_or_default().min(beginning.len().max(AT_ONCE));
+        let len = self.len.unwrap_or_default().min(beginning.len().max(self.at_once));
         self.body = vec![0; len];
         let place = self.body.get_mut(..beginning.len());
         self.filled = place.map_or(0, |place| {

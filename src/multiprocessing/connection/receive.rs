@@ -204,6 +204,7 @@ impl Partial {
     /// Receives until `incoming` has a whole message.
     fn fill(&mut self, stream: &Stream, trust: Trust, limit: Limit, until: Until<'_>) -> Result<bool> {
         self.incoming.set_limit(limit)?;
+        self.incoming.believe(trust == Trust::SameProgram);
         loop {
             match self.step(stream, trust, until)? {
                 None => return Ok(false),
@@ -223,6 +224,7 @@ impl Partial {
         until: Until<'_>,
     ) -> Result<Into> {
         self.incoming.set_limit(limit)?;
+        self.incoming.believe(trust == Trust::SameProgram);
         loop {
             if let Some(place) = self.incoming.untouched().and_then(|len| buffer.get_mut(..len)) {
                 return self.read_straight(stream, place, until);

@@ -6,6 +6,7 @@ use ossature_sys::eventfd::Until;
 use ossature_sys::stream::{Stream, StreamKind};
 
 use super::frame::{Header, MOST_DESCRIPTORS, Outgoing};
+use super::pickle::Encoder;
 use super::receive::failed;
 use super::sent::Sent;
 use crate::error::{Error, ErrorKind, Result};
@@ -21,6 +22,8 @@ pub(super) struct Sending {
     rest: RefCell<Rest>,
     /// Why nothing can be sent; `None` if it can.
     closed: Cell<Option<&'static str>>,
+    /// What writes pickles.
+    encoder: Cell<Encoder>,
 }
 
 #[derive(Debug, Default)]
@@ -37,7 +40,15 @@ const BROKE: &str = "cannot send: an earlier error cut a message off, and the ot
 
 impl Sending {
     pub(super) fn new(open: bool) -> Self {
-        Self { rest: RefCell::default(), closed: Cell::new((!open).then_some(ONLY_RECEIVES)) }
+        Self { rest: RefCell::default(), closed: Cell::new((!open).then_some(ONLY_RECEIVES)), encoder: Cell::default() }
+    }
+
+    pub(super) fn encoder(&self) -> Encoder {
+        self.encoder.get()
+    }
+
+    pub(super) fn set_encoder(&self, encoder: Encoder) {
+        self.encoder.set(encoder);
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -182,9 +193,10 @@ macro_rules! sends {
             /// Sends a value, with the open files and the shared memory in it, at most 253 descriptors: see
             /// [`transfer`](crate::multiprocessing::transfer).
             ///
-            /// **Bytes** go fastest by [`send_bytes`](Self::send_bytes), as they are. Within a value a `String` goes as a whole, and so
-            /// does what serialises as bytes (`serde_bytes::ByteBuf`). A `Vec<u8>` is a list to serde and goes byte by byte, which
-            /// takes two to three times as long as a `String`, and ten times without optimisation.
+            /// **Bytes.** A value that is a `Vec<u8>`, `[u8]`, `String` or `str` is copied whole. Inside another value a
+            /// `String` is copied whole too, and so is what serialises as bytes (`serde_bytes::ByteBuf`). A `Vec<u8>`
+            /// inside another value is a list to serde, and goes byte by byte. That takes two to three times as long as a
+            /// `String`, and ten times without optimisation. [`send_bytes`](Self::send_bytes) makes no copy.
             ///
             /// # Errors
             /// As for [`send_bytes`](Self::send_bytes); [`InvalidInput`](crate::ErrorKind::InvalidInput) when the value cannot be

@@ -136,7 +136,9 @@ pub(crate) fn pack<T: Serialize + ?Sized>(value: &T) -> Result<Packed> {
 
 /// Decodes the value within the bounds; closes the descriptors that are not in the value.
 pub(crate) fn unpack<T: DeserializeOwned>(packed: Packed, trust: Trust, bounds: Bounds) -> Result<T> {
-    unpack_slice(&packed.bytes, packed.descriptors, trust, bounds)
+    let Packed { bytes, descriptors } = packed;
+    let length = bytes.len();
+    unpack_by(length, descriptors, trust, || form::read_message(bytes, bounds))
 }
 
 /// As [`unpack`], of bytes that lie elsewhere.
@@ -146,6 +148,16 @@ pub(crate) fn unpack_slice<T: DeserializeOwned>(
     trust: Trust,
     bounds: Bounds,
 ) -> Result<T> {
+    unpack_by(bytes.len(), descriptors, trust, || form::read(bytes, bounds))
+}
+
+/// Takes what `read` reads of a message of `length` bytes, with the descriptors.
+fn unpack_by<T>(
+    length: usize,
+    descriptors: Descriptors,
+    trust: Trust,
+    read: impl FnOnce() -> std::result::Result<T, form::Fault>,
+) -> Result<T> {
     let lost = descriptors.count_lost();
     if lost > 0 {
         let message = format!(
@@ -154,12 +166,11 @@ pub(crate) fn unpack_slice<T: DeserializeOwned>(
         return Err(Error::os(Errno::MFILE, message));
     }
     let list = Arriving::begin(descriptors, trust);
-    let unpacked = form::read(bytes, bounds);
+    let unpacked = read();
     list.finish()?;
     unpacked.map_err(|why| {
         let message = format!(
-            "a message of {} bytes is not a {} (both sides must name the same type): {why}",
-            bytes.len(),
+            "a message of {length} bytes is not a {} (both sides must name the same type): {why}",
             std::any::type_name::<T>()
         );
         Error::new(ErrorKind::Decode, message)

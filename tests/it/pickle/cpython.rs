@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use ossature::multiprocessing::connection::pickle::{Decoder, OldStr, Value, encode};
+use ossature::multiprocessing::connection::pickle::{Decoder, Encoder, OldStr, Value, encode};
 
 /// The interpreters of a pyenv, and those in the search path.
 pub(super) fn interpreters() -> Vec<PathBuf> {
@@ -236,6 +236,41 @@ for line in sys.stdin:
             }
         }
         println!("{}: {} values, {protocols} protocols", python.display(), values.len());
+    }
+}
+
+/// What we write in the protocols that are asked for. Lengths around 256 and 65,536 have opcodes of their own.
+#[test]
+fn what_is_written_in_newer_protocols_every_cpython_that_has_them_reads() {
+    let mut random = Random(9);
+    let mut values: Vec<_> = (0..200).map(|_| random.value(4)).collect();
+    for length in [0, 1, 63, 64, 65, 255, 256, 70_000] {
+        let bytes: Vec<u8> = (0..length).map(|place: usize| (place * 7) as u8).collect();
+        values.extend([Value::ByteArray(bytes.clone()), Value::Text("ä".repeat(length)), Value::Bytes(bytes)]);
+        values.push(Value::Bytes(vec![b'x'; length]));
+    }
+    let script = r#"
+sys.stdout.write("%d\n" % pickle.HIGHEST_PROTOCOL)
+for line in sys.stdin:
+    print(describe(pickle.loads(binascii.unhexlify(line.strip()))))
+"#;
+    for python in interpreters() {
+        let highest: u8 = ask(&python, script, String::new())[0].parse().unwrap();
+        for protocol in 2..=highest.min(5) {
+            let encoder = Encoder::new().protocol(protocol);
+            let pickles: Vec<_> = values.iter().map(|value| encoder.encode(value).unwrap()).collect();
+            let lines: String = pickles.iter().map(|pickle| hex(pickle) + "\n").collect();
+            let answers = ask(&python, script, lines);
+            assert_eq!(answers.len(), values.len() + 1);
+            for ((value, pickle), answer) in values.iter().zip(&pickles).zip(&answers[1..]) {
+                assert_eq!(*answer, describe(value), "{} protocol {protocol}", python.display());
+                assert_eq!(describe(&decoder().decode(pickle).unwrap()), *answer, "protocol {protocol}");
+            }
+        }
+    }
+    for protocol in [0, 1, 6, 255] {
+        let error = Encoder::new().protocol(protocol).encode(&Value::None).unwrap_err().to_string();
+        assert_eq!(error, format!("pickle: protocol {protocol} is not written; the protocols are 2 to 5"));
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `Connection.send` of CPython writes a pickle, and `recv` reads one:
 //! [`send_pickled`](super::Connection::send_pickled) and [`recv_pickled`](super::Connection::recv_pickled) talk with a
-//! Python process. [`encode`] writes protocol 2, which every version reads, and [`decode`] reads protocols 0 to 5 as
+//! Python process. [`encode`] writes protocol 2, which every version reads, and an [`Encoder`] writes 3 to 5 too. [`decode`] reads protocols 0 to 5 as
 //! the versions from 2.7 on write them, as long as they hold [plain data](Value). A pickle is a program that may import
 //! and call whatever it names. Here a class, a function or an object is an error, which names the opcode and its
 //! offset. Old protocols have no opcodes for some plain data, and name a class instead (`set`, `bytearray`,
@@ -17,6 +17,7 @@
 //! | --- | --- |
 //! | `connection.send(obj)`, `recv()` | `send_pickled`, `recv_pickled` |
 //! | `pickle.dumps(obj, protocol=2)` | [`encode`] |
+//! | `pickle.dumps(obj, protocol=5)` | [`Encoder`]; on a connection `set_pickle_protocol` |
 //! | `pickle.loads(data)` | [`decode`] |
 //! | `pickle.loads(data, encoding="bytes")` | [`Decoder`] with [`OldStr::Bytes`] |
 //! | your own classes | structs that derive serde's traits: [`to_value`], [`from_value`] |
@@ -59,7 +60,7 @@ pub use de::{from_value, from_value_within};
 pub use object::{Global, Object};
 pub use ser::to_value;
 pub use value::Value;
-pub use writer::encode;
+pub use writer::{Encoder, encode};
 
 use self::meter::{Meter, Setters};
 use crate::error::Result;

@@ -273,14 +273,8 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
             let length = text.chars().count();
             self.charge(id, length)?;
             self.set(id, State::Made);
-            let mut bytes = Vec::with_capacity(length);
-            for character in text.chars() {
-                let Ok(byte) = u8::try_from(character) else {
-                    return Err(self.error(source, "the text is not Latin-1, so it stands for no bytes"));
-                };
-                bytes.push(byte);
-            }
-            return Ok(bytes);
+            return latin1(text, length)
+                .ok_or_else(|| self.error(source, "the text is not Latin-1, so it stands for no bytes"));
         }
     }
 
@@ -330,6 +324,28 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
     fn at(&self, id: Id) -> u32 {
         self.graph.nodes.get(id as usize).map_or(0, |node| node.at)
     }
+}
+
+/// The characters of a text as so many bytes of Latin-1; `None` if there is another character.
+fn latin1(text: &str, length: usize) -> Option<Vec<u8>> {
+    if text.len() == length {
+        return Some(text.as_bytes().to_vec()); // ASCII
+    }
+    let mut bytes = Vec::with_capacity(length);
+    let mut rest = text;
+    while !rest.is_empty() {
+        let ascii = rest.bytes().position(|byte| !byte.is_ascii()).unwrap_or(rest.len());
+        let (run, after) = rest.split_at_checked(ascii)?;
+        bytes.extend_from_slice(run.as_bytes());
+        let others = after.chars().take_while(|character| !character.is_ascii());
+        let mut length = 0;
+        for character in others {
+            bytes.push(u8::try_from(character).ok()?);
+            length += character.len_utf8();
+        }
+        rest = after.get(length..)?;
+    }
+    Some(bytes)
 }
 
 /// The value of an item without items.

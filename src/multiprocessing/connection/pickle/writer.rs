@@ -1,9 +1,16 @@
-//! Values as a pickle of protocol 2, which every CPython since 2.3 reads.
+//! Values as a pickle: of protocol 2, which every CPython since 2.3 reads, or of a newer one that is asked for.
+//!
+//! | protocol | what is written otherwise | read by |
+//! | --- | --- | --- |
+//! | 2 | | Python 2.3 and newer |
+//! | 3 | bytes as they are; the names of Python 3 | 3.0 |
+//! | 4 | sets without a call; texts and bytes of more than 4 GiB | 3.4 |
+//! | 5 | a `bytearray` as it is | 3.8 |
 
 use super::bigint::minimal;
 use super::object::Global;
 use super::value::Value;
-use super::{MAX_DEPTH, opcode as op};
+use super::{HIGHEST_PROTOCOL, MAX_DEPTH, opcode as op};
 use crate::error::{Error, ErrorKind, Result};
 
 /// `value` as a pickle of protocol 2, the highest that Python 2.7 reads.
@@ -21,14 +28,87 @@ use crate::error::{Error, ErrorKind, Result};
 /// [`ErrorKind::InvalidInput`] if a dict has a key that Python could not hash, or a set such an item; if the value is
 /// nested more than [`MAX_DEPTH`] deep; if a text or integer is longer than the protocol can say (4 GiB and 2 GiB).
 pub fn encode(value: &Value) -> Result<Vec<u8>> {
-    let mut writer = Writer { out: vec![op::PROTO, 2] };
-    writer.value(value, 0)?;
-    writer.out.push(op::STOP);
-    Ok(writer.out)
+    Encoder::new().encode(value)
+}
+
+/// [`encode`] with another protocol.
+///
+/// ```
+/// use ossature::multiprocessing::connection::pickle::{Encoder, Value};
+///
+/// let bytes = Value::Bytes(vec![255]);
+/// assert_eq!(Encoder::new().protocol(3).encode(&bytes)?, b"\x80\x03C\x01\xff.");
+/// assert_eq!(Encoder::new().encode(&bytes)?, b"\x80\x02c_codecs\nencode\nX\x02\0\0\0\xc3\xbfX\x07\0\0\0latin-1\x86R.");
+/// assert!(Encoder::new().protocol(6).encode(&bytes).is_err());
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(alias = "Pickler")]
+pub struct Encoder {
+    protocol: u8,
+}
+
+/// The protocol that is written unless another is asked for, and the lowest that is written.
+const LOWEST: u8 = 2;
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Self { protocol: LOWEST }
+    }
+}
+
+impl Encoder {
+    /// An encoder that does what [`encode`] does.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the protocol: 2, 3, 4 or 5. From 3 on bytes are written as they are, and only Python 3 reads the pickle.
+    #[must_use]
+    pub fn protocol(mut self, protocol: u8) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
+    /// The same encoder, if it can write its protocol.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for a protocol below 2 or above 5.
+    pub(super) fn checked(self) -> Result<Self> {
+        let Self { protocol } = self;
+        if (LOWEST..=HIGHEST_PROTOCOL).contains(&protocol) {
+            return Ok(self);
+        }
+        let message = format!("pickle: protocol {protocol} is not written; the protocols are 2 to {HIGHEST_PROTOCOL}");
+        Err(Error::new(ErrorKind::InvalidInput, message))
+    }
+
+    /// Writes a value as a pickle of this protocol.
+    ///
+    /// # Errors
+    /// Those of [`encode`], and [`ErrorKind::InvalidInput`] for a protocol below 2 or above 5.
+    pub fn encode(&self, value: &Value) -> Result<Vec<u8>> {
+        let Self { protocol } = self.checked()?;
+        let mut writer = Writer { out: vec![op::PROTO, protocol], protocol };
+        writer.value(value, 0)?;
+        writer.out.push(op::STOP);
+        Ok(writer.out)
+    }
 }
 
 struct Writer {
     out: Vec<u8>,
+    protocol: u8,
+}
+
+/// A built-in class under the name that the protocol has for it.
+macro_rules! builtin {
+    ($writer:ident, $name:literal) => {
+        match $writer.protocol {
+            LOWEST => concat!("__builtin__\n", $name, "\n"),
+            _ => concat!("builtins\n", $name, "\n"),
+        }
+    };
 }
 
 impl Writer {
@@ -41,19 +121,21 @@ impl Writer {
             Value::BigInt(big) => self.long(big.as_le_bytes())?,
             Value::Float(number) => self.float(*number),
             Value::Complex(re, im) => {
-                self.class(b"__builtin__\ncomplex\n");
+                self.class(builtin!(self, "complex"));
                 self.float(*re);
                 self.float(*im);
                 self.out.extend([op::TUPLE2, op::REDUCE]);
             }
             Value::Text(text) => self.text(text)?,
-            Value::Bytes(bytes) => self.latin1(b"_codecs\nencode\n", bytes)?,
-            Value::ByteArray(bytes) => self.latin1(b"__builtin__\nbytearray\n", bytes)?,
+            Value::Bytes(bytes) if self.protocol == LOWEST => self.latin1("_codecs\nencode\n", bytes)?,
+            Value::Bytes(bytes) => self.bytes(bytes)?,
+            Value::ByteArray(bytes) => self.byte_array(bytes)?,
             Value::List(items) => self.list(items, depth)?,
             Value::Tuple(items) => self.tuple(items, depth)?,
             Value::Dict(pairs) => self.dict(pairs, depth)?,
-            Value::Set(items) => self.set(b"__builtin__\nset\n", items, depth)?,
-            Value::FrozenSet(items) => self.set(b"__builtin__\nfrozenset\n", items, depth)?,
+            Value::Set(items) | Value::FrozenSet(items) => {
+                self.set(matches!(value, Value::FrozenSet(_)), items, depth)?;
+            }
             Value::Global(global) => self.global(global)?,
             Value::Object(object) => {
                 self.room(depth)?;
@@ -108,16 +190,54 @@ impl Writer {
     }
 
     fn text(&mut self, text: &str) -> Result<()> {
-        let Ok(length) = u32::try_from(text.len()) else { return refuse("a text of 4 GiB or more".into()) };
-        self.out.push(op::BINUNICODE);
-        self.out.extend(length.to_le_bytes());
-        self.out.extend(text.bytes());
+        self.counted("text", [None, Some(op::BINUNICODE), Some(op::BINUNICODE8)], text.len())?;
+        self.out.extend_from_slice(text.as_bytes());
         Ok(())
     }
 
-    fn class(&mut self, name: &[u8]) {
+    fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.counted("bytes", [Some(op::SHORT_BINBYTES), Some(op::BINBYTES), Some(op::BINBYTES8)], bytes.len())?;
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn byte_array(&mut self, bytes: &[u8]) -> Result<()> {
+        match self.protocol {
+            LOWEST => self.latin1("__builtin__\nbytearray\n", bytes),
+            3 | 4 => {
+                self.class("builtins\nbytearray\n");
+                self.bytes(bytes)?;
+                self.out.extend([op::TUPLE1, op::REDUCE]);
+                Ok(())
+            }
+            _ => {
+                self.counted("bytes", [None, None, Some(op::BYTEARRAY8)], bytes.len())?;
+                self.out.extend_from_slice(bytes);
+                Ok(())
+            }
+        }
+    }
+
+    /// An opcode for a length of 1, 4 or 8 bytes, the shortest that there is, and the length. The longest needs protocol 4.
+    fn counted(&mut self, what: &str, [short, usual, long]: [Option<u8>; 3], length: usize) -> Result<()> {
+        if let (Some(opcode), Ok(length)) = (short, u8::try_from(length)) {
+            self.out.extend([opcode, length]);
+        } else if let (Some(opcode), Ok(length)) = (usual, u32::try_from(length)) {
+            self.out.push(opcode);
+            self.out.extend(length.to_le_bytes());
+        } else if let Some(opcode) = long.filter(|_| self.protocol > 3) {
+            self.out.push(opcode);
+            self.out.extend((length as u64).to_le_bytes());
+        } else {
+            return refuse(format!("a {what} of 4 GiB or more; protocol 4 can"));
+        }
+        self.out.reserve(length);
+        Ok(())
+    }
+
+    fn class(&mut self, name: &str) {
         self.out.push(op::GLOBAL);
-        self.out.extend(name);
+        self.out.extend_from_slice(name.as_bytes());
     }
 
     /// The names are lines, of ASCII so that Python 2 reads them.
@@ -127,14 +247,33 @@ impl Writer {
                 return refuse(format!("the name {global:?}, which is not a name of Python's"));
             }
         }
-        self.class(format!("{}\n{}\n", global.module(), global.name()).as_bytes());
+        self.class(&format!("{}\n{}\n", global.module(), global.name()));
         Ok(())
     }
 
-    /// The protocol knows no bytes: they are text, a character each, and the name of a codec.
-    fn latin1(&mut self, maker: &[u8], bytes: &[u8]) -> Result<()> {
+    /// Protocol 2 knows no bytes: they are text, a character each, and the name of a codec.
+    fn latin1(&mut self, maker: &str, bytes: &[u8]) -> Result<()> {
+        /// How many bytes are looked at together: most runs are ASCII, which is its own UTF-8.
+        const RUN: usize = 64;
         self.class(maker);
-        self.text(&bytes.iter().map(|byte| char::from(*byte)).collect::<String>())?;
+        let beyond_ascii = bytes.iter().filter(|byte| !byte.is_ascii()).count();
+        self.counted("text", [None, Some(op::BINUNICODE), None], bytes.len() + beyond_ascii)?;
+        for run in bytes.chunks(RUN) {
+            if run.is_ascii() {
+                self.out.extend_from_slice(run);
+                continue;
+            }
+            let (mut utf8, mut length) = ([0; 2 * RUN], 0);
+            for byte in run {
+                // Two bytes of UTF-8 have the upper two bits and the lower six; of ASCII the second is written over.
+                let (one, two) = (char::from(*byte), [0xc0 | byte >> 6, 0x80 | byte & 0x3f]);
+                let [first, second] = if one.is_ascii() { [*byte, 0] } else { two };
+                utf8[length] = first;
+                utf8[length + 1] = second;
+                length += one.len_utf8();
+            }
+            self.out.extend_from_slice(&utf8[..length]);
+        }
         self.text("latin-1")?;
         self.out.extend([op::TUPLE2, op::REDUCE]);
         Ok(())
@@ -188,13 +327,23 @@ impl Writer {
         Ok(())
     }
 
-    fn set(&mut self, maker: &[u8], items: &[Value], depth: usize) -> Result<()> {
+    fn set(&mut self, frozen: bool, items: &[Value], depth: usize) -> Result<()> {
         if let Some(what) = items.iter().find_map(Value::unhashable) {
             return refuse(format!("a {what} in a set"));
         }
-        self.class(maker);
-        self.list(items, depth)?;
-        self.out.extend([op::TUPLE1, op::REDUCE]);
+        if self.protocol < 4 {
+            self.class(if frozen { builtin!(self, "frozenset") } else { builtin!(self, "set") });
+            self.list(items, depth)?;
+            self.out.extend([op::TUPLE1, op::REDUCE]);
+            return Ok(());
+        }
+        self.room(depth)?;
+        if !frozen {
+            self.out.push(op::EMPTY_SET);
+        }
+        self.out.push(op::MARK);
+        self.items(items, depth)?;
+        self.out.push(if frozen { op::FROZENSET } else { op::ADDITEMS });
         Ok(())
     }
 }

@@ -13,6 +13,7 @@
 mod access;
 mod fault;
 mod reader;
+mod whole;
 mod writer;
 
 use serde::Serialize;
@@ -67,19 +68,26 @@ const USUAL: usize = 128;
 
 /// The value as bytes.
 pub(super) fn write<T: Serialize + ?Sized>(value: &T) -> Outcome<Vec<u8>> {
-    let mut out = Vec::with_capacity(USUAL);
+    let mut out = Vec::with_capacity(whole::bytes_of(value).map_or(USUAL, whole::room_for));
     write_behind(&mut out, value).map(|()| out)
 }
 
 /// The value as bytes behind those that are there. These stay there, too, when the value's `Serialize` panics.
 #[inline]
 pub(super) fn write_behind<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Outcome<()> {
-    value.serialize(&mut Writer::behind(out))
+    let mut writer = Writer::behind(out);
+    match whole::bytes_of(value) {
+        Some(bytes) => writer.counted(bytes),
+        None => value.serialize(&mut writer),
+    }
 }
 
 /// The value at the front of the bytes, which are then the rest.
 #[inline]
 pub(super) fn read_front<T: DeserializeOwned>(bytes: &mut &[u8], bounds: Bounds) -> Outcome<T> {
+    if let Some(value) = whole::from_front(bytes, bounds) {
+        return Ok(value);
+    }
     let mut reader = Reader::new::<T>(bytes, bounds);
     match T::deserialize(&mut reader) {
         Ok(value) => {
@@ -90,9 +98,18 @@ pub(super) fn read_front<T: DeserializeOwned>(bytes: &mut &[u8], bounds: Bounds)
     }
 }
 
+/// The value of all of the bytes; a `Vec<u8>` or a `String` stays in the memory of the message.
+pub(super) fn read_message<T: DeserializeOwned>(message: Vec<u8>, bounds: Bounds) -> Outcome<T> {
+    whole::from_message(message, bounds).or_else(|message| read(&message, bounds))
+}
+
 /// The value of all of the bytes.
 #[inline]
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8], bounds: Bounds) -> Outcome<T> {
+    let mut rest = bytes;
+    if let Some(value) = whole::from_front(&mut rest, bounds).filter(|_| rest.is_empty()) {
+        return Ok(value);
+    }
     let mut reader = Reader::new::<T>(bytes, bounds);
     match T::deserialize(&mut reader) {
         Ok(value) => reader.finish().map(|()| value),

@@ -65,7 +65,8 @@ impl<'o> Writer<'o> {
         self.varint(((number << 1) ^ (number >> 63)) as u64)
     }
 
-    fn counted(&mut self, bytes: &[u8]) -> Outcome<()> {
+    /// Writes the length of the bytes, then the bytes.
+    pub(super) fn counted(&mut self, bytes: &[u8]) -> Outcome<()> {
         self.varint(bytes.len() as u64)?;
         self.out.extend_from_slice(bytes);
         Ok(())
