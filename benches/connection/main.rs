@@ -3,6 +3,7 @@
 mod authenticate;
 mod echo;
 mod large;
+mod long;
 mod pickle;
 mod typed;
 
@@ -15,6 +16,7 @@ fn main() {
         machine::pin(&cores[cores.len() - 1..]);
         echo::small(bench);
         large::one_way(bench);
+        long::rows(bench);
         pickle::numbers_row(bench);
         typed::small(bench);
         authenticate::rows(bench);

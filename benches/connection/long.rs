@@ -1,0 +1,197 @@
+//! Long messages: typed bytes, pickled bytes, bytes of 16 and 64 MiB, and a pipe of the system. An empty message comes back
+//! when each has arrived.
+
+use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use ossature::multiprocessing::connection::pickle::Value;
+use ossature::multiprocessing::connection::{Connection, pipe, pipe_one_way};
+use ossature_benches::bench::Bench;
+use ossature_benches::python::Python;
+use ossature_benches::report::Bar;
+use ossature_benches::rounds::Rounds;
+use ossature_sys::pipe::set_capacity;
+
+use crate::Partner;
+
+const MIB: usize = 1 << 20;
+
+/// `send` of CPython, in its own protocol and in the one that every Python reads.
+const PYTHON: [&str; 6] = [
+    "import os, pickle; from multiprocessing import Pipe",
+    "near, far = Pipe(); message = b'x' * (1 << 20)",
+    r"exec('def answer():\n near.close()\n while True: far.recv(); far.send_bytes(b\'\')')",
+    "child = os.fork() or answer()",
+    "far.close()",
+    "dumps = pickle.dumps",
+];
+
+/// A child that takes a message by `take`, and answers with an empty one.
+fn answering(take: impl Fn(&Connection) -> ossature::Result<()>) -> (Connection, Partner) {
+    let (near, far) = pipe().expect("a pipe");
+    let partner = Partner::start(|| while take(&far).and_then(|()| far.send_bytes(b"")).is_ok() {});
+    (near, partner)
+}
+
+/// A child that reads `length` bytes by `take`, and answers with one.
+fn raw(length: usize, fresh: bool) -> (UnixStream, Partner) {
+    let (near, far) = UnixStream::pair().expect("a pair");
+    let partner = Partner::start(|| {
+        let mut kept = vec![0; if fresh { 0 } else { length }];
+        loop {
+            if fresh {
+                kept = vec![0; length];
+            }
+            if (&far).read_exact(&mut kept).and_then(|()| (&far).write_all(b"x")).is_err() {
+                break;
+            }
+        }
+    });
+    (near, partner)
+}
+
+fn turn_raw(mut near: &UnixStream, message: &[u8]) {
+    near.write_all(message).expect("a reader");
+    near.read_exact(&mut [0]).expect("a reader");
+}
+
+/// All rows of this file.
+pub(crate) fn rows(bench: &Bench) {
+    typed(bench);
+    pickled(bench);
+    bytes(bench, "recv-bytes-64-MiB", 64 * MIB, Bar::AtMost(1.11)); // 0.9 of its throughput
+    into(bench);
+    one_way(bench);
+}
+
+fn typed(bench: &Bench) {
+    let row = "send-vec-1-MiB";
+    let Some(python) = Python::start(&PYTHON).map(RefCell::new).filter(|_| bench.wants(row)) else { return };
+    let samples = bench.table(6, |turn| {
+        let (ours, _ours) = answering(|far| far.recv::<Vec<u8>>().map(drop));
+        let (raw, _raw) = raw(MIB, false);
+        let message = vec![b'x'; MIB];
+        let mut rounds = Rounds::new();
+        rounds.add("ours", || {
+            ours.send(&message).expect("a reader");
+            ours.recv_bytes().expect("a reader");
+        });
+        rounds.add("raw", || turn_raw(&raw, &message));
+        let statement = "near.send(message); near.recv_bytes()";
+        rounds.add_burst("cpython", |repeats| python.borrow_mut().time(statement, repeats));
+        turn.run(40, rounds);
+    });
+    bench.compare(row, &samples, "ours", "cpython", Bar::AtMost(0.5));
+    bench.compare(row, &samples, "ours", "raw", Bar::AtMost(1.7));
+}
+
+fn pickled(bench: &Bench) {
+    let (newer, oldest) = ("send-pickled-1-MiB", "send-pickled-2-1-MiB");
+    if !bench.wants(newer) && !bench.wants(oldest) {
+        return;
+    }
+    let Some(python) = Python::start(&PYTHON).map(RefCell::new) else { return };
+    let samples = bench.table(6, |turn| {
+        let (near, _partner) = answering(|far| far.recv_pickled().map(drop));
+        let message = Value::Bytes(vec![b'x'; MIB]);
+        let mut rounds = Rounds::new();
+        let send = |protocol: u8| {
+            near.set_pickle_protocol(protocol).expect("a protocol");
+            near.send_pickled(&message).expect("a reader");
+            near.recv_bytes().expect("a reader");
+        };
+        rounds.add("ours", || send(3));
+        rounds.add("ours-2", || send(2));
+        let statements = [
+            ("cpython", "near.send(message); near.recv_bytes()"),
+            ("cpython-2", "near.send_bytes(dumps(message, 2)); near.recv_bytes()"),
+        ];
+        for (name, statement) in statements {
+            rounds.add_burst(name, |repeats| python.borrow_mut().time(statement, repeats));
+        }
+        turn.run(40, rounds);
+    });
+    bench.compare(newer, &samples, "ours", "cpython", Bar::AtMost(0.5));
+    bench.compare(oldest, &samples, "ours-2", "cpython-2", Bar::AtMost(1.0));
+}
+
+/// Bytes of their own, beside a read into fresh memory of a length that is known beforehand.
+fn bytes(bench: &Bench, row: &str, length: usize, bar: Bar) {
+    if !bench.wants(row) {
+        return;
+    }
+    let samples = bench.table(2, |turn| {
+        let (ours, _ours) = answering(|far| far.recv_bytes().map(drop));
+        let (raw, _raw) = raw(length, true);
+        let message = vec![7; length];
+        let mut rounds = Rounds::new();
+        rounds.add("ours", || {
+            ours.send_bytes(&message).expect("a reader");
+            ours.recv_bytes().expect("a reader");
+        });
+        rounds.add("raw", || turn_raw(&raw, &message));
+        turn.run(10, rounds);
+    });
+    bench.compare(row, &samples, "ours", "raw", bar);
+}
+
+/// Bytes of their own, beside a buffer that is kept.
+fn into(bench: &Bench) {
+    let (row, length) = ("recv-bytes-16-MiB", 16 * MIB);
+    if !bench.wants(row) {
+        return;
+    }
+    let samples = bench.table(2, |turn| {
+        let (bytes, _bytes) = answering(|far| far.recv_bytes().map(drop));
+        let kept = RefCell::new(vec![0; length]);
+        let (into, _into) = answering(|far| far.recv_bytes_into(&mut kept.borrow_mut()).map(drop));
+        let message = vec![7; length];
+        let mut rounds = Rounds::new();
+        for (name, near) in [("bytes", &bytes), ("into", &into)] {
+            let message = &message;
+            rounds.add(name, move || {
+                near.send_bytes(message).expect("a reader");
+                near.recv_bytes().expect("a reader");
+            });
+        }
+        turn.run(10, rounds);
+    });
+    bench.compare(row, &samples, "bytes", "into", Bar::AtMost(1.18)); // 0.85 of its throughput
+}
+
+/// A pipe of the system that holds a message, ours and by hand.
+fn one_way(bench: &Bench) {
+    let row = "one-way-1-MiB";
+    if !bench.wants(row) {
+        return;
+    }
+    let samples = bench.table(6, |turn| {
+        let (reader, writer) = pipe_one_way().expect("a pipe");
+        set_capacity(&writer, MIB).expect("the user has pages left");
+        let (near, far) = pipe().expect("a pipe");
+        let _ours = Partner::start(|| while reader.recv_bytes().and_then(|_| far.send_bytes(b"")).is_ok() {});
+        let (raw_reader, raw_writer) = std::io::pipe().expect("a pipe");
+        set_capacity(&raw_writer, MIB).expect("the user has pages left");
+        let (mut raw_near, raw_far) = UnixStream::pair().expect("a pair");
+        let _raw = Partner::start(|| {
+            let mut buffer = vec![0; MIB];
+            let reader = OwnedFd::from(raw_reader);
+            let mut reader = std::fs::File::from(reader);
+            while reader.read_exact(&mut buffer).and_then(|()| (&raw_far).write_all(b"x")).is_ok() {}
+        });
+        let message = vec![7; MIB];
+        let mut rounds = Rounds::new();
+        rounds.add("ours", || {
+            writer.send_bytes(&message).expect("a reader");
+            near.recv_bytes().expect("a reader");
+        });
+        rounds.add("raw", || {
+            (&raw_writer).write_all(&message).expect("a reader");
+            raw_near.read_exact(&mut [0]).expect("a reader");
+        });
+        turn.run(40, rounds);
+    });
+    bench.compare(row, &samples, "ours", "raw", Bar::AtMost(1.1));
+}
