@@ -1,7 +1,7 @@
 //! Long messages: typed bytes, pickled bytes, bytes of 16 and 64 MiB, and a pipe of the system. An empty message comes back
 //! when each has arrived.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -35,21 +35,21 @@ fn answering(take: impl Fn(&Connection) -> ossature::Result<()>) -> (Connection,
     (near, partner)
 }
 
-/// A child that reads `length` bytes by `take`, and answers with one.
-fn raw(length: usize, fresh: bool) -> (UnixStream, Partner) {
+/// A child that reads `length` bytes into the memory that `room` gives, lets go of the memory, and answers with a byte.
+fn raw<M: AsMut<[u8]>>(room: impl Fn() -> M) -> (UnixStream, Partner) {
     let (near, far) = UnixStream::pair().expect("a pair");
-    let partner = Partner::start(|| {
-        let mut kept = vec![0; if fresh { 0 } else { length }];
-        loop {
-            if fresh {
-                kept = vec![0; length];
-            }
-            if (&far).read_exact(&mut kept).and_then(|()| (&far).write_all(b"x")).is_err() {
-                break;
-            }
-        }
-    });
+    let partner =
+        Partner::start(|| while (&far).read_exact(room().as_mut()).and_then(|()| (&far).write_all(b"x")).is_ok() {});
     (near, partner)
+}
+
+/// Memory that is used again.
+struct Kept<'m>(RefMut<'m, Vec<u8>>);
+
+impl AsMut<[u8]> for Kept<'_> {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
 }
 
 fn turn_raw(mut near: &UnixStream, message: &[u8]) {
@@ -71,7 +71,8 @@ fn typed(bench: &Bench) {
     let Some(python) = Python::start(&PYTHON).map(RefCell::new).filter(|_| bench.wants(row)) else { return };
     let samples = bench.table(6, |turn| {
         let (ours, _ours) = answering(|far| far.recv::<Vec<u8>>().map(drop));
-        let (raw, _raw) = raw(MIB, false);
+        let kept = RefCell::new(vec![0; MIB]);
+        let (raw, _raw) = raw(|| Kept(kept.borrow_mut()));
         let message = vec![b'x'; MIB];
         let mut rounds = Rounds::new();
         rounds.add("ours", || {
@@ -124,7 +125,7 @@ fn bytes(bench: &Bench, row: &str, length: usize, bar: Bar) {
     }
     let samples = bench.table(2, |turn| {
         let (ours, _ours) = answering(|far| far.recv_bytes().map(drop));
-        let (raw, _raw) = raw(length, true);
+        let (raw, _raw) = raw(|| vec![0; length]);
         let message = vec![7; length];
         let mut rounds = Rounds::new();
         rounds.add("ours", || {

@@ -64,13 +64,19 @@ fn armed(span: Duration) -> TimerFd {
 }
 
 /// How long after its instant a timer of a millisecond comes: ours in its callback, the other where epoll returns and
-/// the descriptor is read. Each waits in a thread of its own.
+/// the descriptor is read, each in a thread of its own. Beside them a wait for an event of this process that nobody sets.
 fn lateness(bench: &Bench) {
-    if !bench.wants("timer-lateness") {
+    if !bench.wants("timer-lateness") && !bench.wants("wait-lateness") {
         return;
     }
     let span = Duration::from_millis(1);
-    let mut samples = Samples::of_names(["ossature", "timerfd"]);
+    let mut samples = Samples::of_names(["ossature", "event", "timerfd"]);
+    let event = || {
+        let event = ossature::sys::sync::Event::new();
+        let due = Instant::now() + span;
+        assert!(!event.wait_timeout(span), "nobody sets the event");
+        nanos_since(due) as f64
+    };
     let ours = || {
         let late = Arc::new(AtomicU64::new(0));
         let (told, due) = (late.clone(), Instant::now() + span);
@@ -94,12 +100,17 @@ fn lateness(bench: &Bench) {
     };
     for round in 0..bench.scaled(3000) {
         // In turns, and each goes first every second time.
-        for turn in [round % 2, 1 - round % 2] {
-            let (name, figure) = if turn == 0 { ("ossature", ours()) } else { ("timerfd", theirs()) };
+        for turn in 0..3 {
+            let (name, figure) = match (round + turn) % 3 {
+                0 => ("ossature", ours()),
+                1 => ("event", event()),
+                _ => ("timerfd", theirs()),
+            };
             samples.push(name, figure);
         }
     }
     bench.compare("timer-lateness", &samples, "ossature", "timerfd", Bar::AtMost(1.0));
+    bench.compare("wait-lateness", &samples, "event", "timerfd", Bar::AtMost(1.0));
 }
 
 /// A hundred thousand timers that are due at one instant: how long after that instant the last timer is called. The

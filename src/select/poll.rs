@@ -292,7 +292,7 @@ impl<F: AsFd> Poll<F> {
     /// The first look ends the wait, so few ready descriptors cost what they cost without it. When all are ready, it
     /// costs a hundredth more than ppoll alone.
     fn look_first(&mut self, deadline: Deadline) -> Result<()> {
-        let few = (self.registered / 64).max(FEW);
+        let few = (self.registered / 128).max(FEW);
         loop {
             let Self { set: Some(set), room, entries, found, .. } = self else { return Ok(()) };
             let Some(first) = room.get_mut(..few) else { return Ok(()) };
@@ -425,7 +425,7 @@ impl<F: AsFd> Poll<F> {
 const LARGE: usize = 128;
 
 /// How many events a first look takes at least.
-const FEW: usize = 16;
+const FEW: usize = 8;
 
 /// The same list without its questions, for its memory.
 fn emptied(mut list: Vec<PollFd<'_>>) -> Vec<PollFd<'static>> {

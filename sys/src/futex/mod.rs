@@ -236,7 +236,14 @@ pub(crate) fn sleep(word: &AtomicU32, expected: u32, reach: Reach, limit: Limit<
     // The only errors are a word outside the address space, which a reference excludes, and a sandbox that forbids the call;
     // whoever sleeps looks again, which is right after any wake.
     let Some(watched) = limit.watched() else {
-        return wait(word, expected, reach, limit.deadline()).unwrap_or(Wait::Changed);
+        let deadline = limit.deadline();
+        // The timer of futex(2) may come late by the thread's timer slack, 50 us as a rule. That of futex_waitv has none.
+        let ended = if deadline != Deadline::NEVER && waits_on_several() {
+            wait_any(&[Waiter::new(word, expected, reach)], deadline)
+        } else {
+            wait(word, expected, reach, deadline)
+        };
+        return ended.unwrap_or(Wait::Changed);
     };
     if limit.is_cancelled() {
         return Wait::TimedOut;

@@ -1,10 +1,13 @@
 //! A primitive without sleepers costs no system call.
 
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
+use ossature_sys::errno::Errno;
 use ossature_sys::faults::{Fault, Rule};
+use ossature_sys::futex::{Reach, Wait, wait};
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::event::Event;
@@ -12,6 +15,8 @@ use ossature_sys::sync::handoff::HandoffLock;
 use ossature_sys::sync::lock::Lock;
 use ossature_sys::sync::rwlock::RwLock;
 use ossature_sys::sync::semaphore::Semaphore;
+
+use rustix::thread::ClockId;
 
 use crate::support::{soon, thread_id, until_asleep};
 use crate::sweep::alone;
@@ -42,6 +47,32 @@ fn a_lock_that_nobody_waits_for_any_more_calls_nothing() {
     drop(held);
     assert_eq!(calls(|| drop(private.lock())), 0);
     assert_eq!(calls(|| drop(shared.lock().unwrap())), 0);
+}
+
+/// The timer of futex(2) comes late by the thread's timer slack. That of futex_waitv has none.
+#[test]
+fn a_private_wait_with_a_deadline_sleeps_by_the_call_whose_timer_has_no_slack() {
+    let _alone = alone();
+    let word = AtomicU32::new(1);
+    let missing = rustix::thread::futex::waitv(&[], Default::default(), None, ClockId::Monotonic) != Err(Errno::INVAL);
+    let (lock, event) = (Lock::new(0), Event::new());
+    let held = lock.lock();
+    soon(|| {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(lock.lock_timeout(A_BIT).is_none()); // the first wait asks whether there is such a call
+                let several = Rule::on("futex_waitv", Fault::Count).arm().unwrap();
+                let single = Rule::on("futex", Fault::Count).arm().unwrap();
+                assert!(lock.lock_timeout(A_BIT).is_none() && !event.wait_timeout(A_BIT));
+                let calls = if missing { single.seen() } else { several.seen() };
+                assert!(calls >= 2 && several.seen() * single.seen() == 0, "{} {}", several.seen(), single.seen());
+                // The thin call is the system call that its documentation names.
+                assert_eq!(wait(&word, 1, Reach::Private, A_BIT), Ok(Wait::TimedOut));
+                assert!(single.seen() > 0);
+            });
+        });
+    });
+    drop(held);
 }
 
 #[test]
