@@ -38,8 +38,8 @@ fn answering(take: impl Fn(&Connection) -> ossature::Result<()>) -> (Connection,
 /// A child that reads `length` bytes into the memory that `room` gives, lets go of the memory, and answers with a byte.
 fn raw<M: AsMut<[u8]>>(room: impl Fn() -> M) -> (UnixStream, Partner) {
     let (near, far) = UnixStream::pair().expect("a pair");
-    let partner =
-        Partner::start(|| while (&far).read_exact(room().as_mut()).and_then(|()| (&far).write_all(b"x")).is_ok() {});
+    let read = |mut room: M| (&far).read_exact(room.as_mut()); // the memory goes before the answer, as ours does
+    let partner = Partner::start(|| while read(room()).and_then(|()| (&far).write_all(b"x")).is_ok() {});
     (near, partner)
 }
 
