@@ -17,6 +17,7 @@ use ossature_sys::sync::rwlock::RwLock;
 use ossature_sys::sync::semaphore::Semaphore;
 
 use rustix::thread::ClockId;
+use rustix::thread::futex::{WaitvFlags, waitv};
 
 use crate::support::{soon, thread_id, until_asleep};
 use crate::sweep::alone;
@@ -54,7 +55,7 @@ fn a_lock_that_nobody_waits_for_any_more_calls_nothing() {
 fn a_private_wait_with_a_deadline_sleeps_by_the_call_whose_timer_has_no_slack() {
     let _alone = alone();
     let word = AtomicU32::new(1);
-    let missing = rustix::thread::futex::waitv(&[], Default::default(), None, ClockId::Monotonic) != Err(Errno::INVAL);
+    let missing = waitv(&[], WaitvFlags::empty(), None, ClockId::Monotonic) != Err(Errno::INVAL);
     let (lock, event) = (Lock::new(0), Event::new());
     let held = lock.lock();
     soon(|| {
