@@ -191,6 +191,8 @@ impl Job {
         let size = self.size(processes);
         let mut body = Body::new(self.task, self.manner.wants, self.manner.limit);
         let (base, mut count, mut from) = (self.cut, 0, self.used);
+        let last = size.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or(from);
+        body.reserve(size, (last - from).min(MOST));
         while count < size {
             let Some(end) = self.ends.front().copied() else { break };
             if count > 0 && body.len() + (end - from) > MOST {
@@ -274,8 +276,22 @@ impl Job {
         Some(outcome)
     }
 
+    /// Takes all outcomes that nobody has taken, in the order of the calls, once every call has ended.
+    pub(crate) fn take_all(&mut self) -> Vec<Outcome> {
+        let places = std::mem::take(&mut self.outcomes);
+        self.first += places.len();
+        let ended = places.into_iter().filter_map(|place| match place {
+            Place::Ended(outcome) => Some(outcome),
+            Place::Waiting | Place::Taken => None,
+        });
+        ended.collect()
+    }
+
     /// The first failure in the order of the calls.
     pub(crate) fn failure(&self) -> Option<Failure> {
+        if self.failed == 0 {
+            return None;
+        }
         self.outcomes.iter().find_map(|place| match place {
             Place::Ended(Outcome::Failed(failure)) => Some(failure.clone()),
             _ => None,

@@ -256,7 +256,8 @@ impl Life {
         let turn = Turn { ended, begins: &begins, run, ahead };
         let mut taken = self.with(engine, |engine| engine.turn(&self.me, &self.is.labels, &turn))?;
         let may = std::mem::take(&mut taken.may);
-        begins.into_iter().zip(may).filter(|(_, may)| *may).for_each(|(claim, _)| self.run(claim));
+        let begun = begins.into_iter().zip(may).filter(|(_, may)| *may).map(|(claim, _)| claim).collect();
+        self.run_all(engine, begun)?;
         let Some((to_run, taken_ahead)) = taken.claims else {
             // The server knows this worker no more, and its next beat is too far.
             self.with(engine, |engine| engine.beat(&self.me, &self.described(), &[]))?;
@@ -269,46 +270,48 @@ impl Life {
         Ok(found >= run)
     }
 
+    /// Gives chunks to the local pool. What it cannot take is answered as that.
     fn run_all(&self, engine: &mut Option<Streams>, claims: Vec<Claim>) -> Outcome<()> {
-        for claim in claims {
-            if Calls::read(&claim.body).is_none() {
-                let why = "not a chunk of calls of this version of ossature-redis";
-                self.with(engine, |engine| engine.bury(&claim.label, why, &claim.client, &claim.body))?;
+        let mut claims = claims.into_iter();
+        while let Some(claim) = claims.next() {
+            let begun = Instant::now();
+            let (mut limit, mut task) = (None, String::new());
+            let run = match Calls::read(&claim.body) {
+                None => {
+                    let why = "not a chunk of calls of this version of ossature-redis";
+                    self.with(engine, |engine| engine.bury(&claim.label, why, &claim.client, &claim.body))?;
+                    Err(vec![engine::unreadable("the bytes are not calls of this version of ossature-redis")])
+                }
+                Some(calls) => {
+                    limit = calls.limit.map(|limit| (limit, begun + limit));
+                    task = calls.task.to_owned();
+                    match self.pool.give_calls(calls.task, calls.wants, calls.arguments.iter().copied()) {
+                        Err(error) if error.kind() == ErrorKind::StartFailed => {
+                            // Others can make these calls.
+                            self.state().broken = Some(error.to_string());
+                            self.end();
+                            let back = std::iter::once(claim).chain(claims).map(|claim| (claim.label, claim.id));
+                            let back: Vec<_> = back.collect();
+                            return self.with(engine, |engine| engine.release(&self.me, &back));
+                        }
+                        given => {
+                            given.map_err(|error| vec![engine::unreadable(&error.to_string()); calls.arguments.len()])
+                        }
+                    }
+                }
+            };
+            let mut state = self.state();
+            state.news |= limit.is_some();
+            let depth = (state.running.len() / self.is.processes.max(1)) as u32 + 1;
+            let running = Running { claim, run, begun, depth, limit, task, late: false, unwanted: 0 };
+            let unseen = state.news || running.is_done();
+            state.running.push(running);
+            drop(state);
+            if unseen {
+                let _ = self.pool.wake(); // the thread that answers may sleep, and did not know of it
             }
-            self.run(claim);
         }
         Ok(())
-    }
-
-    /// Gives a chunk to the local pool. What it cannot take is answered as that.
-    fn run(&self, claim: Claim) {
-        let begun = Instant::now();
-        let (mut limit, mut task) = (None, String::new());
-        let run = match Calls::read(&claim.body) {
-            None => Err(vec![engine::unreadable("the bytes are not calls of this version of ossature-redis")]),
-            Some(calls) => {
-                limit = calls.limit.map(|limit| (limit, begun + limit));
-                task = calls.task.to_owned();
-                match self.pool.give_calls(calls.task, calls.wants, calls.arguments.iter().copied()) {
-                    Err(error) if error.kind() == ErrorKind::StartFailed => {
-                        // Otherwise it would go on to fail the calls that others could make.
-                        self.state().broken = Some(error.to_string());
-                        return self.end();
-                    }
-                    given => given.map_err(|error| vec![engine::unreadable(&error.to_string()); calls.arguments.len()]),
-                }
-            }
-        };
-        let mut state = self.state();
-        state.news |= limit.is_some();
-        let depth = (state.running.len() / self.is.processes.max(1)) as u32 + 1;
-        let running = Running { claim, run, begun, depth, limit, task, late: false, unwanted: 0 };
-        let unseen = state.news || running.is_done();
-        state.running.push(running);
-        drop(state);
-        if unseen {
-            let _ = self.pool.wake(); // the thread that answers may sleep, and did not know of it
-        }
     }
 
     /// The life of the thread that answers.

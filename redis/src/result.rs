@@ -58,7 +58,7 @@ impl Held {
             if let Some(failure) = job.failure() {
                 return Err(failure.into_error(self.task));
             }
-            (job.given, std::iter::from_fn(|| job.take_next()).collect::<Vec<_>>())
+            (job.given, job.take_all())
         };
         if outcomes.len() < given {
             return Err(taken(self.task));

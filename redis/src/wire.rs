@@ -29,7 +29,10 @@ pub(crate) fn too_long(what: &str, length: usize) -> Error {
 
 /// Builds the bytes of a chunk: the task, and the arguments of each call.
 #[derive(Debug)]
-pub(crate) struct Body(Vec<u8>);
+pub(crate) struct Body {
+    bytes: Vec<u8>,
+    count: u32,
+}
 
 impl Body {
     pub(crate) fn new(task: &str, wants: Wants, limit: Option<Duration>) -> Self {
@@ -42,25 +45,30 @@ impl Body {
         bytes.extend(0_u32.to_le_bytes());
         bytes.extend((name.len() as u16).to_le_bytes());
         bytes.extend(name);
-        Self(bytes)
+        Self { bytes, count: 0 }
+    }
+
+    /// Makes room for so many more calls with so many bytes of arguments.
+    pub(crate) fn reserve(&mut self, calls: usize, bytes: usize) {
+        self.bytes.reserve(calls.saturating_mul(4).saturating_add(bytes));
     }
 
     /// Adds a call. Arguments have less than 512 MiB.
     pub(crate) fn push(&mut self, arguments: &[u8]) {
-        self.0.extend((arguments.len() as u32).to_le_bytes());
-        self.0.extend(arguments);
-        if let Some(place) = self.0.get_mut(10..14) {
-            let count = number(place).wrapping_add(1) as u32;
-            place.copy_from_slice(&count.to_le_bytes());
-        }
+        self.bytes.extend_from_slice(&(arguments.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(arguments);
+        self.count += 1; // each takes four bytes at least
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.bytes.len()
     }
 
-    pub(crate) fn finish(self) -> Arc<[u8]> {
-        self.0.into()
+    pub(crate) fn finish(mut self) -> Arc<[u8]> {
+        if let Some(place) = self.bytes.get_mut(10..14) {
+            place.copy_from_slice(&self.count.to_le_bytes());
+        }
+        self.bytes.into()
     }
 }
 
@@ -111,7 +119,11 @@ fn outcomes_within(most: usize, took: Duration, host: &str, told: &[Told]) -> Ve
     let host = host.get(..host.len().min(255)).unwrap_or_default();
     // Each call has room for a refusal.
     let mut left = most.saturating_sub(told.len() * REFUSAL);
-    let mut bytes = vec![OUTCOMES];
+    let payloads = told.iter().map(|told| match told {
+        Told::Value(payload) | Told::Failed(payload) => payload.len().min(most) + 5,
+    });
+    let mut bytes = Vec::with_capacity(10 + host.len() + payloads.sum::<usize>().min(most));
+    bytes.push(OUTCOMES);
     bytes.extend(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).to_le_bytes());
     bytes.push(host.len() as u8);
     bytes.extend(host);
@@ -130,8 +142,8 @@ fn outcomes_within(most: usize, took: Duration, host: &str, told: &[Told]) -> Ve
         };
         left = left.saturating_sub(payload.len());
         bytes.push(kind);
-        bytes.extend((payload.len() as u32).to_le_bytes());
-        bytes.extend(payload);
+        bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(payload);
     }
     bytes
 }

@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
     ),
     ("a_worker_without_a_lease_gets_nothing", a_worker_without_a_lease_gets_nothing),
     ("what_nobody_waits_for_is_neither_claimed_nor_begun", what_nobody_waits_for_is_neither_claimed_nor_begun),
+    ("what_a_stranger_wrote_is_buried_by_the_claim", what_a_stranger_wrote_is_buried_by_the_claim),
     ("a_lost_worker_loses_what_ran_and_gives_back_the_rest", a_lost_worker_loses_what_ran_and_gives_back_the_rest),
     ("what_a_client_has_expires", what_a_client_has_expires),
     ("an_item_is_settled_by_whoever_has_it", an_item_is_settled_by_whoever_has_it),
@@ -175,6 +176,16 @@ fn what_nobody_waits_for_is_neither_claimed_nor_begun() {
     steps.say(&["HDEL", AT, "2"]);
     assert_eq!(steps.turn("w1", &[], &[&ahead[0]], [0, 0]).0, [false]);
     assert_eq!((steps.say(&["XLEN", TASKS]).as_str(), steps.pending("w1/a")), ("0", 0));
+}
+
+fn what_a_stranger_wrote_is_buried_by_the_claim() {
+    let mut steps = Steps::begin();
+    steps.say(&["XADD", TASKS, "*", "hello", "world"]);
+    steps.submit(&[1]);
+    let claims = steps.claim("w1", [5, 0]).unwrap();
+    assert_eq!((claims.len(), steps.say(&["XLEN", TASKS]).as_str(), steps.pending("w1/r")), (1, "1", 1));
+    let dead = steps.say(&["XRANGE", "{p}:dead", "-", "+"]);
+    assert!(dead.contains("not a chunk of calls") && dead.contains("hello world"), "{dead}");
 }
 
 fn a_lost_worker_loses_what_ran_and_gives_back_the_rest() {
