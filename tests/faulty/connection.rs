@@ -19,6 +19,7 @@ const CALLS: [&str; 8] = ["send", "sendmsg", "pwritev2", "writev", "recv", "recv
 
 #[test]
 fn messages_survive_transfers_of_any_size() {
+    let _alone = crate::alone();
     soon(|| [1, 2, 3, 5, 100].into_iter().for_each(survive));
 }
 
@@ -42,6 +43,7 @@ fn survive(most: usize) {
 
 #[test]
 fn refusals_at_any_call_leave_whole_messages_or_an_error() {
+    let _alone = crate::alone();
     soon(refuse);
 }
 
@@ -87,6 +89,7 @@ fn refuse() {
 
 #[test]
 fn what_came_before_a_passing_error_is_kept() {
+    let _alone = crate::alone();
     let frame = b"\0\0\0\x08ABCDEFGH\0\0\0\x04WXYZ";
     for errno in [Errno::NOMEM, Errno::NOBUFS] {
         for cut in 1..12 {
@@ -113,6 +116,7 @@ fn what_came_before_a_passing_error_is_kept() {
 
 #[test]
 fn out_of_descriptors_is_an_error_before_anything_is_sent() {
+    let _alone = crate::alone();
     let (near, far) = pipe().unwrap();
     let rule = Rule::on("fcntl", Fault::Fail(Errno::MFILE)).arm().unwrap();
     let error = near.send(&Handle(far.as_fd())).unwrap_err();
@@ -133,6 +137,7 @@ fn out_of_descriptors_is_an_error_before_anything_is_sent() {
 /// stream is one call for the header and one for the message, as it was.
 #[test]
 fn wait_without_a_cancel_makes_no_call_more() {
+    let _alone = crate::alone();
     soon(|| {
         let calls = |receive: &dyn Fn(&Connection)| {
             let (near, far) = pipe().unwrap();

@@ -52,6 +52,7 @@ fn until(it_is_so: impl Fn() -> bool) {
 /// meanwhile, and lose its file.
 #[test]
 fn a_dead_file_is_removed_by_one_listener() {
+    let _alone = crate::alone();
     soon(|| {
         let Address::Unix(path) = fresh() else { panic!("not a path") };
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -80,6 +81,7 @@ fn a_dead_file_is_removed_by_one_listener() {
 /// Whoever removes the lock file of another ends the exclusion. The other notices before it removes a file.
 #[test]
 fn a_listener_whose_lock_file_is_gone_locks_again() {
+    let _alone = crate::alone();
     soon(|| {
         let Address::Unix(path) = fresh() else { panic!("not a path") };
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -110,6 +112,7 @@ fn a_listener_whose_lock_file_is_gone_locks_again() {
 /// excludes nobody, so the listener waits for the new file.
 #[test]
 fn a_lock_on_a_removed_file_does_not_count() {
+    let _alone = crate::alone();
     soon(|| {
         let Address::Unix(path) = fresh() else { panic!("not a path") };
         let lock_file = path.with_file_name(format!(".{}.bind-lock", path.file_name().unwrap().to_str().unwrap()));
@@ -137,6 +140,7 @@ fn a_lock_on_a_removed_file_does_not_count() {
 /// A peer in the hand of another thread has its place, although the table does not hold the peer meanwhile.
 #[test]
 fn a_peer_whose_handshake_goes_on_counts_among_the_pending() {
+    let _alone = crate::alone();
     const HELD: Duration = Duration::from_secs(2);
     soon(|| {
         let listener = keyed().handshakes(1).bind(fresh()).unwrap();
@@ -169,6 +173,7 @@ fn a_peer_whose_handshake_goes_on_counts_among_the_pending() {
 /// The first word of either side finds no room in the socket at first.
 #[test]
 fn what_found_no_room_is_said_later() {
+    let _alone = crate::alone();
     soon(|| {
         let listener = keyed().handshake_timeout(Duration::from_secs(3)).bind(fresh()).unwrap();
         let full = || Rule::on("send", Fault::Fail(Errno::AGAIN)).times(1).arm().unwrap();
@@ -191,6 +196,7 @@ fn what_found_no_room_is_said_later() {
 /// The pauses double from 5 to 100 ms, so few tries fit into the time.
 #[test]
 fn an_accept_without_descriptors_tries_seldom() {
+    let _alone = crate::alone();
     soon(|| {
         for builder in [Listener::builder(), keyed()] {
             let listener = builder.bind(fresh()).unwrap();
@@ -207,6 +213,7 @@ fn an_accept_without_descriptors_tries_seldom() {
 /// Rules without `everywhere` meet the calls of this thread only, so the other side of each handshake is spared.
 #[test]
 fn a_listener_outlives_what_the_system_refuses_it() {
+    let _alone = crate::alone();
     soon(|| {
         let listener = keyed().bind(fresh()).unwrap();
         for (call, errno, kind) in [
@@ -242,6 +249,7 @@ fn a_listener_outlives_what_the_system_refuses_it() {
 
 #[test]
 fn a_handshake_survives_interruptions_and_single_bytes() {
+    let _alone = crate::alone();
     let calls = ["send", "recv", "epoll_wait", "epoll_pwait2", "accept4"];
     soon(|| {
         let listener = keyed().bind(fresh()).unwrap();
@@ -260,6 +268,7 @@ fn a_handshake_survives_interruptions_and_single_bytes() {
 
 #[test]
 fn a_client_says_what_the_system_refused_it() {
+    let _alone = crate::alone();
     let listener = keyed().bind(fresh()).unwrap();
     for (call, errno) in [("socket", Errno::MFILE), ("connect", Errno::CONNREFUSED), ("getrandom", Errno::PERM)] {
         let rule = Rule::on(call, Fault::Fail(errno)).arm().unwrap();
@@ -304,6 +313,7 @@ fn a_client_says_what_the_system_refused_it() {
 
 #[test]
 fn a_socket_from_elsewhere_is_refused_when_the_system_does() {
+    let _alone = crate::alone();
     use std::os::fd::{AsFd, OwnedFd};
     let first = Listener::bind(fresh()).unwrap();
     let copy = || -> OwnedFd { first.as_fd().try_clone_to_owned().unwrap() };
@@ -319,6 +329,7 @@ fn a_socket_from_elsewhere_is_refused_when_the_system_does() {
 
 #[test]
 fn a_thread_that_is_held_up_in_a_handshake_holds_up_no_other() {
+    let _alone = crate::alone();
     const HELD: Duration = Duration::from_secs(3);
     soon(|| {
         let listener = keyed().bind(fresh()).unwrap();
@@ -345,6 +356,7 @@ fn a_thread_that_is_held_up_in_a_handshake_holds_up_no_other() {
 
 #[test]
 fn a_listener_that_finds_no_descriptor_for_its_own_set_says_so() {
+    let _alone = crate::alone();
     let listener = keyed().bind(fresh()).unwrap();
     for call in ["epoll_create1", "eventfd"] {
         let rule = Rule::on(call, Fault::Fail(Errno::MFILE)).arm().unwrap();
@@ -359,6 +371,7 @@ fn a_listener_that_finds_no_descriptor_for_its_own_set_says_so() {
 /// wait for.
 #[test]
 fn connect_without_a_cancel_makes_no_call_more() {
+    let _alone = crate::alone();
     soon(|| {
         let listener = Listener::bind(fresh()).unwrap();
         let calls = |connect: &dyn Fn(&Address) -> Connection| {

@@ -12,9 +12,17 @@ mod queue;
 mod shared_memory;
 
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ossature::multiprocessing::connection::{Access, Connection};
 use ossature::{ErrorKind, Result};
+
+/// A sweep looks at the descriptors and the maps of the whole process, so nobody else may have any for a while. It does not
+/// look at the threads, because the test harness starts some meanwhile.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner) // a test that failed is over
+}
 
 fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
     result.unwrap_err().kind()

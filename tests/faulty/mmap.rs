@@ -29,6 +29,7 @@ fn without<T>(calls: &[&'static str], errno: Errno, life: impl FnOnce() -> T) ->
 
 #[test]
 fn a_map_is_made_used_and_given_back_whatever_fails() {
+    let _alone = crate::alone();
     let file = memory(&[b'x'; 10_000]);
     let sealed = memory(b"for ever");
     sealed.add_seals(Seals::WRITE | Seals::SHRINK).unwrap();
@@ -54,7 +55,7 @@ fn a_map_is_made_used_and_given_back_whatever_fails() {
         private.resize(124 << 20)?;
         Mmap::options().map_proven(&sealed).map(drop)
     };
-    let swept = Sweep::new(&errnos).run_with(life, |call, _| {
+    let swept = Sweep::new(&errnos).ignore_threads().run_with(life, |call, _| {
         let len = file.len().unwrap();
         assert!([10_000, 20_005, 5_005].contains(&len), "{len} after {call:?}");
     });
@@ -64,6 +65,7 @@ fn a_map_is_made_used_and_given_back_whatever_fails() {
 
 #[test]
 fn a_read_goes_the_other_way_where_one_is_forbidden() {
+    let _alone = crate::alone();
     let file = memory(b"0123456789");
     let map = Mmap::new(&file, Access::Read).unwrap();
     for errno in [Errno::NOSYS, Errno::PERM, Errno::ACCESS, Errno::INVAL, Errno::OPNOTSUPP] {
@@ -86,6 +88,7 @@ fn a_read_goes_the_other_way_where_one_is_forbidden() {
 
 #[test]
 fn a_write_goes_the_other_way_where_one_is_forbidden() {
+    let _alone = crate::alone();
     for errno in [Errno::NOSYS, Errno::PERM, Errno::ACCESS] {
         let file = memory(b"0123456789");
         let mut map = Mmap::new(&file, Access::Write).unwrap();
@@ -105,6 +108,7 @@ fn a_write_goes_the_other_way_where_one_is_forbidden() {
 
 #[test]
 fn what_only_the_pages_have_is_refused_without_them() {
+    let _alone = crate::alone();
     let file = memory(b"0123456789");
     let mut copy = Mmap::new(&file, Access::Copy).unwrap();
     without(&["process_vm_readv"], Errno::NOSYS, || assert_eq!(copy.get(1).unwrap(), b'1', "not written yet"));
@@ -128,6 +132,7 @@ fn what_only_the_pages_have_is_refused_without_them() {
 
 #[test]
 fn short_copies_are_gone_on_with() {
+    let _alone = crate::alone();
     let data: Vec<u8> = (0..=255).collect();
     let file = memory(&data);
     for shortened in ["pread", "process_vm_readv", "process_vm_writev", "pwrite"] {
@@ -149,6 +154,7 @@ fn short_copies_are_gone_on_with() {
 
 #[test]
 fn a_page_that_cannot_be_had_is_not_a_cut_file() {
+    let _alone = crate::alone();
     let file = memory(b"0123456789");
     let mut map = Mmap::new(&file, Access::Write).unwrap();
     let error = without(&["process_vm_writev"], Errno::FAULT, || map.set(1, 1).unwrap_err());
@@ -161,6 +167,7 @@ fn a_page_that_cannot_be_had_is_not_a_cut_file() {
 
 #[test]
 fn a_length_that_is_refused_half_way_is_taken_back() {
+    let _alone = crate::alone();
     let file = memory(b"0123456789");
     let mut map = Mmap::new(&file, Access::Write).unwrap();
     let error = without(&["mremap"], Errno::NOMEM, || map.resize(100_000).unwrap_err());
@@ -176,6 +183,7 @@ fn a_length_that_is_refused_half_way_is_taken_back() {
 
 #[test]
 fn a_kernel_that_maps_no_sealed_file_shared_maps_it_private() {
+    let _alone = crate::alone();
     let sealed = memory(b"for ever");
     sealed.add_seals(Seals::WRITE | Seals::SHRINK).unwrap();
     let refused = Rule::on("mmap", Fault::Fail(Errno::PERM)).times(1).arm().expect("a build with faults");

@@ -15,12 +15,13 @@ const LIMIT: Duration = Duration::from_millis(50);
 fn sweep(life: impl Fn() -> ossature::Result<()>) {
     let errnos =
         [Errno::INTR, Errno::NOMEM, Errno::MFILE, Errno::AGAIN, Errno::NOBUFS, Errno::TOOMANYREFS, Errno::NOSPC];
-    let swept = Sweep::new(&errnos).run(life).unwrap_or_else(|failure| panic!("{failure}"));
+    let swept = Sweep::new(&errnos).ignore_threads().run(life).unwrap_or_else(|failure| panic!("{failure}"));
     assert!(swept.calls >= 10 && swept.refused > swept.calls, "{swept:?}");
 }
 
 #[test]
 fn items_with_descriptors_leave_none_open_whatever_fails() {
+    let _alone = crate::alone();
     sweep(|| {
         let queue = Queue::new()?;
         let (one, other) = UnixStream::pair()?;
@@ -34,6 +35,7 @@ fn items_with_descriptors_leave_none_open_whatever_fails() {
 
 #[test]
 fn long_items_leave_no_memory_whatever_fails() {
+    let _alone = crate::alone();
     sweep(|| {
         let queue = QueueBuilder::new().capacity(64 << 10).build()?;
         queue.put_timeout("x".repeat(100_000), LIMIT)?;

@@ -11,7 +11,7 @@ use ossature::sys::faults::sweep::Sweep;
 /// Fails each call of `life` in turn; afterwards the next block removes whatever is left.
 fn sweep(name: &str, life: impl Fn() -> ossature::Result<()>) {
     let errnos = [Errno::INTR, Errno::NOMEM, Errno::MFILE, Errno::AGAIN, Errno::PERM, Errno::NOSPC];
-    let swept = Sweep::new(&errnos).run_with(life, |call, _| {
+    let swept = Sweep::new(&errnos).ignore_threads().run_with(life, |call, _| {
         drop(SharedMemory::create(1).unwrap());
         for file in [name.to_owned(), format!("sem.{name}")] {
             assert!(!Path::new("/dev/shm").join(&file).exists(), "{file} is left after {call:?}");
@@ -23,6 +23,7 @@ fn sweep(name: &str, life: impl Fn() -> ossature::Result<()>) {
 
 #[test]
 fn blocks_are_made_and_removed_whatever_fails() {
+    let _alone = crate::alone();
     let name = format!("ossature-faulty-{}", std::process::id());
     sweep(&name, || {
         let list = ShareableList::builder().name(&name).create([1, 2])?;
@@ -33,6 +34,7 @@ fn blocks_are_made_and_removed_whatever_fails() {
 
 #[test]
 fn named_semaphores_are_made_and_removed_whatever_fails() {
+    let _alone = crate::alone();
     let name = format!("ossature-faulty-sem-{}", std::process::id());
     sweep(&name, || {
         let semaphore = NamedSemaphore::create_named(&name, 1)?;
