@@ -44,6 +44,10 @@
 //! **Waiting.** A built-in object never blocks its server: a `get` or an `acquire` is parked until it can be answered.
 //! A method of the program's own type runs on a helper thread.
 //!
+//! **Shared memory.** Calls between processes of one program go through shared memory beside the socket, where the kernel
+//! says that both run the same program: [`Manager::shares_memory`]. While both sides are awake, such a call makes no
+//! system call. What is awake looks for some microseconds, and then sleeps.
+//!
 //! **Clients that mean no good.** [`Limits`] bounds what clients take, [`Access`] says who may call what. A client
 //! waits for what does not depend on others for at most the [`reply_timeout`], and finds within two minutes that the
 //! other machine of a TCP connection has gone.
