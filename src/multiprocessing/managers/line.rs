@@ -201,3 +201,78 @@ fn wait_longer(exchange: &exchange::Client, socket: &Connection, until: Deadline
 fn broken(errno: ossature_sys::errno::Errno) -> Error {
     Error::os(errno, "the shared memory of a manager's connection")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::multiprocessing::connection::pipe;
+
+    /// A line whose server is written by hand: its side of the memory, and of the socket.
+    fn by_hand() -> (Box<Line>, exchange::Server, Connection) {
+        let (server, memory, bell) = exchange::Server::new().unwrap();
+        let (near, far) = pipe().unwrap();
+        let mut line = Line::new(near, true, Serializer::Pickle);
+        let exchange = exchange::Client::new(memory, bell).unwrap();
+        line.memory = Some(Memory { exchange, request: Vec::new(), reply: [0; exchange::ROOM] });
+        assert!(line.writes(&Request { method: "dummy".to_owned(), ..Request::default() }));
+        (line, server, far)
+    }
+
+    /// What a call says when the server does this while the client waits for a knock.
+    fn called(serve: impl FnOnce(exchange::Server, Connection) + Send) -> Result<Called> {
+        let (mut line, server, far) = by_hand();
+        std::thread::scope(|scope| {
+            scope.spawn(move || serve(server, far));
+            line.call(Deadline::NEVER)
+        })
+    }
+
+    fn take(server: &mut exchange::Server) {
+        while server.take(&mut [0; exchange::ROOM]).unwrap().is_none() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn call_that_is_late_is_taken_back() {
+        let (mut line, mut server, _far) = by_hand();
+        assert!(matches!(line.call(Deadline::NOW), Ok(Called::Late)));
+        assert_eq!(server.take(&mut [0; exchange::ROOM]), Ok(None));
+    }
+
+    #[test]
+    fn reply_of_more_than_plain_data_comes_by_the_socket_behind_knocks() {
+        let reply = Reply::Traceback("a\n".to_owned());
+        let bytes = reply.encode(Serializer::Pickle).unwrap();
+        let called = called(|mut server, far| {
+            take(&mut server);
+            far.send_bytes(b"").unwrap(); // one knock too many
+            server.answer_elsewhere().unwrap();
+            far.send_bytes(&bytes).unwrap();
+        });
+        assert!(matches!(called, Ok(Called::Reply(came)) if came == reply));
+    }
+
+    #[test]
+    fn end_of_the_server_says_whether_the_call_was_begun() {
+        let begun = called(|mut server, far| {
+            take(&mut server);
+            drop(far);
+        });
+        assert!(begun.is_err_and(|error| error.kind() == ErrorKind::Closed));
+        let not_begun = called(|_, far| drop(far));
+        assert!(matches!(not_begun, Ok(Called::Unseen(error)) if error.kind() == ErrorKind::Closed));
+    }
+
+    #[test]
+    fn reply_of_a_server_that_ends_at_once_is_not_lost() {
+        let mut value = Vec::new();
+        compact::write_reply(&Value::Int(7), exchange::ROOM, &mut value).unwrap();
+        let called = called(|mut server, far| {
+            take(&mut server);
+            server.answer(&value).unwrap();
+            drop(far); // instead of a knock
+        });
+        assert!(matches!(called, Ok(Called::Reply(Reply::Return(Value::Int(7))))));
+    }
+}

@@ -19,7 +19,8 @@
 //! references. Only the client knows whether it has read that reply: if not, its last message on the connection is
 //! `unread`, and the references go back. So they do when the reply has not gone as a whole.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,7 +30,7 @@ use ossature_sys::sync::exchange;
 
 use super::super::Serializer;
 use super::house::Holder;
-use super::local::Waiter;
+use super::local::{Owner, Waiter};
 use super::tally::{Charge, Tally, What};
 use crate::error::Result;
 use crate::multiprocessing::connection::Connection;
@@ -44,6 +45,27 @@ pub(super) enum Role {
     Objects,
     Session(SessionId),
     Control(SessionId),
+}
+
+/// The connections by their numbers. The server chooses the numbers, so no client can make them collide.
+pub(super) type Peers = HashMap<Owner, Peer, BuildHasherDefault<ByNumber>>;
+
+/// Spreads numbers that count up.
+#[derive(Default)]
+pub(super) struct ByNumber(u64);
+
+impl Hasher for ByNumber {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// What a reply brings to a client.

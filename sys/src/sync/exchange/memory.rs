@@ -289,7 +289,9 @@ impl Client {
     pub fn wait(&self, timeout: impl Into<Deadline>) -> Result<bool> {
         let words = words(&self.region)?;
         let here = || words.reply(self.number).is_some();
-        if self.spin.until(here) || here() {
+        // A reply that is there already says nothing of whether looking is of use: on one processor the server has run
+        // meanwhile.
+        if here() || self.spin.until(here) || here() {
             return Ok(true);
         }
         self.sleep_on_word(words, timeout.into())

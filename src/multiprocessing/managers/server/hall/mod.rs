@@ -33,7 +33,7 @@ use super::door::{Inbox, News};
 use super::helpers::Helpers;
 use super::house::{Entry, Holder, House};
 use super::local::{Body, Made, Owner, Waiter};
-use super::peer::{Heard, Peer, Role, Taken};
+use super::peer::{Heard, Peer, Peers, Role, Taken};
 use super::segments::Segments;
 use super::tally::{Tallies, What, Who, too_much};
 use crate::error::{Error, Result};
@@ -67,7 +67,7 @@ pub(super) struct Hall {
     epoll: Epoll,
     inbox: Arc<Inbox>,
     lifeline: Option<Connection>,
-    peers: HashMap<Owner, Peer>,
+    peers: Peers,
     next: u64,
     house: House,
     desk: Desk,
@@ -110,7 +110,7 @@ impl Hall {
             epoll,
             inbox,
             lifeline,
-            peers: HashMap::new(),
+            peers: Peers::default(),
             next: FIRST,
             house: House::new(limits.clone())?,
             desk,

@@ -152,12 +152,16 @@ impl Hall {
     /// Looks for a request until there is one, for as long as it pays.
     fn find_asking(&self) -> Option<usize> {
         let Shared { awake, patience, .. } = &self.shared;
-        let mut found = None;
-        let is_asking = |peer: Option<&Peer>| peer.is_some_and(Peer::is_asking);
-        patience.until(|| {
-            found = awake.iter().position(|awake| is_asking(self.peers.get(&awake.owner)));
-            found.is_some()
-        });
+        let is_asking = |awake: &Awake| self.peers.get(&awake.owner).is_some_and(Peer::is_asking);
+        let mut found = awake.iter().position(is_asking);
+        // A request that is there already says nothing of whether looking is of use: on one processor its client has run
+        // meanwhile.
+        if found.is_none() {
+            patience.until(|| {
+                found = awake.iter().position(is_asking);
+                found.is_some()
+            });
+        }
         found
     }
 
