@@ -1,0 +1,44 @@
+//! A call after a while in which both sides fell asleep.
+
+use std::time::{Duration, Instant};
+
+use ossature_benches::bench::Bench;
+use ossature_benches::machine;
+use ossature_benches::report::Bar;
+use ossature_benches::rounds::Rounds;
+
+use crate::echo::Events;
+use crate::served::Ours;
+
+/// Longer than anybody looks.
+const PAUSE: Duration = Duration::from_micros(300);
+
+/// A burst of calls with a pause before each, which is not counted.
+fn with_pauses(call: impl Fn()) -> impl FnMut(u64) -> f64 {
+    move |repeats| {
+        let mut spent = Duration::ZERO;
+        let repeats = repeats.clamp(1, 20);
+        for _ in 0..repeats {
+            std::thread::sleep(PAUSE);
+            let start = Instant::now();
+            call();
+            spent += start.elapsed();
+        }
+        spent.as_nanos() as f64 / repeats as f64
+    }
+}
+
+pub fn woken(bench: &Bench, [here, there]: [usize; 2]) {
+    for (row, server) in [("woken-one-core", here), ("woken-two-cores", there)] {
+        if !bench.wants(row) {
+            continue;
+        }
+        let events = Events::start(server);
+        let ours = Ours::start(server, 256, false);
+        let mut rounds = Rounds::new();
+        rounds.add_burst("memory", with_pauses(|| ours.get()));
+        rounds.add_burst("eventfd", with_pauses(|| events.call()));
+        let samples = machine::on_core(here, || rounds.run(bench.scaled(150), Duration::from_millis(1)));
+        bench.compare(row, &samples, "memory", "eventfd", Bar::AtMost(1.2));
+    }
+}
