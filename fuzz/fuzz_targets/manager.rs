@@ -1,10 +1,12 @@
-//! A manager's server against strangers, and against clients that know the key and say anything: another client is
+//! A manager's server against strangers, and against clients that know the key and say anything, in memory that they share
+//! with the server too: another client is
 //! served as before, memory stays within the limits, and nothing is left of clients that are gone.
 #![no_main]
 
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,9 @@ use ossature::multiprocessing::Manager;
 use ossature::multiprocessing::connection::pickle::{self, Decoder, Global, MAX_DEPTH, Object, Value};
 use ossature::multiprocessing::connection::{Address, AuthKey, ConnectBuilder, Connection, xmlrpc};
 use ossature::multiprocessing::managers::{Limits, Registry, Types};
+use ossature::multiprocessing::reduction::{Acknowledgement, recv_handles};
+use ossature::sys::eventfd::EventFd;
+use ossature::sys::mmap::Region;
 
 #[path = "counted.rs"]
 mod counted;
@@ -43,6 +48,13 @@ enum Said {
         named: Vec<(String, Item)>,
         xml: bool,
     },
+    /// A word of the shared memory at some place, a request there, and the bell.
+    Memory {
+        place: u8,
+        word: u32,
+        bytes: Vec<u8>,
+        rings: bool,
+    },
 }
 
 #[derive(arbitrary::Arbitrary, Clone, Copy, Debug, PartialEq)]
@@ -51,6 +63,8 @@ enum Role {
     First,
     Objects,
     Session,
+    /// A session with shared memory.
+    Shared,
 }
 
 #[derive(arbitrary::Arbitrary, Debug)]
@@ -160,9 +174,40 @@ struct World {
     address: Address,
     key: AuthKey,
     seen: Vec<String>,
+    /// The shared memory of the client that plays, and its bell.
+    memory: Option<(Region, EventFd)>,
 }
 
+/// Where the words of an exchange are, and some bytes.
+const WORDS: [usize; 8] = [0, 4, 16, 20, 4096, 4100, 4104, 4112];
+
 impl World {
+    /// Asks for shared memory, which a server of this very process gives.
+    fn share(&mut self, connection: &Connection) {
+        let request = Value::Tuple(vec![Value::None, "exchange".into(), Value::Tuple(vec![]), Value::Dict(vec![])]);
+        connection.send_bytes(&pickle::encode(&request).expect("plain")).expect("the server reads");
+        let reply = connection.recv_bytes_timeout(LONG).expect("the server answers").expect("soon");
+        let reply = Decoder::new().decode(&reply).expect("plain");
+        assert_eq!(reply, Value::from(("#RETURN", true)));
+        let handles = recv_handles(connection, 2, Acknowledgement::None, LONG).expect("the server sends them");
+        let [memory, bell] = <[_; 2]>::try_from(handles.expect("soon")).expect("two");
+        let region = Region::shared(&memory, 8192).expect("there is room");
+        self.memory = Some((region, EventFd::try_from(bell).expect("an event")));
+    }
+
+    fn write(&self, place: u8, word: u32, bytes: &[u8], rings: bool) {
+        let Some((memory, bell)) = &self.memory else { return };
+        if bytes.windows(8).any(|part| part == b"shutdown") {
+            return; // it would be obeyed
+        }
+        memory.copy_in(16, &bytes[..bytes.len().min(4080)]).expect("within it");
+        let at = WORDS[usize::from(place) % WORDS.len()];
+        memory.atomic_u32(at).expect("within it").store(word, SeqCst);
+        if rings {
+            let _ = bell.try_add(1); // a full counter rings, too
+        }
+    }
+
     fn dial(&self) -> Connection {
         ConnectBuilder::new().authkey(&self.key).connect(&self.address).expect("the server lets clients in")
     }
@@ -242,13 +287,17 @@ impl World {
             Said::Bytes(bytes) => {
                 return raw(connection.as_fd().try_clone_to_owned().expect("a descriptor").into(), &bytes);
             }
+            Said::Memory { place, word, bytes, rings } => return self.write(place, word, &bytes, rings),
             Said::Message(bytes) if bytes.windows(8).any(|part| part == b"shutdown") => return, // it would be obeyed
             Said::Message(bytes) => bytes,
             Said::Request { object, method, args, named, xml } => self.request(object, method, args, named, xml),
         };
         if connection.send_bytes_timeout(&message, Duration::ZERO).is_ok_and(|sent| sent.is_complete()) && reads {
             if let Ok(Some(reply)) = connection.recv_bytes_timeout(Duration::from_millis(5)) {
-                self.note(&reply);
+                // The server knocks by an empty message.
+                if self.memory.is_none() || !reply.is_empty() {
+                    self.note(&reply);
+                }
             }
         }
     }
@@ -280,10 +329,17 @@ impl World {
                 let (control, secret) = self.enter("ossature", hello(Value::None));
                 (Some(control), self.enter("ossature", hello(secret)).0)
             }
+            Role::Shared => {
+                let (control, secret) = self.enter("ossature", hello(Value::None));
+                let connection = self.enter("ossature", hello(secret)).0;
+                self.share(&connection);
+                (Some(control), connection)
+            }
         };
         for (said, reads) in client.said {
             self.say(&connection, said, reads);
         }
+        self.memory = None;
     }
 }
 
@@ -309,7 +365,7 @@ fn is_told_apart(clients: &[Client]) -> bool {
                 Said::Request { args, named, .. } => {
                     args.iter().all(plain) && named.iter().all(|(_, item)| plain(item))
                 }
-                Said::Bytes(_) | Said::Message(_) => false,
+                Said::Bytes(_) | Said::Message(_) | Said::Memory { .. } => false,
             })
     })
 }
@@ -323,7 +379,7 @@ fuzz_target!(|clients: Vec<Client>| {
         let serving = thread::spawn(move || server.serve_forever());
         let manager = Manager::connect(address.clone(), &key).expect("the server lets clients in");
         let list = manager.list([1, 2, 3]).expect("there is room");
-        let mut world = World { address, key: key.clone(), seen: Vec::new() };
+        let mut world = World { address, key: key.clone(), seen: Vec::new(), memory: None };
         // The process is one client to the server: connections that stay count.
         clients.into_iter().take(8).for_each(|client| world.play(client));
         assert_eq!(list.to_vec().expect("the server goes on"), [1, 2, 3]);
