@@ -479,6 +479,7 @@ fn raw(connection: &Connection, bytes: &[u8]) {
     use std::io::Write;
     use std::os::fd::AsFd;
     let mut stream = std::net::TcpStream::from(connection.as_fd().try_clone_to_owned().unwrap());
+    stream.set_nonblocking(false).unwrap(); // a connect within a limit left it so, and all bytes are to go
     let _ = stream.write_all(bytes); // the server may have closed it
 }
 
