@@ -15,8 +15,8 @@ macro_rules! sends_pickles {
             /// Sends plain data as CPython's `recv()` reads it, in every version.
             ///
             /// # Errors
-            /// As for [`send_bytes`](Self::send_bytes); [`InvalidInput`](crate::ErrorKind::InvalidInput) as for [`encode`]. Nothing is
-            /// sent then.
+            /// As for [`send_bytes`](Self::send_bytes); [`InvalidInput`](crate::ErrorKind::InvalidInput) as for
+            /// [`encode`](super::encode). Nothing is sent then.
             ///
             /// # Examples
             /// ```
