@@ -41,7 +41,7 @@ async fn edit(editor: &mut Editor, terminal: &AsyncFd<OwnedFd>) -> Outcome<Optio
             Err(_) if open.is_some() => editor.expire(&mut screen),
             Err(_) => {
                 editor.erase(&mut screen);
-                screen.extend_from_slice(b"tick\r\n");
+                screen.extend_from_slice(b"tick\n"); // the terminal makes a line end of it
                 editor.redisplay(&mut screen);
                 Step::More
             }
@@ -78,7 +78,7 @@ fn lines(terminal: impl AsFd) -> Outcome<Vec<String>> {
 /// the terminal, which stays open until all is read, and what was shown.
 fn typist(mut keyboard: File) -> std::io::Result<(File, String)> {
     let (mut shown, mut part) = (String::new(), [0; 1024]);
-    for (text, keys) in [("> ", "wrld\x1b[D\x1b[D\x1b[Do"), ("tick", "\x01hello \r\x04")] {
+    for (text, keys) in [("> ", "wrld\x1b[D\x1b[D\x1b[Do"), ("tick\r\n", "\x01hello \r\x04")] {
         while !shown.contains(text) {
             let count = keyboard.read(&mut part)?;
             shown.push_str(&String::from_utf8_lossy(&part[..count]));
