@@ -274,7 +274,7 @@ impl Client {
         let words = words(&self.region)?;
         self.number = next(self.number);
         if words.ask(self.number, length) {
-            // A full counter is readable.
+            // The counter is full after 2⁶⁴ rings, or when the server filled it. Only the server misses a ring then.
             self.bell.try_add(1).inspect_err(|_| words.retract(before(self.number)))?;
         }
         Ok(())
