@@ -187,7 +187,8 @@ fn behind_prompt(answer: &Answer) -> &str {
     let screen = answer.screen.as_str();
     match argument(screen) {
         Some(length) => screen[length..].trim(),
-        None => screen.strip_prefix(PROMPT).unwrap_or(screen).trim(),
+        // The prompt's own space is at the end of an empty line, where no screen shows it.
+        None => screen.strip_prefix(PROMPT.trim_end()).unwrap_or(screen).trim(),
     }
 }
 
