@@ -1,17 +1,18 @@
 //! Instructions of a keystroke and of its drawing. GNU readline reads the same keys from memory and draws on /dev/null,
-//! in a program of its own. rustyline reads the keys from a pseudo-terminal, which is its only interface.
+//! in a program of its own. rustyline and reedline read the keys from a pseudo-terminal, which is their only interface.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use ossature::readline::{Config, Editor};
 use ossature_benches::bench::Bench;
 use ossature_benches::callgrind::{self, Counted};
 use ossature_benches::report::{Bar, Line, Unit};
-use ossature_sys::fd::{self, OwnedFd};
+use ossature_sys::fd;
 use ossature_sys::tty::{Pty, WindowSize, set_window_size};
 
 /// A line that is typed, one that is typed in two places, moves in a line, and commands that change one.
@@ -24,7 +25,7 @@ const EDITING: &[u8] = b"echo some words to edit\x17\x17\x19\x1bb\x1bd\x1f\x14\x
 
 const ROWS: [(&str, &[u8]); 4] = [("typing", TYPING), ("middle", MIDDLE), ("moving", MOVING), ("editing", EDITING)];
 
-pub const COUNTED: [Counted; 8] = [
+pub const COUNTED: [Counted; 11] = [
     ("typing", |count| ours(TYPING, count)),
     ("middle", |count| ours(MIDDLE, count)),
     ("moving", |count| ours(MOVING, count)),
@@ -33,6 +34,9 @@ pub const COUNTED: [Counted; 8] = [
     ("rustyline-middle", |count| rustyline(MIDDLE, count)),
     ("rustyline-moving", |count| rustyline(MOVING, count)),
     ("rustyline-editing", |count| rustyline(EDITING, count)),
+    ("reedline-typing", |count| reedline(TYPING, count)),
+    ("reedline-middle", |count| reedline(MIDDLE, count)),
+    ("reedline-moving", |count| reedline(MOVING, count)),
 ];
 
 /// So many counted operations are a line, since a line is many keys.
@@ -57,70 +61,152 @@ fn ours(keys: &[u8], count: u64) {
     }
 }
 
-/// Tells a process that it types at the terminal which its standard input is: the keys and how often.
+/// Tells a process that it types at the terminal which its standard input is: the row, how often, and the [`Pace`].
 const TYPIST: &str = "OSSATURE_BENCH_TYPIST";
+
+/// When the next key is typed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// At once: rustyline draws each key that it reads.
+    Ahead,
+    /// When something was drawn: reedline draws keys once that come together.
+    Drawn,
+}
+
+/// The far side of a terminal, which can be written, too.
+struct Far(File);
+
+impl Far {
+    /// Adds what was drawn. A program that asks for the cursor's place gets one. `false` at the end.
+    fn read(&mut self, shown: &mut Vec<u8>) -> bool {
+        const PLACE_WANTED: &[u8] = b"\x1b[6n";
+        let mut part = [0; 4096];
+        let Ok(length @ 1..) = self.0.read(&mut part) else { return false };
+        shown.extend_from_slice(&part[..length]);
+        if let Some(at) = shown.windows(PLACE_WANTED.len()).position(|it| it == PLACE_WANTED) {
+            shown.drain(..at + PLACE_WANTED.len());
+            self.0.write_all(b"\x1b[1;1R").expect("the terminal takes an answer");
+        }
+        true
+    }
+}
 
 /// In a process that was started to type: does so and answers `true`.
 pub fn is_typist() -> bool {
     let Ok(wish) = std::env::var(TYPIST) else { return false };
-    let (name, count) = wish.split_once(' ').expect("a row and a number");
+    let mut words = wish.split(' ');
+    let mut word = || words.next().expect("a row, a number and a pace");
+    let (name, count, pace) = (word(), word(), if word() == "drawn" { Pace::Drawn } else { Pace::Ahead });
     let (_, keys) = ROWS.iter().find(|(known, _)| *known == name).expect("a row of this bench");
-    // Standard input is the far side of a terminal, which can be written, too.
-    let far = fd::duplicate(std::io::stdin()).expect("a descriptor");
-    let mut far = File::from(far);
+    let mut far = Far(File::from(fd::duplicate(std::io::stdin()).expect("a descriptor")));
     let mut shown = Vec::new();
     for line in 0..count.parse::<u64>().expect("a number") {
         // The terminal is raw once the prompt stands there. Each line has another one, since a prompt is drawn again.
         let prompt = prompt(line);
-        shown.clear();
-        let mut part = [0; 4096];
         while !shown.windows(prompt.len()).any(|it| it == prompt.as_bytes()) {
-            match far.read(&mut part) {
-                Ok(length) if length > 0 => shown.extend_from_slice(&part[..length]),
-                _ => return true,
+            if !far.read(&mut shown) {
+                return true;
             }
         }
-        far.write_all(keys).expect("the terminal takes keys");
+        shown.clear();
+        let mut rest = *keys;
+        while !rest.is_empty() {
+            let (key, after) = rest.split_at(if pace == Pace::Ahead { rest.len() } else { length_of_key(rest) });
+            rest = after;
+            far.0.write_all(key).expect("the terminal takes keys");
+            if !rest.is_empty() {
+                while shown.is_empty() && far.read(&mut shown) {}
+                shown.clear();
+            }
+        }
     }
     // What is drawn last has to be read, or the other side may wait for room.
-    while far.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {}
+    while far.read(&mut shown) {
+        shown.clear();
+    }
     true
 }
 
-/// What rustyline shows before a line.
+/// How many bytes the first key has: more than one behind an escape.
+fn length_of_key(keys: &[u8]) -> usize {
+    match keys {
+        [0x1b, b'[', ..] => 3,
+        [0x1b, ..] => 2,
+        _ => 1,
+    }
+}
+
+/// What both show before a line.
 fn prompt(line: u64) -> String {
     format!("{line}> ")
 }
 
-/// Starts a typist at the far side of a terminal.
-fn typist(keys: &[u8], count: u64) -> (OwnedFd, Child) {
+/// Reads lines which a process types at the far side of a terminal: standard input, output and error.
+fn typed(keys: &[u8], count: u64, pace: Pace, mut read: impl FnMut(u64)) {
+    let count = count.div_ceil(FEWER);
     let pty = Pty::open().expect("a terminal");
     let size = WindowSize { rows: 24, columns: 80, ..WindowSize::default() };
     set_window_size(&pty.terminal, size).expect("it is a terminal");
     let (name, _) = ROWS.iter().find(|(_, known)| *known == keys).expect("a row of this bench");
-    let child = Command::new(std::env::current_exe().expect("this program"))
-        .env(TYPIST, format!("{name} {count}"))
+    let pace = if pace == Pace::Drawn { "drawn" } else { "ahead" };
+    let mut typist = Command::new(std::env::current_exe().expect("this program"))
+        .env(TYPIST, format!("{name} {count} {pace}"))
         .stdin(pty.controller)
         .stdout(Stdio::null())
         .spawn()
         .expect("a process");
-    (pty.terminal, child)
-}
-
-/// rustyline reads the lines from standard input and draws on standard output: both are made a terminal.
-fn rustyline(keys: &[u8], count: u64) {
-    let count = count.div_ceil(FEWER);
-    let (terminal, mut typist) = typist(keys, count);
-    rustix::stdio::dup2_stdin(&terminal).expect("a descriptor");
-    rustix::stdio::dup2_stdout(&terminal).expect("a descriptor");
-    let config = rustyline::Config::builder().auto_add_history(false).build();
-    let mut editor = rustyline::DefaultEditor::with_config(config).expect("an editor");
-    for line in 0..count {
-        black_box(editor.readline(&prompt(line)).expect("a line"));
-    }
-    // It waits for more to read, and has nothing to do.
+    rustix::stdio::dup2_stdin(&pty.terminal).expect("a descriptor");
+    rustix::stdio::dup2_stdout(&pty.terminal).expect("a descriptor");
+    rustix::stdio::dup2_stderr(&pty.terminal).expect("a descriptor");
+    (0..count).for_each(&mut read);
+    // The typist waits for more to read, and has nothing to do.
     let _ = typist.kill();
     let _ = typist.wait();
+}
+
+fn rustyline(keys: &[u8], count: u64) {
+    let mut editor = None;
+    typed(keys, count, Pace::Ahead, |line| {
+        let editor = editor.get_or_insert_with(|| {
+            let config = rustyline::Config::builder().auto_add_history(false).build();
+            rustyline::DefaultEditor::with_config(config).expect("an editor")
+        });
+        black_box(editor.readline(&prompt(line)).expect("a line"));
+    });
+}
+
+/// reedline's prompt, without its colours and signs.
+struct Plain(String);
+
+impl reedline::Prompt for Plain {
+    fn render_prompt_left(&self) -> Cow<'_, str> {
+        Cow::Borrowed(&self.0)
+    }
+
+    fn render_prompt_right(&self) -> Cow<'_, str> {
+        Cow::Borrowed("")
+    }
+
+    fn render_prompt_indicator(&self, _: reedline::PromptEditMode) -> Cow<'_, str> {
+        Cow::Borrowed("")
+    }
+
+    fn render_prompt_multiline_indicator(&self) -> Cow<'_, str> {
+        Cow::Borrowed("")
+    }
+
+    fn render_prompt_history_search_indicator(&self, _: reedline::PromptHistorySearch) -> Cow<'_, str> {
+        Cow::Borrowed("")
+    }
+}
+
+/// reedline has no command for some keys of the fourth row, which draw nothing then.
+fn reedline(keys: &[u8], count: u64) {
+    let mut editor = None;
+    typed(keys, count, Pace::Drawn, |line| {
+        let editor = editor.get_or_insert_with(|| reedline::Reedline::create().with_ansi_colors(false));
+        black_box(editor.read_line(&Plain(prompt(line))).expect("a line"));
+    });
 }
 
 /// GNU readline as a program; `None` where it or a C compiler is not installed.
@@ -185,8 +271,15 @@ pub fn rows(bench: &Bench) {
             let total = |count| callgrind::total_of(name, &gnu.command("keys", &file.0, count));
             Some((total(300)? - total(50)?) / 250.0 / keys.len() as f64)
         });
-        let rusty = callgrind::instructions(&format!("rustyline-{name}")).map(|all| all / each);
-        for (rival, theirs) in [("gnu-readline", theirs), ("rustyline", rusty)] {
+        let counted = |rival: &str| {
+            let name = format!("{rival}-{name}");
+            COUNTED.iter().any(|(known, _)| *known == name).then(|| callgrind::instructions(&name)).flatten()
+        };
+        let [rusty, reed] = ["rustyline", "reedline"].map(|rival| counted(rival).map(|all| all / each));
+        for (rival, theirs) in [("gnu-readline", theirs), ("rustyline", rusty), ("reedline", reed)] {
+            if theirs.is_none() && rival == "reedline" {
+                continue; // no such row
+            }
             let (row, rival) = (row.clone(), rival.to_owned());
             bench.print(Line {
                 row,

@@ -1,4 +1,4 @@
-//! The line editor: instructions of a keystroke beside GNU readline and rustyline, and a history of a million lines.
+//! The line editor: instructions of a keystroke beside three rivals, and a history of a million lines.
 
 mod history;
 mod keys;
