@@ -338,9 +338,7 @@ impl<'t> Session<'t> {
             };
         }
         while step == Step::More {
-            if !unless_hung_up(self.flush())? {
-                return Ok(Step::Eof);
-            }
+            let _ = unless_hung_up(self.flush())?; // waiting says that the input has ended
             typed.clear();
             step = match self.wait(&mut typed, machine.timeout())? {
                 Event::Bytes => {

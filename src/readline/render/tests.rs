@@ -204,6 +204,19 @@ fn a_dumb_terminal_gets_no_sequences() {
 }
 
 #[test]
+fn a_line_of_a_dumb_terminal_is_drawn_anew_where_it_stood() {
+    let mut screen = Screen::new(b"dumb");
+    screen.resize(20, 4, &mut Vec::new());
+    let mut out = Vec::new();
+    screen.draw(&view(b"> ", "abcdefgh", 8), &mut out);
+    let mut effects = Effects { clear: Some(Clear::Line), ..Effects::default() };
+    screen.show(&view(b"> ", "ab", 2), &mut effects, &mut out);
+    let mut terminal = Parser::new(4, 20, 0);
+    terminal.process(&out);
+    assert_eq!((terminal.screen().contents().trim_end(), terminal.screen().cursor_position()), ("> ab", (0, 4)));
+}
+
+#[test]
 fn regions_hints_and_colours_have_their_styles() {
     let mut shown = Shown::new(20, 3);
     shown.draw(&View { region: Some(1..3), hint: b"hint", ..view(b"> ", "abcd", 4) });
