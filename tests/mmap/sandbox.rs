@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use libc::c_long;
-use ossature::ErrorKind::{Os, Unsupported};
+use ossature::ErrorKind::{Os, Truncated, Unsupported};
 use ossature::mmap::{Access, Advice, Mmap};
 use ossature::sys::errno::Errno;
 
@@ -84,7 +84,12 @@ fn bytes_go_the_way_that_a_sandbox_allows() {
         given.set_len(5).unwrap();
         for forbidden in [libc::SYS_pread64, libc::SYS_process_vm_readv] {
             let cut = refused(&[forbidden], errno, || map.slice(..)).unwrap_err();
-            assert_eq!(cut.kind(), ossature::ErrorKind::Truncated);
+            assert_eq!(cut.kind(), Truncated);
+        }
+        // No write makes the file longer again.
+        for forbidden in [libc::SYS_pwrite64, libc::SYS_process_vm_writev] {
+            let cut = refused(&[forbidden], errno, || map.set_slice(3..6, b"xyz")).unwrap_err();
+            assert_eq!((cut.kind(), bytes(&given).len()), (Truncated, 5));
         }
         given.set_len(0).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&given, b"0123456789", 0).unwrap();

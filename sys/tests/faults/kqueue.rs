@@ -17,6 +17,7 @@ use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process;
 use ossature_sys::signal::{self, SignalSet, realtime};
 
+use crate::support::soon;
 use crate::sweep::{alone, fails_with, sweep, sweep_with};
 
 /// One change of every filter; the file is watched as well as read.
@@ -185,19 +186,22 @@ fn a_timer_is_told_to_a_waiter_that_did_not_hear_of_it() {
     let _alone = alone();
     let queue = Kqueue::new().unwrap();
     let late = Rule::on("ppoll", Fault::Delay(Duration::from_millis(400))).times(1).everywhere().arm().unwrap();
-    thread::scope(|scope| {
-        let waiter = scope.spawn(|| {
+    // The waiter has no limit of its own, at whose end it would meet the timer.
+    soon(|| {
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                let mut room = [MaybeUninit::uninit(); 2];
+                queue.wait(&mut room, Deadline::NEVER).unwrap().to_vec()
+            });
+            while late.hits() == 0 {
+                thread::yield_now();
+            }
+            let timer = Kevent::timer(1, Duration::from_millis(600)).with_flags(Flags::ADD | Flags::ONESHOT);
+            queue.change(&timer).unwrap();
             let mut room = [MaybeUninit::uninit(); 2];
-            queue.wait(&mut room, Duration::from_secs(20)).unwrap().to_vec()
+            assert_eq!(queue.wait(&mut room, Duration::from_millis(10)), Ok(&[][..]));
+            assert_eq!(waiter.join().unwrap().len(), 1);
         });
-        while late.hits() == 0 {
-            thread::yield_now();
-        }
-        let timer = Kevent::timer(1, Duration::from_millis(600)).with_flags(Flags::ADD | Flags::ONESHOT);
-        queue.change(&timer).unwrap();
-        let mut room = [MaybeUninit::uninit(); 2];
-        assert_eq!(queue.wait(&mut room, Duration::from_millis(10)), Ok(&[][..]));
-        assert_eq!(waiter.join().unwrap().len(), 1);
     });
 }
 

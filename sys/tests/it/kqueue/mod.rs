@@ -54,14 +54,14 @@ fn one(queue: &Kqueue) -> Kevent {
 /// Nothing comes, and the wait sleeps instead of asking over and over.
 #[track_caller]
 fn sleeps(queue: &Kqueue) {
-    const SPAN: Duration = Duration::from_millis(100);
-    let used = || {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    // Who spins gives its processor up at no time, on a busy machine too.
+    let slept = || {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+        count.trim().parse::<u64>().unwrap()
     };
-    let before = used();
+    let before = slept();
     let mut room = [MaybeUninit::uninit(); 1];
-    assert_eq!(queue.wait(&mut room, SPAN).map(<[Kevent]>::len), Ok(0));
-    let used = used() - before;
-    assert!(used < SPAN / 5, "the wait used {used:?}");
+    assert_eq!(queue.wait(&mut room, Duration::from_millis(100)).map(<[Kevent]>::len), Ok(0));
+    assert!(slept() > before, "the wait did not sleep");
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ossature_sys::deadline::Deadline;
 use ossature_sys::kqueue::{Filter, Flags, Kevent, Kqueue};
 
 use super::renew::nameless;
@@ -153,8 +154,9 @@ fn a_timer_is_told_to_who_still_waits() {
     queue.change(&Kevent::user(1)).unwrap();
     soon(|| {
         thread::scope(|scope| {
-            // Each has room for one event: on a slow machine both come at once.
-            let waiters = [0; 2].map(|_| scope.spawn(|| wait_for(&queue, 1, Duration::from_secs(5))[0].filter()));
+            // Each has room for one event: on a slow machine both come at once. The waiters have no limit of their own,
+            // at whose end they would meet the timer.
+            let waiters = [0; 2].map(|_| scope.spawn(|| wait_for(&queue, 1, Deadline::NEVER)[0].filter()));
             thread::sleep(Duration::from_millis(10));
             queue.change(&Kevent::timer(1, Duration::from_millis(30)).with_flags(Flags::ADD | Flags::ONESHOT)).unwrap();
             thread::sleep(Duration::from_millis(5));
