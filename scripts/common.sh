@@ -45,4 +45,4 @@ no_rustup() {
 }
 
 # What scripts/portability tests by `all`, and scripts/long one by one.
-machines=(upper musl aarch64 armv7 riscv64 s390x linux510 linux61 bsd)
+machines=(upper musl aarch64 armv7 riscv64 s390x linux510 linux61 pages16 pages64 bsd)
