@@ -12,6 +12,7 @@ use ossature_sys::errno::Errno;
 use ossature_sys::eventfd::EventFd;
 use ossature_sys::fd::AsRawFd;
 use ossature_sys::kqueue::{Filter, Flags, Kevent, Kqueue, Notes, refusal};
+use ossature_sys::pipe::capacity;
 use ossature_sys::process::Pid;
 use ossature_sys::signal::{self, SignalSet, realtime};
 
@@ -260,14 +261,15 @@ fn a_signal_handler_does_not_end_a_wait() {
 fn room_above_the_mark_is_told_within_a_while() {
     let queue = Kqueue::new().unwrap();
     let (mut reader, mut writer) = crate::support::pipe().unwrap();
+    let room = capacity(&writer).unwrap() as i64;
     writer.write_all(&[0; 6000]).unwrap();
-    queue.change(&Kevent::write(&writer).with_notes(Notes::LOWAT).with_data(60_000)).unwrap();
+    queue.change(&Kevent::write(&writer).with_notes(Notes::LOWAT).with_data(room - 5000)).unwrap();
     assert_eq!(wait(&queue, Duration::from_millis(25)), []);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             std::thread::sleep(Duration::from_millis(5));
             reader.read_exact(&mut [0; 6000]).unwrap();
         });
-        assert_eq!(one(&queue).data(), 65536);
+        assert_eq!(one(&queue).data(), room);
     });
 }
