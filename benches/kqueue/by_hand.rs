@@ -1,11 +1,17 @@
 //! epoll(7), poll(2) and the calls beside them, by hand: what a program writes that has no queue of events.
 
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 /// An epoll set.
 #[derive(Debug)]
 pub struct Set(OwnedFd);
+
+impl AsFd for Set {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 /// Room for events.
 pub fn room(len: usize) -> Vec<libc::epoll_event> {
@@ -90,12 +96,10 @@ pub fn take(event: &OwnedFd) {
     assert_eq!(unsafe { libc::read(event.as_raw_fd(), (&raw mut count).cast(), 8) }, 8);
 }
 
-/// A descriptor of this process.
-pub fn own_pidfd() -> OwnedFd {
-    // SAFETY: getpid(2) takes nothing.
-    let own = unsafe { libc::getpid() };
+/// A descriptor of a process.
+pub fn pidfd(pid: i32) -> OwnedFd {
     // SAFETY: pidfd_open(2) takes numbers.
-    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, own, 0) } as i32) // a descriptor
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as i32) // a descriptor
 }
 
 fn owned(fd: i32) -> OwnedFd {
