@@ -1,5 +1,5 @@
-//! A manager's server against strangers, and against clients that know the key and say anything, in memory that they share
-//! with the server too: another client is
+//! A manager's server against strangers, and against clients that know the key and say anything, in memory that they
+//! share with the server too: another client is
 //! served as before, memory stays within the limits, and nothing is left of clients that are gone.
 #![no_main]
 
@@ -179,7 +179,7 @@ struct World {
 }
 
 /// Where the words of an exchange are, and some bytes.
-const WORDS: [usize; 8] = [0, 4, 16, 20, 4096, 4100, 4104, 4112];
+const WORDS: [usize; 8] = [0, 4, 16, 20, 4096, 8128, 4104, 4112];
 
 impl World {
     /// Asks for shared memory, which a server of this very process gives.
@@ -200,7 +200,7 @@ impl World {
         if bytes.windows(8).any(|part| part == b"shutdown") {
             return; // it would be obeyed
         }
-        memory.copy_in(16, &bytes[..bytes.len().min(4080)]).expect("within it");
+        memory.copy_in(16, &bytes[..bytes.len().min(4016)]).expect("within it");
         let at = WORDS[usize::from(place) % WORDS.len()];
         memory.atomic_u32(at).expect("within it").store(word, SeqCst);
         if rings {

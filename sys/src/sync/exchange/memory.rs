@@ -4,10 +4,12 @@
 //! | --- | --- | --- |
 //! | `0..4`, `4..8` | `asked`, `client_sleeps` | the client |
 //! | `16..4096` | the request | the client |
-//! | `4096..4100`, `4100..4104`, `4104..4108` | `answered`, `taken`, `server_sleeps` | the server |
-//! | `4112..8192` | the reply | the server |
+//! | `4096..4100`, `4104..4108` | `answered`, `server_sleeps` | the server |
+//! | `4112..8128` | the reply | the server |
+//! | `8128..8132` | `taken` | the server |
 //!
-//! A short message lies in one cache line with the word that publishes it.
+//! A short message lies in one cache line with the word that publishes it. `taken` has a line of its own: the client
+//! looks at the line of `answered` meanwhile, and each store there would take that line away from it.
 
 use core::sync::atomic::AtomicU32;
 use core::time::Duration;
@@ -27,6 +29,8 @@ const LEN: usize = 8192;
 const HALF: usize = 4096;
 /// Where the bytes begin in each half.
 const BYTES: usize = 16;
+/// Where the last cache line begins.
+const TAKEN: usize = LEN - 64;
 
 /// The length of the longest request and of the longest reply, in bytes.
 ///
@@ -40,13 +44,15 @@ const BYTES: usize = 16;
 /// client.ask(&[0; ROOM])?;
 /// # Ok::<(), Errno>(())
 /// ```
-pub const ROOM: usize = HALF - BYTES;
+pub const ROOM: usize = TAKEN - HALF - BYTES;
 
 /// What the memory has to be sealed with.
 const SEALS: Seals = Seals::SHRINK.union(Seals::GROW);
 
-/// How long a client sleeps on the word, at most, before it has to look whether the server lives.
-const SLICE: Duration = Duration::from_millis(2);
+/// How long a client sleeps on the word, at most, before it has to look whether the server lives. Most kernels have a
+/// tick every four milliseconds or more often. A timer before the next tick is set in the hardware and taken back
+/// there, and both cost microseconds in a virtual machine.
+const SLICE: Duration = Duration::from_millis(5);
 
 /// The word at that place. The place is within the memory, and nobody else uses another width there.
 fn word(region: &Region, at: usize) -> Result<&AtomicU32> {
@@ -59,7 +65,7 @@ fn words(region: &Region) -> Result<Words<'_>> {
         asked: word(region, 0)?,
         client_sleeps: word(region, 4)?,
         answered: word(region, HALF)?,
-        taken: word(region, HALF + 4)?,
+        taken: word(region, TAKEN)?,
         server_sleeps: word(region, HALF + 8)?,
     })
 }
@@ -263,8 +269,8 @@ impl Client {
         Ok(Self { region, bell, number: 0, spin: Spin::new() })
     }
 
-    /// Publishes a request, and rings the bell if the server sleeps. There is one at a time: the next one comes after the
-    /// reply to this one.
+    /// Publishes a request, and rings the bell if the server sleeps. There is one at a time: the next one comes after
+    /// the reply to this one.
     ///
     /// # Errors
     /// `EMSGSIZE` for more than [`ROOM`] bytes, and whatever the bell answers: nothing is asked then.

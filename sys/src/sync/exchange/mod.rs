@@ -1,21 +1,21 @@
 //! Calls between two processes through shared memory, one at a time: a request there, a reply back.
 //!
-//! While both sides are awake a call makes no system call. A side that looks in vain for a bounded time sleeps: the server
-//! in `epoll_wait(2)` on its *bell*, an eventfd, and the client on a word of the memory, for a bounded time too.
+//! While both sides are awake a call makes no system call. A side that looks in vain for a bounded time sleeps: the
+//! server in `epoll_wait(2)` on its *bell*, an eventfd, and the client on a word of the memory, for a bounded time too.
 //!
-//! **Neither side believes the other.** The memory holds no pointers, no locks and no references: words are atomics, and
-//! bytes are copied out before anybody decodes them. A length is read once, together with the number of its call, and is
-//! checked against the room. So whoever writes anything at any time gets an error on this exchange and nothing else.
-//! The memory cannot shrink. The server reads no descriptor of the client and writes none, because a write to an eventfd
-//! waits if the other side wants it to.
+//! **Neither side believes the other.** The memory holds no pointers, no locks and no references: words are atomics,
+//! and bytes are copied out before anybody decodes them. A length is read once, together with the number of its call,
+//! and is checked against the room. So whoever writes anything at any time gets an error on this exchange and nothing
+//! else. The memory cannot shrink. The server reads no descriptor of the client and writes none, because a write to an
+//! eventfd waits if the other side wants it to.
 //!
-//! **Deaths.** A side that dies, at any instruction, leaves words that the other one understands, and no lock. The other
-//! side is not told by the exchange: a client waits in slices, and looks between them at a socket that both sides have.
-//! [`Client::was_taken`] says whether a dead server has begun with the last request.
+//! **Deaths.** A side that dies, at any instruction, leaves words that the other one understands, and no lock. The
+//! other side is not told by the exchange: a client waits in slices, and looks between them at a socket that both sides
+//! have. [`Client::was_taken`] says whether a dead server has begun with the last request.
 //!
 //! **Sleeping longer.** After its slices a client waits for a *knock*, whatever both sides take for one: usually a
-//! message on that socket. [`Client::wait_for_knock`] announces that, and [`Server::answer`] says when to knock. A knock
-//! may come although the client has seen the reply meanwhile.
+//! message on that socket. [`Client::wait_for_knock`] announces that, and [`Server::answer`] says when to knock. A
+//! knock may come although the client has seen the reply meanwhile.
 //!
 //! ```
 //! use ossature_sys::sync::exchange::{Client, ROOM, Server, Wake};

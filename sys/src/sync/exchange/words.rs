@@ -21,8 +21,8 @@
 //! | client, for a reply | loads `answered` (`Acquire`), once; copies the bytes |
 //! | each before a sleep | stores its own `.._sleeps` (`SeqCst`); loads the other's word (`SeqCst`); sleeps if there is no news |
 //!
-//! *Why no wake is lost.* One stores news and then looks for a sleeper. The other announces its sleep and then looks for
-//! news. All four steps are in one order, so one of both sees what the other did.
+//! *Why no wake is lost.* One stores news and then looks for a sleeper. The other announces its sleep and then looks
+//! for news. All four steps are in one order, so one of both sees what the other did.
 //!
 //! *Why a death leaves nothing half done.* Each word has one writer and each step is one store. A client that dies
 //! before it stores `asked` has not called. A server that dies before it stores `taken` has not carried the request
@@ -102,8 +102,8 @@ impl Words<'_> {
         self.asked.store(pack(before, 0), SeqCst);
     }
 
-    /// The number and the length of the request after the one of that number. Any other number is no request: one that was
-    /// taken back, or what nobody writes who follows the protocol.
+    /// The number and the length of the request after the one of that number. Any other number is no request: one that
+    /// was taken back, or what nobody writes who follows the protocol.
     #[inline]
     pub(crate) fn request(&self, last: u32) -> Option<(u32, u32)> {
         let word = self.asked.load(Acquire);
