@@ -1,5 +1,7 @@
 //! Clients that know the key and mean no good, and peers that do not know it.
 
+use std::fs::File;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -9,6 +11,7 @@ use ossature::multiprocessing::connection::{
     Address, AuthKey, ConnectBuilder, Connection, answer_challenge, connect, deliver_challenge,
 };
 use ossature::multiprocessing::managers::{Limits, Manager, ManagerBuilder, Stopper, Types};
+use ossature::sys::fd::duplicate;
 use ossature::sys::poll::{PollFd, PollFlags, poll};
 use ossature::sys::socket::{self, Family, Kind, Socket};
 
@@ -20,6 +23,7 @@ pub const TESTS: &[Test] = &[
         "requests_of_any_form_are_answered_or_end_the_connection",
         requests_of_any_form_are_answered_or_end_the_connection,
     ),
+    ("requests_that_come_at_once_are_answered_in_turn", requests_that_come_at_once_are_answered_in_turn),
     ("server_is_asked_for_what_it_knows", server_is_asked_for_what_it_knows),
     ("references_of_others_are_not_given_back", references_of_others_are_not_given_back),
     ("objects_and_references_have_bounds", objects_and_references_have_bounds),
@@ -149,6 +153,25 @@ fn is_refused(connection: &Connection) -> bool {
 
 pub fn none() -> Value {
     Value::Tuple(Vec::new())
+}
+
+fn requests_that_come_at_once_are_answered_in_turn() {
+    for here in [Here::start(Limits::default()), Here::start_with_unix::<()>(Limits::default())] {
+        let [queue, list] = ["Queue", "list"].map(|typeid| here.create(typeid));
+        let connection = here.accepted();
+        let requests = [(&list, "append", vec![7.into()]), (&queue, "get", Vec::new()), (&list, "__len__", Vec::new())];
+        let framed = requests.map(|(ident, method, args)| {
+            let request = [ident.as_str().into(), method.into(), Value::Tuple(args), Value::Dict(Vec::new())];
+            let bytes = encode(&Value::Tuple(request.into())).unwrap();
+            [&(bytes.len() as u32).to_be_bytes()[..], &bytes].concat()
+        });
+        File::from(duplicate(&connection).unwrap()).write_all(&framed.concat()).unwrap();
+        assert_eq!(hear(&connection), ("#RETURN".to_owned(), Value::None));
+        // The second waits for another client, and the third for the second.
+        ask(&here.accepted(), queue.as_str().into(), "put", Value::Tuple(vec!["here".into()]));
+        assert_eq!(hear(&connection), ("#RETURN".to_owned(), "here".into()));
+        assert_eq!(hear(&connection), ("#RETURN".to_owned(), 1.into()));
+    }
 }
 
 fn requests_of_any_form_are_answered_or_end_the_connection() {

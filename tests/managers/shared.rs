@@ -233,16 +233,19 @@ fn server_that_dies_ends_a_call_it_has_not_begun() {
 }
 
 fn call_to_a_server_that_was_replaced_reaches_the_next() {
-    let first = Manager::builder().start(Context::Spawn).unwrap();
-    let (address, key) = (first.address().clone(), ossature::multiprocessing::current_process().authkey().unwrap());
-    let list = first.create("list", ()).unwrap();
-    assert!(list.shares_memory().unwrap());
-    first.process().unwrap().kill().unwrap();
-    first.process().unwrap().join().unwrap();
-    let second = Manager::builder().address(address.clone()).authkey(&key).start(Context::Spawn).unwrap();
-    let error = list.call::<u64>("__len__", ()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Remote, "{error}");
-    assert!(second.shares_memory().unwrap());
+    for exchanges in [256, 0] {
+        let builder = || Manager::builder().limits(Limits { exchanges, ..Limits::default() });
+        let first = builder().start(Context::Spawn).unwrap();
+        let (address, key) = (first.address().clone(), ossature::multiprocessing::current_process().authkey().unwrap());
+        let list = first.create("list", ()).unwrap();
+        assert_eq!(list.shares_memory().unwrap(), exchanges > 0);
+        first.process().unwrap().kill().unwrap();
+        first.process().unwrap().join().unwrap();
+        let second = builder().address(address.clone()).authkey(&key).start(Context::Spawn).unwrap();
+        let error = list.call::<u64>("__len__", ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Remote, "{error}");
+        assert_eq!(second.shares_memory().unwrap(), exchanges > 0);
+    }
 }
 
 fn forked_child_has_memory_of_its_own() {
@@ -416,7 +419,7 @@ fn words_of_a_client_that_writes_anything_hold_up_nobody() {
             seed ^= seed << 13;
             seed ^= seed >> 17;
             seed ^= seed << 5;
-            let place = [0, 0, 4, 4096, 4100, 4104][seed as usize % 6];
+            let place = [0, 0, 4, 4096, 8128, 4104][seed as usize % 6];
             let value = [(1 << 13) | (seed % 64), seed, ((step + 1) << 13) | 30, seed % 3][seed as usize / 6 % 4];
             client.memory.atomic_u32(place).unwrap().store(value, SeqCst);
             let _ = client.bell.try_add(1);

@@ -177,7 +177,8 @@ impl Incoming {
         self.len.map_or(Ok(()), |len| self.check(len as u64).map(drop))
     }
 
-    /// Asks for the memory of a whole message as soon as its length is known: the other side is a process of this program.
+    /// Asks for the memory of a whole message as soon as its length is known: the other side is a process of this
+    /// program.
     pub(crate) fn believe(&mut self, kin: bool) {
         self.at_once = if kin { AT_ONCE_OF_KIN } else { AT_ONCE };
     }
@@ -203,7 +204,8 @@ impl Incoming {
     /// whole.
     ///
     /// # Errors
-    /// [`Decode`](ErrorKind::Decode) for what is not a header, [`TooLong`](ErrorKind::TooLong) for a message beyond the limit.
+    /// [`Decode`](ErrorKind::Decode) for what is not a header, [`TooLong`](ErrorKind::TooLong) for a message beyond the
+    /// limit.
     pub(crate) fn advance(&mut self, n: usize) -> Result<bool> {
         if let Some(len) = self.len {
             self.filled = self.filled.saturating_add(n).min(self.body.len());
@@ -257,6 +259,11 @@ impl Incoming {
     /// How long the message is, while none of it is there yet.
     pub(crate) fn untouched(&self) -> Option<usize> {
         self.len.filter(|_| self.filled == 0)
+    }
+
+    /// How many bytes of the message are still to come, once its length is known.
+    pub(crate) fn missing(&self) -> Option<usize> {
+        self.len.map(|len| len.saturating_sub(self.filled))
     }
 
     /// How many bytes of the message are there.

@@ -65,6 +65,7 @@
 
 mod address;
 mod address_pickle;
+pub(crate) mod ahead;
 mod arbitrary;
 mod auth;
 mod authkey;

@@ -328,12 +328,24 @@ impl Client {
             }
         };
         // A server that ended since has not seen this call, if not a byte of it could be sent.
-        let line = match mine.filter(|line| line.is_idle()) {
+        let mut sent = None;
+        if let Some(line) = &mut mine {
+            if line.tells_by_send() {
+                match line.send(&bytes, until) {
+                    Err(error) if error.kind() == ErrorKind::Closed => mine = None,
+                    done => sent = Some(done?),
+                }
+            } else if !line.is_idle() {
+                mine = None;
+            }
+        }
+        let mut line = match mine {
             Some(line) => line,
             // If no other server is there, the call has ended with the one that was.
             None => self.join_thread(until.min(soon())).map_err(|error| gone.map_or(error, |gone| self.ended(gone)))?,
         };
-        if !line.connection.send_bytes_timeout(&bytes, until)?.is_complete() {
+        let sent = sent.map_or_else(|| line.send(&bytes, until), Ok)?;
+        if !sent.is_complete() {
             return Ok(None);
         }
         match line.reply(until).map_err(|error| self.ended(error)) {
@@ -351,12 +363,12 @@ impl Client {
     /// Sends a call by a connection of its own, and does not wait for the reply.
     pub(super) fn launch(self: &Arc<Self>, request: Request) -> Result<Flight> {
         let (bytes, ready) = (request.encode(self.serializer)?, soon());
-        let idle = std::iter::from_fn(|| self.spare.lock().pop()).find(|line| line.is_idle());
+        let idle = std::iter::from_fn(|| self.spare.lock().pop()).find_map(|mut line| line.is_idle().then_some(line));
         let line = match idle {
             Some(line) => line,
             None => self.join(ready)?,
         };
-        if !line.connection.send_bytes_timeout(&bytes, ready)?.is_complete() {
+        if !line.send(&bytes, ready)?.is_complete() {
             return Err(self.late());
         }
         Ok(Flight { client: self.clone(), line: Some(line) })
@@ -433,8 +445,7 @@ impl Flight {
 
     /// Whether the reply has begun to arrive, or the server has ended.
     pub(super) fn has_news(&self) -> Result<bool> {
-        let readable = self.own()?.connection.poll(Deadline::NOW);
-        Ok(readable.unwrap_or(true))
+        Ok(self.own()?.has_news())
     }
 
     /// Waits for the reply; `None` when the time is over, and the call is in flight still.
@@ -443,7 +454,7 @@ impl Flight {
     /// Any error is the end of the call.
     pub(super) fn land(&mut self, until: Deadline) -> Result<Option<Reply>> {
         self.own()?;
-        let Some(line) = self.line.take() else { return Ok(None) };
+        let Some(mut line) = self.line.take() else { return Ok(None) };
         match line.reply(until).map_err(|error| self.client.ended(error)) {
             Ok(Some(reply)) => {
                 let mut spare = self.client.spare.lock();

@@ -5,29 +5,43 @@
 //! | the socket | every connection | two messages, and the sleep and the wake of both sides |
 //! | shared memory | a connection over a Unix socket between two processes of one program | no system call while both sides are awake |
 //!
-//! The way is chosen when the connection is made. A request that is long, or more than plain data, goes by the socket in
-//! any case, and so does such a reply. The socket stays the sign of life: it hangs up when the server ends.
+//! The way is chosen when the connection is made. A request that is long, or more than plain data, goes by the socket
+//! in any case, and so does such a reply. The socket stays the sign of life: it hangs up when the server ends.
 
 use ossature_sys::deadline::Deadline;
+use ossature_sys::eventfd::Until;
 use ossature_sys::process::generation;
+use ossature_sys::stream::StreamKind;
 use ossature_sys::sync::exchange;
 
 use super::wire::{Reply, Request};
 use super::{Serializer, compact, proof};
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::connection::Connection;
+use crate::multiprocessing::connection::ahead::Ahead;
+use crate::multiprocessing::connection::frame::Limit;
 use crate::multiprocessing::connection::pickle::Value;
+use crate::multiprocessing::connection::{Connection, Sent};
 use crate::multiprocessing::reduction::{Acknowledgement, recv_handles};
+
+/// How much is read at once.
+const READ: usize = 1024;
 
 /// A connection for calls.
 pub(super) struct Line {
-    pub(super) connection: Connection,
+    socket: Socket,
     /// The process that has made it.
     generation: u32,
     /// Whether the server is one of this library.
     is_rust: bool,
     serializer: Serializer,
     memory: Option<Memory>,
+}
+
+/// The connection itself. Once it is chosen how calls go, nobody else reads it.
+struct Socket {
+    connection: Connection,
+    incoming: Ahead,
+    room: [u8; READ],
 }
 
 /// The memory that the server has too, and room for messages.
@@ -58,7 +72,9 @@ enum Waited {
 
 impl Line {
     pub(super) fn new(connection: Connection, is_rust: bool, serializer: Serializer) -> Box<Self> {
-        Box::new(Self { connection, generation: generation(), is_rust, serializer, memory: None })
+        let incoming = Ahead::with_limit(Limit::of_connection(connection.max_message()));
+        let socket = Socket { connection, incoming, room: [0; READ] };
+        Box::new(Self { socket, generation: generation(), is_rust, serializer, memory: None })
     }
 
     /// Tells the server that its last reply was not read: the references in it go back. Best effort, without waiting:
@@ -66,7 +82,7 @@ impl Line {
     pub(super) fn give_up(&self) {
         if self.is_rust && self.is_own() {
             let told = Request::unread().encode(self.serializer);
-            let _ = told.and_then(|bytes| self.connection.send_bytes_timeout(&bytes, Deadline::NOW));
+            let _ = told.and_then(|bytes| self.socket.connection.send_bytes_timeout(&bytes, Deadline::NOW));
         }
     }
 
@@ -77,19 +93,35 @@ impl Line {
 
     /// Whether the line can take a call over the socket: the server sends nothing unasked, unless it has ended. It may
     /// have knocked once too often.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&mut self) -> bool {
         if !self.is_own() {
             return false;
         }
         if self.memory.is_some() {
             return self.hear_knocks().is_ok();
         }
-        !self.connection.poll(Deadline::NOW).unwrap_or(true)
+        !self.has_news()
+    }
+
+    /// Whether a send says that the server has ended, without a byte sent. Over TCP the first send may go well then.
+    pub(super) fn tells_by_send(&self) -> bool {
+        let Socket { connection, incoming, .. } = &self.socket;
+        self.memory.is_none() && !incoming.has_begun() && connection.stream().kind() == StreamKind::UnixSocket
+    }
+
+    /// Whether a message has begun to arrive, or the server has ended.
+    pub(super) fn has_news(&self) -> bool {
+        self.socket.incoming.has_begun() || self.socket.connection.poll(Deadline::NOW).unwrap_or(true)
+    }
+
+    /// Sends a call over the socket.
+    pub(super) fn send(&self, call: &[u8], until: Deadline) -> Result<Sent> {
+        self.socket.connection.send_bytes_timeout(call, until)
     }
 
     /// Takes the knocks that are left from earlier waits.
-    fn hear_knocks(&self) -> Result<()> {
-        while let Some(message) = self.connection.recv_bytes_timeout(Deadline::NOW)? {
+    fn hear_knocks(&mut self) -> Result<()> {
+        while let Some(message) = self.socket.receive(Deadline::NOW)? {
             if !message.is_empty() {
                 return Err(Error::new(ErrorKind::Decode, "the manager's server sent a reply that nobody waits for"));
             }
@@ -98,9 +130,9 @@ impl Line {
     }
 
     /// Waits for a reply that comes by the socket; `None` when the time is over.
-    pub(super) fn reply(&self, until: Deadline) -> Result<Option<Reply>> {
+    pub(super) fn reply(&mut self, until: Deadline) -> Result<Option<Reply>> {
         loop {
-            match self.connection.recv_bytes_timeout(until)? {
+            match self.socket.receive(until)? {
                 Some(knock) if knock.is_empty() && self.memory.is_some() => {}
                 other => return other.map(|bytes| Reply::decode(&bytes, self.serializer)).transpose(),
             }
@@ -113,23 +145,26 @@ impl Line {
         self.memory.is_some()
     }
 
-    /// Asks the server for shared memory, if both run the same program. Without it the socket does; `false` when the time
-    /// is over.
+    /// Asks the server for shared memory, if both run the same program. Without it the socket does; `false` when the
+    /// time is over.
     pub(super) fn share(&mut self, until: Deadline) -> Result<bool> {
-        let may = self.is_rust && self.serializer == Serializer::Pickle && proof::is_same_program(&self.connection);
+        let may =
+            self.is_rust && self.serializer == Serializer::Pickle && proof::is_same_program(&self.socket.connection);
         if !may {
             return Ok(true);
         }
         let request = Request { method: "exchange".to_owned(), ..Request::default() };
-        if !self.connection.send_bytes_timeout(&request.encode(self.serializer)?, until)?.is_complete() {
+        let connection = &self.socket.connection;
+        if !connection.send_bytes_timeout(&request.encode(self.serializer)?, until)?.is_complete() {
             return Ok(false);
         }
-        match self.reply(until)? {
-            None => return Ok(false),
-            Some(Reply::Return(Value::Bool(true))) => {}
-            Some(_) => return Ok(true),
+        // Descriptors come behind the reply, so nothing is read ahead.
+        let Some(reply) = connection.recv_bytes_timeout(until)? else { return Ok(false) };
+        match Reply::decode(&reply, self.serializer)? {
+            Reply::Return(Value::Bool(true)) => {}
+            _ => return Ok(true),
         }
-        let handles = match recv_handles(&self.connection, 2, Acknowledgement::None, until) {
+        let handles = match recv_handles(connection, 2, Acknowledgement::None, until) {
             Ok(None) => return Ok(false),
             Ok(Some(handles)) => handles,
             // This process has no room for descriptors.
@@ -156,7 +191,7 @@ impl Line {
         memory.exchange.ask(&memory.request).map_err(broken)?;
         let waited = match memory.exchange.wait(until).map_err(broken)? {
             true => Waited::Here,
-            false => wait_longer(&memory.exchange, &self.connection, until)?,
+            false => wait_longer(&memory.exchange, &mut self.socket, until)?,
         };
         match waited {
             Waited::Here => match memory.exchange.reply(&mut memory.reply).map_err(broken)? {
@@ -179,11 +214,27 @@ impl Line {
     }
 }
 
+impl Socket {
+    /// The next message; `None` when the time is over.
+    fn receive(&mut self, until: Deadline) -> Result<Option<Vec<u8>>> {
+        let Self { connection, incoming, room } = self;
+        let stream = connection.stream();
+        // The server takes its time, so the wait comes first. Without a limit it is a part of the read.
+        let waits = until != Deadline::NEVER && until != Deadline::NOW;
+        incoming.next(room, |space| {
+            if waits && !Until::from(until).is_readable(stream)? {
+                return Ok(None);
+            }
+            stream.read(space, until)
+        })
+    }
+}
+
 /// Waits for a message on the socket: a knock, a reply, or the end of the server.
 #[cold]
-fn wait_longer(exchange: &exchange::Client, socket: &Connection, until: Deadline) -> Result<Waited> {
+fn wait_longer(exchange: &exchange::Client, socket: &mut Socket, until: Deadline) -> Result<Waited> {
     while exchange.wait_for_knock().map_err(broken)? {
-        let ended = match socket.recv_bytes_timeout(until) {
+        let ended = match socket.receive(until) {
             Ok(Some(knock)) if knock.is_empty() => continue,
             Ok(Some(message)) => Waited::Message(message),
             Ok(None) => Waited::Late,

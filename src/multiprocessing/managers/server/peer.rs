@@ -8,8 +8,8 @@
 //! | `Control` | references that the client gives back, without replies; questions to the server, with replies | ends it, and the session with it |
 //!
 //! A connection is *busy* from a request until its reply has gone. The loop does not read from a busy one, so a client
-//! that sends much ahead, or does not read, costs one request and one reply. All connections of a client together have
-//! a bound for these.
+//! that sends much ahead, or does not read, costs one request, what one read brought behind it, and one reply. All
+//! connections of a client together have a bound for these.
 //!
 //! A connection of a `Session` may have [shared memory](exchange) beside it, by which requests come, one at a time with
 //! those of the socket. A reply to such a request goes by the memory too, if it is short and plain data.
@@ -34,7 +34,8 @@ use super::local::{Owner, Waiter};
 use super::tally::{Charge, Tally, What};
 use crate::error::Result;
 use crate::multiprocessing::connection::Connection;
-use crate::multiprocessing::connection::frame::{Incoming, Limit, Outgoing};
+use crate::multiprocessing::connection::ahead::Ahead;
+use crate::multiprocessing::connection::frame::{Limit, Outgoing};
 
 /// Names a session: a client in Rust, with all its connections.
 pub(super) type SessionId = u64;
@@ -87,7 +88,7 @@ pub(super) enum Heard {
 
 pub(super) struct Peer {
     connection: Connection,
-    incoming: Incoming,
+    incoming: Ahead,
     outgoing: Outgoing,
     pub(super) role: Role,
     /// How the last request was written, and so its reply is.
@@ -124,7 +125,7 @@ impl Peer {
             buffers: Charge::new(tally, What::Buffers, 0),
             _place: Charge::new(tally, What::Connections, 1),
             connection,
-            incoming: Incoming::with_limit(Limit::of_connection(message)),
+            incoming: Ahead::with_limit(Limit::of_connection(message)),
             outgoing: Outgoing::default(),
             role: Role::First,
             serializer: Serializer::Pickle,
@@ -172,19 +173,19 @@ impl Peer {
         !self.busy && self.has_spoken() && asks()
     }
 
-    /// Reads on, up to the end of one message.
-    pub(super) fn listen(&mut self) -> Heard {
-        loop {
-            match self.connection.stream().read(self.incoming.space(), Deadline::NOW) {
-                Ok(Some(0)) | Err(_) => return Heard::End,
-                Ok(Some(n)) => match self.incoming.advance(n) {
-                    Ok(true) => return Heard::Message(self.incoming.take()),
-                    Ok(false) => {}
-                    Err(_) => return Heard::End,
-                },
-                Ok(None) => return Heard::Nothing,
-            }
+    /// Reads on, up to the end of one message at least.
+    pub(super) fn listen(&mut self, room: &mut [u8]) -> Heard {
+        let stream = self.connection.stream();
+        match self.incoming.next(room, |space| stream.read(space, Deadline::NOW)) {
+            Ok(Some(message)) => Heard::Message(message),
+            Ok(None) => Heard::Nothing,
+            Err(_) => Heard::End,
         }
+    }
+
+    /// Whether bytes of a later request are here, for which no descriptor will be ready any more, and it may be read.
+    pub(super) fn has_more(&self) -> bool {
+        !self.busy && self.has_spoken() && self.incoming.has_rest()
     }
 
     /// Who takes references by this connection.

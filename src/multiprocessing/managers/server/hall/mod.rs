@@ -48,6 +48,9 @@ const WAKE: u64 = 0;
 const LIFELINE: u64 = 1;
 const FIRST: u64 = 2;
 
+/// How much is read from a connection at once.
+const READ: usize = 4096;
+
 /// A reply of at most so many bytes always has room.
 const SHORT: usize = 4096;
 
@@ -68,6 +71,10 @@ pub(super) struct Hall {
     inbox: Arc<Inbox>,
     lifeline: Option<Connection>,
     peers: Peers,
+    /// Room for what is read.
+    room: Box<[u8; READ]>,
+    /// Connections of which bytes are here that no descriptor will tell of.
+    more: Vec<Owner>,
     next: u64,
     house: House,
     desk: Desk,
@@ -111,6 +118,8 @@ impl Hall {
             inbox,
             lifeline,
             peers: Peers::default(),
+            room: Box::new([0; READ]),
+            more: Vec::new(),
             next: FIRST,
             house: House::new(limits.clone())?,
             desk,
@@ -133,9 +142,11 @@ impl Hall {
     /// Serves until it is told to stop.
     pub(super) fn run(mut self) -> Result<()> {
         let mut room = [MaybeUninit::<Event>::uninit(); 64];
+        let mut ready: Vec<(u64, Interest)> = Vec::with_capacity(room.len());
         loop {
-            let may_sleep = self.serve_awake();
-            let ready: Vec<(u64, Interest)> = {
+            let may_sleep = self.serve_awake() && self.more.is_empty();
+            ready.clear();
+            ready.extend({
                 let until = match self.next_timer() {
                     _ if !may_sleep => Deadline::NOW,
                     Some(at) => Deadline::after(at.saturating_duration_since(Instant::now())),
@@ -143,14 +154,21 @@ impl Hall {
                 };
                 let events =
                     self.epoll.poll(&mut room, until).map_err(|errno| Error::os(errno, "the manager's server"))?;
-                events.iter().map(|event| (event.token(), event.flags())).collect()
-            };
-            for (token, flags) in ready {
-                match token {
+                events.iter().map(|event| (event.token(), event.flags()))
+            });
+            let more = std::mem::take(&mut self.more);
+            for (token, flags) in &ready {
+                match *token {
                     WAKE => self.read_news(),
                     LIFELINE => self.lifeline_is_ready(),
                     bell if bell & shared::BELL != 0 => self.bell_rang(bell & !shared::BELL),
-                    owner => self.ready(owner, flags),
+                    owner => self.ready(owner, *flags),
+                }
+            }
+            for owner in more {
+                // One that was ready was read on.
+                if ready.iter().all(|(token, _)| *token != owner) {
+                    self.ready(owner, Interest::IN);
                 }
             }
             self.answer_bells();
@@ -182,6 +200,9 @@ impl Hall {
     }
 
     fn time_passes(&mut self) {
+        if self.next_timer().is_none() {
+            return;
+        }
         let now = Instant::now();
         while let Some((at, owner)) = self.expected.first().copied().filter(|(at, _)| *at <= now) {
             self.expected.remove(&(at, owner));
@@ -297,7 +318,7 @@ impl Hall {
             if peer.last {
                 return self.end(owner);
             }
-            match peer.listen() {
+            match peer.listen(&mut self.room[..]) {
                 Heard::Message(message)
                     if matches!(peer.role, Role::Session(_)) && flags.intersects(Interest::RDHUP | Interest::HUP) =>
                 {
@@ -323,6 +344,9 @@ impl Hall {
     /// Tells the epoll set what the connection waits for now.
     fn watch(&mut self, owner: Owner) {
         let Some(peer) = self.peers.get_mut(&owner) else { return };
+        if peer.has_more() && self.more.last() != Some(&owner) {
+            self.more.push(owner);
+        }
         let wanted = peer.wanted();
         if wanted != peer.interest {
             if self.epoll.modify(peer.connection(), wanted, owner).is_err() {
