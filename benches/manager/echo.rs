@@ -1,6 +1,7 @@
-//! The floor of a call over a socket: a child that waits in an epoll set, reads a message at once and writes it back.
+//! The floor of a call over a socket: a child that reads a message at once and writes it back, and waits in an epoll
+//! set if there is none.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
 
@@ -16,7 +17,8 @@ pub struct Child(libc::pid_t);
 
 impl Child {
     pub fn start(core: usize, body: impl FnOnce()) -> Self {
-        // SAFETY: the child runs only `body`, which takes no lock of another thread, and leaves by _exit or by being killed.
+        // SAFETY: the child runs only `body`, which takes no lock of another thread, and leaves by _exit or by being
+        // killed.
         let child = unsafe { libc::fork() };
         assert!(child >= 0, "fork");
         if child == 0 {
@@ -56,11 +58,14 @@ impl Echo {
         let child = Child::start(core, || {
             let epoll = Epoll::new().expect("a set");
             epoll.register(&far, Interest::IN, 0).expect("room");
+            far.set_nonblocking(true).expect("a socket");
             let (mut events, mut buffer) = ([MaybeUninit::<Event>::uninit(); 8], [0; LEN]);
             loop {
-                epoll.poll(&mut events, Deadline::NEVER).expect("an event");
                 match (&far).read(&mut buffer) {
                     Ok(LEN) => (&far).write_all(&buffer).expect("a reader"),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        epoll.poll(&mut events, Deadline::NEVER).expect("an event");
+                    }
                     _ => return,
                 }
             }
