@@ -1,5 +1,5 @@
-//! To connect, to prove to each other that one knows the key, and to hang up: beside CPython's client and listener. The server
-//! is another process on the same core.
+//! To connect, to prove to each other that one knows the key, and to hang up: beside CPython's client and listener. The
+//! server is another process on the same core.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,5 +1,5 @@
-//! Long messages: typed bytes, pickled bytes, bytes of 16 and 64 MiB, and a pipe of the system. An empty message comes back
-//! when each has arrived.
+//! Long messages: typed bytes, pickled bytes, bytes of 16 and 64 MiB, and a pipe of the system. An empty message comes
+//! back when each has arrived.
 
 use std::cell::{RefCell, RefMut};
 use std::io::{Read, Write};

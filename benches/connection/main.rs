@@ -1,4 +1,5 @@
-//! Messages between two processes over a Unix socket: beside the bare calls, and beside CPython's Connection. All on one core.
+//! Messages between two processes over a Unix socket: beside the bare calls, and beside CPython's Connection. All on
+//! one core.
 
 mod authenticate;
 mod echo;

@@ -37,8 +37,8 @@ pub fn two_cores(bench: &Bench, cores: [usize; 2], placement: Placement) {
     });
 }
 
-/// Both on one core, where no spin can succeed: each holder gives the core away inside the lock, so that the other party
-/// meets it taken every time. What ours costs over a lock that never spins.
+/// Both on one core, where no spin can succeed: each holder gives the core away inside the lock, so that the other
+/// party meets it taken every time. What ours costs over a lock that never spins.
 pub fn one_core(bench: &Bench, core: usize) {
     if !bench.wants("one-core-spin") {
         return;

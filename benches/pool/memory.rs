@@ -1,4 +1,5 @@
-//! The memory of an idle pool and of a worker: the pages that its processes have alone, and the pages of its memory files.
+//! The memory of an idle pool and of a worker: the pages that its processes have alone, and the pages of its memory
+//! files.
 
 use std::fs;
 

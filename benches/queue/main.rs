@@ -1,5 +1,5 @@
-//! The ring and the typed queue: one way and there and back, small messages and large ones, beside iceoryx2, ipc-channel, pipes
-//! and sockets between processes, crossbeam between threads, and CPython's Queue.
+//! The ring and the typed queue: one way and there and back, small messages and large ones, beside iceoryx2,
+//! ipc-channel, pipes and sockets between processes, crossbeam between threads, and CPython's Queue.
 
 mod counted;
 mod ice;
@@ -34,7 +34,8 @@ fn main() {
     });
 }
 
-/// Everybody's bursts have as many messages: so many that the start of a burst, where somebody may have slept, is little.
+/// Everybody's bursts have as many messages: so many that the start of a burst, where somebody may have slept, is
+/// little.
 const MESSAGES: u64 = 16_384;
 
 /// For rounds whose bursts have a length of their own.

@@ -1,4 +1,5 @@
-//! Two who send and two who receive, on two cores: the ring and the typed queue between processes, crossbeam between threads.
+//! Two who send and two who receive, on two cores: the ring and the typed queue between processes, crossbeam between
+//! threads.
 
 use std::cell::RefCell;
 use std::hint::black_box;

@@ -23,8 +23,8 @@ pub struct Spsc {
     places: [UnsafeCell<Small>; PLACES],
 }
 
-// SAFETY: one process sends and one receives; a place is the sender's until `sender.at` has passed it, and the receiver's
-// until `receiver.at` has. Each `seen` is used by its own side alone.
+// SAFETY: one process sends and one receives; a place is the sender's until `sender.at` has passed it, and the
+// receiver's until `receiver.at` has. Each `seen` is used by its own side alone.
 unsafe impl Sync for Spsc {}
 
 impl Spsc {

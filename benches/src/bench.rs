@@ -52,8 +52,8 @@ impl Bench {
         placement
     }
 
-    /// Runs a table over several sets of objects, fresh ones each time: `table` makes a set, adds its contenders and has
-    /// them [run](Turn::run).
+    /// Runs a table over several sets of objects, fresh ones each time: `table` makes a set, adds its contenders and
+    /// has them [run](Turn::run).
     pub fn table(&self, sets: usize, table: impl Fn(Turn<'_>)) -> Samples {
         let mut samples = Samples::default();
         for _ in 0..self.scaled(sets).max(2) {

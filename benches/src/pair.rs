@@ -61,8 +61,8 @@ impl<'a> Pair<'a> {
         Self { cores, jobs: Vec::new(), partner: None, control: machine::shared(control) }
     }
 
-    /// Adds the job of repeating `operation`, with `between` of them between two looks at the clock, and answers with its
-    /// number.
+    /// Adds the job of repeating `operation`, with `between` of them between two looks at the clock, and answers with
+    /// its number.
     ///
     /// # Panics
     ///
@@ -82,8 +82,8 @@ impl<'a> Pair<'a> {
         self.jobs.len() - 1
     }
 
-    /// Adds the job of sending something back and forth: `post` puts it into the mailbox of one of the two, `take` waits for it
-    /// in its own. Each way counts as one operation. Answers with the job's number.
+    /// Adds the job of sending something back and forth: `post` puts it into the mailbox of one of the two, `take`
+    /// waits for it in its own. Each way counts as one operation. Answers with the job's number.
     ///
     /// # Panics
     ///

@@ -1,5 +1,5 @@
-//! Several parties at work on one thing, each on its core, for a number of operations that is known before: as processes, or
-//! as threads of this one.
+//! Several parties at work on one thing, each on its core, for a number of operations that is known before: as
+//! processes, or as threads of this one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
@@ -140,8 +140,8 @@ fn wait_until(start: u64) {
     }
 }
 
-/// The same by threads of this process, which are there for the one time only: the nanoseconds until the last had done its
-/// part.
+/// The same by threads of this process, which are there for the one time only: the nanoseconds until the last had done
+/// its part.
 pub fn threads(cores: &[usize], job: impl Fn(usize) + Sync) -> f64 {
     let start = monotonic() + GATHER;
     let end = AtomicU64::new(0);

@@ -19,8 +19,8 @@ if __name__ == '__main__':
             print(timeit.timeit(statement, globals=names, number=int(number)), flush=True)
 ";
 
-/// The builds of CPython that rows are held against, and their programs: the one that is found first, and the distribution's.
-/// They differ by a factor of two in some rows.
+/// The builds of CPython that rows are held against, and their programs: the one that is found first, and the
+/// distribution's. They differ by a factor of two in some rows.
 pub const BUILDS: [(&str, &str); 2] = [("cpython", "python3"), ("distribution", "/usr/bin/python3")];
 
 /// Says of each build which version it is, and whether it was built with profile-guided optimisation.
@@ -43,8 +43,8 @@ pub struct Python {
 }
 
 impl Python {
-    /// Starts `python3` and runs `setup` in it, statements of one line; `None` where there is no such interpreter, or the setup
-    /// fails there.
+    /// Starts `python3` and runs `setup` in it, statements of one line; `None` where there is no such interpreter, or
+    /// the setup fails there.
     pub fn start(setup: &[&str]) -> Option<Self> {
         Self::start_build("python3", setup)
     }
@@ -54,8 +54,8 @@ impl Python {
         Self::run(Command::new(program).args(["-c", DRIVER]), setup)
     }
 
-    /// The same with an interpreter of that name or path, whose main module is a script that defines something first, as programs
-    /// are: what is started anew from it reads it again.
+    /// The same with an interpreter of that name or path, whose main module is a script that defines something first,
+    /// as programs are: what is started anew from it reads it again.
     pub fn start_script(program: &str, definitions: &str, setup: &[&str]) -> Option<Self> {
         let name = program.replace('/', "_");
         let path = std::env::temp_dir().join(format!("ossature_bench_{}_{name}.py", std::process::id()));

@@ -1,10 +1,11 @@
 //! Short bursts of each contender in turn, and the ratio that comes out of them.
 //!
 //! A machine drifts: its clock, its neighbours, where the host puts its cores. So nobody is measured for long. In each
-//! round every contender runs one burst of some hundred microseconds, and the order turns from round to round. The ratio
-//! of a row is the **median of the ratios within the rounds**: both sides of each of them saw the same machine, and a
-//! burst that was interrupted spoils one round of some hundreds. Where the contenders own kernel objects, rounds are
-//! [merged](Samples::merge) over several sets of objects, since where an object happens to lie is worth some percent.
+//! round every contender runs one burst of some hundred microseconds, and the order turns from round to round. The
+//! ratio of a row is the **median of the ratios within the rounds**: both sides of each of them saw the same machine,
+//! and a burst that was interrupted spoils one round of some hundreds. Where the contenders own kernel objects, rounds
+//! are [merged](Samples::merge) over several sets of objects, since where an object happens to lie is worth some
+//! percent.
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,8 @@ impl<'a> Rounds<'a> {
         });
     }
 
-    /// Adds a contender that takes its own time: it is told how many operations to do and answers with nanoseconds each.
+    /// Adds a contender that takes its own time: it is told how many operations to do and answers with nanoseconds
+    /// each.
     pub fn add_burst(&mut self, name: &'static str, burst: impl FnMut(u64) -> f64 + 'a) {
         self.contenders.push((name, Box::new(burst)));
     }

@@ -131,7 +131,8 @@ pub fn one_core(bench: &Bench, core: usize) {
     let bar = Bar::AtMost(0.55);
     bench.compare("event-one-core", &samples, "event", "pthread-cond", bar);
     bench.compare("condition-one-core", &samples, "condition", "pthread-cond", bar);
-    // What no condition can go below: one sleep and one wake. And pthread's, used in the faster way that ours is used in.
+    // What no condition can go below: one sleep and one wake. And pthread's, used in the faster way that ours is used
+    // in.
     bench.compare("event-one-core", &samples, "event", "futex", Bar::AtMost(1.2));
     bench.compare("condition-one-core", &samples, "condition", "pthread-cond-late", Bar::AtMost(1.2));
 }

@@ -64,7 +64,8 @@ fn armed(span: Duration) -> TimerFd {
 }
 
 /// How long after its instant a timer of a millisecond comes: ours in its callback, the other where epoll returns and
-/// the descriptor is read, each in a thread of its own. Beside them a wait for an event of this process that nobody sets.
+/// the descriptor is read, each in a thread of its own. Beside them a wait for an event of this process that nobody
+/// sets.
 fn lateness(bench: &Bench) {
     if !bench.wants("timer-lateness") && !bench.wants("wait-lateness") {
         return;

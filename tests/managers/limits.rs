@@ -79,8 +79,8 @@ fn stopped_server_keeps_nobody_waiting() {
     let fresh = manager.list([3]).unwrap();
     assert_eq!(fresh.to_vec().unwrap(), [3]);
     drop(fresh);
-    // Replies that came late are not taken for others. The ticket that nobody claimed keeps the list; objects that were made
-    // for nobody are gone.
+    // Replies that came late are not taken for others. The ticket that nobody claimed keeps the list; objects that were
+    // made for nobody are gone.
     let begun = Instant::now();
     while manager.number_of_objects().unwrap() != 1 {
         assert!(begun.elapsed() < LONG, "{}", manager.debug_info().unwrap());
@@ -149,7 +149,8 @@ fn both_ends_of_a_tcp_connection_are_kept_alive() {
     assert_eq!(list.len().unwrap(), 1);
     let begun = Instant::now();
     loop {
-        // `01` is the timer of bytes that are not acknowledged yet. Both ends of the control connection and of this thread's.
+        // `01` is the timer of bytes that are not acknowledged yet. Both ends of the control connection and of this
+        // thread's.
         let timers = timers(*port);
         if timers.len() >= 4 && timers.iter().all(|timer| timer == "02") {
             return;

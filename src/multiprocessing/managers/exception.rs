@@ -9,9 +9,9 @@ use crate::multiprocessing::connection::pickle::{Global, Object, Value};
 /// An exception that crosses between a server and its clients: a class, arguments and the text of a traceback.
 ///
 /// A method of a served object that returns `Err` raises one. An `Exception` keeps its class; any other error becomes a
-/// `RuntimeError` with the text of the error, and the name of its Rust type as the attribute `rust_type`. A client in Rust gets
-/// an [`Error`] of the kind [`Remote`](ErrorKind::Remote) whose [source](std::error::Error::source) is the exception; a client
-/// in Python gets the exception itself.
+/// `RuntimeError` with the text of the error, and the name of its Rust type as the attribute `rust_type`. A client in
+/// Rust gets an [`Error`] of the kind [`Remote`](ErrorKind::Remote) whose [source](std::error::Error::source) is the
+/// exception; a client in Python gets the exception itself.
 ///
 /// # Examples
 /// ```
@@ -41,8 +41,8 @@ pub struct Exception {
 const REMOTE_ERROR: &str = "multiprocessing.managers.RemoteError";
 
 impl Exception {
-    /// An exception of a class with one argument, a text. A class of Python's built-ins has a bare name, `KeyError`, any
-    /// other one its module before it, `queue.Empty`.
+    /// An exception of a class with one argument, a text. A class of Python's built-ins has a bare name, `KeyError`,
+    /// any other one its module before it, `queue.Empty`.
     pub fn new(class: impl Into<String>, message: impl Into<String>) -> Self {
         Self::with_args(class, vec![Value::Text(message.into())])
     }

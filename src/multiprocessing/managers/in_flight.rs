@@ -21,8 +21,8 @@ const LOCKS: [&str; 5] = ["BoundedSemaphore", "Condition", "Lock", "RLock", "Sem
 /// as the call of another client would be:
 /// * the server carries them out in any order, and those that wait do not hold up the others;
 /// * each counts as one connection against [`Limits::connections`](super::Limits::connections) and
-///   [`Limits::client_connections`](super::Limits::client_connections), and methods of the program's own types as one of
-///   [`Limits::helpers`](super::Limits::helpers);
+///   [`Limits::client_connections`](super::Limits::client_connections), and methods of the program's own types as one
+///   of [`Limits::helpers`](super::Limits::helpers);
 /// * the end of the server ends each of them.
 ///
 /// A call that is dropped is given up: the server forgets it if it waits, as with [`Proxy::call_timeout`]. A method of
@@ -69,8 +69,8 @@ impl Proxy {
     /// Differs from Python, whose clients have one call at a time for each thread.
     ///
     /// # Errors
-    /// * [`InvalidInput`](ErrorKind::InvalidInput) for an argument that cannot be sent, and for `acquire` of a lock: a thread
-    ///   has what it acquires by its own connection only.
+    /// * [`InvalidInput`](ErrorKind::InvalidInput) for an argument that cannot be sent, and for `acquire` of a lock: a
+    ///   thread has what it acquires by its own connection only.
     /// * [`Closed`](ErrorKind::Closed) when the server has ended, or lets no further connection in.
     /// * [`Os`](ErrorKind::Os) with `ETIMEDOUT` for a server that does not take the call within the
     ///   [`reply_timeout`](super::reply_timeout).

@@ -45,8 +45,8 @@ pub struct Limits {
     /// Calls of built-in types that wait (`get`, `acquire`) take no thread.
     pub helpers: usize,
     /// How many blocks of shared memory the server keeps for clients of a
-    /// [`SharedMemoryManager`](super::SharedMemoryManager): none. [`SharedMemoryManager::start`](super::SharedMemoryManager::start)
-    /// sets 65,536.
+    /// [`SharedMemoryManager`](super::SharedMemoryManager): none.
+    /// [`SharedMemoryManager::start`](super::SharedMemoryManager::start) sets 65,536.
     pub segments: usize,
 }
 

@@ -2,18 +2,18 @@
 
 /// Makes the type of an `impl` block a served one, and a proxy with the same methods.
 ///
-/// The block stays what it is: its methods can be called here as usual. The proxy has each method too; there a call goes to the
-/// object on its server, and returns a [`Result`](crate::Result). Arguments and results are serde values. A method that
-/// returns `Result<T, E>`, under that name, has a proxy method that returns the `T`; an `Err` arrives as an
+/// The block stays what it is: its methods can be called here as usual. The proxy has each method too; there a call
+/// goes to the object on its server, and returns a [`Result`](crate::Result). Arguments and results are serde values. A
+/// method that returns `Result<T, E>`, under that name, has a proxy method that returns the `T`; an `Err` arrives as an
 /// [`Exception`](crate::multiprocessing::managers::Exception). A method that returns
-/// [`Handed`](crate::multiprocessing::managers::Handed) answers with another object, and its caller gets a proxy. A method may
-/// take proxies.
+/// [`Handed`](crate::multiprocessing::managers::Handed) answers with another object, and its caller gets a proxy. A
+/// method may take proxies.
 ///
 /// The function `new`, if there is one, makes an object for a client. The proxy has a `new` with a
 /// [`Manager`](crate::multiprocessing::Manager) before these arguments.
 ///
-/// Methods take `&self` or `&mut self` and arguments with plain names; they have no generics. Several calls of `&self` methods
-/// run side by side. All run on threads of the server that are made for this, so that a method may wait.
+/// Methods take `&self` or `&mut self` and arguments with plain names; they have no generics. Several calls of `&self`
+/// methods run side by side. All run on threads of the server that are made for this, so that a method may wait.
 ///
 /// # Examples
 /// ```standalone_crate

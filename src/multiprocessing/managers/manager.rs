@@ -29,8 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server of shared objects, and what makes objects on it: Python's `Manager()` and `SyncManager`.
 ///
-/// [`start`](Self::start) starts a process in which the objects live. [`connect`](Self::connect) reaches a server that is
-/// there, of this program, of another one or of CPython. A started server ends with its manager, and with this process.
+/// [`start`](Self::start) starts a process in which the objects live. [`connect`](Self::connect) reaches a server that
+/// is there, of this program, of another one or of CPython. A started server ends with its manager, and with this
+/// process.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -210,10 +211,11 @@ impl Manager {
 
     /// Whether the calls of this thread to the server go through shared memory, and not over the socket.
     ///
-    /// That is decided when a thread connects for its first call. It takes a Unix socket, and a server that runs the same
-    /// build of the same program as the same user in the same pid namespace, by the kernel's word. The server gives memory
-    /// to as many threads as [`Limits::exchanges`] says. A call then costs no system call while both sides are awake.
-    /// Long messages, and what is more than plain data, go over the socket in any case. Calls do the same either way.
+    /// That is decided when a thread connects for its first call. It takes a Unix socket, and a server that runs the
+    /// same build of the same program as the same user in the same pid namespace, by the kernel's word. The server
+    /// gives memory to as many threads as [`Limits::exchanges`] says. A call then costs no system call while both sides
+    /// are awake. Long messages, and what is more than plain data, go over the socket in any case. Calls do the same
+    /// either way.
     ///
     /// # Errors
     /// As for the first [`call`](Proxy::call) of a thread.
@@ -243,7 +245,8 @@ impl Manager {
     ///
     /// # Errors
     /// As for [`Proxy::call`]; [`Remote`](ErrorKind::Remote) for a type that is not registered there;
-    /// [`Os`](ErrorKind::Os) with `ETIMEDOUT` when the making takes longer than the [`reply_timeout`](super::reply_timeout).
+    /// [`Os`](ErrorKind::Os) with `ETIMEDOUT` when the making takes longer than the
+    /// [`reply_timeout`](super::reply_timeout).
     ///
     /// # Examples
     /// See the example of [`Proxy`].
@@ -336,8 +339,8 @@ impl Manager {
     /// Ends the server. Its proxies get [`Closed`](ErrorKind::Closed) from then on, waiting ones too.
     ///
     /// A process that this manager started is asked, then gets `SIGTERM`, then is killed; each step has the time of
-    /// [`shutdown_timeout`](ManagerBuilder::shutdown_timeout). Dropping the manager does the same, for a server that it has
-    /// started.
+    /// [`shutdown_timeout`](ManagerBuilder::shutdown_timeout). Dropping the manager does the same, for a server that it
+    /// has started.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed) and others for a connected server that cannot be asked.

@@ -24,8 +24,8 @@
 //!
 //! **CPython on either side.** Client and server speak CPython's protocol. A CPython program drives the objects of a
 //! server here by `BaseManager.register`, and [`Manager::connect`] reaches a server of CPython. Values cross as
-//! [plain data](crate::multiprocessing::connection::pickle); classes and functions are read as names only, and nothing is
-//! called.
+//! [plain data](crate::multiprocessing::connection::pickle); classes and functions are read as names only, and nothing
+//! is called.
 //!
 //! **References.** An object lives as long as a proxy of it, and as long as another served object holds a proxy of it.
 //!
@@ -44,9 +44,9 @@
 //! **Waiting.** A built-in object never blocks its server: a `get` or an `acquire` is parked until it can be answered.
 //! A method of the program's own type runs on a helper thread.
 //!
-//! **Shared memory.** Calls between processes of one program go through shared memory beside the socket, where the kernel
-//! says that both run the same program: [`Manager::shares_memory`]. While both sides are awake, such a call makes no
-//! system call. What is awake looks for some microseconds, and then sleeps.
+//! **Shared memory.** Calls between processes of one program go through shared memory beside the socket, where the
+//! kernel says that both run the same program: [`Manager::shares_memory`]. While both sides are awake, such a call
+//! makes no system call. What is awake looks for some microseconds, and then sleeps.
 //!
 //! **Clients that mean no good.** [`Limits`] bounds what clients take, [`Access`] says who may call what. A client
 //! waits for what does not depend on others for at most the [`reply_timeout`], and finds within two minutes that the

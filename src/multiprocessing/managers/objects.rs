@@ -90,8 +90,8 @@ impl Manager {
         Ok(parsed(&self.debug_info()?))
     }
 
-    /// A proxy of an object that is there, by the name that [`objects`](Self::objects) gives. The object stays as long as the
-    /// proxy does. The [type](Proxy::typeid) of the proxy is `object`, because no server tells the type.
+    /// A proxy of an object that is there, by the name that [`objects`](Self::objects) gives. The object stays as long
+    /// as the proxy does. The [type](Proxy::typeid) of the proxy is `object`, because no server tells the type.
     ///
     /// # Errors
     /// [`Remote`](crate::ErrorKind::Remote) if the server does not have the object, or does not have it any more;

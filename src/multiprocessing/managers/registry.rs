@@ -347,7 +347,8 @@ impl Registry {
     /// The access lists at work.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a list that no object would ever be under, or that names no method.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a list that no object would ever be under, or that names no
+    /// method.
     pub(super) fn rules(&self) -> Result<HashMap<String, Arc<Rule>>> {
         let rule = |(name, listed): (&String, &Listed)| {
             let made = self.makers.get(name).map(|(_, methods)| *methods);

@@ -11,8 +11,8 @@ use crate::multiprocessing::shared_memory::{Item, ShareableList, SharedMemory, r
 
 /// Makes blocks of shared memory that live as long as a server.
 ///
-/// A block is made here, and registered with the server under its name. Other processes open it by the name; the server is not
-/// asked for that. The server removes the names at its end: the memory goes with its last user.
+/// A block is made here, and registered with the server under its name. Other processes open it by the name; the server
+/// is not asked for that. The server removes the names at its end: the memory goes with its last user.
 ///
 /// | event | names that this library gave | names that CPython gave |
 /// | --- | --- | --- |
@@ -20,8 +20,8 @@ use crate::multiprocessing::shared_memory::{Item, ShareableList, SharedMemory, r
 /// | [`shutdown`](Self::shutdown), or the end of the process that started the server | are removed | are removed |
 /// | the server is killed | are removed with the last user, at the latest when a process of the user next makes or opens a block | are left to CPython's tracker |
 ///
-/// Clients and servers of CPython's `SharedMemoryManager` are understood. The manager of another address, key or limits becomes
-/// one of these by `from`, see [`Limits::segments`].
+/// Clients and servers of CPython's `SharedMemoryManager` are understood. The manager of another address, key or limits
+/// becomes one of these by `from`, see [`Limits::segments`].
 ///
 /// # Examples
 /// ```standalone_crate
@@ -110,8 +110,8 @@ impl SharedMemoryManager {
     /// Makes a zeroed block, and registers it with the server.
     ///
     /// # Errors
-    /// As for [`SharedMemory::create`] and [`Proxy::call`](super::Proxy::call); [`Remote`](crate::ErrorKind::Remote) for a
-    /// server that keeps no blocks, or that has as many blocks as it may keep. After an error there is no block.
+    /// As for [`SharedMemory::create`] and [`Proxy::call`](super::Proxy::call); [`Remote`](crate::ErrorKind::Remote)
+    /// for a server that keeps no blocks, or that has as many blocks as it may keep. After an error there is no block.
     #[doc(alias = "SharedMemory")]
     pub fn shared_memory(&self, size: usize) -> Result<SharedMemory> {
         let memory = SharedMemory::builder().track(self.keeps()?).create(size)?;
@@ -140,8 +140,8 @@ impl SharedMemoryManager {
     /// Lets the server remove the name of a block now. Processes that use the block keep the memory.
     ///
     /// # Errors
-    /// As for [`Proxy::call`](super::Proxy::call); [`Remote`](crate::ErrorKind::Remote) for a block that the server does not
-    /// keep.
+    /// As for [`Proxy::call`](super::Proxy::call); [`Remote`](crate::ErrorKind::Remote) for a block that the server
+    /// does not keep.
     #[doc(alias = "release_segment")]
     pub fn release(&self, name: &str) -> Result<()> {
         self.manager.client.ask("release_segment", vec![name.into()], Vec::new()).map(drop)
@@ -155,8 +155,8 @@ impl SharedMemoryManager {
         self.manager.shutdown()
     }
 
-    /// Whether the server becomes a user of a block. A server of CPython takes no lock, so that a name must not go with the
-    /// last user.
+    /// Whether the server becomes a user of a block. A server of CPython takes no lock, so that a name must not go with
+    /// the last user.
     fn keeps(&self) -> Result<bool> {
         self.manager.client.is_rust()
     }

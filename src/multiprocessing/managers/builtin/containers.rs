@@ -297,8 +297,8 @@ impl<T: Element> SetProxy<T> {
 typed! {
     /// A proxy of a namespace on a server: names, and values of any types.
     ///
-    /// Differs from Python, where a name that begins with an underscore is an attribute of the proxy: here all names are of the
-    /// object.
+    /// Differs from Python, where a name that begins with an underscore is an attribute of the proxy: here all names
+    /// are of the object.
     ///
     /// # Examples
     /// ```standalone_crate

@@ -1,6 +1,7 @@
 //! What a lock is in the loop of a server: an owner, and those who wait for it in the order of their arrival.
 //!
-//! The owner is a connection, which stands for a thread of a client. When the connection ends, the next waiter owns the lock.
+//! The owner is a connection, which stands for a thread of a client. When the connection ends, the next waiter owns the
+//! lock.
 
 use std::collections::BTreeMap;
 

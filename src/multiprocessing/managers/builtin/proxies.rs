@@ -18,8 +18,8 @@ pub(super) fn seconds(limit: Duration) -> f64 {
 typed! {
     /// A proxy of a lock on a server.
     ///
-    /// The lock belongs to the thread that has acquired it. When that thread, or its process, ends or is killed, the next
-    /// waiter gets the lock.
+    /// The lock belongs to the thread that has acquired it. When that thread, or its process, ends or is killed, the
+    /// next waiter gets the lock.
     ///
     /// # Examples
     /// ```standalone_crate
@@ -180,8 +180,8 @@ impl ConditionProxy {
     calls! {
         /// Releases the lock, waits for a notification and takes the lock again.
         wait() -> bool = "wait"() waits;
-        /// As [`wait`](Self::wait), for at most that long; `false` when the time ran out. The lock is waited for without a
-        /// limit.
+        /// As [`wait`](Self::wait), for at most that long; `false` when the time ran out. The lock is waited for
+        /// without a limit.
         wait_timeout(limit: Duration) -> bool = "wait"(seconds(limit)) waits;
         /// Wakes at most so many waiters.
         notify(n: u32) -> () = "notify"(n);
@@ -268,8 +268,8 @@ typed! {
 
 impl BarrierProxy {
     calls! {
-        /// Waits for the other parties; the number of this one. An exception `threading.BrokenBarrierError` if the barrier
-        /// is or gets broken.
+        /// Waits for the other parties; the number of this one. An exception `threading.BrokenBarrierError` if the
+        /// barrier is or gets broken.
         wait() -> u64 = "wait"() waits;
         /// As [`wait`](Self::wait), for at most that long. The barrier is broken when the time runs out.
         wait_timeout(limit: Duration) -> u64 = "wait"(seconds(limit)) within limit;
@@ -328,8 +328,8 @@ impl<T: Element> QueueProxy<T> {
         task_done() -> () = "task_done"();
         /// Waits until every item that was put is done.
         join() -> () = "join"() waits;
-        /// Lets no more items in; every later `get` on an empty queue is an exception `queue.ShutDown`. CPython's queues know
-        /// it from 3.13 on.
+        /// Lets no more items in; every later `get` on an empty queue is an exception `queue.ShutDown`. CPython's
+        /// queues know it from 3.13 on.
         shutdown(immediate: bool) -> () = "shutdown"(immediate);
     }
 

@@ -51,8 +51,8 @@ macro_rules! typed {
     };
 }
 
-/// Methods that are one call each, all with the errors of a call. `within` names the limit that the server gets; `waits` is
-/// for methods that wait as long as other clients make them.
+/// Methods that are one call each, all with the errors of a call. `within` names the limit that the server gets;
+/// `waits` is for methods that wait as long as other clients make them.
 macro_rules! calls {
     (@call $it:expr, $answer:ty, $method:literal, $args:expr) => {
         $it.call_within::<$answer>($method, $args, std::time::Duration::ZERO)

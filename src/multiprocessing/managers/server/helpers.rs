@@ -65,8 +65,8 @@ impl Helpers {
         Self { shared: Arc::default(), most: most.max(1) }
     }
 
-    /// Has a thread run the job, as soon as one is free. Answers with `false` if there is none and the system has no room for
-    /// one; the job is dropped then.
+    /// Has a thread run the job, as soon as one is free. Answers with `false` if there is none and the system has no
+    /// room for one; the job is dropped then.
     pub(super) fn run(&self, job: Job) -> bool {
         let mut inner = self.shared.lock();
         inner.jobs.push_back(job);

@@ -1,7 +1,7 @@
 //! An object of the house, which lives in the loop of the server and never waits there.
 //!
-//! A call that cannot be answered yet is *parked*: the object notes the number of the waiter, and answers it in a later call.
-//! So a thousand blocked clients take no thread, and waiters are served in the order in which they came.
+//! A call that cannot be answered yet is *parked*: the object notes the number of the waiter, and answers it in a later
+//! call. So a thousand blocked clients take no thread, and waiters are served in the order in which they came.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -77,7 +77,8 @@ impl<T: Into<Answer>> From<Result<T, Exception>> for Step {
 pub(in super::super) trait Local: Send {
     fn call(&mut self, call: Call<'_>, desk: &mut Desk) -> Step;
 
-    /// The answer to a waiter whose time is over, whom the object forgets; `None` for one who has to wait for a lock yet.
+    /// The answer to a waiter whose time is over, whom the object forgets; `None` for one who has to wait for a lock
+    /// yet.
     fn late(&mut self, waiter: Waiter, desk: &mut Desk) -> Option<Outcome> {
         self.forget(waiter, desk);
         Some(Ok(false.into()))

@@ -3,10 +3,10 @@
 //! A thread at the [`door`] does handshakes, the [`hall`] is the loop that serves all clients, the [`house`] is its
 //! table of objects and references, and [`helpers`] run the methods of the program's own types.
 //!
-//! **One loop, one thread.** All objects of the house belong to the loop, so none of them has a lock, and the calls of all
-//! clients have one order: who waited first is served first, and what a client that dies held is released in one step.
-//! Loops on several cores would share the objects and the references, with a lock around each. Methods of the program's
-//! own types run on the threads of the helpers, on all cores.
+//! **One loop, one thread.** All objects of the house belong to the loop, so none of them has a lock, and the calls of
+//! all clients have one order: who waited first is served first, and what a client that dies held is released in one
+//! step. Loops on several cores would share the objects and the references, with a lock around each. Methods of the
+//! program's own types run on the threads of the helpers, on all cores.
 
 pub(super) mod desk;
 mod door;

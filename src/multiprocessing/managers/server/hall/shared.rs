@@ -5,9 +5,10 @@
 //! | asleep | sleeps in the epoll set, where the bell is | rings the bell when it asks |
 //! | awake | looks at its word in every round | asks without a system call |
 //!
-//! An exchange awakes when its bell rings. The loop looks at those that are awake for a bounded time, which it learns: on a
-//! busy processor a look is of no use. Then it puts them to sleep. A round serves at most [`ROUND`] requests before the
-//! loop looks at its sockets, so that no client keeps the others waiting. There are at most [`MOST_AWAKE`] awake.
+//! An exchange awakes when its bell rings. The loop looks at those that are awake for a bounded time, which it learns:
+//! on a busy processor a look is of no use. Then it puts them to sleep. A round serves at most [`ROUND`] requests
+//! before the loop looks at its sockets, so that no client keeps the others waiting. There are at most [`MOST_AWAKE`]
+//! awake.
 //!
 //! Clients may write anything at any time: see [`exchange`]. One that does not follow the protocol is closed.
 
@@ -106,8 +107,8 @@ impl Hall {
         self.shared.awake.retain(|awake| awake.owner != owner);
     }
 
-    /// Notes that a bell has rung. It is answered after the other events of its round: a client that has gone has gone by
-    /// then.
+    /// Notes that a bell has rung. It is answered after the other events of its round: a client that has gone has gone
+    /// by then.
     pub(super) fn bell_rang(&mut self, owner: Owner) {
         self.shared.rung.push(owner);
     }
@@ -154,8 +155,8 @@ impl Hall {
         let Shared { awake, patience, .. } = &self.shared;
         let is_asking = |awake: &Awake| self.peers.get(&awake.owner).is_some_and(Peer::is_asking);
         let mut found = awake.iter().position(is_asking);
-        // A request that is there already says nothing of whether looking is of use: on one processor its client has run
-        // meanwhile.
+        // A request that is there already says nothing of whether looking is of use: on one processor its client has
+        // run meanwhile.
         if found.is_none() {
             patience.until(|| {
                 found = awake.iter().position(is_asking);
