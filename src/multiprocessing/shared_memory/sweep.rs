@@ -62,11 +62,14 @@ pub(super) fn remove_if_unused(name: &Name, id: Option<Id>) -> Result<bool> {
     if !is_ours(&status) || !try_lock_exclusive(&object)? {
         return Ok(false);
     }
+    // Who had the lock before may have removed the name, and another object may have it by now.
+    if Status::of_name(name)?.id != status.id {
+        return Ok(false);
+    }
     // Nobody uses the object, and until the lock is released nobody can begin to.
     match is_private {
         // No private name is ever given twice.
-        true if Status::of_name(name)?.id == status.id => posix_ipc::unlink(name).map(|()| true),
-        true => Ok(false),
+        true => posix_ipc::unlink(name).map(|()| true),
         false => take_away(name, status.id),
     }
 }
