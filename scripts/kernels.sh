@@ -1,8 +1,8 @@
 # Sourced by scripts/portability: runs test programs of both crates under another Debian kernel, in qemu without
 # acceleration: an older one, or one with larger pages.
 
-# debian_package SUITE NAME PATTERN FOLDER [MACHINE]: unpacks a package of another Debian release in FOLDER. The package is
-# NAME, or with a PATTERN the dependency of NAME whose name matches. It comes from this machine's package source.
+# debian_package SUITE NAME PATTERN FOLDER [MACHINE]: unpacks a package of another Debian release in FOLDER. The package
+# is NAME, or with a PATTERN the dependency of NAME whose name matches. It comes from this machine's package source.
 debian_package() {
   local suite=$1 name=$2 pattern=$3 folder=$4 machine=${5:-$(dpkg --print-architecture)} own package=$2
   local state=$tools/apt-$suite-$machine
