@@ -17,7 +17,7 @@ const CHUNK: Duration = Duration::from_millis(20);
 /// How many bytes the arguments in a chunk of several calls have at most.
 const MOST: usize = 1 << 20;
 /// How many chunks of the shortest are under way for each process.
-const SHORT: u128 = 32;
+const SHORT: u128 = 64;
 /// How many calls a chunk has at most.
 const CALLS: usize = 1 << 15;
 
@@ -54,12 +54,18 @@ impl Failure {
     }
 }
 
-/// How a call ended.
+/// How a call ended. Small, since a map has one for each item.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// Where its value stands in an answer.
-    Value(Arc<[u8]>, Range<usize>),
-    Failed(Failure),
+    /// Where its value stands in an answer, which has less than 4 GiB.
+    Value(Arc<[u8]>, Range<u32>),
+    Failed(Box<Failure>),
+}
+
+impl Outcome {
+    pub(crate) fn failed(failure: &Failure) -> Self {
+        Self::Failed(Box::new(failure.clone()))
+    }
 }
 
 #[derive(Debug)]
@@ -277,14 +283,13 @@ impl Job {
     }
 
     /// Takes all outcomes that nobody has taken, in the order of the calls, once every call has ended.
-    pub(crate) fn take_all(&mut self) -> Vec<Outcome> {
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Outcome> + use<> {
         let places = std::mem::take(&mut self.outcomes);
         self.first += places.len();
-        let ended = places.into_iter().filter_map(|place| match place {
+        places.into_iter().filter_map(|place| match place {
             Place::Ended(outcome) => Some(outcome),
             Place::Waiting | Place::Taken => None,
-        });
-        ended.collect()
+        })
     }
 
     /// The first failure in the order of the calls.
@@ -293,7 +298,7 @@ impl Job {
             return None;
         }
         self.outcomes.iter().find_map(|place| match place {
-            Place::Ended(Outcome::Failed(failure)) => Some(failure.clone()),
+            Place::Ended(Outcome::Failed(failure)) => Some(Failure::clone(failure)),
             _ => None,
         })
     }
@@ -353,7 +358,7 @@ mod tests {
         let mut job = job_of(100_000, Some(50));
         assert_eq!((job.window(0), job.window(2), job.window(10)), (8, 8, 30), "nothing is known");
         job.took(Duration::from_micros(50), 50);
-        assert_eq!(job.window(2), 64);
+        assert_eq!(job.window(2), 128);
         job.took(Duration::from_secs(1), 50);
         assert_eq!(job.window(2), 8);
         let mut long = Job::new("a::task", manner(Some(1)), false);

@@ -49,15 +49,16 @@
 //! | 19 | a node of a cluster that has other keys | [`Unsupported`], naming the node that has them |
 //! | 20 | arguments with a descriptor or shared memory | [`Unsupported`], before anything is sent |
 //! | 21 | above 512 MiB | [`TooLong`] for arguments, before they are sent; [`InvalidInput`] for a value |
+//! | 22 | a worker can start no process any more | it ends and says why; what it had not begun goes elsewhere, uncharged |
 //!
 //! | | what fails | what a queue does |
 //! | --- | --- | --- |
-//! | 22 | a getter is killed | an item of [`get_guarded`] comes again after the lease; one of [`get`] is gone |
-//! | 23 | the connection breaks in a call | the call is repeated, and is one |
-//! | 24 | a put ends as [`Closed`] | the item may be there; [`put_once`] lets the caller repeat it |
-//! | 25 | a replica takes over | items that it had not got are lost; [`put_once`] of the same name brings one back |
-//! | 26 | the server has no memory left | puts wait, as in a full queue |
-//! | 27 | an item of another type | [`Decode`], and the item is gone |
+//! | 23 | a getter is killed | an item of [`get_guarded`] comes again after the lease; one of [`get`] is gone |
+//! | 24 | the connection breaks in a call | the call is repeated, and is one |
+//! | 25 | a put ends as [`Closed`] | the item may be there; [`put_once`] lets the caller repeat it |
+//! | 26 | a replica takes over | items that it had not got are lost; [`put_once`] of the same name brings one back |
+//! | 27 | the server has no memory left | puts wait, as in a full queue |
+//! | 28 | an item of another type | [`Decode`], and the item is gone |
 //!
 //! 1. `a_killed_process_ends_its_call_at_once_and_no_other`
 //! 2. `a_lost_host_ends_what_it_had_begun_and_no_more`, `what_a_lost_host_ran_runs_again_with_retries`
@@ -82,12 +83,13 @@
 //! 19. `a_node_of_a_cluster_names_the_one_that_has_the_keys`
 //! 20. `a_descriptor_is_refused_before_it_is_sent`
 //! 21. `above_512_mib_all_is_refused_where_it_is`
-//! 22. `an_item_of_a_killed_getter_comes_again`, `a_guarded_item_stays_for_as_long_as_its_getter_lives`
-//! 23. `a_put_over_a_broken_connection_is_one`, `a_call_whose_answer_is_lost_is_made_once`
-//! 24. `a_put_whose_end_is_unknown_takes_no_other_with_it`, `a_put_under_one_name_is_one_though_a_replica_takes_over`
-//! 25. `what_a_replica_lacks_of_a_queue_is_lost`, `a_put_under_one_name_is_one_though_a_replica_takes_over`
-//! 26. `a_put_waits_for_memory_within_its_limit`
-//! 27. `items_come_out_in_the_order_in_which_they_were_put`
+//! 22. `what_a_broken_worker_had_not_begun_goes_elsewhere`, `a_broken_worker_gives_back_what_it_claims`
+//! 23. `an_item_of_a_killed_getter_comes_again`, `a_guarded_item_stays_for_as_long_as_its_getter_lives`
+//! 24. `a_put_over_a_broken_connection_is_one`, `a_call_whose_answer_is_lost_is_made_once`
+//! 25. `a_put_whose_end_is_unknown_takes_no_other_with_it`, `a_put_under_one_name_is_one_though_a_replica_takes_over`
+//! 26. `what_a_replica_lacks_of_a_queue_is_lost`, `a_put_under_one_name_is_one_though_a_replica_takes_over`
+//! 27. `a_put_waits_for_memory_within_its_limit`
+//! 28. `items_come_out_in_the_order_in_which_they_were_put`
 //!
 //! [`WorkerDied`]: ossature::ErrorKind::WorkerDied
 //! [`Closed`]: ossature::ErrorKind::Closed
@@ -161,6 +163,9 @@
 //! | a client, later | number and answer expire: *abandoned* |
 //! | a worker that has taken it | the lease ends; it goes elsewhere, uncharged |
 //! | a worker that runs it | the lease ends; the client hears that the host was lost |
+//!
+//! A worker gives its local pool short chunks before their turn: for five milliseconds, at most 32 to a process. They
+//! count as running.
 //!
 //! Only a chunk without a number in `at` is added, so a submission may be repeated. After each reconnection, and after
 //! two beats of silence, the client asks which of its chunks are neither waiting nor claimed, takes in all answers, and

@@ -25,13 +25,17 @@ use crate::engine::{Claim, Described, Engine, Fault, Outcome, Serving, Turn};
 use crate::link::Link;
 use crate::receiver::BEATS;
 use crate::streams::Streams;
-use crate::wire::{Calls, outcomes};
+use crate::wire::{Calls, Outcomes};
 
 /// How long the worker waits at the server before it looks at what else is to do.
 const WAIT: Duration = Duration::from_millis(500);
 /// Chunks that take less are taken ahead of their turn, and wait in the local pool: for so long, and at most so many
 /// for each process.
-const SHORT: (Duration, u128) = (Duration::from_millis(5), 8);
+const SHORT: (Duration, u128) = (Duration::from_millis(5), 32);
+/// Where a process has fewer of them, some more are claimed, which do not run yet.
+const FEW: u128 = 8;
+/// How many chunks are claimed at once, at most.
+const MOST: usize = 128;
 /// Chunks that take more are not taken ahead at all.
 const LONG: Duration = Duration::from_millis(50);
 /// How often the worker that has room looks for chunks that went back, though new ones come all the time.
@@ -42,8 +46,8 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// A chunk that the local pool has.
 struct Running {
     claim: Claim,
-    /// Where the pool could not take it, the answer is there.
-    run: Result<Run, Vec<Told>>,
+    /// Where the pool could not take it: how many calls there are, and the failure of each.
+    run: Result<Run, (usize, Vec<u8>)>,
     begun: Instant,
     /// How many chunks each process had then, this one included.
     depth: u32,
@@ -156,12 +160,12 @@ impl Life {
         let (most, ahead) = match state.takes {
             Some(takes) if takes < SHORT.0 => {
                 let each = (SHORT.0.as_nanos() / takes.as_nanos().max(1)).clamp(2, SHORT.1);
-                (processes.saturating_mul(each as usize), if each < SHORT.1 { processes } else { 0 })
+                (processes.saturating_mul(each as usize), if each < FEW { processes } else { 0 })
             }
             Some(takes) if takes < LONG => (processes, processes.div_ceil(2)),
             _ => (processes, 0),
         };
-        let run = most.saturating_sub(state.running.len());
+        let run = most.saturating_sub(state.running.len()).min(MOST);
         (run, ahead.saturating_sub(state.ahead.len().saturating_sub(run)))
     }
 
@@ -280,7 +284,7 @@ impl Life {
                 None => {
                     let why = "not a chunk of calls of this version of ossature-redis";
                     self.with(engine, |engine| engine.bury(&claim.label, why, &claim.client, &claim.body))?;
-                    Err(vec![engine::unreadable("the bytes are not calls of this version of ossature-redis")])
+                    Err((1, engine::unreadable("the bytes are not calls of this version of ossature-redis")))
                 }
                 Some(calls) => {
                     limit = calls.limit.map(|limit| (limit, begun + limit));
@@ -294,9 +298,7 @@ impl Life {
                             let back: Vec<_> = back.collect();
                             return self.with(engine, |engine| engine.release(&self.me, &back));
                         }
-                        given => {
-                            given.map_err(|error| vec![engine::unreadable(&error.to_string()); calls.arguments.len()])
-                        }
+                        given => given.map_err(|error| (calls.arguments.len(), engine::unreadable(&error.to_string()))),
                     }
                 }
             };
@@ -395,33 +397,46 @@ impl Life {
 
     /// Takes off what has ended, with the answers.
     fn ended(&self) -> Vec<(Claim, Vec<u8>)> {
+        let mut done = Vec::new();
         let mut state = self.state();
-        let mut ended = Vec::new();
-        let mut at = 0;
-        while let Some(running) = state.running.get(at) {
+        for running in std::mem::take(&mut state.running) {
             if !running.is_done() {
-                at += 1;
+                state.running.push(running);
                 continue;
             }
-            let running = state.running.remove(at);
             let took = running.begun.elapsed() / running.depth; // the others came first
             state.takes = Some(state.takes.map_or(took, |before| (before * 3 + took) / 4));
-            let mut told = match running.run {
-                Ok(run) => run.take(),
-                Err(told) => told,
-            };
-            self.calls.fetch_add(told.len() as u64, Relaxed); // a count
-            if let (true, Some((limit, _))) = (running.late, running.limit) {
-                for told in &mut told {
-                    if matches!(told, Told::Failed(_)) {
-                        *told = engine::late(&running.task, limit);
-                    }
-                }
-            }
             state.answering.push(running.claim.id.clone()); // as long as it is pending
-            ended.push((running.claim, outcomes(took, &self.is.host, &told)));
+            done.push((running, took));
         }
-        ended
+        drop(state);
+        done.into_iter().map(|(running, took)| self.answer_to(running, took)).collect()
+    }
+
+    /// The answer to a chunk that has ended.
+    fn answer_to(&self, running: Running, took: Duration) -> (Claim, Vec<u8>) {
+        let Running { claim, run, limit, task, late, .. } = running;
+        let late = limit.filter(|_| late).map(|(limit, _)| engine::late(&task, limit));
+        let calls = run.as_ref().map_or_else(|(calls, _)| *calls, Run::count);
+        let (mut answer, mut broken) = (Outcomes::new(took, &self.is.host, calls), None);
+        let mut tell = |told: Told<'_>| match (&late, told) {
+            (Some(late), Told::Failed(_)) => answer.push(Told::Failed(late)),
+            (_, Told::Value(_)) => answer.push(told),
+            (None, Told::Failed(failed)) => {
+                broken = engine::unmade(failed).or(broken.take());
+                answer.push(told);
+            }
+        };
+        match &run {
+            Ok(run) => run.take(tell),
+            Err((calls, why)) => (0..*calls).for_each(|_| tell(Told::Failed(why))),
+        }
+        if broken.is_some() {
+            self.state().broken = broken;
+            self.end();
+        }
+        self.calls.fetch_add(calls as u64, Relaxed); // a count
+        (claim, answer.finish())
     }
 
     fn described(&self) -> Described {

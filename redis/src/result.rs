@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::Arc;
 
-use ossature::multiprocessing::pool::engine;
+use ossature::multiprocessing::pool::engine::{self, Unpacker};
 use ossature::multiprocessing::transfer::Transfer;
 use ossature::sys::deadline::Deadline;
 use ossature::{Error, ErrorKind, Result};
@@ -44,7 +45,7 @@ impl Held {
     /// The value of the only call, which has ended.
     pub(crate) fn one<R: Transfer>(&self) -> Result<R> {
         let outcome = self.hub.lock()?.job(self.job).and_then(|job| match job.failure() {
-            Some(failure) => Some(Outcome::Failed(failure)), // a failure may be asked for again
+            Some(failure) => Some(Outcome::failed(&failure)), // a failure may be asked for again
             None => job.take_next(),
         });
         decode(self.task, outcome.ok_or_else(|| taken(self.task))?)
@@ -60,10 +61,14 @@ impl Held {
             }
             (job.given, job.take_all())
         };
-        if outcomes.len() < given {
-            return Err(taken(self.task));
+        let (mut unpacker, mut values) = (Unpacker::begin(), Vec::new());
+        for outcome in outcomes {
+            if values.is_empty() {
+                values.reserve(given);
+            }
+            values.push(decode_by(&mut unpacker, self.task, outcome)?);
         }
-        outcomes.into_iter().map(|outcome| decode(self.task, outcome)).collect()
+        if values.len() == given { Ok(values) } else { Err(taken(self.task)) }
     }
 }
 
@@ -79,8 +84,14 @@ fn taken(task: &str) -> Error {
 
 /// The value of one call.
 pub(crate) fn decode<R: Transfer>(task: &str, outcome: Outcome) -> Result<R> {
+    decode_by(&mut Unpacker::begin(), task, outcome)
+}
+
+fn decode_by<R: Transfer>(unpacker: &mut Unpacker, task: &str, outcome: Outcome) -> Result<R> {
     match outcome {
-        Outcome::Value(bytes, range) => engine::unpack(bytes.get(range).unwrap_or_default()),
+        Outcome::Value(bytes, Range { start, end }) => {
+            unpacker.read(bytes.get(start as usize..end as usize).unwrap_or_default())
+        }
         Outcome::Failed(failure) => Err(failure.into_error(task)),
     }
 }

@@ -168,7 +168,7 @@ impl State {
     pub(crate) fn withdraw(&mut self, number: u64, failure: &Failure) -> Vec<Callback> {
         let Some(job) = self.jobs.get_mut(&number) else { return Vec::new() };
         for index in job.forget_inputs() {
-            job.end(index, Outcome::Failed(failure.clone()));
+            job.end(index, Outcome::failed(failure));
         }
         let unwanted = &mut self.unwanted;
         self.chunks.retain(|chunk, out| {
@@ -177,7 +177,7 @@ impl State {
             }
             unwanted.push(*chunk);
             for index in out.base..out.base + out.count {
-                job.end(index, Outcome::Failed(failure.clone()));
+                job.end(index, Outcome::failed(failure));
             }
             false
         });
@@ -210,17 +210,22 @@ impl State {
                 for (at, (is_value, from, to)) in ends.into_iter().enumerate() {
                     let index = out.base + at;
                     if is_value {
-                        job.end(index, Outcome::Value(bytes.clone(), from..to));
-                    } else if out.tries < job.manner.retries
-                        && engine::is_death(bytes.get(from..to).unwrap_or_default())
-                    {
-                        again.push(at);
+                        job.end(index, Outcome::Value(bytes.clone(), from as u32..to as u32));
+                        continue;
+                    }
+                    let failed = bytes.get(from..to).unwrap_or_default();
+                    if engine::unmade(failed).is_some() {
+                        again.push((at, out.tries)); // that worker ends, and another makes the call
+                    } else if out.tries < job.manner.retries && engine::is_death(failed) {
+                        again.push((at, out.tries + 1));
                     } else {
-                        job.end(index, Outcome::Failed(Failure::Told(host.clone(), bytes.clone(), from..to)));
+                        job.end(index, Outcome::failed(&Failure::Told(host.clone(), bytes.clone(), from..to)));
                     }
                 }
             }
-            Some(Answer::Lost(_)) if out.tries < job.manner.retries => again.extend(0..out.count),
+            Some(Answer::Lost(_)) if out.tries < job.manner.retries => {
+                again.extend((0..out.count).map(|at| (at, out.tries + 1)));
+            }
             Some(Answer::Lost(host)) => {
                 self.buried.push((
                     out.body.clone(),
@@ -228,14 +233,14 @@ impl State {
                 ));
                 let host: Arc<str> = host.into();
                 for index in out.base..out.base + out.count {
-                    job.end(index, Outcome::Failed(Failure::Lost(host.clone())));
+                    job.end(index, Outcome::failed(&Failure::Lost(host.clone())));
                 }
             }
             _ => {
                 let text: Arc<str> =
                     format!("the answer to {} is of another version or of a stranger", job.task).into();
                 for index in out.base..out.base + out.count {
-                    job.end(index, Outcome::Failed(Failure::Over(ErrorKind::Decode, text.clone())));
+                    job.end(index, Outcome::failed(&Failure::Over(ErrorKind::Decode, text.clone())));
                 }
             }
         }
@@ -243,17 +248,18 @@ impl State {
         self.settle(number)
     }
 
-    /// Gives calls of a chunk out again, each alone, so that one that kills its worker is found.
-    fn retry(&mut self, out: &Out, again: &[usize]) {
+    /// Gives calls of a chunk out again, each alone, so that one that kills its worker is found: each with how many
+    /// workers or hosts have died in it.
+    fn retry(&mut self, out: &Out, again: &[(usize, u32)]) {
         let (Some(job), Some(calls)) = (self.jobs.get_mut(&out.job), Calls::read(&out.body)) else { return };
-        for at in again {
-            let Some(arguments) = calls.arguments.get(*at) else { continue };
+        for &(at, tries) in again {
+            let Some(arguments) = calls.arguments.get(at) else { continue };
             let mut body = Body::new(job.task, job.manner.wants, job.manner.limit);
             body.push(arguments);
             let number = self.next_chunk;
             self.next_chunk += 1;
             job.chunks += 1;
-            let (base, body, tries) = (out.base + at, body.finish(), out.tries + 1);
+            let (base, body) = (out.base + at, body.finish());
             self.chunks.insert(number, Out { job: out.job, base, count: 1, body, tries });
             self.unsent.push_back(number);
         }

@@ -108,46 +108,57 @@ impl<'b> Calls<'b> {
     }
 }
 
-/// The answer of a worker: how long the calls took, on which host, and how each ended.
-pub(crate) fn outcomes(took: Duration, host: &str, told: &[Told]) -> Vec<u8> {
-    outcomes_within(LONGEST, took, host, told)
+/// Builds the answer of a worker: how long the calls took, on which host, and how each ended.
+#[derive(Debug)]
+pub(crate) struct Outcomes {
+    bytes: Vec<u8>,
+    /// How many bytes of outcomes may follow. Each call has room for a refusal beside them.
+    left: usize,
 }
 
-/// The same, with at most so many bytes of outcomes: a call whose outcome has no room is told as failed.
-fn outcomes_within(most: usize, took: Duration, host: &str, told: &[Told]) -> Vec<u8> {
-    let host = host.as_bytes();
-    let host = host.get(..host.len().min(255)).unwrap_or_default();
-    // Each call has room for a refusal.
-    let mut left = most.saturating_sub(told.len() * REFUSAL);
-    let payloads = told.iter().map(|told| match told {
-        Told::Value(payload) | Told::Failed(payload) => payload.len().min(most) + 5,
-    });
-    let mut bytes = Vec::with_capacity(10 + host.len() + payloads.sum::<usize>().min(most));
-    bytes.push(OUTCOMES);
-    bytes.extend(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).to_le_bytes());
-    bytes.push(host.len() as u8);
-    bytes.extend(host);
-    for told in told {
-        let refused;
-        let told = match told {
-            Told::Value(payload) | Told::Failed(payload) if payload.len() > left => {
-                refused = engine::unwritable(TOO_MUCH);
-                &refused
-            }
-            told => told,
-        };
-        let (kind, payload) = match told {
-            Told::Value(payload) => (0, payload),
-            Told::Failed(payload) => (1, payload),
-        };
-        left = left.saturating_sub(payload.len());
-        bytes.push(kind);
-        bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(payload);
+impl Outcomes {
+    pub(crate) fn new(took: Duration, host: &str, calls: usize) -> Self {
+        Self::within(LONGEST, took, host, calls)
     }
-    bytes
+
+    /// The same, with at most so many bytes of outcomes: a call whose outcome has no room is told as failed.
+    fn within(most: usize, took: Duration, host: &str, calls: usize) -> Self {
+        let host = host.as_bytes();
+        let host = host.get(..host.len().min(255)).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(10 + host.len() + calls.saturating_mul(USUAL).min(MOST_AT_FIRST));
+        bytes.push(OUTCOMES);
+        bytes.extend(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).to_le_bytes());
+        bytes.push(host.len() as u8);
+        bytes.extend(host);
+        Self { bytes, left: most.saturating_sub(calls.saturating_mul(REFUSAL)) }
+    }
+
+    /// Adds how the next call ended.
+    pub(crate) fn push(&mut self, told: Told<'_>) {
+        let (Told::Value(payload) | Told::Failed(payload)) = told;
+        if payload.len() > self.left {
+            return self.put(1, &engine::unwritable(TOO_MUCH));
+        }
+        self.put(u8::from(matches!(told, Told::Failed(_))), payload);
+    }
+
+    fn put(&mut self, kind: u8, payload: &[u8]) {
+        self.left = self.left.saturating_sub(payload.len());
+        let [a, b, c, d] = (payload.len() as u32).to_le_bytes();
+        self.bytes.extend_from_slice(&[kind, a, b, c, d]);
+        self.bytes.extend_from_slice(payload);
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.bytes
+    }
 }
 
+/// For how many outcomes there is room before any was read.
+const FEW: usize = 256;
+/// How many bytes most outcomes have, and how many an answer makes room for before it has any.
+const USUAL: usize = 16;
+const MOST_AT_FIRST: usize = 1 << 16;
 /// More bytes than such an outcome has.
 const REFUSAL: usize = 512;
 /// The text of it.
@@ -173,7 +184,7 @@ impl Answer {
                 let took = Duration::from_nanos(number(take(&mut rest, 8)?));
                 let length = number(take(&mut rest, 1)?) as usize;
                 let host = String::from_utf8_lossy(take(&mut rest, length)?).into_owned();
-                let mut ends = Vec::new();
+                let mut ends = Vec::with_capacity((rest.len() / 5).min(FEW));
                 while !rest.is_empty() {
                     let is_value = match take(&mut rest, 1)? {
                         [0] => true,
@@ -222,10 +233,11 @@ mod tests {
 
     #[test]
     fn an_answer_has_room_for_as_many_refusals_as_there_are_calls() {
-        let Told::Failed(refusal) = engine::unwritable(TOO_MUCH) else { panic!("a failure") };
+        let refusal = engine::unwritable(TOO_MUCH);
         assert!(refusal.len() + 5 < REFUSAL, "{}", refusal.len());
-        let told = [Told::Value(vec![1; 4000]), Told::Value(vec![2; 5000]), Told::Value(vec![3])];
-        let answer = outcomes_within(8000, Duration::ZERO, "node7", &told);
+        let mut answer = Outcomes::within(8000, Duration::ZERO, "node7", 3);
+        [&[1; 4000][..], &[2; 5000], &[3]].into_iter().for_each(|value| answer.push(Told::Value(value)));
+        let answer = answer.finish();
         assert!(answer.len() < 8000, "{}", answer.len());
         let Some(Answer::Outcomes { ends, .. }) = Answer::read(&answer) else { panic!("an answer") };
         assert_eq!(ends.iter().map(|(is_value, ..)| *is_value).collect::<Vec<_>>(), [true, false, true]);
@@ -244,7 +256,9 @@ mod tests {
             changed[at] ^= 0x55;
             let _ = Calls::read(&changed);
         }
-        let answer = outcomes(Duration::from_millis(1), "node7", &[Told::Value(vec![1, 2]), Told::Failed(vec![3])]);
+        let mut answer = Outcomes::new(Duration::from_millis(1), "node7", 2);
+        [Told::Value(&[1, 2]), Told::Failed(&[3])].into_iter().for_each(|told| answer.push(told));
+        let answer = answer.finish();
         for length in 0..answer.len() {
             // Cut behind an outcome it is an answer with fewer.
             let _ = Answer::read(&answer[..length]);

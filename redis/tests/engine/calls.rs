@@ -335,7 +335,7 @@ fn a_worker_that_is_told_to_end_ends_its_calls_first() {
 
 /// The example in the documentation of the hidden module.
 fn what_this_crate_uses_of_ossature_does_what_it_says() {
-    use ossature::multiprocessing::pool::engine::{self, Packer, Run, Told, Wants};
+    use ossature::multiprocessing::pool::engine::{self, Packer, Run, Told, Unpacker, Wants};
     use ossature::multiprocessing::{Context, Pool};
     let task = engine::name_of(square, Wants::Value).unwrap();
     let mut bytes = Vec::new();
@@ -345,19 +345,27 @@ fn what_this_crate_uses_of_ossature_does_what_it_says() {
     assert_eq!(engine::known_name(task).unwrap(), task);
     let run: Run = pool.give_calls(task, Wants::Value, [&bytes[..]]).unwrap();
     assert!(pool.wait_until(LONG.into(), || run.is_done()).unwrap());
-    let (told, cancelled) = (run.take(), run.handle());
-    cancelled.cancel().unwrap();
+    let mut value = Vec::new();
+    run.take(|told| match told {
+        Told::Value(bytes) => value.extend_from_slice(bytes),
+        Told::Failed(_) => panic!("{told:?}"),
+    });
+    assert_eq!(run.count(), 1);
+    run.handle().cancel().unwrap();
+    run.take(|told| panic!("{told:?} is told again"));
     pool.wake().unwrap();
-    let Told::Value(value) = &told[0] else { panic!("{told:?}") };
-    assert_eq!(engine::unpack::<u64>(value).unwrap(), 64);
-    assert_eq!(engine::pack(&64_u64).unwrap(), *value);
-    for (told, kind) in [
+    assert_eq!(engine::unpack::<u64>(&value).unwrap(), 64);
+    let mut unpacker = Unpacker::begin();
+    assert_eq!(unpacker.read::<u64>(b"").unwrap_err().kind(), ErrorKind::Decode);
+    assert_eq!(unpacker.read::<u64>(&[value.as_slice(), b"x"].concat()).unwrap_err().kind(), ErrorKind::Decode);
+    assert_eq!(unpacker.read::<u64>(&value).unwrap(), 64, "after bytes that are none");
+    assert_eq!(engine::pack(&64_u64).unwrap(), value);
+    for (failed, kind) in [
         (engine::late(task, Duration::from_secs(1)), ErrorKind::WorkerDied),
         (engine::unreadable("they are too short"), ErrorKind::Decode),
         (engine::unwritable("it is too long"), ErrorKind::InvalidInput),
     ] {
-        let Told::Failed(failed) = told else { panic!("{told:?}") };
-        assert_eq!(engine::is_death(&failed), kind == ErrorKind::WorkerDied);
+        assert_eq!((engine::is_death(&failed), engine::unmade(&failed)), (kind == ErrorKind::WorkerDied, None));
         assert_eq!(engine::failed(task, "node7", &failed).kind(), kind);
     }
     let error = engine::error(ErrorKind::Closed, "the server is away".into());

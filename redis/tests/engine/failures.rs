@@ -1,9 +1,11 @@
 //! What becomes of calls when a worker, a host, the server or the client fails.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
+use ossature::sys::process::{Pid, pidfd_open, pidfd_send_signal};
 use ossature::sys::signal::Signal;
 
 use crate::support::{Folder, LONG, Owned, Server, Test, Thief, itself, notes, program, until, worker};
@@ -14,6 +16,8 @@ pub const TESTS: &[Test] = &[
     ("a_killed_process_ends_its_call_at_once_and_no_other", a_killed_process_ends_its_call_at_once_and_no_other),
     ("a_lost_host_ends_what_it_had_begun_and_no_more", a_lost_host_ends_what_it_had_begun_and_no_more),
     ("what_a_lost_host_ran_runs_again_with_retries", what_a_lost_host_ran_runs_again_with_retries),
+    ("what_a_broken_worker_had_not_begun_goes_elsewhere", what_a_broken_worker_had_not_begun_goes_elsewhere),
+    ("a_broken_worker_gives_back_what_it_claims", a_broken_worker_gives_back_what_it_claims),
     ("a_long_call_on_a_living_host_is_made_once", a_long_call_on_a_living_host_is_made_once),
     ("a_host_that_stood_still_does_not_answer_twice", a_host_that_stood_still_does_not_answer_twice),
     ("a_claim_whose_answer_was_lost_goes_back", a_claim_whose_answer_was_lost_goes_back),
@@ -50,7 +54,7 @@ pub fn owner(path: &str) -> ! {
     // The thread that asks for it ends; the server stays.
     let asks = std::thread::spawn(|| (Server::start(), std::fs::read_link("/proc/thread-self").unwrap()));
     let (server, thread) = asks.join().unwrap();
-    until("the thread is gone", || !std::path::Path::new("/proc").join(&thread).exists());
+    until("the thread is gone", || !Path::new("/proc").join(&thread).exists());
     assert_eq!(server.say(&["PING"]), "PONG");
     crate::support::note(path.as_ref(), &server.pid().to_string());
     std::thread::sleep(LONG * 2);
@@ -119,6 +123,70 @@ fn what_a_lost_host_ran_runs_again_with_retries() {
     lost.kill();
     let _other = worker(&server.url(), "p", 4, &[]);
     assert_eq!(naps.get().unwrap(), (100..130).collect::<Vec<u64>>());
+}
+
+/// A worker of one process that can open no descriptor any more, what it prints, and its supervisor.
+fn worker_without_descriptors(url: &str, folder: &Folder) -> (Owned, PathBuf, u32) {
+    let said = folder.0.join("said");
+    let mut command = itself();
+    command.args(["worker", "--url", url, "--pool", "p", "--lease", "2", "-j", "1"]);
+    command.stderr(std::fs::File::create(&said).unwrap());
+    let host = Owned::start(command);
+    let pool = pool().connect(url, "p").unwrap();
+    // Short chunks, so that the local pool gets several.
+    pool.chunksize(1).unwrap().map(square, 0..200).unwrap();
+    let supervisor = pool.apply(parent_pid, ()).unwrap();
+    let mut limit = Command::new("prlimit");
+    limit.args(["--pid", &host.pid().to_string(), "--nofile=8:8"]);
+    assert!(limit.status().unwrap().success());
+    (host, said, supervisor)
+}
+
+fn kill_by_number(pid: u32) {
+    let pidfd = pidfd_open(Pid::from_raw(pid as i32).unwrap()).unwrap();
+    pidfd_send_signal(&pidfd, Signal::KILL).unwrap();
+}
+
+/// It ends, and says why.
+fn is_broken(mut host: Owned, said: &Path) {
+    assert_eq!(host.join(), Some(1));
+    let said = std::fs::read_to_string(said).unwrap();
+    assert!(said.contains("worker: ") && said.contains("no other could be started"), "{said}");
+}
+
+fn what_a_broken_worker_had_not_begun_goes_elsewhere() {
+    let (server, folder) = (Server::start(), Folder::new());
+    let (host, said, supervisor) = worker_without_descriptors(&server.url(), &folder);
+    let pool = pool().connect(&server.url(), "p").unwrap();
+    let path = folder.0.join("begun");
+    let give = |number, millis| pool.apply_async(marked, (path.clone(), number, millis)).unwrap();
+    let first = give(0, LONG.as_millis() as u64);
+    until("it runs", || !notes(&path).is_empty());
+    let others: Vec<_> = (1..6).map(|number| give(number, 0)).collect();
+    let tasks = server.keys("p").into_iter().find(|key| key.contains(":tasks:")).unwrap();
+    until("the worker has all", || server.say(&["XPENDING", &tasks, "w"]).starts_with('6'));
+    kill_by_number(supervisor);
+    assert_eq!(first.get().unwrap_err().kind(), ErrorKind::WorkerDied, "it had begun");
+    is_broken(host, &said);
+    assert!(others.iter().all(|other| !other.ready().unwrap()), "they wait");
+    let _other = worker(&server.url(), "p", 1, &[]);
+    assert_eq!(others.into_iter().map(|other| other.get().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    let ran = notes(&path);
+    assert_eq!(ran.len(), 6, "each was made once: {ran:?}");
+}
+
+fn a_broken_worker_gives_back_what_it_claims() {
+    let (server, folder) = (Server::start(), Folder::new());
+    let (host, said, supervisor) = worker_without_descriptors(&server.url(), &folder);
+    let pool = pool().connect(&server.url(), "p").unwrap();
+    kill_by_number(supervisor);
+    // The worker takes its exit status before it attempts to start another.
+    until("the worker has seen that", || !Path::new(&format!("/proc/{supervisor}")).exists());
+    let squares = pool.chunksize(1).unwrap().map_async(square, 0..20).unwrap();
+    is_broken(host, &said);
+    assert!(!squares.ready().unwrap(), "they wait");
+    let _other = worker(&server.url(), "p", 1, &[]);
+    assert_eq!(squares.get().unwrap(), (0..20).map(square).collect::<Vec<_>>());
 }
 
 fn a_long_call_on_a_living_host_is_made_once() {

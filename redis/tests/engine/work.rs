@@ -23,6 +23,7 @@ pub static TASKS: Tasks = tasks![
     kill_the_host,
     die_once,
     host_pid,
+    parent_pid,
     open,
     makes_a_file,
     text_of
@@ -72,13 +73,19 @@ pub fn marked(path: PathBuf, number: u64, millis: u64) -> u64 {
     number
 }
 
+fn parent_of(pid: &str) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let after = stat.rsplit(')').next().unwrap();
+    after.split_whitespace().nth(1).unwrap().to_owned()
+}
+
+/// The supervisor of this process.
+pub fn parent_pid() -> u32 {
+    parent_of("self").parse().unwrap()
+}
+
 /// The process that runs `prog worker`: the parent of the supervisor of this process.
 pub fn host_pid() -> u32 {
-    let parent_of = |pid: &str| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let after = stat.rsplit(')').next().unwrap();
-        after.split_whitespace().nth(1).unwrap().to_owned()
-    };
     parent_of(&parent_of("self")).parse().unwrap()
 }
 

@@ -5,7 +5,7 @@
 //! ```standalone_crate
 //! use std::time::Duration;
 //! use ossature::ErrorKind;
-//! use ossature::multiprocessing::pool::engine::{self, Packer, Run, Told, Wants};
+//! use ossature::multiprocessing::pool::engine::{self, Packer, Run, Told, Unpacker, Wants};
 //! use ossature::multiprocessing::{Context, Pool, Tasks, freeze_support, tasks};
 //!
 //! fn half(number: u32) -> u32 {
@@ -26,20 +26,23 @@
 //!     assert_eq!(engine::known_name(task)?, task);
 //!     let run: Run = pool.give_calls(task, Wants::Value, [&bytes[..]])?;
 //!     assert!(pool.wait_until(Duration::from_secs(60).into(), || run.is_done())?);
-//!     let (told, cancelled) = (run.take(), run.handle());
-//!     cancelled.cancel()?; // too late
+//!     let mut value = Vec::new();
+//!     run.take(|told| match told {
+//!         Told::Value(bytes) => value.extend_from_slice(bytes),
+//!         Told::Failed(_) => panic!("{told:?}"),
+//!     });
+//!     assert_eq!(run.count(), 1);
+//!     run.handle().cancel()?; // too late
 //!     pool.wake()?;
 //!     // The client again.
-//!     let Told::Value(value) = &told[0] else { panic!("{told:?}") };
-//!     assert_eq!(engine::unpack::<u32>(value)?, 4);
-//!     assert_eq!(engine::pack(&4_u32)?, *value);
-//!     for (told, kind) in [
+//!     assert_eq!((engine::unpack::<u32>(&value)?, Unpacker::begin().read::<u32>(&value)?), (4, 4));
+//!     assert_eq!(engine::pack(&4_u32)?, value);
+//!     for (failed, kind) in [
 //!         (engine::late(task, Duration::from_secs(1)), ErrorKind::WorkerDied),
 //!         (engine::unreadable("they are too short"), ErrorKind::Decode),
 //!         (engine::unwritable("it is too long"), ErrorKind::InvalidInput),
 //!     ] {
-//!         let Told::Failed(failed) = told else { panic!("{told:?}") };
-//!         assert_eq!(engine::is_death(&failed), kind == ErrorKind::WorkerDied);
+//!         assert_eq!((engine::is_death(&failed), engine::unmade(&failed)), (kind == ErrorKind::WorkerDied, None));
 //!         assert_eq!(engine::failed(task, "node7", &failed).kind(), kind);
 //!     }
 //!     assert_eq!(engine::error(ErrorKind::Closed, "the server is away".into()).kind(), ErrorKind::Closed);
@@ -59,13 +62,13 @@ use serde::{Deserialize, Serialize};
 use super::Pool;
 use super::chunk::Chunk;
 use super::hub::Hub;
-use super::job::{Failure, Job, Keep, Outcome};
+use super::job::{Failure, Job, Keep};
 use super::opaque::known;
 use super::waits::Wanted;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::process::PanicReport;
 use crate::multiprocessing::tasks::{Arguments, BuildId, Form, Target, registered};
-use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Trust, Writing};
+use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Reading, Trust, Writing};
 
 /// What the caller wants of a task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,13 +176,37 @@ pub fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     transfer::unpack_slice(bytes, Descriptors::new(), Trust::Untrusted, Bounds::OF_KIN)
 }
 
+/// Reads values that came from another machine, for the thread that made it.
+pub struct Unpacker(Reading<'static>);
+
+impl Unpacker {
+    /// Begins to read.
+    pub fn begin() -> Self {
+        Self(Reading::from_afar(Bounds::OF_KIN))
+    }
+
+    /// Reads the value in these bytes.
+    ///
+    /// # Errors
+    /// `Decode` for other bytes.
+    pub fn read<T: DeserializeOwned>(&mut self, bytes: &[u8]) -> Result<T> {
+        self.0.read(bytes)
+    }
+}
+
+impl fmt::Debug for Unpacker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unpacker")
+    }
+}
+
 /// How one call ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Told {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told<'b> {
     /// The bytes of the value.
-    Value(Vec<u8>),
+    Value(&'b [u8]),
     /// The bytes of the failure, for [`failed`].
-    Failed(Vec<u8>),
+    Failed(&'b [u8]),
 }
 
 /// A failure on its way.
@@ -246,6 +273,14 @@ pub fn is_death(failed: &[u8]) -> bool {
     matches!(unpack(failed), Ok(Ending::Died { .. }))
 }
 
+/// Why these bytes tell of a call that was not begun, if they do: its pool could start no workers any more.
+pub fn unmade(failed: &[u8]) -> Option<String> {
+    match unpack(failed) {
+        Ok(Ending::Broken(why)) => Some(why),
+        _ => None,
+    }
+}
+
 /// The error of a call that failed on another machine, of this name.
 pub fn failed(task: &str, host: &str, failed: &[u8]) -> Error {
     match unpack::<Ending>(failed) {
@@ -260,21 +295,21 @@ pub fn failed(task: &str, host: &str, failed: &[u8]) -> Error {
     }
 }
 
-/// As a worker tells it that took longer than its call may.
-pub fn late(task: &str, limit: std::time::Duration) -> Told {
+/// The failure of a call that took longer than it may.
+pub fn late(task: &str, limit: std::time::Duration) -> Vec<u8> {
     let exit = Exit::Signal(9, false);
     let words = Some(format!("{task} may take {limit:?}").into());
-    Told::Failed(bytes_of(&Ending::Died { exit, pid: None, late: true, words }))
+    bytes_of(&Ending::Died { exit, pid: None, late: true, words })
 }
 
-/// As a host tells it that knows no such task, or cannot read its arguments.
-pub fn unreadable(why: &str) -> Told {
-    Told::Failed(bytes_of(&Ending::Unreadable(why.to_owned())))
+/// The failure of a call whose host knows no such task, or cannot read its arguments.
+pub fn unreadable(why: &str) -> Vec<u8> {
+    bytes_of(&Ending::Unreadable(why.to_owned()))
 }
 
-/// As a host tells it that cannot send the value.
-pub fn unwritable(why: &str) -> Told {
-    Told::Failed(bytes_of(&Ending::Unwritable(format!("its result cannot be sent: {why}"))))
+/// The failure of a call whose host cannot send the value.
+pub fn unwritable(why: &str) -> Vec<u8> {
+    bytes_of(&Ending::Unwritable(format!("its result cannot be sent: {why}")))
 }
 
 fn bytes_of(told: &Ending) -> Vec<u8> {
@@ -298,7 +333,7 @@ impl Pool {
     pub fn give_calls<'b>(&self, task: &str, wants: Wants, calls: impl IntoIterator<Item = &'b [u8]>) -> Result<Run> {
         let hub = &self.0;
         hub.check()?;
-        let job = Arc::new(Job::new(known(task)?, Keep::Each));
+        let job = Arc::new(Job::new(known(task)?, Keep::All));
         let mut chunk = Chunk::new(&job, wants.form());
         for call in calls {
             chunk.push_opaque(call)?;
@@ -351,17 +386,21 @@ impl Run {
         Self { hub: self.hub.clone(), job: self.job.clone(), count: self.count }
     }
 
-    /// The outcomes in the order of the calls, once every call has ended.
-    pub fn take(&self) -> Vec<Told> {
-        let mut told = Vec::with_capacity(self.count);
-        while let Some(outcome) = self.job.take_next(true) {
-            told.push(match outcome {
-                Outcome::Value(packed) if packed.descriptors.is_none() => Told::Value(packed.bytes),
-                Outcome::Value(_) => unwritable("it holds a descriptor or shared memory, which stays on its machine"),
-                Outcome::Failed(failure) => Told::Failed(bytes_of(&Ending::of(failure))),
-            });
-        }
-        told
+    /// How many calls there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Tells how each call ended, in the order of the calls, once every call has ended. Tells it once.
+    pub fn take(&self, mut tell: impl FnMut(Told<'_>)) {
+        self.job.show_all(|end| match end {
+            Ok(Some(value)) => tell(Told::Value(value)),
+            Ok(None) => {
+                let why = "it holds a descriptor or shared memory, which stays on its machine";
+                tell(Told::Failed(&unwritable(why)));
+            }
+            Err(failure) => tell(Told::Failed(&bytes_of(&Ending::of(failure)))),
+        });
     }
 }
 
@@ -394,7 +433,9 @@ mod tests {
         let bytes = bytes_of(&Ending::of(Failure::Failed("no paper".into())));
         let error = failed("a::task", "node7", &bytes);
         assert_eq!((error.kind(), error.to_string()), (ErrorKind::TaskFailed, "no paper".into()));
-        assert!(!is_death(&bytes));
+        assert!(!is_death(&bytes) && unmade(&bytes).is_none());
+        let bytes = bytes_of(&Ending::of(Failure::Broken("no process can be started".into())));
+        assert_eq!(unmade(&bytes).as_deref(), Some("no process can be started"));
         assert_eq!(failed("a::task", "node7", b"\xff").kind(), ErrorKind::Decode);
     }
 }

@@ -372,6 +372,23 @@ impl Job {
         if values.len() == given { Ok(values) } else { Err(self.taken()) }
     }
 
+    /// Shows the end of each call in their order, once every call has ended: the bytes of the value, unless there are
+    /// descriptors, or the failure. Shows nothing to a second caller.
+    pub(super) fn show_all(&self, mut show: impl FnMut(std::result::Result<Option<&[u8]>, Failure>)) {
+        let (kept, failures) = {
+            let mut inner = self.inner();
+            (inner.kept.take(), std::mem::take(&mut inner.failures))
+        };
+        let mut failures = failures.into_iter().peekable();
+        kept.unwrap_or_default().show(|index, value| {
+            while let Some((_, failure)) = failures.next_if(|(failed, _)| *failed < index) {
+                show(Err(failure));
+            }
+            show(Ok(value));
+        });
+        failures.for_each(|(_, failure)| show(Err(failure)));
+    }
+
     /// The value of one outcome.
     pub(super) fn decode<R: DeserializeOwned>(&self, outcome: Outcome) -> Result<R> {
         match outcome {

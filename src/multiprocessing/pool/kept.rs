@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 
 use crate::error::Result;
-use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Reading, Trust, put_measured};
+use crate::multiprocessing::transfer::{
+    self, Bounds, Descriptors, Packed, Reading, Trust, put_measured, split_measured,
+};
 
 /// The bytes of the first block, and of the largest. Each block is twice as long as the one before.
 const FIRST: usize = 1 << 10;
@@ -81,6 +83,27 @@ impl Kept {
         }
     }
 
+    /// Shows each value in the order of the calls: the index of the call, and the bytes unless there are descriptors.
+    pub(super) fn show(mut self, mut show: impl FnMut(usize, Option<&[u8]>)) {
+        self.spans.sort_by_key(|span| span.first);
+        let mut packed = self.packed.iter().peekable();
+        let bytes_of = |packed: &Packed| packed.descriptors.is_none();
+        for span in &self.spans {
+            while let Some((index, packed)) = packed.next_if(|(index, _)| **index < span.first) {
+                show(*index, Some(&packed.bytes[..]).filter(|_| bytes_of(packed)));
+            }
+            let block = self.blocks.get(span.block).and_then(|block| block.get(span.from..span.to));
+            let (mut index, mut rest) = (span.first, block.unwrap_or_default());
+            while let Some((value, after)) = split_measured(rest) {
+                show(index, Some(value));
+                (index, rest) = (index + 1, after);
+            }
+        }
+        for (index, packed) in packed {
+            show(*index, Some(&packed.bytes[..]).filter(|_| bytes_of(packed)));
+        }
+    }
+
     /// The values in the order of their calls.
     ///
     /// # Errors
@@ -135,15 +158,21 @@ mod tests {
 
         type Item = (String, Option<Handle<File>>);
         let packed = |text: &str, file: Option<File>| transfer::pack(&(text, file.map(Handle))).unwrap();
-        let mut kept = Kept::default();
         let long = "x".repeat(5000);
-        for (index, text, file) in
-            [(2, "", None), (0, &*long, None), (1, "here", Some(File::open("/dev/null").unwrap()))]
-        {
-            let packed = packed(text, file);
-            kept.value(index, &packed.bytes, packed.descriptors);
-        }
-        let items: Vec<Item> = kept.read(3).unwrap();
+        let kept = || {
+            let mut kept = Kept::default();
+            for (index, text, file) in
+                [(2, "", None), (0, &*long, None), (1, "here", Some(File::open("/dev/null").unwrap()))]
+            {
+                let packed = packed(text, file);
+                kept.value(index, &packed.bytes, packed.descriptors);
+            }
+            kept
+        };
+        let mut shown = Vec::new();
+        kept().show(|index, bytes| shown.push((index, bytes.map(<[u8]>::len))));
+        assert_eq!(shown, [(0, Some(5003)), (1, None), (2, Some(2))]);
+        let items: Vec<Item> = kept().read(3).unwrap();
         let seen: Vec<_> = items.iter().map(|(text, file)| (text.len(), file.is_some())).collect();
         assert_eq!(seen, [(5000, false), (4, true), (0, false)]);
     }

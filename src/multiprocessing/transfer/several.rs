@@ -124,6 +124,13 @@ impl<'b> Reading<'b> {
         Self { list, rest: bytes, bounds, of_strangers: false }
     }
 
+    /// The same for values without descriptors in bytes of their own, which another machine has sent.
+    pub(crate) fn from_afar(bounds: Bounds) -> Self {
+        let list = Arriving::begin(Descriptors::new(), Trust::Untrusted);
+        list.set_paused(true);
+        Self { list, rest: &[], bounds, of_strangers: false }
+    }
+
     /// Bounds what each value may cost by the length of the value.
     pub(crate) fn of_strangers(mut self) -> Self {
         self.of_strangers = true;
