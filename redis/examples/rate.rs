@@ -2,8 +2,9 @@
 //! `cargo run --release -p ossature-redis --example rate`.
 //!
 //! * `local`: a local pool of as many processes makes the same calls.
-//! * `hand`: a loop over the commands of the pool, its scripts included. One client has as many chunks under way, and two
-//!   threads take, square and answer. The loop has no processes for the calls, no types, no leases and no healing.
+//! * `hand`: a loop over the commands of the pool, its scripts included. One client has as many chunks under way, and puts
+//!   the squares in their order; two other processes take, square and answer. The loop has no types, no leases, no
+//!   processes that may die without an end of the loop, and no healing.
 //! * `bare`: a loop over bare commands: XADD, XREADGROUP, XACK, XDEL, XADD, XREAD, XDEL. Nothing tells a call that was
 //!   answered from one that was lost, and nothing limits how many are under way.
 //!
@@ -23,7 +24,7 @@ use ossature::multiprocessing::{Context, Tasks, freeze_support, tasks};
 use ossature_redis::{Pool, worker_support};
 use redis::{Connection, cmd, pipe};
 use scripts::Scripts;
-use support::{Server, until, worker};
+use support::{Owned, Server, itself, until, worker};
 
 fn square(number: u64) -> u64 {
     number * number
@@ -45,10 +46,44 @@ fn connection(server: &Server) -> Connection {
     redis::Client::open(server.url()).unwrap().get_connection().unwrap()
 }
 
+/// The numbers in a record.
+fn read(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    bytes.chunks_exact(8).map(|number| u64::from_le_bytes(number.try_into().unwrap()))
+}
+
 /// The squares of the numbers in a record.
 fn squares(bytes: &[u8]) -> Vec<u8> {
-    let numbers = bytes.chunks_exact(8);
-    numbers.flat_map(|n| square(u64::from_le_bytes(n.try_into().unwrap())).to_le_bytes()).collect()
+    read(bytes).flat_map(|number| square(number).to_le_bytes()).collect()
+}
+
+/// Processes of this program that serve a loop by hand, once they are ready.
+fn serving(server: &Server, what: &str, count: usize) -> Vec<Owned> {
+    let start = || {
+        let mut command = itself();
+        command.args([what, &server.url()]);
+        Owned::start(command)
+    };
+    server.say(&["DEL", "ready"]);
+    let serving = (0..count).map(|_| start()).collect();
+    until("they serve", || server.say(&["GET", "ready"]) == count.to_string());
+    serving
+}
+
+/// What such a process does; `false` in another.
+fn serves() -> bool {
+    let words: Vec<String> = std::env::args().collect();
+    let [_, what, url] = &words[..] else { return false };
+    let line = || {
+        let mut line = redis::Client::open(url.as_str()).unwrap().get_connection().unwrap();
+        cmd("INCR").arg("ready").query::<()>(&mut line).unwrap();
+        line
+    };
+    match what.as_str() {
+        "serve-bare" => serve_bare(line()),
+        "serve-by-hand" => serve_by_hand(line(), &Scripts::new()),
+        _ => return false,
+    }
+    true
 }
 
 /// Fifty numbers to a record.
@@ -72,11 +107,7 @@ fn wait_by_hand(line: &mut Connection, stream: &str, most: &str) -> Records {
 /// A worker over the bare commands: takes a record of numbers, and answers with their squares.
 fn serve_bare(mut line: Connection) {
     loop {
-        let found = wait_by_hand(&mut line, "bare", "1");
-        if found.is_empty() {
-            return;
-        }
-        for (id, fields) in &found {
+        for (id, fields) in &wait_by_hand(&mut line, "bare", "1") {
             let mut answer = pipe();
             answer.cmd("XACK").arg("bare").arg("w").arg(id).ignore();
             answer.cmd("XDEL").arg("bare").arg(id).ignore();
@@ -143,9 +174,6 @@ fn serve_by_hand(mut line: Connection, scripts: &Scripts) {
                 ended.push((id, String::from_utf8(field("n")).unwrap(), squares(&field("b"))));
             }
         }
-        if ended.is_empty() {
-            return;
-        }
     }
 }
 
@@ -154,10 +182,11 @@ fn by_hand(server: &Server, calls: u64, scripts: &Scripts) -> f64 {
     let mut line = connection(server);
     scripts.submit.load(&mut line).unwrap();
     let (mut given, mut taken, mut seen) = (0, 0, Vec::<String>::new());
+    let mut results = vec![0; calls as usize];
     let begun = Instant::now();
     while taken < calls / 50 {
         let mut ask = pipe();
-        let most = (taken + 64).min(calls / 50);
+        let most = (taken + 128).min(calls / 50);
         if given < most {
             ask.cmd("EVALSHA").arg(scripts.submit.get_hash()).arg(1).arg("{hand}").arg("l").arg("c").arg(60_000);
             for record in given..most {
@@ -173,10 +202,16 @@ fn by_hand(server: &Server, calls: u64, scripts: &Scripts) -> f64 {
         let (found,): (Found,) = ask.query(&mut line).unwrap();
         let records = found.and_then(|mut found| found.pop()).map_or_else(Vec::new, |(_, records)| records);
         taken += records.len() as u64;
+        for (_, fields) in &records {
+            let field = |name: &str| &fields.iter().find(|(field, _)| field == name).unwrap().1;
+            let first = std::str::from_utf8(field("n")).unwrap().parse::<usize>().unwrap() * 50;
+            results[first..].iter_mut().zip(read(field("r"))).for_each(|(place, square)| *place = square);
+        }
         seen = records.into_iter().map(|(id, _)| id).collect();
     }
     let rate = calls as f64 / begun.elapsed().as_secs_f64();
     cmd("XDEL").arg("{hand}:c:c:out").arg(&seen).query::<()>(&mut line).unwrap();
+    assert!(results.into_iter().eq((0..calls).map(square)));
     rate
 }
 
@@ -282,6 +317,9 @@ fn measure_memory(server: &Server, pool: &Pool) {
 fn main() {
     freeze_support(TASKS);
     worker_support();
+    if serves() {
+        return;
+    }
     let local = ossature::multiprocessing::Pool::builder().workers(2).context(Context::Spawn).build().unwrap();
     let server = Server::start();
     server.say(&["XGROUP", "CREATE", "bare", "w", "0", "MKSTREAM"]);
@@ -314,29 +352,24 @@ fn main() {
         }
         if is_wanted("tiny-50-to-a-chunk") {
             let calls = count(200_000);
-            let hand = std::thread::scope(|threads| {
-                (0..2).for_each(|_| drop(threads.spawn(|| serve_by_hand(connection(&server), &scripts))));
-                by_hand(&server, calls, &scripts)
-            });
+            let they = serving(&server, "serve-by-hand", 2);
+            let hand = by_hand(&server, calls, &scripts);
+            drop(they);
             let begun = Instant::now();
             pool.chunksize(50).unwrap().map(square, 0..calls).unwrap();
             let ours = rate(begun, calls);
             fifty.push((ours, hand));
-            let hand = std::thread::scope(|threads| {
-                (0..2).for_each(|_| drop(threads.spawn(|| serve_bare(connection(&server)))));
-                bare(&server, calls)
-            });
-            fifty_bare.push((ours, hand));
+            let _they = serving(&server, "serve-bare", 2);
+            fifty_bare.push((ours, bare(&server, calls)));
         }
         if is_wanted("one-call") {
             let (mut line, mut answers) = (connection(&server), connection(&server));
-            let hand = std::thread::scope(|threads| {
-                threads.spawn(|| serve_bare(connection(&server)));
-                times(count(2000), || {
-                    cmd("XADD").arg(&["bare", "*", "b", "12345678"]).query::<()>(&mut line).unwrap();
-                    take_bare(&mut answers, 1);
-                })
+            let they = serving(&server, "serve-bare", 1);
+            let hand = times(count(2000), || {
+                cmd("XADD").arg(&["bare", "*", "b", "12345678"]).query::<()>(&mut line).unwrap();
+                take_bare(&mut answers, 1);
             });
+            drop(they);
             let ours = times(count(2000), || assert_eq!(pool.apply(square, (12,)).unwrap(), 144));
             one.push((ours.0.as_secs_f64() * 1e6, hand.0.as_secs_f64() * 1e6));
             println!("one call: 99 %: {:?}, by hand {:?}", ours.1, hand.1);
