@@ -2,8 +2,8 @@
 //! `cargo run --release -p ossature-redis --example rate`.
 //!
 //! * `local`: a local pool of as many processes makes the same calls.
-//! * `hand`: a loop over the commands of the pool, its scripts included. One client has as many chunks under way, and puts
-//!   the squares in their order; two other processes take, square and answer. The loop has no types, no leases, no
+//! * `hand`: a loop over the commands of the pool, its scripts included. One client has as many chunks under way, and
+//!   puts the squares in their order; two other processes take, square and answer. The loop has no types, no leases, no
 //!   processes that may die without an end of the loop, and no healing.
 //! * `bare`: a loop over bare commands: XADD, XREADGROUP, XACK, XDEL, XADD, XREAD, XDEL. Nothing tells a call that was
 //!   answered from one that was lost, and nothing limits how many are under way.

@@ -49,7 +49,7 @@
 //! | 19 | a node of a cluster that has other keys | [`Unsupported`], naming the node that has them |
 //! | 20 | arguments with a descriptor or shared memory | [`Unsupported`], before anything is sent |
 //! | 21 | above 512 MiB | [`TooLong`] for arguments, before they are sent; [`InvalidInput`] for a value |
-//! | 22 | a worker can start no process any more | it ends and says why; what it had not begun goes elsewhere, uncharged |
+//! | 22 | a worker can start no process any more | it ends and says why; what had not begun goes elsewhere, uncharged |
 //!
 //! | | what fails | what a queue does |
 //! | --- | --- | --- |

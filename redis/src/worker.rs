@@ -105,8 +105,8 @@ impl Worker {
     /// # Errors
     /// * [`Closed`](ErrorKind::Closed) when the server is away for longer than [`outage`](Self::outage);
     ///   [`Auth`](ErrorKind::Auth) and [`Unsupported`](ErrorKind::Unsupported) as for a pool.
-    /// * [`StartFailed`](ErrorKind::StartFailed) when the local pool can start no process any more. Other workers make the
-    ///   calls that had not begun.
+    /// * [`StartFailed`](ErrorKind::StartFailed) when the local pool can start no process any more. Other workers make
+    ///   the calls that had not begun.
     /// * Those of a local pool's [`build`](ossature::multiprocessing::pool::PoolBuilder::build).
     pub fn run(self) -> Result<()> {
         let link = Link::new(&self.url, &self.name)?;
